@@ -1,0 +1,116 @@
+# Regrad
+#
+#   make            the programs: train_gpt, tokenize
+#   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
+#   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
+#   make test-long  the same with every combination
+#   make bench      speed and memory against PyTorch and the machine's limit
+#   make deps       install what the build needs (Debian packages)
+#
+# BUILD names the directory of objects; SAN=1 builds with AddressSanitizer and UBSan, ARCH picks the
+# CPU that the code is for (native; x86-64-v3 runs on any machine since 2013).
+
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+V       ?=
+Q       := $(if $(V),,@)
+ARCH    ?= native
+SAN     ?=
+BUILD   ?= build/$(if $(SAN),san,release)
+TEXT    ?=
+
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
+FLAGS   := -std=c17 -D_GNU_SOURCE -I. -g -fopenmp -march=$(ARCH) -fno-math-errno -fno-trapping-math $(WARN)
+OPT     := -O3
+ifneq ($(SAN),)
+FLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DREGRAD_DEBUG
+OPT     := -O1
+endif
+LIBS    := -lcjson -ldl -lm
+
+# optimizer arithmetic is the same everywhere: no fused multiply-add
+$(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
+
+LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c)
+GPT_SRC  := model/gpt.c
+LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
+GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
+PROGRAMS := train_gpt tokenize
+
+.PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
+.SECONDARY:
+all: $(PROGRAMS:%=$(BUILD)/%)
+	@for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  cc  $<")
+	$(Q)$(CC) $(FLAGS) $(OPT) -MMD -MP -c $< -o $@
+
+$(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+# ---- tests ----
+
+TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c),$(wildcard test/*.c)))
+TESTS     := $(patsubst test/%.c,$(BUILD)/%,$(wildcard test/test_*.c))
+
+$(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+
+# every allocation of this program is seen; a sanitizer has its own allocator, so not there
+WRAPPED := malloc calloc realloc aligned_alloc
+$(BUILD)/test_memory: LIBS += $(WRAPPED:%=-Wl,--wrap=%)
+ifneq ($(SAN),)
+TESTS := $(filter-out %/test_memory,$(TESTS))
+endif
+
+tests: all $(TESTS)
+.PHONY: tests
+
+test: deps-test
+	@$(MAKE) --no-print-directory -j2 tests
+	@$(MAKE) --no-print-directory -j2 tests SAN=1
+	@scripts/run-tests
+
+test-long: deps-test
+	@$(MAKE) --no-print-directory -j2 tests
+	@$(MAKE) --no-print-directory -j2 tests SAN=1
+	@LONG=1 scripts/run-tests
+
+# ---- demo, bench ----
+
+demo-data: deps-demo
+	@$(MAKE) --no-print-directory -j2 all
+	@scripts/demo-data $(TEXT)
+
+demo: demo-data
+	@scripts/demo
+
+bench: deps-bench
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench
+	@scripts/bench
+
+deps:
+	@scripts/deps build
+deps-test deps-demo deps-bench: deps-%:
+	@scripts/deps $*
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+clean:
+	rm -rf build $(PROGRAMS)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,49 @@
+/* error.h - errors are values.
+ *
+ * A function that can fail returns `error *`: NULL when all went well, else one object that
+ * says what, where and how to mend it.  Nothing below train.c and the tools prints or exits:
+ *
+ *     error *load(const char *path)              int main(...)
+ *     {                                          {
+ *         TRY(open_file(path, &f));     --->         error *e = load(path);
+ *         ...                                        return e ? error_report("tool", e) : 0;
+ *         return NULL;                           }
+ *     }
+ *
+ * Two kinds.  A user error is a mistake in what we were given (an option, a file, a full disk):
+ * one line, exit status 1.  An internal error is a mistake of ours: it carries file:line and
+ * exits with status 2.  Running out of memory for the message itself yields a fixed object.
+ */
+#ifndef REGRAD_ERROR_H
+#define REGRAD_ERROR_H
+
+typedef struct error error;
+typedef enum { ERR_USER = 1, ERR_INTERNAL = 2 } error_kind; /* also the exit status */
+
+#define NODISCARD __attribute__((warn_unused_result))
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+
+error *user_error(const char *fmt, ...) PRINTF_LIKE(1, 2) NODISCARD;
+error *internal_error_at(const char *file, int line, const char *fmt, ...) PRINTF_LIKE(3, 4) NODISCARD;
+#define internal_error(...) internal_error_at(__FILE__, __LINE__, __VA_ARGS__)
+
+/* The same error with "context: " before its text; consumes e.  NULL stays NULL. */
+error *error_context(error *e, const char *fmt, ...) PRINTF_LIKE(2, 3) NODISCARD;
+
+const char *error_text(const error *e); /* the message, without newline; internal ones with file:line */
+error_kind error_kind_of(const error *e);
+void error_free(error *e);
+
+/* Prints "program: text" on stderr, frees e, returns the exit status. */
+int error_report(const char *program, error *e) NODISCARD;
+
+/* malloc(count * size) zeroed, with the overflow and the failure turned into an error. */
+error *alloc_array(void *out_pointer, unsigned long count, unsigned long size) NODISCARD;
+
+#define TRY(expression)                                                                            \
+    do {                                                                                           \
+        error *try_error_ = (expression);                                                          \
+        if (try_error_) return try_error_;                                                         \
+    } while (0)
+
+#endif

@@ -1,0 +1,10 @@
+/* nearest.h - "did you mean ...": the closest of a list of names. */
+#ifndef REGRAD_NEAREST_H
+#define REGRAD_NEAREST_H
+
+#include <stddef.h>
+
+/* The name with the smallest edit distance (Levenshtein) to `wrong`; NULL for an empty list. */
+const char *nearest_name(const char *wrong, const char *const *names, size_t n);
+
+#endif

@@ -1,0 +1,317 @@
+/* ops.c - the front of the operation table: shapes and types are checked here, once for every
+ * device; then the device's own function runs, if it has one (the null device has none).
+ *
+ * A check is written as the sentence that must hold; the message of a failure is that sentence with
+ * the operands' shapes.
+ */
+#include "core/ops.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void device_fail(device *dev, error *e)
+{
+    if (dev->failure)
+        error_free(e);
+    else
+        dev->failure = e;
+}
+
+error *device_status(device *dev)
+{
+    error *e = dev->failure;
+    dev->failure = NULL;
+    return e;
+}
+
+device device_null(void)
+{
+    static const device_ops none = {.name = "null", .working_types = 1u << F32 | 1u << F64};
+    return (device){.ops = &none, .threads = 1};
+}
+
+/* ---- checks ---- */
+
+static void misuse(device *dev, const char *op, const char *sentence, tensor a, tensor b)
+{
+    char ta[80], tb[80];
+    device_fail(dev, internal_error("%s: must hold: %s [%s, %s]", op, sentence,
+                                    tensor_text(a, ta, sizeof ta), tensor_text(b, tb, sizeof tb)));
+}
+
+/* Inside a check function: CHECK(sentence, the two tensors to show). */
+#define CHECK(sentence, a, b)                                                                      \
+    do {                                                                                           \
+        if (!(sentence)) {                                                                         \
+            misuse(dev, op, #sentence, a, b);                                                      \
+            return false;                                                                          \
+        }                                                                                          \
+    } while (0)
+
+static bool working(const device *dev, tensor t)
+{
+    return dev->ops->working_types >> t.type & 1;
+}
+
+/* t is absent, or contiguous with this type and element count */
+static bool fits(tensor t, dtype type, int64_t count)
+{
+    return !present(t) || (t.type == type && tensor_count(t) == count && tensor_contiguous(t));
+}
+
+static bool is_matrix(tensor t, dtype type, int64_t rows, int64_t cols)
+{
+    return t.type == type && tensor_rows(t) == rows && tensor_cols(t) == cols && t.ld >= cols;
+}
+
+static bool check_fill(device *dev, const char *op, const fill_op *o)
+{
+    CHECK(tensor_contiguous(o->x), o->x, o->x);
+    CHECK(working(dev, o->x), o->x, o->x);
+    return true;
+}
+
+static bool check_copy(device *dev, const char *op, const copy_op *o)
+{
+    CHECK(o->dst.type == o->src.type, o->dst, o->src);
+    CHECK(tensor_count(o->dst) == tensor_count(o->src), o->dst, o->src);
+    CHECK(tensor_contiguous(o->dst) && tensor_contiguous(o->src), o->dst, o->src);
+    return true;
+}
+
+static bool check_embedding(device *dev, const char *op, const embedding_op *o)
+{
+    int64_t c = tensor_cols(o->wte);
+    CHECK(working(dev, o->wte), o->wte, o->out);
+    CHECK(o->tokens.rank == 2 && o->tokens.type == I32, o->tokens, o->out);
+    CHECK(fits(o->out, o->wte.type, tensor_count(o->tokens) * c), o->out, o->tokens);
+    CHECK(!present(o->wpe) || is_matrix(o->wpe, o->wte.type, tensor_rows(o->wpe), c), o->wpe, o->wte);
+    CHECK(!present(o->wpe) || o->first_position + o->tokens.dim[1] <= tensor_rows(o->wpe), o->wpe, o->tokens);
+    return true;
+}
+
+static bool check_embedding_grad(device *dev, const char *op, const embedding_grad_op *o)
+{
+    int64_t c = tensor_cols(o->dout);
+    CHECK(working(dev, o->dout), o->dout, o->tokens);
+    CHECK(o->tokens.rank == 2 && o->tokens.type == I32, o->tokens, o->dout);
+    CHECK(fits(o->dout, o->dout.type, tensor_count(o->tokens) * c), o->dout, o->tokens);
+    CHECK(!present(o->dwte.t) || is_matrix(o->dwte.t, o->dout.type, tensor_rows(o->dwte.t), c), o->dwte.t, o->dout);
+    CHECK(!present(o->dwpe.t) || is_matrix(o->dwpe.t, o->dout.type, tensor_rows(o->dwpe.t), c), o->dwpe.t, o->dout);
+    CHECK(!present(o->dwpe.t) || o->first_position + o->tokens.dim[1] <= tensor_rows(o->dwpe.t), o->dwpe.t, o->tokens);
+    return true;
+}
+
+static bool check_norm(device *dev, const char *op, const norm_op *o)
+{
+    int64_t rows = tensor_rows(o->x), cols = tensor_cols(o->x);
+    CHECK(working(dev, o->x), o->x, o->out);
+    CHECK(present(o->out) && fits(o->out, o->x.type, rows * cols) && tensor_contiguous(o->x), o->out, o->x);
+    CHECK(present(o->mean) == present(o->rstd), o->mean, o->rstd);
+    CHECK(fits(o->mean, stat_type(o->x.type), rows) && fits(o->rstd, stat_type(o->x.type), rows), o->mean, o->rstd);
+    CHECK(present(o->w) && fits(o->w, o->x.type, cols) && fits(o->b, o->x.type, cols), o->w, o->b);
+    return true;
+}
+
+static bool check_norm_grad(device *dev, const char *op, const norm_grad_op *o)
+{
+    int64_t rows = tensor_rows(o->x), cols = tensor_cols(o->x);
+    dtype type = o->x.type, stat = stat_type(o->x.type);
+    CHECK(working(dev, o->x), o->x, o->dx);
+    CHECK(present(o->dx) && fits(o->dx, type, rows * cols), o->dx, o->x);
+    CHECK(present(o->dout) && fits(o->dout, type, rows * cols), o->dout, o->x);
+    CHECK(present(o->mean) && fits(o->mean, stat, rows) && fits(o->rstd, stat, rows), o->mean, o->rstd);
+    CHECK(present(o->w) && fits(o->w, type, cols), o->w, o->x);
+    CHECK(fits(o->dw.t, type, cols) && fits(o->db.t, type, cols), o->dw.t, o->db.t);
+    CHECK(present(o->scratch) && fits(o->scratch, stat, NORM_GROUPS * 2 * cols), o->scratch, o->x);
+    return true;
+}
+
+static bool check_linear(device *dev, const char *op, const linear_op *o)
+{
+    int64_t rows = tensor_rows(o->x), n = tensor_rows(o->w), k = tensor_cols(o->w);
+    dtype type = o->w.type;
+    CHECK(working(dev, o->w), o->w, o->x);
+    CHECK(is_matrix(o->x, type, rows, k), o->x, o->w);
+    CHECK(is_matrix(o->out, type, rows, n), o->out, o->w);
+    CHECK(fits(o->bias, type, n), o->bias, o->w);
+    CHECK(!present(o->residual) || is_matrix(o->residual, type, rows, n), o->residual, o->out);
+    CHECK(!present(o->pre) || (o->act != ACT_NONE && is_matrix(o->pre, type, rows, n)), o->pre, o->out);
+    return true;
+}
+
+static bool check_linear_dx(device *dev, const char *op, const linear_dx_op *o)
+{
+    int64_t rows = tensor_rows(o->dout), n = tensor_rows(o->w), k = tensor_cols(o->w);
+    dtype type = o->w.type;
+    CHECK(working(dev, o->w), o->w, o->dout);
+    CHECK(is_matrix(o->dout, type, rows, n), o->dout, o->w);
+    CHECK(is_matrix(o->dx, type, rows, k), o->dx, o->w);
+    CHECK(present(o->pre) == (o->act != ACT_NONE), o->pre, o->dx);
+    CHECK(!present(o->pre) || is_matrix(o->pre, type, rows, k), o->pre, o->dx);
+    CHECK(!o->accumulate || o->act == ACT_NONE, o->dx, o->pre);
+    return true;
+}
+
+static bool check_linear_dw(device *dev, const char *op, const linear_dw_op *o)
+{
+    int64_t rows = tensor_rows(o->dout), n = tensor_cols(o->dout);
+    dtype type = o->dout.type;
+    CHECK(working(dev, o->dout), o->dout, o->x);
+    CHECK(!present(o->dw.t) || present(o->x), o->dw.t, o->x);
+    CHECK(!present(o->x) || is_matrix(o->x, type, rows, tensor_cols(o->x)), o->x, o->dout);
+    CHECK(!present(o->dw.t) || (is_matrix(o->dw.t, type, n, tensor_cols(o->x)) && tensor_contiguous(o->dw.t)), o->dw.t, o->dout);
+    CHECK(fits(o->db.t, type, n), o->db.t, o->dout);
+    return true;
+}
+
+static bool heads_fit(tensor qkv, tensor out, int64_t heads, int64_t kv_heads)
+{
+    if (qkv.rank != 3 || out.rank != 3 || heads < 1 || kv_heads < 1 || heads % kv_heads) return false;
+    int64_t width = tensor_cols(out), size = width / heads;
+    return width % heads == 0 && tensor_cols(qkv) == (heads + 2 * kv_heads) * size &&
+           qkv.dim[0] == out.dim[0] && qkv.dim[1] == out.dim[1] && tensor_contiguous(qkv) && tensor_contiguous(out);
+}
+
+static bool check_attention(device *dev, const char *op, const attention_op *o)
+{
+    CHECK(working(dev, o->qkv) && o->out.type == o->qkv.type, o->qkv, o->out);
+    CHECK(heads_fit(o->qkv, o->out, o->heads, o->kv_heads), o->qkv, o->out);
+    CHECK(present(o->lse) && fits(o->lse, stat_type(o->qkv.type), tensor_rows(o->qkv) * o->heads), o->lse, o->qkv);
+    return true;
+}
+
+static bool check_attention_grad(device *dev, const char *op, const attention_grad_op *o)
+{
+    dtype type = o->qkv.type, stat = stat_type(type);
+    int64_t n = tensor_count(o->qkv), rows = tensor_rows(o->qkv) * o->heads;
+    CHECK(working(dev, o->qkv), o->qkv, o->out);
+    CHECK(heads_fit(o->qkv, o->out, o->heads, o->kv_heads), o->qkv, o->out);
+    CHECK(present(o->dqkv) && fits(o->dqkv, type, n), o->dqkv, o->qkv);
+    CHECK(present(o->dout) && fits(o->dout, type, tensor_count(o->out)), o->dout, o->out);
+    CHECK(present(o->lse) && fits(o->lse, stat, rows) && present(o->scratch) && fits(o->scratch, stat, rows), o->lse, o->scratch);
+    return true;
+}
+
+static bool check_classify(device *dev, const char *op, const classify_op *o)
+{
+    int64_t rows = tensor_rows(o->logits);
+    CHECK(working(dev, o->logits), o->logits, o->losses);
+    CHECK(o->targets.type == I32 && tensor_count(o->targets) == rows, o->targets, o->logits);
+    CHECK(present(o->losses) && fits(o->losses, stat_type(o->logits.type), rows), o->losses, o->logits);
+    return true;
+}
+
+static bool is_hyper(tensor t)
+{
+    return t.type == U8 && tensor_count(t) == (int64_t)sizeof(hyper);
+}
+
+static bool check_loss(device *dev, const char *op, const loss_op *o)
+{
+    CHECK(o->sum.type == F64 && tensor_count(o->sum) == 1, o->sum, o->x);
+    CHECK((o->x.type == F32 || o->x.type == F64) && tensor_contiguous(o->x), o->x, o->sum);
+    CHECK(!present(o->hyper) || is_hyper(o->hyper), o->hyper, o->x);
+    return true;
+}
+
+static bool check_sumsq(device *dev, const char *op, const sumsq_op *o)
+{
+    CHECK(working(dev, o->x) && tensor_contiguous(o->x), o->x, o->slot);
+    CHECK(o->slot.type == F64 && tensor_count(o->slot) == 1, o->slot, o->x);
+    return true;
+}
+
+static bool check_clip(device *dev, const char *op, const clip_op *o)
+{
+    CHECK(o->slots.type == F64 && tensor_contiguous(o->slots), o->slots, o->hyper);
+    CHECK(is_hyper(o->hyper), o->hyper, o->slots);
+    return true;
+}
+
+static bool check_optim(device *dev, const char *op, const optim_op *o)
+{
+    CHECK(is_hyper(o->hyper), o->hyper, o->hyper);
+    for (int64_t i = 0; i < o->n; i++) {
+        const optim_item *it = &o->items[i];
+        int64_t n = tensor_count(it->p);
+        CHECK(present(it->p) && fits(it->p, F32, n), it->p, it->g);
+        CHECK(present(it->g) && fits(it->g, F32, n) && fits(it->temp, F32, n), it->g, it->temp);
+        for (int k = 0; k < MAX_STATES; k++)
+            CHECK(fits(it->state[k], F32, n), it->state[k], it->p);
+    }
+    return true;
+}
+
+static bool check_nonfinite(device *dev, const char *op, const nonfinite_op *o)
+{
+    CHECK(o->count && present(o->x), o->x, o->x);
+    return true;
+}
+
+/* ---- what each operation writes, for the watch ---- */
+
+enum { MAX_WRITTEN = 4 };
+
+static int written_fill(const fill_op *o, tensor *w) { return w[0] = o->x, 1; }
+static int written_copy(const copy_op *o, tensor *w) { return w[0] = o->dst, 1; }
+static int written_embedding(const embedding_op *o, tensor *w) { return w[0] = o->out, 1; }
+static int written_embedding_grad(const embedding_grad_op *o, tensor *w) { return w[0] = o->dwte.t, w[1] = o->dwpe.t, 2; }
+static int written_norm(const norm_op *o, tensor *w) { return w[0] = o->mean, w[1] = o->rstd, w[2] = o->out, 3; }
+static int written_norm_grad(const norm_grad_op *o, tensor *w) { return w[0] = o->dx, w[1] = o->dw.t, w[2] = o->db.t, 3; }
+static int written_linear(const linear_op *o, tensor *w) { return w[0] = o->pre, w[1] = o->out, 2; }
+static int written_linear_dx(const linear_dx_op *o, tensor *w) { return w[0] = o->dx, 1; }
+static int written_linear_dw(const linear_dw_op *o, tensor *w) { return w[0] = o->dw.t, w[1] = o->db.t, 2; }
+static int written_attention(const attention_op *o, tensor *w) { return w[0] = o->out, w[1] = o->lse, 2; }
+static int written_attention_grad(const attention_grad_op *o, tensor *w) { return w[0] = o->dqkv, 1; }
+static int written_classify(const classify_op *o, tensor *w) { return w[0] = o->losses, w[1] = o->logits, 2; }
+static int written_loss(const loss_op *o, tensor *w) { return w[0] = o->sum, 1; }
+static int written_sumsq(const sumsq_op *o, tensor *w) { return w[0] = o->slot, 1; }
+static int written_clip(const clip_op *o, tensor *w) { return w[0] = o->slots, 1; }
+static int written_optim(const optim_op *o, tensor *w) { return w[0] = o->n ? o->items[0].p : (tensor){0}, 1; }
+static int written_nonfinite(const nonfinite_op *o, tensor *w) { return w[0] = (tensor){0}, (void)o, 0; }
+
+/* ---- the fronts ---- */
+
+#define OP_DEFINE(name)                                                                            \
+    void op_##name(device *dev, int stream, const name##_op *o)                                    \
+    {                                                                                              \
+        if (dev->failure || !check_##name(dev, #name, o) || !dev->ops->name) return;               \
+        dev->ops->name(dev, stream, o);                                                            \
+        if (!dev->watch) return;                                                                   \
+        tensor w[MAX_WRITTEN];                                                                     \
+        int n = written_##name(o, w);                                                              \
+        for (int i = 0; i < n; i++)                                                                \
+            if (present(w[i])) dev->watch(dev->watch_context, dev, #name, w[i]);                   \
+    }
+DEVICE_OPS(OP_DEFINE)
+
+void op_put(device *dev, int stream, tensor dst, const void *host)
+{
+    if (!dev->failure && dev->ops->put) dev->ops->put(dev, stream, dst.data, host, tensor_bytes(dst));
+}
+
+void op_get(device *dev, int stream, void *host, tensor src)
+{
+    if (!dev->failure && dev->ops->get) dev->ops->get(dev, stream, host, src.data, tensor_bytes(src));
+}
+
+void op_clear(device *dev, int stream, tensor x)
+{
+    if (!dev->failure && dev->ops->set) dev->ops->set(dev, stream, x.data, 0, tensor_bytes(x));
+}
+
+void op_sync(device *dev, int stream)
+{
+    if (!dev->failure && dev->ops->sync) dev->ops->sync(dev, stream);
+}
+
+void op_fork(device *dev, int from, int to)
+{
+    if (!dev->failure && dev->ops->fork) dev->ops->fork(dev, from, to);
+}
+
+void op_join(device *dev, int from, int to)
+{
+    if (!dev->failure && dev->ops->join) dev->ops->join(dev, from, to);
+}

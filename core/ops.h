@@ -1,0 +1,256 @@
+/* ops.h - the operation table: everything a device can do.
+ *
+ * Models, optimizers and the training loop are written once, over this list.  A device is an
+ * implementation of it:
+ *
+ *     model, optim, train           OP(linear, dev, stream, .out = qkv, .x = ln1, .w = w)
+ *           |                                           |
+ *      core/ops.c   checks shapes and types, once for every device
+ *           |
+ *     null      cpu       cuda      reference (test/): plain loops in double
+ *     (plans)
+ *
+ * Operations return nothing.  A misuse or a failure is kept in the device (the first one) and
+ * every later operation does nothing; device_status() hands it out.  So the code of a model reads
+ * like its formula, and no failure is lost.
+ *
+ * Operands are tensors; matrices are row-major; R is the product of all dimensions but the last.
+ * Absent operands ({0}) are optional where "?" says so.  A `grad` operand is written or accumulated
+ * into, as its flag says.  Working tensors have the device's working types (f32; f64 in the
+ * reference); "stat" tensors (mean, rstd, lse, losses) are f32 for f32 and f64 for f64.
+ * Every operation is deterministic: same operands and thread count, same bits.
+ */
+#ifndef REGRAD_OPS_H
+#define REGRAD_OPS_H
+
+#include "core/error.h"
+#include "core/tensor.h"
+#include "core/rule.h"
+
+typedef struct device device;
+
+/* Operations on one stream run in order; fork/join order two streams. */
+enum { STREAM_COMPUTE, STREAM_COMM, STREAM_COUNT };
+
+typedef enum { ACT_NONE, ACT_GELU_TANH, ACT_GELU_ERF } activation;
+
+/* Row groups of a norm's weight gradient: partial sums per group, added in order (any device). */
+enum { NORM_GROUPS = 32 };
+
+/* x = value */
+typedef struct {
+    tensor x;
+    double value;
+} fill_op;
+
+/* dst = src (same shape and type) */
+typedef struct {
+    tensor dst, src;
+} copy_op;
+
+/* out[b,t,:] = wte[tokens[b,t],:] + wpe[first_position + t,:] */
+typedef struct {
+    tensor out;    /* (B,T,C) */
+    tensor tokens; /* (B,T) i32, values in [0,V) */
+    tensor wte;    /* (V,C) */
+    tensor wpe;    /* ? (P,C), P >= first_position + T */
+    int64_t first_position;
+} embedding_op;
+
+/* dwte[tokens[b,t],:] += dout[b,t,:];  dwpe[first_position + t,:] += sum_b dout[b,t,:] */
+typedef struct {
+    grad dwte;   /* ? (V,C) */
+    grad dwpe;   /* ? (P,C) */
+    tensor dout; /* (B,T,C) */
+    tensor tokens;
+    int64_t first_position;
+} embedding_grad_op;
+
+/* LayerNorm over the last dimension (Ba, Kiros, Hinton 2016):
+ * mean = avg(x), rstd = 1/sqrt(avg((x-mean)^2) + eps), out = (x-mean)*rstd*w + b */
+typedef struct {
+    tensor out;        /* (R,C) */
+    tensor mean, rstd; /* ? (R) stat; both or none */
+    tensor x;          /* (R,C) */
+    tensor w;          /* (C) */
+    tensor b;          /* ? (C) */
+    double eps;
+} norm_op;
+
+/* dx (+)= rstd * (h - avg(h) - n*avg(h*n)), h = dout*w, n = (x-mean)*rstd; dw = sum dout*n; db = sum dout */
+typedef struct {
+    tensor dx;         /* (R,C); may be dout only if accumulate is false */
+    bool accumulate;   /* add into dx: the residual stream */
+    grad dw, db;       /* ? (C) */
+    tensor dout, x;    /* (R,C) */
+    tensor mean, rstd; /* (R) stat */
+    tensor w;          /* (C) */
+    tensor scratch;    /* (NORM_GROUPS, 2C) stat */
+} norm_grad_op;
+
+/* out = act(x w^T + bias) + residual; pre gets the argument of act */
+typedef struct {
+    tensor out;      /* (R,N), ld may exceed N */
+    tensor x;        /* (R,K) */
+    tensor w;        /* (N,K) */
+    tensor bias;     /* ? (N) */
+    tensor residual; /* ? (R,N); not out */
+    tensor pre;      /* ? (R,N), with act only */
+    activation act;
+} linear_op;
+
+/* dx (+)= (dout w) * act'(pre) */
+typedef struct {
+    tensor dx;       /* (R,K) */
+    bool accumulate; /* without act only */
+    tensor dout;     /* (R,N), ld may exceed N */
+    tensor w;        /* (N,K) */
+    tensor pre;      /* ? (R,K), with act */
+    activation act;  /* the activation whose output was this layer's x */
+} linear_dx_op;
+
+/* dw (+)= dout^T x;  db (+)= column sums of dout */
+typedef struct {
+    grad dw;     /* ? (N,K) */
+    grad db;     /* ? (N) */
+    tensor x;    /* (R,K); may be absent without dw */
+    tensor dout; /* (R,N), ld may exceed N */
+} linear_dw_op;
+
+/* Softmax attention without a T x T tensor.  qkv holds for each token H query, KV key and KV value
+ * heads of D each; query head h uses key head h / (H/KV).
+ * s_ij = scale * q_i k_j (j <= i if causal), lse_i = log sum_j exp s_ij, out_i = sum_j exp(s_ij - lse_i) v_j */
+typedef struct {
+    tensor out; /* (B,T,H*D) */
+    tensor lse; /* (B,H,T) stat */
+    tensor qkv; /* (B,T,(H+2KV)*D) */
+    int64_t heads, kv_heads;
+    bool causal;
+    double scale;
+} attention_op;
+
+/* r_i = dout_i . out_i, p_ij = exp(s_ij - lse_i): dv_j = sum_i p_ij dout_i,
+ * ds_ij = p_ij (dout_i . v_j - r_i) * scale, dq_i = sum_j ds_ij k_j, dk_j = sum_i ds_ij q_i */
+typedef struct {
+    tensor dqkv;           /* (B,T,(H+2KV)*D), written */
+    tensor dout, out, qkv; /* as above */
+    tensor lse;            /* (B,H,T) stat */
+    tensor scratch;        /* (B,H,T) stat: r */
+    int64_t heads, kv_heads;
+    bool causal;
+    double scale;
+} attention_grad_op;
+
+/* losses_i = lse(logits_i) - logits_i[target_i]; with backward, logits become
+ * (softmax(logits_i) - onehot(target_i)) * scale, in place */
+typedef struct {
+    tensor logits;  /* (R,V), ld may exceed V */
+    tensor targets; /* (R) i32 in [0,V) */
+    tensor losses;  /* (R) stat */
+    bool backward;
+    double scale;
+} classify_op;
+
+/* sum (+)= scale * sum(x), in double and in order; hyper.ok becomes 0 if that is NaN or infinite */
+typedef struct {
+    tensor sum; /* (1) f64 */
+    bool accumulate;
+    tensor x;     /* (R) stat */
+    tensor hyper; /* ? the hyper struct as u8 */
+    double scale;
+} loss_op;
+
+/* slot = sum(x^2), in double, in a fixed order that depends on the element count only */
+typedef struct {
+    tensor slot; /* (1) f64 */
+    tensor x;
+} sumsq_op;
+
+/* hyper.grad_norm = sqrt(sum of slots in order); hyper.clip = min(1, max_norm / grad_norm), 1 if max_norm is 0 */
+typedef struct {
+    tensor slots; /* (n) f64 */
+    tensor hyper;
+    double max_norm;
+} clip_op;
+
+/* One tensor of an optimizer step: p, g and the rule's states, all with as many elements, all f32. */
+typedef struct {
+    tensor p, g, state[MAX_STATES];
+    tensor temp; /* ? the intermediate of the pass-by-pass form; may lie on g or on a state */
+    tensor slot; /* ? (1) f64: sum of g^2 before anything is changed (fused form only) */
+    bool decay;  /* apply weight decay */
+} optim_item;
+
+/* Runs passes [first, first + count) of a rule over all items: in registers when fused, else pass after
+ * pass over all items.  Does nothing when hyper.ok is 0.  The fused form leaves g as it was. */
+typedef struct {
+    int rule; /* a rule_id of optim/rules/all.h */
+    bool fused;
+    tensor hyper; /* the hyper struct as u8 */
+    const optim_item *items;
+    int64_t n;
+} optim_op;
+
+/* count = how many elements of x are NaN or infinite (synchronous; for finding faults) */
+typedef struct {
+    int64_t *count;
+    tensor x;
+} nonfinite_op;
+
+#define DEVICE_OPS(X)                                                                              \
+    X(fill) X(copy) X(embedding) X(embedding_grad) X(norm) X(norm_grad) X(linear) X(linear_dx)     \
+    X(linear_dw) X(attention) X(attention_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim)      \
+    X(nonfinite)
+
+typedef struct {
+    const char *name;
+    unsigned working_types; /* bit set of 1 << dtype */
+    /* Memory.  put and get copy between host and device in stream order; the host may touch its
+     * side again after sync. */
+    error *(*alloc)(device *, size_t bytes, void **out);
+    void (*release)(device *, void *memory);
+    void (*put)(device *, int stream, void *dst, const void *host, size_t bytes);
+    void (*get)(device *, int stream, void *host, const void *src, size_t bytes);
+    void (*set)(device *, int stream, void *dst, int byte, size_t bytes);
+    void (*sync)(device *, int stream);
+    void (*fork)(device *, int from, int to); /* what comes on `to` waits for what was on `from` */
+    void (*join)(device *, int from, int to);
+#define OP_MEMBER(name) void (*name)(device *, int stream, const name##_op *);
+    DEVICE_OPS(OP_MEMBER)
+#undef OP_MEMBER
+} device_ops;
+
+struct device {
+    const device_ops *ops;
+    void *state;    /* the implementation's own */
+    int threads;    /* CPU threads it may use */
+    error *failure; /* the first one; see device_status */
+    /* When set, called with every tensor that an operation has written. */
+    void (*watch)(void *context, device *, const char *op, tensor written);
+    void *watch_context;
+};
+
+#define OP(name, dev, stream, ...) op_##name(dev, stream, &(name##_op){__VA_ARGS__})
+
+#define OP_FRONT(name) void op_##name(device *dev, int stream, const name##_op *o);
+DEVICE_OPS(OP_FRONT)
+#undef OP_FRONT
+
+/* Host <-> device copies of a whole contiguous tensor; ordered like operations. */
+void op_put(device *dev, int stream, tensor dst, const void *host);
+void op_get(device *dev, int stream, void *host, tensor src);
+/* Every byte of x becomes 0. */
+void op_clear(device *dev, int stream, tensor x);
+void op_sync(device *dev, int stream);
+void op_fork(device *dev, int from, int to);
+void op_join(device *dev, int from, int to);
+
+/* Keeps e if it is the first failure, else frees it. */
+void device_fail(device *dev, error *e);
+/* The first failure since the last call, or NULL; clears it. */
+error *device_status(device *dev) NODISCARD;
+
+/* The device that computes nothing and owns nothing: for recording programs. */
+device device_null(void);
+
+#endif

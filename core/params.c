@@ -1,0 +1,189 @@
+/* params.c - see params.h */
+#include "core/params.h"
+#include "core/rng.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *grad_policy_name(grad_policy policy)
+{
+    static const char *const names[] = {"own", "overlay", "release", "auto"};
+    return names[policy];
+}
+
+int params_add(params *p, param_spec spec)
+{
+    if (p->n == p->room) {
+        int more = p->room ? 2 * p->room : 64;
+        param *rows = realloc(p->row, (size_t)more * sizeof *rows);
+        if (!rows) return -1;
+        p->row = rows;
+        p->room = more;
+    }
+    if (!spec.writers) spec.writers = 1;
+    int64_t count = tensor_count(tensor_of(NULL, F32, spec.shape));
+    p->row[p->n] = (param){.spec = spec, .trainable = true, .count = count};
+    return p->n++;
+}
+
+void params_free(params *p)
+{
+    free(p->row);
+    *p = (params){0};
+}
+
+int64_t params_count(const params *p)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < p->n; i++)
+        sum += p->row[i].count;
+    return sum;
+}
+
+const char *param_text(const param *row, char *buffer, size_t size)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(buffer, size, row->spec.name, row->spec.layer);
+#pragma GCC diagnostic pop
+    return buffer;
+}
+
+static block_name gradient_name(const param *row)
+{
+    return NAME(row->spec.name, row->spec.layer);
+}
+
+void params_place(params *p, arena *a)
+{
+    for (int i = 0; i < p->n; i++) {
+        param *row = &p->row[i];
+        row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape, NAME(row->spec.name, row->spec.layer));
+    }
+    for (int i = 0; i < p->n && p->policy == GRADS_OWN; i++)
+        if (p->row[i].trainable)
+            p->row[i].gradient = arena_keep(a, KIND_GRADIENT, p->type, p->row[i].spec.shape, gradient_name(&p->row[i]));
+}
+
+/* ---- initial values ---- */
+
+enum { CHUNK = 1 << 16 }; /* elements prepared on the host at a time */
+
+static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t first, int64_t n, double *out)
+{
+    uint64_t base = id << 40;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++)
+        out[i] = row->spec.init == INIT_NORMAL ? row->spec.std * rng_normal(seed, RNG_INIT, base + (uint64_t)(first + i))
+                                               : (row->spec.init == INIT_ONE);
+}
+
+error *params_initialize(params *p, device *dev, uint64_t seed)
+{
+    double *wide = NULL;
+    float *narrow = NULL;
+    error *e = alloc_array(&wide, CHUNK, sizeof *wide);
+    if (!e) e = alloc_array(&narrow, CHUNK, sizeof *narrow);
+    for (int id = 0; !e && id < p->n; id++) {
+        const param *row = &p->row[id];
+        for (int64_t first = 0; first < row->count; first += CHUNK) {
+            int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
+            fill_chunk(row, seed, (uint64_t)id, first, n, wide);
+            for (int64_t i = 0; i < n; i++)
+                narrow[i] = (float)wide[i];
+            tensor part = tensor_of(row->value.data, row->value.type, SHAPE(n));
+            part.data = (char *)part.data + (size_t)first * dtype_size(part.type);
+            op_put(dev, STREAM_COMPUTE, part, p->type == F64 ? (const void *)wide : (const void *)narrow);
+            op_sync(dev, STREAM_COMPUTE);
+        }
+    }
+    free(wide);
+    free(narrow);
+    return e ? e : device_status(dev);
+}
+
+/* ---- a step ---- */
+
+void params_begin_step(run *r, int micro_batches)
+{
+    params *p = r->params;
+    p->training = true;
+    p->micro_batches = micro_batches;
+    for (int i = 0; i < p->n; i++) {
+        p->row[i].has_gradient = p->row[i].updated = false;
+        p->row[i].readers = 0;
+    }
+    params_begin_micro(r, 0);
+}
+
+void params_begin_micro(run *r, int micro)
+{
+    r->params->micro = micro;
+    for (int i = 0; i < r->params->n; i++)
+        r->params->row[i].writes = 0;
+}
+
+void params_end_step(run *r)
+{
+    params *p = r->params;
+    p->training = false;
+    for (int i = 0; i < p->n; i++) {
+        param *row = &p->row[i];
+        if (row->trainable && !(row->writes == row->spec.writers)) {
+            char name[80];
+            device_fail(r->dev, internal_error("the gradient of %s was written %d times, not %d",
+                                               param_text(row, name, sizeof name), row->writes, row->spec.writers));
+        }
+        if (p->policy == GRADS_OVERLAY) arena_drop(r->arena, &row->gradient);
+    }
+}
+
+/* Release: the gradient is whole and the weight is read no more. */
+static void update_if_complete(run *r, param *row, int id)
+{
+    params *p = r->params;
+    if (p->policy != GRADS_RELEASE || !p->training || row->updated) return;
+    if (!row->has_gradient || row->writes < row->spec.writers || row->readers) return;
+    row->updated = true;
+    p->complete(p->context, id);
+    arena_drop(r->arena, &row->gradient);
+}
+
+tensor param_use(run *r, int id)
+{
+    param *row = &r->params->row[id];
+    if (r->params->training && row->updated) {
+        char name[80];
+        device_fail(r->dev, internal_error("%s is read after its update", param_text(row, name, sizeof name)));
+    }
+    row->readers++;
+    return row->value;
+}
+
+void param_done(run *r, int id)
+{
+    param *row = &r->params->row[id];
+    row->readers--;
+    update_if_complete(r, row, id);
+}
+
+grad grad_begin(run *r, int id)
+{
+    params *p = r->params;
+    param *row = &p->row[id];
+    if (!row->trainable || !p->training) return (grad){0};
+    grad g = {.accumulate = row->has_gradient};
+    if (!row->has_gradient && p->policy != GRADS_OWN)
+        row->gradient = arena_take(r->arena, KIND_GRADIENT, p->type, row->spec.shape, gradient_name(row));
+    row->has_gradient = true;
+    g.t = row->gradient;
+    return g;
+}
+
+void grad_done(run *r, int id)
+{
+    param *row = &r->params->row[id];
+    if (!row->trainable || !r->params->training) return;
+    row->writes++;
+    update_if_complete(r, row, id);
+}

@@ -1,0 +1,140 @@
+/* place.c - see place.h */
+#include "core/place.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    double key;
+    int64_t start;
+    size_t index;
+} ranked;
+
+static int by_key(const void *pa, const void *pb)
+{
+    const ranked *a = pa, *b = pb;
+    if (a->key != b->key) return a->key > b->key ? -1 : 1;
+    if (a->start != b->start) return a->start < b->start ? -1 : 1;
+    return a->index < b->index ? -1 : a->index > b->index;
+}
+
+enum { ORDER_SIZE, ORDER_AREA, ORDER_LIFETIME, ORDER_START, ORDER_COUNT };
+
+static double order_key(const placement *b, int order)
+{
+    double life = (double)(b->end - b->start), bytes = (double)b->bytes;
+    switch (order) {
+    case ORDER_SIZE: return bytes;
+    case ORDER_AREA: return bytes * life;
+    case ORDER_LIFETIME: return life;
+    default: return -(double)b->start;
+    }
+}
+
+/* Blocks placed so far, by offset. */
+typedef struct {
+    const placement *blocks;
+    const size_t *offset;
+    size_t *index;
+    size_t n;
+} placed;
+
+static size_t best_gap(const placed *p, const placement *b)
+{
+    size_t cursor = 0, best = 0, best_size = SIZE_MAX;
+    for (size_t i = 0; i < p->n; i++) {
+        const placement *other = &p->blocks[p->index[i]];
+        if (other->end <= b->start || other->start >= b->end) continue;
+        size_t at = p->offset[p->index[i]];
+        if (at >= cursor && at - cursor >= b->bytes && at - cursor < best_size) {
+            best = cursor;
+            best_size = at - cursor;
+        }
+        if (at + other->bytes > cursor) cursor = at + other->bytes;
+    }
+    return best_size == SIZE_MAX ? cursor : best;
+}
+
+static void insert(placed *p, size_t index)
+{
+    size_t i = p->n++;
+    while (i > 0 && p->offset[p->index[i - 1]] > p->offset[index]) {
+        p->index[i] = p->index[i - 1];
+        i--;
+    }
+    p->index[i] = index;
+}
+
+static size_t place_in_order(const placement *blocks, size_t n, int order, ranked *rank, size_t *index, size_t *offset)
+{
+    for (size_t i = 0; i < n; i++)
+        rank[i] = (ranked){order_key(&blocks[i], order), blocks[i].start, i};
+    qsort(rank, n, sizeof *rank, by_key);
+    placed p = {blocks, offset, index, 0};
+    size_t top = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t which = rank[i].index;
+        offset[which] = best_gap(&p, &blocks[which]);
+        insert(&p, which);
+        if (offset[which] + blocks[which].bytes > top) top = offset[which] + blocks[which].bytes;
+    }
+    return top;
+}
+
+error *place_blocks(placement *blocks, size_t n, size_t *top)
+{
+    ranked *rank = NULL;
+    size_t *work = NULL, load = 0;
+    *top = 0;
+    error *e = place_load(blocks, n, &load, NULL);
+    if (!e) e = alloc_array(&rank, n, sizeof *rank);
+    if (!e) e = alloc_array(&work, n * 2, sizeof *work);
+    size_t best = SIZE_MAX;
+    for (int order = 0; !e && order < ORDER_COUNT && best > load; order++) {
+        size_t reached = place_in_order(blocks, n, order, rank, work, work + n);
+        if (reached >= best) continue;
+        best = reached;
+        for (size_t i = 0; i < n; i++)
+            blocks[i].offset = work[n + i];
+    }
+    if (!e) *top = best == SIZE_MAX ? 0 : best;
+    free(rank);
+    free(work);
+    return e;
+}
+
+typedef struct {
+    int64_t when;
+    bool begins;
+    size_t bytes;
+} edge;
+
+static int by_time(const void *pa, const void *pb)
+{
+    const edge *a = pa, *b = pb;
+    if (a->when != b->when) return a->when < b->when ? -1 : 1;
+    return (int)a->begins - (int)b->begins; /* ends first: lifetimes are half open */
+}
+
+error *place_load(const placement *blocks, size_t n, size_t *load, int64_t *when)
+{
+    edge *edges = NULL;
+    TRY(alloc_array(&edges, 2 * n, sizeof *edges));
+    for (size_t i = 0; i < n; i++) {
+        size_t bytes = blocks[i].start < blocks[i].end ? blocks[i].bytes : 0; /* else alive at no time */
+        edges[2 * i] = (edge){blocks[i].start, true, bytes};
+        edges[2 * i + 1] = (edge){blocks[i].end, false, bytes};
+    }
+    qsort(edges, 2 * n, sizeof *edges, by_time);
+    size_t live = 0;
+    *load = 0;
+    for (size_t i = 0; i < 2 * n; i++) {
+        live = edges[i].begins ? live + edges[i].bytes : live - edges[i].bytes;
+        if (live <= *load) continue;
+        *load = live;
+        if (when) *when = edges[i].when;
+    }
+    free(edges);
+    return NULL;
+}

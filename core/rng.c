@@ -1,0 +1,75 @@
+/* rng.c - see rng.h */
+#include "core/rng.h"
+
+#include <math.h>
+
+enum { ROUNDS = 10 };
+
+/* Philox4x32: two 32x32 -> 64 bit products a round, keys advanced by the Weyl constants. */
+static void philox(const uint32_t key_in[2], uint32_t c[4])
+{
+    uint32_t key[2] = {key_in[0], key_in[1]};
+    for (int round = 0; round < ROUNDS; round++) {
+        uint64_t p0 = (uint64_t)0xD2511F53u * c[0];
+        uint64_t p1 = (uint64_t)0xCD9E8D57u * c[2];
+        uint32_t n0 = (uint32_t)(p1 >> 32) ^ c[1] ^ key[0];
+        uint32_t n2 = (uint32_t)(p0 >> 32) ^ c[3] ^ key[1];
+        c[1] = (uint32_t)p1;
+        c[3] = (uint32_t)p0;
+        c[0] = n0;
+        c[2] = n2;
+        key[0] += 0x9E3779B9u;
+        key[1] += 0xBB67AE85u;
+    }
+}
+
+void rng_bits(uint64_t seed, uint64_t stream, uint64_t index, uint32_t out[4])
+{
+    uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    out[0] = (uint32_t)index;
+    out[1] = (uint32_t)(index >> 32);
+    out[2] = (uint32_t)stream;
+    out[3] = (uint32_t)(stream >> 32);
+    philox(key, out);
+}
+
+static double unit(uint32_t hi, uint32_t lo)
+{
+    uint64_t bits = ((uint64_t)hi << 32 | lo) >> 11;
+    return (double)bits * 0x1p-53;
+}
+
+double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index)
+{
+    uint32_t b[4];
+    rng_bits(seed, stream, index, b);
+    return unit(b[0], b[1]);
+}
+
+double rng_normal(uint64_t seed, uint64_t stream, uint64_t index)
+{
+    uint32_t b[4];
+    rng_bits(seed, stream, index, b);
+    double u = 1.0 - unit(b[0], b[1]); /* (0, 1]: the logarithm stays finite */
+    double v = unit(b[2], b[3]);
+    return sqrt(-2.0 * log(u)) * cos(2.0 * 3.14159265358979323846 * v);
+}
+
+uint64_t rng_permute(uint64_t seed, uint64_t stream, uint64_t which, uint64_t i, uint64_t n)
+{
+    int half = 1; /* bits in each half: 2^(2 half) >= n */
+    while (half < 32 && (UINT64_C(1) << (2 * half)) < n) half++;
+    uint64_t mask = (UINT64_C(1) << half) - 1;
+    do {
+        uint64_t left = i >> half, right = i & mask;
+        for (uint64_t round = 0; round < 6; round++) {
+            uint32_t b[4];
+            rng_bits(seed, stream + (round << 8) + (which << 16), right, b);
+            uint64_t next = left ^ ((uint64_t)b[0] & mask);
+            left = right;
+            right = next;
+        }
+        i = left << half | right;
+    } while (i >= n);
+    return i;
+}

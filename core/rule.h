@@ -1,0 +1,76 @@
+/* rule.h - what an update rule is.
+ *
+ * A rule is one inline function over one element and what belongs to it (a lane), cut into the
+ * passes of the published whole-tensor form.  The same function serves both ways of running it:
+ *
+ *     fused:   load p g s0 s1      pass 0, 1, 2 ... in registers       store p s0 s1
+ *     passes:  for each pass: for each tensor: for each element: load, pass, store what it wrote
+ *
+ * Each pass returns the set of lane members that it wrote.  In both forms every operation is the
+ * same and is rounded the same (compiled without contraction), so both give the same bits.
+ * Compiled for the host and for CUDA: float arithmetic and sqrtf only.
+ */
+#ifndef REGRAD_RULE_H
+#define REGRAD_RULE_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __CUDACC__
+#define RULE_FN static __host__ __device__ __forceinline__
+#else
+#define RULE_FN static inline __attribute__((always_inline))
+#endif
+
+enum { MAX_STATES = 4, MAX_BETAS = 3 };
+
+/* All numbers of a step, in device memory, written before the step (grad_norm, clip and ok by the
+ * step itself).  Host control flow never depends on them. */
+typedef struct {
+    float lr;
+    float lr_wd;             /* lr * weight decay */
+    float beta[MAX_BETAS];   /* decay rates of the moving averages */
+    float rest[MAX_BETAS];   /* 1 - beta, from double */
+    float debias[MAX_BETAS]; /* 1 - beta^t */
+    float eps;
+    float clip;        /* gradient factor; 1 without clipping */
+    float grad_norm;   /* L2 norm over all parameters, before clipping */
+    int32_t first;     /* 1 in the first step: there is no previous gradient */
+    int32_t ok;        /* 0 once the loss is NaN or infinite: no parameter changes any more */
+} hyper;
+
+/* One element.  t is the intermediate of the pass-by-pass form. */
+typedef struct {
+    float p, g, s[MAX_STATES], t;
+    float wd; /* lr * weight decay for this tensor, 0 if it does not decay */
+} lane;
+
+enum { LANE_P = 1, LANE_G = 2, LANE_T = 4, LANE_S0 = 8, LANE_S1 = 16, LANE_S2 = 32, LANE_S3 = 64 };
+
+/* How much of a tensor a rule must see at once. */
+typedef enum { BY_ELEMENT, BY_BLOCK, BY_MATRIX } granularity;
+
+/* Which numbers a rule has as options. */
+enum { HAS_BETA1 = 1, HAS_BETA2 = 2, HAS_BETA3 = 4, HAS_EPS = 8 };
+
+/* What the registry (optim/rules/all.h) knows of a rule. */
+typedef struct {
+    const char *name;
+    const char *summary;            /* one line for --help and the README */
+    const char *state[MAX_STATES];  /* names in checkpoints; PyTorch's where it has them */
+    int n_states;
+    int n_passes;
+    bool needs_temp;                /* the passes need an intermediate of N elements ... */
+    unsigned r_temp;                /* ... which the _r form puts here: LANE_G or LANE_Sk */
+    const char *r_passes;           /* or the rule whose passes the _r form runs instead */
+    granularity sees;
+    bool keeps_gradient;            /* a state is the previous gradient */
+    bool linear;                    /* the states are linear in the gradient */
+    unsigned options;               /* HAS_... */
+    double lr, beta[MAX_BETAS], eps, weight_decay; /* defaults */
+} rule_info;
+
+
+
+#endif

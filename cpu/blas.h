@@ -1,0 +1,52 @@
+/* blas.h - OpenBLAS, loaded at run time, and how a product is shared among threads. */
+#ifndef REGRAD_CPU_BLAS_H
+#define REGRAD_CPU_BLAS_H
+
+#include "core/error.h"
+
+#include <cblas.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct {
+    void *library;
+    __typeof__(cblas_sgemm) *sgemm; /* sequential when called inside a parallel region */
+    void (*set_threads)(int);       /* for calls outside of one */
+    char about[96];                 /* "OpenBLAS 0.3.21 SkylakeX" */
+} blas;
+
+/* Loads the library and lets each of `threads` threads claim its work space. */
+error *blas_open(int threads, blas *out) NODISCARD;
+void blas_close(blas *b);
+
+/* A row-major matrix inside a larger one. */
+typedef struct {
+    const float *data;
+    int64_t ld;
+} panel;
+
+/* c (m,n) = x y + beta c with x (m,k), y (k,n); a t after a letter: that one is stored transposed. */
+void blas_xy(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc);
+void blas_xyt(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc);
+void blas_xty(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc);
+
+/* A matrix cut into tiles, one for each thread, as square as can be:
+ *
+ *       +-------+-------+      A thread computes its tile with a sequential sgemm, and does what
+ *       |   0   |   1   |      comes before and after the product (bias, activation) itself, while
+ *       +-------+-------+      the tile is in its cache: no barrier in between.
+ *       |   2   |   3   |
+ *       +-------+-------+
+ */
+typedef struct {
+    int64_t rows, cols, down, across, count;
+} grid;
+
+typedef struct {
+    int64_t row, rows, col, cols;
+} tile;
+
+grid grid_over(int64_t rows, int64_t cols, int threads);
+tile grid_tile(grid g, int64_t i); /* i < g.count; may be empty */
+
+#endif

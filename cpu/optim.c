@@ -1,0 +1,234 @@
+/* optim.c - the optimizer step and the sums around it: squares, clipping, loss.
+ *
+ * Each rule of optim/rules/all.h is compiled here into two forms of loop: one with all its passes in
+ * registers, and one loop per pass.  Both do the same operations with the same rounding: this file
+ * is compiled with -ffp-contract=off.
+ *
+ * Tensors are cut into at most SEGMENTS segments by their element count alone; threads share the
+ * segments of many tensors, so a sum over a tensor has the same bits for any number of threads:
+ *
+ *      tensor    |  segment 0  |  segment 1  |  segment 2 |      sums added in this order
+ *      segment   | block | block | block ...                     in LANES interleaved double sums
+ *
+ * The sum of g^2 of a block is taken just before its update, which then finds g in the first cache.
+ */
+#include "cpu/internal.h"
+#include "optim/rules/all.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LANES = 32, BLOCK = 1024, SEGMENTS = 32, SMALLEST = 8 * BLOCK, GROUP = 64 };
+
+/* ---- segments ---- */
+
+static int64_t segment_count(int64_t n)
+{
+    int64_t most = (n + SMALLEST - 1) / SMALLEST;
+    return most < SEGMENTS ? most : SEGMENTS;
+}
+
+/* Where segment i of n elements begins: on a block. */
+static int64_t segment_start(int64_t n, int64_t i)
+{
+    int64_t count = segment_count(n), blocks = (n + BLOCK - 1) / BLOCK;
+    return min64(n, blocks * i / count * BLOCK);
+}
+
+/* lanes[k] += x[j]^2 for j = k, k + LANES, ... */
+static inline void add_squares(double *lanes, const float *x, int64_t n)
+{
+    double sum[LANES];
+    memcpy(sum, lanes, sizeof sum);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+#pragma omp simd
+        for (int k = 0; k < LANES; k++)
+            sum[k] += (double)x[i + k] * (double)x[i + k];
+    for (int k = 0; i + k < n; k++)
+        sum[k] += (double)x[i + k] * (double)x[i + k];
+    memcpy(lanes, sum, sizeof sum);
+}
+
+static double add_up(const double *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum;
+}
+
+void cpu_sumsq(device *dev, int stream, const sumsq_op *o)
+{
+    (void)stream;
+    int64_t n = tensor_count(o->x), count = segment_count(n);
+    double part[SEGMENTS];
+#pragma omp parallel for num_threads(dev->threads)
+    for (int64_t i = 0; i < count; i++) {
+        double lanes[LANES] = {0};
+        int64_t start = segment_start(n, i);
+        add_squares(lanes, floats(o->x) + start, segment_start(n, i + 1) - start);
+        part[i] = add_up(lanes, LANES);
+    }
+    *(double *)o->slot.data = add_up(part, count);
+}
+
+void cpu_clip(device *dev, int stream, const clip_op *o)
+{
+    (void)dev, (void)stream;
+    hyper *h = o->hyper.data;
+    double norm = sqrt(add_up(o->slots.data, tensor_count(o->slots)));
+    h->grad_norm = (float)norm;
+    h->clip = o->max_norm > 0 && norm > o->max_norm ? (float)(o->max_norm / norm) : 1.0f;
+}
+
+void cpu_loss(device *dev, int stream, const loss_op *o)
+{
+    (void)dev, (void)stream;
+    double sum = 0, *out = o->sum.data;
+    for (int64_t i = 0; i < tensor_count(o->x); i++)
+        sum += o->x.type == F32 ? (double)floats(o->x)[i] : ((const double *)o->x.data)[i];
+    *out = (o->accumulate ? *out : 0) + o->scale * sum;
+    if (present(o->hyper) && !isfinite(*out)) ((hyper *)o->hyper.data)->ok = 0;
+}
+
+/* ---- rules ---- */
+
+/* The arrays of one item, or of a part of it; an absent one is p, and never written. */
+typedef struct {
+    float *p, *g, *s[MAX_STATES], *t;
+    float wd;
+} arrays;
+
+static float *part_of(tensor t, const optim_item *it, int64_t start)
+{
+    return floats(present(t) ? t : it->p) + start;
+}
+
+static arrays arrays_of(const optim_item *it, const hyper *h, int64_t start)
+{
+    arrays a = {.p = floats(it->p) + start, .g = floats(it->g) + start, .t = part_of(it->temp, it, start), .wd = it->decay ? h->lr_wd : 0};
+    for (int k = 0; k < MAX_STATES; k++)
+        a.s[k] = part_of(it->state[k], it, start);
+    return a;
+}
+
+typedef void fused_fn(arrays a, const hyper *h, int64_t n);
+typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
+
+#define LOAD(a, i) {(a).p[i], (a).g[i], {(a).s[0][i], (a).s[1][i], (a).s[2][i], (a).s[3][i]}, (a).t[i], (a).wd}
+
+/* All numbers are constants to the compiler: what a rule does not read is not loaded, what it does
+ * not write is not stored. */
+#define RULE_LOOPS(name)                                                                           \
+    static void name##_fused(arrays a, const hyper *hp, int64_t n)                                 \
+    {                                                                                              \
+        const hyper h = *hp;                                                                       \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                        \
+        {                                                                                          \
+            lane x = LOAD(a, i);                                                                   \
+            EACH_PASS(FUSED_PASS, name)                                                            \
+            a.p[i] = x.p;                                                                          \
+            if (name##_info.n_states > 0) a.s[0][i] = x.s[0];                                      \
+            if (name##_info.n_states > 1) a.s[1][i] = x.s[1];                                      \
+            if (name##_info.n_states > 2) a.s[2][i] = x.s[2];                                      \
+            if (name##_info.n_states > 3) a.s[3][i] = x.s[3];                                      \
+        }                                                                                          \
+    }                                                                                              \
+    static void name##_one(int pass, arrays a, const hyper *hp, int64_t n)                         \
+    {                                                                                              \
+        const hyper h = *hp;                                                                       \
+        switch (pass) {                                                                            \
+            EACH_PASS(PASS_LOOP, name)                                                             \
+        }                                                                                          \
+    }
+
+enum { MOST_PASSES = 16 };
+#define EACH_PASS(X, name)                                                                         \
+    X(name, 0) X(name, 1) X(name, 2) X(name, 3) X(name, 4) X(name, 5) X(name, 6) X(name, 7)        \
+    X(name, 8) X(name, 9) X(name, 10) X(name, 11) X(name, 12) X(name, 13) X(name, 14) X(name, 15)
+
+#define FUSED_PASS(name, k)                                                                        \
+    if (k < name##_info.n_passes) name##_pass(k, &x, &h);
+
+#define PASS_LOOP(name, k)                                                                         \
+    case k:                                                                                        \
+        if (k >= name##_info.n_passes) return;                                                     \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                        \
+        {                                                                                          \
+            lane x = LOAD(a, i);                                                                   \
+            int written = name##_pass(k, &x, &h);                                                  \
+            if (written & LANE_P) a.p[i] = x.p;                                                    \
+            if (written & LANE_G) a.g[i] = x.g;                                                    \
+            if (written & LANE_T) a.t[i] = x.t;                                                    \
+            if (written & LANE_S0) a.s[0][i] = x.s[0];                                             \
+            if (written & LANE_S1) a.s[1][i] = x.s[1];                                             \
+            if (written & LANE_S2) a.s[2][i] = x.s[2];                                             \
+            if (written & LANE_S3) a.s[3][i] = x.s[3];                                             \
+        }                                                                                          \
+        return;
+
+OPTIM_RULES(RULE_LOOPS)
+
+static const struct {
+    const rule_info *info;
+    fused_fn *fused;
+    pass_fn *pass;
+} rules[] = {
+#define RULE_ENTRY(name) {&name##_info, name##_fused, name##_one},
+    OPTIM_RULES(RULE_ENTRY)
+#undef RULE_ENTRY
+};
+
+/* ---- the step ---- */
+
+/* One segment of an item, block by block; returns its sum of g^2 if that is wanted. */
+static double fused_segment(int rule, const optim_item *it, const hyper *h, int64_t segment)
+{
+    int64_t n = tensor_count(it->p), end = segment_start(n, segment + 1);
+    double lanes[LANES] = {0};
+    for (int64_t at = segment_start(n, segment); at < end; at += BLOCK) {
+        int64_t count = min64(BLOCK, end - at);
+        if (present(it->slot)) add_squares(lanes, floats(it->g) + at, count);
+        rules[rule].fused(arrays_of(it, h, at), h, count);
+    }
+    return add_up(lanes, LANES);
+}
+
+/* At most GROUP items: their segments in parallel, then their slots. */
+static void fused_group(const device *dev, int rule, const hyper *h, const optim_item *items, int64_t n)
+{
+    double part[GROUP][SEGMENTS];
+#pragma omp parallel for collapse(2) num_threads(dev->threads) schedule(dynamic)
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t k = 0; k < SEGMENTS; k++)
+            if (k < segment_count(tensor_count(items[i].p))) part[i][k] = fused_segment(rule, &items[i], h, k);
+    for (int64_t i = 0; i < n; i++)
+        if (present(items[i].slot)) *(double *)items[i].slot.data = add_up(part[i], segment_count(tensor_count(items[i].p)));
+}
+
+static void pass_over_all(const device *dev, const optim_op *o, const hyper *h, int pass)
+{
+#pragma omp parallel for collapse(2) num_threads(dev->threads) schedule(dynamic)
+    for (int64_t i = 0; i < o->n; i++)
+        for (int64_t k = 0; k < SEGMENTS; k++) {
+            int64_t n = tensor_count(o->items[i].p);
+            if (k >= segment_count(n)) continue;
+            int64_t start = segment_start(n, k);
+            rules[o->rule].pass(pass, arrays_of(&o->items[i], h, start), h, segment_start(n, k + 1) - start);
+        }
+}
+
+void cpu_optim(device *dev, int stream, const optim_op *o)
+{
+    (void)stream;
+    const hyper *h = o->hyper.data;
+    if (!h->ok) return;
+    if (o->fused) {
+        for (int64_t i = 0; i < o->n; i += GROUP)
+            fused_group(dev, o->rule, h, o->items + i, min64(GROUP, o->n - i));
+        return;
+    }
+    for (int pass = 0; pass < rules[o->rule].info->n_passes; pass++)
+        pass_over_all(dev, o, h, pass);
+}

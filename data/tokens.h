@@ -1,0 +1,60 @@
+/* tokens.h - token shards: files of ready token ids, in llm.c's format.
+ *
+ *     byte 0        256 x int32, little endian                    1024       end
+ *     | magic | version | number of tokens | 0 ...                | id id id ... |
+ *       20240520    1      uint16 ids: vocabularies up to 65,536
+ *       20240801    7      uint32 ids: larger ones
+ *
+ * A shard holds 1 to 2^31 - 1 tokens.  A training set is any number of shards, together a
+ * token_set.  It is read by pread, not mapped, so that the text does not count as memory of the
+ * run; files stay open, so that one replaced meanwhile does not change a run.  Reading changes no
+ * state: any number of threads may read the same set.
+ */
+#ifndef REGRAD_TOKENS_H
+#define REGRAD_TOKENS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+/* ---- reading ---- */
+
+typedef struct token_set token_set;
+
+/* Opens the shards that the patterns name, in the order of the patterns, each pattern's files
+ * sorted by name.  A pattern is a file's name or, if there is no such file, a glob(3) pattern.
+ * Checks of every shard: it can be read, magic, version, size = header + tokens, at least one
+ * token.  User errors name the file and how to mend it.  vocab_size (1..2^31 - 1) is the number of
+ * tokens that the reader knows; ids are compared with it when they are read. */
+error *tokens_open(const char *const *patterns /* (n) */, int n, int64_t vocab_size,
+                   token_set **out) NODISCARD;
+void tokens_close(token_set *s); /* NULL is fine */
+
+int tokens_shards(const token_set *s);
+const char *tokens_path(const token_set *s, int shard);
+int64_t tokens_count(const token_set *s, int shard); /* tokens in that shard */
+
+/* Tokens first .. first + count of one shard, which must lie inside it.  User error for an id
+ * outside the vocabulary (file, position, id) and for a file that cannot be read any more. */
+error *tokens_read(const token_set *s, int shard, int64_t first, int64_t count,
+                   int32_t *ids /* (count) */) NODISCARD;
+
+/* ---- writing ---- */
+
+typedef struct token_writer token_writer;
+
+/* Starts a shard; vocab_size decides its width.  The file appears under its name when the shard is
+ * finished, wholly or not at all (outfile.h). */
+error *tokens_create(const char *path, int64_t vocab_size, token_writer **out) NODISCARD;
+error *tokens_append(token_writer *w, const int32_t *ids /* (n) */, size_t n) NODISCARD;
+int64_t tokens_written(const token_writer *w);
+
+/* Writes the header and all that is still buffered to the disk, short of the renaming. */
+error *tokens_seal(token_writer *w) NODISCARD;
+
+/* Seals if need be, renames, frees w; on failure nothing is left of the shard. */
+error *tokens_finish(token_writer *w) NODISCARD;
+void tokens_discard(token_writer *w); /* NULL is fine */
+
+#endif

@@ -1,0 +1,100 @@
+/* tokens_write.c - the writing half of tokens.h */
+#include "data/tokens.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "core/outfile.h"
+#include "data/tokens_format.h"
+
+enum { BLOCK = 4096 }; /* tokens converted at a time */
+
+struct token_writer {
+    outfile *file;
+    int64_t vocab_size, n_tokens;
+    bool wide, sealed;
+};
+
+error *tokens_create(const char *path, int64_t vocab_size, token_writer **out)
+{
+    if (vocab_size < 1 || vocab_size > INT32_MAX)
+        return internal_error("a vocabulary of %" PRId64 " tokens", vocab_size);
+    token_writer *w;
+    TRY(alloc_array(&w, 1, sizeof *w));
+    w->vocab_size = vocab_size;
+    w->wide = vocab_size > TOKENS_LARGEST_16;
+    error *e = outfile_create(path, &w->file);
+    if (!e) e = outfile_write(w->file, &(tokens_header){0}, sizeof(tokens_header));
+    if (e) {
+        tokens_discard(w);
+        return e;
+    }
+    *out = w;
+    return NULL;
+}
+
+static error *append_block(token_writer *w, const int32_t *ids, size_t n)
+{
+    uint16_t narrow[BLOCK];
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || ids[i] >= w->vocab_size)
+            return internal_error("token %" PRId32 " in a vocabulary of %" PRId64, ids[i],
+                                  w->vocab_size);
+        narrow[i] = (uint16_t)ids[i];
+    }
+    if (w->wide) return outfile_write(w->file, ids, n * sizeof *ids);
+    return outfile_write(w->file, narrow, n * sizeof *narrow);
+}
+
+error *tokens_append(token_writer *w, const int32_t *ids, size_t n)
+{
+    if (n > (size_t)(INT32_MAX - w->n_tokens))
+        return user_error("a shard holds at most %d tokens: tokenize the inputs in several runs",
+                          INT32_MAX);
+    for (size_t done = 0, block; done < n; done += block) {
+        block = n - done < BLOCK ? n - done : BLOCK;
+        TRY(append_block(w, ids + done, block));
+    }
+    w->n_tokens += (int64_t)n;
+    return NULL;
+}
+
+int64_t tokens_written(const token_writer *w)
+{
+    return w->n_tokens;
+}
+
+error *tokens_seal(token_writer *w)
+{
+    if (w->sealed) return NULL;
+    tokens_header h = {
+        .magic = w->wide ? TOKENS_MAGIC_32 : TOKENS_MAGIC_16,
+        .version = w->wide ? TOKENS_VERSION_32 : TOKENS_VERSION_16,
+        .n_tokens = (int32_t)w->n_tokens,
+    };
+    TRY(outfile_rewind(w->file));
+    TRY(outfile_write(w->file, &h, sizeof h));
+    TRY(outfile_seal(w->file));
+    w->sealed = true;
+    return NULL;
+}
+
+error *tokens_finish(token_writer *w)
+{
+    error *e = tokens_seal(w);
+    if (e) {
+        tokens_discard(w);
+        return e;
+    }
+    e = outfile_commit(w->file);
+    free(w);
+    return e;
+}
+
+void tokens_discard(token_writer *w)
+{
+    if (!w) return;
+    outfile_discard(w->file);
+    free(w);
+}

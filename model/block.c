@@ -1,0 +1,245 @@
+/* block.c - see block.h */
+#include "model/block.h"
+
+#include <math.h>
+
+/* ---- the table ---- */
+
+error *declare(params *p, param_spec spec, int *id)
+{
+    *id = params_add(p, spec);
+    return *id < 0 ? user_error("out of memory for the parameter table") : NULL;
+}
+
+error *declare_norm(const model_config *c, params *p, const char *weight, const char *bias, int layer, weight_ids *ids)
+{
+    ids->bias = -1;
+    TRY(declare(p, (param_spec){.name = weight, .layer = layer, .shape = SHAPE(c->width), .init = INIT_ONE}, &ids->weight));
+    if (c->bias)
+        TRY(declare(p, (param_spec){.name = bias, .layer = layer, .shape = SHAPE(c->width)}, &ids->bias));
+    return NULL;
+}
+
+static error *declare_linear(const model_config *c, params *p, const char *weight, const char *bias, int layer,
+                             int64_t out, int64_t in, double std, weight_ids *ids)
+{
+    ids->bias = -1;
+    param_spec w = {.name = weight, .layer = layer, .shape = SHAPE(out, in), .decay = true,
+                    .init = INIT_NORMAL, .std = std, .file_transposed = true};
+    TRY(declare(p, w, &ids->weight));
+    if (c->bias) TRY(declare(p, (param_spec){.name = bias, .layer = layer, .shape = SHAPE(out)}, &ids->bias));
+    return NULL;
+}
+
+error *block_declare(const model_config *c, int layer, params *p, block_ids *ids)
+{
+    int64_t width = c->width, att = c->heads * c->head_size, qkv = (c->heads + 2 * c->kv_heads) * c->head_size;
+    /* GPT-2: what is added to the residual stream starts smaller, as there are 2 L additions. */
+    double std = 0.02, residual = 0.02 / sqrt(2.0 * (double)c->layers);
+    TRY(declare_norm(c, p, "h.%d.ln_1.weight", "h.%d.ln_1.bias", layer, &ids->norm1));
+    TRY(declare_linear(c, p, "h.%d.attn.c_attn.weight", "h.%d.attn.c_attn.bias", layer, qkv, width, std, &ids->qkv));
+    TRY(declare_linear(c, p, "h.%d.attn.c_proj.weight", "h.%d.attn.c_proj.bias", layer, width, att, residual, &ids->project));
+    TRY(declare_norm(c, p, "h.%d.ln_2.weight", "h.%d.ln_2.bias", layer, &ids->norm2));
+    TRY(declare_linear(c, p, "h.%d.mlp.c_fc.weight", "h.%d.mlp.c_fc.bias", layer, c->inner, width, std, &ids->up));
+    TRY(declare_linear(c, p, "h.%d.mlp.c_proj.weight", "h.%d.mlp.c_proj.bias", layer, width, c->inner, residual, &ids->down));
+    return NULL;
+}
+
+/* ---- pieces ---- */
+
+static tensor use(run *r, int id)
+{
+    return id < 0 ? (tensor){0} : param_use(r, id);
+}
+
+static void done(run *r, int id)
+{
+    if (id >= 0) param_done(r, id);
+}
+
+static grad begin(run *r, int id)
+{
+    return id < 0 ? (grad){0} : grad_begin(r, id);
+}
+
+static void finish(run *r, int id)
+{
+    if (id >= 0) grad_done(r, id);
+}
+
+void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean, tensor rstd)
+{
+    tensor w = use(r, ids.weight), b = use(r, ids.bias);
+    OP(norm, r->dev, r->stream, .out = out, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .eps = c->norm_eps);
+    done(r, ids.weight);
+    done(r, ids.bias);
+}
+
+void apply_norm_grad(run *r, weight_ids ids, tensor dx, bool accumulate, tensor dout, tensor x, tensor mean, tensor rstd)
+{
+    tensor scratch = arena_take(r->arena, KIND_WORKSPACE, mean.type, SHAPE(NORM_GROUPS, 2 * tensor_cols(x)), NAME("norm scratch", 0));
+    tensor w = use(r, ids.weight);
+    grad dw = begin(r, ids.weight), db = begin(r, ids.bias);
+    OP(norm_grad, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dw = dw, .db = db, .dout = dout, .x = x,
+       .mean = mean, .rstd = rstd, .w = w, .scratch = scratch);
+    arena_drop(r->arena, &scratch);
+    finish(r, ids.weight);
+    finish(r, ids.bias);
+    done(r, ids.weight);
+}
+
+static void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act, tensor pre)
+{
+    tensor w = use(r, ids.weight), b = use(r, ids.bias);
+    OP(linear, r->dev, r->stream, .out = out, .x = x, .w = w, .bias = b, .residual = residual, .act = act, .pre = pre);
+    done(r, ids.weight);
+    done(r, ids.bias);
+}
+
+/* The weight's gradient; x is read for the last time.  The weight stays in use: its dx comes next. */
+static tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
+{
+    tensor w = use(r, ids.weight);
+    grad dw = begin(r, ids.weight), db = begin(r, ids.bias);
+    OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout);
+    finish(r, ids.weight);
+    finish(r, ids.bias);
+    return w;
+}
+
+/* ---- forward ---- */
+
+typedef struct {
+    int64_t b, t;
+    dtype type, stat;
+    arena *a;
+    int layer;
+} sizes;
+
+static sizes sizes_of(const run *r, tensor x, int layer)
+{
+    return (sizes){x.dim[0], x.dim[1], x.type, stat_type(x.type), r->arena, layer};
+}
+
+static tensor take_rows(const sizes *z, int64_t cols, const char *name)
+{
+    return arena_take(z->a, KIND_ACTIVATION, z->type, SHAPE(z->b, z->t, cols), NAME(name, z->layer));
+}
+
+static tensor take_stat(const sizes *z, const char *name)
+{
+    return arena_take(z->a, KIND_ACTIVATION, z->stat, SHAPE(z->b, z->t), NAME(name, z->layer));
+}
+
+void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x, bool keep, block_state *s)
+{
+    arena *a = r->arena;
+    sizes z = sizes_of(r, x, layer);
+    tensor none = {0};
+    *s = (block_state){0};
+
+    s->norm1 = take_rows(&z, c->width, "h%d.norm1");
+    if (keep) {
+        s->mean1 = take_stat(&z, "h%d.mean1");
+        s->rstd1 = take_stat(&z, "h%d.rstd1");
+    }
+    apply_norm(r, c, ids->norm1, s->norm1, x, s->mean1, s->rstd1);
+    s->qkv = take_rows(&z, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
+    apply_linear(r, ids->qkv, s->qkv, s->norm1, none, ACT_NONE, none);
+    if (!keep) arena_drop(a, &s->norm1);
+
+    s->att = take_rows(&z, c->heads * c->head_size, "h%d.att");
+    s->lse = arena_take(a, KIND_ACTIVATION, z.stat, SHAPE(z.b, c->heads, z.t), NAME("h%d.lse", layer));
+    OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv, .heads = c->heads,
+       .kv_heads = c->kv_heads, .causal = c->causal, .scale = 1.0 / sqrt((double)c->head_size));
+    if (!keep) {
+        arena_drop(a, &s->qkv);
+        arena_drop(a, &s->lse);
+    }
+    s->mid = take_rows(&z, c->width, "h%d.mid");
+    apply_linear(r, ids->project, s->mid, s->att, x, ACT_NONE, none);
+    if (!keep) arena_drop(a, &s->att);
+
+    s->norm2 = take_rows(&z, c->width, "h%d.norm2");
+    if (keep) {
+        s->mean2 = take_stat(&z, "h%d.mean2");
+        s->rstd2 = take_stat(&z, "h%d.rstd2");
+        s->pre = take_rows(&z, c->inner, "h%d.pre");
+    }
+    apply_norm(r, c, ids->norm2, s->norm2, s->mid, s->mean2, s->rstd2);
+    s->act = take_rows(&z, c->inner, "h%d.act");
+    apply_linear(r, ids->up, s->act, s->norm2, none, c->act, s->pre);
+    if (!keep) arena_drop(a, &s->norm2);
+    s->out = take_rows(&z, c->width, "h%d.out");
+    apply_linear(r, ids->down, s->out, s->act, s->mid, ACT_NONE, none);
+    if (!keep) {
+        arena_drop(a, &s->act);
+        arena_drop(a, &s->mid);
+    }
+}
+
+/* ---- backward ---- */
+
+static void mlp_backward(run *r, const model_config *c, const sizes *z, const block_ids *ids, tensor d, block_state *s)
+{
+    arena *a = r->arena;
+    tensor w = linear_weight_grad(r, ids->down, s->act, d);
+    arena_drop(a, &s->act);
+    tensor dpre = take_rows(z, c->inner, "h%d.dpre");
+    OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = d, .w = w, .pre = s->pre, .act = c->act);
+    param_done(r, ids->down.weight);
+    arena_drop(a, &s->pre);
+
+    w = linear_weight_grad(r, ids->up, s->norm2, dpre);
+    arena_drop(a, &s->norm2);
+    tensor dnorm = take_rows(z, c->width, "h%d.dnorm2");
+    OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dpre, .w = w);
+    param_done(r, ids->up.weight);
+    arena_drop(a, &dpre);
+
+    apply_norm_grad(r, ids->norm2, d, true, dnorm, s->mid, s->mean2, s->rstd2);
+    arena_drop(a, &dnorm);
+    arena_drop(a, &s->mid);
+    arena_drop(a, &s->mean2);
+    arena_drop(a, &s->rstd2);
+}
+
+static void attention_backward(run *r, const model_config *c, const sizes *z, const block_ids *ids, tensor d, tensor x,
+                               block_state *s)
+{
+    arena *a = r->arena;
+    tensor w = linear_weight_grad(r, ids->project, s->att, d);
+    tensor datt = take_rows(z, c->heads * c->head_size, "h%d.datt");
+    OP(linear_dx, r->dev, r->stream, .dx = datt, .dout = d, .w = w);
+    param_done(r, ids->project.weight);
+
+    tensor dqkv = take_rows(z, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
+    tensor scratch = arena_take(a, KIND_WORKSPACE, z->stat, SHAPE(z->b, c->heads, z->t), NAME("attention scratch", 0));
+    OP(attention_grad, r->dev, r->stream, .dqkv = dqkv, .dout = datt, .out = s->att, .qkv = s->qkv, .lse = s->lse,
+       .scratch = scratch, .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal,
+       .scale = 1.0 / sqrt((double)c->head_size));
+    arena_drop(a, &scratch);
+    arena_drop(a, &datt);
+    arena_drop(a, &s->att);
+    arena_drop(a, &s->lse);
+    arena_drop(a, &s->qkv);
+
+    w = linear_weight_grad(r, ids->qkv, s->norm1, dqkv);
+    arena_drop(a, &s->norm1);
+    tensor dnorm = take_rows(z, c->width, "h%d.dnorm1");
+    OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dqkv, .w = w);
+    param_done(r, ids->qkv.weight);
+    arena_drop(a, &dqkv);
+
+    apply_norm_grad(r, ids->norm1, d, true, dnorm, x, s->mean1, s->rstd1);
+    arena_drop(a, &dnorm);
+    arena_drop(a, &s->mean1);
+    arena_drop(a, &s->rstd1);
+}
+
+void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x, tensor d, block_state *s)
+{
+    sizes z = sizes_of(r, x, layer);
+    mlp_backward(r, c, &z, ids, d, s);
+    attention_backward(r, c, &z, ids, d, x, s);
+}

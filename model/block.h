@@ -1,0 +1,59 @@
+/* block.h - one pre-norm transformer block, forward and backward.
+ *
+ *      x ----------------------------+                         kept for backward
+ *      |                             |
+ *    norm1 -> qkv -> attention -> project -> (+) = mid         norm1 qkv att lse mid
+ *                                             |
+ *      mid ---------------------------+       |
+ *      |                              |       |
+ *    norm2 -> up -> act ----------> down -> (+) = out          norm2 pre act out
+ *
+ * The residual additions and the activation are part of the products (core/ops.h, linear).  In
+ * backward one tensor, the gradient of the residual stream, is carried down and added to in place.
+ * Each step gives back what it has read last, so that the next gradient can lie there.
+ */
+#ifndef REGRAD_BLOCK_H
+#define REGRAD_BLOCK_H
+
+#include "core/params.h"
+#include "model/config.h"
+
+/* Parameter ids of a projection or a norm; bias is -1 without. */
+typedef struct {
+    int weight, bias;
+} weight_ids;
+
+typedef struct {
+    weight_ids norm1, qkv, project, norm2, up, down;
+} block_ids;
+
+/* What forward keeps for backward. */
+typedef struct {
+    tensor norm1, mean1, rstd1; /* (B,T,C), (B,T) */
+    tensor qkv;                 /* (B,T,(H+2KV)D) */
+    tensor att, lse;            /* (B,T,HD), (B,H,T) */
+    tensor mid;                 /* (B,T,C) */
+    tensor norm2, mean2, rstd2;
+    tensor pre, act; /* (B,T,inner) */
+    tensor out;      /* (B,T,C): the next block's x; dropped by the model */
+} block_state;
+
+/* Adds the block's rows to the table. */
+error *block_declare(const model_config *c, int layer, params *p, block_ids *ids) NODISCARD;
+
+/* x (B,T,C) -> s->out.  With keep, s holds what backward needs; else only s->out is left. */
+void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x, bool keep, block_state *s);
+
+/* d (B,T,C): gradient of out on entry, of x on return.  Drops all of s but out. */
+void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x, tensor d, block_state *s);
+
+/* ---- shared with the ends of the models ---- */
+
+error *declare(params *p, param_spec spec, int *id) NODISCARD;
+error *declare_norm(const model_config *c, params *p, const char *weight, const char *bias, int layer, weight_ids *ids) NODISCARD;
+
+/* out = norm(x); mean and rstd may be absent */
+void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean, tensor rstd);
+void apply_norm_grad(run *r, weight_ids ids, tensor dx, bool accumulate, tensor dout, tensor x, tensor mean, tensor rstd);
+
+#endif

@@ -1,0 +1,233 @@
+/* gpt.c - GPT-2: token and position embeddings, blocks, a norm, the classifier.
+ *
+ *   tokens -> wte + wpe -> block 0 .. L-1 -> ln_f -> head (tied to wte) -> softmax, loss
+ *
+ * The classifier is where a small model's memory goes: logits are (B T, V).  Softmax, loss and gradient
+ * are one operation, in place, and rows are taken in chunks of at most 32 MiB of logits, so the logits
+ * of all rows never exist at once.  A chunk's gradient replaces the chunk of ln_f's output that made it:
+ *
+ *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x  ->  x <- dlogits W
+ *
+ * The chunk depends on model and batch only, never on a memory setting, so that none changes the bits.
+ */
+#include "model/block.h"
+#include "model/kind.h"
+
+#include <stdlib.h>
+
+enum { LOGITS_BYTES = 32 << 20, LOGITS_ALIGN = 16 };
+
+struct model {
+    model_config config;
+    int wte, wpe, head;
+    weight_ids final;
+    block_ids *blocks;   /* [layers] */
+    block_state *states; /* [layers] */
+};
+
+static error *declare_all(model *m, params *p)
+{
+    const model_config *c = &m->config;
+    param_spec embedding = {.name = "wte.weight", .layer = -1, .shape = SHAPE(c->vocab, c->width), .decay = true,
+                            .init = INIT_NORMAL, .std = 0.02, .writers = c->tied ? 2 : 1};
+    TRY(declare(p, embedding, &m->wte));
+    embedding.name = "wpe.weight";
+    embedding.shape = SHAPE(c->context, c->width);
+    embedding.writers = 1;
+    TRY(declare(p, embedding, &m->wpe));
+    for (int l = 0; l < (int)c->layers; l++)
+        TRY(block_declare(c, l, p, &m->blocks[l]));
+    TRY(declare_norm(c, p, "ln_f.weight", "ln_f.bias", -1, &m->final));
+    m->head = m->wte;
+    if (c->tied) return NULL;
+    param_spec head = {.name = "lm_head.weight", .layer = -1, .shape = SHAPE(c->vocab, c->width), .decay = true,
+                       .init = INIT_NORMAL, .std = 0.02};
+    return declare(p, head, &m->head);
+}
+
+static void gpt_destroy(model *m)
+{
+    if (!m) return;
+    free(m->blocks);
+    free(m->states);
+    free(m);
+}
+
+static error *gpt_create(const model_config *c, params *p, model **out)
+{
+    TRY(config_check(c));
+    model *m = NULL;
+    TRY(alloc_array(&m, 1, sizeof *m));
+    m->config = *c;
+    error *e = alloc_array(&m->blocks, (size_t)c->layers, sizeof *m->blocks);
+    if (!e) e = alloc_array(&m->states, (size_t)c->layers, sizeof *m->states);
+    if (!e) e = declare_all(m, p);
+    if (e) {
+        gpt_destroy(m);
+        return e;
+    }
+    *out = m;
+    return NULL;
+}
+
+static batch gpt_place_batch(const model *m, arena *a, int64_t b, int64_t t)
+{
+    (void)m;
+    batch out;
+    out.inputs = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("tokens", 0));
+    out.targets = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("targets", 0));
+    return out;
+}
+
+/* ---- forward ---- */
+
+static tensor embed(run *r, model *m, tensor tokens)
+{
+    tensor x = arena_take(r->arena, KIND_ACTIVATION, r->params->type, SHAPE(tokens.dim[0], tokens.dim[1], m->config.width),
+                          NAME("embedded", 0));
+    tensor wte = param_use(r, m->wte), wpe = param_use(r, m->wpe);
+    OP(embedding, r->dev, r->stream, .out = x, .tokens = tokens, .wte = wte, .wpe = wpe);
+    param_done(r, m->wte);
+    param_done(r, m->wpe);
+    return x;
+}
+
+/* Runs all blocks over x; returns the last one's output.  With keep, everything stays for backward. */
+static tensor through_blocks(run *r, model *m, tensor x, bool keep)
+{
+    for (int l = 0; l < (int)m->config.layers; l++) {
+        block_forward(r, &m->config, l, &m->blocks[l], x, keep, &m->states[l]);
+        if (!keep) arena_drop(r->arena, &x);
+        x = m->states[l].out;
+    }
+    return x;
+}
+
+/* ---- the classifier ---- */
+
+static int64_t chunk_rows(int64_t rows, int64_t ld, dtype type)
+{
+    int64_t fit = LOGITS_BYTES / (ld * (int64_t)dtype_size(type));
+    if (fit < 1) fit = 1;
+    int64_t chunks = (rows + fit - 1) / fit;
+    return (rows + chunks - 1) / chunks;
+}
+
+static tensor take_logits(run *r, const model *m, int64_t rows)
+{
+    int64_t ld = (m->config.vocab + LOGITS_ALIGN - 1) / LOGITS_ALIGN * LOGITS_ALIGN;
+    tensor t = arena_take(r->arena, KIND_ACTIVATION, r->params->type, SHAPE(chunk_rows(rows, ld, r->params->type), ld),
+                          NAME("logits", 0));
+    t.dim[1] = m->config.vocab;
+    return t;
+}
+
+static tensor rows_of(tensor vector, int64_t first, int64_t n)
+{
+    tensor column = vector;
+    column.rank = 2;
+    column.dim[0] = tensor_count(vector);
+    column.dim[1] = column.ld = 1;
+    tensor s = tensor_slice(column, first, n);
+    return tensor_of(s.data, s.type, SHAPE(n));
+}
+
+/* Losses of x (B,T,C) against targets; with backward, x becomes its own gradient. */
+static void classify_rows(run *r, model *m, tensor x, tensor targets, const loss_sink *loss, bool backward)
+{
+    int64_t rows = tensor_rows(x);
+    tensor losses = arena_take(r->arena, KIND_ACTIVATION, stat_type(x.type), SHAPE(rows), NAME("losses", 0));
+    tensor logits = take_logits(r, m, rows);
+    tensor w = param_use(r, m->head);
+    grad dw = backward ? grad_begin(r, m->head) : (grad){0};
+    for (int64_t first = 0; first < rows; first += logits.dim[0]) {
+        int64_t n = rows - first < logits.dim[0] ? rows - first : logits.dim[0];
+        tensor part = tensor_slice(logits, 0, n), xs = tensor_slice(x, first, n);
+        OP(linear, r->dev, r->stream, .out = part, .x = xs, .w = w);
+        OP(classify, r->dev, r->stream, .logits = part, .targets = rows_of(targets, first, n),
+           .losses = rows_of(losses, first, n), .backward = backward, .scale = loss->scale);
+        if (!backward) continue;
+        OP(linear_dw, r->dev, r->stream, .dw = dw, .x = xs, .dout = part);
+        OP(linear_dx, r->dev, r->stream, .dx = xs, .dout = part, .w = w);
+        dw.accumulate = true;
+    }
+    /* Before the head's gradient is done: a loss that is not finite stops all updates. */
+    OP(loss, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate, .x = losses, .hyper = loss->hyper,
+       .scale = loss->scale);
+    if (backward) grad_done(r, m->head);
+    param_done(r, m->head);
+    arena_drop(r->arena, &logits);
+    arena_drop(r->arena, &losses);
+}
+
+/* ---- the programs ---- */
+
+static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
+{
+    arena *a = r->arena;
+    const model_config *c = &m->config;
+    tensor embedded = embed(r, m, in->inputs);
+    tensor last = through_blocks(r, m, embedded, true);
+
+    dtype stat = stat_type(last.type);
+    shape per_row = SHAPE(last.dim[0], last.dim[1]);
+    tensor mean = arena_take(a, KIND_ACTIVATION, stat, per_row, NAME("final mean", 0));
+    tensor rstd = arena_take(a, KIND_ACTIVATION, stat, per_row, NAME("final rstd", 0));
+    /* d is the final norm's output, then its gradient, then the residual stream's: one place. */
+    tensor d = arena_take(a, KIND_ACTIVATION, last.type, SHAPE(last.dim[0], last.dim[1], c->width), NAME("final norm", 0));
+    apply_norm(r, c, m->final, d, last, mean, rstd);
+    classify_rows(r, m, d, in->targets, loss, true);
+    apply_norm_grad(r, m->final, d, false, d, last, mean, rstd);
+    arena_drop(a, &mean);
+    arena_drop(a, &rstd);
+
+    for (int l = (int)c->layers - 1; l >= 0; l--) {
+        arena_drop(a, &m->states[l].out);
+        tensor x = l ? m->states[l - 1].out : embedded;
+        block_backward(r, c, l, &m->blocks[l], x, d, &m->states[l]);
+    }
+    arena_drop(a, &embedded);
+    grad dwte = grad_begin(r, m->wte), dwpe = grad_begin(r, m->wpe);
+    OP(embedding_grad, r->dev, r->stream, .dwte = dwte, .dwpe = dwpe, .dout = d, .tokens = in->inputs);
+    grad_done(r, m->wte);
+    grad_done(r, m->wpe);
+    arena_drop(a, &d);
+}
+
+/* The final norm's output of a forward pass that keeps nothing. */
+static tensor forward_only(run *r, model *m, tensor tokens)
+{
+    tensor last = through_blocks(r, m, embed(r, m, tokens), false);
+    tensor x = arena_take(r->arena, KIND_ACTIVATION, last.type, SHAPE(last.dim[0], last.dim[1], m->config.width),
+                          NAME("final norm", 0));
+    apply_norm(r, &m->config, m->final, x, last, (tensor){0}, (tensor){0});
+    arena_drop(r->arena, &last);
+    return x;
+}
+
+static void gpt_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
+{
+    tensor x = forward_only(r, m, in->inputs);
+    classify_rows(r, m, x, in->targets, loss, false);
+    arena_drop(r->arena, &x);
+}
+
+static void gpt_next(run *r, model *m, tensor inputs, int64_t position, tensor logits)
+{
+    tensor x = forward_only(r, m, inputs);
+    tensor w = param_use(r, m->head);
+    OP(linear, r->dev, r->stream, .out = logits, .x = tensor_slice(x, position, 1), .w = w);
+    param_done(r, m->head);
+    arena_drop(r->arena, &x);
+}
+
+const model_kind the_model_kind = {
+    .program = "train_gpt",
+    .default_model = "gpt-mini",
+    .create = gpt_create,
+    .destroy = gpt_destroy,
+    .place_batch = gpt_place_batch,
+    .train = gpt_train,
+    .evaluate = gpt_evaluate,
+    .next = gpt_next,
+};

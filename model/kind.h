@@ -1,0 +1,46 @@
+/* kind.h - what train.c knows of a model.
+ *
+ * train.c is one object file.  Linked with the GPT it is train_gpt; each model exports a `model_kind`
+ * under the name the_model_kind.
+ */
+#ifndef REGRAD_MODEL_KIND_H
+#define REGRAD_MODEL_KIND_H
+
+#include "core/params.h"
+#include "model/config.h"
+
+typedef struct model model;
+
+/* One micro-batch on the device. */
+typedef struct {
+    tensor inputs;  /* GPT: (B,T) i32 tokens */
+    tensor targets; /* GPT: (B,T) i32 tokens, the inputs moved by one */
+} batch;
+
+/* Where a pass adds its loss. */
+typedef struct {
+    tensor sum;      /* (1) f64 */
+    bool accumulate; /* else overwritten */
+    tensor hyper;    /* ? its ok becomes 0 when the loss is not finite */
+    double scale;    /* of the sum of the losses of all targets; the gradients' too */
+} loss_sink;
+
+typedef struct {
+    const char *program;       /* "train_gpt" */
+    const char *default_model; /* preset */
+
+    error *(*create)(const model_config *, params *, model **out);
+    void (*destroy)(model *);
+    /* The batch's memory: b sequences of t positions. */
+    batch (*place_batch)(const model *, arena *, int64_t b, int64_t t);
+    /* Forward and backward: gradients through the hooks of r->params. */
+    void (*train)(run *r, model *, const batch *, const loss_sink *);
+    /* Forward and loss alone. */
+    void (*evaluate)(run *r, model *, const batch *, const loss_sink *);
+    /* ? logits (1,V) of the token after inputs[0, position] */
+    void (*next)(run *r, model *, tensor inputs, int64_t position, tensor logits);
+} model_kind;
+
+extern const model_kind the_model_kind;
+
+#endif

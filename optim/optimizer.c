@@ -1,0 +1,202 @@
+/* optimizer.c - see optimizer.h */
+#include "optim/optimizer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+error *optim_defaults(const char *name, optim_config *out)
+{
+    *out = (optim_config){.fused = true};
+    TRY(rule_find(name, &out->rule, &out->reduced));
+    const rule_info *info = rule_at(out->rule);
+    memcpy(out->beta, info->beta, sizeof out->beta);
+    out->eps = info->eps;
+    out->weight_decay = info->weight_decay;
+    out->gradients = out->reduced ? GRADS_AUTO : GRADS_OWN;
+    return NULL;
+}
+
+error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason)
+{
+    *reason = "asked for by --gradients";
+    if (c->gradients == GRADS_RELEASE && micro_batches > 1)
+        return user_error("--gradients release with --accum %lld: gradients must live until the last micro-batch; "
+                          "use --gradients overlay or auto, or --accum 1", (long long)micro_batches);
+    if (c->gradients == GRADS_RELEASE && c->clip > 0)
+        return user_error("--gradients release with --grad-clip %g: the norm needs all gradients before the first "
+                          "update; use --gradients overlay or auto, or --grad-clip 0", c->clip);
+    if (!c->reduced && c->gradients == GRADS_OWN) *reason = "the optimizer's default: gradients have their own space";
+    if (c->gradients != GRADS_AUTO) return NULL;
+    c->gradients = GRADS_OVERLAY;
+    if (micro_batches > 1)
+        *reason = "auto: gradients must live until the last micro-batch, so they lie where activations have died";
+    else if (c->clip > 0)
+        *reason = "auto: clipping needs all gradients at once, so they lie where activations have died";
+    else if (!c->fused)
+        *reason = "auto: passes over all tensors need all gradients at once, so they lie where activations have died";
+    else {
+        c->gradients = GRADS_RELEASE;
+        *reason = "auto: one micro-batch and no clipping, so each tensor is updated as soon as its gradient is complete";
+    }
+    return NULL;
+}
+
+static void update_one(void *context, int id);
+
+error *optimizer_create(const optim_config *c, run *r, optimizer **out)
+{
+    optimizer *o = NULL;
+    TRY(alloc_array(&o, 1, sizeof *o));
+    o->c = *c;
+    o->info = rule_at(c->rule);
+    o->r = r;
+    error *e = alloc_array(&o->state, (size_t)r->params->n, sizeof *o->state);
+    if (!e) e = alloc_array(&o->items, (size_t)r->params->n, sizeof *o->items);
+    if (e) {
+        optimizer_destroy(o);
+        return e;
+    }
+    r->params->policy = c->gradients;
+    r->params->complete = update_one;
+    r->params->context = o;
+    *out = o;
+    return NULL;
+}
+
+void optimizer_destroy(optimizer *o)
+{
+    if (!o) return;
+    free(o->state);
+    free(o->items);
+    free(o);
+}
+
+void optimizer_place(optimizer *o)
+{
+    params *p = o->r->params;
+    arena *a = o->r->arena;
+    o->hyper = arena_keep(a, KIND_BATCH, U8, SHAPE(sizeof(hyper)), NAME("hyper", 0));
+    o->slots = arena_keep(a, KIND_BATCH, F64, SHAPE(p->n), NAME("gradient norms", 0));
+    for (int k = 0; k < o->info->n_states; k++)
+        for (int i = 0; i < p->n; i++)
+            if (p->row[i].trainable)
+                o->state[i][k] = arena_keep(a, KIND_STATE, F32, p->row[i].spec.shape,
+                                            NAME(p->row[i].spec.name, p->row[i].spec.layer));
+}
+
+void optimizer_clear(optimizer *o)
+{
+    for (int i = 0; i < o->r->params->n; i++)
+        for (int k = 0; k < o->info->n_states; k++)
+            if (present(o->state[i][k])) op_clear(o->r->dev, o->r->stream, o->state[i][k]);
+    op_clear(o->r->dev, o->r->stream, o->slots);
+}
+
+/* ---- one update ---- */
+
+static tensor slot_of(const optimizer *o, int id)
+{
+    return tensor_of((char *)o->slots.data + (size_t)id * sizeof(double), F64, SHAPE(1));
+}
+
+/* Which rule's passes run: the _r form of some rules has its own. */
+static rule_id passes_of(const optimizer *o)
+{
+    rule_id id = o->c.rule;
+    if (!o->c.fused && o->c.reduced && o->info->r_passes)
+        for (id = 0; strcmp(rule_at(id)->name, o->info->r_passes); id++)
+            ;
+    return id;
+}
+
+/* Where the intermediate lies that the _r form needs no space for. */
+static tensor reused(const optimizer *o, const optim_item *it)
+{
+    if (o->info->r_temp == LANE_G) return it->g;
+    for (int k = 0; k < o->info->n_states; k++)
+        if (o->info->r_temp == (unsigned)LANE_S0 << k) return it->state[k];
+    return (tensor){0};
+}
+
+static bool own_temp(const optimizer *o)
+{
+    return !o->c.fused && o->info->needs_temp && !o->c.reduced;
+}
+
+static void prepare(optimizer *o, int id, optim_item *it)
+{
+    const param *row = &o->r->params->row[id];
+    *it = (optim_item){.p = row->value, .g = row->gradient, .decay = row->spec.decay};
+    memcpy(it->state, o->state[id], sizeof it->state);
+    if (o->c.fused) {
+        if (!(o->c.clip > 0)) it->slot = slot_of(o, id);
+    } else if (own_temp(o)) {
+        it->temp = arena_take(o->r->arena, KIND_INTERMEDIATE, F32, row->spec.shape, NAME(row->spec.name, row->spec.layer));
+    } else if (o->info->needs_temp) {
+        it->temp = reused(o, it);
+    }
+}
+
+static void apply(optimizer *o, int64_t n)
+{
+    OP(optim, o->r->dev, o->r->stream, .rule = passes_of(o), .fused = o->c.fused, .hyper = o->hyper, .items = o->items, .n = n);
+    for (int64_t i = 0; i < n && own_temp(o); i++)
+        arena_drop(o->r->arena, &o->items[i].temp);
+}
+
+static void norm_of(optimizer *o, int id)
+{
+    OP(sumsq, o->r->dev, o->r->stream, .slot = slot_of(o, id), .x = o->r->params->row[id].gradient);
+}
+
+/* Release: called by the hooks when parameter id's gradient is complete. */
+static void update_one(void *context, int id)
+{
+    optimizer *o = context;
+    if (!o->c.fused) norm_of(o, id);
+    prepare(o, id, &o->items[0]);
+    apply(o, 1);
+}
+
+static void update_all(optimizer *o)
+{
+    params *p = o->r->params;
+    bool norm_first = o->c.clip > 0 || !o->c.fused; /* else the fused update does it on its way */
+    int64_t n = 0;
+    for (int i = 0; i < p->n; i++)
+        if (p->row[i].trainable && norm_first) norm_of(o, i);
+    if (o->c.clip > 0)
+        OP(clip, o->r->dev, o->r->stream, .slots = o->slots, .hyper = o->hyper, .max_norm = o->c.clip);
+    for (int i = 0; i < p->n; i++)
+        if (p->row[i].trainable) prepare(o, i, &o->items[n++]);
+    apply(o, n);
+}
+
+void optimizer_end_step(optimizer *o)
+{
+    if (o->c.gradients != GRADS_RELEASE) update_all(o);
+    if (!(o->c.clip > 0)) OP(clip, o->r->dev, o->r->stream, .slots = o->slots, .hyper = o->hyper);
+}
+
+/* ---- the step's numbers ---- */
+
+void optimizer_begin_step(optimizer *o, int64_t step, double lr)
+{
+    hyper h = {.lr = (float)lr, .lr_wd = (float)(lr * o->c.weight_decay), .eps = (float)o->c.eps, .clip = 1, .first = step == 1, .ok = 1};
+    for (int i = 0; i < MAX_BETAS; i++) {
+        h.beta[i] = (float)o->c.beta[i];
+        h.rest[i] = (float)(1 - o->c.beta[i]);
+        h.debias[i] = (float)(1 - pow(o->c.beta[i], (double)step));
+    }
+    o->host = h;
+    op_put(o->r->dev, o->r->stream, o->hyper, &o->host);
+}
+
+hyper optimizer_results(optimizer *o)
+{
+    hyper h = o->host;
+    op_get(o->r->dev, o->r->stream, &h, o->hyper);
+    op_sync(o->r->dev, o->r->stream);
+    return h;
+}

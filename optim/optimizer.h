@@ -1,0 +1,61 @@
+/* optimizer.h - runs a rule over the parameter table, in the memory that its policy gives.
+ *
+ * Two switches, so that each saving can be seen alone:
+ *   gradients  own | overlay | release    where gradients lie (core/params.h)
+ *   impl       fused | passes             intermediates in registers, or over whole tensors:
+ *                                         N elements of their own, or (_r) in dead gradient space
+ * `adamw` is own + fused; the suffix _r means gradients auto and, under passes, reused space.
+ *
+ *   copies of N (f32)      passes   passes _r   fused   fused _r with release
+ *   adamw                     5         4          4         3 + live gradient
+ *   adan                      7         6          6         5 + live gradient
+ *   lion                      4         3          3         2 + live gradient
+ */
+#ifndef REGRAD_OPTIMIZER_H
+#define REGRAD_OPTIMIZER_H
+
+#include "core/params.h"
+#include "optim/registry.h"
+
+typedef struct {
+    rule_id rule;
+    bool reduced, fused;
+    grad_policy gradients;
+    double beta[MAX_BETAS], eps, weight_decay;
+    double clip; /* largest global gradient norm; 0 = no clipping */
+} optim_config;
+
+/* The defaults of the named optimizer. */
+error *optim_defaults(const char *name, optim_config *out) NODISCARD;
+
+/* Turns `auto` into a policy, with the reason in words; refuses what cannot be (release with clipping
+ * or with several micro-batches). */
+error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason) NODISCARD;
+
+typedef struct {
+    optim_config c;
+    const rule_info *info;
+    run *r;
+    tensor hyper;               /* struct hyper as u8 */
+    tensor slots;               /* (n) f64: squared gradient norm by parameter */
+    tensor (*state)[MAX_STATES]; /* [n] */
+    optim_item *items;          /* [n] scratch for one call */
+    hyper host;                 /* this step's numbers */
+} optimizer;
+
+error *optimizer_create(const optim_config *c, run *r, optimizer **out) NODISCARD;
+void optimizer_destroy(optimizer *o);
+
+/* Asks the arena for states and scalars; once in the record and once in the run. */
+void optimizer_place(optimizer *o);
+/* States to zero. */
+void optimizer_clear(optimizer *o);
+
+/* Writes the step's numbers to the device; step counts from 1. */
+void optimizer_begin_step(optimizer *o, int64_t step, double lr);
+/* After backward: updates what has not been updated, and leaves the gradient norm in hyper. */
+void optimizer_end_step(optimizer *o);
+/* Copies the step's results (grad_norm, clip, ok) to the host. */
+hyper optimizer_results(optimizer *o);
+
+#endif

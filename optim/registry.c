@@ -1,0 +1,49 @@
+/* registry.c - see registry.h */
+#include "optim/registry.h"
+#include "core/nearest.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const rule_info *rule_at(rule_id id)
+{
+    static const rule_info *const rules[RULE_COUNT] = {
+#define RULE_ROW(name) &name##_info,
+        OPTIM_RULES(RULE_ROW)
+#undef RULE_ROW
+    };
+    return rules[id];
+}
+
+bool rule_is_public(rule_id id)
+{
+    for (int i = 0; i < RULE_COUNT; i++) {
+        const char *replaced_by = rule_at((rule_id)i)->r_passes;
+        if (replaced_by && !strcmp(replaced_by, rule_at(id)->name)) return false;
+    }
+    return true;
+}
+
+error *rule_find(const char *name, rule_id *id, bool *reduced)
+{
+    enum { NAME_MAX_ = 32 };
+    static const char *const suffix[] = {"", "_r"};
+    char text[2 * RULE_COUNT][NAME_MAX_];
+    const char *names[2 * RULE_COUNT];
+    size_t n = 0;
+    for (int i = 0; i < RULE_COUNT; i++) {
+        if (!rule_is_public((rule_id)i)) continue;
+        for (int r = 0; r < 2; r++) {
+            snprintf(text[n], NAME_MAX_, "%s%s", rule_at((rule_id)i)->name, suffix[r]);
+            if (!strcmp(text[n], name)) {
+                *id = (rule_id)i;
+                *reduced = r;
+                return NULL;
+            }
+            names[n] = text[n];
+            n++;
+        }
+    }
+    return user_error("--optim %s: there is no such optimizer; the nearest is %s (--help lists them all)", name,
+                      nearest_name(name, names, n));
+}

@@ -1,0 +1,23 @@
+/* all.h - the registry's list: one line in OPTIM_RULES and one header make an optimizer.
+ *
+ * optim/registry.c reads each NAME_info; cpu/optim.c and the CUDA device compile each NAME_pass.
+ */
+#ifndef REGRAD_RULES_ALL_H
+#define REGRAD_RULES_ALL_H
+
+#include "optim/rules/adamw.h"
+#include "optim/rules/adan.h"
+#include "optim/rules/lion.h"
+#include "optim/rules/lion_substituted.h"
+#include "optim/rules/sgd.h"
+
+#define OPTIM_RULES(X) X(adamw) X(adan) X(lion) X(lion_substituted) X(sgd)
+
+typedef enum {
+#define RULE_ENUM(name) RULE_##name,
+    OPTIM_RULES(RULE_ENUM)
+#undef RULE_ENUM
+        RULE_COUNT
+} rule_id;
+
+#endif

@@ -1,0 +1,245 @@
+#!/usr/bin/python3
+"""The peer of our benchmark: GPT-2 as people write it in PyTorch, trained on the CPU.
+
+One process measures one setting and prints one JSON line.  What it times is what a training
+script pays for: forward with loss, backward, AdamW with zero_grad(set_to_none=True), each apart.
+
+    scripts/bench_torch.py --layers 12 --heads 12 --width 768 --batch 4 --seq 64 --threads 2
+
+The model is idiomatic and written with care: tied head, fused qkv, one causal mask for all layers,
+added in place (the fastest of the forms tried), torch's own gelu (tanh), layer norm, cross entropy.
+PyTorch's default is AdamW tensor by tensor; --foreach asks for the multi-tensor form, whose
+temporaries are one copy of the parameters.
+
+What can tilt a comparison is in the output:
+- The BLAS that torch calls and the kernels it chose.  OPENBLAS_CORETYPE overrides its choice; with
+  Haswell an AVX-512 machine runs at half its speed.  Give both sides the same.
+- The allocator.  Torch allocates in every operation, glibc returns large blocks to the kernel, and
+  the kernel clears each page again: up to half of the step.  --malloc thp asks glibc for huge
+  pages, --malloc keep never returns a block (more memory, fewest faults); default is the usual run.
+"""
+import argparse
+import json
+import os
+import re
+import resource
+import statistics
+import sys
+import time
+
+
+# Read by glibc before main, so they take a fresh start of this script.
+TUNABLES = {
+    "thp": "glibc.malloc.hugetlb=1",
+    "keep": "glibc.malloc.mmap_threshold=1099511627776:glibc.malloc.trim_threshold=1099511627776",
+}
+
+
+def options():
+    parser = argparse.ArgumentParser(description="time GPT-2 training steps in PyTorch on the CPU")
+    sizes = [("layers", 12), ("heads", 12), ("width", 768), ("context", 1024), ("vocab", 50257),
+             ("batch", 4), ("seq", 64), ("steps", 4), ("threads", os.cpu_count() or 1)]
+    for name, default in sizes:
+        parser.add_argument("--" + name, type=int, default=default, metavar="N",
+                            help=f"(default {default})")
+    parser.add_argument("--warmup", type=int, default=2, metavar="N",
+                        help="steps before those that count (default 2)")
+    parser.add_argument("--foreach", action="store_true", help="AdamW(foreach=True)")
+    parser.add_argument("--malloc", choices=["default", *TUNABLES], default="default",
+                        help="how glibc serves large blocks (default: default)")
+    opt = parser.parse_args()
+    for name, _ in sizes:
+        if getattr(opt, name) < 1:
+            parser.error(f"--{name} must be at least 1")
+    if opt.warmup < 0:
+        parser.error("--warmup must not be negative")
+    if opt.width % opt.heads:
+        parser.error(f"--width {opt.width} is not a multiple of --heads {opt.heads}")
+    if opt.seq > opt.context:
+        parser.error(f"--seq {opt.seq} is longer than --context {opt.context}")
+    return opt
+
+
+opt = options()
+tunables = TUNABLES.get(opt.malloc)
+if tunables and tunables not in os.environ.get("GLIBC_TUNABLES", ""):
+    before = os.environ.get("GLIBC_TUNABLES")
+    os.environ["GLIBC_TUNABLES"] = f"{before}:{tunables}" if before else tunables
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+# OpenMP and OpenBLAS read this when they are loaded, so before torch is.
+os.environ["OMP_NUM_THREADS"] = str(opt.threads)
+
+try:
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+except ImportError as missing:
+    sys.exit(f"bench_torch.py: {missing}: install PyTorch (Debian: apt-get install python3-torch)")
+
+
+class Attention(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x, mask):  # (B,T,C), (T,T) -> (B,T,C)
+        B, T, C = x.shape
+        q, k, v = (part.view(B, T, self.heads, -1).transpose(1, 2)  # (B,H,T,D)
+                   for part in self.qkv(x).split(C, dim=2))
+        scores = (q * (C // self.heads) ** -0.5) @ k.transpose(2, 3)  # (B,H,T,T)
+        scores += mask
+        y = F.softmax(scores, dim=-1) @ v
+        return self.proj(y.transpose(1, 2).reshape(B, T, C))
+
+
+class MLP(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.fc = nn.Linear(width, 4 * width)
+        self.proj = nn.Linear(4 * width, width)
+
+    def forward(self, x):  # (B,T,C) -> (B,T,C)
+        return self.proj(F.gelu(self.fc(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.ln1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.ln2 = nn.LayerNorm(width)
+        self.mlp = MLP(width)
+
+    def forward(self, x, mask):  # (B,T,C), (T,T) -> (B,T,C)
+        x = x + self.attention(self.ln1(x), mask)
+        return x + self.mlp(self.ln2(x))
+
+
+class GPT(nn.Module):
+    def __init__(self, o):
+        super().__init__()
+        self.token = nn.Embedding(o.vocab, o.width)
+        self.position = nn.Embedding(o.context, o.width)
+        self.blocks = nn.ModuleList(Block(o.width, o.heads) for _ in range(o.layers))
+        self.ln = nn.LayerNorm(o.width)
+        self.head = nn.Linear(o.width, o.vocab, bias=False)
+        self.head.weight = self.token.weight  # tied
+        mask = torch.full((o.context, o.context), float("-inf")).triu(1)  # 0 where a token may look
+        self.register_buffer("mask", mask, persistent=False)
+        self.apply(self.initialise)
+
+    @staticmethod
+    def initialise(module):
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+    def forward(self, inputs, targets):  # (B,T), (B,T) -> scalar
+        T = inputs.shape[1]
+        x = self.token(inputs) + self.position(torch.arange(T))
+        mask = self.mask[:T, :T]
+        for block in self.blocks:
+            x = block(x, mask)
+        logits = self.head(self.ln(x))
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def loaded_openblas():
+    """The OpenBLAS that answers torch's calls, and the kernels it chose; {} if another BLAS does.
+
+    Debian ships OpenBLAS twice: as libopenblas and, named libblas.so.3, as the system's BLAS.
+    Torch loads both there and calls the latter.
+    """
+    import ctypes
+    with open("/proc/self/maps") as maps:
+        mapped = {line.split(maxsplit=5)[5].strip() for line in maps if ".so" in line}
+    candidates = [path for path in mapped if "blas" in path.rsplit("/", 1)[1]]
+    for path in sorted(candidates, key=lambda p: (not p.endswith("libblas.so.3"), p)):
+        library = ctypes.CDLL(path)
+        try:
+            library.openblas_get_corename.restype = ctypes.c_char_p
+            library.openblas_get_config.restype = ctypes.c_char_p
+            return {
+                "library": path,
+                "core": library.openblas_get_corename().decode(),
+                "config": library.openblas_get_config().decode(),
+                "threads": library.openblas_get_num_threads(),
+            }
+        except AttributeError:
+            continue
+    return {}
+
+
+def blas():
+    """What torch was built with (from its own description) and what is loaded."""
+    shown = torch.__config__.show()
+
+    def found(pattern):
+        match = re.search(pattern, shown)
+        return match.group(1) if match else None
+
+    return {
+        "torch_blas": found(r"BLAS_INFO=(\w+)"),
+        "onednn": found(r"MKL-DNN\) v?([\d.]+)") or found(r"MKL-DNN v?([\d.]+)"),
+        "cpu_capability": found(r"CPU capability usage: (\w+)"),
+        "openblas": loaded_openblas(),
+    }
+
+
+def peak_rss():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+def main():
+    torch.set_num_threads(opt.threads)
+    torch.manual_seed(1)
+    rss_import = peak_rss()
+    model = GPT(opt)
+    optimizer = torch.optim.AdamW(model.parameters(), **({"foreach": True} if opt.foreach else {}))
+
+    rows = []  # milliseconds: forward, backward, optimizer
+    for _ in range(opt.warmup + opt.steps):
+        tokens = torch.randint(opt.vocab, (opt.batch, opt.seq + 1))
+        marks = [time.perf_counter()]
+        loss = model(tokens[:, :-1], tokens[:, 1:])
+        marks.append(time.perf_counter())
+        loss.backward()
+        marks.append(time.perf_counter())
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        marks.append(time.perf_counter())
+        rows.append([1e3 * (b - a) for a, b in zip(marks, marks[1:])])
+    rows = rows[opt.warmup:]
+
+    total = [sum(row) for row in rows]
+    median = statistics.median(total)
+    sizes = ("layers", "heads", "width", "context", "vocab", "batch", "seq")
+    watched = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
+    print(json.dumps({
+        "peer": "torch",
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "optimizer": "AdamW(foreach=True)" if opt.foreach else "AdamW",
+        "foreach": opt.foreach,
+        "malloc": opt.malloc,
+        **{name: getattr(opt, name) for name in sizes},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "step_ms": [round(t, 2) for t in total],
+        "forward_ms": [round(row[0], 2) for row in rows],
+        "backward_ms": [round(row[1], 2) for row in rows],
+        "optimizer_ms": [round(row[2], 2) for row in rows],
+        "median_ms": round(median, 2),
+        "tokens_per_s": round(opt.batch * opt.seq / median * 1e3, 2),
+        "loss": loss.item(),
+        "peak_rss_bytes": peak_rss(),
+        "import_rss_bytes": rss_import,
+        "blas": blas(),
+        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(watched)},
+    }))
+
+
+if __name__ == "__main__":
+    main()

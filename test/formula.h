@@ -1,0 +1,24 @@
+/* formula.h - numbers that the golden scripts and the tests both make: see test/golden/golden.py. */
+#ifndef REGRAD_TEST_FORMULA_H
+#define REGRAD_TEST_FORMULA_H
+
+#include <stdint.h>
+
+static inline uint32_t formula_hash(uint32_t k, uint32_t j)
+{
+    uint32_t h = k * 7919u + j;
+    h ^= h >> 16;
+    h *= 0x7feb352du;
+    h ^= h >> 15;
+    h *= 0x846ca68bu;
+    h ^= h >> 16;
+    return h;
+}
+
+/* In amplitude * [-1/2, 1/2), rounded to float. */
+static inline float formula_value(uint32_t k, uint32_t j, double amplitude, double middle)
+{
+    return (float)(middle + ((double)(formula_hash(k, j) >> 8) * 0x1p-24 - 0.5) * amplitude);
+}
+
+#endif

@@ -1,0 +1,206 @@
+/* ref.c - the reference device: memory, and the operations that are not layers (see ref.h). */
+#include "test/ref.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- memory: the host's; streams: everything is done at once ---- */
+
+static error *ref_alloc(device *dev, size_t bytes, void **out)
+{
+    (void)dev;
+    return alloc_array(out, bytes, 1);
+}
+
+static void ref_release(device *dev, void *memory)
+{
+    (void)dev;
+    free(memory);
+}
+
+static void ref_put(device *dev, int stream, void *dst, const void *host, size_t bytes)
+{
+    (void)dev, (void)stream;
+    memcpy(dst, host, bytes);
+}
+
+static void ref_get(device *dev, int stream, void *host, const void *src, size_t bytes)
+{
+    (void)dev, (void)stream;
+    memcpy(host, src, bytes);
+}
+
+static void ref_set(device *dev, int stream, void *dst, int byte, size_t bytes)
+{
+    (void)dev, (void)stream;
+    memset(dst, byte, bytes);
+}
+
+static void ref_sync(device *dev, int stream)
+{
+    (void)dev, (void)stream;
+}
+
+static void ref_order(device *dev, int from, int to)
+{
+    (void)dev, (void)from, (void)to;
+}
+
+device ref_device(void)
+{
+    static const device_ops ops = {
+        .name = "reference",
+        .working_types = 1u << F64,
+        .alloc = ref_alloc,
+        .release = ref_release,
+        .put = ref_put,
+        .get = ref_get,
+        .set = ref_set,
+        .sync = ref_sync,
+        .fork = ref_order,
+        .join = ref_order,
+        .fill = ref_fill,
+        .copy = ref_copy,
+        .embedding = ref_embedding,
+        .embedding_grad = ref_embedding_grad,
+        .norm = ref_norm,
+        .norm_grad = ref_norm_grad,
+        .linear = ref_linear,
+        .linear_dx = ref_linear_dx,
+        .linear_dw = ref_linear_dw,
+        .attention = ref_attention,
+        .attention_grad = ref_attention_grad,
+        .classify = ref_classify,
+        .loss = ref_loss,
+        .sumsq = ref_sumsq,
+        .clip = ref_clip,
+        .nonfinite = ref_nonfinite,
+    };
+    return (device){.ops = &ops, .threads = 1};
+}
+
+/* ---- fill, copy ---- */
+
+void ref_fill(device *dev, int stream, const fill_op *o)
+{
+    (void)dev, (void)stream;
+    for (int64_t i = 0; i < tensor_count(o->x); i++)
+        ((double *)o->x.data)[i] = o->value;
+}
+
+void ref_copy(device *dev, int stream, const copy_op *o)
+{
+    (void)dev, (void)stream;
+    memcpy(o->dst.data, o->src.data, tensor_bytes(o->src));
+}
+
+/* ---- embedding ---- */
+
+static int64_t token(tensor tokens, int64_t b, int64_t t)
+{
+    return ((const int32_t *)tokens.data)[b * tokens.ld + t];
+}
+
+void ref_embedding(device *dev, int stream, const embedding_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t B = o->tokens.dim[0], T = o->tokens.dim[1], C = tensor_cols(o->wte);
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t c = 0; c < C; c++) {
+                double e = *ref_at(o->wte, token(o->tokens, b, t), c);
+                double p = present(o->wpe) ? *ref_at(o->wpe, o->first_position + t, c) : 0;
+                ((double *)o->out.data)[(b * T + t) * C + c] = e + p;
+            }
+}
+
+/* A gradient that is not accumulated starts from zero, in every row. */
+static void begin(grad g)
+{
+    if (!present(g.t) || g.accumulate) return;
+    for (int64_t r = 0; r < tensor_rows(g.t); r++)
+        for (int64_t c = 0; c < tensor_cols(g.t); c++)
+            *ref_at(g.t, r, c) = 0;
+}
+
+void ref_embedding_grad(device *dev, int stream, const embedding_grad_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t B = o->tokens.dim[0], T = o->tokens.dim[1], C = tensor_cols(o->dout);
+    begin(o->dwte);
+    begin(o->dwpe);
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t c = 0; c < C; c++) {
+                double d = ((const double *)o->dout.data)[(b * T + t) * C + c];
+                if (present(o->dwte.t)) *ref_at(o->dwte.t, token(o->tokens, b, t), c) += d;
+                if (present(o->dwpe.t)) *ref_at(o->dwpe.t, o->first_position + t, c) += d;
+            }
+}
+
+/* ---- loss and gradient norm ---- */
+
+void ref_classify(device *dev, int stream, const classify_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t R = tensor_rows(o->logits), V = tensor_cols(o->logits);
+    for (int64_t r = 0; r < R; r++) {
+        int64_t target = ((const int32_t *)o->targets.data)[r];
+        double max = -INFINITY, sum = 0;
+        for (int64_t v = 0; v < V; v++)
+            max = fmax(max, *ref_at(o->logits, r, v));
+        for (int64_t v = 0; v < V; v++)
+            sum += exp(*ref_at(o->logits, r, v) - max);
+        double lse = max + log(sum);
+        ((double *)o->losses.data)[r] = lse - *ref_at(o->logits, r, target);
+        if (!o->backward) continue;
+        for (int64_t v = 0; v < V; v++) {
+            double p = exp(*ref_at(o->logits, r, v) - lse);
+            *ref_at(o->logits, r, v) = (p - (v == target ? 1 : 0)) * o->scale;
+        }
+    }
+}
+
+void ref_loss(device *dev, int stream, const loss_op *o)
+{
+    (void)dev, (void)stream;
+    double *out = o->sum.data, sum = 0;
+    for (int64_t i = 0; i < tensor_count(o->x); i++)
+        sum += ((const double *)o->x.data)[i];
+    *out = o->scale * sum + (o->accumulate ? *out : 0);
+    if (present(o->hyper) && !isfinite(*out)) ((hyper *)o->hyper.data)->ok = 0;
+}
+
+void ref_sumsq(device *dev, int stream, const sumsq_op *o)
+{
+    (void)dev, (void)stream;
+    double sum = 0;
+    for (int64_t i = 0; i < tensor_count(o->x); i++) {
+        double x = ((const double *)o->x.data)[i];
+        sum += x * x;
+    }
+    *(double *)o->slot.data = sum;
+}
+
+void ref_clip(device *dev, int stream, const clip_op *o)
+{
+    (void)dev, (void)stream;
+    hyper *h = o->hyper.data;
+    double sum = 0;
+    for (int64_t i = 0; i < tensor_count(o->slots); i++)
+        sum += ((const double *)o->slots.data)[i];
+    double norm = sqrt(sum);
+    h->grad_norm = (float)norm;
+    h->clip = o->max_norm == 0 ? 1.0f : (float)fmin(1, o->max_norm / norm);
+}
+
+void ref_nonfinite(device *dev, int stream, const nonfinite_op *o)
+{
+    (void)dev, (void)stream;
+    *o->count = 0;
+    if (o->x.type != F64) return;
+    for (int64_t r = 0; r < tensor_rows(o->x); r++)
+        for (int64_t c = 0; c < tensor_cols(o->x); c++)
+            *o->count += !isfinite(*ref_at(o->x, r, c));
+}

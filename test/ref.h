@@ -1,0 +1,34 @@
+/* ref.h - the reference device: what every other device is held against.
+ *
+ * Working type F64, one thread, plain loops that follow the formulas of core/ops.h line by line.
+ * It is itself held against central differences and values worked by hand (test_ops_ref.c).  It has
+ * no optim: update rules are shared by all devices, so there is nothing to be different from.
+ *
+ *     formulas in core/ops.h  <-- read --  ref.c, ref_layers.c  <-- central differences
+ *                                                |
+ *                                     every device in float, within a bound (trial.h)
+ */
+#ifndef REGRAD_TEST_REF_H
+#define REGRAD_TEST_REF_H
+
+#include "core/ops.h"
+
+/* Owns nothing; memory is the host's, so tensors may lie in any array of doubles. */
+device ref_device(void);
+
+/* act(x) and its derivative (Hendrycks, Gimpel 2016: "Gaussian error linear units"):
+ * tanh form 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), erf form 0.5 x (1 + erf(x/sqrt(2))). */
+double ref_act(activation act, double x);
+double ref_act_grad(activation act, double x);
+
+/* Row r, column c of a tensor of doubles (vectors are one row). */
+static inline double *ref_at(tensor t, int64_t r, int64_t c)
+{
+    return (double *)t.data + r * t.ld + c;
+}
+
+#define REF_OP(name) void ref_##name(device *dev, int stream, const name##_op *o);
+DEVICE_OPS(REF_OP)
+#undef REF_OP
+
+#endif

@@ -1,0 +1,200 @@
+/* ref_layers.c - the reference of the layers: norm, linear with its activation, attention. */
+#include "test/ref.h"
+
+#include <math.h>
+
+static const double pi = 3.14159265358979323846;
+
+/* ---- norm ---- */
+
+void ref_norm(device *dev, int stream, const norm_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t R = tensor_rows(o->x), C = tensor_cols(o->x);
+    for (int64_t r = 0; r < R; r++) {
+        double sum = 0, squares = 0;
+        for (int64_t c = 0; c < C; c++)
+            sum += *ref_at(o->x, r, c);
+        double mean = sum / (double)C;
+        for (int64_t c = 0; c < C; c++)
+            squares += pow(*ref_at(o->x, r, c) - mean, 2);
+        double rstd = 1 / sqrt(squares / (double)C + o->eps);
+        for (int64_t c = 0; c < C; c++) {
+            double b = present(o->b) ? *ref_at(o->b, 0, c) : 0;
+            double n = (*ref_at(o->x, r, c) - mean) * rstd;
+            ((double *)o->out.data)[r * C + c] = n * *ref_at(o->w, 0, c) + b;
+        }
+        if (!present(o->mean)) continue;
+        ((double *)o->mean.data)[r] = mean;
+        ((double *)o->rstd.data)[r] = rstd;
+    }
+}
+
+void ref_norm_grad(device *dev, int stream, const norm_grad_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t R = tensor_rows(o->x), C = tensor_cols(o->x);
+    for (int64_t c = 0; c < C; c++) {
+        if (present(o->dw.t) && !o->dw.accumulate) *ref_at(o->dw.t, 0, c) = 0;
+        if (present(o->db.t) && !o->db.accumulate) *ref_at(o->db.t, 0, c) = 0;
+    }
+    for (int64_t r = 0; r < R; r++) {
+        const double *dout = (const double *)o->dout.data + r * C;
+        double *dx = (double *)o->dx.data + r * C;
+        double mean = ((const double *)o->mean.data)[r], rstd = ((const double *)o->rstd.data)[r];
+        double avg_h = 0, avg_hn = 0;
+        for (int64_t c = 0; c < C; c++) {
+            double n = (*ref_at(o->x, r, c) - mean) * rstd, h = dout[c] * *ref_at(o->w, 0, c);
+            avg_h += h / (double)C;
+            avg_hn += h * n / (double)C;
+            if (present(o->dw.t)) *ref_at(o->dw.t, 0, c) += dout[c] * n;
+            if (present(o->db.t)) *ref_at(o->db.t, 0, c) += dout[c];
+        }
+        for (int64_t c = 0; c < C; c++) {
+            double n = (*ref_at(o->x, r, c) - mean) * rstd, h = dout[c] * *ref_at(o->w, 0, c);
+            dx[c] = rstd * (h - avg_h - n * avg_hn) + (o->accumulate ? dx[c] : 0);
+        }
+    }
+}
+
+/* ---- linear ---- */
+
+double ref_act(activation act, double x)
+{
+    switch (act) {
+    case ACT_GELU_TANH: return 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
+    case ACT_GELU_ERF: return 0.5 * x * (1 + erf(x / sqrt(2)));
+    default: return x;
+    }
+}
+
+double ref_act_grad(activation act, double x)
+{
+    double u = sqrt(2 / pi) * (x + 0.044715 * x * x * x);
+    double du = sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x);
+    switch (act) {
+    case ACT_GELU_TANH: return 0.5 * (1 + tanh(u)) + 0.5 * x * (1 - tanh(u) * tanh(u)) * du;
+    case ACT_GELU_ERF: return 0.5 * (1 + erf(x / sqrt(2))) + x * exp(-0.5 * x * x) / sqrt(2 * pi);
+    default: return 1;
+    }
+}
+
+void ref_linear(device *dev, int stream, const linear_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t R = tensor_rows(o->x), N = tensor_rows(o->w), K = tensor_cols(o->w);
+    for (int64_t r = 0; r < R; r++)
+        for (int64_t n = 0; n < N; n++) {
+            double sum = present(o->bias) ? *ref_at(o->bias, 0, n) : 0;
+            for (int64_t k = 0; k < K; k++)
+                sum += *ref_at(o->x, r, k) * *ref_at(o->w, n, k);
+            if (present(o->pre)) *ref_at(o->pre, r, n) = sum;
+            double residual = present(o->residual) ? *ref_at(o->residual, r, n) : 0;
+            *ref_at(o->out, r, n) = ref_act(o->act, sum) + residual;
+        }
+}
+
+void ref_linear_dx(device *dev, int stream, const linear_dx_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t R = tensor_rows(o->dout), N = tensor_rows(o->w), K = tensor_cols(o->w);
+    for (int64_t r = 0; r < R; r++)
+        for (int64_t k = 0; k < K; k++) {
+            double sum = 0;
+            for (int64_t n = 0; n < N; n++)
+                sum += *ref_at(o->dout, r, n) * *ref_at(o->w, n, k);
+            if (present(o->pre)) sum *= ref_act_grad(o->act, *ref_at(o->pre, r, k));
+            *ref_at(o->dx, r, k) = sum + (o->accumulate ? *ref_at(o->dx, r, k) : 0);
+        }
+}
+
+void ref_linear_dw(device *dev, int stream, const linear_dw_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t R = tensor_rows(o->dout), N = tensor_cols(o->dout);
+    for (int64_t n = 0; n < N; n++) {
+        for (int64_t k = 0; present(o->dw.t) && k < tensor_cols(o->dw.t); k++) {
+            double sum = o->dw.accumulate ? *ref_at(o->dw.t, n, k) : 0;
+            for (int64_t r = 0; r < R; r++)
+                sum += *ref_at(o->dout, r, n) * *ref_at(o->x, r, k);
+            *ref_at(o->dw.t, n, k) = sum;
+        }
+        if (!present(o->db.t)) continue;
+        double sum = o->db.accumulate ? *ref_at(o->db.t, 0, n) : 0;
+        for (int64_t r = 0; r < R; r++)
+            sum += *ref_at(o->dout, r, n);
+        *ref_at(o->db.t, 0, n) = sum;
+    }
+}
+
+/* ---- attention ---- */
+
+static double dot(const double *a, const double *b, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* The D numbers of head `head` of the token (b,t): x is (B,T,heads*D). */
+static double *head_of(tensor x, int64_t b, int64_t t, int64_t head, int64_t D)
+{
+    return (double *)x.data + (b * x.dim[1] + t) * x.ld + head * D;
+}
+
+void ref_attention(device *dev, int stream, const attention_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t B = o->qkv.dim[0], T = o->qkv.dim[1], H = o->heads, KV = o->kv_heads;
+    int64_t D = tensor_cols(o->out) / H;
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t h = 0; h < H; h++)
+            for (int64_t i = 0; i < T; i++) {
+                int64_t kv = h / (H / KV), last = o->causal ? i : T - 1;
+                const double *q = head_of(o->qkv, b, i, h, D);
+                double *out = head_of(o->out, b, i, h, D), max = -INFINITY, sum = 0;
+                for (int64_t j = 0; j <= last; j++)
+                    max = fmax(max, o->scale * dot(q, head_of(o->qkv, b, j, H + kv, D), D));
+                for (int64_t j = 0; j <= last; j++)
+                    sum += exp(o->scale * dot(q, head_of(o->qkv, b, j, H + kv, D), D) - max);
+                double lse = max + log(sum);
+                ((double *)o->lse.data)[(b * H + h) * T + i] = lse;
+                for (int64_t d = 0; d < D; d++)
+                    out[d] = 0;
+                for (int64_t j = 0; j <= last; j++) {
+                    double p = exp(o->scale * dot(q, head_of(o->qkv, b, j, H + kv, D), D) - lse);
+                    for (int64_t d = 0; d < D; d++)
+                        out[d] += p * head_of(o->qkv, b, j, H + KV + kv, D)[d];
+                }
+            }
+}
+
+void ref_attention_grad(device *dev, int stream, const attention_grad_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t B = o->qkv.dim[0], T = o->qkv.dim[1], H = o->heads, KV = o->kv_heads;
+    int64_t D = tensor_cols(o->out) / H;
+    for (int64_t i = 0; i < tensor_count(o->dqkv); i++)
+        ((double *)o->dqkv.data)[i] = 0;
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t h = 0; h < H; h++)
+            for (int64_t i = 0; i < T; i++) {
+                int64_t kv = h / (H / KV), last = o->causal ? i : T - 1;
+                const double *q = head_of(o->qkv, b, i, h, D);
+                const double *dout = head_of(o->dout, b, i, h, D);
+                double lse = ((const double *)o->lse.data)[(b * H + h) * T + i];
+                double r = dot(dout, head_of(o->out, b, i, h, D), D);
+                for (int64_t j = 0; j <= last; j++) {
+                    const double *k = head_of(o->qkv, b, j, H + kv, D);
+                    const double *v = head_of(o->qkv, b, j, H + KV + kv, D);
+                    double p = exp(o->scale * dot(q, k, D) - lse);
+                    double ds = p * (dot(dout, v, D) - r) * o->scale;
+                    for (int64_t d = 0; d < D; d++) {
+                        head_of(o->dqkv, b, i, h, D)[d] += ds * k[d];
+                        head_of(o->dqkv, b, j, H + kv, D)[d] += ds * q[d];
+                        head_of(o->dqkv, b, j, H + KV + kv, D)[d] += p * dout[d];
+                    }
+                }
+            }
+}

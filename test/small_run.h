@@ -1,0 +1,47 @@
+/* small_run.h - whole training runs for tests: options as on the command line, a shard of made-up
+ * tokens, the CPU device, and what is left of a run when it is over. */
+#ifndef REGRAD_TEST_SMALL_RUN_H
+#define REGRAD_TEST_SMALL_RUN_H
+
+#include "train/trainer.h"
+
+enum { SMALL_ARGS = 40 };
+
+/* A tied two-layer model with odd sizes: nothing is a multiple of a vector. */
+#define SMALL_MODEL "--layers 2 --heads 3 --width 33 --context 13 --vocab 59 --batch 3 --seq 11 --threads 2 "
+
+typedef struct {
+    options o;
+    trainer *t;
+    device dev;
+    token_set *set;
+    batches *data;
+    char directory[64], shard[100];
+    char text[1000]; /* the arguments, cut into words */
+} small_run;
+
+/* Plans and commits a run with these arguments (words separated by spaces); fails the test otherwise. */
+void small_open(small_run *s, const char *arguments);
+void small_close(small_run *s);
+
+/* What a run leaves behind. */
+typedef struct {
+    float *parameters; /* all of them, in table order */
+    int64_t n;
+    double *loss, *grad_norm; /* by step */
+    int64_t steps;
+    grad_policy policy;
+    size_t peak;
+} small_result;
+
+/* Runs o.steps steps from the beginning. */
+small_result small_train(const char *arguments);
+void small_free(small_result *r);
+
+/* Index of the first parameter whose bits differ, -1 if none does; n must agree. */
+int64_t first_difference(const small_result *a, const small_result *b);
+
+/* Fails the test with the error's text. */
+void must(error *e);
+
+#endif

@@ -1,0 +1,190 @@
+/* test_bits.c - memory techniques change no bits.
+ *
+ * A tied two-layer model with odd sizes is trained for 50 steps under every gradient policy, in both
+ * forms, with and without clipping, with one and with four micro-batches.  Whatever is compared must
+ * agree in every parameter, every loss and every gradient norm; and the policy asserted is the one at work.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "test/small_run.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    const char *optim, *impl, *policy;
+    const char *clip;
+    int accum;
+} setting;
+
+static bool allowed(const setting *s)
+{
+    return strcmp(s->policy, "release") || (s->accum == 1 && !strcmp(s->clip, "0"));
+}
+
+static small_result train(const setting *s, const char *more)
+{
+    char arguments[600];
+    snprintf(arguments, sizeof arguments,
+             SMALL_MODEL "--steps 50 --warmup 5 --lr 0.003 --weight-decay 0.1 --optim %s --optim-impl %s --gradients %s --grad-clip %s "
+                         "--accum %d %s",
+             s->optim, s->impl, s->policy, s->clip, s->accum, more);
+    return small_train(arguments);
+}
+
+static void same(const setting *sa, const small_result *a, const setting *sb, const small_result *b)
+{
+    int64_t at = first_difference(a, b);
+    for (int64_t i = 0; at < 0 && i < a->steps; i++)
+        if (memcmp(&a->loss[i], &b->loss[i], sizeof(double)) || memcmp(&a->grad_norm[i], &b->grad_norm[i], sizeof(double))) at = -2 - i;
+    if (at != -1)
+        fail_msg("%s %s %s and %s %s %s (clip %s, accum %d) differ at %lld: %.9g, %.9g", sa->optim, sa->impl, sa->policy, sb->optim,
+                 sb->impl, sb->policy, sa->clip, sa->accum, (long long)at, at >= 0 ? (double)a->parameters[at] : 0,
+                 at >= 0 ? (double)b->parameters[at] : 0);
+}
+
+/* Everything that must equal `base`, in one form or both. */
+static void all_policies_agree(const char *name, const char *clip, int accum, bool passes_of_r)
+{
+    static const char *const policies[] = {"own", "overlay", "release", "auto"};
+    static const char *const impls[] = {"fused", "passes"};
+    char reduced[40];
+    snprintf(reduced, sizeof reduced, "%s_r", name);
+    setting base = {name, "fused", "own", clip, accum};
+    small_result want = train(&base, "");
+    assert_int_equal(want.policy, GRADS_OWN);
+    for (int r = 0; r < 2; r++)
+        for (int impl = 0; impl < 2; impl++)
+            for (int policy = 0; policy < 4; policy++) {
+                setting s = {r ? reduced : name, impls[impl], policies[policy], clip, accum};
+                if (!allowed(&s) || (r && impl == 1 && !passes_of_r)) continue;
+                small_result got = train(&s, "");
+                grad_policy expected = policy < 3                                            ? (grad_policy)policy
+                                       : accum == 1 && !strcmp(clip, "0") && impl == 0 ? GRADS_RELEASE
+                                                                                            : GRADS_OVERLAY;
+                assert_int_equal(got.policy, expected);
+                same(&base, &want, &s, &got);
+                small_free(&got);
+            }
+    small_free(&want);
+}
+
+static void each_setting(const char *name, bool passes_of_r)
+{
+    all_policies_agree(name, "0", 1, passes_of_r);
+    all_policies_agree(name, "0.5", 1, passes_of_r);
+    all_policies_agree(name, "0", 4, passes_of_r);
+    all_policies_agree(name, "0.5", 4, passes_of_r);
+}
+
+static void test_adamw(void **state)
+{
+    (void)state;
+    each_setting("adamw", true);
+}
+
+static void test_adan(void **state)
+{
+    (void)state;
+    each_setting("adan", true);
+}
+
+static void test_sgd(void **state)
+{
+    (void)state;
+    each_setting("sgd", true);
+}
+
+/* lion_r's passes substitute variables: see below. */
+static void test_lion(void **state)
+{
+    (void)state;
+    each_setting("lion", false);
+}
+
+/* Lion_R as published computes c from the new momentum.  In exact arithmetic it is the same; rounded, the
+ * sign of a c near zero can flip, and each flip moves a weight by 2 lr, after which the runs drift.  After
+ * one step from the same state only such flips can differ. */
+static void test_lion_substituted_differs_by_flips(void **state)
+{
+    (void)state;
+    setting plain = {"lion", "passes", "own", "0", 1}, published = {"lion_r", "passes", "own", "0", 1};
+    small_result a = train(&plain, ""), b = train(&published, "");
+    int64_t differ = 0;
+    double most = 0, sum_a = 0, sum_b = 0;
+    for (int64_t i = 0; i < a.n; i++) {
+        double d = fabs((double)a.parameters[i] - (double)b.parameters[i]);
+        differ += d > 0;
+        if (d > most) most = d;
+    }
+    for (int64_t i = a.steps - 10; i < a.steps; i++) {
+        sum_a += a.loss[i];
+        sum_b += b.loss[i];
+    }
+    print_message("lion_r passes against lion: %lld of %lld parameters differ after %lld steps, by at most %.3g; mean of the "
+                  "last ten losses %.9g and %.9g\n",
+                  (long long)differ, (long long)a.n, (long long)a.steps, most, sum_a / 10, sum_b / 10);
+    assert_true(fabs(sum_a - sum_b) / sum_a < 0.02);
+    small_free(&a);
+    small_free(&b);
+}
+
+static void test_run_twice(void **state)
+{
+    (void)state;
+    setting s = {"adamw_r", "fused", "auto", "0", 1};
+    small_result a = train(&s, ""), b = train(&s, "");
+    same(&s, &a, &s, &b);
+    small_result c = train(&s, "--seed 2");
+    assert_true(first_difference(&a, &c) >= 0); /* the comparison can fail */
+    small_free(&a);
+    small_free(&b);
+    small_free(&c);
+}
+
+/* Four micro-batches of 3 are one batch of 12: the same gradient up to rounding. */
+static void test_accumulation_is_one_batch(void **state)
+{
+    (void)state;
+    small_result a = small_train(SMALL_MODEL "--steps 3 --lr 0.001 --accum 4");
+    small_result b = small_train(SMALL_MODEL "--steps 3 --lr 0.001 --batch 12");
+    for (int i = 0; i < 3; i++) {
+        assert_true(fabs(a.loss[i] - b.loss[i]) < 1e-5 * a.loss[i]);
+        assert_true(fabs(a.grad_norm[i] - b.grad_norm[i]) < 1e-4 * a.grad_norm[i]);
+    }
+    small_free(&a);
+    small_free(&b);
+}
+
+static void test_it_learns(void **state)
+{
+    (void)state;
+    const char *const names[] = {"adamw", "adan", "lion", "sgd"};
+    const char *const lr[] = {"0.003", "0.003", "0.001", "0.1"};
+    for (int i = 0; i < 4; i++) {
+        char arguments[300];
+        snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 150 --optim %s --lr %s", names[i], lr[i]);
+        small_result r = small_train(arguments);
+        if (!(r.loss[r.steps - 1] < 0.8 * r.loss[0])) fail_msg("%s: loss %.4f -> %.4f", names[i], r.loss[0], r.loss[r.steps - 1]);
+        small_free(&r);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_adamw),
+        cmocka_unit_test(test_adan),
+        cmocka_unit_test(test_sgd),
+        cmocka_unit_test(test_lion),
+        cmocka_unit_test(test_lion_substituted_differs_by_flips),
+        cmocka_unit_test(test_run_twice),
+        cmocka_unit_test(test_accumulation_is_one_batch),
+        cmocka_unit_test(test_it_learns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

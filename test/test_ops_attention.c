@@ -1,0 +1,240 @@
+/* test_ops_attention.c - attention and attention_grad on the devices against the reference.
+ *
+ * Lengths lie around the block sizes of such code (63, 64, 65, 130); head sizes are odd, usual and
+ * large; query heads share key heads; rows see all tokens or only those before them.
+ */
+#include "test/ref.h"
+#include "test/trial.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
+
+typedef struct {
+    int64_t B, T, H, KV, D;
+    bool causal;
+    double scale, spread; /* spread: deviation of q and k */
+} attention_case;
+
+static double square(double x)
+{
+    return x * x;
+}
+
+/* Where the head's D numbers of token (b,i) start in a (B,T,heads*D) array. */
+static int64_t at(const attention_case *c, int64_t heads, int64_t b, int64_t i, int64_t head)
+{
+    return ((b * c->T + i) * heads + head) * c->D;
+}
+
+/* A score and what it is off by, in the unit of trial.h. */
+typedef struct {
+    double s, unit;
+} score;
+
+static score score_of(const attention_case *c, const double *q, const double *k)
+{
+    score x = {0};
+    double squares = 0;
+    for (int64_t d = 0; d < c->D; d++) {
+        x.s += c->scale * q[d] * k[d];
+        squares += square(c->scale * q[d] * k[d]);
+    }
+    x.unit = summed(c->D, squares) + fabs(x.s);
+    return x;
+}
+
+/* ---- attention ---- */
+
+enum { OUT, LSE, QKV };
+
+static void call_attention(device *dev, const tensor *t, const void *options)
+{
+    const attention_case *c = options;
+    OP(attention, dev, STREAM_COMPUTE, .out = t[OUT], .lse = t[LSE], .qkv = t[QKV], .heads = c->H, .kv_heads = c->KV,
+       .causal = c->causal, .scale = c->scale);
+}
+
+/* p_j = exp(s_j - lse) is off by (unit of s_j) + (unit of lse) + |s_j| + |lse| + 1, relatively. */
+static void attention_row_units(operand *o, const attention_case *c, int64_t b, int64_t h, int64_t i)
+{
+    int64_t heads = c->H + 2 * c->KV, kv = h / (c->H / c->KV), last = c->causal ? i : c->T - 1;
+    double lse = o[LSE].want[(b * c->H + h) * c->T + i], lse_unit = fabs(lse) + 1, squares = 0;
+    const double *q = o[QKV].value + at(c, heads, b, i, h);
+    double *out = o[OUT].unit + at(c, c->H, b, i, h);
+    for (int64_t j = 0; j <= last; j++) {
+        score x = score_of(c, q, o[QKV].value + at(c, heads, b, j, c->H + kv));
+        double p = exp(x.s - lse);
+        lse_unit += p * (x.unit + fabs(x.s - lse));
+        squares += p * p;
+    }
+    lse_unit += summed(last + 1, squares);
+    o[LSE].unit[(b * c->H + h) * c->T + i] = lse_unit;
+    for (int64_t d = 0; d < c->D; d++)
+        out[d] = 0;
+    for (int64_t j = 0; j <= last; j++) {
+        const double *v = o[QKV].value + at(c, heads, b, j, c->H + c->KV + kv);
+        score x = score_of(c, q, o[QKV].value + at(c, heads, b, j, c->H + kv));
+        double p = exp(x.s - lse), relative = x.unit + lse_unit + fabs(x.s) + fabs(lse) + 1;
+        for (int64_t d = 0; d < c->D; d++)
+            out[d] += fabs(v[d]) * (p * relative + UNDERFLOW_UNIT);
+    }
+}
+
+static void attention_trial(bench *b, const attention_case *c)
+{
+    trial t;
+    trial_begin(&t, call_attention, c, "attention B=%lld T=%lld H=%lld KV=%lld D=%lld%s scale=%.3g spread=%g", (long long)c->B,
+                (long long)c->T, (long long)c->H, (long long)c->KV, (long long)c->D, c->causal ? " causal" : "", c->scale,
+                c->spread);
+    trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
+    trial_operand(&t, LSE, "lse", WRITTEN, STAT, SHAPE(c->B, c->H, c->T), 0);
+    trial_operand(&t, QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
+    trial_draw(&t, QKV, 0, c->spread);
+    trial_reference(b, &t);
+    for (int64_t row = 0; row < c->B * c->H * c->T; row++)
+        attention_row_units(t.operands, c, row / (c->H * c->T), row / c->T % c->H, row % c->T);
+    trial_compare(b, &t);
+    trial_end(&t);
+}
+
+/* ---- attention_grad ---- */
+
+enum { DQKV, DOUT, G_OUT, G_QKV, G_LSE, G_SCRATCH };
+
+static void call_attention_grad(device *dev, const tensor *t, const void *options)
+{
+    const attention_case *c = options;
+    OP(attention_grad, dev, STREAM_COMPUTE, .dqkv = t[DQKV], .dout = t[DOUT], .out = t[G_OUT], .qkv = t[G_QKV], .lse = t[G_LSE],
+       .scratch = t[G_SCRATCH], .heads = c->H, .kv_heads = c->KV, .causal = c->causal, .scale = c->scale);
+}
+
+/* Sums of squares of the terms of each dqkv element; the errors of the terms go to unit directly. */
+static void attention_grad_row_units(operand *o, const attention_case *c, int64_t b, int64_t h, int64_t i, double *squares)
+{
+    int64_t heads = c->H + 2 * c->KV, kv = h / (c->H / c->KV), last = c->causal ? i : c->T - 1;
+    double lse = o[G_LSE].value[(b * c->H + h) * c->T + i], r = 0, r_squares = 0;
+    const double *out = o[G_OUT].value + at(c, c->H, b, i, h), *dout = o[DOUT].value + at(c, c->H, b, i, h);
+    int64_t qi = at(c, heads, b, i, h);
+    for (int64_t d = 0; d < c->D; d++) {
+        r += dout[d] * out[d];
+        r_squares += square(dout[d] * out[d]);
+    }
+    for (int64_t j = 0; j <= last; j++) {
+        int64_t kj = at(c, heads, b, j, c->H + kv), vj = at(c, heads, b, j, c->H + c->KV + kv);
+        const double *qkv = o[G_QKV].value;
+        score x = score_of(c, qkv + qi, qkv + kj);
+        double p = exp(x.s - lse), relative = x.unit + fabs(x.s) + fabs(lse) + 1, dp = 0, dp_squares = 0;
+        for (int64_t d = 0; d < c->D; d++) {
+            dp += dout[d] * qkv[vj + d];
+            dp_squares += square(dout[d] * qkv[vj + d]);
+        }
+        double ds = p * (dp - r) * c->scale, p_unit = p * relative + UNDERFLOW_UNIT;
+        double ds_unit = c->scale * (fabs(dp - r) * p_unit + p * (summed(c->D, dp_squares) + summed(c->D, r_squares)));
+        for (int64_t d = 0; d < c->D; d++) {
+            o[DQKV].unit[qi + d] += ds_unit * fabs(qkv[kj + d]);
+            o[DQKV].unit[kj + d] += ds_unit * fabs(qkv[qi + d]);
+            o[DQKV].unit[vj + d] += p_unit * fabs(dout[d]);
+            squares[qi + d] += square(ds * qkv[kj + d]);
+            squares[kj + d] += square(ds * qkv[qi + d]);
+            squares[vj + d] += square(p * dout[d]);
+        }
+    }
+}
+
+static void attention_grad_units(operand *o, const attention_case *c)
+{
+    int64_t n = o[DQKV].rows * o[DQKV].cols;
+    double *squares = calloc((size_t)n, sizeof *squares);
+    assert_non_null(squares);
+    for (int64_t row = 0; row < c->B * c->H * c->T; row++)
+        attention_grad_row_units(o, c, row / (c->H * c->T), row / c->T % c->H, row % c->T, squares);
+    for (int64_t k = 0; k < n; k++) /* a query sums T terms, a key or value T for each head that shares it */
+        o[DQKV].unit[k] += summed(k % o[DQKV].cols < c->H * c->D ? c->T : c->T * c->H / c->KV, squares[k]);
+    free(squares);
+}
+
+static void attention_grad_trial(bench *b, const attention_case *c)
+{
+    trial t;
+    trial_begin(&t, call_attention_grad, c, "attention_grad B=%lld T=%lld H=%lld KV=%lld D=%lld%s scale=%.3g spread=%g",
+                (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV, (long long)c->D, c->causal ? " causal" : "",
+                c->scale, c->spread);
+    trial_operand(&t, DQKV, "dqkv", WRITTEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
+    trial_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
+    trial_operand(&t, G_OUT, "out", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
+    trial_operand(&t, G_QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
+    trial_operand(&t, G_LSE, "lse", GIVEN, STAT, SHAPE(c->B, c->H, c->T), 0);
+    trial_operand(&t, G_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(c->B, c->H, c->T), 0);
+    trial_draw(&t, DOUT, 0, 1);
+    trial_draw(&t, G_QKV, 0, c->spread);
+    /* out and lse as the forward operation would have left them */
+    tensor forward[] = {tensor_of(t.operands[G_OUT].value, F64, t.operands[G_OUT].dims),
+                        tensor_of(t.operands[G_LSE].value, F64, t.operands[G_LSE].dims),
+                        tensor_of(t.operands[G_QKV].value, F64, t.operands[G_QKV].dims)};
+    call_attention(&b->ref, forward, c);
+    trial_round(&t, G_OUT);
+    trial_round(&t, G_LSE);
+    trial_reference(b, &t);
+    attention_grad_units(t.operands, c);
+    trial_compare(b, &t);
+    trial_end(&t);
+}
+
+/* ---- cases ---- */
+
+static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *))
+{
+    static const int64_t lengths[] = {1, 2, 63, 64, 65, 130}, head_sizes[] = {1, 8, 17, 64, 80, 128};
+    static const struct {
+        int64_t B, H, KV;
+    } heads[] = {{2, 1, 1}, {1, 3, 3}, {1, 3, 1}, {1, 6, 2}};
+    for (int t = 0; t < COUNT(lengths); t++)
+        for (int d = 0; d < COUNT(head_sizes); d++)
+            for (int h = 0; h < COUNT(heads); h++)
+                for (int causal = 0; causal < 2; causal++) {
+                    bool large = lengths[t] * head_sizes[d] > 1500;
+                    if (large && (t + d + h + causal) % 4) continue;
+                    attention_case c = {heads[h].B, lengths[t], heads[h].H, heads[h].KV, head_sizes[d],
+                                        causal,     1 / sqrt((double)head_sizes[d]), 1};
+                    trial_of(b, &c);
+                }
+}
+
+/* Scores up to +-200 (exp without the maximum overflows), a scale of its own, a longer text. */
+static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_case *))
+{
+    static const attention_case cases[] = {
+        {1, 65, 3, 1, 17, true, 1, 4},  {1, 65, 3, 1, 17, false, 1, 4}, {2, 33, 2, 2, 64, true, 0.5, 3},
+        {1, 5, 1, 1, 8, true, 30, 1},   {1, 300, 2, 1, 8, true, 0.3, 1}, {1, 257, 2, 1, 8, false, 0.3, 1},
+    };
+    for (int i = 0; i < COUNT(cases); i++)
+        trial_of(b, &cases[i]);
+}
+
+static void test_attention(void **state)
+{
+    each_case(*state, attention_trial);
+    bench_report(*state, "attention");
+    each_extreme(*state, attention_trial);
+    bench_report(*state, "attention, extremes");
+}
+
+static void test_attention_grad(void **state)
+{
+    each_case(*state, attention_grad_trial);
+    bench_report(*state, "attention_grad");
+    each_extreme(*state, attention_grad_trial);
+    bench_report(*state, "attention_grad, extremes");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_grad)};
+    return cmocka_run_group_tests(tests, bench_open, bench_close);
+}

@@ -1,0 +1,283 @@
+/* test_ops_linear.c - linear, linear_dx and linear_dw on the devices against the reference, over shapes
+ * and flags.  Small shapes meet every combination of flags, large ones a few.
+ */
+#include "test/ref.h"
+#include "test/trial.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+typedef struct {
+    int64_t R, K, N;
+} size;
+
+static const size sizes[] = {
+    {1, 1, 1},    {1, 17, 3},    {5, 1, 17},     {33, 3, 1},     {5, 64, 17},     {33, 17, 129},  {200, 64, 3},  {1, 129, 64},
+    {33, 64, 59}, {5, 64, 768},  {33, 768, 129}, {1, 768, 768},  {200, 129, 768}, {200, 768, 64}, {128, 768, 768},
+    {3, 17, 50257}, {1, 64, 2048}, {200, 17, 2048},
+};
+
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+static bool is_small(size s)
+{
+    return s.R * s.K * s.N < 300000;
+}
+
+static const char *const act_names[] = {"none", "gelu_tanh", "gelu_erf"};
+
+/* What multiplies the error of x in act(x): max |act'| = 1.129 for both forms. */
+static double act_slope(activation act)
+{
+    return act == ACT_NONE ? 1 : 1.13;
+}
+
+static double square(double x)
+{
+    return x * x;
+}
+
+/* ---- linear ---- */
+
+enum { OUT, X, W, BIAS, RESIDUAL, PRE };
+
+static void call_linear(device *dev, const tensor *t, const void *options)
+{
+    OP(linear, dev, STREAM_COMPUTE, .out = t[OUT], .x = t[X], .w = t[W], .bias = t[BIAS], .residual = t[RESIDUAL],
+       .pre = t[PRE], .act = *(const activation *)options);
+}
+
+static void linear_units(trial *t, size s, activation act)
+{
+    operand *o = t->operands;
+    bool bias = o[BIAS].role != ABSENT, residual = o[RESIDUAL].role != ABSENT;
+    for (int64_t r = 0; r < s.R; r++)
+        for (int64_t n = 0; n < s.N; n++) {
+            double b = bias ? o[BIAS].value[n] : 0, sum = b, squares = b * b;
+            double res = residual ? o[RESIDUAL].value[r * s.N + n] : 0;
+            for (int64_t k = 0; k < s.K; k++) {
+                double term = o[X].value[r * s.K + k] * o[W].value[n * s.K + k];
+                sum += term;
+                squares += term * term;
+            }
+            double *out = &o[OUT].unit[r * s.N + n];
+            if (act == ACT_NONE)
+                *out = summed(s.K + 2, squares + res * res); /* the residual may be where the sum starts */
+            else
+                *out = act_slope(act) * summed(s.K + 1, squares) + fabs(sum) + fabs(res);
+            if (o[PRE].role != ABSENT) o[PRE].unit[r * s.N + n] = summed(s.K + 1, squares);
+        }
+}
+
+/* flags: 1 bias, 2 residual, 4 pre, 8 padding everywhere, 16 padding of out only */
+static void linear_case(bench *b, size s, activation act, int flags, double spread)
+{
+    trial t;
+    trial_begin(&t, call_linear, &act, "linear R=%lld K=%lld N=%lld act=%s%s%s%s%s spread=%g", (long long)s.R,
+                (long long)s.K, (long long)s.N, act_names[act], flags & 1 ? " bias" : "", flags & 2 ? " residual" : "",
+                flags & 4 ? " pre" : "", flags & 8 ? " ld+3" : flags & 16 ? " out.ld+5" : "", spread);
+    int64_t pad = flags & 8 ? 3 : 0;
+    trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(s.R, s.N), flags & 16 ? 5 : pad);
+    trial_operand(&t, X, "x", GIVEN, WORK, SHAPE(s.R, s.K), pad);
+    trial_operand(&t, W, "w", GIVEN, WORK, SHAPE(s.N, s.K), pad);
+    trial_draw(&t, X, 0, spread);
+    trial_draw(&t, W, 0, 1 / sqrt((double)s.K));
+    if (flags & 1) {
+        trial_operand(&t, BIAS, "bias", GIVEN, WORK, SHAPE(s.N), 0);
+        trial_draw(&t, BIAS, 0, spread);
+    }
+    if (flags & 2) {
+        trial_operand(&t, RESIDUAL, "residual", GIVEN, WORK, SHAPE(s.R, s.N), pad);
+        trial_draw(&t, RESIDUAL, 0, spread);
+    }
+    if (flags & 4) trial_operand(&t, PRE, "pre", WRITTEN, WORK, SHAPE(s.R, s.N), pad);
+    trial_reference(b, &t);
+    linear_units(&t, s, act);
+    trial_compare(b, &t);
+    trial_end(&t);
+}
+
+static void test_linear(void **state)
+{
+    for (int i = 0; i < SIZES; i++)
+        for (activation act = ACT_NONE; act <= ACT_GELU_ERF; act++)
+            for (int flags = 0; flags < 32; flags++) {
+                bool pre_without_act = flags & 4 && act == ACT_NONE, two_paddings = (flags & 24) == 24;
+                if (pre_without_act || two_paddings) continue;
+                if (!is_small(sizes[i]) && (flags + i + (int)act) % 13) continue;
+                linear_case(*state, sizes[i], act, flags, 1);
+            }
+    bench_report(*state, "linear");
+}
+
+/* Activations where they bend, vanish and saturate: arguments around 0, 5, 100 and 10000. */
+static void test_linear_extremes(void **state)
+{
+    for (activation act = ACT_GELU_TANH; act <= ACT_GELU_ERF; act++)
+        for (double spread = 1e-6; spread < 1e5; spread *= 10)
+            linear_case(*state, (size){33, 3, 17}, act, 1 | 4, spread);
+    bench_report(*state, "linear, extremes");
+}
+
+/* ---- linear_dx ---- */
+
+enum { DX_DX, DX_DOUT, DX_W, DX_PRE };
+
+typedef struct {
+    activation act;
+    bool accumulate;
+} dx_options;
+
+static void call_linear_dx(device *dev, const tensor *t, const void *options)
+{
+    const dx_options *o = options;
+    OP(linear_dx, dev, STREAM_COMPUTE, .dx = t[DX_DX], .accumulate = o->accumulate, .dout = t[DX_DOUT], .w = t[DX_W],
+       .pre = t[DX_PRE], .act = o->act);
+}
+
+static void linear_dx_units(trial *t, size s, dx_options options)
+{
+    operand *o = t->operands;
+    for (int64_t r = 0; r < s.R; r++)
+        for (int64_t k = 0; k < s.K; k++) {
+            int64_t at = r * s.K + k;
+            double sum = 0, squares = options.accumulate ? square(o[DX_DX].value[at]) : 0;
+            for (int64_t n = 0; n < s.N; n++) {
+                double term = o[DX_DOUT].value[r * s.N + n] * o[DX_W].value[n * s.K + k];
+                sum += term;
+                squares += term * term;
+            }
+            o[DX_DX].unit[at] = summed(s.N + 1, squares);
+            if (options.act == ACT_NONE) continue;
+            double pre = o[DX_PRE].value[at]; /* act' itself is a sum of terms up to 1 and up to |pre| */
+            o[DX_DX].unit[at] *= fabs(ref_act_grad(options.act, pre));
+            o[DX_DX].unit[at] += fabs(sum) * (1 + fmin(fabs(pre), 8));
+        }
+}
+
+static void linear_dx_case(bench *b, size s, dx_options options, int64_t pad, int64_t dout_pad, double spread)
+{
+    trial t;
+    trial_begin(&t, call_linear_dx, &options, "linear_dx R=%lld K=%lld N=%lld act=%s%s ld+%lld dout.ld+%lld spread=%g",
+                (long long)s.R, (long long)s.K, (long long)s.N, act_names[options.act],
+                options.accumulate ? " accumulate" : "", (long long)pad, (long long)dout_pad, spread);
+    trial_operand(&t, DX_DX, "dx", options.accumulate ? ADDED : WRITTEN, WORK, SHAPE(s.R, s.K), pad);
+    trial_operand(&t, DX_DOUT, "dout", GIVEN, WORK, SHAPE(s.R, s.N), dout_pad);
+    trial_operand(&t, DX_W, "w", GIVEN, WORK, SHAPE(s.N, s.K), pad);
+    trial_draw(&t, DX_DOUT, 0, 1);
+    trial_draw(&t, DX_W, 0, 1);
+    if (options.accumulate) trial_draw(&t, DX_DX, 0, 1);
+    if (options.act != ACT_NONE) {
+        trial_operand(&t, DX_PRE, "pre", GIVEN, WORK, SHAPE(s.R, s.K), pad);
+        trial_draw(&t, DX_PRE, 0, spread);
+    }
+    trial_reference(b, &t);
+    linear_dx_units(&t, s, options);
+    trial_compare(b, &t);
+    trial_end(&t);
+}
+
+static void test_linear_dx(void **state)
+{
+    static const dx_options forms[] = {
+        {ACT_NONE, false}, {ACT_NONE, true}, {ACT_GELU_TANH, false}, {ACT_GELU_ERF, false}};
+    for (int i = 0; i < SIZES; i++)
+        for (int form = 0; form < 4; form++)
+            for (int pads = 0; pads < 3; pads++)
+                if (is_small(sizes[i]) || (form + pads + i) % 6 == 0)
+                    linear_dx_case(*state, sizes[i], forms[form], pads == 1 ? 3 : 0, pads == 2 ? 5 : pads == 1 ? 3 : 0, 1);
+    bench_report(*state, "linear_dx");
+}
+
+static void test_linear_dx_extremes(void **state)
+{
+    for (activation act = ACT_GELU_TANH; act <= ACT_GELU_ERF; act++)
+        for (double spread = 1e-6; spread < 1e5; spread *= 10)
+            linear_dx_case(*state, (size){33, 17, 3}, (dx_options){act, false}, 0, 0, spread);
+    bench_report(*state, "linear_dx, extremes");
+}
+
+/* ---- linear_dw ---- */
+
+enum { DW_DW, DW_DB, DW_X, DW_DOUT };
+
+typedef struct {
+    bool dw_accumulate, db_accumulate;
+} dw_options;
+
+static void call_linear_dw(device *dev, const tensor *t, const void *options)
+{
+    const dw_options *o = options;
+    OP(linear_dw, dev, STREAM_COMPUTE, .dw = {t[DW_DW], o->dw_accumulate}, .db = {t[DW_DB], o->db_accumulate},
+       .x = t[DW_X], .dout = t[DW_DOUT]);
+}
+
+static void linear_dw_units(trial *t, size s, dw_options options)
+{
+    operand *o = t->operands;
+    for (int64_t n = 0; n < s.N && o[DW_DW].role != ABSENT; n++)
+        for (int64_t k = 0; k < s.K; k++) {
+            double squares = options.dw_accumulate ? square(o[DW_DW].value[n * s.K + k]) : 0;
+            for (int64_t r = 0; r < s.R; r++)
+                squares += square(o[DW_DOUT].value[r * s.N + n] * o[DW_X].value[r * s.K + k]);
+            o[DW_DW].unit[n * s.K + k] = summed(s.R + 1, squares);
+        }
+    for (int64_t n = 0; n < s.N && o[DW_DB].role != ABSENT; n++) {
+        double squares = options.db_accumulate ? square(o[DW_DB].value[n]) : 0;
+        for (int64_t r = 0; r < s.R; r++)
+            squares += square(o[DW_DOUT].value[r * s.N + n]);
+        o[DW_DB].unit[n] = summed(s.R + 1, squares);
+    }
+}
+
+/* flags: 1 no dw, 2 no db, 4 accumulate dw, 8 accumulate db, 16 padding, 32 no x (with 1 only) */
+static void linear_dw_case(bench *b, size s, int flags)
+{
+    dw_options options = {.dw_accumulate = flags & 4, .db_accumulate = flags & 8};
+    int64_t pad = flags & 16 ? 3 : 0;
+    trial t;
+    trial_begin(&t, call_linear_dw, &options, "linear_dw R=%lld K=%lld N=%lld%s%s%s%s%s%s", (long long)s.R, (long long)s.K,
+                (long long)s.N, flags & 1 ? " no dw" : "", flags & 2 ? " no db" : "", flags & 4 ? " dw accumulate" : "",
+                flags & 8 ? " db accumulate" : "", flags & 16 ? " ld+3" : "", flags & 32 ? " no x" : "");
+    trial_operand(&t, DW_DOUT, "dout", GIVEN, WORK, SHAPE(s.R, s.N), pad);
+    trial_draw(&t, DW_DOUT, 0, 1);
+    if (!(flags & 32)) {
+        trial_operand(&t, DW_X, "x", GIVEN, WORK, SHAPE(s.R, s.K), pad);
+        trial_draw(&t, DW_X, 0, 1);
+    }
+    if (!(flags & 1)) {
+        trial_operand(&t, DW_DW, "dw", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(s.N, s.K), 0);
+        if (flags & 4) trial_draw(&t, DW_DW, 0, 1);
+    }
+    if (!(flags & 2)) {
+        trial_operand(&t, DW_DB, "db", flags & 8 ? ADDED : WRITTEN, WORK, SHAPE(s.N), 0);
+        if (flags & 8) trial_draw(&t, DW_DB, 0, 1);
+    }
+    trial_reference(b, &t);
+    linear_dw_units(&t, s, options);
+    trial_compare(b, &t);
+    trial_end(&t);
+}
+
+static void test_linear_dw(void **state)
+{
+    for (int i = 0; i < SIZES; i++)
+        for (int flags = 0; flags < 64; flags++) {
+            bool nothing = (flags & 3) == 3, idle = (flags & 5) == 5 || (flags & 10) == 10, no_x_with_dw = (flags & 33) == 32;
+            if (nothing || idle || no_x_with_dw) continue;
+            if (is_small(sizes[i]) || (flags + i) % 11 == 0) linear_dw_case(*state, sizes[i], flags);
+        }
+    bench_report(*state, "linear_dw");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_linear),           cmocka_unit_test(test_linear_extremes), cmocka_unit_test(test_linear_dx),
+        cmocka_unit_test(test_linear_dx_extremes), cmocka_unit_test(test_linear_dw),
+    };
+    return cmocka_run_group_tests(tests, bench_open, bench_close);
+}

@@ -1,0 +1,424 @@
+/* test_ops_rows.c - the operations that work row by row, on the devices against the reference:
+ * embedding, embedding_grad, norm, norm_grad, classify.
+ */
+#include "test/trial.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
+
+static double square(double x)
+{
+    return x * x;
+}
+
+/* ---- embedding, embedding_grad ---- */
+
+typedef struct {
+    int64_t B, T, C, V, P, first;
+} embedding_case;
+
+static const embedding_case embeddings[] = {
+    {1, 1, 1, 1, 1, 0},      {1, 5, 3, 59, 5, 0},       {3, 11, 17, 59, 16, 5}, {4, 50, 64, 59, 64, 14},
+    {2, 33, 129, 7, 33, 0},  {1, 200, 768, 2048, 200, 0}, {2, 3, 17, 50257, 9, 1}, {5, 1, 768, 2, 1024, 1023},
+};
+
+enum { OUT, TOKENS, WTE, WPE };
+
+static void call_embedding(device *dev, const tensor *t, const void *options)
+{
+    const embedding_case *c = options;
+    OP(embedding, dev, STREAM_COMPUTE, .out = t[OUT], .tokens = t[TOKENS], .wte = t[WTE], .wpe = t[WPE],
+       .first_position = c->first);
+}
+
+static void embedding_trial(bench *b, const embedding_case *c, bool positions, int64_t pad)
+{
+    trial t;
+    trial_begin(&t, call_embedding, c, "embedding B=%lld T=%lld C=%lld V=%lld first=%lld%s ld+%lld", (long long)c->B,
+                (long long)c->T, (long long)c->C, (long long)c->V, (long long)c->first, positions ? " wpe" : "", (long long)pad);
+    trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->C), 0);
+    trial_operand(&t, TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
+    trial_operand(&t, WTE, "wte", GIVEN, WORK, SHAPE(c->V, c->C), pad);
+    trial_draw_index(&t, TOKENS, c->V);
+    trial_draw(&t, WTE, 0, 1);
+    if (positions) {
+        trial_operand(&t, WPE, "wpe", GIVEN, WORK, SHAPE(c->P, c->C), pad);
+        trial_draw(&t, WPE, 0, 1);
+    }
+    trial_reference(b, &t);
+    operand *o = t.operands;
+    for (int64_t row = 0; row < c->B * c->T; row++)
+        for (int64_t k = 0; k < c->C; k++) {
+            double e = o[WTE].value[(int64_t)o[TOKENS].value[row] * c->C + k];
+            double p = positions ? o[WPE].value[(c->first + row % c->T) * c->C + k] : 0;
+            o[OUT].unit[row * c->C + k] = fabs(e) + fabs(p);
+        }
+    trial_compare(b, &t);
+    trial_end(&t);
+}
+
+static void test_embedding(void **state)
+{
+    for (int i = 0; i < COUNT(embeddings); i++)
+        for (int form = 0; form < 4; form++)
+            embedding_trial(*state, &embeddings[i], form & 1, form & 2 ? 3 : 0);
+    bench_report(*state, "embedding");
+}
+
+enum { DWTE, DWPE, DOUT, GRAD_TOKENS };
+
+typedef struct {
+    const embedding_case *c;
+    bool dwte_accumulate, dwpe_accumulate;
+} embedding_grad_options;
+
+static void call_embedding_grad(device *dev, const tensor *t, const void *options)
+{
+    const embedding_grad_options *o = options;
+    OP(embedding_grad, dev, STREAM_COMPUTE, .dwte = {t[DWTE], o->dwte_accumulate}, .dwpe = {t[DWPE], o->dwpe_accumulate},
+       .dout = t[DOUT], .tokens = t[GRAD_TOKENS], .first_position = o->c->first);
+}
+
+/* One more than how many rows went there, times the squares of what was added and of what was there. */
+static void embedding_grad_units(operand *o, int which, const double *row_of, int64_t rows, int64_t C, const double *dout)
+{
+    if (o[which].role == ABSENT) return;
+    for (int64_t v = 0; v < o[which].rows; v++)
+        for (int64_t k = 0; k < C; k++) {
+            int64_t n = 1;
+            double squares = o[which].role == ADDED ? square(o[which].value[v * C + k]) : 0;
+            for (int64_t r = 0; r < rows; r++)
+                if ((int64_t)row_of[r] == v) n++, squares += square(dout[r * C + k]);
+            o[which].unit[v * C + k] = summed(n, squares);
+        }
+}
+
+/* flags: 1 no dwte, 2 no dwpe, 4 accumulate dwte, 8 accumulate dwpe, 16 padding */
+static void embedding_grad_trial(bench *b, const embedding_case *c, int flags)
+{
+    embedding_grad_options options = {c, flags & 4, flags & 8};
+    int64_t pad = flags & 16 ? 3 : 0, rows = c->B * c->T;
+    trial t;
+    trial_begin(&t, call_embedding_grad, &options, "embedding_grad B=%lld T=%lld C=%lld V=%lld first=%lld%s%s%s%s ld+%lld",
+                (long long)c->B, (long long)c->T, (long long)c->C, (long long)c->V, (long long)c->first,
+                flags & 1 ? " no dwte" : "", flags & 2 ? " no dwpe" : "", flags & 4 ? " dwte accumulate" : "",
+                flags & 8 ? " dwpe accumulate" : "", (long long)pad);
+    trial_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->C), 0);
+    trial_operand(&t, GRAD_TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
+    trial_draw(&t, DOUT, 0, 1);
+    trial_draw_index(&t, GRAD_TOKENS, c->V);
+    if (!(flags & 1)) {
+        trial_operand(&t, DWTE, "dwte", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(c->V, c->C), pad);
+        if (flags & 4) trial_draw(&t, DWTE, 0, 1);
+    }
+    if (!(flags & 2)) {
+        trial_operand(&t, DWPE, "dwpe", flags & 8 ? ADDED : WRITTEN, WORK, SHAPE(c->P, c->C), pad);
+        if (flags & 8) trial_draw(&t, DWPE, 0, 1);
+    }
+    trial_reference(b, &t);
+    double position[256];
+    assert_true(rows <= COUNT(position));
+    for (int64_t r = 0; r < rows; r++)
+        position[r] = (double)(c->first + r % c->T);
+    embedding_grad_units(t.operands, DWTE, t.operands[GRAD_TOKENS].value, rows, c->C, t.operands[DOUT].value);
+    embedding_grad_units(t.operands, DWPE, position, rows, c->C, t.operands[DOUT].value);
+    trial_compare(b, &t);
+    trial_end(&t);
+}
+
+static void test_embedding_grad(void **state)
+{
+    for (int i = 0; i < COUNT(embeddings); i++)
+        for (int flags = 0; flags < 32; flags++) {
+            bool nothing = (flags & 3) == 3, idle = (flags & 5) == 5 || (flags & 10) == 10;
+            bool large = embeddings[i].V * embeddings[i].C > 100000;
+            if (nothing || idle || (large && flags % 5)) continue;
+            embedding_grad_trial(*state, &embeddings[i], flags);
+        }
+    bench_report(*state, "embedding_grad");
+}
+
+/* ---- norm ---- */
+
+static const int64_t norm_rows[] = {1, 5, 33, 200}, norm_cols[] = {1, 3, 17, 64, 129, 768};
+
+enum { N_OUT, N_MEAN, N_RSTD, N_X, N_W, N_B };
+
+static const double norm_eps = 1e-5;
+
+static void call_norm(device *dev, const tensor *t, const void *options)
+{
+    OP(norm, dev, STREAM_COMPUTE, .out = t[N_OUT], .mean = t[N_MEAN], .rstd = t[N_RSTD], .x = t[N_X], .w = t[N_W],
+       .b = t[N_B], .eps = *(const double *)options);
+}
+
+static void norm_units(operand *o, int64_t R, int64_t C)
+{
+    bool bias = o[N_B].role != ABSENT, stats = o[N_MEAN].role != ABSENT;
+    for (int64_t r = 0; r < R; r++) {
+        const double *x = o[N_X].value + r * C;
+        double mean = 0, squares = 0, fourths = 0, crossed = 0;
+        for (int64_t c = 0; c < C; c++) {
+            mean += x[c] / (double)C;
+            squares += square(x[c] / (double)C);
+        }
+        double mean_unit = summed(C, squares), variance = norm_eps;
+        for (int64_t c = 0; c < C; c++) {
+            double d = x[c] - mean;
+            variance += square(d) / (double)C;
+            fourths += square(square(d) / (double)C);
+            crossed += 2 * fabs(d) * (mean_unit + fabs(d)) / (double)C; /* d = x - mean is off by that much */
+        }
+        double rstd = 1 / sqrt(variance), relative = 1 + 0.5 * (summed(C, fourths) + crossed) / variance;
+        for (int64_t c = 0; c < C; c++) {
+            double d = x[c] - mean, w = fabs(o[N_W].value[c]);
+            o[N_OUT].unit[r * C + c] = w * rstd * (mean_unit + fabs(d) + fabs(d) * relative) + (bias ? fabs(o[N_B].value[c]) : 0);
+        }
+        if (!stats) continue;
+        o[N_MEAN].unit[r] = mean_unit;
+        o[N_RSTD].unit[r] = rstd * relative;
+    }
+}
+
+static void norm_trial(bench *b, int64_t R, int64_t C, bool stats, bool bias, double mean, double deviation)
+{
+    trial t;
+    trial_begin(&t, call_norm, &norm_eps, "norm R=%lld C=%lld%s%s x=%g+-%g", (long long)R, (long long)C, stats ? " stats" : "",
+                bias ? " bias" : "", mean, deviation);
+    trial_operand(&t, N_OUT, "out", WRITTEN, WORK, SHAPE(R, C), 0);
+    trial_operand(&t, N_X, "x", GIVEN, WORK, SHAPE(R, C), 0);
+    trial_operand(&t, N_W, "w", GIVEN, WORK, SHAPE(C), 0);
+    trial_draw(&t, N_X, mean, deviation);
+    trial_draw(&t, N_W, 1, 0.3);
+    if (bias) trial_operand(&t, N_B, "b", GIVEN, WORK, SHAPE(C), 0), trial_draw(&t, N_B, 0, 1);
+    if (stats) trial_operand(&t, N_MEAN, "mean", WRITTEN, STAT, SHAPE(R), 0);
+    if (stats) trial_operand(&t, N_RSTD, "rstd", WRITTEN, STAT, SHAPE(R), 0);
+    trial_reference(b, &t);
+    norm_units(t.operands, R, C);
+    trial_compare(b, &t);
+    trial_end(&t);
+}
+
+static void test_norm(void **state)
+{
+    for (int r = 0; r < COUNT(norm_rows); r++)
+        for (int c = 0; c < COUNT(norm_cols); c++)
+            for (int form = 0; form < 4; form++)
+                norm_trial(*state, norm_rows[r], norm_cols[c], form & 1, form & 2, 0, 1);
+    bench_report(*state, "norm");
+}
+
+/* A mean far from zero (E[x^2] - E[x]^2 would cancel), and a variance where eps matters. */
+static void test_norm_extremes(void **state)
+{
+    for (int c = 0; c < COUNT(norm_cols); c++) {
+        norm_trial(*state, 5, norm_cols[c], true, true, 1000, 1);
+        norm_trial(*state, 5, norm_cols[c], true, true, 0, 0.003);
+        norm_trial(*state, 5, norm_cols[c], true, true, 0, 1e4);
+    }
+    bench_report(*state, "norm, extremes");
+}
+
+/* ---- norm_grad ---- */
+
+enum { G_DX, G_DW, G_DB, G_DOUT, G_X, G_MEAN, G_RSTD, G_W, G_SCRATCH };
+
+enum { NO_DW = 1, NO_DB = 2, ADD_DX = 4, ADD_DW = 8, ADD_DB = 16, IN_PLACE = 32, NORM_GRAD_FORMS = 64 };
+
+static void call_norm_grad(device *dev, const tensor *t, const void *options)
+{
+    int flags = *(const int *)options;
+    OP(norm_grad, dev, STREAM_COMPUTE, .dx = t[G_DX], .accumulate = flags & ADD_DX, .dw = {t[G_DW], flags & ADD_DW},
+       .db = {t[G_DB], flags & ADD_DB}, .dout = t[G_DOUT], .x = t[G_X], .mean = t[G_MEAN], .rstd = t[G_RSTD], .w = t[G_W],
+       .scratch = t[G_SCRATCH]);
+}
+
+static void norm_grad_units(operand *o, int64_t R, int64_t C, int flags)
+{
+    for (int64_t r = 0; r < R; r++) {
+        const double *x = o[G_X].value + r * C, *dout = o[G_DOUT].value + r * C;
+        double mean = o[G_MEAN].value[r], rstd = o[G_RSTD].value[r];
+        double h_avg = 0, h_squares = 0, hn_avg = 0, hn_squares = 0;
+        for (int64_t c = 0; c < C; c++) {
+            double h = dout[c] * o[G_W].value[c] / (double)C, n = (x[c] - mean) * rstd;
+            h_avg += h, h_squares += square(h);
+            hn_avg += h * n, hn_squares += square(h * n);
+        }
+        for (int64_t c = 0; c < C; c++) {
+            double h = fabs(dout[c] * o[G_W].value[c]), n = fabs((x[c] - mean) * rstd);
+            double sums = summed(C, h_squares) + n * summed(C, hn_squares);
+            o[G_DX].unit[r * C + c] = rstd * (sums + h + fabs(h_avg) + n * fabs(hn_avg));
+            if (flags & ADD_DX) o[G_DX].unit[r * C + c] += fabs(o[G_DX].value[r * C + c]);
+        }
+    }
+    for (int64_t c = 0; c < C; c++) {
+        double dw = flags & ADD_DW ? square(o[G_DW].value[c]) : 0, db = flags & ADD_DB ? square(o[G_DB].value[c]) : 0;
+        for (int64_t r = 0; r < R; r++) {
+            double dout = o[G_DOUT].value[r * C + c], n = (o[G_X].value[r * C + c] - o[G_MEAN].value[r]) * o[G_RSTD].value[r];
+            dw += square(dout * n);
+            db += square(dout);
+        }
+        if (!(flags & NO_DW)) o[G_DW].unit[c] = summed(R + 1, dw);
+        if (!(flags & NO_DB)) o[G_DB].unit[c] = summed(R + 1, db);
+    }
+}
+
+/* mean and rstd of the drawn x, as the forward operation would have left them */
+static void norm_statistics(trial *t, int64_t R, int64_t C)
+{
+    for (int64_t r = 0; r < R; r++) {
+        const double *x = t->operands[G_X].value + r * C;
+        double mean = 0, variance = 0;
+        for (int64_t c = 0; c < C; c++)
+            mean += x[c] / (double)C;
+        for (int64_t c = 0; c < C; c++)
+            variance += square(x[c] - mean) / (double)C;
+        t->operands[G_MEAN].value[r] = mean;
+        t->operands[G_RSTD].value[r] = 1 / sqrt(variance + norm_eps);
+    }
+    trial_round(t, G_MEAN);
+    trial_round(t, G_RSTD);
+}
+
+static void norm_grad_trial(bench *b, int64_t R, int64_t C, int flags, double mean, double deviation)
+{
+    trial t;
+    trial_begin(&t, call_norm_grad, &flags, "norm_grad R=%lld C=%lld%s%s%s%s%s%s x=%g+-%g", (long long)R, (long long)C,
+                flags & NO_DW ? " no dw" : "", flags & NO_DB ? " no db" : "", flags & ADD_DX ? " dx accumulate" : "",
+                flags & ADD_DW ? " dw accumulate" : "", flags & ADD_DB ? " db accumulate" : "",
+                flags & IN_PLACE ? " dx=dout" : "", mean, deviation);
+    trial_operand(&t, G_DOUT, "dout", GIVEN, WORK, SHAPE(R, C), 0);
+    trial_operand(&t, G_X, "x", GIVEN, WORK, SHAPE(R, C), 0);
+    trial_operand(&t, G_MEAN, "mean", GIVEN, STAT, SHAPE(R), 0);
+    trial_operand(&t, G_RSTD, "rstd", GIVEN, STAT, SHAPE(R), 0);
+    trial_operand(&t, G_W, "w", GIVEN, WORK, SHAPE(C), 0);
+    trial_operand(&t, G_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(NORM_GROUPS, 2 * C), 0);
+    trial_draw(&t, G_DOUT, 0, 1);
+    trial_draw(&t, G_X, mean, deviation);
+    trial_draw(&t, G_W, 1, 0.3);
+    norm_statistics(&t, R, C);
+    trial_operand(&t, G_DX, "dx", flags & ADD_DX ? ADDED : WRITTEN, WORK, SHAPE(R, C), 0);
+    if (flags & IN_PLACE) t.operands[G_DX].shares = 1 + G_DOUT;
+    if (flags & ADD_DX) trial_draw(&t, G_DX, 0, 1);
+    if (!(flags & NO_DW)) trial_operand(&t, G_DW, "dw", flags & ADD_DW ? ADDED : WRITTEN, WORK, SHAPE(C), 0);
+    if (!(flags & NO_DB)) trial_operand(&t, G_DB, "db", flags & ADD_DB ? ADDED : WRITTEN, WORK, SHAPE(C), 0);
+    if (flags & ADD_DW) trial_draw(&t, G_DW, 0, 1);
+    if (flags & ADD_DB) trial_draw(&t, G_DB, 0, 1);
+    trial_reference(b, &t);
+    norm_grad_units(t.operands, R, C, flags);
+    trial_compare(b, &t);
+    trial_end(&t);
+}
+
+static bool norm_grad_form(int flags)
+{
+    bool idle = (flags & NO_DW && flags & ADD_DW) || (flags & NO_DB && flags & ADD_DB);
+    return !idle && !(flags & IN_PLACE && flags & ADD_DX);
+}
+
+static void test_norm_grad(void **state)
+{
+    for (int r = 0; r < COUNT(norm_rows); r++)
+        for (int c = 0; c < COUNT(norm_cols); c++)
+            for (int flags = 0; flags < NORM_GRAD_FORMS; flags++)
+                if (norm_grad_form(flags) && (norm_rows[r] * norm_cols[c] < 5000 || (flags + c) % 5 == 0))
+                    norm_grad_trial(*state, norm_rows[r], norm_cols[c], flags, 0, 1);
+    for (int c = 0; c < COUNT(norm_cols); c++) {
+        norm_grad_trial(*state, 33, norm_cols[c], 0, 1000, 1);
+        norm_grad_trial(*state, 33, norm_cols[c], ADD_DX, 0, 0.003);
+    }
+    bench_report(*state, "norm_grad");
+}
+
+/* ---- classify ---- */
+
+enum { LOGITS, TARGETS, LOSSES };
+
+typedef struct {
+    bool backward;
+    double scale;
+} classify_options;
+
+static void call_classify(device *dev, const tensor *t, const void *options)
+{
+    const classify_options *o = options;
+    OP(classify, dev, STREAM_COMPUTE, .logits = t[LOGITS], .targets = t[TARGETS], .losses = t[LOSSES],
+       .backward = o->backward, .scale = o->scale);
+}
+
+static void classify_units(operand *o, int64_t R, int64_t V, classify_options options)
+{
+    for (int64_t r = 0; r < R; r++) {
+        const double *x = o[LOGITS].value + r * V;
+        double max = x[0], sum = 0, squares = 0, shift = 0;
+        int64_t target = (int64_t)o[TARGETS].value[r];
+        for (int64_t v = 1; v < V; v++)
+            max = fmax(max, x[v]);
+        for (int64_t v = 0; v < V; v++)
+            sum += exp(x[v] - max);
+        for (int64_t v = 0; v < V; v++) {
+            double p = exp(x[v] - max) / sum;
+            squares += p * p;
+            shift += p * (max - x[v]); /* the rounding of x - max is the relative error of its exp */
+        }
+        double lse = max + log(sum), lse_unit = summed(V, squares) + shift + fabs(max) + fabs(lse) + 1;
+        o[LOSSES].unit[r] = lse_unit + fabs(x[target]);
+        for (int64_t v = 0; v < V && options.backward; v++) {
+            double p = exp(x[v] - lse);
+            o[LOGITS].unit[r * V + v] = options.scale * (p * (1 + fabs(x[v]) + fabs(lse) + lse_unit) + UNDERFLOW_UNIT + (v == target ? 1 : 0));
+        }
+    }
+}
+
+static void classify_trial(bench *b, int64_t R, int64_t V, int64_t pad, bool backward, double mean, double deviation)
+{
+    classify_options options = {backward, 1.0 / (double)R};
+    trial t;
+    trial_begin(&t, call_classify, &options, "classify R=%lld V=%lld ld+%lld%s x=%g+-%g", (long long)R, (long long)V,
+                (long long)pad, backward ? " backward" : "", mean, deviation);
+    trial_operand(&t, LOGITS, "logits", backward ? ADDED : GIVEN, WORK, SHAPE(R, V), pad);
+    trial_operand(&t, TARGETS, "targets", GIVEN, INDEX, SHAPE(R), 0);
+    trial_operand(&t, LOSSES, "losses", WRITTEN, STAT, SHAPE(R), 0);
+    trial_draw(&t, LOGITS, mean, deviation);
+    trial_draw_index(&t, TARGETS, V);
+    if (R > 1) t.operands[TARGETS].value[0] = 0, t.operands[TARGETS].value[1] = (double)(V - 1);
+    trial_reference(b, &t);
+    classify_units(t.operands, R, V, options);
+    trial_compare(b, &t);
+    trial_end(&t);
+}
+
+static void test_classify(void **state)
+{
+    static const struct {
+        int64_t R, V;
+    } sizes[] = {{1, 1}, {5, 2}, {1, 59}, {33, 59}, {200, 17}, {5, 2048}, {33, 129}, {1, 50257}, {3, 50257}};
+    for (int i = 0; i < COUNT(sizes); i++)
+        for (int form = 0; form < 4; form++) {
+            int64_t pad = form & 1 ? 7 : 0;
+            classify_trial(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 1);
+            classify_trial(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 10);
+        }
+    bench_report(*state, "classify");
+    for (int backward = 0; backward < 2; backward++) { /* exp without the maximum taken off overflows here */
+        classify_trial(*state, 5, 59, 0, backward, 1e4, 1);
+        classify_trial(*state, 5, 59, 0, backward, -1e4, 1);
+        classify_trial(*state, 5, 2048, 0, backward, 0, 1e3);
+    }
+    bench_report(*state, "classify, extremes");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_embedding),     cmocka_unit_test(test_embedding_grad), cmocka_unit_test(test_norm),
+        cmocka_unit_test(test_norm_extremes), cmocka_unit_test(test_norm_grad),      cmocka_unit_test(test_classify),
+    };
+    return cmocka_run_group_tests(tests, bench_open, bench_close);
+}

@@ -1,0 +1,449 @@
+/* test_options.c - the command line: every option reaches its field, every default is the documented one, and
+ * every mistake gets one line that names the option and says what to do.
+ *
+ * The options are listed here once more, with values of their own.  Which options exist is read from
+ * config.json, so that an option without a row here fails the test.
+ */
+#include "train/options.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static options o; /* large */
+
+/* ---- parsing words ---- */
+
+enum { WORDS = 64 };
+
+/* Parses words up to NULL. */
+static error *parse(const char *const *words)
+{
+    static char name[] = "train_gpt";
+    char *argv[WORDS] = {name};
+    int argc = 1;
+    while (argc < WORDS - 1 && *words)
+        argv[argc++] = (char *)(uintptr_t)*words++;
+    return options_parse(&the_model_kind, argc, argv, &o);
+}
+
+#define PARSE(...) parse((const char *const[]){__VA_ARGS__, NULL})
+
+static void must(error *e)
+{
+    if (e) fail_msg("%s", error_text(e));
+}
+
+/* A user error of one line with all of these words in it. */
+static void check_refusal(error *e, const char *const *words)
+{
+    if (!e) fail_msg("nothing was refused; expected: %s", *words);
+    const char *text = error_text(e);
+    if (error_kind_of(e) != ERR_USER || strchr(text, '\n')) fail_msg("not one line of a user error: %s", text);
+    for (; *words; words++)
+        if (!strstr(text, *words)) fail_msg("expected '%s' in: %s", *words, text);
+    error_free(e);
+}
+
+#define REFUSED(e, ...) check_refusal(e, (const char *const[]){__VA_ARGS__, NULL})
+
+/* ---- each option and its field ---- */
+
+typedef enum { WHOLE, REAL, TEXT } value_type;
+
+typedef struct {
+    const char *name, *value; /* a value that is not the default */
+    value_type type;
+    size_t field;
+    double unset;          /* in the field when the option is not given */
+    const char *unset_text;
+    const char *too_large; /* NULL: any number goes */
+    bool zero;             /* 0 is allowed */
+} row;
+
+#define NUMBER(name, value, type, field, unset, too_large, zero) {name, value, type, offsetof(options, field), unset, NULL, too_large, zero}
+#define WORD(name, value, field, unset) {name, value, TEXT, offsetof(options, field), 0, unset, NULL, false}
+
+static const row rows[] = {
+    WORD("model", "gpt-nano", model_name, "gpt-mini"),
+    NUMBER("layers", "3", WHOLE, layers, 0, "10001", false),
+    NUMBER("heads", "4", WHOLE, heads, 0, "100001", false),
+    NUMBER("width", "96", WHOLE, width, 0, "1000001", false),
+    NUMBER("context", "512", WHOLE, context, 0, "100000001", false),
+    NUMBER("vocab", "300", WHOLE, vocab, 0, "2000000001", false),
+    WORD("optim", "adan_r", optim_name, "adamw"),
+    WORD("optim-impl", "passes", impl, "fused"),
+    WORD("gradients", "overlay", gradients, NULL),
+    NUMBER("lr", "0.0125", REAL, lr, NAN, "1e7", true),
+    NUMBER("beta1", "0.5", REAL, beta1, NAN, "1.5", true),
+    NUMBER("beta2", "0.25", REAL, beta2, NAN, "1.5", true),
+    NUMBER("beta3", "0.125", REAL, beta3, NAN, "1.5", true),
+    NUMBER("eps", "1e-6", REAL, eps, NAN, "1.5", false),
+    NUMBER("weight-decay", "0.25", REAL, weight_decay, NAN, "1e7", true),
+    NUMBER("grad-clip", "1.5", REAL, grad_clip, 0, "1e31", true),
+    WORD("schedule", "wsd", schedule_name, "cosine"),
+    NUMBER("warmup", "7", WHOLE, warmup, 20, "1000000001", true),
+    NUMBER("final-lr-fraction", "0.5", REAL, final_lr_fraction, 0.1, "1.01", true),
+    NUMBER("batch", "5", WHOLE, batch, 16, "1000001", false),
+    NUMBER("seq", "33", WHOLE, seq, 256, "100000001", false),
+    NUMBER("accum", "6", WHOLE, accum, 1, "1000001", false),
+    NUMBER("steps", "9", WHOLE, steps, 200, "1000000001", false),
+    NUMBER("threads", "3", WHOLE, threads, 0, "100000", false),
+    NUMBER("seed", "9000000000000000", WHOLE, seed, 1, "1e17", true),
+    NUMBER("eval-every", "11", WHOLE, eval_every, 50, "1000000001", true),
+    NUMBER("eval-batches", "13", WHOLE, eval_batches, 8, "1000001", false),
+    NUMBER("sample-every", "17", WHOLE, sample_every, 0, "1000000001", true),
+    NUMBER("sample-tokens", "19", WHOLE, sample_tokens, 128, "1000001", false),
+    WORD("prompt", "In the beginning", prompt, ""),
+    WORD("out", "here", out, "runs/train"),
+};
+
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static double number(const row *r)
+{
+    const char *at = (const char *)&o + r->field;
+    return r->type == WHOLE ? (double)*(const int64_t *)at : *(const double *)at;
+}
+
+static void check_text(const row *r, const char *want)
+{
+    const char *got = *(const char *const *)((const char *)&o + r->field);
+    if (!want) assert_null(got);
+    else assert_string_equal(got, want);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    must(parse((const char *const[]){NULL}));
+    for (int i = 0; i < ROWS; i++) {
+        if (rows[i].type == TEXT) {
+            check_text(&rows[i], rows[i].unset_text);
+            continue;
+        }
+        double got = number(&rows[i]);
+        if (!(got == rows[i].unset || (isnan(got) && isnan(rows[i].unset)))) fail_msg("--%s is %g by default", rows[i].name, got);
+    }
+    assert_false(o.plan);
+    assert_false(o.json);
+    assert_int_equal(o.train_data.n, 0);
+    assert_int_equal(o.val_data.n, 0);
+}
+
+/* Alone, in both ways of writing it: the field has the value and the others their defaults. */
+static void test_each_reaches_its_field(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ROWS; i++)
+        for (int joined = 0; joined < 2; joined++) {
+            char text[100];
+            snprintf(text, sizeof text, joined ? "--%s=%s" : "--%s", rows[i].name, rows[i].value);
+            must(parse((const char *const[]){text, joined ? "--optim" : rows[i].value, joined ? "adan" : "--optim",
+                                             joined ? NULL : "adan", NULL})); /* adan has all numbers */
+            for (int k = 0; k < ROWS; k++) {
+                if (rows[k].field == offsetof(options, optim_name)) continue;
+                if (rows[k].type == TEXT)
+                    check_text(&rows[k], k == i ? rows[k].value : rows[k].unset_text);
+                else if (k == i)
+                    assert_true(number(&rows[k]) == atof(rows[k].value));
+                else if (rows[k].field != offsetof(options, seq) || (strcmp(rows[i].name, "context") && strcmp(rows[i].name, "model")))
+                    assert_true(number(&rows[k]) == rows[k].unset || isnan(rows[k].unset));
+            }
+        }
+    must(PARSE("--optim", "adan_r"));
+    assert_string_equal(o.optim_name, "adan_r");
+}
+
+static void test_flags(void **state)
+{
+    (void)state;
+    must(PARSE("--plan"));
+    assert_true(o.plan && !o.json);
+    must(PARSE("--plan", "--json"));
+    assert_true(o.plan && o.json);
+    must(PARSE("--json", "--plan"));
+    assert_true(o.plan && o.json);
+    REFUSED(PARSE("--json"), "--json", "--plan");
+    REFUSED(PARSE("--plan=3"), "--plan");
+}
+
+/* ---- from words to settings ---- */
+
+static void test_model_is_resolved(void **state)
+{
+    (void)state;
+    must(PARSE("--model", "gpt2-124m"));
+    assert_int_equal(o.model.layers, 12);
+    assert_int_equal(o.model.heads, 12);
+    assert_int_equal(o.model.width, 768);
+    assert_int_equal(o.model.inner, 3072);
+    assert_int_equal(o.model.vocab, 50257);
+    assert_int_equal(o.model.context, 1024);
+    assert_int_equal(o.seq, 1024); /* the context */
+
+    must(PARSE("--model", "gpt2-124m", "--layers", "2", "--heads", "3", "--width", "33", "--context", "13", "--vocab", "59"));
+    assert_int_equal(o.model.layers, 2);
+    assert_int_equal(o.model.heads, 3);
+    assert_int_equal(o.model.kv_heads, 3);
+    assert_int_equal(o.model.head_size, 11);
+    assert_int_equal(o.model.width, 33);
+    assert_int_equal(o.model.inner, 132);
+    assert_int_equal(o.model.context, 13);
+    assert_int_equal(o.model.vocab, 59);
+    assert_int_equal(o.seq, 13);
+
+    must(PARSE("--width", "96")); /* the rest is the preset's */
+    assert_int_equal(o.model.layers, 6);
+    assert_int_equal(o.model.heads, 6);
+    assert_int_equal(o.model.head_size, 16);
+
+    must(PARSE("--context", "50", "--seq", "50"));
+    REFUSED(PARSE("--context", "50", "--seq", "51"), "--seq 51", "50", "--context");
+    REFUSED(PARSE("--seq", "300"), "--seq 300", "256");
+    REFUSED(PARSE("--heads", "5"), "--heads 5", "--width 384", "multiple");
+    REFUSED(PARSE("--heads", "768"), "--heads 768", "--width 384");
+    REFUSED(PARSE("--model", "gpt2-124"), "--model gpt2-124", "gpt2-124m");
+    REFUSED(PARSE("--model", "GPT-mini"), "--model GPT-mini", "gpt-mini");
+}
+
+/* Numbers that 64 bits do not hold, or no machine, are refused before anything is planned. */
+static void test_absurd_products(void **state)
+{
+    (void)state;
+    REFUSED(PARSE("--context", "100000000", "--batch", "1000000", "--width", "1000000", "--heads", "1"), "--batch");
+    REFUSED(PARSE("--layers", "10000", "--width", "1000000", "--heads", "1"), "--width");
+    must(PARSE("--model", "gpt3-13b", "--batch", "64"));
+}
+
+static void test_optimizer_is_resolved(void **state)
+{
+    (void)state;
+    must(PARSE("--optim", "adan", "--lr", "0.5", "--beta1", "0.1", "--beta2", "0.2", "--beta3", "0.3", "--eps", "1e-5",
+               "--weight-decay", "0.4", "--grad-clip", "2"));
+    assert_int_equal(o.optim.rule, RULE_adan);
+    assert_true(o.optim.beta[0] == 0.1 && o.optim.beta[1] == 0.2 && o.optim.beta[2] == 0.3);
+    assert_true(o.optim.eps == 1e-5 && o.optim.weight_decay == 0.4 && o.optim.clip == 2);
+    assert_true(o.schedule.lr == 0.5);
+    must(PARSE("--optim", "lion")); /* its own defaults */
+    assert_true(o.schedule.lr == 1e-4 && o.optim.beta[1] == 0.99 && o.optim.weight_decay == 0);
+    must(PARSE("--optim", "adamw", "--beta1", "0", "--weight-decay", "0")); /* 0 is a value */
+    assert_true(o.optim.beta[0] == 0 && o.optim.weight_decay == 0);
+}
+
+static void test_numbers_that_the_optimizer_lacks(void **state)
+{
+    (void)state;
+    REFUSED(PARSE("--beta3", "0.9"), "--beta3", "adamw", "leave it out");
+    REFUSED(PARSE("--optim", "lion", "--eps", "1e-8"), "--eps", "lion", "leave it out");
+    REFUSED(PARSE("--optim", "lion_r", "--beta3", "0.5"), "--beta3", "lion_r");
+    REFUSED(PARSE("--optim", "sgd", "--beta2", "0.5"), "--beta2", "sgd");
+    REFUSED(PARSE("--eps", "1e-8", "--optim", "sgd_r"), "--eps", "sgd_r");
+}
+
+static void test_schedule_is_resolved(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"cosine", "linear", "constant", "wsd"};
+    for (int i = 0; i < 4; i++) {
+        must(PARSE("--schedule", names[i], "--warmup", "3", "--steps", "44", "--final-lr-fraction", "0.25", "--lr", "2"));
+        assert_string_equal(schedule_name(o.schedule.kind), names[i]);
+        assert_int_equal(o.schedule.warmup, 3);
+        assert_int_equal(o.schedule.steps, 44);
+        assert_true(o.schedule.final_fraction == 0.25 && o.schedule.lr == 2);
+    }
+    REFUSED(PARSE("--schedule", "cosin"), "--schedule cosin", "cosine");
+    REFUSED(PARSE("--optim", "adamv"), "--optim adamv", "adamw");
+    REFUSED(PARSE("--optim", "lion_substituted"), "--optim lion_substituted", "lion_r");
+    REFUSED(PARSE("--optim-impl", "fusd"), "--optim-impl fusd", "fused", "passes");
+    REFUSED(PARSE("--gradients", "none"), "--gradients none", "own", "overlay", "release", "auto");
+}
+
+/* ---- which gradient policy comes out ---- */
+
+static void test_policies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[8];
+        grad_policy want;
+        const char *reason;
+    } cases[] = {
+        {{"--optim", "adamw"}, GRADS_OWN, "default"},
+        {{"--optim", "adamw_r"}, GRADS_RELEASE, "one micro-batch and no clipping"},
+        {{"--optim", "adamw_r", "--accum", "2"}, GRADS_OVERLAY, "micro-batch"},
+        {{"--optim", "adamw_r", "--grad-clip", "1"}, GRADS_OVERLAY, "clipping"},
+        {{"--optim", "adamw_r", "--optim-impl", "passes"}, GRADS_OVERLAY, "passes"},
+        {{"--optim", "adamw", "--gradients", "auto"}, GRADS_RELEASE, "one micro-batch"},
+        {{"--optim", "adamw_r", "--gradients", "own"}, GRADS_OWN, "--gradients"},
+        {{"--optim", "adamw", "--gradients", "overlay"}, GRADS_OVERLAY, "--gradients"},
+        {{"--optim", "adamw", "--gradients", "release"}, GRADS_RELEASE, "--gradients"},
+        {{"--gradients", "overlay", "--accum", "4", "--grad-clip", "1"}, GRADS_OVERLAY, "--gradients"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        must(parse(cases[i].words));
+        assert_int_equal(o.optim.gradients, cases[i].want);
+        if (!strstr(o.policy_reason, cases[i].reason)) fail_msg("case %zu: %s", i, o.policy_reason);
+    }
+    REFUSED(PARSE("--gradients", "release", "--accum", "4"), "--gradients release", "--accum 4", "overlay");
+    REFUSED(PARSE("--gradients", "release", "--grad-clip", "1"), "--gradients release", "--grad-clip 1", "overlay");
+    REFUSED(PARSE("--optim", "lion_r", "--gradients", "release", "--grad-clip", "1"), "--grad-clip 1");
+}
+
+/* ---- bad numbers ---- */
+
+static void test_bad_numbers(void **state)
+{
+    (void)state;
+    static const char *const never[] = {"", "abc", "-1", "5x", "1,5", "nan", "inf", "-inf", "--5", "1e999", "0.5.1"};
+    for (int i = 0; i < ROWS; i++) {
+        const row *r = &rows[i];
+        char option[40], dashed[40];
+        if (r->type == TEXT) continue;
+        snprintf(dashed, sizeof dashed, "--%s", r->name);
+        for (size_t k = 0; k < sizeof never / sizeof *never; k++)
+            REFUSED(PARSE("--optim", "adan", dashed, never[k]), dashed, never[k], "must be ");
+        if (r->type == WHOLE) REFUSED(PARSE(dashed, "2.5"), dashed, "2.5", "whole number");
+        if (!r->zero) REFUSED(PARSE("--optim", "adan", dashed, "0"), dashed, " 0", "must be between");
+        else must(PARSE("--optim", "adan", dashed, "0"));
+        REFUSED(PARSE("--optim", "adan", dashed, r->too_large), dashed, r->too_large, "must be between");
+        snprintf(option, sizeof option, "--%s", r->name);
+        REFUSED(PARSE(option), option); /* its number is missing */
+    }
+}
+
+/* 1 - beta^t divides: a decay rate of 1 makes NaN of every weight in the first step. */
+static void test_betas_are_below_one(void **state)
+{
+    (void)state;
+    static const char *const betas[] = {"--beta1", "--beta2", "--beta3"};
+    for (int i = 0; i < 3; i++) {
+        REFUSED(PARSE("--optim", "adan", betas[i], "1"), betas[i], "must be between 0 and 0.9");
+        must(PARSE("--optim", "adan", betas[i], "0.9999"));
+    }
+}
+
+/* ---- words that are no options ---- */
+
+static void test_unknown_options(void **state)
+{
+    (void)state;
+    REFUSED(PARSE("--learning-rate", "3"), "--learning-rate", "--help");
+    REFUSED(PARSE("--steps", "3", "--nosuch"), "--nosuch", "--help");
+    REFUSED(PARSE("--nosuch=4", "--steps", "3"), "--nosuch", "--help");
+    REFUSED(PARSE("--bet", "0.5"), "--bet", "--help"); /* of three, which? */
+    REFUSED(PARSE("-z"), "-z", "--help");
+    REFUSED(PARSE("stray"), "stray", "--help");
+    REFUSED(PARSE("--steps", "3", "stray"), "stray", "--help");
+    REFUSED(PARSE("--plan", "stray", "--steps", "3"), "stray", "--help");
+}
+
+static void check_list(const pattern_list *list, const char *const *want)
+{
+    int n = 0;
+    for (; want[n]; n++)
+        assert_string_equal(n < list->n ? list->pattern[n] : "nothing", want[n]);
+    assert_int_equal(list->n, n);
+}
+
+#define LIST(list, ...) check_list(&(list), (const char *const[]){__VA_ARGS__, NULL})
+
+static void test_data_files(void **state)
+{
+    (void)state;
+    must(PARSE("--train-data", "a_*.bin"));
+    LIST(o.train_data, "a_*.bin");
+    must(PARSE("--train-data", "a", "b", "c")); /* the shell has expanded it */
+    LIST(o.train_data, "a", "b", "c");
+    must(PARSE("--train-data", "a", "b", "--val-data", "c", "d", "--steps", "3"));
+    LIST(o.train_data, "a", "b");
+    LIST(o.val_data, "c", "d");
+    assert_int_equal(o.steps, 3);
+    must(PARSE("--train-data", "a", "b", "--plan", "--train-data=c", "d"));
+    LIST(o.train_data, "a", "b", "c", "d");
+    REFUSED(PARSE("--train-data", "a", "--steps", "3", "b"), "b");
+    REFUSED(PARSE("a", "--train-data", "b"), "a");
+    REFUSED(PARSE("--train-data"), "--train-data");
+}
+
+static void test_too_many_files(void **state)
+{
+    (void)state;
+    static char name[] = "train_gpt", option[] = "--train-data", file[] = "f";
+    static char *argv[MAX_PATTERNS + 4] = {name, option};
+    for (int i = 0; i <= MAX_PATTERNS; i++)
+        argv[2 + i] = file;
+    must(options_parse(&the_model_kind, 2 + MAX_PATTERNS, argv, &o));
+    assert_int_equal(o.train_data.n, MAX_PATTERNS);
+    REFUSED(options_parse(&the_model_kind, 3 + MAX_PATTERNS, argv, &o), "4096", "quote");
+}
+
+/* ---- config.json ---- */
+
+static cJSON *config(void)
+{
+    char *text = NULL;
+    must(options_json(&o, &text));
+    cJSON *object = cJSON_Parse(text);
+    assert_non_null(object);
+    free(text);
+    return object;
+}
+
+/* It names every option, with what was given or chosen; so this test knows if an option is missing above. */
+static void test_config(void **state)
+{
+    (void)state;
+    must(PARSE("--model", "gpt-nano", "--optim", "adan_r", "--train-data", "a", "b", "--val-data", "c", "--seed", "77", "--steps", "5"));
+    cJSON *object = config();
+    int n = 0;
+    for (const cJSON *item = object->child; item; item = item->next) {
+        bool known = !strcmp(item->string, "train-data") || !strcmp(item->string, "val-data");
+        for (int i = 0; i < ROWS; i++)
+            known |= !strcmp(item->string, rows[i].name);
+        if (!known) fail_msg("--%s is not tested", item->string);
+        n++;
+    }
+    assert_int_equal(n, ROWS + 2);
+    static const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"layers", 2}, {"heads", 2}, {"width", 64}, {"context", 64}, {"vocab", 2048}, {"seq", 64}, {"lr", 1e-3},
+                   {"beta1", 0.98}, {"beta2", 0.92}, {"beta3", 0.99}, {"eps", 1e-8}, {"weight-decay", 0}, {"seed", 77}, {"steps", 5}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        assert_true(cJSON_GetNumberValue(cJSON_GetObjectItem(object, numbers[i].name)) == numbers[i].value);
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(object, "gradients")), "release");
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(object, "optim")), "adan_r");
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(object, "train-data")), 2);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(object, "val-data")), 1);
+    cJSON_Delete(object);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_each_reaches_its_field),
+        cmocka_unit_test(test_flags),
+        cmocka_unit_test(test_model_is_resolved),
+        cmocka_unit_test(test_absurd_products),
+        cmocka_unit_test(test_optimizer_is_resolved),
+        cmocka_unit_test(test_numbers_that_the_optimizer_lacks),
+        cmocka_unit_test(test_schedule_is_resolved),
+        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_bad_numbers),
+        cmocka_unit_test(test_betas_are_below_one),
+        cmocka_unit_test(test_unknown_options),
+        cmocka_unit_test(test_data_files),
+        cmocka_unit_test(test_too_many_files),
+        cmocka_unit_test(test_config),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

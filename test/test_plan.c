@@ -1,0 +1,180 @@
+/* test_plan.c - the plan is the run.
+ *
+ * For models, optimizers, forms and policies: bytes planned = bytes of the one allocation = high-water
+ * mark of the addresses handed out, canary intact; copies of N as promised; and the plans of big models
+ * are quick and need no memory.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "io/log.h"
+#include "test/small_run.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The CPU device's alloc, with the bytes asked of it noted. */
+static size_t asked;
+static int allocations;
+static error *(*device_alloc)(device *, size_t, void **);
+
+static error *noting_alloc(device *dev, size_t bytes, void **out)
+{
+    asked = bytes;
+    allocations++;
+    return device_alloc(dev, bytes, out);
+}
+
+static void run_and_compare(const char *arguments)
+{
+    small_run s;
+    small_open(&s, arguments); /* commits once by itself ... */
+    device_ops noting = *s.dev.ops;
+    trainer *t;
+    device_alloc = noting.alloc;
+    noting.alloc = noting_alloc;
+    device dev = s.dev;
+    dev.ops = &noting;
+    allocations = 0;
+    must(trainer_plan(&s.o, &the_model_kind, &t)); /* ... and once more, watched */
+    size_t planned = arena_peak(t->arena);
+    must(trainer_commit(t, &dev, true));
+    for (int64_t step = 1; step <= 2; step++) {
+        step_result r;
+        must(trainer_step(t, s.data, step, 1e-3, &r));
+    }
+    double loss;
+    must(trainer_evaluate(t, s.data, &loss));
+    assert_int_equal(allocations, 1);
+    assert_true(asked >= planned && asked - planned <= 256); /* the canary */
+    assert_int_equal(arena_high_water(t->arena), planned);
+    assert_true(arena_canary_intact(t->arena));
+    assert_true(arena_load(t->arena) <= planned);
+    trainer_destroy(t);
+    small_close(&s);
+}
+
+static void test_planned_is_used(void **state)
+{
+    (void)state;
+    static const char *const optims[] = {"adamw", "adamw_r", "adan", "adan_r", "lion", "lion_r", "sgd", "sgd_r"};
+    static const char *const forms[] = {"fused", "passes"};
+    static const char *const more[] = {"", "--accum 3", "--grad-clip 1", "--gradients overlay", "--sample-every 5"};
+    for (size_t i = 0; i < sizeof optims / sizeof *optims; i++)
+        for (int f = 0; f < 2; f++)
+            for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
+                char arguments[400];
+                snprintf(arguments, sizeof arguments, SMALL_MODEL "--optim %s --optim-impl %s %s", optims[i], forms[f], more[m]);
+                run_and_compare(arguments);
+            }
+}
+
+/* ---- copies of N ---- */
+
+static arena_summary plan(const char *arguments, int64_t *n)
+{
+    options o;
+    trainer *t;
+    char text[400], *argv[SMALL_ARGS] = {(char *)(size_t)"test"}, *rest = NULL;
+    int argc = 1;
+    snprintf(text, sizeof text, "%s", arguments);
+    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        argv[argc++] = word;
+    must(options_parse(&the_model_kind, argc, argv, &o));
+    must(trainer_plan(&o, &the_model_kind, &t));
+    arena_summary s = arena_summarize(t->arena);
+    *n = params_count(&t->params);
+    trainer_destroy(t);
+    return s;
+}
+
+static void test_copies_of_n(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *optim;
+        int passes, passes_r, fused, fused_r; /* fused_r: without the live gradient */
+    } table[] = {{"adamw", 5, 4, 4, 3}, {"adan", 7, 6, 6, 5}, {"lion", 4, 3, 3, 2}, {"sgd", 3, 3, 3, 2}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        for (int column = 0; column < 4; column++) {
+            const int want[] = {table[i].passes, table[i].passes_r, table[i].fused, table[i].fused_r};
+            char arguments[300];
+            int64_t n;
+            snprintf(arguments, sizeof arguments, "--model gpt2-124m --batch 4 --seq 64 --optim %s%s --optim-impl %s", table[i].optim,
+                     column % 2 ? "_r" : "", column < 2 ? "passes" : "fused");
+            arena_summary s = plan(arguments, &n);
+            double copies = (double)(s.most[KIND_PARAMETER] + s.most[KIND_STATE] + s.most[KIND_INTERMEDIATE]) / (4.0 * (double)n);
+            double gradients = (double)s.most[KIND_GRADIENT] / (4.0 * (double)n);
+            if (column < 3) copies += gradients;
+            if (fabs(copies - want[column]) > 0.001) fail_msg("%s: %.4f copies of N, promised %d", arguments, copies, want[column]);
+            /* the largest live gradient is the tied embedding's, with one layer's largest beside it */
+            if (column == 3) assert_true(gradients < 0.34);
+        }
+}
+
+static void test_overlay_and_release_lower_the_peak(void **state)
+{
+    (void)state;
+    int64_t n;
+    size_t own = plan("--model gpt2-124m --batch 4 --seq 64 --gradients own", &n).peak;
+    size_t overlay = plan("--model gpt2-124m --batch 4 --seq 64 --gradients overlay", &n).peak;
+    size_t release = plan("--model gpt2-124m --batch 4 --seq 64 --gradients release", &n).peak;
+    assert_true(release < overlay && overlay < own);
+}
+
+static void test_near_the_lower_bound(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"gpt-mini", "gpt2-124m", "gpt2-350m", "gpt2-774m", "gpt2-1558m"};
+    static const char *const policies[] = {"own", "overlay", "release"};
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++)
+        for (int p = 0; p < 3; p++) {
+            char arguments[200];
+            int64_t n;
+            snprintf(arguments, sizeof arguments, "--model %s --batch 2 --gradients %s", models[m], policies[p]);
+            arena_summary s = plan(arguments, &n);
+            if ((double)s.peak > 1.01 * (double)s.load) fail_msg("%s: peak %zu, lower bound %zu", arguments, s.peak, s.load);
+            size_t sum = s.gaps;
+            for (int k = 0; k < KIND_COUNT; k++)
+                sum += s.by_kind[k];
+            assert_int_equal(sum, s.peak);
+        }
+}
+
+static void test_big_models_plan_quickly(void **state)
+{
+    (void)state;
+    int64_t n;
+    size_t before = resident_bytes();
+    double start = seconds();
+    arena_summary s = plan("--model gpt3-13b --batch 8", &n);
+    double took = seconds() - start;
+    assert_true(n > 12000000000);
+    assert_true(s.peak > (size_t)16 * (size_t)n); /* adamw: four copies of four bytes */
+    print_message("gpt3-13b: %.1f GiB planned in %.3f s with %.1f MiB\n", (double)s.peak / 1073741824.0, took,
+                  (double)(resident_bytes() - before) / 1048576.0);
+    assert_true(resident_bytes() < before + (64u << 20));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_planned_is_used),
+        cmocka_unit_test(test_copies_of_n),
+        cmocka_unit_test(test_overlay_and_release_lower_the_peak),
+        cmocka_unit_test(test_near_the_lower_bound),
+        cmocka_unit_test(test_big_models_plan_quickly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,200 @@
+/* test_registry.c - optimizers by name, and what the registry says of each.
+ *
+ * The table below is written out a second time on purpose: defaults that users rely on must not change
+ * by accident.  They are PyTorch's for AdamW, and those of their authors' programs for Adan and Lion.
+ */
+#include "core/nearest.h"
+#include "optim/optimizer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const struct {
+    const char *name;
+    double lr, beta[MAX_BETAS], eps, weight_decay;
+    unsigned options;
+    const char *state[MAX_STATES];
+    bool needs_temp, keeps_gradient, linear;
+} documented[] = {
+    {"adamw", 1e-3, {0.9, 0.999}, 1e-8, 1e-2, HAS_BETA1 | HAS_BETA2 | HAS_EPS, {"exp_avg", "exp_avg_sq"}, true, false, false},
+    {"adan", 1e-3, {0.98, 0.92, 0.99}, 1e-8, 0, HAS_BETA1 | HAS_BETA2 | HAS_BETA3 | HAS_EPS,
+     {"exp_avg", "exp_avg_diff", "exp_avg_sq", "prev_grad"}, true, true, false},
+    {"lion", 1e-4, {0.9, 0.99}, 0, 0, HAS_BETA1 | HAS_BETA2, {"exp_avg"}, true, false, false},
+    {"sgd", 1e-2, {0.9}, 0, 0, HAS_BETA1, {"momentum_buffer"}, false, false, true},
+};
+
+enum { DOCUMENTED = sizeof documented / sizeof *documented };
+
+static void must(error *e)
+{
+    if (e) fail_msg("%s", error_text(e));
+}
+
+static void test_every_public_rule_is_documented(void **state)
+{
+    (void)state;
+    int n = 0;
+    for (int id = 0; id < RULE_COUNT; id++)
+        n += rule_is_public((rule_id)id);
+    assert_int_equal(n, DOCUMENTED);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    for (int i = 0; i < DOCUMENTED; i++) {
+        rule_id id, again;
+        bool reduced;
+        char name[40];
+        must(rule_find(documented[i].name, &id, &reduced));
+        assert_false(reduced);
+        assert_true(rule_is_public(id));
+        assert_string_equal(rule_at(id)->name, documented[i].name);
+        snprintf(name, sizeof name, "%s_r", documented[i].name);
+        must(rule_find(name, &again, &reduced));
+        assert_true(reduced);
+        assert_int_equal(again, id);
+    }
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    for (int i = 0; i < DOCUMENTED; i++)
+        for (int r = 0; r < 2; r++) {
+            char name[40];
+            optim_config c;
+            snprintf(name, sizeof name, "%s%s", documented[i].name, r ? "_r" : "");
+            must(optim_defaults(name, &c));
+            const rule_info *info = rule_at(c.rule);
+            assert_true(info->lr == documented[i].lr);
+            for (int k = 0; k < MAX_BETAS; k++)
+                assert_true(c.beta[k] == documented[i].beta[k]);
+            assert_true(c.eps == documented[i].eps);
+            assert_true(c.weight_decay == documented[i].weight_decay);
+            assert_true(c.clip == 0);
+            assert_true(c.fused);
+            assert_int_equal(c.reduced, r);
+            assert_int_equal(c.gradients, r ? GRADS_AUTO : GRADS_OWN);
+        }
+}
+
+static void test_facts(void **state)
+{
+    (void)state;
+    for (int i = 0; i < DOCUMENTED; i++) {
+        rule_id id;
+        bool reduced;
+        must(rule_find(documented[i].name, &id, &reduced));
+        const rule_info *info = rule_at(id);
+        int n = 0;
+        while (n < MAX_STATES && documented[i].state[n])
+            n++;
+        assert_int_equal(info->n_states, n);
+        for (int k = 0; k < n; k++)
+            assert_string_equal(info->state[k], documented[i].state[k]);
+        assert_int_equal(info->options, documented[i].options);
+        assert_int_equal(info->needs_temp, documented[i].needs_temp);
+        assert_int_equal(info->keeps_gradient, documented[i].keeps_gradient);
+        assert_int_equal(info->linear, documented[i].linear);
+        assert_int_equal(info->sees, BY_ELEMENT);
+        assert_true(*info->summary && !strchr(info->summary, '\n'));
+    }
+}
+
+/* Whoever needs an intermediate says where the _r form puts it: on the gradient, on a state that it has,
+ * or by other passes, which must exist, have the same states and need none. */
+static void test_reuse_is_possible(void **state)
+{
+    (void)state;
+    for (int i = 0; i < RULE_COUNT; i++) {
+        const rule_info *info = rule_at((rule_id)i), *other = NULL;
+        if (!info->needs_temp) {
+            assert_true(!info->r_temp && !info->r_passes);
+            continue;
+        }
+        if (info->r_passes) {
+            for (int j = 0; j < RULE_COUNT; j++)
+                if (!strcmp(rule_at((rule_id)j)->name, info->r_passes)) other = rule_at((rule_id)j);
+            assert_non_null(other);
+            assert_false(other->needs_temp);
+            assert_int_equal(other->n_states, info->n_states);
+            assert_int_equal(other->options, info->options);
+        } else {
+            unsigned states = 0;
+            for (int k = 0; k < info->n_states; k++)
+                states |= (unsigned)LANE_S0 << k;
+            assert_true(info->r_temp == LANE_G || (info->r_temp & states));
+            assert_int_equal(info->r_temp & (info->r_temp - 1), 0);
+        }
+    }
+}
+
+static void unknown(const char *name, const char *nearest)
+{
+    rule_id id;
+    bool reduced;
+    char want[100];
+    error *e = rule_find(name, &id, &reduced);
+    if (!e) fail_msg("%s was found", name);
+    assert_int_equal(error_kind_of(e), ERR_USER);
+    snprintf(want, sizeof want, "--optim %s: ", name);
+    assert_memory_equal(error_text(e), want, strlen(want));
+    snprintf(want, sizeof want, "the nearest is %s ", nearest);
+    if (!strstr(error_text(e), want)) fail_msg("expected '%s' in: %s", want, error_text(e));
+    error_free(e);
+}
+
+static void test_unknown_names(void **state)
+{
+    (void)state;
+    unknown("adam", "adamw"); /* as near as adan: the first in the list */
+    unknown("adamW_r", "adamw_r");
+    unknown("AdaN", "adan");
+    unknown("lionr", "lion");
+    unknown("lion_R", "lion_r");
+    unknown("sgdm", "sgd");
+    unknown("", "sgd");
+    unknown("adamw_r_r", "adamw_r");
+    unknown("lion_substituted", "lion_r"); /* only its passes exist, for lion_r */
+    unknown("lion_substituted_r", "lion_r");
+    rule_id id;
+    bool reduced;
+    char name[300];
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    error *e = rule_find(name, &id, &reduced);
+    assert_non_null(e);
+    error_free(e);
+}
+
+static void test_nearest(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"kitten", "sitting", "sunday"};
+    assert_null(nearest_name("x", names, 0));
+    assert_string_equal(nearest_name("kitten", names, 3), "kitten");
+    assert_string_equal(nearest_name("sittin", names, 3), "sitting"); /* 1, against 2 */
+    assert_string_equal(nearest_name("saturday", names, 3), "sunday"); /* the textbook's 3 */
+    assert_string_equal(nearest_name("kittens", names, 3), "kitten");
+    assert_string_equal(nearest_name("", names, 3), "kitten"); /* of equals the first */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_public_rule_is_documented),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_reuse_is_possible),
+        cmocka_unit_test(test_unknown_names),
+        cmocka_unit_test(test_nearest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,113 @@
+#!/bin/sh
+# test_tokenize.sh - the tokenize program as its user meets it.  Usage: test_tokenize.sh DIR, where
+# DIR holds the built program.  Prints "ok NAME" or "not ok NAME" for each test.
+tokenize=$(cd "$1" && pwd)/tokenize
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+
+report() { # NAME STATUS
+    if [ "$2" -eq 0 ]; then echo "ok $1"; else echo "not ok $1"; failures=$((failures + 1)); fi
+}
+
+succeeds() { # NAME COMMAND...
+    name=$1; shift
+    "$@" >out 2>err && [ ! -s err ]
+    report "$name" $?
+}
+
+# One line on stderr with the text in it, nothing on stdout, status 1.
+refuses() { # NAME TEXT ARGUMENTS...
+    name=$1; text=$2; shift 2
+    "$tokenize" "$@" >out 2>err </dev/null
+    [ $? -eq 1 ] && [ ! -s out ] && [ "$(wc -l <err)" -eq 1 ] && grep -qF -e "$text" err
+    report "$name" $?
+}
+
+same_text() { # NAME VOCAB SHARDS...: the shards decode to the file text
+    name=$1; shift
+    "$tokenize" --decode --vocab "$@" >decoded 2>err && cmp -s decoded text
+    report "$name" $?
+}
+
+bytes_of() { wc -c <"$1" | tr -d ' '; }
+
+i=0
+while [ $i -lt 100 ]; do
+    echo "line $((i % 10)): the cat sat on the mat, and the rat sat on the cat"
+    i=$((i + 1))
+done >text # 100 lines of 59 bytes
+
+succeeds "bytes is the default" "$tokenize" -o plain text
+report "a tenth goes to validation, in whole lines" \
+    "$([ "$(bytes_of plain_train.bin)" -eq $((1024 + 2 * 90 * 59)) ] &&
+       [ "$(bytes_of plain_val.bin)" -eq $((1024 + 2 * 10 * 59)) ]; echo $?)"
+same_text "bytes come back" plain.vocab plain_train.bin plain_val.bin
+
+succeeds "bpe:N learns" "$tokenize" --vocab bpe:280 --val-fraction 0.255 -o learned text
+report "the head of the vocabulary says 280" \
+    "$([ "$(head -n 1 learned.vocab)" = "regrad-vocab 1 280" ]; echo $?)"
+report "it makes fewer tokens" \
+    "$([ "$(bytes_of learned_train.bin)" -lt "$(bytes_of plain_train.bin)" ]; echo $?)"
+same_text "learned tokens come back" learned.vocab learned_train.bin learned_val.bin
+"$tokenize" -d -v learned.vocab learned_val.bin >decoded
+report "--val-fraction is heeded and rounded up to a line" \
+    "$([ "$(bytes_of decoded)" -eq $((26 * 59)) ]; echo $?)"
+"$tokenize" -d -v learned.vocab <learned_val.bin | cmp -s - decoded
+report "--decode reads the standard input" $?
+
+succeeds "standard input" sh -c "'$tokenize' -v bpe:280 -f 0.255 -o again - <text"
+cmp -s again_train.bin learned_train.bin && cmp -s again.vocab learned.vocab
+report "learning twice gives the same files" $?
+succeeds "a vocabulary is used again" "$tokenize" -v learned.vocab -f 0.255 -o reused text
+cmp -s reused_train.bin learned_train.bin && cmp -s reused.vocab learned.vocab
+report "and gives the same files" $?
+
+head -n 40 text >first; tail -n 60 text >second
+succeeds "two inputs" "$tokenize" -v learned.vocab -f 0.255 -o two first second
+cmp -s two_train.bin learned_train.bin
+report "are one text" $?
+
+succeeds "no validation part" "$tokenize" -f 0 -o whole text
+report "writes no such file" "$([ ! -e whole_val.bin ]; echo $?)"
+same_text "and all of the text" whole.vocab whole_train.bin
+refuses "an old validation part would not fit" "plain_val.bin" -f 0 -o plain text
+
+echo "head" >long; tr -d '\n' <text >>long
+succeeds "one long line" "$tokenize" -f 0.5 -o long long
+report "is cut inside" "$([ "$(bytes_of long_train.bin)" -eq $((1024 + 2 * 2903)) ]; echo $?)"
+{ cat text; yes QZ | head -n 200; } >tailed
+succeeds "learning looks at the train part only" "$tokenize" -v bpe:280 -f 0.0923 -o tail tailed
+report "so the vocabulary is that of the text without its tail" \
+    "$("$tokenize" -v bpe:280 -f 0 -o text text >out && cmp -s tail.vocab text.vocab; echo $?)"
+
+refuses "no output" "-o PREFIX" text
+refuses "no input" "no INPUT" -o x
+refuses "missing input" "cannot open 'missing'" -o x missing
+refuses "a directory as input" "cannot read '.'" -o x .
+refuses "empty input" "0 bytes" -o x /dev/null
+refuses "bpe without a number" "257 to 1048576" -o x -v bpe: text
+refuses "bpe with a sign" "257 to 1048576" -o x -v bpe:-5 text
+refuses "bpe too small" "257 to 1048576" -o x -v bpe:256 text
+refuses "bpe too large" "257 to 1048576" -o x -v bpe:1048577 text
+refuses "more tokens than the text has pairs for" "or less" -o x -v bpe:5000 text
+refuses "unknown vocabulary" "cannot open the vocabulary 'word'" -o x -v word text
+refuses "a text as vocabulary" "not a vocabulary" -o x -v text text
+for fraction in -0.1 1 1.5 nan x ''; do
+    refuses "--val-fraction '$fraction'" "0 to less than 1" -o x -f "$fraction" text
+done
+refuses "a fraction of nothing" "is nothing" -o x -f 0.00001 text
+refuses "unwritable output" "no/dir/x_train.bin" -o no/dir/x text
+report "nothing is left of what was refused" "$(find . -name "x*" -o -name "*tmp*" | grep -c .)"
+refuses "decoding learns nothing" "--decode learns nothing" -d -v bpe:280 plain_val.bin
+refuses "decoding writes no files" "--output" -d -o x plain_val.bin
+refuses "decoding splits nothing" "--val-fraction" -d -f 0.1 plain_val.bin
+refuses "the wrong vocabulary" "has 256 tokens" -d learned_val.bin
+refuses "a text as shard" "wrong magic" -d text
+"$tokenize" -d plain_val.bin >/dev/full 2>err
+report "a full disk when decoding" "$([ $? -eq 1 ] && grep -q 'No space left' err; echo $?)"
+"$tokenize" --help | grep -q 'default: 0.1'
+report "--help shows defaults" $?
+
+exit $((failures > 0))

@@ -1,0 +1,113 @@
+/* trial.h - one operation, one case, tried on a device and held against the reference.
+ *
+ * A trial lists the operands of an operation by role.  Given values are drawn in double and rounded to
+ * float, so that every device starts from the same numbers.  Each operand lies in memory of its own:
+ *
+ *     | guard | row 0 ... | padding | row 1 ... | padding | ... | guard |      sentinel: all bits set
+ *                                                                              (NaN, index -1)
+ * Outputs that are to be written hold the sentinel before, too: what is read, added to or left out by
+ * mistake shows up as NaN.  After the operation all but the written elements must be as before, inputs
+ * included.  Then the same again
+ *   - on memory shifted by one element: the same bits (a result must not depend on where things lie);
+ *   - with one thread: within the bound.
+ *
+ * The bound.  Written in `unit` for each output element, it is
+ *
+ *     |got - want| <= c eps unit,     eps = 2^-23,  c = 4,
+ *     unit = sqrt(n) |t|  + d
+ *
+ * for an element that sums n terms t_1..t_n, |t| being the root of the sum of their squares: n rounding
+ * errors of random sign, each in proportion to a partial sum.  d adds up the magnitudes of what is
+ * rounded a few times outside of the sum (see summed()).  Errors of intermediate values are carried
+ * through to first order: multiplied by the magnitude of what multiplies the value.  An exponential
+ * below the normal floats may come out as zero or as the smallest of them: UNDERFLOW_UNIT.
+ */
+#ifndef REGRAD_TEST_TRIAL_H
+#define REGRAD_TEST_TRIAL_H
+
+#include "core/ops.h"
+
+#include <float.h>
+
+enum { MAX_OPERANDS = 10, BOUND_C = 4 };
+
+#define UNDERFLOW_UNIT (2.0 * FLT_MIN / (BOUND_C * FLT_EPSILON))
+
+typedef enum { WORK, STAT, INDEX } operand_kind; /* working type, stat type, i32 */
+
+typedef enum {
+    ABSENT,
+    GIVEN,   /* read; must stay as it is */
+    WRITTEN, /* overwritten, every element */
+    ADDED,   /* read and written */
+    SCRATCH, /* left with anything */
+} operand_role;
+
+typedef struct {
+    const char *name;
+    operand_role role;
+    operand_kind kind;
+    shape dims;
+    int64_t rows, cols, pad;     /* pad: ld - cols */
+    int shares;                  /* 1 + the operand in whose memory it lies; 0: its own */
+    double *value, *want, *unit; /* (rows,cols): before; after by the reference; see above */
+} operand;
+
+/* Makes the operation's struct from the tensors (absent ones are {0}) and runs it. */
+typedef void trial_call(device *dev, const tensor *t, const void *options);
+
+typedef struct {
+    char name[200];
+    uint64_t seed;
+    trial_call *call;
+    const void *options;
+    operand operands[MAX_OPERANDS];
+} trial;
+
+/* The devices under test; the state of a test group. */
+typedef struct {
+    device ref, many, one; /* many, one: threads */
+    int cases;
+    double worst; /* largest error / bound so far */
+    char worst_case[260];
+} bench;
+
+/* For cmocka_run_group_tests: open and close the CPU devices (2 threads, 1 thread). */
+int bench_open(void **state);
+int bench_close(void **state);
+
+/* Prints and forgets "op: cases, worst error as part of the bound". */
+void bench_report(bench *b, const char *op);
+
+void trial_begin(trial *t, trial_call *call, const void *options, const char *name, ...) PRINTF_LIKE(4, 5);
+void trial_operand(trial *t, int i, const char *name, operand_role role, operand_kind kind, shape dims, int64_t pad);
+
+/* Fills a GIVEN or ADDED operand with normal numbers, rounded to float. */
+void trial_draw(trial *t, int i, double mean, double deviation);
+/* Fills an INDEX operand with numbers in [0, below). */
+void trial_draw_index(trial *t, int i, int64_t below);
+/* Rounds a GIVEN or ADDED operand to float after it was filled by hand. */
+void trial_round(trial *t, int i);
+
+/* Runs the reference: fills `want` and sets `unit` to zero. */
+void trial_reference(bench *b, trial *t);
+/* Runs the devices under test and compares; fails the cmocka test with op, case, element and numbers. */
+void trial_compare(bench *b, trial *t);
+void trial_end(trial *t);
+
+/* ---- for operations that are tried by hand ---- */
+
+/* A copy of host's elements in memory of its own on the device, between guards. */
+tensor bench_put(device *dev, dtype type, shape dims, const void *host);
+/* Copies the elements back, after checking that the guards are whole. */
+void bench_get(device *dev, tensor t, void *host);
+void bench_free(device *dev, tensor t);
+/* Fails the cmocka test if the device has failed. */
+void bench_well(device *dev, const char *what);
+/* The device's working type: f32 where it has it. */
+dtype bench_type(const device *dev);
+
+/* sqrt(n) |t|: n terms whose squares sum to `squares`. */
+double summed(int64_t n, double squares);
+
+#endif

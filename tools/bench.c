@@ -1,0 +1,348 @@
+/* bench.c - how near a training step is to the machine's limits.
+ *
+ *   bench [options of train_gpt]        one JSON object on stdout
+ *
+ * In turn, `rounds` times: a few training steps; the step's matrix products alone; the optimizer alone and
+ * a loop over its arrays without arithmetic.  So a drift of the machine's speed meets all alike.
+ *
+ *   products    every dense product of a step (forward, input gradient, weight gradient, the classifier in
+ *               the step's chunks) by OpenBLAS on buffers as large and as many as the step's, timed one
+ *               by one both ways: threads inside sgemm, and one sgemm a thread on a tile of the output;
+ *               the faster counts
+ *   attention   its six products (two forward, four backward) per head as full T x T sgemm, heads in parallel
+ *   stream      p, m, v are read and written in place and g is read, with one addition each: the memory
+ *               traffic of adamw without its arithmetic
+ */
+#include "core/rng.h"
+#include "cpu/cpu.h"
+#include "io/log.h"
+#include "train/trainer.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ROUNDS = 3, STEPS = 3, MAX_TIMES = 64 };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+typedef struct {
+    double v[MAX_TIMES];
+    int n;
+} times;
+
+static void add(times *t, double seconds)
+{
+    if (t->n < MAX_TIMES) t->v[t->n++] = seconds;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median(times t)
+{
+    if (!t.n) return 0;
+    qsort(t.v, (size_t)t.n, sizeof *t.v, ascending);
+    return t.n % 2 ? t.v[t.n / 2] : 0.5 * (t.v[t.n / 2 - 1] + t.v[t.n / 2]);
+}
+
+/* ---- the products of a step, alone ---- */
+
+typedef struct {
+    const blas *b;
+    device *dev;
+    const model_config *c;
+    int64_t batch, seq, rows, threads;
+    float *weights;     /* as many as the model has in a layer, for each layer */
+    float *x, *y;       /* activations: rows x widest, for each layer */
+    float *head, *dhead, *logits; /* (V,C), (V,C), (chunk,V) */
+    int64_t widest, layer_weights, chunk;
+    double flops;
+} products;
+
+static error *products_open(products *p, const options *o, device *dev)
+{
+    const model_config *c = &o->model;
+    *p = (products){.b = cpu_blas(dev), .dev = dev, .c = c, .batch = o->batch, .seq = o->seq, .rows = o->batch * o->seq,
+                    .threads = dev->threads};
+    p->widest = c->inner > 3 * c->width ? c->inner : 3 * c->width;
+    p->layer_weights = 4 * c->width * c->width + 2 * c->width * c->inner;
+    int64_t fit = (32 << 20) / (c->vocab * 4), chunks = (p->rows + fit - 1) / fit;
+    p->chunk = (p->rows + chunks - 1) / chunks;
+    size_t acts = (size_t)(p->rows * p->widest * c->layers);
+    TRY(alloc_array(&p->weights, (size_t)(p->layer_weights * c->layers), sizeof(float)));
+    TRY(alloc_array(&p->x, acts, sizeof(float)));
+    TRY(alloc_array(&p->y, (size_t)(p->rows * p->widest), sizeof(float)));
+    TRY(alloc_array(&p->head, (size_t)(c->vocab * c->width), sizeof(float)));
+    TRY(alloc_array(&p->dhead, (size_t)(c->vocab * c->width), sizeof(float)));
+    TRY(alloc_array(&p->logits, (size_t)(p->chunk * c->vocab), sizeof(float)));
+    for (size_t i = 0; i < acts; i++)
+        p->x[i] = 1e-3f * (float)(i % 997);
+    for (size_t i = 0; i < (size_t)(p->layer_weights * c->layers); i++)
+        p->weights[i] = 1e-3f * (float)(i % 991);
+    return NULL;
+}
+
+static void products_close(products *p)
+{
+    float *all[] = {p->weights, p->x, p->y, p->head, p->dhead, p->logits};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+typedef enum { FORWARD, INPUT, WEIGHT } product_kind;
+
+/* out = x w', dx = dout w or dw (+)= dout' x, by the library's own threads or by tiles. */
+static double one_product(products *p, product_kind kind, bool tiles, bool accumulate, int64_t rows, int64_t n, int64_t k, float *x, float *w, float *out)
+{
+    tensor tx = tensor_of(x, F32, SHAPE(rows, k)), tw = tensor_of(w, F32, SHAPE(n, k)), to = tensor_of(out, F32, SHAPE(rows, n));
+    int r = (int)rows, in = (int)n, ik = (int)k;
+    double start = now();
+    if (tiles) {
+        if (kind == FORWARD) OP(linear, p->dev, 0, .out = to, .x = tx, .w = tw);
+        if (kind == INPUT) OP(linear_dx, p->dev, 0, .dx = tx, .dout = to, .w = tw);
+        if (kind == WEIGHT) OP(linear_dw, p->dev, 0, .dw = {tw, accumulate}, .x = tx, .dout = to);
+    } else {
+        p->b->set_threads((int)p->threads);
+        if (kind == FORWARD) p->b->sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, r, in, ik, 1, x, ik, w, ik, 0, out, in);
+        if (kind == INPUT) p->b->sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, r, ik, in, 1, out, in, w, ik, 0, x, ik);
+        if (kind == WEIGHT) p->b->sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, in, ik, r, 1, out, in, x, ik, accumulate, w, ik);
+    }
+    return now() - start;
+}
+
+static double faster_way(products *p, product_kind kind, bool accumulate, int64_t rows, int64_t n, int64_t k, float *x, float *w, float *out)
+{
+    double a = one_product(p, kind, false, accumulate, rows, n, k, x, w, out);
+    double b = one_product(p, kind, true, accumulate, rows, n, k, x, w, out);
+    p->flops += 2.0 * (double)rows * (double)n * (double)k;
+    return a < b ? a : b;
+}
+
+static double layer_products(products *p, product_kind kind, int64_t layer)
+{
+    const model_config *c = p->c;
+    const int64_t shapes[4][2] = {{3 * c->width, c->width}, {c->width, c->width}, {c->inner, c->width}, {c->width, c->inner}};
+    float *w = p->weights + layer * p->layer_weights, *x = p->x + layer * p->rows * p->widest;
+    double sum = 0;
+    for (int i = 0; i < 4; i++) {
+        sum += faster_way(p, kind, false, p->rows, shapes[i][0], shapes[i][1], x, w, p->y);
+        w += shapes[i][0] * shapes[i][1];
+    }
+    return sum;
+}
+
+static double dense_products(products *p)
+{
+    double sum = 0;
+    p->flops = 0;
+    for (int64_t l = 0; l < p->c->layers; l++)
+        sum += layer_products(p, FORWARD, l);
+    for (int64_t first = 0; first < p->rows; first += p->chunk) {
+        int64_t n = p->rows - first < p->chunk ? p->rows - first : p->chunk;
+        float *x = p->x + first * p->c->width;
+        sum += faster_way(p, FORWARD, false, n, p->c->vocab, p->c->width, x, p->head, p->logits);
+        sum += faster_way(p, WEIGHT, first > 0, n, p->c->vocab, p->c->width, x, p->dhead, p->logits);
+        sum += faster_way(p, INPUT, false, n, p->c->vocab, p->c->width, x, p->head, p->logits);
+    }
+    for (int64_t l = p->c->layers - 1; l >= 0; l--) {
+        sum += layer_products(p, WEIGHT, l);
+        sum += layer_products(p, INPUT, l);
+    }
+    return sum;
+}
+
+/* Scores and values forward; dV, dP, dQ, dK backward: each head's T x T in a thread's own buffer. */
+static double attention_products(products *p)
+{
+    int64_t t = p->seq, d = p->c->head_size, heads = p->c->heads, ld = 3 * heads * d;
+    float *scores;
+    error *e = alloc_array(&scores, (size_t)(p->threads * t * t), sizeof *scores);
+    if (e) {
+        error_free(e);
+        return 0;
+    }
+    double start = now();
+#pragma omp parallel for collapse(3) num_threads((int)p->threads)
+    for (int64_t l = 0; l < p->c->layers; l++)
+        for (int64_t b = 0; b < p->batch; b++)
+            for (int64_t h = 0; h < heads; h++) {
+                float *s = scores + omp_get_thread_num() * t * t;
+                float *base = p->x + l * p->rows * p->widest + b * t * ld + h * d, *out = p->y + b * t * ld + h * d;
+                panel q = {base, ld}, k = {base + heads * d, ld}, v = {base + 2 * heads * d, ld}, ps = {s, t};
+                blas_xyt(p->b, t, t, d, q, k, 0, s, t);
+                blas_xy(p->b, t, d, t, ps, v, 0, out, ld);
+                blas_xty(p->b, t, d, t, ps, q, 0, out, ld);
+                blas_xyt(p->b, t, t, d, q, v, 0, s, t);
+                blas_xy(p->b, t, d, t, ps, k, 0, out, ld);
+                blas_xty(p->b, t, d, t, ps, q, 0, out, ld);
+            }
+    double seconds = now() - start;
+    free(scores);
+    p->flops += 12.0 * (double)(p->rows * t * d * heads * p->c->layers);
+    return seconds;
+}
+
+/* ---- the optimizer alone ---- */
+
+typedef struct {
+    float *a[4]; /* p g m v */
+    int64_t n;
+} arrays;
+
+static error *arrays_open(arrays *x, int64_t n)
+{
+    *x = (arrays){.n = n};
+    for (int i = 0; i < 4; i++) {
+        TRY(alloc_array(&x->a[i], (size_t)n, sizeof(float)));
+#pragma omp parallel for
+        for (int64_t j = 0; j < n; j++)
+            x->a[i][j] = 1e-3f * (float)(j % 101);
+    }
+    return NULL;
+}
+
+static void arrays_close(arrays *x)
+{
+    for (int i = 0; i < 4; i++)
+        free(x->a[i]);
+}
+
+static double stream_loop(arrays *x)
+{
+    float *p = x->a[0], *g = x->a[1], *m = x->a[2], *v = x->a[3];
+    double start = now();
+#pragma omp parallel for simd
+    for (int64_t i = 0; i < x->n; i++) {
+        float d = g[i];
+        m[i] = m[i] + d;
+        v[i] = v[i] + d;
+        p[i] = p[i] + d;
+    }
+    return now() - start;
+}
+
+static double fused_step(arrays *x, device *dev)
+{
+    hyper h = {.lr = 1e-4f, .lr_wd = 1e-6f, .beta = {0.9f, 0.999f}, .rest = {0.1f, 0.001f}, .debias = {0.1f, 0.001f}, .eps = 1e-8f, .clip = 1, .ok = 1};
+    double squares;
+    shape s = SHAPE(x->n);
+    optim_item item = {.p = tensor_of(x->a[0], F32, s), .g = tensor_of(x->a[1], F32, s), .decay = true,
+                       .slot = tensor_of(&squares, F64, SHAPE(1)),
+                       .state = {tensor_of(x->a[2], F32, s), tensor_of(x->a[3], F32, s)}};
+    double start = now();
+    OP(optim, dev, 0, .rule = RULE_adamw, .fused = true, .hyper = tensor_of(&h, U8, SHAPE(sizeof h)), .items = &item, .n = 1);
+    return now() - start;
+}
+
+/* ---- main ---- */
+
+typedef struct {
+    times step, dense, attention, fused, stream;
+    size_t peak, resident;
+    double flops;
+} figures;
+
+static error *write_shard(const char *path, const options *o)
+{
+    token_writer *w;
+    TRY(tokens_create(path, o->model.vocab, &w));
+    int64_t n = o->batch * o->seq * o->accum * 4 + 1;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t id = (int32_t)(rng_uniform(1, RNG_TEST, (uint64_t)i) * (double)o->model.vocab);
+        TRY(tokens_append(w, &id, 1));
+    }
+    return tokens_finish(w);
+}
+
+static error *run_rounds(const options *o, trainer *t, const batches *data, device *dev, figures *f)
+{
+    products p;
+    arrays x;
+    step_result r;
+    int64_t step = 1;
+    TRY(trainer_step(t, data, step++, 1e-4, &r)); /* not counted: first touch */
+    f->resident = resident_bytes();
+    TRY(products_open(&p, o, dev));
+    TRY(arrays_open(&x, params_count(&t->params)));
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < STEPS; i++) {
+            double start = now();
+            TRY(trainer_step(t, data, step++, 1e-4, &r));
+            add(&f->step, now() - start);
+        }
+        for (int i = 0; i < 2; i++) {
+            add(&f->dense, dense_products(&p));
+            add(&f->attention, attention_products(&p));
+            f->flops = p.flops;
+            for (int k = 0; k < 3; k++) {
+                add(&f->fused, fused_step(&x, dev));
+                add(&f->stream, stream_loop(&x));
+            }
+        }
+    }
+    products_close(&p);
+    arrays_close(&x);
+    return device_status(dev);
+}
+
+static void print_figures(const options *o, const trainer *t, device *dev, const figures *f)
+{
+    char about[200];
+    double step = median(f->step), dense = median(f->dense), attention = median(f->attention);
+    printf("{\"model\":\"%s\",\"parameters\":%lld,\"batch\":%lld,\"seq\":%lld,\"optim\":\"%s\",\"device\":\"%s\","
+           "\"step_ms\":%.3f,\"tokens_per_s\":%.1f,\"dense_ms\":%.3f,\"attention_ms\":%.3f,\"products_gflops\":%.1f,"
+           "\"of_limit\":%.4f,\"fused_ms\":%.3f,\"stream_ms\":%.3f,\"fused_of_stream\":%.4f,\"plan_bytes\":%zu,\"resident_bytes\":%zu}\n",
+           o->model.name, (long long)params_count(&t->params), (long long)o->batch, (long long)o->seq, o->optim_name,
+           cpu_describe(dev, about, sizeof about), step * 1e3, (double)(o->batch * o->seq * o->accum) / step, dense * 1e3,
+           attention * 1e3, f->flops / (dense + attention) * 1e-9, (dense + attention) * (double)o->accum / step,
+           median(f->fused) * 1e3, median(f->stream) * 1e3, median(f->stream) / median(f->fused), arena_peak(t->arena), f->resident);
+}
+
+static error *bench(int argc, char **argv)
+{
+    options o;
+    trainer *t;
+    device dev;
+    token_set *set;
+    batches *data;
+    figures f = {0};
+    TRY(options_parse(&the_model_kind, argc, argv, &o));
+    o.eval_every = o.sample_every = 0;
+    char directory[] = "/tmp/regrad-bench-XXXXXX", shard[100];
+    if (!mkdtemp(directory)) return user_error("/tmp cannot be written to");
+    snprintf(shard, sizeof shard, "%s/x_train.bin", directory);
+    const char *pattern = shard;
+    TRY(write_shard(shard, &o));
+    TRY(tokens_open(&pattern, 1, o.model.vocab, &set));
+    TRY(batches_open(set, o.seq, o.batch, BATCHES_SHUFFLED, 1, &data));
+    TRY(trainer_plan(&o, &the_model_kind, &t));
+    TRY(cpu_device((int)o.threads, &dev));
+    TRY(trainer_commit(t, &dev, false));
+    error *e = run_rounds(&o, t, data, &dev, &f);
+    if (!e) print_figures(&o, t, &dev, &f);
+    trainer_destroy(t);
+    cpu_close(&dev);
+    batches_close(data);
+    tokens_close(set);
+    unlink(shard);
+    rmdir(directory);
+    return e;
+}
+
+int main(int argc, char **argv)
+{
+    error *e = bench(argc, argv);
+    return e ? error_report("bench", e) : 0;
+}

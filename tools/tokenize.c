@@ -1,0 +1,368 @@
+/* tokenize.c - text files to token shards, and back.
+ *
+ *     INPUT... --> one text --> | train part ............ | val part |
+ *                                   |                          |
+ *                    PREFIX.vocab <-+ learned here             |
+ *                                   v                          v
+ *                          PREFIX_train.bin             PREFIX_val.bin
+ *
+ * The validation part is the end of the text and never seen by the learning of the vocabulary.  All
+ * three files are complete on the disk before the first gets its name, so that a full disk
+ * leaves what was there.
+ */
+#include <argp.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "data/bpe.h"
+#include "data/grow.h"
+#include "data/tokens.h"
+
+enum {
+    PIECE = 1 << 20,       /* bytes encoded at a time */
+    READ_BLOCK = 1 << 20,  /* bytes read at a time */
+    DECODE_BLOCK = 1 << 16 /* tokens decoded at a time */
+};
+
+#define DEFAULT_VAL_FRACTION 0.1
+
+typedef struct {
+    const char *vocab, *prefix, *val_fraction; /* NULL if not given */
+    bool decode;
+    const char **inputs; /* (n_inputs) */
+    int n_inputs;
+} options;
+
+static const char doc[] =
+    "Turns text into token shards for training.\v"
+    "Writes PREFIX_train.bin, PREFIX_val.bin (llm.c's format: 16 bits a token, or 32 for more than "
+    "65536 tokens) and PREFIX.vocab. INPUT - is the standard input. Several inputs become one "
+    "text.\n\n"
+    "  tokenize --vocab bpe:2048 -o text book.txt\n"
+    "  tokenize --decode --vocab text.vocab text_val.bin";
+
+static const struct argp_option argp_options[] = {
+    {"vocab", 'v', "VOCAB", 0,
+     "bytes (256 tokens), bpe:N (N tokens learned from the train part), or a .vocab FILE (default: "
+     "bytes)",
+     0},
+    {"output", 'o', "PREFIX", 0, "Where to write (no default; needed unless decoding)", 0},
+    {"val-fraction", 'f', "F", 0,
+     "Part of the text, at its end and cut at a line break, that goes to PREFIX_val.bin, at least "
+     "0 "
+     "and less than 1 (default: 0.1; 0: no such file)",
+     0},
+    {"decode", 'd', NULL, 0,
+     "Write the text of the INPUT shards (default: the standard input) to the standard output", 0},
+    {0},
+};
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    options *o = state->input;
+    switch (key) {
+    case 'v':
+        o->vocab = arg;
+        return 0;
+    case 'o':
+        o->prefix = arg;
+        return 0;
+    case 'f':
+        o->val_fraction = arg;
+        return 0;
+    case 'd':
+        o->decode = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        o->inputs[o->n_inputs++] = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- the text ---- */
+
+typedef struct {
+    uint8_t *bytes;
+    size_t n, capacity;
+} text;
+
+static error *read_stream(FILE *f, const char *name, text *t)
+{
+    size_t got;
+    do {
+        TRY(grow_array(&t->bytes, &t->capacity, t->n + READ_BLOCK, 1));
+        got = fread(t->bytes + t->n, 1, READ_BLOCK, f);
+        t->n += got;
+    } while (got > 0);
+    if (ferror(f))
+        return user_error("cannot read '%s': %s: name a readable text file", name, strerror(errno));
+    return NULL;
+}
+
+static error *read_input(const char *name, text *t)
+{
+    if (strcmp(name, "-") == 0) return read_stream(stdin, "standard input", t);
+    FILE *f = fopen(name, "rbe");
+    if (!f)
+        return user_error("cannot open '%s': %s: name a readable text file", name, strerror(errno));
+    error *e = read_stream(f, name, t);
+    fclose(f);
+    return e;
+}
+
+/* Where the validation part begins: behind the last line break that leaves it the fraction; or
+ * exactly there, if the line is so long that going back would cost half of the train part. */
+static size_t cut(const text *t, double fraction)
+{
+    size_t wanted = t->n - (size_t)(fraction * (double)t->n), half = wanted / 2;
+    if (wanted == t->n) return wanted;
+    const uint8_t *line_break = memrchr(t->bytes + half, '\n', wanted - half);
+    return line_break ? (size_t)(line_break - t->bytes) + 1 : wanted;
+}
+
+/* ---- the vocabulary ---- */
+
+static error *make_vocab(const char *vocab, const uint8_t *train, size_t n, bpe **out)
+{
+    if (strcmp(vocab, "bytes") == 0) return bpe_bytes(out);
+    if (strncmp(vocab, "bpe:", 4) != 0) return bpe_open(vocab, out);
+    const char *digits = vocab + 4;
+    size_t n_digits = strlen(digits);
+    if (n_digits < 1 || n_digits > 9 || strspn(digits, "0123456789") != n_digits)
+        return user_error("--vocab %s: bpe: takes the number of tokens, %d to %d, for example "
+                          "bpe:2048",
+                          vocab, BPE_BYTES + 1, BPE_MAX_SIZE);
+    return bpe_learn(train, n, atol(digits), out);
+}
+
+/* ---- tokenizing ---- */
+
+typedef struct {
+    bpe *vocab;
+    token_writer *train, *val; /* val is NULL if there is no validation part */
+    char *vocab_path, *train_path, *val_path;
+} outputs;
+
+static error *encode_part(const bpe *v, const uint8_t *bytes, size_t n, token_writer *w)
+{
+    int32_t *ids;
+    TRY(alloc_array(&ids, PIECE, sizeof *ids));
+    error *e = NULL;
+    for (size_t done = 0, length, count; done < n && !e; done += length) {
+        length = bpe_piece(bytes + done, n - done, PIECE);
+        e = bpe_encode(v, bytes + done, length, ids, &count);
+        if (!e) e = tokens_append(w, ids, count);
+    }
+    free(ids);
+    return e;
+}
+
+static error *output_names(const char *prefix, outputs *o)
+{
+    if (asprintf(&o->vocab_path, "%s.vocab", prefix) < 0) o->vocab_path = NULL;
+    if (asprintf(&o->train_path, "%s_train.bin", prefix) < 0) o->train_path = NULL;
+    if (asprintf(&o->val_path, "%s_val.bin", prefix) < 0) o->val_path = NULL;
+    if (o->vocab_path && o->train_path && o->val_path) return NULL;
+    return user_error("out of memory: no room for the name '%s'", prefix);
+}
+
+/* A sample needs a token and its successor. */
+static error *check_part(const char *name, size_t n_bytes, const token_writer *w)
+{
+    if (tokens_written(w) >= 2) return NULL;
+    return user_error("the %s part of the text (%zu bytes) makes %" PRId64
+                      " tokens, and training needs at least 2: give more text, or change "
+                      "--val-fraction",
+                      name, n_bytes, tokens_written(w));
+}
+
+/* Writes all three files, as far as can be done without giving them their names. */
+static error *write_parts(const text *t, size_t n_train, outputs *o)
+{
+    size_t n_val = t->n - n_train;
+    TRY(tokens_create(o->train_path, bpe_size(o->vocab), &o->train));
+    TRY(encode_part(o->vocab, t->bytes, n_train, o->train));
+    TRY(check_part("train", n_train, o->train));
+    TRY(tokens_seal(o->train));
+    if (n_val == 0) return NULL;
+    TRY(tokens_create(o->val_path, bpe_size(o->vocab), &o->val));
+    TRY(encode_part(o->vocab, t->bytes + n_train, n_val, o->val));
+    TRY(check_part("val", n_val, o->val));
+    return tokens_seal(o->val);
+}
+
+static error *name_files(outputs *o)
+{
+    TRY(bpe_save(o->vocab, o->vocab_path));
+    token_writer *train = o->train, *val = o->val;
+    o->train = NULL; /* finishing frees a writer */
+    TRY(tokens_finish(train));
+    o->val = NULL;
+    return val ? tokens_finish(val) : NULL;
+}
+
+static void report_part(const char *name, size_t n_bytes, int64_t n_tokens, const char *path)
+{
+    printf("%-5s %12zu bytes %12" PRId64 " tokens %7.3f bytes/token   %s\n", name, n_bytes,
+           n_tokens, (double)n_bytes / (double)n_tokens, path);
+}
+
+static error *make_files(const char *vocab, const text *t, size_t n_train, outputs *o)
+{
+    double begun = seconds();
+    TRY(make_vocab(vocab, t->bytes, n_train, &o->vocab));
+    double learned = seconds();
+    TRY(write_parts(t, n_train, o));
+    double written = seconds();
+    int64_t train = tokens_written(o->train), val = o->val ? tokens_written(o->val) : 0;
+    TRY(name_files(o));
+
+    const char *how = strncmp(vocab, "bpe:", 4) == 0 ? "learned" : "loaded";
+    printf("vocab %12" PRId32 " tokens, %s in %.2f s, text encoded in %.2f s   %s\n",
+           bpe_size(o->vocab), how, learned - begun, written - learned, o->vocab_path);
+    report_part("train", n_train, train, o->train_path);
+    if (val > 0) report_part("val", t->n - n_train, val, o->val_path);
+    return NULL;
+}
+
+static error *check_text(const text *t, size_t n_train, double fraction, const outputs *o)
+{
+    if (t->n < 2) return user_error("the input has %zu bytes: give a text to train on", t->n);
+    if (n_train == 0)
+        return user_error(
+            "--val-fraction %g leaves none of %zu bytes to train on: use a smaller one", fraction,
+            t->n);
+    if (fraction > 0.0 && n_train == t->n)
+        return user_error(
+            "--val-fraction %g of %zu bytes is nothing: use a larger one, or 0 for no "
+            "validation part",
+            fraction, t->n);
+    if (n_train == t->n && access(o->val_path, F_OK) == 0)
+        return user_error("'%s' is left from an earlier run and would not fit the new vocabulary: "
+                          "remove it, or choose another --output",
+                          o->val_path);
+    return NULL;
+}
+
+static error *read_and_write(const options *opt, double fraction, text *t, outputs *o)
+{
+    for (int i = 0; i < opt->n_inputs; i++)
+        TRY(read_input(opt->inputs[i], t));
+    TRY(output_names(opt->prefix, o));
+    size_t n_train = cut(t, fraction);
+    TRY(check_text(t, n_train, fraction, o));
+    return make_files(opt->vocab, t, n_train, o);
+}
+
+static error *tokenize(const options *opt)
+{
+    if (!opt->prefix) return user_error("no --output: say -o PREFIX, where to write");
+    if (opt->n_inputs == 0)
+        return user_error("no INPUT: name a text file, or - for standard input");
+    double fraction = DEFAULT_VAL_FRACTION;
+    if (opt->val_fraction) {
+        char *end;
+        fraction = strtod(opt->val_fraction, &end);
+        if (end == opt->val_fraction || *end || !(fraction >= 0.0 && fraction < 1.0))
+            return user_error("--val-fraction %s: give a number from 0 to less than 1",
+                              opt->val_fraction);
+    }
+    text t = {0};
+    outputs o = {0};
+    error *e = read_and_write(opt, fraction, &t, &o);
+    tokens_discard(o.train);
+    tokens_discard(o.val);
+    bpe_close(o.vocab);
+    free(o.vocab_path);
+    free(o.train_path);
+    free(o.val_path);
+    free(t.bytes);
+    return e;
+}
+
+/* ---- decoding ---- */
+
+static error *decode_block(const bpe *v, const int32_t *ids, size_t n)
+{
+    uint8_t *bytes;
+    size_t n_bytes;
+    TRY(bpe_decode(v, ids, n, &bytes, &n_bytes));
+    bool written = fwrite(bytes, 1, n_bytes, stdout) == n_bytes;
+    free(bytes);
+    return written ? NULL
+                   : user_error("cannot write to the standard output: %s: make room, or write to "
+                                "another disk",
+                                strerror(errno));
+}
+
+static error *decode_shards(const bpe *v, const token_set *set)
+{
+    int32_t *ids;
+    TRY(alloc_array(&ids, DECODE_BLOCK, sizeof *ids));
+    error *e = NULL;
+    for (int i = 0; i < tokens_shards(set) && !e; i++)
+        for (int64_t at = 0, n; at < tokens_count(set, i) && !e; at += n) {
+            n = tokens_count(set, i) - at < DECODE_BLOCK ? tokens_count(set, i) - at : DECODE_BLOCK;
+            e = tokens_read(set, i, at, n, ids);
+            if (!e) e = decode_block(v, ids, (size_t)n);
+        }
+    free(ids);
+    if (!e && fflush(stdout) != 0)
+        e = user_error(
+            "cannot write to the standard output: %s: make room, or write to another disk",
+            strerror(errno));
+    return e;
+}
+
+static error *decode(const options *opt)
+{
+    if (opt->prefix || opt->val_fraction)
+        return user_error(
+            "%s cannot go with --decode, which writes to the standard output: leave it out",
+            opt->prefix ? "--output" : "--val-fraction");
+    if (strncmp(opt->vocab, "bpe:", 4) == 0)
+        return user_error("--decode learns nothing: give --vocab the .vocab file made with the "
+                          "shards, not %s",
+                          opt->vocab);
+    static const char *const standard_input = "/dev/stdin";
+    bpe *v = NULL;
+    token_set *set = NULL;
+    error *e = make_vocab(opt->vocab, NULL, 0, &v);
+    if (!e && opt->n_inputs == 0)
+        e = tokens_open(&standard_input, 1, bpe_size(v), &set);
+    else if (!e)
+        e = tokens_open(opt->inputs, opt->n_inputs, bpe_size(v), &set);
+    if (!e) e = decode_shards(v, set);
+    tokens_close(set);
+    bpe_close(v);
+    return e;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct argp parser = {argp_options, parse_option, "INPUT...", doc, 0, 0, 0};
+    argp_err_exit_status = ERR_USER;
+    options o = {.vocab = "bytes"};
+    error *e = alloc_array(&o.inputs, (unsigned long)argc, sizeof *o.inputs);
+    if (!e) {
+        argp_parse(&parser, argc, argv, 0, NULL, &o);
+        e = o.decode ? decode(&o) : tokenize(&o);
+    }
+    free(o.inputs);
+    return e ? error_report("tokenize", e) : 0;
+}

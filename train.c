@@ -1,0 +1,63 @@
+/* train.c - main(): options -> plan -> loop.
+ *
+ * Wiring only.  This one object file, linked with the GPT, is train_gpt.  It is the only place, with the
+ * tools, that prints errors and exits.
+ *
+ *   options_parse    what was asked for             train/options.c
+ *   trainer_plan     the whole of it, over the      train/trainer.c, core/arena.c
+ *                    null device; --plan stops here
+ *   cpu_device       where it runs                  cpu/
+ *   train_loop       data, steps, log, result       train/loop.c
+ */
+#include "cpu/cpu.h"
+#include "train/loop.h"
+#include "train/plan_report.h"
+
+#include <stdlib.h>
+
+static error *show_plan(const trainer *t)
+{
+    if (!t->o->json) return plan_print(t, stdout);
+    char *text;
+    TRY(plan_json(t, &text));
+    printf("%s\n", text);
+    free(text);
+    return NULL;
+}
+
+static error *train_on(trainer *t, device *dev)
+{
+    char text[200];
+    printf("%s: %lld parameters, %s (%s), gradients %s\n", t->o->model.name, (long long)params_count(&t->params),
+           t->o->optim_name, t->o->optim.fused ? "fused" : "passes", grad_policy_name(t->o->optim.gradients));
+    printf("device: cpu, %s; memory: %.1f MiB planned\n", cpu_describe(dev, text, sizeof text),
+           (double)arena_peak(t->arena) / 1048576.0);
+    return train_loop(t, dev);
+}
+
+static error *run_program(int argc, char **argv)
+{
+    options o;
+    device dev;
+    trainer *t;
+    TRY(options_parse(&the_model_kind, argc, argv, &o));
+    if (!o.plan) TRY(data_default(&o));
+    TRY(trainer_plan(&o, &the_model_kind, &t));
+    error *e = NULL;
+    if (o.plan) {
+        e = show_plan(t);
+    } else if (!(e = cpu_device((int)o.threads, &dev))) {
+        e = train_on(t, &dev);
+        trainer_destroy(t);
+        t = NULL;
+        cpu_close(&dev);
+    }
+    trainer_destroy(t);
+    return e;
+}
+
+int main(int argc, char **argv)
+{
+    error *e = run_program(argc, argv);
+    return e ? error_report(the_model_kind.program, e) : 0;
+}

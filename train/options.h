@@ -1,0 +1,49 @@
+/* options.h - what the user asked for, checked.
+ *
+ * One table (options.c) holds each option's name, kind, range and where it goes; it makes the parser,
+ * --help with the defaults, and config.json.
+ */
+#ifndef REGRAD_OPTIONS_H
+#define REGRAD_OPTIONS_H
+
+#include "model/kind.h"
+#include "optim/optimizer.h"
+#include "optim/schedule.h"
+
+enum { MAX_PATTERNS = 4096 };
+
+typedef struct {
+    const char *pattern[MAX_PATTERNS];
+    int n;
+} pattern_list;
+
+typedef struct {
+    /* model */
+    const char *model_name;
+    int64_t layers, heads, width, context, vocab; /* 0: the preset's */
+    model_config model;                           /* resolved */
+    /* data */
+    pattern_list train_data, val_data;
+    /* optimizer: NAN means the optimizer's default */
+    const char *optim_name, *impl, *gradients, *schedule_name;
+    double lr, beta1, beta2, beta3, eps, weight_decay, grad_clip;
+    int64_t warmup;
+    double final_lr_fraction;
+    optim_config optim;       /* resolved */
+    const char *policy_reason;
+    schedule schedule;        /* resolved */
+    /* the run */
+    int64_t batch, seq, accum, steps;
+    int64_t threads, seed;
+    int64_t eval_every, eval_batches, sample_every, sample_tokens;
+    const char *prompt, *out;
+    bool plan, json;
+} options;
+
+/* argv -> options.  --help and --version print and exit; everything else comes back as an error. */
+error *options_parse(const model_kind *kind, int argc, char **argv, options *out) NODISCARD;
+
+/* The resolved options as JSON text (free it), for config.json. */
+error *options_json(const options *o, char **out) NODISCARD;
+
+#endif

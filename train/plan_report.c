@@ -1,0 +1,175 @@
+/* plan_report.c - see plan_report.h */
+#include "train/plan_report.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double mib(size_t bytes)
+{
+    return (double)bytes / 1048576.0;
+}
+
+/* ---- variants: the same run with another optimizer, policy or form ---- */
+
+static error *plan_variant(const trainer *t, const optim_config *c, arena_summary *out)
+{
+    options o = *t->o;
+    o.optim = *c;
+    trainer *v = NULL;
+    TRY(trainer_plan(&o, t->kind, &v));
+    *out = arena_summarize(v->arena);
+    trainer_destroy(v);
+    return NULL;
+}
+
+static error *peak_with(const trainer *t, grad_policy gradients, bool fused, bool reduced, size_t *peak)
+{
+    optim_config c = t->o->optim;
+    arena_summary s;
+    c.gradients = gradients;
+    c.fused = fused;
+    c.reduced = reduced;
+    TRY(plan_variant(t, &c, &s));
+    *peak = s.peak;
+    return NULL;
+}
+
+static error *print_savings(const trainer *t, FILE *out)
+{
+    size_t passes, passes_r, own, overlay, release;
+    TRY(peak_with(t, GRADS_OWN, false, false, &passes));
+    TRY(peak_with(t, GRADS_OWN, false, true, &passes_r));
+    TRY(peak_with(t, GRADS_OWN, true, false, &own));
+    TRY(peak_with(t, GRADS_OVERLAY, true, false, &overlay));
+    fprintf(out, "\nwhat each reuse saves here (MiB of peak)\n");
+    fprintf(out, "  intermediates  %9.1f   passes, own gradients: %.1f -> %.1f\n", mib(passes) - mib(passes_r), mib(passes), mib(passes_r));
+    fprintf(out, "  overlay        %9.1f   fused, own -> overlay: %.1f -> %.1f\n", mib(own) - mib(overlay), mib(own), mib(overlay));
+    if (t->o->accum > 1 || t->o->optim.clip > 0) {
+        fprintf(out, "  release                0   not with %s: all gradients are needed at once\n",
+                t->o->accum > 1 ? "several micro-batches" : "clipping");
+        return NULL;
+    }
+    TRY(peak_with(t, GRADS_RELEASE, true, false, &release));
+    fprintf(out, "  release        %9.1f   fused, overlay -> release: %.1f -> %.1f\n", mib(overlay) - mib(release), mib(overlay), mib(release));
+    return NULL;
+}
+
+static error *print_row(const trainer *t, FILE *out, const char *name, bool fused)
+{
+    optim_config c;
+    arena_summary s;
+    const char *reason;
+    TRY(optim_defaults(name, &c));
+    c.fused = fused;
+    c.clip = t->o->optim.clip;
+    TRY(optim_resolve(&c, t->o->accum, &reason));
+    TRY(plan_variant(t, &c, &s));
+    double n = (double)params_count(&t->params) * 4.0;
+    double copies[] = {(double)s.most[KIND_PARAMETER] / n, (double)s.most[KIND_STATE] / n,
+                       (double)s.most[KIND_GRADIENT] / n, (double)s.most[KIND_INTERMEDIATE] / n};
+    fprintf(out, "  %-10s %-7s %-8s %8.1f %8.1f   %5.2f = %.2f + %.2f + %.2f + %.2f\n", name, fused ? "fused" : "passes",
+            grad_policy_name(c.gradients), mib(s.peak), mib(s.load), copies[0] + copies[1] + copies[2] + copies[3],
+            copies[0], copies[1], copies[2], copies[3]);
+    return NULL;
+}
+
+static error *print_side_by_side(const trainer *t, FILE *out)
+{
+    fprintf(out, "\nall optimizers, this model and batch\n");
+    fprintf(out, "  optimizer  form    gradients peak MiB lower b.  copies of N = parameters + states + live gradients + intermediates\n");
+    for (int id = 0; id < RULE_COUNT; id++)
+        for (int fused = 0; rule_is_public((rule_id)id) && fused < 2; fused++) {
+            char name[40];
+            TRY(print_row(t, out, rule_at((rule_id)id)->name, fused));
+            snprintf(name, sizeof name, "%s_r", rule_at((rule_id)id)->name);
+            TRY(print_row(t, out, name, fused));
+        }
+    return NULL;
+}
+
+error *plan_print(const trainer *t, FILE *out)
+{
+    const options *o = t->o;
+    arena_summary s = arena_summarize(t->arena);
+    fprintf(out, "plan: %s, %lld parameters, batch %lld x %lld, %lld micro-batch%s, %s (%s)\n\n", o->model.name,
+            (long long)params_count(&t->params), (long long)o->batch, (long long)o->seq, (long long)o->accum,
+            o->accum > 1 ? "es" : "", o->optim_name, o->optim.fused ? "fused" : "passes");
+    for (int k = 0; k < KIND_COUNT; k++)
+        fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", block_kind_name((block_kind)k), mib(s.by_kind[k]),
+                100.0 * (double)s.by_kind[k] / (double)s.peak);
+    fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", "gaps", mib(s.gaps), 100.0 * (double)s.gaps / (double)s.peak);
+    fprintf(out, "  %-14s %9.1f MiB  = %zu bytes; lower bound %zu (+%.2f %%)\n", "peak", mib(s.peak), s.peak, s.load,
+            100.0 * ((double)s.peak / (double)s.load - 1));
+    fprintf(out, "  the peak is in program %s, when %s is taken (event %lld of %lld)\n", s.program,
+            *s.peak_name ? s.peak_name : "nothing", (long long)s.peak_clock, (long long)s.clocks);
+    fprintf(out, "\ngradients: %s (%s)\n", grad_policy_name(o->optim.gradients), o->policy_reason);
+    TRY(print_savings(t, out));
+    return print_side_by_side(t, out);
+}
+
+error *plan_json(const trainer *t, char **out)
+{
+    arena_summary s = arena_summarize(t->arena);
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddNumberToObject(object, "peak_bytes", (double)s.peak);
+    cJSON_AddNumberToObject(object, "load_bytes", (double)s.load);
+    cJSON_AddNumberToObject(object, "persistent_bytes", (double)s.persistent);
+    cJSON_AddStringToObject(object, "gradient_policy", grad_policy_name(t->o->optim.gradients));
+    cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason);
+    cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params));
+    cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"), *most = cJSON_AddObjectToObject(object, "most_by_kind");
+    for (int k = 0; k < KIND_COUNT; k++) {
+        cJSON_AddNumberToObject(kinds, block_kind_name((block_kind)k), (double)s.by_kind[k]);
+        cJSON_AddNumberToObject(most, block_kind_name((block_kind)k), (double)s.most[k]);
+    }
+    cJSON_AddNumberToObject(kinds, "gaps", (double)s.gaps);
+    *out = object && kinds && most ? cJSON_PrintUnformatted(object) : NULL;
+    cJSON_Delete(object);
+    return *out ? NULL : user_error("out of memory for the plan's JSON");
+}
+
+/* ---- the picture ---- */
+
+enum { WIDTH = 1200, HEIGHT = 600, MARGIN = 60 };
+
+typedef struct {
+    FILE *out;
+    arena_summary s;
+    bool persistent; /* the persistent blocks come first and lie below */
+    size_t seen;
+} painter;
+
+static const char *const colours[KIND_COUNT] = {"#4e79a7", "#e15759", "#59a14f", "#b07aa1", "#f2b447", "#9c9c9c", "#76b7b2"};
+
+static void paint(void *context, const block_info *b)
+{
+    painter *p = context;
+    p->persistent = p->seen < p->s.persistent;
+    double x0 = MARGIN + (double)b->start / (double)p->s.clocks * (WIDTH - 2 * MARGIN);
+    double x1 = MARGIN + (double)b->end / (double)p->s.clocks * (WIDTH - 2 * MARGIN);
+    double low = (double)(b->offset + (p->persistent ? 0 : p->s.persistent)) / (double)p->s.peak;
+    double high = low + (double)b->bytes / (double)p->s.peak;
+    double span = HEIGHT - 2 * MARGIN;
+    if (p->persistent) p->seen += b->bytes;
+    fprintf(p->out, "<rect x=\"%.1f\" y=\"%.2f\" width=\"%.1f\" height=\"%.2f\" fill=\"%s\"><title>%s (%s) %.2f MiB</title></rect>\n",
+            x0, HEIGHT - MARGIN - high * span, x1 - x0, (high - low) * span, colours[b->kind], b->name, block_kind_name(b->kind), mib(b->bytes));
+}
+
+error *plan_svg(const trainer *t, FILE *out)
+{
+    painter p = {.out = out, .s = arena_summarize(t->arena)};
+    fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"14\">\n"
+                 "<rect width=\"%d\" height=\"%d\" fill=\"white\"/>\n<g stroke=\"white\" stroke-width=\"0.3\">\n", WIDTH, HEIGHT, WIDTH, HEIGHT);
+    arena_visit(t->arena, paint, &p);
+    fprintf(out, "</g>\n<text x=\"%d\" y=\"24\">%s, batch %lld x %lld, %s, gradients %s: peak %.1f MiB (lower bound %.1f)</text>\n",
+            MARGIN, t->o->model.name, (long long)t->o->batch, (long long)t->o->seq, t->o->optim_name,
+            grad_policy_name(t->o->optim.gradients), mib(p.s.peak), mib(p.s.load));
+    for (int k = 0; k < KIND_COUNT; k++)
+        fprintf(out, "<rect x=\"%d\" y=\"36\" width=\"12\" height=\"12\" fill=\"%s\"/><text x=\"%d\" y=\"47\">%s</text>\n",
+                MARGIN + k * 130, colours[k], MARGIN + 16 + k * 130, block_kind_name((block_kind)k));
+    fprintf(out, "<text x=\"%d\" y=\"%d\">events of program %s: takes and drops in order (%lld)</text>\n"
+                 "<text transform=\"translate(24 %d) rotate(-90)\">offset in the arena</text>\n</svg>\n",
+            WIDTH / 2 - 150, HEIGHT - 24, p.s.program, (long long)p.s.clocks, HEIGHT / 2 + 60);
+    return ferror(out) ? user_error("the plan's picture cannot be written: is the disk full?") : NULL;
+}
