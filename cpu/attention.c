@@ -2,25 +2,29 @@
  *
  *                  keys
  *            +------+------+------+
- *   queries  | done |      |      |     Scores exist one block at a time, in a few hundred KiB of
- *            +------+------+      |     the thread's stack.  The forward pass keeps for each query
- *            | done | now  |      |     the largest score so far and the sum of exponentials under
- *            +------+------+------+     it; when the largest grows, what was added up is scaled
- *            |      |      |      |     down.  It leaves log-sum-exp, from which the backward pass
- *            +------+------+------+     makes every block again.
+ *   queries  | done |      |      |     Scores exist one block at a time, on the thread's stack.
+ *            +------+------+      |     The forward pass keeps for each query the largest score so
+ *            | done | now  |      |     far and the sum of exponentials under it; when the largest
+ *            +------+------+------+     grows, what was added up shrinks.  It leaves log-sum-exp,
+ *            |      |      |      |     from which the backward pass makes every block again.
+ *            +------+------+------+     Blocks above the diagonal are never touched when causal.
  *
- * Blocks above the diagonal are not touched when causal.  Work is shared by (sequence, head) pairs:
- * the backward pass gives a thread all query heads of a key head, so that it alone writes dk and dv.
+ * A block is stored with a row for each key and a lane for each query:
+ *
+ *      s (m,QUERIES) = k (m,D) (scale q)^T       q^T is made once for all blocks of its queries
+ *
+ * so that maximum, sum and exponential run down the rows in all lanes at once, without a sum across
+ * a vector, and all products are of the kinds that the library does well when they are small.
+ *
+ * Threads share (sequence, head) pairs, and blocks of queries in the forward pass.  In the backward
+ * pass one thread has all query heads of a key head: it alone writes dk and dv.
  */
 #include "cpu/internal.h"
 #include "cpu/vector.h"
 
-#include <math.h>
-#include <string.h>
+enum { QUERIES = 32, KEYS = 128, MOST_SIZE = 512 };
 
-enum { QUERIES = 64, KEYS = 256 };
-
-/* One head of one sequence: matrices of T rows. */
+/* One query head of one sequence: matrices (T,D). */
 typedef struct {
     const blas *blas;
     int64_t length, size; /* T, D */
@@ -29,21 +33,68 @@ typedef struct {
     float scale;
 } head;
 
-/* How many of n keys from `key` on a query sees. */
-static int64_t visible(const head *h, int64_t query, int64_t key, int64_t n)
+/* A block of scores. */
+typedef struct {
+    int64_t query, n, key, m; /* queries [query, query + n), keys [key, key + m) */
+} block;
+
+static panel from(panel x, int64_t r)
 {
-    int64_t limit = query + 1 - key;
-    return !h->causal || limit > n ? n : limit < 0 ? 0 : limit;
+    return (panel){x.data + r * x.ld, x.ld};
 }
 
-static int64_t last_key(const head *h, int64_t query, int64_t queries)
+/* How many keys the queries of a block see, the last of them at least. */
+static int64_t keys_end(const head *h, block b)
 {
-    return h->causal ? query + queries : h->length;
+    return h->causal ? b.query + b.n : h->length;
 }
 
-static panel from(panel p, int64_t r)
+/* Gives `value` to the lanes of row j of a block that lie above the diagonal. */
+static inline void hide(const head *h, block b, int64_t j, float *s, float value)
 {
-    return (panel){p.data + r * p.ld, p.ld};
+    int lanes = (int)min64(b.key + j - b.query, QUERIES);
+    if (!h->causal || lanes <= 0) return;
+#pragma omp simd
+    for (int i = 0; i < QUERIES; i++)
+        s[i] = i < lanes ? value : s[i];
+}
+
+typedef float four __attribute__((vector_size(16), aligned(4)));
+typedef int four_int __attribute__((vector_size(16)));
+
+/* t (D,QUERIES) = scale x^T, with zeros for missing rows; x (n,D) */
+static void transpose(panel x, int64_t n, int64_t size, float scale, float *t)
+{
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        const float *in = x.data + i * x.ld;
+        int64_t c = 0;
+        for (; c + 4 <= size; c += 4, in += 4) {
+            four a0 = *(const four *)in, a1 = *(const four *)(in + x.ld), a2 = *(const four *)(in + 2 * x.ld), a3 = *(const four *)(in + 3 * x.ld);
+            four b0 = __builtin_shuffle(a0, a1, (four_int){0, 4, 1, 5}), b1 = __builtin_shuffle(a0, a1, (four_int){2, 6, 3, 7});
+            four b2 = __builtin_shuffle(a2, a3, (four_int){0, 4, 1, 5}), b3 = __builtin_shuffle(a2, a3, (four_int){2, 6, 3, 7});
+            float *out = t + c * QUERIES + i;
+            *(four *)out = scale * __builtin_shuffle(b0, b2, (four_int){0, 1, 4, 5});
+            *(four *)(out + QUERIES) = scale * __builtin_shuffle(b0, b2, (four_int){2, 3, 6, 7});
+            *(four *)(out + 2 * QUERIES) = scale * __builtin_shuffle(b1, b3, (four_int){0, 1, 4, 5});
+            *(four *)(out + 3 * QUERIES) = scale * __builtin_shuffle(b1, b3, (four_int){2, 3, 6, 7});
+        }
+        for (; c < size; c++)
+            for (int64_t k = 0; k < 4; k++)
+                t[c * QUERIES + i + k] = scale * x.data[(i + k) * x.ld + c];
+    }
+    for (; i < QUERIES; i++)
+        for (int64_t c = 0; c < size; c++)
+            t[c * QUERIES + i] = i < n ? scale * x.data[i * x.ld + c] : 0;
+}
+
+/* Asks for the rows that the next block of queries will be the first to read. */
+static void prefetch(const head *h, panel x, int64_t first)
+{
+    int64_t end = min64(first + QUERIES, h->length);
+    for (int64_t r = first; r < end; r++)
+        for (int64_t c = 0; c < h->size; c += 16)
+            __builtin_prefetch(x.data + r * x.ld + c);
 }
 
 static head head_of(device *dev, tensor qkv, int64_t heads, int64_t kv_heads, int64_t b, int64_t h)
@@ -60,28 +111,54 @@ static head head_of(device *dev, tensor qkv, int64_t heads, int64_t kv_heads, in
     };
 }
 
+static bool size_fits(device *dev, tensor out, int64_t heads)
+{
+    int64_t size = tensor_cols(out) / heads;
+    if (size > MOST_SIZE)
+        device_fail(dev, user_error("heads of %lld numbers: the CPU's attention takes up to %d; use more heads",
+                                    (long long)size, MOST_SIZE));
+    return size <= MOST_SIZE;
+}
+
 /* ---- forward ---- */
 
-/* Scores of one query become exponentials under the running maximum; returns the factor by which
- * what was added up before shrinks. */
-static float softmax_row(float *s, int64_t seen, int64_t n, float scale, float *max, float *sum)
+/* What is kept of each query between blocks. */
+typedef struct {
+    float max[QUERIES], sum[QUERIES], shrink[QUERIES];
+} running;
+
+static void running_max(const head *h, block b, float *s, float *max)
 {
-    float high = *max, total = 0;
-#pragma omp simd reduction(max : high)
-    for (int64_t j = 0; j < seen; j++) {
-        s[j] *= scale;
-        high = s[j] > high ? s[j] : high;
+    for (int64_t j = 0; j < b.m; j++) {
+        float *x = s + j * QUERIES;
+        hide(h, b, j, x, -INFINITY);
+#pragma omp simd
+        for (int i = 0; i < QUERIES; i++)
+            max[i] = x[i] > max[i] ? x[i] : max[i];
     }
-#pragma omp simd reduction(+ : total)
-    for (int64_t j = 0; j < seen; j++) {
-        s[j] = vector_exp(s[j] - high);
-        total += s[j];
+}
+
+/* Scores become exponentials under the running maximum. */
+static void softmax_block(const head *h, block b, float *s, running *r)
+{
+    float old[QUERIES];
+    for (int i = 0; i < QUERIES; i++)
+        old[i] = r->max[i];
+    running_max(h, b, s, r->max);
+#pragma omp simd
+    for (int i = 0; i < QUERIES; i++) {
+        r->shrink[i] = vector_exp(old[i] - r->max[i]);
+        r->sum[i] *= r->shrink[i];
     }
-    memset(s + seen, 0, (size_t)(n - seen) * sizeof *s);
-    float shrink = *sum > 0 ? vector_exp(*max - high) : 0;
-    *sum = *sum * shrink + total;
-    *max = high;
-    return shrink;
+    for (int64_t j = 0; j < b.m; j++) {
+        float *x = s + j * QUERIES;
+#pragma omp simd
+        for (int i = 0; i < QUERIES; i++) {
+            x[i] = vector_exp(x[i] - r->max[i]);
+            r->sum[i] += x[i];
+        }
+        hide(h, b, j, x, 0);
+    }
 }
 
 static void scale_row(float *x, int64_t n, float factor)
@@ -91,117 +168,128 @@ static void scale_row(float *x, int64_t n, float factor)
         x[i] *= factor;
 }
 
-/* Queries [first, first + n) of a head. */
-static void attend(const head *h, int64_t first, int64_t n, float *out, int64_t ld, float *lse)
+/* out and lse of the queries of a block */
+static void attend(const head *h, block b, float *out, int64_t ld, float *lse)
 {
-    float s[QUERIES * KEYS], max[QUERIES], sum[QUERIES] = {0};
-    for (int64_t i = 0; i < n; i++)
-        max[i] = -INFINITY;
-    int64_t end = last_key(h, first, n);
-    for (int64_t key = 0; key < end; key += KEYS) {
-        int64_t keys = min64(KEYS, end - key);
-        blas_xyt(h->blas, n, keys, h->size, from(h->q, first), from(h->k, key), 0, s, KEYS);
-        for (int64_t i = 0; i < n; i++) {
-            int64_t seen = visible(h, first + i, key, keys);
-            float shrink = softmax_row(s + i * KEYS, seen, keys, h->scale, &max[i], &sum[i]);
-            if (key && shrink != 1) scale_row(out + i * ld, h->size, shrink);
-        }
-        blas_xy(h->blas, n, h->size, keys, (panel){s, KEYS}, from(h->v, key), key > 0, out, ld);
+    float qt[MOST_SIZE * QUERIES], s[KEYS * QUERIES];
+    running r = {0};
+    for (int i = 0; i < QUERIES; i++)
+        r.max[i] = -INFINITY;
+    transpose(from(h->q, b.query), b.n, h->size, h->scale, qt);
+    prefetch(h, h->q, b.query + QUERIES);
+    prefetch(h, h->k, b.query + QUERIES);
+    prefetch(h, h->v, b.query + QUERIES);
+    int64_t end = keys_end(h, b);
+    for (b.key = 0; b.key < end; b.key += KEYS) {
+        b.m = min64(KEYS, end - b.key);
+        blas_xy(h->blas, b.m, QUERIES, h->size, from(h->k, b.key), (panel){qt, QUERIES}, 0, s, QUERIES);
+        softmax_block(h, b, s, &r);
+        for (int64_t i = 0; i < b.n && b.key; i++)
+            scale_row(out + i * ld, h->size, r.shrink[i]);
+        blas_xty(h->blas, b.n, h->size, b.m, (panel){s, QUERIES}, from(h->v, b.key), b.key > 0, out, ld);
     }
-    for (int64_t i = 0; i < n; i++) {
-        scale_row(out + i * ld, h->size, 1 / sum[i]);
-        lse[i] = max[i] + logf(sum[i]);
+    for (int64_t i = 0; i < b.n; i++) {
+        scale_row(out + i * ld, h->size, 1 / r.sum[i]);
+        lse[i] = r.max[i] + logf(r.sum[i]);
     }
 }
 
 void cpu_attention(device *dev, int stream, const attention_op *o)
 {
     (void)stream;
+    if (!size_fits(dev, o->out, o->heads)) return;
     int64_t batch = o->qkv.dim[0], length = o->qkv.dim[1];
 #pragma omp parallel for collapse(3) num_threads(dev->threads) schedule(dynamic)
     for (int64_t b = 0; b < batch; b++)
         for (int64_t i = 0; i < o->heads; i++)
-            for (int64_t first = 0; first < length; first += QUERIES) {
+            for (int64_t query = 0; query < length; query += QUERIES) {
                 head h = head_of(dev, o->qkv, o->heads, o->kv_heads, b, i);
                 h.causal = o->causal, h.scale = (float)o->scale;
-                attend(&h, first, min64(QUERIES, length - first), row(o->out, b * length + first) + i * h.size, o->out.ld,
-                       floats(o->lse) + (b * o->heads + i) * length + first);
+                attend(&h, (block){.query = query, .n = min64(QUERIES, length - query)},
+                       row(o->out, b * length + query) + i * h.size, o->out.ld,
+                       floats(o->lse) + (b * o->heads + i) * length + query);
             }
 }
 
 /* ---- backward ---- */
 
-/* What the backward pass of a head reads and writes besides its head. */
+/* What the backward pass of a head has besides the head. */
 typedef struct {
     panel out, dout;
     const float *lse;
     float *r; /* dout . out of each query */
     float *dq, *dk, *dv;
-    int64_t stride; /* of dq, dk, dv */
+    int64_t ld; /* of dq, dk, dv */
 } head_grad;
 
-/* Of one query and n keys: from scores s and dp = dout v^T to probabilities and ds. */
-static void score_grad_row(float *s, float *dp, int64_t seen, int64_t n, float scale, float lse, float r)
+/* s: scores become probabilities; dp = v dout^T becomes ds */
+static void score_grads(const head *h, block b, const float *lse, const float *r, float *s, float *dp)
 {
+    for (int64_t j = 0; j < b.m; j++) {
+        float *x = s + j * QUERIES, *dx = dp + j * QUERIES;
 #pragma omp simd
-    for (int64_t j = 0; j < seen; j++) {
-        s[j] = vector_exp(s[j] * scale - lse);
-        dp[j] = s[j] * (dp[j] - r) * scale;
+        for (int i = 0; i < QUERIES; i++) {
+            x[i] = vector_exp(x[i] - lse[i]);
+            dx[i] = x[i] * (dx[i] - r[i]) * h->scale;
+        }
+        hide(h, b, j, x, 0);
+        hide(h, b, j, dx, 0);
     }
-    memset(s + seen, 0, (size_t)(n - seen) * sizeof *s);
-    memset(dp + seen, 0, (size_t)(n - seen) * sizeof *dp);
 }
 
-static void row_products(const head *h, const head_grad *g, int64_t first, int64_t n)
+static float dot(const float *x, const float *y, int64_t n)
 {
-    for (int64_t i = first; i < first + n; i++) {
-        const float *x = g->out.data + i * g->out.ld, *y = g->dout.data + i * g->dout.ld;
-        float sum = 0;
+    float sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t c = 0; c < h->size; c++)
-            sum += x[c] * y[c];
-        g->r[i] = sum;
-    }
-}
-
-/* One block of scores: n queries from `query`, m keys from `key`. */
-static void block_grad(const head *h, const head_grad *g, int64_t query, int64_t n, int64_t key, int64_t m)
-{
-    float s[QUERIES * KEYS], dp[QUERIES * KEYS];
-    panel q = from(h->q, query), k = from(h->k, key), v = from(h->v, key), dout = from(g->dout, query);
-    blas_xyt(h->blas, n, m, h->size, q, k, 0, s, KEYS);
-    blas_xyt(h->blas, n, m, h->size, dout, v, 0, dp, KEYS);
     for (int64_t i = 0; i < n; i++)
-        score_grad_row(s + i * KEYS, dp + i * KEYS, visible(h, query + i, key, m), m, h->scale, g->lse[query + i], g->r[query + i]);
-    panel p = {s, KEYS}, ds = {dp, KEYS};
-    blas_xy(h->blas, n, h->size, m, ds, k, key > 0, g->dq + query * g->stride, g->stride);
-    blas_xty(h->blas, m, h->size, n, ds, q, 1, g->dk + key * g->stride, g->stride);
-    blas_xty(h->blas, m, h->size, n, p, dout, 1, g->dv + key * g->stride, g->stride);
+        sum += x[i] * y[i];
+    return sum;
 }
 
-static void head_backward(const head *h, const head_grad *g)
+/* The queries of a block against all their keys. */
+static void attend_grad(const head *h, const head_grad *g, block b)
 {
-    for (int64_t query = 0; query < h->length; query += QUERIES) {
-        int64_t n = min64(QUERIES, h->length - query), end = last_key(h, query, n);
-        row_products(h, g, query, n);
-        for (int64_t key = 0; key < end; key += KEYS)
-            block_grad(h, g, query, n, key, min64(KEYS, end - key));
+    float qt[MOST_SIZE * QUERIES], dot_t[MOST_SIZE * QUERIES], s[KEYS * QUERIES], dp[KEYS * QUERIES];
+    float lse[QUERIES] = {0}, r[QUERIES] = {0};
+    panel q = from(h->q, b.query), out = from(g->out, b.query), dout = from(g->dout, b.query);
+    float *dq = g->dq + b.query * g->ld;
+    for (int64_t i = 0; i < b.n; i++) {
+        lse[i] = g->lse[b.query + i];
+        r[i] = g->r[b.query + i] = dot(out.data + i * out.ld, dout.data + i * dout.ld, h->size);
+    }
+    transpose(q, b.n, h->size, h->scale, qt);
+    transpose(dout, b.n, h->size, 1, dot_t);
+    prefetch(h, h->q, b.query + QUERIES);
+    prefetch(h, h->k, b.query + QUERIES);
+    prefetch(h, h->v, b.query + QUERIES);
+    prefetch(h, g->out, b.query + QUERIES);
+    prefetch(h, g->dout, b.query + QUERIES);
+    int64_t end = keys_end(h, b);
+    for (b.key = 0; b.key < end; b.key += KEYS) {
+        b.m = min64(KEYS, end - b.key);
+        panel k = from(h->k, b.key), v = from(h->v, b.key), p = {s, QUERIES}, ds = {dp, QUERIES};
+        blas_xy(h->blas, b.m, QUERIES, h->size, k, (panel){qt, QUERIES}, 0, s, QUERIES);
+        blas_xy(h->blas, b.m, QUERIES, h->size, v, (panel){dot_t, QUERIES}, 0, dp, QUERIES);
+        score_grads(h, b, lse, r, s, dp);
+        blas_xy(h->blas, b.m, h->size, b.n, p, dout, 1, g->dv + b.key * g->ld, g->ld);
+        blas_xy(h->blas, b.m, h->size, b.n, ds, q, 1, g->dk + b.key * g->ld, g->ld);
+        blas_xty(h->blas, b.n, h->size, b.m, ds, k, b.key > 0, dq, g->ld);
     }
 }
 
 /* All query heads of key head kv of sequence b. */
-static void group_backward(device *dev, const attention_grad_op *o, int64_t b, int64_t kv)
+static void group_grad(device *dev, const attention_grad_op *o, int64_t b, int64_t kv)
 {
     int64_t group = o->heads / o->kv_heads, length = o->qkv.dim[1], first = b * length;
     int64_t size = tensor_cols(o->out) / o->heads;
     head_grad g = {
         .dk = row(o->dqkv, first) + (o->heads + kv) * size,
         .dv = row(o->dqkv, first) + (o->heads + o->kv_heads + kv) * size,
-        .stride = o->dqkv.ld,
+        .ld = o->dqkv.ld,
     };
     for (int64_t t = 0; t < length; t++) {
-        memset(g.dk + t * g.stride, 0, (size_t)size * sizeof *g.dk);
-        memset(g.dv + t * g.stride, 0, (size_t)size * sizeof *g.dv);
+        memset(g.dk + t * g.ld, 0, (size_t)size * sizeof *g.dk);
+        memset(g.dv + t * g.ld, 0, (size_t)size * sizeof *g.dv);
     }
     for (int64_t i = kv * group; i < (kv + 1) * group; i++) {
         head h = head_of(dev, o->qkv, o->heads, o->kv_heads, b, i);
@@ -210,15 +298,17 @@ static void group_backward(device *dev, const attention_grad_op *o, int64_t b, i
         g.lse = floats(o->lse) + (b * o->heads + i) * length;
         g.r = floats(o->scratch) + (b * o->heads + i) * length;
         g.dq = row(o->dqkv, first) + i * size;
-        head_backward(&h, &g);
+        for (int64_t query = 0; query < length; query += QUERIES)
+            attend_grad(&h, &g, (block){.query = query, .n = min64(QUERIES, length - query)});
     }
 }
 
 void cpu_attention_grad(device *dev, int stream, const attention_grad_op *o)
 {
     (void)stream;
+    if (!size_fits(dev, o->out, o->heads)) return;
 #pragma omp parallel for collapse(2) num_threads(dev->threads) schedule(dynamic)
     for (int64_t b = 0; b < o->qkv.dim[0]; b++)
         for (int64_t kv = 0; kv < o->kv_heads; kv++)
-            group_backward(dev, o, b, kv);
+            group_grad(dev, o, b, kv);
 }

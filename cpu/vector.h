@@ -1,41 +1,43 @@
 /* vector.h - exponentials that the compiler turns into vector code: no branch, no table, no call.
  *
- *   exp(x):  x = n ln2 + r, |r| <= ln2/2;  e^r by a polynomial, 2^n put together from its bits
+ *   e^x:  x = n ln2 + r, |r| <= ln2/2;  e^r by a polynomial, 2^n put together from its bits
  *
- * The activations are written with one exponential and one division each:
+ * The activations need one exponential each, of a number that is never positive:
  *
- *   gelu_tanh(x) = x/2 (1 + tanh u) = x / (1 + e^(-2u)),   u = sqrt(2/pi) (x + 0.044715 x^3)
+ *   gelu_tanh(x) = x/2 (1 + tanh u) = x logistic(2u),   u = sqrt(2/pi) (x + 0.044715 x^3)
  *   gelu_erf(x)  = x Phi(x),   Phi(-|x|) = e^(-x^2/2) R(|x|)
  *
- * which keeps their relative accuracy in the negative tail, where 1 + tanh u cancels.
+ * which also keeps their relative accuracy in the negative tail, where 1 + tanh u cancels.
  */
 #ifndef REGRAD_CPU_VECTOR_H
 #define REGRAD_CPU_VECTOR_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
 #define VECTOR_FN static inline __attribute__((always_inline))
 
-/* 2^n as a float, for the n held in the low bits of shift = n + 1.5 * 2^23; -127 < n < 128 */
-VECTOR_FN float vector_exp2_bits(float shift)
+VECTOR_FN uint32_t float_bits(float x)
 {
     uint32_t bits;
-    memcpy(&bits, &shift, sizeof bits);
-    bits = (bits + 127u) << 23;
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return power;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
 }
 
-/* e^x within 2 ulp for -87 <= x <= 88; arguments outside are taken as these ends, NaN stays NaN */
-VECTOR_FN float vector_exp(float x)
+VECTOR_FN float float_of_bits(uint32_t bits)
 {
-    const float magic = 0x1.8p23f;
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* e^x within 2 ulp for -87 <= x <= 88, NaN for NaN */
+VECTOR_FN float exp_in_range(float x)
+{
+    const float magic = 0x1.8p23f; /* pushes the fraction out: the low bits of shift are n */
     float shift = x * 0x1.715476p0f + magic, n = shift - magic;
-    float r = x - n * 0x1.62ep-1f - n * 0x1.0bfbe8p-15f; /* ln 2 in two parts; n times the first is exact */
+    float r = x - n * 0x1.62ep-1f - n * 0x1.0bfbe8p-15f; /* ln2 in two parts; n times the first is exact */
     float p = 0x1.6a2318p-10f; /* (e^r - 1 - r) / r^2, fitted: relative error of e^r 3e-9 */
     p = p * r + 0x1.123a8ep-7f;
     p = p * r + 0x1.5558f6p-5f;
@@ -43,33 +45,49 @@ VECTOR_FN float vector_exp(float x)
     p = p * r + 0x1.fffffcp-2f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    return p * vector_exp2_bits(shift);
+    return p * float_of_bits((float_bits(shift) + 127u) << 23);
 }
 
-/* e^(-2u) of the tanh form; held below 2^116 so that its inverse stays a normal number */
-VECTOR_FN float gelu_tanh_exp(float x)
+/* e^x for x <= 88; what is below 1e-37 is given as that */
+VECTOR_FN float vector_exp(float x)
 {
-    float minus_2u = -1.5957691216f * x * (1.0f + 0.044715f * x * x);
-    return vector_exp(minus_2u > 80.0f ? 80.0f : minus_2u);
+    return exp_in_range(x < -87.0f ? -87.0f : x);
 }
 
+/* e^-|x|, the same.  Positive floats compare like their bits; a min of integers is one instruction,
+ * where ?: leads the compiler to copies of all that follows, specialised for the constant.
+ * NaN counts as large: the caller multiplies by it anyway. */
+VECTOR_FN float exp_minus_abs(float x)
+{
+    uint32_t a = float_bits(x) & 0x7fffffffu, most = float_bits(87.0f);
+    return exp_in_range(-float_of_bits(a < most ? a : most));
+}
+
+VECTOR_FN float gelu_tanh_2u(float x)
+{
+    return 1.5957691216f * x * (1.0f + 0.044715f * x * x);
+}
+
+/* logistic(2u) = 1/(1+e) or e/(1+e) with e = e^-|2u| */
 VECTOR_FN float gelu_tanh(float x)
 {
-    return x / (1.0f + gelu_tanh_exp(x));
+    float e = exp_minus_abs(gelu_tanh_2u(x));
+    return x * (x < 0 ? e : 1.0f) / (1.0f + e);
 }
 
-/* s = 1/(1+e) is the logistic function of 2u and e s = 1 - s: s + x s (1-s) 2u' */
+/* s + x s' with s = logistic(2u), s' = s (1-s) 2u' */
 VECTOR_FN float gelu_tanh_grad(float x)
 {
-    float e = gelu_tanh_exp(x), s = 1.0f / (1.0f + e);
-    return s * (1.0f + x * (e * s) * 1.5957691216f * (1.0f + 3 * 0.044715f * x * x));
+    float e = exp_minus_abs(gelu_tanh_2u(x)), inverse = 1.0f / (1.0f + e);
+    float slope = 1.5957691216f * (1.0f + 3 * 0.044715f * x * x);
+    return inverse * ((x < 0 ? e : 1.0f) + x * slope * (e * inverse));
 }
 
 /* Phi(x), the normal distribution, given e^(-x^2/2).  R(a) = Phi(-a) e^(a^2/2) is t P(t) with
  * t = 1/(1 + 0.27 a), P fitted for the least relative error (2e-8) on 0 <= a <= 13.2. */
 VECTOR_FN float normal_cdf(float x, float gauss)
 {
-    float t = 1.0f / (1.0f + 0.27f * (x < 0 ? -x : x));
+    float t = 1.0f / (1.0f + 0.27f * fabsf(x));
     float p = 0x1.d82cccp-6f;
     p = p * t - 0x1.01941ap-3f;
     p = p * t + 0x1.58928ep-3f;
@@ -85,12 +103,12 @@ VECTOR_FN float normal_cdf(float x, float gauss)
 
 VECTOR_FN float gelu_erf(float x)
 {
-    return x * normal_cdf(x, vector_exp(-0.5f * x * x));
+    return x * normal_cdf(x, exp_minus_abs(0.5f * x * x));
 }
 
 VECTOR_FN float gelu_erf_grad(float x)
 {
-    float gauss = vector_exp(-0.5f * x * x);
+    float gauss = exp_minus_abs(0.5f * x * x);
     return normal_cdf(x, gauss) + x * 0.3989422804f * gauss;
 }
 

@@ -31,6 +31,10 @@ error *preset_find(const char *name, model_config *out) NODISCARD;
 /* Preset i, or NULL behind the last. */
 const model_config *preset_at(int i);
 
+/* Rows of logits that the classifier holds at a time for a batch of `rows`: at most 32 MiB, and no more than
+ * 1024 rows, as more make its products no faster; in equal chunks.  *ld is a row's length with padding. */
+int64_t classifier_rows(const model_config *c, int64_t rows, dtype type, int64_t *ld);
+
 /* Refuses sizes that cannot be: heads that do not divide the width, zero, negative, absurd ones. */
 error *config_check(const model_config *c) NODISCARD;
 

@@ -3,8 +3,8 @@
  *   tokens -> wte + wpe -> block 0 .. L-1 -> ln_f -> head (tied to wte) -> softmax, loss
  *
  * The classifier is where a small model's memory goes: logits are (B T, V).  Softmax, loss and gradient
- * are one operation, in place, and rows are taken in chunks of at most 32 MiB of logits, so the logits
- * of all rows never exist at once.  A chunk's gradient replaces the chunk of ln_f's output that made it:
+ * are one operation, in place, and rows are taken in chunks (classifier_rows: at most 32 MiB of logits),
+ * so the logits of all rows never exist at once.  A chunk's gradient replaces the chunk of ln_f's output that made it:
  *
  *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x  ->  x <- dlogits W
  *
@@ -14,8 +14,6 @@
 #include "model/kind.h"
 
 #include <stdlib.h>
-
-enum { LOGITS_BYTES = 32 << 20, LOGITS_ALIGN = 16 };
 
 struct model {
     model_config config;
@@ -105,23 +103,6 @@ static tensor through_blocks(run *r, model *m, tensor x, bool keep)
 
 /* ---- the classifier ---- */
 
-static int64_t chunk_rows(int64_t rows, int64_t ld, dtype type)
-{
-    int64_t fit = LOGITS_BYTES / (ld * (int64_t)dtype_size(type));
-    if (fit < 1) fit = 1;
-    int64_t chunks = (rows + fit - 1) / fit;
-    return (rows + chunks - 1) / chunks;
-}
-
-static tensor take_logits(run *r, const model *m, int64_t rows)
-{
-    int64_t ld = (m->config.vocab + LOGITS_ALIGN - 1) / LOGITS_ALIGN * LOGITS_ALIGN;
-    tensor t = arena_take(r->arena, KIND_ACTIVATION, r->params->type, SHAPE(chunk_rows(rows, ld, r->params->type), ld),
-                          NAME("logits", 0));
-    t.dim[1] = m->config.vocab;
-    return t;
-}
-
 static tensor rows_of(tensor vector, int64_t first, int64_t n)
 {
     tensor column = vector;
@@ -135,13 +116,16 @@ static tensor rows_of(tensor vector, int64_t first, int64_t n)
 /* Losses of x (B,T,C) against targets; with backward, x becomes its own gradient. */
 static void classify_rows(run *r, model *m, tensor x, tensor targets, const loss_sink *loss, bool backward)
 {
+    if (r->dev->failure) return; /* x has no shape then */
     int64_t rows = tensor_rows(x);
     tensor losses = arena_take(r->arena, KIND_ACTIVATION, stat_type(x.type), SHAPE(rows), NAME("losses", 0));
-    tensor logits = take_logits(r, m, rows);
+    int64_t ld, chunk = classifier_rows(&m->config, rows, x.type, &ld);
+    tensor logits = arena_take(r->arena, KIND_ACTIVATION, x.type, SHAPE(chunk, ld), NAME("logits", 0));
+    logits.dim[1] = m->config.vocab; /* the rest is padding */
     tensor w = param_use(r, m->head);
     grad dw = backward ? grad_begin(r, m->head) : (grad){0};
-    for (int64_t first = 0; first < rows; first += logits.dim[0]) {
-        int64_t n = rows - first < logits.dim[0] ? rows - first : logits.dim[0];
+    for (int64_t first = 0; first < rows; first += chunk) {
+        int64_t n = rows - first < chunk ? rows - first : chunk;
         tensor part = tensor_slice(logits, 0, n), xs = tensor_slice(x, first, n);
         OP(linear, r->dev, r->stream, .out = part, .x = xs, .w = w);
         OP(classify, r->dev, r->stream, .logits = part, .targets = rows_of(targets, first, n),

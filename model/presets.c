@@ -38,6 +38,17 @@ model_config gpt_config(const char *name, int64_t layers, int64_t heads, int64_t
     return c;
 }
 
+int64_t classifier_rows(const model_config *c, int64_t rows, dtype type, int64_t *ld)
+{
+    enum { MOST_BYTES = 32 << 20, MOST_ROWS = 1024, ALIGN = 16 };
+    *ld = (c->vocab + ALIGN - 1) / ALIGN * ALIGN;
+    int64_t fit = MOST_BYTES / (*ld * (int64_t)dtype_size(type));
+    if (fit > MOST_ROWS) fit = MOST_ROWS;
+    if (fit < 1) fit = 1;
+    int64_t chunks = (rows + fit - 1) / fit;
+    return (rows + chunks - 1) / chunks;
+}
+
 error *preset_find(const char *name, model_config *out)
 {
     const char *names[PRESETS];

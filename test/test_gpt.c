@@ -153,11 +153,11 @@ static model_config config_of(const variant *v)
     return c;
 }
 
-static const double *values(golden *g, const char *variant, const char *what, const char *name, int64_t *n)
+static const double *values(golden *g, const char *which, const char *what, const char *name, int64_t *n)
 {
     char key[120];
     const double *v;
-    snprintf(key, sizeof key, "%s.%s%s%s", variant, what, *name ? "." : "", name);
+    snprintf(key, sizeof key, "%s.%s%s%s", which, what, *name ? "." : "", name);
     must(golden_get(g, key, &v, n));
     return v;
 }

@@ -20,9 +20,9 @@
 
 enum { LARGE = 1 << 20, SLACK = 48 << 20 };
 
-static bool watching;
-static int large;          /* allocations of more than LARGE bytes while watching */
-static size_t largest;
+static volatile bool watching; /* volatile: compilers think that malloc reads no variable of ours */
+static volatile int large;          /* allocations of more than LARGE bytes while watching */
+static volatile size_t largest;
 
 static void note(size_t bytes)
 {

@@ -100,6 +100,7 @@ static void attention_trial(bench *b, const attention_case *c)
     for (int64_t row = 0; row < c->B * c->H * c->T; row++)
         attention_row_units(t.operands, c, row / (c->H * c->T), row / c->T % c->H, row % c->T);
     trial_compare(b, &t);
+    trial_poison(b, &t);
     trial_end(&t);
 }
 
@@ -177,12 +178,13 @@ static void attention_grad_trial(bench *b, const attention_case *c)
     tensor forward[] = {tensor_of(t.operands[G_OUT].value, F64, t.operands[G_OUT].dims),
                         tensor_of(t.operands[G_LSE].value, F64, t.operands[G_LSE].dims),
                         tensor_of(t.operands[G_QKV].value, F64, t.operands[G_QKV].dims)};
-    call_attention(&b->ref, forward, c);
+    call_attention(&b->ref.dev, forward, c);
     trial_round(&t, G_OUT);
     trial_round(&t, G_LSE);
     trial_reference(b, &t);
     attention_grad_units(t.operands, c);
     trial_compare(b, &t);
+    trial_poison(b, &t);
     trial_end(&t);
 }
 
@@ -206,12 +208,13 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
                 }
 }
 
-/* Scores up to +-200 (exp without the maximum overflows), a scale of its own, a longer text. */
+/* Scores up to +-200 (exp without the maximum overflows), a scale of its own, longer texts. */
 static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_case *))
 {
     static const attention_case cases[] = {
         {1, 65, 3, 1, 17, true, 1, 4},  {1, 65, 3, 1, 17, false, 1, 4}, {2, 33, 2, 2, 64, true, 0.5, 3},
         {1, 5, 1, 1, 8, true, 30, 1},   {1, 300, 2, 1, 8, true, 0.3, 1}, {1, 257, 2, 1, 8, false, 0.3, 1},
+        {1, 300, 2, 2, 17, true, 1, 4}, {1, 600, 2, 1, 5, false, 1, 4},  {1, 520, 1, 1, 5, true, 1, 4},
     };
     for (int i = 0; i < COUNT(cases); i++)
         trial_of(b, &cases[i]);

@@ -17,7 +17,7 @@ typedef struct {
 static const size sizes[] = {
     {1, 1, 1},    {1, 17, 3},    {5, 1, 17},     {33, 3, 1},     {5, 64, 17},     {33, 17, 129},  {200, 64, 3},  {1, 129, 64},
     {33, 64, 59}, {5, 64, 768},  {33, 768, 129}, {1, 768, 768},  {200, 129, 768}, {200, 768, 64}, {128, 768, 768},
-    {3, 17, 50257}, {1, 64, 2048}, {200, 17, 2048},
+    {3, 17, 50257}, {1, 64, 2048}, {200, 17, 2048}, {600, 17, 33}, {1100, 3, 5},
 };
 
 enum { SIZES = sizeof sizes / sizeof *sizes };
@@ -97,6 +97,7 @@ static void linear_case(bench *b, size s, activation act, int flags, double spre
     trial_reference(b, &t);
     linear_units(&t, s, act);
     trial_compare(b, &t);
+    trial_poison(b, &t);
     trial_end(&t);
 }
 
@@ -107,7 +108,7 @@ static void test_linear(void **state)
             for (int flags = 0; flags < 32; flags++) {
                 bool pre_without_act = flags & 4 && act == ACT_NONE, two_paddings = (flags & 24) == 24;
                 if (pre_without_act || two_paddings) continue;
-                if (!is_small(sizes[i]) && (flags + i + (int)act) % 13) continue;
+                if (!is_small(sizes[i]) && (flags + i + (int)act) % 29) continue;
                 linear_case(*state, sizes[i], act, flags, 1);
             }
     bench_report(*state, "linear");
@@ -177,6 +178,7 @@ static void linear_dx_case(bench *b, size s, dx_options options, int64_t pad, in
     trial_reference(b, &t);
     linear_dx_units(&t, s, options);
     trial_compare(b, &t);
+    trial_poison(b, &t);
     trial_end(&t);
 }
 
@@ -259,6 +261,7 @@ static void linear_dw_case(bench *b, size s, int flags)
     trial_reference(b, &t);
     linear_dw_units(&t, s, options);
     trial_compare(b, &t);
+    trial_poison(b, &t);
     trial_end(&t);
 }
 
@@ -268,7 +271,7 @@ static void test_linear_dw(void **state)
         for (int flags = 0; flags < 64; flags++) {
             bool nothing = (flags & 3) == 3, idle = (flags & 5) == 5 || (flags & 10) == 10, no_x_with_dw = (flags & 33) == 32;
             if (nothing || idle || no_x_with_dw) continue;
-            if (is_small(sizes[i]) || (flags + i) % 11 == 0) linear_dw_case(*state, sizes[i], flags);
+            if (is_small(sizes[i]) || (flags + i) % 19 == 0) linear_dw_case(*state, sizes[i], flags);
         }
     bench_report(*state, "linear_dw");
 }

@@ -6,7 +6,7 @@
  *     host      the rule's passes, called element by element by this file
  *     fused     one pass over memory; leaves g as it was; its slot = sumsq of g
  *     passes    the intermediate in a tensor of its own, on g, or on a state (where the rule says)
- *     each with 2 threads and with 1
+ *     each with 2 threads, with 1 and with 5
  */
 #include "test/trial.h"
 
@@ -20,7 +20,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { ITEMS = 100, LARGE = 5, STEPS = 5, TOTAL = 75000, ARRAYS = 1 + MAX_STATES /* p and the states */ };
+enum { ITEMS = 100, LARGE = 6, STEPS = 5, TOTAL = 375000, ARRAYS = 1 + MAX_STATES /* p and the states */ };
 
 static const rule_info *const infos[] = {
 #define INFO(name) &name##_info,
@@ -46,7 +46,7 @@ typedef struct {
 
 static int64_t item_size(int i)
 {
-    static const int64_t large[LARGE] = {1, 7, 64, 1000, 70001};
+    static const int64_t large[LARGE] = {1, 7, 64, 1000, 70001, 300001};
     return i < LARGE ? large[i] : 3 + i % 5; /* more tensors than a device may take at a time */
 }
 
@@ -110,92 +110,87 @@ static void run_on_host(int rule, float clip, result *r)
 
 /* ---- the device's forms ---- */
 
-static void make_items(device *dev, int rule, form how, optim_item *items)
+/* One array of all items for each member; the items are parts of them. */
+typedef struct {
+    tensor p, g, state[MAX_STATES], temp, slots;
+    optim_item items[ITEMS];
+} fleet;
+
+static tensor part(tensor whole, int i)
+{
+    return present(whole) ? tensor_of((float *)whole.data + item_start(i), F32, SHAPE(item_size(i))) : whole;
+}
+
+static void make_fleet(rig *on, int rule, form how, fleet *f)
 {
     static const float zeros[TOTAL];
-    static float nothing[TOTAL];
-    static const double no_slot = NAN;
+    static double nothing[TOTAL];
     const rule_info *info = infos[rule];
     memset(nothing, 0xff, sizeof nothing);
+    *f = (fleet){.p = rig_put(on, F32, SHAPE(TOTAL), numbers(-1)), .g = rig_put(on, F32, SHAPE(TOTAL), nothing)};
+    for (int k = 0; k < info->n_states; k++)
+        f->state[k] = rig_put(on, F32, SHAPE(TOTAL), zeros);
+    if (how == FUSED) f->slots = rig_put(on, F64, SHAPE(ITEMS), nothing);
+    if (how == PASSES && info->needs_temp) f->temp = rig_put(on, F32, SHAPE(TOTAL), nothing);
+    if (how == PASSES_REUSED) f->temp = f->g;
+    for (int k = 0; k < MAX_STATES; k++)
+        if (how == PASSES_REUSED && info->r_temp == (unsigned)LANE_S0 << k) f->temp = f->state[k];
     for (int i = 0; i < ITEMS; i++) {
-        shape s = SHAPE(item_size(i));
-        optim_item *it = &items[i];
-        *it = (optim_item){.decay = decays(i), .p = bench_put(dev, F32, s, numbers(-1) + item_start(i)),
-                           .g = bench_put(dev, F32, s, nothing)};
-        for (int k = 0; k < info->n_states; k++)
-            it->state[k] = bench_put(dev, F32, s, zeros);
-        if (how == FUSED) it->slot = bench_put(dev, F64, SHAPE(1), &no_slot);
-        if (how == PASSES && info->needs_temp) it->temp = bench_put(dev, F32, s, nothing);
-        if (how != PASSES_REUSED) continue;
-        it->temp = it->g;
+        f->items[i] = (optim_item){.p = part(f->p, i), .g = part(f->g, i), .temp = part(f->temp, i), .decay = decays(i)};
         for (int k = 0; k < MAX_STATES; k++)
-            if (info->r_temp == (unsigned)LANE_S0 << k) it->temp = it->state[k];
+            f->items[i].state[k] = part(f->state[k], i);
+        if (how == FUSED) f->items[i].slot = tensor_of((double *)f->slots.data + i, F64, SHAPE(1));
     }
 }
 
-static void free_items(device *dev, form how, optim_item *items)
+/* The fused form leaves g and takes the sums of its squares, as sumsq does. */
+static void check_fused(rig *on, const char *rule, const fleet *f, int step, double *slots)
 {
-    for (int i = 0; i < ITEMS; i++) {
-        bench_free(dev, items[i].p);
-        bench_free(dev, items[i].g);
-        bench_free(dev, items[i].slot);
-        for (int k = 0; k < MAX_STATES; k++)
-            bench_free(dev, items[i].state[k]);
-        if (how == PASSES) bench_free(dev, items[i].temp);
-    }
+    static float g[TOTAL];
+    double sums[ITEMS] = {0};
+    tensor others = rig_put(on, F64, SHAPE(ITEMS), sums);
+    rig_get(on, f->g, g);
+    if (memcmp(g, numbers(step), sizeof g)) fail_msg("%s: the fused form changed g", rule);
+    for (int i = 0; i < ITEMS; i++)
+        OP(sumsq, &on->dev, STREAM_COMPUTE, .slot = tensor_of((double *)others.data + i, F64, SHAPE(1)), .x = f->items[i].g);
+    rig_get(on, others, sums);
+    rig_get(on, f->slots, slots);
+    for (int i = 0; i < ITEMS; i++)
+        if (memcmp(&slots[i], &sums[i], sizeof *slots))
+            fail_msg("%s: tensor %d: slot %.17g, but sumsq %.17g", rule, i, slots[i], sums[i]);
 }
 
-/* The fused form leaves g and takes the sum of its squares, as sumsq does. */
-static void check_fused(device *dev, const char *rule, const optim_item *it, const float *g, double *slot)
+static void run_on_device(rig *on, int rule, form how, float clip, result *r)
 {
-    static float after[TOTAL];
-    double want;
-    tensor other = bench_put(dev, F64, SHAPE(1), &(double){NAN});
-    bench_get(dev, it->slot, slot);
-    bench_get(dev, it->g, after);
-    if (memcmp(after, g, tensor_bytes(it->g))) fail_msg("%s: the fused form changed g", rule);
-    OP(sumsq, dev, STREAM_COMPUTE, .slot = other, .x = it->g);
-    bench_get(dev, other, &want);
-    if (memcmp(slot, &want, sizeof want)) fail_msg("%s: slot %.17g, but sumsq %.17g", rule, *slot, want);
-    bench_free(dev, other);
-}
-
-static void run_on_device(device *dev, int rule, form how, float clip, result *r)
-{
+    static fleet f;
     const char *name = infos[rule]->name;
-    optim_item items[ITEMS];
     memset(r, 0, sizeof *r);
-    make_items(dev, rule, how, items);
+    make_fleet(on, rule, how, &f);
     for (int step = 0; step < STEPS; step++) {
         hyper h = numbers_of_step(infos[rule], step, clip), after;
-        tensor numbers_of = bench_put(dev, U8, SHAPE(sizeof h), &h);
-        for (int i = 0; i < ITEMS; i++)
-            op_put(dev, STREAM_COMPUTE, items[i].g, numbers(step) + item_start(i));
-        OP(optim, dev, STREAM_COMPUTE, .rule = rule, .fused = how == FUSED, .hyper = numbers_of, .items = items, .n = ITEMS);
-        bench_well(dev, name);
-        for (int i = 0; i < ITEMS && how == FUSED; i++)
-            check_fused(dev, name, &items[i], numbers(step) + item_start(i), &r->slot[step][i]);
-        bench_get(dev, numbers_of, &after);
+        tensor step_numbers = rig_put(on, U8, SHAPE(sizeof h), &h);
+        op_put(&on->dev, STREAM_COMPUTE, f.g, numbers(step));
+        OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule, .fused = how == FUSED, .hyper = step_numbers, .items = f.items, .n = ITEMS);
+        rig_get(on, step_numbers, &after);
         assert_memory_equal(&after, &h, sizeof h);
-        bench_free(dev, numbers_of);
+        if (how == FUSED && (step == 0 || step == STEPS - 1)) check_fused(on, name, &f, step, r->slot[step]);
+        rig_well(on, name);
     }
-    for (int i = 0; i < ITEMS; i++) {
-        bench_get(dev, items[i].p, r->x[0] + item_start(i));
-        for (int k = 0; k < infos[rule]->n_states; k++)
-            bench_get(dev, items[i].state[k], r->x[1 + k] + item_start(i));
-    }
-    free_items(dev, how, items);
+    rig_get(on, f.p, r->x[0]);
+    for (int k = 0; k < infos[rule]->n_states; k++)
+        rig_get(on, f.state[k], r->x[1 + k]);
+    rig_clear(on);
 }
 
-static void check_same(int rule, form how, float clip, const device *dev, const result *got, const result *want)
+static void check_same(int rule, form how, float clip, const rig *on, const result *got, const result *want)
 {
-    for (int a = 0; a < 1 + infos[rule]->n_states; a++)
+    for (int a = 0; a < 1 + infos[rule]->n_states && memcmp(got->x, want->x, sizeof got->x); a++)
         for (int i = 0; i < ITEMS; i++)
             for (int64_t k = 0, at = item_start(i); k < item_size(i); k++, at++)
                 if (memcmp(&got->x[a][at], &want->x[a][at], sizeof(float)))
                     fail_msg("optim %s (%s), clip %g, %s device, %d threads: %s of tensor %d (%lld elements), element %lld: "
                              "got %.9g, want %.9g",
-                             infos[rule]->name, form_names[how], (double)clip, dev->ops->name, dev->threads,
+                             infos[rule]->name, form_names[how], (double)clip, on->dev.ops->name, on->dev.threads,
                              a ? infos[rule]->state[a - 1] : "p", i, (long long)item_size(i), (long long)k,
                              (double)got->x[a][at], (double)want->x[a][at]);
 }
@@ -207,7 +202,7 @@ static bool has_form(int rule, form how)
 
 static void test_forms(void **state)
 {
-    static result want, many, one;
+    static result want, many, other;
     static const float clips[] = {1, 0.37f};
     bench *b = *state;
     assert_true(item_start(ITEMS) <= TOTAL);
@@ -217,10 +212,13 @@ static void test_forms(void **state)
             for (form how = FUSED; how <= PASSES_REUSED; how++) {
                 if (!has_form(rule, how)) continue;
                 run_on_device(&b->many, rule, how, clips[c], &many);
-                run_on_device(&b->one, rule, how, clips[c], &one);
                 check_same(rule, how, clips[c], &b->many, &many, &want);
-                check_same(rule, how, clips[c], &b->one, &one, &want);
-                assert_memory_equal(one.slot, many.slot, sizeof one.slot);
+                rig *others[] = {&b->one, &b->odd};
+                for (int k = 0; k < 2 - c; k++) {
+                    run_on_device(others[k], rule, how, clips[c], &other);
+                    check_same(rule, how, clips[c], others[k], &other, &want);
+                    assert_memory_equal(other.slot, many.slot, sizeof other.slot);
+                }
             }
         }
 }
@@ -241,34 +239,30 @@ static void test_rules_differ(void **state)
 }
 
 /* After a loss that is NaN nothing changes any more. */
-static void not_ok_on(device *dev)
+static void not_ok_on(rig *on)
 {
     static float after[TOTAL];
     static const float zeros[TOTAL];
+    static fleet f;
     for (int rule = 0; rule < RULE_COUNT; rule++)
         for (form how = FUSED; how <= PASSES_REUSED; how++) {
             if (!has_form(rule, how)) continue;
-            optim_item items[ITEMS];
             hyper h = numbers_of_step(infos[rule], 0, 0.5f);
             h.ok = 0;
-            make_items(dev, rule, how, items);
-            tensor numbers_of = bench_put(dev, U8, SHAPE(sizeof h), &h);
-            for (int i = 0; i < ITEMS; i++)
-                op_put(dev, STREAM_COMPUTE, items[i].g, numbers(0) + item_start(i));
-            OP(optim, dev, STREAM_COMPUTE, .rule = rule, .fused = how == FUSED, .hyper = numbers_of, .items = items, .n = ITEMS);
-            bench_well(dev, "optim");
-            for (int i = 0; i < ITEMS; i++) {
-                bench_get(dev, items[i].p, after);
-                assert_memory_equal(after, numbers(-1) + item_start(i), tensor_bytes(items[i].p));
-                bench_get(dev, items[i].g, after);
-                assert_memory_equal(after, numbers(0) + item_start(i), tensor_bytes(items[i].g));
-                for (int k = 0; k < infos[rule]->n_states; k++) {
-                    bench_get(dev, items[i].state[k], after);
-                    assert_memory_equal(after, zeros, tensor_bytes(items[i].p));
-                }
+            make_fleet(on, rule, how, &f);
+            tensor step_numbers = rig_put(on, U8, SHAPE(sizeof h), &h);
+            op_put(&on->dev, STREAM_COMPUTE, f.g, numbers(0));
+            OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule, .fused = how == FUSED, .hyper = step_numbers, .items = f.items, .n = ITEMS);
+            rig_well(on, "optim");
+            rig_get(on, f.p, after);
+            assert_memory_equal(after, numbers(-1), sizeof after);
+            rig_get(on, f.g, after);
+            assert_memory_equal(after, numbers(0), sizeof after);
+            for (int k = 0; k < infos[rule]->n_states; k++) {
+                rig_get(on, f.state[k], after);
+                assert_memory_equal(after, zeros, sizeof after);
             }
-            bench_free(dev, numbers_of);
-            free_items(dev, how, items);
+            rig_clear(on);
         }
 }
 
@@ -283,21 +277,24 @@ static void test_not_ok(void **state)
 static void test_optional(void **state)
 {
     bench *b = *state;
-    device *dev = &b->many;
+    rig *on = &b->many;
     static float got[TOTAL];
+    static fleet f;
     hyper h = numbers_of_step(&sgd_info, 0, 1);
-    tensor numbers_of = bench_put(dev, U8, SHAPE(sizeof h), &h);
-    OP(optim, dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = true, .hyper = numbers_of);
-    OP(optim, dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = false, .hyper = numbers_of);
-    shape s = SHAPE(1000);
-    optim_item item = {.p = bench_put(dev, F32, s, numbers(-1)), .g = bench_put(dev, F32, s, numbers(0)),
-                       .state = {bench_put(dev, F32, s, (float[1000]){0})}};
-    OP(optim, dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = true, .hyper = numbers_of, .items = &item, .n = 1);
-    bench_well(dev, "optim without slot");
-    bench_get(dev, item.p, got);
-    for (int i = 0; i < 1000; i++)
-        assert_true(got[i] == numbers(-1)[i] - h.lr * numbers(0)[i]);
-    bench_free(dev, item.p), bench_free(dev, item.g), bench_free(dev, item.state[0]), bench_free(dev, numbers_of);
+    make_fleet(on, RULE_sgd, PASSES, &f);
+    tensor step_numbers = rig_put(on, U8, SHAPE(sizeof h), &h);
+    op_put(&on->dev, STREAM_COMPUTE, f.g, numbers(0));
+    OP(optim, &on->dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = true, .hyper = step_numbers);
+    OP(optim, &on->dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = false, .hyper = step_numbers);
+    rig_get(on, f.p, got);
+    assert_memory_equal(got, numbers(-1), sizeof got);
+    f.items[0].decay = false;
+    OP(optim, &on->dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = true, .hyper = step_numbers, .items = f.items, .n = 1);
+    rig_well(on, "optim without slot");
+    rig_get(on, f.p, got);
+    for (int64_t i = 0; i < TOTAL; i++) /* the first step of sgd, on the first tensor only */
+        assert_true(got[i] == (i < item_size(0) ? numbers(-1)[i] - h.lr * numbers(0)[i] : numbers(-1)[i]));
+    rig_clear(on);
 }
 
 int main(void)

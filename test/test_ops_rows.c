@@ -60,6 +60,7 @@ static void embedding_trial(bench *b, const embedding_case *c, bool positions, i
             o[OUT].unit[row * c->C + k] = fabs(e) + fabs(p);
         }
     trial_compare(b, &t);
+    trial_poison(b, &t);
     trial_end(&t);
 }
 
@@ -129,6 +130,7 @@ static void embedding_grad_trial(bench *b, const embedding_case *c, int flags)
     embedding_grad_units(t.operands, DWTE, t.operands[GRAD_TOKENS].value, rows, c->C, t.operands[DOUT].value);
     embedding_grad_units(t.operands, DWPE, position, rows, c->C, t.operands[DOUT].value);
     trial_compare(b, &t);
+    trial_poison(b, &t);
     trial_end(&t);
 }
 
@@ -163,19 +165,19 @@ static void norm_units(operand *o, int64_t R, int64_t C)
     bool bias = o[N_B].role != ABSENT, stats = o[N_MEAN].role != ABSENT;
     for (int64_t r = 0; r < R; r++) {
         const double *x = o[N_X].value + r * C;
-        double mean = 0, squares = 0, fourths = 0, crossed = 0;
+        double mean = 0, squares = 0, spread = 0, crossed = 0;
         for (int64_t c = 0; c < C; c++) {
             mean += x[c] / (double)C;
             squares += square(x[c] / (double)C);
         }
-        double mean_unit = summed(C, squares), variance = norm_eps;
+        double mean_unit = fmax(summed(C, squares), summed_up(C, mean)); /* x may have one sign */
         for (int64_t c = 0; c < C; c++) {
             double d = x[c] - mean;
-            variance += square(d) / (double)C;
-            fourths += square(square(d) / (double)C);
+            spread += square(d) / (double)C;
             crossed += 2 * fabs(d) * (mean_unit + fabs(d)) / (double)C; /* d = x - mean is off by that much */
         }
-        double rstd = 1 / sqrt(variance), relative = 1 + 0.5 * (summed(C, fourths) + crossed) / variance;
+        double variance = spread + norm_eps, rstd = 1 / sqrt(variance);
+        double relative = 1 + 0.5 * (summed_up(C, spread) + crossed) / variance;
         for (int64_t c = 0; c < C; c++) {
             double d = x[c] - mean, w = fabs(o[N_W].value[c]);
             o[N_OUT].unit[r * C + c] = w * rstd * (mean_unit + fabs(d) + fabs(d) * relative) + (bias ? fabs(o[N_B].value[c]) : 0);
@@ -202,6 +204,7 @@ static void norm_trial(bench *b, int64_t R, int64_t C, bool stats, bool bias, do
     trial_reference(b, &t);
     norm_units(t.operands, R, C);
     trial_compare(b, &t);
+    trial_poison(b, &t);
     trial_end(&t);
 }
 
@@ -313,6 +316,7 @@ static void norm_grad_trial(bench *b, int64_t R, int64_t C, int flags, double me
     trial_reference(b, &t);
     norm_grad_units(t.operands, R, C, flags);
     trial_compare(b, &t);
+    trial_poison(b, &t);
     trial_end(&t);
 }
 
@@ -391,6 +395,7 @@ static void classify_trial(bench *b, int64_t R, int64_t V, int64_t pad, bool bac
     trial_reference(b, &t);
     classify_units(t.operands, R, V, options);
     trial_compare(b, &t);
+    trial_poison(b, &t);
     trial_end(&t);
 }
 

@@ -14,11 +14,16 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { GUARD = 64 };
+enum { GUARD = 256, ALIGN = 64, RIG_BYTES = 96 << 20 };
 
 double summed(int64_t n, double squares)
 {
     return sqrt((double)n * squares);
+}
+
+double summed_up(int64_t n, double sum)
+{
+    return sqrt((double)n) * fabs(sum);
 }
 
 static void *array(int64_t n, size_t size)
@@ -28,35 +33,50 @@ static void *array(int64_t n, size_t size)
     return p;
 }
 
-void bench_well(device *dev, const char *what)
+static size_t aligned(size_t bytes)
 {
-    error *e = device_status(dev);
-    if (e) fail_msg("%s: %s", what, error_text(e));
-}
-
-dtype bench_type(const device *dev)
-{
-    return dev->ops->working_types >> F32 & 1 ? F32 : F64;
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
 /* ---- the devices under test ---- */
 
+static error *rig_open(rig *r)
+{
+    return r->dev.ops->alloc(&r->dev, RIG_BYTES, &r->memory);
+}
+
+static error *rigs_open(bench *b)
+{
+    b->ref.dev = ref_device();
+    TRY(cpu_device(2, &b->many.dev));
+    TRY(cpu_device(1, &b->one.dev));
+    TRY(cpu_device(5, &b->odd.dev));
+    TRY(rig_open(&b->ref));
+    TRY(rig_open(&b->many));
+    TRY(rig_open(&b->one));
+    return rig_open(&b->odd);
+}
+
+static void rig_close(rig *r)
+{
+    r->dev.ops->release(&r->dev, r->memory);
+    if (r->dev.state) cpu_close(&r->dev);
+}
+
 int bench_open(void **state)
 {
-    bench *b = array(1, sizeof *b);
-    b->ref = ref_device();
-    error *e = cpu_device(2, &b->many);
-    if (!e) e = cpu_device(1, &b->one);
-    if (e) return error_report("test", e);
-    *state = b;
-    return 0;
+    bench *b = *state = array(1, sizeof *b);
+    error *e = rigs_open(b);
+    return e ? error_report("test", e) : 0;
 }
 
 int bench_close(void **state)
 {
     bench *b = *state;
-    cpu_close(&b->many);
-    cpu_close(&b->one);
+    rig_close(&b->ref);
+    rig_close(&b->many);
+    rig_close(&b->one);
+    rig_close(&b->odd);
     free(b);
     return 0;
 }
@@ -67,6 +87,17 @@ void bench_report(bench *b, const char *op)
     b->cases = 0;
     b->worst = 0;
     b->worst_case[0] = 0;
+}
+
+void rig_well(rig *r, const char *what)
+{
+    error *e = device_status(&r->dev);
+    if (e) fail_msg("%s: %s", what, error_text(e));
+}
+
+dtype rig_type(const rig *r)
+{
+    return r->dev.ops->working_types >> F32 & 1 ? F32 : F64;
 }
 
 /* ---- making a trial ---- */
@@ -128,152 +159,49 @@ void trial_end(trial *t)
 
 /* ---- memory of one run ---- */
 
+/* All operands of a run, one behind the other between guards: what was put there and what came back. */
 typedef struct {
-    void *memory;          /* the device's */
-    unsigned char *before; /* host copies, guards included */
-    unsigned char *after;
+    unsigned char *before, *after;
     size_t bytes;
-    int64_t first; /* element (0,0), counted from the start of the memory */
-    dtype type;
+    struct {
+        size_t first; /* byte of element (0,0) */
+        dtype type;
+    } at[MAX_OPERANDS];
 } image;
 
-static int home(const trial *t, int i)
+static double load(const void *from, dtype type)
 {
-    return t->operands[i].shares ? t->operands[i].shares - 1 : i;
-}
-
-static bool owns_memory(const trial *t, int i)
-{
-    return t->operands[i].role != ABSENT && !t->operands[i].shares;
-}
-
-static void store(void *base, dtype type, int64_t index, double value)
-{
+    float narrow;
+    double wide;
+    int32_t index;
     switch (type) {
-    case F32: ((float *)base)[index] = (float)value; break;
-    case F64: ((double *)base)[index] = value; break;
-    default: ((int32_t *)base)[index] = (int32_t)value; break;
+    case F32: memcpy(&narrow, from, sizeof narrow); return (double)narrow;
+    case F64: memcpy(&wide, from, sizeof wide); return wide;
+    default: memcpy(&index, from, sizeof index); return index;
     }
 }
 
-static double load(const void *base, dtype type, int64_t index)
+static void store(void *to, dtype type, double value)
 {
+    float narrow = (float)value;
+    int32_t index = type == I32 ? (int32_t)value : 0;
     switch (type) {
-    case F32: return (double)((const float *)base)[index];
-    case F64: return ((const double *)base)[index];
-    default: return ((const int32_t *)base)[index];
+    case F32: memcpy(to, &narrow, sizeof narrow); break;
+    case F64: memcpy(to, &value, sizeof value); break;
+    default: memcpy(to, &index, sizeof index); break;
     }
 }
 
-static image image_make(device *dev, const operand *o, int shift)
-{
-    dtype work = bench_type(dev);
-    int64_t ld = o->cols + o->pad;
-    image m = {.type = o->kind == WORK ? work : o->kind == STAT ? stat_type(work) : I32, .first = GUARD + shift};
-    m.bytes = (size_t)(2 * GUARD + 1 + o->rows * ld) * dtype_size(m.type);
-    m.before = array((int64_t)m.bytes, 1);
-    m.after = array((int64_t)m.bytes, 1);
-    memset(m.before, 0xff, m.bytes);
-    for (int64_t r = 0; r < o->rows && (o->role == GIVEN || o->role == ADDED); r++)
-        for (int64_t c = 0; c < o->cols; c++)
-            store(m.before, m.type, m.first + r * ld + c, o->value[r * o->cols + c]);
-    error *e = dev->ops->alloc(dev, m.bytes, &m.memory);
-    if (e) fail_msg("%s", error_text(e));
-    return m;
-}
-
-static tensor image_tensor(const image *m, const operand *o)
-{
-    tensor x = tensor_of((char *)m->memory + (size_t)m->first * dtype_size(m->type), m->type, o->dims);
-    x.ld += o->pad;
-    return x;
-}
-
-static void images_free(device *dev, image *images)
-{
-    for (int i = 0; i < MAX_OPERANDS; i++) {
-        if (images[i].memory) dev->ops->release(dev, images[i].memory);
-        free(images[i].before);
-        free(images[i].after);
-    }
-}
-
-/* Runs the operation on memory of its own, shifted by so many elements. */
-static void launch(const trial *t, device *dev, int shift, image *images)
-{
-    tensor tensors[MAX_OPERANDS] = {0};
-    memset(images, 0, MAX_OPERANDS * sizeof *images);
-    for (int i = 0; i < MAX_OPERANDS; i++)
-        if (owns_memory(t, i)) {
-            images[i] = image_make(dev, &t->operands[i], shift);
-            dev->ops->put(dev, STREAM_COMPUTE, images[i].memory, images[i].before, images[i].bytes);
-        }
-    for (int i = 0; i < MAX_OPERANDS; i++)
-        if (t->operands[i].role != ABSENT) tensors[i] = image_tensor(&images[home(t, i)], &t->operands[i]);
-    t->call(dev, tensors, t->options);
-    for (int i = 0; i < MAX_OPERANDS; i++)
-        if (owns_memory(t, i)) dev->ops->get(dev, STREAM_COMPUTE, images[i].after, images[i].memory, images[i].bytes);
-    op_sync(dev, STREAM_COMPUTE);
-    bench_well(dev, t->name);
-}
-
-/* ---- what is checked ---- */
-
-/* May the operation change the elements of this memory? */
-static bool may_change(const trial *t, int i)
-{
-    for (int k = 0; k < MAX_OPERANDS; k++)
-        if (t->operands[k].role != ABSENT && home(t, k) == i && t->operands[k].role != GIVEN) return true;
-    return false;
-}
-
-/* Guards, padding and inputs are bit for bit as before. */
-static void check_untouched(const trial *t, const device *dev, int i, const image *m)
+/* Bytes from the image's start to element (r,c) of operand i. */
+static size_t element(const trial *t, const image *m, int i, int64_t r, int64_t c)
 {
     const operand *o = &t->operands[i];
-    size_t size = dtype_size(m->type);
-    int64_t ld = o->cols + o->pad, total = (int64_t)(m->bytes / size);
-    bool elements = may_change(t, i);
-    for (int64_t k = 0; k < total; k++) {
-        int64_t at = k - m->first, row = at < 0 ? -1 : at / ld, col = at < 0 ? at : at % ld;
-        if (elements && row >= 0 && row < o->rows && col < o->cols) continue;
-        if (memcmp(m->before + (size_t)k * size, m->after + (size_t)k * size, size))
-            fail_msg("%s: %s device, %d threads: wrote to %s at row %lld, column %lld, which is %s", t->name,
-                     dev->ops->name, dev->threads, o->name, (long long)row, (long long)col,
-                     row < 0 || row >= o->rows ? "outside" : col >= o->cols ? "padding" : "an input");
-    }
+    return m->at[i].first + (size_t)(r * (o->cols + o->pad) + c) * dtype_size(m->at[i].type);
 }
 
-static void check_values(bench *b, const trial *t, const device *dev, int i, const image *m)
+static bool owns_memory(const operand *o)
 {
-    const operand *o = &t->operands[i];
-    for (int64_t r = 0; r < o->rows; r++)
-        for (int64_t c = 0; c < o->cols; c++) {
-            int64_t k = r * o->cols + c;
-            double got = load(m->after, m->type, m->first + r * (o->cols + o->pad) + c);
-            double bound = BOUND_C * FLT_EPSILON * (o->unit[k] + UNDERFLOW_UNIT), off = fabs(got - o->want[k]);
-            if (!(off <= bound))
-                fail_msg("%s: %s device, %d threads: %s[%lld,%lld]: got %.9g, want %.9g, off by %.3g, bound %.3g",
-                         t->name, dev->ops->name, dev->threads, o->name, (long long)r, (long long)c, got, o->want[k],
-                         off, bound);
-            if (off / bound <= b->worst) continue;
-            b->worst = off / bound;
-            snprintf(b->worst_case, sizeof b->worst_case, "%s: %s", t->name, o->name);
-        }
-}
-
-static void check_same(const trial *t, const device *dev, int i, const image *first, const image *again)
-{
-    const operand *o = &t->operands[i];
-    size_t size = dtype_size(first->type);
-    for (int64_t r = 0; r < o->rows; r++)
-        for (int64_t c = 0; c < o->cols; c++) {
-            int64_t at = r * (o->cols + o->pad) + c;
-            if (memcmp(first->after + (size_t)(first->first + at) * size, again->after + (size_t)(again->first + at) * size, size))
-                fail_msg("%s: %s device, %d threads: %s[%lld,%lld]: got %.9g, then %.9g in other memory", t->name,
-                         dev->ops->name, dev->threads, o->name, (long long)r, (long long)c,
-                         load(first->after, first->type, first->first + at), load(again->after, again->type, again->first + at));
-        }
+    return o->role != ABSENT && !o->shares;
 }
 
 static bool is_output(const operand *o)
@@ -281,80 +209,237 @@ static bool is_output(const operand *o)
     return o->role == WRITTEN || o->role == ADDED;
 }
 
+/* Places every operand, shifted by so many of its elements. */
+static void image_plan(const trial *t, dtype work, int shift, image *m)
+{
+    m->bytes = GUARD;
+    for (int i = 0; i < MAX_OPERANDS; i++) {
+        const operand *o = &t->operands[i];
+        dtype type = o->kind == WORK ? work : o->kind == STAT ? stat_type(work) : I32;
+        m->at[i].type = type;
+        if (!owns_memory(o)) continue;
+        m->at[i].first = m->bytes + (size_t)shift * dtype_size(type);
+        m->bytes = aligned(m->at[i].first + (size_t)(o->rows * (o->cols + o->pad)) * dtype_size(type) + GUARD);
+    }
+    for (int i = 0; i < MAX_OPERANDS; i++)
+        if (t->operands[i].shares) m->at[i].first = m->at[t->operands[i].shares - 1].first;
+}
+
+static image image_make(const trial *t, dtype work, int shift)
+{
+    image m;
+    image_plan(t, work, shift, &m);
+    m.before = array((int64_t)m.bytes, 1);
+    m.after = array((int64_t)m.bytes, 1);
+    memset(m.before, 0xff, m.bytes);
+    for (int i = 0; i < MAX_OPERANDS; i++) {
+        const operand *o = &t->operands[i];
+        if (o->role != GIVEN && o->role != ADDED) continue;
+        for (int64_t r = 0; r < o->rows; r++)
+            for (int64_t c = 0; c < o->cols; c++)
+                store(m.before + element(t, &m, i, r, c), m.at[i].type, o->value[r * o->cols + c]);
+    }
+    return m;
+}
+
+static void image_free(image *m)
+{
+    free(m->before);
+    free(m->after);
+}
+
+/* Runs the operation on memory of its own. */
+static image launch(const trial *t, rig *on, int shift)
+{
+    tensor tensors[MAX_OPERANDS] = {0};
+    image m = image_make(t, rig_type(on), shift);
+    assert_true(m.bytes <= RIG_BYTES);
+    for (int i = 0; i < MAX_OPERANDS; i++) {
+        if (t->operands[i].role == ABSENT) continue;
+        tensors[i] = tensor_of((char *)on->memory + m.at[i].first, m.at[i].type, t->operands[i].dims);
+        tensors[i].ld += t->operands[i].pad;
+    }
+    tensor whole = tensor_of(on->memory, U8, SHAPE((int64_t)m.bytes));
+    op_put(&on->dev, STREAM_COMPUTE, whole, m.before);
+    t->call(&on->dev, tensors, t->options);
+    op_get(&on->dev, STREAM_COMPUTE, m.after, whole);
+    op_sync(&on->dev, STREAM_COMPUTE);
+    rig_well(on, t->name);
+    return m;
+}
+
+/* ---- what is checked ---- */
+
+/* Which operand a byte belongs to: the last that begins before it, guard in front included. */
+static int operand_at(const trial *t, const image *m, size_t byte)
+{
+    int found = 0;
+    size_t best = 0;
+    for (int i = 0; i < MAX_OPERANDS; i++)
+        if (owns_memory(&t->operands[i]) && m->at[i].first < byte + GUARD / 2 && m->at[i].first >= best) {
+            best = m->at[i].first;
+            found = i;
+        }
+    return found;
+}
+
+/* Guards, padding and inputs are bit for bit as before: `before`, with the elements of outputs taken
+ * from `after`, must be `after`. */
+static void check_untouched(const trial *t, const rig *on, image *m)
+{
+    for (int i = 0; i < MAX_OPERANDS; i++) {
+        const operand *o = &t->operands[i];
+        size_t row = (size_t)o->cols * dtype_size(m->at[i].type);
+        for (int64_t r = 0; r < o->rows && (is_output(o) || o->role == SCRATCH); r++)
+            memcpy(m->before + element(t, m, i, r, 0), m->after + element(t, m, i, r, 0), row);
+    }
+    if (!memcmp(m->before, m->after, m->bytes)) return;
+    size_t k = 0;
+    while (m->before[k] == m->after[k])
+        k++;
+    const operand *o = &t->operands[operand_at(t, m, k)];
+    int64_t ld = o->cols + o->pad, first = (int64_t)m->at[o - t->operands].first;
+    int64_t i = ((int64_t)k - first) / (int64_t)dtype_size(m->at[o - t->operands].type);
+    fail_msg("%s: %s device, %d threads: wrote to %s (%lld rows of %lld) at row %lld, column %lld: %s", t->name,
+             on->dev.ops->name, on->dev.threads, o->name, (long long)o->rows, (long long)o->cols, (long long)(i / ld),
+             (long long)(i % ld), i < 0 || i >= o->rows * ld ? "outside" : i % ld >= o->cols ? "padding" : "an input");
+}
+
+static void check_values(bench *b, const trial *t, const rig *on, int i, const image *m)
+{
+    const operand *o = &t->operands[i];
+    for (int64_t r = 0; r < o->rows; r++)
+        for (int64_t c = 0; c < o->cols; c++) {
+            int64_t k = r * o->cols + c;
+            double got = load(m->after + element(t, m, i, r, c), m->at[i].type), off = fabs(got - o->want[k]);
+            double bound = BOUND_C * FLT_EPSILON * (o->unit[k] + UNDERFLOW_UNIT);
+            if (!(off <= bound))
+                fail_msg("%s: %s device, %d threads: %s[%lld,%lld]: got %.9g, want %.9g, off by %.3g, bound %.3g",
+                         t->name, on->dev.ops->name, on->dev.threads, o->name, (long long)r, (long long)c, got,
+                         o->want[k], off, bound);
+            if (off / bound <= b->worst) continue;
+            b->worst = off / bound;
+            snprintf(b->worst_case, sizeof b->worst_case, "%s: %s", t->name, o->name);
+        }
+}
+
+static void check_same(const trial *t, const rig *on, int i, const image *first, const image *again)
+{
+    const operand *o = &t->operands[i];
+    dtype type = first->at[i].type;
+    for (int64_t r = 0; r < o->rows; r++)
+        for (int64_t c = 0; c < o->cols; c++) {
+            const unsigned char *x = first->after + element(t, first, i, r, c), *y = again->after + element(t, again, i, r, c);
+            if (memcmp(x, y, dtype_size(type)))
+                fail_msg("%s: %s device, %d threads: %s[%lld,%lld]: got %.9g, then %.9g in other memory", t->name,
+                         on->dev.ops->name, on->dev.threads, o->name, (long long)r, (long long)c, load(x, type), load(y, type));
+        }
+}
+
 void trial_reference(bench *b, trial *t)
 {
-    image images[MAX_OPERANDS];
-    launch(t, &b->ref, 0, images);
+    image m = launch(t, &b->ref, 0);
+    check_untouched(t, &b->ref, &m);
     for (int i = 0; i < MAX_OPERANDS; i++) {
         operand *o = &t->operands[i];
-        const image *m = &images[home(t, i)];
-        if (owns_memory(t, i)) check_untouched(t, &b->ref, i, m);
         for (int64_t r = 0; is_output(o) && r < o->rows; r++)
             for (int64_t c = 0; c < o->cols; c++)
-                o->want[r * o->cols + c] = load(m->after, m->type, m->first + r * (o->cols + o->pad) + c);
+                o->want[r * o->cols + c] = load(m.after + element(t, &m, i, r, c), m.at[i].type);
     }
-    images_free(&b->ref, images);
+    image_free(&m);
+}
+
+/* One more run, on a device with other threads. */
+static void compare_with(bench *b, const trial *t, rig *on)
+{
+    image m = launch(t, on, 0);
+    check_untouched(t, on, &m);
+    for (int i = 0; i < MAX_OPERANDS; i++)
+        if (is_output(&t->operands[i])) check_values(b, t, on, i, &m);
+    image_free(&m);
 }
 
 void trial_compare(bench *b, trial *t)
 {
-    image images[MAX_OPERANDS], shifted[MAX_OPERANDS], single[MAX_OPERANDS];
-    launch(t, &b->many, 0, images);
-    launch(t, &b->many, 1, shifted);
-    launch(t, &b->one, 0, single);
+    image m = launch(t, &b->many, 0), shifted = launch(t, &b->many, 1);
+    check_untouched(t, &b->many, &m);
+    check_untouched(t, &b->many, &shifted);
+    for (int i = 0; i < MAX_OPERANDS; i++) {
+        if (!is_output(&t->operands[i])) continue;
+        check_values(b, t, &b->many, i, &m);
+        check_same(t, &b->many, i, &m, &shifted);
+    }
+    image_free(&m);
+    image_free(&shifted);
+    compare_with(b, t, &b->one);
+    if (b->cases++ % 5 == 0) compare_with(b, t, &b->odd);
+}
+
+/* ---- NaN ---- */
+
+static void check_poison(const trial *t, const rig *on, const image *m, const char *poisoned)
+{
     for (int i = 0; i < MAX_OPERANDS; i++) {
         const operand *o = &t->operands[i];
-        int h = home(t, i);
-        if (owns_memory(t, i)) {
-            check_untouched(t, &b->many, i, &images[i]);
-            check_untouched(t, &b->many, i, &shifted[i]);
-            check_untouched(t, &b->one, i, &single[i]);
+        for (int64_t k = 0; is_output(o) && k < o->rows * o->cols; k++) {
+            double got = load(m->after + element(t, m, i, k / o->cols, k % o->cols), m->at[i].type);
+            if (isnan(o->want[k]) && !isnan(got))
+                fail_msg("%s: %s device: NaN in %s: %s[%lld,%lld]: got %.9g, want NaN", t->name, on->dev.ops->name, poisoned,
+                         o->name, (long long)(k / o->cols), (long long)(k % o->cols), got);
         }
-        if (!is_output(o)) continue;
-        check_values(b, t, &b->many, i, &images[h]);
-        check_same(t, &b->many, i, &images[h], &shifted[h]);
-        check_values(b, t, &b->one, i, &single[h]);
     }
-    images_free(&b->many, images);
-    images_free(&b->many, shifted);
-    images_free(&b->one, single);
-    b->cases++;
+}
+
+void trial_poison(bench *b, trial *t)
+{
+    int64_t total = 0;
+    for (int i = 0; i < MAX_OPERANDS; i++)
+        total += t->operands[i].rows * t->operands[i].cols;
+    for (int i = 0; i < MAX_OPERANDS && total < 3000; i++) {
+        const operand *o = &t->operands[i];
+        if ((o->role != GIVEN && o->role != ADDED) || o->kind == INDEX) continue;
+        double *victim = &o->value[t->seed % (uint64_t)(o->rows * o->cols)], kept = *victim;
+        *victim = NAN;
+        trial_reference(b, t);
+        image m = launch(t, &b->many, 0);
+        check_poison(t, &b->many, &m, o->name);
+        image_free(&m);
+        *victim = kept;
+    }
 }
 
 /* ---- for operations that are tried by hand ---- */
 
-enum { GUARD_BYTES = 256 };
-
-tensor bench_put(device *dev, dtype type, shape dims, const void *host)
+static void check_guard(rig *r, const char *memory, const char *where)
 {
-    tensor t = tensor_of(NULL, type, dims);
-    size_t bytes = tensor_bytes(t);
-    unsigned char *all = array((int64_t)bytes + 2 * GUARD_BYTES, 1);
-    memset(all, 0xff, bytes + 2 * GUARD_BYTES);
-    memcpy(all + GUARD_BYTES, host, bytes);
-    void *memory;
-    error *e = dev->ops->alloc(dev, bytes + 2 * GUARD_BYTES, &memory);
-    if (e) fail_msg("%s", error_text(e));
-    dev->ops->put(dev, STREAM_COMPUTE, memory, all, bytes + 2 * GUARD_BYTES);
-    op_sync(dev, STREAM_COMPUTE);
-    free(all);
-    t.data = (char *)memory + GUARD_BYTES;
+    unsigned char guard[GUARD];
+    r->dev.ops->get(&r->dev, STREAM_COMPUTE, guard, memory, GUARD);
+    op_sync(&r->dev, STREAM_COMPUTE);
+    for (int i = 0; i < GUARD; i++)
+        if (guard[i] != 0xff) fail_msg("%s device: wrote %s a tensor", r->dev.ops->name, where);
+}
+
+tensor rig_put(rig *r, dtype type, shape dims, const void *host)
+{
+    tensor t = tensor_of((char *)r->memory + r->used + GUARD, type, dims);
+    size_t bytes = tensor_bytes(t), all = aligned(bytes + 2 * GUARD);
+    assert_true(r->used + all <= RIG_BYTES);
+    r->dev.ops->set(&r->dev, STREAM_COMPUTE, (char *)r->memory + r->used, 0xff, all);
+    op_put(&r->dev, STREAM_COMPUTE, t, host);
+    op_sync(&r->dev, STREAM_COMPUTE);
+    r->used += all;
     return t;
 }
 
-void bench_get(device *dev, tensor t, void *host)
+void rig_get(rig *r, tensor t, void *host)
 {
-    size_t bytes = tensor_bytes(t);
-    unsigned char *all = array((int64_t)bytes + 2 * GUARD_BYTES, 1);
-    dev->ops->get(dev, STREAM_COMPUTE, all, (char *)t.data - GUARD_BYTES, bytes + 2 * GUARD_BYTES);
-    op_sync(dev, STREAM_COMPUTE);
-    for (size_t i = 0; i < GUARD_BYTES; i++)
-        if (all[i] != 0xff || all[GUARD_BYTES + bytes + i] != 0xff) fail_msg("%s device: wrote outside of a tensor", dev->ops->name);
-    memcpy(host, all + GUARD_BYTES, bytes);
-    free(all);
+    op_get(&r->dev, STREAM_COMPUTE, host, t);
+    op_sync(&r->dev, STREAM_COMPUTE);
+    check_guard(r, (char *)t.data - GUARD, "in front of");
+    check_guard(r, (char *)t.data + tensor_bytes(t), "behind");
 }
 
-void bench_free(device *dev, tensor t)
+void rig_clear(rig *r)
 {
-    if (present(t)) dev->ops->release(dev, (char *)t.data - GUARD_BYTES);
+    r->used = 0;
 }

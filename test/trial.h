@@ -9,7 +9,7 @@
  * mistake shows up as NaN.  After the operation all but the written elements must be as before, inputs
  * included.  Then the same again
  *   - on memory shifted by one element: the same bits (a result must not depend on where things lie);
- *   - with one thread: within the bound.
+ *   - with one thread, in some cases with five (more than there may be rows): within the bound.
  *
  * The bound.  Written in `unit` for each output element, it is
  *
@@ -17,8 +17,9 @@
  *     unit = sqrt(n) |t|  + d
  *
  * for an element that sums n terms t_1..t_n, |t| being the root of the sum of their squares: n rounding
- * errors of random sign, each in proportion to a partial sum.  d adds up the magnitudes of what is
- * rounded a few times outside of the sum (see summed()).  Errors of intermediate values are carried
+ * errors of random sign, each in proportion to a partial sum.  If the terms have one sign, partial sums
+ * grow to the sum itself: sqrt(n) |sum|.  d adds up the magnitudes of what is rounded a few times
+ * outside of the sum.  Errors of intermediate values are carried
  * through to first order: multiplied by the magnitude of what multiplies the value.  An exponential
  * below the normal floats may come out as zero or as the smallest of them: UNDERFLOW_UNIT.
  */
@@ -64,15 +65,22 @@ typedef struct {
     operand operands[MAX_OPERANDS];
 } trial;
 
+/* A device with one block of its memory, as the arena has it: tensors are placed one behind the other. */
+typedef struct {
+    device dev;
+    void *memory;
+    size_t used;
+} rig;
+
 /* The devices under test; the state of a test group. */
 typedef struct {
-    device ref, many, one; /* many, one: threads */
+    rig ref, many, one, odd; /* 2 threads, 1 and 5 */
     int cases;
     double worst; /* largest error / bound so far */
     char worst_case[260];
 } bench;
 
-/* For cmocka_run_group_tests: open and close the CPU devices (2 threads, 1 thread). */
+/* For cmocka_run_group_tests: open and close the devices. */
 int bench_open(void **state);
 int bench_close(void **state);
 
@@ -93,21 +101,27 @@ void trial_round(trial *t, int i);
 void trial_reference(bench *b, trial *t);
 /* Runs the devices under test and compares; fails the cmocka test with op, case, element and numbers. */
 void trial_compare(bench *b, trial *t);
+/* Puts NaN into one element of each input in turn: what the reference then makes NaN must be NaN on the
+ * device (a comparison that drops NaN would hide a run that has failed).  Large trials are left out. */
+void trial_poison(bench *b, trial *t);
 void trial_end(trial *t);
 
 /* ---- for operations that are tried by hand ---- */
 
-/* A copy of host's elements in memory of its own on the device, between guards. */
-tensor bench_put(device *dev, dtype type, shape dims, const void *host);
+/* A copy of host's elements in the rig's memory, between guards. */
+tensor rig_put(rig *r, dtype type, shape dims, const void *host);
 /* Copies the elements back, after checking that the guards are whole. */
-void bench_get(device *dev, tensor t, void *host);
-void bench_free(device *dev, tensor t);
+void rig_get(rig *r, tensor t, void *host);
+/* Forgets all tensors. */
+void rig_clear(rig *r);
 /* Fails the cmocka test if the device has failed. */
-void bench_well(device *dev, const char *what);
+void rig_well(rig *r, const char *what);
 /* The device's working type: f32 where it has it. */
-dtype bench_type(const device *dev);
+dtype rig_type(const rig *r);
 
-/* sqrt(n) |t|: n terms whose squares sum to `squares`. */
+/* sqrt(n) |t|: n terms of any sign, whose squares sum to `squares`. */
 double summed(int64_t n, double squares);
+/* sqrt(n) |sum|: n terms of one sign. */
+double summed_up(int64_t n, double sum);
 
 #endif

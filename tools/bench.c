@@ -78,8 +78,8 @@ static error *products_open(products *p, const options *o, device *dev)
                     .threads = dev->threads};
     p->widest = c->inner > 3 * c->width ? c->inner : 3 * c->width;
     p->layer_weights = 4 * c->width * c->width + 2 * c->width * c->inner;
-    int64_t fit = (32 << 20) / (c->vocab * 4), chunks = (p->rows + fit - 1) / fit;
-    p->chunk = (p->rows + chunks - 1) / chunks;
+    int64_t ld;
+    p->chunk = classifier_rows(c, p->rows, F32, &ld);
     size_t acts = (size_t)(p->rows * p->widest * c->layers);
     TRY(alloc_array(&p->weights, (size_t)(p->layer_weights * c->layers), sizeof(float)));
     TRY(alloc_array(&p->x, acts, sizeof(float)));

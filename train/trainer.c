@@ -1,6 +1,7 @@
 /* trainer.c - see trainer.h */
 #include "train/trainer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,7 +220,7 @@ error *trainer_find_fault(trainer *t, const batches *data, int64_t step, double 
     train_program(t, data, step); /* hyper.ok is 0 still: nothing is updated */
     dev->watch = NULL;
     TRY(device_status(dev));
-    return user_error("step %lld: the loss is %g; first seen in %s (%lld of %lld elements); "
+    return user_error("step %lld: the loss is %s; first seen in %s (%lld of %lld elements); "
                       "try a lower --lr, a longer --warmup or --grad-clip 1",
-                      (long long)step, loss, f.where, (long long)f.bad, (long long)f.of);
+                      (long long)step, isnan(loss) ? "nan" : "infinite", f.where, (long long)f.bad, (long long)f.of);
 }

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# layers.sh - dependencies point one way, and who may end the program.
+#
+#   core  <-  optim/rules  <-  cpu, cuda          core  <-  io, data, dist
+#   core  <-  model, optim                        all   <-  train, train.c, tools, test
+#
+# The text is read, not compiled, so this holds for every configuration.  Then each rule is broken in a
+# copy of the tree, and each time the check must say so.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+copy=$(mktemp -d) || exit 1
+trap 'rm -rf "$copy"' EXIT
+bad=0
+
+# Every file that people write, from the root; golden values are data.
+texts() {
+    find . \( -path ./build -o -path ./runs -o -path ./.git -o -path './test/golden/*.txt' \) -prune -o \
+        -type f -size -1000k ! -name '*.o' -print | sed 's,^\./,,' | sort
+}
+
+rules=$(cat <<'AWK'
+BEGIN {
+    # The directories (or single files) that a directory's files may include from; * is anything.
+    may["core"] = "core"
+    may["optim/rules"] = "core/rule.h optim/rules"
+    may["optim"] = "core optim optim/rules"
+    may["cpu"] = "core optim/rules cpu"
+    may["cuda"] = "core optim/rules cuda"
+    split("io data dist model", own, " ")
+    for (i in own) may[own[i]] = "core " own[i]
+    split("train tools test .", free, " ")
+    for (i in free) may[free[i]] = "*"
+    for (i = 1; i < ARGC; i++) known[ARGV[i]] = 1
+    edge = "(^|[^A-Za-z0-9_])"
+    ends = edge "(_?exit|_Exit|quick_exit|pthread_exit|abort|assert|errx?)[ \t]*\\("
+    prints = edge "(stderr|STDERR_FILENO|perror|psignal|v?warnx?|dprintf)([^A-Za-z0-9_]|$)"
+    mains = edge "error_report[ \t]*\\("
+}
+function wrong(check, text) { print check "\t" file ":" FNR " " text }
+function directory(path) { return sub("/[^/]*$", "", path) ? path : "." }
+function layer(path,    d) { d = directory(path); sub("^test/.*", "test", d); return d }
+function end_of_file() { if (file != "" && counted && lines > 600) print "length\t" file " has " lines " lines, 600 are allowed" }
+
+FNR == 1 {
+    end_of_file()
+    file = FILENAME
+    code = file ~ /\.(c|h|cu|cuh)$/
+    counted = code || file ~ /\.(sh|py|awk|gp)$/ || file ~ /^(scripts\/|Makefile$)/
+    library = code && file !~ /^(train\.c$|tools\/|test\/)/
+    inside = 0
+}
+{ lines = FNR }
+/TO[D]O|FIX[M]E/ { wrong("marks", $0) }
+!code { next }
+
+{ # without comments
+    rest = $0
+    text = ""
+    while (rest != "") {
+        if (inside) {
+            at = index(rest, "*/")
+            if (!at) break
+            rest = substr(rest, at + 2)
+            inside = 0
+            continue
+        }
+        at = index(rest, "/*")
+        slashes = index(rest, "//")
+        if (slashes && (!at || slashes < at)) { text = text substr(rest, 1, slashes - 1); break }
+        if (!at) { text = text rest; break }
+        text = text substr(rest, 1, at - 1)
+        rest = substr(rest, at + 2)
+        inside = 1
+    }
+}
+
+text ~ /^[ \t]*#[ \t]*include[ \t]*"/ || (text == "" && $0 ~ /^[ \t]*#[ \t]*include[ \t]*"/) {
+    split($0, part, "\"")
+    if (!(part[2] in known)) wrong("rooted", "includes " part[2] ", which is no file from the root")
+    allowed = may[layer(file)]
+    n = split(allowed, list, " ")
+    fine = allowed == "*"
+    for (i = 1; i <= n; i++) if (part[2] == list[i] || directory(part[2]) == list[i]) fine = 1
+    if (!fine) wrong("includes", "includes " part[2])
+    next
+}
+library && text ~ ends && text !~ /[sS]tatic_assert/ { wrong("exit", text) }
+library && file !~ /^core\/error\.c$/ && text ~ prints { wrong("stderr", text) }
+library && file !~ /^core\/error\.[ch]$/ && text ~ mains { wrong("stderr", text) }
+END { end_of_file() }
+AWK
+)
+
+# what_is_wrong TREE: lines "check <tab> where and what"
+what_is_wrong() { (cd "$1" && texts | tr '\n' '\0' | xargs -0 awk "$rules"); }
+
+# ---- the tree ----
+
+(cd "$root" && texts | tar -cf - -T -) | tar -xf - -C "$copy" || exit 1
+before=$(what_is_wrong "$copy")
+for check in includes rooted exit stderr marks length; do
+    found=$(grep "^$check	" <<<"$before")
+    if [ -z "$found" ]; then
+        echo "ok $check"
+    else
+        sed 's/^\([a-z]*\)	/not ok \1 /' <<<"$found"
+        bad=1
+    fi
+done
+sources=$(find "$copy" -name '*.[ch]' | wc -l)
+[ "$sources" -ge 40 ] || { echo "not ok sources only $sources files of C were found"; bad=1; }
+
+# ---- the checks themselves ----
+
+# breaks CHECK FILE LINE: with this line at its end, the file has one fault more in this check
+breaks() {
+    local kept
+    kept=$(mktemp "$copy/kept.XXXXXX.o")
+    mkdir -p "$(dirname "$copy/$2")"
+    [ -f "$copy/$2" ] && cp "$copy/$2" "$kept"
+    printf '%s\n' "$3" >>"$copy/$2"
+    local found
+    found=$(what_is_wrong "$copy" | grep -c "^$1	$2")
+    found=$((found - $(grep -c "^$1	$2" <<<"$before")))
+    if [ $found = 1 ]; then
+        echo "ok self-test: $1 in $2"
+    else
+        echo "not ok self-test: $1 in $2: $found new faults found after: ${3:0:60}"
+        bad=1
+    fi
+    if [ -s "$kept" ]; then cp "$kept" "$copy/$2"; else rm "$copy/$2"; fi
+    rm "$kept"
+}
+
+breaks includes core/rng.c '#include "io/log.h"'
+breaks includes core/rng.h '  #  include "model/config.h"'
+breaks includes optim/rules/sgd.h '#include "core/tensor.h"'
+breaks includes optim/schedule.c '#include "model/config.h" /* why */'
+breaks includes model/gpt.c '#include "optim/registry.h"'
+breaks includes cpu/device.c '#include "optim/registry.h"'
+breaks includes data/bpe.c '#include "io/log.h"'
+breaks includes io/log.c '#include "data/tokens.h"'
+breaks includes elsewhere/new.c '#include "core/rng.h"'
+breaks rooted core/place.c '#include "../core/place.h"'
+breaks rooted test/ref.c '#include "ref.h"'
+breaks exit model/block.c 'static void f(void) { exit(1); }'
+breaks exit train/loop.c 'static void f(void) { /* why */ abort (); }'
+breaks exit core/place.c 'static void f(int x) { assert(x); }'
+breaks stderr io/log.c 'static void f(void) { fprintf(stderr, "x"); }'
+breaks stderr train/loop.c 'static void f(void) { perror("x"); }'
+breaks stderr train/options.c 'static int f(error *e) { return error_report("x", e); }'
+breaks marks core/place.c "/* TO""DO: later */"
+breaks length core/rng.h "$(yes ' ' | head -600)"
+
+exit $bad

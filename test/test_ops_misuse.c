@@ -1,0 +1,402 @@
+/* test_ops_misuse.c - the front of the operation table refuses what does not fit, on every device.
+ *
+ * For each operation a call that is right is accepted; then one member at a time is replaced by
+ * something wrong, which must leave an internal error that names the operation, and all memory as it
+ * was.
+ */
+#include "test/trial.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+enum { B = 2, T = 3, C = 4, V = 5, P = 6, N = 7, R = B * T, H = 2, D = 2, MOST_BYTES = 1 << 20 };
+
+/* ---- tensors of zeros ---- */
+
+static tensor zeros(rig *on, dtype type, shape s)
+{
+    static const double nothing[4096];
+    assert_true(tensor_bytes(tensor_of(NULL, type, s)) <= sizeof nothing);
+    return rig_put(on, type, s, nothing);
+}
+
+static tensor work(rig *on, shape s)
+{
+    return zeros(on, rig_type(on), s);
+}
+
+static tensor stat(rig *on, shape s)
+{
+    return zeros(on, stat_type(rig_type(on)), s);
+}
+
+static tensor typed(tensor t, dtype type)
+{
+    t.type = type;
+    return t;
+}
+
+static tensor padded(tensor t)
+{
+    t.ld++;
+    return t;
+}
+
+/* One row more. */
+static tensor longer(tensor t)
+{
+    t.dim[0]++;
+    if (t.rank == 1) t.ld++;
+    return t;
+}
+
+/* One column more. */
+static tensor wider(tensor t)
+{
+    t.dim[t.rank - 1]++;
+    t.ld++;
+    return t;
+}
+
+static const tensor absent;
+
+/* ---- what is expected ---- */
+
+static unsigned char before[MOST_BYTES], after[MOST_BYTES];
+
+static void snapshot(rig *on, unsigned char *to)
+{
+    assert_true(on->used <= MOST_BYTES);
+    on->dev.ops->get(&on->dev, STREAM_COMPUTE, to, on->memory, on->used);
+    op_sync(&on->dev, STREAM_COMPUTE);
+}
+
+static void check_refused(rig *on, const char *op, const char *change)
+{
+    error *e = device_status(&on->dev);
+    if (!e) fail_msg("%s on the %s device: accepted %s", op, on->dev.ops->name, change);
+    assert_int_equal(error_kind_of(e), ERR_INTERNAL);
+    assert_non_null(strstr(error_text(e), op));
+    error_free(e);
+    snapshot(on, after);
+    if (memcmp(before, after, on->used)) fail_msg("%s: %s was refused, but something was written", op, change);
+}
+
+#define ACCEPT(name, good)                                                                         \
+    do {                                                                                           \
+        op_##name(&on->dev, STREAM_COMPUTE, &good);                                                \
+        rig_well(on, #name);                                                                       \
+    } while (0)
+
+#define REFUSE(name, good, member, value)                                                          \
+    do {                                                                                           \
+        name##_op bad_ = (good);                                                                   \
+        bad_.member = (value);                                                                     \
+        snapshot(on, before);                                                                      \
+        op_##name(&on->dev, STREAM_COMPUTE, &bad_);                                                \
+        check_refused(on, #name, #member " = " #value);                                            \
+    } while (0)
+
+static void each_device(void **state, void (*test)(rig *))
+{
+    bench *b = *state;
+    test(&b->ref);
+    rig_clear(&b->ref);
+    test(&b->many);
+    rig_clear(&b->many);
+}
+
+/* ---- the operations ---- */
+
+static void simple_on(rig *on)
+{
+    tensor x = work(on, SHAPE(R, C)), ints = zeros(on, I32, SHAPE(R, C));
+    fill_op fill = {.x = x, .value = 1};
+    ACCEPT(fill, fill);
+    REFUSE(fill, fill, x, ints);
+    REFUSE(fill, fill, x, padded(x));
+    REFUSE(fill, fill, x, absent);
+
+    copy_op copy = {.dst = x, .src = work(on, SHAPE(R, C))};
+    ACCEPT(copy, copy);
+    REFUSE(copy, copy, dst, ints);
+    REFUSE(copy, copy, src, longer(x));
+    REFUSE(copy, copy, dst, padded(x));
+
+    int64_t count;
+    nonfinite_op nonfinite = {.count = &count, .x = x};
+    ACCEPT(nonfinite, nonfinite);
+    REFUSE(nonfinite, nonfinite, count, NULL);
+    REFUSE(nonfinite, nonfinite, x, absent);
+}
+
+static void embedding_on(rig *on)
+{
+    tensor tokens = zeros(on, I32, SHAPE(B, T)), wte = work(on, SHAPE(V, C)), wpe = work(on, SHAPE(P, C));
+    tensor x = work(on, SHAPE(B, T, C));
+    embedding_op forward = {.out = x, .tokens = tokens, .wte = wte, .wpe = wpe, .first_position = P - T};
+    ACCEPT(embedding, forward);
+    REFUSE(embedding, forward, out, work(on, SHAPE(B, T, C + 1)));
+    REFUSE(embedding, forward, out, typed(x, I32));
+    REFUSE(embedding, forward, tokens, typed(tokens, F32));
+    REFUSE(embedding, forward, tokens, zeros(on, I32, SHAPE(B * T)));
+    REFUSE(embedding, forward, wte, typed(wte, I32));
+    REFUSE(embedding, forward, wpe, wider(wpe));
+    REFUSE(embedding, forward, first_position, P - T + 1);
+
+    embedding_grad_op backward = {.dwte = {.t = wte}, .dwpe = {.t = wpe}, .dout = x, .tokens = tokens, .first_position = P - T};
+    ACCEPT(embedding_grad, backward);
+    REFUSE(embedding_grad, backward, dwte.t, wider(wte));
+    REFUSE(embedding_grad, backward, dwpe.t, typed(wpe, I32));
+    REFUSE(embedding_grad, backward, dout, absent);
+    REFUSE(embedding_grad, backward, dout, longer(x));
+    REFUSE(embedding_grad, backward, tokens, typed(tokens, U8));
+    REFUSE(embedding_grad, backward, first_position, P - T + 1);
+}
+
+static void norm_on(rig *on)
+{
+    tensor x = work(on, SHAPE(R, C)), out = work(on, SHAPE(R, C)), w = work(on, SHAPE(C)), b = work(on, SHAPE(C));
+    tensor mean = stat(on, SHAPE(R)), rstd = stat(on, SHAPE(R));
+    norm_op forward = {.out = out, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .eps = 1};
+    ACCEPT(norm, forward);
+    REFUSE(norm, forward, out, longer(out));
+    REFUSE(norm, forward, out, absent);
+    REFUSE(norm, forward, mean, absent);
+    REFUSE(norm, forward, rstd, longer(rstd));
+    REFUSE(norm, forward, x, padded(x));
+    REFUSE(norm, forward, w, absent);
+    REFUSE(norm, forward, w, wider(w));
+    REFUSE(norm, forward, b, typed(b, I32));
+
+    norm_grad_op backward = {.dx = out, .dw = {.t = w}, .db = {.t = b}, .dout = work(on, SHAPE(R, C)), .x = x, .mean = mean,
+                             .rstd = rstd, .w = work(on, SHAPE(C)), .scratch = stat(on, SHAPE(NORM_GROUPS, 2 * C))};
+    ACCEPT(norm_grad, backward);
+    REFUSE(norm_grad, backward, dx, longer(out));
+    REFUSE(norm_grad, backward, dx, absent);
+    REFUSE(norm_grad, backward, dw.t, wider(w));
+    REFUSE(norm_grad, backward, db.t, typed(b, U8));
+    REFUSE(norm_grad, backward, dout, absent);
+    REFUSE(norm_grad, backward, mean, absent);
+    REFUSE(norm_grad, backward, rstd, longer(rstd));
+    REFUSE(norm_grad, backward, w, absent);
+    REFUSE(norm_grad, backward, scratch, stat(on, SHAPE(NORM_GROUPS, C)));
+}
+
+static void linear_on(rig *on)
+{
+    tensor x = work(on, SHAPE(R, C)), w = work(on, SHAPE(N, C)), out = work(on, SHAPE(R, N)), pre = work(on, SHAPE(R, N));
+    tensor bias = work(on, SHAPE(N)), residual = work(on, SHAPE(R, N));
+    linear_op forward = {.out = out, .x = x, .w = w, .bias = bias, .residual = residual, .pre = pre, .act = ACT_GELU_TANH};
+    ACCEPT(linear, forward);
+    REFUSE(linear, forward, out, wider(out));
+    REFUSE(linear, forward, out, absent);
+    REFUSE(linear, forward, x, wider(x));
+    REFUSE(linear, forward, x, longer(x));
+    REFUSE(linear, forward, w, typed(w, I32));
+    REFUSE(linear, forward, bias, wider(bias));
+    REFUSE(linear, forward, residual, longer(residual));
+    REFUSE(linear, forward, pre, longer(pre));
+    REFUSE(linear, forward, act, ACT_NONE);
+
+    linear_dx_op dx = {.dx = work(on, SHAPE(R, C)), .dout = out, .w = w, .pre = x, .act = ACT_GELU_ERF};
+    ACCEPT(linear_dx, dx);
+    REFUSE(linear_dx, dx, dx, wider(x));
+    REFUSE(linear_dx, dx, dout, wider(out));
+    REFUSE(linear_dx, dx, w, absent);
+    REFUSE(linear_dx, dx, pre, absent);
+    REFUSE(linear_dx, dx, act, ACT_NONE);
+    REFUSE(linear_dx, dx, accumulate, true);
+
+    linear_dw_op dw = {.dw = {.t = w}, .db = {.t = bias}, .x = x, .dout = out};
+    ACCEPT(linear_dw, dw);
+    REFUSE(linear_dw, dw, dw.t, wider(w));
+    REFUSE(linear_dw, dw, dw.t, padded(w));
+    REFUSE(linear_dw, dw, db.t, wider(bias));
+    REFUSE(linear_dw, dw, x, absent);
+    REFUSE(linear_dw, dw, x, longer(x));
+    REFUSE(linear_dw, dw, dout, typed(out, I32));
+}
+
+static void attention_on(rig *on)
+{
+    tensor qkv = work(on, SHAPE(B, T, 2 * H * D)), out = work(on, SHAPE(B, T, H * D)), lse = stat(on, SHAPE(B, H, T));
+    attention_op forward = {.out = out, .lse = lse, .qkv = qkv, .heads = H, .kv_heads = H / 2, .causal = true, .scale = 1};
+    ACCEPT(attention, forward);
+    REFUSE(attention, forward, out, wider(out));
+    REFUSE(attention, forward, out, typed(out, I32));
+    REFUSE(attention, forward, out, padded(out));
+    REFUSE(attention, forward, lse, absent);
+    REFUSE(attention, forward, lse, longer(lse));
+    REFUSE(attention, forward, qkv, wider(qkv));
+    REFUSE(attention, forward, qkv, work(on, SHAPE(R, 2 * H * D)));
+    REFUSE(attention, forward, heads, 3);
+    REFUSE(attention, forward, heads, 0);
+    REFUSE(attention, forward, kv_heads, 0);
+    REFUSE(attention, forward, kv_heads, H);
+
+    attention_grad_op backward = {.dqkv = work(on, SHAPE(B, T, 2 * H * D)), .dout = work(on, SHAPE(B, T, H * D)), .out = out,
+                                  .qkv = qkv, .lse = lse, .scratch = stat(on, SHAPE(B, H, T)), .heads = H,
+                                  .kv_heads = H / 2, .causal = true, .scale = 1};
+    ACCEPT(attention_grad, backward);
+    REFUSE(attention_grad, backward, dqkv, absent);
+    REFUSE(attention_grad, backward, dqkv, longer(qkv));
+    REFUSE(attention_grad, backward, dout, wider(out));
+    REFUSE(attention_grad, backward, out, longer(out));
+    REFUSE(attention_grad, backward, lse, longer(lse));
+    REFUSE(attention_grad, backward, scratch, absent);
+    REFUSE(attention_grad, backward, kv_heads, H);
+}
+
+static void sums_on(rig *on)
+{
+    tensor logits = work(on, SHAPE(R, V)), losses = stat(on, SHAPE(R)), sum = zeros(on, F64, SHAPE(1));
+    tensor numbers = zeros(on, U8, SHAPE(sizeof(hyper))), slots = zeros(on, F64, SHAPE(3));
+    classify_op classify = {.logits = logits, .targets = zeros(on, I32, SHAPE(R)), .losses = losses, .backward = true, .scale = 1};
+    ACCEPT(classify, classify);
+    REFUSE(classify, classify, logits, typed(logits, I32));
+    REFUSE(classify, classify, logits, longer(logits));
+    REFUSE(classify, classify, targets, typed(classify.targets, F32));
+    REFUSE(classify, classify, targets, longer(classify.targets));
+    REFUSE(classify, classify, losses, absent);
+    REFUSE(classify, classify, losses, longer(losses));
+
+    loss_op loss = {.sum = sum, .x = losses, .hyper = numbers, .scale = 1};
+    ACCEPT(loss, loss);
+    REFUSE(loss, loss, sum, typed(sum, F32));
+    REFUSE(loss, loss, sum, slots);
+    REFUSE(loss, loss, x, classify.targets);
+    REFUSE(loss, loss, hyper, longer(numbers));
+    REFUSE(loss, loss, hyper, sum);
+
+    sumsq_op sumsq = {.slot = sum, .x = logits};
+    ACCEPT(sumsq, sumsq);
+    REFUSE(sumsq, sumsq, slot, slots);
+    REFUSE(sumsq, sumsq, slot, typed(sum, I32));
+    REFUSE(sumsq, sumsq, x, padded(logits));
+    REFUSE(sumsq, sumsq, x, classify.targets);
+
+    clip_op clip = {.slots = slots, .hyper = numbers, .max_norm = 1};
+    ACCEPT(clip, clip);
+    REFUSE(clip, clip, slots, typed(slots, I32));
+    REFUSE(clip, clip, hyper, absent);
+    REFUSE(clip, clip, hyper, slots);
+}
+
+static void optim_on(rig *on)
+{
+    tensor x[3];
+    for (int i = 0; i < 3; i++)
+        x[i] = zeros(on, F32, SHAPE(R, C));
+    optim_item right = {.p = x[0], .g = x[1], .state = {x[2]}}, short_g = right, wide_state = right, strange = right, no_p = right;
+    short_g.g = longer(x[1]);
+    wide_state.state[0] = wider(x[2]);
+    strange.p = typed(x[0], I32);
+    no_p.p = absent;
+    optim_op optim = {.fused = true, .hyper = zeros(on, U8, SHAPE(sizeof(hyper))), .items = &right, .n = 1};
+    ACCEPT(optim, optim); /* hyper.ok is 0: nothing is done */
+    REFUSE(optim, optim, hyper, x[0]);
+    REFUSE(optim, optim, items, &short_g);
+    REFUSE(optim, optim, items, &wide_state);
+    REFUSE(optim, optim, items, &strange);
+    REFUSE(optim, optim, items, &no_p);
+}
+
+static void test_simple(void **state) { each_device(state, simple_on); }
+static void test_embedding(void **state) { each_device(state, embedding_on); }
+static void test_norm(void **state) { each_device(state, norm_on); }
+static void test_linear(void **state) { each_device(state, linear_on); }
+static void test_attention(void **state) { each_device(state, attention_on); }
+static void test_sums(void **state) { each_device(state, sums_on); }
+static void test_optim(void **state) { each_device(state, optim_on); }
+
+/* ---- failures are kept ---- */
+
+/* The first failure stays, and nothing is done until it is taken. */
+static void kept_on(rig *on)
+{
+    tensor x = work(on, SHAPE(4)), wrong = zeros(on, I32, SHAPE(4));
+    double got[4] = {1, 1, 1, 1};
+    OP(fill, &on->dev, STREAM_COMPUTE, .x = wrong, .value = 3);
+    OP(sumsq, &on->dev, STREAM_COMPUTE, .slot = x, .x = x);
+    OP(fill, &on->dev, STREAM_COMPUTE, .x = x, .value = 3);
+    op_put(&on->dev, STREAM_COMPUTE, x, got);
+    error *e = device_status(&on->dev);
+    assert_non_null(e);
+    assert_non_null(strstr(error_text(e), "fill"));
+    error_free(e);
+    assert_null(device_status(&on->dev));
+    rig_get(on, x, got);
+    for (size_t i = 0; i < tensor_bytes(x); i++)
+        assert_int_equal(((unsigned char *)got)[i], 0);
+    OP(fill, &on->dev, STREAM_COMPUTE, .x = x, .value = 3);
+    rig_well(on, "fill");
+}
+
+static void test_kept(void **state)
+{
+    each_device(state, kept_on);
+}
+
+/* The null device checks as every other, and touches nothing: its tensors have no memory. */
+static void test_null(void **state)
+{
+    (void)state;
+    device none = device_null();
+    tensor x = tensor_of(NULL, F32, SHAPE(R, C)), w = tensor_of(NULL, F32, SHAPE(N, C)), out = tensor_of(NULL, F32, SHAPE(R, N));
+    OP(linear, &none, STREAM_COMPUTE, .out = out, .x = x, .w = w);
+    op_put(&none, STREAM_COMPUTE, x, NULL);
+    assert_null(device_status(&none));
+    OP(linear, &none, STREAM_COMPUTE, .out = x, .x = x, .w = w);
+    error *e = device_status(&none);
+    assert_non_null(e);
+    error_free(e);
+}
+
+/* ---- the watch ---- */
+
+typedef struct {
+    int n;
+    const void *written[4];
+} log_of_writes;
+
+static void note(void *context, device *dev, const char *op, tensor written)
+{
+    log_of_writes *log = context;
+    (void)dev;
+    assert_string_equal(op, "linear");
+    assert_true(log->n < 4);
+    log->written[log->n++] = written.data;
+}
+
+static void watch_on(rig *on)
+{
+    log_of_writes log = {0};
+    tensor x = work(on, SHAPE(R, C)), w = work(on, SHAPE(N, C)), out = work(on, SHAPE(R, N)), pre = work(on, SHAPE(R, N));
+    on->dev.watch = note;
+    on->dev.watch_context = &log;
+    OP(linear, &on->dev, STREAM_COMPUTE, .out = out, .x = x, .w = w, .pre = pre, .act = ACT_GELU_TANH);
+    OP(linear, &on->dev, STREAM_COMPUTE, .out = out, .x = x, .w = w);
+    on->dev.watch = NULL;
+    rig_well(on, "linear");
+    assert_int_equal(log.n, 3);
+    assert_true(log.written[0] == pre.data && log.written[1] == out.data && log.written[2] == out.data);
+}
+
+static void test_watch(void **state)
+{
+    each_device(state, watch_on);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_simple),    cmocka_unit_test(test_embedding), cmocka_unit_test(test_norm), cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_sums),      cmocka_unit_test(test_optim), cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_null),      cmocka_unit_test(test_watch),
+    };
+    return cmocka_run_group_tests(tests, bench_open, bench_close);
+}

@@ -1,0 +1,144 @@
+/* test_trainer.c - what a training run does besides training: stop at a loss that is not a number and
+ * say where it comes from, evaluate, predict, report bad data. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "test/small_run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static float *parameter(small_run *s, const char *name, int64_t *n)
+{
+    for (int i = 0; i < s->t->params.n; i++) {
+        char text[100];
+        if (strcmp(param_text(&s->t->params.row[i], text, sizeof text), name)) continue;
+        *n = s->t->params.row[i].count;
+        return s->t->params.row[i].value.data;
+    }
+    fail_msg("no parameter %s", name);
+    return NULL;
+}
+
+static void expect_words(error *e, const char *const *words)
+{
+    assert_non_null(e);
+    assert_int_equal(error_kind_of(e), ERR_USER);
+    for (; *words; words++)
+        if (!strstr(error_text(e), *words)) fail_msg("\"%s\" does not say \"%s\"", error_text(e), *words);
+    error_free(e);
+}
+
+/* Spoils one value after two good steps; the third must change nothing and name the culprit. */
+static void spoil(const char *arguments, const char *name, float value, const char *const *words)
+{
+    small_run s;
+    step_result r;
+    int64_t n, other = 0;
+    small_open(&s, arguments);
+    for (int64_t step = 1; step <= 2; step++) {
+        must(trainer_step(s.t, s.data, step, 1e-3, &r));
+        assert_true(r.finite);
+    }
+    parameter(&s, name, &n)[3] = value;
+    float *watched = parameter(&s, "wpe.weight", &other), *before = malloc((size_t)other * sizeof *before);
+    assert_non_null(before);
+    memcpy(before, watched, (size_t)other * sizeof *before);
+    must(trainer_step(s.t, s.data, 3, 1e-3, &r));
+    assert_false(r.finite);
+    assert_memory_equal(before, watched, (size_t)other * sizeof *before);
+    expect_words(trainer_find_fault(s.t, s.data, 3, r.loss), words);
+    assert_memory_equal(before, watched, (size_t)other * sizeof *before);
+    free(before);
+    small_close(&s);
+}
+
+static void test_nan_in_a_parameter(void **state)
+{
+    (void)state;
+    const char *const words[] = {"step 3", "nan", "h.1.mlp.c_fc.weight", "before the step", "1 of", NULL};
+    spoil(SMALL_MODEL "--optim adamw", "h.1.mlp.c_fc.weight", NAN, words);
+    spoil(SMALL_MODEL "--optim adamw_r", "h.1.mlp.c_fc.weight", NAN, words);
+    spoil(SMALL_MODEL "--optim adan_r --accum 3", "h.1.mlp.c_fc.weight", NAN, words);
+    spoil(SMALL_MODEL "--optim lion --optim-impl passes --grad-clip 1", "h.1.mlp.c_fc.weight", NAN, words);
+}
+
+static void test_overflow_in_an_activation(void **state)
+{
+    (void)state;
+    const char *const words[] = {"step 3", "h0.norm1", "written by norm", "--lr", NULL};
+    spoil(SMALL_MODEL "--optim adamw_r", "h.0.ln_1.weight", 3e38f, words);
+}
+
+static void test_evaluation_is_repeatable(void **state)
+{
+    (void)state;
+    small_run s;
+    double a, b;
+    step_result r;
+    small_open(&s, SMALL_MODEL "--eval-batches 3");
+    must(trainer_evaluate(s.t, s.data, &a));
+    must(trainer_evaluate(s.t, s.data, &b));
+    assert_true(a == b);
+    assert_true(fabs(a - log(59)) < 0.1); /* untrained: every token alike */
+    must(trainer_step(s.t, s.data, 1, 1e-2, &r));
+    must(trainer_evaluate(s.t, s.data, &b));
+    assert_true(a != b);
+    small_close(&s);
+}
+
+/* The loss that training reports is what the logits of `next` say. */
+static void test_next_agrees_with_the_loss(void **state)
+{
+    (void)state;
+    enum { V = 59, T = 11 };
+    small_run s;
+    double loss, sum = 0;
+    int32_t inputs[3 * T], targets[3 * T];
+    float logits[V];
+    small_open(&s, SMALL_MODEL "--eval-batches 1 --sample-every 1");
+    must(trainer_evaluate(s.t, s.data, &loss));
+    must(batches_read(s.data, 0, 3, inputs, targets));
+    for (int b = 0; b < 3; b++)
+        for (int t = 0; t < T; t++) {
+            must(trainer_next(s.t, inputs + b * T, t, logits));
+            double z = 0;
+            for (int i = 0; i < V; i++)
+                z += exp((double)logits[i]);
+            sum += log(z) - (double)logits[targets[b * T + t]];
+        }
+    assert_true(fabs(sum / (3 * T) - loss) < 1e-5);
+    small_close(&s);
+}
+
+static void test_token_outside_the_vocabulary(void **state)
+{
+    (void)state;
+    small_run s;
+    step_result r;
+    small_open(&s, SMALL_MODEL);
+    token_set *narrow;
+    batches *data;
+    const char *pattern = s.shard;
+    must(tokens_open(&pattern, 1, 10, &narrow)); /* ids go up to 58 */
+    must(batches_open(narrow, 11, 3, BATCHES_SEQUENTIAL, 1, &data));
+    const char *const words[] = {"x_train.bin", "10", NULL};
+    expect_words(trainer_step(s.t, data, 1, 1e-3, &r), words);
+    batches_close(data);
+    tokens_close(narrow);
+    small_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nan_in_a_parameter),          cmocka_unit_test(test_overflow_in_an_activation),
+        cmocka_unit_test(test_evaluation_is_repeatable),    cmocka_unit_test(test_next_agrees_with_the_loss),
+        cmocka_unit_test(test_token_outside_the_vocabulary),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
