@@ -18,6 +18,13 @@ struct error {
 /* What is returned when there is no memory for an error object; never written to. */
 static const struct error no_memory = {ERR_USER, true, "out of memory: close other programs or use a smaller model or batch"};
 
+/* An error is one line, whatever the words were that it quotes. */
+static void to_one_line(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ') *text = ' ';
+}
+
 static error *make(error_kind kind, const char *prefix, const char *fmt, va_list args)
 {
     error *e = malloc(sizeof *e);
@@ -27,6 +34,7 @@ static error *make(error_kind kind, const char *prefix, const char *fmt, va_list
     int used = snprintf(e->text, TEXT_MAX, "%s", prefix);
     if (used < 0 || used >= TEXT_MAX) used = TEXT_MAX - 1;
     vsnprintf(e->text + used, (size_t)(TEXT_MAX - used), fmt, args);
+    to_one_line(e->text);
     return e;
 }
 
@@ -65,6 +73,7 @@ error *error_context(error *e, const char *fmt, ...)
     e->text[(size_t)n + 2 + keep] = 0;
     memcpy(e->text, context, (size_t)n);
     memcpy(e->text + n, ": ", 2);
+    to_one_line(e->text);
     return e;
 }
 

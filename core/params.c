@@ -108,7 +108,8 @@ void params_begin_step(run *r, int micro_batches)
 {
     params *p = r->params;
     p->training = true;
-    p->micro_batches = micro_batches;
+    if (p->policy == GRADS_RELEASE && micro_batches > 1)
+        device_fail(r->dev, internal_error("release would update after each of %d micro-batches", micro_batches));
     for (int i = 0; i < p->n; i++) {
         p->row[i].has_gradient = p->row[i].updated = false;
         p->row[i].readers = 0;
@@ -116,9 +117,21 @@ void params_begin_step(run *r, int micro_batches)
     params_begin_micro(r, 0);
 }
 
+/* Every gradient must have been written by all its writers in the micro-batch that ends here. */
+static void check_writers(run *r)
+{
+    for (int i = 0; i < r->params->n; i++) {
+        const param *row = &r->params->row[i];
+        char name[80];
+        if (!row->trainable || row->writes == row->spec.writers) continue;
+        device_fail(r->dev, internal_error("the gradient of %s was written %d times, not %d", param_text(row, name, sizeof name),
+                                           row->writes, row->spec.writers));
+    }
+}
+
 void params_begin_micro(run *r, int micro)
 {
-    r->params->micro = micro;
+    if (micro > 0) check_writers(r);
     for (int i = 0; i < r->params->n; i++)
         r->params->row[i].writes = 0;
 }
@@ -126,16 +139,10 @@ void params_begin_micro(run *r, int micro)
 void params_end_step(run *r)
 {
     params *p = r->params;
+    check_writers(r);
     p->training = false;
-    for (int i = 0; i < p->n; i++) {
-        param *row = &p->row[i];
-        if (row->trainable && !(row->writes == row->spec.writers)) {
-            char name[80];
-            device_fail(r->dev, internal_error("the gradient of %s was written %d times, not %d",
-                                               param_text(row, name, sizeof name), row->writes, row->spec.writers));
-        }
-        if (p->policy == GRADS_OVERLAY) arena_drop(r->arena, &row->gradient);
-    }
+    for (int i = 0; i < p->n && p->policy == GRADS_OVERLAY; i++)
+        arena_drop(r->arena, &p->row[i].gradient);
 }
 
 /* Release: the gradient is whole and the weight is read no more. */

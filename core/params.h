@@ -58,8 +58,6 @@ typedef struct {
     int n, room;
     dtype type;
     grad_policy policy; /* GRADS_AUTO must be resolved before params_place */
-    int micro_batches;  /* in a step */
-    int micro;          /* the one under way */
     bool training;      /* hooks of gradients are alive */
     void (*complete)(void *context, int id); /* release: update parameter id now */
     void *context;

@@ -19,7 +19,7 @@ static int by_key(const void *pa, const void *pb)
     return a->index < b->index ? -1 : a->index > b->index;
 }
 
-enum { ORDER_SIZE, ORDER_AREA, ORDER_LIFETIME, ORDER_START, ORDER_COUNT };
+enum { ORDER_SIZE, ORDER_AREA, ORDER_LIFETIME, ORDER_START, ORDER_END, ORDER_COUNT };
 
 static double order_key(const placement *b, int order)
 {
@@ -28,7 +28,8 @@ static double order_key(const placement *b, int order)
     case ORDER_SIZE: return bytes;
     case ORDER_AREA: return bytes * life;
     case ORDER_LIFETIME: return life;
-    default: return -(double)b->start;
+    case ORDER_START: return -(double)b->start;
+    default: return (double)b->end; /* latest first */
     }
 }
 
@@ -40,7 +41,8 @@ typedef struct {
     size_t n;
 } placed;
 
-static size_t best_gap(const placed *p, const placement *b)
+/* The smallest gap that is sufficient, or the lowest; else the top. */
+static size_t find_gap(const placed *p, const placement *b, bool lowest)
 {
     size_t cursor = 0, best = 0, best_size = SIZE_MAX;
     for (size_t i = 0; i < p->n; i++) {
@@ -48,6 +50,7 @@ static size_t best_gap(const placed *p, const placement *b)
         if (other->end <= b->start || other->start >= b->end) continue;
         size_t at = p->offset[p->index[i]];
         if (at >= cursor && at - cursor >= b->bytes && at - cursor < best_size) {
+            if (lowest) return cursor;
             best = cursor;
             best_size = at - cursor;
         }
@@ -66,7 +69,8 @@ static void insert(placed *p, size_t index)
     p->index[i] = index;
 }
 
-static size_t place_in_order(const placement *blocks, size_t n, int order, ranked *rank, size_t *index, size_t *offset)
+static size_t place_in_order(const placement *blocks, size_t n, int order, bool lowest, ranked *rank, size_t *index,
+                             size_t *offset)
 {
     for (size_t i = 0; i < n; i++)
         rank[i] = (ranked){order_key(&blocks[i], order), blocks[i].start, i};
@@ -75,7 +79,7 @@ static size_t place_in_order(const placement *blocks, size_t n, int order, ranke
     size_t top = 0;
     for (size_t i = 0; i < n; i++) {
         size_t which = rank[i].index;
-        offset[which] = best_gap(&p, &blocks[which]);
+        offset[which] = find_gap(&p, &blocks[which], lowest);
         insert(&p, which);
         if (offset[which] + blocks[which].bytes > top) top = offset[which] + blocks[which].bytes;
     }
@@ -91,8 +95,8 @@ error *place_blocks(placement *blocks, size_t n, size_t *top)
     if (!e) e = alloc_array(&rank, n, sizeof *rank);
     if (!e) e = alloc_array(&work, n * 2, sizeof *work);
     size_t best = SIZE_MAX;
-    for (int order = 0; !e && order < ORDER_COUNT && best > load; order++) {
-        size_t reached = place_in_order(blocks, n, order, rank, work, work + n);
+    for (int way = 0; !e && way < 2 * ORDER_COUNT && best > load; way++) {
+        size_t reached = place_in_order(blocks, n, way % ORDER_COUNT, way >= ORDER_COUNT, rank, work, work + n);
         if (reached >= best) continue;
         best = reached;
         for (size_t i = 0; i < n; i++)

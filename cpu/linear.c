@@ -1,28 +1,15 @@
-/* linear.c - the products: y = act(x w^T + b) + residual, its input's and its weights' gradients.
+/* linear.c - the products: y = act(x w^T + b) + residual, and the gradients of x, w and b.
  *
- * sgemm adds to what is in its output anyway, so bias and residual are written there before; the
- * activation is applied to what is still in the cache after.  A thread walks down its tile of the
- * output in chunks of rows:
+ * sgemm adds to what is in its output anyway, so bias and residual are written there before.  Each
+ * thread has a tile of the output to itself, from that first writing to the activation:
  *
- *      out   +---------------+
- *            |  bias + res   |  written
- *     chunk  |  += x w^T     |  by sgemm
- *            |  act          |  in place, or pre -> out
- *            +---------------+
- *            |  next chunk   |
+ *      bias + residual  ->  += x w^T  ->  act
+ *
+ * A tile is multiplied whole: cut into chunks that fit a cache it would save less in the activation
+ * than sgemm loses by arranging the weights anew for each chunk.
  */
 #include "cpu/internal.h"
 #include "cpu/vector.h"
-
-#include <string.h>
-
-enum { CHUNK = 512 };
-
-/* The part of a tile that is in work. */
-static tile chunk_of(tile t, int64_t first)
-{
-    return (tile){t.row + first, min64(CHUNK, t.rows - first), t.col, t.cols};
-}
 
 static void activate(activation act, int64_t n, const float *x, float *y)
 {
@@ -50,22 +37,24 @@ static void activate_grad(activation act, int64_t n, const float *x, float *dx)
     }
 }
 
-/* sum = bias + residual, whichever there are; true if there was one */
+static void add_row(int64_t n, const float *x, float *y)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+/* ---- forward ---- */
+
+/* sum = bias + residual, whichever there are; false if neither */
 static bool begin_sum(const linear_op *o, tensor sum, bool residual, tile t)
 {
     if (!present(o->bias) && !residual) return false;
     for (int64_t r = t.row; r < t.row + t.rows; r++) {
         float *y = row(sum, r) + t.col;
-        const float *b = present(o->bias) ? floats(o->bias) + t.col : NULL;
-        const float *res = residual ? row(o->residual, r) + t.col : NULL;
-        if (!b)
-            memcpy(y, res, (size_t)t.cols * sizeof *y);
-        else if (!res)
-            memcpy(y, b, (size_t)t.cols * sizeof *y);
-        else
-#pragma omp simd
-            for (int64_t c = 0; c < t.cols; c++)
-                y[c] = b[c] + res[c];
+        const float *first = residual ? row(o->residual, r) : floats(o->bias);
+        memcpy(y, first + t.col, (size_t)t.cols * sizeof *y);
+        if (residual && present(o->bias)) add_row(t.cols, floats(o->bias) + t.col, y);
     }
     return true;
 }
@@ -75,20 +64,17 @@ static void finish_sum(const linear_op *o, tensor sum, tile t)
     for (int64_t r = t.row; r < t.row + t.rows; r++) {
         float *y = row(o->out, r) + t.col;
         activate(o->act, t.cols, row(sum, r) + t.col, y);
-        if (!present(o->residual)) continue;
-        const float *res = row(o->residual, r) + t.col;
-#pragma omp simd
-        for (int64_t c = 0; c < t.cols; c++)
-            y[c] += res[c];
+        if (present(o->residual)) add_row(t.cols, row(o->residual, r) + t.col, y);
     }
 }
 
-static void linear_chunk(const blas *b, const linear_op *o, tile t)
+static void linear_tile(const blas *b, const linear_op *o, tile t)
 {
     bool act = o->act != ACT_NONE;
-    tensor sum = act && present(o->pre) ? o->pre : o->out;
+    tensor sum = present(o->pre) ? o->pre : o->out;
     bool begun = begin_sum(o, sum, !act && present(o->residual), t);
-    blas_xyt(b, t.rows, t.cols, tensor_cols(o->w), at(o->x, t.row, 0), at(o->w, t.col, 0), begun, row(sum, t.row) + t.col, sum.ld);
+    blas_xyt(b, t.rows, t.cols, tensor_cols(o->w), at(o->x, t.row, 0), at(o->w, t.col, 0), begun,
+             row(sum, t.row) + t.col, sum.ld);
     if (act) finish_sum(o, sum, t);
 }
 
@@ -97,16 +83,16 @@ void cpu_linear(device *dev, int stream, const linear_op *o)
     (void)stream;
     grid g = grid_over(tensor_rows(o->out), tensor_cols(o->out), dev->threads);
 #pragma omp parallel for num_threads(dev->threads)
-    for (int64_t i = 0; i < g.count; i++) {
-        tile t = grid_tile(g, i);
-        for (int64_t first = 0; first < t.rows && t.cols; first += CHUNK)
-            linear_chunk(cpu_blas(dev), o, chunk_of(t, first));
-    }
+    for (int64_t i = 0; i < g.count; i++)
+        linear_tile(cpu_blas(dev), o, grid_tile(g, i));
 }
 
-static void linear_dx_chunk(const blas *b, const linear_dx_op *o, tile t)
+/* ---- backward ---- */
+
+static void linear_dx_tile(const blas *b, const linear_dx_op *o, tile t)
 {
-    blas_xy(b, t.rows, t.cols, tensor_rows(o->w), at(o->dout, t.row, 0), at(o->w, 0, t.col), o->accumulate, row(o->dx, t.row) + t.col, o->dx.ld);
+    blas_xy(b, t.rows, t.cols, tensor_rows(o->w), at(o->dout, t.row, 0), at(o->w, 0, t.col), o->accumulate,
+            row(o->dx, t.row) + t.col, o->dx.ld);
     if (o->act == ACT_NONE) return;
     for (int64_t r = t.row; r < t.row + t.rows; r++)
         activate_grad(o->act, t.cols, row(o->pre, r) + t.col, row(o->dx, r) + t.col);
@@ -117,48 +103,48 @@ void cpu_linear_dx(device *dev, int stream, const linear_dx_op *o)
     (void)stream;
     grid g = grid_over(tensor_rows(o->dx), tensor_cols(o->dx), dev->threads);
 #pragma omp parallel for num_threads(dev->threads)
-    for (int64_t i = 0; i < g.count; i++) {
-        tile t = grid_tile(g, i);
-        for (int64_t first = 0; first < t.rows && t.cols; first += CHUNK)
-            linear_dx_chunk(cpu_blas(dev), o, chunk_of(t, first));
-    }
+    for (int64_t i = 0; i < g.count; i++)
+        linear_dx_tile(cpu_blas(dev), o, grid_tile(g, i));
 }
 
-/* db (+)= sum of rows, for COLUMNS columns from c; rows in order */
-enum { COLUMNS = 256 };
+enum { COLUMNS = 1024, AT_ONCE = 8 };
 
-static void column_sums(const linear_dw_op *o, int64_t c)
+/* db (+)= sum of rows, in n <= COLUMNS columns from c; eight rows at once, in order */
+static void column_sums(const linear_dw_op *o, int64_t c, int64_t n)
 {
     float sum[COLUMNS] = {0}, *db = floats(o->db.t) + c;
-    int64_t rows = tensor_rows(o->dout), n = min64(COLUMNS, tensor_cols(o->dout) - c);
-    for (int64_t r = 0; r < rows; r++) {
+    int64_t rows = tensor_rows(o->dout), ld = o->dout.ld, r = 0;
+    for (; r + AT_ONCE <= rows; r += AT_ONCE) {
         const float *d = row(o->dout, r) + c;
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            sum[i] += d[i];
+            sum[i] += ((d[i] + d[i + ld]) + (d[i + 2 * ld] + d[i + 3 * ld])) +
+                      ((d[i + 4 * ld] + d[i + 5 * ld]) + (d[i + 6 * ld] + d[i + 7 * ld]));
     }
-    for (int64_t i = 0; i < n; i++)
-        db[i] = o->db.accumulate ? db[i] + sum[i] : sum[i];
+    for (; r < rows; r++)
+        add_row(n, row(o->dout, r) + c, sum);
+    if (!o->db.accumulate) memset(db, 0, (size_t)n * sizeof *db);
+    add_row(n, sum, db);
 }
 
 void cpu_linear_dw(device *dev, int stream, const linear_dw_op *o)
 {
     (void)stream;
     tensor dw = o->dw.t;
-    int64_t n = tensor_cols(o->dout);
+    int64_t n = tensor_cols(o->dout), strip = min64(COLUMNS, (n / dev->threads + 63) / 64 * 64);
     grid g = present(dw) ? grid_over(n, tensor_cols(dw), dev->threads) : (grid){0};
 #pragma omp parallel num_threads(dev->threads)
     {
         if (present(o->db.t)) {
 #pragma omp for nowait
-            for (int64_t c = 0; c < n; c += COLUMNS)
-                column_sums(o, c);
+            for (int64_t c = 0; c < n; c += strip)
+                column_sums(o, c, min64(strip, n - c));
         }
 #pragma omp for
         for (int64_t i = 0; i < g.count; i++) {
             tile t = grid_tile(g, i);
-            if (t.rows && t.cols)
-                blas_xty(cpu_blas(dev), t.rows, t.cols, tensor_rows(o->dout), at(o->dout, 0, t.row), at(o->x, 0, t.col), o->dw.accumulate, row(dw, t.row) + t.col, dw.ld);
+            blas_xty(cpu_blas(dev), t.rows, t.cols, tensor_rows(o->dout), at(o->dout, 0, t.row), at(o->x, 0, t.col),
+                     o->dw.accumulate, row(dw, t.row) + t.col, dw.ld);
         }
     }
 }

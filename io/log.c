@@ -71,7 +71,7 @@ error *make_directory(const char *path)
 {
     char part[4096];
     size_t n = strlen(path);
-    if (n == 0 || n >= sizeof part) return user_error("\"%s\" is no name for a directory: give --out another", path);
+    if (n == 0 || n >= sizeof part) return user_error("\"%.200s\" is no name for a directory: give --out a shorter one", path);
     for (size_t i = 1; i <= n; i++) {
         if (i < n && path[i] != '/') continue;
         memcpy(part, path, i);

@@ -69,7 +69,7 @@ error *config_check(const model_config *c)
         const char *option;
         int64_t value, most;
     } sizes[] = {
-        {"layers", c->layers, 10000},       {"heads", c->heads, 100000},     {"width", c->width, 1000000},
+        {"layers", c->layers, 1000},       {"heads", c->heads, 100000},     {"width", c->width, 1000000},
         {"context", c->context, 100000000}, {"vocab", c->vocab, 2000000000},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)

@@ -19,6 +19,8 @@ error *optim_defaults(const char *name, optim_config *out)
 
 error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason)
 {
+    if (c->reduced && !c->fused && rule_at(c->rule)->r_passes && !(c->beta[1] > 0))
+        return user_error("--beta2 0: the published passes of %s_r divide by it; use --optim-impl fused", rule_at(c->rule)->name);
     *reason = "asked for by --gradients";
     if (c->gradients == GRADS_RELEASE && micro_batches > 1)
         return user_error("--gradients release with --accum %lld: gradients must live until the last micro-batch; "

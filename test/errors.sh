@@ -132,7 +132,7 @@ train_output_errors() {
     data "--out under a file" "file/run|--out" good.bin --out file/run
     data "--out is a file" "file|--out" good.bin --out file
     data "--out is empty" "--out" good.bin --out ''
-    data "--out is too long" "--out|long" good.bin --out "$(printf '%5000s' x | tr ' ' x)"
+    data "--out is too long" "--out|short" good.bin --out "$(printf '%5000s' x | tr ' ' x)"
     rm -rf taken && mkdir -p taken/log.jsonl
     data "log is a directory" "taken/log.jsonl|directory" good.bin --out taken
     rm -rf full && mkdir full && ln -s /dev/full full/log.jsonl
@@ -178,30 +178,31 @@ train_option_errors() {
 
 # A loss that is not finite ends the run with the step and the tensor.
 train_divergence() {
-    data "divergence" "step|the loss is|--lr" varied.bin --optim sgd --lr 1e6 --schedule constant --warmup 0 --steps 200
+    data "divergence" "step|the loss is|first seen in|--lr" varied.bin --optim sgd --lr 1e6 --schedule constant --warmup 0 --steps 200
     rm -rf run
 }
 
 # In an address space too small for the plan.  (A sanitizer's own would not fit.)
 train_memory() {
     [ "$build" = release ] || return
+    rm -rf run && mkdir run && echo older >run/log.jsonl
     ( ulimit -v 1000000 && exec timeout 60 "$program" --model gpt2-124m --train-data good.bin --batch 1 --seq 8 \
         --vocab 50257 --out run --eval-every 0 --threads 1 ) >out 2>err </dev/null
     status=$?
     one_line "more memory than there is" "memory|MiB"
+    if [ "$(cat run/*)" = older ]; then ok "and the older run is left alone"; else not_ok "and the older run is left alone" "$(ls run)"; fi
+    rm -rf run
 }
 
 train_help() {
     run --help
     if [ $status -ne 0 ] || [ -s err ]; then not_ok "--help" "status $status: $(head -c 200 err)"; return; fi
-    local option title without=0
-    tr -s '\n ' '  ' <out >flat # defaults may be broken over lines
+    local option without=0
+    tr -s '\n ' ' ' <out | sed 's/ --/\n--/g' >flat # one line for each option, whatever was broken over lines
     for option in model layers heads width context vocab train-data val-data optim optim-impl gradients lr beta1 beta2 \
         beta3 eps weight-decay grad-clip schedule warmup final-lr-fraction batch seq accum steps threads seed eval-every \
         eval-batches sample-every sample-tokens prompt out; do
-        title="--$option="
-        grep -oE -e "$title[^=]*\[default: [^]]+\]" flat | grep -qvE -e "--[a-z-]+=.*--[a-z-]+" ||
-            { not_ok "--help" "no default for --$option"; without=1; }
+        grep -qE -e "^--$option=.*\[default: [^]]+\]" flat || { not_ok "--help" "no default for --$option"; without=1; }
     done
     [ $without -eq 1 ] || ok "--help shows each default"
     for option in --plan --json --help; do grep -q -e "$option" out || not_ok "--help" "no $option"; done

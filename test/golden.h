@@ -7,8 +7,8 @@
  *     1e-3 2e-3 -4.5e-4
  *     0 nan 1
  *
- * A name without blanks and a count, then that many numbers separated by blanks or ends of lines; `#`
- * begins a comment.  Tests run from the root of the repository: files are "test/golden/NAME".
+ * A name without blanks and a count, then that many numbers separated by blanks or ends of lines;
+ * `#` begins a comment.  Tests run from the root of the repository: files are "test/golden/NAME".
  */
 #ifndef REGRAD_TEST_GOLDEN_H
 #define REGRAD_TEST_GOLDEN_H

@@ -17,7 +17,8 @@
 device ref_device(void);
 
 /* act(x) and its derivative (Hendrycks, Gimpel 2016: "Gaussian error linear units"):
- * tanh form 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), erf form 0.5 x (1 + erf(x/sqrt(2))). */
+ * tanh form 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), erf form 0.5 x (1 + erf(x/sqrt(2))).
+ */
 double ref_act(activation act, double x);
 double ref_act_grad(activation act, double x);
 
@@ -27,6 +28,7 @@ static inline double *ref_at(tensor t, int64_t r, int64_t c)
     return (double *)t.data + r * t.ld + c;
 }
 
+/* The operations by name (there is no ref_optim). */
 #define REF_OP(name) void ref_##name(device *dev, int stream, const name##_op *o);
 DEVICE_OPS(REF_OP)
 #undef REF_OP

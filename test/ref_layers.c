@@ -62,9 +62,12 @@ void ref_norm_grad(device *dev, int stream, const norm_grad_op *o)
 double ref_act(activation act, double x)
 {
     switch (act) {
-    case ACT_GELU_TANH: return 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
-    case ACT_GELU_ERF: return 0.5 * x * (1 + erf(x / sqrt(2)));
-    default: return x;
+    case ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
+    case ACT_GELU_ERF:
+        return 0.5 * x * (1 + erf(x / sqrt(2)));
+    default:
+        return x;
     }
 }
 
@@ -73,9 +76,12 @@ double ref_act_grad(activation act, double x)
     double u = sqrt(2 / pi) * (x + 0.044715 * x * x * x);
     double du = sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x);
     switch (act) {
-    case ACT_GELU_TANH: return 0.5 * (1 + tanh(u)) + 0.5 * x * (1 - tanh(u) * tanh(u)) * du;
-    case ACT_GELU_ERF: return 0.5 * (1 + erf(x / sqrt(2))) + x * exp(-0.5 * x * x) / sqrt(2 * pi);
-    default: return 1;
+    case ACT_GELU_TANH:
+        return 0.5 * (1 + tanh(u)) + 0.5 * x * (1 - tanh(u) * tanh(u)) * du;
+    case ACT_GELU_ERF:
+        return 0.5 * (1 + erf(x / sqrt(2))) + x * exp(-0.5 * x * x) / sqrt(2 * pi);
+    default:
+        return 1;
     }
 }
 

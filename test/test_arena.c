@@ -205,23 +205,34 @@ static void test_two_iterations_are_recorded(void **state)
 /* ---- sums ---- */
 
 typedef struct {
-    size_t bytes, blocks;
+    block_info block[LOG_MAX];
+    int n;
     arena_summary s;
 } census;
 
 static void count_block(void *context, const block_info *b)
 {
     census *c = context;
-    c->blocks++;
-    c->bytes += b->start <= c->s.peak_clock && c->s.peak_clock < b->end ? b->bytes : 0;
+    c->block[c->n++] = *b;
     assert_true(b->offset + b->bytes <= c->s.peak && b->offset % 256 == 0 && *b->name);
 }
 
-/* In a plan with gaps: by kind + gaps = peak, and the visited blocks alive at the peak sum to the same. */
+/* Bytes alive at a time, of one kind or (KIND_COUNT) of all. */
+static size_t alive(const census *c, int64_t when, block_kind kind)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < c->n; i++)
+        if (c->block[i].start <= when && when < c->block[i].end && (kind == KIND_COUNT || c->block[i].kind == kind))
+            bytes += c->block[i].bytes;
+    return bytes;
+}
+
+/* In a plan with gaps: by kind + gaps = peak, and the summary is what the visited blocks sum to. */
 static void test_sums(void **state)
 {
     (void)state;
     static walk w;
+    static census c;
     size_t gaps = 0;
     for (uint64_t seed = 50; seed < 60; seed++) {
         bed b;
@@ -231,17 +242,20 @@ static void test_sums(void **state)
         arena_keep(b.a, KIND_STATE, F32, SHAPE(777), NAME("p", 0));
         run_walk(&w, "walk", seed, 500);
         must(arena_plan(b.a));
-        census c = {.s = arena_summarize(b.a)};
-        size_t sum = 0;
-        for (int k = 0; k < KIND_COUNT; k++) {
-            sum += c.s.by_kind[k];
-            assert_true(c.s.by_kind[k] <= c.s.most[k]);
+        c.s = arena_summarize(b.a);
+        c.n = 0;
+        arena_visit(b.a, count_block, &c);
+        assert_int_equal(c.n, w.taken + 2);
+        for (int kind = 0; kind < KIND_COUNT; kind++) {
+            size_t most = 0;
+            for (int64_t when = 0; when < c.s.clocks; when++)
+                if (alive(&c, when, (block_kind)kind) > most) most = alive(&c, when, (block_kind)kind);
+            assert_int_equal(c.s.most[kind], most);
+            assert_int_equal(c.s.by_kind[kind], alive(&c, c.s.peak_clock, (block_kind)kind));
         }
+        size_t sum = alive(&c, c.s.peak_clock, KIND_COUNT);
         assert_int_equal(sum + c.s.gaps, c.s.peak);
         assert_int_equal(sum, c.s.load);
-        arena_visit(b.a, count_block, &c);
-        assert_int_equal(c.blocks, (size_t)w.taken + 2);
-        assert_int_equal(c.bytes, sum);
         gaps += c.s.gaps;
         close_bed(&b);
     }

@@ -21,7 +21,8 @@ static void expect(const golden *g, const char *name, int64_t n, const double *w
     ok(golden_get(g, name, &got, &count));
     assert_int_equal(count, n);
     for (int64_t i = 0; i < n; i++)
-        if (!(got[i] == want[i] || (isnan(got[i]) && isnan(want[i])))) fail_msg("%s[%lld]: got %.17g, want %.17g", name, (long long)i, got[i], want[i]);
+        if (!(got[i] == want[i] || (isnan(got[i]) && isnan(want[i]))))
+            fail_msg("%s[%lld]: got %.17g, want %.17g", name, (long long)i, got[i], want[i]);
 }
 
 static void test_reads(void **state)
@@ -78,18 +79,27 @@ static void test_refuses(void **state)
     static const struct {
         const char *text, *says;
     } cases[] = {
-        {"a 2 1 2\nb 3 1 2", "'b'"},       {"a", "'a'"},         {"a 2 1 x\n", ":1: 'x'"},     {"a 2\n1 2\n3\n", ":3: '3'"},
-        {"a two 1 2\n", "'two'"},          {"a -1\n", "'-1'"},   {"a 1 1\na 1 1\n", ":2: 'a'"}, {"a 1 1.5e\n", "'1.5e'"},
-        {"a 99999999999999999999 1\n", "'99999999999999999999'"}, {"a 9223372036854775807 1\n", "out of memory"},
+        {"a 2 1 2\nb 3 1 2", "'b'"},
+        {"a", "'a'"},
+        {"a 2 1 x\n", ":1: 'x'"},
+        {"a 2\n1 2\n3\n", ":3: '3'"},
+        {"a two 1 2\n", "'two'"},
+        {"a -1\n", "'-1'"},
+        {"a 1 1\na 1 1\n", ":2: 'a'"},
+        {"a 1 1.5e\n", "'1.5e'"},
+        {"a 99999999999999999999 1\n", "'99999999999999999999'"},
+        {"a 9223372036854775807 1\n", "out of memory"},
     };
     golden *g;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         fails(open_text(state, cases[i].text, &g), cases[i].says, "values");
-    fails(golden_open("test/golden/no-such-file", &g), "test/golden/no-such-file", "cannot be opened");
+    fails(golden_open("test/golden/no-such-file", &g), "test/golden/no-such-file",
+          "cannot be opened");
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads), cmocka_unit_test(test_many), cmocka_unit_test(test_refuses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads), cmocka_unit_test(test_many),
+                                       cmocka_unit_test(test_refuses)};
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -56,12 +56,13 @@ enum { OUT, LSE, QKV };
 static void call_attention(device *dev, const tensor *t, const void *options)
 {
     const attention_case *c = options;
-    OP(attention, dev, STREAM_COMPUTE, .out = t[OUT], .lse = t[LSE], .qkv = t[QKV], .heads = c->H, .kv_heads = c->KV,
-       .causal = c->causal, .scale = c->scale);
+    OP(attention, dev, STREAM_COMPUTE, .out = t[OUT], .lse = t[LSE], .qkv = t[QKV], .heads = c->H,
+       .kv_heads = c->KV, .causal = c->causal, .scale = c->scale);
 }
 
 /* p_j = exp(s_j - lse) is off by (unit of s_j) + (unit of lse) + |s_j| + |lse| + 1, relatively. */
-static void attention_row_units(operand *o, const attention_case *c, int64_t b, int64_t h, int64_t i)
+static void attention_row_units(operand *o, const attention_case *c, int64_t b, int64_t h,
+                                int64_t i)
 {
     int64_t heads = c->H + 2 * c->KV, kv = h / (c->H / c->KV), last = c->causal ? i : c->T - 1;
     double lse = o[LSE].want[(b * c->H + h) * c->T + i], lse_unit = fabs(lse) + 1, squares = 0;
@@ -89,9 +90,10 @@ static void attention_row_units(operand *o, const attention_case *c, int64_t b, 
 static void attention_trial(bench *b, const attention_case *c)
 {
     trial t;
-    trial_begin(&t, call_attention, c, "attention B=%lld T=%lld H=%lld KV=%lld D=%lld%s scale=%.3g spread=%g", (long long)c->B,
-                (long long)c->T, (long long)c->H, (long long)c->KV, (long long)c->D, c->causal ? " causal" : "", c->scale,
-                c->spread);
+    trial_begin(&t, call_attention, c,
+                "attention B=%lld T=%lld H=%lld KV=%lld D=%lld%s scale=%.3g spread=%g",
+                (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
+                (long long)c->D, c->causal ? " causal" : "", c->scale, c->spread);
     trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
     trial_operand(&t, LSE, "lse", WRITTEN, STAT, SHAPE(c->B, c->H, c->T), 0);
     trial_operand(&t, QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
@@ -111,16 +113,20 @@ enum { DQKV, DOUT, G_OUT, G_QKV, G_LSE, G_SCRATCH };
 static void call_attention_grad(device *dev, const tensor *t, const void *options)
 {
     const attention_case *c = options;
-    OP(attention_grad, dev, STREAM_COMPUTE, .dqkv = t[DQKV], .dout = t[DOUT], .out = t[G_OUT], .qkv = t[G_QKV], .lse = t[G_LSE],
-       .scratch = t[G_SCRATCH], .heads = c->H, .kv_heads = c->KV, .causal = c->causal, .scale = c->scale);
+    OP(attention_grad, dev, STREAM_COMPUTE, .dqkv = t[DQKV], .dout = t[DOUT], .out = t[G_OUT],
+       .qkv = t[G_QKV], .lse = t[G_LSE], .scratch = t[G_SCRATCH], .heads = c->H, .kv_heads = c->KV,
+       .causal = c->causal, .scale = c->scale);
 }
 
-/* Sums of squares of the terms of each dqkv element; the errors of the terms go to unit directly. */
-static void attention_grad_row_units(operand *o, const attention_case *c, int64_t b, int64_t h, int64_t i, double *squares)
+/* Sums of squares of the terms of each dqkv element; the errors of the terms go to unit directly.
+ */
+static void attention_grad_row_units(operand *o, const attention_case *c, int64_t b, int64_t h,
+                                     int64_t i, double *squares)
 {
     int64_t heads = c->H + 2 * c->KV, kv = h / (c->H / c->KV), last = c->causal ? i : c->T - 1;
     double lse = o[G_LSE].value[(b * c->H + h) * c->T + i], r = 0, r_squares = 0;
-    const double *out = o[G_OUT].value + at(c, c->H, b, i, h), *dout = o[DOUT].value + at(c, c->H, b, i, h);
+    const double *out = o[G_OUT].value + at(c, c->H, b, i, h),
+                 *dout = o[DOUT].value + at(c, c->H, b, i, h);
     int64_t qi = at(c, heads, b, i, h);
     for (int64_t d = 0; d < c->D; d++) {
         r += dout[d] * out[d];
@@ -130,13 +136,15 @@ static void attention_grad_row_units(operand *o, const attention_case *c, int64_
         int64_t kj = at(c, heads, b, j, c->H + kv), vj = at(c, heads, b, j, c->H + c->KV + kv);
         const double *qkv = o[G_QKV].value;
         score x = score_of(c, qkv + qi, qkv + kj);
-        double p = exp(x.s - lse), relative = x.unit + fabs(x.s) + fabs(lse) + 1, dp = 0, dp_squares = 0;
+        double p = exp(x.s - lse), relative = x.unit + fabs(x.s) + fabs(lse) + 1, dp = 0,
+               dp_squares = 0;
         for (int64_t d = 0; d < c->D; d++) {
             dp += dout[d] * qkv[vj + d];
             dp_squares += square(dout[d] * qkv[vj + d]);
         }
         double ds = p * (dp - r) * c->scale, p_unit = p * relative + UNDERFLOW_UNIT;
-        double ds_unit = c->scale * (fabs(dp - r) * p_unit + p * (summed(c->D, dp_squares) + summed(c->D, r_squares)));
+        double ds_unit = c->scale * (fabs(dp - r) * p_unit +
+                                     p * (summed(c->D, dp_squares) + summed(c->D, r_squares)));
         for (int64_t d = 0; d < c->D; d++) {
             o[DQKV].unit[qi + d] += ds_unit * fabs(qkv[kj + d]);
             o[DQKV].unit[kj + d] += ds_unit * fabs(qkv[qi + d]);
@@ -155,17 +163,20 @@ static void attention_grad_units(operand *o, const attention_case *c)
     assert_non_null(squares);
     for (int64_t row = 0; row < c->B * c->H * c->T; row++)
         attention_grad_row_units(o, c, row / (c->H * c->T), row / c->T % c->H, row % c->T, squares);
-    for (int64_t k = 0; k < n; k++) /* a query sums T terms, a key or value T for each head that shares it */
-        o[DQKV].unit[k] += summed(k % o[DQKV].cols < c->H * c->D ? c->T : c->T * c->H / c->KV, squares[k]);
+    for (int64_t k = 0; k < n;
+         k++) /* a query sums T terms, a key or value T for each head that shares it */
+        o[DQKV].unit[k] +=
+            summed(k % o[DQKV].cols < c->H * c->D ? c->T : c->T * c->H / c->KV, squares[k]);
     free(squares);
 }
 
 static void attention_grad_trial(bench *b, const attention_case *c)
 {
     trial t;
-    trial_begin(&t, call_attention_grad, c, "attention_grad B=%lld T=%lld H=%lld KV=%lld D=%lld%s scale=%.3g spread=%g",
-                (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV, (long long)c->D, c->causal ? " causal" : "",
-                c->scale, c->spread);
+    trial_begin(&t, call_attention_grad, c,
+                "attention_grad B=%lld T=%lld H=%lld KV=%lld D=%lld%s scale=%.3g spread=%g",
+                (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
+                (long long)c->D, c->causal ? " causal" : "", c->scale, c->spread);
     trial_operand(&t, DQKV, "dqkv", WRITTEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
     trial_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
     trial_operand(&t, G_OUT, "out", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
@@ -192,7 +203,8 @@ static void attention_grad_trial(bench *b, const attention_case *c)
 
 static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *))
 {
-    static const int64_t lengths[] = {1, 2, 63, 64, 65, 130}, head_sizes[] = {1, 8, 17, 64, 80, 128};
+    static const int64_t lengths[] = {1, 2, 63, 64, 65, 130},
+                         head_sizes[] = {1, 8, 17, 64, 80, 128};
     static const struct {
         int64_t B, H, KV;
     } heads[] = {{2, 1, 1}, {1, 3, 3}, {1, 3, 1}, {1, 6, 2}};
@@ -202,8 +214,14 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
                 for (int causal = 0; causal < 2; causal++) {
                     bool large = lengths[t] * head_sizes[d] > 1500;
                     if (large && (t + d + h + causal) % 4) continue;
-                    attention_case c = {heads[h].B, lengths[t], heads[h].H, heads[h].KV, head_sizes[d],
-                                        causal,     1 / sqrt((double)head_sizes[d]), 1};
+                    attention_case c = {heads[h].B,
+                                        lengths[t],
+                                        heads[h].H,
+                                        heads[h].KV,
+                                        head_sizes[d],
+                                        causal,
+                                        1 / sqrt((double)head_sizes[d]),
+                                        1};
                     trial_of(b, &c);
                 }
 }
@@ -212,9 +230,11 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
 static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_case *))
 {
     static const attention_case cases[] = {
-        {1, 65, 3, 1, 17, true, 1, 4},  {1, 65, 3, 1, 17, false, 1, 4}, {2, 33, 2, 2, 64, true, 0.5, 3},
-        {1, 5, 1, 1, 8, true, 30, 1},   {1, 300, 2, 1, 8, true, 0.3, 1}, {1, 257, 2, 1, 8, false, 0.3, 1},
-        {1, 300, 2, 2, 17, true, 1, 4}, {1, 600, 2, 1, 5, false, 1, 4},  {1, 520, 1, 1, 5, true, 1, 4},
+        {1, 65, 3, 1, 17, true, 1, 4},   {1, 65, 3, 1, 17, false, 1, 4},
+        {2, 33, 2, 2, 64, true, 0.5, 3}, {1, 5, 1, 1, 8, true, 30, 1},
+        {1, 300, 2, 1, 8, true, 0.3, 1}, {1, 257, 2, 1, 8, false, 0.3, 1},
+        {1, 300, 2, 2, 17, true, 1, 4},  {1, 600, 2, 1, 5, false, 1, 4},
+        {1, 520, 1, 1, 5, true, 1, 4},   {1, 40, 2, 1, 300, true, 0.06, 1},
     };
     for (int i = 0; i < COUNT(cases); i++)
         trial_of(b, &cases[i]);
@@ -238,6 +258,7 @@ static void test_attention_grad(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_grad)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_attention),
+                                       cmocka_unit_test(test_attention_grad)};
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }

@@ -1,5 +1,5 @@
-/* test_ops_linear.c - linear, linear_dx and linear_dw on the devices against the reference, over shapes
- * and flags.  Small shapes meet every combination of flags, large ones a few.
+/* test_ops_linear.c - linear, linear_dx and linear_dw on the devices against the reference, over
+ * shapes and flags.  Small shapes meet every combination of flags, large ones a few.
  */
 #include "test/ref.h"
 #include "test/trial.h"
@@ -15,9 +15,10 @@ typedef struct {
 } size;
 
 static const size sizes[] = {
-    {1, 1, 1},    {1, 17, 3},    {5, 1, 17},     {33, 3, 1},     {5, 64, 17},     {33, 17, 129},  {200, 64, 3},  {1, 129, 64},
-    {33, 64, 59}, {5, 64, 768},  {33, 768, 129}, {1, 768, 768},  {200, 129, 768}, {200, 768, 64}, {128, 768, 768},
-    {3, 17, 50257}, {1, 64, 2048}, {200, 17, 2048}, {600, 17, 33}, {1100, 3, 5},
+    {1, 1, 1},      {1, 17, 3},    {5, 1, 17},      {33, 3, 1},     {5, 64, 17},
+    {33, 17, 129},  {200, 64, 3},  {1, 129, 64},    {33, 64, 59},   {5, 64, 768},
+    {33, 768, 129}, {1, 768, 768}, {200, 129, 768}, {200, 768, 64}, {128, 768, 768},
+    {3, 17, 50257}, {1, 64, 2048}, {200, 17, 2048}, {600, 17, 33},  {1100, 3, 5},
 };
 
 enum { SIZES = sizeof sizes / sizeof *sizes };
@@ -46,8 +47,8 @@ enum { OUT, X, W, BIAS, RESIDUAL, PRE };
 
 static void call_linear(device *dev, const tensor *t, const void *options)
 {
-    OP(linear, dev, STREAM_COMPUTE, .out = t[OUT], .x = t[X], .w = t[W], .bias = t[BIAS], .residual = t[RESIDUAL],
-       .pre = t[PRE], .act = *(const activation *)options);
+    OP(linear, dev, STREAM_COMPUTE, .out = t[OUT], .x = t[X], .w = t[W], .bias = t[BIAS],
+       .residual = t[RESIDUAL], .pre = t[PRE], .act = *(const activation *)options);
 }
 
 static void linear_units(trial *t, size s, activation act)
@@ -65,7 +66,8 @@ static void linear_units(trial *t, size s, activation act)
             }
             double *out = &o[OUT].unit[r * s.N + n];
             if (act == ACT_NONE)
-                *out = summed(s.K + 2, squares + res * res); /* the residual may be where the sum starts */
+                *out = summed(s.K + 2,
+                              squares + res * res); /* the residual may be where the sum starts */
             else
                 *out = act_slope(act) * summed(s.K + 1, squares) + fabs(sum) + fabs(res);
             if (o[PRE].role != ABSENT) o[PRE].unit[r * s.N + n] = summed(s.K + 1, squares);
@@ -76,9 +78,13 @@ static void linear_units(trial *t, size s, activation act)
 static void linear_case(bench *b, size s, activation act, int flags, double spread)
 {
     trial t;
-    trial_begin(&t, call_linear, &act, "linear R=%lld K=%lld N=%lld act=%s%s%s%s%s spread=%g", (long long)s.R,
-                (long long)s.K, (long long)s.N, act_names[act], flags & 1 ? " bias" : "", flags & 2 ? " residual" : "",
-                flags & 4 ? " pre" : "", flags & 8 ? " ld+3" : flags & 16 ? " out.ld+5" : "", spread);
+    trial_begin(&t, call_linear, &act, "linear R=%lld K=%lld N=%lld act=%s%s%s%s%s spread=%g",
+                (long long)s.R, (long long)s.K, (long long)s.N, act_names[act],
+                flags & 1 ? " bias" : "", flags & 2 ? " residual" : "", flags & 4 ? " pre" : "",
+                flags & 8    ? " ld+3"
+                : flags & 16 ? " out.ld+5"
+                             : "",
+                spread);
     int64_t pad = flags & 8 ? 3 : 0;
     trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(s.R, s.N), flags & 16 ? 5 : pad);
     trial_operand(&t, X, "x", GIVEN, WORK, SHAPE(s.R, s.K), pad);
@@ -106,7 +112,8 @@ static void test_linear(void **state)
     for (int i = 0; i < SIZES; i++)
         for (activation act = ACT_NONE; act <= ACT_GELU_ERF; act++)
             for (int flags = 0; flags < 32; flags++) {
-                bool pre_without_act = flags & 4 && act == ACT_NONE, two_paddings = (flags & 24) == 24;
+                bool pre_without_act = flags & 4 && act == ACT_NONE,
+                     two_paddings = (flags & 24) == 24;
                 if (pre_without_act || two_paddings) continue;
                 if (!is_small(sizes[i]) && (flags + i + (int)act) % 29) continue;
                 linear_case(*state, sizes[i], act, flags, 1);
@@ -135,8 +142,8 @@ typedef struct {
 static void call_linear_dx(device *dev, const tensor *t, const void *options)
 {
     const dx_options *o = options;
-    OP(linear_dx, dev, STREAM_COMPUTE, .dx = t[DX_DX], .accumulate = o->accumulate, .dout = t[DX_DOUT], .w = t[DX_W],
-       .pre = t[DX_PRE], .act = o->act);
+    OP(linear_dx, dev, STREAM_COMPUTE, .dx = t[DX_DX], .accumulate = o->accumulate,
+       .dout = t[DX_DOUT], .w = t[DX_W], .pre = t[DX_PRE], .act = o->act);
 }
 
 static void linear_dx_units(trial *t, size s, dx_options options)
@@ -153,19 +160,24 @@ static void linear_dx_units(trial *t, size s, dx_options options)
             }
             o[DX_DX].unit[at] = summed(s.N + 1, squares);
             if (options.act == ACT_NONE) continue;
-            double pre = o[DX_PRE].value[at]; /* act' itself is a sum of terms up to 1 and up to |pre| */
+            double pre =
+                o[DX_PRE].value[at]; /* act' itself is a sum of terms up to 1 and up to |pre| */
             o[DX_DX].unit[at] *= fabs(ref_act_grad(options.act, pre));
             o[DX_DX].unit[at] += fabs(sum) * (1 + fmin(fabs(pre), 8));
         }
 }
 
-static void linear_dx_case(bench *b, size s, dx_options options, int64_t pad, int64_t dout_pad, double spread)
+static void linear_dx_case(bench *b, size s, dx_options options, int64_t pad, int64_t dout_pad,
+                           double spread)
 {
     trial t;
-    trial_begin(&t, call_linear_dx, &options, "linear_dx R=%lld K=%lld N=%lld act=%s%s ld+%lld dout.ld+%lld spread=%g",
+    trial_begin(&t, call_linear_dx, &options,
+                "linear_dx R=%lld K=%lld N=%lld act=%s%s ld+%lld dout.ld+%lld spread=%g",
                 (long long)s.R, (long long)s.K, (long long)s.N, act_names[options.act],
-                options.accumulate ? " accumulate" : "", (long long)pad, (long long)dout_pad, spread);
-    trial_operand(&t, DX_DX, "dx", options.accumulate ? ADDED : WRITTEN, WORK, SHAPE(s.R, s.K), pad);
+                options.accumulate ? " accumulate" : "", (long long)pad, (long long)dout_pad,
+                spread);
+    trial_operand(&t, DX_DX, "dx", options.accumulate ? ADDED : WRITTEN, WORK, SHAPE(s.R, s.K),
+                  pad);
     trial_operand(&t, DX_DOUT, "dout", GIVEN, WORK, SHAPE(s.R, s.N), dout_pad);
     trial_operand(&t, DX_W, "w", GIVEN, WORK, SHAPE(s.N, s.K), pad);
     trial_draw(&t, DX_DOUT, 0, 1);
@@ -190,7 +202,11 @@ static void test_linear_dx(void **state)
         for (int form = 0; form < 4; form++)
             for (int pads = 0; pads < 3; pads++)
                 if (is_small(sizes[i]) || (form + pads + i) % 6 == 0)
-                    linear_dx_case(*state, sizes[i], forms[form], pads == 1 ? 3 : 0, pads == 2 ? 5 : pads == 1 ? 3 : 0, 1);
+                    linear_dx_case(*state, sizes[i], forms[form], pads == 1 ? 3 : 0,
+                                   pads == 2   ? 5
+                                   : pads == 1 ? 3
+                                               : 0,
+                                   1);
     bench_report(*state, "linear_dx");
 }
 
@@ -213,8 +229,8 @@ typedef struct {
 static void call_linear_dw(device *dev, const tensor *t, const void *options)
 {
     const dw_options *o = options;
-    OP(linear_dw, dev, STREAM_COMPUTE, .dw = {t[DW_DW], o->dw_accumulate}, .db = {t[DW_DB], o->db_accumulate},
-       .x = t[DW_X], .dout = t[DW_DOUT]);
+    OP(linear_dw, dev, STREAM_COMPUTE, .dw = {t[DW_DW], o->dw_accumulate},
+       .db = {t[DW_DB], o->db_accumulate}, .x = t[DW_X], .dout = t[DW_DOUT]);
 }
 
 static void linear_dw_units(trial *t, size s, dw_options options)
@@ -241,9 +257,11 @@ static void linear_dw_case(bench *b, size s, int flags)
     dw_options options = {.dw_accumulate = flags & 4, .db_accumulate = flags & 8};
     int64_t pad = flags & 16 ? 3 : 0;
     trial t;
-    trial_begin(&t, call_linear_dw, &options, "linear_dw R=%lld K=%lld N=%lld%s%s%s%s%s%s", (long long)s.R, (long long)s.K,
-                (long long)s.N, flags & 1 ? " no dw" : "", flags & 2 ? " no db" : "", flags & 4 ? " dw accumulate" : "",
-                flags & 8 ? " db accumulate" : "", flags & 16 ? " ld+3" : "", flags & 32 ? " no x" : "");
+    trial_begin(&t, call_linear_dw, &options, "linear_dw R=%lld K=%lld N=%lld%s%s%s%s%s%s",
+                (long long)s.R, (long long)s.K, (long long)s.N, flags & 1 ? " no dw" : "",
+                flags & 2 ? " no db" : "", flags & 4 ? " dw accumulate" : "",
+                flags & 8 ? " db accumulate" : "", flags & 16 ? " ld+3" : "",
+                flags & 32 ? " no x" : "");
     trial_operand(&t, DW_DOUT, "dout", GIVEN, WORK, SHAPE(s.R, s.N), pad);
     trial_draw(&t, DW_DOUT, 0, 1);
     if (!(flags & 32)) {
@@ -269,9 +287,11 @@ static void test_linear_dw(void **state)
 {
     for (int i = 0; i < SIZES; i++)
         for (int flags = 0; flags < 64; flags++) {
-            bool nothing = (flags & 3) == 3, idle = (flags & 5) == 5 || (flags & 10) == 10, no_x_with_dw = (flags & 33) == 32;
+            bool nothing = (flags & 3) == 3, idle = (flags & 5) == 5 || (flags & 10) == 10,
+                 no_x_with_dw = (flags & 33) == 32;
             if (nothing || idle || no_x_with_dw) continue;
-            if (is_small(sizes[i]) || (flags + i) % 19 == 0) linear_dw_case(*state, sizes[i], flags);
+            if (is_small(sizes[i]) || (flags + i) % 19 == 0)
+                linear_dw_case(*state, sizes[i], flags);
         }
     bench_report(*state, "linear_dw");
 }
@@ -279,8 +299,9 @@ static void test_linear_dw(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),           cmocka_unit_test(test_linear_extremes), cmocka_unit_test(test_linear_dx),
-        cmocka_unit_test(test_linear_dx_extremes), cmocka_unit_test(test_linear_dw),
+        cmocka_unit_test(test_linear),    cmocka_unit_test(test_linear_extremes),
+        cmocka_unit_test(test_linear_dx), cmocka_unit_test(test_linear_dx_extremes),
+        cmocka_unit_test(test_linear_dw),
     };
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }

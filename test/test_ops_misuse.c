@@ -1,10 +1,10 @@
 /* test_ops_misuse.c - the front of the operation table refuses what does not fit, on every device.
  *
  * For each operation a call that is right is accepted; then one member at a time is replaced by
- * something wrong, which must leave an internal error that names the operation, and all memory as it
- * was.
+ * something wrong, which must leave an internal error that names the operation, and all memory as
+ * it was.
  */
-#include "test/trial.h"
+#include "test/rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,7 +82,8 @@ static void check_refused(rig *on, const char *op, const char *change)
     assert_non_null(strstr(error_text(e), op));
     error_free(e);
     snapshot(on, after);
-    if (memcmp(before, after, on->used)) fail_msg("%s: %s was refused, but something was written", op, change);
+    if (memcmp(before, after, on->used))
+        fail_msg("%s: %s was refused, but something was written", op, change);
 }
 
 #define ACCEPT(name, good)                                                                         \
@@ -135,9 +136,11 @@ static void simple_on(rig *on)
 
 static void embedding_on(rig *on)
 {
-    tensor tokens = zeros(on, I32, SHAPE(B, T)), wte = work(on, SHAPE(V, C)), wpe = work(on, SHAPE(P, C));
+    tensor tokens = zeros(on, I32, SHAPE(B, T)), wte = work(on, SHAPE(V, C)),
+           wpe = work(on, SHAPE(P, C));
     tensor x = work(on, SHAPE(B, T, C));
-    embedding_op forward = {.out = x, .tokens = tokens, .wte = wte, .wpe = wpe, .first_position = P - T};
+    embedding_op forward = {
+        .out = x, .tokens = tokens, .wte = wte, .wpe = wpe, .first_position = P - T};
     ACCEPT(embedding, forward);
     REFUSE(embedding, forward, out, work(on, SHAPE(B, T, C + 1)));
     REFUSE(embedding, forward, out, typed(x, I32));
@@ -147,7 +150,11 @@ static void embedding_on(rig *on)
     REFUSE(embedding, forward, wpe, wider(wpe));
     REFUSE(embedding, forward, first_position, P - T + 1);
 
-    embedding_grad_op backward = {.dwte = {.t = wte}, .dwpe = {.t = wpe}, .dout = x, .tokens = tokens, .first_position = P - T};
+    embedding_grad_op backward = {.dwte = {.t = wte},
+                                  .dwpe = {.t = wpe},
+                                  .dout = x,
+                                  .tokens = tokens,
+                                  .first_position = P - T};
     ACCEPT(embedding_grad, backward);
     REFUSE(embedding_grad, backward, dwte.t, wider(wte));
     REFUSE(embedding_grad, backward, dwpe.t, typed(wpe, I32));
@@ -159,7 +166,8 @@ static void embedding_on(rig *on)
 
 static void norm_on(rig *on)
 {
-    tensor x = work(on, SHAPE(R, C)), out = work(on, SHAPE(R, C)), w = work(on, SHAPE(C)), b = work(on, SHAPE(C));
+    tensor x = work(on, SHAPE(R, C)), out = work(on, SHAPE(R, C)), w = work(on, SHAPE(C)),
+           b = work(on, SHAPE(C));
     tensor mean = stat(on, SHAPE(R)), rstd = stat(on, SHAPE(R));
     norm_op forward = {.out = out, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .eps = 1};
     ACCEPT(norm, forward);
@@ -172,8 +180,15 @@ static void norm_on(rig *on)
     REFUSE(norm, forward, w, wider(w));
     REFUSE(norm, forward, b, typed(b, I32));
 
-    norm_grad_op backward = {.dx = out, .dw = {.t = w}, .db = {.t = b}, .dout = work(on, SHAPE(R, C)), .x = x, .mean = mean,
-                             .rstd = rstd, .w = work(on, SHAPE(C)), .scratch = stat(on, SHAPE(NORM_GROUPS, 2 * C))};
+    norm_grad_op backward = {.dx = out,
+                             .dw = {.t = w},
+                             .db = {.t = b},
+                             .dout = work(on, SHAPE(R, C)),
+                             .x = x,
+                             .mean = mean,
+                             .rstd = rstd,
+                             .w = work(on, SHAPE(C)),
+                             .scratch = stat(on, SHAPE(NORM_GROUPS, 2 * C))};
     ACCEPT(norm_grad, backward);
     REFUSE(norm_grad, backward, dx, longer(out));
     REFUSE(norm_grad, backward, dx, absent);
@@ -188,9 +203,16 @@ static void norm_on(rig *on)
 
 static void linear_on(rig *on)
 {
-    tensor x = work(on, SHAPE(R, C)), w = work(on, SHAPE(N, C)), out = work(on, SHAPE(R, N)), pre = work(on, SHAPE(R, N));
+    tensor x = work(on, SHAPE(R, C)), w = work(on, SHAPE(N, C)), out = work(on, SHAPE(R, N)),
+           pre = work(on, SHAPE(R, N));
     tensor bias = work(on, SHAPE(N)), residual = work(on, SHAPE(R, N));
-    linear_op forward = {.out = out, .x = x, .w = w, .bias = bias, .residual = residual, .pre = pre, .act = ACT_GELU_TANH};
+    linear_op forward = {.out = out,
+                         .x = x,
+                         .w = w,
+                         .bias = bias,
+                         .residual = residual,
+                         .pre = pre,
+                         .act = ACT_GELU_TANH};
     ACCEPT(linear, forward);
     REFUSE(linear, forward, out, wider(out));
     REFUSE(linear, forward, out, absent);
@@ -202,7 +224,8 @@ static void linear_on(rig *on)
     REFUSE(linear, forward, pre, longer(pre));
     REFUSE(linear, forward, act, ACT_NONE);
 
-    linear_dx_op dx = {.dx = work(on, SHAPE(R, C)), .dout = out, .w = w, .pre = x, .act = ACT_GELU_ERF};
+    linear_dx_op dx = {
+        .dx = work(on, SHAPE(R, C)), .dout = out, .w = w, .pre = x, .act = ACT_GELU_ERF};
     ACCEPT(linear_dx, dx);
     REFUSE(linear_dx, dx, dx, wider(x));
     REFUSE(linear_dx, dx, dout, wider(out));
@@ -223,8 +246,15 @@ static void linear_on(rig *on)
 
 static void attention_on(rig *on)
 {
-    tensor qkv = work(on, SHAPE(B, T, 2 * H * D)), out = work(on, SHAPE(B, T, H * D)), lse = stat(on, SHAPE(B, H, T));
-    attention_op forward = {.out = out, .lse = lse, .qkv = qkv, .heads = H, .kv_heads = H / 2, .causal = true, .scale = 1};
+    tensor qkv = work(on, SHAPE(B, T, 2 * H * D)), out = work(on, SHAPE(B, T, H * D)),
+           lse = stat(on, SHAPE(B, H, T));
+    attention_op forward = {.out = out,
+                            .lse = lse,
+                            .qkv = qkv,
+                            .heads = H,
+                            .kv_heads = H / 2,
+                            .causal = true,
+                            .scale = 1};
     ACCEPT(attention, forward);
     REFUSE(attention, forward, out, wider(out));
     REFUSE(attention, forward, out, typed(out, I32));
@@ -238,9 +268,16 @@ static void attention_on(rig *on)
     REFUSE(attention, forward, kv_heads, 0);
     REFUSE(attention, forward, kv_heads, H);
 
-    attention_grad_op backward = {.dqkv = work(on, SHAPE(B, T, 2 * H * D)), .dout = work(on, SHAPE(B, T, H * D)), .out = out,
-                                  .qkv = qkv, .lse = lse, .scratch = stat(on, SHAPE(B, H, T)), .heads = H,
-                                  .kv_heads = H / 2, .causal = true, .scale = 1};
+    attention_grad_op backward = {.dqkv = work(on, SHAPE(B, T, 2 * H * D)),
+                                  .dout = work(on, SHAPE(B, T, H * D)),
+                                  .out = out,
+                                  .qkv = qkv,
+                                  .lse = lse,
+                                  .scratch = stat(on, SHAPE(B, H, T)),
+                                  .heads = H,
+                                  .kv_heads = H / 2,
+                                  .causal = true,
+                                  .scale = 1};
     ACCEPT(attention_grad, backward);
     REFUSE(attention_grad, backward, dqkv, absent);
     REFUSE(attention_grad, backward, dqkv, longer(qkv));
@@ -253,9 +290,14 @@ static void attention_on(rig *on)
 
 static void sums_on(rig *on)
 {
-    tensor logits = work(on, SHAPE(R, V)), losses = stat(on, SHAPE(R)), sum = zeros(on, F64, SHAPE(1));
+    tensor logits = work(on, SHAPE(R, V)), losses = stat(on, SHAPE(R)),
+           sum = zeros(on, F64, SHAPE(1));
     tensor numbers = zeros(on, U8, SHAPE(sizeof(hyper))), slots = zeros(on, F64, SHAPE(3));
-    classify_op classify = {.logits = logits, .targets = zeros(on, I32, SHAPE(R)), .losses = losses, .backward = true, .scale = 1};
+    classify_op classify = {.logits = logits,
+                            .targets = zeros(on, I32, SHAPE(R)),
+                            .losses = losses,
+                            .backward = true,
+                            .scale = 1};
     ACCEPT(classify, classify);
     REFUSE(classify, classify, logits, typed(logits, I32));
     REFUSE(classify, classify, logits, longer(logits));
@@ -291,12 +333,14 @@ static void optim_on(rig *on)
     tensor x[3];
     for (int i = 0; i < 3; i++)
         x[i] = zeros(on, F32, SHAPE(R, C));
-    optim_item right = {.p = x[0], .g = x[1], .state = {x[2]}}, short_g = right, wide_state = right, strange = right, no_p = right;
+    optim_item right = {.p = x[0], .g = x[1], .state = {x[2]}}, short_g = right, wide_state = right,
+               strange = right, no_p = right;
     short_g.g = longer(x[1]);
     wide_state.state[0] = wider(x[2]);
     strange.p = typed(x[0], I32);
     no_p.p = absent;
-    optim_op optim = {.fused = true, .hyper = zeros(on, U8, SHAPE(sizeof(hyper))), .items = &right, .n = 1};
+    optim_op optim = {
+        .fused = true, .hyper = zeros(on, U8, SHAPE(sizeof(hyper))), .items = &right, .n = 1};
     ACCEPT(optim, optim); /* hyper.ok is 0: nothing is done */
     REFUSE(optim, optim, hyper, x[0]);
     REFUSE(optim, optim, items, &short_g);
@@ -305,13 +349,34 @@ static void optim_on(rig *on)
     REFUSE(optim, optim, items, &no_p);
 }
 
-static void test_simple(void **state) { each_device(state, simple_on); }
-static void test_embedding(void **state) { each_device(state, embedding_on); }
-static void test_norm(void **state) { each_device(state, norm_on); }
-static void test_linear(void **state) { each_device(state, linear_on); }
-static void test_attention(void **state) { each_device(state, attention_on); }
-static void test_sums(void **state) { each_device(state, sums_on); }
-static void test_optim(void **state) { each_device(state, optim_on); }
+static void test_simple(void **state)
+{
+    each_device(state, simple_on);
+}
+static void test_embedding(void **state)
+{
+    each_device(state, embedding_on);
+}
+static void test_norm(void **state)
+{
+    each_device(state, norm_on);
+}
+static void test_linear(void **state)
+{
+    each_device(state, linear_on);
+}
+static void test_attention(void **state)
+{
+    each_device(state, attention_on);
+}
+static void test_sums(void **state)
+{
+    each_device(state, sums_on);
+}
+static void test_optim(void **state)
+{
+    each_device(state, optim_on);
+}
 
 /* ---- failures are kept ---- */
 
@@ -346,7 +411,8 @@ static void test_null(void **state)
 {
     (void)state;
     device none = device_null();
-    tensor x = tensor_of(NULL, F32, SHAPE(R, C)), w = tensor_of(NULL, F32, SHAPE(N, C)), out = tensor_of(NULL, F32, SHAPE(R, N));
+    tensor x = tensor_of(NULL, F32, SHAPE(R, C)), w = tensor_of(NULL, F32, SHAPE(N, C)),
+           out = tensor_of(NULL, F32, SHAPE(R, N));
     OP(linear, &none, STREAM_COMPUTE, .out = out, .x = x, .w = w);
     op_put(&none, STREAM_COMPUTE, x, NULL);
     assert_null(device_status(&none));
@@ -375,15 +441,18 @@ static void note(void *context, device *dev, const char *op, tensor written)
 static void watch_on(rig *on)
 {
     log_of_writes log = {0};
-    tensor x = work(on, SHAPE(R, C)), w = work(on, SHAPE(N, C)), out = work(on, SHAPE(R, N)), pre = work(on, SHAPE(R, N));
+    tensor x = work(on, SHAPE(R, C)), w = work(on, SHAPE(N, C)), out = work(on, SHAPE(R, N)),
+           pre = work(on, SHAPE(R, N));
     on->dev.watch = note;
     on->dev.watch_context = &log;
-    OP(linear, &on->dev, STREAM_COMPUTE, .out = out, .x = x, .w = w, .pre = pre, .act = ACT_GELU_TANH);
+    OP(linear, &on->dev, STREAM_COMPUTE, .out = out, .x = x, .w = w, .pre = pre,
+       .act = ACT_GELU_TANH);
     OP(linear, &on->dev, STREAM_COMPUTE, .out = out, .x = x, .w = w);
     on->dev.watch = NULL;
     rig_well(on, "linear");
     assert_int_equal(log.n, 3);
-    assert_true(log.written[0] == pre.data && log.written[1] == out.data && log.written[2] == out.data);
+    assert_true(log.written[0] == pre.data && log.written[1] == out.data &&
+                log.written[2] == out.data);
 }
 
 static void test_watch(void **state)
@@ -394,8 +463,10 @@ static void test_watch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_simple),    cmocka_unit_test(test_embedding), cmocka_unit_test(test_norm), cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_attention), cmocka_unit_test(test_sums),      cmocka_unit_test(test_optim), cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_simple),    cmocka_unit_test(test_embedding),
+        cmocka_unit_test(test_norm),      cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_optim),     cmocka_unit_test(test_kept),
         cmocka_unit_test(test_null),      cmocka_unit_test(test_watch),
     };
     return cmocka_run_group_tests(tests, bench_open, bench_close);

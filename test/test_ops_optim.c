@@ -1,14 +1,14 @@
 /* test_ops_optim.c - the optimizer step on the devices, bit for bit.
  *
- * Every rule of optim/rules/all.h is run over many tensors of odd sizes for some steps in these forms,
- * and each must leave the same bits in every parameter and state:
+ * Every rule of optim/rules/all.h is run over many tensors of odd sizes for some steps in these
+ * forms, and each must leave the same bits in every parameter and state:
  *
  *     host      the rule's passes, called element by element by this file
  *     fused     one pass over memory; leaves g as it was; its slot = sumsq of g
  *     passes    the intermediate in a tensor of its own, on g, or on a state (where the rule says)
  *     each with 2 threads, with 1 and with 5
  */
-#include "test/trial.h"
+#include "test/rig.h"
 
 #include "core/rng.h"
 #include "optim/rules/all.h"
@@ -20,7 +20,13 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { ITEMS = 100, LARGE = 6, STEPS = 5, TOTAL = 375000, ARRAYS = 1 + MAX_STATES /* p and the states */ };
+enum {
+    ITEMS = 100,
+    LARGE = 6,
+    STEPS = 5,
+    TOTAL = 375000,
+    ARRAYS = 1 + MAX_STATES /* p and the states */
+};
 
 static const rule_info *const infos[] = {
 #define INFO(name) &name##_info,
@@ -72,7 +78,13 @@ static const float *numbers(int step)
 static hyper numbers_of_step(const rule_info *info, int step, float clip)
 {
     double lr = info->lr * (1 - 0.1 * step);
-    hyper h = {.lr = (float)lr, .lr_wd = (float)(0.1 * lr), .eps = (float)info->eps, .clip = clip, .grad_norm = 1, .first = step == 0, .ok = 1};
+    hyper h = {.lr = (float)lr,
+               .lr_wd = (float)(0.1 * lr),
+               .eps = (float)info->eps,
+               .clip = clip,
+               .grad_norm = 1,
+               .first = step == 0,
+               .ok = 1};
     for (int k = 0; k < MAX_BETAS; k++) {
         h.beta[k] = (float)info->beta[k];
         h.rest[k] = (float)(1 - info->beta[k]);
@@ -96,7 +108,10 @@ static void run_on_host(int rule, float clip, result *r)
         hyper h = numbers_of_step(infos[rule], step, clip);
         for (int i = 0; i < ITEMS; i++)
             for (int64_t k = item_start(i), end = k + item_size(i); k < end; k++) {
-                lane x = {.p = r->x[0][k], .g = numbers(step)[k], .t = NAN, .wd = decays(i) ? h.lr_wd : 0};
+                lane x = {.p = r->x[0][k],
+                          .g = numbers(step)[k],
+                          .t = NAN,
+                          .wd = decays(i) ? h.lr_wd : 0};
                 for (int s = 0; s < MAX_STATES; s++)
                     x.s[s] = r->x[1 + s][k];
                 for (int pass = 0; pass < infos[rule]->n_passes; pass++)
@@ -118,7 +133,8 @@ typedef struct {
 
 static tensor part(tensor whole, int i)
 {
-    return present(whole) ? tensor_of((float *)whole.data + item_start(i), F32, SHAPE(item_size(i))) : whole;
+    return present(whole) ? tensor_of((float *)whole.data + item_start(i), F32, SHAPE(item_size(i)))
+                          : whole;
 }
 
 static void make_fleet(rig *on, int rule, form how, fleet *f)
@@ -127,7 +143,8 @@ static void make_fleet(rig *on, int rule, form how, fleet *f)
     static double nothing[TOTAL];
     const rule_info *info = infos[rule];
     memset(nothing, 0xff, sizeof nothing);
-    *f = (fleet){.p = rig_put(on, F32, SHAPE(TOTAL), numbers(-1)), .g = rig_put(on, F32, SHAPE(TOTAL), nothing)};
+    *f = (fleet){.p = rig_put(on, F32, SHAPE(TOTAL), numbers(-1)),
+                 .g = rig_put(on, F32, SHAPE(TOTAL), nothing)};
     for (int k = 0; k < info->n_states; k++)
         f->state[k] = rig_put(on, F32, SHAPE(TOTAL), zeros);
     if (how == FUSED) f->slots = rig_put(on, F64, SHAPE(ITEMS), nothing);
@@ -136,7 +153,8 @@ static void make_fleet(rig *on, int rule, form how, fleet *f)
     for (int k = 0; k < MAX_STATES; k++)
         if (how == PASSES_REUSED && info->r_temp == (unsigned)LANE_S0 << k) f->temp = f->state[k];
     for (int i = 0; i < ITEMS; i++) {
-        f->items[i] = (optim_item){.p = part(f->p, i), .g = part(f->g, i), .temp = part(f->temp, i), .decay = decays(i)};
+        f->items[i] = (optim_item){
+            .p = part(f->p, i), .g = part(f->g, i), .temp = part(f->temp, i), .decay = decays(i)};
         for (int k = 0; k < MAX_STATES; k++)
             f->items[i].state[k] = part(f->state[k], i);
         if (how == FUSED) f->items[i].slot = tensor_of((double *)f->slots.data + i, F64, SHAPE(1));
@@ -152,7 +170,8 @@ static void check_fused(rig *on, const char *rule, const fleet *f, int step, dou
     rig_get(on, f->g, g);
     if (memcmp(g, numbers(step), sizeof g)) fail_msg("%s: the fused form changed g", rule);
     for (int i = 0; i < ITEMS; i++)
-        OP(sumsq, &on->dev, STREAM_COMPUTE, .slot = tensor_of((double *)others.data + i, F64, SHAPE(1)), .x = f->items[i].g);
+        OP(sumsq, &on->dev, STREAM_COMPUTE,
+           .slot = tensor_of((double *)others.data + i, F64, SHAPE(1)), .x = f->items[i].g);
     rig_get(on, others, sums);
     rig_get(on, f->slots, slots);
     for (int i = 0; i < ITEMS; i++)
@@ -170,10 +189,12 @@ static void run_on_device(rig *on, int rule, form how, float clip, result *r)
         hyper h = numbers_of_step(infos[rule], step, clip), after;
         tensor step_numbers = rig_put(on, U8, SHAPE(sizeof h), &h);
         op_put(&on->dev, STREAM_COMPUTE, f.g, numbers(step));
-        OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule, .fused = how == FUSED, .hyper = step_numbers, .items = f.items, .n = ITEMS);
+        OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule, .fused = how == FUSED,
+           .hyper = step_numbers, .items = f.items, .n = ITEMS);
         rig_get(on, step_numbers, &after);
         assert_memory_equal(&after, &h, sizeof h);
-        if (how == FUSED && (step == 0 || step == STEPS - 1)) check_fused(on, name, &f, step, r->slot[step]);
+        if (how == FUSED && (step == 0 || step == STEPS - 1))
+            check_fused(on, name, &f, step, r->slot[step]);
         rig_well(on, name);
     }
     rig_get(on, f.p, r->x[0]);
@@ -182,17 +203,20 @@ static void run_on_device(rig *on, int rule, form how, float clip, result *r)
     rig_clear(on);
 }
 
-static void check_same(int rule, form how, float clip, const rig *on, const result *got, const result *want)
+static void check_same(int rule, form how, float clip, const rig *on, const result *got,
+                       const result *want)
 {
     for (int a = 0; a < 1 + infos[rule]->n_states && memcmp(got->x, want->x, sizeof got->x); a++)
         for (int i = 0; i < ITEMS; i++)
             for (int64_t k = 0, at = item_start(i); k < item_size(i); k++, at++)
                 if (memcmp(&got->x[a][at], &want->x[a][at], sizeof(float)))
-                    fail_msg("optim %s (%s), clip %g, %s device, %d threads: %s of tensor %d (%lld elements), element %lld: "
+                    fail_msg("optim %s (%s), clip %g, %s device, %d threads: %s of tensor %d (%lld "
+                             "elements), element %lld: "
                              "got %.9g, want %.9g",
-                             infos[rule]->name, form_names[how], (double)clip, on->dev.ops->name, on->dev.threads,
-                             a ? infos[rule]->state[a - 1] : "p", i, (long long)item_size(i), (long long)k,
-                             (double)got->x[a][at], (double)want->x[a][at]);
+                             infos[rule]->name, form_names[how], (double)clip, on->dev.ops->name,
+                             on->dev.threads, a ? infos[rule]->state[a - 1] : "p", i,
+                             (long long)item_size(i), (long long)k, (double)got->x[a][at],
+                             (double)want->x[a][at]);
 }
 
 static bool has_form(int rule, form how)
@@ -252,7 +276,8 @@ static void not_ok_on(rig *on)
             make_fleet(on, rule, how, &f);
             tensor step_numbers = rig_put(on, U8, SHAPE(sizeof h), &h);
             op_put(&on->dev, STREAM_COMPUTE, f.g, numbers(0));
-            OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule, .fused = how == FUSED, .hyper = step_numbers, .items = f.items, .n = ITEMS);
+            OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule, .fused = how == FUSED,
+               .hyper = step_numbers, .items = f.items, .n = ITEMS);
             rig_well(on, "optim");
             rig_get(on, f.p, after);
             assert_memory_equal(after, numbers(-1), sizeof after);
@@ -289,17 +314,20 @@ static void test_optional(void **state)
     rig_get(on, f.p, got);
     assert_memory_equal(got, numbers(-1), sizeof got);
     f.items[0].decay = false;
-    OP(optim, &on->dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = true, .hyper = step_numbers, .items = f.items, .n = 1);
+    OP(optim, &on->dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = true, .hyper = step_numbers,
+       .items = f.items, .n = 1);
     rig_well(on, "optim without slot");
     rig_get(on, f.p, got);
     for (int64_t i = 0; i < TOTAL; i++) /* the first step of sgd, on the first tensor only */
-        assert_true(got[i] == (i < item_size(0) ? numbers(-1)[i] - h.lr * numbers(0)[i] : numbers(-1)[i]));
+        assert_true(got[i] ==
+                    (i < item_size(0) ? numbers(-1)[i] - h.lr * numbers(0)[i] : numbers(-1)[i]));
     rig_clear(on);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_forms), cmocka_unit_test(test_rules_differ),
-                                       cmocka_unit_test(test_not_ok), cmocka_unit_test(test_optional)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_forms), cmocka_unit_test(test_rules_differ),
+        cmocka_unit_test(test_not_ok), cmocka_unit_test(test_optional)};
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }

@@ -1,10 +1,10 @@
 /* test_ops_ref.c - the reference held against calculus and against numbers worked by hand.
  *
- * Backward: with the objective f = sum(out * weight), the analytic gradient of every input element is
- * compared with (f(x+h) - f(x-h)) / 2h.  In double and with h = 1e-5 the truncation (h^2) and the
- * rounding (eps/h) both stay below 1e-9 of the gradient's size; 1e-6 is what is asked.
- * Forward: central differences cannot see a wrong formula that is wrong on both sides, so each
- * forward formula also meets a case whose answer is known.
+ * Backward: with the objective f = sum(out * weight), the analytic gradient of every input element
+ * is compared with (f(x+h) - f(x-h)) / 2h.  In double and with h = 1e-5 the truncation (h^2) and
+ * the rounding (eps/h) both stay below 1e-9 of the gradient's size; 1e-6 is what is asked. Forward:
+ * central differences cannot see a wrong formula that is wrong on both sides, so each forward
+ * formula also meets a case whose answer is known.
  */
 #include "test/ref.h"
 #include "core/rng.h"
@@ -58,7 +58,8 @@ static double value(const objective *f)
 }
 
 /* Every element of x (n), an input of f, against the analytic gradient. */
-static void check_gradient(const char *name, const objective *f, double *x, int64_t n, const double *gradient)
+static void check_gradient(const char *name, const objective *f, double *x, int64_t n,
+                           const double *gradient)
 {
     double size = 0;
     for (int64_t i = 0; i < n; i++)
@@ -73,8 +74,8 @@ static void check_gradient(const char *name, const objective *f, double *x, int6
         x[i] = at;
         double want = (above - below) / (2 * h);
         if (!(fabs(gradient[i] - want) <= tolerance * size))
-            fail_msg("%s: element %lld: got %.12g, want %.12g, bound %.3g", name, (long long)i, gradient[i], want,
-                     tolerance * size);
+            fail_msg("%s: element %lld: got %.12g, want %.12g, bound %.3g", name, (long long)i,
+                     gradient[i], want, tolerance * size);
     }
     value(f); /* the outputs belong to x again */
 }
@@ -100,12 +101,15 @@ static void test_embedding_gradient(void **state)
     double wte[MAX], wpe[MAX], out[MAX], dout[MAX], dwte[MAX], dwpe[MAX];
     int32_t tokens[B * T] = {1, 4, 1, 0, 3, 1, 4, 4};
     draw(wte, V * C, 1), draw(wpe, P * C, 2), draw(dout, B * T * C, 3);
-    embedding_op forward = {.out = doubles(out, SHAPE(B, T, C)), .tokens = tensor_of(tokens, I32, SHAPE(B, T)),
-                            .wte = doubles(wte, SHAPE(V, C)), .wpe = doubles(wpe, SHAPE(P, C)), .first_position = FIRST};
+    embedding_op forward = {.out = doubles(out, SHAPE(B, T, C)),
+                            .tokens = tensor_of(tokens, I32, SHAPE(B, T)),
+                            .wte = doubles(wte, SHAPE(V, C)),
+                            .wpe = doubles(wpe, SHAPE(P, C)),
+                            .first_position = FIRST};
     device ref = ref_device();
     OP(embedding_grad, &ref, STREAM_COMPUTE, .dwte = {doubles(dwte, SHAPE(V, C)), false},
-       .dwpe = {doubles(dwpe, SHAPE(P, C)), false}, .dout = doubles(dout, SHAPE(B, T, C)), .tokens = forward.tokens,
-       .first_position = FIRST);
+       .dwpe = {doubles(dwpe, SHAPE(P, C)), false}, .dout = doubles(dout, SHAPE(B, T, C)),
+       .tokens = forward.tokens, .first_position = FIRST);
     assert_well(&ref);
     objective f = {run_embedding, &forward, out, dout, B * T * C};
     check_gradient("embedding_grad dwte", &f, wte, V * C, dwte);
@@ -117,14 +121,21 @@ static void norm_gradient(int64_t R, int64_t C)
     double x[MAX], w[MAX], b[MAX], out[MAX], mean[MAX], rstd[MAX];
     double dout[MAX], dx[MAX], dw[MAX], db[MAX], scratch[NORM_GROUPS * 2 * 16];
     draw(x, R * C, 4), draw(w, C, 5), draw(b, C, 6), draw(dout, R * C, 7);
-    norm_op forward = {.out = doubles(out, SHAPE(R, C)), .mean = doubles(mean, SHAPE(R)), .rstd = doubles(rstd, SHAPE(R)),
-                       .x = doubles(x, SHAPE(R, C)), .w = doubles(w, SHAPE(C)), .b = doubles(b, SHAPE(C)), .eps = 1e-2};
+    norm_op forward = {.out = doubles(out, SHAPE(R, C)),
+                       .mean = doubles(mean, SHAPE(R)),
+                       .rstd = doubles(rstd, SHAPE(R)),
+                       .x = doubles(x, SHAPE(R, C)),
+                       .w = doubles(w, SHAPE(C)),
+                       .b = doubles(b, SHAPE(C)),
+                       .eps = 1e-2};
     objective f = {run_norm, &forward, out, dout, R * C};
     value(&f); /* for mean and rstd */
     device ref = ref_device();
-    OP(norm_grad, &ref, STREAM_COMPUTE, .dx = doubles(dx, SHAPE(R, C)), .dw = {doubles(dw, SHAPE(C)), false},
-       .db = {doubles(db, SHAPE(C)), false}, .dout = doubles(dout, SHAPE(R, C)), .x = forward.x, .mean = forward.mean,
-       .rstd = forward.rstd, .w = forward.w, .scratch = doubles(scratch, SHAPE(NORM_GROUPS, 2 * C)));
+    OP(norm_grad, &ref, STREAM_COMPUTE, .dx = doubles(dx, SHAPE(R, C)),
+       .dw = {doubles(dw, SHAPE(C)), false}, .db = {doubles(db, SHAPE(C)), false},
+       .dout = doubles(dout, SHAPE(R, C)), .x = forward.x, .mean = forward.mean,
+       .rstd = forward.rstd, .w = forward.w,
+       .scratch = doubles(scratch, SHAPE(NORM_GROUPS, 2 * C)));
     assert_well(&ref);
     check_gradient("norm_grad dx", &f, x, R * C, dx);
     check_gradient("norm_grad dw", &f, w, C, dw);
@@ -139,18 +150,23 @@ static void test_norm_gradient(void **state)
     norm_gradient(5, 16);
 }
 
-/* The gradients of layer 2 in  y = act(x), out = y w^T + bias + residual  and of the layer's own act. */
+/* The gradients of layer 2 in  y = act(x), out = y w^T + bias + residual  and of the layer's own
+ * act. */
 static void linear_gradient(activation act, bool with_bias, bool with_residual)
 {
     enum { R = 4, K = 5, N = 3 };
     double x[MAX], w[MAX], bias[MAX], residual[MAX], out[MAX], pre[MAX];
     double dout[MAX], dpre[MAX], dx[MAX], dw[MAX], db[MAX];
-    draw(x, R * K, 8), draw(w, N * K, 9), draw(bias, N, 10), draw(residual, R * N, 11), draw(dout, R * N, 12);
+    draw(x, R * K, 8), draw(w, N * K, 9), draw(bias, N, 10), draw(residual, R * N, 11),
+        draw(dout, R * N, 12);
     tensor none = {0};
-    linear_op forward = {.out = doubles(out, SHAPE(R, N)), .x = doubles(x, SHAPE(R, K)), .w = doubles(w, SHAPE(N, K)),
+    linear_op forward = {.out = doubles(out, SHAPE(R, N)),
+                         .x = doubles(x, SHAPE(R, K)),
+                         .w = doubles(w, SHAPE(N, K)),
                          .bias = with_bias ? doubles(bias, SHAPE(N)) : none,
                          .residual = with_residual ? doubles(residual, SHAPE(R, N)) : none,
-                         .pre = act ? doubles(pre, SHAPE(R, N)) : none, .act = act};
+                         .pre = act ? doubles(pre, SHAPE(R, N)) : none,
+                         .act = act};
     objective f = {run_linear, &forward, out, dout, R * N};
     value(&f); /* for pre */
 
@@ -159,11 +175,13 @@ static void linear_gradient(activation act, bool with_bias, bool with_residual)
     for (int i = 0; i < N; i++)
         identity[i * N + i] = 1;
     device ref = ref_device();
-    OP(linear_dx, &ref, STREAM_COMPUTE, .dx = doubles(dpre, SHAPE(R, N)), .dout = doubles(dout, SHAPE(R, N)),
-       .w = doubles(identity, SHAPE(N, N)), .pre = forward.pre, .act = act);
-    OP(linear_dx, &ref, STREAM_COMPUTE, .dx = doubles(dx, SHAPE(R, K)), .dout = doubles(dpre, SHAPE(R, N)), .w = forward.w);
-    OP(linear_dw, &ref, STREAM_COMPUTE, .dw = {doubles(dw, SHAPE(N, K)), false}, .db = {doubles(db, SHAPE(N)), false},
-       .x = forward.x, .dout = doubles(dpre, SHAPE(R, N)));
+    OP(linear_dx, &ref, STREAM_COMPUTE, .dx = doubles(dpre, SHAPE(R, N)),
+       .dout = doubles(dout, SHAPE(R, N)), .w = doubles(identity, SHAPE(N, N)), .pre = forward.pre,
+       .act = act);
+    OP(linear_dx, &ref, STREAM_COMPUTE, .dx = doubles(dx, SHAPE(R, K)),
+       .dout = doubles(dpre, SHAPE(R, N)), .w = forward.w);
+    OP(linear_dw, &ref, STREAM_COMPUTE, .dw = {doubles(dw, SHAPE(N, K)), false},
+       .db = {doubles(db, SHAPE(N)), false}, .x = forward.x, .dout = doubles(dpre, SHAPE(R, N)));
     assert_well(&ref);
     check_gradient("linear_dx dx", &f, x, R * K, dx);
     check_gradient("linear_dw dw", &f, w, N * K, dw);
@@ -184,14 +202,20 @@ static void attention_gradient(int64_t B, int64_t T, int64_t H, int64_t KV, int6
     int64_t width = (H + 2 * KV) * D;
     double qkv[MAX], out[MAX], lse[MAX], dout[MAX], dqkv[MAX], scratch[MAX];
     draw(qkv, B * T * width, 13), draw(dout, B * T * H * D, 14);
-    attention_op forward = {.out = doubles(out, SHAPE(B, T, H * D)), .lse = doubles(lse, SHAPE(B, H, T)),
-                            .qkv = doubles(qkv, SHAPE(B, T, width)), .heads = H, .kv_heads = KV, .causal = causal, .scale = 0.6};
+    attention_op forward = {.out = doubles(out, SHAPE(B, T, H * D)),
+                            .lse = doubles(lse, SHAPE(B, H, T)),
+                            .qkv = doubles(qkv, SHAPE(B, T, width)),
+                            .heads = H,
+                            .kv_heads = KV,
+                            .causal = causal,
+                            .scale = 0.6};
     objective f = {run_attention, &forward, out, dout, B * T * H * D};
     value(&f); /* for out and lse */
     device ref = ref_device();
     OP(attention_grad, &ref, STREAM_COMPUTE, .dqkv = doubles(dqkv, SHAPE(B, T, width)),
-       .dout = doubles(dout, SHAPE(B, T, H * D)), .out = forward.out, .qkv = forward.qkv, .lse = forward.lse,
-       .scratch = doubles(scratch, SHAPE(B, H, T)), .heads = H, .kv_heads = KV, .causal = causal, .scale = 0.6);
+       .dout = doubles(dout, SHAPE(B, T, H * D)), .out = forward.out, .qkv = forward.qkv,
+       .lse = forward.lse, .scratch = doubles(scratch, SHAPE(B, H, T)), .heads = H, .kv_heads = KV,
+       .causal = causal, .scale = 0.6);
     assert_well(&ref);
     check_gradient("attention_grad dqkv", &f, qkv, B * T * width, dqkv);
 }
@@ -218,7 +242,8 @@ static void test_classify_gradient(void **state)
     memcpy(gradient, logits, sizeof gradient);
     for (int r = 0; r < R; r++)
         weight[r] = scale;
-    classify_op forward = {.logits = doubles(logits, SHAPE(R, V)), .targets = tensor_of(targets, I32, SHAPE(R)),
+    classify_op forward = {.logits = doubles(logits, SHAPE(R, V)),
+                           .targets = tensor_of(targets, I32, SHAPE(R)),
                            .losses = doubles(losses, SHAPE(R))};
     classify_op backward = forward;
     backward.logits.data = gradient;
@@ -235,13 +260,15 @@ static void test_classify_gradient(void **state)
 
 static void near(const char *name, double got, double want)
 {
-    if (!(fabs(got - want) <= 1e-12 * fmax(1, fabs(want)))) fail_msg("%s: got %.17g, want %.17g", name, got, want);
+    if (!(fabs(got - want) <= 1e-12 * fmax(1, fabs(want))))
+        fail_msg("%s: got %.17g, want %.17g", name, got, want);
 }
 
 static void test_known_activations(void **state)
 {
     (void)state;
-    near("gelu erf(1)", ref_act(ACT_GELU_ERF, 1), 0.84134474606854294859); /* the normal distribution at 1 */
+    near("gelu erf(1)", ref_act(ACT_GELU_ERF, 1),
+         0.84134474606854294859); /* the normal distribution at 1 */
     near("gelu erf(-1)", ref_act(ACT_GELU_ERF, -1), -0.15865525393145705141);
     near("gelu erf'(0)", ref_act_grad(ACT_GELU_ERF, 0), 0.5);
     near("gelu tanh(1)", ref_act(ACT_GELU_TANH, 1), 0.8411919906082768);
@@ -256,8 +283,9 @@ static void test_known_norm(void **state)
     (void)state;
     double x[] = {1, 2, 6, 7}, w[] = {1, 2, 1, 1}, b[] = {0, 0, 0.5, 0}, out[4], mean[1], rstd[1];
     device ref = ref_device();
-    OP(norm, &ref, STREAM_COMPUTE, .out = doubles(out, SHAPE(1, 4)), .mean = doubles(mean, SHAPE(1)),
-       .rstd = doubles(rstd, SHAPE(1)), .x = doubles(x, SHAPE(1, 4)), .w = doubles(w, SHAPE(4)), .b = doubles(b, SHAPE(4)),
+    OP(norm, &ref, STREAM_COMPUTE, .out = doubles(out, SHAPE(1, 4)),
+       .mean = doubles(mean, SHAPE(1)), .rstd = doubles(rstd, SHAPE(1)),
+       .x = doubles(x, SHAPE(1, 4)), .w = doubles(w, SHAPE(4)), .b = doubles(b, SHAPE(4)),
        .eps = 2.5); /* variance 6.5 + 2.5 = 9 */
     assert_well(&ref);
     near("mean", mean[0], 4);
@@ -271,24 +299,32 @@ static void test_known_norm(void **state)
 static void test_known_linear(void **state)
 {
     (void)state;
-    double x[] = {1, 2, 3, 4}, w[] = {1, 0, 0, 1, 1, -1}, bias[] = {10, 20, 30}, residual[] = {0, 0, 0, 100, 100, 100}, out[6];
+    double x[] = {1, 2, 3, 4}, w[] = {1, 0, 0, 1, 1, -1}, bias[] = {10, 20, 30},
+           residual[] = {0, 0, 0, 100, 100, 100}, out[6];
     device ref = ref_device();
     OP(linear, &ref, STREAM_COMPUTE, .out = doubles(out, SHAPE(2, 3)), .x = doubles(x, SHAPE(2, 2)),
-       .w = doubles(w, SHAPE(3, 2)), .bias = doubles(bias, SHAPE(3)), .residual = doubles(residual, SHAPE(2, 3)));
+       .w = doubles(w, SHAPE(3, 2)), .bias = doubles(bias, SHAPE(3)),
+       .residual = doubles(residual, SHAPE(2, 3)));
     assert_well(&ref);
     const double want[] = {11, 22, 29, 113, 124, 129};
     for (int i = 0; i < 6; i++)
         near("linear", out[i], want[i]);
 }
 
-/* D = 1, q = 1, k = 0 and log 3: weights 1/4 and 3/4; the first token of a causal row sees itself only. */
+/* D = 1, q = 1, k = 0 and log 3: weights 1/4 and 3/4; the first token of a causal row sees itself
+ * only. */
 static void test_known_attention(void **state)
 {
     (void)state;
     double qkv[] = {1, 0, 100, 1, log(3) / 2, 200}, out[2], lse[2];
     device ref = ref_device();
-    attention_op o = {.out = doubles(out, SHAPE(1, 2, 1)), .lse = doubles(lse, SHAPE(1, 1, 2)),
-                      .qkv = doubles(qkv, SHAPE(1, 2, 3)), .heads = 1, .kv_heads = 1, .causal = true, .scale = 2};
+    attention_op o = {.out = doubles(out, SHAPE(1, 2, 1)),
+                      .lse = doubles(lse, SHAPE(1, 1, 2)),
+                      .qkv = doubles(qkv, SHAPE(1, 2, 3)),
+                      .heads = 1,
+                      .kv_heads = 1,
+                      .causal = true,
+                      .scale = 2};
     op_attention(&ref, STREAM_COMPUTE, &o);
     near("causal out 0", out[0], 100);
     near("causal lse 0", lse[0], 0);
@@ -306,8 +342,9 @@ static void test_known_classify(void **state)
     double logits[] = {5, 5, 5, 5, 1000, 1000 + log(3), -1000, -1000}, losses[2];
     int32_t targets[] = {2, 1};
     device ref = ref_device();
-    OP(classify, &ref, STREAM_COMPUTE, .logits = doubles(logits, SHAPE(2, 4)), .targets = tensor_of(targets, I32, SHAPE(2)),
-       .losses = doubles(losses, SHAPE(2)), .backward = true, .scale = 8);
+    OP(classify, &ref, STREAM_COMPUTE, .logits = doubles(logits, SHAPE(2, 4)),
+       .targets = tensor_of(targets, I32, SHAPE(2)), .losses = doubles(losses, SHAPE(2)),
+       .backward = true, .scale = 8);
     assert_well(&ref);
     near("loss 0", losses[0], log(4));
     near("loss 1", losses[1], log(4.0 / 3));

@@ -24,8 +24,9 @@ typedef struct {
 } embedding_case;
 
 static const embedding_case embeddings[] = {
-    {1, 1, 1, 1, 1, 0},      {1, 5, 3, 59, 5, 0},       {3, 11, 17, 59, 16, 5}, {4, 50, 64, 59, 64, 14},
-    {2, 33, 129, 7, 33, 0},  {1, 200, 768, 2048, 200, 0}, {2, 3, 17, 50257, 9, 1}, {5, 1, 768, 2, 1024, 1023},
+    {1, 1, 1, 1, 1, 0},      {1, 5, 3, 59, 5, 0},        {3, 11, 17, 59, 16, 5},
+    {4, 50, 64, 59, 64, 14}, {2, 33, 129, 7, 33, 0},     {1, 200, 768, 2048, 200, 0},
+    {2, 3, 17, 50257, 9, 1}, {5, 1, 768, 2, 1024, 1023},
 };
 
 enum { OUT, TOKENS, WTE, WPE };
@@ -33,15 +34,16 @@ enum { OUT, TOKENS, WTE, WPE };
 static void call_embedding(device *dev, const tensor *t, const void *options)
 {
     const embedding_case *c = options;
-    OP(embedding, dev, STREAM_COMPUTE, .out = t[OUT], .tokens = t[TOKENS], .wte = t[WTE], .wpe = t[WPE],
-       .first_position = c->first);
+    OP(embedding, dev, STREAM_COMPUTE, .out = t[OUT], .tokens = t[TOKENS], .wte = t[WTE],
+       .wpe = t[WPE], .first_position = c->first);
 }
 
 static void embedding_trial(bench *b, const embedding_case *c, bool positions, int64_t pad)
 {
     trial t;
-    trial_begin(&t, call_embedding, c, "embedding B=%lld T=%lld C=%lld V=%lld first=%lld%s ld+%lld", (long long)c->B,
-                (long long)c->T, (long long)c->C, (long long)c->V, (long long)c->first, positions ? " wpe" : "", (long long)pad);
+    trial_begin(&t, call_embedding, c, "embedding B=%lld T=%lld C=%lld V=%lld first=%lld%s ld+%lld",
+                (long long)c->B, (long long)c->T, (long long)c->C, (long long)c->V,
+                (long long)c->first, positions ? " wpe" : "", (long long)pad);
     trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->C), 0);
     trial_operand(&t, TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
     trial_operand(&t, WTE, "wte", GIVEN, WORK, SHAPE(c->V, c->C), pad);
@@ -82,12 +84,15 @@ typedef struct {
 static void call_embedding_grad(device *dev, const tensor *t, const void *options)
 {
     const embedding_grad_options *o = options;
-    OP(embedding_grad, dev, STREAM_COMPUTE, .dwte = {t[DWTE], o->dwte_accumulate}, .dwpe = {t[DWPE], o->dwpe_accumulate},
-       .dout = t[DOUT], .tokens = t[GRAD_TOKENS], .first_position = o->c->first);
+    OP(embedding_grad, dev, STREAM_COMPUTE, .dwte = {t[DWTE], o->dwte_accumulate},
+       .dwpe = {t[DWPE], o->dwpe_accumulate}, .dout = t[DOUT], .tokens = t[GRAD_TOKENS],
+       .first_position = o->c->first);
 }
 
-/* One more than how many rows went there, times the squares of what was added and of what was there. */
-static void embedding_grad_units(operand *o, int which, const double *row_of, int64_t rows, int64_t C, const double *dout)
+/* One more than how many rows went there, times the squares of what was added and of what was
+ * there. */
+static void embedding_grad_units(operand *o, int which, const double *row_of, int64_t rows,
+                                 int64_t C, const double *dout)
 {
     if (o[which].role == ABSENT) return;
     for (int64_t v = 0; v < o[which].rows; v++)
@@ -106,10 +111,12 @@ static void embedding_grad_trial(bench *b, const embedding_case *c, int flags)
     embedding_grad_options options = {c, flags & 4, flags & 8};
     int64_t pad = flags & 16 ? 3 : 0, rows = c->B * c->T;
     trial t;
-    trial_begin(&t, call_embedding_grad, &options, "embedding_grad B=%lld T=%lld C=%lld V=%lld first=%lld%s%s%s%s ld+%lld",
-                (long long)c->B, (long long)c->T, (long long)c->C, (long long)c->V, (long long)c->first,
-                flags & 1 ? " no dwte" : "", flags & 2 ? " no dwpe" : "", flags & 4 ? " dwte accumulate" : "",
-                flags & 8 ? " dwpe accumulate" : "", (long long)pad);
+    trial_begin(&t, call_embedding_grad, &options,
+                "embedding_grad B=%lld T=%lld C=%lld V=%lld first=%lld%s%s%s%s ld+%lld",
+                (long long)c->B, (long long)c->T, (long long)c->C, (long long)c->V,
+                (long long)c->first, flags & 1 ? " no dwte" : "", flags & 2 ? " no dwpe" : "",
+                flags & 4 ? " dwte accumulate" : "", flags & 8 ? " dwpe accumulate" : "",
+                (long long)pad);
     trial_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->C), 0);
     trial_operand(&t, GRAD_TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
     trial_draw(&t, DOUT, 0, 1);
@@ -127,7 +134,8 @@ static void embedding_grad_trial(bench *b, const embedding_case *c, int flags)
     assert_true(rows <= COUNT(position));
     for (int64_t r = 0; r < rows; r++)
         position[r] = (double)(c->first + r % c->T);
-    embedding_grad_units(t.operands, DWTE, t.operands[GRAD_TOKENS].value, rows, c->C, t.operands[DOUT].value);
+    embedding_grad_units(t.operands, DWTE, t.operands[GRAD_TOKENS].value, rows, c->C,
+                         t.operands[DOUT].value);
     embedding_grad_units(t.operands, DWPE, position, rows, c->C, t.operands[DOUT].value);
     trial_compare(b, &t);
     trial_poison(b, &t);
@@ -156,8 +164,8 @@ static const double norm_eps = 1e-5;
 
 static void call_norm(device *dev, const tensor *t, const void *options)
 {
-    OP(norm, dev, STREAM_COMPUTE, .out = t[N_OUT], .mean = t[N_MEAN], .rstd = t[N_RSTD], .x = t[N_X], .w = t[N_W],
-       .b = t[N_B], .eps = *(const double *)options);
+    OP(norm, dev, STREAM_COMPUTE, .out = t[N_OUT], .mean = t[N_MEAN], .rstd = t[N_RSTD],
+       .x = t[N_X], .w = t[N_W], .b = t[N_B], .eps = *(const double *)options);
 }
 
 static void norm_units(operand *o, int64_t R, int64_t C)
@@ -174,13 +182,15 @@ static void norm_units(operand *o, int64_t R, int64_t C)
         for (int64_t c = 0; c < C; c++) {
             double d = x[c] - mean;
             spread += square(d) / (double)C;
-            crossed += 2 * fabs(d) * (mean_unit + fabs(d)) / (double)C; /* d = x - mean is off by that much */
+            crossed += 2 * fabs(d) * (mean_unit + fabs(d)) /
+                       (double)C; /* d = x - mean is off by that much */
         }
         double variance = spread + norm_eps, rstd = 1 / sqrt(variance);
         double relative = 1 + 0.5 * (summed_up(C, spread) + crossed) / variance;
         for (int64_t c = 0; c < C; c++) {
             double d = x[c] - mean, w = fabs(o[N_W].value[c]);
-            o[N_OUT].unit[r * C + c] = w * rstd * (mean_unit + fabs(d) + fabs(d) * relative) + (bias ? fabs(o[N_B].value[c]) : 0);
+            o[N_OUT].unit[r * C + c] = w * rstd * (mean_unit + fabs(d) + fabs(d) * relative) +
+                                       (bias ? fabs(o[N_B].value[c]) : 0);
         }
         if (!stats) continue;
         o[N_MEAN].unit[r] = mean_unit;
@@ -188,11 +198,12 @@ static void norm_units(operand *o, int64_t R, int64_t C)
     }
 }
 
-static void norm_trial(bench *b, int64_t R, int64_t C, bool stats, bool bias, double mean, double deviation)
+static void norm_trial(bench *b, int64_t R, int64_t C, bool stats, bool bias, double mean,
+                       double deviation)
 {
     trial t;
-    trial_begin(&t, call_norm, &norm_eps, "norm R=%lld C=%lld%s%s x=%g+-%g", (long long)R, (long long)C, stats ? " stats" : "",
-                bias ? " bias" : "", mean, deviation);
+    trial_begin(&t, call_norm, &norm_eps, "norm R=%lld C=%lld%s%s x=%g+-%g", (long long)R,
+                (long long)C, stats ? " stats" : "", bias ? " bias" : "", mean, deviation);
     trial_operand(&t, N_OUT, "out", WRITTEN, WORK, SHAPE(R, C), 0);
     trial_operand(&t, N_X, "x", GIVEN, WORK, SHAPE(R, C), 0);
     trial_operand(&t, N_W, "w", GIVEN, WORK, SHAPE(C), 0);
@@ -232,14 +243,22 @@ static void test_norm_extremes(void **state)
 
 enum { G_DX, G_DW, G_DB, G_DOUT, G_X, G_MEAN, G_RSTD, G_W, G_SCRATCH };
 
-enum { NO_DW = 1, NO_DB = 2, ADD_DX = 4, ADD_DW = 8, ADD_DB = 16, IN_PLACE = 32, NORM_GRAD_FORMS = 64 };
+enum {
+    NO_DW = 1,
+    NO_DB = 2,
+    ADD_DX = 4,
+    ADD_DW = 8,
+    ADD_DB = 16,
+    IN_PLACE = 32,
+    NORM_GRAD_FORMS = 64
+};
 
 static void call_norm_grad(device *dev, const tensor *t, const void *options)
 {
     int flags = *(const int *)options;
-    OP(norm_grad, dev, STREAM_COMPUTE, .dx = t[G_DX], .accumulate = flags & ADD_DX, .dw = {t[G_DW], flags & ADD_DW},
-       .db = {t[G_DB], flags & ADD_DB}, .dout = t[G_DOUT], .x = t[G_X], .mean = t[G_MEAN], .rstd = t[G_RSTD], .w = t[G_W],
-       .scratch = t[G_SCRATCH]);
+    OP(norm_grad, dev, STREAM_COMPUTE, .dx = t[G_DX], .accumulate = flags & ADD_DX,
+       .dw = {t[G_DW], flags & ADD_DW}, .db = {t[G_DB], flags & ADD_DB}, .dout = t[G_DOUT],
+       .x = t[G_X], .mean = t[G_MEAN], .rstd = t[G_RSTD], .w = t[G_W], .scratch = t[G_SCRATCH]);
 }
 
 static void norm_grad_units(operand *o, int64_t R, int64_t C, int flags)
@@ -261,9 +280,11 @@ static void norm_grad_units(operand *o, int64_t R, int64_t C, int flags)
         }
     }
     for (int64_t c = 0; c < C; c++) {
-        double dw = flags & ADD_DW ? square(o[G_DW].value[c]) : 0, db = flags & ADD_DB ? square(o[G_DB].value[c]) : 0;
+        double dw = flags & ADD_DW ? square(o[G_DW].value[c]) : 0,
+               db = flags & ADD_DB ? square(o[G_DB].value[c]) : 0;
         for (int64_t r = 0; r < R; r++) {
-            double dout = o[G_DOUT].value[r * C + c], n = (o[G_X].value[r * C + c] - o[G_MEAN].value[r]) * o[G_RSTD].value[r];
+            double dout = o[G_DOUT].value[r * C + c],
+                   n = (o[G_X].value[r * C + c] - o[G_MEAN].value[r]) * o[G_RSTD].value[r];
             dw += square(dout * n);
             db += square(dout);
         }
@@ -289,11 +310,13 @@ static void norm_statistics(trial *t, int64_t R, int64_t C)
     trial_round(t, G_RSTD);
 }
 
-static void norm_grad_trial(bench *b, int64_t R, int64_t C, int flags, double mean, double deviation)
+static void norm_grad_trial(bench *b, int64_t R, int64_t C, int flags, double mean,
+                            double deviation)
 {
     trial t;
-    trial_begin(&t, call_norm_grad, &flags, "norm_grad R=%lld C=%lld%s%s%s%s%s%s x=%g+-%g", (long long)R, (long long)C,
-                flags & NO_DW ? " no dw" : "", flags & NO_DB ? " no db" : "", flags & ADD_DX ? " dx accumulate" : "",
+    trial_begin(&t, call_norm_grad, &flags, "norm_grad R=%lld C=%lld%s%s%s%s%s%s x=%g+-%g",
+                (long long)R, (long long)C, flags & NO_DW ? " no dw" : "",
+                flags & NO_DB ? " no db" : "", flags & ADD_DX ? " dx accumulate" : "",
                 flags & ADD_DW ? " dw accumulate" : "", flags & ADD_DB ? " db accumulate" : "",
                 flags & IN_PLACE ? " dx=dout" : "", mean, deviation);
     trial_operand(&t, G_DOUT, "dout", GIVEN, WORK, SHAPE(R, C), 0);
@@ -309,8 +332,10 @@ static void norm_grad_trial(bench *b, int64_t R, int64_t C, int flags, double me
     trial_operand(&t, G_DX, "dx", flags & ADD_DX ? ADDED : WRITTEN, WORK, SHAPE(R, C), 0);
     if (flags & IN_PLACE) t.operands[G_DX].shares = 1 + G_DOUT;
     if (flags & ADD_DX) trial_draw(&t, G_DX, 0, 1);
-    if (!(flags & NO_DW)) trial_operand(&t, G_DW, "dw", flags & ADD_DW ? ADDED : WRITTEN, WORK, SHAPE(C), 0);
-    if (!(flags & NO_DB)) trial_operand(&t, G_DB, "db", flags & ADD_DB ? ADDED : WRITTEN, WORK, SHAPE(C), 0);
+    if (!(flags & NO_DW))
+        trial_operand(&t, G_DW, "dw", flags & ADD_DW ? ADDED : WRITTEN, WORK, SHAPE(C), 0);
+    if (!(flags & NO_DB))
+        trial_operand(&t, G_DB, "db", flags & ADD_DB ? ADDED : WRITTEN, WORK, SHAPE(C), 0);
     if (flags & ADD_DW) trial_draw(&t, G_DW, 0, 1);
     if (flags & ADD_DB) trial_draw(&t, G_DB, 0, 1);
     trial_reference(b, &t);
@@ -331,7 +356,8 @@ static void test_norm_grad(void **state)
     for (int r = 0; r < COUNT(norm_rows); r++)
         for (int c = 0; c < COUNT(norm_cols); c++)
             for (int flags = 0; flags < NORM_GRAD_FORMS; flags++)
-                if (norm_grad_form(flags) && (norm_rows[r] * norm_cols[c] < 5000 || (flags + c) % 5 == 0))
+                if (norm_grad_form(flags) &&
+                    (norm_rows[r] * norm_cols[c] < 5000 || (flags + c) % 5 == 0))
                     norm_grad_trial(*state, norm_rows[r], norm_cols[c], flags, 0, 1);
     for (int c = 0; c < COUNT(norm_cols); c++) {
         norm_grad_trial(*state, 33, norm_cols[c], 0, 1000, 1);
@@ -352,8 +378,8 @@ typedef struct {
 static void call_classify(device *dev, const tensor *t, const void *options)
 {
     const classify_options *o = options;
-    OP(classify, dev, STREAM_COMPUTE, .logits = t[LOGITS], .targets = t[TARGETS], .losses = t[LOSSES],
-       .backward = o->backward, .scale = o->scale);
+    OP(classify, dev, STREAM_COMPUTE, .logits = t[LOGITS], .targets = t[TARGETS],
+       .losses = t[LOSSES], .backward = o->backward, .scale = o->scale);
 }
 
 static void classify_units(operand *o, int64_t R, int64_t V, classify_options options)
@@ -369,23 +395,29 @@ static void classify_units(operand *o, int64_t R, int64_t V, classify_options op
         for (int64_t v = 0; v < V; v++) {
             double p = exp(x[v] - max) / sum;
             squares += p * p;
-            shift += p * (max - x[v]); /* the rounding of x - max is the relative error of its exp */
+            shift +=
+                p * (max - x[v]); /* the rounding of x - max is the relative error of its exp */
         }
-        double lse = max + log(sum), lse_unit = summed(V, squares) + shift + fabs(max) + fabs(lse) + 1;
+        double lse = max + log(sum),
+               lse_unit = summed(V, squares) + shift + fabs(max) + fabs(lse) + 1;
         o[LOSSES].unit[r] = lse_unit + fabs(x[target]);
         for (int64_t v = 0; v < V && options.backward; v++) {
             double p = exp(x[v] - lse);
-            o[LOGITS].unit[r * V + v] = options.scale * (p * (1 + fabs(x[v]) + fabs(lse) + lse_unit) + UNDERFLOW_UNIT + (v == target ? 1 : 0));
+            o[LOGITS].unit[r * V + v] =
+                options.scale * (p * (1 + fabs(x[v]) + fabs(lse) + lse_unit) + UNDERFLOW_UNIT +
+                                 (v == target ? 1 : 0));
         }
     }
 }
 
-static void classify_trial(bench *b, int64_t R, int64_t V, int64_t pad, bool backward, double mean, double deviation)
+static void classify_trial(bench *b, int64_t R, int64_t V, int64_t pad, bool backward, double mean,
+                           double deviation)
 {
     classify_options options = {backward, 1.0 / (double)R};
     trial t;
-    trial_begin(&t, call_classify, &options, "classify R=%lld V=%lld ld+%lld%s x=%g+-%g", (long long)R, (long long)V,
-                (long long)pad, backward ? " backward" : "", mean, deviation);
+    trial_begin(&t, call_classify, &options, "classify R=%lld V=%lld ld+%lld%s x=%g+-%g",
+                (long long)R, (long long)V, (long long)pad, backward ? " backward" : "", mean,
+                deviation);
     trial_operand(&t, LOGITS, "logits", backward ? ADDED : GIVEN, WORK, SHAPE(R, V), pad);
     trial_operand(&t, TARGETS, "targets", GIVEN, INDEX, SHAPE(R), 0);
     trial_operand(&t, LOSSES, "losses", WRITTEN, STAT, SHAPE(R), 0);
@@ -403,7 +435,8 @@ static void test_classify(void **state)
 {
     static const struct {
         int64_t R, V;
-    } sizes[] = {{1, 1}, {5, 2}, {1, 59}, {33, 59}, {200, 17}, {5, 2048}, {33, 129}, {1, 50257}, {3, 50257}};
+    } sizes[] = {{1, 1},    {5, 2},    {1, 59},    {33, 59},  {200, 17},
+                 {5, 2048}, {33, 129}, {1, 50257}, {3, 50257}};
     for (int i = 0; i < COUNT(sizes); i++)
         for (int form = 0; form < 4; form++) {
             int64_t pad = form & 1 ? 7 : 0;
@@ -411,7 +444,8 @@ static void test_classify(void **state)
             classify_trial(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 10);
         }
     bench_report(*state, "classify");
-    for (int backward = 0; backward < 2; backward++) { /* exp without the maximum taken off overflows here */
+    for (int backward = 0; backward < 2;
+         backward++) { /* exp without the maximum taken off overflows here */
         classify_trial(*state, 5, 59, 0, backward, 1e4, 1);
         classify_trial(*state, 5, 59, 0, backward, -1e4, 1);
         classify_trial(*state, 5, 2048, 0, backward, 0, 1e3);
@@ -422,8 +456,9 @@ static void test_classify(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embedding),     cmocka_unit_test(test_embedding_grad), cmocka_unit_test(test_norm),
-        cmocka_unit_test(test_norm_extremes), cmocka_unit_test(test_norm_grad),      cmocka_unit_test(test_classify),
+        cmocka_unit_test(test_embedding), cmocka_unit_test(test_embedding_grad),
+        cmocka_unit_test(test_norm),      cmocka_unit_test(test_norm_extremes),
+        cmocka_unit_test(test_norm_grad), cmocka_unit_test(test_classify),
     };
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }

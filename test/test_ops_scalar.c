@@ -1,7 +1,7 @@
 /* test_ops_scalar.c - fill, copy, loss, sumsq, clip and nonfinite on every device, the reference
  * included: small things whose results are known exactly, NaN and infinity among them.
  */
-#include "test/trial.h"
+#include "test/rig.h"
 
 #include "core/rng.h"
 
@@ -18,7 +18,9 @@ enum { MAX = 300001 };
 
 static const int64_t sizes[] = {1, 7, 64, 1000, 70001, MAX};
 
-#define EACH_SIZE(n) for (size_t n##_ = 0; n##_ < sizeof sizes / sizeof *sizes; n##_++) for (int64_t n = sizes[n##_]; n; n = 0)
+#define EACH_SIZE(n)                                                                               \
+    for (size_t n##_ = 0; n##_ < sizeof sizes / sizeof *sizes; n##_++)                             \
+        for (int64_t n = sizes[n##_]; n; n = 0)
 
 static void each_device(void **state, void (*test)(rig *))
 {
@@ -55,11 +57,12 @@ static const double *normals(int64_t n)
     return x;
 }
 
-#define SAME(on, what, got, want)                                                                 \
+#define SAME(on, what, got, want)                                                                  \
     do {                                                                                           \
         double got_ = (got), want_ = (want);                                                       \
         if (!(got_ == want_ || (isnan(got_) && isnan(want_))))                                     \
-            fail_msg("%s device: %s: got %.17g, want %.17g", (on)->dev.ops->name, what, got_, want_); \
+            fail_msg("%s device: %s: got %.17g, want %.17g", (on)->dev.ops->name, what, got_,      \
+                     want_);                                                                       \
     } while (0)
 
 /* ---- fill, copy ---- */
@@ -91,7 +94,8 @@ static void copy_on(rig *on)
     for (dtype type = F32; type <= U8; type++)
         EACH_SIZE(n)
         {
-            tensor src = rig_put(on, type, SHAPE(n), bits), dst = rig_put(on, type, SHAPE(n), bits + 1);
+            tensor src = rig_put(on, type, SHAPE(n), bits),
+                   dst = rig_put(on, type, SHAPE(n), bits + 1);
             OP(copy, &on->dev, STREAM_COMPUTE, .dst = dst, .src = src);
             rig_well(on, "copy");
             rig_get(on, dst, got);
@@ -114,12 +118,15 @@ typedef struct {
     hyper h;
 } loss_result;
 
-static loss_result run_loss(rig *on, const double *x, int64_t n, double scale, bool accumulate, double before, int ok)
+static loss_result run_loss(rig *on, const double *x, int64_t n, double scale, bool accumulate,
+                            double before, int ok)
 {
-    loss_result r = {.sum = before, .h = {.lr = 1, .grad_norm = 2, .clip = 3, .first = 4, .ok = ok}};
+    loss_result r = {.sum = before,
+                     .h = {.lr = 1, .grad_norm = 2, .clip = 3, .first = 4, .ok = ok}};
     tensor sum = rig_put(on, F64, SHAPE(1), &r.sum), in = put_reals(on, x, n);
     tensor h = rig_put(on, U8, SHAPE(sizeof r.h), &r.h);
-    OP(loss, &on->dev, STREAM_COMPUTE, .sum = sum, .accumulate = accumulate, .x = in, .hyper = h, .scale = scale);
+    OP(loss, &on->dev, STREAM_COMPUTE, .sum = sum, .accumulate = accumulate, .x = in, .hyper = h,
+       .scale = scale);
     rig_well(on, "loss");
     rig_get(on, sum, &r.sum);
     rig_get(on, h, &r.h);
@@ -222,8 +229,8 @@ static void sumsq_values(rig *on)
             exact += (long double)x[i] * (long double)x[i];
         double got = run_sumsq(on, x, n), bound = 8 * DBL_EPSILON * sqrt((double)n) * (double)exact;
         if (!(fabs(got - (double)exact) <= bound))
-            fail_msg("%s device: sumsq of %lld: got %.17g, want %.17g, bound %.3g", on->dev.ops->name, (long long)n, got,
-                     (double)exact, bound);
+            fail_msg("%s device: sumsq of %lld: got %.17g, want %.17g, bound %.3g",
+                     on->dev.ops->name, (long long)n, got, (double)exact, bound);
         SAME(on, "sumsq again", run_sumsq(on, x, n), got);
     }
     static double bad[MAX];
@@ -241,8 +248,12 @@ static void test_sumsq(void **state)
 {
     each_device(state, sumsq_values);
     bench *b = *state;
-    EACH_SIZE(n) SAME(&b->one, "sumsq, other threads", run_sumsq(&b->one, normals(n), n), run_sumsq(&b->many, normals(n), n));
-    EACH_SIZE(n) SAME(&b->odd, "sumsq, other threads", run_sumsq(&b->odd, normals(n), n), run_sumsq(&b->many, normals(n), n));
+    EACH_SIZE(n)
+    SAME(&b->one, "sumsq, other threads", run_sumsq(&b->one, normals(n), n),
+         run_sumsq(&b->many, normals(n), n));
+    EACH_SIZE(n)
+    SAME(&b->odd, "sumsq, other threads", run_sumsq(&b->odd, normals(n), n),
+         run_sumsq(&b->many, normals(n), n));
 }
 
 /* ---- clip ---- */
@@ -282,7 +293,8 @@ static void clip_values(rig *on)
     SAME(on, "clip of zero gradients", run_clip(on, (double[]){0, 0}, 2, 1).clip, 1);
     SAME(on, "clip of zero gradients, off", run_clip(on, (double[]){0, 0}, 2, 0).clip, 1);
     SAME(on, "grad_norm in order", run_clip(on, (double[]){0x1p60, 1, 1}, 3, 0).grad_norm, 0x1p30);
-    SAME(on, "grad_norm of infinity", run_clip(on, (double[]){1, INFINITY}, 2, 0).grad_norm, INFINITY);
+    SAME(on, "grad_norm of infinity", run_clip(on, (double[]){1, INFINITY}, 2, 0).grad_norm,
+         INFINITY);
     SAME(on, "clip of infinity", run_clip(on, (double[]){1, INFINITY}, 2, 1).clip, 0);
     SAME(on, "grad_norm of NaN", run_clip(on, (double[]){1, NAN, 1}, 3, 1).grad_norm, NAN);
     SAME(on, "clip off with NaN", run_clip(on, (double[]){1, NAN, 1}, 3, 0).clip, 1);
@@ -317,7 +329,8 @@ static void nonfinite_on(rig *on)
         memcpy(x, normals(n), (size_t)n * sizeof *x);
         for (int round = 0; round < 3; round++) {
             assert_int_equal(run_nonfinite(on, put_reals(on, x, n)), want);
-            assert_int_equal(run_nonfinite(on, rig_put(on, F64, SHAPE(n), x)), want); /* as sums and slots are */
+            assert_int_equal(run_nonfinite(on, rig_put(on, F64, SHAPE(n), x)),
+                             want); /* as sums and slots are */
             rig_clear(on);
             int64_t at = round ? n - 1 : 0;
             want += isfinite(x[at]) ? 1 : 0;

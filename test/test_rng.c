@@ -61,7 +61,7 @@ static void test_every_word_matters(void **state)
 
 /* ---- distributions ---- */
 
-enum { N = 1 << 18 };
+enum { N = 1 << 20 };
 
 /* |got - want| within five standard deviations */
 static void near(const char *what, double got, double want, double deviation)

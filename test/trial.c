@@ -2,8 +2,6 @@
 #include "test/trial.h"
 
 #include "core/rng.h"
-#include "cpu/cpu.h"
-#include "test/ref.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,7 +12,14 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { GUARD = 256, ALIGN = 64, RIG_BYTES = 96 << 20 };
+/* Under AddressSanitizer, reading beyond a tensor is a failure too.  (All devices so far compute in
+ * the host's memory.) */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(memory, bytes)   ((void)(memory), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(memory, bytes) ((void)(memory), (void)(bytes))
+#endif
 
 double summed(int64_t n, double squares)
 {
@@ -33,71 +38,13 @@ static void *array(int64_t n, size_t size)
     return p;
 }
 
-static size_t aligned(size_t bytes)
-{
-    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
-}
-
-/* ---- the devices under test ---- */
-
-static error *rig_open(rig *r)
-{
-    return r->dev.ops->alloc(&r->dev, RIG_BYTES, &r->memory);
-}
-
-static error *rigs_open(bench *b)
-{
-    b->ref.dev = ref_device();
-    TRY(cpu_device(2, &b->many.dev));
-    TRY(cpu_device(1, &b->one.dev));
-    TRY(cpu_device(5, &b->odd.dev));
-    TRY(rig_open(&b->ref));
-    TRY(rig_open(&b->many));
-    TRY(rig_open(&b->one));
-    return rig_open(&b->odd);
-}
-
-static void rig_close(rig *r)
-{
-    r->dev.ops->release(&r->dev, r->memory);
-    if (r->dev.state) cpu_close(&r->dev);
-}
-
-int bench_open(void **state)
-{
-    bench *b = *state = array(1, sizeof *b);
-    error *e = rigs_open(b);
-    return e ? error_report("test", e) : 0;
-}
-
-int bench_close(void **state)
-{
-    bench *b = *state;
-    rig_close(&b->ref);
-    rig_close(&b->many);
-    rig_close(&b->one);
-    rig_close(&b->odd);
-    free(b);
-    return 0;
-}
-
 void bench_report(bench *b, const char *op)
 {
-    print_message("%s: %d cases, worst error %.3f of the bound (%s)\n", op, b->cases, b->worst, b->worst_case);
+    print_message("%s: %d cases, worst error %.3f of the bound (%s)\n", op, b->cases, b->worst,
+                  b->worst_case);
     b->cases = 0;
     b->worst = 0;
     b->worst_case[0] = 0;
-}
-
-void rig_well(rig *r, const char *what)
-{
-    error *e = device_status(&r->dev);
-    if (e) fail_msg("%s: %s", what, error_text(e));
-}
-
-dtype rig_type(const rig *r)
-{
-    return r->dev.ops->working_types >> F32 & 1 ? F32 : F64;
 }
 
 /* ---- making a trial ---- */
@@ -113,13 +60,19 @@ void trial_begin(trial *t, trial_call *call, const void *options, const char *na
         t->seed = t->seed * 31 + (unsigned char)*c;
 }
 
-void trial_operand(trial *t, int i, const char *name, operand_role role, operand_kind kind, shape dims, int64_t pad)
+void trial_operand(trial *t, int i, const char *name, operand_role role, operand_kind kind,
+                   shape dims, int64_t pad)
 {
     assert_true(i < MAX_OPERANDS && t->operands[i].role == ABSENT);
     tensor whole = tensor_of(NULL, F64, dims);
     operand *o = &t->operands[i];
-    *o = (operand){.name = name, .role = role, .kind = kind, .dims = dims, .pad = pad,
-                   .rows = tensor_rows(whole), .cols = tensor_cols(whole)};
+    *o = (operand){.name = name,
+                   .role = role,
+                   .kind = kind,
+                   .dims = dims,
+                   .pad = pad,
+                   .rows = tensor_rows(whole),
+                   .cols = tensor_cols(whole)};
     o->value = array(o->rows * o->cols, sizeof(double));
     o->want = array(o->rows * o->cols, sizeof(double));
     o->unit = array(o->rows * o->cols, sizeof(double));
@@ -136,7 +89,8 @@ void trial_draw(trial *t, int i, double mean, double deviation)
 {
     operand *o = &t->operands[i];
     for (int64_t k = 0; k < o->rows * o->cols; k++)
-        o->value[k] = mean + deviation * rng_normal(t->seed * MAX_OPERANDS + (uint64_t)i, RNG_TEST, (uint64_t)k);
+        o->value[k] = mean + deviation * rng_normal(t->seed * MAX_OPERANDS + (uint64_t)i, RNG_TEST,
+                                                    (uint64_t)k);
     trial_round(t, i);
 }
 
@@ -144,7 +98,8 @@ void trial_draw_index(trial *t, int i, int64_t below)
 {
     operand *o = &t->operands[i];
     for (int64_t k = 0; k < o->rows * o->cols; k++)
-        o->value[k] = floor((double)below * rng_uniform(t->seed * MAX_OPERANDS + (uint64_t)i, RNG_TEST, (uint64_t)k));
+        o->value[k] = floor((double)below * rng_uniform(t->seed * MAX_OPERANDS + (uint64_t)i,
+                                                        RNG_TEST, (uint64_t)k));
 }
 
 void trial_end(trial *t)
@@ -159,7 +114,8 @@ void trial_end(trial *t)
 
 /* ---- memory of one run ---- */
 
-/* All operands of a run, one behind the other between guards: what was put there and what came back. */
+/* All operands of a run, one behind the other between guards: what was put there and what came
+ * back. */
 typedef struct {
     unsigned char *before, *after;
     size_t bytes;
@@ -175,9 +131,15 @@ static double load(const void *from, dtype type)
     double wide;
     int32_t index;
     switch (type) {
-    case F32: memcpy(&narrow, from, sizeof narrow); return (double)narrow;
-    case F64: memcpy(&wide, from, sizeof wide); return wide;
-    default: memcpy(&index, from, sizeof index); return index;
+    case F32:
+        memcpy(&narrow, from, sizeof narrow);
+        return (double)narrow;
+    case F64:
+        memcpy(&wide, from, sizeof wide);
+        return wide;
+    default:
+        memcpy(&index, from, sizeof index);
+        return index;
     }
 }
 
@@ -186,9 +148,15 @@ static void store(void *to, dtype type, double value)
     float narrow = (float)value;
     int32_t index = type == I32 ? (int32_t)value : 0;
     switch (type) {
-    case F32: memcpy(to, &narrow, sizeof narrow); break;
-    case F64: memcpy(to, &value, sizeof value); break;
-    default: memcpy(to, &index, sizeof index); break;
+    case F32:
+        memcpy(to, &narrow, sizeof narrow);
+        break;
+    case F64:
+        memcpy(to, &value, sizeof value);
+        break;
+    default:
+        memcpy(to, &index, sizeof index);
+        break;
     }
 }
 
@@ -212,14 +180,15 @@ static bool is_output(const operand *o)
 /* Places every operand, shifted by so many of its elements. */
 static void image_plan(const trial *t, dtype work, int shift, image *m)
 {
-    m->bytes = GUARD;
+    m->bytes = RIG_GUARD;
     for (int i = 0; i < MAX_OPERANDS; i++) {
         const operand *o = &t->operands[i];
         dtype type = o->kind == WORK ? work : o->kind == STAT ? stat_type(work) : I32;
         m->at[i].type = type;
         if (!owns_memory(o)) continue;
         m->at[i].first = m->bytes + (size_t)shift * dtype_size(type);
-        m->bytes = aligned(m->at[i].first + (size_t)(o->rows * (o->cols + o->pad)) * dtype_size(type) + GUARD);
+        m->bytes = rig_aligned(
+            m->at[i].first + (size_t)(o->rows * (o->cols + o->pad)) * dtype_size(type) + RIG_GUARD);
     }
     for (int i = 0; i < MAX_OPERANDS; i++)
         if (t->operands[i].shares) m->at[i].first = m->at[t->operands[i].shares - 1].first;
@@ -248,6 +217,17 @@ static void image_free(image *m)
     free(m->after);
 }
 
+/* Forbids the guards: everything but the operands. */
+static void forbid(const trial *t, const image *m, char *memory)
+{
+    ASAN_POISON_MEMORY_REGION(memory, m->bytes);
+    for (int i = 0; i < MAX_OPERANDS; i++)
+        if (owns_memory(&t->operands[i])) {
+            size_t bytes = element(t, m, i, t->operands[i].rows, 0) - m->at[i].first;
+            ASAN_UNPOISON_MEMORY_REGION(memory + m->at[i].first, bytes);
+        }
+}
+
 /* Runs the operation on memory of its own. */
 static image launch(const trial *t, rig *on, int shift)
 {
@@ -256,12 +236,16 @@ static image launch(const trial *t, rig *on, int shift)
     assert_true(m.bytes <= RIG_BYTES);
     for (int i = 0; i < MAX_OPERANDS; i++) {
         if (t->operands[i].role == ABSENT) continue;
-        tensors[i] = tensor_of((char *)on->memory + m.at[i].first, m.at[i].type, t->operands[i].dims);
+        tensors[i] =
+            tensor_of((char *)on->memory + m.at[i].first, m.at[i].type, t->operands[i].dims);
         tensors[i].ld += t->operands[i].pad;
     }
     tensor whole = tensor_of(on->memory, U8, SHAPE((int64_t)m.bytes));
     op_put(&on->dev, STREAM_COMPUTE, whole, m.before);
+    forbid(t, &m, on->memory);
     t->call(&on->dev, tensors, t->options);
+    op_sync(&on->dev, STREAM_COMPUTE);
+    ASAN_UNPOISON_MEMORY_REGION(on->memory, m.bytes);
     op_get(&on->dev, STREAM_COMPUTE, m.after, whole);
     op_sync(&on->dev, STREAM_COMPUTE);
     rig_well(on, t->name);
@@ -276,15 +260,16 @@ static int operand_at(const trial *t, const image *m, size_t byte)
     int found = 0;
     size_t best = 0;
     for (int i = 0; i < MAX_OPERANDS; i++)
-        if (owns_memory(&t->operands[i]) && m->at[i].first < byte + GUARD / 2 && m->at[i].first >= best) {
+        if (owns_memory(&t->operands[i]) && m->at[i].first < byte + RIG_GUARD / 2 &&
+            m->at[i].first >= best) {
             best = m->at[i].first;
             found = i;
         }
     return found;
 }
 
-/* Guards, padding and inputs are bit for bit as before: `before`, with the elements of outputs taken
- * from `after`, must be `after`. */
+/* Guards, padding and inputs are bit for bit as before: `before`, with the elements of outputs
+ * taken from `after`, must be `after`. */
 static void check_untouched(const trial *t, const rig *on, image *m)
 {
     for (int i = 0; i < MAX_OPERANDS; i++) {
@@ -300,9 +285,13 @@ static void check_untouched(const trial *t, const rig *on, image *m)
     const operand *o = &t->operands[operand_at(t, m, k)];
     int64_t ld = o->cols + o->pad, first = (int64_t)m->at[o - t->operands].first;
     int64_t i = ((int64_t)k - first) / (int64_t)dtype_size(m->at[o - t->operands].type);
-    fail_msg("%s: %s device, %d threads: wrote to %s (%lld rows of %lld) at row %lld, column %lld: %s", t->name,
-             on->dev.ops->name, on->dev.threads, o->name, (long long)o->rows, (long long)o->cols, (long long)(i / ld),
-             (long long)(i % ld), i < 0 || i >= o->rows * ld ? "outside" : i % ld >= o->cols ? "padding" : "an input");
+    fail_msg(
+        "%s: %s device, %d threads: wrote to %s (%lld rows of %lld) at row %lld, column %lld: %s",
+        t->name, on->dev.ops->name, on->dev.threads, o->name, (long long)o->rows,
+        (long long)o->cols, (long long)(i / ld), (long long)(i % ld),
+        i < 0 || i >= o->rows * ld ? "outside"
+        : i % ld >= o->cols        ? "padding"
+                                   : "an input");
 }
 
 static void check_values(bench *b, const trial *t, const rig *on, int i, const image *m)
@@ -311,12 +300,14 @@ static void check_values(bench *b, const trial *t, const rig *on, int i, const i
     for (int64_t r = 0; r < o->rows; r++)
         for (int64_t c = 0; c < o->cols; c++) {
             int64_t k = r * o->cols + c;
-            double got = load(m->after + element(t, m, i, r, c), m->at[i].type), off = fabs(got - o->want[k]);
+            double got = load(m->after + element(t, m, i, r, c), m->at[i].type),
+                   off = fabs(got - o->want[k]);
             double bound = BOUND_C * FLT_EPSILON * (o->unit[k] + UNDERFLOW_UNIT);
             if (!(off <= bound))
-                fail_msg("%s: %s device, %d threads: %s[%lld,%lld]: got %.9g, want %.9g, off by %.3g, bound %.3g",
-                         t->name, on->dev.ops->name, on->dev.threads, o->name, (long long)r, (long long)c, got,
-                         o->want[k], off, bound);
+                fail_msg("%s: %s device, %d threads: %s[%lld,%lld]: got %.9g, want %.9g, off by "
+                         "%.3g, bound %.3g",
+                         t->name, on->dev.ops->name, on->dev.threads, o->name, (long long)r,
+                         (long long)c, got, o->want[k], off, bound);
             if (off / bound <= b->worst) continue;
             b->worst = off / bound;
             snprintf(b->worst_case, sizeof b->worst_case, "%s: %s", t->name, o->name);
@@ -329,10 +320,13 @@ static void check_same(const trial *t, const rig *on, int i, const image *first,
     dtype type = first->at[i].type;
     for (int64_t r = 0; r < o->rows; r++)
         for (int64_t c = 0; c < o->cols; c++) {
-            const unsigned char *x = first->after + element(t, first, i, r, c), *y = again->after + element(t, again, i, r, c);
+            const unsigned char *x = first->after + element(t, first, i, r, c),
+                                *y = again->after + element(t, again, i, r, c);
             if (memcmp(x, y, dtype_size(type)))
-                fail_msg("%s: %s device, %d threads: %s[%lld,%lld]: got %.9g, then %.9g in other memory", t->name,
-                         on->dev.ops->name, on->dev.threads, o->name, (long long)r, (long long)c, load(x, type), load(y, type));
+                fail_msg(
+                    "%s: %s device, %d threads: %s[%lld,%lld]: got %.9g, then %.9g in other memory",
+                    t->name, on->dev.ops->name, on->dev.threads, o->name, (long long)r,
+                    (long long)c, load(x, type), load(y, type));
         }
 }
 
@@ -384,8 +378,9 @@ static void check_poison(const trial *t, const rig *on, const image *m, const ch
         for (int64_t k = 0; is_output(o) && k < o->rows * o->cols; k++) {
             double got = load(m->after + element(t, m, i, k / o->cols, k % o->cols), m->at[i].type);
             if (isnan(o->want[k]) && !isnan(got))
-                fail_msg("%s: %s device: NaN in %s: %s[%lld,%lld]: got %.9g, want NaN", t->name, on->dev.ops->name, poisoned,
-                         o->name, (long long)(k / o->cols), (long long)(k % o->cols), got);
+                fail_msg("%s: %s device: NaN in %s: %s[%lld,%lld]: got %.9g, want NaN", t->name,
+                         on->dev.ops->name, poisoned, o->name, (long long)(k / o->cols),
+                         (long long)(k % o->cols), got);
         }
     }
 }
@@ -406,40 +401,4 @@ void trial_poison(bench *b, trial *t)
         image_free(&m);
         *victim = kept;
     }
-}
-
-/* ---- for operations that are tried by hand ---- */
-
-static void check_guard(rig *r, const char *memory, const char *where)
-{
-    unsigned char guard[GUARD];
-    r->dev.ops->get(&r->dev, STREAM_COMPUTE, guard, memory, GUARD);
-    op_sync(&r->dev, STREAM_COMPUTE);
-    for (int i = 0; i < GUARD; i++)
-        if (guard[i] != 0xff) fail_msg("%s device: wrote %s a tensor", r->dev.ops->name, where);
-}
-
-tensor rig_put(rig *r, dtype type, shape dims, const void *host)
-{
-    tensor t = tensor_of((char *)r->memory + r->used + GUARD, type, dims);
-    size_t bytes = tensor_bytes(t), all = aligned(bytes + 2 * GUARD);
-    assert_true(r->used + all <= RIG_BYTES);
-    r->dev.ops->set(&r->dev, STREAM_COMPUTE, (char *)r->memory + r->used, 0xff, all);
-    op_put(&r->dev, STREAM_COMPUTE, t, host);
-    op_sync(&r->dev, STREAM_COMPUTE);
-    r->used += all;
-    return t;
-}
-
-void rig_get(rig *r, tensor t, void *host)
-{
-    op_get(&r->dev, STREAM_COMPUTE, host, t);
-    op_sync(&r->dev, STREAM_COMPUTE);
-    check_guard(r, (char *)t.data - GUARD, "in front of");
-    check_guard(r, (char *)t.data + tensor_bytes(t), "behind");
-}
-
-void rig_clear(rig *r)
-{
-    r->used = 0;
 }

@@ -1,14 +1,15 @@
 /* trial.h - one operation, one case, tried on a device and held against the reference.
  *
- * A trial lists the operands of an operation by role.  Given values are drawn in double and rounded to
- * float, so that every device starts from the same numbers.  Each operand lies in memory of its own:
+ * A trial lists the operands of an operation by role.  Given values are drawn in double and rounded
+ * to float, so that every device starts from the same numbers.  Each operand lies in memory of its
+ * own:
  *
- *     | guard | row 0 ... | padding | row 1 ... | padding | ... | guard |      sentinel: all bits set
- *                                                                              (NaN, index -1)
- * Outputs that are to be written hold the sentinel before, too: what is read, added to or left out by
- * mistake shows up as NaN.  After the operation all but the written elements must be as before, inputs
- * included.  Then the same again
- *   - on memory shifted by one element: the same bits (a result must not depend on where things lie);
+ *     | guard | row 0 ... | padding | row 1 ... | padding | ... | guard |      sentinel: all bits
+ * set (NaN, index -1) Outputs that are to be written hold the sentinel before, too: what is read,
+ * added to or left out by mistake shows up as NaN.  After the operation all but the written
+ * elements must be as before, inputs included.  Then the same again
+ *   - on memory shifted by one element: the same bits (a result must not depend on where things
+ * lie);
  *   - with one thread, in some cases with five (more than there may be rows): within the bound.
  *
  * The bound.  Written in `unit` for each output element, it is
@@ -16,17 +17,17 @@
  *     |got - want| <= c eps unit,     eps = 2^-23,  c = 4,
  *     unit = sqrt(n) |t|  + d
  *
- * for an element that sums n terms t_1..t_n, |t| being the root of the sum of their squares: n rounding
- * errors of random sign, each in proportion to a partial sum.  If the terms have one sign, partial sums
- * grow to the sum itself: sqrt(n) |sum|.  d adds up the magnitudes of what is rounded a few times
- * outside of the sum.  Errors of intermediate values are carried
- * through to first order: multiplied by the magnitude of what multiplies the value.  An exponential
- * below the normal floats may come out as zero or as the smallest of them: UNDERFLOW_UNIT.
+ * for an element that sums n terms t_1..t_n, |t| being the root of the sum of their squares: n
+ * rounding errors of random sign, each in proportion to a partial sum.  If the terms have one sign,
+ * partial sums grow to the sum itself: sqrt(n) |sum|.  d adds up the magnitudes of what is rounded
+ * a few times outside of the sum.  Errors of intermediate values are carried through to first
+ * order: multiplied by the magnitude of what multiplies the value.  An exponential below the normal
+ * floats may come out as zero or as the smallest of them: UNDERFLOW_UNIT.
  */
 #ifndef REGRAD_TEST_TRIAL_H
 #define REGRAD_TEST_TRIAL_H
 
-#include "core/ops.h"
+#include "test/rig.h"
 
 #include <float.h>
 
@@ -65,30 +66,13 @@ typedef struct {
     operand operands[MAX_OPERANDS];
 } trial;
 
-/* A device with one block of its memory, as the arena has it: tensors are placed one behind the other. */
-typedef struct {
-    device dev;
-    void *memory;
-    size_t used;
-} rig;
-
-/* The devices under test; the state of a test group. */
-typedef struct {
-    rig ref, many, one, odd; /* 2 threads, 1 and 5 */
-    int cases;
-    double worst; /* largest error / bound so far */
-    char worst_case[260];
-} bench;
-
-/* For cmocka_run_group_tests: open and close the devices. */
-int bench_open(void **state);
-int bench_close(void **state);
-
 /* Prints and forgets "op: cases, worst error as part of the bound". */
 void bench_report(bench *b, const char *op);
 
-void trial_begin(trial *t, trial_call *call, const void *options, const char *name, ...) PRINTF_LIKE(4, 5);
-void trial_operand(trial *t, int i, const char *name, operand_role role, operand_kind kind, shape dims, int64_t pad);
+void trial_begin(trial *t, trial_call *call, const void *options, const char *name, ...)
+    PRINTF_LIKE(4, 5);
+void trial_operand(trial *t, int i, const char *name, operand_role role, operand_kind kind,
+                   shape dims, int64_t pad);
 
 /* Fills a GIVEN or ADDED operand with normal numbers, rounded to float. */
 void trial_draw(trial *t, int i, double mean, double deviation);
@@ -99,25 +83,14 @@ void trial_round(trial *t, int i);
 
 /* Runs the reference: fills `want` and sets `unit` to zero. */
 void trial_reference(bench *b, trial *t);
-/* Runs the devices under test and compares; fails the cmocka test with op, case, element and numbers. */
+/* Runs the devices under test and compares; fails the cmocka test with op, case, element and
+ * numbers. */
 void trial_compare(bench *b, trial *t);
-/* Puts NaN into one element of each input in turn: what the reference then makes NaN must be NaN on the
- * device (a comparison that drops NaN would hide a run that has failed).  Large trials are left out. */
+/* Puts NaN into one element of each input in turn: what the reference then makes NaN must be NaN on
+ * the device (a comparison that drops NaN would hide a run that has failed).  Large trials are left
+ * out. */
 void trial_poison(bench *b, trial *t);
 void trial_end(trial *t);
-
-/* ---- for operations that are tried by hand ---- */
-
-/* A copy of host's elements in the rig's memory, between guards. */
-tensor rig_put(rig *r, dtype type, shape dims, const void *host);
-/* Copies the elements back, after checking that the guards are whole. */
-void rig_get(rig *r, tensor t, void *host);
-/* Forgets all tensors. */
-void rig_clear(rig *r);
-/* Fails the cmocka test if the device has failed. */
-void rig_well(rig *r, const char *what);
-/* The device's working type: f32 where it has it. */
-dtype rig_type(const rig *r);
 
 /* sqrt(n) |t|: n terms of any sign, whose squares sum to `squares`. */
 double summed(int64_t n, double squares);

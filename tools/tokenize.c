@@ -37,6 +37,7 @@ typedef struct {
     bool decode;
     const char **inputs; /* (n_inputs) */
     int n_inputs;
+    const char *wrong; /* the word that is no option, or lacks its argument */
 } options;
 
 static const char doc[] =
@@ -60,6 +61,7 @@ static const struct argp_option argp_options[] = {
      0},
     {"decode", 'd', NULL, 0,
      "Write the text of the INPUT shards (default: the standard input) to the standard output", 0},
+    {"help", '?', NULL, 0, "Show this list", -1},
     {0},
 };
 
@@ -81,6 +83,13 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_ARG:
         o->inputs[o->n_inputs++] = arg;
+        return 0;
+    case ARGP_KEY_ERROR:
+        o->wrong = state->argv[state->next - 1];
+        return 0;
+    case '?':
+        state->flags &= ~(unsigned)ARGP_NO_ERRS; /* which would silence the help, too */
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -356,12 +365,13 @@ static error *decode(const options *opt)
 int main(int argc, char **argv)
 {
     static const struct argp parser = {argp_options, parse_option, "INPUT...", doc, 0, 0, 0};
-    argp_err_exit_status = ERR_USER;
     options o = {.vocab = "bytes"};
     error *e = alloc_array(&o.inputs, (unsigned long)argc, sizeof *o.inputs);
     if (!e) {
-        argp_parse(&parser, argc, argv, 0, NULL, &o);
-        e = o.decode ? decode(&o) : tokenize(&o);
+        if (argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &o))
+            e = user_error("%s: unknown, ambiguous or incomplete option: --help lists them", o.wrong);
+        else
+            e = o.decode ? decode(&o) : tokenize(&o);
     }
     free(o.inputs);
     return e ? error_report("tokenize", e) : 0;

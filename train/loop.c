@@ -189,10 +189,10 @@ static error *run_session(session *s, device *dev)
     const options *o = s->o;
     TRY(open_data(s));
     TRY(make_directory(o->out));
+    TRY(trainer_commit(s->t, dev, false)); /* before an older run's files are replaced */
     TRY(write_config(o));
     TRY(write_plan(s->t));
     TRY(open_out(o, "log.jsonl", &s->log));
-    TRY(trainer_commit(s->t, dev, false));
     int64_t per_step = o->batch * o->seq * o->accum, epoch = batches_windows(s->train) * o->seq;
     printf("%lld tokens a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step, (long long)epoch,
            (long long)o->steps, (double)per_step * (double)o->steps / (double)epoch);

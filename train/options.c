@@ -20,11 +20,12 @@ typedef struct {
 } option_row;
 
 #define FIELD(f) offsetof(options, f)
+#define BETA_MOST 0.999999 /* 1 - beta^t is divided by */
 
 static const option_row rows[] = {
     {"model", "NAME", "preset: gpt-nano, gpt-micro, gpt-mini, gpt2-124m, gpt2-350m, gpt2-774m, gpt2-1558m, gpt3-6.7b, gpt3-13b",
      TEXT, FIELD(model_name), 0, 0, NULL},
-    {"layers", "N", "transformer blocks", WHOLE, FIELD(layers), 1, 10000, "the model's"},
+    {"layers", "N", "transformer blocks", WHOLE, FIELD(layers), 1, 1000, "the model's"},
     {"heads", "N", "attention heads; must divide the width", WHOLE, FIELD(heads), 1, 100000, "the model's"},
     {"width", "N", "channels", WHOLE, FIELD(width), 1, 1e6, "the model's"},
     {"context", "N", "longest sequence", WHOLE, FIELD(context), 1, 1e8, "the model's"},
@@ -36,10 +37,10 @@ static const option_row rows[] = {
      TEXT, FIELD(impl), 0, 0, NULL},
     {"gradients", "WHERE", "own, overlay, release or auto", TEXT, FIELD(gradients), 0, 0, "own; auto for _r"},
     {"lr", "X", "peak learning rate", REAL, FIELD(lr), 0, 1e6, "the optimizer's"},
-    {"beta1", "X", "decay rate", REAL, FIELD(beta1), 0, 1, "the optimizer's"},
-    {"beta2", "X", "decay rate", REAL, FIELD(beta2), 0, 1, "the optimizer's"},
-    {"beta3", "X", "decay rate", REAL, FIELD(beta3), 0, 1, "the optimizer's"},
-    {"eps", "X", "added to the denominator", REAL, FIELD(eps), 0, 1, "the optimizer's"},
+    {"beta1", "X", "decay rate", REAL, FIELD(beta1), 0, BETA_MOST, "the optimizer's"},
+    {"beta2", "X", "decay rate", REAL, FIELD(beta2), 0, BETA_MOST, "the optimizer's"},
+    {"beta3", "X", "decay rate", REAL, FIELD(beta3), 0, BETA_MOST, "the optimizer's"},
+    {"eps", "X", "added to the denominator", REAL, FIELD(eps), 1e-30, 1, "the optimizer's"},
     {"weight-decay", "X", "decoupled, on matrices and embeddings", REAL, FIELD(weight_decay), 0, 1e6, "the optimizer's"},
     {"grad-clip", "X", "largest global gradient norm; 0 = off", REAL, FIELD(grad_clip), 0, 1e30, NULL},
     {"schedule", "NAME", "cosine, linear, constant or wsd", TEXT, FIELD(schedule_name), 0, 0, NULL},
@@ -49,7 +50,7 @@ static const option_row rows[] = {
     {"seq", "N", "tokens in a sequence", WHOLE, FIELD(seq), 1, 1e8, "the context"},
     {"accum", "N", "micro-batches in a step", WHOLE, FIELD(accum), 1, 1e6, NULL},
     {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
-    {"threads", "N", "CPU threads", WHOLE, FIELD(threads), 1, 4096, "all cores"},
+    {"threads", "N", "CPU threads", WHOLE, FIELD(threads), 1, 1024, "all cores"},
     {"seed", "N", "of all randomness", WHOLE, FIELD(seed), 0, 9e15, NULL},
     {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, FIELD(eval_every), 0, 1e9, NULL},
     {"eval-batches", "N", "batches in an evaluation", WHOLE, FIELD(eval_batches), 1, 1e6, NULL},
@@ -61,7 +62,7 @@ static const option_row rows[] = {
     {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},
 };
 
-enum { ROWS = sizeof rows / sizeof *rows, KEY_BASE = 1000 };
+enum { ROWS = sizeof rows / sizeof *rows, KEY_BASE = 1000, KEY_HELP = '?' };
 
 static const options defaults = {
     .model_name = NULL, .optim_name = "adamw", .impl = "fused", .schedule_name = "cosine",
@@ -127,7 +128,12 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
         s->failure = take_option(s, &rows[key - KEY_BASE], arg);
     else if (key == ARGP_KEY_ARG)
         s->failure = s->open ? add_pattern(s->open, arg) : user_error("%s: not an option (--help lists them)", arg);
-    else
+    else if (key == ARGP_KEY_ERROR && !s->failure)
+        s->failure = user_error("%s: unknown, ambiguous or incomplete option (--help lists them)", state->argv[state->next - 1]);
+    else if (key == KEY_HELP) {
+        state->flags &= ~(unsigned)ARGP_NO_ERRS; /* which would silence the help, too */
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
+    } else
         return ARGP_ERR_UNKNOWN;
     return s->failure ? EINVAL : 0;
 }
@@ -154,17 +160,17 @@ static char *with_default(int key, const char *text, void *input)
 
 static error *run_argp(int argc, char **argv, options *o)
 {
-    struct argp_option list[ROWS + 1] = {0};
+    struct argp_option list[ROWS + 2] = {0};
     for (int i = 0; i < ROWS; i++)
         list[i] = (struct argp_option){.name = rows[i].name, .key = KEY_BASE + i, .arg = rows[i].arg, .doc = rows[i].help, .group = 1 + i};
+    list[ROWS] = (struct argp_option){.name = "help", .key = KEY_HELP, .doc = "show this list", .group = -1};
     struct argp argp = {.options = list, .parser = on_key, .help_filter = with_default,
                         .doc = "Train a transformer inside one planned block of memory."};
     parse_state s = {.o = o};
-    int at = 0;
-    error_t status = argp_parse(&argp, argc, argv, ARGP_NO_ERRS, &at, &s);
-    if (s.failure) return s.failure;
-    if (status) return user_error("%s: unknown or incomplete option (--help lists them)", at > 0 && at <= argc ? argv[at - 1] : "?");
-    return NULL;
+    /* in order: a plain argument belongs to the list option before it */
+    error_t status = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_IN_ORDER, NULL, &s);
+    if (s.failure || !status) return s.failure;
+    return user_error("the options cannot be read: %s", strerror(status));
 }
 
 /* ---- from words to settings ---- */
@@ -177,6 +183,20 @@ static error *one_of(const char *option, const char *text, const char *const *na
     for (int i = 0; i < n; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", names[i]);
     return user_error("--%s %s: must be one of %s", option, text, all);
+}
+
+/* Sizes that are each allowed may still multiply to more than 64 bits, or any machine, can hold. */
+static error *check_products(const options *o)
+{
+    const double most = 1e14; /* numbers */
+    double width = (double)o->model.width, layers = (double)o->model.layers, vocab = (double)o->model.vocab;
+    double parameters = layers * 12 * width * width + (vocab + (double)o->model.context) * width;
+    double positions = (double)o->batch * (double)o->seq, activations = positions * (layers * 17 * width + vocab);
+    if (parameters > most)
+        return user_error("a model of %.2g parameters fits into no machine: lower --width, --layers, --vocab or --context", parameters);
+    if (activations > most)
+        return user_error("a micro-batch of %.2g numbers fits into no machine: lower --batch or --seq, or the model's sizes", activations);
+    return NULL;
 }
 
 static error *resolve_model(options *o, const model_kind *kind)
@@ -193,7 +213,7 @@ static error *resolve_model(options *o, const model_kind *kind)
     if (o->seq > o->model.context)
         return user_error("--seq %lld is longer than the model's context %lld: use a shorter one, or a larger --context",
                           (long long)o->seq, (long long)o->model.context);
-    return NULL;
+    return check_products(o);
 }
 
 /* A number that was given must be one that the optimizer has. */

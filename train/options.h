@@ -40,7 +40,7 @@ typedef struct {
     bool plan, json;
 } options;
 
-/* argv -> options.  --help and --version print and exit; everything else comes back as an error. */
+/* argv -> options.  --help prints and exits; everything else comes back as an error. */
 error *options_parse(const model_kind *kind, int argc, char **argv, options *out) NODISCARD;
 
 /* The resolved options as JSON text (free it), for config.json. */

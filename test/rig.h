@@ -1,0 +1,47 @@
+/* rig.h - devices under test, each with a block of its memory.
+ *
+ * The devices are the reference and the CPU with 2, 1 and 5 threads.  A tensor that is put on a rig
+ * lies between guards of RIG_GUARD bytes with all bits set, which are checked when it is read back.
+ */
+#ifndef REGRAD_TEST_RIG_H
+#define REGRAD_TEST_RIG_H
+
+#include "core/ops.h"
+
+enum { RIG_GUARD = 256, RIG_ALIGN = 64, RIG_BYTES = 96 << 20 };
+
+/* A device with one block of its memory, as the arena has it: tensors are placed one behind the
+ * other. */
+typedef struct {
+    device dev;
+    void *memory;
+    size_t used;
+} rig;
+
+/* The devices under test; the state of a test group. */
+typedef struct {
+    rig ref, many, one, odd; /* 2 threads, 1 and 5 */
+    int cases;
+    double worst; /* largest error / bound so far */
+    char worst_case[260];
+} bench;
+
+/* bytes up to the next multiple of RIG_ALIGN */
+size_t rig_aligned(size_t bytes);
+
+/* For cmocka_run_group_tests: open and close the devices. */
+int bench_open(void **state);
+int bench_close(void **state);
+
+/* A copy of host's elements in the rig's memory, between guards. */
+tensor rig_put(rig *r, dtype type, shape dims, const void *host);
+/* Copies the elements back, after checking that the guards are whole. */
+void rig_get(rig *r, tensor t, void *host);
+/* Forgets all tensors. */
+void rig_clear(rig *r);
+/* Fails the cmocka test if the device has failed. */
+void rig_well(rig *r, const char *what);
+/* The device's working type: f32 where it has it. */
+dtype rig_type(const rig *r);
+
+#endif
