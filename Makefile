@@ -27,7 +27,7 @@ ifneq ($(SAN),)
 FLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DREGRAD_DEBUG
 OPT     := -O1
 endif
-LIBS    := -lcjson -ldl -lm
+LIBS    := -lopenblas -lcjson -lm
 
 # optimizer arithmetic is the same everywhere: no fused multiply-add
 $(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off

@@ -60,38 +60,39 @@ static inline void hide(const head *h, block b, int64_t j, float *s, float value
 }
 
 typedef float four __attribute__((vector_size(16), aligned(4)));
-typedef int four_int __attribute__((vector_size(16)));
+typedef int32_t four_places __attribute__((vector_size(16)));
+#define PICK(a, b, ...) __builtin_shuffle(a, b, (four_places){__VA_ARGS__})
+
+/* t (4,4) = scale x^T, in registers */
+static inline void transpose_4x4(panel x, float scale, float *t)
+{
+    four a = *(const four *)x.data, b = *(const four *)(x.data + x.ld);
+    four c = *(const four *)(x.data + 2 * x.ld), d = *(const four *)(x.data + 3 * x.ld);
+    four ab = PICK(a, b, 0, 4, 1, 5), cd = PICK(c, d, 0, 4, 1, 5);
+    *(four *)t = PICK(ab, cd, 0, 1, 4, 5) * scale;
+    *(four *)(t + QUERIES) = PICK(ab, cd, 2, 3, 6, 7) * scale;
+    ab = PICK(a, b, 2, 6, 3, 7), cd = PICK(c, d, 2, 6, 3, 7);
+    *(four *)(t + 2 * QUERIES) = PICK(ab, cd, 0, 1, 4, 5) * scale;
+    *(four *)(t + 3 * QUERIES) = PICK(ab, cd, 2, 3, 6, 7) * scale;
+}
 
 /* t (D,QUERIES) = scale x^T, with zeros for missing rows; x (n,D) */
 static void transpose(panel x, int64_t n, int64_t size, float scale, float *t)
 {
-    int64_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        const float *in = x.data + i * x.ld;
-        int64_t c = 0;
-        for (; c + 4 <= size; c += 4, in += 4) {
-            four a0 = *(const four *)in, a1 = *(const four *)(in + x.ld), a2 = *(const four *)(in + 2 * x.ld), a3 = *(const four *)(in + 3 * x.ld);
-            four b0 = __builtin_shuffle(a0, a1, (four_int){0, 4, 1, 5}), b1 = __builtin_shuffle(a0, a1, (four_int){2, 6, 3, 7});
-            four b2 = __builtin_shuffle(a2, a3, (four_int){0, 4, 1, 5}), b3 = __builtin_shuffle(a2, a3, (four_int){2, 6, 3, 7});
-            float *out = t + c * QUERIES + i;
-            *(four *)out = scale * __builtin_shuffle(b0, b2, (four_int){0, 1, 4, 5});
-            *(four *)(out + QUERIES) = scale * __builtin_shuffle(b0, b2, (four_int){2, 3, 6, 7});
-            *(four *)(out + 2 * QUERIES) = scale * __builtin_shuffle(b1, b3, (four_int){0, 1, 4, 5});
-            *(four *)(out + 3 * QUERIES) = scale * __builtin_shuffle(b1, b3, (four_int){2, 3, 6, 7});
-        }
-        for (; c < size; c++)
-            for (int64_t k = 0; k < 4; k++)
-                t[c * QUERIES + i + k] = scale * x.data[(i + k) * x.ld + c];
-    }
-    for (; i < QUERIES; i++)
-        for (int64_t c = 0; c < size; c++)
+    int64_t n4 = n / 4 * 4, size4 = size / 4 * 4;
+    for (int64_t i = 0; i < n4; i += 4)
+        for (int64_t c = 0; c < size4; c += 4)
+            transpose_4x4((panel){x.data + i * x.ld + c, x.ld}, scale, t + c * QUERIES + i);
+    for (int64_t i = 0; i < QUERIES; i++)
+        for (int64_t c = i < n4 ? size4 : 0; c < size; c++)
             t[c * QUERIES + i] = i < n ? scale * x.data[i * x.ld + c] : 0;
 }
 
-/* Asks for the rows that the next block of queries will be the first to read. */
-static void prefetch(const head *h, panel x, int64_t first)
+/* Asks for the rows of x that the next block of queries will be the first to read: short and far
+ * apart, they escape the processor's own foresight. */
+static void prefetch(const head *h, block b, panel x)
 {
-    int64_t end = min64(first + QUERIES, h->length);
+    int64_t first = b.query + QUERIES, end = min64(first + QUERIES, h->length);
     for (int64_t r = first; r < end; r++)
         for (int64_t c = 0; c < h->size; c += 16)
             __builtin_prefetch(x.data + r * x.ld + c);
@@ -176,9 +177,9 @@ static void attend(const head *h, block b, float *out, int64_t ld, float *lse)
     for (int i = 0; i < QUERIES; i++)
         r.max[i] = -INFINITY;
     transpose(from(h->q, b.query), b.n, h->size, h->scale, qt);
-    prefetch(h, h->q, b.query + QUERIES);
-    prefetch(h, h->k, b.query + QUERIES);
-    prefetch(h, h->v, b.query + QUERIES);
+    prefetch(h, b, h->q);
+    prefetch(h, b, h->k);
+    prefetch(h, b, h->v);
     int64_t end = keys_end(h, b);
     for (b.key = 0; b.key < end; b.key += KEYS) {
         b.m = min64(KEYS, end - b.key);
@@ -259,11 +260,11 @@ static void attend_grad(const head *h, const head_grad *g, block b)
     }
     transpose(q, b.n, h->size, h->scale, qt);
     transpose(dout, b.n, h->size, 1, dot_t);
-    prefetch(h, h->q, b.query + QUERIES);
-    prefetch(h, h->k, b.query + QUERIES);
-    prefetch(h, h->v, b.query + QUERIES);
-    prefetch(h, g->out, b.query + QUERIES);
-    prefetch(h, g->dout, b.query + QUERIES);
+    prefetch(h, b, h->q);
+    prefetch(h, b, h->k);
+    prefetch(h, b, h->v);
+    prefetch(h, b, g->out);
+    prefetch(h, b, g->dout);
     int64_t end = keys_end(h, b);
     for (b.key = 0; b.key < end; b.key += KEYS) {
         b.m = min64(KEYS, end - b.key);

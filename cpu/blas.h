@@ -1,4 +1,4 @@
-/* blas.h - OpenBLAS, loaded at run time, and how a product is shared among threads. */
+/* blas.h - OpenBLAS, and how a product is shared among threads. */
 #ifndef REGRAD_CPU_BLAS_H
 #define REGRAD_CPU_BLAS_H
 
@@ -9,15 +9,13 @@
 #include <stdint.h>
 
 typedef struct {
-    void *library;
     __typeof__(cblas_sgemm) *sgemm; /* sequential when called inside a parallel region */
     void (*set_threads)(int);       /* for calls outside of one */
     char about[96];                 /* "OpenBLAS 0.3.21 SkylakeX" */
 } blas;
 
-/* Loads the library and lets each of `threads` threads claim its work space. */
+/* Lets the library map the work space of each of `threads` threads. */
 error *blas_open(int threads, blas *out) NODISCARD;
-void blas_close(blas *b);
 
 /* A row-major matrix inside a larger one. */
 typedef struct {

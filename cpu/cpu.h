@@ -9,8 +9,7 @@
 #include "core/ops.h"
 #include "cpu/blas.h"
 
-/* Opens the device with this many threads (0: one for each core we may run on).  Fails if OpenBLAS
- * cannot be loaded. */
+/* Opens the device with this many threads (0: one for each core we may run on). */
 error *cpu_device(int threads, device *out) NODISCARD;
 void cpu_close(device *dev);
 

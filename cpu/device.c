@@ -133,7 +133,6 @@ error *cpu_device(int threads, device *out)
 
 void cpu_close(device *dev)
 {
-    blas_close(dev->state);
     free(dev->state);
     *dev = (device){0};
 }

@@ -18,7 +18,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 32, BLOCK = 1024, SEGMENTS = 32, SMALLEST = 8 * BLOCK, GROUP = 64 };
+enum { LANES = 32, BLOCK = 2048, SEGMENTS = 32, SMALLEST = 4 * BLOCK, GROUP = 64 };
 
 /* ---- segments ---- */
 
