@@ -64,6 +64,12 @@ static bool is_matrix(tensor t, dtype type, int64_t rows, int64_t cols)
     return t.type == type && tensor_rows(t) == rows && tensor_cols(t) == cols && t.ld >= cols;
 }
 
+/* Both begin at the same place; while recording, in the same block at the same place. */
+static bool overlap(tensor a, tensor b)
+{
+    return present(a) && present(b) && a.data == b.data;
+}
+
 static bool check_fill(device *dev, const char *op, const fill_op *o)
 {
     CHECK(tensor_contiguous(o->x), o->x, o->x);
@@ -84,7 +90,8 @@ static bool check_embedding(device *dev, const char *op, const embedding_op *o)
     int64_t c = tensor_cols(o->wte);
     CHECK(working(dev, o->wte), o->wte, o->out);
     CHECK(o->tokens.rank == 2 && o->tokens.type == I32, o->tokens, o->out);
-    CHECK(fits(o->out, o->wte.type, tensor_count(o->tokens) * c), o->out, o->tokens);
+    CHECK(present(o->out) && fits(o->out, o->wte.type, tensor_count(o->tokens) * c), o->out, o->tokens);
+    CHECK(o->first_position >= 0, o->out, o->tokens);
     CHECK(!present(o->wpe) || is_matrix(o->wpe, o->wte.type, tensor_rows(o->wpe), c), o->wpe, o->wte);
     CHECK(!present(o->wpe) || o->first_position + o->tokens.dim[1] <= tensor_rows(o->wpe), o->wpe, o->tokens);
     return true;
@@ -120,7 +127,8 @@ static bool check_norm_grad(device *dev, const char *op, const norm_grad_op *o)
     CHECK(working(dev, o->x), o->x, o->dx);
     CHECK(present(o->dx) && fits(o->dx, type, rows * cols), o->dx, o->x);
     CHECK(present(o->dout) && fits(o->dout, type, rows * cols), o->dout, o->x);
-    CHECK(present(o->mean) && fits(o->mean, stat, rows) && fits(o->rstd, stat, rows), o->mean, o->rstd);
+    CHECK(present(o->mean) && present(o->rstd) && fits(o->mean, stat, rows) && fits(o->rstd, stat, rows), o->mean, o->rstd);
+    CHECK(!o->accumulate || !overlap(o->dx, o->dout), o->dx, o->dout);
     CHECK(present(o->w) && fits(o->w, type, cols), o->w, o->x);
     CHECK(fits(o->dw.t, type, cols) && fits(o->db.t, type, cols), o->dw.t, o->db.t);
     CHECK(present(o->scratch) && fits(o->scratch, stat, NORM_GROUPS * 2 * cols), o->scratch, o->x);
@@ -137,6 +145,7 @@ static bool check_linear(device *dev, const char *op, const linear_op *o)
     CHECK(fits(o->bias, type, n), o->bias, o->w);
     CHECK(!present(o->residual) || is_matrix(o->residual, type, rows, n), o->residual, o->out);
     CHECK(!present(o->pre) || (o->act != ACT_NONE && is_matrix(o->pre, type, rows, n)), o->pre, o->out);
+    CHECK(!overlap(o->residual, o->out), o->residual, o->out);
     return true;
 }
 
@@ -185,7 +194,7 @@ static bool check_attention_grad(device *dev, const char *op, const attention_gr
 {
     dtype type = o->qkv.type, stat = stat_type(type);
     int64_t n = tensor_count(o->qkv), rows = tensor_rows(o->qkv) * o->heads;
-    CHECK(working(dev, o->qkv), o->qkv, o->out);
+    CHECK(working(dev, o->qkv) && o->out.type == type, o->qkv, o->out);
     CHECK(heads_fit(o->qkv, o->out, o->heads, o->kv_heads), o->qkv, o->out);
     CHECK(present(o->dqkv) && fits(o->dqkv, type, n), o->dqkv, o->qkv);
     CHECK(present(o->dout) && fits(o->dout, type, tensor_count(o->out)), o->dout, o->out);
@@ -197,7 +206,7 @@ static bool check_classify(device *dev, const char *op, const classify_op *o)
 {
     int64_t rows = tensor_rows(o->logits);
     CHECK(working(dev, o->logits), o->logits, o->losses);
-    CHECK(o->targets.type == I32 && tensor_count(o->targets) == rows, o->targets, o->logits);
+    CHECK(o->targets.type == I32 && tensor_count(o->targets) == rows && tensor_contiguous(o->targets), o->targets, o->logits);
     CHECK(present(o->losses) && fits(o->losses, stat_type(o->logits.type), rows), o->losses, o->logits);
     return true;
 }
@@ -237,6 +246,7 @@ static bool check_optim(device *dev, const char *op, const optim_op *o)
         int64_t n = tensor_count(it->p);
         CHECK(present(it->p) && fits(it->p, F32, n), it->p, it->g);
         CHECK(present(it->g) && fits(it->g, F32, n) && fits(it->temp, F32, n), it->g, it->temp);
+        CHECK(!present(it->slot) || fits(it->slot, F64, 1), it->slot, it->p);
         for (int k = 0; k < MAX_STATES; k++)
             CHECK(fits(it->state[k], F32, n), it->state[k], it->p);
     }

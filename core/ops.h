@@ -181,8 +181,8 @@ typedef struct {
     bool decay;  /* apply weight decay */
 } optim_item;
 
-/* Runs passes [first, first + count) of a rule over all items: in registers when fused, else pass after
- * pass over all items.  Does nothing when hyper.ok is 0.  The fused form leaves g as it was. */
+/* Runs a rule over all items: its passes in registers when fused, else pass after pass over all items.
+ * Does nothing when hyper.ok is 0.  The fused form leaves g as it was; the other may change g and temp. */
 typedef struct {
     int rule; /* a rule_id of optim/rules/all.h */
     bool fused;
@@ -207,7 +207,7 @@ typedef struct {
     unsigned working_types; /* bit set of 1 << dtype */
     /* Memory.  put and get copy between host and device in stream order; the host may touch its
      * side again after sync. */
-    error *(*alloc)(device *, size_t bytes, void **out);
+    error *(*alloc)(device *, size_t bytes, void **out); /* at least 256-byte aligned */
     void (*release)(device *, void *memory);
     void (*put)(device *, int stream, void *dst, const void *host, size_t bytes);
     void (*get)(device *, int stream, void *host, const void *src, size_t bytes);

@@ -37,16 +37,25 @@ static void add_rows(float *to, const float *from, int64_t n)
         to[i] += from[i];
 }
 
+/* Columns [c, c + n) of all rows become 0, if they are not to be added to. */
+static void clear_columns(grad g, int64_t c, int64_t n)
+{
+    int64_t rows = present(g.t) && !g.accumulate ? tensor_rows(g.t) : 0;
+    for (int64_t r = 0; r < rows; r++)
+        memset(row(g.t, r) + c, 0, (size_t)n * sizeof(float));
+}
+
 void cpu_embedding_grad(device *dev, int stream, const embedding_grad_op *o)
 {
     const int32_t *tokens = o->tokens.data;
     tensor dwte = o->dwte.t, dwpe = o->dwpe.t;
     int64_t rows = tensor_rows(o->dout), n = tensor_cols(o->dout), length = o->tokens.dim[1];
-    if (present(dwte) && !o->dwte.accumulate) dev->ops->set(dev, stream, dwte.data, 0, tensor_bytes(dwte));
-    if (present(dwpe) && !o->dwpe.accumulate) dev->ops->set(dev, stream, dwpe.data, 0, tensor_bytes(dwpe));
+    (void)stream;
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t c = 0; c < n; c += COLUMNS) {
         int64_t width = min64(COLUMNS, n - c);
+        clear_columns(o->dwte, c, width);
+        clear_columns(o->dwpe, c, width);
         for (int64_t r = 0; r < rows; r++) {
             const float *d = row(o->dout, r) + c;
             if (present(dwte)) add_rows(row(dwte, tokens[r]) + c, d, width);

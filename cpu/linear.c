@@ -131,7 +131,7 @@ void cpu_linear_dw(device *dev, int stream, const linear_dw_op *o)
 {
     (void)stream;
     tensor dw = o->dw.t;
-    int64_t n = tensor_cols(o->dout), strip = min64(COLUMNS, (n / dev->threads + 63) / 64 * 64);
+    int64_t n = tensor_cols(o->dout), strip = min64(COLUMNS, (n / dev->threads + 64) / 64 * 64);
     grid g = present(dw) ? grid_over(n, tensor_cols(dw), dev->threads) : (grid){0};
 #pragma omp parallel num_threads(dev->threads)
     {

@@ -219,10 +219,27 @@ static void pass_over_all(const device *dev, const optim_op *o, const hyper *h, 
         }
 }
 
+/* What only the rule can say of its operands: every state, and the intermediate if the passes need one. */
+static bool complete(const optim_op *o)
+{
+    if (o->rule < 0 || o->rule >= RULE_COUNT) return false;
+    const rule_info *info = rules[o->rule].info;
+    for (int64_t i = 0; i < o->n; i++) {
+        if (info->needs_temp && !o->fused && !present(o->items[i].temp)) return false;
+        for (int k = 0; k < info->n_states; k++)
+            if (!present(o->items[i].state[k])) return false;
+    }
+    return true;
+}
+
 void cpu_optim(device *dev, int stream, const optim_op *o)
 {
     (void)stream;
     const hyper *h = o->hyper.data;
+    if (!complete(o)) {
+        device_fail(dev, internal_error("optim: no such rule, or an item lacks a state or an intermediate of it"));
+        return;
+    }
     if (!h->ok) return;
     if (o->fused) {
         for (int64_t i = 0; i < o->n; i += GROUP)

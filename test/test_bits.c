@@ -164,7 +164,7 @@ static void test_it_learns(void **state)
 {
     (void)state;
     const char *const names[] = {"adamw", "adan", "lion", "sgd"};
-    const char *const lr[] = {"0.003", "0.003", "0.001", "0.1"};
+    const char *const lr[] = {"0.003", "0.01", "0.003", "0.1"};
     for (int i = 0; i < 4; i++) {
         char arguments[300];
         snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 150 --optim %s --lr %s", names[i], lr[i]);
