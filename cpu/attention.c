@@ -116,7 +116,8 @@ static bool size_fits(device *dev, tensor out, int64_t heads)
 {
     int64_t size = tensor_cols(out) / heads;
     if (size > MOST_SIZE)
-        device_fail(dev, user_error("heads of %lld numbers: the CPU's attention takes up to %d; use more heads",
+        device_fail(dev, user_error("heads of %lld numbers: attention on the CPU takes up to %d; "
+                                    "use more heads",
                                     (long long)size, MOST_SIZE));
     return size <= MOST_SIZE;
 }
@@ -183,11 +184,13 @@ static void attend(const head *h, block b, float *out, int64_t ld, float *lse)
     int64_t end = keys_end(h, b);
     for (b.key = 0; b.key < end; b.key += KEYS) {
         b.m = min64(KEYS, end - b.key);
-        blas_xy(h->blas, b.m, QUERIES, h->size, from(h->k, b.key), (panel){qt, QUERIES}, 0, s, QUERIES);
+        blas_xy(h->blas, b.m, QUERIES, h->size, from(h->k, b.key), (panel){qt, QUERIES}, 0, s,
+                QUERIES);
         softmax_block(h, b, s, &r);
         for (int64_t i = 0; i < b.n && b.key; i++)
             scale_row(out + i * ld, h->size, r.shrink[i]);
-        blas_xty(h->blas, b.n, h->size, b.m, (panel){s, QUERIES}, from(h->v, b.key), b.key > 0, out, ld);
+        blas_xty(h->blas, b.n, h->size, b.m, (panel){s, QUERIES}, from(h->v, b.key), b.key > 0, out,
+                 ld);
     }
     for (int64_t i = 0; i < b.n; i++) {
         scale_row(out + i * ld, h->size, 1 / r.sum[i]);
@@ -224,7 +227,8 @@ typedef struct {
 } head_grad;
 
 /* s: scores become probabilities; dp = v dout^T becomes ds */
-static void score_grads(const head *h, block b, const float *lse, const float *r, float *s, float *dp)
+static void score_grads(const head *h, block b, const float *lse, const float *r, float *s,
+                        float *dp)
 {
     for (int64_t j = 0; j < b.m; j++) {
         float *x = s + j * QUERIES, *dx = dp + j * QUERIES;
@@ -250,7 +254,8 @@ static float dot(const float *x, const float *y, int64_t n)
 /* The queries of a block against all their keys. */
 static void attend_grad(const head *h, const head_grad *g, block b)
 {
-    float qt[MOST_SIZE * QUERIES], dot_t[MOST_SIZE * QUERIES], s[KEYS * QUERIES], dp[KEYS * QUERIES];
+    float qt[MOST_SIZE * QUERIES], dout_t[MOST_SIZE * QUERIES];
+    float s[KEYS * QUERIES], dp[KEYS * QUERIES];
     float lse[QUERIES] = {0}, r[QUERIES] = {0};
     panel q = from(h->q, b.query), out = from(g->out, b.query), dout = from(g->dout, b.query);
     float *dq = g->dq + b.query * g->ld;
@@ -259,7 +264,7 @@ static void attend_grad(const head *h, const head_grad *g, block b)
         r[i] = g->r[b.query + i] = dot(out.data + i * out.ld, dout.data + i * dout.ld, h->size);
     }
     transpose(q, b.n, h->size, h->scale, qt);
-    transpose(dout, b.n, h->size, 1, dot_t);
+    transpose(dout, b.n, h->size, 1, dout_t);
     prefetch(h, b, h->q);
     prefetch(h, b, h->k);
     prefetch(h, b, h->v);
@@ -270,7 +275,7 @@ static void attend_grad(const head *h, const head_grad *g, block b)
         b.m = min64(KEYS, end - b.key);
         panel k = from(h->k, b.key), v = from(h->v, b.key), p = {s, QUERIES}, ds = {dp, QUERIES};
         blas_xy(h->blas, b.m, QUERIES, h->size, k, (panel){qt, QUERIES}, 0, s, QUERIES);
-        blas_xy(h->blas, b.m, QUERIES, h->size, v, (panel){dot_t, QUERIES}, 0, dp, QUERIES);
+        blas_xy(h->blas, b.m, QUERIES, h->size, v, (panel){dout_t, QUERIES}, 0, dp, QUERIES);
         score_grads(h, b, lse, r, s, dp);
         blas_xy(h->blas, b.m, h->size, b.n, p, dout, 1, g->dv + b.key * g->ld, g->ld);
         blas_xy(h->blas, b.m, h->size, b.n, ds, q, 1, g->dk + b.key * g->ld, g->ld);

@@ -118,7 +118,8 @@ error *cpu_device(int threads, device *out)
 {
     enum { MOST = 1024 };
     if (threads < 0 || threads > MOST)
-        return user_error("%d threads: give a number from 1 to %d, or 0 for one per core", threads, MOST);
+        return user_error("%d threads: give a number from 1 to %d, or 0 for one per core", threads,
+                          MOST);
     if (!threads) threads = cores();
     blas *b;
     TRY(alloc_array(&b, 1, sizeof *b));
@@ -144,6 +145,7 @@ const blas *cpu_blas(const device *dev)
 
 const char *cpu_describe(const device *dev, char *buffer, size_t size)
 {
-    snprintf(buffer, size, "%d thread%s, %s", dev->threads, dev->threads > 1 ? "s" : "", cpu_blas(dev)->about);
+    snprintf(buffer, size, "%d thread%s, %s", dev->threads, dev->threads > 1 ? "s" : "",
+             cpu_blas(dev)->about);
     return buffer;
 }

@@ -91,8 +91,8 @@ void cpu_linear(device *dev, int stream, const linear_op *o)
 
 static void linear_dx_tile(const blas *b, const linear_dx_op *o, tile t)
 {
-    blas_xy(b, t.rows, t.cols, tensor_rows(o->w), at(o->dout, t.row, 0), at(o->w, 0, t.col), o->accumulate,
-            row(o->dx, t.row) + t.col, o->dx.ld);
+    blas_xy(b, t.rows, t.cols, tensor_rows(o->w), at(o->dout, t.row, 0), at(o->w, 0, t.col),
+            o->accumulate, row(o->dx, t.row) + t.col, o->dx.ld);
     if (o->act == ACT_NONE) return;
     for (int64_t r = t.row; r < t.row + t.rows; r++)
         activate_grad(o->act, t.cols, row(o->pre, r) + t.col, row(o->dx, r) + t.col);
@@ -143,8 +143,8 @@ void cpu_linear_dw(device *dev, int stream, const linear_dw_op *o)
 #pragma omp for
         for (int64_t i = 0; i < g.count; i++) {
             tile t = grid_tile(g, i);
-            blas_xty(cpu_blas(dev), t.rows, t.cols, tensor_rows(o->dout), at(o->dout, 0, t.row), at(o->x, 0, t.col),
-                     o->dw.accumulate, row(dw, t.row) + t.col, dw.ld);
+            blas_xty(cpu_blas(dev), t.rows, t.cols, tensor_rows(o->dout), at(o->dout, 0, t.row),
+                     at(o->x, 0, t.col), o->dw.accumulate, row(dw, t.row) + t.col, dw.ld);
         }
     }
 }

@@ -1,8 +1,8 @@
 /* optim.c - the optimizer step and the sums around it: squares, clipping, loss.
  *
- * Each rule of optim/rules/all.h is compiled here into two forms of loop: one with all its passes in
- * registers, and one loop per pass.  Both do the same operations with the same rounding: this file
- * is compiled with -ffp-contract=off.
+ * Each rule of optim/rules/all.h is compiled here into two forms of loop: one with all its passes
+ * in registers, and one loop per pass.  Both do the same operations with the same rounding: this
+ * file is compiled with -ffp-contract=off.
  *
  * Tensors are cut into at most SEGMENTS segments by their element count alone; threads share the
  * segments of many tensors, so a sum over a tensor has the same bits for any number of threads:
@@ -107,7 +107,10 @@ static float *part_of(tensor t, const optim_item *it, int64_t start)
 
 static arrays arrays_of(const optim_item *it, const hyper *h, int64_t start)
 {
-    arrays a = {.p = floats(it->p) + start, .g = floats(it->g) + start, .t = part_of(it->temp, it, start), .wd = it->decay ? h->lr_wd : 0};
+    arrays a = {.p = floats(it->p) + start,
+                .g = floats(it->g) + start,
+                .t = part_of(it->temp, it, start),
+                .wd = it->decay ? h->lr_wd : 0};
     for (int k = 0; k < MAX_STATES; k++)
         a.s[k] = part_of(it->state[k], it, start);
     return a;
@@ -116,7 +119,7 @@ static arrays arrays_of(const optim_item *it, const hyper *h, int64_t start)
 typedef void fused_fn(arrays a, const hyper *h, int64_t n);
 typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
 
-#define LOAD(a, i) {(a).p[i], (a).g[i], {(a).s[0][i], (a).s[1][i], (a).s[2][i], (a).s[3][i]}, (a).t[i], (a).wd}
+#define LOAD(i) {a.p[i], a.g[i], {a.s[0][i], a.s[1][i], a.s[2][i], a.s[3][i]}, a.t[i], a.wd}
 
 /* All numbers are constants to the compiler: what a rule does not read is not loaded, what it does
  * not write is not stored. */
@@ -126,7 +129,7 @@ typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
         const hyper h = *hp;                                                                       \
         _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                        \
         {                                                                                          \
-            lane x = LOAD(a, i);                                                                   \
+            lane x = LOAD(i);                                                                      \
             EACH_PASS(FUSED_PASS, name)                                                            \
             a.p[i] = x.p;                                                                          \
             if (name##_info.n_states > 0) a.s[0][i] = x.s[0];                                      \
@@ -156,7 +159,7 @@ enum { MOST_PASSES = 16 };
         if (k >= name##_info.n_passes) return;                                                     \
         _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                        \
         {                                                                                          \
-            lane x = LOAD(a, i);                                                                   \
+            lane x = LOAD(i);                                                                      \
             int written = name##_pass(k, &x, &h);                                                  \
             if (written & LANE_P) a.p[i] = x.p;                                                    \
             if (written & LANE_G) a.g[i] = x.g;                                                    \
@@ -182,6 +185,11 @@ static const struct {
 
 /* ---- the step ---- */
 
+static int64_t segments_of(const optim_item *it)
+{
+    return segment_count(tensor_count(it->p));
+}
+
 /* One segment of an item, block by block; returns its sum of g^2 if that is wanted. */
 static double fused_segment(int rule, const optim_item *it, const hyper *h, int64_t segment)
 {
@@ -196,15 +204,17 @@ static double fused_segment(int rule, const optim_item *it, const hyper *h, int6
 }
 
 /* At most GROUP items: their segments in parallel, then their slots. */
-static void fused_group(const device *dev, int rule, const hyper *h, const optim_item *items, int64_t n)
+static void fused_group(const device *dev, int rule, const hyper *h, const optim_item *items,
+                        int64_t n)
 {
     double part[GROUP][SEGMENTS];
 #pragma omp parallel for collapse(2) num_threads(dev->threads) schedule(dynamic)
     for (int64_t i = 0; i < n; i++)
         for (int64_t k = 0; k < SEGMENTS; k++)
-            if (k < segment_count(tensor_count(items[i].p))) part[i][k] = fused_segment(rule, &items[i], h, k);
+            if (k < segments_of(&items[i])) part[i][k] = fused_segment(rule, &items[i], h, k);
     for (int64_t i = 0; i < n; i++)
-        if (present(items[i].slot)) *(double *)items[i].slot.data = add_up(part[i], segment_count(tensor_count(items[i].p)));
+        if (present(items[i].slot))
+            *(double *)items[i].slot.data = add_up(part[i], segments_of(&items[i]));
 }
 
 static void pass_over_all(const device *dev, const optim_op *o, const hyper *h, int pass)
@@ -212,18 +222,21 @@ static void pass_over_all(const device *dev, const optim_op *o, const hyper *h, 
 #pragma omp parallel for collapse(2) num_threads(dev->threads) schedule(dynamic)
     for (int64_t i = 0; i < o->n; i++)
         for (int64_t k = 0; k < SEGMENTS; k++) {
-            int64_t n = tensor_count(o->items[i].p);
-            if (k >= segment_count(n)) continue;
-            int64_t start = segment_start(n, k);
-            rules[o->rule].pass(pass, arrays_of(&o->items[i], h, start), h, segment_start(n, k + 1) - start);
+            const optim_item *it = &o->items[i];
+            if (k >= segments_of(it)) continue;
+            int64_t n = tensor_count(it->p), start = segment_start(n, k);
+            int64_t length = segment_start(n, k + 1) - start;
+            rules[o->rule].pass(pass, arrays_of(it, h, start), h, length);
         }
 }
 
-/* What only the rule can say of its operands: every state, and the intermediate if the passes need one. */
+/* What only the rule can say of its operands: every state, and the intermediate if the passes need
+ * one. */
 static bool complete(const optim_op *o)
 {
     if (o->rule < 0 || o->rule >= RULE_COUNT) return false;
     const rule_info *info = rules[o->rule].info;
+    if (info->n_passes > MOST_PASSES) return false;
     for (int64_t i = 0; i < o->n; i++) {
         if (info->needs_temp && !o->fused && !present(o->items[i].temp)) return false;
         for (int k = 0; k < info->n_states; k++)
@@ -237,7 +250,9 @@ void cpu_optim(device *dev, int stream, const optim_op *o)
     (void)stream;
     const hyper *h = o->hyper.data;
     if (!complete(o)) {
-        device_fail(dev, internal_error("optim: no such rule, or an item lacks a state or an intermediate of it"));
+        device_fail(dev, internal_error("optim: no such rule, or one with more than %d passes, or an "
+                                        "item lacks a state or an intermediate of it",
+                                        MOST_PASSES));
         return;
     }
     if (!h->ok) return;

@@ -37,8 +37,9 @@ VECTOR_FN float exp_in_range(float x)
 {
     const float magic = 0x1.8p23f; /* pushes the fraction out: the low bits of shift are n */
     float shift = x * 0x1.715476p0f + magic, n = shift - magic;
-    float r = x - n * 0x1.62ep-1f - n * 0x1.0bfbe8p-15f; /* ln2 in two parts; n times the first is exact */
-    float p = 0x1.6a2318p-10f; /* (e^r - 1 - r) / r^2, fitted: relative error of e^r 3e-9 */
+    float r = x - n * 0x1.62ep-1f -
+              n * 0x1.0bfbe8p-15f; /* ln2 in two parts; n times the first is exact */
+    float p = 0x1.6a2318p-10f;     /* (e^r - 1 - r) / r^2, fitted: relative error of e^r 3e-9 */
     p = p * r + 0x1.123a8ep-7f;
     p = p * r + 0x1.5558f6p-5f;
     p = p * r + 0x1.55549p-3f;

@@ -160,16 +160,18 @@ static void test_accumulation_is_one_batch(void **state)
     small_free(&b);
 }
 
+/* From what knows nothing (ln 59) to what knows at least how often each token comes. */
 static void test_it_learns(void **state)
 {
     (void)state;
     const char *const names[] = {"adamw", "adan", "lion", "sgd"};
-    const char *const lr[] = {"0.003", "0.01", "0.003", "0.1"};
+    const char *const lr[] = {"0.003", "0.01", "0.003", "0.3"};
     for (int i = 0; i < 4; i++) {
         char arguments[300];
-        snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 150 --optim %s --lr %s", names[i], lr[i]);
+        snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 300 --optim %s --lr %s", names[i], lr[i]);
         small_result r = small_train(arguments);
-        if (!(r.loss[r.steps - 1] < 0.8 * r.loss[0])) fail_msg("%s: loss %.4f -> %.4f", names[i], r.loss[0], r.loss[r.steps - 1]);
+
+        if (!(r.loss[r.steps - 1] < r.loss[0] - 0.4)) fail_msg("%s: loss %.4f -> %.4f", names[i], r.loss[0], r.loss[r.steps - 1]);
         small_free(&r);
     }
 }
