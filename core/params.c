@@ -69,37 +69,41 @@ void params_place(params *p, arena *a)
 
 enum { CHUNK = 1 << 16 }; /* elements prepared on the host at a time */
 
-static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t first, int64_t n, double *out)
+/* Elements [first, first + n), first a multiple of four, as double or float. */
+static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t first, int64_t n, dtype type, void *out)
 {
     uint64_t base = id << 40;
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n; i++)
-        out[i] = row->spec.init == INIT_NORMAL ? row->spec.std * rng_normal(seed, RNG_INIT, base + (uint64_t)(first + i))
-                                               : (row->spec.init == INIT_ONE);
+    for (int64_t i = 0; i < n; i += 4) {
+        double four[4] = {1, 1, 1, 1};
+        double scale = row->spec.init == INIT_ZERO ? 0 : row->spec.init == INIT_NORMAL ? row->spec.std : 1;
+        if (row->spec.init == INIT_NORMAL) rng_normal4(seed, RNG_INIT, base + (uint64_t)(first + i) / 4, four);
+        for (int64_t k = 0; k < 4 && i + k < n; k++) {
+            if (type == F64)
+                ((double *)out)[i + k] = scale * four[k];
+            else
+                ((float *)out)[i + k] = (float)(scale * four[k]);
+        }
+    }
 }
 
 error *params_initialize(params *p, device *dev, uint64_t seed)
 {
-    double *wide = NULL;
-    float *narrow = NULL;
-    error *e = alloc_array(&wide, CHUNK, sizeof *wide);
-    if (!e) e = alloc_array(&narrow, CHUNK, sizeof *narrow);
-    for (int id = 0; !e && id < p->n; id++) {
+    void *host = NULL;
+    TRY(alloc_array(&host, CHUNK, sizeof(double)));
+    for (int id = 0; id < p->n; id++) {
         const param *row = &p->row[id];
         for (int64_t first = 0; first < row->count; first += CHUNK) {
             int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
-            fill_chunk(row, seed, (uint64_t)id, first, n, wide);
-            for (int64_t i = 0; i < n; i++)
-                narrow[i] = (float)wide[i];
-            tensor part = tensor_of(row->value.data, row->value.type, SHAPE(n));
-            part.data = (char *)part.data + (size_t)first * dtype_size(part.type);
-            op_put(dev, STREAM_COMPUTE, part, p->type == F64 ? (const void *)wide : (const void *)narrow);
+            fill_chunk(row, seed, (uint64_t)id, first, n, p->type, host);
+            tensor part = tensor_of(row->value.data, p->type, SHAPE(n));
+            part.data = (char *)part.data + (size_t)first * dtype_size(p->type);
+            op_put(dev, STREAM_COMPUTE, part, host);
             op_sync(dev, STREAM_COMPUTE);
         }
     }
-    free(wide);
-    free(narrow);
-    return e ? e : device_status(dev);
+    free(host);
+    return device_status(dev);
 }
 
 /* ---- a step ---- */

@@ -46,13 +46,16 @@ double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index)
     return unit(b[0], b[1]);
 }
 
-double rng_normal(uint64_t seed, uint64_t stream, uint64_t index)
+void rng_normal4(uint64_t seed, uint64_t stream, uint64_t index, double out[4])
 {
     uint32_t b[4];
     rng_bits(seed, stream, index, b);
-    double u = 1.0 - unit(b[0], b[1]); /* (0, 1]: the logarithm stays finite */
-    double v = unit(b[2], b[3]);
-    return sqrt(-2.0 * log(u)) * cos(2.0 * 3.14159265358979323846 * v);
+    for (int i = 0; i < 4; i += 2) {
+        double radius = sqrt(-2.0 * log(((double)b[i] + 1.0) * 0x1p-32));
+        double angle = 2.0 * 3.14159265358979323846 * ((double)b[i + 1] * 0x1p-32);
+        out[i] = radius * cos(angle);
+        out[i + 1] = radius * sin(angle);
+    }
 }
 
 uint64_t rng_permute(uint64_t seed, uint64_t stream, uint64_t which, uint64_t i, uint64_t n)

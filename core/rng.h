@@ -19,8 +19,9 @@ void rng_bits(uint64_t seed, uint64_t stream, uint64_t index, uint32_t out[4]);
 /* Uniform in [0, 1), 53 bits. */
 double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index);
 
-/* Standard normal (Box-Muller on the 128 bits of the index). */
-double rng_normal(uint64_t seed, uint64_t stream, uint64_t index);
+/* Four standard normals from the 128 bits of the index: two Box-Muller pairs of 32-bit uniforms (up to 6.6
+ * sigma).  For filling large tensors. */
+void rng_normal4(uint64_t seed, uint64_t stream, uint64_t index, double out[4]);
 
 /* Element i (0 <= i < n) of a pseudo-random permutation of 0..n-1 chosen by (seed, stream, which).
  * O(1): a Feistel network over the next even power of two, walked until it lands inside. */

@@ -11,6 +11,7 @@
 #include "test/rig.h"
 
 #include "core/rng.h"
+#include "test/formula.h"
 #include "optim/rules/all.h"
 
 #include <math.h>
@@ -70,7 +71,7 @@ static const float *numbers(int step)
     static float x[STEPS + 1][TOTAL];
     static bool drawn;
     for (uint64_t i = 0; !drawn && i < (uint64_t)(STEPS + 1) * TOTAL; i++)
-        x[i / TOTAL][i % TOTAL] = i % 13 ? (float)rng_normal(1, RNG_TEST, i) : 0;
+        x[i / TOTAL][i % TOTAL] = i % 13 ? (float)normal_at(1, RNG_TEST, i) : 0;
     drawn = true;
     return x[step + 1];
 }

@@ -8,6 +8,7 @@
  */
 #include "test/ref.h"
 #include "core/rng.h"
+#include "test/formula.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -84,7 +85,7 @@ static void draw(double *x, int64_t n, uint64_t seed)
 {
     assert_true(n <= MAX);
     for (int64_t i = 0; i < n; i++)
-        x[i] = rng_normal(seed, RNG_TEST, (uint64_t)i);
+        x[i] = normal_at(seed, RNG_TEST, (uint64_t)i);
 }
 
 static tensor doubles(double *x, shape s)

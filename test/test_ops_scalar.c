@@ -4,6 +4,7 @@
 #include "test/rig.h"
 
 #include "core/rng.h"
+#include "test/formula.h"
 
 #include <float.h>
 #include <math.h>
@@ -53,7 +54,7 @@ static const double *normals(int64_t n)
 {
     static double x[MAX];
     for (int64_t i = 0; x[n - 1] == 0 && i < n; i++)
-        x[i] = (float)rng_normal(1, RNG_TEST, (uint64_t)i);
+        x[i] = (float)normal_at(1, RNG_TEST, (uint64_t)i);
     return x;
 }
 

@@ -2,6 +2,7 @@
 #include "test/trial.h"
 
 #include "core/rng.h"
+#include "test/formula.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -89,7 +90,7 @@ void trial_draw(trial *t, int i, double mean, double deviation)
 {
     operand *o = &t->operands[i];
     for (int64_t k = 0; k < o->rows * o->cols; k++)
-        o->value[k] = mean + deviation * rng_normal(t->seed * MAX_OPERANDS + (uint64_t)i, RNG_TEST,
+        o->value[k] = mean + deviation * normal_at(t->seed * MAX_OPERANDS + (uint64_t)i, RNG_TEST,
                                                     (uint64_t)k);
     trial_round(t, i);
 }

@@ -122,45 +122,48 @@ static double one_product(products *p, product_kind kind, bool tiles, bool accum
     return now() - start;
 }
 
-static double faster_way(products *p, product_kind kind, bool accumulate, int64_t rows, int64_t n, int64_t k, float *x, float *w, float *out)
+/* Times of all products by the library's threads and by tiles. */
+typedef struct {
+    double threads, tiles;
+} two_ways;
+
+static void both_ways(products *p, two_ways *sum, product_kind kind, bool accumulate, int64_t rows, int64_t n, int64_t k, float *x, float *w,
+                      float *out)
 {
-    double a = one_product(p, kind, false, accumulate, rows, n, k, x, w, out);
-    double b = one_product(p, kind, true, accumulate, rows, n, k, x, w, out);
+    sum->threads += one_product(p, kind, false, accumulate, rows, n, k, x, w, out);
+    sum->tiles += one_product(p, kind, true, accumulate, rows, n, k, x, w, out);
     p->flops += 2.0 * (double)rows * (double)n * (double)k;
-    return a < b ? a : b;
 }
 
-static double layer_products(products *p, product_kind kind, int64_t layer)
+static void layer_products(products *p, two_ways *sum, product_kind kind, int64_t layer)
 {
     const model_config *c = p->c;
     const int64_t shapes[4][2] = {{3 * c->width, c->width}, {c->width, c->width}, {c->inner, c->width}, {c->width, c->inner}};
     float *w = p->weights + layer * p->layer_weights, *x = p->x + layer * p->rows * p->widest;
-    double sum = 0;
     for (int i = 0; i < 4; i++) {
-        sum += faster_way(p, kind, false, p->rows, shapes[i][0], shapes[i][1], x, w, p->y);
+        both_ways(p, sum, kind, false, p->rows, shapes[i][0], shapes[i][1], x, w, p->y);
         w += shapes[i][0] * shapes[i][1];
     }
-    return sum;
 }
 
 static double dense_products(products *p)
 {
-    double sum = 0;
+    two_ways sum = {0};
     p->flops = 0;
     for (int64_t l = 0; l < p->c->layers; l++)
-        sum += layer_products(p, FORWARD, l);
+        layer_products(p, &sum, FORWARD, l);
     for (int64_t first = 0; first < p->rows; first += p->chunk) {
         int64_t n = p->rows - first < p->chunk ? p->rows - first : p->chunk;
         float *x = p->x + first * p->c->width;
-        sum += faster_way(p, FORWARD, false, n, p->c->vocab, p->c->width, x, p->head, p->logits);
-        sum += faster_way(p, WEIGHT, first > 0, n, p->c->vocab, p->c->width, x, p->dhead, p->logits);
-        sum += faster_way(p, INPUT, false, n, p->c->vocab, p->c->width, x, p->head, p->logits);
+        both_ways(p, &sum, FORWARD, false, n, p->c->vocab, p->c->width, x, p->head, p->logits);
+        both_ways(p, &sum, WEIGHT, first > 0, n, p->c->vocab, p->c->width, x, p->dhead, p->logits);
+        both_ways(p, &sum, INPUT, false, n, p->c->vocab, p->c->width, x, p->head, p->logits);
     }
     for (int64_t l = p->c->layers - 1; l >= 0; l--) {
-        sum += layer_products(p, WEIGHT, l);
-        sum += layer_products(p, INPUT, l);
+        layer_products(p, &sum, WEIGHT, l);
+        layer_products(p, &sum, INPUT, l);
     }
-    return sum;
+    return sum.threads < sum.tiles ? sum.threads : sum.tiles;
 }
 
 /* Scores and values forward; dV, dP, dQ, dK backward: each head's T x T in a thread's own buffer. */
