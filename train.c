@@ -1,7 +1,7 @@
 /* train.c - main(): options -> plan -> loop.
  *
- * Wiring only.  This one object file, linked with the GPT, is train_gpt.  It is the only place, with the
- * tools, that prints errors and exits.
+ * Wiring only.  This one object file, linked with the GPT, is train_gpt.  It is the only place,
+ * with the tools, that prints errors and exits.
  *
  *   options_parse    what was asked for             train/options.c
  *   trainer_plan     the whole of it, over the      train/trainer.c, core/arena.c
@@ -28,8 +28,9 @@ static error *show_plan(const trainer *t)
 static error *train_on(trainer *t, device *dev)
 {
     char text[200];
-    printf("%s: %lld parameters, %s (%s), gradients %s\n", t->o->model.name, (long long)params_count(&t->params),
-           t->o->optim_name, t->o->optim.fused ? "fused" : "passes", grad_policy_name(t->o->optim.gradients));
+    printf("%s: %lld parameters, %s (%s), gradients %s\n", t->o->model.name,
+           (long long)params_count(&t->params), t->o->optim_name,
+           t->o->optim.fused ? "fused" : "passes", grad_policy_name(t->o->optim.gradients));
     printf("device: cpu, %s; memory: %.1f MiB planned\n", cpu_describe(dev, text, sizeof text),
            (double)arena_peak(t->arena) / 1048576.0);
     return train_loop(t, dev);

@@ -51,9 +51,9 @@ struct arena {
     program programs[MAX_PROGRAMS];
     int n_programs;
     program *current;
-    size_t next_keep, cursor;        /* replay: next persistent block, next event */
+    size_t next_keep, cursor; /* replay: next persistent block, next event */
     size_t live_blocks, live_at_loop;
-    size_t persistent, region;       /* bytes */
+    size_t persistent, region; /* bytes */
     char *memory;
     size_t high_water;
 };
@@ -180,15 +180,16 @@ static void out_of_step(arena *a, const char *what, const block *recorded, const
     char r[80] = "nothing", q[80] = "nothing";
     if (recorded) text_of(recorded->name, r, sizeof r);
     if (asked) text_of(asked->name, q, sizeof q);
-    fail(a, internal_error("%s: the run asks for %s (%zu bytes) where the plan has %s (%zu bytes)", what, q,
-                           asked ? asked->bytes : 0, r, recorded ? recorded->bytes : 0));
+    fail(a, internal_error("%s: the run asks for %s (%zu bytes) where the plan has %s (%zu bytes)",
+                           what, q, asked ? asked->bytes : 0, r, recorded ? recorded->bytes : 0));
 }
 
 static tensor replay_take(arena *a, program *p, const block *asked, dtype type, shape s)
 {
     int64_t event = a->cursor < p->n_events ? p->events[a->cursor] : 0;
     const block *b = event > 0 ? &p->blocks[event - 1] : NULL;
-    if (!b || b->bytes != asked->bytes || b->kind != asked->kind || !same_name(b->name, asked->name)) {
+    if (!b || b->bytes != asked->bytes || b->kind != asked->kind ||
+        !same_name(b->name, asked->name)) {
         out_of_step(a, p->name, b, asked);
         return (tensor){0};
     }
@@ -303,7 +304,8 @@ void arena_iteration(arena *a, int k)
         a->live_at_loop = a->live_blocks;
         if (a->cursor != p->loop) out_of_step(a, "iteration 1", NULL, NULL);
     } else if (a->recording || a->live_blocks != a->live_at_loop) {
-        fail(a, internal_error("program %s: iteration %d does not leave the blocks it found", p->name, k));
+        fail(a, internal_error("program %s: iteration %d does not leave the blocks it found",
+                               p->name, k));
     } else {
         a->cursor = p->loop;
     }
@@ -400,7 +402,9 @@ static void describe_block(const block *b, char *buffer, size_t size)
 {
     char name[64];
     text_of(b->name, name, sizeof name);
-    const char *prefix = b->kind == KIND_GRADIENT ? "gradient of " : b->kind == KIND_STATE ? "state of " : "";
+    const char *prefix = b->kind == KIND_GRADIENT ? "gradient of "
+                         : b->kind == KIND_STATE  ? "state of "
+                                                  : "";
     snprintf(buffer, size, "%s%s", prefix, name);
 }
 
@@ -445,7 +449,10 @@ static void most_of(const program *p, size_t most[KIND_COUNT])
 
 arena_summary arena_summarize(const arena *a)
 {
-    arena_summary s = {.program = "none", .peak = arena_peak(a), .load = arena_load(a), .persistent = a->persistent};
+    arena_summary s = {.program = "none",
+                       .peak = arena_peak(a),
+                       .load = arena_load(a),
+                       .persistent = a->persistent};
     size_t live = 0;
     for (size_t i = 0; i < a->keep.n_blocks; i++) {
         s.by_kind[a->keep.blocks[i].kind] += a->keep.blocks[i].room;
@@ -471,11 +478,16 @@ arena_summary arena_summarize(const arena *a)
     return s;
 }
 
-static void show(const program *p, int64_t clocks, void (*visit)(void *, const block_info *), void *context)
+static void show(const program *p, int64_t clocks, void (*visit)(void *, const block_info *),
+                 void *context)
 {
     for (size_t i = 0; i < p->n_blocks; i++) {
         const block *b = &p->blocks[i];
-        block_info info = {.kind = b->kind, .bytes = b->room, .offset = b->offset, .start = b->start, .end = b->end};
+        block_info info = {.kind = b->kind,
+                           .bytes = b->room,
+                           .offset = b->offset,
+                           .start = b->start,
+                           .end = b->end};
         if (clocks) {
             info.start = 0;
             info.end = clocks;

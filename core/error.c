@@ -16,7 +16,8 @@ struct error {
 };
 
 /* What is returned when there is no memory for an error object; never written to. */
-static const struct error no_memory = {ERR_USER, true, "out of memory: close other programs or use a smaller model or batch"};
+static const struct error no_memory = {
+    ERR_USER, true, "out of memory: close other programs or use a smaller model or batch"};
 
 /* An error is one line, whatever the words were that it quotes. */
 static void to_one_line(char *text)
@@ -105,7 +106,8 @@ error *alloc_array(void *out_pointer, unsigned long count, unsigned long size)
 {
     unsigned long bytes;
     void *p = NULL;
-    if (!__builtin_mul_overflow(count, size, &bytes)) p = calloc(count ? count : 1, size ? size : 1);
+    if (!__builtin_mul_overflow(count, size, &bytes))
+        p = calloc(count ? count : 1, size ? size : 1);
     if (!p) return user_error("out of memory: %lu x %lu bytes are not to be had", count, size);
     memcpy(out_pointer, &p, sizeof p);
     return NULL;

@@ -20,17 +20,19 @@
 typedef struct error error;
 typedef enum { ERR_USER = 1, ERR_INTERNAL = 2 } error_kind; /* also the exit status */
 
-#define NODISCARD __attribute__((warn_unused_result))
+#define NODISCARD              __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 error *user_error(const char *fmt, ...) PRINTF_LIKE(1, 2) NODISCARD;
-error *internal_error_at(const char *file, int line, const char *fmt, ...) PRINTF_LIKE(3, 4) NODISCARD;
+error *internal_error_at(const char *file, int line, const char *fmt, ...)
+    PRINTF_LIKE(3, 4) NODISCARD;
 #define internal_error(...) internal_error_at(__FILE__, __LINE__, __VA_ARGS__)
 
 /* The same error with "context: " before its text; consumes e.  NULL stays NULL. */
 error *error_context(error *e, const char *fmt, ...) PRINTF_LIKE(2, 3) NODISCARD;
 
-const char *error_text(const error *e); /* the message, without newline; internal ones with file:line */
+const char *
+error_text(const error *e); /* the message, without newline; internal ones with file:line */
 error_kind error_kind_of(const error *e);
 void error_free(error *e);
 

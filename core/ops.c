@@ -90,10 +90,13 @@ static bool check_embedding(device *dev, const char *op, const embedding_op *o)
     int64_t c = tensor_cols(o->wte);
     CHECK(working(dev, o->wte), o->wte, o->out);
     CHECK(o->tokens.rank == 2 && o->tokens.type == I32, o->tokens, o->out);
-    CHECK(present(o->out) && fits(o->out, o->wte.type, tensor_count(o->tokens) * c), o->out, o->tokens);
+    CHECK(present(o->out) && fits(o->out, o->wte.type, tensor_count(o->tokens) * c), o->out,
+          o->tokens);
     CHECK(o->first_position >= 0, o->out, o->tokens);
-    CHECK(!present(o->wpe) || is_matrix(o->wpe, o->wte.type, tensor_rows(o->wpe), c), o->wpe, o->wte);
-    CHECK(!present(o->wpe) || o->first_position + o->tokens.dim[1] <= tensor_rows(o->wpe), o->wpe, o->tokens);
+    CHECK(!present(o->wpe) || is_matrix(o->wpe, o->wte.type, tensor_rows(o->wpe), c), o->wpe,
+          o->wte);
+    CHECK(!present(o->wpe) || o->first_position + o->tokens.dim[1] <= tensor_rows(o->wpe), o->wpe,
+          o->tokens);
     return true;
 }
 
@@ -103,9 +106,12 @@ static bool check_embedding_grad(device *dev, const char *op, const embedding_gr
     CHECK(working(dev, o->dout), o->dout, o->tokens);
     CHECK(o->tokens.rank == 2 && o->tokens.type == I32, o->tokens, o->dout);
     CHECK(fits(o->dout, o->dout.type, tensor_count(o->tokens) * c), o->dout, o->tokens);
-    CHECK(!present(o->dwte.t) || is_matrix(o->dwte.t, o->dout.type, tensor_rows(o->dwte.t), c), o->dwte.t, o->dout);
-    CHECK(!present(o->dwpe.t) || is_matrix(o->dwpe.t, o->dout.type, tensor_rows(o->dwpe.t), c), o->dwpe.t, o->dout);
-    CHECK(!present(o->dwpe.t) || o->first_position + o->tokens.dim[1] <= tensor_rows(o->dwpe.t), o->dwpe.t, o->tokens);
+    CHECK(!present(o->dwte.t) || is_matrix(o->dwte.t, o->dout.type, tensor_rows(o->dwte.t), c),
+          o->dwte.t, o->dout);
+    CHECK(!present(o->dwpe.t) || is_matrix(o->dwpe.t, o->dout.type, tensor_rows(o->dwpe.t), c),
+          o->dwpe.t, o->dout);
+    CHECK(!present(o->dwpe.t) || o->first_position + o->tokens.dim[1] <= tensor_rows(o->dwpe.t),
+          o->dwpe.t, o->tokens);
     return true;
 }
 
@@ -113,9 +119,11 @@ static bool check_norm(device *dev, const char *op, const norm_op *o)
 {
     int64_t rows = tensor_rows(o->x), cols = tensor_cols(o->x);
     CHECK(working(dev, o->x), o->x, o->out);
-    CHECK(present(o->out) && fits(o->out, o->x.type, rows * cols) && tensor_contiguous(o->x), o->out, o->x);
+    CHECK(present(o->out) && fits(o->out, o->x.type, rows * cols) && tensor_contiguous(o->x),
+          o->out, o->x);
     CHECK(present(o->mean) == present(o->rstd), o->mean, o->rstd);
-    CHECK(fits(o->mean, stat_type(o->x.type), rows) && fits(o->rstd, stat_type(o->x.type), rows), o->mean, o->rstd);
+    CHECK(fits(o->mean, stat_type(o->x.type), rows) && fits(o->rstd, stat_type(o->x.type), rows),
+          o->mean, o->rstd);
     CHECK(present(o->w) && fits(o->w, o->x.type, cols) && fits(o->b, o->x.type, cols), o->w, o->b);
     return true;
 }
@@ -127,7 +135,9 @@ static bool check_norm_grad(device *dev, const char *op, const norm_grad_op *o)
     CHECK(working(dev, o->x), o->x, o->dx);
     CHECK(present(o->dx) && fits(o->dx, type, rows * cols), o->dx, o->x);
     CHECK(present(o->dout) && fits(o->dout, type, rows * cols), o->dout, o->x);
-    CHECK(present(o->mean) && present(o->rstd) && fits(o->mean, stat, rows) && fits(o->rstd, stat, rows), o->mean, o->rstd);
+    CHECK(present(o->mean) && present(o->rstd) && fits(o->mean, stat, rows) &&
+              fits(o->rstd, stat, rows),
+          o->mean, o->rstd);
     CHECK(!o->accumulate || !overlap(o->dx, o->dout), o->dx, o->dout);
     CHECK(present(o->w) && fits(o->w, type, cols), o->w, o->x);
     CHECK(fits(o->dw.t, type, cols) && fits(o->db.t, type, cols), o->dw.t, o->db.t);
@@ -144,7 +154,8 @@ static bool check_linear(device *dev, const char *op, const linear_op *o)
     CHECK(is_matrix(o->out, type, rows, n), o->out, o->w);
     CHECK(fits(o->bias, type, n), o->bias, o->w);
     CHECK(!present(o->residual) || is_matrix(o->residual, type, rows, n), o->residual, o->out);
-    CHECK(!present(o->pre) || (o->act != ACT_NONE && is_matrix(o->pre, type, rows, n)), o->pre, o->out);
+    CHECK(!present(o->pre) || (o->act != ACT_NONE && is_matrix(o->pre, type, rows, n)), o->pre,
+          o->out);
     CHECK(!overlap(o->residual, o->out), o->residual, o->out);
     return true;
 }
@@ -169,24 +180,29 @@ static bool check_linear_dw(device *dev, const char *op, const linear_dw_op *o)
     CHECK(working(dev, o->dout), o->dout, o->x);
     CHECK(!present(o->dw.t) || present(o->x), o->dw.t, o->x);
     CHECK(!present(o->x) || is_matrix(o->x, type, rows, tensor_cols(o->x)), o->x, o->dout);
-    CHECK(!present(o->dw.t) || (is_matrix(o->dw.t, type, n, tensor_cols(o->x)) && tensor_contiguous(o->dw.t)), o->dw.t, o->dout);
+    CHECK(!present(o->dw.t) ||
+              (is_matrix(o->dw.t, type, n, tensor_cols(o->x)) && tensor_contiguous(o->dw.t)),
+          o->dw.t, o->dout);
     CHECK(fits(o->db.t, type, n), o->db.t, o->dout);
     return true;
 }
 
 static bool heads_fit(tensor qkv, tensor out, int64_t heads, int64_t kv_heads)
 {
-    if (qkv.rank != 3 || out.rank != 3 || heads < 1 || kv_heads < 1 || heads % kv_heads) return false;
+    if (qkv.rank != 3 || out.rank != 3 || heads < 1 || kv_heads < 1 || heads % kv_heads)
+        return false;
     int64_t width = tensor_cols(out), size = width / heads;
     return width % heads == 0 && tensor_cols(qkv) == (heads + 2 * kv_heads) * size &&
-           qkv.dim[0] == out.dim[0] && qkv.dim[1] == out.dim[1] && tensor_contiguous(qkv) && tensor_contiguous(out);
+           qkv.dim[0] == out.dim[0] && qkv.dim[1] == out.dim[1] && tensor_contiguous(qkv) &&
+           tensor_contiguous(out);
 }
 
 static bool check_attention(device *dev, const char *op, const attention_op *o)
 {
     CHECK(working(dev, o->qkv) && o->out.type == o->qkv.type, o->qkv, o->out);
     CHECK(heads_fit(o->qkv, o->out, o->heads, o->kv_heads), o->qkv, o->out);
-    CHECK(present(o->lse) && fits(o->lse, stat_type(o->qkv.type), tensor_rows(o->qkv) * o->heads), o->lse, o->qkv);
+    CHECK(present(o->lse) && fits(o->lse, stat_type(o->qkv.type), tensor_rows(o->qkv) * o->heads),
+          o->lse, o->qkv);
     return true;
 }
 
@@ -198,7 +214,9 @@ static bool check_attention_grad(device *dev, const char *op, const attention_gr
     CHECK(heads_fit(o->qkv, o->out, o->heads, o->kv_heads), o->qkv, o->out);
     CHECK(present(o->dqkv) && fits(o->dqkv, type, n), o->dqkv, o->qkv);
     CHECK(present(o->dout) && fits(o->dout, type, tensor_count(o->out)), o->dout, o->out);
-    CHECK(present(o->lse) && fits(o->lse, stat, rows) && present(o->scratch) && fits(o->scratch, stat, rows), o->lse, o->scratch);
+    CHECK(present(o->lse) && fits(o->lse, stat, rows) && present(o->scratch) &&
+              fits(o->scratch, stat, rows),
+          o->lse, o->scratch);
     return true;
 }
 
@@ -206,8 +224,11 @@ static bool check_classify(device *dev, const char *op, const classify_op *o)
 {
     int64_t rows = tensor_rows(o->logits);
     CHECK(working(dev, o->logits), o->logits, o->losses);
-    CHECK(o->targets.type == I32 && tensor_count(o->targets) == rows && tensor_contiguous(o->targets), o->targets, o->logits);
-    CHECK(present(o->losses) && fits(o->losses, stat_type(o->logits.type), rows), o->losses, o->logits);
+    CHECK(o->targets.type == I32 && tensor_count(o->targets) == rows &&
+              tensor_contiguous(o->targets),
+          o->targets, o->logits);
+    CHECK(present(o->losses) && fits(o->losses, stat_type(o->logits.type), rows), o->losses,
+          o->logits);
     return true;
 }
 
@@ -263,23 +284,74 @@ static bool check_nonfinite(device *dev, const char *op, const nonfinite_op *o)
 
 enum { MAX_WRITTEN = 4 };
 
-static int written_fill(const fill_op *o, tensor *w) { return w[0] = o->x, 1; }
-static int written_copy(const copy_op *o, tensor *w) { return w[0] = o->dst, 1; }
-static int written_embedding(const embedding_op *o, tensor *w) { return w[0] = o->out, 1; }
-static int written_embedding_grad(const embedding_grad_op *o, tensor *w) { return w[0] = o->dwte.t, w[1] = o->dwpe.t, 2; }
-static int written_norm(const norm_op *o, tensor *w) { return w[0] = o->mean, w[1] = o->rstd, w[2] = o->out, 3; }
-static int written_norm_grad(const norm_grad_op *o, tensor *w) { return w[0] = o->dx, w[1] = o->dw.t, w[2] = o->db.t, 3; }
-static int written_linear(const linear_op *o, tensor *w) { return w[0] = o->pre, w[1] = o->out, 2; }
-static int written_linear_dx(const linear_dx_op *o, tensor *w) { return w[0] = o->dx, 1; }
-static int written_linear_dw(const linear_dw_op *o, tensor *w) { return w[0] = o->dw.t, w[1] = o->db.t, 2; }
-static int written_attention(const attention_op *o, tensor *w) { return w[0] = o->out, w[1] = o->lse, 2; }
-static int written_attention_grad(const attention_grad_op *o, tensor *w) { return w[0] = o->dqkv, 1; }
-static int written_classify(const classify_op *o, tensor *w) { return w[0] = o->losses, w[1] = o->logits, 2; }
-static int written_loss(const loss_op *o, tensor *w) { return w[0] = o->sum, 1; }
-static int written_sumsq(const sumsq_op *o, tensor *w) { return w[0] = o->slot, 1; }
-static int written_clip(const clip_op *o, tensor *w) { return w[0] = o->slots, 1; }
-static int written_optim(const optim_op *o, tensor *w) { return w[0] = o->n ? o->items[0].p : (tensor){0}, 1; }
-static int written_nonfinite(const nonfinite_op *o, tensor *w) { return w[0] = (tensor){0}, (void)o, 0; }
+static int written_fill(const fill_op *o, tensor *w)
+{
+    return w[0] = o->x, 1;
+}
+static int written_copy(const copy_op *o, tensor *w)
+{
+    return w[0] = o->dst, 1;
+}
+static int written_embedding(const embedding_op *o, tensor *w)
+{
+    return w[0] = o->out, 1;
+}
+static int written_embedding_grad(const embedding_grad_op *o, tensor *w)
+{
+    return w[0] = o->dwte.t, w[1] = o->dwpe.t, 2;
+}
+static int written_norm(const norm_op *o, tensor *w)
+{
+    return w[0] = o->mean, w[1] = o->rstd, w[2] = o->out, 3;
+}
+static int written_norm_grad(const norm_grad_op *o, tensor *w)
+{
+    return w[0] = o->dx, w[1] = o->dw.t, w[2] = o->db.t, 3;
+}
+static int written_linear(const linear_op *o, tensor *w)
+{
+    return w[0] = o->pre, w[1] = o->out, 2;
+}
+static int written_linear_dx(const linear_dx_op *o, tensor *w)
+{
+    return w[0] = o->dx, 1;
+}
+static int written_linear_dw(const linear_dw_op *o, tensor *w)
+{
+    return w[0] = o->dw.t, w[1] = o->db.t, 2;
+}
+static int written_attention(const attention_op *o, tensor *w)
+{
+    return w[0] = o->out, w[1] = o->lse, 2;
+}
+static int written_attention_grad(const attention_grad_op *o, tensor *w)
+{
+    return w[0] = o->dqkv, 1;
+}
+static int written_classify(const classify_op *o, tensor *w)
+{
+    return w[0] = o->losses, w[1] = o->logits, 2;
+}
+static int written_loss(const loss_op *o, tensor *w)
+{
+    return w[0] = o->sum, 1;
+}
+static int written_sumsq(const sumsq_op *o, tensor *w)
+{
+    return w[0] = o->slot, 1;
+}
+static int written_clip(const clip_op *o, tensor *w)
+{
+    return w[0] = o->slots, 1;
+}
+static int written_optim(const optim_op *o, tensor *w)
+{
+    return w[0] = o->n ? o->items[0].p : (tensor){0}, 1;
+}
+static int written_nonfinite(const nonfinite_op *o, tensor *w)
+{
+    return w[0] = (tensor){0}, (void)o, 0;
+}
 
 /* ---- the fronts ---- */
 
@@ -298,12 +370,14 @@ DEVICE_OPS(OP_DEFINE)
 
 void op_put(device *dev, int stream, tensor dst, const void *host)
 {
-    if (!dev->failure && dev->ops->put) dev->ops->put(dev, stream, dst.data, host, tensor_bytes(dst));
+    if (!dev->failure && dev->ops->put)
+        dev->ops->put(dev, stream, dst.data, host, tensor_bytes(dst));
 }
 
 void op_get(device *dev, int stream, void *host, tensor src)
 {
-    if (!dev->failure && dev->ops->get) dev->ops->get(dev, stream, host, src.data, tensor_bytes(src));
+    if (!dev->failure && dev->ops->get)
+        dev->ops->get(dev, stream, host, src.data, tensor_bytes(src));
 }
 
 void op_clear(device *dev, int stream, tensor x)

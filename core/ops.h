@@ -77,7 +77,8 @@ typedef struct {
     double eps;
 } norm_op;
 
-/* dx (+)= rstd * (h - avg(h) - n*avg(h*n)), h = dout*w, n = (x-mean)*rstd; dw = sum dout*n; db = sum dout */
+/* dx (+)= rstd * (h - avg(h) - n*avg(h*n)), h = dout*w, n = (x-mean)*rstd; dw = sum dout*n; db =
+ * sum dout */
 typedef struct {
     tensor dx;         /* (R,C); may be dout only if accumulate is false */
     bool accumulate;   /* add into dx: the residual stream */
@@ -119,7 +120,8 @@ typedef struct {
 
 /* Softmax attention without a T x T tensor.  qkv holds for each token H query, KV key and KV value
  * heads of D each; query head h uses key head h / (H/KV).
- * s_ij = scale * q_i k_j (j <= i if causal), lse_i = log sum_j exp s_ij, out_i = sum_j exp(s_ij - lse_i) v_j */
+ * s_ij = scale * q_i k_j (j <= i if causal), lse_i = log sum_j exp s_ij, out_i = sum_j exp(s_ij -
+ * lse_i) v_j */
 typedef struct {
     tensor out; /* (B,T,H*D) */
     tensor lse; /* (B,H,T) stat */
@@ -166,14 +168,16 @@ typedef struct {
     tensor x;
 } sumsq_op;
 
-/* hyper.grad_norm = sqrt(sum of slots in order); hyper.clip = min(1, max_norm / grad_norm), 1 if max_norm is 0 */
+/* hyper.grad_norm = sqrt(sum of slots in order); hyper.clip = min(1, max_norm / grad_norm), 1 if
+ * max_norm is 0 */
 typedef struct {
     tensor slots; /* (n) f64 */
     tensor hyper;
     double max_norm;
 } clip_op;
 
-/* One tensor of an optimizer step: p, g and the rule's states, all with as many elements, all f32. */
+/* One tensor of an optimizer step: p, g and the rule's states, all with as many elements, all f32.
+ */
 typedef struct {
     tensor p, g, state[MAX_STATES];
     tensor temp; /* ? the intermediate of the pass-by-pass form; may lie on g or on a state */
@@ -181,8 +185,9 @@ typedef struct {
     bool decay;  /* apply weight decay */
 } optim_item;
 
-/* Runs a rule over all items: its passes in registers when fused, else pass after pass over all items.
- * Does nothing when hyper.ok is 0.  The fused form leaves g as it was; the other may change g and temp. */
+/* Runs a rule over all items: its passes in registers when fused, else pass after pass over all
+ * items. Does nothing when hyper.ok is 0.  The fused form leaves g as it was; the other may change
+ * g and temp. */
 typedef struct {
     int rule; /* a rule_id of optim/rules/all.h */
     bool fused;
@@ -198,9 +203,10 @@ typedef struct {
 } nonfinite_op;
 
 #define DEVICE_OPS(X)                                                                              \
-    X(fill) X(copy) X(embedding) X(embedding_grad) X(norm) X(norm_grad) X(linear) X(linear_dx)     \
-    X(linear_dw) X(attention) X(attention_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim)      \
-    X(nonfinite)
+    X(fill)                                                                                        \
+    X(copy) X(embedding) X(embedding_grad) X(norm) X(norm_grad) X(linear) X(linear_dx)             \
+        X(linear_dw) X(attention) X(attention_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim)  \
+            X(nonfinite)
 
 typedef struct {
     const char *name;

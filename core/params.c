@@ -58,11 +58,13 @@ void params_place(params *p, arena *a)
 {
     for (int i = 0; i < p->n; i++) {
         param *row = &p->row[i];
-        row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape, NAME(row->spec.name, row->spec.layer));
+        row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape,
+                                NAME(row->spec.name, row->spec.layer));
     }
     for (int i = 0; i < p->n && p->policy == GRADS_OWN; i++)
         if (p->row[i].trainable)
-            p->row[i].gradient = arena_keep(a, KIND_GRADIENT, p->type, p->row[i].spec.shape, gradient_name(&p->row[i]));
+            p->row[i].gradient = arena_keep(a, KIND_GRADIENT, p->type, p->row[i].spec.shape,
+                                            gradient_name(&p->row[i]));
 }
 
 /* ---- initial values ---- */
@@ -70,14 +72,18 @@ void params_place(params *p, arena *a)
 enum { CHUNK = 1 << 16 }; /* elements prepared on the host at a time */
 
 /* Elements [first, first + n), first a multiple of four, as double or float. */
-static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t first, int64_t n, dtype type, void *out)
+static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t first, int64_t n,
+                       dtype type, void *out)
 {
     uint64_t base = id << 40;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i += 4) {
         double four[4] = {1, 1, 1, 1};
-        double scale = row->spec.init == INIT_ZERO ? 0 : row->spec.init == INIT_NORMAL ? row->spec.std : 1;
-        if (row->spec.init == INIT_NORMAL) rng_normal4(seed, RNG_INIT, base + (uint64_t)(first + i) / 4, four);
+        double scale = row->spec.init == INIT_ZERO     ? 0
+                       : row->spec.init == INIT_NORMAL ? row->spec.std
+                                                       : 1;
+        if (row->spec.init == INIT_NORMAL)
+            rng_normal4(seed, RNG_INIT, base + (uint64_t)(first + i) / 4, four);
         for (int64_t k = 0; k < 4 && i + k < n; k++) {
             if (type == F64)
                 ((double *)out)[i + k] = scale * four[k];
@@ -113,7 +119,8 @@ void params_begin_step(run *r, int micro_batches)
     params *p = r->params;
     p->training = true;
     if (p->policy == GRADS_RELEASE && micro_batches > 1)
-        device_fail(r->dev, internal_error("release would update after each of %d micro-batches", micro_batches));
+        device_fail(r->dev, internal_error("release would update after each of %d micro-batches",
+                                           micro_batches));
     for (int i = 0; i < p->n; i++) {
         p->row[i].has_gradient = p->row[i].updated = false;
         p->row[i].readers = 0;
@@ -128,8 +135,9 @@ static void check_writers(run *r)
         const param *row = &r->params->row[i];
         char name[80];
         if (!row->trainable || row->writes == row->spec.writers) continue;
-        device_fail(r->dev, internal_error("the gradient of %s was written %d times, not %d", param_text(row, name, sizeof name),
-                                           row->writes, row->spec.writers));
+        device_fail(r->dev, internal_error("the gradient of %s was written %d times, not %d",
+                                           param_text(row, name, sizeof name), row->writes,
+                                           row->spec.writers));
     }
 }
 
@@ -165,7 +173,8 @@ tensor param_use(run *r, int id)
     param *row = &r->params->row[id];
     if (r->params->training && row->updated) {
         char name[80];
-        device_fail(r->dev, internal_error("%s is read after its update", param_text(row, name, sizeof name)));
+        device_fail(r->dev, internal_error("%s is read after its update",
+                                           param_text(row, name, sizeof name)));
     }
     row->readers++;
     return row->value;
@@ -185,7 +194,8 @@ grad grad_begin(run *r, int id)
     if (!row->trainable || !p->training) return (grad){0};
     grad g = {.accumulate = row->has_gradient};
     if (!row->has_gradient && p->policy != GRADS_OWN)
-        row->gradient = arena_take(r->arena, KIND_GRADIENT, p->type, row->spec.shape, gradient_name(row));
+        row->gradient =
+            arena_take(r->arena, KIND_GRADIENT, p->type, row->spec.shape, gradient_name(row));
     row->has_gradient = true;
     g.t = row->gradient;
     return g;

@@ -1,7 +1,7 @@
 /* params.h - the parameter table and its four hooks.
  *
- * One row per parameter: name, shape, layer, decay or not, trainable or not, initialiser.  The table
- * drives initialisation, the optimizer, freezing, sharding and checkpoints.
+ * One row per parameter: name, shape, layer, decay or not, trainable or not, initialiser.  The
+ * table drives initialisation, the optimizer, freezing, sharding and checkpoints.
  *
  * A model reaches a weight only between param_use and param_done, and a gradient only between
  * grad_begin and grad_done.  What the hooks do is policy, and the models never know it:
@@ -15,9 +15,9 @@
  *                   backward of layer l                     backward of layer l-1
  *   use w | dx = dout w | begin g | dw = dout' x | done g | done w --> update w, drop g | ...
  *
- * A gradient with several writers in one backward (a tied embedding) is complete after the last.  The
- * contract for models: in backward, every use of a weight is open or over when its last writer is
- * done; a use after its update is reported as an internal error.
+ * A gradient with several writers in one backward (a tied embedding) is complete after the last.
+ * The contract for models: in backward, every use of a weight is open or over when its last writer
+ * is done; a use after its update is reported as an internal error.
  */
 #ifndef REGRAD_PARAMS_H
 #define REGRAD_PARAMS_H
@@ -37,8 +37,8 @@ typedef struct {
     shape shape;
     bool decay;
     init_kind init;
-    double std;  /* INIT_NORMAL */
-    int writers; /* of its gradient in one backward; 0 means 1 */
+    double std;           /* INIT_NORMAL */
+    int writers;          /* of its gradient in one backward; 0 means 1 */
     bool file_transposed; /* files hold the transpose: (in, out), Hugging Face's Conv1D */
 } param_spec;
 
@@ -57,8 +57,8 @@ typedef struct {
     param *row;
     int n, room;
     dtype type;
-    grad_policy policy; /* GRADS_AUTO must be resolved before params_place */
-    bool training;      /* hooks of gradients are alive */
+    grad_policy policy;                      /* GRADS_AUTO must be resolved before params_place */
+    bool training;                           /* hooks of gradients are alive */
     void (*complete)(void *context, int id); /* release: update parameter id now */
     void *context;
 } params;
@@ -82,7 +82,8 @@ const char *param_text(const param *row, char *buffer, size_t size);
 /* Asks the arena for the parameters (and own gradients); once in the record and once in the run. */
 void params_place(params *p, arena *a);
 
-/* Initial values: counter-based, so a parameter's values depend on seed and its place in the table. */
+/* Initial values: counter-based, so a parameter's values depend on seed and its place in the table.
+ */
 error *params_initialize(params *p, device *dev, uint64_t seed) NODISCARD;
 
 /* A training step: begin, then micro-batches 0, 1, ..., then (unless released) the optimizer reads

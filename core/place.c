@@ -25,11 +25,16 @@ static double order_key(const placement *b, int order)
 {
     double life = (double)(b->end - b->start), bytes = (double)b->bytes;
     switch (order) {
-    case ORDER_SIZE: return bytes;
-    case ORDER_AREA: return bytes * life;
-    case ORDER_LIFETIME: return life;
-    case ORDER_START: return -(double)b->start;
-    default: return (double)b->end; /* latest first */
+    case ORDER_SIZE:
+        return bytes;
+    case ORDER_AREA:
+        return bytes * life;
+    case ORDER_LIFETIME:
+        return life;
+    case ORDER_START:
+        return -(double)b->start;
+    default:
+        return (double)b->end; /* latest first */
     }
 }
 
@@ -69,8 +74,8 @@ static void insert(placed *p, size_t index)
     p->index[i] = index;
 }
 
-static size_t place_in_order(const placement *blocks, size_t n, int order, bool lowest, ranked *rank, size_t *index,
-                             size_t *offset)
+static size_t place_in_order(const placement *blocks, size_t n, int order, bool lowest,
+                             ranked *rank, size_t *index, size_t *offset)
 {
     for (size_t i = 0; i < n; i++)
         rank[i] = (ranked){order_key(&blocks[i], order), blocks[i].start, i};
@@ -96,7 +101,8 @@ error *place_blocks(placement *blocks, size_t n, size_t *top)
     if (!e) e = alloc_array(&work, n * 2, sizeof *work);
     size_t best = SIZE_MAX;
     for (int way = 0; !e && way < 2 * ORDER_COUNT && best > load; way++) {
-        size_t reached = place_in_order(blocks, n, way % ORDER_COUNT, way >= ORDER_COUNT, rank, work, work + n);
+        size_t reached =
+            place_in_order(blocks, n, way % ORDER_COUNT, way >= ORDER_COUNT, rank, work, work + n);
         if (reached >= best) continue;
         best = reached;
         for (size_t i = 0; i < n; i++)
@@ -126,7 +132,8 @@ error *place_load(const placement *blocks, size_t n, size_t *load, int64_t *when
     edge *edges = NULL;
     TRY(alloc_array(&edges, 2 * n, sizeof *edges));
     for (size_t i = 0; i < n; i++) {
-        size_t bytes = blocks[i].start < blocks[i].end ? blocks[i].bytes : 0; /* else alive at no time */
+        size_t bytes =
+            blocks[i].start < blocks[i].end ? blocks[i].bytes : 0; /* else alive at no time */
         edges[2 * i] = (edge){blocks[i].start, true, bytes};
         edges[2 * i + 1] = (edge){blocks[i].end, false, bytes};
     }

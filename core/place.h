@@ -3,9 +3,9 @@
  * NP-complete in general; greedy placement in a good order is within 1 % of the lower bound LOAD on
  * training schedules.  Each block goes into the smallest sufficient gap between the already placed
  * blocks that it meets in time, else on top (the arena planner of TensorFlow Lite and XLA's heap
- * simulator work the same way).  Five orders are tried - size, size x lifetime, lifetime, start, end -
- * and then the same five with the lowest gap in place of the smallest; the lowest result is kept, and
- * trying ends when it is LOAD.
+ * simulator work the same way).  Five orders are tried - size, size x lifetime, lifetime, start,
+ * end - and then the same five with the lowest gap in place of the smallest; the lowest result is
+ * kept, and trying ends when it is LOAD.
  */
 #ifndef REGRAD_PLACE_H
 #define REGRAD_PLACE_H

@@ -61,7 +61,8 @@ void rng_normal4(uint64_t seed, uint64_t stream, uint64_t index, double out[4])
 uint64_t rng_permute(uint64_t seed, uint64_t stream, uint64_t which, uint64_t i, uint64_t n)
 {
     int half = 1; /* bits in each half: 2^(2 half) >= n */
-    while (half < 32 && (UINT64_C(1) << (2 * half)) < n) half++;
+    while (half < 32 && (UINT64_C(1) << (2 * half)) < n)
+        half++;
     uint64_t mask = (UINT64_C(1) << half) - 1;
     do {
         uint64_t left = i >> half, right = i & mask;

@@ -1,9 +1,9 @@
 /* rng.h - randomness that is a function, not a state.
  *
- * Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
- * maps (key, counter) to 128 random bits.  Who needs a random value names it - a seed, a stream
- * (what it is for) and an index - and gets the same bits in any order, on any thread or rank.  So
- * the state of all randomness in a run is the seed and the step number.
+ * Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC
+ * 2011) maps (key, counter) to 128 random bits.  Who needs a random value names it - a seed, a
+ * stream (what it is for) and an index - and gets the same bits in any order, on any thread or
+ * rank.  So the state of all randomness in a run is the seed and the step number.
  */
 #ifndef REGRAD_RNG_H
 #define REGRAD_RNG_H
@@ -11,7 +11,13 @@
 #include <stdint.h>
 
 /* What the numbers are for; a new use gets a new stream, so that uses never correlate. */
-typedef enum { RNG_INIT = 1, RNG_ORDER = 2, RNG_SAMPLE = 3, RNG_TEST = 4, RNG_SPLIT = 5 } rng_stream;
+typedef enum {
+    RNG_INIT = 1,
+    RNG_ORDER = 2,
+    RNG_SAMPLE = 3,
+    RNG_TEST = 4,
+    RNG_SPLIT = 5
+} rng_stream;
 
 /* 128 bits for (seed, stream, index). */
 void rng_bits(uint64_t seed, uint64_t stream, uint64_t index, uint32_t out[4]);
@@ -19,8 +25,8 @@ void rng_bits(uint64_t seed, uint64_t stream, uint64_t index, uint32_t out[4]);
 /* Uniform in [0, 1), 53 bits. */
 double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index);
 
-/* Four standard normals from the 128 bits of the index: two Box-Muller pairs of 32-bit uniforms (up to 6.6
- * sigma).  For filling large tensors. */
+/* Four standard normals from the 128 bits of the index: two Box-Muller pairs of 32-bit uniforms (up
+ * to 6.6 sigma).  For filling large tensors. */
 void rng_normal4(uint64_t seed, uint64_t stream, uint64_t index, double out[4]);
 
 /* Element i (0 <= i < n) of a pseudo-random permutation of 0..n-1 chosen by (seed, stream, which).

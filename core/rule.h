@@ -34,10 +34,10 @@ typedef struct {
     float rest[MAX_BETAS];   /* 1 - beta, from double */
     float debias[MAX_BETAS]; /* 1 - beta^t */
     float eps;
-    float clip;        /* gradient factor; 1 without clipping */
-    float grad_norm;   /* L2 norm over all parameters, before clipping */
-    int32_t first;     /* 1 in the first step: there is no previous gradient */
-    int32_t ok;        /* 0 once the loss is NaN or infinite: no parameter changes any more */
+    float clip;      /* gradient factor; 1 without clipping */
+    float grad_norm; /* L2 norm over all parameters, before clipping */
+    int32_t first;   /* 1 in the first step: there is no previous gradient */
+    int32_t ok;      /* 0 once the loss is NaN or infinite: no parameter changes any more */
 } hyper;
 
 /* One element.  t is the intermediate of the pass-by-pass form. */
@@ -57,20 +57,18 @@ enum { HAS_BETA1 = 1, HAS_BETA2 = 2, HAS_BETA3 = 4, HAS_EPS = 8 };
 /* What the registry (optim/rules/all.h) knows of a rule. */
 typedef struct {
     const char *name;
-    const char *summary;            /* one line for --help and the README */
-    const char *state[MAX_STATES];  /* names in checkpoints; PyTorch's where it has them */
+    const char *summary;           /* one line for --help and the README */
+    const char *state[MAX_STATES]; /* names in checkpoints; PyTorch's where it has them */
     int n_states;
     int n_passes;
-    bool needs_temp;                /* the passes need an intermediate of N elements ... */
-    unsigned r_temp;                /* ... which the _r form puts here: LANE_G or LANE_Sk */
-    const char *r_passes;           /* or the rule whose passes the _r form runs instead */
+    bool needs_temp;      /* the passes need an intermediate of N elements ... */
+    unsigned r_temp;      /* ... which the _r form puts here: LANE_G or LANE_Sk */
+    const char *r_passes; /* or the rule whose passes the _r form runs instead */
     granularity sees;
-    bool keeps_gradient;            /* a state is the previous gradient */
-    bool linear;                    /* the states are linear in the gradient */
-    unsigned options;               /* HAS_... */
+    bool keeps_gradient;                           /* a state is the previous gradient */
+    bool linear;                                   /* the states are linear in the gradient */
+    unsigned options;                              /* HAS_... */
     double lr, beta[MAX_BETAS], eps, weight_decay; /* defaults */
 } rule_info;
-
-
 
 #endif

@@ -7,7 +7,8 @@ static const struct {
     const char *name;
     size_t size;
 } types[DTYPE_COUNT] = {
-    [DT_NONE] = {"none", 0}, [F32] = {"f32", 4}, [F64] = {"f64", 8}, [I32] = {"i32", 4}, [U8] = {"u8", 1},
+    [DT_NONE] = {"none", 0}, [F32] = {"f32", 4}, [F64] = {"f64", 8},
+    [I32] = {"i32", 4},      [U8] = {"u8", 1},
 };
 
 size_t dtype_size(dtype type)
@@ -68,7 +69,8 @@ const char *tensor_text(tensor t, char *buffer, size_t size)
 {
     size_t used = (size_t)snprintf(buffer, size, "(");
     for (int i = 0; i < t.rank && used < size; i++)
-        used += (size_t)snprintf(buffer + used, size - used, i ? ",%lld" : "%lld", (long long)t.dim[i]);
+        used +=
+            (size_t)snprintf(buffer + used, size - used, i ? ",%lld" : "%lld", (long long)t.dim[i]);
     if (used < size) snprintf(buffer + used, size - used, ") %s", dtype_name(t.type));
     return buffer;
 }

@@ -25,7 +25,8 @@ typedef struct {
     int64_t dim[MAX_RANK];
 } shape;
 
-#define SHAPE(...) ((shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+#define SHAPE(...)                                                                                 \
+    ((shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 
 typedef struct {
     void *data;

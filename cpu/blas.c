@@ -18,8 +18,8 @@ static void describe(blas *b)
     snprintf(b->about, sizeof b->about, "%.*s %s", (int)length, text, openblas_get_corename());
 }
 
-/* Maps a work space for each thread now, all at once, and not in the middle of a step.  (Products that
- * merely run at the same time may take turns with one.) */
+/* Maps a work space for each thread now, all at once, and not in the middle of a step.  (Products
+ * that merely run at the same time may take turns with one.) */
 static void map_work_spaces(int threads)
 {
     enum { MOST = 64 };
@@ -56,22 +56,27 @@ error *blas_open(int threads, blas *out)
     return warm_up(out, threads);
 }
 
-static void product(const blas *b, CBLAS_TRANSPOSE tx, CBLAS_TRANSPOSE ty, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc)
+static void product(const blas *b, CBLAS_TRANSPOSE tx, CBLAS_TRANSPOSE ty, int64_t m, int64_t n,
+                    int64_t k, panel x, panel y, float beta, float *c, int64_t ldc)
 {
-    b->sgemm(CblasRowMajor, tx, ty, (blasint)m, (blasint)n, (blasint)k, 1, x.data, (blasint)x.ld, y.data, (blasint)y.ld, beta, c, (blasint)ldc);
+    b->sgemm(CblasRowMajor, tx, ty, (blasint)m, (blasint)n, (blasint)k, 1, x.data, (blasint)x.ld,
+             y.data, (blasint)y.ld, beta, c, (blasint)ldc);
 }
 
-void blas_xy(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc)
+void blas_xy(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c,
+             int64_t ldc)
 {
     product(b, CblasNoTrans, CblasNoTrans, m, n, k, x, y, beta, c, ldc);
 }
 
-void blas_xyt(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc)
+void blas_xyt(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta,
+              float *c, int64_t ldc)
 {
     product(b, CblasNoTrans, CblasTrans, m, n, k, x, y, beta, c, ldc);
 }
 
-void blas_xty(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc)
+void blas_xty(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta,
+              float *c, int64_t ldc)
 {
     product(b, CblasTrans, CblasNoTrans, m, n, k, x, y, beta, c, ldc);
 }

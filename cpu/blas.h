@@ -23,10 +23,14 @@ typedef struct {
     int64_t ld;
 } panel;
 
-/* c (m,n) = x y + beta c with x (m,k), y (k,n); a t after a letter: that one is stored transposed. */
-void blas_xy(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc);
-void blas_xyt(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc);
-void blas_xty(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc);
+/* c (m,n) = x y + beta c with x (m,k), y (k,n); a t after a letter: that one is stored transposed.
+ */
+void blas_xy(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c,
+             int64_t ldc);
+void blas_xyt(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta,
+              float *c, int64_t ldc);
+void blas_xty(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta,
+              float *c, int64_t ldc);
 
 /* A matrix cut into tiles, one for each thread, as square as can be:
  *

@@ -94,16 +94,15 @@ void cpu_nonfinite(device *dev, int stream, const nonfinite_op *o)
     *o->count = count;
 }
 
-static const device_ops cpu_ops = {
-    .name = "cpu",
-    .working_types = 1u << F32,
-    .alloc = cpu_alloc,
-    .release = cpu_release,
-    .put = cpu_put,
-    .get = cpu_get,
-    .set = cpu_set,
+static const device_ops cpu_ops = {.name = "cpu",
+                                   .working_types = 1u << F32,
+                                   .alloc = cpu_alloc,
+                                   .release = cpu_release,
+                                   .put = cpu_put,
+                                   .get = cpu_get,
+                                   .set = cpu_set,
 #define OP_ENTRY(name) .name = cpu_##name,
-    DEVICE_OPS(OP_ENTRY)
+                                   DEVICE_OPS(OP_ENTRY)
 #undef OP_ENTRY
 };
 

@@ -119,7 +119,10 @@ static arrays arrays_of(const optim_item *it, const hyper *h, int64_t start)
 typedef void fused_fn(arrays a, const hyper *h, int64_t n);
 typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
 
-#define LOAD(i) {a.p[i], a.g[i], {a.s[0][i], a.s[1][i], a.s[2][i], a.s[3][i]}, a.t[i], a.wd}
+#define LOAD(i)                                                                                    \
+    {                                                                                              \
+        a.p[i], a.g[i], {a.s[0][i], a.s[1][i], a.s[2][i], a.s[3][i]}, a.t[i], a.wd                 \
+    }
 
 /* All numbers are constants to the compiler: what a rule does not read is not loaded, what it does
  * not write is not stored. */
@@ -148,8 +151,9 @@ typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
 
 enum { MOST_PASSES = 16 };
 #define EACH_PASS(X, name)                                                                         \
-    X(name, 0) X(name, 1) X(name, 2) X(name, 3) X(name, 4) X(name, 5) X(name, 6) X(name, 7)        \
-    X(name, 8) X(name, 9) X(name, 10) X(name, 11) X(name, 12) X(name, 13) X(name, 14) X(name, 15)
+    X(name, 0)                                                                                     \
+    X(name, 1) X(name, 2) X(name, 3) X(name, 4) X(name, 5) X(name, 6) X(name, 7) X(name, 8)        \
+        X(name, 9) X(name, 10) X(name, 11) X(name, 12) X(name, 13) X(name, 14) X(name, 15)
 
 #define FUSED_PASS(name, k)                                                                        \
     if (k < name##_info.n_passes) name##_pass(k, &x, &h);
@@ -250,9 +254,10 @@ void cpu_optim(device *dev, int stream, const optim_op *o)
     (void)stream;
     const hyper *h = o->hyper.data;
     if (!complete(o)) {
-        device_fail(dev, internal_error("optim: no such rule, or one with more than %d passes, or an "
-                                        "item lacks a state or an intermediate of it",
-                                        MOST_PASSES));
+        device_fail(dev,
+                    internal_error("optim: no such rule, or one with more than %d passes, or an "
+                                   "item lacks a state or an intermediate of it",
+                                   MOST_PASSES));
         return;
     }
     if (!h->ok) return;

@@ -25,7 +25,8 @@ static void number(FILE *log, const char *name, double value)
 static error *end_line(FILE *log)
 {
     fputs("}\n", log);
-    if (fflush(log) || ferror(log)) return user_error("log.jsonl cannot be written: %s", strerror(errno));
+    if (fflush(log) || ferror(log))
+        return user_error("log.jsonl cannot be written: %s", strerror(errno));
     return NULL;
 }
 
@@ -51,9 +52,11 @@ error *log_value(FILE *log, int64_t step, const char *name, double value)
 void show_step(const step_record *s)
 {
     char left[32];
-    printf("step %5lld/%lld  loss %7.4f  norm %6.3f  lr %.2e  %6.0f ms  %6.0f tok/s  left %s  %.0f MiB\n", (long long)s->step,
-           (long long)s->steps, s->loss, s->grad_norm, s->lr, s->ms, s->tokens_per_s,
-           duration_text(s->seconds_left, left, sizeof left), (double)s->peak_bytes / 1048576.0);
+    printf("step %5lld/%lld  loss %7.4f  norm %6.3f  lr %.2e  %6.0f ms  %6.0f tok/s  left %s  %.0f "
+           "MiB\n",
+           (long long)s->step, (long long)s->steps, s->loss, s->grad_norm, s->lr, s->ms,
+           s->tokens_per_s, duration_text(s->seconds_left, left, sizeof left),
+           (double)s->peak_bytes / 1048576.0);
     fflush(stdout);
 }
 
@@ -71,13 +74,15 @@ error *make_directory(const char *path)
 {
     char part[4096];
     size_t n = strlen(path);
-    if (n == 0 || n >= sizeof part) return user_error("\"%.200s\" is no name for a directory: give --out a shorter one", path);
+    if (n == 0 || n >= sizeof part)
+        return user_error("\"%.200s\" is no name for a directory: give --out a shorter one", path);
     for (size_t i = 1; i <= n; i++) {
         if (i < n && path[i] != '/') continue;
         memcpy(part, path, i);
         part[i] = 0;
         if (mkdir(part, 0777) && errno != EEXIST)
-            return user_error("directory %s cannot be made: %s; give --out another", part, strerror(errno));
+            return user_error("directory %s cannot be made: %s; give --out another", part,
+                              strerror(errno));
     }
     struct stat st;
     if (stat(path, &st) || !S_ISDIR(st.st_mode) || access(path, W_OK))

@@ -65,13 +65,14 @@ static error *write_plain(outfile *f, const param *row, device *dev, float *buff
     return NULL;
 }
 
-/* (out,in) in memory, (in,out) in the file: as many columns at a time as the buffer holds.  The second half of
- * the buffer takes a strip of rows, the first half its transpose. */
+/* (out,in) in memory, (in,out) in the file: as many columns at a time as the buffer holds.  The
+ * second half of the buffer takes a strip of rows, the first half its transpose. */
 static error *write_transposed(outfile *f, const param *row, device *dev, float *buffer)
 {
     int64_t rows = row->spec.shape.dim[0], cols = row->spec.shape.dim[1];
     int64_t strip = CHUNK / 2 / rows;
-    if (strip < 1) return internal_error("a matrix of %lld rows does not fit the buffer", (long long)rows);
+    if (strip < 1)
+        return internal_error("a matrix of %lld rows does not fit the buffer", (long long)rows);
     float *part = buffer + CHUNK / 2;
     for (int64_t first = 0; first < cols; first += strip) {
         int64_t n = cols - first < strip ? cols - first : strip;

@@ -11,37 +11,53 @@ error *declare(params *p, param_spec spec, int *id)
     return *id < 0 ? user_error("out of memory for the parameter table") : NULL;
 }
 
-error *declare_norm(const model_config *c, params *p, const char *weight, const char *bias, int layer, weight_ids *ids)
+error *declare_norm(const model_config *c, params *p, const char *weight, const char *bias,
+                    int layer, weight_ids *ids)
 {
     ids->bias = -1;
-    TRY(declare(p, (param_spec){.name = weight, .layer = layer, .shape = SHAPE(c->width), .init = INIT_ONE}, &ids->weight));
+    TRY(declare(
+        p, (param_spec){.name = weight, .layer = layer, .shape = SHAPE(c->width), .init = INIT_ONE},
+        &ids->weight));
     if (c->bias)
-        TRY(declare(p, (param_spec){.name = bias, .layer = layer, .shape = SHAPE(c->width)}, &ids->bias));
+        TRY(declare(p, (param_spec){.name = bias, .layer = layer, .shape = SHAPE(c->width)},
+                    &ids->bias));
     return NULL;
 }
 
-static error *declare_linear(const model_config *c, params *p, const char *weight, const char *bias, int layer,
-                             int64_t out, int64_t in, double std, weight_ids *ids)
+static error *declare_linear(const model_config *c, params *p, const char *weight, const char *bias,
+                             int layer, int64_t out, int64_t in, double std, weight_ids *ids)
 {
     ids->bias = -1;
-    param_spec w = {.name = weight, .layer = layer, .shape = SHAPE(out, in), .decay = true,
-                    .init = INIT_NORMAL, .std = std, .file_transposed = true};
+    param_spec w = {.name = weight,
+                    .layer = layer,
+                    .shape = SHAPE(out, in),
+                    .decay = true,
+                    .init = INIT_NORMAL,
+                    .std = std,
+                    .file_transposed = true};
     TRY(declare(p, w, &ids->weight));
-    if (c->bias) TRY(declare(p, (param_spec){.name = bias, .layer = layer, .shape = SHAPE(out)}, &ids->bias));
+    if (c->bias)
+        TRY(declare(p, (param_spec){.name = bias, .layer = layer, .shape = SHAPE(out)},
+                    &ids->bias));
     return NULL;
 }
 
 error *block_declare(const model_config *c, int layer, params *p, block_ids *ids)
 {
-    int64_t width = c->width, att = c->heads * c->head_size, qkv = (c->heads + 2 * c->kv_heads) * c->head_size;
+    int64_t width = c->width, att = c->heads * c->head_size,
+            qkv = (c->heads + 2 * c->kv_heads) * c->head_size;
     /* GPT-2: what is added to the residual stream starts smaller, as there are 2 L additions. */
     double std = 0.02, residual = 0.02 / sqrt(2.0 * (double)c->layers);
     TRY(declare_norm(c, p, "h.%d.ln_1.weight", "h.%d.ln_1.bias", layer, &ids->norm1));
-    TRY(declare_linear(c, p, "h.%d.attn.c_attn.weight", "h.%d.attn.c_attn.bias", layer, qkv, width, std, &ids->qkv));
-    TRY(declare_linear(c, p, "h.%d.attn.c_proj.weight", "h.%d.attn.c_proj.bias", layer, width, att, residual, &ids->project));
+    TRY(declare_linear(c, p, "h.%d.attn.c_attn.weight", "h.%d.attn.c_attn.bias", layer, qkv, width,
+                       std, &ids->qkv));
+    TRY(declare_linear(c, p, "h.%d.attn.c_proj.weight", "h.%d.attn.c_proj.bias", layer, width, att,
+                       residual, &ids->project));
     TRY(declare_norm(c, p, "h.%d.ln_2.weight", "h.%d.ln_2.bias", layer, &ids->norm2));
-    TRY(declare_linear(c, p, "h.%d.mlp.c_fc.weight", "h.%d.mlp.c_fc.bias", layer, c->inner, width, std, &ids->up));
-    TRY(declare_linear(c, p, "h.%d.mlp.c_proj.weight", "h.%d.mlp.c_proj.bias", layer, width, c->inner, residual, &ids->down));
+    TRY(declare_linear(c, p, "h.%d.mlp.c_fc.weight", "h.%d.mlp.c_fc.bias", layer, c->inner, width,
+                       std, &ids->up));
+    TRY(declare_linear(c, p, "h.%d.mlp.c_proj.weight", "h.%d.mlp.c_proj.bias", layer, width,
+                       c->inner, residual, &ids->down));
     return NULL;
 }
 
@@ -67,36 +83,43 @@ static void finish(run *r, int id)
     if (id >= 0) grad_done(r, id);
 }
 
-void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean, tensor rstd)
+void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean,
+                tensor rstd)
 {
     tensor w = use(r, ids.weight), b = use(r, ids.bias);
-    OP(norm, r->dev, r->stream, .out = out, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .eps = c->norm_eps);
+    OP(norm, r->dev, r->stream, .out = out, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b,
+       .eps = c->norm_eps);
     done(r, ids.weight);
     done(r, ids.bias);
 }
 
-void apply_norm_grad(run *r, weight_ids ids, tensor dx, bool accumulate, tensor dout, tensor x, tensor mean, tensor rstd)
+void apply_norm_grad(run *r, weight_ids ids, tensor dx, bool accumulate, tensor dout, tensor x,
+                     tensor mean, tensor rstd)
 {
-    tensor scratch = arena_take(r->arena, KIND_WORKSPACE, mean.type, SHAPE(NORM_GROUPS, 2 * tensor_cols(x)), NAME("norm scratch", 0));
+    tensor scratch = arena_take(r->arena, KIND_WORKSPACE, mean.type,
+                                SHAPE(NORM_GROUPS, 2 * tensor_cols(x)), NAME("norm scratch", 0));
     tensor w = use(r, ids.weight);
     grad dw = begin(r, ids.weight), db = begin(r, ids.bias);
-    OP(norm_grad, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dw = dw, .db = db, .dout = dout, .x = x,
-       .mean = mean, .rstd = rstd, .w = w, .scratch = scratch);
+    OP(norm_grad, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dw = dw, .db = db,
+       .dout = dout, .x = x, .mean = mean, .rstd = rstd, .w = w, .scratch = scratch);
     arena_drop(r->arena, &scratch);
     finish(r, ids.weight);
     finish(r, ids.bias);
     done(r, ids.weight);
 }
 
-static void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act, tensor pre)
+static void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual,
+                         activation act, tensor pre)
 {
     tensor w = use(r, ids.weight), b = use(r, ids.bias);
-    OP(linear, r->dev, r->stream, .out = out, .x = x, .w = w, .bias = b, .residual = residual, .act = act, .pre = pre);
+    OP(linear, r->dev, r->stream, .out = out, .x = x, .w = w, .bias = b, .residual = residual,
+       .act = act, .pre = pre);
     done(r, ids.weight);
     done(r, ids.bias);
 }
 
-/* The weight's gradient; x is read for the last time.  The weight stays in use: its dx comes next. */
+/* The weight's gradient; x is read for the last time.  The weight stays in use: its dx comes next.
+ */
 static tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
 {
     tensor w = use(r, ids.weight);
@@ -123,7 +146,8 @@ static sizes sizes_of(const run *r, tensor x, int layer)
 
 static tensor take_rows(const sizes *z, int64_t cols, const char *name)
 {
-    return arena_take(z->a, KIND_ACTIVATION, z->type, SHAPE(z->b, z->t, cols), NAME(name, z->layer));
+    return arena_take(z->a, KIND_ACTIVATION, z->type, SHAPE(z->b, z->t, cols),
+                      NAME(name, z->layer));
 }
 
 static tensor take_stat(const sizes *z, const char *name)
@@ -131,7 +155,8 @@ static tensor take_stat(const sizes *z, const char *name)
     return arena_take(z->a, KIND_ACTIVATION, z->stat, SHAPE(z->b, z->t), NAME(name, z->layer));
 }
 
-void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x, bool keep, block_state *s)
+void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
+                   bool keep, block_state *s)
 {
     arena *a = r->arena;
     sizes z = sizes_of(r, x, layer);
@@ -149,7 +174,8 @@ void block_forward(run *r, const model_config *c, int layer, const block_ids *id
     if (!keep) arena_drop(a, &s->norm1);
 
     s->att = take_rows(&z, c->heads * c->head_size, "h%d.att");
-    s->lse = arena_take(a, KIND_ACTIVATION, z.stat, SHAPE(z.b, c->heads, z.t), NAME("h%d.lse", layer));
+    s->lse =
+        arena_take(a, KIND_ACTIVATION, z.stat, SHAPE(z.b, c->heads, z.t), NAME("h%d.lse", layer));
     OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv, .heads = c->heads,
        .kv_heads = c->kv_heads, .causal = c->causal, .scale = 1.0 / sqrt((double)c->head_size));
     if (!keep) {
@@ -180,7 +206,8 @@ void block_forward(run *r, const model_config *c, int layer, const block_ids *id
 
 /* ---- backward ---- */
 
-static void mlp_backward(run *r, const model_config *c, const sizes *z, const block_ids *ids, tensor d, block_state *s)
+static void mlp_backward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
+                         tensor d, block_state *s)
 {
     arena *a = r->arena;
     tensor w = linear_weight_grad(r, ids->down, s->act, d);
@@ -204,8 +231,8 @@ static void mlp_backward(run *r, const model_config *c, const sizes *z, const bl
     arena_drop(a, &s->rstd2);
 }
 
-static void attention_backward(run *r, const model_config *c, const sizes *z, const block_ids *ids, tensor d, tensor x,
-                               block_state *s)
+static void attention_backward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
+                               tensor d, tensor x, block_state *s)
 {
     arena *a = r->arena;
     tensor w = linear_weight_grad(r, ids->project, s->att, d);
@@ -214,10 +241,11 @@ static void attention_backward(run *r, const model_config *c, const sizes *z, co
     param_done(r, ids->project.weight);
 
     tensor dqkv = take_rows(z, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
-    tensor scratch = arena_take(a, KIND_WORKSPACE, z->stat, SHAPE(z->b, c->heads, z->t), NAME("attention scratch", 0));
-    OP(attention_grad, r->dev, r->stream, .dqkv = dqkv, .dout = datt, .out = s->att, .qkv = s->qkv, .lse = s->lse,
-       .scratch = scratch, .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal,
-       .scale = 1.0 / sqrt((double)c->head_size));
+    tensor scratch = arena_take(a, KIND_WORKSPACE, z->stat, SHAPE(z->b, c->heads, z->t),
+                                NAME("attention scratch", 0));
+    OP(attention_grad, r->dev, r->stream, .dqkv = dqkv, .dout = datt, .out = s->att, .qkv = s->qkv,
+       .lse = s->lse, .scratch = scratch, .heads = c->heads, .kv_heads = c->kv_heads,
+       .causal = c->causal, .scale = 1.0 / sqrt((double)c->head_size));
     arena_drop(a, &scratch);
     arena_drop(a, &datt);
     arena_drop(a, &s->att);
@@ -237,7 +265,8 @@ static void attention_backward(run *r, const model_config *c, const sizes *z, co
     arena_drop(a, &s->rstd1);
 }
 
-void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x, tensor d, block_state *s)
+void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
+                    tensor d, block_state *s)
 {
     sizes z = sizes_of(r, x, layer);
     mlp_backward(r, c, &z, ids, d, s);

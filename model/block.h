@@ -42,18 +42,23 @@ typedef struct {
 error *block_declare(const model_config *c, int layer, params *p, block_ids *ids) NODISCARD;
 
 /* x (B,T,C) -> s->out.  With keep, s holds what backward needs; else only s->out is left. */
-void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x, bool keep, block_state *s);
+void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
+                   bool keep, block_state *s);
 
 /* d (B,T,C): gradient of out on entry, of x on return.  Drops all of s but out. */
-void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x, tensor d, block_state *s);
+void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
+                    tensor d, block_state *s);
 
 /* ---- shared with the ends of the models ---- */
 
 error *declare(params *p, param_spec spec, int *id) NODISCARD;
-error *declare_norm(const model_config *c, params *p, const char *weight, const char *bias, int layer, weight_ids *ids) NODISCARD;
+error *declare_norm(const model_config *c, params *p, const char *weight, const char *bias,
+                    int layer, weight_ids *ids) NODISCARD;
 
 /* out = norm(x); mean and rstd may be absent */
-void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean, tensor rstd);
-void apply_norm_grad(run *r, weight_ids ids, tensor dx, bool accumulate, tensor dout, tensor x, tensor mean, tensor rstd);
+void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean,
+                tensor rstd);
+void apply_norm_grad(run *r, weight_ids ids, tensor dx, bool accumulate, tensor dout, tensor x,
+                     tensor mean, tensor rstd);
 
 #endif

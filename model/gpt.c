@@ -2,13 +2,16 @@
  *
  *   tokens -> wte + wpe -> block 0 .. L-1 -> ln_f -> head (tied to wte) -> softmax, loss
  *
- * The classifier is where a small model's memory goes: logits are (B T, V).  Softmax, loss and gradient
- * are one operation, in place, and rows are taken in chunks (classifier_rows: at most 32 MiB of logits),
- * so the logits of all rows never exist at once.  A chunk's gradient replaces the chunk of ln_f's output that made it:
+ * The classifier is where a small model's memory goes: logits are (B T, V).  Softmax, loss and
+ * gradient are one operation, in place, and rows are taken in chunks (classifier_rows: at most 32
+ * MiB of logits), so the logits of all rows never exist at once.  A chunk's gradient replaces the
+ * chunk of ln_f's output that made it:
  *
- *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x  ->  x <- dlogits W
+ *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x  ->  x <-
+ * dlogits W
  *
- * The chunk depends on model and batch only, never on a memory setting, so that none changes the bits.
+ * The chunk depends on model and batch only, never on a memory setting, so that none changes the
+ * bits.
  */
 #include "model/block.h"
 #include "model/kind.h"
@@ -26,8 +29,13 @@ struct model {
 static error *declare_all(model *m, params *p)
 {
     const model_config *c = &m->config;
-    param_spec embedding = {.name = "wte.weight", .layer = -1, .shape = SHAPE(c->vocab, c->width), .decay = true,
-                            .init = INIT_NORMAL, .std = 0.02, .writers = c->tied ? 2 : 1};
+    param_spec embedding = {.name = "wte.weight",
+                            .layer = -1,
+                            .shape = SHAPE(c->vocab, c->width),
+                            .decay = true,
+                            .init = INIT_NORMAL,
+                            .std = 0.02,
+                            .writers = c->tied ? 2 : 1};
     TRY(declare(p, embedding, &m->wte));
     embedding.name = "wpe.weight";
     embedding.shape = SHAPE(c->context, c->width);
@@ -38,8 +46,12 @@ static error *declare_all(model *m, params *p)
     TRY(declare_norm(c, p, "ln_f.weight", "ln_f.bias", -1, &m->final));
     m->head = m->wte;
     if (c->tied) return NULL;
-    param_spec head = {.name = "lm_head.weight", .layer = -1, .shape = SHAPE(c->vocab, c->width), .decay = true,
-                       .init = INIT_NORMAL, .std = 0.02};
+    param_spec head = {.name = "lm_head.weight",
+                       .layer = -1,
+                       .shape = SHAPE(c->vocab, c->width),
+                       .decay = true,
+                       .init = INIT_NORMAL,
+                       .std = 0.02};
     return declare(p, head, &m->head);
 }
 
@@ -81,8 +93,9 @@ static batch gpt_place_batch(const model *m, arena *a, int64_t b, int64_t t)
 
 static tensor embed(run *r, model *m, tensor tokens)
 {
-    tensor x = arena_take(r->arena, KIND_ACTIVATION, r->params->type, SHAPE(tokens.dim[0], tokens.dim[1], m->config.width),
-                          NAME("embedded", 0));
+    tensor x =
+        arena_take(r->arena, KIND_ACTIVATION, r->params->type,
+                   SHAPE(tokens.dim[0], tokens.dim[1], m->config.width), NAME("embedded", 0));
     tensor wte = param_use(r, m->wte), wpe = param_use(r, m->wpe);
     OP(embedding, r->dev, r->stream, .out = x, .tokens = tokens, .wte = wte, .wpe = wpe);
     param_done(r, m->wte);
@@ -90,7 +103,8 @@ static tensor embed(run *r, model *m, tensor tokens)
     return x;
 }
 
-/* Runs all blocks over x; returns the last one's output.  With keep, everything stays for backward. */
+/* Runs all blocks over x; returns the last one's output.  With keep, everything stays for backward.
+ */
 static tensor through_blocks(run *r, model *m, tensor x, bool keep)
 {
     for (int l = 0; l < (int)m->config.layers; l++) {
@@ -114,13 +128,16 @@ static tensor rows_of(tensor vector, int64_t first, int64_t n)
 }
 
 /* Losses of x (B,T,C) against targets; with backward, x becomes its own gradient. */
-static void classify_rows(run *r, model *m, tensor x, tensor targets, const loss_sink *loss, bool backward)
+static void classify_rows(run *r, model *m, tensor x, tensor targets, const loss_sink *loss,
+                          bool backward)
 {
     if (r->dev->failure) return; /* x has no shape then */
     int64_t rows = tensor_rows(x);
-    tensor losses = arena_take(r->arena, KIND_ACTIVATION, stat_type(x.type), SHAPE(rows), NAME("losses", 0));
+    tensor losses =
+        arena_take(r->arena, KIND_ACTIVATION, stat_type(x.type), SHAPE(rows), NAME("losses", 0));
     int64_t ld, chunk = classifier_rows(&m->config, rows, x.type, &ld);
-    tensor logits = arena_take(r->arena, KIND_ACTIVATION, x.type, SHAPE(chunk, ld), NAME("logits", 0));
+    tensor logits =
+        arena_take(r->arena, KIND_ACTIVATION, x.type, SHAPE(chunk, ld), NAME("logits", 0));
     logits.dim[1] = m->config.vocab; /* the rest is padding */
     tensor w = param_use(r, m->head);
     grad dw = backward ? grad_begin(r, m->head) : (grad){0};
@@ -136,8 +153,8 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, const loss
         dw.accumulate = true;
     }
     /* Before the head's gradient is done: a loss that is not finite stops all updates. */
-    OP(loss, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate, .x = losses, .hyper = loss->hyper,
-       .scale = loss->scale);
+    OP(loss, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate, .x = losses,
+       .hyper = loss->hyper, .scale = loss->scale);
     if (backward) grad_done(r, m->head);
     param_done(r, m->head);
     arena_drop(r->arena, &logits);
@@ -158,7 +175,8 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     tensor mean = arena_take(a, KIND_ACTIVATION, stat, per_row, NAME("final mean", 0));
     tensor rstd = arena_take(a, KIND_ACTIVATION, stat, per_row, NAME("final rstd", 0));
     /* d is the final norm's output, then its gradient, then the residual stream's: one place. */
-    tensor d = arena_take(a, KIND_ACTIVATION, last.type, SHAPE(last.dim[0], last.dim[1], c->width), NAME("final norm", 0));
+    tensor d = arena_take(a, KIND_ACTIVATION, last.type, SHAPE(last.dim[0], last.dim[1], c->width),
+                          NAME("final norm", 0));
     apply_norm(r, c, m->final, d, last, mean, rstd);
     classify_rows(r, m, d, in->targets, loss, true);
     apply_norm_grad(r, m->final, d, false, d, last, mean, rstd);
@@ -172,7 +190,8 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     }
     arena_drop(a, &embedded);
     grad dwte = grad_begin(r, m->wte), dwpe = grad_begin(r, m->wpe);
-    OP(embedding_grad, r->dev, r->stream, .dwte = dwte, .dwpe = dwpe, .dout = d, .tokens = in->inputs);
+    OP(embedding_grad, r->dev, r->stream, .dwte = dwte, .dwpe = dwpe, .dout = d,
+       .tokens = in->inputs);
     grad_done(r, m->wte);
     grad_done(r, m->wpe);
     arena_drop(a, &d);
@@ -182,8 +201,8 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
 static tensor forward_only(run *r, model *m, tensor tokens)
 {
     tensor last = through_blocks(r, m, embed(r, m, tokens), false);
-    tensor x = arena_take(r->arena, KIND_ACTIVATION, last.type, SHAPE(last.dim[0], last.dim[1], m->config.width),
-                          NAME("final norm", 0));
+    tensor x = arena_take(r->arena, KIND_ACTIVATION, last.type,
+                          SHAPE(last.dim[0], last.dim[1], m->config.width), NAME("final norm", 0));
     apply_norm(r, &m->config, m->final, x, last, (tensor){0}, (tensor){0});
     arena_drop(r->arena, &last);
     return x;

@@ -1,7 +1,7 @@
 /* kind.h - what train.c knows of a model.
  *
- * train.c is one object file.  Linked with the GPT it is train_gpt; each model exports a `model_kind`
- * under the name the_model_kind.
+ * train.c is one object file.  Linked with the GPT it is train_gpt; each model exports a
+ * `model_kind` under the name the_model_kind.
  */
 #ifndef REGRAD_MODEL_KIND_H
 #define REGRAD_MODEL_KIND_H

@@ -6,21 +6,19 @@
 #include <string.h>
 
 #define GPT2(name_, layers_, heads_, width_, context_, vocab_)                                     \
-    {.name = name_, .layers = layers_, .heads = heads_, .width = width_, .kv_heads = heads_,       \
-     .head_size = (width_) / (heads_), .inner = 4 * (width_), .context = context_,                 \
-     .vocab = vocab_, .norm_eps = 1e-5, .act = ACT_GELU_TANH, .bias = true, .tied = true,          \
-     .causal = true}
+    {                                                                                              \
+        .name = name_, .layers = layers_, .heads = heads_, .width = width_, .kv_heads = heads_,    \
+        .head_size = (width_) / (heads_), .inner = 4 * (width_), .context = context_,              \
+        .vocab = vocab_, .norm_eps = 1e-5, .act = ACT_GELU_TANH, .bias = true, .tied = true,       \
+        .causal = true                                                                             \
+    }
 
 static const model_config presets[] = {
     /*    name         layers heads width context vocabulary */
-    GPT2("gpt-nano", 2, 2, 64, 64, 2048),
-    GPT2("gpt-micro", 4, 4, 192, 128, 2048),
-    GPT2("gpt-mini", 6, 6, 384, 256, 2048),
-    GPT2("gpt2-124m", 12, 12, 768, 1024, 50257),
-    GPT2("gpt2-350m", 24, 16, 1024, 1024, 50257),
-    GPT2("gpt2-774m", 36, 20, 1280, 1024, 50257),
-    GPT2("gpt2-1558m", 48, 25, 1600, 1024, 50257),
-    GPT2("gpt3-6.7b", 32, 32, 4096, 2048, 50257),
+    GPT2("gpt-nano", 2, 2, 64, 64, 2048),          GPT2("gpt-micro", 4, 4, 192, 128, 2048),
+    GPT2("gpt-mini", 6, 6, 384, 256, 2048),        GPT2("gpt2-124m", 12, 12, 768, 1024, 50257),
+    GPT2("gpt2-350m", 24, 16, 1024, 1024, 50257),  GPT2("gpt2-774m", 36, 20, 1280, 1024, 50257),
+    GPT2("gpt2-1558m", 48, 25, 1600, 1024, 50257), GPT2("gpt3-6.7b", 32, 32, 4096, 2048, 50257),
     GPT2("gpt3-13b", 40, 40, 5120, 2048, 50257),
 };
 
@@ -31,7 +29,8 @@ const model_config *preset_at(int i)
     return i < PRESETS ? &presets[i] : NULL;
 }
 
-model_config gpt_config(const char *name, int64_t layers, int64_t heads, int64_t width, int64_t context, int64_t vocab)
+model_config gpt_config(const char *name, int64_t layers, int64_t heads, int64_t width,
+                        int64_t context, int64_t vocab)
 {
     model_config c = GPT2("", layers, heads, width, context, vocab);
     snprintf(c.name, sizeof c.name, "%s", name);
@@ -59,8 +58,9 @@ error *preset_find(const char *name, model_config *out)
             return NULL;
         }
     }
-    return user_error("--model %s: there is no such model; the nearest is %s (--help lists them all)", name,
-                      nearest_name(name, names, PRESETS));
+    return user_error(
+        "--model %s: there is no such model; the nearest is %s (--help lists them all)", name,
+        nearest_name(name, names, PRESETS));
 }
 
 error *config_check(const model_config *c)
@@ -69,15 +69,17 @@ error *config_check(const model_config *c)
         const char *option;
         int64_t value, most;
     } sizes[] = {
-        {"layers", c->layers, 1000},       {"heads", c->heads, 100000},     {"width", c->width, 1000000},
-        {"context", c->context, 100000000}, {"vocab", c->vocab, 2000000000},
+        {"layers", c->layers, 1000},     {"heads", c->heads, 100000},
+        {"width", c->width, 1000000},    {"context", c->context, 100000000},
+        {"vocab", c->vocab, 2000000000},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].most)
-            return user_error("--%s %lld: must be between 1 and %lld", sizes[i].option, (long long)sizes[i].value,
-                              (long long)sizes[i].most);
+            return user_error("--%s %lld: must be between 1 and %lld", sizes[i].option,
+                              (long long)sizes[i].value, (long long)sizes[i].most);
     if (c->width % c->heads)
-        return user_error("--heads %lld does not divide --width %lld: choose a width that is a multiple of the heads",
+        return user_error("--heads %lld does not divide --width %lld: choose a width that is a "
+                          "multiple of the heads",
                           (long long)c->heads, (long long)c->width);
     return NULL;
 }

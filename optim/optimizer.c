@@ -20,26 +20,37 @@ error *optim_defaults(const char *name, optim_config *out)
 error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason)
 {
     if (c->reduced && !c->fused && rule_at(c->rule)->r_passes && !(c->beta[1] > 0))
-        return user_error("--beta2 0: the published passes of %s_r divide by it; use --optim-impl fused", rule_at(c->rule)->name);
+        return user_error(
+            "--beta2 0: the published passes of %s_r divide by it; use --optim-impl fused",
+            rule_at(c->rule)->name);
     *reason = "asked for by --gradients";
     if (c->gradients == GRADS_RELEASE && micro_batches > 1)
-        return user_error("--gradients release with --accum %lld: gradients must live until the last micro-batch; "
-                          "use --gradients overlay or auto, or --accum 1", (long long)micro_batches);
+        return user_error("--gradients release with --accum %lld: gradients must live until the "
+                          "last micro-batch; "
+                          "use --gradients overlay or auto, or --accum 1",
+                          (long long)micro_batches);
     if (c->gradients == GRADS_RELEASE && c->clip > 0)
-        return user_error("--gradients release with --grad-clip %g: the norm needs all gradients before the first "
-                          "update; use --gradients overlay or auto, or --grad-clip 0", c->clip);
-    if (!c->reduced && c->gradients == GRADS_OWN) *reason = "the optimizer's default: gradients have their own space";
+        return user_error("--gradients release with --grad-clip %g: the norm needs all gradients "
+                          "before the first "
+                          "update; use --gradients overlay or auto, or --grad-clip 0",
+                          c->clip);
+    if (!c->reduced && c->gradients == GRADS_OWN)
+        *reason = "the optimizer's default: gradients have their own space";
     if (c->gradients != GRADS_AUTO) return NULL;
     c->gradients = GRADS_OVERLAY;
     if (micro_batches > 1)
-        *reason = "auto: gradients must live until the last micro-batch, so they lie where activations have died";
+        *reason = "auto: gradients must live until the last micro-batch, so they lie where "
+                  "activations have died";
     else if (c->clip > 0)
-        *reason = "auto: clipping needs all gradients at once, so they lie where activations have died";
+        *reason =
+            "auto: clipping needs all gradients at once, so they lie where activations have died";
     else if (!c->fused)
-        *reason = "auto: passes over all tensors need all gradients at once, so they lie where activations have died";
+        *reason = "auto: passes over all tensors need all gradients at once, so they lie where "
+                  "activations have died";
     else {
         c->gradients = GRADS_RELEASE;
-        *reason = "auto: one micro-batch and no clipping, so each tensor is updated as soon as its gradient is complete";
+        *reason = "auto: one micro-batch and no clipping, so each tensor is updated as soon as its "
+                  "gradient is complete";
     }
     return NULL;
 }
@@ -134,7 +145,8 @@ static void prepare(optimizer *o, int id, optim_item *it)
     if (o->c.fused) {
         if (!(o->c.clip > 0)) it->slot = slot_of(o, id);
     } else if (own_temp(o)) {
-        it->temp = arena_take(o->r->arena, KIND_INTERMEDIATE, F32, row->spec.shape, NAME(row->spec.name, row->spec.layer));
+        it->temp = arena_take(o->r->arena, KIND_INTERMEDIATE, F32, row->spec.shape,
+                              NAME(row->spec.name, row->spec.layer));
     } else if (o->info->needs_temp) {
         it->temp = reused(o, it);
     }
@@ -142,7 +154,8 @@ static void prepare(optimizer *o, int id, optim_item *it)
 
 static void apply(optimizer *o, int64_t n)
 {
-    OP(optim, o->r->dev, o->r->stream, .rule = passes_of(o), .fused = o->c.fused, .hyper = o->hyper, .items = o->items, .n = n);
+    OP(optim, o->r->dev, o->r->stream, .rule = passes_of(o), .fused = o->c.fused, .hyper = o->hyper,
+       .items = o->items, .n = n);
     for (int64_t i = 0; i < n && own_temp(o); i++)
         arena_drop(o->r->arena, &o->items[i].temp);
 }
@@ -169,7 +182,8 @@ static void update_all(optimizer *o)
     for (int i = 0; i < p->n; i++)
         if (p->row[i].trainable && norm_first) norm_of(o, i);
     if (o->c.clip > 0)
-        OP(clip, o->r->dev, o->r->stream, .slots = o->slots, .hyper = o->hyper, .max_norm = o->c.clip);
+        OP(clip, o->r->dev, o->r->stream, .slots = o->slots, .hyper = o->hyper,
+           .max_norm = o->c.clip);
     for (int i = 0; i < p->n; i++)
         if (p->row[i].trainable) prepare(o, i, &o->items[n++]);
     apply(o, n);
@@ -185,7 +199,12 @@ void optimizer_end_step(optimizer *o)
 
 void optimizer_begin_step(optimizer *o, int64_t step, double lr)
 {
-    hyper h = {.lr = (float)lr, .lr_wd = (float)(lr * o->c.weight_decay), .eps = (float)o->c.eps, .clip = 1, .first = step == 1, .ok = 1};
+    hyper h = {.lr = (float)lr,
+               .lr_wd = (float)(lr * o->c.weight_decay),
+               .eps = (float)o->c.eps,
+               .clip = 1,
+               .first = step == 1,
+               .ok = 1};
     for (int i = 0; i < MAX_BETAS; i++) {
         h.beta[i] = (float)o->c.beta[i];
         h.rest[i] = (float)(1 - o->c.beta[i]);

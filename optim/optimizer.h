@@ -28,19 +28,19 @@ typedef struct {
 /* The defaults of the named optimizer. */
 error *optim_defaults(const char *name, optim_config *out) NODISCARD;
 
-/* Turns `auto` into a policy, with the reason in words; refuses what cannot be (release with clipping
- * or with several micro-batches). */
+/* Turns `auto` into a policy, with the reason in words; refuses what cannot be (release with
+ * clipping or with several micro-batches). */
 error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason) NODISCARD;
 
 typedef struct {
     optim_config c;
     const rule_info *info;
     run *r;
-    tensor hyper;               /* struct hyper as u8 */
-    tensor slots;               /* (n) f64: squared gradient norm by parameter */
+    tensor hyper;                /* struct hyper as u8 */
+    tensor slots;                /* (n) f64: squared gradient norm by parameter */
     tensor (*state)[MAX_STATES]; /* [n] */
-    optim_item *items;          /* [n] scratch for one call */
-    hyper host;                 /* this step's numbers */
+    optim_item *items;           /* [n] scratch for one call */
+    hyper host;                  /* this step's numbers */
 } optimizer;
 
 error *optimizer_create(const optim_config *c, run *r, optimizer **out) NODISCARD;

@@ -44,6 +44,7 @@ error *rule_find(const char *name, rule_id *id, bool *reduced)
             n++;
         }
     }
-    return user_error("--optim %s: there is no such optimizer; the nearest is %s (--help lists them all)", name,
-                      nearest_name(name, names, n));
+    return user_error(
+        "--optim %s: there is no such optimizer; the nearest is %s (--help lists them all)", name,
+        nearest_name(name, names, n));
 }

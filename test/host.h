@@ -57,8 +57,13 @@ static inline void host_set(device *dev, int stream, void *dst, int byte, size_t
 static inline device host_device(host_memory *m)
 {
     static const device_ops ops = {
-        .name = "host", .working_types = 1u << F32 | 1u << F64, .alloc = host_alloc, .release = host_release,
-        .put = host_put, .get = host_get, .set = host_set,
+        .name = "host",
+        .working_types = 1u << F32 | 1u << F64,
+        .alloc = host_alloc,
+        .release = host_release,
+        .put = host_put,
+        .get = host_get,
+        .set = host_set,
     };
     *m = (host_memory){0};
     return (device){.ops = &ops, .state = m, .threads = 1};

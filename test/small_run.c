@@ -38,7 +38,7 @@ void small_open(small_run *s, const char *arguments)
 {
     memset(s, 0, sizeof *s);
     snprintf(s->text, sizeof s->text, "%s", arguments);
-    char *argv[SMALL_ARGS] = {(char *)(size_t)"test"}, *rest = NULL;
+    char *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
     int argc = 1;
     for (char *word = strtok_r(s->text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         assert_true(argc < SMALL_ARGS - 1);
@@ -51,7 +51,8 @@ void small_open(small_run *s, const char *arguments)
     write_shard(s->shard, s->o.model.vocab);
     const char *pattern = s->shard;
     must(tokens_open(&pattern, 1, s->o.model.vocab, &s->set));
-    must(batches_open(s->set, s->o.seq, s->o.batch, BATCHES_SHUFFLED, (uint64_t)s->o.seed, &s->data));
+    must(batches_open(s->set, s->o.seq, s->o.batch, BATCHES_SHUFFLED, (uint64_t)s->o.seed,
+                      &s->data));
     must(trainer_plan(&s->o, &the_model_kind, &s->t));
     must(cpu_device((int)s->o.threads, &s->dev));
     must(trainer_commit(s->t, &s->dev, true));
@@ -72,7 +73,10 @@ small_result small_train(const char *arguments)
 {
     small_run s;
     small_open(&s, arguments);
-    small_result r = {.n = params_count(&s.t->params), .steps = s.o.steps, .policy = s.o.optim.gradients, .peak = arena_peak(s.t->arena)};
+    small_result r = {.n = params_count(&s.t->params),
+                      .steps = s.o.steps,
+                      .policy = s.o.optim.gradients,
+                      .peak = arena_peak(s.t->arena)};
     must(alloc_array(&r.parameters, (size_t)r.n, sizeof(float)));
     must(alloc_array(&r.loss, (size_t)r.steps, sizeof(double)));
     must(alloc_array(&r.grad_norm, (size_t)r.steps, sizeof(double)));

@@ -8,7 +8,8 @@
 enum { SMALL_ARGS = 40 };
 
 /* A tied two-layer model with odd sizes: nothing is a multiple of a vector. */
-#define SMALL_MODEL "--layers 2 --heads 3 --width 33 --context 13 --vocab 59 --batch 3 --seq 11 --threads 2 "
+#define SMALL_MODEL                                                                                \
+    "--layers 2 --heads 3 --width 33 --context 13 --vocab 59 --batch 3 --seq 11 --threads 2 "
 
 typedef struct {
     options o;
@@ -20,7 +21,8 @@ typedef struct {
     char text[1000]; /* the arguments, cut into words */
 } small_run;
 
-/* Plans and commits a run with these arguments (words separated by spaces); fails the test otherwise. */
+/* Plans and commits a run with these arguments (words separated by spaces); fails the test
+ * otherwise. */
 void small_open(small_run *s, const char *arguments);
 void small_close(small_run *s);
 

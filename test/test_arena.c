@@ -1,9 +1,9 @@
 /* test_arena.c - record, plan, replay.
  *
- * The same function runs twice, as the training step does: once recorded, once or more replayed in real
- * memory.  In replay every block is filled with a number of its own when it is taken, and must still
- * hold it when it is dropped: blocks that are alive together do not overlap.  What is refused is in
- * test_arena_refuse.c, what the plan says in test_arena_plan.c.
+ * The same function runs twice, as the training step does: once recorded, once or more replayed in
+ * real memory.  In replay every block is filled with a number of its own when it is taken, and must
+ * still hold it when it is dropped: blocks that are alive together do not overlap.  What is refused
+ * is in test_arena_refuse.c, what the plan says in test_arena_plan.c.
  */
 #include "core/rng.h"
 #include "test/arena_bed.h"
@@ -27,7 +27,7 @@ typedef struct {
     bed *b;
     live_block live[LIVE_MAX];
     int n_live, n_kept, taken; /* the first n_kept are not dropped at random */
-    void *address[LOG_MAX]; /* of each take */
+    void *address[LOG_MAX];    /* of each take */
 } walk;
 
 static bool overlap(tensor a, tensor b)
@@ -70,7 +70,8 @@ static void walk_some(walk *w, uint64_t seed, uint64_t *at, int events)
     for (int i = 0; i < events; i++) {
         double u = rng_uniform(seed, RNG_TEST, (*at)++), v = rng_uniform(seed, RNG_TEST, (*at)++);
         if (w->n_live == w->n_kept || (u < 0.55 && w->n_live < LIVE_MAX))
-            walk_take(w, (block_kind)(i % KIND_COUNT), i % 3 ? F32 : U8, 1 + (int64_t)(v * v * v * 20000));
+            walk_take(w, (block_kind)(i % KIND_COUNT), i % 3 ? F32 : U8,
+                      1 + (int64_t)(v * v * v * 20000));
         else
             walk_drop(w, w->n_kept + (int)(v * (w->n_live - w->n_kept)));
     }
@@ -113,7 +114,8 @@ static void test_random_programs(void **state)
 
 /* ---- the loop over micro-batches ---- */
 
-/* Blocks that live outside, across and inside the loop; the first iteration takes what later ones add to. */
+/* Blocks that live outside, across and inside the loop; the first iteration takes what later ones
+ * add to. */
 static void run_loop(walk *w, int iterations)
 {
     arena *a = w->b->a;
@@ -222,7 +224,8 @@ static size_t alive(const census *c, int64_t when, block_kind kind)
 {
     size_t bytes = 0;
     for (int i = 0; i < c->n; i++)
-        if (c->block[i].start <= when && when < c->block[i].end && (kind == KIND_COUNT || c->block[i].kind == kind))
+        if (c->block[i].start <= when && when < c->block[i].end &&
+            (kind == KIND_COUNT || c->block[i].kind == kind))
             bytes += c->block[i].bytes;
     return bytes;
 }
@@ -249,7 +252,8 @@ static void test_sums(void **state)
         for (int kind = 0; kind < KIND_COUNT; kind++) {
             size_t most = 0;
             for (int64_t when = 0; when < c.s.clocks; when++)
-                if (alive(&c, when, (block_kind)kind) > most) most = alive(&c, when, (block_kind)kind);
+                if (alive(&c, when, (block_kind)kind) > most)
+                    most = alive(&c, when, (block_kind)kind);
             assert_int_equal(c.s.most[kind], most);
             assert_int_equal(c.s.by_kind[kind], alive(&c, c.s.peak_clock, (block_kind)kind));
         }

@@ -1,5 +1,5 @@
-/* test_arena_plan.c - what the plan says: peaks, kinds, names, of programs small enough to sum by hand, and of
- * one too large for any memory here.
+/* test_arena_plan.c - what the plan says: peaks, kinds, names, of programs small enough to sum by
+ * hand, and of one too large for any memory here.
  */
 #include "test/arena_bed.h"
 
@@ -25,8 +25,9 @@ static void keep_two(bed *b, tensor *p, tensor *s)
 }
 
 typedef struct {
-    char *low; /* where it was the last time */
-    char seen[3][64]; /* what arena_find says of an address of "low": before, while and after it is alive */
+    char *low;        /* where it was the last time */
+    char seen[3][64]; /* what arena_find says of an address of "low": before, while and after it is
+                         alive */
 } sightings;
 
 static void find(bed *b, const char *address, char seen[64])
@@ -95,8 +96,10 @@ static void test_summary(void **state)
     assert_int_equal(sum.gaps, 0);
     assert_int_equal(sum.peak_clock, 1);
     assert_int_equal(sum.clocks, 6);
-    const size_t at_peak[KIND_COUNT] = {[KIND_PARAMETER] = room(4000), [KIND_STATE] = room(4000),
-                                        [KIND_ACTIVATION] = room(8000), [KIND_WORKSPACE] = room(500)};
+    const size_t at_peak[KIND_COUNT] = {[KIND_PARAMETER] = room(4000),
+                                        [KIND_STATE] = room(4000),
+                                        [KIND_ACTIVATION] = room(8000),
+                                        [KIND_WORKSPACE] = room(500)};
     for (int k = 0; k < KIND_COUNT; k++) {
         assert_int_equal(sum.by_kind[k], at_peak[k]);
         assert_int_equal(sum.most[k], k == KIND_GRADIENT ? room(400) : at_peak[k]);
@@ -126,7 +129,8 @@ static void test_find(void **state)
     assert_string_equal(name, "h.3.weight");
     assert_true(arena_find(b.a, s.data, name, sizeof name));
     assert_string_equal(name, "state of h.3.weight");
-    assert_false(arena_find(b.a, (char *)p.data + 4000, name, sizeof name)); /* the rounding belongs to nobody */
+    assert_false(arena_find(b.a, (char *)p.data + 4000, name,
+                            sizeof name)); /* the rounding belongs to nobody */
     assert_false(arena_find(b.a, &b, name, sizeof name));
 
     arena_begin(b.a, "large");
@@ -141,7 +145,8 @@ static void test_find(void **state)
     close_bed(&b);
 }
 
-/* 13 billion parameters with their states, and single blocks of many GiB: sums that 32 bits do not hold. */
+/* 13 billion parameters with their states, and single blocks of many GiB: sums that 32 bits do not
+ * hold. */
 static void test_plan_of_13b(void **state)
 {
     (void)state;
@@ -151,14 +156,16 @@ static void test_plan_of_13b(void **state)
     size_t persistent = 0;
     for (int copy = 0; copy < 4; copy++)
         for (int l = 0; l < LAYERS; l++) {
-            tensor t = arena_keep(b.a, KIND_PARAMETER, F32, SHAPE(12, WIDTH, WIDTH), NAME("h.%d", l));
+            tensor t =
+                arena_keep(b.a, KIND_PARAMETER, F32, SHAPE(12, WIDTH, WIDTH), NAME("h.%d", l));
             persistent += room(tensor_bytes(t));
         }
     arena_begin(b.a, "train");
     tensor kept[LAYERS], scratch;
     for (int l = 0; l < LAYERS; l++)
         kept[l] = arena_take(b.a, KIND_ACTIVATION, F32, SHAPE(16, 2048, WIDTH), NAME("act %d", l));
-    scratch = arena_take(b.a, KIND_WORKSPACE, F32, SHAPE(3, INT64_C(1) << 31), NAME("scratch", 0)); /* 24 GiB */
+    scratch = arena_take(b.a, KIND_WORKSPACE, F32, SHAPE(3, INT64_C(1) << 31),
+                         NAME("scratch", 0)); /* 24 GiB */
     arena_drop(b.a, &scratch);
     for (int l = LAYERS - 1; l >= 0; l--)
         arena_drop(b.a, &kept[l]);

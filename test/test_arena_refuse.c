@@ -1,8 +1,8 @@
 /* test_arena_refuse.c - a run that leaves its record is refused, in every way it can leave it.
  *
- * A small program is recorded as it should be and replayed with one thing changed (or recorded with it, where
- * the record itself can be wrong).  The failure must be in the device, and name what was asked and what
- * was planned.
+ * A small program is recorded as it should be and replayed with one thing changed (or recorded with
+ * it, where the record itself can be wrong).  The failure must be in the device, and name what was
+ * asked and what was planned.
  */
 #include "test/arena_bed.h"
 
@@ -30,13 +30,15 @@ static void run_deviating(arena *a, deviation how)
     tensor kept = arena_keep(a, KIND_STATE, F32, SHAPE(50), NAME("kept", 0));
     arena_begin(a, how == OTHER_PROGRAM ? "other" : "train");
     if (how == IN_PROGRAM) arena_begin(a, "eval");
-    tensor x = arena_take(a, how == OTHER_KIND ? KIND_WORKSPACE : KIND_ACTIVATION, F32, SHAPE(how == OTHER_SIZE ? 101 : 100),
+    tensor x = arena_take(a, how == OTHER_KIND ? KIND_WORKSPACE : KIND_ACTIVATION, F32,
+                          SHAPE(how == OTHER_SIZE ? 101 : 100),
                           NAME(how == OTHER_NAME ? "h%d.z" : "h%d.x", how == OTHER_NUMBER ? 2 : 1));
     tensor y = {0}, z = {0};
     if (how != OTHER_ORDER) y = arena_take(a, KIND_ACTIVATION, F32, SHAPE(200), NAME("y", 0));
     if (how != ONE_LESS) z = arena_take(a, KIND_ACTIVATION, F32, SHAPE(300), NAME("z", 0));
     if (how == OTHER_ORDER) y = arena_take(a, KIND_ACTIVATION, F32, SHAPE(200), NAME("y", 0));
-    tensor more = how == ONE_MORE ? arena_take(a, KIND_ACTIVATION, F32, SHAPE(1), NAME("more", 0)) : (tensor){0};
+    tensor more = how == ONE_MORE ? arena_take(a, KIND_ACTIVATION, F32, SHAPE(1), NAME("more", 0))
+                                  : (tensor){0};
     tensor copy = x;
     if (how == DROP_ANOTHER) arena_drop(a, &y);
     if (how != DROP_LATER) arena_drop(a, &x);
@@ -95,7 +97,8 @@ static void test_record_is_checked(void **state)
         run_deviating(b.a, (deviation)how);
         error *e = arena_plan(b.a); /* hands out what went wrong in the record */
         if (words[how]) {
-            if (!e || !strstr(error_text(e), words[how])) fail_msg("expected: %s; got: %s", words[how], e ? error_text(e) : "no error");
+            if (!e || !strstr(error_text(e), words[how]))
+                fail_msg("expected: %s; got: %s", words[how], e ? error_text(e) : "no error");
             error_free(e);
         } else {
             must(e);
@@ -146,13 +149,15 @@ static void test_outside_of_a_program(void **state)
 static void test_persistent_blocks_are_checked(void **state)
 {
     (void)state;
-    static const char *const words[] = {NULL, "asks for p (404 bytes)", "asks for q (400 bytes)", "where the plan has p", "asks for r"};
+    static const char *const words[] = {NULL, "asks for p (404 bytes)", "asks for q (400 bytes)",
+                                        "where the plan has p", "asks for r"};
     for (int how = 0; how < 5; how++) {
         bed b;
         open_bed(&b);
         arena_keep(b.a, KIND_PARAMETER, F32, SHAPE(100), NAME("p", 0));
         plan_and_commit(&b, false);
-        arena_keep(b.a, how == 3 ? KIND_STATE : KIND_PARAMETER, F32, SHAPE(how == 1 ? 101 : 100), NAME(how == 2 ? "q" : "p", 0));
+        arena_keep(b.a, how == 3 ? KIND_STATE : KIND_PARAMETER, F32, SHAPE(how == 1 ? 101 : 100),
+                   NAME(how == 2 ? "q" : "p", 0));
         if (how == 4) arena_keep(b.a, KIND_PARAMETER, F32, SHAPE(1), NAME("r", 0));
         if (words[how]) refused(&b.host, words[how]);
         close_bed(&b);

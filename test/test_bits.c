@@ -1,8 +1,9 @@
 /* test_bits.c - memory techniques change no bits.
  *
- * A tied two-layer model with odd sizes is trained for 50 steps under every gradient policy, in both
- * forms, with and without clipping, with one and with four micro-batches.  Whatever is compared must
- * agree in every parameter, every loss and every gradient norm; and the policy asserted is the one at work.
+ * A tied two-layer model with odd sizes is trained for 50 steps under every gradient policy, in
+ * both forms, with and without clipping, with one and with four micro-batches.  Whatever is
+ * compared must agree in every parameter, every loss and every gradient norm; and the policy
+ * asserted is the one at work.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,7 +31,8 @@ static small_result train(const setting *s, const char *more)
 {
     char arguments[600];
     snprintf(arguments, sizeof arguments,
-             SMALL_MODEL "--steps 50 --warmup 5 --lr 0.003 --weight-decay 0.1 --optim %s --optim-impl %s --gradients %s --grad-clip %s "
+             SMALL_MODEL "--steps 50 --warmup 5 --lr 0.003 --weight-decay 0.1 --optim %s "
+                         "--optim-impl %s --gradients %s --grad-clip %s "
                          "--accum %d %s",
              s->optim, s->impl, s->policy, s->clip, s->accum, more);
     return small_train(arguments);
@@ -40,10 +42,13 @@ static void same(const setting *sa, const small_result *a, const setting *sb, co
 {
     int64_t at = first_difference(a, b);
     for (int64_t i = 0; at < 0 && i < a->steps; i++)
-        if (memcmp(&a->loss[i], &b->loss[i], sizeof(double)) || memcmp(&a->grad_norm[i], &b->grad_norm[i], sizeof(double))) at = -2 - i;
+        if (memcmp(&a->loss[i], &b->loss[i], sizeof(double)) ||
+            memcmp(&a->grad_norm[i], &b->grad_norm[i], sizeof(double)))
+            at = -2 - i;
     if (at != -1)
-        fail_msg("%s %s %s and %s %s %s (clip %s, accum %d) differ at %lld: %.9g, %.9g", sa->optim, sa->impl, sa->policy, sb->optim,
-                 sb->impl, sb->policy, sa->clip, sa->accum, (long long)at, at >= 0 ? (double)a->parameters[at] : 0,
+        fail_msg("%s %s %s and %s %s %s (clip %s, accum %d) differ at %lld: %.9g, %.9g", sa->optim,
+                 sa->impl, sa->policy, sb->optim, sb->impl, sb->policy, sa->clip, sa->accum,
+                 (long long)at, at >= 0 ? (double)a->parameters[at] : 0,
                  at >= 0 ? (double)b->parameters[at] : 0);
 }
 
@@ -63,9 +68,10 @@ static void all_policies_agree(const char *name, const char *clip, int accum, bo
                 setting s = {r ? reduced : name, impls[impl], policies[policy], clip, accum};
                 if (!allowed(&s) || (r && impl == 1 && !passes_of_r)) continue;
                 small_result got = train(&s, "");
-                grad_policy expected = policy < 3                                            ? (grad_policy)policy
-                                       : accum == 1 && !strcmp(clip, "0") && impl == 0 ? GRADS_RELEASE
-                                                                                            : GRADS_OVERLAY;
+                grad_policy expected = policy < 3 ? (grad_policy)policy
+                                       : accum == 1 && !strcmp(clip, "0") && impl == 0
+                                           ? GRADS_RELEASE
+                                           : GRADS_OVERLAY;
                 assert_int_equal(got.policy, expected);
                 same(&base, &want, &s, &got);
                 small_free(&got);
@@ -106,13 +112,14 @@ static void test_lion(void **state)
     each_setting("lion", false);
 }
 
-/* Lion_R as published computes c from the new momentum.  In exact arithmetic it is the same; rounded, the
- * sign of a c near zero can flip, and each flip moves a weight by 2 lr, after which the runs drift.  After
- * one step from the same state only such flips can differ. */
+/* Lion_R as published computes c from the new momentum.  In exact arithmetic it is the same;
+ * rounded, the sign of a c near zero can flip, and each flip moves a weight by 2 lr, after which
+ * the runs drift.  After one step from the same state only such flips can differ. */
 static void test_lion_substituted_differs_by_flips(void **state)
 {
     (void)state;
-    setting plain = {"lion", "passes", "own", "0", 1}, published = {"lion_r", "passes", "own", "0", 1};
+    setting plain = {"lion", "passes", "own", "0", 1},
+            published = {"lion_r", "passes", "own", "0", 1};
     small_result a = train(&plain, ""), b = train(&published, "");
     int64_t differ = 0;
     double most = 0, sum_a = 0, sum_b = 0;
@@ -125,9 +132,11 @@ static void test_lion_substituted_differs_by_flips(void **state)
         sum_a += a.loss[i];
         sum_b += b.loss[i];
     }
-    print_message("lion_r passes against lion: %lld of %lld parameters differ after %lld steps, by at most %.3g; mean of the "
+    print_message("lion_r passes against lion: %lld of %lld parameters differ after %lld steps, by "
+                  "at most %.3g; mean of the "
                   "last ten losses %.9g and %.9g\n",
-                  (long long)differ, (long long)a.n, (long long)a.steps, most, sum_a / 10, sum_b / 10);
+                  (long long)differ, (long long)a.n, (long long)a.steps, most, sum_a / 10,
+                  sum_b / 10);
     assert_true(fabs(sum_a - sum_b) / sum_a < 0.02);
     small_free(&a);
     small_free(&b);
@@ -168,10 +177,12 @@ static void test_it_learns(void **state)
     const char *const lr[] = {"0.003", "0.01", "0.003", "0.3"};
     for (int i = 0; i < 4; i++) {
         char arguments[300];
-        snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 300 --optim %s --lr %s", names[i], lr[i]);
+        snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 300 --optim %s --lr %s",
+                 names[i], lr[i]);
         small_result r = small_train(arguments);
 
-        if (!(r.loss[r.steps - 1] < r.loss[0] - 0.4)) fail_msg("%s: loss %.4f -> %.4f", names[i], r.loss[0], r.loss[r.steps - 1]);
+        if (!(r.loss[r.steps - 1] < r.loss[0] - 0.4))
+            fail_msg("%s: loss %.4f -> %.4f", names[i], r.loss[0], r.loss[r.steps - 1]);
         small_free(&r);
     }
 }

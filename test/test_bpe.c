@@ -132,7 +132,9 @@ static void test_cutting(void **state)
     check_chunks("end ", "end| ");
     check_chunks("  ", "  ");
     check_chunks(" 7up", " 7|up");
-    check_chunks("a\x80\xff\x7f" "b@[`{", "a\x80\xff|\x7f|b|@[`{"); /* just outside the letters */
+    check_chunks("a\x80\xff\x7f"
+                 "b@[`{",
+                 "a\x80\xff|\x7f|b|@[`{"); /* just outside the letters */
     assert_int_equal(bpe_chunk(NULL, 0), 0);
 }
 
@@ -288,7 +290,8 @@ static void check_round_trip(const bpe *v, const uint8_t *text, size_t n)
 static const char hard_text[] =
     "In the beginning God created the heaven and the earth.\r\n\tAnd  the   earth was without form,"
     " na\xc3\xafve \xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e \xf0\x9f\x99\x82\xf0\x9f\x99\x82 "
-    "\xff\xfe\x80 don't we'll 1234567890 3.14159 --------- ((((()))))\n\n\n   \n x\v\f\x01\x02 the the the the "
+    "\xff\xfe\x80 don't we'll 1234567890 3.14159 --------- ((((()))))\n\n\n   \n x\v\f\x01\x02 the "
+    "the the the "
     "the "
     "God God earth earth aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ";
 

@@ -1,4 +1,5 @@
-/* test_error.c - errors as values: kinds, texts, context, truncation, and the allocation that fails politely.
+/* test_error.c - errors as values: kinds, texts, context, truncation, and the allocation that fails
+ * politely.
  *
  * What a user sees is one line "program: context: text" and an exit status; both are read back here
  * through a pipe in place of stderr.
@@ -26,7 +27,8 @@ static void expect(error *e, error_kind kind, const char *text)
 static void test_user(void **state)
 {
     (void)state;
-    expect(user_error("--batch %d: must be at least %s", -3, "1"), ERR_USER, "--batch -3: must be at least 1");
+    expect(user_error("--batch %d: must be at least %s", -3, "1"), ERR_USER,
+           "--batch -3: must be at least 1");
 }
 
 static void test_internal(void **state)
@@ -155,8 +157,9 @@ static void test_alloc_array(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_user),        cmocka_unit_test(test_internal), cmocka_unit_test(test_context),
-        cmocka_unit_test(test_truncation),  cmocka_unit_test(test_try),      cmocka_unit_test(test_report),
+        cmocka_unit_test(test_user),         cmocka_unit_test(test_internal),
+        cmocka_unit_test(test_context),      cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_try),          cmocka_unit_test(test_report),
         cmocka_unit_test(test_free_nothing), cmocka_unit_test(test_alloc_array),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

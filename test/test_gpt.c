@@ -82,7 +82,8 @@ static void load(bench_model *b)
         bool matrix = row->spec.shape.rank == 2;
         double amplitude = matrix ? 0.4 : 0.2, middle = row->spec.init == INIT_ONE;
         for (int64_t j = 0; j < row->count; j++)
-            set_element(row->value, j, (double)formula_value((uint32_t)i, (uint32_t)j, amplitude, middle));
+            set_element(row->value, j,
+                        (double)formula_value((uint32_t)i, (uint32_t)j, amplitude, middle));
     }
     int32_t *inputs = b->in.inputs.data, *targets = b->in.targets.data;
     for (uint32_t s = 0; s < B; s++)
@@ -153,7 +154,8 @@ static model_config config_of(const variant *v)
     return c;
 }
 
-static const double *values(golden *g, const char *which, const char *what, const char *name, int64_t *n)
+static const double *values(golden *g, const char *which, const char *what, const char *name,
+                            int64_t *n)
 {
     char key[120];
     const double *v;
@@ -162,18 +164,22 @@ static const double *values(golden *g, const char *which, const char *what, cons
     return v;
 }
 
-/* |got - want| <= tolerance * (rms of the tensor + |want|): gradients of one tensor are sums of like terms. */
-static void close_enough(const char *name, int64_t i, double got, double want, double rms, double tolerance)
+/* |got - want| <= tolerance * (rms of the tensor + |want|): gradients of one tensor are sums of
+ * like terms. */
+static void close_enough(const char *name, int64_t i, double got, double want, double rms,
+                         double tolerance)
 {
     if (!(fabs(got - want) <= tolerance * (rms + fabs(want))))
-        fail_msg("%s[%lld]: got %.12g, want %.12g, rms %.3g, tolerance %.3g", name, (long long)i, got, want, rms, tolerance);
+        fail_msg("%s[%lld]: got %.12g, want %.12g, rms %.3g, tolerance %.3g", name, (long long)i,
+                 got, want, rms, tolerance);
 }
 
 static void compare_gradient(golden *g, const variant *v, const param *row, double tolerance)
 {
     char name[100];
     int64_t n;
-    const double *want = values(g, v->name, v->full ? "grad" : "short", param_text(row, name, sizeof name), &n);
+    const double *want =
+        values(g, v->name, v->full ? "grad" : "short", param_text(row, name, sizeof name), &n);
     double sum = 0, squares = 0;
     for (int64_t i = 0; i < row->count; i++) {
         double x = element(row->gradient, i);
@@ -181,7 +187,8 @@ static void compare_gradient(golden *g, const variant *v, const param *row, doub
         squares += x * x;
     }
     double rms = sqrt(squares / (double)row->count);
-    /* The keys' bias has no gradient in exact arithmetic: what is there is noise of its neighbours. */
+    /* The keys' bias has no gradient in exact arithmetic: what is there is noise of its neighbours.
+     */
     double floor = strstr(name, "c_attn.bias") ? 1e-3 : rms;
     if (v->full) {
         assert_int_equal(n, row->count);
@@ -209,8 +216,10 @@ static void against_golden(device *dev, dtype type, double loss_tolerance, doubl
         train_once(&b);
         must(device_status(dev));
         double want = *values(g, v->name, "loss", "", &n), got = *(double *)b.loss.data;
-        if (!(fabs(got - want) < loss_tolerance * want)) fail_msg("%s: loss %.12g, want %.12g", v->name, got, want);
-        assert_true(fabs(loss_of(&b) - got) <= loss_tolerance * want); /* evaluation is the same forward */
+        if (!(fabs(got - want) < loss_tolerance * want))
+            fail_msg("%s: loss %.12g, want %.12g", v->name, got, want);
+        assert_true(fabs(loss_of(&b) - got) <=
+                    loss_tolerance * want); /* evaluation is the same forward */
         for (int k = 0; k < b.p.n; k++)
             compare_gradient(g, v, &b.p.row[k], tolerance);
         close_model(&b);
@@ -279,7 +288,8 @@ static void test_next_token_logits(void **state)
         the_model_kind.next(&b.r, b.m, tokens, position, logits);
         arena_end(b.arena);
         for (int i = 0; i < V; i++)
-            close_enough("logits", position * V + i, element(logits, i), want[position * V + i], 1, 1e-8);
+            close_enough("logits", position * V + i, element(logits, i), want[position * V + i], 1,
+                         1e-8);
     }
     close_model(&b);
     golden_free(g);
@@ -308,7 +318,8 @@ static void test_gradients_by_differences(void **state)
             double down = loss_of(&b);
             *x = old;
             char name[100];
-            close_enough(param_text(row, name, sizeof name), j, element(row->gradient, j), (up - down) / (2 * h), 1e-2, 1e-6);
+            close_enough(param_text(row, name, sizeof name), j, element(row->gradient, j),
+                         (up - down) / (2 * h), 1e-2, 1e-6);
         }
     }
     close_model(&b);

@@ -1,8 +1,8 @@
 /* test_memory.c - after planning, nothing large is allocated but the arena.
  *
  * The linker sends every allocation of this program through the functions below (--wrap, see the
- * Makefile), and /proc/self/maps shows what libraries map behind its back: OpenBLAS maps a buffer per
- * thread when the device is opened, before the arena is there; that is counted and reported.
+ * Makefile), and /proc/self/maps shows what libraries map behind its back: OpenBLAS maps a buffer
+ * per thread when the device is opened, before the arena is there; that is counted and reported.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,7 +21,7 @@
 enum { LARGE = 1 << 20, SLACK = 48 << 20 };
 
 static volatile bool watching; /* volatile: compilers think that malloc reads no variable of ours */
-static volatile int large;          /* allocations of more than LARGE bytes while watching */
+static volatile int large;     /* allocations of more than LARGE bytes while watching */
 static volatile size_t largest;
 
 static void note(size_t bytes)
@@ -73,7 +73,8 @@ static size_t mapped_bytes(void)
     unsigned long from, to;
     size_t sum = 0;
     while (fgets(line, sizeof line, f))
-        if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) == 3 && mode[0] == 'r' && mode[1] == 'w') sum += to - from;
+        if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) == 3 && mode[0] == 'r' && mode[1] == 'w')
+            sum += to - from;
     fclose(f);
     return sum;
 }
@@ -84,7 +85,8 @@ static void one_run(const char *arguments, bool file)
     size_t before = mapped_bytes();
     small_open(&s, arguments);
     size_t peak = arena_peak(s.t->arena), opened = mapped_bytes();
-    print_message("%s\n  arena %.1f MiB; mapped besides, by libraries and staging: %.1f MiB\n", arguments, (double)peak / 1048576.0,
+    print_message("%s\n  arena %.1f MiB; mapped besides, by libraries and staging: %.1f MiB\n",
+                  arguments, (double)peak / 1048576.0,
                   (double)(opened - before - peak) / 1048576.0);
     large = 0;
     watching = true;
@@ -100,10 +102,12 @@ static void one_run(const char *arguments, bool file)
     watching = false;
     size_t grown = mapped_bytes() - opened, resident = resident_bytes();
     unlink(path);
-    if (large) fail_msg("%d allocations of more than 1 MiB, the largest of %zu bytes", large, largest);
+    if (large)
+        fail_msg("%d allocations of more than 1 MiB, the largest of %zu bytes", large, largest);
     if ((int64_t)grown > LARGE) fail_msg("mappings grew by %zu bytes while training", grown);
     print_message("  resident %.1f MiB\n", (double)resident / 1048576.0);
-    if (resident > peak + peak / 20 + SLACK) fail_msg("resident %zu bytes, planned %zu", resident, peak);
+    if (resident > peak + peak / 20 + SLACK)
+        fail_msg("resident %zu bytes, planned %zu", resident, peak);
     small_close(&s);
 }
 
@@ -121,9 +125,15 @@ static void test_wrapping_works(void **state)
 static void test_nothing_else_is_allocated(void **state)
 {
     (void)state;
-    one_run("--layers 4 --heads 4 --width 256 --context 128 --vocab 2048 --batch 16 --optim adamw_r --threads 2", true);
-    one_run("--layers 4 --heads 4 --width 256 --context 128 --vocab 2048 --batch 16 --optim adan --optim-impl passes --threads 2", true);
-    one_run("--layers 2 --heads 12 --width 768 --context 64 --vocab 50257 --batch 4 --optim lion_r --accum 2 --threads 2", true);
+    one_run("--layers 4 --heads 4 --width 256 --context 128 --vocab 2048 --batch 16 --optim "
+            "adamw_r --threads 2",
+            true);
+    one_run("--layers 4 --heads 4 --width 256 --context 128 --vocab 2048 --batch 16 --optim adan "
+            "--optim-impl passes --threads 2",
+            true);
+    one_run("--layers 2 --heads 12 --width 768 --context 64 --vocab 50257 --batch 4 --optim lion_r "
+            "--accum 2 --threads 2",
+            true);
 }
 
 int main(void)

@@ -333,8 +333,8 @@ static void optim_on(rig *on)
     tensor x[4];
     for (int i = 0; i < 4; i++)
         x[i] = zeros(on, F32, SHAPE(R, C));
-    optim_item right = {.p = x[0], .g = x[1], .state = {x[2], x[3]}}, short_g = right, wide_state = right,
-               strange = right, no_p = right;
+    optim_item right = {.p = x[0], .g = x[1], .state = {x[2], x[3]}}, short_g = right,
+               wide_state = right, strange = right, no_p = right;
     short_g.g = longer(x[1]);
     wide_state.state[0] = wider(x[2]);
     strange.p = typed(x[0], I32);

@@ -1,7 +1,9 @@
-/* test_optim.c - 20 steps of each optimizer against values that others computed: PyTorch's AdamW and SGD,
- * and plain double references of Adan and Lion (test/golden/optim.py says on what problem).
+/* test_optim.c - 20 steps of each optimizer against values that others computed: PyTorch's AdamW
+ * and SGD, and plain double references of Adan and Lion (test/golden/optim.py says on what
+ * problem).
  *
- * The whole engine runs: registry, parameter table, policy, rule, states; only the gradients are given.
+ * The whole engine runs: registry, parameter table, policy, rule, states; only the gradients are
+ * given.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,13 +43,17 @@ static const rule_case cases[] = {
 static float gradient(uint32_t step, int tensor_, uint32_t j)
 {
     switch (j) {
-    case 5: return 0.0f;
-    case 7: return 1e-12f;
-    case 9: return 1000.0f;
+    case 5:
+        return 0.0f;
+    case 7:
+        return 1e-12f;
+    case 9:
+        return 1000.0f;
     case 11:
         if (step % 2) return 0.0f;
         break;
-    default: break;
+    default:
+        break;
     }
     return formula_value(100 + step, j + (tensor_ ? 37 : 0), 2.0, 0);
 }
@@ -98,7 +104,10 @@ static void open_engine(engine *e, const rule_case *c, bool fused, grad_policy p
     must(optim_resolve(&config, 1, &reason));
     e->p.type = F32;
     for (int i = 0; i < TENSORS; i++)
-        assert_int_equal(params_add(&e->p, (param_spec){.name = i ? "second" : "first", .shape = SHAPE(sizes[i]), .decay = i == 0}), i);
+        assert_int_equal(params_add(&e->p, (param_spec){.name = i ? "second" : "first",
+                                                        .shape = SHAPE(sizes[i]),
+                                                        .decay = i == 0}),
+                         i);
     must(arena_create(&e->a));
     arena_attach(e->a, &e->null);
     e->r = (run){.dev = &e->null, .arena = e->a, .params = &e->p};
@@ -124,13 +133,17 @@ static void close_engine(engine *e)
     cpu_close(&e->dev);
 }
 
-/* Float against double: a moving average over 20 steps rounds each product and sum, so its error is at most
- * a few eps times the largest term that went into it; 1000 is an element's largest gradient. */
+/* Float against double: a moving average over 20 steps rounds each product and sum, so its error is
+ * at most a few eps times the largest term that went into it; 1000 is an element's largest
+ * gradient. */
 static void compare(const char *what, tensor got, const double *want, int64_t n, double scale)
 {
     for (int64_t j = 0; j < n; j++) {
-        double x = (double)((float *)got.data)[j], bound = 8 * 0x1p-23 * sqrt(STEPS) * (fabs(want[j]) + scale);
-        if (!(fabs(x - want[j]) <= bound)) fail_msg("%s[%lld]: got %.9g, want %.9g, bound %.2g", what, (long long)j, x, want[j], bound);
+        double x = (double)((float *)got.data)[j],
+               bound = 8 * 0x1p-23 * sqrt(STEPS) * (fabs(want[j]) + scale);
+        if (!(fabs(x - want[j]) <= bound))
+            fail_msg("%s[%lld]: got %.9g, want %.9g, bound %.2g", what, (long long)j, x, want[j],
+                     bound);
     }
 }
 
@@ -181,8 +194,8 @@ static void test_against_golden(void **state)
     golden_free(g);
 }
 
-/* Traps that others fell into (a program's tails not updated, eps inside the root, the first difference of
- * Adan not zero) would show above; these two show only here. */
+/* Traps that others fell into (a program's tails not updated, eps inside the root, the first
+ * difference of Adan not zero) would show above; these two show only here. */
 static void test_adan_first_step_has_no_difference(void **state)
 {
     (void)state;
@@ -203,7 +216,8 @@ static void test_zero_gradient_moves_nothing_but_decay(void **state)
         open_engine(&e, &cases[i], true, GRADS_OWN);
         for (uint32_t step = 1; step <= STEPS; step++)
             one_step(&e, step);
-        assert_true(((float *)e.p.row[1].value.data)[5] == formula_value(51, 5, 1.0, 0)); /* the tensor without decay */
+        assert_true(((float *)e.p.row[1].value.data)[5] ==
+                    formula_value(51, 5, 1.0, 0)); /* the tensor without decay */
         bool moved = ((float *)e.p.row[0].value.data)[5] != formula_value(50, 5, 1.0, 0);
         assert_int_equal(moved, cases[i].decay > 0);
         close_engine(&e);

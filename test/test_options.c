@@ -1,8 +1,8 @@
-/* test_options.c - the command line: every option reaches its field, every default is the documented one, and
- * every mistake gets one line that names the option and says what to do.
+/* test_options.c - the command line: every option reaches its field, every default is the
+ * documented one, and every mistake gets one line that names the option and says what to do.
  *
- * The options are listed here once more, with values of their own.  Which options exist is read from
- * config.json, so that an option without a row here fails the test.
+ * The options are listed here once more, with values of their own.  Which options exist is read
+ * from config.json, so that an option without a row here fails the test.
  */
 #include "train/options.h"
 
@@ -46,7 +46,8 @@ static void check_refusal(error *e, const char *const *words)
 {
     if (!e) fail_msg("nothing was refused; expected: %s", *words);
     const char *text = error_text(e);
-    if (error_kind_of(e) != ERR_USER || strchr(text, '\n')) fail_msg("not one line of a user error: %s", text);
+    if (error_kind_of(e) != ERR_USER || strchr(text, '\n'))
+        fail_msg("not one line of a user error: %s", text);
     for (; *words; words++)
         if (!strstr(text, *words)) fail_msg("expected '%s' in: %s", *words, text);
     error_free(e);
@@ -62,14 +63,20 @@ typedef struct {
     const char *name, *value; /* a value that is not the default */
     value_type type;
     size_t field;
-    double unset;          /* in the field when the option is not given */
+    double unset; /* in the field when the option is not given */
     const char *unset_text;
     const char *too_large; /* NULL: any number goes */
     bool zero;             /* 0 is allowed */
 } row;
 
-#define NUMBER(name, value, type, field, unset, too_large, zero) {name, value, type, offsetof(options, field), unset, NULL, too_large, zero}
-#define WORD(name, value, field, unset) {name, value, TEXT, offsetof(options, field), 0, unset, NULL, false}
+#define NUMBER(name, value, type, field, unset, too_large, zero)                                   \
+    {                                                                                              \
+        name, value, type, offsetof(options, field), unset, NULL, too_large, zero                  \
+    }
+#define WORD(name, value, field, unset)                                                            \
+    {                                                                                              \
+        name, value, TEXT, offsetof(options, field), 0, unset, NULL, false                         \
+    }
 
 static const row rows[] = {
     WORD("model", "gpt-nano", model_name, "gpt-mini"),
@@ -116,8 +123,10 @@ static double number(const row *r)
 static void check_text(const row *r, const char *want)
 {
     const char *got = *(const char *const *)((const char *)&o + r->field);
-    if (!want) assert_null(got);
-    else assert_string_equal(got, want);
+    if (!want)
+        assert_null(got);
+    else
+        assert_string_equal(got, want);
 }
 
 static void test_defaults(void **state)
@@ -130,7 +139,8 @@ static void test_defaults(void **state)
             continue;
         }
         double got = number(&rows[i]);
-        if (!(got == rows[i].unset || (isnan(got) && isnan(rows[i].unset)))) fail_msg("--%s is %g by default", rows[i].name, got);
+        if (!(got == rows[i].unset || (isnan(got) && isnan(rows[i].unset))))
+            fail_msg("--%s is %g by default", rows[i].name, got);
     }
     assert_false(o.plan);
     assert_false(o.json);
@@ -146,15 +156,17 @@ static void test_each_reaches_its_field(void **state)
         for (int joined = 0; joined < 2; joined++) {
             char text[100];
             snprintf(text, sizeof text, joined ? "--%s=%s" : "--%s", rows[i].name, rows[i].value);
-            must(parse((const char *const[]){text, joined ? "--optim" : rows[i].value, joined ? "adan" : "--optim",
-                                             joined ? NULL : "adan", NULL})); /* adan has all numbers */
+            must(parse((const char *const[]){text, joined ? "--optim" : rows[i].value,
+                                             joined ? "adan" : "--optim", joined ? NULL : "adan",
+                                             NULL})); /* adan has all numbers */
             for (int k = 0; k < ROWS; k++) {
                 if (rows[k].field == offsetof(options, optim_name)) continue;
                 if (rows[k].type == TEXT)
                     check_text(&rows[k], k == i ? rows[k].value : rows[k].unset_text);
                 else if (k == i)
                     assert_true(number(&rows[k]) == atof(rows[k].value));
-                else if (rows[k].field != offsetof(options, seq) || (strcmp(rows[i].name, "context") && strcmp(rows[i].name, "model")))
+                else if (rows[k].field != offsetof(options, seq) ||
+                         (strcmp(rows[i].name, "context") && strcmp(rows[i].name, "model")))
                     assert_true(number(&rows[k]) == rows[k].unset || isnan(rows[k].unset));
             }
         }
@@ -189,7 +201,8 @@ static void test_model_is_resolved(void **state)
     assert_int_equal(o.model.context, 1024);
     assert_int_equal(o.seq, 1024); /* the context */
 
-    must(PARSE("--model", "gpt2-124m", "--layers", "2", "--heads", "3", "--width", "33", "--context", "13", "--vocab", "59"));
+    must(PARSE("--model", "gpt2-124m", "--layers", "2", "--heads", "3", "--width", "33",
+               "--context", "13", "--vocab", "59"));
     assert_int_equal(o.model.layers, 2);
     assert_int_equal(o.model.heads, 3);
     assert_int_equal(o.model.kv_heads, 3);
@@ -218,7 +231,9 @@ static void test_model_is_resolved(void **state)
 static void test_absurd_products(void **state)
 {
     (void)state;
-    REFUSED(PARSE("--context", "100000000", "--batch", "1000000", "--width", "100000", "--heads", "1"), "--batch");
+    REFUSED(
+        PARSE("--context", "100000000", "--batch", "1000000", "--width", "100000", "--heads", "1"),
+        "--batch");
     REFUSED(PARSE("--layers", "1000", "--width", "1000000", "--heads", "1"), "--width");
     must(PARSE("--model", "gpt3-13b", "--batch", "64"));
 }
@@ -226,8 +241,8 @@ static void test_absurd_products(void **state)
 static void test_optimizer_is_resolved(void **state)
 {
     (void)state;
-    must(PARSE("--optim", "adan", "--lr", "0.5", "--beta1", "0.1", "--beta2", "0.2", "--beta3", "0.3", "--eps", "1e-5",
-               "--weight-decay", "0.4", "--grad-clip", "2"));
+    must(PARSE("--optim", "adan", "--lr", "0.5", "--beta1", "0.1", "--beta2", "0.2", "--beta3",
+               "0.3", "--eps", "1e-5", "--weight-decay", "0.4", "--grad-clip", "2"));
     assert_int_equal(o.optim.rule, RULE_adan);
     assert_true(o.optim.beta[0] == 0.1 && o.optim.beta[1] == 0.2 && o.optim.beta[2] == 0.3);
     assert_true(o.optim.eps == 1e-5 && o.optim.weight_decay == 0.4 && o.optim.clip == 2);
@@ -253,7 +268,8 @@ static void test_schedule_is_resolved(void **state)
     (void)state;
     static const char *const names[] = {"cosine", "linear", "constant", "wsd"};
     for (int i = 0; i < 4; i++) {
-        must(PARSE("--schedule", names[i], "--warmup", "3", "--steps", "44", "--final-lr-fraction", "0.25", "--lr", "2"));
+        must(PARSE("--schedule", names[i], "--warmup", "3", "--steps", "44", "--final-lr-fraction",
+                   "0.25", "--lr", "2"));
         assert_string_equal(schedule_name(o.schedule.kind), names[i]);
         assert_int_equal(o.schedule.warmup, 3);
         assert_int_equal(o.schedule.steps, 44);
@@ -285,16 +301,21 @@ static void test_policies(void **state)
         {{"--optim", "adamw_r", "--gradients", "own"}, GRADS_OWN, "--gradients"},
         {{"--optim", "adamw", "--gradients", "overlay"}, GRADS_OVERLAY, "--gradients"},
         {{"--optim", "adamw", "--gradients", "release"}, GRADS_RELEASE, "--gradients"},
-        {{"--gradients", "overlay", "--accum", "4", "--grad-clip", "1"}, GRADS_OVERLAY, "--gradients"},
+        {{"--gradients", "overlay", "--accum", "4", "--grad-clip", "1"},
+         GRADS_OVERLAY,
+         "--gradients"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         must(parse(cases[i].words));
         assert_int_equal(o.optim.gradients, cases[i].want);
         if (!strstr(o.policy_reason, cases[i].reason)) fail_msg("case %zu: %s", i, o.policy_reason);
     }
-    REFUSED(PARSE("--gradients", "release", "--accum", "4"), "--gradients release", "--accum 4", "overlay");
-    REFUSED(PARSE("--gradients", "release", "--grad-clip", "1"), "--gradients release", "--grad-clip 1", "overlay");
-    REFUSED(PARSE("--optim", "lion_r", "--gradients", "release", "--grad-clip", "1"), "--grad-clip 1");
+    REFUSED(PARSE("--gradients", "release", "--accum", "4"), "--gradients release", "--accum 4",
+            "overlay");
+    REFUSED(PARSE("--gradients", "release", "--grad-clip", "1"), "--gradients release",
+            "--grad-clip 1", "overlay");
+    REFUSED(PARSE("--optim", "lion_r", "--gradients", "release", "--grad-clip", "1"),
+            "--grad-clip 1");
 }
 
 /* ---- bad numbers ---- */
@@ -302,7 +323,8 @@ static void test_policies(void **state)
 static void test_bad_numbers(void **state)
 {
     (void)state;
-    static const char *const never[] = {"", "abc", "-1", "5x", "1,5", "nan", "inf", "-inf", "--5", "1e999", "0.5.1"};
+    static const char *const never[] = {"",    "abc",  "-1",  "5x",    "1,5",  "nan",
+                                        "inf", "-inf", "--5", "1e999", "0.5.1"};
     for (int i = 0; i < ROWS; i++) {
         const row *r = &rows[i];
         char option[40], dashed[40];
@@ -311,9 +333,12 @@ static void test_bad_numbers(void **state)
         for (size_t k = 0; k < sizeof never / sizeof *never; k++)
             REFUSED(PARSE("--optim", "adan", dashed, never[k]), dashed, never[k], "must be ");
         if (r->type == WHOLE) REFUSED(PARSE(dashed, "2.5"), dashed, "2.5", "whole number");
-        if (!r->zero) REFUSED(PARSE("--optim", "adan", dashed, "0"), dashed, " 0", "must be between");
-        else must(PARSE("--optim", "adan", dashed, "0"));
-        REFUSED(PARSE("--optim", "adan", dashed, r->too_large), dashed, r->too_large, "must be between");
+        if (!r->zero)
+            REFUSED(PARSE("--optim", "adan", dashed, "0"), dashed, " 0", "must be between");
+        else
+            must(PARSE("--optim", "adan", dashed, "0"));
+        REFUSED(PARSE("--optim", "adan", dashed, r->too_large), dashed, r->too_large,
+                "must be between");
         snprintf(option, sizeof option, "--%s", r->name);
         REFUSED(PARSE(option), option); /* its number is missing */
     }
@@ -397,11 +422,13 @@ static cJSON *config(void)
     return object;
 }
 
-/* It names every option, with what was given or chosen; so this test knows if an option is missing above. */
+/* It names every option, with what was given or chosen; so this test knows if an option is missing
+ * above. */
 static void test_config(void **state)
 {
     (void)state;
-    must(PARSE("--model", "gpt-nano", "--optim", "adan_r", "--train-data", "a", "b", "--val-data", "c", "--seed", "77", "--steps", "5"));
+    must(PARSE("--model", "gpt-nano", "--optim", "adan_r", "--train-data", "a", "b", "--val-data",
+               "c", "--seed", "77", "--steps", "5"));
     cJSON *object = config();
     int n = 0;
     for (const cJSON *item = object->child; item; item = item->next) {
@@ -415,10 +442,13 @@ static void test_config(void **state)
     static const struct {
         const char *name;
         double value;
-    } numbers[] = {{"layers", 2}, {"heads", 2}, {"width", 64}, {"context", 64}, {"vocab", 2048}, {"seq", 64}, {"lr", 1e-3},
-                   {"beta1", 0.98}, {"beta2", 0.92}, {"beta3", 0.99}, {"eps", 1e-8}, {"weight-decay", 0}, {"seed", 77}, {"steps", 5}};
+    } numbers[] = {{"layers", 2},   {"heads", 2},    {"width", 64}, {"context", 64},
+                   {"vocab", 2048}, {"seq", 64},     {"lr", 1e-3},  {"beta1", 0.98},
+                   {"beta2", 0.92}, {"beta3", 0.99}, {"eps", 1e-8}, {"weight-decay", 0},
+                   {"seed", 77},    {"steps", 5}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        assert_true(cJSON_GetNumberValue(cJSON_GetObjectItem(object, numbers[i].name)) == numbers[i].value);
+        assert_true(cJSON_GetNumberValue(cJSON_GetObjectItem(object, numbers[i].name)) ==
+                    numbers[i].value);
     assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(object, "gradients")), "release");
     assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(object, "optim")), "adan_r");
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(object, "train-data")), 2);

@@ -1,7 +1,8 @@
-/* test_params.c - the parameter table: initial values, and what the four hooks do under each policy.
+/* test_params.c - the parameter table: initial values, and what the four hooks do under each
+ * policy.
  *
- * A made-up model of four parameters runs a step in the hooks alone.  Its "backward" writes numbers that
- * say who wrote them, and every begin and every update is noted as a word:
+ * A made-up model of four parameters runs a step in the hooks alone.  Its "backward" writes numbers
+ * that say who wrote them, and every begin and every update is noted as a word:
  *
  *     0     gradient 0 is begun, to be written      0+   ... to be added to
  *     u0    parameter 0 is updated
@@ -75,7 +76,8 @@ static void check_gradient(const bed *b, int id)
         for (int m = 0; m < b->micro_batches; m++)
             for (int w = 0; w < row->spec.writers; w++)
                 want += part(id, m, w, i);
-        if (!(g[i] == want)) fail_msg("gradient %d[%d] is %g, not %g", id, (int)i, (double)g[i], (double)want);
+        if (!(g[i] == want))
+            fail_msg("gradient %d[%d] is %g, not %g", id, (int)i, (double)g[i], (double)want);
     }
 }
 
@@ -90,8 +92,17 @@ static void updated(void *context, int id)
 static void open_bed(bed *b, grad_policy policy)
 {
     static const param_spec specs[ROWS] = {
-        [TIED] = {.name = "wte.weight", .layer = -1, .shape = {2, {50, 20}}, .init = INIT_NORMAL, .std = 0.02, .writers = 2},
-        [WEIGHT] = {.name = "h.%d.weight", .layer = 3, .shape = {2, {20, 30}}, .init = INIT_NORMAL, .std = 0.5},
+        [TIED] = {.name = "wte.weight",
+                  .layer = -1,
+                  .shape = {2, {50, 20}},
+                  .init = INIT_NORMAL,
+                  .std = 0.02,
+                  .writers = 2},
+        [WEIGHT] = {.name = "h.%d.weight",
+                    .layer = 3,
+                    .shape = {2, {20, 30}},
+                    .init = INIT_NORMAL,
+                    .std = 0.5},
         [FROZEN] = {.name = "frozen", .layer = -1, .shape = {1, {70}}, .init = INIT_ONE},
         [NORM] = {.name = "norm", .layer = -1, .shape = {1, {30}}},
     };
@@ -185,7 +196,8 @@ static void step(bed *b, int micro_batches)
 
 /* ---- policies ---- */
 
-/* Records and replays steps; each must read `words`.  Returns the most bytes of gradients alive at once. */
+/* Records and replays steps; each must read `words`.  Returns the most bytes of gradients alive at
+ * once. */
 static size_t most_gradients(grad_policy policy, int micro_batches, const char *words)
 {
     bed b;
@@ -241,14 +253,17 @@ static void test_where_gradients_lie(void **state)
         params_begin_step(&b.r, 1);
         backward(&b);
         for (int id = 0; id < ROWS; id++)
-            if (id != FROZEN) assert_int_equal((char *)b.p.row[id].gradient.data >= region, policy == GRADS_OVERLAY);
+            if (id != FROZEN)
+                assert_int_equal((char *)b.p.row[id].gradient.data >= region,
+                                 policy == GRADS_OVERLAY);
         params_end_step(&b.r);
         arena_end(b.r.arena);
         close_bed(&b);
     }
 }
 
-/* With the weight in use twice, the gradient being done changes nothing; the last reader's end does. */
+/* With the weight in use twice, the gradient being done changes nothing; the last reader's end
+ * does. */
 static void test_release_waits_for_readers(void **state)
 {
     (void)state;
@@ -325,7 +340,8 @@ static void test_wrong_number_of_writers(void **state)
         arena_begin(b.r.arena, "train");
         params_begin_step(&b.r, 1);
         for (int id = 0; id < ROWS; id++)
-            for (int w = 0; w < (id == cases[i].id ? cases[i].times : b.p.row[id].spec.writers); w++)
+            for (int w = 0; w < (id == cases[i].id ? cases[i].times : b.p.row[id].spec.writers);
+                 w++)
                 write_gradient(&b, id);
         params_end_step(&b.r);
         if (cases[i].words) refused(&b.null, cases[i].words);
@@ -370,7 +386,10 @@ static void test_many_elements(void **state)
     params p = {.type = F32};
     const int64_t wide = INT64_C(70000) * 70000;
     for (int i = 0; i < 200; i++)
-        assert_int_equal(params_add(&p, (param_spec){.name = "h.%d.w", .layer = i, .shape = SHAPE(70000, 70000)}), i);
+        assert_int_equal(
+            params_add(&p,
+                       (param_spec){.name = "h.%d.w", .layer = i, .shape = SHAPE(70000, 70000)}),
+            i);
     assert_true(wide > INT64_C(1) << 31);
     assert_true(p.row[199].count == wide);
     assert_true(params_count(&p) == 200 * wide);
@@ -400,7 +419,10 @@ static void initialize(initial *x, dtype type, uint64_t seed)
     must(arena_create(&x->a));
     arena_attach(x->a, &x->null);
     for (int i = 0; i < 4; i++)
-        params_add(&x->p, (param_spec){.name = "p%d", .layer = i, .shape = SHAPE(LARGE), .init = kinds[i], .std = 0.02});
+        params_add(
+            &x->p,
+            (param_spec){
+                .name = "p%d", .layer = i, .shape = SHAPE(LARGE), .init = kinds[i], .std = 0.02});
     params_place(&x->p, x->a);
     must(arena_plan(x->a));
     must(arena_commit(x->a, &x->host, true));
@@ -419,7 +441,8 @@ static void test_statistics(void **state)
     (void)state;
     initial x;
     initialize(&x, F32, 5);
-    const float *v = x.p.row[0].value.data, *ones = x.p.row[2].value.data, *zeros = x.p.row[3].value.data;
+    const float *v = x.p.row[0].value.data, *ones = x.p.row[2].value.data,
+                *zeros = x.p.row[3].value.data;
     double sum = 0, squares = 0, largest = 0, deviation = 0.02;
     for (int i = 0; i < LARGE; i++) {
         sum += (double)v[i];
@@ -433,7 +456,8 @@ static void test_statistics(void **state)
     forget(&x);
 }
 
-/* Each value is the rounding of one normal number named by seed, row and element: however it was made. */
+/* Each value is the rounding of one normal number named by seed, row and element: however it was
+ * made. */
 static void test_values_are_a_function(void **state)
 {
     (void)state;
@@ -446,8 +470,10 @@ static void test_values_are_a_function(void **state)
                 double four[4];
                 rng_normal4(9, RNG_INIT, id << 40 | i / 4, four);
                 double want = 0.02 * four[i % 4];
-                if (types[t] == F32) assert_true(((float *)x.p.row[id].value.data)[i] == (float)want);
-                else assert_true(((double *)x.p.row[id].value.data)[i] == want);
+                if (types[t] == F32)
+                    assert_true(((float *)x.p.row[id].value.data)[i] == (float)want);
+                else
+                    assert_true(((double *)x.p.row[id].value.data)[i] == want);
             }
         forget(&x);
     }
@@ -470,7 +496,8 @@ static void test_seeds(void **state)
     initialize(&again, F32, 1);
     initialize(&other, F32, 2);
     assert_int_equal(same_values(&x.p.row[0], &again.p.row[0]), LARGE);
-    assert_in_range(same_values(&x.p.row[0], &other.p.row[0]), 0, 20); /* floats can agree by chance */
+    assert_in_range(same_values(&x.p.row[0], &other.p.row[0]), 0,
+                    20); /* floats can agree by chance */
     assert_in_range(same_values(&x.p.row[0], &x.p.row[1]), 0, 20);
     forget(&x);
     forget(&again);

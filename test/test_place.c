@@ -1,10 +1,9 @@
 /* test_place.c - places for blocks with lifetimes: never two alive in one place, and little lost.
  *
- *     offset                                     lower bound LOAD: the most bytes alive at one time;
- *       ^   +-----+      +--------+              held against place_load's definition, written out as
- *       |   |  b  |      |   d    |              a sum at every start
- *       |   +--+--+---+--+--------+
- *       |   a  |  c   |                          overlap: every pair that meets in time is compared
+ *     offset                                     lower bound LOAD: the most bytes alive at one
+ * time; ^   +-----+      +--------+              held against place_load's definition, written out
+ * as |   |  b  |      |   d    |              a sum at every start |   +--+--+---+--+--------+ | a
+ * |  c   |                          overlap: every pair that meets in time is compared
  *       +------+------+---------------> time
  */
 #include "core/place.h"
@@ -59,8 +58,8 @@ static size_t place(placement *b, size_t n, size_t *load)
         if (end > highest) highest = end;
         for (size_t j = 0; j < i; j++)
             if (meet(&b[i], &b[j]) && b[i].offset < b[j].offset + b[j].bytes && b[j].offset < end)
-                fail_msg("blocks %zu and %zu overlap: [%zu,+%zu) and [%zu,+%zu)", i, j, b[i].offset, b[i].bytes,
-                         b[j].offset, b[j].bytes);
+                fail_msg("blocks %zu and %zu overlap: [%zu,+%zu) and [%zu,+%zu)", i, j, b[i].offset,
+                         b[i].bytes, b[j].offset, b[j].bytes);
     }
     assert_int_equal(top, highest);
     assert_true(top >= *load);
@@ -90,14 +89,16 @@ static void test_together(void **state)
 static void test_one_after_the_other(void **state)
 {
     (void)state;
-    placement b[] = {{256, 0, 1, 9}, {1024, 1, 2, 9}, {512, 2, 3, 9}}; /* half open: 1 is not in [0, 1) */
+    placement b[] = {
+        {256, 0, 1, 9}, {1024, 1, 2, 9}, {512, 2, 3, 9}}; /* half open: 1 is not in [0, 1) */
     size_t load;
     assert_int_equal(PLACE(b, &load), 1024);
     for (int i = 0; i < 3; i++)
         assert_int_equal(b[i].offset, 0);
 }
 
-/* Size-descending puts 3 at 0, then 2 a on it; 2 b fits exactly into what 3 leaves: the best gap. */
+/* Size-descending puts 3 at 0, then 2 a on it; 2 b fits exactly into what 3 leaves: the best gap.
+ */
 static void test_gap_is_used(void **state)
 {
     (void)state;
@@ -111,13 +112,15 @@ static void test_gap_is_used(void **state)
 static void test_smallest_gap(void **state)
 {
     (void)state;
-    placement b[] = {{800, 0, 9, 0}, {700, 0, 5, 0}, {600, 0, 9, 0}, {500, 0, 5, 0}, {460, 0, 9, 0}, {450, 5, 9, 0}};
+    placement b[] = {{800, 0, 9, 0}, {700, 0, 5, 0}, {600, 0, 9, 0},
+                     {500, 0, 5, 0}, {460, 0, 9, 0}, {450, 5, 9, 0}};
     size_t load;
     assert_int_equal(PLACE(b, &load), 3060);
     assert_int_equal(b[5].offset, b[3].offset); /* 450 lies where 500 was, not where 700 was */
 }
 
-/* By size, 1 comes last and finds its place taken by 4s on both sides; by lifetime or start it does not. */
+/* By size, 1 comes last and finds its place taken by 4s on both sides; by lifetime or start it does
+ * not. */
 static void test_another_order_wins(void **state)
 {
     (void)state;
@@ -191,7 +194,8 @@ static void test_random(void **state)
         uint64_t largest = (uint64_t)1 << (1 + draw(seed, &at, 20));
         for (size_t i = 0; i < n; i++) {
             int64_t start = (int64_t)draw(seed, &at, (uint64_t)span);
-            b[i] = (placement){256 * (1 + draw(seed, &at, largest)), start, start + 1 + (int64_t)draw(seed, &at, 60), 0};
+            b[i] = (placement){256 * (1 + draw(seed, &at, largest)), start,
+                               start + 1 + (int64_t)draw(seed, &at, 60), 0};
         }
         double over = (double)place(b, n, &load) / (double)load - 1;
         if (over > worst) worst = over;
@@ -263,8 +267,9 @@ static void layer_forward(timeline *t, const gpt *g, size_t kept[KEPT])
 {
     size_t rows = g->batch * g->seq, unit = rows * g->width;
     const size_t floats[KEPT] = {
-        [NORM1] = unit, [MEAN1] = rows, [RSTD1] = rows, [QKV] = 3 * unit, [ATT] = unit, [LSE] = rows * g->heads, [MID] = unit,
-        [NORM2] = unit, [MEAN2] = rows, [RSTD2] = rows, [PRE] = 4 * unit, [ACT] = 4 * unit, [OUT] = unit,
+        [NORM1] = unit,          [MEAN1] = rows,   [RSTD1] = rows, [QKV] = 3 * unit, [ATT] = unit,
+        [LSE] = rows * g->heads, [MID] = unit,     [NORM2] = unit, [MEAN2] = rows,   [RSTD2] = rows,
+        [PRE] = 4 * unit,        [ACT] = 4 * unit, [OUT] = unit,
     };
     for (int k = 0; k < KEPT; k++)
         kept[k] = take(t, floats[k]);
@@ -308,7 +313,8 @@ static void layer_backward(timeline *t, const gpt *g, const size_t kept[KEPT])
 static void gpt_step(timeline *t, const gpt *g, bool overlay)
 {
     static size_t kept[100][KEPT];
-    size_t rows = g->batch * g->seq, unit = rows * g->width, fit = ((size_t)32 << 20) / 4 / g->vocab;
+    size_t rows = g->batch * g->seq, unit = rows * g->width,
+           fit = ((size_t)32 << 20) / 4 / g->vocab;
     size_t chunks = (rows + fit - 1) / fit;
     *t = (timeline){.gradients = overlay};
     size_t embedded = take(t, unit);
@@ -338,10 +344,14 @@ static void test_gpt_is_within_one_percent(void **state)
         const char *name;
         gpt g;
     } models[] = {
-        {"mini, 4 x 64", {6, 4, 64, 384, 6, 2048, 256}},        {"mini, 16 x 256", {6, 16, 256, 384, 6, 2048, 256}},
-        {"124m, 4 x 64", {12, 4, 64, 768, 12, 50257, 1024}},    {"124m, 4 x 128", {12, 4, 128, 768, 12, 50257, 1024}},
-        {"774m, 4 x 256", {36, 4, 256, 1280, 20, 50257, 1024}}, {"1558m, 4 x 256", {48, 4, 256, 1600, 25, 50257, 1024}},
-        {"6.7b, 1 x 2048", {32, 1, 2048, 4096, 32, 50257, 2048}}, {"odd", {5, 3, 259, 1111, 11, 3333, 300}},
+        {"mini, 4 x 64", {6, 4, 64, 384, 6, 2048, 256}},
+        {"mini, 16 x 256", {6, 16, 256, 384, 6, 2048, 256}},
+        {"124m, 4 x 64", {12, 4, 64, 768, 12, 50257, 1024}},
+        {"124m, 4 x 128", {12, 4, 128, 768, 12, 50257, 1024}},
+        {"774m, 4 x 256", {36, 4, 256, 1280, 20, 50257, 1024}},
+        {"1558m, 4 x 256", {48, 4, 256, 1600, 25, 50257, 1024}},
+        {"6.7b, 1 x 2048", {32, 1, 2048, 4096, 32, 50257, 2048}},
+        {"odd", {5, 3, 259, 1111, 11, 3333, 300}},
     };
     static timeline t;
     double worst = 0;
@@ -350,7 +360,8 @@ static void test_gpt_is_within_one_percent(void **state)
             gpt_step(&t, &models[i].g, overlay);
             size_t load, top = place(t.block, t.n, &load);
             double over = 100 * ((double)top / (double)load - 1);
-            print_message("%-14s %-13s %4zu blocks: %.3f %% over LOAD\n", models[i].name, overlay ? "overlay" : "own gradients", t.n, over);
+            print_message("%-14s %-13s %4zu blocks: %.3f %% over LOAD\n", models[i].name,
+                          overlay ? "overlay" : "own gradients", t.n, over);
             if (over > worst) worst = over;
         }
     assert_true(worst <= 1);

@@ -1,8 +1,8 @@
 /* test_plan.c - the plan is the run.
  *
- * For models, optimizers, forms and policies: bytes planned = bytes of the one allocation = high-water
- * mark of the addresses handed out, canary intact; copies of N as promised; and the plans of big models
- * are quick and need no memory.
+ * For models, optimizers, forms and policies: bytes planned = bytes of the one allocation =
+ * high-water mark of the addresses handed out, canary intact; copies of N as promised; and the
+ * plans of big models are quick and need no memory.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -68,14 +68,17 @@ static void run_and_compare(const char *arguments)
 static void test_planned_is_used(void **state)
 {
     (void)state;
-    static const char *const optims[] = {"adamw", "adamw_r", "adan", "adan_r", "lion", "lion_r", "sgd", "sgd_r"};
+    static const char *const optims[] = {"adamw", "adamw_r", "adan", "adan_r",
+                                         "lion",  "lion_r",  "sgd",  "sgd_r"};
     static const char *const forms[] = {"fused", "passes"};
-    static const char *const more[] = {"", "--accum 3", "--grad-clip 1", "--gradients overlay", "--sample-every 5"};
+    static const char *const more[] = {"", "--accum 3", "--grad-clip 1", "--gradients overlay",
+                                       "--sample-every 5"};
     for (size_t i = 0; i < sizeof optims / sizeof *optims; i++)
         for (int f = 0; f < 2; f++)
             for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
                 char arguments[400];
-                snprintf(arguments, sizeof arguments, SMALL_MODEL "--optim %s --optim-impl %s %s", optims[i], forms[f], more[m]);
+                snprintf(arguments, sizeof arguments, SMALL_MODEL "--optim %s --optim-impl %s %s",
+                         optims[i], forms[f], more[m]);
                 run_and_compare(arguments);
             }
 }
@@ -86,7 +89,7 @@ static arena_summary plan(const char *arguments, int64_t *n)
 {
     options o;
     trainer *t;
-    char text[400], *argv[SMALL_ARGS] = {(char *)(size_t)"test"}, *rest = NULL;
+    char text[400], *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
     int argc = 1;
     snprintf(text, sizeof text, "%s", arguments);
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
@@ -105,20 +108,27 @@ static void test_copies_of_n(void **state)
     static const struct {
         const char *optim;
         int passes, passes_r, fused, fused_r; /* fused_r: without the live gradient */
-    } table[] = {{"adamw", 5, 4, 4, 3}, {"adan", 7, 6, 6, 5}, {"lion", 4, 3, 3, 2}, {"sgd", 3, 3, 3, 2}};
+    } table[] = {
+        {"adamw", 5, 4, 4, 3}, {"adan", 7, 6, 6, 5}, {"lion", 4, 3, 3, 2}, {"sgd", 3, 3, 3, 2}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         for (int column = 0; column < 4; column++) {
-            const int want[] = {table[i].passes, table[i].passes_r, table[i].fused, table[i].fused_r};
+            const int want[] = {table[i].passes, table[i].passes_r, table[i].fused,
+                                table[i].fused_r};
             char arguments[300];
             int64_t n;
-            snprintf(arguments, sizeof arguments, "--model gpt2-124m --batch 4 --seq 64 --optim %s%s --optim-impl %s", table[i].optim,
-                     column % 2 ? "_r" : "", column < 2 ? "passes" : "fused");
+            snprintf(arguments, sizeof arguments,
+                     "--model gpt2-124m --batch 4 --seq 64 --optim %s%s --optim-impl %s",
+                     table[i].optim, column % 2 ? "_r" : "", column < 2 ? "passes" : "fused");
             arena_summary s = plan(arguments, &n);
-            double copies = (double)(s.most[KIND_PARAMETER] + s.most[KIND_STATE] + s.most[KIND_INTERMEDIATE]) / (4.0 * (double)n);
+            double copies =
+                (double)(s.most[KIND_PARAMETER] + s.most[KIND_STATE] + s.most[KIND_INTERMEDIATE]) /
+                (4.0 * (double)n);
             double gradients = (double)s.most[KIND_GRADIENT] / (4.0 * (double)n);
             if (column < 3) copies += gradients;
-            if (fabs(copies - want[column]) > 0.001) fail_msg("%s: %.4f copies of N, promised %d", arguments, copies, want[column]);
-            /* the largest live gradient is the tied embedding's, with one layer's largest beside it */
+            if (fabs(copies - want[column]) > 0.001)
+                fail_msg("%s: %.4f copies of N, promised %d", arguments, copies, want[column]);
+            /* the largest live gradient is the tied embedding's, with one layer's largest beside it
+             */
             if (column == 3) assert_true(gradients < 0.34);
         }
 }
@@ -136,15 +146,18 @@ static void test_overlay_and_release_lower_the_peak(void **state)
 static void test_near_the_lower_bound(void **state)
 {
     (void)state;
-    static const char *const models[] = {"gpt-mini", "gpt2-124m", "gpt2-350m", "gpt2-774m", "gpt2-1558m"};
+    static const char *const models[] = {"gpt-mini", "gpt2-124m", "gpt2-350m", "gpt2-774m",
+                                         "gpt2-1558m"};
     static const char *const policies[] = {"own", "overlay", "release"};
     for (size_t m = 0; m < sizeof models / sizeof *models; m++)
         for (int p = 0; p < 3; p++) {
             char arguments[200];
             int64_t n;
-            snprintf(arguments, sizeof arguments, "--model %s --batch 2 --gradients %s", models[m], policies[p]);
+            snprintf(arguments, sizeof arguments, "--model %s --batch 2 --gradients %s", models[m],
+                     policies[p]);
             arena_summary s = plan(arguments, &n);
-            if ((double)s.peak > 1.01 * (double)s.load) fail_msg("%s: peak %zu, lower bound %zu", arguments, s.peak, s.load);
+            if ((double)s.peak > 1.01 * (double)s.load)
+                fail_msg("%s: peak %zu, lower bound %zu", arguments, s.peak, s.load);
             size_t sum = s.gaps;
             for (int k = 0; k < KIND_COUNT; k++)
                 sum += s.by_kind[k];
@@ -162,7 +175,8 @@ static void test_big_models_plan_quickly(void **state)
     double took = seconds() - start;
     assert_true(n > 12000000000);
     assert_true(s.peak > (size_t)16 * (size_t)n); /* adamw: four copies of four bytes */
-    print_message("gpt3-13b: %.1f GiB planned in %.3f s with %.1f MiB\n", (double)s.peak / 1073741824.0, took,
+    print_message("gpt3-13b: %.1f GiB planned in %.3f s with %.1f MiB\n",
+                  (double)s.peak / 1073741824.0, took,
                   (double)(resident_bytes() - before) / 1048576.0);
     assert_true(resident_bytes() < before + (64u << 20));
 }

@@ -1,7 +1,8 @@
 /* test_registry.c - optimizers by name, and what the registry says of each.
  *
- * The table below is written out a second time on purpose: defaults that users rely on must not change
- * by accident.  They are PyTorch's for AdamW, and those of their authors' programs for Adan and Lion.
+ * The table below is written out a second time on purpose: defaults that users rely on must not
+ * change by accident.  They are PyTorch's for AdamW, and those of their authors' programs for Adan
+ * and Lion.
  */
 #include "core/nearest.h"
 #include "optim/optimizer.h"
@@ -21,9 +22,26 @@ static const struct {
     const char *state[MAX_STATES];
     bool needs_temp, keeps_gradient, linear;
 } documented[] = {
-    {"adamw", 1e-3, {0.9, 0.999}, 1e-8, 1e-2, HAS_BETA1 | HAS_BETA2 | HAS_EPS, {"exp_avg", "exp_avg_sq"}, true, false, false},
-    {"adan", 1e-3, {0.98, 0.92, 0.99}, 1e-8, 0, HAS_BETA1 | HAS_BETA2 | HAS_BETA3 | HAS_EPS,
-     {"exp_avg", "exp_avg_diff", "exp_avg_sq", "prev_grad"}, true, true, false},
+    {"adamw",
+     1e-3,
+     {0.9, 0.999},
+     1e-8,
+     1e-2,
+     HAS_BETA1 | HAS_BETA2 | HAS_EPS,
+     {"exp_avg", "exp_avg_sq"},
+     true,
+     false,
+     false},
+    {"adan",
+     1e-3,
+     {0.98, 0.92, 0.99},
+     1e-8,
+     0,
+     HAS_BETA1 | HAS_BETA2 | HAS_BETA3 | HAS_EPS,
+     {"exp_avg", "exp_avg_diff", "exp_avg_sq", "prev_grad"},
+     true,
+     true,
+     false},
     {"lion", 1e-4, {0.9, 0.99}, 0, 0, HAS_BETA1 | HAS_BETA2, {"exp_avg"}, true, false, false},
     {"sgd", 1e-2, {0.9}, 0, 0, HAS_BETA1, {"momentum_buffer"}, false, false, true},
 };
@@ -107,8 +125,8 @@ static void test_facts(void **state)
     }
 }
 
-/* Whoever needs an intermediate says where the _r form puts it: on the gradient, on a state that it has,
- * or by other passes, which must exist, have the same states and need none. */
+/* Whoever needs an intermediate says where the _r form puts it: on the gradient, on a state that it
+ * has, or by other passes, which must exist, have the same states and need none. */
 static void test_reuse_is_possible(void **state)
 {
     (void)state;
@@ -179,7 +197,7 @@ static void test_nearest(void **state)
     static const char *const names[] = {"kitten", "sitting", "sunday"};
     assert_null(nearest_name("x", names, 0));
     assert_string_equal(nearest_name("kitten", names, 3), "kitten");
-    assert_string_equal(nearest_name("sittin", names, 3), "sitting"); /* 1, against 2 */
+    assert_string_equal(nearest_name("sittin", names, 3), "sitting");  /* 1, against 2 */
     assert_string_equal(nearest_name("saturday", names, 3), "sunday"); /* the textbook's 3 */
     assert_string_equal(nearest_name("kittens", names, 3), "kitten");
     assert_string_equal(nearest_name("", names, 3), "kitten"); /* of equals the first */

@@ -1,9 +1,9 @@
 /* test_rng.c - randomness as a function: right bits, right distributions, right permutations.
  *
- * The known answers are those published with Random123 (Salmon, Moraes, Dror, Shaw) for Philox4x32-10.
- * There, a counter of four words and a key of two; here, counter = (index, stream) and key = seed, each
- * as low word, high word.  The statistics are of a fixed seed, so nothing here can fail by chance; the
- * bounds are five standard deviations of what is measured.
+ * The known answers are those published with Random123 (Salmon, Moraes, Dror, Shaw) for
+ * Philox4x32-10. There, a counter of four words and a key of two; here, counter = (index, stream)
+ * and key = seed, each as low word, high word.  The statistics are of a fixed seed, so nothing here
+ * can fail by chance; the bounds are five standard deviations of what is measured.
  */
 #include "core/rng.h"
 #include "test/formula.h"
@@ -35,7 +35,8 @@ static void test_known_answers(void **state)
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const uint32_t *c = known[i].counter, *k = known[i].key;
         uint32_t got[4];
-        rng_bits((uint64_t)k[1] << 32 | k[0], (uint64_t)c[3] << 32 | c[2], (uint64_t)c[1] << 32 | c[0], got);
+        rng_bits((uint64_t)k[1] << 32 | k[0], (uint64_t)c[3] << 32 | c[2],
+                 (uint64_t)c[1] << 32 | c[0], got);
         for (int w = 0; w < 4; w++)
             assert_int_equal(got[w], known[i].want[w]);
     }
@@ -67,7 +68,8 @@ enum { N = 1 << 20 };
 /* |got - want| within five standard deviations */
 static void near(const char *what, double got, double want, double deviation)
 {
-    if (!(fabs(got - want) <= 5 * deviation)) fail_msg("%s: %.9g, not %.9g +- %.2g", what, got, want, 5 * deviation);
+    if (!(fabs(got - want) <= 5 * deviation))
+        fail_msg("%s: %.9g, not %.9g +- %.2g", what, got, want, 5 * deviation);
 }
 
 static void test_uniform(void **state)
@@ -150,7 +152,8 @@ static void check_bijection(uint64_t seed, uint64_t which, uint64_t n)
     assert_non_null(seen);
     for (uint64_t i = 0; i < n; i++) {
         uint64_t to = rng_permute(seed, RNG_ORDER, which, i, n);
-        if (to >= n || seen[to]) fail_msg("n %d: %d -> %d is outside or taken", (int)n, (int)i, (int)to);
+        if (to >= n || seen[to])
+            fail_msg("n %d: %d -> %d is outside or taken", (int)n, (int)i, (int)to);
         seen[to] = true;
     }
     free(seen);
@@ -159,7 +162,8 @@ static void check_bijection(uint64_t seed, uint64_t which, uint64_t n)
 static void test_permutation_is_a_bijection(void **state)
 {
     (void)state;
-    static const uint64_t sizes[] = {1, 2, 3, 4, 5, 7, 10, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1000, 4096, 10007};
+    static const uint64_t sizes[] = {1,  2,  3,  4,   5,   7,   10,   15,   16,   17,
+                                     63, 64, 65, 255, 256, 257, 1000, 4096, 10007};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (uint64_t which = 0; which < 3; which++)
             check_bijection(11 + which, which, sizes[s]);
@@ -184,8 +188,9 @@ static void test_large_permutation(void **state)
     }
 }
 
-/* Over many permutations each element goes everywhere equally often.  (Of fewer than about 16 elements
- * it does so only roughly: a Feistel network over halves of two bits knows few permutations.) */
+/* Over many permutations each element goes everywhere equally often.  (Of fewer than about 16
+ * elements it does so only roughly: a Feistel network over halves of two bits knows few
+ * permutations.) */
 static void test_permutation_is_uniform(void **state)
 {
     (void)state;
@@ -206,7 +211,8 @@ static int in_common(uint64_t seed_a, uint64_t which_a, uint64_t seed_b, uint64_
 {
     int same = 0;
     for (uint64_t i = 0; i < 1000; i++)
-        same += rng_permute(seed_a, RNG_ORDER, which_a, i, 1000) == rng_permute(seed_b, RNG_ORDER, which_b, i, 1000);
+        same += rng_permute(seed_a, RNG_ORDER, which_a, i, 1000) ==
+                rng_permute(seed_b, RNG_ORDER, which_b, i, 1000);
     return same;
 }
 
@@ -214,7 +220,8 @@ static void test_permutations_differ(void **state)
 {
     (void)state;
     assert_int_equal(in_common(1, 0, 1, 0), 1000);
-    assert_in_range(in_common(1, 0, 1, 1), 0, 8); /* two random ones have one element in common on average */
+    assert_in_range(in_common(1, 0, 1, 1), 0,
+                    8); /* two random ones have one element in common on average */
     assert_in_range(in_common(1, 0, 2, 0), 0, 8);
 }
 

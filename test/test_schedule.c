@@ -1,4 +1,5 @@
-/* test_schedule.c - learning rates against the formulas of schedule.h, worked out at chosen steps. */
+/* test_schedule.c - learning rates against the formulas of schedule.h, worked out at chosen steps.
+ */
 #include "optim/schedule.h"
 
 #include <math.h>
@@ -16,7 +17,8 @@ static void near(double got, double want)
 
 static schedule make(schedule_kind kind, int64_t warmup, int64_t steps, double final)
 {
-    return (schedule){.kind = kind, .lr = 0.4, .warmup = warmup, .steps = steps, .final_fraction = final};
+    return (schedule){
+        .kind = kind, .lr = 0.4, .warmup = warmup, .steps = steps, .final_fraction = final};
 }
 
 static void test_warmup(void **state)
@@ -59,7 +61,8 @@ static void test_ends_at_zero_or_at_the_top(void **state)
 {
     (void)state;
     for (int kind = 0; kind < SCHEDULE_COUNT; kind++) {
-        schedule zero = make((schedule_kind)kind, 0, 50, 0), top = make((schedule_kind)kind, 0, 50, 1);
+        schedule zero = make((schedule_kind)kind, 0, 50, 0),
+                 top = make((schedule_kind)kind, 0, 50, 1);
         near(schedule_lr(&zero, 50), kind == SCHEDULE_CONSTANT ? 0.4 : 0);
         for (int64_t step = 0; step < 50; step++) {
             near(schedule_lr(&top, step), 0.4);
@@ -88,7 +91,8 @@ static void test_no_room_after_warmup(void **state)
 {
     (void)state;
     for (int kind = 0; kind < SCHEDULE_COUNT; kind++) {
-        schedule longer = make((schedule_kind)kind, 100, 10, 0.1), same = make((schedule_kind)kind, 10, 10, 0.1);
+        schedule longer = make((schedule_kind)kind, 100, 10, 0.1),
+                 same = make((schedule_kind)kind, 10, 10, 0.1);
         near(schedule_lr(&longer, 9), 0.04);
         near(schedule_lr(&same, 9), 0.4);
         near(schedule_lr(&same, 10), 0.4);
@@ -98,15 +102,21 @@ static void test_no_room_after_warmup(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    static const char *const names[SCHEDULE_COUNT] = {
-        [SCHEDULE_COSINE] = "cosine", [SCHEDULE_LINEAR] = "linear", [SCHEDULE_CONSTANT] = "constant", [SCHEDULE_WSD] = "wsd"};
+    static const char *const names[SCHEDULE_COUNT] = {[SCHEDULE_COSINE] = "cosine",
+                                                      [SCHEDULE_LINEAR] = "linear",
+                                                      [SCHEDULE_CONSTANT] = "constant",
+                                                      [SCHEDULE_WSD] = "wsd"};
     for (int kind = 0; kind < SCHEDULE_COUNT; kind++) {
         schedule_kind found = SCHEDULE_COUNT;
         assert_string_equal(schedule_name((schedule_kind)kind), names[kind]);
         assert_null(schedule_find(names[kind], &found));
         assert_int_equal(found, kind);
     }
-    static const char *const wrong[][2] = {{"cosin", "cosine"}, {"Linear", "linear"}, {"", "wsd"}, {"const", "constant"}, {"wsd_", "wsd"}};
+    static const char *const wrong[][2] = {{"cosin", "cosine"},
+                                           {"Linear", "linear"},
+                                           {"", "wsd"},
+                                           {"const", "constant"},
+                                           {"wsd_", "wsd"}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         schedule_kind found;
         error *e = schedule_find(wrong[i][0], &found);

@@ -1,5 +1,5 @@
-/* test_trainer.c - what a training run does besides training: stop at a loss that is not a number and
- * say where it comes from, evaluate, predict, report bad data. */
+/* test_trainer.c - what a training run does besides training: stop at a loss that is not a number
+ * and say where it comes from, evaluate, predict, report bad data. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,7 +29,8 @@ static void expect_words(error *e, const char *const *words)
     assert_non_null(e);
     assert_int_equal(error_kind_of(e), ERR_USER);
     for (; *words; words++)
-        if (!strstr(error_text(e), *words)) fail_msg("\"%s\" does not say \"%s\"", error_text(e), *words);
+        if (!strstr(error_text(e), *words))
+            fail_msg("\"%s\" does not say \"%s\"", error_text(e), *words);
     error_free(e);
 }
 
@@ -45,7 +46,8 @@ static void spoil(const char *arguments, const char *name, float value, const ch
         assert_true(r.finite);
     }
     parameter(&s, name, &n)[3] = value;
-    float *watched = parameter(&s, "wpe.weight", &other), *before = malloc((size_t)other * sizeof *before);
+    float *watched = parameter(&s, "wpe.weight", &other),
+          *before = malloc((size_t)other * sizeof *before);
     assert_non_null(before);
     memcpy(before, watched, (size_t)other * sizeof *before);
     must(trainer_step(s.t, s.data, 3, 1e-3, &r));
@@ -60,11 +62,13 @@ static void spoil(const char *arguments, const char *name, float value, const ch
 static void test_nan_in_a_parameter(void **state)
 {
     (void)state;
-    const char *const words[] = {"step 3", "nan", "h.1.mlp.c_fc.weight", "before the step", "1 of", NULL};
+    const char *const words[] = {"step 3",          "nan",  "h.1.mlp.c_fc.weight",
+                                 "before the step", "1 of", NULL};
     spoil(SMALL_MODEL "--optim adamw", "h.1.mlp.c_fc.weight", NAN, words);
     spoil(SMALL_MODEL "--optim adamw_r", "h.1.mlp.c_fc.weight", NAN, words);
     spoil(SMALL_MODEL "--optim adan_r --accum 3", "h.1.mlp.c_fc.weight", NAN, words);
-    spoil(SMALL_MODEL "--optim lion --optim-impl passes --grad-clip 1", "h.1.mlp.c_fc.weight", NAN, words);
+    spoil(SMALL_MODEL "--optim lion --optim-impl passes --grad-clip 1", "h.1.mlp.c_fc.weight", NAN,
+          words);
 }
 
 static void test_overflow_in_an_activation(void **state)
@@ -136,8 +140,10 @@ static void test_token_outside_the_vocabulary(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nan_in_a_parameter),          cmocka_unit_test(test_overflow_in_an_activation),
-        cmocka_unit_test(test_evaluation_is_repeatable),    cmocka_unit_test(test_next_agrees_with_the_loss),
+        cmocka_unit_test(test_nan_in_a_parameter),
+        cmocka_unit_test(test_overflow_in_an_activation),
+        cmocka_unit_test(test_evaluation_is_repeatable),
+        cmocka_unit_test(test_next_agrees_with_the_loss),
         cmocka_unit_test(test_token_outside_the_vocabulary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

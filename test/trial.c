@@ -91,7 +91,7 @@ void trial_draw(trial *t, int i, double mean, double deviation)
     operand *o = &t->operands[i];
     for (int64_t k = 0; k < o->rows * o->cols; k++)
         o->value[k] = mean + deviation * normal_at(t->seed * MAX_OPERANDS + (uint64_t)i, RNG_TEST,
-                                                    (uint64_t)k);
+                                                   (uint64_t)k);
     trial_round(t, i);
 }
 

@@ -2,16 +2,16 @@
  *
  *   bench [options of train_gpt]        one JSON object on stdout
  *
- * In turn, `rounds` times: a few training steps; the step's matrix products alone; the optimizer alone and
- * a loop over its arrays without arithmetic.  So a drift of the machine's speed meets all alike.
+ * In turn, `rounds` times: a few training steps; the step's matrix products alone; the optimizer
+ * alone and a loop over its arrays without arithmetic.  So a drift of the machine's speed meets all
+ * alike.
  *
- *   products    every dense product of a step (forward, input gradient, weight gradient, the classifier in
- *               the step's chunks) by OpenBLAS on buffers as large and as many as the step's, timed one
- *               by one both ways: threads inside sgemm, and one sgemm a thread on a tile of the output;
- *               the faster counts
- *   attention   its six products (two forward, four backward) per head as full T x T sgemm, heads in parallel
- *   stream      p, m, v are read and written in place and g is read, with one addition each: the memory
- *               traffic of adamw without its arithmetic
+ *   products    every dense product of a step (forward, input gradient, weight gradient, the
+ * classifier in the step's chunks) by OpenBLAS on buffers as large and as many as the step's, timed
+ * one by one both ways: threads inside sgemm, and one sgemm a thread on a tile of the output; the
+ * faster counts attention   its six products (two forward, four backward) per head as full T x T
+ * sgemm, heads in parallel stream      p, m, v are read and written in place and g is read, with
+ * one addition each: the memory traffic of adamw without its arithmetic
  */
 #include "core/rng.h"
 #include "cpu/cpu.h"
@@ -64,8 +64,8 @@ typedef struct {
     device *dev;
     const model_config *c;
     int64_t batch, seq, rows, threads;
-    float *weights;     /* as many as the model has in a layer, for each layer */
-    float *x, *y;       /* activations: rows x widest, for each layer */
+    float *weights;               /* as many as the model has in a layer, for each layer */
+    float *x, *y;                 /* activations: rows x widest, for each layer */
     float *head, *dhead, *logits; /* (V,C), (V,C), (chunk,V) */
     int64_t widest, layer_weights, chunk;
     double flops;
@@ -74,7 +74,12 @@ typedef struct {
 static error *products_open(products *p, const options *o, device *dev)
 {
     const model_config *c = &o->model;
-    *p = (products){.b = cpu_blas(dev), .dev = dev, .c = c, .batch = o->batch, .seq = o->seq, .rows = o->batch * o->seq,
+    *p = (products){.b = cpu_blas(dev),
+                    .dev = dev,
+                    .c = c,
+                    .batch = o->batch,
+                    .seq = o->seq,
+                    .rows = o->batch * o->seq,
                     .threads = dev->threads};
     p->widest = c->inner > 3 * c->width ? c->inner : 3 * c->width;
     p->layer_weights = 4 * c->width * c->width + 2 * c->width * c->inner;
@@ -104,9 +109,11 @@ static void products_close(products *p)
 typedef enum { FORWARD, INPUT, WEIGHT } product_kind;
 
 /* out = x w', dx = dout w or dw (+)= dout' x, by the library's own threads or by tiles. */
-static double one_product(products *p, product_kind kind, bool tiles, bool accumulate, int64_t rows, int64_t n, int64_t k, float *x, float *w, float *out)
+static double one_product(products *p, product_kind kind, bool tiles, bool accumulate, int64_t rows,
+                          int64_t n, int64_t k, float *x, float *w, float *out)
 {
-    tensor tx = tensor_of(x, F32, SHAPE(rows, k)), tw = tensor_of(w, F32, SHAPE(n, k)), to = tensor_of(out, F32, SHAPE(rows, n));
+    tensor tx = tensor_of(x, F32, SHAPE(rows, k)), tw = tensor_of(w, F32, SHAPE(n, k)),
+           to = tensor_of(out, F32, SHAPE(rows, n));
     int r = (int)rows, in = (int)n, ik = (int)k;
     double start = now();
     if (tiles) {
@@ -115,9 +122,15 @@ static double one_product(products *p, product_kind kind, bool tiles, bool accum
         if (kind == WEIGHT) OP(linear_dw, p->dev, 0, .dw = {tw, accumulate}, .x = tx, .dout = to);
     } else {
         p->b->set_threads((int)p->threads);
-        if (kind == FORWARD) p->b->sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, r, in, ik, 1, x, ik, w, ik, 0, out, in);
-        if (kind == INPUT) p->b->sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, r, ik, in, 1, out, in, w, ik, 0, x, ik);
-        if (kind == WEIGHT) p->b->sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, in, ik, r, 1, out, in, x, ik, accumulate, w, ik);
+        if (kind == FORWARD)
+            p->b->sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, r, in, ik, 1, x, ik, w, ik, 0, out,
+                        in);
+        if (kind == INPUT)
+            p->b->sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, r, ik, in, 1, out, in, w, ik, 0,
+                        x, ik);
+        if (kind == WEIGHT)
+            p->b->sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, in, ik, r, 1, out, in, x, ik,
+                        accumulate, w, ik);
     }
     return now() - start;
 }
@@ -127,8 +140,8 @@ typedef struct {
     double threads, tiles;
 } two_ways;
 
-static void both_ways(products *p, two_ways *sum, product_kind kind, bool accumulate, int64_t rows, int64_t n, int64_t k, float *x, float *w,
-                      float *out)
+static void both_ways(products *p, two_ways *sum, product_kind kind, bool accumulate, int64_t rows,
+                      int64_t n, int64_t k, float *x, float *w, float *out)
 {
     sum->threads += one_product(p, kind, false, accumulate, rows, n, k, x, w, out);
     sum->tiles += one_product(p, kind, true, accumulate, rows, n, k, x, w, out);
@@ -138,7 +151,8 @@ static void both_ways(products *p, two_ways *sum, product_kind kind, bool accumu
 static void layer_products(products *p, two_ways *sum, product_kind kind, int64_t layer)
 {
     const model_config *c = p->c;
-    const int64_t shapes[4][2] = {{3 * c->width, c->width}, {c->width, c->width}, {c->inner, c->width}, {c->width, c->inner}};
+    const int64_t shapes[4][2] = {
+        {3 * c->width, c->width}, {c->width, c->width}, {c->inner, c->width}, {c->width, c->inner}};
     float *w = p->weights + layer * p->layer_weights, *x = p->x + layer * p->rows * p->widest;
     for (int i = 0; i < 4; i++) {
         both_ways(p, sum, kind, false, p->rows, shapes[i][0], shapes[i][1], x, w, p->y);
@@ -166,7 +180,8 @@ static double dense_products(products *p)
     return sum.threads < sum.tiles ? sum.threads : sum.tiles;
 }
 
-/* Scores and values forward; dV, dP, dQ, dK backward: each head's T x T in a thread's own buffer. */
+/* Scores and values forward; dV, dP, dQ, dK backward: each head's T x T in a thread's own buffer.
+ */
 static double attention_products(products *p)
 {
     int64_t t = p->seq, d = p->c->head_size, heads = p->c->heads, ld = 3 * heads * d;
@@ -182,8 +197,10 @@ static double attention_products(products *p)
         for (int64_t b = 0; b < p->batch; b++)
             for (int64_t h = 0; h < heads; h++) {
                 float *s = scores + omp_get_thread_num() * t * t;
-                float *base = p->x + l * p->rows * p->widest + b * t * ld + h * d, *out = p->y + b * t * ld + h * d;
-                panel q = {base, ld}, k = {base + heads * d, ld}, v = {base + 2 * heads * d, ld}, ps = {s, t};
+                float *base = p->x + l * p->rows * p->widest + b * t * ld + h * d,
+                      *out = p->y + b * t * ld + h * d;
+                panel q = {base, ld}, k = {base + heads * d, ld}, v = {base + 2 * heads * d, ld},
+                      ps = {s, t};
                 blas_xyt(p->b, t, t, d, q, k, 0, s, t);
                 blas_xy(p->b, t, d, t, ps, v, 0, out, ld);
                 blas_xty(p->b, t, d, t, ps, q, 0, out, ld);
@@ -238,14 +255,24 @@ static double stream_loop(arrays *x)
 
 static double fused_step(arrays *x, device *dev)
 {
-    hyper h = {.lr = 1e-4f, .lr_wd = 1e-6f, .beta = {0.9f, 0.999f}, .rest = {0.1f, 0.001f}, .debias = {0.1f, 0.001f}, .eps = 1e-8f, .clip = 1, .ok = 1};
+    hyper h = {.lr = 1e-4f,
+               .lr_wd = 1e-6f,
+               .beta = {0.9f, 0.999f},
+               .rest = {0.1f, 0.001f},
+               .debias = {0.1f, 0.001f},
+               .eps = 1e-8f,
+               .clip = 1,
+               .ok = 1};
     double squares;
     shape s = SHAPE(x->n);
-    optim_item item = {.p = tensor_of(x->a[0], F32, s), .g = tensor_of(x->a[1], F32, s), .decay = true,
+    optim_item item = {.p = tensor_of(x->a[0], F32, s),
+                       .g = tensor_of(x->a[1], F32, s),
+                       .decay = true,
                        .slot = tensor_of(&squares, F64, SHAPE(1)),
                        .state = {tensor_of(x->a[2], F32, s), tensor_of(x->a[3], F32, s)}};
     double start = now();
-    OP(optim, dev, 0, .rule = RULE_adamw, .fused = true, .hyper = tensor_of(&h, U8, SHAPE(sizeof h)), .items = &item, .n = 1);
+    OP(optim, dev, 0, .rule = RULE_adamw, .fused = true,
+       .hyper = tensor_of(&h, U8, SHAPE(sizeof h)), .items = &item, .n = 1);
     return now() - start;
 }
 
@@ -304,13 +331,18 @@ static void print_figures(const options *o, const trainer *t, device *dev, const
 {
     char about[200];
     double step = median(f->step), dense = median(f->dense), attention = median(f->attention);
-    printf("{\"model\":\"%s\",\"parameters\":%lld,\"batch\":%lld,\"seq\":%lld,\"optim\":\"%s\",\"device\":\"%s\","
-           "\"step_ms\":%.3f,\"tokens_per_s\":%.1f,\"dense_ms\":%.3f,\"attention_ms\":%.3f,\"products_gflops\":%.1f,"
-           "\"of_limit\":%.4f,\"fused_ms\":%.3f,\"stream_ms\":%.3f,\"fused_of_stream\":%.4f,\"plan_bytes\":%zu,\"resident_bytes\":%zu}\n",
-           o->model.name, (long long)params_count(&t->params), (long long)o->batch, (long long)o->seq, o->optim_name,
-           cpu_describe(dev, about, sizeof about), step * 1e3, (double)(o->batch * o->seq * o->accum) / step, dense * 1e3,
-           attention * 1e3, f->flops / (dense + attention) * 1e-9, (dense + attention) * (double)o->accum / step,
-           median(f->fused) * 1e3, median(f->stream) * 1e3, median(f->stream) / median(f->fused), arena_peak(t->arena), f->resident);
+    printf("{\"model\":\"%s\",\"parameters\":%lld,\"batch\":%lld,\"seq\":%lld,\"optim\":\"%s\","
+           "\"device\":\"%s\","
+           "\"step_ms\":%.3f,\"tokens_per_s\":%.1f,\"dense_ms\":%.3f,\"attention_ms\":%.3f,"
+           "\"products_gflops\":%.1f,"
+           "\"of_limit\":%.4f,\"fused_ms\":%.3f,\"stream_ms\":%.3f,\"fused_of_stream\":%.4f,\"plan_"
+           "bytes\":%zu,\"resident_bytes\":%zu}\n",
+           o->model.name, (long long)params_count(&t->params), (long long)o->batch,
+           (long long)o->seq, o->optim_name, cpu_describe(dev, about, sizeof about), step * 1e3,
+           (double)(o->batch * o->seq * o->accum) / step, dense * 1e3, attention * 1e3,
+           f->flops / (dense + attention) * 1e-9, (dense + attention) * (double)o->accum / step,
+           median(f->fused) * 1e3, median(f->stream) * 1e3, median(f->stream) / median(f->fused),
+           arena_peak(t->arena), f->resident);
 }
 
 static error *bench(int argc, char **argv)

@@ -88,7 +88,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->wrong = state->argv[state->next - 1];
         return 0;
     case '?':
-        state->flags &= ~(unsigned)ARGP_NO_ERRS; /* which would silence the help, too */
+        state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
         return 0;
     default:
@@ -369,7 +369,8 @@ int main(int argc, char **argv)
     error *e = alloc_array(&o.inputs, (unsigned long)argc, sizeof *o.inputs);
     if (!e) {
         if (argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &o))
-            e = user_error("%s: unknown, ambiguous or incomplete option: --help lists them", o.wrong);
+            e = user_error("%s: unknown, ambiguous or incomplete option: --help lists them",
+                           o.wrong);
         else
             e = o.decode ? decode(&o) : tokenize(&o);
     }

@@ -35,7 +35,8 @@ static double now(void)
 
 static error *out_path(const options *o, const char *name, char *path, size_t size)
 {
-    if (snprintf(path, size, "%s/%s", o->out, name) >= (int)size) return user_error("--out %s: the path is too long", o->out);
+    if (snprintf(path, size, "%s/%s", o->out, name) >= (int)size)
+        return user_error("--out %s: the path is too long", o->out);
     return NULL;
 }
 
@@ -49,7 +50,8 @@ static error *open_out(const options *o, const char *name, FILE **f)
 static error *close_out(const options *o, const char *name, FILE *f)
 {
     bool bad = ferror(f);
-    if (fclose(f) || bad) return user_error("%s/%s cannot be written: %s", o->out, name, strerror(errno));
+    if (fclose(f) || bad)
+        return user_error("%s/%s cannot be written: %s", o->out, name, strerror(errno));
     return NULL;
 }
 
@@ -89,8 +91,10 @@ error *data_default(options *o)
 {
     if (o->train_data.n) return NULL;
     if (access(DEMO_DATA "_train.bin", R_OK))
-        return user_error("no --train-data, and the demo's data is not there: run `make demo-data`, or make shards of "
-                          "your own text with `./tokenize --vocab bpe:2048 -o PREFIX FILE` and give --train-data PREFIX_train.bin");
+        return user_error("no --train-data, and the demo's data is not there: run `make "
+                          "demo-data`, or make shards of "
+                          "your own text with `./tokenize --vocab bpe:2048 -o PREFIX FILE` and "
+                          "give --train-data PREFIX_train.bin");
     o->train_data = (pattern_list){.pattern = {DEMO_DATA "_train.bin"}, .n = 1};
     if (!o->val_data.n) o->val_data = (pattern_list){.pattern = {DEMO_DATA "_val.bin"}, .n = 1};
     return NULL;
@@ -100,10 +104,12 @@ static error *open_data(session *s)
 {
     const options *o = s->o;
     TRY(tokens_open(o->train_data.pattern, o->train_data.n, o->model.vocab, &s->train_set));
-    TRY(batches_open(s->train_set, o->seq, o->batch, BATCHES_SHUFFLED, (uint64_t)o->seed, &s->train));
+    TRY(batches_open(s->train_set, o->seq, o->batch, BATCHES_SHUFFLED, (uint64_t)o->seed,
+                     &s->train));
     if (o->val_data.n && o->eval_every > 0) {
         TRY(tokens_open(o->val_data.pattern, o->val_data.n, o->model.vocab, &s->val_set));
-        TRY(batches_open(s->val_set, o->seq, o->batch, BATCHES_SEQUENTIAL, (uint64_t)o->seed, &s->val));
+        TRY(batches_open(s->val_set, o->seq, o->batch, BATCHES_SEQUENTIAL, (uint64_t)o->seed,
+                         &s->val));
     }
     if (o->sample_every > 0) TRY(sampler_open(o, &s->sampler));
     return NULL;
@@ -135,8 +141,13 @@ static error *one_step(session *s, int64_t step)
     double seconds = now() - begin;
     if (!result.finite) return trainer_find_fault(s->t, s->train, step, result.loss);
     s->step_seconds = s->step_seconds > 0 ? 0.9 * s->step_seconds + 0.1 * seconds : seconds;
-    step_record record = {.step = step, .steps = o->steps, .loss = result.loss, .lr = lr, .grad_norm = result.grad_norm,
-                          .ms = seconds * 1e3, .peak_bytes = arena_peak(s->t->arena)};
+    step_record record = {.step = step,
+                          .steps = o->steps,
+                          .loss = result.loss,
+                          .lr = lr,
+                          .grad_norm = result.grad_norm,
+                          .ms = seconds * 1e3,
+                          .peak_bytes = arena_peak(s->t->arena)};
     record.tokens_per_s = (double)(o->batch * o->seq * o->accum) / seconds;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
     TRY(log_step(s->log, &record));
@@ -156,7 +167,8 @@ static error *between_steps(session *s, int64_t step)
         TRY(log_value(s->log, step, "val_loss", loss));
         printf("step %5lld  validation loss %.4f\n", (long long)step, loss);
     }
-    if (s->sampler.vocab && due(o->sample_every, step, o->steps)) TRY(sampler_show(&s->sampler, s->t, step));
+    if (s->sampler.vocab && due(o->sample_every, step, o->steps))
+        TRY(sampler_show(&s->sampler, s->t, step));
     return NULL;
 }
 
@@ -166,7 +178,8 @@ static error *check_arena(const session *s)
     arena *a = s->t->arena;
     if (!arena_canary_intact(a)) return internal_error("something wrote past the end of the arena");
     if (arena_high_water(a) > arena_peak(a))
-        return internal_error("the arena handed out %zu bytes, planned were %zu", arena_high_water(a), arena_peak(a));
+        return internal_error("the arena handed out %zu bytes, planned were %zu",
+                              arena_high_water(a), arena_peak(a));
     return NULL;
 }
 
@@ -179,8 +192,9 @@ static error *finish(session *s)
     size_t peak = arena_peak(s->t->arena), resident = resident_bytes();
     TRY(log_value(s->log, s->o->steps, "high_water_bytes", (double)arena_high_water(s->t->arena)));
     TRY(log_value(s->log, s->o->steps, "resident_bytes", (double)resident));
-    printf("wrote %s; memory planned %.1f MiB, handed out %.1f MiB, process %.1f MiB\n", path, (double)peak / 1048576.0,
-           (double)arena_high_water(s->t->arena) / 1048576.0, (double)resident / 1048576.0);
+    printf("wrote %s; memory planned %.1f MiB, handed out %.1f MiB, process %.1f MiB\n", path,
+           (double)peak / 1048576.0, (double)arena_high_water(s->t->arena) / 1048576.0,
+           (double)resident / 1048576.0);
     return NULL;
 }
 
@@ -194,8 +208,9 @@ static error *run_session(session *s, device *dev)
     TRY(write_plan(s->t));
     TRY(open_out(o, "log.jsonl", &s->log));
     int64_t per_step = o->batch * o->seq * o->accum, epoch = batches_windows(s->train) * o->seq;
-    printf("%lld tokens a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step, (long long)epoch,
-           (long long)o->steps, (double)per_step * (double)o->steps / (double)epoch);
+    printf("%lld tokens a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step,
+           (long long)epoch, (long long)o->steps,
+           (double)per_step * (double)o->steps / (double)epoch);
     for (int64_t step = 1; step <= o->steps; step++) {
         TRY(one_step(s, step));
         TRY(between_steps(s, step));

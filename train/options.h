@@ -1,6 +1,7 @@
 /* options.h - what the user asked for, checked.
  *
- * One table (options.c) holds each option's name, kind, range and where it goes; it makes the parser,
+ * One table (options.c) holds each option's name, kind, range and where it goes; it makes the
+ * parser,
  * --help with the defaults, and config.json.
  */
 #ifndef REGRAD_OPTIONS_H
@@ -29,9 +30,9 @@ typedef struct {
     double lr, beta1, beta2, beta3, eps, weight_decay, grad_clip;
     int64_t warmup;
     double final_lr_fraction;
-    optim_config optim;       /* resolved */
+    optim_config optim; /* resolved */
     const char *policy_reason;
-    schedule schedule;        /* resolved */
+    schedule schedule; /* resolved */
     /* the run */
     int64_t batch, seq, accum, steps;
     int64_t threads, seed;

@@ -23,7 +23,8 @@ static error *plan_variant(const trainer *t, const optim_config *c, arena_summar
     return NULL;
 }
 
-static error *peak_with(const trainer *t, grad_policy gradients, bool fused, bool reduced, size_t *peak)
+static error *peak_with(const trainer *t, grad_policy gradients, bool fused, bool reduced,
+                        size_t *peak)
 {
     optim_config c = t->o->optim;
     arena_summary s;
@@ -43,15 +44,18 @@ static error *print_savings(const trainer *t, FILE *out)
     TRY(peak_with(t, GRADS_OWN, true, false, &own));
     TRY(peak_with(t, GRADS_OVERLAY, true, false, &overlay));
     fprintf(out, "\nwhat each reuse saves here (MiB of peak)\n");
-    fprintf(out, "  intermediates  %9.1f   passes, own gradients: %.1f -> %.1f\n", mib(passes) - mib(passes_r), mib(passes), mib(passes_r));
-    fprintf(out, "  overlay        %9.1f   fused, own -> overlay: %.1f -> %.1f\n", mib(own) - mib(overlay), mib(own), mib(overlay));
+    fprintf(out, "  intermediates  %9.1f   passes, own gradients: %.1f -> %.1f\n",
+            mib(passes) - mib(passes_r), mib(passes), mib(passes_r));
+    fprintf(out, "  overlay        %9.1f   fused, own -> overlay: %.1f -> %.1f\n",
+            mib(own) - mib(overlay), mib(own), mib(overlay));
     if (t->o->accum > 1 || t->o->optim.clip > 0) {
         fprintf(out, "  release                0   not with %s: all gradients are needed at once\n",
                 t->o->accum > 1 ? "several micro-batches" : "clipping");
         return NULL;
     }
     TRY(peak_with(t, GRADS_RELEASE, true, false, &release));
-    fprintf(out, "  release        %9.1f   fused, overlay -> release: %.1f -> %.1f\n", mib(overlay) - mib(release), mib(overlay), mib(release));
+    fprintf(out, "  release        %9.1f   fused, overlay -> release: %.1f -> %.1f\n",
+            mib(overlay) - mib(release), mib(overlay), mib(release));
     return NULL;
 }
 
@@ -68,16 +72,18 @@ static error *print_row(const trainer *t, FILE *out, const char *name, bool fuse
     double n = (double)params_count(&t->params) * 4.0;
     double copies[] = {(double)s.most[KIND_PARAMETER] / n, (double)s.most[KIND_STATE] / n,
                        (double)s.most[KIND_GRADIENT] / n, (double)s.most[KIND_INTERMEDIATE] / n};
-    fprintf(out, "  %-10s %-7s %-8s %8.1f %8.1f   %5.2f = %.2f + %.2f + %.2f + %.2f\n", name, fused ? "fused" : "passes",
-            grad_policy_name(c.gradients), mib(s.peak), mib(s.load), copies[0] + copies[1] + copies[2] + copies[3],
-            copies[0], copies[1], copies[2], copies[3]);
+    fprintf(out, "  %-10s %-7s %-8s %8.1f %8.1f   %5.2f = %.2f + %.2f + %.2f + %.2f\n", name,
+            fused ? "fused" : "passes", grad_policy_name(c.gradients), mib(s.peak), mib(s.load),
+            copies[0] + copies[1] + copies[2] + copies[3], copies[0], copies[1], copies[2],
+            copies[3]);
     return NULL;
 }
 
 static error *print_side_by_side(const trainer *t, FILE *out)
 {
     fprintf(out, "\nall optimizers, this model and batch\n");
-    fprintf(out, "  optimizer  form    gradients peak MiB lower b.  copies of N = parameters + states + live gradients + intermediates\n");
+    fprintf(out, "  optimizer  form    gradients peak MiB lower b.  copies of N = parameters + "
+                 "states + live gradients + intermediates\n");
     for (int id = 0; id < RULE_COUNT; id++)
         for (int fused = 0; rule_is_public((rule_id)id) && fused < 2; fused++) {
             char name[40];
@@ -92,15 +98,17 @@ error *plan_print(const trainer *t, FILE *out)
 {
     const options *o = t->o;
     arena_summary s = arena_summarize(t->arena);
-    fprintf(out, "plan: %s, %lld parameters, batch %lld x %lld, %lld micro-batch%s, %s (%s)\n\n", o->model.name,
-            (long long)params_count(&t->params), (long long)o->batch, (long long)o->seq, (long long)o->accum,
-            o->accum > 1 ? "es" : "", o->optim_name, o->optim.fused ? "fused" : "passes");
+    fprintf(out, "plan: %s, %lld parameters, batch %lld x %lld, %lld micro-batch%s, %s (%s)\n\n",
+            o->model.name, (long long)params_count(&t->params), (long long)o->batch,
+            (long long)o->seq, (long long)o->accum, o->accum > 1 ? "es" : "", o->optim_name,
+            o->optim.fused ? "fused" : "passes");
     for (int k = 0; k < KIND_COUNT; k++)
-        fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", block_kind_name((block_kind)k), mib(s.by_kind[k]),
-                100.0 * (double)s.by_kind[k] / (double)s.peak);
-    fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", "gaps", mib(s.gaps), 100.0 * (double)s.gaps / (double)s.peak);
-    fprintf(out, "  %-14s %9.1f MiB  = %zu bytes; lower bound %zu (+%.2f %%)\n", "peak", mib(s.peak), s.peak, s.load,
-            100.0 * ((double)s.peak / (double)s.load - 1));
+        fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", block_kind_name((block_kind)k),
+                mib(s.by_kind[k]), 100.0 * (double)s.by_kind[k] / (double)s.peak);
+    fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", "gaps", mib(s.gaps),
+            100.0 * (double)s.gaps / (double)s.peak);
+    fprintf(out, "  %-14s %9.1f MiB  = %zu bytes; lower bound %zu (+%.2f %%)\n", "peak",
+            mib(s.peak), s.peak, s.load, 100.0 * ((double)s.peak / (double)s.load - 1));
     fprintf(out, "  the peak is in program %s, when %s is taken (event %lld of %lld)\n", s.program,
             *s.peak_name ? s.peak_name : "nothing", (long long)s.peak_clock, (long long)s.clocks);
     fprintf(out, "\ngradients: %s (%s)\n", grad_policy_name(o->optim.gradients), o->policy_reason);
@@ -118,7 +126,8 @@ error *plan_json(const trainer *t, char **out)
     cJSON_AddStringToObject(object, "gradient_policy", grad_policy_name(t->o->optim.gradients));
     cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason);
     cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params));
-    cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"), *most = cJSON_AddObjectToObject(object, "most_by_kind");
+    cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"),
+          *most = cJSON_AddObjectToObject(object, "most_by_kind");
     for (int k = 0; k < KIND_COUNT; k++) {
         cJSON_AddNumberToObject(kinds, block_kind_name((block_kind)k), (double)s.by_kind[k]);
         cJSON_AddNumberToObject(most, block_kind_name((block_kind)k), (double)s.most[k]);
@@ -140,7 +149,8 @@ typedef struct {
     size_t seen;
 } painter;
 
-static const char *const colours[KIND_COUNT] = {"#4e79a7", "#e15759", "#59a14f", "#b07aa1", "#f2b447", "#9c9c9c", "#76b7b2"};
+static const char *const colours[KIND_COUNT] = {"#4e79a7", "#e15759", "#59a14f", "#b07aa1",
+                                                "#f2b447", "#9c9c9c", "#76b7b2"};
 
 static void paint(void *context, const block_info *b)
 {
@@ -152,24 +162,39 @@ static void paint(void *context, const block_info *b)
     double high = low + (double)b->bytes / (double)p->s.peak;
     double span = HEIGHT - 2 * MARGIN;
     if (p->persistent) p->seen += b->bytes;
-    fprintf(p->out, "<rect x=\"%.1f\" y=\"%.2f\" width=\"%.1f\" height=\"%.2f\" fill=\"%s\"><title>%s (%s) %.2f MiB</title></rect>\n",
-            x0, HEIGHT - MARGIN - high * span, x1 - x0, (high - low) * span, colours[b->kind], b->name, block_kind_name(b->kind), mib(b->bytes));
+    fprintf(p->out,
+            "<rect x=\"%.1f\" y=\"%.2f\" width=\"%.1f\" height=\"%.2f\" fill=\"%s\"><title>%s (%s) "
+            "%.2f MiB</title></rect>\n",
+            x0, HEIGHT - MARGIN - high * span, x1 - x0, (high - low) * span, colours[b->kind],
+            b->name, block_kind_name(b->kind), mib(b->bytes));
 }
 
 error *plan_svg(const trainer *t, FILE *out)
 {
     painter p = {.out = out, .s = arena_summarize(t->arena)};
-    fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"14\">\n"
-                 "<rect width=\"%d\" height=\"%d\" fill=\"white\"/>\n<g stroke=\"white\" stroke-width=\"0.3\">\n", WIDTH, HEIGHT, WIDTH, HEIGHT);
+    fprintf(out,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
+            "font-family=\"sans-serif\" font-size=\"14\">\n"
+            "<rect width=\"%d\" height=\"%d\" fill=\"white\"/>\n<g stroke=\"white\" "
+            "stroke-width=\"0.3\">\n",
+            WIDTH, HEIGHT, WIDTH, HEIGHT);
     arena_visit(t->arena, paint, &p);
-    fprintf(out, "</g>\n<text x=\"%d\" y=\"24\">%s, batch %lld x %lld, %s, gradients %s: peak %.1f MiB (lower bound %.1f)</text>\n",
-            MARGIN, t->o->model.name, (long long)t->o->batch, (long long)t->o->seq, t->o->optim_name,
-            grad_policy_name(t->o->optim.gradients), mib(p.s.peak), mib(p.s.load));
+    fprintf(out,
+            "</g>\n<text x=\"%d\" y=\"24\">%s, batch %lld x %lld, %s, gradients %s: peak %.1f MiB "
+            "(lower bound %.1f)</text>\n",
+            MARGIN, t->o->model.name, (long long)t->o->batch, (long long)t->o->seq,
+            t->o->optim_name, grad_policy_name(t->o->optim.gradients), mib(p.s.peak),
+            mib(p.s.load));
     for (int k = 0; k < KIND_COUNT; k++)
-        fprintf(out, "<rect x=\"%d\" y=\"36\" width=\"12\" height=\"12\" fill=\"%s\"/><text x=\"%d\" y=\"47\">%s</text>\n",
-                MARGIN + k * 130, colours[k], MARGIN + 16 + k * 130, block_kind_name((block_kind)k));
-    fprintf(out, "<text x=\"%d\" y=\"%d\">events of program %s: takes and drops in order (%lld)</text>\n"
-                 "<text transform=\"translate(24 %d) rotate(-90)\">offset in the arena</text>\n</svg>\n",
+        fprintf(out,
+                "<rect x=\"%d\" y=\"36\" width=\"12\" height=\"12\" fill=\"%s\"/><text x=\"%d\" "
+                "y=\"47\">%s</text>\n",
+                MARGIN + k * 130, colours[k], MARGIN + 16 + k * 130,
+                block_kind_name((block_kind)k));
+    fprintf(out,
+            "<text x=\"%d\" y=\"%d\">events of program %s: takes and drops in order (%lld)</text>\n"
+            "<text transform=\"translate(24 %d) rotate(-90)\">offset in the arena</text>\n</svg>\n",
             WIDTH / 2 - 150, HEIGHT - 24, p.s.program, (long long)p.s.clocks, HEIGHT / 2 + 60);
-    return ferror(out) ? user_error("the plan's picture cannot be written: is the disk full?") : NULL;
+    return ferror(out) ? user_error("the plan's picture cannot be written: is the disk full?")
+                       : NULL;
 }

@@ -1,12 +1,13 @@
-/* plan_report.h - the memory plan for people (plan.txt), for programs (JSON) and as a picture (SVG). */
+/* plan_report.h - the memory plan for people (plan.txt), for programs (JSON) and as a picture
+ * (SVG). */
 #ifndef REGRAD_PLAN_REPORT_H
 #define REGRAD_PLAN_REPORT_H
 
 #include "train/trainer.h"
 #include <stdio.h>
 
-/* The table: bytes by kind at the peak, when it is, the policy and why, what each reuse saves, and all
- * optimizers side by side.  Plans a dozen variants, each a few milliseconds. */
+/* The table: bytes by kind at the peak, when it is, the policy and why, what each reuse saves, and
+ * all optimizers side by side.  Plans a dozen variants, each a few milliseconds. */
 error *plan_print(const trainer *t, FILE *out) NODISCARD;
 
 /* One object: peak_bytes, load_bytes, gradient_policy, by_kind {...}.  Free *out. */

@@ -14,7 +14,10 @@ static error *vocab_path(const options *o, char *path, size_t size)
     const char *data = o->train_data.pattern[0], *end = NULL;
     for (const char *p = strstr(data, tail); p; p = strstr(p + 1, tail))
         end = p;
-    if (!end) return user_error("--sample-every: %s is not named PREFIX_train.bin, so PREFIX.vocab is not known; use --sample-every 0", data);
+    if (!end)
+        return user_error("--sample-every: %s is not named PREFIX_train.bin, so PREFIX.vocab is "
+                          "not known; use --sample-every 0",
+                          data);
     snprintf(path, size, "%.*s.vocab", (int)(end - data), data);
     return NULL;
 }
@@ -28,8 +31,8 @@ error *sampler_open(const options *o, sampler *out)
     size_t n = strlen(o->prompt);
     error *e = NULL;
     if (bpe_size(out->vocab) > o->model.vocab)
-        e = user_error("%s has %d tokens, the model only %lld: use --vocab %d", path, bpe_size(out->vocab),
-                       (long long)o->model.vocab, bpe_size(out->vocab));
+        e = user_error("%s has %d tokens, the model only %lld: use --vocab %d", path,
+                       bpe_size(out->vocab), (long long)o->model.vocab, bpe_size(out->vocab));
     if (!e) e = alloc_array(&out->tokens, (unsigned long)o->seq, sizeof *out->tokens);
     if (!e) e = alloc_array(&out->logits, (unsigned long)o->model.vocab, sizeof *out->logits);
     if (!e) e = alloc_array(&out->prompt, n + 1, sizeof *out->prompt);
@@ -38,7 +41,8 @@ error *sampler_open(const options *o, sampler *out)
         e = bpe_encode(out->vocab, (const uint8_t *)"\n", 1, out->prompt, &out->n_prompt);
     }
     if (!e && out->n_prompt >= (size_t)o->seq)
-        e = user_error("--prompt has %zu tokens, more than fit beside an answer in --seq %lld", out->n_prompt, (long long)o->seq);
+        e = user_error("--prompt has %zu tokens, more than fit beside an answer in --seq %lld",
+                       out->n_prompt, (long long)o->seq);
     if (e) sampler_close(out);
     return e;
 }
@@ -88,8 +92,10 @@ error *sampler_show(sampler *s, trainer *t, int64_t step)
         size_t n;
         const uint8_t *bytes = bpe_token(s->vocab, next, &n);
         fwrite(bytes, 1, n, stdout);
-        if (o->seq > 1) s->tokens[used++] = next;
-        else s->tokens[0] = next;
+        if (o->seq > 1)
+            s->tokens[used++] = next;
+        else
+            s->tokens[0] = next;
     }
     printf("\n---\n");
     fflush(stdout);

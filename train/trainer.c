@@ -20,8 +20,10 @@ static void place(trainer *t)
     t->batch = t->kind->place_batch(t->model, t->arena, o->batch, o->seq);
     t->loss = arena_keep(t->arena, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
     if (!samples(t)) return;
-    t->sample_tokens = arena_keep(t->arena, KIND_BATCH, I32, SHAPE(1, o->seq), NAME("sample tokens", 0));
-    t->sample_logits = arena_keep(t->arena, KIND_BATCH, t->params.type, SHAPE(1, o->model.vocab), NAME("sample logits", 0));
+    t->sample_tokens =
+        arena_keep(t->arena, KIND_BATCH, I32, SHAPE(1, o->seq), NAME("sample tokens", 0));
+    t->sample_logits = arena_keep(t->arena, KIND_BATCH, t->params.type, SHAPE(1, o->model.vocab),
+                                  NAME("sample logits", 0));
 }
 
 /* ---- programs: recorded once, then run ---- */
@@ -53,7 +55,8 @@ static double mean_over(const trainer *t, int64_t micro_batches)
 static void train_program(trainer *t, const batches *data, int64_t step)
 {
     const options *o = t->o;
-    loss_sink loss = {.sum = t->loss, .hyper = t->optimizer->hyper, .scale = mean_over(t, o->accum)};
+    loss_sink loss = {
+        .sum = t->loss, .hyper = t->optimizer->hyper, .scale = mean_over(t, o->accum)};
     int n = iterations(t, o->accum);
     arena_begin(t->arena, "train");
     params_begin_step(&t->r, n);
@@ -103,7 +106,8 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     error *e = arena_create(&t->arena);
     if (!e) {
         arena_attach(t->arena, &t->null);
-        t->r = (run){.dev = &t->null, .arena = t->arena, .params = &t->params, .stream = STREAM_COMPUTE};
+        t->r = (run){
+            .dev = &t->null, .arena = t->arena, .params = &t->params, .stream = STREAM_COMPUTE};
         e = kind->create(&o->model, &t->params, &t->model);
     }
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
@@ -199,7 +203,8 @@ static void look(fault *f, device *dev, const char *op, tensor x)
     if (!bad) return;
     char name[100] = "a tensor without a name";
     arena_find(f->t->arena, x.data, name, sizeof name);
-    snprintf(f->where, sizeof f->where, "%s%s%s", name, op ? ", written by " : ", before the step began", op ? op : "");
+    snprintf(f->where, sizeof f->where, "%s%s%s", name,
+             op ? ", written by " : ", before the step began", op ? op : "");
     f->bad = bad;
     f->of = tensor_count(x);
 }
@@ -222,5 +227,6 @@ error *trainer_find_fault(trainer *t, const batches *data, int64_t step, double 
     TRY(device_status(dev));
     return user_error("step %lld: the loss is %s; first seen in %s (%lld of %lld elements); "
                       "try a lower --lr, a longer --warmup or --grad-clip 1",
-                      (long long)step, isnan(loss) ? "nan" : "infinite", f.where, (long long)f.bad, (long long)f.of);
+                      (long long)step, isnan(loss) ? "nan" : "infinite", f.where, (long long)f.bad,
+                      (long long)f.of);
 }

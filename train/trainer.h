@@ -23,9 +23,9 @@ typedef struct {
     model *model;
     optimizer *optimizer;
     batch batch;
-    tensor loss;           /* (1) f64 */
-    tensor sample_tokens;  /* (1,T) i32 */
-    tensor sample_logits;  /* (1,V) */
+    tensor loss;                         /* (1) f64 */
+    tensor sample_tokens;                /* (1,T) i32 */
+    tensor sample_logits;                /* (1,V) */
     int32_t *host_inputs, *host_targets; /* (B,T) staging */
 } trainer;
 
@@ -40,14 +40,15 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh) NODISCARD;
 void trainer_destroy(trainer *t);
 
 /* Step 1, 2, ...: accum micro-batches of the data, one update. */
-error *trainer_step(trainer *t, const batches *data, int64_t step, double lr, step_result *out) NODISCARD;
+error *trainer_step(trainer *t, const batches *data, int64_t step, double lr,
+                    step_result *out) NODISCARD;
 /* Mean loss over eval_batches batches. */
 error *trainer_evaluate(trainer *t, const batches *data, double *loss) NODISCARD;
 /* Logits (V) of the token after tokens[position]; tokens (T). */
 error *trainer_next(trainer *t, const int32_t *tokens, int64_t position, float *logits) NODISCARD;
 
-/* After a step that was not finite: runs it again without updates, watching every operation, and names the
- * first tensor that shows it.  Always an error. */
+/* After a step that was not finite: runs it again without updates, watching every operation, and
+ * names the first tensor that shows it.  Always an error. */
 error *trainer_find_fault(trainer *t, const batches *data, int64_t step, double loss) NODISCARD;
 
 #endif

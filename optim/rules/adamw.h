@@ -33,16 +33,35 @@ static const rule_info adamw_info = {
 RULE_FN int adamw_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
-    case 0: x->g = x->g * h->clip; return LANE_G;
-    case 1: x->p = x->p * (1.0f - x->wd); return LANE_P;
-    case 2: x->s[0] = h->beta[0] * x->s[0] + h->rest[0] * x->g; return LANE_S0;
-    case 3: x->s[1] = h->beta[1] * x->s[1] + h->rest[1] * x->g * x->g; return LANE_S1;
-    case 4: x->t = x->s[1]; return LANE_T;
-    case 5: x->t = sqrtf(x->t); return LANE_T;
-    case 6: x->t = x->t / sqrtf(h->debias[1]); return LANE_T;
-    case 7: x->t = x->t + h->eps; return LANE_T;
-    case 8: x->p = x->p - h->lr / h->debias[0] * (x->s[0] / x->t); return LANE_P;
-    default: return 0;
+    case 0:
+        x->g = x->g * h->clip;
+        return LANE_G;
+    case 1:
+        x->p = x->p * (1.0f - x->wd);
+        return LANE_P;
+    case 2:
+        x->s[0] = h->beta[0] * x->s[0] + h->rest[0] * x->g;
+        return LANE_S0;
+    case 3:
+        x->s[1] = h->beta[1] * x->s[1] + h->rest[1] * x->g * x->g;
+        return LANE_S1;
+    case 4:
+        x->t = x->s[1];
+        return LANE_T;
+    case 5:
+        x->t = sqrtf(x->t);
+        return LANE_T;
+    case 6:
+        x->t = x->t / sqrtf(h->debias[1]);
+        return LANE_T;
+    case 7:
+        x->t = x->t + h->eps;
+        return LANE_T;
+    case 8:
+        x->p = x->p - h->lr / h->debias[0] * (x->s[0] / x->t);
+        return LANE_P;
+    default:
+        return 0;
     }
 }
 

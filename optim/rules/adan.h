@@ -9,8 +9,8 @@
  *   p <- (p - lr/(1-b1^t) m/q - lr b2/(1-b2^t) d/q) / (1 + lr wd)
  *   g_prev <- g                                    (the clipped one)
  *
- * The betas are decay rates (1 - the paper's).  D and g + b2 D lie in the space of g_prev.  After the
- * update of n that space is dead until the last pass: Adan_R puts q there.
+ * The betas are decay rates (1 - the paper's).  D and g + b2 D lie in the space of g_prev.  After
+ * the update of n that space is dead until the last pass: Adan_R puts q there.
  */
 #ifndef REGRAD_RULE_ADAN_H
 #define REGRAD_RULE_ADAN_H
@@ -37,20 +37,47 @@ static const rule_info adan_info = {
 RULE_FN int adan_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
-    case 0: x->g = x->g * h->clip; return LANE_G;
-    case 1: x->s[3] = h->first ? 0.0f : x->g - x->s[3]; return LANE_S3;
-    case 2: x->s[0] = h->beta[0] * x->s[0] + h->rest[0] * x->g; return LANE_S0;
-    case 3: x->s[1] = h->beta[1] * x->s[1] + h->rest[1] * x->s[3]; return LANE_S1;
-    case 4: x->s[3] = x->s[3] * h->beta[1] + x->g; return LANE_S3;
-    case 5: x->s[2] = h->beta[2] * x->s[2] + h->rest[2] * x->s[3] * x->s[3]; return LANE_S2;
-    case 6: x->t = x->s[2]; return LANE_T;
-    case 7: x->t = sqrtf(x->t); return LANE_T;
-    case 8: x->t = x->t / sqrtf(h->debias[2]) + h->eps; return LANE_T;
-    case 9: x->p = x->p - h->lr / h->debias[0] * (x->s[0] / x->t); return LANE_P;
-    case 10: x->p = x->p - h->lr * h->beta[1] / h->debias[1] * (x->s[1] / x->t); return LANE_P;
-    case 11: x->p = x->p / (1.0f + x->wd); return LANE_P;
-    case 12: x->s[3] = x->g; return LANE_S3;
-    default: return 0;
+    case 0:
+        x->g = x->g * h->clip;
+        return LANE_G;
+    case 1:
+        x->s[3] = h->first ? 0.0f : x->g - x->s[3];
+        return LANE_S3;
+    case 2:
+        x->s[0] = h->beta[0] * x->s[0] + h->rest[0] * x->g;
+        return LANE_S0;
+    case 3:
+        x->s[1] = h->beta[1] * x->s[1] + h->rest[1] * x->s[3];
+        return LANE_S1;
+    case 4:
+        x->s[3] = x->s[3] * h->beta[1] + x->g;
+        return LANE_S3;
+    case 5:
+        x->s[2] = h->beta[2] * x->s[2] + h->rest[2] * x->s[3] * x->s[3];
+        return LANE_S2;
+    case 6:
+        x->t = x->s[2];
+        return LANE_T;
+    case 7:
+        x->t = sqrtf(x->t);
+        return LANE_T;
+    case 8:
+        x->t = x->t / sqrtf(h->debias[2]) + h->eps;
+        return LANE_T;
+    case 9:
+        x->p = x->p - h->lr / h->debias[0] * (x->s[0] / x->t);
+        return LANE_P;
+    case 10:
+        x->p = x->p - h->lr * h->beta[1] / h->debias[1] * (x->s[1] / x->t);
+        return LANE_P;
+    case 11:
+        x->p = x->p / (1.0f + x->wd);
+        return LANE_P;
+    case 12:
+        x->s[3] = x->g;
+        return LANE_S3;
+    default:
+        return 0;
     }
 }
 

@@ -36,13 +36,26 @@ RULE_FN float rule_sign(float c)
 RULE_FN int lion_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
-    case 0: x->g = x->g * h->clip; return LANE_G;
-    case 1: x->p = x->p * (1.0f - x->wd); return LANE_P;
-    case 2: x->t = h->beta[0] * x->s[0] + h->rest[0] * x->g; return LANE_T;
-    case 3: x->t = rule_sign(x->t); return LANE_T;
-    case 4: x->p = x->p - h->lr * x->t; return LANE_P;
-    case 5: x->s[0] = h->beta[1] * x->s[0] + h->rest[1] * x->g; return LANE_S0;
-    default: return 0;
+    case 0:
+        x->g = x->g * h->clip;
+        return LANE_G;
+    case 1:
+        x->p = x->p * (1.0f - x->wd);
+        return LANE_P;
+    case 2:
+        x->t = h->beta[0] * x->s[0] + h->rest[0] * x->g;
+        return LANE_T;
+    case 3:
+        x->t = rule_sign(x->t);
+        return LANE_T;
+    case 4:
+        x->p = x->p - h->lr * x->t;
+        return LANE_P;
+    case 5:
+        x->s[0] = h->beta[1] * x->s[0] + h->rest[1] * x->g;
+        return LANE_S0;
+    default:
+        return 0;
     }
 }
 

@@ -6,8 +6,8 @@
  *   g <- g + b1/b2 (m - g)         = b1 m_old + (1-b1) g in exact arithmetic
  *   p <- p - lr sign(g)
  *
- * Rounded, c differs in its last bits, so a sign near zero can flip and move a weight by 2 lr.  Needs
- * b2 > 0; b1 > b2 extrapolates.
+ * Rounded, c differs in its last bits, so a sign near zero can flip and move a weight by 2 lr.
+ * Needs b2 > 0; b1 > b2 extrapolates.
  */
 #ifndef REGRAD_RULE_LION_SUBSTITUTED_H
 #define REGRAD_RULE_LION_SUBSTITUTED_H
@@ -30,13 +30,26 @@ static const rule_info lion_substituted_info = {
 RULE_FN int lion_substituted_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
-    case 0: x->g = x->g * h->clip; return LANE_G;
-    case 1: x->p = x->p * (1.0f - x->wd); return LANE_P;
-    case 2: x->s[0] = h->beta[1] * x->s[0] + h->rest[1] * x->g; return LANE_S0;
-    case 3: x->g = x->g + h->beta[0] / h->beta[1] * (x->s[0] - x->g); return LANE_G;
-    case 4: x->g = rule_sign(x->g); return LANE_G;
-    case 5: x->p = x->p - h->lr * x->g; return LANE_P;
-    default: return 0;
+    case 0:
+        x->g = x->g * h->clip;
+        return LANE_G;
+    case 1:
+        x->p = x->p * (1.0f - x->wd);
+        return LANE_P;
+    case 2:
+        x->s[0] = h->beta[1] * x->s[0] + h->rest[1] * x->g;
+        return LANE_S0;
+    case 3:
+        x->g = x->g + h->beta[0] / h->beta[1] * (x->s[0] - x->g);
+        return LANE_G;
+    case 4:
+        x->g = rule_sign(x->g);
+        return LANE_G;
+    case 5:
+        x->p = x->p - h->lr * x->g;
+        return LANE_P;
+    default:
+        return 0;
     }
 }
 

@@ -25,11 +25,20 @@ static const rule_info sgd_info = {
 RULE_FN int sgd_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
-    case 0: x->g = x->g * h->clip; return LANE_G;
-    case 1: x->p = x->p * (1.0f - x->wd); return LANE_P;
-    case 2: x->s[0] = h->beta[0] * x->s[0] + x->g; return LANE_S0;
-    case 3: x->p = x->p - h->lr * x->s[0]; return LANE_P;
-    default: return 0;
+    case 0:
+        x->g = x->g * h->clip;
+        return LANE_G;
+    case 1:
+        x->p = x->p * (1.0f - x->wd);
+        return LANE_P;
+    case 2:
+        x->s[0] = h->beta[0] * x->s[0] + x->g;
+        return LANE_S0;
+    case 3:
+        x->p = x->p - h->lr * x->s[0];
+        return LANE_P;
+    default:
+        return 0;
     }
 }
 
