@@ -32,8 +32,8 @@ LIBS    := -lopenblas -lcjson -lm
 # optimizer arithmetic is the same everywhere: no fused multiply-add
 $(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
 
-LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c)
-GPT_SRC  := model/gpt.c
+LIB_SRC  := $(filter-out train/the_%,$(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c))
+GPT_SRC  := train/the_text.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS := train_gpt tokenize

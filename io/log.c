@@ -37,7 +37,9 @@ error *log_step(FILE *log, const step_record *s)
     number(log, "lr", s->lr);
     number(log, "grad_norm", s->grad_norm);
     number(log, "ms", s->ms);
-    number(log, "tokens_per_s", s->tokens_per_s);
+    char speed[40];
+    snprintf(speed, sizeof speed, "%s_per_s", s->unit);
+    number(log, speed, s->units_per_s);
     fprintf(log, ",\"peak_bytes\":%zu", s->peak_bytes);
     return end_line(log);
 }
@@ -52,10 +54,10 @@ error *log_value(FILE *log, int64_t step, const char *name, double value)
 void show_step(const step_record *s)
 {
     char left[32];
-    printf("step %5lld/%lld  loss %7.4f  norm %6.3f  lr %.2e  %6.0f ms  %6.0f tok/s  left %s  %.0f "
+    printf("step %5lld/%lld  loss %7.4f  norm %6.3f  lr %.2e  %6.0f ms  %6.0f %s/s  left %s  %.0f "
            "MiB\n",
            (long long)s->step, (long long)s->steps, s->loss, s->grad_norm, s->lr, s->ms,
-           s->tokens_per_s, duration_text(s->seconds_left, left, sizeof left),
+           s->units_per_s, s->unit_3, duration_text(s->seconds_left, left, sizeof left),
            (double)s->peak_bytes / 1048576.0);
     fflush(stdout);
 }

@@ -89,6 +89,12 @@ static batch gpt_place_batch(const model *m, arena *a, int64_t b, int64_t t)
     return out;
 }
 
+static int64_t gpt_targets(const model *m, int64_t t)
+{
+    (void)m;
+    return t;
+}
+
 /* ---- forward ---- */
 
 static tensor embed(run *r, model *m, tensor tokens)
@@ -224,12 +230,13 @@ static void gpt_next(run *r, model *m, tensor inputs, int64_t position, tensor l
     arena_drop(r->arena, &x);
 }
 
-const model_kind the_model_kind = {
+const model_kind gpt_kind = {
     .program = "train_gpt",
     .default_model = "gpt-mini",
     .create = gpt_create,
     .destroy = gpt_destroy,
     .place_batch = gpt_place_batch,
+    .targets = gpt_targets,
     .train = gpt_train,
     .evaluate = gpt_evaluate,
     .next = gpt_next,

@@ -39,7 +39,7 @@ typedef struct {
 static void place(bench_model *b)
 {
     params_place(&b->p, b->arena);
-    b->in = the_model_kind.place_batch(b->m, b->arena, B, T);
+    b->in = gpt_kind.place_batch(b->m, b->arena, B, T);
     b->loss = arena_keep(b->arena, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
 }
 
@@ -48,7 +48,7 @@ static void train_once(bench_model *b)
     loss_sink sink = {.sum = b->loss, .scale = 1.0 / (B * T)};
     arena_begin(b->arena, "train");
     params_begin_step(&b->r, 1);
-    the_model_kind.train(&b->r, b->m, &b->in, &sink);
+    gpt_kind.train(&b->r, b->m, &b->in, &sink);
     params_end_step(&b->r);
     arena_end(b->arena);
 }
@@ -57,7 +57,7 @@ static void evaluate_once(bench_model *b)
 {
     loss_sink sink = {.sum = b->loss, .scale = 1.0 / (B * T)};
     arena_begin(b->arena, "eval");
-    the_model_kind.evaluate(&b->r, b->m, &b->in, &sink);
+    gpt_kind.evaluate(&b->r, b->m, &b->in, &sink);
     arena_end(b->arena);
 }
 
@@ -102,7 +102,7 @@ static void open_model(bench_model *b, const model_config *c, device *dev, dtype
     must(arena_create(&b->arena));
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
-    must(the_model_kind.create(c, &b->p, &b->m));
+    must(gpt_kind.create(c, &b->p, &b->m));
     place(b);
     train_once(b);
     b->p.training = false;
@@ -118,7 +118,7 @@ static void close_model(bench_model *b)
 {
     must(device_status(b->dev));
     assert_true(arena_canary_intact(b->arena));
-    the_model_kind.destroy(b->m);
+    gpt_kind.destroy(b->m);
     params_free(&b->p);
     arena_destroy(b->arena);
 }
@@ -266,7 +266,7 @@ static void test_next_token_logits(void **state)
     must(arena_create(&b.arena));
     arena_attach(b.arena, &null);
     b.r = (run){.dev = &null, .arena = b.arena, .params = &b.p};
-    must(the_model_kind.create(&c, &b.p, &b.m));
+    must(gpt_kind.create(&c, &b.p, &b.m));
     tensor logits = {0}, tokens = {0};
     for (int pass = 0; pass < 2; pass++) {
         place(&b);
@@ -274,7 +274,7 @@ static void test_next_token_logits(void **state)
         tokens = arena_keep(b.arena, KIND_BATCH, I32, SHAPE(1, T), NAME("window", 0));
         if (pass == 0) {
             arena_begin(b.arena, "sample");
-            the_model_kind.next(&b.r, b.m, tokens, 0, logits);
+            gpt_kind.next(&b.r, b.m, tokens, 0, logits);
             arena_end(b.arena);
             must(arena_plan(b.arena));
             must(arena_commit(b.arena, &dev, true));
@@ -285,7 +285,7 @@ static void test_next_token_logits(void **state)
     memcpy(tokens.data, b.in.inputs.data, T * sizeof(int32_t));
     for (int position = 0; position < T; position++) {
         arena_begin(b.arena, "sample");
-        the_model_kind.next(&b.r, b.m, tokens, position, logits);
+        gpt_kind.next(&b.r, b.m, tokens, position, logits);
         arena_end(b.arena);
         for (int i = 0; i < V; i++)
             close_enough("logits", position * V + i, element(logits, i), want[position * V + i], 1,

@@ -1,5 +1,5 @@
 /* options.c - see options.h */
-#include "train/options.h"
+#include "train/task.h"
 
 #include <argp.h>
 #include <cjson/cJSON.h>
@@ -9,33 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { WHOLE, REAL, TEXT, FLAG, LIST } option_type;
-
-typedef struct {
-    const char *name, *arg, *help;
-    option_type type;
-    size_t field;
-    double least, most;     /* for numbers */
-    const char *when_unset; /* shown as the default when the number is 0 or NAN */
-} option_row;
-
-#define FIELD(f)  offsetof(options, f)
 #define BETA_MOST 0.999999 /* 1 - beta^t is divided by */
 
-static const option_row rows[] = {
-    {"model", "NAME",
-     "preset: gpt-nano, gpt-micro, gpt-mini, gpt2-124m, gpt2-350m, gpt2-774m, gpt2-1558m, "
-     "gpt3-6.7b, gpt3-13b",
-     TEXT, FIELD(model_name), 0, 0, NULL},
-    {"layers", "N", "transformer blocks", WHOLE, FIELD(layers), 1, 1000, "the model's"},
-    {"heads", "N", "attention heads; must divide the width", WHOLE, FIELD(heads), 1, 100000,
-     "the model's"},
-    {"width", "N", "channels", WHOLE, FIELD(width), 1, 1e6, "the model's"},
-    {"context", "N", "longest sequence", WHOLE, FIELD(context), 1, 1e8, "the model's"},
-    {"vocab", "N", "number of tokens", WHOLE, FIELD(vocab), 1, 2e9, "the model's"},
-    {"train-data", "GLOB", "token shards to train on (made by ./tokenize)", LIST, FIELD(train_data),
-     0, 0, "the demo's"},
-    {"val-data", "GLOB", "token shards to evaluate on", LIST, FIELD(val_data), 0, 0, "the demo's"},
+static const option_row common[] = {
     {"optim", "NAME", "adamw, adan, lion, sgd; with suffix _r: memory-reduced", TEXT,
      FIELD(optim_name), 0, 0, NULL},
     {"optim-impl", "HOW",
@@ -56,26 +32,20 @@ static const option_row rows[] = {
     {"warmup", "N", "steps of linear warm-up", WHOLE, FIELD(warmup), 0, 1e9, NULL},
     {"final-lr-fraction", "X", "the schedule ends at this fraction of the learning rate", REAL,
      FIELD(final_lr_fraction), 0, 1, NULL},
-    {"batch", "N", "sequences in a micro-batch", WHOLE, FIELD(batch), 1, 1e6, NULL},
-    {"seq", "N", "tokens in a sequence", WHOLE, FIELD(seq), 1, 1e8, "the context"},
+    {"batch", "N", "samples in a micro-batch", WHOLE, FIELD(batch), 1, 1e6, NULL},
     {"accum", "N", "micro-batches in a step", WHOLE, FIELD(accum), 1, 1e6, NULL},
     {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
     {"threads", "N", "CPU threads", WHOLE, FIELD(threads), 1, 1024, "all cores"},
     {"seed", "N", "of all randomness", WHOLE, FIELD(seed), 0, 9e15, NULL},
     {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, FIELD(eval_every), 0, 1e9,
      NULL},
-    {"eval-batches", "N", "batches in an evaluation", WHOLE, FIELD(eval_batches), 1, 1e6, NULL},
-    {"sample-every", "N", "steps between samples of text; 0 = off", WHOLE, FIELD(sample_every), 0,
-     1e9, NULL},
-    {"sample-tokens", "N", "tokens in a sample", WHOLE, FIELD(sample_tokens), 1, 1e6, NULL},
-    {"prompt", "TEXT", "how samples begin", TEXT, FIELD(prompt), 0, 0, NULL},
     {"out", "DIR", "where log.jsonl, plan.txt, config.json and model.safetensors go", TEXT,
      FIELD(out), 0, 0, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, FIELD(plan), 0, 0, NULL},
     {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},
 };
 
-enum { ROWS = sizeof rows / sizeof *rows, KEY_BASE = 1000, KEY_HELP = '?' };
+enum { COMMON = sizeof common / sizeof *common, MAX_ROWS = 96, KEY_BASE = 1000, KEY_HELP = '?' };
 
 static const options defaults = {
     .model_name = NULL,
@@ -95,11 +65,34 @@ static const options defaults = {
     .steps = 200,
     .seed = 1,
     .eval_every = 50,
-    .eval_batches = 8,
-    .sample_tokens = 128,
-    .prompt = "",
     .out = "runs/train",
 };
+
+/* How many rows there are for a task, and row i of them. */
+static int row_count(const task *t)
+{
+    return t->n_rows + COMMON;
+}
+
+static const option_row *row_at(const task *t, int i)
+{
+    return i < t->n_rows ? &t->rows[i] : &common[i - t->n_rows];
+}
+
+/* The row that argp means; NULL for its own keys. */
+static const option_row *row_of_key(const task *t, int key)
+{
+    bool ours = key >= KEY_BASE && key < KEY_BASE + row_count(t);
+    return ours ? row_at(t, key - KEY_BASE) : NULL;
+}
+
+static options unset(const task *t)
+{
+    options o = defaults;
+    o.task = t;
+    t->defaults(&o);
+    return o;
+}
 
 static void *field(options *o, const option_row *row)
 {
@@ -165,8 +158,9 @@ static error *take_option(parse_state *s, const option_row *row, const char *arg
 static error_t on_key(int key, char *arg, struct argp_state *state)
 {
     parse_state *s = state->input;
-    if (key >= KEY_BASE && key < KEY_BASE + ROWS)
-        s->failure = take_option(s, &rows[key - KEY_BASE], arg);
+    const option_row *row = row_of_key(s->o->task, key);
+    if (row)
+        s->failure = take_option(s, row, arg);
     else if (key == ARGP_KEY_ARG)
         s->failure = s->open ? add_pattern(s->open, arg)
                              : user_error("%s: not an option (--help lists them)", arg);
@@ -184,11 +178,10 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 /* Appends "[default: ...]" to an option's help. */
 static char *with_default(int key, const char *text, void *input)
 {
-    (void)input;
-    if (key < KEY_BASE || key >= KEY_BASE + ROWS || rows[key - KEY_BASE].type == FLAG)
-        return (char *)(size_t)text;
-    const option_row *row = &rows[key - KEY_BASE];
-    options d = defaults;
+    const task *t = ((const parse_state *)input)->o->task;
+    const option_row *row = row_of_key(t, key);
+    if (!row || row->type == FLAG) return (char *)(size_t)text;
+    options d = unset(t);
     char value[64] = "", *out = NULL;
     if (row->when_unset)
         snprintf(value, sizeof value, "%s", row->when_unset);
@@ -199,7 +192,7 @@ static char *with_default(int key, const char *text, void *input)
     else
         snprintf(value, sizeof value, "%s",
                  *(const char **)field(&d, row) ? *(const char **)field(&d, row)
-                                                : the_model_kind.default_model);
+                                                : t->kind->default_model);
     if (asprintf(&out, "%s [default: %s]", text, *value ? value : "empty") < 0)
         return (char *)(size_t)text;
     return out;
@@ -207,14 +200,18 @@ static char *with_default(int key, const char *text, void *input)
 
 static error *run_argp(int argc, char **argv, options *o)
 {
-    struct argp_option list[ROWS + 2] = {0};
-    for (int i = 0; i < ROWS; i++)
-        list[i] = (struct argp_option){.name = rows[i].name,
+    struct argp_option list[MAX_ROWS + 2] = {0};
+    int n = row_count(o->task);
+    if (n > MAX_ROWS) return internal_error("%d options, room for %d", n, MAX_ROWS);
+    for (int i = 0; i < n; i++) {
+        const option_row *row = row_at(o->task, i);
+        list[i] = (struct argp_option){.name = row->name,
                                        .key = KEY_BASE + i,
-                                       .arg = rows[i].arg,
-                                       .doc = rows[i].help,
+                                       .arg = row->arg,
+                                       .doc = row->help,
                                        .group = 1 + i};
-    list[ROWS] =
+    }
+    list[n] =
         (struct argp_option){.name = "help", .key = KEY_HELP, .doc = "show this list", .group = -1};
     struct argp argp = {.options = list,
                         .parser = on_key,
@@ -261,24 +258,6 @@ static error *check_products(const options *o)
     return NULL;
 }
 
-static error *resolve_model(options *o, const model_kind *kind)
-{
-    if (!o->model_name) o->model_name = kind->default_model;
-    TRY(preset_find(o->model_name, &o->model));
-    model_config p = o->model;
-    if (o->layers || o->heads || o->width || o->context || o->vocab)
-        o->model = gpt_config(o->model_name, o->layers ? o->layers : p.layers,
-                              o->heads ? o->heads : p.heads, o->width ? o->width : p.width,
-                              o->context ? o->context : p.context, o->vocab ? o->vocab : p.vocab);
-    TRY(config_check(&o->model));
-    if (!o->seq) o->seq = o->model.context;
-    if (o->seq > o->model.context)
-        return user_error("--seq %lld is longer than the model's context %lld: use a shorter one, "
-                          "or a larger --context",
-                          (long long)o->seq, (long long)o->model.context);
-    return check_products(o);
-}
-
 /* A number that was given must be one that the optimizer has. */
 static error *choose(const options *o, const char *name, double given, bool has, double *target)
 {
@@ -321,11 +300,13 @@ static error *resolve_schedule(options *o)
     return NULL;
 }
 
-error *options_parse(const model_kind *kind, int argc, char **argv, options *out)
+error *options_parse(const task *t, int argc, char **argv, options *out)
 {
-    *out = defaults;
+    *out = unset(t);
     TRY(run_argp(argc, argv, out));
-    TRY(resolve_model(out, kind));
+    if (!out->model_name) out->model_name = t->kind->default_model;
+    TRY(t->resolve(out));
+    TRY(check_products(out));
     TRY(resolve_optimizer(out));
     TRY(resolve_schedule(out));
     if (out->json && !out->plan)
@@ -363,11 +344,7 @@ static void add_row(cJSON *object, const option_row *row, options *o)
 error *options_json(const options *given, char **out)
 {
     options o = *given; /* with the defaults put in */
-    o.layers = o.model.layers;
-    o.heads = o.model.heads;
-    o.width = o.model.width;
-    o.context = o.model.context;
-    o.vocab = o.model.vocab;
+    o.task->resolved(&o);
     o.lr = o.schedule.lr;
     o.beta1 = o.optim.beta[0];
     o.beta2 = o.optim.beta[1];
@@ -376,8 +353,8 @@ error *options_json(const options *given, char **out)
     o.weight_decay = o.optim.weight_decay;
     o.gradients = grad_policy_name(o.optim.gradients);
     cJSON *object = cJSON_CreateObject();
-    for (int i = 0; object && i < ROWS; i++)
-        add_row(object, &rows[i], &o);
+    for (int i = 0; object && i < row_count(o.task); i++)
+        add_row(object, row_at(o.task, i), &o);
     *out = object ? cJSON_Print(object) : NULL;
     cJSON_Delete(object);
     return *out ? NULL : user_error("out of memory for config.json");

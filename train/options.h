@@ -1,8 +1,8 @@
 /* options.h - what the user asked for, checked.
  *
- * One table (options.c) holds each option's name, kind, range and where it goes; it makes the
- * parser,
- * --help with the defaults, and config.json.
+ * One table holds each option's name, kind, range and where it goes: the task's rows (model and
+ * data, train/task.h), then those of every run (options.c).  It makes the parser, --help with the
+ * defaults, and config.json.
  */
 #ifndef REGRAD_OPTIONS_H
 #define REGRAD_OPTIONS_H
@@ -18,7 +18,10 @@ typedef struct {
     int n;
 } pattern_list;
 
+typedef struct task task; /* train/task.h */
+
 typedef struct {
+    const task *task;
     /* model */
     const char *model_name;
     int64_t layers, heads, width, context, vocab; /* 0: the preset's */
@@ -42,7 +45,7 @@ typedef struct {
 } options;
 
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
-error *options_parse(const model_kind *kind, int argc, char **argv, options *out) NODISCARD;
+error *options_parse(const task *t, int argc, char **argv, options *out) NODISCARD;
 
 /* The resolved options as JSON text (free it), for config.json. */
 error *options_json(const options *o, char **out) NODISCARD;
