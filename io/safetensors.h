@@ -1,8 +1,9 @@
 /* safetensors.h - the file format of trained parameters.
  *
  *   8 bytes: length of the header, little endian
- *   header:  {"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}, ...}, padded with spaces
- * to 8 data:    tensors back to back
+ *   header:  {"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}, ...}, padded
+ *            with spaces to a multiple of 8
+ *   data:    tensors back to back
  *
  * Names and layouts are Hugging Face's, so that its libraries load the file: parameters marked
  * file_transposed are written transposed (in, out).
