@@ -349,7 +349,11 @@ static error *discard(checkpoints *c, int64_t at)
     char path[PATH_LENGTH], trash[PATH_LENGTH];
     TRY(step_path(c, c->list[at].step, "", path));
     TRY(step_path(c, c->list[at].step, ".trash", trash));
-    if (rename(path, trash)) return failed("remove", path);
+    if (rename(path, trash)) {
+        if (errno != ENOENT) return failed("remove", path);
+        forget(c, at); /* somebody else did */
+        return NULL;
+    }
     forget(c, at);
     TRY(sync_directory(c->path));
     return remove_directory(trash);

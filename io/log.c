@@ -12,6 +12,8 @@
 
 enum { WAITING = 1 << 19, LINE = 1 << 9, CHUNK = 1 << 16 };
 
+#define FLAGS (O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC)
+
 struct run_log {
     int fd;
     char *path;
@@ -100,8 +102,22 @@ bool log_keeps(const run_log *log)
     return log->kept && log->lines > 0;
 }
 
+/* A file that was removed takes lines as if nothing had happened. */
+static error *check_there(run_log *log)
+{
+    struct stat st;
+    if (fstat(log->fd, &st) || st.st_nlink > 0) return NULL;
+    int fd = open(log->path, FLAGS | O_TRUNC, 0666);
+    if (fd < 0) return cannot_write(log);
+    close(log->fd);
+    log->fd = fd;
+    log->bytes = 0;
+    return user_error("%s was removed: it begins anew here", log->path);
+}
+
 error *log_sync(run_log *log, int64_t *bytes)
 {
+    TRY(check_there(log));
     TRY(write_waiting(log));
     if (fsync(log->fd) && errno != EINVAL && errno != EROFS) return cannot_write(log);
     *bytes = log->bytes;
@@ -118,7 +134,7 @@ static error *log_open(const char *path, int flags, run_log **out)
     log->path = strdup(path);
     error *e = log->path ? NULL : user_error("out of memory for the log");
     if (!e) {
-        log->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | flags, 0666);
+        log->fd = open(path, FLAGS | flags, 0666);
         if (log->fd < 0) e = cannot_write(log);
     }
     if (e) {
