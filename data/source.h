@@ -46,7 +46,8 @@ static inline error *source_read(source *s, int64_t first, int64_t count, void *
     return s->ops->read(s, first, count, inputs, targets);
 }
 
-/* A number that tells this data from other data: how much there is and, of every file, some. */
+/* A number that tells this data, and how it is cut into samples, from other: of every file its size
+ * and some of what is in it. */
 static inline error *source_fingerprint(const source *s, uint64_t *out)
 {
     return s->ops->fingerprint(s, out);

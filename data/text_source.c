@@ -7,6 +7,7 @@ typedef struct {
     source base;
     token_set *set;
     batches *windows;
+    int64_t seq;
 } text_source;
 
 static error *text_read(source *base, int64_t first, int64_t count, void *inputs, void *targets)
@@ -18,9 +19,10 @@ static error *text_read(source *base, int64_t first, int64_t count, void *inputs
 static error *text_fingerprint(const source *base, uint64_t *out)
 {
     enum { SOME = 1024 };
-    const token_set *set = ((const text_source *)base)->set;
+    const text_source *s = (const text_source *)base;
+    const token_set *set = s->set;
     int32_t ids[SOME];
-    uint64_t hash = FINGERPRINT_BEGIN;
+    uint64_t hash = fingerprint_add(FINGERPRINT_BEGIN, &s->seq, sizeof s->seq);
     for (int i = 0; i < tokens_shards(set); i++) {
         int64_t n = tokens_count(set, i), some = n < SOME ? n : SOME;
         hash = fingerprint_add(hash, &n, sizeof n);
@@ -48,6 +50,7 @@ error *text_source_open(const char *const *patterns, int n, int64_t vocab, int64
     text_source *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     s->base.ops = &ops;
+    s->seq = seq;
     error *e = tokens_open(patterns, n, vocab, &s->set);
     if (!e) e = batches_open(s->set, seq, batch, order, seed, &s->windows);
     if (e) {

@@ -4,7 +4,7 @@
 
 #include "train/trainer.h"
 
-/* Trains a planned run on dev, writing o->out/{log.jsonl, plan.txt, plan.svg, config.json,
+/* Trains a planned run on dev, writing o->out/{log.jsonl, plan.txt, plan.svg, options.json, config.json,
  * model.safetensors}. */
 error *train_loop(trainer *t, device *dev) NODISCARD;
 

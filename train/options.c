@@ -39,8 +39,17 @@ static const option_row common[] = {
     {"seed", "N", "of all randomness", WHOLE, FIELD(seed), 0, 9e15, NULL},
     {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, FIELD(eval_every), 0, 1e9,
      NULL},
-    {"out", "DIR", "where log.jsonl, plan.txt, config.json and model.safetensors go", TEXT,
-     FIELD(out), 0, 0, NULL},
+    {"checkpoint-every", "N",
+     "steps between checkpoints in --out, and one after the last; 0 = only when stopped by Ctrl-C",
+     WHOLE, FIELD(checkpoint_every), 0, 1e9, NULL},
+    {"keep", "K", "checkpoints to keep: the newest whole ones", WHOLE, FIELD(keep), 1, 1e6, NULL},
+    {"resume", "auto|DIR",
+     "go on from the newest whole checkpoint in --out (or begin, if there is none), or from DIR",
+     TEXT, FIELD(resume), 0, 0, "off"},
+    {"out", "DIR",
+     "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
+     "go",
+     TEXT, FIELD(out), 0, 0, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, FIELD(plan), 0, 0, NULL},
     {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},
 };
@@ -65,6 +74,7 @@ static const options defaults = {
     .steps = 200,
     .seed = 1,
     .eval_every = 50,
+    .keep = 2,
     .out = "runs/train",
 };
 
@@ -304,7 +314,6 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
 {
     *out = unset(t);
     TRY(run_argp(argc, argv, out));
-    if (!out->model_name) out->model_name = t->kind->default_model;
     TRY(t->resolve(out));
     TRY(check_products(out));
     TRY(resolve_optimizer(out));
@@ -314,7 +323,7 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     return NULL;
 }
 
-/* ---- config.json ---- */
+/* ---- options.json ---- */
 
 static void add_row(cJSON *object, const option_row *row, options *o)
 {
@@ -357,5 +366,5 @@ error *options_json(const options *given, char **out)
         add_row(object, row_at(o.task, i), &o);
     *out = object ? cJSON_Print(object) : NULL;
     cJSON_Delete(object);
-    return *out ? NULL : user_error("out of memory for config.json");
+    return *out ? NULL : user_error("out of memory for options.json");
 }

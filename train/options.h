@@ -2,7 +2,7 @@
  *
  * One table holds each option's name, kind, range and where it goes: the task's rows (model and
  * data, train/task.h), then those of every run (options.c).  It makes the parser, --help with the
- * defaults, and config.json.
+ * defaults, and options.json.
  */
 #ifndef REGRAD_OPTIONS_H
 #define REGRAD_OPTIONS_H
@@ -24,6 +24,8 @@ typedef struct {
     const task *task;
     /* model */
     const char *model_name;
+    const char *load; /* DIR or FILE of a trained model; NULL: initial values */
+    bool widen;
     int64_t layers, heads, width, context, vocab; /* 0: the preset's */
     model_config model;                           /* resolved */
     /* data */
@@ -41,13 +43,15 @@ typedef struct {
     int64_t threads, seed;
     int64_t eval_every, eval_batches, sample_every, sample_tokens;
     const char *prompt, *out;
+    int64_t checkpoint_every, keep;
+    const char *resume; /* NULL, "auto" or a checkpoint's directory */
     bool plan, json;
 } options;
 
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
 error *options_parse(const task *t, int argc, char **argv, options *out) NODISCARD;
 
-/* The resolved options as JSON text (free it), for config.json. */
+/* The resolved options as JSON text (free it), for options.json. */
 error *options_json(const options *o, char **out) NODISCARD;
 
 #endif

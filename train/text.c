@@ -2,6 +2,7 @@
 #include "data/text_source.h"
 #include "train/sampler.h"
 #include "train/task.h"
+#include "train/weights.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -13,6 +14,12 @@ static const option_row rows[] = {
      "preset: gpt-nano, gpt-micro, gpt-mini, gpt2-124m, gpt2-350m, gpt2-774m, gpt2-1558m, "
      "gpt3-6.7b, gpt3-13b",
      TEXT, FIELD(model_name), 0, 0, NULL},
+    {"load", "DIR|FILE",
+     "start from this trained model, whose sizes hold: Hugging Face's GPT-2 (safetensors, with "
+     "config.json), what a run left, or llm.c's .bin",
+     TEXT, FIELD(load), 0, 0, "initial values"},
+    {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG,
+     FIELD(widen), 0, 0, NULL},
     {"layers", "N", "transformer blocks", WHOLE, FIELD(layers), 1, 1000, "the model's"},
     {"heads", "N", "attention heads; must divide the width", WHOLE, FIELD(heads), 1, 100000,
      "the model's"},
@@ -37,15 +44,50 @@ static void text_defaults(options *o)
     o->prompt = "";
 }
 
-static error *text_resolve(options *o)
+/* With --load the file says the sizes: one that is given, too, must be the same. */
+static error *load_model(options *o)
 {
+    weights *w;
+    TRY(weights_open(o->load, &w));
+    o->model = *weights_model(w);
+    weights_close(w);
+    model_config preset = {0};
+    if (o->model_name) TRY(preset_find(o->model_name, &preset));
+    const struct {
+        const char *name;
+        int64_t given, has;
+    } sizes[] = {{"layers", o->layers ? o->layers : preset.layers, o->model.layers},
+                 {"heads", o->heads ? o->heads : preset.heads, o->model.heads},
+                 {"width", o->width ? o->width : preset.width, o->model.width},
+                 {"context", o->context ? o->context : preset.context, o->model.context},
+                 {"vocab", o->vocab ? o->vocab : preset.vocab, o->model.vocab}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].given && sizes[i].given != sizes[i].has)
+            return user_error("--%s %lld: the model of --load %s has %lld; leave --%s%s out",
+                              sizes[i].name, (long long)sizes[i].given, o->load,
+                              (long long)sizes[i].has, sizes[i].name,
+                              o->model_name ? " or --model" : "");
+    if (!o->model_name) o->model_name = "gpt2";
+    snprintf(o->model.name, sizeof o->model.name, "%s", o->model_name);
+    return NULL;
+}
+
+static error *named_model(options *o)
+{
+    if (o->widen) return user_error("--widen: only with --load");
+    if (!o->model_name) o->model_name = gpt_kind.default_model;
     TRY(preset_find(o->model_name, &o->model));
     model_config p = o->model;
     if (o->layers || o->heads || o->width || o->context || o->vocab)
         o->model = gpt_config(o->model_name, o->layers ? o->layers : p.layers,
                               o->heads ? o->heads : p.heads, o->width ? o->width : p.width,
                               o->context ? o->context : p.context, o->vocab ? o->vocab : p.vocab);
-    TRY(config_check(&o->model));
+    return config_check(&o->model);
+}
+
+static error *text_resolve(options *o)
+{
+    TRY(o->load ? load_model(o) : named_model(o));
     if (!o->seq) o->seq = o->model.context;
     if (o->seq > o->model.context)
         return user_error("--seq %lld is longer than the model's context %lld: use a shorter one, "
