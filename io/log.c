@@ -82,6 +82,8 @@ error *log_step(run_log *log, const step_record *s)
     n += add_number(line + n, "lr", s->lr);
     n += add_number(line + n, "grad_norm", s->grad_norm);
     n += add_number(line + n, "ms", s->ms);
+    n += add_number(line + n, "data_ms", s->data_ms);
+    if (!isnan(s->accuracy)) n += add_number(line + n, "accuracy", s->accuracy);
     char speed[LINE / 2];
     snprintf(speed, sizeof speed, "%s_per_s", s->unit);
     n += add_number(line + n, speed, s->units_per_s);

@@ -8,6 +8,7 @@
 #include "train/weights.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -140,6 +141,8 @@ static error *one_step(session *s, int64_t step)
     record.units_per_s = (double)units_per_step(o) / seconds;
     record.unit = o->task->unit;
     record.unit_3 = o->task->unit_3;
+    record.accuracy = result.accuracy;
+    record.data_ms = result.data_seconds * 1e3;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
     TRY(life_logged(&s->life, log_step(s->life.log, &record)));
     if (step == s->first || step == o->steps || now() - s->shown > 1) {
@@ -156,7 +159,14 @@ static error *between_steps(session *s, int64_t step)
         eval_result result;
         TRY(trainer_evaluate(s->t, s->val, &result));
         TRY(life_logged(&s->life, log_value(s->life.log, step, "val_loss", result.loss)));
-        printf("step %5lld  validation loss %.4f\n", (long long)step, result.loss);
+        if (isnan(result.accuracy)) {
+            printf("step %5lld  validation loss %.4f\n", (long long)step, result.loss);
+        } else {
+            TRY(life_logged(&s->life,
+                            log_value(s->life.log, step, "val_accuracy", result.accuracy)));
+            printf("step %5lld  validation loss %.4f  accuracy %.2f %%\n", (long long)step,
+                   result.loss, 100 * result.accuracy);
+        }
     }
     return o->task->between ? o->task->between(s->own, s->t, step) : NULL;
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- memory ---- */
 
@@ -20,6 +21,7 @@ static void place(trainer *t)
     optimizer_place(t->optimizer);
     t->batch = t->kind->place_batch(t->model, t->arena, o->batch, o->seq);
     t->loss = arena_keep(t->arena, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
+    if (t->kind->hits) t->hits = arena_keep(t->arena, KIND_BATCH, F64, SHAPE(1), NAME("hits", 0));
     if (!samples(t)) return;
     t->sample_tokens =
         arena_keep(t->arena, KIND_BATCH, I32, SHAPE(1, o->seq), NAME("sample tokens", 0));
@@ -29,17 +31,34 @@ static void place(trainer *t)
 
 /* ---- programs: recorded once, then run ---- */
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 /* Copies samples [first, first + batch) to the device; nothing while recording. */
 static void feed(trainer *t, source *data, int64_t first)
 {
     if (arena_recording(t->arena) || t->r.dev->failure) return;
+    double begin = now();
     error *e = source_read(data, first, t->o->batch, t->host_inputs, t->host_targets);
+    t->data_seconds += now() - begin;
     if (e) {
         device_fail(t->r.dev, e);
         return;
     }
     op_put(t->r.dev, t->r.stream, t->batch.inputs, t->host_inputs);
     op_put(t->r.dev, t->r.stream, t->batch.targets, t->host_targets);
+}
+
+/* The same for what is drawn at random, in training. */
+static void feed_noise(trainer *t, int64_t first)
+{
+    if (arena_recording(t->arena) || !present(t->batch.noise)) return;
+    t->kind->draw(t->model, (uint64_t)t->o->seed, first, t->o->batch, t->host_noise);
+    op_put(t->r.dev, t->r.stream, t->batch.noise, t->host_noise);
 }
 
 /* How many iterations of a loop run: a recording needs the first and a later one. */
@@ -55,18 +74,30 @@ static double mean_over(const trainer *t, int64_t micro_batches)
            ((double)(t->o->batch * t->kind->targets(t->model, t->o->seq)) * (double)micro_batches);
 }
 
+/* How many samples an evaluation takes. */
+static int64_t eval_samples(const trainer *t, const source *data)
+{
+    int64_t n = t->o->eval_batches * t->o->batch;
+    if (!data) return n > 0 ? n : 2 * t->o->batch; /* recording */
+    return n > 0 && !(data->ends && n > data->count) ? n : data->count;
+}
+
 static void train_program(trainer *t, source *data, int64_t step)
 {
     const options *o = t->o;
-    loss_sink loss = {
-        .sum = t->loss, .hyper = t->optimizer->hyper, .scale = mean_over(t, o->accum)};
+    loss_sink loss = {.sum = t->loss,
+                      .hyper = t->optimizer->hyper,
+                      .hits = t->hits,
+                      .scale = mean_over(t, o->accum)};
     int n = iterations(t, o->accum);
     arena_begin(t->arena, "train");
     params_begin_step(&t->r, n);
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
         params_begin_micro(&t->r, k);
-        feed(t, data, ((step - 1) * o->accum + k) * o->batch);
+        int64_t first = ((step - 1) * o->accum + k) * o->batch;
+        feed(t, data, first);
+        feed_noise(t, first);
         loss.accumulate = k > 0;
         t->kind->train(&t->r, t->model, &t->batch, &loss);
     }
@@ -77,8 +108,11 @@ static void train_program(trainer *t, source *data, int64_t step)
 
 static void eval_program(trainer *t, source *data)
 {
-    loss_sink loss = {.sum = t->loss, .scale = mean_over(t, t->o->eval_batches)};
-    int n = iterations(t, t->o->eval_batches);
+    int64_t samples = eval_samples(t, data), batches = (samples + t->o->batch - 1) / t->o->batch;
+    loss_sink loss = {.sum = t->loss, .hits = t->hits};
+    loss.scale =
+        data ? mean_over(t, batches) * (double)(batches * t->o->batch) / (double)samples : 1;
+    int n = iterations(t, batches);
     arena_begin(t->arena, "eval");
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
@@ -142,6 +176,7 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
 {
     TRY(alloc_array(&t->host_inputs, tensor_bytes(t->batch.inputs), 1));
     TRY(alloc_array(&t->host_targets, tensor_bytes(t->batch.targets), 1));
+    if (present(t->batch.noise)) TRY(alloc_array(&t->host_noise, tensor_bytes(t->batch.noise), 1));
     TRY(arena_commit(t->arena, dev, fill_fresh));
     t->r.dev = dev;
     place(t);
@@ -158,6 +193,7 @@ void trainer_destroy(trainer *t)
     if (t->model) t->kind->destroy(t->model);
     params_free(&t->params);
     arena_destroy(t->arena);
+    free(t->host_noise);
     free(t->host_inputs);
     free(t->host_targets);
     free(t);
@@ -165,20 +201,26 @@ void trainer_destroy(trainer *t)
 
 /* ---- steps ---- */
 
-static double fetch_loss(trainer *t)
+/* The loss, and the part of n samples that was classified right. */
+static double fetch_loss(trainer *t, int64_t n, double *accuracy)
 {
-    double loss = 0;
+    double loss = 0, hits = NAN;
     op_get(t->r.dev, t->r.stream, &loss, t->loss);
+    if (present(t->hits)) op_get(t->r.dev, t->r.stream, &hits, t->hits);
     op_sync(t->r.dev, t->r.stream);
+    *accuracy = hits / (double)n;
     return loss;
 }
 
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out)
 {
     optimizer_begin_step(t->optimizer, step, lr);
+    t->data_seconds = 0;
     train_program(t, data, step);
     hyper h = optimizer_results(t->optimizer);
-    *out = (step_result){.loss = fetch_loss(t), .grad_norm = (double)h.grad_norm, .finite = h.ok};
+    *out = (step_result){.grad_norm = (double)h.grad_norm, .finite = h.ok};
+    out->loss = fetch_loss(t, t->o->batch * t->o->accum, &out->accuracy);
+    out->data_seconds = t->data_seconds;
     return device_status(t->r.dev);
 }
 
@@ -186,7 +228,7 @@ error *trainer_evaluate(trainer *t, source *data, eval_result *out)
 {
     t->params.training = false;
     eval_program(t, data);
-    out->loss = fetch_loss(t);
+    out->loss = fetch_loss(t, eval_samples(t, data), &out->accuracy);
     return device_status(t->r.dev);
 }
 

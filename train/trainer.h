@@ -21,22 +21,28 @@ typedef struct {
     params params;
     run r;
     model *model;
+    double data_seconds; /* of the step so far */
     optimizer *optimizer;
     batch batch;
-    tensor loss;                      /* (1) f64 */
-    tensor sample_tokens;             /* (1,T) i32 */
-    tensor sample_logits;             /* (1,V) */
+    tensor hits;          /* ? (1) f64 */
+    tensor loss;          /* (1) f64 */
+    tensor sample_tokens; /* (1,T) i32 */
+    tensor sample_logits; /* (1,V) */
+    float *host_noise;
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
 } trainer;
 
 typedef struct {
     double loss;
     double grad_norm;
-    bool finite; /* false: the loss was not, and no parameter has changed */
+    double accuracy;     /* of a classifier, else NAN */
+    double data_seconds; /* spent waiting for data */
+    bool finite;         /* false: the loss was not, and no parameter has changed */
 } step_result;
 
 typedef struct {
     double loss;
+    double accuracy; /* of a classifier, else NAN */
 } eval_result;
 
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out) NODISCARD;
@@ -45,7 +51,7 @@ void trainer_destroy(trainer *t);
 
 /* Step 1, 2, ...: accum micro-batches of the data, one update. */
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
-/* Mean loss over eval_batches batches. */
+/* Mean loss over eval_batches batches; with 0, and for a source that ends, over no more than all. */
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
 /* Logits (V) of the token after tokens[position]; tokens (T). */
 error *trainer_next(trainer *t, const int32_t *tokens, int64_t position, float *logits) NODISCARD;
