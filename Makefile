@@ -27,7 +27,7 @@ ifneq ($(SAN),)
 FLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DREGRAD_DEBUG
 OPT     := -O1
 endif
-LIBS    := -lopenblas -lcjson -lm
+LIBS    := -lopenblas -lcjson -lz -lm -lpthread
 
 # optimizer arithmetic is the same everywhere: no fused multiply-add
 $(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
@@ -41,12 +41,28 @@ ifeq ($(PCRE2),yes)
 LIBS    += -lpcre2-8
 endif
 
+# libjpeg(-turbo) and libpng read directories of images; JPEG=no, PNG=no build without
+has      = $(shell echo 'int main(void) { return $(1); }' | \
+             $(CC) -include stdio.h -include $(2) -x c - $(3) -o /dev/null 2>/dev/null && echo yes || echo no)
+JPEG    ?= $(call has,jpeg_std_error(0) == 0,jpeglib.h,-ljpeg)
+PNG     ?= $(call has,png_access_version_number() == 0,png.h,-lpng)
+JPEG    := $(JPEG)
+PNG     := $(PNG)
+ifeq ($(JPEG),yes)
+LIBS    += -ljpeg
+$(BUILD)/data/picture_jpeg.o: FLAGS += -DWITH_JPEG
+endif
+ifeq ($(PNG),yes)
+LIBS    += -lpng
+$(BUILD)/data/picture_png.o: FLAGS += -DWITH_PNG
+endif
+
 LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)
 LIB_SRC  := $(filter-out train/the_% data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
 GPT_SRC  := train/the_text.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
-PROGRAMS := train_gpt tokenize export
+PROGRAMS := train_gpt train_vit tokenize export
 
 .PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
 .SECONDARY:
@@ -60,6 +76,10 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(FLAGS) $(OPT) -MMD -MP -c $< -o $@
 
 $(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/train_vit: $(BUILD)/train.o $(BUILD)/train/the_image.o $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 

@@ -23,6 +23,7 @@ typedef struct {
     double step_seconds; /* smoothed */
     double shown;        /* when a line was last shown */
     int64_t first;       /* step of this process */
+    int64_t bad;         /* samples left out, as far as was told */
 } session;
 
 static double now(void)
@@ -152,9 +153,23 @@ static error *one_step(session *s, int64_t step)
     return NULL;
 }
 
+/* Says once more when more samples were left out. */
+static error *tell_bad(session *s, int64_t step)
+{
+    char why[400];
+    int64_t bad =
+        source_bad(s->train, why, sizeof why) + (s->val ? source_bad(s->val, why, sizeof why) : 0);
+    if (bad == s->bad) return NULL;
+    s->bad = bad;
+    printf("step %5lld  %lld bad samples were left out; the last: %s\n", (long long)step,
+           (long long)bad, why);
+    return life_logged(&s->life, log_value(s->life.log, step, "bad_samples", (double)bad));
+}
+
 static error *between_steps(session *s, int64_t step)
 {
     const options *o = s->o;
+    TRY(tell_bad(s, step));
     if (s->val && due(o->eval_every, step, o->steps)) {
         eval_result result;
         TRY(trainer_evaluate(s->t, s->val, &result));

@@ -37,7 +37,7 @@ struct task {
     void (*end)(void *own);
 };
 
-extern const task text_task;
+extern const task text_task, image_task;
 extern const task *const the_task; /* this program's */
 
 #endif

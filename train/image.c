@@ -1,0 +1,185 @@
+/* image.c - the task of telling images apart: ViT on labelled images. */
+#include "data/image_source.h"
+#include "data/prefetch.h"
+#include "train/task.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEMO_DATA  "/usr/share/datasets/fashion-mnist/"
+#define DEMO_TRAIN DEMO_DATA "train-images-idx3-ubyte.gz"
+#define DEMO_VAL   DEMO_DATA "t10k-images-idx3-ubyte.gz"
+
+static const option_row rows[] = {
+    {"model", "NAME",
+     "preset: vit-nano/4, vit-micro/4 (28 x 28, grey, 10 classes); vit-tiny/16, vit-s/16, "
+     "vit-s/32, "
+     "vit-b/16, vit-b/32, vit-l/16, vit-l/32, vit-h/14, vit-g/14 (224 x 224, colours, 1000)",
+     TEXT, FIELD(model_name), 0, 0, NULL},
+    {"layers", "N", "transformer blocks", WHOLE, FIELD(layers), 1, 1000, "the model's"},
+    {"heads", "N", "attention heads; must divide the width", WHOLE, FIELD(heads), 1, 100000,
+     "the model's"},
+    {"width", "N", "channels", WHOLE, FIELD(width), 1, 1e6, "the model's"},
+    {"inner", "N", "channels inside of the MLP", WHOLE, FIELD(inner), 1, 1e6,
+     "the model's; four times a --width that is given"},
+    {"image-size", "N|HxW", "pixels of an image; other images are scaled and cut to it", TEXT,
+     FIELD(image_size), 0, 0, "the model's"},
+    {"channels", "N", "colours of an image: 1 or 3", WHOLE, FIELD(channels), 1, 3, "the model's"},
+    {"patch", "N", "pixels of a patch's side; must divide the image size", WHOLE, FIELD(patch), 1,
+     1e4, "the model's"},
+    {"pool", "HOW", "what is classified: cls (a class token) or mean (of all positions)", TEXT,
+     FIELD(pool), 0, 0, NULL},
+    {"classes", "N", "number of classes", WHOLE, FIELD(classes), 1, 1e6, "the model's"},
+    {"drop-path", "X",
+     "how often a branch is left out in the last block; less often before (stochastic depth)", REAL,
+     FIELD(drop_path), 0, 0.99, NULL},
+    {"train-data", "PATH",
+     "images to train on: an idx file (labels beside it), CIFAR's .bin files, or a directory with "
+     "a "
+     "directory for each class",
+     LIST, FIELD(train_data), 0, 0, "Fashion-MNIST's"},
+    {"val-data", "PATH", "images to evaluate on", LIST, FIELD(val_data), 0, 0, "Fashion-MNIST's"},
+    {"random-crop", "N", "shift images by up to N pixels each way", WHOLE, FIELD(random_crop), 0,
+     1e4, NULL},
+    {"flip", NULL, "turn left to right, one time in two", FLAG, FIELD(flip), 0, 0, NULL},
+    {"mixup", "ALPHA", "mix pairs of images by Beta(ALPHA, ALPHA); 0 = off", REAL, FIELD(mixup), 0,
+     2, NULL},
+    {"label-smoothing", "X", "spread this part of each target over all classes", REAL,
+     FIELD(label_smoothing), 0, 0.999, NULL},
+    {"bad-images", "HOW",
+     "skip (and count) or fail: images that cannot be decoded, labels out of "
+     "range, empty classes",
+     TEXT, FIELD(bad_images), 0, 0, NULL},
+    {"workers", "N", "threads that prepare images ahead of training; 0 = none", WHOLE,
+     FIELD(workers), 0, 64, NULL},
+    {"eval-batches", "N", "batches in an evaluation; 0 = all images", WHOLE, FIELD(eval_batches), 0,
+     1e6, NULL},
+};
+
+static void image_defaults(options *o)
+{
+    o->pool = "cls";
+    o->bad_images = "fail";
+    o->workers = 1;
+    o->batch = 64;
+}
+
+static error *one_of_two(const char *name, const char *given, const char *a, const char *b,
+                         bool *is_b)
+{
+    *is_b = !strcmp(given, b);
+    if (*is_b || !strcmp(given, a)) return NULL;
+    return user_error("--%s %s: must be %s or %s", name, given, a, b);
+}
+
+static error *image_size(const options *o, model_config *c)
+{
+    char rest;
+    long long h, w;
+    if (!o->image_size) return NULL;
+    int n = sscanf(o->image_size, "%lldx%lld%c", &h, &w, &rest);
+    if (n == 1 && !strpbrk(o->image_size, "xX")) w = h, n = 2;
+    if (n != 2 || strspn(o->image_size, "0123456789x") != strlen(o->image_size))
+        return user_error("--image-size %s: must be pixels, as in 224, or height and width, as in "
+                          "224x160",
+                          o->image_size);
+    c->image_height = h;
+    c->image_width = w;
+    return NULL;
+}
+
+static error *image_resolve(options *o)
+{
+    if (!o->model_name) o->model_name = vit_kind.default_model;
+    model_config *c = &o->model;
+    bool skip;
+    TRY(vit_preset_find(o->model_name, c));
+    TRY(one_of_two("pool", o->pool, "cls", "mean", &c->mean_pool));
+    TRY(one_of_two("bad-images", o->bad_images, "fail", "skip", &skip));
+    TRY(image_size(o, c));
+    if (o->layers) c->layers = o->layers;
+    if (o->heads) c->heads = o->heads;
+    if (o->width) c->width = o->width, c->inner = 0;
+    if (o->inner) c->inner = o->inner;
+    if (o->channels) c->channels = o->channels;
+    if (o->patch) c->patch = o->patch;
+    if (o->classes) c->vocab = o->classes;
+    if (c->channels == 2) return user_error("--channels 2: must be 1 or 3");
+    c->drop_path = o->drop_path;
+    TRY(vit_config(c));
+    o->seq = c->context;
+    return NULL;
+}
+
+static void image_resolved(options *o)
+{
+    static _Thread_local char size[48];
+    const model_config *c = &o->model;
+    snprintf(size, sizeof size, "%lldx%lld", (long long)c->image_height, (long long)c->image_width);
+    o->image_size = size;
+    o->layers = c->layers;
+    o->heads = c->heads;
+    o->width = c->width;
+    o->inner = c->inner;
+    o->channels = c->channels;
+    o->patch = c->patch;
+    o->classes = c->vocab;
+}
+
+static int64_t image_units(const options *o)
+{
+    (void)o;
+    return 1;
+}
+
+static error *image_default_data(options *o)
+{
+    if (access(DEMO_TRAIN, R_OK))
+        return user_error("no --train-data, and Fashion-MNIST is not there: install "
+                          "dataset-fashion-mnist (`scripts/deps demo-vit`), or give --train-data "
+                          "PATH");
+    o->train_data = (pattern_list){.pattern = {DEMO_TRAIN}, .n = 1};
+    if (!o->val_data.n) o->val_data = (pattern_list){.pattern = {DEMO_VAL}, .n = 1};
+    return NULL;
+}
+
+static error *image_open(const options *o, bool training, source **out)
+{
+    const model_config *c = &o->model;
+    const pattern_list *list = training ? &o->train_data : &o->val_data;
+    image_options how = {.wish = {.height = c->image_height,
+                                  .width = c->image_width,
+                                  .channels = c->channels,
+                                  .classes = c->vocab,
+                                  .skip_bad = !strcmp(o->bad_images, "skip")},
+                         .training = training,
+                         .seed = (uint64_t)o->seed,
+                         .crop = o->random_crop,
+                         .flip = o->flip,
+                         .mixup = o->mixup,
+                         .smoothing = o->label_smoothing};
+    size_t input = (size_t)(c->channels * c->image_height * c->image_width) * sizeof(float);
+    source *s;
+    TRY(image_source_open(list->pattern, list->n, &how, &s));
+    if (o->workers && training)
+        return prefetch_open(s, (int)o->workers, o->batch, input, (size_t)c->vocab * sizeof(float),
+                             out);
+    *out = s;
+    return NULL;
+}
+
+const task image_task = {
+    .kind = &vit_kind,
+    .samples = "images",
+    .unit = "images",
+    .unit_3 = "img",
+    .rows = rows,
+    .n_rows = sizeof rows / sizeof *rows,
+    .defaults = image_defaults,
+    .resolve = image_resolve,
+    .resolved = image_resolved,
+    .units = image_units,
+    .default_data = image_default_data,
+    .open = image_open,
+};
