@@ -2,6 +2,7 @@
 #
 #   make            the programs: train_gpt, tokenize, export
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
+#   make demo-vit   a ViT on Fashion-MNIST, its curves and a contact sheet (runs/demo-vit/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
 #   make bench      speed and memory against PyTorch and the machine's limit
@@ -64,7 +65,7 @@ LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS := train_gpt train_vit tokenize export
 
-.PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
+.PHONY: all demo demo-vit demo-data test test-long bench deps deps-test deps-demo deps-demo-vit deps-bench clean format
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done
@@ -133,13 +134,17 @@ demo-data: deps-demo
 demo: demo-data
 	@scripts/demo
 
+demo-vit: deps-demo-vit
+	@$(MAKE) --no-print-directory -j2 all
+	@scripts/demo-vit
+
 bench: deps-bench
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench
 	@scripts/bench
 
 deps:
 	@scripts/deps build
-deps-test deps-demo deps-bench: deps-%:
+deps-test deps-demo deps-demo-vit deps-bench: deps-%:
 	@scripts/deps $*
 
 format:

@@ -3,7 +3,10 @@
 #include "data/prefetch.h"
 #include "train/task.h"
 
+#include <errno.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,6 +56,11 @@ static const option_row rows[] = {
      TEXT, FIELD(bad_images), 0, 0, NULL},
     {"workers", "N", "threads that prepare images ahead of training; 0 = none", WHOLE,
      FIELD(workers), 0, 64, NULL},
+    {"predict", "N",
+     "after the last step, write what the first N evaluation images are taken for, and the images, "
+     "to "
+     "predictions.txt (scripts/contact-sheet makes a picture)",
+     WHOLE, FIELD(predict), 0, 1e5, NULL},
     {"eval-batches", "N", "batches in an evaluation; 0 = all images", WHOLE, FIELD(eval_batches), 0,
      1e6, NULL},
 };
@@ -169,6 +177,81 @@ static error *image_open(const options *o, bool training, source **out)
     return NULL;
 }
 
+/* ---- predictions.txt ---- */
+
+static int64_t largest(const float *x, int64_t n)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+static int byte_of(float x)
+{
+    return (int)lrintf(fminf(255, fmaxf(0, (x + 1) * 127.5f)));
+}
+
+/* "# image label predicted probability", then a line "column row red green blue" for each pixel, and two
+ * empty lines: gnuplot's `index`. */
+static void print_prediction(FILE *f, const model_config *c, int64_t number, const float *pixels,
+                             const float *target, const float *logits)
+{
+    int64_t size = c->image_height * c->image_width, best = largest(logits, c->vocab);
+    double sum = 0;
+    for (int64_t k = 0; k < c->vocab; k++)
+        sum += exp((double)(logits[k] - logits[best]));
+    fprintf(f, "# %lld %lld %lld %.4f\n", (long long)number, (long long)largest(target, c->vocab),
+            (long long)best, 1 / sum);
+    for (int64_t i = 0; i < size; i++) {
+        fprintf(f, "%lld %lld", (long long)(i % c->image_width), (long long)(i / c->image_width));
+        for (int64_t k = 0; k < 3; k++)
+            fprintf(f, " %d", byte_of(pixels[(c->channels == 3 ? k : 0) * size + i]));
+        fputc('\n', f);
+    }
+    fputs("\n\n", f);
+}
+
+static error *write_predictions(trainer *t, source *data, FILE *f)
+{
+    const options *o = t->o;
+    const model_config *c = &o->model;
+    int64_t size = c->channels * c->image_height * c->image_width;
+    int64_t n = o->predict < data->count ? o->predict : data->count;
+    float *logits;
+    TRY(alloc_array(&logits, (size_t)(o->batch * c->vocab), sizeof *logits));
+    error *e = NULL;
+    for (int64_t first = 0; first < n && !e; first += o->batch) {
+        e = trainer_predict(t, data, first, logits);
+        for (int64_t i = 0; i < o->batch && first + i < n && !e; i++)
+            print_prediction(f, c, first + i, (const float *)t->host_inputs + i * size,
+                             (const float *)t->host_targets + i * c->vocab, logits + i * c->vocab);
+    }
+    free(logits);
+    return e;
+}
+
+static error *image_between(void *own, trainer *t, int64_t step)
+{
+    const options *o = t->o;
+    char path[4096];
+    source *data;
+    (void)own;
+    if (!o->predict || step != o->steps) return NULL;
+    if (!o->val_data.n) return user_error("--predict: there is no --val-data to predict");
+    if (snprintf(path, sizeof path, "%s/predictions.txt", o->out) >= (int)sizeof path)
+        return user_error("--out %s: the path is too long", o->out);
+    TRY(image_open(o, false, &data));
+    FILE *f = fopen(path, "w");
+    error *e = f ? write_predictions(t, data, f) : NULL;
+    if (!f || (ferror(f) | fclose(f))) {
+        if (e) error_free(e);
+        e = user_error("%s cannot be written: %s", path, strerror(errno));
+    }
+    source_close(data);
+    return e;
+}
+
 const task image_task = {
     .kind = &vit_kind,
     .samples = "images",
@@ -182,4 +265,5 @@ const task image_task = {
     .units = image_units,
     .default_data = image_default_data,
     .open = image_open,
+    .between = image_between,
 };

@@ -32,7 +32,7 @@ typedef struct {
     int64_t inner, channels, patch, classes; /* 0: the preset's */
     const char *image_size, *pool, *bad_images;
     double drop_path, mixup, label_smoothing;
-    int64_t random_crop, workers;
+    int64_t random_crop, workers, predict;
     bool flip;
     /* data */
     pattern_list train_data, val_data;

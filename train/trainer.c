@@ -14,6 +14,11 @@ static bool samples(const trainer *t)
     return t->o->sample_every > 0 && t->kind->next;
 }
 
+static bool predicts(const trainer *t)
+{
+    return t->o->predict > 0 && t->kind->predict;
+}
+
 static void place(trainer *t)
 {
     const options *o = t->o;
@@ -22,6 +27,9 @@ static void place(trainer *t)
     t->batch = t->kind->place_batch(t->model, t->arena, o->batch, o->seq);
     t->loss = arena_keep(t->arena, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
     if (t->kind->hits) t->hits = arena_keep(t->arena, KIND_BATCH, F64, SHAPE(1), NAME("hits", 0));
+    if (predicts(t))
+        t->predictions = arena_keep(t->arena, KIND_BATCH, t->params.type,
+                                    SHAPE(o->batch, o->model.vocab), NAME("predictions", 0));
     if (!samples(t)) return;
     t->sample_tokens =
         arena_keep(t->arena, KIND_BATCH, I32, SHAPE(1, o->seq), NAME("sample tokens", 0));
@@ -123,6 +131,14 @@ static void eval_program(trainer *t, source *data)
     arena_end(t->arena);
 }
 
+static void predict_program(trainer *t, source *data, int64_t first)
+{
+    arena_begin(t->arena, "predict");
+    feed(t, data, first);
+    t->kind->predict(&t->r, t->model, &t->batch, t->predictions);
+    arena_end(t->arena);
+}
+
 static void sample_program(trainer *t, int64_t position)
 {
     arena_begin(t->arena, "sample");
@@ -153,6 +169,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
         train_program(t, NULL, 1);
         if (o->eval_every > 0) eval_program(t, NULL);
         if (samples(t)) sample_program(t, 0);
+        if (predicts(t)) predict_program(t, NULL, 0);
         e = arena_plan(t->arena);
     }
     if (e) {
@@ -237,6 +254,15 @@ error *trainer_next(trainer *t, const int32_t *tokens, int64_t position, float *
     op_put(t->r.dev, t->r.stream, t->sample_tokens, tokens);
     sample_program(t, position);
     op_get(t->r.dev, t->r.stream, logits, t->sample_logits);
+    op_sync(t->r.dev, t->r.stream);
+    return device_status(t->r.dev);
+}
+
+error *trainer_predict(trainer *t, source *data, int64_t first, float *logits)
+{
+    t->params.training = false;
+    predict_program(t, data, first);
+    op_get(t->r.dev, t->r.stream, logits, t->predictions);
     op_sync(t->r.dev, t->r.stream);
     return device_status(t->r.dev);
 }

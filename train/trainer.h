@@ -28,6 +28,7 @@ typedef struct {
     tensor loss;          /* (1) f64 */
     tensor sample_tokens; /* (1,T) i32 */
     tensor sample_logits; /* (1,V) */
+    tensor predictions;   /* ? (B,V): logits of a batch */
     float *host_noise;
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
 } trainer;
@@ -55,6 +56,10 @@ error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_resu
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
 /* Logits (V) of the token after tokens[position]; tokens (T). */
 error *trainer_next(trainer *t, const int32_t *tokens, int64_t position, float *logits) NODISCARD;
+
+/* Logits (B,V) of samples [first, first + batch); inputs (as the source gives them) stay in
+ * t->host_inputs, targets in t->host_targets.  For tasks with o->predict. */
+error *trainer_predict(trainer *t, source *data, int64_t first, float *logits) NODISCARD;
 
 /* After a step that was not finite: runs it again without updates, watching every operation, and
  * names the first tensor that shows it.  Always an error. */
