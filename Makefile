@@ -51,11 +51,11 @@ JPEG    := $(JPEG)
 PNG     := $(PNG)
 ifeq ($(JPEG),yes)
 LIBS    += -ljpeg
-$(BUILD)/data/picture_jpeg.o: FLAGS += -DWITH_JPEG
+$(BUILD)/data/picture_jpeg.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_JPEG
 endif
 ifeq ($(PNG),yes)
 LIBS    += -lpng
-$(BUILD)/data/picture_png.o: FLAGS += -DWITH_PNG
+$(BUILD)/data/picture_png.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_PNG
 endif
 
 LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)

@@ -57,7 +57,7 @@ error *vit_config(model_config *c)
     enum { MOST = 1 << 14 };
     if (c->patch < 1 || c->image_height < 1 || c->image_width < 1 || c->image_height > MOST ||
         c->image_width > MOST)
-        return user_error("images of %lld x %lld in patches of %lld: sizes go from 1 to %d",
+        return user_error("--image-size %lldx%lld, --patch %lld: each must be from 1 to %d",
                           (long long)c->image_height, (long long)c->image_width,
                           (long long)c->patch, MOST);
     if (c->image_height % c->patch || c->image_width % c->patch)

@@ -20,6 +20,7 @@ typedef struct {
     const char *optim, *impl, *policy;
     const char *clip;
     int accum;
+    const char *model; /* NULL: SMALL_MODEL */
 } setting;
 
 static bool allowed(const setting *s)
@@ -31,10 +32,11 @@ static small_result train(const setting *s, const char *more)
 {
     char arguments[600];
     snprintf(arguments, sizeof arguments,
-             SMALL_MODEL "--steps 50 --warmup 5 --lr 0.003 --weight-decay 0.1 --optim %s "
-                         "--optim-impl %s --gradients %s --grad-clip %s "
-                         "--accum %d %s",
-             s->optim, s->impl, s->policy, s->clip, s->accum, more);
+             "%s --steps 50 --warmup 5 --lr 0.003 --weight-decay 0.1 --optim %s "
+             "--optim-impl %s --gradients %s --grad-clip %s "
+             "--accum %d %s",
+             s->model ? s->model : SMALL_MODEL, s->optim, s->impl, s->policy, s->clip, s->accum,
+             more);
     return small_train(arguments);
 }
 
@@ -53,19 +55,20 @@ static void same(const setting *sa, const small_result *a, const setting *sb, co
 }
 
 /* Everything that must equal `base`, in one form or both. */
-static void all_policies_agree(const char *name, const char *clip, int accum, bool passes_of_r)
+static void all_policies_agree(const char *sizes, const char *name, const char *clip, int accum,
+                               bool passes_of_r)
 {
     static const char *const policies[] = {"own", "overlay", "release", "auto"};
     static const char *const impls[] = {"fused", "passes"};
     char reduced[40];
     snprintf(reduced, sizeof reduced, "%s_r", name);
-    setting base = {name, "fused", "own", clip, accum};
+    setting base = {name, "fused", "own", clip, accum, sizes};
     small_result want = train(&base, "");
     assert_int_equal(want.policy, GRADS_OWN);
     for (int r = 0; r < 2; r++)
         for (int impl = 0; impl < 2; impl++)
             for (int policy = 0; policy < 4; policy++) {
-                setting s = {r ? reduced : name, impls[impl], policies[policy], clip, accum};
+                setting s = {r ? reduced : name, impls[impl], policies[policy], clip, accum, sizes};
                 if (!allowed(&s) || (r && impl == 1 && !passes_of_r)) continue;
                 small_result got = train(&s, "");
                 grad_policy expected = policy < 3 ? (grad_policy)policy
@@ -79,37 +82,44 @@ static void all_policies_agree(const char *name, const char *clip, int accum, bo
     small_free(&want);
 }
 
-static void each_setting(const char *name, bool passes_of_r)
+static void each_setting(const char *sizes, const char *name, bool passes_of_r)
 {
-    all_policies_agree(name, "0", 1, passes_of_r);
-    all_policies_agree(name, "0.5", 1, passes_of_r);
-    all_policies_agree(name, "0", 4, passes_of_r);
-    all_policies_agree(name, "0.5", 4, passes_of_r);
+    all_policies_agree(sizes, name, "0", 1, passes_of_r);
+    all_policies_agree(sizes, name, "0.5", 1, passes_of_r);
+    all_policies_agree(sizes, name, "0", 4, passes_of_r);
+    all_policies_agree(sizes, name, "0.5", 4, passes_of_r);
 }
 
 static void test_adamw(void **state)
 {
     (void)state;
-    each_setting("adamw", true);
+    each_setting(NULL, "adamw", true);
+}
+
+/* The same for images, with all that is random switched on. */
+static void test_images(void **state)
+{
+    (void)state;
+    each_setting(SMALL_VIT "--drop-path 0.3 --mixup 0.5 --random-crop 2 --flip ", "adamw", true);
 }
 
 static void test_adan(void **state)
 {
     (void)state;
-    each_setting("adan", true);
+    each_setting(NULL, "adan", true);
 }
 
 static void test_sgd(void **state)
 {
     (void)state;
-    each_setting("sgd", true);
+    each_setting(NULL, "sgd", true);
 }
 
 /* lion_r's passes substitute variables: see below. */
 static void test_lion(void **state)
 {
     (void)state;
-    each_setting("lion", false);
+    each_setting(NULL, "lion", false);
 }
 
 /* Lion_R as published computes c from the new momentum.  In exact arithmetic it is the same;
@@ -118,8 +128,8 @@ static void test_lion(void **state)
 static void test_lion_substituted_differs_by_flips(void **state)
 {
     (void)state;
-    setting plain = {"lion", "passes", "own", "0", 1},
-            published = {"lion_r", "passes", "own", "0", 1};
+    setting plain = {"lion", "passes", "own", "0", 1, NULL},
+            published = {"lion_r", "passes", "own", "0", 1, NULL};
     small_result a = train(&plain, ""), b = train(&published, "");
     int64_t differ = 0;
     double most = 0, sum_a = 0, sum_b = 0;
@@ -145,7 +155,7 @@ static void test_lion_substituted_differs_by_flips(void **state)
 static void test_run_twice(void **state)
 {
     (void)state;
-    setting s = {"adamw_r", "fused", "auto", "0", 1};
+    setting s = {"adamw_r", "fused", "auto", "0", 1, NULL};
     small_result a = train(&s, ""), b = train(&s, "");
     same(&s, &a, &s, &b);
     small_result c = train(&s, "--seed 2");
@@ -190,13 +200,10 @@ static void test_it_learns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adamw),
-        cmocka_unit_test(test_adan),
-        cmocka_unit_test(test_sgd),
-        cmocka_unit_test(test_lion),
-        cmocka_unit_test(test_lion_substituted_differs_by_flips),
-        cmocka_unit_test(test_run_twice),
-        cmocka_unit_test(test_accumulation_is_one_batch),
+        cmocka_unit_test(test_adamw),     cmocka_unit_test(test_images),
+        cmocka_unit_test(test_adan),      cmocka_unit_test(test_sgd),
+        cmocka_unit_test(test_lion),      cmocka_unit_test(test_lion_substituted_differs_by_flips),
+        cmocka_unit_test(test_run_twice), cmocka_unit_test(test_accumulation_is_one_batch),
         cmocka_unit_test(test_it_learns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,6 +117,7 @@ static void train_program(trainer *t, source *data, int64_t step)
 static void eval_program(trainer *t, source *data)
 {
     int64_t samples = eval_samples(t, data), batches = (samples + t->o->batch - 1) / t->o->batch;
+    if (batches < 2 && t->o->eval_batches != 1) batches = 2; /* as recorded; the rest is empty */
     loss_sink loss = {.sum = t->loss, .hits = t->hits};
     loss.scale =
         data ? mean_over(t, batches) * (double)(batches * t->o->batch) / (double)samples : 1;
