@@ -5,7 +5,7 @@
 
 #include "train/task.h"
 
-enum { SMALL_ARGS = 40 };
+enum { SMALL_ARGS = 80 };
 
 /* A tied two-layer model with odd sizes: nothing is a multiple of a vector. */
 #define SMALL_MODEL                                                                                \

@@ -30,7 +30,7 @@ static bool allowed(const setting *s)
 
 static small_result train(const setting *s, const char *more)
 {
-    char arguments[600];
+    char arguments[900];
     snprintf(arguments, sizeof arguments,
              "%s --steps 50 --warmup 5 --lr 0.003 --weight-decay 0.1 --optim %s "
              "--optim-impl %s --gradients %s --grad-clip %s "

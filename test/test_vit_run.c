@@ -169,8 +169,8 @@ static void whole_run(const char *arguments)
     static options o;
     trainer *t;
     device dev;
-    enum { WORDS = 80 };
-    char text[600], *argv[WORDS] = {(char *)(size_t) "test"}, *rest = NULL;
+
+    char text[600], *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
     int argc = 1;
     snprintf(text, sizeof text,
              SMALL_VIT "--drop-path 0.4 --mixup 0.5 --random-crop 1 --flip --warmup 0 --schedule "
