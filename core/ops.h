@@ -193,8 +193,8 @@ typedef struct {
     double max_norm;
 } clip_op;
 
-/* One tensor of an optimizer step: p, g and the rule's states, all with as many elements, all f32.
- */
+/* One tensor of an optimizer step: p, g and the rule's states, all with as
+ * many elements, all f32. */
 typedef struct {
     tensor p, g, state[MAX_STATES];
     tensor temp; /* ? the intermediate of the pass-by-pass form; may lie on g or on a state */

@@ -187,8 +187,8 @@ static void compare_gradient(golden *g, const variant *v, const param *row, doub
         squares += x * x;
     }
     double rms = sqrt(squares / (double)row->count);
-    /* The keys' bias has no gradient in exact arithmetic: what is there is noise of its neighbours.
-     */
+    /* The keys' bias has no gradient in exact arithmetic: what is there is
+     * noise of its neighbours. */
     double floor = strstr(name, "c_attn.bias") ? 1e-3 : rms;
     if (v->full) {
         assert_int_equal(n, row->count);

@@ -119,8 +119,8 @@ static void call_attention_grad(device *dev, const tensor *t, const void *option
        .causal = c->causal, .scale = c->scale);
 }
 
-/* Sums of squares of the terms of each dqkv element; the errors of the terms go to unit directly.
- */
+/* Sums of squares of the terms of each dqkv element; the errors of the terms
+ * go to unit directly. */
 static void attention_grad_row_units(operand *o, const attention_case *c, int64_t b, int64_t h,
                                      int64_t i, double *squares)
 {

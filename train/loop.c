@@ -1,7 +1,7 @@
 /* loop.c - see loop.h */
 #include "train/loop.h"
 #include "io/log.h"
-#include "io/safetensors.h"
+#include "io/params_file.h"
 #include "train/plan_report.h"
 #include "train/sampler.h"
 
@@ -188,7 +188,7 @@ static error *finish(session *s)
     char path[4096];
     TRY(check_arena(s));
     TRY(out_path(s->o, "model.safetensors", path, sizeof path));
-    TRY(safetensors_write(path, &s->t->params, s->t->r.dev));
+    TRY(params_write(path, &s->t->params, s->t->r.dev));
     size_t peak = arena_peak(s->t->arena), resident = resident_bytes();
     TRY(log_value(s->log, s->o->steps, "high_water_bytes", (double)arena_high_water(s->t->arena)));
     TRY(log_value(s->log, s->o->steps, "resident_bytes", (double)resident));

@@ -1,8 +1,7 @@
 /* options.h - what the user asked for, checked.
  *
  * One table (options.c) holds each option's name, kind, range and where it goes; it makes the
- * parser,
- * --help with the defaults, and config.json.
+ * parser, --help with the defaults, and config.json.
  */
 #ifndef REGRAD_OPTIONS_H
 #define REGRAD_OPTIONS_H
