@@ -118,8 +118,8 @@ static void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor re
     done(r, ids.bias);
 }
 
-/* The weight's gradient; x is read for the last time.  The weight stays in use: its dx comes next.
- */
+/* The weight's gradient; x is read for the last time.  The weight stays in use:
+ * its dx comes next. */
 static tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
 {
     tensor w = use(r, ids.weight);

@@ -3,12 +3,12 @@
  *   tokens -> wte + wpe -> block 0 .. L-1 -> ln_f -> head (tied to wte) -> softmax, loss
  *
  * The classifier is where a small model's memory goes: logits are (B T, V).  Softmax, loss and
- * gradient are one operation, in place, and rows are taken in chunks (classifier_rows: at most 32
- * MiB of logits), so the logits of all rows never exist at once.  A chunk's gradient replaces the
- * chunk of ln_f's output that made it:
+ * gradient are one operation, in place, and rows are taken in chunks (classifier_rows: at most 32 MiB
+ * of logits), so the logits of all rows never exist at once.  A chunk's gradient replaces the chunk
+ * of ln_f's output that made it:
  *
- *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x  ->  x <-
- * dlogits W
+ *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x
+ *                                                                   ->  x <- dlogits W
  *
  * The chunk depends on model and batch only, never on a memory setting, so that none changes the
  * bits.
@@ -107,8 +107,8 @@ static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t r
     return x;
 }
 
-/* Runs all blocks over x; returns the last one's output.  With keep, everything stays for backward.
- */
+/* Runs all blocks over x; returns the last one's output.  With keep,
+ * everything stays for backward. */
 static tensor through_blocks(run *r, model *m, tensor x, bool keep)
 {
     for (int l = 0; l < (int)m->config.layers; l++) {

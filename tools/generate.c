@@ -15,20 +15,29 @@
 #include "cpu/cpu.h"
 #include "data/grow.h"
 #include "train/generator.h"
-#include "train/model_dir.h"
 #include "train/pick.h"
+#include "train/tokenizer.h"
 #include "train/utf8.h"
 
 typedef struct {
     const char *load, *vocab, *prompt, *eval;
-    bool stream;
+    bool stream, widen;
     double numbers[6]; /* see number_rows */
     error *failure;
 } options;
 
 /* ---- options ---- */
 
-enum { KEY_FIRST = 1000, KEY_LOAD, KEY_VOCAB, KEY_PROMPT, KEY_EVAL, KEY_STREAM, KEY_NUMBERS };
+enum {
+    KEY_FIRST = 1000,
+    KEY_LOAD,
+    KEY_VOCAB,
+    KEY_PROMPT,
+    KEY_EVAL,
+    KEY_STREAM,
+    KEY_WIDEN,
+    KEY_NUMBERS
+};
 enum { TOKENS, TEMPERATURE, TOP_K, TOP_P, SEED, STRIDE, NUMBERS };
 
 typedef struct {
@@ -94,6 +103,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_STREAM:
         o->stream = true;
         return 0;
+    case KEY_WIDEN:
+        o->widen = true;
+        return 0;
     case ARGP_KEY_ARG:
         o->failure = user_error("%s: no option: quote the prompt as one word, see --help", arg);
         return EINVAL;
@@ -117,16 +129,18 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static error *parse(int argc, char **argv, options *o)
 {
     struct argp_option list[8 + NUMBERS] = {
-        {"load", KEY_LOAD, "DIR", 0, "config.json and model.safetensors (needed)", 0},
-        {"vocab", KEY_VOCAB, "FILE", 0, "the tokenizer (default: the one in DIR)", 0},
+        {"load", KEY_LOAD, "DIR|FILE", 0, "a trained model, as train_gpt --load takes it (needed)",
+         0},
+        {"vocab", KEY_VOCAB, "FILE", 0, "the tokenizer (default: the one beside the model)", 0},
         {"prompt", KEY_PROMPT, "TEXT", 0, "what to continue", 0},
         {"stream", KEY_STREAM, NULL, 0, "print each token as it comes", 0},
         {"eval", KEY_EVAL, "FILE", 0, "measure this text instead", 0},
+        {"widen", KEY_WIDEN, NULL, 0, "take 16-bit floats as f32, which keeps every value", 0},
         {"help", '?', NULL, 0, "show this list", -1},
     };
     for (int i = 0; i < NUMBERS; i++) {
         o->numbers[i] = number_rows[i].otherwise;
-        list[6 + i] = (struct argp_option){.name = number_rows[i].name,
+        list[7 + i] = (struct argp_option){.name = number_rows[i].name,
                                            .key = KEY_NUMBERS + i,
                                            .arg = "N",
                                            .doc = number_rows[i].help};
@@ -155,7 +169,7 @@ static double now(void)
 typedef struct {
     const options *o;
     model_config config;
-    safetensors *parameters;
+    weights *weights;
     bpe *vocab;
     generator *g;
     device dev;
@@ -181,7 +195,7 @@ static error *start(session *s, int64_t stride)
     TRY(generator_plan(&the_model_kind, &s->config, stride, &s->g));
     TRY(cpu_device(0, &s->dev));
     s->open = true;
-    TRY(generator_commit(s->g, &s->dev, s->parameters));
+    TRY(generator_commit(s->g, &s->dev, s->weights, s->o->widen));
     report_memory(s);
     return NULL;
 }
@@ -369,12 +383,13 @@ static error *run_program(int argc, char **argv)
     options o = {0};
     session s = {.o = &o};
     TRY(parse(argc, argv, &o));
-    error *e = model_dir_open(o.load, &s.config, &s.parameters);
-    if (!e) e = model_dir_vocab(o.load, o.vocab, &s.config, &s.vocab);
+    error *e = weights_open(o.load, &s.weights);
+    if (!e) s.config = *weights_model(s.weights);
+    if (!e) e = tokenizer_open(weights_directory(s.weights), o.vocab, &s.config, &s.vocab);
     if (!e) e = o.eval ? evaluate(&s) : generate(&s);
     generator_destroy(s.g);
     if (s.open) cpu_close(&s.dev);
-    safetensors_close(s.parameters);
+    weights_close(s.weights);
     bpe_close(s.vocab);
     return e;
 }

@@ -1,6 +1,5 @@
 /* generator.c - see generator.h */
 #include "train/generator.h"
-#include "io/params_file.h"
 
 #include <stdlib.h>
 
@@ -52,13 +51,13 @@ error *generator_plan(const model_kind *kind, const model_config *c, int64_t str
     return e;
 }
 
-error *generator_commit(generator *g, device *dev, const safetensors *parameters)
+error *generator_commit(generator *g, device *dev, const weights *w, bool widen)
 {
     TRY(arena_commit(g->arena, dev, false));
     g->r.dev = dev;
     place(g);
     TRY(device_status(dev));
-    return params_read(parameters, &g->params, dev);
+    return weights_read(w, &g->params, widen, dev);
 }
 
 void generator_destroy(generator *g)

@@ -8,9 +8,9 @@
 #ifndef REGRAD_GENERATOR_H
 #define REGRAD_GENERATOR_H
 
-#include "io/safetensors.h"
 #include "train/decoder.h"
 #include "train/scorer.h"
+#include "train/weights.h"
 
 typedef struct {
     const model_kind *kind;
@@ -28,7 +28,7 @@ typedef struct {
 /* stride: 0 to generate, else the scorer's. */
 error *generator_plan(const model_kind *kind, const model_config *c, int64_t stride,
                       generator **out) NODISCARD;
-error *generator_commit(generator *g, device *dev, const safetensors *parameters) NODISCARD;
+error *generator_commit(generator *g, device *dev, const weights *w, bool widen) NODISCARD;
 void generator_destroy(generator *g); /* before the device is closed; NULL is fine */
 
 #endif

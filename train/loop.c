@@ -1,9 +1,9 @@
 /* loop.c - see loop.h */
 #include "train/loop.h"
 #include "io/log.h"
-#include "io/params_file.h"
 #include "train/plan_report.h"
 #include "train/sampler.h"
+#include "train/weights.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -76,10 +76,10 @@ static error *write_config(const options *o)
     char *text;
     FILE *f;
     TRY(options_json(o, &text));
-    error *e = open_out(o, "config.json", &f);
+    error *e = open_out(o, "options.json", &f);
     if (!e) {
         fprintf(f, "%s\n", text);
-        e = close_out(o, "config.json", f);
+        e = close_out(o, "options.json", f);
     }
     free(text);
     return e;
@@ -188,7 +188,7 @@ static error *finish(session *s)
     char path[4096];
     TRY(check_arena(s));
     TRY(out_path(s->o, "model.safetensors", path, sizeof path));
-    TRY(params_write(path, &s->t->params, s->t->r.dev));
+    TRY(weights_write(s->o->out, &s->o->model, &s->t->params, s->t->r.dev));
     size_t peak = arena_peak(s->t->arena), resident = resident_bytes();
     TRY(log_value(s->log, s->o->steps, "high_water_bytes", (double)arena_high_water(s->t->arena)));
     TRY(log_value(s->log, s->o->steps, "resident_bytes", (double)resident));
