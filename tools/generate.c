@@ -22,7 +22,7 @@
 typedef struct {
     const char *load, *vocab, *prompt, *eval;
     bool stream, widen;
-    double numbers[6]; /* see number_rows */
+    double numbers[7]; /* see number_rows */
     error *failure;
 } options;
 
@@ -38,7 +38,7 @@ enum {
     KEY_WIDEN,
     KEY_NUMBERS
 };
-enum { TOKENS, TEMPERATURE, TOP_K, TOP_P, SEED, STRIDE, NUMBERS };
+enum { TOKENS, TEMPERATURE, TOP_K, TOP_P, SEED, STRIDE, THREADS, NUMBERS };
 
 typedef struct {
     const char *name;
@@ -58,6 +58,7 @@ static const number_row number_rows[NUMBERS] = {
     {"seed", 0, 9e15, 1, true, "of the choices: same seed, same text (default: 1)"},
     {"stride", 1, 1e9, NAN, true,
      "with --eval: how far the window moves, at most the context (default: half of it)"},
+    {"threads", 1, 1024, 0, true, "CPU threads (default: all cores)"},
 };
 
 static const char doc[] =
@@ -193,11 +194,9 @@ static void report_memory(const session *s)
 static error *start(session *s, int64_t stride)
 {
     TRY(generator_plan(&the_model_kind, &s->config, stride, &s->g));
-    TRY(cpu_device(0, &s->dev));
+    TRY(cpu_device((int)s->o->numbers[THREADS], &s->dev));
     s->open = true;
-    TRY(generator_commit(s->g, &s->dev, s->weights, s->o->widen));
-    report_memory(s);
-    return NULL;
+    return generator_commit(s->g, &s->dev, s->weights, s->o->widen);
 }
 
 /* ---- generating ---- */
@@ -257,7 +256,6 @@ static error *generate_tokens(session *s, picker *p, const int32_t *prompt, size
     decoder *d = &s->g->decoder;
     output out = {.stream = s->o->stream};
     int64_t count = (int64_t)s->o->numbers[TOKENS];
-    fputs(s->o->prompt, stdout);
     decoder_begin(d);
     decoder_push(d, prompt, (int64_t)n);
     for (int64_t i = 0; i < count; i++) {
@@ -266,6 +264,7 @@ static error *generate_tokens(session *s, picker *p, const int32_t *prompt, size
         TRY(decoder_next(d, logits));
         if (i == 0) *began = now();
         TRY(pick_token(p, logits, (uint64_t)i, &id));
+        if (i == 0) fputs(s->o->prompt, stdout);
         const uint8_t *bytes = bpe_token(s->vocab, id, &n_bytes);
         TRY(put_token(&out, bytes, n_bytes));
         decoder_push(d, &id, 1);
@@ -279,6 +278,7 @@ static error *generate_text(session *s, picker *p, int32_t *prompt, size_t n, fl
     double before = now(), began = before;
     int64_t count = (int64_t)s->o->numbers[TOKENS];
     TRY(generate_tokens(s, p, prompt, n, logits, &began));
+    report_memory(s);
     fprintf(stderr, "prompt: %zu tokens in %.3f s; ", n, began - before);
     if (count > 1)
         fprintf(stderr, "then %lld tokens, %.1f tokens/s\n", (long long)count,
@@ -359,6 +359,7 @@ static error *score(session *s, text *t)
     TRY(scorer_run(&s->g->scorer, t->ids, (int64_t)t->n, &nats));
     bpe_token(s->vocab, t->ids[0], &first);
     double tokens = (double)(t->n - 1), bytes = (double)(t->n_bytes - first);
+    report_memory(s);
     fprintf(stderr, "%zu tokens in %zu bytes; context %lld, stride %lld; %.1f tokens/s\n", t->n,
             t->n_bytes, (long long)context, (long long)stride, tokens / (now() - begun));
     printf("loss %.6f  perplexity %.6g  bits/byte %.6f  tokens %.0f  bytes %.0f\n", nats / tokens,

@@ -74,11 +74,11 @@ error *scorer_run(scorer *s, const int32_t *ids, int64_t n, double *nats)
     int64_t last = n - 1, seen = 0; /* of the window's tokens, those scored before */
     op_clear(r->dev, r->stream, s->sum);
     begin(s);
-    for (int64_t at = 0, length = 0; at + length < last && !r->dev->failure; at += s->stride) {
+    for (int64_t at = 0, length = 0; at + length < last && !r->dev->failure;) {
+        if (length) at += s->stride;
         length = last - at < s->length ? last - at : s->length;
         part(s, ids + at, 0, seen, false);
         part(s, ids + at, seen, length, true);
-        if (at + length == last) break;
         seen = s->length - s->stride;
     }
     end(s);
