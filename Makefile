@@ -1,6 +1,6 @@
 # Regrad
 #
-#   make            the programs: train_gpt, tokenize, export
+#   make            the programs: train_gpt, tokenize, generate, export
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
@@ -46,7 +46,7 @@ LIB_SRC  := $(filter-out data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,
 GPT_SRC  := model/gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
-PROGRAMS := train_gpt tokenize export
+PROGRAMS := train_gpt tokenize generate export
 
 .PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
 .SECONDARY:
@@ -64,6 +64,10 @@ $(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
 $(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/generate: $(BUILD)/tools/generate.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
