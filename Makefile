@@ -32,7 +32,17 @@ LIBS    := -lopenblas -lcjson -lm
 # optimizer arithmetic is the same everywhere: no fused multiply-add
 $(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
 
+# PCRE2 cuts text for .tiktoken and tokenizer.json; PCRE2=no builds without it
+PCRE2   ?= $(shell echo 'int main(void) { return pcre2_config(PCRE2_CONFIG_JIT, 0); }' | \
+             $(CC) -DPCRE2_CODE_UNIT_WIDTH=8 -include pcre2.h -x c - -lpcre2-8 -o /dev/null \
+             2>/dev/null && echo yes || echo no)
+PCRE2   := $(PCRE2)
+ifeq ($(PCRE2),yes)
+LIBS    += -lpcre2-8
+endif
+
 LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c model/hf.c)
+LIB_SRC  := $(filter-out data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
 GPT_SRC  := model/gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
@@ -42,6 +52,7 @@ PROGRAMS := train_gpt tokenize export
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done
+	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
