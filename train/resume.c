@@ -3,6 +3,7 @@
 #include "core/outfile.h"
 #include "io/json.h"
 #include "io/params_file.h"
+#include "model/hf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -323,12 +324,23 @@ static error *part_vocab(void *context, const char *path)
     return copy_file(((const run_state *)context)->vocab, path);
 }
 
+/* Hugging Face's, so that whatever loads its models loads a checkpoint. */
+static error *part_config(void *context, const char *path)
+{
+    char *text;
+    TRY(hf_config_text(&((const run_state *)context)->t->o->model, &text));
+    error *e = write_text(path, text);
+    cJSON_free(text);
+    return e;
+}
+
 error *run_state_write(checkpoints *c, const run_state *s)
 {
     checkpoint_part parts[5] = {{"model.safetensors", part_model},
                                 {"optimizer.safetensors", part_states},
                                 {"state.json", part_values}};
     int n = 3;
+    if (!hf_lacks(&s->t->o->model)) parts[n++] = (checkpoint_part){"config.json", part_config};
     if (s->vocab && !access(s->vocab, R_OK))
         parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
     return checkpoint_write(c, s->step, parts, n, (void *)(size_t)s);
