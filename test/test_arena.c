@@ -95,7 +95,7 @@ static void test_random_programs(void **state)
 {
     (void)state;
     static walk w, again;
-    for (uint64_t seed = 0; seed < (uint64_t)tries(20, 500); seed++) {
+    for (uint64_t seed = 0; seed < (uint64_t)tries(20, 200); seed++) {
         bed b;
         open_bed(&b);
         w.b = again.b = &b;
@@ -168,7 +168,7 @@ static void loops_of(uint64_t seed)
 static void test_micro_batches(void **state)
 {
     (void)state;
-    for (uint64_t seed = 7; seed < (uint64_t)tries(8, 300); seed++)
+    for (uint64_t seed = 7; seed < (uint64_t)tries(8, 100); seed++)
         loops_of(seed);
 }
 
