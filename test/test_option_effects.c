@@ -64,7 +64,7 @@ typedef struct {
 } row;
 
 static const row rows[] = {
-    {"model", "--plan", "--plan --model gpt2-350m", 0, 0, "gpt2-350m"},
+    {"model", "--plan", "--plan --model gpt-micro", 0, 0, "gpt-micro"},
     {"layers", "", "--layers 2", PEAK | WEIGHTS, LR | STEPS, NULL},
     {"heads", "", "--heads 4", LOSSES | WEIGHTS, LR | STEPS, NULL},
     {"width", "", "--width 12", PEAK | WEIGHTS, LR | STEPS, NULL},
