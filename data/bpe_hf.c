@@ -51,6 +51,15 @@ static void write_text(const uint8_t *text, size_t n, FILE *to)
     fputc('"', to);
 }
 
+/* A token in characters for bytes, inside of a JSON string. */
+static void write_bytes(const bpe *v, int32_t id, FILE *to)
+{
+    size_t n;
+    const uint8_t *bytes = bpe_token(v, id, &n);
+    for (size_t i = 0; i < n; i++)
+        write_char(byte_to_char(bytes[i]), to);
+}
+
 /* A token as model.vocab has it: special ones as they are, others in characters for bytes. */
 static void write_key(const bpe *v, int32_t id, FILE *to)
 {
@@ -61,8 +70,7 @@ static void write_key(const bpe *v, int32_t id, FILE *to)
         return;
     }
     fputc('"', to);
-    for (size_t i = 0; i < n; i++)
-        write_char(byte_to_char(bytes[i]), to);
+    write_bytes(v, id, to);
     fputc('"', to);
 }
 
@@ -95,15 +103,16 @@ static void write_merge(const bpe *v, bpe_merge m, FILE *to)
     }
 }
 
+/* "left right": older releases of the libraries that read this file know no other form. */
 static void write_merges_json(const bpe *v, FILE *to)
 {
     fputc('[', to);
     for (int32_t i = 0; i < v->n_merges; i++) {
-        fputs(i > 0 ? ", [" : "[", to);
-        write_key(v, (int32_t)v->merges[i].left, to);
-        fputs(", ", to);
-        write_key(v, (int32_t)v->merges[i].right, to);
-        fputc(']', to);
+        fputs(i > 0 ? ", \"" : "\"", to);
+        write_bytes(v, (int32_t)v->merges[i].left, to);
+        fputc(' ', to);
+        write_bytes(v, (int32_t)v->merges[i].right, to);
+        fputc('"', to);
     }
     fputc(']', to);
 }

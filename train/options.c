@@ -93,6 +93,11 @@ static const option_row rows[] = {
 
 enum { ROWS = sizeof rows / sizeof *rows, KEY_BASE = 1000, KEY_HELP = '?' };
 
+const char *option_name(int i)
+{
+    return i >= 0 && i < ROWS ? rows[i].name : NULL;
+}
+
 static const options defaults = {
     .model_name = NULL,
     .optim_name = "adamw",
