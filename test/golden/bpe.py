@@ -160,6 +160,7 @@ def learn():
         for t in texts:
             for pair in zip(t, t[1:]):
                 counts[pair] = counts.get(pair, 0) + 1
+        counts = {pair: n for pair, n in counts.items() if pair[0] + pair[1] != b"<|endoftext|>"}
         best = max(counts, key=lambda p: (counts[p], p))
         tokens.append(best[0] + best[1])
         for t in texts:
