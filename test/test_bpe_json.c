@@ -326,14 +326,68 @@ static void test_refused_by_name(void **state)
     bpe_close(v);
 }
 
+static error *open_with_expression(void **state, const char *expression, bpe **w)
+{
+    bpe *v = learned();
+    char *member, *text = json_of(state, v);
+    assert_true(asprintf(&member, "\"Regex\": \"%s\", \"x\": \"", expression) > 0);
+    text = replaced(text, "\"Regex\": \"", member);
+    error *e = open_text(state, text, w);
+    free(member);
+    free(text);
+    bpe_close(v);
+    return e;
+}
+
+/* What lies between two matches is a piece, too. */
+static void test_between_matches(void **state)
+{
+    NEEDS_PCRE2();
+    static const char text[] = "the12then3, don't";
+    bpe *v = learned(), *w;
+    int32_t ids[32], wanted[32];
+    size_t n, n_wanted;
+    const char *const expressions[] = {"[0-9, ]+", "[^0-9]+"}; /* our rule has one more cut: ' */
+    ok(bpe_encode(v, (const uint8_t *)text, strlen(text), wanted, &n_wanted));
+    for (size_t i = 0; i < 2; i++) {
+        ok(open_with_expression(state, expressions[i], &w));
+        ok(bpe_encode(w, (const uint8_t *)text, 10, ids, &n));
+        assert_int_equal(ids[0], wanted[0]);
+        assert_memory_equal(ids, wanted, n * sizeof *ids);
+        assert_true(n > 3);
+        uint8_t *back;
+        ok(bpe_encode(w, (const uint8_t *)text, strlen(text), ids, &n));
+        ok(bpe_decode(w, ids, n, &back, &n));
+        assert_int_equal(n, strlen(text));
+        assert_memory_equal(back, text, n);
+        free(back);
+        bpe_close(w);
+    }
+    bpe_close(v);
+}
+
+/* An expression that tries too many ways gives up, and says so. */
+static void test_endless_expression(void **state)
+{
+    NEEDS_PCRE2();
+    bpe *w;
+    uint8_t text[100];
+    int32_t ids[100];
+    size_t n;
+    memset(text, 'a', sizeof text);
+    text[99] = 'c';
+    ok(open_with_expression(state, "(?:a|aa)+$", &w));
+    fails(bpe_encode(w, text, sizeof text, ids, &n), "regular expression fails at byte 0",
+          "match limit");
+    bpe_close(w);
+}
+
 static void test_expressions_refused(void **state)
 {
     NEEDS_PCRE2();
-    bpe *v = learned(), *w;
-    char *text = replaced(json_of(state, v), "\"Regex\": \"", "\"Regex\": \"(((");
-    fails(open_text(state, text, &w), "changed.json", "is not understood");
-    free(text);
-    bpe_close(v);
+    bpe *w;
+    fails(open_with_expression(state, "(((", &w), "changed.json", "is not understood");
+    fails(open_with_expression(state, "\\\\C", &w), "changed.json", "is not understood");
 }
 
 /* White space that Unicode counts as such and PCRE2 does not, or the other way round. */
@@ -444,6 +498,8 @@ int main(void)
         cmocka_unit_test(test_added_tokens),
         cmocka_unit_test(test_longest_special),
         cmocka_unit_test(test_refused_by_name),
+        cmocka_unit_test(test_between_matches),
+        cmocka_unit_test(test_endless_expression),
         cmocka_unit_test(test_expressions_refused),
         cmocka_unit_test(test_white_space_in_classes),
         cmocka_unit_test(test_absurd),

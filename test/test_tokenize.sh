@@ -112,21 +112,21 @@ refuses "decoding knows all tokens" "--special" -d -S allow plain_val.bin
 
 ids() { od -An -v -tu2 -j1024 -w2 "$1" | tr -d ' ' | tr '\n' ' '; }
 
-printf 'a;bc;;d;' >documents; printf 'e<|endoftext|>f' >more; printf '' >nothing
+printf 'a;bc;;d;' >documents; printf 'e<|endoftext|>f' >other; printf '' >nothing
 small=$root/test/golden/bpe.tiktoken # the letter a is 64, b is 65, ...; end-of-text is 900
 if "$tokenize" -v "$small" -f 0 -o gpt2 text >out 2>err; then
     same_text "a .tiktoken" "$small" gpt2_train.bin
     same_text "PREFIX.vocab is the same" gpt2.vocab gpt2_train.bin
-    succeeds "inputs are documents" "$tokenize" -v "$small" -f 0 -o docs more nothing documents
+    succeeds "inputs are documents" "$tokenize" -v "$small" -f 0 -o docs other nothing documents
     report "with end-of-text between them" \
         "$("$tokenize" -d -v "$small" docs_train.bin >out && grep -qx 'e<|endoftext|>f<|endoftext|>a;bc;;d;' out &&
            [ "$(ids docs_train.bin | tr ' ' '\n' | grep -cx 900)" = 1 ]; echo $?)"
-    succeeds "a separator" "$tokenize" -v "$small" -f 0 -s ';' -o cut documents nothing more
+    succeeds "a separator" "$tokenize" -v "$small" -f 0 -s ';' -o cut documents nothing other
     "$tokenize" -d -v "$small" cut_train.bin >out
     report "is replaced, and nothing is empty" \
         "$([ "$(cat out)" = 'a<|endoftext|>bc<|endoftext|>d<|endoftext|>e<|endoftext|>f' ] &&
            [ "$(ids cut_train.bin | tr ' ' '\n' | grep -cx 900)" = 3 ]; echo $?)"
-    succeeds "special tokens in text" "$tokenize" -v "$small" -f 0 --special allow -o special more
+    succeeds "special tokens in text" "$tokenize" -v "$small" -f 0 --special allow -o special other
     report "are tokens if that is allowed" "$([ "$(ids special_train.bin)" = '68 900 69 ' ]; echo $?)"
     printf 'exe<|endoftext|>fxf' >halves
     succeeds "a cut inside of a separator" "$tokenize" -v "$small" -f 0.5 -s '<|endoftext|>' -o half halves
