@@ -115,6 +115,27 @@ static void test_learned_round_trip(void **state)
     bpe_close(v);
 }
 
+static void test_learned_end_of_text(void **state)
+{
+    bpe *v = learned(), *w, *x;
+    ok(bpe_add_end_of_text(v));
+    assert_int_equal(bpe_end_of_text(v), 280);
+    assert_int_equal(bpe_size(v), 281);
+    char *text = json_of(state, v), *path = scratch_path(state, "ended.vocab");
+    ok(open_text(state, text, &w));
+    assert_int_equal(bpe_end_of_text(w), 280);
+    check_same(v, w, false);
+    ok(bpe_save(v, path));
+    ok(bpe_open(path, &x));
+    assert_int_equal(bpe_end_of_text(x), 280);
+    check_same(v, x, false);
+    free(path);
+    free(text);
+    bpe_close(x);
+    bpe_close(w);
+    bpe_close(v);
+}
+
 /* The expression says what our rule does: here it is not recognised, so PCRE2 goes by it. */
 static void test_expression_is_the_rule(void **state)
 {
@@ -491,6 +512,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_learned_round_trip),
+        cmocka_unit_test(test_learned_end_of_text),
         cmocka_unit_test(test_expression_is_the_rule),
         cmocka_unit_test(test_tiktoken_round_trip),
         cmocka_unit_test(test_other_files),

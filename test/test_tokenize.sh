@@ -101,7 +101,6 @@ done
 refuses "a fraction of nothing" "is nothing" -o x -f 0.00001 text
 refuses "unwritable output" "no/dir/x_train.bin" -o no/dir/x text
 report "nothing is left of what was refused" "$(find . -name "x*" -o -name "*tmp*" | grep -c .)"
-refuses "a separator without end-of-text" "--separator needs" -o x -v bpe:280 -s ';' text
 refuses "the same of a file" "learned.vocab has none" -o x -v learned.vocab -s ';' text
 refuses "an empty separator" "--separator ''" -o x -s '' text
 refuses "an unknown rule for special tokens" "text or allow" -o x --special maybe text
@@ -109,6 +108,19 @@ refuses "decoding separates nothing" "--separator" -d -s ';' plain_val.bin
 refuses "decoding knows all tokens" "--special" -d -S allow plain_val.bin
 
 # ---- GPT-2's vocabularies ----
+
+yes 'the cat;the mat;' | head -n 20 | tr -d '\n' >sentences
+succeeds "learning with a separator" "$tokenize" -v bpe:262 -s ';' -f 0 -o parted sentences
+report "makes an end-of-text within the number asked for" \
+    "$([ "$(head -n 1 parted.vocab)" = "regrad-vocab 2 262" ]; echo $?)"
+report "which decodes as such" \
+    "$([ "$("$tokenize" -d -v parted.vocab parted_train.bin)" = \
+         "$(sed 's/;$//; s/;/<|endoftext|>/g' sentences)" ]; echo $?)"
+succeeds "it is used again" "$tokenize" -v parted.vocab -s ';' -f 0 -o anew sentences
+cmp -s anew_train.bin parted_train.bin && cmp -s anew.vocab parted.vocab
+report "with the same files" $?
+succeeds "bytes with a separator" "$tokenize" -s ';' -f 0 -o bytes sentences
+report "have 257 tokens" "$([ "$(cat bytes.vocab)" = "regrad-vocab 2 257" ]; echo $?)"
 
 ids() { od -An -v -tu2 -j1024 -w2 "$1" | tr -d ' ' | tr '\n' ' '; }
 
