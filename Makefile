@@ -29,6 +29,9 @@ OPT     := -O1
 endif
 LIBS    := -lopenblas -lcjson -lm
 
+# optimizer arithmetic is the same everywhere: no fused multiply-add
+$(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
+
 # PCRE2 cuts text for .tiktoken and tokenizer.json; PCRE2=no builds without it
 PCRE2   ?= $(shell echo 'int main(void) { return pcre2_config(PCRE2_CONFIG_JIT, 0); }' | \
              $(CC) -DPCRE2_CODE_UNIT_WIDTH=8 -include pcre2.h -x c - -lpcre2-8 -o /dev/null \
@@ -38,16 +41,12 @@ ifeq ($(PCRE2),yes)
 LIBS    += -lpcre2-8
 endif
 
-# optimizer arithmetic is the same everywhere: no fused multiply-add
-$(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
-
 LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c)
+LIB_SRC  := $(filter-out data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
 GPT_SRC  := model/gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS := train_gpt tokenize
-
-LIB      := $(filter-out %/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).o,$(LIB))
 
 .PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
 .SECONDARY:
