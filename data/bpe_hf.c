@@ -51,8 +51,8 @@ static void write_text(const uint8_t *text, size_t n, FILE *to)
     fputc('"', to);
 }
 
-/* A token in characters for bytes, inside of a JSON string. */
-static void write_bytes(const bpe *v, int32_t id, FILE *to)
+/* The characters for a token's bytes, inside of a JSON string. */
+static void write_chars(const bpe *v, int32_t id, FILE *to)
 {
     size_t n;
     const uint8_t *bytes = bpe_token(v, id, &n);
@@ -63,14 +63,14 @@ static void write_bytes(const bpe *v, int32_t id, FILE *to)
 /* A token as model.vocab has it: special ones as they are, others in characters for bytes. */
 static void write_key(const bpe *v, int32_t id, FILE *to)
 {
-    size_t n;
-    const uint8_t *bytes = bpe_token(v, id, &n);
     if (bpe_is_special(v, id)) {
+        size_t n;
+        const uint8_t *bytes = bpe_token(v, id, &n);
         write_text(bytes, n, to);
         return;
     }
     fputc('"', to);
-    write_bytes(v, id, to);
+    write_chars(v, id, to);
     fputc('"', to);
 }
 
@@ -103,15 +103,15 @@ static void write_merge(const bpe *v, bpe_merge m, FILE *to)
     }
 }
 
-/* "left right": older releases of the libraries that read this file know no other form. */
+/* "left right", the form that every version of the format has. */
 static void write_merges_json(const bpe *v, FILE *to)
 {
     fputc('[', to);
     for (int32_t i = 0; i < v->n_merges; i++) {
         fputs(i > 0 ? ", \"" : "\"", to);
-        write_bytes(v, (int32_t)v->merges[i].left, to);
+        write_chars(v, (int32_t)v->merges[i].left, to);
         fputc(' ', to);
-        write_bytes(v, (int32_t)v->merges[i].right, to);
+        write_chars(v, (int32_t)v->merges[i].right, to);
         fputc('"', to);
     }
     fputc(']', to);
