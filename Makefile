@@ -76,6 +76,11 @@ ifneq ($(SAN),)
 TESTS := $(filter-out %/test_memory,$(TESTS))
 endif
 
+# the calls by which a disk is changed: noted, stopped at, made to fail
+DISK := open write fsync rename unlink rmdir mkdir
+$(BUILD)/test_checkpoint $(BUILD)/test_kill: LIBS += $(DISK:%=-Wl,--wrap=%)
+$(BUILD)/test_checkpoint $(BUILD)/test_kill: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/disk/*.c))
+
 tests: all $(TESTS)
 .PHONY: tests
 
