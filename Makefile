@@ -1,6 +1,6 @@
 # Regrad
 #
-#   make            the programs: train_gpt, tokenize
+#   make            the programs: train_gpt, tokenize, generate, export
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
@@ -32,16 +32,27 @@ LIBS    := -lopenblas -lcjson -lm
 # optimizer arithmetic is the same everywhere: no fused multiply-add
 $(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
 
-LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c)
+# PCRE2 cuts text for .tiktoken and tokenizer.json; PCRE2=no builds without it
+PCRE2   ?= $(shell echo 'int main(void) { return pcre2_config(PCRE2_CONFIG_JIT, 0); }' | \
+             $(CC) -DPCRE2_CODE_UNIT_WIDTH=8 -include pcre2.h -x c - -lpcre2-8 -o /dev/null \
+             2>/dev/null && echo yes || echo no)
+PCRE2   := $(PCRE2)
+ifeq ($(PCRE2),yes)
+LIBS    += -lpcre2-8
+endif
+
+LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c model/hf.c)
+LIB_SRC  := $(filter-out data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
 GPT_SRC  := model/gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
-PROGRAMS := train_gpt tokenize
+PROGRAMS := train_gpt tokenize generate export
 
 .PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done
+	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -53,6 +64,14 @@ $(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
 $(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/generate: $(BUILD)/tools/generate.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/export: $(BUILD)/tools/export.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 

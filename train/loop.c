@@ -1,11 +1,11 @@
 /* loop.c - see loop.h */
 #include "train/loop.h"
 #include "core/outfile.h"
-#include "io/params_file.h"
 #include "train/life.h"
 #include "train/plan_report.h"
 #include "train/sampler.h"
 #include "train/stop.h"
+#include "train/weights.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -79,7 +79,7 @@ static error *write_config(const options *o)
 {
     char path[4096], *text;
     outfile *f;
-    TRY(out_path(o, "config.json", path, sizeof path));
+    TRY(out_path(o, "options.json", path, sizeof path));
     TRY(options_json(o, &text));
     error *e = outfile_create(path, &f);
     if (!e) {
@@ -209,7 +209,7 @@ static error *finish(session *s)
     TRY(check_arena(s));
     TRY(make_directory(o->out)); /* it may have been removed */
     TRY(out_path(o, "model.safetensors", path, sizeof path));
-    TRY(params_write(path, &s->t->params, s->t->r.dev));
+    TRY(weights_write(o->out, &o->model, &s->t->params, s->t->r.dev));
     run_log *log = s->life.log;
     size_t peak = arena_peak(s->t->arena), resident = resident_bytes(),
            high = arena_high_water(s->t->arena);
