@@ -97,8 +97,9 @@ endif
 
 # the calls by which a disk is changed: noted, stopped at, made to fail
 DISK := open write fsync rename unlink rmdir mkdir
-$(BUILD)/test_checkpoint $(BUILD)/test_kill: LIBS += $(DISK:%=-Wl,--wrap=%)
-$(BUILD)/test_checkpoint $(BUILD)/test_kill: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/disk/*.c))
+DISK_TESTS := $(addprefix $(BUILD)/,test_checkpoint test_kill test_resume)
+$(DISK_TESTS): LIBS += $(DISK:%=-Wl,--wrap=%)
+$(DISK_TESTS): $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/disk/*.c))
 
 tests: all $(TESTS)
 .PHONY: tests
