@@ -5,6 +5,7 @@
 #include "data/tokens.h"
 #include "test/scratch.h"
 #include "train/loop.h"
+#include "train/task.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -42,8 +43,8 @@ static error *live(int argc, char **argv)
     static options o;
     device dev;
     trainer *t;
-    TRY(options_parse(&the_model_kind, argc, argv, &o));
-    TRY(trainer_plan(&o, &the_model_kind, &t));
+    TRY(options_parse(the_task, argc, argv, &o));
+    TRY(trainer_plan(&o, the_task->kind, &t));
     error *e = cpu_device((int)o.threads, &dev);
     if (!e) {
         e = train_loop(t, &dev);
@@ -134,7 +135,8 @@ static void same_file(const char *directory, const char *a, const char *b, const
 static char *steady_log(const char *directory, const char *which)
 {
     size_t n;
-    char *text = (char *)left(directory, which, "log.jsonl", &n), *out = calloc(n + 1, 1), *at = out;
+    char *text = (char *)left(directory, which, "log.jsonl", &n), *out = calloc(n + 1, 1),
+         *at = out;
     if (!out) fail_msg("out of memory");
     text[n] = 0;
     for (char *line = text, *end; *line; line = end + 1) {
