@@ -2,6 +2,7 @@
  * that cannot be is refused by name; what is damaged is refused and the one before taken.
  */
 #include "io/checkpoint.h"
+#include "test/disk/calls.h"
 #include "test/disk/lives.h"
 #include "test/scratch.h"
 
@@ -309,6 +310,61 @@ static void test_trouble(void **state)
     refused(state, RUN "--batch 6 --out file/run --resume auto", "file", "--out");
 }
 
+/* A disk that is full from one write on, and up to another. */
+typedef struct {
+    int from, to, seen;
+    bool names_too; /* no directory can be made either: it is read-only */
+} full;
+
+static int full_disk(void *context, call_kind kind, const char *path)
+{
+    full *f = context;
+    (void)path;
+    bool is = kind == CALL_WRITE && ++f->seen >= f->from && f->seen < f->to;
+    if (is) return ENOSPC;
+    return f->names_too && f->seen >= f->from && kind == CALL_MKDIR ? EROFS : 0;
+}
+
+static void fill(void *context)
+{
+    calls_ask(full_disk, context);
+}
+
+static int lines_of(void **state, const char *name)
+{
+    size_t n;
+    char *path = scratch_path(state, name), *text = (char *)file_read(path, &n);
+    int lines = 0;
+    for (size_t i = 0; i < n; i++)
+        lines += text[i] == '\n';
+    free(text);
+    free(path);
+    return lines;
+}
+
+static void test_full_disk(void **state)
+{
+    life_run(*state, RUN "--batch 6 --steps 40 --out whole");
+    /* full for a while: the log waits, checkpoints are left out, in the end nothing is missing */
+    full some = {.from = 30, .to = 60};
+    int status = life_wait(life_start(*state, RUN "--batch 6 --steps 40 --out run", fill, &some));
+    if (status) fail_msg("status %d: %s", status, life_said(*state));
+    expect_said(state, "warning: the log waits, the training goes on: run/log.jsonl");
+    expect_said(state, "warning: no checkpoint of step ");
+    expect_said(state, "No space left");
+    lives_same(*state, "whole", "run", 40);
+    /* for good: trained to the end, and then one line; what was whole is */
+    full all = {.from = 30, .to = 1 << 30, .names_too = true};
+    status = life_wait(life_start(*state, RUN "--batch 6 --steps 40 --out full", fill, &all));
+    assert_int_equal(status, 1);
+    expect_said(state, "step    40/40");
+    expect_said(state, "train: ");
+    assert_true(lines_of(state, "full/log.jsonl") < 40);
+    life_run(*state, RUN "--batch 6 --steps 40 --out full --resume auto");
+    expect_said(state, "resuming from full/step_00000005");
+    lives_same(*state, "whole", "full", 40);
+}
+
 static void wait_for_lines(void **state, const char *name, int lines)
 {
     char *path = scratch_path(state, name);
@@ -425,13 +481,14 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, scratch_remove)
     const struct CMUnitTest tests[] = {
-        TEST(test_same_bits),           TEST(test_forms_change),
-        TEST(test_split_changes),       TEST(test_wanted_changes),
-        TEST(test_refused_changes),     TEST(test_auto),
-        TEST(test_given_directory),     TEST(test_damaged_is_passed_over),
-        TEST(test_every_byte),          TEST(test_trouble),
-        TEST(test_vanished_directory),  TEST(test_two_processes),
-        TEST(test_stopped_and_resumed), TEST(test_second_signal),
+        TEST(test_same_bits),       TEST(test_forms_change),
+        TEST(test_split_changes),   TEST(test_wanted_changes),
+        TEST(test_refused_changes), TEST(test_auto),
+        TEST(test_given_directory), TEST(test_damaged_is_passed_over),
+        TEST(test_every_byte),      TEST(test_trouble),
+        TEST(test_full_disk),       TEST(test_vanished_directory),
+        TEST(test_two_processes),   TEST(test_stopped_and_resumed),
+        TEST(test_second_signal),
     };
     if (!access("/dev/shm", W_OK)) setenv("TMPDIR", "/dev/shm", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
