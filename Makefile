@@ -41,9 +41,9 @@ ifeq ($(PCRE2),yes)
 LIBS    += -lpcre2-8
 endif
 
-LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c model/hf.c)
-LIB_SRC  := $(filter-out data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
-GPT_SRC  := model/gpt.c
+LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)
+LIB_SRC  := $(filter-out train/the_% data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
+GPT_SRC  := train/the_text.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS := train_gpt tokenize generate export
@@ -97,6 +97,12 @@ $(BUILD)/test_memory: LIBS += $(WRAPPED:%=-Wl,--wrap=%)
 ifneq ($(SAN),)
 TESTS := $(filter-out %/test_memory,$(TESTS))
 endif
+
+# the calls by which a disk is changed: noted, stopped at, made to fail
+DISK := open write fsync rename unlink rmdir mkdir
+DISK_TESTS := $(addprefix $(BUILD)/,test_checkpoint test_kill test_resume)
+$(DISK_TESTS): LIBS += $(DISK:%=-Wl,--wrap=%)
+$(DISK_TESTS): $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/disk/*.c))
 
 tests: all $(TESTS)
 .PHONY: tests

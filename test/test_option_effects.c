@@ -23,7 +23,7 @@
 #include "data/bpe.h"
 #include "data/tokens.h"
 #include "io/safetensors.h"
-#include "train/options.h"
+#include "train/task.h"
 
 /* What every run has, unless its row says otherwise.  A preset has the sizes of its own, and lists
  * of data would grow. */
@@ -286,7 +286,7 @@ static void test_every_option_has_a_row(void **state)
 {
     (void)state;
     int n = 0;
-    for (const char *name; (name = option_name(n)); n++) {
+    for (const char *name; (name = option_name(&text_task, n)); n++) {
         bool found = false;
         for (int i = 0; i < ROWS; i++)
             found = found || !strcmp(rows[i].option, name);
