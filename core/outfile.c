@@ -50,6 +50,11 @@ error *outfile_write(outfile *f, const void *data, size_t n_bytes)
     return fwrite(data, 1, n_bytes, f->stream) == n_bytes ? NULL : failed(f, "write");
 }
 
+FILE *outfile_stream(outfile *f)
+{
+    return f->stream;
+}
+
 error *outfile_rewind(outfile *f)
 {
     return fseeko(f->stream, 0, SEEK_SET) == 0 ? NULL : failed(f, "write");
@@ -58,7 +63,8 @@ error *outfile_rewind(outfile *f)
 error *outfile_seal(outfile *f)
 {
     if (!f->stream) return NULL;
-    if (fflush(f->stream) != 0 || fsync(fileno(f->stream)) != 0) return failed(f, "write");
+    if (fflush(f->stream) != 0 || ferror(f->stream) || fsync(fileno(f->stream)) != 0)
+        return failed(f, "write");
     int closed = fclose(f->stream);
     f->stream = NULL;
     return closed == 0 ? NULL : failed(f, "write");

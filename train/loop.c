@@ -1,11 +1,11 @@
 /* loop.c - see loop.h */
 #include "train/loop.h"
+#include "core/outfile.h"
 #include "io/log.h"
 #include "io/params_file.h"
 #include "train/plan_report.h"
 #include "train/sampler.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -40,49 +40,34 @@ static error *out_path(const options *o, const char *name, char *path, size_t si
     return NULL;
 }
 
-static error *open_out(const options *o, const char *name, FILE **f)
+/* A file that `print` writes: whole, or as it was before. */
+static error *write_out(const trainer *t, const char *name,
+                        error *(*print)(const trainer *, FILE *))
 {
     char path[4096];
-    TRY(out_path(o, name, path, sizeof path));
-    return log_open(path, f);
+    outfile *f;
+    TRY(out_path(t->o, name, path, sizeof path));
+    TRY(outfile_create(path, &f));
+    error *e = print(t, outfile_stream(f));
+    if (!e) return outfile_commit(f);
+    outfile_discard(f);
+    return e;
 }
 
-static error *close_out(const options *o, const char *name, FILE *f)
+static error *print_config(const trainer *t, FILE *f)
 {
-    bool bad = ferror(f);
-    if (fclose(f) || bad)
-        return user_error("%s/%s cannot be written: %s", o->out, name, strerror(errno));
+    char *text;
+    TRY(options_json(t->o, &text));
+    fprintf(f, "%s\n", text);
+    free(text);
     return NULL;
 }
 
-static error *write_plan(const trainer *t)
+static error *open_log(session *s)
 {
-    FILE *f;
-    TRY(open_out(t->o, "plan.txt", &f));
-    error *e = plan_print(t, f), *closed = close_out(t->o, "plan.txt", f);
-    if (e || closed) {
-        if (e && closed) error_free(closed);
-        return e ? e : closed;
-    }
-    TRY(open_out(t->o, "plan.svg", &f));
-    e = plan_svg(t, f);
-    closed = close_out(t->o, "plan.svg", f);
-    if (e && closed) error_free(closed);
-    return e ? e : closed;
-}
-
-static error *write_config(const options *o)
-{
-    char *text;
-    FILE *f;
-    TRY(options_json(o, &text));
-    error *e = open_out(o, "config.json", &f);
-    if (!e) {
-        fprintf(f, "%s\n", text);
-        e = close_out(o, "config.json", f);
-    }
-    free(text);
-    return e;
+    char path[4096];
+    TRY(out_path(s->o, "log.jsonl", path, sizeof path));
+    return log_open(path, &s->log);
 }
 
 /* ---- data ---- */
@@ -204,9 +189,10 @@ static error *run_session(session *s, device *dev)
     TRY(open_data(s));
     TRY(make_directory(o->out));
     TRY(trainer_commit(s->t, dev, false)); /* before an older run's files are replaced */
-    TRY(write_config(o));
-    TRY(write_plan(s->t));
-    TRY(open_out(o, "log.jsonl", &s->log));
+    TRY(write_out(s->t, "config.json", print_config));
+    TRY(write_out(s->t, "plan.txt", plan_print));
+    TRY(write_out(s->t, "plan.svg", plan_svg));
+    TRY(open_log(s));
     int64_t per_step = o->batch * o->seq * o->accum, epoch = batches_windows(s->train) * o->seq;
     printf("%lld tokens a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step,
            (long long)epoch, (long long)o->steps,
