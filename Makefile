@@ -1,6 +1,6 @@
 # Regrad
 #
-#   make            the programs: train_gpt, tokenize
+#   make            the programs: train_gpt, tokenize, export
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
@@ -32,11 +32,11 @@ LIBS    := -lopenblas -lcjson -lm
 # optimizer arithmetic is the same everywhere: no fused multiply-add
 $(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
 
-LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c)
+LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c model/hf.c)
 GPT_SRC  := model/gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
-PROGRAMS := train_gpt tokenize
+PROGRAMS := train_gpt tokenize export
 
 .PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
 .SECONDARY:
@@ -53,6 +53,10 @@ $(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
 $(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/export: $(BUILD)/tools/export.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 

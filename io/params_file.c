@@ -105,26 +105,38 @@ static error *check_rest(const safetensors *s, const bool *used)
     return NULL;
 }
 
+typedef error *fetch_function(const safetensors *, int64_t, const named_tensor *, device *);
+
 static error *read_all(const safetensors *s, const named_tensor *list, int n, bool *used,
-                       device *dev)
+                       fetch_function *fetch, device *dev)
 {
     for (int k = 0; k < n; k++) {
         int64_t i;
         TRY(find(s, list[k].name, &i));
         used[i] = true;
-        TRY(safetensors_fetch(s, i, &list[k], dev));
+        TRY(fetch(s, i, &list[k], dev));
     }
     return check_rest(s, used);
 }
 
-error *params_read(const safetensors *s, params *p, device *dev)
+static error *read_params(const safetensors *s, params *p, fetch_function *fetch, device *dev)
 {
     named_tensor *list;
     bool *used = NULL;
     TRY(params_list(p, &list));
     error *e = alloc_array(&used, (size_t)safetensors_count(s), sizeof *used);
-    if (!e) e = read_all(s, list, p->n, used, dev);
+    if (!e) e = read_all(s, list, p->n, used, fetch, dev);
     free(used);
     free(list);
     return e;
+}
+
+error *params_read(const safetensors *s, params *p, device *dev)
+{
+    return read_params(s, p, safetensors_fetch, dev);
+}
+
+error *params_read_widened(const safetensors *s, params *p, device *dev)
+{
+    return read_params(s, p, safetensors_fetch_widened, dev);
 }

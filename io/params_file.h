@@ -19,6 +19,8 @@ error *params_write(const char *path, const params *p, device *dev) NODISCARD;
 /* Every parameter's value from the file.  User errors: a parameter that is missing, a tensor that
  * has no place, another shape or dtype; the values are then partly those of the file. */
 error *params_read(const safetensors *s, params *p, device *dev) NODISCARD;
+/* The same, but BF16 and F16 tensors are taken as f32: every value is kept exactly. */
+error *params_read_widened(const safetensors *s, params *p, device *dev) NODISCARD;
 
 /* The table as a list of p->n tensors and their names; one block, to be freed. */
 error *params_list(const params *p, named_tensor **out) NODISCARD;

@@ -72,5 +72,8 @@ error *safetensors_read(const safetensors *s, int64_t i, int64_t first_byte, int
  * file that has been cut since. */
 error *safetensors_fetch(const safetensors *s, int64_t i, const named_tensor *into,
                          device *dev) NODISCARD;
+/* The same, but a BF16 or F16 entry may go into an f32 tensor: every value is kept exactly. */
+error *safetensors_fetch_widened(const safetensors *s, int64_t i, const named_tensor *into,
+                                 device *dev) NODISCARD;
 
 #endif

@@ -10,6 +10,7 @@
  *      +-----+====+-------+                +=================+
  */
 #include "core/outfile.h"
+#include "io/half.h"
 #include "io/safetensors_internal.h"
 
 #include <stdio.h>
@@ -151,6 +152,29 @@ error *safetensors_write(const char *path, const named_tensor *list, int64_t n, 
 
 /* ---- fetching ---- */
 
+typedef struct {
+    const safetensors *file;
+    int64_t entry;
+    int64_t size; /* of an element in the file; 2: widened to f32 */
+} elements;
+
+/* The entry's elements [first, first + n), as they are on the device.  16-bit ones are read into
+ * the upper half of their place and widened from the front, so that none is overwritten unread. */
+static error *read_elements(const elements *s, int64_t first, int64_t n, char *out)
+{
+    bool bf16 = !strcmp(safetensors_entry_at(s->file, s->entry)->dtype, "BF16");
+    int64_t bytes = n * s->size;
+    if (s->size != 2) return safetensors_read(s->file, s->entry, first * s->size, bytes, out);
+    TRY(safetensors_read(s->file, s->entry, first * 2, bytes, out + bytes));
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t half;
+        memcpy(&half, out + bytes + 2 * i, sizeof half);
+        float value = bf16 ? float_of_bf16(half) : float_of_f16(half);
+        memcpy(out + 4 * i, &value, sizeof value);
+    }
+    return NULL;
+}
+
 static const char *shape_text(int rank, const int64_t *dim, bool swapped, char *text, size_t size)
 {
     size_t used = (size_t)snprintf(text, size, "(");
@@ -161,14 +185,23 @@ static const char *shape_text(int rank, const int64_t *dim, bool swapped, char *
     return text;
 }
 
-static error *check_same(const safetensors *s, const safetensors_entry *e, const named_tensor *into)
+static bool is_half(const safetensors_entry *e)
+{
+    return !strcmp(e->dtype, "BF16") || !strcmp(e->dtype, "F16");
+}
+
+static error *check_same(const safetensors *s, const safetensors_entry *e, const named_tensor *into,
+                         bool widen)
 {
     tensor t = into->value;
     char has[200], wants[200];
-    if (e->type != t.type || t.type == DT_NONE)
+    bool can_widen = is_half(e) && t.type == F32;
+    if ((e->type != t.type || t.type == DT_NONE) && !(widen && can_widen))
         return user_error("%s: tensor '%.100s' is %s, but %s is needed, and no dtype is cast "
-                          "silently: convert the file first",
-                          safetensors_path(s), e->name, e->dtype, file_dtype(t.type));
+                          "silently: %s",
+                          safetensors_path(s), e->name, e->dtype, file_dtype(t.type),
+                          can_widen ? "--widen takes 16-bit floats as f32, which is exact"
+                                    : "convert the file first");
     bool same = e->rank == t.rank;
     for (int k = 0; same && k < t.rank; k++)
         same = e->dim[k] == t.dim[into->transposed ? 1 - k : k];
@@ -180,27 +213,26 @@ static error *check_same(const safetensors *s, const safetensors_entry *e, const
                       shape_text(t.rank, t.dim, into->transposed, wants, sizeof wants));
 }
 
-static error *fetch_plain(const safetensors *s, int64_t i, tensor t, device *dev, const staging *b)
+static error *fetch_plain(const elements *s, tensor t, device *dev, const staging *b)
 {
     int64_t size = (int64_t)dtype_size(t.type), most = 2 * b->half / size, count = tensor_count(t);
     for (int64_t first = 0; first < count; first += most) {
         int64_t n = count - first < most ? count - first : most;
-        TRY(safetensors_read(s, i, first * size, n * size, b->bytes));
+        TRY(read_elements(s, first, n, b->bytes));
         op_put(dev, STREAM_COMPUTE, part_of(t, first, n), b->bytes);
         op_sync(dev, STREAM_COMPUTE);
     }
     return NULL;
 }
 
-static error *fetch_transposed(const safetensors *s, int64_t i, tensor t, device *dev,
-                               const staging *b)
+static error *fetch_transposed(const elements *s, tensor t, device *dev, const staging *b)
 {
     int64_t rows = t.dim[0], cols = t.dim[1], size = (int64_t)dtype_size(t.type);
     char *part = b->bytes + b->half;
     if (!rows || !cols) return NULL;
     for (int64_t strip = b->half / size / rows, first = 0; first < cols; first += strip) {
         int64_t n = cols - first < strip ? cols - first : strip;
-        TRY(safetensors_read(s, i, first * rows * size, n * rows * size, b->bytes));
+        TRY(read_elements(s, first * rows, n * rows, b->bytes));
         transpose(part, b->bytes, n, rows, (size_t)size);
         for (int64_t r = 0; r < rows; r++)
             op_put(dev, STREAM_COMPUTE, part_of(t, r * cols + first, n), part + r * n * size);
@@ -209,12 +241,26 @@ static error *fetch_transposed(const safetensors *s, int64_t i, tensor t, device
     return NULL;
 }
 
-error *safetensors_fetch(const safetensors *s, int64_t i, const named_tensor *into, device *dev)
+static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, bool widen,
+                    device *dev)
 {
+    const safetensors_entry *entry = safetensors_entry_at(s, i);
+    elements from = {s, i, is_half(entry) ? 2 : (int64_t)dtype_size(into->value.type)};
     staging b = {0};
-    TRY(check_same(s, safetensors_entry_at(s, i), into));
+    TRY(check_same(s, entry, into, widen));
     TRY(staging_open(into, 1, &b));
-    error *e = (into->transposed ? fetch_transposed : fetch_plain)(s, i, into->value, dev, &b);
+    error *e = (into->transposed ? fetch_transposed : fetch_plain)(&from, into->value, dev, &b);
     free(b.bytes);
     return e ? e : device_status(dev);
+}
+
+error *safetensors_fetch(const safetensors *s, int64_t i, const named_tensor *into, device *dev)
+{
+    return fetch(s, i, into, false, dev);
+}
+
+error *safetensors_fetch_widened(const safetensors *s, int64_t i, const named_tensor *into,
+                                 device *dev)
+{
+    return fetch(s, i, into, true, dev);
 }

@@ -2,9 +2,9 @@
 #include "train/loop.h"
 #include "core/outfile.h"
 #include "io/log.h"
-#include "io/params_file.h"
 #include "train/plan_report.h"
 #include "train/sampler.h"
+#include "train/weights.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +54,7 @@ static error *write_out(const trainer *t, const char *name,
     return e;
 }
 
-static error *print_config(const trainer *t, FILE *f)
+static error *print_options(const trainer *t, FILE *f)
 {
     char *text;
     TRY(options_json(t->o, &text));
@@ -173,7 +173,7 @@ static error *finish(session *s)
     char path[4096];
     TRY(check_arena(s));
     TRY(out_path(s->o, "model.safetensors", path, sizeof path));
-    TRY(params_write(path, &s->t->params, s->t->r.dev));
+    TRY(weights_write(s->o->out, &s->o->model, &s->t->params, s->t->r.dev));
     size_t peak = arena_peak(s->t->arena), resident = resident_bytes();
     TRY(log_value(s->log, s->o->steps, "high_water_bytes", (double)arena_high_water(s->t->arena)));
     TRY(log_value(s->log, s->o->steps, "resident_bytes", (double)resident));
@@ -189,7 +189,7 @@ static error *run_session(session *s, device *dev)
     TRY(open_data(s));
     TRY(make_directory(o->out));
     TRY(trainer_commit(s->t, dev, false)); /* before an older run's files are replaced */
-    TRY(write_out(s->t, "config.json", print_config));
+    TRY(write_out(s->t, "options.json", print_options));
     TRY(write_out(s->t, "plan.txt", plan_print));
     TRY(write_out(s->t, "plan.svg", plan_svg));
     TRY(open_log(s));

@@ -1,5 +1,6 @@
 /* trainer.c - see trainer.h */
 #include "train/trainer.h"
+#include "train/weights.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -126,6 +127,15 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     return NULL;
 }
 
+static error *load_values(trainer *t, device *dev)
+{
+    weights *w;
+    TRY(weights_open(t->o->load, &w));
+    error *e = weights_read(w, &t->params, t->o->widen, dev);
+    weights_close(w);
+    return e;
+}
+
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
 {
     size_t n = (size_t)(t->o->batch * t->o->seq);
@@ -136,6 +146,7 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
     place(t);
     TRY(device_status(dev));
     optimizer_clear(t->optimizer);
+    if (t->o->load) return load_values(t, dev);
     return params_initialize(&t->params, dev, (uint64_t)t->o->seed);
 }
 
