@@ -11,7 +11,6 @@
 #define REGRAD_OUTFILE_H
 
 #include <stddef.h>
-#include <stdio.h>
 
 #include "core/error.h"
 
@@ -20,7 +19,6 @@ typedef struct outfile outfile;
 /* User errors here name the path and the system's reason. */
 error *outfile_create(const char *path, outfile **out) NODISCARD;
 error *outfile_write(outfile *f, const void *data, size_t n_bytes) NODISCARD;
-FILE *outfile_stream(outfile *f); /* to print into; what fails there is reported by outfile_seal */
 error *outfile_rewind(outfile *f) NODISCARD; /* the next write goes to the beginning */
 error *outfile_seal(outfile *f) NODISCARD;   /* no writes after this */
 

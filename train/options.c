@@ -76,8 +76,15 @@ static const option_row rows[] = {
      1e9, NULL},
     {"sample-tokens", "N", "tokens in a sample", WHOLE, FIELD(sample_tokens), 1, 1e6, NULL},
     {"prompt", "TEXT", "how samples begin", TEXT, FIELD(prompt), 0, 0, NULL},
-    {"out", "DIR", "where log.jsonl, plan.txt, options.json and model.safetensors go", TEXT,
-     FIELD(out), 0, 0, NULL},
+    {"checkpoint-every", "N",
+     "steps between checkpoints in --out, and one after the last; 0 = only when stopped by Ctrl-C",
+     WHOLE, FIELD(checkpoint_every), 0, 1e9, NULL},
+    {"keep", "K", "checkpoints to keep: the newest whole ones", WHOLE, FIELD(keep), 1, 1e6, NULL},
+    {"resume", "auto|DIR",
+     "go on from the newest whole checkpoint in --out (or begin, if there is none), or from DIR",
+     TEXT, FIELD(resume), 0, 0, "off"},
+    {"out", "DIR", "where log.jsonl, plan.txt, options.json, model.safetensors and checkpoints go",
+     TEXT, FIELD(out), 0, 0, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, FIELD(plan), 0, 0, NULL},
     {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},
 };
@@ -105,6 +112,7 @@ static const options defaults = {
     .eval_batches = 8,
     .sample_tokens = 128,
     .prompt = "",
+    .keep = 2,
     .out = "runs/train",
 };
 

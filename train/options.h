@@ -39,6 +39,8 @@ typedef struct {
     int64_t threads, seed;
     int64_t eval_every, eval_batches, sample_every, sample_tokens;
     const char *prompt, *out;
+    int64_t checkpoint_every, keep;
+    const char *resume; /* NULL, "auto" or a checkpoint's directory */
     bool plan, json;
 } options;
 

@@ -8,7 +8,7 @@
 
 static const double temperature = 0.8;
 
-static error *vocab_path(const options *o, char *path, size_t size)
+error *vocab_path(const options *o, char *path, size_t size)
 {
     static const char tail[] = "_train";
     const char *data = o->train_data.pattern[0], *end = NULL;

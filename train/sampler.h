@@ -18,6 +18,9 @@ typedef struct {
     float *logits; /* (V) */
 } sampler;
 
+/* PREFIX.vocab for training data called PREFIX_train.bin; a user error for other names. */
+error *vocab_path(const options *o, char *path, size_t size) NODISCARD;
+
 /* Opens the vocabulary that belongs to the training data: PREFIX.vocab beside PREFIX_train.bin. */
 error *sampler_open(const options *o, sampler *out) NODISCARD;
 void sampler_close(sampler *s);
