@@ -82,7 +82,7 @@ endif
 
 # here each of them fails in turn; the programs' mains are in it as functions
 FAULTY := malloc calloc realloc aligned_alloc strdup strndup asprintf free open read pread write \
-          pwrite fsync close rename mkdir fstat stat opendir glob fopen fdopen open_memstream \
+          pwrite fsync close rename mkdir fstat stat opendir readdir ftruncate lseek flock glob fopen fdopen open_memstream \
           fileno
 $(BUILD)/test_fault: LIBS += $(FAULTY:%=-Wl,--wrap=%)
 $(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c))

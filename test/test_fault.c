@@ -107,6 +107,55 @@ static void test_planning(void **state)
                  *state);
 }
 
+/* ---- a model's life ---- */
+
+#define RUN "train_gpt " MODEL DATA "--eval-every 0 --keep 1 --out work/run "
+
+static void test_checkpoints(void **state)
+{
+    prepare(state, train_main, RUN "--steps 1 --checkpoint-every 1");
+    scenario_run(
+        &(scenario){.name = "checkpoint and resume",
+                    .program = train_main,
+                    .arguments = RUN "--steps 2 --checkpoint-every 1 --resume auto",
+                    .again = RUN "--steps 2 --checkpoint-every 1 --resume auto",
+                    .partial = {"stdout", "run/log.jsonl",
+                                /* where the log ends, which has times in it */
+                                "run/step_00000002/state.json", "run/step_00000002/manifest.json"},
+                    .minimum = 150},
+        *state);
+}
+
+static void test_loading(void **state)
+{
+    prepare(state, train_main, "train_gpt " MODEL DATA "--steps 1 --out in/run");
+    scenario_run(&(scenario){.name = "train what was loaded",
+                             .program = train_main,
+                             .arguments = "train_gpt --load in/run " DATA
+                                          "--threads 1 --batch 2 --steps 1 --out work/run",
+                             .partial = {"stdout", "run/log.jsonl"},
+                             .minimum = 150},
+                 *state);
+}
+
+static void test_exporting(void **state)
+{
+    prepare(state, train_main, "train_gpt " MODEL DATA "--steps 1 --out in/run");
+    prepare(state, export_main, "export --to llmc in/run in/x.bin");
+    scenario_run(&(scenario){.name = "export to llm.c",
+                             .program = export_main,
+                             .arguments = "export --to llmc in/run work/y.bin",
+                             .partial = {"stdout"},
+                             .minimum = 50},
+                 *state);
+    scenario_run(&(scenario){.name = "export from llm.c",
+                             .program = export_main,
+                             .arguments = "export --to hf in/x.bin work/run",
+                             .partial = {"stdout"},
+                             .minimum = 50},
+                 *state);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, scratch_remove)
 
 int main(void)
@@ -118,6 +167,9 @@ int main(void)
         TEST(test_training),
         TEST(test_training_where_another_run_was),
         TEST(test_planning),
+        TEST(test_checkpoints),
+        TEST(test_loading),
+        TEST(test_exporting),
     };
     cmocka_set_test_filter(getenv("ONLY"));
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,6 +93,26 @@ DIR *__wrap_opendir(const char *path)
     return fault_strikes("opendir", FAULT_INPUT) ? NULL : __real_opendir(path);
 }
 
+struct dirent *__wrap_readdir(DIR *d)
+{
+    return fault_strikes("readdir", FAULT_INPUT) ? NULL : __real_readdir(d);
+}
+
+int __wrap_ftruncate(int fd, off_t n)
+{
+    return fault_strikes("ftruncate", FAULT_OUTPUT) ? -1 : __real_ftruncate(fd, n);
+}
+
+off_t __wrap_lseek(int fd, off_t at, int whence)
+{
+    return fault_strikes("lseek", FAULT_INPUT) ? -1 : __real_lseek(fd, at, whence);
+}
+
+int __wrap_flock(int fd, int how)
+{
+    return fault_strikes("flock", FAULT_OUTPUT) ? -1 : __real_flock(fd, how);
+}
+
 int __wrap_glob(const char *pattern, int flags, int (*on_error)(const char *, int), glob_t *out)
 {
     if (fault_strikes("glob's memory", FAULT_MEMORY)) return GLOB_NOSPACE;

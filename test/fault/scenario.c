@@ -56,11 +56,11 @@ static void fails_at(const trial *t, fault_mode mode, int64_t n, const char *why
 
 /* ---- a run ---- */
 
-static int call(const scenario *s)
+static int call(const scenario *s, const char *arguments)
 {
     char text[1000], *argv[WORDS] = {0}, *rest = NULL;
     int argc = 0;
-    snprintf(text, sizeof text, "%s", s->arguments);
+    snprintf(text, sizeof text, "%s", arguments);
     for (char *word = strtok_r(text, " ", &rest); word && argc < WORDS - 1;
          word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
@@ -74,7 +74,7 @@ static void in_child(const trial *t, fault_mode mode, int64_t n)
     cJSON_InitHooks(&(cJSON_Hooks){malloc, free}); /* the wrapped ones */
     fault_stdout();
     fault_arm(t->report, mode, n);
-    int status = call(t->s);
+    int status = call(t->s, t->s->arguments);
     fflush(stdout);
     fault_disarm();
     if (t->all || n % LEAK_SEARCH == 0)
@@ -137,6 +137,15 @@ static void check_files(const trial *t, fault_mode mode, int64_t n, bool success
                  name);
 }
 
+/* Behind the lines that warn: of what the program can do without, but should not in silence. */
+static char *after_warnings(char *text)
+{
+    static const char mark[] = "warning: ";
+    while (strncmp(text, mark, sizeof mark - 1) == 0 && strchr(text, '\n'))
+        text = strchr(text, '\n') + 1;
+    return text;
+}
+
 /* One line, "program: why", about a mistake that is not ours. */
 static const char *wrong_line(const char *program, const char *line)
 {
@@ -153,30 +162,46 @@ static const char *wrong_line(const char *program, const char *line)
 static void check(const trial *t, fault_mode mode, int64_t n)
 {
     const fault_report *r = t->report;
-    char *err = text_of(t->err), *out = text_of(t->out);
-    bool success = WIFEXITED(t->status) && WEXITSTATUS(t->status) == 0;
+    char *err = text_of(t->err), *out = text_of(t->out), *complaint = after_warnings(err);
+    bool warned = complaint > err, success = WIFEXITED(t->status) && WEXITSTATUS(t->status) == 0;
     const char *wrong = NULL;
     if (WIFSIGNALED(t->status))
         wrong = strsignal(WTERMSIG(t->status));
     else if (!success && WEXITSTATUS(t->status) != 1)
         wrong = "its status is neither 0 nor 1";
     else if (success)
-        wrong = *err ? "a success that complains" : NULL;
+        wrong = *complaint ? "a success that complains" : NULL;
     else
-        wrong = wrong_line(t->s->arguments, err);
+        wrong = wrong_line(t->s->arguments, complaint);
     if (!wrong && r->leaked_blocks) wrong = "memory was not given back";
     if (!wrong && r->leaked_files) wrong = "a file was left open";
     if (!wrong && success && !is_partial(t, "stdout") && strcmp(out, t->said) != 0)
         wrong = "a success, but its output is not whole";
-    if (!wrong && !success && mode == FAULT_SHORT) wrong = "short transfers are no failure";
+    if (!wrong && (!success || warned) && mode == FAULT_SHORT)
+        wrong = "short transfers are no failure";
     char more[60] = "";
     if (r->leaked_blocks)
         snprintf(more, sizeof more, " (%lld blocks, one by %#lx)", (long long)r->leaked_blocks,
                  (unsigned long)r->leaked_by);
     if (wrong) fails_at(t, mode, n, wrong, more);
-    check_files(t, mode, n, success);
+    check_files(t, mode, n, success && !warned);
     free(err);
     free(out);
+}
+
+/* Nothing is lost: without a failure the program goes on from what is there. */
+static void check_again(trial *t, fault_mode mode, int64_t n)
+{
+    fflush(stdout);
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        if (dup2(t->err, STDERR_FILENO) < 0 || !freopen("/dev/null", "w", stdout)) _exit(100);
+        _exit(call(t->s, t->s->again));
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child) fail_msg("cannot fork");
+    if (status != 0) fails_at(t, mode, n, "afterwards this fails: ", t->s->again);
+    check_files(t, mode, n, true);
 }
 
 /* ---- all of them ---- */
@@ -202,6 +227,7 @@ static void fail_one(trial *t, fault_mode mode, int64_t n)
     run(t, mode, n);
     if (!t->report->struck) fails_at(t, mode, n, "the run is not the same every time", "");
     check(t, mode, n);
+    if (t->s->again) check_again(t, mode, n);
 }
 
 static void fail_each(trial *t, const fault_report *plan)
@@ -257,7 +283,7 @@ void scenario_prepare(const scenario *s, const char *directory)
     pid_t child = fork();
     if (child == 0) {
         if (chdir(directory) != 0 || !freopen("/dev/null", "w", stdout)) _exit(100);
-        exit(call(s));
+        exit(call(s, s->arguments));
     }
     if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
         fail_msg("cannot prepare: %s", s->arguments);

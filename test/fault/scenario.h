@@ -9,7 +9,8 @@
  * Then call 1 fails, then call 2, ...  Each of these runs must
  *
  *   - end by returning from main: status 1 and one line "program: why" on stderr, which is no
- *     internal error; or 0, where the program can do without, and then with all results whole;
+ *     internal error; or 0, where the program can do without, and then with all results whole,
+ *     unless it has warned;
  *   - leave every file in work/ as it was before or as a success leaves it, and no temporary file;
  *   - give back what it allocated and close what it opened, by our count (and LeakSanitizer's).
  *
@@ -26,7 +27,8 @@ typedef struct {
     int (*program)(int, char **);
     const char *arguments;               /* in words, the program's name first */
     const char *partial[SCENARIO_FILES]; /* files below work/ that grow line by line */
-    int minimum; /* calls that must be seen: else the wrappers do not work */
+    const char *again; /* NULL, or arguments that after any failure must succeed */
+    int minimum;       /* calls that must be seen: else the wrappers do not work */
 } scenario;
 
 /* In the directory, which has in/ and work/ as above.  Fails the test at the first fault. */

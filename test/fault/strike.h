@@ -45,6 +45,10 @@ void fault_untrack(void *block);
     f(int, fstat, (int, struct stat *));                                                           \
     f(int, stat, (const char *, struct stat *));                                                   \
     f(DIR *, opendir, (const char *));                                                             \
+    f(struct dirent *, readdir, (DIR *));                                                          \
+    f(int, ftruncate, (int, off_t));                                                               \
+    f(off_t, lseek, (int, off_t, int));                                                            \
+    f(int, flock, (int, int));                                                                     \
     f(int, glob, (const char *, int, int (*)(const char *, int), glob_t *));                       \
     f(FILE *, fopen, (const char *, const char *));                                                \
     f(FILE *, fdopen, (int, const char *));                                                        \
