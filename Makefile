@@ -1,9 +1,10 @@
 # Regrad
 #
-#   make            the programs: train_gpt, tokenize, export
+#   make            the programs: train_gpt, tokenize, generate, export
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
+#   make fuzz       fuzz targets, FUZZ_SECONDS=60 each
 #   make bench      speed and memory against PyTorch and the machine's limit
 #   make deps       install what the build needs (Debian packages)
 #
@@ -32,16 +33,27 @@ LIBS    := -lopenblas -lcjson -lm
 # optimizer arithmetic is the same everywhere: no fused multiply-add
 $(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
 
+# PCRE2 cuts text for .tiktoken and tokenizer.json; PCRE2=no builds without it
+PCRE2   ?= $(shell echo 'int main(void) { return pcre2_config(PCRE2_CONFIG_JIT, 0); }' | \
+             $(CC) -DPCRE2_CODE_UNIT_WIDTH=8 -include pcre2.h -x c - -lpcre2-8 -o /dev/null \
+             2>/dev/null && echo yes || echo no)
+PCRE2   := $(PCRE2)
+ifeq ($(PCRE2),yes)
+LIBS    += -lpcre2-8
+endif
+
 LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c model/hf.c)
+LIB_SRC  := $(filter-out data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
 GPT_SRC  := model/gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
-PROGRAMS := train_gpt tokenize export
+PROGRAMS := train_gpt tokenize generate export
 
 .PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done
+	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -53,6 +65,10 @@ $(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
 $(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/generate: $(BUILD)/tools/generate.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
@@ -87,15 +103,39 @@ FAULTY := malloc calloc realloc aligned_alloc strdup strndup asprintf free open 
 $(BUILD)/test_fault: LIBS += $(FAULTY:%=-Wl,--wrap=%)
 $(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c))
 
+# fuzz targets: clang's libFuzzer, and only what reads files (no OpenMP, no BLAS)
+FUZZ_CC     ?= clang
+FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror -Wno-unknown-pragmas \
+               -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_SRC    := $(filter core/%.c data/%.c io/%.c model/hf.c model/presets.c,$(LIB_SRC)) fuzz/fuzz.c
+FUZZ        := $(patsubst fuzz/%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/*.c)))
+
+build/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  cc  $< (fuzz)")
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+
+$(FUZZ): build/fuzz/%: build/fuzz/fuzz/%.o $(FUZZ_SRC:%.c=build/fuzz/%.o)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ $(filter-out -lopenblas,$(LIBS)) -o $@
+
+.PHONY: fuzz fuzz-build deps-fuzz
+fuzz-build: $(FUZZ)
+fuzz: deps-fuzz
+	@$(MAKE) --no-print-directory -j2 fuzz-build
+	@fuzz/run
+
 tests: all $(TESTS)
 .PHONY: tests
 
 test: deps-test
+	-@scripts/deps fuzz # without, fuzzing is skipped
 	@$(MAKE) --no-print-directory -j2 tests
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@scripts/run-tests
 
 test-long: deps-test
+	-@scripts/deps fuzz
 	@$(MAKE) --no-print-directory -j2 tests
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@LONG=1 scripts/run-tests
@@ -115,7 +155,7 @@ bench: deps-bench
 
 deps:
 	@scripts/deps build
-deps-test deps-demo deps-bench: deps-%:
+deps-test deps-demo deps-bench deps-fuzz: deps-%:
 	@scripts/deps $*
 
 format:
@@ -124,4 +164,4 @@ format:
 clean:
 	rm -rf build $(PROGRAMS)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

@@ -36,6 +36,7 @@ static int set_up(void **state)
         return -1;
     write_text(state, "in/a.txt", 1);
     write_text(state, "in/b.txt", 2);
+    write_text(state, "in/c.txt", 3);
     prepare(state, tokenize_main, "tokenize --vocab bpe:272 -o in/x in/a.txt");
     return 0;
 }
@@ -156,6 +157,25 @@ static void test_exporting(void **state)
                  *state);
 }
 
+static void test_generating(void **state)
+{
+    prepare(state, train_main, "train_gpt " MODEL DATA "--steps 1 --out in/run");
+    scenario_run(&(scenario){.name = "generate",
+                             .program = generate_main,
+                             .arguments = "generate --load in/run --vocab in/x.vocab --prompt the "
+                                          "--tokens 5 --threads 1",
+                             .talks = true,
+                             .minimum = 50},
+                 *state);
+    scenario_run(&(scenario){.name = "generate --eval",
+                             .program = generate_main,
+                             .arguments = "generate --load in/run --vocab in/x.vocab --eval "
+                                          "in/c.txt --threads 1",
+                             .talks = true,
+                             .minimum = 50},
+                 *state);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, scratch_remove)
 
 int main(void)
@@ -170,6 +190,7 @@ int main(void)
         TEST(test_checkpoints),
         TEST(test_loading),
         TEST(test_exporting),
+        TEST(test_generating),
     };
     cmocka_set_test_filter(getenv("ONLY"));
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,6 @@
 /* loop.c - see loop.h */
 #include "train/loop.h"
 #include "core/outfile.h"
-#include "io/log.h"
 #include "train/life.h"
 #include "train/plan_report.h"
 #include "train/sampler.h"

@@ -83,7 +83,9 @@ static const option_row rows[] = {
     {"resume", "auto|DIR",
      "go on from the newest whole checkpoint in --out (or begin, if there is none), or from DIR",
      TEXT, FIELD(resume), 0, 0, "off"},
-    {"out", "DIR", "where log.jsonl, plan.txt, options.json, model.safetensors and checkpoints go",
+    {"out", "DIR",
+     "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
+     "go",
      TEXT, FIELD(out), 0, 0, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, FIELD(plan), 0, 0, NULL},
     {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},

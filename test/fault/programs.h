@@ -5,5 +5,6 @@
 int train_main(int argc, char **argv);
 int tokenize_main(int argc, char **argv);
 int export_main(int argc, char **argv);
+int generate_main(int argc, char **argv);
 
 #endif

@@ -20,6 +20,8 @@
 #ifndef REGRAD_TEST_FAULT_SCENARIO_H
 #define REGRAD_TEST_FAULT_SCENARIO_H
 
+#include <stdbool.h>
+
 enum { SCENARIO_FILES = 8 };
 
 typedef struct {
@@ -27,6 +29,7 @@ typedef struct {
     int (*program)(int, char **);
     const char *arguments;               /* in words, the program's name first */
     const char *partial[SCENARIO_FILES]; /* files below work/ that grow line by line */
+    bool talks;                          /* of figures, on stderr */
     const char *again; /* NULL, or arguments that after any failure must succeed */
     int minimum;       /* calls that must be seen: else the wrappers do not work */
 } scenario;
