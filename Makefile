@@ -42,9 +42,9 @@ ifeq ($(PCRE2),yes)
 LIBS    += -lpcre2-8
 endif
 
-LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c model/hf.c)
-LIB_SRC  := $(filter-out data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
-GPT_SRC  := model/gpt.c
+LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)
+LIB_SRC  := $(filter-out train/the_% data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
+GPT_SRC  := train/the_text.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS := train_gpt tokenize generate export
@@ -98,15 +98,16 @@ endif
 
 # here each of them fails in turn; the programs' mains are in it as functions
 FAULTY := malloc calloc realloc aligned_alloc strdup strndup asprintf free open read pread write \
-          pwrite fsync close rename mkdir fstat stat opendir readdir ftruncate lseek flock glob fopen fdopen open_memstream \
-          fileno
+          pwrite fsync close rename mkdir fstat stat opendir readdir ftruncate lseek flock \
+          glob fopen fdopen open_memstream fileno
 $(BUILD)/test_fault: LIBS += $(FAULTY:%=-Wl,--wrap=%)
 $(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c))
 
 # fuzz targets: clang's libFuzzer, and only what reads files (no OpenMP, no BLAS)
 FUZZ_CC     ?= clang
-FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror -Wno-unknown-pragmas \
-               -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
+               -Wno-unknown-pragmas -fno-omit-frame-pointer -fsanitize=address,undefined \
+               -fno-sanitize-recover=all
 FUZZ_SRC    := $(filter core/%.c data/%.c io/%.c model/hf.c model/presets.c,$(LIB_SRC)) fuzz/fuzz.c
 FUZZ        := $(patsubst fuzz/%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/*.c)))
 
@@ -124,6 +125,12 @@ fuzz-build: $(FUZZ)
 fuzz: deps-fuzz
 	@$(MAKE) --no-print-directory -j2 fuzz-build
 	@fuzz/run
+
+# the calls by which a disk is changed: noted, stopped at, made to fail
+DISK := open write fsync rename unlink rmdir mkdir
+DISK_TESTS := $(addprefix $(BUILD)/,test_checkpoint test_kill test_resume)
+$(DISK_TESTS): LIBS += $(DISK:%=-Wl,--wrap=%)
+$(DISK_TESTS): $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/disk/*.c))
 
 tests: all $(TESTS)
 .PHONY: tests

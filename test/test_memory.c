@@ -94,8 +94,8 @@ static void one_run(const char *arguments, bool file)
         step_result r;
         must(trainer_step(s.t, s.data, step, 1e-3, &r));
     }
-    double loss;
-    must(trainer_evaluate(s.t, s.data, &loss));
+    eval_result result;
+    must(trainer_evaluate(s.t, s.data, &result));
     char path[100];
     snprintf(path, sizeof path, "%s/model.safetensors", s.directory);
     if (file) must(params_write(path, &s.t->params, &s.dev));

@@ -47,15 +47,15 @@ static void run_and_compare(const char *arguments)
     device dev = s.dev;
     dev.ops = &noting;
     allocations = 0;
-    must(trainer_plan(&s.o, &the_model_kind, &t)); /* ... and once more, watched */
+    must(trainer_plan(&s.o, &gpt_kind, &t)); /* ... and once more, watched */
     size_t planned = arena_peak(t->arena);
     must(trainer_commit(t, &dev, true));
     for (int64_t step = 1; step <= 2; step++) {
         step_result r;
         must(trainer_step(t, s.data, step, 1e-3, &r));
     }
-    double loss;
-    must(trainer_evaluate(t, s.data, &loss));
+    eval_result result;
+    must(trainer_evaluate(t, s.data, &result));
     assert_int_equal(allocations, 1);
     assert_true(asked >= planned && asked - planned <= 256); /* the canary */
     assert_int_equal(arena_high_water(t->arena), planned);
@@ -94,8 +94,8 @@ static arena_summary plan(const char *arguments, int64_t *n)
     snprintf(text, sizeof text, "%s", arguments);
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
-    must(options_parse(&the_model_kind, argc, argv, &o));
-    must(trainer_plan(&o, &the_model_kind, &t));
+    must(options_parse(&text_task, argc, argv, &o));
+    must(trainer_plan(&o, &gpt_kind, &t));
     arena_summary s = arena_summarize(t->arena);
     *n = params_count(&t->params);
     trainer_destroy(t);

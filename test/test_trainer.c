@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "data/text_source.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -82,16 +83,16 @@ static void test_evaluation_is_repeatable(void **state)
 {
     (void)state;
     small_run s;
-    double a, b;
+    eval_result a, b;
     step_result r;
     small_open(&s, SMALL_MODEL "--eval-batches 3");
     must(trainer_evaluate(s.t, s.data, &a));
     must(trainer_evaluate(s.t, s.data, &b));
-    assert_true(a == b);
-    assert_true(fabs(a - log(59)) < 0.1); /* untrained: every token alike */
+    assert_true(a.loss == b.loss);
+    assert_true(fabs(a.loss - log(59)) < 0.1); /* untrained: every token alike */
     must(trainer_step(s.t, s.data, 1, 1e-2, &r));
     must(trainer_evaluate(s.t, s.data, &b));
-    assert_true(a != b);
+    assert_true(a.loss != b.loss);
     small_close(&s);
 }
 
@@ -101,12 +102,13 @@ static void test_decoder_agrees_with_the_loss(void **state)
     (void)state;
     enum { V = 59, T = 11 };
     small_run s;
-    double loss, sum = 0;
+    eval_result eval;
+    double sum = 0;
     int32_t inputs[3 * T], targets[3 * T];
     float logits[V];
     small_open(&s, SMALL_MODEL "--eval-batches 1 --sample-every 1");
-    must(trainer_evaluate(s.t, s.data, &loss));
-    must(batches_read(s.data, 0, 3, inputs, targets));
+    must(trainer_evaluate(s.t, s.data, &eval));
+    must(source_read(s.data, 0, 3, inputs, targets));
     for (int b = 0; b < 3; b++) {
         decoder_begin(&s.t->decoder);
         for (int t = 0; t < T; t++) {
@@ -119,7 +121,7 @@ static void test_decoder_agrees_with_the_loss(void **state)
         }
         decoder_end(&s.t->decoder);
     }
-    assert_true(fabs(sum / (3 * T) - loss) < 1e-5);
+    assert_true(fabs(sum / (3 * T) - eval.loss) < 1e-5);
     small_close(&s);
 }
 
@@ -129,15 +131,12 @@ static void test_token_outside_the_vocabulary(void **state)
     small_run s;
     step_result r;
     small_open(&s, SMALL_MODEL);
-    token_set *narrow;
-    batches *data;
+    source *data;
     const char *pattern = s.shard;
-    must(tokens_open(&pattern, 1, 10, &narrow)); /* ids go up to 58 */
-    must(batches_open(narrow, 11, 3, BATCHES_SEQUENTIAL, 1, &data));
+    must(text_source_open(&pattern, 1, 10, 11, 3, BATCHES_SEQUENTIAL, 1, &data)); /* ids: to 58 */
     const char *const words[] = {"x_train.bin", "10", NULL};
     expect_words(trainer_step(s.t, data, 1, 1e-3, &r), words);
-    batches_close(data);
-    tokens_close(narrow);
+    source_close(data);
     small_close(&s);
 }
 
