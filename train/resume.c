@@ -372,16 +372,6 @@ static error *part_vocab(void *context, const char *path)
     return copy_file(((const run_state *)context)->vocab, path);
 }
 
-/* Hugging Face's, so that whatever loads its models loads a checkpoint. */
-static error *part_config(void *context, const char *path)
-{
-    char *text;
-    TRY(hf_config_text(&((const run_state *)context)->t->o->model, &text));
-    error *e = write_text(path, text);
-    cJSON_free(text);
-    return e;
-}
-
 error *run_state_write(checkpoints *c, const run_state *s)
 {
     checkpoint_part parts[5] = {{"model.safetensors", part_model},
