@@ -225,12 +225,19 @@ static void check_again(trial *t, fault_mode mode, int64_t n)
 
 /* ---- all of them ---- */
 
-/* Whether a call with the same callers came before. */
-static bool seen(const fault_report *plan, int64_t n)
+/* The cases of all scenarios so far. */
+static struct {
+    uint64_t stack[FAULT_CALLS];
+    int n;
+} tried;
+
+/* Whether a call with the same callers came before, in this scenario or another. */
+static bool is_new(uint64_t stack)
 {
-    for (int64_t i = 0; i < n; i++)
-        if (plan->stack[i] == plan->stack[n]) return true;
-    return false;
+    for (int i = 0; i < tried.n; i++)
+        if (tried.stack[i] == stack) return false;
+    if (tried.n < FAULT_CALLS) tried.stack[tried.n++] = stack;
+    return true;
 }
 
 static fault_report *shared_report(void)
@@ -253,7 +260,7 @@ static void fail_each(trial *t, const fault_report *plan)
 {
     int64_t cases = 0, survived = 0;
     for (int64_t n = 1; n <= plan->calls; n++) {
-        if (!t->all && seen(plan, n - 1)) continue;
+        if (!is_new(plan->stack[n - 1]) && !t->all) continue;
         for (fault_mode mode = FAULT_ONCE; mode <= FAULT_ONWARD; mode++) {
             if (!t->all && mode != usual_mode) continue;
             fail_one(t, mode, n);

@@ -14,8 +14,9 @@
  *   - leave every file in work/ as it was before or as a success leaves it, and no temporary file;
  *   - give back what it allocated and close what it opened, by our count (and LeakSanitizer's).
  *
- * Calls with the same nearest callers are one case: of these one fails, alone in the build with
- * sanitizers, with all that follow in the other.  LONG=1: each call, both ways, in both.
+ * Calls with the same nearest callers are one case, in whichever scenario they come first: of these
+ * one fails, alone in the build with sanitizers, with all that follow in the other.  LONG=1: each
+ * call of each scenario, both ways, in both builds.
  */
 #ifndef REGRAD_TEST_FAULT_SCENARIO_H
 #define REGRAD_TEST_FAULT_SCENARIO_H
