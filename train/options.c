@@ -56,6 +56,11 @@ static const option_row common[] = {
 
 enum { COMMON = sizeof common / sizeof *common, MAX_ROWS = 96, KEY_BASE = 1000, KEY_HELP = '?' };
 
+const char *option_name(int i)
+{
+    return i >= 0 && i < ROWS ? rows[i].name : NULL;
+}
+
 static const options defaults = {
     .model_name = NULL,
     .optim_name = "adamw",
