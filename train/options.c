@@ -40,11 +40,11 @@ static const option_row common[] = {
     {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, FIELD(eval_every), 0, 1e9,
      NULL},
     {"checkpoint-every", "N",
-     "steps between checkpoints in --out, and one after the last; 0 = only when stopped by Ctrl-C",
+     "steps between checkpoints, and one after the last; 0 = only when stopped by Ctrl-C",
      WHOLE, FIELD(checkpoint_every), 0, 1e9, NULL},
     {"keep", "K", "checkpoints to keep: the newest whole ones", WHOLE, FIELD(keep), 1, 1e6, NULL},
     {"resume", "auto|DIR",
-     "go on from the newest whole checkpoint in --out (or begin, if there is none), or from DIR",
+     "go on from the newest whole checkpoint of this run (begin, if there is none), or from DIR",
      TEXT, FIELD(resume), 0, 0, "off"},
     {"out", "DIR",
      "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
