@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "test/long.h"
 #include "data/text_source.h"
+#include "test/long.h"
 #include "test/small_run.h"
 
 #include <math.h>
