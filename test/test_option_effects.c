@@ -12,6 +12,7 @@
  * changes what it has no business with fails, too.  A row for every option: the last test asks the
  * program's own table (option_name).
  */
+#include "train/task.h"
 #include "test/scratch.h"
 
 #include <math.h>
@@ -286,7 +287,7 @@ static void test_every_option_has_a_row(void **state)
 {
     (void)state;
     int n = 0;
-    for (const char *name; (name = option_name(n)); n++) {
+    for (const char *name; (name = option_name(&text_task, n)); n++) {
         bool found = false;
         for (int i = 0; i < ROWS; i++)
             found = found || !strcmp(rows[i].option, name);

@@ -88,8 +88,8 @@ static void test_nan_anywhere(void **state)
     char *argv[] = {(char *)(size_t) "test", (char *)(size_t) "--layers=2",
                     (char *)(size_t) "--heads=3", (char *)(size_t) "--width=33"};
     if (!long_run()) return;
-    must(options_parse(&the_model_kind, 4, argv, &o));
-    must(trainer_plan(&o, &the_model_kind, &t));
+    must(options_parse(&text_task, 4, argv, &o));
+    must(trainer_plan(&o, text_task.kind, &t));
     for (int i = 0; i < t->params.n; i++)
         for (int k = 0; k < 16; k++) {
             char name[100], arguments[400];

@@ -56,11 +56,6 @@ static const option_row common[] = {
 
 enum { COMMON = sizeof common / sizeof *common, MAX_ROWS = 96, KEY_BASE = 1000, KEY_HELP = '?' };
 
-const char *option_name(int i)
-{
-    return i >= 0 && i < ROWS ? rows[i].name : NULL;
-}
-
 static const options defaults = {
     .model_name = NULL,
     .optim_name = "adamw",
@@ -92,6 +87,11 @@ static int row_count(const task *t)
 static const option_row *row_at(const task *t, int i)
 {
     return i < t->n_rows ? &t->rows[i] : &common[i - t->n_rows];
+}
+
+const char *option_name(const task *t, int i)
+{
+    return i >= 0 && i < row_count(t) ? row_at(t, i)->name : NULL;
 }
 
 /* The row that argp means; NULL for its own keys. */
