@@ -4,7 +4,7 @@
 #include "data/tokens_format.h"
 #include "fuzz/fuzz.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 enum { VOCAB = 1000, BLOCK = 64, BLOCKS = 16 };
 
@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     batches *b;
     int32_t ids[BLOCK], next[BLOCK];
     if (!fuzz_fine(tokens_open(&path, 1, VOCAB, &set))) return 0;
-    int64_t count = tokens_count(set, 0);
+    int64_t count = tokens_count(set, 0), data = (int64_t)(n - sizeof(tokens_header));
+    if (count < 1 || (data != 2 * count && data != 4 * count)) abort(); /* it was to be checked */
     for (int64_t at = 0; at < count && at < BLOCK * BLOCKS; at += BLOCK)
         if (!fuzz_fine(tokens_read(set, 0, at, count - at < BLOCK ? count - at : BLOCK, ids)))
             break;

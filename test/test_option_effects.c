@@ -12,6 +12,7 @@
  * changes what it has no business with fails, too.  A row for every option: the last test asks the
  * program's own table (option_name).
  */
+#include "train/task.h"
 #include "test/scratch.h"
 
 #include <math.h>

@@ -89,7 +89,7 @@ static void test_nan_anywhere(void **state)
                     (char *)(size_t) "--heads=3", (char *)(size_t) "--width=33"};
     if (!long_run()) return;
     must(options_parse(&text_task, 4, argv, &o));
-    must(trainer_plan(&o, &gpt_kind, &t));
+    must(trainer_plan(&o, text_task.kind, &t));
     for (int i = 0; i < t->params.n; i++)
         for (int k = 0; k < 16; k++) {
             char name[100], arguments[400];
