@@ -43,6 +43,7 @@ typedef enum {
     KIND_ACTIVATION,
     KIND_WORKSPACE,
     KIND_BATCH, /* tokens, targets, scalars of a step */
+    KIND_CACHE, /* keys and values of the tokens so far, while text is generated */
     KIND_COUNT
 } block_kind;
 

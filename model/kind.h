@@ -26,6 +26,16 @@ typedef struct {
     tensor hits;     /* ? (1) f64: how many samples are classified right is added, or written */
 } loss_sink;
 
+/* One step of generation or scoring: the next n tokens of each of B sequences. */
+typedef struct {
+    tensor tokens;         /* (B,n) i32 */
+    int64_t position;      /* of the first of them; all before are in the caches */
+    int64_t room;          /* the largest n of the program: its memory is the same for every step */
+    tensor logits;         /* ? (B,V): of what follows the last of them */
+    const loss_sink *loss; /* ? for a program of scoring, in every step */
+    tensor targets; /* ? (B,n) i32, with loss: what follows each of them; absent: not scored */
+} decode_step;
+
 typedef struct {
     const char *program;       /* "train_gpt" */
     const char *default_model; /* preset */
@@ -44,10 +54,13 @@ typedef struct {
     void (*draw)(const model *, uint64_t seed, int64_t first, int64_t b, float *noise);
     /* Forward and loss alone. */
     void (*evaluate)(run *r, model *, const batch *, const loss_sink *);
-    /* ? logits (1,V) of the token after inputs[0, position] */
-    void (*next)(run *r, model *, tensor inputs, int64_t position, tensor logits);
     /* ? logits (B,V) of a batch; its targets are not read */
     void (*predict)(run *r, model *, const batch *, tensor logits);
+    /* ? Continuing sequences.  Inside one program: caches for b sequences of up to `length` tokens
+     * are taken; each step costs what its own tokens cost; the caches are dropped. */
+    void (*open_caches)(run *r, model *, int64_t b, int64_t length);
+    void (*decode)(run *r, model *, const decode_step *);
+    void (*close_caches)(run *r, model *);
 } model_kind;
 
 extern const model_kind gpt_kind, vit_kind;

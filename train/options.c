@@ -40,11 +40,11 @@ static const option_row common[] = {
     {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, FIELD(eval_every), 0, 1e9,
      NULL},
     {"checkpoint-every", "N",
-     "steps between checkpoints in --out, and one after the last; 0 = only when stopped by Ctrl-C",
-     WHOLE, FIELD(checkpoint_every), 0, 1e9, NULL},
+     "steps between checkpoints, and one after the last; 0 = only when stopped by Ctrl-C", WHOLE,
+     FIELD(checkpoint_every), 0, 1e9, NULL},
     {"keep", "K", "checkpoints to keep: the newest whole ones", WHOLE, FIELD(keep), 1, 1e6, NULL},
     {"resume", "auto|DIR",
-     "go on from the newest whole checkpoint in --out (or begin, if there is none), or from DIR",
+     "go on from the newest whole checkpoint of this run (begin, if there is none), or from DIR",
      TEXT, FIELD(resume), 0, 0, "off"},
     {"out", "DIR",
      "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
@@ -87,6 +87,11 @@ static int row_count(const task *t)
 static const option_row *row_at(const task *t, int i)
 {
     return i < t->n_rows ? &t->rows[i] : &common[i - t->n_rows];
+}
+
+const char *option_name(const task *t, int i)
+{
+    return i >= 0 && i < row_count(t) ? row_at(t, i)->name : NULL;
 }
 
 /* The row that argp means; NULL for its own keys. */
@@ -325,28 +330,31 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
 
 /* ---- options.json ---- */
 
-static void add_row(cJSON *object, const option_row *row, options *o)
+static bool add_list(cJSON *array, const pattern_list *list)
+{
+    bool ok = array;
+    for (int i = 0; ok && i < list->n; i++) {
+        cJSON *text = cJSON_CreateString(list->pattern[i]);
+        ok = text && cJSON_AddItemToArray(array, text);
+    }
+    return ok;
+}
+
+/* False: out of memory. */
+static bool add_row(cJSON *object, const option_row *row, options *o)
 {
     switch (row->type) {
     case WHOLE:
-        cJSON_AddNumberToObject(object, row->name, (double)*(int64_t *)field(o, row));
-        break;
+        return cJSON_AddNumberToObject(object, row->name, (double)*(int64_t *)field(o, row));
     case REAL:
-        cJSON_AddNumberToObject(object, row->name, *(double *)field(o, row));
-        break;
+        return cJSON_AddNumberToObject(object, row->name, *(double *)field(o, row));
     case TEXT:
-        if (*(const char **)field(o, row))
-            cJSON_AddStringToObject(object, row->name, *(const char **)field(o, row));
-        break;
-    case LIST: {
-        pattern_list *list = field(o, row);
-        cJSON *array = cJSON_AddArrayToObject(object, row->name);
-        for (int i = 0; i < list->n; i++)
-            cJSON_AddItemToArray(array, cJSON_CreateString(list->pattern[i]));
-        break;
-    }
+        return !*(const char **)field(o, row) ||
+               cJSON_AddStringToObject(object, row->name, *(const char **)field(o, row));
+    case LIST:
+        return add_list(cJSON_AddArrayToObject(object, row->name), field(o, row));
     default:
-        break;
+        return true;
     }
 }
 
@@ -362,9 +370,10 @@ error *options_json(const options *given, char **out)
     o.weight_decay = o.optim.weight_decay;
     o.gradients = grad_policy_name(o.optim.gradients);
     cJSON *object = cJSON_CreateObject();
-    for (int i = 0; object && i < row_count(o.task); i++)
-        add_row(object, row_at(o.task, i), &o);
-    *out = object ? cJSON_Print(object) : NULL;
+    bool ok = object;
+    for (int i = 0; ok && i < row_count(o.task); i++)
+        ok = add_row(object, row_at(o.task, i), &o);
+    *out = ok ? cJSON_Print(object) : NULL;
     cJSON_Delete(object);
     return *out ? NULL : user_error("out of memory for options.json");
 }

@@ -11,7 +11,7 @@
 
 static bool samples(const trainer *t)
 {
-    return t->o->sample_every > 0 && t->kind->next;
+    return t->o->sample_every > 0 && t->kind->decode;
 }
 
 static bool predicts(const trainer *t)
@@ -30,11 +30,7 @@ static void place(trainer *t)
     if (predicts(t))
         t->predictions = arena_keep(t->arena, KIND_BATCH, t->params.type,
                                     SHAPE(o->batch, o->model.vocab), NAME("predictions", 0));
-    if (!samples(t)) return;
-    t->sample_tokens =
-        arena_keep(t->arena, KIND_BATCH, I32, SHAPE(1, o->seq), NAME("sample tokens", 0));
-    t->sample_logits = arena_keep(t->arena, KIND_BATCH, t->params.type, SHAPE(1, o->model.vocab),
-                                  NAME("sample logits", 0));
+    if (samples(t)) decoder_place(&t->decoder, o->model.vocab);
 }
 
 /* ---- programs: recorded once, then run ---- */
@@ -140,13 +136,6 @@ static void predict_program(trainer *t, source *data, int64_t first)
     arena_end(t->arena);
 }
 
-static void sample_program(trainer *t, int64_t position)
-{
-    arena_begin(t->arena, "sample");
-    t->kind->next(&t->r, t->model, t->sample_tokens, position, t->sample_logits);
-    arena_end(t->arena);
-}
-
 /* ---- life ---- */
 
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
@@ -165,11 +154,12 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
         e = kind->create(&o->model, &t->params, &t->model);
     }
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
+    if (!e && samples(t)) e = decoder_open(kind, &t->r, t->model, o->seq, &t->decoder);
     if (!e) {
         place(t);
         train_program(t, NULL, 1);
         if (o->eval_every > 0) eval_program(t, NULL);
-        if (samples(t)) sample_program(t, 0);
+        if (samples(t)) decoder_record(&t->decoder);
         if (predicts(t)) predict_program(t, NULL, 0);
         e = arena_plan(t->arena);
     }
@@ -212,6 +202,7 @@ void trainer_destroy(trainer *t)
     params_free(&t->params);
     arena_destroy(t->arena);
     free(t->host_noise);
+    decoder_close(&t->decoder);
     free(t->host_inputs);
     free(t->host_targets);
     free(t);
@@ -247,15 +238,6 @@ error *trainer_evaluate(trainer *t, source *data, eval_result *out)
     t->params.training = false;
     eval_program(t, data);
     out->loss = fetch_loss(t, eval_samples(t, data), &out->accuracy);
-    return device_status(t->r.dev);
-}
-
-error *trainer_next(trainer *t, const int32_t *tokens, int64_t position, float *logits)
-{
-    op_put(t->r.dev, t->r.stream, t->sample_tokens, tokens);
-    sample_program(t, position);
-    op_get(t->r.dev, t->r.stream, logits, t->sample_logits);
-    op_sync(t->r.dev, t->r.stream);
     return device_status(t->r.dev);
 }
 

@@ -3,7 +3,7 @@
  *   trainer_plan     builds model, optimizer and arena and records the programs over the null
  *                    device: train, eval, sample.  No memory to speak of, no data.
  *   trainer_commit   takes the memory on a device, sets the initial values
- *   trainer_step     one step; trainer_evaluate, trainer_next: the other programs
+ *   trainer_step     one step; trainer_evaluate, decoder: the other programs
  *
  * The same functions record and run: each asks the arena, which knows which of the two it is.
  */
@@ -11,6 +11,7 @@
 #define REGRAD_TRAINER_H
 
 #include "data/source.h"
+#include "train/decoder.h"
 #include "train/options.h"
 
 typedef struct {
@@ -24,11 +25,10 @@ typedef struct {
     double data_seconds; /* of the step so far */
     optimizer *optimizer;
     batch batch;
-    tensor hits;          /* ? (1) f64 */
-    tensor loss;          /* (1) f64 */
-    tensor sample_tokens; /* (1,T) i32 */
-    tensor sample_logits; /* (1,V) */
-    tensor predictions;   /* ? (B,V): logits of a batch */
+    tensor hits;        /* ? (1) f64 */
+    tensor loss;        /* (1) f64 */
+    decoder decoder;    /* with --sample-every */
+    tensor predictions; /* ? (B,V): logits of a batch */
     float *host_noise;
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
 } trainer;
@@ -54,8 +54,6 @@ void trainer_destroy(trainer *t);
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
 /* Mean loss over eval_batches batches; with 0, and for a source that ends, over no more than all. */
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
-/* Logits (V) of the token after tokens[position]; tokens (T). */
-error *trainer_next(trainer *t, const int32_t *tokens, int64_t position, float *logits) NODISCARD;
 
 /* Logits (B,V) of samples [first, first + batch); inputs (as the source gives them) stay in
  * t->host_inputs, targets in t->host_targets.  For tasks with o->predict. */
