@@ -2,6 +2,7 @@
 #include "data/image_source.h"
 #include "data/prefetch.h"
 #include "train/task.h"
+#include "train/vit_file.h"
 
 #include <errno.h>
 #include <math.h>
@@ -20,6 +21,13 @@ static const option_row rows[] = {
      "vit-s/32, "
      "vit-b/16, vit-b/32, vit-l/16, vit-l/32, vit-h/14, vit-g/14 (224 x 224, colours, 1000)",
      TEXT, FIELD(model_name), 0, 0, NULL},
+    {"load", "DIR|FILE",
+     "start from this trained ViT of these sizes: timm's or Hugging Face's safetensors, or what a "
+     "run "
+     "left; images and classes may be others",
+     TEXT, FIELD(load), 0, 0, "initial values"},
+    {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG,
+     FIELD(widen), 0, 0, NULL},
     {"layers", "N", "transformer blocks", WHOLE, FIELD(layers), 1, 1000, "the model's"},
     {"heads", "N", "attention heads; must divide the width", WHOLE, FIELD(heads), 1, 100000,
      "the model's"},
@@ -113,6 +121,7 @@ static error *image_resolve(options *o)
     if (o->channels) c->channels = o->channels;
     if (o->patch) c->patch = o->patch;
     if (o->classes) c->vocab = o->classes;
+    if (o->widen && !o->load) return user_error("--widen: only with --load");
     if (c->channels == 2) return user_error("--channels 2: must be 1 or 3");
     c->drop_path = o->drop_path;
     TRY(vit_config(c));
@@ -174,6 +183,18 @@ static error *image_open(const options *o, bool training, source **out)
         return prefetch_open(s, (int)o->workers, o->batch, input, (size_t)c->vocab * sizeof(float),
                              out);
     *out = s;
+    return NULL;
+}
+
+static error *image_load(trainer *t, device *dev)
+{
+    const options *o = t->o;
+    bool head;
+    TRY(params_initialize(&t->params, dev, (uint64_t)o->seed)); /* of what the file has not */
+    TRY(vit_read(o->load, &o->model, &t->params, o->widen, dev, &head));
+    if (!head)
+        printf("%s has no head for %lld classes: this one begins with initial values\n", o->load,
+               (long long)o->model.vocab);
     return NULL;
 }
 
@@ -265,5 +286,6 @@ const task image_task = {
     .units = image_units,
     .default_data = image_default_data,
     .open = image_open,
+    .load = image_load,
     .between = image_between,
 };

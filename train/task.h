@@ -31,6 +31,8 @@ struct task {
     int64_t (*units)(const options *); /* in a sample */
     error *(*default_data)(options *); /* fills in the demo's data, or says how to make it */
     error *(*open)(const options *, bool training, source **out);
+    /* All values, from o->load. */
+    error *(*load)(trainer *, device *);
     /* ? Once before the first step, after each step, and at the end. */
     error *(*begin)(const options *, void **own);
     error *(*between)(void *own, trainer *, int64_t step);

@@ -1,6 +1,6 @@
 /* trainer.c - see trainer.h */
 #include "train/trainer.h"
-#include "train/weights.h"
+#include "train/task.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -171,15 +171,6 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     return NULL;
 }
 
-static error *load_values(trainer *t, device *dev)
-{
-    weights *w;
-    TRY(weights_open(t->o->load, &w));
-    error *e = weights_read(w, &t->params, t->o->widen, dev);
-    weights_close(w);
-    return e;
-}
-
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
 {
     TRY(alloc_array(&t->host_inputs, tensor_bytes(t->batch.inputs), 1));
@@ -190,7 +181,7 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
     place(t);
     TRY(device_status(dev));
     optimizer_clear(t->optimizer);
-    if (t->o->load) return load_values(t, dev);
+    if (t->o->load) return t->o->task->load(t, dev);
     return params_initialize(&t->params, dev, (uint64_t)t->o->seed);
 }
 
