@@ -67,7 +67,7 @@ static const option_row rows[] = {
     {"predict", "N",
      "after the last step, write what the first N evaluation images are taken for, and the images, "
      "to "
-     "predictions.txt (scripts/contact-sheet makes a picture)",
+     "predictions.txt (scripts/plot-vit makes a picture)",
      WHOLE, FIELD(predict), 0, 1e5, NULL},
     {"eval-batches", "N", "batches in an evaluation; 0 = all images", WHOLE, FIELD(eval_batches), 0,
      1e6, NULL},
