@@ -97,42 +97,52 @@ static error *labels_path(const char *images, char *path, size_t size)
     return NULL;
 }
 
-static error *idx_labels(const char *images, int64_t n, uint8_t *labels)
+/* n more bytes for the set, which takes them as they come: what a header claims allocates nothing. */
+static error *stream_append(stream *s, image_set *set, size_t n)
 {
-    char path[PATH_MAX];
-    int64_t dim[4];
-    int rank;
-    stream s;
-    TRY(labels_path(images, path, sizeof path));
-    TRY(stream_open(path, &s));
-    error *e = idx_header(&s, 1, 1, dim, &rank);
-    if (!e && dim[0] != n)
-        e = user_error("'%s' has %lld labels, but '%s' %lld images: they do not belong together",
-                       path, (long long)dim[0], images, (long long)n);
-    if (!e) e = stream_read(&s, labels, (size_t)n);
-    gzclose(s.file);
+    enum { CHUNK = 1 << 16 };
+    size_t before = set->used;
+    error *e = NULL;
+    for (size_t part; n > 0 && !e; n -= part) {
+        part = n < CHUNK ? n : CHUNK;
+        e = images_room(set, part);
+        if (!e) e = stream_read(s, set->bytes + set->used, part);
+        set->used += part;
+    }
+    if (e) set->used = before;
     return e;
+}
+
+static error *idx_pairs(image_set *set, stream *s, stream *labels)
+{
+    int64_t dim[4], n_labels[4];
+    int rank, one;
+    TRY(idx_header(s, 3, 4, dim, &rank));
+    TRY(idx_header(labels, 1, 1, n_labels, &one));
+    if (dim[0] != n_labels[0])
+        return user_error("'%s' has %lld labels, but '%s' %lld images: they do not belong together",
+                          labels->path, (long long)n_labels[0], s->path, (long long)dim[0]);
+    int64_t channels = rank == 4 ? dim[1] : 1, h = dim[rank - 2], w = dim[rank - 1];
+    for (int64_t i = 0; i < dim[0]; i++) {
+        uint8_t label;
+        size_t before = set->used, n = set->n;
+        TRY(stream_read(labels, &label, 1));
+        TRY(stream_append(s, set, (size_t)(channels * h * w)));
+        image_item item = {label, (int32_t)h, (int32_t)w, (int32_t)channels, before, NULL, false};
+        TRY(images_add(set, &item, s->path, i));
+        if (set->n == n) set->used = before; /* left out */
+    }
+    return NULL;
 }
 
 static error *idx_images(image_set *set, stream *s)
 {
-    int64_t dim[4];
-    int rank;
-    TRY(idx_header(s, 3, 4, dim, &rank));
-    int64_t n = dim[0], channels = rank == 4 ? dim[1] : 1, h = dim[rank - 2], w = dim[rank - 1];
-    size_t size = (size_t)(channels * h * w);
-    uint8_t *labels;
-    TRY(alloc_array(&labels, (size_t)n, 1));
-    error *e = idx_labels(s->path, n, labels);
-    for (int64_t i = 0; i < n && !e; i++) {
-        e = images_room(set, size);
-        if (!e) e = stream_read(s, set->bytes + set->used, size);
-        image_item item = {labels[i], (int32_t)h, (int32_t)w, (int32_t)channels,
-                           set->used, NULL,       false};
-        if (!e) e = images_add(set, &item, s->path, i);
-        if (!e) set->used += size;
-    }
-    free(labels);
+    char path[PATH_MAX];
+    stream labels;
+    TRY(labels_path(s->path, path, sizeof path));
+    TRY(stream_open(path, &labels));
+    error *e = idx_pairs(set, s, &labels);
+    gzclose(labels.file);
     return e;
 }
 

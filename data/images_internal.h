@@ -41,7 +41,11 @@ typedef struct {
     uint8_t *pixels; /* (height, width, channels); free it */
 } picture;
 
-enum { MOST_PIXELS = 1 << 28 };
+/* Is that many bytes of pixels too much for a file of n bytes?  A header may claim anything. */
+static inline bool picture_absurd(size_t pixels, size_t n)
+{
+    return pixels > ((size_t)1 << 20) + n * 2048;
+}
 
 /* Decode a file by its first bytes.  User errors do not name the path. */
 error *picture_decode(const char *path, picture *out) NODISCARD;

@@ -56,8 +56,9 @@ error *picture_jpeg(const uint8_t *file, size_t n, picture *out)
     }
     start(&d, file, n);
     size_t row = (size_t)d.output_width * (size_t)d.output_components;
-    error *e = row * d.output_height > MOST_PIXELS
-                   ? user_error("%u x %u pixels are too many", d.output_width, d.output_height)
+    error *e = picture_absurd(row * d.output_height, n)
+                   ? user_error("%u x %u pixels in %zu bytes: it is damaged", d.output_width,
+                                d.output_height, n)
                    : NULL;
     uint8_t *made = NULL;
     if (!e) e = alloc_array(&made, row * d.output_height, 1);

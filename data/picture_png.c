@@ -17,9 +17,9 @@ error *picture_png(const uint8_t *file, size_t n, picture *out)
     image.format = colour ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
     uint8_t *pixels = NULL;
     size_t size = (size_t)image.width * image.height * (colour ? 3 : 1);
-    error *e = size > MOST_PIXELS
-                   ? user_error("%u x %u pixels are too many", image.width, image.height)
-                   : alloc_array(&pixels, size, 1);
+    error *e = picture_absurd(size, n) ? user_error("%u x %u pixels in %zu bytes: it is damaged",
+                                                    image.width, image.height, n)
+                                       : alloc_array(&pixels, size, 1);
     if (!e && !png_image_finish_read(&image, &black, pixels, 0, NULL))
         e = user_error("%s", image.message);
     png_image_free(&image);
