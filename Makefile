@@ -88,6 +88,9 @@ $(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
 
+# runs the program that lies beside it
+$(BUILD)/test_option_effects: | $(BUILD)/train_gpt
+
 # every allocation of this program is seen; a sanitizer has its own allocator, so not there
 WRAPPED := malloc calloc realloc aligned_alloc
 $(BUILD)/test_memory: LIBS += $(WRAPPED:%=-Wl,--wrap=%)

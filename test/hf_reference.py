@@ -187,6 +187,12 @@ def test_sources():
     say(abs(loss(other, tokens) - want) > 1e-3, "an untied head matters")
 
 
+def test_checkpoint():
+    first_loss("plain", [3, 1, 4, 1, 5, 9, 2, 6], "run-checkpoint", "--checkpoint-every", "1")
+    status, _, error = run("export", "run-checkpoint/step_00000001", "hf-checkpoint")
+    say(not status and read_tensors("hf-checkpoint/model.safetensors") == make(1), "export of a checkpoint", error)
+
+
 def test_llmc():
     status, _, error = run("export", "--to", "llmc", "plain", "plain.bin")
     status2, _, error2 = run("export", "--to", "hf", "plain.bin", "hf-llmc")
@@ -245,6 +251,6 @@ def test_others():
 
 with tempfile.TemporaryDirectory() as work:
     os.chdir(work)
-    for test in (test_sources, test_llmc, test_half, test_others):
+    for test in (test_sources, test_checkpoint, test_llmc, test_half, test_others):
         test()
 sys.exit(bad)

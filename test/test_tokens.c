@@ -1,4 +1,8 @@
-/* test_tokens.c - token shards, written, read and damaged; and the batches taken from them. */
+/* test_tokens.c - token shards, written, read and damaged; and the batches taken from them.
+ *
+ * Short: one flip of each byte that means something.  LONG=1: all 255 flips of each, every cut of
+ * the header, and shuffles of every number of windows. */
+#include "test/long.h"
 #include "test/scratch.h"
 
 #include <fcntl.h>
@@ -417,17 +421,20 @@ static void test_cut_and_flipped(void **state)
     size_t n;
     uint8_t *good = file_read(path, &n), *bad = malloc(n);
     token_set *set;
-    for (size_t i = 0; i < n; i += i < HEADER ? 13 : 1) {
+    for (size_t i = 0; i < n; i += i < HEADER ? (size_t)tries(13, 1) : 1) {
         file_write(path, good, i);
         fails(open_one(state, "fuzz.bin", 256, &set), "fuzz.bin", "wrong size");
     }
     int opened = 0, refused = 0;
-    for (size_t i = 0; i < n; i++) {
+    size_t flips = (size_t)tries(1, 255); /* of each byte */
+    for (size_t at = 0; at < n * flips; at++) {
+        size_t i = at / flips;
+        uint32_t flip = (uint32_t)(at % flips);
         if (i >= 12 && i < HEADER && i % 101 != 0) continue; /* bytes without meaning: a few do */
         uint32_t bits[4];
         rng_bits(1, RNG_TEST, i, bits);
         memcpy(bad, good, n);
-        bad[i] ^= (uint8_t)(1 + bits[0] % 255);
+        bad[i] ^= (uint8_t)(1 + (bits[0] + flip) % 255);
         file_write(path, bad, n);
         error *e = open_one(state, "fuzz.bin", 256, &set);
         if (!e) {
@@ -515,6 +522,31 @@ static void test_shuffled_batches(void **state)
     tokens_close(set);
 }
 
+/* The permutation is made of a power of two that holds the windows: all numbers of them. */
+static void test_shuffles_of_every_size(void **state)
+{
+    for (int32_t windows = 1; windows <= tries(40, 1100); windows++) {
+        make_shard(state, "w.bin", 2000, 0, windows + 1);
+        token_set *set;
+        batches *b;
+        ok(open_one(state, "w.bin", 2000, &set));
+        ok(batches_open(set, 1, 1, BATCHES_SHUFFLED, (uint64_t)windows, &b));
+        assert_int_equal(batches_windows(b), windows);
+        int seen[1100] = {0};
+        for (int32_t i = 0; i < windows; i++) {
+            int32_t input, target;
+            ok(batches_read(b, i, 1, &input, &target));
+            assert_in_range(input, 0, windows - 1);
+            assert_int_equal(target, input + 1);
+            seen[input]++;
+        }
+        for (int32_t i = 0; i < windows; i++)
+            assert_int_equal(seen[i], 1);
+        batches_close(b);
+        tokens_close(set);
+    }
+}
+
 /* However the samples are grouped into reads, and wherever one starts, they are the same. */
 static void test_the_state_is_one_integer(void **state)
 {
@@ -594,6 +626,7 @@ int main(void)
         cmocka_unit_test(test_cut_and_flipped),
         cmocka_unit_test(test_sequential_batches),
         cmocka_unit_test(test_shuffled_batches),
+        cmocka_unit_test(test_shuffles_of_every_size),
         cmocka_unit_test(test_the_state_is_one_integer),
         cmocka_unit_test(test_too_short_for_a_batch),
         cmocka_unit_test(test_batch_with_a_bad_id),

@@ -1,5 +1,8 @@
 /* test_trainer.c - what a training run does besides training: stop at a loss that is not a number
- * and say where it comes from, evaluate, predict, report bad data. */
+ * and say where it comes from, evaluate, predict, report bad data.
+ *
+ * Short: one parameter is spoiled under a few optimizers.  LONG=1: every parameter under every
+ * optimizer, form and policy. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +10,7 @@
 #include <cmocka.h>
 
 #include "data/text_source.h"
+#include "test/long.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -70,6 +74,33 @@ static void test_nan_in_a_parameter(void **state)
     spoil(SMALL_MODEL "--optim adan_r --accum 3", "h.1.mlp.c_fc.weight", NAN, words);
     spoil(SMALL_MODEL "--optim lion --optim-impl passes --grad-clip 1", "h.1.mlp.c_fc.weight", NAN,
           words);
+}
+
+/* Every parameter under every optimizer, form and policy. */
+static void test_nan_anywhere(void **state)
+{
+    (void)state;
+    static const char *const optims[] = {"adamw", "adan_r", "lion", "sgd_r"};
+    static const char *const more[] = {"", "--accum 2", "--optim-impl passes --grad-clip 1",
+                                       "--gradients overlay"};
+    options o;
+    trainer *t;
+    char *argv[] = {(char *)(size_t) "test", (char *)(size_t) "--layers=2",
+                    (char *)(size_t) "--heads=3", (char *)(size_t) "--width=33"};
+    if (!long_run()) return;
+    must(options_parse(the_task, 4, argv, &o));
+    must(trainer_plan(&o, the_task->kind, &t));
+    for (int i = 0; i < t->params.n; i++)
+        for (int k = 0; k < 16; k++) {
+            char name[100], arguments[400];
+            snprintf(arguments, sizeof arguments, SMALL_MODEL "--optim %s %s", optims[k / 4],
+                     more[k % 4]);
+            const char *const words[] = {
+                "step 3",          "nan",  param_text(&t->params.row[i], name, sizeof name),
+                "before the step", "1 of", NULL};
+            spoil(arguments, name, NAN, words);
+        }
+    trainer_destroy(t);
 }
 
 static void test_overflow_in_an_activation(void **state)
@@ -144,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nan_in_a_parameter),
+        cmocka_unit_test(test_nan_anywhere),
         cmocka_unit_test(test_overflow_in_an_activation),
         cmocka_unit_test(test_evaluation_is_repeatable),
         cmocka_unit_test(test_decoder_agrees_with_the_loss),

@@ -109,6 +109,11 @@ static void *field(options *o, const option_row *row)
     return (char *)o + row->field;
 }
 
+const char *option_name(const task *t, int i)
+{
+    return i >= 0 && i < row_count(t) ? row_at(t, i)->name : NULL;
+}
+
 /* ---- numbers ---- */
 
 static error *parse_number(const option_row *row, const char *text, options *o)

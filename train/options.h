@@ -51,6 +51,10 @@ typedef struct {
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
 error *options_parse(const task *t, int argc, char **argv, options *out) NODISCARD;
 
+/* The i-th option's name in the order of --help; NULL behind the last.  Lets a test see to it that
+ * none is forgotten. */
+const char *option_name(const task *t, int i);
+
 /* The resolved options as JSON text (free it), for options.json. */
 error *options_json(const options *o, char **out) NODISCARD;
 

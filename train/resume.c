@@ -358,6 +358,12 @@ static error *part_values(void *context, const char *path)
     return write_values(context, path);
 }
 
+static error *part_vocab(void *context, const char *path)
+{
+    return copy_file(((const run_state *)context)->vocab, path);
+}
+
+/* Hugging Face's, so that whatever loads its models loads a checkpoint. */
 static error *part_config(void *context, const char *path)
 {
     char *text;
@@ -365,11 +371,6 @@ static error *part_config(void *context, const char *path)
     error *e = write_text(path, text);
     free(text);
     return e;
-}
-
-static error *part_vocab(void *context, const char *path)
-{
-    return copy_file(((const run_state *)context)->vocab, path);
 }
 
 error *run_state_write(checkpoints *c, const run_state *s)
