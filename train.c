@@ -14,16 +14,26 @@
 #include "train/plan_report.h"
 #include "train/task.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
-static error *show_plan(const trainer *t)
+static error *print_json(const trainer *t)
 {
-    if (!t->o->json) return plan_print(t, stdout);
     char *text;
     TRY(plan_json(t, &text));
     printf("%s\n", text);
     free(text);
     return NULL;
+}
+
+static error *show_plan(const trainer *t)
+{
+    TRY(t->o->json ? print_json(t) : plan_print(t, stdout));
+    if (fflush(stdout) == 0 && !ferror(stdout)) return NULL;
+    return user_error("cannot write to the standard output: %s: make room, or write to another "
+                      "disk",
+                      strerror(errno));
 }
 
 static error *train_on(trainer *t, device *dev)

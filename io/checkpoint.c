@@ -171,7 +171,7 @@ static error *examine(checkpoints *c, int64_t at, error **why)
     *why = NULL;
     if (c->list[at].is != UNKNOWN) return NULL;
     TRY(step_path(c, c->list[at].step, "", path));
-    *why = manifest_check(path, c->list[at].step);
+    TRY(manifest_verdict(path, c->list[at].step, why));
     c->list[at].is = *why ? BROKEN : WHOLE;
     return NULL;
 }

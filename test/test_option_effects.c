@@ -12,6 +12,7 @@
  * changes what it has no business with fails, too.  A row for every option: the last test asks the
  * program's own table (option_name).
  */
+#include "train/task.h"
 #include "test/scratch.h"
 
 #include <math.h>
@@ -22,7 +23,8 @@
 #include "core/rng.h"
 #include "data/bpe.h"
 #include "data/tokens.h"
-#include "train/task.h"
+#include "io/safetensors.h"
+#include "train/options.h"
 
 /* What every run has, unless its row says otherwise.  A preset has the sizes of its own, and lists
  * of data would grow. */
@@ -46,15 +48,16 @@ enum {
     SAMPLES = 16, /* the text between the sample's lines */
     PEAK = 32,    /* planned bytes */
     STEPS = 64,
-    WEIGHTS = 128, /* model.safetensors */
-    WRITTEN = 256, /* are there files in --out? */
-    ASPECTS = 9,
+    WEIGHTS = 128,     /* model.safetensors */
+    WRITTEN = 256,     /* are there files in --out? */
+    CHECKPOINTS = 512, /* which there are */
+    ASPECTS = 10,
     TRAINING = LR | FIRST | LOSSES | STEPS | WEIGHTS
 };
 
 static const char *const aspect_names[ASPECTS] = {
-    "learning rates", "the first loss", "the losses", "validation",   "samples",
-    "planned bytes",  "steps",          "weights",    "files written"};
+    "learning rates", "the first loss", "the losses", "validation",    "samples",
+    "planned bytes",  "steps",          "weights",    "files written", "checkpoints"};
 
 typedef struct {
     const char *option, *before,
@@ -100,6 +103,14 @@ static const row rows[] = {
      TRAINING | VAL | PEAK, NULL},
     {"prompt", "--sample-every 6", "--sample-every 6 --prompt in_the", SAMPLES,
      TRAINING | VAL | PEAK, "---\nin_the"},
+    {"checkpoint-every", "", "--checkpoint-every 2", CHECKPOINTS, TRAINING | VAL | PEAK,
+     "step     4  checkpoint"},
+    {"keep", "--checkpoint-every 2", "--checkpoint-every 2 --keep 1", CHECKPOINTS,
+     TRAINING | VAL | PEAK, NULL},
+    {"resume", "", "--resume earlier/step_00000003", STEPS | FIRST, WEIGHTS | PEAK,
+     "resuming from earlier/step_00000003"},
+    {"load", "", "--load earlier", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
+    {"widen", "--load earlier", "--load narrow --widen", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
     {"out", "", "--out elsewhere/deep", WRITTEN, 0, "wrote elsewhere/deep/model.safetensors"},
     {"plan", "", "--plan", WRITTEN, 0, "peak"},
     {"json", "--plan", "--plan --json", 0, WRITTEN, "{\"peak_bytes\":"},
@@ -204,7 +215,12 @@ static run_result run_program(const char *arguments)
         append(&r, WEIGHTS, bytes, n);
         free(bytes);
     }
-    static const char *const files[] = {"out/log.jsonl", "out/plan.txt", "out/config.json"};
+    for (int step = 1; step <= 6; step++) {
+        char path[40];
+        snprintf(path, sizeof path, "out/step_%08d", step);
+        append(&r, CHECKPOINTS, access(path, R_OK) ? "-" : "+", 1);
+    }
+    static const char *const files[] = {"out/log.jsonl", "out/plan.txt", "out/options.json"};
     for (int i = 0; i < 3; i++)
         append(&r, WRITTEN, access(files[i], R_OK) ? "-" : "+", 1);
     return r;
@@ -271,7 +287,7 @@ static void test_every_option_has_a_row(void **state)
 {
     (void)state;
     int n = 0;
-    for (const char *name; (name = option_name(the_task, n)); n++) {
+    for (const char *name; (name = option_name(&text_task, n)); n++) {
         bool found = false;
         for (int i = 0; i < ROWS; i++)
             found = found || !strcmp(rows[i].option, name);
@@ -294,6 +310,50 @@ static void write_shard(const char *path, uint64_t seed)
     ok(tokens_finish(w));
 }
 
+/* model.safetensors in a directory, from another's with every float cut to its upper half: bf16. */
+static void write_narrow(const char *to, const char *from)
+{
+    safetensors *all;
+    int64_t at = 0;
+    ok(safetensors_open(from, &all));
+    char *header = NULL;
+    size_t length;
+    FILE *text = open_memstream(&header, &length), *f = fopen(to, "wb");
+    assert_true(text && f);
+    for (int64_t i = 0; i < safetensors_count(all); i++) {
+        const safetensors_entry *e = safetensors_entry_at(all, i);
+        fprintf(text, "%c\"%s\":{\"dtype\":\"BF16\",\"shape\":[", i ? ',' : '{', e->name);
+        for (int k = 0; k < e->rank; k++)
+            fprintf(text, "%s%lld", k ? "," : "", (long long)e->dim[k]);
+        fprintf(text, "],\"data_offsets\":[%lld,%lld]}", (long long)at,
+                (long long)(at + e->bytes / 2));
+        at += e->bytes / 2;
+    }
+    fputc('}', text);
+    fclose(text);
+    uint64_t n = length;
+    fwrite(&n, sizeof n, 1, f);
+    fwrite(header, 1, length, f);
+    free(header);
+    for (int64_t i = 0; i < safetensors_count(all); i++)
+        for (int64_t k = 0; k < safetensors_entry_at(all, i)->bytes; k += 4) {
+            uint16_t upper;
+            ok(safetensors_read(all, i, k + 2, 2, &upper));
+            fwrite(&upper, sizeof upper, 1, f);
+        }
+    assert_int_equal(fclose(f), 0);
+    safetensors_close(all);
+}
+
+/* What --resume, --load and --widen need: an earlier run, with a checkpoint in its middle. */
+static void make_earlier(void)
+{
+    run_result r = run_program("--checkpoint-every 3");
+    free_result(&r);
+    if (system("mv out earlier && mkdir narrow && cp earlier/config.json narrow")) fail();
+    write_narrow("narrow/model.safetensors", "earlier/model.safetensors");
+}
+
 static int open_all(void **state)
 {
     bpe *vocab;
@@ -305,6 +365,7 @@ static int open_all(void **state)
     ok(bpe_bytes(&vocab));
     ok(bpe_save(vocab, "x.vocab"));
     bpe_close(vocab);
+    make_earlier();
     return 0;
 }
 

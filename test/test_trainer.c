@@ -12,6 +12,7 @@
 #include "data/text_source.h"
 #include "test/long.h"
 #include "test/small_run.h"
+#include "train/task.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -88,8 +89,8 @@ static void test_nan_anywhere(void **state)
     char *argv[] = {(char *)(size_t) "test", (char *)(size_t) "--layers=2",
                     (char *)(size_t) "--heads=3", (char *)(size_t) "--width=33"};
     if (!long_run()) return;
-    must(options_parse(the_task, 4, argv, &o));
-    must(trainer_plan(&o, the_task->kind, &t));
+    must(options_parse(&text_task, 4, argv, &o));
+    must(trainer_plan(&o, text_task.kind, &t));
     for (int i = 0; i < t->params.n; i++)
         for (int k = 0; k < 16; k++) {
             char name[100], arguments[400];

@@ -7,7 +7,6 @@
 #include "train/task.h"
 #include "train/weights.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -40,55 +39,42 @@ static error *out_path(const options *o, const char *name, char *path, size_t si
     return NULL;
 }
 
-static error *open_out(const options *o, const char *name, FILE **f)
+static error *write_file(const options *o, const char *name, const char *text, size_t n)
 {
     char path[4096];
-    TRY(out_path(o, name, path, sizeof path));
-    *f = fopen(path, "w");
-    return *f ? NULL : user_error("%s cannot be written: %s", path, strerror(errno));
-}
-
-static error *close_out(const options *o, const char *name, FILE *f)
-{
-    bool bad = ferror(f);
-    if (fclose(f) || bad)
-        return user_error("%s/%s cannot be written: %s", o->out, name, strerror(errno));
-    return NULL;
-}
-
-static error *write_plan(const trainer *t)
-{
-    FILE *f;
-    TRY(open_out(t->o, "plan.txt", &f));
-    error *e = plan_print(t, f), *closed = close_out(t->o, "plan.txt", f);
-    if (e || closed) {
-        if (e && closed) error_free(closed);
-        return e ? e : closed;
-    }
-    TRY(open_out(t->o, "plan.svg", &f));
-    e = plan_svg(t, f);
-    closed = close_out(t->o, "plan.svg", f);
-    if (e && closed) error_free(closed);
-    return e ? e : closed;
-}
-
-static error *write_config(const options *o)
-{
-    char path[4096], *text;
     outfile *f;
-    TRY(out_path(o, "options.json", path, sizeof path));
-    TRY(options_json(o, &text));
-    error *e = outfile_create(path, &f);
-    if (!e) {
-        e = outfile_write(f, text, strlen(text));
-        if (!e) e = outfile_write(f, "\n", 1);
-        if (!e)
-            e = outfile_commit(f);
-        else
-            outfile_discard(f);
-    }
+    TRY(out_path(o, name, path, sizeof path));
+    TRY(outfile_create(path, &f));
+    error *e = outfile_write(f, text, n);
+    if (!e) return outfile_commit(f);
+    outfile_discard(f);
+    return e;
+}
+
+/* What `print` prints, in a file that is whole, or as it was before. */
+static error *write_out(const trainer *t, const char *name,
+                        error *(*print)(const trainer *, FILE *))
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&text, &n);
+    if (!f) return user_error("out of memory for %s", name);
+    error *e = print(t, f);
+    bool bad = ferror(f); /* fclose does not tell of an earlier failure */
+    bad = fclose(f) != 0 || bad;
+    if (!e && bad) e = user_error("out of memory for %s", name);
+    if (!e) e = write_file(t->o, name, text, n);
     free(text);
     return e;
+}
+
+static error *print_options(const trainer *t, FILE *f)
+{
+    char *text;
+    TRY(options_json(t->o, &text));
+    fprintf(f, "%s\n", text);
+    free(text);
+    return NULL;
 }
 
 /* ---- data ---- */
@@ -234,8 +220,9 @@ static error *run_session(session *s, device *dev)
     TRY(life_open(&s->life, s->t, data));
     TRY(trainer_commit(s->t, dev, false)); /* before an older run's files are replaced */
     TRY(life_begin(&s->life));
-    TRY(write_config(o));
-    TRY(write_plan(s->t));
+    TRY(write_out(s->t, "options.json", print_options));
+    TRY(write_out(s->t, "plan.txt", plan_print));
+    TRY(write_out(s->t, "plan.svg", plan_svg));
     s->first = s->life.state.step + 1;
     int64_t per_step = units_per_step(o), epoch = s->train->count * o->task->units(o);
     printf("%lld %s a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step,

@@ -89,6 +89,11 @@ static const option_row *row_at(const task *t, int i)
     return i < t->n_rows ? &t->rows[i] : &common[i - t->n_rows];
 }
 
+const char *option_name(const task *t, int i)
+{
+    return i >= 0 && i < row_count(t) ? row_at(t, i)->name : NULL;
+}
+
 /* The row that argp means; NULL for its own keys. */
 static const option_row *row_of_key(const task *t, int key)
 {
@@ -107,11 +112,6 @@ static options unset(const task *t)
 static void *field(options *o, const option_row *row)
 {
     return (char *)o + row->field;
-}
-
-const char *option_name(const task *t, int i)
-{
-    return i >= 0 && i < row_count(t) ? row_at(t, i)->name : NULL;
 }
 
 /* ---- numbers ---- */
@@ -330,28 +330,31 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
 
 /* ---- options.json ---- */
 
-static void add_row(cJSON *object, const option_row *row, options *o)
+static bool add_list(cJSON *array, const pattern_list *list)
+{
+    bool ok = array;
+    for (int i = 0; ok && i < list->n; i++) {
+        cJSON *text = cJSON_CreateString(list->pattern[i]);
+        ok = text && cJSON_AddItemToArray(array, text);
+    }
+    return ok;
+}
+
+/* False: out of memory. */
+static bool add_row(cJSON *object, const option_row *row, options *o)
 {
     switch (row->type) {
     case WHOLE:
-        cJSON_AddNumberToObject(object, row->name, (double)*(int64_t *)field(o, row));
-        break;
+        return cJSON_AddNumberToObject(object, row->name, (double)*(int64_t *)field(o, row));
     case REAL:
-        cJSON_AddNumberToObject(object, row->name, *(double *)field(o, row));
-        break;
+        return cJSON_AddNumberToObject(object, row->name, *(double *)field(o, row));
     case TEXT:
-        if (*(const char **)field(o, row))
-            cJSON_AddStringToObject(object, row->name, *(const char **)field(o, row));
-        break;
-    case LIST: {
-        pattern_list *list = field(o, row);
-        cJSON *array = cJSON_AddArrayToObject(object, row->name);
-        for (int i = 0; i < list->n; i++)
-            cJSON_AddItemToArray(array, cJSON_CreateString(list->pattern[i]));
-        break;
-    }
+        return !*(const char **)field(o, row) ||
+               cJSON_AddStringToObject(object, row->name, *(const char **)field(o, row));
+    case LIST:
+        return add_list(cJSON_AddArrayToObject(object, row->name), field(o, row));
     default:
-        break;
+        return true;
     }
 }
 
@@ -367,9 +370,10 @@ error *options_json(const options *given, char **out)
     o.weight_decay = o.optim.weight_decay;
     o.gradients = grad_policy_name(o.optim.gradients);
     cJSON *object = cJSON_CreateObject();
-    for (int i = 0; object && i < row_count(o.task); i++)
-        add_row(object, row_at(o.task, i), &o);
-    *out = object ? cJSON_Print(object) : NULL;
+    bool ok = object;
+    for (int i = 0; ok && i < row_count(o.task); i++)
+        ok = add_row(object, row_at(o.task, i), &o);
+    *out = ok ? cJSON_Print(object) : NULL;
     cJSON_Delete(object);
     return *out ? NULL : user_error("out of memory for options.json");
 }

@@ -51,7 +51,7 @@ typedef struct {
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
 error *options_parse(const task *t, int argc, char **argv, options *out) NODISCARD;
 
-/* The i-th option's name in the order of --help; NULL behind the last.  Lets a test see to it that
+/* The name of a task's i-th option in the order of --help; NULL behind the last.  Lets a test see to it that
  * none is forgotten. */
 const char *option_name(const task *t, int i);
 
