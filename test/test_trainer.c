@@ -12,6 +12,7 @@
 #include "data/text_source.h"
 #include "test/long.h"
 #include "test/small_run.h"
+#include "train/task.h"
 
 #include <math.h>
 #include <stdlib.h>
