@@ -118,7 +118,7 @@ static const value_row values[] = {
     {"random", SAME, "it was written by another version of this program: use that one"},
     {"dtype", SAME, "no dtype is cast: go on with that one"},
     {"optimizer", SAME,
-     "its states mean nothing to another: give --optim with that name, or that name with _r"},
+     "its states are made by another formula: give --optim with that name, or that name with _r"},
     {"previous_gradient", SAME, "the state prev_grad is not that of a step"},
     {"data", SAME, "give the same --train-data with the same --seq, in the same order"},
 };
@@ -135,6 +135,9 @@ static const char *const silent_options[] = {
     "eval-every",   "eval-batches",     "out",      "resume",
     "sample-every", "sample-tokens",    "prompt",   "keep",
     "load",         "checkpoint-every", NULL};
+
+/* ... unless the optimizer takes in each micro-batch's gradient by itself. */
+static const char *const micro_options[] = {"batch", "accum", NULL};
 
 static bool listed(const char *const *list, const char *name)
 {
@@ -215,14 +218,20 @@ static error *refused(const char *path, const char *what, const cJSON *then, con
                       show(then, was, sizeof was), show(now, is, sizeof is), mend);
 }
 
-static error *check_options(const char *path, const cJSON *then, const cJSON *now)
+static bool silent(const char *option, const trainer *t)
+{
+    if (rule_folds(t->o->optim.rule) && listed(micro_options, option)) return false;
+    return listed(silent_options, option);
+}
+
+static error *check_options(const char *path, const cJSON *then, const cJSON *now, const trainer *t)
 {
     const cJSON *item;
     cJSON_ArrayForEach(item, now)
     {
         const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, item->string);
         char what[NAME_ROOM], was[100], is[100];
-        if (listed(silent_options, item->string) || cJSON_Compare(old, item, true)) continue;
+        if (silent(item->string, t) || cJSON_Compare(old, item, true)) continue;
         snprintf(what, sizeof what, "--%s", item->string);
         if (listed(fixed_options, item->string))
             return refused(path, what, old, item, "give the old value, or begin anew");
@@ -256,7 +265,7 @@ static error *check_values(const char *path, const cJSON *then, run_state *s)
     }
     if (!e)
         e = check_options(path, cJSON_GetObjectItemCaseSensitive(then, "options"),
-                          cJSON_GetObjectItemCaseSensitive(now, "options"));
+                          cJSON_GetObjectItemCaseSensitive(now, "options"), s->t);
     cJSON_Delete(now);
     return e;
 }

@@ -32,7 +32,9 @@ typedef struct {
 typedef struct {
     double loss;
     double grad_norm;
-    bool finite; /* false: the loss was not, and no parameter has changed */
+    bool
+        finite; /* false: the loss was not, and no parameter has changed (nor has a state, but under
+                    the policy fold, where those have the gradients of earlier micro-batches) */
 } step_result;
 
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out) NODISCARD;
