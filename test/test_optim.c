@@ -3,7 +3,8 @@
  * problem).
  *
  * The whole engine runs: registry, parameter table, policy, rule, states; only the gradients are
- * given.
+ * given.  Every rule, form and policy with two threads; LONG=1: with one, three and more threads
+ * than a tensor has elements to share, too.
  *
  * AdamA over several micro-batches is held against its formula in double, and against AdamW over
  * the sum of the same gradients: what the header of its rule says of m and v.
@@ -18,6 +19,7 @@
 #include "optim/optimizer.h"
 #include "test/formula.h"
 #include "test/golden.h"
+#include "test/long.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -127,13 +129,13 @@ static void place(engine *e)
     optimizer_place(e->o);
 }
 
-static void open_engine(engine *e, const rule_case *c, bool fused, grad_policy policy,
+static void open_engine(engine *e, const rule_case *c, bool fused, grad_policy policy, int threads,
                         uint32_t micro_batches)
 {
     optim_config config;
     const char *reason;
     *e = (engine){.null = device_null(), .micro_batches = micro_batches};
-    must(cpu_device(2, &e->dev));
+    must(cpu_device(threads, &e->dev));
     must(optim_defaults(c->name, &config));
     config.fused = fused;
     config.gradients = policy;
@@ -213,17 +215,14 @@ static void check_parameters(engine *e, golden *g, const rule_case *c, uint32_t 
     }
 }
 
-static void test_against_golden(void **state)
+static void with_threads(golden *g, int threads)
 {
-    (void)state;
-    golden *g;
-    must(golden_open("test/golden/optim.txt", &g));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int fused = 0; fused < 2; fused++)
             for (int policy = GRADS_OWN; policy <= GRADS_FOLD; policy++) {
                 engine e;
                 if ((policy == GRADS_FOLD) != folds(&cases[i])) continue;
-                open_engine(&e, &cases[i], fused, (grad_policy)policy, 1);
+                open_engine(&e, &cases[i], fused, (grad_policy)policy, threads, 1);
                 for (uint32_t step = 1; step <= STEPS; step++) {
                     one_step(&e, step);
                     if (step <= 2 || step == STEPS) check_parameters(&e, g, &cases[i], step);
@@ -231,6 +230,16 @@ static void test_against_golden(void **state)
                 check_states(&e, g, &cases[i]);
                 close_engine(&e);
             }
+}
+
+static void test_against_golden(void **state)
+{
+    (void)state;
+    static const int threads[] = {2, 1, 3, 70};
+    golden *g;
+    must(golden_open("test/golden/optim.txt", &g));
+    for (int64_t i = 0; i < tries(1, 4); i++)
+        with_threads(g, threads[i]);
     golden_free(g);
 }
 
@@ -240,7 +249,7 @@ static void test_adan_first_step_has_no_difference(void **state)
 {
     (void)state;
     engine e;
-    open_engine(&e, &cases[3], true, GRADS_OWN, 1);
+    open_engine(&e, &cases[3], true, GRADS_OWN, 2, 1);
     one_step(&e, 1);
     for (int i = 0; i < TENSORS; i++)
         for (int64_t j = 0; j < sizes[i]; j++)
@@ -253,7 +262,7 @@ static void test_zero_gradient_moves_nothing_but_decay(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         engine e;
-        open_engine(&e, &cases[i], true, folds(&cases[i]) ? GRADS_FOLD : GRADS_OWN, 1);
+        open_engine(&e, &cases[i], true, folds(&cases[i]) ? GRADS_FOLD : GRADS_OWN, 2, 1);
         for (uint32_t step = 1; step <= STEPS; step++)
             one_step(&e, step);
         assert_true(((float *)e.p.row[1].value.data)[5] ==
@@ -311,7 +320,7 @@ static void test_adama_is_the_published_formula(void **state)
         for (int form = 0; form < 4; form++) {
             engine e;
             formula f = {0};
-            open_engine(&e, form < 2 ? &adama : &adama_r, form % 2, GRADS_AUTO, n);
+            open_engine(&e, form < 2 ? &adama : &adama_r, form % 2, GRADS_AUTO, 2, n);
             assert_int_equal(e.p.policy, GRADS_FOLD);
             for (int i = 0; i < TENSORS; i++)
                 for (int64_t j = 0; j < sizes[i]; j++)
@@ -343,8 +352,8 @@ static void test_adama_beside_accumulation(void **state)
     for (int same = 0; same < 2; same++) {
         engine a, w;
         double apart = 0;
-        open_engine(&a, &adama, true, GRADS_AUTO, N);
-        open_engine(&w, &adamw, true, GRADS_OWN, N);
+        open_engine(&a, &adama, true, GRADS_AUTO, 2, N);
+        open_engine(&w, &adamw, true, GRADS_OWN, 2, N);
         a.same = w.same = same;
         for (uint32_t step = 1; step <= STEPS; step++) {
             one_step(&a, step);
@@ -371,7 +380,7 @@ static void test_adama_stops_in_the_middle(void **state)
 {
     (void)state;
     engine e;
-    open_engine(&e, &adama, true, GRADS_AUTO, 4);
+    open_engine(&e, &adama, true, GRADS_AUTO, 2, 4);
     e.fails_in = 3;
     one_step(&e, 1);
     for (int i = 0; i < TENSORS; i++)
@@ -395,7 +404,7 @@ static void test_adama_norm(void **state)
     for (int fused = 0; fused < 2; fused++) {
         engine e;
         double squares = 0;
-        open_engine(&e, &adama, fused, GRADS_AUTO, 3);
+        open_engine(&e, &adama, fused, GRADS_AUTO, 2, 3);
         one_step(&e, 1);
         one_step(&e, 2); /* does not begin with what the first left */
         for (uint32_t k = 0; k < 3; k++)
