@@ -251,6 +251,17 @@ static void test_forms(void **state)
         }
 }
 
+/* Some rules only change the states: those of a micro-batch that is not the last. */
+static bool moves_p(int rule)
+{
+    const hyper h = {.ok = 1};
+    lane x = {0};
+    int written = 0;
+    for (int pass = 0; pass < infos[rule]->n_passes; pass++)
+        written |= rules[rule](pass, &x, &h);
+    return written & LANE_P;
+}
+
 /* The rules must have moved something, or equal bits would mean little. */
 static void test_rules_differ(void **state)
 {
@@ -259,7 +270,7 @@ static void test_rules_differ(void **state)
     for (int rule = 0; rule < RULE_COUNT; rule++) {
         run_on_host(rule, 1, &a);
         run_on_host(rule, 0.37f, &b);
-        assert_memory_not_equal(a.x[0], numbers(-1), sizeof a.x[0]);
+        assert_int_equal(memcmp(a.x[0], numbers(-1), sizeof a.x[0]) != 0, moves_p(rule));
         assert_memory_not_equal(a.x[1], b.x[1], sizeof a.x[1]); /* clipping reaches the states */
         for (int64_t k = 0; k < item_start(ITEMS); k++)
             assert_true(isfinite(a.x[0][k]) && isfinite(b.x[0][k]));

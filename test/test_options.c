@@ -305,6 +305,13 @@ static void test_policies(void **state)
         {{"--gradients", "overlay", "--accum", "4", "--grad-clip", "1"},
          GRADS_OVERLAY,
          "--gradients"},
+        {{"--optim", "adama"}, GRADS_FOLD, "every micro-batch"},
+        {{"--optim", "adama_r", "--accum", "4"}, GRADS_FOLD, "every micro-batch"},
+        {{"--optim", "adama", "--gradients", "auto"}, GRADS_FOLD, "every micro-batch"},
+        {{"--optim", "adama", "--gradients", "release", "--accum", "4"},
+         GRADS_FOLD,
+         "every micro-batch"},
+        {{"--optim", "adama", "--gradients", "fold"}, GRADS_FOLD, "every micro-batch"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         must(parse(cases[i].words));
@@ -317,6 +324,14 @@ static void test_policies(void **state)
             "--grad-clip 1", "overlay");
     REFUSED(PARSE("--optim", "lion_r", "--gradients", "release", "--grad-clip", "1"),
             "--grad-clip 1");
+    REFUSED(PARSE("--optim", "adama", "--grad-clip", "1"), "--grad-clip 1",
+            "--optim adama:", "the norm is known only when", "--grad-clip 0", "adamw");
+    REFUSED(PARSE("--optim", "adama_r", "--gradients", "overlay"), "--gradients overlay",
+            "--optim adama_r:", "leave --gradients out");
+    REFUSED(PARSE("--optim", "adama", "--gradients", "own", "--accum", "4"), "--gradients own",
+            "--optim adama:");
+    REFUSED(PARSE("--optim", "adan_r", "--gradients", "fold"), "--gradients fold",
+            "--optim adan_r:", "overlay", "adama");
 }
 
 /* ---- bad numbers ---- */

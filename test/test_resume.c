@@ -111,6 +111,7 @@ static void test_same_bits(void **state)
         "--optim lion --batch 6 --schedule wsd",
         "--optim lion_r --optim-impl passes --batch 6",
         "--optim lion_r --batch 1 --accum 6 --schedule linear",
+        "--optim adama --batch 2 --accum 3",
         "--optim sgd --batch 6 --schedule constant",
         "--optim sgd_r --batch 3 --accum 2 --seed 7",
     };
@@ -171,6 +172,10 @@ static void test_split_changes(void **state)
     expect_said(state, "resuming from run/step_00000005");
     refused(state, RUN "--batch 6 --accum 2 --out run --steps 20 --resume auto", "samples_per_step",
             "--batch and --accum");
+    life_run(*state,
+             RUN "--optim adama --batch 6 --out folds --steps 5"); /* another v: it says so */
+    life_run(*state, RUN "--optim adama_r --batch 3 --accum 2 --out folds --resume auto");
+    expect_said(state, "--accum was 1, from here on 2");
 }
 
 static void test_wanted_changes(void **state)
@@ -191,6 +196,7 @@ static void test_refused_changes(void **state)
     } all[] = {
         {"--optim lion", "adamw", "--optim"},
         {"--optim adan_r", "optimizer", "--optim"},
+        {"--optim adama", "another formula", "--optim"}, /* though they have the same names */
         {"--layers 1", "--layers was 2", "anew"},
         {"--heads 11", "--heads was 3", "anew"},
         {"--width 36", "--width was 33", "anew"},

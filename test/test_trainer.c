@@ -72,6 +72,7 @@ static void test_nan_in_a_parameter(void **state)
                                  "before the step", "1 of", NULL};
     spoil(SMALL_MODEL "--optim adamw", "h.1.mlp.c_fc.weight", NAN, words);
     spoil(SMALL_MODEL "--optim adamw_r", "h.1.mlp.c_fc.weight", NAN, words);
+    spoil(SMALL_MODEL "--optim adama --accum 3", "h.1.mlp.c_fc.weight", NAN, words);
     spoil(SMALL_MODEL "--optim adan_r --accum 3", "h.1.mlp.c_fc.weight", NAN, words);
     spoil(SMALL_MODEL "--optim lion --optim-impl passes --grad-clip 1", "h.1.mlp.c_fc.weight", NAN,
           words);

@@ -12,13 +12,13 @@
 #define BETA_MOST 0.999999 /* 1 - beta^t is divided by */
 
 static const option_row common[] = {
-    {"optim", "NAME", "adamw, adan, lion, sgd; with suffix _r: memory-reduced", TEXT,
+    {"optim", "NAME", "adamw, adama, adan, lion, sgd; with suffix _r: memory-reduced", TEXT,
      FIELD(optim_name), 0, 0, NULL},
     {"optim-impl", "HOW",
      "fused (one pass) or passes (operation by operation over whole tensors, as published)", TEXT,
      FIELD(impl), 0, 0, NULL},
-    {"gradients", "WHERE", "own, overlay, release or auto", TEXT, FIELD(gradients), 0, 0,
-     "own; auto for _r"},
+    {"gradients", "WHERE", "own, overlay, release, fold or auto", TEXT, FIELD(gradients), 0, 0,
+     "own; auto for _r; fold for adama"},
     {"lr", "X", "peak learning rate", REAL, FIELD(lr), 0, 1e6, "the optimizer's"},
     {"beta1", "X", "decay rate", REAL, FIELD(beta1), 0, BETA_MOST, "the optimizer's"},
     {"beta2", "X", "decay rate", REAL, FIELD(beta2), 0, BETA_MOST, "the optimizer's"},
@@ -285,7 +285,7 @@ static error *choose(const options *o, const char *name, double given, bool has,
 static error *resolve_optimizer(options *o)
 {
     static const char *const impls[] = {"fused", "passes"};
-    static const char *const policies[] = {"own", "overlay", "release", "auto"};
+    static const char *const policies[] = {"own", "overlay", "release", "fold", "auto"};
     optim_config *c = &o->optim;
     TRY(optim_defaults(o->optim_name, c));
     const rule_info *info = rule_at(c->rule);
@@ -299,7 +299,7 @@ static error *resolve_optimizer(options *o)
     TRY(one_of("optim-impl", o->impl, impls, 2, &which));
     c->fused = which == 0;
     if (o->gradients) {
-        TRY(one_of("gradients", o->gradients, policies, 4, &which));
+        TRY(one_of("gradients", o->gradients, policies, 5, &which));
         c->gradients = (grad_policy)which;
     }
     return optim_resolve(c, o->accum, &o->policy_reason);

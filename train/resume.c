@@ -119,7 +119,7 @@ static const value_row values[] = {
     {"dtype", SAME, "no dtype is cast: go on with that one"},
     {"model", SAME, "give the model's old sizes, or begin anew"},
     {"optimizer", SAME,
-     "its states mean nothing to another: give --optim with that name, or that name with _r"},
+     "its states are made by another formula: give --optim with that name, or that name with _r"},
     {"previous_gradient", SAME, "the state prev_grad is not that of a step"},
     {"data", SAME, "give the same --train-data with the same --seq, in the same order"},
 };
@@ -136,6 +136,9 @@ static const char *const silent_options[] = {
     "batch",        "accum",         "eval-every", "eval-batches", "out",        "resume",
     "sample-every", "sample-tokens", "prompt",     "keep",         "load",       "checkpoint-every",
     "workers",      "predict",       NULL};
+
+/* ... unless the optimizer takes in each micro-batch's gradient by itself. */
+static const char *const micro_options[] = {"batch", "accum", NULL};
 
 static bool listed(const char *const *list, const char *name)
 {
@@ -251,8 +254,15 @@ static error *refused(const char *path, const char *what, const cJSON *then, con
                       show(then, was, sizeof was), show(now, is, sizeof is), mend);
 }
 
+static bool silent(const char *option, const trainer *t)
+{
+    if (rule_folds(t->o->optim.rule) && listed(micro_options, option)) return false;
+    return listed(silent_options, option);
+}
+
 /* Those that must not change, or (tell) those that may and have. */
-static error *check_options(const char *path, const cJSON *then, const cJSON *now, bool tell)
+static error *check_options(const char *path, const cJSON *then, const cJSON *now, const trainer *t,
+                            bool tell)
 {
     const cJSON *item;
     cJSON_ArrayForEach(item, now)
@@ -260,7 +270,7 @@ static error *check_options(const char *path, const cJSON *then, const cJSON *no
         const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, item->string);
         char what[NAME_ROOM], was[100], is[100];
         bool fixed = listed(fixed_options, item->string);
-        if (listed(silent_options, item->string) || cJSON_Compare(old, item, true)) continue;
+        if (silent(item->string, t) || cJSON_Compare(old, item, true)) continue;
         snprintf(what, sizeof what, "--%s", item->string);
         if (fixed && !tell)
             return refused(path, what, old, item, "give the old value, or begin anew");
@@ -288,14 +298,14 @@ static error *check_values(const char *path, const cJSON *then, run_state *s)
     TRY(values_of(s, &now));
     const cJSON *options_then = cJSON_GetObjectItemCaseSensitive(then, "options"),
                 *options_now = cJSON_GetObjectItemCaseSensitive(now, "options");
-    error *e = check_options(path, options_then, options_now, false);
+    error *e = check_options(path, options_then, options_now, s->t, false);
     for (int i = 0; i < VALUES && !e; i++) {
         const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, values[i].name),
                     *b = cJSON_GetObjectItemCaseSensitive(now, values[i].name);
         if (values[i].rule == SAME && !cJSON_Compare(a, b, true))
             e = refused(path, values[i].name, a, b, values[i].mend);
     }
-    if (!e) e = check_options(path, options_then, options_now, true);
+    if (!e) e = check_options(path, options_then, options_now, s->t, true);
     cJSON_Delete(now);
     return e;
 }

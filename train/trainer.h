@@ -38,7 +38,8 @@ typedef struct {
     double grad_norm;
     double accuracy;     /* of a classifier, else NAN */
     double data_seconds; /* spent waiting for data */
-    bool finite;         /* false: the loss was not, and no parameter has changed */
+    bool finite; /* false: the loss was not, and no parameter has changed (nor has a state, but
+                          * under the policy fold those have the gradients of earlier micro-batches) */
 } step_result;
 
 typedef struct {
