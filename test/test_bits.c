@@ -141,7 +141,7 @@ static void test_adama(void **state)
     static const char *const names[] = {"adama", "adama_r"}, *const impls[] = {"fused", "passes"};
     for (int accum = 1; accum <= 3; accum++) { /* 3: a first, a later and a last one */
         setting base = {
-            NULL, accum == 1 ? "adamw" : "adama", "fused", accum == 1 ? "own" : "auto", "0", accum};
+            accum == 1 ? "adamw" : "adama", "fused", accum == 1 ? "own" : "auto", "0", accum, NULL};
         small_result want = train(&base, "");
         for (int i = 0; i < 4; i++) {
             setting s = {names[i / 2], impls[i % 2], i ? "auto" : "release", "0", accum, NULL};
