@@ -164,7 +164,9 @@ static void update_if_complete(run *r, param *row, int id)
     if (p->policy != GRADS_RELEASE || !p->training || row->updated) return;
     if (!row->has_gradient || row->writes < row->spec.writers || row->readers) return;
     row->updated = true;
+    phase before = phase_enter(r->phases, PHASE_OPTIMIZER);
     p->complete(p->context, id);
+    phase_enter(r->phases, before);
     arena_drop(r->arena, &row->gradient);
 }
 
@@ -192,6 +194,7 @@ grad grad_begin(run *r, int id)
     params *p = r->params;
     param *row = &p->row[id];
     if (!row->trainable || !p->training) return (grad){0};
+    phase_enter(r->phases, PHASE_BACKWARD);
     grad g = {.accumulate = row->has_gradient};
     if (!row->has_gradient && p->policy != GRADS_OWN)
         row->gradient =

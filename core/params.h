@@ -23,6 +23,7 @@
 #define REGRAD_PARAMS_H
 
 #include "core/arena.h"
+#include "core/phases.h"
 
 typedef enum { GRADS_OWN, GRADS_OVERLAY, GRADS_RELEASE, GRADS_AUTO } grad_policy;
 
@@ -69,6 +70,7 @@ typedef struct {
     arena *arena;
     params *params;
     int stream;
+    phase_clock *phases; /* ? the step's */
 } run;
 
 /* Adds a row; returns its id (0, 1, 2 ...), or -1 when there is no memory. */

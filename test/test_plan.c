@@ -146,15 +146,13 @@ static void test_overlay_and_release_lower_the_peak(void **state)
 static void test_near_the_lower_bound(void **state)
 {
     (void)state;
-    static const char *const models[] = {"gpt-mini", "gpt2-124m", "gpt2-350m", "gpt2-774m",
-                                         "gpt2-1558m"};
     static const char *const policies[] = {"own", "overlay", "release"};
-    for (size_t m = 0; m < sizeof models / sizeof *models; m++)
+    for (int m = 0; preset_at(m); m++)
         for (int p = 0; p < 3; p++) {
             char arguments[200];
             int64_t n;
-            snprintf(arguments, sizeof arguments, "--model %s --batch 2 --gradients %s", models[m],
-                     policies[p]);
+            snprintf(arguments, sizeof arguments, "--model %s --batch 2 --gradients %s",
+                     preset_at(m)->name, policies[p]);
             arena_summary s = plan(arguments, &n);
             if ((double)s.peak > 1.01 * (double)s.load)
                 fail_msg("%s: peak %zu, lower bound %zu", arguments, s.peak, s.load);

@@ -165,6 +165,9 @@ static error *one_step(session *s, int64_t step)
                           .lr = lr,
                           .grad_norm = result.grad_norm,
                           .ms = seconds * 1e3,
+                          .forward_ms = result.seconds[PHASE_FORWARD] * 1e3,
+                          .backward_ms = result.seconds[PHASE_BACKWARD] * 1e3,
+                          .optimizer_ms = result.seconds[PHASE_OPTIMIZER] * 1e3,
                           .peak_bytes = arena_peak(s->t->arena)};
     record.tokens_per_s = (double)(o->batch * o->seq * o->accum) / seconds;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);

@@ -62,9 +62,13 @@ static void train_program(trainer *t, const batches *data, int64_t step)
         params_begin_micro(&t->r, k);
         feed(t, data, ((step - 1) * o->accum + k) * o->batch);
         loss.accumulate = k > 0;
+        phase_enter(&t->phases, PHASE_FORWARD);
         t->kind->train(&t->r, t->model, &t->batch, &loss);
+        phase_enter(&t->phases, PHASE_OTHER);
     }
+    phase_enter(&t->phases, PHASE_OPTIMIZER);
     optimizer_end_step(t->optimizer);
+    phase_enter(&t->phases, PHASE_OTHER);
     params_end_step(&t->r);
     arena_end(t->arena);
 }
@@ -96,8 +100,11 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     error *e = arena_create(&t->arena);
     if (!e) {
         arena_attach(t->arena, &t->null);
-        t->r = (run){
-            .dev = &t->null, .arena = t->arena, .params = &t->params, .stream = STREAM_COMPUTE};
+        t->r = (run){.dev = &t->null,
+                     .arena = t->arena,
+                     .params = &t->params,
+                     .stream = STREAM_COMPUTE,
+                     .phases = &t->phases};
         e = kind->create(&o->model, &t->params, &t->model);
     }
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
@@ -165,10 +172,12 @@ static double fetch_loss(trainer *t)
 
 error *trainer_step(trainer *t, const batches *data, int64_t step, double lr, step_result *out)
 {
+    phases_start(&t->phases);
     optimizer_begin_step(t->optimizer, step, lr);
     train_program(t, data, step);
     hyper h = optimizer_results(t->optimizer);
     *out = (step_result){.loss = fetch_loss(t), .grad_norm = (double)h.grad_norm, .finite = h.ok};
+    memcpy(out->seconds, t->phases.seconds, sizeof out->seconds);
     return device_status(t->r.dev);
 }
 

@@ -21,6 +21,7 @@ typedef struct {
     arena *arena;
     params params;
     run r;
+    phase_clock phases; /* of the step under way */
     model *model;
     optimizer *optimizer;
     batch batch;
@@ -32,6 +33,7 @@ typedef struct {
 typedef struct {
     double loss;
     double grad_norm;
+    double seconds[PHASE_COUNT];
     bool finite; /* false: the loss was not, and no parameter has changed */
 } step_result;
 
