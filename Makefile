@@ -4,6 +4,7 @@
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
+#   make fuzz       fuzz targets, FUZZ_SECONDS=60 each
 #   make bench      speed and memory against PyTorch and the machine's limit
 #   make deps       install what the build needs (Debian packages)
 #
@@ -41,9 +42,9 @@ ifeq ($(PCRE2),yes)
 LIBS    += -lpcre2-8
 endif
 
-LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c model/hf.c)
-LIB_SRC  := $(filter-out data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
-GPT_SRC  := model/gpt.c
+LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)
+LIB_SRC  := $(filter-out train/the_% data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
+GPT_SRC  := train/the_text.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS := train_gpt tokenize generate export
@@ -88,6 +89,9 @@ $(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
 
+# runs the program that lies beside it
+$(BUILD)/test_option_effects: | $(BUILD)/train_gpt
+
 # every allocation of this program is seen; a sanitizer has its own allocator, so not there
 WRAPPED := malloc calloc realloc aligned_alloc
 $(BUILD)/test_memory: LIBS += $(WRAPPED:%=-Wl,--wrap=%)
@@ -95,15 +99,53 @@ ifneq ($(SAN),)
 TESTS := $(filter-out %/test_memory,$(TESTS))
 endif
 
+# here each of them fails in turn; the programs' mains are in it as functions
+FAULTY := malloc calloc realloc aligned_alloc strdup strndup asprintf free open read pread write \
+          pwrite fsync close rename mkdir fstat stat opendir readdir ftruncate lseek flock \
+          glob fopen fdopen open_memstream fileno
+$(BUILD)/test_fault: LIBS += $(FAULTY:%=-Wl,--wrap=%)
+$(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c))
+
+# fuzz targets: clang's libFuzzer, and only what reads files (no OpenMP, no BLAS)
+FUZZ_CC     ?= clang
+FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
+               -Wno-unknown-pragmas -fno-omit-frame-pointer -fsanitize=address,undefined \
+               -fno-sanitize-recover=all
+FUZZ_SRC    := $(filter core/%.c data/%.c io/%.c model/hf.c model/presets.c,$(LIB_SRC)) fuzz/fuzz.c
+FUZZ        := $(patsubst fuzz/%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/*.c)))
+
+build/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  cc  $< (fuzz)")
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+
+$(FUZZ): build/fuzz/%: build/fuzz/fuzz/%.o $(FUZZ_SRC:%.c=build/fuzz/%.o)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ $(filter-out -lopenblas,$(LIBS)) -o $@
+
+.PHONY: fuzz fuzz-build deps-fuzz
+fuzz-build: $(FUZZ)
+fuzz: deps-fuzz
+	@$(MAKE) --no-print-directory -j2 fuzz-build
+	@fuzz/run
+
+# the calls by which a disk is changed: noted, stopped at, made to fail
+DISK := open write fsync rename unlink rmdir mkdir
+DISK_TESTS := $(addprefix $(BUILD)/,test_checkpoint test_kill test_resume)
+$(DISK_TESTS): LIBS += $(DISK:%=-Wl,--wrap=%)
+$(DISK_TESTS): $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/disk/*.c))
+
 tests: all $(TESTS)
 .PHONY: tests
 
 test: deps-test
+	-@scripts/deps fuzz # without, fuzzing is skipped
 	@$(MAKE) --no-print-directory -j2 tests
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@scripts/run-tests
 
 test-long: deps-test
+	-@scripts/deps fuzz
 	@$(MAKE) --no-print-directory -j2 tests
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@LONG=1 scripts/run-tests
@@ -123,7 +165,7 @@ bench: deps-bench
 
 deps:
 	@scripts/deps build
-deps-test deps-demo deps-bench: deps-%:
+deps-test deps-demo deps-bench deps-fuzz: deps-%:
 	@scripts/deps $*
 
 format:
@@ -132,4 +174,4 @@ format:
 clean:
 	rm -rf build $(PROGRAMS)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

@@ -7,7 +7,7 @@
 
 const char *grad_policy_name(grad_policy policy)
 {
-    static const char *const names[] = {"own", "overlay", "release", "auto"};
+    static const char *const names[] = {"own", "overlay", "release", "fold", "auto"};
     return names[policy];
 }
 
@@ -118,6 +118,7 @@ void params_begin_step(run *r, int micro_batches)
 {
     params *p = r->params;
     p->training = true;
+    p->micro_batches = micro_batches;
     if (p->policy == GRADS_RELEASE && micro_batches > 1)
         device_fail(r->dev, internal_error("release would update after each of %d micro-batches",
                                            micro_batches));
@@ -144,6 +145,7 @@ static void check_writers(run *r)
 void params_begin_micro(run *r, int micro)
 {
     if (micro > 0) check_writers(r);
+    r->params->micro = micro;
     for (int i = 0; i < r->params->n; i++)
         r->params->row[i].writes = 0;
 }
@@ -157,15 +159,26 @@ void params_end_step(run *r)
         arena_drop(r->arena, &p->row[i].gradient);
 }
 
-/* Release: the gradient is whole and the weight is read no more. */
+/* What the gradients of the micro-batch under way are of the step's. */
+static fold_part part_of(const params *p)
+{
+    if (p->micro_batches == 1) return FOLD_WHOLE;
+    if (p->micro == p->micro_batches - 1) return FOLD_LAST;
+    return p->micro ? FOLD_LATER : FOLD_FIRST;
+}
+
+/* Release, fold: the gradient is whole and the weight is read no more. */
 static void update_if_complete(run *r, param *row, int id)
 {
     params *p = r->params;
-    if (p->policy != GRADS_RELEASE || !p->training || row->updated) return;
+    fold_part part = part_of(p);
+    if ((p->policy != GRADS_RELEASE && p->policy != GRADS_FOLD) || !p->training || row->updated)
+        return;
     if (!row->has_gradient || row->writes < row->spec.writers || row->readers) return;
-    row->updated = true;
+    row->updated = part == FOLD_LAST || part == FOLD_WHOLE;
+    row->has_gradient = row->updated; /* else the next micro-batch's comes anew */
     phase before = phase_enter(r->phases, PHASE_OPTIMIZER);
-    p->complete(p->context, id);
+    p->complete(p->context, id, part);
     phase_enter(r->phases, before);
     arena_drop(r->arena, &row->gradient);
 }

@@ -11,11 +11,15 @@
  *             back after the optimizer's step
  *   release   as soon as a gradient is complete and no one reads the weight any more, `complete` is
  *             called (the optimizer updates that parameter) and the space is given back at once
+ *   fold      the same in every micro-batch: `complete` takes each one's gradient into the
+ *             optimizer's states, and updates the parameter in the last
  *
  *                   backward of layer l                     backward of layer l-1
  *   use w | dx = dout w | begin g | dw = dout' x | done g | done w --> update w, drop g | ...
  *
  * A gradient with several writers in one backward (a tied embedding) is complete after the last.
+ * Under fold the earlier micro-batches wait for the readers, too, though the weight does not change
+ * yet: so all micro-batches ask for the same memory, and what is recorded of two holds for all.
  * The contract for models: in backward, every use of a weight is open or over when its last writer
  * is done; a use after its update is reported as an internal error.
  */
@@ -25,7 +29,7 @@
 #include "core/arena.h"
 #include "core/phases.h"
 
-typedef enum { GRADS_OWN, GRADS_OVERLAY, GRADS_RELEASE, GRADS_AUTO } grad_policy;
+typedef enum { GRADS_OWN, GRADS_OVERLAY, GRADS_RELEASE, GRADS_FOLD, GRADS_AUTO } grad_policy;
 
 const char *grad_policy_name(grad_policy policy);
 
@@ -58,9 +62,11 @@ typedef struct {
     param *row;
     int n, room;
     dtype type;
-    grad_policy policy;                      /* GRADS_AUTO must be resolved before params_place */
-    bool training;                           /* hooks of gradients are alive */
-    void (*complete)(void *context, int id); /* release: update parameter id now */
+    grad_policy policy;       /* GRADS_AUTO must be resolved before params_place */
+    bool training;            /* hooks of gradients are alive */
+    int micro, micro_batches; /* of the step under way */
+    /* release, fold: parameter id's gradient is complete, that of the whole step or of a part */
+    void (*complete)(void *context, int id, fold_part part);
     void *context;
 } params;
 
@@ -88,8 +94,8 @@ void params_place(params *p, arena *a);
  * place in the table. */
 error *params_initialize(params *p, device *dev, uint64_t seed) NODISCARD;
 
-/* A training step: begin, then micro-batches 0, 1, ..., then (unless released) the optimizer reads
- * row[i].gradient, then end. */
+/* A training step: begin, then micro-batches 0, 1, ..., then (under own and overlay) the optimizer
+ * reads row[i].gradient, then end. */
 void params_begin_step(run *r, int micro_batches);
 void params_begin_micro(run *r, int micro);
 void params_end_step(run *r);

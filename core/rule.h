@@ -48,6 +48,10 @@ typedef struct {
 
 enum { LANE_P = 1, LANE_G = 2, LANE_T = 4, LANE_S0 = 8, LANE_S1 = 16, LANE_S2 = 32, LANE_S3 = 64 };
 
+/* Which of a step's gradients a rule is run with: that of a micro-batch (the first, one between, the
+ * last), or the sum of all. */
+typedef enum { FOLD_FIRST, FOLD_LATER, FOLD_LAST, FOLD_PARTS, FOLD_WHOLE = FOLD_PARTS } fold_part;
+
 /* How much of a tensor a rule must see at once. */
 typedef enum { BY_ELEMENT, BY_BLOCK, BY_MATRIX } granularity;
 
@@ -64,6 +68,9 @@ typedef struct {
     bool needs_temp;      /* the passes need an intermediate of N elements ... */
     unsigned r_temp;      /* ... which the _r form puts here: LANE_G or LANE_Sk */
     const char *r_passes; /* or the rule whose passes the _r form runs instead */
+    /* The rules that take in each micro-batch's gradient as soon as it is complete, if there are
+     * several; none: the rule runs on their sum. */
+    const char *fold[FOLD_PARTS];
     granularity sees;
     bool keeps_gradient;                           /* a state is the previous gradient */
     bool linear;                                   /* the states are linear in the gradient */

@@ -1,7 +1,6 @@
 /* kind.h - what train.c knows of a model.
  *
- * train.c is one object file.  Linked with the GPT it is train_gpt; each model exports a
- * `model_kind` under the name the_model_kind.
+ * Each model exports a `model_kind`; a task (train/task.h) joins it to its data.
  */
 #ifndef REGRAD_MODEL_KIND_H
 #define REGRAD_MODEL_KIND_H
@@ -43,6 +42,8 @@ typedef struct {
     void (*destroy)(model *);
     /* The batch's memory: b sequences of t positions. */
     batch (*place_batch)(const model *, arena *, int64_t b, int64_t t);
+    /* Targets (losses) in a sample of t positions. */
+    int64_t (*targets)(const model *, int64_t t);
     /* Forward and backward: gradients through the hooks of r->params. */
     void (*train)(run *r, model *, const batch *, const loss_sink *);
     /* Forward and loss alone. */
@@ -54,6 +55,6 @@ typedef struct {
     void (*close_caches)(run *r, model *);
 } model_kind;
 
-extern const model_kind the_model_kind;
+extern const model_kind gpt_kind;
 
 #endif

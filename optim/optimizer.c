@@ -13,7 +13,32 @@ error *optim_defaults(const char *name, optim_config *out)
     memcpy(out->beta, info->beta, sizeof out->beta);
     out->eps = info->eps;
     out->weight_decay = info->weight_decay;
-    out->gradients = out->reduced ? GRADS_AUTO : GRADS_OWN;
+    out->gradients = out->reduced || rule_folds(out->rule) ? GRADS_AUTO : GRADS_OWN;
+    return NULL;
+}
+
+/* Rules that fold, and only they, do so. */
+static error *resolve_fold(optim_config *c, const char **reason)
+{
+    const char *name = rule_at(c->rule)->name, *suffix = c->reduced ? "_r" : "";
+    if (!rule_folds(c->rule))
+        return user_error("--gradients fold with --optim %s%s: it needs the sum of all "
+                          "micro-batches' gradients; use --gradients overlay or auto, or --optim "
+                          "adama",
+                          name, suffix);
+    if (c->gradients == GRADS_OWN || c->gradients == GRADS_OVERLAY)
+        return user_error("--gradients %s with --optim %s%s: it gives back each gradient's space "
+                          "as soon as it has taken it in; leave --gradients out, or use --optim "
+                          "adamw",
+                          grad_policy_name(c->gradients), name, suffix);
+    if (c->clip > 0)
+        return user_error("--grad-clip %g with --optim %s%s: the norm is known only when all "
+                          "gradients have gone into the states; use --grad-clip 0, or --optim "
+                          "adamw",
+                          c->clip, name, suffix);
+    c->gradients = GRADS_FOLD;
+    *reason = "the optimizer takes in each tensor's gradient as soon as it is complete, in every "
+              "micro-batch";
     return NULL;
 }
 
@@ -23,6 +48,7 @@ error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason
         return user_error(
             "--beta2 0: the published passes of %s_r divide by it; use --optim-impl fused",
             rule_at(c->rule)->name);
+    if (rule_folds(c->rule) || c->gradients == GRADS_FOLD) return resolve_fold(c, reason);
     *reason = "asked for by --gradients";
     if (c->gradients == GRADS_RELEASE && micro_batches > 1)
         return user_error("--gradients release with --accum %lld: gradients must live until the "
@@ -55,7 +81,7 @@ error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason
     return NULL;
 }
 
-static void update_one(void *context, int id);
+static void update_one(void *context, int id, fold_part part);
 
 error *optimizer_create(const optim_config *c, run *r, optimizer **out)
 {
@@ -91,6 +117,8 @@ void optimizer_place(optimizer *o)
     arena *a = o->r->arena;
     o->hyper = arena_keep(a, KIND_BATCH, U8, SHAPE(sizeof(hyper)), NAME("hyper", 0));
     o->slots = arena_keep(a, KIND_BATCH, F64, SHAPE(p->n), NAME("gradient norms", 0));
+    if (o->c.gradients == GRADS_FOLD)
+        o->sums = arena_keep(a, KIND_BATCH, F64, SHAPE(p->n), NAME("sums of gradient norms", 0));
     for (int k = 0; k < o->info->n_states; k++)
         for (int i = 0; i < p->n; i++)
             if (p->row[i].trainable)
@@ -104,23 +132,23 @@ void optimizer_clear(optimizer *o)
         for (int k = 0; k < o->info->n_states; k++)
             if (present(o->state[i][k])) op_clear(o->r->dev, o->r->stream, o->state[i][k]);
     op_clear(o->r->dev, o->r->stream, o->slots);
+    if (present(o->sums)) op_clear(o->r->dev, o->r->stream, o->sums);
 }
 
 /* ---- one update ---- */
 
-static tensor slot_of(const optimizer *o, int id)
+/* The number that belongs to parameter id. */
+static tensor element(tensor list, int id)
 {
-    return tensor_of((char *)o->slots.data + (size_t)id * sizeof(double), F64, SHAPE(1));
+    return tensor_of((char *)list.data + (size_t)id * sizeof(double), F64, SHAPE(1));
 }
 
-/* Which rule's passes run: the _r form of some rules has its own. */
-static rule_id passes_of(const optimizer *o)
+/* Which rule's passes run: some rules have others for a micro-batch, some for the _r form. */
+static rule_id passes_of(const optimizer *o, fold_part part)
 {
-    rule_id id = o->c.rule;
-    if (!o->c.fused && o->c.reduced && o->info->r_passes)
-        for (id = 0; strcmp(rule_at(id)->name, o->info->r_passes); id++)
-            ;
-    return id;
+    if (part < FOLD_PARTS) return rule_named(o->info->fold[part]);
+    if (!o->c.fused && o->c.reduced && o->info->r_passes) return rule_named(o->info->r_passes);
+    return o->c.rule;
 }
 
 /* Where the intermediate lies that the _r form needs no space for. */
@@ -143,7 +171,7 @@ static void prepare(optimizer *o, int id, optim_item *it)
     *it = (optim_item){.p = row->value, .g = row->gradient, .decay = row->spec.decay};
     memcpy(it->state, o->state[id], sizeof it->state);
     if (o->c.fused) {
-        if (!(o->c.clip > 0)) it->slot = slot_of(o, id);
+        if (!(o->c.clip > 0)) it->slot = element(o->slots, id);
     } else if (own_temp(o)) {
         it->temp = arena_take(o->r->arena, KIND_INTERMEDIATE, F32, row->spec.shape,
                               NAME(row->spec.name, row->spec.layer));
@@ -152,26 +180,36 @@ static void prepare(optimizer *o, int id, optim_item *it)
     }
 }
 
-static void apply(optimizer *o, int64_t n)
+static void apply(optimizer *o, int64_t n, fold_part part)
 {
-    OP(optim, o->r->dev, o->r->stream, .rule = passes_of(o), .fused = o->c.fused, .hyper = o->hyper,
-       .items = o->items, .n = n);
+    OP(optim, o->r->dev, o->r->stream, .rule = passes_of(o, part), .fused = o->c.fused,
+       .hyper = o->hyper, .items = o->items, .n = n);
     for (int64_t i = 0; i < n && own_temp(o); i++)
         arena_drop(o->r->arena, &o->items[i].temp);
 }
 
 static void norm_of(optimizer *o, int id)
 {
-    OP(sumsq, o->r->dev, o->r->stream, .slot = slot_of(o, id), .x = o->r->params->row[id].gradient);
+    OP(sumsq, o->r->dev, o->r->stream, .slot = element(o->slots, id),
+       .x = o->r->params->row[id].gradient);
 }
 
-/* Release: called by the hooks when parameter id's gradient is complete. */
-static void update_one(void *context, int id)
+/* Adds the slot to those of the earlier micro-batches (the loss's operation adds any doubles). */
+static void add_norm(optimizer *o, int id, fold_part part)
+{
+    OP(loss, o->r->dev, o->r->stream, .sum = element(o->sums, id),
+       .accumulate = part == FOLD_LATER || part == FOLD_LAST, .x = element(o->slots, id),
+       .scale = 1);
+}
+
+/* Release and fold: called by the hooks when parameter id's gradient is complete. */
+static void update_one(void *context, int id, fold_part part)
 {
     optimizer *o = context;
     if (!o->c.fused) norm_of(o, id);
     prepare(o, id, &o->items[0]);
-    apply(o, 1);
+    apply(o, 1, part);
+    if (o->c.gradients == GRADS_FOLD) add_norm(o, id, part);
 }
 
 static void update_all(optimizer *o)
@@ -186,13 +224,15 @@ static void update_all(optimizer *o)
            .max_norm = o->c.clip);
     for (int i = 0; i < p->n; i++)
         if (p->row[i].trainable) prepare(o, i, &o->items[n++]);
-    apply(o, n);
+    apply(o, n, FOLD_WHOLE);
 }
 
 void optimizer_end_step(optimizer *o)
 {
-    if (o->c.gradients != GRADS_RELEASE) update_all(o);
-    if (!(o->c.clip > 0)) OP(clip, o->r->dev, o->r->stream, .slots = o->slots, .hyper = o->hyper);
+    bool fold = o->c.gradients == GRADS_FOLD;
+    if (o->c.gradients != GRADS_RELEASE && !fold) update_all(o);
+    if (!(o->c.clip > 0))
+        OP(clip, o->r->dev, o->r->stream, .slots = fold ? o->sums : o->slots, .hyper = o->hyper);
 }
 
 /* ---- the step's numbers ---- */

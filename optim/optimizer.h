@@ -1,13 +1,17 @@
 /* optimizer.h - runs a rule over the parameter table, in the memory that its policy gives.
  *
  * Two switches, so that each saving can be seen alone:
- *   gradients  own | overlay | release    where gradients lie (core/params.h)
- *   impl       fused | passes             intermediates in registers, or over whole tensors:
- *                                         N elements of their own, or (_r) in dead gradient space
+ *   gradients  own | overlay | release | fold   where gradients lie (core/params.h)
+ *   impl       fused | passes                   intermediates in registers, or over whole tensors:
+ *                                               N elements of their own, or (_r) in dead gradient
+ *                                               space
  * `adamw` is own + fused; the suffix _r means gradients auto and, under passes, reused space.
+ * Rules that fold (adama) have that policy always, whatever the number of micro-batches; passes
+ * then run tensor by tensor, so that an intermediate is one tensor's, too.
  *
  *   copies of N (f32)      passes   passes _r   fused   fused _r with release
  *   adamw                     5         4          4         3 + live gradient
+ *   adama                     3 + live gradient (and intermediate) in all forms, any --accum
  *   adan                      7         6          6         5 + live gradient
  *   lion                      4         3          3         2 + live gradient
  */
@@ -29,7 +33,8 @@ typedef struct {
 error *optim_defaults(const char *name, optim_config *out) NODISCARD;
 
 /* Turns `auto` into a policy, with the reason in words; refuses what cannot be (release with
- * clipping or with several micro-batches). */
+ * clipping or with several micro-batches; anything but fold for a rule that folds, and fold for
+ * another). */
 error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason) NODISCARD;
 
 typedef struct {
@@ -38,6 +43,7 @@ typedef struct {
     run *r;
     tensor hyper;                /* struct hyper as u8 */
     tensor slots;                /* (n) f64: squared gradient norm by parameter */
+    tensor sums;                 /* fold: (n) f64: the slots of the step's micro-batches added up */
     tensor (*state)[MAX_STATES]; /* [n] */
     optim_item *items;           /* [n] scratch for one call */
     hyper host;                  /* this step's numbers */

@@ -18,10 +18,26 @@ const rule_info *rule_at(rule_id id)
 bool rule_is_public(rule_id id)
 {
     for (int i = 0; i < RULE_COUNT; i++) {
-        const char *replaced_by = rule_at((rule_id)i)->r_passes;
-        if (replaced_by && !strcmp(replaced_by, rule_at(id)->name)) return false;
+        const rule_info *info = rule_at((rule_id)i);
+        const char *parts[] = {info->r_passes, info->fold[FOLD_FIRST], info->fold[FOLD_LATER],
+                               info->fold[FOLD_LAST]};
+        for (int k = 0; k < 4; k++)
+            if (parts[k] && !strcmp(parts[k], rule_at(id)->name)) return false;
     }
     return true;
+}
+
+rule_id rule_named(const char *name)
+{
+    rule_id id = 0;
+    while (id < RULE_COUNT && strcmp(rule_at(id)->name, name))
+        id++;
+    return id;
+}
+
+bool rule_folds(rule_id id)
+{
+    return rule_at(id)->fold[FOLD_FIRST];
 }
 
 error *rule_find(const char *name, rule_id *id, bool *reduced)

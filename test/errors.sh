@@ -170,6 +170,9 @@ train_option_errors() {
     refuses "option of another optimizer" "--beta3|adamw" --plan --beta3 0.9
     refuses "eps of lion" "--eps|lion" --plan --optim lion --eps 1e-8
     refuses "release with micro-batches" "--accum 4|overlay" --plan --gradients release --accum 4
+    refuses "folding with clipping" "--grad-clip 1|--optim adama|adamw" --plan --optim adama --grad-clip 1
+    refuses "folding with own gradients" "--gradients own|--optim adama" --plan --optim adama --gradients own
+    refuses "folding by another rule" "--gradients fold|--optim lion_r|adama" --plan --optim lion_r --gradients fold
     refuses "release with clipping" "--grad-clip 1|overlay" --plan --gradients release --grad-clip 1
     refuses "--json alone" "--json|--plan" --json
     refuses "too many threads" "threads" "${small[@]}" --train-data good.bin --threads 100000

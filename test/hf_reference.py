@@ -187,6 +187,12 @@ def test_sources():
     say(abs(loss(other, tokens) - want) > 1e-3, "an untied head matters")
 
 
+def test_checkpoint():
+    first_loss("plain", [3, 1, 4, 1, 5, 9, 2, 6], "run-checkpoint", "--checkpoint-every", "1")
+    status, _, error = run("export", "run-checkpoint/step_00000001", "hf-checkpoint")
+    say(not status and read_tensors("hf-checkpoint/model.safetensors") == make(1), "export of a checkpoint", error)
+
+
 def test_llmc():
     status, _, error = run("export", "--to", "llmc", "plain", "plain.bin")
     status2, _, error2 = run("export", "--to", "hf", "plain.bin", "hf-llmc")
@@ -219,7 +225,21 @@ def test_others():
     status, _, error = run("export", "plain", "hf-tokens")
     copied = not status and all(open(f"hf-tokens/{n}").read() == n * 1000 for n in ("tokenizer.json", "merges.txt"))
     say(copied, "the tokenizer's files are copied", error)
-    for name, words, wanted in (("an OUT with a model", ("plain", "hf-plain"), "already"),
+    for name, tokens in (("small", 1), ("large", 10)):  # 257 and 266; this model has room for 260
+        with open(f"{name}.vocab", "w") as f:
+            f.write(f"regrad-vocab 1 {256 + tokens}\n" + "".join(f"{97 + i} 32\n" for i in range(tokens)))
+    wide = make(4)
+    wide["wte.weight"] = ("F32", [260, WIDTH], bytes(260 * WIDTH * 4))
+    save("wide", wide, vocab_size=260)
+    status, _, error = run("export", "--vocab", "small.vocab", "wide", "hf-vocab")
+    say(not status and len(json.load(open("hf-vocab/vocab.json"))) == 257, "--vocab makes a tokenizer", error)
+    os.rename("small.vocab", "wide/tokenizer.vocab")
+    status, _, error = run("export", "wide", "hf-beside")
+    say(not status and len(json.load(open("hf-beside/vocab.json"))) == 257, "tokenizer.vocab makes one, too", error)
+    for name, words, wanted in (("a vocabulary too large", ("--vocab", "large.vocab", "wide", "x"), "266 tokens"),
+                                ("no vocabulary", ("--vocab", "nosuch", "wide", "x"), "nosuch"),
+                                ("--vocab for llm.c", ("--to", "llmc", "--vocab", "large.vocab", "wide", "x"), "--vocab"),
+                                ("an OUT with a model", ("plain", "hf-plain"), "already"),
                                 ("a missing source", ("nosuch", "x"), "nosuch"),
                                 ("no OUT", ("plain",), "--help"), ("a third word", ("plain", "x", "y"), "y:"),
                                 ("an unknown form", ("--to", "onnx", "plain", "x"), "onnx"),
@@ -231,6 +251,6 @@ def test_others():
 
 with tempfile.TemporaryDirectory() as work:
     os.chdir(work)
-    for test in (test_sources, test_llmc, test_half, test_others):
+    for test in (test_sources, test_checkpoint, test_llmc, test_half, test_others):
         test()
 sys.exit(bad)

@@ -8,6 +8,7 @@
 
 #include "core/rng.h"
 #include "cpu/cpu.h"
+#include "data/tokens.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,16 +45,14 @@ void small_open(small_run *s, const char *arguments)
         assert_true(argc < SMALL_ARGS - 1);
         argv[argc++] = word;
     }
-    must(options_parse(&the_model_kind, argc, argv, &s->o));
+    must(options_parse(&text_task, argc, argv, &s->o));
     strcpy(s->directory, "/tmp/regrad-test-XXXXXX");
     assert_non_null(mkdtemp(s->directory));
     snprintf(s->shard, sizeof s->shard, "%s/x_train.bin", s->directory);
     write_shard(s->shard, s->o.model.vocab);
-    const char *pattern = s->shard;
-    must(tokens_open(&pattern, 1, s->o.model.vocab, &s->set));
-    must(batches_open(s->set, s->o.seq, s->o.batch, BATCHES_SHUFFLED, (uint64_t)s->o.seed,
-                      &s->data));
-    must(trainer_plan(&s->o, &the_model_kind, &s->t));
+    s->o.train_data = (pattern_list){.pattern = {s->shard}, .n = 1};
+    must(text_task.open(&s->o, true, &s->data));
+    must(trainer_plan(&s->o, &gpt_kind, &s->t));
     must(cpu_device((int)s->o.threads, &s->dev));
     must(trainer_commit(s->t, &s->dev, true));
 }
@@ -63,8 +62,7 @@ void small_close(small_run *s)
     assert_true(arena_canary_intact(s->t->arena));
     trainer_destroy(s->t);
     cpu_close(&s->dev);
-    batches_close(s->data);
-    tokens_close(s->set);
+    source_close(s->data);
     unlink(s->shard);
     rmdir(s->directory);
 }

@@ -3,7 +3,7 @@
 #ifndef REGRAD_TEST_SMALL_RUN_H
 #define REGRAD_TEST_SMALL_RUN_H
 
-#include "train/trainer.h"
+#include "train/task.h"
 
 enum { SMALL_ARGS = 40 };
 
@@ -15,8 +15,7 @@ typedef struct {
     options o;
     trainer *t;
     device dev;
-    token_set *set;
-    batches *data;
+    source *data;
     char directory[64], shard[100];
     char text[1000]; /* the arguments, cut into words */
 } small_run;

@@ -168,7 +168,7 @@ static error *parse(const char *load, const char *option, const char *value)
     static options o;
     char *argv[] = {(char *)(size_t) "x",   (char *)(size_t) "--load", (char *)(size_t)load,
                     (char *)(size_t)option, (char *)(size_t)value,     NULL};
-    return options_parse(&the_model_kind, option ? 5 : 3, argv, &o);
+    return options_parse(&text_task, option ? 5 : 3, argv, &o);
 }
 
 static void test_load_refusals(void **state)
@@ -183,6 +183,10 @@ static void test_load_refusals(void **state)
     char *config = scratch_path(state, "config.json"), *away = scratch_path(state, "away.json");
     assert_int_equal(rename(config, away), 0);
     fails(parse(*state, NULL, NULL), config, "No such file");
+    static const char absurd[] = "{\"model_type\":\"gpt2\",\"n_layer\":1000,\"n_embd\":999996,"
+                                 "\"vocab_size\":2000000000}";
+    file_write(config, absurd, sizeof absurd - 1);
+    fails(parse(*state, NULL, NULL), config, "do not belong together");
     assert_int_equal(rename(away, config), 0);
     free(config), free(away);
 }

@@ -3,7 +3,11 @@
  * problem).
  *
  * The whole engine runs: registry, parameter table, policy, rule, states; only the gradients are
- * given.
+ * given.  Every rule, form and policy with two threads; LONG=1: with one, three and more threads
+ * than a tensor has elements to share, too.
+ *
+ * AdamA over several micro-batches is held against its formula in double, and against AdamW over
+ * the sum of the same gradients: what the header of its rule says of m and v.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +19,7 @@
 #include "optim/optimizer.h"
 #include "test/formula.h"
 #include "test/golden.h"
+#include "test/long.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -38,7 +43,14 @@ static const rule_case cases[] = {
     {"lion", "lion.f64", {0.9, 0.99}, 0.1, {"m"}},
     {"lion_r", "lion.f64", {0.9, 0.99}, 0.1, {"m"}},
     {"sgd", "sgd.f64", {0.9}, 0.0, {"m"}},
+    {"adama", "adamw.f64", {0.9, 0.95}, 0.1, {"m", "v"}}, /* in one micro-batch */
+    {"adama_r", "adamw.f32", {0.9, 0.95}, 0.1, {"m", "v"}},
 };
+
+static bool folds(const rule_case *c)
+{
+    return !strncmp(c->name, "adama", 5);
+}
 
 static float gradient(uint32_t step, int tensor_, uint32_t j)
 {
@@ -58,25 +70,53 @@ static float gradient(uint32_t step, int tensor_, uint32_t j)
     return formula_value(100 + step, j + (tensor_ ? 37 : 0), 2.0, 0);
 }
 
+/* Micro-batch `micro` of several: what they share, and a part of its own; or the same in all. */
+static float part_of_gradient(uint32_t step, uint32_t micro, int tensor_, uint32_t j, bool same)
+{
+    float own = formula_value(1000 * (micro + 1) + step, j + (tensor_ ? 37 : 0), 2.0, 0);
+    return 0.25f * gradient(step, tensor_, j) + (same ? 0 : own);
+}
+
 typedef struct {
     device null, dev;
     arena *a;
     params p;
     run r;
     optimizer *o;
+    uint32_t micro_batches, fails_in; /* in that one and later ones the loss is not finite */
+    bool same;                        /* the micro-batches' gradients are */
 } engine;
+
+static double rate(uint32_t step)
+{
+    return 1e-2 * (1 - step / 40.0);
+}
+
+static void one_micro_batch(engine *e, uint32_t step, uint32_t micro)
+{
+    for (int i = 0; i < TENSORS; i++) {
+        grad g = grad_begin(&e->r, i);
+        assert_int_equal(g.accumulate, micro > 0 && e->p.policy != GRADS_FOLD);
+        for (uint32_t j = 0; !arena_recording(e->a) && j < sizes[i]; j++)
+            ((float *)g.t.data)[j] =
+                (g.accumulate ? ((float *)g.t.data)[j] : 0) +
+                (e->micro_batches == 1 ? gradient(step, i, j)
+                                       : part_of_gradient(step, micro, i, j, e->same));
+        grad_done(&e->r, i);
+    }
+}
 
 static void one_step(engine *e, uint32_t step)
 {
-    optimizer_begin_step(e->o, (int64_t)step, 1e-2 * (1 - step / 40.0));
+    uint32_t n = arena_recording(e->a) && e->micro_batches > 2 ? 2 : e->micro_batches;
+    optimizer_begin_step(e->o, (int64_t)step, rate(step));
     arena_begin(e->a, "train");
-    params_begin_step(&e->r, 1);
-    for (int i = 0; i < TENSORS; i++) {
-        grad g = grad_begin(&e->r, i);
-        assert_false(g.accumulate);
-        for (uint32_t j = 0; !arena_recording(e->a) && j < sizes[i]; j++)
-            ((float *)g.t.data)[j] = gradient(step, i, j);
-        grad_done(&e->r, i);
+    params_begin_step(&e->r, (int)n);
+    for (uint32_t k = 0; k < n; k++) {
+        arena_iteration(e->a, (int)k);
+        params_begin_micro(&e->r, (int)k);
+        if (!arena_recording(e->a) && e->fails_in == k + 1) ((hyper *)e->o->hyper.data)->ok = 0;
+        one_micro_batch(e, step, k);
     }
     optimizer_end_step(e->o);
     params_end_step(&e->r);
@@ -89,19 +129,20 @@ static void place(engine *e)
     optimizer_place(e->o);
 }
 
-static void open_engine(engine *e, const rule_case *c, bool fused, grad_policy policy)
+static void open_engine(engine *e, const rule_case *c, bool fused, grad_policy policy, int threads,
+                        uint32_t micro_batches)
 {
     optim_config config;
     const char *reason;
-    *e = (engine){.null = device_null()};
-    must(cpu_device(2, &e->dev));
+    *e = (engine){.null = device_null(), .micro_batches = micro_batches};
+    must(cpu_device(threads, &e->dev));
     must(optim_defaults(c->name, &config));
     config.fused = fused;
     config.gradients = policy;
     memcpy(config.beta, c->beta, sizeof config.beta);
     config.eps = 1e-8;
     config.weight_decay = c->decay;
-    must(optim_resolve(&config, 1, &reason));
+    must(optim_resolve(&config, micro_batches, &reason));
     e->p.type = F32;
     for (int i = 0; i < TENSORS; i++)
         assert_int_equal(params_add(&e->p, (param_spec){.name = i ? "second" : "first",
@@ -174,16 +215,14 @@ static void check_parameters(engine *e, golden *g, const rule_case *c, uint32_t 
     }
 }
 
-static void test_against_golden(void **state)
+static void with_threads(golden *g, int threads)
 {
-    (void)state;
-    golden *g;
-    must(golden_open("test/golden/optim.txt", &g));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int fused = 0; fused < 2; fused++)
-            for (int policy = GRADS_OWN; policy <= GRADS_RELEASE; policy++) {
+            for (int policy = GRADS_OWN; policy <= GRADS_FOLD; policy++) {
                 engine e;
-                open_engine(&e, &cases[i], fused, (grad_policy)policy);
+                if ((policy == GRADS_FOLD) != folds(&cases[i])) continue;
+                open_engine(&e, &cases[i], fused, (grad_policy)policy, threads, 1);
                 for (uint32_t step = 1; step <= STEPS; step++) {
                     one_step(&e, step);
                     if (step <= 2 || step == STEPS) check_parameters(&e, g, &cases[i], step);
@@ -191,6 +230,16 @@ static void test_against_golden(void **state)
                 check_states(&e, g, &cases[i]);
                 close_engine(&e);
             }
+}
+
+static void test_against_golden(void **state)
+{
+    (void)state;
+    static const int threads[] = {2, 1, 3, 70};
+    golden *g;
+    must(golden_open("test/golden/optim.txt", &g));
+    for (int64_t i = 0; i < tries(1, 4); i++)
+        with_threads(g, threads[i]);
     golden_free(g);
 }
 
@@ -200,7 +249,7 @@ static void test_adan_first_step_has_no_difference(void **state)
 {
     (void)state;
     engine e;
-    open_engine(&e, &cases[3], true, GRADS_OWN);
+    open_engine(&e, &cases[3], true, GRADS_OWN, 2, 1);
     one_step(&e, 1);
     for (int i = 0; i < TENSORS; i++)
         for (int64_t j = 0; j < sizes[i]; j++)
@@ -213,7 +262,7 @@ static void test_zero_gradient_moves_nothing_but_decay(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         engine e;
-        open_engine(&e, &cases[i], true, GRADS_OWN);
+        open_engine(&e, &cases[i], true, folds(&cases[i]) ? GRADS_FOLD : GRADS_OWN, 2, 1);
         for (uint32_t step = 1; step <= STEPS; step++)
             one_step(&e, step);
         assert_true(((float *)e.p.row[1].value.data)[5] ==
@@ -224,12 +273,162 @@ static void test_zero_gradient_moves_nothing_but_decay(void **state)
     }
 }
 
+/* ---- AdamA over several micro-batches ---- */
+
+static const rule_case adama = {"adama", NULL, {0.9, 0.95}, 0.1, {0}},
+                       adama_r = {"adama_r", NULL, {0.9, 0.95}, 0.1, {0}},
+                       adamw = {"adamw", NULL, {0.9, 0.95}, 0.1, {0}};
+
+enum { MOST = 64 };
+
+typedef struct {
+    double p[TENSORS][MOST], m[TENSORS][MOST], v[TENSORS][MOST];
+} formula;
+
+/* The published formula, an element at a time. */
+static void formula_step(formula *f, uint32_t step, uint32_t micro_batches)
+{
+    double lr = rate(step), b1 = 0.9, b2 = 0.95;
+    for (int i = 0; i < TENSORS; i++)
+        for (uint32_t j = 0; j < sizes[i]; j++) {
+            double sum = 0, squares = 0, *p = &f->p[i][j], *m = &f->m[i][j], *v = &f->v[i][j];
+            for (uint32_t k = 0; k < micro_batches; k++) {
+                double g = (double)part_of_gradient(step, k, i, j, false);
+                sum += g;
+                squares += g * g;
+            }
+            *m = b1 * *m + (1 - b1) * sum;
+            *v = b2 * *v + (1 - b2) * squares;
+            *p *= 1 - lr * (i == 0 ? 0.1 : 0);
+            *p -= lr / (1 - pow(b1, step)) * *m / (sqrt(*v) / sqrt(1 - pow(b2, step)) + 1e-8);
+        }
+}
+
+static void check_formula(engine *e, const formula *f)
+{
+    for (int i = 0; i < TENSORS; i++) {
+        compare("adama p", e->p.row[i].value, f->p[i], sizes[i], 1);
+        compare("adama m", e->o->state[i][0], f->m[i], sizes[i], 1);
+        compare("adama v", e->o->state[i][1], f->v[i], sizes[i], 1);
+    }
+}
+
+static void test_adama_is_the_published_formula(void **state)
+{
+    (void)state;
+    for (uint32_t n = 2; n <= 5; n++)
+        for (int form = 0; form < 4; form++) {
+            engine e;
+            formula f = {0};
+            open_engine(&e, form < 2 ? &adama : &adama_r, form % 2, GRADS_AUTO, 2, n);
+            assert_int_equal(e.p.policy, GRADS_FOLD);
+            for (int i = 0; i < TENSORS; i++)
+                for (int64_t j = 0; j < sizes[i]; j++)
+                    f.p[i][j] = (double)((float *)e.p.row[i].value.data)[j];
+            for (uint32_t step = 1; step <= STEPS; step++) {
+                one_step(&e, step);
+                formula_step(&f, step, n);
+                check_formula(&e, &f);
+            }
+            close_engine(&e);
+        }
+}
+
+/* Doubles of a state of AdamW, times a factor. */
+static const double *scaled(tensor x, double factor)
+{
+    static double y[MOST];
+    for (int64_t j = 0; j < tensor_count(x); j++)
+        y[j] = factor * (double)((float *)x.data)[j];
+    return y;
+}
+
+/* m is that of AdamW over the sum, whatever the gradients are; v, where the micro-batches agree, is
+ * as many times smaller as they are. */
+static void test_adama_beside_accumulation(void **state)
+{
+    (void)state;
+    enum { N = 4 };
+    for (int same = 0; same < 2; same++) {
+        engine a, w;
+        double apart = 0;
+        open_engine(&a, &adama, true, GRADS_AUTO, 2, N);
+        open_engine(&w, &adamw, true, GRADS_OWN, 2, N);
+        a.same = w.same = same;
+        for (uint32_t step = 1; step <= STEPS; step++) {
+            one_step(&a, step);
+            one_step(&w, step);
+        }
+        for (int i = 0; i < TENSORS; i++) {
+            compare("m of adama and adamw", a.o->state[i][0], scaled(w.o->state[i][0], 1), sizes[i],
+                    1);
+            if (same)
+                compare("v of adama and adamw/4", a.o->state[i][1],
+                        scaled(w.o->state[i][1], 1.0 / N), sizes[i], 1);
+            const float *va = a.o->state[i][1].data, *vw = w.o->state[i][1].data;
+            for (int64_t j = 0; j < sizes[i]; j++)
+                apart = fmax(apart, fabs((double)(va[j] - vw[j])) / (double)(vw[j] + 1e-6f));
+        }
+        assert_true(apart > 0.2); /* v is another one */
+        close_engine(&a);
+        close_engine(&w);
+    }
+}
+
+/* A loss that is not finite in micro-batch 3: the first two are in m and v, p has not moved. */
+static void test_adama_stops_in_the_middle(void **state)
+{
+    (void)state;
+    engine e;
+    open_engine(&e, &adama, true, GRADS_AUTO, 2, 4);
+    e.fails_in = 3;
+    one_step(&e, 1);
+    for (int i = 0; i < TENSORS; i++)
+        for (uint32_t j = 0; j < sizes[i]; j++) {
+            float rest = (float)(1 - 0.9), g0 = part_of_gradient(1, 0, i, j, false),
+                  g1 = part_of_gradient(1, 1, i, j, false);
+            double m = (double)(rest * g0) + (double)(rest * g1);
+            assert_true(((float *)e.p.row[i].value.data)[j] ==
+                        formula_value(50 + (uint32_t)i, j, 1.0, 0));
+            assert_true(fabs((double)((float *)e.o->state[i][0].data)[j] - m) <=
+                        0x1p-23 * fabs(m) + 0x1p-140);
+        }
+    assert_int_equal(optimizer_results(e.o).ok, 0);
+    close_engine(&e);
+}
+
+/* The norm that is reported is the root of the sum of all micro-batches' squares. */
+static void test_adama_norm(void **state)
+{
+    (void)state;
+    for (int fused = 0; fused < 2; fused++) {
+        engine e;
+        double squares = 0;
+        open_engine(&e, &adama, fused, GRADS_AUTO, 2, 3);
+        one_step(&e, 1);
+        one_step(&e, 2); /* does not begin with what the first left */
+        for (uint32_t k = 0; k < 3; k++)
+            for (int i = 0; i < TENSORS; i++)
+                for (uint32_t j = 0; j < sizes[i]; j++) {
+                    double g = (double)part_of_gradient(2, k, i, j, false);
+                    squares += g * g;
+                }
+        double got = (double)optimizer_results(e.o).grad_norm;
+        assert_true(fabs(got - sqrt(squares)) <= 0x1p-23 * got);
+        close_engine(&e);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_golden),
         cmocka_unit_test(test_adan_first_step_has_no_difference),
         cmocka_unit_test(test_zero_gradient_moves_nothing_but_decay),
+        cmocka_unit_test(test_adama_is_the_published_formula),
+        cmocka_unit_test(test_adama_beside_accumulation),
+        cmocka_unit_test(test_adama_stops_in_the_middle),
+        cmocka_unit_test(test_adama_norm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

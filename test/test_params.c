@@ -6,6 +6,7 @@
  *
  *     0     gradient 0 is begun, to be written      0+   ... to be added to
  *     u0    parameter 0 is updated
+ *     f0 l0 e0   the same with the gradient of the first, a later, the last of several micro-batches
  *
  * The first step is recorded, the others replayed in memory filled with NaNs.
  */
@@ -65,15 +66,16 @@ static float part(int id, int m, int w, int64_t i)
     return (float)(1 + id * 1000 + m * 100 + w * 10) + (float)i;
 }
 
-/* The gradient holds the sum of all its parts. */
+/* The gradient holds the sum of all its parts, or of this micro-batch's. */
 static void check_gradient(const bed *b, int id)
 {
     const param *row = &b->p.row[id];
+    bool fold = b->p.policy == GRADS_FOLD;
     assert_true(present(row->gradient));
     const float *g = row->gradient.data;
     for (int64_t i = 0; real(b) && i < row->count; i++) {
         float want = 0;
-        for (int m = 0; m < b->micro_batches; m++)
+        for (int m = fold ? b->micro : 0; m < (fold ? b->micro + 1 : b->micro_batches); m++)
             for (int w = 0; w < row->spec.writers; w++)
                 want += part(id, m, w, i);
         if (!(g[i] == want))
@@ -81,10 +83,12 @@ static void check_gradient(const bed *b, int id)
     }
 }
 
-static void updated(void *context, int id)
+static void updated(void *context, int id, fold_part which)
 {
+    static const char *const words[] = {
+        [FOLD_FIRST] = "f", [FOLD_LATER] = "l", [FOLD_LAST] = "e", [FOLD_WHOLE] = "u"};
     bed *b = context;
-    note(b, "u", id, "");
+    note(b, words[which], id, "");
     assert_int_equal(b->p.row[id].readers, 0);
     check_gradient(b, id);
 }
@@ -188,7 +192,7 @@ static void step(bed *b, int micro_batches)
         forward(b);
         backward(b);
     }
-    for (int id = 0; id < ROWS && b->p.policy != GRADS_RELEASE; id++)
+    for (int id = 0; id < ROWS && b->p.policy < GRADS_RELEASE; id++)
         if (id != FROZEN) check_gradient(b, id);
     params_end_step(&b->r);
     arena_end(b->r.arena);
@@ -229,6 +233,7 @@ static void test_policies(void **state)
     size_t release = most_gradients(GRADS_RELEASE, 1, "3 u3 0 1 u1 2? 0+ u0");
     assert_int_equal(own, overlay);
     assert_true(release < overlay && release >= 1000 * sizeof(float));
+    assert_int_equal(most_gradients(GRADS_FOLD, 1, "3 u3 0 1 u1 2? 0+ u0"), release);
 }
 
 static void test_micro_batches(void **state)
@@ -237,6 +242,13 @@ static void test_micro_batches(void **state)
     size_t one = most_gradients(GRADS_OVERLAY, 1, ONE);
     assert_int_equal(most_gradients(GRADS_OWN, 3, ONE LATER LATER), one);
     assert_int_equal(most_gradients(GRADS_OVERLAY, 3, ONE LATER LATER), one);
+    /* the tied gradient is added to once in each micro-batch, and begun anew in the next */
+    size_t fold = most_gradients(GRADS_FOLD, 2, "3 f3 0 1 f1 2? 0+ f0 3 e3 0 1 e1 2? 0+ e0");
+    assert_int_equal(most_gradients(GRADS_FOLD, 4,
+                                    "3 f3 0 1 f1 2? 0+ f0 3 l3 0 1 l1 2? 0+ l0 "
+                                    "3 l3 0 1 l1 2? 0+ l0 3 e3 0 1 e1 2? 0+ e0"),
+                     fold);
+    assert_true(fold < one);
 }
 
 /* Own gradients are where they were; overlaid ones are in the program's region. */
@@ -374,7 +386,7 @@ static void test_table(void **state)
     assert_int_equal(b.p.row[WEIGHT].spec.writers, 1);
     assert_true(b.p.row[WEIGHT].trainable);
     close_bed(&b);
-    static const char *const names[] = {"own", "overlay", "release", "auto"};
+    static const char *const names[] = {"own", "overlay", "release", "fold", "auto"};
     for (int policy = GRADS_OWN; policy <= GRADS_AUTO; policy++)
         assert_string_equal(grad_policy_name((grad_policy)policy), names[policy]);
 }

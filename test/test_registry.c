@@ -32,6 +32,16 @@ static const struct {
      true,
      false,
      false},
+    {"adama",
+     1e-3,
+     {0.9, 0.999},
+     1e-8,
+     1e-2,
+     HAS_BETA1 | HAS_BETA2 | HAS_EPS,
+     {"exp_avg", "exp_avg_sq"},
+     true,
+     false,
+     false},
     {"adan",
      1e-3,
      {0.98, 0.92, 0.99},
@@ -98,7 +108,7 @@ static void test_defaults(void **state)
             assert_true(c.clip == 0);
             assert_true(c.fused);
             assert_int_equal(c.reduced, r);
-            assert_int_equal(c.gradients, r ? GRADS_AUTO : GRADS_OWN);
+            assert_int_equal(c.gradients, r || rule_folds(c.rule) ? GRADS_AUTO : GRADS_OWN);
         }
 }
 
@@ -153,6 +163,51 @@ static void test_reuse_is_possible(void **state)
     }
 }
 
+/* ---- rules that take in each micro-batch's gradient ---- */
+
+static int (*const passes[])(int pass, lane *x, const hyper *h) = {
+#define PASS(name) name##_pass,
+    OPTIM_RULES(PASS)
+#undef PASS
+};
+
+/* All that the passes of a rule write. */
+static int writes(rule_id id)
+{
+    int written = 0;
+    hyper h = {.ok = 1};
+    lane x = {0};
+    for (int pass = 0; pass < 16; pass++) /* devices may call more passes than there are */
+        written |= passes[id](pass, &x, &h);
+    return written;
+}
+
+/* The parts of a rule that folds exist, are no choice for users, have its states and need no
+ * intermediate elsewhere than it does; p moves in the last alone. */
+static void test_folding_is_possible(void **state)
+{
+    (void)state;
+    int folding = 0;
+    for (int id = 0; id < RULE_COUNT; id++) {
+        const rule_info *info = rule_at((rule_id)id);
+        for (int part = 0; rule_folds((rule_id)id) && part < FOLD_PARTS; part++) {
+            rule_id other = rule_named(info->fold[part]);
+            assert_true(other < RULE_COUNT);
+            const rule_info *found = rule_at(other);
+            assert_false(rule_is_public(other));
+            assert_int_equal(found->n_states, info->n_states);
+            for (int k = 0; k < info->n_states; k++)
+                assert_string_equal(found->state[k], info->state[k]);
+            assert_true(!found->needs_temp || found->r_temp == info->r_temp);
+            assert_int_equal(!!(writes(other) & LANE_P), part == FOLD_LAST);
+            folding++;
+        }
+    }
+    assert_int_equal(folding, FOLD_PARTS);
+    assert_int_equal(rule_named("adama_"), RULE_COUNT);
+    assert_int_equal(rule_named("sgd"), RULE_sgd);
+}
+
 static void unknown(const char *name, const char *nearest)
 {
     rule_id id;
@@ -181,6 +236,8 @@ static void test_unknown_names(void **state)
     unknown("adamw_r_r", "adamw_r");
     unknown("lion_substituted", "lion_r"); /* only its passes exist, for lion_r */
     unknown("lion_substituted_r", "lion_r");
+    unknown("adama_first", "adama_r"); /* so are the parts of adama */
+    unknown("adamas", "adama");
     rule_id id;
     bool reduced;
     char name[300];
@@ -211,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_facts),
         cmocka_unit_test(test_reuse_is_possible),
+        cmocka_unit_test(test_folding_is_possible),
         cmocka_unit_test(test_unknown_names),
         cmocka_unit_test(test_nearest),
     };

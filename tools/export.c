@@ -1,13 +1,15 @@
 /* export.c - a trained model from one form to another, every value as it was.
  *
  *   export --to hf    DIR|FILE OUT      OUT/config.json, OUT/model.safetensors and the tokenizer's
- *                                       files, which are copied from beside the source
+ *                                       files: of --vocab, or copied from beside the source, or
+ *                                       made of a tokenizer.vocab beside it
  *   export --to llmc  DIR|FILE OUT      OUT, one .bin of llm.c's (version 3)
  *
  * What the other form cannot express is refused by name, and nothing that exists is written over.
  */
 #include "cpu/cpu.h"
 #include "core/outfile.h"
+#include "data/bpe.h"
 #include "io/llmc.h"
 #include "io/log.h"
 #include "model/hf.h"
@@ -22,7 +24,7 @@
 #include <unistd.h>
 
 typedef struct {
-    const char *to, *from, *out;
+    const char *to, *from, *out, *vocab;
     bool widen;
     const char *wrong; /* the word that has no place */
 } arguments;
@@ -36,6 +38,10 @@ static const char doc[] =
 
 static const struct argp_option argp_options[] = {
     {"to", 't', "FORM", 0, "hf or llmc (default: hf)", 0},
+    {"vocab", 'v', "FILE", 0,
+     "With hf: the tokenizer, a .vocab, .tiktoken or tokenizer.json (default: what lies beside the "
+     "source)",
+     0},
     {"widen", 'w', NULL, 0, "Take 16-bit floats as f32, which keeps every value (default: refuse)",
      0},
     {"help", '?', NULL, 0, "Show this list", -1},
@@ -48,6 +54,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 't':
         a->to = arg;
+        return 0;
+    case 'v':
+        a->vocab = arg;
         return 0;
     case 'w':
         a->widen = true;
@@ -84,6 +93,8 @@ static error *parse(int argc, char **argv, arguments *a)
     if (!a->out) return user_error("say what to export and where to: export DIR|FILE OUT (--help)");
     if (strcmp(a->to, "hf") && strcmp(a->to, "llmc"))
         return user_error("--to %s: must be hf or llmc", a->to);
+    if (a->vocab && strcmp(a->to, "hf"))
+        return user_error("--vocab: only with --to hf; llm.c's format has no tokenizer in it");
     return NULL;
 }
 
@@ -99,7 +110,7 @@ typedef struct {
 static void holder_close(holder *h)
 {
     if (h->memory) h->dev.ops->release(&h->dev, h->memory);
-    if (h->model) the_model_kind.destroy(h->model);
+    if (h->model) gpt_kind.destroy(h->model);
     params_free(&h->params);
     if (h->dev.state) cpu_close(&h->dev);
 }
@@ -108,7 +119,7 @@ static error *holder_fill(holder *h, const weights *w, bool widen)
 {
     TRY(cpu_device(1, &h->dev));
     h->params.type = F32;
-    TRY(the_model_kind.create(weights_model(w), &h->params, &h->model));
+    TRY(gpt_kind.create(weights_model(w), &h->params, &h->model));
     size_t bytes = (size_t)params_count(&h->params) * sizeof(float);
     TRY(h->dev.ops->alloc(&h->dev, bytes, &h->memory));
     float *at = h->memory;
@@ -140,10 +151,13 @@ static error *copy_stream(FILE *in, const char *name, const char *to)
 /* The tokenizer's files beside the source, those that are there. */
 static error *copy_tokenizer(const char *from, const char *to, int *copied)
 {
-    static const char *const names[] = {
-        "tokenizer.json",  "tokenizer_config.json",   "vocab.json",
-        "merges.txt",      "special_tokens_map.json", "added_tokens.json",
-        "tokenizer.vocab", "generation_config.json"};
+    static const char *const names[] = {"tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "generation_config.json"};
     *copied = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char source[4200], target[4200];
@@ -161,6 +175,30 @@ static error *copy_tokenizer(const char *from, const char *to, int *copied)
     return NULL;
 }
 
+/* Is there a vocabulary of which to make a tokenizer?  Opened and held against the model's. */
+static error *open_vocab(const arguments *a, const weights *w, bpe **out)
+{
+    char beside[4200], copied[4200];
+    const char *path = a->vocab ? a->vocab : beside, *directory = weights_directory(w);
+    snprintf(beside, sizeof beside, "%s/tokenizer.vocab", directory);
+    snprintf(copied, sizeof copied, "%s/tokenizer.json", directory);
+    *out = NULL;
+    if (!a->vocab && (access(beside, F_OK) || !access(copied, F_OK))) return NULL;
+    TRY(bpe_open(path, out));
+    if (bpe_size(*out) <= weights_model(w)->vocab) return NULL;
+    error *e = user_error("%s has %d tokens, the model only %lld: give the one it was trained with",
+                          path, (int)bpe_size(*out), (long long)weights_model(w)->vocab);
+    bpe_close(*out);
+    return e;
+}
+
+static error *write_tokenizer(const arguments *a, const weights *w, const bpe *vocab, int *files)
+{
+    if (!vocab) return copy_tokenizer(weights_directory(w), a->out, files);
+    *files = 4;
+    return bpe_write_hf(vocab, a->out);
+}
+
 static error *must_be_new(const char *directory, const char *name)
 {
     char path[4200];
@@ -169,21 +207,29 @@ static error *must_be_new(const char *directory, const char *name)
     return user_error("%s is there already: give another OUT, or move it away", path);
 }
 
-static error *to_hf(const arguments *a, const weights *w, holder *h)
+static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, holder *h)
 {
-    const model_config *c = weights_model(w);
     int files;
-    TRY(must_be_new(a->out, "config.json"));
-    TRY(must_be_new(a->out, "model.safetensors"));
     TRY(holder_fill(h, w, a->widen));
     TRY(make_directory(a->out));
-    TRY(copy_tokenizer(weights_directory(w), a->out, &files));
-    TRY(weights_write(a->out, c, &h->params, &h->dev));
+    TRY(write_tokenizer(a, w, vocab, &files));
+    TRY(weights_write(a->out, weights_model(w), &h->params, &h->dev));
     printf("wrote %s: config.json, model.safetensors (%lld parameters), %d files of the "
            "tokenizer%s\n",
            a->out, (long long)params_count(&h->params), files,
-           files ? "" : ", as there is none beside the source");
+           files ? "" : ", as there is none beside the source (--vocab gives one)");
     return NULL;
+}
+
+static error *to_hf(const arguments *a, const weights *w, holder *h)
+{
+    bpe *vocab;
+    TRY(must_be_new(a->out, "config.json"));
+    TRY(must_be_new(a->out, "model.safetensors"));
+    TRY(open_vocab(a, w, &vocab));
+    error *e = write_hf(a, w, vocab, h);
+    bpe_close(vocab);
+    return e;
 }
 
 /* ---- llmc ---- */

@@ -1,7 +1,8 @@
 /* options.h - what the user asked for, checked.
  *
- * One table (options.c) holds each option's name, kind, range and where it goes; it makes the
- * parser, --help with the defaults, and options.json.
+ * One table holds each option's name, kind, range and where it goes: the task's rows (model and
+ * data, train/task.h), then those of every run (options.c).  It makes the parser, --help with the
+ * defaults, and options.json.
  */
 #ifndef REGRAD_OPTIONS_H
 #define REGRAD_OPTIONS_H
@@ -17,7 +18,10 @@ typedef struct {
     int n;
 } pattern_list;
 
+typedef struct task task; /* train/task.h */
+
 typedef struct {
+    const task *task;
     /* model */
     const char *model_name;
     const char *load; /* DIR or FILE of a trained model; NULL: initial values */
@@ -45,7 +49,11 @@ typedef struct {
 } options;
 
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
-error *options_parse(const model_kind *kind, int argc, char **argv, options *out) NODISCARD;
+error *options_parse(const task *t, int argc, char **argv, options *out) NODISCARD;
+
+/* The name of a task's i-th option in the order of --help; NULL behind the last.  Lets a test see to
+ * it that none is forgotten. */
+const char *option_name(const task *t, int i);
 
 /* The resolved options as JSON text (free it), for options.json. */
 error *options_json(const options *o, char **out) NODISCARD;

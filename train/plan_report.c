@@ -38,7 +38,8 @@ static error *peak_with(const trainer *t, grad_policy gradients, bool fused, boo
 
 static error *print_savings(const trainer *t, FILE *out)
 {
-    size_t passes, passes_r, own, overlay, release;
+    size_t passes, passes_r, own, overlay, at_once;
+    grad_policy last = rule_folds(t->o->optim.rule) ? GRADS_FOLD : GRADS_RELEASE;
     TRY(peak_with(t, GRADS_OWN, false, false, &passes));
     TRY(peak_with(t, GRADS_OWN, false, true, &passes_r));
     TRY(peak_with(t, GRADS_OWN, true, false, &own));
@@ -48,14 +49,14 @@ static error *print_savings(const trainer *t, FILE *out)
             mib(passes) - mib(passes_r), mib(passes), mib(passes_r));
     fprintf(out, "  overlay        %9.1f   fused, own -> overlay: %.1f -> %.1f\n",
             mib(own) - mib(overlay), mib(own), mib(overlay));
-    if (t->o->accum > 1 || t->o->optim.clip > 0) {
+    if (last == GRADS_RELEASE && (t->o->accum > 1 || t->o->optim.clip > 0)) {
         fprintf(out, "  release                0   not with %s: all gradients are needed at once\n",
                 t->o->accum > 1 ? "several micro-batches" : "clipping");
         return NULL;
     }
-    TRY(peak_with(t, GRADS_RELEASE, true, false, &release));
-    fprintf(out, "  release        %9.1f   fused, overlay -> release: %.1f -> %.1f\n",
-            mib(overlay) - mib(release), mib(overlay), mib(release));
+    TRY(peak_with(t, last, true, false, &at_once));
+    fprintf(out, "  %-14s %9.1f   fused, overlay -> %s: %.1f -> %.1f\n", grad_policy_name(last),
+            mib(overlay) - mib(at_once), grad_policy_name(last), mib(overlay), mib(at_once));
     return NULL;
 }
 
@@ -67,6 +68,10 @@ static error *print_row(const trainer *t, FILE *out, const char *name, bool fuse
     TRY(optim_defaults(name, &c));
     c.fused = fused;
     c.clip = t->o->optim.clip;
+    if (c.clip > 0 && rule_folds(c.rule)) {
+        fprintf(out, "  %-10s %-7s not with clipping\n", name, fused ? "fused" : "passes");
+        return NULL;
+    }
     TRY(optim_resolve(&c, t->o->accum, &reason));
     TRY(plan_variant(t, &c, &s));
     double n = (double)params_count(&t->params) * 4.0;
@@ -120,20 +125,22 @@ error *plan_json(const trainer *t, char **out)
 {
     arena_summary s = arena_summarize(t->arena);
     cJSON *object = cJSON_CreateObject();
-    cJSON_AddNumberToObject(object, "peak_bytes", (double)s.peak);
-    cJSON_AddNumberToObject(object, "load_bytes", (double)s.load);
-    cJSON_AddNumberToObject(object, "persistent_bytes", (double)s.persistent);
-    cJSON_AddStringToObject(object, "gradient_policy", grad_policy_name(t->o->optim.gradients));
-    cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason);
-    cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params));
+    bool ok = cJSON_AddNumberToObject(object, "peak_bytes", (double)s.peak) &&
+              cJSON_AddNumberToObject(object, "load_bytes", (double)s.load) &&
+              cJSON_AddNumberToObject(object, "persistent_bytes", (double)s.persistent) &&
+              cJSON_AddStringToObject(object, "gradient_policy",
+                                      grad_policy_name(t->o->optim.gradients)) &&
+              cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason) &&
+              cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params));
     cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"),
           *most = cJSON_AddObjectToObject(object, "most_by_kind");
     for (int k = 0; k < KIND_COUNT; k++) {
-        cJSON_AddNumberToObject(kinds, block_kind_name((block_kind)k), (double)s.by_kind[k]);
-        cJSON_AddNumberToObject(most, block_kind_name((block_kind)k), (double)s.most[k]);
+        const char *name = block_kind_name((block_kind)k);
+        ok = ok && cJSON_AddNumberToObject(kinds, name, (double)s.by_kind[k]) &&
+             cJSON_AddNumberToObject(most, name, (double)s.most[k]);
     }
-    cJSON_AddNumberToObject(kinds, "gaps", (double)s.gaps);
-    *out = object && kinds && most ? cJSON_PrintUnformatted(object) : NULL;
+    ok = ok && cJSON_AddNumberToObject(kinds, "gaps", (double)s.gaps);
+    *out = ok ? cJSON_PrintUnformatted(object) : NULL;
     cJSON_Delete(object);
     return *out ? NULL : user_error("out of memory for the plan's JSON");
 }

@@ -3,6 +3,7 @@
 #include "core/outfile.h"
 #include "io/json.h"
 #include "io/params_file.h"
+#include "model/hf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,8 +117,9 @@ static const value_row values[] = {
     {"samples", SAME, "the place in the data is not that of the step"},
     {"random", SAME, "it was written by another version of this program: use that one"},
     {"dtype", SAME, "no dtype is cast: go on with that one"},
+    {"model", SAME, "give the model's old sizes, or begin anew"},
     {"optimizer", SAME,
-     "its states mean nothing to another: give --optim with that name, or that name with _r"},
+     "its states are made by another formula: give --optim with that name, or that name with _r"},
     {"previous_gradient", SAME, "the state prev_grad is not that of a step"},
     {"data", SAME, "give the same --train-data with the same --seq, in the same order"},
 };
@@ -135,11 +137,49 @@ static const char *const silent_options[] = {
     "sample-every", "sample-tokens",    "prompt",   "keep",
     "load",         "checkpoint-every", NULL};
 
+/* ... unless the optimizer takes in each micro-batch's gradient by itself. */
+static const char *const micro_options[] = {"batch", "accum", NULL};
+
 static bool listed(const char *const *list, const char *name)
 {
     while (*list && strcmp(*list, name))
         list++;
     return *list;
+}
+
+static cJSON *model_of(const model_config *c)
+{
+    const struct {
+        const char *name;
+        double value;
+    } all[] = {{"layers", (double)c->layers},
+               {"heads", (double)c->heads},
+               {"width", (double)c->width},
+               {"kv_heads", (double)c->kv_heads},
+               {"head_size", (double)c->head_size},
+               {"inner", (double)c->inner},
+               {"context", (double)c->context},
+               {"vocab", (double)c->vocab},
+               {"norm_eps", c->norm_eps},
+               {"act", c->act},
+               {"bias", c->bias},
+               {"tied", c->tied},
+               {"causal", c->causal}};
+    cJSON *m = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof all / sizeof *all && m; i++)
+        if (!cJSON_AddNumberToObject(m, all[i].name, all[i].value)) {
+            cJSON_Delete(m);
+            m = NULL;
+        }
+    return m;
+}
+
+/* Hands `item` to the object, or frees it. */
+static bool add_item(cJSON *object, const char *name, cJSON *item)
+{
+    if (item && cJSON_AddItemToObject(object, name, item)) return true;
+    cJSON_Delete(item);
+    return false;
 }
 
 /* The values of a run after s->step steps; cJSON_Delete it. */
@@ -152,9 +192,9 @@ static error *values_of(const run_state *s, cJSON **out)
     char data[32], *text = NULL;
     snprintf(data, sizeof data, "%016llx", (unsigned long long)s->data);
     TRY(options_json(o, &text));
-    cJSON *v = cJSON_CreateObject(), *given = cJSON_Parse(text);
-    free(text);
-    bool ok = v && given && cJSON_AddItemToObject(v, "options", given) &&
+    cJSON *v = cJSON_CreateObject();
+    bool ok = v && add_item(v, "options", cJSON_Parse(text)) &&
+              add_item(v, "model", model_of(&o->model)) &&
               cJSON_AddStringToObject(v, "format", "regrad-state 1") &&
               cJSON_AddStringToObject(v, "program", t->kind->program) &&
               cJSON_AddNumberToObject(v, "step", (double)s->step) &&
@@ -166,11 +206,11 @@ static error *values_of(const run_state *s, cJSON **out)
               cJSON_AddStringToObject(v, "optimizer", rule->name) &&
               cJSON_AddBoolToObject(v, "previous_gradient", rule->keeps_gradient && s->step > 0) &&
               cJSON_AddStringToObject(v, "data", data);
+    free(text);
     if (ok) {
         *out = v;
         return NULL;
     }
-    if (given && !cJSON_GetObjectItem(v, "options")) cJSON_Delete(given);
     cJSON_Delete(v);
     return user_error("out of memory for a checkpoint's state.json");
 }
@@ -214,19 +254,29 @@ static error *refused(const char *path, const char *what, const cJSON *then, con
                       show(then, was, sizeof was), show(now, is, sizeof is), mend);
 }
 
-static error *check_options(const char *path, const cJSON *then, const cJSON *now)
+static bool silent(const char *option, const trainer *t)
+{
+    if (rule_folds(t->o->optim.rule) && listed(micro_options, option)) return false;
+    return listed(silent_options, option);
+}
+
+/* Those that must not change, or (tell) those that may and have. */
+static error *check_options(const char *path, const cJSON *then, const cJSON *now, const trainer *t,
+                            bool tell)
 {
     const cJSON *item;
     cJSON_ArrayForEach(item, now)
     {
         const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, item->string);
         char what[NAME_ROOM], was[100], is[100];
-        if (listed(silent_options, item->string) || cJSON_Compare(old, item, true)) continue;
+        bool fixed = listed(fixed_options, item->string);
+        if (silent(item->string, t) || cJSON_Compare(old, item, true)) continue;
         snprintf(what, sizeof what, "--%s", item->string);
-        if (listed(fixed_options, item->string))
+        if (fixed && !tell)
             return refused(path, what, old, item, "give the old value, or begin anew");
-        printf("  %s was %s, from here on %s\n", what, show(old, was, sizeof was),
-               show(item, is, sizeof is));
+        if (tell && !fixed)
+            printf("  %s was %s, from here on %s\n", what, show(old, was, sizeof was),
+                   show(item, is, sizeof is));
     }
     return NULL;
 }
@@ -243,19 +293,19 @@ static error *take_whole(const char *path, const cJSON *values_then, const char 
 static error *check_values(const char *path, const cJSON *then, run_state *s)
 {
     cJSON *now = NULL;
-    error *e = NULL;
     TRY(take_whole(path, then, "step", &s->step));
     TRY(take_whole(path, then, "log_bytes", &s->log_bytes));
     TRY(values_of(s, &now));
+    const cJSON *options_then = cJSON_GetObjectItemCaseSensitive(then, "options"),
+                *options_now = cJSON_GetObjectItemCaseSensitive(now, "options");
+    error *e = check_options(path, options_then, options_now, s->t, false);
     for (int i = 0; i < VALUES && !e; i++) {
         const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, values[i].name),
                     *b = cJSON_GetObjectItemCaseSensitive(now, values[i].name);
         if (values[i].rule == SAME && !cJSON_Compare(a, b, true))
             e = refused(path, values[i].name, a, b, values[i].mend);
     }
-    if (!e)
-        e = check_options(path, cJSON_GetObjectItemCaseSensitive(then, "options"),
-                          cJSON_GetObjectItemCaseSensitive(now, "options"));
+    if (!e) e = check_options(path, options_then, options_now, s->t, true);
     cJSON_Delete(now);
     return e;
 }
@@ -318,9 +368,33 @@ static error *part_values(void *context, const char *path)
     return write_values(context, path);
 }
 
+/* Hugging Face's, so that whatever loads its models loads a checkpoint. */
+static error *part_config(void *context, const char *path)
+{
+    char *text;
+    TRY(hf_config_text(&((const run_state *)context)->t->o->model, &text));
+    error *e = write_text(path, text);
+    free(text);
+    return e;
+}
+
 static error *part_vocab(void *context, const char *path)
 {
     return copy_file(((const run_state *)context)->vocab, path);
+}
+
+/* Is the tokenizer's file known, and there? */
+static bool has_vocab(const run_state *s)
+{
+    return s->vocab && !access(s->vocab, R_OK);
+}
+
+error *run_vocab_write(const char *directory, const run_state *s)
+{
+    char path[PATH_LENGTH];
+    if (!has_vocab(s)) return NULL;
+    TRY(path_join(path, directory, "tokenizer.vocab"));
+    return copy_file(s->vocab, path);
 }
 
 error *run_state_write(checkpoints *c, const run_state *s)
@@ -329,8 +403,8 @@ error *run_state_write(checkpoints *c, const run_state *s)
                                 {"optimizer.safetensors", part_states},
                                 {"state.json", part_values}};
     int n = 3;
-    if (s->vocab && !access(s->vocab, R_OK))
-        parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
+    if (!hf_lacks(&s->t->o->model)) parts[n++] = (checkpoint_part){"config.json", part_config};
+    if (has_vocab(s)) parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
     return checkpoint_write(c, s->step, parts, n, (void *)(size_t)s);
 }
 

@@ -26,10 +26,10 @@ static void place(trainer *t)
 /* ---- programs: recorded once, then run ---- */
 
 /* Copies samples [first, first + batch) to the device; nothing while recording. */
-static void feed(trainer *t, const batches *data, int64_t first)
+static void feed(trainer *t, source *data, int64_t first)
 {
     if (arena_recording(t->arena) || t->r.dev->failure) return;
-    error *e = batches_read(data, first, t->o->batch, t->host_inputs, t->host_targets);
+    error *e = source_read(data, first, t->o->batch, t->host_inputs, t->host_targets);
     if (e) {
         device_fail(t->r.dev, e);
         return;
@@ -44,12 +44,14 @@ static int iterations(const trainer *t, int64_t n)
     return (int)(arena_recording(t->arena) && n > 2 ? 2 : n);
 }
 
+/* The mean over the targets of all micro-batches. */
 static double mean_over(const trainer *t, int64_t micro_batches)
 {
-    return 1.0 / ((double)t->o->batch * (double)t->o->seq * (double)micro_batches);
+    return 1.0 /
+           ((double)(t->o->batch * t->kind->targets(t->model, t->o->seq)) * (double)micro_batches);
 }
 
-static void train_program(trainer *t, const batches *data, int64_t step)
+static void train_program(trainer *t, source *data, int64_t step)
 {
     const options *o = t->o;
     loss_sink loss = {
@@ -73,7 +75,7 @@ static void train_program(trainer *t, const batches *data, int64_t step)
     arena_end(t->arena);
 }
 
-static void eval_program(trainer *t, const batches *data)
+static void eval_program(trainer *t, source *data)
 {
     loss_sink loss = {.sum = t->loss, .scale = mean_over(t, t->o->eval_batches)};
     int n = iterations(t, t->o->eval_batches);
@@ -135,9 +137,8 @@ static error *load_values(trainer *t, device *dev)
 
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
 {
-    size_t n = (size_t)(t->o->batch * t->o->seq);
-    TRY(alloc_array(&t->host_inputs, n, sizeof *t->host_inputs));
-    TRY(alloc_array(&t->host_targets, n, sizeof *t->host_targets));
+    TRY(alloc_array(&t->host_inputs, tensor_bytes(t->batch.inputs), 1));
+    TRY(alloc_array(&t->host_targets, tensor_bytes(t->batch.targets), 1));
     TRY(arena_commit(t->arena, dev, fill_fresh));
     t->r.dev = dev;
     place(t);
@@ -170,7 +171,7 @@ static double fetch_loss(trainer *t)
     return loss;
 }
 
-error *trainer_step(trainer *t, const batches *data, int64_t step, double lr, step_result *out)
+error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out)
 {
     phases_start(&t->phases);
     optimizer_begin_step(t->optimizer, step, lr);
@@ -181,11 +182,11 @@ error *trainer_step(trainer *t, const batches *data, int64_t step, double lr, st
     return device_status(t->r.dev);
 }
 
-error *trainer_evaluate(trainer *t, const batches *data, double *loss)
+error *trainer_evaluate(trainer *t, source *data, eval_result *out)
 {
     t->params.training = false;
     eval_program(t, data);
-    *loss = fetch_loss(t);
+    out->loss = fetch_loss(t);
     return device_status(t->r.dev);
 }
 
@@ -216,7 +217,7 @@ static void on_written(void *context, device *dev, const char *op, tensor x)
     look(context, dev, op, x);
 }
 
-error *trainer_find_fault(trainer *t, const batches *data, int64_t step, double loss)
+error *trainer_find_fault(trainer *t, source *data, int64_t step, double loss)
 {
     fault f = {.t = t, .where = "no tensor: only the sum of the losses"};
     device *dev = t->r.dev;

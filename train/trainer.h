@@ -10,7 +10,7 @@
 #ifndef REGRAD_TRAINER_H
 #define REGRAD_TRAINER_H
 
-#include "data/batches.h"
+#include "data/source.h"
 #include "train/decoder.h"
 #include "train/options.h"
 
@@ -25,29 +25,35 @@ typedef struct {
     model *model;
     optimizer *optimizer;
     batch batch;
-    tensor loss;                         /* (1) f64 */
-    decoder decoder;                     /* with --sample-every */
-    int32_t *host_inputs, *host_targets; /* (B,T) staging */
+    tensor loss;                      /* (1) f64 */
+    decoder decoder;                  /* with --sample-every */
+    void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
 } trainer;
 
 typedef struct {
     double loss;
     double grad_norm;
     double seconds[PHASE_COUNT];
-    bool finite; /* false: the loss was not, and no parameter has changed */
+    /* false: the loss was not, and no parameter has changed (nor has a state, but under the policy
+     * fold, where those have the gradients of earlier micro-batches) */
+    bool finite;
 } step_result;
+
+typedef struct {
+    double loss;
+} eval_result;
 
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out) NODISCARD;
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh) NODISCARD;
 void trainer_destroy(trainer *t);
 
 /* Step 1, 2, ...: accum micro-batches of the data, one update. */
-error *trainer_step(trainer *t, const batches *data, int64_t step, double lr,
-                    step_result *out) NODISCARD;
+error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
 /* Mean loss over eval_batches batches. */
-error *trainer_evaluate(trainer *t, const batches *data, double *loss) NODISCARD;
+error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
+
 /* After a step that was not finite: runs it again without updates, watching every operation, and
  * names the first tensor that shows it.  Always an error. */
-error *trainer_find_fault(trainer *t, const batches *data, int64_t step, double loss) NODISCARD;
+error *trainer_find_fault(trainer *t, source *data, int64_t step, double loss) NODISCARD;
 
 #endif

@@ -54,6 +54,22 @@ static error *open_llmc(weights *w, const char *path)
     return error_context(config_check(&w->model), "%s", path);
 }
 
+/* A model far larger than its file is refused here, before anybody plans memory for it. */
+static error *check_bytes(const weights *w, const char *config)
+{
+    const model_config *c = &w->model;
+    double width = (double)c->width, has = 0;
+    double matrices = (double)(c->vocab + c->context) * width +
+                      (double)c->layers * width * (4 * width + 2 * (double)c->inner);
+    for (int64_t i = 0; i < safetensors_count(w->tensors); i++)
+        has += (double)safetensors_entry_at(w->tensors, i)->bytes;
+    if (2 * matrices <= has) return NULL; /* 2 bytes: 16-bit floats */
+    return user_error(
+        "%s is of a model of %.4g parameters, but %s has only %.4g bytes: they do not "
+        "belong together",
+        config, matrices, safetensors_path(w->tensors), has);
+}
+
 static error *open_tensors(weights *w, const char *path)
 {
     char config[PATH_ROOM];
@@ -63,7 +79,7 @@ static error *open_tensors(weights *w, const char *path)
     TRY(json_read(config, MOST_CONFIG, &json));
     error *e = hf_config_read(config, json, &w->model);
     cJSON_Delete(json);
-    return e;
+    return e ? e : check_bytes(w, config);
 }
 
 static error *open_directory(weights *w)
@@ -92,7 +108,9 @@ static error *open_any(weights *w, const char *path)
         return open_directory(w);
     }
     TRY(directory_of(path, w->directory));
-    return llmc_is(path) ? open_llmc(w, path) : open_tensors(w, path);
+    bool is_llmc;
+    TRY(llmc_is(path, &is_llmc));
+    return is_llmc ? open_llmc(w, path) : open_tensors(w, path);
 }
 
 error *weights_open(const char *path, weights **out)

@@ -5,13 +5,17 @@
 #ifndef REGRAD_RULES_ALL_H
 #define REGRAD_RULES_ALL_H
 
+#include "optim/rules/adama.h"
 #include "optim/rules/adamw.h"
 #include "optim/rules/adan.h"
 #include "optim/rules/lion.h"
 #include "optim/rules/lion_substituted.h"
 #include "optim/rules/sgd.h"
 
-#define OPTIM_RULES(X) X(adamw) X(adan) X(lion) X(lion_substituted) X(sgd)
+#define OPTIM_RULES(X)                                                                             \
+    X(adamw)                                                                                       \
+    X(adama) X(adama_first) X(adama_later) X(adama_last) X(adan) X(lion) X(lion_substituted)       \
+        X(sgd)
 
 typedef enum {
 #define RULE_ENUM(name) RULE_##name,

@@ -1,0 +1,112 @@
+/* adama.h - AdamA, Adam accumulation (Zhang et al.: "Adam Accumulation to reduce memory footprints
+ * of both activations and gradients for large-scale DNN training", ECAI 2023), with AdamW's decay:
+ *
+ *   with K micro-batches, g_i the gradient of (loss of micro-batch i) / K:
+ *     m <- b1 m + (1-b1) g_1          v <- b2 v + (1-b2) g_1^2         micro-batch 1
+ *     m <-    m + (1-b1) g_i          v <-    v + (1-b2) g_i^2         micro-batches 2 ... K
+ *     p as AdamW does it, with t counting steps                        after the last
+ *
+ * Each g_i goes into m and v as soon as it is complete, tensor by tensor, and its space is given
+ * back.  So K micro-batches need gradient space for one layer, as one micro-batch with release does:
+ *
+ *     backward of micro-batch i    | g of layer l -> m, v | g of layer l-1 -> m, v | ...
+ *     AdamW with accumulation      | g g g g g g g g g g g g  all of them, until the last | update
+ *
+ * What is the same as AdamW over the sum g = g_1 + ... + g_K, and what is not:
+ *   K = 1    every bit.
+ *   m        the same number, being linear in g; rounded K times instead of summed first.
+ *   v        has g_1^2 + ... + g_K^2 where AdamW has (g_1 + ... + g_K)^2.  Where micro-gradients are
+ *            mostly noise (independent, mean 0) both have the same expected value.  Where they agree
+ *            v is up to K times smaller, and so a step is up to sqrt(K) longer: with mean mu and
+ *            variance s^2 of a micro-batch's own gradient (K g_i), v sees (mu^2 + s^2) / K, AdamW's
+ *            mu^2 + s^2 / K.  Hence changing K changes the training, even at the same K * batch.
+ *
+ * The global norm of g is known only when it is too late to clip by it: clipping is refused.  The
+ * gradient norm that is reported for K > 1 is the root of the sum of all |g_i|^2: what v sees.  A
+ * loss that is not finite in micro-batch i > 1 finds m and v with i - 1 gradients in them already;
+ * p has not moved, and the run ends.
+ */
+#ifndef REGRAD_RULE_ADAMA_H
+#define REGRAD_RULE_ADAMA_H
+
+#include "optim/rules/adamw.h"
+
+static const rule_info adama_info = {
+    .name = "adama",
+    .summary = "AdamW that takes in each micro-batch's gradient at once",
+    .state = {"exp_avg", "exp_avg_sq"},
+    .n_states = 2,
+    .n_passes = 9,
+    .needs_temp = true,
+    .r_temp = LANE_G,
+    .fold = {"adama_first", "adama_later", "adama_last"},
+    .sees = BY_ELEMENT,
+    .options = HAS_BETA1 | HAS_BETA2 | HAS_EPS,
+    .lr = 1e-3,
+    .beta = {0.9, 0.999},
+    .eps = 1e-8,
+    .weight_decay = 1e-2,
+};
+
+/* All micro-batches there are. */
+RULE_FN int adama_pass(int pass, lane *x, const hyper *h)
+{
+    return adamw_pass(pass, x, h);
+}
+
+/* What the three below have in common with adama. */
+#define ADAMA_PART                                                                                 \
+    .state = {"exp_avg", "exp_avg_sq"}, .n_states = 2, .sees = BY_ELEMENT,                         \
+    .options = HAS_BETA1 | HAS_BETA2 | HAS_EPS, .lr = 1e-3, .beta = {0.9, 0.999}, .eps = 1e-8,     \
+    .weight_decay = 1e-2
+
+static const rule_info adama_first_info = {
+    .name = "adama_first",
+    .summary = "AdamA's first micro-batch: into m and v",
+    .n_passes = 3,
+    ADAMA_PART,
+};
+
+RULE_FN int adama_first_pass(int pass, lane *x, const hyper *h)
+{
+    return pass == 0 ? adamw_pass(0, x, h) : pass < 3 ? adamw_pass(pass + 1, x, h) : 0;
+}
+
+static const rule_info adama_last_info = {
+    .name = "adama_last",
+    .summary = "AdamA's last micro-batch: into m and v, which decayed in the first, and p",
+    .n_passes = 9,
+    .needs_temp = true,
+    .r_temp = LANE_G,
+    ADAMA_PART,
+};
+
+RULE_FN int adama_last_pass(int pass, lane *x, const hyper *h)
+{
+    switch (pass) {
+    case 2:
+        x->s[0] = x->s[0] + h->rest[0] * x->g;
+        return LANE_S0;
+    case 3:
+        x->s[1] = x->s[1] + h->rest[1] * x->g * x->g;
+        return LANE_S1;
+    default:
+        return adamw_pass(pass, x, h);
+    }
+}
+
+static const rule_info adama_later_info = {
+    .name = "adama_later",
+    .summary = "AdamA's micro-batches between the first and the last: into m and v",
+    .n_passes = 3,
+    ADAMA_PART,
+};
+
+RULE_FN int adama_later_pass(int pass, lane *x, const hyper *h)
+{
+    return pass == 0 ? adamw_pass(0, x, h) : pass < 3 ? adama_last_pass(pass + 1, x, h) : 0;
+}
+
+#undef ADAMA_PART
+
+#endif
