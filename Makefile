@@ -2,6 +2,7 @@
 #
 #   make            the programs: train_gpt, tokenize, generate, export
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
+#   make demo-vit   a ViT on Fashion-MNIST, its curves and a contact sheet (runs/demo-vit/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
 #   make fuzz       fuzz targets, FUZZ_SECONDS=60 each
@@ -28,7 +29,7 @@ ifneq ($(SAN),)
 FLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DREGRAD_DEBUG
 OPT     := -O1
 endif
-LIBS    := -lopenblas -lcjson -lm
+LIBS    := -lopenblas -lcjson -lz -lm -lpthread
 
 # optimizer arithmetic is the same everywhere: no fused multiply-add
 $(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
@@ -42,14 +43,30 @@ ifeq ($(PCRE2),yes)
 LIBS    += -lpcre2-8
 endif
 
+# libjpeg(-turbo) and libpng read directories of images; JPEG=no, PNG=no build without
+has      = $(shell echo 'int main(void) { return $(1); }' | \
+             $(CC) -include stdio.h -include $(2) -x c - $(3) -o /dev/null 2>/dev/null && echo yes || echo no)
+JPEG    ?= $(call has,jpeg_std_error(0) == 0,jpeglib.h,-ljpeg)
+PNG     ?= $(call has,png_access_version_number() == 0,png.h,-lpng)
+JPEG    := $(JPEG)
+PNG     := $(PNG)
+ifeq ($(JPEG),yes)
+LIBS    += -ljpeg
+$(BUILD)/data/picture_jpeg.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_JPEG
+endif
+ifeq ($(PNG),yes)
+LIBS    += -lpng
+$(BUILD)/data/picture_png.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_PNG
+endif
+
 LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)
 LIB_SRC  := $(filter-out train/the_% data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
 GPT_SRC  := train/the_text.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
-PROGRAMS := train_gpt tokenize generate export
+PROGRAMS := train_gpt train_vit tokenize generate export
 
-.PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
+.PHONY: all demo demo-vit demo-data test test-long bench deps deps-test deps-demo deps-demo-vit deps-bench clean format
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done
@@ -61,6 +78,10 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(FLAGS) $(OPT) -MMD -MP -c $< -o $@
 
 $(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/train_vit: $(BUILD)/train.o $(BUILD)/train/the_image.o $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
@@ -159,13 +180,17 @@ demo-data: deps-demo
 demo: demo-data
 	@scripts/demo
 
+demo-vit: deps-demo-vit
+	@$(MAKE) --no-print-directory -j2 all
+	@scripts/demo-vit
+
 bench: deps-bench
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench
 	@scripts/bench
 
 deps:
 	@scripts/deps build
-deps-test deps-demo deps-bench deps-fuzz: deps-%:
+deps-test deps-demo deps-demo-vit deps-bench deps-fuzz: deps-%:
 	@scripts/deps $*
 
 format:

@@ -29,6 +29,7 @@ typedef struct {
     error *(*read)(source *, int64_t first, int64_t count, void *inputs, void *targets);
     error *(*fingerprint)(const source *, uint64_t *out);
     void (*close)(source *);
+    int64_t (*bad)(source *, char *why, size_t size); /* ? see source_bad */
 } source_ops;
 
 struct source {
@@ -51,6 +52,12 @@ static inline error *source_read(source *s, int64_t first, int64_t count, void *
 static inline error *source_fingerprint(const source *s, uint64_t *out)
 {
     return s->ops->fingerprint(s, out);
+}
+
+/* How many samples were left out because they are bad, and what was wrong with the last. */
+static inline int64_t source_bad(source *s, char *why, size_t size)
+{
+    return s->ops->bad ? s->ops->bad(s, why, size) : 0;
 }
 
 static inline void source_close(source *s) /* NULL is fine */

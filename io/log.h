@@ -23,6 +23,8 @@ typedef struct {
     int64_t step, steps;
     double loss, lr, grad_norm, ms, units_per_s;
     double forward_ms, backward_ms, optimizer_ms; /* of ms; the rest: data, results */
+    double data_ms;                               /* of ms: waiting for data */
+    double accuracy;                              /* NAN: none */
     const char *unit, *unit_3;                    /* "tokens", "tok" */
     size_t peak_bytes;
     double seconds_left;

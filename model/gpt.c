@@ -86,7 +86,7 @@ static error *gpt_create(const model_config *c, params *p, model **out)
 static batch gpt_place_batch(const model *m, arena *a, int64_t b, int64_t t)
 {
     (void)m;
-    batch out;
+    batch out = {0};
     out.inputs = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("tokens", 0));
     out.targets = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("targets", 0));
     return out;

@@ -2,6 +2,7 @@
 #include "test/fault/programs.h"
 #include "test/fault/scenario.h"
 #include "test/scratch.h"
+#include "test/small_images.h"
 
 #include <sys/stat.h>
 
@@ -9,6 +10,11 @@ enum { TEXT_BYTES = 6000 };
 
 #define MODEL "--layers 2 --heads 2 --width 8 --context 16 --vocab 300 --batch 2 --threads 1 "
 #define DATA  "--train-data in/x_train.bin --val-data in/x_val.bin --eval-batches 1 "
+
+#define IMAGES                                                                                     \
+    "--image-size 6x9 --patch 3 --channels 3 --classes 4 --layers 1 --heads 2 --width 8 "          \
+    "--inner 12 --batch 2 --threads 1 --train-data in/x-images-idx3-ubyte "                        \
+    "--val-data in/x-images-idx3-ubyte "
 
 /* ---- what is there before ---- */
 
@@ -95,6 +101,23 @@ static void test_training_where_another_run_was(void **state)
                                  "train_gpt " MODEL DATA "--steps 2 --optim adan --accum 2 "
                                  "--eval-every 0 --out work/run",
                              .partial = {"stdout", "run/log.jsonl"},
+                             .minimum = 80},
+                 *state);
+}
+
+/* No workers: which call is the n-th must not depend on who comes first. */
+static void test_training_on_images(void **state)
+{
+    small_images_write("in", "x", 9, 3, 6, 9, 4);
+    prepare(state, train_vit_main,
+            "train_vit " IMAGES "--workers 0 --steps 1 --eval-every 0 --out in/run");
+    scenario_run(&(scenario){.name = "train on images",
+                             .program = train_vit_main,
+                             .arguments = "train_vit " IMAGES
+                                          "--load in/run --drop-path 0.2 --mixup 0.3 --flip "
+                                          "--random-crop 1 --workers 0 --steps 2 --eval-every 2 "
+                                          "--predict 3 --out work/run",
+                             .partial = {"stdout", "run/log.jsonl", "run/predictions.txt"},
                              .minimum = 80},
                  *state);
 }
@@ -186,6 +209,7 @@ int main(void)
         TEST(test_decoding),
         TEST(test_training_where_another_run_was),
         TEST(test_training),
+        TEST(test_training_on_images),
         TEST(test_planning),
         TEST(test_checkpoints),
         TEST(test_loading),

@@ -52,7 +52,7 @@ static void run_and_compare(const char *arguments)
     device dev = s.dev;
     dev.ops = &noting;
     allocations = 0;
-    must(trainer_plan(&s.o, &gpt_kind, &t)); /* ... and once more, watched */
+    must(trainer_plan(&s.o, s.o.task->kind, &t)); /* ... and once more, watched */
     size_t planned = arena_peak(t->arena);
     must(trainer_commit(t, &dev, true));
     for (int64_t step = 1; step <= 2; step++) {
@@ -113,6 +113,22 @@ static void test_planned_is_used(void **state)
             }
             if (long_run()) each_combination(optims[i], forms[f]);
         }
+}
+
+static void test_planned_is_used_for_images(void **state)
+{
+    (void)state;
+    static const char *const more[] = {"--optim adamw_r --drop-path 0.3",
+                                       "--optim adamw_r --pool mean --predict 5",
+                                       "--optim adan --optim-impl passes --grad-clip 1",
+                                       "--optim lion_r --accum 3 --eval-batches 2",
+                                       "--optim sgd --gradients overlay --accum 3 --drop-path 0.3",
+                                       "--optim adamw --batch 50"};
+    for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
+        char arguments[400];
+        snprintf(arguments, sizeof arguments, SMALL_VIT "%s", more[m]);
+        run_and_compare(arguments);
+    }
 }
 
 /* ---- copies of N ---- */
@@ -257,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_planned_is_used),
+        cmocka_unit_test(test_planned_is_used_for_images),
         cmocka_unit_test(test_copies_of_n),
         cmocka_unit_test(test_overlay_and_release_lower_the_peak),
         cmocka_unit_test(test_adama_needs_one_layer),

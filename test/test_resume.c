@@ -389,15 +389,15 @@ static void wait_for_lines(void **state, const char *name, int lines)
 
 static void test_vanished_directory(void **state)
 {
-    pid_t child =
-        life_start(*state, RUN "--batch 6 --out run --steps 100 --checkpoint-every 10", NULL, NULL);
+    pid_t child = life_start(*state, RUN "--batch 6 --out run --steps 1500 --checkpoint-every 50",
+                             NULL, NULL);
     wait_for_lines(state, "run/log.jsonl", 5);
     shell(state, "mv run elsewhere && rm -r elsewhere");
     int status = life_wait(child);
     if (status) fail_msg("status %d: %s", status, life_said(*state));
     expect_said(state, "log.jsonl was removed");
     assert_true(there(state, "run/model.safetensors"));
-    assert_true(there(state, "run/step_00000100/manifest.json"));
+    assert_true(there(state, "run/step_00001500/manifest.json"));
 }
 
 static void test_two_processes(void **state)

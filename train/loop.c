@@ -7,6 +7,7 @@
 #include "train/task.h"
 #include "train/weights.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,6 +22,7 @@ typedef struct {
     double step_seconds; /* smoothed */
     double shown;        /* when a line was last shown */
     int64_t first;       /* step of this process */
+    int64_t bad;         /* samples left out, as far as was told */
 } session;
 
 static double now(void)
@@ -129,6 +131,8 @@ static error *one_step(session *s, int64_t step)
     record.units_per_s = (double)units_per_step(o) / seconds;
     record.unit = o->task->unit;
     record.unit_3 = o->task->unit_3;
+    record.accuracy = result.accuracy;
+    record.data_ms = result.data_seconds * 1e3;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
     TRY(life_logged(&s->life, log_step(s->life.log, &record)));
     if (step == s->first || step == o->steps || now() - s->shown > 1) {
@@ -138,14 +142,35 @@ static error *one_step(session *s, int64_t step)
     return NULL;
 }
 
+/* Says once more when more samples were left out. */
+static error *tell_bad(session *s, int64_t step)
+{
+    char why[400];
+    int64_t bad =
+        source_bad(s->train, why, sizeof why) + (s->val ? source_bad(s->val, why, sizeof why) : 0);
+    if (bad == s->bad) return NULL;
+    s->bad = bad;
+    printf("step %5lld  %lld bad samples were left out; the last: %s\n", (long long)step,
+           (long long)bad, why);
+    return life_logged(&s->life, log_value(s->life.log, step, "bad_samples", (double)bad));
+}
+
 static error *between_steps(session *s, int64_t step)
 {
     const options *o = s->o;
+    TRY(tell_bad(s, step));
     if (s->val && due(o->eval_every, step, o->steps)) {
         eval_result result;
         TRY(trainer_evaluate(s->t, s->val, &result));
         TRY(life_logged(&s->life, log_value(s->life.log, step, "val_loss", result.loss)));
-        printf("step %5lld  validation loss %.4f\n", (long long)step, result.loss);
+        if (isnan(result.accuracy)) {
+            printf("step %5lld  validation loss %.4f\n", (long long)step, result.loss);
+        } else {
+            TRY(life_logged(&s->life,
+                            log_value(s->life.log, step, "val_accuracy", result.accuracy)));
+            printf("step %5lld  validation loss %.4f  accuracy %.2f %%\n", (long long)step,
+                   result.loss, 100 * result.accuracy);
+        }
     }
     return o->task->between ? o->task->between(s->own, s->t, step) : NULL;
 }

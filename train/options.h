@@ -28,6 +28,12 @@ typedef struct {
     bool widen;
     int64_t layers, heads, width, context, vocab; /* 0: the preset's */
     model_config model;                           /* resolved */
+    /* images */
+    int64_t inner, channels, patch, classes; /* 0: the preset's */
+    const char *image_size, *pool, *bad_images;
+    double drop_path, mixup, label_smoothing;
+    int64_t random_crop, workers, predict;
+    bool flip;
     /* data */
     pattern_list train_data, val_data;
     /* optimizer: NAN means the optimizer's default */

@@ -31,13 +31,15 @@ struct task {
     int64_t (*units)(const options *); /* in a sample */
     error *(*default_data)(options *); /* fills in the demo's data, or says how to make it */
     error *(*open)(const options *, bool training, source **out);
+    /* All values, from o->load. */
+    error *(*load)(trainer *, device *);
     /* ? Once before the first step, after each step, and at the end. */
     error *(*begin)(const options *, void **own);
     error *(*between)(void *own, trainer *, int64_t step);
     void (*end)(void *own);
 };
 
-extern const task text_task;
+extern const task text_task, image_task;
 extern const task *const the_task; /* this program's */
 
 #endif

@@ -130,6 +130,15 @@ static error *text_open(const options *o, bool training, source **out)
                             out);
 }
 
+static error *text_load(trainer *t, device *dev)
+{
+    weights *w;
+    TRY(weights_open(t->o->load, &w));
+    error *e = weights_read(w, &t->params, t->o->widen, dev);
+    weights_close(w);
+    return e;
+}
+
 /* ---- samples of text ---- */
 
 static error *text_begin(const options *o, void **own)
@@ -172,6 +181,7 @@ const task text_task = {
     .units = text_units,
     .default_data = text_default_data,
     .open = text_open,
+    .load = text_load,
     .begin = text_begin,
     .between = text_between,
     .end = text_end,

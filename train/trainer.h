@@ -23,16 +23,22 @@ typedef struct {
     run r;
     phase_clock phases; /* of the step under way */
     model *model;
+    double data_seconds; /* of the step so far */
     optimizer *optimizer;
     batch batch;
-    tensor loss;                      /* (1) f64 */
-    decoder decoder;                  /* with --sample-every */
+    tensor hits;        /* ? (1) f64 */
+    tensor loss;        /* (1) f64 */
+    decoder decoder;    /* with --sample-every */
+    tensor predictions; /* ? (B,V): logits of a batch */
+    float *host_noise;
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
 } trainer;
 
 typedef struct {
     double loss;
     double grad_norm;
+    double accuracy;     /* of a classifier, else NAN */
+    double data_seconds; /* spent waiting for data */
     double seconds[PHASE_COUNT];
     /* false: the loss was not, and no parameter has changed (nor has a state, but under the policy
      * fold, where those have the gradients of earlier micro-batches) */
@@ -41,6 +47,7 @@ typedef struct {
 
 typedef struct {
     double loss;
+    double accuracy; /* of a classifier, else NAN */
 } eval_result;
 
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out) NODISCARD;
@@ -49,8 +56,12 @@ void trainer_destroy(trainer *t);
 
 /* Step 1, 2, ...: accum micro-batches of the data, one update. */
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
-/* Mean loss over eval_batches batches. */
+/* Mean loss over eval_batches batches; with 0, and for a source that ends, over no more than all. */
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
+
+/* Logits (B,V) of samples [first, first + batch); inputs (as the source gives them) stay in
+ * t->host_inputs, targets in t->host_targets.  For tasks with o->predict. */
+error *trainer_predict(trainer *t, source *data, int64_t first, float *logits) NODISCARD;
 
 /* After a step that was not finite: runs it again without updates, watching every operation, and
  * names the first tensor that shows it.  Always an error. */
