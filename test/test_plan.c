@@ -142,8 +142,9 @@ static arena_summary plan(const char *arguments, int64_t *n)
     snprintf(text, sizeof text, "%s", arguments);
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
-    must(options_parse(&text_task, argc, argv, &o));
-    must(trainer_plan(&o, &gpt_kind, &t));
+    const struct task *which = strstr(arguments, "--model vit") ? &image_task : &text_task;
+    must(options_parse(which, argc, argv, &o));
+    must(trainer_plan(&o, which->kind, &t));
     arena_summary s = arena_summarize(t->arena);
     *n = params_count(&t->params);
     trainer_destroy(t);
@@ -242,6 +243,9 @@ static void test_near_the_lower_bound(void **state)
     for (int m = 0; preset_at(m); m++)
         for (int p = 0; p < 3; p++)
             near_the_bound(preset_at(m)->name, policies[p], "adamw", "fused", 2);
+    for (int m = 0; vit_preset_at(m); m++)
+        for (int p = 0; p < 3; p++)
+            near_the_bound(vit_preset_at(m)->name, policies[p], "adamw", "fused", 2);
     if (!long_run()) return;
     static const char *const optims[] = {"adamw_r", "adan", "lion_r", "sgd"};
     for (int m = 0; preset_at(m); m++)
