@@ -177,7 +177,9 @@ static void update_if_complete(run *r, param *row, int id)
     if (!row->has_gradient || row->writes < row->spec.writers || row->readers) return;
     row->updated = part == FOLD_LAST || part == FOLD_WHOLE;
     row->has_gradient = row->updated; /* else the next micro-batch's comes anew */
+    phase before = phase_enter(r->phases, PHASE_OPTIMIZER);
     p->complete(p->context, id, part);
+    phase_enter(r->phases, before);
     arena_drop(r->arena, &row->gradient);
 }
 
@@ -205,6 +207,7 @@ grad grad_begin(run *r, int id)
     params *p = r->params;
     param *row = &p->row[id];
     if (!row->trainable || !p->training) return (grad){0};
+    phase_enter(r->phases, PHASE_BACKWARD);
     grad g = {.accumulate = row->has_gradient};
     if (!row->has_gradient && p->policy != GRADS_OWN)
         row->gradient =

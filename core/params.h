@@ -27,6 +27,7 @@
 #define REGRAD_PARAMS_H
 
 #include "core/arena.h"
+#include "core/phases.h"
 
 typedef enum { GRADS_OWN, GRADS_OVERLAY, GRADS_RELEASE, GRADS_FOLD, GRADS_AUTO } grad_policy;
 
@@ -75,6 +76,7 @@ typedef struct {
     arena *arena;
     params *params;
     int stream;
+    phase_clock *phases; /* ? the step's */
 } run;
 
 /* Adds a row; returns its id (0, 1, 2 ...), or -1 when there is no memory. */

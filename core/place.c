@@ -74,43 +74,86 @@ static void insert(placed *p, size_t index)
     p->index[i] = index;
 }
 
-static size_t place_in_order(const placement *blocks, size_t n, int order, bool lowest,
-                             ranked *rank, size_t *index, size_t *offset)
+typedef struct {
+    placement *blocks;
+    size_t n;
+    ranked *rank; /* (2n): the order under way, and room to change it */
+    size_t *work; /* (2n): indices by offset, and offsets */
+    size_t best;
+} search;
+
+/* Places them in the order of `rank`; keeps the offsets if none before was as low. */
+static size_t place_ranked(search *s, bool lowest)
 {
-    for (size_t i = 0; i < n; i++)
-        rank[i] = (ranked){order_key(&blocks[i], order), blocks[i].start, i};
-    qsort(rank, n, sizeof *rank, by_key);
-    placed p = {blocks, offset, index, 0};
-    size_t top = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t which = rank[i].index;
-        offset[which] = find_gap(&p, &blocks[which], lowest);
+    size_t top = 0, *offset = s->work + s->n;
+    placed p = {s->blocks, offset, s->work, 0};
+    for (size_t i = 0; i < s->n; i++) {
+        size_t which = s->rank[i].index;
+        offset[which] = find_gap(&p, &s->blocks[which], lowest);
         insert(&p, which);
-        if (offset[which] + blocks[which].bytes > top) top = offset[which] + blocks[which].bytes;
+        size_t end = offset[which] + s->blocks[which].bytes;
+        if (end > top) top = end;
+    }
+    if (top < s->best) {
+        s->best = top;
+        for (size_t i = 0; i < s->n; i++)
+            s->blocks[i].offset = offset[i];
     }
     return top;
 }
 
+static void rank_by(search *s, int order)
+{
+    for (size_t i = 0; i < s->n; i++)
+        s->rank[i] = (ranked){order_key(&s->blocks[i], order), s->blocks[i].start, i};
+    qsort(s->rank, s->n, sizeof *s->rank, by_key);
+}
+
+/* The blocks that stuck out above `load` go first, the rest stays in its order. */
+static void promote(search *s, size_t load)
+{
+    const size_t *offset = s->work + s->n;
+    ranked *later = s->rank + s->n;
+    size_t first = 0, rest = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        ranked r = s->rank[i];
+        bool out = offset[r.index] + s->blocks[r.index].bytes > load;
+        if (out)
+            s->rank[first++] = r;
+        else
+            later[rest++] = r;
+    }
+    memcpy(s->rank + first, later, rest * sizeof *later);
+}
+
+static bool near(const search *s, size_t load)
+{
+    return s->best <= load + load / 1000;
+}
+
 error *place_blocks(placement *blocks, size_t n, size_t *top)
 {
-    ranked *rank = NULL;
-    size_t *work = NULL, load = 0;
+    enum { ROUNDS = 20 };
+    search s = {.blocks = blocks, .n = n, .best = SIZE_MAX};
+    size_t load = 0;
     *top = 0;
     error *e = place_load(blocks, n, &load, NULL);
-    if (!e) e = alloc_array(&rank, n, sizeof *rank);
-    if (!e) e = alloc_array(&work, n * 2, sizeof *work);
-    size_t best = SIZE_MAX;
-    for (int way = 0; !e && way < 2 * ORDER_COUNT && best > load; way++) {
-        size_t reached =
-            place_in_order(blocks, n, way % ORDER_COUNT, way >= ORDER_COUNT, rank, work, work + n);
-        if (reached >= best) continue;
-        best = reached;
-        for (size_t i = 0; i < n; i++)
-            blocks[i].offset = work[n + i];
+    if (!e) e = alloc_array(&s.rank, 2 * n, sizeof *s.rank);
+    if (!e) e = alloc_array(&s.work, 2 * n, sizeof *s.work);
+    for (int way = 0; !e && way < 2 * ORDER_COUNT && s.best > load; way++) {
+        rank_by(&s, way % ORDER_COUNT);
+        place_ranked(&s, way >= ORDER_COUNT);
     }
-    if (!e) *top = best == SIZE_MAX ? 0 : best;
-    free(rank);
-    free(work);
+    for (int way = 0; !e && way < 2 * ORDER_COUNT && !near(&s, load); way++) {
+        rank_by(&s, way % ORDER_COUNT);
+        for (int round = 0; round < ROUNDS && !near(&s, load); round++) {
+            place_ranked(&s, way >= ORDER_COUNT);
+            promote(&s, load);
+        }
+    }
+    if (!e) *top = s.best == SIZE_MAX ? 0 : s.best;
+    free(s.rank);
+    free(s.work);
     return e;
 }
 

@@ -5,7 +5,9 @@
  * blocks that it meets in time, else on top (the arena planner of TensorFlow Lite and XLA's heap
  * simulator work the same way).  Five orders are tried - size, size x lifetime, lifetime, start,
  * end - and then the same five with the lowest gap in place of the smallest; the lowest result is
- * kept, and trying ends when it is LOAD.
+ * kept, and trying ends when it is LOAD.  If none comes within 0.1 % of it, each order is improved:
+ * the blocks that stick out above LOAD go first in the next round (squeaky wheel optimization:
+ * Joslin, Clements 1999), for 20 rounds at most.
  */
 #ifndef REGRAD_PLACE_H
 #define REGRAD_PLACE_H

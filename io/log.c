@@ -82,6 +82,9 @@ error *log_step(run_log *log, const step_record *s)
     n += add_number(line + n, "lr", s->lr);
     n += add_number(line + n, "grad_norm", s->grad_norm);
     n += add_number(line + n, "ms", s->ms);
+    n += add_number(line + n, "forward_ms", s->forward_ms);
+    n += add_number(line + n, "backward_ms", s->backward_ms);
+    n += add_number(line + n, "optimizer_ms", s->optimizer_ms);
     n += add_number(line + n, "data_ms", s->data_ms);
     if (!isnan(s->accuracy)) n += add_number(line + n, "accuracy", s->accuracy);
     char speed[LINE / 2];

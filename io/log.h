@@ -3,7 +3,8 @@
  * log.jsonl has one object a line, written line by line; floats as %.9g, which gives back the same
  * float bits.  What is not a finite number is null.
  *
- *   {"step":1,"loss":7.6,"lr":0.0003,"grad_norm":1.2,"ms":150.1,"tokens_per_s":27000,"peak_bytes":123}
+ *   {"step":1,"loss":7.6,"lr":0.0003,"grad_norm":1.2,"ms":150.1,"forward_ms":44.7,"backward_ms":98.1,
+ *    "optimizer_ms":6.9,"tokens_per_s":27000,"peak_bytes":123}         (in one line)
  *   {"step":50,"val_loss":5.1}
  *
  * A line that the disk does not take is kept and tried again with the next, so that a run can wait
@@ -21,9 +22,10 @@
 typedef struct {
     int64_t step, steps;
     double loss, lr, grad_norm, ms, units_per_s;
-    double data_ms;            /* of ms: waiting for data */
-    double accuracy;           /* NAN: none */
-    const char *unit, *unit_3; /* "tokens", "tok" */
+    double forward_ms, backward_ms, optimizer_ms; /* of ms; the rest: data, results */
+    double data_ms;                               /* of ms: waiting for data */
+    double accuracy;                              /* NAN: none */
+    const char *unit, *unit_3;                    /* "tokens", "tok" */
     size_t peak_bytes;
     double seconds_left;
 } step_record;

@@ -142,8 +142,9 @@ static arena_summary plan(const char *arguments, int64_t *n)
     snprintf(text, sizeof text, "%s", arguments);
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
-    must(options_parse(&text_task, argc, argv, &o));
-    must(trainer_plan(&o, &gpt_kind, &t));
+    const struct task *which = strstr(arguments, "--model vit") ? &image_task : &text_task;
+    must(options_parse(which, argc, argv, &o));
+    must(trainer_plan(&o, which->kind, &t));
     arena_summary s = arena_summarize(t->arena);
     *n = params_count(&t->params);
     trainer_destroy(t);
@@ -238,12 +239,13 @@ static void near_the_bound(const char *name, const char *policy, const char *opt
 static void test_near_the_lower_bound(void **state)
 {
     (void)state;
-    static const char *const models[] = {"gpt-mini", "gpt2-124m", "gpt2-350m", "gpt2-774m",
-                                         "gpt2-1558m"};
     static const char *const policies[] = {"own", "overlay", "release"};
-    for (size_t m = 0; m < sizeof models / sizeof *models; m++)
+    for (int m = 0; preset_at(m); m++)
         for (int p = 0; p < 3; p++)
-            near_the_bound(models[m], policies[p], "adamw", "fused", 2);
+            near_the_bound(preset_at(m)->name, policies[p], "adamw", "fused", 2);
+    for (int m = 0; vit_preset_at(m); m++)
+        for (int p = 0; p < 3; p++)
+            near_the_bound(vit_preset_at(m)->name, policies[p], "adamw", "fused", 2);
     if (!long_run()) return;
     static const char *const optims[] = {"adamw_r", "adan", "lion_r", "sgd"};
     for (int m = 0; preset_at(m); m++)

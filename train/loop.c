@@ -124,6 +124,9 @@ static error *one_step(session *s, int64_t step)
                           .lr = lr,
                           .grad_norm = result.grad_norm,
                           .ms = seconds * 1e3,
+                          .forward_ms = result.seconds[PHASE_FORWARD] * 1e3,
+                          .backward_ms = result.seconds[PHASE_BACKWARD] * 1e3,
+                          .optimizer_ms = result.seconds[PHASE_OPTIMIZER] * 1e3,
                           .peak_bytes = arena_peak(s->t->arena)};
     record.units_per_s = (double)units_per_step(o) / seconds;
     record.unit = o->task->unit;

@@ -103,9 +103,13 @@ static void train_program(trainer *t, source *data, int64_t step)
         feed(t, data, first);
         feed_noise(t, first);
         loss.accumulate = k > 0;
+        phase_enter(&t->phases, PHASE_FORWARD);
         t->kind->train(&t->r, t->model, &t->batch, &loss);
+        phase_enter(&t->phases, PHASE_OTHER);
     }
+    phase_enter(&t->phases, PHASE_OPTIMIZER);
     optimizer_end_step(t->optimizer);
+    phase_enter(&t->phases, PHASE_OTHER);
     params_end_step(&t->r);
     arena_end(t->arena);
 }
@@ -149,8 +153,11 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     error *e = arena_create(&t->arena);
     if (!e) {
         arena_attach(t->arena, &t->null);
-        t->r = (run){
-            .dev = &t->null, .arena = t->arena, .params = &t->params, .stream = STREAM_COMPUTE};
+        t->r = (run){.dev = &t->null,
+                     .arena = t->arena,
+                     .params = &t->params,
+                     .stream = STREAM_COMPUTE,
+                     .phases = &t->phases};
         e = kind->create(&o->model, &t->params, &t->model);
     }
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
@@ -214,6 +221,7 @@ static double fetch_loss(trainer *t, int64_t n, double *accuracy)
 
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out)
 {
+    phases_start(&t->phases);
     optimizer_begin_step(t->optimizer, step, lr);
     t->data_seconds = 0;
     train_program(t, data, step);
@@ -221,6 +229,7 @@ error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_resu
     *out = (step_result){.grad_norm = (double)h.grad_norm, .finite = h.ok};
     out->loss = fetch_loss(t, t->o->batch * t->o->accum, &out->accuracy);
     out->data_seconds = t->data_seconds;
+    memcpy(out->seconds, t->phases.seconds, sizeof out->seconds);
     return device_status(t->r.dev);
 }
 

@@ -21,6 +21,7 @@ typedef struct {
     arena *arena;
     params params;
     run r;
+    phase_clock phases; /* of the step under way */
     model *model;
     double data_seconds; /* of the step so far */
     optimizer *optimizer;
@@ -38,8 +39,10 @@ typedef struct {
     double grad_norm;
     double accuracy;     /* of a classifier, else NAN */
     double data_seconds; /* spent waiting for data */
-    bool finite; /* false: the loss was not, and no parameter has changed (nor has a state, but
-                          * under the policy fold those have the gradients of earlier micro-batches) */
+    double seconds[PHASE_COUNT];
+    /* false: the loss was not, and no parameter has changed (nor has a state, but under the policy
+     * fold, where those have the gradients of earlier micro-batches) */
+    bool finite;
 } step_result;
 
 typedef struct {
