@@ -9,6 +9,10 @@
 #
 # BUILD names the directory of objects; SAN=1 builds with AddressSanitizer and UBSan, ARCH picks the
 # CPU that the code is for (native; x86-64-v3 runs on any machine since 2013).
+#
+# CUDA is what --device cuda is: `nvcc` (a GPU) where nvcc is found, `none` elsewhere or if asked for;
+# SAN=1 has `sim`, an emulator of CUDA on the CPU (test/cudasim/).  GPU_ARCH is the target, e.g. 90;
+# by default the GPU that is here, else 80 90 100 120, and PTX for what comes after.
 
 ifeq ($(origin CC),default)
 CC      := gcc
@@ -29,14 +33,21 @@ OPT     := -O1
 endif
 LIBS    := -lopenblas -lcjson -lm
 
+NVCC      ?= $(shell command -v nvcc)
+CUDA      ?= $(if $(SAN),$(if $(filter x86_64,$(shell uname -m)),sim,none),$(if $(NVCC),nvcc,none))
+CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+
 # optimizer arithmetic is the same everywhere: no fused multiply-add
 $(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
+$(BUILD)/cuda/optim.cu.o $(BUILD)/cuda/loss.cu.o: NVFLAGS += --fmad=false
 
 LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c)
 GPT_SRC  := model/gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS := train_gpt tokenize
+
+include cuda/build.mk
 
 .PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
 .SECONDARY:
@@ -48,26 +59,35 @@ $(BUILD)/%.o: %.c
 	$(if $(V),,@echo "  cc  $<")
 	$(Q)$(CC) $(FLAGS) $(OPT) -MMD -MP -c $< -o $@
 
-$(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
+$(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB) $(DEVICES)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
-$(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(GPT) $(LIB)
+$(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(GPT) $(LIB) $(DEVICES)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
-$(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB)
+$(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB) $(DEVICES)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
 # ---- tests ----
 
-TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c),$(wildcard test/*.c)))
+TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c test/rig_*.c),$(wildcard test/*.c)))
 TESTS     := $(patsubst test/%.c,$(BUILD)/%,$(wildcard test/test_*.c))
 
-$(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(GPT) $(LIB)
+$(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cpu.o $(GPT) $(LIB) $(DEVICES)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+
+# the tests of the operations again, on CUDA
+CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_ops_ref.c,$(wildcard test/test_ops_*.c)))
+$(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB) $(DEVICES)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+ifeq ($(CUDA),sim)
+TESTS += $(CUDA_TESTS)
+endif
 
 # every allocation of this program is seen; a sanitizer has its own allocator, so not there
 WRAPPED := malloc calloc realloc aligned_alloc
@@ -108,7 +128,7 @@ deps-test deps-demo deps-bench: deps-%:
 	@scripts/deps $*
 
 format:
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cpp')
 
 clean:
 	rm -rf build $(PROGRAMS)

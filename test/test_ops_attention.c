@@ -237,7 +237,7 @@ static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_cas
         {1, 520, 1, 1, 5, true, 1, 4},   {1, 40, 2, 1, 300, true, 0.06, 1},
     };
     for (int i = 0; i < COUNT(cases); i++)
-        trial_of(b, &cases[i]);
+        if (cases[i].D <= rig_most_head()) trial_of(b, &cases[i]);
 }
 
 static void test_attention(void **state)
