@@ -1,6 +1,6 @@
 # Regrad
 #
-#   make            the programs: train_gpt, tokenize
+#   make            the programs: train_gpt, tokenize, generate, export
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
@@ -41,33 +41,53 @@ CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 $(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
 $(BUILD)/cuda/optim.cu.o $(BUILD)/cuda/loss.cu.o: NVFLAGS += --fmad=false
 
-LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c)
+# PCRE2 cuts text for .tiktoken and tokenizer.json; PCRE2=no builds without it
+PCRE2   ?= $(shell echo 'int main(void) { return pcre2_config(PCRE2_CONFIG_JIT, 0); }' | \
+             $(CC) -DPCRE2_CODE_UNIT_WIDTH=8 -include pcre2.h -x c - -lpcre2-8 -o /dev/null \
+             2>/dev/null && echo yes || echo no)
+PCRE2   := $(PCRE2)
+ifeq ($(PCRE2),yes)
+LIBS    += -lpcre2-8
+endif
+
+LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c model/hf.c)
+LIB_SRC  := $(filter-out data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
 GPT_SRC  := model/gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
-PROGRAMS := train_gpt tokenize
+PROGRAMS := train_gpt tokenize generate export
 
 include cuda/build.mk
+LIB += $(DEVICES)
 
 .PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done
+	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  cc  $<")
 	$(Q)$(CC) $(FLAGS) $(OPT) -MMD -MP -c $< -o $@
 
-$(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB) $(DEVICES)
+$(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
-$(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(GPT) $(LIB) $(DEVICES)
+$(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
-$(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB) $(DEVICES)
+$(BUILD)/generate: $(BUILD)/tools/generate.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/export: $(BUILD)/tools/export.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
@@ -76,13 +96,13 @@ $(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB) $(DEVICES)
 TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c test/rig_*.c),$(wildcard test/*.c)))
 TESTS     := $(patsubst test/%.c,$(BUILD)/%,$(wildcard test/test_*.c))
 
-$(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cpu.o $(GPT) $(LIB) $(DEVICES)
+$(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cpu.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
 
 # the tests of the operations again, on CUDA
 CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_ops_ref.c,$(wildcard test/test_ops_*.c)))
-$(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB) $(DEVICES)
+$(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
 ifeq ($(CUDA),sim)

@@ -60,8 +60,9 @@ struct arena {
 
 const char *block_kind_name(block_kind kind)
 {
-    static const char *const names[KIND_COUNT] = {
-        "parameters", "gradients", "states", "intermediates", "activations", "workspace", "batch"};
+    static const char *const names[KIND_COUNT] = {"parameters",    "gradients",   "states",
+                                                  "intermediates", "activations", "workspace",
+                                                  "batch",         "cache"};
     return names[kind];
 }
 

@@ -43,6 +43,7 @@ typedef enum {
     KIND_ACTIVATION,
     KIND_WORKSPACE,
     KIND_BATCH, /* tokens, targets, scalars of a step */
+    KIND_CACHE, /* keys and values of the tokens so far, while text is generated */
     KIND_COUNT
 } block_kind;
 
@@ -77,8 +78,8 @@ void arena_iteration(arena *a, int k);
 
 /* Record is over: find places.  Errors: internal ones of the recording. */
 error *arena_plan(arena *a) NODISCARD;
-/* One allocation on dev; from here on the arena replays.  Error: not enough memory, with the size.
- */
+/* One allocation on dev; from here on the arena replays.  Error: not enough
+ * memory, with the size. */
 error *arena_commit(arena *a, device *dev, bool fill_fresh) NODISCARD;
 
 bool arena_recording(const arena *a);

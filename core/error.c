@@ -102,6 +102,13 @@ int error_report(const char *program, error *e)
     return status;
 }
 
+void error_warn(error *e)
+{
+    fflush(stdout);
+    fprintf(stderr, "warning: %s\n", e->text);
+    error_free(e);
+}
+
 error *alloc_array(void *out_pointer, unsigned long count, unsigned long size)
 {
     unsigned long bytes;

@@ -220,6 +220,21 @@ static bool check_attention_grad(device *dev, const char *op, const attention_gr
     return true;
 }
 
+static bool check_attention_cached(device *dev, const char *op, const attention_cached_op *o)
+{
+    dtype type = o->qkv.type;
+    tensor k = o->keys, v = o->values;
+    CHECK(working(dev, o->qkv) && o->out.type == type, o->qkv, o->out);
+    CHECK(k.rank == 4 && k.type == type && tensor_contiguous(k), k, o->qkv);
+    CHECK(heads_fit(o->qkv, o->out, o->heads, k.dim[1]), o->qkv, o->out);
+    CHECK(k.dim[0] == o->out.dim[0] && k.dim[3] == tensor_cols(o->out) / o->heads, k, o->out);
+    CHECK(v.rank == 4 && fits(v, type, tensor_count(k)) && !memcmp(v.dim, k.dim, sizeof k.dim), v,
+          k);
+    CHECK(!overlap(k, v), k, v);
+    CHECK(o->position >= 0 && o->position <= k.dim[2] - o->qkv.dim[1], k, o->qkv);
+    return true;
+}
+
 static bool check_classify(device *dev, const char *op, const classify_op *o)
 {
     int64_t rows = tensor_rows(o->logits);
@@ -327,6 +342,10 @@ static int written_attention(const attention_op *o, tensor *w)
 static int written_attention_grad(const attention_grad_op *o, tensor *w)
 {
     return w[0] = o->dqkv, 1;
+}
+static int written_attention_cached(const attention_cached_op *o, tensor *w)
+{
+    return w[0] = o->out, 1;
 }
 static int written_classify(const classify_op *o, tensor *w)
 {

@@ -131,6 +131,23 @@ typedef struct {
     double scale;
 } attention_op;
 
+/* Causal attention of tokens that follow others, whose keys and values are in a cache.  Token i of
+ * T is at place position + i of its sequence.  First its key and value go to that row of the cache;
+ * then its queries see rows 0 .. position + i:
+ *
+ *     keys, values    | 0 ... position - 1 | position ... position + T - 1 | not read, not written
+ * | from earlier calls   written here, from qkv
+ *
+ * Formula as above.  No other row of the cache is touched. */
+typedef struct {
+    tensor out;          /* (B,T,H*D) */
+    tensor qkv;          /* (B,T,(H+2KV)*D) */
+    tensor keys, values; /* (B,KV,P,D), P >= position + T */
+    int64_t heads;       /* H */
+    int64_t position;
+    double scale;
+} attention_cached_op;
+
 /* r_i = dout_i . out_i, p_ij = exp(s_ij - lse_i): dv_j = sum_i p_ij dout_i,
  * ds_ij = p_ij (dout_i . v_j - r_i) * scale, dq_i = sum_j ds_ij k_j, dk_j = sum_i ds_ij q_i */
 typedef struct {
@@ -176,8 +193,8 @@ typedef struct {
     double max_norm;
 } clip_op;
 
-/* One tensor of an optimizer step: p, g and the rule's states, all with as many elements, all f32.
- */
+/* One tensor of an optimizer step: p, g and the rule's states, all with as
+ * many elements, all f32. */
 typedef struct {
     tensor p, g, state[MAX_STATES];
     tensor temp; /* ? the intermediate of the pass-by-pass form; may lie on g or on a state */
@@ -205,8 +222,10 @@ typedef struct {
 #define DEVICE_OPS(X)                                                                              \
     X(fill)                                                                                        \
     X(copy)                                                                                        \
-    X(embedding) X(embedding_grad) X(norm) X(norm_grad) X(linear) X(linear_dx) X(linear_dw)        \
-        X(attention) X(attention_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite)
+    X(embedding)                                                                                   \
+    X(embedding_grad) X(norm) X(norm_grad) X(linear) X(linear_dx) X(linear_dw) X(attention)        \
+        X(attention_grad) X(attention_cached) X(classify) X(loss) X(sumsq) X(clip) X(optim)        \
+            X(nonfinite)
 
 typedef struct {
     const char *name;

@@ -82,8 +82,8 @@ const char *param_text(const param *row, char *buffer, size_t size);
 /* Asks the arena for the parameters (and own gradients); once in the record and once in the run. */
 void params_place(params *p, arena *a);
 
-/* Initial values: counter-based, so a parameter's values depend on seed and its place in the table.
- */
+/* Initial values: counter-based, so a parameter's values depend on seed and its
+ * place in the table. */
 error *params_initialize(params *p, device *dev, uint64_t seed) NODISCARD;
 
 /* A training step: begin, then micro-batches 0, 1, ..., then (unless released) the optimizer reads

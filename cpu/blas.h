@@ -23,8 +23,8 @@ typedef struct {
     int64_t ld;
 } panel;
 
-/* c (m,n) = x y + beta c with x (m,k), y (k,n); a t after a letter: that one is stored transposed.
- */
+/* c (m,n) = x y + beta c with x (m,k), y (k,n); a t after a letter: that
+ * one is stored transposed. */
 void blas_xy(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c,
              int64_t ldc);
 void blas_xyt(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta,

@@ -1,14 +1,4 @@
-/* bpe.c - cutting, encoding, decoding; see bpe.h
- *
- * Encoding a chunk.  Its tokens are a linked list, and a heap holds the merges that are possible,
- * lowest rank first, leftmost first:
- *
- *     place     0    1    2    3              rank[p]: rank of the merge of the token at p with the
- *     token    ' '  't'  'h'  'e'                      next one; tells when a heap entry is stale
- *     rank      -   256  300   -
- *
- * So a chunk of k bytes costs k log k, whether it is a word or 64 KiB without a space.
- */
+/* bpe.c - what a vocabulary is made of, cutting by our own rule, decoding; see bpe.h */
 #include "data/bpe_internal.h"
 
 #include <inttypes.h>
@@ -16,15 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/grow.h"
-#include "data/heap.h"
-
 enum {
     MAX_RUN = 1 << 16,         /* bytes in a chunk */
     MAX_ALL_TOKENS = 64 << 20, /* bytes of all tokens together: 64 each in the largest vocabulary */
 };
-#define NO_PLACE UINT32_MAX
-#define MEND     "make the vocabulary again with ./tokenize --vocab bpe:N"
+#define MEND "make the vocabulary again with ./tokenize --vocab bpe:N"
 
 typedef enum { WHITE, LETTER, DIGIT, OTHER } byte_kind;
 
@@ -48,25 +34,18 @@ size_t bpe_chunk(const uint8_t *text, size_t n)
     return end;
 }
 
-size_t bpe_piece(const uint8_t *text, size_t n, size_t limit)
-{
-    size_t end = bpe_chunk(text, n);
-    while (end < n) {
-        size_t length = bpe_chunk(text + end, n - end);
-        if (length > limit || end > limit - length) break;
-        end += length;
-    }
-    return end;
-}
+const char bpe_chunk_expression[] =
+    " ?[A-Za-z\\x{80}-\\x{10FFFF}]+| ?[0-9]+| ?[^A-Za-z0-9\\x{80}-\\x{10FFFF} \\t-\\r]+|"
+    "[ \\t-\\r]+(?= [^ \\t-\\r])|[ \\t-\\r]+";
 
 /* Fills start[], and says how many bytes the tokens have together. */
-static error *measure(bpe *v)
+static error *measure(bpe *v, const bpe_merge *merges)
 {
     uint32_t *start = v->start;
     for (int32_t id = 0; id < v->size; id++) {
         uint32_t length = 1;
         if (id >= BPE_BYTES) {
-            bpe_merge m = v->merges[id - BPE_BYTES];
+            bpe_merge m = merges[id - BPE_BYTES];
             if (m.left >= (uint32_t)id || m.right >= (uint32_t)id)
                 return user_error("token %" PRId32 " joins tokens %" PRIu32 " and %" PRIu32
                                   ", which must both be smaller: " MEND,
@@ -84,12 +63,12 @@ static error *measure(bpe *v)
     return NULL;
 }
 
-static void spell(bpe *v)
+static void spell(bpe *v, const bpe_merge *merges)
 {
     for (int32_t i = 0; i < BPE_BYTES; i++)
         v->bytes[i] = (uint8_t)i;
     for (int32_t id = BPE_BYTES; id < v->size; id++) {
-        bpe_merge m = v->merges[id - BPE_BYTES];
+        bpe_merge m = merges[id - BPE_BYTES];
         size_t n_left, n_right;
         const uint8_t *left = bpe_token(v, (int32_t)m.left, &n_left);
         const uint8_t *right = bpe_token(v, (int32_t)m.right, &n_right);
@@ -101,30 +80,20 @@ static void spell(bpe *v)
 static error *build(bpe *v, const bpe_merge *merges, int32_t n)
 {
     v->size = BPE_BYTES + n;
-    TRY(alloc_array(&v->merges, (size_t)n, sizeof *v->merges));
+    TRY(bpe_reserve_merges(v, n));
     TRY(alloc_array(&v->start, (size_t)v->size + 1, sizeof *v->start));
-    if (n > 0) memcpy(v->merges, merges, (size_t)n * sizeof *merges);
-    TRY(measure(v));
+    TRY(measure(v, merges));
     TRY(alloc_array(&v->bytes, v->start[v->size], 1));
-    spell(v);
-
-    TRY(pair_map_init(&v->merged, (size_t)n));
-    for (int32_t i = 0; i < n; i++) {
-        bpe_merge m = merges[i];
-        uint32_t earlier = pair_map_find(&v->merged, m.left, m.right);
-        if (earlier != PAIR_ABSENT)
-            return user_error("tokens %" PRIu32 " and %" PRId32
-                              " join the same two tokens, %" PRIu32 " and %" PRIu32 ": " MEND,
-                              earlier, BPE_BYTES + i, m.left, m.right);
-        TRY(pair_map_insert(&v->merged, m.left, m.right, (uint32_t)(BPE_BYTES + i)));
-    }
-    return NULL;
+    spell(v, merges);
+    for (int32_t i = 0; i < n; i++)
+        TRY(bpe_add_merge(v, merges[i], BPE_BYTES + i));
+    return bpe_find_bytes(v);
 }
 
 error *bpe_from_merges(const bpe_merge *merges, int32_t n, bpe **out)
 {
     bpe *v;
-    TRY(alloc_array(&v, 1, sizeof *v));
+    TRY(bpe_new(BPE_VOCAB, &v));
     error *e = build(v, merges, n);
     if (e) {
         bpe_close(v);
@@ -139,14 +108,135 @@ error *bpe_bytes(bpe **out)
     return bpe_from_merges(NULL, 0, out);
 }
 
+error *bpe_new(bpe_format format, bpe **out)
+{
+    TRY(alloc_array(out, 1, sizeof **out));
+    (*out)->format = format;
+    (*out)->end_of_text = -1;
+    return NULL;
+}
+
+error *bpe_spell(bpe *v, const bpe_spelling *list, int32_t n)
+{
+    size_t total = 0;
+    char shown[64];
+    for (int32_t id = 0; id < n; id++) {
+        if (list[id].n > BPE_MAX_TOKEN)
+            return user_error("token %" PRId32 " (%s) has %zu bytes, more than %d", id,
+                              bpe_show(list[id].bytes, list[id].n, shown), list[id].n,
+                              BPE_MAX_TOKEN);
+        total += list[id].n;
+    }
+    if (total > MAX_ALL_TOKENS)
+        return user_error("the tokens have more than %d MiB together", MAX_ALL_TOKENS >> 20);
+    TRY(alloc_array(&v->start, (size_t)n + 1, sizeof *v->start));
+    TRY(alloc_array(&v->bytes, total, 1));
+    v->size = n;
+    for (int32_t id = 0; id < n; id++) {
+        memcpy(v->bytes + v->start[id], list[id].bytes, list[id].n);
+        v->start[id + 1] = v->start[id] + (uint32_t)list[id].n;
+    }
+    return NULL;
+}
+
+error *bpe_reserve_merges(bpe *v, int32_t n)
+{
+    TRY(alloc_array(&v->merges, (size_t)n, sizeof *v->merges));
+    TRY(alloc_array(&v->made, (size_t)n, sizeof *v->made));
+    return pair_map_init(&v->merged, (size_t)n);
+}
+
+error *bpe_add_merge(bpe *v, bpe_merge m, int32_t made)
+{
+    uint32_t earlier = pair_map_find(&v->merged, m.left, m.right);
+    if (earlier != PAIR_ABSENT)
+        return user_error("tokens %" PRId32 " and %" PRId32 " join the same two tokens, %" PRIu32
+                          " and %" PRIu32 ": " MEND,
+                          v->made[earlier], made, m.left, m.right);
+    TRY(pair_map_insert(&v->merged, m.left, m.right, (uint32_t)v->n_merges));
+    v->made[v->n_merges] = made;
+    v->merges[v->n_merges++] = m;
+    return NULL;
+}
+
+/* Sorting by how long the spelling is, the longest first, and then by id. */
+static int by_length(const void *a, const void *b, void *context)
+{
+    const bpe_special_token *x = a, *y = b;
+    size_t n_x, n_y;
+    bpe_token(context, x->id, &n_x);
+    bpe_token(context, y->id, &n_y);
+    return n_x != n_y ? (n_x < n_y) - (n_x > n_y) : (x->id > y->id) - (x->id < y->id);
+}
+
+error *bpe_set_special(bpe *v, const bpe_special_token *list, int32_t n)
+{
+    TRY(alloc_array(&v->special, (size_t)n, sizeof *v->special));
+    TRY(alloc_array(&v->is_special, (size_t)v->size, sizeof *v->is_special));
+    v->n_special = n;
+    for (int32_t i = 0; i < n; i++) {
+        size_t length;
+        const uint8_t *bytes = bpe_token(v, list[i].id, &length);
+        v->special[i] = list[i];
+        v->is_special[list[i].id] = true;
+        if (length == strlen(BPE_END_OF_TEXT) && memcmp(bytes, BPE_END_OF_TEXT, length) == 0)
+            v->end_of_text = list[i].id;
+    }
+    qsort_r(v->special, (size_t)n, sizeof *v->special, by_length, v);
+    return NULL;
+}
+
+bool bpe_is_special(const bpe *v, int32_t id)
+{
+    return v->is_special && v->is_special[id];
+}
+
+error *bpe_find_bytes(bpe *v)
+{
+    memset(v->byte_token, 0xff, sizeof v->byte_token); /* all -1 */
+    for (int32_t id = 0; id < v->size; id++)
+        if (v->start[id + 1] - v->start[id] == 1 && !bpe_is_special(v, id))
+            v->byte_token[v->bytes[v->start[id]]] = id;
+    for (int byte = 0; byte < 256; byte++)
+        if (v->byte_token[byte] < 0)
+            return user_error("has no token for the byte 0x%02x: every one of the 256 bytes needs "
+                              "a token, so that any text can be written",
+                              (unsigned)byte);
+    return NULL;
+}
+
+const char *bpe_show(const uint8_t *bytes, size_t n, char out[64])
+{
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (used > 56) {
+            memcpy(out + used, "...", 4);
+            return out;
+        }
+        bool plain = bytes[i] > ' ' && bytes[i] < 0x7f && bytes[i] != '\\';
+        used += (size_t)snprintf(out + used, 64 - used, plain ? "%c" : "\\x%02x", bytes[i]);
+    }
+    out[used] = 0;
+    return out;
+}
+
 void bpe_close(bpe *v)
 {
     if (!v) return;
     free(v->merges);
+    free(v->made);
     free(v->bytes);
     free(v->start);
+    free(v->special);
+    free(v->is_special);
     pair_map_free(&v->merged);
+    pattern_free(v->cut);
     free(v);
+}
+
+int32_t bpe_end_of_text(const bpe *v)
+{
+    return v->end_of_text;
 }
 
 int32_t bpe_size(const bpe *v)
@@ -158,90 +248,6 @@ const uint8_t *bpe_token(const bpe *v, int32_t id, size_t *n_bytes)
 {
     *n_bytes = v->start[id + 1] - v->start[id];
     return v->bytes + v->start[id];
-}
-
-/* The chunk being encoded; a place is the position of a token's first byte. */
-typedef struct {
-    uint32_t *token, *next, *prev, *rank; /* (capacity) each */
-    heap_entry *heap;                     /* (3 capacity): k - 1 pairs, and two new ones a merge */
-    size_t n_heap, capacity;
-} workspace;
-
-static error *workspace_fit(workspace *w, size_t k)
-{
-    if (k <= w->capacity) return NULL;
-    uint32_t **arrays[] = {&w->token, &w->next, &w->prev, &w->rank};
-    for (int i = 0; i < 4; i++) {
-        size_t capacity = w->capacity;
-        TRY(grow_array(arrays[i], &capacity, 2 * k, sizeof **arrays[i]));
-    }
-    size_t capacity = 3 * w->capacity;
-    TRY(grow_array(&w->heap, &capacity, 6 * k, sizeof *w->heap));
-    w->capacity = 2 * k;
-    return NULL;
-}
-
-static void workspace_free(workspace *w)
-{
-    free(w->token);
-    free(w->next);
-    free(w->prev);
-    free(w->rank);
-    free(w->heap);
-}
-
-/* Notes which merge, if any, the token at place p makes with its successor. */
-static void consider(workspace *w, const pair_map *merged, uint32_t p)
-{
-    uint32_t q = w->next[p];
-    w->rank[p] = q == NO_PLACE ? PAIR_ABSENT : pair_map_find(merged, w->token[p], w->token[q]);
-    if (w->rank[p] != PAIR_ABSENT) heap_push(w->heap, &w->n_heap, (heap_entry){w->rank[p], p});
-}
-
-static void join(workspace *w, const pair_map *merged, uint32_t p)
-{
-    uint32_t q = w->next[p], after = w->next[q];
-    w->token[p] = w->rank[p];
-    w->rank[q] = PAIR_ABSENT;
-    w->next[p] = after;
-    if (after != NO_PLACE) w->prev[after] = p;
-    consider(w, merged, p);
-    if (w->prev[p] != NO_PLACE) consider(w, merged, w->prev[p]);
-}
-
-/* Encodes one chunk of k > 0 bytes, for which w has room; returns the number of tokens. */
-static size_t encode_chunk(const bpe *v, workspace *w, const uint8_t *text, size_t k, int32_t *ids)
-{
-    w->n_heap = 0;
-    for (uint32_t p = 0; p < k; p++) {
-        w->token[p] = text[p];
-        w->prev[p] = p > 0 ? p - 1 : NO_PLACE;
-        w->next[p] = p + 1 < k ? p + 1 : NO_PLACE;
-    }
-    for (uint32_t p = 0; p < k; p++)
-        consider(w, &v->merged, p);
-    while (w->n_heap > 0) {
-        heap_entry best = heap_pop(w->heap, &w->n_heap);
-        if (w->rank[best.second] == best.first) join(w, &v->merged, (uint32_t)best.second);
-    }
-    size_t count = 0;
-    for (uint32_t p = 0; p != NO_PLACE; p = w->next[p])
-        ids[count++] = (int32_t)w->token[p];
-    return count;
-}
-
-error *bpe_encode(const bpe *v, const uint8_t *text, size_t n, int32_t *ids, size_t *count)
-{
-    workspace w = {0};
-    error *e = NULL;
-    *count = 0;
-    for (size_t done = 0, k; done < n && !e; done += k) {
-        k = bpe_chunk(text + done, n - done);
-        e = workspace_fit(&w, k);
-        if (!e) *count += encode_chunk(v, &w, text + done, k, ids + *count);
-    }
-    workspace_free(&w);
-    return e;
 }
 
 error *bpe_decode(const bpe *v, const int32_t *ids, size_t n, uint8_t **out, size_t *n_bytes)

@@ -20,11 +20,25 @@
  *   - a run of white space (space, \t \n \v \f \r), without its last space if a word follows it.
  * A run longer than 64 KiB is cut there.  Chunks put together are the text, byte for byte.
  *
- * The .vocab file is text: a head line, then the two ids of each merge on a line:
+ * Three formats of vocabulary are read, and told apart by what is in the file:
  *
- *     regrad-vocab 1 2048      <- format version 1; 2048 tokens, so 1792 merges follow
- *     101 32                   <- token 256 is token 101 ('e') and token 32 (' ')
- *     ...
+ *   .vocab           ours: what is said above.  Text: a head line, then the two ids of each merge:
+ *                        regrad-vocab 1 2048   <- format version 1; 2048 tokens, so 1792 merges
+ *                        101 32                <- token 256 is token 101 ('e') and token 32 (' ')
+ *   .tiktoken        lines "BASE64 ID", ids 0, 1, 2, ... in order, as GPT-2's r50k_base.tiktoken:
+ * the spelling of each token; a longer one joins the two tokens that encoding it by the earlier
+ * ones gives.  Cut by GPT-2's expression (pattern.h).  One more token, behind the last, is the
+ * special <|endoftext|>. tokenizer.json   Hugging Face's, for byte-level BPE: model.vocab,
+ * model.merges, added_tokens, and the pre-tokenizer's expression.  What would change ids in a way
+ * not known here (a normalizer, a post-processor that adds tokens, ...) is refused by name.
+ *
+ * The last two cut by Unicode characters, for which the text is UTF-8.  Where it is not, nothing is
+ * lost: each run of bytes that are no UTF-8 (as The Unicode Standard, table 3-7, has it) is a piece
+ * of its own, and the text before and behind it is cut as if it ended and began there.
+ *
+ * Special tokens, such as <|endoftext|>, stand for what no text says.  Where a text does contain
+ * their spelling, it is text like any other (BPE_SPECIAL_TEXT) unless the caller says that the text
+ * may speak in them (BPE_SPECIAL_ALLOW): then the leftmost, longest one counts.
  */
 #ifndef REGRAD_BPE_H
 #define REGRAD_BPE_H
@@ -50,32 +64,46 @@ error *bpe_bytes(bpe **out) NODISCARD;
  * pair must occur twice.  User error when the text has not pairs enough, naming the size it has. */
 error *bpe_learn(const uint8_t *text, size_t n, int64_t size, bpe **out) NODISCARD;
 
-/* Reads and checks a .vocab file; user error naming the file and what is wrong. */
+/* Reads and checks a vocabulary in any of the formats; user error naming the file and what is
+ * wrong. */
 error *bpe_open(const char *path, bpe **out) NODISCARD;
 
-/* Writes a .vocab file: wholly or not at all. */
+/* Writes it in the format that it was read in, for bpe_open: wholly or not at all.  (A
+ * tokenizer.json comes out as bpe_write_hf has it.) */
 error *bpe_save(const bpe *v, const char *path) NODISCARD;
+
+/* Writes tokenizer.json, vocab.json, merges.txt and tokenizer_config.json into a directory that is
+ * there.  bpe_open of the tokenizer.json gives a vocabulary of the same ids, for any text.  Other
+ * programs give the same ids for text in UTF-8 (and, for a .vocab, runs up to 64 KiB).  User
+ * error if two tokens are spelled alike, which these files cannot say. */
+error *bpe_write_hf(const bpe *v, const char *dir) NODISCARD;
 
 void bpe_close(bpe *v); /* NULL is fine */
 
-int32_t bpe_size(const bpe *v); /* tokens */
+int32_t bpe_size(const bpe *v); /* tokens, special ones too */
+
+/* The token between documents, or -1: a .vocab has none. */
+int32_t bpe_end_of_text(const bpe *v);
 
 /* The bytes of token id, 0 <= id < size; valid as long as v. */
 const uint8_t *bpe_token(const bpe *v, int32_t id, size_t *n_bytes);
 
-/* Text of n bytes to *count <= n token ids; `ids` has room for n. */
+/* Text of n bytes to *count <= n token ids; `ids` has room for n.  Special tokens are text. */
 error *bpe_encode(const bpe *v, const uint8_t *text, size_t n, int32_t *ids /* (n) */,
                   size_t *count) NODISCARD;
+
+/* The same, for any length of text: the ids go to the sink, some thousands at a time.  Costs
+ * n log n at most, however long the pieces are; a single piece has at most 64 MiB. */
+typedef enum { BPE_SPECIAL_TEXT, BPE_SPECIAL_ALLOW } bpe_special;
+typedef error *(*bpe_sink)(void *to, const int32_t *ids /* (n) */, size_t n);
+error *bpe_encode_to(const bpe *v, const uint8_t *text, size_t n, bpe_special special,
+                     bpe_sink sink, void *to) NODISCARD;
 
 /* Tokens to *n_bytes bytes in *out, which the caller frees.  User error for an id outside v. */
 error *bpe_decode(const bpe *v, const int32_t *ids /* (n) */, size_t n, uint8_t **out,
                   size_t *n_bytes) NODISCARD;
 
-/* Length of the first chunk of a text; 0 only if n is 0. */
+/* Length of the first chunk of a text by the rule above; 0 only if n is 0. */
 size_t bpe_chunk(const uint8_t *text, size_t n);
-
-/* Length of the longest beginning of a text that is whole chunks and at most `limit` bytes, or of
- * the first chunk if that is longer.  Pieces cut so encode to the same tokens as the whole. */
-size_t bpe_piece(const uint8_t *text, size_t n, size_t limit);
 
 #endif

@@ -1,4 +1,4 @@
-/* bpe_file.c - the .vocab file; its layout is in bpe.h
+/* bpe_file.c - the .vocab file, and which format a file has; the layout is in bpe.h
  *
  * A file is believed only as far as it goes: the number of tokens in the head line must fit the
  * file's size before anything is allocated for it, lines are read into a small fixed buffer, and
@@ -40,9 +40,7 @@ static error *read_head(FILE *f, uint32_t *n_tokens)
     const char *p = line + strlen(MAGIC);
     uint32_t version;
     if (!fgets(line, sizeof line, f) || strncmp(line, MAGIC, strlen(MAGIC)) != 0)
-        return user_error("not a vocabulary (it does not begin with '%s'): name a .vocab file "
-                          "made by ./tokenize",
-                          MAGIC);
+        return user_error("the first line is damaged: %s", mend);
     if (!number(&p, ' ', &version) || !number(&p, '\n', n_tokens) || *p)
         return user_error("the first line is damaged: %s", mend);
     if (version != VERSION)
@@ -68,21 +66,73 @@ static error *read_merges(FILE *f, bpe_merge *merges, uint32_t n)
     return NULL;
 }
 
-static error *read_checked(FILE *f, bpe_merge **merges, uint32_t *n_merges)
+static error *read_counted(FILE *f, int64_t n_bytes, bpe_merge **merges, uint32_t *n_merges)
 {
-    struct stat status;
     uint32_t n_tokens = 0;
-    if (fstat(fileno(f), &status) != 0 || !S_ISREG(status.st_mode))
-        return user_error("not a regular file: name a .vocab file made by ./tokenize");
     TRY(read_head(f, &n_tokens));
     uint32_t n = n_tokens - BPE_BYTES;
-    if ((int64_t)n * SHORTEST_MERGE > status.st_size)
+    if ((int64_t)n * SHORTEST_MERGE > n_bytes)
         return user_error("claims %" PRIu32 " merges, too many for its %" PRId64 " bytes: %s", n,
-                          (int64_t)status.st_size, mend);
+                          n_bytes, mend);
     TRY(alloc_array(merges, n, sizeof **merges));
     TRY(read_merges(f, *merges, n));
     *n_merges = n;
     return NULL;
+}
+
+static error *read_vocab(FILE *f, int64_t n_bytes, bpe **out)
+{
+    bpe_merge *merges = NULL;
+    uint32_t n = 0;
+    error *e = read_counted(f, n_bytes, &merges, &n);
+    if (!e) e = bpe_from_merges(merges, (int32_t)n, out);
+    free(merges);
+    return e;
+}
+
+/* ---- which format ---- */
+
+/* BASE64 ID, as far as the beginning of the file shows it. */
+static bool looks_like_tiktoken(const char *text)
+{
+    size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
+    return n > 0 && text[n] == ' ' && text[n + 1] >= '0' && text[n + 1] <= '9' &&
+           strchr("\r\n", text[n + 1 + strspn(text + n + 1, "0123456789")]);
+}
+
+static error *read_whole(FILE *f, int64_t n_bytes, bpe_format format, bpe **out)
+{
+    if (n_bytes > BPE_FILE_MAX)
+        return user_error("has %" PRId64 " bytes, more than a vocabulary can have (%d MiB): name "
+                          "another file",
+                          n_bytes, BPE_FILE_MAX >> 20);
+    uint8_t *text;
+    size_t n = (size_t)n_bytes;
+    TRY(alloc_array(&text, n + 1, 1));
+    error *e = NULL;
+    if (fread(text, 1, n, f) != n)
+        e = user_error("cannot be read: %s", ferror(f) ? strerror(errno) : "it became shorter");
+    else
+        e = (format == BPE_JSON ? bpe_read_json : bpe_read_tiktoken)(text, n, out);
+    free(text);
+    return e;
+}
+
+static error *read_any(FILE *f, bpe **out)
+{
+    struct stat status;
+    char begin[LINE_MAX_BYTES] = "";
+    if (fstat(fileno(f), &status) != 0 || !S_ISREG(status.st_mode))
+        return user_error("not a regular file: name a .vocab file made by ./tokenize");
+    size_t n = fread(begin, 1, sizeof begin - 1, f);
+    if (ferror(f) || fseeko(f, 0, SEEK_SET) != 0)
+        return user_error("cannot be read: %s", strerror(errno));
+    begin[n] = 0;
+    if (strncmp(begin, MAGIC, strlen(MAGIC)) == 0) return read_vocab(f, status.st_size, out);
+    if (begin[strspn(begin, " \t\r\n")] == '{') return read_whole(f, status.st_size, BPE_JSON, out);
+    if (looks_like_tiktoken(begin)) return read_whole(f, status.st_size, BPE_TIKTOKEN, out);
+    return user_error("not a vocabulary: name a .vocab made by ./tokenize, a .tiktoken, or a "
+                      "tokenizer.json");
 }
 
 error *bpe_open(const char *path, bpe **out)
@@ -92,36 +142,45 @@ error *bpe_open(const char *path, bpe **out)
         return user_error("cannot open the vocabulary '%s': %s: check the name, or make it with "
                           "./tokenize --vocab bpe:N",
                           path, strerror(errno));
-    bpe_merge *merges = NULL;
-    uint32_t n = 0;
-    error *e = read_checked(f, &merges, &n);
+    error *e = read_any(f, out);
     fclose(f);
-    if (!e) e = bpe_from_merges(merges, (int32_t)n, out);
-    free(merges);
     return error_context(e, "vocabulary '%s'", path);
 }
 
-static error *write_lines(const bpe *v, outfile *f)
+/* ---- writing ---- */
+
+static void write_vocab(const bpe *v, FILE *to)
 {
-    char line[LINE_MAX_BYTES];
-    int n = snprintf(line, sizeof line, MAGIC "%d %" PRId32 "\n", VERSION, v->size);
-    TRY(outfile_write(f, line, (size_t)n));
-    for (int32_t i = 0; i < v->size - BPE_BYTES; i++) {
-        n = snprintf(line, sizeof line, "%" PRIu32 " %" PRIu32 "\n", v->merges[i].left,
-                     v->merges[i].right);
-        TRY(outfile_write(f, line, (size_t)n));
-    }
-    return NULL;
+    fprintf(to, MAGIC "%d %" PRId32 "\n", VERSION, v->size);
+    for (int32_t i = 0; i < v->n_merges; i++)
+        fprintf(to, "%" PRIu32 " %" PRIu32 "\n", v->merges[i].left, v->merges[i].right);
 }
 
 error *bpe_save(const bpe *v, const char *path)
 {
-    outfile *f;
-    TRY(outfile_create(path, &f));
-    error *e = write_lines(v, f);
-    if (e) {
-        outfile_discard(f);
-        return e;
+    void (*const writers[])(const bpe *, FILE *) = {[BPE_VOCAB] = write_vocab,
+                                                    [BPE_TIKTOKEN] = bpe_write_tiktoken,
+                                                    [BPE_JSON] = bpe_write_json};
+    return bpe_write_file(v, path, writers[v->format]);
+}
+
+error *bpe_write_file(const bpe *v, const char *path, void (*write)(const bpe *, FILE *))
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *to = open_memstream(&text, &n);
+    if (!to) return user_error("out of memory for '%s'", path);
+    write(v, to);
+    bool bad = ferror(to) != 0;
+    if (fclose(to) != 0 || bad) {
+        free(text);
+        return user_error("out of memory for '%s'", path);
     }
-    return outfile_commit(f);
+    outfile *f = NULL;
+    error *e = outfile_create(path, &f);
+    if (!e) e = outfile_write(f, text, n);
+    free(text);
+    if (!e) return outfile_commit(f);
+    outfile_discard(f);
+    return e;
 }

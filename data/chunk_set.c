@@ -6,17 +6,9 @@
 
 #include "data/bpe.h"
 #include "data/grow.h"
+#include "data/hash.h"
 
 #define FREE UINT32_MAX
-
-/* FNV-1a, 64 bits. */
-static size_t hash_bytes(const uint8_t *p, size_t n)
-{
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ p[i]) * UINT64_C(0x100000001b3);
-    return (size_t)(h ^ h >> 32);
-}
 
 /* The slot where c is, or the free one where it belongs. */
 static size_t slot_of(const chunk_set *s, const chunk *c)

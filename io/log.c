@@ -2,52 +2,221 @@
 #include "io/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-error *log_open(const char *path, FILE **out)
+enum { WAITING = 1 << 19, LINE = 1 << 9, CHUNK = 1 << 16 };
+
+#define FLAGS (O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC)
+
+struct run_log {
+    int fd;
+    char *path;
+    int64_t bytes; /* on the disk, or on their way */
+    int64_t lines; /* of this run that got there */
+    bool kept;     /* the last line is in `text` or on the disk */
+    size_t used;   /* of text: what has not been written */
+    char text[WAITING];
+};
+
+/* ---- lines ---- */
+
+static error *cannot_write(const run_log *log)
 {
-    *out = fopen(path, "w");
-    if (!*out) return user_error("%s cannot be written: %s", path, strerror(errno));
+    int number = errno;
+    return user_error("%s cannot be written: %s%s", log->path, strerror(number),
+                      number == ENOSPC || number == EDQUOT ? ": make room on the disk" : "");
+}
+
+static error *write_waiting(run_log *log)
+{
+    size_t done = 0;
+    error *e = NULL;
+    while (done < log->used && !e) {
+        ssize_t n = write(log->fd, log->text + done, log->used - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0)
+            e = cannot_write(log);
+        else
+            done += (size_t)n;
+    }
+    log->used -= done;
+    log->bytes += (int64_t)done;
+    memmove(log->text, log->text + done, log->used);
+    return e;
+}
+
+/* Part of a line, at the end of `text`. */
+static size_t add_number(char *line, const char *name, double value)
+{
+    int n = isfinite(value) ? snprintf(line, LINE, ",\"%s\":%.9g", name, value)
+                            : snprintf(line, LINE, ",\"%s\":null", name);
+    return (size_t)n;
+}
+
+static error *take_line(run_log *log, const char *line, size_t n)
+{
+    log->kept = n <= WAITING - log->used;
+    if (log->kept) {
+        memcpy(log->text + log->used, line, n);
+        log->used += n;
+    }
+    TRY(write_waiting(log));
+    if (log->kept) {
+        log->lines++;
+        return NULL;
+    }
+    return take_line(log, line, n); /* there is room now */
+}
+
+error *log_step(run_log *log, const step_record *s)
+{
+    char line[8 * LINE];
+    size_t n = (size_t)snprintf(line, LINE, "{\"step\":%lld", (long long)s->step);
+    n += add_number(line + n, "loss", s->loss);
+    n += add_number(line + n, "lr", s->lr);
+    n += add_number(line + n, "grad_norm", s->grad_norm);
+    n += add_number(line + n, "ms", s->ms);
+    n += add_number(line + n, "tokens_per_s", s->tokens_per_s);
+    n += (size_t)snprintf(line + n, LINE, ",\"peak_bytes\":%zu}\n", s->peak_bytes);
+    return take_line(log, line, n);
+}
+
+error *log_value(run_log *log, int64_t step, const char *name, double value)
+{
+    char line[3 * LINE];
+    size_t n = (size_t)snprintf(line, LINE, "{\"step\":%lld", (long long)step);
+    n += add_number(line + n, name, value);
+    n += (size_t)snprintf(line + n, LINE, "}\n");
+    return take_line(log, line, n);
+}
+
+/* Where nothing could be written at all, waiting is no use. */
+bool log_keeps(const run_log *log)
+{
+    return log->kept && log->lines > 0;
+}
+
+/* A file that was removed takes lines as if nothing had happened. */
+static error *check_there(run_log *log)
+{
+    struct stat st;
+    if (fstat(log->fd, &st) || st.st_nlink > 0) return NULL;
+    int fd = open(log->path, FLAGS | O_TRUNC, 0666);
+    if (fd < 0) return cannot_write(log);
+    close(log->fd);
+    log->fd = fd;
+    log->bytes = 0;
+    return user_error("%s was removed: it begins anew here", log->path);
+}
+
+error *log_sync(run_log *log, int64_t *bytes)
+{
+    TRY(check_there(log));
+    TRY(write_waiting(log));
+    if (fsync(log->fd) && errno != EINVAL && errno != EROFS) return cannot_write(log);
+    *bytes = log->bytes;
     return NULL;
 }
 
-static void number(FILE *log, const char *name, double value)
-{
-    if (isfinite(value))
-        fprintf(log, ",\"%s\":%.9g", name, value);
-    else
-        fprintf(log, ",\"%s\":null", name);
-}
+/* ---- beginning, and going on ---- */
 
-static error *end_line(FILE *log)
+static error *log_open(const char *path, int flags, run_log **out)
 {
-    fputs("}\n", log);
-    if (fflush(log) || ferror(log))
-        return user_error("log.jsonl cannot be written: %s", strerror(errno));
+    run_log *log;
+    TRY(alloc_array(&log, 1, sizeof *log));
+    log->fd = -1;
+    log->path = strdup(path);
+    error *e = log->path ? NULL : user_error("out of memory for the log");
+    if (!e) {
+        log->fd = open(path, FLAGS | flags, 0666);
+        if (log->fd < 0) e = cannot_write(log);
+    }
+    if (e) {
+        log_close(log);
+        return e;
+    }
+    *out = log;
     return NULL;
 }
 
-error *log_step(FILE *log, const step_record *s)
+error *log_start(const char *path, run_log **out)
 {
-    fprintf(log, "{\"step\":%lld", (long long)s->step);
-    number(log, "loss", s->loss);
-    number(log, "lr", s->lr);
-    number(log, "grad_norm", s->grad_norm);
-    number(log, "ms", s->ms);
-    number(log, "tokens_per_s", s->tokens_per_s);
-    fprintf(log, ",\"peak_bytes\":%zu", s->peak_bytes);
-    return end_line(log);
+    return log_open(path, O_TRUNC, out);
 }
 
-error *log_value(FILE *log, int64_t step, const char *name, double value)
+/* How a file is read in lines: the beginning of each is enough. */
+typedef struct {
+    int64_t step, limit; /* lines of steps up to this one, and not beyond this byte */
+    int64_t at, cut;     /* bytes seen; end of the last line that stays */
+    char head[LINE];     /* of the line that is being read */
+    size_t used;
+    bool over; /* a later step has begun */
+} cutter;
+
+static void take_byte(cutter *c, char byte)
 {
-    fprintf(log, "{\"step\":%lld", (long long)step);
-    number(log, name, value);
-    return end_line(log);
+    c->at++;
+    if (byte != '\n') {
+        if (c->used + 1 < sizeof c->head) c->head[c->used++] = byte;
+        return;
+    }
+    long long step;
+    c->head[c->used] = 0;
+    c->used = 0;
+    c->over = c->over || c->at > c->limit ||
+              (sscanf(c->head, "{\"step\":%lld", &step) == 1 && step > c->step);
+    if (!c->over) c->cut = c->at;
 }
+
+static error *find_cut(run_log *log, cutter *c)
+{
+    char *chunk;
+    error *e = NULL;
+    TRY(alloc_array(&chunk, CHUNK, 1));
+    while (!e && !c->over) {
+        ssize_t n = read(log->fd, chunk, CHUNK);
+        if (n == 0) break;
+        if (n < 0 && errno != EINTR)
+            e = user_error("%s cannot be read: %s", log->path, strerror(errno));
+        for (ssize_t i = 0; i < n && !c->over; i++)
+            take_byte(c, chunk[i]);
+    }
+    free(chunk);
+    return e;
+}
+
+error *log_continue(const char *path, int64_t step, int64_t bytes, run_log **out, bool *whole)
+{
+    run_log *log;
+    cutter c = {.step = step, .limit = bytes};
+    TRY(log_open(path, 0, &log));
+    error *e = find_cut(log, &c);
+    if (!e && ftruncate(log->fd, (off_t)c.cut)) e = cannot_write(log);
+    if (e) {
+        log_close(log);
+        return e;
+    }
+    log->bytes = c.cut;
+    *whole = c.cut == bytes;
+    *out = log;
+    return NULL;
+}
+
+void log_close(run_log *log)
+{
+    if (!log) return;
+    if (log->fd >= 0) close(log->fd);
+    free(log->path);
+    free(log);
+}
+
+/* ---- for people ---- */
 
 void show_step(const step_record *s)
 {
@@ -70,6 +239,19 @@ const char *duration_text(double seconds, char *buffer, size_t size)
     return buffer;
 }
 
+/* The name of a new directory is on the disk when the directory that holds it is. */
+static void sync_name(const char *path)
+{
+    char parent[4096];
+    const char *slash = strrchr(path, '/');
+    snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - path) + 1 : 1,
+             slash ? path : ".");
+    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return; /* it is there for now; only a power cut would show the difference */
+    fsync(fd);
+    close(fd);
+}
+
 error *make_directory(const char *path)
 {
     char part[4096];
@@ -80,7 +262,9 @@ error *make_directory(const char *path)
         if (i < n && path[i] != '/') continue;
         memcpy(part, path, i);
         part[i] = 0;
-        if (mkdir(part, 0777) && errno != EEXIST)
+        if (mkdir(part, 0777) == 0)
+            sync_name(part);
+        else if (errno != EEXIST)
             return user_error("directory %s cannot be made: %s; give --out another", part,
                               strerror(errno));
     }

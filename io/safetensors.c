@@ -1,109 +1,262 @@
-/* safetensors.c - see safetensors.h */
-#include "io/safetensors.h"
-#include "core/outfile.h"
+/* safetensors.c - opening and reading; see safetensors.h */
+#include "io/safetensors_internal.h"
+#include "io/json.h"
 
-#include <stdlib.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-/* Elements moved at a time (1 MB): no host copy of a whole matrix is ever made. */
-enum { CHUNK = 1 << 18 };
+enum { MOST_HEADER = 100 << 20, MOST_INDEX = 16 << 20, MOST_FILES = 10000 };
 
-static bool transposed(const param *row)
+typedef struct {
+    char *path;
+    int fd; /* -1: not open */
+} one_file;
+
+struct safetensors {
+    char *path;
+    one_file *file;
+    int n_files;
+    entry_list entries;
+};
+
+static error *no_memory(const char *path)
 {
-    return row->spec.file_transposed && row->spec.shape.rank == 2;
+    return user_error("out of memory for the header of %s", path);
 }
 
-/* One entry of the header; `at` is where its data begins. */
-static void describe(FILE *header, const param *row, size_t at)
+/* ---- one file ---- */
+
+static error *read_at(const one_file *f, int64_t at, int64_t n, void *buffer)
 {
-    char name[100];
-    const int64_t *d = row->spec.shape.dim;
-    fprintf(header, "\"%s\":{\"dtype\":\"F32\",\"shape\":[", param_text(row, name, sizeof name));
-    for (int k = 0; k < row->spec.shape.rank; k++)
-        fprintf(header, "%s%lld", k ? "," : "", (long long)d[transposed(row) ? 1 - k : k]);
-    fprintf(header, "],\"data_offsets\":[%zu,%zu]}", at, at + (size_t)row->count * sizeof(float));
+    for (int64_t got = 0; got < n;) {
+        ssize_t r = pread(f->fd, (char *)buffer + got, (size_t)(n - got), at + got);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return user_error("%s cannot be read: %s", f->path, strerror(errno));
+        if (r == 0) return damaged(f->path, "it ends at byte %lld", (long long)(at + got));
+        got += r;
+    }
+    return NULL;
 }
 
-static error *write_header(outfile *f, const params *p)
+static error *open_regular(one_file *f, int64_t *bytes)
 {
+    struct stat s;
+    f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would wait for ever */
+    if (f->fd < 0 || fstat(f->fd, &s))
+        return user_error("%s cannot be opened: %s", f->path, strerror(errno));
+    if (!S_ISREG(s.st_mode)) return user_error("%s is not a file: give the path of one", f->path);
+    *bytes = s.st_size;
+    return NULL;
+}
+
+/* Length of the header, which lies wholly in the file and begins like one. */
+static error *header_length(const one_file *f, int64_t bytes, int64_t *n)
+{
+    uint64_t length;
+    char first;
+    if (bytes < 9) return damaged(f->path, "it has %lld bytes", (long long)bytes);
+    TRY(read_at(f, 0, sizeof length, &length));
+    if (length > (uint64_t)bytes - 8)
+        return damaged(f->path, "a header of %llu bytes in a file of %lld",
+                       (unsigned long long)length, (long long)bytes);
+    if (length > MOST_HEADER)
+        return damaged(f->path, "a header of %llu bytes, most are %d", (unsigned long long)length,
+                       MOST_HEADER);
+    TRY(read_at(f, 8, 1, &first));
+    if (length < 2 || first != '{')
+        return damaged(f->path, "its header is not the JSON object of a safetensors file");
+    *n = (int64_t)length;
+    return NULL;
+}
+
+/* Opens file k and appends its entries. */
+static error *open_file(safetensors *s, int k, entry_list *list)
+{
+    one_file *f = &s->file[k];
+    int64_t bytes = 0, n = 0;
     char *text = NULL;
-    size_t size = 0, at = 0;
-    FILE *header = open_memstream(&text, &size);
-    if (!header) return user_error("out of memory for the header of the parameters' file");
-    fputc('{', header);
-    for (int i = 0; i < p->n; i++) {
-        if (i) fputc(',', header);
-        describe(header, &p->row[i], at);
-        at += (size_t)p->row[i].count * sizeof(float);
-    }
-    fputc('}', header);
-    while (fflush(header) == 0 && size % 8)
-        fputc(' ', header);
-    bool bad = fclose(header) != 0;
-    uint64_t length = size;
-    error *e = bad ? user_error("out of memory for the header of the parameters' file") : NULL;
-    if (!e) e = outfile_write(f, &length, sizeof length);
-    if (!e) e = outfile_write(f, text, size);
+    TRY(open_regular(f, &bytes));
+    TRY(header_length(f, bytes, &n));
+    TRY(alloc_array(&text, (size_t)n + 1, 1));
+    error *e = read_at(f, 8, n, text);
+    if (!e) e = header_parse(f->path, text, n, bytes, list);
     free(text);
+    for (int64_t i = 0; i < list->n; i++)
+        list->row[i].file = k;
     return e;
 }
 
-/* n elements of row's value from `first`, to the host. */
-static void fetch(const param *row, device *dev, int64_t first, int64_t n, float *out)
+static error *open_single(safetensors *s)
 {
-    op_get(dev, STREAM_COMPUTE, out, tensor_of((float *)row->value.data + first, F32, SHAPE(n)));
+    TRY(alloc_array(&s->file, 1, sizeof *s->file));
+    s->file[0].fd = -1;
+    s->n_files = 1;
+    if (!(s->file[0].path = strdup(s->path))) return no_memory(s->path);
+    return open_file(s, 0, &s->entries);
 }
 
-static error *write_plain(outfile *f, const param *row, device *dev, float *buffer)
+/* ---- several files ---- */
+
+static error *bad_index(const safetensors *s, const char *why, const char *name)
 {
-    for (int64_t first = 0; first < row->count; first += CHUNK) {
-        int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
-        fetch(row, dev, first, n, buffer);
-        op_sync(dev, STREAM_COMPUTE);
-        TRY(outfile_write(f, buffer, (size_t)n * sizeof *buffer));
-    }
+    return user_error("%s: %s '%.200s'; fetch or write it and its files again", s->path, why, name);
+}
+
+/* The number of the file with that name beside the index, appended when it is new. */
+static error *find_file(safetensors *s, const char *name, int *k)
+{
+    const char *slash = strrchr(s->path, '/');
+    int length = slash ? (int)(slash + 1 - s->path) : 0;
+    if (!*name || strchr(name, '/'))
+        return bad_index(s, "its files must lie beside it, but one is", name);
+    for (*k = 0; *k < s->n_files; (*k)++)
+        if (!strcmp(s->file[*k].path + length, name)) return NULL;
+    if (*k == MOST_FILES) return bad_index(s, "it names far too many files, such as", name);
+    one_file *more = realloc(s->file, (size_t)(*k + 1) * sizeof *more);
+    if (!more) return no_memory(s->path);
+    s->file = more;
+    char *path;
+    if (asprintf(&path, "%.*s%s", length, s->path, name) < 0) return no_memory(s->path);
+    s->file[s->n_files++] = (one_file){path, -1};
     return NULL;
 }
 
-/* (out,in) in memory, (in,out) in the file: as many columns at a time as the buffer holds.  The
- * second half of the buffer takes a strip of rows, the first half its transpose. */
-static error *write_transposed(outfile *f, const param *row, device *dev, float *buffer)
+/* Moves all entries of `from` behind those of `to`. */
+static error *move_entries(const safetensors *s, entry_list *to, entry_list *from)
 {
-    int64_t rows = row->spec.shape.dim[0], cols = row->spec.shape.dim[1];
-    int64_t strip = CHUNK / 2 / rows;
-    if (strip < 1)
-        return internal_error("a matrix of %lld rows does not fit the buffer", (long long)rows);
-    float *part = buffer + CHUNK / 2;
-    for (int64_t first = 0; first < cols; first += strip) {
-        int64_t n = cols - first < strip ? cols - first : strip;
-        for (int64_t r = 0; r < rows; r++)
-            fetch(row, dev, r * cols + first, n, part + r * n);
-        op_sync(dev, STREAM_COMPUTE);
-        for (int64_t c = 0; c < n; c++)
-            for (int64_t r = 0; r < rows; r++)
-                buffer[c * rows + r] = part[r * n + c];
-        TRY(outfile_write(f, buffer, (size_t)(n * rows) * sizeof *buffer));
-    }
+    if (!from->n) return NULL;
+    size_t n = (size_t)(to->n + from->n);
+    safetensors_entry *row = realloc(to->row, n * sizeof *row);
+    if (!row) return no_memory(s->path);
+    memcpy(row + to->n, from->row, (size_t)from->n * sizeof *row);
+    *to = (entry_list){row, (int64_t)n, (int64_t)n};
+    from->n = 0;
     return NULL;
 }
 
-static error *write_all(outfile *f, const params *p, device *dev, float *buffer)
+/* The index and the files say the same: each name once, in the file that the index names. */
+static error *check_map(safetensors *s, const cJSON *map)
 {
-    TRY(write_header(f, p));
-    for (int i = 0; i < p->n; i++)
-        TRY((transposed(&p->row[i]) ? write_transposed : write_plain)(f, &p->row[i], dev, buffer));
-    return device_status(dev);
+    int64_t named = 0;
+    for (const cJSON *item = map->child; item; item = item->next, named++) {
+        int64_t i = safetensors_find(s, item->string);
+        int k;
+        TRY(find_file(s, item->valuestring, &k));
+        if (i < 0 || s->entries.row[i].file != k)
+            return bad_index(s, "the file that it names does not have the tensor", item->string);
+    }
+    if (named != s->entries.n)
+        return bad_index(s, "it and its files do not name the same tensors in", s->path);
+    return NULL;
 }
 
-error *safetensors_write(const char *path, const params *p, device *dev)
+static error *open_shards(safetensors *s, const cJSON *map)
 {
-    outfile *f;
-    float *buffer = NULL;
-    TRY(outfile_create(path, &f));
-    error *e = alloc_array(&buffer, CHUNK, sizeof *buffer);
-    if (!e) e = write_all(f, p, dev, buffer);
-    free(buffer);
-    if (!e) return outfile_commit(f);
-    outfile_discard(f);
+    if (!cJSON_IsObject(map) || !map->child)
+        return bad_index(s, "an index of safetensors has a list of names,", "weight_map");
+    for (const cJSON *item = map->child; item; item = item->next) {
+        int k;
+        if (!cJSON_IsString(item)) return bad_index(s, "it names no file for", item->string);
+        TRY(find_file(s, item->valuestring, &k));
+    }
+    for (int k = 0; k < s->n_files; k++) {
+        entry_list list = {0};
+        error *e = open_file(s, k, &list);
+        if (!e) e = move_entries(s, &s->entries, &list);
+        entries_free(&list);
+        TRY(e);
+    }
+    TRY(entries_by_name(s->path, &s->entries));
+    return check_map(s, map);
+}
+
+static error *open_index(safetensors *s)
+{
+    cJSON *json;
+    TRY(json_read(s->path, MOST_INDEX, &json));
+    error *e = open_shards(s, cJSON_GetObjectItemCaseSensitive(json, "weight_map"));
+    cJSON_Delete(json);
     return e;
+}
+
+/* ---- the whole ---- */
+
+static bool is_index(const char *path)
+{
+    static const char ending[] = ".index.json";
+    size_t n = strlen(path), m = sizeof ending - 1;
+    return n >= m && !strcmp(path + n - m, ending);
+}
+
+error *safetensors_open(const char *path, safetensors **out)
+{
+    safetensors *s;
+    TRY(alloc_array(&s, 1, sizeof *s));
+    error *e = NULL;
+    if (!(s->path = strdup(path))) e = no_memory(path);
+    if (!e) e = is_index(path) ? open_index(s) : open_single(s);
+    if (e) {
+        safetensors_close(s);
+        return e;
+    }
+    *out = s;
+    return NULL;
+}
+
+void safetensors_close(safetensors *s)
+{
+    if (!s) return;
+    for (int k = 0; k < s->n_files; k++) {
+        if (s->file[k].fd >= 0) close(s->file[k].fd);
+        free(s->file[k].path);
+    }
+    free(s->file);
+    entries_free(&s->entries);
+    free(s->path);
+    free(s);
+}
+
+const char *safetensors_path(const safetensors *s)
+{
+    return s->path;
+}
+
+int64_t safetensors_count(const safetensors *s)
+{
+    return s->entries.n;
+}
+
+const safetensors_entry *safetensors_entry_at(const safetensors *s, int64_t i)
+{
+    return &s->entries.row[i];
+}
+
+int64_t safetensors_find(const safetensors *s, const char *name)
+{
+    int64_t low = 0, high = s->entries.n;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        int order = strcmp(name, s->entries.row[middle].name);
+        if (!order) return middle;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return -1;
+}
+
+error *safetensors_read(const safetensors *s, int64_t i, int64_t first_byte, int64_t n,
+                        void *buffer)
+{
+    const safetensors_entry *e = &s->entries.row[i];
+    if (first_byte < 0 || n < 0 || first_byte > e->bytes || n > e->bytes - first_byte)
+        return internal_error("bytes %lld + %lld of %s", (long long)first_byte, (long long)n,
+                              e->name);
+    return read_at(&s->file[e->file], e->offset + first_byte, n, buffer);
 }

@@ -1,19 +1,79 @@
-/* safetensors.h - the file format of trained parameters.
+/* safetensors.h - the file format of tensors with names.
  *
  *   8 bytes: length of the header, little endian
  *   header:  {"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}, ...}, padded with spaces
- * to 8 data:    tensors back to back
+ *   data:    the tensors back to back, row after row; offsets count from here
  *
- * Names and layouts are Hugging Face's, so that its libraries load the file: parameters marked
- * file_transposed are written transposed (in, out).
+ * What is opened may come from anywhere, so the header is checked wholly before anything else: its
+ * length against the file's, each name once, each entry whole, each size against dtype and shape,
+ * and the tensors cover the data without a gap or an overlap.  No size in it is believed before it
+ * is compared with the file's, so that an absurd one allocates nothing.
+ *
+ * A large model lies in several files with an index, model.safetensors.index.json:
+ *
+ *   {"metadata": ..., "weight_map": {"name": "model-00001-of-00002.safetensors", ...}}
+ *
+ * Opened, both look the same.
+ *
+ * No dtype is ever cast: what is asked for and what the file has must be the same.
  */
 #ifndef REGRAD_SAFETENSORS_H
 #define REGRAD_SAFETENSORS_H
 
-#include "core/params.h"
+#include "core/ops.h"
 
-/* Writes all parameters; under a temporary name, renamed when complete.  User errors: the path
- * cannot be written, the disk is full; then no file of that name is left or changed. */
-error *safetensors_write(const char *path, const params *p, device *dev) NODISCARD;
+/* ---- writing ---- */
+
+/* A tensor on the device.  transposed: (out, in) there, (in, out) in the file; matrices only. */
+typedef struct {
+    const char *name;
+    tensor value; /* contiguous; f32, f64, i32 or u8 */
+    bool transposed;
+} named_tensor;
+
+/* Writes n tensors, in this order; under a temporary name, synced, then renamed.  User errors: the
+ * path cannot be written, the disk is full; then no file of that name is left or changed. */
+error *safetensors_write(const char *path, const named_tensor *list, int64_t n,
+                         device *dev) NODISCARD;
+
+/* ---- reading ---- */
+
+enum { SAFETENSORS_RANK = 8 };
+
+typedef struct {
+    const char *name;
+    const char *dtype; /* the file's word: "F32", "BF16", "I64" ... */
+    dtype type;        /* ours, DT_NONE where there is none */
+    int rank;
+    int64_t dim[SAFETENSORS_RANK];
+    int64_t bytes;
+    int64_t offset; /* of the first byte in its file */
+    int file;       /* 0 unless there is an index */
+} safetensors_entry;
+
+typedef struct safetensors safetensors;
+
+/* A file, or an index (a path that ends in .index.json) with its files beside it. */
+error *safetensors_open(const char *path, safetensors **out) NODISCARD;
+void safetensors_close(safetensors *s); /* NULL is fine */
+
+const char *safetensors_path(const safetensors *s); /* as it was opened */
+int64_t safetensors_count(const safetensors *s);
+/* Entry i, 0 <= i < count; in the order of their names.  Valid as long as s. */
+const safetensors_entry *safetensors_entry_at(const safetensors *s, int64_t i);
+/* The index of that name, -1 if there is none. */
+int64_t safetensors_find(const safetensors *s, const char *name);
+
+/* n bytes of entry i's data from first_byte, 0 <= first_byte, first_byte + n <= bytes. */
+error *safetensors_read(const safetensors *s, int64_t i, int64_t first_byte, int64_t n,
+                        void *buffer) NODISCARD;
+
+/* Entry i into a tensor on the device, 1 MiB at a time.  User errors: another dtype or shape, or a
+ * file that has been cut since. */
+error *safetensors_fetch(const safetensors *s, int64_t i, const named_tensor *into,
+                         device *dev) NODISCARD;
+/* The same, but a BF16 or F16 entry may go into an f32 tensor: every value is kept exactly. */
+error *safetensors_fetch_widened(const safetensors *s, int64_t i, const named_tensor *into,
+                                 device *dev) NODISCARD;
 
 #endif

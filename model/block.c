@@ -118,8 +118,8 @@ static void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor re
     done(r, ids.bias);
 }
 
-/* The weight's gradient; x is read for the last time.  The weight stays in use: its dx comes next.
- */
+/* The weight's gradient; x is read for the last time.  The weight stays in use:
+ * its dx comes next. */
 static tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
 {
     tensor w = use(r, ids.weight);
@@ -133,75 +133,133 @@ static tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
 /* ---- forward ---- */
 
 typedef struct {
-    int64_t b, t;
-    dtype type, stat;
-    arena *a;
+    run *r;
+    int64_t b, t, room; /* memory is taken for room >= t tokens */
+    dtype stat;
     int layer;
 } sizes;
 
-static sizes sizes_of(const run *r, tensor x, int layer)
+static sizes sizes_of(run *r, tensor x, int layer)
 {
-    return (sizes){x.dim[0], x.dim[1], x.type, stat_type(x.type), r->arena, layer};
+    return (sizes){r, x.dim[0], x.dim[1], x.dim[1], stat_type(x.type), layer};
+}
+
+tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name)
+{
+    tensor whole =
+        arena_take(r->arena, KIND_ACTIVATION, r->params->type, SHAPE(b, room, cols), name);
+    return present(whole) ? tensor_of(whole.data, whole.type, SHAPE(b, t, cols)) : whole;
 }
 
 static tensor take_rows(const sizes *z, int64_t cols, const char *name)
 {
-    return arena_take(z->a, KIND_ACTIVATION, z->type, SHAPE(z->b, z->t, cols),
-                      NAME(name, z->layer));
+    return take_part(z->r, z->b, z->t, z->room, cols, NAME(name, z->layer));
 }
 
 static tensor take_stat(const sizes *z, const char *name)
 {
-    return arena_take(z->a, KIND_ACTIVATION, z->stat, SHAPE(z->b, z->t), NAME(name, z->layer));
+    return arena_take(z->r->arena, KIND_ACTIVATION, z->stat, SHAPE(z->b, z->t),
+                      NAME(name, z->layer));
+}
+
+/* What a forward pass is for. */
+typedef struct {
+    bool keep;             /* training: everything stays */
+    const block_cache *kv; /* ? decoding */
+    int64_t position;      /* of the first token, when decoding */
+} purpose;
+
+static void attention_forward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
+                              tensor x, const purpose *why, block_state *s)
+{
+    arena *a = r->arena;
+    tensor none = {0};
+    s->norm1 = take_rows(z, c->width, "h%d.norm1");
+    if (why->keep) {
+        s->mean1 = take_stat(z, "h%d.mean1");
+        s->rstd1 = take_stat(z, "h%d.rstd1");
+    }
+    apply_norm(r, c, ids->norm1, s->norm1, x, s->mean1, s->rstd1);
+    s->qkv = take_rows(z, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
+    apply_linear(r, ids->qkv, s->qkv, s->norm1, none, ACT_NONE, none);
+    if (!why->keep) arena_drop(a, &s->norm1);
+
+    s->att = take_rows(z, c->heads * c->head_size, "h%d.att");
+    double scale = 1.0 / sqrt((double)c->head_size);
+    if (why->kv) {
+        OP(attention_cached, r->dev, r->stream, .out = s->att, .qkv = s->qkv, .keys = why->kv->keys,
+           .values = why->kv->values, .heads = c->heads, .position = why->position, .scale = scale);
+    } else {
+        s->lse = arena_take(a, KIND_ACTIVATION, z->stat, SHAPE(z->b, c->heads, z->t),
+                            NAME("h%d.lse", z->layer));
+        OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv,
+           .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal, .scale = scale);
+    }
+    if (!why->keep) {
+        arena_drop(a, &s->qkv);
+        arena_drop(a, &s->lse);
+    }
+    s->mid = take_rows(z, c->width, "h%d.mid");
+    apply_linear(r, ids->project, s->mid, s->att, x, ACT_NONE, none);
+    if (!why->keep) arena_drop(a, &s->att);
+}
+
+static void mlp_forward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
+                        bool keep, block_state *s)
+{
+    arena *a = r->arena;
+    s->norm2 = take_rows(z, c->width, "h%d.norm2");
+    if (keep) {
+        s->mean2 = take_stat(z, "h%d.mean2");
+        s->rstd2 = take_stat(z, "h%d.rstd2");
+        s->pre = take_rows(z, c->inner, "h%d.pre");
+    }
+    apply_norm(r, c, ids->norm2, s->norm2, s->mid, s->mean2, s->rstd2);
+    s->act = take_rows(z, c->inner, "h%d.act");
+    apply_linear(r, ids->up, s->act, s->norm2, (tensor){0}, c->act, s->pre);
+    if (!keep) arena_drop(a, &s->norm2);
+    s->out = take_rows(z, c->width, "h%d.out");
+    apply_linear(r, ids->down, s->out, s->act, s->mid, ACT_NONE, (tensor){0});
+    if (!keep) {
+        arena_drop(a, &s->act);
+        arena_drop(a, &s->mid);
+    }
 }
 
 void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
                    bool keep, block_state *s)
 {
-    arena *a = r->arena;
     sizes z = sizes_of(r, x, layer);
-    tensor none = {0};
     *s = (block_state){0};
+    attention_forward(r, c, &z, ids, x, &(purpose){.keep = keep}, s);
+    mlp_forward(r, c, &z, ids, keep, s);
+}
 
-    s->norm1 = take_rows(&z, c->width, "h%d.norm1");
-    if (keep) {
-        s->mean1 = take_stat(&z, "h%d.mean1");
-        s->rstd1 = take_stat(&z, "h%d.rstd1");
-    }
-    apply_norm(r, c, ids->norm1, s->norm1, x, s->mean1, s->rstd1);
-    s->qkv = take_rows(&z, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
-    apply_linear(r, ids->qkv, s->qkv, s->norm1, none, ACT_NONE, none);
-    if (!keep) arena_drop(a, &s->norm1);
+/* ---- decoding ---- */
 
-    s->att = take_rows(&z, c->heads * c->head_size, "h%d.att");
-    s->lse =
-        arena_take(a, KIND_ACTIVATION, z.stat, SHAPE(z.b, c->heads, z.t), NAME("h%d.lse", layer));
-    OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv, .heads = c->heads,
-       .kv_heads = c->kv_heads, .causal = c->causal, .scale = 1.0 / sqrt((double)c->head_size));
-    if (!keep) {
-        arena_drop(a, &s->qkv);
-        arena_drop(a, &s->lse);
-    }
-    s->mid = take_rows(&z, c->width, "h%d.mid");
-    apply_linear(r, ids->project, s->mid, s->att, x, ACT_NONE, none);
-    if (!keep) arena_drop(a, &s->att);
+block_cache block_cache_take(run *r, const model_config *c, int layer, int64_t b, int64_t p)
+{
+    shape s = SHAPE(b, c->kv_heads, p, c->head_size);
+    dtype type = r->params->type;
+    return (block_cache){.keys = arena_take(r->arena, KIND_CACHE, type, s, NAME("h%d.keys", layer)),
+                         .values =
+                             arena_take(r->arena, KIND_CACHE, type, s, NAME("h%d.values", layer))};
+}
 
-    s->norm2 = take_rows(&z, c->width, "h%d.norm2");
-    if (keep) {
-        s->mean2 = take_stat(&z, "h%d.mean2");
-        s->rstd2 = take_stat(&z, "h%d.rstd2");
-        s->pre = take_rows(&z, c->inner, "h%d.pre");
-    }
-    apply_norm(r, c, ids->norm2, s->norm2, s->mid, s->mean2, s->rstd2);
-    s->act = take_rows(&z, c->inner, "h%d.act");
-    apply_linear(r, ids->up, s->act, s->norm2, none, c->act, s->pre);
-    if (!keep) arena_drop(a, &s->norm2);
-    s->out = take_rows(&z, c->width, "h%d.out");
-    apply_linear(r, ids->down, s->out, s->act, s->mid, ACT_NONE, none);
-    if (!keep) {
-        arena_drop(a, &s->act);
-        arena_drop(a, &s->mid);
-    }
+void block_cache_drop(run *r, block_cache *kv)
+{
+    arena_drop(r->arena, &kv->keys);
+    arena_drop(r->arena, &kv->values);
+}
+
+void block_decode(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
+                  const block_cache *kv, int64_t position, int64_t room, block_state *s)
+{
+    sizes z = sizes_of(r, x, layer);
+    z.room = room;
+    *s = (block_state){0};
+    attention_forward(r, c, &z, ids, x, &(purpose){.kv = kv, .position = position}, s);
+    mlp_forward(r, c, &z, ids, false, s);
 }
 
 /* ---- backward ---- */

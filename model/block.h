@@ -45,11 +45,28 @@ error *block_declare(const model_config *c, int layer, params *p, block_ids *ids
 void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
                    bool keep, block_state *s);
 
+/* Keys and values of a layer for up to P places of B sequences. */
+typedef struct {
+    tensor keys, values; /* (B,KV,P,D) */
+} block_cache;
+
+block_cache block_cache_take(run *r, const model_config *c, int layer, int64_t b, int64_t p);
+void block_cache_drop(run *r, block_cache *kv);
+
+/* The same forward for tokens position .. position + T of sequences whose earlier ones are in the
+ * cache, to which these are added.  All blocks of the arena have the size for T = room, so that a
+ * recorded program serves any T up to that.  s->out is dropped by the model. */
+void block_decode(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
+                  const block_cache *kv, int64_t position, int64_t room, block_state *s);
+
 /* d (B,T,C): gradient of out on entry, of x on return.  Drops all of s but out. */
 void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
                     tensor d, block_state *s);
 
 /* ---- shared with the ends of the models ---- */
+
+/* (b,t,cols) at the beginning of a block for (b,room,cols) */
+tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name);
 
 error *declare(params *p, param_spec spec, int *id) NODISCARD;
 error *declare_norm(const model_config *c, params *p, const char *weight, const char *bias,

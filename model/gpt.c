@@ -3,12 +3,12 @@
  *   tokens -> wte + wpe -> block 0 .. L-1 -> ln_f -> head (tied to wte) -> softmax, loss
  *
  * The classifier is where a small model's memory goes: logits are (B T, V).  Softmax, loss and
- * gradient are one operation, in place, and rows are taken in chunks (classifier_rows: at most 32
- * MiB of logits), so the logits of all rows never exist at once.  A chunk's gradient replaces the
- * chunk of ln_f's output that made it:
+ * gradient are one operation, in place, and rows are taken in chunks (classifier_rows: at most 32 MiB
+ * of logits), so the logits of all rows never exist at once.  A chunk's gradient replaces the chunk
+ * of ln_f's output that made it:
  *
- *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x  ->  x <-
- * dlogits W
+ *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x
+ *                                                                   ->  x <- dlogits W
  *
  * The chunk depends on model and batch only, never on a memory setting, so that none changes the
  * bits.
@@ -24,6 +24,7 @@ struct model {
     weight_ids final;
     block_ids *blocks;   /* [layers] */
     block_state *states; /* [layers] */
+    block_cache *caches; /* [layers], between open_caches and close_caches */
 };
 
 static error *declare_all(model *m, params *p)
@@ -60,6 +61,7 @@ static void gpt_destroy(model *m)
     if (!m) return;
     free(m->blocks);
     free(m->states);
+    free(m->caches);
     free(m);
 }
 
@@ -71,6 +73,7 @@ static error *gpt_create(const model_config *c, params *p, model **out)
     m->config = *c;
     error *e = alloc_array(&m->blocks, (size_t)c->layers, sizeof *m->blocks);
     if (!e) e = alloc_array(&m->states, (size_t)c->layers, sizeof *m->states);
+    if (!e) e = alloc_array(&m->caches, (size_t)c->layers, sizeof *m->caches);
     if (!e) e = declare_all(m, p);
     if (e) {
         gpt_destroy(m);
@@ -91,20 +94,21 @@ static batch gpt_place_batch(const model *m, arena *a, int64_t b, int64_t t)
 
 /* ---- forward ---- */
 
-static tensor embed(run *r, model *m, tensor tokens)
+/* Tokens (B,T), the first of them at `position`; memory for room >= T. */
+static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t room)
 {
     tensor x =
-        arena_take(r->arena, KIND_ACTIVATION, r->params->type,
-                   SHAPE(tokens.dim[0], tokens.dim[1], m->config.width), NAME("embedded", 0));
+        take_part(r, tokens.dim[0], tokens.dim[1], room, m->config.width, NAME("embedded", 0));
     tensor wte = param_use(r, m->wte), wpe = param_use(r, m->wpe);
-    OP(embedding, r->dev, r->stream, .out = x, .tokens = tokens, .wte = wte, .wpe = wpe);
+    OP(embedding, r->dev, r->stream, .out = x, .tokens = tokens, .wte = wte, .wpe = wpe,
+       .first_position = position);
     param_done(r, m->wte);
     param_done(r, m->wpe);
     return x;
 }
 
-/* Runs all blocks over x; returns the last one's output.  With keep, everything stays for backward.
- */
+/* Runs all blocks over x; returns the last one's output.  With keep,
+ * everything stays for backward. */
 static tensor through_blocks(run *r, model *m, tensor x, bool keep)
 {
     for (int l = 0; l < (int)m->config.layers; l++) {
@@ -127,15 +131,16 @@ static tensor rows_of(tensor vector, int64_t first, int64_t n)
     return tensor_of(s.data, s.type, SHAPE(n));
 }
 
-/* Losses of x (B,T,C) against targets; with backward, x becomes its own gradient. */
-static void classify_rows(run *r, model *m, tensor x, tensor targets, const loss_sink *loss,
-                          bool backward)
+/* Losses of x (B,T,C) against targets, in memory for `room` rows; with backward, x becomes its own
+ * gradient.  Without targets only the memory is taken. */
+static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t room,
+                          const loss_sink *loss, bool backward)
 {
     if (r->dev->failure) return; /* x has no shape then */
-    int64_t rows = tensor_rows(x);
+    int64_t rows = present(targets) ? tensor_rows(x) : 0;
     tensor losses =
-        arena_take(r->arena, KIND_ACTIVATION, stat_type(x.type), SHAPE(rows), NAME("losses", 0));
-    int64_t ld, chunk = classifier_rows(&m->config, rows, x.type, &ld);
+        arena_take(r->arena, KIND_ACTIVATION, stat_type(x.type), SHAPE(room), NAME("losses", 0));
+    int64_t ld, chunk = classifier_rows(&m->config, room, x.type, &ld);
     tensor logits =
         arena_take(r->arena, KIND_ACTIVATION, x.type, SHAPE(chunk, ld), NAME("logits", 0));
     logits.dim[1] = m->config.vocab; /* the rest is padding */
@@ -153,8 +158,9 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, const loss
         dw.accumulate = true;
     }
     /* Before the head's gradient is done: a loss that is not finite stops all updates. */
-    OP(loss, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate, .x = losses,
-       .hyper = loss->hyper, .scale = loss->scale);
+    if (rows)
+        OP(loss, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate,
+           .x = rows_of(losses, 0, rows), .hyper = loss->hyper, .scale = loss->scale);
     if (backward) grad_done(r, m->head);
     param_done(r, m->head);
     arena_drop(r->arena, &logits);
@@ -167,7 +173,7 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
 {
     arena *a = r->arena;
     const model_config *c = &m->config;
-    tensor embedded = embed(r, m, in->inputs);
+    tensor embedded = embed(r, m, in->inputs, 0, in->inputs.dim[1]);
     tensor last = through_blocks(r, m, embedded, true);
 
     dtype stat = stat_type(last.type);
@@ -178,7 +184,7 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     tensor d = arena_take(a, KIND_ACTIVATION, last.type, SHAPE(last.dim[0], last.dim[1], c->width),
                           NAME("final norm", 0));
     apply_norm(r, c, m->final, d, last, mean, rstd);
-    classify_rows(r, m, d, in->targets, loss, true);
+    classify_rows(r, m, d, in->targets, tensor_rows(d), loss, true);
     apply_norm_grad(r, m->final, d, false, d, last, mean, rstd);
     arena_drop(a, &mean);
     arena_drop(a, &rstd);
@@ -197,31 +203,60 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     arena_drop(a, &d);
 }
 
-/* The final norm's output of a forward pass that keeps nothing. */
-static tensor forward_only(run *r, model *m, tensor tokens)
-{
-    tensor last = through_blocks(r, m, embed(r, m, tokens), false);
-    tensor x = arena_take(r->arena, KIND_ACTIVATION, last.type,
-                          SHAPE(last.dim[0], last.dim[1], m->config.width), NAME("final norm", 0));
-    apply_norm(r, &m->config, m->final, x, last, (tensor){0}, (tensor){0});
-    arena_drop(r->arena, &last);
-    return x;
-}
-
 static void gpt_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
 {
-    tensor x = forward_only(r, m, in->inputs);
-    classify_rows(r, m, x, in->targets, loss, false);
+    int64_t b = in->inputs.dim[0], t = in->inputs.dim[1];
+    tensor last = through_blocks(r, m, embed(r, m, in->inputs, 0, t), false);
+    tensor x = take_part(r, b, t, t, m->config.width, NAME("final norm", 0));
+    apply_norm(r, &m->config, m->final, x, last, (tensor){0}, (tensor){0});
+    arena_drop(r->arena, &last);
+    classify_rows(r, m, x, in->targets, b * t, loss, false);
     arena_drop(r->arena, &x);
 }
 
-static void gpt_next(run *r, model *m, tensor inputs, int64_t position, tensor logits)
+/* ---- generation ---- */
+
+static void gpt_open_caches(run *r, model *m, int64_t b, int64_t length)
 {
-    tensor x = forward_only(r, m, inputs);
+    for (int l = 0; l < (int)m->config.layers; l++)
+        m->caches[l] = block_cache_take(r, &m->config, l, b, length);
+}
+
+static void gpt_close_caches(run *r, model *m)
+{
+    for (int l = 0; l < (int)m->config.layers; l++)
+        block_cache_drop(r, &m->caches[l]);
+}
+
+/* logits (B,V) of the last of each sequence's T rows in x (B,T,C) */
+static void last_logits(run *r, model *m, tensor x, tensor logits)
+{
+    if (r->dev->failure) return; /* x has no memory then */
+    int64_t b = x.dim[0], t = x.dim[1], c = x.dim[2];
+    tensor last =
+        tensor_of((char *)x.data + (size_t)((t - 1) * c) * dtype_size(x.type), x.type, SHAPE(b, c));
+    last.ld = t * c;
     tensor w = param_use(r, m->head);
-    OP(linear, r->dev, r->stream, .out = logits, .x = tensor_slice(x, position, 1), .w = w);
+    OP(linear, r->dev, r->stream, .out = logits, .x = last, .w = w);
     param_done(r, m->head);
+}
+
+static void gpt_decode(run *r, model *m, const decode_step *s)
+{
+    int64_t b = s->tokens.dim[0], t = s->tokens.dim[1];
+    tensor x = embed(r, m, s->tokens, s->position, s->room);
+    for (int l = 0; l < (int)m->config.layers; l++) {
+        block_decode(r, &m->config, l, &m->blocks[l], x, &m->caches[l], s->position, s->room,
+                     &m->states[l]);
+        arena_drop(r->arena, &x);
+        x = m->states[l].out;
+    }
+    tensor norm = take_part(r, b, t, s->room, m->config.width, NAME("final norm", 0));
+    apply_norm(r, &m->config, m->final, norm, x, (tensor){0}, (tensor){0});
     arena_drop(r->arena, &x);
+    if (s->loss) classify_rows(r, m, norm, s->targets, b * s->room, s->loss, false);
+    if (present(s->logits)) last_logits(r, m, norm, s->logits);
+    arena_drop(r->arena, &norm);
 }
 
 const model_kind the_model_kind = {
@@ -232,5 +267,7 @@ const model_kind the_model_kind = {
     .place_batch = gpt_place_batch,
     .train = gpt_train,
     .evaluate = gpt_evaluate,
-    .next = gpt_next,
+    .open_caches = gpt_open_caches,
+    .decode = gpt_decode,
+    .close_caches = gpt_close_caches,
 };

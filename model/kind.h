@@ -25,6 +25,16 @@ typedef struct {
     double scale;    /* of the sum of the losses of all targets; the gradients' too */
 } loss_sink;
 
+/* One step of generation or scoring: the next n tokens of each of B sequences. */
+typedef struct {
+    tensor tokens;         /* (B,n) i32 */
+    int64_t position;      /* of the first of them; all before are in the caches */
+    int64_t room;          /* the largest n of the program: its memory is the same for every step */
+    tensor logits;         /* ? (B,V): of what follows the last of them */
+    const loss_sink *loss; /* ? for a program of scoring, in every step */
+    tensor targets; /* ? (B,n) i32, with loss: what follows each of them; absent: not scored */
+} decode_step;
+
 typedef struct {
     const char *program;       /* "train_gpt" */
     const char *default_model; /* preset */
@@ -37,8 +47,11 @@ typedef struct {
     void (*train)(run *r, model *, const batch *, const loss_sink *);
     /* Forward and loss alone. */
     void (*evaluate)(run *r, model *, const batch *, const loss_sink *);
-    /* ? logits (1,V) of the token after inputs[0, position] */
-    void (*next)(run *r, model *, tensor inputs, int64_t position, tensor logits);
+    /* ? Continuing sequences.  Inside one program: caches for b sequences of up to `length` tokens
+     * are taken; each step costs what its own tokens cost; the caches are dropped. */
+    void (*open_caches)(run *r, model *, int64_t b, int64_t length);
+    void (*decode)(run *r, model *, const decode_step *);
+    void (*close_caches)(run *r, model *);
 } model_kind;
 
 extern const model_kind the_model_kind;

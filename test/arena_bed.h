@@ -1,5 +1,5 @@
-/* arena_bed.h - an arena for a test: recorded over the null device, replayed in memory of the host.
- */
+/* arena_bed.h - an arena for a test: recorded over the null device, replayed in
+ * memory of the host. */
 #ifndef REGRAD_TEST_ARENA_BED_H
 #define REGRAD_TEST_ARENA_BED_H
 

@@ -201,7 +201,7 @@ train_help() {
     tr -s '\n ' ' ' <out | sed 's/ --/\n--/g' >flat # one line for each option, whatever was broken over lines
     for option in model layers heads width context vocab train-data val-data optim optim-impl gradients lr beta1 beta2 \
         beta3 eps weight-decay grad-clip schedule warmup final-lr-fraction batch seq accum steps threads seed eval-every \
-        eval-batches sample-every sample-tokens prompt out; do
+        eval-batches sample-every sample-tokens prompt checkpoint-every keep resume out; do
         grep -qE -e "^--$option=.*\[default: [^]]+\]" flat || { not_ok "--help" "no default for --$option"; without=1; }
     done
     [ $without -eq 1 ] || ok "--help shows each default"

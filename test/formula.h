@@ -1,5 +1,5 @@
-/* formula.h - numbers that the golden scripts and the tests both make: see test/golden/golden.py.
- */
+/* formula.h - numbers that the golden scripts and the tests
+ * both make: see test/golden/golden.py. */
 #ifndef REGRAD_TEST_FORMULA_H
 #define REGRAD_TEST_FORMULA_H
 

@@ -71,6 +71,7 @@ device ref_device(void)
         .linear_dw = ref_linear_dw,
         .attention = ref_attention,
         .attention_grad = ref_attention_grad,
+        .attention_cached = ref_attention_cached,
         .classify = ref_classify,
         .loss = ref_loss,
         .sumsq = ref_sumsq,

@@ -204,3 +204,48 @@ void ref_attention_grad(device *dev, int stream, const attention_grad_op *o)
                 }
             }
 }
+
+/* Row `at` of head kv of sequence b in a cache (B,KV,P,D). */
+static double *cached(tensor x, int64_t b, int64_t kv, int64_t at)
+{
+    return (double *)x.data + ((b * x.dim[1] + kv) * x.dim[2] + at) * x.dim[3];
+}
+
+static void store_in_cache(const attention_cached_op *o, int64_t b, int64_t i)
+{
+    int64_t H = o->heads, KV = o->keys.dim[1], D = o->keys.dim[3];
+    for (int64_t kv = 0; kv < KV; kv++)
+        for (int64_t d = 0; d < D; d++) {
+            cached(o->keys, b, kv, o->position + i)[d] = head_of(o->qkv, b, i, H + kv, D)[d];
+            cached(o->values, b, kv, o->position + i)[d] = head_of(o->qkv, b, i, H + KV + kv, D)[d];
+        }
+}
+
+static void attend_to_cache(const attention_cached_op *o, int64_t b, int64_t h, int64_t i)
+{
+    int64_t KV = o->keys.dim[1], D = o->keys.dim[3], kv = h / (o->heads / KV);
+    const double *q = head_of(o->qkv, b, i, h, D);
+    double *out = head_of(o->out, b, i, h, D), max = -INFINITY, sum = 0;
+    for (int64_t j = 0; j <= o->position + i; j++)
+        max = fmax(max, o->scale * dot(q, cached(o->keys, b, kv, j), D));
+    for (int64_t j = 0; j <= o->position + i; j++)
+        sum += exp(o->scale * dot(q, cached(o->keys, b, kv, j), D) - max);
+    for (int64_t d = 0; d < D; d++)
+        out[d] = 0;
+    for (int64_t j = 0; j <= o->position + i; j++) {
+        double p = exp(o->scale * dot(q, cached(o->keys, b, kv, j), D) - max) / sum;
+        for (int64_t d = 0; d < D; d++)
+            out[d] += p * cached(o->values, b, kv, j)[d];
+    }
+}
+
+void ref_attention_cached(device *dev, int stream, const attention_cached_op *o)
+{
+    (void)dev, (void)stream;
+    for (int64_t b = 0; b < o->qkv.dim[0]; b++)
+        for (int64_t i = 0; i < o->qkv.dim[1]; i++) {
+            store_in_cache(o, b, i);
+            for (int64_t h = 0; h < o->heads; h++)
+                attend_to_cache(o, b, h, i);
+        }
+}

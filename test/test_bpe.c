@@ -150,40 +150,6 @@ static void test_long_runs_are_cut(void **state)
     free(text);
 }
 
-static void test_pieces_are_whole_chunks(void **state)
-{
-    (void)state;
-    const uint8_t *text = (const uint8_t *)"In the beginning";
-    assert_int_equal(bpe_piece(text, 16, 5), 2);
-    assert_int_equal(bpe_piece(text, 16, 6), 6);
-    assert_int_equal(bpe_piece(text, 16, 1), 2);
-    assert_int_equal(bpe_piece(text, 16, 100), 16);
-    assert_int_equal(bpe_piece(text, 0, 100), 0);
-}
-
-static void test_pieces_encode_like_the_whole(void **state)
-{
-    (void)state;
-    enum { N = 4000 };
-    static uint8_t text[N];
-    static int32_t whole[N], parts[N];
-    random_text(99, text, N, 'a', 3);
-    for (int i = 0; i < N; i += 37)
-        text[i] = (uint8_t) "  \n.5"[i % 5];
-    bpe *v;
-    ok(bpe_learn(text, N, 290, &v));
-    size_t n_whole, n_parts = 0;
-    ok(bpe_encode(v, text, N, whole, &n_whole));
-    for (size_t at = 0, length, n; at < N; at += length) {
-        length = bpe_piece(text + at, N - at, 13);
-        ok(bpe_encode(v, text + at, length, parts + n_parts, &n));
-        n_parts += n;
-    }
-    assert_int_equal(n_parts, n_whole);
-    assert_memory_equal(parts, whole, n_whole * sizeof *whole);
-    bpe_close(v);
-}
-
 static void test_bytes(void **state)
 {
     (void)state;
@@ -507,8 +473,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cutting),
         cmocka_unit_test(test_long_runs_are_cut),
-        cmocka_unit_test(test_pieces_are_whole_chunks),
-        cmocka_unit_test(test_pieces_encode_like_the_whole),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_learning_by_hand),
         cmocka_unit_test(test_ties),

@@ -187,8 +187,8 @@ static void compare_gradient(golden *g, const variant *v, const param *row, doub
         squares += x * x;
     }
     double rms = sqrt(squares / (double)row->count);
-    /* The keys' bias has no gradient in exact arithmetic: what is there is noise of its neighbours.
-     */
+    /* The keys' bias has no gradient in exact arithmetic: what is there is
+     * noise of its neighbours. */
     double floor = strstr(name, "c_attn.bias") ? 1e-3 : rms;
     if (v->full) {
         assert_int_equal(n, row->count);
@@ -247,51 +247,100 @@ static void test_cpu_against_pytorch(void **state)
     }
 }
 
-/* The logits of the last position, by the program that samples. */
-static void test_next_token_logits(void **state)
+/* ---- decoding ---- */
+
+typedef struct {
+    bench_model b;
+    tensor tokens, logits; /* (B,room), (B,V) */
+    int64_t room;
+    int steps;
+} decoding;
+
+static void place_decoding(decoding *d)
+{
+    place(&d->b);
+    d->tokens = arena_keep(d->b.arena, KIND_BATCH, I32, SHAPE(B, d->room), NAME("next", 0));
+    d->logits = arena_keep(d->b.arena, KIND_BATCH, F64, SHAPE(B, V), NAME("last logits", 0));
+}
+
+static void begin_decoding(decoding *d)
+{
+    d->steps = 0;
+    arena_begin(d->b.arena, "sample");
+    the_model_kind.open_caches(&d->b.r, d->b.m, B, CONTEXT);
+}
+
+static void end_decoding(decoding *d)
+{
+    the_model_kind.close_caches(&d->b.r, d->b.m);
+    arena_end(d->b.arena);
+}
+
+/* Tokens first .. first + n of all sequences. */
+static void decode(decoding *d, int64_t first, int64_t n)
+{
+    decode_step s = {.tokens = tensor_of(d->tokens.data, I32, SHAPE(B, n)),
+                     .position = first,
+                     .room = d->room,
+                     .logits = d->logits};
+    arena_iteration(d->b.arena, ++d->steps);
+    for (int64_t i = 0; i < B * n && !arena_recording(d->b.arena); i++)
+        ((int32_t *)d->tokens.data)[i] =
+            ((int32_t *)d->b.in.inputs.data)[i / n * T + first + i % n];
+    the_model_kind.decode(&d->b.r, d->b.m, &s);
+}
+
+static void open_decoding(decoding *d, const model_config *c, int64_t room, device *dev)
+{
+    device null = device_null();
+    *d = (decoding){.room = room};
+    bench_model *b = &d->b;
+    b->p.type = F64;
+    must(arena_create(&b->arena));
+    arena_attach(b->arena, &null);
+    b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
+    must(the_model_kind.create(c, &b->p, &b->m));
+    place_decoding(d);
+    begin_decoding(d);
+    decode(d, 0, room);
+    end_decoding(d);
+    must(device_status(&null));
+    must(arena_plan(b->arena));
+    must(arena_commit(b->arena, dev, true));
+    b->r.dev = b->dev = dev;
+    place_decoding(d);
+    load(b);
+}
+
+/* All sequences at once, in steps of up to `room` tokens: the logits after each step are PyTorch's
+ * (of the first sequence), and each step's are the same however the tokens before were grouped. */
+static void test_decoding_against_pytorch(void **state)
 {
     (void)state;
     golden *g;
-    int64_t n;
-    bench_model b;
+    int64_t n, of;
     device dev = ref_device();
     model_config c = config_of(&variants[0]);
     must(golden_open("test/golden/gpt.txt", &g));
-    const double *want = values(g, "base", "logits", "", &n);
-    assert_int_equal(n, T * V);
-
-    device null = device_null();
-    b = (bench_model){.dev = &null};
-    b.p.type = F64;
-    must(arena_create(&b.arena));
-    arena_attach(b.arena, &null);
-    b.r = (run){.dev = &null, .arena = b.arena, .params = &b.p};
-    must(the_model_kind.create(&c, &b.p, &b.m));
-    tensor logits = {0}, tokens = {0};
-    for (int pass = 0; pass < 2; pass++) {
-        place(&b);
-        logits = arena_keep(b.arena, KIND_BATCH, F64, SHAPE(1, V), NAME("logits out", 0));
-        tokens = arena_keep(b.arena, KIND_BATCH, I32, SHAPE(1, T), NAME("window", 0));
-        if (pass == 0) {
-            arena_begin(b.arena, "sample");
-            the_model_kind.next(&b.r, b.m, tokens, 0, logits);
-            arena_end(b.arena);
-            must(arena_plan(b.arena));
-            must(arena_commit(b.arena, &dev, true));
-            b.r.dev = b.dev = &dev;
+    const double *want = values(g, "base", "logits", "", &of);
+    assert_int_equal(of, T * V);
+    for (int64_t room = 1; room <= T; room += 5) {
+        decoding d;
+        open_decoding(&d, &c, room, &dev);
+        for (int round = 0; round < 2; round++) { /* the second finds the caches of the first */
+            begin_decoding(&d);
+            for (int64_t first = 0; first < T; first += n) {
+                n = T - first < room ? T - first : room;
+                if (room > 1 && first % 3 == 1) n = 1;
+                decode(&d, first, n);
+                for (int i = 0; i < V; i++)
+                    close_enough("logits", (first + n - 1) * V + i, element(d.logits, i),
+                                 want[(first + n - 1) * V + i], 1, 1e-8);
+            }
+            end_decoding(&d);
         }
+        close_model(&d.b);
     }
-    load(&b);
-    memcpy(tokens.data, b.in.inputs.data, T * sizeof(int32_t));
-    for (int position = 0; position < T; position++) {
-        arena_begin(b.arena, "sample");
-        the_model_kind.next(&b.r, b.m, tokens, position, logits);
-        arena_end(b.arena);
-        for (int i = 0; i < V; i++)
-            close_enough("logits", position * V + i, element(logits, i), want[position * V + i], 1,
-                         1e-8);
-    }
-    close_model(&b);
     golden_free(g);
 }
 
@@ -330,7 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reference_against_pytorch),
         cmocka_unit_test(test_cpu_against_pytorch),
-        cmocka_unit_test(test_next_token_logits),
+        cmocka_unit_test(test_decoding_against_pytorch),
         cmocka_unit_test(test_gradients_by_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "io/log.h"
-#include "io/safetensors.h"
+#include "io/params_file.h"
 #include "test/small_run.h"
 
 #include <stdlib.h>
@@ -98,7 +98,7 @@ static void one_run(const char *arguments, bool file)
     must(trainer_evaluate(s.t, s.data, &loss));
     char path[100];
     snprintf(path, sizeof path, "%s/model.safetensors", s.directory);
-    if (file) must(safetensors_write(path, &s.t->params, &s.dev));
+    if (file) must(params_write(path, &s.t->params, &s.dev));
     watching = false;
     size_t grown = mapped_bytes() - opened, resident = resident_bytes();
     unlink(path);

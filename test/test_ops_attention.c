@@ -1,4 +1,5 @@
-/* test_ops_attention.c - attention and attention_grad on the devices against the reference.
+/* test_ops_attention.c - attention, attention_grad and attention_cached on the devices against the
+ * reference.
  *
  * Lengths lie around the block sizes of such code (63, 64, 65, 130); head sizes are odd, usual and
  * large; query heads share key heads; rows see all tokens or only those before them.
@@ -118,8 +119,8 @@ static void call_attention_grad(device *dev, const tensor *t, const void *option
        .causal = c->causal, .scale = c->scale);
 }
 
-/* Sums of squares of the terms of each dqkv element; the errors of the terms go to unit directly.
- */
+/* Sums of squares of the terms of each dqkv element; the errors of the terms
+ * go to unit directly. */
 static void attention_grad_row_units(operand *o, const attention_case *c, int64_t b, int64_t h,
                                      int64_t i, double *squares)
 {
@@ -199,6 +200,170 @@ static void attention_grad_trial(bench *b, const attention_case *c)
     trial_end(&t);
 }
 
+/* ---- attention_cached ---- */
+
+typedef struct {
+    int64_t B, T, H, KV, D, P, position; /* P: places of the cache */
+    double scale, spread;
+} cached_case;
+
+enum { C_OUT, C_QKV, C_KEYS, C_VALUES };
+
+/* Stands in the cache's rows that the operation may not read. */
+static const double forbidden = 1e30;
+
+static void call_attention_cached(device *dev, const tensor *t, const void *options)
+{
+    const cached_case *c = options;
+    OP(attention_cached, dev, STREAM_COMPUTE, .out = t[C_OUT], .qkv = t[C_QKV], .keys = t[C_KEYS],
+       .values = t[C_VALUES], .heads = c->H, .position = c->position, .scale = c->scale);
+}
+
+/* As attention_row_units, with the keys and values as the reference has left them. */
+static void cached_row_units(operand *o, const cached_case *c, int64_t b, int64_t h, int64_t i)
+{
+    int64_t kv = h / (c->H / c->KV), first = (b * c->KV + kv) * c->P * c->D;
+    int64_t token = b * c->T + i, last = c->position + i;
+    const double *q = o[C_QKV].value + (token * (c->H + 2 * c->KV) + h) * c->D;
+    const double *k = o[C_KEYS].want + first, *v = o[C_VALUES].want + first;
+    double *out = o[C_OUT].unit + (token * c->H + h) * c->D;
+    attention_case one = {.D = c->D, .scale = c->scale};
+    double max = -INFINITY, sum = 0, squares = 0;
+    for (int64_t j = 0; j <= last; j++)
+        max = fmax(max, score_of(&one, q, k + j * c->D).s);
+    for (int64_t j = 0; j <= last; j++)
+        sum += exp(score_of(&one, q, k + j * c->D).s - max);
+    double lse = max + log(sum), lse_unit = fabs(lse) + 1;
+    for (int64_t j = 0; j <= last; j++) {
+        score x = score_of(&one, q, k + j * c->D);
+        double p = exp(x.s - lse);
+        lse_unit += p * (x.unit + fabs(x.s - lse));
+        squares += p * p;
+    }
+    lse_unit += summed(last + 1, squares);
+    for (int64_t j = 0; j <= last; j++) {
+        score x = score_of(&one, q, k + j * c->D);
+        double p = exp(x.s - lse), relative = x.unit + lse_unit + fabs(x.s) + fabs(lse) + 1;
+        for (int64_t d = 0; d < c->D; d++)
+            out[d] += fabs(v[j * c->D + d]) * (p * relative + UNDERFLOW_UNIT);
+    }
+}
+
+/* What is new or not yet there must not be read. */
+static void forbid_rest(operand *o, const cached_case *c)
+{
+    for (int64_t r = 0; r < c->B * c->KV * c->P; r++)
+        for (int64_t d = 0; d < c->D && r % c->P >= c->position; d++)
+            o->value[r * c->D + d] = forbidden;
+}
+
+static void attention_cached_trial(bench *b, const cached_case *c)
+{
+    trial t;
+    shape cache = SHAPE(c->B, c->KV, c->P, c->D);
+    trial_begin(&t, call_attention_cached, c,
+                "attention_cached B=%lld T=%lld at %lld of %lld H=%lld KV=%lld D=%lld scale=%.3g "
+                "spread=%g",
+                (long long)c->B, (long long)c->T, (long long)c->position, (long long)c->P,
+                (long long)c->H, (long long)c->KV, (long long)c->D, c->scale, c->spread);
+    trial_operand(&t, C_OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
+    trial_operand(&t, C_QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
+    trial_operand(&t, C_KEYS, "keys", ADDED, WORK, cache, 0);
+    trial_operand(&t, C_VALUES, "values", ADDED, WORK, cache, 0);
+    trial_draw(&t, C_QKV, 0, c->spread);
+    trial_draw(&t, C_KEYS, 0, c->spread);
+    trial_draw(&t, C_VALUES, 0, c->spread);
+    forbid_rest(&t.operands[C_KEYS], c);
+    forbid_rest(&t.operands[C_VALUES], c);
+    trial_round(&t, C_KEYS);
+    trial_round(&t, C_VALUES);
+    trial_reference(b, &t);
+    for (int64_t row = 0; row < c->B * c->H * c->T; row++)
+        cached_row_units(t.operands, c, row / (c->H * c->T), row / c->T % c->H, row % c->T);
+    trial_compare(b, &t); /* the caches have no unit: they must be exact */
+    trial_poison(b, &t);
+    trial_end(&t);
+}
+
+/* One token and many, with nothing before them, with little and with several blocks of it; the
+ * cache full and not. */
+static void each_cached_case(bench *b)
+{
+    static const int64_t tokens[] = {1, 2, 31, 33, 70}, positions[] = {0, 1, 5, 127, 128, 200},
+                         head_sizes[] = {1, 8, 17, 64, 80};
+    static const struct {
+        int64_t B, H, KV;
+    } heads[] = {{2, 1, 1}, {1, 3, 3}, {2, 3, 1}, {1, 6, 2}};
+    const char *every = getenv("LONG");
+    for (int t = 0; t < COUNT(tokens); t++)
+        for (int p = 0; p < COUNT(positions); p++)
+            for (int d = 0; d < COUNT(head_sizes); d++)
+                for (int h = 0; h < COUNT(heads); h++) {
+                    if ((t + p + 2 * d + h) % 3 && !(every && *every == '1')) continue;
+                    int64_t end = tokens[t] + positions[p];
+                    cached_case c = {heads[h].B,
+                                     tokens[t],
+                                     heads[h].H,
+                                     heads[h].KV,
+                                     head_sizes[d],
+                                     end + (d + h) % 3 * 7,
+                                     positions[p],
+                                     1 / sqrt((double)head_sizes[d]),
+                                     1};
+                    attention_cached_trial(b, &c);
+                }
+}
+
+static void each_cached_extreme(bench *b)
+{
+    static const cached_case cases[] = {
+        {1, 1, 3, 1, 17, 300, 299, 1, 4},  {1, 40, 3, 1, 17, 300, 150, 1, 4},
+        {2, 1, 2, 2, 64, 64, 60, 0.5, 3},  {1, 5, 1, 1, 8, 9, 4, 30, 1},
+        {1, 130, 2, 1, 8, 400, 0, 0.3, 1}, {1, 1, 2, 1, 5, 1000, 600, 1, 4},
+        {1, 3, 2, 1, 600, 40, 17, 0.05, 1}};
+    for (int i = 0; i < COUNT(cases); i++)
+        attention_cached_trial(b, &cases[i]);
+}
+
+/* Token after token, or in pieces: the same as attention over the whole at once. */
+static void test_cached_is_attention(void **state)
+{
+    enum { B = 2, T = 23, H = 4, KV = 2, D = 5, WIDTH = (H + 2 * KV) * D };
+    static double qkv[B * T * WIDTH], part[B * T * WIDTH], want[B * T * H * D], out[B * T * H * D],
+        lse[B * T * H], keys[B * T * KV * D], values[B * T * KV * D];
+    device *dev = &((bench *)*state)->ref.dev;
+    for (int i = 0; i < B * T * WIDTH; i++)
+        qkv[i] = sin(1.7 * i) + cos(0.3 * i * i);
+    OP(attention, dev, STREAM_COMPUTE, .out = tensor_of(want, F64, SHAPE(B, T, H * D)),
+       .lse = tensor_of(lse, F64, SHAPE(B, H, T)), .qkv = tensor_of(qkv, F64, SHAPE(B, T, WIDTH)),
+       .heads = H, .kv_heads = KV, .causal = true, .scale = 0.7);
+    for (int64_t piece = 1; piece <= T; piece += 5)
+        for (int64_t first = 0; first < T; first += piece) {
+            int64_t n = T - first < piece ? T - first : piece;
+            for (int64_t k = 0; k < B * n * WIDTH; k++)
+                part[k] = qkv[(k / (n * WIDTH) * T + first) * WIDTH + k % (n * WIDTH)];
+            OP(attention_cached, dev, STREAM_COMPUTE,
+               .out = tensor_of(out, F64, SHAPE(B, n, H * D)),
+               .qkv = tensor_of(part, F64, SHAPE(B, n, WIDTH)),
+               .keys = tensor_of(keys, F64, SHAPE(B, KV, T, D)),
+               .values = tensor_of(values, F64, SHAPE(B, KV, T, D)), .heads = H, .position = first,
+               .scale = 0.7);
+            rig_well(&((bench *)*state)->ref, "attention_cached");
+            for (int64_t k = 0; k < B * n * H * D; k++) {
+                int64_t at_whole = (k / (n * H * D) * T + first) * H * D + k % (n * H * D);
+                assert_true(fabs(out[k] - want[at_whole]) < 1e-13);
+            }
+        }
+}
+
+static void test_attention_cached(void **state)
+{
+    each_cached_case(*state);
+    bench_report(*state, "attention_cached");
+    each_cached_extreme(*state);
+    bench_report(*state, "attention_cached, extremes");
+}
+
 /* ---- cases ---- */
 
 static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *))
@@ -258,7 +423,8 @@ static void test_attention_grad(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_attention),
-                                       cmocka_unit_test(test_attention_grad)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_grad),
+        cmocka_unit_test(test_attention_cached), cmocka_unit_test(test_cached_is_attention)};
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }

@@ -288,6 +288,34 @@ static void attention_on(rig *on)
     REFUSE(attention_grad, backward, kv_heads, H);
 }
 
+static void attention_cached_on(rig *on)
+{
+    tensor keys = work(on, SHAPE(B, H / 2, P, D)), values = work(on, SHAPE(B, H / 2, P, D));
+    attention_cached_op cached = {.out = work(on, SHAPE(B, T, H * D)),
+                                  .qkv = work(on, SHAPE(B, T, 2 * H * D)),
+                                  .keys = keys,
+                                  .values = values,
+                                  .heads = H,
+                                  .position = P - T,
+                                  .scale = 1};
+    ACCEPT(attention_cached, cached);
+    REFUSE(attention_cached, cached, out, wider(cached.out));
+    REFUSE(attention_cached, cached, out, typed(cached.out, I32));
+    REFUSE(attention_cached, cached, qkv, longer(cached.qkv));
+    REFUSE(attention_cached, cached, qkv, work(on, SHAPE(R, 2 * H * D)));
+    REFUSE(attention_cached, cached, keys, absent);
+    REFUSE(attention_cached, cached, keys, longer(keys));
+    REFUSE(attention_cached, cached, keys, wider(keys));
+    REFUSE(attention_cached, cached, keys, padded(keys));
+    REFUSE(attention_cached, cached, keys, work(on, SHAPE(B, H, P, D)));
+    REFUSE(attention_cached, cached, keys, values);
+    REFUSE(attention_cached, cached, values, work(on, SHAPE(B, H / 2, P - 1, D)));
+    REFUSE(attention_cached, cached, values, typed(values, I32));
+    REFUSE(attention_cached, cached, heads, 3);
+    REFUSE(attention_cached, cached, position, P - T + 1);
+    REFUSE(attention_cached, cached, position, -1);
+}
+
 static void sums_on(rig *on)
 {
     tensor logits = work(on, SHAPE(R, V)), losses = stat(on, SHAPE(R)),
@@ -368,6 +396,10 @@ static void test_linear(void **state)
 static void test_attention(void **state)
 {
     each_device(state, attention_on);
+}
+static void test_attention_cached(void **state)
+{
+    each_device(state, attention_cached_on);
 }
 static void test_sums(void **state)
 {
@@ -480,10 +512,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_simple),    cmocka_unit_test(test_embedding),
         cmocka_unit_test(test_norm),      cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_attention), cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_optim),     cmocka_unit_test(test_lacks),
-        cmocka_unit_test(test_kept),      cmocka_unit_test(test_null),
-        cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_cached),
+        cmocka_unit_test(test_sums),      cmocka_unit_test(test_optim),
+        cmocka_unit_test(test_lacks),     cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_null),      cmocka_unit_test(test_watch),
     };
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }

@@ -109,6 +109,9 @@ static const row rows[] = {
     NUMBER("sample-every", "17", WHOLE, sample_every, 0, "1000000001", true),
     NUMBER("sample-tokens", "19", WHOLE, sample_tokens, 128, "1000001", false),
     WORD("prompt", "In the beginning", prompt, ""),
+    NUMBER("checkpoint-every", "23", WHOLE, checkpoint_every, 0, "1000000001", true),
+    NUMBER("keep", "4", WHOLE, keep, 2, "1000001", false),
+    WORD("resume", "auto", resume, NULL),
     WORD("out", "here", out, "runs/train"),
 };
 
@@ -428,7 +431,7 @@ static void test_config(void **state)
 {
     (void)state;
     must(PARSE("--model", "gpt-nano", "--optim", "adan_r", "--train-data", "a", "b", "--val-data",
-               "c", "--seed", "77", "--steps", "5"));
+               "c", "--seed", "77", "--steps", "5", "--resume", "auto"));
     cJSON *object = config();
     int n = 0;
     for (const cJSON *item = object->child; item; item = item->next) {

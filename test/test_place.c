@@ -97,8 +97,8 @@ static void test_one_after_the_other(void **state)
         assert_int_equal(b[i].offset, 0);
 }
 
-/* Size-descending puts 3 at 0, then 2 a on it; 2 b fits exactly into what 3 leaves: the best gap.
- */
+/* Size-descending puts 3 at 0, then 2 a on it; 2 b fits exactly into what 3
+ * leaves: the best gap. */
 static void test_gap_is_used(void **state)
 {
     (void)state;

@@ -127,8 +127,8 @@ static void test_copies_of_n(void **state)
             if (column < 3) copies += gradients;
             if (fabs(copies - want[column]) > 0.001)
                 fail_msg("%s: %.4f copies of N, promised %d", arguments, copies, want[column]);
-            /* the largest live gradient is the tied embedding's, with one layer's largest beside it
-             */
+            /* the largest live gradient is the tied embedding's, with one
+             * layer's largest beside it */
             if (column == 3) assert_true(gradients < 0.34);
         }
 }

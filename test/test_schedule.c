@@ -1,5 +1,5 @@
-/* test_schedule.c - learning rates against the formulas of schedule.h, worked out at chosen steps.
- */
+/* test_schedule.c - learning rates against the formulas of schedule.h, worked
+ * out at chosen steps. */
 #include "optim/schedule.h"
 
 #include <math.h>

@@ -180,8 +180,8 @@ static double dense_products(products *p)
     return sum.threads < sum.tiles ? sum.threads : sum.tiles;
 }
 
-/* Scores and values forward; dV, dP, dQ, dK backward: each head's T x T in a thread's own buffer.
- */
+/* Scores and values forward; dV, dP, dQ, dK backward: each head's T x T in
+ * a thread's own buffer. */
 static double attention_products(products *p)
 {
     int64_t t = p->seq, d = p->c->head_size, heads = p->c->heads, ld = 3 * heads * d;

@@ -6,6 +6,9 @@
  *                                   v                          v
  *                          PREFIX_train.bin             PREFIX_val.bin
  *
+ * With a vocabulary that has an end-of-text token, each INPUT is a document, and --separator cuts
+ * it into more; an end-of-text goes between two documents of a part.  Else all is one text.
+ *
  * The validation part is the end of the text and never seen by the learning of the vocabulary.  All
  * three files are complete on the disk before the first gets its name, so that a full disk
  * leaves what was there.
@@ -25,7 +28,6 @@
 #include "data/tokens.h"
 
 enum {
-    PIECE = 1 << 20,       /* bytes encoded at a time */
     READ_BLOCK = 1 << 20,  /* bytes read at a time */
     DECODE_BLOCK = 1 << 16 /* tokens decoded at a time */
 };
@@ -33,7 +35,7 @@ enum {
 #define DEFAULT_VAL_FRACTION 0.1
 
 typedef struct {
-    const char *vocab, *prefix, *val_fraction; /* NULL if not given */
+    const char *vocab, *prefix, *val_fraction, *separator, *special; /* NULL if not given */
     bool decode;
     const char **inputs; /* (n_inputs) */
     int n_inputs;
@@ -43,21 +45,33 @@ typedef struct {
 static const char doc[] =
     "Turns text into token shards for training.\v"
     "Writes PREFIX_train.bin, PREFIX_val.bin (llm.c's format: 16 bits a token, or 32 for more than "
-    "65536 tokens) and PREFIX.vocab. INPUT - is the standard input. Several inputs become one "
-    "text.\n\n"
+    "65536 tokens) and PREFIX.vocab. INPUT - is the standard input. Several inputs are one text; "
+    "or, "
+    "if the vocabulary has an end-of-text token (.tiktoken, tokenizer.json), documents with that "
+    "token between them.\n\n"
     "  tokenize --vocab bpe:2048 -o text book.txt\n"
+    "  tokenize --vocab r50k_base.tiktoken -o gpt2 book.txt\n"
     "  tokenize --decode --vocab text.vocab text_val.bin";
 
 static const struct argp_option argp_options[] = {
     {"vocab", 'v', "VOCAB", 0,
-     "bytes (256 tokens), bpe:N (N tokens learned from the train part), or a .vocab FILE (default: "
-     "bytes)",
+     "bytes (256 tokens), bpe:N (N tokens learned from the train part), or a FILE: a .vocab, a "
+     ".tiktoken in GPT-2's form, a Hugging Face tokenizer.json of byte-level BPE (default: bytes)",
      0},
     {"output", 'o', "PREFIX", 0, "Where to write (no default; needed unless decoding)", 0},
     {"val-fraction", 'f', "F", 0,
      "Part of the text, at its end and cut at a line break, that goes to PREFIX_val.bin, at least "
      "0 "
      "and less than 1 (default: 0.1; 0: no such file)",
+     0},
+    {"separator", 's', "STRING", 0,
+     "What stands between the documents of an INPUT; it is replaced by the end-of-text token "
+     "(default: each INPUT is one document)",
+     0},
+    {"special", 'S', "text|allow", 0,
+     "The spelling of a special token, such as <|endoftext|>, in a text: is text like any other, "
+     "or "
+     "is that token (default: text)",
      0},
     {"decode", 'd', NULL, 0,
      "Write the text of the INPUT shards (default: the standard input) to the standard output", 0},
@@ -77,6 +91,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case 'f':
         o->val_fraction = arg;
+        return 0;
+    case 's':
+        o->separator = arg;
+        return 0;
+    case 'S':
+        o->special = arg;
         return 0;
     case 'd':
         o->decode = true;
@@ -106,8 +126,16 @@ static double seconds(void)
 /* ---- the text ---- */
 
 typedef struct {
+    size_t begin, end;
+} range;
+
+typedef struct {
     uint8_t *bytes;
     size_t n, capacity;
+    range *inputs; /* (n_inputs) */
+    size_t n_inputs, input_capacity;
+    range *documents; /* (n_documents), none of them empty */
+    size_t n_documents, document_capacity;
 } text;
 
 static error *read_stream(FILE *f, const char *name, text *t)
@@ -123,7 +151,7 @@ static error *read_stream(FILE *f, const char *name, text *t)
     return NULL;
 }
 
-static error *read_input(const char *name, text *t)
+static error *open_and_read(const char *name, text *t)
 {
     if (strcmp(name, "-") == 0) return read_stream(stdin, "standard input", t);
     FILE *f = fopen(name, "rbe");
@@ -132,6 +160,46 @@ static error *read_input(const char *name, text *t)
     error *e = read_stream(f, name, t);
     fclose(f);
     return e;
+}
+
+static error *read_input(const char *name, text *t)
+{
+    size_t begin = t->n;
+    TRY(open_and_read(name, t));
+    TRY(grow_array(&t->inputs, &t->input_capacity, t->n_inputs + 1, sizeof *t->inputs));
+    t->inputs[t->n_inputs++] = (range){begin, t->n};
+    return NULL;
+}
+
+static error *add_document(text *t, size_t begin, size_t end)
+{
+    if (begin == end) return NULL;
+    TRY(grow_array(&t->documents, &t->document_capacity, t->n_documents + 1, sizeof *t->documents));
+    t->documents[t->n_documents++] = (range){begin, end};
+    return NULL;
+}
+
+/* Finds the documents; separator is NULL if each input is one. */
+static error *find_documents(text *t, const char *separator)
+{
+    size_t length = separator ? strlen(separator) : 0;
+    for (size_t i = 0; i < t->n_inputs; i++) {
+        size_t at = t->inputs[i].begin, end = t->inputs[i].end;
+        const uint8_t *next;
+        while (separator && (next = memmem(t->bytes + at, end - at, separator, length)) != NULL) {
+            TRY(add_document(t, at, (size_t)(next - t->bytes)));
+            at = (size_t)(next - t->bytes) + length;
+        }
+        TRY(add_document(t, at, end));
+    }
+    return NULL;
+}
+
+static void text_free(text *t)
+{
+    free(t->bytes);
+    free(t->inputs);
+    free(t->documents);
 }
 
 /* Where the validation part begins: behind the last line break that leaves it the fraction; or
@@ -167,18 +235,27 @@ typedef struct {
     char *vocab_path, *train_path, *val_path;
 } outputs;
 
-static error *encode_part(const bpe *v, const uint8_t *bytes, size_t n, token_writer *w)
+static error *append(void *writer, const int32_t *ids, size_t n)
 {
-    int32_t *ids;
-    TRY(alloc_array(&ids, PIECE, sizeof *ids));
-    error *e = NULL;
-    for (size_t done = 0, length, count; done < n && !e; done += length) {
-        length = bpe_piece(bytes + done, n - done, PIECE);
-        e = bpe_encode(v, bytes + done, length, ids, &count);
-        if (!e) e = tokens_append(w, ids, count);
+    return tokens_append(writer, ids, n);
+}
+
+/* The documents, as far as they lie in a part of the text. */
+static error *encode_part(const bpe *v, const text *t, range part, bpe_special special,
+                          token_writer *w)
+{
+    int32_t end_of_text = bpe_end_of_text(v);
+    bool first = true;
+    for (size_t i = 0; i < t->n_documents; i++) {
+        range d = t->documents[i];
+        if (d.begin < part.begin) d.begin = part.begin;
+        if (d.end > part.end) d.end = part.end;
+        if (d.begin >= d.end) continue;
+        if (!first) TRY(tokens_append(w, &end_of_text, 1));
+        TRY(bpe_encode_to(v, t->bytes + d.begin, d.end - d.begin, special, append, w));
+        first = false;
     }
-    free(ids);
-    return e;
+    return NULL;
 }
 
 static error *output_names(const char *prefix, outputs *o)
@@ -201,16 +278,16 @@ static error *check_part(const char *name, size_t n_bytes, const token_writer *w
 }
 
 /* Writes all three files, as far as can be done without giving them their names. */
-static error *write_parts(const text *t, size_t n_train, outputs *o)
+static error *write_parts(const text *t, size_t n_train, bpe_special special, outputs *o)
 {
     size_t n_val = t->n - n_train;
     TRY(tokens_create(o->train_path, bpe_size(o->vocab), &o->train));
-    TRY(encode_part(o->vocab, t->bytes, n_train, o->train));
+    TRY(encode_part(o->vocab, t, (range){0, n_train}, special, o->train));
     TRY(check_part("train", n_train, o->train));
     TRY(tokens_seal(o->train));
     if (n_val == 0) return NULL;
     TRY(tokens_create(o->val_path, bpe_size(o->vocab), &o->val));
-    TRY(encode_part(o->vocab, t->bytes + n_train, n_val, o->val));
+    TRY(encode_part(o->vocab, t, (range){n_train, t->n}, special, o->val));
     TRY(check_part("val", n_val, o->val));
     return tokens_seal(o->val);
 }
@@ -231,12 +308,26 @@ static void report_part(const char *name, size_t n_bytes, int64_t n_tokens, cons
            n_tokens, (double)n_bytes / (double)n_tokens, path);
 }
 
-static error *make_files(const char *vocab, const text *t, size_t n_train, outputs *o)
+/* Documents need a token between them. */
+static error *cut_documents(const options *opt, text *t, const bpe *v)
 {
+    if (bpe_end_of_text(v) >= 0) return find_documents(t, opt->separator);
+    if (opt->separator)
+        return user_error("--separator needs a vocabulary with an end-of-text token, and %s has "
+                          "none: use a .tiktoken or tokenizer.json, or leave it out",
+                          opt->vocab);
+    return add_document(t, 0, t->n);
+}
+
+static error *make_files(const options *opt, bpe_special special, text *t, size_t n_train,
+                         outputs *o)
+{
+    const char *vocab = opt->vocab;
     double begun = seconds();
     TRY(make_vocab(vocab, t->bytes, n_train, &o->vocab));
+    TRY(cut_documents(opt, t, o->vocab));
     double learned = seconds();
-    TRY(write_parts(t, n_train, o));
+    TRY(write_parts(t, n_train, special, o));
     double written = seconds();
     int64_t train = tokens_written(o->train), val = o->val ? tokens_written(o->val) : 0;
     TRY(name_files(o));
@@ -268,14 +359,26 @@ static error *check_text(const text *t, size_t n_train, double fraction, const o
     return NULL;
 }
 
-static error *read_and_write(const options *opt, double fraction, text *t, outputs *o)
+static error *read_and_write(const options *opt, double fraction, bpe_special special, text *t,
+                             outputs *o)
 {
     for (int i = 0; i < opt->n_inputs; i++)
         TRY(read_input(opt->inputs[i], t));
     TRY(output_names(opt->prefix, o));
     size_t n_train = cut(t, fraction);
     TRY(check_text(t, n_train, fraction, o));
-    return make_files(opt->vocab, t, n_train, o);
+    return make_files(opt, special, t, n_train, o);
+}
+
+static error *read_special(const options *opt, bpe_special *out)
+{
+    if (opt->separator && !*opt->separator)
+        return user_error("--separator '': give the string that stands between documents");
+    if (!opt->special || strcmp(opt->special, "text") == 0) return NULL;
+    if (strcmp(opt->special, "allow") != 0)
+        return user_error("--special %s: say text or allow", opt->special);
+    *out = BPE_SPECIAL_ALLOW;
+    return NULL;
 }
 
 static error *tokenize(const options *opt)
@@ -291,16 +394,18 @@ static error *tokenize(const options *opt)
             return user_error("--val-fraction %s: give a number from 0 to less than 1",
                               opt->val_fraction);
     }
+    bpe_special special = BPE_SPECIAL_TEXT;
+    TRY(read_special(opt, &special));
     text t = {0};
     outputs o = {0};
-    error *e = read_and_write(opt, fraction, &t, &o);
+    error *e = read_and_write(opt, fraction, special, &t, &o);
     tokens_discard(o.train);
     tokens_discard(o.val);
     bpe_close(o.vocab);
     free(o.vocab_path);
     free(o.train_path);
     free(o.val_path);
-    free(t.bytes);
+    text_free(&t);
     return e;
 }
 
@@ -340,10 +445,14 @@ static error *decode_shards(const bpe *v, const token_set *set)
 
 static error *decode(const options *opt)
 {
-    if (opt->prefix || opt->val_fraction)
+    const char *extra = opt->prefix         ? "--output"
+                        : opt->val_fraction ? "--val-fraction"
+                        : opt->separator    ? "--separator"
+                        : opt->special      ? "--special"
+                                            : NULL;
+    if (extra)
         return user_error(
-            "%s cannot go with --decode, which writes to the standard output: leave it out",
-            opt->prefix ? "--output" : "--val-fraction");
+            "%s cannot go with --decode, which writes to the standard output: leave it out", extra);
     if (strncmp(opt->vocab, "bpe:", 4) == 0)
         return user_error("--decode learns nothing: give --vocab the .vocab file made with the "
                           "shards, not %s",

@@ -1,9 +1,11 @@
 /* loop.c - see loop.h */
 #include "train/loop.h"
-#include "io/log.h"
-#include "io/safetensors.h"
+#include "core/outfile.h"
+#include "train/life.h"
 #include "train/plan_report.h"
 #include "train/sampler.h"
+#include "train/stop.h"
+#include "train/weights.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,9 +21,10 @@ typedef struct {
     token_set *train_set, *val_set;
     batches *train, *val;
     sampler sampler;
-    FILE *log;
+    life life;
     double step_seconds; /* smoothed */
     double shown;        /* when a line was last shown */
+    int64_t first;       /* step of this process */
 } session;
 
 static double now(void)
@@ -44,7 +47,8 @@ static error *open_out(const options *o, const char *name, FILE **f)
 {
     char path[4096];
     TRY(out_path(o, name, path, sizeof path));
-    return log_open(path, f);
+    *f = fopen(path, "w");
+    return *f ? NULL : user_error("%s cannot be written: %s", path, strerror(errno));
 }
 
 static error *close_out(const options *o, const char *name, FILE *f)
@@ -73,13 +77,18 @@ static error *write_plan(const trainer *t)
 
 static error *write_config(const options *o)
 {
-    char *text;
-    FILE *f;
+    char path[4096], *text;
+    outfile *f;
+    TRY(out_path(o, "options.json", path, sizeof path));
     TRY(options_json(o, &text));
-    error *e = open_out(o, "config.json", &f);
+    error *e = outfile_create(path, &f);
     if (!e) {
-        fprintf(f, "%s\n", text);
-        e = close_out(o, "config.json", f);
+        e = outfile_write(f, text, strlen(text));
+        if (!e) e = outfile_write(f, "\n", 1);
+        if (!e)
+            e = outfile_commit(f);
+        else
+            outfile_discard(f);
     }
     free(text);
     return e;
@@ -115,6 +124,15 @@ static error *open_data(session *s)
     return NULL;
 }
 
+/* What the order of samples depends on, besides the seed. */
+static uint64_t fingerprint(const session *s)
+{
+    uint64_t h = (uint64_t)s->o->seq;
+    for (int i = 0; i < tokens_shards(s->train_set); i++)
+        h = h * 1000003 + (uint64_t)tokens_count(s->train_set, i);
+    return h;
+}
+
 static void close_session(session *s)
 {
     batches_close(s->train);
@@ -122,7 +140,7 @@ static void close_session(session *s)
     tokens_close(s->train_set);
     tokens_close(s->val_set);
     sampler_close(&s->sampler);
-    if (s->log) fclose(s->log);
+    life_close(&s->life);
 }
 
 /* ---- the loop ---- */
@@ -150,8 +168,8 @@ static error *one_step(session *s, int64_t step)
                           .peak_bytes = arena_peak(s->t->arena)};
     record.tokens_per_s = (double)(o->batch * o->seq * o->accum) / seconds;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
-    TRY(log_step(s->log, &record));
-    if (step == 1 || step == o->steps || now() - s->shown > 1) {
+    TRY(life_logged(&s->life, log_step(s->life.log, &record)));
+    if (step == s->first || step == o->steps || now() - s->shown > 1) {
         show_step(&record);
         s->shown = now();
     }
@@ -164,7 +182,7 @@ static error *between_steps(session *s, int64_t step)
     if (s->val && due(o->eval_every, step, o->steps)) {
         double loss;
         TRY(trainer_evaluate(s->t, s->val, &loss));
-        TRY(log_value(s->log, step, "val_loss", loss));
+        TRY(life_logged(&s->life, log_value(s->life.log, step, "val_loss", loss)));
         printf("step %5lld  validation loss %.4f\n", (long long)step, loss);
     }
     if (s->sampler.vocab && due(o->sample_every, step, o->steps))
@@ -185,17 +203,53 @@ static error *check_arena(const session *s)
 
 static error *finish(session *s)
 {
+    const options *o = s->o;
     char path[4096];
+    int64_t bytes;
     TRY(check_arena(s));
-    TRY(out_path(s->o, "model.safetensors", path, sizeof path));
-    TRY(safetensors_write(path, &s->t->params, s->t->r.dev));
-    size_t peak = arena_peak(s->t->arena), resident = resident_bytes();
-    TRY(log_value(s->log, s->o->steps, "high_water_bytes", (double)arena_high_water(s->t->arena)));
-    TRY(log_value(s->log, s->o->steps, "resident_bytes", (double)resident));
+    TRY(make_directory(o->out)); /* it may have been removed */
+    TRY(out_path(o, "model.safetensors", path, sizeof path));
+    TRY(weights_write(o->out, &o->model, &s->t->params, s->t->r.dev));
+    run_log *log = s->life.log;
+    size_t peak = arena_peak(s->t->arena), resident = resident_bytes(),
+           high = arena_high_water(s->t->arena);
+    TRY(life_logged(&s->life, log_value(log, o->steps, "high_water_bytes", (double)high)));
+    TRY(life_logged(&s->life, log_value(log, o->steps, "resident_bytes", (double)resident)));
     printf("wrote %s; memory planned %.1f MiB, handed out %.1f MiB, process %.1f MiB\n", path,
-           (double)peak / 1048576.0, (double)arena_high_water(s->t->arena) / 1048576.0,
-           (double)resident / 1048576.0);
+           (double)peak / 1048576.0, (double)high / 1048576.0, (double)resident / 1048576.0);
+    return log_sync(log, &bytes);
+}
+
+/* A checkpoint that fails is a pity; the training goes on, and the one before stays. */
+static void keep(session *s, int64_t step)
+{
+    error *e = life_keep(&s->life, step);
+    if (e)
+        error_warn(error_context(e, "no checkpoint of step %lld", (long long)step));
+    else
+        printf("step %5lld  checkpoint\n", (long long)step);
+}
+
+/* After `step`, as far as it came: asked to stop. */
+static error *stop(session *s, int64_t step, const char *signal_name)
+{
+    TRY(check_arena(s));
+    TRY(life_keep(&s->life, step));
+    printf("stopped by %s after step %lld; go on with --resume auto --out %s\n", signal_name,
+           (long long)step, s->o->out);
     return NULL;
+}
+
+static error *run_steps(session *s)
+{
+    const options *o = s->o;
+    int64_t step = s->first - 1;
+    while (step < o->steps && !stop_asked()) {
+        TRY(one_step(s, ++step));
+        TRY(between_steps(s, step));
+        if (due(o->checkpoint_every, step, o->steps) && !stop_asked()) keep(s, step);
+    }
+    return step < o->steps ? stop(s, step, stop_asked()) : finish(s);
 }
 
 static error *run_session(session *s, device *dev)
@@ -203,25 +257,25 @@ static error *run_session(session *s, device *dev)
     const options *o = s->o;
     TRY(open_data(s));
     TRY(make_directory(o->out));
+    TRY(life_open(&s->life, s->t, fingerprint(s)));
     TRY(trainer_commit(s->t, dev, false)); /* before an older run's files are replaced */
+    TRY(life_begin(&s->life));
     TRY(write_config(o));
     TRY(write_plan(s->t));
-    TRY(open_out(o, "log.jsonl", &s->log));
+    s->first = s->life.state.step + 1;
     int64_t per_step = o->batch * o->seq * o->accum, epoch = batches_windows(s->train) * o->seq;
     printf("%lld tokens a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step,
            (long long)epoch, (long long)o->steps,
            (double)per_step * (double)o->steps / (double)epoch);
-    for (int64_t step = 1; step <= o->steps; step++) {
-        TRY(one_step(s, step));
-        TRY(between_steps(s, step));
-    }
-    return finish(s);
+    return run_steps(s);
 }
 
 error *train_loop(trainer *t, device *dev)
 {
     session s = {.t = t, .o = t->o};
+    stop_listen();
     error *e = run_session(&s, dev);
+    stop_unlisten();
     close_session(&s);
     return e;
 }

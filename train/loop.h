@@ -8,7 +8,7 @@
  * make it. */
 error *data_default(options *o) NODISCARD;
 
-/* Trains a planned run on dev, writing o->out/{log.jsonl, plan.txt, plan.svg, config.json,
+/* Trains a planned run on dev, writing o->out/{log.jsonl, plan.txt, plan.svg, options.json, config.json,
  * model.safetensors}. */
 error *train_loop(trainer *t, device *dev) NODISCARD;
 

@@ -1,5 +1,6 @@
 /* options.c - see options.h */
 #include "train/options.h"
+#include "train/weights.h"
 
 #include <argp.h>
 #include <cjson/cJSON.h>
@@ -27,6 +28,12 @@ static const option_row rows[] = {
      "preset: gpt-nano, gpt-micro, gpt-mini, gpt2-124m, gpt2-350m, gpt2-774m, gpt2-1558m, "
      "gpt3-6.7b, gpt3-13b",
      TEXT, FIELD(model_name), 0, 0, NULL},
+    {"load", "DIR|FILE",
+     "start from this trained model, whose sizes hold: Hugging Face's GPT-2 (safetensors, with "
+     "config.json), what a run left, or llm.c's .bin",
+     TEXT, FIELD(load), 0, 0, "initial values"},
+    {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG,
+     FIELD(widen), 0, 0, NULL},
     {"layers", "N", "transformer blocks", WHOLE, FIELD(layers), 1, 1000, "the model's"},
     {"heads", "N", "attention heads; must divide the width", WHOLE, FIELD(heads), 1, 100000,
      "the model's"},
@@ -69,8 +76,17 @@ static const option_row rows[] = {
      1e9, NULL},
     {"sample-tokens", "N", "tokens in a sample", WHOLE, FIELD(sample_tokens), 1, 1e6, NULL},
     {"prompt", "TEXT", "how samples begin", TEXT, FIELD(prompt), 0, 0, NULL},
-    {"out", "DIR", "where log.jsonl, plan.txt, config.json and model.safetensors go", TEXT,
-     FIELD(out), 0, 0, NULL},
+    {"checkpoint-every", "N",
+     "steps between checkpoints in --out, and one after the last; 0 = only when stopped by Ctrl-C",
+     WHOLE, FIELD(checkpoint_every), 0, 1e9, NULL},
+    {"keep", "K", "checkpoints to keep: the newest whole ones", WHOLE, FIELD(keep), 1, 1e6, NULL},
+    {"resume", "auto|DIR",
+     "go on from the newest whole checkpoint in --out (or begin, if there is none), or from DIR",
+     TEXT, FIELD(resume), 0, 0, "off"},
+    {"out", "DIR",
+     "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
+     "go",
+     TEXT, FIELD(out), 0, 0, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, FIELD(plan), 0, 0, NULL},
     {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},
 };
@@ -98,6 +114,7 @@ static const options defaults = {
     .eval_batches = 8,
     .sample_tokens = 128,
     .prompt = "",
+    .keep = 2,
     .out = "runs/train",
 };
 
@@ -261,8 +278,37 @@ static error *check_products(const options *o)
     return NULL;
 }
 
-static error *resolve_model(options *o, const model_kind *kind)
+/* With --load the file says the sizes: one that is given, too, must be the same. */
+static error *load_model(options *o)
 {
+    weights *w;
+    TRY(weights_open(o->load, &w));
+    o->model = *weights_model(w);
+    weights_close(w);
+    model_config preset = {0};
+    if (o->model_name) TRY(preset_find(o->model_name, &preset));
+    const struct {
+        const char *name;
+        int64_t given, has;
+    } sizes[] = {{"layers", o->layers ? o->layers : preset.layers, o->model.layers},
+                 {"heads", o->heads ? o->heads : preset.heads, o->model.heads},
+                 {"width", o->width ? o->width : preset.width, o->model.width},
+                 {"context", o->context ? o->context : preset.context, o->model.context},
+                 {"vocab", o->vocab ? o->vocab : preset.vocab, o->model.vocab}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].given && sizes[i].given != sizes[i].has)
+            return user_error("--%s %lld: the model of --load %s has %lld; leave --%s%s out",
+                              sizes[i].name, (long long)sizes[i].given, o->load,
+                              (long long)sizes[i].has, sizes[i].name,
+                              o->model_name ? " or --model" : "");
+    if (!o->model_name) o->model_name = "gpt2";
+    snprintf(o->model.name, sizeof o->model.name, "%s", o->model_name);
+    return NULL;
+}
+
+static error *named_model(options *o, const model_kind *kind)
+{
+    if (o->widen) return user_error("--widen: only with --load");
     if (!o->model_name) o->model_name = kind->default_model;
     TRY(preset_find(o->model_name, &o->model));
     model_config p = o->model;
@@ -270,7 +316,12 @@ static error *resolve_model(options *o, const model_kind *kind)
         o->model = gpt_config(o->model_name, o->layers ? o->layers : p.layers,
                               o->heads ? o->heads : p.heads, o->width ? o->width : p.width,
                               o->context ? o->context : p.context, o->vocab ? o->vocab : p.vocab);
-    TRY(config_check(&o->model));
+    return config_check(&o->model);
+}
+
+static error *resolve_model(options *o, const model_kind *kind)
+{
+    TRY(o->load ? load_model(o) : named_model(o, kind));
     if (!o->seq) o->seq = o->model.context;
     if (o->seq > o->model.context)
         return user_error("--seq %lld is longer than the model's context %lld: use a shorter one, "
@@ -333,7 +384,7 @@ error *options_parse(const model_kind *kind, int argc, char **argv, options *out
     return NULL;
 }
 
-/* ---- config.json ---- */
+/* ---- options.json ---- */
 
 static void add_row(cJSON *object, const option_row *row, options *o)
 {
@@ -380,5 +431,5 @@ error *options_json(const options *given, char **out)
         add_row(object, &rows[i], &o);
     *out = object ? cJSON_Print(object) : NULL;
     cJSON_Delete(object);
-    return *out ? NULL : user_error("out of memory for config.json");
+    return *out ? NULL : user_error("out of memory for options.json");
 }

@@ -1,8 +1,7 @@
 /* options.h - what the user asked for, checked.
  *
  * One table (options.c) holds each option's name, kind, range and where it goes; it makes the
- * parser,
- * --help with the defaults, and config.json.
+ * parser, --help with the defaults, and options.json.
  */
 #ifndef REGRAD_OPTIONS_H
 #define REGRAD_OPTIONS_H
@@ -21,6 +20,8 @@ typedef struct {
 typedef struct {
     /* model */
     const char *model_name;
+    const char *load; /* DIR or FILE of a trained model; NULL: initial values */
+    bool widen;
     int64_t layers, heads, width, context, vocab; /* 0: the preset's */
     model_config model;                           /* resolved */
     /* data */
@@ -38,13 +39,15 @@ typedef struct {
     int64_t threads, seed;
     int64_t eval_every, eval_batches, sample_every, sample_tokens;
     const char *prompt, *out;
+    int64_t checkpoint_every, keep;
+    const char *resume; /* NULL, "auto" or a checkpoint's directory */
     bool plan, json;
 } options;
 
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
 error *options_parse(const model_kind *kind, int argc, char **argv, options *out) NODISCARD;
 
-/* The resolved options as JSON text (free it), for config.json. */
+/* The resolved options as JSON text (free it), for options.json. */
 error *options_json(const options *o, char **out) NODISCARD;
 
 #endif

@@ -150,7 +150,7 @@ typedef struct {
 } painter;
 
 static const char *const colours[KIND_COUNT] = {"#4e79a7", "#e15759", "#59a14f", "#b07aa1",
-                                                "#f2b447", "#9c9c9c", "#76b7b2"};
+                                                "#f2b447", "#9c9c9c", "#76b7b2", "#ff9da7"};
 
 static void paint(void *context, const block_info *b)
 {

@@ -1,22 +1,25 @@
 /* sampler.h - text from the model under training: the prompt, then token after token.
  *
- * Each token is drawn from softmax(logits / temperature) with a counter-based random number, so a
- * sample depends on seed, step and parameters alone.  The whole window is computed for each token;
- * a cache of keys and values belongs to a generator, not to a glance at a training run.
+ * Each token is drawn from softmax(logits / 0.8) with a counter-based random number, so a sample
+ * depends on seed, step and parameters alone.  Decoding and drawing are those of ./generate.
  */
 #ifndef REGRAD_SAMPLER_H
 #define REGRAD_SAMPLER_H
 
 #include "data/bpe.h"
+#include "train/pick.h"
 #include "train/trainer.h"
 
 typedef struct {
     bpe *vocab;
-    int32_t *tokens; /* (T) the window */
     int32_t *prompt; /* encoded */
     size_t n_prompt;
     float *logits; /* (V) */
+    picker picker;
 } sampler;
+
+/* PREFIX.vocab for training data called PREFIX_train.bin; a user error for other names. */
+error *vocab_path(const options *o, char *path, size_t size) NODISCARD;
 
 /* Opens the vocabulary that belongs to the training data: PREFIX.vocab beside PREFIX_train.bin. */
 error *sampler_open(const options *o, sampler *out) NODISCARD;

@@ -1,5 +1,6 @@
 /* trainer.c - see trainer.h */
 #include "train/trainer.h"
+#include "train/weights.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 
 static bool samples(const trainer *t)
 {
-    return t->o->sample_every > 0 && t->kind->next;
+    return t->o->sample_every > 0 && t->kind->decode;
 }
 
 static void place(trainer *t)
@@ -19,11 +20,7 @@ static void place(trainer *t)
     optimizer_place(t->optimizer);
     t->batch = t->kind->place_batch(t->model, t->arena, o->batch, o->seq);
     t->loss = arena_keep(t->arena, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
-    if (!samples(t)) return;
-    t->sample_tokens =
-        arena_keep(t->arena, KIND_BATCH, I32, SHAPE(1, o->seq), NAME("sample tokens", 0));
-    t->sample_logits = arena_keep(t->arena, KIND_BATCH, t->params.type, SHAPE(1, o->model.vocab),
-                                  NAME("sample logits", 0));
+    if (samples(t)) decoder_place(&t->decoder, o->model.vocab);
 }
 
 /* ---- programs: recorded once, then run ---- */
@@ -86,13 +83,6 @@ static void eval_program(trainer *t, const batches *data)
     arena_end(t->arena);
 }
 
-static void sample_program(trainer *t, int64_t position)
-{
-    arena_begin(t->arena, "sample");
-    t->kind->next(&t->r, t->model, t->sample_tokens, position, t->sample_logits);
-    arena_end(t->arena);
-}
-
 /* ---- life ---- */
 
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
@@ -111,11 +101,12 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
         e = kind->create(&o->model, &t->params, &t->model);
     }
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
+    if (!e && samples(t)) e = decoder_open(kind, &t->r, t->model, o->seq, &t->decoder);
     if (!e) {
         place(t);
         train_program(t, NULL, 1);
         if (o->eval_every > 0) eval_program(t, NULL);
-        if (samples(t)) sample_program(t, 0);
+        if (samples(t)) decoder_record(&t->decoder);
         e = arena_plan(t->arena);
     }
     if (e) {
@@ -124,6 +115,15 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     }
     *out = t;
     return NULL;
+}
+
+static error *load_values(trainer *t, device *dev)
+{
+    weights *w;
+    TRY(weights_open(t->o->load, &w));
+    error *e = weights_read(w, &t->params, t->o->widen, dev);
+    weights_close(w);
+    return e;
 }
 
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
@@ -136,6 +136,7 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
     place(t);
     TRY(device_status(dev));
     optimizer_clear(t->optimizer);
+    if (t->o->load) return load_values(t, dev);
     return params_initialize(&t->params, dev, (uint64_t)t->o->seed);
 }
 
@@ -146,6 +147,7 @@ void trainer_destroy(trainer *t)
     if (t->model) t->kind->destroy(t->model);
     params_free(&t->params);
     arena_destroy(t->arena);
+    decoder_close(&t->decoder);
     free(t->host_inputs);
     free(t->host_targets);
     free(t);
@@ -175,15 +177,6 @@ error *trainer_evaluate(trainer *t, const batches *data, double *loss)
     t->params.training = false;
     eval_program(t, data);
     *loss = fetch_loss(t);
-    return device_status(t->r.dev);
-}
-
-error *trainer_next(trainer *t, const int32_t *tokens, int64_t position, float *logits)
-{
-    op_put(t->r.dev, t->r.stream, t->sample_tokens, tokens);
-    sample_program(t, position);
-    op_get(t->r.dev, t->r.stream, logits, t->sample_logits);
-    op_sync(t->r.dev, t->r.stream);
     return device_status(t->r.dev);
 }
 

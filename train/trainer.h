@@ -3,7 +3,7 @@
  *   trainer_plan     builds model, optimizer and arena and records the programs over the null
  *                    device: train, eval, sample.  No memory to speak of, no data.
  *   trainer_commit   takes the memory on a device, sets the initial values
- *   trainer_step     one step; trainer_evaluate, trainer_next: the other programs
+ *   trainer_step     one step; trainer_evaluate, decoder: the other programs
  *
  * The same functions record and run: each asks the arena, which knows which of the two it is.
  */
@@ -11,6 +11,7 @@
 #define REGRAD_TRAINER_H
 
 #include "data/batches.h"
+#include "train/decoder.h"
 #include "train/options.h"
 
 typedef struct {
@@ -24,8 +25,7 @@ typedef struct {
     optimizer *optimizer;
     batch batch;
     tensor loss;                         /* (1) f64 */
-    tensor sample_tokens;                /* (1,T) i32 */
-    tensor sample_logits;                /* (1,V) */
+    decoder decoder;                     /* with --sample-every */
     int32_t *host_inputs, *host_targets; /* (B,T) staging */
 } trainer;
 
@@ -44,9 +44,6 @@ error *trainer_step(trainer *t, const batches *data, int64_t step, double lr,
                     step_result *out) NODISCARD;
 /* Mean loss over eval_batches batches. */
 error *trainer_evaluate(trainer *t, const batches *data, double *loss) NODISCARD;
-/* Logits (V) of the token after tokens[position]; tokens (T). */
-error *trainer_next(trainer *t, const int32_t *tokens, int64_t position, float *logits) NODISCARD;
-
 /* After a step that was not finite: runs it again without updates, watching every operation, and
  * names the first tensor that shows it.  Always an error. */
 error *trainer_find_fault(trainer *t, const batches *data, int64_t step, double loss) NODISCARD;

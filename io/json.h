@@ -1,0 +1,20 @@
+/* json.h - small JSON files of others: configurations, indices.
+ *
+ * cJSON does the reading; this keeps it away from what would hurt: files too large for what they
+ * say to be, nesting that eats the stack, bytes of zero that cut strings short.
+ */
+#ifndef REGRAD_JSON_H
+#define REGRAD_JSON_H
+
+#include <cjson/cJSON.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+/* The object in a file of at most `most` bytes; cJSON_Delete it.  User errors name the path. */
+error *json_read(const char *path, int64_t most, cJSON **out) NODISCARD;
+
+/* The same from memory: text of n bytes with text[n] == 0.  `path` is for messages. */
+error *json_parse(const char *path, const char *text, int64_t n, cJSON **out) NODISCARD;
+
+#endif

@@ -1,0 +1,317 @@
+/* llmc.c - see llmc.h */
+#include "io/llmc.h"
+#include "core/outfile.h"
+#include "io/half.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    MAGIC = 20240326,
+    VERSION_F32 = 3,
+    VERSION_BF16 = 5,
+    HEADER = 256,
+    PADDING = 128,
+    CHUNK = 1 << 18 /* elements moved at a time */
+};
+
+struct llmc {
+    char *path;
+    int fd;
+    llmc_sizes sizes;
+};
+
+/* The tensors in the file's order, by our names, with rows and columns in terms of the sizes. */
+typedef struct {
+    const char *name;
+    bool layered;
+    int64_t rows, cols; /* of one layer; cols 0: a vector */
+} piece;
+
+enum { PIECES = 16 };
+
+static void list_pieces(const llmc_sizes *z, piece out[PIECES])
+{
+    int64_t c = z->width;
+    const piece all[PIECES] = {
+        {"wte.weight", false, z->padded_vocab, c},
+        {"wpe.weight", false, z->context, c},
+        {"h.%d.ln_1.weight", true, c, 0},
+        {"h.%d.ln_1.bias", true, c, 0},
+        {"h.%d.attn.c_attn.weight", true, 3 * c, c},
+        {"h.%d.attn.c_attn.bias", true, 3 * c, 0},
+        {"h.%d.attn.c_proj.weight", true, c, c},
+        {"h.%d.attn.c_proj.bias", true, c, 0},
+        {"h.%d.ln_2.weight", true, c, 0},
+        {"h.%d.ln_2.bias", true, c, 0},
+        {"h.%d.mlp.c_fc.weight", true, 4 * c, c},
+        {"h.%d.mlp.c_fc.bias", true, 4 * c, 0},
+        {"h.%d.mlp.c_proj.weight", true, c, 4 * c},
+        {"h.%d.mlp.c_proj.bias", true, c, 0},
+        {"ln_f.weight", false, c, 0},
+        {"ln_f.bias", false, c, 0},
+    };
+    memcpy(out, all, sizeof all);
+}
+
+static int64_t piece_count(const piece *p)
+{
+    return p->rows * (p->cols ? p->cols : 1);
+}
+
+/* Elements of the whole file; sizes are at most 2^31, so only products can be too large. */
+static bool count_all(const llmc_sizes *z, int64_t *total)
+{
+    piece p[PIECES];
+    *total = 0;
+    list_pieces(z, p);
+    for (int k = 0; k < PIECES; k++) {
+        int64_t n;
+        if (__builtin_mul_overflow(p[k].rows, p[k].cols ? p[k].cols : 1, &n) ||
+            __builtin_mul_overflow(n, p[k].layered ? z->layers : 1, &n) ||
+            __builtin_add_overflow(*total, n, total))
+            return false;
+    }
+    return *total < INT64_MAX / 8;
+}
+
+/* ---- opening ---- */
+
+bool llmc_is(const char *path)
+{
+    int32_t magic = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return false;
+    bool same = pread(fd, &magic, sizeof magic, 0) == sizeof magic && magic == MAGIC;
+    close(fd);
+    return same;
+}
+
+static error *read_at(const llmc *f, int64_t at, int64_t n, void *buffer)
+{
+    for (int64_t got = 0; got < n;) {
+        ssize_t r = pread(f->fd, (char *)buffer + got, (size_t)(n - got), at + got);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return user_error("%s cannot be read: %s", f->path, strerror(errno));
+        if (r == 0)
+            return user_error("%s ends at byte %lld: fetch or write it again", f->path,
+                              (long long)(at + got));
+        got += r;
+    }
+    return NULL;
+}
+
+static error *check_sizes(const llmc *f, const int32_t h[HEADER], int64_t bytes)
+{
+    const llmc_sizes *z = &f->sizes;
+    for (int k = 2; k <= 7; k++)
+        if (h[k] < 1)
+            return user_error("%s: word %d of the header is %d, but must be at least 1: it is no "
+                              "model of llm.c's, or damaged",
+                              f->path, k, h[k]);
+    if (z->padded_vocab < z->vocab)
+        return user_error("%s: %lld tokens padded to %lld, which is less: it is damaged", f->path,
+                          (long long)z->vocab, (long long)z->padded_vocab);
+    int64_t total;
+    int size = z->bf16 ? 2 : 4;
+    if (!count_all(z, &total))
+        return user_error("%s: its sizes multiply to more than any file can hold: it is damaged",
+                          f->path);
+    if (HEADER * 4 + total * size == bytes) return NULL;
+    return user_error("%s has %lld bytes, but its header asks for %lld: fetch or write it again",
+                      f->path, (long long)bytes, (long long)(HEADER * 4 + total * size));
+}
+
+static error *open_checked(llmc *f)
+{
+    struct stat s;
+    int32_t h[HEADER];
+    f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (f->fd < 0 || fstat(f->fd, &s))
+        return user_error("%s cannot be opened: %s", f->path, strerror(errno));
+    if (!S_ISREG(s.st_mode)) return user_error("%s is not a file: give the path of one", f->path);
+    TRY(read_at(f, 0, sizeof h, h));
+    if (h[0] != MAGIC) return user_error("%s is no model file of llm.c's", f->path);
+    if (h[1] != VERSION_F32 && h[1] != VERSION_BF16)
+        return user_error("%s is of version %d: only %d (f32) and %d (bf16) can be read", f->path,
+                          h[1], VERSION_F32, VERSION_BF16);
+    f->sizes = (llmc_sizes){h[2], h[3], h[4], h[5], h[6], h[7], h[1] == VERSION_BF16};
+    return check_sizes(f, h, s.st_size);
+}
+
+error *llmc_open(const char *path, llmc **out)
+{
+    llmc *f;
+    TRY(alloc_array(&f, 1, sizeof *f));
+    f->fd = -1;
+    f->path = strdup(path);
+    error *e = f->path ? open_checked(f) : user_error("out of memory for the name %s", path);
+    if (e) {
+        llmc_close(f);
+        return e;
+    }
+    *out = f;
+    return NULL;
+}
+
+void llmc_close(llmc *f)
+{
+    if (!f) return;
+    if (f->fd >= 0) close(f->fd);
+    free(f->path);
+    free(f);
+}
+
+const llmc_sizes *llmc_about(const llmc *f)
+{
+    return &f->sizes;
+}
+
+/* ---- the table's rows in the file's order ---- */
+
+/* Parameter `name` of that layer, with the piece's shape but for padding; internal error if the
+ * table is of another model. */
+static error *find_row(const params *p, const llmc_sizes *z, const piece *want, int layer,
+                       const param **out)
+{
+    for (int i = 0; i < p->n; i++) {
+        const param *row = &p->row[i];
+        if (strcmp(row->spec.name, want->name) || (want->layered && row->spec.layer != layer))
+            continue;
+        int64_t padding = (z->padded_vocab - z->vocab) * z->width;
+        bool embedding = !strcmp(want->name, "wte.weight");
+        if (row->count != piece_count(want) - (embedding ? padding : 0)) break;
+        *out = row;
+        return NULL;
+    }
+    return internal_error("%s of layer %d is not what the llm.c file is for", want->name, layer);
+}
+
+typedef error *row_function(void *context, const param *row, int64_t padding);
+
+/* Calls f for every tensor of the file; padding: elements that follow the parameter's. */
+static error *for_each_row(const params *p, const llmc_sizes *z, row_function *f, void *context)
+{
+    piece pieces[PIECES];
+    list_pieces(z, pieces);
+    for (int k = 0; k < PIECES; k++)
+        for (int layer = 0; layer < (pieces[k].layered ? (int)z->layers : 1); layer++) {
+            const param *row = NULL;
+            TRY(find_row(p, z, &pieces[k], layer, &row));
+            TRY(f(context, row, piece_count(&pieces[k]) - row->count));
+        }
+    return NULL;
+}
+
+static tensor part_of(const param *row, int64_t first, int64_t n)
+{
+    return tensor_of((float *)row->value.data + first, F32, SHAPE(n));
+}
+
+/* ---- reading ---- */
+
+typedef struct {
+    const llmc *file;
+    device *dev;
+    float *buffer; /* (CHUNK) */
+    int64_t at;    /* byte */
+} reader;
+
+/* n elements at r->at to the buffer, and past them. */
+static error *read_some(reader *r, int64_t n)
+{
+    int64_t size = r->file->sizes.bf16 ? 2 : 4;
+    char *upper = (char *)r->buffer + n * (4 - size); /* so that widening overwrites none unread */
+    TRY(read_at(r->file, r->at, n * size, upper));
+    for (int64_t i = 0; i < n && size == 2; i++) {
+        uint16_t half;
+        memcpy(&half, upper + 2 * i, sizeof half);
+        r->buffer[i] = float_of_bf16(half);
+    }
+    r->at += n * size;
+    return NULL;
+}
+
+static error *read_row(void *context, const param *row, int64_t padding)
+{
+    reader *r = context;
+    for (int64_t first = 0; first < row->count; first += CHUNK) {
+        int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
+        TRY(read_some(r, n));
+        op_put(r->dev, STREAM_COMPUTE, part_of(row, first, n), r->buffer);
+        op_sync(r->dev, STREAM_COMPUTE);
+    }
+    r->at += padding * (r->file->sizes.bf16 ? 2 : 4);
+    return device_status(r->dev);
+}
+
+error *llmc_read(const llmc *f, params *p, bool widen, device *dev)
+{
+    reader r = {.file = f, .dev = dev, .at = HEADER * 4};
+    if (f->sizes.bf16 && !widen)
+        return user_error("%s is bf16 (version %d), but f32 is needed, and no dtype is cast "
+                          "silently: --widen takes it as f32, which is exact",
+                          f->path, VERSION_BF16);
+    if (p->type != F32) return internal_error("parameters of type %s", dtype_name(p->type));
+    TRY(alloc_array(&r.buffer, CHUNK, sizeof *r.buffer));
+    error *e = for_each_row(p, &f->sizes, read_row, &r);
+    free(r.buffer);
+    return e;
+}
+
+/* ---- writing ---- */
+
+typedef struct {
+    outfile *file;
+    device *dev;
+    float *buffer; /* (CHUNK) */
+} writer;
+
+static error *write_row(void *context, const param *row, int64_t padding)
+{
+    writer *w = context;
+    for (int64_t first = 0; first < row->count; first += CHUNK) {
+        int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
+        op_get(w->dev, STREAM_COMPUTE, w->buffer, part_of(row, first, n));
+        op_sync(w->dev, STREAM_COMPUTE);
+        TRY(outfile_write(w->file, w->buffer, (size_t)n * sizeof *w->buffer));
+    }
+    memset(w->buffer, 0, CHUNK * sizeof *w->buffer);
+    for (int64_t first = 0; first < padding; first += CHUNK) {
+        int64_t n = padding - first < CHUNK ? padding - first : CHUNK;
+        TRY(outfile_write(w->file, w->buffer, (size_t)n * sizeof *w->buffer));
+    }
+    return device_status(w->dev);
+}
+
+static error *write_all(writer *w, const llmc_sizes *z, const params *p)
+{
+    int32_t h[HEADER] = {MAGIC,
+                         VERSION_F32,
+                         (int32_t)z->context,
+                         (int32_t)z->vocab,
+                         (int32_t)z->layers,
+                         (int32_t)z->heads,
+                         (int32_t)z->width,
+                         (int32_t)z->padded_vocab};
+    TRY(outfile_write(w->file, h, sizeof h));
+    return for_each_row(p, z, write_row, w);
+}
+
+error *llmc_write(const char *path, const llmc_sizes *sizes, const params *p, device *dev)
+{
+    writer w = {.dev = dev};
+    llmc_sizes z = *sizes;
+    z.padded_vocab = (z.vocab + PADDING - 1) / PADDING * PADDING;
+    TRY(outfile_create(path, &w.file));
+    error *e = alloc_array(&w.buffer, CHUNK, sizeof *w.buffer);
+    if (!e) e = write_all(&w, &z, p);
+    free(w.buffer);
+    if (!e) return outfile_commit(w.file);
+    outfile_discard(w.file);
+    return e;
+}

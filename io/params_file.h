@@ -1,0 +1,28 @@
+/* params_file.h - the parameter table to a safetensors file and back.
+ *
+ * Names and layouts are Hugging Face's: a parameter marked file_transposed lies (in, out) in the
+ * file.  Its GPT-2 files come in several habits, and all are read:
+ *
+ *   h.0.ln_1.weight, or transformer.h.0.ln_1.weight
+ *   h.0.attn.bias, h.0.attn.masked_bias: the causal mask, no parameter; passed over
+ *   lm_head.weight beside a tied wte.weight: must hold the same bytes
+ */
+#ifndef REGRAD_PARAMS_FILE_H
+#define REGRAD_PARAMS_FILE_H
+
+#include "core/params.h"
+#include "io/safetensors.h"
+
+/* Writes all parameters: wholly or not at all. */
+error *params_write(const char *path, const params *p, device *dev) NODISCARD;
+
+/* Every parameter's value from the file.  User errors: a parameter that is missing, a tensor that
+ * has no place, another shape or dtype; the values are then partly those of the file. */
+error *params_read(const safetensors *s, params *p, device *dev) NODISCARD;
+/* The same, but BF16 and F16 tensors are taken as f32: every value is kept exactly. */
+error *params_read_widened(const safetensors *s, params *p, device *dev) NODISCARD;
+
+/* The table as a list of p->n tensors and their names; one block, to be freed. */
+error *params_list(const params *p, named_tensor **out) NODISCARD;
+
+#endif

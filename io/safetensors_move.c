@@ -1,0 +1,265 @@
+/* safetensors_move.c - between files and the device: writing, and fetching into tensors.
+ *
+ * No host copy of a whole matrix is ever made.  A transposed one goes strip by strip: `strip` rows
+ * of the file, which are so many columns of the device's tensor.
+ *
+ *        device (rows, cols)                 file (cols, rows)
+ *      +-----+====+-------+                +-----------------+
+ *      |     |    |       |                |                 |
+ *      |     |    |       |      <--->     +=================+  strip
+ *      +-----+====+-------+                +=================+
+ */
+#include "core/outfile.h"
+#include "io/half.h"
+#include "io/safetensors_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 1 << 20 }; /* bytes moved at a time */
+
+/* Two halves, each of which holds a strip; a chunk takes both. */
+typedef struct {
+    char *bytes;
+    int64_t half;
+} staging;
+
+static error *staging_open(const named_tensor *list, int64_t n, staging *b)
+{
+    b->half = CHUNK / 2;
+    for (int64_t i = 0; i < n; i++) {
+        tensor t = list[i].value;
+        int64_t column = t.dim[0] * (int64_t)dtype_size(t.type);
+        if (!tensor_contiguous(t) || (list[i].transposed && t.rank != 2))
+            return internal_error("%s is padded, or transposed without being a matrix",
+                                  list[i].name);
+        if (list[i].transposed && column > b->half) b->half = column;
+    }
+    return alloc_array(&b->bytes, (size_t)b->half, 2);
+}
+
+/* n elements of t from `first`, as a tensor. */
+static tensor part_of(tensor t, int64_t first, int64_t n)
+{
+    return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
+}
+
+/* to (cols, rows) = from (rows, cols) transposed, elements of `size` bytes. */
+static void transpose(char *to, const char *from, int64_t rows, int64_t cols, size_t size)
+{
+    for (int64_t c = 0; c < cols; c++)
+        for (int64_t r = 0; r < rows; r++)
+            memcpy(to + (size_t)(c * rows + r) * size, from + (size_t)(r * cols + c) * size, size);
+}
+
+/* ---- writing ---- */
+
+/* One entry of the header; `at` is where its data begins. */
+static void describe(FILE *header, const named_tensor *t, size_t at)
+{
+    const int64_t *d = t->value.dim;
+    fprintf(header, ",\"");
+    for (const char *c = t->name; *c; c++) {
+        if (*c == '"' || *c == '\\') fputc('\\', header);
+        fputc(*c, header);
+    }
+    fprintf(header, "\":{\"dtype\":\"%s\",\"shape\":[", file_dtype(t->value.type));
+    for (int k = 0; k < t->value.rank; k++)
+        fprintf(header, "%s%lld", k ? "," : "", (long long)d[t->transposed ? 1 - k : k]);
+    fprintf(header, "],\"data_offsets\":[%zu,%zu]}", at, at + tensor_bytes(t->value));
+}
+
+static error *write_header(outfile *f, const named_tensor *list, int64_t n)
+{
+    char *text = NULL;
+    size_t size = 0, at = 0;
+    FILE *header = open_memstream(&text, &size);
+    if (!header) return user_error("out of memory for the header of a safetensors file");
+    fputs("{\"__metadata__\":{\"format\":\"pt\"}", header); /* transformers asks for it */
+    for (int64_t i = 0; i < n; i++) {
+        describe(header, &list[i], at);
+        at += tensor_bytes(list[i].value);
+    }
+    fputc('}', header);
+    while (fflush(header) == 0 && size % 8)
+        fputc(' ', header);
+    bool bad = fclose(header) != 0;
+    uint64_t length = size;
+    error *e = bad ? user_error("out of memory for the header of a safetensors file") : NULL;
+    if (!e) e = outfile_write(f, &length, sizeof length);
+    if (!e) e = outfile_write(f, text, size);
+    free(text);
+    return e;
+}
+
+static error *write_plain(outfile *f, tensor t, device *dev, const staging *b)
+{
+    int64_t size = (int64_t)dtype_size(t.type), most = 2 * b->half / size, count = tensor_count(t);
+    for (int64_t first = 0; first < count; first += most) {
+        int64_t n = count - first < most ? count - first : most;
+        op_get(dev, STREAM_COMPUTE, b->bytes, part_of(t, first, n));
+        op_sync(dev, STREAM_COMPUTE);
+        TRY(outfile_write(f, b->bytes, (size_t)(n * size)));
+    }
+    return NULL;
+}
+
+static error *write_transposed(outfile *f, tensor t, device *dev, const staging *b)
+{
+    int64_t rows = t.dim[0], cols = t.dim[1], size = (int64_t)dtype_size(t.type);
+    char *part = b->bytes + b->half;
+    if (!rows || !cols) return NULL;
+    for (int64_t strip = b->half / size / rows, first = 0; first < cols; first += strip) {
+        int64_t n = cols - first < strip ? cols - first : strip;
+        for (int64_t r = 0; r < rows; r++)
+            op_get(dev, STREAM_COMPUTE, part + r * n * size, part_of(t, r * cols + first, n));
+        op_sync(dev, STREAM_COMPUTE);
+        transpose(b->bytes, part, rows, n, (size_t)size);
+        TRY(outfile_write(f, b->bytes, (size_t)(n * rows * size)));
+    }
+    return NULL;
+}
+
+static error *write_all(outfile *f, const named_tensor *list, int64_t n, device *dev,
+                        const staging *b)
+{
+    TRY(write_header(f, list, n));
+    for (int64_t i = 0; i < n; i++) {
+        TRY((list[i].transposed ? write_transposed : write_plain)(f, list[i].value, dev, b));
+        TRY(device_status(dev)); /* rather than writing on what is not there */
+    }
+    return NULL;
+}
+
+error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev)
+{
+    outfile *f;
+    staging b = {0};
+    TRY(staging_open(list, n, &b));
+    error *e = outfile_create(path, &f);
+    if (e) {
+        free(b.bytes);
+        return e;
+    }
+    e = write_all(f, list, n, dev, &b);
+    free(b.bytes);
+    if (!e) return outfile_commit(f);
+    outfile_discard(f);
+    return e;
+}
+
+/* ---- fetching ---- */
+
+typedef struct {
+    const safetensors *file;
+    int64_t entry;
+    int64_t size; /* of an element in the file; 2: widened to f32 */
+} elements;
+
+/* The entry's elements [first, first + n), as they are on the device.  16-bit ones are read into
+ * the upper half of their place and widened from the front, so that none is overwritten unread. */
+static error *read_elements(const elements *s, int64_t first, int64_t n, char *out)
+{
+    bool bf16 = !strcmp(safetensors_entry_at(s->file, s->entry)->dtype, "BF16");
+    int64_t bytes = n * s->size;
+    if (s->size != 2) return safetensors_read(s->file, s->entry, first * s->size, bytes, out);
+    TRY(safetensors_read(s->file, s->entry, first * 2, bytes, out + bytes));
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t half;
+        memcpy(&half, out + bytes + 2 * i, sizeof half);
+        float value = bf16 ? float_of_bf16(half) : float_of_f16(half);
+        memcpy(out + 4 * i, &value, sizeof value);
+    }
+    return NULL;
+}
+
+static const char *shape_text(int rank, const int64_t *dim, bool swapped, char *text, size_t size)
+{
+    size_t used = (size_t)snprintf(text, size, "(");
+    for (int i = 0; i < rank && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, i ? ",%lld" : "%lld",
+                                 (long long)dim[swapped ? 1 - i : i]);
+    if (used < size) snprintf(text + used, size - used, ")");
+    return text;
+}
+
+static bool is_half(const safetensors_entry *e)
+{
+    return !strcmp(e->dtype, "BF16") || !strcmp(e->dtype, "F16");
+}
+
+static error *check_same(const safetensors *s, const safetensors_entry *e, const named_tensor *into,
+                         bool widen)
+{
+    tensor t = into->value;
+    char has[200], wants[200];
+    bool can_widen = is_half(e) && t.type == F32;
+    if ((e->type != t.type || t.type == DT_NONE) && !(widen && can_widen))
+        return user_error("%s: tensor '%.100s' is %s, but %s is needed, and no dtype is cast "
+                          "silently: %s",
+                          safetensors_path(s), e->name, e->dtype, file_dtype(t.type),
+                          can_widen ? "--widen takes 16-bit floats as f32, which is exact"
+                                    : "convert the file first");
+    bool same = e->rank == t.rank;
+    for (int k = 0; same && k < t.rank; k++)
+        same = e->dim[k] == t.dim[into->transposed ? 1 - k : k];
+    if (same) return NULL;
+    return user_error("%s: tensor '%.100s' has the shape %s, but %s is needed: the file is of "
+                      "another model or run",
+                      safetensors_path(s), e->name,
+                      shape_text(e->rank, e->dim, false, has, sizeof has),
+                      shape_text(t.rank, t.dim, into->transposed, wants, sizeof wants));
+}
+
+static error *fetch_plain(const elements *s, tensor t, device *dev, const staging *b)
+{
+    int64_t size = (int64_t)dtype_size(t.type), most = 2 * b->half / size, count = tensor_count(t);
+    for (int64_t first = 0; first < count; first += most) {
+        int64_t n = count - first < most ? count - first : most;
+        TRY(read_elements(s, first, n, b->bytes));
+        op_put(dev, STREAM_COMPUTE, part_of(t, first, n), b->bytes);
+        op_sync(dev, STREAM_COMPUTE);
+    }
+    return NULL;
+}
+
+static error *fetch_transposed(const elements *s, tensor t, device *dev, const staging *b)
+{
+    int64_t rows = t.dim[0], cols = t.dim[1], size = (int64_t)dtype_size(t.type);
+    char *part = b->bytes + b->half;
+    if (!rows || !cols) return NULL;
+    for (int64_t strip = b->half / size / rows, first = 0; first < cols; first += strip) {
+        int64_t n = cols - first < strip ? cols - first : strip;
+        TRY(read_elements(s, first * rows, n * rows, b->bytes));
+        transpose(part, b->bytes, n, rows, (size_t)size);
+        for (int64_t r = 0; r < rows; r++)
+            op_put(dev, STREAM_COMPUTE, part_of(t, r * cols + first, n), part + r * n * size);
+        op_sync(dev, STREAM_COMPUTE);
+    }
+    return NULL;
+}
+
+static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, bool widen,
+                    device *dev)
+{
+    const safetensors_entry *entry = safetensors_entry_at(s, i);
+    elements from = {s, i, is_half(entry) ? 2 : (int64_t)dtype_size(into->value.type)};
+    staging b = {0};
+    TRY(check_same(s, entry, into, widen));
+    TRY(staging_open(into, 1, &b));
+    error *e = (into->transposed ? fetch_transposed : fetch_plain)(&from, into->value, dev, &b);
+    free(b.bytes);
+    return e ? e : device_status(dev);
+}
+
+error *safetensors_fetch(const safetensors *s, int64_t i, const named_tensor *into, device *dev)
+{
+    return fetch(s, i, into, false, dev);
+}
+
+error *safetensors_fetch_widened(const safetensors *s, int64_t i, const named_tensor *into,
+                                 device *dev)
+{
+    return fetch(s, i, into, true, dev);
+}

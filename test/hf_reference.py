@@ -1,0 +1,256 @@
+"""hf_reference.py - GPT-2 as Hugging Face's files mean it, by the standard library alone.
+
+    hf_reference.py BUILD      prints "ok NAME" or "not ok NAME why"
+
+It writes models in that form with numbers of its own, reads what our programs write with a parser of
+its own, and computes the loss of a few tokens straight from the file (x W + b with W (in, out)), one
+number at a time.  So neither our reader, nor our writer, nor our idea of the layout is on both sides.
+"""
+import json, math, os, random, struct, subprocess, sys, tempfile
+
+LAYERS, HEADS, WIDTH, CONTEXT, VOCAB = 2, 2, 8, 7, 13
+INNER = 4 * WIDTH
+build = os.path.abspath(sys.argv[1])
+bad = 0
+
+
+def say(fine, name, why=""):
+    global bad
+    bad |= not fine
+    print(f"ok {name}" if fine else f"not ok {name} {why}"[:400])
+
+
+def run(program, *words):
+    done = subprocess.run([f"{build}/{program}", *words], capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+# ---- the file format ----
+
+def write_tensors(path, tensors):
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for name, (dtype, shape, raw) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def read_tensors(path):
+    with open(path, "rb") as f:
+        raw = f.read()
+    (n,) = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8:8 + n])
+    header.pop("__metadata__", None)
+    return {name: (e["dtype"], e["shape"], raw[8 + n + e["data_offsets"][0]:8 + n + e["data_offsets"][1]])
+            for name, e in header.items()}
+
+
+def floats(tensor):
+    return struct.unpack(f"<{len(tensor[2]) // 4}f", tensor[2])
+
+
+# ---- a model ----
+
+def make(seed, half=False):
+    rng = random.Random(seed)
+
+    def tensor(*shape, mean=0.0, std=0.2):
+        n = math.prod(shape)
+        raw = struct.pack(f"<{n}f", *(rng.gauss(mean, std) for _ in range(n)))
+        if half:  # bfloat16: the upper halves
+            raw = b"".join(raw[i + 2:i + 4] for i in range(0, len(raw), 4))
+        return ("BF16" if half else "F32", list(shape), raw)
+
+    t = {"wte.weight": tensor(VOCAB, WIDTH), "wpe.weight": tensor(CONTEXT, WIDTH)}
+    for l in range(LAYERS):
+        for name, n_in, n_out in (("attn.c_attn", WIDTH, 3 * WIDTH), ("attn.c_proj", WIDTH, WIDTH),
+                                  ("mlp.c_fc", WIDTH, INNER), ("mlp.c_proj", INNER, WIDTH)):
+            t[f"h.{l}.{name}.weight"] = tensor(n_in, n_out)
+            t[f"h.{l}.{name}.bias"] = tensor(n_out)
+        for name in ("ln_1", "ln_2"):
+            t[f"h.{l}.{name}.weight"] = tensor(WIDTH, mean=1.0)
+            t[f"h.{l}.{name}.bias"] = tensor(WIDTH)
+    t["ln_f.weight"], t["ln_f.bias"] = tensor(WIDTH, mean=1.0), tensor(WIDTH)
+    return t
+
+
+def config(**changes):
+    return {"model_type": "gpt2", "n_layer": LAYERS, "n_head": HEADS, "n_embd": WIDTH, "n_positions": CONTEXT,
+            "vocab_size": VOCAB, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, **changes}
+
+
+def save(directory, tensors, shards=1, prefix="", **changes):
+    os.makedirs(directory)
+    with open(f"{directory}/config.json", "w") as f:
+        json.dump(config(**changes), f)
+    tensors = {(name if name == "lm_head.weight" else prefix + name): t for name, t in tensors.items()}
+    if shards == 1:
+        write_tensors(f"{directory}/model.safetensors", tensors)
+        return
+    names = [f"model-{k + 1:05}-of-{shards:05}.safetensors" for k in range(shards)]
+    where = {name: names[i % shards] for i, name in enumerate(tensors)}
+    for file in names:
+        write_tensors(f"{directory}/{file}", {n: t for n, t in tensors.items() if where[n] == file})
+    with open(f"{directory}/model.safetensors.index.json", "w") as f:
+        json.dump({"metadata": {}, "weight_map": where}, f)
+
+
+# ---- its function ----
+
+def linear(x, w, b, n_in, n_out):
+    return [b[o] + sum(x[i] * w[i * n_out + o] for i in range(n_in)) for o in range(n_out)]
+
+
+def norm(x, w, b):
+    mean = sum(x) / len(x)
+    scale = 1 / math.sqrt(sum((v - mean) ** 2 for v in x) / len(x) + 1e-5)
+    return [(v - mean) * scale * w[i] + b[i] for i, v in enumerate(x)]
+
+
+def softmax(x):
+    e = [math.exp(v - max(x)) for v in x]
+    return [v / sum(e) for v in e]
+
+
+def gelu_new(x):
+    return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
+
+
+def loss(tensors, tokens):
+    p = {name: floats(t) for name, t in tensors.items()}
+    inputs, targets, size = tokens[:-1], tokens[1:], WIDTH // HEADS
+    xs = [[p["wte.weight"][t * WIDTH + c] + p["wpe.weight"][i * WIDTH + c] for c in range(WIDTH)]
+          for i, t in enumerate(inputs)]
+    for l in range(LAYERS):
+        def at(name, x, n_in, n_out):
+            return linear(x, p[f"h.{l}.{name}.weight"], p[f"h.{l}.{name}.bias"], n_in, n_out)
+        qkv = [at("attn.c_attn", norm(x, p[f"h.{l}.ln_1.weight"], p[f"h.{l}.ln_1.bias"]), WIDTH, 3 * WIDTH) for x in xs]
+        for i in range(len(xs)):
+            out = []
+            for h in range(HEADS):
+                q = qkv[i][h * size:(h + 1) * size]
+                keys = [qkv[j][WIDTH + h * size:WIDTH + (h + 1) * size] for j in range(i + 1)]
+                values = [qkv[j][2 * WIDTH + h * size:2 * WIDTH + (h + 1) * size] for j in range(i + 1)]
+                weights = softmax([sum(a * b for a, b in zip(q, k)) / math.sqrt(size) for k in keys])
+                out += [sum(w * v[c] for w, v in zip(weights, values)) for c in range(size)]
+            xs[i] = [a + b for a, b in zip(xs[i], at("attn.c_proj", out, WIDTH, WIDTH))]
+            up = at("mlp.c_fc", norm(xs[i], p[f"h.{l}.ln_2.weight"], p[f"h.{l}.ln_2.bias"]), WIDTH, INNER)
+            xs[i] = [a + b for a, b in zip(xs[i], at("mlp.c_proj", [gelu_new(v) for v in up], INNER, WIDTH))]
+    head, total = p.get("lm_head.weight", p["wte.weight"]), 0.0
+    for x, target in zip(xs, targets):
+        y = norm(x, p["ln_f.weight"], p["ln_f.bias"])
+        total -= math.log(softmax([sum(y[c] * head[v * WIDTH + c] for c in range(WIDTH)) for v in range(VOCAB)])[target])
+    return total / len(targets)
+
+
+# ---- the tests ----
+
+def first_loss(source, tokens, out, *more):
+    """What train_gpt says of its first step, which is taken before any update."""
+    with open("tokens.bin", "wb") as f:
+        f.write(struct.pack("<256i", 20240520, 1, len(tokens), *([0] * 253)) + struct.pack(f"<{len(tokens)}H", *tokens))
+    status, _, error = run("train_gpt", "--load", source, "--train-data", "tokens.bin", "--batch", "1", "--seq",
+                           str(CONTEXT), "--steps", "1", "--lr", "0", "--weight-decay", "0", "--eval-every", "0",
+                           "--threads", "1", "--out", out, *more)
+    if status:
+        return error.strip()
+    with open(f"{out}/log.jsonl") as f:
+        return next(r["loss"] for r in map(json.loads, f) if "loss" in r)
+
+
+def close(a, b):
+    return not isinstance(a, str) and abs(a - b) < 1e-5
+
+
+def test_sources():
+    model, tokens = make(1), [3, 1, 4, 1, 5, 9, 2, 6]
+    want = loss(model, tokens)
+    head = {**model, "lm_head.weight": model["wte.weight"]}
+    mask = {**head, "h.0.attn.bias": ("U8", [1, 1, 2, 2], bytes(4)), "h.1.attn.masked_bias": ("F32", [], bytes(4))}
+    other = {**model, "lm_head.weight": make(2)["wte.weight"]}
+    for name, tensors, more in (("plain", model, {}), ("prefixed", mask, {"prefix": "transformer."}),
+                                ("sharded", model, {"shards": 3}), ("untied", other, {"tie_word_embeddings": False})):
+        save(name, tensors, **more)
+        expected = loss(tensors, tokens)
+        got = first_loss(name, tokens, f"run-{name}")
+        say(close(got, expected), f"loss of a {name} model", f"{got}, not {expected}")
+        wants = {k: v for k, v in tensors.items() if ".attn.bias" not in k and "masked" not in k}
+        if name != "untied":
+            wants.pop("lm_head.weight", None)
+        status, _, error = run("export", "--to", "hf", name, f"hf-{name}")
+        say(not status and read_tensors(f"hf-{name}/model.safetensors") == wants, f"export of a {name} model", error)
+        say(read_tensors(f"run-{name}/model.safetensors") == wants, f"a run at rate 0 keeps a {name} model")
+        again = first_loss(f"run-{name}", tokens, f"again-{name}")
+        say(again == got, f"what a run of a {name} model left is loaded", f"{again}, not {got}")
+    say(abs(loss(other, tokens) - want) > 1e-3, "an untied head matters")
+
+
+def test_checkpoint():
+    first_loss("plain", [3, 1, 4, 1, 5, 9, 2, 6], "run-checkpoint", "--checkpoint-every", "1")
+    status, _, error = run("export", "run-checkpoint/step_00000001", "hf-checkpoint")
+    say(not status and read_tensors("hf-checkpoint/model.safetensors") == make(1), "export of a checkpoint", error)
+
+
+def test_llmc():
+    status, _, error = run("export", "--to", "llmc", "plain", "plain.bin")
+    status2, _, error2 = run("export", "--to", "hf", "plain.bin", "hf-llmc")
+    say(not status and not status2 and read_tensors("hf-llmc/model.safetensors") == make(1), "to llm.c and back",
+        error + error2)
+    for name, word in (("untied", "tie_word_embeddings"), ("eps", "layer_norm_epsilon")):
+        if name == "eps":
+            save("eps", make(1), layer_norm_epsilon=1e-6)
+        status, _, error = run("export", "--to", "llmc", name, "no.bin")
+        say(status == 1 and word in error and not os.path.exists("no.bin"), f"llm.c cannot express: {word}", error)
+
+
+def test_half():
+    model = make(3, half=True)
+    save("half", model)
+    status, _, error = run("export", "half", "hf-half")
+    say(status == 1 and "BF16" in error and "--widen" in error and not os.path.exists("hf-half"), "BF16 is refused", error)
+    status, _, error = run("export", "--widen", "half", "hf-half")
+    wide = {n: ("F32", s, b"".join(b"\0\0" + raw[i:i + 2] for i in range(0, len(raw), 2)))
+            for n, (_, s, raw) in model.items()}
+    say(not status and read_tensors("hf-half/model.safetensors") == wide, "BF16 is widened exactly", error)
+
+
+def test_others():
+    written = json.load(open("hf-plain/config.json"))
+    say(all(written[k] == v for k, v in config().items()), "config.json has what was given", str(written))
+    for name in ("tokenizer.json", "merges.txt"):
+        with open(f"plain/{name}", "w") as f:
+            f.write(name * 1000)
+    status, _, error = run("export", "plain", "hf-tokens")
+    copied = not status and all(open(f"hf-tokens/{n}").read() == n * 1000 for n in ("tokenizer.json", "merges.txt"))
+    say(copied, "the tokenizer's files are copied", error)
+    for name, tokens in (("small", 1), ("large", 10)):  # 257 and 266; this model has room for 260
+        with open(f"{name}.vocab", "w") as f:
+            f.write(f"regrad-vocab 1 {256 + tokens}\n" + "".join(f"{97 + i} 32\n" for i in range(tokens)))
+    wide = make(4)
+    wide["wte.weight"] = ("F32", [260, WIDTH], bytes(260 * WIDTH * 4))
+    save("wide", wide, vocab_size=260)
+    status, _, error = run("export", "--vocab", "small.vocab", "wide", "hf-vocab")
+    say(not status and len(json.load(open("hf-vocab/vocab.json"))) == 257, "--vocab makes a tokenizer", error)
+    os.rename("small.vocab", "wide/tokenizer.vocab")
+    status, _, error = run("export", "wide", "hf-beside")
+    say(not status and len(json.load(open("hf-beside/vocab.json"))) == 257, "tokenizer.vocab makes one, too", error)
+    for name, words, wanted in (("a vocabulary too large", ("--vocab", "large.vocab", "wide", "x"), "266 tokens"),
+                                ("no vocabulary", ("--vocab", "nosuch", "wide", "x"), "nosuch"),
+                                ("--vocab for llm.c", ("--to", "llmc", "--vocab", "large.vocab", "wide", "x"), "--vocab"),
+                                ("an OUT with a model", ("plain", "hf-plain"), "already"),
+                                ("a missing source", ("nosuch", "x"), "nosuch"),
+                                ("no OUT", ("plain",), "--help"), ("a third word", ("plain", "x", "y"), "y:"),
+                                ("an unknown form", ("--to", "onnx", "plain", "x"), "onnx"),
+                                ("an unknown option", ("--nosuch", "plain", "x"), "--nosuch"),
+                                ("an OUT under a file", ("plain", "plain/config.json/x"), "config.json")):
+        status, _, error = run("export", *words)
+        say(status == 1 and wanted in error and error.count("\n") == 1, f"refused: {name}", error)
+
+
+with tempfile.TemporaryDirectory() as work:
+    os.chdir(work)
+    for test in (test_sources, test_checkpoint, test_llmc, test_half, test_others):
+        test()
+sys.exit(bad)

@@ -1,0 +1,159 @@
+#!/usr/bin/env bash
+# test_generate.sh - ./generate as it is used: a model of a few steps, its text, its score, and what
+# is refused: one line on stderr, status 1, nothing on stdout.
+#
+#     test/test_generate.sh [BUILD ...]      (default: build/release and build/san)
+set -u
+root=$(cd "$(dirname "$0")/.." && pwd)
+[ $# -gt 0 ] || set -- "$root"/build/{release,san}
+mapfile -t builds < <(realpath -m "$@")
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+export OMP_WAIT_POLICY=passive
+bad=0 build=''
+
+report() { # TITLE STATUS
+    if [ "$2" -eq 0 ]; then echo "ok $build: $1"; else echo "not ok $build: $1"; bad=1; fi
+}
+
+run() { timeout 120 "$generate" "$@" >out 2>err </dev/null; }
+
+# refuses TITLE WORDS ARGUMENTS...; words are separated by |
+refuses() {
+    local title=$1 words word why=''
+    IFS='|' read -ra words <<<"$2"
+    shift 2
+    run "$@"
+    [ $? -eq 1 ] || why+=' status'
+    [ "$(wc -l <err)" -eq 1 ] && [ "$(head -c 10 err)" = 'generate: ' ] || why+=' lines'
+    [ ! -s out ] || why+=' stdout'
+    for word in "${words[@]}"; do grep -qF -e "$word" err || why+=" '$word'"; done
+    [ -z "$why" ] || { echo "not ok $build: $title: wrong:$why: $(head -c 300 err)"; bad=1; return; }
+    echo "ok $build: $title"
+}
+
+make_model() {
+    for i in {1..300}; do echo "line $i: the cat sat on the mät, and the rat sät on €$((i * 7)) 😀"; done >text
+    "$root/build/release/tokenize" --vocab bpe:300 -o data text >log 2>&1 &&
+        "$root/build/release/train_gpt" --layers 2 --heads 2 --width 16 --context 32 --vocab 310 --batch 4 \
+            --steps 30 --lr 0.01 --warmup 2 --eval-every 0 --train-data data_train.bin --out run --threads 1 >log 2>&1
+}
+
+says() { # ARGUMENTS...: text to FILE
+    local file=$1
+    shift
+    run --load run --vocab data.vocab --threads 1 "$@" && cp out "$file"
+}
+
+generating() {
+    says a --prompt 'line 5:' --tokens 80
+    report "text is generated" $?
+    [ "$(head -c 7 a)" = 'line 5:' ]
+    report "it begins with the prompt" $?
+    grep -q 'prompt: .* tokens in .* then 80 tokens, .* tokens/s' err && grep -q ' cache ' err
+    report "figures are on stderr" $?
+    says b --prompt 'line 5:' --tokens 80 && cmp -s a b
+    report "the same again" $?
+    says b --prompt 'line 5:' --tokens 80 --stream && cmp -s a b
+    report "--stream gives the same" $?
+    says b --prompt 'line 5:' --tokens 40 && head -c "$(wc -c <b)" a | cmp -s - b
+    report "--tokens: fewer are the beginning" $?
+    says b --prompt 'line 5:' --tokens 80 --seed 2 && ! cmp -s a b
+    report "--seed is heeded" $?
+    says b --prompt 'line 5:' --tokens 80 --temperature 3 && ! cmp -s a b
+    report "--temperature is heeded" $?
+    says greedy --prompt 'line 5:' --tokens 80 --temperature 0 && ! cmp -s a greedy
+    report "temperature 0 is another text" $?
+    says b --prompt 'line 5:' --tokens 80 --top-k 1 && cmp -s greedy b
+    report "--top-k 1 is greedy" $?
+    says b --prompt 'line 5:' --tokens 80 --top-p 0.000001 --seed 9 && cmp -s greedy b
+    report "--top-p next to 0 is greedy" $?
+    says b --prompt 'line 5:' --tokens 80 --top-k 5 && ! cmp -s a b
+    report "--top-k is heeded" $?
+    cp data.vocab run/tokenizer.vocab
+    run --load run --threads 1 --prompt 'line 5:' --tokens 80 && cmp -s a out
+    report "the tokenizer beside the model is found" $?
+    run --load run/model.safetensors --threads 1 --prompt 'line 5:' --tokens 80 && cmp -s a out
+    report "--load FILE" $?
+    rm run/tokenizer.vocab
+    "$generate" --load run --vocab data.vocab --prompt x --tokens 50 >/dev/full 2>err
+    report "a full disk is said" "$([ $? -eq 1 ] && grep -q 'standard output' err; echo $?)"
+}
+
+# value NAME: from the line that --eval prints
+value() { sed -n "s|.*$1 \([0-9.]*\).*|\1|p" out; }
+
+evaluating() {
+    run --load run --vocab data.vocab --eval text
+    report "a text is scored" $?
+    local n
+    n=$("$root/build/release/tokenize" -f 0 --vocab data.vocab -o whole text | sed -n 's/^train .* bytes *\([0-9]*\) tokens.*/\1/p')
+    [ "$(value tokens)" = $((n - 1)) ] && [ "$(value bytes)" -lt "$(wc -c <text)" ] &&
+        [ "$(value bytes)" -ge $(($(wc -c <text) - 30)) ]
+    report "tokens and bytes are counted: all but the first token" $?
+    awk -v l="$(value loss)" -v p="$(value perplexity)" -v b="$(value bits/byte)" -v t="$(value tokens)" \
+        -v n="$(value bytes)" 'function off(x, y) { return x / y > 1.0001 || x / y < 0.9999 }
+        BEGIN { exit l <= 0 || off(exp(l), p) || off(l * t / log(2) / n, b) }'
+    report "perplexity and bits per byte are those of the loss" $?
+    local half wide
+    half=$(value loss)
+    run --load run --vocab data.vocab --eval text --stride 32
+    wide=$(value loss)
+    run --load run --vocab data.vocab --eval text --stride 16
+    [ "$(value loss)" = "$half" ] && [ "$wide" != "$half" ]
+    report "--stride is heeded, and half the context unless said" $?
+}
+
+refusing() {
+    local m=(--load run --vocab data.vocab)
+    refuses "no --load" "--load" --prompt x
+    refuses "nothing to do" "--prompt|--eval" "${m[@]}"
+    refuses "two things to do" "--prompt|--eval" "${m[@]}" --prompt x --eval text
+    refuses "no such directory" "nosuch" --load nosuch --vocab data.vocab --prompt x
+    refuses "a directory without a model" "directory" --load directory --vocab data.vocab --prompt x
+    refuses "a text is no model" "text" --load text --vocab data.vocab --prompt x
+    refuses "no tokenizer" "run|--vocab" --load run --prompt x
+    refuses "no such tokenizer" "nosuch.vocab" --load run --vocab nosuch.vocab --prompt x
+    refuses "a tokenizer with more tokens than the model" "large.vocab|330|310" --load run --vocab large.vocab --prompt x
+    refuses "empty prompt" "--prompt|empty" "${m[@]}" --prompt ''
+    refuses "prompt too long" "--prompt|32" "${m[@]}" --prompt "$(head -n 20 text)"
+    refuses "top-p 0" "--top-p 0|at most 1" "${m[@]}" --prompt x --top-p 0
+    refuses "top-p 1.5" "--top-p 1.5|at most 1" "${m[@]}" --prompt x --top-p 1.5
+    refuses "top-p that is no number" "--top-p half|number" "${m[@]}" --prompt x --top-p half
+    refuses "negative temperature" "--temperature -1" "${m[@]}" --prompt x --temperature -1
+    refuses "half a token" "--tokens 1.5|whole" "${m[@]}" --prompt x --tokens 1.5
+    refuses "no tokens" "--tokens 0" "${m[@]}" --prompt x --tokens 0
+    refuses "negative top-k" "--top-k -1" "${m[@]}" --prompt x --top-k -1
+    refuses "stray word" "words|--help" "${m[@]}" --prompt two words
+    refuses "unknown option" "--nosuch|--help" "${m[@]}" --nosuch
+    refuses "argument missing" "--prompt|--help" "${m[@]}" --prompt
+    refuses "--stride without --eval" "--stride" "${m[@]}" --prompt x --stride 3
+    refuses "--stride beyond the context" "--stride 33|32" "${m[@]}" --eval text --stride 33
+    refuses "no such text" "nosuch.txt" "${m[@]}" --eval nosuch.txt
+    refuses "a directory as text" "directory" "${m[@]}" --eval directory
+    refuses "a text of one token" "one.txt|1 tokens" "${m[@]}" --eval one.txt
+    refuses "an empty text" "empty.txt|0 tokens" "${m[@]}" --eval empty.txt
+    refuses "a model that has diverged" "not finite" --load nan --vocab data.vocab --prompt x
+    run --help
+    report "--help shows defaults" "$([ $? -eq 0 ] && grep -q 'default: 0.8' out; echo $?)"
+}
+
+cd "$work" || exit 1
+build=release
+make_model
+report "a model is made" $?
+mkdir directory nan && printf x >one.txt && : >empty.txt
+"$root/build/release/tokenize" --vocab bpe:330 -o large text >log 2>&1
+cp run/config.json nan/ # the last 4 KiB are parameters, now all bits set
+{ head -c -4096 run/model.safetensors; head -c 4096 /dev/zero | tr '\0' '\377'; } >nan/model.safetensors
+for directory in "${builds[@]}"; do
+    build=$(basename "$directory") generate=$directory/generate
+    if [ ! -x "$generate" ]; then
+        if [ "$build" = release ]; then echo "not ok $build: is not built"; bad=1; else echo "skip $build: is not built"; fi
+        continue
+    fi
+    generating
+    evaluating
+    refusing
+done
+exit $bad

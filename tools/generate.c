@@ -1,0 +1,402 @@
+/* generate.c - a trained model continues a prompt, or says how well it knows a text.
+ *
+ *     --prompt  -> tokens -> decoder (train/decoder.h) -> pick (train/pick.h) -> text on stdout
+ *     --eval    -> tokens -> scorer (train/scorer.h)   -> loss, perplexity, bits per byte on stdout
+ *
+ * The standard output holds the text alone; figures go to the standard error.
+ */
+#include <argp.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cpu/cpu.h"
+#include "data/grow.h"
+#include "train/generator.h"
+#include "train/pick.h"
+#include "train/tokenizer.h"
+#include "train/utf8.h"
+
+typedef struct {
+    const char *load, *vocab, *prompt, *eval;
+    bool stream, widen;
+    double numbers[7]; /* see number_rows */
+    error *failure;
+} options;
+
+/* ---- options ---- */
+
+enum {
+    KEY_FIRST = 1000,
+    KEY_LOAD,
+    KEY_VOCAB,
+    KEY_PROMPT,
+    KEY_EVAL,
+    KEY_STREAM,
+    KEY_WIDEN,
+    KEY_NUMBERS
+};
+enum { TOKENS, TEMPERATURE, TOP_K, TOP_P, SEED, STRIDE, THREADS, NUMBERS };
+
+typedef struct {
+    const char *name;
+    double least, most, otherwise;
+    bool whole;
+    const char *help;
+} number_row;
+
+static const number_row number_rows[NUMBERS] = {
+    {"tokens", 1, 1e9, 128, true, "how many tokens to generate (default: 128)"},
+    {"temperature", 0, 100, 0.8, false,
+     "logits are divided by this; 0: always the most likely token (default: 0.8)"},
+    {"top-k", 0, 1e9, 0, true, "choose among the K most likely tokens; 0: all (default: 0)"},
+    {"top-p", 0, 1, 1, false,
+     "choose among the fewest tokens whose probabilities sum to P, more than 0 and at most 1 "
+     "(default: 1)"},
+    {"seed", 0, 9e15, 1, true, "of the choices: same seed, same text (default: 1)"},
+    {"stride", 1, 1e9, NAN, true,
+     "with --eval: how far the window moves, at most the context (default: half of it)"},
+    {"threads", 1, 1024, 0, true, "CPU threads (default: all cores)"},
+};
+
+static const char doc[] =
+    "Continues a text with a trained model, or measures how well the model knows a text.\v"
+    "The standard output holds the prompt and what follows it, nothing else; tokens per second go "
+    "to the standard error.  When the model's context is full, the newer half of it stays.  --eval "
+    "scores every token but the first, in windows of the context that slide by --stride.\n\n"
+    "  generate --load runs/train --vocab runs/data/kjv.vocab --prompt 'In the beginning'\n"
+    "  generate --load runs/train --vocab runs/data/kjv.vocab --eval text.txt";
+
+static error *take_number(options *o, int i, const char *text)
+{
+    const number_row *row = &number_rows[i];
+    char *end;
+    double x = strtod(text, &end);
+    if (end == text || *end || isnan(x) || (row->whole && x != floor(x)))
+        return user_error("--%s %s: must be a %s", row->name, text,
+                          row->whole ? "whole number" : "number");
+    if (x < row->least || x > row->most || (i == TOP_P && x == 0))
+        return user_error("--%s %s: must be %s %.10g%s %.10g", row->name, text,
+                          i == TOP_P ? "more than" : "from", row->least,
+                          i == TOP_P ? " and at most" : " to", row->most);
+    o->numbers[i] = x;
+    return NULL;
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    options *o = state->input;
+    switch (key) {
+    case KEY_LOAD:
+        o->load = arg;
+        return 0;
+    case KEY_VOCAB:
+        o->vocab = arg;
+        return 0;
+    case KEY_PROMPT:
+        o->prompt = arg;
+        return 0;
+    case KEY_EVAL:
+        o->eval = arg;
+        return 0;
+    case KEY_STREAM:
+        o->stream = true;
+        return 0;
+    case KEY_WIDEN:
+        o->widen = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        o->failure = user_error("%s: no option: quote the prompt as one word, see --help", arg);
+        return EINVAL;
+    case ARGP_KEY_ERROR:
+        if (!o->failure)
+            o->failure =
+                user_error("%s: unknown, ambiguous or incomplete option: --help lists them",
+                           state->argv[state->next - 1]);
+        return 0;
+    case '?':
+        state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
+        return 0;
+    default:
+        if (key < KEY_NUMBERS || key >= KEY_NUMBERS + NUMBERS) return ARGP_ERR_UNKNOWN;
+        o->failure = take_number(o, key - KEY_NUMBERS, arg);
+        return o->failure ? EINVAL : 0;
+    }
+}
+
+static error *parse(int argc, char **argv, options *o)
+{
+    struct argp_option list[8 + NUMBERS] = {
+        {"load", KEY_LOAD, "DIR|FILE", 0, "a trained model, as train_gpt --load takes it (needed)",
+         0},
+        {"vocab", KEY_VOCAB, "FILE", 0, "the tokenizer (default: the one beside the model)", 0},
+        {"prompt", KEY_PROMPT, "TEXT", 0, "what to continue", 0},
+        {"stream", KEY_STREAM, NULL, 0, "print each token as it comes", 0},
+        {"eval", KEY_EVAL, "FILE", 0, "measure this text instead", 0},
+        {"widen", KEY_WIDEN, NULL, 0, "take 16-bit floats as f32, which keeps every value", 0},
+        {"help", '?', NULL, 0, "show this list", -1},
+    };
+    for (int i = 0; i < NUMBERS; i++) {
+        o->numbers[i] = number_rows[i].otherwise;
+        list[7 + i] = (struct argp_option){.name = number_rows[i].name,
+                                           .key = KEY_NUMBERS + i,
+                                           .arg = "N",
+                                           .doc = number_rows[i].help};
+    }
+    struct argp parser = {.options = list, .parser = parse_option, .doc = doc};
+    error_t status = argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, o);
+    if (o->failure) return o->failure;
+    if (status) return user_error("the options cannot be read: %s", strerror(status));
+    if (!o->load) return user_error("no --load: name the directory of a trained model");
+    if (!o->prompt && !o->eval)
+        return user_error("nothing to do: give --prompt TEXT to continue, or --eval FILE");
+    if (o->prompt && o->eval) return user_error("--prompt and --eval: only one at a time");
+    if (!o->eval && !isnan(o->numbers[STRIDE])) return user_error("--stride: only with --eval");
+    return NULL;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- the model ---- */
+
+typedef struct {
+    const options *o;
+    model_config config;
+    weights *weights;
+    bpe *vocab;
+    generator *g;
+    device dev;
+    bool open; /* the device */
+} session;
+
+static void report_memory(const session *s)
+{
+    arena_summary sum = arena_summarize(s->g->arena);
+    char text[200];
+    fprintf(stderr, "%s: %lld parameters; %s; %.1f MiB planned:", s->config.name,
+            (long long)params_count(&s->g->params), cpu_describe(&s->dev, text, sizeof text),
+            (double)sum.peak / 1048576);
+    for (int k = 0; k < KIND_COUNT; k++)
+        if (sum.most[k])
+            fprintf(stderr, " %s %.1f", block_kind_name((block_kind)k),
+                    (double)sum.most[k] / 1048576);
+    fputc('\n', stderr);
+}
+
+static error *start(session *s, int64_t stride)
+{
+    TRY(generator_plan(&the_model_kind, &s->config, stride, &s->g));
+    TRY(cpu_device((int)s->o->numbers[THREADS], &s->dev));
+    s->open = true;
+    return generator_commit(s->g, &s->dev, s->weights, s->o->widen);
+}
+
+/* ---- generating ---- */
+
+/* Bytes on their way to the standard output. */
+typedef struct {
+    uint8_t held[4 + BPE_MAX_TOKEN];
+    size_t n;
+    bool stream;
+} output;
+
+static error *check_output(void)
+{
+    if (!ferror(stdout)) return NULL;
+    return user_error("cannot write to the standard output: %s: make room, or write to another "
+                      "disk",
+                      strerror(errno));
+}
+
+/* A token's bytes come behind those held; all whole characters go out. */
+static error *put_token(output *out, const uint8_t *bytes, size_t n)
+{
+    memcpy(out->held + out->n, bytes, n);
+    out->n += n;
+    size_t whole = utf8_whole(out->held, out->n);
+    fwrite(out->held, 1, whole, stdout);
+    memmove(out->held, out->held + whole, out->n - whole);
+    out->n -= whole;
+    if (out->stream) fflush(stdout);
+    return check_output();
+}
+
+static error *put_rest(output *out)
+{
+    fwrite(out->held, 1, out->n, stdout);
+    out->n = 0;
+    fflush(stdout);
+    return check_output();
+}
+
+static error *encode_prompt(const session *s, int32_t **ids, size_t *n)
+{
+    const char *prompt = s->o->prompt;
+    size_t bytes = strlen(prompt);
+    if (!bytes) return user_error("--prompt is empty: give at least one character to continue");
+    TRY(alloc_array(ids, bytes, sizeof **ids));
+    TRY(bpe_encode(s->vocab, (const uint8_t *)prompt, bytes, *ids, n));
+    if ((int64_t)*n > s->config.context)
+        return user_error("--prompt has %zu tokens, the model sees %lld at a time: use its end", *n,
+                          (long long)s->config.context);
+    return NULL;
+}
+
+static error *generate_tokens(session *s, picker *p, const int32_t *prompt, size_t n, float *logits,
+                              double *began)
+{
+    decoder *d = &s->g->decoder;
+    output out = {.stream = s->o->stream};
+    int64_t count = (int64_t)s->o->numbers[TOKENS];
+    decoder_begin(d);
+    decoder_push(d, prompt, (int64_t)n);
+    for (int64_t i = 0; i < count; i++) {
+        int32_t id;
+        size_t n_bytes;
+        TRY(decoder_next(d, logits));
+        if (i == 0) *began = now();
+        TRY(pick_token(p, logits, (uint64_t)i, &id));
+        if (i == 0) fputs(s->o->prompt, stdout);
+        const uint8_t *bytes = bpe_token(s->vocab, id, &n_bytes);
+        TRY(put_token(&out, bytes, n_bytes));
+        decoder_push(d, &id, 1);
+    }
+    decoder_end(d);
+    return put_rest(&out);
+}
+
+static error *generate_text(session *s, picker *p, int32_t *prompt, size_t n, float *logits)
+{
+    double before = now(), began = before;
+    int64_t count = (int64_t)s->o->numbers[TOKENS];
+    TRY(generate_tokens(s, p, prompt, n, logits, &began));
+    report_memory(s);
+    fprintf(stderr, "prompt: %zu tokens in %.3f s; ", n, began - before);
+    if (count > 1)
+        fprintf(stderr, "then %lld tokens, %.1f tokens/s\n", (long long)count,
+                (double)(count - 1) / (now() - began));
+    else
+        fprintf(stderr, "then 1 token\n");
+    return NULL;
+}
+
+static error *generate(session *s)
+{
+    const double *x = s->o->numbers;
+    pick_rule rule = {.temperature = x[TEMPERATURE],
+                      .top_p = x[TOP_P],
+                      .top_k = (int64_t)x[TOP_K],
+                      .seed = (uint64_t)x[SEED]};
+    picker p = {0};
+    int32_t *prompt = NULL;
+    float *logits = NULL;
+    size_t n = 0;
+    error *e = encode_prompt(s, &prompt, &n);
+    if (!e) e = start(s, 0);
+    if (!e) e = picker_open(&rule, bpe_size(s->vocab), &p);
+    if (!e) e = alloc_array(&logits, (unsigned long)s->config.vocab, sizeof *logits);
+    if (!e) e = generate_text(s, &p, prompt, n, logits);
+    picker_close(&p);
+    free(prompt);
+    free(logits);
+    return e;
+}
+
+/* ---- scoring ---- */
+
+typedef struct {
+    uint8_t *bytes;
+    size_t n_bytes, room;
+    int32_t *ids;
+    size_t n;
+} text;
+
+static error *read_text(const char *path, text *t)
+{
+    enum { BLOCK = 1 << 20 };
+    FILE *f = fopen(path, "rbe");
+    if (!f) return user_error("--eval %s: %s: name a readable text file", path, strerror(errno));
+    error *e = NULL;
+    size_t got = 1;
+    while (!e && got) {
+        e = grow_array(&t->bytes, &t->room, t->n_bytes + BLOCK, 1);
+        got = e ? 0 : fread(t->bytes + t->n_bytes, 1, BLOCK, f);
+        t->n_bytes += got;
+    }
+    if (!e && ferror(f))
+        e = user_error("--eval %s: %s: name a readable text file", path, strerror(errno));
+    fclose(f);
+    return e;
+}
+
+static error *score(session *s, text *t)
+{
+    const options *o = s->o;
+    int64_t context = s->config.context, half = context > 1 ? context / 2 : 1;
+    int64_t stride = isnan(o->numbers[STRIDE]) ? half : (int64_t)o->numbers[STRIDE];
+    size_t first;
+    double nats, begun;
+    if (stride > context)
+        return user_error("--stride %lld: at most the model's context, %lld", (long long)stride,
+                          (long long)context);
+    TRY(read_text(o->eval, t));
+    TRY(alloc_array(&t->ids, t->n_bytes ? t->n_bytes : 1, sizeof *t->ids));
+    TRY(bpe_encode(s->vocab, t->bytes, t->n_bytes, t->ids, &t->n));
+    if (t->n < 2)
+        return user_error("--eval %s: %zu tokens, and a token is scored after another: give a "
+                          "longer text",
+                          o->eval, t->n);
+    TRY(start(s, stride));
+    begun = now();
+    TRY(scorer_run(&s->g->scorer, t->ids, (int64_t)t->n, &nats));
+    bpe_token(s->vocab, t->ids[0], &first);
+    double tokens = (double)(t->n - 1), bytes = (double)(t->n_bytes - first);
+    report_memory(s);
+    fprintf(stderr, "%zu tokens in %zu bytes; context %lld, stride %lld; %.1f tokens/s\n", t->n,
+            t->n_bytes, (long long)context, (long long)stride, tokens / (now() - begun));
+    printf("loss %.6f  perplexity %.6g  bits/byte %.6f  tokens %.0f  bytes %.0f\n", nats / tokens,
+           exp(nats / tokens), nats / log(2) / bytes, tokens, bytes);
+    fflush(stdout);
+    return check_output();
+}
+
+static error *evaluate(session *s)
+{
+    text t = {0};
+    error *e = score(s, &t);
+    free(t.bytes);
+    free(t.ids);
+    return e;
+}
+
+/* ---- main ---- */
+
+static error *run_program(int argc, char **argv)
+{
+    options o = {0};
+    session s = {.o = &o};
+    TRY(parse(argc, argv, &o));
+    error *e = weights_open(o.load, &s.weights);
+    if (!e) s.config = *weights_model(s.weights);
+    if (!e) e = tokenizer_open(weights_directory(s.weights), o.vocab, &s.config, &s.vocab);
+    if (!e) e = o.eval ? evaluate(&s) : generate(&s);
+    generator_destroy(s.g);
+    if (s.open) cpu_close(&s.dev);
+    weights_close(s.weights);
+    bpe_close(s.vocab);
+    return e;
+}
+
+int main(int argc, char **argv)
+{
+    error *e = run_program(argc, argv);
+    return e ? error_report("generate", e) : 0;
+}

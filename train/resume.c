@@ -1,0 +1,358 @@
+/* resume.c - see resume.h */
+#include "train/resume.h"
+#include "core/outfile.h"
+#include "io/json.h"
+#include "io/params_file.h"
+#include "model/hf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NAME_ROOM = 128, MOST_STATE = 1 << 20, COPY = 1 << 16 };
+
+/* ---- the tensors ---- */
+
+/* The optimizer's states under their names; one block, to be freed. */
+static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
+{
+    typedef struct {
+        char text[NAME_ROOM];
+    } name;
+    const optimizer *o = t->optimizer;
+    int64_t most = (int64_t)t->params.n * o->info->n_states;
+    named_tensor *list;
+    TRY(alloc_array(&list, (size_t)most + 1, sizeof *list + sizeof(name)));
+    name *names = (name *)(void *)(list + most + 1);
+    *n = 0;
+    for (int i = 0; i < t->params.n; i++)
+        for (int k = 0; k < o->info->n_states; k++) {
+            const param *row = &t->params.row[i];
+            char text[NAME_ROOM - 20];
+            if (!present(o->state[i][k])) continue;
+            snprintf(names[*n].text, NAME_ROOM, "%s.%s", param_text(row, text, sizeof text),
+                     o->info->state[k]);
+            list[*n] = (named_tensor){names[*n].text, o->state[i][k],
+                                      row->spec.file_transposed && row->spec.shape.rank == 2};
+            ++*n;
+        }
+    *out = list;
+    return NULL;
+}
+
+static error *write_states(const trainer *t, const char *path)
+{
+    named_tensor *list;
+    int64_t n;
+    TRY(state_list(t, &list, &n));
+    error *e = safetensors_write(path, list, n, t->r.dev);
+    free(list);
+    return e;
+}
+
+static error *fetch_states(const safetensors *file, const named_tensor *list, int64_t n,
+                           device *dev)
+{
+    if (safetensors_count(file) != n)
+        return user_error("%s has %lld states, this run has %lld: give the --optim and the model "
+                          "it was written with",
+                          safetensors_path(file), (long long)safetensors_count(file), (long long)n);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = safetensors_find(file, list[i].name);
+        if (at < 0)
+            return user_error("%s has no '%s': give the --optim and the model it was written with",
+                              safetensors_path(file), list[i].name);
+        TRY(safetensors_fetch(file, at, &list[i], dev));
+    }
+    return NULL;
+}
+
+static error *read_states(const trainer *t, const char *path)
+{
+    named_tensor *list;
+    int64_t n;
+    safetensors *file;
+    TRY(safetensors_open(path, &file));
+    error *e = state_list(t, &list, &n);
+    if (!e) {
+        e = fetch_states(file, list, n, t->r.dev);
+        free(list);
+    }
+    safetensors_close(file);
+    return e;
+}
+
+static error *read_parameters(trainer *t, const char *path)
+{
+    safetensors *file;
+    TRY(safetensors_open(path, &file));
+    error *e = params_read(file, &t->params, t->r.dev);
+    safetensors_close(file);
+    return e;
+}
+
+/* ---- the values ---- */
+
+/* What becomes of a value that is another one now. */
+typedef enum {
+    TAKEN, /* it is what the run goes on from */
+    SAME   /* refused: the way to mend says with what the checkpoint can be gone on with */
+} value_rule;
+
+typedef struct {
+    const char *name;
+    value_rule rule;
+    const char *mend;
+} value_row;
+
+static const value_row values[] = {
+    {"format", SAME, "it was written by another version of this program: use that one"},
+    {"program", SAME, "go on with that program"},
+    {"step", TAKEN, NULL},
+    {"log_bytes", TAKEN, NULL},
+    {"samples_per_step", SAME, "give --batch and --accum with that product"},
+    {"samples", SAME, "the place in the data is not that of the step"},
+    {"random", SAME, "it was written by another version of this program: use that one"},
+    {"dtype", SAME, "no dtype is cast: go on with that one"},
+    {"optimizer", SAME,
+     "its states mean nothing to another: give --optim with that name, or that name with _r"},
+    {"previous_gradient", SAME, "the state prev_grad is not that of a step"},
+    {"data", SAME, "give the same --train-data with the same --seq, in the same order"},
+};
+
+enum { VALUES = sizeof values / sizeof *values };
+
+/* Options whose change makes another model or another order of samples ... */
+static const char *const fixed_options[] = {"layers", "heads", "width", "context",
+                                            "vocab",  "seq",   "seed",  NULL};
+/* ... and those whose change changes no number of the training, so that nothing need be said. */
+static const char *const silent_options[] = {
+    "model",        "train-data",       "val-data", "optim",
+    "optim-impl",   "gradients",        "batch",    "accum",
+    "eval-every",   "eval-batches",     "out",      "resume",
+    "sample-every", "sample-tokens",    "prompt",   "keep",
+    "load",         "checkpoint-every", NULL};
+
+static bool listed(const char *const *list, const char *name)
+{
+    while (*list && strcmp(*list, name))
+        list++;
+    return *list;
+}
+
+/* The values of a run after s->step steps; cJSON_Delete it. */
+static error *values_of(const run_state *s, cJSON **out)
+{
+    const trainer *t = s->t;
+    const options *o = t->o;
+    const rule_info *rule = t->optimizer->info;
+    double per_step = (double)o->batch * (double)o->accum;
+    char data[32], *text = NULL;
+    snprintf(data, sizeof data, "%016llx", (unsigned long long)s->data);
+    TRY(options_json(o, &text));
+    cJSON *v = cJSON_CreateObject(), *given = cJSON_Parse(text);
+    free(text);
+    bool ok = v && given && cJSON_AddItemToObject(v, "options", given) &&
+              cJSON_AddStringToObject(v, "format", "regrad-state 1") &&
+              cJSON_AddStringToObject(v, "program", t->kind->program) &&
+              cJSON_AddNumberToObject(v, "step", (double)s->step) &&
+              cJSON_AddNumberToObject(v, "log_bytes", (double)s->log_bytes) &&
+              cJSON_AddNumberToObject(v, "samples_per_step", per_step) &&
+              cJSON_AddNumberToObject(v, "samples", per_step * (double)s->step) &&
+              cJSON_AddStringToObject(v, "random", "philox of (seed, purpose, index)") &&
+              cJSON_AddStringToObject(v, "dtype", dtype_name(t->params.type)) &&
+              cJSON_AddStringToObject(v, "optimizer", rule->name) &&
+              cJSON_AddBoolToObject(v, "previous_gradient", rule->keeps_gradient && s->step > 0) &&
+              cJSON_AddStringToObject(v, "data", data);
+    if (ok) {
+        *out = v;
+        return NULL;
+    }
+    if (given && !cJSON_GetObjectItem(v, "options")) cJSON_Delete(given);
+    cJSON_Delete(v);
+    return user_error("out of memory for a checkpoint's state.json");
+}
+
+static error *write_text(const char *path, const char *text)
+{
+    outfile *f;
+    TRY(outfile_create(path, &f));
+    error *e = outfile_write(f, text, strlen(text));
+    if (!e) e = outfile_write(f, "\n", 1);
+    if (!e) return outfile_commit(f);
+    outfile_discard(f);
+    return e;
+}
+
+static error *write_values(const run_state *s, const char *path)
+{
+    cJSON *v = NULL;
+    TRY(values_of(s, &v));
+    char *text = cJSON_Print(v);
+    cJSON_Delete(v);
+    error *e =
+        text ? write_text(path, text) : user_error("out of memory for a checkpoint's state.json");
+    cJSON_free(text);
+    return e;
+}
+
+/* A value as it is in the file, "none" if it is not there. */
+static const char *show(const cJSON *item, char *buffer, int size)
+{
+    if (!item || !cJSON_PrintPreallocated((cJSON *)(size_t)item, buffer, size, false))
+        snprintf(buffer, (size_t)size, "%s", item ? "something else" : "none");
+    return buffer;
+}
+
+static error *refused(const char *path, const char *what, const cJSON *then, const cJSON *now,
+                      const char *mend)
+{
+    char was[100], is[100];
+    return user_error("%s cannot be gone on with: %s was %s and is %s now: %s", path, what,
+                      show(then, was, sizeof was), show(now, is, sizeof is), mend);
+}
+
+static error *check_options(const char *path, const cJSON *then, const cJSON *now)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, now)
+    {
+        const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, item->string);
+        char what[NAME_ROOM], was[100], is[100];
+        if (listed(silent_options, item->string) || cJSON_Compare(old, item, true)) continue;
+        snprintf(what, sizeof what, "--%s", item->string);
+        if (listed(fixed_options, item->string))
+            return refused(path, what, old, item, "give the old value, or begin anew");
+        printf("  %s was %s, from here on %s\n", what, show(old, was, sizeof was),
+               show(item, is, sizeof is));
+    }
+    return NULL;
+}
+
+static error *take_whole(const char *path, const cJSON *values_then, const char *name, int64_t *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(values_then, name);
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble < 9e15))
+        return user_error("%s: %s is no number of ours: take another checkpoint", path, name);
+    *out = (int64_t)item->valuedouble;
+    return NULL;
+}
+
+static error *check_values(const char *path, const cJSON *then, run_state *s)
+{
+    cJSON *now = NULL;
+    error *e = NULL;
+    TRY(take_whole(path, then, "step", &s->step));
+    TRY(take_whole(path, then, "log_bytes", &s->log_bytes));
+    TRY(values_of(s, &now));
+    for (int i = 0; i < VALUES && !e; i++) {
+        const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, values[i].name),
+                    *b = cJSON_GetObjectItemCaseSensitive(now, values[i].name);
+        if (values[i].rule == SAME && !cJSON_Compare(a, b, true))
+            e = refused(path, values[i].name, a, b, values[i].mend);
+    }
+    if (!e)
+        e = check_options(path, cJSON_GetObjectItemCaseSensitive(then, "options"),
+                          cJSON_GetObjectItemCaseSensitive(now, "options"));
+    cJSON_Delete(now);
+    return e;
+}
+
+static error *read_values(const char *path, run_state *s)
+{
+    cJSON *then;
+    TRY(json_read(path, MOST_STATE, &then));
+    error *e = check_values(path, then, s);
+    cJSON_Delete(then);
+    return e;
+}
+
+/* ---- the files ---- */
+
+static error *copy_bytes(int from, const char *name, outfile *to)
+{
+    char *buffer;
+    error *e = NULL;
+    TRY(alloc_array(&buffer, COPY, 1));
+    for (ssize_t n = 1; n && !e;) {
+        n = read(from, buffer, COPY);
+        if (n > 0) e = outfile_write(to, buffer, (size_t)n);
+        if (n < 0 && errno != EINTR) e = user_error("%s cannot be read: %s", name, strerror(errno));
+    }
+    free(buffer);
+    return e;
+}
+
+static error *copy_file(const char *from, const char *to)
+{
+    outfile *f;
+    int fd = open(from, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return user_error("%s cannot be read: %s", from, strerror(errno));
+    error *e = outfile_create(to, &f);
+    if (!e) {
+        e = copy_bytes(fd, from, f);
+        if (e)
+            outfile_discard(f);
+        else
+            e = outfile_commit(f);
+    }
+    close(fd);
+    return e;
+}
+
+static error *part_model(void *context, const char *path)
+{
+    const run_state *s = context;
+    return params_write(path, &s->t->params, s->t->r.dev);
+}
+
+static error *part_states(void *context, const char *path)
+{
+    return write_states(((const run_state *)context)->t, path);
+}
+
+static error *part_values(void *context, const char *path)
+{
+    return write_values(context, path);
+}
+
+static error *part_vocab(void *context, const char *path)
+{
+    return copy_file(((const run_state *)context)->vocab, path);
+}
+
+/* Hugging Face's, so that whatever loads its models loads a checkpoint. */
+static error *part_config(void *context, const char *path)
+{
+    char *text;
+    TRY(hf_config_text(&((const run_state *)context)->t->o->model, &text));
+    error *e = write_text(path, text);
+    cJSON_free(text);
+    return e;
+}
+
+error *run_state_write(checkpoints *c, const run_state *s)
+{
+    checkpoint_part parts[5] = {{"model.safetensors", part_model},
+                                {"optimizer.safetensors", part_states},
+                                {"state.json", part_values}};
+    int n = 3;
+    if (!hf_lacks(&s->t->o->model)) parts[n++] = (checkpoint_part){"config.json", part_config};
+    if (s->vocab && !access(s->vocab, R_OK))
+        parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
+    return checkpoint_write(c, s->step, parts, n, (void *)(size_t)s);
+}
+
+error *run_state_read(const char *path, run_state *s)
+{
+    char file[PATH_LENGTH];
+    TRY(path_join(file, path, "state.json")); /* first: it says best what does not fit */
+    TRY(read_values(file, s));
+    TRY(path_join(file, path, "model.safetensors"));
+    TRY(read_parameters(s->t, file));
+    TRY(path_join(file, path, "optimizer.safetensors"));
+    return read_states(s->t, file);
+}

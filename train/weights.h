@@ -1,0 +1,35 @@
+/* weights.h - a trained model on disk, of whatever kind: what --load, ./export, ./generate take.
+ *
+ *   DIR                    model.safetensors (or model.safetensors.index.json), config.json:
+ *                          Hugging Face's GPT-2, our checkpoints, the end of a run
+ *   FILE.safetensors       the same, config.json beside it
+ *   FILE.index.json        the same, in several files
+ *   FILE                   a model file of llm.c's, known by its first bytes
+ */
+#ifndef REGRAD_WEIGHTS_H
+#define REGRAD_WEIGHTS_H
+
+#include "core/params.h"
+#include "model/config.h"
+
+typedef struct weights weights;
+
+/* Opens, and checks headers and config.json.  User errors name the path and what is wrong. */
+error *weights_open(const char *path, weights **out) NODISCARD;
+void weights_close(weights *w); /* NULL is fine */
+
+/* The model that they are of. */
+const model_config *weights_model(const weights *w);
+/* The directory that they lie in, where a tokenizer's files may be. */
+const char *weights_directory(const weights *w);
+
+/* All values of a table that was made for weights_model.  16-bit floats are refused unless `widen`
+ * says to take them as f32, which keeps every value. */
+error *weights_read(const weights *w, params *p, bool widen, device *dev) NODISCARD;
+
+/* config.json and model.safetensors to a directory that exists; each wholly or not at all.  No
+ * config.json for a model that is no GPT-2 (model/hf.h). */
+error *weights_write(const char *directory, const model_config *c, const params *p,
+                     device *dev) NODISCARD;
+
+#endif
