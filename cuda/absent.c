@@ -6,6 +6,11 @@ const char *cuda_built_for(void)
     return NULL;
 }
 
+bool cuda_driver_here(void)
+{
+    return false;
+}
+
 error *cuda_device(device *out)
 {
     (void)out;

@@ -23,21 +23,28 @@ template <int CHUNKS> __global__ void attention_kernel(attention_call a)
     const float *q_head = a.qkv + head_in_qkv(a, b, head);
     const float *k_head = a.qkv + head_in_qkv(a, b, a.heads + kv);
     const float *v_head = a.qkv + head_in_qkv(a, b, a.heads + a.kv_heads + kv);
+    int64_t ld = ld_qkv(a), n_keys = a.position + a.length;
+    if (a.keys) {
+        k_head = a.keys + (b * a.kv_heads + kv) * a.places * a.size;
+        v_head = a.values + (b * a.kv_heads + kv) * a.places * a.size;
+        ld = a.size;
+    }
     float sum[ROWS][CHUNKS] = {}, max[ROWS], part[ROWS], s[ROWS];
     for (int i = 0; i < ROWS; i++) {
         max[i] = -INFINITY;
         part[i] = 0;
     }
     load_tile(q, q_head, ld_qkv(a), q0, OWN, a.length, a.size);
-    int64_t end = a.causal && q0 + OWN < a.length ? q0 + OWN : a.length;
+    int64_t end = a.causal && q0 + OWN < a.length ? a.position + q0 + OWN : n_keys;
     for (int64_t k0 = 0; k0 < end; k0 += TILE) {
         __syncthreads();
-        load_tile(k, k_head, ld_qkv(a), k0, TILE, a.length, a.size);
-        load_tile(v, v_head, ld_qkv(a), k0, TILE, a.length, a.size);
+        load_tile(k, k_head, ld, k0, TILE, n_keys, a.size);
+        load_tile(v, v_head, ld, k0, TILE, n_keys, a.size);
         __syncthreads();
         dot_rows<ROWS>(s, q + w * ROWS * pitch, k + lane * pitch, a.size);
         for (int i = 0; i < ROWS; i++) {
-            bool seen = k0 + lane < a.length && (!a.causal || k0 + lane <= row0 + i);
+            int64_t key = k0 + lane;
+            bool seen = key < n_keys && (!a.causal || key <= a.position + row0 + i);
             float score = seen ? a.scale * s[i] : -INFINITY;
             float now = fmaxf(max[i], warp_max(score));
             float shrink = expf(max[i] - now), e = expf(score - now);
@@ -60,7 +67,7 @@ template <int CHUNKS> __global__ void attention_kernel(attention_call a)
                 a.out[(b * a.length + row) * ld_out(a) + (int64_t)head * a.size + d] =
                     sum[i][c] / total;
         }
-        if (lane == 0) a.lse[bh * a.length + row] = max[i] + logf(total);
+        if (lane == 0 && a.lse) a.lse[bh * a.length + row] = max[i] + logf(total);
     }
 }
 
@@ -75,6 +82,11 @@ template <int CHUNKS> static void launch_attention(device *dev, int stream, cons
     RUN(dev, stream, attention_kernel<CHUNKS>, blocks, WARPS * WARP, (size_t)bytes, a);
 }
 
+void attention_forward(device *dev, int stream, const attention_call &a)
+{
+    if (head_fits(dev, a.size)) BY_HEAD_SIZE(a.size, launch_attention, dev, stream, a);
+}
+
 extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
 {
     attention_call a = {};
@@ -84,6 +96,5 @@ extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
     a.heads = (int)o->heads, a.kv_heads = (int)o->kv_heads;
     a.size = (int)(tensor_cols(o->out) / o->heads);
     a.causal = o->causal, a.scale = (float)o->scale;
-    if (!head_fits(dev, a.size)) return;
-    BY_HEAD_SIZE(a.size, launch_attention, dev, stream, a);
+    attention_forward(dev, stream, a);
 }

@@ -20,6 +20,8 @@ struct attention_call {
     float *out, *lse;          /* (B,T,H*D), (B,H,T); written by the forward pass */
     float *dqkv, *r;           /* (B,T,(H+2KV)*D), (B,H,T) */
     const float *qkv, *dout;   /* (B,T,(H+2KV)*D), (B,T,H*D) */
+    float *keys, *values;      /* (B,KV,P,D); NULL: those in qkv */
+    int64_t places, position;  /* P; how many keys come before the first query's */
     int64_t batch, length;     /* B, T */
     int heads, kv_heads, size; /* H, KV, D */
     bool causal;
@@ -106,6 +108,9 @@ template <int CHUNKS> struct rows_of {
         else                                                                                       \
             launch<8>(__VA_ARGS__);                                                                \
     } while (0)
+
+/* out and lse (unless NULL) of all queries; false after a failure */
+void attention_forward(device *dev, int stream, const attention_call &a);
 
 /* False, with the device's failure, if heads are too large. */
 static inline bool head_fits(device *dev, int64_t size)

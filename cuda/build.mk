@@ -46,12 +46,20 @@ SIM_CU   := -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-rec
 DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/lt.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
            $(SIM_SRC:%=$(BUILD)/%.o)
 LIBS    += -lstdc++
-$(CU_C:%.c=$(BUILD)/%.o) $(BUILD)/test/rig_cuda.o: FLAGS += $(SIM_INC)
+$(CU_C:%.c=$(BUILD)/%.o) $(BUILD)/test/rig_cuda.o $(BUILD)/test/test_cuda.o $(BUILD)/test/test_cudasim.o: FLAGS += $(SIM_INC)
 
 $(BUILD)/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  c++ $<")
 	$(Q)$(CXX) $(SIM_CXX) $(SIM_CU) -MMD -MP -x c++ -c $< -o $@
+
+# mistakes on purpose, with the sanitizers and without
+$(BUILD)/test_cudasim: $(BUILD)/test/cudasim/faults.cu.o $(BUILD)/test/cudasim/faults_plain.o
+$(BUILD)/test/cudasim/faults.cu.o: SIM_CU += -DFAULTS_NAME=faults_checked
+$(BUILD)/test/cudasim/faults_plain.o: test/cudasim/faults.cu
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  c++ $< (plain)")
+	$(Q)$(CXX) $(SIM_CXX) -O0 -DFAULTS_NAME=faults_unchecked -MMD -MP -x c++ -c $< -o $@
 
 $(BUILD)/%.cpp.o: %.cpp
 	@mkdir -p $(@D)

@@ -16,6 +16,9 @@
 /* Is the device in this program at all?  If so, what it was built for: "sm_80 sm_90 ..." */
 const char *cuda_built_for(void);
 
+/* Is there an NVIDIA driver?  (Then there may be a GPU.)  False in a build without CUDA. */
+bool cuda_driver_here(void);
+
 /* Opens the first GPU.  Without one, with a driver or a GPU that is too old, or in a build without
  * CUDA: an error that says so. */
 error *cuda_device(device *out) NODISCARD;

@@ -107,6 +107,12 @@ static const device_ops cuda_table = {.name = "cuda",
 
 /* ---- opening ---- */
 
+bool cuda_driver_here(void)
+{
+    int version = 0;
+    return cudaDriverGetVersion(&version) == cudaSuccess && version > 0;
+}
+
 /* Is there a GPU, a driver for this CUDA, and code for that GPU? */
 static error *look_for_gpu(cuda_state *s)
 {
@@ -160,6 +166,21 @@ static void open_workspace(device *dev)
         CUDA_OK(dev, cudaMalloc(&s->workspace, s->workspace_bytes));
 }
 
+/* A first kernel: is there code for this GPU? */
+static error *try_kernel(device *dev)
+{
+    const cuda_state *s = cuda_state_of(dev);
+    tensor probe = tensor_of(s->workspace, F32, SHAPE(1));
+    cuda_fill(dev, STREAM_COMPUTE, &(fill_op){.x = probe});
+    cuda_sync(dev, STREAM_COMPUTE);
+    error *e = device_status(dev);
+    if (!e || !strstr(error_text(e), "NoKernelImage")) return e;
+    error_free(e);
+    return user_error("no code for this GPU (%s) is in this program, only for %s: run make again "
+                      "with GPU_ARCH set to its architecture, or use --device cpu",
+                      s->name, cuda_built_for());
+}
+
 static error *open_on(device *dev)
 {
     cuda_state *s = cuda_state_of(dev);
@@ -172,14 +193,7 @@ static error *open_on(device *dev)
                           s->lt.GetStatusName(status));
     open_streams(dev);
     if (!dev->failure) open_workspace(dev);
-    if (!dev->failure) { /* a first kernel: is there code for this GPU? */
-        tensor probe = tensor_of(s->workspace, F32, SHAPE(1));
-        cuda_fill(dev, STREAM_COMPUTE, &(fill_op){.x = probe});
-        cuda_sync(dev, STREAM_COMPUTE);
-    }
-    error *e = device_status(dev);
-    if (e) e = error_context(e, "%s (this program has code for %s)", s->name, cuda_built_for());
-    return e;
+    return dev->failure ? device_status(dev) : try_kernel(dev);
 }
 
 error *cuda_device(device *out)

@@ -20,6 +20,7 @@
     X(linear_dw)                                                                                   \
     X(attention)                                                                                   \
     X(attention_grad)                                                                              \
+    X(attention_cached)                                                                            \
     X(classify)                                                                                    \
     X(loss)                                                                                        \
     X(sumsq)                                                                                       \

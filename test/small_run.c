@@ -7,7 +7,6 @@
 #include <cmocka.h>
 
 #include "core/rng.h"
-#include "cpu/cpu.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +53,8 @@ void small_open(small_run *s, const char *arguments)
     must(batches_open(s->set, s->o.seq, s->o.batch, BATCHES_SHUFFLED, (uint64_t)s->o.seed,
                       &s->data));
     must(trainer_plan(&s->o, &the_model_kind, &s->t));
-    must(cpu_device((int)s->o.threads, &s->dev));
+    must(
+        device_open(s->o.place == PLACE_AUTO ? PLACE_CPU : s->o.place, (int)s->o.threads, &s->dev));
     must(trainer_commit(s->t, &s->dev, true));
 }
 
@@ -62,7 +62,7 @@ void small_close(small_run *s)
 {
     assert_true(arena_canary_intact(s->t->arena));
     trainer_destroy(s->t);
-    cpu_close(&s->dev);
+    device_close(&s->dev);
     batches_close(s->data);
     tokens_close(s->set);
     unlink(s->shard);
@@ -90,9 +90,11 @@ small_result small_train(const char *arguments)
     float *at = r.parameters;
     for (int i = 0; i < s.t->params.n; i++) {
         const param *row = &s.t->params.row[i];
-        memcpy(at, row->value.data, (size_t)row->count * sizeof *at);
+        op_get(&s.dev, STREAM_COMPUTE, at, row->value);
         at += row->count;
     }
+    op_sync(&s.dev, STREAM_COMPUTE);
+    must(device_status(&s.dev));
     small_close(&s);
     return r;
 }

@@ -29,6 +29,7 @@
 #define CUDASIM_EMU_H
 
 #include <cuda_runtime_api.h>
+#include "test/cudasim/runtime.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -56,8 +57,7 @@ extern emu_view emu;
 enum { EMU_UPWARDS, EMU_DOWNWARDS, EMU_RANDOM }; /* from EMU_RANDOM on: the seed of an order */
 extern int emu_order;                            /* of threads, and of blocks */
 
-enum { EMU_BARRIERS = 1, EMU_MASKS = 2, EMU_LIMITS = 4, EMU_NAN = 8, EMU_HOST = 16 };
-extern unsigned emu_off; /* checks that are switched off */
+extern unsigned emu_off; /* checks that are switched off: emu_check of runtime.h */
 
 [[noreturn]] void emu_die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Waits for the block; returns how many threads gave a value that is not 0. */

@@ -134,6 +134,11 @@ void emu_set_order(int order)
     emu_order = order;
 }
 
+void emu_switch_off(emu_check checks)
+{
+    emu_off = checks;
+}
+
 void emu_set_machine(emu_machine m)
 {
     machine = m;
@@ -216,6 +221,7 @@ void emu_enqueue(cudaStream_t s, std::function<void()> run)
 {
     if (!s) emu_die("the default stream is not for this project: it waits for all others");
     s->queue.push_back({run, nullptr, nullptr});
+    if (emu_off & EMU_LATE) drain(s, NULL);
 }
 
 bool emu_launch_allowed(const void *kernel, dim3 g, dim3 b, size_t shared)
@@ -228,11 +234,10 @@ bool emu_launch_allowed(const void *kernel, dim3 g, dim3 b, size_t shared)
         fail(bad ? cudaErrorInvalidConfiguration : cudaErrorInvalidValue);
         return false;
     }
-    if (fail_after && !--fail_after) {
-        fail(cudaErrorInvalidConfiguration);
-        return false;
-    }
-    return true;
+    bool fails = fail_after && !--fail_after;
+    if (fails) fail(cudaErrorInvalidConfiguration);
+    if (machine == EMU_NO_CODE) fail(cudaErrorNoKernelImageForDevice);
+    return !fails && machine != EMU_NO_CODE;
 }
 
 /* ---- the device ---- */
@@ -284,11 +289,9 @@ cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
     return cudaSuccess;
 }
 
-/* Also how a program asks whether it has code for this device. */
 cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value)
 {
     MAY_FAIL(cudaErrorInvalidValue);
-    if (machine == EMU_NO_CODE) return fail(cudaErrorNoKernelImageForDevice);
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value > SHARED_MOST)
         return fail(cudaErrorInvalidValue);
     shared_limit[kernel] = (size_t)value;

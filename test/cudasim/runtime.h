@@ -17,6 +17,17 @@ void emu_allow(const void *memory, size_t bytes);
 /* The order of threads and blocks (emu.h) of kernels that run from now on. */
 void emu_set_order(int order);
 
+/* Checks that can be switched off, so that tests can show which of them finds a mistake. */
+typedef enum {
+    EMU_BARRIERS = 1, /* who waits where for the block */
+    EMU_MASKS = 2,    /* who takes part in a warp operation */
+    EMU_LIMITS = 4,   /* of a launch */
+    EMU_NAN = 8,      /* shared memory begins as NaN */
+    EMU_HOST = 16,    /* device memory is closed to the host */
+    EMU_LATE = 32     /* streams run as late as they may */
+} emu_check;
+void emu_switch_off(emu_check);
+
 /* Which device there is: how cudaGetDeviceCount answers, and the device's architecture. */
 typedef enum { EMU_DEVICE, EMU_NO_DEVICE, EMU_OLD_DRIVER, EMU_OLD_DEVICE, EMU_NO_CODE } emu_machine;
 void emu_set_machine(emu_machine);
