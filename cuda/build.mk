@@ -23,7 +23,7 @@ NVFLAGS  := -std=c++20 -O3 -I. -lineinfo $(GENCODE) -Werror all-warnings \
             -Xcompiler -Wall,-Wextra,-Werror,-Wno-missing-field-initializers,-Wno-unused-function
 
 DEVICES := $(CU_C:%.c=$(BUILD)/%.o) $(CU_SRC:%=$(BUILD)/%.o)
-LIBS    += -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lpthread
+LIBS    += -L$(CUDA_HOME)/lib64 -lcudart_static -l:libstdc++.a -ldl -lrt -lpthread
 $(CU_C:%.c=$(BUILD)/%.o): FLAGS += -isystem $(CUDA_HOME)/include \
     -DCUDA_TARGETS='"$(addprefix sm_,$(GPU_ARCH))"' -DCUDA_LIBRARIES='"$(CUDA_HOME)/lib64/"'
 

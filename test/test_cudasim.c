@@ -45,7 +45,7 @@ static const row rows[] = {
     {"lane outside the mask", FAULT_OUTSIDE_MASK, EMULATOR, "not in mask", EMU_MASKS},
     {"race between blocks", FAULT_BLOCK_RACE, VALUE_DOWNWARDS, "", 0},
     {"too much shared memory", FAULT_SHARED_LIMIT, VALUE, "", EMU_LIMITS},
-    {"device memory and the host", FAULT_HOST_ACCESS, EMULATOR, "SEGV", EMU_HOST},
+    {"device memory and the host", FAULT_HOST_ACCESS, EMULATOR, "egmentation", EMU_HOST},
     {"event missing", FAULT_MISSING_EVENT, VALUE, "", EMU_LATE},
     {"buffer used too early", FAULT_EARLY_REUSE, VALUE, "", EMU_LATE},
 };

@@ -158,10 +158,10 @@ static void run(fault which, bed *b)
     case FAULT_MISALIGNED:
         return LAUNCH(misaligned, 1, N, 0, s, b->out);
     case FAULT_FORBIDDEN:
-        emu_forbid(b->out + 7, sizeof(float));
+        emu_forbid(b->out + 8, 2 * sizeof(float));
         LAUNCH(block_race, 1, N, 0, s, b->out);
         cudaStreamSynchronize(s);
-        return emu_allow(b->out + 7, sizeof(float));
+        return emu_allow(b->out + 8, 2 * sizeof(float));
     case FAULT_MISSING_BARRIER:
         return LAUNCH(neighbour, 1, N, 0, s, b->out, false);
     case FAULT_NEVER_WRITTEN:
