@@ -4,6 +4,7 @@
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
+#   make test-gpu   the tests of the CUDA device, on the GPU that is here
 #   make bench      speed and memory against PyTorch and the machine's limit
 #   make deps       install what the build needs (Debian packages)
 #
@@ -123,6 +124,14 @@ test: deps-test
 	@$(MAKE) --no-print-directory -j2 tests
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@scripts/run-tests
+
+# on a GPU: the operations, the optimizer's bits, training
+GPU_TESTS := $(CUDA_TESTS) $(BUILD)/test_cuda
+test-gpu: deps-test
+	@$(MAKE) --no-print-directory -j2 CUDA=nvcc gpu-tests
+	@scripts/run-tests $(GPU_TESTS)
+gpu-tests: $(GPU_TESTS)
+.PHONY: test-gpu gpu-tests
 
 test-long: deps-test
 	@$(MAKE) --no-print-directory -j2 tests

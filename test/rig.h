@@ -42,6 +42,9 @@ void rig_close_device(rig *r);
 size_t rig_memory(void); /* bytes for each */
 /* Other threads, or another order of threads, may change the last bits of a result. */
 bool rig_bits_vary(void);
+/* Each launch takes long, as on the emulator: without LONG, some of the checks are left out in most
+ * cases. */
+bool rig_slow(void);
 /* The largest head that attention takes. */
 int64_t rig_most_head(void);
 /* To be called before an operation: sets the rig's order of threads. */

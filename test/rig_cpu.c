@@ -25,6 +25,11 @@ bool rig_bits_vary(void)
     return true;
 }
 
+bool rig_slow(void)
+{
+    return false;
+}
+
 int64_t rig_most_head(void)
 {
     return 512;

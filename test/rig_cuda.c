@@ -6,6 +6,10 @@
 #include "test/rig.h"
 
 #include "cuda/cuda.h"
+
+#include <stdlib.h>
+#include <string.h>
+
 #ifdef CUDASIM
 #include "test/cudasim/runtime.h"
 #endif
@@ -30,6 +34,16 @@ size_t rig_memory(void)
 bool rig_bits_vary(void)
 {
     return false;
+}
+
+bool rig_slow(void)
+{
+#ifdef CUDASIM
+    const char *all = getenv("LONG");
+    return !all || strcmp(all, "1");
+#else
+    return false;
+#endif
 }
 
 int64_t rig_most_head(void)
