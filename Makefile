@@ -2,9 +2,11 @@
 #
 #   make            the programs: train_gpt, tokenize, generate, export
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
+#   make demo-vit   a ViT on Fashion-MNIST, its curves and a contact sheet (runs/demo-vit/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
 #   make test-gpu   the tests of the CUDA device, on the GPU that is here
+#   make fuzz       fuzz targets, FUZZ_SECONDS=60 each
 #   make bench      speed and memory against PyTorch and the machine's limit
 #   make deps       install what the build needs (Debian packages)
 #
@@ -32,7 +34,7 @@ ifneq ($(SAN),)
 FLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DREGRAD_DEBUG
 OPT     := -O1
 endif
-LIBS    := -lopenblas -lcjson -lm
+LIBS    := -lopenblas -lcjson -lz -lm -lpthread
 
 NVCC      ?= $(shell command -v nvcc)
 CUDA      ?= $(if $(SAN),$(if $(filter x86_64,$(shell uname -m)),sim,none),$(if $(NVCC),nvcc,none))
@@ -51,17 +53,33 @@ ifeq ($(PCRE2),yes)
 LIBS    += -lpcre2-8
 endif
 
-LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/block.c model/presets.c model/hf.c)
-LIB_SRC  := $(filter-out data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
-GPT_SRC  := model/gpt.c
+# libjpeg(-turbo) and libpng read directories of images; JPEG=no, PNG=no build without
+has      = $(shell echo 'int main(void) { return $(1); }' | \
+             $(CC) -include stdio.h -include $(2) -x c - $(3) -o /dev/null 2>/dev/null && echo yes || echo no)
+JPEG    ?= $(call has,jpeg_std_error(0) == 0,jpeglib.h,-ljpeg)
+PNG     ?= $(call has,png_access_version_number() == 0,png.h,-lpng)
+JPEG    := $(JPEG)
+PNG     := $(PNG)
+ifeq ($(JPEG),yes)
+LIBS    += -ljpeg
+$(BUILD)/data/picture_jpeg.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_JPEG
+endif
+ifeq ($(PNG),yes)
+LIBS    += -lpng
+$(BUILD)/data/picture_png.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_PNG
+endif
+
+LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)
+LIB_SRC  := $(filter-out train/the_% data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
+GPT_SRC  := train/the_text.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
-PROGRAMS := train_gpt tokenize generate export
+PROGRAMS := train_gpt train_vit tokenize generate export
 
 include cuda/build.mk
 LIB += $(DEVICES)
 
-.PHONY: all demo demo-data test test-long bench deps deps-test deps-demo deps-bench clean format
+.PHONY: all demo demo-vit demo-data test test-long bench deps deps-test deps-demo deps-demo-vit deps-bench clean format
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done
@@ -73,6 +91,10 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(FLAGS) $(OPT) -MMD -MP -c $< -o $@
 
 $(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/train_vit: $(BUILD)/train.o $(BUILD)/train/the_image.o $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
@@ -102,13 +124,16 @@ $(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cpu.o $(G
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
 
 # the tests of the operations again, on CUDA
-CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_ops_ref.c,$(wildcard test/test_ops_*.c)))
+CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_ops_ref.c test/test_ops_image.c,$(wildcard test/test_ops_*.c)))
 $(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
 ifeq ($(CUDA),sim)
 TESTS += $(CUDA_TESTS)
 endif
+
+# runs the program that lies beside it
+$(BUILD)/test_option_effects: | $(BUILD)/train_gpt
 
 # every allocation of this program is seen; a sanitizer has its own allocator, so not there
 WRAPPED := malloc calloc realloc aligned_alloc
@@ -117,10 +142,47 @@ ifneq ($(SAN),)
 TESTS := $(filter-out %/test_memory,$(TESTS))
 endif
 
+# here each of them fails in turn; the programs' mains are in it as functions
+FAULTY := malloc calloc realloc aligned_alloc strdup strndup asprintf free open read pread write \
+          pwrite fsync close rename mkdir fstat stat opendir readdir ftruncate lseek flock \
+          glob fopen fdopen open_memstream fileno
+$(BUILD)/test_fault: LIBS += $(FAULTY:%=-Wl,--wrap=%)
+$(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c))
+
+# fuzz targets: clang's libFuzzer, and only what reads files (no OpenMP, no BLAS)
+FUZZ_CC     ?= clang
+FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
+               -Wno-unknown-pragmas -fno-omit-frame-pointer -fsanitize=address,undefined \
+               -fno-sanitize-recover=all
+FUZZ_SRC    := $(filter core/%.c data/%.c io/%.c model/hf.c model/presets.c,$(LIB_SRC)) fuzz/fuzz.c
+FUZZ        := $(patsubst fuzz/%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/*.c)))
+
+build/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  cc  $< (fuzz)")
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+
+$(FUZZ): build/fuzz/%: build/fuzz/fuzz/%.o $(FUZZ_SRC:%.c=build/fuzz/%.o)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ $(filter-out -lopenblas,$(LIBS)) -o $@
+
+.PHONY: fuzz fuzz-build deps-fuzz
+fuzz-build: $(FUZZ)
+fuzz: deps-fuzz
+	@$(MAKE) --no-print-directory -j2 fuzz-build
+	@fuzz/run
+
+# the calls by which a disk is changed: noted, stopped at, made to fail
+DISK := open write fsync rename unlink rmdir mkdir
+DISK_TESTS := $(addprefix $(BUILD)/,test_checkpoint test_kill test_resume)
+$(DISK_TESTS): LIBS += $(DISK:%=-Wl,--wrap=%)
+$(DISK_TESTS): $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/disk/*.c))
+
 tests: all $(TESTS)
 .PHONY: tests
 
 test: deps-test
+	-@scripts/deps fuzz # without, fuzzing is skipped
 	@$(MAKE) --no-print-directory -j2 tests
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@scripts/run-tests
@@ -134,6 +196,7 @@ gpu-tests: $(GPU_TESTS)
 .PHONY: test-gpu gpu-tests
 
 test-long: deps-test
+	-@scripts/deps fuzz
 	@$(MAKE) --no-print-directory -j2 tests
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@LONG=1 scripts/run-tests
@@ -147,13 +210,17 @@ demo-data: deps-demo
 demo: demo-data
 	@scripts/demo
 
+demo-vit: deps-demo-vit
+	@$(MAKE) --no-print-directory -j2 all
+	@scripts/demo-vit
+
 bench: deps-bench
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench
 	@scripts/bench
 
 deps:
 	@scripts/deps build
-deps-test deps-demo deps-bench: deps-%:
+deps-test deps-demo deps-demo-vit deps-bench deps-fuzz: deps-%:
 	@scripts/deps $*
 
 format:
@@ -162,4 +229,4 @@ format:
 clean:
 	rm -rf build $(PROGRAMS)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

@@ -1,7 +1,7 @@
 /* train.c - main(): options -> plan -> loop.
  *
- * Wiring only.  This one object file, linked with the GPT, is train_gpt.  It is the only place,
- * with the tools, that prints errors and exits.
+ * Wiring only.  This one object file is train_gpt or train_vit, by the task that is linked with it
+ * (train/task.h).  It is the only place, with the tools, that prints errors and exits.
  *
  *   options_parse    what was asked for             train/options.c
  *   trainer_plan     the whole of it, over the      train/trainer.c, core/arena.c
@@ -12,17 +12,28 @@
 #include "train/device.h"
 #include "train/loop.h"
 #include "train/plan_report.h"
+#include "train/task.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
-static error *show_plan(const trainer *t)
+static error *print_json(const trainer *t)
 {
-    if (!t->o->json) return plan_print(t, stdout);
     char *text;
     TRY(plan_json(t, &text));
     printf("%s\n", text);
     free(text);
     return NULL;
+}
+
+static error *show_plan(const trainer *t)
+{
+    TRY(t->o->json ? print_json(t) : plan_print(t, stdout));
+    if (fflush(stdout) == 0 && !ferror(stdout)) return NULL;
+    return user_error("cannot write to the standard output: %s: make room, or write to another "
+                      "disk",
+                      strerror(errno));
 }
 
 static error *train_on(trainer *t, device *dev)
@@ -41,9 +52,9 @@ static error *run_program(int argc, char **argv)
     options o;
     device dev;
     trainer *t;
-    TRY(options_parse(&the_model_kind, argc, argv, &o));
-    if (!o.plan) TRY(data_default(&o));
-    TRY(trainer_plan(&o, &the_model_kind, &t));
+    TRY(options_parse(the_task, argc, argv, &o));
+    if (!o.plan && !o.train_data.n) TRY(the_task->default_data(&o));
+    TRY(trainer_plan(&o, the_task->kind, &t));
     error *e = NULL;
     if (o.plan) {
         e = show_plan(t);
@@ -60,5 +71,5 @@ static error *run_program(int argc, char **argv)
 int main(int argc, char **argv)
 {
     error *e = run_program(argc, argv);
-    return e ? error_report(the_model_kind.program, e) : 0;
+    return e ? error_report(the_task->kind->program, e) : 0;
 }

@@ -295,6 +295,100 @@ static bool check_nonfinite(device *dev, const char *op, const nonfinite_op *o)
     return true;
 }
 
+/* ---- images ---- */
+
+static bool check_patches(device *dev, const char *op, const patches_op *o)
+{
+    const int64_t *d = o->images.dim;
+    CHECK(working(dev, o->images) && o->images.rank == 4, o->images, o->out);
+    CHECK(tensor_contiguous(o->images), o->images, o->out);
+    CHECK(o->height > 0 && o->width > 0, o->images, o->out);
+    CHECK(d[2] % o->height == 0 && d[3] % o->width == 0, o->images, o->out);
+    CHECK(present(o->out) && fits(o->out, o->images.type, tensor_count(o->images)), o->out,
+          o->images);
+    CHECK(tensor_cols(o->out) == d[1] * o->height * o->width, o->out, o->images);
+    return true;
+}
+
+/* first: rows before the others; all (B,T,C) with the same C */
+static bool sequence_fits(tensor all, tensor x, int64_t first)
+{
+    return all.rank == 3 && x.rank == 3 && tensor_contiguous(all) && tensor_contiguous(x) &&
+           x.type == all.type && x.dim[0] == all.dim[0] && x.dim[1] + first == all.dim[1] &&
+           x.dim[2] == all.dim[2];
+}
+
+static int64_t rows_of(tensor t)
+{
+    return present(t) ? tensor_rows(t) : 0;
+}
+
+static bool check_positions(device *dev, const char *op, const positions_op *o)
+{
+    int64_t c = tensor_cols(o->x);
+    CHECK(working(dev, o->x) && present(o->out), o->x, o->out);
+    CHECK(sequence_fits(o->out, o->x, rows_of(o->first)), o->out, o->x);
+    CHECK(!present(o->first) || !overlap(o->out, o->x), o->out, o->x);
+    CHECK(fits(o->first, o->x.type, rows_of(o->first) * c), o->first, o->x);
+    CHECK(present(o->positions) && fits(o->positions, o->x.type, o->out.dim[1] * c), o->positions,
+          o->out);
+    return true;
+}
+
+static bool check_positions_grad(device *dev, const char *op, const positions_grad_op *o)
+{
+    int64_t c = tensor_cols(o->dout), first = o->dout.dim[1] - o->dx.dim[1];
+    CHECK(working(dev, o->dout) && present(o->dx) && first >= 0, o->dout, o->dx);
+    CHECK(sequence_fits(o->dout, o->dx, first), o->dout, o->dx);
+    CHECK(first == 0 || !overlap(o->dx, o->dout), o->dx, o->dout);
+    CHECK(fits(o->dfirst.t, o->dout.type, first * c), o->dfirst.t, o->dout);
+    CHECK(fits(o->dpositions.t, o->dout.type, o->dout.dim[1] * c), o->dpositions.t, o->dout);
+    return true;
+}
+
+static bool pooled(tensor x, tensor out)
+{
+    return x.rank == 3 && present(out) && tensor_contiguous(x) &&
+           fits(out, x.type, x.dim[0] * x.dim[2]) && tensor_cols(out) == x.dim[2];
+}
+
+static bool check_pool(device *dev, const char *op, const pool_op *o)
+{
+    CHECK(working(dev, o->x), o->x, o->out);
+    CHECK(pooled(o->x, o->out), o->x, o->out);
+    return true;
+}
+
+static bool check_pool_grad(device *dev, const char *op, const pool_grad_op *o)
+{
+    CHECK(working(dev, o->dx), o->dx, o->dout);
+    CHECK(pooled(o->dx, o->dout), o->dx, o->dout);
+    return true;
+}
+
+static bool check_scale_samples(device *dev, const char *op, const scale_samples_op *o)
+{
+    int64_t n = tensor_count(o->x);
+    CHECK(working(dev, o->x) && o->x.rank == 3 && tensor_contiguous(o->x), o->x, o->out);
+    CHECK(present(o->out) && fits(o->out, o->x.type, n), o->out, o->x);
+    CHECK(present(o->scale) && fits(o->scale, stat_type(o->x.type), o->x.dim[0]), o->scale, o->x);
+    CHECK(fits(o->residual, o->x.type, n) && !overlap(o->residual, o->out), o->residual, o->out);
+    return true;
+}
+
+static bool check_classify_soft(device *dev, const char *op, const classify_soft_op *o)
+{
+    int64_t rows = tensor_rows(o->logits);
+    dtype stat = stat_type(o->logits.type);
+    CHECK(working(dev, o->logits), o->logits, o->losses);
+    CHECK(present(o->targets) && fits(o->targets, o->logits.type, rows * tensor_cols(o->logits)) &&
+              tensor_cols(o->targets) == tensor_cols(o->logits),
+          o->targets, o->logits);
+    CHECK(present(o->losses) && fits(o->losses, stat, rows), o->losses, o->logits);
+    CHECK(fits(o->hits, stat, rows), o->hits, o->logits);
+    return true;
+}
+
 /* ---- what each operation writes, for the watch ---- */
 
 enum { MAX_WRITTEN = 4 };
@@ -370,6 +464,35 @@ static int written_optim(const optim_op *o, tensor *w)
 static int written_nonfinite(const nonfinite_op *o, tensor *w)
 {
     return w[0] = (tensor){0}, (void)o, 0;
+}
+
+static int written_patches(const patches_op *o, tensor *w)
+{
+    return w[0] = o->out, 1;
+}
+static int written_positions(const positions_op *o, tensor *w)
+{
+    return w[0] = o->out, 1;
+}
+static int written_positions_grad(const positions_grad_op *o, tensor *w)
+{
+    return w[0] = o->dx, w[1] = o->dfirst.t, w[2] = o->dpositions.t, 3;
+}
+static int written_pool(const pool_op *o, tensor *w)
+{
+    return w[0] = o->out, 1;
+}
+static int written_pool_grad(const pool_grad_op *o, tensor *w)
+{
+    return w[0] = o->dx, 1;
+}
+static int written_scale_samples(const scale_samples_op *o, tensor *w)
+{
+    return w[0] = o->out, 1;
+}
+static int written_classify_soft(const classify_soft_op *o, tensor *w)
+{
+    return w[0] = o->losses, w[1] = o->logits, 2;
 }
 
 /* ---- the fronts ---- */

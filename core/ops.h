@@ -219,13 +219,78 @@ typedef struct {
     tensor x;
 } nonfinite_op;
 
+/* ---- images ---- */
+
+/* Images cut into patches of h x w, row after row of them (W' = W / w of them in a row):
+ * out[b, i W' + j, (c h + y) w + x] = images[b, c, i h + y, j w + x] */
+typedef struct {
+    tensor out;    /* (B,N,Ch*h*w), N = H/h * W/w */
+    tensor images; /* (B,Ch,H,W) */
+    int64_t height, width;
+} patches_op;
+
+/* out[b,t,:] = (t < P ? first[t,:] : x[b,t-P,:]) + positions[t,:] */
+typedef struct {
+    tensor out;       /* (B,T,C); may be x without first */
+    tensor x;         /* (B,T-P,C) */
+    tensor first;     /* ? (P,C) */
+    tensor positions; /* (T,C) */
+} positions_op;
+
+/* dx[b,t-P,:] = dout[b,t,:];  dfirst[t,:] (+)= sum_b dout[b,t,:];  dpositions likewise */
+typedef struct {
+    tensor dx;       /* (B,T-P,C); may be dout when P is 0 */
+    grad dfirst;     /* ? (P,C) */
+    grad dpositions; /* ? (T,C) */
+    tensor dout;     /* (B,T,C) */
+} positions_grad_op;
+
+/* out[b,:] = x[b,0,:] if first, else the mean over t of x[b,t,:] */
+typedef struct {
+    tensor out; /* (B,C) */
+    tensor x;   /* (B,T,C) */
+    bool first;
+} pool_op;
+
+/* dx[b,t,:] = dout[b,:] for t = 0 and 0 for the others if first, else dout[b,:] / T */
+typedef struct {
+    tensor dx;   /* (B,T,C), written */
+    tensor dout; /* (B,C) */
+    bool first;
+} pool_grad_op;
+
+/* out[b,t,:] = scale[b] x[b,t,:] + residual[b,t,:] */
+typedef struct {
+    tensor out;      /* (B,T,C); may be x */
+    tensor x;        /* (B,T,C) */
+    tensor scale;    /* (B) stat */
+    tensor residual; /* ? (B,T,C); not out */
+} scale_samples_op;
+
+/* Classification against weights of classes (one-hot, smoothed, mixed; all 0: no sample):
+ * losses_i = sum_v t_iv (lse(logits_i) - logits_iv); hits_i = 1 if the largest logit (the first of
+ * equals) is where the largest t is and that is not 0, else 0; with backward, logits become
+ * (softmax(logits_i) sum_v t_iv - t_iv) * scale, in place */
+typedef struct {
+    tensor logits;  /* (R,V), ld may exceed V */
+    tensor targets; /* (R,V) t, contiguous, not negative */
+    tensor losses;  /* (R) stat */
+    tensor hits;    /* ? (R) stat */
+    bool backward;
+    double scale;
+} classify_soft_op;
+
+#define IMAGE_OPS(X)                                                                               \
+    X(patches) X(positions) X(positions_grad) X(pool) X(pool_grad) X(scale_samples) X(classify_soft)
+
 #define DEVICE_OPS(X)                                                                              \
     X(fill)                                                                                        \
     X(copy)                                                                                        \
     X(embedding)                                                                                   \
-    X(embedding_grad) X(norm) X(norm_grad) X(linear) X(linear_dx) X(linear_dw) X(attention)        \
-        X(attention_grad) X(attention_cached) X(classify) X(loss) X(sumsq) X(clip) X(optim)        \
-            X(nonfinite)
+    X(embedding_grad)                                                                              \
+    X(norm) X(norm_grad) X(linear) X(linear_dx) X(linear_dw) X(attention) X(attention_grad)        \
+        X(attention_cached) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite)             \
+            IMAGE_OPS(X)
 
 typedef struct {
     const char *name;

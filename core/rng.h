@@ -16,7 +16,10 @@ typedef enum {
     RNG_ORDER = 2,
     RNG_SAMPLE = 3,
     RNG_TEST = 4,
-    RNG_SPLIT = 5
+    RNG_SPLIT = 5,
+    RNG_DROP = 6,
+    RNG_AUGMENT = 7,
+    RNG_MIX = 8
 } rng_stream;
 
 /* 128 bits for (seed, stream, index). */

@@ -66,3 +66,46 @@ void cpu_classify(device *dev, int stream, const classify_op *o)
     for (int64_t r = 0; r < rows; r++)
         classify_row(o, r);
 }
+
+/* ---- against weights of classes ---- */
+
+/* The first of the largest. */
+static int64_t largest(const float *x, int64_t n)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+static void classify_soft_row(const classify_soft_op *o, int64_t r)
+{
+    int64_t n = tensor_cols(o->logits);
+    float *x = row(o->logits, r), max = maximum(x, n);
+    const float *t = row(o->targets, r);
+    if (present(o->hits)) {
+        int64_t label = largest(t, n);
+        floats(o->hits)[r] = t[label] > 0 && largest(x, n) == label;
+    }
+    double mass = 0, chosen = 0; /* chosen: relative to the maximum, so that nothing cancels */
+    for (int64_t i = 0; i < n; i++) {
+        mass += (double)t[i];
+        chosen += (double)t[i] * ((double)x[i] - (double)max);
+    }
+    double sum = exp_sum(x, n, max, o->backward);
+    floats(o->losses)[r] = (float)(mass * log(sum) - chosen);
+    if (!o->backward) return;
+    float factor = (float)(mass * o->scale / sum), scale = (float)o->scale;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        x[i] = x[i] * factor - t[i] * scale;
+}
+
+void cpu_classify_soft(device *dev, int stream, const classify_soft_op *o)
+{
+    (void)stream;
+    int64_t rows = tensor_rows(o->logits);
+#pragma omp parallel for num_threads(dev->threads) schedule(dynamic)
+    for (int64_t r = 0; r < rows; r++)
+        classify_soft_row(o, r);
+}

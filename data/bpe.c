@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/grow.h"
+
 enum {
     MAX_RUN = 1 << 16,         /* bytes in a chunk */
     MAX_ALL_TOKENS = 64 << 20, /* bytes of all tokens together: 64 each in the largest vocabulary */
@@ -184,6 +186,19 @@ error *bpe_set_special(bpe *v, const bpe_special_token *list, int32_t n)
     }
     qsort_r(v->special, (size_t)n, sizeof *v->special, by_length, v);
     return NULL;
+}
+
+error *bpe_add_end_of_text(bpe *v)
+{
+    size_t n_bytes = v->start[v->size], n = strlen(BPE_END_OF_TEXT);
+    size_t byte_capacity = n_bytes, start_capacity = (size_t)v->size + 1;
+    if (v->end_of_text >= 0 || v->size >= BPE_MAX_SIZE)
+        return internal_error("no room for an end-of-text token");
+    TRY(grow_array(&v->bytes, &byte_capacity, n_bytes + n, 1));
+    TRY(grow_array(&v->start, &start_capacity, start_capacity + 1, sizeof *v->start));
+    memcpy(v->bytes + n_bytes, BPE_END_OF_TEXT, n);
+    v->start[++v->size] = (uint32_t)(n_bytes + n);
+    return bpe_set_special(v, &(bpe_special_token){.id = v->size - 1}, 1);
 }
 
 bool bpe_is_special(const bpe *v, int32_t id)

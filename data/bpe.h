@@ -25,12 +25,14 @@
  *   .vocab           ours: what is said above.  Text: a head line, then the two ids of each merge:
  *                        regrad-vocab 1 2048   <- format version 1; 2048 tokens, so 1792 merges
  *                        101 32                <- token 256 is token 101 ('e') and token 32 (' ')
- *   .tiktoken        lines "BASE64 ID", ids 0, 1, 2, ... in order, as GPT-2's r50k_base.tiktoken:
- * the spelling of each token; a longer one joins the two tokens that encoding it by the earlier
- * ones gives.  Cut by GPT-2's expression (pattern.h).  One more token, behind the last, is the
- * special <|endoftext|>. tokenizer.json   Hugging Face's, for byte-level BPE: model.vocab,
- * model.merges, added_tokens, and the pre-tokenizer's expression.  What would change ids in a way
- * not known here (a normalizer, a post-processor that adds tokens, ...) is refused by name.
+ *                    Version 2 is the same with one more token, the last: the special
+ * <|endoftext|>. .tiktoken        lines "BASE64 ID", ids 0, 1, 2, ... in order, as GPT-2's
+ * r50k_base.tiktoken: the spelling of each token; a longer one joins the two tokens that encoding
+ * it by the earlier ones gives.  Cut by GPT-2's expression (pattern.h).  One more token, behind the
+ * last, is the special <|endoftext|>. tokenizer.json   Hugging Face's, for byte-level BPE:
+ * model.vocab, model.merges, added_tokens, and the pre-tokenizer's expression.  What would change
+ * ids in a way not known here (a normalizer, a post-processor that adds tokens, ...) is refused by
+ * name.
  *
  * The last two cut by Unicode characters, for which the text is UTF-8.  Where it is not, nothing is
  * lost: each run of bytes that are no UTF-8 (as The Unicode Standard, table 3-7, has it) is a piece
@@ -64,6 +66,10 @@ error *bpe_bytes(bpe **out) NODISCARD;
  * pair must occur twice.  User error when the text has not pairs enough, naming the size it has. */
 error *bpe_learn(const uint8_t *text, size_t n, int64_t size, bpe **out) NODISCARD;
 
+/* Adds the special token <|endoftext|>, behind the last one, to a vocabulary of bpe_bytes or
+ * bpe_learn that has none. */
+error *bpe_add_end_of_text(bpe *v) NODISCARD;
+
 /* Reads and checks a vocabulary in any of the formats; user error naming the file and what is
  * wrong. */
 error *bpe_open(const char *path, bpe **out) NODISCARD;
@@ -82,7 +88,7 @@ void bpe_close(bpe *v); /* NULL is fine */
 
 int32_t bpe_size(const bpe *v); /* tokens, special ones too */
 
-/* The token between documents, or -1: a .vocab has none. */
+/* The token between documents, or -1 if there is none. */
 int32_t bpe_end_of_text(const bpe *v);
 
 /* The bytes of token id, 0 <= id < size; valid as long as v. */

@@ -17,7 +17,12 @@
 #include "core/outfile.h"
 
 #define MAGIC "regrad-vocab "
-enum { VERSION = 1, SHORTEST_MERGE = 4 /* "0 0\n" */, LINE_MAX_BYTES = 64 };
+enum {
+    VERSION = 1,
+    VERSION_END_OF_TEXT = 2,
+    SHORTEST_MERGE = 4 /* "0 0\n" */,
+    LINE_MAX_BYTES = 64
+};
 
 static const char mend[] = "make it again with ./tokenize --vocab bpe:N";
 
@@ -34,19 +39,18 @@ static bool number(const char **text, char end, uint32_t *out)
     return true;
 }
 
-static error *read_head(FILE *f, uint32_t *n_tokens)
+static error *read_head(FILE *f, uint32_t *n_tokens, uint32_t *version)
 {
     char line[LINE_MAX_BYTES];
     const char *p = line + strlen(MAGIC);
-    uint32_t version;
     if (!fgets(line, sizeof line, f) || strncmp(line, MAGIC, strlen(MAGIC)) != 0)
         return user_error("the first line is damaged: %s", mend);
-    if (!number(&p, ' ', &version) || !number(&p, '\n', n_tokens) || *p)
+    if (!number(&p, ' ', version) || !number(&p, '\n', n_tokens) || *p)
         return user_error("the first line is damaged: %s", mend);
-    if (version != VERSION)
-        return user_error("format version %" PRIu32 ", and only %d is known: %s", version, VERSION,
-                          mend);
-    if (*n_tokens < BPE_BYTES || *n_tokens > BPE_MAX_SIZE)
+    if (*version != VERSION && *version != VERSION_END_OF_TEXT)
+        return user_error("format version %" PRIu32 ", and only %d and %d are known: %s", *version,
+                          VERSION, VERSION_END_OF_TEXT, mend);
+    if (*n_tokens < BPE_BYTES + (*version == VERSION_END_OF_TEXT) || *n_tokens > BPE_MAX_SIZE)
         return user_error("claims %" PRIu32 " tokens, but a vocabulary has %d to %d: %s", *n_tokens,
                           BPE_BYTES, BPE_MAX_SIZE, mend);
     return NULL;
@@ -66,11 +70,13 @@ static error *read_merges(FILE *f, bpe_merge *merges, uint32_t n)
     return NULL;
 }
 
-static error *read_counted(FILE *f, int64_t n_bytes, bpe_merge **merges, uint32_t *n_merges)
+static error *read_counted(FILE *f, int64_t n_bytes, bpe_merge **merges, uint32_t *n_merges,
+                           bool *end_of_text)
 {
-    uint32_t n_tokens = 0;
-    TRY(read_head(f, &n_tokens));
-    uint32_t n = n_tokens - BPE_BYTES;
+    uint32_t n_tokens = 0, version = 0;
+    TRY(read_head(f, &n_tokens, &version));
+    *end_of_text = version == VERSION_END_OF_TEXT;
+    uint32_t n = n_tokens - BPE_BYTES - *end_of_text;
     if ((int64_t)n * SHORTEST_MERGE > n_bytes)
         return user_error("claims %" PRIu32 " merges, too many for its %" PRId64 " bytes: %s", n,
                           n_bytes, mend);
@@ -84,10 +90,18 @@ static error *read_vocab(FILE *f, int64_t n_bytes, bpe **out)
 {
     bpe_merge *merges = NULL;
     uint32_t n = 0;
-    error *e = read_counted(f, n_bytes, &merges, &n);
-    if (!e) e = bpe_from_merges(merges, (int32_t)n, out);
+    bool end_of_text = false;
+    bpe *v = NULL;
+    error *e = read_counted(f, n_bytes, &merges, &n, &end_of_text);
+    if (!e) e = bpe_from_merges(merges, (int32_t)n, &v);
+    if (!e && end_of_text) e = bpe_add_end_of_text(v);
     free(merges);
-    return e;
+    if (e) {
+        bpe_close(v);
+        return e;
+    }
+    *out = v;
+    return NULL;
 }
 
 /* ---- which format ---- */
@@ -151,7 +165,8 @@ error *bpe_open(const char *path, bpe **out)
 
 static void write_vocab(const bpe *v, FILE *to)
 {
-    fprintf(to, MAGIC "%d %" PRId32 "\n", VERSION, v->size);
+    fprintf(to, MAGIC "%d %" PRId32 "\n", v->end_of_text < 0 ? VERSION : VERSION_END_OF_TEXT,
+            v->size);
     for (int32_t i = 0; i < v->n_merges; i++)
         fprintf(to, "%" PRIu32 " %" PRIu32 "\n", v->merges[i].left, v->merges[i].right);
 }

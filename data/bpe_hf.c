@@ -51,18 +51,26 @@ static void write_text(const uint8_t *text, size_t n, FILE *to)
     fputc('"', to);
 }
 
-/* A token as model.vocab has it: special ones as they are, others in characters for bytes. */
-static void write_key(const bpe *v, int32_t id, FILE *to)
+/* The characters for a token's bytes, inside of a JSON string. */
+static void write_chars(const bpe *v, int32_t id, FILE *to)
 {
     size_t n;
     const uint8_t *bytes = bpe_token(v, id, &n);
+    for (size_t i = 0; i < n; i++)
+        write_char(byte_to_char(bytes[i]), to);
+}
+
+/* A token as model.vocab has it: special ones as they are, others in characters for bytes. */
+static void write_key(const bpe *v, int32_t id, FILE *to)
+{
     if (bpe_is_special(v, id)) {
+        size_t n;
+        const uint8_t *bytes = bpe_token(v, id, &n);
         write_text(bytes, n, to);
         return;
     }
     fputc('"', to);
-    for (size_t i = 0; i < n; i++)
-        write_char(byte_to_char(bytes[i]), to);
+    write_chars(v, id, to);
     fputc('"', to);
 }
 
@@ -95,15 +103,16 @@ static void write_merge(const bpe *v, bpe_merge m, FILE *to)
     }
 }
 
+/* "left right", the form that every version of the format has. */
 static void write_merges_json(const bpe *v, FILE *to)
 {
     fputc('[', to);
     for (int32_t i = 0; i < v->n_merges; i++) {
-        fputs(i > 0 ? ", [" : "[", to);
-        write_key(v, (int32_t)v->merges[i].left, to);
-        fputs(", ", to);
-        write_key(v, (int32_t)v->merges[i].right, to);
-        fputc(']', to);
+        fputs(i > 0 ? ", \"" : "\"", to);
+        write_chars(v, (int32_t)v->merges[i].left, to);
+        fputc(' ', to);
+        write_chars(v, (int32_t)v->merges[i].right, to);
+        fputc('"', to);
     }
     fputc(']', to);
 }

@@ -171,7 +171,7 @@ static error *examine(checkpoints *c, int64_t at, error **why)
     *why = NULL;
     if (c->list[at].is != UNKNOWN) return NULL;
     TRY(step_path(c, c->list[at].step, "", path));
-    *why = manifest_check(path, c->list[at].step);
+    TRY(manifest_verdict(path, c->list[at].step, why));
     c->list[at].is = *why ? BROKEN : WHOLE;
     return NULL;
 }
@@ -273,7 +273,7 @@ static error *write_parts(const char *path, const checkpoint_part *parts, int n,
         TRY(path_join(file, path, parts[i].name));
         TRY(parts[i].write(context, file));
     }
-    return sync_directory(path);
+    return NULL;
 }
 
 static error *write_directory(const char *path, int64_t step, const checkpoint_part *parts, int n,

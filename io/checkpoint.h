@@ -6,9 +6,8 @@
  *     mkdir   step_00001000.tmp
  *     write   step_00001000.tmp/model.safetensors      fsync     (as many files as there are,
  *     write   step_00001000.tmp/state.json             fsync      by as many processes)
- *     fsync   step_00001000.tmp                        the names
  *     write   step_00001000.tmp/manifest.json          fsync     sizes and hashes of all: last
- *     fsync   step_00001000.tmp
+ *     fsync   step_00001000.tmp                        the names of all
  *     rename  step_00001000.tmp -> step_00001000
  *     fsync   the run's directory                      from here on it counts
  *

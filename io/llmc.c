@@ -81,16 +81,6 @@ static bool count_all(const llmc_sizes *z, int64_t *total)
 
 /* ---- opening ---- */
 
-bool llmc_is(const char *path)
-{
-    int32_t magic = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return false;
-    bool same = pread(fd, &magic, sizeof magic, 0) == sizeof magic && magic == MAGIC;
-    close(fd);
-    return same;
-}
-
 static error *read_at(const llmc *f, int64_t at, int64_t n, void *buffer)
 {
     for (int64_t got = 0; got < n;) {
@@ -103,6 +93,22 @@ static error *read_at(const llmc *f, int64_t at, int64_t n, void *buffer)
         got += r;
     }
     return NULL;
+}
+
+error *llmc_is(const char *path, bool *yes)
+{
+    int32_t magic = 0;
+    struct stat s;
+    llmc f = {.path = (char *)(size_t)path,
+              .fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)}; /* a pipe would wait for ever */
+    *yes = false;
+    if (f.fd < 0) return user_error("%s cannot be opened: %s", path, strerror(errno));
+    error *e = NULL;
+    if (fstat(f.fd, &s)) e = user_error("%s cannot be opened: %s", path, strerror(errno));
+    if (!e && s.st_size >= (off_t)sizeof magic) e = read_at(&f, 0, sizeof magic, &magic);
+    close(f.fd);
+    *yes = magic == MAGIC;
+    return e;
 }
 
 static error *check_sizes(const llmc *f, const int32_t h[HEADER], int64_t bytes)

@@ -24,8 +24,8 @@ typedef struct {
     bool bf16;
 } llmc_sizes;
 
-/* Does the file begin like one?  False when it cannot be read, too. */
-bool llmc_is(const char *path);
+/* Does the file begin like one?  User error: it cannot be read. */
+error *llmc_is(const char *path, bool *yes) NODISCARD;
 
 /* Opens and checks: every size against the file's.  User errors name the path. */
 error *llmc_open(const char *path, llmc **out) NODISCARD;

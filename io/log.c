@@ -82,7 +82,11 @@ error *log_step(run_log *log, const step_record *s)
     n += add_number(line + n, "lr", s->lr);
     n += add_number(line + n, "grad_norm", s->grad_norm);
     n += add_number(line + n, "ms", s->ms);
-    n += add_number(line + n, "tokens_per_s", s->tokens_per_s);
+    n += add_number(line + n, "data_ms", s->data_ms);
+    if (!isnan(s->accuracy)) n += add_number(line + n, "accuracy", s->accuracy);
+    char speed[LINE / 2];
+    snprintf(speed, sizeof speed, "%s_per_s", s->unit);
+    n += add_number(line + n, speed, s->units_per_s);
     n += (size_t)snprintf(line + n, LINE, ",\"peak_bytes\":%zu}\n", s->peak_bytes);
     return take_line(log, line, n);
 }
@@ -221,10 +225,10 @@ void log_close(run_log *log)
 void show_step(const step_record *s)
 {
     char left[32];
-    printf("step %5lld/%lld  loss %7.4f  norm %6.3f  lr %.2e  %6.0f ms  %6.0f tok/s  left %s  %.0f "
+    printf("step %5lld/%lld  loss %7.4f  norm %6.3f  lr %.2e  %6.0f ms  %6.0f %s/s  left %s  %.0f "
            "MiB\n",
            (long long)s->step, (long long)s->steps, s->loss, s->grad_norm, s->lr, s->ms,
-           s->tokens_per_s, duration_text(s->seconds_left, left, sizeof left),
+           s->units_per_s, s->unit_3, duration_text(s->seconds_left, left, sizeof left),
            (double)s->peak_bytes / 1048576.0);
     fflush(stdout);
 }

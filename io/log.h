@@ -20,7 +20,10 @@
 
 typedef struct {
     int64_t step, steps;
-    double loss, lr, grad_norm, ms, tokens_per_s;
+    double loss, lr, grad_norm, ms, units_per_s;
+    double data_ms;            /* of ms: waiting for data */
+    double accuracy;           /* NAN: none */
+    const char *unit, *unit_3; /* "tokens", "tok" */
     size_t peak_bytes;
     double seconds_left;
 } step_record;

@@ -16,7 +16,7 @@
 
 #define FILE_NAME "manifest.json"
 
-enum { CHUNK = 1 << 18, MOST_BYTES = 1 << 20 };
+enum { CHUNK = 1 << 18, MOST_BYTES = 1 << 20, PARSED_SIZE = 64 /* a byte of JSON, as a tree */ };
 
 error *path_join(char *buffer, const char *directory, const char *name)
 {
@@ -35,21 +35,23 @@ typedef struct {
 
 static error *cannot_read(const char *path)
 {
-    if (errno == ENOENT) return user_error("%s is missing", path);
     return user_error("%s cannot be read: %s", path, strerror(errno));
 }
 
-static error *open_file(const char *path, int *fd, int64_t *bytes)
+/* *wrong tells a file that is not as it should be from a machine that cannot say. */
+static error *open_file(const char *path, int *fd, int64_t *bytes, bool *wrong)
 {
-    struct stat st;
+    struct stat st = {0};
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *wrong = *fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO);
+    if (*wrong) return user_error("%s is missing", path);
     if (*fd < 0) return cannot_read(path);
-    if (fstat(*fd, &st) || !S_ISREG(st.st_mode)) {
-        close(*fd);
-        return user_error("%s is not a regular file", path);
-    }
+    error *e = fstat(*fd, &st) ? cannot_read(path) : NULL;
+    *wrong = !e && !S_ISREG(st.st_mode);
+    if (*wrong) e = user_error("%s is not a regular file", path);
+    if (e) close(*fd);
     *bytes = st.st_size;
-    return NULL;
+    return e;
 }
 
 /* Up to n bytes; *got < n only at the end of the file. */
@@ -85,8 +87,9 @@ static error *hash_file(const char *directory, const char *name, char *buffer, f
 {
     char path[PATH_LENGTH];
     int fd;
+    bool wrong;
     TRY(path_join(path, directory, name));
-    TRY(open_file(path, &fd, &out->bytes));
+    TRY(open_file(path, &fd, &out->bytes, &wrong));
     error *e = hash_stream(fd, path, buffer, out);
     close(fd);
     return e;
@@ -173,10 +176,12 @@ typedef struct {
     const char *names[MANIFEST_FILES];
     file_facts said[MANIFEST_FILES]; /* what it says of each */
     int n;
+    bool wrong; /* an error was found in the files, not met on the way to them */
 } manifest;
 
-static error *damaged(const manifest *m, const char *how)
+static error *damaged(manifest *m, const char *how)
 {
+    m->wrong = true;
     return user_error("%s is damaged: %s", m->path, how);
 }
 
@@ -185,7 +190,7 @@ static error *load_text(manifest *m, const char *directory)
     int fd;
     int64_t bytes;
     TRY(path_join(m->path, directory, FILE_NAME));
-    TRY(open_file(m->path, &fd, &bytes));
+    TRY(open_file(m->path, &fd, &bytes, &m->wrong));
     error *e = bytes > MOST_BYTES ? damaged(m, "it is too long for a manifest") : NULL;
     if (!e) e = alloc_array(&m->text, (size_t)bytes + 1, 1);
     if (!e) e = read_fully(fd, m->path, m->text, (size_t)bytes, &m->size);
@@ -219,6 +224,12 @@ static error *take_names(manifest *m)
     const cJSON *entry;
     if (memchr(m->text, 0, m->size)) return damaged(m, "it has bytes of zero");
     m->json = cJSON_ParseWithLength(m->text, m->size);
+    if (!m->json) { /* which it says when memory is out, too: is it? */
+        void *room;
+        TRY(alloc_array(&room, m->size + 1, PARSED_SIZE));
+        free(room);
+        m->json = cJSON_ParseWithLength(m->text, m->size);
+    }
     const cJSON *files = cJSON_GetObjectItemCaseSensitive(m->json, "files");
     if (!cJSON_IsArray(files)) return damaged(m, "it has no list of files");
     cJSON_ArrayForEach(entry, files) TRY(take_entry(m, entry));
@@ -226,31 +237,33 @@ static error *take_names(manifest *m)
 }
 
 /* Sizes first: they cost nothing, and say best what happened to a file that was cut. */
-static error *check_sizes(const manifest *m, const char *directory)
+static error *check_sizes(manifest *m, const char *directory)
 {
     for (int i = 0; i < m->n; i++) {
         char path[PATH_LENGTH];
         int fd;
         int64_t bytes;
         TRY(path_join(path, directory, m->names[i]));
-        TRY(open_file(path, &fd, &bytes));
+        TRY(open_file(path, &fd, &bytes, &m->wrong));
         close(fd);
-        if (bytes != m->said[i].bytes)
+        m->wrong = bytes != m->said[i].bytes;
+        if (m->wrong)
             return user_error("%s has %lld bytes, its manifest says %lld", path, (long long)bytes,
                               (long long)m->said[i].bytes);
     }
     return NULL;
 }
 
-static error *compare(const manifest *m, const char *directory, int64_t step,
-                      const file_facts *facts)
+static error *compare(manifest *m, const char *directory, int64_t step, const file_facts *facts)
 {
     char *text;
     size_t size;
-    for (int i = 0; i < m->n; i++)
-        if (facts[i].bytes != m->said[i].bytes || facts[i].hash != m->said[i].hash)
+    for (int i = 0; i < m->n; i++) {
+        m->wrong = facts[i].bytes != m->said[i].bytes || facts[i].hash != m->said[i].hash;
+        if (m->wrong)
             return user_error("%s/%s is damaged: its XXH64 is not its manifest's", directory,
                               m->names[i]);
+    }
     TRY(make_text(step, m->names, facts, m->n, &text, &size));
     bool same = size == m->size && !memcmp(text, m->text, size);
     free(text);
@@ -269,13 +282,25 @@ static error *check(manifest *m, const char *directory, int64_t step)
     return e;
 }
 
-error *manifest_check(const char *directory, int64_t step)
+error *manifest_verdict(const char *directory, int64_t step, error **damage)
 {
     manifest *m;
+    *damage = NULL;
     TRY(alloc_array(&m, 1, sizeof *m));
     error *e = check(m, directory, step);
+    if (m->wrong) {
+        *damage = e;
+        e = NULL;
+    }
     cJSON_Delete(m->json);
     free(m->text);
     free(m);
     return e;
+}
+
+error *manifest_check(const char *directory, int64_t step)
+{
+    error *damage;
+    TRY(manifest_verdict(directory, step, &damage));
+    return damage;
 }

@@ -30,6 +30,11 @@ error *manifest_write(const char *directory, int64_t step, const char *const *na
  * errors name the file that is missing, cut or changed. */
 error *manifest_check(const char *directory, int64_t step) NODISCARD;
 
+/* The same, but what is wrong goes to *damage (the caller's; NULL if nothing is), and the error
+ * returned is that it cannot be told: memory is out, or the disk does not read.  A checkpoint must
+ * not be given up for that. */
+error *manifest_verdict(const char *directory, int64_t step, error **damage) NODISCARD;
+
 /* "DIRECTORY/NAME" into a buffer of PATH_LENGTH; a user error if it does not fit. */
 error *path_join(char *buffer, const char *directory, const char *name) NODISCARD;
 

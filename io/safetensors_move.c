@@ -84,7 +84,8 @@ static error *write_header(outfile *f, const named_tensor *list, int64_t n)
     fputc('}', header);
     while (fflush(header) == 0 && size % 8)
         fputc(' ', header);
-    bool bad = fclose(header) != 0;
+    bool bad = ferror(header); /* fclose does not tell of an earlier failure */
+    bad = fclose(header) != 0 || bad;
     uint64_t length = size;
     error *e = bad ? user_error("out of memory for the header of a safetensors file") : NULL;
     if (!e) e = outfile_write(f, &length, sizeof length);

@@ -34,7 +34,7 @@ static error *declare_linear(const model_config *c, params *p, const char *weigh
                     .decay = true,
                     .init = INIT_NORMAL,
                     .std = std,
-                    .file_transposed = true};
+                    .file_transposed = !c->patch};
     TRY(declare(p, w, &ids->weight));
     if (c->bias)
         TRY(declare(p, (param_spec){.name = bias, .layer = layer, .shape = SHAPE(out)},
@@ -42,22 +42,34 @@ static error *declare_linear(const model_config *c, params *p, const char *weigh
     return NULL;
 }
 
+/* Hugging Face's names for GPT-2, timm's for ViT: weights and biases of norm1, qkv, project, norm2,
+ * up, down. */
+static const char *const gpt_names[] = {
+    "h.%d.ln_1.weight",      "h.%d.ln_1.bias",          "h.%d.attn.c_attn.weight",
+    "h.%d.attn.c_attn.bias", "h.%d.attn.c_proj.weight", "h.%d.attn.c_proj.bias",
+    "h.%d.ln_2.weight",      "h.%d.ln_2.bias",          "h.%d.mlp.c_fc.weight",
+    "h.%d.mlp.c_fc.bias",    "h.%d.mlp.c_proj.weight",  "h.%d.mlp.c_proj.bias",
+};
+static const char *const vit_names[] = {
+    "blocks.%d.norm1.weight",  "blocks.%d.norm1.bias",       "blocks.%d.attn.qkv.weight",
+    "blocks.%d.attn.qkv.bias", "blocks.%d.attn.proj.weight", "blocks.%d.attn.proj.bias",
+    "blocks.%d.norm2.weight",  "blocks.%d.norm2.bias",       "blocks.%d.mlp.fc1.weight",
+    "blocks.%d.mlp.fc1.bias",  "blocks.%d.mlp.fc2.weight",   "blocks.%d.mlp.fc2.bias",
+};
+
 error *block_declare(const model_config *c, int layer, params *p, block_ids *ids)
 {
     int64_t width = c->width, att = c->heads * c->head_size,
             qkv = (c->heads + 2 * c->kv_heads) * c->head_size;
+    const char *const *n = c->patch ? vit_names : gpt_names;
     /* GPT-2: what is added to the residual stream starts smaller, as there are 2 L additions. */
-    double std = 0.02, residual = 0.02 / sqrt(2.0 * (double)c->layers);
-    TRY(declare_norm(c, p, "h.%d.ln_1.weight", "h.%d.ln_1.bias", layer, &ids->norm1));
-    TRY(declare_linear(c, p, "h.%d.attn.c_attn.weight", "h.%d.attn.c_attn.bias", layer, qkv, width,
-                       std, &ids->qkv));
-    TRY(declare_linear(c, p, "h.%d.attn.c_proj.weight", "h.%d.attn.c_proj.bias", layer, width, att,
-                       residual, &ids->project));
-    TRY(declare_norm(c, p, "h.%d.ln_2.weight", "h.%d.ln_2.bias", layer, &ids->norm2));
-    TRY(declare_linear(c, p, "h.%d.mlp.c_fc.weight", "h.%d.mlp.c_fc.bias", layer, c->inner, width,
-                       std, &ids->up));
-    TRY(declare_linear(c, p, "h.%d.mlp.c_proj.weight", "h.%d.mlp.c_proj.bias", layer, width,
-                       c->inner, residual, &ids->down));
+    double std = 0.02, residual = c->patch ? std : 0.02 / sqrt(2.0 * (double)c->layers);
+    TRY(declare_norm(c, p, n[0], n[1], layer, &ids->norm1));
+    TRY(declare_linear(c, p, n[2], n[3], layer, qkv, width, std, &ids->qkv));
+    TRY(declare_linear(c, p, n[4], n[5], layer, width, att, residual, &ids->project));
+    TRY(declare_norm(c, p, n[6], n[7], layer, &ids->norm2));
+    TRY(declare_linear(c, p, n[8], n[9], layer, c->inner, width, std, &ids->up));
+    TRY(declare_linear(c, p, n[10], n[11], layer, width, c->inner, residual, &ids->down));
     return NULL;
 }
 
@@ -162,6 +174,22 @@ static tensor take_stat(const sizes *z, const char *name)
                       NAME(name, z->layer));
 }
 
+/* What the samples' branch (0 or 1) is multiplied by; absent when by nothing. */
+static tensor branch_scale(const block_state *s, int branch)
+{
+    return present(s->drop) ? tensor_slice(s->drop, branch, 1) : (tensor){0};
+}
+
+/* out = residual + scale * linear(x) */
+static void add_branch(run *r, weight_ids ids, tensor out, tensor x, tensor residual, tensor scale)
+{
+    tensor none = {0};
+    apply_linear(r, ids, out, x, present(scale) ? none : residual, ACT_NONE, none);
+    if (present(scale))
+        OP(scale_samples, r->dev, r->stream, .out = out, .x = out, .scale = scale,
+           .residual = residual);
+}
+
 /* What a forward pass is for. */
 typedef struct {
     bool keep;             /* training: everything stays */
@@ -200,7 +228,7 @@ static void attention_forward(run *r, const model_config *c, const sizes *z, con
         arena_drop(a, &s->lse);
     }
     s->mid = take_rows(z, c->width, "h%d.mid");
-    apply_linear(r, ids->project, s->mid, s->att, x, ACT_NONE, none);
+    add_branch(r, ids->project, s->mid, s->att, x, branch_scale(s, 0));
     if (!why->keep) arena_drop(a, &s->att);
 }
 
@@ -219,7 +247,7 @@ static void mlp_forward(run *r, const model_config *c, const sizes *z, const blo
     apply_linear(r, ids->up, s->act, s->norm2, (tensor){0}, c->act, s->pre);
     if (!keep) arena_drop(a, &s->norm2);
     s->out = take_rows(z, c->width, "h%d.out");
-    apply_linear(r, ids->down, s->out, s->act, s->mid, ACT_NONE, (tensor){0});
+    add_branch(r, ids->down, s->out, s->act, s->mid, branch_scale(s, 1));
     if (!keep) {
         arena_drop(a, &s->act);
         arena_drop(a, &s->mid);
@@ -230,7 +258,7 @@ void block_forward(run *r, const model_config *c, int layer, const block_ids *id
                    bool keep, block_state *s)
 {
     sizes z = sizes_of(r, x, layer);
-    *s = (block_state){0};
+    *s = (block_state){.drop = s->drop};
     attention_forward(r, c, &z, ids, x, &(purpose){.keep = keep}, s);
     mlp_forward(r, c, &z, ids, keep, s);
 }
@@ -264,15 +292,32 @@ void block_decode(run *r, const model_config *c, int layer, const block_ids *ids
 
 /* ---- backward ---- */
 
+/* The gradient of a branch, from that of the residual stream: d itself, if nothing was scaled. */
+static tensor begin_branch(run *r, const sizes *z, tensor d, tensor scale)
+{
+    if (!present(scale)) return d;
+    tensor branch = take_rows(z, tensor_cols(d), "h%d.dbranch");
+    OP(scale_samples, r->dev, r->stream, .out = branch, .x = d, .scale = scale);
+    return branch;
+}
+
+static void end_branch(run *r, tensor *branch, tensor scale)
+{
+    if (present(scale)) arena_drop(r->arena, branch);
+}
+
 static void mlp_backward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
                          tensor d, block_state *s)
 {
     arena *a = r->arena;
-    tensor w = linear_weight_grad(r, ids->down, s->act, d);
+    tensor scale = branch_scale(s, 1), branch = begin_branch(r, z, d, scale);
+    tensor w = linear_weight_grad(r, ids->down, s->act, branch);
     arena_drop(a, &s->act);
     tensor dpre = take_rows(z, c->inner, "h%d.dpre");
-    OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = d, .w = w, .pre = s->pre, .act = c->act);
+    OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = branch, .w = w, .pre = s->pre,
+       .act = c->act);
     param_done(r, ids->down.weight);
+    end_branch(r, &branch, scale);
     arena_drop(a, &s->pre);
 
     w = linear_weight_grad(r, ids->up, s->norm2, dpre);
@@ -293,10 +338,12 @@ static void attention_backward(run *r, const model_config *c, const sizes *z, co
                                tensor d, tensor x, block_state *s)
 {
     arena *a = r->arena;
-    tensor w = linear_weight_grad(r, ids->project, s->att, d);
+    tensor scale = branch_scale(s, 0), branch = begin_branch(r, z, d, scale);
+    tensor w = linear_weight_grad(r, ids->project, s->att, branch);
     tensor datt = take_rows(z, c->heads * c->head_size, "h%d.datt");
-    OP(linear_dx, r->dev, r->stream, .dx = datt, .dout = d, .w = w);
+    OP(linear_dx, r->dev, r->stream, .dx = datt, .dout = branch, .w = w);
     param_done(r, ids->project.weight);
+    end_branch(r, &branch, scale);
 
     tensor dqkv = take_rows(z, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
     tensor scratch = arena_take(a, KIND_WORKSPACE, z->stat, SHAPE(z->b, c->heads, z->t),

@@ -36,6 +36,7 @@ typedef struct {
     tensor norm2, mean2, rstd2;
     tensor pre, act; /* (B,T,inner) */
     tensor out;      /* (B,T,C): the next block's x; dropped by the model */
+    tensor drop;     /* ? (2,B) stat, set by the model: what each branch is multiplied by */
 } block_state;
 
 /* Adds the block's rows to the table. */

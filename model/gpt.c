@@ -86,10 +86,16 @@ static error *gpt_create(const model_config *c, params *p, model **out)
 static batch gpt_place_batch(const model *m, arena *a, int64_t b, int64_t t)
 {
     (void)m;
-    batch out;
+    batch out = {0};
     out.inputs = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("tokens", 0));
     out.targets = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("targets", 0));
     return out;
+}
+
+static int64_t gpt_targets(const model *m, int64_t t)
+{
+    (void)m;
+    return t;
 }
 
 /* ---- forward ---- */
@@ -259,12 +265,13 @@ static void gpt_decode(run *r, model *m, const decode_step *s)
     arena_drop(r->arena, &norm);
 }
 
-const model_kind the_model_kind = {
+const model_kind gpt_kind = {
     .program = "train_gpt",
     .default_model = "gpt-mini",
     .create = gpt_create,
     .destroy = gpt_destroy,
     .place_batch = gpt_place_batch,
+    .targets = gpt_targets,
     .train = gpt_train,
     .evaluate = gpt_evaluate,
     .open_caches = gpt_open_caches,

@@ -1,7 +1,6 @@
 /* kind.h - what train.c knows of a model.
  *
- * train.c is one object file.  Linked with the GPT it is train_gpt; each model exports a
- * `model_kind` under the name the_model_kind.
+ * Each model exports a `model_kind`; a task (train/task.h) joins it to its data.
  */
 #ifndef REGRAD_MODEL_KIND_H
 #define REGRAD_MODEL_KIND_H
@@ -13,8 +12,9 @@ typedef struct model model;
 
 /* One micro-batch on the device. */
 typedef struct {
-    tensor inputs;  /* GPT: (B,T) i32 tokens */
-    tensor targets; /* GPT: (B,T) i32 tokens, the inputs moved by one */
+    tensor inputs;  /* GPT: (B,T) i32 tokens; ViT: (B,Ch,H,W) images */
+    tensor targets; /* GPT: (B,T) i32 tokens, the inputs moved by one; ViT: (B,classes) weights */
+    tensor noise;   /* ? ViT: (2 layers, B) stat, what `draw` has drawn */
 } batch;
 
 /* Where a pass adds its loss. */
@@ -23,6 +23,7 @@ typedef struct {
     bool accumulate; /* else overwritten */
     tensor hyper;    /* ? its ok becomes 0 when the loss is not finite */
     double scale;    /* of the sum of the losses of all targets; the gradients' too */
+    tensor hits;     /* ? (1) f64: how many samples are classified right is added, or written */
 } loss_sink;
 
 /* One step of generation or scoring: the next n tokens of each of B sequences. */
@@ -38,15 +39,23 @@ typedef struct {
 typedef struct {
     const char *program;       /* "train_gpt" */
     const char *default_model; /* preset */
+    bool hits;                 /* it classifies: loss_sink.hits is filled in */
 
     error *(*create)(const model_config *, params *, model **out);
     void (*destroy)(model *);
     /* The batch's memory: b sequences of t positions. */
     batch (*place_batch)(const model *, arena *, int64_t b, int64_t t);
+    /* Targets (losses) in a sample of t positions. */
+    int64_t (*targets)(const model *, int64_t t);
     /* Forward and backward: gradients through the hooks of r->params. */
     void (*train)(run *r, model *, const batch *, const loss_sink *);
+    /* ? The noise of a micro-batch's samples first, first + 1, ... of the run: host numbers for
+     * batch.noise. */
+    void (*draw)(const model *, uint64_t seed, int64_t first, int64_t b, float *noise);
     /* Forward and loss alone. */
     void (*evaluate)(run *r, model *, const batch *, const loss_sink *);
+    /* ? logits (B,V) of a batch; its targets are not read */
+    void (*predict)(run *r, model *, const batch *, tensor logits);
     /* ? Continuing sequences.  Inside one program: caches for b sequences of up to `length` tokens
      * are taken; each step costs what its own tokens cost; the caches are dropped. */
     void (*open_caches)(run *r, model *, int64_t b, int64_t length);
@@ -54,6 +63,6 @@ typedef struct {
     void (*close_caches)(run *r, model *);
 } model_kind;
 
-extern const model_kind the_model_kind;
+extern const model_kind gpt_kind, vit_kind;
 
 #endif

@@ -28,7 +28,7 @@ BEGIN {
     may["cuda"] = "core optim/rules cuda"
     split("io data dist model", own, " ")
     for (i in own) may[own[i]] = "core " own[i]
-    split("train tools test .", free, " ")
+    split("train tools test fuzz .", free, " ")
     for (i in free) may[free[i]] = "*"
     for (i = 1; i < ARGC; i++) known[ARGV[i]] = 1
     edge = "(^|[^A-Za-z0-9_])"
@@ -46,7 +46,7 @@ FNR == 1 {
     file = FILENAME
     code = file ~ /\.(c|h|cu|cuh)$/
     counted = code || file ~ /\.(sh|py|awk|gp)$/ || file ~ /^(scripts\/|Makefile$)/
-    library = code && file !~ /^(train\.c$|tools\/|test\/)/
+    library = code && file !~ /^(train\.c$|tools\/|test\/|fuzz\/)/
     inside = 0
 }
 { lines = FNR }

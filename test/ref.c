@@ -77,6 +77,13 @@ device ref_device(void)
         .sumsq = ref_sumsq,
         .clip = ref_clip,
         .nonfinite = ref_nonfinite,
+        .patches = ref_patches,
+        .positions = ref_positions,
+        .positions_grad = ref_positions_grad,
+        .pool = ref_pool,
+        .pool_grad = ref_pool_grad,
+        .scale_samples = ref_scale_samples,
+        .classify_soft = ref_classify_soft,
     };
     return (device){.ops = &ops, .threads = 1};
 }

@@ -1,5 +1,6 @@
 /* small_run.c - see small_run.h */
 #include "test/small_run.h"
+#include "test/small_images.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,12 +8,13 @@
 #include <cmocka.h>
 
 #include "core/rng.h"
+#include "data/tokens.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { SHARD_TOKENS = 5000 };
+enum { SHARD_TOKENS = 5000, IMAGES = 50 };
 
 void must(error *e)
 {
@@ -33,6 +35,21 @@ static void write_shard(const char *path, int64_t vocab)
     must(tokens_finish(w));
 }
 
+static void write_text(small_run *s)
+{
+    snprintf(s->shard, sizeof s->shard, "%s/x_train.bin", s->directory);
+    write_shard(s->shard, s->o.model.vocab);
+}
+
+static void write_images(small_run *s)
+{
+    const model_config *c = &s->o.model;
+    snprintf(s->shard, sizeof s->shard, "%s/x-images-idx3-ubyte", s->directory);
+    snprintf(s->labels, sizeof s->labels, "%s/x-labels-idx1-ubyte", s->directory);
+    small_images_write(s->directory, "x", IMAGES, c->channels, c->image_height, c->image_width,
+                       c->vocab);
+}
+
 void small_open(small_run *s, const char *arguments)
 {
     memset(s, 0, sizeof *s);
@@ -43,16 +60,17 @@ void small_open(small_run *s, const char *arguments)
         assert_true(argc < SMALL_ARGS - 1);
         argv[argc++] = word;
     }
-    must(options_parse(&the_model_kind, argc, argv, &s->o));
+    const task *t = strstr(arguments, "--patch ") ? &image_task : &text_task;
+    must(options_parse(t, argc, argv, &s->o));
     strcpy(s->directory, "/tmp/regrad-test-XXXXXX");
     assert_non_null(mkdtemp(s->directory));
-    snprintf(s->shard, sizeof s->shard, "%s/x_train.bin", s->directory);
-    write_shard(s->shard, s->o.model.vocab);
-    const char *pattern = s->shard;
-    must(tokens_open(&pattern, 1, s->o.model.vocab, &s->set));
-    must(batches_open(s->set, s->o.seq, s->o.batch, BATCHES_SHUFFLED, (uint64_t)s->o.seed,
-                      &s->data));
-    must(trainer_plan(&s->o, &the_model_kind, &s->t));
+    if (t == &image_task)
+        write_images(s);
+    else
+        write_text(s);
+    s->o.train_data = (pattern_list){.pattern = {s->shard}, .n = 1};
+    must(t->open(&s->o, true, &s->data));
+    must(trainer_plan(&s->o, t->kind, &s->t));
     must(
         device_open(s->o.place == PLACE_AUTO ? PLACE_CPU : s->o.place, (int)s->o.threads, &s->dev));
     must(trainer_commit(s->t, &s->dev, true));
@@ -63,9 +81,9 @@ void small_close(small_run *s)
     assert_true(arena_canary_intact(s->t->arena));
     trainer_destroy(s->t);
     device_close(&s->dev);
-    batches_close(s->data);
-    tokens_close(s->set);
+    source_close(s->data);
     unlink(s->shard);
+    unlink(s->labels);
     rmdir(s->directory);
 }
 

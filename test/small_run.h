@@ -3,26 +3,30 @@
 #ifndef REGRAD_TEST_SMALL_RUN_H
 #define REGRAD_TEST_SMALL_RUN_H
 
-#include "train/trainer.h"
+#include "train/task.h"
 
-enum { SMALL_ARGS = 40 };
+enum { SMALL_ARGS = 80 };
 
 /* A tied two-layer model with odd sizes: nothing is a multiple of a vector. */
 #define SMALL_MODEL                                                                                \
     "--layers 2 --heads 3 --width 33 --context 13 --vocab 59 --batch 3 --seq 11 --threads 2 "
 
+/* The same for images: 3 x 5 patches and a class token. */
+#define SMALL_VIT                                                                                  \
+    "--patch 3 --image-size 9x15 --channels 3 --classes 7 --layers 2 --heads 3 --width 33 "        \
+    "--inner 47 --batch 3 --threads 2 "
+
 typedef struct {
     options o;
     trainer *t;
     device dev;
-    token_set *set;
-    batches *data;
-    char directory[64], shard[100];
+    source *data;
+    char directory[64], shard[100], labels[100];
     char text[1000]; /* the arguments, cut into words */
 } small_run;
 
 /* Plans and commits a run with these arguments (words separated by spaces); fails the test
- * otherwise. */
+ * otherwise.  With --patch it is one of images, else of text. */
 void small_open(small_run *s, const char *arguments);
 void small_close(small_run *s);
 

@@ -3,10 +3,13 @@
  * The same function runs twice, as the training step does: once recorded, once or more replayed in
  * real memory.  In replay every block is filled with a number of its own when it is taken, and must
  * still hold it when it is dropped: blocks that are alive together do not overlap.  What is refused
- * is in test_arena_refuse.c, what the plan says in test_arena_plan.c.
+ * is in test_arena_refuse.c, what the plan says in test_arena_plan.c: programs by hand, which have
+ * no longer form.  Short: 20 random programs, one random loop, 10 random plans summed by their
+ * definition.  LONG=1: hundreds of each.
  */
 #include "core/rng.h"
 #include "test/arena_bed.h"
+#include "test/long.h"
 
 #include <math.h>
 
@@ -92,7 +95,7 @@ static void test_random_programs(void **state)
 {
     (void)state;
     static walk w, again;
-    for (uint64_t seed = 0; seed < 20; seed++) {
+    for (uint64_t seed = 0; seed < (uint64_t)tries(20, 200); seed++) {
         bed b;
         open_bed(&b);
         w.b = again.b = &b;
@@ -116,7 +119,7 @@ static void test_random_programs(void **state)
 
 /* Blocks that live outside, across and inside the loop; the first iteration takes what later ones
  * add to. */
-static void run_loop(walk *w, int iterations)
+static void run_loop(walk *w, uint64_t seed, int iterations)
 {
     arena *a = w->b->a;
     int n = arena_recording(a) && iterations > 2 ? 2 : iterations;
@@ -129,7 +132,7 @@ static void run_loop(walk *w, int iterations)
         w->n_kept = 2;
         w->taken = k ? 200 : 100; /* later iterations take the blocks of iteration 1 */
         uint64_t at = k ? 1000 : 0;
-        walk_some(w, 7, &at, 60);
+        walk_some(w, seed, &at, 60);
         while (w->n_live > 2)
             walk_drop(w, w->n_live - 1);
     }
@@ -140,9 +143,8 @@ static void run_loop(walk *w, int iterations)
     arena_end(a);
 }
 
-static void test_micro_batches(void **state)
+static void loops_of(uint64_t seed)
 {
-    (void)state;
     static walk w;
     static const int counts[] = {1, 2, 3, 5};
     size_t peak[4];
@@ -150,10 +152,10 @@ static void test_micro_batches(void **state)
         bed b;
         open_bed(&b);
         w.b = &b;
-        run_loop(&w, counts[i]);
+        run_loop(&w, seed, counts[i]);
         plan_and_commit(&b, true);
         for (int step = 0; step < 3; step++) {
-            run_loop(&w, counts[i]);
+            run_loop(&w, seed, counts[i]);
             must(device_status(&b.host));
         }
         peak[i] = arena_peak(b.a);
@@ -161,6 +163,13 @@ static void test_micro_batches(void **state)
     }
     assert_int_equal(peak[1], peak[2]); /* more iterations of the same take no more memory */
     assert_int_equal(peak[1], peak[3]);
+}
+
+static void test_micro_batches(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 7; seed < (uint64_t)tries(8, 100); seed++)
+        loops_of(seed);
 }
 
 /* The second iteration leaves a block alive that the third does not expect. */
@@ -237,7 +246,7 @@ static void test_sums(void **state)
     static walk w;
     static census c;
     size_t gaps = 0;
-    for (uint64_t seed = 50; seed < 60; seed++) {
+    for (uint64_t seed = 50; seed < (uint64_t)tries(60, 200); seed++) {
         bed b;
         open_bed(&b);
         w.b = &b;

@@ -4,6 +4,9 @@
  * both forms, with and without clipping, with one and with four micro-batches.  Whatever is
  * compared must agree in every parameter, every loss and every gradient norm; and the policy
  * asserted is the one at work.
+ *
+ * Short: with only one of clipping and micro-batches, each policy in one form; one shape, two
+ * threads.  LONG=1: the whole product, on three shapes with one, two and three threads.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +14,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "test/long.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -20,6 +24,7 @@ typedef struct {
     const char *optim, *impl, *policy;
     const char *clip;
     int accum;
+    const char *model; /* NULL: SMALL_MODEL */
 } setting;
 
 static bool allowed(const setting *s)
@@ -29,12 +34,13 @@ static bool allowed(const setting *s)
 
 static small_result train(const setting *s, const char *more)
 {
-    char arguments[600];
+    char arguments[900];
     snprintf(arguments, sizeof arguments,
-             SMALL_MODEL "--steps 50 --warmup 5 --lr 0.003 --weight-decay 0.1 --optim %s "
-                         "--optim-impl %s --gradients %s --grad-clip %s "
-                         "--accum %d %s",
-             s->optim, s->impl, s->policy, s->clip, s->accum, more);
+             "%s --steps 50 --warmup 5 --lr 0.003 --weight-decay 0.1 --optim %s "
+             "--optim-impl %s --gradients %s --grad-clip %s "
+             "--accum %d %s",
+             s->model ? s->model : SMALL_MODEL, s->optim, s->impl, s->policy, s->clip, s->accum,
+             more);
     return small_train(arguments);
 }
 
@@ -52,22 +58,31 @@ static void same(const setting *sa, const small_result *a, const setting *sb, co
                  at >= 0 ? (double)b->parameters[at] : 0);
 }
 
+/* Where only one of clipping and accumulation is on, a short run tries each policy in one form. */
+static bool in_short_run(const char *clip, int accum, int impl, int policy)
+{
+    bool clips = strcmp(clip, "0"), accumulates = accum > 1;
+    return clips == accumulates || (impl + policy + accumulates) % 2 == 0;
+}
+
 /* Everything that must equal `base`, in one form or both. */
-static void all_policies_agree(const char *name, const char *clip, int accum, bool passes_of_r)
+static void all_policies_agree(const char *sizes, const char *name, const char *clip, int accum,
+                               bool passes_of_r, const char *more)
 {
     static const char *const policies[] = {"own", "overlay", "release", "auto"};
     static const char *const impls[] = {"fused", "passes"};
     char reduced[40];
     snprintf(reduced, sizeof reduced, "%s_r", name);
-    setting base = {name, "fused", "own", clip, accum};
-    small_result want = train(&base, "");
+    setting base = {name, "fused", "own", clip, accum, sizes};
+    small_result want = train(&base, more);
     assert_int_equal(want.policy, GRADS_OWN);
     for (int r = 0; r < 2; r++)
         for (int impl = 0; impl < 2; impl++)
             for (int policy = 0; policy < 4; policy++) {
-                setting s = {r ? reduced : name, impls[impl], policies[policy], clip, accum};
+                setting s = {r ? reduced : name, impls[impl], policies[policy], clip, accum, sizes};
                 if (!allowed(&s) || (r && impl == 1 && !passes_of_r)) continue;
-                small_result got = train(&s, "");
+                if (!long_run() && !in_short_run(clip, accum, impl, policy)) continue;
+                small_result got = train(&s, more);
                 grad_policy expected = policy < 3 ? (grad_policy)policy
                                        : accum == 1 && !strcmp(clip, "0") && impl == 0
                                            ? GRADS_RELEASE
@@ -79,37 +94,51 @@ static void all_policies_agree(const char *name, const char *clip, int accum, bo
     small_free(&want);
 }
 
-static void each_setting(const char *name, bool passes_of_r)
+static void each_setting(const char *sizes, const char *name, bool passes_of_r)
 {
-    all_policies_agree(name, "0", 1, passes_of_r);
-    all_policies_agree(name, "0.5", 1, passes_of_r);
-    all_policies_agree(name, "0", 4, passes_of_r);
-    all_policies_agree(name, "0.5", 4, passes_of_r);
+    static const char *const shapes[] = {
+        "", "--threads 1 --width 64 --heads 4 --batch 1 --seq 13 --seed 5",
+        "--threads 3 --layers 3 --width 10 --heads 1 --batch 5 --seq 3 --schedule wsd --seed 6"};
+    static const char *const vit_shapes[] = {
+        "", "--threads 1 --width 64 --heads 4 --batch 1 --pool mean --seed 5",
+        "--threads 3 --layers 3 --width 10 --heads 1 --batch 5 --schedule wsd --seed 6"};
+    for (int64_t i = 0; i < tries(1, 3); i++)
+        for (int clip = 0; clip < 2; clip++)
+            for (int accum = 1; accum <= 4; accum += 3)
+                all_policies_agree(sizes, name, clip ? "0.5" : "0", accum, passes_of_r,
+                                   (sizes ? vit_shapes : shapes)[i]);
 }
 
 static void test_adamw(void **state)
 {
     (void)state;
-    each_setting("adamw", true);
+    each_setting(NULL, "adamw", true);
+}
+
+/* The same for images, with all that is random switched on. */
+static void test_images(void **state)
+{
+    (void)state;
+    each_setting(SMALL_VIT "--drop-path 0.3 --mixup 0.5 --random-crop 2 --flip ", "adamw", true);
 }
 
 static void test_adan(void **state)
 {
     (void)state;
-    each_setting("adan", true);
+    each_setting(NULL, "adan", true);
 }
 
 static void test_sgd(void **state)
 {
     (void)state;
-    each_setting("sgd", true);
+    each_setting(NULL, "sgd", true);
 }
 
 /* lion_r's passes substitute variables: see below. */
 static void test_lion(void **state)
 {
     (void)state;
-    each_setting("lion", false);
+    each_setting(NULL, "lion", false);
 }
 
 /* Lion_R as published computes c from the new momentum.  In exact arithmetic it is the same;
@@ -118,8 +147,8 @@ static void test_lion(void **state)
 static void test_lion_substituted_differs_by_flips(void **state)
 {
     (void)state;
-    setting plain = {"lion", "passes", "own", "0", 1},
-            published = {"lion_r", "passes", "own", "0", 1};
+    setting plain = {"lion", "passes", "own", "0", 1, NULL},
+            published = {"lion_r", "passes", "own", "0", 1, NULL};
     small_result a = train(&plain, ""), b = train(&published, "");
     int64_t differ = 0;
     double most = 0, sum_a = 0, sum_b = 0;
@@ -145,7 +174,7 @@ static void test_lion_substituted_differs_by_flips(void **state)
 static void test_run_twice(void **state)
 {
     (void)state;
-    setting s = {"adamw_r", "fused", "auto", "0", 1};
+    setting s = {"adamw_r", "fused", "auto", "0", 1, NULL};
     small_result a = train(&s, ""), b = train(&s, "");
     same(&s, &a, &s, &b);
     small_result c = train(&s, "--seed 2");
@@ -190,13 +219,10 @@ static void test_it_learns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adamw),
-        cmocka_unit_test(test_adan),
-        cmocka_unit_test(test_sgd),
-        cmocka_unit_test(test_lion),
-        cmocka_unit_test(test_lion_substituted_differs_by_flips),
-        cmocka_unit_test(test_run_twice),
-        cmocka_unit_test(test_accumulation_is_one_batch),
+        cmocka_unit_test(test_adamw),     cmocka_unit_test(test_images),
+        cmocka_unit_test(test_adan),      cmocka_unit_test(test_sgd),
+        cmocka_unit_test(test_lion),      cmocka_unit_test(test_lion_substituted_differs_by_flips),
+        cmocka_unit_test(test_run_twice), cmocka_unit_test(test_accumulation_is_one_batch),
         cmocka_unit_test(test_it_learns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,7 @@
 /* test_bpe.c - the tokenizer against rules worked by hand, and against the plainest way to learn
- * and encode: scan everything, merge, scan again. */
+ * and encode: scan everything, merge, scan again.  Texts at random and damaged files; LONG=1:
+ * twenty times as many. */
+#include "test/long.h"
 #include "test/scratch.h"
 
 #include <stdbool.h>
@@ -213,7 +215,7 @@ static void test_learning_is_the_plain_way(void **state)
 {
     (void)state;
     static uint8_t text[600];
-    for (uint64_t trial = 0; trial < 60; trial++) {
+    for (uint64_t trial = 0; trial < (uint64_t)tries(60, 1000); trial++) {
         random_text(trial, text, sizeof text, 'a', 1 + (uint32_t)trial % 4);
         check_learning(text, sizeof text, trial % 4 == 0 ? 4 : 20);
     }
@@ -225,12 +227,12 @@ static void test_encoding_is_the_plain_way(void **state)
     enum { N = 400 };
     static uint8_t text[N];
     static int32_t ids[N], plain[N];
-    for (uint64_t trial = 0; trial < 60; trial++) {
+    for (uint64_t trial = 0; trial < (uint64_t)tries(60, 1000); trial++) {
         uint32_t kinds = 2 + (uint32_t)trial % 3;
         bpe *v;
         random_text(trial, text, N, 'a', kinds);
         ok(bpe_learn(text, N, 280, &v));
-        random_text(1000 + trial, text, N, 'a', kinds);
+        random_text(100000 + trial, text, N, 'a', kinds);
         size_t n, n_plain = plain_encode(v, text, N, plain);
         ok(bpe_encode(v, text, N, ids, &n));
         assert_int_equal(n, n_plain);
@@ -270,7 +272,7 @@ static void test_round_trips(void **state)
     check_round_trip(v, (const uint8_t *)hard_text, n_hard);
     check_round_trip(v, NULL, 0);
     uint8_t text[200];
-    for (uint64_t trial = 0; trial < 5000; trial++) {
+    for (uint64_t trial = 0; trial < (uint64_t)tries(5000, 100000); trial++) {
         size_t n = random_below(trial << 10 | 1023, sizeof text);
         for (size_t i = 0; i < n; i++) { /* half of it any byte, half of it pieces of the text */
             uint64_t index = trial << 10 | i;
@@ -375,7 +377,10 @@ static void test_damaged_files(void **state)
         {"regrad-vocab 1 256", "first line"},
         {"regrad-vocab 1 -256\n", "first line"},
         {"regrad-vocab 1 99999999999999999999\n", "first line"},
-        {"regrad-vocab 2 256\n", "version 2"},
+        {"regrad-vocab 3 256\n", "version 3"},
+        {"regrad-vocab 2 256\n", "claims 256 tokens"},
+        {"regrad-vocab 2 258\n", "ends after 0 of 1"},
+        {"regrad-vocab 2 258\n1 2\n3 4\n", "goes on"},
         {"regrad-vocab 1 255\n", "claims 255 tokens"},
         {"regrad-vocab 1 1048577\n", "claims 1048577 tokens"},
         {"regrad-vocab 1 1048576\n1 2\n", "too many for its"},
@@ -434,7 +439,7 @@ static void test_unreachable_paths(void **state)
     free(nowhere);
 }
 
-/* Every cut and one flip of every byte: an error, or a vocabulary that still round-trips. */
+/* Every cut and some flips of every byte: an error, or a vocabulary that still round-trips. */
 static void test_cut_and_flipped(void **state)
 {
     char *path = scratch_path(state, "fuzz.vocab");
@@ -449,10 +454,11 @@ static void test_cut_and_flipped(void **state)
         fails(bpe_open(path, &v), "fuzz.vocab", "");
     }
     int accepted = 0;
-    for (uint32_t trial = 0; trial < 4 * n; trial++) {
+    uint32_t each = (uint32_t)tries(4, 80), trials = each * (uint32_t)n;
+    for (uint32_t trial = 0; trial < trials; trial++) {
         memcpy(bad, good, n);
-        bad[trial / 4] ^= (uint8_t)(1 + random_below(trial, 255));
-        if (trial % 4 == 0) bad[trial / 4] = (uint8_t)('0' + trial / 4 % 10);
+        bad[trial / each] ^= (uint8_t)(1 + random_below(trial, 255));
+        if (trial % each == 0) bad[trial / each] = (uint8_t)('0' + trial / each % 10);
         file_write(path, bad, n);
         error *e = bpe_open(path, &v);
         if (e) assert_int_equal(error_kind_of(e), ERR_USER);
@@ -462,7 +468,7 @@ static void test_cut_and_flipped(void **state)
         bpe_close(v);
         accepted++;
     }
-    assert_true(accepted > 0 && accepted < (int)(4 * n)); /* both ways were tried */
+    assert_true(accepted > 0 && accepted < (int)trials); /* both ways were tried */
     free(good);
     free(bad);
     free(path);

@@ -84,7 +84,7 @@ static void test_logits_of_training(void **state)
     for (int64_t step = 1; step <= 3; step++) /* away from the initial values */
         must(trainer_step(s.t, s.data, step, 0.02, &r));
     training_forward(&s, 4, &forward);
-    must(batches_read(s.data, 3 * BATCH, BATCH, inputs, targets));
+    must(source_read(s.data, 3 * BATCH, BATCH, inputs, targets));
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
         for (int64_t b = 0; b < BATCH; b++) {
             decoder *d = &s.t->decoder;

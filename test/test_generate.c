@@ -17,13 +17,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { L = 2, C = 24, CONTEXT = 13, V = 59, TEXT = 60 };
+enum { L = 2, C = 24, CONTEXT = 13, V = 59, LETTERS = 60 };
 
 #define MODEL                                                                                      \
     "--layers 2 --heads 3 --width 24 --context 13 --vocab 59 --batch 3 --threads 2 --seed 5 "      \
     "--sample-every 1 --lr 0.02 --warmup 0 "
 
-static int32_t ids[TEXT];
+static int32_t ids[LETTERS];
 
 /* A few steps of training, and the model on disk. */
 static void train_and_write(small_run *s)
@@ -33,7 +33,7 @@ static void train_and_write(small_run *s)
     for (int64_t step = 1; step <= 4; step++)
         must(trainer_step(s->t, s->data, step, 0.02, &r));
     must(weights_write(s->directory, &s->o.model, &s->t->params, &s->dev));
-    for (int i = 0; i < TEXT; i++)
+    for (int i = 0; i < LETTERS; i++)
         ids[i] = (i * i + 3 * i) % V;
 }
 
@@ -53,7 +53,7 @@ static generator *load(const small_run *s, int64_t stride, device *dev)
     generator *g;
     weights *w;
     must(weights_open(s->directory, &w));
-    must(generator_plan(&the_model_kind, weights_model(w), stride, &g));
+    must(generator_plan(&gpt_kind, weights_model(w), stride, &g));
     must(cpu_device(2, dev));
     must(generator_commit(g, dev, w, false));
     weights_close(w);
@@ -125,7 +125,8 @@ static double nats_of(decoder *d, int64_t first, int64_t i)
 static void test_scores(void **state)
 {
     (void)state;
-    static const int64_t strides[] = {1, 4, 6, CONTEXT}, lengths[] = {2, 3, 13, 14, 15, 27, TEXT};
+    static const int64_t strides[] = {1, 4, 6, CONTEXT},
+                         lengths[] = {2, 3, 13, 14, 15, 27, LETTERS};
     small_run s;
     device dev;
     train_and_write(&s);

@@ -39,7 +39,7 @@ typedef struct {
 static void place(bench_model *b)
 {
     params_place(&b->p, b->arena);
-    b->in = the_model_kind.place_batch(b->m, b->arena, B, T);
+    b->in = gpt_kind.place_batch(b->m, b->arena, B, T);
     b->loss = arena_keep(b->arena, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
 }
 
@@ -48,7 +48,7 @@ static void train_once(bench_model *b)
     loss_sink sink = {.sum = b->loss, .scale = 1.0 / (B * T)};
     arena_begin(b->arena, "train");
     params_begin_step(&b->r, 1);
-    the_model_kind.train(&b->r, b->m, &b->in, &sink);
+    gpt_kind.train(&b->r, b->m, &b->in, &sink);
     params_end_step(&b->r);
     arena_end(b->arena);
 }
@@ -57,7 +57,7 @@ static void evaluate_once(bench_model *b)
 {
     loss_sink sink = {.sum = b->loss, .scale = 1.0 / (B * T)};
     arena_begin(b->arena, "eval");
-    the_model_kind.evaluate(&b->r, b->m, &b->in, &sink);
+    gpt_kind.evaluate(&b->r, b->m, &b->in, &sink);
     arena_end(b->arena);
 }
 
@@ -102,7 +102,7 @@ static void open_model(bench_model *b, const model_config *c, device *dev, dtype
     must(arena_create(&b->arena));
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
-    must(the_model_kind.create(c, &b->p, &b->m));
+    must(gpt_kind.create(c, &b->p, &b->m));
     place(b);
     train_once(b);
     b->p.training = false;
@@ -118,7 +118,7 @@ static void close_model(bench_model *b)
 {
     must(device_status(b->dev));
     assert_true(arena_canary_intact(b->arena));
-    the_model_kind.destroy(b->m);
+    gpt_kind.destroy(b->m);
     params_free(&b->p);
     arena_destroy(b->arena);
 }
@@ -267,12 +267,12 @@ static void begin_decoding(decoding *d)
 {
     d->steps = 0;
     arena_begin(d->b.arena, "sample");
-    the_model_kind.open_caches(&d->b.r, d->b.m, B, CONTEXT);
+    gpt_kind.open_caches(&d->b.r, d->b.m, B, CONTEXT);
 }
 
 static void end_decoding(decoding *d)
 {
-    the_model_kind.close_caches(&d->b.r, d->b.m);
+    gpt_kind.close_caches(&d->b.r, d->b.m);
     arena_end(d->b.arena);
 }
 
@@ -287,7 +287,7 @@ static void decode(decoding *d, int64_t first, int64_t n)
     for (int64_t i = 0; i < B * n && !arena_recording(d->b.arena); i++)
         ((int32_t *)d->tokens.data)[i] =
             ((int32_t *)d->b.in.inputs.data)[i / n * T + first + i % n];
-    the_model_kind.decode(&d->b.r, d->b.m, &s);
+    gpt_kind.decode(&d->b.r, d->b.m, &s);
 }
 
 static void open_decoding(decoding *d, const model_config *c, int64_t room, device *dev)
@@ -299,7 +299,7 @@ static void open_decoding(decoding *d, const model_config *c, int64_t room, devi
     must(arena_create(&b->arena));
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
-    must(the_model_kind.create(c, &b->p, &b->m));
+    must(gpt_kind.create(c, &b->p, &b->m));
     place_decoding(d);
     begin_decoding(d);
     decode(d, 0, room);

@@ -168,7 +168,7 @@ static error *parse(const char *load, const char *option, const char *value)
     static options o;
     char *argv[] = {(char *)(size_t) "x",   (char *)(size_t) "--load", (char *)(size_t)load,
                     (char *)(size_t)option, (char *)(size_t)value,     NULL};
-    return options_parse(&the_model_kind, option ? 5 : 3, argv, &o);
+    return options_parse(&text_task, option ? 5 : 3, argv, &o);
 }
 
 static void test_load_refusals(void **state)

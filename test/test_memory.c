@@ -13,6 +13,7 @@
 #include "io/log.h"
 #include "io/params_file.h"
 #include "test/small_run.h"
+#include "train/resume.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,39 @@ static size_t mapped_bytes(void)
     return sum;
 }
 
-static void one_run(const char *arguments, bool file)
+static void no_report(void *context, error *why)
+{
+    (void)context;
+    must(why);
+}
+
+/* Two checkpoints of which one is kept, checked and read back. */
+static void keep_and_resume(small_run *s)
+{
+    char path[PATH_LENGTH];
+    checkpoints *c;
+    run_state state = {.t = s->t, .step = 4};
+    must(checkpoints_open(s->directory, &c));
+    must(run_state_write(c, &state));
+    state.step = 5;
+    must(run_state_write(c, &state));
+    must(checkpoints_prune(c, 1));
+    checkpoints_close(c);
+    must(checkpoints_open(s->directory, &c));
+    must(checkpoints_newest(c, no_report, NULL, path, &state.step));
+    must(run_state_read(path, &state));
+    assert_int_equal(state.step, 5);
+    checkpoints_close(c);
+}
+
+static void remove_checkpoints(const small_run *s)
+{
+    char command[200];
+    snprintf(command, sizeof command, "rm -r %s/step_*", s->directory);
+    if (system(command)) fail_msg("%s", command);
+}
+
+static void one_run(const char *arguments)
 {
     small_run s;
     size_t before = mapped_bytes();
@@ -94,14 +127,16 @@ static void one_run(const char *arguments, bool file)
         step_result r;
         must(trainer_step(s.t, s.data, step, 1e-3, &r));
     }
-    double loss;
-    must(trainer_evaluate(s.t, s.data, &loss));
+    eval_result result;
+    must(trainer_evaluate(s.t, s.data, &result));
     char path[100];
     snprintf(path, sizeof path, "%s/model.safetensors", s.directory);
-    if (file) must(params_write(path, &s.t->params, &s.dev));
+    must(params_write(path, &s.t->params, &s.dev));
+    keep_and_resume(&s);
     watching = false;
     size_t grown = mapped_bytes() - opened, resident = resident_bytes();
     unlink(path);
+    remove_checkpoints(&s);
     if (large)
         fail_msg("%d allocations of more than 1 MiB, the largest of %zu bytes", large, largest);
     if ((int64_t)grown > LARGE) fail_msg("mappings grew by %zu bytes while training", grown);
@@ -126,14 +161,11 @@ static void test_nothing_else_is_allocated(void **state)
 {
     (void)state;
     one_run("--layers 4 --heads 4 --width 256 --context 128 --vocab 2048 --batch 16 --optim "
-            "adamw_r --threads 2",
-            true);
+            "adamw_r --threads 2");
     one_run("--layers 4 --heads 4 --width 256 --context 128 --vocab 2048 --batch 16 --optim adan "
-            "--optim-impl passes --threads 2",
-            true);
+            "--optim-impl passes --threads 2");
     one_run("--layers 2 --heads 12 --width 768 --context 64 --vocab 50257 --batch 4 --optim lion_r "
-            "--accum 2 --threads 2",
-            true);
+            "--accum 2 --threads 2");
 }
 
 int main(void)

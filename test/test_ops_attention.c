@@ -3,9 +3,15 @@
  *
  * Lengths lie around the block sizes of such code (63, 64, 65, 130); head sizes are odd, usual and
  * large; query heads share key heads; rows see all tokens or only those before them.
+ *
+ * Short: the small cases in every combination, a quarter of the large ones.  LONG=1: all of them,
+ * and cases at random, whose sizes nobody chose.
  */
+#include "test/long.h"
 #include "test/ref.h"
 #include "test/trial.h"
+
+#include "core/rng.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -378,7 +384,7 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
             for (int h = 0; h < COUNT(heads); h++)
                 for (int causal = 0; causal < 2; causal++) {
                     bool large = lengths[t] * head_sizes[d] > 1500;
-                    if (large && (t + d + h + causal) % 4) continue;
+                    if (large && !long_run() && (t + d + h + causal) % 4) continue;
                     attention_case c = {heads[h].B,
                                         lengths[t],
                                         heads[h].H,
@@ -405,12 +411,36 @@ static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_cas
         if (cases[i].D <= rig_most_head()) trial_of(b, &cases[i]);
 }
 
+static int64_t draw(uint64_t which, uint64_t part, int64_t least, int64_t most)
+{
+    double u = rng_uniform(5, RNG_TEST, which * 8 + part);
+    return least + (int64_t)(u * u * (double)(most - least + 1)); /* small ones more often */
+}
+
+static void each_random(bench *b, void (*trial_of)(bench *, const attention_case *))
+{
+    for (uint64_t i = 0; i < (uint64_t)tries(0, 300); i++) {
+        int64_t KV = draw(i, 0, 1, 4), D = draw(i, 1, 1, 130);
+        attention_case c = {.B = draw(i, 2, 1, 4),
+                            .T = draw(i, 3, 1, 200),
+                            .H = KV * draw(i, 4, 1, 4),
+                            .KV = KV,
+                            .D = D,
+                            .causal = i % 2,
+                            .scale = 1 / sqrt((double)D),
+                            .spread = (double)draw(i, 5, 1, 3)};
+        trial_of(b, &c);
+    }
+}
+
 static void test_attention(void **state)
 {
     each_case(*state, attention_trial);
     bench_report(*state, "attention");
     each_extreme(*state, attention_trial);
     bench_report(*state, "attention, extremes");
+    each_random(*state, attention_trial);
+    bench_report(*state, "attention, at random");
 }
 
 static void test_attention_grad(void **state)
@@ -419,6 +449,8 @@ static void test_attention_grad(void **state)
     bench_report(*state, "attention_grad");
     each_extreme(*state, attention_grad_trial);
     bench_report(*state, "attention_grad, extremes");
+    each_random(*state, attention_grad_trial);
+    bench_report(*state, "attention_grad, at random");
 }
 
 int main(void)

@@ -1,8 +1,12 @@
 /* test_ops_linear.c - linear, linear_dx and linear_dw on the devices against the reference, over
- * shapes and flags.  Small shapes meet every combination of flags, large ones a few.
+ * shapes and flags.  Small shapes meet every combination of flags, large ones a few.  LONG=1: large
+ * ones meet every combination, too, and so do shapes at random.
  */
+#include "test/long.h"
 #include "test/ref.h"
 #include "test/trial.h"
+
+#include "core/rng.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -21,11 +25,29 @@ static const size sizes[] = {
     {3, 17, 50257}, {1, 64, 2048}, {200, 17, 2048}, {600, 17, 33},  {1100, 3, 5},
 };
 
-enum { SIZES = sizeof sizes / sizeof *sizes };
+enum { SIZES = sizeof sizes / sizeof *sizes, RANDOM_SIZES = 40 };
 
-static bool is_small(size s)
+/* The table, and behind it, in a long run, sizes at random: each side up to 100, mostly small. */
+static size size_at(int i)
 {
-    return s.R * s.K * s.N < 300000;
+    if (i < SIZES) return sizes[i];
+    int64_t side[3];
+    for (uint64_t k = 0; k < 3; k++) {
+        double u = rng_uniform(6, RNG_TEST, (uint64_t)i * 3 + k);
+        side[k] = 1 + (int64_t)(u * u * 100);
+    }
+    return (size){side[0], side[1], side[2]};
+}
+
+static int n_sizes(void)
+{
+    return (int)tries(SIZES, SIZES + RANDOM_SIZES);
+}
+
+/* Does this size meet every combination of flags? */
+static bool meets_all(size s)
+{
+    return s.R * s.K * s.N < tries(300000, 3000000);
 }
 
 static const char *const act_names[] = {"none", "gelu_tanh", "gelu_erf"};
@@ -109,14 +131,14 @@ static void linear_case(bench *b, size s, activation act, int flags, double spre
 
 static void test_linear(void **state)
 {
-    for (int i = 0; i < SIZES; i++)
+    for (int i = 0; i < n_sizes(); i++)
         for (activation act = ACT_NONE; act <= ACT_GELU_ERF; act++)
             for (int flags = 0; flags < 32; flags++) {
                 bool pre_without_act = flags & 4 && act == ACT_NONE,
                      two_paddings = (flags & 24) == 24;
                 if (pre_without_act || two_paddings) continue;
-                if (!is_small(sizes[i]) && (flags + i + (int)act) % 29) continue;
-                linear_case(*state, sizes[i], act, flags, 1);
+                if (!meets_all(size_at(i)) && (flags + i + (int)act) % 29) continue;
+                linear_case(*state, size_at(i), act, flags, 1);
             }
     bench_report(*state, "linear");
 }
@@ -198,11 +220,11 @@ static void test_linear_dx(void **state)
 {
     static const dx_options forms[] = {
         {ACT_NONE, false}, {ACT_NONE, true}, {ACT_GELU_TANH, false}, {ACT_GELU_ERF, false}};
-    for (int i = 0; i < SIZES; i++)
+    for (int i = 0; i < n_sizes(); i++)
         for (int form = 0; form < 4; form++)
             for (int pads = 0; pads < 3; pads++)
-                if (is_small(sizes[i]) || (form + pads + i) % 6 == 0)
-                    linear_dx_case(*state, sizes[i], forms[form], pads == 1 ? 3 : 0,
+                if (meets_all(size_at(i)) || (form + pads + i) % 6 == 0)
+                    linear_dx_case(*state, size_at(i), forms[form], pads == 1 ? 3 : 0,
                                    pads == 2   ? 5
                                    : pads == 1 ? 3
                                                : 0,
@@ -285,13 +307,13 @@ static void linear_dw_case(bench *b, size s, int flags)
 
 static void test_linear_dw(void **state)
 {
-    for (int i = 0; i < SIZES; i++)
+    for (int i = 0; i < n_sizes(); i++)
         for (int flags = 0; flags < 64; flags++) {
             bool nothing = (flags & 3) == 3, idle = (flags & 5) == 5 || (flags & 10) == 10,
                  no_x_with_dw = (flags & 33) == 32;
             if (nothing || idle || no_x_with_dw) continue;
-            if (is_small(sizes[i]) || (flags + i) % 19 == 0)
-                linear_dw_case(*state, sizes[i], flags);
+            if (meets_all(size_at(i)) || (flags + i) % 19 == 0)
+                linear_dw_case(*state, size_at(i), flags);
         }
     bench_report(*state, "linear_dw");
 }

@@ -7,7 +7,10 @@
  *     fused     one pass over memory; leaves g as it was; its slot = sumsq of g
  *     passes    the intermediate in a tensor of its own, on g, or on a state (where the rule says)
  *     each with 2 threads, with 1 and with 5
+ *
+ * Short: 5 threads without clipping only.  LONG=1: with every clip factor, and more of these.
  */
+#include "test/long.h"
 #include "test/rig.h"
 
 #include "core/rng.h"
@@ -228,18 +231,18 @@ static bool has_form(int rule, form how)
 static void test_forms(void **state)
 {
     static result want, many, other;
-    static const float clips[] = {1, 0.37f};
+    static const float clips[] = {1, 0.37f, 1e-6f, 0.999f};
     bench *b = *state;
     assert_true(item_start(ITEMS) <= TOTAL);
     for (int rule = 0; rule < RULE_COUNT; rule++)
-        for (int c = 0; c < 2; c++) {
+        for (int64_t c = 0; c < tries(2, 4); c++) {
             run_on_host(rule, clips[c], &want);
             for (form how = FUSED; how <= PASSES_REUSED; how++) {
                 if (!has_form(rule, how)) continue;
                 run_on_device(&b->many, rule, how, clips[c], &many);
                 check_same(rule, how, clips[c], &b->many, &many, &want);
                 rig *others[] = {&b->one, &b->odd};
-                for (int k = 0; k < 2 - c; k++) {
+                for (int k = 0; k < (c == 0 || long_run() ? 2 : 1); k++) {
                     run_on_device(others[k], rule, how, clips[c], &other);
                     check_same(rule, how, clips[c], others[k], &other, &want);
                     assert_memory_equal(other.slot, many.slot, sizeof other.slot);

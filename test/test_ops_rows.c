@@ -1,6 +1,10 @@
 /* test_ops_rows.c - the operations that work row by row, on the devices against the reference:
  * embedding, embedding_grad, norm, norm_grad, classify.
+ *
+ * Short: small shapes with every combination of flags, large ones with some.  LONG=1: all of them
+ * with every combination, and more widths: every one up to 70, around which vectors end.
  */
+#include "test/long.h"
 #include "test/trial.h"
 
 #include <math.h>
@@ -148,7 +152,7 @@ static void test_embedding_grad(void **state)
         for (int flags = 0; flags < 32; flags++) {
             bool nothing = (flags & 3) == 3, idle = (flags & 5) == 5 || (flags & 10) == 10;
             bool large = embeddings[i].V * embeddings[i].C > 100000;
-            if (nothing || idle || (large && flags % 5)) continue;
+            if (nothing || idle || (large && flags % 5 && !long_run())) continue;
             embedding_grad_trial(*state, &embeddings[i], flags);
         }
     bench_report(*state, "embedding_grad");
@@ -225,6 +229,9 @@ static void test_norm(void **state)
         for (int c = 0; c < COUNT(norm_cols); c++)
             for (int form = 0; form < 4; form++)
                 norm_trial(*state, norm_rows[r], norm_cols[c], form & 1, form & 2, 0, 1);
+    for (int64_t c = 1; c <= tries(0, 70); c++)
+        for (int form = 0; form < 4; form++)
+            norm_trial(*state, 1 + c % 9, c, form & 1, form & 2, 0, 1);
     bench_report(*state, "norm");
 }
 
@@ -357,12 +364,14 @@ static void test_norm_grad(void **state)
         for (int c = 0; c < COUNT(norm_cols); c++)
             for (int flags = 0; flags < NORM_GRAD_FORMS; flags++)
                 if (norm_grad_form(flags) &&
-                    (norm_rows[r] * norm_cols[c] < 5000 || (flags + c) % 5 == 0))
+                    (long_run() || norm_rows[r] * norm_cols[c] < 5000 || (flags + c) % 5 == 0))
                     norm_grad_trial(*state, norm_rows[r], norm_cols[c], flags, 0, 1);
     for (int c = 0; c < COUNT(norm_cols); c++) {
         norm_grad_trial(*state, 33, norm_cols[c], 0, 1000, 1);
         norm_grad_trial(*state, 33, norm_cols[c], ADD_DX, 0, 0.003);
     }
+    for (int64_t c = 1; c <= tries(0, 70); c++)
+        norm_grad_trial(*state, 1 + c % 9, c, c % 2 ? ADD_DX | ADD_DW | ADD_DB : 0, 0, 1);
     bench_report(*state, "norm_grad");
 }
 
@@ -443,6 +452,9 @@ static void test_classify(void **state)
             classify_trial(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 1);
             classify_trial(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 10);
         }
+    for (int64_t v = 1; v <= tries(0, 300); v++)
+        for (int form = 0; form < 4; form++)
+            classify_trial(*state, 1 + v % 9, v, form & 1, form & 2, 0, 3);
     bench_report(*state, "classify");
     for (int backward = 0; backward < 2;
          backward++) { /* exp without the maximum taken off overflows here */

@@ -1,6 +1,8 @@
 /* test_ops_scalar.c - fill, copy, loss, sumsq, clip and nonfinite on every device, the reference
- * included: small things whose results are known exactly, NaN and infinity among them.
+ * included: small things whose results are known exactly, NaN and infinity among them.  A few
+ * sizes; LONG=1: every size up to 140 too, around which vectors and their groups end.
  */
+#include "test/long.h"
 #include "test/rig.h"
 
 #include "core/rng.h"
@@ -17,11 +19,16 @@
 
 enum { MAX = 300001 };
 
-static const int64_t sizes[] = {1, 7, 64, 1000, 70001, MAX};
+/* Size i, 0 behind the last one. */
+static int64_t size_at(int64_t i)
+{
+    static const int64_t sizes[] = {1, 7, 64, 1000, 70001, MAX};
+    enum { SIZES = sizeof sizes / sizeof *sizes };
+    if (i < SIZES) return sizes[i];
+    return i - SIZES < tries(0, 140) ? i - SIZES + 1 : 0;
+}
 
-#define EACH_SIZE(n)                                                                               \
-    for (size_t n##_ = 0; n##_ < sizeof sizes / sizeof *sizes; n##_++)                             \
-        for (int64_t n = sizes[n##_]; n; n = 0)
+#define EACH_SIZE(n) for (int64_t n##_ = 0, n; (n = size_at(n##_)) > 0; n##_++)
 
 static void each_device(void **state, void (*test)(rig *))
 {

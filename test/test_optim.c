@@ -3,7 +3,8 @@
  * problem).
  *
  * The whole engine runs: registry, parameter table, policy, rule, states; only the gradients are
- * given.
+ * given.  Every rule, form and policy with two threads; LONG=1: with one, three and more threads
+ * than a tensor has elements to share, too.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include "optim/optimizer.h"
 #include "test/formula.h"
 #include "test/golden.h"
+#include "test/long.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -89,12 +91,12 @@ static void place(engine *e)
     optimizer_place(e->o);
 }
 
-static void open_engine(engine *e, const rule_case *c, bool fused, grad_policy policy)
+static void open_engine(engine *e, const rule_case *c, bool fused, grad_policy policy, int threads)
 {
     optim_config config;
     const char *reason;
     *e = (engine){.null = device_null()};
-    must(cpu_device(2, &e->dev));
+    must(cpu_device(threads, &e->dev));
     must(optim_defaults(c->name, &config));
     config.fused = fused;
     config.gradients = policy;
@@ -174,16 +176,13 @@ static void check_parameters(engine *e, golden *g, const rule_case *c, uint32_t 
     }
 }
 
-static void test_against_golden(void **state)
+static void with_threads(golden *g, int threads)
 {
-    (void)state;
-    golden *g;
-    must(golden_open("test/golden/optim.txt", &g));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int fused = 0; fused < 2; fused++)
             for (int policy = GRADS_OWN; policy <= GRADS_RELEASE; policy++) {
                 engine e;
-                open_engine(&e, &cases[i], fused, (grad_policy)policy);
+                open_engine(&e, &cases[i], fused, (grad_policy)policy, threads);
                 for (uint32_t step = 1; step <= STEPS; step++) {
                     one_step(&e, step);
                     if (step <= 2 || step == STEPS) check_parameters(&e, g, &cases[i], step);
@@ -191,6 +190,16 @@ static void test_against_golden(void **state)
                 check_states(&e, g, &cases[i]);
                 close_engine(&e);
             }
+}
+
+static void test_against_golden(void **state)
+{
+    (void)state;
+    static const int threads[] = {2, 1, 3, 70};
+    golden *g;
+    must(golden_open("test/golden/optim.txt", &g));
+    for (int64_t i = 0; i < tries(1, 4); i++)
+        with_threads(g, threads[i]);
     golden_free(g);
 }
 
@@ -200,7 +209,7 @@ static void test_adan_first_step_has_no_difference(void **state)
 {
     (void)state;
     engine e;
-    open_engine(&e, &cases[3], true, GRADS_OWN);
+    open_engine(&e, &cases[3], true, GRADS_OWN, 2);
     one_step(&e, 1);
     for (int i = 0; i < TENSORS; i++)
         for (int64_t j = 0; j < sizes[i]; j++)
@@ -213,7 +222,7 @@ static void test_zero_gradient_moves_nothing_but_decay(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         engine e;
-        open_engine(&e, &cases[i], true, GRADS_OWN);
+        open_engine(&e, &cases[i], true, GRADS_OWN, 2);
         for (uint32_t step = 1; step <= STEPS; step++)
             one_step(&e, step);
         assert_true(((float *)e.p.row[1].value.data)[5] ==

@@ -4,7 +4,7 @@
  * The options are listed here once more, with values of their own.  Which options exist is read
  * from config.json, so that an option without a row here fails the test.
  */
-#include "train/options.h"
+#include "train/task.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -31,7 +31,7 @@ static error *parse(const char *const *words)
     int argc = 1;
     while (argc < WORDS - 1 && *words)
         argv[argc++] = (char *)(uintptr_t)*words++;
-    return options_parse(&the_model_kind, argc, argv, &o);
+    return options_parse(&text_task, argc, argv, &o);
 }
 
 #define PARSE(...) parse((const char *const[]){__VA_ARGS__, NULL})
@@ -57,11 +57,9 @@ static void check_refusal(error *e, const char *const *words)
 
 /* ---- each option and its field ---- */
 
-typedef enum { WHOLE, REAL, TEXT } value_type;
-
 typedef struct {
     const char *name, *value; /* a value that is not the default */
-    value_type type;
+    option_type type;
     size_t field;
     double unset; /* in the field when the option is not given */
     const char *unset_text;
@@ -410,9 +408,9 @@ static void test_too_many_files(void **state)
     static char *argv[MAX_PATTERNS + 4] = {name, option};
     for (int i = 0; i <= MAX_PATTERNS; i++)
         argv[2 + i] = file;
-    must(options_parse(&the_model_kind, 2 + MAX_PATTERNS, argv, &o));
+    must(options_parse(&text_task, 2 + MAX_PATTERNS, argv, &o));
     assert_int_equal(o.train_data.n, MAX_PATTERNS);
-    REFUSED(options_parse(&the_model_kind, 3 + MAX_PATTERNS, argv, &o), "4096", "quote");
+    REFUSED(options_parse(&text_task, 3 + MAX_PATTERNS, argv, &o), "4096", "quote");
 }
 
 /* ---- config.json ---- */

@@ -1,13 +1,17 @@
 /* test_place.c - places for blocks with lifetimes: never two alive in one place, and little lost.
  *
- *     offset                                     lower bound LOAD: the most bytes alive at one
- * time; ^   +-----+      +--------+              held against place_load's definition, written out
- * as |   |  b  |      |   d    |              a sum at every start |   +--+--+---+--+--------+ | a
- * |  c   |                          overlap: every pair that meets in time is compared
- *       +------+------+---------------> time
+ *     offset
+ *       ^  +-----+      +--------+
+ *       |  |  b  |      |   d    |     overlap: every pair that meets in time is compared
+ *       |  +--+--+---+--+--------+     LOAD, the most bytes alive at one time: held against its
+ *       |     |  c   |                 definition, a sum at every start
+ *       +-----+------+----------> time
+ *
+ * Short: 60 random schedules, eight GPTs.  LONG=1: thousands, and GPTs of every size in a grid.
  */
 #include "core/place.h"
 #include "core/rng.h"
+#include "test/long.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -187,7 +191,7 @@ static void test_random(void **state)
     (void)state;
     static placement b[MOST];
     double worst = 0;
-    for (uint64_t seed = 0; seed < 60; seed++) {
+    for (uint64_t seed = 0; seed < (uint64_t)tries(60, 3000); seed++) {
         uint64_t at = 0;
         size_t n = 1 + draw(seed, &at, seed % 10 ? 300 : MOST), load;
         int64_t span = 1 + (int64_t)draw(seed, &at, 500);
@@ -367,6 +371,31 @@ static void test_gpt_is_within_one_percent(void **state)
     assert_true(worst <= 1);
 }
 
+/* What the eight above keep within one percent, others around them do not quite: found here
+ * were 1.4 percent for GPT-2's sizes and 4.4 for smaller models, whose few blocks are of unlike
+ * sizes. */
+static void test_gpt_grid(void **state)
+{
+    (void)state;
+    static const size_t widths[] = {256, 384, 768, 1280, 4096}, vocabs[] = {2048, 32000, 50257};
+    static timeline t;
+    double worst[2] = {0};
+    for (int64_t layers = 4; layers <= tries(0, 48); layers += 11)
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
+            for (size_t v = 0; v < sizeof vocabs / sizeof *vocabs; v++)
+                for (size_t form = 0; form < 6; form++) {
+                    size_t batch = (size_t)1 << form / 2 * 2;
+                    gpt g = {(int)layers, batch, 256, widths[w], widths[w] / 64, vocabs[v], 1024};
+                    gpt_step(&t, &g, form % 2);
+                    size_t load, top = place(t.block, t.n, &load);
+                    double over = 100 * ((double)top / (double)load - 1);
+                    double *most = &worst[layers >= 12 && widths[w] >= 768 && vocabs[v] == 50257];
+                    if (over > *most) *most = over;
+                }
+    print_message("grid: %.3f %% over LOAD, smaller models %.3f %%\n", worst[1], worst[0]);
+    assert_true(worst[1] <= 2 && worst[0] <= 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +412,7 @@ int main(void)
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_stack_is_perfect),
         cmocka_unit_test(test_gpt_is_within_one_percent),
+        cmocka_unit_test(test_gpt_grid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,10 @@
  * For models, optimizers, forms and policies: bytes planned = bytes of the one allocation =
  * high-water mark of the addresses handed out, canary intact; copies of N as promised; and the
  * plans of big models are quick and need no memory.
+ *
+ * Short: what can be added to an optimizer (micro-batches, clipping, a policy, samples) one at a
+ * time; bounds on some models with AdamW.  LONG=1: those all together, on three shapes; bounds on
+ * every preset, with every optimizer and more batch sizes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +15,7 @@
 #include <cmocka.h>
 
 #include "io/log.h"
+#include "test/long.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -47,15 +52,15 @@ static void run_and_compare(const char *arguments)
     device dev = s.dev;
     dev.ops = &noting;
     allocations = 0;
-    must(trainer_plan(&s.o, &the_model_kind, &t)); /* ... and once more, watched */
+    must(trainer_plan(&s.o, s.o.task->kind, &t)); /* ... and once more, watched */
     size_t planned = arena_peak(t->arena);
     must(trainer_commit(t, &dev, true));
     for (int64_t step = 1; step <= 2; step++) {
         step_result r;
         must(trainer_step(t, s.data, step, 1e-3, &r));
     }
-    double loss;
-    must(trainer_evaluate(t, s.data, &loss));
+    eval_result result;
+    must(trainer_evaluate(t, s.data, &result));
     assert_int_equal(allocations, 1);
     assert_true(asked >= planned && asked - planned <= 256); /* the canary */
     assert_int_equal(arena_high_water(t->arena), planned);
@@ -63,6 +68,27 @@ static void run_and_compare(const char *arguments)
     assert_true(arena_load(t->arena) <= planned);
     trainer_destroy(t);
     small_close(&s);
+}
+
+static void each_combination(const char *optim, const char *form)
+{
+    static const char *const shapes[] = {"", "--batch 1 --seq 1 --threads 1",
+                                         "--layers 3 --heads 1 --width 8 --vocab 300 --threads 3"};
+    static const char *const accum[] = {"1", "2", "5"}, *const clip[] = {"0", "1"};
+    static const char *const policies[] = {"own", "overlay", "release", "auto"};
+    for (int k = 0; k < 3; k++)
+        for (int a = 0; a < 3; a++)
+            for (int c = 0; c < 2; c++)
+                for (int p = 0; p < 4; p++)
+                    for (int sample = 0; sample < 2; sample++) {
+                        if (p == GRADS_RELEASE && (a || c)) continue; /* refused by name */
+                        char arguments[400];
+                        snprintf(arguments, sizeof arguments,
+                                 SMALL_MODEL "--optim %s --optim-impl %s --accum %s --grad-clip %s "
+                                             "--gradients %s --sample-every %d %s",
+                                 optim, form, accum[a], clip[c], policies[p], sample, shapes[k]);
+                        run_and_compare(arguments);
+                    }
 }
 
 static void test_planned_is_used(void **state)
@@ -74,13 +100,31 @@ static void test_planned_is_used(void **state)
     static const char *const more[] = {"", "--accum 3", "--grad-clip 1", "--gradients overlay",
                                        "--sample-every 5"};
     for (size_t i = 0; i < sizeof optims / sizeof *optims; i++)
-        for (int f = 0; f < 2; f++)
+        for (int f = 0; f < 2; f++) {
             for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
                 char arguments[400];
                 snprintf(arguments, sizeof arguments, SMALL_MODEL "--optim %s --optim-impl %s %s",
                          optims[i], forms[f], more[m]);
                 run_and_compare(arguments);
             }
+            if (long_run()) each_combination(optims[i], forms[f]);
+        }
+}
+
+static void test_planned_is_used_for_images(void **state)
+{
+    (void)state;
+    static const char *const more[] = {"--optim adamw_r --drop-path 0.3",
+                                       "--optim adamw_r --pool mean --predict 5",
+                                       "--optim adan --optim-impl passes --grad-clip 1",
+                                       "--optim lion_r --accum 3 --eval-batches 2",
+                                       "--optim sgd --gradients overlay --accum 3 --drop-path 0.3",
+                                       "--optim adamw --batch 50"};
+    for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
+        char arguments[400];
+        snprintf(arguments, sizeof arguments, SMALL_VIT "%s", more[m]);
+        run_and_compare(arguments);
+    }
 }
 
 /* ---- copies of N ---- */
@@ -94,8 +138,8 @@ static arena_summary plan(const char *arguments, int64_t *n)
     snprintf(text, sizeof text, "%s", arguments);
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
-    must(options_parse(&the_model_kind, argc, argv, &o));
-    must(trainer_plan(&o, &the_model_kind, &t));
+    must(options_parse(&text_task, argc, argv, &o));
+    must(trainer_plan(&o, &gpt_kind, &t));
     arena_summary s = arena_summarize(t->arena);
     *n = params_count(&t->params);
     trainer_destroy(t);
@@ -143,6 +187,23 @@ static void test_overlay_and_release_lower_the_peak(void **state)
     assert_true(release < overlay && overlay < own);
 }
 
+static void near_the_bound(const char *name, const char *policy, const char *optim,
+                           const char *form, int sequences)
+{
+    char arguments[300];
+    int64_t n;
+    snprintf(arguments, sizeof arguments,
+             "--model %s --batch %d --gradients %s --optim %s --optim-impl %s", name, sequences,
+             policy, optim, form);
+    arena_summary s = plan(arguments, &n);
+    if ((double)s.peak > 1.01 * (double)s.load)
+        fail_msg("%s: peak %zu, lower bound %zu", arguments, s.peak, s.load);
+    size_t sum = s.gaps;
+    for (int k = 0; k < KIND_COUNT; k++)
+        sum += s.by_kind[k];
+    assert_int_equal(sum, s.peak);
+}
+
 static void test_near_the_lower_bound(void **state)
 {
     (void)state;
@@ -150,19 +211,17 @@ static void test_near_the_lower_bound(void **state)
                                          "gpt2-1558m"};
     static const char *const policies[] = {"own", "overlay", "release"};
     for (size_t m = 0; m < sizeof models / sizeof *models; m++)
-        for (int p = 0; p < 3; p++) {
-            char arguments[200];
-            int64_t n;
-            snprintf(arguments, sizeof arguments, "--model %s --batch 2 --gradients %s", models[m],
-                     policies[p]);
-            arena_summary s = plan(arguments, &n);
-            if ((double)s.peak > 1.01 * (double)s.load)
-                fail_msg("%s: peak %zu, lower bound %zu", arguments, s.peak, s.load);
-            size_t sum = s.gaps;
-            for (int k = 0; k < KIND_COUNT; k++)
-                sum += s.by_kind[k];
-            assert_int_equal(sum, s.peak);
-        }
+        for (int p = 0; p < 3; p++)
+            near_the_bound(models[m], policies[p], "adamw", "fused", 2);
+    if (!long_run()) return;
+    static const char *const optims[] = {"adamw_r", "adan", "lion_r", "sgd"};
+    for (int m = 0; preset_at(m); m++)
+        for (int p = 0; p < 3; p++)
+            for (int o = 0; o < 4; o++)
+                for (int n = 1; n <= 16; n *= 4) {
+                    near_the_bound(preset_at(m)->name, policies[p], optims[o], "fused", n);
+                    near_the_bound(preset_at(m)->name, policies[p], optims[o], "passes", n);
+                }
 }
 
 static void test_big_models_plan_quickly(void **state)
@@ -185,6 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_planned_is_used),
+        cmocka_unit_test(test_planned_is_used_for_images),
         cmocka_unit_test(test_copies_of_n),
         cmocka_unit_test(test_overlay_and_release_lower_the_peak),
         cmocka_unit_test(test_near_the_lower_bound),

@@ -1,7 +1,8 @@
 #!/bin/sh
 # test_tokenize.sh - the tokenize program as its user meets it.  Usage: test_tokenize.sh DIR, where
 # DIR holds the built program.  Prints "ok NAME" or "not ok NAME" for each test.
-tokenize=$(cd "$1" && pwd)/tokenize
+tokenize=$(cd "${1:-.}" && pwd)/tokenize
+root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -100,6 +101,55 @@ done
 refuses "a fraction of nothing" "is nothing" -o x -f 0.00001 text
 refuses "unwritable output" "no/dir/x_train.bin" -o no/dir/x text
 report "nothing is left of what was refused" "$(find . -name "x*" -o -name "*tmp*" | grep -c .)"
+refuses "the same of a file" "learned.vocab has none" -o x -v learned.vocab -s ';' text
+refuses "an empty separator" "--separator ''" -o x -s '' text
+refuses "an unknown rule for special tokens" "text or allow" -o x --special maybe text
+refuses "decoding separates nothing" "--separator" -d -s ';' plain_val.bin
+refuses "decoding knows all tokens" "--special" -d -S allow plain_val.bin
+
+# ---- GPT-2's vocabularies ----
+
+yes 'the cat;the mat;' | head -n 20 | tr -d '\n' >sentences
+succeeds "learning with a separator" "$tokenize" -v bpe:262 -s ';' -f 0 -o parted sentences
+report "makes an end-of-text within the number asked for" \
+    "$([ "$(head -n 1 parted.vocab)" = "regrad-vocab 2 262" ]; echo $?)"
+report "which decodes as such" \
+    "$([ "$("$tokenize" -d -v parted.vocab parted_train.bin)" = \
+         "$(sed 's/;$//; s/;/<|endoftext|>/g' sentences)" ]; echo $?)"
+succeeds "it is used again" "$tokenize" -v parted.vocab -s ';' -f 0 -o anew sentences
+cmp -s anew_train.bin parted_train.bin && cmp -s anew.vocab parted.vocab
+report "with the same files" $?
+succeeds "bytes with a separator" "$tokenize" -s ';' -f 0 -o bytes sentences
+report "have 257 tokens" "$([ "$(cat bytes.vocab)" = "regrad-vocab 2 257" ]; echo $?)"
+
+ids() { od -An -v -tu2 -j1024 -w2 "$1" | tr -d ' ' | tr '\n' ' '; }
+
+printf 'a;bc;;d;' >documents; printf 'e<|endoftext|>f' >other; printf '' >nothing
+small=$root/test/golden/bpe.tiktoken # the letter a is 64, b is 65, ...; end-of-text is 900
+if "$tokenize" -v "$small" -f 0 -o gpt2 text >out 2>err; then
+    same_text "a .tiktoken" "$small" gpt2_train.bin
+    same_text "PREFIX.vocab is the same" gpt2.vocab gpt2_train.bin
+    succeeds "inputs are documents" "$tokenize" -v "$small" -f 0 -o docs other nothing documents
+    report "with end-of-text between them" \
+        "$("$tokenize" -d -v "$small" docs_train.bin >out && grep -qx 'e<|endoftext|>f<|endoftext|>a;bc;;d;' out &&
+           [ "$(ids docs_train.bin | tr ' ' '\n' | grep -cx 900)" = 1 ]; echo $?)"
+    succeeds "a separator" "$tokenize" -v "$small" -f 0 -s ';' -o cut documents nothing other
+    "$tokenize" -d -v "$small" cut_train.bin >out
+    report "is replaced, and nothing is empty" \
+        "$([ "$(cat out)" = 'a<|endoftext|>bc<|endoftext|>d<|endoftext|>e<|endoftext|>f' ] &&
+           [ "$(ids cut_train.bin | tr ' ' '\n' | grep -cx 900)" = 3 ]; echo $?)"
+    succeeds "special tokens in text" "$tokenize" -v "$small" -f 0 --special allow -o special other
+    report "are tokens if that is allowed" "$([ "$(ids special_train.bin)" = '68 900 69 ' ]; echo $?)"
+    printf 'exe<|endoftext|>fxf' >halves
+    succeeds "a cut inside of a separator" "$tokenize" -v "$small" -f 0.5 -s '<|endoftext|>' -o half halves
+    report "leaves it in no part" \
+        "$([ "$("$tokenize" -d -v "$small" half_train.bin)" = exe ] &&
+           [ "$("$tokenize" -d -v "$small" half_val.bin)" = fxf ]; echo $?)"
+else
+    grep -q 'libpcre2-dev' err && echo "skip GPT-2's vocabularies: built without PCRE2"
+    [ "$(grep -c libpcre2-dev err)" -eq 1 ] || report "a .tiktoken is read" 1
+fi
+
 refuses "decoding learns nothing" "--decode learns nothing" -d -v bpe:280 plain_val.bin
 refuses "decoding writes no files" "--output" -d -o x plain_val.bin
 refuses "decoding splits nothing" "--val-fraction" -d -f 0.1 plain_val.bin

@@ -1,12 +1,18 @@
 /* test_trainer.c - what a training run does besides training: stop at a loss that is not a number
- * and say where it comes from, evaluate, predict, report bad data. */
+ * and say where it comes from, evaluate, predict, report bad data.
+ *
+ * Short: one parameter is spoiled under a few optimizers.  LONG=1: every parameter under every
+ * optimizer, form and policy. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "data/text_source.h"
+#include "test/long.h"
 #include "test/small_run.h"
+#include "train/task.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -71,6 +77,33 @@ static void test_nan_in_a_parameter(void **state)
           words);
 }
 
+/* Every parameter under every optimizer, form and policy. */
+static void test_nan_anywhere(void **state)
+{
+    (void)state;
+    static const char *const optims[] = {"adamw", "adan_r", "lion", "sgd_r"};
+    static const char *const more[] = {"", "--accum 2", "--optim-impl passes --grad-clip 1",
+                                       "--gradients overlay"};
+    options o;
+    trainer *t;
+    char *argv[] = {(char *)(size_t) "test", (char *)(size_t) "--layers=2",
+                    (char *)(size_t) "--heads=3", (char *)(size_t) "--width=33"};
+    if (!long_run()) return;
+    must(options_parse(&text_task, 4, argv, &o));
+    must(trainer_plan(&o, text_task.kind, &t));
+    for (int i = 0; i < t->params.n; i++)
+        for (int k = 0; k < 16; k++) {
+            char name[100], arguments[400];
+            snprintf(arguments, sizeof arguments, SMALL_MODEL "--optim %s %s", optims[k / 4],
+                     more[k % 4]);
+            const char *const words[] = {
+                "step 3",          "nan",  param_text(&t->params.row[i], name, sizeof name),
+                "before the step", "1 of", NULL};
+            spoil(arguments, name, NAN, words);
+        }
+    trainer_destroy(t);
+}
+
 static void test_overflow_in_an_activation(void **state)
 {
     (void)state;
@@ -82,16 +115,16 @@ static void test_evaluation_is_repeatable(void **state)
 {
     (void)state;
     small_run s;
-    double a, b;
+    eval_result a, b;
     step_result r;
     small_open(&s, SMALL_MODEL "--eval-batches 3");
     must(trainer_evaluate(s.t, s.data, &a));
     must(trainer_evaluate(s.t, s.data, &b));
-    assert_true(a == b);
-    assert_true(fabs(a - log(59)) < 0.1); /* untrained: every token alike */
+    assert_true(a.loss == b.loss);
+    assert_true(fabs(a.loss - log(59)) < 0.1); /* untrained: every token alike */
     must(trainer_step(s.t, s.data, 1, 1e-2, &r));
     must(trainer_evaluate(s.t, s.data, &b));
-    assert_true(a != b);
+    assert_true(a.loss != b.loss);
     small_close(&s);
 }
 
@@ -101,12 +134,13 @@ static void test_decoder_agrees_with_the_loss(void **state)
     (void)state;
     enum { V = 59, T = 11 };
     small_run s;
-    double loss, sum = 0;
+    eval_result eval;
+    double sum = 0;
     int32_t inputs[3 * T], targets[3 * T];
     float logits[V];
     small_open(&s, SMALL_MODEL "--eval-batches 1 --sample-every 1");
-    must(trainer_evaluate(s.t, s.data, &loss));
-    must(batches_read(s.data, 0, 3, inputs, targets));
+    must(trainer_evaluate(s.t, s.data, &eval));
+    must(source_read(s.data, 0, 3, inputs, targets));
     for (int b = 0; b < 3; b++) {
         decoder_begin(&s.t->decoder);
         for (int t = 0; t < T; t++) {
@@ -119,7 +153,7 @@ static void test_decoder_agrees_with_the_loss(void **state)
         }
         decoder_end(&s.t->decoder);
     }
-    assert_true(fabs(sum / (3 * T) - loss) < 1e-5);
+    assert_true(fabs(sum / (3 * T) - eval.loss) < 1e-5);
     small_close(&s);
 }
 
@@ -129,15 +163,12 @@ static void test_token_outside_the_vocabulary(void **state)
     small_run s;
     step_result r;
     small_open(&s, SMALL_MODEL);
-    token_set *narrow;
-    batches *data;
+    source *data;
     const char *pattern = s.shard;
-    must(tokens_open(&pattern, 1, 10, &narrow)); /* ids go up to 58 */
-    must(batches_open(narrow, 11, 3, BATCHES_SEQUENTIAL, 1, &data));
+    must(text_source_open(&pattern, 1, 10, 11, 3, BATCHES_SEQUENTIAL, 1, &data)); /* ids: to 58 */
     const char *const words[] = {"x_train.bin", "10", NULL};
     expect_words(trainer_step(s.t, data, 1, 1e-3, &r), words);
-    batches_close(data);
-    tokens_close(narrow);
+    source_close(data);
     small_close(&s);
 }
 
@@ -145,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nan_in_a_parameter),
+        cmocka_unit_test(test_nan_anywhere),
         cmocka_unit_test(test_overflow_in_an_activation),
         cmocka_unit_test(test_evaluation_is_repeatable),
         cmocka_unit_test(test_decoder_agrees_with_the_loss),

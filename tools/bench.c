@@ -16,7 +16,8 @@
 #include "core/rng.h"
 #include "cpu/cpu.h"
 #include "io/log.h"
-#include "train/trainer.h"
+#include "data/tokens.h"
+#include "train/task.h"
 
 #include <math.h>
 #include <omp.h>
@@ -296,7 +297,7 @@ static error *write_shard(const char *path, const options *o)
     return tokens_finish(w);
 }
 
-static error *run_rounds(const options *o, trainer *t, const batches *data, device *dev, figures *f)
+static error *run_rounds(const options *o, trainer *t, source *data, device *dev, figures *f)
 {
     products p;
     arrays x;
@@ -350,27 +351,24 @@ static error *bench(int argc, char **argv)
     options o;
     trainer *t;
     device dev;
-    token_set *set;
-    batches *data;
+    source *data;
     figures f = {0};
-    TRY(options_parse(&the_model_kind, argc, argv, &o));
+    TRY(options_parse(the_task, argc, argv, &o));
     o.eval_every = o.sample_every = 0;
     char directory[] = "/tmp/regrad-bench-XXXXXX", shard[100];
     if (!mkdtemp(directory)) return user_error("/tmp cannot be written to");
     snprintf(shard, sizeof shard, "%s/x_train.bin", directory);
-    const char *pattern = shard;
     TRY(write_shard(shard, &o));
-    TRY(tokens_open(&pattern, 1, o.model.vocab, &set));
-    TRY(batches_open(set, o.seq, o.batch, BATCHES_SHUFFLED, 1, &data));
-    TRY(trainer_plan(&o, &the_model_kind, &t));
+    o.train_data = (pattern_list){.pattern = {shard}, .n = 1};
+    TRY(the_task->open(&o, true, &data));
+    TRY(trainer_plan(&o, the_task->kind, &t));
     TRY(cpu_device((int)o.threads, &dev));
     TRY(trainer_commit(t, &dev, false));
     error *e = run_rounds(&o, t, data, &dev, &f);
     if (!e) print_figures(&o, t, &dev, &f);
     trainer_destroy(t);
     cpu_close(&dev);
-    batches_close(data);
-    tokens_close(set);
+    source_close(data);
     unlink(shard);
     rmdir(directory);
     return e;

@@ -110,7 +110,7 @@ typedef struct {
 static void holder_close(holder *h)
 {
     if (h->memory) h->dev.ops->release(&h->dev, h->memory);
-    if (h->model) the_model_kind.destroy(h->model);
+    if (h->model) gpt_kind.destroy(h->model);
     params_free(&h->params);
     if (h->dev.state) cpu_close(&h->dev);
 }
@@ -119,7 +119,7 @@ static error *holder_fill(holder *h, const weights *w, bool widen)
 {
     TRY(cpu_device(1, &h->dev));
     h->params.type = F32;
-    TRY(the_model_kind.create(weights_model(w), &h->params, &h->model));
+    TRY(gpt_kind.create(weights_model(w), &h->params, &h->model));
     size_t bytes = (size_t)params_count(&h->params) * sizeof(float);
     TRY(h->dev.ops->alloc(&h->dev, bytes, &h->memory));
     float *at = h->memory;

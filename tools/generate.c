@@ -193,7 +193,7 @@ static void report_memory(const session *s)
 
 static error *start(session *s, int64_t stride)
 {
-    TRY(generator_plan(&the_model_kind, &s->config, stride, &s->g));
+    TRY(generator_plan(&gpt_kind, &s->config, stride, &s->g));
     TRY(cpu_device((int)s->o->numbers[THREADS], &s->dev));
     s->open = true;
     return generator_commit(s->g, &s->dev, s->weights, s->o->widen);

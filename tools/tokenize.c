@@ -47,8 +47,8 @@ static const char doc[] =
     "Writes PREFIX_train.bin, PREFIX_val.bin (llm.c's format: 16 bits a token, or 32 for more than "
     "65536 tokens) and PREFIX.vocab. INPUT - is the standard input. Several inputs are one text; "
     "or, "
-    "if the vocabulary has an end-of-text token (.tiktoken, tokenizer.json), documents with that "
-    "token between them.\n\n"
+    "if the vocabulary has an end-of-text token (.tiktoken, tokenizer.json, one learned with "
+    "--separator), documents with that token between them.\n\n"
     "  tokenize --vocab bpe:2048 -o text book.txt\n"
     "  tokenize --vocab r50k_base.tiktoken -o gpt2 book.txt\n"
     "  tokenize --decode --vocab text.vocab text_val.bin";
@@ -214,7 +214,8 @@ static size_t cut(const text *t, double fraction)
 
 /* ---- the vocabulary ---- */
 
-static error *make_vocab(const char *vocab, const uint8_t *train, size_t n, bpe **out)
+/* `special` tokens are to be added to a learned vocabulary. */
+static error *make_vocab(const char *vocab, const uint8_t *train, size_t n, int special, bpe **out)
 {
     if (strcmp(vocab, "bytes") == 0) return bpe_bytes(out);
     if (strncmp(vocab, "bpe:", 4) != 0) return bpe_open(vocab, out);
@@ -224,7 +225,7 @@ static error *make_vocab(const char *vocab, const uint8_t *train, size_t n, bpe 
         return user_error("--vocab %s: bpe: takes the number of tokens, %d to %d, for example "
                           "bpe:2048",
                           vocab, BPE_BYTES + 1, BPE_MAX_SIZE);
-    return bpe_learn(train, n, atol(digits), out);
+    return bpe_learn(train, n, atol(digits) - special, out);
 }
 
 /* ---- tokenizing ---- */
@@ -240,6 +241,14 @@ static error *append(void *writer, const int32_t *ids, size_t n)
     return tokens_append(writer, ids, n);
 }
 
+/* What of the range lies in a part; begin >= end if nothing does. */
+static range within(range r, range part)
+{
+    if (r.begin < part.begin) r.begin = part.begin;
+    if (r.end > part.end) r.end = part.end;
+    return r;
+}
+
 /* The documents, as far as they lie in a part of the text. */
 static error *encode_part(const bpe *v, const text *t, range part, bpe_special special,
                           token_writer *w)
@@ -247,9 +256,7 @@ static error *encode_part(const bpe *v, const text *t, range part, bpe_special s
     int32_t end_of_text = bpe_end_of_text(v);
     bool first = true;
     for (size_t i = 0; i < t->n_documents; i++) {
-        range d = t->documents[i];
-        if (d.begin < part.begin) d.begin = part.begin;
-        if (d.end > part.end) d.end = part.end;
+        range d = within(t->documents[i], part);
         if (d.begin >= d.end) continue;
         if (!first) TRY(tokens_append(w, &end_of_text, 1));
         TRY(bpe_encode_to(v, t->bytes + d.begin, d.end - d.begin, special, append, w));
@@ -308,13 +315,43 @@ static void report_part(const char *name, size_t n_bytes, int64_t n_tokens, cons
            n_tokens, (double)n_bytes / (double)n_tokens, path);
 }
 
-/* Documents need a token between them. */
-static error *cut_documents(const options *opt, text *t, const bpe *v)
+/* The documents of a part, with a line break between them; the caller frees *out. */
+static error *join_documents(const text *t, range part, uint8_t **out, size_t *n)
 {
-    if (bpe_end_of_text(v) >= 0) return find_documents(t, opt->separator);
+    TRY(alloc_array(out, part.end - part.begin + t->n_documents, 1));
+    *n = 0;
+    for (size_t i = 0; i < t->n_documents; i++) {
+        range d = within(t->documents[i], part);
+        if (d.begin >= d.end) continue;
+        memcpy(*out + *n, t->bytes + d.begin, d.end - d.begin);
+        *n += d.end - d.begin;
+        (*out)[(*n)++] = '\n';
+    }
+    return NULL;
+}
+
+/* A separator stands for a token, so one made here gets it, within the number of tokens that was
+ * asked for, and learns nothing from the separators. */
+static error *learn_from_documents(const options *opt, text *t, size_t n_train, bpe **out)
+{
+    uint8_t *joined = NULL;
+    size_t n = 0;
+    TRY(find_documents(t, opt->separator));
+    error *e = join_documents(t, (range){0, n_train}, &joined, &n);
+    if (!e) e = make_vocab(opt->vocab, joined, n, 1, out);
+    free(joined);
+    return e ? e : bpe_add_end_of_text(*out);
+}
+
+static error *vocab_and_documents(const options *opt, text *t, size_t n_train, bpe **out)
+{
+    bool made = strcmp(opt->vocab, "bytes") == 0 || strncmp(opt->vocab, "bpe:", 4) == 0;
+    if (made && opt->separator) return learn_from_documents(opt, t, n_train, out);
+    TRY(make_vocab(opt->vocab, t->bytes, n_train, 0, out));
+    if (bpe_end_of_text(*out) >= 0) return find_documents(t, opt->separator);
     if (opt->separator)
         return user_error("--separator needs a vocabulary with an end-of-text token, and %s has "
-                          "none: use a .tiktoken or tokenizer.json, or leave it out",
+                          "none: make one with --separator, or leave it out",
                           opt->vocab);
     return add_document(t, 0, t->n);
 }
@@ -324,8 +361,7 @@ static error *make_files(const options *opt, bpe_special special, text *t, size_
 {
     const char *vocab = opt->vocab;
     double begun = seconds();
-    TRY(make_vocab(vocab, t->bytes, n_train, &o->vocab));
-    TRY(cut_documents(opt, t, o->vocab));
+    TRY(vocab_and_documents(opt, t, n_train, &o->vocab));
     double learned = seconds();
     TRY(write_parts(t, n_train, special, o));
     double written = seconds();
@@ -460,7 +496,7 @@ static error *decode(const options *opt)
     static const char *const standard_input = "/dev/stdin";
     bpe *v = NULL;
     token_set *set = NULL;
-    error *e = make_vocab(opt->vocab, NULL, 0, &v);
+    error *e = make_vocab(opt->vocab, NULL, 0, 0, &v);
     if (!e && opt->n_inputs == 0)
         e = tokens_open(&standard_input, 1, bpe_size(v), &set);
     else if (!e)

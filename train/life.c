@@ -54,7 +54,8 @@ static error *given(life *l, const options *o)
 static error *decide(life *l, const options *o)
 {
     int left = 0;
-    TRY(checkpoints_clean(l->all, &left));
+    error *e = checkpoints_clean(l->all, &left);
+    if (e) error_warn(error_context(e, "what is left of an unfinished checkpoint stays"));
     if (left) printf("removed %d unfinished or half-removed checkpoint(s) in %s\n", left, o->out);
     if (!o->resume && checkpoints_count(l->all))
         return user_error("--out %s has %lld checkpoint(s), up to step %lld: go on with --resume "

@@ -3,28 +3,26 @@
 #include "core/outfile.h"
 #include "train/life.h"
 #include "train/plan_report.h"
-#include "train/sampler.h"
 #include "train/stop.h"
+#include "train/task.h"
 #include "train/weights.h"
 
-#include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#define DEMO_DATA "runs/data/kjv"
-
 typedef struct {
     trainer *t;
     const options *o;
-    token_set *train_set, *val_set;
-    batches *train, *val;
-    sampler sampler;
+    source *train, *val;
+    void *own; /* the task's */
     life life;
     double step_seconds; /* smoothed */
     double shown;        /* when a line was last shown */
     int64_t first;       /* step of this process */
+    int64_t bad;         /* samples left out, as far as was told */
 } session;
 
 static double now(void)
@@ -43,103 +41,59 @@ static error *out_path(const options *o, const char *name, char *path, size_t si
     return NULL;
 }
 
-static error *open_out(const options *o, const char *name, FILE **f)
+static error *write_file(const options *o, const char *name, const char *text, size_t n)
 {
     char path[4096];
-    TRY(out_path(o, name, path, sizeof path));
-    *f = fopen(path, "w");
-    return *f ? NULL : user_error("%s cannot be written: %s", path, strerror(errno));
-}
-
-static error *close_out(const options *o, const char *name, FILE *f)
-{
-    bool bad = ferror(f);
-    if (fclose(f) || bad)
-        return user_error("%s/%s cannot be written: %s", o->out, name, strerror(errno));
-    return NULL;
-}
-
-static error *write_plan(const trainer *t)
-{
-    FILE *f;
-    TRY(open_out(t->o, "plan.txt", &f));
-    error *e = plan_print(t, f), *closed = close_out(t->o, "plan.txt", f);
-    if (e || closed) {
-        if (e && closed) error_free(closed);
-        return e ? e : closed;
-    }
-    TRY(open_out(t->o, "plan.svg", &f));
-    e = plan_svg(t, f);
-    closed = close_out(t->o, "plan.svg", f);
-    if (e && closed) error_free(closed);
-    return e ? e : closed;
-}
-
-static error *write_config(const options *o)
-{
-    char path[4096], *text;
     outfile *f;
-    TRY(out_path(o, "options.json", path, sizeof path));
-    TRY(options_json(o, &text));
-    error *e = outfile_create(path, &f);
-    if (!e) {
-        e = outfile_write(f, text, strlen(text));
-        if (!e) e = outfile_write(f, "\n", 1);
-        if (!e)
-            e = outfile_commit(f);
-        else
-            outfile_discard(f);
-    }
+    TRY(out_path(o, name, path, sizeof path));
+    TRY(outfile_create(path, &f));
+    error *e = outfile_write(f, text, n);
+    if (!e) return outfile_commit(f);
+    outfile_discard(f);
+    return e;
+}
+
+/* What `print` prints, in a file that is whole, or as it was before. */
+static error *write_out(const trainer *t, const char *name,
+                        error *(*print)(const trainer *, FILE *))
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&text, &n);
+    if (!f) return user_error("out of memory for %s", name);
+    error *e = print(t, f);
+    bool bad = ferror(f); /* fclose does not tell of an earlier failure */
+    bad = fclose(f) != 0 || bad;
+    if (!e && bad) e = user_error("out of memory for %s", name);
+    if (!e) e = write_file(t->o, name, text, n);
     free(text);
     return e;
 }
 
-/* ---- data ---- */
-
-error *data_default(options *o)
+static error *print_options(const trainer *t, FILE *f)
 {
-    if (o->train_data.n) return NULL;
-    if (access(DEMO_DATA "_train.bin", R_OK))
-        return user_error("no --train-data, and the demo's data is not there: run `make "
-                          "demo-data`, or make shards of "
-                          "your own text with `./tokenize --vocab bpe:2048 -o PREFIX FILE` and "
-                          "give --train-data PREFIX_train.bin");
-    o->train_data = (pattern_list){.pattern = {DEMO_DATA "_train.bin"}, .n = 1};
-    if (!o->val_data.n) o->val_data = (pattern_list){.pattern = {DEMO_DATA "_val.bin"}, .n = 1};
+    char *text;
+    TRY(options_json(t->o, &text));
+    fprintf(f, "%s\n", text);
+    free(text);
     return NULL;
 }
+
+/* ---- data ---- */
 
 static error *open_data(session *s)
 {
     const options *o = s->o;
-    TRY(tokens_open(o->train_data.pattern, o->train_data.n, o->model.vocab, &s->train_set));
-    TRY(batches_open(s->train_set, o->seq, o->batch, BATCHES_SHUFFLED, (uint64_t)o->seed,
-                     &s->train));
-    if (o->val_data.n && o->eval_every > 0) {
-        TRY(tokens_open(o->val_data.pattern, o->val_data.n, o->model.vocab, &s->val_set));
-        TRY(batches_open(s->val_set, o->seq, o->batch, BATCHES_SEQUENTIAL, (uint64_t)o->seed,
-                         &s->val));
-    }
-    if (o->sample_every > 0) TRY(sampler_open(o, &s->sampler));
-    return NULL;
-}
-
-/* What the order of samples depends on, besides the seed. */
-static uint64_t fingerprint(const session *s)
-{
-    uint64_t h = (uint64_t)s->o->seq;
-    for (int i = 0; i < tokens_shards(s->train_set); i++)
-        h = h * 1000003 + (uint64_t)tokens_count(s->train_set, i);
-    return h;
+    TRY(o->task->open(o, true, &s->train));
+    if (o->val_data.n && o->eval_every > 0) TRY(o->task->open(o, false, &s->val));
+    return o->task->begin ? o->task->begin(o, &s->own) : NULL;
 }
 
 static void close_session(session *s)
 {
-    batches_close(s->train);
-    batches_close(s->val);
-    tokens_close(s->train_set);
-    tokens_close(s->val_set);
-    sampler_close(&s->sampler);
+    source_close(s->train);
+    source_close(s->val);
+    if (s->o->task->end) s->o->task->end(s->own);
     life_close(&s->life);
 }
 
@@ -148,6 +102,11 @@ static void close_session(session *s)
 static bool due(int64_t every, int64_t step, int64_t last)
 {
     return every > 0 && (step % every == 0 || step == last);
+}
+
+static int64_t units_per_step(const options *o)
+{
+    return o->batch * o->task->units(o) * o->accum;
 }
 
 static error *one_step(session *s, int64_t step)
@@ -166,7 +125,11 @@ static error *one_step(session *s, int64_t step)
                           .grad_norm = result.grad_norm,
                           .ms = seconds * 1e3,
                           .peak_bytes = arena_peak(s->t->arena)};
-    record.tokens_per_s = (double)(o->batch * o->seq * o->accum) / seconds;
+    record.units_per_s = (double)units_per_step(o) / seconds;
+    record.unit = o->task->unit;
+    record.unit_3 = o->task->unit_3;
+    record.accuracy = result.accuracy;
+    record.data_ms = result.data_seconds * 1e3;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
     TRY(life_logged(&s->life, log_step(s->life.log, &record)));
     if (step == s->first || step == o->steps || now() - s->shown > 1) {
@@ -176,18 +139,37 @@ static error *one_step(session *s, int64_t step)
     return NULL;
 }
 
+/* Says once more when more samples were left out. */
+static error *tell_bad(session *s, int64_t step)
+{
+    char why[400];
+    int64_t bad =
+        source_bad(s->train, why, sizeof why) + (s->val ? source_bad(s->val, why, sizeof why) : 0);
+    if (bad == s->bad) return NULL;
+    s->bad = bad;
+    printf("step %5lld  %lld bad samples were left out; the last: %s\n", (long long)step,
+           (long long)bad, why);
+    return life_logged(&s->life, log_value(s->life.log, step, "bad_samples", (double)bad));
+}
+
 static error *between_steps(session *s, int64_t step)
 {
     const options *o = s->o;
+    TRY(tell_bad(s, step));
     if (s->val && due(o->eval_every, step, o->steps)) {
-        double loss;
-        TRY(trainer_evaluate(s->t, s->val, &loss));
-        TRY(life_logged(&s->life, log_value(s->life.log, step, "val_loss", loss)));
-        printf("step %5lld  validation loss %.4f\n", (long long)step, loss);
+        eval_result result;
+        TRY(trainer_evaluate(s->t, s->val, &result));
+        TRY(life_logged(&s->life, log_value(s->life.log, step, "val_loss", result.loss)));
+        if (isnan(result.accuracy)) {
+            printf("step %5lld  validation loss %.4f\n", (long long)step, result.loss);
+        } else {
+            TRY(life_logged(&s->life,
+                            log_value(s->life.log, step, "val_accuracy", result.accuracy)));
+            printf("step %5lld  validation loss %.4f  accuracy %.2f %%\n", (long long)step,
+                   result.loss, 100 * result.accuracy);
+        }
     }
-    if (s->sampler.vocab && due(o->sample_every, step, o->steps))
-        TRY(sampler_show(&s->sampler, s->t, step));
-    return NULL;
+    return o->task->between ? o->task->between(s->own, s->t, step) : NULL;
 }
 
 /* The plan was the run: what was handed out is what was planned, and nobody wrote past it. */
@@ -210,6 +192,7 @@ static error *finish(session *s)
     TRY(make_directory(o->out)); /* it may have been removed */
     TRY(out_path(o, "model.safetensors", path, sizeof path));
     TRY(weights_write(o->out, &o->model, &s->t->params, s->t->r.dev));
+    TRY(run_vocab_write(o->out, &s->life.state));
     run_log *log = s->life.log;
     size_t peak = arena_peak(s->t->arena), resident = resident_bytes(),
            high = arena_high_water(s->t->arena);
@@ -247,7 +230,8 @@ static error *run_steps(session *s)
     while (step < o->steps && !stop_asked()) {
         TRY(one_step(s, ++step));
         TRY(between_steps(s, step));
-        if (due(o->checkpoint_every, step, o->steps) && !stop_asked()) keep(s, step);
+        bool last = step == o->steps; /* nobody keeps it else */
+        if (due(o->checkpoint_every, step, o->steps) && (last || !stop_asked())) keep(s, step);
     }
     return step < o->steps ? stop(s, step, stop_asked()) : finish(s);
 }
@@ -257,15 +241,18 @@ static error *run_session(session *s, device *dev)
     const options *o = s->o;
     TRY(open_data(s));
     TRY(make_directory(o->out));
-    TRY(life_open(&s->life, s->t, fingerprint(s)));
+    uint64_t data;
+    TRY(source_fingerprint(s->train, &data));
+    TRY(life_open(&s->life, s->t, data));
     TRY(trainer_commit(s->t, dev, false)); /* before an older run's files are replaced */
     TRY(life_begin(&s->life));
-    TRY(write_config(o));
-    TRY(write_plan(s->t));
+    TRY(write_out(s->t, "options.json", print_options));
+    TRY(write_out(s->t, "plan.txt", plan_print));
+    TRY(write_out(s->t, "plan.svg", plan_svg));
     s->first = s->life.state.step + 1;
-    int64_t per_step = o->batch * o->seq * o->accum, epoch = batches_windows(s->train) * o->seq;
-    printf("%lld tokens a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step,
-           (long long)epoch, (long long)o->steps,
+    int64_t per_step = units_per_step(o), epoch = s->train->count * o->task->units(o);
+    printf("%lld %s a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step,
+           o->task->unit, (long long)epoch, (long long)o->steps,
            (double)per_step * (double)o->steps / (double)epoch);
     return run_steps(s);
 }

@@ -1,6 +1,5 @@
 /* options.c - see options.h */
-#include "train/options.h"
-#include "train/weights.h"
+#include "train/task.h"
 
 #include <argp.h>
 #include <cjson/cJSON.h>
@@ -10,39 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { WHOLE, REAL, TEXT, FLAG, LIST } option_type;
-
-typedef struct {
-    const char *name, *arg, *help;
-    option_type type;
-    size_t field;
-    double least, most;     /* for numbers */
-    const char *when_unset; /* shown as the default when the number is 0 or NAN */
-} option_row;
-
-#define FIELD(f)  offsetof(options, f)
 #define BETA_MOST 0.999999 /* 1 - beta^t is divided by */
 
-static const option_row rows[] = {
-    {"model", "NAME",
-     "preset: gpt-nano, gpt-micro, gpt-mini, gpt2-124m, gpt2-350m, gpt2-774m, gpt2-1558m, "
-     "gpt3-6.7b, gpt3-13b",
-     TEXT, FIELD(model_name), 0, 0, NULL},
-    {"load", "DIR|FILE",
-     "start from this trained model, whose sizes hold: Hugging Face's GPT-2 (safetensors, with "
-     "config.json), what a run left, or llm.c's .bin",
-     TEXT, FIELD(load), 0, 0, "initial values"},
-    {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG,
-     FIELD(widen), 0, 0, NULL},
-    {"layers", "N", "transformer blocks", WHOLE, FIELD(layers), 1, 1000, "the model's"},
-    {"heads", "N", "attention heads; must divide the width", WHOLE, FIELD(heads), 1, 100000,
-     "the model's"},
-    {"width", "N", "channels", WHOLE, FIELD(width), 1, 1e6, "the model's"},
-    {"context", "N", "longest sequence", WHOLE, FIELD(context), 1, 1e8, "the model's"},
-    {"vocab", "N", "number of tokens", WHOLE, FIELD(vocab), 1, 2e9, "the model's"},
-    {"train-data", "GLOB", "token shards to train on (made by ./tokenize)", LIST, FIELD(train_data),
-     0, 0, "the demo's"},
-    {"val-data", "GLOB", "token shards to evaluate on", LIST, FIELD(val_data), 0, 0, "the demo's"},
+static const option_row common[] = {
     {"optim", "NAME", "adamw, adan, lion, sgd; with suffix _r: memory-reduced", TEXT,
      FIELD(optim_name), 0, 0, NULL},
     {"optim-impl", "HOW",
@@ -63,8 +32,7 @@ static const option_row rows[] = {
     {"warmup", "N", "steps of linear warm-up", WHOLE, FIELD(warmup), 0, 1e9, NULL},
     {"final-lr-fraction", "X", "the schedule ends at this fraction of the learning rate", REAL,
      FIELD(final_lr_fraction), 0, 1, NULL},
-    {"batch", "N", "sequences in a micro-batch", WHOLE, FIELD(batch), 1, 1e6, NULL},
-    {"seq", "N", "tokens in a sequence", WHOLE, FIELD(seq), 1, 1e8, "the context"},
+    {"batch", "N", "samples in a micro-batch", WHOLE, FIELD(batch), 1, 1e6, NULL},
     {"accum", "N", "micro-batches in a step", WHOLE, FIELD(accum), 1, 1e6, NULL},
     {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
     {"device", "WHERE", "cpu, cuda, or auto: cuda where there is a GPU", TEXT, FIELD(device_name),
@@ -73,17 +41,12 @@ static const option_row rows[] = {
     {"seed", "N", "of all randomness", WHOLE, FIELD(seed), 0, 9e15, NULL},
     {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, FIELD(eval_every), 0, 1e9,
      NULL},
-    {"eval-batches", "N", "batches in an evaluation", WHOLE, FIELD(eval_batches), 1, 1e6, NULL},
-    {"sample-every", "N", "steps between samples of text; 0 = off", WHOLE, FIELD(sample_every), 0,
-     1e9, NULL},
-    {"sample-tokens", "N", "tokens in a sample", WHOLE, FIELD(sample_tokens), 1, 1e6, NULL},
-    {"prompt", "TEXT", "how samples begin", TEXT, FIELD(prompt), 0, 0, NULL},
     {"checkpoint-every", "N",
-     "steps between checkpoints in --out, and one after the last; 0 = only when stopped by Ctrl-C",
-     WHOLE, FIELD(checkpoint_every), 0, 1e9, NULL},
+     "steps between checkpoints, and one after the last; 0 = only when stopped by Ctrl-C", WHOLE,
+     FIELD(checkpoint_every), 0, 1e9, NULL},
     {"keep", "K", "checkpoints to keep: the newest whole ones", WHOLE, FIELD(keep), 1, 1e6, NULL},
     {"resume", "auto|DIR",
-     "go on from the newest whole checkpoint in --out (or begin, if there is none), or from DIR",
+     "go on from the newest whole checkpoint of this run (begin, if there is none), or from DIR",
      TEXT, FIELD(resume), 0, 0, "off"},
     {"out", "DIR",
      "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
@@ -93,7 +56,7 @@ static const option_row rows[] = {
     {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},
 };
 
-enum { ROWS = sizeof rows / sizeof *rows, KEY_BASE = 1000, KEY_HELP = '?' };
+enum { COMMON = sizeof common / sizeof *common, MAX_ROWS = 96, KEY_BASE = 1000, KEY_HELP = '?' };
 
 static const options defaults = {
     .model_name = NULL,
@@ -114,12 +77,40 @@ static const options defaults = {
     .steps = 200,
     .seed = 1,
     .eval_every = 50,
-    .eval_batches = 8,
-    .sample_tokens = 128,
-    .prompt = "",
     .keep = 2,
     .out = "runs/train",
 };
+
+/* How many rows there are for a task, and row i of them. */
+static int row_count(const task *t)
+{
+    return t->n_rows + COMMON;
+}
+
+static const option_row *row_at(const task *t, int i)
+{
+    return i < t->n_rows ? &t->rows[i] : &common[i - t->n_rows];
+}
+
+const char *option_name(const task *t, int i)
+{
+    return i >= 0 && i < row_count(t) ? row_at(t, i)->name : NULL;
+}
+
+/* The row that argp means; NULL for its own keys. */
+static const option_row *row_of_key(const task *t, int key)
+{
+    bool ours = key >= KEY_BASE && key < KEY_BASE + row_count(t);
+    return ours ? row_at(t, key - KEY_BASE) : NULL;
+}
+
+static options unset(const task *t)
+{
+    options o = defaults;
+    o.task = t;
+    t->defaults(&o);
+    return o;
+}
 
 static void *field(options *o, const option_row *row)
 {
@@ -185,8 +176,9 @@ static error *take_option(parse_state *s, const option_row *row, const char *arg
 static error_t on_key(int key, char *arg, struct argp_state *state)
 {
     parse_state *s = state->input;
-    if (key >= KEY_BASE && key < KEY_BASE + ROWS)
-        s->failure = take_option(s, &rows[key - KEY_BASE], arg);
+    const option_row *row = row_of_key(s->o->task, key);
+    if (row)
+        s->failure = take_option(s, row, arg);
     else if (key == ARGP_KEY_ARG)
         s->failure = s->open ? add_pattern(s->open, arg)
                              : user_error("%s: not an option (--help lists them)", arg);
@@ -204,11 +196,10 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 /* Appends "[default: ...]" to an option's help. */
 static char *with_default(int key, const char *text, void *input)
 {
-    (void)input;
-    if (key < KEY_BASE || key >= KEY_BASE + ROWS || rows[key - KEY_BASE].type == FLAG)
-        return (char *)(size_t)text;
-    const option_row *row = &rows[key - KEY_BASE];
-    options d = defaults;
+    const task *t = ((const parse_state *)input)->o->task;
+    const option_row *row = row_of_key(t, key);
+    if (!row || row->type == FLAG) return (char *)(size_t)text;
+    options d = unset(t);
     char value[64] = "", *out = NULL;
     if (row->when_unset)
         snprintf(value, sizeof value, "%s", row->when_unset);
@@ -219,7 +210,7 @@ static char *with_default(int key, const char *text, void *input)
     else
         snprintf(value, sizeof value, "%s",
                  *(const char **)field(&d, row) ? *(const char **)field(&d, row)
-                                                : the_model_kind.default_model);
+                                                : t->kind->default_model);
     if (asprintf(&out, "%s [default: %s]", text, *value ? value : "empty") < 0)
         return (char *)(size_t)text;
     return out;
@@ -227,14 +218,18 @@ static char *with_default(int key, const char *text, void *input)
 
 static error *run_argp(int argc, char **argv, options *o)
 {
-    struct argp_option list[ROWS + 2] = {0};
-    for (int i = 0; i < ROWS; i++)
-        list[i] = (struct argp_option){.name = rows[i].name,
+    struct argp_option list[MAX_ROWS + 2] = {0};
+    int n = row_count(o->task);
+    if (n > MAX_ROWS) return internal_error("%d options, room for %d", n, MAX_ROWS);
+    for (int i = 0; i < n; i++) {
+        const option_row *row = row_at(o->task, i);
+        list[i] = (struct argp_option){.name = row->name,
                                        .key = KEY_BASE + i,
-                                       .arg = rows[i].arg,
-                                       .doc = rows[i].help,
+                                       .arg = row->arg,
+                                       .doc = row->help,
                                        .group = 1 + i};
-    list[ROWS] =
+    }
+    list[n] =
         (struct argp_option){.name = "help", .key = KEY_HELP, .doc = "show this list", .group = -1};
     struct argp argp = {.options = list,
                         .parser = on_key,
@@ -281,58 +276,6 @@ static error *check_products(const options *o)
     return NULL;
 }
 
-/* With --load the file says the sizes: one that is given, too, must be the same. */
-static error *load_model(options *o)
-{
-    weights *w;
-    TRY(weights_open(o->load, &w));
-    o->model = *weights_model(w);
-    weights_close(w);
-    model_config preset = {0};
-    if (o->model_name) TRY(preset_find(o->model_name, &preset));
-    const struct {
-        const char *name;
-        int64_t given, has;
-    } sizes[] = {{"layers", o->layers ? o->layers : preset.layers, o->model.layers},
-                 {"heads", o->heads ? o->heads : preset.heads, o->model.heads},
-                 {"width", o->width ? o->width : preset.width, o->model.width},
-                 {"context", o->context ? o->context : preset.context, o->model.context},
-                 {"vocab", o->vocab ? o->vocab : preset.vocab, o->model.vocab}};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        if (sizes[i].given && sizes[i].given != sizes[i].has)
-            return user_error("--%s %lld: the model of --load %s has %lld; leave --%s%s out",
-                              sizes[i].name, (long long)sizes[i].given, o->load,
-                              (long long)sizes[i].has, sizes[i].name,
-                              o->model_name ? " or --model" : "");
-    if (!o->model_name) o->model_name = "gpt2";
-    snprintf(o->model.name, sizeof o->model.name, "%s", o->model_name);
-    return NULL;
-}
-
-static error *named_model(options *o, const model_kind *kind)
-{
-    if (o->widen) return user_error("--widen: only with --load");
-    if (!o->model_name) o->model_name = kind->default_model;
-    TRY(preset_find(o->model_name, &o->model));
-    model_config p = o->model;
-    if (o->layers || o->heads || o->width || o->context || o->vocab)
-        o->model = gpt_config(o->model_name, o->layers ? o->layers : p.layers,
-                              o->heads ? o->heads : p.heads, o->width ? o->width : p.width,
-                              o->context ? o->context : p.context, o->vocab ? o->vocab : p.vocab);
-    return config_check(&o->model);
-}
-
-static error *resolve_model(options *o, const model_kind *kind)
-{
-    TRY(o->load ? load_model(o) : named_model(o, kind));
-    if (!o->seq) o->seq = o->model.context;
-    if (o->seq > o->model.context)
-        return user_error("--seq %lld is longer than the model's context %lld: use a shorter one, "
-                          "or a larger --context",
-                          (long long)o->seq, (long long)o->model.context);
-    return check_products(o);
-}
-
 /* A number that was given must be one that the optimizer has. */
 static error *choose(const options *o, const char *name, double given, bool has, double *target)
 {
@@ -375,11 +318,12 @@ static error *resolve_schedule(options *o)
     return NULL;
 }
 
-error *options_parse(const model_kind *kind, int argc, char **argv, options *out)
+error *options_parse(const task *t, int argc, char **argv, options *out)
 {
-    *out = defaults;
+    *out = unset(t);
     TRY(run_argp(argc, argv, out));
-    TRY(resolve_model(out, kind));
+    TRY(t->resolve(out));
+    TRY(check_products(out));
     TRY(resolve_optimizer(out));
     TRY(resolve_schedule(out));
     int where;
@@ -392,39 +336,38 @@ error *options_parse(const model_kind *kind, int argc, char **argv, options *out
 
 /* ---- options.json ---- */
 
-static void add_row(cJSON *object, const option_row *row, options *o)
+static bool add_list(cJSON *array, const pattern_list *list)
+{
+    bool ok = array;
+    for (int i = 0; ok && i < list->n; i++) {
+        cJSON *text = cJSON_CreateString(list->pattern[i]);
+        ok = text && cJSON_AddItemToArray(array, text);
+    }
+    return ok;
+}
+
+/* False: out of memory. */
+static bool add_row(cJSON *object, const option_row *row, options *o)
 {
     switch (row->type) {
     case WHOLE:
-        cJSON_AddNumberToObject(object, row->name, (double)*(int64_t *)field(o, row));
-        break;
+        return cJSON_AddNumberToObject(object, row->name, (double)*(int64_t *)field(o, row));
     case REAL:
-        cJSON_AddNumberToObject(object, row->name, *(double *)field(o, row));
-        break;
+        return cJSON_AddNumberToObject(object, row->name, *(double *)field(o, row));
     case TEXT:
-        if (*(const char **)field(o, row))
-            cJSON_AddStringToObject(object, row->name, *(const char **)field(o, row));
-        break;
-    case LIST: {
-        pattern_list *list = field(o, row);
-        cJSON *array = cJSON_AddArrayToObject(object, row->name);
-        for (int i = 0; i < list->n; i++)
-            cJSON_AddItemToArray(array, cJSON_CreateString(list->pattern[i]));
-        break;
-    }
+        return !*(const char **)field(o, row) ||
+               cJSON_AddStringToObject(object, row->name, *(const char **)field(o, row));
+    case LIST:
+        return add_list(cJSON_AddArrayToObject(object, row->name), field(o, row));
     default:
-        break;
+        return true;
     }
 }
 
 error *options_json(const options *given, char **out)
 {
     options o = *given; /* with the defaults put in */
-    o.layers = o.model.layers;
-    o.heads = o.model.heads;
-    o.width = o.model.width;
-    o.context = o.model.context;
-    o.vocab = o.model.vocab;
+    o.task->resolved(&o);
     o.lr = o.schedule.lr;
     o.beta1 = o.optim.beta[0];
     o.beta2 = o.optim.beta[1];
@@ -433,9 +376,10 @@ error *options_json(const options *given, char **out)
     o.weight_decay = o.optim.weight_decay;
     o.gradients = grad_policy_name(o.optim.gradients);
     cJSON *object = cJSON_CreateObject();
-    for (int i = 0; object && i < ROWS; i++)
-        add_row(object, &rows[i], &o);
-    *out = object ? cJSON_Print(object) : NULL;
+    bool ok = object;
+    for (int i = 0; ok && i < row_count(o.task); i++)
+        ok = add_row(object, row_at(o.task, i), &o);
+    *out = ok ? cJSON_Print(object) : NULL;
     cJSON_Delete(object);
     return *out ? NULL : user_error("out of memory for options.json");
 }

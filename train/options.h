@@ -1,7 +1,8 @@
 /* options.h - what the user asked for, checked.
  *
- * One table (options.c) holds each option's name, kind, range and where it goes; it makes the
- * parser, --help with the defaults, and options.json.
+ * One table holds each option's name, kind, range and where it goes: the task's rows (model and
+ * data, train/task.h), then those of every run (options.c).  It makes the parser, --help with the
+ * defaults, and options.json.
  */
 #ifndef REGRAD_OPTIONS_H
 #define REGRAD_OPTIONS_H
@@ -18,13 +19,22 @@ typedef struct {
     int n;
 } pattern_list;
 
+typedef struct task task; /* train/task.h */
+
 typedef struct {
+    const task *task;
     /* model */
     const char *model_name;
     const char *load; /* DIR or FILE of a trained model; NULL: initial values */
     bool widen;
     int64_t layers, heads, width, context, vocab; /* 0: the preset's */
     model_config model;                           /* resolved */
+    /* images */
+    int64_t inner, channels, patch, classes; /* 0: the preset's */
+    const char *image_size, *pool, *bad_images;
+    double drop_path, mixup, label_smoothing;
+    int64_t random_crop, workers, predict;
+    bool flip;
     /* data */
     pattern_list train_data, val_data;
     /* optimizer: NAN means the optimizer's default */
@@ -48,7 +58,11 @@ typedef struct {
 } options;
 
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
-error *options_parse(const model_kind *kind, int argc, char **argv, options *out) NODISCARD;
+error *options_parse(const task *t, int argc, char **argv, options *out) NODISCARD;
+
+/* The name of a task's i-th option in the order of --help; NULL behind the last.  Lets a test see to
+ * it that none is forgotten. */
+const char *option_name(const task *t, int i);
 
 /* The resolved options as JSON text (free it), for options.json. */
 error *options_json(const options *o, char **out) NODISCARD;

@@ -120,20 +120,22 @@ error *plan_json(const trainer *t, char **out)
 {
     arena_summary s = arena_summarize(t->arena);
     cJSON *object = cJSON_CreateObject();
-    cJSON_AddNumberToObject(object, "peak_bytes", (double)s.peak);
-    cJSON_AddNumberToObject(object, "load_bytes", (double)s.load);
-    cJSON_AddNumberToObject(object, "persistent_bytes", (double)s.persistent);
-    cJSON_AddStringToObject(object, "gradient_policy", grad_policy_name(t->o->optim.gradients));
-    cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason);
-    cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params));
+    bool ok = cJSON_AddNumberToObject(object, "peak_bytes", (double)s.peak) &&
+              cJSON_AddNumberToObject(object, "load_bytes", (double)s.load) &&
+              cJSON_AddNumberToObject(object, "persistent_bytes", (double)s.persistent) &&
+              cJSON_AddStringToObject(object, "gradient_policy",
+                                      grad_policy_name(t->o->optim.gradients)) &&
+              cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason) &&
+              cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params));
     cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"),
           *most = cJSON_AddObjectToObject(object, "most_by_kind");
     for (int k = 0; k < KIND_COUNT; k++) {
-        cJSON_AddNumberToObject(kinds, block_kind_name((block_kind)k), (double)s.by_kind[k]);
-        cJSON_AddNumberToObject(most, block_kind_name((block_kind)k), (double)s.most[k]);
+        const char *name = block_kind_name((block_kind)k);
+        ok = ok && cJSON_AddNumberToObject(kinds, name, (double)s.by_kind[k]) &&
+             cJSON_AddNumberToObject(most, name, (double)s.most[k]);
     }
-    cJSON_AddNumberToObject(kinds, "gaps", (double)s.gaps);
-    *out = object && kinds && most ? cJSON_PrintUnformatted(object) : NULL;
+    ok = ok && cJSON_AddNumberToObject(kinds, "gaps", (double)s.gaps);
+    *out = ok ? cJSON_PrintUnformatted(object) : NULL;
     cJSON_Delete(object);
     return *out ? NULL : user_error("out of memory for the plan's JSON");
 }

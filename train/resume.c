@@ -117,6 +117,7 @@ static const value_row values[] = {
     {"samples", SAME, "the place in the data is not that of the step"},
     {"random", SAME, "it was written by another version of this program: use that one"},
     {"dtype", SAME, "no dtype is cast: go on with that one"},
+    {"model", SAME, "give the model's old sizes, or begin anew"},
     {"optimizer", SAME,
      "its states mean nothing to another: give --optim with that name, or that name with _r"},
     {"previous_gradient", SAME, "the state prev_grad is not that of a step"},
@@ -126,21 +127,56 @@ static const value_row values[] = {
 enum { VALUES = sizeof values / sizeof *values };
 
 /* Options whose change makes another model or another order of samples ... */
-static const char *const fixed_options[] = {"layers", "heads", "width", "context",
-                                            "vocab",  "seq",   "seed",  NULL};
+static const char *const fixed_options[] = {"layers", "heads",   "width",      "context",  "vocab",
+                                            "seq",    "seed",    "inner",      "channels", "patch",
+                                            "pool",   "classes", "image-size", NULL};
 /* ... and those whose change changes no number of the training, so that nothing need be said. */
 static const char *const silent_options[] = {
-    "model",        "train-data",       "val-data", "optim",
-    "optim-impl",   "gradients",        "batch",    "accum",
-    "eval-every",   "eval-batches",     "out",      "resume",
-    "sample-every", "sample-tokens",    "prompt",   "keep",
-    "load",         "checkpoint-every", NULL};
+    "model",        "train-data",    "val-data",   "optim",        "optim-impl", "gradients",
+    "batch",        "accum",         "eval-every", "eval-batches", "out",        "resume",
+    "sample-every", "sample-tokens", "prompt",     "keep",         "load",       "checkpoint-every",
+    "workers",      "predict",       NULL};
 
 static bool listed(const char *const *list, const char *name)
 {
     while (*list && strcmp(*list, name))
         list++;
     return *list;
+}
+
+static cJSON *model_of(const model_config *c)
+{
+    const struct {
+        const char *name;
+        double value;
+    } all[] = {{"layers", (double)c->layers},
+               {"heads", (double)c->heads},
+               {"width", (double)c->width},
+               {"kv_heads", (double)c->kv_heads},
+               {"head_size", (double)c->head_size},
+               {"inner", (double)c->inner},
+               {"context", (double)c->context},
+               {"vocab", (double)c->vocab},
+               {"norm_eps", c->norm_eps},
+               {"act", c->act},
+               {"bias", c->bias},
+               {"tied", c->tied},
+               {"causal", c->causal}};
+    cJSON *m = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof all / sizeof *all && m; i++)
+        if (!cJSON_AddNumberToObject(m, all[i].name, all[i].value)) {
+            cJSON_Delete(m);
+            m = NULL;
+        }
+    return m;
+}
+
+/* Hands `item` to the object, or frees it. */
+static bool add_item(cJSON *object, const char *name, cJSON *item)
+{
+    if (item && cJSON_AddItemToObject(object, name, item)) return true;
+    cJSON_Delete(item);
+    return false;
 }
 
 /* The values of a run after s->step steps; cJSON_Delete it. */
@@ -153,9 +189,9 @@ static error *values_of(const run_state *s, cJSON **out)
     char data[32], *text = NULL;
     snprintf(data, sizeof data, "%016llx", (unsigned long long)s->data);
     TRY(options_json(o, &text));
-    cJSON *v = cJSON_CreateObject(), *given = cJSON_Parse(text);
-    free(text);
-    bool ok = v && given && cJSON_AddItemToObject(v, "options", given) &&
+    cJSON *v = cJSON_CreateObject();
+    bool ok = v && add_item(v, "options", cJSON_Parse(text)) &&
+              add_item(v, "model", model_of(&o->model)) &&
               cJSON_AddStringToObject(v, "format", "regrad-state 1") &&
               cJSON_AddStringToObject(v, "program", t->kind->program) &&
               cJSON_AddNumberToObject(v, "step", (double)s->step) &&
@@ -167,11 +203,11 @@ static error *values_of(const run_state *s, cJSON **out)
               cJSON_AddStringToObject(v, "optimizer", rule->name) &&
               cJSON_AddBoolToObject(v, "previous_gradient", rule->keeps_gradient && s->step > 0) &&
               cJSON_AddStringToObject(v, "data", data);
+    free(text);
     if (ok) {
         *out = v;
         return NULL;
     }
-    if (given && !cJSON_GetObjectItem(v, "options")) cJSON_Delete(given);
     cJSON_Delete(v);
     return user_error("out of memory for a checkpoint's state.json");
 }
@@ -215,19 +251,22 @@ static error *refused(const char *path, const char *what, const cJSON *then, con
                       show(then, was, sizeof was), show(now, is, sizeof is), mend);
 }
 
-static error *check_options(const char *path, const cJSON *then, const cJSON *now)
+/* Those that must not change, or (tell) those that may and have. */
+static error *check_options(const char *path, const cJSON *then, const cJSON *now, bool tell)
 {
     const cJSON *item;
     cJSON_ArrayForEach(item, now)
     {
         const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, item->string);
         char what[NAME_ROOM], was[100], is[100];
+        bool fixed = listed(fixed_options, item->string);
         if (listed(silent_options, item->string) || cJSON_Compare(old, item, true)) continue;
         snprintf(what, sizeof what, "--%s", item->string);
-        if (listed(fixed_options, item->string))
+        if (fixed && !tell)
             return refused(path, what, old, item, "give the old value, or begin anew");
-        printf("  %s was %s, from here on %s\n", what, show(old, was, sizeof was),
-               show(item, is, sizeof is));
+        if (tell && !fixed)
+            printf("  %s was %s, from here on %s\n", what, show(old, was, sizeof was),
+                   show(item, is, sizeof is));
     }
     return NULL;
 }
@@ -244,19 +283,19 @@ static error *take_whole(const char *path, const cJSON *values_then, const char 
 static error *check_values(const char *path, const cJSON *then, run_state *s)
 {
     cJSON *now = NULL;
-    error *e = NULL;
     TRY(take_whole(path, then, "step", &s->step));
     TRY(take_whole(path, then, "log_bytes", &s->log_bytes));
     TRY(values_of(s, &now));
+    const cJSON *options_then = cJSON_GetObjectItemCaseSensitive(then, "options"),
+                *options_now = cJSON_GetObjectItemCaseSensitive(now, "options");
+    error *e = check_options(path, options_then, options_now, false);
     for (int i = 0; i < VALUES && !e; i++) {
         const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, values[i].name),
                     *b = cJSON_GetObjectItemCaseSensitive(now, values[i].name);
         if (values[i].rule == SAME && !cJSON_Compare(a, b, true))
             e = refused(path, values[i].name, a, b, values[i].mend);
     }
-    if (!e)
-        e = check_options(path, cJSON_GetObjectItemCaseSensitive(then, "options"),
-                          cJSON_GetObjectItemCaseSensitive(now, "options"));
+    if (!e) e = check_options(path, options_then, options_now, true);
     cJSON_Delete(now);
     return e;
 }
@@ -319,19 +358,33 @@ static error *part_values(void *context, const char *path)
     return write_values(context, path);
 }
 
-static error *part_vocab(void *context, const char *path)
-{
-    return copy_file(((const run_state *)context)->vocab, path);
-}
-
 /* Hugging Face's, so that whatever loads its models loads a checkpoint. */
 static error *part_config(void *context, const char *path)
 {
     char *text;
     TRY(hf_config_text(&((const run_state *)context)->t->o->model, &text));
     error *e = write_text(path, text);
-    cJSON_free(text);
+    free(text);
     return e;
+}
+
+static error *part_vocab(void *context, const char *path)
+{
+    return copy_file(((const run_state *)context)->vocab, path);
+}
+
+/* Is the tokenizer's file known, and there? */
+static bool has_vocab(const run_state *s)
+{
+    return s->vocab && !access(s->vocab, R_OK);
+}
+
+error *run_vocab_write(const char *directory, const run_state *s)
+{
+    char path[PATH_LENGTH];
+    if (!has_vocab(s)) return NULL;
+    TRY(path_join(path, directory, "tokenizer.vocab"));
+    return copy_file(s->vocab, path);
 }
 
 error *run_state_write(checkpoints *c, const run_state *s)
@@ -341,8 +394,7 @@ error *run_state_write(checkpoints *c, const run_state *s)
                                 {"state.json", part_values}};
     int n = 3;
     if (!hf_lacks(&s->t->o->model)) parts[n++] = (checkpoint_part){"config.json", part_config};
-    if (s->vocab && !access(s->vocab, R_OK))
-        parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
+    if (has_vocab(s)) parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
     return checkpoint_write(c, s->step, parts, n, (void *)(size_t)s);
 }
 

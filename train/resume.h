@@ -32,6 +32,9 @@ typedef struct {
 /* Writes the checkpoint of s->step. */
 error *run_state_write(checkpoints *c, const run_state *s) NODISCARD;
 
+/* The tokenizer's file into a directory with a trained model; nothing if none is known. */
+error *run_vocab_write(const char *directory, const run_state *s) NODISCARD;
+
 /* Fills s->step and s->log_bytes and the run's tensors from a checkpoint that was checked.  s->t,
  * s->data are those of the run that goes on.  User errors: a change that cannot be, by name. */
 error *run_state_read(const char *path, run_state *s) NODISCARD;

@@ -1,16 +1,22 @@
 /* trainer.c - see trainer.h */
 #include "train/trainer.h"
-#include "train/weights.h"
+#include "train/task.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- memory ---- */
 
 static bool samples(const trainer *t)
 {
     return t->o->sample_every > 0 && t->kind->decode;
+}
+
+static bool predicts(const trainer *t)
+{
+    return t->o->predict > 0 && t->kind->predict;
 }
 
 static void place(trainer *t)
@@ -20,16 +26,29 @@ static void place(trainer *t)
     optimizer_place(t->optimizer);
     t->batch = t->kind->place_batch(t->model, t->arena, o->batch, o->seq);
     t->loss = arena_keep(t->arena, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
+    if (t->kind->hits) t->hits = arena_keep(t->arena, KIND_BATCH, F64, SHAPE(1), NAME("hits", 0));
+    if (predicts(t))
+        t->predictions = arena_keep(t->arena, KIND_BATCH, t->params.type,
+                                    SHAPE(o->batch, o->model.vocab), NAME("predictions", 0));
     if (samples(t)) decoder_place(&t->decoder, o->model.vocab);
 }
 
 /* ---- programs: recorded once, then run ---- */
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 /* Copies samples [first, first + batch) to the device; nothing while recording. */
-static void feed(trainer *t, const batches *data, int64_t first)
+static void feed(trainer *t, source *data, int64_t first)
 {
     if (arena_recording(t->arena) || t->r.dev->failure) return;
-    error *e = batches_read(data, first, t->o->batch, t->host_inputs, t->host_targets);
+    double begin = now();
+    error *e = source_read(data, first, t->o->batch, t->host_inputs, t->host_targets);
+    t->data_seconds += now() - begin;
     if (e) {
         device_fail(t->r.dev, e);
         return;
@@ -38,29 +57,51 @@ static void feed(trainer *t, const batches *data, int64_t first)
     op_put(t->r.dev, t->r.stream, t->batch.targets, t->host_targets);
 }
 
+/* The same for what is drawn at random, in training. */
+static void feed_noise(trainer *t, int64_t first)
+{
+    if (arena_recording(t->arena) || !present(t->batch.noise)) return;
+    t->kind->draw(t->model, (uint64_t)t->o->seed, first, t->o->batch, t->host_noise);
+    op_put(t->r.dev, t->r.stream, t->batch.noise, t->host_noise);
+}
+
 /* How many iterations of a loop run: a recording needs the first and a later one. */
 static int iterations(const trainer *t, int64_t n)
 {
     return (int)(arena_recording(t->arena) && n > 2 ? 2 : n);
 }
 
+/* The mean over the targets of all micro-batches. */
 static double mean_over(const trainer *t, int64_t micro_batches)
 {
-    return 1.0 / ((double)t->o->batch * (double)t->o->seq * (double)micro_batches);
+    return 1.0 /
+           ((double)(t->o->batch * t->kind->targets(t->model, t->o->seq)) * (double)micro_batches);
 }
 
-static void train_program(trainer *t, const batches *data, int64_t step)
+/* How many samples an evaluation takes. */
+static int64_t eval_samples(const trainer *t, const source *data)
+{
+    int64_t n = t->o->eval_batches * t->o->batch;
+    if (!data) return n > 0 ? n : 2 * t->o->batch; /* recording */
+    return n > 0 && !(data->ends && n > data->count) ? n : data->count;
+}
+
+static void train_program(trainer *t, source *data, int64_t step)
 {
     const options *o = t->o;
-    loss_sink loss = {
-        .sum = t->loss, .hyper = t->optimizer->hyper, .scale = mean_over(t, o->accum)};
+    loss_sink loss = {.sum = t->loss,
+                      .hyper = t->optimizer->hyper,
+                      .hits = t->hits,
+                      .scale = mean_over(t, o->accum)};
     int n = iterations(t, o->accum);
     arena_begin(t->arena, "train");
     params_begin_step(&t->r, n);
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
         params_begin_micro(&t->r, k);
-        feed(t, data, ((step - 1) * o->accum + k) * o->batch);
+        int64_t first = ((step - 1) * o->accum + k) * o->batch;
+        feed(t, data, first);
+        feed_noise(t, first);
         loss.accumulate = k > 0;
         t->kind->train(&t->r, t->model, &t->batch, &loss);
     }
@@ -69,10 +110,14 @@ static void train_program(trainer *t, const batches *data, int64_t step)
     arena_end(t->arena);
 }
 
-static void eval_program(trainer *t, const batches *data)
+static void eval_program(trainer *t, source *data)
 {
-    loss_sink loss = {.sum = t->loss, .scale = mean_over(t, t->o->eval_batches)};
-    int n = iterations(t, t->o->eval_batches);
+    int64_t samples = eval_samples(t, data), batches = (samples + t->o->batch - 1) / t->o->batch;
+    if (batches < 2 && t->o->eval_batches != 1) batches = 2; /* as recorded; the rest is empty */
+    loss_sink loss = {.sum = t->loss, .hits = t->hits};
+    loss.scale =
+        data ? mean_over(t, batches) * (double)(batches * t->o->batch) / (double)samples : 1;
+    int n = iterations(t, batches);
     arena_begin(t->arena, "eval");
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
@@ -80,6 +125,14 @@ static void eval_program(trainer *t, const batches *data)
         loss.accumulate = k > 0;
         t->kind->evaluate(&t->r, t->model, &t->batch, &loss);
     }
+    arena_end(t->arena);
+}
+
+static void predict_program(trainer *t, source *data, int64_t first)
+{
+    arena_begin(t->arena, "predict");
+    feed(t, data, first);
+    t->kind->predict(&t->r, t->model, &t->batch, t->predictions);
     arena_end(t->arena);
 }
 
@@ -107,6 +160,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
         train_program(t, NULL, 1);
         if (o->eval_every > 0) eval_program(t, NULL);
         if (samples(t)) decoder_record(&t->decoder);
+        if (predicts(t)) predict_program(t, NULL, 0);
         e = arena_plan(t->arena);
     }
     if (e) {
@@ -117,26 +171,17 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     return NULL;
 }
 
-static error *load_values(trainer *t, device *dev)
-{
-    weights *w;
-    TRY(weights_open(t->o->load, &w));
-    error *e = weights_read(w, &t->params, t->o->widen, dev);
-    weights_close(w);
-    return e;
-}
-
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
 {
-    size_t n = (size_t)(t->o->batch * t->o->seq);
-    TRY(alloc_array(&t->host_inputs, n, sizeof *t->host_inputs));
-    TRY(alloc_array(&t->host_targets, n, sizeof *t->host_targets));
+    TRY(alloc_array(&t->host_inputs, tensor_bytes(t->batch.inputs), 1));
+    TRY(alloc_array(&t->host_targets, tensor_bytes(t->batch.targets), 1));
+    if (present(t->batch.noise)) TRY(alloc_array(&t->host_noise, tensor_bytes(t->batch.noise), 1));
     TRY(arena_commit(t->arena, dev, fill_fresh));
     t->r.dev = dev;
     place(t);
     TRY(device_status(dev));
     optimizer_clear(t->optimizer);
-    if (t->o->load) return load_values(t, dev);
+    if (t->o->load) return t->o->task->load(t, dev);
     return params_initialize(&t->params, dev, (uint64_t)t->o->seed);
 }
 
@@ -147,6 +192,7 @@ void trainer_destroy(trainer *t)
     if (t->model) t->kind->destroy(t->model);
     params_free(&t->params);
     arena_destroy(t->arena);
+    free(t->host_noise);
     decoder_close(&t->decoder);
     free(t->host_inputs);
     free(t->host_targets);
@@ -155,28 +201,43 @@ void trainer_destroy(trainer *t)
 
 /* ---- steps ---- */
 
-static double fetch_loss(trainer *t)
+/* The loss, and the part of n samples that was classified right. */
+static double fetch_loss(trainer *t, int64_t n, double *accuracy)
 {
-    double loss = 0;
+    double loss = 0, hits = NAN;
     op_get(t->r.dev, t->r.stream, &loss, t->loss);
+    if (present(t->hits)) op_get(t->r.dev, t->r.stream, &hits, t->hits);
     op_sync(t->r.dev, t->r.stream);
+    *accuracy = hits / (double)n;
     return loss;
 }
 
-error *trainer_step(trainer *t, const batches *data, int64_t step, double lr, step_result *out)
+error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out)
 {
     optimizer_begin_step(t->optimizer, step, lr);
+    t->data_seconds = 0;
     train_program(t, data, step);
     hyper h = optimizer_results(t->optimizer);
-    *out = (step_result){.loss = fetch_loss(t), .grad_norm = (double)h.grad_norm, .finite = h.ok};
+    *out = (step_result){.grad_norm = (double)h.grad_norm, .finite = h.ok};
+    out->loss = fetch_loss(t, t->o->batch * t->o->accum, &out->accuracy);
+    out->data_seconds = t->data_seconds;
     return device_status(t->r.dev);
 }
 
-error *trainer_evaluate(trainer *t, const batches *data, double *loss)
+error *trainer_evaluate(trainer *t, source *data, eval_result *out)
 {
     t->params.training = false;
     eval_program(t, data);
-    *loss = fetch_loss(t);
+    out->loss = fetch_loss(t, eval_samples(t, data), &out->accuracy);
+    return device_status(t->r.dev);
+}
+
+error *trainer_predict(trainer *t, source *data, int64_t first, float *logits)
+{
+    t->params.training = false;
+    predict_program(t, data, first);
+    op_get(t->r.dev, t->r.stream, logits, t->predictions);
+    op_sync(t->r.dev, t->r.stream);
     return device_status(t->r.dev);
 }
 
@@ -207,7 +268,7 @@ static void on_written(void *context, device *dev, const char *op, tensor x)
     look(context, dev, op, x);
 }
 
-error *trainer_find_fault(trainer *t, const batches *data, int64_t step, double loss)
+error *trainer_find_fault(trainer *t, source *data, int64_t step, double loss)
 {
     fault f = {.t = t, .where = "no tensor: only the sum of the losses"};
     device *dev = t->r.dev;

@@ -10,7 +10,7 @@
 #ifndef REGRAD_TRAINER_H
 #define REGRAD_TRAINER_H
 
-#include "data/batches.h"
+#include "data/source.h"
 #include "train/decoder.h"
 #include "train/options.h"
 
@@ -22,30 +22,45 @@ typedef struct {
     params params;
     run r;
     model *model;
+    double data_seconds; /* of the step so far */
     optimizer *optimizer;
     batch batch;
-    tensor loss;                         /* (1) f64 */
-    decoder decoder;                     /* with --sample-every */
-    int32_t *host_inputs, *host_targets; /* (B,T) staging */
+    tensor hits;        /* ? (1) f64 */
+    tensor loss;        /* (1) f64 */
+    decoder decoder;    /* with --sample-every */
+    tensor predictions; /* ? (B,V): logits of a batch */
+    float *host_noise;
+    void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
 } trainer;
 
 typedef struct {
     double loss;
     double grad_norm;
-    bool finite; /* false: the loss was not, and no parameter has changed */
+    double accuracy;     /* of a classifier, else NAN */
+    double data_seconds; /* spent waiting for data */
+    bool finite;         /* false: the loss was not, and no parameter has changed */
 } step_result;
+
+typedef struct {
+    double loss;
+    double accuracy; /* of a classifier, else NAN */
+} eval_result;
 
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out) NODISCARD;
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh) NODISCARD;
 void trainer_destroy(trainer *t);
 
 /* Step 1, 2, ...: accum micro-batches of the data, one update. */
-error *trainer_step(trainer *t, const batches *data, int64_t step, double lr,
-                    step_result *out) NODISCARD;
-/* Mean loss over eval_batches batches. */
-error *trainer_evaluate(trainer *t, const batches *data, double *loss) NODISCARD;
+error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
+/* Mean loss over eval_batches batches; with 0, and for a source that ends, over no more than all. */
+error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
+
+/* Logits (B,V) of samples [first, first + batch); inputs (as the source gives them) stay in
+ * t->host_inputs, targets in t->host_targets.  For tasks with o->predict. */
+error *trainer_predict(trainer *t, source *data, int64_t first, float *logits) NODISCARD;
+
 /* After a step that was not finite: runs it again without updates, watching every operation, and
  * names the first tensor that shows it.  Always an error. */
-error *trainer_find_fault(trainer *t, const batches *data, int64_t step, double loss) NODISCARD;
+error *trainer_find_fault(trainer *t, source *data, int64_t step, double loss) NODISCARD;
 
 #endif

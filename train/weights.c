@@ -108,7 +108,9 @@ static error *open_any(weights *w, const char *path)
         return open_directory(w);
     }
     TRY(directory_of(path, w->directory));
-    return llmc_is(path) ? open_llmc(w, path) : open_tensors(w, path);
+    bool is_llmc;
+    TRY(llmc_is(path, &is_llmc));
+    return is_llmc ? open_llmc(w, path) : open_tensors(w, path);
 }
 
 error *weights_open(const char *path, weights **out)

@@ -1,0 +1,78 @@
+/* source.h - where samples come from, whatever they are.
+ *
+ * The trainer knows samples by their number in the run, 0, 1, 2, ..., and nothing else:
+ *
+ *     trainer  -- samples [first, first + count) -->  source  -->  inputs, targets (host memory)
+ *                                                       |
+ *                                      text: windows of tokens       data/text_source.h
+ *                                      images: decoded, augmented    data/image_source.h
+ *
+ * What sample s is depends on the data, the seed and s alone: never on batch size, on what was read
+ * before or on threads.  So the place of a run in its data is one integer, and resuming is reading
+ * on from it.  The layout of a sample is agreed between a model kind's place_batch and the source
+ * that belongs to it; the batch's tensors say how many bytes there are.
+ *
+ * An implementation begins with a `source` and fills it in.
+ */
+#ifndef REGRAD_SOURCE_H
+#define REGRAD_SOURCE_H
+
+#include "core/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct source source;
+
+typedef struct {
+    error *(*read)(source *, int64_t first, int64_t count, void *inputs, void *targets);
+    error *(*fingerprint)(const source *, uint64_t *out);
+    void (*close)(source *);
+    int64_t (*bad)(source *, char *why, size_t size); /* ? see source_bad */
+} source_ops;
+
+struct source {
+    const source_ops *ops;
+    int64_t count; /* samples in an epoch, at least 1 */
+    bool ends;     /* samples from count on are empty (they add no loss), not the next epoch's */
+};
+
+/* Samples first .. first + count of the run, one after the other. */
+static inline error *source_read(source *s, int64_t first, int64_t count, void *inputs,
+                                 void *targets)
+{
+    if (first < 0 || count < 0 || count > INT64_MAX - first)
+        return internal_error("samples %lld + %lld", (long long)first, (long long)count);
+    return s->ops->read(s, first, count, inputs, targets);
+}
+
+/* A number that tells this data, and how it is cut into samples, from other: of every file its size
+ * and some of what is in it. */
+static inline error *source_fingerprint(const source *s, uint64_t *out)
+{
+    return s->ops->fingerprint(s, out);
+}
+
+/* How many samples were left out because they are bad, and what was wrong with the last. */
+static inline int64_t source_bad(source *s, char *why, size_t size)
+{
+    return s->ops->bad ? s->ops->bad(s, why, size) : 0;
+}
+
+static inline void source_close(source *s) /* NULL is fine */
+{
+    if (s) s->ops->close(s);
+}
+
+/* For fingerprints: continues a hash (FNV-1a, 64 bits; FINGERPRINT_BEGIN starts one) over n bytes.
+ */
+#define FINGERPRINT_BEGIN 0xcbf29ce484222325u
+static inline uint64_t fingerprint_add(uint64_t hash, const void *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3u;
+    return hash;
+}
+
+#endif

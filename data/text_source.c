@@ -1,0 +1,63 @@
+/* text_source.c - see text_source.h */
+#include "data/text_source.h"
+
+#include <stdlib.h>
+
+typedef struct {
+    source base;
+    token_set *set;
+    batches *windows;
+    int64_t seq;
+} text_source;
+
+static error *text_read(source *base, int64_t first, int64_t count, void *inputs, void *targets)
+{
+    return batches_read(((text_source *)base)->windows, first, count, inputs, targets);
+}
+
+/* Of each shard its length and its first and last tokens. */
+static error *text_fingerprint(const source *base, uint64_t *out)
+{
+    enum { SOME = 1024 };
+    const text_source *s = (const text_source *)base;
+    const token_set *set = s->set;
+    int32_t ids[SOME];
+    uint64_t hash = fingerprint_add(FINGERPRINT_BEGIN, &s->seq, sizeof s->seq);
+    for (int i = 0; i < tokens_shards(set); i++) {
+        int64_t n = tokens_count(set, i), some = n < SOME ? n : SOME;
+        hash = fingerprint_add(hash, &n, sizeof n);
+        for (int end = 0; end < 2; end++) {
+            TRY(tokens_read(set, i, end ? n - some : 0, some, ids));
+            hash = fingerprint_add(hash, ids, (size_t)some * sizeof *ids);
+        }
+    }
+    *out = hash;
+    return NULL;
+}
+
+static void text_close(source *base)
+{
+    text_source *s = (text_source *)base;
+    batches_close(s->windows);
+    tokens_close(s->set);
+    free(s);
+}
+
+error *text_source_open(const char *const *patterns, int n, int64_t vocab, int64_t seq,
+                        int64_t batch, batch_order order, uint64_t seed, source **out)
+{
+    static const source_ops ops = {text_read, text_fingerprint, text_close, NULL};
+    text_source *s;
+    TRY(alloc_array(&s, 1, sizeof *s));
+    s->base.ops = &ops;
+    s->seq = seq;
+    error *e = tokens_open(patterns, n, vocab, &s->set);
+    if (!e) e = batches_open(s->set, seq, batch, order, seed, &s->windows);
+    if (e) {
+        text_close(&s->base);
+        return e;
+    }
+    s->base.count = batches_windows(s->windows);
+    *out = &s->base;
+    return NULL;
+}

@@ -1,0 +1,34 @@
+/* fuzz.h - what the targets share: bytes in a file that has a name, and what an error must be.
+ *
+ *     libFuzzer --bytes--> memory file --/proc/self/fd/N--> a reader of ours --> value or error
+ *
+ * Each target is one reader.  It finds bytes by which the reader crashes, reads outside of a block,
+ * overflows, leaks, takes seconds, or allocates more than its file deserves (the limits are given by
+ * fuzz/run).  An error must be a user error of one line, and a value must be fit for use: targets
+ * go on to read all that was promised.
+ *
+ * A target's seeds are made by itself: LLVMFuzzerInitialize writes the ones of fuzz_seeds[] into
+ * the directory of the first argument that is one, so that no binary file is kept beside the text.
+ */
+#ifndef REGRAD_FUZZ_H
+#define REGRAD_FUZZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+/* Defined by a target. */
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+void fuzz_seed(void); /* calls fuzz_keep for each seed */
+
+/* A seed of n bytes, for the corpus. */
+void fuzz_keep(const void *bytes, size_t n);
+
+/* The path of a file with these bytes; valid until the next call. */
+const char *fuzz_file(const uint8_t *bytes, size_t n);
+
+/* Ends the program if e is an error of ours, or not one line; frees it.  True: there was none. */
+int fuzz_fine(error *e);
+
+#endif

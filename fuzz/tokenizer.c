@@ -1,0 +1,45 @@
+/* tokenizer.c - Hugging Face's tokenizer.json: data/bpe.h */
+#include "fuzz/vocabulary.h"
+
+#include <stdio.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    return fuzz_vocabulary(bytes, n);
+}
+
+/* GPT-2's characters for the bytes, which are themselves where they can be seen, else 256, 257 ... */
+static size_t character(char *out, int byte, int *next)
+{
+    int c = (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte != 0xad) ? byte : (*next)++;
+    if (c == '"' || c == '\\') return (size_t)sprintf(out, "\\%c", c);
+    if (c < 128) return (size_t)sprintf(out, "%c", c);
+    return (size_t)sprintf(out, "%c%c", 0xc0 | c >> 6, 0x80 | (c & 63));
+}
+
+static void with_merges(const char *vocab, const char *merges)
+{
+    char text[10000];
+    int next = 256;
+    size_t used = (size_t)sprintf(
+        text, "%s",
+        "{\"added_tokens\":[{\"id\":300,\"content\":\"<|endoftext|>\",\"special\":true}],"
+        "\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":"
+        "false,\"trim_offsets\":true,\"use_regex\":true},\"post_processor\":null,\"decoder\":"
+        "{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"dropout\":null,\"vocab\":{");
+    for (int byte = 0; byte < 256; byte++) {
+        used += (size_t)sprintf(text + used, "%s\"", byte ? "," : "");
+        used += character(text + used, byte, &next);
+        used += (size_t)sprintf(text + used, "\":%d", byte);
+    }
+    used += (size_t)sprintf(text + used, "%s},\"merges\":[%s]}}", vocab, merges);
+    fuzz_keep(text, used);
+}
+
+void fuzz_seed(void)
+{
+    with_merges("", "");
+    with_merges(",\"th\":256,\"the\":257", "\"t h\",\"th e\"");
+    with_merges(",\"th\":256,\"aa\":257", "[\"t\",\"h\"],[\"a\",\"a\"]");
+    fuzz_keep("{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}}", 47);
+}

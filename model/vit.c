@@ -1,0 +1,366 @@
+/* vit.c - a vision transformer (Dosovitskiy et al. 2021): the blocks of the GPT between other ends.
+ *
+ *   images (B,Ch,H,W) -> patches -> linear -> [class token] + positions
+ *                                                   |
+ *                              block 0 .. L-1, attention in both directions
+ *                                                   |
+ *             class token, or mean of all positions -> norm -> head -> softmax, loss
+ *
+ * A convolution with stride = kernel is a product of patches with a matrix: images are cut into rows
+ * (patches_op) for the same linear as everywhere, on every device.  The cut images are as large as the
+ * images, which stay where they are anyway; so backward cuts them again instead of keeping them.
+ *
+ * Pooling comes before the norm: with a class token that gives the same numbers as a norm of all
+ * positions of which one is then read (timm's `norm`), and the mean is what timm calls `fc_norm`.
+ *
+ * Names and shapes are timm's (VisionTransformer with num_classes; class_token=False,
+ * global_pool='avg' for the mean), so that its state_dict and our files are the same:
+ *
+ *   cls_token (1,1,C)  pos_embed (1,T,C)  patch_embed.proj.{weight (C,Ch,p,p), bias}
+ *   blocks.N.{norm1, attn.qkv, attn.proj, norm2, mlp.fc1, mlp.fc2}.{weight, bias}
+ *   norm.{weight, bias} or fc_norm.{weight, bias}     head.{weight, bias}
+ *
+ * Stochastic depth (Huang et al. 2016; timm's drop_path): in training a sample's branch is left out
+ * with a probability that grows linearly from 0 in the first block to drop_path in the last, and else
+ * divided by the probability to stay.
+ */
+#include "core/rng.h"
+#include "model/block.h"
+#include "model/kind.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+struct model {
+    model_config config;
+    dtype type;
+    int cls, positions; /* cls: -1 with mean pooling */
+    weight_ids patch, norm, head;
+    block_ids *blocks;   /* [layers] */
+    block_state *states; /* [layers] */
+};
+
+static error *declare_embedding(model *m, params *p)
+{
+    const model_config *c = &m->config;
+    param_spec cls = {.name = "cls_token",
+                      .layer = -1,
+                      .shape = SHAPE(1, 1, c->width),
+                      .init = INIT_NORMAL,
+                      .std = 1e-6};
+    param_spec positions = {.name = "pos_embed",
+                            .layer = -1,
+                            .shape = SHAPE(1, c->context, c->width),
+                            .init = INIT_NORMAL,
+                            .std = 0.02};
+    int64_t size = c->channels * c->patch * c->patch;
+    param_spec patch = {.name = "patch_embed.proj.weight",
+                        .layer = -1,
+                        .shape = SHAPE(c->width, c->channels, c->patch, c->patch),
+                        .decay = true,
+                        .init = INIT_NORMAL,
+                        .std = 1 / sqrt((double)size)};
+    m->cls = -1;
+    if (!c->mean_pool) TRY(declare(p, cls, &m->cls));
+    TRY(declare(p, positions, &m->positions));
+    TRY(declare(p, patch, &m->patch.weight));
+    return declare(
+        p, (param_spec){.name = "patch_embed.proj.bias", .layer = -1, .shape = SHAPE(c->width)},
+        &m->patch.bias);
+}
+
+static error *declare_all(model *m, params *p)
+{
+    const model_config *c = &m->config;
+    TRY(declare_embedding(m, p));
+    for (int l = 0; l < (int)c->layers; l++)
+        TRY(block_declare(c, l, p, &m->blocks[l]));
+    TRY(declare_norm(c, p, c->mean_pool ? "fc_norm.weight" : "norm.weight",
+                     c->mean_pool ? "fc_norm.bias" : "norm.bias", -1, &m->norm));
+    param_spec head = {.name = "head.weight",
+                       .layer = -1,
+                       .shape = SHAPE(c->vocab, c->width),
+                       .decay = true,
+                       .init = INIT_NORMAL,
+                       .std = 0.02};
+    TRY(declare(p, head, &m->head.weight));
+    return declare(p, (param_spec){.name = "head.bias", .layer = -1, .shape = SHAPE(c->vocab)},
+                   &m->head.bias);
+}
+
+static void vit_destroy(model *m)
+{
+    if (!m) return;
+    free(m->blocks);
+    free(m->states);
+    free(m);
+}
+
+static error *vit_create(const model_config *c, params *p, model **out)
+{
+    TRY(config_check(c));
+    model *m = NULL;
+    TRY(alloc_array(&m, 1, sizeof *m));
+    m->config = *c;
+    m->type = p->type;
+    error *e = alloc_array(&m->blocks, (size_t)c->layers, sizeof *m->blocks);
+    if (!e) e = alloc_array(&m->states, (size_t)c->layers, sizeof *m->states);
+    if (!e) e = declare_all(m, p);
+    if (e) {
+        vit_destroy(m);
+        return e;
+    }
+    *out = m;
+    return NULL;
+}
+
+static batch vit_place_batch(const model *m, arena *a, int64_t b, int64_t t)
+{
+    const model_config *c = &m->config;
+    (void)t;
+    batch out = {0};
+    out.inputs =
+        arena_keep(a, KIND_BATCH, m->type, SHAPE(b, c->channels, c->image_height, c->image_width),
+                   NAME("images", 0));
+    out.targets = arena_keep(a, KIND_BATCH, m->type, SHAPE(b, c->vocab), NAME("targets", 0));
+    if (c->drop_path > 0)
+        out.noise = arena_keep(a, KIND_BATCH, stat_type(m->type), SHAPE(2 * c->layers, b),
+                               NAME("drop path", 0));
+    return out;
+}
+
+static int64_t vit_targets(const model *m, int64_t t)
+{
+    (void)m, (void)t;
+    return 1;
+}
+
+static void vit_draw(const model *m, uint64_t seed, int64_t first, int64_t b, float *noise)
+{
+    int64_t n = 2 * m->config.layers;
+    for (int64_t k = 0; k < n; k++) {
+        double most = (double)(m->config.layers > 1 ? m->config.layers - 1 : 1);
+        double drop = m->config.drop_path * (double)(k / 2) / most;
+        for (int64_t i = 0; i < b; i++) {
+            double u = rng_uniform(seed, RNG_DROP, (uint64_t)((first + i) * n + k));
+            noise[k * b + i] = u < drop ? 0 : (float)(1 / (1 - drop));
+        }
+    }
+}
+
+/* ---- the ends ---- */
+
+/* A (C,Ch,p,p) weight as the matrix (C, Ch p p) that it is. */
+static tensor as_matrix(const model *m, tensor w)
+{
+    const model_config *c = &m->config;
+    return present(w)
+               ? tensor_of(w.data, w.type, SHAPE(c->width, c->channels * c->patch * c->patch))
+               : w;
+}
+
+static int64_t patch_count(const model_config *c)
+{
+    return c->context - !c->mean_pool;
+}
+
+static tensor take_patches(run *r, const model *m, tensor images)
+{
+    const model_config *c = &m->config;
+    tensor cut = arena_take(r->arena, KIND_ACTIVATION, images.type,
+                            SHAPE(images.dim[0], patch_count(c), c->channels * c->patch * c->patch),
+                            NAME("patches", 0));
+    OP(patches, r->dev, r->stream, .out = cut, .images = images, .height = c->patch,
+       .width = c->patch);
+    return cut;
+}
+
+static tensor take(run *r, dtype type, shape s, const char *name)
+{
+    return arena_take(r->arena, KIND_ACTIVATION, type, s, NAME(name, 0));
+}
+
+static tensor embed(run *r, model *m, tensor images)
+{
+    const model_config *c = &m->config;
+    int64_t b = images.dim[0];
+    tensor cut = take_patches(r, m, images);
+    tensor x = take(r, m->type, SHAPE(b, patch_count(c), c->width), "embedded patches");
+    tensor w = param_use(r, m->patch.weight), bias = param_use(r, m->patch.bias);
+    OP(linear, r->dev, r->stream, .out = x, .x = cut, .w = as_matrix(m, w), .bias = bias);
+    param_done(r, m->patch.weight);
+    param_done(r, m->patch.bias);
+    arena_drop(r->arena, &cut);
+
+    tensor cls = m->cls < 0 ? (tensor){0} : param_use(r, m->cls);
+    tensor positions = param_use(r, m->positions);
+    tensor out = x; /* without a class token there is nothing to move */
+    if (m->cls >= 0) out = take(r, m->type, SHAPE(b, c->context, c->width), "embedded");
+    OP(positions, r->dev, r->stream, .out = out, .x = x, .first = cls, .positions = positions);
+    if (m->cls >= 0) {
+        param_done(r, m->cls);
+        arena_drop(r->arena, &x);
+    }
+    param_done(r, m->positions);
+    return out;
+}
+
+/* d (B,T,C): the gradient of what embed made. */
+static void embed_grad(run *r, model *m, tensor images, tensor d)
+{
+    const model_config *c = &m->config;
+    grad dcls = m->cls < 0 ? (grad){0} : grad_begin(r, m->cls);
+    grad dpositions = grad_begin(r, m->positions);
+    tensor dx = d;
+    if (m->cls >= 0) dx = take(r, m->type, SHAPE(d.dim[0], patch_count(c), c->width), "dpatches");
+    OP(positions_grad, r->dev, r->stream, .dx = dx, .dfirst = dcls, .dpositions = dpositions,
+       .dout = d);
+    if (m->cls >= 0) grad_done(r, m->cls);
+    grad_done(r, m->positions);
+    tensor cut = take_patches(r, m, images);
+    grad dw = grad_begin(r, m->patch.weight), db = grad_begin(r, m->patch.bias);
+    dw.t = as_matrix(m, dw.t);
+    OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = cut, .dout = dx);
+    grad_done(r, m->patch.weight);
+    grad_done(r, m->patch.bias);
+    arena_drop(r->arena, &cut);
+    if (m->cls >= 0) arena_drop(r->arena, &dx);
+}
+
+/* Runs all blocks over x; with keep, everything stays for backward. */
+static tensor through_blocks(run *r, model *m, tensor x, tensor noise, bool keep)
+{
+    for (int l = 0; l < (int)m->config.layers; l++) {
+        m->states[l].drop = present(noise) ? tensor_slice(noise, 2 * l, 2) : (tensor){0};
+        block_forward(r, &m->config, l, &m->blocks[l], x, keep, &m->states[l]);
+        if (!keep) arena_drop(r->arena, &x);
+        x = m->states[l].out;
+    }
+    return x;
+}
+
+/* ---- the classifier ---- */
+
+/* Images, pooled, through norm and head: what the classifier keeps between its two passes. */
+typedef struct {
+    tensor pooled, mean, rstd; /* (B,C), (B) */
+    tensor d;                  /* (B,C): the norm's output, then gradients */
+    tensor logits;             /* (B,classes) */
+} top;
+
+/* logits ?: where they go. */
+static top head_forward(run *r, model *m, tensor x, tensor logits)
+{
+    const model_config *c = &m->config;
+    int64_t b = x.dim[0], ld;
+    top t = {.pooled = take(r, m->type, SHAPE(b, c->width), "pooled"),
+             .mean = take(r, stat_type(m->type), SHAPE(b), "final mean"),
+             .rstd = take(r, stat_type(m->type), SHAPE(b), "final rstd"),
+             .d = take(r, m->type, SHAPE(b, c->width), "final norm")};
+    OP(pool, r->dev, r->stream, .out = t.pooled, .x = x, .first = !c->mean_pool);
+    apply_norm(r, c, m->norm, t.d, t.pooled, t.mean, t.rstd);
+    t.logits = logits;
+    if (!present(logits)) {
+        classifier_rows(c, b > 0 ? b : 1, m->type, &ld); /* 0: the arena has failed */
+        t.logits = take(r, m->type, SHAPE(b, ld), "logits");
+        t.logits.dim[1] = c->vocab; /* the rest is padding */
+    }
+    tensor w = param_use(r, m->head.weight), bias = param_use(r, m->head.bias);
+    OP(linear, r->dev, r->stream, .out = t.logits, .x = t.d, .w = w, .bias = bias);
+    param_done(r, m->head.weight);
+    param_done(r, m->head.bias);
+    return t;
+}
+
+static void classify(run *r, top *t, tensor targets, const loss_sink *sink, bool backward)
+{
+    dtype stat = stat_type(t->logits.type);
+    tensor losses = take(r, stat, SHAPE(t->logits.dim[0]), "losses"), hits = {0};
+    if (present(sink->hits)) hits = take(r, stat, SHAPE(t->logits.dim[0]), "hits");
+    OP(classify_soft, r->dev, r->stream, .logits = t->logits, .targets = targets, .losses = losses,
+       .hits = hits, .backward = backward, .scale = sink->scale);
+    OP(loss, r->dev, r->stream, .sum = sink->sum, .accumulate = sink->accumulate, .x = losses,
+       .hyper = sink->hyper, .scale = sink->scale);
+    if (present(sink->hits))
+        OP(loss, r->dev, r->stream, .sum = sink->hits, .accumulate = sink->accumulate, .x = hits,
+           .scale = 1);
+    arena_drop(r->arena, &hits);
+    arena_drop(r->arena, &losses);
+}
+
+static void head_drop(run *r, top *t)
+{
+    tensor *all[] = {&t->logits, &t->d, &t->pooled, &t->mean, &t->rstd};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        arena_drop(r->arena, all[i]);
+}
+
+/* logits hold their gradient; returns that of the last block's output (B,T,C). */
+static tensor head_backward(run *r, model *m, top *t, tensor last)
+{
+    grad dw = grad_begin(r, m->head.weight), db = grad_begin(r, m->head.bias);
+    tensor w = param_use(r, m->head.weight);
+    OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = t->d, .dout = t->logits);
+    OP(linear_dx, r->dev, r->stream, .dx = t->d, .dout = t->logits, .w = w);
+    grad_done(r, m->head.weight);
+    grad_done(r, m->head.bias);
+    param_done(r, m->head.weight);
+    apply_norm_grad(r, m->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
+    tensor d = take(r, m->type, SHAPE(last.dim[0], last.dim[1], last.dim[2]), "residual gradient");
+    OP(pool_grad, r->dev, r->stream, .dx = d, .dout = t->d, .first = !m->config.mean_pool);
+    return d;
+}
+
+/* ---- the programs ---- */
+
+static void vit_train(run *r, model *m, const batch *in, const loss_sink *loss)
+{
+    arena *a = r->arena;
+    const model_config *c = &m->config;
+    tensor embedded = embed(r, m, in->inputs);
+    tensor last = through_blocks(r, m, embedded, in->noise, true);
+    top t = head_forward(r, m, last, (tensor){0});
+    classify(r, &t, in->targets, loss, true);
+    tensor d = head_backward(r, m, &t, last);
+    head_drop(r, &t);
+    for (int l = (int)c->layers - 1; l >= 0; l--) {
+        arena_drop(a, &m->states[l].out);
+        tensor x = l ? m->states[l - 1].out : embedded;
+        block_backward(r, c, l, &m->blocks[l], x, d, &m->states[l]);
+    }
+    arena_drop(a, &embedded);
+    embed_grad(r, m, in->inputs, d);
+    arena_drop(a, &d);
+}
+
+static void vit_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
+{
+    tensor last = through_blocks(r, m, embed(r, m, in->inputs), (tensor){0}, false);
+    top t = head_forward(r, m, last, (tensor){0});
+    arena_drop(r->arena, &last);
+    classify(r, &t, in->targets, loss, false);
+    head_drop(r, &t);
+}
+
+static void vit_predict(run *r, model *m, const batch *in, tensor logits)
+{
+    tensor last = through_blocks(r, m, embed(r, m, in->inputs), (tensor){0}, false);
+    top t = head_forward(r, m, last, logits);
+    arena_drop(r->arena, &last);
+    t.logits = (tensor){0}; /* not ours */
+    head_drop(r, &t);
+}
+
+const model_kind vit_kind = {
+    .program = "train_vit",
+    .default_model = "vit-nano/4",
+    .hits = true,
+    .create = vit_create,
+    .destroy = vit_destroy,
+    .place_batch = vit_place_batch,
+    .targets = vit_targets,
+    .train = vit_train,
+    .draw = vit_draw,
+    .evaluate = vit_evaluate,
+    .predict = vit_predict,
+};

@@ -1,0 +1,168 @@
+/* lives.c - see lives.h */
+#include "test/disk/lives.h"
+#include "cpu/cpu.h"
+#include "core/rng.h"
+#include "data/tokens.h"
+#include "test/scratch.h"
+#include "train/loop.h"
+#include "train/task.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+
+enum { WORDS = 80, TOKENS = 59 };
+
+/* Odd lengths, several shards: an epoch of some 25 windows of 11 tokens. */
+static void make_shard(const char *directory, const char *name, uint64_t seed, uint64_t n)
+{
+    char path[1000];
+    token_writer *w;
+    snprintf(path, sizeof path, "%s/%s_train.bin", directory, name);
+    ok(tokens_create(path, TOKENS, &w));
+    for (uint64_t i = 0; i < n; i++) {
+        uint32_t bits[4];
+        rng_bits(seed, RNG_TEST, i, bits);
+        int32_t id = (int32_t)(i % 2 ? bits[0] % 7 : (i / 2) % TOKENS);
+        ok(tokens_append(w, &id, 1));
+    }
+    ok(tokens_finish(w));
+}
+
+void lives_make(const char *directory)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "e"};
+    for (uint64_t i = 0; i < 5; i++)
+        make_shard(directory, names[i], i, 40 + 13 * i);
+    make_shard(directory, "other", 9, 330);
+}
+
+/* ---- one run ---- */
+
+static error *live(int argc, char **argv)
+{
+    static options o;
+    device dev;
+    trainer *t;
+    TRY(options_parse(the_task, argc, argv, &o));
+    TRY(trainer_plan(&o, the_task->kind, &t));
+    error *e = cpu_device((int)o.threads, &dev);
+    if (!e) {
+        e = train_loop(t, &dev);
+        trainer_destroy(t);
+        cpu_close(&dev);
+        return e;
+    }
+    trainer_destroy(t);
+    return e;
+}
+
+static int live_in(const char *directory, const char *words)
+{
+    char text[2000], *argv[WORDS] = {(char *)(size_t) "train"}, *rest = NULL;
+    int argc = 1;
+    if (chdir(directory)) return 99;
+    int said = open("said.txt", O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (said < 0 || dup2(said, 1) < 0 || dup2(said, 2) < 0) return 99;
+    snprintf(text, sizeof text, "%s", words);
+    for (char *w = strtok_r(text, " ", &rest); w && argc < WORDS - 1;
+         w = strtok_r(NULL, " ", &rest))
+        argv[argc++] = w;
+    error *e = live(argc, argv);
+    int status = e ? error_report("train", e) : 0;
+    fflush(stdout);
+    return status;
+}
+
+pid_t life_start(const char *directory, const char *words, void (*before)(void *), void *context)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (child < 0) fail_msg("fork");
+    if (child) return child;
+    if (before) before(context);
+    _exit(live_in(directory, words));
+}
+
+int life_wait(pid_t child)
+{
+    int status;
+    if (waitpid(child, &status, 0) != child) fail_msg("waitpid");
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+int life_status(const char *directory, const char *words)
+{
+    return life_wait(life_start(directory, words, NULL, NULL));
+}
+
+void life_run(const char *directory, const char *words)
+{
+    int status = life_status(directory, words);
+    if (status) fail_msg("%s: status %d: %s", words, status, life_said(directory));
+}
+
+const char *life_said(const char *directory)
+{
+    static char text[LIFE_SAID];
+    char path[1000];
+    snprintf(path, sizeof path, "%s/said.txt", directory);
+    FILE *f = fopen(path, "r");
+    if (!f) return "nothing";
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    return text;
+}
+
+/* ---- what is left ---- */
+
+static uint8_t *left(const char *directory, const char *which, const char *name, size_t *n)
+{
+    char path[2000];
+    snprintf(path, sizeof path, "%s/%s/%s", directory, which, name);
+    return file_read(path, n);
+}
+
+static void same_file(const char *directory, const char *a, const char *b, const char *name)
+{
+    size_t n, m;
+    uint8_t *x = left(directory, a, name, &n), *y = left(directory, b, name, &m);
+    if (n != m || memcmp(x, y, n)) fail_msg("%s of %s and of %s differ", name, a, b);
+    free(x);
+    free(y);
+}
+
+/* A log without what differs from run to run: times, and the memory of the process. */
+static char *steady_log(const char *directory, const char *which)
+{
+    size_t n;
+    char *text = (char *)left(directory, which, "log.jsonl", &n), *out = calloc(n + 1, 1),
+         *at = out;
+    if (!out) fail_msg("out of memory");
+    text[n] = 0;
+    for (char *line = text, *end; *line; line = end + 1) {
+        end = strchr(line, '\n');
+        if (!end) fail_msg("%s: the log ends in the middle of a line", which);
+        *end = 0;
+        char *time = strstr(line, ",\"ms\":");
+        if (strstr(line, "resident_bytes") || strstr(line, "high_water")) continue;
+        if (time) *time = 0;
+        at += sprintf(at, "%s\n", line);
+    }
+    free(text);
+    return out;
+}
+
+void lives_same(const char *directory, const char *a, const char *b, int64_t step)
+{
+    char *x = steady_log(directory, a), *y = steady_log(directory, b);
+    if (strcmp(x, y)) fail_msg("the logs of %s and %s differ:\n%s---\n%s", a, b, x, y);
+    free(x);
+    free(y);
+    same_file(directory, a, b, "model.safetensors");
+    static const char *const names[] = {"model.safetensors", "optimizer.safetensors"};
+    for (int i = 0; i < 2 && step; i++) {
+        char name[100];
+        snprintf(name, sizeof name, "step_%08lld/%s", (long long)step, names[i]);
+        same_file(directory, a, b, name);
+    }
+}

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# get_data.sh - scripts/get-data against a server of its own on 127.0.0.1: a cut download goes on
+# where it stopped, what is damaged is refused, and without a network one line says what to do.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+work=$(mktemp -d) || exit 1
+server=
+trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
+bad=0
+
+check() { # TITLE STATUS
+    if [ "$2" -eq 0 ]; then echo "ok $1"; else echo "not ok $1: $(head -c 300 "$work/err")"; bad=1; fi
+}
+
+get() { scripts/get-data -d "$work/d" "$@" >"$work/out" 2>"$work/err" </dev/null; }
+
+# nothing but one line with WORDS, status 1
+refused() { # STATUS WORDS
+    [ "$1" -eq 1 ] && [ "$(wc -l <"$work/err")" -eq 1 ] && grep -qF -e "$2" "$work/err"
+}
+
+# A server that knows Range, and notes where each answer began.
+mkdir "$work/www"
+head -c 300000 /dev/zero | tr '\0' x >"$work/www/cifar-10-binary.tar.gz"
+head -c 1115394 /dev/zero >"$work/www/input.txt" # the right size, the wrong bytes
+cat >"$work/server.py" <<'PY'
+import http.server, os, sys
+class Server(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        try:
+            data = open('www' + self.path, 'rb').read()
+        except OSError:
+            return self.send_error(404)
+        wanted = self.headers.get('Range')
+        first = int(wanted[6:].split('-')[0]) if wanted else 0
+        open('starts', 'a').write('%d\n' % first)
+        self.send_response(206 if wanted else 200)
+        if wanted:
+            self.send_header('Content-Range', 'bytes %d-%d/%d' % (first, len(data) - 1, len(data)))
+        self.send_header('Content-Length', str(len(data) - first))
+        self.end_headers()
+        self.wfile.write(data[first:])
+    def log_message(self, *arguments):
+        pass
+os.chdir(sys.argv[1])
+server = http.server.HTTPServer(('127.0.0.1', 0), Server)
+open('port.new', 'w').write(str(server.server_port))
+os.rename('port.new', 'port')
+server.serve_forever()
+PY
+if ! command -v python3 >/dev/null || ! command -v curl >/dev/null; then
+    echo 'skip get-data python3 or curl is not here'
+    exit 0
+fi
+python3 "$work/server.py" "$work" &
+server=$!
+for _ in {1..100}; do [ -s "$work/port" ] && break; sleep 0.1; done
+export GET_DATA_FROM no_proxy=127.0.0.1
+GET_DATA_FROM=http://127.0.0.1:$(cat "$work/port")
+file=$work/d/cifar-10-binary.tar.gz
+
+mkdir "$work/d"
+head -c 1234 "$work/www/cifar-10-binary.tar.gz" >"$file.part"
+get cifar10 && cmp -s "$file" "$work/www/cifar-10-binary.tar.gz" && [ "$(cat "$work/starts")" = 1234 ]
+check 'a cut download goes on where it stopped' $?
+get cifar10 && [ "$(wc -l <"$work/starts")" -eq 1 ]
+check 'what is there is not downloaded again' $?
+printf y | dd of="$file" conv=notrunc status=none
+get cifar10; refused $? 'SHA-256'
+check 'a file that changed since its first download is refused' $?
+get tinyshakespeare; refused $? 'SHA-256'
+check 'a wrong hash is refused' $?
+[ ! -e "$work/d/input.txt" ]
+check 'and the file does not get its name' $?
+head -c 99 /dev/zero >"$work/www/input.txt"; rm -f "$work/d/input.txt.part"
+get tinyshakespeare; refused $? 'not 1115394'
+check 'a wrong size is refused' $?
+
+for _ in {1..400}; do echo 'the cat sat on the mat'; done >"$work/www/TinyStoriesV2-GPT4-valid.txt"
+if [ -x ./tokenize ]; then
+    get --vocab bpe:260 -o "$work/t/x" tinystories-small && [ -s "$work/t/x_train.bin" ] &&
+        [ "$(head -n 1 "$work/t/x.vocab")" = 'regrad-vocab 1 260' ] && grep -q 'not known' "$work/err"
+    check 'text becomes tokens, and an unknown hash is said' $?
+fi
+
+GET_DATA_FROM=http://127.0.0.1:1
+get tinystories; refused $? 'curl -fL -C -'
+check 'without a network one line says what to do' $?
+get --dry-run tinyshakespeare && grep -q '1115394 bytes' "$work/out" && grep -q 'tokenize --vocab bpe:2048' "$work/out"
+check '--dry-run says size and command' $?
+get --list && [ "$(wc -l <"$work/out")" -ge 10 ]
+check '--list' $?
+get nothing; refused $? '--list'
+check 'an unknown name' $?
+exit $bad

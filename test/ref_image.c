@@ -1,0 +1,124 @@
+/* ref_image.c - the reference of the operations on images. */
+#include "test/ref.h"
+
+#include <math.h>
+
+void ref_patches(device *dev, int stream, const patches_op *o)
+{
+    (void)dev, (void)stream;
+    const double *in = o->images.data;
+    double *out = o->out.data;
+    int64_t B = o->images.dim[0], Ch = o->images.dim[1], H = o->images.dim[2], W = o->images.dim[3],
+            h = o->height, w = o->width;
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t c = 0; c < Ch; c++)
+            for (int64_t i = 0; i < H; i++)
+                for (int64_t j = 0; j < W; j++) {
+                    int64_t patch = b * (H / h) * (W / w) + i / h * (W / w) + j / w;
+                    int64_t place = (c * h + i % h) * w + j % w;
+                    out[patch * Ch * h * w + place] = in[((b * Ch + c) * H + i) * W + j];
+                }
+}
+
+void ref_positions(device *dev, int stream, const positions_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t B = o->out.dim[0], T = o->out.dim[1], C = o->out.dim[2], P = T - o->x.dim[1];
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t c = 0; c < C; c++) {
+                double x =
+                    t < P ? *ref_at(o->first, 0, t * C + c) : *ref_at(o->x, b * (T - P) + t - P, c);
+                *ref_at(o->out, b * T + t, c) = x + *ref_at(o->positions, 0, t * C + c);
+            }
+}
+
+void ref_positions_grad(device *dev, int stream, const positions_grad_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t B = o->dout.dim[0], T = o->dout.dim[1], C = o->dout.dim[2], P = T - o->dx.dim[1];
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t c = 0; c < C; c++) {
+            double sum = 0;
+            for (int64_t b = 0; b < B; b++)
+                sum += *ref_at(o->dout, b * T + t, c);
+            double *first = t < P && present(o->dfirst.t) ? ref_at(o->dfirst.t, 0, t * C + c) : 0;
+            double *position = present(o->dpositions.t) ? ref_at(o->dpositions.t, 0, t * C + c) : 0;
+            if (first) *first = sum + (o->dfirst.accumulate ? *first : 0);
+            if (position) *position = sum + (o->dpositions.accumulate ? *position : 0);
+        }
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t t = P; t < T; t++)
+            for (int64_t c = 0; c < C; c++)
+                *ref_at(o->dx, b * (T - P) + t - P, c) = *ref_at(o->dout, b * T + t, c);
+}
+
+void ref_pool(device *dev, int stream, const pool_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t B = o->x.dim[0], T = o->x.dim[1], C = o->x.dim[2];
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t c = 0; c < C; c++) {
+            double sum = 0;
+            for (int64_t t = 0; t < (o->first ? 1 : T); t++)
+                sum += *ref_at(o->x, b * T + t, c);
+            *ref_at(o->out, b, c) = o->first ? sum : sum / (double)T;
+        }
+}
+
+void ref_pool_grad(device *dev, int stream, const pool_grad_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t B = o->dx.dim[0], T = o->dx.dim[1], C = o->dx.dim[2];
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t c = 0; c < C; c++) {
+                double d = *ref_at(o->dout, b, c);
+                *ref_at(o->dx, b * T + t, c) = !o->first ? d / (double)T : t == 0 ? d : 0;
+            }
+}
+
+void ref_scale_samples(device *dev, int stream, const scale_samples_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t B = o->x.dim[0], T = o->x.dim[1], C = o->x.dim[2];
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t i = b * T * C; i < (b + 1) * T * C; i++) {
+            double x = ((const double *)o->x.data)[i] * *ref_at(o->scale, 0, b);
+            double residual = present(o->residual) ? ((const double *)o->residual.data)[i] : 0;
+            ((double *)o->out.data)[i] = x + residual;
+        }
+}
+
+/* The first of the largest. */
+static int64_t largest(const double *x, int64_t n)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+void ref_classify_soft(device *dev, int stream, const classify_soft_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t R = tensor_rows(o->logits), V = tensor_cols(o->logits);
+    for (int64_t r = 0; r < R; r++) {
+        double *x = ref_at(o->logits, r, 0), *t = ref_at(o->targets, r, 0);
+        double max = -INFINITY, sum = 0, mass = 0, loss = 0;
+        for (int64_t v = 0; v < V; v++)
+            max = fmax(max, x[v]);
+        for (int64_t v = 0; v < V; v++)
+            sum += exp(x[v] - max);
+        double lse = max + log(sum);
+        for (int64_t v = 0; v < V; v++) {
+            mass += t[v];
+            loss += t[v] * (lse - x[v]);
+        }
+        *ref_at(o->losses, 0, r) = loss;
+        int64_t label = largest(t, V);
+        if (present(o->hits)) *ref_at(o->hits, 0, r) = t[label] > 0 && largest(x, V) == label;
+        for (int64_t v = 0; v < V && o->backward; v++)
+            x[v] = (exp(x[v] - lse) * mass - t[v]) * o->scale;
+    }
+}

@@ -1,0 +1,336 @@
+/* test_image_files.c - directories of JPEG and PNG files: decoding, scaling, and everything that can be
+ * wrong with a file.
+ */
+#include "test/scratch.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "data/image_source.h"
+
+#ifdef WITH_JPEG
+#include <jpeglib.h>
+#endif
+#ifdef WITH_PNG
+#include <png.h>
+#endif
+
+enum { SIDE = 16, SIZE = SIDE * SIDE, CLASSES = 3 };
+
+static image_options plain(int64_t channels)
+{
+    return (image_options){
+        .wish = {.height = SIDE, .width = SIDE, .channels = channels, .classes = CLASSES}};
+}
+
+static int enter(void **state)
+{
+    return scratch_make(state) || chdir(*state);
+}
+
+static int leave(void **state)
+{
+    return chdir("/") || scratch_remove(state);
+}
+
+/* A picture of one colour. */
+static uint8_t *flat(int h, int w, int channels, const uint8_t *colour)
+{
+    uint8_t *p = malloc((size_t)(h * w * channels));
+    assert_non_null(p);
+    for (int i = 0; i < h * w * channels; i++)
+        p[i] = colour[i % channels];
+    return p;
+}
+
+#ifdef WITH_PNG
+static void write_png(const char *path, const uint8_t *pixels, int h, int w, png_uint_32 format)
+{
+    png_image image = {.version = PNG_IMAGE_VERSION,
+                       .width = (png_uint_32)w,
+                       .height = (png_uint_32)h,
+                       .format = format};
+    assert_true(png_image_write_to_file(&image, path, 0, pixels, 0, NULL));
+}
+#else
+#define PNG_FORMAT_GRAY 0
+#define PNG_FORMAT_RGB  2
+#define PNG_FORMAT_RGBA 3
+static void write_png(const char *path, const uint8_t *pixels, int h, int w, unsigned format)
+{
+    (void)path, (void)pixels, (void)h, (void)w, (void)format;
+    skip();
+}
+#endif
+
+#ifdef WITH_JPEG
+static void write_jpeg(const char *path, const uint8_t *pixels, int h, int w, int channels)
+{
+    struct jpeg_compress_struct c = {0};
+    struct jpeg_error_mgr manager;
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    c.err = jpeg_std_error(&manager);
+    jpeg_create_compress(&c);
+    jpeg_stdio_dest(&c, f);
+    c.image_width = (unsigned)w;
+    c.image_height = (unsigned)h;
+    c.input_components = channels;
+    c.in_color_space = channels == 3 ? JCS_RGB : JCS_GRAYSCALE;
+    jpeg_set_defaults(&c);
+    jpeg_set_quality(&c, 95, TRUE);
+    jpeg_start_compress(&c, TRUE);
+    while (c.next_scanline < c.image_height) {
+        JSAMPROW line =
+            (JSAMPROW)(uintptr_t)(pixels + (size_t)c.next_scanline * (size_t)(w * channels));
+        jpeg_write_scanlines(&c, &line, 1);
+    }
+    jpeg_finish_compress(&c);
+    jpeg_destroy_compress(&c);
+    assert_int_equal(fclose(f), 0);
+}
+#else
+static void write_jpeg(const char *path, const uint8_t *pixels, int h, int w, int channels)
+{
+    (void)path, (void)pixels, (void)h, (void)w, (void)channels;
+    skip();
+}
+#endif
+
+static void flat_png(const char *path, int h, int w, uint8_t grey)
+{
+    uint8_t *p = flat(h, w, 1, &grey);
+    write_png(path, p, h, w, PNG_FORMAT_GRAY);
+    free(p);
+}
+
+static void make_classes(const char *root, const char *const names[CLASSES])
+{
+    char path[200];
+    assert_int_equal(mkdir(root, 0777), 0);
+    for (int i = 0; i < CLASSES; i++) {
+        snprintf(path, sizeof path, "%s/%s", root, names[i]);
+        assert_int_equal(mkdir(path, 0777), 0);
+    }
+}
+
+static source *open_source(const char *path, image_options o)
+{
+    source *s;
+    ok(image_source_open(&path, 1, &o, &s));
+    return s;
+}
+
+static void expect_flat(source *s, int64_t i, int64_t channels, const double *want, int64_t label)
+{
+    static float x[3 * SIZE], t[CLASSES];
+    ok(source_read(s, i, 1, x, t));
+    for (int64_t k = 0; k < channels * SIZE; k++) {
+        double got = ((double)x[k] + 1) * 127.5;
+        if (fabs(got - want[k / SIZE]) > 2.5) /* JPEG rounds */
+            fail_msg("image %d: value %d is %.1f, want %.1f", (int)i, (int)k, got, want[k / SIZE]);
+    }
+    for (int64_t k = 0; k < CLASSES; k++)
+        assert_true(t[k] == (k == label));
+}
+
+/* ---- what is right ---- */
+
+static const char *const abc[CLASSES] = {"a", "b", "c"};
+
+/* Both formats, colours and grey, larger and smaller, other shapes; in the order of the names. */
+static void test_formats(void **state)
+{
+    (void)state;
+    const uint8_t red[] = {200, 30, 60}, clear[] = {200, 30, 60, 0};
+    make_classes("formats", abc);
+    uint8_t *p = flat(40, 25, 3, red);
+    write_jpeg("formats/a/2.jpg", p, 40, 25, 3);
+    write_png("formats/a/1.png", p, 40, 25, PNG_FORMAT_RGB);
+    write_jpeg("formats/b/x", p, 5, 7, 3); /* small, and without a name that says what it is */
+    free(p);
+    flat_png("formats/c/grey.png", 16, 16, 77);
+    p = flat(20, 20, 4, clear);
+    write_png("formats/c/transparent.png", p, 20, 20, PNG_FORMAT_RGBA);
+    free(p);
+    assert_int_equal(creat("formats/c/.hidden", 0666) < 0, 0);
+
+    const double want[] = {200, 30, 60}, grey[] = {77, 77, 77}, black[] = {0, 0, 0};
+    const double luma[] = {0.299 * 200 + 0.587 * 30 + 0.114 * 60};
+    source *s = open_source("formats", plain(3));
+    assert_int_equal(s->count, 5);
+    expect_flat(s, 0, 3, want, 0);
+    expect_flat(s, 1, 3, want, 0);
+    expect_flat(s, 2, 3, want, 1);
+    expect_flat(s, 3, 3, grey, 2);
+    expect_flat(s, 4, 3, black, 2);
+    source_close(s);
+    s = open_source("formats", plain(1));
+    expect_flat(s, 0, 1, luma, 0);
+    source_close(s);
+}
+
+/* Scaling: an image of the wanted size is left as it is; half the size is the mean of pixels around;
+ * a wide one loses both sides alike. */
+static void test_scaling(void **state)
+{
+    (void)state;
+    static uint8_t p[64 * 64];
+    static float x[SIZE], t[CLASSES];
+    make_classes("scaling", abc);
+    for (int i = 0; i < SIZE; i++)
+        p[i] = (uint8_t)(i * 7);
+    write_png("scaling/a/same.png", p, SIDE, SIDE, PNG_FORMAT_GRAY);
+    for (int i = 0; i < 32 * 64; i++) /* the middle half of the columns is bright */
+        p[i] = i % 64 >= 16 && i % 64 < 48 ? 255 : 0;
+    write_png("scaling/b/wide.png", p, 32, 64, PNG_FORMAT_GRAY);
+    for (int i = 0; i < 64 * 64; i++) /* falls from left to right */
+        p[i] = (uint8_t)(i % 64 * 4);
+    write_png("scaling/c/ramp.png", p, 64, 64, PNG_FORMAT_GRAY);
+
+    source *s = open_source("scaling", plain(1));
+    ok(source_read(s, 0, 1, x, t));
+    for (int i = 0; i < SIZE; i++)
+        assert_true(fabsf(x[i] - ((float)(uint8_t)(i * 7) / 127.5f - 1)) < 1e-6f);
+    ok(source_read(s, 1, 1, x, t));
+    for (int i = 0; i < SIZE; i++)
+        if (i % SIDE > 0 && i % SIDE < SIDE - 1) assert_true(x[i] > 0.99f);
+    ok(source_read(s, 2, 1, x, t));
+    for (int i = 0; i < SIZE; i++) {
+        double want = (4 * (i % SIDE) + 1.5) * 4; /* of the four columns that it covers */
+        if (i % SIDE > 0 && i % SIDE < SIDE - 1)
+            assert_true(fabs(((double)x[i] + 1) * 127.5 - want) <= 1);
+    }
+    source_close(s);
+}
+
+/* ---- what is wrong ---- */
+
+static void cut(const char *from, const char *to, double part)
+{
+    size_t n;
+    uint8_t *bytes = file_read(from, &n);
+    file_write(to, bytes, (size_t)((double)n * part));
+    free(bytes);
+}
+
+static void noise(const char *png, const char *jpeg)
+{
+    static uint8_t p[64 * 64 * 3];
+    uint32_t h = 1;
+    for (size_t i = 0; i < sizeof p; i++)
+        p[i] = (uint8_t)((h = h * 1664525 + 1013904223) >> 24);
+    write_png(png, p, 64, 64, PNG_FORMAT_RGB);
+    write_jpeg(jpeg, p, 64, 64, 3);
+}
+
+/* Each bad file is refused by name, or counted, and the next good one taken in its place. */
+static void one_bad(const char *root, const char *file, const char *word)
+{
+    static float x[SIZE], t[CLASSES];
+    char why[400];
+    source *s = open_source(root, plain(1));
+    fails(source_read(s, 1, 1, x, t), file, word);
+    source_close(s);
+    image_options o = plain(1);
+    o.wish.skip_bad = true;
+    s = open_source(root, o);
+    const double next[] = {99};
+    for (int again = 0; again < 2; again++) {
+        expect_flat(s, 1, 1, next, 2);
+        assert_int_equal(source_bad(s, why, sizeof why), 1); /* once */
+        assert_non_null(strstr(why, file));
+    }
+    source_close(s);
+}
+
+static void test_bad_files(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *root, *word;
+    } cases[] = {{"cutjpeg", "image"}, {"cutpng", "image"}, {"text", "neither JPEG nor PNG"},
+                 {"empty", "0 bytes"}, {"head", "image"},   {"zero", "image"}};
+    noise("noise.png", "noise.jpg");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[100];
+        make_classes(cases[i].root, abc);
+        snprintf(path, sizeof path, "%s/a/1.png", cases[i].root);
+        flat_png(path, 4, 4, 10);
+        snprintf(path, sizeof path, "%s/c/1.png", cases[i].root);
+        flat_png(path, 4, 4, 99);
+        snprintf(path, sizeof path, "%s/b/bad.png", cases[i].root);
+        if (i == 0) cut("noise.jpg", path, 0.5);
+        if (i == 1) cut("noise.png", path, 0.5);
+        if (i == 2) file_write(path, "this is a text", 14);
+        if (i == 3) file_write(path, "", 0);
+        if (i == 4) cut("noise.jpg", path, 0.01);
+        if (i == 5) { /* a width of 0 in the header */
+            size_t n;
+            uint8_t *bytes = file_read("noise.png", &n);
+            memset(bytes + 16, 0, 4);
+            file_write(path, bytes, n);
+            free(bytes);
+        }
+        one_bad(cases[i].root, "bad.png", cases[i].word);
+    }
+}
+
+/* A set of which nothing is left says why. */
+static void test_nothing_left(void **state)
+{
+    (void)state;
+    static float x[SIZE], t[CLASSES];
+    make_classes("nothing", abc);
+    for (int i = 0; i < CLASSES; i++) {
+        char path[40];
+        snprintf(path, sizeof path, "nothing/%s/x", abc[i]);
+        file_write(path, "this is a text", 14);
+    }
+    image_options o = plain(1);
+    o.wish.skip_bad = true;
+    source *s = open_source("nothing", o);
+    fails(source_read(s, 0, 1, x, t), "not one of 3 images", "neither JPEG");
+    source_close(s);
+}
+
+static error *try_source(const char *path, image_options o)
+{
+    source *s = NULL;
+    error *e = image_source_open(&path, 1, &o, &s);
+    source_close(s);
+    return e;
+}
+
+static void test_directories(void **state)
+{
+    (void)state;
+    char why[400];
+    image_options o = plain(1);
+    make_classes("sparse", abc);
+    flat_png("sparse/a/1.png", 4, 4, 10);
+    flat_png("sparse/c/1.png", 4, 4, 99);
+    fails(try_source("sparse", o), "'sparse/b'", "no images");
+    o.wish.skip_bad = true;
+    source *s = open_source("sparse", o);
+    assert_int_equal(s->count, 2);
+    assert_int_equal(source_bad(s, why, sizeof why), 1);
+    assert_non_null(strstr(why, "sparse/b"));
+    const double last[] = {99};
+    expect_flat(s, 1, 1, last, 2); /* an empty class keeps its number */
+    source_close(s);
+    o.wish.classes = 4;
+    fails(try_source("sparse", o), "3 class directories", "--classes 3");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_formats),     cmocka_unit_test(test_scaling),
+        cmocka_unit_test(test_bad_files),   cmocka_unit_test(test_nothing_left),
+        cmocka_unit_test(test_directories),
+    };
+    return cmocka_run_group_tests_name("image files", tests, enter, leave);
+}

@@ -1,0 +1,380 @@
+/* test_option_effects.c - every option of train_gpt does something, and does that.
+ *
+ * The program itself is run, tiny, twice: with the row's arguments, and with the option added (or
+ * changed) besides.  What a run shows is taken apart,
+ *
+ *     log.jsonl  -->  lr by step, first loss, all losses, validation losses, planned bytes, steps
+ *     stdout     -->  the text, samples, tokens a step
+ *     DIR        -->  model.safetensors, and whether anything was written at all
+ *
+ * and the row says which of these must differ, which must be the same bits, and what stdout must
+ * say.  An option that is parsed and then forgotten changes nothing, and fails its row; one that
+ * changes what it has no business with fails, too.  A row for every option: the last test asks the
+ * program's own table (option_name).
+ */
+#include "train/task.h"
+#include "test/scratch.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "core/rng.h"
+#include "data/bpe.h"
+#include "data/tokens.h"
+#include "io/safetensors.h"
+#include "train/task.h"
+
+/* What every run has, unless its row says otherwise.  A preset has the sizes of its own, and lists
+ * of data would grow. */
+static const struct {
+    const char *unless, *arguments;
+} base[] = {
+    {"--model", "--layers 1 --heads 2 --width 8 --context 16 --vocab 256"},
+    {"--train-data", "--train-data x_train.bin"},
+    {"--val-data", "--val-data x_val.bin"},
+    {NULL, "--seq 8 --batch 2 --steps 6 --warmup 2 --threads 2 --eval-every 3 --eval-batches 2"},
+};
+
+enum { BASE = sizeof base / sizeof *base };
+
+/* What of a run is looked at: bits of the masks. */
+enum {
+    LR = 1,
+    FIRST = 2,    /* the loss of step 1: data and initial values */
+    LOSSES = 4,   /* of all steps */
+    VAL = 8,      /* validation losses, and when */
+    SAMPLES = 16, /* the text between the sample's lines */
+    PEAK = 32,    /* planned bytes */
+    STEPS = 64,
+    WEIGHTS = 128,     /* model.safetensors */
+    WRITTEN = 256,     /* are there files in --out? */
+    CHECKPOINTS = 512, /* which there are */
+    ASPECTS = 10,
+    TRAINING = LR | FIRST | LOSSES | STEPS | WEIGHTS
+};
+
+static const char *const aspect_names[ASPECTS] = {
+    "learning rates", "the first loss", "the losses", "validation",    "samples",
+    "planned bytes",  "steps",          "weights",    "files written", "checkpoints"};
+
+typedef struct {
+    const char *option, *before,
+        *after; /* arguments besides the base: without the effect, and with */
+    int differ, same;
+    const char *says; /* in stdout with, and not without; NULL: nothing in particular */
+} row;
+
+static const row rows[] = {
+    {"model", "--plan", "--plan --model gpt-micro", 0, 0, "gpt-micro"},
+    {"layers", "", "--layers 2", PEAK | WEIGHTS, LR | STEPS, NULL},
+    {"heads", "", "--heads 4", LOSSES | WEIGHTS, LR | STEPS, NULL},
+    {"width", "", "--width 12", PEAK | WEIGHTS, LR | STEPS, NULL},
+    {"context", "", "--context 24", PEAK | WEIGHTS, LR | STEPS, NULL},
+    {"vocab", "", "--vocab 300", PEAK | WEIGHTS, LR | STEPS, NULL},
+    {"train-data", "", "--train-data y_train.bin", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
+    {"val-data", "", "--val-data y_train.bin", VAL, TRAINING | PEAK, NULL},
+    {"optim", "--lr 0.01", "--lr 0.01 --optim sgd", WEIGHTS | PEAK, LR | FIRST, "sgd"},
+    {"optim-impl", "--width 64 --batch 1", "--width 64 --batch 1 --optim-impl passes", PEAK,
+     TRAINING | VAL, "(passes)"},
+    {"gradients", "--width 64 --batch 1", "--width 64 --batch 1 --gradients release", PEAK,
+     TRAINING | VAL, "gradients release"},
+    {"lr", "", "--lr 0.02", LR | WEIGHTS, FIRST | STEPS | PEAK, NULL},
+    {"beta1", "", "--beta1 0.5", WEIGHTS, LR | FIRST | PEAK, NULL},
+    {"beta2", "", "--beta2 0.5", WEIGHTS, LR | FIRST | PEAK, NULL},
+    {"beta3", "--optim adan", "--optim adan --beta3 0.5", WEIGHTS, LR | FIRST | PEAK, NULL},
+    {"eps", "", "--eps 0.01", WEIGHTS, LR | FIRST | PEAK, NULL},
+    {"weight-decay", "", "--weight-decay 0.7", WEIGHTS, LR | FIRST | PEAK, NULL},
+    {"grad-clip", "", "--grad-clip 0.001", WEIGHTS, LR | FIRST | PEAK, NULL},
+    {"schedule", "", "--schedule linear", LR | WEIGHTS, FIRST | PEAK, NULL},
+    {"warmup", "", "--warmup 4", LR | WEIGHTS, FIRST | PEAK, NULL},
+    {"final-lr-fraction", "", "--final-lr-fraction 0.7", LR | WEIGHTS, FIRST | PEAK, NULL},
+    {"batch", "", "--batch 3", FIRST | PEAK, LR | STEPS, "24 tokens a step"},
+    {"seq", "", "--seq 9", FIRST | PEAK, LR | STEPS, "18 tokens a step"},
+    {"accum", "", "--accum 3", FIRST | WEIGHTS, LR | STEPS, "48 tokens a step"},
+    {"steps", "", "--steps 7", STEPS | WEIGHTS, FIRST | PEAK, "step     7/7"},
+    {"threads", "", "--threads 3", 0, STEPS | LR, "3 threads"},
+    {"seed", "", "--seed 9", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
+    {"eval-every", "", "--eval-every 2", VAL, TRAINING, "step     2  validation"},
+    {"eval-batches", "", "--eval-batches 3", VAL, TRAINING, NULL},
+    {"sample-every", "", "--sample-every 3", SAMPLES, TRAINING | VAL, "sample after step 3 "},
+    {"sample-tokens", "--sample-every 6", "--sample-every 6 --sample-tokens 20", SAMPLES,
+     TRAINING | VAL | PEAK, NULL},
+    {"prompt", "--sample-every 6", "--sample-every 6 --prompt in_the", SAMPLES,
+     TRAINING | VAL | PEAK, "---\nin_the"},
+    {"checkpoint-every", "", "--checkpoint-every 2", CHECKPOINTS, TRAINING | VAL | PEAK,
+     "step     4  checkpoint"},
+    {"keep", "--checkpoint-every 2", "--checkpoint-every 2 --keep 1", CHECKPOINTS,
+     TRAINING | VAL | PEAK, NULL},
+    {"resume", "", "--resume earlier/step_00000003", STEPS | FIRST, WEIGHTS | PEAK,
+     "resuming from earlier/step_00000003"},
+    {"load", "", "--load earlier", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
+    {"widen", "--load earlier", "--load narrow --widen", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
+    {"out", "", "--out elsewhere/deep", WRITTEN, 0, "wrote elsewhere/deep/model.safetensors"},
+    {"plan", "", "--plan", WRITTEN, 0, "peak"},
+    {"json", "--plan", "--plan --json", 0, WRITTEN, "{\"peak_bytes\":"},
+};
+
+enum { ROWS = sizeof rows / sizeof *rows };
+
+/* ---- one run ---- */
+
+typedef struct {
+    char *text;            /* of stdout and stderr */
+    char *aspect[ASPECTS]; /* each as text, or bytes */
+    size_t length[ASPECTS];
+} run_result;
+
+static char program[4096]; /* train_gpt, beside this test */
+
+static void find_program(void)
+{
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 20);
+    assert_true(n > 0);
+    program[n] = 0;
+    strcpy(strrchr(program, '/') + 1, "train_gpt");
+    if (access(program, X_OK)) fail_msg("%s is not there: run `make` first", program);
+}
+
+static int bit_index(int bit)
+{
+    int i = 0;
+    while (bit >> (i + 1))
+        i++;
+    return i;
+}
+
+static void append(run_result *r, int aspect, const char *text, size_t n)
+{
+    int i = bit_index(aspect);
+    r->aspect[i] = realloc(r->aspect[i], r->length[i] + n + 1);
+    assert_non_null(r->aspect[i]);
+    memcpy(r->aspect[i] + r->length[i], text, n);
+    r->length[i] += n;
+    r->aspect[i][r->length[i]] = 0;
+}
+
+/* The number behind "name": in a line of the log, as it is written. */
+static void append_number(run_result *r, int aspect, const char *line, const char *name)
+{
+    char key[40];
+    snprintf(key, sizeof key, "\"%s\":", name);
+    const char *at = strstr(line, key);
+    if (!at) return;
+    at += strlen(key);
+    append(r, aspect, at, strcspn(at, ",}") + 1);
+}
+
+static void read_log(run_result *r, const char *path)
+{
+    char line[1000];
+    bool first = true;
+    FILE *f = fopen(path, "r");
+    if (!f) return;
+    while (fgets(line, sizeof line, f)) {
+        if (strstr(line, "\"val_loss\"")) append(r, VAL, line, strlen(line));
+        if (!strstr(line, "\"lr\"")) continue;
+        append_number(r, LR, line, "lr");
+        append_number(r, LOSSES, line, "loss");
+        append_number(r, STEPS, line, "step");
+        if (first) append_number(r, FIRST, line, "loss");
+        if (first) append_number(r, PEAK, line, "peak_bytes");
+        first = false;
+    }
+    fclose(f);
+}
+
+static void read_samples(run_result *r)
+{
+    for (const char *at = r->text; (at = strstr(at, "--- sample after")); at++) {
+        const char *end = strstr(at, "\n---\n");
+        append(r, SAMPLES, at, end ? (size_t)(end - at) : strlen(at));
+    }
+}
+
+static run_result run_program(const char *arguments)
+{
+    char command[6000];
+    run_result r = {0};
+    size_t n;
+    if (system("rm -rf out elsewhere") != 0) fail_msg("cannot clear the directory");
+    n = (size_t)snprintf(command, sizeof command, "'%s' --out out", program);
+    for (int i = 0; i < BASE; i++)
+        if (!base[i].unless || !strstr(arguments, base[i].unless))
+            n += (size_t)snprintf(command + n, sizeof command - n, " %s", base[i].arguments);
+    snprintf(command + n, sizeof command - n, " %s >text 2>&1 </dev/null", arguments);
+    int status = system(command);
+    r.text = (char *)file_read("text", &n);
+    r.text[n] = 0;
+    if (status != 0) fail_msg("status %d: %s\n%s", status, command, r.text);
+    read_log(&r, "out/log.jsonl");
+    read_samples(&r);
+    if (!access("out/model.safetensors", R_OK)) {
+        char *bytes = (char *)file_read("out/model.safetensors", &n);
+        append(&r, WEIGHTS, bytes, n);
+        free(bytes);
+    }
+    for (int step = 1; step <= 6; step++) {
+        char path[40];
+        snprintf(path, sizeof path, "out/step_%08d", step);
+        append(&r, CHECKPOINTS, access(path, R_OK) ? "-" : "+", 1);
+    }
+    static const char *const files[] = {"out/log.jsonl", "out/plan.txt", "out/options.json"};
+    for (int i = 0; i < 3; i++)
+        append(&r, WRITTEN, access(files[i], R_OK) ? "-" : "+", 1);
+    return r;
+}
+
+static void free_result(run_result *r)
+{
+    free(r->text);
+    for (int i = 0; i < ASPECTS; i++)
+        free(r->aspect[i]);
+}
+
+/* ---- rows ---- */
+
+static bool equal(const run_result *a, const run_result *b, int i)
+{
+    return a->length[i] == b->length[i] &&
+           (!a->length[i] || !memcmp(a->aspect[i], b->aspect[i], a->length[i]));
+}
+
+static void check_row(const row *w)
+{
+    run_result a = run_program(w->before), b = run_program(w->after);
+    for (int i = 0; i < ASPECTS; i++) {
+        if (w->differ >> i & 1 && equal(&a, &b, i))
+            fail_msg("--%s is ignored: %s the same with \"%s\" and \"%s\"", w->option,
+                     aspect_names[i], w->before, w->after);
+        if (w->same >> i & 1 && !equal(&a, &b, i))
+            fail_msg("--%s: %s not the same with \"%s\" and \"%s\"", w->option, aspect_names[i],
+                     w->before, w->after);
+        if (w->same >> i & 1 && !a.length[i] && 1 << i != SAMPLES)
+            fail_msg("--%s: %s not seen at all, so that they say nothing", w->option,
+                     aspect_names[i]);
+    }
+    if (w->says && !strstr(b.text, w->says))
+        fail_msg("--%s: \"%s\" does not say \"%s\": %s", w->option, w->after, w->says, b.text);
+    if (w->says && strstr(a.text, w->says))
+        fail_msg("--%s: \"%s\" says \"%s\" without it, too", w->option, w->before, w->says);
+    free_result(&a);
+    free_result(&b);
+}
+
+static void test_each_has_its_effect(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ROWS; i++)
+        check_row(&rows[i]);
+}
+
+/* A difference means something only if the same arguments give the same. */
+static void test_twice_is_the_same(void **state)
+{
+    (void)state;
+    run_result a = run_program("--sample-every 6"), b = run_program("--sample-every 6");
+    for (int i = 0; i < ASPECTS; i++) {
+        assert_true(a.length[i] > 0);
+        assert_true(equal(&a, &b, i));
+    }
+    free_result(&a);
+    free_result(&b);
+}
+
+static void test_every_option_has_a_row(void **state)
+{
+    (void)state;
+    int n = 0;
+    for (const char *name; (name = option_name(&text_task, n)); n++) {
+        bool found = false;
+        for (int i = 0; i < ROWS; i++)
+            found = found || !strcmp(rows[i].option, name);
+        if (!found) fail_msg("--%s has no row here that shows its effect", name);
+    }
+    assert_int_equal(n, ROWS);
+}
+
+/* ---- data ---- */
+
+static void write_shard(const char *path, uint64_t seed)
+{
+    enum { TOKENS = 400 };
+    token_writer *w;
+    ok(tokens_create(path, 256, &w));
+    for (uint64_t i = 0; i < TOKENS; i++) {
+        int32_t id = (int32_t)('a' + 20 * rng_uniform(seed, RNG_TEST, i));
+        ok(tokens_append(w, &id, 1));
+    }
+    ok(tokens_finish(w));
+}
+
+/* model.safetensors in a directory, from another's with every float cut to its upper half: bf16. */
+static void write_narrow(const char *to, const char *from)
+{
+    safetensors *all;
+    int64_t at = 0;
+    ok(safetensors_open(from, &all));
+    char *header = NULL;
+    size_t length;
+    FILE *text = open_memstream(&header, &length), *f = fopen(to, "wb");
+    assert_true(text && f);
+    for (int64_t i = 0; i < safetensors_count(all); i++) {
+        const safetensors_entry *e = safetensors_entry_at(all, i);
+        fprintf(text, "%c\"%s\":{\"dtype\":\"BF16\",\"shape\":[", i ? ',' : '{', e->name);
+        for (int k = 0; k < e->rank; k++)
+            fprintf(text, "%s%lld", k ? "," : "", (long long)e->dim[k]);
+        fprintf(text, "],\"data_offsets\":[%lld,%lld]}", (long long)at,
+                (long long)(at + e->bytes / 2));
+        at += e->bytes / 2;
+    }
+    fputc('}', text);
+    fclose(text);
+    uint64_t n = length;
+    fwrite(&n, sizeof n, 1, f);
+    fwrite(header, 1, length, f);
+    free(header);
+    for (int64_t i = 0; i < safetensors_count(all); i++)
+        for (int64_t k = 0; k < safetensors_entry_at(all, i)->bytes; k += 4) {
+            uint16_t upper;
+            ok(safetensors_read(all, i, k + 2, 2, &upper));
+            fwrite(&upper, sizeof upper, 1, f);
+        }
+    assert_int_equal(fclose(f), 0);
+    safetensors_close(all);
+}
+
+/* What --resume, --load and --widen need: an earlier run, with a checkpoint in its middle. */
+static void make_earlier(void)
+{
+    run_result r = run_program("--checkpoint-every 3");
+    free_result(&r);
+    if (system("mv out earlier && mkdir narrow && cp earlier/config.json narrow")) fail();
+    write_narrow("narrow/model.safetensors", "earlier/model.safetensors");
+}
+
+static int open_all(void **state)
+{
+    bpe *vocab;
+    find_program();
+    if (scratch_make(state) || chdir(*state)) return -1;
+    write_shard("x_train.bin", 1);
+    write_shard("y_train.bin", 2);
+    write_shard("x_val.bin", 3);
+    ok(bpe_bytes(&vocab));
+    ok(bpe_save(vocab, "x.vocab"));
+    bpe_close(vocab);
+    make_earlier();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_twice_is_the_same),
+        cmocka_unit_test(test_each_has_its_effect),
+        cmocka_unit_test(test_every_option_has_a_row),
+    };
+    return cmocka_run_group_tests(tests, open_all, scratch_remove);
+}

@@ -1,0 +1,495 @@
+/* test_resume.c - a run that was stopped and goes on is, in every bit, one that was not; a change
+ * that cannot be is refused by name; what is damaged is refused and the one before taken.
+ */
+#include "io/checkpoint.h"
+#include "test/disk/calls.h"
+#include "test/disk/lives.h"
+#include "test/scratch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define MODEL                                                                                      \
+    "--layers 2 --heads 3 --width 33 --context 13 --vocab 59 --seq 11 --threads 1 "                \
+    "--val-data other_train.bin --eval-every 4 --eval-batches 2 --warmup 3 "
+/* 25 windows in five shards: 6 samples a step end an epoch in the middle of the fifth */
+#define DATA "--train-data [a-e]_train.bin "
+#define TINY                                                                                       \
+    "--layers 1 --heads 1 --width 4 --context 4 --vocab 59 --batch 2 --threads 1 --eval-every "    \
+    "0 " DATA
+
+static bool every_combination(void)
+{
+    return getenv("LONG") && atoi(getenv("LONG"));
+}
+
+static int make(void **state)
+{
+    if (scratch_make(state)) return -1;
+    lives_make(*state);
+    return 0;
+}
+
+static void shell(void **state, const char *format, ...)
+{
+    char command[3000], all[4000];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    snprintf(all, sizeof all, "cd '%s' && %s", (const char *)*state, command);
+    if (system(all)) fail_msg("%s", all);
+}
+
+static bool there(void **state, const char *name)
+{
+    char *path = scratch_path(state, name);
+    bool is = !access(path, F_OK);
+    free(path);
+    return is;
+}
+
+static void expect_said(void **state, const char *word)
+{
+    if (!strstr(life_said(*state), word)) fail_msg("expected '%s' in: %s", word, life_said(*state));
+}
+
+/* Exactly one line from the program, with these words. */
+static void refused(void **state, const char *words, const char *word1, const char *word2)
+{
+    int status = life_status(*state, words);
+    const char *said = life_said(*state), *line = strstr(said, "train: ");
+    if (status != 1 || !line) fail_msg("%s: status %d: %s", words, status, said);
+    if (!strstr(line, word1) || !strstr(line, word2) ||
+        strchr(line, '\n') != line + strlen(line) - 1)
+        fail_msg("expected '%s' and '%s' in one line: %s", word1, word2, said);
+}
+
+/* ---- the same bits ---- */
+
+/* One run of 10 steps; for each of its checkpoints a copy that has lost everything after it but the
+ * log, which knows too much, and its end torn. */
+static void resumes_the_same(void **state, const char *arguments)
+{
+    char words[1000];
+    const int steps[] = {3, 6, 9};
+    snprintf(words, sizeof words,
+             MODEL DATA "%s --steps 10 --checkpoint-every 3 --keep 9 --out whole", arguments);
+    life_run(*state, words);
+    for (int i = 0; i < 3; i++) {
+        shell(state,
+              "cp -r whole part && cd part && rm -r model.safetensors step_00000010 && "
+              "for s in 3 6 9; do [ $s -le %d ] || rm -r step_0000000$s; done && "
+              "printf '{\"step\":11,\"lo' >>log.jsonl",
+              steps[i]);
+        snprintf(words, sizeof words,
+                 MODEL DATA "%s --steps 10 --checkpoint-every 3 --keep 9 --out part --resume auto",
+                 arguments);
+        life_run(*state, words);
+        char word[60];
+        snprintf(word, sizeof word, "resuming from part/step_0000000%d", steps[i]);
+        expect_said(state, word);
+        lives_same(*state, "whole", "part", 10);
+        shell(state, "rm -r part");
+    }
+    shell(state, "rm -r whole");
+}
+
+static void test_same_bits(void **state)
+{
+    static const char *const some[] = {
+        "--optim adamw --batch 6 --threads 2",
+        "--optim adamw_r --batch 3 --accum 2 --grad-clip 0.5",
+        "--optim adamw_r --batch 6 --gradients release",
+        "--optim adamw --optim-impl passes --batch 5",
+        "--optim adan --batch 2 --accum 3",
+        "--optim adan_r --batch 6",
+        "--optim adan_r --optim-impl passes --batch 4 --grad-clip 1",
+        "--optim lion --batch 6 --schedule wsd",
+        "--optim lion_r --optim-impl passes --batch 6",
+        "--optim lion_r --batch 1 --accum 6 --schedule linear",
+        "--optim sgd --batch 6 --schedule constant",
+        "--optim sgd_r --batch 3 --accum 2 --seed 7",
+    };
+    static const char *const names[] = {"adamw", "adan", "lion", "sgd"};
+    static const char *const splits[] = {"--batch 6", "--batch 3 --accum 2",
+                                         "--batch 5 --grad-clip 1"};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+        resumes_the_same(state, some[i]);
+    if (!every_combination()) return;
+    for (int n = 0; n < 4; n++)
+        for (int r = 0; r < 2; r++)
+            for (int passes = 0; passes < 2; passes++)
+                for (int s = 0; s < 3; s++) {
+                    char arguments[200];
+                    snprintf(arguments, sizeof arguments, "--optim %s%s --optim-impl %s %s",
+                             names[n], r ? "_r" : "", passes ? "passes" : "fused", splits[s]);
+                    resumes_the_same(state, arguments);
+                }
+}
+
+/* ---- changes ---- */
+
+#define RUN MODEL DATA "--steps 10 --checkpoint-every 5 --keep 9 "
+
+/* A run of 5 steps with `first`, gone on with `second`, is one with `whole` in every bit. */
+static void carries_over(void **state, const char *whole, const char *first, const char *second)
+{
+    char words[1000];
+    snprintf(words, sizeof words, RUN "%s --out whole", whole);
+    life_run(*state, words);
+    snprintf(words, sizeof words, RUN "%s --out part", first);
+    life_run(*state, words);
+    shell(state, "rm -r part/step_00000010");
+    snprintf(words, sizeof words, RUN "%s --out part --resume auto", second);
+    life_run(*state, words);
+    lives_same(*state, "whole", "part", 10);
+    shell(state, "rm -r whole part");
+}
+
+/* What keeps the bits of a run keeps them when it changes on the way. */
+static void test_forms_change(void **state)
+{
+    carries_over(state, "--optim adamw --batch 6", "--optim adamw --batch 6",
+                 "--optim adamw_r --batch 6");
+    carries_over(state, "--optim adamw --batch 6", "--optim adamw_r --batch 6",
+                 "--optim adamw --batch 6 --gradients overlay --optim-impl passes");
+    carries_over(state, "--optim adan --batch 6", "--optim adan_r --optim-impl passes --batch 6",
+                 "--optim adan --batch 6");
+    carries_over(state, "--optim lion --batch 6", "--optim lion --batch 6 --optim-impl passes",
+                 "--optim lion_r --batch 6");
+}
+
+/* Another split sums in another order, so bits may differ; the states and the data do not. */
+static void test_split_changes(void **state)
+{
+    life_run(*state, RUN "--batch 6 --out run --steps 5");
+    life_run(*state, RUN "--batch 3 --accum 2 --out run --resume auto");
+    expect_said(state, "resuming from run/step_00000005");
+    refused(state, RUN "--batch 6 --accum 2 --out run --steps 20 --resume auto", "samples_per_step",
+            "--batch and --accum");
+}
+
+static void test_wanted_changes(void **state)
+{
+    life_run(*state, RUN "--batch 6 --out run --steps 5 --lr 0.01");
+    life_run(*state, RUN "--batch 6 --out run --steps 12 --lr 0.02 --resume auto");
+    expect_said(state, "--lr was 0.01, from here on 0.02");
+    expect_said(state, "--steps was 5, from here on 12");
+    life_run(*state,
+             RUN "--batch 6 --out run --steps 12 --lr 0.02 --resume auto"); /* no more to do */
+    refused(state, RUN "--batch 6 --out run --resume auto", "--steps 10", "more than 12");
+}
+
+static void test_refused_changes(void **state)
+{
+    static const struct {
+        const char *words, *word1, *word2;
+    } all[] = {
+        {"--optim lion", "adamw", "--optim"},
+        {"--optim adan_r", "optimizer", "--optim"},
+        {"--layers 1", "--layers was 2", "anew"},
+        {"--heads 11", "--heads was 3", "anew"},
+        {"--width 36", "--width was 33", "anew"},
+        {"--context 16", "--context was 13", "anew"},
+        {"--vocab 60", "--vocab was 59", "anew"},
+        {"--seq 12", "--seq was 11", "anew"},
+        {"--seed 2", "--seed was 1", "anew"},
+        {"--train-data other_train.bin", "data", "--train-data"},
+        {"--train-data [a-d]_train.bin", "data", "--train-data"},
+    };
+    life_run(*state, RUN "--batch 6 --out run --steps 5");
+    shell(state, "cp -r run kept");
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char words[1000];
+        bool data = strstr(all[i].words, "--train-data");
+        snprintf(words, sizeof words, MODEL "%s --batch 6 --out run --steps 8 --resume auto %s",
+                 data ? "" : DATA, all[i].words);
+        refused(state, words, all[i].word1, all[i].word2);
+        shell(state, "diff -r run kept"); /* nothing was touched */
+    }
+}
+
+/* ---- where to begin ---- */
+
+static void test_auto(void **state)
+{
+    life_run(*state, RUN "--batch 6 --out run --resume auto");
+    expect_said(state, "--resume auto: no checkpoint in run, so the run begins at step 1");
+    refused(state, RUN "--batch 6 --out run", "2 checkpoint(s)", "--resume auto");
+    life_run(*state, RUN "--batch 6 --out plain --checkpoint-every 0");
+    life_run(*state, RUN "--batch 6 --out plain --checkpoint-every 0"); /* as ever: written over */
+    lives_same(*state, "run", "plain", 0);
+}
+
+static void test_given_directory(void **state)
+{
+    life_run(*state, RUN "--batch 6 --out run");
+    refused(state, RUN "--batch 6 --out run --resume run/step_00000005", "step 10",
+            "another --out");
+    refused(state, RUN "--batch 6 --out new --resume run", "--resume run", "auto");
+    refused(state, RUN "--batch 6 --out new --resume run/step_00000007", "step_00000007",
+            "missing");
+    life_run(*state, RUN "--batch 6 --out new --resume run/step_00000005");
+    shell(state, "cmp run/model.safetensors new/model.safetensors");
+    shell(state, "[ \"$(head -c 10 new/log.jsonl)\" = '{\"step\":6,' ]");
+    refused(state, RUN "--batch 6 --out new --steps 20 --resume run/step_00000005", "--out new",
+            "another --out");
+    life_run(*state, RUN "--batch 6 --out run --steps 20 --resume run/step_00000010/");
+    assert_true(there(state, "run/step_00000020"));
+}
+
+static void test_damaged_is_passed_over(void **state)
+{
+    life_run(*state, RUN "--batch 6 --out whole");
+    shell(state, "cp -r whole run && printf x | dd of=run/step_00000010/optimizer.safetensors bs=1 "
+                 "seek=3000 conv=notrunc 2>/dev/null");
+    life_run(*state, RUN "--batch 6 --out run --resume auto");
+    expect_said(state, "step_00000010/optimizer.safetensors is damaged");
+    expect_said(state, "resuming from run/step_00000005");
+    lives_same(*state, "whole", "run", 10);
+    assert_true(there(state, "run/step_00000010.broken"));
+    shell(state, "rm run/step_*/manifest.json");
+    life_run(*state, RUN "--batch 6 --out run --resume auto");
+    expect_said(state, "no whole checkpoint in run, so the run begins at step 1");
+    lives_same(*state, "whole", "run", 10);
+}
+
+/* Every byte of a checkpoint counts (each one with LONG=1). */
+static void test_every_byte(void **state)
+{
+    static const char *const names[] = {"model.safetensors", "optimizer.safetensors", "state.json",
+                                        "config.json", "manifest.json"};
+    life_run(*state, TINY "--steps 2 --checkpoint-every 1 --out run");
+    char *directory = scratch_path(state, "run/step_00000002");
+    ok(manifest_check(directory, 2));
+    for (int f = 0; f < 5; f++) {
+        char path[PATH_LENGTH];
+        size_t n;
+        snprintf(path, sizeof path, "%s/%s", directory, names[f]);
+        uint8_t *bytes = file_read(path, &n);
+        bool word = false;
+        int tried = 0;
+        for (size_t i = 0; i < n; i++) {
+            bool letter = bytes[i] == '"' || bytes[i] == ':' || bytes[i] == '\n';
+            bool begins = letter != word || i < 8 || i + 1 == n || i % 997 == 0;
+            word = letter;
+            if (!begins && !every_combination()) continue;
+            int fd = open(path, O_WRONLY);
+            uint8_t other = bytes[i] ^ (uint8_t)(1 << (i % 8));
+            assert_int_equal(pwrite(fd, &other, 1, (off_t)i), 1);
+            fails(manifest_check(directory, 2), "step_00000002", f == 4 ? "" : names[f]);
+            assert_int_equal(pwrite(fd, &bytes[i], 1, (off_t)i), 1);
+            close(fd);
+            tried++;
+        }
+        print_message("%s: %d of %zu bytes\n", names[f], tried, n);
+        assert_true(tried > 20);
+        free(bytes);
+    }
+    ok(manifest_check(directory, 2));
+    free(directory);
+}
+
+/* ---- trouble on the way ---- */
+
+static void test_trouble(void **state)
+{
+    life_run(*state, RUN "--batch 6 --out whole");
+    /* a name that is taken: the periodic checkpoint fails, the training goes on */
+    shell(state, "mkdir run && touch run/step_00000005.tmp");
+    life_run(*state, RUN "--batch 6 --out run");
+    expect_said(state, "warning: no checkpoint of step 5: ");
+    assert_false(there(state, "run/step_00000005"));
+    lives_same(*state, "whole", "run", 10);
+    /* a file in the way of the whole directory */
+    shell(state, "touch file");
+    refused(state, RUN "--batch 6 --out file/run --resume auto", "file", "--out");
+}
+
+/* A disk that is full from one write on, and up to another. */
+typedef struct {
+    int from, to, seen;
+    bool names_too; /* no directory can be made either: it is read-only */
+} full;
+
+static int full_disk(void *context, call_kind kind, const char *path)
+{
+    full *f = context;
+    (void)path;
+    bool is = kind == CALL_WRITE && ++f->seen >= f->from && f->seen < f->to;
+    if (is) return ENOSPC;
+    return f->names_too && f->seen >= f->from && kind == CALL_MKDIR ? EROFS : 0;
+}
+
+static void fill(void *context)
+{
+    calls_ask(full_disk, context);
+}
+
+static int lines_of(void **state, const char *name)
+{
+    size_t n;
+    char *path = scratch_path(state, name), *text = (char *)file_read(path, &n);
+    int lines = 0;
+    for (size_t i = 0; i < n; i++)
+        lines += text[i] == '\n';
+    free(text);
+    free(path);
+    return lines;
+}
+
+static void test_full_disk(void **state)
+{
+    life_run(*state, RUN "--batch 6 --steps 40 --out whole");
+    /* full for a while: the log waits, checkpoints are left out, in the end nothing is missing */
+    full some = {.from = 30, .to = 60};
+    int status = life_wait(life_start(*state, RUN "--batch 6 --steps 40 --out run", fill, &some));
+    if (status) fail_msg("status %d: %s", status, life_said(*state));
+    expect_said(state, "warning: the log waits, the training goes on: run/log.jsonl");
+    expect_said(state, "warning: no checkpoint of step ");
+    expect_said(state, "No space left");
+    lives_same(*state, "whole", "run", 40);
+    /* for good: trained to the end, and then one line; what was whole is */
+    full all = {.from = 30, .to = 1 << 30, .names_too = true};
+    status = life_wait(life_start(*state, RUN "--batch 6 --steps 40 --out full", fill, &all));
+    assert_int_equal(status, 1);
+    expect_said(state, "step    40/40");
+    expect_said(state, "train: ");
+    assert_true(lines_of(state, "full/log.jsonl") < 40);
+    life_run(*state, RUN "--batch 6 --steps 40 --out full --resume auto");
+    expect_said(state, "resuming from full/step_00000005");
+    lives_same(*state, "whole", "full", 40);
+}
+
+static void wait_for_lines(void **state, const char *name, int lines)
+{
+    char *path = scratch_path(state, name);
+    for (int tries = 0; tries < 6000; tries++, usleep(5000)) {
+        FILE *f = fopen(path, "r");
+        int n = 0;
+        for (int c; f && (c = fgetc(f)) != EOF;)
+            n += c == '\n';
+        if (f) fclose(f);
+        if (n < lines) continue;
+        free(path);
+        return;
+    }
+    fail_msg("%s has not %d lines", path, lines);
+}
+
+static void test_vanished_directory(void **state)
+{
+    pid_t child = life_start(*state, RUN "--batch 6 --out run --steps 1500 --checkpoint-every 50",
+                             NULL, NULL);
+    wait_for_lines(state, "run/log.jsonl", 5);
+    shell(state, "mv run elsewhere && rm -r elsewhere");
+    int status = life_wait(child);
+    if (status) fail_msg("status %d: %s", status, life_said(*state));
+    expect_said(state, "log.jsonl was removed");
+    assert_true(there(state, "run/model.safetensors"));
+    assert_true(there(state, "run/step_00001500/manifest.json"));
+}
+
+static void test_two_processes(void **state)
+{
+    pid_t child = life_start(*state, RUN "--batch 6 --out run --steps 100000", NULL, NULL);
+    wait_for_lines(state, "run/log.jsonl", 2);
+    char *kept = scratch_path(state, "said.txt"), *elsewhere = scratch_path(state, "said1.txt");
+    rename(kept, elsewhere);
+    refused(state, RUN "--batch 6 --out run --resume auto", "another process", "--out");
+    kill(child, SIGTERM);
+    assert_int_equal(life_wait(child), 0);
+    free(kept);
+    free(elsewhere);
+}
+
+/* ---- signals ---- */
+
+static void stopped_by(void **state, int number, const char *name)
+{
+    shell(state, "rm -rf run");
+    pid_t child =
+        life_start(*state, RUN "--batch 6 --out run --steps 3000 --checkpoint-every 0", NULL, NULL);
+    wait_for_lines(state, "run/log.jsonl", 3);
+    kill(child, number);
+    assert_int_equal(life_wait(child), 0);
+    char word[60];
+    snprintf(word, sizeof word, "stopped by %s after step ", name);
+    expect_said(state, word);
+    int step = atoi(strstr(life_said(*state), word) + strlen(word));
+    assert_true(step >= 2 && step < 3000);
+    snprintf(word, sizeof word, "run/step_%08d/manifest.json", step);
+    assert_true(there(state, word));
+}
+
+static void test_stopped_and_resumed(void **state)
+{
+#define SLOW RUN "--batch 6 --steps 60 --checkpoint-every 0 "
+    life_run(*state, SLOW "--out whole");
+    pid_t child = life_start(*state, SLOW "--out run", NULL, NULL);
+    wait_for_lines(state, "run/log.jsonl", 7);
+    kill(child, SIGINT);
+    assert_int_equal(life_wait(child), 0);
+    life_run(*state, SLOW "--out run --resume auto");
+    lives_same(*state, "whole", "run", 0);
+    stopped_by(state, SIGTERM, "SIGTERM");
+    stopped_by(state, SIGINT, "SIGINT");
+}
+
+static void wait_for_step_6(void **state)
+{
+    char *path = scratch_path(state, "run/log.jsonl");
+    for (int tries = 0; tries < 6000; tries++, usleep(5000)) {
+        size_t n;
+        char *text = (char *)file_read(path, &n);
+        text[n] = 0;
+        bool is = strstr(text, "{\"step\":6,");
+        free(text);
+        if (!is) continue;
+        free(path);
+        return;
+    }
+    fail_msg("%s has no step 6", path);
+}
+
+/* The first is a wish, and the step with its evaluation takes an hour; the second ends it at once. */
+static void test_second_signal(void **state)
+{
+#define CONSTANT RUN "--batch 6 --schedule constant "
+    life_run(*state, CONSTANT "--out whole");
+    life_run(*state, CONSTANT "--out run --steps 5");
+    pid_t child = life_start(*state,
+                             CONSTANT "--out run --eval-every 1 --eval-batches 1000000 "
+                                      "--resume auto",
+                             NULL, NULL);
+    wait_for_step_6(state);
+    kill(child, SIGTERM);
+    usleep(100000);
+    assert_int_equal(waitpid(child, NULL, WNOHANG), 0);
+    kill(child, SIGINT);
+    assert_int_equal(life_wait(child), 1000 + SIGINT);
+    life_run(*state, CONSTANT "--out run --resume auto");
+    expect_said(state, "resuming from run/step_00000005");
+    shell(state, "cmp whole/model.safetensors run/model.safetensors");
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make, scratch_remove)
+    const struct CMUnitTest tests[] = {
+        TEST(test_same_bits),       TEST(test_forms_change),
+        TEST(test_split_changes),   TEST(test_wanted_changes),
+        TEST(test_refused_changes), TEST(test_auto),
+        TEST(test_given_directory), TEST(test_damaged_is_passed_over),
+        TEST(test_every_byte),      TEST(test_trouble),
+        TEST(test_full_disk),       TEST(test_vanished_directory),
+        TEST(test_two_processes),   TEST(test_stopped_and_resumed),
+        TEST(test_second_signal),
+    };
+    if (!access("/dev/shm", W_OK)) setenv("TMPDIR", "/dev/shm", 0);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

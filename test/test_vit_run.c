@@ -1,0 +1,234 @@
+/* test_vit_run.c - runs of train_vit: every option of images does something, and only that; a run that
+ * was stopped in the middle of an epoch goes on with the same bits; it learns.
+ */
+#include "test/scratch.h"
+
+#include "cpu/cpu.h"
+#include "test/small_images.h"
+#include "test/small_run.h"
+#include "train/loop.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+/* ---- options ---- */
+
+static small_result train(const char *more)
+{
+    char arguments[600];
+    snprintf(arguments, sizeof arguments,
+             SMALL_VIT "--steps 4 --warmup 0 --lr 0.003 --schedule constant %s", more);
+    return small_train(arguments);
+}
+
+static bool same_losses(const small_result *a, const small_result *b)
+{
+    return !memcmp(a->loss, b->loss, (size_t)a->steps * sizeof *a->loss);
+}
+
+/* Each of these changes what is trained, or the model. */
+static void test_options_change_training(void **state)
+{
+    (void)state;
+    static const char *const added[] = {
+        "--drop-path 0.5", "--mixup 0.5",      "--label-smoothing 0.1",
+        "--random-crop 2", "--flip",           "--pool mean",
+        "--classes 5",     "--channels 1",     "--inner 20",
+        "--seed 2",        "--image-size 6x9", "--width 36",
+        "--heads 11",      "--layers 3",       "--batch 4",
+        "--patch 1",
+    };
+    small_result base = train("");
+    for (size_t i = 0; i < sizeof added / sizeof *added; i++) {
+        small_result other = train(added[i]);
+        if (same_losses(&base, &other)) fail_msg("%s changes nothing", added[i]);
+        small_free(&other);
+    }
+    small_free(&base);
+}
+
+/* Workers only save time; what evaluates, and where gradients lie, does not touch training. */
+static void test_options_change_no_bits(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"--flip --mixup 0.3 --workers 0", "--flip --mixup 0.3 --workers 3"},
+        {"--bad-images fail", "--bad-images skip"},
+        {"--eval-batches 0", "--eval-batches 2"},
+        {"--predict 0", "--predict 9"},
+        {"--drop-path 0.5", "--drop-path 0.5 --optim adamw_r"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        small_result a = train(pairs[i][0]), b = train(pairs[i][1]);
+        if (!same_losses(&a, &b) || first_difference(&a, &b) >= 0)
+            fail_msg("%s and %s differ", pairs[i][0], pairs[i][1]);
+        small_free(&a);
+        small_free(&b);
+    }
+}
+
+/* Three samples in four micro-batches are twelve in one: also what is drawn goes by sample. */
+static void test_accumulation_draws_the_same(void **state)
+{
+    (void)state;
+    const char *const noise = "--drop-path 0.5 --mixup 0.5 --random-crop 2 --flip";
+    char one[200], four[200];
+    snprintf(one, sizeof one, "--batch 12 %s", noise);
+    snprintf(four, sizeof four, "--accum 4 %s", noise);
+    small_result a = train(one), b = train(four);
+    for (int i = 0; i < 3; i++)
+        assert_true(fabs(a.loss[i] - b.loss[i]) < 1e-5 * a.loss[i]);
+    small_free(&a);
+    small_free(&b);
+}
+
+static void refused(const char *arguments, const char *text1, const char *text2)
+{
+    options o;
+    char text[400], *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
+    int argc = 1;
+    snprintf(text, sizeof text, "%s", arguments);
+    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        argv[argc++] = word;
+    fails(options_parse(&image_task, argc, argv, &o), text1, text2);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    refused("--model vit-b/33", "vit-b/33", "vit-b/3");
+    refused("--patch 5", "--patch 5", "28 x 28");
+    refused("--image-size 28x", "--image-size 28x", "224x160");
+    refused("--image-size -28", "--image-size", "224x160");
+    refused("--image-size 28xx28", "--image-size", "224x160");
+    refused("--image-size 0", "--image-size 0x0", "16384");
+    refused("--image-size 99999999999999999999", "--image-size", "16384");
+    refused("--pool max", "--pool max", "cls or mean");
+    refused("--bad-images maybe", "--bad-images maybe", "fail or skip");
+    refused("--channels 2", "--channels 2", "1 or 3");
+    refused("--drop-path 1", "--drop-path", "between");
+    refused("--mixup -1", "--mixup", "between");
+    refused("--label-smoothing 1", "--label-smoothing", "between");
+    refused("--heads 5", "--heads 5", "--width 64");
+    refused("--vocab 5", "--vocab", "unknown");
+}
+
+/* ---- accuracy ---- */
+
+/* With as many steps as this, it knows most of 50 images; evaluation counts each once. */
+static void test_it_learns(void **state)
+{
+    (void)state;
+    small_run s;
+    eval_result before, after;
+    step_result r = {0};
+    small_open(&s, SMALL_VIT "--batch 10 --eval-batches 0 --steps 300 --workers 0");
+    must(trainer_evaluate(s.t, s.data, &before));
+    assert_true(fabs(before.loss - log(7)) < 0.3);
+    assert_true(fabs(before.accuracy * 50 - round(before.accuracy * 50)) < 1e-9);
+    for (int64_t step = 1; step <= 300; step++) {
+        must(trainer_step(s.t, s.data, step, 2e-3, &r));
+        assert_true(fabs(r.accuracy * 10 - round(r.accuracy * 10)) < 1e-9);
+    }
+    must(trainer_evaluate(s.t, s.data, &after));
+    if (!(after.accuracy > 0.9 && after.loss < 0.5))
+        fail_msg("accuracy %.3f -> %.3f, loss %.3f -> %.3f", before.accuracy, after.accuracy,
+                 before.loss, after.loss);
+    small_close(&s);
+}
+
+/* A set that no batch divides: the mean over all images, each once, whatever the batch. */
+static void test_whole_evaluation(void **state)
+{
+    (void)state;
+    static const char *const batches[] = {"1", "7", "50", "64"};
+    double loss = 0, accuracy = 0;
+    small_images_write(".", "val", 50, 3, 9, 15, 7);
+    for (int i = 0; i < 4; i++) {
+        small_run s;
+        eval_result r;
+        source *val;
+        char arguments[400];
+        snprintf(arguments, sizeof arguments, SMALL_VIT "--batch %s", batches[i]);
+        small_open(&s, arguments);
+        s.o.val_data = (pattern_list){.pattern = {"val-images-idx3-ubyte"}, .n = 1};
+        must(image_task.open(&s.o, false, &val));
+        must(trainer_evaluate(s.t, val, &r));
+        if (i == 0) loss = r.loss, accuracy = r.accuracy;
+        assert_true(fabs(r.loss - loss) < 1e-6);
+        assert_true(r.accuracy == accuracy);
+        source_close(val);
+        small_close(&s);
+    }
+}
+
+/* ---- stopped, and resumed ---- */
+
+static void whole_run(const char *arguments)
+{
+    static options o;
+    trainer *t;
+    device dev;
+
+    char text[600], *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
+    int argc = 1;
+    snprintf(text, sizeof text,
+             SMALL_VIT "--drop-path 0.4 --mixup 0.5 --random-crop 1 --flip --warmup 0 --schedule "
+                       "constant --train-data re-images-idx3-ubyte --val-data re-images-idx3-ubyte "
+                       "--eval-every 3 --predict 4 %s",
+             arguments);
+    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        argv[argc++] = word;
+    must(options_parse(&image_task, argc, argv, &o));
+    must(trainer_plan(&o, &vit_kind, &t));
+    must(cpu_device((int)o.threads, &dev));
+    must(train_loop(t, &dev));
+    trainer_destroy(t);
+    cpu_close(&dev);
+}
+
+static void same_file(const char *a, const char *b)
+{
+    size_t n, m;
+    uint8_t *x = file_read(a, &n), *y = file_read(b, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(x, y, n);
+    free(x);
+    free(y);
+}
+
+/* 20 images in batches of 3: step 4 is in the middle of the first epoch, step 9 in the second. */
+static void test_resume(void **state)
+{
+    (void)state;
+    small_images_write(".", "re", 20, 3, 9, 15, 7);
+    whole_run("--steps 9 --out whole");
+    whole_run("--steps 4 --out parts --checkpoint-every 4 --workers 0");
+    whole_run("--steps 9 --out parts --resume auto");
+    same_file("whole/model.safetensors", "parts/model.safetensors");
+    same_file("whole/predictions.txt", "parts/predictions.txt");
+}
+
+static int enter(void **state)
+{
+    return scratch_make(state) || chdir(*state);
+}
+
+static int leave(void **state)
+{
+    return chdir("/") || scratch_remove(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_options_change_training),
+        cmocka_unit_test(test_options_change_no_bits),
+        cmocka_unit_test(test_accumulation_draws_the_same),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_it_learns),
+        cmocka_unit_test(test_whole_evaluation),
+        cmocka_unit_test(test_resume),
+    };
+    return cmocka_run_group_tests_name("vit runs", tests, enter, leave);
+}

@@ -1,0 +1,45 @@
+/* task.h - a model and the data that it learns from: what differs between train_gpt and train_vit.
+ *
+ *     train.c, options, trainer, loop        the same for all
+ *          |
+ *        task     text  (train/text.c):   GPT,  token shards,  samples of text
+ *          |      image (train/image.c):  ViT,  labelled images
+ *          +-- model_kind   the passes                            model/kind.h
+ *          +-- rows         options of its own                    train/option_row.h
+ *          +-- open         its source of samples                 data/source.h
+ *          +-- begin, between, end: what it shows during a run
+ *
+ * train.c is one object file; train/the_text.c or train/the_image.c, linked with it, says which
+ * task the program is for.
+ */
+#ifndef REGRAD_TASK_H
+#define REGRAD_TASK_H
+
+#include "data/source.h"
+#include "train/option_row.h"
+#include "train/trainer.h"
+
+struct task {
+    const model_kind *kind;
+    const char *samples;       /* "sequences": what a micro-batch is made of */
+    const char *unit, *unit_3; /* what speed is counted in: "tokens", "tok" */
+    const option_row *rows;    /* (n_rows): the model's and the data's options */
+    int n_rows;
+    void (*defaults)(options *);       /* values of those rows before parsing */
+    error *(*resolve)(options *);      /* o->model and o->seq from what was given */
+    void (*resolved)(options *);       /* the other way: rows of config.json from o->model */
+    int64_t (*units)(const options *); /* in a sample */
+    error *(*default_data)(options *); /* fills in the demo's data, or says how to make it */
+    error *(*open)(const options *, bool training, source **out);
+    /* All values, from o->load. */
+    error *(*load)(trainer *, device *);
+    /* ? Once before the first step, after each step, and at the end. */
+    error *(*begin)(const options *, void **own);
+    error *(*between)(void *own, trainer *, int64_t step);
+    void (*end)(void *own);
+};
+
+extern const task text_task, image_task;
+extern const task *const the_task; /* this program's */
+
+#endif
