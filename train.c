@@ -6,10 +6,10 @@
  *   options_parse    what was asked for             train/options.c
  *   trainer_plan     the whole of it, over the      train/trainer.c, core/arena.c
  *                    null device; --plan stops here
- *   cpu_device       where it runs                  cpu/
+ *   device_open      where it runs                  train/device.c, cpu/, cuda/
  *   train_loop       data, steps, log, result       train/loop.c
  */
-#include "cpu/cpu.h"
+#include "train/device.h"
 #include "train/loop.h"
 #include "train/plan_report.h"
 #include "train/task.h"
@@ -38,11 +38,11 @@ static error *show_plan(const trainer *t)
 
 static error *train_on(trainer *t, device *dev)
 {
-    char text[200];
+    char text[320];
     printf("%s: %lld parameters, %s (%s), gradients %s\n", t->o->model.name,
            (long long)params_count(&t->params), t->o->optim_name,
            t->o->optim.fused ? "fused" : "passes", grad_policy_name(t->o->optim.gradients));
-    printf("device: cpu, %s; memory: %.1f MiB planned\n", cpu_describe(dev, text, sizeof text),
+    printf("device: %s; memory: %.1f MiB planned\n", device_describe(dev, text, sizeof text),
            (double)arena_peak(t->arena) / 1048576.0);
     return train_loop(t, dev);
 }
@@ -58,11 +58,11 @@ static error *run_program(int argc, char **argv)
     error *e = NULL;
     if (o.plan) {
         e = show_plan(t);
-    } else if (!(e = cpu_device((int)o.threads, &dev))) {
+    } else if (!(e = device_open(o.place, (int)o.threads, &dev))) {
         e = train_on(t, &dev);
         trainer_destroy(t);
         t = NULL;
-        cpu_close(&dev);
+        device_close(&dev);
     }
     trainer_destroy(t);
     return e;
