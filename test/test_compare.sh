@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# test_compare.sh - scripts/compare, plot, paper-table and reuse-table: what they say is what the runs'
+# logs and plans say, cut off they go on, and bad input is one clear line.
+#
+# With the programs of build/release; comparisons are made in runs/compare-test-*, and removed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+work=$(mktemp -d) || exit 1
+tag=test-$$
+program=build/release/train_gpt
+trap 'rm -rf "$work" "runs/compare-$tag"*' EXIT
+bad=0
+
+ok() { echo "ok compare: $1"; }
+not_ok() { echo "not ok compare: $1: $2"; bad=1; }
+check() { # TITLE WHY CONDITION...
+    local title=$1 why=$2
+    shift 2
+    if "$@"; then ok "$title"; else not_ok "$title" "$why"; fi
+}
+
+# refuses TITLE WORDS COMMAND...: status 1 and one line with the words, which | separates
+refuses() {
+    local title=$1 words=$2 status word
+    shift 2
+    timeout 60 "$@" >"$work/out" 2>"$work/err" </dev/null
+    status=$?
+    IFS='|' read -ra words <<<"$words"
+    [ $status -eq 1 ] || { not_ok "$title" "status $status: $(head -c 300 "$work/err")"; return; }
+    [ "$(wc -l <"$work/err")" -eq 1 ] || { not_ok "$title" "not one line: $(head -c 300 "$work/err")"; return; }
+    for word in "${words[@]}"; do
+        grep -qF -e "$word" "$work/err" || { not_ok "$title" "nothing about '$word': $(cat "$work/err")"; return; }
+    done
+    ok "$title"
+}
+
+if [ ! -x $program ] || [ ! -x build/release/tokenize ] || [ ! -x ./train_gpt ]; then
+    echo "not ok compare: build/release is not built: run \`make test\`"
+    exit 1
+fi
+
+awk 'BEGIN { for (i = 0; i < 9000; i++) printf "%d %s\n", i * i % 97, substr("in the beginning was the word", i % 11 + 1, 12) }' >"$work/text"
+build/release/tokenize --vocab bpe:300 -o "$work/t" "$work/text" >/dev/null || { echo "not ok compare: no data"; exit 1; }
+vocab=$(awk 'NR == 1 { print $3 }' "$work/t.vocab")
+common=(--program "$program" --model gpt-nano --layers 1 --width 32 --heads 2 --vocab "$vocab" --batch 2 --seq 16 --threads 2
+    --eval-batches 2 --warmup 2 --train-data "$work/t_train.bin" --val-data "$work/t_val.bin")
+small=("${common[@]}" --steps 12 --eval-every 4)
+
+compare() { # NAME OPTIONS...: into out and err
+    local name=$1
+    shift
+    timeout 300 scripts/compare --name "$tag$name" "$@" >"$work/out" 2>"$work/err" </dev/null
+}
+field() { # COLUMN RUN-PREFIX NAME: of report.tsv
+    awk -F '\t' -v c="$1" -v run="$2" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == c) k = i } index($1, run) == 1 { print $k }' \
+        "runs/compare-$tag$3/report.tsv"
+}
+
+# ---- a comparison ----
+
+compare '' --optim adamw,adamw_r,lion/passes,lion_r/passes --seeds 1,2 --lrs 1e-3,3e-3 --lrs lion=1e-4 "${small[@]}"
+status=$?
+cp "$work/out" "$work/first"
+out=runs/compare-$tag
+check 'runs all' "status $status: $(head -c 300 "$work/err")" [ $status -eq 0 ]
+check 'twelve runs' "$(ls $out)" [ "$(ls -d $out/*-s[12] | wc -l)" -eq 12 ]
+check 'a table row for each optimizer and rate' "$(cat "$work/out")" [ "$(grep -cE '^(adamw|lion)(_r)? ' "$work/out")" -eq 6 ]
+check 'adamw_r is the same bits as adamw' "$(cat "$work/out")" [ "$(grep -cE '^adamw_r .* adamw$' "$work/out")" -eq 2 ]
+check 'adamw is not as anything before' "$(cat "$work/out")" [ "$(grep -cE '^adamw .* -$' "$work/out")" -eq 2 ]
+run=$out/adamw_r-lr3e-3-s2
+last=$(sed -n 's/^{"step":12,"loss":\([^,]*\),.*/\1/p' $run/log.jsonl)
+check 'the loss is the log'"'"'s' "$(field loss adamw_r-lr3e-3-s2 '') and $last" [ "$(field loss adamw_r-lr3e-3-s2 '')" = "$last" ]
+check 'planned is handed out' 'not equal' [ "$(field planned adamw_r-lr3e-3-s2 '')" = "$(field handed_out adamw_r-lr3e-3-s2 '')" ]
+bound=$(sed -n 's/.*lower bound \([0-9]*\).*/\1/p' $run/plan.txt)
+check 'the lower bound is the plan'"'"'s' "$bound" [ "$(field lower_bound adamw_r-lr3e-3-s2 '')" = "$bound" ]
+check 'times of the phases are in the log' "$(sed -n 1p $run/log.jsonl)" \
+    [ "$(grep -cE '"ms":[0-9.]+,"forward_ms":[0-9.e-]+,"backward_ms":[0-9.e-]+,"optimizer_ms":[0-9.e-]+,' $run/log.jsonl)" -eq 12 ]
+check 'no checkpoint stays' "$(ls $run)" [ "$(ls -d $run/step_* 2>/dev/null | wc -l)" -eq 0 ]
+page=$out/report.html
+for words in 'cpu, 2 threads' "$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)" '--optim adamw,adamw_r' \
+    'Training loss' 'Validation loss' 'Memory at the peak' 'Time of a step' 'learning rate' 'activations'; do
+    check "the page says $words" 'it does not' grep -qF -e "$words" $page
+done
+check 'the page needs no other file' "$(grep -oE '(src|href)=.{30}' $page)" [ "$(grep -cE '(src|href)=|@import|url\(' $page)" -eq 0 ]
+check 'every chart is closed' 'svg tags' [ "$(grep -o '<svg ' $page | wc -l)" -eq "$(grep -o '</svg>' $page | wc -l)" ]
+
+# ---- what is there is left alone; what is missing is run ----
+
+rm -rf $out/adamw_r-lr3e-3-s2
+compare '' --optim adamw,adamw_r,lion/passes,lion_r/passes --seeds 1,2 --lrs 1e-3,3e-3 --lrs lion=1e-4 "${small[@]}"
+check 'only what is missing is run' "$(cat "$work/out")" [ "$(grep -c 'done before' "$work/out")" -eq 11 ]
+check 'and gives the same bits' "$(cat "$work/out")" [ "$(grep -cE '^adamw_r .* adamw$' "$work/out")" -eq 2 ]
+
+# one bit of one parameter; one digit of one loss
+cp $run/model.safetensors "$work/kept"
+printf '\377' | dd of=$run/model.safetensors bs=1 conv=notrunc seek=$(($(wc -c <$run/model.safetensors) - 2)) 2>/dev/null
+compare '' --report --optim adamw,adamw_r,lion/passes,lion_r/passes --seeds 1,2 --lrs 1e-3,3e-3 --lrs lion=1e-4 "${small[@]}"
+check 'another bit in a parameter is seen' "$(cat "$work/out")" [ "$(grep -cE '^adamw_r .* adamw$' "$work/out")" -eq 1 ]
+cp "$work/kept" $run/model.safetensors
+sed -i '3s/"loss":\([0-9]\)\.[0-9]/"loss":\1.x/; 3s/x/0/' $run/log.jsonl
+sed -i '3s/"loss":[0-9.]*/"loss":1.25/' $run/log.jsonl
+compare '' --report --optim adamw,adamw_r,lion/passes,lion_r/passes --seeds 1,2 --lrs 1e-3,3e-3 --lrs lion=1e-4 "${small[@]}"
+check 'another loss is seen' "$(cat "$work/out")" [ "$(grep -cE '^adamw_r .* adamw$' "$work/out")" -eq 1 ]
+
+refuses 'other options for a run that is there' 'other options|--name' \
+    scripts/compare --name "$tag" --optim adamw --lrs 1e-3 --seeds 1 "${common[@]}" --steps 13 --eval-every 4
+
+# ---- cut off ----
+
+long=("${common[@]}" --steps 3000 --eval-every 1000 --checkpoint-every 500)
+scripts/compare --name "$tag-cut" --optim adamw "${long[@]}" >"$work/out" 2>"$work/err" </dev/null &
+pid=$!
+log=runs/compare-$tag-cut/adamw-lrdefault-s1/log.jsonl
+for _ in $(seq 600); do
+    [ "$(cat $log 2>/dev/null | wc -l)" -lt 50 ] || break
+    sleep 0.05
+done
+kill -TERM $pid
+wait $pid
+status=$?
+check 'stopped: status 1 and how to go on' "status $status, $(cat "$work/err")" \
+    [ "$status $(grep -c 'the same command goes on' "$work/err")" = '1 1' ]
+lines=$(wc -l <$log)
+compare -cut --optim adamw "${long[@]}"
+check 'it goes on from there' "$(head -c 400 "$work/err")" grep -q 'resuming from' runs/compare-$tag-cut/adamw-lrdefault-s1/output.txt
+check 'it had been cut off' "$lines lines" [ "$lines" -lt 3000 ]
+compare -whole --optim adamw "${long[@]}"
+check 'and ends with the bits of a run that was not cut off' 'other bits' \
+    [ "$(field bits adamw -cut)" = "$(field bits adamw -whole)" ]
+
+# ---- a run that diverges is a result ----
+
+compare -far --optim sgd --lrs 1e-2,1e6 "${common[@]}" --steps 12 --eval-every 0
+status=$?
+check 'divergence is told' "status $status: $(cat "$work/out" "$work/err")" grep -qE '^sgd .*diverged: step' "$work/out"
+compare -far --optim sgd --lrs 1e-2,1e6 "${common[@]}" --steps 12 --eval-every 0
+check 'and is not tried again' "$(cat "$work/out")" [ "$(grep -c 'done before' "$work/out")" -eq 2 ]
+
+# ---- bad input ----
+
+refuses 'unknown optimizer' 'adamv|nearest' scripts/compare --name "$tag-x" --optim adamw,adamv "${small[@]}"
+refuses 'an option that an optimizer has not' '--beta3|adamw has no' \
+    scripts/compare --name "$tag-x" --optim adan,adamw --beta3 0.9 "${small[@]}"
+refuses 'no list' 'empty|--optim adamw,adamw_r' scripts/compare "${small[@]}"
+refuses 'empty list' 'empty' scripts/compare --optim '' "${small[@]}"
+refuses 'list of nothing' 'empty' scripts/compare --optim , "${small[@]}"
+refuses 'twice the same' 'adamw is there twice' scripts/compare --optim adamw,adamw "${small[@]}"
+refuses 'a seed that is none' '--seeds x' scripts/compare --optim adamw --seeds 1,x "${small[@]}"
+refuses 'empty seeds' '--seeds|empty' scripts/compare --optim adamw --seeds '' "${small[@]}"
+refuses 'a rate that is none' '--lrs' scripts/compare --optim adamw --lrs 1e-3,fast "${small[@]}"
+refuses 'rates of an optimizer that is not there' 'lion' scripts/compare --optim adamw --lrs lion=1 "${small[@]}"
+refuses '--out' '--name' scripts/compare --optim adamw --out x "${small[@]}"
+refuses 'no such program' 'not there' scripts/compare --optim adamw --program ./none
+refuses 'an option that is none' '--stepz' scripts/compare --name "$tag-x" --optim adamw "${small[@]}" --stepz 3
+refuses 'no data' 'none_train.bin' scripts/compare --name "$tag-x" --optim adamw "${small[@]}" --train-data "$work/none_train.bin"
+check 'nothing was begun' "$(ls runs)" [ "$(ls -d runs/compare-$tag-x/*/model.safetensors 2>/dev/null | wc -l)" -eq 0 ]
+
+# ---- plot ----
+
+scripts/plot -o "$work/p.svg" --follow 1 $out/adamw-lr1e-3-s1 $out/lion.passes-lr1e-4-s1 >"$work/out" 2>"$work/err"
+status=$?
+check 'plot draws, and stops following what is through' "status $status $(cat "$work/err")" \
+    [ "$status $(grep -c '<path d="M' "$work/p.svg" | awk '{ print ($1 > 20) }')" = '0 1' ]
+check 'plot names the runs' 'no name' grep -q 'lion.passes-lr1e-4-s1, validation' "$work/p.svg"
+mkdir -p "$work/empty"
+: >"$work/empty/log.jsonl"
+refuses 'plot: no runs' 'no runs' scripts/plot -o "$work/q.svg"
+refuses 'plot: not a directory' 'not a directory' scripts/plot -o "$work/q.svg" "$work/none"
+refuses 'plot: no log' 'no log.jsonl' scripts/plot -o "$work/q.svg" "$work"
+refuses 'plot: an empty log' 'no steps' scripts/plot -o "$work/q.svg" "$work/empty"
+refuses 'plot: nowhere to draw' 'cannot be written' scripts/plot -o "$work/none/../text/q.svg" $out/adamw-lr1e-3-s1
+refuses 'plot: an unknown option' '--fellow' scripts/plot --fellow $out/adamw-lr1e-3-s1
+
+# ---- the tables ----
+
+scripts/paper-table >"$work/table" 2>"$work/err"
+check 'paper-table: ViT-B beside what was published' "$(cat "$work/err")" grep -qE '^vit-b/32 +88.22 +adamw +passes .* 2007 +1629 +18.8$' "$work/table"
+check 'paper-table: misprints are marked' 'not' [ "$(grep -c misprint "$work/table")" -ge 2 ]
+check 'paper-table: passes save a copy of N' "$(grep '^vit-h' "$work/table")" \
+    [ "$(awk '$1 ~ /^vit-[blhg]/ && $4 == "passes" && $10 > 0.98 && $10 < 1.01' "$work/table" | wc -l)" -eq 12 ]
+check 'paper-table: no plan is 1 % above its bound' "$(cat "$work/table")" \
+    [ "$(awk '$4 == "passes" || $4 == "fused" { n++; if ($5 > 1.01 * $6 || $7 > 1.01 * $8) n = 1000 } END { print n }' "$work/table")" -eq 66 ]
+refuses 'paper-table: an unknown option' '--bach' scripts/paper-table --bach 2
+refuses 'paper-table: a batch that is none' 'whole numbers' scripts/paper-table --batch 0
+refuses 'paper-table: a run of what is no ViT' 'gpt2-124m' scripts/paper-table --run gpt2-124m
+scripts/reuse-table "$work/reuse.md" 2>"$work/err"
+status=$?
+check 'the formula holds' "$(cat "$work/err")" [ $status -eq 0 ]
+check 'docs/reuse.md is what the plans are' 'run scripts/reuse-table docs/reuse.md' cmp -s "$work/reuse.md" docs/reuse.md
+exit $bad
