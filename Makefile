@@ -82,7 +82,7 @@ LIB += $(DEVICES)
 .PHONY: all demo demo-vit demo-data test test-long bench deps deps-test deps-demo deps-demo-vit deps-bench clean format
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
-	@for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done
+	@$(if $(SAN),,for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done)
 	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
 
 $(BUILD)/%.o: %.c

@@ -87,7 +87,7 @@ make_files() {
 
 # ---- train_gpt ----
 
-small=(--layers 1 --heads 2 --width 8 --context 8 --vocab 50 --batch 2 --steps 2 --eval-every 0 --threads 1 --out run)
+small=(--layers 1 --heads 2 --width 8 --context 8 --vocab 50 --batch 2 --steps 2 --eval-every 0 --threads 1 --device cpu --out run)
 
 # data TITLE WORDS FILE...
 data() {
@@ -189,7 +189,7 @@ train_divergence() {
 train_memory() {
     [ "$build" = release ] || return
     rm -rf run && mkdir run && echo older >run/log.jsonl
-    ( ulimit -v 1000000 && exec timeout 60 "$program" --model gpt2-124m --train-data good.bin --batch 1 --seq 8 \
+    ( ulimit -v 1000000 && exec timeout 60 "$program" --device cpu --model gpt2-124m --train-data good.bin --batch 1 --seq 8 \
         --vocab 50257 --out run --eval-every 0 --threads 1 ) >out 2>err </dev/null
     status=$?
     one_line "more memory than there is" "memory|MiB"

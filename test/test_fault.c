@@ -9,7 +9,7 @@
 enum { TEXT_BYTES = 6000 };
 
 #define MODEL "--layers 2 --heads 2 --width 8 --context 16 --vocab 300 --batch 2 --threads 1 "
-#define DATA  "--train-data in/x_train.bin --val-data in/x_val.bin --eval-batches 1 "
+#define DATA  "--device cpu --train-data in/x_train.bin --val-data in/x_val.bin --eval-batches 1 "
 
 #define IMAGES                                                                                     \
     "--image-size 6x9 --patch 3 --channels 3 --classes 4 --layers 1 --heads 2 --width 8 "          \

@@ -36,7 +36,7 @@ make_model() {
     for i in {1..300}; do echo "line $i: the cat sat on the mät, and the rat sät on €$((i * 7)) 😀"; done >text
     "$root/build/release/tokenize" --vocab bpe:300 -o data text >log 2>&1 &&
         "$root/build/release/train_gpt" --layers 2 --heads 2 --width 16 --context 32 --vocab 310 --batch 4 \
-            --steps 30 --lr 0.01 --warmup 2 --eval-every 0 --train-data data_train.bin --out run --threads 1 >log 2>&1
+            --steps 30 --lr 0.01 --warmup 2 --eval-every 0 --train-data data_train.bin --out run --threads 1 --device cpu >log 2>&1
 }
 
 says() { # ARGUMENTS...: text to FILE

@@ -34,6 +34,7 @@ static const struct {
     {"--model", "--layers 1 --heads 2 --width 8 --context 16 --vocab 256"},
     {"--train-data", "--train-data x_train.bin"},
     {"--val-data", "--val-data x_val.bin"},
+    {"--device", "--device cpu"},
     {NULL, "--seq 8 --batch 2 --steps 6 --warmup 2 --threads 2 --eval-every 3 --eval-batches 2"},
 };
 
@@ -283,17 +284,38 @@ static void test_twice_is_the_same(void **state)
     free_result(&b);
 }
 
+/* Which devices there are is the machine's business: cuda works, or says in a line why not. */
+static void test_device(void **state)
+{
+    (void)state;
+    char command[6000];
+    size_t n;
+    run_result r = run_program("--device cpu");
+    assert_non_null(strstr(r.text, "device: cpu"));
+    free_result(&r);
+    snprintf(command, sizeof command, "'%s' --out out %s %s --device cuda >text 2>&1 </dev/null",
+             program, base[0].arguments, base[1].arguments);
+    int status = system(command);
+    char *text = (char *)file_read("text", &n);
+    text[n] = 0;
+    if (status == 0)
+        assert_non_null(strstr(text, "device: cuda"));
+    else if (strncmp(text, "train_gpt: ", 11) || strchr(text, '\n') != text + n - 1)
+        fail_msg("--device cuda: not one line: %s", text);
+    free(text);
+}
+
 static void test_every_option_has_a_row(void **state)
 {
     (void)state;
     int n = 0;
     for (const char *name; (name = option_name(&text_task, n)); n++) {
-        bool found = false;
+        bool found = !strcmp(name, "device"); /* has a test of its own */
         for (int i = 0; i < ROWS; i++)
             found = found || !strcmp(rows[i].option, name);
         if (!found) fail_msg("--%s has no row here that shows its effect", name);
     }
-    assert_int_equal(n, ROWS);
+    assert_int_equal(n, ROWS + 1);
 }
 
 /* ---- data ---- */
@@ -374,6 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_twice_is_the_same),
         cmocka_unit_test(test_each_has_its_effect),
+        cmocka_unit_test(test_device),
         cmocka_unit_test(test_every_option_has_a_row),
     };
     return cmocka_run_group_tests(tests, open_all, scratch_remove);
