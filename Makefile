@@ -5,12 +5,17 @@
 #   make demo-vit   a ViT on Fashion-MNIST, its curves and a contact sheet (runs/demo-vit/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
+#   make test-gpu   the tests of the CUDA device, on the GPU that is here
 #   make fuzz       fuzz targets, FUZZ_SECONDS=60 each
 #   make bench      speed and memory against PyTorch and the machine's limit
 #   make deps       install what the build needs (Debian packages)
 #
 # BUILD names the directory of objects; SAN=1 builds with AddressSanitizer and UBSan, ARCH picks the
 # CPU that the code is for (native; x86-64-v3 runs on any machine since 2013).
+#
+# CUDA is what --device cuda is: `nvcc` (a GPU) where nvcc is found, `none` elsewhere or if asked for;
+# SAN=1 has `sim`, an emulator of CUDA on the CPU (test/cudasim/).  GPU_ARCH is the target, e.g. 90;
+# by default the GPU that is here, else 80 90 100 120, and PTX for what comes after.
 
 ifeq ($(origin CC),default)
 CC      := gcc
@@ -31,8 +36,13 @@ OPT     := -O1
 endif
 LIBS    := -lopenblas -lcjson -lz -lm -lpthread
 
+NVCC      ?= $(shell command -v nvcc)
+CUDA      ?= $(if $(SAN),$(if $(filter x86_64,$(shell uname -m)),sim,none),$(if $(NVCC),nvcc,none))
+CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+
 # optimizer arithmetic is the same everywhere: no fused multiply-add
 $(BUILD)/cpu/optim.o: FLAGS += -ffp-contract=off
+$(BUILD)/cuda/optim.cu.o $(BUILD)/cuda/loss.cu.o: NVFLAGS += --fmad=false
 
 # PCRE2 cuts text for .tiktoken and tokenizer.json; PCRE2=no builds without it
 PCRE2   ?= $(shell echo 'int main(void) { return pcre2_config(PCRE2_CONFIG_JIT, 0); }' | \
@@ -65,6 +75,9 @@ GPT_SRC  := train/the_text.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS := train_gpt train_vit tokenize generate export
+
+include cuda/build.mk
+LIB += $(DEVICES)
 
 .PHONY: all demo demo-vit demo-data test test-long bench deps deps-test deps-demo deps-demo-vit deps-bench clean format
 .SECONDARY:
@@ -103,12 +116,21 @@ $(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB)
 
 # ---- tests ----
 
-TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c),$(wildcard test/*.c)))
+TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c test/rig_*.c),$(wildcard test/*.c)))
 TESTS     := $(patsubst test/%.c,$(BUILD)/%,$(wildcard test/test_*.c))
 
-$(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(GPT) $(LIB)
+$(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cpu.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+
+# the tests of the operations again, on CUDA
+CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_ops_ref.c test/test_ops_image.c,$(wildcard test/test_ops_*.c)))
+$(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+ifeq ($(CUDA),sim)
+TESTS += $(CUDA_TESTS)
+endif
 
 # runs the program that lies beside it
 $(BUILD)/test_option_effects: | $(BUILD)/train_gpt
@@ -165,6 +187,14 @@ test: deps-test
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@scripts/run-tests
 
+# on a GPU: the operations, the optimizer's bits, training
+GPU_TESTS := $(CUDA_TESTS) $(BUILD)/test_cuda
+test-gpu: deps-test
+	@$(MAKE) --no-print-directory -j2 CUDA=nvcc gpu-tests
+	@scripts/run-tests $(GPU_TESTS)
+gpu-tests: $(GPU_TESTS)
+.PHONY: test-gpu gpu-tests
+
 test-long: deps-test
 	-@scripts/deps fuzz
 	@$(MAKE) --no-print-directory -j2 tests
@@ -194,7 +224,7 @@ deps-test deps-demo deps-demo-vit deps-bench deps-fuzz: deps-%:
 	@scripts/deps $*
 
 format:
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cpp')
 
 clean:
 	rm -rf build $(PROGRAMS)

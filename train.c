@@ -6,10 +6,10 @@
  *   options_parse    what was asked for             train/options.c
  *   trainer_plan     the whole of it, over the      train/trainer.c, core/arena.c
  *                    null device; --plan stops here
- *   cpu_device       where it runs                  cpu/
+ *   device_open      where it runs                  train/device.c, cpu/, cuda/
  *   train_loop       data, steps, log, result       train/loop.c
  */
-#include "cpu/cpu.h"
+#include "train/device.h"
 #include "train/loop.h"
 #include "train/plan_report.h"
 #include "train/task.h"
@@ -36,13 +36,23 @@ static error *show_plan(const trainer *t)
                       strerror(errno));
 }
 
+/* Where the task can run: cuda/ does not have every operation yet. */
+static error *open_device(const options *o, device *out)
+{
+    place_choice where = o->place;
+    if (!o->task->on_cuda && where == PLACE_CUDA)
+        return user_error("--device cuda: %s does not run there yet: use --device cpu",
+                          o->task->kind->program);
+    return device_open(o->task->on_cuda ? where : PLACE_CPU, (int)o->threads, out);
+}
+
 static error *train_on(trainer *t, device *dev)
 {
-    char text[200];
+    char text[320];
     printf("%s: %lld parameters, %s (%s), gradients %s\n", t->o->model.name,
            (long long)params_count(&t->params), t->o->optim_name,
            t->o->optim.fused ? "fused" : "passes", grad_policy_name(t->o->optim.gradients));
-    printf("device: cpu, %s; memory: %.1f MiB planned\n", cpu_describe(dev, text, sizeof text),
+    printf("device: %s; memory: %.1f MiB planned\n", device_describe(dev, text, sizeof text),
            (double)arena_peak(t->arena) / 1048576.0);
     return train_loop(t, dev);
 }
@@ -58,11 +68,11 @@ static error *run_program(int argc, char **argv)
     error *e = NULL;
     if (o.plan) {
         e = show_plan(t);
-    } else if (!(e = cpu_device((int)o.threads, &dev))) {
+    } else if (!(e = open_device(&o, &dev))) {
         e = train_on(t, &dev);
         trainer_destroy(t);
         t = NULL;
-        cpu_close(&dev);
+        device_close(&dev);
     }
     trainer_destroy(t);
     return e;

@@ -497,10 +497,20 @@ static int written_classify_soft(const classify_soft_op *o, tensor *w)
 
 /* ---- the fronts ---- */
 
+/* The null device computes nothing; any other must have the operation. */
+static bool computes(device *dev, const char *op, bool has)
+{
+    if (!has && dev->ops->alloc)
+        device_fail(dev, user_error("the %s device has no operation `%s` yet: use --device cpu",
+                                    dev->ops->name, op));
+    return has;
+}
+
 #define OP_DEFINE(name)                                                                            \
     void op_##name(device *dev, int stream, const name##_op *o)                                    \
     {                                                                                              \
-        if (dev->failure || !check_##name(dev, #name, o) || !dev->ops->name) return;               \
+        if (dev->failure || !check_##name(dev, #name, o)) return;                                  \
+        if (!computes(dev, #name, dev->ops->name)) return;                                         \
         dev->ops->name(dev, stream, o);                                                            \
         if (!dev->watch) return;                                                                   \
         tensor w[MAX_WRITTEN];                                                                     \

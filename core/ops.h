@@ -287,15 +287,16 @@ typedef struct {
     X(fill)                                                                                        \
     X(copy)                                                                                        \
     X(embedding)                                                                                   \
-    X(embedding_grad) X(norm) X(norm_grad) X(linear) X(linear_dx) X(linear_dw) X(attention)        \
-        X(attention_grad) X(attention_cached) X(classify) X(loss) X(sumsq) X(clip) X(optim)        \
-            X(nonfinite) IMAGE_OPS(X)
+    X(embedding_grad)                                                                              \
+    X(norm) X(norm_grad) X(linear) X(linear_dx) X(linear_dw) X(attention) X(attention_grad)        \
+        X(attention_cached) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite)             \
+            IMAGE_OPS(X)
 
 typedef struct {
     const char *name;
     unsigned working_types; /* bit set of 1 << dtype */
-    /* Memory.  put and get copy between host and device in stream order; the host may touch its
-     * side again after sync. */
+    /* Memory.  put and get copy between host and device in stream order.  put has taken the host's
+     * bytes when it returns; what get brings is there after sync. */
     error *(*alloc)(device *, size_t bytes, void **out); /* at least 256-byte aligned */
     void (*release)(device *, void *memory);
     void (*put)(device *, int stream, void *dst, const void *host, size_t bytes);

@@ -13,27 +13,15 @@
  * The sum of g^2 of a block is taken just before its update, which then finds g in the first cache.
  */
 #include "cpu/internal.h"
+#include "core/segment.h"
 #include "optim/rules/all.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 32, BLOCK = 2048, SEGMENTS = 32, SMALLEST = 4 * BLOCK, GROUP = 64 };
+enum { LANES = SEGMENT_LANES, BLOCK = SEGMENT_BLOCK, GROUP = 64 };
 
-/* ---- segments ---- */
-
-static int64_t segment_count(int64_t n)
-{
-    int64_t most = (n + SMALLEST - 1) / SMALLEST;
-    return most < SEGMENTS ? most : SEGMENTS;
-}
-
-/* Where segment i of n elements begins: on a block. */
-static int64_t segment_start(int64_t n, int64_t i)
-{
-    int64_t count = segment_count(n), blocks = (n + BLOCK - 1) / BLOCK;
-    return min64(n, blocks * i / count * BLOCK);
-}
+/* ---- sums of squares ---- */
 
 /* lanes[k] += x[j]^2 for j = k, k + LANES, ... */
 static inline void add_squares(double *lanes, const float *x, int64_t n)
@@ -152,8 +140,9 @@ typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
 enum { MOST_PASSES = 16 };
 #define EACH_PASS(X, name)                                                                         \
     X(name, 0)                                                                                     \
-    X(name, 1) X(name, 2) X(name, 3) X(name, 4) X(name, 5) X(name, 6) X(name, 7) X(name, 8)        \
-        X(name, 9) X(name, 10) X(name, 11) X(name, 12) X(name, 13) X(name, 14) X(name, 15)
+    X(name, 1)                                                                                     \
+    X(name, 2) X(name, 3) X(name, 4) X(name, 5) X(name, 6) X(name, 7) X(name, 8) X(name, 9)        \
+        X(name, 10) X(name, 11) X(name, 12) X(name, 13) X(name, 14) X(name, 15)
 
 #define FUSED_PASS(name, k)                                                                        \
     if (k < name##_info.n_passes) name##_pass(k, &x, &h);

@@ -1,7 +1,6 @@
 /* rig.c - see rig.h */
 #include "test/rig.h"
 
-#include "cpu/cpu.h"
 #include "test/ref.h"
 
 #include <setjmp.h>
@@ -20,15 +19,14 @@ size_t rig_aligned(size_t bytes)
 
 static error *rig_open(rig *r)
 {
-    return r->dev.ops->alloc(&r->dev, RIG_BYTES, &r->memory);
+    r->bytes = rig_memory();
+    return r->dev.ops->alloc(&r->dev, r->bytes, &r->memory);
 }
 
 static error *rigs_open(bench *b)
 {
     b->ref.dev = ref_device();
-    TRY(cpu_device(2, &b->many.dev));
-    TRY(cpu_device(1, &b->one.dev));
-    TRY(cpu_device(5, &b->odd.dev));
+    TRY(rigs_open_devices(b));
     TRY(rig_open(&b->ref));
     TRY(rig_open(&b->many));
     TRY(rig_open(&b->one));
@@ -38,7 +36,7 @@ static error *rigs_open(bench *b)
 static void rig_close(rig *r)
 {
     r->dev.ops->release(&r->dev, r->memory);
-    if (r->dev.state) cpu_close(&r->dev);
+    if (r->dev.state) rig_close_device(r);
 }
 
 int bench_open(void **state)
@@ -86,7 +84,7 @@ tensor rig_put(rig *r, dtype type, shape dims, const void *host)
 {
     tensor t = tensor_of((char *)r->memory + r->used + RIG_GUARD, type, dims);
     size_t bytes = tensor_bytes(t), all = rig_aligned(bytes + 2 * RIG_GUARD);
-    assert_true(r->used + all <= RIG_BYTES);
+    assert_true(r->used + all <= r->bytes);
     r->dev.ops->set(&r->dev, STREAM_COMPUTE, (char *)r->memory + r->used, 0xff, all);
     op_put(&r->dev, STREAM_COMPUTE, t, host);
     op_sync(&r->dev, STREAM_COMPUTE);

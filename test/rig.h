@@ -1,6 +1,8 @@
 /* rig.h - devices under test, each with a block of its memory.
  *
- * The devices are the reference and the CPU with 2, 1 and 5 threads.  A tensor that is put on a rig
+ * The devices are the reference, and three of one kind: rig_cpu.c opens the CPU with 2, 1 and 5
+ * threads, rig_cuda.c a GPU - on the emulator with threads in three orders.  A test is linked with
+ * one of these files.  A tensor that is put on a rig
  * lies between guards of RIG_GUARD bytes with all bits set, which are checked when it is read back.
  */
 #ifndef REGRAD_TEST_RIG_H
@@ -8,19 +10,19 @@
 
 #include "core/ops.h"
 
-enum { RIG_GUARD = 256, RIG_ALIGN = 64, RIG_BYTES = 96 << 20 };
+enum { RIG_GUARD = 256, RIG_ALIGN = 64 };
 
 /* A device with one block of its memory, as the arena has it: tensors are placed one behind the
  * other. */
 typedef struct {
     device dev;
     void *memory;
-    size_t used;
+    size_t bytes, used;
 } rig;
 
 /* The devices under test; the state of a test group. */
 typedef struct {
-    rig ref, many, one, odd; /* 2 threads, 1 and 5 */
+    rig ref, many, one, odd; /* CPU: 2 threads, 1 and 5; emulator: upwards, downwards, any order */
     int cases;
     double worst; /* largest error / bound so far */
     char worst_case[260];
@@ -32,6 +34,21 @@ size_t rig_aligned(size_t bytes);
 /* For cmocka_run_group_tests: open and close the devices. */
 int bench_open(void **state);
 int bench_close(void **state);
+
+/* From rig_cpu.c or rig_cuda.c: */
+
+error *rigs_open_devices(bench *b) NODISCARD; /* many, one, odd */
+void rig_close_device(rig *r);
+size_t rig_memory(void); /* bytes for each */
+/* Other threads, or another order of threads, may change the last bits of a result. */
+bool rig_bits_vary(void);
+/* Each launch takes long, as on the emulator: without LONG, some of the checks are left out in most
+ * cases. */
+bool rig_slow(void);
+/* The largest head that attention takes. */
+int64_t rig_most_head(void);
+/* To be called before an operation: sets the rig's order of threads. */
+void rig_select(const bench *b, const rig *r);
 
 /* A copy of host's elements in the rig's memory, between guards. */
 tensor rig_put(rig *r, dtype type, shape dims, const void *host);

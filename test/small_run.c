@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include "core/rng.h"
-#include "cpu/cpu.h"
 #include "data/tokens.h"
 
 #include <stdlib.h>
@@ -72,7 +71,8 @@ void small_open(small_run *s, const char *arguments)
     s->o.train_data = (pattern_list){.pattern = {s->shard}, .n = 1};
     must(t->open(&s->o, true, &s->data));
     must(trainer_plan(&s->o, t->kind, &s->t));
-    must(cpu_device((int)s->o.threads, &s->dev));
+    must(
+        device_open(s->o.place == PLACE_AUTO ? PLACE_CPU : s->o.place, (int)s->o.threads, &s->dev));
     must(trainer_commit(s->t, &s->dev, true));
 }
 
@@ -80,7 +80,7 @@ void small_close(small_run *s)
 {
     assert_true(arena_canary_intact(s->t->arena));
     trainer_destroy(s->t);
-    cpu_close(&s->dev);
+    device_close(&s->dev);
     source_close(s->data);
     unlink(s->shard);
     unlink(s->labels);
@@ -108,9 +108,11 @@ small_result small_train(const char *arguments)
     float *at = r.parameters;
     for (int i = 0; i < s.t->params.n; i++) {
         const param *row = &s.t->params.row[i];
-        memcpy(at, row->value.data, (size_t)row->count * sizeof *at);
+        op_get(&s.dev, STREAM_COMPUTE, at, row->value);
         at += row->count;
     }
+    op_sync(&s.dev, STREAM_COMPUTE);
+    must(device_status(&s.dev));
     small_close(&s);
     return r;
 }

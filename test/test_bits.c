@@ -245,8 +245,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adamw),
-        cmocka_unit_test(test_adama),
         cmocka_unit_test(test_images),
+        cmocka_unit_test(test_adama),
         cmocka_unit_test(test_adan),
         cmocka_unit_test(test_sgd),
         cmocka_unit_test(test_lion),

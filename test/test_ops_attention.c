@@ -328,7 +328,7 @@ static void each_cached_extreme(bench *b)
         {1, 130, 2, 1, 8, 400, 0, 0.3, 1}, {1, 1, 2, 1, 5, 1000, 600, 1, 4},
         {1, 3, 2, 1, 600, 40, 17, 0.05, 1}};
     for (int i = 0; i < COUNT(cases); i++)
-        attention_cached_trial(b, &cases[i]);
+        if (cases[i].D <= rig_most_head()) attention_cached_trial(b, &cases[i]);
 }
 
 /* Token after token, or in pieces: the same as attention over the whole at once. */
@@ -408,7 +408,7 @@ static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_cas
         {1, 520, 1, 1, 5, true, 1, 4},   {1, 40, 2, 1, 300, true, 0.06, 1},
     };
     for (int i = 0; i < COUNT(cases); i++)
-        trial_of(b, &cases[i]);
+        if (cases[i].D <= rig_most_head()) trial_of(b, &cases[i]);
 }
 
 static int64_t draw(uint64_t which, uint64_t part, int64_t least, int64_t most)

@@ -407,7 +407,22 @@ static void test_sums(void **state)
 }
 static void test_optim(void **state)
 {
-    each_device(state, optim_on);
+    bench *b = *state; /* the reference has no optim */
+    optim_on(&b->many);
+    optim_on(&b->one);
+}
+
+/* A device says which operation it lacks. */
+static void test_lacks(void **state)
+{
+    bench *b = *state;
+    optim_op optim = {.hyper = zeros(&b->ref, U8, SHAPE(sizeof(hyper)))};
+    op_optim(&b->ref.dev, STREAM_COMPUTE, &optim);
+    error *e = device_status(&b->ref.dev);
+    assert_non_null(e);
+    assert_string_equal(error_text(e),
+                        "the reference device has no operation `optim` yet: use --device cpu");
+    error_free(e);
 }
 
 /* ---- failures are kept ---- */
@@ -499,8 +514,8 @@ int main(void)
         cmocka_unit_test(test_norm),      cmocka_unit_test(test_linear),
         cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_cached),
         cmocka_unit_test(test_sums),      cmocka_unit_test(test_optim),
-        cmocka_unit_test(test_kept),      cmocka_unit_test(test_null),
-        cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_lacks),     cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_null),      cmocka_unit_test(test_watch),
     };
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }

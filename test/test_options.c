@@ -100,6 +100,7 @@ static const row rows[] = {
     NUMBER("seq", "33", WHOLE, seq, 256, "100000001", false),
     NUMBER("accum", "6", WHOLE, accum, 1, "1000001", false),
     NUMBER("steps", "9", WHOLE, steps, 200, "1000000001", false),
+    WORD("device", "cuda", device_name, "auto"),
     NUMBER("threads", "3", WHOLE, threads, 0, "100000", false),
     NUMBER("seed", "9000000000000000", WHOLE, seed, 1, "1e17", true),
     NUMBER("eval-every", "11", WHOLE, eval_every, 50, "1000000001", true),
@@ -280,6 +281,7 @@ static void test_schedule_is_resolved(void **state)
     REFUSED(PARSE("--optim", "adamv"), "--optim adamv", "adamw");
     REFUSED(PARSE("--optim", "lion_substituted"), "--optim lion_substituted", "lion_r");
     REFUSED(PARSE("--optim-impl", "fusd"), "--optim-impl fusd", "fused", "passes");
+    REFUSED(PARSE("--device", "gpu"), "--device gpu", "auto", "cpu", "cuda");
     REFUSED(PARSE("--gradients", "none"), "--gradients none", "own", "overlay", "release", "auto");
 }
 

@@ -10,7 +10,8 @@
  * elements must be as before, inputs included.  Then the same again
  *   - on memory shifted by one element: the same bits (a result must not depend on where things
  * lie);
- *   - with one thread, in some cases with five (more than there may be rows): within the bound.
+ *   - with one thread, in some cases with five (more than there may be rows): within the bound; on
+ *     a GPU in other orders of threads: the same bits.
  *
  * The bound.  Written in `unit` for each output element, it is
  *

@@ -35,6 +35,8 @@ static const option_row common[] = {
     {"batch", "N", "samples in a micro-batch", WHOLE, FIELD(batch), 1, 1e6, NULL},
     {"accum", "N", "micro-batches in a step", WHOLE, FIELD(accum), 1, 1e6, NULL},
     {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
+    {"device", "WHERE", "cpu, cuda, or auto: cuda where there is a GPU", TEXT, FIELD(device_name),
+     0, 0, NULL},
     {"threads", "N", "CPU threads", WHOLE, FIELD(threads), 1, 1024, "all cores"},
     {"seed", "N", "of all randomness", WHOLE, FIELD(seed), 0, 9e15, NULL},
     {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, FIELD(eval_every), 0, 1e9,
@@ -61,6 +63,7 @@ static const options defaults = {
     .optim_name = "adamw",
     .impl = "fused",
     .schedule_name = "cosine",
+    .device_name = "auto",
     .lr = NAN,
     .beta1 = NAN,
     .beta2 = NAN,
@@ -323,6 +326,9 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     TRY(check_products(out));
     TRY(resolve_optimizer(out));
     TRY(resolve_schedule(out));
+    int where;
+    TRY(one_of("device", out->device_name, place_names, PLACE_COUNT, &where));
+    out->place = (place_choice)where;
     if (out->json && !out->plan)
         return user_error("--json: only with --plan; a run writes log.jsonl by itself");
     return NULL;

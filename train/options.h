@@ -10,6 +10,7 @@
 #include "model/kind.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
+#include "train/device.h"
 
 enum { MAX_PATTERNS = 4096 };
 
@@ -46,6 +47,8 @@ typedef struct {
     schedule schedule; /* resolved */
     /* the run */
     int64_t batch, seq, accum, steps;
+    const char *device_name;
+    place_choice place; /* resolved */
     int64_t threads, seed;
     int64_t eval_every, eval_batches, sample_every, sample_tokens;
     const char *prompt, *out;

@@ -54,32 +54,25 @@ RULE_FN int adama_pass(int pass, lane *x, const hyper *h)
     return adamw_pass(pass, x, h);
 }
 
-/* What the three below have in common with adama. */
-#define ADAMA_PART                                                                                 \
-    .state = {"exp_avg", "exp_avg_sq"}, .n_states = 2, .sees = BY_ELEMENT,                         \
-    .options = HAS_BETA1 | HAS_BETA2 | HAS_EPS, .lr = 1e-3, .beta = {0.9, 0.999}, .eps = 1e-8,     \
-    .weight_decay = 1e-2
+/* A rule for one of several micro-batches; what it has no say in is as in adama_info. */
+#define ADAMA_PART(name_, summary_, passes_, temp_)                                                \
+    {                                                                                              \
+        .name = name_, .summary = summary_, .state = {"exp_avg", "exp_avg_sq"}, .n_states = 2,     \
+        .n_passes = passes_, .needs_temp = temp_, .r_temp = temp_ ? LANE_G : 0,                    \
+        .sees = BY_ELEMENT, .options = HAS_BETA1 | HAS_BETA2 | HAS_EPS, .lr = 1e-3,                \
+        .beta = {0.9, 0.999}, .eps = 1e-8, .weight_decay = 1e-2                                    \
+    }
 
-static const rule_info adama_first_info = {
-    .name = "adama_first",
-    .summary = "AdamA's first micro-batch: into m and v",
-    .n_passes = 3,
-    ADAMA_PART,
-};
+static const rule_info adama_first_info =
+    ADAMA_PART("adama_first", "AdamA's first micro-batch: into m and v", 3, false);
 
 RULE_FN int adama_first_pass(int pass, lane *x, const hyper *h)
 {
     return pass == 0 ? adamw_pass(0, x, h) : pass < 3 ? adamw_pass(pass + 1, x, h) : 0;
 }
 
-static const rule_info adama_last_info = {
-    .name = "adama_last",
-    .summary = "AdamA's last micro-batch: into m and v, which decayed in the first, and p",
-    .n_passes = 9,
-    .needs_temp = true,
-    .r_temp = LANE_G,
-    ADAMA_PART,
-};
+static const rule_info adama_last_info =
+    ADAMA_PART("adama_last", "AdamA's last micro-batch: into m and v, and p is updated", 9, true);
 
 RULE_FN int adama_last_pass(int pass, lane *x, const hyper *h)
 {
@@ -95,12 +88,8 @@ RULE_FN int adama_last_pass(int pass, lane *x, const hyper *h)
     }
 }
 
-static const rule_info adama_later_info = {
-    .name = "adama_later",
-    .summary = "AdamA's micro-batches between the first and the last: into m and v",
-    .n_passes = 3,
-    ADAMA_PART,
-};
+static const rule_info adama_later_info =
+    ADAMA_PART("adama_later", "AdamA's other micro-batches: into m and v", 3, false);
 
 RULE_FN int adama_later_pass(int pass, lane *x, const hyper *h)
 {

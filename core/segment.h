@@ -1,0 +1,38 @@
+/* segment.h - how a long sum is cut, on every device alike.
+ *
+ * A tensor is cut into at most SEGMENTS segments by its element count alone.  A segment is summed
+ * in SEGMENT_LANES interleaved sums of doubles, which are then added in order; then the segments
+ * are, in order:
+ *
+ *      tensor    |  segment 0  |  segment 1  |  segment 2 |
+ *      segment   lane k has elements k, k + SEGMENT_LANES, ...
+ *
+ * So a sum has the same bits for any number of threads, and on a GPU, where a lane is a lane.
+ */
+#ifndef REGRAD_SEGMENT_H
+#define REGRAD_SEGMENT_H
+
+#include "core/rule.h"
+
+enum {
+    SEGMENT_LANES = 32,
+    SEGMENT_BLOCK = 2048, /* segments begin on one */
+    SEGMENTS = 32,
+    SEGMENT_SMALLEST = 4 * SEGMENT_BLOCK
+};
+
+RULE_FN int64_t segment_count(int64_t n)
+{
+    int64_t count = (n + SEGMENT_SMALLEST - 1) / SEGMENT_SMALLEST, most = SEGMENTS;
+    return count < most ? count : most;
+}
+
+/* Where segment i of n elements begins. */
+RULE_FN int64_t segment_start(int64_t n, int64_t i)
+{
+    int64_t count = segment_count(n), blocks = (n + SEGMENT_BLOCK - 1) / SEGMENT_BLOCK;
+    int64_t start = blocks * i / count * SEGMENT_BLOCK;
+    return start < n ? start : n;
+}
+
+#endif

@@ -1,0 +1,31 @@
+/* absent.c - the CUDA device of a build without CUDA; see cuda.h */
+#include "cuda/cuda.h"
+
+const char *cuda_built_for(void)
+{
+    return NULL;
+}
+
+bool cuda_driver_here(void)
+{
+    return false;
+}
+
+error *cuda_device(device *out)
+{
+    (void)out;
+    return user_error("this program was built without CUDA: install the CUDA toolkit and run make "
+                      "again, or use --device cpu");
+}
+
+void cuda_close(device *dev)
+{
+    *dev = (device){0};
+}
+
+const char *cuda_describe(const device *dev, char *buffer, size_t size)
+{
+    (void)dev;
+    if (size) buffer[0] = 0;
+    return buffer;
+}

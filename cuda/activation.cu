@@ -1,0 +1,79 @@
+/* activation.cu - y = act(x) + residual, and dx *= act'(pre), over (rows,cols).
+ *
+ *   gelu_tanh(x) = x/2 (1 + tanh u) = x logistic(2u),   u = sqrt(2/pi) (x + 0.044715 x^3)
+ *   gelu_erf(x)  = x Phi(x),   Phi(x) = erfc(-x/sqrt(2)) / 2
+ *
+ * which keep their relative accuracy in the negative tail, where 1 + tanh u cancels.
+ * bytes: 8 for each element, 12 with a residual or for the gradient */
+#include "cuda/gpu.h"
+
+static constexpr int MOST_THREADS = 256;
+
+#define SQRT_2_PI 0.7978845608028654f /* sqrt(2/pi) */
+#define SQRT_HALF 0.7071067811865476f /* 1/sqrt(2) */
+#define DENSITY   0.3989422804014327f /* 1/sqrt(2 pi) */
+#define CUBIC     0.044715f
+
+static __device__ __forceinline__ float act_of(activation act, float x)
+{
+    if (act == ACT_GELU_ERF) return 0.5f * x * erfcf(-x * SQRT_HALF);
+    float u = SQRT_2_PI * (x + CUBIC * x * x * x);
+    return x / (1.0f + expf(-2.0f * u));
+}
+
+static __device__ __forceinline__ float act_grad_of(activation act, float x)
+{
+    if (act == ACT_GELU_ERF)
+        return 0.5f * erfcf(-x * SQRT_HALF) + x * DENSITY * expf(-0.5f * x * x);
+    float u = SQRT_2_PI * (x + CUBIC * x * x * x),
+          slope = SQRT_2_PI * (1.0f + 3.0f * CUBIC * x * x);
+    /* logistic(2u) and its derivative, from an exponential that cannot overflow */
+    float e = expf(-2.0f * fabsf(u)), low = e / (1.0f + e), high = 1.0f / (1.0f + e);
+    return (u < 0.0f ? low : high) + x * 2.0f * slope * (low * high);
+}
+
+/* A block has a row. */
+static __global__ void activate_kernel(activate_call a, bool whole)
+{
+    int64_t r = blockIdx.x;
+    for (int64_t c = threadIdx.x * 4; c < a.cols; c += blockDim.x * 4) {
+        int64_t left = a.cols - c;
+        four v = load4(a.x + r * a.ldx + c, left, whole), res = {};
+        if (a.residual) res = load4(a.residual + r * a.ldr + c, left, whole);
+        for (int i = 0; i < 4; i++) {
+            v.x[i] = act_of(a.act, v.x[i]);
+            if (a.residual) v.x[i] += res.x[i];
+        }
+        store4(a.y + r * a.ldy + c, left, whole, v);
+    }
+}
+
+extern "C" void cuda_activate(device *dev, int stream, const activate_call *a)
+{
+    uintptr_t address = (uintptr_t)a->x | (uintptr_t)a->y | (uintptr_t)a->residual;
+    int64_t distance = a->ldx | a->ldy | (a->residual ? a->ldr : 0);
+    RUN(dev, stream, activate_kernel, groups(a->rows, 1), threads_for(a->cols, 4, MOST_THREADS), 0,
+        *a, address % 16 == 0 && distance % 4 == 0);
+}
+
+static __global__ void activate_grad_kernel(float *dx, const float *pre, int64_t cols,
+                                            int64_t ld_dx, int64_t ld_pre, activation act,
+                                            bool whole)
+{
+    int64_t r = blockIdx.x;
+    for (int64_t c = threadIdx.x * 4; c < cols; c += blockDim.x * 4) {
+        float *to = dx + r * ld_dx + c;
+        four d = load4(to, cols - c, whole), x = load4(pre + r * ld_pre + c, cols - c, whole);
+        for (int i = 0; i < 4; i++)
+            d.x[i] *= act_grad_of(act, x.x[i]);
+        store4(to, cols - c, whole, d);
+    }
+}
+
+extern "C" void cuda_activate_grad(device *dev, int stream, activation act, tensor dx, tensor pre)
+{
+    int64_t cols = tensor_cols(dx);
+    RUN(dev, stream, activate_grad_kernel, groups(tensor_rows(dx), 1),
+        threads_for(cols, 4, MOST_THREADS), 0, (float *)dx.data, (const float *)pre.data, cols,
+        dx.ld, pre.ld, act, wide(dx) && wide(pre));
+}

@@ -1,0 +1,68 @@
+# build.mk - the objects of the CUDA device, in its three forms; part of the Makefile.
+#
+#   CUDA=nvcc   cuda/*.cu by nvcc, cuda/*.c by CC, the runtime linked in, cublasLt loaded when needed
+#   CUDA=sim    the same files with the emulator's headers, the emulator in place of the libraries
+#   CUDA=none   cuda/absent.c
+#
+# Warnings are errors in all of them.
+
+CU_SRC := $(sort $(wildcard cuda/*.cu))
+CU_C   := $(filter-out cuda/absent.c,$(sort $(wildcard cuda/*.c)))
+
+DEVICES := $(BUILD)/cuda/absent.o
+
+ifeq ($(CUDA),nvcc)
+ifeq ($(NVCC),)
+$(error CUDA=nvcc, but there is no nvcc: install the CUDA toolkit, set NVCC to it, or use CUDA=none)
+endif
+GPU_HERE := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sed -n '1s/\.//p')
+GPU_ARCH ?= $(or $(filter 8% 9% 1%,$(GPU_HERE)),80 90 100 120)
+GENCODE  := $(foreach a,$(GPU_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
+            -gencode arch=compute_$(lastword $(GPU_ARCH)),code=compute_$(lastword $(GPU_ARCH))
+NVFLAGS  := -std=c++20 -O3 -I. -lineinfo $(GENCODE) -Werror all-warnings \
+            -Xcompiler -Wall,-Wextra,-Werror,-Wno-missing-field-initializers,-Wno-unused-function
+
+DEVICES := $(CU_C:%.c=$(BUILD)/%.o) $(CU_SRC:%=$(BUILD)/%.o)
+LIBS    += -L$(CUDA_HOME)/lib64 -lcudart_static -l:libstdc++.a -ldl -lrt -lpthread
+$(CU_C:%.c=$(BUILD)/%.o): FLAGS += -isystem $(CUDA_HOME)/include \
+    -DCUDA_TARGETS='"$(addprefix sm_,$(GPU_ARCH))"' -DCUDA_LIBRARIES='"$(CUDA_HOME)/lib64/"'
+
+$(BUILD)/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  nvcc $<")
+	$(Q)$(NVCC) $(NVFLAGS) -MMD -MF $(@:.o=.d) -c $< -o $@
+endif
+
+ifeq ($(CUDA),sim)
+CXX      := g++
+SIM_SRC  := $(sort $(wildcard test/cudasim/*.cpp))
+SIM_INC  := -I. -Itest/cudasim/include -DCUDASIM
+# kernels under the sanitizers; the emulator without them, for it changes stacks
+SIM_CXX  := -std=c++20 -g $(SIM_INC) -Wall -Wextra -Werror -Wno-unknown-pragmas \
+            -Wno-missing-field-initializers -Wno-unused-function -fno-strict-aliasing
+SIM_CU   := -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
+            -fno-omit-frame-pointer
+
+DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/lt.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
+           $(SIM_SRC:%=$(BUILD)/%.o)
+LIBS    += -lstdc++
+$(CU_C:%.c=$(BUILD)/%.o) $(BUILD)/test/rig_cuda.o $(BUILD)/test/test_cuda.o $(BUILD)/test/test_cudasim.o: FLAGS += $(SIM_INC)
+
+$(BUILD)/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  c++ $<")
+	$(Q)$(CXX) $(SIM_CXX) $(SIM_CU) -MMD -MP -x c++ -c $< -o $@
+
+# mistakes on purpose, with the sanitizers and without
+$(BUILD)/test_cudasim: $(BUILD)/test/cudasim/faults.cu.o $(BUILD)/test/cudasim/faults_plain.o
+$(BUILD)/test/cudasim/faults.cu.o: SIM_CU += -DFAULTS_NAME=faults_checked
+$(BUILD)/test/cudasim/faults_plain.o: test/cudasim/faults.cu
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  c++ $< (plain)")
+	$(Q)$(CXX) $(SIM_CXX) -O0 -DFAULTS_NAME=faults_unchecked -MMD -MP -x c++ -c $< -o $@
+
+$(BUILD)/%.cpp.o: %.cpp
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  c++ $<")
+	$(Q)$(CXX) $(SIM_CXX) -O2 -ftree-vectorize -DEMU_ASAN -MMD -MP -c $< -o $@
+endif

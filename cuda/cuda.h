@@ -1,0 +1,33 @@
+/* cuda.h - the operation table on an NVIDIA GPU (sm_80 and newer), in float.
+ *
+ *     device.c      memory, streams, errors, the table
+ *     NAME.cu       one operation: kernel -> launcher -> checks
+ *     product.c     the matrix products, by cublasLt (lt.c loads it when a device is opened)
+ *     absent.c      in place of all of it, in a build without CUDA
+ *
+ * Every result has the same bits from run to run; the optimizer's, and the sums that clip it, have
+ * the CPU's bits.  There are no atomics on floating-point numbers.
+ */
+#ifndef REGRAD_CUDA_H
+#define REGRAD_CUDA_H
+
+#include "core/ops.h"
+
+/* Is the device in this program at all?  If so, what it was built for: "sm_80 sm_90 ..." */
+const char *cuda_built_for(void);
+
+/* Is there an NVIDIA driver?  (Then there may be a GPU.)  False in a build without CUDA. */
+bool cuda_driver_here(void);
+
+/* Opens the first GPU.  Without one, with a driver or a GPU that is too old, or in a build without
+ * CUDA: an error that says so. */
+error *cuda_device(device *out) NODISCARD;
+void cuda_close(device *dev);
+
+/* "NVIDIA H100 80GB HBM3, 79.1 GiB"; returns buffer. */
+const char *cuda_describe(const device *dev, char *buffer, size_t size);
+
+/* Attention takes heads of at most so many numbers. */
+enum { CUDA_MOST_HEAD = 256 };
+
+#endif

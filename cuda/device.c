@@ -1,0 +1,241 @@
+/* device.c - see cuda.h: opening a GPU, its memory, its streams, its errors, and the table.
+ *
+ * What an operation asks for runs later, in the order of its stream.  So a fault on the GPU shows
+ * in a later call: op_sync, or whatever comes next.  Each call is checked; the first failure stays
+ * in the device, with the call and the place, and nothing runs after it.
+ *
+ * Copies from the host are taken from its memory before they return (the runtime stages them), so
+ * the host may use that memory again at once; copies to the host have arrived after op_sync.
+ */
+#include "cuda/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OLDEST_MAJOR = 8, WORKSPACE_MOST = 32 << 20, MIB = 1 << 20 };
+
+/* ---- errors ---- */
+
+bool cuda_ok(device *dev, cudaError_t status, const char *call, const char *file, int line)
+{
+    if (status == cudaSuccess) return true;
+    (void)cudaGetLastError(); /* so that the next call does not report it again */
+    device_fail(dev, internal_error_at(file, line, "CUDA: %s: %s: %s", call,
+                                       cudaGetErrorName(status), cudaGetErrorString(status)));
+    return false;
+}
+
+uint32_t cuda_alignment(const void *p)
+{
+    uintptr_t bits = (uintptr_t)p | 256;
+    return (uint32_t)(bits & -bits);
+}
+
+/* ---- memory ---- */
+
+static error *cuda_alloc(device *dev, size_t bytes, void **out)
+{
+    size_t available = 0, total = 0;
+    if (!CUDA_OK(dev, cudaMemGetInfo(&available, &total))) return device_status(dev);
+    if (bytes <= available && cudaMalloc(out, bytes) == cudaSuccess) return NULL;
+    (void)cudaGetLastError();
+    return user_error("no memory for %.1f MiB on %s, which has %.1f of %.1f MiB free: train a "
+                      "smaller model, batch or sequence, or a memory-reduced optimizer "
+                      "(--plan compares them)",
+                      (double)bytes / MIB, cuda_state_of(dev)->name, (double)available / MIB,
+                      (double)total / MIB);
+}
+
+static void cuda_release(device *dev, void *memory)
+{
+    CUDA_OK(dev, cudaFree(memory));
+}
+
+static void cuda_put(device *dev, int stream, void *dst, const void *host, size_t bytes)
+{
+    CUDA_OK(dev,
+            cudaMemcpyAsync(dst, host, bytes, cudaMemcpyHostToDevice, cuda_stream(dev, stream)));
+}
+
+static void cuda_get(device *dev, int stream, void *host, const void *src, size_t bytes)
+{
+    CUDA_OK(dev,
+            cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, cuda_stream(dev, stream)));
+}
+
+static void cuda_set(device *dev, int stream, void *dst, int byte, size_t bytes)
+{
+    CUDA_OK(dev, cudaMemsetAsync(dst, byte, bytes, cuda_stream(dev, stream)));
+}
+
+void cuda_copy(device *dev, int stream, const copy_op *o)
+{
+    CUDA_OK(dev, cudaMemcpyAsync(o->dst.data, o->src.data, tensor_bytes(o->src),
+                                 cudaMemcpyDeviceToDevice, cuda_stream(dev, stream)));
+}
+
+/* ---- streams ---- */
+
+static void cuda_sync(device *dev, int stream)
+{
+    CUDA_OK(dev, cudaStreamSynchronize(cuda_stream(dev, stream)));
+}
+
+/* What comes on `to` waits for what was on `from`; a join is the same. */
+static void cuda_order(device *dev, int from, int to)
+{
+    cudaEvent_t event = cuda_state_of(dev)->event[from];
+    if (CUDA_OK(dev, cudaEventRecord(event, cuda_stream(dev, from))))
+        CUDA_OK(dev, cudaStreamWaitEvent(cuda_stream(dev, to), event, 0));
+}
+
+static const device_ops cuda_table = {.name = "cuda",
+                                      .working_types = 1u << F32,
+                                      .alloc = cuda_alloc,
+                                      .release = cuda_release,
+                                      .put = cuda_put,
+                                      .get = cuda_get,
+                                      .set = cuda_set,
+                                      .sync = cuda_sync,
+                                      .fork = cuda_order,
+                                      .join = cuda_order,
+#define OP_ENTRY(name) .name = cuda_##name,
+                                      CUDA_OPS(OP_ENTRY)
+#undef OP_ENTRY
+};
+
+/* ---- opening ---- */
+
+bool cuda_driver_here(void)
+{
+    int version = 0;
+    return cudaDriverGetVersion(&version) == cudaSuccess && version > 0;
+}
+
+/* Is there a GPU, a driver for this CUDA, and code for that GPU? */
+static error *look_for_gpu(cuda_state *s)
+{
+    int n = 0, driver = 0, runtime = 0;
+    cudaError_t status = cudaGetDeviceCount(&n);
+    (void)cudaGetLastError();
+    if (status == cudaErrorInsufficientDriver) {
+        if (cudaDriverGetVersion(&driver) || cudaRuntimeGetVersion(&runtime) || driver == 0)
+            return user_error("no NVIDIA driver is running here; use --device cpu");
+        return user_error("the NVIDIA driver is for CUDA %d.%d, this program needs %d.%d: install "
+                          "a newer driver, or use --device cpu",
+                          driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    }
+    if (status != cudaSuccess || n < 1)
+        return user_error("no GPU is to be seen (%s); use --device cpu",
+                          status ? cudaGetErrorString(status) : "none is visible");
+    struct cudaDeviceProp about;
+    status = cudaGetDeviceProperties(&about, 0);
+    if (status)
+        return user_error("the GPU cannot be asked what it is: %s", cudaGetErrorString(status));
+    snprintf(s->name, sizeof s->name, "%s", about.name);
+    s->memory = about.totalGlobalMem;
+    if (about.major < OLDEST_MAJOR)
+        return user_error("%s has compute capability %d.%d, needed is %d.0 or newer; use --device "
+                          "cpu",
+                          s->name, about.major, about.minor, OLDEST_MAJOR);
+    return NULL;
+}
+
+/* A GPU with little memory gives little of it to cublasLt. */
+static size_t workspace_for(size_t memory)
+{
+    size_t bytes = memory / 1024 / 256 * 256;
+    return bytes < WORKSPACE_MOST ? bytes : WORKSPACE_MOST;
+}
+
+static void open_streams(device *dev)
+{
+    cuda_state *s = cuda_state_of(dev);
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        if (!CUDA_OK(dev, cudaStreamCreateWithFlags(&s->stream[i], cudaStreamNonBlocking))) return;
+        if (!CUDA_OK(dev, cudaEventCreateWithFlags(&s->event[i], cudaEventDisableTiming))) return;
+    }
+}
+
+static void open_workspace(device *dev)
+{
+    cuda_state *s = cuda_state_of(dev);
+    s->workspace_bytes = workspace_for(s->memory);
+    if (CUDA_OK(dev, cudaMalloc((void **)&s->counter, sizeof *s->counter)))
+        CUDA_OK(dev, cudaMalloc(&s->workspace, s->workspace_bytes));
+}
+
+/* A first kernel: is there code for this GPU? */
+static error *try_kernel(device *dev)
+{
+    const cuda_state *s = cuda_state_of(dev);
+    tensor probe = tensor_of(s->workspace, F32, SHAPE(1));
+    cuda_fill(dev, STREAM_COMPUTE, &(fill_op){.x = probe});
+    cuda_sync(dev, STREAM_COMPUTE);
+    error *e = device_status(dev);
+    if (!e || !strstr(error_text(e), "NoKernelImage")) return e;
+    error_free(e);
+    return user_error("no code for this GPU (%s) is in this program, only for %s: run make again "
+                      "with GPU_ARCH set to its architecture, or use --device cpu",
+                      s->name, cuda_built_for());
+}
+
+static error *open_on(device *dev)
+{
+    cuda_state *s = cuda_state_of(dev);
+    TRY(look_for_gpu(s));
+    if (!CUDA_OK(dev, cudaSetDevice(0))) return device_status(dev);
+    TRY(lt_load(&s->lt));
+    cublasStatus_t status = s->lt.Create(&s->handle);
+    if (status)
+        return user_error("cublasLt does not start on %s: %s", s->name,
+                          s->lt.GetStatusName(status));
+    open_streams(dev);
+    if (!dev->failure) open_workspace(dev);
+    return dev->failure ? device_status(dev) : try_kernel(dev);
+}
+
+error *cuda_device(device *out)
+{
+    cuda_state *s;
+    TRY(alloc_array(&s, 1, sizeof *s));
+    *out = (device){.ops = &cuda_table, .state = s, .threads = 1};
+    setenv("CUDA_MODULE_LOADING", "EAGER", 0); /* no loading, no allocation in a later step */
+    error *e = open_on(out);
+    if (e) cuda_close(out);
+    return e;
+}
+
+void cuda_close(device *dev)
+{
+    cuda_state *s = cuda_state_of(dev);
+    if (!s) return;
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        if (s->event[i]) cudaEventDestroy(s->event[i]);
+        if (s->stream[i]) cudaStreamDestroy(s->stream[i]);
+    }
+    if (s->workspace) cudaFree(s->workspace);
+    if (s->counter) cudaFree(s->counter);
+    if (s->handle) s->lt.Destroy(s->handle);
+    lt_unload(&s->lt);
+    error_free(dev->failure);
+    free(s);
+    *dev = (device){0};
+}
+
+const char *cuda_describe(const device *dev, char *buffer, size_t size)
+{
+    const cuda_state *s = cuda_state_of(dev);
+    snprintf(buffer, size, "%s, %.1f GiB", s->name, (double)s->memory / MIB / 1024);
+    return buffer;
+}
+
+#ifndef CUDA_TARGETS
+#define CUDA_TARGETS "the emulator"
+#endif
+
+const char *cuda_built_for(void)
+{
+    return CUDA_TARGETS;
+}

@@ -1,0 +1,110 @@
+/* internal.h - what the files of the CUDA device share. */
+#ifndef REGRAD_CUDA_INTERNAL_H
+#define REGRAD_CUDA_INTERNAL_H
+
+#include "cuda/cuda.h"
+#include "cuda/lt.h"
+
+#include <cuda_runtime_api.h>
+
+/* What this device can do: of DEVICE_OPS, those that have a function cuda_NAME. */
+#define CUDA_OPS(X)                                                                                \
+    X(fill)                                                                                        \
+    X(copy)                                                                                        \
+    X(embedding)                                                                                   \
+    X(embedding_grad)                                                                              \
+    X(norm)                                                                                        \
+    X(norm_grad)                                                                                   \
+    X(linear)                                                                                      \
+    X(linear_dx)                                                                                   \
+    X(linear_dw)                                                                                   \
+    X(attention)                                                                                   \
+    X(attention_grad)                                                                              \
+    X(attention_cached)                                                                            \
+    X(classify)                                                                                    \
+    X(loss)                                                                                        \
+    X(sumsq)                                                                                       \
+    X(clip)                                                                                        \
+    X(optim)                                                                                       \
+    X(nonfinite)
+
+#define CUDA_OP(name) void cuda_##name(device *dev, int stream, const name##_op *o);
+CUDA_OPS(CUDA_OP)
+#undef CUDA_OP
+
+enum { PLANS = 64 };
+
+/* An algorithm of cublasLt, and the product that it was found for. */
+typedef struct {
+    int64_t key[16];
+    cublasLtMatmulAlgo_t algo;
+    size_t workspace;
+} product_plan;
+
+typedef struct {
+    cudaStream_t stream[STREAM_COUNT];
+    cudaEvent_t event[STREAM_COUNT]; /* the last one recorded on each stream */
+    lt_library lt;
+    cublasLtHandle_t handle;
+    void *workspace; /* of cublasLt, on STREAM_COMPUTE */
+    size_t workspace_bytes;
+    unsigned long long *counter; /* (1), of nonfinite */
+    product_plan plan[PLANS];
+    int64_t plans; /* ever made; the oldest is replaced */
+    size_t memory;
+    char name[256];
+} cuda_state;
+
+static inline cuda_state *cuda_state_of(const device *dev)
+{
+    return (cuda_state *)dev->state;
+}
+
+static inline cudaStream_t cuda_stream(const device *dev, int stream)
+{
+    return cuda_state_of(dev)->stream[stream];
+}
+
+/* True if a call went well; else the device has failed, with the call and its place. */
+bool cuda_ok(device *dev, cudaError_t status, const char *call, const char *file, int line);
+#define CUDA_OK(dev, call) cuda_ok(dev, call, #call, __FILE__, __LINE__)
+
+/* Bytes that an address is a multiple of: 4 to 256. */
+uint32_t cuda_alignment(const void *p);
+
+/* d (rows,cols) = op(x) op(y) (+ c) (+ bias), all in row order; see product.c. */
+typedef struct {
+    int64_t rows, cols, inner;
+    const float *x, *y, *c, *bias; /* c, bias: NULL if there is none */
+    float *d;
+    int64_t ldx, ldy, ldc, ldd;
+    bool x_transposed; /* x is (inner,rows), else (rows,inner) */
+    bool y_transposed; /* y is (cols,inner), else (inner,cols) */
+} product;
+void cuda_product(device *dev, int stream, const product *p);
+
+/* y = act(x) + residual (NULL: none), each (rows,cols); y may be x. */
+typedef struct {
+    int64_t rows, cols;
+    activation act;
+    const float *x, *residual;
+    float *y;
+    int64_t ldx, ldr, ldy;
+} activate_call;
+void cuda_activate(device *dev, int stream, const activate_call *a);
+
+/* dx *= act'(pre), each (rows,cols) */
+void cuda_activate_grad(device *dev, int stream, activation act, tensor dx, tensor pre);
+
+/* db (+)= column sums of dout */
+void cuda_column_sums(device *dev, int stream, grad db, tensor dout);
+
+/* slot = sum(x^2) for each of n, unless h is given and h->ok is 0; see sumsq.cu */
+typedef struct {
+    const float *x;
+    int64_t n;
+    double *slot;
+} square_sum;
+void cuda_square_sums(device *dev, int stream, const square_sum *sums, int64_t n, const hyper *h);
+
+#endif

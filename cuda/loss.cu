@@ -1,0 +1,64 @@
+/* loss.cu - sum (+)= scale * sum(x), and hyper.grad_norm and hyper.clip from the slots.
+ *
+ * Both add in double and in order, as the CPU does, so that they have its bits.  One thread adds;
+ * the block only brings the numbers near.  bytes: 4 or 8 for each element, a few thousand of them
+ */
+#include "cuda/gpu.h"
+
+#include "core/rule.h"
+
+static constexpr int THREADS = 256;
+
+/* In thread 0: x[0] + x[1] + ... + x[n-1]; to be called by the whole block. */
+template <class T> __device__ double sum_in_order(const T *x, int64_t n)
+{
+    SHARED(double, near, [THREADS]);
+    double sum = 0;
+    for (int64_t from = 0; from < n; from += THREADS) {
+        int64_t i = from + threadIdx.x;
+        if (i < n) near[threadIdx.x] = (double)x[i];
+        __syncthreads();
+        for (int k = 0; threadIdx.x == 0 && k < THREADS && from + k < n; k++)
+            sum += near[k];
+        __syncthreads();
+    }
+    return sum;
+}
+
+template <class T>
+__global__ void loss_kernel(double *out, bool accumulate, const T *x, int64_t n, hyper *h,
+                            double scale)
+{
+    double sum = sum_in_order(x, n);
+    if (threadIdx.x) return;
+    double all = (accumulate ? *out : 0) + scale * sum;
+    *out = all;
+    if (h && !isfinite(all)) h->ok = 0;
+}
+
+extern "C" void cuda_loss(device *dev, int stream, const loss_op *o)
+{
+    double *sum = (double *)o->sum.data;
+    hyper *h = present(o->hyper) ? (hyper *)o->hyper.data : NULL;
+    int64_t n = tensor_count(o->x);
+    if (o->x.type == F32)
+        RUN(dev, stream, loss_kernel<float>, 1, THREADS, 0, sum, o->accumulate,
+            (const float *)o->x.data, n, h, o->scale);
+    else
+        RUN(dev, stream, loss_kernel<double>, 1, THREADS, 0, sum, o->accumulate,
+            (const double *)o->x.data, n, h, o->scale);
+}
+
+static __global__ void clip_kernel(hyper *h, const double *slots, int64_t n, double max_norm)
+{
+    double norm = sqrt(sum_in_order(slots, n));
+    if (threadIdx.x) return;
+    h->grad_norm = (float)norm;
+    h->clip = max_norm > 0 && norm > max_norm ? (float)(max_norm / norm) : 1.0f;
+}
+
+extern "C" void cuda_clip(device *dev, int stream, const clip_op *o)
+{
+    RUN(dev, stream, clip_kernel, 1, THREADS, 0, (hyper *)o->hyper.data,
+        (const double *)o->slots.data, tensor_count(o->slots), o->max_norm);
+}

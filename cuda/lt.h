@@ -1,0 +1,50 @@
+/* lt.h - cublasLt, loaded when a GPU is opened and not before.
+ *
+ * Linked in the usual way it would cost a run on the CPU 150 MB of resident memory, and a machine
+ * without it could not start the program at all.
+ */
+#ifndef REGRAD_CUDA_LT_H
+#define REGRAD_CUDA_LT_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#include "core/error.h"
+#ifdef __cplusplus
+}
+#endif
+
+#include <cublasLt.h>
+
+#define LT_FUNCTIONS(X)                                                                            \
+    X(Create)                                                                                      \
+    X(Destroy)                                                                                     \
+    X(GetStatusName)                                                                               \
+    X(MatmulDescCreate)                                                                            \
+    X(MatmulDescDestroy)                                                                           \
+    X(MatmulDescSetAttribute)                                                                      \
+    X(MatrixLayoutCreate)                                                                          \
+    X(MatrixLayoutDestroy)                                                                         \
+    X(MatmulPreferenceCreate)                                                                      \
+    X(MatmulPreferenceDestroy)                                                                     \
+    X(MatmulPreferenceSetAttribute)                                                                \
+    X(MatmulAlgoGetHeuristic)                                                                      \
+    X(Matmul)
+
+typedef struct {
+    void *library;
+#define LT_MEMBER(name) __typeof__(cublasLt##name) *name;
+    LT_FUNCTIONS(LT_MEMBER)
+#undef LT_MEMBER
+} lt_library;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+error *lt_load(lt_library *out) NODISCARD;
+void lt_unload(lt_library *l);
+#ifdef __cplusplus
+}
+#endif
+
+#endif

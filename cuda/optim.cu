@@ -1,0 +1,215 @@
+/* optim.cu - the optimizer step: each rule of optim/rules/all.h, over many tensors in one launch.
+ *
+ *     fused     all passes in registers      load p g s0 s1 ...   store p s0 s1 ...
+ *     passes    a launch for each pass       loads and stores what that pass touches
+ *
+ * A launch takes up to AT_ONCE tensors; a block has CHUNK elements of one of them and finds it by
+ * its number.  This file is compiled without contraction (--fmad=false) and with IEEE roots and
+ * divisions, so results have the CPU's bits.
+ * bytes: AdamW 28 for each element (p, m, v read and written, g read), Lion 20, Adan 44 */
+#include "cuda/gpu.h"
+
+#include "optim/rules/all.h"
+
+static constexpr int AT_ONCE = 40, THREADS = 256, CHUNK = THREADS * 16, MOST_PASSES = 16;
+
+/* Arrays of n elements; an absent one is p, and never written. */
+struct optim_arrays {
+    float *p, *g, *s[MAX_STATES], *t;
+    int64_t n;
+};
+
+struct optim_table {
+    optim_arrays of[AT_ONCE];
+    unsigned first_block[AT_ONCE + 1];
+    uint64_t decays; /* a bit for each */
+    const hyper *h;
+};
+static_assert(sizeof(optim_table) < 4096, "the arguments of a kernel are 4 KiB at most");
+static_assert(AT_ONCE <= 64, "decays has a bit for each");
+
+/* Elements [first, end) of a tensor are this block's. */
+struct optim_part {
+    optim_arrays a;
+    int64_t first, end;
+    float wd;
+};
+
+static __device__ optim_part part_of_block(const optim_table &t, const hyper &h)
+{
+    int item = 0;
+    while (t.first_block[item + 1] <= blockIdx.x)
+        item++;
+    optim_part part;
+    part.a = t.of[item];
+    part.first = (int64_t)(blockIdx.x - t.first_block[item]) * CHUNK;
+    part.end = part.first + CHUNK < part.a.n ? part.first + CHUNK : part.a.n;
+    part.wd = t.decays >> item & 1 ? h.lr_wd : 0;
+    return part;
+}
+
+static __device__ __forceinline__ lane load_lane(const optim_part &part, int64_t i)
+{
+    const optim_arrays &a = part.a;
+    return {a.p[i], a.g[i], {a.s[0][i], a.s[1][i], a.s[2][i], a.s[3][i]}, a.t[i], part.wd};
+}
+
+static __device__ __forceinline__ void store_lane(const optim_arrays &a, int64_t i, const lane &x,
+                                                  int written)
+{
+    if (written & LANE_P) a.p[i] = x.p;
+    if (written & LANE_G) a.g[i] = x.g;
+    if (written & LANE_T) a.t[i] = x.t;
+    if (written & LANE_S0) a.s[0][i] = x.s[0];
+    if (written & LANE_S1) a.s[1][i] = x.s[1];
+    if (written & LANE_S2) a.s[2][i] = x.s[2];
+    if (written & LANE_S3) a.s[3][i] = x.s[3];
+}
+
+/* The number of a pass is a constant to the compiler: what it does not read is not loaded, what it
+ * does not write is not stored. */
+template <class RULE> __global__ void optim_fused_kernel(optim_table t)
+{
+    const hyper h = *t.h;
+    if (!h.ok) return;
+    optim_part part = part_of_block(t, h);
+    for (int64_t i = part.first + threadIdx.x; i < part.end; i += THREADS) {
+        lane x = load_lane(part, i);
+        int written = 0;
+#pragma unroll
+        for (int pass = 0; pass < MOST_PASSES; pass++)
+            written |= RULE::pass(pass, &x, &h);
+        store_lane(part.a, i, x, written & ~(LANE_G | LANE_T));
+    }
+}
+
+template <class RULE, int PASS> __device__ void run_pass(const optim_part &part, const hyper &h)
+{
+    for (int64_t i = part.first + threadIdx.x; i < part.end; i += THREADS) {
+        lane x = load_lane(part, i);
+        int written = RULE::pass(PASS, &x, &h);
+        store_lane(part.a, i, x, written);
+    }
+}
+
+template <class RULE, int PASS = 0>
+__device__ void run_pass_number(int pass, const optim_part &part, const hyper &h)
+{
+    if (pass == PASS)
+        run_pass<RULE, PASS>(part, h);
+    else if constexpr (PASS + 1 < MOST_PASSES)
+        run_pass_number<RULE, PASS + 1>(pass, part, h);
+}
+
+template <class RULE> __global__ void optim_pass_kernel(optim_table t, int pass)
+{
+    const hyper h = *t.h;
+    if (h.ok) run_pass_number<RULE>(pass, part_of_block(t, h), h);
+}
+
+/* ---- the rules by number ---- */
+
+typedef void fused_kernel(optim_table);
+typedef void pass_kernel(optim_table, int);
+
+#define RULE_TYPE(name)                                                                            \
+    struct name##_rule {                                                                           \
+        static __device__ __forceinline__ int pass(int k, lane *x, const hyper *h)                 \
+        {                                                                                          \
+            return name##_pass(k, x, h);                                                           \
+        }                                                                                          \
+    };
+OPTIM_RULES(RULE_TYPE)
+#undef RULE_TYPE
+
+static const struct {
+    const rule_info *info;
+    fused_kernel *fused;
+    pass_kernel *pass;
+} rules[] = {
+#define RULE_ENTRY(name)                                                                           \
+    {&name##_info, optim_fused_kernel<name##_rule>, optim_pass_kernel<name##_rule>},
+    OPTIM_RULES(RULE_ENTRY)
+#undef RULE_ENTRY
+};
+
+/* ---- launching ---- */
+
+static float *array_of(tensor t, const optim_item *it)
+{
+    return (float *)(present(t) ? t.data : it->p.data);
+}
+
+/* The next tensors from items[first] on; how many. */
+static int fill_table(const optim_op *o, int64_t first, optim_table *t)
+{
+    int n = 0;
+    *t = {};
+    t->h = (const hyper *)o->hyper.data;
+    for (; n < AT_ONCE && first + n < o->n; n++) {
+        const optim_item *it = &o->items[first + n];
+        optim_arrays *a = &t->of[n];
+        a->p = (float *)it->p.data;
+        a->g = (float *)it->g.data;
+        a->t = array_of(it->temp, it);
+        for (int k = 0; k < MAX_STATES; k++)
+            a->s[k] = array_of(it->state[k], it);
+        a->n = tensor_count(it->p);
+        t->decays |= (uint64_t)it->decay << n;
+        t->first_block[n + 1] = t->first_block[n] + groups(a->n, CHUNK);
+    }
+    for (int k = n; k < AT_ONCE; k++)
+        t->first_block[k + 1] = t->first_block[n];
+    return n;
+}
+
+/* The slots of up to AT_ONCE items. */
+static void sum_slots(device *dev, int stream, const optim_op *o, int64_t first, int n)
+{
+    square_sum sums[AT_ONCE];
+    int64_t count = 0;
+    for (int64_t i = first; i < first + n; i++) {
+        const optim_item *it = &o->items[i];
+        if (present(it->slot))
+            sums[count++] = {(const float *)it->g.data, tensor_count(it->g),
+                             (double *)it->slot.data};
+    }
+    cuda_square_sums(dev, stream, sums, count, (const hyper *)o->hyper.data);
+}
+
+static bool complete(const optim_op *o)
+{
+    if (o->rule < 0 || o->rule >= RULE_COUNT) return false;
+    const rule_info *info = rules[o->rule].info;
+    if (info->n_passes > MOST_PASSES) return false;
+    for (int64_t i = 0; i < o->n; i++) {
+        if (info->needs_temp && !o->fused && !present(o->items[i].temp)) return false;
+        for (int k = 0; k < info->n_states; k++)
+            if (!present(o->items[i].state[k])) return false;
+    }
+    return true;
+}
+
+extern "C" void cuda_optim(device *dev, int stream, const optim_op *o)
+{
+    if (!complete(o)) {
+        device_fail(dev,
+                    internal_error("optim: no such rule, or one with more than %d passes, or an "
+                                   "item lacks a state or an intermediate of it",
+                                   MOST_PASSES));
+        return;
+    }
+    int passes = o->fused ? 1 : rules[o->rule].info->n_passes;
+    for (int pass = 0; pass < passes; pass++) {
+        optim_table t;
+        int n;
+        for (int64_t first = 0; (n = fill_table(o, first, &t)) > 0; first += n) {
+            if (o->fused) {
+                sum_slots(dev, stream, o, first, n);
+                RUN(dev, stream, rules[o->rule].fused, t.first_block[n], THREADS, 0, t);
+            } else {
+                RUN(dev, stream, rules[o->rule].pass, t.first_block[n], THREADS, 0, t, pass);
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+/* product.c - matrix products by cublasLt.
+ *
+ * The library keeps matrices in column order.  A matrix in row order is its own transpose in column
+ * order, so for d = op(x) op(y) it is asked for the transposes:
+ *
+ *     d^T (cols,rows) = op(y)^T op(x)^T        A = y, B = x, D = d, bias along the rows of D
+ *
+ * Products are in float, without TF32.  An algorithm is asked for once for each kind of product and
+ * kept; it depends on shapes, distances and alignments only, so a step repeats its bits.  How it
+ * may use the workspace is part of that.
+ */
+#include "cuda/internal.h"
+
+#include <string.h>
+
+/* The objects of one call. */
+typedef struct {
+    cublasLtMatmulDesc_t desc;
+    cublasLtMatrixLayout_t a, b, c, d;
+    cublasLtMatmulPreference_t preference;
+} objects;
+
+static bool lt_ok(device *dev, cublasStatus_t status, const char *call, int line)
+{
+    if (status == CUBLAS_STATUS_SUCCESS) return true;
+    device_fail(dev, internal_error_at(__FILE__, line, "cublasLt: %s: %s", call,
+                                       cuda_state_of(dev)->lt.GetStatusName(status)));
+    return false;
+}
+#define LT_OK(call) lt_ok(dev, call, #call, __LINE__)
+
+static bool set_desc(device *dev, cublasLtMatmulDesc_t d, cublasLtMatmulDescAttributes_t a,
+                     const void *value, size_t bytes)
+{
+    const lt_library *lt = &cuda_state_of(dev)->lt;
+    return LT_OK(lt->MatmulDescSetAttribute(d, a, value, bytes));
+}
+
+static bool describe(device *dev, const product *p, objects *x)
+{
+    const lt_library *lt = &cuda_state_of(dev)->lt;
+    /* as they lie in memory: rows of y are columns here */
+    int64_t ya = p->y_transposed ? p->inner : p->cols, yb = p->y_transposed ? p->cols : p->inner;
+    int64_t xa = p->x_transposed ? p->rows : p->inner, xb = p->x_transposed ? p->inner : p->rows;
+    cublasOperation_t op_y = p->y_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasOperation_t op_x = p->x_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasLtEpilogue_t epilogue = p->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    return LT_OK(lt->MatmulDescCreate(&x->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F)) &&
+           set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_TRANSA, &op_y, sizeof op_y) &&
+           set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_TRANSB, &op_x, sizeof op_x) &&
+           set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) &&
+           (!p->bias ||
+            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias)) &&
+           LT_OK(lt->MatrixLayoutCreate(&x->a, CUDA_R_32F, (uint64_t)ya, (uint64_t)yb, p->ldy)) &&
+           LT_OK(lt->MatrixLayoutCreate(&x->b, CUDA_R_32F, (uint64_t)xa, (uint64_t)xb, p->ldx)) &&
+           LT_OK(lt->MatrixLayoutCreate(&x->c, CUDA_R_32F, (uint64_t)p->cols, (uint64_t)p->rows,
+                                        p->c ? p->ldc : p->ldd)) &&
+           LT_OK(lt->MatrixLayoutCreate(&x->d, CUDA_R_32F, (uint64_t)p->cols, (uint64_t)p->rows,
+                                        p->ldd));
+}
+
+static void forget(device *dev, objects *x)
+{
+    const lt_library *lt = &cuda_state_of(dev)->lt;
+    if (x->desc) lt->MatmulDescDestroy(x->desc);
+    if (x->a) lt->MatrixLayoutDestroy(x->a);
+    if (x->b) lt->MatrixLayoutDestroy(x->b);
+    if (x->c) lt->MatrixLayoutDestroy(x->c);
+    if (x->d) lt->MatrixLayoutDestroy(x->d);
+    if (x->preference) lt->MatmulPreferenceDestroy(x->preference);
+}
+
+/* ---- plans ---- */
+
+/* What an algorithm depends on. */
+static product_plan wanted_plan(const product *p, size_t workspace)
+{
+    return (product_plan){.key = {p->rows, p->cols, p->inner, p->ldx, p->ldy, p->ldd,
+                                  p->c ? p->ldc : 0, p->bias != NULL, p->x_transposed,
+                                  p->y_transposed, cuda_alignment(p->x), cuda_alignment(p->y),
+                                  cuda_alignment(p->c ? p->c : p->d), cuda_alignment(p->d),
+                                  p->bias ? cuda_alignment(p->bias) : 0, (int64_t)workspace}};
+}
+
+static bool set_preference(device *dev, cublasLtMatmulPreference_t preference,
+                           cublasLtMatmulPreferenceAttributes_t a, const void *value, size_t bytes)
+{
+    const lt_library *lt = &cuda_state_of(dev)->lt;
+    return LT_OK(lt->MatmulPreferenceSetAttribute(preference, a, value, bytes));
+}
+
+/* Fills in the algorithm of a plan. */
+static bool find_algorithm(device *dev, objects *x, product_plan *plan)
+{
+    const lt_library *lt = &cuda_state_of(dev)->lt;
+    static const cublasLtMatmulPreferenceAttributes_t attributes[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
+    size_t workspace = (size_t)plan->key[15];
+    cublasLtMatmulHeuristicResult_t result;
+    int found = 0;
+    if (!LT_OK(lt->MatmulPreferenceCreate(&x->preference)) ||
+        !set_preference(dev, x->preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
+                        sizeof workspace))
+        return false;
+    for (int i = 0; i < 4; i++) {
+        uint32_t bytes = (uint32_t)plan->key[10 + i];
+        if (!set_preference(dev, x->preference, attributes[i], &bytes, sizeof bytes)) return false;
+    }
+    cublasLtHandle_t handle = cuda_state_of(dev)->handle;
+    if (!LT_OK(lt->MatmulAlgoGetHeuristic(handle, x->desc, x->a, x->b, x->c, x->d, x->preference, 1,
+                                          &result, &found)))
+        return false;
+    if (found < 1)
+        device_fail(dev, internal_error("cublasLt has no algorithm for (%lld,%lld) x (%lld,%lld)",
+                                        (long long)plan->key[0], (long long)plan->key[2],
+                                        (long long)plan->key[2], (long long)plan->key[1]));
+    plan->algo = result.algo;
+    plan->workspace = result.workspaceSize;
+    return found > 0;
+}
+
+/* The plan for a product, made now if there is none yet; NULL after a failure. */
+static const product_plan *plan_for(device *dev, const product *p, size_t workspace, objects *x)
+{
+    cuda_state *s = cuda_state_of(dev);
+    product_plan plan = wanted_plan(p, workspace);
+    for (int64_t i = 0; i < s->plans && i < PLANS; i++)
+        if (!memcmp(s->plan[i].key, plan.key, sizeof plan.key)) return &s->plan[i];
+    if (!find_algorithm(dev, x, &plan)) return NULL;
+    product_plan *slot = &s->plan[s->plans++ % PLANS];
+    *slot = plan;
+    return slot;
+}
+
+void cuda_product(device *dev, int stream, const product *p)
+{
+    cuda_state *s = cuda_state_of(dev);
+    const float one = 1, beta = p->c ? 1 : 0;
+    size_t workspace = stream == STREAM_COMPUTE ? s->workspace_bytes : 0;
+    objects x = {0};
+    const product_plan *plan = describe(dev, p, &x) ? plan_for(dev, p, workspace, &x) : NULL;
+    if (plan)
+        LT_OK(s->lt.Matmul(s->handle, x.desc, &one, p->y, x.a, p->x, x.b, &beta, p->c ? p->c : p->d,
+                           x.c, p->d, x.d, &plan->algo, s->workspace, plan->workspace,
+                           s->stream[stream]));
+    forget(dev, &x);
+}

@@ -1,0 +1,40 @@
+/* faults.h - mistakes put into kernels on purpose: the emulator must notice each (test_cudasim.c).
+ *
+ * faults.cu is compiled twice: with the sanitizers, as the kernels of the device are, and without. */
+#ifndef CUDASIM_FAULTS_H
+#define CUDASIM_FAULTS_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    FAULT_NONE, /* a kernel with all that is allowed */
+    FAULT_GLOBAL,
+    FAULT_STATIC_SHARED,
+    FAULT_DYNAMIC_SHARED,
+    FAULT_OWN_ARRAY,
+    FAULT_MISALIGNED,
+    FAULT_FORBIDDEN,
+    FAULT_MISSING_BARRIER,
+    FAULT_NEVER_WRITTEN,
+    FAULT_DIVERGENT_BARRIER,
+    FAULT_PARTIAL_BARRIER,
+    FAULT_EXITED_LANE,
+    FAULT_OUTSIDE_MASK,
+    FAULT_BLOCK_RACE,
+    FAULT_SHARED_LIMIT,
+    FAULT_HOST_ACCESS,
+    FAULT_MISSING_EVENT,
+    FAULT_EARLY_REUSE,
+    FAULTS
+} fault;
+
+/* Runs it; ends the program, or returns whether the result is what it would be without the fault. */
+int faults_checked(fault which);
+int faults_unchecked(fault which);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,308 @@
+/* lt.cpp - cublasLt on the CPU: descriptors, the heuristic, the product with its epilogue.
+ *
+ * Stricter than the library where that finds mistakes: an attribute of the wrong size, a leading
+ * dimension that is too small, an algorithm that was found for another problem, an operand that
+ * leaves its block of memory, alignment below what was promised; the workspace is overwritten.
+ * Matrices are in column order, as the library's default has it.  What the real library accepts
+ * beyond this was not tried here.
+ */
+#include "test/cudasim/emu.h"
+#include "test/cudasim/runtime.h"
+#include "cuda/lt.h"
+
+#include <stdlib.h>
+#include <vector>
+
+struct cudasim_desc {
+    int transa, transb, epilogue;
+    const void *bias;
+};
+struct cudasim_layout {
+    uint64_t rows, cols;
+    int64_t ld;
+};
+struct cudasim_preference {
+    size_t workspace;
+    uint32_t align[4]; /* of A, B, C, D */
+};
+struct cublasLtContext {
+    int unused;
+};
+
+enum { WORKSPACE = 4096, ALIGN_DEFAULT = 256 };
+
+/* ---- descriptors ---- */
+
+cublasStatus_t cublasLtCreate(cublasLtHandle_t *h)
+{
+    *h = new cublasLtContext();
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t h)
+{
+    delete h;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+const char *cublasLtGetStatusName(cublasStatus_t s)
+{
+    static const char *const names[] = {"CUBLAS_STATUS_SUCCESS", "CUBLAS_STATUS_NOT_INITIALIZED",
+                                        "CUBLAS_STATUS_INVALID_VALUE",
+                                        "CUBLAS_STATUS_NOT_SUPPORTED"};
+    return names[s];
+}
+
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *d, cublasComputeType_t compute,
+                                        cudaDataType_t scale)
+{
+    if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
+    *d = new cudasim_desc{CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL};
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t d)
+{
+    delete d;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+template <class T> static cublasStatus_t take(T *field, const void *value, size_t bytes)
+{
+    if (bytes != sizeof *field) return CUBLAS_STATUS_INVALID_VALUE;
+    memcpy(field, value, bytes);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d,
+                                              cublasLtMatmulDescAttributes_t a, const void *value,
+                                              size_t bytes)
+{
+    switch (a) {
+    case CUBLASLT_MATMUL_DESC_TRANSA:
+        return take(&d->transa, value, bytes);
+    case CUBLASLT_MATMUL_DESC_TRANSB:
+        return take(&d->transb, value, bytes);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE:
+        return take(&d->epilogue, value, bytes);
+    case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
+        return take(&d->bias, value, bytes);
+    }
+    return CUBLAS_STATUS_INVALID_VALUE;
+}
+
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *l, cudaDataType type,
+                                          uint64_t rows, uint64_t cols, int64_t ld)
+{
+    if (type != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
+    *l = new cudasim_layout{rows, cols, ld};
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t l)
+{
+    delete l;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *p)
+{
+    *p = new cudasim_preference{0, {ALIGN_DEFAULT, ALIGN_DEFAULT, ALIGN_DEFAULT, ALIGN_DEFAULT}};
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t p)
+{
+    delete p;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p,
+                                                    cublasLtMatmulPreferenceAttributes_t a,
+                                                    const void *value, size_t bytes)
+{
+    if (a == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) return take(&p->workspace, value, bytes);
+    return take(&p->align[a - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES], value, bytes);
+}
+
+/* ---- what is refused ---- */
+
+/* op(A) (m,k) times op(B) (k,n) */
+struct problem {
+    uint64_t m, n, k;
+};
+
+static bool tall_enough(const cudasim_layout *l)
+{
+    return l->rows && l->cols && l->ld >= (int64_t)l->rows;
+}
+
+static cublasStatus_t examine(const cudasim_desc *d, const cudasim_layout *a,
+                              const cudasim_layout *b, const cudasim_layout *c,
+                              const cudasim_layout *out, problem *p)
+{
+    *p = {d->transa ? a->cols : a->rows, d->transb ? b->rows : b->cols,
+          d->transa ? a->rows : a->cols};
+    uint64_t k = d->transb ? b->cols : b->rows;
+    bool fit =
+        k == p->k && out->rows == p->m && out->cols == p->n && c->rows == p->m && c->cols == p->n;
+    if (!fit || !tall_enough(a) || !tall_enough(b) || !tall_enough(c) || !tall_enough(out))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    if (d->epilogue != CUBLASLT_EPILOGUE_DEFAULT && d->epilogue != CUBLASLT_EPILOGUE_BIAS)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    return d->epilogue == CUBLASLT_EPILOGUE_BIAS && !d->bias ? CUBLAS_STATUS_INVALID_VALUE
+                                                             : CUBLAS_STATUS_SUCCESS;
+}
+
+/* What an algorithm was found for. */
+static uint64_t key_of(const cudasim_desc *d, const cudasim_layout *a, const cudasim_layout *b,
+                       const cudasim_layout *c, const cudasim_layout *out)
+{
+    uint64_t key = 14695981039346656037u;
+    uint64_t values[] = {(uint64_t)d->transa,
+                         (uint64_t)d->transb,
+                         (uint64_t)d->epilogue,
+                         a->rows,
+                         a->cols,
+                         (uint64_t)a->ld,
+                         b->rows,
+                         b->cols,
+                         (uint64_t)b->ld,
+                         (uint64_t)c->ld,
+                         out->rows,
+                         out->cols,
+                         (uint64_t)out->ld};
+    for (uint64_t v : values)
+        key = (key ^ v) * 1099511628211u;
+    return key;
+}
+
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d,
+                                              cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                              cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t out,
+                                              cublasLtMatmulPreference_t p, int want,
+                                              cublasLtMatmulHeuristicResult_t *r, int *found)
+{
+    problem size;
+    *found = 0;
+    cublasStatus_t s = examine(d, a, b, c, out, &size);
+    if (s) return s;
+    if (want < 1) return CUBLAS_STATUS_INVALID_VALUE;
+    *r = {};
+    r->workspaceSize = p->workspace >= WORKSPACE ? WORKSPACE : 0;
+    r->algo.data[0] = key_of(d, a, b, c, out);
+    r->algo.data[1] = r->workspaceSize;
+    for (int i = 0; i < 4; i++)
+        r->algo.data[2 + i] = p->align[i];
+    *found = 1;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* ---- the product ---- */
+
+static void must_touch(const char *what, const void *p, const cudasim_layout *l)
+{
+    for (uint64_t j = 0; j < l->cols; j++)
+        if (!emu_may_touch((const float *)p + (uint64_t)l->ld * j, l->rows * sizeof(float)))
+            emu_die("cublasLtMatmul: %s leaves its memory", what);
+}
+
+/* (rows,cols) of op(X), dense, in column order */
+static std::vector<float> dense(const float *x, const cudasim_layout *l, bool transpose)
+{
+    std::vector<float> out(l->rows * l->cols);
+    for (uint64_t j = 0; j < l->cols; j++)
+        for (uint64_t i = 0; i < l->rows; i++)
+            out[transpose ? j + i * l->cols : i + j * l->rows] = x[i + j * (uint64_t)l->ld];
+    return out;
+}
+
+struct call {
+    cudasim_desc d;
+    cudasim_layout a, b, c, out;
+    float alpha, beta;
+    const float *A, *B, *C;
+    float *D;
+};
+
+static void multiply(const call &x)
+{
+    problem p;
+    if (examine(&x.d, &x.a, &x.b, &x.c, &x.out, &p)) emu_die("cublasLtMatmul: shapes");
+    must_touch("A", x.A, &x.a);
+    must_touch("B", x.B, &x.b);
+    must_touch("D", x.D, &x.out);
+    if (x.beta != 0) must_touch("C", x.C, &x.c);
+    bool bias = x.d.epilogue == CUBLASLT_EPILOGUE_BIAS;
+    if (bias && !emu_may_touch(x.d.bias, p.m * sizeof(float)))
+        emu_die("cublasLtMatmul: the bias leaves its memory");
+    std::vector<float> a = dense(x.A, &x.a, x.d.transa), b = dense(x.B, &x.b, x.d.transb);
+    std::vector<float> sum(p.m);
+    for (uint64_t j = 0; j < p.n; j++) {
+        sum.assign(p.m, 0.0f);
+        for (uint64_t k = 0; k < p.k; k++) {
+            const float *column = &a[k * p.m], factor = b[k + j * p.k];
+            for (uint64_t i = 0; i < p.m; i++)
+                sum[i] += column[i] * factor;
+        }
+        for (uint64_t i = 0; i < p.m; i++) {
+            float v = x.alpha * sum[i];
+            if (x.beta != 0) v += x.beta * x.C[i + j * (uint64_t)x.c.ld];
+            if (bias) v += ((const float *)x.d.bias)[i];
+            x.D[i + j * (uint64_t)x.out.ld] = v;
+        }
+    }
+}
+
+static bool aligned(const void *p, uint64_t to)
+{
+    return (uintptr_t)p % to == 0;
+}
+
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
+                              const void *A, cublasLtMatrixLayout_t a, const void *B,
+                              cublasLtMatrixLayout_t b, const void *beta, const void *C,
+                              cublasLtMatrixLayout_t c, void *D, cublasLtMatrixLayout_t out,
+                              const cublasLtMatmulAlgo_t *algo, void *workspace, size_t bytes,
+                              cudaStream_t stream)
+{
+    problem p;
+    cublasStatus_t s = examine(d, a, b, c, out, &p);
+    if (s) return s;
+    size_t need = algo->data[1];
+    if (algo->data[0] != key_of(d, a, b, c, out) || bytes < need || !aligned(workspace, 256))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    if (!aligned(A, algo->data[2]) || !aligned(B, algo->data[3]) || !aligned(C, algo->data[4]) ||
+        !aligned(D, algo->data[5]))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    call x = {*d,
+              *a,
+              *b,
+              *c,
+              *out,
+              *(const float *)alpha,
+              *(const float *)beta,
+              (const float *)A,
+              (const float *)B,
+              (const float *)C,
+              (float *)D};
+    emu_enqueue(stream, [=] {
+        memset(workspace, 0xff, need);
+        multiply(x);
+    });
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* In place of cuda/lt.c, which loads the library. */
+error *lt_load(lt_library *out)
+{
+#define LT_TAKE(name) out->name = cublasLt##name;
+    LT_FUNCTIONS(LT_TAKE)
+#undef LT_TAKE
+    return NULL;
+}
+
+void lt_unload(lt_library *l)
+{
+    *l = (lt_library){};
+}

@@ -1,0 +1,438 @@
+/* runtime.cpp - the CUDA runtime on the CPU: device memory, streams, events; see emu.h.
+ *
+ * A stream is a queue.  Nothing in it runs before the program waits for it, and then only what must
+ * run first:
+ *
+ *     stream 0   copy | kernel | set event e |            waiting for stream 1 runs kernel 2, for
+ *     stream 1   wait for e | kernel 2 |                  which it runs all of stream 0 up to e
+ *
+ * so a missing event or a missing wait gives a wrong result.  Copies from ordinary host memory are
+ * staged when they are asked for, from pinned memory when they run; both as the library does.
+ * Device memory is closed to the host by its pages: touching it there is a fault.
+ */
+#include "test/cudasim/emu.h"
+#include "test/cudasim/runtime.h"
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <vector>
+
+#ifdef EMU_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define __asan_poison_memory_region(p, n)   ((void)(p), (void)(n))
+#define __asan_unpoison_memory_region(p, n) ((void)(p), (void)(n))
+#define __asan_region_is_poisoned(p, n)     ((void)(n), (p) == NULL)
+#endif
+
+namespace
+{
+
+struct mark { /* an event, as recorded once */
+    bool reached;
+    CUstream_st *on;
+};
+
+struct item {
+    std::function<void()> run;
+    std::shared_ptr<mark> wait, set;
+};
+
+std::map<const char *, size_t> device_memory, pinned_memory;
+std::map<const void *, size_t> shared_limit;
+std::vector<CUstream_st *> streams;
+cudaError_t last_error;
+emu_machine machine;
+int fail_after;
+int open_depth;
+
+enum { SHARED_DEFAULT = 48 * 1024, SHARED_MOST = 99 * 1024, PAGE = 4096 };
+
+} // namespace
+
+struct CUstream_st {
+    std::deque<item> queue;
+};
+struct CUevent_st {
+    std::shared_ptr<mark> last;
+};
+
+/* ---- device memory: pages of its own, closed to the host ---- */
+
+static size_t whole_pages(size_t bytes)
+{
+    return (bytes + PAGE - 1) / PAGE * PAGE;
+}
+
+static void protect(int access)
+{
+    for (auto &m : device_memory)
+        if (mprotect((void *)(size_t)m.first, whole_pages(m.second), access))
+            emu_die("mprotect failed");
+}
+
+static void open_memory(void)
+{
+    if (!open_depth++) protect(PROT_READ | PROT_WRITE);
+}
+
+static void close_memory(void)
+{
+    if (!--open_depth && !(emu_off & EMU_HOST)) protect(PROT_NONE);
+}
+
+/*     | page | bytes ... poisoned | page |      both pages closed for good */
+static void *take_device_memory(size_t bytes)
+{
+    size_t pages = whole_pages(bytes);
+    void *m = mmap(NULL, pages + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m == MAP_FAILED) emu_die("no memory");
+    char *p = (char *)m + PAGE;
+    if (mprotect(p, pages, PROT_READ | PROT_WRITE)) emu_die("mprotect failed");
+    madvise(p, pages, MADV_HUGEPAGE);
+    memset(p, 0xff, bytes); /* NaN, or -1 */
+    __asan_poison_memory_region(p + bytes, pages - bytes);
+    return p;
+}
+
+void emu_forbid(const void *memory, size_t bytes)
+{
+    __asan_poison_memory_region((void *)(size_t)memory, bytes);
+}
+
+void emu_allow(const void *memory, size_t bytes)
+{
+    __asan_unpoison_memory_region((void *)(size_t)memory, bytes);
+}
+
+static bool inside(const std::map<const char *, size_t> &blocks, const void *p, size_t bytes)
+{
+    auto i = blocks.upper_bound((const char *)p);
+    return i != blocks.begin() && (--i, (const char *)p + bytes <= i->first + i->second);
+}
+
+bool emu_may_touch(const void *memory, size_t bytes)
+{
+    return inside(device_memory, memory, bytes) &&
+           !__asan_region_is_poisoned((void *)(size_t)memory, bytes);
+}
+
+size_t emu_device_bytes(void)
+{
+    size_t sum = 0;
+    for (auto &m : device_memory)
+        sum += m.second;
+    return sum;
+}
+
+void emu_set_order(int order)
+{
+    emu_order = order;
+}
+
+void emu_switch_off(emu_check checks)
+{
+    emu_off = checks;
+}
+
+void emu_set_machine(emu_machine m)
+{
+    machine = m;
+}
+
+/* ---- errors ---- */
+
+static cudaError_t fail(cudaError_t e)
+{
+    return last_error = e;
+}
+
+void emu_fail_call(int n)
+{
+    fail_after = n;
+}
+
+/* First line of every call that may fail. */
+#define MAY_FAIL(error)                                                                            \
+    do {                                                                                           \
+        if (fail_after && !--fail_after) return fail(error);                                       \
+    } while (0)
+
+cudaError_t cudaGetLastError(void)
+{
+    cudaError_t e = last_error;
+    last_error = cudaSuccess;
+    return e;
+}
+
+const char *cudaGetErrorName(cudaError_t e)
+{
+    static const char *const names[CUDASIM_ERRORS] = {"cudaSuccess",
+                                                      "cudaErrorInvalidValue",
+                                                      "cudaErrorMemoryAllocation",
+                                                      "cudaErrorInvalidConfiguration",
+                                                      "cudaErrorNotReady",
+                                                      "cudaErrorNoDevice",
+                                                      "cudaErrorInsufficientDriver",
+                                                      "cudaErrorInvalidDevice",
+                                                      "cudaErrorInvalidResourceHandle",
+                                                      "cudaErrorNoKernelImageForDevice"};
+    return e < CUDASIM_ERRORS ? names[e] : "cudaErrorUnknown";
+}
+
+const char *cudaGetErrorString(cudaError_t e)
+{
+    return e == cudaErrorNoDevice             ? "no CUDA-capable device is detected"
+           : e == cudaErrorInsufficientDriver ? "CUDA driver version is insufficient"
+                                              : "(emulator)";
+}
+
+/* ---- queues ---- */
+
+static void drain(CUstream_st *s, const mark *until);
+
+static void run_head(CUstream_st *s)
+{
+    item head = s->queue.front();
+    if (head.wait && !head.wait->reached) {
+        if (head.wait->on->queue.empty()) emu_die("an event is waited for that nobody records");
+        drain(head.wait->on, head.wait.get());
+    }
+    s->queue.pop_front();
+    if (head.run) head.run();
+    if (head.set) head.set->reached = true;
+}
+
+/* Runs a stream up to a mark, or (NULL) until it is empty. */
+static void drain(CUstream_st *s, const mark *until)
+{
+    if (until ? until->reached : s->queue.empty()) return;
+    open_memory();
+    while (until ? !until->reached : !s->queue.empty())
+        run_head(s);
+    close_memory();
+}
+
+void emu_enqueue(cudaStream_t s, std::function<void()> run)
+{
+    if (!s) emu_die("the default stream is not for this project: it waits for all others");
+    s->queue.push_back({run, nullptr, nullptr});
+    if (emu_off & EMU_LATE) drain(s, NULL);
+}
+
+bool emu_launch_allowed(const void *kernel, dim3 g, dim3 b, size_t shared)
+{
+    uint64_t threads = (uint64_t)b.x * b.y * b.z;
+    size_t limit = shared_limit.count(kernel) ? shared_limit[kernel] : (size_t)SHARED_DEFAULT;
+    bool bad = !g.x || !g.y || !g.z || g.x > 0x7fffffffu || g.y > 65535 || g.z > 65535;
+    bad = bad || !threads || b.x > 1024 || b.y > 1024 || b.z > 64 || threads > 1024;
+    if ((bad || shared > limit) && !(emu_off & EMU_LIMITS)) {
+        fail(bad ? cudaErrorInvalidConfiguration : cudaErrorInvalidValue);
+        return false;
+    }
+    bool fails = fail_after && !--fail_after;
+    if (fails) fail(cudaErrorInvalidConfiguration);
+    if (machine == EMU_NO_CODE) fail(cudaErrorNoKernelImageForDevice);
+    return !fails && machine != EMU_NO_CODE;
+}
+
+/* ---- the device ---- */
+
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    *n = machine == EMU_NO_DEVICE || machine == EMU_OLD_DRIVER ? 0 : 1;
+    if (machine == EMU_OLD_DRIVER) return fail(cudaErrorInsufficientDriver);
+    return *n ? cudaSuccess : fail(cudaErrorNoDevice);
+}
+
+cudaError_t cudaSetDevice(int d)
+{
+    MAY_FAIL(cudaErrorInvalidDevice);
+    return d == 0 ? cudaSuccess : fail(cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
+{
+    if (device != 0) return fail(cudaErrorInvalidDevice);
+    *p = (struct cudaDeviceProp){};
+    snprintf(p->name, sizeof p->name, "emulated GPU");
+    p->major = machine == EMU_OLD_DEVICE ? 7 : 8;
+    p->multiProcessorCount = 2;
+    p->sharedMemPerBlock = SHARED_DEFAULT;
+    p->sharedMemPerBlockOptin = SHARED_MOST;
+    p->totalGlobalMem = 1ul << 30;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *v)
+{
+    *v = machine == EMU_OLD_DRIVER ? 11080 : 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *v)
+{
+    *v = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    *total = 1ul << 30;
+    size_t used = emu_device_bytes();
+    *available = used < *total ? *total - used : 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value > SHARED_MOST)
+        return fail(cudaErrorInvalidValue);
+    shared_limit[kernel] = (size_t)value;
+    return cudaSuccess;
+}
+
+/* ---- memory ---- */
+
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    MAY_FAIL(cudaErrorMemoryAllocation);
+    size_t available, total;
+    if (cudaMemGetInfo(&available, &total) || bytes > available)
+        return fail(cudaErrorMemoryAllocation);
+    *p = take_device_memory(bytes);
+    device_memory[(char *)*p] = bytes;
+    if (!(emu_off & EMU_HOST)) protect(PROT_NONE);
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *p)
+{
+    if (!p) return cudaSuccess;
+    auto i = device_memory.find((char *)p);
+    if (i == device_memory.end()) return fail(cudaErrorInvalidValue);
+    for (CUstream_st *s : streams) /* the library waits, too */
+        drain(s, NULL);
+    size_t pages = whole_pages(i->second);
+    __asan_unpoison_memory_region(p, pages);
+    munmap((char *)p - PAGE, pages + 2 * PAGE);
+    device_memory.erase(i);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **p, size_t bytes)
+{
+    MAY_FAIL(cudaErrorMemoryAllocation);
+    *p = emu_memory(bytes);
+    pinned_memory[(char *)*p] = bytes;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    if (!pinned_memory.erase((char *)p)) return fail(cudaErrorInvalidValue);
+    free(p);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t s)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    if (!bytes) return cudaSuccess;
+    bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+    bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+    if (inside(device_memory, to, bytes) != to_device ||
+        inside(device_memory, from, bytes) != from_device)
+        return fail(cudaErrorInvalidValue);
+    if (!from_device && !inside(pinned_memory, from, bytes)) {
+        auto stage =
+            std::make_shared<std::vector<char>>((const char *)from, (const char *)from + bytes);
+        emu_enqueue(s, [=] { memcpy(to, stage->data(), bytes); });
+        return cudaSuccess;
+    }
+    emu_enqueue(s, [=] { memcpy(to, from, bytes); });
+    if (!to_device && !inside(pinned_memory, to, bytes)) drain(s, NULL);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *to, int byte, size_t bytes, cudaStream_t s)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    if (bytes && !inside(device_memory, to, bytes)) return fail(cudaErrorInvalidValue);
+    emu_enqueue(s, [=] { memset(to, byte, bytes); });
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemset2DAsync(void *to, size_t pitch, int byte, size_t width, size_t height,
+                              cudaStream_t s)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    if (!width || !height) return cudaSuccess;
+    if (pitch < width || !inside(device_memory, to, pitch * (height - 1) + width))
+        return fail(cudaErrorInvalidValue);
+    emu_enqueue(s, [=] {
+        for (size_t r = 0; r < height; r++)
+            memset((char *)to + r * pitch, byte, width);
+    });
+    return cudaSuccess;
+}
+
+/* ---- streams and events ---- */
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    *s = new CUstream_st();
+    streams.push_back(*s);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+    drain(s, NULL);
+    std::erase(streams, s);
+    delete s;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    drain(s, NULL);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    *e = new CUevent_st();
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    delete e;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    e->last = std::make_shared<mark>(mark{false, s});
+    s->queue.push_back({nullptr, nullptr, e->last});
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    if (e->last) s->queue.push_back({nullptr, e->last, nullptr});
+    return cudaSuccess;
+}

@@ -1,0 +1,47 @@
+/* runtime.h - what tests may ask of the emulated runtime beyond CUDA's own calls. */
+#ifndef CUDASIM_RUNTIME_TESTS_H
+#define CUDASIM_RUNTIME_TESTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Kernels and copies may not touch these bytes of device memory (seen by AddressSanitizer), until
+ * they are allowed again. */
+void emu_forbid(const void *memory, size_t bytes);
+void emu_allow(const void *memory, size_t bytes);
+
+/* The order of threads and blocks (emu.h) of kernels that run from now on. */
+void emu_set_order(int order);
+
+/* Checks that can be switched off, so that tests can show which of them finds a mistake. */
+typedef enum {
+    EMU_BARRIERS = 1, /* who waits where for the block */
+    EMU_MASKS = 2,    /* who takes part in a warp operation */
+    EMU_LIMITS = 4,   /* of a launch */
+    EMU_NAN = 8,      /* shared memory begins as NaN */
+    EMU_HOST = 16,    /* device memory is closed to the host */
+    EMU_LATE = 32     /* streams run as late as they may */
+} emu_check;
+void emu_switch_off(emu_check);
+
+/* Which device there is: how cudaGetDeviceCount answers, and the device's architecture. */
+typedef enum { EMU_DEVICE, EMU_NO_DEVICE, EMU_OLD_DRIVER, EMU_OLD_DEVICE, EMU_NO_CODE } emu_machine;
+void emu_set_machine(emu_machine);
+
+/* The n-th call from now of a runtime function that can fail returns an error; 0: none does. */
+void emu_fail_call(int n);
+
+/* Are these bytes inside one allocation of device memory, and allowed? */
+bool emu_may_touch(const void *memory, size_t bytes);
+
+/* Device memory taken and not given back, in bytes. */
+size_t emu_device_bytes(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

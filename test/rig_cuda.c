@@ -1,0 +1,60 @@
+/* rig_cuda.c - a GPU under test, or (CUDASIM) the emulator; see rig.h
+ *
+ * The three rigs are one device, opened three times.  On the emulator each runs its threads and
+ * blocks in an order of its own: upwards, downwards, and at random.
+ */
+#include "test/rig.h"
+
+#include "cuda/cuda.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef CUDASIM
+#include "test/cudasim/runtime.h"
+#endif
+
+error *rigs_open_devices(bench *b)
+{
+    TRY(cuda_device(&b->many.dev));
+    TRY(cuda_device(&b->one.dev));
+    return cuda_device(&b->odd.dev);
+}
+
+void rig_close_device(rig *r)
+{
+    cuda_close(&r->dev);
+}
+
+size_t rig_memory(void)
+{
+    return 32 << 20;
+}
+
+bool rig_bits_vary(void)
+{
+    return false;
+}
+
+bool rig_slow(void)
+{
+#ifdef CUDASIM
+    const char *all = getenv("LONG");
+    return !all || strcmp(all, "1");
+#else
+    return false;
+#endif
+}
+
+int64_t rig_most_head(void)
+{
+    return CUDA_MOST_HEAD;
+}
+
+void rig_select(const bench *b, const rig *r)
+{
+    (void)b, (void)r;
+#ifdef CUDASIM
+    emu_set_order(r == &b->many ? 0 : r == &b->one ? 1 : 2);
+#endif
+}

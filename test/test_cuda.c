@@ -1,0 +1,240 @@
+/* test_cuda.c - the CUDA device as a whole: training beside the CPU, opening, failing.
+ *
+ * In the build with sanitizers the device is the emulator; elsewhere these tests need a GPU and are
+ * left out without one.
+ */
+#include "test/small_run.h"
+
+#include "cuda/cuda.h"
+#include "train/device.h"
+#ifdef CUDASIM
+#include "test/cudasim/runtime.h"
+#endif
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+/* Skips the test where there is no GPU; what it is told then must be one line that helps. */
+static void need_gpu(void)
+{
+    device dev;
+    error *e = cuda_device(&dev);
+    if (!e) {
+        cuda_close(&dev);
+        return;
+    }
+    assert_int_equal(error_kind_of(e), ERR_USER);
+    assert_non_null(strstr(error_text(e), "--device cpu"));
+    printf("skip %s\n", error_text(e));
+    error_free(e);
+    skip();
+}
+
+/* ---- training ---- */
+
+static const char *const runs[] = {
+    "--optim adamw --steps 4",
+    "--optim adamw_r --steps 3",
+    "--optim adamw --optim-impl passes --steps 3 --accum 2 --grad-clip 0.5",
+    "--optim adan_r --optim-impl passes --steps 3",
+    "--optim lion --steps 3",
+    "--optim sgd --steps 3 --gradients overlay",
+};
+
+static void train_on(const char *place, const char *more, small_result *r)
+{
+    char arguments[500];
+    snprintf(arguments, sizeof arguments, SMALL_MODEL "--device %s %s", place, more);
+    *r = small_train(arguments);
+}
+
+/* Both devices round differently, so a loss may differ in its last digits.  Parameters are not
+ * compared where a sign decides (lion). */
+static void compare(const char *what, const small_result *got, const small_result *want)
+{
+    for (int64_t i = 0; i < want->steps; i++) {
+        if (!(fabs(got->loss[i] - want->loss[i]) < 2e-5 * want->loss[i]))
+            fail_msg("%s: step %lld: loss %.9g, on the CPU %.9g", what, (long long)i + 1,
+                     got->loss[i], want->loss[i]);
+        if (!(fabs(got->grad_norm[i] - want->grad_norm[i]) < 1e-3 * want->grad_norm[i]))
+            fail_msg("%s: step %lld: gradient norm %.9g, on the CPU %.9g", what, (long long)i + 1,
+                     got->grad_norm[i], want->grad_norm[i]);
+    }
+    assert_int_equal(got->peak, want->peak); /* the plan does not depend on the device */
+}
+
+static void test_training(void **state)
+{
+    (void)state;
+    need_gpu();
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        small_result cpu, cuda;
+        train_on("cpu", runs[i], &cpu);
+        train_on("cuda", runs[i], &cuda);
+        compare(runs[i], &cuda, &cpu);
+        small_free(&cpu);
+        small_free(&cuda);
+    }
+}
+
+/* The same bits from run to run, in whatever order threads and blocks run. */
+static void test_bits(void **state)
+{
+    (void)state;
+    need_gpu();
+    small_result first, again;
+    train_on("cuda", "--optim adamw_r --steps 2", &first);
+    for (int order = 1; order < 3; order++) {
+#ifdef CUDASIM
+        emu_set_order(order);
+#endif
+        train_on("cuda", "--optim adamw_r --steps 2", &again);
+        assert_int_equal(first_difference(&again, &first), -1);
+        assert_memory_equal(again.loss, first.loss, 2 * sizeof(double));
+        small_free(&again);
+    }
+    small_free(&first);
+#ifdef CUDASIM
+    emu_set_order(0);
+#endif
+}
+
+/* ---- streams ---- */
+
+/* What is forked waits, and what is joined has been. */
+static void test_fork_join(void **state)
+{
+    (void)state;
+    need_gpu();
+    enum { N = 1000 };
+    device dev;
+    void *memory;
+    float got[2 * N];
+    must(cuda_device(&dev));
+    must(dev.ops->alloc(&dev, sizeof got, &memory));
+    tensor x = tensor_of(memory, F32, SHAPE(N)), y = tensor_of((float *)memory + N, F32, SHAPE(N));
+    OP(fill, &dev, STREAM_COMPUTE, .x = x, .value = 3);
+    op_fork(&dev, STREAM_COMPUTE, STREAM_COMM);
+    OP(copy, &dev, STREAM_COMM, .dst = y, .src = x);
+    op_join(&dev, STREAM_COMM, STREAM_COMPUTE);
+    op_get(&dev, STREAM_COMPUTE, got, tensor_of(memory, F32, SHAPE(2 * N)));
+    op_sync(&dev, STREAM_COMPUTE);
+    must(device_status(&dev));
+    for (int i = 0; i < 2 * N; i++)
+        assert_true(got[i] == 3);
+    dev.ops->release(&dev, memory);
+    cuda_close(&dev);
+}
+
+/* ---- what can go wrong ---- */
+
+static void refused(error *e, const char *says, const char *also)
+{
+    assert_non_null(e);
+    if (!strstr(error_text(e), says) || !strstr(error_text(e), also))
+        fail_msg("\"%s\" does not say \"%s\" and \"%s\"", error_text(e), says, also);
+    error_free(e);
+}
+
+static void test_too_much(void **state)
+{
+    (void)state;
+    need_gpu();
+    device dev;
+    void *memory;
+    must(cuda_device(&dev));
+    error *e = dev.ops->alloc(&dev, (size_t)1 << 50, &memory);
+    assert_int_equal(error_kind_of(e), ERR_USER);
+    refused(e, "no memory for 1073741824.0 MiB", "free");
+    cuda_close(&dev);
+}
+
+#ifdef CUDASIM
+
+static void test_machines(void **state)
+{
+    (void)state;
+    static const struct {
+        emu_machine machine;
+        const char *says, *also;
+    } cases[] = {
+        {EMU_NO_DEVICE, "no GPU", "--device cpu"},
+        {EMU_OLD_DRIVER, "driver is for CUDA 11.8, this program needs 13.0", "--device cpu"},
+        {EMU_OLD_DEVICE, "compute capability 7.0", "--device cpu"},
+        {EMU_NO_CODE, "no code for this GPU", "--device cpu"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        device dev;
+        emu_set_machine(cases[i].machine);
+        refused(cuda_device(&dev), cases[i].says, cases[i].also);
+        must(device_open(PLACE_AUTO, 1, &dev));
+        assert_string_equal(dev.ops->name, "cpu");
+        device_close(&dev);
+        refused(device_open(PLACE_CUDA, 1, &dev), cases[i].says, cases[i].also);
+    }
+    emu_set_machine(EMU_DEVICE);
+    device dev;
+    must(device_open(PLACE_AUTO, 1, &dev));
+    assert_string_equal(dev.ops->name, "cuda");
+    device_close(&dev);
+}
+
+/* Opens the device and does a few operations, while the n-th call of the runtime fails. */
+static error *with_failing_call(int n)
+{
+    device dev;
+    void *memory = NULL;
+    float got[4];
+    emu_fail_call(n);
+    TRY(cuda_device(&dev));
+    error *e = dev.ops->alloc(&dev, 4096, &memory);
+    if (!e) {
+        tensor x = tensor_of(memory, F32, SHAPE(4)),
+               slot = tensor_of((char *)memory + 256, F64, SHAPE(1));
+        op_put(&dev, STREAM_COMPUTE, x, (float[]){1, 2, 3, 4});
+        op_clear(&dev, STREAM_COMPUTE, slot);
+        OP(sumsq, &dev, STREAM_COMPUTE, .slot = slot, .x = x);
+        op_fork(&dev, STREAM_COMPUTE, STREAM_COMM);
+        op_get(&dev, STREAM_COMM, got, x);
+        op_sync(&dev, STREAM_COMM);
+        e = device_status(&dev);
+    }
+    emu_fail_call(0);
+    if (memory) dev.ops->release(&dev, memory);
+    cuda_close(&dev);
+    return e;
+}
+
+/* Every failure becomes an error that names the call and its place, or what to do; nothing leaks. */
+static void test_failing_calls(void **state)
+{
+    (void)state;
+    error *e;
+    int n = 1;
+    for (; (e = with_failing_call(n)); n++) {
+        bool named = strstr(error_text(e), "CUDA: ") && strstr(error_text(e), "cuda/");
+        if (!named && !strstr(error_text(e), "no memory for")) fail_msg("%s", error_text(e));
+        error_free(e);
+        assert_int_equal(emu_device_bytes(), 0);
+    }
+    emu_fail_call(0);
+    assert_true(n > 20);
+}
+
+#endif
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_training),  cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_fork_join), cmocka_unit_test(test_too_much),
+#ifdef CUDASIM
+        cmocka_unit_test(test_machines),  cmocka_unit_test(test_failing_calls),
+#endif
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
