@@ -288,7 +288,8 @@ typedef struct {
     X(copy)                                                                                        \
     X(embedding)                                                                                   \
     X(embedding_grad)                                                                              \
-    X(norm) X(norm_grad) X(linear) X(linear_dx) X(linear_dw) X(attention) X(attention_grad)        \
+    X(norm)                                                                                        \
+    X(norm_grad) X(linear) X(linear_dx) X(linear_dw) X(attention) X(attention_grad)                \
         X(attention_cached) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite)             \
             IMAGE_OPS(X)
 
@@ -314,6 +315,7 @@ struct device {
     const device_ops *ops;
     void *state;    /* the implementation's own */
     int threads;    /* CPU threads it may use */
+    bool async;     /* operations go on when they have returned: host time is not theirs */
     error *failure; /* the first one; see device_status */
     /* When set, called with every tensor that an operation has written. */
     void (*watch)(void *context, device *, const char *op, tensor written);

@@ -11,8 +11,9 @@
  * once, and so the whole of it counts as backward.
  *
  * Operations on the CPU are over when they return, so the clock on the wall is the time of a phase.
- * A device that works behind the program's back records an event at each phase_enter instead and
- * adds the differences when the step is over; nothing else has to change.
+ * A device that works behind the program's back (async) is to record an event at each phase_enter
+ * instead, and to add the differences when the step is over; nothing else has to change.  Until then
+ * the trainer says NAN of its phases, which the log writes as null.
  */
 #ifndef REGRAD_PHASES_H
 #define REGRAD_PHASES_H

@@ -200,7 +200,7 @@ error *cuda_device(device *out)
 {
     cuda_state *s;
     TRY(alloc_array(&s, 1, sizeof *s));
-    *out = (device){.ops = &cuda_table, .state = s, .threads = 1};
+    *out = (device){.ops = &cuda_table, .state = s, .threads = 1, .async = true};
     setenv("CUDA_MODULE_LOADING", "EAGER", 0); /* no loading, no allocation in a later step */
     error *e = open_on(out);
     if (e) cuda_close(out);

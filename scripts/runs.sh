@@ -58,7 +58,8 @@ run_facts() {
     awk '
         function number(field,    at) {
             at = index($0, "\"" field "\":")
-            return at ? substr($0, at + length(field) + 3) + 0 : "-"
+            if (!at || substr($0, at + length(field) + 3, 4) == "null") return "-"
+            return substr($0, at + length(field) + 3) + 0
         }
         # quickselect: the middle one of list[1..n]
         function median(list, n,    low, high, k, i, j, pivot, v) {

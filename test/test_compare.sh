@@ -82,6 +82,8 @@ for words in 'cpu, 2 threads' "$(git rev-parse --short=12 HEAD 2>/dev/null || ec
     check "the page says $words" 'it does not' grep -qF -e "$words" $page
 done
 check 'the page needs no other file' "$(grep -oE '(src|href)=.{30}' $page)" [ "$(grep -cE '(src|href)=|@import|url\(' $page)" -eq 0 ]
+check 'a bar of each optimizer, and of each run' "$(grep -c '<title>forward: ' $page)" \
+    [ "$(grep -c '<title>parameters: ' $page) $(grep -c '<title>forward: ' $page)" = '4 12' ]
 check 'every chart is closed' 'svg tags' [ "$(grep -o '<svg ' $page | wc -l)" -eq "$(grep -o '</svg>' $page | wc -l)" ]
 
 # ---- what is there is left alone; what is missing is run ----

@@ -229,7 +229,8 @@ error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_resu
     *out = (step_result){.grad_norm = (double)h.grad_norm, .finite = h.ok};
     out->loss = fetch_loss(t, t->o->batch * t->o->accum, &out->accuracy);
     out->data_seconds = t->data_seconds;
-    memcpy(out->seconds, t->phases.seconds, sizeof out->seconds);
+    for (int i = 0; i < PHASE_COUNT; i++)
+        out->seconds[i] = t->r.dev->async ? (double)NAN : t->phases.seconds[i];
     return device_status(t->r.dev);
 }
 

@@ -37,9 +37,9 @@ typedef struct {
 typedef struct {
     double loss;
     double grad_norm;
-    double accuracy;     /* of a classifier, else NAN */
-    double data_seconds; /* spent waiting for data */
-    double seconds[PHASE_COUNT];
+    double accuracy;             /* of a classifier, else NAN */
+    double data_seconds;         /* spent waiting for data */
+    double seconds[PHASE_COUNT]; /* of this step; NAN on an async device */
     /* false: the loss was not, and no parameter has changed (nor has a state, but under the policy
      * fold, where those have the gradients of earlier micro-batches) */
     bool finite;
