@@ -54,8 +54,10 @@ static error *write_waiting(run_log *log)
 /* Part of a line, at the end of `text`. */
 static size_t add_number(char *line, const char *name, double value)
 {
-    int n = isfinite(value) ? snprintf(line, LINE, ",\"%s\":%.9g", name, value)
-                            : snprintf(line, LINE, ",\"%s\":null", name);
+    bool whole = value == floor(value) && fabs(value) < 9e15; /* bytes, to the last of them */
+    int n = !isfinite(value) ? snprintf(line, LINE, ",\"%s\":null", name)
+            : whole          ? snprintf(line, LINE, ",\"%s\":%.0f", name, value)
+                             : snprintf(line, LINE, ",\"%s\":%.9g", name, value);
     return (size_t)n;
 }
 

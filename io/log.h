@@ -1,7 +1,7 @@
 /* log.h - a run's records: a line for people on the terminal, a line for programs in log.jsonl.
  *
  * log.jsonl has one object a line, written line by line; floats as %.9g, which gives back the same
- * float bits.  What is not a finite number is null.
+ * float bits, whole numbers (bytes) to the last digit.  What is not a finite number is null.
  *
  *   {"step":1,"loss":7.6,"lr":0.0003,"grad_norm":1.2,"ms":150.1,"forward_ms":44.7,"backward_ms":98.1,
  *    "optimizer_ms":6.9,"tokens_per_s":27000,"peak_bytes":123}         (in one line)
