@@ -100,6 +100,13 @@ typedef struct {
     activation act;
 } linear_op;
 
+/* out = act(x), the same bits as linear's */
+typedef struct {
+    tensor out; /* (R,N) */
+    tensor x;   /* (R,N); may be out */
+    activation act;
+} activate_op;
+
 /* dx (+)= (dout w) * act'(pre) */
 typedef struct {
     tensor dx;       /* (R,K) */
@@ -289,7 +296,8 @@ typedef struct {
     X(embedding)                                                                                   \
     X(embedding_grad)                                                                              \
     X(norm)                                                                                        \
-    X(norm_grad) X(linear) X(linear_dx) X(linear_dw) X(attention) X(attention_grad)                \
+    X(norm_grad)                                                                                   \
+    X(linear) X(activate) X(linear_dx) X(linear_dw) X(attention) X(attention_grad)                 \
         X(attention_cached) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite)             \
             IMAGE_OPS(X)
 

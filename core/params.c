@@ -56,6 +56,8 @@ static block_name gradient_name(const param *row)
 
 void params_place(params *p, arena *a)
 {
+    for (p->first = 0; p->first < p->n && !p->row[p->first].trainable;)
+        p->first++;
     for (int i = 0; i < p->n; i++) {
         param *row = &p->row[i];
         row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape,
@@ -183,6 +185,16 @@ static void update_if_complete(run *r, param *row, int id)
     arena_drop(r->arena, &row->gradient);
 }
 
+bool grad_wanted(const run *r, int id)
+{
+    return id >= 0 && r->params->row[id].trainable;
+}
+
+bool grads_below(const run *r, int id)
+{
+    return r->params->first < id;
+}
+
 tensor param_use(run *r, int id)
 {
     param *row = &r->params->row[id];
@@ -206,8 +218,9 @@ grad grad_begin(run *r, int id)
 {
     params *p = r->params;
     param *row = &p->row[id];
-    if (!row->trainable || !p->training) return (grad){0};
+    if (!p->training) return (grad){0};
     phase_enter(r->phases, PHASE_BACKWARD);
+    if (!row->trainable) return (grad){0};
     grad g = {.accumulate = row->has_gradient};
     if (!row->has_gradient && p->policy != GRADS_OWN)
         row->gradient =

@@ -20,7 +20,7 @@
  * A gradient with several writers in one backward (a tied embedding) is complete after the last.
  * Under fold the earlier micro-batches wait for the readers, too, though the weight does not change
  * yet: so all micro-batches ask for the same memory, and what is recorded of two holds for all.
- * The contract for models: in backward, every use of a weight is open or over when its last writer
+ * The contract for models: rows come in the order of the forward pass; in backward, every use of a weight is open or over when its last writer
  * is done; a use after its update is reported as an internal error.
  */
 #ifndef REGRAD_PARAMS_H
@@ -63,6 +63,7 @@ typedef struct {
     int n, room;
     dtype type;
     grad_policy policy;       /* GRADS_AUTO must be resolved before params_place */
+    int first;                /* trainable row of the table, n if there is none; see grads_below */
     bool training;            /* hooks of gradients are alive */
     int micro, micro_batches; /* of the step under way */
     /* release, fold: parameter id's gradient is complete, that of the whole step or of a part */
@@ -99,6 +100,12 @@ error *params_initialize(params *p, device *dev, uint64_t seed) NODISCARD;
 void params_begin_step(run *r, int micro_batches);
 void params_begin_micro(run *r, int micro);
 void params_end_step(run *r);
+
+/* Whether parameter id wants its gradient, and whether any before it does.  The table's order is that
+ * of the forward pass; so in backward a layer passes a gradient on only if there is one below, and
+ * forward keeps only what that needs.  No id (-1) wants nothing. */
+bool grad_wanted(const run *r, int id);
+bool grads_below(const run *r, int id);
 
 /* ---- the hooks ---- */
 tensor param_use(run *r, int id);

@@ -87,6 +87,15 @@ void cpu_linear(device *dev, int stream, const linear_op *o)
         linear_tile(cpu_blas(dev), o, grid_tile(g, i));
 }
 
+void cpu_activate(device *dev, int stream, const activate_op *o)
+{
+    (void)stream;
+    int64_t rows = tensor_rows(o->x);
+#pragma omp parallel for num_threads(dev->threads)
+    for (int64_t r = 0; r < rows; r++)
+        activate(o->act, tensor_cols(o->x), row(o->x, r), row(o->out, r));
+}
+
 /* ---- backward ---- */
 
 static void linear_dx_tile(const blas *b, const linear_dx_op *o, tile t)
