@@ -100,7 +100,7 @@ static void linear_units(trial *t, size s, activation act)
 static void linear_case(bench *b, size s, activation act, int flags, double spread)
 {
     trial t;
-    trial_begin(&t, call_linear, &act, "linear R=%lld K=%lld N=%lld act=%s%s%s%s%s spread=%g",
+    trial_begin(b, &t, call_linear, &act, "linear R=%lld K=%lld N=%lld act=%s%s%s%s%s spread=%g",
                 (long long)s.R, (long long)s.K, (long long)s.N, act_names[act],
                 flags & 1 ? " bias" : "", flags & 2 ? " residual" : "", flags & 4 ? " pre" : "",
                 flags & 8    ? " ld+3"
@@ -166,7 +166,7 @@ static void call_activate(device *dev, const tensor *t, const void *options)
 static void activate_case(bench *b, size s, activation act, int flags, double spread)
 {
     trial t;
-    trial_begin(&t, call_activate, &act, "activate R=%lld N=%lld act=%s%s%s spread=%g",
+    trial_begin(b, &t, call_activate, &act, "activate R=%lld N=%lld act=%s%s%s spread=%g",
                 (long long)s.R, (long long)s.N, act_names[act], flags & 1 ? " out.ld+5" : "",
                 flags & 2 ? " x.ld+3" : "", spread);
     trial_operand(&t, ACT_OUT, "out", WRITTEN, WORK, SHAPE(s.R, s.N), flags & 1 ? 5 : 0);
@@ -233,7 +233,7 @@ static void linear_dx_case(bench *b, size s, dx_options options, int64_t pad, in
                            double spread)
 {
     trial t;
-    trial_begin(&t, call_linear_dx, &options,
+    trial_begin(b, &t, call_linear_dx, &options,
                 "linear_dx R=%lld K=%lld N=%lld act=%s%s ld+%lld dout.ld+%lld spread=%g",
                 (long long)s.R, (long long)s.K, (long long)s.N, act_names[options.act],
                 options.accumulate ? " accumulate" : "", (long long)pad, (long long)dout_pad,
@@ -319,7 +319,7 @@ static void linear_dw_case(bench *b, size s, int flags)
     dw_options options = {.dw_accumulate = flags & 4, .db_accumulate = flags & 8};
     int64_t pad = flags & 16 ? 3 : 0;
     trial t;
-    trial_begin(&t, call_linear_dw, &options, "linear_dw R=%lld K=%lld N=%lld%s%s%s%s%s%s",
+    trial_begin(b, &t, call_linear_dw, &options, "linear_dw R=%lld K=%lld N=%lld%s%s%s%s%s%s",
                 (long long)s.R, (long long)s.K, (long long)s.N, flags & 1 ? " no dw" : "",
                 flags & 2 ? " no db" : "", flags & 4 ? " dw accumulate" : "",
                 flags & 8 ? " db accumulate" : "", flags & 16 ? " ld+3" : "",
@@ -368,5 +368,5 @@ int main(void)
         cmocka_unit_test(test_linear_dx_extremes),
         cmocka_unit_test(test_linear_dw),
     };
-    return cmocka_run_group_tests(tests, bench_open, bench_close);
+    return RUN_IN_ALL_TYPES(tests);
 }
