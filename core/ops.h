@@ -48,6 +48,11 @@ typedef struct {
     tensor dst, src;
 } copy_op;
 
+/* x += y (same shape and type) */
+typedef struct {
+    tensor x, y; /* not the same */
+} add_op;
+
 /* out[b,t,:] = wte[tokens[b,t],:] + wpe[first_position + t,:] */
 typedef struct {
     tensor out;    /* (B,T,C) */
@@ -286,12 +291,13 @@ typedef struct {
 #define DEVICE_OPS(X)                                                                              \
     X(fill)                                                                                        \
     X(copy)                                                                                        \
+    X(add)                                                                                         \
     X(embedding)                                                                                   \
     X(embedding_grad)                                                                              \
     X(norm)                                                                                        \
-    X(norm_grad) X(linear) X(linear_dx) X(linear_dw) X(attention) X(attention_grad)                \
-        X(attention_cached) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite)             \
-            IMAGE_OPS(X)
+    X(norm_grad)                                                                                   \
+    X(linear) X(linear_dx) X(linear_dw) X(attention) X(attention_grad) X(attention_cached)         \
+        X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) IMAGE_OPS(X)
 
 typedef struct {
     const char *name;

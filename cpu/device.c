@@ -75,6 +75,17 @@ void cpu_fill(device *dev, int stream, const fill_op *o)
         x[i] = value;
 }
 
+void cpu_add(device *dev, int stream, const add_op *o)
+{
+    (void)stream;
+    int64_t n = tensor_count(o->x);
+    float *x = floats(o->x);
+    const float *y = floats(o->y);
+#pragma omp parallel for simd num_threads(dev->threads)
+    for (int64_t i = 0; i < n; i++)
+        x[i] += y[i];
+}
+
 void cpu_nonfinite(device *dev, int stream, const nonfinite_op *o)
 {
     (void)stream;
