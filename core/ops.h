@@ -55,6 +55,11 @@ typedef struct {
     tensor dst, src;
 } copy_op;
 
+/* x += y (same shape and type) */
+typedef struct {
+    tensor x, y; /* not the same */
+} add_op;
+
 /* out[b,t,:] = wte[tokens[b,t],:] + wpe[first_position + t,:] */
 typedef struct {
     tensor out;    /* (B,T,C) */
@@ -96,7 +101,8 @@ typedef struct {
     tensor scratch;    /* (NORM_GROUPS, 2C) stat */
 } norm_grad_op;
 
-/* out = act(x w^T + bias) + residual; pre gets the argument of act */
+/* out = act(x w^T + bias) + residual; pre gets the argument of act, which is of the working type in
+ * any case: rounded in bf16 */
 typedef struct {
     tensor out;      /* (R,N), ld may exceed N */
     tensor x;        /* (R,K) */
@@ -300,13 +306,15 @@ typedef struct {
 #define DEVICE_OPS(X)                                                                              \
     X(fill)                                                                                        \
     X(copy)                                                                                        \
+    X(add)                                                                                         \
     X(embedding)                                                                                   \
     X(embedding_grad)                                                                              \
     X(norm)                                                                                        \
     X(norm_grad)                                                                                   \
     X(linear)                                                                                      \
-    X(activate) X(linear_dx) X(linear_dw) X(attention) X(attention_grad) X(attention_cached)       \
-        X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) IMAGE_OPS(X)
+    X(activate)                                                                                    \
+    X(linear_dx) X(linear_dw) X(attention) X(attention_grad) X(attention_cached) X(classify)       \
+        X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) IMAGE_OPS(X)
 
 typedef struct {
     const char *name;

@@ -58,6 +58,12 @@ static double act_slope(activation act)
     return act == ACT_NONE ? 1 : 1.13;
 }
 
+/* In bf16 the argument of act is rounded before (core/ops.h): by half a step of what it is. */
+static double rounded_unit(const trial *t, double argument)
+{
+    return t->work == BF16 ? BF16_ROUNDOFF * fabs(argument) / (BOUND_C * FLT_EPSILON) : 0;
+}
+
 static double square(double x)
 {
     return x * x;
@@ -91,7 +97,8 @@ static void linear_units(trial *t, size s, activation act)
                 *out = summed(s.K + 2,
                               squares + res * res); /* the residual may be where the sum starts */
             else
-                *out = act_slope(act) * summed(s.K + 1, squares) + fabs(sum) + fabs(res);
+                *out = act_slope(act) * (summed(s.K + 1, squares) + rounded_unit(t, sum)) +
+                       fabs(sum) + fabs(res);
             if (o[PRE].role != ABSENT) o[PRE].unit[r * s.N + n] = summed(s.K + 1, squares);
         }
 }
