@@ -128,8 +128,14 @@ CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_op
 $(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+# and once more under the race detector
+RACE_TESTS := $(CUDA_TESTS:$(BUILD)/cuda_%=$(BUILD)/race_%)
+$(BUILD)/race_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB:%.cu.o=%.cu.race.o)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+
 ifeq ($(CUDA),sim)
-TESTS += $(CUDA_TESTS)
+TESTS += $(CUDA_TESTS) $(RACE_TESTS)
 endif
 
 # runs the program that lies beside it
