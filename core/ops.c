@@ -26,7 +26,8 @@ error *device_status(device *dev)
 
 device device_null(void)
 {
-    static const device_ops none = {.name = "null", .working_types = 1u << F32 | 1u << F64};
+    static const device_ops none = {.name = "null",
+                                    .working_types = 1u << F32 | 1u << F64 | 1u << BF16};
     return (device){.ops = &none, .threads = 1};
 }
 
@@ -82,6 +83,15 @@ static bool check_copy(device *dev, const char *op, const copy_op *o)
     CHECK(o->dst.type == o->src.type, o->dst, o->src);
     CHECK(tensor_count(o->dst) == tensor_count(o->src), o->dst, o->src);
     CHECK(tensor_contiguous(o->dst) && tensor_contiguous(o->src), o->dst, o->src);
+    return true;
+}
+
+static bool check_add(device *dev, const char *op, const add_op *o)
+{
+    CHECK(working(dev, o->x), o->x, o->y);
+    CHECK(present(o->y) && fits(o->y, o->x.type, tensor_count(o->x)), o->x, o->y);
+    CHECK(tensor_contiguous(o->x), o->x, o->y);
+    CHECK(!overlap(o->x, o->y), o->x, o->y);
     return true;
 }
 
@@ -300,12 +310,12 @@ static bool check_nonfinite(device *dev, const char *op, const nonfinite_op *o)
 static bool check_patches(device *dev, const char *op, const patches_op *o)
 {
     const int64_t *d = o->images.dim;
-    CHECK(working(dev, o->images) && o->images.rank == 4, o->images, o->out);
+    CHECK(working(dev, o->out) && o->images.rank == 4, o->images, o->out);
+    CHECK(o->images.type == stat_type(o->out.type), o->images, o->out);
     CHECK(tensor_contiguous(o->images), o->images, o->out);
     CHECK(o->height > 0 && o->width > 0, o->images, o->out);
     CHECK(d[2] % o->height == 0 && d[3] % o->width == 0, o->images, o->out);
-    CHECK(present(o->out) && fits(o->out, o->images.type, tensor_count(o->images)), o->out,
-          o->images);
+    CHECK(present(o->out) && fits(o->out, o->out.type, tensor_count(o->images)), o->out, o->images);
     CHECK(tensor_cols(o->out) == d[1] * o->height * o->width, o->out, o->images);
     return true;
 }
@@ -381,7 +391,7 @@ static bool check_classify_soft(device *dev, const char *op, const classify_soft
     int64_t rows = tensor_rows(o->logits);
     dtype stat = stat_type(o->logits.type);
     CHECK(working(dev, o->logits), o->logits, o->losses);
-    CHECK(present(o->targets) && fits(o->targets, o->logits.type, rows * tensor_cols(o->logits)) &&
+    CHECK(present(o->targets) && fits(o->targets, stat, rows * tensor_cols(o->logits)) &&
               tensor_cols(o->targets) == tensor_cols(o->logits),
           o->targets, o->logits);
     CHECK(present(o->losses) && fits(o->losses, stat, rows), o->losses, o->logits);
@@ -428,6 +438,10 @@ static int written_linear_dx(const linear_dx_op *o, tensor *w)
 static int written_linear_dw(const linear_dw_op *o, tensor *w)
 {
     return w[0] = o->dw.t, w[1] = o->db.t, 2;
+}
+static int written_add(const add_op *o, tensor *w)
+{
+    return w[0] = o->x, 1;
 }
 static int written_attention(const attention_op *o, tensor *w)
 {

@@ -35,8 +35,10 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
             if (!present(o->state[i][k])) continue;
             snprintf(names[*n].text, NAME_ROOM, "%s.%s", param_text(row, text, sizeof text),
                      o->info->state[k]);
-            list[*n] = (named_tensor){names[*n].text, o->state[i][k],
-                                      row->spec.file_transposed && row->spec.shape.rank == 2};
+            list[*n] = (named_tensor){.name = names[*n].text,
+                                      .value = o->state[i][k],
+                                      .transposed =
+                                          row->spec.file_transposed && row->spec.shape.rank == 2};
             ++*n;
         }
     *out = list;
@@ -162,7 +164,19 @@ static cJSON *model_of(const model_config *c)
                {"vocab", (double)c->vocab},
                {"norm_eps", c->norm_eps},
                {"act", c->act},
-               {"bias", c->bias},
+               {"bias", c->bias.norms | c->bias.qkv << 1 | c->bias.project << 2 | c->bias.up << 3 |
+                            c->bias.down << 4 | c->bias.head << 5},
+               {"norm", c->norm},
+               {"norm_plus_one", c->norm_plus_one},
+               {"positions", c->positions},
+               {"rotary_size", (double)c->rotary.size},
+               {"rotary_base", c->rotary.base},
+               {"rotary_interleaved", c->rotary.interleaved},
+               {"gated", c->gated},
+               {"residual", c->residual},
+               {"qk_norm", c->qk_norm},
+               {"embedding_norm", c->embedding_norm},
+               {"embedding_scale", c->embedding_scale},
                {"tied", c->tied},
                {"causal", c->causal}};
     cJSON *m = cJSON_CreateObject();
