@@ -135,7 +135,7 @@ $(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cpu.o $(G
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
 
 # the tests of the operations again, on CUDA
-CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_ops_ref.c test/test_ops_image.c,$(wildcard test/test_ops_*.c)))
+CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_ops_ref.c,$(wildcard test/test_ops_*.c)))
 $(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
@@ -165,7 +165,7 @@ FUZZ_CC     ?= clang
 FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
                -Wno-unknown-pragmas -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all
-FUZZ_SRC    := $(filter core/%.c data/%.c io/%.c model/hf.c model/presets.c,$(LIB_SRC)) fuzz/fuzz.c
+FUZZ_SRC    := $(filter core/%.c data/%.c io/%.c model/hf.c model/presets.c model/names.c,$(LIB_SRC)) fuzz/fuzz.c
 FUZZ        := $(patsubst fuzz/%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/*.c)))
 
 build/fuzz/%.o: %.c

@@ -51,6 +51,9 @@ typedef struct {
     double std;           /* INIT_NORMAL */
     int writers;          /* of its gradient in one backward; 0 means 1 */
     bool file_transposed; /* files hold the transpose: (in, out), Hugging Face's Conv1D */
+    int64_t part_rows[3]; /* with a name like "{q,k,v}_proj": rows of each of its tensors */
+    int64_t file_groups;  /* ? files have row group by group: part_rows[i] / file_groups rows of
+                           * each part in turn */
 } param_spec;
 
 typedef struct {
