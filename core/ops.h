@@ -296,8 +296,9 @@ typedef struct {
     X(embedding_grad)                                                                              \
     X(norm)                                                                                        \
     X(norm_grad)                                                                                   \
-    X(linear) X(linear_dx) X(linear_dw) X(attention) X(attention_grad) X(attention_cached)         \
-        X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) IMAGE_OPS(X)
+    X(linear)                                                                                      \
+    X(linear_dx) X(linear_dw) X(attention) X(attention_grad) X(attention_cached) X(classify)       \
+        X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) IMAGE_OPS(X)
 
 typedef struct {
     const char *name;

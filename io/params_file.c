@@ -20,8 +20,15 @@ error *params_list(const params *p, named_tensor **out)
     for (int i = 0; i < p->n; i++) {
         const param *row = &p->row[i];
         param_text(row, names[i].text, NAME_ROOM);
-        list[i] = (named_tensor){names[i].text, row->value,
-                                 row->spec.file_transposed && row->spec.shape.rank == 2};
+        list[i] =
+            (named_tensor){.name = names[i].text,
+                           .value = row->value,
+                           .transposed = row->spec.file_transposed && row->spec.shape.rank == 2};
+        if (present(row->value)) continue;
+        list[i].value = tensor_of(row->stored.data, p->type, row->spec.shape);
+        list[i].dealt = true;
+        list[i].first = row->own_first;
+        list[i].held = row->own;
     }
     *out = list;
     return NULL;
@@ -29,9 +36,14 @@ error *params_list(const params *p, named_tensor **out)
 
 error *params_write(const char *path, const params *p, device *dev)
 {
+    return params_write_from(path, p, dev, NULL);
+}
+
+error *params_write_from(const char *path, const params *p, device *dev, const tensor_source *from)
+{
     named_tensor *list;
     TRY(params_list(p, &list));
-    error *e = safetensors_write(path, list, p->n, dev);
+    error *e = safetensors_write_from(path, list, p->n, dev, from);
     free(list);
     return e;
 }

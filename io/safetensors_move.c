@@ -123,17 +123,26 @@ static error *write_transposed(outfile *f, tensor t, device *dev, const staging 
 }
 
 static error *write_all(outfile *f, const named_tensor *list, int64_t n, device *dev,
-                        const staging *b)
+                        const tensor_source *from, const staging *b)
 {
     TRY(write_header(f, list, n));
     for (int64_t i = 0; i < n; i++) {
-        TRY((list[i].transposed ? write_transposed : write_plain)(f, list[i].value, dev, b));
+        tensor t = from ? from->open(from->context, i) : list[i].value;
         TRY(device_status(dev)); /* rather than writing on what is not there */
+        TRY((list[i].transposed ? write_transposed : write_plain)(f, t, dev, b));
+        if (from) from->close(from->context);
+        TRY(device_status(dev));
     }
     return NULL;
 }
 
 error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev)
+{
+    return safetensors_write_from(path, list, n, dev, NULL);
+}
+
+error *safetensors_write_from(const char *path, const named_tensor *list, int64_t n, device *dev,
+                              const tensor_source *from)
 {
     outfile *f;
     staging b = {0};
@@ -143,7 +152,7 @@ error *safetensors_write(const char *path, const named_tensor *list, int64_t n, 
         free(b.bytes);
         return e;
     }
-    e = write_all(f, list, n, dev, &b);
+    e = write_all(f, list, n, dev, from, &b);
     free(b.bytes);
     if (!e) return outfile_commit(f);
     outfile_discard(f);
@@ -213,20 +222,37 @@ static error *check_same(const safetensors *s, const safetensors_entry *e, const
                       shape_text(t.rank, t.dim, into->transposed, wants, sizeof wants));
 }
 
-static error *fetch_plain(const elements *s, tensor t, device *dev, const staging *b)
+/* Elements [first, first + n) from the host, or those of them that are held here. */
+static void put_part(const named_tensor *into, int64_t first, int64_t n, const char *host,
+                     device *dev)
 {
+    tensor t = into->value;
+    int64_t from = first, to = first + n, begin = into->dealt ? into->first : 0;
+    if (into->dealt && from < into->first) from = into->first;
+    if (into->dealt && to > into->first + into->held) to = into->first + into->held;
+    if (from < to)
+        op_put(dev, STREAM_COMPUTE, part_of(t, from - begin, to - from),
+               host + (size_t)(from - first) * dtype_size(t.type));
+}
+
+static error *fetch_plain(const elements *s, const named_tensor *into, device *dev,
+                          const staging *b)
+{
+    tensor t = into->value;
     int64_t size = (int64_t)dtype_size(t.type), most = 2 * b->half / size, count = tensor_count(t);
     for (int64_t first = 0; first < count; first += most) {
         int64_t n = count - first < most ? count - first : most;
         TRY(read_elements(s, first, n, b->bytes));
-        op_put(dev, STREAM_COMPUTE, part_of(t, first, n), b->bytes);
+        put_part(into, first, n, b->bytes, dev);
         op_sync(dev, STREAM_COMPUTE);
     }
     return NULL;
 }
 
-static error *fetch_transposed(const elements *s, tensor t, device *dev, const staging *b)
+static error *fetch_transposed(const elements *s, const named_tensor *into, device *dev,
+                               const staging *b)
 {
+    tensor t = into->value;
     int64_t rows = t.dim[0], cols = t.dim[1], size = (int64_t)dtype_size(t.type);
     char *part = b->bytes + b->half;
     if (!rows || !cols) return NULL;
@@ -235,7 +261,7 @@ static error *fetch_transposed(const elements *s, tensor t, device *dev, const s
         TRY(read_elements(s, first * rows, n * rows, b->bytes));
         transpose(part, b->bytes, n, rows, (size_t)size);
         for (int64_t r = 0; r < rows; r++)
-            op_put(dev, STREAM_COMPUTE, part_of(t, r * cols + first, n), part + r * n * size);
+            put_part(into, r * cols + first, n, part + r * n * size, dev);
         op_sync(dev, STREAM_COMPUTE);
     }
     return NULL;
@@ -249,7 +275,7 @@ static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, b
     staging b = {0};
     TRY(check_same(s, entry, into, widen));
     TRY(staging_open(into, 1, &b));
-    error *e = (into->transposed ? fetch_transposed : fetch_plain)(&from, into->value, dev, &b);
+    error *e = (into->transposed ? fetch_transposed : fetch_plain)(&from, into, dev, &b);
     free(b.bytes);
     return e ? e : device_status(dev);
 }
