@@ -99,14 +99,30 @@ static error *print_side_by_side(const trainer *t, FILE *out)
     return NULL;
 }
 
+static const char *bucket_text(const options *o, char *buffer, size_t size)
+{
+    if (o->bucket)
+        snprintf(buffer, size, "in buckets of %lld MiB", (long long)o->bucket);
+    else
+        snprintf(buffer, size, "one by one");
+    return buffer;
+}
+
 error *plan_print(const trainer *t, FILE *out)
 {
     const options *o = t->o;
+    char bucket[60];
     arena_summary s = arena_summarize(t->arena);
     fprintf(out, "plan: %s, %lld parameters, batch %lld x %lld, %lld micro-batch%s, %s (%s)\n\n",
             o->model.name, (long long)params_count(&t->params), (long long)o->batch,
             (long long)o->seq, (long long)o->accum, o->accum > 1 ? "es" : "", o->optim_name,
             o->optim.fused ? "fused" : "passes");
+    if (comm_size(o->comm) > 1)
+        fprintf(out,
+                "  as rank %d of %d, --zero %lld; gradients travel %s; a rank is missed after %lld "
+                "s\n\n",
+                comm_rank(o->comm), comm_size(o->comm), (long long)o->zero,
+                bucket_text(o, bucket, sizeof bucket), (long long)o->watchdog);
     for (int k = 0; k < KIND_COUNT; k++)
         fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", block_kind_name((block_kind)k),
                 mib(s.by_kind[k]), 100.0 * (double)s.by_kind[k] / (double)s.peak);
@@ -131,7 +147,9 @@ error *plan_json(const trainer *t, char **out)
               cJSON_AddStringToObject(object, "gradient_policy",
                                       grad_policy_name(t->o->optim.gradients)) &&
               cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason) &&
-              cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params));
+              cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params)) &&
+              cJSON_AddNumberToObject(object, "ranks", comm_size(t->o->comm)) &&
+              cJSON_AddNumberToObject(object, "zero", (double)t->o->zero);
     cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"),
           *most = cJSON_AddObjectToObject(object, "most_by_kind");
     for (int k = 0; k < KIND_COUNT; k++) {
