@@ -25,6 +25,15 @@ typedef struct {
     int64_t half;
 } staging;
 
+static bool grouped_rightly(const named_tensor *t)
+{
+    int64_t rows = 0;
+    bool even = !t->transposed && t->value.rank >= 1;
+    for (int k = 0; k < 3; rows += t->part_rows[k++])
+        even = even && t->part_rows[k] % t->groups == 0;
+    return even && rows == t->value.dim[0];
+}
+
 static error *staging_open(const named_tensor *list, int64_t n, staging *b)
 {
     b->half = CHUNK / 2;
@@ -34,6 +43,8 @@ static error *staging_open(const named_tensor *list, int64_t n, staging *b)
         if (!tensor_contiguous(t) || (list[i].transposed && t.rank != 2))
             return internal_error("%s is padded, or transposed without being a matrix",
                                   list[i].name);
+        if (list[i].groups && !grouped_rightly(&list[i]))
+            return internal_error("%s cannot be grouped as it says", list[i].name);
         if (list[i].transposed && column > b->half) b->half = column;
     }
     return alloc_array(&b->bytes, (size_t)b->half, 2);
@@ -43,6 +54,25 @@ static error *staging_open(const named_tensor *list, int64_t n, staging *b)
 static tensor part_of(tensor t, int64_t first, int64_t n)
 {
     return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
+}
+
+/* Elements of a tensor that lie together in the file and on the device. */
+typedef struct {
+    int64_t first, n;
+} element_run;
+
+/* Run i in the file's order; false behind the last. */
+static bool run_at(const named_tensor *t, int64_t i, element_run *run)
+{
+    *run = (element_run){0, tensor_count(t->value)};
+    if (!t->groups) return i == 0;
+    int64_t group = i / 3, part = i % 3, rows = t->part_rows[part] / t->groups;
+    if (group == t->groups) return false;
+    int64_t before = group * rows, cols = tensor_count(t->value) / t->value.dim[0];
+    for (int64_t k = 0; k < part; k++)
+        before += t->part_rows[k];
+    *run = (element_run){before * cols, rows * cols};
+    return true;
 }
 
 /* to (cols, rows) = from (rows, cols) transposed, elements of `size` bytes. */
@@ -122,18 +152,34 @@ static error *write_transposed(outfile *f, tensor t, device *dev, const staging 
     return NULL;
 }
 
+static error *write_runs(outfile *f, const named_tensor *t, device *dev, const staging *b)
+{
+    element_run run;
+    for (int64_t i = 0; run_at(t, i, &run); i++)
+        TRY(write_plain(f, part_of(t->value, run.first, run.n), dev, b));
+    return NULL;
+}
+
 static error *write_all(outfile *f, const named_tensor *list, int64_t n, device *dev,
                         const tensor_source *from, const staging *b)
 {
+    int64_t open = -1;
+    tensor whole = {0};
     TRY(write_header(f, list, n));
     for (int64_t i = 0; i < n; i++) {
-        tensor t = from ? from->open(from->context, i) : list[i].value;
+        named_tensor t = list[i];
+        if (from) {
+            if (t.of != open && open >= 0) from->close(from->context);
+            if (t.of != open) whole = from->open(from->context, t.of);
+            open = t.of;
+            t.value.data = (char *)whole.data + (size_t)t.at * dtype_size(t.value.type);
+        }
         TRY(device_status(dev)); /* rather than writing on what is not there */
-        TRY((list[i].transposed ? write_transposed : write_plain)(f, t, dev, b));
-        if (from) from->close(from->context);
+        TRY(t.transposed ? write_transposed(f, t.value, dev, b) : write_runs(f, &t, dev, b));
         TRY(device_status(dev));
     }
-    return NULL;
+    if (from && open >= 0) from->close(from->context);
+    return device_status(dev);
 }
 
 error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev)
@@ -164,7 +210,8 @@ error *safetensors_write_from(const char *path, const named_tensor *list, int64_
 typedef struct {
     const safetensors *file;
     int64_t entry;
-    int64_t size; /* of an element in the file; 2: widened to f32 */
+    int64_t size;  /* of an element in the file; 2: widened to f32 */
+    int64_t first; /* the element that counts as 0 */
 } elements;
 
 /* The entry's elements [first, first + n), as they are on the device.  16-bit ones are read into
@@ -173,6 +220,7 @@ static error *read_elements(const elements *s, int64_t first, int64_t n, char *o
 {
     bool bf16 = !strcmp(safetensors_entry_at(s->file, s->entry)->dtype, "BF16");
     int64_t bytes = n * s->size;
+    first += s->first;
     if (s->size != 2) return safetensors_read(s->file, s->entry, first * s->size, bytes, out);
     TRY(safetensors_read(s->file, s->entry, first * 2, bytes, out + bytes));
     for (int64_t i = 0; i < n; i++) {
@@ -227,23 +275,25 @@ static void put_part(const named_tensor *into, int64_t first, int64_t n, const c
                      device *dev)
 {
     tensor t = into->value;
-    int64_t from = first, to = first + n, begin = into->dealt ? into->first : 0;
-    if (into->dealt && from < into->first) from = into->first;
-    if (into->dealt && to > into->first + into->held) to = into->first + into->held;
+    int64_t from = first, to = first + n, begin = 0;
+    if (into->dealt) {
+        begin = into->first - into->at;
+        if (from < begin) from = begin;
+        if (to > begin + into->held) to = begin + into->held;
+    }
     if (from < to)
         op_put(dev, STREAM_COMPUTE, part_of(t, from - begin, to - from),
                host + (size_t)(from - first) * dtype_size(t.type));
 }
 
-static error *fetch_plain(const elements *s, const named_tensor *into, device *dev,
+static error *fetch_plain(const elements *s, const named_tensor *into, element_run run, device *dev,
                           const staging *b)
 {
-    tensor t = into->value;
-    int64_t size = (int64_t)dtype_size(t.type), most = 2 * b->half / size, count = tensor_count(t);
-    for (int64_t first = 0; first < count; first += most) {
-        int64_t n = count - first < most ? count - first : most;
+    int64_t most = 2 * b->half / (int64_t)dtype_size(into->value.type);
+    for (int64_t first = 0; first < run.n; first += most) {
+        int64_t n = run.n - first < most ? run.n - first : most;
         TRY(read_elements(s, first, n, b->bytes));
-        put_part(into, first, n, b->bytes, dev);
+        put_part(into, run.first + first, n, b->bytes, dev);
         op_sync(dev, STREAM_COMPUTE);
     }
     return NULL;
@@ -267,15 +317,24 @@ static error *fetch_transposed(const elements *s, const named_tensor *into, devi
     return NULL;
 }
 
+static error *fetch_runs(elements s, const named_tensor *t, device *dev, const staging *b)
+{
+    element_run run;
+    for (int64_t i = 0; run_at(t, i, &run); i++, s.first += run.n)
+        TRY(fetch_plain(&s, t, run, dev, b));
+    return NULL;
+}
+
 static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, bool widen,
                     device *dev)
 {
     const safetensors_entry *entry = safetensors_entry_at(s, i);
-    elements from = {s, i, is_half(entry) ? 2 : (int64_t)dtype_size(into->value.type)};
+    elements from = {s, i, is_half(entry) ? 2 : (int64_t)dtype_size(into->value.type), 0};
     staging b = {0};
     TRY(check_same(s, entry, into, widen));
     TRY(staging_open(into, 1, &b));
-    error *e = (into->transposed ? fetch_transposed : fetch_plain)(&from, into, dev, &b);
+    error *e =
+        into->transposed ? fetch_transposed(&from, into, dev, &b) : fetch_runs(from, into, dev, &b);
     free(b.bytes);
     return e ? e : device_status(dev);
 }

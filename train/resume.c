@@ -39,6 +39,7 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
                 (named_tensor){.name = names[*n].text,
                                .value = tensor_of(o->state[i][k].data, F32, row->spec.shape),
                                .transposed = row->spec.file_transposed && row->spec.shape.rank == 2,
+                               .of = *n,
                                .dealt = row->own < row->count,
                                .first = row->own_first,
                                .held = row->own};
