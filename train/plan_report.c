@@ -72,6 +72,10 @@ static error *print_row(const trainer *t, FILE *out, const char *name, bool fuse
         fprintf(out, "  %-10s %-7s not with clipping\n", name, fused ? "fused" : "passes");
         return NULL;
     }
+    if (comm_size(t->o->comm) > 1 && t->o->zero && rule_folds(c.rule)) {
+        fprintf(out, "  %-10s %-7s not with --zero\n", name, fused ? "fused" : "passes");
+        return NULL;
+    }
     TRY(optim_resolve(&c, t->o->accum, &reason));
     TRY(plan_variant(t, &c, &s));
     double n = (double)params_count(&t->params) * 4.0;
