@@ -1,5 +1,6 @@
 /* plan_report.c - see plan_report.h */
 #include "train/plan_report.h"
+#include "train/freeze.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -112,6 +113,16 @@ static const char *bucket_text(const options *o, char *buffer, size_t size)
     return buffer;
 }
 
+/* What is not trained, and not kept. */
+static void print_reductions(const trainer *t, FILE *out)
+{
+    int64_t all = params_count(&t->params), trained = trained_count(&t->params);
+    if (trained < all)
+        fprintf(out, "  trained: %lld parameters, the others are frozen\n", (long long)trained);
+    if (strcmp(t->o->recompute, "none")) fprintf(out, "  recompute: %s\n", t->o->recompute);
+    if (trained < all || strcmp(t->o->recompute, "none")) fputc('\n', out);
+}
+
 error *plan_print(const trainer *t, FILE *out)
 {
     const options *o = t->o;
@@ -127,6 +138,7 @@ error *plan_print(const trainer *t, FILE *out)
                 "s\n\n",
                 comm_rank(o->comm), comm_size(o->comm), (long long)o->zero,
                 bucket_text(o, bucket, sizeof bucket), (long long)o->watchdog);
+    print_reductions(t, out);
     for (int k = 0; k < KIND_COUNT; k++)
         fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", block_kind_name((block_kind)k),
                 mib(s.by_kind[k]), 100.0 * (double)s.by_kind[k] / (double)s.peak);
@@ -152,6 +164,7 @@ error *plan_json(const trainer *t, char **out)
                                       grad_policy_name(t->o->optim.gradients)) &&
               cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason) &&
               cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params)) &&
+              cJSON_AddNumberToObject(object, "trained", (double)trained_count(&t->params)) &&
               cJSON_AddNumberToObject(object, "ranks", comm_size(t->o->comm)) &&
               cJSON_AddNumberToObject(object, "zero", (double)t->o->zero);
     cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"),

@@ -1,5 +1,6 @@
 /* trainer.c - see trainer.h */
 #include "train/trainer.h"
+#include "train/freeze.h"
 #include "train/task.h"
 #include "train/whole.h"
 
@@ -225,6 +226,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
                      .comm = o->comm};
         e = kind->create(&o->model, &t->params, &t->model);
     }
+    if (!e) e = freeze_apply(o, &t->params);
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
     if (!e && comm_size(o->comm) > 1)
         e = zero_open(&t->r, (int)o->zero, t->optimizer->info->sees != BY_ELEMENT, o->bucket << 20,
