@@ -29,3 +29,9 @@ const char *cuda_describe(const device *dev, char *buffer, size_t size)
     if (size) buffer[0] = 0;
     return buffer;
 }
+
+size_t cuda_memory(const device *dev)
+{
+    (void)dev;
+    return 0;
+}

@@ -44,3 +44,8 @@ const char *device_describe(const device *dev, char *buffer, size_t size)
     snprintf(buffer, size, "%s, %s", dev->ops->name, about);
     return buffer;
 }
+
+size_t device_memory(const device *dev)
+{
+    return is_cuda(dev) ? cuda_memory(dev) : 0;
+}
