@@ -10,6 +10,7 @@
  *   train_loop       data, steps, log, result       train/loop.c
  */
 #include "train/device.h"
+#include "train/fit.h"
 #include "train/loop.h"
 #include "train/plan_report.h"
 #include "train/task.h"
@@ -47,6 +48,11 @@ static error *train_on(trainer *t, device *dev)
            !op_has_graphs(dev)   ? ""
            : t->o->no_cuda_graph ? "; operations are launched one by one"
                                  : "; the step is one CUDA graph");
+    if (dev->async) {
+        size_t available = device_free_memory(dev);
+        TRY(device_status(dev));
+        TRY(fit_check(t, available));
+    }
     return train_loop(t, dev);
 }
 

@@ -35,3 +35,9 @@ size_t cuda_memory(const device *dev)
     (void)dev;
     return 0;
 }
+
+size_t cuda_free_memory(device *dev)
+{
+    (void)dev;
+    return 0;
+}

@@ -29,6 +29,7 @@ void cuda_close(device *dev);
 const char *cuda_describe(const device *dev, char *buffer, size_t size);
 
 size_t cuda_memory(const device *dev); /* bytes in all */
+size_t cuda_free_memory(device *dev);  /* 0 after a failure, which the device keeps */
 
 /* Attention takes heads of at most so many numbers. */
 enum { CUDA_MOST_HEAD = 256 };

@@ -240,6 +240,12 @@ size_t cuda_memory(const device *dev)
     return cuda_state_of(dev)->memory;
 }
 
+size_t cuda_free_memory(device *dev)
+{
+    size_t available = 0, total = 0;
+    return CUDA_OK(dev, cudaMemGetInfo(&available, &total)) ? available : 0;
+}
+
 #ifndef CUDA_TARGETS
 #define CUDA_TARGETS "the emulator"
 #endif

@@ -56,6 +56,24 @@ same() {
         awk -F '[:\t]' '{ d = $2 - $4; if (d < 0) d = -d; if (NF != 4 || d > 2e-5 * $2) bad = 1 } END { exit bad || NR < 4 }'
 }
 
+# ---- a plan that does not fit the emulator's 1 GiB: what would ----
+
+if [ -z "${PROGRAMS:-}" ]; then
+    big="--layers 2 --heads 4 --width 512 --context 64 --vocab 50257 --batch 64 --train-data data_train.bin"
+    # shellcheck disable=SC2086
+    "$build/train_gpt" --device cuda $big --out none >out 2>log
+    [ $? -eq 1 ] && [ "$(wc -l <log)" -eq 1 ] && grep -q 'MiB are free: --.* would fit' log
+    report "a plan that does not fit" $?
+    # shellcheck disable=SC2046,SC2086 # what it says, taken at its word
+    "$build/train_gpt" --plan --json --device cuda $big $(sed 's/.*free: //; s/ would fit.*//' log) >out 2>&1 &&
+        awk -F '[:,]' '{ exit !($2 < 1073741824) }' out
+    report "what would fit does" $?
+    # shellcheck disable=SC2086
+    "$build/train_gpt" --device cuda $big --layers 40 --out none >out 2>log
+    [ $? -eq 1 ] && grep -q 'MiB are free; .* needs .* MiB still: use a smaller model' log
+    report "a model that cannot fit" $?
+fi
+
 for program in gpt vit; do
     model=${!program} sampling=
     [ $program = vit ] || sampling="--sample-every 6 --sample-tokens 4"

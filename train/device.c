@@ -49,3 +49,8 @@ size_t device_memory(const device *dev)
 {
     return is_cuda(dev) ? cuda_memory(dev) : 0;
 }
+
+size_t device_free_memory(device *dev)
+{
+    return is_cuda(dev) ? cuda_free_memory(dev) : 0;
+}

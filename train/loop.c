@@ -141,7 +141,9 @@ static error *one_step(session *s, int64_t step)
     const options *o = s->o;
     double lr = schedule_lr(&o->schedule, step - 1), begin = now();
     step_result result;
-    TRY(trainer_step(s->t, s->train, step, lr, &result));
+    error *e = trainer_step(s->t, s->train, step, lr, &result);
+    if (e && s->t->r.dev->async) return error_context(e, "step %lld", (long long)step);
+    if (e) return e;
     double seconds = now() - begin;
     if (!result.finite) return trainer_find_fault(s->t, s->train, step, result.loss);
     s->step_seconds = s->step_seconds > 0 ? 0.9 * s->step_seconds + 0.1 * seconds : seconds;

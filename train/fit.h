@@ -1,0 +1,12 @@
+/* fit.h - the plan beside the memory that is free, before any of it is taken. */
+#ifndef REGRAD_FIT_H
+#define REGRAD_FIT_H
+
+#include "train/trainer.h"
+
+/* User error when the plan needs more than `free` bytes: by how much, and which of these would fit, the
+ * first that does: the optimizer's memory-reduced form, fewer samples in a micro-batch and more of
+ * these (the same step), both; else what the least of them needs. */
+error *fit_check(const trainer *t, size_t free) NODISCARD;
+
+#endif
