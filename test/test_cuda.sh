@@ -59,7 +59,7 @@ same() {
 # ---- a plan that does not fit the emulator's 1 GiB: what would ----
 
 if [ -z "${PROGRAMS:-}" ]; then
-    big="--layers 2 --heads 4 --width 512 --context 64 --vocab 50257 --batch 64 --train-data data_train.bin"
+    big="--layers 2 --heads 4 --width 512 --context 64 --vocab 50257 --batch 128 --train-data data_train.bin"
     # shellcheck disable=SC2086
     "$build/train_gpt" --device cuda $big --out none >out 2>log
     [ $? -eq 1 ] && [ "$(wc -l <log)" -eq 1 ] && grep -q 'MiB are free: --.* would fit' log
