@@ -571,31 +571,6 @@ void op_sync(device *dev, int stream)
     if (!dev->failure && dev->ops->sync) dev->ops->sync(dev, stream);
 }
 
-bool op_has_graphs(const device *dev)
-{
-    return dev->ops->graph_begin;
-}
-
-void op_graph_begin(device *dev, int stream)
-{
-    if (!dev->failure) dev->ops->graph_begin(dev, stream);
-}
-
-void *op_graph_end(device *dev, int stream)
-{
-    return dev->ops->graph_end(dev, stream);
-}
-
-void op_graph_launch(device *dev, int stream, void *graph)
-{
-    if (!dev->failure) dev->ops->graph_launch(dev, stream, graph);
-}
-
-void op_graph_free(device *dev, void *graph)
-{
-    if (graph) dev->ops->graph_free(dev, graph);
-}
-
 void op_fork(device *dev, int from, int to)
 {
     if (!dev->failure && dev->ops->fork) dev->ops->fork(dev, from, to);

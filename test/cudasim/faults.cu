@@ -6,9 +6,6 @@
 
 static constexpr int N = 64;
 
-struct alignas(16) four {
-    float x[4];
-};
 
 /* Half warps on their own, several barriers, a vote: all of it allowed. */
 static __global__ void none(float *out)
