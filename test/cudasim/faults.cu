@@ -6,7 +6,6 @@
 
 static constexpr int N = 64;
 
-
 /* Half warps on their own, several barriers, a vote: all of it allowed. */
 static __global__ void none(float *out)
 {
