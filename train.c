@@ -10,9 +10,10 @@
  *   train_loop       data, steps, log, result       train/loop.c
  */
 #include "train/device.h"
-#include "train/room.h"
+#include "train/fit.h"
 #include "train/loop.h"
 #include "train/plan_report.h"
+#include "train/room.h"
 #include "train/task.h"
 
 #include <errno.h>
