@@ -11,9 +11,11 @@
  *   train_loop       data, steps, log, result       train/loop.c
  */
 #include "train/device.h"
+#include "train/fit.h"
 #include "train/loop.h"
 #include "train/plan_report.h"
 #include "train/ranks.h"
+#include "train/room.h"
 #include "train/task.h"
 
 #include <errno.h>
@@ -44,15 +46,49 @@ static error *train_on(trainer *t, device *dev)
     printf("%s: %lld parameters, %s (%s), gradients %s\n", t->o->model.name,
            (long long)params_count(&t->params), t->o->optim_name,
            t->o->optim.fused ? "fused" : "passes", grad_policy_name(t->o->optim.gradients));
-    printf("device: %s; memory: %.1f MiB planned\n", device_describe(dev, text, sizeof text),
-           (double)arena_peak(t->arena) / 1048576.0);
+    printf("device: %s; memory: %.1f MiB planned%s\n", device_describe(dev, text, sizeof text),
+           (double)arena_peak(t->arena) / 1048576.0,
+           !op_has_graphs(dev)   ? ""
+           : t->o->no_cuda_graph ? "; operations are launched one by one"
+                                 : "; the step is one CUDA graph");
+    if (dev->async) {
+        size_t available = device_free_memory(dev);
+        TRY(device_status(dev));
+        TRY(room_check(t, available));
+    }
     return train_loop(t, dev);
 }
 
-static error *run_with(const options *o)
+/* The two rates that are not given, and the memory that is free, from the device. */
+static error *ask_device(const options *o, size_t *bytes, machine_rates *rates)
+{
+    device dev;
+    machine_rates measured;
+    TRY(device_open(o->place, (int)o->threads, &dev));
+    error *e = *bytes ? NULL : fit_available(&dev, bytes);
+    if (!e) e = fit_measure(&dev, &measured);
+    device_close(&dev);
+    if (e) return e;
+    if (!(rates->gflops > 0)) rates->gflops = measured.gflops;
+    if (!(rates->gbs > 0)) rates->gbs = measured.gbs;
+    return NULL;
+}
+
+static error *fit(options *o)
+{
+    machine_rates rates = {o->product_rate, o->stream_rate};
+    size_t bytes = o->sizes[0];
+    if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) TRY(ask_device(o, &bytes, &rates));
+    return fit_memory(o, the_task->kind, bytes, &rates, o->json ? NULL : stdout);
+}
+
+static error *run_with(options *o)
 {
     device dev;
     trainer *t;
+    if (o->n_sizes > 1) return fit_presets(o, o->sizes, o->n_sizes, stdout);
+    if (o->memory) TRY(fit(o));
+    if (!o->plan && !o->train_data.n) TRY(the_task->default_data(o));
     TRY(trainer_plan(o, the_task->kind, &t));
     error *e = NULL;
     if (o->plan) {
@@ -85,7 +121,6 @@ int main(int argc, char **argv)
     options o;
     comm ranks = {.size = 1};
     error *e = options_parse(the_task, argc, argv, &o);
-    if (!e && !o.plan && !o.train_data.n) e = the_task->default_data(&o);
     if (!e) e = ranks_open(&o, &ranks);
     if (!e) e = run_with(&o);
     bool failed = e;

@@ -95,6 +95,12 @@ static const row rows[] = {
     {"train-only", "", "--train-only *.c_attn.*", WEIGHTS | PEAK, LR | FIRST, NULL},
     {"recompute", "--batch 4 --width 64", "--batch 4 --width 64 --recompute block", PEAK,
      TRAINING | VAL, NULL},
+    {"memory", "--batch 4 --width 64", "--batch 4 --width 64 --memory 1M", PEAK, LR | STEPS,
+     "chosen"},
+    {"product-rate", "--plan --memory 1G --stream-rate 10 --product-rate 100",
+     "--plan --memory 1G --stream-rate 10 --product-rate 7", 0, WRITTEN, "products 7 GFLOP/s"},
+    {"stream-rate", "--plan --memory 1G --stream-rate 10 --product-rate 100",
+     "--plan --memory 1G --stream-rate 7 --product-rate 100", 0, WRITTEN, "stream 7.0 GB/s"},
     {"batch", "", "--batch 3", FIRST | PEAK, LR | STEPS, "24 tokens a step"},
     {"seq", "", "--seq 9", FIRST | PEAK, LR | STEPS, "18 tokens a step"},
     {"accum", "", "--accum 3", FIRST | WEIGHTS, LR | STEPS, "48 tokens a step"},
@@ -318,12 +324,13 @@ static void test_every_option_has_a_row(void **state)
     (void)state;
     int n = 0;
     for (const char *name; (name = option_name(&text_task, n)); n++) {
-        bool found = !strcmp(name, "device"); /* has a test of its own */
+        /* these have tests of their own, the second in test_cuda.* */
+        bool found = !strcmp(name, "device") || !strcmp(name, "no-cuda-graph");
         for (int i = 0; i < ROWS; i++)
             found = found || !strcmp(rows[i].option, name);
         if (!found) fail_msg("--%s has no row here that shows its effect", name);
     }
-    assert_int_equal(n, ROWS + 1);
+    assert_int_equal(n, ROWS + 2);
 }
 
 /* ---- data ---- */

@@ -100,6 +100,9 @@ static error *check_stage(const options *o)
         return user_error("--zero %lld with --optim %s: the ranks add up its states, so each has "
                           "them whole; use --zero 0, or --optim adamw",
                           (long long)o->zero, o->optim_name);
+    if (o->memory && !o->plan)
+        return user_error("--memory with several ranks: each would choose for itself; choose with "
+                          "--plan --ranks N --memory, and give what it says");
     return NULL;
 }
 
