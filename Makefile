@@ -238,6 +238,7 @@ demo-vit: deps-demo-vit
 bench: deps-bench
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench $(BUILD)/bench_vit
 	@scripts/bench
+	@scripts/rank-times
 
 deps:
 	@scripts/deps build
