@@ -77,11 +77,12 @@ static error *named_model(options *o)
     if (o->widen) return user_error("--widen: only with --load");
     if (!o->model_name) o->model_name = gpt_kind.default_model;
     TRY(preset_find(o->model_name, &o->model));
-    model_config p = o->model;
-    if (o->layers || o->heads || o->width || o->context || o->vocab)
-        o->model = gpt_config(o->model_name, o->layers ? o->layers : p.layers,
-                              o->heads ? o->heads : p.heads, o->width ? o->width : p.width,
-                              o->context ? o->context : p.context, o->vocab ? o->vocab : p.vocab);
+    const model_config sizes = {.layers = o->layers,
+                                .heads = o->heads,
+                                .width = o->width,
+                                .context = o->context,
+                                .vocab = o->vocab};
+    o->model = config_resized(&o->model, &sizes);
     return config_check(&o->model);
 }
 

@@ -57,10 +57,7 @@ static error *open_llmc(weights *w, const char *path)
 /* A model far larger than its file is refused here, before anybody plans memory for it. */
 static error *check_bytes(const weights *w, const char *config)
 {
-    const model_config *c = &w->model;
-    double width = (double)c->width, has = 0;
-    double matrices = (double)(c->vocab + c->context) * width +
-                      (double)c->layers * width * (4 * width + 2 * (double)c->inner);
+    double matrices = config_parameters(&w->model), has = 0;
     for (int64_t i = 0; i < safetensors_count(w->tensors); i++)
         has += (double)safetensors_entry_at(w->tensors, i)->bytes;
     if (2 * matrices <= has) return NULL; /* 2 bytes: 16-bit floats */
