@@ -140,6 +140,7 @@ static const char *const gpt2_harmless[] = {"reorder_and_upcast_attn",
 
 static error *settle_gpt2(const hf_source *s, hf_model *m)
 {
+    if (!m->c.tied) m->c.names = &gpt2_head_names;
     return derive(s, m, "n_head", "n_head");
 }
 

@@ -11,7 +11,7 @@ import json, os, struct, subprocess, sys, tempfile, warnings
 warnings.filterwarnings("ignore")
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9, 7]
@@ -83,6 +83,17 @@ def test(nano):
     say(close(got, want), f"{nano} in bfloat16 is loaded", f"{got}, transformers {want}")
 
 
+def test_untied():
+    """No preset of GPT-2 has a head of its own, but files have."""
+    config = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=32, vocab_size=64, tie_word_embeddings=False)
+    AutoModelForCausalLM.from_config(config).save_pretrained("untied")
+    status, error = run("export", "--to", "hf", "untied", "hf-untied")
+    model, about = AutoModelForCausalLM.from_pretrained("hf-untied", output_loading_info=True)
+    got, want = first_loss("hf-untied", "again-untied"), loss_of(model.eval())
+    fine = not status and not any(v for k, v in about.items() if k != "error_msgs") and close(got, want)
+    say(fine, "GPT-2 with a head of its own", f"{error} {about} {got}, transformers {want}")
+
+
 with tempfile.TemporaryDirectory() as work:
     os.chdir(work)
     with open("tokens.bin", "wb") as f:
@@ -92,4 +103,5 @@ with tempfile.TemporaryDirectory() as work:
             print("skip qwen3-nano this transformers has no Qwen 3: 4.51 has")
         else:
             test(name)
+    test_untied()
 sys.exit(bad)
