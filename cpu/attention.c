@@ -30,7 +30,7 @@ typedef struct {
     int64_t length, size; /* T, D */
     panel q, k, v;
     bool causal;
-    float scale;
+    float scale, slope; /* slope: of ALiBi; 0 without */
 } head;
 
 /* A block of scores. */
@@ -57,6 +57,16 @@ static inline void hide(const head *h, block b, int64_t j, float *s, float value
 #pragma omp simd
     for (int i = 0; i < QUERIES; i++)
         s[i] = i < lanes ? value : s[i];
+}
+
+/* Row j of a block of scores: what ALiBi takes for the distance. */
+static inline void lean(const head *h, block b, int64_t j, float *s)
+{
+    if (h->slope == 0) return;
+    float distance = (float)(b.query - b.key - j);
+#pragma omp simd
+    for (int i = 0; i < QUERIES; i++)
+        s[i] -= h->slope * (distance + (float)i);
 }
 
 typedef float four __attribute__((vector_size(16), aligned(4)));
@@ -133,6 +143,7 @@ static void running_max(const head *h, block b, float *s, float *max)
 {
     for (int64_t j = 0; j < b.m; j++) {
         float *x = s + j * QUERIES;
+        lean(h, b, j, x);
         hide(h, b, j, x, -INFINITY);
 #pragma omp simd
         for (int i = 0; i < QUERIES; i++)
@@ -209,6 +220,7 @@ void cpu_attention(device *dev, int stream, const attention_op *o)
             for (int64_t query = 0; query < length; query += QUERIES) {
                 head h = head_of(dev, o->qkv, o->heads, o->kv_heads, b, i);
                 h.causal = o->causal, h.scale = (float)o->scale;
+                h.slope = o->alibi ? (float)alibi_slope(o->heads, i) : 0;
                 attend(&h, (block){.query = query, .n = min64(QUERIES, length - query)},
                        row(o->out, b * length + query) + i * h.size, o->out.ld,
                        floats(o->lse) + (b * o->heads + i) * length + query);
@@ -232,6 +244,7 @@ static void score_grads(const head *h, block b, const float *lse, const float *r
 {
     for (int64_t j = 0; j < b.m; j++) {
         float *x = s + j * QUERIES, *dx = dp + j * QUERIES;
+        lean(h, b, j, x);
 #pragma omp simd
         for (int i = 0; i < QUERIES; i++) {
             x[i] = vector_exp(x[i] - lse[i]);
@@ -300,6 +313,7 @@ static void group_grad(device *dev, const attention_grad_op *o, int64_t b, int64
     for (int64_t i = kv * group; i < (kv + 1) * group; i++) {
         head h = head_of(dev, o->qkv, o->heads, o->kv_heads, b, i);
         h.causal = o->causal, h.scale = (float)o->scale;
+        h.slope = o->alibi ? (float)alibi_slope(o->heads, i) : 0;
         g.out = at(o->out, first, i * size), g.dout = at(o->dout, first, i * size);
         g.lse = floats(o->lse) + (b * o->heads + i) * length;
         g.r = floats(o->scratch) + (b * o->heads + i) * length;

@@ -15,26 +15,29 @@ void cpu_embedding(device *dev, int stream, const embedding_op *o)
     (void)stream;
     const int32_t *tokens = o->tokens.data;
     int64_t rows = tensor_rows(o->out), n = tensor_cols(o->out), length = o->tokens.dim[1];
+    float scale = o->scale == 0 ? 1 : (float)o->scale;
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t r = 0; r < rows; r++) {
         float *out = row(o->out, r);
         const float *token = row(o->wte, tokens[r]);
         if (!present(o->wpe)) {
-            memcpy(out, token, (size_t)n * sizeof *out);
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++)
+                out[i] = scale * token[i];
             continue;
         }
         const float *position = row(o->wpe, o->first_position + r % length);
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            out[i] = token[i] + position[i];
+            out[i] = scale * token[i] + position[i];
     }
 }
 
-static void add_rows(float *to, const float *from, int64_t n)
+static void add_rows(float *to, float scale, const float *from, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        to[i] += from[i];
+        to[i] += scale * from[i];
 }
 
 /* Columns [c, c + n) of all rows become 0, if they are not to be added to. */
@@ -50,6 +53,7 @@ void cpu_embedding_grad(device *dev, int stream, const embedding_grad_op *o)
     const int32_t *tokens = o->tokens.data;
     tensor dwte = o->dwte.t, dwpe = o->dwpe.t;
     int64_t rows = tensor_rows(o->dout), n = tensor_cols(o->dout), length = o->tokens.dim[1];
+    float scale = o->scale == 0 ? 1 : (float)o->scale;
     (void)stream;
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t c = 0; c < n; c += COLUMNS) {
@@ -58,8 +62,8 @@ void cpu_embedding_grad(device *dev, int stream, const embedding_grad_op *o)
         clear_columns(o->dwpe, c, width);
         for (int64_t r = 0; r < rows; r++) {
             const float *d = row(o->dout, r) + c;
-            if (present(dwte)) add_rows(row(dwte, tokens[r]) + c, d, width);
-            if (present(dwpe)) add_rows(row(dwpe, o->first_position + r % length) + c, d, width);
+            if (present(dwte)) add_rows(row(dwte, tokens[r]) + c, scale, d, width);
+            if (present(dwpe)) add_rows(row(dwpe, o->first_position + r % length) + c, 1, d, width);
         }
     }
 }

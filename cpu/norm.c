@@ -1,4 +1,4 @@
-/* norm.c - LayerNorm.  A row stays in the first cache while it is read two or three times. */
+/* norm.c - LayerNorm and RMSNorm.  A row stays in the first cache while it is read two or three times. */
 #include "cpu/internal.h"
 
 #include <math.h>
@@ -9,10 +9,12 @@ static void norm_row(const norm_op *o, int64_t r)
     int64_t n = tensor_cols(o->x);
     const float *x = row(o->x, r), *w = floats(o->w), *b = present(o->b) ? floats(o->b) : NULL;
     float *out = row(o->out, r), sum = 0, square = 0;
+    if (!o->rms) {
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i];
-    float mean = sum / (float)n;
+        for (int64_t i = 0; i < n; i++)
+            sum += x[i];
+    }
+    float mean = sum / (float)n, offset = (float)o->offset;
 #pragma omp simd reduction(+ : square)
     for (int64_t i = 0; i < n; i++)
         square += (x[i] - mean) * (x[i] - mean);
@@ -20,15 +22,14 @@ static void norm_row(const norm_op *o, int64_t r)
     if (b) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            out[i] = (x[i] - mean) * rstd * w[i] + b[i];
+            out[i] = (x[i] - mean) * rstd * (offset + w[i]) + b[i];
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            out[i] = (x[i] - mean) * rstd * w[i];
+            out[i] = (x[i] - mean) * rstd * (offset + w[i]);
     }
-    if (!present(o->mean)) return;
-    floats(o->mean)[r] = mean;
-    floats(o->rstd)[r] = rstd;
+    if (present(o->mean)) floats(o->mean)[r] = mean;
+    if (present(o->rstd)) floats(o->rstd)[r] = rstd;
 }
 
 void cpu_norm(device *dev, int stream, const norm_op *o)
@@ -45,25 +46,26 @@ static void norm_grad_row(const norm_grad_op *o, int64_t r, float *sums)
 {
     int64_t n = tensor_cols(o->x);
     const float *x = row(o->x, r), *d = row(o->dout, r), *w = floats(o->w);
-    float mean = floats(o->mean)[r], rstd = floats(o->rstd)[r];
+    float mean = o->rms ? 0 : floats(o->mean)[r], rstd = floats(o->rstd)[r];
+    float offset = (float)o->offset;
     float *dx = row(o->dx, r), *dw = sums, *db = sums + n, h_sum = 0, hn_sum = 0;
 #pragma omp simd reduction(+ : h_sum, hn_sum)
     for (int64_t i = 0; i < n; i++) {
-        float norm = (x[i] - mean) * rstd, h = d[i] * w[i];
+        float norm = (x[i] - mean) * rstd, h = d[i] * (offset + w[i]);
         dw[i] += d[i] * norm;
         db[i] += d[i];
         h_sum += h;
         hn_sum += h * norm;
     }
-    float h_avg = h_sum / (float)n, hn_avg = hn_sum / (float)n;
+    float h_avg = o->rms ? 0 : h_sum / (float)n, hn_avg = hn_sum / (float)n;
     if (o->accumulate) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            dx[i] += rstd * (d[i] * w[i] - h_avg - (x[i] - mean) * rstd * hn_avg);
+            dx[i] += rstd * (d[i] * (offset + w[i]) - h_avg - (x[i] - mean) * rstd * hn_avg);
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            dx[i] = rstd * (d[i] * w[i] - h_avg - (x[i] - mean) * rstd * hn_avg);
+            dx[i] = rstd * (d[i] * (offset + w[i]) - h_avg - (x[i] - mean) * rstd * hn_avg);
     }
 }
 
