@@ -26,7 +26,8 @@ error *device_status(device *dev)
 
 device device_null(void)
 {
-    static const device_ops none = {.name = "null", .working_types = 1u << F32 | 1u << F64};
+    static const device_ops none = {.name = "null",
+                                    .working_types = 1u << F32 | 1u << F64 | 1u << BF16};
     return (device){.ops = &none, .threads = 1};
 }
 
@@ -360,12 +361,12 @@ static bool check_nonfinite(device *dev, const char *op, const nonfinite_op *o)
 static bool check_patches(device *dev, const char *op, const patches_op *o)
 {
     const int64_t *d = o->images.dim;
-    CHECK(working(dev, o->images) && o->images.rank == 4, o->images, o->out);
+    CHECK(working(dev, o->out) && o->images.rank == 4, o->images, o->out);
+    CHECK(o->images.type == stat_type(o->out.type), o->images, o->out);
     CHECK(tensor_contiguous(o->images), o->images, o->out);
     CHECK(o->height > 0 && o->width > 0, o->images, o->out);
     CHECK(d[2] % o->height == 0 && d[3] % o->width == 0, o->images, o->out);
-    CHECK(present(o->out) && fits(o->out, o->images.type, tensor_count(o->images)), o->out,
-          o->images);
+    CHECK(present(o->out) && fits(o->out, o->out.type, tensor_count(o->images)), o->out, o->images);
     CHECK(tensor_cols(o->out) == d[1] * o->height * o->width, o->out, o->images);
     return true;
 }
@@ -441,7 +442,7 @@ static bool check_classify_soft(device *dev, const char *op, const classify_soft
     int64_t rows = tensor_rows(o->logits);
     dtype stat = stat_type(o->logits.type);
     CHECK(working(dev, o->logits), o->logits, o->losses);
-    CHECK(present(o->targets) && fits(o->targets, o->logits.type, rows * tensor_cols(o->logits)) &&
+    CHECK(present(o->targets) && fits(o->targets, stat, rows * tensor_cols(o->logits)) &&
               tensor_cols(o->targets) == tensor_cols(o->logits),
           o->targets, o->logits);
     CHECK(present(o->losses) && fits(o->losses, stat, rows), o->losses, o->logits);

@@ -7,11 +7,21 @@
 #include "cpu/internal.h"
 #include "cpu/vector.h"
 
+/* What is done with each number of a row, for one activation. */
 #define FORWARD(act)                                                                               \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) out[i] = act(g[i]) * u[i];                 \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                            \
+        store(type, out, i, act(load(type, x, i)) * load(type, x, n + i));                         \
+    return
+#define BACKWARD(act)                                                                              \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                            \
+    {                                                                                              \
+        float g = load(type, x, i), u = load(type, x, n + i), d = load(type, dout, i);             \
+        store(type, x, i, d *u *act##_grad(g));                                                    \
+        store(type, x, n + i, d * act(g));                                                         \
+    }                                                                                              \
     return
 
-static void gate_row(activation act, int64_t n, const float *g, const float *u, float *out)
+ROW_FN void gate_row(activation act, int64_t n, const void *x, void *out, int type)
 {
     switch (act) {
     case ACT_NONE:
@@ -25,25 +35,7 @@ static void gate_row(activation act, int64_t n, const float *g, const float *u, 
     }
 }
 
-void cpu_gate(device *dev, int stream, const gate_op *o)
-{
-    (void)stream;
-    int64_t rows = tensor_rows(o->out), n = tensor_cols(o->out);
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t r = 0; r < rows; r++)
-        gate_row(o->act, n, row(o->x, r), row(o->x, r) + n, row(o->out, r));
-}
-
-#define BACKWARD(act)                                                                              \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                            \
-    {                                                                                              \
-        float x = g[i];                                                                            \
-        g[i] = d[i] * u[i] * act##_grad(x);                                                        \
-        u[i] = d[i] * act(x);                                                                      \
-    }                                                                                              \
-    return
-
-static void gate_grad_row(activation act, int64_t n, float *g, float *u, const float *d)
+ROW_FN void gate_grad_row(activation act, int64_t n, void *x, const void *dout, int type)
 {
     switch (act) {
     case ACT_NONE:
@@ -57,11 +49,22 @@ static void gate_grad_row(activation act, int64_t n, float *g, float *u, const f
     }
 }
 
+void cpu_gate(device *dev, int stream, const gate_op *o)
+{
+    (void)stream;
+    int64_t rows = tensor_rows(o->out), n = tensor_cols(o->out);
+#pragma omp parallel for num_threads(dev->threads)
+    for (int64_t r = 0; r < rows; r++)
+        FOR_WORKING_TYPE(o->x.type,
+                         gate_row(o->act, n, place(o->x, r, 0), place(o->out, r, 0), TYPE));
+}
+
 void cpu_gate_grad(device *dev, int stream, const gate_grad_op *o)
 {
     (void)stream;
     int64_t rows = tensor_rows(o->dout), n = tensor_cols(o->dout);
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t r = 0; r < rows; r++)
-        gate_grad_row(o->act, n, row(o->x, r), row(o->x, r) + n, row(o->dout, r));
+        FOR_WORKING_TYPE(o->x.type,
+                         gate_grad_row(o->act, n, place(o->x, r, 0), place(o->dout, r, 0), TYPE));
 }

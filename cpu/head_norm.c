@@ -8,69 +8,80 @@
 #include <math.h>
 #include <string.h>
 
-static float rstd_of(const float *x, int64_t n, double eps)
+ROW_FN float rstd_of(const void *x, int64_t n, double eps, int type)
 {
     float square = 0;
 #pragma omp simd reduction(+ : square)
     for (int64_t i = 0; i < n; i++)
-        square += x[i] * x[i];
+        square += load(type, x, i) * load(type, x, i);
     return 1.0f / sqrtf(square / (float)n + (float)eps);
+}
+
+ROW_FN void norm_head(void *x, const void *w, int64_t n, double eps, int type)
+{
+    float rstd = rstd_of(x, n, eps, type);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        store(type, x, i, load(type, x, i) * rstd * load(type, w, i));
 }
 
 void cpu_head_norm(device *dev, int stream, const head_norm_op *o)
 {
     (void)stream;
     int64_t rows = tensor_rows(o->x), n = tensor_count(o->w1), heads = o->first + o->second;
+    size_t size = dtype_size(o->x.type);
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t r = 0; r < rows; r++) {
-        float *x = row(o->x, r);
         if (present(o->kept))
-            memcpy(floats(o->kept) + r * heads * n, x, (size_t)(heads * n) * sizeof *x);
-        for (int64_t h = 0; h < heads; h++, x += n) {
-            const float *w = floats(h < o->first ? o->w1 : o->w2);
-            float rstd = rstd_of(x, n, o->eps);
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++)
-                x[i] *= rstd * w[i];
-        }
+            memcpy((char *)o->kept.data + (size_t)(r * heads * n) * size, place(o->x, r, 0),
+                   (size_t)(heads * n) * size);
+        for (int64_t h = 0; h < heads; h++)
+            FOR_WORKING_TYPE(o->x.type,
+                             norm_head(place(o->x, r, h * n),
+                                       h < o->first ? o->w1.data : o->w2.data, n, o->eps, TYPE));
     }
 }
 
 /* dx of one head; its part of dw is added to sums (D) */
-static void head_grad(const float *x, const float *w, int64_t n, double eps, float *dx, float *sums)
+ROW_FN void head_grad(const void *x, const void *w, int64_t n, double eps, void *dx, float *sums,
+                      int type)
 {
-    float rstd = rstd_of(x, n, eps), hn_sum = 0;
+    float rstd = rstd_of(x, n, eps, type), hn_sum = 0;
 #pragma omp simd reduction(+ : hn_sum)
     for (int64_t i = 0; i < n; i++) {
-        float norm = x[i] * rstd;
-        sums[i] += dx[i] * norm;
-        hn_sum += dx[i] * w[i] * norm;
+        float d = load(type, dx, i), norm = load(type, x, i) * rstd;
+        sums[i] += d * norm;
+        hn_sum += d * load(type, w, i) * norm;
     }
     float hn_avg = hn_sum / (float)n;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        dx[i] = rstd * (dx[i] * w[i] - x[i] * rstd * hn_avg);
+        store(type, dx, i,
+              rstd * (load(type, dx, i) * load(type, w, i) - load(type, x, i) * rstd * hn_avg));
 }
 
+/* All heads of row r; sums (2,D): of the first heads and of the second. */
 static void row_grad(const head_norm_grad_op *o, int64_t r, float *sums)
 {
     int64_t n = tensor_count(o->w1), heads = o->first + o->second;
-    const float *x = floats(o->kept) + r * heads * n;
-    float *dx = row(o->dx, r);
-    for (int64_t h = 0; h < heads; h++, x += n, dx += n) {
+    for (int64_t h = 0; h < heads; h++) {
         bool first = h < o->first;
-        head_grad(x, floats(first ? o->w1 : o->w2), n, o->eps, dx, first ? sums : sums + n);
+        size_t at = (size_t)((r * heads + h) * n) * dtype_size(o->dx.type);
+        FOR_WORKING_TYPE(o->dx.type,
+                         head_grad((char *)o->kept.data + at, first ? o->w1.data : o->w2.data, n,
+                                   o->eps, place(o->dx, r, h * n), first ? sums : sums + n, TYPE));
     }
 }
 
 static void add_groups(const head_norm_grad_op *o, grad g, int64_t column)
 {
     int64_t n = tensor_count(o->w1);
+    int type = g.t.type;
     for (int64_t i = 0; present(g.t) && i < n; i++) {
-        float sum = 0, *out = floats(g.t) + i;
+        float sum = 0;
         for (int64_t group = 0; group < NORM_GROUPS; group++)
             sum += floats(o->scratch)[group * 2 * n + column + i];
-        *out = g.accumulate ? *out + sum : sum;
+        store(type, g.t.data, i, g.accumulate ? load(type, g.t.data, i) + sum : sum);
     }
 }
 

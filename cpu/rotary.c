@@ -9,14 +9,15 @@
 
 enum { PAIRS = 64 };
 
-/* n pairs (x[i], y[i]), `stride` apart */
-static void turn(float *x, float *y, int64_t stride, int64_t n, const float *c, const float *s)
+/* n pairs: numbers x + i * stride and y + i * stride of a head */
+ROW_FN void turn(void *head, int64_t x, int64_t y, int64_t stride, int64_t n, const float *c,
+                 const float *s, int type)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        float a = x[i * stride], b = y[i * stride];
-        x[i * stride] = a * c[i] - b * s[i];
-        y[i * stride] = a * s[i] + b * c[i];
+        float a = load(type, head, x + i * stride), b = load(type, head, y + i * stride);
+        store(type, head, x + i * stride, a * c[i] - b * s[i]);
+        store(type, head, y + i * stride, a * s[i] + b * c[i]);
     }
 }
 
@@ -31,12 +32,13 @@ static void turn_all(const rotary_op *o, int64_t t, int64_t pair, int64_t n)
         s[i] = (float)(o->inverse ? -sin(a) : sin(a));
     }
     for (int64_t b = 0; b < o->x.dim[0]; b++) {
-        float *head = row(o->x, b * o->x.dim[1] + t);
-        for (int64_t h = 0; h < o->heads; h++, head += o->head) {
+        int64_t r = b * o->x.dim[1] + t;
+        for (int64_t h = 0; h < o->heads; h++) {
+            void *head = place(o->x, r, h * o->head);
             if (o->interleaved)
-                turn(head + 2 * pair, head + 2 * pair + 1, 2, n, c, s);
+                FOR_WORKING_TYPE(o->x.type, turn(head, 2 * pair, 2 * pair + 1, 2, n, c, s, TYPE));
             else
-                turn(head + pair, head + pair + o->size / 2, 1, n, c, s);
+                FOR_WORKING_TYPE(o->x.type, turn(head, pair, pair + o->size / 2, 1, n, c, s, TYPE));
         }
     }
 }
