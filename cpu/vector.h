@@ -12,25 +12,11 @@
 #ifndef REGRAD_CPU_VECTOR_H
 #define REGRAD_CPU_VECTOR_H
 
+#include "core/bf16.h"
+
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
 
 #define VECTOR_FN static inline __attribute__((always_inline))
-
-VECTOR_FN uint32_t float_bits(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-VECTOR_FN float float_of_bits(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
 
 /* e^x within 2 ulp for -87 <= x <= 88, NaN for NaN */
 VECTOR_FN float exp_in_range(float x)
@@ -111,6 +97,20 @@ VECTOR_FN float gelu_erf_grad(float x)
 {
     float gauss = exp_minus_abs(0.5f * x * x);
     return normal_cdf(x, gauss) + x * 0.3989422804f * gauss;
+}
+
+/* logistic(x) = 1/(1+e) or e/(1+e) with e = e^-|x| */
+VECTOR_FN float silu(float x)
+{
+    float e = exp_minus_abs(x);
+    return x * (x < 0 ? e : 1.0f) / (1.0f + e);
+}
+
+/* s + x s (1-s) */
+VECTOR_FN float silu_grad(float x)
+{
+    float e = exp_minus_abs(x), inverse = 1.0f / (1.0f + e);
+    return inverse * ((x < 0 ? e : 1.0f) + x * (e * inverse));
 }
 
 #endif

@@ -26,7 +26,8 @@
     X(sumsq)                                                                                       \
     X(clip)                                                                                        \
     X(optim)                                                                                       \
-    X(nonfinite)
+    X(nonfinite)                                                                                   \
+    IMAGE_OPS(X)
 
 #define CUDA_OP(name) void cuda_##name(device *dev, int stream, const name##_op *o);
 CUDA_OPS(CUDA_OP)

@@ -161,13 +161,8 @@ static error *check_options(const model_config *c)
          "an even part of each head is turned, by a positive base"},
         {c->positions != POSITIONS_ALIBI || c->causal, "ALiBi is for causal attention"},
         {c->act != ACT_NONE, "the MLP has an activation"},
+        {c->embedding_scale > 0, "embeddings are multiplied by a positive number"},
         {!c->tied || !c->bias.head, "a tied head has no bias"},
-        {c->norm == NORM_LAYER && !c->qk_norm && !c->embedding_norm,
-         "norms are LayerNorms before attention, MLP and head: the block has no others yet"},
-        {c->positions == POSITIONS_LEARNED && c->embedding_scale == 1,
-         "positions are learned and embeddings not scaled: the block has nothing else yet"},
-        {!c->gated && c->residual == RESIDUAL_SEQUENTIAL && !c->bias.head,
-         "the MLP is not gated and follows attention, and the head has no bias, yet"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (!rules[i].fine)

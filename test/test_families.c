@@ -1,5 +1,5 @@
 /* test_families.c - the families by their files: what transformers computes from small files of each
- * (golden/families.py) is what we compute of them, and we write them back as they were; presets have
+ * (golden/family_files.py) is what we compute of them, and we write them back as they were; presets have
  * the parameters that Hugging Face's models have; config.json says what it says or is refused. */
 #include "cpu/cpu.h"
 #include "io/json.h"
@@ -16,7 +16,7 @@ enum { MOST_TENSORS = 64, MOST_JSON = 1 << 20 };
 
 /* ---- files ---- */
 
-/* As in golden/families.py. */
+/* As in golden/family_files.py. */
 static float number(const char *name, uint32_t i)
 {
     uint32_t h = 2166136261u;
@@ -169,7 +169,7 @@ static void test_files_of_transformers(void **state)
     const cJSON *item;
     int32_t tokens[64];
     int64_t n = 0;
-    ok(json_read("test/golden/families.json", MOST_JSON, &json));
+    ok(json_read("test/golden/family_files.json", MOST_JSON, &json));
     cJSON_ArrayForEach(item, cJSON_GetObjectItem(json, "tokens")) tokens[n++] = item->valueint;
     cJSON_ArrayForEach(item, cJSON_GetObjectItem(json, "families"))
     {

@@ -1,176 +1,230 @@
-#!/usr/bin/env python3
-"""families.py - what transformers computes from small files of each family: families.json.
+#!/usr/bin/python3
+"""Golden values for the families of GPTs: Hugging Face transformers' own models, tiny, in float64.
 
-    test/golden/families.py        needs torch and transformers (4.51 or later, for Qwen 3); writes beside itself
+    test/golden/families.py [FILE]        writes families.txt; needs transformers 5 and torch
 
-For each family a config.json, the names and shapes of the tensors in its file, and the logits behind
-every token of a short text.  The numbers in the tensors are no part of the golden: number(name, i)
-gives them here and in test/test_families.c, in the file's layout.  So a test sees names, layout,
-options and arithmetic at once.
+Every option that one of our rows has is in one of the variants: which, says the table VARIANTS.
+ChatGLM3 has no class there; its successor GLM, which has one, is the same function (half of a head
+turned, in neighbouring numbers; grouped keys; biases of q, k, v alone; gate and up in one matrix).
 
-ChatGLM and the first Qwen are not in transformers: the same function under other names is, in Glm and
-Qwen2, and their tensors are made of these here.
+transformers computes norms, softmax and rotations in float32 whatever the model's type; here each
+request for float32 is answered with float64, so that ten digits mean something.
+
+Weights and tokens are hashes (see golden.py).  Parameter k of our table (embedding; for each layer
+norm1, qkv, q and k norms, project, norm2, up, down; final norm; head; each weight, then bias) has
+amplitude 0.8 if it is a matrix, 0.4 if a vector; weights of norms lie about 1 (Gemma's, to which 1 is
+added, about 0).  Ours are made of theirs: q, k, v under one another, gate over up; for BLOOM and the
+later Falcon, whose files have the rows of qkv group by group, sorted into that order.  Sequence b
+reads tokens hash(999, b*(T+1) + t) mod V for t = 0..T; token t+1 is the target of token t.
+
+Records: shape (T, batch, vocabulary); then, for each variant:
+  VARIANT.tensors      number of parameters in our table
+  VARIANT.loss
+  VARIANT.logits       of the last token of each sequence, (B,V)
+  VARIANT.grad.K       of the gradient of parameter k: its sum, its sum of squares, its product with
+                       tensors 2000 + k and 3000 + k of amplitude 2, its first 8 elements
 """
-import json, os, sys
+import sys
 
-import torch
-import transformers
-from transformers import AutoConfig, AutoModelForCausalLM
+sys.dont_write_bytecode = True
+from golden import Writer, hash32, values  # noqa: E402 - first: it sets what torch reads
 
-VOCAB, CONTEXT = 37, 16
-TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9]
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
 
-
-def number(name, i):
-    """0.5 u (u uniform in [-1/2, 1/2), a whole number over 2^20), and 1 for a norm's weight."""
-    h = 2166136261
-    for c in name.encode():
-        h = (h ^ c) * 16777619 % 2**32
-    x = (h + i * 0x9E3779B1) % 2**32
-    x = (x ^ x >> 16) * 0x85EBCA6B % 2**32
-    x = (x ^ x >> 13) * 0xC2B2AE35 % 2**32
-    return ((x ^ x >> 16) >> 12) / 2**21 - 0.25
+L, T, B, V, CONTEXT = 2, 11, 3, 59, 16
+Q, K, U = "self_attn.q_proj", "self_attn.k_proj", "mlp.up_proj"
 
 
-def is_norm(name):
-    return name.endswith(".weight") and ("norm" in name or ".ln_" in name)
+def rope(base, part=1.0):
+    return {"rope_type": "default", "rope_theta": base, "partial_rotary_factor": part}
 
 
-def tensor(name, shape, mean=1.0):
-    n = torch.Size(shape).numel()
-    values = [(mean if is_norm(name) else 0.0) + number(name, i) for i in range(n)]
-    return torch.tensor(values, dtype=torch.float64).reshape(shape)
+def llama_names(biases=()):
+    """Where our parameters are: (key, theirs or several of theirs), weights and then biases."""
+    a, m = "self_attn.", "mlp."
+    return {"root": "model.", "layer": "layers.%d.", "tokens": "embed_tokens", "final": "norm",
+            "norm1": "input_layernorm", "norm2": "post_attention_layernorm",
+            "qkv": [a + "q_proj", a + "k_proj", a + "v_proj"], "project": [a + "o_proj"],
+            "up": [m + "gate_proj", m + "up_proj"], "down": [m + "down_proj"]}
 
 
 def base(**more):
-    return {"vocab_size": VOCAB, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, **more}
+    sizes = dict(vocab_size=V, num_hidden_layers=L, max_position_embeddings=CONTEXT, use_cache=False,
+                 pad_token_id=None, bos_token_id=None, eos_token_id=None)
+    sizes.update(more)
+    return sizes
 
 
-LLAMA = dict(intermediate_size=44, max_position_embeddings=CONTEXT)
-FALCON = dict(max_position_embeddings=CONTEXT, alibi=False, num_attention_heads=6)
-families = {
-    "gpt2": dict(model_type="gpt2", n_layer=2, n_head=3, n_embd=24, n_positions=CONTEXT, vocab_size=VOCAB),
-    "llama": base(model_type="llama", num_key_value_heads=2, rms_norm_eps=1e-5, **LLAMA),
-    "llama-bias": base(model_type="llama", attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
-                       head_dim=8, rope_theta=5e5, **LLAMA),
-    "qwen2": base(model_type="qwen2", num_key_value_heads=2, rope_theta=1e6, tie_word_embeddings=True, **LLAMA),
-    "gemma": base(model_type="gemma", num_key_value_heads=1, head_dim=8, **LLAMA),
-    "bloom": dict(model_type="bloom", vocab_size=VOCAB, hidden_size=24, n_layer=2, n_head=6, seq_length=CONTEXT),
-    "phi": base(model_type="phi", partial_rotary_factor=0.4, **{**LLAMA, "intermediate_size": 44}),
-    "falcon": base(model_type="falcon", multi_query=True, parallel_attn=True, bias=False, new_decoder_architecture=False,
-                   **{**FALCON}),
-    "falcon-sequential": base(model_type="falcon", multi_query=False, parallel_attn=False, bias=True,
-                              new_decoder_architecture=False, **FALCON),
-    "falcon-new": base(model_type="falcon", num_kv_heads=2, bias=False, new_decoder_architecture=True, ffn_hidden_size=40,
-                       tie_word_embeddings=False, **FALCON),
-    "chatglm": dict(model_type="chatglm", padded_vocab_size=VOCAB, hidden_size=32, ffn_hidden_size=44, num_layers=2,
-                    num_attention_heads=4, kv_channels=8, multi_query_attention=True, multi_query_group_num=2,
-                    seq_length=CONTEXT, layernorm_epsilon=1e-5, rmsnorm=True, post_layer_norm=True, add_qkv_bias=True,
-                    add_bias_linear=False),
-    "qwen": dict(model_type="qwen", vocab_size=VOCAB, hidden_size=32, intermediate_size=88, num_hidden_layers=2,
-                 num_attention_heads=4, kv_channels=8, seq_length=CONTEXT, layer_norm_epsilon=1e-6, no_bias=True),
-}
-if "qwen3" in transformers.models.auto.configuration_auto.CONFIG_MAPPING_NAMES:
-    families["qwen3"] = base(model_type="qwen3", num_key_value_heads=2, head_dim=8, rope_theta=1e6, **LLAMA)
+def llama(**more):
+    settings = base(hidden_size=24, intermediate_size=40, num_attention_heads=4,
+                    num_key_value_heads=2, rms_norm_eps=1e-5, rope_parameters=rope(10000.0),
+                    tie_word_embeddings=False, attention_bias=False)
+    settings.update(more)
+    return settings
 
 
-def make(config):
-    config = dict(config)
-    c = AutoConfig.for_model(config.pop("model_type"), **config)
-    return AutoModelForCausalLM.from_config(c, attn_implementation="eager").double().eval()
+PHI = {**llama_names(), "project": ["self_attn.dense"], "up": ["mlp.fc1"], "down": ["mlp.fc2"],
+       "final": "final_layernorm", "norm2": None}
+BLOOM = {"root": "transformer.", "layer": "h.%d.", "tokens": "word_embeddings",
+         "embedding_norm": "word_embeddings_layernorm", "final": "ln_f", "norm1": "input_layernorm",
+         "norm2": "post_attention_layernorm", "qkv": ["self_attention.query_key_value"],
+         "project": ["self_attention.dense"], "up": ["mlp.dense_h_to_4h"],
+         "down": ["mlp.dense_4h_to_h"]}
+FALCON = {**BLOOM, "embedding_norm": None, "norm2": None}
+FALCON_TWO = {**FALCON, "norm1": "ln_attn", "norm2": "ln_mlp"}
+GLM = {**llama_names(), "up": ["mlp.gate_up_proj"]}
+
+# name, class, names, settings; groups: (key heads, queries of each, head size) of rows by group
+VARIANTS = [
+    # RMSNorm, rotations, silu and a gate, grouped heads, nothing with a bias, a head of its own
+    ("llama", "Llama", llama_names(), llama(), None),
+    # the same with an exact gelu at the gate: GeGLU
+    ("geglu", "Llama", llama_names(), llama(hidden_act="gelu"), None),
+    # biases of q, k, v; every head has its key
+    ("qwen", "Qwen2", llama_names(), llama(num_key_value_heads=4), None),
+    # another base; tied
+    ("qwen2", "Qwen2", llama_names(),
+     llama(rope_parameters=rope(1000000.0), tie_word_embeddings=True), None),
+    # norms of heads, heads of a size of their own
+    ("qwen3", "Qwen3", {**llama_names(), "heads": ["self_attn.q_norm", "self_attn.k_norm"]},
+     llama(head_dim=10, tie_word_embeddings=True), None),
+    # LayerNorm, ALiBi with six heads (no power of two), a norm of the embedding, all biases
+    ("bloom", "Bloom", BLOOM,
+     dict(vocab_size=V, n_layer=L, n_head=6, hidden_size=24, layer_norm_epsilon=1e-5,
+          use_cache=False, hidden_dropout=0.0, attention_dropout=0.0), (6, 1, 4)),
+    # both branches of one norm, half of a head turned, a head with a bias
+    ("phi", "Phi", PHI,
+     base(hidden_size=24, intermediate_size=48, num_attention_heads=3, layer_norm_eps=1e-5,
+          rope_parameters=rope(10000.0, 0.5), hidden_act="gelu_new", resid_pdrop=0.0,
+          tie_word_embeddings=False), None),
+    # 1 + w, a scaled embedding, a gate with gelu, one key head, large heads
+    ("gemma", "Gemma", llama_names(),
+     llama(num_attention_heads=3, num_key_value_heads=1, head_dim=10, rms_norm_eps=1e-6,
+           hidden_act="gelu_pytorch_tanh", tie_word_embeddings=True), None),
+    # both branches of one norm, one key head, biases of norms alone, exact gelu
+    ("falcon", "Falcon", FALCON,
+     base(hidden_size=24, num_attention_heads=4, multi_query=True, parallel_attn=True, bias=False,
+          alibi=False, new_decoder_architecture=False, rope_parameters=rope(10000.0)), (1, 4, 6)),
+    # both branches, of a norm each
+    ("falcon_two", "Falcon", FALCON_TWO,
+     base(hidden_size=24, num_attention_heads=4, num_kv_heads=2, parallel_attn=True, bias=False,
+          alibi=False, new_decoder_architecture=True, num_ln_in_parallel_attn=2,
+          rope_parameters=rope(10000.0)), (2, 2, 6)),
+    # ChatGLM3's function: see above
+    ("chatglm", "Glm", GLM,
+     llama(attention_bias=True, head_dim=8, rope_parameters=rope(10000.0, 0.5)), None),
+]
 
 
-def chatglm(config):
-    """Its tensors, and the same model as transformers' Glm."""
-    q, kv, c, inner = 32, 16, 32, config["ffn_hidden_size"]
-    model = make(dict(model_type="glm", vocab_size=VOCAB, hidden_size=c, intermediate_size=inner, num_hidden_layers=2,
-                      num_attention_heads=4, num_key_value_heads=2, head_dim=8, partial_rotary_factor=0.5,
-                      attention_bias=True, rms_norm_eps=1e-5, max_position_embeddings=CONTEXT, pad_token_id=0))
-    file = {"transformer.embedding.word_embeddings.weight": (VOCAB, c),
-            "transformer.encoder.final_layernorm.weight": (c,), "transformer.output_layer.weight": (VOCAB, c)}
-    names = {"transformer.embedding.word_embeddings.weight": "model.embed_tokens.weight",
-             "transformer.encoder.final_layernorm.weight": "model.norm.weight",
-             "transformer.output_layer.weight": "lm_head.weight"}
-    for l in range(2):
-        a, b = f"transformer.encoder.layers.{l}.", f"model.layers.{l}."
-        for n, shape, other in (("input_layernorm.weight", (c,), None), ("post_attention_layernorm.weight", (c,), None),
-                                ("self_attention.query_key_value.weight", (q + 2 * kv, c), "qkv.weight"),
-                                ("self_attention.query_key_value.bias", (q + 2 * kv,), "qkv.bias"),
-                                ("self_attention.dense.weight", (c, q), "self_attn.o_proj.weight"),
-                                ("mlp.dense_h_to_4h.weight", (2 * inner, c), "mlp.gate_up_proj.weight"),
-                                ("mlp.dense_4h_to_h.weight", (c, inner), "mlp.down_proj.weight")):
-            file[a + n], names[a + n] = shape, b + (other or n)
-    state = {}
-    for n, shape in file.items():
-        value = tensor(n, shape)
-        if ".qkv." in names[n]:
-            for part, piece in zip("qkv", value.split([q, kv, kv])):
-                state[names[n].replace("qkv.", f"self_attn.{part}_proj.")] = piece
-        else:
-            state[names[n]] = value
-    model.load_state_dict(state)
-    return file, model
+def places(model, names):
+    """[[parameters of theirs]] in our table's order."""
+    theirs = dict(model.named_parameters())
+    rows = []
+
+    def add(prefix, modules):
+        modules = [modules] if isinstance(modules, str) else modules or []
+        for kind in (".weight", ".bias"):
+            found = [theirs[prefix + m + kind] for m in modules if prefix + m + kind in theirs]
+            if found:
+                rows.append(found)
+
+    root = names["root"]
+    add(root, names["tokens"])
+    add(root, names.get("embedding_norm"))
+    for layer in range(L):
+        prefix = root + names["layer"] % layer
+        add(prefix, names["norm1"])
+        add(prefix, names["qkv"])
+        for head in names.get("heads", []):
+            add(prefix, head)
+        for key in ("project", "norm2", "up", "down"):
+            add(prefix, names[key])
+    add(root, names["final"])
+    if "lm_head.weight" in theirs and theirs["lm_head.weight"] is not rows[0][0]:
+        add("", "lm_head")
+    assert sum(len(r) for r in rows) == len(theirs), "a parameter has no place"
+    return rows
 
 
-def qwen(config):
-    """Its tensors, and the same model as transformers' Qwen2."""
-    c, inner = 32, config["intermediate_size"] // 2
-    model = make(dict(model_type="qwen2", vocab_size=VOCAB, hidden_size=c, intermediate_size=inner, num_hidden_layers=2,
-                      num_attention_heads=4, num_key_value_heads=4, rms_norm_eps=1e-6, max_position_embeddings=CONTEXT))
-    file = {"transformer.wte.weight": (VOCAB, c), "transformer.ln_f.weight": (c,), "lm_head.weight": (VOCAB, c)}
-    names = {"transformer.wte.weight": "model.embed_tokens.weight", "transformer.ln_f.weight": "model.norm.weight",
-             "lm_head.weight": "lm_head.weight"}
-    for l in range(2):
-        a, b = f"transformer.h.{l}.", f"model.layers.{l}."
-        for n, shape, other in (("ln_1.weight", (c,), "input_layernorm.weight"),
-                                ("ln_2.weight", (c,), "post_attention_layernorm.weight"),
-                                ("attn.c_attn.weight", (3 * c, c), "qkv.weight"), ("attn.c_attn.bias", (3 * c,), "qkv.bias"),
-                                ("attn.c_proj.weight", (c, c), "self_attn.o_proj.weight"),
-                                ("mlp.w1.weight", (inner, c), "mlp.up_proj.weight"),
-                                ("mlp.w2.weight", (inner, c), "mlp.gate_proj.weight"),
-                                ("mlp.c_proj.weight", (c, inner), "mlp.down_proj.weight")):
-            file[a + n], names[a + n] = shape, b + other
-    state = {}
-    for n, shape in file.items():
-        value = tensor(n, shape)
-        if ".qkv." in names[n]:
-            for part, piece in zip("qkv", value.chunk(3)):
-                state[names[n].replace("qkv.", f"self_attn.{part}_proj.")] = piece
-        else:
-            state[names[n]] = value
-    model.load_state_dict(state)
-    return file, model
+def group_order(groups):
+    """Row i of our qkv is row order[i] of a file that has the rows group by group."""
+    kv, each, size = groups
+    rows = torch.arange(kv * (each + 2) * size).reshape(kv, each + 2, size)
+    return torch.cat([rows[:, :each].reshape(-1), rows[:, each].reshape(-1),
+                      rows[:, each + 1].reshape(-1)])
 
 
-def plain(config):
-    model = make(config)
-    tied = model.config.tie_word_embeddings
-    state = model.state_dict()
-    file = {n: tuple(t.shape) for n, t in state.items()
-            if not (tied and n == "lm_head.weight") and ".attn.bias" not in n and "masked_bias" not in n}
-    mean = 0.0 if config["model_type"] == "gemma" else 1.0
-    with torch.no_grad():
-        for n in file:
-            state[n].copy_(tensor(n, file[n], mean))
-    model.tie_weights()
-    return file, model
+def is_grouped(row, groups):
+    return groups and len(row) == 1 and row[0].shape[0] == groups[0] * (groups[1] + 2) * groups[2] \
+        and getattr(row[0], "is_qkv", False)
+
+
+def fill(model, names, rows, groups, plus_one):
+    for name, p in model.named_parameters():
+        p.is_qkv = "query_key_value" in name
+        p.is_norm = p.dim() == 1 and ("norm" in name or "ln_" in name) and name.endswith("weight")
+    for k, row in enumerate(rows):
+        shape = (sum(p.shape[0] for p in row),) + tuple(row[0].shape[1:])
+        offset = 1.0 if row[0].is_norm and not plus_one else 0.0
+        flat = values(k, int(torch.Size(shape).numel()), 0.8 if len(shape) == 2 else 0.4, offset)
+        ours = torch.from_numpy(flat).double().reshape(shape)
+        if is_grouped(row, groups):
+            ours = ours[torch.argsort(group_order(groups))]
+        with torch.no_grad():
+            for p, part in zip(row, ours.split([p.shape[0] for p in row])):
+                p.copy_(part)
+
+
+def gradient(row, groups):
+    g = torch.cat([p.grad for p in row])
+    return (g[group_order(groups)] if is_grouped(row, groups) else g).reshape(-1)
+
+
+def tokens():
+    text = torch.from_numpy((hash32(999, range(B * (T + 1))) % V).astype("int64"))
+    text = text.reshape(B, T + 1)
+    return text[:, :-1], text[:, 1:]
+
+
+def number(x):
+    return "%.10g" % (round(x, 13) + 0.0)  # + 0.0: no minus zero
+
+
+def variant(out, name, kind, names, settings, groups):
+    config = getattr(transformers, kind + "Config")(**settings)
+    config._attn_implementation = "eager"
+    model = getattr(transformers, kind + "ForCausalLM")(config).double().train()
+    rows = places(model, names)
+    fill(model, names, rows, groups, kind == "Gemma")
+    inputs, targets = tokens()
+    logits = model(inputs).logits
+    assert logits.dtype == torch.float64
+    loss = F.cross_entropy(logits.reshape(B * T, V), targets.reshape(B * T))
+    loss.backward()
+    out.record(f"{name}.tensors", [len(rows)], "%d")
+    out.record(f"{name}.loss", [loss.item()], number)
+    out.record(f"{name}.logits", logits[:, -1].detach().numpy(), number)
+    for k, row in enumerate(rows):
+        g = gradient(row, groups)
+        one, two = (torch.from_numpy(values(at + k, g.numel(), 2.0)).double() for at in (2000, 3000))
+        short = [g.sum(), (g * g).sum(), (g * one).sum(), (g * two).sum(), *g[:8]]
+        out.record(f"{name}.grad.{k}", [x.item() for x in short], number)
 
 
 def main():
-    out = {"made by": f"test/golden/families.py with torch {torch.__version__}, transformers {transformers.__version__}",
-           "tokens": TOKENS, "families": {}}
-    for name, config in families.items():
-        make_one = {"chatglm": chatglm, "qwen": qwen}.get(name, plain)
-        file, model = make_one(config)
-        with torch.no_grad():
-            logits = model(torch.tensor([TOKENS])).logits[0]
-        out["families"][name] = {"config": config, "tensors": {n: list(s) for n, s in file.items()},
-                                 "parameters": sum(torch.Size(s).numel() for s in file.values()),
-                                 "logits": [[float(f"{x:.7g}") for x in row] for row in logits[:, ::4].tolist()]}
-    text = json.dumps(out, separators=(",", ":")).replace('"families":{', '"families":{\n').replace('}},"logits"', '}},\n"logits"')
-    text = text.replace("]]},", "]]},\n").replace('"tensors":', '\n"tensors":').replace('"logits":', '\n"logits":')
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "families.json"), "w") as f:
-        f.write(text + "\n")
+    torch.set_num_threads(1)
+    versions = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}"
+    out = Writer("families.txt", versions + ", float64")
+    torch.float32 = torch.float = torch.float64
+    torch.Tensor.float = torch.Tensor.double
+    torch.set_default_dtype(torch.float64)
+    out.record("shape", [T, B, V], "%d")
+    for row in VARIANTS:
+        variant(out, *row)
+    out.close()
 
 
-main()
+if __name__ == "__main__":
+    main()
