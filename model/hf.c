@@ -128,6 +128,13 @@ const char *hf_lacks(const model_config *c)
     return lack;
 }
 
+const char *hf_type(const model_config *c)
+{
+    hf_model fields;
+    const char *lack;
+    return family_of(c, &fields, &lack)->type;
+}
+
 static bool add_fields(cJSON *json, const hf_family *f, const hf_model *fields)
 {
     cJSON *kinds = cJSON_AddArrayToObject(json, "architectures");

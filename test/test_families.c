@@ -8,6 +8,7 @@
 #include "model/kind.h"
 #include "test/scratch.h"
 #include "train/generator.h"
+#include "train/task.h"
 
 #include <math.h>
 #include <sys/stat.h>
@@ -442,6 +443,27 @@ static void test_resized(void **state)
     fails(config_check(&r), "qwen2.5-0.5b", "key heads divide the heads");
 }
 
+/* --model takes a config.json; --load takes the family from the file. */
+static void test_options(void **state)
+{
+    static options o;
+    char *config = scratch_path(state, "one.json"), *dir = scratch_path(state, "bloom");
+    const char text[] = "{\"model_type\":\"qwen2\",\"hidden_size\":64,\"num_attention_heads\":4,"
+                        "\"num_key_value_heads\":2,\"num_hidden_layers\":3,\"vocab_size\":99}";
+    file_write(config, text, sizeof text - 1);
+    char *words[] = {(char *)(size_t) "x", (char *)(size_t) "--model", config, NULL};
+    ok(options_parse(&text_task, 3, words, &o));
+    assert_true(o.model.names == &llama_names && o.model.bias.qkv && o.model.kv_heads == 2);
+    assert_true(o.model.layers == 3 && o.model.vocab == 99 && o.seq == 32768);
+    char *load[] = {(char *)(size_t) "x",       (char *)(size_t) "--load",   dir,
+                    (char *)(size_t) "--model", (char *)(size_t) "phi-nano", NULL};
+    ok(options_parse(&text_task, 3, load, &o));
+    assert_true(o.model.names == &bloom_names);
+    assert_string_equal(o.model_name, "bloom");
+    fails(options_parse(&text_task, 5, load, &o), "--model", "--load");
+    free(config), free(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -452,6 +474,7 @@ int main(void)
         cmocka_unit_test(test_config_refusals),
         cmocka_unit_test(test_config_habits),
         cmocka_unit_test(test_resized),
+        cmocka_unit_test(test_options),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -67,16 +67,22 @@ static error *check_bytes(const weights *w, const char *config)
         config, matrices, safetensors_path(w->tensors), has);
 }
 
+error *weights_config(const char *path, model_config *out)
+{
+    cJSON *json;
+    TRY(json_read(path, MOST_CONFIG, &json));
+    error *e = hf_config_read(path, json, out);
+    cJSON_Delete(json);
+    return e;
+}
+
 static error *open_tensors(weights *w, const char *path)
 {
     char config[PATH_ROOM];
-    cJSON *json;
     TRY(safetensors_open(path, &w->tensors));
     TRY(join(w->directory, "config.json", config));
-    TRY(json_read(config, MOST_CONFIG, &json));
-    error *e = hf_config_read(config, json, &w->model);
-    cJSON_Delete(json);
-    return e ? e : check_bytes(w, config);
+    TRY(weights_config(config, &w->model));
+    return check_bytes(w, config);
 }
 
 static error *open_directory(weights *w)
