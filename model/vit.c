@@ -307,7 +307,7 @@ static tensor head_backward(run *r, model *m, top *t, tensor last)
     grad_done(r, m->head.weight);
     grad_done(r, m->head.bias);
     param_done(r, m->head.weight);
-    apply_norm_grad(r, m->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
+    apply_norm_grad(r, &m->config, m->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
     tensor d = take(r, m->type, SHAPE(last.dim[0], last.dim[1], last.dim[2]), "residual gradient");
     OP(pool_grad, r->dev, r->stream, .dx = d, .dout = t->d, .first = !m->config.mean_pool);
     return d;
