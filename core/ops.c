@@ -243,7 +243,7 @@ static bool normed_heads_fit(tensor x, tensor kept, tensor w1, tensor w2, int64_
                              int64_t second)
 {
     int64_t size = tensor_count(w1), normed = (first + second) * size;
-    return tensor_contiguous(x) && first >= 0 && second >= 0 && size > 0 &&
+    return tensor_contiguous(x) && first >= 0 && second >= 0 && first + second > 0 && size > 0 &&
            tensor_cols(x) % size == 0 && normed <= tensor_cols(x) && fits(w1, x.type, size) &&
            present(w2) && fits(w2, x.type, size) &&
            (!present(kept) || (fits(kept, x.type, tensor_rows(x) * normed) && !overlap(kept, x)));
