@@ -86,6 +86,15 @@ static bool check_copy(device *dev, const char *op, const copy_op *o)
     return true;
 }
 
+static bool check_add(device *dev, const char *op, const add_op *o)
+{
+    CHECK(working(dev, o->x), o->x, o->y);
+    CHECK(present(o->y) && fits(o->y, o->x.type, tensor_count(o->x)), o->x, o->y);
+    CHECK(tensor_contiguous(o->x), o->x, o->y);
+    CHECK(!overlap(o->x, o->y), o->x, o->y);
+    return true;
+}
+
 static bool check_embedding(device *dev, const char *op, const embedding_op *o)
 {
     int64_t c = tensor_cols(o->wte);
@@ -243,7 +252,7 @@ static bool normed_heads_fit(tensor x, tensor kept, tensor w1, tensor w2, int64_
                              int64_t second)
 {
     int64_t size = tensor_count(w1), normed = (first + second) * size;
-    return tensor_contiguous(x) && first >= 0 && second >= 0 && size > 0 &&
+    return tensor_contiguous(x) && first >= 0 && second >= 0 && first + second > 0 && size > 0 &&
            tensor_cols(x) % size == 0 && normed <= tensor_cols(x) && fits(w1, x.type, size) &&
            present(w2) && fits(w2, x.type, size) &&
            (!present(kept) || (fits(kept, x.type, tensor_rows(x) * normed) && !overlap(kept, x)));
@@ -489,6 +498,10 @@ static int written_linear_dx(const linear_dx_op *o, tensor *w)
 static int written_linear_dw(const linear_dw_op *o, tensor *w)
 {
     return w[0] = o->dw.t, w[1] = o->db.t, 2;
+}
+static int written_add(const add_op *o, tensor *w)
+{
+    return w[0] = o->x, 1;
 }
 static int written_attention(const attention_op *o, tensor *w)
 {

@@ -61,6 +61,11 @@ typedef struct {
     tensor dst, src;
 } copy_op;
 
+/* x += y (same shape and type) */
+typedef struct {
+    tensor x, y; /* not the same */
+} add_op;
+
 /* out[b,t,:] = scale * wte[tokens[b,t],:] + wpe[first_position + t,:] */
 typedef struct {
     tensor out;    /* (B,T,C) */
@@ -360,14 +365,16 @@ typedef struct {
 #define DEVICE_OPS(X)                                                                              \
     X(fill)                                                                                        \
     X(copy)                                                                                        \
+    X(add)                                                                                         \
     X(embedding)                                                                                   \
     X(embedding_grad)                                                                              \
     X(norm)                                                                                        \
     X(norm_grad)                                                                                   \
     X(linear)                                                                                      \
-    X(linear_dx) X(linear_dw) X(attention) X(attention_grad) X(attention_cached) X(head_norm)      \
-        X(head_norm_grad) X(rotary) X(gate) X(gate_grad) X(classify) X(loss) X(sumsq) X(clip)      \
-            X(optim) X(nonfinite) IMAGE_OPS(X)
+    X(linear_dx)                                                                                   \
+    X(linear_dw) X(attention) X(attention_grad) X(attention_cached) X(head_norm) X(head_norm_grad) \
+        X(rotary) X(gate) X(gate_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite)  \
+            IMAGE_OPS(X)
 
 typedef struct {
     const char *name;

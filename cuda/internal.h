@@ -11,6 +11,7 @@
 #define CUDA_OPS(X)                                                                                \
     X(fill)                                                                                        \
     X(copy)                                                                                        \
+    X(add)                                                                                         \
     X(embedding)                                                                                   \
     X(embedding_grad)                                                                              \
     X(norm)                                                                                        \
@@ -21,6 +22,11 @@
     X(attention)                                                                                   \
     X(attention_grad)                                                                              \
     X(attention_cached)                                                                            \
+    X(head_norm)                                                                                   \
+    X(head_norm_grad)                                                                              \
+    X(rotary)                                                                                      \
+    X(gate)                                                                                        \
+    X(gate_grad)                                                                                   \
     X(classify)                                                                                    \
     X(loss)                                                                                        \
     X(sumsq)                                                                                       \

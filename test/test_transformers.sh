@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test_transformers.sh - files of every family, from here to Hugging Face's transformers and back; see
-# transformers_reference.py.  Without that library test_families still holds our reading and writing
+# transformers_reference.py.  Without that library test_family_files still holds our reading and writing
 # to values that it has computed.
 set -u
 cd "$(dirname "$0")/.." || exit 1

@@ -5,7 +5,7 @@
 
 For each family a config.json, the names and shapes of the tensors in its file, and the logits behind
 every token of a short text.  The numbers in the tensors are no part of the golden: number(name, i)
-gives them here and in test/test_families.c, in the file's layout.  So a test sees names, layout,
+gives them here and in test/test_family_files.c, in the file's layout.  So a test sees names, layout,
 options and arithmetic at once.
 
 ChatGLM and the first Qwen are not in transformers: the same function under other names is, in Glm and
