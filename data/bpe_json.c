@@ -367,6 +367,41 @@ static error *read_steps(const cJSON *steps, const char **expression, bool *byte
     return NULL;
 }
 
+/* Hugging Face's engine takes "[^(\\s|[.,])]" for a class in a class, which is the same as one class
+ * of all; ours ends it at the first bracket.  So inner brackets are left out.  `out` has room. */
+static error *flatten_classes(const char *from, char *out)
+{
+    int depth = 0;
+    for (const char *p = from; *p; p++) {
+        bool and = depth && p[0] == '&' && p[1] == '&';
+        if (and || (depth && p[0] == '[' && p[1] == '^'))
+            return user_error("pre_tokenizer: '%.100s': such a class in a class %s", from,
+                              not_known);
+        if (*p == '\\' && p[1]) {
+            *out++ = *p++;
+            *out++ = *p;
+            continue;
+        }
+        bool posix = depth && p[0] == '[' && p[1] == ':';
+        bool inner = (*p == '[' && depth && !posix) || (*p == ']' && depth > 1);
+        depth += *p == '[' && !posix;
+        depth -= *p == ']' && depth > 0 && !(p > from && p[-1] == ':');
+        if (!inner) *out++ = *p;
+    }
+    *out = 0;
+    return depth ? user_error("pre_tokenizer: '%.100s' has a class without an end", from) : NULL;
+}
+
+static error *compile_cutting(const char *expression, pattern **out)
+{
+    char *flat;
+    TRY(alloc_array(&flat, strlen(expression) + 1, 1));
+    error *e = flatten_classes(expression, flat);
+    if (!e) e = pattern_compile(flat, out);
+    free(flat);
+    return e;
+}
+
 static error *read_cutting(bpe *v, const cJSON *root)
 {
     const cJSON *pre = json_get(root, "pre_tokenizer"), *type = json_get(pre, "type");
@@ -382,7 +417,7 @@ static error *read_cutting(bpe *v, const cJSON *root)
         return user_error("pre_tokenizer: one that cuts nothing (no expression) %s", not_known);
     if (strcmp(expression, bpe_chunk_expression) == 0)
         return NULL; /* our own rule, needs no engine */
-    return pattern_compile(expression, &v->cut);
+    return compile_cutting(expression, &v->cut);
 }
 
 /* What comes before and behind, and must not change any id. */
