@@ -32,7 +32,9 @@ struct attention_call {
 static __device__ __forceinline__ float slope_of(const attention_call &a, int head)
 {
     if (!a.alibi) return 0.0f;
-    int n = 1 << (31 - __clz(a.heads));
+    int n = 1;
+    while (2 * n <= a.heads)
+        n *= 2;
     return head < n ? exp2f(-8.0f * (float)(head + 1) / (float)n)
                     : exp2f(-4.0f * (float)(2 * (head - n) + 1) / (float)n);
 }

@@ -23,7 +23,7 @@ template <class T> __global__ void rotary_kernel(rotary_call<T> a)
     int64_t r = blockIdx.x;
     double position = (double)(a.first_position + r % a.length);
     for (int first = 0; first < a.size / 2; first += PAIRS) {
-        int n = min(PAIRS, a.size / 2 - first);
+        int left = a.size / 2 - first, n = left < PAIRS ? left : PAIRS;
         __syncthreads();
         for (int i = threadIdx.x; i < n; i += THREADS) {
             double angle = position * exp2((first + i) * a.step);

@@ -185,23 +185,23 @@ static void heads_on(rig *on)
     REFUSE(head_norm, norm, first, 4);
     REFUSE(head_norm, norm, second, -1);
 
-    head_norm_grad_op grad = {.dx = x,
-                              .kept = kept,
-                              .w1 = w,
-                              .w2 = w,
-                              .dw1 = {.t = work(on, SHAPE(D))},
-                              .dw2 = {.t = work(on, SHAPE(D))},
-                              .scratch = stat(on, SHAPE(NORM_GROUPS, 2 * D)),
-                              .first = 2,
-                              .second = 1,
-                              .eps = 1};
-    ACCEPT(head_norm_grad, grad);
-    REFUSE(head_norm_grad, grad, dx, padded(x));
-    REFUSE(head_norm_grad, grad, kept, absent);
-    REFUSE(head_norm_grad, grad, dw1.t, wider(w));
-    REFUSE(head_norm_grad, grad, dw2.t, typed(w, I32));
-    REFUSE(head_norm_grad, grad, scratch, stat(on, SHAPE(NORM_GROUPS, D)));
-    REFUSE(head_norm_grad, grad, second, 2);
+    head_norm_grad_op norm_grad = {.dx = x,
+                                   .kept = kept,
+                                   .w1 = w,
+                                   .w2 = w,
+                                   .dw1 = {.t = work(on, SHAPE(D))},
+                                   .dw2 = {.t = work(on, SHAPE(D))},
+                                   .scratch = stat(on, SHAPE(NORM_GROUPS, 2 * D)),
+                                   .first = 2,
+                                   .second = 1,
+                                   .eps = 1};
+    ACCEPT(head_norm_grad, norm_grad);
+    REFUSE(head_norm_grad, norm_grad, dx, padded(x));
+    REFUSE(head_norm_grad, norm_grad, kept, absent);
+    REFUSE(head_norm_grad, norm_grad, dw1.t, wider(w));
+    REFUSE(head_norm_grad, norm_grad, dw2.t, typed(w, I32));
+    REFUSE(head_norm_grad, norm_grad, scratch, stat(on, SHAPE(NORM_GROUPS, D)));
+    REFUSE(head_norm_grad, norm_grad, second, 2);
 
     tensor tokens = work(on, SHAPE(B, T, 3 * C));
     rotary_op rotary = {.x = tokens, .heads = 2, .head = C, .size = C, .base = 10};

@@ -272,10 +272,13 @@ static error *encode_prompt(const session *s, int32_t **ids, size_t *n)
 {
     const char *prompt = s->vocab ? s->o->prompt : s->o->prompt_ids;
     size_t bytes = strlen(prompt);
-    TRY(alloc_array(ids, bytes ? bytes : 1, sizeof **ids));
-    if (s->vocab && bytes)
-        TRY(bpe_encode(s->vocab, (const uint8_t *)prompt, bytes, *ids, n));
-    else if (!s->vocab)
+    TRY(alloc_array(ids, bytes + 2, sizeof **ids));
+    if (s->vocab && bytes) {
+        int32_t begin = bpe_begin_of_text(s->vocab);
+        if (begin >= 0) **ids = begin;
+        TRY(bpe_encode(s->vocab, (const uint8_t *)prompt, bytes, *ids + (begin >= 0), n));
+        *n += begin >= 0;
+    } else if (!s->vocab)
         TRY(read_ids(s, *ids, n));
     if (!*n) return user_error("--prompt is empty: give at least one character to continue");
     if ((int64_t)*n > s->config.context)
@@ -386,7 +389,7 @@ static error *score(session *s, text *t)
         return user_error("--stride %lld: at most the model's context, %lld", (long long)stride,
                           (long long)context);
     TRY(read_text(o->eval, t));
-    TRY(alloc_array(&t->ids, t->n_bytes ? t->n_bytes : 1, sizeof *t->ids));
+    TRY(alloc_array(&t->ids, t->n_bytes + 1, sizeof *t->ids));
     TRY(bpe_encode(s->vocab, t->bytes, t->n_bytes, t->ids, &t->n));
     if (t->n < 2)
         return user_error("--eval %s: %zu tokens, and a token is scored after another: give a "
