@@ -185,16 +185,10 @@ static void heads_on(rig *on)
     REFUSE(head_norm, norm, first, 4);
     REFUSE(head_norm, norm, second, -1);
 
-    head_norm_grad_op norm_grad = {.dx = x,
-                                   .kept = kept,
-                                   .w1 = w,
-                                   .w2 = w,
-                                   .dw1 = {.t = work(on, SHAPE(D))},
-                                   .dw2 = {.t = work(on, SHAPE(D))},
-                                   .scratch = stat(on, SHAPE(NORM_GROUPS, 2 * D)),
-                                   .first = 2,
-                                   .second = 1,
-                                   .eps = 1};
+    tensor scratch = stat(on, SHAPE(NORM_GROUPS, 2 * D));
+    head_norm_grad_op norm_grad = {.dx = x, .kept = kept, .w1 = w, .w2 = w, .scratch = scratch};
+    norm_grad.first = 2, norm_grad.second = 1, norm_grad.eps = 1;
+    norm_grad.dw1.t = norm_grad.dw2.t = work(on, SHAPE(D));
     ACCEPT(head_norm_grad, norm_grad);
     REFUSE(head_norm_grad, norm_grad, dx, padded(x));
     REFUSE(head_norm_grad, norm_grad, kept, absent);
