@@ -29,6 +29,10 @@ int written_linear(const linear_op *o, tensor *w)
 {
     return w[0] = o->pre, w[1] = o->out, 2;
 }
+int written_activate(const activate_op *o, tensor *w)
+{
+    return w[0] = o->out, 1;
+}
 int written_linear_dx(const linear_dx_op *o, tensor *w)
 {
     return w[0] = o->dx, 1;

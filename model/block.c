@@ -3,83 +3,6 @@
 
 #include <math.h>
 
-/* ---- the table ---- */
-
-error *declare(params *p, param_spec spec, int *id)
-{
-    *id = params_add(p, spec);
-    return *id < 0 ? user_error("out of memory for the parameter table") : NULL;
-}
-
-error *declare_norm(const model_config *c, params *p, tensor_names names, int layer,
-                    weight_ids *ids)
-{
-    ids->bias = -1;
-    init_kind init = c->norm_plus_one ? INIT_ZERO : INIT_ONE;
-    TRY(declare(
-        p,
-        (param_spec){.name = names.weight, .layer = layer, .shape = SHAPE(c->width), .init = init},
-        &ids->weight));
-    if (c->bias.norms)
-        TRY(declare(p, (param_spec){.name = names.bias, .layer = layer, .shape = SHAPE(c->width)},
-                    &ids->bias));
-    return NULL;
-}
-
-/* A projection: w says its shape, how it begins, and its layout in files. */
-static error *declare_linear(const model_config *c, params *p, tensor_names names, bool bias,
-                             param_spec w, weight_ids *ids)
-{
-    param_spec b = w;
-    w.name = names.weight;
-    w.decay = true;
-    w.init = INIT_NORMAL;
-    w.file_transposed = c->names->transposed;
-    ids->bias = -1;
-    TRY(declare(p, w, &ids->weight));
-    b.name = names.bias;
-    b.shape = SHAPE(w.shape.dim[0]);
-    return bias ? declare(p, b, &ids->bias) : NULL;
-}
-
-static error *declare_head_norms(const model_config *c, params *p, int layer, block_ids *ids)
-{
-    param_spec w = {.layer = layer, .shape = SHAPE(c->head_size), .init = INIT_ONE};
-    w.name = c->names->block.q_norm;
-    TRY(declare(p, w, &ids->q_norm));
-    w.name = c->names->block.k_norm;
-    return declare(p, w, &ids->k_norm);
-}
-
-error *block_declare(const model_config *c, int layer, params *p, block_ids *ids)
-{
-    int64_t width = c->width, q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
-    int64_t up = c->gated ? 2 * c->inner : c->inner;
-    const __typeof__(c->names->block) *n = &c->names->block;
-    /* GPT: what is added to the residual stream starts smaller, as there are 2 L additions. */
-    double std = 0.02, residual = c->patch ? std : 0.02 / sqrt(2.0 * (double)c->layers);
-    param_spec qkv = {.layer = layer,
-                      .shape = SHAPE(q + 2 * kv, width),
-                      .std = std,
-                      .part_rows = {q, kv, kv},
-                      .file_groups = c->names->qkv_by_group ? c->kv_heads : 0},
-               project = {.layer = layer, .shape = SHAPE(width, q), .std = residual},
-               into = {.layer = layer,
-                       .shape = SHAPE(up, width),
-                       .std = std,
-                       .part_rows = {c->inner, c->inner}},
-               down = {.layer = layer, .shape = SHAPE(width, c->inner), .std = residual};
-    ids->q_norm = ids->k_norm = -1;
-    TRY(declare_norm(c, p, n->norm1, layer, &ids->norm1));
-    TRY(declare_linear(c, p, n->qkv, c->bias.qkv, qkv, &ids->qkv));
-    if (c->qk_norm) TRY(declare_head_norms(c, p, layer, ids));
-    TRY(declare_linear(c, p, n->project, c->bias.project, project, &ids->project));
-    if (c->residual != RESIDUAL_PARALLEL_ONE_NORM)
-        TRY(declare_norm(c, p, n->norm2, layer, &ids->norm2));
-    TRY(declare_linear(c, p, n->up, c->bias.up, into, &ids->up));
-    return declare_linear(c, p, n->down, c->bias.down, down, &ids->down);
-}
-
 /* ---- pieces ---- */
 
 static tensor use(run *r, int id)
@@ -138,30 +61,122 @@ static void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor re
     done(r, ids.bias);
 }
 
-/* The weight's gradient; x is read for the last time.  The weight stays in use:
- * its dx comes next. */
+/* The gradients that are wanted of a layer's weight and bias; x is read for the last time, and may be
+ * absent if the weight's is not.  The weight stays in use: its dx comes next. */
 static tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
 {
     tensor w = use(r, ids.weight);
     grad dw = begin(r, ids.weight), db = begin(r, ids.bias);
-    OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout);
+    if (present(dw.t) || present(db.t))
+        OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout);
     finish(r, ids.weight);
     finish(r, ids.bias);
     return w;
 }
 
+/* ---- what is kept ---- */
+
+/* The tensors of a block_state, as bits of a set; qkv means lse and heads, too. */
+enum {
+    X = 1,
+    NORM1 = 2,
+    STATS1 = 4,
+    QKV = 8,
+    ATT = 16,
+    MID = 32,
+    NORM2 = 64,
+    STATS2 = 128,
+    PRE = 256,
+    ACT = 512
+};
+
+bool grads_through(const run *r, weight_ids ids)
+{
+    return grads_below(r, (ids.bias < 0 ? ids.weight : ids.bias) + 1);
+}
+
+/* The norm whose output the MLP reads. */
+static bool one_norm(const model_config *c)
+{
+    return c->residual == RESIDUAL_PARALLEL_ONE_NORM;
+}
+
+/* What backward reads: what the wanted gradients are made of, and what the residual stream's passes
+ * through on its way to those below. */
+static unsigned needs(const run *r, const model_config *c, const block_ids *ids)
+{
+    unsigned all = 0;
+    if (grad_wanted(r, ids->down.weight)) all |= ACT;
+    if (grads_below(r, ids->down.weight)) all |= PRE;
+    if (grad_wanted(r, ids->up.weight)) all |= one_norm(c) ? NORM1 : NORM2;
+    if (c->residual == RESIDUAL_SEQUENTIAL && grads_below(r, ids->up.weight)) all |= MID | STATS2;
+    if (c->residual == RESIDUAL_PARALLEL && grads_below(r, ids->up.weight)) all |= X | STATS2;
+    if (grad_wanted(r, ids->project.weight)) all |= ATT;
+    if (grads_below(r, ids->project.weight)) all |= QKV | ATT;
+    if (grad_wanted(r, ids->qkv.weight)) all |= NORM1;
+    if (grads_below(r, ids->qkv.weight)) all |= X | STATS1;
+    return all;
+}
+
+/* What of that is made again. */
+static unsigned remade(recompute_level level)
+{
+    switch (level) {
+    case RECOMPUTE_NONE:
+        return 0;
+    case RECOMPUTE_NORMS:
+        return NORM1 | NORM2;
+    case RECOMPUTE_GELU:
+        return NORM1 | NORM2 | ACT;
+    case RECOMPUTE_ATTENTION:
+        return NORM1 | NORM2 | ACT | QKV | ATT;
+    default:
+        return ~(unsigned)X;
+    }
+}
+
+/* What forward leaves: what backward reads and does not make again, and what it makes that from. */
+static unsigned keeps(const run *r, const model_config *c, int layer, const block_ids *ids)
+{
+    unsigned again = remade(recompute_of(&c->recompute, layer)), all = needs(r, c, ids),
+             lost = all & again, kept = all & ~lost;
+    bool after =
+        c->residual == RESIDUAL_SEQUENTIAL; /* the MLP reads mid; else x, as attention does */
+    bool act_again = lost & ACT && !(kept & PRE), mlp_again = lost & (NORM2 | PRE) || act_again;
+    if (mlp_again && after && !(again & MID)) kept |= MID;
+    if (lost & (NORM1 | STATS1 | QKV | ATT | MID)) kept |= X;
+    if (mlp_again && (!after || again & MID)) kept |= X;
+    if (recompute_input(&c->recompute, layer) && grads_below(r, ids->norm1.weight))
+        kept &= ~(unsigned)X;
+    return kept;
+}
+
+bool block_wanted(const run *r, const block_ids *ids)
+{
+    return grads_through(r, ids->down);
+}
+
 /* ---- forward ---- */
 
+/* What a pass over a block works on. */
 typedef struct {
     run *r;
-    int64_t b, t, room; /* memory is taken for room >= t tokens */
-    dtype stat;
+    const model_config *c;
+    const block_ids *ids;
+    block_state *s;
     int layer;
-} sizes;
+    int64_t b, t, room;    /* memory is taken for room >= t tokens */
+    unsigned hold;         /* what stays when it has been read: a set as above */
+    const block_cache *kv; /* ? decoding */
+    int64_t position;      /* of the first token, when decoding */
+} pass;
 
-static sizes sizes_of(run *r, tensor x, int layer)
+/* x (B,T,C): for the sizes */
+static pass pass_over(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
+                      block_state *s)
 {
-    return (sizes){r, x.dim[0], x.dim[1], x.dim[1], stat_type(x.type), layer};
+    int64_t b = x.dim[0], t = x.dim[1];
+    return (pass){.r = r, .c = c, .ids = ids, .s = s, .layer = layer, .b = b, .t = t, .room = t};
 }
 
 tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name)
@@ -171,20 +186,25 @@ tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block
     return present(whole) ? tensor_of(whole.data, whole.type, SHAPE(b, t, cols)) : whole;
 }
 
-static tensor take_rows(const sizes *z, int64_t cols, const char *name)
+static tensor take_rows(const pass *p, int64_t cols, const char *name)
 {
-    return take_part(z->r, z->b, z->t, z->room, cols, NAME(name, z->layer));
+    return take_part(p->r, p->b, p->t, p->room, cols, NAME(name, p->layer));
 }
 
-/* A norm's statistics for backward; an RMSNorm has no mean. */
-static void take_stats(const sizes *z, const model_config *c, tensor *mean, tensor *rstd,
-                       const char *mean_name, const char *rstd_name)
+static dtype stat_of(const pass *p)
 {
-    arena *a = z->r->arena;
-    shape s = SHAPE(z->b, z->t);
-    if (c->norm == NORM_LAYER)
-        *mean = arena_take(a, KIND_ACTIVATION, z->stat, s, NAME(mean_name, z->layer));
-    *rstd = arena_take(a, KIND_ACTIVATION, z->stat, s, NAME(rstd_name, z->layer));
+    return stat_type(p->r->params->type);
+}
+
+static tensor take_stat(const pass *p, const char *name)
+{
+    return arena_take(p->r->arena, KIND_ACTIVATION, stat_of(p), SHAPE(p->b, p->t),
+                      NAME(name, p->layer));
+}
+
+static double score_scale(const model_config *c)
+{
+    return 1.0 / sqrt((double)c->head_size);
 }
 
 /* What the samples' branch (0 or 1) is multiplied by; absent when by nothing. */
@@ -203,274 +223,366 @@ static void add_branch(run *r, weight_ids ids, tensor out, tensor x, tensor resi
            .residual = residual);
 }
 
-/* What a forward pass is for. */
-typedef struct {
-    bool keep;             /* training: everything stays */
-    const block_cache *kv; /* ? decoding */
-    int64_t position;      /* of the first token, when decoding */
-} purpose;
+/* t has been read: it goes, unless what it is in the set says that it stays. */
+static void let_go(const pass *p, unsigned what, tensor *t)
+{
+    if (!(p->hold & what)) arena_drop(p->r->arena, t);
+}
+
+/* Each of these makes one tensor of the block, if it is not there, from others that it makes first:
+ * the last one is the forward pass, and each of them is how backward gets what was not kept. */
+
+static void make_norm(const pass *p, weight_ids ids, tensor x, unsigned stats, tensor *out,
+                      tensor *mean, tensor *rstd, const char *const names[3])
+{
+    *out = take_rows(p, p->c->width, names[0]);
+    if (p->hold & stats && !present(*rstd)) { /* an RMSNorm has no mean */
+        if (p->c->norm == NORM_LAYER) *mean = take_stat(p, names[1]);
+        *rstd = take_stat(p, names[2]);
+    }
+    apply_norm(p->r, p->c, ids, *out, x, *mean, *rstd);
+}
+
+static void make_norm1(const pass *p)
+{
+    static const char *const names[] = {"h%d.norm1", "h%d.mean1", "h%d.rstd1"};
+    block_state *s = p->s;
+    if (present(s->norm1)) return;
+    make_norm(p, p->ids->norm1, s->x, STATS1, &s->norm1, &s->mean1, &s->rstd1, names);
+}
 
 /* Queries and keys get their norms and their positions. */
-static void prepare_heads(run *r, const model_config *c, const sizes *z, const block_ids *ids,
-                          const purpose *why, block_state *s)
+static void prepare_heads(const pass *p)
 {
+    const model_config *c = p->c;
+    run *r = p->r;
+    block_state *s = p->s;
     int64_t heads = c->heads + c->kv_heads;
     if (c->qk_norm) {
-        if (why->keep) s->heads = take_rows(z, heads * c->head_size, "h%d.heads");
-        tensor q = use(r, ids->q_norm), k = use(r, ids->k_norm);
+        if (p->hold & QKV) s->heads = take_rows(p, heads * c->head_size, "h%d.heads");
+        tensor q = use(r, p->ids->q_norm), k = use(r, p->ids->k_norm);
         OP(head_norm, r->dev, r->stream, .x = s->qkv, .kept = s->heads, .w1 = q, .w2 = k,
            .first = c->heads, .second = c->kv_heads, .eps = c->norm_eps);
-        done(r, ids->q_norm);
-        done(r, ids->k_norm);
+        done(r, p->ids->q_norm);
+        done(r, p->ids->k_norm);
     }
     if (c->positions == POSITIONS_ROTARY)
         OP(rotary, r->dev, r->stream, .x = s->qkv, .heads = heads, .head = c->head_size,
-           .size = c->rotary.size, .first_position = why->position, .base = c->rotary.base,
+           .size = c->rotary.size, .first_position = p->position, .base = c->rotary.base,
            .interleaved = c->rotary.interleaved);
 }
 
-static void attention_forward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
-                              tensor x, const purpose *why, block_state *s)
+static void make_qkv(const pass *p)
 {
-    arena *a = r->arena;
+    const model_config *c = p->c;
+    block_state *s = p->s;
     tensor none = {0};
-    bool alibi = c->positions == POSITIONS_ALIBI;
-    s->norm1 = take_rows(z, c->width, "h%d.norm1");
-    if (why->keep) take_stats(z, c, &s->mean1, &s->rstd1, "h%d.mean1", "h%d.rstd1");
-    apply_norm(r, c, ids->norm1, s->norm1, x, s->mean1, s->rstd1);
-    s->qkv = take_rows(z, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
-    apply_linear(r, ids->qkv, s->qkv, s->norm1, none, ACT_NONE, none);
-    if (!why->keep && c->residual != RESIDUAL_PARALLEL_ONE_NORM) arena_drop(a, &s->norm1);
-    prepare_heads(r, c, z, ids, why, s);
+    if (present(s->qkv)) return;
+    make_norm1(p);
+    s->qkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
+    apply_linear(p->r, p->ids->qkv, s->qkv, s->norm1, none, ACT_NONE, none);
+    if (!one_norm(c)) let_go(p, NORM1, &s->norm1); /* else the MLP reads it, too */
+    prepare_heads(p);
+}
 
-    s->att = take_rows(z, c->heads * c->head_size, "h%d.att");
-    double scale = 1.0 / sqrt((double)c->head_size);
-    if (why->kv) {
-        OP(attention_cached, r->dev, r->stream, .out = s->att, .qkv = s->qkv, .keys = why->kv->keys,
-           .values = why->kv->values, .heads = c->heads, .position = why->position, .alibi = alibi,
-           .scale = scale);
+static void make_att(const pass *p)
+{
+    const model_config *c = p->c;
+    run *r = p->r;
+    block_state *s = p->s;
+    if (present(s->att)) return;
+    make_qkv(p);
+    s->att = take_rows(p, c->heads * c->head_size, "h%d.att");
+    if (p->kv) {
+        OP(attention_cached, r->dev, r->stream, .out = s->att, .qkv = s->qkv, .keys = p->kv->keys,
+           .values = p->kv->values, .heads = c->heads, .position = p->position,
+           .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c));
     } else {
-        s->lse = arena_take(a, KIND_ACTIVATION, z->stat, SHAPE(z->b, c->heads, z->t),
-                            NAME("h%d.lse", z->layer));
+        s->lse = arena_take(r->arena, KIND_ACTIVATION, stat_of(p), SHAPE(p->b, c->heads, p->t),
+                            NAME("h%d.lse", p->layer));
         OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv,
-           .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal, .alibi = alibi,
-           .scale = scale);
+           .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal,
+           .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c));
     }
-    if (!why->keep) {
-        arena_drop(a, &s->qkv);
-        arena_drop(a, &s->lse);
-    }
-    s->mid = take_rows(z, c->width, "h%d.mid");
-    add_branch(r, ids->project, s->mid, s->att, x, branch_scale(s, 0));
-    if (!why->keep) arena_drop(a, &s->att);
+    let_go(p, QKV, &s->qkv);
+    let_go(p, QKV, &s->lse);
 }
 
-/* act(up x), or act(gate x) * up x */
-static void activated(run *r, const model_config *c, const sizes *z, const block_ids *ids,
-                      tensor norm, bool keep, block_state *s)
+static void make_mid(const pass *p)
 {
-    if (c->gated) {
-        s->pre = take_rows(z, 2 * c->inner, "h%d.pre");
-        apply_linear(r, ids->up, s->pre, norm, (tensor){0}, ACT_NONE, (tensor){0});
-        s->act = take_rows(z, c->inner, "h%d.act");
-        OP(gate, r->dev, r->stream, .out = s->act, .x = s->pre, .act = c->act);
-        if (!keep) arena_drop(r->arena, &s->pre);
+    block_state *s = p->s;
+    if (present(s->mid)) return;
+    make_att(p);
+    s->mid = take_rows(p, p->c->width, "h%d.mid");
+    add_branch(p->r, p->ids->project, s->mid, s->att, s->x, branch_scale(s, 0));
+    let_go(p, ATT, &s->att);
+    if (p->c->residual != RESIDUAL_PARALLEL) let_go(p, X, &s->x); /* else norm2 reads it */
+}
+
+static void make_norm2(const pass *p)
+{
+    static const char *const names[] = {"h%d.norm2", "h%d.mean2", "h%d.rstd2"};
+    block_state *s = p->s;
+    bool after = p->c->residual == RESIDUAL_SEQUENTIAL;
+    if (present(s->norm2)) return;
+    if (after) make_mid(p);
+    make_norm(p, p->ids->norm2, after ? s->mid : s->x, STATS2, &s->norm2, &s->mean2, &s->rstd2,
+              names);
+    if (!after) let_go(p, X, &s->x);
+}
+
+/* What the MLP reads, and in which set it is. */
+static tensor *make_mlp_norm(const pass *p, unsigned *what)
+{
+    *what = one_norm(p->c) ? NORM1 : NORM2;
+    (one_norm(p->c) ? make_norm1 : make_norm2)(p);
+    return one_norm(p->c) ? &p->s->norm1 : &p->s->norm2;
+}
+
+/* act(pre), or act(gate) * up of the two halves of pre */
+static void activate(const pass *p)
+{
+    block_state *s = p->s;
+    s->act = take_rows(p, p->c->inner, "h%d.act");
+    if (p->c->gated)
+        OP(gate, p->r->dev, p->r->stream, .out = s->act, .x = s->pre, .act = p->c->act);
+    else
+        OP(activate, p->r->dev, p->r->stream, .out = s->act, .x = s->pre, .act = p->c->act);
+}
+
+/* With its argument, if that is held. */
+static void make_act(const pass *p)
+{
+    block_state *s = p->s;
+    tensor none = {0};
+    unsigned what;
+    if (present(s->act)) return;
+    if (present(s->pre)) {
+        activate(p);
+        return;
+    }
+    tensor *norm = make_mlp_norm(p, &what);
+    if (p->c->gated) {
+        s->pre = take_rows(p, 2 * p->c->inner, "h%d.pre");
+        apply_linear(p->r, p->ids->up, s->pre, *norm, none, ACT_NONE, none);
+        activate(p);
+        let_go(p, PRE, &s->pre);
     } else {
-        if (keep) s->pre = take_rows(z, c->inner, "h%d.pre");
-        s->act = take_rows(z, c->inner, "h%d.act");
-        apply_linear(r, ids->up, s->act, norm, (tensor){0}, c->act, s->pre);
+        if (p->hold & PRE) s->pre = take_rows(p, p->c->inner, "h%d.pre");
+        s->act = take_rows(p, p->c->inner, "h%d.act");
+        apply_linear(p->r, p->ids->up, s->act, *norm, none, p->c->act, s->pre);
     }
+    let_go(p, what, norm);
 }
 
-static void mlp_forward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
-                        tensor x, bool keep, block_state *s)
+static void make_out(const pass *p)
 {
-    arena *a = r->arena;
-    bool after = c->residual == RESIDUAL_SEQUENTIAL;
-    tensor *norm = &s->norm1;
-    if (c->residual != RESIDUAL_PARALLEL_ONE_NORM) {
-        norm = &s->norm2;
-        s->norm2 = take_rows(z, c->width, "h%d.norm2");
-        if (keep) take_stats(z, c, &s->mean2, &s->rstd2, "h%d.mean2", "h%d.rstd2");
-        apply_norm(r, c, ids->norm2, s->norm2, after ? s->mid : x, s->mean2, s->rstd2);
-    }
-    activated(r, c, z, ids, *norm, keep, s);
-    if (!keep) arena_drop(a, norm);
-    s->out = take_rows(z, c->width, "h%d.out");
-    add_branch(r, ids->down, s->out, s->act, s->mid, branch_scale(s, 1));
-    if (!keep) arena_drop(a, &s->act);
-    if (!keep || !after) arena_drop(a, &s->mid);
+    block_state *s = p->s;
+    if (p->c->residual != RESIDUAL_SEQUENTIAL) make_mid(p); /* while norm1 is there */
+    make_act(p);
+    s->out = take_rows(p, p->c->width, "h%d.out");
+    add_branch(p->r, p->ids->down, s->out, s->act, s->mid, branch_scale(s, 1));
+    let_go(p, ACT, &s->act);
+    let_go(p, MID, &s->mid);
 }
 
 void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
-                   bool keep, block_state *s)
+                   block_purpose why, block_state *s)
 {
-    sizes z = sizes_of(r, x, layer);
-    *s = (block_state){.drop = s->drop};
-    attention_forward(r, c, &z, ids, x, &(purpose){.keep = keep}, s);
-    mlp_forward(r, c, &z, ids, x, keep, s);
+    *s = (block_state){.x = x, .drop = s->drop};
+    pass p = pass_over(r, c, layer, ids, x, s);
+    p.hold = why == BLOCK_TRAIN ? keeps(r, c, layer, ids) : why == BLOCK_AGAIN ? X : 0;
+    make_out(&p);
 }
 
 /* ---- decoding ---- */
 
-block_cache block_cache_take(run *r, const model_config *c, int layer, int64_t b, int64_t p)
-{
-    shape s = SHAPE(b, c->kv_heads, p, c->head_size);
-    dtype type = r->params->type;
-    return (block_cache){.keys = arena_take(r->arena, KIND_CACHE, type, s, NAME("h%d.keys", layer)),
-                         .values =
-                             arena_take(r->arena, KIND_CACHE, type, s, NAME("h%d.values", layer))};
-}
-
-void block_cache_drop(run *r, block_cache *kv)
-{
-    arena_drop(r->arena, &kv->keys);
-    arena_drop(r->arena, &kv->values);
-}
-
 void block_decode(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
                   const block_cache *kv, int64_t position, int64_t room, block_state *s)
 {
-    sizes z = sizes_of(r, x, layer);
-    z.room = room;
-    *s = (block_state){0};
-    attention_forward(r, c, &z, ids, x, &(purpose){.kv = kv, .position = position}, s);
-    mlp_forward(r, c, &z, ids, x, false, s);
+    *s = (block_state){.x = x};
+    pass p = pass_over(r, c, layer, ids, x, s);
+    p.room = room;
+    p.kv = kv;
+    p.position = position;
+    make_out(&p);
 }
 
 /* ---- backward ---- */
 
 /* The gradient of a branch, from that of the residual stream: d itself, if nothing was scaled. */
-static tensor begin_branch(run *r, const sizes *z, tensor d, tensor scale)
+static tensor begin_branch(const pass *p, tensor d, tensor scale)
 {
     if (!present(scale)) return d;
-    tensor branch = take_rows(z, tensor_cols(d), "h%d.dbranch");
-    OP(scale_samples, r->dev, r->stream, .out = branch, .x = d, .scale = scale);
+    tensor branch = take_rows(p, tensor_cols(d), "h%d.dbranch");
+    OP(scale_samples, p->r->dev, p->r->stream, .out = branch, .x = d, .scale = scale);
     return branch;
 }
 
-static void end_branch(run *r, tensor *branch, tensor scale)
+static void end_branch(const pass *p, tensor *branch, tensor scale)
 {
-    if (present(scale)) arena_drop(r->arena, branch);
+    if (present(scale)) arena_drop(p->r->arena, branch);
 }
 
-/* The gradient of what the MLP's norm has put out. */
-static tensor mlp_backward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
-                           tensor d, block_state *s)
+/* The gradient of what the MLP's norm has put out; absent if none below is wanted. */
+static tensor mlp_backward(const pass *p, tensor d)
 {
+    run *r = p->r;
     arena *a = r->arena;
-    tensor scale = branch_scale(s, 1), branch = begin_branch(r, z, d, scale);
-    tensor *norm = c->residual == RESIDUAL_PARALLEL_ONE_NORM ? &s->norm1 : &s->norm2;
+    const model_config *c = p->c;
+    const block_ids *ids = p->ids;
+    block_state *s = p->s;
+    tensor scale = branch_scale(s, 1), branch = begin_branch(p, d, scale), dpre = {0}, dnorm = {0};
+    bool below = grads_below(r, ids->down.weight);
+    if (grad_wanted(r, ids->down.weight) || (below && !present(s->pre))) make_act(p);
     tensor w = linear_weight_grad(r, ids->down, s->act, branch);
     arena_drop(a, &s->act);
-    tensor dpre = take_rows(z, c->inner, c->gated ? "h%d.dact" : "h%d.dpre"), *dup = &dpre;
-    if (c->gated)
-        OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = branch, .w = w);
-    else
-        OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = branch, .w = w, .pre = s->pre,
-           .act = c->act);
+    if (below) {
+        dpre = take_rows(p, c->inner, c->gated ? "h%d.dact" : "h%d.dpre");
+        OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = branch, .w = w,
+           .pre = c->gated ? (tensor){0} : s->pre, .act = c->gated ? ACT_NONE : c->act);
+    }
     param_done(r, ids->down.weight);
-    end_branch(r, &branch, scale);
-    if (c->gated) {
-        dup = &s->pre; /* becomes its own gradient */
+    end_branch(p, &branch, scale);
+    if (below && c->gated) { /* pre becomes its own gradient */
         OP(gate_grad, r->dev, r->stream, .x = s->pre, .dout = dpre, .act = c->act);
         arena_drop(a, &dpre);
-    } else {
-        arena_drop(a, &s->pre);
+        dpre = s->pre;
+        s->pre = (tensor){0};
     }
-    w = linear_weight_grad(r, ids->up, *norm, *dup);
-    if (norm == &s->norm2) arena_drop(a, norm);
-    tensor dnorm = take_rows(z, c->width, "h%d.dnorm2");
-    OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = *dup, .w = w);
+    arena_drop(a, &s->pre);
+    if (!below) return dnorm;
+
+    unsigned what = 0;
+    tensor none = {0}, *norm = grad_wanted(r, ids->up.weight) ? make_mlp_norm(p, &what) : NULL;
+    w = linear_weight_grad(r, ids->up, norm ? *norm : none, dpre);
+    if (norm && what == NORM1) let_go(p, NORM1, norm); /* attention reads it, too */
+    if (norm && what == NORM2) arena_drop(a, norm);
+    if (grads_below(r, ids->up.weight)) {
+        dnorm = take_rows(p, c->width, "h%d.dnorm2");
+        OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dpre, .w = w);
+    }
     param_done(r, ids->up.weight);
-    arena_drop(a, dup);
+    arena_drop(a, &dpre);
     return dnorm;
 }
 
 /* dqkv, of heads with norms and positions, becomes that of what the projection has put out. */
-static void unprepare_heads(run *r, const model_config *c, const block_ids *ids, tensor dqkv,
-                            block_state *s)
+static void unprepare_heads(const pass *p, tensor dqkv)
 {
+    run *r = p->r;
+    const model_config *c = p->c;
+    const block_ids *ids = p->ids;
     int64_t heads = c->heads + c->kv_heads;
     if (c->positions == POSITIONS_ROTARY)
         OP(rotary, r->dev, r->stream, .x = dqkv, .heads = heads, .head = c->head_size,
            .size = c->rotary.size, .base = c->rotary.base, .interleaved = c->rotary.interleaved,
            .inverse = true);
     if (!c->qk_norm) return;
-    tensor scratch = arena_take(r->arena, KIND_WORKSPACE, stat_type(dqkv.type),
+    tensor scratch = arena_take(r->arena, KIND_WORKSPACE, stat_of(p),
                                 SHAPE(NORM_GROUPS, 2 * c->head_size), NAME("norm scratch", 0));
     tensor q = use(r, ids->q_norm), k = use(r, ids->k_norm);
     grad dq = begin(r, ids->q_norm), dk = begin(r, ids->k_norm);
-    OP(head_norm_grad, r->dev, r->stream, .dx = dqkv, .kept = s->heads, .w1 = q, .w2 = k, .dw1 = dq,
-       .dw2 = dk, .scratch = scratch, .first = c->heads, .second = c->kv_heads, .eps = c->norm_eps);
+    OP(head_norm_grad, r->dev, r->stream, .dx = dqkv, .kept = p->s->heads, .w1 = q, .w2 = k,
+       .dw1 = dq, .dw2 = dk, .scratch = scratch, .first = c->heads, .second = c->kv_heads,
+       .eps = c->norm_eps);
     arena_drop(r->arena, &scratch);
-    arena_drop(r->arena, &s->heads);
+    arena_drop(r->arena, &p->s->heads);
     finish(r, ids->q_norm);
     finish(r, ids->k_norm);
     done(r, ids->q_norm);
     done(r, ids->k_norm);
 }
 
-/* Adds to dnorm, or (shared is absent) takes it: the gradient of what norm1 has put out. */
-static tensor attention_backward(run *r, const model_config *c, const sizes *z,
-                                 const block_ids *ids, tensor d, tensor shared, block_state *s)
+/* The gradient of what norm1 has put out, added to `shared` if that is there; absent if none below is
+ * wanted. */
+static tensor attention_backward(const pass *p, tensor d, tensor shared)
 {
+    run *r = p->r;
     arena *a = r->arena;
-    tensor scale = branch_scale(s, 0), branch = begin_branch(r, z, d, scale);
+    const model_config *c = p->c;
+    const block_ids *ids = p->ids;
+    block_state *s = p->s;
+    tensor scale = branch_scale(s, 0), branch = begin_branch(p, d, scale), datt = {0};
+    bool below = grads_below(r, ids->project.weight);
+    if (grad_wanted(r, ids->project.weight) || below) make_att(p);
     tensor w = linear_weight_grad(r, ids->project, s->att, branch);
-    tensor datt = take_rows(z, c->heads * c->head_size, "h%d.datt");
-    OP(linear_dx, r->dev, r->stream, .dx = datt, .dout = branch, .w = w);
+    if (below) {
+        datt = take_rows(p, c->heads * c->head_size, "h%d.datt");
+        OP(linear_dx, r->dev, r->stream, .dx = datt, .dout = branch, .w = w);
+    }
     param_done(r, ids->project.weight);
-    end_branch(r, &branch, scale);
+    end_branch(p, &branch, scale);
+    if (!below) return shared;
 
-    tensor dqkv = take_rows(z, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
-    tensor scratch = arena_take(a, KIND_WORKSPACE, z->stat, SHAPE(z->b, c->heads, z->t),
+    tensor dqkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
+    tensor scratch = arena_take(a, KIND_WORKSPACE, stat_of(p), SHAPE(p->b, c->heads, p->t),
                                 NAME("attention scratch", 0));
     OP(attention_grad, r->dev, r->stream, .dqkv = dqkv, .dout = datt, .out = s->att, .qkv = s->qkv,
        .lse = s->lse, .scratch = scratch, .heads = c->heads, .kv_heads = c->kv_heads,
-       .causal = c->causal, .alibi = c->positions == POSITIONS_ALIBI,
-       .scale = 1.0 / sqrt((double)c->head_size));
+       .causal = c->causal, .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c));
     arena_drop(a, &scratch);
     arena_drop(a, &datt);
     arena_drop(a, &s->att);
     arena_drop(a, &s->lse);
     arena_drop(a, &s->qkv);
-    unprepare_heads(r, c, ids, dqkv, s);
+    unprepare_heads(p, dqkv);
 
+    if (grad_wanted(r, ids->qkv.weight)) make_norm1(p);
     w = linear_weight_grad(r, ids->qkv, s->norm1, dqkv);
     arena_drop(a, &s->norm1);
-    tensor dnorm = present(shared) ? shared : take_rows(z, c->width, "h%d.dnorm1");
-    OP(linear_dx, r->dev, r->stream, .dx = dnorm, .accumulate = present(shared), .dout = dqkv,
-       .w = w);
+    tensor dnorm = shared;
+    if (grads_below(r, ids->qkv.weight)) {
+        if (!present(shared)) dnorm = take_rows(p, c->width, "h%d.dnorm1");
+        OP(linear_dx, r->dev, r->stream, .dx = dnorm, .accumulate = present(shared), .dout = dqkv,
+           .w = w);
+    }
     param_done(r, ids->qkv.weight);
     arena_drop(a, &dqkv);
     return dnorm;
 }
 
-/* d += the gradient of x through norm 1 or 2 */
-static void norm_backward(run *r, const model_config *c, weight_ids ids, tensor d, tensor *dnorm,
-                          tensor x, tensor *mean, tensor *rstd)
+/* d += the gradient of x through norm 1 or 2, if one is wanted at the norm or below */
+static void norm_backward(const pass *p, weight_ids ids, tensor d, tensor *dnorm, tensor x,
+                          tensor *mean, tensor *rstd)
 {
-    apply_norm_grad(r, c, ids, d, true, *dnorm, x, *mean, *rstd);
-    arena_drop(r->arena, dnorm);
-    arena_drop(r->arena, mean);
-    arena_drop(r->arena, rstd);
+    arena *a = p->r->arena;
+    if (grads_through(p->r, ids))
+        apply_norm_grad(p->r, p->c, ids, d, true, *dnorm, x, *mean, *rstd);
+    arena_drop(a, dnorm);
+    arena_drop(a, mean);
+    arena_drop(a, rstd);
+}
+
+static void drop_all(run *r, block_state *s)
+{
+    tensor *all[] = {&s->norm1, &s->mean1, &s->rstd1, &s->qkv,   &s->heads, &s->att, &s->lse,
+                     &s->mid,   &s->norm2, &s->mean2, &s->rstd2, &s->pre,   &s->act, &s->x};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        arena_drop(r->arena, all[i]);
 }
 
 /* Sequential: the MLP's branch is behind the attention's, whose d must have its part.  Parallel: both
  * branches read the same d, which changes after both. */
-void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
-                    tensor d, block_state *s)
+void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor d,
+                    block_state *s)
 {
-    sizes z = sizes_of(r, x, layer);
-    tensor dnorm2 = mlp_backward(r, c, &z, ids, d, s), shared = {0};
-    if (c->residual == RESIDUAL_SEQUENTIAL) {
-        norm_backward(r, c, ids->norm2, d, &dnorm2, s->mid, &s->mean2, &s->rstd2);
+    pass p = pass_over(r, c, layer, ids, d, s);
+    /* norms are made again for each reader: they cost little, and what lies beside them is large */
+    p.hold =
+        X | (needs(r, c, ids) & ~(remade(recompute_of(&c->recompute, layer)) & (NORM1 | NORM2)));
+    bool after = c->residual == RESIDUAL_SEQUENTIAL;
+    tensor dnorm2 = mlp_backward(&p, d), shared = {0};
+    if (after) {
+        norm_backward(&p, ids->norm2, d, &dnorm2, s->mid, &s->mean2, &s->rstd2);
         arena_drop(r->arena, &s->mid);
     }
-    if (c->residual == RESIDUAL_PARALLEL_ONE_NORM) shared = dnorm2;
-    tensor dnorm1 = attention_backward(r, c, &z, ids, d, shared, s);
-    if (c->residual == RESIDUAL_PARALLEL)
-        norm_backward(r, c, ids->norm2, d, &dnorm2, x, &s->mean2, &s->rstd2);
-    norm_backward(r, c, ids->norm1, d, &dnorm1, x, &s->mean1, &s->rstd1);
+    if (one_norm(c)) shared = dnorm2;
+    if (after ? grads_below(r, ids->norm2.weight) : grads_below(r, ids->up.weight)) {
+        tensor dnorm1 = attention_backward(&p, d, shared);
+        if (c->residual == RESIDUAL_PARALLEL)
+            norm_backward(&p, ids->norm2, d, &dnorm2, s->x, &s->mean2, &s->rstd2);
+        norm_backward(&p, ids->norm1, d, &dnorm1, s->x, &s->mean1, &s->rstd1);
+    }
+    drop_all(r, s);
 }

@@ -96,6 +96,10 @@ static const row rows[] = {
     WORD("schedule", "wsd", schedule_name, "cosine"),
     NUMBER("warmup", "7", WHOLE, warmup, 20, "1000000001", true),
     NUMBER("final-lr-fraction", "0.5", REAL, final_lr_fraction, 0.1, "1.01", true),
+    WORD("recompute", "sqrt", recompute, "none"),
+    WORD("memory", "8G", memory, NULL),
+    NUMBER("product-rate", "100", REAL, product_rate, 0, "1e10", true),
+    NUMBER("stream-rate", "10", REAL, stream_rate, 0, "1e10", true),
     NUMBER("batch", "5", WHOLE, batch, 16, "1000001", false),
     NUMBER("seq", "33", WHOLE, seq, 256, "100000001", false),
     NUMBER("accum", "6", WHOLE, accum, 1, "1000001", false),
@@ -114,7 +118,7 @@ static const row rows[] = {
     WORD("out", "here", out, "runs/train"),
 };
 
-enum { ROWS = sizeof rows / sizeof *rows };
+enum { ROWS = sizeof rows / sizeof *rows, LISTS = 4 };
 
 static double number(const row *r)
 {
@@ -411,6 +415,9 @@ static void test_data_files(void **state)
     assert_int_equal(o.steps, 3);
     must(PARSE("--train-data", "a", "b", "--plan", "--train-data=c", "d"));
     LIST(o.train_data, "a", "b", "c", "d");
+    must(PARSE("--freeze", "w*", "--train-only", "*.bias", "h.?.*", "--freeze", "*.weight"));
+    LIST(o.freeze, "w*", "*.weight");
+    LIST(o.train_only, "*.bias", "h.?.*");
     REFUSED(PARSE("--train-data", "a", "--steps", "3", "b"), "b");
     REFUSED(PARSE("a", "--train-data", "b"), "a");
     REFUSED(PARSE("--train-data"), "--train-data");
@@ -426,6 +433,17 @@ static void test_too_many_files(void **state)
     must(options_parse(&text_task, 2 + MAX_PATTERNS, argv, &o));
     assert_int_equal(o.train_data.n, MAX_PATTERNS);
     REFUSED(options_parse(&text_task, 3 + MAX_PATTERNS, argv, &o), "4096", "quote");
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    must(PARSE("--plan", "--memory", "2G,4G"));
+    assert_int_equal(o.n_sizes, 2);
+    REFUSED(PARSE("--memory", "much"), "--memory much", "8G");
+    REFUSED(PARSE("--memory", "2G,4G"), "--memory 2G,4G", "--plan");
+    REFUSED(PARSE("--memory", "2G,4G", "--plan", "--json"), "--memory 2G,4G", "one");
+    REFUSED(PARSE("--memory", "2G", "--recompute", "block"), "--recompute block", "leave one out");
 }
 
 /* ---- config.json ---- */
@@ -446,17 +464,17 @@ static void test_config(void **state)
 {
     (void)state;
     must(PARSE("--model", "gpt-nano", "--optim", "adan_r", "--train-data", "a", "b", "--val-data",
-               "c", "--seed", "77", "--steps", "5", "--resume", "auto"));
+               "c", "--seed", "77", "--steps", "5", "--resume", "auto", "--memory", "8G"));
     cJSON *object = config();
     int n = 0;
     for (const cJSON *item = object->child; item; item = item->next) {
-        bool known = !strcmp(item->string, "train-data") || !strcmp(item->string, "val-data");
+        bool known = cJSON_IsArray(item);
         for (int i = 0; i < ROWS; i++)
             known |= !strcmp(item->string, rows[i].name);
         if (!known) fail_msg("--%s is not tested", item->string);
         n++;
     }
-    assert_int_equal(n, ROWS + 2);
+    assert_int_equal(n, ROWS + LISTS);
     static const struct {
         const char *name;
         double value;
@@ -491,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_unknown_options),
         cmocka_unit_test(test_data_files),
         cmocka_unit_test(test_too_many_files),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

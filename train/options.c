@@ -1,4 +1,5 @@
 /* options.c - see options.h */
+#include "train/fit.h"
 #include "train/task.h"
 
 #include <argp.h>
@@ -32,6 +33,26 @@ static const option_row common[] = {
     {"warmup", "N", "steps of linear warm-up", WHOLE, FIELD(warmup), 0, 1e9, NULL},
     {"final-lr-fraction", "X", "the schedule ends at this fraction of the learning rate", REAL,
      FIELD(final_lr_fraction), 0, 1, NULL},
+    {"freeze", "PATTERN",
+     "parameters that stay as they are: names, with * and ?; they have no gradient and no state, "
+     "and "
+     "what only those would need is not kept",
+     LIST, FIELD(freeze), 0, 0, "none"},
+    {"train-only", "PATTERN", "freeze all others", LIST, FIELD(train_only), 0, 0, "all"},
+    {"recompute", "LEVEL",
+     "make again in backward instead of keeping, with the same bits: none, norms, gelu (norms and "
+     "activations), attention (... and attention), block (all of a block), sqrt (... and most "
+     "blocks' inputs); or by layers: block:0-5,norms:6-11",
+     TEXT, FIELD(recompute), 0, 0, NULL},
+    {"memory", "SIZE",
+     "choose --recompute, --batch, --accum and --gradients for the fastest training of this batch "
+     "in "
+     "so much memory (8G, or auto: what is free); with --plan 2G,4G,8G: what trains in each",
+     TEXT, FIELD(memory), 0, 0, "off"},
+    {"product-rate", "X", "GFLOP/s of a matrix product, for --memory; 0 = measured", REAL,
+     FIELD(product_rate), 0, 1e9, NULL},
+    {"stream-rate", "X", "GB/s from and to memory, for --memory; 0 = measured", REAL,
+     FIELD(stream_rate), 0, 1e9, NULL},
     {"batch", "N", "samples in a micro-batch", WHOLE, FIELD(batch), 1, 1e6, NULL},
     {"accum", "N", "micro-batches in a step", WHOLE, FIELD(accum), 1, 1e6, NULL},
     {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
@@ -72,6 +93,7 @@ static const options defaults = {
     .weight_decay = NAN,
     .warmup = 20,
     .final_lr_fraction = 0.1,
+    .recompute = "none",
     .batch = 16,
     .accum = 1,
     .steps = 200,
@@ -149,8 +171,9 @@ typedef struct {
 static error *add_pattern(pattern_list *list, const char *pattern)
 {
     if (list->n == MAX_PATTERNS)
-        return user_error("more than %d data files: quote the pattern so that it is expanded here",
-                          MAX_PATTERNS);
+        return user_error(
+            "more than %d names in a list: quote the pattern so that it is expanded here",
+            MAX_PATTERNS);
     list->pattern[list->n++] = pattern;
     return NULL;
 }
@@ -323,9 +346,19 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     *out = unset(t);
     TRY(run_argp(argc, argv, out));
     TRY(t->resolve(out));
+    TRY(recompute_parse(out->recompute, out->model.layers, &out->model.recompute));
     TRY(check_products(out));
     TRY(resolve_optimizer(out));
     TRY(resolve_schedule(out));
+    if (out->memory) TRY(fit_parse(out->memory, out->sizes, &out->n_sizes));
+    if (out->n_sizes > 1 && (!out->plan || out->json))
+        return user_error(
+            "--memory %s: several sizes only with --plan, which prints what trains in "
+            "each; give one",
+            out->memory);
+    if (out->memory && strcmp(out->recompute, "none"))
+        return user_error("--recompute %s with --memory, which chooses it: leave one out",
+                          out->recompute);
     int where;
     TRY(one_of("device", out->device_name, place_names, PLACE_COUNT, &where));
     out->place = (place_choice)where;
