@@ -184,7 +184,6 @@ static void heads_on(rig *on)
     REFUSE(head_norm, norm, w2, wider(w));
     REFUSE(head_norm, norm, first, 4);
     REFUSE(head_norm, norm, second, -1);
-
     tensor scratch = stat(on, SHAPE(NORM_GROUPS, 2 * D));
     head_norm_grad_op norm_grad = {.dx = x, .kept = kept, .w1 = w, .w2 = w, .scratch = scratch};
     norm_grad.first = 2, norm_grad.second = 1, norm_grad.eps = 1;
@@ -196,7 +195,6 @@ static void heads_on(rig *on)
     REFUSE(head_norm_grad, norm_grad, dw2.t, typed(w, I32));
     REFUSE(head_norm_grad, norm_grad, scratch, stat(on, SHAPE(NORM_GROUPS, D)));
     REFUSE(head_norm_grad, norm_grad, second, 2);
-
     tensor tokens = work(on, SHAPE(B, T, 3 * C));
     rotary_op rotary = {.x = tokens, .heads = 2, .head = C, .size = C, .base = 10};
     ACCEPT(rotary, rotary);
@@ -207,7 +205,6 @@ static void heads_on(rig *on)
     REFUSE(rotary, rotary, size, C + 2);
     REFUSE(rotary, rotary, base, 0);
     REFUSE(rotary, rotary, first_position, -1);
-
     gate_op gate = {.out = work(on, SHAPE(R, N)), .x = work(on, SHAPE(R, 2 * N)), .act = ACT_SILU};
     ACCEPT(gate, gate);
     REFUSE(gate, gate, out, longer(gate.out));
@@ -236,11 +233,9 @@ static void norm_on(rig *on)
     REFUSE(norm, forward, w, absent);
     REFUSE(norm, forward, w, wider(w));
     REFUSE(norm, forward, b, typed(b, I32));
-
     norm_op rms = {.out = out, .rstd = rstd, .x = x, .w = w, .eps = 1, .rms = true};
     ACCEPT(norm, rms);
     REFUSE(norm, rms, mean, mean);
-
     norm_grad_op backward = {.dx = out,
                              .dw = {.t = w},
                              .db = {.t = b},
