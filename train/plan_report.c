@@ -166,7 +166,9 @@ error *plan_json(const trainer *t, char **out)
               cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params)) &&
               cJSON_AddNumberToObject(object, "trained", (double)trained_count(&t->params)) &&
               cJSON_AddNumberToObject(object, "ranks", comm_size(t->o->comm)) &&
-              cJSON_AddNumberToObject(object, "zero", (double)t->o->zero);
+              cJSON_AddNumberToObject(object, "zero", (double)t->o->zero) &&
+              cJSON_AddNumberToObject(object, "step_flops", t->work.flops) &&
+              cJSON_AddNumberToObject(object, "step_bytes", t->work.bytes);
     cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"),
           *most = cJSON_AddObjectToObject(object, "most_by_kind");
     for (int k = 0; k < KIND_COUNT; k++) {
