@@ -78,6 +78,7 @@ static error *take_line(run_log *log, const char *line, size_t n)
 
 error *log_step(run_log *log, const step_record *s)
 {
+    if (!log) return NULL;
     char line[8 * LINE];
     size_t n = (size_t)snprintf(line, LINE, "{\"step\":%lld", (long long)s->step);
     n += add_number(line + n, "loss", s->loss);
@@ -88,16 +89,24 @@ error *log_step(run_log *log, const step_record *s)
     n += add_number(line + n, "backward_ms", s->backward_ms);
     n += add_number(line + n, "optimizer_ms", s->optimizer_ms);
     n += add_number(line + n, "data_ms", s->data_ms);
+    if (!isnan(s->mfu_llmc)) n += add_number(line + n, "mfu_llmc", s->mfu_llmc);
+    if (!isnan(s->mfu_palm)) n += add_number(line + n, "mfu_palm", s->mfu_palm);
     if (!isnan(s->accuracy)) n += add_number(line + n, "accuracy", s->accuracy);
     char speed[LINE / 2];
     snprintf(speed, sizeof speed, "%s_per_s", s->unit);
     n += add_number(line + n, speed, s->units_per_s);
+    if (s->ranks) {
+        n += add_number(line + n, "comm_ms", s->comm_ms);
+        n += (size_t)snprintf(line + n, LINE, ",\"comm_bytes\":%lld,\"ranks\":%d",
+                              (long long)s->comm_bytes, s->ranks);
+    }
     n += (size_t)snprintf(line + n, LINE, ",\"peak_bytes\":%zu}\n", s->peak_bytes);
     return take_line(log, line, n);
 }
 
 error *log_value(run_log *log, int64_t step, const char *name, double value)
 {
+    if (!log) return NULL;
     char line[3 * LINE];
     size_t n = (size_t)snprintf(line, LINE, "{\"step\":%lld", (long long)step);
     n += add_number(line + n, name, value);
@@ -126,6 +135,8 @@ static error *check_there(run_log *log)
 
 error *log_sync(run_log *log, int64_t *bytes)
 {
+    *bytes = 0;
+    if (!log) return NULL;
     TRY(check_there(log));
     TRY(write_waiting(log));
     if (fsync(log->fd) && errno != EINVAL && errno != EROFS) return cannot_write(log);
@@ -229,11 +240,12 @@ void log_close(run_log *log)
 
 void show_step(const step_record *s)
 {
-    char left[32];
-    printf("step %5lld/%lld  loss %7.4f  norm %6.3f  lr %.2e  %6.0f ms  %6.0f %s/s  left %s  %.0f "
-           "MiB\n",
+    char left[32], mfu[40] = "";
+    if (!isnan(s->mfu_llmc)) snprintf(mfu, sizeof mfu, "  mfu %.1f %%", 100 * s->mfu_llmc);
+    printf("step %5lld/%lld  loss %7.4f  norm %6.3f  lr %.2e  %6.0f ms  %6.0f %s/s%s  left %s  "
+           "%.0f MiB\n",
            (long long)s->step, (long long)s->steps, s->loss, s->grad_norm, s->lr, s->ms,
-           s->units_per_s, s->unit_3, duration_text(s->seconds_left, left, sizeof left),
+           s->units_per_s, s->unit_3, mfu, duration_text(s->seconds_left, left, sizeof left),
            (double)s->peak_bytes / 1048576.0);
     fflush(stdout);
 }

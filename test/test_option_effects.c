@@ -123,6 +123,10 @@ static const row rows[] = {
     {"load", "", "--load earlier", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
     {"widen", "--load earlier", "--load narrow --widen", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
     {"out", "", "--out elsewhere/deep", WRITTEN, 0, "wrote elsewhere/deep/model.safetensors"},
+    {"ranks", "--plan", "--plan --ranks 4", 0, 0, "as rank 0 of 4, --zero 0"},
+    {"zero", "--plan --ranks 4", "--plan --ranks 4 --zero 3", 0, 0, "--zero 3"},
+    {"bucket", "--plan --ranks 4", "--plan --ranks 4 --bucket 2", 0, 0, "in buckets of 2 MiB"},
+    {"watchdog", "--plan --ranks 4", "--plan --ranks 4 --watchdog 9", 0, 0, "missed after 9 s"},
     {"plan", "", "--plan", WRITTEN, 0, "peak"},
     {"json", "--plan", "--plan --json", 0, WRITTEN, "{\"peak_bytes\":"},
 };
@@ -320,12 +324,13 @@ static void test_every_option_has_a_row(void **state)
     (void)state;
     int n = 0;
     for (const char *name; (name = option_name(&text_task, n)); n++) {
-        bool found = !strcmp(name, "device"); /* has a test of its own */
+        /* these have tests of their own, the second in test_cuda.* */
+        bool found = !strcmp(name, "device") || !strcmp(name, "no-cuda-graph");
         for (int i = 0; i < ROWS; i++)
             found = found || !strcmp(rows[i].option, name);
         if (!found) fail_msg("--%s has no row here that shows its effect", name);
     }
-    assert_int_equal(n, ROWS + 1);
+    assert_int_equal(n, ROWS + 2);
 }
 
 /* ---- data ---- */

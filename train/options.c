@@ -58,6 +58,8 @@ static const option_row common[] = {
     {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
     {"device", "WHERE", "cpu, cuda, or auto: cuda where there is a GPU", TEXT, FIELD(device_name),
      0, 0, NULL},
+    {"no-cuda-graph", NULL, "on CUDA: launch every operation by itself, not the step as a graph",
+     FLAG, FIELD(no_cuda_graph), 0, 0, NULL},
     {"threads", "N", "CPU threads", WHOLE, FIELD(threads), 1, 1024, "all cores"},
     {"seed", "N", "of all randomness", WHOLE, FIELD(seed), 0, 9e15, NULL},
     {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, FIELD(eval_every), 0, 1e9,
@@ -73,6 +75,16 @@ static const option_row common[] = {
      "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
      "go",
      TEXT, FIELD(out), 0, 0, NULL},
+    {"zero", "STAGE",
+     "of what each rank keeps but its part: 0 nothing, 1 states, 2 and gradients, 3 and parameters",
+     WHOLE, FIELD(zero), 0, 3, NULL},
+    {"bucket", "MIB",
+     "gradients that ranks add up together, beside the computation; 0 = each tensor at once", WHOLE,
+     FIELD(bucket), 0, 1 << 20, NULL},
+    {"watchdog", "SECONDS", "a rank that is missing for so long ends the run", WHOLE,
+     FIELD(watchdog), 1, 1e6, NULL},
+    {"ranks", "N", "with --plan: as one of N ranks; a run has as many as mpirun started", WHOLE,
+     FIELD(ranks), 1, 1 << 20, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, FIELD(plan), 0, 0, NULL},
     {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},
 };
@@ -101,6 +113,8 @@ static const options defaults = {
     .eval_every = 50,
     .keep = 2,
     .out = "runs/train",
+    .watchdog = 25,
+    .ranks = 1,
 };
 
 /* How many rows there are for a task, and row i of them. */
@@ -285,7 +299,7 @@ static error *check_products(const options *o)
     const double most = 1e14; /* numbers */
     double width = (double)o->model.width, layers = (double)o->model.layers,
            vocab = (double)o->model.vocab;
-    double parameters = layers * 12 * width * width + (vocab + (double)o->model.context) * width;
+    double parameters = config_parameters(&o->model);
     double positions = (double)o->batch * (double)o->seq,
            activations = positions * (layers * 17 * width + vocab);
     if (parameters > most)
@@ -362,6 +376,9 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     int where;
     TRY(one_of("device", out->device_name, place_names, PLACE_COUNT, &where));
     out->place = (place_choice)where;
+    if (out->ranks > 1 && !out->plan)
+        return user_error("--ranks %lld: only with --plan; start that many with mpirun -np %lld",
+                          (long long)out->ranks, (long long)out->ranks);
     if (out->json && !out->plan)
         return user_error("--json: only with --plan; a run writes log.jsonl by itself");
     return NULL;

@@ -12,8 +12,12 @@
 
 #include "core/count.h"
 #include "data/source.h"
+#include "dist/zero.h"
 #include "train/decoder.h"
 #include "train/options.h"
+
+/* The last micro-batch has the optimizer's step with it; one alone is the last. */
+enum { GRAPH_FIRST, GRAPH_MIDDLE, GRAPH_LAST, GRAPHS };
 
 typedef struct {
     const options *o;
@@ -29,12 +33,16 @@ typedef struct {
     double data_seconds; /* of the step so far */
     optimizer *optimizer;
     batch batch;
-    tensor hits;        /* ? (1) f64 */
-    tensor loss;        /* (1) f64 */
-    decoder decoder;    /* with --sample-every */
+    zero *zero;      /* ? with other ranks */
+    tensor hits;     /* ? (1) f64 */
+    tensor loss;     /* (1) f64 */
+    tensor sums;     /* ? (4) f64, with other ranks: loss, hits, a wish to stop, all ranks' loss */
+    double stop;     /* this rank's wish */
+    decoder decoder; /* with --sample-every */
     tensor predictions; /* ? (B,V): logits of a batch */
     float *host_noise;
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
+    void *graph[GRAPHS];              /* of the step's micro-batches, on a device that has graphs */
 } trainer;
 
 typedef struct {
@@ -46,6 +54,7 @@ typedef struct {
     /* false: the loss was not, and no parameter has changed (nor has a state, but under the policy
      * fold, where those have the gradients of earlier micro-batches) */
     bool finite;
+    bool stop; /* some rank has asked for it */
 } step_result;
 
 typedef struct {
@@ -57,7 +66,9 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out) NOD
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh) NODISCARD;
 void trainer_destroy(trainer *t);
 
-/* Step 1, 2, ...: accum micro-batches of the data, one update. */
+/* Step 1, 2, ...: accum micro-batches of the data, one update.
+ * Where the device has graphs, the first step of a process runs as it is and is then noted down as
+ * graphs; later ones launch these.  The same bits either way; --no-cuda-graph turns it off. */
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
 /* Mean loss over eval_batches batches; with 0, and for a source that ends, over no more than all. */
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
