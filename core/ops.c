@@ -79,9 +79,10 @@ static bool check_fill(device *dev, const char *op, const fill_op *o)
 
 static bool check_copy(device *dev, const char *op, const copy_op *o)
 {
+    bool whole = tensor_contiguous(o->dst) && tensor_contiguous(o->src);
     CHECK(o->dst.type == o->src.type, o->dst, o->src);
     CHECK(tensor_count(o->dst) == tensor_count(o->src), o->dst, o->src);
-    CHECK(tensor_contiguous(o->dst) && tensor_contiguous(o->src), o->dst, o->src);
+    CHECK(whole || tensor_cols(o->dst) == tensor_cols(o->src), o->dst, o->src);
     return true;
 }
 
@@ -187,6 +188,19 @@ static bool check_linear_dw(device *dev, const char *op, const linear_dw_op *o)
     return true;
 }
 
+static bool check_matmul(device *dev, const char *op, const matmul_op *o)
+{
+    int64_t m = tensor_rows(o->out), n = tensor_cols(o->out);
+    int64_t k = o->x_transposed ? tensor_rows(o->x) : tensor_cols(o->x);
+    dtype type = o->out.type;
+    CHECK(working(dev, o->out), o->out, o->x);
+    CHECK(is_matrix(o->out, type, m, n), o->out, o->x);
+    CHECK(is_matrix(o->x, type, o->x_transposed ? k : m, o->x_transposed ? m : k), o->x, o->out);
+    CHECK(is_matrix(o->y, type, o->y_transposed ? n : k, o->y_transposed ? k : n), o->y, o->out);
+    CHECK(!overlap(o->out, o->x) && !overlap(o->out, o->y), o->out, o->x);
+    return true;
+}
+
 static bool heads_fit(tensor qkv, tensor out, int64_t heads, int64_t kv_heads)
 {
     if (qkv.rank != 3 || out.rank != 3 || heads < 1 || kv_heads < 1 || heads % kv_heads)
@@ -264,6 +278,13 @@ static bool check_sumsq(device *dev, const char *op, const sumsq_op *o)
 {
     CHECK(working(dev, o->x) && tensor_contiguous(o->x), o->x, o->slot);
     CHECK(o->slot.type == F64 && tensor_count(o->slot) == 1, o->slot, o->x);
+    return true;
+}
+
+static bool check_normalize(device *dev, const char *op, const normalize_op *o)
+{
+    CHECK(working(dev, o->x) && tensor_contiguous(o->x), o->x, o->squares);
+    CHECK(o->squares.type == F64 && tensor_count(o->squares) == 1, o->squares, o->x);
     return true;
 }
 
@@ -428,6 +449,14 @@ static int written_linear_dx(const linear_dx_op *o, tensor *w)
 static int written_linear_dw(const linear_dw_op *o, tensor *w)
 {
     return w[0] = o->dw.t, w[1] = o->db.t, 2;
+}
+static int written_matmul(const matmul_op *o, tensor *w)
+{
+    return w[0] = o->out, 1;
+}
+static int written_normalize(const normalize_op *o, tensor *w)
+{
+    return w[0] = o->x, 1;
 }
 static int written_attention(const attention_op *o, tensor *w)
 {

@@ -44,6 +44,8 @@ typedef struct {
     init_kind init;
     double std;           /* INIT_NORMAL */
     int writers;          /* of its gradient in one backward; 0 means 1 */
+    bool hidden;          /* a weight between hidden layers: of those that see whole matrices */
+    int64_t parts[3];     /* rows of the matrices that lie in it one below the other; 0: one */
     bool file_transposed; /* files hold the transpose: (in, out), Hugging Face's Conv1D */
 } param_spec;
 

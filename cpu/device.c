@@ -62,7 +62,17 @@ static void cpu_set(device *dev, int stream, void *dst, int byte, size_t bytes)
 void cpu_copy(device *dev, int stream, const copy_op *o)
 {
     (void)stream;
-    move(dev, o->dst.data, o->src.data, tensor_bytes(o->src));
+    if (tensor_contiguous(o->dst) && tensor_contiguous(o->src)) {
+        move(dev, o->dst.data, o->src.data, tensor_bytes(o->src));
+        return;
+    }
+    size_t bytes = (size_t)tensor_cols(o->src) * dtype_size(o->src.type);
+    size_t from = (size_t)o->src.ld * dtype_size(o->src.type),
+           to = (size_t)o->dst.ld * dtype_size(o->src.type);
+#pragma omp parallel for num_threads(dev->threads)
+    for (int64_t r = 0; r < tensor_rows(o->src); r++)
+        memcpy((char *)o->dst.data + (size_t)r * to, (const char *)o->src.data + (size_t)r * from,
+               bytes);
 }
 
 void cpu_fill(device *dev, int stream, const fill_op *o)

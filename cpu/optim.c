@@ -127,6 +127,7 @@ typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
             if (name##_info.n_states > 1) a.s[1][i] = x.s[1];                                      \
             if (name##_info.n_states > 2) a.s[2][i] = x.s[2];                                      \
             if (name##_info.n_states > 3) a.s[3][i] = x.s[3];                                      \
+            if (name##_info.keeps_temp) a.t[i] = x.t;                                              \
         }                                                                                          \
     }                                                                                              \
     static void name##_one(int pass, arrays a, const hyper *hp, int64_t n)                         \
@@ -141,8 +142,9 @@ enum { MOST_PASSES = 16 };
 #define EACH_PASS(X, name)                                                                         \
     X(name, 0)                                                                                     \
     X(name, 1)                                                                                     \
-    X(name, 2) X(name, 3) X(name, 4) X(name, 5) X(name, 6) X(name, 7) X(name, 8) X(name, 9)        \
-        X(name, 10) X(name, 11) X(name, 12) X(name, 13) X(name, 14) X(name, 15)
+    X(name, 2)                                                                                     \
+    X(name, 3) X(name, 4) X(name, 5) X(name, 6) X(name, 7) X(name, 8) X(name, 9) X(name, 10)       \
+        X(name, 11) X(name, 12) X(name, 13) X(name, 14) X(name, 15)
 
 #define FUSED_PASS(name, k)                                                                        \
     if (k < name##_info.n_passes) name##_pass(k, &x, &h);
@@ -231,7 +233,8 @@ static bool complete(const optim_op *o)
     const rule_info *info = rules[o->rule].info;
     if (info->n_passes > MOST_PASSES) return false;
     for (int64_t i = 0; i < o->n; i++) {
-        if (info->needs_temp && !o->fused && !present(o->items[i].temp)) return false;
+        bool temp = info->needs_temp && (!o->fused || info->keeps_temp);
+        if (temp && !present(o->items[i].temp)) return false;
         for (int k = 0; k < info->n_states; k++)
             if (!present(o->items[i].state[k])) return false;
     }

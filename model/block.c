@@ -34,6 +34,7 @@ static error *declare_linear(const model_config *c, params *p, const char *weigh
                     .decay = true,
                     .init = INIT_NORMAL,
                     .std = std,
+                    .hidden = true,
                     .file_transposed = !c->patch};
     TRY(declare(p, w, &ids->weight));
     if (c->bias)
@@ -66,6 +67,9 @@ error *block_declare(const model_config *c, int layer, params *p, block_ids *ids
     double std = 0.02, residual = c->patch ? std : 0.02 / sqrt(2.0 * (double)c->layers);
     TRY(declare_norm(c, p, n[0], n[1], layer, &ids->norm1));
     TRY(declare_linear(c, p, n[2], n[3], layer, qkv, width, std, &ids->qkv));
+    int64_t *parts = p->row[ids->qkv.weight].spec.parts;
+    parts[0] = att;
+    parts[1] = parts[2] = c->kv_heads * c->head_size;
     TRY(declare_linear(c, p, n[4], n[5], layer, width, att, residual, &ids->project));
     TRY(declare_norm(c, p, n[6], n[7], layer, &ids->norm2));
     TRY(declare_linear(c, p, n[8], n[9], layer, c->inner, width, std, &ids->up));
@@ -316,16 +320,16 @@ static void mlp_backward(run *r, const model_config *c, const sizes *z, const bl
     tensor dpre = take_rows(z, c->inner, "h%d.dpre");
     OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = branch, .w = w, .pre = s->pre,
        .act = c->act);
-    param_done(r, ids->down.weight);
     end_branch(r, &branch, scale);
     arena_drop(a, &s->pre);
+    param_done(r, ids->down.weight);
 
     w = linear_weight_grad(r, ids->up, s->norm2, dpre);
     arena_drop(a, &s->norm2);
     tensor dnorm = take_rows(z, c->width, "h%d.dnorm2");
     OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dpre, .w = w);
-    param_done(r, ids->up.weight);
     arena_drop(a, &dpre);
+    param_done(r, ids->up.weight);
 
     apply_norm_grad(r, ids->norm2, d, true, dnorm, s->mid, s->mean2, s->rstd2);
     arena_drop(a, &dnorm);
@@ -342,8 +346,8 @@ static void attention_backward(run *r, const model_config *c, const sizes *z, co
     tensor w = linear_weight_grad(r, ids->project, s->att, branch);
     tensor datt = take_rows(z, c->heads * c->head_size, "h%d.datt");
     OP(linear_dx, r->dev, r->stream, .dx = datt, .dout = branch, .w = w);
-    param_done(r, ids->project.weight);
     end_branch(r, &branch, scale);
+    param_done(r, ids->project.weight);
 
     tensor dqkv = take_rows(z, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
     tensor scratch = arena_take(a, KIND_WORKSPACE, z->stat, SHAPE(z->b, c->heads, z->t),
@@ -361,8 +365,8 @@ static void attention_backward(run *r, const model_config *c, const sizes *z, co
     arena_drop(a, &s->norm1);
     tensor dnorm = take_rows(z, c->width, "h%d.dnorm1");
     OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dqkv, .w = w);
-    param_done(r, ids->qkv.weight);
     arena_drop(a, &dqkv);
+    param_done(r, ids->qkv.weight);
 
     apply_norm_grad(r, ids->norm1, d, true, dnorm, x, s->mean1, s->rstd1);
     arena_drop(a, &dnorm);

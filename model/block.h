@@ -10,7 +10,8 @@
  *
  * The residual additions and the activation are part of the products (core/ops.h, linear).  In
  * backward one tensor, the gradient of the residual stream, is carried down and added to in place.
- * Each step gives back what it has read last, so that the next gradient can lie there.
+ * Each step gives back what it has read last, so that the next gradient can lie there; only then is
+ * a weight done, so that its update (under release) finds that room, too.
  */
 #ifndef REGRAD_BLOCK_H
 #define REGRAD_BLOCK_H
