@@ -11,70 +11,63 @@ error *declare(params *p, param_spec spec, int *id)
     return *id < 0 ? user_error("out of memory for the parameter table") : NULL;
 }
 
-error *declare_norm(const model_config *c, params *p, const char *weight, const char *bias,
-                    int layer, weight_ids *ids)
+error *declare_norm(const model_config *c, params *p, tensor_names names, int layer,
+                    weight_ids *ids)
 {
     ids->bias = -1;
+    init_kind init = c->norm_plus_one ? INIT_ZERO : INIT_ONE;
     TRY(declare(
-        p, (param_spec){.name = weight, .layer = layer, .shape = SHAPE(c->width), .init = INIT_ONE},
+        p,
+        (param_spec){.name = names.weight, .layer = layer, .shape = SHAPE(c->width), .init = init},
         &ids->weight));
-    if (c->bias)
-        TRY(declare(p, (param_spec){.name = bias, .layer = layer, .shape = SHAPE(c->width)},
+    if (c->bias.norms)
+        TRY(declare(p, (param_spec){.name = names.bias, .layer = layer, .shape = SHAPE(c->width)},
                     &ids->bias));
     return NULL;
 }
 
-static error *declare_linear(const model_config *c, params *p, const char *weight, const char *bias,
-                             int layer, int64_t out, int64_t in, double std, weight_ids *ids)
+/* A projection: w says its shape, how it begins, and its layout in files. */
+static error *declare_linear(const model_config *c, params *p, tensor_names names, bool bias,
+                             param_spec w, weight_ids *ids)
 {
+    param_spec b = w;
+    w.name = names.weight;
+    w.decay = true;
+    w.init = INIT_NORMAL;
+    w.hidden = true;
+    w.file_transposed = c->names->transposed;
     ids->bias = -1;
-    param_spec w = {.name = weight,
-                    .layer = layer,
-                    .shape = SHAPE(out, in),
-                    .decay = true,
-                    .init = INIT_NORMAL,
-                    .std = std,
-                    .hidden = true,
-                    .file_transposed = !c->patch};
     TRY(declare(p, w, &ids->weight));
-    if (c->bias)
-        TRY(declare(p, (param_spec){.name = bias, .layer = layer, .shape = SHAPE(out)},
-                    &ids->bias));
-    return NULL;
+    b.name = names.bias;
+    b.shape = SHAPE(w.shape.dim[0]);
+    return bias ? declare(p, b, &ids->bias) : NULL;
 }
-
-/* Hugging Face's names for GPT-2, timm's for ViT: weights and biases of norm1, qkv, project, norm2,
- * up, down. */
-static const char *const gpt_names[] = {
-    "h.%d.ln_1.weight",      "h.%d.ln_1.bias",          "h.%d.attn.c_attn.weight",
-    "h.%d.attn.c_attn.bias", "h.%d.attn.c_proj.weight", "h.%d.attn.c_proj.bias",
-    "h.%d.ln_2.weight",      "h.%d.ln_2.bias",          "h.%d.mlp.c_fc.weight",
-    "h.%d.mlp.c_fc.bias",    "h.%d.mlp.c_proj.weight",  "h.%d.mlp.c_proj.bias",
-};
-static const char *const vit_names[] = {
-    "blocks.%d.norm1.weight",  "blocks.%d.norm1.bias",       "blocks.%d.attn.qkv.weight",
-    "blocks.%d.attn.qkv.bias", "blocks.%d.attn.proj.weight", "blocks.%d.attn.proj.bias",
-    "blocks.%d.norm2.weight",  "blocks.%d.norm2.bias",       "blocks.%d.mlp.fc1.weight",
-    "blocks.%d.mlp.fc1.bias",  "blocks.%d.mlp.fc2.weight",   "blocks.%d.mlp.fc2.bias",
-};
 
 error *block_declare(const model_config *c, int layer, params *p, block_ids *ids)
 {
-    int64_t width = c->width, att = c->heads * c->head_size,
-            qkv = (c->heads + 2 * c->kv_heads) * c->head_size;
-    const char *const *n = c->patch ? vit_names : gpt_names;
-    /* GPT-2: what is added to the residual stream starts smaller, as there are 2 L additions. */
+    int64_t width = c->width, q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
+    int64_t up = c->gated ? 2 * c->inner : c->inner;
+    const __typeof__(c->names->block) *n = &c->names->block;
+    /* GPT: what is added to the residual stream starts smaller, as there are 2 L additions. */
     double std = 0.02, residual = c->patch ? std : 0.02 / sqrt(2.0 * (double)c->layers);
-    TRY(declare_norm(c, p, n[0], n[1], layer, &ids->norm1));
-    TRY(declare_linear(c, p, n[2], n[3], layer, qkv, width, std, &ids->qkv));
-    int64_t *parts = p->row[ids->qkv.weight].spec.parts;
-    parts[0] = att;
-    parts[1] = parts[2] = c->kv_heads * c->head_size;
-    TRY(declare_linear(c, p, n[4], n[5], layer, width, att, residual, &ids->project));
-    TRY(declare_norm(c, p, n[6], n[7], layer, &ids->norm2));
-    TRY(declare_linear(c, p, n[8], n[9], layer, c->inner, width, std, &ids->up));
-    TRY(declare_linear(c, p, n[10], n[11], layer, width, c->inner, residual, &ids->down));
-    return NULL;
+    param_spec qkv = {.layer = layer,
+                      .shape = SHAPE(q + 2 * kv, width),
+                      .std = std,
+                      .part_rows = {q, kv, kv},
+                      .file_groups = c->names->qkv_by_group ? c->kv_heads : 0},
+               project = {.layer = layer, .shape = SHAPE(width, q), .std = residual},
+               into = {.layer = layer,
+                       .shape = SHAPE(up, width),
+                       .std = std,
+                       .part_rows = {c->inner, c->inner}},
+               down = {.layer = layer, .shape = SHAPE(width, c->inner), .std = residual};
+    ids->q_norm = ids->k_norm = -1;
+    TRY(declare_norm(c, p, n->norm1, layer, &ids->norm1));
+    TRY(declare_linear(c, p, n->qkv, c->bias.qkv, qkv, &ids->qkv));
+    TRY(declare_linear(c, p, n->project, c->bias.project, project, &ids->project));
+    TRY(declare_norm(c, p, n->norm2, layer, &ids->norm2));
+    TRY(declare_linear(c, p, n->up, c->bias.up, into, &ids->up));
+    return declare_linear(c, p, n->down, c->bias.down, down, &ids->down);
 }
 
 /* ---- pieces ---- */

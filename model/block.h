@@ -26,6 +26,7 @@ typedef struct {
 
 typedef struct {
     weight_ids norm1, qkv, project, norm2, up, down;
+    int q_norm, k_norm; /* -1 without */
 } block_ids;
 
 /* What forward keeps for backward. */
@@ -71,8 +72,8 @@ void block_backward(run *r, const model_config *c, int layer, const block_ids *i
 tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name);
 
 error *declare(params *p, param_spec spec, int *id) NODISCARD;
-error *declare_norm(const model_config *c, params *p, const char *weight, const char *bias,
-                    int layer, weight_ids *ids) NODISCARD;
+error *declare_norm(const model_config *c, params *p, tensor_names names, int layer,
+                    weight_ids *ids) NODISCARD;
 
 /* out = norm(x); mean and rstd may be absent */
 void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean,

@@ -30,7 +30,7 @@ struct model {
 static error *declare_all(model *m, params *p)
 {
     const model_config *c = &m->config;
-    param_spec embedding = {.name = "wte.weight",
+    param_spec embedding = {.name = c->names->tokens,
                             .layer = -1,
                             .shape = SHAPE(c->vocab, c->width),
                             .decay = true,
@@ -38,16 +38,16 @@ static error *declare_all(model *m, params *p)
                             .std = 0.02,
                             .writers = c->tied ? 2 : 1};
     TRY(declare(p, embedding, &m->wte));
-    embedding.name = "wpe.weight";
+    embedding.name = c->names->positions;
     embedding.shape = SHAPE(c->context, c->width);
     embedding.writers = 1;
     TRY(declare(p, embedding, &m->wpe));
     for (int l = 0; l < (int)c->layers; l++)
         TRY(block_declare(c, l, p, &m->blocks[l]));
-    TRY(declare_norm(c, p, "ln_f.weight", "ln_f.bias", -1, &m->final));
+    TRY(declare_norm(c, p, c->names->final_norm, -1, &m->final));
     m->head = m->wte;
     if (c->tied) return NULL;
-    param_spec head = {.name = "lm_head.weight",
+    param_spec head = {.name = c->names->head.weight,
                        .layer = -1,
                        .shape = SHAPE(c->vocab, c->width),
                        .decay = true,

@@ -133,7 +133,9 @@ error *hf_config_read(const char *path, const cJSON *json, model_config *out)
 const char *hf_lacks(const model_config *c)
 {
     if (!c->causal) return "attention in both directions";
-    if (!c->bias) return "no biases";
+    if (!c->bias.norms || !c->bias.qkv || !c->bias.project || !c->bias.up || !c->bias.down)
+        return "no biases";
+    if (c->bias.head) return "a head with a bias";
     if (c->kv_heads != c->heads) return "grouped keys and values";
     if (c->head_size * c->heads != c->width) return "heads of a size of their own";
     if (c->act == ACT_NONE) return "no activation";

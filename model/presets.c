@@ -9,8 +9,8 @@
     {                                                                                              \
         .name = name_, .layers = layers_, .heads = heads_, .width = width_, .kv_heads = heads_,    \
         .head_size = (width_) / (heads_), .inner = 4 * (width_), .context = context_,              \
-        .vocab = vocab_, .norm_eps = 1e-5, .act = ACT_GELU_TANH, .bias = true, .tied = true,       \
-        .causal = true                                                                             \
+        .vocab = vocab_, .norm_eps = 1e-5, .act = ACT_GELU_TANH, .bias = BLOCK_BIASES,             \
+        .embedding_scale = 1, .tied = true, .causal = true, .names = &gpt2_names                   \
     }
 
 static const model_config presets[] = {
@@ -63,6 +63,37 @@ error *preset_find(const char *name, model_config *out)
         nearest_name(name, names, PRESETS));
 }
 
+/* What hangs together, and is not given by options of the command line. */
+static error *check_options(const model_config *c)
+{
+    const struct {
+        bool fine;
+        const char *must;
+    } rules[] = {
+        {c->head_size >= 1 && c->inner >= 1, "heads and the MLP have a width"},
+        {c->kv_heads >= 1 && c->heads % c->kv_heads == 0, "key heads divide the heads"},
+        {c->norm == NORM_LAYER || !c->bias.norms, "an RMSNorm has no bias"},
+        {c->norm == NORM_RMS || !c->norm_plus_one, "only an RMSNorm multiplies by 1 + w"},
+        {c->positions != POSITIONS_ROTARY || (c->rotary.size >= 2 && c->rotary.size % 2 == 0 &&
+                                              c->rotary.size <= c->head_size && c->rotary.base > 0),
+         "an even part of each head is turned, by a positive base"},
+        {c->positions != POSITIONS_ALIBI || c->causal, "ALiBi is for causal attention"},
+        {c->act != ACT_NONE, "the MLP has an activation"},
+        {!c->tied || !c->bias.head, "a tied head has no bias"},
+        {c->norm == NORM_LAYER && !c->qk_norm && !c->embedding_norm,
+         "norms are LayerNorms before attention, MLP and head: the block has no others yet"},
+        {c->positions == POSITIONS_LEARNED && c->embedding_scale == 1,
+         "positions are learned and embeddings not scaled: the block has nothing else yet"},
+        {!c->gated && c->residual == RESIDUAL_SEQUENTIAL && !c->bias.head,
+         "the MLP is not gated and follows attention, and the head has no bias, yet"},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (!rules[i].fine)
+            return user_error("model %s does not hang together: it must be that %s", c->name,
+                              rules[i].must);
+    return NULL;
+}
+
 error *config_check(const model_config *c)
 {
     const struct {
@@ -77,9 +108,9 @@ error *config_check(const model_config *c)
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].most)
             return user_error("--%s %lld: must be between 1 and %lld", sizes[i].option,
                               (long long)sizes[i].value, (long long)sizes[i].most);
-    if (c->width % c->heads)
+    if (c->width % c->heads && c->head_size == c->width / c->heads)
         return user_error("--heads %lld does not divide --width %lld: choose a width that is a "
                           "multiple of the heads",
                           (long long)c->heads, (long long)c->width);
-    return NULL;
+    return check_options(c);
 }

@@ -75,8 +75,9 @@ static error *declare_all(model *m, params *p)
     TRY(declare_embedding(m, p));
     for (int l = 0; l < (int)c->layers; l++)
         TRY(block_declare(c, l, p, &m->blocks[l]));
-    TRY(declare_norm(c, p, c->mean_pool ? "fc_norm.weight" : "norm.weight",
-                     c->mean_pool ? "fc_norm.bias" : "norm.bias", -1, &m->norm));
+    tensor_names cls_norm = {"norm.weight", "norm.bias"},
+                 mean_norm = {"fc_norm.weight", "fc_norm.bias"};
+    TRY(declare_norm(c, p, c->mean_pool ? mean_norm : cls_norm, -1, &m->norm));
     param_spec head = {.name = "head.weight",
                        .layer = -1,
                        .shape = SHAPE(c->vocab, c->width),

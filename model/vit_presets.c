@@ -12,7 +12,7 @@
         .patch = patch_, .image_height = size_, .image_width = size_, .channels = channels_,       \
         .vocab = classes_, .kv_heads = heads_, .head_size = (width_) / (heads_),                   \
         .context = ((size_) / (patch_)) * ((size_) / (patch_)) + 1, .norm_eps = 1e-6,              \
-        .act = ACT_GELU_ERF, .bias = true                                                          \
+        .act = ACT_GELU_ERF, .bias = BLOCK_BIASES, .embedding_scale = 1, .names = &vit_names       \
     }
 
 static const model_config presets[] = {
@@ -72,7 +72,9 @@ error *vit_config(model_config *c)
     if (!c->inner) c->inner = 4 * c->width;
     c->norm_eps = 1e-6;
     c->act = ACT_GELU_ERF;
-    c->bias = true;
+    c->bias = (biases)BLOCK_BIASES;
+    c->embedding_scale = 1;
+    c->names = &vit_names;
     c->tied = c->causal = false;
     return config_check(c);
 }

@@ -149,7 +149,7 @@ static model_config config_of(const variant *v)
 {
     model_config c = gpt_config("golden", L, H, C, CONTEXT, V);
     c.act = v->act;
-    c.bias = v->bias;
+    if (!v->bias) c.bias = (biases){0};
     c.tied = v->tied;
     return c;
 }

@@ -40,7 +40,7 @@ static void test_config_fields(void **state)
     assert_int_equal(c.inner, 77);
     assert_int_equal(c.head_size, 7);
     assert_int_equal(c.act, ACT_GELU_ERF);
-    assert_true(c.norm_eps == 1e-6 && !c.tied && c.bias && c.causal);
+    assert_true(c.norm_eps == 1e-6 && !c.tied && c.bias.qkv && c.bias.norms && c.causal);
     char *text;
     ok(hf_config_text(&c, &text));
     ok(read_config(text, &back));
@@ -94,7 +94,7 @@ static void test_config_refusals(void **state)
     c.causal = false;
     fails(hf_config_text(&c, &out), "both directions", "cannot express");
     c.causal = true;
-    c.bias = false;
+    c.bias.up = false;
     fails(hf_config_text(&c, &out), "biases", "cannot express");
 }
 

@@ -27,7 +27,7 @@ enum { STEPS = 6 };
 
 static const param_spec tensors[] = {
     {.name = "wte", .shape = {2, {7, 5}}, .decay = true},
-    {.name = "qkv", .shape = {2, {16, 6}}, .decay = true, .hidden = true, .parts = {6, 5, 5}},
+    {.name = "qkv", .shape = {2, {16, 6}}, .decay = true, .hidden = true, .part_rows = {6, 5, 5}},
     {.name = "up", .shape = {2, {70, 6}}, .decay = true, .hidden = true},
     {.name = "down", .shape = {2, {6, 70}}, .decay = true, .hidden = true},
     {.name = "square", .shape = {2, {9, 9}}, .decay = true, .hidden = true},
@@ -238,7 +238,7 @@ static arena_summary plan(const char *preset, int sequences, const char *more, b
     snprintf(text, sizeof text, "--model %s --batch %d --optim muon_r %s", preset, sequences, more);
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
-    const task *which = strncmp(model, "vit", 3) ? &text_task : &image_task;
+    const task *which = strncmp(preset, "vit", 3) ? &text_task : &image_task;
     must(options_parse(which, argc, argv, &o));
     if (!products) o.optim.newton_schulz_steps = 0;
     must(trainer_plan(&o, which->kind, &t));
@@ -250,7 +250,7 @@ static arena_summary plan(const char *preset, int sequences, const char *more, b
 static void costs_nothing(const char *preset, int sequences, const char *more)
 {
     arena_summary with = plan(preset, sequences, more, true),
-                  without = plan(model, batch, more, false);
+                  without = plan(preset, sequences, more, false);
     assert_int_equal(without.most[KIND_INTERMEDIATE], 0);
     assert_true(with.most[KIND_INTERMEDIATE] > 0);
     if (with.peak != without.peak)

@@ -162,7 +162,19 @@ static cJSON *model_of(const model_config *c)
                {"vocab", (double)c->vocab},
                {"norm_eps", c->norm_eps},
                {"act", c->act},
-               {"bias", c->bias},
+               {"bias", c->bias.norms | c->bias.qkv << 1 | c->bias.project << 2 | c->bias.up << 3 |
+                            c->bias.down << 4 | c->bias.head << 5},
+               {"norm", c->norm},
+               {"norm_plus_one", c->norm_plus_one},
+               {"positions", c->positions},
+               {"rotary_size", (double)c->rotary.size},
+               {"rotary_base", c->rotary.base},
+               {"rotary_interleaved", c->rotary.interleaved},
+               {"gated", c->gated},
+               {"residual", c->residual},
+               {"qk_norm", c->qk_norm},
+               {"embedding_norm", c->embedding_norm},
+               {"embedding_scale", c->embedding_scale},
                {"tied", c->tied},
                {"causal", c->causal}};
     cJSON *m = cJSON_CreateObject();
