@@ -4,12 +4,17 @@
 
 #include <math.h>
 
+enum {
+    SMALL = 1 << 16
+}; /* multiplications, below which waking threads takes longer than they save */
+
 void cpu_matmul(device *dev, int stream, const matmul_op *o)
 {
     (void)stream;
     int64_t k = o->x_transposed ? tensor_rows(o->x) : tensor_cols(o->x);
-    grid g = grid_over(tensor_rows(o->out), tensor_cols(o->out), dev->threads);
-#pragma omp parallel for num_threads(dev->threads)
+    bool small = tensor_count(o->out) * k < SMALL;
+    grid g = grid_over(tensor_rows(o->out), tensor_cols(o->out), small ? 1 : dev->threads);
+#pragma omp parallel for num_threads(dev->threads) if (!small)
     for (int64_t i = 0; i < g.count; i++) {
         tile t = grid_tile(g, i);
         panel x = o->x_transposed ? at(o->x, 0, t.row) : at(o->x, t.row, 0),
@@ -25,7 +30,7 @@ void cpu_normalize(device *dev, int stream, const normalize_op *o)
     float *x = floats(o->x);
     int64_t n = tensor_count(o->x);
     float factor = (float)(1.0 / (sqrt(*(const double *)o->squares.data) + o->eps));
-#pragma omp parallel for simd num_threads(dev->threads)
+#pragma omp parallel for simd num_threads(dev->threads) if (n >= SMALL)
     for (int64_t i = 0; i < n; i++)
         x[i] *= factor;
 }

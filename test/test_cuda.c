@@ -42,6 +42,8 @@ static const char *const runs[] = {
     "--optim adamw --optim-impl passes --steps 3 --accum 2 --grad-clip 0.5",
     "--optim adan_r --optim-impl passes --steps 3",
     "--optim lion --steps 3",
+    "--optim muon_r --steps 3",
+    "--optim muon --optim-impl passes --steps 3 --accum 2 --grad-clip 0.5",
     "--optim sgd --steps 3 --gradients overlay",
 };
 

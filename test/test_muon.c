@@ -253,13 +253,15 @@ static void costs_nothing(const char *preset, int sequences, const char *more)
                   without = plan(preset, sequences, more, false);
     assert_int_equal(without.most[KIND_INTERMEDIATE], 0);
     assert_true(with.most[KIND_INTERMEDIATE] > 0);
-    if (with.peak != without.peak)
-        fail_msg("%s, batch %d %s: peak %zu with the products, %zu without", preset, sequences,
-                 more, with.peak, without.peak);
+    double more_by = (double)with.peak / (double)without.peak - 1;
+    if (with.load != without.load || more_by > 1e-4)
+        fail_msg("%s, batch %d %s: peak %zu, bound %zu with the products; %zu, %zu without", preset,
+                 sequences, more, with.peak, with.load, without.peak, without.load);
 }
 
-/* For every preset, at the batch that is the default: the peak of muon_r is that of the same
- * parameters, states and gradients with no temporaries at all. */
+/* For every preset, at the batch that is the default: muon_r needs what the same parameters, states
+ * and gradients need with no temporaries at all: the lower bounds are the same bytes; the places,
+ * which are found greedily, may differ by a little. */
 static void test_temporaries_cost_nothing(void **state)
 {
     (void)state;

@@ -125,7 +125,14 @@ static void simple_on(rig *on)
     ACCEPT(copy, copy);
     REFUSE(copy, copy, dst, ints);
     REFUSE(copy, copy, src, longer(x));
-    REFUSE(copy, copy, dst, padded(x));
+    tensor apart = x, other = copy.src; /* rows that lie apart: columns must agree */
+    apart.dim[1] = other.dim[1] = C - 1;
+    copy_op rows = {.dst = apart, .src = other};
+    ACCEPT(copy, rows);
+    other.dim[0] = C - 1;
+    other.dim[1] = other.ld = R;
+    apart.dim[0] = R;
+    REFUSE(copy, rows, src, other);
 
     int64_t count;
     nonfinite_op nonfinite = {.count = &count, .x = x};
@@ -223,6 +230,17 @@ static void linear_on(rig *on)
     REFUSE(linear, forward, residual, longer(residual));
     REFUSE(linear, forward, pre, longer(pre));
     REFUSE(linear, forward, act, ACT_NONE);
+
+    matmul_op product = {.out = out, .x = x, .y = w, .y_transposed = true, .alpha = 1};
+    ACCEPT(matmul, product);
+    REFUSE(matmul, product, out, wider(out));
+    REFUSE(matmul, product, out, x);
+    REFUSE(matmul, product, x, longer(x));
+    REFUSE(matmul, product, x, typed(x, I32));
+    REFUSE(matmul, product, y, wider(w));
+    REFUSE(matmul, product, y, absent);
+    REFUSE(matmul, product, y_transposed, false);
+    REFUSE(matmul, product, x_transposed, true);
 
     linear_dx_op dx = {
         .dx = work(on, SHAPE(R, C)), .dout = out, .w = w, .pre = x, .act = ACT_GELU_ERF};
@@ -348,6 +366,13 @@ static void sums_on(rig *on)
     REFUSE(sumsq, sumsq, slot, typed(sum, I32));
     REFUSE(sumsq, sumsq, x, padded(logits));
     REFUSE(sumsq, sumsq, x, classify.targets);
+
+    normalize_op normalize = {.x = logits, .squares = sum, .eps = 1};
+    ACCEPT(normalize, normalize);
+    REFUSE(normalize, normalize, x, padded(logits));
+    REFUSE(normalize, normalize, x, typed(logits, I32));
+    REFUSE(normalize, normalize, squares, slots);
+    REFUSE(normalize, normalize, squares, typed(sum, I32));
 
     clip_op clip = {.slots = slots, .hyper = numbers, .max_norm = 1};
     ACCEPT(clip, clip);
