@@ -36,16 +36,6 @@ static error *show_plan(const trainer *t)
                       strerror(errno));
 }
 
-/* Where the task can run: cuda/ does not have every operation yet. */
-static error *open_device(const options *o, device *out)
-{
-    place_choice where = o->place;
-    if (!o->task->on_cuda && where == PLACE_CUDA)
-        return user_error("--device cuda: %s does not run there yet: use --device cpu",
-                          o->task->kind->program);
-    return device_open(o->task->on_cuda ? where : PLACE_CPU, (int)o->threads, out);
-}
-
 static error *train_on(trainer *t, device *dev)
 {
     char text[320];
@@ -68,7 +58,7 @@ static error *run_program(int argc, char **argv)
     error *e = NULL;
     if (o.plan) {
         e = show_plan(t);
-    } else if (!(e = open_device(&o, &dev))) {
+    } else if (!(e = device_open(o.place, (int)o.threads, &dev))) {
         e = train_on(t, &dev);
         trainer_destroy(t);
         t = NULL;

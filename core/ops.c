@@ -26,7 +26,8 @@ error *device_status(device *dev)
 
 device device_null(void)
 {
-    static const device_ops none = {.name = "null", .working_types = 1u << F32 | 1u << F64};
+    static const device_ops none = {.name = "null",
+                                    .working_types = 1u << F32 | 1u << F64 | 1u << BF16};
     return (device){.ops = &none, .threads = 1};
 }
 
@@ -51,6 +52,12 @@ static void misuse(device *dev, const char *op, const char *sentence, tensor a, 
 static bool working(const device *dev, tensor t)
 {
     return dev->ops->working_types >> t.type & 1;
+}
+
+/* A working type of full width: what an optimizer computes in. */
+static bool exact(const device *dev, tensor t)
+{
+    return working(dev, t) && t.type != BF16;
 }
 
 /* t is absent, or contiguous with this type and element count */
@@ -193,7 +200,7 @@ static bool check_matmul(device *dev, const char *op, const matmul_op *o)
     int64_t m = tensor_rows(o->out), n = tensor_cols(o->out);
     int64_t k = o->x_transposed ? tensor_rows(o->x) : tensor_cols(o->x);
     dtype type = o->out.type;
-    CHECK(working(dev, o->out), o->out, o->x);
+    CHECK(exact(dev, o->out), o->out, o->x);
     CHECK(is_matrix(o->out, type, m, n), o->out, o->x);
     CHECK(is_matrix(o->x, type, o->x_transposed ? k : m, o->x_transposed ? m : k), o->x, o->out);
     CHECK(is_matrix(o->y, type, o->y_transposed ? n : k, o->y_transposed ? k : n), o->y, o->out);
@@ -283,7 +290,7 @@ static bool check_sumsq(device *dev, const char *op, const sumsq_op *o)
 
 static bool check_normalize(device *dev, const char *op, const normalize_op *o)
 {
-    CHECK(working(dev, o->x) && tensor_contiguous(o->x), o->x, o->squares);
+    CHECK(exact(dev, o->x) && tensor_contiguous(o->x), o->x, o->squares);
     CHECK(o->squares.type == F64 && tensor_count(o->squares) == 1, o->squares, o->x);
     return true;
 }
@@ -321,12 +328,12 @@ static bool check_nonfinite(device *dev, const char *op, const nonfinite_op *o)
 static bool check_patches(device *dev, const char *op, const patches_op *o)
 {
     const int64_t *d = o->images.dim;
-    CHECK(working(dev, o->images) && o->images.rank == 4, o->images, o->out);
+    CHECK(working(dev, o->out) && o->images.rank == 4, o->images, o->out);
+    CHECK(o->images.type == stat_type(o->out.type), o->images, o->out);
     CHECK(tensor_contiguous(o->images), o->images, o->out);
     CHECK(o->height > 0 && o->width > 0, o->images, o->out);
     CHECK(d[2] % o->height == 0 && d[3] % o->width == 0, o->images, o->out);
-    CHECK(present(o->out) && fits(o->out, o->images.type, tensor_count(o->images)), o->out,
-          o->images);
+    CHECK(present(o->out) && fits(o->out, o->out.type, tensor_count(o->images)), o->out, o->images);
     CHECK(tensor_cols(o->out) == d[1] * o->height * o->width, o->out, o->images);
     return true;
 }
@@ -402,7 +409,7 @@ static bool check_classify_soft(device *dev, const char *op, const classify_soft
     int64_t rows = tensor_rows(o->logits);
     dtype stat = stat_type(o->logits.type);
     CHECK(working(dev, o->logits), o->logits, o->losses);
-    CHECK(present(o->targets) && fits(o->targets, o->logits.type, rows * tensor_cols(o->logits)) &&
+    CHECK(present(o->targets) && fits(o->targets, stat, rows * tensor_cols(o->logits)) &&
               tensor_cols(o->targets) == tensor_cols(o->logits),
           o->targets, o->logits);
     CHECK(present(o->losses) && fits(o->losses, stat, rows), o->losses, o->logits);

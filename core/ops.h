@@ -16,8 +16,15 @@
  *
  * Operands are tensors; matrices are row-major; R is the product of all dimensions but the last.
  * Absent operands ({0}) are optional where "?" says so.  A `grad` operand is written or accumulated
- * into, as its flag says.  Working tensors have the device's working types (f32; f64 in the
- * reference); "stat" tensors (mean, rstd, lse, losses) are f32 for f32 and f64 for f64.
+ * into, as its flag says.
+ *
+ * Types.  Operands without a type beside them are working tensors: parameters, activations, their
+ * gradients.  All working tensors of one operation have the same type, one of the device's: f32 or
+ * bf16 (f64 in the reference).  "stat" tensors (mean, rstd, lse, losses, images, weights of classes)
+ * are f32 for f32 and bf16, f64 for f64.  In bf16 an operation computes in f32, sums in f32, and
+ * rounds once, to the nearest (ties to even), what it stores; what it adds to is a term of the sum.
+ * A formula's names are the unrounded values: out = act(pre) is not of the pre that was stored.
+ *
  * Every operation is deterministic: same operands and thread count, same bits.
  */
 #ifndef REGRAD_OPS_H
@@ -241,7 +248,7 @@ typedef struct {
  * out[b, i W' + j, (c h + y) w + x] = images[b, c, i h + y, j w + x] */
 typedef struct {
     tensor out;    /* (B,N,Ch*h*w), N = H/h * W/w */
-    tensor images; /* (B,Ch,H,W) */
+    tensor images; /* (B,Ch,H,W) stat */
     int64_t height, width;
 } patches_op;
 
@@ -289,7 +296,7 @@ typedef struct {
  * (softmax(logits_i) sum_v t_iv - t_iv) * scale, in place */
 typedef struct {
     tensor logits;  /* (R,V), ld may exceed V */
-    tensor targets; /* (R,V) t, contiguous, not negative */
+    tensor targets; /* (R,V) stat t, contiguous, not negative */
     tensor losses;  /* (R) stat */
     tensor hits;    /* ? (R) stat */
     bool backward;
@@ -308,8 +315,9 @@ typedef struct {
     X(embedding_grad)                                                                              \
     X(norm)                                                                                        \
     X(norm_grad)                                                                                   \
-    X(linear) X(linear_dx) X(linear_dw) X(attention) X(attention_grad) X(attention_cached)         \
-        X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) MATRIX_OPS(X) IMAGE_OPS(X)
+    X(linear)                                                                                      \
+    X(linear_dx) X(linear_dw) X(attention) X(attention_grad) X(attention_cached) X(classify)       \
+        X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) MATRIX_OPS(X) IMAGE_OPS(X)
 
 typedef struct {
     const char *name;

@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { DT_NONE, F32, F64, I32, U8, DTYPE_COUNT } dtype;
+typedef enum { DT_NONE, F32, F64, I32, U8, BF16, I16, I8, DTYPE_COUNT } dtype;
 
 enum { MAX_RANK = 4 };
 
@@ -65,7 +65,8 @@ tensor tensor_slice(tensor t, int64_t first, int64_t n);
 /* "(4,64,768) f32" for messages; returns buffer. */
 const char *tensor_text(tensor t, char *buffer, size_t size);
 
-/* Statistics (means, log-sum-exp, losses) are kept in this type for a working type. */
+/* Statistics (means, log-sum-exp, losses) are kept in this type for a working type: sums in f32 for
+ * bf16, too. */
 static inline dtype stat_type(dtype working)
 {
     return working == F64 ? F64 : F32;

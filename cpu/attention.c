@@ -18,17 +18,22 @@
  *
  * Threads share (sequence, head) pairs, and blocks of queries in the forward pass.  In the backward
  * pass one thread has all query heads of a key head: it alone writes dk and dv.
+ *
+ * In bf16 the rows that a product needs are converted as they are needed, and what is summed over
+ * blocks stays on the stack in f32 until it is whole.  In the backward pass that is dq while its
+ * queries meet all keys, then dk and dv while their keys meet all queries; so each block of
+ * probabilities is made twice: 7 products where f32, whose dk and dv add up in place, has 5.
  */
 #include "cpu/internal.h"
 #include "cpu/vector.h"
 
-enum { QUERIES = 32, KEYS = 128, MOST_SIZE = 512 };
+enum { QUERIES = 32, KEYS = 128, FEW_KEYS = 64, MOST_SIZE = MOST_HEAD_SIZE };
 
 /* One query head of one sequence: matrices (T,D). */
 typedef struct {
     const blas *blas;
     int64_t length, size; /* T, D */
-    panel q, k, v;
+    view q, k, v;
     bool causal;
     float scale;
 } head;
@@ -38,9 +43,10 @@ typedef struct {
     int64_t query, n, key, m; /* queries [query, query + n), keys [key, key + m) */
 } block;
 
-static panel from(panel x, int64_t r)
+/* Rows [r, r + n) of a head, as floats; converted into `room`, if they have to be. */
+static panel rows_of(const head *h, view x, int64_t r, int64_t n, float *room)
 {
-    return (panel){x.data + r * x.ld, x.ld};
+    return fetch(x, r, n, 0, h->size, room);
 }
 
 /* How many keys the queries of a block see, the last of them at least. */
@@ -90,12 +96,13 @@ static void transpose(panel x, int64_t n, int64_t size, float scale, float *t)
 
 /* Asks for the rows of x that the next block of queries will be the first to read: short and far
  * apart, they escape the processor's own foresight. */
-static void prefetch(const head *h, block b, panel x)
+static void prefetch(const head *h, block b, view x)
 {
     int64_t first = b.query + QUERIES, end = min64(first + QUERIES, h->length);
+    int64_t size = (int64_t)dtype_size(x.type);
     for (int64_t r = first; r < end; r++)
-        for (int64_t c = 0; c < h->size; c += 16)
-            __builtin_prefetch(x.data + r * x.ld + c);
+        for (int64_t at = 0; at < h->size * size; at += 64)
+            __builtin_prefetch(x.data + r * x.ld * size + at);
 }
 
 static head head_of(device *dev, tensor qkv, int64_t heads, int64_t kv_heads, int64_t b, int64_t h)
@@ -106,13 +113,13 @@ static head head_of(device *dev, tensor qkv, int64_t heads, int64_t kv_heads, in
         .blas = cpu_blas(dev),
         .length = length,
         .size = size,
-        .q = at(qkv, b * length, h * size),
-        .k = at(qkv, b * length, (heads + kv) * size),
-        .v = at(qkv, b * length, (heads + kv_heads + kv) * size),
+        .q = view_at(qkv, b * length, h * size),
+        .k = view_at(qkv, b * length, (heads + kv) * size),
+        .v = view_at(qkv, b * length, (heads + kv_heads + kv) * size),
     };
 }
 
-static bool size_fits(device *dev, tensor out, int64_t heads)
+bool head_size_fits(device *dev, tensor out, int64_t heads)
 {
     int64_t size = tensor_cols(out) / heads;
     if (size > MOST_SIZE)
@@ -170,38 +177,53 @@ static void scale_row(float *x, int64_t n, float factor)
         x[i] *= factor;
 }
 
-/* out and lse of the queries of a block */
-static void attend(const head *h, block b, float *out, int64_t ld, float *lse)
+/* Rows of sums go where they belong, if they were not made there. */
+static void put_rows(const head *h, const float *sums, int64_t n, view to)
 {
-    float qt[MOST_SIZE * QUERIES], s[KEYS * QUERIES];
+    for (int64_t i = 0; i < n && to.type != F32; i++)
+        store_row(to.type, (char *)(size_t)to.data + (size_t)(i * to.ld) * dtype_size(to.type),
+                  h->size, sums + i * h->size);
+}
+
+/* out and lse of the queries of a block */
+static void attend(const head *h, block b, view result, float *lse)
+{
+    float qt[MOST_SIZE * QUERIES], s[KEYS * QUERIES], room[KEYS * MOST_SIZE];
+    float sums[QUERIES * MOST_SIZE], *out = sums;
+    int64_t ld = h->size;
     running r = {0};
+    if (result.type == F32) {
+        out = (float *)(size_t)result.data;
+        ld = result.ld;
+    }
     for (int i = 0; i < QUERIES; i++)
         r.max[i] = -INFINITY;
-    transpose(from(h->q, b.query), b.n, h->size, h->scale, qt);
+    transpose(rows_of(h, h->q, b.query, b.n, room), b.n, h->size, h->scale, qt);
     prefetch(h, b, h->q);
     prefetch(h, b, h->k);
     prefetch(h, b, h->v);
     int64_t end = keys_end(h, b);
     for (b.key = 0; b.key < end; b.key += KEYS) {
         b.m = min64(KEYS, end - b.key);
-        blas_xy(h->blas, b.m, QUERIES, h->size, from(h->k, b.key), (panel){qt, QUERIES}, 0, s,
-                QUERIES);
+        blas_xy(h->blas, b.m, QUERIES, h->size, rows_of(h, h->k, b.key, b.m, room),
+                (panel){qt, QUERIES}, 0, s, QUERIES);
         softmax_block(h, b, s, &r);
         for (int64_t i = 0; i < b.n && b.key; i++)
             scale_row(out + i * ld, h->size, r.shrink[i]);
-        blas_xty(h->blas, b.n, h->size, b.m, (panel){s, QUERIES}, from(h->v, b.key), b.key > 0, out,
-                 ld);
+        blas_xty(h->blas, b.n, h->size, b.m, (panel){s, QUERIES},
+                 rows_of(h, h->v, b.key, b.m, room), b.key > 0, out, ld);
     }
     for (int64_t i = 0; i < b.n; i++) {
         scale_row(out + i * ld, h->size, 1 / r.sum[i]);
         lse[i] = r.max[i] + logf(r.sum[i]);
     }
+    put_rows(h, sums, b.n, result);
 }
 
 void cpu_attention(device *dev, int stream, const attention_op *o)
 {
     (void)stream;
-    if (!size_fits(dev, o->out, o->heads)) return;
+    if (!head_size_fits(dev, o->out, o->heads)) return;
     int64_t batch = o->qkv.dim[0], length = o->qkv.dim[1];
 #pragma omp parallel for collapse(3) num_threads(dev->threads) schedule(dynamic)
     for (int64_t b = 0; b < batch; b++)
@@ -210,7 +232,7 @@ void cpu_attention(device *dev, int stream, const attention_op *o)
                 head h = head_of(dev, o->qkv, o->heads, o->kv_heads, b, i);
                 h.causal = o->causal, h.scale = (float)o->scale;
                 attend(&h, (block){.query = query, .n = min64(QUERIES, length - query)},
-                       row(o->out, b * length + query) + i * h.size, o->out.ld,
+                       view_at(o->out, b * length + query, i * h.size),
                        floats(o->lse) + (b * o->heads + i) * length + query);
             }
 }
@@ -219,12 +241,17 @@ void cpu_attention(device *dev, int stream, const attention_op *o)
 
 /* What the backward pass of a head has besides the head. */
 typedef struct {
-    panel out, dout;
+    view out, dout, dq, dk, dv;
     const float *lse;
     float *r; /* dout . out of each query */
-    float *dq, *dk, *dv;
-    int64_t ld; /* of dq, dk, dv */
 } head_grad;
+
+/* What a block of queries brings to its blocks of keys. */
+typedef struct {
+    float qt[MOST_SIZE * QUERIES], dout_t[MOST_SIZE * QUERIES]; /* (D,QUERIES); q scaled */
+    float lse[QUERIES], r[QUERIES];
+    float s[KEYS * QUERIES], dp[KEYS * QUERIES];
+} meeting;
 
 /* s: scores become probabilities; dp = v dout^T becomes ds */
 static void score_grads(const head *h, block b, const float *lse, const float *r, float *s,
@@ -251,68 +278,170 @@ static float dot(const float *x, const float *y, int64_t n)
     return sum;
 }
 
-/* The queries of a block against all their keys. */
+/* g->r is known. */
+static void begin_meeting(const head *h, const head_grad *g, block b, panel q, panel dout,
+                          meeting *m)
+{
+    memset(m->lse, 0, sizeof m->lse);
+    memset(m->r, 0, sizeof m->r);
+    for (int64_t i = 0; i < b.n; i++) {
+        m->lse[i] = g->lse[b.query + i];
+        m->r[i] = g->r[b.query + i];
+    }
+    transpose(q, b.n, h->size, h->scale, m->qt);
+    transpose(dout, b.n, h->size, 1, m->dout_t);
+}
+
+/* Probabilities and ds of a block of queries and keys. */
+static void meet(const head *h, block b, panel k, panel v, meeting *m)
+{
+    blas_xy(h->blas, b.m, QUERIES, h->size, k, (panel){m->qt, QUERIES}, 0, m->s, QUERIES);
+    blas_xy(h->blas, b.m, QUERIES, h->size, v, (panel){m->dout_t, QUERIES}, 0, m->dp, QUERIES);
+    score_grads(h, b, m->lse, m->r, m->s, m->dp);
+}
+
+static void find_r(const head *h, const head_grad *g, block b, panel out, panel dout)
+{
+    for (int64_t i = 0; i < b.n; i++)
+        g->r[b.query + i] = dot(out.data + i * out.ld, dout.data + i * dout.ld, h->size);
+}
+
+static float *floats_at(view x, int64_t r)
+{
+    return (float *)(size_t)x.data + r * x.ld;
+}
+
+/* f32: the queries of a block against all their keys. */
 static void attend_grad(const head *h, const head_grad *g, block b)
 {
-    float qt[MOST_SIZE * QUERIES], dout_t[MOST_SIZE * QUERIES];
-    float s[KEYS * QUERIES], dp[KEYS * QUERIES];
-    float lse[QUERIES] = {0}, r[QUERIES] = {0};
-    panel q = from(h->q, b.query), out = from(g->out, b.query), dout = from(g->dout, b.query);
-    float *dq = g->dq + b.query * g->ld;
-    for (int64_t i = 0; i < b.n; i++) {
-        lse[i] = g->lse[b.query + i];
-        r[i] = g->r[b.query + i] = dot(out.data + i * out.ld, dout.data + i * dout.ld, h->size);
-    }
-    transpose(q, b.n, h->size, h->scale, qt);
-    transpose(dout, b.n, h->size, 1, dout_t);
+    meeting m;
+    panel q = rows_of(h, h->q, b.query, b.n, NULL), dout = rows_of(h, g->dout, b.query, b.n, NULL);
+    find_r(h, g, b, rows_of(h, g->out, b.query, b.n, NULL), dout);
+    begin_meeting(h, g, b, q, dout, &m);
     prefetch(h, b, h->q);
     prefetch(h, b, h->k);
     prefetch(h, b, h->v);
     prefetch(h, b, g->out);
     prefetch(h, b, g->dout);
-    int64_t end = keys_end(h, b);
+    int64_t end = keys_end(h, b), ld = g->dq.ld;
+    panel p = {m.s, QUERIES}, ds = {m.dp, QUERIES};
     for (b.key = 0; b.key < end; b.key += KEYS) {
         b.m = min64(KEYS, end - b.key);
-        panel k = from(h->k, b.key), v = from(h->v, b.key), p = {s, QUERIES}, ds = {dp, QUERIES};
-        blas_xy(h->blas, b.m, QUERIES, h->size, k, (panel){qt, QUERIES}, 0, s, QUERIES);
-        blas_xy(h->blas, b.m, QUERIES, h->size, v, (panel){dout_t, QUERIES}, 0, dp, QUERIES);
-        score_grads(h, b, lse, r, s, dp);
-        blas_xy(h->blas, b.m, h->size, b.n, p, dout, 1, g->dv + b.key * g->ld, g->ld);
-        blas_xy(h->blas, b.m, h->size, b.n, ds, q, 1, g->dk + b.key * g->ld, g->ld);
-        blas_xty(h->blas, b.n, h->size, b.m, ds, k, b.key > 0, dq, g->ld);
+        panel k = rows_of(h, h->k, b.key, b.m, NULL);
+        meet(h, b, k, rows_of(h, h->v, b.key, b.m, NULL), &m);
+        blas_xy(h->blas, b.m, h->size, b.n, p, dout, 1, floats_at(g->dv, b.key), ld);
+        blas_xy(h->blas, b.m, h->size, b.n, ds, q, 1, floats_at(g->dk, b.key), ld);
+        blas_xty(h->blas, b.n, h->size, b.m, ds, k, b.key > 0, floats_at(g->dq, b.query), ld);
     }
+}
+
+static view rows_from(view x, int64_t r)
+{
+    return (view){x.data + (size_t)(r * x.ld) * dtype_size(x.type), x.ld, x.type};
+}
+
+/* bf16: dq and r of a block of queries, which meet all their keys. */
+static void query_grads(const head *h, const head_grad *g, block b)
+{
+    meeting m;
+    float rows[2][QUERIES * MOST_SIZE], keys[2][FEW_KEYS * MOST_SIZE], dq[QUERIES * MOST_SIZE];
+    panel dout = rows_of(h, g->dout, b.query, b.n, rows[0]);
+    find_r(h, g, b, rows_of(h, g->out, b.query, b.n, rows[1]), dout);
+    begin_meeting(h, g, b, rows_of(h, h->q, b.query, b.n, rows[1]), dout, &m);
+    int64_t end = keys_end(h, b);
+    for (b.key = 0; b.key < end; b.key += FEW_KEYS) {
+        b.m = min64(FEW_KEYS, end - b.key);
+        panel k = rows_of(h, h->k, b.key, b.m, keys[0]);
+        meet(h, b, k, rows_of(h, h->v, b.key, b.m, keys[1]), &m);
+        blas_xty(h->blas, b.n, h->size, b.m, (panel){m.dp, QUERIES}, k, b.key > 0, dq, h->size);
+    }
+    put_rows(h, dq, b.n, rows_from(g->dq, b.query));
+}
+
+/* bf16: adds to dk and dv of a block of keys what this head's queries bring them. */
+static void key_grads(const head *h, const head_grad *g, block b, panel k, panel v, float *dk,
+                      float *dv)
+{
+    meeting m;
+    float rows[2][QUERIES * MOST_SIZE];
+    for (b.query = h->causal ? b.key / QUERIES * QUERIES : 0; b.query < h->length;
+         b.query += QUERIES) {
+        b.n = min64(QUERIES, h->length - b.query);
+        panel q = rows_of(h, h->q, b.query, b.n, rows[0]),
+              dout = rows_of(h, g->dout, b.query, b.n, rows[1]);
+        begin_meeting(h, g, b, q, dout, &m);
+        meet(h, b, k, v, &m);
+        blas_xy(h->blas, b.m, h->size, b.n, (panel){m.s, QUERIES}, dout, 1, dv, h->size);
+        blas_xy(h->blas, b.m, h->size, b.n, (panel){m.dp, QUERIES}, q, 1, dk, h->size);
+    }
+}
+
+/* Query head i of sequence b, which key head kv serves. */
+static void open_head(device *dev, const attention_grad_op *o, int64_t b, int64_t i, head *h,
+                      head_grad *g)
+{
+    int64_t length = o->qkv.dim[1], first = b * length, size = tensor_cols(o->out) / o->heads;
+    int64_t kv = i / (o->heads / o->kv_heads);
+    *h = head_of(dev, o->qkv, o->heads, o->kv_heads, b, i);
+    h->causal = o->causal, h->scale = (float)o->scale;
+    *g = (head_grad){
+        .out = view_at(o->out, first, i * size),
+        .dout = view_at(o->dout, first, i * size),
+        .dq = view_at(o->dqkv, first, i * size),
+        .dk = view_at(o->dqkv, first, (o->heads + kv) * size),
+        .dv = view_at(o->dqkv, first, (o->heads + o->kv_heads + kv) * size),
+        .lse = floats(o->lse) + (b * o->heads + i) * length,
+        .r = floats(o->scratch) + (b * o->heads + i) * length,
+    };
+}
+
+/* bf16: dk and dv of a block of keys, from all query heads [first, end) that it serves. */
+static void key_block(device *dev, const attention_grad_op *o, int64_t b, int64_t first,
+                      int64_t end, int64_t key)
+{
+    head h;
+    head_grad g;
+    float keys[2][FEW_KEYS * MOST_SIZE], sums[2][FEW_KEYS * MOST_SIZE];
+    open_head(dev, o, b, first, &h, &g);
+    block at = {.key = key, .m = min64(FEW_KEYS, h.length - key)};
+    panel k = rows_of(&h, h.k, key, at.m, keys[0]), v = rows_of(&h, h.v, key, at.m, keys[1]);
+    for (int i = 0; i < 2; i++)
+        memset(sums[i], 0, (size_t)(at.m * h.size) * sizeof *sums[i]);
+    for (int64_t i = first; i < end; i++) {
+        open_head(dev, o, b, i, &h, &g);
+        key_grads(&h, &g, at, k, v, sums[0], sums[1]);
+    }
+    put_rows(&h, sums[0], at.m, rows_from(g.dk, key));
+    put_rows(&h, sums[1], at.m, rows_from(g.dv, key));
 }
 
 /* All query heads of key head kv of sequence b. */
 static void group_grad(device *dev, const attention_grad_op *o, int64_t b, int64_t kv)
 {
-    int64_t group = o->heads / o->kv_heads, length = o->qkv.dim[1], first = b * length;
-    int64_t size = tensor_cols(o->out) / o->heads;
-    head_grad g = {
-        .dk = row(o->dqkv, first) + (o->heads + kv) * size,
-        .dv = row(o->dqkv, first) + (o->heads + o->kv_heads + kv) * size,
-        .ld = o->dqkv.ld,
-    };
-    for (int64_t t = 0; t < length; t++) {
-        memset(g.dk + t * g.ld, 0, (size_t)size * sizeof *g.dk);
-        memset(g.dv + t * g.ld, 0, (size_t)size * sizeof *g.dv);
+    int64_t group = o->heads / o->kv_heads, length = o->qkv.dim[1], size;
+    bool f32 = o->qkv.type == F32;
+    head h;
+    head_grad g;
+    open_head(dev, o, b, kv * group, &h, &g);
+    size = h.size;
+    for (int64_t t = 0; t < length && f32; t++) {
+        memset(floats_at(g.dk, t), 0, (size_t)size * sizeof(float));
+        memset(floats_at(g.dv, t), 0, (size_t)size * sizeof(float));
     }
     for (int64_t i = kv * group; i < (kv + 1) * group; i++) {
-        head h = head_of(dev, o->qkv, o->heads, o->kv_heads, b, i);
-        h.causal = o->causal, h.scale = (float)o->scale;
-        g.out = at(o->out, first, i * size), g.dout = at(o->dout, first, i * size);
-        g.lse = floats(o->lse) + (b * o->heads + i) * length;
-        g.r = floats(o->scratch) + (b * o->heads + i) * length;
-        g.dq = row(o->dqkv, first) + i * size;
+        open_head(dev, o, b, i, &h, &g);
         for (int64_t query = 0; query < length; query += QUERIES)
-            attend_grad(&h, &g, (block){.query = query, .n = min64(QUERIES, length - query)});
+            (f32 ? attend_grad : query_grads)(
+                &h, &g, (block){.query = query, .n = min64(QUERIES, length - query)});
     }
+    for (int64_t key = 0; key < length && !f32; key += FEW_KEYS)
+        key_block(dev, o, b, kv * group, (kv + 1) * group, key);
 }
 
 void cpu_attention_grad(device *dev, int stream, const attention_grad_op *o)
 {
     (void)stream;
-    if (!size_fits(dev, o->out, o->heads)) return;
+    if (!head_size_fits(dev, o->out, o->heads)) return;
 #pragma omp parallel for collapse(2) num_threads(dev->threads) schedule(dynamic)
     for (int64_t b = 0; b < o->qkv.dim[0]; b++)
         for (int64_t kv = 0; kv < o->kv_heads; kv++)

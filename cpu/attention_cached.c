@@ -9,6 +9,8 @@
  * As there, scores exist one block at a time, under the largest so far.  A generated token reads
  * the whole cache once, so its time is that of the memory: what matters is that a head's rows lie
  * one behind the other.  Threads share (sequence, head) pairs and blocks of queries.
+ *
+ * In bf16 a block of keys or values is converted as it is needed, and the output adds up aside.
  */
 #include "cpu/internal.h"
 #include "cpu/vector.h"
@@ -17,7 +19,7 @@ enum { QUERIES = 32, KEYS = 128 };
 
 /* One query head of one sequence. */
 typedef struct {
-    panel q, k, v;
+    view q, k, v;
     int64_t size, position; /* D, of the first query */
     float scale;
 } head;
@@ -27,29 +29,25 @@ static head head_of(const attention_cached_op *o, int64_t b, int64_t h)
     int64_t length = o->qkv.dim[1], places = o->keys.dim[2], size = o->keys.dim[3];
     int64_t pair = b * o->keys.dim[1] + h / (o->heads / o->keys.dim[1]);
     return (head){
-        .q = at(o->qkv, b * length, h * size),
-        .k = at(o->keys, pair * places, 0),
-        .v = at(o->values, pair * places, 0),
+        .q = view_at(o->qkv, b * length, h * size),
+        .k = view_at(o->keys, pair * places, 0),
+        .v = view_at(o->values, pair * places, 0),
         .size = size,
         .position = o->position,
         .scale = (float)o->scale,
     };
 }
 
-static panel from(panel x, int64_t r)
-{
-    return (panel){x.data + r * x.ld, x.ld};
-}
-
 /* The new rows of key head kv of sequence b, copied from qkv. */
-static void store(const attention_cached_op *o, int64_t b, int64_t kv)
+static void keep_new(const attention_cached_op *o, int64_t b, int64_t kv)
 {
     int64_t length = o->qkv.dim[1], size = o->keys.dim[3], heads = o->keys.dim[1];
     int64_t to = (b * heads + kv) * o->keys.dim[2] + o->position;
     for (int64_t t = 0; t < length; t++) {
-        const float *k = row(o->qkv, b * length + t) + (o->heads + kv) * size;
-        memcpy(row(o->keys, to + t), k, (size_t)size * sizeof *k);
-        memcpy(row(o->values, to + t), k + heads * size, (size_t)size * sizeof *k);
+        int64_t r = b * length + t, k = (o->heads + kv) * size;
+        size_t bytes = (size_t)size * dtype_size(o->qkv.type);
+        memcpy(place(o->keys, to + t, 0), place(o->qkv, r, k), bytes);
+        memcpy(place(o->values, to + t, 0), place(o->qkv, r, k + heads * size), bytes);
     }
 }
 
@@ -85,16 +83,24 @@ static void scale_row(float *x, int64_t n, float factor)
 }
 
 /* out of queries [first, first + n) of a head */
-static void attend(const blas *b, const head *h, int64_t first, int64_t n, float *out, int64_t ld)
+static void attend(const blas *b, const head *h, int64_t first, int64_t n, void *result, int64_t ld)
 {
-    float s[QUERIES * KEYS];
+    float s[QUERIES * KEYS], queries[QUERIES * MOST_HEAD_SIZE], keys[KEYS * MOST_HEAD_SIZE];
+    float sums[QUERIES * MOST_HEAD_SIZE], *out = result;
     running r[QUERIES];
+    dtype type = h->q.type;
+    int64_t result_ld = ld;
+    if (type != F32) {
+        out = sums;
+        ld = h->size;
+    }
+    panel q = fetch(h->q, first, n, 0, h->size, queries);
     int64_t end = h->position + first + n;
     for (int64_t i = 0; i < n; i++)
         r[i] = (running){-INFINITY, 0};
     for (int64_t key = 0; key < end; key += KEYS) {
         int64_t m = min64(KEYS, end - key);
-        blas_xyt(b, n, m, h->size, from(h->q, first), from(h->k, key), 0, s, KEYS);
+        blas_xyt(b, n, m, h->size, q, fetch(h->k, key, m, 0, h->size, keys), 0, s, KEYS);
         for (int64_t i = 0; i < n; i++) {
             int64_t seen = min64(m, h->position + first + i + 1 - key); /* of these m keys */
             if (seen < 0) seen = 0;
@@ -102,29 +108,35 @@ static void attend(const blas *b, const head *h, int64_t first, int64_t n, float
             memset(s + i * KEYS + seen, 0, (size_t)(m - seen) * sizeof *s);
             if (key) scale_row(out + i * ld, h->size, shrink);
         }
-        blas_xy(b, n, h->size, m, (panel){s, KEYS}, from(h->v, key), key > 0, out, ld);
+        blas_xy(b, n, h->size, m, (panel){s, KEYS}, fetch(h->v, key, m, 0, h->size, keys), key > 0,
+                out, ld);
     }
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         scale_row(out + i * ld, h->size, 1 / r[i].sum);
+        if (type != F32)
+            store_row(type, (char *)result + (size_t)(i * result_ld) * dtype_size(type), h->size,
+                      out + i * ld);
+    }
 }
 
 void cpu_attention_cached(device *dev, int stream, const attention_cached_op *o)
 {
     (void)stream;
     int64_t batch = o->qkv.dim[0], length = o->qkv.dim[1];
+    if (!head_size_fits(dev, o->out, o->heads)) return;
 #pragma omp parallel num_threads(dev->threads)
     {
 #pragma omp for collapse(2)
         for (int64_t b = 0; b < batch; b++)
             for (int64_t kv = 0; kv < o->keys.dim[1]; kv++)
-                store(o, b, kv);
+                keep_new(o, b, kv);
 #pragma omp for collapse(3) schedule(dynamic)
         for (int64_t b = 0; b < batch; b++)
             for (int64_t i = 0; i < o->heads; i++)
                 for (int64_t query = 0; query < length; query += QUERIES) {
                     head h = head_of(o, b, i);
                     attend(cpu_blas(dev), &h, query, min64(QUERIES, length - query),
-                           row(o->out, b * length + query) + i * h.size, o->out.ld);
+                           place(o->out, b * length + query, i * h.size), o->out.ld);
                 }
     }
 }

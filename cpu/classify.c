@@ -2,7 +2,8 @@
  *
  * A row (50257 logits: 200 KiB) comes from memory once, for its maximum; the exponentials and the
  * scaling find it in the second cache.  The exponentials are added up in float within a block and
- * in double over the blocks.
+ * in double over the blocks.  In bf16 they are not kept in the row, which would round them: they
+ * are computed again.
  */
 #include "cpu/internal.h"
 #include "cpu/vector.h"
@@ -11,17 +12,17 @@
 
 enum { BLOCK = 1024 };
 
-static float maximum(const float *x, int64_t n)
+ROW_FN float maximum(const void *x, int64_t n, int type)
 {
-    float max = x[0];
+    float max = load(type, x, 0);
 #pragma omp simd reduction(max : max)
     for (int64_t i = 0; i < n; i++)
-        max = x[i] > max ? x[i] : max;
+        max = load(type, x, i) > max ? load(type, x, i) : max;
     return max;
 }
 
 /* Sum of e^(x - max); with keep, x becomes those exponentials. */
-static double exp_sum(float *x, int64_t n, float max, bool keep)
+ROW_FN double exp_sum(void *x, int64_t n, float max, bool keep, int type)
 {
     double total = 0;
     for (int64_t from = 0; from < n; from += BLOCK) {
@@ -30,32 +31,40 @@ static double exp_sum(float *x, int64_t n, float max, bool keep)
         if (keep) {
 #pragma omp simd reduction(+ : sum)
             for (int64_t i = from; i < to; i++) {
-                x[i] = vector_exp(x[i] - max);
-                sum += x[i];
+                float e = vector_exp(load(type, x, i) - max);
+                store(type, x, i, e);
+                sum += e;
             }
         } else {
 #pragma omp simd reduction(+ : sum)
             for (int64_t i = from; i < to; i++)
-                sum += vector_exp(x[i] - max);
+                sum += vector_exp(load(type, x, i) - max);
         }
         total += sum;
     }
     return total;
 }
 
-static void classify_row(const classify_op *o, int64_t r)
+/* The exponential of x[i], which exp_sum has kept or not. */
+ROW_FN float exponential(const void *x, int64_t i, float max, int type)
+{
+    return type == F32 ? load(F32, x, i) : vector_exp(load(type, x, i) - max);
+}
+
+ROW_FN void classify_row(const classify_op *o, int64_t r, int type)
 {
     int64_t n = tensor_cols(o->logits);
     int32_t target = ((const int32_t *)o->targets.data)[r];
-    float *x = row(o->logits, r), max = maximum(x, n), chosen = x[target];
-    double sum = exp_sum(x, n, max, o->backward);
+    void *x = place(o->logits, r, 0);
+    float max = maximum(x, n, type), chosen = load(type, x, target);
+    double sum = exp_sum(x, n, max, o->backward && type == F32, type);
     floats(o->losses)[r] = (float)(log(sum) + (double)max - (double)chosen);
     if (!o->backward) return;
-    float factor = (float)(o->scale / sum);
+    float factor = (float)(o->scale / sum), part = exponential(x, target, max, type) * factor;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        x[i] *= factor;
-    x[target] -= (float)o->scale;
+        store(type, x, i, exponential(x, i, max, type) * factor);
+    store(type, x, target, part - (float)o->scale);
 }
 
 void cpu_classify(device *dev, int stream, const classify_op *o)
@@ -64,41 +73,42 @@ void cpu_classify(device *dev, int stream, const classify_op *o)
     int64_t rows = tensor_rows(o->logits);
 #pragma omp parallel for num_threads(dev->threads) schedule(dynamic)
     for (int64_t r = 0; r < rows; r++)
-        classify_row(o, r);
+        FOR_WORKING_TYPE(o->logits.type, classify_row(o, r, TYPE));
 }
 
 /* ---- against weights of classes ---- */
 
 /* The first of the largest. */
-static int64_t largest(const float *x, int64_t n)
+ROW_FN int64_t largest(const void *x, int64_t n, int type)
 {
     int64_t best = 0;
     for (int64_t i = 1; i < n; i++)
-        if (x[i] > x[best]) best = i;
+        if (load(type, x, i) > load(type, x, best)) best = i;
     return best;
 }
 
-static void classify_soft_row(const classify_soft_op *o, int64_t r)
+ROW_FN void classify_soft_row(const classify_soft_op *o, int64_t r, int type)
 {
     int64_t n = tensor_cols(o->logits);
-    float *x = row(o->logits, r), max = maximum(x, n);
+    void *x = place(o->logits, r, 0);
+    float max = maximum(x, n, type);
     const float *t = row(o->targets, r);
     if (present(o->hits)) {
-        int64_t label = largest(t, n);
-        floats(o->hits)[r] = t[label] > 0 && largest(x, n) == label;
+        int64_t label = largest(t, n, F32);
+        floats(o->hits)[r] = t[label] > 0 && largest(x, n, type) == label;
     }
     double mass = 0, chosen = 0; /* chosen: relative to the maximum, so that nothing cancels */
     for (int64_t i = 0; i < n; i++) {
         mass += (double)t[i];
-        chosen += (double)t[i] * ((double)x[i] - (double)max);
+        chosen += (double)t[i] * ((double)load(type, x, i) - (double)max);
     }
-    double sum = exp_sum(x, n, max, o->backward);
+    double sum = exp_sum(x, n, max, o->backward && type == F32, type);
     floats(o->losses)[r] = (float)(mass * log(sum) - chosen);
     if (!o->backward) return;
     float factor = (float)(mass * o->scale / sum), scale = (float)o->scale;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        x[i] = x[i] * factor - t[i] * scale;
+        store(type, x, i, exponential(x, i, max, type) * factor - t[i] * scale);
 }
 
 void cpu_classify_soft(device *dev, int stream, const classify_soft_op *o)
@@ -107,5 +117,5 @@ void cpu_classify_soft(device *dev, int stream, const classify_soft_op *o)
     int64_t rows = tensor_rows(o->logits);
 #pragma omp parallel for num_threads(dev->threads) schedule(dynamic)
     for (int64_t r = 0; r < rows; r++)
-        classify_soft_row(o, r);
+        FOR_WORKING_TYPE(o->logits.type, classify_soft_row(o, r, TYPE));
 }

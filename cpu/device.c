@@ -75,27 +75,36 @@ void cpu_copy(device *dev, int stream, const copy_op *o)
                bytes);
 }
 
+ROW_FN void fill_part(device *dev, void *x, int64_t n, float value, int type)
+{
+#pragma omp parallel for simd num_threads(dev->threads)
+    for (int64_t i = 0; i < n; i++)
+        store(type, x, i, value);
+}
+
 void cpu_fill(device *dev, int stream, const fill_op *o)
 {
     (void)stream;
-    int64_t n = tensor_count(o->x);
-    float *x = floats(o->x), value = (float)o->value;
-#pragma omp parallel for simd num_threads(dev->threads)
+    FOR_WORKING_TYPE(o->x.type,
+                     fill_part(dev, o->x.data, tensor_count(o->x), (float)o->value, TYPE));
+}
+
+ROW_FN int64_t count_nonfinite(const void *x, int64_t n, int type)
+{
+    int64_t count = 0;
     for (int64_t i = 0; i < n; i++)
-        x[i] = value;
+        count += !isfinite(load(type, x, i));
+    return count;
 }
 
 void cpu_nonfinite(device *dev, int stream, const nonfinite_op *o)
 {
     (void)stream;
     int64_t rows = tensor_rows(o->x), cols = tensor_cols(o->x), count = 0;
-    if (o->x.type == F32) {
+    if (o->x.type == F32 || o->x.type == BF16) {
 #pragma omp parallel for num_threads(dev->threads) reduction(+ : count)
-        for (int64_t r = 0; r < rows; r++) {
-            const float *x = row(o->x, r);
-            for (int64_t c = 0; c < cols; c++)
-                count += !isfinite(x[c]);
-        }
+        for (int64_t r = 0; r < rows; r++)
+            FOR_WORKING_TYPE(o->x.type, count += count_nonfinite(place(o->x, r, 0), cols, TYPE));
     } else if (o->x.type == F64) {
         for (int64_t r = 0; r < rows; r++)
             for (int64_t c = 0; c < cols; c++)
@@ -105,7 +114,7 @@ void cpu_nonfinite(device *dev, int stream, const nonfinite_op *o)
 }
 
 static const device_ops cpu_ops = {.name = "cpu",
-                                   .working_types = 1u << F32,
+                                   .working_types = 1u << F32 | 1u << BF16,
                                    .alloc = cpu_alloc,
                                    .release = cpu_release,
                                    .put = cpu_put,

@@ -3,12 +3,23 @@
  * Two positions may hold the same token, so the gradient shares out columns, not rows: each thread
  * adds all positions, in order, to its own columns of the table.  No two threads write the same
  * element, and the order of the sum is always the same.
+ *
+ * In bf16 a sum must not go through the table, where each addition would round it.  So the first
+ * position with a token looks for all others with it and adds them up aside: a search of R tokens
+ * for each of R positions, which is little beside what made those gradients.
  */
 #include "cpu/internal.h"
 
 #include <string.h>
 
 enum { COLUMNS = 64 };
+
+ROW_FN void add_position(void *out, const void *token, const void *position, int64_t n, int type)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        store(type, out, i, load(type, token, i) + load(type, position, i));
+}
 
 void cpu_embedding(device *dev, int stream, const embedding_op *o)
 {
@@ -17,18 +28,18 @@ void cpu_embedding(device *dev, int stream, const embedding_op *o)
     int64_t rows = tensor_rows(o->out), n = tensor_cols(o->out), length = o->tokens.dim[1];
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t r = 0; r < rows; r++) {
-        float *out = row(o->out, r);
-        const float *token = row(o->wte, tokens[r]);
+        void *out = place(o->out, r, 0);
+        const void *token = place(o->wte, tokens[r], 0);
         if (!present(o->wpe)) {
-            memcpy(out, token, (size_t)n * sizeof *out);
+            memcpy(out, token, (size_t)n * dtype_size(o->out.type));
             continue;
         }
-        const float *position = row(o->wpe, o->first_position + r % length);
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            out[i] = token[i] + position[i];
+        const void *position = place(o->wpe, o->first_position + r % length, 0);
+        FOR_WORKING_TYPE(o->out.type, add_position(out, token, position, n, TYPE));
     }
 }
+
+/* ---- gradient, f32 ---- */
 
 static void add_rows(float *to, const float *from, int64_t n)
 {
@@ -45,12 +56,11 @@ static void clear_columns(grad g, int64_t c, int64_t n)
         memset(row(g.t, r) + c, 0, (size_t)n * sizeof(float));
 }
 
-void cpu_embedding_grad(device *dev, int stream, const embedding_grad_op *o)
+static void embedding_grad_f32(device *dev, const embedding_grad_op *o)
 {
     const int32_t *tokens = o->tokens.data;
     tensor dwte = o->dwte.t, dwpe = o->dwpe.t;
     int64_t rows = tensor_rows(o->dout), n = tensor_cols(o->dout), length = o->tokens.dim[1];
-    (void)stream;
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t c = 0; c < n; c += COLUMNS) {
         int64_t width = min64(COLUMNS, n - c);
@@ -62,4 +72,76 @@ void cpu_embedding_grad(device *dev, int stream, const embedding_grad_op *o)
             if (present(dwpe)) add_rows(row(dwpe, o->first_position + r % length) + c, d, width);
         }
     }
+}
+
+/* ---- gradient, bf16 ---- */
+
+enum { SUMS = 1024 };
+
+static bool first_with_its_token(const int32_t *tokens, int64_t r)
+{
+    int same = 0;
+#pragma omp simd reduction(| : same)
+    for (int64_t i = 0; i < r; i++)
+        same |= tokens[i] == tokens[r];
+    return !same;
+}
+
+/* Columns [c, c + n) of dwte's row of the token at `first`. */
+static void token_sum(const embedding_grad_op *o, const int32_t *tokens, int64_t first, int64_t c,
+                      int64_t n)
+{
+    float sum[SUMS] = {0}, d[SUMS];
+    void *row = place(o->dwte.t, tokens[first], c);
+    if (o->dwte.accumulate) load_row(BF16, row, n, sum);
+    for (int64_t r = first; r < tensor_rows(o->dout); r++) {
+        if (tokens[r] != tokens[first]) continue;
+        load_row(BF16, place(o->dout, r, c), n, d);
+        add_rows(sum, d, n);
+    }
+    store_row(BF16, row, n, sum);
+}
+
+/* The same of dwpe's row of position t. */
+static void position_sum(const embedding_grad_op *o, int64_t t, int64_t c, int64_t n)
+{
+    float sum[SUMS] = {0}, d[SUMS];
+    int64_t length = o->tokens.dim[1];
+    void *row = place(o->dwpe.t, o->first_position + t, c);
+    if (o->dwpe.accumulate) load_row(BF16, row, n, sum);
+    for (int64_t r = t; r < tensor_rows(o->dout); r += length) {
+        load_row(BF16, place(o->dout, r, c), n, d);
+        add_rows(sum, d, n);
+    }
+    store_row(BF16, row, n, sum);
+}
+
+static void clear(device *dev, grad g)
+{
+    if (!present(g.t) || g.accumulate) return;
+#pragma omp parallel for num_threads(dev->threads)
+    for (int64_t r = 0; r < tensor_rows(g.t); r++)
+        memset(place(g.t, r, 0), 0, (size_t)tensor_cols(g.t) * dtype_size(g.t.type));
+}
+
+static void embedding_grad_bf16(device *dev, const embedding_grad_op *o)
+{
+    const int32_t *tokens = o->tokens.data;
+    int64_t rows = tensor_rows(o->dout), n = tensor_cols(o->dout), length = o->tokens.dim[1];
+    clear(dev, o->dwte);
+    clear(dev, o->dwpe);
+#pragma omp parallel for num_threads(dev->threads) schedule(dynamic)
+    for (int64_t r = 0; r < rows; r++) {
+        bool token = present(o->dwte.t) && first_with_its_token(tokens, r);
+        for (int64_t c = 0; c < n; c += SUMS) {
+            if (token) token_sum(o, tokens, r, c, min64(SUMS, n - c));
+            if (present(o->dwpe.t) && r < length) position_sum(o, r, c, min64(SUMS, n - c));
+        }
+    }
+}
+
+void cpu_embedding_grad(device *dev, int stream, const embedding_grad_op *o)
+{
+    (void)stream;
+    (o->dout.type == BF16 ? embedding_grad_bf16 : embedding_grad_f32)(dev, o);
 }

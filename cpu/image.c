@@ -12,19 +12,24 @@ void cpu_patches(device *dev, int stream, const patches_op *o)
 {
     (void)stream;
     int64_t channels = o->images.dim[1], high = o->images.dim[2], wide = o->images.dim[3];
-    int64_t h = o->height, w = o->width, down = high / h, across = wide / w,
-            size = channels * h * w;
+    int64_t h = o->height, w = o->width, down = high / h, across = wide / w;
     int64_t strips = o->images.dim[0] * down; /* a strip: one row of patches of one image */
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t s = 0; s < strips; s++) {
         const float *image = floats(o->images) + s / down * channels * high * wide;
-        float *out = floats(o->out) + s * across * size;
         for (int64_t line = 0; line < channels * h; line++) {
             const float *in = image + (line / h * high + s % down * h + line % h) * wide;
             for (int64_t j = 0; j < across; j++)
-                memcpy(out + j * size + line * w, in + j * w, (size_t)w * sizeof *out);
+                store_row(o->out.type, place(o->out, s * across + j, line * w), w, in + j * w);
         }
     }
+}
+
+ROW_FN void add_two(void *out, const void *x, const void *y, int64_t n, int type)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        store(type, out, i, load(type, x, i) + load(type, y, i));
 }
 
 void cpu_positions(device *dev, int stream, const positions_op *o)
@@ -35,40 +40,41 @@ void cpu_positions(device *dev, int stream, const positions_op *o)
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t r = 0; r < rows; r++) {
         int64_t b = r / length, t = r % length;
-        const float *x = t < first ? floats(o->first) + t * n
-                                   : floats(o->x) + (b * (length - first) + t - first) * n;
-        const float *position = floats(o->positions) + t * n;
-        float *out = floats(o->out) + r * n;
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            out[i] = x[i] + position[i];
+        const void *x =
+            t < first ? place(o->first, t, 0) : place(o->x, b * (length - first) + t - first, 0);
+        const void *position = place(o->positions, t, 0);
+        void *out = place(o->out, r, 0);
+        FOR_WORKING_TYPE(o->out.type, add_two(out, x, position, n, TYPE));
     }
 }
 
 /* Adds n numbers, or writes them over what is there. */
-static void give(grad g, int64_t at, const float *sum, int64_t n)
+ROW_FN void give(grad g, int64_t at, const float *sum, int64_t n, int type)
 {
-    float *to = floats(g.t) + at;
+    void *to = place(g.t, 0, at);
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        to[i] = g.accumulate ? to[i] + sum[i] : sum[i];
+        store(type, to, i, g.accumulate ? load(type, to, i) + sum[i] : sum[i]);
 }
 
 enum { COLUMNS = 256 };
 
+ROW_FN void add_to_sum(float *sum, const void *x, int64_t n, int type)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        sum[i] += load(type, x, i);
+}
+
 /* The sum over samples of some of the columns of position t. */
-static void position_grad(const positions_grad_op *o, int64_t t, int64_t c, int64_t n)
+ROW_FN void position_grad(const positions_grad_op *o, int64_t t, int64_t c, int64_t n, int type)
 {
     float sum[COLUMNS] = {0};
     int64_t length = o->dout.dim[1], width = o->dout.dim[2], at = t * width + c;
-    for (int64_t b = 0; b < o->dout.dim[0]; b++) {
-        const float *d = floats(o->dout) + b * length * width + at;
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            sum[i] += d[i];
-    }
-    if (present(o->dpositions.t)) give(o->dpositions, at, sum, n);
-    if (present(o->dfirst.t) && t < length - o->dx.dim[1]) give(o->dfirst, at, sum, n);
+    for (int64_t b = 0; b < o->dout.dim[0]; b++)
+        add_to_sum(sum, place(o->dout, b * length + t, c), n, type);
+    if (present(o->dpositions.t)) give(o->dpositions, at, sum, n, type);
+    if (present(o->dfirst.t) && t < length - o->dx.dim[1]) give(o->dfirst, at, sum, n, type);
 }
 
 void cpu_positions_grad(device *dev, int stream, const positions_grad_op *o)
@@ -81,33 +87,46 @@ void cpu_positions_grad(device *dev, int stream, const positions_grad_op *o)
 #pragma omp for nowait
         for (int64_t s = 0; s < length * strips; s++) {
             int64_t c = s % strips * COLUMNS;
-            position_grad(o, s / strips, c, min64(COLUMNS, n - c));
+            FOR_WORKING_TYPE(o->dout.type,
+                             position_grad(o, s / strips, c, min64(COLUMNS, n - c), TYPE));
         }
 #pragma omp for
         for (int64_t b = 0; b < o->dout.dim[0]; b++)
-            memmove(floats(o->dx) + b * kept * n,
-                    floats(o->dout) + (b * length + length - kept) * n,
-                    (size_t)(kept * n) * sizeof(float));
+            memmove(place(o->dx, b * kept, 0), place(o->dout, b * length + length - kept, 0),
+                    (size_t)(kept * n) * dtype_size(o->dx.type));
     }
+}
+
+/* Columns [c, c + n) of the mean over a sample's positions, or of the first of them. */
+ROW_FN void pool_part(const pool_op *o, int64_t b, int64_t c, int64_t n, int type)
+{
+    int64_t length = o->x.dim[1];
+    float sum[COLUMNS], part = 1.0f / (float)length;
+    load_row((dtype)type, place(o->x, b * length, c), n, sum);
+    for (int64_t t = 1; t < length && !o->first; t++)
+        add_to_sum(sum, place(o->x, b * length + t, c), n, type);
+    for (int64_t i = 0; i < n && !o->first; i++)
+        sum[i] *= part;
+    store_row((dtype)type, place(o->out, b, c), n, sum);
 }
 
 void cpu_pool(device *dev, int stream, const pool_op *o)
 {
     (void)stream;
-    int64_t length = o->x.dim[1], n = o->x.dim[2];
-    float part = 1.0f / (float)length;
+    int64_t n = o->x.dim[2];
 #pragma omp parallel for num_threads(dev->threads)
-    for (int64_t b = 0; b < o->x.dim[0]; b++) {
-        const float *x = floats(o->x) + b * length * n;
-        float *out = floats(o->out) + b * n;
-        memcpy(out, x, (size_t)n * sizeof *out);
-        for (int64_t t = 1; t < length && !o->first; t++)
+    for (int64_t b = 0; b < o->x.dim[0]; b++)
+        for (int64_t c = 0; c < n; c += COLUMNS)
+            FOR_WORKING_TYPE(o->x.type, pool_part(o, b, c, min64(COLUMNS, n - c), TYPE));
+}
+
+/* out = scale * x + residual, one row */
+ROW_FN void scale_row(void *out, const void *x, float scale, const void *residual, int64_t n,
+                      int type)
+{
 #pragma omp simd
-            for (int64_t i = 0; i < n; i++)
-                out[i] += x[t * n + i];
-        for (int64_t i = 0; i < n && !o->first; i++)
-            out[i] *= part;
-    }
+    for (int64_t i = 0; i < n; i++)
+        store(type, out, i, scale * load(type, x, i) + (residual ? load(type, residual, i) : 0));
 }
 
 void cpu_pool_grad(device *dev, int stream, const pool_grad_op *o)
@@ -117,15 +136,12 @@ void cpu_pool_grad(device *dev, int stream, const pool_grad_op *o)
     float part = o->first ? 1.0f : 1.0f / (float)length;
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t r = 0; r < rows; r++) {
-        const float *d = floats(o->dout) + r / length * n;
-        float *dx = floats(o->dx) + r * n;
-        if (o->first && r % length) {
-            memset(dx, 0, (size_t)n * sizeof *dx);
-            continue;
-        }
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            dx[i] = d[i] * part;
+        void *dx = place(o->dx, r, 0);
+        if (o->first && r % length)
+            memset(dx, 0, (size_t)n * dtype_size(o->dx.type));
+        else
+            FOR_WORKING_TYPE(o->dx.type,
+                             scale_row(dx, place(o->dout, r / length, 0), part, NULL, n, TYPE));
     }
 }
 
@@ -135,11 +151,9 @@ void cpu_scale_samples(device *dev, int stream, const scale_samples_op *o)
     int64_t length = o->x.dim[1], n = o->x.dim[2], rows = o->x.dim[0] * length;
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t r = 0; r < rows; r++) {
-        float scale = floats(o->scale)[r / length], *out = floats(o->out) + r * n;
-        const float *x = floats(o->x) + r * n;
-        const float *residual = present(o->residual) ? floats(o->residual) + r * n : NULL;
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            out[i] = scale * x[i] + (residual ? residual[i] : 0);
+        float scale = floats(o->scale)[r / length];
+        const void *residual = present(o->residual) ? place(o->residual, r, 0) : NULL;
+        FOR_WORKING_TYPE(
+            o->x.type, scale_row(place(o->out, r, 0), place(o->x, r, 0), scale, residual, n, TYPE));
     }
 }

@@ -6,12 +6,12 @@
  *      bias + residual  ->  += x w^T  ->  act
  *
  * A tile is multiplied whole: cut into chunks that fit a cache it would save less in the activation
- * than sgemm loses by arranging the weights anew for each chunk.
+ * than sgemm loses by arranging the weights anew for each chunk.  (In bf16: linear_bf16.c.)
  */
 #include "cpu/internal.h"
 #include "cpu/vector.h"
 
-static void activate(activation act, int64_t n, const float *x, float *y)
+void activate(activation act, int64_t n, const float *x, float *y)
 {
     if (act == ACT_GELU_TANH) {
 #pragma omp simd
@@ -24,7 +24,7 @@ static void activate(activation act, int64_t n, const float *x, float *y)
     }
 }
 
-static void activate_grad(activation act, int64_t n, const float *x, float *dx)
+void activate_grad(activation act, int64_t n, const float *x, float *dx)
 {
     if (act == ACT_GELU_TANH) {
 #pragma omp simd
@@ -81,6 +81,10 @@ static void linear_tile(const blas *b, const linear_op *o, tile t)
 void cpu_linear(device *dev, int stream, const linear_op *o)
 {
     (void)stream;
+    if (o->w.type == BF16) {
+        linear_bf16(dev, o);
+        return;
+    }
     grid g = grid_over(tensor_rows(o->out), tensor_cols(o->out), dev->threads);
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t i = 0; i < g.count; i++)
@@ -101,6 +105,10 @@ static void linear_dx_tile(const blas *b, const linear_dx_op *o, tile t)
 void cpu_linear_dx(device *dev, int stream, const linear_dx_op *o)
 {
     (void)stream;
+    if (o->w.type == BF16) {
+        linear_dx_bf16(dev, o);
+        return;
+    }
     grid g = grid_over(tensor_rows(o->dx), tensor_cols(o->dx), dev->threads);
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t i = 0; i < g.count; i++)
@@ -130,6 +138,10 @@ static void column_sums(const linear_dw_op *o, int64_t c, int64_t n)
 void cpu_linear_dw(device *dev, int stream, const linear_dw_op *o)
 {
     (void)stream;
+    if (o->dout.type == BF16) {
+        linear_dw_bf16(dev, o);
+        return;
+    }
     tensor dw = o->dw.t;
     int64_t n = tensor_cols(o->dout), strip = min64(COLUMNS, (n / dev->threads + 64) / 64 * 64);
     grid g = present(dw) ? grid_over(n, tensor_cols(dw), dev->threads) : (grid){0};

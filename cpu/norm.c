@@ -4,27 +4,29 @@
 #include <math.h>
 #include <string.h>
 
-static void norm_row(const norm_op *o, int64_t r)
+ROW_FN void norm_row(const norm_op *o, int64_t r, int type)
 {
     int64_t n = tensor_cols(o->x);
-    const float *x = row(o->x, r), *w = floats(o->w), *b = present(o->b) ? floats(o->b) : NULL;
-    float *out = row(o->out, r), sum = 0, square = 0;
+    const void *x = place(o->x, r, 0), *w = o->w.data, *b = present(o->b) ? o->b.data : NULL;
+    void *out = place(o->out, r, 0);
+    float sum = 0, square = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < n; i++)
-        sum += x[i];
+        sum += load(type, x, i);
     float mean = sum / (float)n;
 #pragma omp simd reduction(+ : square)
     for (int64_t i = 0; i < n; i++)
-        square += (x[i] - mean) * (x[i] - mean);
+        square += (load(type, x, i) - mean) * (load(type, x, i) - mean);
     float rstd = 1.0f / sqrtf(square / (float)n + (float)o->eps);
     if (b) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            out[i] = (x[i] - mean) * rstd * w[i] + b[i];
+            store(type, out, i,
+                  (load(type, x, i) - mean) * rstd * load(type, w, i) + load(type, b, i));
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            out[i] = (x[i] - mean) * rstd * w[i];
+            store(type, out, i, (load(type, x, i) - mean) * rstd * load(type, w, i));
     }
     if (!present(o->mean)) return;
     floats(o->mean)[r] = mean;
@@ -37,34 +39,40 @@ void cpu_norm(device *dev, int stream, const norm_op *o)
     int64_t rows = tensor_rows(o->x);
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t r = 0; r < rows; r++)
-        norm_row(o, r);
+        FOR_WORKING_TYPE(o->x.type, norm_row(o, r, TYPE));
 }
 
 /* dx of one row; its part of dw and db is added to sums: (2,C) */
-static void norm_grad_row(const norm_grad_op *o, int64_t r, float *sums)
+ROW_FN void norm_grad_row(const norm_grad_op *o, int64_t r, float *sums, int type)
 {
     int64_t n = tensor_cols(o->x);
-    const float *x = row(o->x, r), *d = row(o->dout, r), *w = floats(o->w);
+    const void *x = place(o->x, r, 0), *d = place(o->dout, r, 0), *w = o->w.data;
     float mean = floats(o->mean)[r], rstd = floats(o->rstd)[r];
-    float *dx = row(o->dx, r), *dw = sums, *db = sums + n, h_sum = 0, hn_sum = 0;
+    void *dx = place(o->dx, r, 0);
+    float *dw = sums, *db = sums + n, h_sum = 0, hn_sum = 0;
 #pragma omp simd reduction(+ : h_sum, hn_sum)
     for (int64_t i = 0; i < n; i++) {
-        float norm = (x[i] - mean) * rstd, h = d[i] * w[i];
-        dw[i] += d[i] * norm;
-        db[i] += d[i];
+        float di = load(type, d, i), norm = (load(type, x, i) - mean) * rstd,
+              h = di * load(type, w, i);
+        dw[i] += di * norm;
+        db[i] += di;
         h_sum += h;
         hn_sum += h * norm;
     }
     float h_avg = h_sum / (float)n, hn_avg = hn_sum / (float)n;
+#define DX(i)                                                                                      \
+    (rstd *                                                                                        \
+     (load(type, d, i) * load(type, w, i) - h_avg - (load(type, x, i) - mean) * rstd * hn_avg))
     if (o->accumulate) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            dx[i] += rstd * (d[i] * w[i] - h_avg - (x[i] - mean) * rstd * hn_avg);
+            store(type, dx, i, load(type, dx, i) + DX(i));
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            dx[i] = rstd * (d[i] * w[i] - h_avg - (x[i] - mean) * rstd * hn_avg);
+            store(type, dx, i, DX(i));
     }
+#undef DX
 }
 
 /* Column i of the groups' sums, in order, into g. */
@@ -74,8 +82,8 @@ static void add_groups(const norm_grad_op *o, grad g, int64_t column, int64_t i)
     float sum = 0;
     for (int64_t group = 0; group < NORM_GROUPS; group++)
         sum += floats(o->scratch)[group * 2 * tensor_cols(o->x) + column];
-    float *out = floats(g.t) + i;
-    *out = g.accumulate ? *out + sum : sum;
+    int type = g.t.type;
+    store(type, g.t.data, i, g.accumulate ? load(type, g.t.data, i) + sum : sum);
 }
 
 void cpu_norm_grad(device *dev, int stream, const norm_grad_op *o)
@@ -89,7 +97,7 @@ void cpu_norm_grad(device *dev, int stream, const norm_grad_op *o)
             float *sums = floats(o->scratch) + g * 2 * n;
             memset(sums, 0, (size_t)(2 * n) * sizeof *sums);
             for (int64_t r = rows * g / NORM_GROUPS; r < rows * (g + 1) / NORM_GROUPS; r++)
-                norm_grad_row(o, r, sums);
+                FOR_WORKING_TYPE(o->x.type, norm_grad_row(o, r, sums, TYPE));
         }
 #pragma omp for
         for (int64_t i = 0; i < n; i++) {

@@ -23,8 +23,8 @@ enum { LANES = SEGMENT_LANES, BLOCK = SEGMENT_BLOCK, GROUP = 64 };
 
 /* ---- sums of squares ---- */
 
-/* lanes[k] += x[j]^2 for j = k, k + LANES, ... */
-static inline void add_squares(double *lanes, const float *x, int64_t n)
+/* lanes[k] += x[j]^2 for j = k, k + LANES, ... of n numbers */
+ROW_FN void add_squares_of(double *lanes, const void *x, int64_t n, int type)
 {
     double sum[LANES];
     memcpy(sum, lanes, sizeof sum);
@@ -32,10 +32,16 @@ static inline void add_squares(double *lanes, const float *x, int64_t n)
     for (; i + LANES <= n; i += LANES)
 #pragma omp simd
         for (int k = 0; k < LANES; k++)
-            sum[k] += (double)x[i + k] * (double)x[i + k];
+            sum[k] += (double)load(type, x, i + k) * (double)load(type, x, i + k);
     for (int k = 0; i + k < n; k++)
-        sum[k] += (double)x[i + k] * (double)x[i + k];
+        sum[k] += (double)load(type, x, i + k) * (double)load(type, x, i + k);
     memcpy(lanes, sum, sizeof sum);
+}
+
+/* The same of n elements of a tensor from `first`. */
+static void add_squares(double *lanes, tensor x, int64_t first, int64_t n)
+{
+    FOR_WORKING_TYPE(x.type, add_squares_of(lanes, place(x, 0, first), n, TYPE));
 }
 
 static double add_up(const double *x, int64_t n)
@@ -55,7 +61,7 @@ void cpu_sumsq(device *dev, int stream, const sumsq_op *o)
     for (int64_t i = 0; i < count; i++) {
         double lanes[LANES] = {0};
         int64_t start = segment_start(n, i);
-        add_squares(lanes, floats(o->x) + start, segment_start(n, i + 1) - start);
+        add_squares(lanes, o->x, start, segment_start(n, i + 1) - start);
         part[i] = add_up(lanes, LANES);
     }
     *(double *)o->slot.data = add_up(part, count);
@@ -193,7 +199,7 @@ static double fused_segment(int rule, const optim_item *it, const hyper *h, int6
     double lanes[LANES] = {0};
     for (int64_t at = segment_start(n, segment); at < end; at += BLOCK) {
         int64_t count = min64(BLOCK, end - at);
-        if (present(it->slot)) add_squares(lanes, floats(it->g) + at, count);
+        if (present(it->slot)) add_squares(lanes, it->g, at, count);
         rules[rule].fused(arrays_of(it, h, at), h, count);
     }
     return add_up(lanes, LANES);

@@ -12,25 +12,11 @@
 #ifndef REGRAD_CPU_VECTOR_H
 #define REGRAD_CPU_VECTOR_H
 
+#include "core/bf16.h"
+
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
 
 #define VECTOR_FN static inline __attribute__((always_inline))
-
-VECTOR_FN uint32_t float_bits(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-VECTOR_FN float float_of_bits(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
 
 /* e^x within 2 ulp for -87 <= x <= 88, NaN for NaN */
 VECTOR_FN float exp_in_range(float x)

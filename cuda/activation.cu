@@ -38,13 +38,13 @@ static __global__ void activate_kernel(activate_call a, bool whole)
     int64_t r = blockIdx.x;
     for (int64_t c = threadIdx.x * 4; c < a.cols; c += blockDim.x * 4) {
         int64_t left = a.cols - c;
-        four v = load4(a.x + r * a.ldx + c, left, whole), res = {};
-        if (a.residual) res = load4(a.residual + r * a.ldr + c, left, whole);
+        unpacked<float> v = load(a.x + r * a.ldx + c, left, whole), res = {};
+        if (a.residual) res = load(a.residual + r * a.ldr + c, left, whole);
         for (int i = 0; i < 4; i++) {
             v.x[i] = act_of(a.act, v.x[i]);
             if (a.residual) v.x[i] += res.x[i];
         }
-        store4(a.y + r * a.ldy + c, left, whole, v);
+        store(a.y + r * a.ldy + c, left, whole, v);
     }
 }
 
@@ -63,10 +63,11 @@ static __global__ void activate_grad_kernel(float *dx, const float *pre, int64_t
     int64_t r = blockIdx.x;
     for (int64_t c = threadIdx.x * 4; c < cols; c += blockDim.x * 4) {
         float *to = dx + r * ld_dx + c;
-        four d = load4(to, cols - c, whole), x = load4(pre + r * ld_pre + c, cols - c, whole);
+        unpacked<float> d = load(to, cols - c, whole),
+                        x = load(pre + r * ld_pre + c, cols - c, whole);
         for (int i = 0; i < 4; i++)
             d.x[i] *= act_grad_of(act, x.x[i]);
-        store4(to, cols - c, whole, d);
+        store(to, cols - c, whole, d);
     }
 }
 

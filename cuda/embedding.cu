@@ -19,13 +19,13 @@ static __global__ void embedding_kernel(embedding_call a)
     const float *token = a.wte + a.tokens[r] * a.ld_wte;
     const float *position = a.wpe ? a.wpe + r % a.length * a.ld_wpe : NULL;
     for (int64_t c = threadIdx.x * 4; c < a.cols; c += blockDim.x * 4) {
-        four v = load4(token + c, a.cols - c, a.whole);
+        unpacked<float> v = load(token + c, a.cols - c, a.whole);
         if (position) {
-            four p = load4(position + c, a.cols - c, a.whole);
+            unpacked<float> p = load(position + c, a.cols - c, a.whole);
             for (int i = 0; i < 4; i++)
                 v.x[i] += p.x[i];
         }
-        store4(a.out + r * a.ld_out + c, a.cols - c, a.whole, v);
+        store(a.out + r * a.ld_out + c, a.cols - c, a.whole, v);
     }
 }
 

@@ -31,8 +31,8 @@ static __global__ void token_kernel(token_call a)
         before |= a.tokens[r] == token;
     if (__syncthreads_or(before)) return;
     float *row = a.dwte + token * a.ld_dwte + c;
-    four sum = {};
-    if (left > 0) sum = load4(row, left, a.whole);
+    unpacked<float> sum = {};
+    if (left > 0) sum = load(row, left, a.whole);
     for (int64_t from = first; from < a.rows; from += THREADS) {
         int64_t r = from + threadIdx.x;
         unsigned mine = __ballot_sync(ALL_LANES, r < a.rows && a.tokens[r] == token);
@@ -41,13 +41,13 @@ static __global__ void token_kernel(token_call a)
         for (int w = 0; w < WARPS && left > 0; w++)
             for (unsigned hit = hits[w]; hit; hit &= hit - 1) {
                 int64_t at = from + w * WARP + __ffs(hit) - 1;
-                four d = load4(a.dout + at * a.ld_dout + c, left, a.whole);
+                unpacked<float> d = load(a.dout + at * a.ld_dout + c, left, a.whole);
                 for (int i = 0; i < 4; i++)
                     sum.x[i] += d.x[i];
             }
         __syncthreads();
     }
-    if (left > 0) store4(row, left, a.whole, sum);
+    if (left > 0) store(row, left, a.whole, sum);
 }
 
 struct position_call {
@@ -63,13 +63,14 @@ static __global__ void position_kernel(position_call a)
     int64_t t = blockIdx.x;
     for (int64_t c = threadIdx.x * 4; c < a.cols; c += blockDim.x * 4) {
         float *row = a.dwpe + t * a.ld_dwpe + c;
-        four sum = load4(row, a.cols - c, a.whole);
+        unpacked<float> sum = load(row, a.cols - c, a.whole);
         for (int64_t b = 0; b < a.batch; b++) {
-            four d = load4(a.dout + (b * a.length + t) * a.ld_dout + c, a.cols - c, a.whole);
+            unpacked<float> d =
+                load(a.dout + (b * a.length + t) * a.ld_dout + c, a.cols - c, a.whole);
             for (int i = 0; i < 4; i++)
                 sum.x[i] += d.x[i];
         }
-        store4(row, a.cols - c, a.whole, sum);
+        store(row, a.cols - c, a.whole, sum);
     }
 }
 

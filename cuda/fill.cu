@@ -6,8 +6,8 @@ static constexpr int THREADS = 256;
 static __global__ void fill_kernel(float *x, int64_t n, float value, bool whole)
 {
     int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * 4;
-    four v = {{value, value, value, value}};
-    if (i < n) store4(x + i, n - i, whole, v);
+    unpacked<float> v = {{value, value, value, value}};
+    if (i < n) store(x + i, n - i, whole, v);
 }
 
 extern "C" void cuda_fill(device *dev, int stream, const fill_op *o)

@@ -51,37 +51,74 @@ static inline unsigned threads_for(int64_t cols, int64_t per, unsigned most)
     return warps * WARP < most ? (unsigned)(warps * WARP) : most;
 }
 
-/* ---- four floats ---- */
+/* ---- 16 bytes of a row ---- */
 
-struct alignas(16) four {
-    float x[4];
+/* Elements in 16 bytes.  They are float once loaded, whatever they are in memory. */
+template <class T> static constexpr int WIDTH = 16 / (int)sizeof(T);
+template <class T> struct alignas(16) packed {
+    T x[WIDTH<T>];
 };
+template <class T> struct unpacked {
+    float x[WIDTH<T>];
+};
+
+static __device__ __forceinline__ float widened(float x)
+{
+    return x;
+}
+static __device__ __forceinline__ void narrowed(float *to, float x)
+{
+    *to = x;
+}
 
 /* May rows of t be read 16 bytes at a time?  (What is absent may.) */
 static inline bool wide(tensor t)
 {
-    return !present(t) || ((uintptr_t)t.data % 16 == 0 && (t.ld % 4 == 0 || tensor_rows(t) == 1));
+    int64_t width = present(t) ? 16 / (int64_t)dtype_size(t.type) : 1;
+    return (uintptr_t)(present(t) ? t.data : NULL) % 16 == 0 &&
+           (t.ld % width == 0 || tensor_rows(t) == 1);
 }
 
-/* p[0..3] of which `left` are there, 0 for the others */
-static __device__ __forceinline__ four load4(const float *p, int64_t left, bool whole)
+/* p[0 .. WIDTH-1] of which `left` are there, 0 for the others */
+template <class T>
+static __device__ __forceinline__ unpacked<T> load(const T *p, int64_t left, bool whole)
 {
-    if (whole && left >= 4) return *(const four *)p;
-    four v;
-    for (int i = 0; i < 4; i++)
-        v.x[i] = i < left ? p[i] : 0.0f;
+    unpacked<T> v;
+    if (whole && left >= WIDTH<T>) {
+        packed<T> raw = *(const packed<T> *)p;
+#pragma unroll
+        for (int i = 0; i < WIDTH<T>; i++)
+            v.x[i] = widened(raw.x[i]);
+    } else {
+#pragma unroll
+        for (int i = 0; i < WIDTH<T>; i++)
+            v.x[i] = i < left ? widened(p[i]) : 0.0f;
+    }
     return v;
 }
 
-static __device__ __forceinline__ void store4(float *p, int64_t left, bool whole, four v)
+template <class T>
+static __device__ __forceinline__ void store(T *p, int64_t left, bool whole, const unpacked<T> &v)
 {
-    if (whole && left >= 4) {
-        *(four *)p = v;
+    packed<T> raw;
+#pragma unroll
+    for (int i = 0; i < WIDTH<T>; i++)
+        narrowed(&raw.x[i], v.x[i]);
+    if (whole && left >= WIDTH<T>) {
+        *(packed<T> *)p = raw;
         return;
     }
-    for (int i = 0; i < 4; i++)
-        if (i < left) p[i] = v.x[i];
+#pragma unroll
+    for (int i = 0; i < WIDTH<T>; i++)
+        if (i < left) p[i] = raw.x[i];
 }
+
+/* Runs what follows with `element` as the type of a tensor's elements. */
+#define BY_TYPE(type, ...)                                                                         \
+    do {                                                                                           \
+        typedef float element;                                                                     \
+        __VA_ARGS__;                                                                               \
+    } while (0)
 
 /* ---- over the lanes of a warp, in a fixed order ---- */
 

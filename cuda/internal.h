@@ -27,7 +27,8 @@
     X(clip)                                                                                        \
     X(optim)                                                                                       \
     X(nonfinite)                                                                                   \
-    MATRIX_OPS(X)
+    MATRIX_OPS(X)                                                                                  \
+    IMAGE_OPS(X)
 
 #define CUDA_OP(name) void cuda_##name(device *dev, int stream, const name##_op *o);
 CUDA_OPS(CUDA_OP)

@@ -1,7 +1,7 @@
 /* norm.cu - LayerNorm:  mean = avg(x), rstd = 1/sqrt(avg((x-mean)^2) + eps),
  *           out = (x-mean)*rstd*w + b
  *
- * A warp has a row; a lane has four columns out of each 128.  The row is read three times, from
+ * A warp has a row; a lane has unpacked<float> columns out of each 128.  The row is read three times, from
  * memory once and then from the cache.                  bytes: 8 C + 8 for each row */
 #include "cuda/gpu.h"
 
@@ -23,23 +23,23 @@ static __global__ void norm_kernel(norm_call a)
     const float *x = a.x + r * a.cols;
     float sum = 0, square = 0;
     for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
-        four v = load4(x + c, a.cols - c, a.whole);
+        unpacked<float> v = load(x + c, a.cols - c, a.whole);
         sum += (v.x[0] + v.x[1]) + (v.x[2] + v.x[3]);
     }
     float mean = warp_sum(sum) / (float)a.cols;
     for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
-        four v = load4(x + c, a.cols - c, a.whole);
+        unpacked<float> v = load(x + c, a.cols - c, a.whole);
         for (int i = 0; i < 4; i++)
             if (c + i < a.cols) square += (v.x[i] - mean) * (v.x[i] - mean);
     }
     float rstd = 1.0f / sqrtf(warp_sum(square) / (float)a.cols + a.eps);
     for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
         int64_t left = a.cols - c;
-        four v = load4(x + c, left, a.whole), w = load4(a.w + c, left, a.whole), b = {};
-        if (a.b) b = load4(a.b + c, left, a.whole);
+        unpacked<float> v = load(x + c, left, a.whole), w = load(a.w + c, left, a.whole), b = {};
+        if (a.b) b = load(a.b + c, left, a.whole);
         for (int i = 0; i < 4; i++)
             v.x[i] = (v.x[i] - mean) * rstd * w.x[i] + b.x[i];
-        store4(a.out + r * a.cols + c, left, a.whole, v);
+        store(a.out + r * a.cols + c, left, a.whole, v);
     }
     if (lane || !a.mean) return;
     a.mean[r] = mean;

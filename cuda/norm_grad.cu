@@ -27,8 +27,8 @@ static __global__ void norm_group_kernel(norm_grad_call a)
     if (left <= 0) return;
     float dw[4] = {}, db[4] = {};
     for (int64_t r = a.rows * group / NORM_GROUPS; r < end; r++) {
-        four d = load4(a.dout + r * a.cols + c, left, a.whole);
-        four x = load4(a.x + r * a.cols + c, left, a.whole);
+        unpacked<float> d = load(a.dout + r * a.cols + c, left, a.whole);
+        unpacked<float> x = load(a.x + r * a.cols + c, left, a.whole);
         for (int i = 0; i < 4; i++) {
             dw[i] += d.x[i] * ((x.x[i] - a.mean[r]) * a.rstd[r]);
             db[i] += d.x[i];
@@ -68,8 +68,8 @@ static __global__ void norm_dx_kernel(norm_grad_call a)
     float mean = a.mean[r], rstd = a.rstd[r], h_sum = 0, hn_sum = 0;
     for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
         int64_t left = a.cols - c;
-        four v = load4(x + c, left, a.whole), d = load4(dout + c, left, a.whole);
-        four w = load4(a.w + c, left, a.whole);
+        unpacked<float> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
+        unpacked<float> w = load(a.w + c, left, a.whole);
         for (int i = 0; i < 4; i++) {
             float h = d.x[i] * w.x[i];
             h_sum += h;
@@ -79,13 +79,13 @@ static __global__ void norm_dx_kernel(norm_grad_call a)
     float h_avg = warp_sum(h_sum) / (float)a.cols, hn_avg = warp_sum(hn_sum) / (float)a.cols;
     for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
         int64_t left = a.cols - c;
-        four v = load4(x + c, left, a.whole), d = load4(dout + c, left, a.whole);
-        four w = load4(a.w + c, left, a.whole), dx = {};
+        unpacked<float> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
+        unpacked<float> w = load(a.w + c, left, a.whole), dx = {};
         float *to = a.dx + r * a.cols + c;
-        if (a.accumulate) dx = load4(to, left, a.whole);
+        if (a.accumulate) dx = load(to, left, a.whole);
         for (int i = 0; i < 4; i++)
             dx.x[i] += rstd * (d.x[i] * w.x[i] - h_avg - (v.x[i] - mean) * rstd * hn_avg);
-        store4(to, left, a.whole, dx);
+        store(to, left, a.whole, dx);
     }
 }
 

@@ -2,21 +2,7 @@
 #ifndef REGRAD_HALF_H
 #define REGRAD_HALF_H
 
-#include <stdint.h>
-#include <string.h>
-
-static inline float float_of_bits(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* bfloat16 is the upper half of a float. */
-static inline float float_of_bf16(uint16_t h)
-{
-    return float_of_bits((uint32_t)h << 16);
-}
+#include "core/bf16.h"
 
 /* IEEE binary16: sign, 5 bits of exponent (bias 15), 10 of fraction. */
 static inline float float_of_f16(uint16_t h)

@@ -121,9 +121,10 @@ static batch vit_place_batch(const model *m, arena *a, int64_t b, int64_t t)
     (void)t;
     batch out = {0};
     out.inputs =
-        arena_keep(a, KIND_BATCH, m->type, SHAPE(b, c->channels, c->image_height, c->image_width),
-                   NAME("images", 0));
-    out.targets = arena_keep(a, KIND_BATCH, m->type, SHAPE(b, c->vocab), NAME("targets", 0));
+        arena_keep(a, KIND_BATCH, stat_type(m->type),
+                   SHAPE(b, c->channels, c->image_height, c->image_width), NAME("images", 0));
+    out.targets =
+        arena_keep(a, KIND_BATCH, stat_type(m->type), SHAPE(b, c->vocab), NAME("targets", 0));
     if (c->drop_path > 0)
         out.noise = arena_keep(a, KIND_BATCH, stat_type(m->type), SHAPE(2 * c->layers, b),
                                NAME("drop path", 0));
@@ -168,7 +169,7 @@ static int64_t patch_count(const model_config *c)
 static tensor take_patches(run *r, const model *m, tensor images)
 {
     const model_config *c = &m->config;
-    tensor cut = arena_take(r->arena, KIND_ACTIVATION, images.type,
+    tensor cut = arena_take(r->arena, KIND_ACTIVATION, m->type,
                             SHAPE(images.dim[0], patch_count(c), c->channels * c->patch * c->patch),
                             NAME("patches", 0));
     OP(patches, r->dev, r->stream, .out = cut, .images = images, .height = c->patch,

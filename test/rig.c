@@ -39,12 +39,25 @@ static void rig_close(rig *r)
     if (r->dev.state) rig_close_device(r);
 }
 
-int bench_open(void **state)
+static int open_for(void **state, dtype work)
 {
     bench *b;
     error *e = alloc_array(&b, 1, sizeof *b);
-    if (!e) e = rigs_open(*state = b);
+    if (!e) {
+        b->work = work;
+        e = rigs_open(*state = b);
+    }
     return e ? error_report("test", e) : 0;
+}
+
+int bench_open(void **state)
+{
+    return open_for(state, F32);
+}
+
+int bench_open_bf16(void **state)
+{
+    return open_for(state, BF16);
 }
 
 int bench_close(void **state)

@@ -22,6 +22,7 @@ typedef struct {
 
 /* The devices under test; the state of a test group. */
 typedef struct {
+    dtype work;              /* working type of the trials: F32, or BF16 */
     rig ref, many, one, odd; /* CPU: 2 threads, 1 and 5; emulator: upwards, downwards, any order */
     int cases;
     double worst; /* largest error / bound so far */
@@ -33,13 +34,21 @@ size_t rig_aligned(size_t bytes);
 
 /* For cmocka_run_group_tests: open and close the devices. */
 int bench_open(void **state);
+int bench_open_bf16(void **state);
 int bench_close(void **state);
+
+/* A group of tests in each working type that the devices have; needs cmocka.h. */
+#define RUN_IN_ALL_TYPES(tests)                                                                    \
+    (cmocka_run_group_tests_name("f32", tests, bench_open, bench_close) +                          \
+     (rig_has_bf16() ? cmocka_run_group_tests_name("bf16", tests, bench_open_bf16, bench_close)    \
+                     : 0))
 
 /* From rig_cpu.c or rig_cuda.c: */
 
 error *rigs_open_devices(bench *b) NODISCARD; /* many, one, odd */
 void rig_close_device(rig *r);
 size_t rig_memory(void); /* bytes for each */
+bool rig_has_bf16(void);
 /* Other threads, or another order of threads, may change the last bits of a result. */
 bool rig_bits_vary(void);
 /* Each launch takes long, as on the emulator: without LONG, some of the checks are left out in most

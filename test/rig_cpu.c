@@ -20,6 +20,11 @@ size_t rig_memory(void)
     return 96 << 20;
 }
 
+bool rig_has_bf16(void)
+{
+    return true;
+}
+
 bool rig_bits_vary(void)
 {
     return true;

@@ -31,6 +31,11 @@ size_t rig_memory(void)
     return 32 << 20;
 }
 
+bool rig_has_bf16(void)
+{
+    return false;
+}
+
 bool rig_bits_vary(void)
 {
     return false;

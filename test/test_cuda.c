@@ -37,20 +37,24 @@ static void need_gpu(void)
 /* ---- training ---- */
 
 static const char *const runs[] = {
-    "--optim adamw --steps 4",
-    "--optim adamw_r --steps 3",
-    "--optim adamw --optim-impl passes --steps 3 --accum 2 --grad-clip 0.5",
-    "--optim adan_r --optim-impl passes --steps 3",
-    "--optim lion --steps 3",
-    "--optim muon_r --steps 3",
-    "--optim muon --optim-impl passes --steps 3 --accum 2 --grad-clip 0.5",
-    "--optim sgd --steps 3 --gradients overlay",
+    SMALL_MODEL "--optim adamw --steps 4",
+    SMALL_MODEL "--optim adamw_r --steps 3",
+    SMALL_MODEL "--optim adamw --optim-impl passes --steps 3 --accum 2 --grad-clip 0.5",
+    SMALL_MODEL "--optim adan_r --optim-impl passes --steps 3",
+    SMALL_MODEL "--optim lion --steps 3",
+    SMALL_MODEL "--optim muon_r --steps 3",
+    SMALL_MODEL "--optim muon --optim-impl passes --steps 3 --accum 2 --grad-clip 0.5",
+    SMALL_MODEL "--optim sgd --steps 3 --gradients overlay",
+    SMALL_VIT "--optim adamw_r --steps 3",
+    SMALL_VIT "--optim adamw --steps 2 --accum 2 --grad-clip 0.5 --drop-path 0.4 --mixup 0.3",
+    SMALL_VIT "--optim muon_r --steps 2",
+    SMALL_VIT "--optim lion --steps 2 --pool mean --label-smoothing 0.1",
 };
 
-static void train_on(const char *place, const char *more, small_result *r)
+static void train_on(const char *place, const char *what, small_result *r)
 {
     char arguments[500];
-    snprintf(arguments, sizeof arguments, SMALL_MODEL "--device %s %s", place, more);
+    snprintf(arguments, sizeof arguments, "%s --device %s", what, place);
     *r = small_train(arguments);
 }
 
@@ -88,21 +92,25 @@ static void test_bits(void **state)
 {
     (void)state;
     need_gpu();
-    small_result first, again;
-    train_on("cuda", "--optim adamw_r --steps 2", &first);
-    for (int order = 1; order < 3; order++) {
+    static const char *const models[] = {SMALL_MODEL "--optim adamw_r --steps 2",
+                                         SMALL_VIT "--optim adamw_r --steps 2"};
+    for (int i = 0; i < 2; i++) {
+        small_result first, again;
+        train_on("cuda", models[i], &first);
+        for (int order = 1; order < 3; order++) {
 #ifdef CUDASIM
-        emu_set_order(order);
+            emu_set_order(order);
 #endif
-        train_on("cuda", "--optim adamw_r --steps 2", &again);
-        assert_int_equal(first_difference(&again, &first), -1);
-        assert_memory_equal(again.loss, first.loss, 2 * sizeof(double));
-        small_free(&again);
+            train_on("cuda", models[i], &again);
+            assert_int_equal(first_difference(&again, &first), -1);
+            assert_memory_equal(again.loss, first.loss, 2 * sizeof(double));
+            small_free(&again);
+        }
+        small_free(&first);
+#ifdef CUDASIM
+        emu_set_order(0);
+#endif
     }
-    small_free(&first);
-#ifdef CUDASIM
-    emu_set_order(0);
-#endif
 }
 
 /* ---- streams ---- */

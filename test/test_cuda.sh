@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# test_cuda.sh - train_gpt --device cuda as it is used, on the emulator: the same log as on the CPU,
-# samples, checkpoints that resume on either device; and what a machine without a GPU is told.
+# test_cuda.sh - train_gpt and train_vit with --device cuda as they are used, on the emulator: the same
+# log as on the CPU, checkpoints that resume on either device; and what a machine without a GPU is told.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 export OMP_WAIT_POLICY=passive
 bad=0
-train=$root/build/san/train_gpt
 
 report() { # TITLE STATUS
     if [ "$2" -eq 0 ]; then echo "ok $1"; else echo "not ok $1: $(tail -n 3 "$work/log" | head -c 300)"; bad=1; fi
@@ -18,17 +17,36 @@ if [ "$(uname -m)" != x86_64 ]; then
     exit 0
 fi
 cd "$work" || exit 1
+
+# ---- data: a text, and images of 6 x 9 with a bright line where the label says ----
+
 for i in {1..200}; do echo "line $i: the cat sat on the mat, and the rat sat on $((i * 7))"; done >text
 "$root/build/release/tokenize" --vocab bpe:300 -o data text >log 2>&1
 report "data" $?
+bytes() { awk '{ for (i = 1; i <= NF; i++) printf "\\0%03o", $i }' | { read -r all; printf '%b' "$all"; }; }
+{
+    echo 0 0 8 3 0 0 0 40 0 0 0 6 0 0 0 9
+    awk 'BEGIN { for (i = 0; i < 40; i++) for (p = 0; p < 54; p++)
+        print int(p / 9) == i % 5 ? 200 : (i * 37 + p * 11) % 97 }'
+} | bytes >x-images-idx3-ubyte
+{
+    echo 0 0 8 1 0 0 0 40
+    awk 'BEGIN { for (i = 0; i < 40; i++) print i % 5 }'
+} | bytes >x-labels-idx1-ubyte
 
-# run DIRECTORY DEVICE ARGUMENTS...
+gpt="--context 24 --vocab 301 --train-data data_train.bin --val-data data_val.bin"
+vit="--patch 3 --image-size 6x9 --channels 1 --classes 5 --inner 31 --drop-path 0.2
+     --train-data x-images-idx3-ubyte --val-data x-images-idx3-ubyte"
+
+# ---- both programs ----
+
+# run OUT DEVICE ARGUMENTS...
 run() {
     local out=$1 device=$2
     shift 2
-    timeout 120 "$train" --layers 2 --heads 2 --width 20 --context 24 --vocab 301 --batch 2 --lr 0.01 --warmup 2 \
-        --train-data data_train.bin --val-data data_val.bin --eval-batches 2 --threads 1 --out "$out" \
-        --device "$device" "$@" >log 2>&1
+    # shellcheck disable=SC2086 # $model is words
+    timeout 120 "$root/build/san/train_$program" $model --layers 2 --heads 2 --width 20 --batch 2 --lr 0.01 \
+        --warmup 2 --eval-batches 2 --threads 1 --out "$out" --device "$device" "$@" >log 2>&1
 }
 
 # same A B: the losses of two logs agree to five digits
@@ -37,31 +55,38 @@ same() {
         awk -F '[:\t]' '{ d = $2 - $4; if (d < 0) d = -d; if (NF != 4 || d > 2e-5 * $2) bad = 1 } END { exit bad || NR < 4 }'
 }
 
-run cpu cpu --steps 6 --eval-every 3 --optim adamw_r
-report "on the CPU" $?
-run cuda cuda --steps 6 --eval-every 3 --optim adamw_r --sample-every 6 --sample-tokens 4
-report "on CUDA" $?
-grep -q '^device: cuda, emulated GPU' log
-report "says where it runs" $?
-same cpu cuda
-report "the losses of the CPU" $?
+for program in gpt vit; do
+    model=${!program} sampling=
+    [ $program = vit ] || sampling="--sample-every 6 --sample-tokens 4"
+    rm -rf cpu cuda half other
+    run cpu cpu --steps 6 --eval-every 3 --optim adamw_r
+    report "$program: on the CPU" $?
+    # shellcheck disable=SC2086
+    run cuda cuda --steps 6 --eval-every 3 --optim adamw_r $sampling
+    report "$program: on CUDA" $?
+    grep -q '^device: cuda, emulated GPU' log
+    report "$program: says where it runs" $?
+    same cpu cuda
+    report "$program: the losses of the CPU" $?
 
-run half cuda --steps 6 --eval-every 3 --optim adamw_r --checkpoint-every 3
-cp -r half other
-rm -rf half/step_00000006 other/step_00000006
-run half cuda --steps 6 --eval-every 3 --optim adamw_r --resume auto --checkpoint-every 3
-report "resumed on CUDA" $?
-cmp -s half/model.safetensors cuda/model.safetensors
-report "resumed on CUDA: the same bits" $?
-run other cpu --steps 6 --eval-every 3 --optim adamw_r --resume auto --checkpoint-every 3
-report "a checkpoint of CUDA resumes on the CPU" $?
-same cpu other
-report "resumed on the CPU: the same losses" $?
+    run half cuda --steps 6 --eval-every 3 --optim adamw_r --checkpoint-every 3
+    cp -r half other
+    rm -rf half/step_00000006 other/step_00000006
+    run half cuda --steps 6 --eval-every 3 --optim adamw_r --resume auto --checkpoint-every 3
+    report "$program: resumed on CUDA" $?
+    cmp -s half/model.safetensors cuda/model.safetensors
+    report "$program: resumed on CUDA: the same bits" $?
+    run other cpu --steps 6 --eval-every 3 --optim adamw_r --resume auto --checkpoint-every 3
+    report "$program: a checkpoint of CUDA resumes on the CPU" $?
+    same cpu other
+    report "$program: resumed on the CPU: the same losses" $?
 
-# a program for CUDA without a GPU, or one without CUDA: one line, status 1
-if ! command -v nvidia-smi >/dev/null; then
-    "$root/build/release/train_gpt" --device cuda --train-data data_train.bin --vocab 301 --out none >out 2>log
-    [ $? -eq 1 ] && [ "$(wc -l <log)" -eq 1 ] && grep -q -e '--device cpu' log
-    report "without a GPU" $?
-fi
+    # a program for CUDA without a GPU, or one without CUDA: one line, status 1
+    if ! command -v nvidia-smi >/dev/null; then
+        # shellcheck disable=SC2086
+        "$root/build/release/train_$program" $model --device cuda --out none >out 2>log
+        [ $? -eq 1 ] && [ "$(wc -l <log)" -eq 1 ] && grep -q -e '--device cpu' log
+        report "$program: without a GPU" $?
+    fi
+done
 exit $bad

@@ -97,7 +97,7 @@ static void attention_row_units(operand *o, const attention_case *c, int64_t b, 
 static void attention_trial(bench *b, const attention_case *c)
 {
     trial t;
-    trial_begin(&t, call_attention, c,
+    trial_begin(b, &t, call_attention, c,
                 "attention B=%lld T=%lld H=%lld KV=%lld D=%lld%s scale=%.3g spread=%g",
                 (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
                 (long long)c->D, c->causal ? " causal" : "", c->scale, c->spread);
@@ -180,7 +180,7 @@ static void attention_grad_units(operand *o, const attention_case *c)
 static void attention_grad_trial(bench *b, const attention_case *c)
 {
     trial t;
-    trial_begin(&t, call_attention_grad, c,
+    trial_begin(b, &t, call_attention_grad, c,
                 "attention_grad B=%lld T=%lld H=%lld KV=%lld D=%lld%s scale=%.3g spread=%g",
                 (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
                 (long long)c->D, c->causal ? " causal" : "", c->scale, c->spread);
@@ -267,7 +267,7 @@ static void attention_cached_trial(bench *b, const cached_case *c)
 {
     trial t;
     shape cache = SHAPE(c->B, c->KV, c->P, c->D);
-    trial_begin(&t, call_attention_cached, c,
+    trial_begin(b, &t, call_attention_cached, c,
                 "attention_cached B=%lld T=%lld at %lld of %lld H=%lld KV=%lld D=%lld scale=%.3g "
                 "spread=%g",
                 (long long)c->B, (long long)c->T, (long long)c->position, (long long)c->P,
@@ -458,5 +458,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_grad),
         cmocka_unit_test(test_attention_cached), cmocka_unit_test(test_cached_is_attention)};
-    return cmocka_run_group_tests(tests, bench_open, bench_close);
+    return RUN_IN_ALL_TYPES(tests);
 }

@@ -39,12 +39,12 @@ static void test_patches(void **state)
     for (int i = 0; i < COUNT(cases); i++) {
         const patch_case *c = &cases[i];
         trial t;
-        trial_begin(&t, call_patches, c, "patches B=%lld Ch=%lld %lldx%lld by %lldx%lld",
+        trial_begin(*state, &t, call_patches, c, "patches B=%lld Ch=%lld %lldx%lld by %lldx%lld",
                     (long long)c->B, (long long)c->Ch, (long long)c->H, (long long)c->W,
                     (long long)c->h, (long long)c->w);
         trial_operand(&t, 0, "out", WRITTEN, WORK,
                       SHAPE(c->B, c->H / c->h * (c->W / c->w), c->Ch * c->h * c->w), 0);
-        trial_operand(&t, 1, "images", GIVEN, WORK, SHAPE(c->B, c->Ch, c->H, c->W), 0);
+        trial_operand(&t, 1, "images", GIVEN, STAT, SHAPE(c->B, c->Ch, c->H, c->W), 0);
         trial_draw(&t, 1, 0, 1);
         trial_reference(*state, &t); /* no rounding: the bound stays 0 */
         trial_compare(*state, &t);
@@ -74,7 +74,7 @@ static void call_positions(device *dev, const tensor *t, const void *options)
 static void positions_trial(bench *b, const sequence *s, bool in_place)
 {
     trial t;
-    trial_begin(&t, call_positions, NULL, "positions B=%lld T=%lld C=%lld P=%lld%s",
+    trial_begin(b, &t, call_positions, NULL, "positions B=%lld T=%lld C=%lld P=%lld%s",
                 (long long)s->B, (long long)s->T, (long long)s->C, (long long)s->P,
                 in_place ? " in place" : "");
     trial_operand(&t, 1, "x", GIVEN, WORK, SHAPE(s->B, s->T - s->P, s->C), 0);
@@ -118,7 +118,7 @@ static void positions_grad_trial(bench *b, const sequence *s, int flags)
 {
     trial t;
     bool first = s->P && !(flags & NO_FIRST), positions = !(flags & NO_POSITIONS);
-    trial_begin(&t, call_positions_grad, &flags, "positions_grad B=%lld T=%lld C=%lld P=%lld %d",
+    trial_begin(b, &t, call_positions_grad, &flags, "positions_grad B=%lld T=%lld C=%lld P=%lld %d",
                 (long long)s->B, (long long)s->T, (long long)s->C, (long long)s->P, flags);
     trial_operand(&t, 0, "dx", WRITTEN, WORK, SHAPE(s->B, s->T - s->P, s->C), 0);
     trial_operand(&t, 1, "dout", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
@@ -174,7 +174,7 @@ static void call_pool_grad(device *dev, const tensor *t, const void *options)
 static void pool_trials(bench *b, const sequence *s, bool first)
 {
     trial t;
-    trial_begin(&t, call_pool, &first, "pool B=%lld T=%lld C=%lld%s", (long long)s->B,
+    trial_begin(b, &t, call_pool, &first, "pool B=%lld T=%lld C=%lld%s", (long long)s->B,
                 (long long)s->T, (long long)s->C, first ? " first" : "");
     trial_operand(&t, 0, "out", WRITTEN, WORK, SHAPE(s->B, s->C), 0);
     trial_operand(&t, 1, "x", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
@@ -190,7 +190,7 @@ static void pool_trials(bench *b, const sequence *s, bool first)
     trial_poison(b, &t);
     trial_end(&t);
 
-    trial_begin(&t, call_pool_grad, &first, "pool_grad B=%lld T=%lld C=%lld%s", (long long)s->B,
+    trial_begin(b, &t, call_pool_grad, &first, "pool_grad B=%lld T=%lld C=%lld%s", (long long)s->B,
                 (long long)s->T, (long long)s->C, first ? " first" : "");
     trial_operand(&t, 0, "dx", WRITTEN, WORK, SHAPE(s->B, s->T, s->C), 0);
     trial_operand(&t, 1, "dout", GIVEN, WORK, SHAPE(s->B, s->C), 0);
@@ -226,8 +226,8 @@ static void test_scale_samples(void **state)
         const sequence *s = &sequences[i / 4];
         bool residual = i & 1, in_place = i & 2;
         trial t;
-        trial_begin(&t, call_scale, NULL, "scale_samples B=%lld T=%lld C=%lld%s%s", (long long)s->B,
-                    (long long)s->T, (long long)s->C, residual ? " residual" : "",
+        trial_begin(*state, &t, call_scale, NULL, "scale_samples B=%lld T=%lld C=%lld%s%s",
+                    (long long)s->B, (long long)s->T, (long long)s->C, residual ? " residual" : "",
                     in_place ? " in place" : "");
         trial_operand(&t, 1, "x", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
         trial_operand(&t, 0, "out", WRITTEN, WORK, SHAPE(s->B, s->T, s->C), 0);
@@ -312,10 +312,10 @@ static void soft_trial(bench *b, int64_t R, int64_t V, int form, double mean, do
     int64_t pad = form & 1 ? 7 : 0;
     soft_options options = {form & 2, 1.0 / (double)R};
     trial t;
-    trial_begin(&t, call_soft, &options, "classify_soft R=%lld V=%lld form %d x=%g+-%g",
+    trial_begin(b, &t, call_soft, &options, "classify_soft R=%lld V=%lld form %d x=%g+-%g",
                 (long long)R, (long long)V, form, mean, deviation);
     trial_operand(&t, LOGITS, "logits", options.backward ? ADDED : GIVEN, WORK, SHAPE(R, V), pad);
-    trial_operand(&t, TARGETS, "targets", GIVEN, WORK, SHAPE(R, V), 0);
+    trial_operand(&t, TARGETS, "targets", GIVEN, STAT, SHAPE(R, V), 0);
     trial_operand(&t, LOSSES, "losses", WRITTEN, STAT, SHAPE(R), 0);
     if (form & 4) trial_operand(&t, HITS, "hits", WRITTEN, STAT, SHAPE(R), 0);
     trial_draw(&t, LOGITS, mean, deviation);
@@ -553,5 +553,5 @@ int main(void)
         cmocka_unit_test(test_gradients_by_differences),
         cmocka_unit_test(test_misuse),
     };
-    return cmocka_run_group_tests(tests, bench_open, bench_close);
+    return RUN_IN_ALL_TYPES(tests);
 }

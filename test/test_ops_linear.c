@@ -100,7 +100,7 @@ static void linear_units(trial *t, size s, activation act)
 static void linear_case(bench *b, size s, activation act, int flags, double spread)
 {
     trial t;
-    trial_begin(&t, call_linear, &act, "linear R=%lld K=%lld N=%lld act=%s%s%s%s%s spread=%g",
+    trial_begin(b, &t, call_linear, &act, "linear R=%lld K=%lld N=%lld act=%s%s%s%s%s spread=%g",
                 (long long)s.R, (long long)s.K, (long long)s.N, act_names[act],
                 flags & 1 ? " bias" : "", flags & 2 ? " residual" : "", flags & 4 ? " pre" : "",
                 flags & 8    ? " ld+3"
@@ -193,7 +193,7 @@ static void linear_dx_case(bench *b, size s, dx_options options, int64_t pad, in
                            double spread)
 {
     trial t;
-    trial_begin(&t, call_linear_dx, &options,
+    trial_begin(b, &t, call_linear_dx, &options,
                 "linear_dx R=%lld K=%lld N=%lld act=%s%s ld+%lld dout.ld+%lld spread=%g",
                 (long long)s.R, (long long)s.K, (long long)s.N, act_names[options.act],
                 options.accumulate ? " accumulate" : "", (long long)pad, (long long)dout_pad,
@@ -279,7 +279,7 @@ static void linear_dw_case(bench *b, size s, int flags)
     dw_options options = {.dw_accumulate = flags & 4, .db_accumulate = flags & 8};
     int64_t pad = flags & 16 ? 3 : 0;
     trial t;
-    trial_begin(&t, call_linear_dw, &options, "linear_dw R=%lld K=%lld N=%lld%s%s%s%s%s%s",
+    trial_begin(b, &t, call_linear_dw, &options, "linear_dw R=%lld K=%lld N=%lld%s%s%s%s%s%s",
                 (long long)s.R, (long long)s.K, (long long)s.N, flags & 1 ? " no dw" : "",
                 flags & 2 ? " no db" : "", flags & 4 ? " dw accumulate" : "",
                 flags & 8 ? " db accumulate" : "", flags & 16 ? " ld+3" : "",
@@ -381,5 +381,5 @@ int main(void)
         cmocka_unit_test(test_linear_dx), cmocka_unit_test(test_linear_dx_extremes),
         cmocka_unit_test(test_linear_dw), cmocka_unit_test(test_matmul),
     };
-    return cmocka_run_group_tests(tests, bench_open, bench_close);
+    return RUN_IN_ALL_TYPES(tests);
 }

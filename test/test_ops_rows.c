@@ -45,9 +45,10 @@ static void call_embedding(device *dev, const tensor *t, const void *options)
 static void embedding_trial(bench *b, const embedding_case *c, bool positions, int64_t pad)
 {
     trial t;
-    trial_begin(&t, call_embedding, c, "embedding B=%lld T=%lld C=%lld V=%lld first=%lld%s ld+%lld",
-                (long long)c->B, (long long)c->T, (long long)c->C, (long long)c->V,
-                (long long)c->first, positions ? " wpe" : "", (long long)pad);
+    trial_begin(b, &t, call_embedding, c,
+                "embedding B=%lld T=%lld C=%lld V=%lld first=%lld%s ld+%lld", (long long)c->B,
+                (long long)c->T, (long long)c->C, (long long)c->V, (long long)c->first,
+                positions ? " wpe" : "", (long long)pad);
     trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->C), 0);
     trial_operand(&t, TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
     trial_operand(&t, WTE, "wte", GIVEN, WORK, SHAPE(c->V, c->C), pad);
@@ -115,7 +116,7 @@ static void embedding_grad_trial(bench *b, const embedding_case *c, int flags)
     embedding_grad_options options = {c, flags & 4, flags & 8};
     int64_t pad = flags & 16 ? 3 : 0, rows = c->B * c->T;
     trial t;
-    trial_begin(&t, call_embedding_grad, &options,
+    trial_begin(b, &t, call_embedding_grad, &options,
                 "embedding_grad B=%lld T=%lld C=%lld V=%lld first=%lld%s%s%s%s ld+%lld",
                 (long long)c->B, (long long)c->T, (long long)c->C, (long long)c->V,
                 (long long)c->first, flags & 1 ? " no dwte" : "", flags & 2 ? " no dwpe" : "",
@@ -206,7 +207,7 @@ static void norm_trial(bench *b, int64_t R, int64_t C, bool stats, bool bias, do
                        double deviation)
 {
     trial t;
-    trial_begin(&t, call_norm, &norm_eps, "norm R=%lld C=%lld%s%s x=%g+-%g", (long long)R,
+    trial_begin(b, &t, call_norm, &norm_eps, "norm R=%lld C=%lld%s%s x=%g+-%g", (long long)R,
                 (long long)C, stats ? " stats" : "", bias ? " bias" : "", mean, deviation);
     trial_operand(&t, N_OUT, "out", WRITTEN, WORK, SHAPE(R, C), 0);
     trial_operand(&t, N_X, "x", GIVEN, WORK, SHAPE(R, C), 0);
@@ -321,7 +322,7 @@ static void norm_grad_trial(bench *b, int64_t R, int64_t C, int flags, double me
                             double deviation)
 {
     trial t;
-    trial_begin(&t, call_norm_grad, &flags, "norm_grad R=%lld C=%lld%s%s%s%s%s%s x=%g+-%g",
+    trial_begin(b, &t, call_norm_grad, &flags, "norm_grad R=%lld C=%lld%s%s%s%s%s%s x=%g+-%g",
                 (long long)R, (long long)C, flags & NO_DW ? " no dw" : "",
                 flags & NO_DB ? " no db" : "", flags & ADD_DX ? " dx accumulate" : "",
                 flags & ADD_DW ? " dw accumulate" : "", flags & ADD_DB ? " db accumulate" : "",
@@ -424,7 +425,7 @@ static void classify_trial(bench *b, int64_t R, int64_t V, int64_t pad, bool bac
 {
     classify_options options = {backward, 1.0 / (double)R};
     trial t;
-    trial_begin(&t, call_classify, &options, "classify R=%lld V=%lld ld+%lld%s x=%g+-%g",
+    trial_begin(b, &t, call_classify, &options, "classify R=%lld V=%lld ld+%lld%s x=%g+-%g",
                 (long long)R, (long long)V, (long long)pad, backward ? " backward" : "", mean,
                 deviation);
     trial_operand(&t, LOGITS, "logits", backward ? ADDED : GIVEN, WORK, SHAPE(R, V), pad);
@@ -472,5 +473,5 @@ int main(void)
         cmocka_unit_test(test_norm),      cmocka_unit_test(test_norm_extremes),
         cmocka_unit_test(test_norm_grad), cmocka_unit_test(test_classify),
     };
-    return cmocka_run_group_tests(tests, bench_open, bench_close);
+    return RUN_IN_ALL_TYPES(tests);
 }

@@ -1,6 +1,7 @@
 /* trial.c - see trial.h */
 #include "test/trial.h"
 
+#include "core/bf16.h"
 #include "core/rng.h"
 #include "test/formula.h"
 
@@ -50,9 +51,10 @@ void bench_report(bench *b, const char *op)
 
 /* ---- making a trial ---- */
 
-void trial_begin(trial *t, trial_call *call, const void *options, const char *name, ...)
+void trial_begin(const bench *b, trial *t, trial_call *call, const void *options, const char *name,
+                 ...)
 {
-    *t = (trial){.call = call, .options = options, .seed = 1};
+    *t = (trial){.call = call, .options = options, .seed = 1, .work = b->work};
     va_list args;
     va_start(args, name);
     vsnprintf(t->name, sizeof t->name, name, args);
@@ -83,7 +85,9 @@ void trial_round(trial *t, int i)
 {
     operand *o = &t->operands[i];
     for (int64_t k = 0; k < o->rows * o->cols; k++)
-        o->value[k] = (float)o->value[k];
+        o->value[k] = o->kind == WORK && t->work == BF16
+                          ? (double)float_of_bf16(bf16_of_float((float)o->value[k]))
+                          : (double)(float)o->value[k];
 }
 
 void trial_draw(trial *t, int i, double mean, double deviation)
@@ -130,11 +134,15 @@ static double load(const void *from, dtype type)
 {
     float narrow;
     double wide;
+    uint16_t half;
     int32_t index;
     switch (type) {
     case F32:
         memcpy(&narrow, from, sizeof narrow);
         return (double)narrow;
+    case BF16:
+        memcpy(&half, from, sizeof half);
+        return (double)float_of_bf16(half);
     case F64:
         memcpy(&wide, from, sizeof wide);
         return wide;
@@ -147,10 +155,14 @@ static double load(const void *from, dtype type)
 static void store(void *to, dtype type, double value)
 {
     float narrow = (float)value;
+    uint16_t half = bf16_of_float(narrow);
     int32_t index = type == I32 ? (int32_t)value : 0;
     switch (type) {
     case F32:
         memcpy(to, &narrow, sizeof narrow);
+        break;
+    case BF16:
+        memcpy(to, &half, sizeof half);
         break;
     case F64:
         memcpy(to, &value, sizeof value);
@@ -233,7 +245,7 @@ static void forbid(const trial *t, const image *m, char *memory)
 static image launch(const bench *b, const trial *t, rig *on, int shift)
 {
     tensor tensors[MAX_OPERANDS] = {0};
-    image m = image_make(t, rig_type(on), shift);
+    image m = image_make(t, on == &b->ref ? F64 : b->work, shift);
     assert_true(m.bytes <= on->bytes);
     for (int i = 0; i < MAX_OPERANDS; i++) {
         if (t->operands[i].role == ABSENT) continue;
@@ -306,6 +318,7 @@ static void check_values(bench *b, const trial *t, const rig *on, int i, const i
             double got = load(m->after + element(t, m, i, r, c), m->at[i].type),
                    off = fabs(got - o->want[k]);
             double bound = BOUND_C * FLT_EPSILON * (o->unit[k] + UNDERFLOW_UNIT);
+            if (m->at[i].type == BF16) bound += BF16_ROUNDOFF * (fabs(o->want[k]) + bound);
             if (!(off <= bound))
                 fail_msg("%s: %s device, %d threads: %s[%lld,%lld]: got %.9g, want %.9g, off by "
                          "%.3g, bound %.3g",

@@ -1,7 +1,7 @@
 /* trial.h - one operation, one case, tried on a device and held against the reference.
  *
  * A trial lists the operands of an operation by role.  Given values are drawn in double and rounded
- * to float, so that every device starts from the same numbers.  Each operand lies in memory of its
+ * to the operand's type (float, or bf16), so that every device starts from the same numbers.  Each operand lies in memory of its
  * own:
  *
  *     | guard | row 0 ... | padding | row 1 ... | padding | ... | guard |      sentinel: all bits
@@ -24,6 +24,10 @@
  * a few times outside of the sum.  Errors of intermediate values are carried through to first
  * order: multiplied by the magnitude of what multiplies the value.  An exponential below the normal
  * floats may come out as zero or as the smallest of them: UNDERFLOW_UNIT.
+ *
+ * In bf16 all of this is computed in float, and rounded once more when it is stored: a working
+ * element may be off by half a step of its 8 bits, 2^-8 of the value, besides.  The reference starts
+ * from the same rounded inputs and rounds nothing.
  */
 #ifndef REGRAD_TEST_TRIAL_H
 #define REGRAD_TEST_TRIAL_H
@@ -34,6 +38,7 @@
 
 enum { MAX_OPERANDS = 10, BOUND_C = 4 };
 
+#define BF16_ROUNDOFF  0x1p-8
 #define UNDERFLOW_UNIT (2.0 * FLT_MIN / (BOUND_C * FLT_EPSILON))
 
 typedef enum { WORK, STAT, INDEX } operand_kind; /* working type, stat type, i32 */
@@ -62,6 +67,7 @@ typedef void trial_call(device *dev, const tensor *t, const void *options);
 typedef struct {
     char name[200];
     uint64_t seed;
+    dtype work; /* of the devices under test */
     trial_call *call;
     const void *options;
     operand operands[MAX_OPERANDS];
@@ -70,12 +76,12 @@ typedef struct {
 /* Prints and forgets "op: cases, worst error as part of the bound". */
 void bench_report(bench *b, const char *op);
 
-void trial_begin(trial *t, trial_call *call, const void *options, const char *name, ...)
-    PRINTF_LIKE(4, 5);
+void trial_begin(const bench *b, trial *t, trial_call *call, const void *options, const char *name,
+                 ...) PRINTF_LIKE(5, 6);
 void trial_operand(trial *t, int i, const char *name, operand_role role, operand_kind kind,
                    shape dims, int64_t pad);
 
-/* Fills a GIVEN or ADDED operand with normal numbers, rounded to float. */
+/* Fills a GIVEN or ADDED operand with normal numbers, rounded. */
 void trial_draw(trial *t, int i, double mean, double deviation);
 /* Fills an INDEX operand with numbers in [0, below). */
 void trial_draw_index(trial *t, int i, int64_t below);

@@ -21,7 +21,6 @@
 
 struct task {
     const model_kind *kind;
-    bool on_cuda;              /* does cuda/ have all of its operations? */
     const char *samples;       /* "sequences": what a micro-batch is made of */
     const char *unit, *unit_3; /* what speed is counted in: "tokens", "tok" */
     const option_row *rows;    /* (n_rows): the model's and the data's options */

@@ -170,7 +170,6 @@ static void text_end(void *own)
 
 const task text_task = {
     .kind = &gpt_kind,
-    .on_cuda = true,
     .samples = "sequences",
     .unit = "tokens",
     .unit_3 = "tok",

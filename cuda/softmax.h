@@ -1,0 +1,64 @@
+/* softmax.h - what classify.cu and classify_soft.cu share: the largest number of a row and the sum of
+ * the exponentials under it, in one pass over the row by one block.
+ *
+ *     thread   its part of the row  ->  (max, sum)        when max grows, sum shrinks
+ *     warp     pairs of lanes, the lower always first: the same bits in all lanes
+ *     block    the warps, in order
+ */
+#ifndef REGRAD_CUDA_SOFTMAX_H
+#define REGRAD_CUDA_SOFTMAX_H
+
+#include "cuda/gpu.h"
+
+static constexpr int SOFTMAX_THREADS = 256, SOFTMAX_WARPS = SOFTMAX_THREADS / WARP;
+
+struct peak {
+    float max, sum; /* the largest, and the sum of e^(x - max) */
+};
+
+static __device__ __forceinline__ peak higher(peak a, peak b)
+{
+    float max = fmaxf(a.max, b.max);
+    return {max, a.sum * expf(a.max - max) + b.sum * expf(b.max - max)};
+}
+
+static __device__ __forceinline__ peak warp_peak(peak p)
+{
+    for (int d = WARP / 2; d; d /= 2) {
+        peak other = {__shfl_xor_sync(ALL_LANES, p.max, d), __shfl_xor_sync(ALL_LANES, p.sum, d)};
+        p = threadIdx.x & d ? higher(other, p) : higher(p, other); /* the same in both lanes */
+    }
+    return p;
+}
+
+/* This thread's part of a row. */
+template <class T> static __device__ peak row_peak(const T *x, int64_t cols, bool whole)
+{
+    peak p = {-FLT_MAX, 0};
+    for (int64_t c = threadIdx.x * WIDTH<T>; c < cols; c += SOFTMAX_THREADS * WIDTH<T>) {
+        unpacked<T> v = load(x + c, cols - c, whole);
+        float max = p.max;
+        for (int i = 0; i < WIDTH<T>; i++)
+            if (c + i < cols) max = fmaxf(max, v.x[i]);
+        if (max > p.max) p.sum *= expf(p.max - max);
+        p.max = max;
+        for (int i = 0; i < WIDTH<T>; i++)
+            if (c + i < cols) p.sum += expf(v.x[i] - max);
+    }
+    return p;
+}
+
+/* The row's, from each thread's; by the whole block, with one barrier. */
+static __device__ __forceinline__ peak block_peak(peak mine)
+{
+    SHARED(peak, peaks, [SOFTMAX_WARPS]);
+    peak p = warp_peak(mine);
+    if (threadIdx.x % WARP == 0) peaks[threadIdx.x / WARP] = p;
+    __syncthreads();
+    p = peaks[0];
+    for (int w = 1; w < SOFTMAX_WARPS; w++)
+        p = higher(p, peaks[w]);
+    return p;
+}
+
+#endif
