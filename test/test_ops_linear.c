@@ -340,7 +340,7 @@ static void matmul_case(bench *b, size s, int flags)
                      .beta = flags & 4 ? 3.4445 : 0};
     int64_t pad = flags & 8 ? 3 : 0;
     trial t;
-    trial_begin(&t, call_matmul, &how, "matmul M=%lld K=%lld N=%lld%s%s%s%s", (long long)s.R,
+    trial_begin(b, &t, call_matmul, &how, "matmul M=%lld K=%lld N=%lld%s%s%s%s", (long long)s.R,
                 (long long)s.K, (long long)s.N, flags & 1 ? " x'" : "", flags & 2 ? " y'" : "",
                 flags & 4 ? " beta" : "", flags & 8 ? " ld+3" : "");
     trial_operand(&t, MM_OUT, "out", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(s.R, s.N), pad);
@@ -367,6 +367,7 @@ static void matmul_case(bench *b, size s, int flags)
 
 static void test_matmul(void **state)
 {
+    if (((const bench *)*state)->work != F32) return; /* of full width only */
     for (int i = 0; i < n_sizes(); i++)
         for (int flags = 0; flags < 16; flags++)
             if (meets_all(size_at(i)) || (flags + i) % 11 == 0)
