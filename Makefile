@@ -69,8 +69,18 @@ LIBS    += -lpng
 $(BUILD)/data/picture_png.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_PNG
 endif
 
-LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)
-LIB_SRC  := $(filter-out train/the_% data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
+# MPI carries the ranks of --zero on the CPU, and starts them; MPI=no builds without
+MPI_C   := $(shell pkg-config --cflags ompi-c 2>/dev/null)
+MPI_L   := $(or $(shell pkg-config --libs ompi-c 2>/dev/null),-lmpi)
+MPI     ?= $(call has,MPI_VERSION < 3,mpi.h $(MPI_C),$(MPI_L))
+MPI     := $(MPI)
+ifeq ($(MPI),yes)
+LIBS    += $(MPI_L)
+$(BUILD)/dist/mpi.o: FLAGS += $(patsubst -I%,-isystem %,$(MPI_C))
+endif
+
+LIB_SRC  := $(wildcard dist/*.c core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)
+LIB_SRC  := $(filter-out train/the_% dist/mpi$(if $(filter yes,$(MPI)),_none).c data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
 GPT_SRC  := train/the_text.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
@@ -83,6 +93,7 @@ LIB += $(DEVICES)
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@$(if $(SAN),,for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done)
+	@echo "  MPI (for several ranks on CPUs): $(if $(filter yes,$(MPI)),found,none; apt-get install libopenmpi-dev openmpi-bin)"
 	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
 
 $(BUILD)/%.o: %.c
@@ -114,6 +125,10 @@ $(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
+$(BUILD)/bench_vit: $(BUILD)/tools/bench.o $(BUILD)/train/the_image.o $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
 # ---- tests ----
 
 TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c test/rig_*.c),$(wildcard test/*.c)))
@@ -128,8 +143,14 @@ CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_op
 $(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+# and once more under the race detector
+RACE_TESTS := $(CUDA_TESTS:$(BUILD)/cuda_%=$(BUILD)/race_%)
+$(BUILD)/race_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB:%.cu.o=%.cu.race.o)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+
 ifeq ($(CUDA),sim)
-TESTS += $(CUDA_TESTS)
+TESTS += $(CUDA_TESTS) $(RACE_TESTS)
 endif
 
 # runs the program that lies beside it
@@ -215,7 +236,7 @@ demo-vit: deps-demo-vit
 	@scripts/demo-vit
 
 bench: deps-bench
-	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench $(BUILD)/bench_vit
 	@scripts/bench
 
 deps:

@@ -93,6 +93,15 @@ static bool check_copy(device *dev, const char *op, const copy_op *o)
     return true;
 }
 
+static bool check_add(device *dev, const char *op, const add_op *o)
+{
+    CHECK(working(dev, o->x), o->x, o->y);
+    CHECK(present(o->y) && fits(o->y, o->x.type, tensor_count(o->x)), o->x, o->y);
+    CHECK(tensor_contiguous(o->x), o->x, o->y);
+    CHECK(!overlap(o->x, o->y), o->x, o->y);
+    return true;
+}
+
 static bool check_embedding(device *dev, const char *op, const embedding_op *o)
 {
     int64_t c = tensor_cols(o->wte);
@@ -462,6 +471,10 @@ static int written_matmul(const matmul_op *o, tensor *w)
     return w[0] = o->out, 1;
 }
 static int written_normalize(const normalize_op *o, tensor *w)
+{
+    return w[0] = o->x, 1;
+}
+static int written_add(const add_op *o, tensor *w)
 {
     return w[0] = o->x, 1;
 }

@@ -4,9 +4,8 @@
 
 #include <math.h>
 
-enum {
-    SMALL = 1 << 16
-}; /* multiplications, below which waking threads takes longer than they save */
+/* Multiplications below which waking threads takes longer than they save. */
+enum { SMALL = 1 << 16 };
 
 void cpu_matmul(device *dev, int stream, const matmul_op *o)
 {
@@ -14,7 +13,7 @@ void cpu_matmul(device *dev, int stream, const matmul_op *o)
     int64_t k = o->x_transposed ? tensor_rows(o->x) : tensor_cols(o->x);
     bool small = tensor_count(o->out) * k < SMALL;
     grid g = grid_over(tensor_rows(o->out), tensor_cols(o->out), small ? 1 : dev->threads);
-#pragma omp parallel for num_threads(dev->threads) if (!small)
+#pragma omp parallel for num_threads(dev->threads) schedule(dynamic) if (!small)
     for (int64_t i = 0; i < g.count; i++) {
         tile t = grid_tile(g, i);
         panel x = o->x_transposed ? at(o->x, 0, t.row) : at(o->x, t.row, 0),

@@ -119,6 +119,12 @@ void optimizer_destroy(optimizer *o)
     free(o);
 }
 
+/* Is there something of it to update here? */
+static bool owned(const param *row)
+{
+    return row->trainable && row->own;
+}
+
 /* Has it the rule that sees whole matrices? */
 static bool by_matrix(const optimizer *o, int id)
 {
@@ -148,8 +154,8 @@ void optimizer_place(optimizer *o)
         o->squares = arena_keep(a, KIND_BATCH, F64, SHAPE(1), NAME("norm of a matrix", 0));
     for (int k = 0; k < MAX_STATES; k++)
         for (int i = 0; i < p->n; i++)
-            if (p->row[i].trainable && k < optimizer_rule_of(o, i)->n_states)
-                o->state[i][k] = arena_keep(a, KIND_STATE, F32, p->row[i].spec.shape,
+            if (owned(&p->row[i]) && k < optimizer_rule_of(o, i)->n_states)
+                o->state[i][k] = arena_keep(a, KIND_STATE, F32, param_own_shape(p, i),
                                             NAME(p->row[i].spec.name, p->row[i].spec.layer));
 }
 
@@ -195,15 +201,18 @@ static bool has_temp(const optimizer *o, const rule_info *info)
 
 static void prepare(optimizer *o, int id, optim_item *it)
 {
-    const param *row = &o->r->params->row[id];
+    const params *p = o->r->params;
+    const param *row = &p->row[id];
     const rule_info *info = optimizer_rule_of(o, id);
-    *it = (optim_item){.p = row->value, .g = row->gradient, .decay = row->spec.decay};
+    *it = (optim_item){
+        .p = param_own_value(p, id), .g = param_own_gradient(p, id), .decay = row->spec.decay};
     memcpy(it->state, o->state[id], sizeof it->state);
     if (o->c.fused && !(o->c.clip > 0)) it->slot = element(o->slots, id);
     if (!has_temp(o, info)) return;
-    it->temp = o->c.reduced ? reused(info, it)
-                            : arena_take(o->r->arena, KIND_INTERMEDIATE, F32, row->spec.shape,
-                                         NAME(row->spec.name, row->spec.layer));
+    it->temp = o->c.reduced
+                   ? reused(info, it)
+                   : arena_take(o->r->arena, KIND_INTERMEDIATE, F32, param_own_shape(p, id),
+                                NAME(row->spec.name, row->spec.layer));
 }
 
 static void run_rule(optimizer *o, rule_id rule, int64_t n)
@@ -243,7 +252,7 @@ static void apply_by_matrix(optimizer *o, int id)
 static void norm_of(optimizer *o, int id)
 {
     OP(sumsq, o->r->dev, o->r->stream, .slot = element(o->slots, id),
-       .x = o->r->params->row[id].gradient);
+       .x = param_own_gradient(o->r->params, id));
 }
 
 /* Adds the slot to those of the earlier micro-batches (the loss's operation adds any doubles). */
@@ -254,18 +263,62 @@ static void add_norm(optimizer *o, int id, fold_part part)
        .scale = 1);
 }
 
+/* Fold over ranks: nobody sends gradients.  Each rank takes its own into states that begin, but for
+ * the first rank's, at zero; summed, these are the states of one process that has taken in all
+ * ranks' micro-batches.  Then the parameter is updated, by the rule's last part with no gradient. */
+static void fold_over_ranks(optimizer *o, int id, fold_part part)
+{
+    run *r = o->r;
+    bool first = part == FOLD_FIRST || part == FOLD_WHOLE,
+         last = part == FOLD_LAST || part == FOLD_WHOLE;
+    for (int k = 0; k < o->info->n_states && first && comm_rank(r->comm); k++)
+        op_clear(r->dev, r->stream, o->state[id][k]);
+    part = first ? FOLD_FIRST : FOLD_LATER;
+    prepare(o, id, &o->items[0]);
+    apply(o, o->c.rule, 1, part);
+    add_norm(o, id, part);
+    if (!last) return;
+    for (int k = 0; k < o->info->n_states; k++)
+        comm_sum(r->comm, r->dev, r->stream, o->state[id][k]);
+    op_clear(r->dev, r->stream, r->params->row[id].gradient);
+    prepare(o, id, &o->items[0]);
+    o->items[0].slot = (tensor){0};
+    apply(o, o->c.rule, 1, FOLD_LAST);
+}
+
 /* Release and fold: called by the hooks when parameter id's gradient is complete. */
 static void update_one(void *context, int id, fold_part part)
 {
     optimizer *o = context;
+    bool fold = o->c.gradients == GRADS_FOLD;
+    if (!o->r->params->row[id].own) return;
     if (!o->c.fused) norm_of(o, id);
+    if (fold && comm_size(o->r->comm) > 1) {
+        fold_over_ranks(o, id, part);
+        return;
+    }
     if (by_matrix(o, id)) {
         apply_by_matrix(o, id);
     } else {
         prepare(o, id, &o->items[0]);
         apply(o, rule_of(o, id), 1, part);
     }
-    if (o->c.gradients == GRADS_FOLD) add_norm(o, id, part);
+    if (fold) add_norm(o, id, part);
+}
+
+/* hyper's gradient norm and clip; of all ranks' parts, where each has some. */
+static void clip(optimizer *o, tensor slots, bool parts)
+{
+    run *r = o->r;
+    if (parts) comm_sum(r->comm, r->dev, r->stream, slots);
+    OP(clip, r->dev, r->stream, .slots = slots, .hyper = o->hyper, .max_norm = o->c.clip);
+}
+
+/* After its update, under overlay: a rule that sees whole matrices needs the room now. */
+static void give_back(optimizer *o, int id)
+{
+    if (o->info->sees == BY_MATRIX && o->c.gradients == GRADS_OVERLAY)
+        arena_drop(o->r->arena, &o->r->params->row[id].gradient);
 }
 
 /* After its update, under overlay: a rule that sees whole matrices needs the room now. */
@@ -281,13 +334,11 @@ static void update_all(optimizer *o)
     bool norm_first = o->c.clip > 0 || !o->c.fused; /* else the fused update does it on its way */
     int64_t n = 0;
     for (int i = 0; i < p->n; i++)
-        if (p->row[i].trainable && norm_first) norm_of(o, i);
-    if (o->c.clip > 0)
-        OP(clip, o->r->dev, o->r->stream, .slots = o->slots, .hyper = o->hyper,
-           .max_norm = o->c.clip);
+        if (owned(&p->row[i]) && norm_first) norm_of(o, i);
+    if (o->c.clip > 0) clip(o, o->slots, params_divided(p));
     rule_id rule = o->c.rule;
     for (int i = 0; i < p->n; i++) {
-        if (!p->row[i].trainable || by_matrix(o, i)) continue;
+        if (!owned(&p->row[i]) || by_matrix(o, i)) continue;
         rule = rule_of(o, i);
         prepare(o, i, &o->items[n++]);
     }
@@ -295,7 +346,7 @@ static void update_all(optimizer *o)
     for (int i = 0; i < p->n; i++)
         if (!by_matrix(o, i)) give_back(o, i);
     for (int i = 0; i < p->n; i++) {
-        if (!p->row[i].trainable || !by_matrix(o, i)) continue;
+        if (!owned(&p->row[i]) || !by_matrix(o, i)) continue;
         apply_by_matrix(o, i);
         give_back(o, i);
     }
@@ -305,8 +356,8 @@ void optimizer_end_step(optimizer *o)
 {
     bool fold = o->c.gradients == GRADS_FOLD;
     if (o->c.gradients != GRADS_RELEASE && !fold) update_all(o);
-    if (!(o->c.clip > 0))
-        OP(clip, o->r->dev, o->r->stream, .slots = fold ? o->sums : o->slots, .hyper = o->hyper);
+    if (o->c.clip > 0) return;
+    clip(o, fold ? o->sums : o->slots, fold || params_divided(o->r->params));
 }
 
 /* ---- the step's numbers ---- */
@@ -342,6 +393,8 @@ void optimizer_begin_step(optimizer *o, int64_t step, double lr)
     if (o->info->others) set_others(o, &h, step, lr);
     o->host = h;
     op_put(o->r->dev, o->r->stream, o->hyper, &o->host);
+    if (params_divided(o->r->params)) /* what others own has no norm here */
+        op_clear(o->r->dev, o->r->stream, o->slots);
 }
 
 hyper optimizer_results(optimizer *o)

@@ -62,6 +62,7 @@ device ref_device(void)
         .join = ref_order,
         .fill = ref_fill,
         .copy = ref_copy,
+        .add = ref_add,
         .embedding = ref_embedding,
         .embedding_grad = ref_embedding_grad,
         .norm = ref_norm,
@@ -90,7 +91,7 @@ device ref_device(void)
     return (device){.ops = &ops, .threads = 1};
 }
 
-/* ---- fill, copy ---- */
+/* ---- fill, copy, add ---- */
 
 void ref_fill(device *dev, int stream, const fill_op *o)
 {
@@ -130,6 +131,13 @@ void ref_normalize(device *dev, int stream, const normalize_op *o)
     double norm = sqrt(*(const double *)o->squares.data) + o->eps;
     for (int64_t i = 0; i < tensor_count(o->x); i++)
         ((double *)o->x.data)[i] /= norm;
+}
+
+void ref_add(device *dev, int stream, const add_op *o)
+{
+    (void)dev, (void)stream;
+    for (int64_t i = 0; i < tensor_count(o->x); i++)
+        ((double *)o->x.data)[i] += ((const double *)o->y.data)[i];
 }
 
 /* ---- embedding ---- */

@@ -134,6 +134,14 @@ static void simple_on(rig *on)
     apart.dim[0] = R;
     REFUSE(copy, rows, src, other);
 
+    add_op add = {.x = x, .y = work(on, SHAPE(R, C))};
+    ACCEPT(add, add);
+    REFUSE(add, add, x, ints);
+    REFUSE(add, add, x, padded(x));
+    REFUSE(add, add, y, longer(x));
+    REFUSE(add, add, y, absent);
+    REFUSE(add, add, y, x);
+
     int64_t count;
     nonfinite_op nonfinite = {.count = &count, .x = x};
     ACCEPT(nonfinite, nonfinite);
