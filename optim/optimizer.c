@@ -321,13 +321,6 @@ static void give_back(optimizer *o, int id)
         arena_drop(o->r->arena, &o->r->params->row[id].gradient);
 }
 
-/* After its update, under overlay: a rule that sees whole matrices needs the room now. */
-static void give_back(optimizer *o, int id)
-{
-    if (o->info->sees == BY_MATRIX && o->c.gradients == GRADS_OVERLAY)
-        arena_drop(o->r->arena, &o->r->params->row[id].gradient);
-}
-
 static void update_all(optimizer *o)
 {
     params *p = o->r->params;
