@@ -227,6 +227,53 @@ static void test_orthogonal(void **state)
     }
 }
 
+/* ---- misuse of the operations: the front refuses it on every device ---- */
+
+static bool matmul_accepts(matmul_op o)
+{
+    device null = device_null();
+    op_matmul(&null, STREAM_COMPUTE, &o);
+    error *e = device_status(&null);
+    error_free(e);
+    return !e;
+}
+
+static bool normalize_accepts(tensor x, tensor squares)
+{
+    device null = device_null();
+    OP(normalize, &null, STREAM_COMPUTE, .x = x, .squares = squares, .eps = 1);
+    error *e = device_status(&null);
+    error_free(e);
+    return !e;
+}
+
+static void test_misuse(void **state)
+{
+    (void)state;
+    static float memory[4][20];
+    tensor x = tensor_of(memory[0], F32, SHAPE(2, 3)), y = tensor_of(memory[1], F32, SHAPE(3, 4)),
+           out = tensor_of(memory[2], F32, SHAPE(2, 4)), none = {0}, ints = x, apart = out;
+    ints.type = I32;
+    apart.ld = 5;
+    assert_true(matmul_accepts((matmul_op){.out = out, .x = x, .y = y}));
+    assert_true(matmul_accepts((matmul_op){.out = apart, .x = x, .y = y}));
+    assert_false(matmul_accepts((matmul_op){.out = out, .x = x, .y = y, .x_transposed = true}));
+    assert_false(matmul_accepts((matmul_op){.out = out, .x = x, .y = y, .y_transposed = true}));
+    assert_false(matmul_accepts((matmul_op){.out = out, .x = y, .y = y}));
+    assert_false(matmul_accepts((matmul_op){.out = out, .x = ints, .y = y}));
+    assert_false(matmul_accepts((matmul_op){.out = out, .x = x, .y = none}));
+    assert_false(matmul_accepts((matmul_op){.out = none, .x = x, .y = y}));
+    y.data = out.data;
+    assert_false(matmul_accepts((matmul_op){.out = out, .x = x, .y = y}));
+
+    double number = 1;
+    tensor squares = tensor_of(&number, F64, SHAPE(1));
+    assert_true(normalize_accepts(x, squares));
+    assert_false(normalize_accepts(apart, squares));
+    assert_false(normalize_accepts(ints, squares));
+    assert_false(normalize_accepts(x, x));
+}
+
 /* ---- what the temporaries cost ---- */
 
 static arena_summary plan(const char *preset, int sequences, const char *more, bool products)
@@ -280,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_against_golden),
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_orthogonal),
+        cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_temporaries_cost_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

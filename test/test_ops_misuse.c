@@ -287,17 +287,6 @@ static void linear_on(rig *on)
     REFUSE(linear, forward, pre, longer(pre));
     REFUSE(linear, forward, act, ACT_NONE);
 
-    matmul_op product = {.out = out, .x = x, .y = w, .y_transposed = true, .alpha = 1};
-    ACCEPT(matmul, product);
-    REFUSE(matmul, product, out, wider(out));
-    REFUSE(matmul, product, out, x);
-    REFUSE(matmul, product, x, longer(x));
-    REFUSE(matmul, product, x, typed(x, I32));
-    REFUSE(matmul, product, y, wider(w));
-    REFUSE(matmul, product, y, absent);
-    REFUSE(matmul, product, y_transposed, false);
-    REFUSE(matmul, product, x_transposed, true);
-
     activate_op act = {.out = out, .x = pre, .act = ACT_GELU_TANH};
     ACCEPT(activate, act);
     REFUSE(activate, act, out, wider(out));
@@ -434,13 +423,6 @@ static void sums_on(rig *on)
     REFUSE(sumsq, sumsq, slot, typed(sum, I32));
     REFUSE(sumsq, sumsq, x, padded(logits));
     REFUSE(sumsq, sumsq, x, classify.targets);
-
-    normalize_op normalize = {.x = logits, .squares = sum, .eps = 1};
-    ACCEPT(normalize, normalize);
-    REFUSE(normalize, normalize, x, padded(logits));
-    REFUSE(normalize, normalize, x, typed(logits, I32));
-    REFUSE(normalize, normalize, squares, slots);
-    REFUSE(normalize, normalize, squares, typed(sum, I32));
 
     clip_op clip = {.slots = slots, .hyper = numbers, .max_norm = 1};
     ACCEPT(clip, clip);
