@@ -125,14 +125,6 @@ static void simple_on(rig *on)
     ACCEPT(copy, copy);
     REFUSE(copy, copy, dst, ints);
     REFUSE(copy, copy, src, longer(x));
-    tensor apart = x, other = copy.src; /* rows that lie apart: columns must agree */
-    apart.dim[1] = other.dim[1] = C - 1;
-    copy_op rows = {.dst = apart, .src = other};
-    ACCEPT(copy, rows);
-    other.dim[0] = C - 1;
-    other.dim[1] = other.ld = R;
-    apart.dim[0] = R;
-    REFUSE(copy, rows, src, other);
 
     add_op add = {.x = x, .y = work(on, SHAPE(R, C))};
     ACCEPT(add, add);
