@@ -151,6 +151,9 @@ void params_end_step(run *r);
 tensor param_own_value(const params *p, int id);
 tensor param_own_gradient(const params *p, int id);
 shape param_own_shape(const params *p, int id);
+/* What is kept here of a value's elements [first, first + n), outside of its uses; *skipped: how many
+ * of them come before that. */
+tensor param_kept(const param *row, int64_t first, int64_t n, int64_t *skipped);
 /* Does each rank update a part, not all? */
 bool params_divided(const params *p);
 

@@ -131,6 +131,10 @@ static const row rows[] = {
     {"load", "", "--load earlier", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
     {"widen", "--load earlier", "--load narrow --widen", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
     {"out", "", "--out elsewhere/deep", WRITTEN, 0, "wrote elsewhere/deep/model.safetensors"},
+    {"ranks", "--plan", "--plan --ranks 4", 0, 0, "as rank 0 of 4, --zero 0"},
+    {"zero", "--plan --ranks 4", "--plan --ranks 4 --zero 3", 0, 0, "--zero 3"},
+    {"bucket", "--plan --ranks 4", "--plan --ranks 4 --bucket 2", 0, 0, "in buckets of 2 MiB"},
+    {"watchdog", "--plan --ranks 4", "--plan --ranks 4 --watchdog 9", 0, 0, "missed after 9 s"},
     {"plan", "", "--plan", WRITTEN, 0, "peak"},
     {"json", "--plan", "--plan --json", 0, WRITTEN, "{\"peak_bytes\":"},
 };

@@ -85,6 +85,16 @@ static const option_row common[] = {
      "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
      "go",
      TEXT, FIELD(out), 0, 0, NULL},
+    {"zero", "STAGE",
+     "of what each rank keeps but its part: 0 nothing, 1 states, 2 and gradients, 3 and parameters",
+     WHOLE, FIELD(zero), 0, 3, NULL},
+    {"bucket", "MIB",
+     "gradients that ranks add up together, beside the computation; 0 = each tensor at once", WHOLE,
+     FIELD(bucket), 0, 1 << 20, NULL},
+    {"watchdog", "SECONDS", "a rank that is missing for so long ends the run", WHOLE,
+     FIELD(watchdog), 1, 1e6, NULL},
+    {"ranks", "N", "with --plan: as one of N ranks; a run has as many as mpirun started", WHOLE,
+     FIELD(ranks), 1, 1 << 20, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, FIELD(plan), 0, 0, NULL},
     {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},
 };
@@ -117,6 +127,8 @@ static const options defaults = {
     .eval_every = 50,
     .keep = 2,
     .out = "runs/train",
+    .watchdog = 25,
+    .ranks = 1,
 };
 
 /* How many rows there are for a task, and row i of them. */
@@ -401,6 +413,9 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     int where;
     TRY(one_of("device", out->device_name, place_names, PLACE_COUNT, &where));
     out->place = (place_choice)where;
+    if (out->ranks > 1 && !out->plan)
+        return user_error("--ranks %lld: only with --plan; start that many with mpirun -np %lld",
+                          (long long)out->ranks, (long long)out->ranks);
     if (out->json && !out->plan)
         return user_error("--json: only with --plan; a run writes log.jsonl by itself");
     return NULL;

@@ -64,6 +64,9 @@ typedef struct {
     int64_t checkpoint_every, keep;
     const char *resume; /* NULL, "auto" or a checkpoint's directory */
     bool no_cuda_graph, plan, json;
+    /* ranks */
+    int64_t zero, ranks, bucket, watchdog;
+    comm *comm; /* the other ranks; NULL: there are none */
 } options;
 
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
