@@ -240,6 +240,33 @@ static void test_recompute(void **state)
         }
 }
 
+/* The block's other forms: gated, with norms of heads, with branches side by side. */
+static void test_recompute_of_families(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"llama", "qwen3", "bloom", "phi", "chatglm"};
+    static const char *const levels[] = {"none", "norms", "gelu", "attention", "block", "sqrt"};
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        small_result want = {0};
+        for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+            char arguments[300];
+            setting none = {"recompute", "none", "", "", 0, NULL},
+                    level = {"recompute", levels[i], "", "", 0, NULL};
+            snprintf(arguments, sizeof arguments,
+                     "--model %s-nano --layers 4 --context 13 --vocab 59 --batch 3 --seq 11 "
+                     "--threads 2 --optim adamw_r --steps 4 --lr 0.003 --recompute %s",
+                     models[m], levels[i]);
+            small_result got = small_train(arguments);
+            if (i) {
+                same(&none, &want, &level, &got);
+                small_free(&got);
+            } else
+                want = got;
+        }
+        small_free(&want);
+    }
+}
+
 static void test_run_twice(void **state)
 {
     (void)state;
@@ -288,17 +315,12 @@ static void test_it_learns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adamw),
-        cmocka_unit_test(test_images),
-        cmocka_unit_test(test_adama),
-        cmocka_unit_test(test_adan),
-        cmocka_unit_test(test_sgd),
-        cmocka_unit_test(test_muon),
-        cmocka_unit_test(test_lion),
-        cmocka_unit_test(test_lion_substituted_differs_by_flips),
-        cmocka_unit_test(test_recompute),
-        cmocka_unit_test(test_run_twice),
-        cmocka_unit_test(test_accumulation_is_one_batch),
+        cmocka_unit_test(test_adamw),     cmocka_unit_test(test_images),
+        cmocka_unit_test(test_adama),     cmocka_unit_test(test_adan),
+        cmocka_unit_test(test_sgd),       cmocka_unit_test(test_muon),
+        cmocka_unit_test(test_lion),      cmocka_unit_test(test_lion_substituted_differs_by_flips),
+        cmocka_unit_test(test_recompute), cmocka_unit_test(test_recompute_of_families),
+        cmocka_unit_test(test_run_twice), cmocka_unit_test(test_accumulation_is_one_batch),
         cmocka_unit_test(test_it_learns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
