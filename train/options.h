@@ -40,6 +40,8 @@ typedef struct {
     /* optimizer: NAN means the optimizer's default */
     const char *optim_name, *impl, *gradients, *schedule_name;
     double lr, beta1, beta2, beta3, eps, weight_decay, grad_clip;
+    double adam_lr, adam_beta1, adam_beta2, adam_eps; /* of what muon leaves to AdamW */
+    int64_t newton_schulz;                            /* 0: the optimizer's */
     int64_t warmup;
     double final_lr_fraction;
     optim_config optim; /* resolved */

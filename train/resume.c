@@ -23,18 +23,18 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
         char text[NAME_ROOM];
     } name;
     const optimizer *o = t->optimizer;
-    int64_t most = (int64_t)t->params.n * o->info->n_states;
+    int64_t most = (int64_t)t->params.n * MAX_STATES;
     named_tensor *list;
     TRY(alloc_array(&list, (size_t)most + 1, sizeof *list + sizeof(name)));
     name *names = (name *)(void *)(list + most + 1);
     *n = 0;
     for (int i = 0; i < t->params.n; i++)
-        for (int k = 0; k < o->info->n_states; k++) {
+        for (int k = 0; k < optimizer_rule_of(o, i)->n_states; k++) {
             const param *row = &t->params.row[i];
             char text[NAME_ROOM - 20];
             if (!row->trainable) continue;
             snprintf(names[*n].text, NAME_ROOM, "%s.%s", param_text(row, text, sizeof text),
-                     o->info->state[k]);
+                     optimizer_rule_of(o, i)->state[k]);
             list[*n] =
                 (named_tensor){.name = names[*n].text,
                                .value = tensor_of(o->state[i][k].data, F32, row->spec.shape),
