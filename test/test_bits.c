@@ -122,10 +122,44 @@ static void test_images(void **state)
     each_setting(SMALL_VIT "--drop-path 0.3 --mixup 0.5 --random-crop 2 --flip ", "adamw", true);
 }
 
+/* The small form of each family, by the six optimizers: _r changes no bits, and it learns.  LONG=1:
+ * under every policy and in both forms, too. */
+static void test_families(void **state)
+{
+    (void)state;
+    static const char *const families[] = {"llama", "qwen", "qwen2.5", "qwen3",  "gemma",
+                                           "bloom", "phi",  "falcon",  "chatglm"};
+    static const char *const names[] = {"adamw", "adan", "lion"};
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        for (int k = 0; k < 3; k++) {
+            char sizes[200], reduced[40];
+            snprintf(sizes, sizeof sizes,
+                     "--model %s-nano --vocab 59 --batch 2 --seq 13 --threads 2 ", families[i]);
+            snprintf(reduced, sizeof reduced, "%s_r", names[k]);
+            if (long_run()) all_policies_agree(sizes, names[k], "0", 1, true, "");
+            setting a = {names[k], "fused", "own", "0", 1, sizes};
+            setting b = {reduced, "fused", "auto", "0", 1, sizes};
+            small_result want = train(&a, ""), got = train(&b, "");
+            assert_int_equal(got.policy, GRADS_RELEASE);
+            same(&a, &want, &b, &got);
+            if (!(want.loss[49] < want.loss[0] - 0.2))
+                fail_msg("%s-nano, %s: loss %.4f -> %.4f", families[i], names[k], want.loss[0],
+                         want.loss[49]);
+            small_free(&want);
+            small_free(&got);
+        }
+}
+
 static void test_adan(void **state)
 {
     (void)state;
     each_setting(NULL, "adan", true);
+}
+
+static void test_muon(void **state)
+{
+    (void)state;
+    each_setting(NULL, "muon", true);
 }
 
 static void test_sgd(void **state)
@@ -265,9 +299,9 @@ static void test_accumulation_is_one_batch(void **state)
 static void test_it_learns(void **state)
 {
     (void)state;
-    const char *const names[] = {"adamw", "adan", "lion", "sgd", "adama --accum 4"};
-    const char *const lr[] = {"0.003", "0.01", "0.003", "0.3", "0.003"};
-    for (int i = 0; i < 5; i++) {
+    const char *const names[] = {"adamw", "adan", "lion", "sgd", "adama --accum 4", "muon"};
+    const char *const lr[] = {"0.003", "0.01", "0.003", "0.3", "0.003", "0.02"};
+    for (int i = 0; i < 6; i++) {
         char arguments[300];
         snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 300 --optim %s --lr %s",
                  names[i], lr[i]);
@@ -284,9 +318,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adamw),
         cmocka_unit_test(test_images),
+        cmocka_unit_test(test_families),
         cmocka_unit_test(test_adama),
         cmocka_unit_test(test_adan),
         cmocka_unit_test(test_sgd),
+        cmocka_unit_test(test_muon),
         cmocka_unit_test(test_lion),
         cmocka_unit_test(test_lion_substituted_differs_by_flips),
         cmocka_unit_test(test_recompute),

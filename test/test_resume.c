@@ -110,6 +110,8 @@ static void test_same_bits(void **state)
         "--optim adan_r --optim-impl passes --batch 4 --grad-clip 1",
         "--optim lion --batch 6 --schedule wsd",
         "--optim lion_r --optim-impl passes --batch 6",
+        "--optim muon --batch 2 --accum 3",
+        "--optim muon_r --batch 6",
         "--optim lion_r --batch 1 --accum 6 --schedule linear",
         "--optim adama --batch 2 --accum 3",
         "--optim sgd --batch 6 --schedule constant",
