@@ -1,6 +1,7 @@
 /* params.c - see params.h */
 #include "core/params.h"
 #include "core/rng.h"
+#include "core/storage.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,13 +55,26 @@ static block_name gradient_name(const param *row)
     return NAME(row->spec.name, row->spec.layer);
 }
 
+/* The type of the masters; DT_NONE without. */
+static dtype master_type(const params *p)
+{
+    static const dtype types[] = {
+        [MASTER_F32] = F32, [MASTER_SPLIT16] = I16, [MASTER_SPLIT8] = I8, [MASTER_NONE] = DT_NONE};
+    return p->type == BF16 ? types[p->master] : DT_NONE;
+}
+
 void params_place(params *p, arena *a)
 {
+    dtype master = master_type(p);
     for (int i = 0; i < p->n; i++) {
         param *row = &p->row[i];
         row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape,
                                 NAME(row->spec.name, row->spec.layer));
     }
+    for (int i = 0; i < p->n && master != DT_NONE; i++)
+        if (p->row[i].trainable)
+            p->row[i].master =
+                arena_keep(a, KIND_MASTER, master, p->row[i].spec.shape, gradient_name(&p->row[i]));
     for (int i = 0; i < p->n && p->policy == GRADS_OWN; i++)
         if (p->row[i].trainable)
             p->row[i].gradient = arena_keep(a, KIND_GRADIENT, p->type, p->row[i].spec.shape,
@@ -93,21 +107,72 @@ static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t fir
     }
 }
 
+/* n elements of t from `first`, from the host. */
+static void put_part(device *dev, tensor t, int64_t first, int64_t n, const void *host)
+{
+    tensor part = tensor_of(t.data, t.type, SHAPE(n));
+    part.data = (char *)part.data + (size_t)first * dtype_size(t.type);
+    op_put(dev, STREAM_COMPUTE, part, host);
+    op_sync(dev, STREAM_COMPUTE);
+}
+
+/* Floats to a bf16 parameter and its master, as the optimizer's update would leave them - without a
+ * master, the nearest.  x is used up. */
+static void put_split(device *dev, const param *row, int64_t first, int64_t n, float *x,
+                      uint16_t *hi)
+{
+    dtype type = row->master.type;
+    if (type == F32) put_part(dev, row->master, first, n, x);
+    for (int64_t i = 0; i < n; i++) {
+        split s = split_float(type == I8 ? with_24_bits(x[i]) : x[i]);
+        hi[i] = s.hi;
+        if (type == I16) ((int16_t *)(void *)x)[i] = s.lo; /* never ahead of what is read */
+        if (type == I8) ((int8_t *)(void *)x)[i] = (int8_t)(s.lo / 256);
+    }
+    if (type == I16 || type == I8) put_part(dev, row->master, first, n, x);
+    put_part(dev, row->value, first, n, hi);
+}
+
 error *params_initialize(params *p, device *dev, uint64_t seed)
 {
-    void *host = NULL;
+    char *host = NULL;
     TRY(alloc_array(&host, CHUNK, sizeof(double)));
     for (int id = 0; id < p->n; id++) {
         const param *row = &p->row[id];
         for (int64_t first = 0; first < row->count; first += CHUNK) {
             int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
             fill_chunk(row, seed, (uint64_t)id, first, n, p->type, host);
-            tensor part = tensor_of(row->value.data, p->type, SHAPE(n));
-            part.data = (char *)part.data + (size_t)first * dtype_size(p->type);
-            op_put(dev, STREAM_COMPUTE, part, host);
-            op_sync(dev, STREAM_COMPUTE);
+            if (p->type == BF16)
+                put_split(dev, row, first, n, (float *)(void *)host,
+                          (uint16_t *)(void *)(host + CHUNK * sizeof(float)));
+            else
+                put_part(dev, row->value, first, n, host);
         }
     }
+    free(host);
+    return device_status(dev);
+}
+
+static void adopt(device *dev, const param *row, float *host)
+{
+    if (row->master.type != F32) { /* a bf16 number is its own hi */
+        op_clear(dev, STREAM_COMPUTE, row->master);
+        return;
+    }
+    for (int64_t first = 0; first < row->count; first += CHUNK) {
+        int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
+        tensor part = tensor_of((uint16_t *)row->value.data + first, BF16, SHAPE(n));
+        op_get_floats(dev, STREAM_COMPUTE, host, part);
+        put_part(dev, row->master, first, n, host);
+    }
+}
+
+error *params_adopt(params *p, device *dev)
+{
+    float *host = NULL;
+    TRY(alloc_array(&host, CHUNK, sizeof *host));
+    for (int id = 0; id < p->n; id++)
+        if (present(p->row[id].master)) adopt(dev, &p->row[id], host);
     free(host);
     return device_status(dev);
 }

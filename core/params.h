@@ -33,6 +33,9 @@ typedef enum { GRADS_OWN, GRADS_OVERLAY, GRADS_RELEASE, GRADS_FOLD, GRADS_AUTO }
 
 const char *grad_policy_name(grad_policy policy);
 
+/* What is kept of a bf16 parameter's f32 value besides itself (core/storage.h). */
+typedef enum { MASTER_F32, MASTER_SPLIT16, MASTER_SPLIT8, MASTER_NONE } master_form;
+
 typedef enum { INIT_ZERO, INIT_ONE, INIT_NORMAL } init_kind;
 
 /* What a model says of a parameter. */
@@ -44,6 +47,7 @@ typedef struct {
     init_kind init;
     double std;           /* INIT_NORMAL */
     int writers;          /* of its gradient in one backward; 0 means 1 */
+    bool embedding;       /* a table of which a step may touch some rows only */
     bool file_transposed; /* files hold the transpose: (in, out), Hugging Face's Conv1D */
     int64_t part_rows[3]; /* with a name like "{q,k,v}_proj": rows of each of its tensors */
     int64_t file_groups;  /* ? files have row group by group: part_rows[i] / file_groups rows of
@@ -55,6 +59,7 @@ typedef struct {
     bool trainable;
     int64_t count; /* elements */
     tensor value;
+    tensor master; /* ? of the same shape: f32, i16 or i8 */
     /* in a step */
     tensor gradient;
     int readers, writes;
@@ -64,9 +69,10 @@ typedef struct {
 typedef struct {
     param *row;
     int n, room;
-    dtype type;
-    grad_policy policy;       /* GRADS_AUTO must be resolved before params_place */
-    bool training;            /* hooks of gradients are alive */
+    dtype type;         /* working type of the run: parameters, their gradients, activations */
+    master_form master; /* with type BF16 */
+    grad_policy policy; /* GRADS_AUTO must be resolved before params_place */
+    bool training;      /* hooks of gradients are alive */
     int micro, micro_batches; /* of the step under way */
     /* release, fold: parameter id's gradient is complete, that of the whole step or of a part */
     void (*complete)(void *context, int id, fold_part part);
@@ -96,6 +102,9 @@ void params_place(params *p, arena *a);
 /* Initial values: counter-based, so a parameter's values depend on seed and its
  * place in the table. */
 error *params_initialize(params *p, device *dev, uint64_t seed) NODISCARD;
+
+/* After the parameters were given values from elsewhere: the masters say the same. */
+error *params_adopt(params *p, device *dev) NODISCARD;
 
 /* A training step: begin, then micro-batches 0, 1, ..., then (under own and overlay) the optimizer
  * reads row[i].gradient, then end. */

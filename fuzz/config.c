@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     model_config c;
     char *text;
     if (!fuzz_fine(json_read(path, MOST, &json))) return 0;
-    if (fuzz_fine(hf_config_read(path, json, &c)) && fuzz_fine(hf_config_text(&c, &text)))
+    if (fuzz_fine(hf_config_read(path, json, &c)) && fuzz_fine(hf_config_text(&c, F32, &text)))
         free(text);
     cJSON_Delete(json);
     return 0;

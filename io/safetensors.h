@@ -27,7 +27,7 @@
 /* A tensor on the device.  transposed: (out, in) there, (in, out) in the file; matrices only. */
 typedef struct {
     const char *name;
-    tensor value; /* contiguous; f32, f64, i32 or u8 */
+    tensor value; /* contiguous */
     bool transposed;
 } named_tensor;
 

@@ -142,7 +142,7 @@ const char *hf_lacks(const model_config *c)
     return NULL;
 }
 
-static bool add_fields(cJSON *json, const model_config *c)
+static bool add_fields(cJSON *json, const model_config *c, dtype type)
 {
     const struct {
         const char *name;
@@ -162,17 +162,18 @@ static bool add_fields(cJSON *json, const model_config *c)
     static const char *const rates[] = {"attn_pdrop", "embd_pdrop", "resid_pdrop"};
     for (int i = 0; i < 3; i++) /* it was trained without; the default there is 0.1 */
         fine = fine && cJSON_AddNumberToObject(json, rates[i], 0);
-    return fine && cJSON_AddStringToObject(json, "torch_dtype", "float32");
+    return fine &&
+           cJSON_AddStringToObject(json, "torch_dtype", type == BF16 ? "bfloat16" : "float32");
 }
 
-error *hf_config_text(const model_config *c, char **out)
+error *hf_config_text(const model_config *c, dtype type, char **out)
 {
     const char *lack = hf_lacks(c);
     if (lack)
         return user_error("model %s has %s, which Hugging Face's GPT-2 cannot express", c->name,
                           lack);
     cJSON *json = cJSON_CreateObject();
-    *out = json && add_fields(json, c) ? cJSON_Print(json) : NULL;
+    *out = json && add_fields(json, c, type) ? cJSON_Print(json) : NULL;
     cJSON_Delete(json);
     return *out ? NULL : user_error("out of memory for config.json");
 }

@@ -23,8 +23,8 @@ error *hf_config_read(const char *path, const cJSON *json, model_config *out) NO
 /* Can Hugging Face's GPT-2 express it?  NULL, or what it has that is not to be had there. */
 const char *hf_lacks(const model_config *c);
 
-/* The text of a config.json that `transformers` reads; free it.  User error: a configuration that
+/* The text of a config.json that `transformers` reads, of weights in f32 or bf16; free it.  User error: a configuration that
  * its GPT-2 cannot express. */
-error *hf_config_text(const model_config *c, char **out) NODISCARD;
+error *hf_config_text(const model_config *c, dtype type, char **out) NODISCARD;
 
 #endif

@@ -196,6 +196,63 @@ static void test_lion_substituted_differs_by_flips(void **state)
     small_free(&b);
 }
 
+/* Stored in less than 32 bits: gradients anywhere, and a second run, give the same bits. */
+static void low_precision(const char *sizes, const char *optim, const char *form)
+{
+    static const char *const policies[] = {"own", "overlay", "release"};
+    for (int clip = 0; clip < 2; clip++)
+        for (int accum = 1; accum <= 4; accum += 3) {
+            setting base = {optim, "fused", "own", clip ? "0.5" : "0", accum, sizes};
+            small_result want = train(&base, form);
+            for (int policy = 0; policy < 3; policy++) {
+                setting s = base;
+                s.policy = policies[policy];
+                if (!allowed(&s) || (!long_run() && clip != (accum > 1) && policy != 1)) continue;
+                small_result got = train(&s, form);
+                same(&base, &want, &s, &got);
+                small_free(&got);
+            }
+            small_free(&want);
+        }
+}
+
+static void test_low_precision(void **state)
+{
+    (void)state;
+    low_precision(NULL, "adamw", "--dtype bf16");
+    low_precision(NULL, "adamw", "--dtype bf16 --master split8 --state int8 --state-of all");
+    low_precision(NULL, "adan", "--dtype bf16 --master none --state bf16 --state-of all");
+    low_precision(NULL, "lion", "--state int8 --state-of all");
+    low_precision(SMALL_VIT "--drop-path 0.3 --mixup 0.5 ", "adamw",
+                  "--dtype bf16 --state int8 --state-of all");
+}
+
+/* The 16 bits that a bf16 weight lacks are as good as all 32; 8 of them are not the same. */
+static void test_split16_is_a_master(void **state)
+{
+    (void)state;
+    static const char *const optims[] = {"adamw", "adan", "lion", "sgd"};
+    static const char *const states[] = {"", "--state bf16 --state-of all",
+                                         "--state int8 --state-of all"};
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 3; k++) {
+            setting s = {optims[i], "fused", "own", "0", 1, NULL};
+            char form[100];
+            small_result r[4];
+            static const char *const masters[] = {"fp32", "split16", "split8", "none"};
+            for (int m = 0; m < 4; m++) {
+                snprintf(form, sizeof form, "--dtype bf16 --master %s %s", masters[m], states[k]);
+                r[m] = train(&s, form);
+            }
+            same(&s, &r[0], &s, &r[1]);
+            assert_true(first_difference(&r[0], &r[2]) >= 0);
+            assert_true(first_difference(&r[0], &r[3]) >= 0);
+            assert_true(r[1].peak < r[0].peak && r[2].peak < r[1].peak && r[3].peak < r[2].peak);
+            for (int m = 0; m < 4; m++)
+                small_free(&r[m]);
+        }
+}
+
 static void test_run_twice(void **state)
 {
     (void)state;
@@ -227,9 +284,15 @@ static void test_accumulation_is_one_batch(void **state)
 static void test_it_learns(void **state)
 {
     (void)state;
-    const char *const names[] = {"adamw", "adan", "lion", "sgd", "adama --accum 4"};
-    const char *const lr[] = {"0.003", "0.01", "0.003", "0.3", "0.003"};
-    for (int i = 0; i < 5; i++) {
+    const char *const names[] = {"adamw",
+                                 "adan",
+                                 "lion",
+                                 "sgd",
+                                 "adama --accum 4",
+                                 "adamw --dtype bf16 --master split8 --state int8 --state-of all",
+                                 "adamw --dtype bf16 --master none --state bf16 --state-of all"};
+    const char *const lr[] = {"0.003", "0.01", "0.003", "0.3", "0.003", "0.003", "0.003"};
+    for (int i = 0; i < 7; i++) {
         char arguments[300];
         snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 300 --optim %s --lr %s",
                  names[i], lr[i]);
@@ -251,6 +314,8 @@ int main(void)
         cmocka_unit_test(test_sgd),
         cmocka_unit_test(test_lion),
         cmocka_unit_test(test_lion_substituted_differs_by_flips),
+        cmocka_unit_test(test_low_precision),
+        cmocka_unit_test(test_split16_is_a_master),
         cmocka_unit_test(test_run_twice),
         cmocka_unit_test(test_accumulation_is_one_batch),
         cmocka_unit_test(test_it_learns),

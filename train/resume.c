@@ -16,29 +16,40 @@ enum { NAME_ROOM = 128, MOST_STATE = 1 << 20, COPY = 1 << 16 };
 
 /* ---- the tensors ---- */
 
-/* The optimizer's states under their names; one block, to be freed. */
+typedef struct {
+    char text[NAME_ROOM];
+} state_name;
+
+/* Appends one tensor, if it is there, under "parameter.state", "parameter.state.scale". */
+static void add_state(named_tensor *list, state_name *names, int64_t *n, const param *row,
+                      const char *state, const char *suffix, tensor value)
+{
+    char text[NAME_ROOM - 28];
+    if (!present(value)) return;
+    snprintf(names[*n].text, NAME_ROOM, "%s.%s%s", param_text(row, text, sizeof text), state,
+             suffix);
+    list[*n] = (named_tensor){names[*n].text, value, row->spec.file_transposed && value.rank == 2};
+    ++*n;
+}
+
+/* The optimizer's states, their scales, and the masters, under their names; one block, to be
+ * freed. */
 static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
 {
-    typedef struct {
-        char text[NAME_ROOM];
-    } name;
     const optimizer *o = t->optimizer;
-    int64_t most = (int64_t)t->params.n * o->info->n_states;
+    int64_t most = (int64_t)t->params.n * (2 * o->info->n_states + 1); /* scales, a master */
     named_tensor *list;
-    TRY(alloc_array(&list, (size_t)most + 1, sizeof *list + sizeof(name)));
-    name *names = (name *)(void *)(list + most + 1);
+    TRY(alloc_array(&list, (size_t)most + 1, sizeof *list + sizeof(state_name)));
+    state_name *names = (state_name *)(void *)(list + most + 1);
     *n = 0;
-    for (int i = 0; i < t->params.n; i++)
+    for (int i = 0; i < t->params.n; i++) {
+        const param *row = &t->params.row[i];
         for (int k = 0; k < o->info->n_states; k++) {
-            const param *row = &t->params.row[i];
-            char text[NAME_ROOM - 20];
-            if (!present(o->state[i][k])) continue;
-            snprintf(names[*n].text, NAME_ROOM, "%s.%s", param_text(row, text, sizeof text),
-                     o->info->state[k]);
-            list[*n] = (named_tensor){names[*n].text, o->state[i][k],
-                                      row->spec.file_transposed && row->spec.shape.rank == 2};
-            ++*n;
+            add_state(list, names, n, row, o->info->state[k], "", o->state[i][k]);
+            add_state(list, names, n, row, o->info->state[k], ".scale", o->scale[i][k]);
         }
+        add_state(list, names, n, row, "master", "", row->master);
+    }
     *out = list;
     return NULL;
 }
@@ -127,9 +138,9 @@ static const value_row values[] = {
 enum { VALUES = sizeof values / sizeof *values };
 
 /* Options whose change makes another model or another order of samples ... */
-static const char *const fixed_options[] = {"layers", "heads",   "width",      "context",  "vocab",
-                                            "seq",    "seed",    "inner",      "channels", "patch",
-                                            "pool",   "classes", "image-size", NULL};
+static const char *const fixed_options[] = {
+    "layers", "heads",    "width", "context",  "vocab", "seq",  "seed",    "dtype",      "master",
+    "state",  "state-of", "inner", "channels", "patch", "pool", "classes", "image-size", NULL};
 /* ... and those whose change changes no number of the training, so that nothing need be said. */
 static const char *const silent_options[] = {
     "model",        "train-data",    "val-data",   "optim",        "optim-impl", "gradients",
@@ -383,8 +394,9 @@ static error *part_values(void *context, const char *path)
 /* Hugging Face's, so that whatever loads its models loads a checkpoint. */
 static error *part_config(void *context, const char *path)
 {
+    const trainer *t = ((const run_state *)context)->t;
     char *text;
-    TRY(hf_config_text(&((const run_state *)context)->t->o->model, &text));
+    TRY(hf_config_text(&t->o->model, t->params.type, &text));
     error *e = write_text(path, text);
     free(text);
     return e;

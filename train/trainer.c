@@ -149,7 +149,8 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     t->o = o;
     t->kind = kind;
     t->null = device_null();
-    t->params.type = F32;
+    t->params.type = o->type;
+    t->params.master = o->master;
     error *e = arena_create(&t->arena);
     if (!e) {
         arena_attach(t->arena, &t->null);
@@ -180,6 +181,11 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
 
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
 {
+    if (!(dev->ops->working_types >> t->params.type & 1))
+        return user_error(
+            "--dtype bf16: the %s device does not compute in it: use --device cpu, or "
+            "--dtype fp32",
+            dev->ops->name);
     TRY(alloc_array(&t->host_inputs, tensor_bytes(t->batch.inputs), 1));
     TRY(alloc_array(&t->host_targets, tensor_bytes(t->batch.targets), 1));
     if (present(t->batch.noise)) TRY(alloc_array(&t->host_noise, tensor_bytes(t->batch.noise), 1));
@@ -188,7 +194,10 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
     place(t);
     TRY(device_status(dev));
     optimizer_clear(t->optimizer);
-    if (t->o->load) return t->o->task->load(t, dev);
+    if (t->o->load) {
+        TRY(t->o->task->load(t, dev));
+        return params_adopt(&t->params, dev);
+    }
     return params_initialize(&t->params, dev, (uint64_t)t->o->seed);
 }
 
@@ -246,8 +255,7 @@ error *trainer_predict(trainer *t, source *data, int64_t first, float *logits)
 {
     t->params.training = false;
     predict_program(t, data, first);
-    op_get(t->r.dev, t->r.stream, logits, t->predictions);
-    op_sync(t->r.dev, t->r.stream);
+    op_get_floats(t->r.dev, t->r.stream, logits, t->predictions);
     return device_status(t->r.dev);
 }
 
@@ -262,7 +270,7 @@ typedef struct {
 static void look(fault *f, device *dev, const char *op, tensor x)
 {
     int64_t bad = 0;
-    if (f->bad || x.type == U8 || x.type == I32) return;
+    if (f->bad || (x.type != F32 && x.type != F64 && x.type != BF16)) return;
     OP(nonfinite, dev, STREAM_COMPUTE, .count = &bad, .x = x);
     if (!bad) return;
     char name[100] = "a tensor without a name";

@@ -169,7 +169,7 @@ error *weights_write(const char *directory, const model_config *c, const params 
     if (!hf_lacks(c)) {
         char *text;
         TRY(join(directory, "config.json", path));
-        TRY(hf_config_text(c, &text));
+        TRY(hf_config_text(c, p->type, &text));
         error *e = write_text(path, text);
         free(text);
         TRY(e);
