@@ -28,7 +28,9 @@ static void add_state(named_tensor *list, state_name *names, int64_t *n, const p
     if (!present(value)) return;
     snprintf(names[*n].text, NAME_ROOM, "%s.%s%s", param_text(row, text, sizeof text), state,
              suffix);
-    list[*n] = (named_tensor){names[*n].text, value, row->spec.file_transposed && value.rank == 2};
+    list[*n] = (named_tensor){.name = names[*n].text,
+                              .value = value,
+                              .transposed = row->spec.file_transposed && value.rank == 2};
     ++*n;
 }
 
