@@ -127,7 +127,7 @@ static __device__ __forceinline__ void store_state(const stored_item &a, int k, 
 template <class RULE>
 static __device__ void update_block(const stored_item &a, int64_t first, float wd, const hyper &h)
 {
-    float p[MINE] = {}, s[MAX_STATES][MINE] = {};
+    float s[MAX_STATES][MINE] = {};
 #pragma unroll
     for (int j = 0; j < MINE; j++) {
         int64_t i = first + j * WARP + threadIdx.x % WARP;

@@ -175,7 +175,7 @@ static void test_bytes(void **state)
         snprintf(arguments, sizeof arguments,
                  "--model gpt2-124m --batch 1 --seq 64 --state-of all %s", all[i].arguments);
         arena_summary s = plan(arguments, &count);
-        double n = (double)count, slack = 0.001; /* blocks begin on 256 bytes */
+        double n = (double)count, slack = 0.003; /* blocks begin on 256 bytes, and a sanitizer has red zones */
         assert_true(fabs((double)s.most[KIND_PARAMETER] / n - all[i].weight) < slack);
         assert_true(fabs((double)s.most[KIND_MASTER] / n - all[i].master) < slack);
         assert_true(fabs((double)s.most[KIND_STATE] / n - all[i].states) < slack);
