@@ -12,6 +12,7 @@
  * gone.  (A process that ends is seen by mpirun, which ends the others.)
  */
 #include "dist/mpi.h"
+#include "core/bf16.h"
 #include "dist/started.h"
 
 #include <limits.h>
@@ -185,6 +186,18 @@ static void add_up(int threads, tensor out, const void *in, int64_t each, int ra
             for (int r = 1; r < ranks; r++)
                 sum += x[r * each + i];
             y[i] = sum;
+        }
+        return;
+    }
+    if (out.type == BF16) { /* summed in double, rounded once */
+        const uint16_t *x = in;
+        uint16_t *y = out.data;
+#pragma omp parallel for num_threads(threads) if (n > 1 << 14)
+        for (int64_t i = 0; i < n; i++) {
+            double sum = (double)float_of_bf16(x[i]);
+            for (int r = 1; r < ranks; r++)
+                sum += (double)float_of_bf16(x[r * each + i]);
+            y[i] = bf16_of_float((float)sum);
         }
         return;
     }
