@@ -33,7 +33,7 @@ static __device__ __forceinline__ float act_grad_of(activation act, float x)
 }
 
 /* A block has a row. */
-static __global__ void activate_kernel(activate_call a, bool whole)
+static __global__ void activate_kernel(apply_call a, bool whole)
 {
     int64_t r = blockIdx.x;
     for (int64_t c = threadIdx.x * 4; c < a.cols; c += blockDim.x * 4) {
@@ -48,7 +48,7 @@ static __global__ void activate_kernel(activate_call a, bool whole)
     }
 }
 
-extern "C" void cuda_activate(device *dev, int stream, const activate_call *a)
+extern "C" void cuda_apply(device *dev, int stream, const apply_call *a)
 {
     uintptr_t address = (uintptr_t)a->x | (uintptr_t)a->y | (uintptr_t)a->residual;
     int64_t distance = a->ldx | a->ldy | (a->residual ? a->ldr : 0);
@@ -71,7 +71,7 @@ static __global__ void activate_grad_kernel(float *dx, const float *pre, int64_t
     }
 }
 
-extern "C" void cuda_activate_grad(device *dev, int stream, activation act, tensor dx, tensor pre)
+extern "C" void cuda_apply_grad(device *dev, int stream, activation act, tensor dx, tensor pre)
 {
     int64_t cols = tensor_cols(dx);
     RUN(dev, stream, activate_grad_kernel, groups(tensor_rows(dx), 1),

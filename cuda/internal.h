@@ -17,6 +17,7 @@
     X(norm)                                                                                        \
     X(norm_grad)                                                                                   \
     X(linear)                                                                                      \
+    X(activate)                                                                                    \
     X(linear_dx)                                                                                   \
     X(linear_dw)                                                                                   \
     X(attention)                                                                                   \
@@ -92,11 +93,11 @@ typedef struct {
     const float *x, *residual;
     float *y;
     int64_t ldx, ldr, ldy;
-} activate_call;
-void cuda_activate(device *dev, int stream, const activate_call *a);
+} apply_call;
+void cuda_apply(device *dev, int stream, const apply_call *a);
 
 /* dx *= act'(pre), each (rows,cols) */
-void cuda_activate_grad(device *dev, int stream, activation act, tensor dx, tensor pre);
+void cuda_apply_grad(device *dev, int stream, activation act, tensor dx, tensor pre);
 
 /* db (+)= column sums of dout */
 void cuda_column_sums(device *dev, int stream, grad db, tensor dout);

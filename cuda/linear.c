@@ -30,16 +30,28 @@ void cuda_linear(device *dev, int stream, const linear_op *o)
                  .y_transposed = true};
     cuda_product(dev, stream, &p);
     if (!act) return;
-    cuda_activate(dev, stream,
-                  &(activate_call){.rows = rows,
-                                   .cols = cols,
-                                   .act = o->act,
-                                   .x = floats(sum),
-                                   .residual = floats(o->residual),
-                                   .y = floats(o->out),
-                                   .ldx = sum.ld,
-                                   .ldr = o->residual.ld,
-                                   .ldy = o->out.ld});
+    cuda_apply(dev, stream,
+               &(apply_call){.rows = rows,
+                             .cols = cols,
+                             .act = o->act,
+                             .x = floats(sum),
+                             .residual = floats(o->residual),
+                             .y = floats(o->out),
+                             .ldx = sum.ld,
+                             .ldr = o->residual.ld,
+                             .ldy = o->out.ld});
+}
+
+void cuda_activate(device *dev, int stream, const activate_op *o)
+{
+    cuda_apply(dev, stream,
+               &(apply_call){.rows = tensor_rows(o->x),
+                             .cols = tensor_cols(o->x),
+                             .act = o->act,
+                             .x = floats(o->x),
+                             .y = floats(o->out),
+                             .ldx = o->x.ld,
+                             .ldy = o->out.ld});
 }
 
 void cuda_linear_dx(device *dev, int stream, const linear_dx_op *o)
@@ -56,7 +68,7 @@ void cuda_linear_dx(device *dev, int stream, const linear_dx_op *o)
                  .ldc = o->dx.ld,
                  .ldd = o->dx.ld};
     cuda_product(dev, stream, &p);
-    if (o->act != ACT_NONE) cuda_activate_grad(dev, stream, o->act, o->dx, o->pre);
+    if (o->act != ACT_NONE) cuda_apply_grad(dev, stream, o->act, o->dx, o->pre);
 }
 
 void cuda_linear_dw(device *dev, int stream, const linear_dw_op *o)
