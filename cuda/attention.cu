@@ -24,6 +24,7 @@ template <int CHUNKS> __global__ void attention_kernel(attention_call a)
     const float *k_head = a.qkv + head_in_qkv(a, b, a.heads + kv);
     const float *v_head = a.qkv + head_in_qkv(a, b, a.heads + a.kv_heads + kv);
     int64_t ld = ld_qkv(a), n_keys = a.position + a.length;
+    float slope = slope_of(a, head);
     if (a.keys) {
         k_head = a.keys + (b * a.kv_heads + kv) * a.places * a.size;
         v_head = a.values + (b * a.kv_heads + kv) * a.places * a.size;
@@ -45,7 +46,8 @@ template <int CHUNKS> __global__ void attention_kernel(attention_call a)
         for (int i = 0; i < ROWS; i++) {
             int64_t key = k0 + lane;
             bool seen = key < n_keys && (!a.causal || key <= a.position + row0 + i);
-            float score = seen ? a.scale * s[i] : -INFINITY;
+            float distance = (float)(a.position + row0 + i - key);
+            float score = seen ? a.scale * s[i] - slope * distance : -INFINITY;
             float now = fmaxf(max[i], warp_max(score));
             float shrink = expf(max[i] - now), e = expf(score - now);
             max[i] = now;
@@ -95,6 +97,6 @@ extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
     a.batch = o->qkv.dim[0], a.length = o->qkv.dim[1];
     a.heads = (int)o->heads, a.kv_heads = (int)o->kv_heads;
     a.size = (int)(tensor_cols(o->out) / o->heads);
-    a.causal = o->causal, a.scale = (float)o->scale;
+    a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
     attention_forward(dev, stream, a);
 }

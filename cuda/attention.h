@@ -24,9 +24,20 @@ struct attention_call {
     int64_t places, position;  /* P; how many keys come before the first query's */
     int64_t batch, length;     /* B, T */
     int heads, kv_heads, size; /* H, KV, D */
-    bool causal;
+    bool causal, alibi;
     float scale;
 };
+
+/* What a head's scores lose with each token of distance; see core/ops.h. */
+static __device__ __forceinline__ float slope_of(const attention_call &a, int head)
+{
+    if (!a.alibi) return 0.0f;
+    int n = 1;
+    while (2 * n <= a.heads)
+        n *= 2;
+    return head < n ? exp2f(-8.0f * (float)(head + 1) / (float)n)
+                    : exp2f(-4.0f * (float)(2 * (head - n) + 1) / (float)n);
+}
 
 /* Distances between the tokens of qkv and of out, in floats. */
 static __device__ __forceinline__ int64_t ld_qkv(const attention_call &a)

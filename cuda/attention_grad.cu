@@ -33,10 +33,11 @@ struct pair_grad {
 };
 
 static __device__ __forceinline__ pair_grad grad_of_pair(const attention_call &a, int64_t bh,
-                                                         int64_t i, int64_t j, float qk, float dp)
+                                                         int64_t i, int64_t j, float slope,
+                                                         float qk, float dp)
 {
     if (i >= a.length || j >= a.length || (a.causal && j > i)) return {0, 0};
-    float p = expf(a.scale * qk - a.lse[bh * a.length + i]);
+    float p = expf(a.scale * qk - slope * (float)(i - j) - a.lse[bh * a.length + i]);
     return {p, p * (dp - a.r[bh * a.length + i]) * a.scale};
 }
 
@@ -65,7 +66,7 @@ template <int CHUNKS> __global__ void attention_queries_kernel(attention_call a)
     const float *k_head = a.qkv + head_in_qkv(a, b, a.heads + kv);
     const float *v_head = a.qkv + head_in_qkv(a, b, a.heads + a.kv_heads + kv);
     const float *g_head = a.dout + b * a.length * ld_out(a) + (int64_t)head * a.size;
-    float dq[ROWS][CHUNKS] = {}, s[ROWS], dp[ROWS];
+    float dq[ROWS][CHUNKS] = {}, s[ROWS], dp[ROWS], slope = slope_of(a, head);
     load_tile(q, a.qkv + head_in_qkv(a, b, head), ld_qkv(a), q0, OWN, a.length, a.size);
     load_tile(g, g_head, ld_out(a), q0, OWN, a.length, a.size);
     int64_t end = a.causal && q0 + OWN < a.length ? q0 + OWN : a.length;
@@ -77,7 +78,7 @@ template <int CHUNKS> __global__ void attention_queries_kernel(attention_call a)
         dot_rows<ROWS>(s, q + w * ROWS * pitch, k + lane * pitch, a.size);
         dot_rows<ROWS>(dp, g + w * ROWS * pitch, v + lane * pitch, a.size);
         for (int i = 0; i < ROWS; i++)
-            ds[i * TILE + lane] = grad_of_pair(a, bh, row0 + i, k0 + lane, s[i], dp[i]).ds;
+            ds[i * TILE + lane] = grad_of_pair(a, bh, row0 + i, k0 + lane, slope, s[i], dp[i]).ds;
         __syncwarp();
         add_tile<ROWS, CHUNKS>(dq, ds, k, a.size, lane);
     }
@@ -99,7 +100,8 @@ template <int CHUNKS> __global__ void attention_keys_kernel(attention_call a)
     float dk[ROWS][CHUNKS] = {}, dv[ROWS][CHUNKS] = {}, s[ROWS], dp[ROWS];
     load_tile(k, a.qkv + k_head, ld_qkv(a), k0, OWN, a.length, a.size);
     load_tile(v, a.qkv + v_head, ld_qkv(a), k0, OWN, a.length, a.size);
-    for (int head = kv * sharing; head < (kv + 1) * sharing; head++)
+    for (int head = kv * sharing; head < (kv + 1) * sharing; head++) {
+        float slope = slope_of(a, head);
         for (int64_t q0 = a.causal ? k0 / TILE * TILE : 0; q0 < a.length; q0 += TILE) {
             const float *g_head = a.dout + b * a.length * ld_out(a) + (int64_t)head * a.size;
             __syncthreads();
@@ -109,7 +111,8 @@ template <int CHUNKS> __global__ void attention_keys_kernel(attention_call a)
             dot_rows<ROWS>(s, k + w * ROWS * pitch, q + lane * pitch, a.size);
             dot_rows<ROWS>(dp, v + w * ROWS * pitch, g + lane * pitch, a.size);
             for (int i = 0; i < ROWS; i++) {
-                pair_grad x = grad_of_pair(a, b * a.heads + head, q0 + lane, row0 + i, s[i], dp[i]);
+                pair_grad x =
+                    grad_of_pair(a, b * a.heads + head, q0 + lane, row0 + i, slope, s[i], dp[i]);
                 p[i * TILE + lane] = x.p;
                 ds[i * TILE + lane] = x.ds;
             }
@@ -117,6 +120,7 @@ template <int CHUNKS> __global__ void attention_keys_kernel(attention_call a)
             add_tile<ROWS, CHUNKS>(dk, ds, q, a.size, lane);
             add_tile<ROWS, CHUNKS>(dv, p, g, a.size, lane);
         }
+    }
     store_rows<ROWS, CHUNKS>(a, a.dqkv + k_head, dk, row0, lane);
     store_rows<ROWS, CHUNKS>(a, a.dqkv + v_head, dv, row0, lane);
 }
@@ -147,7 +151,7 @@ extern "C" void cuda_attention_grad(device *dev, int stream, const attention_gra
     a.batch = o->qkv.dim[0], a.length = o->qkv.dim[1];
     a.heads = (int)o->heads, a.kv_heads = (int)o->kv_heads;
     a.size = (int)(tensor_cols(o->out) / o->heads);
-    a.causal = o->causal, a.scale = (float)o->scale;
+    a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
     if (!head_fits(dev, a.size)) return;
     RUN(dev, stream, attention_r_kernel, groups(a.batch * a.heads * a.length, WARPS), WARPS * WARP,
         0, a, (const float *)o->out.data);

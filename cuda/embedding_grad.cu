@@ -1,4 +1,4 @@
-/* embedding_grad.cu - dwte[tokens[b,t],:] += dout[b,t,:];  dwpe[first + t,:] += sum_b dout[b,t,:]
+/* embedding_grad.cu - dwte[tokens[b,t],:] += scale * dout[b,t,:];  dwpe[first + t,:] += sum_b dout[b,t,:]
  *
  * The same token may stand at many positions.  Its row of dwte belongs to the block of its first
  * position, which adds up all of them in order: no atomics, the same bits every time.
@@ -17,6 +17,7 @@ struct token_call {
     const float *dout;     /* (R,C) */
     const int32_t *tokens; /* (R) */
     int64_t rows, cols, ld_dwte, ld_dout;
+    float scale;
     bool whole;
 };
 
@@ -43,7 +44,7 @@ static __global__ void token_kernel(token_call a)
                 int64_t at = from + w * WARP + __ffs(hit) - 1;
                 unpacked<float> d = load(a.dout + at * a.ld_dout + c, left, a.whole);
                 for (int i = 0; i < 4; i++)
-                    sum.x[i] += d.x[i];
+                    sum.x[i] += a.scale * d.x[i];
             }
         __syncthreads();
     }
@@ -86,6 +87,7 @@ static void clear(device *dev, int stream, grad g)
 static void token_rows(device *dev, int stream, const embedding_grad_op *o)
 {
     token_call a = {};
+    a.scale = o->scale == 0 ? 1.0f : (float)o->scale;
     a.dwte = (float *)o->dwte.t.data;
     a.dout = (const float *)o->dout.data;
     a.tokens = (const int32_t *)o->tokens.data;

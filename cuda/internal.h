@@ -23,6 +23,11 @@
     X(attention)                                                                                   \
     X(attention_grad)                                                                              \
     X(attention_cached)                                                                            \
+    X(head_norm)                                                                                   \
+    X(head_norm_grad)                                                                              \
+    X(rotary)                                                                                      \
+    X(gate)                                                                                        \
+    X(gate_grad)                                                                                   \
     X(classify)                                                                                    \
     X(loss)                                                                                        \
     X(sumsq)                                                                                       \
@@ -34,6 +39,12 @@
 #define CUDA_OP(name) void cuda_##name(device *dev, int stream, const name##_op *o);
 CUDA_OPS(CUDA_OP)
 #undef CUDA_OP
+
+/* In graph.c. */
+void cuda_graph_begin(device *dev, int stream);
+void *cuda_graph_end(device *dev, int stream);
+void cuda_graph_launch(device *dev, int stream, void *graph);
+void cuda_graph_free(device *dev, void *graph);
 
 enum { PLANS = 64 };
 

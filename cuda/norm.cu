@@ -1,5 +1,5 @@
-/* norm.cu - LayerNorm:  mean = avg(x), rstd = 1/sqrt(avg((x-mean)^2) + eps),
- *           out = (x-mean)*rstd*w + b
+/* norm.cu - LayerNorm, and RMSNorm (mean = 0):  mean = avg(x), rstd = 1/sqrt(avg((x-mean)^2) + eps),
+ *           out = (x-mean)*rstd*(offset+w) + b
  *
  * A warp has a row; a lane has unpacked<float> columns out of each 128.  The row is read three times, from
  * memory once and then from the cache.                  bytes: 8 C + 8 for each row */
@@ -11,8 +11,8 @@ struct norm_call {
     float *out, *mean, *rstd; /* (R,C), (R), (R); mean and rstd may be NULL */
     const float *x, *w, *b;   /* (R,C), (C), (C); b may be NULL */
     int64_t rows, cols;
-    float eps;
-    bool whole;
+    float eps, offset;
+    bool rms, whole;
 };
 
 static __global__ void norm_kernel(norm_call a)
@@ -26,7 +26,7 @@ static __global__ void norm_kernel(norm_call a)
         unpacked<float> v = load(x + c, a.cols - c, a.whole);
         sum += (v.x[0] + v.x[1]) + (v.x[2] + v.x[3]);
     }
-    float mean = warp_sum(sum) / (float)a.cols;
+    float mean = a.rms ? 0.0f : warp_sum(sum) / (float)a.cols;
     for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
         unpacked<float> v = load(x + c, a.cols - c, a.whole);
         for (int i = 0; i < 4; i++)
@@ -38,23 +38,24 @@ static __global__ void norm_kernel(norm_call a)
         unpacked<float> v = load(x + c, left, a.whole), w = load(a.w + c, left, a.whole), b = {};
         if (a.b) b = load(a.b + c, left, a.whole);
         for (int i = 0; i < 4; i++)
-            v.x[i] = (v.x[i] - mean) * rstd * w.x[i] + b.x[i];
+            v.x[i] = (v.x[i] - mean) * rstd * (a.offset + w.x[i]) + b.x[i];
         store(a.out + r * a.cols + c, left, a.whole, v);
     }
-    if (lane || !a.mean) return;
-    a.mean[r] = mean;
-    a.rstd[r] = rstd;
+    if (lane) return;
+    if (a.mean) a.mean[r] = mean;
+    if (a.rstd) a.rstd[r] = rstd;
 }
 
 extern "C" void cuda_norm(device *dev, int stream, const norm_op *o)
 {
     norm_call a = {};
     a.out = (float *)o->out.data;
-    if (present(o->mean)) a.mean = (float *)o->mean.data, a.rstd = (float *)o->rstd.data;
+    if (present(o->mean)) a.mean = (float *)o->mean.data;
+    if (present(o->rstd)) a.rstd = (float *)o->rstd.data;
     a.x = (const float *)o->x.data, a.w = (const float *)o->w.data;
     if (present(o->b)) a.b = (const float *)o->b.data;
     a.rows = tensor_rows(o->x), a.cols = tensor_cols(o->x);
-    a.eps = (float)o->eps;
+    a.eps = (float)o->eps, a.offset = (float)o->offset, a.rms = o->rms;
     a.whole = wide(o->out) && wide(o->x) && wide(o->w) && wide(o->b);
     RUN(dev, stream, norm_kernel, groups(a.rows, WARPS), WARPS * WARP, 0, a);
 }

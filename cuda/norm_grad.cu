@@ -1,4 +1,5 @@
-/* norm_grad.cu - the gradients of LayerNorm, with n = (x-mean)*rstd and h = dout*w:
+/* norm_grad.cu - the gradients of LayerNorm, with n = (x-mean)*rstd and h = dout*(offset+w); for an
+ * RMSNorm mean and avg(h) are 0:
  *
  *     dx (+)= rstd * (h - avg(h) - n*avg(h*n));   dw (+)= sum_r dout*n;   db (+)= sum_r dout
  *
@@ -17,7 +18,8 @@ struct norm_grad_call {
     const float *dout, *x, *mean, *rstd, *w; /* (R,C), (R,C), (R), (R), (C) */
     float *scratch;                          /* (NORM_GROUPS,2C) */
     int64_t rows, cols;
-    bool accumulate, dw_accumulate, db_accumulate, whole;
+    float offset;
+    bool rms, accumulate, dw_accumulate, db_accumulate, whole;
 };
 
 static __global__ void norm_group_kernel(norm_grad_call a)
@@ -30,7 +32,7 @@ static __global__ void norm_group_kernel(norm_grad_call a)
         unpacked<float> d = load(a.dout + r * a.cols + c, left, a.whole);
         unpacked<float> x = load(a.x + r * a.cols + c, left, a.whole);
         for (int i = 0; i < 4; i++) {
-            dw[i] += d.x[i] * ((x.x[i] - a.mean[r]) * a.rstd[r]);
+            dw[i] += d.x[i] * ((x.x[i] - (a.rms ? 0.0f : a.mean[r])) * a.rstd[r]);
             db[i] += d.x[i];
         }
     }
@@ -65,18 +67,19 @@ static __global__ void norm_dx_kernel(norm_grad_call a)
     int lane = threadIdx.x % WARP;
     if (r >= a.rows) return;
     const float *x = a.x + r * a.cols, *dout = a.dout + r * a.cols;
-    float mean = a.mean[r], rstd = a.rstd[r], h_sum = 0, hn_sum = 0;
+    float mean = a.rms ? 0.0f : a.mean[r], rstd = a.rstd[r], h_sum = 0, hn_sum = 0;
     for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
         int64_t left = a.cols - c;
         unpacked<float> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
         unpacked<float> w = load(a.w + c, left, a.whole);
         for (int i = 0; i < 4; i++) {
-            float h = d.x[i] * w.x[i];
+            float h = d.x[i] * (a.offset + w.x[i]);
             h_sum += h;
             hn_sum += h * ((v.x[i] - mean) * rstd);
         }
     }
-    float h_avg = warp_sum(h_sum) / (float)a.cols, hn_avg = warp_sum(hn_sum) / (float)a.cols;
+    float h_avg = a.rms ? 0.0f : warp_sum(h_sum) / (float)a.cols,
+          hn_avg = warp_sum(hn_sum) / (float)a.cols;
     for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
         int64_t left = a.cols - c;
         unpacked<float> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
@@ -84,7 +87,8 @@ static __global__ void norm_dx_kernel(norm_grad_call a)
         float *to = a.dx + r * a.cols + c;
         if (a.accumulate) dx = load(to, left, a.whole);
         for (int i = 0; i < 4; i++)
-            dx.x[i] += rstd * (d.x[i] * w.x[i] - h_avg - (v.x[i] - mean) * rstd * hn_avg);
+            dx.x[i] +=
+                rstd * (d.x[i] * (a.offset + w.x[i]) - h_avg - (v.x[i] - mean) * rstd * hn_avg);
         store(to, left, a.whole, dx);
     }
 }
@@ -96,9 +100,11 @@ extern "C" void cuda_norm_grad(device *dev, int stream, const norm_grad_op *o)
     if (present(o->dw.t)) a.dw = (float *)o->dw.t.data;
     if (present(o->db.t)) a.db = (float *)o->db.t.data;
     a.dout = (const float *)o->dout.data, a.x = (const float *)o->x.data;
-    a.mean = (const float *)o->mean.data, a.rstd = (const float *)o->rstd.data;
+    if (present(o->mean)) a.mean = (const float *)o->mean.data;
+    a.rstd = (const float *)o->rstd.data;
     a.w = (const float *)o->w.data, a.scratch = (float *)o->scratch.data;
     a.rows = tensor_rows(o->x), a.cols = tensor_cols(o->x);
+    a.offset = (float)o->offset, a.rms = o->rms;
     a.accumulate = o->accumulate;
     a.dw_accumulate = o->dw.accumulate, a.db_accumulate = o->db.accumulate;
     a.whole = wide(o->dx) && wide(o->dout) && wide(o->x) && wide(o->w);

@@ -118,6 +118,7 @@ static void test_same_bits(void **state)
         "--dtype bf16 --master split8 --state int8 --state-of all --optim adamw_r --batch 6",
         "--dtype bf16 --master none --state bf16 --state-of all --optim adan --batch 3 --accum 2",
         "--dtype bf16 --master split16 --state int8 --state-of all --optim lion --batch 6",
+        "--optim adamw_r --batch 6 --recompute sqrt --train-only h.1.* ln_f.* --freeze *.bias",
     };
     static const char *const names[] = {"adamw", "adan", "lion", "sgd"};
     static const char *const splits[] = {"--batch 6", "--batch 3 --accum 2",
@@ -164,6 +165,8 @@ static void test_forms_change(void **state)
                  "--optim adamw --batch 6 --gradients overlay --optim-impl passes");
     carries_over(state, "--optim adan --batch 6", "--optim adan_r --optim-impl passes --batch 6",
                  "--optim adan --batch 6");
+    carries_over(state, "--optim adamw_r --batch 6", "--optim adamw_r --batch 6 --recompute block",
+                 "--optim adamw --batch 6 --recompute norms:0");
     carries_over(state, "--optim lion --batch 6", "--optim lion --batch 6 --optim-impl passes",
                  "--optim lion_r --batch 6");
 }
@@ -208,9 +211,14 @@ static void test_refused_changes(void **state)
         {"--vocab 60", "--vocab was 59", "anew"},
         {"--seq 12", "--seq was 11", "anew"},
         {"--seed 2", "--seed was 1", "anew"},
+<<<<<<< HEAD
         {"--dtype bf16", "--dtype was", "anew"},
         {"--state int8", "--state was", "anew"},
         {"--state-of all", "--state-of was", "anew"},
+=======
+        {"--freeze wte*", "--freeze was [] and is [\"wte*\"] now", "anew"},
+        {"--train-only wpe*", "--train-only was", "anew"},
+>>>>>>> main
         {"--train-data other_train.bin", "data", "--train-data"},
         {"--train-data [a-d]_train.bin", "data", "--train-data"},
     };

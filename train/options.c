@@ -74,6 +74,8 @@ static const option_row common[] = {
     {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
     {"device", "WHERE", "cpu, cuda, or auto: cuda where there is a GPU", TEXT, FIELD(device_name),
      0, 0, NULL},
+    {"no-cuda-graph", NULL, "on CUDA: launch every operation by itself, not the step as a graph",
+     FLAG, FIELD(no_cuda_graph), 0, 0, NULL},
     {"threads", "N", "CPU threads", WHOLE, FIELD(threads), 1, 1024, "all cores"},
     {"seed", "N", "of all randomness", WHOLE, FIELD(seed), 0, 9e15, NULL},
     {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, FIELD(eval_every), 0, 1e9,
@@ -304,7 +306,7 @@ static error *check_products(const options *o)
     const double most = 1e14; /* numbers */
     double width = (double)o->model.width, layers = (double)o->model.layers,
            vocab = (double)o->model.vocab;
-    double parameters = layers * 12 * width * width + (vocab + (double)o->model.context) * width;
+    double parameters = config_parameters(&o->model);
     double positions = (double)o->batch * (double)o->seq,
            activations = positions * (layers * 17 * width + vocab);
     if (parameters > most)

@@ -161,7 +161,9 @@ error *plan_json(const trainer *t, char **out)
                                       grad_policy_name(t->o->optim.gradients)) &&
               cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason) &&
               cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params)) &&
-              cJSON_AddNumberToObject(object, "trained", (double)trained_count(&t->params));
+              cJSON_AddNumberToObject(object, "trained", (double)trained_count(&t->params)) &&
+              cJSON_AddNumberToObject(object, "step_flops", t->work.flops) &&
+              cJSON_AddNumberToObject(object, "step_bytes", t->work.bytes);
     cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"),
           *most = cJSON_AddObjectToObject(object, "most_by_kind");
     for (int k = 0; k < KIND_COUNT; k++) {
