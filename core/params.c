@@ -185,12 +185,10 @@ static tensor part_within(tensor t, int64_t begin, int64_t first, int64_t n, int
                      SHAPE(to - from));
 }
 
-/* The same of what is kept here of a parameter. */
-static tensor kept_part(const params *p, int id, int64_t first, int64_t n, int64_t *skipped)
+tensor param_kept(const param *row, int64_t first, int64_t n, int64_t *skipped)
 {
-    const param *row = &p->row[id];
-    if (expands(p)) return part_within(row->stored, row->own_first, first, n, skipped);
-    return part_within(row->value, 0, first, n, skipped);
+    if (present(row->value)) return part_within(row->value, 0, first, n, skipped);
+    return part_within(row->stored, row->own_first, first, n, skipped);
 }
 
 /* host: elements of which `skipped` come before the part. */
@@ -219,7 +217,7 @@ static void put_split(const params *p, device *dev, int id, int64_t first, int64
         if (master.type == I8) memcpy((char *)x + i, &upper, sizeof upper);
     }
     if (master.type != F32) put_part(dev, master, skipped, x);
-    tensor part = kept_part(p, id, first, n, &skipped);
+    tensor part = param_kept(row, first, n, &skipped);
     put_part(dev, part, skipped, hi);
 }
 
@@ -232,7 +230,7 @@ error *params_initialize(params *p, device *dev, uint64_t seed)
         for (int64_t first = 0; first < row->count; first += CHUNK) {
             int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
             int64_t skipped;
-            tensor part = kept_part(p, id, first, n, &skipped);
+            tensor part = param_kept(row, first, n, &skipped);
             if (!present(part)) continue;
             fill_chunk(row, seed, (uint64_t)id, first, n, p->type, host);
             if (p->type == BF16)

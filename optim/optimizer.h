@@ -14,6 +14,11 @@
  *   adama                     3 + live gradient (and intermediate) in all forms, any --accum
  *   adan                      7         6          6         5 + live gradient
  *   lion                      4         3          3         2 + live gradient
+ *
+ * A rule that sees whole matrices (muon) goes through them one at a time, after the others, in both
+ * forms; what its products need lies where something has died (optim/newton_schulz.h).  Under
+ * overlay each gradient's space is given back as soon as its parameter is updated, so that the next
+ * matrix finds room there.
  */
 #ifndef REGRAD_OPTIMIZER_H
 #define REGRAD_OPTIMIZER_H
@@ -34,6 +39,12 @@ typedef struct {
     bool state_all; /* of small tensors and embeddings, too; else theirs are f32 */
     dtype type;     /* of parameters and gradients; 0: f32 */
     uint64_t seed;  /* of what is rounded at random */
+    /* of rules that see whole matrices: products in a row; and the numbers of what they leave to
+     * another rule, whose learning rate is lr_ratio times theirs in every step */
+    int64_t newton_schulz_steps;
+    struct {
+        double lr_ratio, beta[2], eps;
+    } others;
 } optim_config;
 
 /* The defaults of the named optimizer. */
@@ -60,12 +71,16 @@ typedef struct {
     tensor sums;                 /* fold: (n) f64: the slots of the step's micro-batches added up */
     tensor (*state)[MAX_STATES]; /* [n] */
     tensor (*scale)[MAX_STATES]; /* [n] of states of 8 bits */
+    tensor squares;              /* ? (1) f64: of a matrix, while it is made orthogonal */
     optim_item *items;           /* [n] scratch for one call */
     hyper host;                  /* this step's numbers */
 } optimizer;
 
 error *optimizer_create(const optim_config *c, run *r, optimizer **out) NODISCARD;
 void optimizer_destroy(optimizer *o);
+
+/* The rule of parameter i: it says which states that has. */
+const rule_info *optimizer_rule_of(const optimizer *o, int i);
 
 /* Asks the arena for states and scalars; once in the record and once in the run. */
 void optimizer_place(optimizer *o);

@@ -128,6 +128,12 @@ static void test_adan(void **state)
     each_setting(NULL, "adan", true);
 }
 
+static void test_muon(void **state)
+{
+    (void)state;
+    each_setting(NULL, "muon", true);
+}
+
 static void test_sgd(void **state)
 {
     (void)state;
@@ -325,10 +331,11 @@ static void test_it_learns(void **state)
                                  "lion",
                                  "sgd",
                                  "adama --accum 4",
+                                 "muon",
                                  "adamw --dtype bf16 --master split8 --state int8 --state-of all",
                                  "adamw --dtype bf16 --master none --state bf16 --state-of all"};
-    const char *const lr[] = {"0.003", "0.01", "0.003", "0.3", "0.003", "0.003", "0.003"};
-    for (int i = 0; i < 7; i++) {
+    const char *const lr[] = {"0.003", "0.01", "0.003", "0.3", "0.003", "0.02", "0.003", "0.003"};
+    for (int i = 0; i < 8; i++) {
         char arguments[300];
         snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 300 --optim %s --lr %s",
                  names[i], lr[i]);
@@ -348,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_adama),
         cmocka_unit_test(test_adan),
         cmocka_unit_test(test_sgd),
+        cmocka_unit_test(test_muon),
         cmocka_unit_test(test_lion),
         cmocka_unit_test(test_lion_substituted_differs_by_flips),
         cmocka_unit_test(test_recompute),

@@ -110,6 +110,8 @@ static void test_same_bits(void **state)
         "--optim adan_r --optim-impl passes --batch 4 --grad-clip 1",
         "--optim lion --batch 6 --schedule wsd",
         "--optim lion_r --optim-impl passes --batch 6",
+        "--optim muon --batch 2 --accum 3",
+        "--optim muon_r --batch 6",
         "--optim lion_r --batch 1 --accum 6 --schedule linear",
         "--optim adama --batch 2 --accum 3",
         "--optim sgd --batch 6 --schedule constant",
@@ -211,14 +213,11 @@ static void test_refused_changes(void **state)
         {"--vocab 60", "--vocab was 59", "anew"},
         {"--seq 12", "--seq was 11", "anew"},
         {"--seed 2", "--seed was 1", "anew"},
-<<<<<<< HEAD
         {"--dtype bf16", "--dtype was", "anew"},
         {"--state int8", "--state was", "anew"},
         {"--state-of all", "--state-of was", "anew"},
-=======
         {"--freeze wte*", "--freeze was [] and is [\"wte*\"] now", "anew"},
         {"--train-only wpe*", "--train-only was", "anew"},
->>>>>>> main
         {"--train-data other_train.bin", "data", "--train-data"},
         {"--train-data [a-d]_train.bin", "data", "--train-data"},
     };
