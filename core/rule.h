@@ -95,13 +95,13 @@ typedef struct {
      * several; none: the rule runs on their sum. */
     const char *fold[FOLD_PARTS];
     granularity sees;
+    unsigned squares;           /* LANE_Sk: averages of squares, never negative */
+    unsigned copies;            /* LANE_Sk: a gradient as it was, no average */
     const char *others, *apply; /* BY_MATRIX: rules, see above */
     bool keeps_temp;            /* a pass writes LANE_RESULT */
     bool keeps_gradient;        /* a state is the previous gradient */
     bool linear;                /* the states are linear in the gradient */
     unsigned options;           /* HAS_... */
-    unsigned squares;           /* LANE_Sk: averages of squares, never negative */
-    unsigned copies;            /* LANE_Sk: a gradient as it was, no average */
     double lr, beta[MAX_BETAS], eps, weight_decay; /* defaults */
 } rule_info;
 
