@@ -49,8 +49,8 @@ error *fit_parse(const char *text, size_t sizes[MOST_SIZES], int *n)
 
 error *fit_available(device *dev, size_t *out)
 {
-    if (strcmp(dev->ops->name, "cpu"))
-        return user_error("--memory auto: only on the CPU so far: give the size, like 80G");
+    *out = device_free_memory(dev);
+    if (*out) return NULL;
     FILE *f = fopen("/proc/meminfo", "r");
     char line[200];
     unsigned long long kib = 0;
