@@ -366,6 +366,12 @@ static void test_near_the_lower_bound(void **state)
     for (int m = 0; vit_preset_at(m); m++)
         for (int p = 0; p < 3; p++)
             near_the_bound(vit_preset_at(m)->name, policies[p], "adamw", "fused", 2);
+    for (int m = 0; preset_at(m); m++) /* its products' blocks come and go in between */
+        for (int p = 0; p < 3; p++)
+            near_the_bound(preset_at(m)->name, policies[p], "muon_r", "fused", 2);
+    for (int m = 0; vit_preset_at(m); m++)
+        for (int p = 0; p < 3; p++)
+            near_the_bound(vit_preset_at(m)->name, policies[p], "muon_r", "fused", 2);
     if (!long_run()) return;
     static const char *const optims[] = {"adamw_r", "adan", "lion_r", "sgd"};
     for (int m = 0; preset_at(m); m++)
