@@ -121,7 +121,8 @@ void cuda_column_sums(device *dev, int stream, grad db, tensor dout);
 
 /* slot = sum(x^2) for each of n, unless h is given and h->ok is 0; see sumsq.cu */
 typedef struct {
-    const float *x;
+    const void *x;
+    dtype type; /* f32 or bf16 */
     int64_t n;
     double *slot;
 } square_sum;
