@@ -180,7 +180,7 @@ static void test_split_changes(void **state)
     life_run(*state, RUN "--batch 3 --accum 2 --out run --resume auto");
     expect_said(state, "resuming from run/step_00000005");
     refused(state, RUN "--batch 6 --accum 2 --out run --steps 20 --resume auto", "samples_per_step",
-            "--batch and --accum");
+            "--batch, --accum");
     life_run(*state,
              RUN "--optim adama --batch 6 --out folds --steps 5"); /* another v: it says so */
     life_run(*state, RUN "--optim adama_r --batch 3 --accum 2 --out folds --resume auto");
