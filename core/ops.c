@@ -5,6 +5,7 @@
  * the operands' shapes.
  */
 #include "core/ops_internal.h"
+#include "core/storage.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +55,12 @@ static bool working(const device *dev, tensor t)
     return dev->ops->working_types >> t.type & 1;
 }
 
+/* A working type of full width: what an optimizer computes in. */
+static bool exact(const device *dev, tensor t)
+{
+    return working(dev, t) && t.type != BF16;
+}
+
 /* t is absent, or contiguous with this type and element count */
 static bool fits(tensor t, dtype type, int64_t count)
 {
@@ -80,9 +87,10 @@ static bool check_fill(device *dev, const char *op, const fill_op *o)
 
 static bool check_copy(device *dev, const char *op, const copy_op *o)
 {
+    bool whole = tensor_contiguous(o->dst) && tensor_contiguous(o->src);
     CHECK(o->dst.type == o->src.type, o->dst, o->src);
     CHECK(tensor_count(o->dst) == tensor_count(o->src), o->dst, o->src);
-    CHECK(tensor_contiguous(o->dst) && tensor_contiguous(o->src), o->dst, o->src);
+    CHECK(whole || tensor_cols(o->dst) == tensor_cols(o->src), o->dst, o->src);
     return true;
 }
 
@@ -205,6 +213,19 @@ static bool check_linear_dw(device *dev, const char *op, const linear_dw_op *o)
               (is_matrix(o->dw.t, type, n, tensor_cols(o->x)) && tensor_contiguous(o->dw.t)),
           o->dw.t, o->dout);
     CHECK(fits(o->db.t, type, n), o->db.t, o->dout);
+    return true;
+}
+
+static bool check_matmul(device *dev, const char *op, const matmul_op *o)
+{
+    int64_t m = tensor_rows(o->out), n = tensor_cols(o->out);
+    int64_t k = o->x_transposed ? tensor_rows(o->x) : tensor_cols(o->x);
+    dtype type = o->out.type;
+    CHECK(exact(dev, o->out), o->out, o->x);
+    CHECK(is_matrix(o->out, type, m, n), o->out, o->x);
+    CHECK(is_matrix(o->x, type, o->x_transposed ? k : m, o->x_transposed ? m : k), o->x, o->out);
+    CHECK(is_matrix(o->y, type, o->y_transposed ? n : k, o->y_transposed ? k : n), o->y, o->out);
+    CHECK(!overlap(o->out, o->x) && !overlap(o->out, o->y), o->out, o->x);
     return true;
 }
 
@@ -348,11 +369,40 @@ static bool check_sumsq(device *dev, const char *op, const sumsq_op *o)
     return true;
 }
 
+static bool check_normalize(device *dev, const char *op, const normalize_op *o)
+{
+    CHECK(exact(dev, o->x) && tensor_contiguous(o->x), o->x, o->squares);
+    CHECK(o->squares.type == F64 && tensor_count(o->squares) == 1, o->squares, o->x);
+    return true;
+}
+
 static bool check_clip(device *dev, const char *op, const clip_op *o)
 {
     CHECK(o->slots.type == F64 && tensor_contiguous(o->slots), o->slots, o->hyper);
     CHECK(is_hyper(o->hyper), o->hyper, o->slots);
     return true;
+}
+
+/* A state in a form that it can have: 8 bits with scales, others without. */
+static bool state_fits(tensor s, tensor scale, int64_t n)
+{
+    if (s.type != I8 && s.type != U8)
+        return !present(scale) && (fits(s, F32, n) || fits(s, BF16, n));
+    return fits(s, s.type, n) && present(scale) &&
+           fits(scale, F32, (n + STATE_BLOCK - 1) / STATE_BLOCK);
+}
+
+static bool master_fits(tensor master, int64_t n)
+{
+    return fits(master, F32, n) || fits(master, I16, n) || fits(master, I8, n);
+}
+
+static bool all_f32(const optim_item *it)
+{
+    bool all = it->p.type == F32;
+    for (int k = 0; k < MAX_STATES; k++)
+        all = all && (!present(it->state[k]) || it->state[k].type == F32);
+    return all;
 }
 
 static bool check_optim(device *dev, const char *op, const optim_op *o)
@@ -361,11 +411,15 @@ static bool check_optim(device *dev, const char *op, const optim_op *o)
     for (int64_t i = 0; i < o->n; i++) {
         const optim_item *it = &o->items[i];
         int64_t n = tensor_count(it->p);
-        CHECK(present(it->p) && fits(it->p, F32, n), it->p, it->g);
-        CHECK(present(it->g) && fits(it->g, F32, n) && fits(it->temp, F32, n), it->g, it->temp);
+        CHECK(present(it->p) && (fits(it->p, F32, n) || fits(it->p, BF16, n)), it->p, it->g);
+        CHECK(present(it->g) && fits(it->g, it->p.type, n) && fits(it->temp, F32, n), it->g,
+              it->temp);
+        CHECK(!present(it->master) || (it->p.type == BF16 && master_fits(it->master, n)),
+              it->master, it->p);
+        CHECK(o->fused || all_f32(it), it->p, it->state[0]);
         CHECK(!present(it->slot) || fits(it->slot, F64, 1), it->slot, it->p);
         for (int k = 0; k < MAX_STATES; k++)
-            CHECK(fits(it->state[k], F32, n), it->state[k], it->p);
+            CHECK(state_fits(it->state[k], it->scale[k], n), it->state[k], it->scale[k]);
     }
     return true;
 }
@@ -505,6 +559,20 @@ void op_get(device *dev, int stream, void *host, tensor src)
 {
     if (!dev->failure && dev->ops->get)
         dev->ops->get(dev, stream, host, src.data, tensor_bytes(src));
+}
+
+void op_get_floats(device *dev, int stream, float *host, tensor src)
+{
+    int64_t n = tensor_count(src);
+    bool half = src.type == BF16;
+    uint16_t *upper = (uint16_t *)(void *)host + n; /* so that widening overwrites none unread */
+    op_get(dev, stream, half ? (void *)upper : host, src);
+    op_sync(dev, stream);
+    for (int64_t i = 0; i < n && half && !dev->failure && dev->ops->get; i++) {
+        uint16_t x;
+        memcpy(&x, upper + i, sizeof x);
+        host[i] = float_of_bf16(x);
+    }
 }
 
 void op_clear(device *dev, int stream, tensor x)

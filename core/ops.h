@@ -56,7 +56,7 @@ typedef struct {
     double value;
 } fill_op;
 
-/* dst = src (same shape and type) */
+/* dst = src: same type and, where rows lie apart, same rows and columns */
 typedef struct {
     tensor dst, src;
 } copy_op;
@@ -203,6 +203,15 @@ typedef struct {
     tensor dout; /* (R,N), ld may exceed N */
 } linear_dw_op;
 
+/* out = alpha x' y' + beta out, where x' is x (M,K) or the transpose of x (K,M), and y' is y (K,N) or
+ * the transpose of y (N,K).  With beta 0 what out held is not read. */
+typedef struct {
+    tensor out;  /* (M,N), ld may exceed N; neither x nor y */
+    tensor x, y; /* may be the same */
+    bool x_transposed, y_transposed;
+    double alpha, beta;
+} matmul_op;
+
 /* Softmax attention without a T x T tensor.  qkv holds for each token H query, KV key and KV value
  * heads of D each; query head h uses key head h / (H/KV).
  * s_ij = scale * q_i k_j (j <= i if causal), lse_i = log sum_j exp s_ij, out_i = sum_j exp(s_ij -
@@ -272,6 +281,13 @@ typedef struct {
     tensor x;
 } sumsq_op;
 
+/* x = x / (sqrt(squares) + eps), in place: divided by its norm, when squares is sumsq's slot of x */
+typedef struct {
+    tensor x;
+    tensor squares; /* (1) f64 */
+    double eps;
+} normalize_op;
+
 /* hyper.grad_norm = sqrt(sum of slots in order); hyper.clip = min(1, max_norm / grad_norm), 1 if
  * max_norm is 0 */
 typedef struct {
@@ -280,18 +296,25 @@ typedef struct {
     double max_norm;
 } clip_op;
 
-/* One tensor of an optimizer step: p, g and the rule's states, all with as
- * many elements, all f32. */
+/* One tensor of an optimizer step: p, g and the rule's states, all with as many elements.  All are
+ * f32; or, fused only, in one of the forms of core/storage.h:
+ *
+ *     p        bf16, with a master (? f32, i16: split16, i8: split8) or rounded at random
+ *     g        bf16 if p is
+ *     state    f32, bf16, or i8 (signed), u8 (squares) with a scale for each STATE_BLOCK elements */
 typedef struct {
     tensor p, g, state[MAX_STATES];
+    tensor master;            /* ? */
+    tensor scale[MAX_STATES]; /* ? f32, (elements / STATE_BLOCK, rounded up), with i8 and u8 */
+    uint32_t id;              /* sets apart what is rounded at random in different tensors */
     tensor temp; /* ? the intermediate of the pass-by-pass form; may lie on g or on a state */
     tensor slot; /* ? (1) f64: sum of g^2 before anything is changed (fused form only) */
     bool decay;  /* apply weight decay */
 } optim_item;
 
 /* Runs a rule over all items: its passes in registers when fused, else pass after pass over all
- * items. Does nothing when hyper.ok is 0.  The fused form leaves g as it was; the other may change
- * g and temp. */
+ * items. Does nothing when hyper.ok is 0.  The fused form leaves g as it was (but where a rule's
+ * result is its temp, and lies there); the other may change g and temp. */
 typedef struct {
     int rule; /* a rule_id of optim/rules/all.h */
     bool fused;
@@ -367,6 +390,8 @@ typedef struct {
     double scale;
 } classify_soft_op;
 
+#define MATRIX_OPS(X) X(matmul) X(normalize)
+
 #define IMAGE_OPS(X)                                                                               \
     X(patches) X(positions) X(positions_grad) X(pool) X(pool_grad) X(scale_samples) X(classify_soft)
 
@@ -382,8 +407,9 @@ typedef struct {
     X(activate)                                                                                    \
     X(linear_dx)                                                                                   \
     X(linear_dw)                                                                                   \
-    X(attention) X(attention_grad) X(attention_cached) X(head_norm) X(head_norm_grad) X(rotary)    \
-        X(gate) X(gate_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite)            \
+    X(attention)                                                                                   \
+    X(attention_grad) X(attention_cached) X(head_norm) X(head_norm_grad) X(rotary) X(gate)         \
+        X(gate_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) MATRIX_OPS(X)      \
             IMAGE_OPS(X)
 
 typedef struct {
@@ -431,6 +457,8 @@ DEVICE_OPS(OP_FRONT)
 /* Host <-> device copies of a whole contiguous tensor; ordered like operations. */
 void op_put(device *dev, int stream, tensor dst, const void *host);
 void op_get(device *dev, int stream, void *host, tensor src);
+/* Working numbers as floats: f32 as they are, bf16 widened.  There when it returns. */
+void op_get_floats(device *dev, int stream, float *host, tensor src);
 /* Every byte of x becomes 0. */
 void op_clear(device *dev, int stream, tensor x);
 void op_sync(device *dev, int stream);

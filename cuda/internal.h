@@ -34,6 +34,7 @@
     X(clip)                                                                                        \
     X(optim)                                                                                       \
     X(nonfinite)                                                                                   \
+    MATRIX_OPS(X)                                                                                  \
     IMAGE_OPS(X)
 
 #define CUDA_OP(name) void cuda_##name(device *dev, int stream, const name##_op *o);
@@ -86,7 +87,7 @@ bool cuda_ok(device *dev, cudaError_t status, const char *call, const char *file
 /* Bytes that an address is a multiple of: 4 to 256. */
 uint32_t cuda_alignment(const void *p);
 
-/* d (rows,cols) = op(x) op(y) (+ c) (+ bias), all in row order; see product.c. */
+/* d (rows,cols) = alpha op(x) op(y) (+ beta c) (+ bias), all in row order; see product.c. */
 typedef struct {
     int64_t rows, cols, inner;
     const float *x, *y, *c, *bias; /* c, bias: NULL if there is none */
@@ -94,8 +95,13 @@ typedef struct {
     int64_t ldx, ldy, ldc, ldd;
     bool x_transposed; /* x is (inner,rows), else (rows,inner) */
     bool y_transposed; /* y is (cols,inner), else (inner,cols) */
+    bool scaled;       /* alpha and beta are given; else both are 1 */
+    float alpha, beta;
 } product;
 void cuda_product(device *dev, int stream, const product *p);
+
+/* A copy between matrices (f32) whose rows lie apart. */
+void cuda_copy_rows(device *dev, int stream, const copy_op *o);
 
 /* y = act(x) + residual (NULL: none), each (rows,cols); y may be x. */
 typedef struct {
@@ -115,7 +121,8 @@ void cuda_column_sums(device *dev, int stream, grad db, tensor dout);
 
 /* slot = sum(x^2) for each of n, unless h is given and h->ok is 0; see sumsq.cu */
 typedef struct {
-    const float *x;
+    const void *x;
+    dtype type; /* f32 or bf16 */
     int64_t n;
     double *slot;
 } square_sum;

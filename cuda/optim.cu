@@ -5,13 +5,12 @@
  *
  * A launch takes up to AT_ONCE tensors; a block has CHUNK elements of one of them and finds it by
  * its number.  This file is compiled without contraction (--fmad=false) and with IEEE roots and
- * divisions, so results have the CPU's bits.
+ * divisions, so results have the CPU's bits.  What is not all f32 in memory: optim_stored.cu.
  * bytes: AdamW 28 for each element (p, m, v read and written, g read), Lion 20, Adan 44 */
 #include "cuda/gpu.h"
+#include "cuda/optim.h"
 
-#include "optim/rules/all.h"
-
-static constexpr int AT_ONCE = 40, THREADS = 256, CHUNK = THREADS * 16, MOST_PASSES = 16;
+static constexpr int AT_ONCE = 40, THREADS = 256, CHUNK = THREADS * 16;
 
 /* Arrays of n elements; an absent one is p, and never written. */
 struct optim_arrays {
@@ -79,7 +78,7 @@ template <class RULE> __global__ void optim_fused_kernel(optim_table t)
 #pragma unroll
         for (int pass = 0; pass < MOST_PASSES; pass++)
             written |= RULE::pass(pass, &x, &h);
-        store_lane(part.a, i, x, written & ~(LANE_G | LANE_T));
+        store_lane(part.a, i, x, written & ~(LANE_G | (written & LANE_RESULT ? 0 : LANE_T)));
     }
 }
 
@@ -111,16 +110,6 @@ template <class RULE> __global__ void optim_pass_kernel(optim_table t, int pass)
 
 typedef void fused_kernel(optim_table);
 typedef void pass_kernel(optim_table, int);
-
-#define RULE_TYPE(name)                                                                            \
-    struct name##_rule {                                                                           \
-        static __device__ __forceinline__ int pass(int k, lane *x, const hyper *h)                 \
-        {                                                                                          \
-            return name##_pass(k, x, h);                                                           \
-        }                                                                                          \
-    };
-OPTIM_RULES(RULE_TYPE)
-#undef RULE_TYPE
 
 static const struct {
     const rule_info *info;
@@ -171,8 +160,7 @@ static void sum_slots(device *dev, int stream, const optim_op *o, int64_t first,
     for (int64_t i = first; i < first + n; i++) {
         const optim_item *it = &o->items[i];
         if (present(it->slot))
-            sums[count++] = {(const float *)it->g.data, tensor_count(it->g),
-                             (double *)it->slot.data};
+            sums[count++] = {it->g.data, it->g.type, tensor_count(it->g), (double *)it->slot.data};
     }
     cuda_square_sums(dev, stream, sums, count, (const hyper *)o->hyper.data);
 }
@@ -183,11 +171,29 @@ static bool complete(const optim_op *o)
     const rule_info *info = rules[o->rule].info;
     if (info->n_passes > MOST_PASSES) return false;
     for (int64_t i = 0; i < o->n; i++) {
-        if (info->needs_temp && !o->fused && !present(o->items[i].temp)) return false;
+        bool temp = info->needs_temp && (!o->fused || info->keeps_temp);
+        if (temp && !present(o->items[i].temp)) return false;
         for (int k = 0; k < info->n_states; k++)
             if (!present(o->items[i].state[k])) return false;
     }
     return true;
+}
+
+/* Is anything of it in a form of core/storage.h? */
+static bool stored(const optim_item *it)
+{
+    bool is = it->p.type != F32;
+    for (int k = 0; k < MAX_STATES; k++)
+        is = is || (present(it->state[k]) && it->state[k].type != F32);
+    return is;
+}
+
+static bool any_stored(const optim_op *o)
+{
+    bool any = false;
+    for (int64_t i = 0; i < o->n; i++)
+        any = any || stored(&o->items[i]);
+    return any;
 }
 
 extern "C" void cuda_optim(device *dev, int stream, const optim_op *o)
@@ -197,6 +203,13 @@ extern "C" void cuda_optim(device *dev, int stream, const optim_op *o)
                     internal_error("optim: no such rule, or one with more than %d passes, or an "
                                    "item lacks a state or an intermediate of it",
                                    MOST_PASSES));
+        return;
+    }
+    if (any_stored(o)) {
+        for (int64_t first = 0; first < o->n; first += AT_ONCE)
+            sum_slots(dev, stream, o, first,
+                      (int)(o->n - first < AT_ONCE ? o->n - first : AT_ONCE));
+        cuda_optim_stored(dev, stream, o);
         return;
     }
     int passes = o->fused ? 1 : rules[o->rule].info->n_passes;

@@ -1,14 +1,21 @@
 /* sumsq.cu - slot = sum(x^2), in double, in the order of core/segment.h: the CPU's bits.
  *
  * A block has a tensor, a warp a segment, a lane one of the interleaved sums.  Squares of floats
- * are exact in double, so only the additions round.       bytes: 4 for each element */
+ * are exact in double, so only the additions round.       bytes: 4 (bf16: 2) for each element */
 #include "cuda/gpu.h"
 
+#include "core/bf16.h"
 #include "core/segment.h"
 
 static constexpr int AT_ONCE = 64; /* tensors in a launch */
 
 static_assert((int)SEGMENT_LANES == (int)WARP, "a lane of a segment is a lane of a warp");
+
+static __device__ __forceinline__ double number(const square_sum &s, int64_t i)
+{
+    return (double)(s.type == F32 ? ((const float *)s.x)[i]
+                                  : float_of_bf16(((const uint16_t *)s.x)[i]));
+}
 
 struct square_sums {
     square_sum of[AT_ONCE];
@@ -25,7 +32,7 @@ static __global__ void square_sums_kernel(square_sums all)
     double sum = 0;
     if (w < count)
         for (int64_t i = segment_start(s.n, w) + lane; i < segment_start(s.n, w + 1); i += WARP)
-            sum += (double)s.x[i] * (double)s.x[i];
+            sum += number(s, i) * number(s, i);
     lanes[w][lane] = sum;
     __syncwarp();
     if (lane == 0) {
@@ -60,6 +67,6 @@ extern "C" void cuda_square_sums(device *dev, int stream, const square_sum *sums
 
 extern "C" void cuda_sumsq(device *dev, int stream, const sumsq_op *o)
 {
-    square_sum s = {(const float *)o->x.data, tensor_count(o->x), (double *)o->slot.data};
+    square_sum s = {o->x.data, o->x.type, tensor_count(o->x), (double *)o->slot.data};
     cuda_square_sums(dev, stream, &s, 1, NULL);
 }

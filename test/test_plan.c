@@ -100,8 +100,8 @@ static void each_combination(const char *optim, const char *form)
 static void test_planned_is_used(void **state)
 {
     (void)state;
-    static const char *const optims[] = {"adamw",  "adamw_r", "adan",  "adan_r", "lion",
-                                         "lion_r", "sgd",     "sgd_r", "adama",  "adama_r"};
+    static const char *const optims[] = {"adamw", "adamw_r", "adan",  "adan_r",  "lion", "lion_r",
+                                         "sgd",   "sgd_r",   "adama", "adama_r", "muon", "muon_r"};
     static const char *const forms[] = {"fused", "passes"};
     static const char *const more[] = {"", "--accum 3", "--grad-clip 1", "--gradients overlay",
                                        "--sample-every 5"};
@@ -118,6 +118,21 @@ static void test_planned_is_used(void **state)
         }
 }
 
+static void test_planned_is_used_in_low_precision(void **state)
+{
+    (void)state;
+    static const char *const more[] = {
+        "--dtype bf16", "--dtype bf16 --master split16 --sample-every 5 --accum 3",
+        "--dtype bf16 --master split8 --state int8 --state-of all --optim adamw_r",
+        "--dtype bf16 --master none --state bf16 --state-of all --optim adan --gradients overlay",
+        "--state int8 --optim adama --accum 3"};
+    for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
+        char arguments[400];
+        snprintf(arguments, sizeof arguments, SMALL_MODEL "%s", more[m]);
+        run_and_compare(arguments);
+    }
+}
+
 static void test_planned_is_used_for_images(void **state)
 {
     (void)state;
@@ -126,7 +141,8 @@ static void test_planned_is_used_for_images(void **state)
                                        "--optim adan --optim-impl passes --grad-clip 1",
                                        "--optim lion_r --accum 3 --eval-batches 2",
                                        "--optim sgd --gradients overlay --accum 3 --drop-path 0.3",
-                                       "--optim adamw --batch 50"};
+                                       "--optim adamw --batch 50",
+                                       "--dtype bf16 --state int8 --state-of all --predict 5"};
     for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
         char arguments[400];
         snprintf(arguments, sizeof arguments, SMALL_VIT "%s", more[m]);
@@ -197,6 +213,24 @@ static void test_settings_at_random(void **state)
         random_setting((uint64_t)i, arguments, sizeof arguments);
         run_and_compare(arguments);
     }
+}
+
+/* Every option of the block: each family's small form. */
+static void test_planned_is_used_for_families(void **state)
+{
+    (void)state;
+    static const char *const families[] = {"llama", "qwen", "qwen2.5", "qwen3",  "gemma",
+                                           "bloom", "phi",  "falcon",  "chatglm"};
+    static const char *const more[] = {"--optim adamw_r", "--optim adan --accum 3 --sample-every 1",
+                                       "--optim lion_r --grad-clip 1 --sample-every 1"};
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
+            char arguments[400];
+            snprintf(arguments, sizeof arguments,
+                     "--model %s-nano --vocab 59 --context 16 --batch 2 --seq 13 --threads 2 %s",
+                     families[i], more[m]);
+            run_and_compare(arguments);
+        }
 }
 
 /* ---- copies of N ---- */
@@ -287,6 +321,24 @@ static void test_adama_needs_one_layer(void **state)
         }
 }
 
+/* Of the hidden matrices one state, of the others two; a gradient of its own or the largest live one;
+ * and for the products three matrices' worth at most, of one matrix. */
+static void test_muon_copies(void **state)
+{
+    (void)state;
+    int64_t n;
+    const int64_t c = 768, hidden = 12 * 12 * c * c;
+    arena_summary plain = plan("--model gpt2-124m --batch 4 --seq 64 --optim muon", &n),
+                  reduced = plan("--model gpt2-124m --batch 4 --seq 64 --optim muon_r", &n);
+    assert_int_equal(plain.most[KIND_STATE], 4 * (2 * n - hidden));
+    assert_int_equal(reduced.most[KIND_STATE], plain.most[KIND_STATE]);
+    assert_int_equal(plain.most[KIND_GRADIENT], 4 * n);
+    assert_true((double)reduced.most[KIND_GRADIENT] < 0.34 * 4 * (double)n);
+    assert_int_equal(reduced.most[KIND_INTERMEDIATE], 4 * (2 * c * c + c * (c / 4)));
+    assert_int_equal(plain.most[KIND_INTERMEDIATE],
+                     reduced.most[KIND_INTERMEDIATE] + (size_t)(4 * 4 * c * c));
+}
+
 static void near_the_bound(const char *name, const char *policy, const char *optim,
                            const char *form, int sequences)
 {
@@ -314,6 +366,12 @@ static void test_near_the_lower_bound(void **state)
     for (int m = 0; vit_preset_at(m); m++)
         for (int p = 0; p < 3; p++)
             near_the_bound(vit_preset_at(m)->name, policies[p], "adamw", "fused", 2);
+    for (int m = 0; preset_at(m); m++) /* its products' blocks come and go in between */
+        for (int p = 0; p < 3; p++)
+            near_the_bound(preset_at(m)->name, policies[p], "muon_r", "fused", 2);
+    for (int m = 0; vit_preset_at(m); m++)
+        for (int p = 0; p < 3; p++)
+            near_the_bound(vit_preset_at(m)->name, policies[p], "muon_r", "fused", 2);
     if (!long_run()) return;
     static const char *const optims[] = {"adamw_r", "adan", "lion_r", "sgd"};
     for (int m = 0; preset_at(m); m++)
@@ -345,11 +403,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_planned_is_used),
+        cmocka_unit_test(test_planned_is_used_in_low_precision),
         cmocka_unit_test(test_planned_is_used_for_images),
+        cmocka_unit_test(test_planned_is_used_for_families),
         cmocka_unit_test(test_settings_at_random),
         cmocka_unit_test(test_copies_of_n),
         cmocka_unit_test(test_overlay_and_release_lower_the_peak),
         cmocka_unit_test(test_adama_needs_one_layer),
+        cmocka_unit_test(test_muon_copies),
         cmocka_unit_test(test_near_the_lower_bound),
         cmocka_unit_test(test_big_models_plan_quickly),
     };

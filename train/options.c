@@ -13,18 +13,44 @@
 #define BETA_MOST 0.999999 /* 1 - beta^t is divided by */
 
 static const option_row common[] = {
-    {"optim", "NAME", "adamw, adama, adan, lion, sgd; with suffix _r: memory-reduced", TEXT,
+    {"optim", "NAME", "adamw, adama, adan, lion, muon, sgd; with suffix _r: memory-reduced", TEXT,
      FIELD(optim_name), 0, 0, NULL},
     {"optim-impl", "HOW",
      "fused (one pass) or passes (operation by operation over whole tensors, as published)", TEXT,
      FIELD(impl), 0, 0, NULL},
     {"gradients", "WHERE", "own, overlay, release, fold or auto", TEXT, FIELD(gradients), 0, 0,
      "own; auto for _r; fold for adama"},
+    {"dtype", "TYPE",
+     "fp32, or bf16: parameters, activations and their gradients (sums, norms' statistics, loss "
+     "and "
+     "optimizer stay fp32)",
+     TEXT, FIELD(dtype_name), 0, 0, NULL},
+    {"master", "FORM",
+     "with --dtype bf16, what is kept of a weight besides its bf16: fp32; split16 (the 16 bits it "
+     "lacks: same training as fp32); split8 (8 of them); none (rounded at random)",
+     TEXT, FIELD(master_name), 0, 0, "fp32"},
+    {"state", "FORM", "of the optimizer's states: fp32, bf16, or int8 (in blocks with a scale)",
+     TEXT, FIELD(state_name), 0, 0, NULL},
+    {"state-of", "WHICH",
+     "what --state is for: matrices (vectors, tensors of less than 4096 numbers and embeddings "
+     "stay "
+     "fp32), or all",
+     TEXT, FIELD(state_of), 0, 0, NULL},
     {"lr", "X", "peak learning rate", REAL, FIELD(lr), 0, 1e6, "the optimizer's"},
     {"beta1", "X", "decay rate", REAL, FIELD(beta1), 0, BETA_MOST, "the optimizer's"},
     {"beta2", "X", "decay rate", REAL, FIELD(beta2), 0, BETA_MOST, "the optimizer's"},
     {"beta3", "X", "decay rate", REAL, FIELD(beta3), 0, BETA_MOST, "the optimizer's"},
     {"eps", "X", "added to the denominator", REAL, FIELD(eps), 1e-30, 1, "the optimizer's"},
+    {"adam-lr", "X",
+     "muon: peak learning rate of AdamW, which trains embeddings, head, gains and biases", REAL,
+     FIELD(adam_lr), 0, 1e6, "3e-4 with muon"},
+    {"adam-beta1", "X", "muon: AdamW's decay rate", REAL, FIELD(adam_beta1), 0, BETA_MOST,
+     "0.9 with muon"},
+    {"adam-beta2", "X", "muon: AdamW's decay rate", REAL, FIELD(adam_beta2), 0, BETA_MOST,
+     "0.95 with muon"},
+    {"adam-eps", "X", "muon: AdamW's eps", REAL, FIELD(adam_eps), 1e-30, 1, "1e-10 with muon"},
+    {"newton-schulz", "N", "muon: steps that make a matrix orthogonal", WHOLE, FIELD(newton_schulz),
+     1, 100, "5 with muon"},
     {"weight-decay", "X", "decoupled, on matrices and embeddings", REAL, FIELD(weight_decay), 0,
      1e6, "the optimizer's"},
     {"grad-clip", "X", "largest global gradient norm; 0 = off", REAL, FIELD(grad_clip), 0, 1e30,
@@ -96,6 +122,9 @@ static const options defaults = {
     .optim_name = "adamw",
     .impl = "fused",
     .schedule_name = "cosine",
+    .dtype_name = "fp32",
+    .state_name = "fp32",
+    .state_of = "matrices",
     .device_name = "auto",
     .lr = NAN,
     .beta1 = NAN,
@@ -103,6 +132,10 @@ static const options defaults = {
     .beta3 = NAN,
     .eps = NAN,
     .weight_decay = NAN,
+    .adam_lr = NAN,
+    .adam_beta1 = NAN,
+    .adam_beta2 = NAN,
+    .adam_eps = NAN,
     .warmup = 20,
     .final_lr_fraction = 0.1,
     .recompute = "none",
@@ -322,6 +355,55 @@ static error *choose(const options *o, const char *name, double given, bool has,
     return NULL;
 }
 
+static const char *const master_names[] = {"fp32", "split16", "split8", "none"};
+
+/* In which types numbers are kept. */
+static error *resolve_types(options *o)
+{
+    static const char *const types[] = {"fp32", "bf16"};
+    static const char *const states[] = {"fp32", "bf16", "int8"};
+    static const char *const which[] = {"matrices", "all"};
+    int i;
+    TRY(one_of("dtype", o->dtype_name, types, 2, &i));
+    o->type = i ? BF16 : F32;
+    if (o->master_name && o->type == F32)
+        return user_error("--master %s: only with --dtype bf16; weights in fp32 are their own "
+                          "masters",
+                          o->master_name);
+    i = MASTER_F32;
+    if (o->master_name) TRY(one_of("master", o->master_name, master_names, 4, &i));
+    o->master = (master_form)i;
+    TRY(one_of("state", o->state_name, states, 3, &i));
+    o->optim.state = (state_form)i;
+    TRY(one_of("state-of", o->state_of, which, 2, &i));
+    o->optim.state_all = i;
+    o->optim.type = o->type;
+    o->optim.seed = (uint64_t)o->seed;
+    return NULL;
+}
+
+/* What the optimizer leaves to AdamW, and how it makes matrices orthogonal. */
+static error *resolve_others(const options *o, optim_config *c)
+{
+    const rule_info *info = rule_at(c->rule);
+    bool has = info->options & HAS_OTHERS;
+    double lr = isnan(o->lr) ? info->lr : o->lr, adam_lr = c->others.lr_ratio * info->lr,
+           steps = (double)c->newton_schulz_steps;
+    TRY(choose(o, "adam-lr", o->adam_lr, has, &adam_lr));
+    TRY(choose(o, "adam-beta1", o->adam_beta1, has, &c->others.beta[0]));
+    TRY(choose(o, "adam-beta2", o->adam_beta2, has, &c->others.beta[1]));
+    TRY(choose(o, "adam-eps", o->adam_eps, has, &c->others.eps));
+    TRY(choose(o, "newton-schulz", o->newton_schulz ? (double)o->newton_schulz : (double)NAN, has,
+               &steps));
+    c->newton_schulz_steps = (int64_t)steps;
+    if (has && lr == 0)
+        return user_error("--lr 0: AdamW's learning rate of %s is a part of it in every step; give "
+                          "one above 0",
+                          o->optim_name);
+    if (has) c->others.lr_ratio = adam_lr / lr;
+    return NULL;
+}
+
 static error *resolve_optimizer(options *o)
 {
     static const char *const impls[] = {"fused", "passes"};
@@ -334,7 +416,9 @@ static error *resolve_optimizer(options *o)
     TRY(choose(o, "beta3", o->beta3, info->options & HAS_BETA3, &c->beta[2]));
     TRY(choose(o, "eps", o->eps, info->options & HAS_EPS, &c->eps));
     TRY(choose(o, "weight-decay", o->weight_decay, true, &c->weight_decay));
+    TRY(resolve_others(o, c));
     c->clip = o->grad_clip;
+    TRY(resolve_types(o));
     int which;
     TRY(one_of("optim-impl", o->impl, impls, 2, &which));
     c->fused = which == 0;
@@ -424,7 +508,13 @@ error *options_json(const options *given, char **out)
     o.beta3 = o.optim.beta[2];
     o.eps = o.optim.eps;
     o.weight_decay = o.optim.weight_decay;
+    o.adam_lr = o.optim.others.lr_ratio * o.schedule.lr;
+    o.adam_beta1 = o.optim.others.beta[0];
+    o.adam_beta2 = o.optim.others.beta[1];
+    o.adam_eps = o.optim.others.eps;
+    o.newton_schulz = o.optim.newton_schulz_steps;
     o.gradients = grad_policy_name(o.optim.gradients);
+    if (o.type == BF16) o.master_name = master_names[o.master];
     cJSON *object = cJSON_CreateObject();
     bool ok = object;
     for (int i = 0; ok && i < row_count(o.task); i++)

@@ -27,8 +27,11 @@ typedef struct {
     const char *model_name;
     const char *load; /* DIR or FILE of a trained model; NULL: initial values */
     bool widen;
-    int64_t layers, heads, width, context, vocab; /* 0: the preset's */
-    model_config model;                           /* resolved */
+    const char *dtype_name, *master_name, *state_name, *state_of; /* master: NULL or a word */
+    dtype type;                                                   /* resolved */
+    master_form master;                                           /* resolved */
+    int64_t layers, heads, width, context, vocab;                 /* 0: the preset's */
+    model_config model;                                           /* resolved */
     /* images */
     int64_t inner, channels, patch, classes; /* 0: the preset's */
     const char *image_size, *pool, *bad_images;
@@ -40,6 +43,8 @@ typedef struct {
     /* optimizer: NAN means the optimizer's default */
     const char *optim_name, *impl, *gradients, *schedule_name;
     double lr, beta1, beta2, beta3, eps, weight_decay, grad_clip;
+    double adam_lr, adam_beta1, adam_beta2, adam_eps; /* of what muon leaves to AdamW */
+    int64_t newton_schulz;                            /* 0: the optimizer's */
     int64_t warmup;
     double final_lr_fraction;
     optim_config optim; /* resolved */
