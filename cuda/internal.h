@@ -33,13 +33,14 @@
 CUDA_OPS(CUDA_OP)
 #undef CUDA_OP
 
-enum { PLANS = 64 };
+enum { PLANS = 64, CUDA_SUMS_AT_ONCE = 64 };
 
 /* An algorithm of cublasLt, and the product that it was found for. */
 typedef struct {
-    int64_t key[16];
+    int64_t key[20];
     cublasLtMatmulAlgo_t algo;
     size_t workspace;
+    bool refused; /* there is none */
 } product_plan;
 
 typedef struct {
@@ -50,6 +51,7 @@ typedef struct {
     void *workspace; /* of cublasLt, on STREAM_COMPUTE */
     size_t workspace_bytes;
     unsigned long long *counter; /* (1), of nonfinite */
+    double *sums[STREAM_COUNT];  /* (CUDA_SUMS_AT_ONCE, SEGMENTS), of sumsq */
     product_plan plan[PLANS];
     int64_t plans; /* ever made; the oldest is replaced */
     size_t memory;
@@ -70,26 +72,31 @@ static inline cudaStream_t cuda_stream(const device *dev, int stream)
 bool cuda_ok(device *dev, cudaError_t status, const char *call, const char *file, int line);
 #define CUDA_OK(dev, call) cuda_ok(dev, call, #call, __FILE__, __LINE__)
 
-/* Bytes that an address is a multiple of: 4 to 256. */
+/* Bytes that an address is a multiple of: at most 256. */
 uint32_t cuda_alignment(const void *p);
 
 /* d (rows,cols) = op(x) op(y) (+ c) (+ bias), all in row order; see product.c. */
 typedef struct {
     int64_t rows, cols, inner;
-    const float *x, *y, *c, *bias; /* c, bias: NULL if there is none */
-    float *d;
-    int64_t ldx, ldy, ldc, ldd;
+    dtype type;                   /* of all of them: F32 or BF16 */
+    const void *x, *y, *c, *bias; /* c, bias: NULL if there is none */
+    void *d;
+    enum { GELU_NONE, GELU_OF_SUM, GELU_GRAD } gelu; /* d = gelu(sum), or sum * gelu'(pre) */
+    void *pre; /* the sum, written by GELU_OF_SUM unless NULL; read by GELU_GRAD; see product.c */
+    int64_t ldx, ldy, ldc, ldd, ld_pre;
     bool x_transposed; /* x is (inner,rows), else (rows,inner) */
     bool y_transposed; /* y is (cols,inner), else (inner,cols) */
 } product;
-void cuda_product(device *dev, int stream, const product *p);
+/* False if the library has no such product with a gelu, or the device has failed: nothing is done. */
+bool cuda_product(device *dev, int stream, const product *p);
 
 /* y = act(x) + residual (NULL: none), each (rows,cols); y may be x. */
 typedef struct {
     int64_t rows, cols;
     activation act;
-    const float *x, *residual;
-    float *y;
+    dtype type; /* F32 or BF16 */
+    const void *x, *residual;
+    void *y;
     int64_t ldx, ldr, ldy;
 } activate_call;
 void cuda_activate(device *dev, int stream, const activate_call *a);
@@ -102,7 +109,8 @@ void cuda_column_sums(device *dev, int stream, grad db, tensor dout);
 
 /* slot = sum(x^2) for each of n, unless h is given and h->ok is 0; see sumsq.cu */
 typedef struct {
-    const float *x;
+    const void *x;
+    dtype type; /* F32 or BF16 */
     int64_t n;
     double *slot;
 } square_sum;

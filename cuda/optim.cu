@@ -171,8 +171,7 @@ static void sum_slots(device *dev, int stream, const optim_op *o, int64_t first,
     for (int64_t i = first; i < first + n; i++) {
         const optim_item *it = &o->items[i];
         if (present(it->slot))
-            sums[count++] = {(const float *)it->g.data, tensor_count(it->g),
-                             (double *)it->slot.data};
+            sums[count++] = {it->g.data, it->g.type, tensor_count(it->g), (double *)it->slot.data};
     }
     cuda_square_sums(dev, stream, sums, count, (const hyper *)o->hyper.data);
 }

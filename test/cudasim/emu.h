@@ -73,6 +73,8 @@ void *emu_shared(emu_shared_array *, size_t bytes);
 void emu_grid(dim3 grid, dim3 block, size_t shared, void (*body)(void *), void *argument);
 void *emu_memory(size_t bytes); /* aligned as cudaMalloc does, all bits set */
 
+void emu_copies_end(void); /* in copies.cpp: the running thread ends */
+
 /* In runtime.cpp. */
 bool emu_launch_allowed(const void *kernel, dim3 grid, dim3 block, size_t shared);
 void emu_enqueue(cudaStream_t, std::function<void()>);
