@@ -69,8 +69,18 @@ LIBS    += -lpng
 $(BUILD)/data/picture_png.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_PNG
 endif
 
-LIB_SRC  := $(wildcard core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)
-LIB_SRC  := $(filter-out train/the_% data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
+# MPI carries the ranks of --zero on the CPU, and starts them; MPI=no builds without
+MPI_C   := $(shell pkg-config --cflags ompi-c 2>/dev/null)
+MPI_L   := $(or $(shell pkg-config --libs ompi-c 2>/dev/null),-lmpi)
+MPI     ?= $(call has,MPI_VERSION < 3,mpi.h $(MPI_C),$(MPI_L))
+MPI     := $(MPI)
+ifeq ($(MPI),yes)
+LIBS    += $(MPI_L)
+$(BUILD)/dist/mpi.o: FLAGS += $(patsubst -I%,-isystem %,$(MPI_C))
+endif
+
+LIB_SRC  := $(wildcard dist/*.c core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)
+LIB_SRC  := $(filter-out train/the_% dist/mpi$(if $(filter yes,$(MPI)),_none).c data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
 GPT_SRC  := train/the_text.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
@@ -83,6 +93,7 @@ LIB += $(DEVICES)
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@$(if $(SAN),,for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done)
+	@echo "  MPI (for several ranks on CPUs): $(if $(filter yes,$(MPI)),found,none; apt-get install libopenmpi-dev openmpi-bin)"
 	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
 
 $(BUILD)/%.o: %.c

@@ -86,6 +86,15 @@ static bool check_copy(device *dev, const char *op, const copy_op *o)
     return true;
 }
 
+static bool check_add(device *dev, const char *op, const add_op *o)
+{
+    CHECK(working(dev, o->x), o->x, o->y);
+    CHECK(present(o->y) && fits(o->y, o->x.type, tensor_count(o->x)), o->x, o->y);
+    CHECK(tensor_contiguous(o->x), o->x, o->y);
+    CHECK(!overlap(o->x, o->y), o->x, o->y);
+    return true;
+}
+
 static bool check_embedding(device *dev, const char *op, const embedding_op *o)
 {
     int64_t c = tensor_cols(o->wte);
@@ -429,6 +438,10 @@ static int written_linear_dx(const linear_dx_op *o, tensor *w)
 static int written_linear_dw(const linear_dw_op *o, tensor *w)
 {
     return w[0] = o->dw.t, w[1] = o->db.t, 2;
+}
+static int written_add(const add_op *o, tensor *w)
+{
+    return w[0] = o->x, 1;
 }
 static int written_attention(const attention_op *o, tensor *w)
 {

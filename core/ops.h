@@ -55,6 +55,11 @@ typedef struct {
     tensor dst, src;
 } copy_op;
 
+/* x += y (same shape and type) */
+typedef struct {
+    tensor x, y; /* not the same */
+} add_op;
+
 /* out[b,t,:] = wte[tokens[b,t],:] + wpe[first_position + t,:] */
 typedef struct {
     tensor out;    /* (B,T,C) */
@@ -293,6 +298,7 @@ typedef struct {
 #define DEVICE_OPS(X)                                                                              \
     X(fill)                                                                                        \
     X(copy)                                                                                        \
+    X(add)                                                                                         \
     X(embedding)                                                                                   \
     X(embedding_grad)                                                                              \
     X(norm)                                                                                        \

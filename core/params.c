@@ -22,13 +22,14 @@ int params_add(params *p, param_spec spec)
     }
     if (!spec.writers) spec.writers = 1;
     int64_t count = tensor_count(tensor_of(NULL, F32, spec.shape));
-    p->row[p->n] = (param){.spec = spec, .trainable = true, .count = count};
+    p->row[p->n] = (param){.spec = spec, .trainable = true, .count = count, .own = count};
     return p->n++;
 }
 
 void params_free(params *p)
 {
     free(p->row);
+    free(p->queue);
     *p = (params){0};
 }
 
@@ -54,17 +55,80 @@ static block_name gradient_name(const param *row)
     return NAME(row->spec.name, row->spec.layer);
 }
 
+error *params_store(params *p, const param_storage *storage)
+{
+    p->storage = storage;
+    return alloc_array(&p->queue, 2 * (size_t)p->n, sizeof *p->queue);
+}
+
+/* ---- own ranges ---- */
+
+static bool expands(const params *p)
+{
+    return p->storage && p->storage->expand;
+}
+
+static bool collects(const params *p)
+{
+    return p->storage && p->storage->collects;
+}
+
+bool params_divided(const params *p)
+{
+    return p->storage && (p->storage->expand || p->storage->spread);
+}
+
+shape param_own_shape(const params *p, int id)
+{
+    const param *row = &p->row[id];
+    return row->own == row->count ? row->spec.shape : SHAPE(row->own);
+}
+
+static tensor own_of(const params *p, int id, tensor whole)
+{
+    const param *row = &p->row[id];
+    if (!present(whole) || !row->own) return (tensor){0};
+    char *first = (char *)whole.data + (size_t)row->own_first * dtype_size(whole.type);
+    return tensor_of(first, whole.type, param_own_shape(p, id));
+}
+
+tensor param_own_value(const params *p, int id)
+{
+    return expands(p) ? p->row[id].stored : own_of(p, id, p->row[id].value);
+}
+
+tensor param_own_gradient(const params *p, int id)
+{
+    const param *row = &p->row[id];
+    return present(row->collected) ? row->collected : own_of(p, id, row->gradient);
+}
+
+static void place_value(params *p, arena *a, int id)
+{
+    param *row = &p->row[id];
+    block_name name = NAME(row->spec.name, row->spec.layer);
+    if (!expands(p))
+        row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape, name);
+    else if (row->own)
+        row->stored = arena_keep(a, KIND_PARAMETER, p->type, param_own_shape(p, id), name);
+}
+
+static void place_gradient(params *p, arena *a, int id)
+{
+    param *row = &p->row[id];
+    if (!collects(p))
+        row->gradient = arena_keep(a, KIND_GRADIENT, p->type, row->spec.shape, gradient_name(row));
+    else if (row->own)
+        row->collected =
+            arena_keep(a, KIND_GRADIENT, p->type, param_own_shape(p, id), gradient_name(row));
+}
+
 void params_place(params *p, arena *a)
 {
-    for (int i = 0; i < p->n; i++) {
-        param *row = &p->row[i];
-        row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape,
-                                NAME(row->spec.name, row->spec.layer));
-    }
-    for (int i = 0; i < p->n && p->policy == GRADS_OWN; i++)
-        if (p->row[i].trainable)
-            p->row[i].gradient = arena_keep(a, KIND_GRADIENT, p->type, p->row[i].spec.shape,
-                                            gradient_name(&p->row[i]));
+    for (int id = 0; id < p->n; id++)
+        place_value(p, a, id);
+    for (int id = 0; id < p->n && p->policy == GRADS_OWN; id++)
+        if (p->row[id].trainable) place_gradient(p, a, id);
 }
 
 /* ---- initial values ---- */
@@ -93,6 +157,19 @@ static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t fir
     }
 }
 
+/* What is kept here of elements [first, first + n); *skipped: how many of them come before that. */
+static tensor kept_part(const params *p, int id, int64_t first, int64_t n, int64_t *skipped)
+{
+    const param *row = &p->row[id];
+    tensor kept = expands(p) ? row->stored : row->value;
+    int64_t begin = expands(p) ? row->own_first : 0, end = begin + tensor_count(kept);
+    int64_t from = first > begin ? first : begin, to = first + n < end ? first + n : end;
+    *skipped = from - first;
+    if (!present(kept) || from >= to) return (tensor){0};
+    return tensor_of((char *)kept.data + (size_t)(from - begin) * dtype_size(p->type), p->type,
+                     SHAPE(to - from));
+}
+
 error *params_initialize(params *p, device *dev, uint64_t seed)
 {
     void *host = NULL;
@@ -101,10 +178,11 @@ error *params_initialize(params *p, device *dev, uint64_t seed)
         const param *row = &p->row[id];
         for (int64_t first = 0; first < row->count; first += CHUNK) {
             int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
+            int64_t skipped;
+            tensor part = kept_part(p, id, first, n, &skipped);
+            if (!present(part)) continue;
             fill_chunk(row, seed, (uint64_t)id, first, n, p->type, host);
-            tensor part = tensor_of(row->value.data, p->type, SHAPE(n));
-            part.data = (char *)part.data + (size_t)first * dtype_size(p->type);
-            op_put(dev, STREAM_COMPUTE, part, host);
+            op_put(dev, STREAM_COMPUTE, part, (char *)host + (size_t)skipped * dtype_size(p->type));
             op_sync(dev, STREAM_COMPUTE);
         }
     }
@@ -123,7 +201,7 @@ void params_begin_step(run *r, int micro_batches)
         device_fail(r->dev, internal_error("release would update after each of %d micro-batches",
                                            micro_batches));
     for (int i = 0; i < p->n; i++) {
-        p->row[i].has_gradient = p->row[i].updated = false;
+        p->row[i].has_gradient = p->row[i].updated = p->row[i].has_collected = false;
         p->row[i].readers = 0;
     }
     params_begin_micro(r, 0);
@@ -154,9 +232,10 @@ void params_end_step(run *r)
 {
     params *p = r->params;
     check_writers(r);
+    if (p->storage && p->storage->spread) p->storage->spread(p->storage->own, r);
     p->training = false;
     for (int i = 0; i < p->n && p->policy == GRADS_OVERLAY; i++)
-        arena_drop(r->arena, &p->row[i].gradient);
+        arena_drop(r->arena, collects(p) ? &p->row[i].collected : &p->row[i].gradient);
 }
 
 /* What the gradients of the micro-batch under way are of the step's. */
@@ -167,29 +246,122 @@ static fold_part part_of(const params *p)
     return p->micro ? FOLD_LATER : FOLD_FIRST;
 }
 
-/* Release, fold: the gradient is whole and the weight is read no more. */
-static void update_if_complete(run *r, param *row, int id)
+/* ---- a complete gradient ---- */
+
+static bool at_once(const params *p)
+{
+    return p->policy == GRADS_RELEASE || p->policy == GRADS_FOLD;
+}
+
+/* Release, fold: the optimizer takes the gradient in, and its space is given back. */
+static void update(run *r, int id)
 {
     params *p = r->params;
-    fold_part part = part_of(p);
-    if ((p->policy != GRADS_RELEASE && p->policy != GRADS_FOLD) || !p->training || row->updated)
-        return;
-    if (!row->has_gradient || row->writes < row->spec.writers || row->readers) return;
-    row->updated = part == FOLD_LAST || part == FOLD_WHOLE;
-    row->has_gradient = row->updated; /* else the next micro-batch's comes anew */
     phase before = phase_enter(r->phases, PHASE_OPTIMIZER);
-    p->complete(p->context, id, part);
+    p->complete(p->context, id, part_of(p));
     phase_enter(r->phases, before);
+    arena_drop(r->arena, &p->row[id].gradient);
+}
+
+/* The own range of the gradient goes to what was collected so far; its space is given back. */
+static void keep_collected(run *r, int id)
+{
+    params *p = r->params;
+    param *row = &p->row[id];
+    tensor part = own_of(p, id, row->gradient);
+    if (present(part) && !row->has_collected) {
+        if (p->policy == GRADS_OVERLAY)
+            row->collected = arena_take(r->arena, KIND_GRADIENT, p->type, param_own_shape(p, id),
+                                        gradient_name(row));
+        OP(copy, r->dev, r->stream, .dst = row->collected, .src = part);
+    } else if (present(part)) {
+        OP(add, r->dev, r->stream, .x = row->collected, .y = part);
+    }
+    row->has_collected = true;
     arena_drop(r->arena, &row->gradient);
 }
 
+/* The gradients under way have come. */
+static void settle(run *r)
+{
+    params *p = r->params;
+    if (!p->under_way) return;
+    p->storage->settle(p->storage->own, r);
+    for (int i = 0; i < p->under_way; i++) {
+        int id = p->queue[p->n + i];
+        if (at_once(p))
+            update(r, id);
+        else if (collects(p))
+            keep_collected(r, id);
+    }
+    p->under_way = 0;
+}
+
+/* The gradients that wait set out. */
+static void send(run *r)
+{
+    params *p = r->params;
+    settle(r);
+    for (int i = 0; i < p->waiting; i++)
+        p->queue[p->n + i] = p->queue[i];
+    p->under_way = p->waiting;
+    p->waiting = 0;
+    p->waiting_bytes = 0;
+    if (p->under_way) p->storage->collect(p->storage->own, r, p->queue + p->n, p->under_way);
+    if (!p->storage->bucket) settle(r);
+}
+
+static void enqueue(run *r, int id)
+{
+    params *p = r->params;
+    p->queue[p->waiting++] = id;
+    p->waiting_bytes += (int64_t)tensor_bytes(p->row[id].gradient);
+    if (p->waiting_bytes >= p->storage->bucket) send(r);
+}
+
+/* The gradient is whole and the weight is read no more, in this micro-batch. */
+static void finish_if_complete(run *r, param *row, int id)
+{
+    params *p = r->params;
+    bool last = p->micro == p->micro_batches - 1;
+    if (!p->training || row->updated) return;
+    if (!row->has_gradient || row->writes < row->spec.writers || row->readers) return;
+    if (at_once(p)) {
+        row->updated = last;
+        row->has_gradient = last; /* else the next micro-batch's comes anew */
+    } else if (collects(p)) {
+        row->has_gradient = false;
+    } else if (p->storage && last) {
+        row->updated = true; /* as far as this pass goes: it is written no more */
+    }
+    if (p->storage && p->policy != GRADS_FOLD && (last || collects(p)))
+        enqueue(r, id);
+    else if (at_once(p))
+        update(r, id);
+}
+
+void params_end_micro(run *r)
+{
+    if (!r->params->storage) return;
+    send(r);
+    settle(r);
+}
+
+/* ---- the hooks ---- */
+
 tensor param_use(run *r, int id)
 {
-    param *row = &r->params->row[id];
-    if (r->params->training && row->updated) {
+    params *p = r->params;
+    param *row = &p->row[id];
+    if (p->training && row->updated) {
         char name[80];
         device_fail(r->dev, internal_error("%s is read after its update",
                                            param_text(row, name, sizeof name)));
+    }
+    if (expands(p) && !row->readers) {
+        row->value = arena_take(r->arena, KIND_PARAMETER, p->type, row->spec.shape,
+                                NAME(row->spec.name, row->spec.layer));
+        p->storage->expand(p->storage->own, r, id);
     }
     row->readers++;
     return row->value;
@@ -199,7 +371,8 @@ void param_done(run *r, int id)
 {
     param *row = &r->params->row[id];
     row->readers--;
-    update_if_complete(r, row, id);
+    if (!row->readers && expands(r->params)) arena_drop(r->arena, &row->value);
+    finish_if_complete(r, row, id);
 }
 
 grad grad_begin(run *r, int id)
@@ -209,7 +382,7 @@ grad grad_begin(run *r, int id)
     if (!row->trainable || !p->training) return (grad){0};
     phase_enter(r->phases, PHASE_BACKWARD);
     grad g = {.accumulate = row->has_gradient};
-    if (!row->has_gradient && p->policy != GRADS_OWN)
+    if (!row->has_gradient && (p->policy != GRADS_OWN || collects(p)))
         row->gradient =
             arena_take(r->arena, KIND_GRADIENT, p->type, row->spec.shape, gradient_name(row));
     row->has_gradient = true;
@@ -222,5 +395,5 @@ void grad_done(run *r, int id)
     param *row = &r->params->row[id];
     if (!row->trainable || !r->params->training) return;
     row->writes++;
-    update_if_complete(r, row, id);
+    finish_if_complete(r, row, id);
 }

@@ -20,6 +20,9 @@
  * A gradient with several writers in one backward (a tied embedding) is complete after the last.
  * Under fold the earlier micro-batches wait for the readers, too, though the weight does not change
  * yet: so all micro-batches ask for the same memory, and what is recorded of two holds for all.
+ * Where several ranks share a run, or values are stored otherwise than they are read, a storage
+ * stands behind the hooks (param_storage below); models do not know that either.
+ *
  * The contract for models: in backward, every use of a weight is open or over when its last writer
  * is done; a use after its update is reported as an internal error.
  */
@@ -27,6 +30,7 @@
 #define REGRAD_PARAMS_H
 
 #include "core/arena.h"
+#include "core/comm.h"
 #include "core/phases.h"
 
 typedef enum { GRADS_OWN, GRADS_OVERLAY, GRADS_RELEASE, GRADS_FOLD, GRADS_AUTO } grad_policy;
@@ -34,6 +38,8 @@ typedef enum { GRADS_OWN, GRADS_OVERLAY, GRADS_RELEASE, GRADS_FOLD, GRADS_AUTO }
 const char *grad_policy_name(grad_policy policy);
 
 typedef enum { INIT_ZERO, INIT_ONE, INIT_NORMAL } init_kind;
+
+typedef struct run run;
 
 /* What a model says of a parameter. */
 typedef struct {
@@ -53,13 +59,37 @@ typedef struct {
 typedef struct {
     param_spec spec;
     bool trainable;
-    int64_t count; /* elements */
-    tensor value;
+    int64_t count;          /* elements */
+    int64_t own_first, own; /* those that this process updates: all, unless ranks share the work */
+    tensor value;  /* whole; under storage.expand present between its uses' first and last */
+    tensor stored; /* ? under storage.expand: (own) what lies there else */
     /* in a step */
-    tensor gradient;
+    tensor gradient;  /* whole, of this process */
+    tensor collected; /* ? under storage.collects: (own) the sum of all ranks and micro-batches */
     int readers, writes;
-    bool has_gradient, updated;
+    bool has_gradient, updated, has_collected;
 } param;
+
+/* Where values and gradients lie between their uses, if not whole in this process: the seam for
+ * ZeRO (dist/zero.c), and for whatever stores less than it computes with.
+ *
+ *     param_use, the first of those open     expand    stored -> value, in memory taken for it
+ *     param_done, the last                             that memory is given back
+ *     grad_done: complete in a micro-batch   collect   its own range becomes what counts of it ...
+ *                                            settle    ... by now; then it is added to `collected`
+ *                                                      or the optimizer runs, and its space is given
+ *                                                      back, as the policy says
+ *     params_end_step: all are updated       spread    own ranges of values -> everybody's
+ */
+typedef struct {
+    void *own;
+    bool collects;  /* gradients are kept as `collected`; else as they are, and collected once */
+    int64_t bucket; /* bytes of gradients that are collected together; 0: each at once */
+    void (*expand)(void *own, run *r, int id); /* ? NULL: values are kept whole */
+    void (*collect)(void *own, run *r, const int *ids, int n);
+    void (*settle)(void *own, run *r);
+    void (*spread)(void *own, run *r);
+} param_storage;
 
 typedef struct {
     param *row;
@@ -71,16 +101,22 @@ typedef struct {
     /* release, fold: parameter id's gradient is complete, that of the whole step or of a part */
     void (*complete)(void *context, int id, fold_part part);
     void *context;
+    const param_storage *storage; /* NULL: all lies here, whole */
+    /* gradients on their way to being collected: waiting, and under way */
+    int *queue; /* (2 n): waiting[], then under_way[] */
+    int waiting, under_way;
+    int64_t waiting_bytes;
 } params;
 
 /* What a pass over the model needs. */
-typedef struct {
+struct run {
     device *dev;
     arena *arena;
     params *params;
     int stream;
     phase_clock *phases; /* ? the step's */
-} run;
+    comm *comm;          /* ? the other ranks */
+};
 
 /* Adds a row; returns its id (0, 1, 2 ...), or -1 when there is no memory. */
 int params_add(params *p, param_spec spec);
@@ -99,9 +135,21 @@ error *params_initialize(params *p, device *dev, uint64_t seed) NODISCARD;
 
 /* A training step: begin, then micro-batches 0, 1, ..., then (under own and overlay) the optimizer
  * reads row[i].gradient, then end. */
+/* Puts a storage behind the hooks; before params_place.  It must outlive the table. */
+error *params_store(params *p, const param_storage *storage) NODISCARD;
+
 void params_begin_step(run *r, int micro_batches);
 void params_begin_micro(run *r, int micro);
+void params_end_micro(run *r); /* gradients are what they are */
 void params_end_step(run *r);
+
+/* What this process updates of a parameter: its own range of the value, and of what counts of the
+ * gradient; whole, and of its shape, where it owns all.  Absent where it owns nothing. */
+tensor param_own_value(const params *p, int id);
+tensor param_own_gradient(const params *p, int id);
+shape param_own_shape(const params *p, int id);
+/* Does each rank update a part, not all? */
+bool params_divided(const params *p);
 
 /* ---- the hooks ---- */
 tensor param_use(run *r, int id);

@@ -87,6 +87,17 @@ ROW_FN int64_t count_nonfinite(const void *x, int64_t n, int type)
     return count;
 }
 
+void cpu_add(device *dev, int stream, const add_op *o)
+{
+    (void)stream;
+    int64_t n = tensor_count(o->x);
+    float *x = floats(o->x);
+    const float *y = floats(o->y);
+#pragma omp parallel for simd num_threads(dev->threads)
+    for (int64_t i = 0; i < n; i++)
+        x[i] += y[i];
+}
+
 void cpu_nonfinite(device *dev, int stream, const nonfinite_op *o)
 {
     (void)stream;

@@ -11,6 +11,7 @@
 #define CUDA_OPS(X)                                                                                \
     X(fill)                                                                                        \
     X(copy)                                                                                        \
+    X(add)                                                                                         \
     X(embedding)                                                                                   \
     X(embedding_grad)                                                                              \
     X(norm)                                                                                        \

@@ -5,24 +5,72 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFIX "transformer."
+enum { NAME_ROOM = 160, CHUNK = 1 << 18, PARTS = 3 };
 
-enum { NAME_ROOM = 100, CHUNK = 1 << 18 };
+/* ---- the list ---- */
 
-error *params_list(const params *p, named_tensor **out)
+/* Part k of a name in braces, "a.{q,k,v}_proj" -> "a.k_proj"; a name without them is its only part.
+ * False if there is no part k. */
+static bool part_name(const char *name, int k, char out[NAME_ROOM])
 {
-    typedef struct {
-        char text[NAME_ROOM];
-    } name;
-    named_tensor *list;
-    TRY(alloc_array(&list, (size_t)p->n, sizeof *list + sizeof(name)));
-    name *names = (name *)(void *)(list + p->n);
-    for (int i = 0; i < p->n; i++) {
-        const param *row = &p->row[i];
-        param_text(row, names[i].text, NAME_ROOM);
-        list[i] = (named_tensor){names[i].text, row->value,
-                                 row->spec.file_transposed && row->spec.shape.rank == 2};
+    const char *open = strchr(name, '{'), *close = open ? strchr(open, '}') : NULL;
+    if (!close) {
+        snprintf(out, NAME_ROOM, "%s", name);
+        return k == 0;
     }
+    const char *from = open + 1, *to = from;
+    for (int i = 0; to < close; from = to + 1, i++) {
+        to = from + strcspn(from, ",}");
+        if (i < k) continue;
+        snprintf(out, NAME_ROOM, "%.*s%.*s%s", (int)(open - name), name, (int)(to - from), from,
+                 close + 1);
+        return true;
+    }
+    return false;
+}
+
+/* n rows of t from `first`. */
+static tensor rows_of(tensor t, int64_t first, int64_t n)
+{
+    shape s = {.rank = t.rank};
+    memcpy(s.dim, t.dim, sizeof s.dim);
+    s.dim[0] = n;
+    int64_t before = first * (tensor_count(t) / t.dim[0]);
+    return tensor_of((char *)t.data + (size_t)before * dtype_size(t.type), t.type, s);
+}
+
+typedef struct {
+    char text[NAME_ROOM];
+} name_text;
+
+/* Appends the tensors of a parameter to the list. */
+static void list_row(const param *row, named_tensor *list, name_text *names, int *n)
+{
+    const param_spec *spec = &row->spec;
+    char name[NAME_ROOM];
+    bool several = strchr(spec->name, '{');
+    int64_t first = 0;
+    param_text(row, name, sizeof name);
+    for (int k = 0; k < PARTS && part_name(name, k, names[*n].text); k++, ++*n) {
+        named_tensor *t = &list[*n];
+        *t = (named_tensor){.name = names[*n].text, .value = row->value};
+        t->transposed = spec->file_transposed && spec->shape.rank == 2;
+        t->groups = spec->file_groups;
+        memcpy(t->part_rows, spec->part_rows, sizeof t->part_rows);
+        if (several) t->value = rows_of(row->value, first, spec->part_rows[k]);
+        first += spec->part_rows[k];
+    }
+}
+
+error *params_list(const params *p, named_tensor **out, int *n)
+{
+    named_tensor *list;
+    size_t most = (size_t)p->n * PARTS + 1; /* a name is written before it is known to be none */
+    TRY(alloc_array(&list, most, sizeof *list + sizeof(name_text)));
+    name_text *names = (name_text *)(void *)(list + most);
+    *n = 0;
+    for (int i = 0; i < p->n; i++)
+        list_row(&p->row[i], list, names, n);
     *out = list;
     return NULL;
 }
@@ -30,48 +78,66 @@ error *params_list(const params *p, named_tensor **out)
 error *params_write(const char *path, const params *p, device *dev)
 {
     named_tensor *list;
-    TRY(params_list(p, &list));
-    error *e = safetensors_write(path, list, p->n, dev);
+    int n;
+    TRY(params_list(p, &list, &n));
+    error *e = safetensors_write(path, list, n, dev);
     free(list);
     return e;
 }
 
 /* ---- reading ---- */
 
-/* A name of the file without the prefix that some writers put. */
+/* What some writers put before a name, and others leave out. */
+static const char *const prefixes[] = {"transformer.", "model."};
+
+enum { PREFIXES = sizeof prefixes / sizeof *prefixes };
+
+/* A name without its prefix. */
 static const char *plain(const char *name)
 {
-    return strncmp(name, PREFIX, sizeof PREFIX - 1) ? name : name + sizeof PREFIX - 1;
+    for (int i = 0; i < PREFIXES; i++)
+        if (!strncmp(name, prefixes[i], strlen(prefixes[i]))) return name + strlen(prefixes[i]);
+    return name;
 }
 
-/* The causal mask, "h.7.attn.bias" or "h.7.attn.masked_bias". */
-static bool is_mask(const char *name)
+static bool ends_in(const char *name, const char *ending)
+{
+    size_t n = strlen(name), m = strlen(ending);
+    return n >= m && !strcmp(name + n - m, ending);
+}
+
+/* No parameter: the causal mask, "h.7.attn.bias" or "h.7.attn.masked_bias"; frequencies. */
+static bool is_constant(const char *name)
 {
     int layer, end = 0;
+    if (ends_in(name, ".inv_freq")) return true;
     if (sscanf(name, "h.%d.attn.%n", &layer, &end) != 1 || !end) return false;
     return !strcmp(name + end, "bias") || !strcmp(name + end, "masked_bias");
 }
 
 static error *find(const safetensors *s, const char *name, int64_t *i)
 {
-    char prefixed[NAME_ROOM + sizeof PREFIX];
-    snprintf(prefixed, sizeof prefixed, "%s%s", PREFIX, name);
-    *i = safetensors_find(s, name);
-    int64_t k = safetensors_find(s, prefixed);
-    if (*i >= 0 && k >= 0)
-        return user_error("%s has both '%s' and '%s': only one can be meant", safetensors_path(s),
-                          name, prefixed);
-    if (*i < 0) *i = k;
+    const char *bare = plain(name);
+    *i = safetensors_find(s, bare);
+    for (int k = 0; k < PREFIXES; k++) {
+        char prefixed[NAME_ROOM + 20];
+        snprintf(prefixed, sizeof prefixed, "%s%s", prefixes[k], bare);
+        int64_t also = safetensors_find(s, prefixed);
+        if (*i >= 0 && also >= 0)
+            return user_error("%s has both '%s' and '%s': only one can be meant",
+                              safetensors_path(s), safetensors_entry_at(s, *i)->name, prefixed);
+        if (also >= 0) *i = also;
+    }
     if (*i >= 0) return NULL;
     return user_error("%s has no tensor '%s': the file is of another kind of model, or not whole",
                       safetensors_path(s), name);
 }
 
-/* A head that is tied may be in the file a second time, if it is the same. */
-static error *check_tied(const safetensors *s, int64_t head)
+/* A head that is tied may be in the file a second time, if it is the same as the embedding. */
+static error *check_tied(const safetensors *s, int64_t head, const char *embedding)
 {
     int64_t wte;
-    TRY(find(s, "wte.weight", &wte));
+    TRY(find(s, embedding, &wte));
     const safetensors_entry *a = safetensors_entry_at(s, head), *b = safetensors_entry_at(s, wte);
     bool same = a->bytes == b->bytes && !strcmp(a->dtype, b->dtype);
     char *buffer;
@@ -91,16 +157,16 @@ static error *check_tied(const safetensors *s, int64_t head)
 }
 
 /* Nothing in the file may be left over but what is known to be no parameter. */
-static error *check_rest(const safetensors *s, const bool *used)
+static error *check_rest(const safetensors *s, const bool *used, const char *embedding)
 {
     for (int64_t i = 0; i < safetensors_count(s); i++) {
         const char *name = safetensors_entry_at(s, i)->name, *bare = plain(name);
-        if (used[i] || is_mask(bare)) continue;
+        if (used[i] || is_constant(bare)) continue;
         if (strcmp(bare, "lm_head.weight"))
             return user_error("%s: tensor '%.100s' has no place in the model: the file is of "
                               "another kind or size",
                               safetensors_path(s), name);
-        TRY(check_tied(s, i));
+        TRY(check_tied(s, i, embedding));
     }
     return NULL;
 }
@@ -116,16 +182,17 @@ static error *read_all(const safetensors *s, const named_tensor *list, int n, bo
         used[i] = true;
         TRY(fetch(s, i, &list[k], dev));
     }
-    return check_rest(s, used);
+    return check_rest(s, used, list[0].name); /* models list it first */
 }
 
 static error *read_params(const safetensors *s, params *p, fetch_function *fetch, device *dev)
 {
     named_tensor *list;
     bool *used = NULL;
-    TRY(params_list(p, &list));
+    int n;
+    TRY(params_list(p, &list, &n));
     error *e = alloc_array(&used, (size_t)safetensors_count(s), sizeof *used);
-    if (!e) e = read_all(s, list, p->n, used, fetch, dev);
+    if (!e) e = read_all(s, list, n, used, fetch, dev);
     free(used);
     free(list);
     return e;

@@ -1,11 +1,18 @@
 /* params_file.h - the parameter table to a safetensors file and back.
  *
- * Names and layouts are Hugging Face's: a parameter marked file_transposed lies (in, out) in the
- * file.  Its GPT-2 files come in several habits, and all are read:
+ * Names and layouts are Hugging Face's.  What is one parameter here may be several tensors there, or
+ * lie otherwise (param_spec says how):
  *
- *   h.0.ln_1.weight, or transformer.h.0.ln_1.weight
+ *   file_transposed     (in, out) in the file
+ *   a name {q,k,v}...   a tensor each for part_rows[0], [1], [2] of its rows
+ *   file_groups         one tensor, its rows group by group (io/safetensors.h)
+ *
+ * Files come in several habits, and all are read:
+ *
+ *   h.0.ln_1.weight, or transformer.h.0.ln_1.weight, or (LLaMA's ...) with or without model.
  *   h.0.attn.bias, h.0.attn.masked_bias: the causal mask, no parameter; passed over
- *   lm_head.weight beside a tied wte.weight: must hold the same bytes
+ *   ....inv_freq: the rotations' frequencies, no parameters; passed over
+ *   lm_head.weight beside a tied embedding: must hold the same bytes
  */
 #ifndef REGRAD_PARAMS_FILE_H
 #define REGRAD_PARAMS_FILE_H
@@ -22,7 +29,7 @@ error *params_read(const safetensors *s, params *p, device *dev) NODISCARD;
 /* The same, but BF16 and F16 tensors are taken as f32: every value is kept exactly. */
 error *params_read_widened(const safetensors *s, params *p, device *dev) NODISCARD;
 
-/* The table as a list of p->n tensors and their names; one block, to be freed. */
-error *params_list(const params *p, named_tensor **out) NODISCARD;
+/* The table as the list of its *n tensors in files and their names; one block, to be freed. */
+error *params_list(const params *p, named_tensor **out, int *n) NODISCARD;
 
 #endif

@@ -24,11 +24,19 @@
 
 /* ---- writing ---- */
 
-/* A tensor on the device.  transposed: (out, in) there, (in, out) in the file; matrices only. */
+/* A tensor on the device.  transposed: (out, in) there, (in, out) in the file; matrices only.
+ *
+ * groups > 0: the device has the rows of up to three parts one part below the other, the file has
+ * them group by group: part_rows[0] / groups rows of the first part, so many of the second, the
+ * third, then those of the next group.  (queries, keys, values; a group is a key head.)
+ *
+ *     device  q0 q1 q2 q3 | k0 k1 | v0 v1          file, 2 groups  q0 q1 k0 v0 | q2 q3 k1 v1
+ */
 typedef struct {
     const char *name;
     tensor value; /* contiguous; f32, f64, i32 or u8 */
     bool transposed;
+    int64_t groups, part_rows[3]; /* not with transposed */
 } named_tensor;
 
 /* Writes n tensors, in this order; under a temporary name, synced, then renamed.  User errors: the

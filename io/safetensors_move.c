@@ -25,6 +25,15 @@ typedef struct {
     int64_t half;
 } staging;
 
+static bool grouped_rightly(const named_tensor *t)
+{
+    int64_t rows = 0;
+    bool even = !t->transposed && t->value.rank >= 1;
+    for (int k = 0; k < 3; rows += t->part_rows[k++])
+        even = even && t->part_rows[k] % t->groups == 0;
+    return even && rows == t->value.dim[0];
+}
+
 static error *staging_open(const named_tensor *list, int64_t n, staging *b)
 {
     b->half = CHUNK / 2;
@@ -34,6 +43,8 @@ static error *staging_open(const named_tensor *list, int64_t n, staging *b)
         if (!tensor_contiguous(t) || (list[i].transposed && t.rank != 2))
             return internal_error("%s is padded, or transposed without being a matrix",
                                   list[i].name);
+        if (list[i].groups && !grouped_rightly(&list[i]))
+            return internal_error("%s cannot be grouped as it says", list[i].name);
         if (list[i].transposed && column > b->half) b->half = column;
     }
     return alloc_array(&b->bytes, (size_t)b->half, 2);
@@ -43,6 +54,21 @@ static error *staging_open(const named_tensor *list, int64_t n, staging *b)
 static tensor part_of(tensor t, int64_t first, int64_t n)
 {
     return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
+}
+
+/* Run i, in the file's order, of rows that lie together in the file and on the device; false behind
+ * the last. */
+static bool run_at(const named_tensor *t, int64_t i, tensor *run)
+{
+    *run = t->value;
+    if (!t->groups) return i == 0;
+    int64_t group = i / 3, part = i % 3, rows = t->part_rows[part] / t->groups;
+    if (group == t->groups) return false;
+    int64_t before = group * rows, cols = tensor_count(t->value) / t->value.dim[0];
+    for (int64_t k = 0; k < part; k++)
+        before += t->part_rows[k];
+    *run = part_of(t->value, before * cols, rows * cols);
+    return true;
 }
 
 /* to (cols, rows) = from (rows, cols) transposed, elements of `size` bytes. */
@@ -122,12 +148,21 @@ static error *write_transposed(outfile *f, tensor t, device *dev, const staging 
     return NULL;
 }
 
+static error *write_runs(outfile *f, const named_tensor *t, device *dev, const staging *b)
+{
+    tensor run;
+    for (int64_t i = 0; run_at(t, i, &run); i++)
+        TRY(write_plain(f, run, dev, b));
+    return NULL;
+}
+
 static error *write_all(outfile *f, const named_tensor *list, int64_t n, device *dev,
                         const staging *b)
 {
     TRY(write_header(f, list, n));
     for (int64_t i = 0; i < n; i++) {
-        TRY((list[i].transposed ? write_transposed : write_plain)(f, list[i].value, dev, b));
+        TRY(list[i].transposed ? write_transposed(f, list[i].value, dev, b)
+                               : write_runs(f, &list[i], dev, b));
         TRY(device_status(dev)); /* rather than writing on what is not there */
     }
     return NULL;
@@ -155,7 +190,8 @@ error *safetensors_write(const char *path, const named_tensor *list, int64_t n, 
 typedef struct {
     const safetensors *file;
     int64_t entry;
-    int64_t size; /* of an element in the file; 2: widened to f32 */
+    int64_t size;  /* of an element in the file; 2: widened to f32 */
+    int64_t first; /* the element that counts as 0 */
 } elements;
 
 /* The entry's elements [first, first + n), as they are on the device.  16-bit ones are read into
@@ -164,6 +200,7 @@ static error *read_elements(const elements *s, int64_t first, int64_t n, char *o
 {
     bool bf16 = !strcmp(safetensors_entry_at(s->file, s->entry)->dtype, "BF16");
     int64_t bytes = n * s->size;
+    first += s->first;
     if (s->size != 2) return safetensors_read(s->file, s->entry, first * s->size, bytes, out);
     TRY(safetensors_read(s->file, s->entry, first * 2, bytes, out + bytes));
     for (int64_t i = 0; i < n; i++) {
@@ -241,15 +278,24 @@ static error *fetch_transposed(const elements *s, tensor t, device *dev, const s
     return NULL;
 }
 
+static error *fetch_runs(elements s, const named_tensor *t, device *dev, const staging *b)
+{
+    tensor run;
+    for (int64_t i = 0; run_at(t, i, &run); i++, s.first += tensor_count(run))
+        TRY(fetch_plain(&s, run, dev, b));
+    return NULL;
+}
+
 static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, bool widen,
                     device *dev)
 {
     const safetensors_entry *entry = safetensors_entry_at(s, i);
-    elements from = {s, i, is_half(entry) ? 2 : (int64_t)dtype_size(into->value.type)};
+    elements from = {s, i, is_half(entry) ? 2 : (int64_t)dtype_size(into->value.type), 0};
     staging b = {0};
     TRY(check_same(s, entry, into, widen));
     TRY(staging_open(into, 1, &b));
-    error *e = (into->transposed ? fetch_transposed : fetch_plain)(&from, into->value, dev, &b);
+    error *e = into->transposed ? fetch_transposed(&from, into->value, dev, &b)
+                                : fetch_runs(from, into, dev, &b);
     free(b.bytes);
     return e ? e : device_status(dev);
 }

@@ -121,8 +121,8 @@ void optimizer_place(optimizer *o)
         o->sums = arena_keep(a, KIND_BATCH, F64, SHAPE(p->n), NAME("sums of gradient norms", 0));
     for (int k = 0; k < o->info->n_states; k++)
         for (int i = 0; i < p->n; i++)
-            if (p->row[i].trainable)
-                o->state[i][k] = arena_keep(a, KIND_STATE, F32, p->row[i].spec.shape,
+            if (p->row[i].trainable && p->row[i].own)
+                o->state[i][k] = arena_keep(a, KIND_STATE, F32, param_own_shape(p, i),
                                             NAME(p->row[i].spec.name, p->row[i].spec.layer));
 }
 
@@ -167,13 +167,15 @@ static bool own_temp(const optimizer *o)
 
 static void prepare(optimizer *o, int id, optim_item *it)
 {
-    const param *row = &o->r->params->row[id];
-    *it = (optim_item){.p = row->value, .g = row->gradient, .decay = row->spec.decay};
+    const params *p = o->r->params;
+    const param *row = &p->row[id];
+    *it = (optim_item){
+        .p = param_own_value(p, id), .g = param_own_gradient(p, id), .decay = row->spec.decay};
     memcpy(it->state, o->state[id], sizeof it->state);
     if (o->c.fused) {
         if (!(o->c.clip > 0)) it->slot = element(o->slots, id);
     } else if (own_temp(o)) {
-        it->temp = arena_take(o->r->arena, KIND_INTERMEDIATE, F32, row->spec.shape,
+        it->temp = arena_take(o->r->arena, KIND_INTERMEDIATE, F32, param_own_shape(p, id),
                               NAME(row->spec.name, row->spec.layer));
     } else if (o->info->needs_temp) {
         it->temp = reused(o, it);
@@ -191,7 +193,7 @@ static void apply(optimizer *o, int64_t n, fold_part part)
 static void norm_of(optimizer *o, int id)
 {
     OP(sumsq, o->r->dev, o->r->stream, .slot = element(o->slots, id),
-       .x = o->r->params->row[id].gradient);
+       .x = param_own_gradient(o->r->params, id));
 }
 
 /* Adds the slot to those of the earlier micro-batches (the loss's operation adds any doubles). */
@@ -202,14 +204,57 @@ static void add_norm(optimizer *o, int id, fold_part part)
        .scale = 1);
 }
 
+/* Fold over ranks: nobody sends gradients.  Each rank takes its own into states that begin, but for
+ * the first rank's, at zero; summed, these are the states of one process that has taken in all
+ * ranks' micro-batches.  Then the parameter is updated, by the rule's last part with no gradient. */
+static void fold_over_ranks(optimizer *o, int id, fold_part part)
+{
+    run *r = o->r;
+    bool first = part == FOLD_FIRST || part == FOLD_WHOLE,
+         last = part == FOLD_LAST || part == FOLD_WHOLE;
+    for (int k = 0; k < o->info->n_states && first && comm_rank(r->comm); k++)
+        op_clear(r->dev, r->stream, o->state[id][k]);
+    part = first ? FOLD_FIRST : FOLD_LATER;
+    prepare(o, id, &o->items[0]);
+    apply(o, 1, part);
+    add_norm(o, id, part);
+    if (!last) return;
+    for (int k = 0; k < o->info->n_states; k++)
+        comm_sum(r->comm, r->dev, r->stream, o->state[id][k]);
+    op_clear(r->dev, r->stream, r->params->row[id].gradient);
+    prepare(o, id, &o->items[0]);
+    o->items[0].slot = (tensor){0};
+    apply(o, 1, FOLD_LAST);
+}
+
 /* Release and fold: called by the hooks when parameter id's gradient is complete. */
 static void update_one(void *context, int id, fold_part part)
 {
     optimizer *o = context;
+    bool fold = o->c.gradients == GRADS_FOLD;
+    if (!o->r->params->row[id].own) return;
     if (!o->c.fused) norm_of(o, id);
+    if (fold && comm_size(o->r->comm) > 1) {
+        fold_over_ranks(o, id, part);
+        return;
+    }
     prepare(o, id, &o->items[0]);
     apply(o, 1, part);
-    if (o->c.gradients == GRADS_FOLD) add_norm(o, id, part);
+    if (fold) add_norm(o, id, part);
+}
+
+/* hyper's gradient norm and clip; of all ranks' parts, where each has some. */
+static void clip(optimizer *o, tensor slots, bool parts)
+{
+    run *r = o->r;
+    if (parts) comm_sum(r->comm, r->dev, r->stream, slots);
+    OP(clip, r->dev, r->stream, .slots = slots, .hyper = o->hyper, .max_norm = o->c.clip);
+}
+
+/* Is there something of it to update here? */
+static bool owned(const param *row)
+{
+    return row->trainable && row->own;
 }
 
 static void update_all(optimizer *o)
@@ -218,12 +263,10 @@ static void update_all(optimizer *o)
     bool norm_first = o->c.clip > 0 || !o->c.fused; /* else the fused update does it on its way */
     int64_t n = 0;
     for (int i = 0; i < p->n; i++)
-        if (p->row[i].trainable && norm_first) norm_of(o, i);
-    if (o->c.clip > 0)
-        OP(clip, o->r->dev, o->r->stream, .slots = o->slots, .hyper = o->hyper,
-           .max_norm = o->c.clip);
+        if (owned(&p->row[i]) && norm_first) norm_of(o, i);
+    if (o->c.clip > 0) clip(o, o->slots, params_divided(p));
     for (int i = 0; i < p->n; i++)
-        if (p->row[i].trainable) prepare(o, i, &o->items[n++]);
+        if (owned(&p->row[i])) prepare(o, i, &o->items[n++]);
     apply(o, n, FOLD_WHOLE);
 }
 
@@ -231,8 +274,8 @@ void optimizer_end_step(optimizer *o)
 {
     bool fold = o->c.gradients == GRADS_FOLD;
     if (o->c.gradients != GRADS_RELEASE && !fold) update_all(o);
-    if (!(o->c.clip > 0))
-        OP(clip, o->r->dev, o->r->stream, .slots = fold ? o->sums : o->slots, .hyper = o->hyper);
+    if (o->c.clip > 0) return;
+    clip(o, fold ? o->sums : o->slots, fold || params_divided(o->r->params));
 }
 
 /* ---- the step's numbers ---- */
@@ -252,6 +295,8 @@ void optimizer_begin_step(optimizer *o, int64_t step, double lr)
     }
     o->host = h;
     op_put(o->r->dev, o->r->stream, o->hyper, &o->host);
+    if (params_divided(o->r->params)) /* what others own has no norm here */
+        op_clear(o->r->dev, o->r->stream, o->slots);
 }
 
 hyper optimizer_results(optimizer *o)

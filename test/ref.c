@@ -62,6 +62,7 @@ device ref_device(void)
         .join = ref_order,
         .fill = ref_fill,
         .copy = ref_copy,
+        .add = ref_add,
         .embedding = ref_embedding,
         .embedding_grad = ref_embedding_grad,
         .norm = ref_norm,
@@ -88,7 +89,7 @@ device ref_device(void)
     return (device){.ops = &ops, .threads = 1};
 }
 
-/* ---- fill, copy ---- */
+/* ---- fill, copy, add ---- */
 
 void ref_fill(device *dev, int stream, const fill_op *o)
 {
@@ -101,6 +102,13 @@ void ref_copy(device *dev, int stream, const copy_op *o)
 {
     (void)dev, (void)stream;
     memcpy(o->dst.data, o->src.data, tensor_bytes(o->src));
+}
+
+void ref_add(device *dev, int stream, const add_op *o)
+{
+    (void)dev, (void)stream;
+    for (int64_t i = 0; i < tensor_count(o->x); i++)
+        ((double *)o->x.data)[i] += ((const double *)o->y.data)[i];
 }
 
 /* ---- embedding ---- */

@@ -4,6 +4,7 @@
 #include "io/llmc.h"
 #include "io/params_file.h"
 #include "model/hf.h"
+#include "test/host.h"
 #include "test/scratch.h"
 #include "test/small_run.h"
 #include "train/weights.h"
@@ -202,9 +203,9 @@ static void write_habit(const char *path, small_run *s, const char *prefix,
     static char names[100][120];
     static named_tensor list[100 + EXTRA];
     named_tensor *own;
-    int n = 0;
-    ok(params_list(&s->t->params, &own));
-    for (int i = 0; i < s->t->params.n; i++) {
+    int n = 0, n_own;
+    ok(params_list(&s->t->params, &own, &n_own));
+    for (int i = 0; i < n_own; i++) {
         if (i == leave_out) continue;
         snprintf(names[n], sizeof names[n], "%s%s", prefix, own[i].name);
         list[n] = own[i];
@@ -235,10 +236,10 @@ static void test_habits(void **state)
     tensor wte = a.t->params.row[0].value;
     float mask[9] = {0}, other[59 * 33] = {0};
     const named_tensor extra[EXTRA] = {
-        {"transformer.h.1.attn.bias", tensor_of(mask, F32, SHAPE(1, 1, 3, 3)), false},
-        {"h.0.attn.masked_bias", tensor_of(mask, F32, SHAPE(1)), false},
-        {"lm_head.weight", wte, false},
-        {"transformer.h.0.attn.c_attn.lora", tensor_of(mask, F32, SHAPE(9)), false}};
+        {.name = "transformer.h.1.attn.bias", .value = tensor_of(mask, F32, SHAPE(1, 1, 3, 3))},
+        {.name = "h.0.attn.masked_bias", .value = tensor_of(mask, F32, SHAPE(1))},
+        {.name = "lm_head.weight", .value = wte},
+        {.name = "transformer.h.0.attn.c_attn.lora", .value = tensor_of(mask, F32, SHAPE(9))}};
     write_habit(path, &a, "transformer.", extra, 3, -1);
     ok(read_back(*state, &b));
     check_same(&a.t->params, &b.t->params);
@@ -246,14 +247,86 @@ static void test_habits(void **state)
     fails(read_back(path, &b), path, "c_attn.lora' has no place");
     write_habit(path, &a, "", NULL, 0, 5);
     fails(read_back(path, &b), path, "no tensor 'h.0.attn.c_attn.bias'");
-    named_tensor twice = {"transformer.wte.weight", wte, false};
+    named_tensor twice = {.name = "transformer.wte.weight", .value = wte};
     write_habit(path, &a, "", &twice, 1, -1);
     fails(read_back(path, &b), path, "only one can be meant");
-    named_tensor head = {"lm_head.weight", tensor_of(other, F32, SHAPE(59, 33)), false};
+    named_tensor head = {.name = "lm_head.weight", .value = tensor_of(other, F32, SHAPE(59, 33))};
     write_habit(path, &a, "", &head, 1, -1);
     fails(read_back(path, &b), "lm_head.weight", "tie_word_embeddings");
     small_close(&a);
     small_close(&b);
+    free(path);
+}
+
+/* ---- one parameter, several tensors ---- */
+
+enum { ROWS = 12, WIDE = 4 };
+
+/* A table of one matrix with queries, keys and values (6, 3, 3 rows), its bias, and an embedding. */
+static void make_table(params *p, const char *names[2], int64_t groups, float *memory)
+{
+    *p = (params){.type = F32};
+    param_spec spec = {.name = "model.embed.weight", .layer = -1, .shape = SHAPE(2, WIDE)};
+    assert_int_equal(params_add(p, spec), 0);
+    for (int k = 0; k < 2; k++) {
+        spec = (param_spec){.name = names[k],
+                            .layer = 7,
+                            .shape = k ? SHAPE(ROWS) : SHAPE(ROWS, WIDE),
+                            .part_rows = {6, 3, 3},
+                            .file_groups = groups};
+        assert_int_equal(params_add(p, spec), k + 1);
+    }
+    for (int i = 0; i < 3; i++) {
+        p->row[i].value = tensor_of(memory, F32, p->row[i].spec.shape);
+        for (int64_t k = 0; k < p->row[i].count; k++)
+            *memory++ = (float)(100 * i + k);
+    }
+}
+
+static void test_parts(void **state)
+{
+    enum { NUMBERS = (2 + ROWS) * WIDE + ROWS };
+    static const struct {
+        const char *names[2], *second, *other; /* the second tensor of the matrix, and a bias */
+        int64_t groups;
+        float first_of_second; /* number */
+    } cases[] = {{{"model.l.%d.{q,k,v}_proj.weight", "model.l.%d.{q,k,v}_proj.bias"},
+                  "model.l.7.k_proj.weight",
+                  "model.l.7.v_proj.bias",
+                  0,
+                  100 + 6 * WIDE},
+                 {{"model.l.%d.qkv.weight", "model.l.%d.qkv.bias"},
+                  "model.l.7.qkv.weight",
+                  "model.l.7.qkv.bias",
+                  3,
+                  100}};
+    host_memory memory;
+    device dev = host_device(&memory);
+    char *path = scratch_path(state, "parts.safetensors");
+    for (int i = 0; i < 2; i++) {
+        params p;
+        safetensors *s;
+        float numbers[NUMBERS], want[NUMBERS], row[WIDE];
+        const char *names[2] = {cases[i].names[0], cases[i].names[1]};
+        make_table(&p, names, cases[i].groups, numbers);
+        memcpy(want, numbers, sizeof want);
+        ok(params_write(path, &p, &dev));
+        ok(safetensors_open(path, &s));
+        assert_int_equal(safetensors_count(s), i ? 3 : 7);
+        int64_t second = safetensors_find(s, cases[i].second);
+        assert_true(second >= 0 && safetensors_find(s, cases[i].other) >= 0);
+        ok(safetensors_read(s, second, 0, sizeof row, row));
+        assert_true(row[0] == cases[i].first_of_second);
+        if (i) { /* the third row of a group is its key */
+            ok(safetensors_read(s, second, 2 * sizeof row, sizeof row, row));
+            assert_true(row[0] == 100 + 6 * WIDE);
+        }
+        memset(numbers, 0x55, sizeof numbers);
+        ok(params_read(s, &p, &dev));
+        assert_memory_equal(numbers, want, sizeof want);
+        safetensors_close(s);
+        params_free(&p);
+    }
     free(path);
 }
 
@@ -410,15 +483,11 @@ static void test_llmc_over_4_gib(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config_fields),
-        cmocka_unit_test(test_config_refusals),
-        cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_load_is_the_same),
-        cmocka_unit_test(test_load_refusals),
-        cmocka_unit_test(test_habits),
-        cmocka_unit_test(test_llmc),
-        cmocka_unit_test(test_llmc_refusals),
-        cmocka_unit_test(test_llmc_over_4_gib),
+        cmocka_unit_test(test_config_fields), cmocka_unit_test(test_config_refusals),
+        cmocka_unit_test(test_halves),        cmocka_unit_test(test_load_is_the_same),
+        cmocka_unit_test(test_load_refusals), cmocka_unit_test(test_habits),
+        cmocka_unit_test(test_parts),         cmocka_unit_test(test_llmc),
+        cmocka_unit_test(test_llmc_refusals), cmocka_unit_test(test_llmc_over_4_gib),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -127,6 +127,14 @@ static void simple_on(rig *on)
     REFUSE(copy, copy, src, longer(x));
     REFUSE(copy, copy, dst, padded(x));
 
+    add_op add = {.x = x, .y = work(on, SHAPE(R, C))};
+    ACCEPT(add, add);
+    REFUSE(add, add, x, ints);
+    REFUSE(add, add, x, padded(x));
+    REFUSE(add, add, y, longer(x));
+    REFUSE(add, add, y, absent);
+    REFUSE(add, add, y, x);
+
     int64_t count;
     nonfinite_op nonfinite = {.count = &count, .x = x};
     ACCEPT(nonfinite, nonfinite);

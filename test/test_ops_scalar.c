@@ -1,4 +1,4 @@
-/* test_ops_scalar.c - fill, copy, loss, sumsq, clip and nonfinite on every device, the reference
+/* test_ops_scalar.c - fill, copy, add, loss, sumsq, clip and nonfinite on every device, the reference
  * included: small things whose results are known exactly, NaN and infinity among them.  A few
  * sizes; LONG=1: every size up to 140 too, around which vectors and their groups end.
  */
@@ -117,6 +117,35 @@ static void copy_on(rig *on)
 static void test_copy(void **state)
 {
     each_device(state, copy_on);
+}
+
+/* One rounding for each element; the other operand stays. */
+static void add_on(rig *on)
+{
+    static double other[MAX];
+    EACH_SIZE(n)
+    {
+        const double *one = normals(n);
+        for (int64_t i = 0; i < n; i++)
+            other[i] = one[n - 1 - i] / 3;
+        tensor x = put_reals(on, one, n), y = put_reals(on, other, n);
+        OP(add, &on->dev, STREAM_COMPUTE, .x = x, .y = y);
+        rig_well(on, "add");
+        for (int64_t i = 0; i < n; i++)
+            if (x.type == F32)
+                SAME(on, "add", get_real(on, x, i), (double)((float)one[i] + (float)other[i]));
+            else
+                SAME(on, "add", get_real(on, x, i), one[i] + other[i]);
+        for (int64_t i = 0; i < n; i++)
+            SAME(on, "add, y", get_real(on, y, i),
+                 x.type == F32 ? (double)(float)other[i] : other[i]);
+        rig_clear(on);
+    }
+}
+
+static void test_add(void **state)
+{
+    each_device(state, add_on);
 }
 
 /* ---- loss ---- */
@@ -364,8 +393,9 @@ static void test_nonfinite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fill),  cmocka_unit_test(test_copy), cmocka_unit_test(test_loss),
-        cmocka_unit_test(test_sumsq), cmocka_unit_test(test_clip), cmocka_unit_test(test_nonfinite),
+        cmocka_unit_test(test_fill),      cmocka_unit_test(test_copy),  cmocka_unit_test(test_add),
+        cmocka_unit_test(test_loss),      cmocka_unit_test(test_sumsq), cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_nonfinite),
     };
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }

@@ -279,12 +279,14 @@ static void test_round_trip(void **state)
     for (int i = 0; i < ROWS * COLS; i++)
         matrix[i] = (float)i;
     const named_tensor list[] = {
-        {"plain", tensor_of(matrix, F32, SHAPE(ROWS, COLS)), false},
-        {"turned \"\\", tensor_of(matrix, F32, SHAPE(ROWS, COLS)), true},
-        {"one", tensor_of(&one, F64, SHAPE(1)), false},
-        {"whole", tensor_of(whole, I32, SHAPE(3, 1)), true},
-        {"bytes", tensor_of(whole, U8, SHAPE(2, 3, 2)), false},
-        {"none", tensor_of(matrix, F32, SHAPE(0, 3)), true},
+        {.name = "plain", .value = tensor_of(matrix, F32, SHAPE(ROWS, COLS))},
+        {.name = "turned \"\\",
+         .value = tensor_of(matrix, F32, SHAPE(ROWS, COLS)),
+         .transposed = true},
+        {.name = "one", .value = tensor_of(&one, F64, SHAPE(1))},
+        {.name = "whole", .value = tensor_of(whole, I32, SHAPE(3, 1)), .transposed = true},
+        {.name = "bytes", .value = tensor_of(whole, U8, SHAPE(2, 3, 2))},
+        {.name = "none", .value = tensor_of(matrix, F32, SHAPE(0, 3)), .transposed = true},
     };
     enum { N = sizeof list / sizeof *list };
     char *path = scratch_path(state, "trip.safetensors");
@@ -320,7 +322,8 @@ static void test_tall_matrix(void **state)
     float *a = malloc(2 * TALL * sizeof *a), *b = malloc(2 * TALL * sizeof *b);
     for (int i = 0; i < 2 * TALL; i++)
         a[i] = (float)i;
-    named_tensor t = {"tall", tensor_of(a, F32, SHAPE(TALL, 2)), true};
+    named_tensor t = {
+        .name = "tall", .value = tensor_of(a, F32, SHAPE(TALL, 2)), .transposed = true};
     char *path = scratch_path(state, "tall.safetensors");
     safetensors *s;
     ok(safetensors_write(path, &t, 1, &dev));
@@ -330,6 +333,45 @@ static void test_tall_matrix(void **state)
     assert_memory_equal(a, b, 2 * TALL * sizeof *a);
     safetensors_close(s);
     free(a), free(b), free(path);
+}
+
+/* Rows group by group in the file, part below part on the device: a matrix, and the bias to it. */
+static void test_grouped_rows(void **state)
+{
+    enum { G = 3, COLUMNS = 5, HIGH = 27 };
+    static const int64_t in_group[] = {4, 2, 3};
+    host_memory memory;
+    device dev = host_device(&memory);
+    float matrix[HIGH * COLUMNS], bias[HIGH], back[HIGH * COLUMNS];
+    for (int i = 0; i < HIGH * COLUMNS; i++)
+        matrix[i] = (float)i;
+    for (int i = 0; i < HIGH; i++)
+        bias[i] = (float)i;
+    named_tensor list[] = {
+        {.name = "matrix", .value = tensor_of(matrix, F32, SHAPE(HIGH, COLUMNS))},
+        {.name = "bias", .value = tensor_of(bias, F32, SHAPE(HIGH))}};
+    for (int k = 0; k < 2; k++) {
+        list[k].groups = G;
+        for (int part = 0; part < 3; part++)
+            list[k].part_rows[part] = G * in_group[part];
+    }
+    char *path = scratch_path(state, "grouped.safetensors");
+    safetensors *s;
+    ok(safetensors_write(path, list, 2, &dev));
+    ok(safetensors_open(path, &s));
+    ok(safetensors_read(s, safetensors_find(s, "bias"), 0, sizeof bias, back));
+    for (int g = 0, at = 0; g < G; g++)
+        for (int part = 0, before = 0; part < 3; before += G * (int)in_group[part++])
+            for (int r = 0; r < in_group[part]; r++)
+                assert_true(back[at++] == (float)(before + g * in_group[part] + r));
+    for (int k = 0; k < 2; k++) {
+        named_tensor t = list[k];
+        t.value.data = back;
+        ok(safetensors_fetch(s, safetensors_find(s, t.name), &t, &dev));
+        assert_memory_equal(back, list[k].value.data, tensor_bytes(t.value));
+    }
+    safetensors_close(s);
+    free(path);
 }
 
 static void test_nothing_is_cast(void **state)
@@ -342,7 +384,7 @@ static void test_nothing_is_cast(void **state)
     safetensors *s;
     ok(safetensors_open(path, &s));
     double room[4];
-    named_tensor t = {"h", tensor_of(room, F32, SHAPE(2, 1)), false};
+    named_tensor t = {.name = "h", .value = tensor_of(room, F32, SHAPE(2, 1))};
     fails(safetensors_fetch(s, 0, &t, &dev), "'h' is BF16, but F32 is needed", path);
     t.value = tensor_of(room, F32, SHAPE(3));
     fails(safetensors_fetch(s, 1, &t, &dev), "'i' is I32, but F32 is needed", "convert");
@@ -362,7 +404,7 @@ static void test_write_failures(void **state)
     host_memory memory;
     device dev = host_device(&memory);
     float x[2] = {1, 2};
-    named_tensor t = {"x", tensor_of(x, F32, SHAPE(2)), false};
+    named_tensor t = {.name = "x", .value = tensor_of(x, F32, SHAPE(2))};
     char *path = scratch_path(state, "nosuch/x.safetensors");
     fails(safetensors_write(path, &t, 1, &dev), path, "No such file");
     free(path);
@@ -396,7 +438,7 @@ static void test_over_4_gib(void **state)
     safetensors *s;
     ok(safetensors_open(path, &s));
     float back[2] = {0};
-    named_tensor t = {"tail", tensor_of(back, F32, SHAPE(2)), false};
+    named_tensor t = {.name = "tail", .value = tensor_of(back, F32, SHAPE(2))};
     ok(safetensors_fetch(s, safetensors_find(s, "tail"), &t, &dev));
     assert_memory_equal(back, tail, sizeof tail);
     char last = 0;
@@ -478,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_absurd_sizes_allocate_nothing),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_tall_matrix),
+        cmocka_unit_test(test_grouped_rows),
         cmocka_unit_test(test_nothing_is_cast),
         cmocka_unit_test(test_write_failures),
         cmocka_unit_test(test_over_4_gib),

@@ -35,8 +35,10 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
             if (!present(o->state[i][k])) continue;
             snprintf(names[*n].text, NAME_ROOM, "%s.%s", param_text(row, text, sizeof text),
                      o->info->state[k]);
-            list[*n] = (named_tensor){names[*n].text, o->state[i][k],
-                                      row->spec.file_transposed && row->spec.shape.rank == 2};
+            list[*n] = (named_tensor){.name = names[*n].text,
+                                      .value = o->state[i][k],
+                                      .transposed =
+                                          row->spec.file_transposed && row->spec.shape.rank == 2};
             ++*n;
         }
     *out = list;
