@@ -125,6 +125,10 @@ $(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
+$(BUILD)/bench_vit: $(BUILD)/tools/bench.o $(BUILD)/train/the_image.o $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
 # ---- tests ----
 
 TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c test/rig_*.c),$(wildcard test/*.c)))
@@ -139,8 +143,14 @@ CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_op
 $(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+# and once more under the race detector
+RACE_TESTS := $(CUDA_TESTS:$(BUILD)/cuda_%=$(BUILD)/race_%)
+$(BUILD)/race_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB:%.cu.o=%.cu.race.o)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+
 ifeq ($(CUDA),sim)
-TESTS += $(CUDA_TESTS)
+TESTS += $(CUDA_TESTS) $(RACE_TESTS)
 endif
 
 # runs the program that lies beside it
@@ -226,7 +236,7 @@ demo-vit: deps-demo-vit
 	@scripts/demo-vit
 
 bench: deps-bench
-	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench $(BUILD)/bench_vit
 	@scripts/bench
 
 deps:

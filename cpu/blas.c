@@ -93,12 +93,13 @@ static int64_t cut(int64_t length, int64_t i, int64_t n)
 
 grid grid_over(int64_t rows, int64_t cols, int threads)
 {
-    grid best = {rows, cols, 1, threads, threads};
-    for (int64_t down = 1; down <= threads; down++) {
-        int64_t across = threads / down;
-        if (down * across != threads) continue;
+    int64_t count = (int64_t)threads * TILES_EACH;
+    grid best = {rows, cols, 1, count, count};
+    for (int64_t down = 1; down <= count; down++) {
+        int64_t across = count / down;
+        if (down * across != count) continue;
         if (rows / down + cols / across < best.rows / best.down + best.cols / best.across)
-            best = (grid){rows, cols, down, across, threads};
+            best = (grid){rows, cols, down, across, count};
     }
     return best;
 }

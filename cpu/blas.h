@@ -32,14 +32,18 @@ void blas_xyt(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, 
 void blas_xty(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta,
               float *c, int64_t ldc);
 
-/* A matrix cut into tiles, one for each thread, as square as can be:
+/* A matrix cut into tiles, a few for each thread, as square as can be:
  *
- *       +-------+-------+      A thread computes its tile with a sequential sgemm, and does what
+ *       +-------+-------+      A thread computes a tile with a sequential sgemm, and does what
  *       |   0   |   1   |      comes before and after the product (bias, activation) itself, while
- *       +-------+-------+      the tile is in its cache: no barrier in between.
- *       |   2   |   3   |
- *       +-------+-------+
+ *       +-------+-------+      the tile is in its cache: no barrier in between.  Who is done takes
+ *       |   2   |   3   |      the next: with one tile each, the slower of two threads (a machine
+ *       +-------+-------+      is shared) would keep the other waiting after every product.
+ *
+ * The cut depends on the number of threads only, so who computes a tile changes no bit.
  */
+enum { TILES_EACH = 2 };
+
 typedef struct {
     int64_t rows, cols, down, across, count;
 } grid;

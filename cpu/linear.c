@@ -1,6 +1,6 @@
 /* linear.c - the products: y = act(x w^T + b) + residual, and the gradients of x, w and b.
  *
- * sgemm adds to what is in its output anyway, so bias and residual are written there before.  Each
+ * sgemm adds to what is in its output anyway, so bias and residual are written there before.  A
  * thread has a tile of the output to itself, from that first writing to the activation:
  *
  *      bias + residual  ->  += x w^T  ->  act
@@ -86,7 +86,7 @@ void cpu_linear(device *dev, int stream, const linear_op *o)
         return;
     }
     grid g = grid_over(tensor_rows(o->out), tensor_cols(o->out), dev->threads);
-#pragma omp parallel for num_threads(dev->threads)
+#pragma omp parallel for num_threads(dev->threads) schedule(dynamic)
     for (int64_t i = 0; i < g.count; i++)
         linear_tile(cpu_blas(dev), o, grid_tile(g, i));
 }
@@ -110,7 +110,7 @@ void cpu_linear_dx(device *dev, int stream, const linear_dx_op *o)
         return;
     }
     grid g = grid_over(tensor_rows(o->dx), tensor_cols(o->dx), dev->threads);
-#pragma omp parallel for num_threads(dev->threads)
+#pragma omp parallel for num_threads(dev->threads) schedule(dynamic)
     for (int64_t i = 0; i < g.count; i++)
         linear_dx_tile(cpu_blas(dev), o, grid_tile(g, i));
 }
@@ -152,7 +152,7 @@ void cpu_linear_dw(device *dev, int stream, const linear_dw_op *o)
             for (int64_t c = 0; c < n; c += strip)
                 column_sums(o, c, min64(strip, n - c));
         }
-#pragma omp for
+#pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < g.count; i++) {
             tile t = grid_tile(g, i);
             blas_xty(cpu_blas(dev), t.rows, t.cols, tensor_rows(o->dout), at(o->dout, 0, t.row),

@@ -35,7 +35,7 @@ MMA_FN void grad_of_scores(float (&s)[S::MT][S::WALK / 8][4],
             }
 }
 
-template <int D> __global__ void __launch_bounds__(MMA_THREADS) attention_mma_queries(mma_call a)
+template <int D> __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_queries(mma_call a)
 {
     using S = queries_shape<D>;
     SHARED_DYN(bf16, shared);
@@ -148,7 +148,7 @@ template <class S> MMA_FN void copy_queries(bf16 *s, const query_walk &x, int i,
 template <class S> static constexpr int QUERIES_ROOM = 2 * S::WALK_TILE + 4 * S::WALK;
 
 template <int D, bool DK, bool DV>
-__global__ void __launch_bounds__(MMA_THREADS) attention_mma_keys(mma_call a)
+__global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
 {
     using S = keys_shape<D>;
     SHARED_DYN(bf16, shared);

@@ -4,6 +4,9 @@
 #   CUDA=sim    the same files with the emulator's headers, the emulator in place of the libraries
 #   CUDA=none   cuda/absent.c
 #
+# In the emulator's form each kernel file is compiled once more, for the race detector
+# (test/cudasim/race.cpp).
+#
 # Warnings are errors in all of them.
 
 CU_SRC := $(sort $(wildcard cuda/*.cu))
@@ -53,9 +56,19 @@ $(BUILD)/%.cu.o: %.cu
 	$(if $(V),,@echo "  c++ $<")
 	$(Q)$(CXX) $(SIM_CXX) $(SIM_CU) -MMD -MP -x c++ -c $< -o $@
 
-# mistakes on purpose, with the sanitizers and without
-$(BUILD)/test_cudasim: $(BUILD)/test/cudasim/faults.cu.o $(BUILD)/test/cudasim/faults_plain.o
+# for the race detector: clang tells of every access (gcc leaves out some of whole structures), and
+# what it leaves to memcpy and its kin is told, too
+RACE_CXX ?= clang++
+$(BUILD)/%.cu.race.o: %.cu
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  c++ $< (race)")
+	$(Q)$(RACE_CXX) $(SIM_CXX) -O1 -ffp-contract=off -fsanitize=thread -MMD -MP -x c++ -c $< -o $@
+	$(Q)objcopy $(foreach f,memcpy memmove memset,--redefine-sym $(f)=__tsan_$(f)) $@
+
+# mistakes on purpose, with the sanitizers, without, and for the race detector
+$(BUILD)/test_cudasim: $(addprefix $(BUILD)/test/cudasim/faults,.cu.o .cu.race.o _plain.o)
 $(BUILD)/test/cudasim/faults.cu.o: SIM_CU += -DFAULTS_NAME=faults_checked
+$(BUILD)/test/cudasim/faults.cu.race.o: SIM_CXX += -DFAULTS_NAME=faults_watched
 $(BUILD)/test/cudasim/faults_plain.o: test/cudasim/faults.cu
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  c++ $< (plain)")

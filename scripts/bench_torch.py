@@ -1,13 +1,16 @@
 #!/usr/bin/python3
-"""The peer of our benchmark: GPT-2 as people write it in PyTorch, trained on the CPU.
+"""The peer of our benchmark: GPT-2, or with --patch a ViT, as people write them in PyTorch, trained on the CPU.
 
 One process measures one setting and prints one JSON line.  What it times is what a training
 script pays for: forward with loss, backward, AdamW with zero_grad(set_to_none=True), each apart.
 
     scripts/bench_torch.py --layers 12 --heads 12 --width 768 --batch 4 --seq 64 --threads 2
+    scripts/bench_torch.py --layers 12 --heads 12 --width 768 --batch 16 --patch 32 --image-size 224 --classes 1000
 
 The model is idiomatic and written with care: tied head, fused qkv, one causal mask for all layers,
 added in place (the fastest of the forms tried), torch's own gelu (tanh), layer norm, cross entropy.
+The ViT has the same blocks without a mask and with gelu's exact form, a strided convolution in front,
+a class token and a head of its own.
 PyTorch's default is AdamW tensor by tensor; --foreach asks for the multi-tensor form, whose
 temporaries are one copy of the parameters.
 
@@ -38,10 +41,13 @@ TUNABLES = {
 def options():
     parser = argparse.ArgumentParser(description="time GPT-2 training steps in PyTorch on the CPU")
     sizes = [("layers", 12), ("heads", 12), ("width", 768), ("context", 1024), ("vocab", 50257),
-             ("batch", 4), ("seq", 64), ("steps", 4), ("threads", os.cpu_count() or 1)]
+             ("batch", 4), ("seq", 64), ("steps", 4), ("threads", os.cpu_count() or 1),
+             ("image-size", 224), ("channels", 3), ("classes", 1000)]
     for name, default in sizes:
         parser.add_argument("--" + name, type=int, default=default, metavar="N",
                             help=f"(default {default})")
+    parser.add_argument("--patch", type=int, default=0, metavar="N", help="pixels of a patch's side: a ViT")
+    parser.add_argument("--inner", type=int, default=0, metavar="N", help="width of the MLP (default: 4 widths)")
     parser.add_argument("--warmup", type=int, default=2, metavar="N",
                         help="steps before those that count (default 2)")
     parser.add_argument("--foreach", action="store_true", help="AdamW(foreach=True)")
@@ -49,13 +55,16 @@ def options():
                         help="how glibc serves large blocks (default: default)")
     opt = parser.parse_args()
     for name, _ in sizes:
-        if getattr(opt, name) < 1:
+        if getattr(opt, name.replace("-", "_")) < 1:
             parser.error(f"--{name} must be at least 1")
     if opt.warmup < 0:
         parser.error("--warmup must not be negative")
     if opt.width % opt.heads:
         parser.error(f"--width {opt.width} is not a multiple of --heads {opt.heads}")
-    if opt.seq > opt.context:
+    opt.inner = opt.inner or 4 * opt.width
+    if opt.patch and opt.image_size % opt.patch:
+        parser.error(f"--patch {opt.patch} does not divide --image-size {opt.image_size}")
+    if not opt.patch and opt.seq > opt.context:
         parser.error(f"--seq {opt.seq} is longer than --context {opt.context}")
     return opt
 
@@ -89,32 +98,41 @@ class Attention(nn.Module):
         q, k, v = (part.view(B, T, self.heads, -1).transpose(1, 2)  # (B,H,T,D)
                    for part in self.qkv(x).split(C, dim=2))
         scores = (q * (C // self.heads) ** -0.5) @ k.transpose(2, 3)  # (B,H,T,T)
-        scores += mask
+        if mask is not None:
+            scores += mask
         y = F.softmax(scores, dim=-1) @ v
         return self.proj(y.transpose(1, 2).reshape(B, T, C))
 
 
 class MLP(nn.Module):
-    def __init__(self, width):
+    def __init__(self, width, inner, gelu):
         super().__init__()
-        self.fc = nn.Linear(width, 4 * width)
-        self.proj = nn.Linear(4 * width, width)
+        self.fc = nn.Linear(width, inner)
+        self.proj = nn.Linear(inner, width)
+        self.gelu = gelu  # "tanh" or "none"
 
     def forward(self, x):  # (B,T,C) -> (B,T,C)
-        return self.proj(F.gelu(self.fc(x), approximate="tanh"))
+        return self.proj(F.gelu(self.fc(x), approximate=self.gelu))
 
 
 class Block(nn.Module):
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, inner, gelu):
         super().__init__()
         self.ln1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.ln2 = nn.LayerNorm(width)
-        self.mlp = MLP(width)
+        self.mlp = MLP(width, inner, gelu)
 
     def forward(self, x, mask):  # (B,T,C), (T,T) -> (B,T,C)
         x = x + self.attention(self.ln1(x), mask)
         return x + self.mlp(self.ln2(x))
+
+
+def initialise(module):
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 class GPT(nn.Module):
@@ -122,20 +140,13 @@ class GPT(nn.Module):
         super().__init__()
         self.token = nn.Embedding(o.vocab, o.width)
         self.position = nn.Embedding(o.context, o.width)
-        self.blocks = nn.ModuleList(Block(o.width, o.heads) for _ in range(o.layers))
+        self.blocks = nn.ModuleList(Block(o.width, o.heads, o.inner, "tanh") for _ in range(o.layers))
         self.ln = nn.LayerNorm(o.width)
         self.head = nn.Linear(o.width, o.vocab, bias=False)
         self.head.weight = self.token.weight  # tied
         mask = torch.full((o.context, o.context), float("-inf")).triu(1)  # 0 where a token may look
         self.register_buffer("mask", mask, persistent=False)
-        self.apply(self.initialise)
-
-    @staticmethod
-    def initialise(module):
-        if isinstance(module, (nn.Linear, nn.Embedding)):
-            nn.init.normal_(module.weight, std=0.02)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
+        self.apply(initialise)
 
     def forward(self, inputs, targets):  # (B,T), (B,T) -> scalar
         T = inputs.shape[1]
@@ -145,6 +156,35 @@ class GPT(nn.Module):
             x = block(x, mask)
         logits = self.head(self.ln(x))
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    @staticmethod
+    def batch(o):
+        tokens = torch.randint(o.vocab, (o.batch, o.seq + 1))
+        return tokens[:, :-1], tokens[:, 1:]
+
+
+class ViT(nn.Module):
+    def __init__(self, o):
+        super().__init__()
+        patches = (o.image_size // o.patch) ** 2
+        self.embedding = nn.Conv2d(o.channels, o.width, o.patch, stride=o.patch)
+        self.cls = nn.Parameter(torch.zeros(1, 1, o.width))
+        self.position = nn.Parameter(torch.randn(1, 1 + patches, o.width) * 0.02)
+        self.blocks = nn.ModuleList(Block(o.width, o.heads, o.inner, "none") for _ in range(o.layers))
+        self.ln = nn.LayerNorm(o.width)
+        self.head = nn.Linear(o.width, o.classes)
+        self.apply(initialise)
+
+    def forward(self, images, labels):  # (B,Ch,H,W), (B) -> scalar
+        x = self.embedding(images).flatten(2).transpose(1, 2)
+        x = torch.cat((self.cls.expand(len(x), -1, -1), x), dim=1) + self.position
+        for block in self.blocks:
+            x = block(x, None)
+        return F.cross_entropy(self.head(self.ln(x[:, 0])), labels)
+
+    @staticmethod
+    def batch(o):
+        return torch.randn(o.batch, o.channels, o.image_size, o.image_size), torch.randint(o.classes, (o.batch,))
 
 
 def loaded_openblas():
@@ -197,14 +237,14 @@ def main():
     torch.set_num_threads(opt.threads)
     torch.manual_seed(1)
     rss_import = peak_rss()
-    model = GPT(opt)
+    model = ViT(opt) if opt.patch else GPT(opt)
     optimizer = torch.optim.AdamW(model.parameters(), **({"foreach": True} if opt.foreach else {}))
 
     rows = []  # milliseconds: forward, backward, optimizer
     for _ in range(opt.warmup + opt.steps):
-        tokens = torch.randint(opt.vocab, (opt.batch, opt.seq + 1))
+        inputs, targets = model.batch(opt)
         marks = [time.perf_counter()]
-        loss = model(tokens[:, :-1], tokens[:, 1:])
+        loss = model(inputs, targets)
         marks.append(time.perf_counter())
         loss.backward()
         marks.append(time.perf_counter())
@@ -216,7 +256,9 @@ def main():
 
     total = [sum(row) for row in rows]
     median = statistics.median(total)
-    sizes = ("layers", "heads", "width", "context", "vocab", "batch", "seq")
+    sizes = ("layers", "heads", "width", "inner", "batch",
+             *(("image_size", "patch", "channels", "classes") if opt.patch else ("context", "vocab", "seq")))
+    unit, units = ("images", 1) if opt.patch else ("tokens", opt.seq)
     watched = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
     print(json.dumps({
         "peer": "torch",
@@ -232,7 +274,7 @@ def main():
         "backward_ms": [round(row[1], 2) for row in rows],
         "optimizer_ms": [round(row[2], 2) for row in rows],
         "median_ms": round(median, 2),
-        "tokens_per_s": round(opt.batch * opt.seq / median * 1e3, 2),
+        f"{unit}_per_s": round(opt.batch * units / median * 1e3, 2),
         "loss": loss.item(),
         "peak_rss_bytes": peak_rss(),
         "import_rss_bytes": rss_import,

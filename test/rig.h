@@ -57,6 +57,8 @@ bool rig_bits_vary(void);
 /* Each launch takes long, as on the emulator: without LONG, some of the checks are left out in most
  * cases. */
 bool rig_slow(void);
+/* One run of each case is enough. */
+bool rig_once(void);
 /* The largest head that attention takes. */
 int64_t rig_most_head(void);
 /* To be called before an operation: sets the rig's order of threads. */

@@ -40,6 +40,11 @@ bool rig_slow(void)
     return false;
 }
 
+bool rig_once(void)
+{
+    return false;
+}
+
 int64_t rig_most_head(void)
 {
     return 512;

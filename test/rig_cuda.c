@@ -56,6 +56,15 @@ bool rig_slow(void)
 #endif
 }
 
+bool rig_once(void)
+{
+#ifdef CUDASIM
+    return emu_watches_races();
+#else
+    return false;
+#endif
+}
+
 int64_t rig_most_head(void)
 {
     return CUDA_MOST_HEAD;

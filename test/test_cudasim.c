@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 enum { UPWARDS, DOWNWARDS };
-typedef enum { SANITIZER, EMULATOR, VALUE, VALUE_DOWNWARDS } check;
+typedef enum { SANITIZER, EMULATOR, RACES, VALUE, VALUE_DOWNWARDS } check;
 
 typedef struct {
     const char *name;
@@ -44,7 +44,19 @@ static const row rows[] = {
     {"lane that ended", FAULT_EXITED_LANE, EMULATOR, "a lane that ended", EMU_MASKS},
     {"lane outside the mask", FAULT_OUTSIDE_MASK, EMULATOR, "not in mask", EMU_MASKS},
     {"race between blocks", FAULT_BLOCK_RACE, VALUE_DOWNWARDS, "", 0},
+    {"barrier missing, in any order", FAULT_MISSING_BARRIER, RACES, "read after a write",
+     EMU_RACES},
+    {"warp barrier missing", FAULT_MISSING_WARP_BARRIER, RACES, "read after a write", EMU_RACES},
+    {"barrier missing in a loop", FAULT_LOOP_BARRIER, RACES, "without a barrier", EMU_RACES},
+    {"race between blocks, in any order", FAULT_BLOCK_RACE, RACES, "write after a write",
+     EMU_RACES},
+    {"sum that is not atomic", FAULT_PLAIN_SUM, RACES, "device memory + 0", EMU_RACES},
+    {"fence missing", FAULT_MISSING_FENCE, RACES, "read after a write", EMU_RACES},
+    {"race of whole structures", FAULT_STRUCT_RACE, RACES, "copy_struct", EMU_RACES},
+    {"nobody wrote it", FAULT_NEVER_WRITTEN, RACES, "nobody wrote", EMU_RACES | EMU_NAN},
     {"too much shared memory", FAULT_SHARED_LIMIT, VALUE, "", EMU_LIMITS},
+    {"too deep a block", FAULT_THREAD_LIMIT, VALUE, "", EMU_LIMITS},
+    {"too wide a grid", FAULT_GRID_LIMIT, VALUE, "", EMU_LIMITS},
     {"device memory and the host", FAULT_HOST_ACCESS, EMULATOR, "egmentation", EMU_HOST},
     {"event missing", FAULT_MISSING_EVENT, VALUE, "", EMU_LATE},
     {"buffer used too early", FAULT_EARLY_REUSE, VALUE, "", EMU_LATE},
@@ -55,7 +67,9 @@ typedef struct {
     char report[16000];
 } outcome;
 
-static outcome run_fault(fault which, bool sanitized, int order, emu_check off)
+typedef int form(fault); /* of the kernels: how they were compiled */
+
+static outcome run_fault(fault which, form *run, int order, emu_check off)
 {
     int ends[2];
     assert_int_equal(pipe(ends), 0);
@@ -67,8 +81,7 @@ static outcome run_fault(fault which, bool sanitized, int order, emu_check off)
         close(ends[0]);
         emu_set_order(order);
         emu_switch_off(off);
-        int right = sanitized ? faults_checked(which) : faults_unchecked(which);
-        _exit(right ? 0 : 77);
+        _exit(run(which) ? 0 : 77);
     }
     close(ends[1]);
     outcome r = {0};
@@ -86,10 +99,13 @@ static outcome run_fault(fault which, bool sanitized, int order, emu_check off)
 static void test_clean(void **state)
 {
     (void)state;
-    for (int order = 0; order < 8; order++) {
-        outcome r = run_fault(FAULT_NONE, true, order, 0);
-        if (!r.right) fail_msg("order %d: %s", order, r.report);
-    }
+    form *const forms[] = {faults_checked, faults_watched, faults_unchecked};
+    for (int order = 0; order < 8; order++)
+        for (int i = 0; i < 3; i++)
+            for (fault f = FAULT_NONE; f <= FAULT_NONE_BLOCKS; f++) {
+                outcome r = run_fault(f, forms[i], order, 0);
+                if (!r.right) fail_msg("form %d, order %d: %s", i, order, r.report);
+            }
 }
 
 static void test_faults_are_noticed(void **state)
@@ -98,8 +114,8 @@ static void test_faults_are_noticed(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const row *x = &rows[i];
         int order = x->by == VALUE_DOWNWARDS ? DOWNWARDS : UPWARDS;
-        outcome r = run_fault(x->which, true, order, 0);
-        bool report = x->by == SANITIZER || x->by == EMULATOR;
+        outcome r = run_fault(x->which, x->by == RACES ? faults_watched : faults_checked, order, 0);
+        bool report = x->by == SANITIZER || x->by == EMULATOR || x->by == RACES;
         if (report ? !r.died || !strstr(r.report, x->says) : r.right)
             fail_msg("%s: not noticed: died %d, right %d: %s", x->name, r.died, r.right, r.report);
     }
@@ -110,7 +126,10 @@ static void test_by_that_check(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const row *x = &rows[i];
-        outcome r = run_fault(x->which, x->by != SANITIZER, UPWARDS, x->off);
+        form *without = x->by == RACES       ? faults_watched
+                        : x->by == SANITIZER ? faults_unchecked
+                                             : faults_checked;
+        outcome r = run_fault(x->which, without, UPWARDS, x->off);
         if (!r.right)
             fail_msg("%s: noticed with its check off: died %d: %s", x->name, r.died, r.report);
     }

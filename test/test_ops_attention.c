@@ -151,9 +151,10 @@ static void attention_grad_row_units(const bench *rigs, operand *o, const attent
             dp_squares += square(dout[d] * qkv[vj + d]);
         }
         double ds = p * (dp - r) * c->scale, p_unit = p * relative + UNDERFLOW_UNIT;
-        double ds_unit = c->scale * (fabs(dp - r) * p_unit +
-                                     p * (summed(c->D, dp_squares) + summed(c->D, r_squares))) +
-                         rounded_between(rigs) * fabs(ds);
+        double ds_unit =
+            fabs(c->scale) *
+                (fabs(dp - r) * p_unit + p * (summed(c->D, dp_squares) + summed(c->D, r_squares))) +
+            rounded_between(rigs) * fabs(ds);
         p_unit += p * rounded_between(rigs);
         for (int64_t d = 0; d < c->D; d++) {
             o[DQKV].unit[qi + d] += ds_unit * fabs(qkv[kj + d]);
@@ -405,11 +406,13 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
 static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_case *))
 {
     static const attention_case cases[] = {
-        {1, 65, 3, 1, 17, true, 1, 4},   {1, 65, 3, 1, 17, false, 1, 4},
-        {2, 33, 2, 2, 64, true, 0.5, 3}, {1, 5, 1, 1, 8, true, 30, 1},
-        {1, 300, 2, 1, 8, true, 0.3, 1}, {1, 257, 2, 1, 8, false, 0.3, 1},
-        {1, 300, 2, 2, 17, true, 1, 4},  {1, 600, 2, 1, 5, false, 1, 4},
-        {1, 520, 1, 1, 5, true, 1, 4},   {1, 40, 2, 1, 300, true, 0.06, 1},
+        {1, 65, 3, 1, 17, true, 1, 4},     {1, 65, 3, 1, 17, false, 1, 4},
+        {2, 33, 2, 2, 64, true, 0.5, 3},   {1, 5, 1, 1, 8, true, 30, 1},
+        {1, 300, 2, 1, 8, true, 0.3, 1},   {1, 257, 2, 1, 8, false, 0.3, 1},
+        {1, 300, 2, 2, 17, true, 1, 4},    {1, 600, 2, 1, 5, false, 1, 4},
+        {1, 520, 1, 1, 5, true, 1, 4},     {1, 40, 2, 1, 300, true, 0.06, 1},
+        {1, 70, 2, 1, 256, true, 0.06, 1}, {1, 37, 2, 2, 200, false, 0.07, 1},
+        {2, 130, 2, 1, 96, false, 0.1, 1}, {1, 65, 1, 1, 32, true, -0.2, 1},
     };
     for (int i = 0; i < COUNT(cases); i++)
         if (cases[i].D <= rig_most_head()) trial_of(b, &cases[i]);

@@ -1,6 +1,7 @@
 /* bench.c - how near a training step is to the machine's limits.
  *
  *   bench [options of train_gpt]        one JSON object on stdout
+ *   bench_vit [options of train_vit]    the same
  *
  * In turn, `rounds` times: a few training steps; the step's matrix products alone; the optimizer
  * alone and a loop over its arrays without arithmetic.  So a drift of the machine's speed meets all
@@ -16,7 +17,6 @@
 #include "core/rng.h"
 #include "cpu/cpu.h"
 #include "io/log.h"
-#include "data/tokens.h"
 #include "train/task.h"
 
 #include <math.h>
@@ -24,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { ROUNDS = 3, STEPS = 3, MAX_TIMES = 64 };
 
@@ -58,6 +57,59 @@ static double median(times t)
     return t.n % 2 ? t.v[t.n / 2] : 0.5 * (t.v[t.n / 2 - 1] + t.v[t.n / 2]);
 }
 
+/* ---- where a step's time goes ---- */
+
+/* A device's operations, timed; dev->ops points at `ops`. */
+typedef struct {
+    device_ops ops;
+    const device_ops *real;
+#define OP_SECONDS(name) double name;
+    struct {
+        DEVICE_OPS(OP_SECONDS)
+    } seconds;
+#undef OP_SECONDS
+} stopwatch;
+
+#define OP_TIMED(name)                                                                             \
+    static void timed_##name(device *dev, int stream, const name##_op *o)                          \
+    {                                                                                              \
+        stopwatch *w = (stopwatch *)(size_t)dev->ops;                                              \
+        double start = now();                                                                      \
+        w->real->name(dev, stream, o);                                                             \
+        w->seconds.name += now() - start;                                                          \
+    }
+DEVICE_OPS(OP_TIMED)
+#undef OP_TIMED
+
+/* May be started again: times add up. */
+static void stopwatch_start(stopwatch *w, device *dev)
+{
+    w->ops = *dev->ops;
+    w->real = dev->ops;
+#define OP_SET(name) w->ops.name = timed_##name;
+    DEVICE_OPS(OP_SET)
+#undef OP_SET
+    dev->ops = &w->ops;
+}
+
+static void stopwatch_stop(stopwatch *w, device *dev)
+{
+    dev->ops = w->real;
+}
+
+/* "linear":1.5,... in ms per step */
+static void print_seconds(const stopwatch *w, int steps)
+{
+    const char *comma = "";
+#define OP_PRINT(name)                                                                             \
+    if (w->seconds.name > 0) {                                                                     \
+        printf("%s\"" #name "\":%.3f", comma, w->seconds.name / steps * 1e3);                      \
+        comma = ",";                                                                               \
+    }
+    DEVICE_OPS(OP_PRINT)
+#undef OP_PRINT
+}
+
 /* ---- the products of a step, alone ---- */
 
 typedef struct {
@@ -68,12 +120,16 @@ typedef struct {
     float *weights;               /* as many as the model has in a layer, for each layer */
     float *x, *y;                 /* activations: rows x widest, for each layer */
     float *head, *dhead, *logits; /* (V,C), (V,C), (chunk,V) */
+    float *patches, *embedding;   /* images: (B N, Ch p p), (C, Ch p p) */
     int64_t widest, layer_weights, chunk;
+    int64_t classified; /* rows that the head sees */
+    int64_t pixels;     /* of a patch, all colours; 0 for text */
     double flops;
 } products;
 
-static error *products_open(products *p, const options *o, device *dev)
+static error *products_open(products *p, const trainer *t, device *dev)
 {
+    const options *o = t->o;
     const model_config *c = &o->model;
     *p = (products){.b = cpu_blas(dev),
                     .dev = dev,
@@ -81,11 +137,13 @@ static error *products_open(products *p, const options *o, device *dev)
                     .batch = o->batch,
                     .seq = o->seq,
                     .rows = o->batch * o->seq,
+                    .classified = o->batch * t->kind->targets(t->model, o->seq),
+                    .pixels = c->channels * c->patch * c->patch,
                     .threads = dev->threads};
     p->widest = c->inner > 3 * c->width ? c->inner : 3 * c->width;
     p->layer_weights = 4 * c->width * c->width + 2 * c->width * c->inner;
     int64_t ld;
-    p->chunk = classifier_rows(c, p->rows, F32, &ld);
+    p->chunk = classifier_rows(c, p->classified, F32, &ld);
     size_t acts = (size_t)(p->rows * p->widest * c->layers);
     TRY(alloc_array(&p->weights, (size_t)(p->layer_weights * c->layers), sizeof(float)));
     TRY(alloc_array(&p->x, acts, sizeof(float)));
@@ -93,6 +151,10 @@ static error *products_open(products *p, const options *o, device *dev)
     TRY(alloc_array(&p->head, (size_t)(c->vocab * c->width), sizeof(float)));
     TRY(alloc_array(&p->dhead, (size_t)(c->vocab * c->width), sizeof(float)));
     TRY(alloc_array(&p->logits, (size_t)(p->chunk * c->vocab), sizeof(float)));
+    if (p->pixels) {
+        TRY(alloc_array(&p->patches, (size_t)(p->rows * p->pixels), sizeof(float)));
+        TRY(alloc_array(&p->embedding, (size_t)(c->width * p->pixels), sizeof(float)));
+    }
     for (size_t i = 0; i < acts; i++)
         p->x[i] = 1e-3f * (float)(i % 997);
     for (size_t i = 0; i < (size_t)(p->layer_weights * c->layers); i++)
@@ -102,7 +164,7 @@ static error *products_open(products *p, const options *o, device *dev)
 
 static void products_close(products *p)
 {
-    float *all[] = {p->weights, p->x, p->y, p->head, p->dhead, p->logits};
+    float *all[] = {p->weights, p->x, p->y, p->head, p->dhead, p->logits, p->patches, p->embedding};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }
@@ -161,14 +223,24 @@ static void layer_products(products *p, two_ways *sum, product_kind kind, int64_
     }
 }
 
+/* The product in front of a ViT; no one asks for the images' gradient. */
+static void patch_product(products *p, two_ways *sum, product_kind kind)
+{
+    const model_config *c = p->c;
+    int64_t rows = p->batch * (c->context - (c->mean_pool ? 0 : 1));
+    if (p->pixels)
+        both_ways(p, sum, kind, false, rows, c->width, p->pixels, p->patches, p->embedding, p->y);
+}
+
 static double dense_products(products *p)
 {
     two_ways sum = {0};
     p->flops = 0;
+    patch_product(p, &sum, FORWARD);
     for (int64_t l = 0; l < p->c->layers; l++)
         layer_products(p, &sum, FORWARD, l);
-    for (int64_t first = 0; first < p->rows; first += p->chunk) {
-        int64_t n = p->rows - first < p->chunk ? p->rows - first : p->chunk;
+    for (int64_t first = 0; first < p->classified; first += p->chunk) {
+        int64_t n = p->classified - first < p->chunk ? p->classified - first : p->chunk;
         float *x = p->x + first * p->c->width;
         both_ways(p, &sum, FORWARD, false, n, p->c->vocab, p->c->width, x, p->head, p->logits);
         both_ways(p, &sum, WEIGHT, first > 0, n, p->c->vocab, p->c->width, x, p->dhead, p->logits);
@@ -178,6 +250,7 @@ static double dense_products(products *p)
         layer_products(p, &sum, WEIGHT, l);
         layer_products(p, &sum, INPUT, l);
     }
+    patch_product(p, &sum, WEIGHT);
     return sum.threads < sum.tiles ? sum.threads : sum.tiles;
 }
 
@@ -281,23 +354,54 @@ static double fused_step(arrays *x, device *dev)
 
 typedef struct {
     times step, dense, attention, fused, stream;
+    stopwatch by_op; /* over the steps of all rounds */
     size_t peak, resident;
     double flops;
 } figures;
 
-static error *write_shard(const char *path, const options *o)
+/* Samples without meaning: random tokens, or random pixels and classes.  They cost next to nothing,
+ * as a training run has its data ready ahead. */
+typedef struct {
+    source base;
+    const options *o;
+} noise_source;
+
+/* Knuth's multiplicative hash: in [0,1) */
+static double noise(int64_t i)
 {
-    token_writer *w;
-    TRY(tokens_create(path, o->model.vocab, &w));
-    int64_t n = o->batch * o->seq * o->accum * 4 + 1;
-    for (int64_t i = 0; i < n; i++) {
-        int32_t id = (int32_t)(rng_uniform(1, RNG_TEST, (uint64_t)i) * (double)o->model.vocab);
-        TRY(tokens_append(w, &id, 1));
-    }
-    return tokens_finish(w);
+    return 0x1p-32 * (double)((uint32_t)i * 2654435761u);
 }
 
-static error *run_rounds(const options *o, trainer *t, source *data, device *dev, figures *f)
+static void noise_text(const options *o, int64_t first, int64_t n, int32_t *inputs,
+                       int32_t *targets)
+{
+    for (int64_t i = 0; i < n; i++) {
+        inputs[i] = (int32_t)(noise(first + i) * (double)o->model.vocab);
+        targets[i] = (int32_t)(noise(first + i + 1) * (double)o->model.vocab);
+    }
+}
+
+static error *noise_read(source *base, int64_t first, int64_t count, void *inputs, void *targets)
+{
+    const options *o = ((noise_source *)base)->o;
+    const model_config *c = &o->model;
+    if (!c->patch) {
+        noise_text(o, first * o->seq, count * o->seq, inputs, targets);
+        return NULL;
+    }
+    float *pixels = inputs, *weights = targets;
+    int64_t size = c->channels * c->image_height * c->image_width;
+    for (int64_t i = 0; i < count * size; i++)
+        pixels[i] = 2 * (float)noise(first * size + i) - 1;
+    memset(weights, 0, (size_t)(count * c->vocab) * sizeof *weights);
+    for (int64_t i = 0; i < count; i++)
+        weights[i * c->vocab + (first + i) % c->vocab] = 1;
+    return NULL;
+}
+
+static const source_ops noise_ops = {.read = noise_read};
+
+static error *run_rounds(trainer *t, source *data, device *dev, figures *f)
 {
     products p;
     arrays x;
@@ -305,15 +409,20 @@ static error *run_rounds(const options *o, trainer *t, source *data, device *dev
     int64_t step = 1;
     TRY(trainer_step(t, data, step++, 1e-4, &r)); /* not counted: first touch */
     f->resident = resident_bytes();
-    TRY(products_open(&p, o, dev));
+    TRY(products_open(&p, t, dev));
     TRY(arrays_open(&x, params_count(&t->params)));
     for (int round = 0; round < ROUNDS; round++) {
-        for (int i = 0; i < STEPS; i++) {
+        double begin = now();
+        for (int i = 0; i < STEPS || (now() - begin < 0.5 && i < MAX_TIMES / ROUNDS); i++) {
             double start = now();
             TRY(trainer_step(t, data, step++, 1e-4, &r));
             add(&f->step, now() - start);
         }
-        for (int i = 0; i < 2; i++) {
+        stopwatch_start(&f->by_op, dev);
+        TRY(trainer_step(t, data, step++, 1e-4, &r));
+        stopwatch_stop(&f->by_op, dev);
+        begin = now();
+        for (int i = 0; i < 2 || (now() - begin < 0.5 && i < MAX_TIMES / ROUNDS); i++) {
             add(&f->dense, dense_products(&p));
             add(&f->attention, attention_products(&p));
             f->flops = p.flops;
@@ -334,16 +443,19 @@ static void print_figures(const options *o, const trainer *t, device *dev, const
     double step = median(f->step), dense = median(f->dense), attention = median(f->attention);
     printf("{\"model\":\"%s\",\"parameters\":%lld,\"batch\":%lld,\"seq\":%lld,\"optim\":\"%s\","
            "\"device\":\"%s\","
-           "\"step_ms\":%.3f,\"tokens_per_s\":%.1f,\"dense_ms\":%.3f,\"attention_ms\":%.3f,"
+           "\"step_ms\":%.3f,\"%s_per_s\":%.1f,\"dense_ms\":%.3f,\"attention_ms\":%.3f,"
            "\"products_gflops\":%.1f,"
            "\"of_limit\":%.4f,\"fused_ms\":%.3f,\"stream_ms\":%.3f,\"fused_of_stream\":%.4f,\"plan_"
-           "bytes\":%zu,\"resident_bytes\":%zu}\n",
+           "bytes\":%zu,\"resident_bytes\":%zu,\"ops_ms\":{",
            o->model.name, (long long)params_count(&t->params), (long long)o->batch,
            (long long)o->seq, o->optim_name, cpu_describe(dev, about, sizeof about), step * 1e3,
-           (double)(o->batch * o->seq * o->accum) / step, dense * 1e3, attention * 1e3,
-           f->flops / (dense + attention) * 1e-9, (dense + attention) * (double)o->accum / step,
-           median(f->fused) * 1e3, median(f->stream) * 1e3, median(f->stream) / median(f->fused),
-           arena_peak(t->arena), f->resident);
+           the_task->unit, (double)(o->batch * the_task->units(o) * o->accum) / step, dense * 1e3,
+           attention * 1e3, f->flops / (dense + attention) * 1e-9,
+           (dense + attention) * (double)o->accum / step, median(f->fused) * 1e3,
+           median(f->stream) * 1e3, median(f->stream) / median(f->fused), arena_peak(t->arena),
+           f->resident);
+    print_seconds(&f->by_op, ROUNDS);
+    puts("}}");
 }
 
 static error *bench(int argc, char **argv)
@@ -351,26 +463,17 @@ static error *bench(int argc, char **argv)
     options o;
     trainer *t;
     device dev;
-    source *data;
     figures f = {0};
+    noise_source data = {.base = {.ops = &noise_ops, .count = INT64_MAX}, .o = &o};
     TRY(options_parse(the_task, argc, argv, &o));
     o.eval_every = o.sample_every = 0;
-    char directory[] = "/tmp/regrad-bench-XXXXXX", shard[100];
-    if (!mkdtemp(directory)) return user_error("/tmp cannot be written to");
-    snprintf(shard, sizeof shard, "%s/x_train.bin", directory);
-    TRY(write_shard(shard, &o));
-    o.train_data = (pattern_list){.pattern = {shard}, .n = 1};
-    TRY(the_task->open(&o, true, &data));
     TRY(trainer_plan(&o, the_task->kind, &t));
     TRY(cpu_device((int)o.threads, &dev));
     TRY(trainer_commit(t, &dev, false));
-    error *e = run_rounds(&o, t, data, &dev, &f);
+    error *e = run_rounds(t, &data.base, &dev, &f);
     if (!e) print_figures(&o, t, &dev, &f);
     trainer_destroy(t);
     cpu_close(&dev);
-    source_close(data);
-    unlink(shard);
-    rmdir(directory);
     return e;
 }
 

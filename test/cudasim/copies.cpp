@@ -21,6 +21,8 @@ struct thread_copies {
 
 void arrive(const copy &c)
 {
+    emu_touch(c.to, c.bytes, true);
+    if (c.valid) emu_touch(c.from, c.bytes, false);
     if (c.valid)
         memcpy(c.to, c.from, c.bytes);
     else

@@ -217,6 +217,7 @@ static bool barrier_complete(void)
 
 static void release_barrier(void)
 {
+    emu_race_barrier();
     if (b.ended && !(emu_off & EMU_BARRIERS))
         stuck("a barrier that part of the block never reaches: the others have ended");
     b.votes = b.at_barrier = 0;
@@ -316,7 +317,10 @@ void emu_warp(unsigned mask, const char *site, emu_warp_op *op, void *argument)
     if (warp_complete(lane, mask, site)) {
         void *all[32];
         EMU_LANES(l, mask) all[l] = lane[l].argument;
-        if (op) op(all, mask);
+        if (op)
+            op(all, mask);
+        else
+            emu_race_warp_barrier(w);
         EMU_LANES(l, mask) lane[l].st = READY;
         b.ready[w] |= mask;
     }
@@ -337,6 +341,7 @@ static void *shared_memory(size_t bytes)
 {
     void *p = emu_memory(bytes);
     if (emu_off & EMU_NAN) memset(p, 0, bytes);
+    emu_race_shared_memory(p, bytes);
     return p;
 }
 
@@ -351,6 +356,7 @@ void *emu_shared(emu_shared_array *s, size_t bytes)
 
 static void run_block(size_t shared)
 {
+    emu_race_block();
     emu.dynamic_shared = shared ? (char *)shared_memory(shared) : NULL;
     b.ended = b.at_barrier = 0;
     for (int i = 0; i < b.n; i++)
@@ -372,6 +378,7 @@ static void run_block(size_t shared)
         s->memory = NULL;
     }
     used_shared.clear();
+    emu_race_end_block();
 }
 
 void emu_grid(dim3 grid, dim3 block, size_t shared, void (*body)(void *), void *argument)
@@ -384,6 +391,7 @@ void emu_grid(dim3 grid, dim3 block, size_t shared, void (*body)(void *), void *
     emu.grid_dim = {grid.x, grid.y, grid.z};
     emu.block_dim = {block.x, block.y, block.z};
     emu.in_kernel = true;
+    emu_race_launch();
     uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
     for (uint64_t k = 0; k < blocks; k++) {
         uint64_t q = emu_order & 1 ? blocks - 1 - k : k;

@@ -18,10 +18,14 @@
  *   a launch beyond the limits of sm_80 ... sm_120      emu_check
  *   device memory touched by the host                   its pages are closed while the host runs
  *   a missing event or wait, a buffer used too early    streams run as late as they may
+ *   a missing __syncthreads or __syncwarp, a race       the race detector (race.cpp), in the build
+ *   between blocks                                      that has it
  *
  * What a kernel file must accept: LAUNCH, SHARED and SHARED_DYN; inline PTX only in small named
- * functions with a twin in C++; no grid-wide waiting, for blocks run one after another.  A shuffle
- * orders memory here, on a GPU it does not: a missing __syncwarp is not found by values.
+ * functions with a twin in C++, which tells emu_touch what memory it reads and writes if it leaves
+ * that to another thread or to later; no grid-wide waiting, for blocks run one after another.  A
+ * shuffle orders memory here, on a GPU it does not: a missing __syncwarp is not found by values, but
+ * by the race detector.
  *
  * emu_off switches checks off, so that tests can show that it is the check that finds the mistake.
  */
@@ -74,6 +78,20 @@ void emu_grid(dim3 grid, dim3 block, size_t shared, void (*body)(void *), void *
 void *emu_memory(size_t bytes); /* aligned as cudaMalloc does, all bits set */
 
 void emu_copies_end(void); /* in copies.cpp: the running thread ends */
+
+/* In race.cpp: what the race detector must know.  A kernel's accesses come from its compiler; those
+ * of twins of PTX and of atomics from here.  The others tell what happens in a launch. */
+void emu_touch(const void *memory, size_t bytes, bool write);
+void emu_touch_atomic(const void *memory, size_t bytes);
+void emu_fence(void);
+void emu_race_launch(void);
+void emu_race_block(void);
+void emu_race_end_block(void);
+void emu_race_barrier(void);
+void emu_race_warp_barrier(int warp);
+void emu_race_shared_memory(void *, size_t bytes); /* of the running block */
+void emu_race_device_memory(void *, size_t bytes);
+void emu_race_forget(void *device_memory);
 
 /* In runtime.cpp. */
 bool emu_launch_allowed(const void *kernel, dim3 grid, dim3 block, size_t shared);
@@ -186,8 +204,17 @@ static inline unsigned emu_ballot(unsigned mask, int predicate, const char *site
 
 /* ---- atomics: plain, for one thread runs at a time ---- */
 
-template <class T> T atomicAdd(T *p, T value)
+#define __threadfence() emu_fence()
+
+#ifdef __clang__
+#define EMU_UNWATCHED __attribute__((noinline, no_sanitize("thread")))
+#else
+#define EMU_UNWATCHED
+#endif
+
+template <class T> EMU_UNWATCHED T atomicAdd(T *p, T value)
 {
+    emu_touch_atomic(p, sizeof *p);
     T old = *p;
     *p = old + value;
     return old;

@@ -62,6 +62,28 @@ static __global__ void neighbour(float *out, bool barrier)
     if (barrier) __syncthreads();
     out[t] = t ? s[t - 1] : 0;
 }
+/* A shuffle does not order memory. */
+static __global__ void warp_neighbour(float *out)
+{
+    SHARED(float, s, [N]);
+    int t = threadIdx.x;
+    s[t] = 0;
+    float v = __shfl_xor_sync(ALL_LANES, 0.0f, 1);
+    out[t] = v + s[t ^ 31];
+}
+/* The next round writes what slow warps still read. */
+static __global__ void rounds(float *out)
+{
+    SHARED(float, s, [N]);
+    int t = threadIdx.x;
+    float v = 0;
+    for (int r = 0; r < 3; r++) {
+        s[t] = 0;
+        __syncthreads();
+        v += s[(t + 32) % N];
+    }
+    out[t] = v;
+}
 static __global__ void never_written(float *out)
 {
     SHARED(float, s, [N]);
@@ -96,6 +118,33 @@ static __global__ void outside(float *out)
 static __global__ void block_race(float *out)
 {
     out[threadIdx.x] = (float)(blockIdx.x + 1 - gridDim.x);
+}
+/* The last block to come adds up what the others have left: out[0] = sum, out[1] counts. */
+static __global__ void last_adds(float *out, bool fences)
+{
+    if (threadIdx.x) return;
+    out[2 + blockIdx.x] = 0;
+    if (fences) __threadfence();
+    if (atomicAdd((int *)out + 1, 1) != (int)gridDim.x - 1) return;
+    if (fences) __threadfence();
+    float sum = 0;
+    for (unsigned i = 0; i < gridDim.x; i++)
+        sum += out[2 + i];
+    out[0] = sum;
+    out[1] = 0;
+}
+static __global__ void plain_sum(float *out)
+{
+    if (threadIdx.x == 0) out[0] += 0.0f;
+}
+static __global__ void copy_struct(four *out)
+{
+    if (threadIdx.x == 0) out[0] = out[1 + blockIdx.x];
+}
+static __global__ void one_thread(float *out)
+{
+    for (int i = 0; i < N && !threadIdx.z && !blockIdx.y; i++)
+        out[i] = 0;
 }
 static __global__ void add(float *out, const float *x)
 {
@@ -146,6 +195,9 @@ static void run(fault which, bed *b)
     switch (which) {
     case FAULT_NONE:
         return LAUNCH(none, 1, N, 0, s, b->out);
+    case FAULT_NONE_BLOCKS:
+        cudaMemsetAsync(b->out, 0, N * sizeof(float), s);
+        return LAUNCH(last_adds, 4, N, 0, s, b->out, true);
     case FAULT_GLOBAL:
         LAUNCH(block_race, 1, N, 0, s, b->out);
         return LAUNCH(global_overrun, 1, N, 0, s, b->out);
@@ -164,6 +216,10 @@ static void run(fault which, bed *b)
         return emu_allow(b->out + 8, 2 * sizeof(float));
     case FAULT_MISSING_BARRIER:
         return LAUNCH(neighbour, 1, N, 0, s, b->out, false);
+    case FAULT_MISSING_WARP_BARRIER:
+        return LAUNCH(warp_neighbour, 1, N, 0, s, b->out);
+    case FAULT_LOOP_BARRIER:
+        return LAUNCH(rounds, 1, N, 0, s, b->out);
     case FAULT_NEVER_WRITTEN:
         return LAUNCH(never_written, 1, N, 0, s, b->out);
     case FAULT_DIVERGENT_BARRIER:
@@ -176,8 +232,23 @@ static void run(fault which, bed *b)
         return LAUNCH(outside, 1, N, 0, s, b->out);
     case FAULT_BLOCK_RACE:
         return LAUNCH(block_race, 4, N, 0, s, b->out);
+    case FAULT_PLAIN_SUM:
+        cudaMemsetAsync(b->out, 0, N * sizeof(float), s);
+        return LAUNCH(plain_sum, 4, N, 0, s, b->out);
+    case FAULT_MISSING_FENCE:
+        cudaMemsetAsync(b->out, 0, N * sizeof(float), s);
+        return LAUNCH(last_adds, 4, N, 0, s, b->out, false);
+    case FAULT_STRUCT_RACE:
+        cudaMemsetAsync(b->out, 0, N * sizeof(float), s);
+        return LAUNCH(copy_struct, 4, N, 0, s, (four *)b->out);
     case FAULT_SHARED_LIMIT:
         return LAUNCH(block_race, 1, N, 60000, s, b->out);
+    case FAULT_THREAD_LIMIT:
+        LAUNCH(one_thread, 1, dim3(1, 1, 65), 0, s, b->out);
+        return;
+    case FAULT_GRID_LIMIT:
+        LAUNCH(one_thread, dim3(1, 65536), 1, 0, s, b->out);
+        return;
     case FAULT_HOST_ACCESS:
         return host_access(b);
     case FAULT_MISSING_EVENT:

@@ -1,6 +1,7 @@
 /* faults.h - mistakes put into kernels on purpose: the emulator must notice each (test_cudasim.c).
  *
- * faults.cu is compiled twice: with the sanitizers, as the kernels of the device are, and without. */
+ * faults.cu is compiled three times: with the sanitizers, as the kernels of the device are, without,
+ * and for the race detector. */
 #ifndef CUDASIM_FAULTS_H
 #define CUDASIM_FAULTS_H
 
@@ -9,7 +10,8 @@ extern "C" {
 #endif
 
 typedef enum {
-    FAULT_NONE, /* a kernel with all that is allowed */
+    FAULT_NONE,        /* a kernel with all that is allowed */
+    FAULT_NONE_BLOCKS, /* the same between blocks */
     FAULT_GLOBAL,
     FAULT_STATIC_SHARED,
     FAULT_DYNAMIC_SHARED,
@@ -17,13 +19,20 @@ typedef enum {
     FAULT_MISALIGNED,
     FAULT_FORBIDDEN,
     FAULT_MISSING_BARRIER,
+    FAULT_MISSING_WARP_BARRIER,
+    FAULT_LOOP_BARRIER,
     FAULT_NEVER_WRITTEN,
     FAULT_DIVERGENT_BARRIER,
     FAULT_PARTIAL_BARRIER,
     FAULT_EXITED_LANE,
     FAULT_OUTSIDE_MASK,
     FAULT_BLOCK_RACE,
+    FAULT_PLAIN_SUM,
+    FAULT_MISSING_FENCE,
+    FAULT_STRUCT_RACE,
     FAULT_SHARED_LIMIT,
+    FAULT_THREAD_LIMIT,
+    FAULT_GRID_LIMIT,
     FAULT_HOST_ACCESS,
     FAULT_MISSING_EVENT,
     FAULT_EARLY_REUSE,
@@ -33,6 +42,7 @@ typedef enum {
 /* Runs it; ends the program, or returns whether the result is what it would be without the fault. */
 int faults_checked(fault which);
 int faults_unchecked(fault which);
+int faults_watched(fault which);
 
 #ifdef __cplusplus
 }

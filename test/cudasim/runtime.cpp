@@ -308,6 +308,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
         return fail(cudaErrorMemoryAllocation);
     *p = take_device_memory(bytes);
     device_memory[(char *)*p] = bytes;
+    emu_race_device_memory(*p, bytes);
     if (!(emu_off & EMU_HOST)) protect(PROT_NONE);
     return cudaSuccess;
 }
@@ -321,6 +322,7 @@ cudaError_t cudaFree(void *p)
         drain(s, NULL);
     size_t pages = whole_pages(i->second);
     __asan_unpoison_memory_region(p, pages);
+    emu_race_forget(p);
     munmap((char *)p - PAGE, pages + 2 * PAGE);
     device_memory.erase(i);
     return cudaSuccess;

@@ -24,9 +24,13 @@ typedef enum {
     EMU_LIMITS = 4,   /* of a launch */
     EMU_NAN = 8,      /* shared memory begins as NaN */
     EMU_HOST = 16,    /* device memory is closed to the host */
-    EMU_LATE = 32     /* streams run as late as they may */
+    EMU_LATE = 32,    /* streams run as late as they may */
+    EMU_RACES = 64    /* the race detector */
 } emu_check;
 void emu_switch_off(emu_check);
+
+/* Were this program's kernels compiled for the race detector? */
+bool emu_watches_races(void);
 
 /* Which device there is: how cudaGetDeviceCount answers, and the device's architecture. */
 typedef enum { EMU_DEVICE, EMU_NO_DEVICE, EMU_OLD_DRIVER, EMU_OLD_DEVICE, EMU_NO_CODE } emu_machine;

@@ -94,6 +94,7 @@ static inline void emu_ldmatrix(unsigned *r, const void *row, bool transposed, c
 {
     if ((uintptr_t)row % 16) emu_die("%s: ldmatrix: a row that is not aligned to 16", site);
     emu_touch_ends(row, 16, false);
+    emu_touch(row, 16, false);
     emu_ldmatrix_lane x = {r, (const uint16_t *)row, transposed};
     emu_warp(~0u, site, emu_ldmatrix_warp, &x);
 }
