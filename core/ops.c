@@ -170,6 +170,17 @@ static bool check_linear(device *dev, const char *op, const linear_op *o)
     return true;
 }
 
+static bool check_activate(device *dev, const char *op, const activate_op *o)
+{
+    int64_t rows = tensor_rows(o->x), cols = tensor_cols(o->x);
+    CHECK(working(dev, o->x), o->x, o->out);
+    CHECK(is_matrix(o->x, o->x.type, rows, cols), o->x, o->out);
+    CHECK(is_matrix(o->out, o->x.type, rows, cols), o->out, o->x);
+    CHECK(!overlap(o->out, o->x) || o->out.ld == o->x.ld, o->out, o->x);
+    CHECK(o->act != ACT_NONE, o->x, o->out);
+    return true;
+}
+
 static bool check_linear_dx(device *dev, const char *op, const linear_dx_op *o)
 {
     int64_t rows = tensor_rows(o->dout), n = tensor_rows(o->w), k = tensor_cols(o->w);
@@ -430,6 +441,10 @@ static int written_norm_grad(const norm_grad_op *o, tensor *w)
 static int written_linear(const linear_op *o, tensor *w)
 {
     return w[0] = o->pre, w[1] = o->out, 2;
+}
+static int written_activate(const activate_op *o, tensor *w)
+{
+    return w[0] = o->out, 1;
 }
 static int written_linear_dx(const linear_dx_op *o, tensor *w)
 {

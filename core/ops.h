@@ -101,7 +101,8 @@ typedef struct {
     tensor scratch;    /* (NORM_GROUPS, 2C) stat */
 } norm_grad_op;
 
-/* out = act(x w^T + bias) + residual; pre gets the argument of act */
+/* out = act(x w^T + bias) + residual; pre gets the argument of act, which is of the working type in
+ * any case: rounded in bf16 */
 typedef struct {
     tensor out;      /* (R,N), ld may exceed N */
     tensor x;        /* (R,K) */
@@ -111,6 +112,13 @@ typedef struct {
     tensor pre;      /* ? (R,N), with act only */
     activation act;
 } linear_op;
+
+/* out = act(x), the same bits as linear's */
+typedef struct {
+    tensor out; /* (R,N) */
+    tensor x;   /* (R,N); may be out */
+    activation act;
+} activate_op;
 
 /* dx (+)= (dout w) * act'(pre) */
 typedef struct {
@@ -303,8 +311,10 @@ typedef struct {
     X(embedding_grad)                                                                              \
     X(norm)                                                                                        \
     X(norm_grad)                                                                                   \
-    X(linear) X(linear_dx) X(linear_dw) X(attention) X(attention_grad) X(attention_cached)         \
-        X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) IMAGE_OPS(X)
+    X(linear)                                                                                      \
+    X(activate)                                                                                    \
+    X(linear_dx) X(linear_dw) X(attention) X(attention_grad) X(attention_cached) X(classify)       \
+        X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) IMAGE_OPS(X)
 
 typedef struct {
     const char *name;

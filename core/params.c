@@ -125,6 +125,8 @@ static void place_gradient(params *p, arena *a, int id)
 
 void params_place(params *p, arena *a)
 {
+    for (p->first = 0; p->first < p->n && !p->row[p->first].trainable;)
+        p->first++;
     for (int id = 0; id < p->n; id++)
         place_value(p, a, id);
     for (int id = 0; id < p->n && p->policy == GRADS_OWN; id++)
@@ -349,6 +351,16 @@ void params_end_micro(run *r)
 
 /* ---- the hooks ---- */
 
+bool grad_wanted(const run *r, int id)
+{
+    return id >= 0 && r->params->row[id].trainable;
+}
+
+bool grads_below(const run *r, int id)
+{
+    return r->params->first < id;
+}
+
 tensor param_use(run *r, int id)
 {
     params *p = r->params;
@@ -379,8 +391,9 @@ grad grad_begin(run *r, int id)
 {
     params *p = r->params;
     param *row = &p->row[id];
-    if (!row->trainable || !p->training) return (grad){0};
+    if (!p->training) return (grad){0};
     phase_enter(r->phases, PHASE_BACKWARD);
+    if (!row->trainable) return (grad){0};
     grad g = {.accumulate = row->has_gradient};
     if (!row->has_gradient && (p->policy != GRADS_OWN || collects(p)))
         row->gradient =

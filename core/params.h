@@ -23,8 +23,8 @@
  * Where several ranks share a run, or values are stored otherwise than they are read, a storage
  * stands behind the hooks (param_storage below); models do not know that either.
  *
- * The contract for models: in backward, every use of a weight is open or over when its last writer
- * is done; a use after its update is reported as an internal error.
+ * The contract for models: rows come in the order of the forward pass; in backward, every use of a
+ * weight is open or over when its last writer is done; a use after its update is reported as an internal error.
  */
 #ifndef REGRAD_PARAMS_H
 #define REGRAD_PARAMS_H
@@ -96,6 +96,7 @@ typedef struct {
     int n, room;
     dtype type;
     grad_policy policy;       /* GRADS_AUTO must be resolved before params_place */
+    int first;                /* trainable row of the table, n if there is none; see grads_below */
     bool training;            /* hooks of gradients are alive */
     int micro, micro_batches; /* of the step under way */
     /* release, fold: parameter id's gradient is complete, that of the whole step or of a part */
@@ -150,6 +151,12 @@ tensor param_own_gradient(const params *p, int id);
 shape param_own_shape(const params *p, int id);
 /* Does each rank update a part, not all? */
 bool params_divided(const params *p);
+
+/* Whether parameter id wants its gradient, and whether any before it does.  The table's order is that
+ * of the forward pass; so in backward a layer passes a gradient on only if there is one below, and
+ * forward keeps only what that needs.  No id (-1) wants nothing. */
+bool grad_wanted(const run *r, int id);
+bool grads_below(const run *r, int id);
 
 /* ---- the hooks ---- */
 tensor param_use(run *r, int id);

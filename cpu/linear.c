@@ -91,6 +91,27 @@ void cpu_linear(device *dev, int stream, const linear_op *o)
         linear_tile(cpu_blas(dev), o, grid_tile(g, i));
 }
 
+static void activate_row(const activate_op *o, int64_t r)
+{
+    enum { ROOM = 1024 };
+    float part[ROOM];
+    for (int64_t c = 0; c < tensor_cols(o->x); c += ROOM) {
+        int64_t n = min64(ROOM, tensor_cols(o->x) - c);
+        load_row(o->x.type, place(o->x, r, c), n, part);
+        activate(o->act, n, part, part);
+        store_row(o->x.type, place(o->out, r, c), n, part);
+    }
+}
+
+void cpu_activate(device *dev, int stream, const activate_op *o)
+{
+    (void)stream;
+    int64_t rows = tensor_rows(o->x);
+#pragma omp parallel for num_threads(dev->threads)
+    for (int64_t r = 0; r < rows; r++)
+        activate_row(o, r);
+}
+
 /* ---- backward ---- */
 
 static void linear_dx_tile(const blas *b, const linear_dx_op *o, tile t)

@@ -68,14 +68,23 @@ static void add_row(tensor from, int64_t r, int64_t c, int64_t n, float *room, f
 
 /* ---- forward ---- */
 
+/* The activation's argument is rounded, whether it is kept or not: so it can be made again from it. */
+static void activate_rounded(const linear_op *o, tile t, int64_t r, float *y)
+{
+    uint16_t pre[COLS];
+    store_row(BF16, pre, t.cols, y);
+    load_row(BF16, pre, t.cols, y);
+    if (present(o->pre)) store_row(BF16, place(o->pre, t.row + r, t.col), t.cols, y);
+    activate(o->act, t.cols, y, y);
+}
+
 static void finish(const linear_op *o, tile t, workspace *w)
 {
     float other[COLS];
     for (int64_t r = 0; r < t.rows; r++) {
         float *y = w->sum + r * COLS;
         if (present(o->bias)) add_row(o->bias, 0, t.col, t.cols, other, y);
-        if (present(o->pre)) store_row(BF16, place(o->pre, t.row + r, t.col), t.cols, y);
-        if (o->act != ACT_NONE) activate(o->act, t.cols, y, y);
+        if (o->act != ACT_NONE) activate_rounded(o, t, r, y);
         if (present(o->residual)) add_row(o->residual, t.row + r, t.col, t.cols, other, y);
         store_row(BF16, place(o->out, t.row + r, t.col), t.cols, y);
     }

@@ -33,7 +33,7 @@ static __device__ __forceinline__ float act_grad_of(activation act, float x)
 }
 
 /* A block has a row. */
-template <class T> __global__ void activate_kernel(activate_call a, bool whole)
+template <class T> __global__ void activate_kernel(apply_call a, bool whole)
 {
     int64_t r = blockIdx.x;
     const T *x = (const T *)a.x + r * a.ldx, *residual = (const T *)a.residual;
@@ -50,7 +50,7 @@ template <class T> __global__ void activate_kernel(activate_call a, bool whole)
     }
 }
 
-extern "C" void cuda_activate(device *dev, int stream, const activate_call *a)
+extern "C" void cuda_apply(device *dev, int stream, const apply_call *a)
 {
     uintptr_t address = (uintptr_t)a->x | (uintptr_t)a->y | (uintptr_t)a->residual;
     int64_t distance = a->ldx | a->ldy | (a->residual ? a->ldr : 0);
@@ -73,7 +73,7 @@ __global__ void activate_grad_kernel(T *dx, const T *pre, int64_t cols, int64_t 
     }
 }
 
-extern "C" void cuda_activate_grad(device *dev, int stream, activation act, tensor dx, tensor pre)
+extern "C" void cuda_apply_grad(device *dev, int stream, activation act, tensor dx, tensor pre)
 {
     int64_t cols = tensor_cols(dx);
     BY_TYPE(dx.type,

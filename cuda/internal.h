@@ -17,6 +17,7 @@
     X(norm)                                                                                        \
     X(norm_grad)                                                                                   \
     X(linear)                                                                                      \
+    X(activate)                                                                                    \
     X(linear_dx)                                                                                   \
     X(linear_dw)                                                                                   \
     X(attention)                                                                                   \
@@ -38,7 +39,7 @@ enum { PLANS = 64, CUDA_SUMS_AT_ONCE = 64 };
 
 /* An algorithm of cublasLt, and the product that it was found for. */
 typedef struct {
-    int64_t key[20];
+    int64_t key[19];
     cublasLtMatmulAlgo_t algo;
     size_t workspace;
     bool refused; /* there is none */
@@ -82,13 +83,12 @@ typedef struct {
     dtype type;                   /* of all of them: F32 or BF16 */
     const void *x, *y, *c, *bias; /* c, bias: NULL if there is none */
     void *d;
-    enum { GELU_NONE, GELU_OF_SUM, GELU_GRAD } gelu; /* d = gelu(sum), or sum * gelu'(pre) */
-    void *pre; /* the sum, written by GELU_OF_SUM unless NULL; read by GELU_GRAD; see product.c */
-    int64_t ldx, ldy, ldc, ldd, ld_pre;
+    const void *gelu_of; /* NULL, or bf16 (rows,cols): d = sum * gelu'(gelu_of), the tanh form */
+    int64_t ldx, ldy, ldc, ldd, ld_gelu;
     bool x_transposed; /* x is (inner,rows), else (rows,inner) */
     bool y_transposed; /* y is (cols,inner), else (inner,cols) */
 } product;
-/* False if the library has no such product with a gelu, or the device has failed: nothing is done. */
+/* False if the library has no such product with gelu_of, or the device has failed: nothing is done. */
 bool cuda_product(device *dev, int stream, const product *p);
 
 /* y = act(x) + residual (NULL: none), each (rows,cols); y may be x. */
@@ -99,11 +99,11 @@ typedef struct {
     const void *x, *residual;
     void *y;
     int64_t ldx, ldr, ldy;
-} activate_call;
-void cuda_activate(device *dev, int stream, const activate_call *a);
+} apply_call;
+void cuda_apply(device *dev, int stream, const apply_call *a);
 
 /* dx *= act'(pre), each (rows,cols) */
-void cuda_activate_grad(device *dev, int stream, activation act, tensor dx, tensor pre);
+void cuda_apply_grad(device *dev, int stream, activation act, tensor dx, tensor pre);
 
 /* db (+)= column sums of dout */
 void cuda_column_sums(device *dev, int stream, grad db, tensor dout);

@@ -1,25 +1,14 @@
 /* linear.c - the products: y = act(x w^T + bias) + residual, and the gradients of x, w and b.
  *
- * cublasLt adds bias and residual on its way.  In bf16 it also does the tanh form of GELU and its
- * gradient, from sums that were not rounded, where `pre` lies as it wants (its rows 16 bytes apart) and
- * no residual comes behind.  Any other activation is a pass of its own over (R,N), 2 or 3 times an
- * element's size for each. */
+ * cublasLt adds bias and residual on its way.  An activation is a pass of its own over (R,N), 2 or 3
+ * times an element's size for each: the library's GELU is of the sum before it was rounded to `pre`,
+ * this table's of what can be read there.  Its derivative is of `pre` in both; so in bf16 the gradient
+ * of the tanh form is part of the product, where `pre` lies as the library wants it. */
 #include "cuda/internal.h"
 
 static void *address(tensor t)
 {
     return present(t) ? t.data : NULL;
-}
-
-/* The whole of it by cublasLt, if it can. */
-static bool linear_with_gelu(device *dev, int stream, const linear_op *o, const product *sum)
-{
-    if (o->act != ACT_GELU_TANH || o->w.type != BF16 || present(o->residual)) return false;
-    product p = *sum;
-    p.gelu = GELU_OF_SUM;
-    p.d = address(o->out), p.ldd = o->out.ld;
-    p.pre = address(o->pre), p.ld_pre = o->pre.ld;
-    return cuda_product(dev, stream, &p);
 }
 
 void cuda_linear(device *dev, int stream, const linear_op *o)
@@ -41,28 +30,40 @@ void cuda_linear(device *dev, int stream, const linear_op *o)
                  .ldc = o->residual.ld,
                  .ldd = sum.ld,
                  .y_transposed = true};
-    if (linear_with_gelu(dev, stream, o, &p)) return;
     cuda_product(dev, stream, &p);
     if (!act) return;
-    cuda_activate(dev, stream,
-                  &(activate_call){.rows = rows,
-                                   .cols = cols,
-                                   .act = o->act,
-                                   .type = o->out.type,
-                                   .x = address(sum),
-                                   .residual = address(o->residual),
-                                   .y = address(o->out),
-                                   .ldx = sum.ld,
-                                   .ldr = o->residual.ld,
-                                   .ldy = o->out.ld});
+    cuda_apply(dev, stream,
+               &(apply_call){.rows = rows,
+                             .cols = cols,
+                             .act = o->act,
+                             .type = o->out.type,
+                             .x = address(sum),
+                             .residual = address(o->residual),
+                             .y = address(o->out),
+                             .ldx = sum.ld,
+                             .ldr = o->residual.ld,
+                             .ldy = o->out.ld});
 }
 
+void cuda_activate(device *dev, int stream, const activate_op *o)
+{
+    cuda_apply(dev, stream,
+               &(apply_call){.rows = tensor_rows(o->x),
+                             .cols = tensor_cols(o->x),
+                             .act = o->act,
+                             .type = o->out.type,
+                             .x = address(o->x),
+                             .y = address(o->out),
+                             .ldx = o->x.ld,
+                             .ldy = o->out.ld});
+}
+
+/* The whole of it by cublasLt, if it can. */
 static bool linear_dx_with_gelu(device *dev, int stream, const linear_dx_op *o, const product *sum)
 {
     if (o->act != ACT_GELU_TANH || o->w.type != BF16) return false;
     product p = *sum;
-    p.gelu = GELU_GRAD;
-    p.pre = address(o->pre), p.ld_pre = o->pre.ld;
+    p.gelu_of = address(o->pre), p.ld_gelu = o->pre.ld;
     return cuda_product(dev, stream, &p);
 }
 
@@ -82,7 +83,7 @@ void cuda_linear_dx(device *dev, int stream, const linear_dx_op *o)
                  .ldd = o->dx.ld};
     if (linear_dx_with_gelu(dev, stream, o, &p)) return;
     cuda_product(dev, stream, &p);
-    if (o->act != ACT_NONE) cuda_activate_grad(dev, stream, o->act, o->dx, o->pre);
+    if (o->act != ACT_NONE) cuda_apply_grad(dev, stream, o->act, o->dx, o->pre);
 }
 
 void cuda_linear_dw(device *dev, int stream, const linear_dw_op *o)

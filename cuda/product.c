@@ -36,19 +36,10 @@ static bool set_desc(device *dev, cublasLtMatmulDesc_t d, cublasLtMatmulDescAttr
     return LT_OK(lt->MatmulDescSetAttribute(d, a, value, bytes));
 }
 
-/* What the library does to a sum before it is stored. */
-static cublasLtEpilogue_t epilogue_of(const product *p)
-{
-    if (p->gelu == GELU_GRAD) return CUBLASLT_EPILOGUE_DGELU;
-    if (p->gelu == GELU_NONE) return p->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-    if (p->pre) return p->bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
-    return p->bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
-}
-
-/* The library wants rows of `pre` to begin on 16 bytes (cublasLtMatmulDescAttributes_t, AUX_LD). */
+/* The library wants rows of the epilogue's input to begin on 16 bytes (AUX_LD in cublasLt.h). */
 static bool may_have_gelu(const product *p)
 {
-    return !p->pre || (p->ld_pre % 8 == 0 && (uintptr_t)p->pre % 16 == 0);
+    return !p->gelu_of || (p->ld_gelu % 8 == 0 && (uintptr_t)p->gelu_of % 16 == 0);
 }
 
 static bool describe(device *dev, const product *p, objects *x)
@@ -60,17 +51,19 @@ static bool describe(device *dev, const product *p, objects *x)
     cublasOperation_t op_y = p->y_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t op_x = p->x_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     cudaDataType_t type = p->type == BF16 ? CUDA_R_16BF : CUDA_R_32F;
-    cublasLtEpilogue_t epilogue = epilogue_of(p);
+    cublasLtEpilogue_t epilogue = p->gelu_of ? CUBLASLT_EPILOGUE_DGELU
+                                  : p->bias  ? CUBLASLT_EPILOGUE_BIAS
+                                             : CUBLASLT_EPILOGUE_DEFAULT;
     return LT_OK(lt->MatmulDescCreate(&x->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F)) &&
            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_TRANSA, &op_y, sizeof op_y) &&
            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_TRANSB, &op_x, sizeof op_x) &&
            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) &&
            (!p->bias ||
             set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias)) &&
-           (!p->pre || (set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &p->pre,
-                                 sizeof p->pre) &&
-                        set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &p->ld_pre,
-                                 sizeof p->ld_pre))) &&
+           (!p->gelu_of || (set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
+                                     &p->gelu_of, sizeof p->gelu_of) &&
+                            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
+                                     &p->ld_gelu, sizeof p->ld_gelu))) &&
            LT_OK(lt->MatrixLayoutCreate(&x->a, type, (uint64_t)ya, (uint64_t)yb, p->ldy)) &&
            LT_OK(lt->MatrixLayoutCreate(&x->b, type, (uint64_t)xa, (uint64_t)xb, p->ldx)) &&
            LT_OK(lt->MatrixLayoutCreate(&x->c, type, (uint64_t)p->cols, (uint64_t)p->rows,
@@ -94,26 +87,12 @@ static void forget(device *dev, objects *x)
 /* What an algorithm depends on. */
 static product_plan wanted_plan(const product *p, size_t workspace)
 {
-    return (product_plan){.key = {p->rows,
-                                  p->cols,
-                                  p->inner,
-                                  p->ldx,
-                                  p->ldy,
-                                  p->ldd,
-                                  p->c ? p->ldc : 0,
-                                  p->bias != NULL,
-                                  p->x_transposed,
-                                  p->y_transposed,
-                                  cuda_alignment(p->x),
-                                  cuda_alignment(p->y),
-                                  cuda_alignment(p->c ? p->c : p->d),
-                                  cuda_alignment(p->d),
-                                  p->bias ? cuda_alignment(p->bias) : 0,
-                                  (int64_t)workspace,
-                                  p->type,
-                                  p->gelu,
-                                  p->pre ? p->ld_pre : 0,
-                                  p->pre ? cuda_alignment(p->pre) : 0}};
+    return (product_plan){
+        .key = {p->rows, p->cols, p->inner, p->ldx, p->ldy, p->ldd, p->c ? p->ldc : 0,
+                p->bias != NULL, p->x_transposed, p->y_transposed, cuda_alignment(p->x),
+                cuda_alignment(p->y), cuda_alignment(p->c ? p->c : p->d), cuda_alignment(p->d),
+                p->bias ? cuda_alignment(p->bias) : 0, (int64_t)workspace, p->type,
+                p->gelu_of ? p->ld_gelu : 0, p->gelu_of ? cuda_alignment(p->gelu_of) : 0}};
 }
 
 static bool set_preference(device *dev, cublasLtMatmulPreference_t preference,
@@ -144,7 +123,7 @@ static bool find_algorithm(device *dev, objects *x, product_plan *plan)
     cublasLtHandle_t handle = cuda_state_of(dev)->handle;
     cublasStatus_t status = lt->MatmulAlgoGetHeuristic(handle, x->desc, x->a, x->b, x->c, x->d,
                                                        x->preference, 1, &result, &found);
-    plan->refused = plan->key[17] != GELU_NONE && (status != CUBLAS_STATUS_SUCCESS || found < 1);
+    plan->refused = plan->key[17] != 0 && (status != CUBLAS_STATUS_SUCCESS || found < 1);
     if (plan->refused) return true;
     if (!lt_ok(dev, status, "cublasLtMatmulAlgoGetHeuristic", __LINE__)) return false;
     if (found < 1)
@@ -171,7 +150,7 @@ static const product_plan *plan_for(device *dev, const product *p, size_t worksp
 
 bool cuda_product(device *dev, int stream, const product *p)
 {
-    if (p->gelu != GELU_NONE && !may_have_gelu(p)) return false;
+    if (!may_have_gelu(p)) return false;
     cuda_state *s = cuda_state_of(dev);
     const float one = 1, beta = p->c ? 1 : 0;
     size_t workspace = stream == STREAM_COMPUTE ? s->workspace_bytes : 0;

@@ -126,30 +126,113 @@ static void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor re
     done(r, ids.bias);
 }
 
-/* The weight's gradient; x is read for the last time.  The weight stays in use:
- * its dx comes next. */
+/* The gradients that are wanted of a layer's weight and bias; x is read for the last time, and may be
+ * absent if the weight's is not.  The weight stays in use: its dx comes next. */
 static tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
 {
     tensor w = use(r, ids.weight);
     grad dw = begin(r, ids.weight), db = begin(r, ids.bias);
-    OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout);
+    if (present(dw.t) || present(db.t))
+        OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout);
     finish(r, ids.weight);
     finish(r, ids.bias);
     return w;
 }
 
+/* ---- what is kept ---- */
+
+/* The tensors of a block_state, as bits of a set; qkv means lse, too. */
+enum {
+    X = 1,
+    NORM1 = 2,
+    STATS1 = 4,
+    QKV = 8,
+    ATT = 16,
+    MID = 32,
+    NORM2 = 64,
+    STATS2 = 128,
+    PRE = 256,
+    ACT = 512
+};
+
+bool grads_through(const run *r, weight_ids ids)
+{
+    return grads_below(r, (ids.bias < 0 ? ids.weight : ids.bias) + 1);
+}
+
+/* What backward reads: what the wanted gradients are made of, and what the residual stream's passes
+ * through on its way to those below. */
+static unsigned needs(const run *r, const block_ids *ids)
+{
+    unsigned all = 0;
+    if (grad_wanted(r, ids->down.weight)) all |= ACT;
+    if (grads_below(r, ids->down.weight)) all |= PRE;
+    if (grad_wanted(r, ids->up.weight)) all |= NORM2;
+    if (grads_below(r, ids->up.weight)) all |= MID | STATS2;
+    if (grad_wanted(r, ids->project.weight)) all |= ATT;
+    if (grads_below(r, ids->project.weight)) all |= QKV | ATT;
+    if (grad_wanted(r, ids->qkv.weight)) all |= NORM1;
+    if (grads_below(r, ids->qkv.weight)) all |= X | STATS1;
+    return all;
+}
+
+/* What of that is made again. */
+static unsigned remade(recompute_level level)
+{
+    switch (level) {
+    case RECOMPUTE_NONE:
+        return 0;
+    case RECOMPUTE_NORMS:
+        return NORM1 | NORM2;
+    case RECOMPUTE_GELU:
+        return NORM1 | NORM2 | ACT;
+    case RECOMPUTE_ATTENTION:
+        return NORM1 | NORM2 | ACT | QKV | ATT;
+    default:
+        return ~(unsigned)X;
+    }
+}
+
+/* What forward leaves: what backward reads and does not make again, and what it makes that from. */
+static unsigned keeps(const run *r, const model_config *c, int layer, const block_ids *ids)
+{
+    unsigned all = needs(r, ids), lost = all & remade(recompute_of(&c->recompute, layer)),
+             kept = all & ~lost;
+    bool act_again = lost & ACT && !(kept & PRE), from_mid = lost & (NORM2 | PRE) || act_again,
+         has_mid = remade(recompute_of(&c->recompute, layer)) & MID;
+    if (from_mid && !has_mid) kept |= MID;
+    if (lost & (NORM1 | STATS1 | QKV | ATT | MID) || (from_mid && has_mid)) kept |= X;
+    if (recompute_input(&c->recompute, layer) && grads_below(r, ids->norm1.weight))
+        kept &= ~(unsigned)X;
+    return kept;
+}
+
+bool block_wanted(const run *r, const block_ids *ids)
+{
+    return grads_through(r, ids->down);
+}
+
 /* ---- forward ---- */
 
+/* What a pass over a block works on. */
 typedef struct {
     run *r;
-    int64_t b, t, room; /* memory is taken for room >= t tokens */
-    dtype stat;
+    const model_config *c;
+    const block_ids *ids;
+    block_state *s;
     int layer;
-} sizes;
+    int64_t b, t, room;    /* memory is taken for room >= t tokens */
+    unsigned hold;         /* what stays when it has been read: a set as above */
+    const block_cache *kv; /* ? decoding */
+    int64_t position;      /* of the first token, when decoding */
+} pass;
 
-static sizes sizes_of(run *r, tensor x, int layer)
+/* x (B,T,C): for the sizes */
+static pass pass_over(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
+                      block_state *s)
 {
-    return (sizes){r, x.dim[0], x.dim[1], x.dim[1], stat_type(x.type), layer};
+    int64_t b = x.dim[0], t = x.dim[1];
+    return (pass){.r = r, .c = c, .ids = ids, .s = s, .layer = layer, .b = b, .t = t, .room = t};
 }
 
 tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name)
@@ -159,15 +242,25 @@ tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block
     return present(whole) ? tensor_of(whole.data, whole.type, SHAPE(b, t, cols)) : whole;
 }
 
-static tensor take_rows(const sizes *z, int64_t cols, const char *name)
+static tensor take_rows(const pass *p, int64_t cols, const char *name)
 {
-    return take_part(z->r, z->b, z->t, z->room, cols, NAME(name, z->layer));
+    return take_part(p->r, p->b, p->t, p->room, cols, NAME(name, p->layer));
 }
 
-static tensor take_stat(const sizes *z, const char *name)
+static dtype stat_of(const pass *p)
 {
-    return arena_take(z->r->arena, KIND_ACTIVATION, z->stat, SHAPE(z->b, z->t),
-                      NAME(name, z->layer));
+    return stat_type(p->r->params->type);
+}
+
+static tensor take_stat(const pass *p, const char *name)
+{
+    return arena_take(p->r->arena, KIND_ACTIVATION, stat_of(p), SHAPE(p->b, p->t),
+                      NAME(name, p->layer));
+}
+
+static double score_scale(const model_config *c)
+{
+    return 1.0 / sqrt((double)c->head_size);
 }
 
 /* What the samples' branch (0 or 1) is multiplied by; absent when by nothing. */
@@ -186,77 +279,124 @@ static void add_branch(run *r, weight_ids ids, tensor out, tensor x, tensor resi
            .residual = residual);
 }
 
-/* What a forward pass is for. */
-typedef struct {
-    bool keep;             /* training: everything stays */
-    const block_cache *kv; /* ? decoding */
-    int64_t position;      /* of the first token, when decoding */
-} purpose;
-
-static void attention_forward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
-                              tensor x, const purpose *why, block_state *s)
+/* t has been read: it goes, unless what it is in the set says that it stays. */
+static void let_go(const pass *p, unsigned what, tensor *t)
 {
-    arena *a = r->arena;
-    tensor none = {0};
-    s->norm1 = take_rows(z, c->width, "h%d.norm1");
-    if (why->keep) {
-        s->mean1 = take_stat(z, "h%d.mean1");
-        s->rstd1 = take_stat(z, "h%d.rstd1");
-    }
-    apply_norm(r, c, ids->norm1, s->norm1, x, s->mean1, s->rstd1);
-    s->qkv = take_rows(z, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
-    apply_linear(r, ids->qkv, s->qkv, s->norm1, none, ACT_NONE, none);
-    if (!why->keep) arena_drop(a, &s->norm1);
-
-    s->att = take_rows(z, c->heads * c->head_size, "h%d.att");
-    double scale = 1.0 / sqrt((double)c->head_size);
-    if (why->kv) {
-        OP(attention_cached, r->dev, r->stream, .out = s->att, .qkv = s->qkv, .keys = why->kv->keys,
-           .values = why->kv->values, .heads = c->heads, .position = why->position, .scale = scale);
-    } else {
-        s->lse = arena_take(a, KIND_ACTIVATION, z->stat, SHAPE(z->b, c->heads, z->t),
-                            NAME("h%d.lse", z->layer));
-        OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv,
-           .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal, .scale = scale);
-    }
-    if (!why->keep) {
-        arena_drop(a, &s->qkv);
-        arena_drop(a, &s->lse);
-    }
-    s->mid = take_rows(z, c->width, "h%d.mid");
-    add_branch(r, ids->project, s->mid, s->att, x, branch_scale(s, 0));
-    if (!why->keep) arena_drop(a, &s->att);
+    if (!(p->hold & what)) arena_drop(p->r->arena, t);
 }
 
-static void mlp_forward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
-                        bool keep, block_state *s)
+/* Each of these makes one tensor of the block, if it is not there, from others that it makes first:
+ * the last one is the forward pass, and each of them is how backward gets what was not kept. */
+
+static void make_norm(const pass *p, weight_ids ids, tensor x, unsigned stats, tensor *out,
+                      tensor *mean, tensor *rstd, const char *const names[3])
 {
-    arena *a = r->arena;
-    s->norm2 = take_rows(z, c->width, "h%d.norm2");
-    if (keep) {
-        s->mean2 = take_stat(z, "h%d.mean2");
-        s->rstd2 = take_stat(z, "h%d.rstd2");
-        s->pre = take_rows(z, c->inner, "h%d.pre");
+    *out = take_rows(p, p->c->width, names[0]);
+    if (p->hold & stats && !present(*mean)) {
+        *mean = take_stat(p, names[1]);
+        *rstd = take_stat(p, names[2]);
     }
-    apply_norm(r, c, ids->norm2, s->norm2, s->mid, s->mean2, s->rstd2);
-    s->act = take_rows(z, c->inner, "h%d.act");
-    apply_linear(r, ids->up, s->act, s->norm2, (tensor){0}, c->act, s->pre);
-    if (!keep) arena_drop(a, &s->norm2);
-    s->out = take_rows(z, c->width, "h%d.out");
-    add_branch(r, ids->down, s->out, s->act, s->mid, branch_scale(s, 1));
-    if (!keep) {
-        arena_drop(a, &s->act);
-        arena_drop(a, &s->mid);
+    apply_norm(p->r, p->c, ids, *out, x, *mean, *rstd);
+}
+
+static void make_norm1(const pass *p)
+{
+    static const char *const names[] = {"h%d.norm1", "h%d.mean1", "h%d.rstd1"};
+    block_state *s = p->s;
+    if (present(s->norm1)) return;
+    make_norm(p, p->ids->norm1, s->x, STATS1, &s->norm1, &s->mean1, &s->rstd1, names);
+}
+
+static void make_qkv(const pass *p)
+{
+    const model_config *c = p->c;
+    block_state *s = p->s;
+    tensor none = {0};
+    if (present(s->qkv)) return;
+    make_norm1(p);
+    s->qkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
+    apply_linear(p->r, p->ids->qkv, s->qkv, s->norm1, none, ACT_NONE, none);
+    let_go(p, NORM1, &s->norm1);
+}
+
+static void make_att(const pass *p)
+{
+    const model_config *c = p->c;
+    run *r = p->r;
+    block_state *s = p->s;
+    if (present(s->att)) return;
+    make_qkv(p);
+    s->att = take_rows(p, c->heads * c->head_size, "h%d.att");
+    if (p->kv) {
+        OP(attention_cached, r->dev, r->stream, .out = s->att, .qkv = s->qkv, .keys = p->kv->keys,
+           .values = p->kv->values, .heads = c->heads, .position = p->position,
+           .scale = score_scale(c));
+    } else {
+        s->lse = arena_take(r->arena, KIND_ACTIVATION, stat_of(p), SHAPE(p->b, c->heads, p->t),
+                            NAME("h%d.lse", p->layer));
+        OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv,
+           .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal,
+           .scale = score_scale(c));
     }
+    let_go(p, QKV, &s->qkv);
+    let_go(p, QKV, &s->lse);
+}
+
+static void make_mid(const pass *p)
+{
+    block_state *s = p->s;
+    if (present(s->mid)) return;
+    make_att(p);
+    s->mid = take_rows(p, p->c->width, "h%d.mid");
+    add_branch(p->r, p->ids->project, s->mid, s->att, s->x, branch_scale(s, 0));
+    let_go(p, ATT, &s->att);
+    let_go(p, X, &s->x);
+}
+
+static void make_norm2(const pass *p)
+{
+    static const char *const names[] = {"h%d.norm2", "h%d.mean2", "h%d.rstd2"};
+    block_state *s = p->s;
+    if (present(s->norm2)) return;
+    make_mid(p);
+    make_norm(p, p->ids->norm2, s->mid, STATS2, &s->norm2, &s->mean2, &s->rstd2, names);
+}
+
+/* With its argument, if that is held. */
+static void make_act(const pass *p)
+{
+    block_state *s = p->s;
+    run *r = p->r;
+    if (present(s->act)) return;
+    if (present(s->pre)) {
+        s->act = take_rows(p, p->c->inner, "h%d.act");
+        OP(activate, r->dev, r->stream, .out = s->act, .x = s->pre, .act = p->c->act);
+        return;
+    }
+    make_norm2(p);
+    if (p->hold & PRE) s->pre = take_rows(p, p->c->inner, "h%d.pre");
+    s->act = take_rows(p, p->c->inner, "h%d.act");
+    apply_linear(r, p->ids->up, s->act, s->norm2, (tensor){0}, p->c->act, s->pre);
+    let_go(p, NORM2, &s->norm2);
+}
+
+static void make_out(const pass *p)
+{
+    block_state *s = p->s;
+    make_act(p);
+    s->out = take_rows(p, p->c->width, "h%d.out");
+    add_branch(p->r, p->ids->down, s->out, s->act, s->mid, branch_scale(s, 1));
+    let_go(p, ACT, &s->act);
+    let_go(p, MID, &s->mid);
 }
 
 void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
-                   bool keep, block_state *s)
+                   block_purpose why, block_state *s)
 {
-    sizes z = sizes_of(r, x, layer);
-    *s = (block_state){.drop = s->drop};
-    attention_forward(r, c, &z, ids, x, &(purpose){.keep = keep}, s);
-    mlp_forward(r, c, &z, ids, keep, s);
+    *s = (block_state){.x = x, .drop = s->drop};
+    pass p = pass_over(r, c, layer, ids, x, s);
+    p.hold = why == BLOCK_TRAIN ? keeps(r, c, layer, ids) : why == BLOCK_AGAIN ? X : 0;
+    make_out(&p);
 }
 
 /* ---- decoding ---- */
@@ -279,97 +419,131 @@ void block_cache_drop(run *r, block_cache *kv)
 void block_decode(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
                   const block_cache *kv, int64_t position, int64_t room, block_state *s)
 {
-    sizes z = sizes_of(r, x, layer);
-    z.room = room;
-    *s = (block_state){0};
-    attention_forward(r, c, &z, ids, x, &(purpose){.kv = kv, .position = position}, s);
-    mlp_forward(r, c, &z, ids, false, s);
+    *s = (block_state){.x = x};
+    pass p = pass_over(r, c, layer, ids, x, s);
+    p.room = room;
+    p.kv = kv;
+    p.position = position;
+    make_out(&p);
 }
 
 /* ---- backward ---- */
 
 /* The gradient of a branch, from that of the residual stream: d itself, if nothing was scaled. */
-static tensor begin_branch(run *r, const sizes *z, tensor d, tensor scale)
+static tensor begin_branch(const pass *p, tensor d, tensor scale)
 {
     if (!present(scale)) return d;
-    tensor branch = take_rows(z, tensor_cols(d), "h%d.dbranch");
-    OP(scale_samples, r->dev, r->stream, .out = branch, .x = d, .scale = scale);
+    tensor branch = take_rows(p, tensor_cols(d), "h%d.dbranch");
+    OP(scale_samples, p->r->dev, p->r->stream, .out = branch, .x = d, .scale = scale);
     return branch;
 }
 
-static void end_branch(run *r, tensor *branch, tensor scale)
+static void end_branch(const pass *p, tensor *branch, tensor scale)
 {
-    if (present(scale)) arena_drop(r->arena, branch);
+    if (present(scale)) arena_drop(p->r->arena, branch);
 }
 
-static void mlp_backward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
-                         tensor d, block_state *s)
+/* The gradients of a layer, whose input x is `cols` wide, and, if there are any to be had below, that
+ * of x: *dx, under that name; else it stays absent. */
+static void linear_backward(const pass *p, weight_ids ids, tensor *x, tensor dout, tensor *dx,
+                            int64_t cols, const char *name)
 {
+    run *r = p->r;
+    tensor w = linear_weight_grad(r, ids, *x, dout);
+    arena_drop(r->arena, x);
+    if (grads_below(r, ids.weight)) {
+        *dx = take_rows(p, cols, name);
+        OP(linear_dx, r->dev, r->stream, .dx = *dx, .dout = dout, .w = w);
+    }
+    param_done(r, ids.weight);
+}
+
+static void mlp_backward(const pass *p, tensor d)
+{
+    run *r = p->r;
     arena *a = r->arena;
-    tensor scale = branch_scale(s, 1), branch = begin_branch(r, z, d, scale);
+    const block_ids *ids = p->ids;
+    block_state *s = p->s;
+    tensor scale = branch_scale(s, 1), branch = begin_branch(p, d, scale), dpre = {0}, dnorm = {0};
+    bool below = grads_below(r, ids->down.weight);
+    if (grad_wanted(r, ids->down.weight) || (below && !present(s->pre))) make_act(p);
     tensor w = linear_weight_grad(r, ids->down, s->act, branch);
     arena_drop(a, &s->act);
-    tensor dpre = take_rows(z, c->inner, "h%d.dpre");
-    OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = branch, .w = w, .pre = s->pre,
-       .act = c->act);
+    if (below) {
+        dpre = take_rows(p, p->c->inner, "h%d.dpre");
+        OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = branch, .w = w, .pre = s->pre,
+           .act = p->c->act);
+    }
     param_done(r, ids->down.weight);
-    end_branch(r, &branch, scale);
+    end_branch(p, &branch, scale);
     arena_drop(a, &s->pre);
+    if (!below) return;
 
-    w = linear_weight_grad(r, ids->up, s->norm2, dpre);
-    arena_drop(a, &s->norm2);
-    tensor dnorm = take_rows(z, c->width, "h%d.dnorm2");
-    OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dpre, .w = w);
-    param_done(r, ids->up.weight);
+    if (grad_wanted(r, ids->up.weight)) make_norm2(p);
+    linear_backward(p, ids->up, &s->norm2, dpre, &dnorm, p->c->width, "h%d.dnorm2");
     arena_drop(a, &dpre);
-
-    apply_norm_grad(r, ids->norm2, d, true, dnorm, s->mid, s->mean2, s->rstd2);
+    if (grads_below(r, ids->up.weight))
+        apply_norm_grad(r, ids->norm2, d, true, dnorm, s->mid, s->mean2, s->rstd2);
     arena_drop(a, &dnorm);
     arena_drop(a, &s->mid);
     arena_drop(a, &s->mean2);
     arena_drop(a, &s->rstd2);
 }
 
-static void attention_backward(run *r, const model_config *c, const sizes *z, const block_ids *ids,
-                               tensor d, tensor x, block_state *s)
+static void attention_backward(const pass *p, tensor d)
 {
+    run *r = p->r;
     arena *a = r->arena;
-    tensor scale = branch_scale(s, 0), branch = begin_branch(r, z, d, scale);
+    const model_config *c = p->c;
+    const block_ids *ids = p->ids;
+    block_state *s = p->s;
+    tensor scale = branch_scale(s, 0), branch = begin_branch(p, d, scale), datt = {0}, dnorm = {0};
+    bool below = grads_below(r, ids->project.weight);
+    if (grad_wanted(r, ids->project.weight) || below) make_att(p);
     tensor w = linear_weight_grad(r, ids->project, s->att, branch);
-    tensor datt = take_rows(z, c->heads * c->head_size, "h%d.datt");
-    OP(linear_dx, r->dev, r->stream, .dx = datt, .dout = branch, .w = w);
+    if (below) {
+        datt = take_rows(p, c->heads * c->head_size, "h%d.datt");
+        OP(linear_dx, r->dev, r->stream, .dx = datt, .dout = branch, .w = w);
+    }
     param_done(r, ids->project.weight);
-    end_branch(r, &branch, scale);
+    end_branch(p, &branch, scale);
+    if (!below) return;
 
-    tensor dqkv = take_rows(z, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
-    tensor scratch = arena_take(a, KIND_WORKSPACE, z->stat, SHAPE(z->b, c->heads, z->t),
+    tensor dqkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
+    tensor scratch = arena_take(a, KIND_WORKSPACE, stat_of(p), SHAPE(p->b, c->heads, p->t),
                                 NAME("attention scratch", 0));
     OP(attention_grad, r->dev, r->stream, .dqkv = dqkv, .dout = datt, .out = s->att, .qkv = s->qkv,
        .lse = s->lse, .scratch = scratch, .heads = c->heads, .kv_heads = c->kv_heads,
-       .causal = c->causal, .scale = 1.0 / sqrt((double)c->head_size));
+       .causal = c->causal, .scale = score_scale(c));
     arena_drop(a, &scratch);
     arena_drop(a, &datt);
     arena_drop(a, &s->att);
     arena_drop(a, &s->lse);
     arena_drop(a, &s->qkv);
 
-    w = linear_weight_grad(r, ids->qkv, s->norm1, dqkv);
-    arena_drop(a, &s->norm1);
-    tensor dnorm = take_rows(z, c->width, "h%d.dnorm1");
-    OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dqkv, .w = w);
-    param_done(r, ids->qkv.weight);
+    if (grad_wanted(r, ids->qkv.weight)) make_norm1(p);
+    linear_backward(p, ids->qkv, &s->norm1, dqkv, &dnorm, c->width, "h%d.dnorm1");
     arena_drop(a, &dqkv);
-
-    apply_norm_grad(r, ids->norm1, d, true, dnorm, x, s->mean1, s->rstd1);
+    if (grads_below(r, ids->qkv.weight))
+        apply_norm_grad(r, ids->norm1, d, true, dnorm, s->x, s->mean1, s->rstd1);
     arena_drop(a, &dnorm);
-    arena_drop(a, &s->mean1);
-    arena_drop(a, &s->rstd1);
 }
 
-void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
-                    tensor d, block_state *s)
+static void drop_all(run *r, block_state *s)
 {
-    sizes z = sizes_of(r, x, layer);
-    mlp_backward(r, c, &z, ids, d, s);
-    attention_backward(r, c, &z, ids, d, x, s);
+    tensor *all[] = {&s->norm1, &s->mean1, &s->rstd1, &s->qkv, &s->att, &s->lse, &s->mid,
+                     &s->norm2, &s->mean2, &s->rstd2, &s->pre, &s->act, &s->x};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        arena_drop(r->arena, all[i]);
+}
+
+void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor d,
+                    block_state *s)
+{
+    pass p = pass_over(r, c, layer, ids, d, s);
+    /* norms are made again for each reader: they cost little, and what lies beside them is large */
+    p.hold = X | (needs(r, ids) & ~(remade(recompute_of(&c->recompute, layer)) & (NORM1 | NORM2)));
+    mlp_backward(&p, d);
+    if (grads_below(r, ids->norm2.weight)) attention_backward(&p, d);
+    drop_all(r, s);
 }

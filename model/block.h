@@ -2,15 +2,19 @@
  *
  *      x ----------------------------+                         kept for backward
  *      |                             |
- *    norm1 -> qkv -> attention -> project -> (+) = mid         norm1 qkv att lse mid
+ *    norm1 -> qkv -> attention -> project -> (+) = mid         x norm1 qkv att lse mid
  *                                             |
  *      mid ---------------------------+       |
  *      |                              |       |
- *    norm2 -> up -> act ----------> down -> (+) = out          norm2 pre act out
+ *    norm2 -> up -> act ----------> down -> (+) = out          norm2 pre act
  *
  * The residual additions and the activation are part of the products (core/ops.h, linear).  In
  * backward one tensor, the gradient of the residual stream, is carried down and added to in place.
  * Each step gives back what it has read last, so that the next gradient can lie there.
+ *
+ * Of what is kept, forward leaves out what no gradient needs that is wanted (core/params.h), and what
+ * is to be made again (recompute.h).  Forward is written as pieces that make one tensor each; backward
+ * calls the same pieces for what is not there.
  */
 #ifndef REGRAD_BLOCK_H
 #define REGRAD_BLOCK_H
@@ -30,22 +34,29 @@ typedef struct {
 
 /* What forward keeps for backward. */
 typedef struct {
+    tensor x;                   /* (B,T,C): the block's input */
     tensor norm1, mean1, rstd1; /* (B,T,C), (B,T) */
     tensor qkv;                 /* (B,T,(H+2KV)D) */
     tensor att, lse;            /* (B,T,HD), (B,H,T) */
     tensor mid;                 /* (B,T,C) */
     tensor norm2, mean2, rstd2;
     tensor pre, act; /* (B,T,inner) */
-    tensor out;      /* (B,T,C): the next block's x; dropped by the model */
+    tensor out;      /* (B,T,C): the next block's x, whose it is then */
     tensor drop;     /* ? (2,B) stat, set by the model: what each branch is multiplied by */
 } block_state;
 
 /* Adds the block's rows to the table. */
 error *block_declare(const model_config *c, int layer, params *p, block_ids *ids) NODISCARD;
 
-/* x (B,T,C) -> s->out.  With keep, s holds what backward needs; else only s->out is left. */
+typedef enum {
+    BLOCK_INFER, /* nothing stays but out */
+    BLOCK_TRAIN, /* s holds what backward needs */
+    BLOCK_AGAIN  /* only x stays, and out */
+} block_purpose;
+
+/* x (B,T,C) -> s->out.  x is the block's from now on. */
 void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
-                   bool keep, block_state *s);
+                   block_purpose why, block_state *s);
 
 /* Keys and values of a layer for up to P places of B sequences. */
 typedef struct {
@@ -57,13 +68,27 @@ void block_cache_drop(run *r, block_cache *kv);
 
 /* The same forward for tokens position .. position + T of sequences whose earlier ones are in the
  * cache, to which these are added.  All blocks of the arena have the size for T = room, so that a
- * recorded program serves any T up to that.  s->out is dropped by the model. */
+ * recorded program serves any T up to that. */
 void block_decode(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
                   const block_cache *kv, int64_t position, int64_t room, block_state *s);
 
-/* d (B,T,C): gradient of out on entry, of x on return.  Drops all of s but out. */
-void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
-                    tensor d, block_state *s);
+/* Whether a gradient is wanted in this block or below it: else forward keeps nothing, and backward
+ * need not come here. */
+bool block_wanted(const run *r, const block_ids *ids);
+
+/* d (B,T,C): gradient of out on entry, of x on return (anything, if no gradient below is wanted).
+ * s->x must be there if it is needed.  Drops all of s but out. */
+void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor d,
+                    block_state *s);
+
+/* ---- all of a model's blocks, one on the other (stack.c) ---- */
+
+/* x (B,T,C), which is theirs from now on, through all blocks; the last one's output.  noise: ? (2L,B),
+ * what each branch is multiplied by. */
+tensor blocks_forward(run *r, const model_config *c, const block_ids *ids, tensor x, tensor noise,
+                      block_purpose why, block_state *s);
+/* Down to the lowest block that a gradient is wanted of; d as above. */
+void blocks_backward(run *r, const model_config *c, const block_ids *ids, tensor d, block_state *s);
 
 /* ---- shared with the ends of the models ---- */
 
@@ -73,6 +98,9 @@ tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block
 error *declare(params *p, param_spec spec, int *id) NODISCARD;
 error *declare_norm(const model_config *c, params *p, tensor_names names, int layer,
                     weight_ids *ids) NODISCARD;
+
+/* Whether a gradient is wanted of these or of anything below. */
+bool grads_through(const run *r, weight_ids ids);
 
 /* out = norm(x); mean and rstd may be absent */
 void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean,

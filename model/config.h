@@ -17,6 +17,7 @@
 
 #include "core/ops.h"
 #include "model/names.h"
+#include "model/recompute.h"
 
 typedef enum { NORM_LAYER, NORM_RMS } norm_kind;
 
@@ -80,6 +81,7 @@ typedef struct {
     int64_t image_height, image_width, channels, patch; /* pixels; patches are square */
     bool mean_pool;   /* the classifier sees the mean of all positions, not a class token */
     double drop_path; /* how often the last block's branches are left out; the first's: never */
+    recompute_plan recompute; /* how backward gets what it reads; changes no bit */
 } model_config;
 
 /* GPT-2's options with the given sizes; everything derived (inner, head_size ...) filled in. */

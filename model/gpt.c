@@ -113,18 +113,6 @@ static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t r
     return x;
 }
 
-/* Runs all blocks over x; returns the last one's output.  With keep,
- * everything stays for backward. */
-static tensor through_blocks(run *r, model *m, tensor x, bool keep)
-{
-    for (int l = 0; l < (int)m->config.layers; l++) {
-        block_forward(r, &m->config, l, &m->blocks[l], x, keep, &m->states[l]);
-        if (!keep) arena_drop(r->arena, &x);
-        x = m->states[l].out;
-    }
-    return x;
-}
-
 /* ---- the classifier ---- */
 
 static tensor rows_of(tensor vector, int64_t first, int64_t n)
@@ -138,7 +126,7 @@ static tensor rows_of(tensor vector, int64_t first, int64_t n)
 }
 
 /* Losses of x (B,T,C) against targets, in memory for `room` rows; with backward, x becomes its own
- * gradient.  Without targets only the memory is taken. */
+ * gradient, if one is wanted.  Without targets only the memory is taken. */
 static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t room,
                           const loss_sink *loss, bool backward)
 {
@@ -159,8 +147,9 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
         OP(classify, r->dev, r->stream, .logits = part, .targets = rows_of(targets, first, n),
            .losses = rows_of(losses, first, n), .backward = backward, .scale = loss->scale);
         if (!backward) continue;
-        OP(linear_dw, r->dev, r->stream, .dw = dw, .x = xs, .dout = part);
-        OP(linear_dx, r->dev, r->stream, .dx = xs, .dout = part, .w = w);
+        if (present(dw.t)) OP(linear_dw, r->dev, r->stream, .dw = dw, .x = xs, .dout = part);
+        if (grads_through(r, m->final))
+            OP(linear_dx, r->dev, r->stream, .dx = xs, .dout = part, .w = w);
         dw.accumulate = true;
     }
     /* Before the head's gradient is done: a loss that is not finite stops all updates. */
@@ -180,39 +169,43 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     arena *a = r->arena;
     const model_config *c = &m->config;
     tensor embedded = embed(r, m, in->inputs, 0, in->inputs.dim[1]);
-    tensor last = through_blocks(r, m, embedded, true);
+    tensor none = {0},
+           last = blocks_forward(r, c, m->blocks, embedded, none, BLOCK_TRAIN, m->states);
+    bool below = grads_through(r, m->final);
 
-    dtype stat = stat_type(last.type);
-    shape per_row = SHAPE(last.dim[0], last.dim[1]);
-    tensor mean = arena_take(a, KIND_ACTIVATION, stat, per_row, NAME("final mean", 0));
-    tensor rstd = arena_take(a, KIND_ACTIVATION, stat, per_row, NAME("final rstd", 0));
+    tensor mean = {0}, rstd = {0};
+    if (below) {
+        shape per_row = SHAPE(last.dim[0], last.dim[1]);
+        mean = arena_take(a, KIND_ACTIVATION, stat_type(last.type), per_row, NAME("final mean", 0));
+        rstd = arena_take(a, KIND_ACTIVATION, stat_type(last.type), per_row, NAME("final rstd", 0));
+    }
     /* d is the final norm's output, then its gradient, then the residual stream's: one place. */
     tensor d = arena_take(a, KIND_ACTIVATION, last.type, SHAPE(last.dim[0], last.dim[1], c->width),
                           NAME("final norm", 0));
     apply_norm(r, c, m->final, d, last, mean, rstd);
+    if (!below) arena_drop(a, &last);
     classify_rows(r, m, d, in->targets, tensor_rows(d), loss, true);
-    apply_norm_grad(r, m->final, d, false, d, last, mean, rstd);
+    if (below) apply_norm_grad(r, m->final, d, false, d, last, mean, rstd);
     arena_drop(a, &mean);
     arena_drop(a, &rstd);
+    arena_drop(a, &last);
 
-    for (int l = (int)c->layers - 1; l >= 0; l--) {
-        arena_drop(a, &m->states[l].out);
-        tensor x = l ? m->states[l - 1].out : embedded;
-        block_backward(r, c, l, &m->blocks[l], x, d, &m->states[l]);
+    blocks_backward(r, c, m->blocks, d, m->states);
+    if (grad_wanted(r, m->wte) || grad_wanted(r, m->wpe)) {
+        grad dwte = grad_begin(r, m->wte), dwpe = grad_begin(r, m->wpe);
+        OP(embedding_grad, r->dev, r->stream, .dwte = dwte, .dwpe = dwpe, .dout = d,
+           .tokens = in->inputs);
+        grad_done(r, m->wte);
+        grad_done(r, m->wpe);
     }
-    arena_drop(a, &embedded);
-    grad dwte = grad_begin(r, m->wte), dwpe = grad_begin(r, m->wpe);
-    OP(embedding_grad, r->dev, r->stream, .dwte = dwte, .dwpe = dwpe, .dout = d,
-       .tokens = in->inputs);
-    grad_done(r, m->wte);
-    grad_done(r, m->wpe);
     arena_drop(a, &d);
 }
 
 static void gpt_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
 {
     int64_t b = in->inputs.dim[0], t = in->inputs.dim[1];
-    tensor last = through_blocks(r, m, embed(r, m, in->inputs, 0, t), false);
+    tensor last = blocks_forward(r, &m->config, m->blocks, embed(r, m, in->inputs, 0, t),
+                                 (tensor){0}, BLOCK_INFER, m->states);
     tensor x = take_part(r, b, t, t, m->config.width, NAME("final norm", 0));
     apply_norm(r, &m->config, m->final, x, last, (tensor){0}, (tensor){0});
     arena_drop(r->arena, &last);
@@ -254,7 +247,6 @@ static void gpt_decode(run *r, model *m, const decode_step *s)
     for (int l = 0; l < (int)m->config.layers; l++) {
         block_decode(r, &m->config, l, &m->blocks[l], x, &m->caches[l], s->position, s->room,
                      &m->states[l]);
-        arena_drop(r->arena, &x);
         x = m->states[l].out;
     }
     tensor norm = take_part(r, b, t, s->room, m->config.width, NAME("final norm", 0));

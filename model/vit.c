@@ -207,6 +207,18 @@ static tensor embed(run *r, model *m, tensor images)
     return out;
 }
 
+/* d (B,N,C): the gradient of the embedded patches. */
+static void patch_grad(run *r, model *m, tensor images, tensor d)
+{
+    tensor cut = take_patches(r, m, images);
+    grad dw = grad_begin(r, m->patch.weight), db = grad_begin(r, m->patch.bias);
+    dw.t = as_matrix(m, dw.t);
+    OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = cut, .dout = d);
+    grad_done(r, m->patch.weight);
+    grad_done(r, m->patch.bias);
+    arena_drop(r->arena, &cut);
+}
+
 /* d (B,T,C): the gradient of what embed made. */
 static void embed_grad(run *r, model *m, tensor images, tensor d)
 {
@@ -219,26 +231,15 @@ static void embed_grad(run *r, model *m, tensor images, tensor d)
        .dout = d);
     if (m->cls >= 0) grad_done(r, m->cls);
     grad_done(r, m->positions);
-    tensor cut = take_patches(r, m, images);
-    grad dw = grad_begin(r, m->patch.weight), db = grad_begin(r, m->patch.bias);
-    dw.t = as_matrix(m, dw.t);
-    OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = cut, .dout = dx);
-    grad_done(r, m->patch.weight);
-    grad_done(r, m->patch.bias);
-    arena_drop(r->arena, &cut);
+    if (grad_wanted(r, m->patch.weight) || grad_wanted(r, m->patch.bias))
+        patch_grad(r, m, images, dx);
     if (m->cls >= 0) arena_drop(r->arena, &dx);
 }
 
-/* Runs all blocks over x; with keep, everything stays for backward. */
-static tensor through_blocks(run *r, model *m, tensor x, tensor noise, bool keep)
+/* Images through all blocks. */
+static tensor encode(run *r, model *m, tensor images, tensor noise, block_purpose why)
 {
-    for (int l = 0; l < (int)m->config.layers; l++) {
-        m->states[l].drop = present(noise) ? tensor_slice(noise, 2 * l, 2) : (tensor){0};
-        block_forward(r, &m->config, l, &m->blocks[l], x, keep, &m->states[l]);
-        if (!keep) arena_drop(r->arena, &x);
-        x = m->states[l].out;
-    }
-    return x;
+    return blocks_forward(r, &m->config, m->blocks, embed(r, m, images), noise, why, m->states);
 }
 
 /* ---- the classifier ---- */
@@ -297,19 +298,25 @@ static void head_drop(run *r, top *t)
         arena_drop(r->arena, all[i]);
 }
 
-/* logits hold their gradient; returns that of the last block's output (B,T,C). */
-static tensor head_backward(run *r, model *m, top *t, tensor last)
+/* logits hold their gradient; returns that of the last block's output (B,T,C), absent if no gradient
+ * is wanted below the norm. */
+static tensor head_backward(run *r, model *m, top *t)
 {
+    const model_config *c = &m->config;
+    bool below = grads_through(r, m->norm);
+    tensor d = {0};
     grad dw = grad_begin(r, m->head.weight), db = grad_begin(r, m->head.bias);
     tensor w = param_use(r, m->head.weight);
-    OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = t->d, .dout = t->logits);
-    OP(linear_dx, r->dev, r->stream, .dx = t->d, .dout = t->logits, .w = w);
+    if (present(dw.t) || present(db.t))
+        OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = t->d, .dout = t->logits);
+    if (below) OP(linear_dx, r->dev, r->stream, .dx = t->d, .dout = t->logits, .w = w);
     grad_done(r, m->head.weight);
     grad_done(r, m->head.bias);
     param_done(r, m->head.weight);
-    apply_norm_grad(r, m->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
-    tensor d = take(r, m->type, SHAPE(last.dim[0], last.dim[1], last.dim[2]), "residual gradient");
-    OP(pool_grad, r->dev, r->stream, .dx = d, .dout = t->d, .first = !m->config.mean_pool);
+    if (below) apply_norm_grad(r, m->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
+    if (!grads_below(r, m->norm.weight)) return d;
+    d = take(r, m->type, SHAPE(t->d.dim[0], c->context, c->width), "residual gradient");
+    OP(pool_grad, r->dev, r->stream, .dx = d, .dout = t->d, .first = !c->mean_pool);
     return d;
 }
 
@@ -317,27 +324,20 @@ static tensor head_backward(run *r, model *m, top *t, tensor last)
 
 static void vit_train(run *r, model *m, const batch *in, const loss_sink *loss)
 {
-    arena *a = r->arena;
-    const model_config *c = &m->config;
-    tensor embedded = embed(r, m, in->inputs);
-    tensor last = through_blocks(r, m, embedded, in->noise, true);
+    tensor last = encode(r, m, in->inputs, in->noise, BLOCK_TRAIN);
     top t = head_forward(r, m, last, (tensor){0});
+    arena_drop(r->arena, &last);
     classify(r, &t, in->targets, loss, true);
-    tensor d = head_backward(r, m, &t, last);
+    tensor d = head_backward(r, m, &t);
     head_drop(r, &t);
-    for (int l = (int)c->layers - 1; l >= 0; l--) {
-        arena_drop(a, &m->states[l].out);
-        tensor x = l ? m->states[l - 1].out : embedded;
-        block_backward(r, c, l, &m->blocks[l], x, d, &m->states[l]);
-    }
-    arena_drop(a, &embedded);
-    embed_grad(r, m, in->inputs, d);
-    arena_drop(a, &d);
+    blocks_backward(r, &m->config, m->blocks, d, m->states);
+    if (grads_below(r, m->blocks[0].norm1.weight)) embed_grad(r, m, in->inputs, d);
+    arena_drop(r->arena, &d);
 }
 
 static void vit_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
 {
-    tensor last = through_blocks(r, m, embed(r, m, in->inputs), (tensor){0}, false);
+    tensor last = encode(r, m, in->inputs, (tensor){0}, BLOCK_INFER);
     top t = head_forward(r, m, last, (tensor){0});
     arena_drop(r->arena, &last);
     classify(r, &t, in->targets, loss, false);
@@ -346,7 +346,7 @@ static void vit_evaluate(run *r, model *m, const batch *in, const loss_sink *los
 
 static void vit_predict(run *r, model *m, const batch *in, tensor logits)
 {
-    tensor last = through_blocks(r, m, embed(r, m, in->inputs), (tensor){0}, false);
+    tensor last = encode(r, m, in->inputs, (tensor){0}, BLOCK_INFER);
     top t = head_forward(r, m, last, logits);
     arena_drop(r->arena, &last);
     t.logits = (tensor){0}; /* not ours */

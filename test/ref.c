@@ -68,6 +68,7 @@ device ref_device(void)
         .norm = ref_norm,
         .norm_grad = ref_norm_grad,
         .linear = ref_linear,
+        .activate = ref_activate,
         .linear_dx = ref_linear_dx,
         .linear_dw = ref_linear_dw,
         .attention = ref_attention,

@@ -100,6 +100,14 @@ void ref_linear(device *dev, int stream, const linear_op *o)
         }
 }
 
+void ref_activate(device *dev, int stream, const activate_op *o)
+{
+    (void)dev, (void)stream;
+    for (int64_t r = 0; r < tensor_rows(o->x); r++)
+        for (int64_t i = 0; i < tensor_cols(o->x); i++)
+            *ref_at(o->out, r, i) = ref_act(o->act, *ref_at(o->x, r, i));
+}
+
 void ref_linear_dx(device *dev, int stream, const linear_dx_op *o)
 {
     (void)dev, (void)stream;

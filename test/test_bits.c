@@ -196,6 +196,44 @@ static void test_lion_substituted_differs_by_flips(void **state)
     small_free(&b);
 }
 
+/* What is made again in backward is what it was.  Five layers: sqrt makes inputs again in chains. */
+static void test_recompute(void **state)
+{
+    (void)state;
+    static const char *const levels[] = {"norms",
+                                         "gelu",
+                                         "attention",
+                                         "block",
+                                         "sqrt",
+                                         "sqrt:1-4,norms:0",
+                                         "gelu:0,block:2,sqrt:3-4"};
+    static const char *const models[] = {SMALL_MODEL "--layers 5 --batch 6 ",
+                                         SMALL_VIT "--layers 5 --drop-path 0.3 --batch 6 "};
+    static const char *const more[] = {"--optim adamw_r", "--optim adamw --accum 2",
+                                       "--optim adan_r --grad-clip 0.5"};
+    for (int m = 0; m < 2; m++)
+        for (int64_t k = 0; k < tries(1, 3); k++) {
+            char arguments[500];
+            size_t peak = 0;
+            snprintf(arguments, sizeof arguments, "%s %s --steps 8 --lr 0.003 ", models[m],
+                     more[k]);
+            small_result want = small_train(arguments);
+            for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+                setting none = {"recompute", "none", "", "", 0, NULL},
+                        level = {"recompute", levels[i], "", "", 0, NULL};
+                snprintf(arguments, sizeof arguments, "%s %s --steps 8 --lr 0.003 --recompute %s",
+                         models[m], more[k], levels[i]);
+                small_result got = small_train(arguments);
+                same(&none, &want, &level, &got);
+                assert_true(got.peak < want.peak);
+                if (i < 5) assert_true(!peak || got.peak < peak); /* each level keeps less */
+                peak = got.peak;
+                small_free(&got);
+            }
+            small_free(&want);
+        }
+}
+
 static void test_run_twice(void **state)
 {
     (void)state;
@@ -251,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_sgd),
         cmocka_unit_test(test_lion),
         cmocka_unit_test(test_lion_substituted_differs_by_flips),
+        cmocka_unit_test(test_recompute),
         cmocka_unit_test(test_run_twice),
         cmocka_unit_test(test_accumulation_is_one_batch),
         cmocka_unit_test(test_it_learns),

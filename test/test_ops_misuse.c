@@ -232,6 +232,14 @@ static void linear_on(rig *on)
     REFUSE(linear, forward, pre, longer(pre));
     REFUSE(linear, forward, act, ACT_NONE);
 
+    activate_op act = {.out = out, .x = pre, .act = ACT_GELU_TANH};
+    ACCEPT(activate, act);
+    REFUSE(activate, act, out, wider(out));
+    REFUSE(activate, act, out, absent);
+    REFUSE(activate, act, x, typed(out, I32));
+    REFUSE(activate, act, x, padded(out));
+    REFUSE(activate, act, act, ACT_NONE);
+
     linear_dx_op dx = {
         .dx = work(on, SHAPE(R, C)), .dout = out, .w = w, .pre = x, .act = ACT_GELU_ERF};
     ACCEPT(linear_dx, dx);

@@ -96,6 +96,7 @@ static const row rows[] = {
     WORD("schedule", "wsd", schedule_name, "cosine"),
     NUMBER("warmup", "7", WHOLE, warmup, 20, "1000000001", true),
     NUMBER("final-lr-fraction", "0.5", REAL, final_lr_fraction, 0.1, "1.01", true),
+    WORD("recompute", "sqrt", recompute, "none"),
     NUMBER("batch", "5", WHOLE, batch, 16, "1000001", false),
     NUMBER("seq", "33", WHOLE, seq, 256, "100000001", false),
     NUMBER("accum", "6", WHOLE, accum, 1, "1000001", false),
@@ -114,7 +115,7 @@ static const row rows[] = {
     WORD("out", "here", out, "runs/train"),
 };
 
-enum { ROWS = sizeof rows / sizeof *rows };
+enum { ROWS = sizeof rows / sizeof *rows, LISTS = 4 };
 
 static double number(const row *r)
 {
@@ -411,6 +412,9 @@ static void test_data_files(void **state)
     assert_int_equal(o.steps, 3);
     must(PARSE("--train-data", "a", "b", "--plan", "--train-data=c", "d"));
     LIST(o.train_data, "a", "b", "c", "d");
+    must(PARSE("--freeze", "w*", "--train-only", "*.bias", "h.?.*", "--freeze", "*.weight"));
+    LIST(o.freeze, "w*", "*.weight");
+    LIST(o.train_only, "*.bias", "h.?.*");
     REFUSED(PARSE("--train-data", "a", "--steps", "3", "b"), "b");
     REFUSED(PARSE("a", "--train-data", "b"), "a");
     REFUSED(PARSE("--train-data"), "--train-data");
@@ -450,13 +454,13 @@ static void test_config(void **state)
     cJSON *object = config();
     int n = 0;
     for (const cJSON *item = object->child; item; item = item->next) {
-        bool known = !strcmp(item->string, "train-data") || !strcmp(item->string, "val-data");
+        bool known = cJSON_IsArray(item);
         for (int i = 0; i < ROWS; i++)
             known |= !strcmp(item->string, rows[i].name);
         if (!known) fail_msg("--%s is not tested", item->string);
         n++;
     }
-    assert_int_equal(n, ROWS + 2);
+    assert_int_equal(n, ROWS + LISTS);
     static const struct {
         const char *name;
         double value;

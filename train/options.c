@@ -32,6 +32,17 @@ static const option_row common[] = {
     {"warmup", "N", "steps of linear warm-up", WHOLE, FIELD(warmup), 0, 1e9, NULL},
     {"final-lr-fraction", "X", "the schedule ends at this fraction of the learning rate", REAL,
      FIELD(final_lr_fraction), 0, 1, NULL},
+    {"freeze", "PATTERN",
+     "parameters that stay as they are: names, with * and ?; they have no gradient and no state, "
+     "and "
+     "what only those would need is not kept",
+     LIST, FIELD(freeze), 0, 0, "none"},
+    {"train-only", "PATTERN", "freeze all others", LIST, FIELD(train_only), 0, 0, "all"},
+    {"recompute", "LEVEL",
+     "make again in backward instead of keeping, with the same bits: none, norms, gelu (norms and "
+     "activations), attention (... and attention), block (all of a block), sqrt (... and most "
+     "blocks' inputs); or by layers: block:0-5,norms:6-11",
+     TEXT, FIELD(recompute), 0, 0, NULL},
     {"batch", "N", "samples in a micro-batch", WHOLE, FIELD(batch), 1, 1e6, NULL},
     {"accum", "N", "micro-batches in a step", WHOLE, FIELD(accum), 1, 1e6, NULL},
     {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
@@ -72,6 +83,7 @@ static const options defaults = {
     .weight_decay = NAN,
     .warmup = 20,
     .final_lr_fraction = 0.1,
+    .recompute = "none",
     .batch = 16,
     .accum = 1,
     .steps = 200,
@@ -149,8 +161,9 @@ typedef struct {
 static error *add_pattern(pattern_list *list, const char *pattern)
 {
     if (list->n == MAX_PATTERNS)
-        return user_error("more than %d data files: quote the pattern so that it is expanded here",
-                          MAX_PATTERNS);
+        return user_error(
+            "more than %d names in a list: quote the pattern so that it is expanded here",
+            MAX_PATTERNS);
     list->pattern[list->n++] = pattern;
     return NULL;
 }
@@ -323,6 +336,7 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     *out = unset(t);
     TRY(run_argp(argc, argv, out));
     TRY(t->resolve(out));
+    TRY(recompute_parse(out->recompute, out->model.layers, &out->model.recompute));
     TRY(check_products(out));
     TRY(resolve_optimizer(out));
     TRY(resolve_schedule(out));

@@ -45,6 +45,9 @@ typedef struct {
     optim_config optim; /* resolved */
     const char *policy_reason;
     schedule schedule; /* resolved */
+    /* memory */
+    pattern_list freeze, train_only; /* names of parameters */
+    const char *recompute;           /* see model/recompute.h */
     /* the run */
     int64_t batch, seq, accum, steps;
     const char *device_name;

@@ -1,5 +1,6 @@
 /* plan_report.c - see plan_report.h */
 #include "train/plan_report.h"
+#include "train/freeze.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -99,6 +100,16 @@ static error *print_side_by_side(const trainer *t, FILE *out)
     return NULL;
 }
 
+/* What is not trained, and not kept. */
+static void print_reductions(const trainer *t, FILE *out)
+{
+    int64_t all = params_count(&t->params), trained = trained_count(&t->params);
+    if (trained < all)
+        fprintf(out, "  trained: %lld parameters, the others are frozen\n", (long long)trained);
+    if (strcmp(t->o->recompute, "none")) fprintf(out, "  recompute: %s\n", t->o->recompute);
+    if (trained < all || strcmp(t->o->recompute, "none")) fputc('\n', out);
+}
+
 error *plan_print(const trainer *t, FILE *out)
 {
     const options *o = t->o;
@@ -107,6 +118,7 @@ error *plan_print(const trainer *t, FILE *out)
             o->model.name, (long long)params_count(&t->params), (long long)o->batch,
             (long long)o->seq, (long long)o->accum, o->accum > 1 ? "es" : "", o->optim_name,
             o->optim.fused ? "fused" : "passes");
+    print_reductions(t, out);
     for (int k = 0; k < KIND_COUNT; k++)
         fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", block_kind_name((block_kind)k),
                 mib(s.by_kind[k]), 100.0 * (double)s.by_kind[k] / (double)s.peak);
@@ -131,7 +143,8 @@ error *plan_json(const trainer *t, char **out)
               cJSON_AddStringToObject(object, "gradient_policy",
                                       grad_policy_name(t->o->optim.gradients)) &&
               cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason) &&
-              cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params));
+              cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params)) &&
+              cJSON_AddNumberToObject(object, "trained", (double)trained_count(&t->params));
     cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"),
           *most = cJSON_AddObjectToObject(object, "most_by_kind");
     for (int k = 0; k < KIND_COUNT; k++) {

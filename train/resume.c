@@ -129,15 +129,21 @@ static const value_row values[] = {
 enum { VALUES = sizeof values / sizeof *values };
 
 /* Options whose change makes another model or another order of samples ... */
-static const char *const fixed_options[] = {"layers", "heads",   "width",      "context",  "vocab",
-                                            "seq",    "seed",    "inner",      "channels", "patch",
-                                            "pool",   "classes", "image-size", NULL};
+static const char *const fixed_options[] = {
+    "layers",   "heads", "width", "context", "vocab",      "seq",    "seed",       "inner",
+    "channels", "patch", "pool",  "classes", "image-size", "freeze", "train-only", NULL};
 /* ... and those whose change changes no number of the training, so that nothing need be said. */
-static const char *const silent_options[] = {
-    "model",        "train-data",    "val-data",   "optim",        "optim-impl", "gradients",
-    "batch",        "accum",         "eval-every", "eval-batches", "out",        "resume",
-    "sample-every", "sample-tokens", "prompt",     "keep",         "load",       "checkpoint-every",
-    "workers",      "predict",       NULL};
+static const char *const silent_options[] = {"model",        "train-data",
+                                             "val-data",     "optim",
+                                             "optim-impl",   "gradients",
+                                             "batch",        "accum",
+                                             "eval-every",   "eval-batches",
+                                             "out",          "resume",
+                                             "sample-every", "sample-tokens",
+                                             "prompt",       "keep",
+                                             "load",         "checkpoint-every",
+                                             "workers",      "predict",
+                                             "recompute",    NULL};
 
 /* ... unless the optimizer takes in each micro-batch's gradient by itself. */
 static const char *const micro_options[] = {"batch", "accum", NULL};
@@ -284,7 +290,8 @@ static error *check_options(const char *path, const cJSON *then, const cJSON *no
         const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, item->string);
         char what[NAME_ROOM], was[100], is[100];
         bool fixed = listed(fixed_options, item->string);
-        if (silent(item->string, t) || cJSON_Compare(old, item, true)) continue;
+        bool nothing = !old && cJSON_IsArray(item) && !cJSON_GetArraySize(item);
+        if (nothing || silent(item->string, t) || cJSON_Compare(old, item, true)) continue;
         snprintf(what, sizeof what, "--%s", item->string);
         if (fixed && !tell)
             return refused(path, what, old, item, "give the old value, or begin anew");

@@ -1,5 +1,6 @@
 /* trainer.c - see trainer.h */
 #include "train/trainer.h"
+#include "train/freeze.h"
 #include "train/task.h"
 
 #include <math.h>
@@ -160,6 +161,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
                      .phases = &t->phases};
         e = kind->create(&o->model, &t->params, &t->model);
     }
+    if (!e) e = freeze_apply(o, &t->params);
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
     if (!e && samples(t)) e = decoder_open(kind, &t->r, t->model, o->seq, &t->decoder);
     if (!e) {

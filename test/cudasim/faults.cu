@@ -52,7 +52,7 @@ static __global__ void own_overrun(float *out)
 static __global__ void misaligned(float *out)
 {
     out[threadIdx.x] = 0;
-    *(four *)(out + 1) = four{{0, 0, 0, 0}};
+    *(packed<float> *)(out + 1) = packed<float>{{0, 0, 0, 0}};
 }
 static __global__ void neighbour(float *out, bool barrier)
 {
@@ -137,7 +137,7 @@ static __global__ void plain_sum(float *out)
 {
     if (threadIdx.x == 0) out[0] += 0.0f;
 }
-static __global__ void copy_struct(four *out)
+static __global__ void copy_struct(packed<float> *out)
 {
     if (threadIdx.x == 0) out[0] = out[1 + blockIdx.x];
 }
@@ -240,7 +240,7 @@ static void run(fault which, bed *b)
         return LAUNCH(last_adds, 4, N, 0, s, b->out, false);
     case FAULT_STRUCT_RACE:
         cudaMemsetAsync(b->out, 0, N * sizeof(float), s);
-        return LAUNCH(copy_struct, 4, N, 0, s, (four *)b->out);
+        return LAUNCH(copy_struct, 4, N, 0, s, (packed<float> *)b->out);
     case FAULT_SHARED_LIMIT:
         return LAUNCH(block_race, 1, N, 60000, s, b->out);
     case FAULT_THREAD_LIMIT:

@@ -1,0 +1,56 @@
+/* recompute.h - what forward does not keep for backward, which makes it again.
+ *
+ *   level       not kept of a block                        made again by
+ *   none        nothing
+ *   norms       outputs of the norms                       the norms
+ *   gelu        ... and of the activation                  + the activation
+ *   attention   ... and qkv and the attention              + one product, attention
+ *   block       everything but the block's input           + three products: all but the last one
+ *   sqrt        ... and of a range of n blocks all inputs  + its forward once more, from the last
+ *               but every ceil(sqrt(n))-th                   input that there is
+ *
+ * Each level is given for all layers or for ranges of them.  What is made again is made by the same
+ * operations from the same values, so that all levels give the same bits.
+ */
+#ifndef REGRAD_MODEL_RECOMPUTE_H
+#define REGRAD_MODEL_RECOMPUTE_H
+
+#include "core/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum {
+    RECOMPUTE_NONE,
+    RECOMPUTE_NORMS,
+    RECOMPUTE_GELU,
+    RECOMPUTE_ATTENTION,
+    RECOMPUTE_BLOCK,
+    RECOMPUTE_SQRT,
+    RECOMPUTE_LEVELS
+} recompute_level;
+
+enum { RECOMPUTE_RANGES = 8 };
+
+typedef struct {
+    recompute_level level;
+    int64_t first, last; /* layers */
+} recompute_range;
+
+/* Layers in no range: none. */
+typedef struct {
+    recompute_range range[RECOMPUTE_RANGES];
+    int n;
+} recompute_plan;
+
+const char *recompute_name(recompute_level level);
+
+/* "block", or "block:0-5,norms:6-11"; a single layer is "block:3".  User error: not a level, not a
+ * layer, a layer twice. */
+error *recompute_parse(const char *text, int64_t layers, recompute_plan *out) NODISCARD;
+
+recompute_level recompute_of(const recompute_plan *p, int64_t layer);
+/* Whether a layer's input is made again from that of an earlier one. */
+bool recompute_input(const recompute_plan *p, int64_t layer);
+
+#endif

@@ -1,0 +1,15 @@
+/* freeze.h - which parameters are trained: --freeze, --train-only. */
+#ifndef REGRAD_FREEZE_H
+#define REGRAD_FREEZE_H
+
+#include "train/options.h"
+
+/* Marks the rows of the table.  A parameter is trained if --train-only, where given, has its name, and
+ * --freeze has not.  In a pattern * stands for any part of a name, dots included, and ? for one
+ * character.  User error: a pattern that no name fits; nothing left to train. */
+error *freeze_apply(const options *o, params *p) NODISCARD;
+
+/* Elements of the parameters that are trained. */
+int64_t trained_count(const params *p);
+
+#endif
