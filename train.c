@@ -10,6 +10,7 @@
  *   train_loop       data, steps, log, result       train/loop.c
  */
 #include "train/device.h"
+#include "train/fit.h"
 #include "train/loop.h"
 #include "train/plan_report.h"
 #include "train/task.h"
@@ -47,12 +48,37 @@ static error *train_on(trainer *t, device *dev)
     return train_loop(t, dev);
 }
 
+/* The two rates that are not given, and the memory that is free, from the device. */
+static error *ask_device(const options *o, size_t *bytes, machine_rates *rates)
+{
+    device dev;
+    machine_rates measured;
+    TRY(device_open(o->place, (int)o->threads, &dev));
+    error *e = *bytes ? NULL : fit_available(&dev, bytes);
+    if (!e) e = fit_measure(&dev, &measured);
+    device_close(&dev);
+    if (e) return e;
+    if (!(rates->gflops > 0)) rates->gflops = measured.gflops;
+    if (!(rates->gbs > 0)) rates->gbs = measured.gbs;
+    return NULL;
+}
+
+static error *fit(options *o)
+{
+    machine_rates rates = {o->product_rate, o->stream_rate};
+    size_t bytes = o->sizes[0];
+    if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) TRY(ask_device(o, &bytes, &rates));
+    return fit_memory(o, the_task->kind, bytes, &rates, o->json ? NULL : stdout);
+}
+
 static error *run_program(int argc, char **argv)
 {
     options o;
     device dev;
     trainer *t;
     TRY(options_parse(the_task, argc, argv, &o));
+    if (o.n_sizes > 1) return fit_presets(&o, o.sizes, o.n_sizes, stdout);
+    if (o.memory) TRY(fit(&o));
     if (!o.plan && !o.train_data.n) TRY(the_task->default_data(&o));
     TRY(trainer_plan(&o, the_task->kind, &t));
     error *e = NULL;

@@ -97,6 +97,9 @@ static const row rows[] = {
     NUMBER("warmup", "7", WHOLE, warmup, 20, "1000000001", true),
     NUMBER("final-lr-fraction", "0.5", REAL, final_lr_fraction, 0.1, "1.01", true),
     WORD("recompute", "sqrt", recompute, "none"),
+    WORD("memory", "8G", memory, NULL),
+    NUMBER("product-rate", "100", REAL, product_rate, 0, "1e10", true),
+    NUMBER("stream-rate", "10", REAL, stream_rate, 0, "1e10", true),
     NUMBER("batch", "5", WHOLE, batch, 16, "1000001", false),
     NUMBER("seq", "33", WHOLE, seq, 256, "100000001", false),
     NUMBER("accum", "6", WHOLE, accum, 1, "1000001", false),
@@ -432,6 +435,17 @@ static void test_too_many_files(void **state)
     REFUSED(options_parse(&text_task, 3 + MAX_PATTERNS, argv, &o), "4096", "quote");
 }
 
+static void test_memory(void **state)
+{
+    (void)state;
+    must(PARSE("--plan", "--memory", "2G,4G"));
+    assert_int_equal(o.n_sizes, 2);
+    REFUSED(PARSE("--memory", "much"), "--memory much", "8G");
+    REFUSED(PARSE("--memory", "2G,4G"), "--memory 2G,4G", "--plan");
+    REFUSED(PARSE("--memory", "2G,4G", "--plan", "--json"), "--memory 2G,4G", "one");
+    REFUSED(PARSE("--memory", "2G", "--recompute", "block"), "--recompute block", "leave one out");
+}
+
 /* ---- config.json ---- */
 
 static cJSON *config(void)
@@ -450,7 +464,7 @@ static void test_config(void **state)
 {
     (void)state;
     must(PARSE("--model", "gpt-nano", "--optim", "adan_r", "--train-data", "a", "b", "--val-data",
-               "c", "--seed", "77", "--steps", "5", "--resume", "auto"));
+               "c", "--seed", "77", "--steps", "5", "--resume", "auto", "--memory", "8G"));
     cJSON *object = config();
     int n = 0;
     for (const cJSON *item = object->child; item; item = item->next) {
@@ -495,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_unknown_options),
         cmocka_unit_test(test_data_files),
         cmocka_unit_test(test_too_many_files),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

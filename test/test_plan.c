@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/rng.h"
 #include "io/log.h"
 #include "test/long.h"
 #include "test/small_run.h"
@@ -63,7 +64,9 @@ static void run_and_compare(const char *arguments)
     must(trainer_evaluate(t, s.data, &result));
     assert_int_equal(allocations, 1);
     assert_true(asked >= planned && asked - planned <= 256); /* the canary */
-    assert_int_equal(arena_high_water(t->arena), planned);
+    if (arena_high_water(t->arena) != planned)
+        fail_msg("%s: %zu bytes planned, %zu handed out", arguments, planned,
+                 arena_high_water(t->arena));
     assert_true(arena_canary_intact(t->arena));
     assert_true(arena_load(t->arena) <= planned);
     trainer_destroy(t);
@@ -127,6 +130,71 @@ static void test_planned_is_used_for_images(void **state)
     for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
         char arguments[400];
         snprintf(arguments, sizeof arguments, SMALL_VIT "%s", more[m]);
+        run_and_compare(arguments);
+    }
+}
+
+/* ---- settings at random ---- */
+
+static int pick(uint64_t *at, int n)
+{
+    return (int)(n * rng_uniform(8, RNG_TEST, (*at)++));
+}
+
+/* One of the words that are divided by |, behind a space. */
+static void add_word(char *text, size_t room, uint64_t *at, const char *words)
+{
+    int n = 1;
+    for (const char *c = words; *c; c++)
+        n += *c == '|';
+    for (int skip = pick(at, n); skip; skip--)
+        words = strchr(words, '|') + 1;
+    size_t used = strlen(text);
+    snprintf(text + used, room - used, " %.*s", (int)strcspn(words, "|"), words);
+}
+
+static void random_setting(uint64_t i, char *text, size_t room)
+{
+    static const char *const common[] = {
+        "--layers 1|--layers 2|--layers 3|--layers 5",
+        "--heads 1 --width 8|--heads 3 --width 33|--heads 2 --width 64",
+        "--batch 1|--batch 2|--batch 5|--batch 9",
+        "--accum 1|--accum 1|--accum 2|--accum 3",
+        "--optim-impl fused|--optim-impl passes",
+        "--threads 1|--threads 2|--threads 3",
+        "--recompute none|--recompute norms|--recompute gelu|--recompute attention|--recompute "
+        "block|--recompute sqrt|--recompute block:0"};
+    static const char *const gpt_frozen = "||--freeze wte*|--train-only *ln_*|--train-only "
+                                          "h.0.mlp.* --freeze *.bias|--train-only ln_f.*",
+                             *const vit_frozen = "||--freeze patch_embed.*|--train-only "
+                                                 "*norm*|--train-only head.*|--freeze *.bias";
+    uint64_t at = i * 100;
+    bool images = pick(&at, 2);
+    snprintf(text, room, "%s", images ? SMALL_VIT : SMALL_MODEL);
+    for (size_t k = 0; k < sizeof common / sizeof *common; k++)
+        add_word(text, room, &at, common[k]);
+    add_word(text, room, &at, images ? vit_frozen : gpt_frozen);
+    add_word(text, room, &at,
+             images ? "--drop-path 0.3|--pool mean|--predict 4"
+                    : "--seq 1|--seq 7|--sample-every 2");
+    if (!strstr(text, "--accum 1") || pick(&at, 2)) {
+        add_word(text, room, &at,
+                 "--optim adamw|--optim adamw_r|--optim adan|--optim lion_r|--optim sgd_r");
+        add_word(text, room, &at, "|--grad-clip 0.5|--gradients overlay|--gradients own");
+    } else {
+        add_word(text, room, &at,
+                 "--optim adama|--optim adama_r|--optim adan_r --gradients release|--optim sgd "
+                 "--gradients release");
+    }
+}
+
+static void test_settings_at_random(void **state)
+{
+    (void)state;
+    int64_t n = tries(40, 200);
+    for (int64_t i = 0; i < n; i++) {
+        char arguments[700];
+        random_setting((uint64_t)i, arguments, sizeof arguments);
         run_and_compare(arguments);
     }
 }
@@ -278,6 +346,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_planned_is_used),
         cmocka_unit_test(test_planned_is_used_for_images),
+        cmocka_unit_test(test_settings_at_random),
         cmocka_unit_test(test_copies_of_n),
         cmocka_unit_test(test_overlay_and_release_lower_the_peak),
         cmocka_unit_test(test_adama_needs_one_layer),

@@ -1,4 +1,5 @@
 /* options.c - see options.h */
+#include "train/fit.h"
 #include "train/task.h"
 
 #include <argp.h>
@@ -43,6 +44,15 @@ static const option_row common[] = {
      "activations), attention (... and attention), block (all of a block), sqrt (... and most "
      "blocks' inputs); or by layers: block:0-5,norms:6-11",
      TEXT, FIELD(recompute), 0, 0, NULL},
+    {"memory", "SIZE",
+     "choose --recompute, --batch, --accum and --gradients for the fastest training of this batch "
+     "in "
+     "so much memory (8G, or auto: what is free); with --plan 2G,4G,8G: what trains in each",
+     TEXT, FIELD(memory), 0, 0, "off"},
+    {"product-rate", "X", "GFLOP/s of a matrix product, for --memory; 0 = measured", REAL,
+     FIELD(product_rate), 0, 1e9, NULL},
+    {"stream-rate", "X", "GB/s from and to memory, for --memory; 0 = measured", REAL,
+     FIELD(stream_rate), 0, 1e9, NULL},
     {"batch", "N", "samples in a micro-batch", WHOLE, FIELD(batch), 1, 1e6, NULL},
     {"accum", "N", "micro-batches in a step", WHOLE, FIELD(accum), 1, 1e6, NULL},
     {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
@@ -340,6 +350,15 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     TRY(check_products(out));
     TRY(resolve_optimizer(out));
     TRY(resolve_schedule(out));
+    if (out->memory) TRY(fit_parse(out->memory, out->sizes, &out->n_sizes));
+    if (out->n_sizes > 1 && (!out->plan || out->json))
+        return user_error(
+            "--memory %s: several sizes only with --plan, which prints what trains in "
+            "each; give one",
+            out->memory);
+    if (out->memory && strcmp(out->recompute, "none"))
+        return user_error("--recompute %s with --memory, which chooses it: leave one out",
+                          out->recompute);
     int where;
     TRY(one_of("device", out->device_name, place_names, PLACE_COUNT, &where));
     out->place = (place_choice)where;

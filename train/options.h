@@ -12,7 +12,7 @@
 #include "optim/schedule.h"
 #include "train/device.h"
 
-enum { MAX_PATTERNS = 4096 };
+enum { MAX_PATTERNS = 4096, MOST_SIZES = 16 };
 
 typedef struct {
     const char *pattern[MAX_PATTERNS];
@@ -48,6 +48,10 @@ typedef struct {
     /* memory */
     pattern_list freeze, train_only; /* names of parameters */
     const char *recompute;           /* see model/recompute.h */
+    const char *memory;              /* ? sizes, see train/fit.h */
+    size_t sizes[MOST_SIZES];        /* resolved; 0: what is free */
+    int n_sizes;
+    double product_rate, stream_rate; /* GFLOP/s, GB/s; 0: measured */
     /* the run */
     int64_t batch, seq, accum, steps;
     const char *device_name;

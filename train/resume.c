@@ -133,17 +133,31 @@ static const char *const fixed_options[] = {
     "layers",   "heads", "width", "context", "vocab",      "seq",    "seed",       "inner",
     "channels", "patch", "pool",  "classes", "image-size", "freeze", "train-only", NULL};
 /* ... and those whose change changes no number of the training, so that nothing need be said. */
-static const char *const silent_options[] = {"model",        "train-data",
-                                             "val-data",     "optim",
-                                             "optim-impl",   "gradients",
-                                             "batch",        "accum",
-                                             "eval-every",   "eval-batches",
-                                             "out",          "resume",
-                                             "sample-every", "sample-tokens",
-                                             "prompt",       "keep",
-                                             "load",         "checkpoint-every",
-                                             "workers",      "predict",
-                                             "recompute",    NULL};
+static const char *const silent_options[] = {"model",
+                                             "train-data",
+                                             "val-data",
+                                             "optim",
+                                             "optim-impl",
+                                             "gradients",
+                                             "batch",
+                                             "accum",
+                                             "eval-every",
+                                             "eval-batches",
+                                             "out",
+                                             "resume",
+                                             "sample-every",
+                                             "sample-tokens",
+                                             "prompt",
+                                             "keep",
+                                             "load",
+                                             "checkpoint-every",
+                                             "workers",
+                                             "predict",
+                                             "memory",
+                                             "product-rate",
+                                             "stream-rate",
+                                             "recompute",
+                                             NULL};
 
 /* ... unless the optimizer takes in each micro-batch's gradient by itself. */
 static const char *const micro_options[] = {"batch", "accum", NULL};

@@ -87,6 +87,16 @@ static int64_t eval_samples(const trainer *t, const source *data)
     return n > 0 && !(data->ends && n > data->count) ? n : data->count;
 }
 
+/* While a step is recorded: all of its work, when `before` is what was counted before the last of the
+ * n micro-batches that were recorded, and `after` behind it. */
+static void note_work(trainer *t, int n, work_count before, work_count after)
+{
+    double left_out = (double)(t->o->accum - n);
+    if (!arena_recording(t->arena)) return;
+    t->work.flops = t->counted.flops + left_out * (after.flops - before.flops);
+    t->work.bytes = t->counted.bytes + left_out * (after.bytes - before.bytes);
+}
+
 static void train_program(trainer *t, source *data, int64_t step)
 {
     const options *o = t->o;
@@ -95,6 +105,7 @@ static void train_program(trainer *t, source *data, int64_t step)
                       .hits = t->hits,
                       .scale = mean_over(t, o->accum)};
     int n = iterations(t, o->accum);
+    work_count before = t->counted, after = before;
     arena_begin(t->arena, "train");
     params_begin_step(&t->r, n);
     for (int k = 0; k < n; k++) {
@@ -104,8 +115,10 @@ static void train_program(trainer *t, source *data, int64_t step)
         feed(t, data, first);
         feed_noise(t, first);
         loss.accumulate = k > 0;
+        before = t->counted;
         phase_enter(&t->phases, PHASE_FORWARD);
         t->kind->train(&t->r, t->model, &t->batch, &loss);
+        after = t->counted;
         phase_enter(&t->phases, PHASE_OTHER);
     }
     phase_enter(&t->phases, PHASE_OPTIMIZER);
@@ -113,6 +126,7 @@ static void train_program(trainer *t, source *data, int64_t step)
     phase_enter(&t->phases, PHASE_OTHER);
     params_end_step(&t->r);
     arena_end(t->arena);
+    note_work(t, n, before, after);
 }
 
 static void eval_program(trainer *t, source *data)
@@ -149,7 +163,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     TRY(alloc_array(&t, 1, sizeof *t));
     t->o = o;
     t->kind = kind;
-    t->null = device_null();
+    t->null = device_counting(&t->counted);
     t->params.type = F32;
     error *e = arena_create(&t->arena);
     if (!e) {

@@ -10,6 +10,7 @@
 #ifndef REGRAD_TRAINER_H
 #define REGRAD_TRAINER_H
 
+#include "core/count.h"
 #include "data/source.h"
 #include "train/decoder.h"
 #include "train/options.h"
@@ -18,6 +19,8 @@ typedef struct {
     const options *o;
     const model_kind *kind;
     device null;
+    work_count counted; /* by the null device so far */
+    work_count work;    /* of a training step, counted while it was recorded */
     arena *arena;
     params params;
     run r;

@@ -1,0 +1,45 @@
+/* fit.h - --memory SIZE: the fastest settings whose plan fits.
+ *
+ * What may be chosen without changing what is trained: how much is made again in backward
+ * (model/recompute.h), how the batch of a step is split into micro-batches, and where gradients lie.
+ * Each combination is planned, which takes milliseconds and no memory; its time is predicted as
+ *
+ *     operations / (product rate)  +  bytes / (stream rate)
+ *
+ * counted while it is planned (core/count.h), with two rates of the machine, measured or given.  The
+ * prediction is there to rank; it is no promise of seconds.
+ */
+#ifndef REGRAD_FIT_H
+#define REGRAD_FIT_H
+
+#include "train/trainer.h"
+
+#include <stdio.h>
+
+/* "8G", "512M", "auto" (0), or several with commas; powers of 1024. */
+error *fit_parse(const char *text, size_t sizes[MOST_SIZES], int *n) NODISCARD;
+
+typedef struct {
+    double gflops; /* of a matrix product */
+    double gbs;    /* 10^9 bytes a second, read and written */
+} machine_rates;
+
+/* A fraction of a second of work on the device. */
+error *fit_measure(device *dev, machine_rates *out) NODISCARD;
+
+/* Bytes that are free on the device. */
+error *fit_available(device *dev, size_t *out) NODISCARD;
+
+/* Seconds of a step. */
+double fit_seconds(const work_count *work, const machine_rates *rates);
+
+/* Chooses o->recompute, batch, accum and gradients; says (out: ?) what was chosen, the runner-up and
+ * what the next GiB would buy.  User error: nothing fits; how much is missing and what would help. */
+error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machine_rates *rates,
+                  FILE *out) NODISCARD;
+
+/* The largest preset and batch of its longest sequences that trains in each of the sizes, by
+ * optimizer: as usual (own gradients, everything kept), and with _r and recompute sqrt. */
+error *fit_presets(const options *o, const size_t *sizes, int n, FILE *out) NODISCARD;
+
+#endif
