@@ -86,8 +86,6 @@ MMA_FN float exp2_fast(float x)
 
 #else
 
-#include "test/cudasim/tensor_core.h"
-
 #define mma(c, a, b)                emu_mma(c, a, b, EMU_SITE)
 #define ldmatrix(r, row)            emu_ldmatrix(r, row, false, EMU_SITE)
 #define ldmatrix_transposed(r, row) emu_ldmatrix(r, row, true, EMU_SITE)
