@@ -8,6 +8,8 @@
 #   make test-gpu   the tests of the CUDA device, on the GPU that is here
 #   make fuzz       fuzz targets, FUZZ_SECONDS=60 each
 #   make bench      speed and memory against PyTorch and the machine's limit
+#   make bench-gpu  the same on the GPU that is here
+#   make ptxas      docs/ptxas.md: what the kernels take of a GPU, of the build that is there
 #   make deps       install what the build needs (Debian packages)
 #
 # BUILD names the directory of objects; SAN=1 builds with AddressSanitizer and UBSan, ARCH picks the
@@ -149,6 +151,11 @@ $(BUILD)/race_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
 
+# one of these with the kernel files MUTANTS from build/mutant (test/mutants.sh)
+MUTANT_LIB := $(filter-out $(MUTANTS:%=$(BUILD)/cuda/%.cu.race.o),$(LIB:%.cu.o=%.cu.race.o))
+build/mutant/test: $(BUILD)/test/test_$(OF).o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(MUTANT_LIB) $(MUTANTS:%=build/mutant/%.o)
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+
 ifeq ($(CUDA),sim)
 TESTS += $(CUDA_TESTS) $(RACE_TESTS)
 endif
@@ -208,12 +215,12 @@ test: deps-test
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@scripts/run-tests
 
-# on a GPU: the operations, the optimizer's bits, training
+# on a GPU: the operations, the optimizer's bits, training, resuming; compute-sanitizer
 GPU_TESTS := $(CUDA_TESTS) $(BUILD)/test_cuda
 test-gpu: deps-test
 	@$(MAKE) --no-print-directory -j2 CUDA=nvcc gpu-tests
-	@scripts/run-tests $(GPU_TESTS)
-gpu-tests: $(GPU_TESTS)
+	@PROGRAMS=build/release scripts/run-tests $(GPU_TESTS) test/test_cuda.sh test/compute_sanitizer.sh
+gpu-tests: all $(GPU_TESTS)
 .PHONY: test-gpu gpu-tests
 
 test-long: deps-test
@@ -238,6 +245,14 @@ demo-vit: deps-demo-vit
 bench: deps-bench
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench $(BUILD)/bench_vit
 	@scripts/bench
+
+bench-gpu:
+	@$(MAKE) --no-print-directory -j2 CUDA=nvcc all
+	@scripts/bench-gpu
+
+ptxas: all
+	@{ sed '/^|/,$$d' docs/ptxas.md; scripts/ptxas-table $(BUILD); } >$(BUILD)/ptxas.md && mv $(BUILD)/ptxas.md docs/ptxas.md
+.PHONY: bench-gpu ptxas
 
 deps:
 	@scripts/deps build

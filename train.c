@@ -13,6 +13,7 @@
 #include "train/fit.h"
 #include "train/loop.h"
 #include "train/plan_report.h"
+#include "train/room.h"
 #include "train/task.h"
 
 #include <errno.h>
@@ -43,8 +44,16 @@ static error *train_on(trainer *t, device *dev)
     printf("%s: %lld parameters, %s (%s), gradients %s\n", t->o->model.name,
            (long long)params_count(&t->params), t->o->optim_name,
            t->o->optim.fused ? "fused" : "passes", grad_policy_name(t->o->optim.gradients));
-    printf("device: %s; memory: %.1f MiB planned\n", device_describe(dev, text, sizeof text),
-           (double)arena_peak(t->arena) / 1048576.0);
+    printf("device: %s; memory: %.1f MiB planned%s\n", device_describe(dev, text, sizeof text),
+           (double)arena_peak(t->arena) / 1048576.0,
+           !op_has_graphs(dev)   ? ""
+           : t->o->no_cuda_graph ? "; operations are launched one by one"
+                                 : "; the step is one CUDA graph");
+    if (dev->async) {
+        size_t available = device_free_memory(dev);
+        TRY(device_status(dev));
+        TRY(room_check(t, available));
+    }
     return train_loop(t, dev);
 }
 

@@ -329,6 +329,13 @@ typedef struct {
     void (*sync)(device *, int stream);
     void (*fork)(device *, int from, int to); /* what comes on `to` waits for what was on `from` */
     void (*join)(device *, int from, int to);
+    /* ? Graphs.  Between graph_begin and graph_end the operations on this stream, and on what is
+     * forked from it, are noted and not done; graph_launch does all of them, with the same operands.
+     * Only operations on device memory may be noted: no put, get, sync, alloc. */
+    void (*graph_begin)(device *, int stream);
+    void *(*graph_end)(device *, int stream); /* NULL after a failure */
+    void (*graph_launch)(device *, int stream, void *graph);
+    void (*graph_free)(device *, void *graph);
 #define OP_MEMBER(name) void (*name)(device *, int stream, const name##_op *);
     DEVICE_OPS(OP_MEMBER)
 #undef OP_MEMBER
@@ -359,6 +366,13 @@ void op_clear(device *dev, int stream, tensor x);
 void op_sync(device *dev, int stream);
 void op_fork(device *dev, int from, int to);
 void op_join(device *dev, int from, int to);
+
+/* See device_ops; op_graph_end must follow op_graph_begin also after a failure. */
+bool op_has_graphs(const device *dev);
+void op_graph_begin(device *dev, int stream);
+void *op_graph_end(device *dev, int stream);
+void op_graph_launch(device *dev, int stream, void *graph);
+void op_graph_free(device *dev, void *graph); /* NULL is ignored */
 
 /* Keeps e if it is the first failure, else frees it. */
 void device_fail(device *dev, error *e);

@@ -29,3 +29,15 @@ const char *cuda_describe(const device *dev, char *buffer, size_t size)
     if (size) buffer[0] = 0;
     return buffer;
 }
+
+size_t cuda_memory(const device *dev)
+{
+    (void)dev;
+    return 0;
+}
+
+size_t cuda_free_memory(device *dev)
+{
+    (void)dev;
+    return 0;
+}

@@ -7,7 +7,8 @@
 # In the emulator's form each kernel file is compiled once more, for the race detector
 # (test/cudasim/race.cpp).
 #
-# Warnings are errors in all of them.
+# Warnings are errors in all of them.  nvcc leaves beside each object what its kernels take of a GPU
+# (scripts/ptxas-table).
 
 CU_SRC := $(sort $(wildcard cuda/*.cu))
 CU_C   := $(filter-out cuda/absent.c,$(sort $(wildcard cuda/*.c)))
@@ -33,7 +34,8 @@ $(CU_C:%.c=$(BUILD)/%.o): FLAGS += -isystem $(CUDA_HOME)/include \
 $(BUILD)/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  nvcc $<")
-	$(Q)$(NVCC) $(NVFLAGS) -MMD -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(NVCC) $(NVFLAGS) -MMD -MF $(@:.o=.d) -Xptxas -v -c $< -o $@ 2>$(@:.cu.o=.ptxas) || \
+	    { cat $(@:.cu.o=.ptxas) >&2; exit 1; }
 endif
 
 ifeq ($(CUDA),sim)
@@ -58,12 +60,19 @@ $(BUILD)/%.cu.o: %.cu
 
 # for the race detector: clang tells of every access (gcc leaves out some of whole structures), and
 # what it leaves to memcpy and its kin is told, too
-RACE_CXX ?= clang++
+RACE_CXX   ?= clang++
+RACE_CU    := -O1 -ffp-contract=off -fsanitize=thread
+RACE_NAMES := objcopy $(foreach f,memcpy memmove memset,--redefine-sym $(f)=__tsan_$(f))
 $(BUILD)/%.cu.race.o: %.cu
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  c++ $< (race)")
-	$(Q)$(RACE_CXX) $(SIM_CXX) -O1 -ffp-contract=off -fsanitize=thread -MMD -MP -x c++ -c $< -o $@
-	$(Q)objcopy $(foreach f,memcpy memmove memset,--redefine-sym $(f)=__tsan_$(f)) $@
+	$(Q)$(RACE_CXX) $(SIM_CXX) $(RACE_CU) -MMD -MP -x c++ -c $< -o $@
+	$(Q)$(RACE_NAMES) $@
+
+# files from which test/mutants.sh has taken something
+build/mutant/%.o: build/mutant/cuda/%.cu
+	$(Q)$(RACE_CXX) -Ibuild/mutant $(SIM_CXX) $(RACE_CU) -x c++ -c $< -o $@
+	$(Q)$(RACE_NAMES) $@
 
 # mistakes on purpose, with the sanitizers, without, and for the race detector
 $(BUILD)/test_cudasim: $(addprefix $(BUILD)/test/cudasim/faults,.cu.o .cu.race.o _plain.o)

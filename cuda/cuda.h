@@ -1,6 +1,7 @@
 /* cuda.h - the operation table on an NVIDIA GPU (sm_80 and newer), in float or bf16.
  *
  *     device.c      memory, streams, errors, the table
+ *     graph.c       the training step as one CUDA graph
  *     NAME.cu       one operation: kernel -> launcher -> checks
  *     product.c     the matrix products, by cublasLt (lt.c loads it when a device is opened)
  *     absent.c      in place of all of it, in a build without CUDA
@@ -26,6 +27,9 @@ void cuda_close(device *dev);
 
 /* "NVIDIA H100 80GB HBM3, 79.1 GiB"; returns buffer. */
 const char *cuda_describe(const device *dev, char *buffer, size_t size);
+
+size_t cuda_memory(const device *dev); /* bytes in all */
+size_t cuda_free_memory(device *dev);  /* 0 after a failure, which the device keeps */
 
 /* Attention takes heads of at most so many numbers. */
 enum { CUDA_MOST_HEAD = 256 };

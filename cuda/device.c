@@ -102,6 +102,10 @@ static const device_ops cuda_table = {.name = "cuda",
                                       .sync = cuda_sync,
                                       .fork = cuda_order,
                                       .join = cuda_order,
+                                      .graph_begin = cuda_graph_begin,
+                                      .graph_end = cuda_graph_end,
+                                      .graph_launch = cuda_graph_launch,
+                                      .graph_free = cuda_graph_free,
 #define OP_ENTRY(name) .name = cuda_##name,
                                       CUDA_OPS(OP_ENTRY)
 #undef OP_ENTRY
@@ -237,6 +241,17 @@ const char *cuda_describe(const device *dev, char *buffer, size_t size)
     const cuda_state *s = cuda_state_of(dev);
     snprintf(buffer, size, "%s, %.1f GiB", s->name, (double)s->memory / MIB / 1024);
     return buffer;
+}
+
+size_t cuda_memory(const device *dev)
+{
+    return cuda_state_of(dev)->memory;
+}
+
+size_t cuda_free_memory(device *dev)
+{
+    size_t available = 0, total = 0;
+    return CUDA_OK(dev, cudaMemGetInfo(&available, &total)) ? available : 0;
 }
 
 #ifndef CUDA_TARGETS

@@ -35,6 +35,12 @@
 CUDA_OPS(CUDA_OP)
 #undef CUDA_OP
 
+/* In graph.c. */
+void cuda_graph_begin(device *dev, int stream);
+void *cuda_graph_end(device *dev, int stream);
+void cuda_graph_launch(device *dev, int stream, void *graph);
+void cuda_graph_free(device *dev, void *graph);
+
 enum { PLANS = 64, CUDA_SUMS_AT_ONCE = 64 };
 
 /* An algorithm of cublasLt, and the product that it was found for. */

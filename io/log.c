@@ -88,6 +88,8 @@ error *log_step(run_log *log, const step_record *s)
     n += add_number(line + n, "backward_ms", s->backward_ms);
     n += add_number(line + n, "optimizer_ms", s->optimizer_ms);
     n += add_number(line + n, "data_ms", s->data_ms);
+    if (!isnan(s->mfu_llmc)) n += add_number(line + n, "mfu_llmc", s->mfu_llmc);
+    if (!isnan(s->mfu_palm)) n += add_number(line + n, "mfu_palm", s->mfu_palm);
     if (!isnan(s->accuracy)) n += add_number(line + n, "accuracy", s->accuracy);
     char speed[LINE / 2];
     snprintf(speed, sizeof speed, "%s_per_s", s->unit);
@@ -229,11 +231,12 @@ void log_close(run_log *log)
 
 void show_step(const step_record *s)
 {
-    char left[32];
-    printf("step %5lld/%lld  loss %7.4f  norm %6.3f  lr %.2e  %6.0f ms  %6.0f %s/s  left %s  %.0f "
-           "MiB\n",
+    char left[32], mfu[40] = "";
+    if (!isnan(s->mfu_llmc)) snprintf(mfu, sizeof mfu, "  mfu %.1f %%", 100 * s->mfu_llmc);
+    printf("step %5lld/%lld  loss %7.4f  norm %6.3f  lr %.2e  %6.0f ms  %6.0f %s/s%s  left %s  "
+           "%.0f MiB\n",
            (long long)s->step, (long long)s->steps, s->loss, s->grad_norm, s->lr, s->ms,
-           s->units_per_s, s->unit_3, duration_text(s->seconds_left, left, sizeof left),
+           s->units_per_s, s->unit_3, mfu, duration_text(s->seconds_left, left, sizeof left),
            (double)s->peak_bytes / 1048576.0);
     fflush(stdout);
 }

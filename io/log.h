@@ -25,6 +25,7 @@ typedef struct {
     double forward_ms, backward_ms, optimizer_ms; /* of ms; the rest: data, results */
     double data_ms;                               /* of ms: waiting for data */
     double accuracy;                              /* NAN: none */
+    double mfu_llmc, mfu_palm;                    /* NAN: not on a GPU (train/mfu.h) */
     const char *unit, *unit_3;                    /* "tokens", "tok" */
     size_t peak_bytes;
     double seconds_left;

@@ -110,6 +110,53 @@ static void test_bits(void **state)
     }
 }
 
+/* ---- the step as a graph ---- */
+
+static const char *const graph_runs[] = {
+    SMALL_MODEL "--optim adamw --grad-clip 0.5",
+    SMALL_MODEL "--optim adamw_r",
+    SMALL_MODEL "--optim adamw_r --accum 4",
+    SMALL_MODEL "--optim adama --accum 3",
+    SMALL_MODEL "--optim adan --optim-impl passes --accum 2",
+    SMALL_MODEL "--optim adan_r",
+    SMALL_MODEL "--optim lion_r --accum 2 --grad-clip 1",
+    SMALL_MODEL "--optim sgd --gradients overlay",
+    SMALL_VIT "--optim adamw_r --drop-path 0.4 --mixup 0.3 --accum 2",
+    SMALL_VIT "--optim lion_r",
+};
+
+/* Each step's numbers (rate, corrections, clipping), tokens and losses come through device memory:
+ * the same bits as when every operation is launched. */
+static void test_graphs(void **state)
+{
+    (void)state;
+    need_gpu();
+    for (size_t i = 0; i < sizeof graph_runs / sizeof *graph_runs; i++) {
+        char more[400];
+        small_result with, without;
+#ifdef CUDASIM
+        int before = emu_graph_launches();
+#endif
+        snprintf(more, sizeof more, "%s --steps 4 --warmup 2", graph_runs[i]);
+        train_on("cuda", more, &with);
+#ifdef CUDASIM
+        int launched = emu_graph_launches() - before;
+        assert_true(launched >= 3); /* all steps but the first */
+#endif
+        strcat(more, " --no-cuda-graph");
+        train_on("cuda", more, &without);
+#ifdef CUDASIM
+        assert_int_equal(emu_graph_launches() - before, launched);
+#endif
+        if (first_difference(&with, &without) != -1 ||
+            memcmp(with.loss, without.loss, 4 * sizeof(double)) ||
+            memcmp(with.grad_norm, without.grad_norm, 4 * sizeof(double)))
+            fail_msg("%s: other bits with graphs than without", graph_runs[i]);
+        small_free(&with);
+        small_free(&without);
+    }
+}
+
 /* ---- streams ---- */
 
 /* What is forked waits, and what is joined has been. */
@@ -161,6 +208,30 @@ static void test_too_much(void **state)
 }
 
 #ifdef CUDASIM
+
+/* After the first step, training asks the driver for no memory. */
+static void test_no_memory_later(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {"--optim adamw_r", "--optim adamw_r --no-cuda-graph",
+                                        "--optim adan --accum 3 --grad-clip 1"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char arguments[500];
+        small_run s;
+        step_result result;
+        eval_result eval;
+        snprintf(arguments, sizeof arguments,
+                 SMALL_MODEL "--device cuda --eval-every 1 --eval-batches 2 %s", cases[i]);
+        small_open(&s, arguments);
+        for (int64_t step = 1; step <= 3; step++) {
+            must(trainer_step(s.t, s.data, step, 1e-3, &result));
+            emu_refuse_memory(true);
+        }
+        must(trainer_evaluate(s.t, s.data, &eval));
+        emu_refuse_memory(false);
+        small_close(&s);
+    }
+}
 
 static void test_machines(void **state)
 {
@@ -237,10 +308,12 @@ static void test_failing_calls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_training),  cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_fork_join), cmocka_unit_test(test_too_much),
+        cmocka_unit_test(test_training),        cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_graphs),          cmocka_unit_test(test_fork_join),
+        cmocka_unit_test(test_too_much),
 #ifdef CUDASIM
-        cmocka_unit_test(test_machines),  cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_no_memory_later), cmocka_unit_test(test_machines),
+        cmocka_unit_test(test_failing_calls),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

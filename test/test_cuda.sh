@@ -7,12 +7,13 @@ work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 export OMP_WAIT_POLICY=passive
 bad=0
+build=$root/${PROGRAMS:-build/san} # on a GPU: what nvcc built (make test-gpu)
 
 report() { # TITLE STATUS
     if [ "$2" -eq 0 ]; then echo "ok $1"; else echo "not ok $1: $(tail -n 3 "$work/log" | head -c 300)"; bad=1; fi
 }
 
-if [ "$(uname -m)" != x86_64 ]; then
+if [ -z "${PROGRAMS:-}" ] && [ "$(uname -m)" != x86_64 ]; then
     echo "skip the emulator of CUDA is written for x86-64"
     exit 0
 fi
@@ -45,7 +46,7 @@ run() {
     local out=$1 device=$2
     shift 2
     # shellcheck disable=SC2086 # $model is words
-    timeout 120 "$root/build/san/train_$program" $model --layers 2 --heads 2 --width 20 --batch 2 --lr 0.01 \
+    timeout 120 "$build/train_$program" $model --layers 2 --heads 2 --width 20 --batch 2 --lr 0.01 \
         --warmup 2 --eval-batches 2 --threads 1 --out "$out" --device "$device" "$@" >log 2>&1
 }
 
@@ -55,19 +56,44 @@ same() {
         awk -F '[:\t]' '{ d = $2 - $4; if (d < 0) d = -d; if (NF != 4 || d > 2e-5 * $2) bad = 1 } END { exit bad || NR < 4 }'
 }
 
+# ---- a plan that does not fit the emulator's 1 GiB: what would ----
+
+if [ -z "${PROGRAMS:-}" ]; then
+    big="--layers 2 --heads 4 --width 512 --context 64 --vocab 50257 --batch 128 --train-data data_train.bin"
+    # shellcheck disable=SC2086
+    "$build/train_gpt" --device cuda $big --out none >out 2>log
+    [ $? -eq 1 ] && [ "$(wc -l <log)" -eq 1 ] && grep -q 'MiB are free: --.* would fit' log
+    report "a plan that does not fit" $?
+    # shellcheck disable=SC2046,SC2086 # what it says, taken at its word
+    "$build/train_gpt" --plan --json --device cuda $big $(sed 's/.*free: //; s/ would fit.*//' log) >out 2>&1 &&
+        awk -F '[:,]' '{ exit !($2 < 1073741824) }' out
+    report "what would fit does" $?
+    # shellcheck disable=SC2086
+    "$build/train_gpt" --device cuda $big --layers 40 --out none >out 2>log
+    [ $? -eq 1 ] && grep -q 'MiB are free; .* needs .* MiB still: use a smaller model' log
+    report "a model that cannot fit" $?
+fi
+
 for program in gpt vit; do
     model=${!program} sampling=
     [ $program = vit ] || sampling="--sample-every 6 --sample-tokens 4"
-    rm -rf cpu cuda half other
+    rm -rf cpu cuda half other plain
     run cpu cpu --steps 6 --eval-every 3 --optim adamw_r
     report "$program: on the CPU" $?
     # shellcheck disable=SC2086
     run cuda cuda --steps 6 --eval-every 3 --optim adamw_r $sampling
     report "$program: on CUDA" $?
-    grep -q '^device: cuda, emulated GPU' log
+    grep -q '^device: cuda, ' log
     report "$program: says where it runs" $?
     same cpu cuda
     report "$program: the losses of the CPU" $?
+    grep -q '"mfu_llmc":[0-9.e-]*,"mfu_palm":[0-9.e-]*,' cuda/log.jsonl && ! grep -q mfu cpu/log.jsonl &&
+        { [ -n "${PROGRAMS:-}" ] || grep -q 'mfu against .* measured here' log; } && grep -q ' mfu [0-9.]* %' log
+    report "$program: how much of the GPU is used" $?
+
+    run plain cuda --steps 6 --eval-every 3 --optim adamw_r --no-cuda-graph
+    grep -q 'one by one' log && cmp -s plain/model.safetensors cuda/model.safetensors
+    report "$program: without graphs: says so, and the same bits" $?
 
     run half cuda --steps 6 --eval-every 3 --optim adamw_r --checkpoint-every 3
     cp -r half other

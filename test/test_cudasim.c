@@ -16,6 +16,7 @@
 #include "test/cudasim/faults.h"
 #include "test/cudasim/runtime.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,9 +58,12 @@ static const row rows[] = {
     {"too much shared memory", FAULT_SHARED_LIMIT, VALUE, "", EMU_LIMITS},
     {"too deep a block", FAULT_THREAD_LIMIT, VALUE, "", EMU_LIMITS},
     {"too wide a grid", FAULT_GRID_LIMIT, VALUE, "", EMU_LIMITS},
-    {"device memory and the host", FAULT_HOST_ACCESS, EMULATOR, "egmentation", EMU_HOST},
+    {"device memory and the host", FAULT_HOST_ACCESS, EMULATOR, "", EMU_HOST},
     {"event missing", FAULT_MISSING_EVENT, VALUE, "", EMU_LATE},
     {"buffer used too early", FAULT_EARLY_REUSE, VALUE, "", EMU_LATE},
+    {"event missing in a graph", FAULT_GRAPH_EVENT, VALUE, "", EMU_LATE},
+    {"stream not joined in a graph", FAULT_GRAPH_JOIN, VALUE, "", EMU_CAPTURE},
+    {"waiting while it captures", FAULT_GRAPH_SYNC, VALUE, "", EMU_CAPTURE},
 };
 
 typedef struct {
@@ -102,7 +106,7 @@ static void test_clean(void **state)
     form *const forms[] = {faults_checked, faults_watched, faults_unchecked};
     for (int order = 0; order < 8; order++)
         for (int i = 0; i < 3; i++)
-            for (fault f = FAULT_NONE; f <= FAULT_NONE_BLOCKS; f++) {
+            for (fault f = FAULT_NONE; f <= FAULT_NONE_GRAPH; f++) {
                 outcome r = run_fault(f, forms[i], order, 0);
                 if (!r.right) fail_msg("form %d, order %d: %s", i, order, r.report);
             }

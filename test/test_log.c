@@ -16,7 +16,13 @@ static void test_numbers_come_back(void **state)
     ok(log_value(log, 1, "val_loss", (double)0.1f));
     ok(log_value(log, 1, "val_loss", (double)1e30f));
     ok(log_value(log, 1, "val_loss", NAN));
-    step_record s = {.step = 2, .loss = 7, .ms = 1.5, .forward_ms = 0.25, .backward_ms = NAN};
+    step_record s = {.step = 2,
+                     .loss = 7,
+                     .ms = 1.5,
+                     .forward_ms = 0.25,
+                     .backward_ms = NAN,
+                     .mfu_llmc = 0.5,
+                     .mfu_palm = NAN};
     s.unit = "tokens";
     ok(log_step(log, &s));
     ok(log_sync(log, &bytes));
@@ -31,6 +37,7 @@ static void test_numbers_come_back(void **state)
         "{\"step\":1,\"val_loss\":1.00000002e+30}\n",
         "{\"step\":1,\"val_loss\":null}\n",
         "{\"step\":2,\"loss\":7,",
+        "\"mfu_llmc\":0.5,\"accuracy\":0,\"tokens_per_s\"",
         "\"ms\":1.5,\"forward_ms\":0.25,\"backward_ms\":null,\"optimizer_ms\":0,"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(text, parts[i])) fail_msg("no %s in %s", parts[i], text);

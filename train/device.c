@@ -44,3 +44,13 @@ const char *device_describe(const device *dev, char *buffer, size_t size)
     snprintf(buffer, size, "%s, %s", dev->ops->name, about);
     return buffer;
 }
+
+size_t device_memory(const device *dev)
+{
+    return is_cuda(dev) ? cuda_memory(dev) : 0;
+}
+
+size_t device_free_memory(device *dev)
+{
+    return is_cuda(dev) ? cuda_free_memory(dev) : 0;
+}

@@ -16,4 +16,8 @@ void device_close(device *dev);
  * buffer. */
 const char *device_describe(const device *dev, char *buffer, size_t size);
 
+/* Bytes of the GPU's memory in all; 0 on the CPU. */
+size_t device_memory(const device *dev);
+size_t device_free_memory(device *dev); /* likewise, of what nobody has taken */
+
 #endif

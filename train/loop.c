@@ -2,6 +2,7 @@
 #include "train/loop.h"
 #include "core/outfile.h"
 #include "train/life.h"
+#include "train/mfu.h"
 #include "train/plan_report.h"
 #include "train/stop.h"
 #include "train/task.h"
@@ -21,6 +22,7 @@ typedef struct {
     life life;
     double step_seconds; /* smoothed */
     double shown;        /* when a line was last shown */
+    double peak_flops;   /* of the GPU; NAN on the CPU */
     int64_t first;       /* step of this process */
     int64_t bad;         /* samples left out, as far as was told */
 } session;
@@ -109,12 +111,39 @@ static int64_t units_per_step(const options *o)
     return o->batch * o->task->units(o) * o->accum;
 }
 
+/* What the GPU can do, from the table, else measured. */
+static error *find_peak(session *s, device *dev)
+{
+    char about[320];
+    dtype type = s->t->params.type;
+    s->peak_flops = NAN;
+    if (!dev->async) return NULL;
+    s->peak_flops = mfu_listed_peak(device_describe(dev, about, sizeof about), dtype_size(type));
+    if (!isnan(s->peak_flops)) return NULL;
+    TRY(mfu_measure_peak(dev, type, device_memory(dev), &s->peak_flops));
+    printf("mfu against %.1f TFLOP/s: a product measured here, for this GPU is not in the table\n",
+           s->peak_flops * 1e-12);
+    return NULL;
+}
+
+static void add_mfu(const session *s, step_record *record)
+{
+    const options *o = s->o;
+    int64_t units = o->task->units(o), length = units > 1 ? units : o->model.context;
+    double tokens = record->units_per_s / (double)units * (double)length / s->peak_flops;
+    int64_t n = params_count(&s->t->params);
+    record->mfu_llmc = tokens * mfu_llmc(&o->model, n, length);
+    record->mfu_palm = tokens * mfu_palm(&o->model, n, length);
+}
+
 static error *one_step(session *s, int64_t step)
 {
     const options *o = s->o;
     double lr = schedule_lr(&o->schedule, step - 1), begin = now();
     step_result result;
-    TRY(trainer_step(s->t, s->train, step, lr, &result));
+    error *e = trainer_step(s->t, s->train, step, lr, &result);
+    if (e && s->t->r.dev->async) return error_context(e, "step %lld", (long long)step);
+    if (e) return e;
     double seconds = now() - begin;
     if (!result.finite) return trainer_find_fault(s->t, s->train, step, result.loss);
     s->step_seconds = s->step_seconds > 0 ? 0.9 * s->step_seconds + 0.1 * seconds : seconds;
@@ -131,6 +160,7 @@ static error *one_step(session *s, int64_t step)
     record.units_per_s = (double)units_per_step(o) / seconds;
     record.unit = o->task->unit;
     record.unit_3 = o->task->unit_3;
+    add_mfu(s, &record);
     record.accuracy = result.accuracy;
     record.data_ms = result.data_seconds * 1e3;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
@@ -247,6 +277,7 @@ static error *run_session(session *s, device *dev)
     uint64_t data;
     TRY(source_fingerprint(s->train, &data));
     TRY(life_open(&s->life, s->t, data));
+    TRY(find_peak(s, dev));
     TRY(trainer_commit(s->t, dev, false)); /* before an older run's files are replaced */
     TRY(life_begin(&s->life));
     TRY(write_out(s->t, "options.json", print_options));

@@ -58,6 +58,8 @@ static const option_row common[] = {
     {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
     {"device", "WHERE", "cpu, cuda, or auto: cuda where there is a GPU", TEXT, FIELD(device_name),
      0, 0, NULL},
+    {"no-cuda-graph", NULL, "on CUDA: launch every operation by itself, not the step as a graph",
+     FLAG, FIELD(no_cuda_graph), 0, 0, NULL},
     {"threads", "N", "CPU threads", WHOLE, FIELD(threads), 1, 1024, "all cores"},
     {"seed", "N", "of all randomness", WHOLE, FIELD(seed), 0, 9e15, NULL},
     {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, FIELD(eval_every), 0, 1e9,

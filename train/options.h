@@ -61,7 +61,7 @@ typedef struct {
     const char *prompt, *out;
     int64_t checkpoint_every, keep;
     const char *resume; /* NULL, "auto" or a checkpoint's directory */
-    bool plan, json;
+    bool no_cuda_graph, plan, json;
 } options;
 
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */

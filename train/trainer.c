@@ -87,6 +87,33 @@ static int64_t eval_samples(const trainer *t, const source *data)
     return n > 0 && !(data->ends && n > data->count) ? n : data->count;
 }
 
+static int graph_of(const trainer *t, int64_t k)
+{
+    return k == t->o->accum - 1 ? GRAPH_LAST : k ? GRAPH_MIDDLE : GRAPH_FIRST;
+}
+
+static void feed_step(trainer *t, source *data, int64_t step, int64_t k)
+{
+    int64_t first = ((step - 1) * t->o->accum + k) * t->o->batch;
+    feed(t, data, first);
+    feed_noise(t, first);
+}
+
+static void end_graph(trainer *t, int which)
+{
+    op_graph_free(t->r.dev, t->graph[which]); /* of an earlier micro-batch: the same */
+    t->graph[which] = op_graph_end(t->r.dev, t->r.stream);
+}
+
+/* The step again, as it was noted: the host decides nothing in it. */
+static void launch_graphs(trainer *t, source *data, int64_t step)
+{
+    for (int64_t k = 0; k < t->o->accum; k++) {
+        feed_step(t, data, step, k);
+        op_graph_launch(t->r.dev, t->r.stream, t->graph[graph_of(t, k)]);
+    }
+}
+
 /* While a step is recorded: all of its work, when `before` is what was counted before the last of the
  * n micro-batches that were recorded, and `after` behind it. */
 static void note_work(trainer *t, int n, work_count before, work_count after)
@@ -97,7 +124,9 @@ static void note_work(trainer *t, int n, work_count before, work_count after)
     t->work.bytes = t->counted.bytes + left_out * (after.bytes - before.bytes);
 }
 
-static void train_program(trainer *t, source *data, int64_t step)
+/* One step.  With `note` it is not done: what the device does between one feeding and the next is
+ * noted in t->graph. */
+static void train_program(trainer *t, source *data, int64_t step, bool note)
 {
     const options *o = t->o;
     loss_sink loss = {.sum = t->loss,
@@ -111,19 +140,20 @@ static void train_program(trainer *t, source *data, int64_t step)
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
         params_begin_micro(&t->r, k);
-        int64_t first = ((step - 1) * o->accum + k) * o->batch;
-        feed(t, data, first);
-        feed_noise(t, first);
+        if (note)
+            op_graph_begin(t->r.dev, t->r.stream);
+        else
+            feed_step(t, data, step, k);
         loss.accumulate = k > 0;
         before = t->counted;
         phase_enter(&t->phases, PHASE_FORWARD);
         t->kind->train(&t->r, t->model, &t->batch, &loss);
         after = t->counted;
+        phase_enter(&t->phases, PHASE_OPTIMIZER);
+        if (k == n - 1) optimizer_end_step(t->optimizer);
         phase_enter(&t->phases, PHASE_OTHER);
+        if (note) end_graph(t, graph_of(t, k));
     }
-    phase_enter(&t->phases, PHASE_OPTIMIZER);
-    optimizer_end_step(t->optimizer);
-    phase_enter(&t->phases, PHASE_OTHER);
     params_end_step(&t->r);
     arena_end(t->arena);
     note_work(t, n, before, after);
@@ -180,7 +210,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     if (!e && samples(t)) e = decoder_open(kind, &t->r, t->model, o->seq, &t->decoder);
     if (!e) {
         place(t);
-        train_program(t, NULL, 1);
+        train_program(t, NULL, 1, false);
         if (o->eval_every > 0) eval_program(t, NULL);
         if (samples(t)) decoder_record(&t->decoder);
         if (predicts(t)) predict_program(t, NULL, 0);
@@ -211,6 +241,8 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
 void trainer_destroy(trainer *t)
 {
     if (!t) return;
+    for (int i = 0; i < GRAPHS; i++)
+        op_graph_free(t->r.dev, t->graph[i]);
     optimizer_destroy(t->optimizer);
     if (t->model) t->kind->destroy(t->model);
     params_free(&t->params);
@@ -240,13 +272,18 @@ error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_resu
     phases_start(&t->phases);
     optimizer_begin_step(t->optimizer, step, lr);
     t->data_seconds = 0;
-    train_program(t, data, step);
+    if (t->graph[GRAPH_LAST])
+        launch_graphs(t, data, step);
+    else
+        train_program(t, data, step, false);
     hyper h = optimizer_results(t->optimizer);
     *out = (step_result){.grad_norm = (double)h.grad_norm, .finite = h.ok};
     out->loss = fetch_loss(t, t->o->batch * t->o->accum, &out->accuracy);
     out->data_seconds = t->data_seconds;
     for (int i = 0; i < PHASE_COUNT; i++)
         out->seconds[i] = t->r.dev->async ? (double)NAN : t->phases.seconds[i];
+    if (h.ok && !t->graph[GRAPH_LAST] && op_has_graphs(t->r.dev) && !t->o->no_cuda_graph)
+        train_program(t, NULL, step, true);
     return device_status(t->r.dev);
 }
 
@@ -302,7 +339,7 @@ error *trainer_find_fault(trainer *t, source *data, int64_t step, double loss)
         look(&f, dev, NULL, t->params.row[i].value);
     dev->watch = on_written;
     dev->watch_context = &f;
-    train_program(t, data, step); /* hyper.ok is 0 still: nothing is updated */
+    train_program(t, data, step, false); /* hyper.ok is 0 still: nothing is updated */
     dev->watch = NULL;
     TRY(device_status(dev));
     return user_error("step %lld: the loss is %s; first seen in %s (%lld of %lld elements); "

@@ -15,6 +15,9 @@
 #include "train/decoder.h"
 #include "train/options.h"
 
+/* The last micro-batch has the optimizer's step with it; one alone is the last. */
+enum { GRAPH_FIRST, GRAPH_MIDDLE, GRAPH_LAST, GRAPHS };
+
 typedef struct {
     const options *o;
     const model_kind *kind;
@@ -35,6 +38,7 @@ typedef struct {
     tensor predictions; /* ? (B,V): logits of a batch */
     float *host_noise;
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
+    void *graph[GRAPHS];              /* of the step's micro-batches, on a device that has graphs */
 } trainer;
 
 typedef struct {
@@ -57,7 +61,9 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out) NOD
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh) NODISCARD;
 void trainer_destroy(trainer *t);
 
-/* Step 1, 2, ...: accum micro-batches of the data, one update. */
+/* Step 1, 2, ...: accum micro-batches of the data, one update.
+ * Where the device has graphs, the first step of a process runs as it is and is then noted down as
+ * graphs; later ones launch these.  The same bits either way; --no-cuda-graph turns it off. */
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
 /* Mean loss over eval_batches batches; with 0, and for a source that ends, over no more than all. */
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;

@@ -146,6 +146,14 @@ static __global__ void one_thread(float *out)
     for (int i = 0; i < N && !threadIdx.z && !blockIdx.y; i++)
         out[i] = 0;
 }
+static __global__ void increment(float *x)
+{
+    x[threadIdx.x] += 1;
+}
+static __global__ void minus_three(float *out, const float *x)
+{
+    out[threadIdx.x] = x[threadIdx.x] - 3;
+}
 static __global__ void add(float *out, const float *x)
 {
     out[threadIdx.x] = x[threadIdx.x];
@@ -182,6 +190,36 @@ static void early_reuse(bed *b)
     b->host[5] = 1;
 }
 
+/* Two streams in a graph, launched three times: x += 1 on one, out = x - (launches so far) on the
+ * other.  Right: all 0 at the end. */
+static void graph(bed *b, bool event, bool join, bool sync)
+{
+    float *x;
+    cudaEvent_t forked, written, done;
+    cudaGraph_t noted;
+    cudaGraphExec_t exec;
+    cudaMalloc((void **)&x, N * sizeof(float));
+    cudaMemsetAsync(x, 0, N * sizeof(float), b->stream);
+    cudaEventCreateWithFlags(&forked, cudaEventDisableTiming);
+    cudaEventCreateWithFlags(&written, cudaEventDisableTiming);
+    cudaEventCreateWithFlags(&done, cudaEventDisableTiming);
+    cudaStreamBeginCapture(b->stream, cudaStreamCaptureModeThreadLocal);
+    cudaEventRecord(forked, b->stream);
+    cudaStreamWaitEvent(b->other, forked, 0);
+    LAUNCH(increment, 1, N, 0, b->stream, x);
+    cudaEventRecord(written, b->stream);
+    if (event) cudaStreamWaitEvent(b->other, written, 0);
+    LAUNCH(minus_three, 1, N, 0, b->other, b->out, (const float *)x);
+    cudaEventRecord(done, b->other);
+    if (sync) cudaStreamSynchronize(b->stream);
+    if (join) cudaStreamWaitEvent(b->stream, done, 0);
+    if (cudaStreamEndCapture(b->stream, &noted) || cudaGraphInstantiate(&exec, noted, 0)) return;
+    cudaGraphDestroy(noted);
+    for (int i = 0; i < 3; i++)
+        cudaGraphLaunch(exec, b->stream);
+    cudaGraphExecDestroy(exec);
+}
+
 static void host_access(bed *b)
 {
     LAUNCH(block_race, 1, N, 0, b->stream, b->out);
@@ -198,6 +236,14 @@ static void run(fault which, bed *b)
     case FAULT_NONE_BLOCKS:
         cudaMemsetAsync(b->out, 0, N * sizeof(float), s);
         return LAUNCH(last_adds, 4, N, 0, s, b->out, true);
+    case FAULT_NONE_GRAPH:
+        return graph(b, true, true, false);
+    case FAULT_GRAPH_EVENT:
+        return graph(b, false, true, false);
+    case FAULT_GRAPH_JOIN:
+        return graph(b, true, false, false);
+    case FAULT_GRAPH_SYNC:
+        return graph(b, true, true, true);
     case FAULT_GLOBAL:
         LAUNCH(block_race, 1, N, 0, s, b->out);
         return LAUNCH(global_overrun, 1, N, 0, s, b->out);

@@ -12,6 +12,7 @@ extern "C" {
 typedef enum {
     FAULT_NONE,        /* a kernel with all that is allowed */
     FAULT_NONE_BLOCKS, /* the same between blocks */
+    FAULT_NONE_GRAPH,  /* a graph of two streams */
     FAULT_GLOBAL,
     FAULT_STATIC_SHARED,
     FAULT_DYNAMIC_SHARED,
@@ -36,6 +37,9 @@ typedef enum {
     FAULT_HOST_ACCESS,
     FAULT_MISSING_EVENT,
     FAULT_EARLY_REUSE,
+    FAULT_GRAPH_EVENT,
+    FAULT_GRAPH_JOIN,
+    FAULT_GRAPH_SYNC,
     FAULTS
 } fault;
 

@@ -9,6 +9,9 @@
  * so a missing event or a missing wait gives a wrong result.  Copies from ordinary host memory are
  * staged when they are asked for, from pinned memory when they run; both as the library does.
  * Device memory is closed to the host by its pages: touching it there is a fault.
+ *
+ * A graph keeps what was captured as queues of the same kind, one for each stream that took part, and
+ * its launch runs them by the same rule; so a missing event is wrong there, too.
  */
 #include "test/cudasim/emu.h"
 #include "test/cudasim/runtime.h"
@@ -47,7 +50,8 @@ std::map<const void *, size_t> shared_limit;
 std::vector<CUstream_st *> streams;
 cudaError_t last_error;
 emu_machine machine;
-int fail_after;
+int fail_after, graph_launches;
+bool refuse_memory;
 int open_depth;
 
 enum { SHARED_DEFAULT = 48 * 1024, SHARED_MOST = 99 * 1024, PAGE = 4096 };
@@ -56,9 +60,19 @@ enum { SHARED_DEFAULT = 48 * 1024, SHARED_MOST = 99 * 1024, PAGE = 4096 };
 
 struct CUstream_st {
     std::deque<item> queue;
+    CUgraph_st *capture; /* NULL: none is going on */
 };
 struct CUevent_st {
     std::shared_ptr<mark> last;
+    CUgraph_st *capture; /* in which it was recorded */
+};
+struct CUgraph_st {
+    CUstream_st *origin;
+    std::map<CUstream_st *, std::vector<item>> notes;
+    bool broken; /* something was asked for that cannot be captured */
+};
+struct CUgraphExec_st {
+    CUgraph_st graph;
 };
 
 /* ---- device memory: pages of its own, closed to the host ---- */
@@ -156,11 +170,42 @@ void emu_fail_call(int n)
     fail_after = n;
 }
 
+void emu_refuse_memory(bool refuse)
+{
+    refuse_memory = refuse;
+}
+
+int emu_graph_launches(void)
+{
+    return graph_launches;
+}
+
 /* First line of every call that may fail. */
 #define MAY_FAIL(error)                                                                            \
     do {                                                                                           \
         if (fail_after && !--fail_after) return fail(error);                                       \
     } while (0)
+
+/* Likewise, of calls that make the driver take memory. */
+#define TAKES_MEMORY                                                                               \
+    do {                                                                                           \
+        if (refuse_memory) return fail(cudaErrorMemoryAllocation);                                 \
+    } while (0)
+
+/* Likewise, of calls that may not be made while a stream captures. */
+#define NOT_IN_CAPTURE                                                                             \
+    do {                                                                                           \
+        if (capture_broken()) return fail(cudaErrorStreamCaptureUnsupported);                      \
+    } while (0)
+
+static bool capture_broken(void)
+{
+    bool any = false;
+    if (emu_off & EMU_CAPTURE) return false;
+    for (CUstream_st *s : streams)
+        if (s->capture) any = s->capture->broken = true;
+    return any;
+}
 
 cudaError_t cudaGetLastError(void)
 {
@@ -180,7 +225,10 @@ const char *cudaGetErrorName(cudaError_t e)
                                                       "cudaErrorInsufficientDriver",
                                                       "cudaErrorInvalidDevice",
                                                       "cudaErrorInvalidResourceHandle",
-                                                      "cudaErrorNoKernelImageForDevice"};
+                                                      "cudaErrorNoKernelImageForDevice",
+                                                      "cudaErrorStreamCaptureUnsupported",
+                                                      "cudaErrorStreamCaptureUnjoined",
+                                                      "cudaErrorIllegalState"};
     return e < CUDASIM_ERRORS ? names[e] : "cudaErrorUnknown";
 }
 
@@ -220,6 +268,10 @@ static void drain(CUstream_st *s, const mark *until)
 void emu_enqueue(cudaStream_t s, std::function<void()> run)
 {
     if (!s) emu_die("the default stream is not for this project: it waits for all others");
+    if (s->capture) {
+        s->capture->notes[s].push_back({run, nullptr, nullptr});
+        return;
+    }
     s->queue.push_back({run, nullptr, nullptr});
     if (emu_off & EMU_LATE) drain(s, NULL);
 }
@@ -303,6 +355,8 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
     MAY_FAIL(cudaErrorMemoryAllocation);
+    TAKES_MEMORY;
+    NOT_IN_CAPTURE;
     size_t available, total;
     if (cudaMemGetInfo(&available, &total) || bytes > available)
         return fail(cudaErrorMemoryAllocation);
@@ -316,6 +370,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
 cudaError_t cudaFree(void *p)
 {
     if (!p) return cudaSuccess;
+    NOT_IN_CAPTURE;
     auto i = device_memory.find((char *)p);
     if (i == device_memory.end()) return fail(cudaErrorInvalidValue);
     for (CUstream_st *s : streams) /* the library waits, too */
@@ -331,6 +386,8 @@ cudaError_t cudaFree(void *p)
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
     MAY_FAIL(cudaErrorMemoryAllocation);
+    TAKES_MEMORY;
+    NOT_IN_CAPTURE;
     *p = emu_memory(bytes);
     pinned_memory[(char *)*p] = bytes;
     return cudaSuccess;
@@ -353,6 +410,9 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
     if (inside(device_memory, to, bytes) != to_device ||
         inside(device_memory, from, bytes) != from_device)
         return fail(cudaErrorInvalidValue);
+    bool pageable = (!from_device && !inside(pinned_memory, from, bytes)) ||
+                    (!to_device && !inside(pinned_memory, to, bytes));
+    if (pageable && s->capture) NOT_IN_CAPTURE;
     if (!from_device && !inside(pinned_memory, from, bytes)) {
         auto stage =
             std::make_shared<std::vector<char>>((const char *)from, (const char *)from + bytes);
@@ -391,6 +451,7 @@ cudaError_t cudaMemset2DAsync(void *to, size_t pitch, int byte, size_t width, si
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 {
     MAY_FAIL(cudaErrorInvalidValue);
+    TAKES_MEMORY;
     *s = new CUstream_st();
     streams.push_back(*s);
     return cudaSuccess;
@@ -407,6 +468,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
     MAY_FAIL(cudaErrorInvalidValue);
+    if (s->capture) NOT_IN_CAPTURE;
     drain(s, NULL);
     return cudaSuccess;
 }
@@ -414,6 +476,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s)
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
 {
     MAY_FAIL(cudaErrorInvalidValue);
+    TAKES_MEMORY;
     *e = new CUevent_st();
     return cudaSuccess;
 }
@@ -428,13 +491,112 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
     MAY_FAIL(cudaErrorInvalidValue);
     e->last = std::make_shared<mark>(mark{false, s});
-    s->queue.push_back({nullptr, nullptr, e->last});
+    e->capture = s->capture;
+    if (s->capture)
+        s->capture->notes[s].push_back({nullptr, nullptr, e->last});
+    else
+        s->queue.push_back({nullptr, nullptr, e->last});
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
 {
     MAY_FAIL(cudaErrorInvalidValue);
-    if (e->last) s->queue.push_back({nullptr, e->last, nullptr});
+    if (e->last && e->capture) {
+        s->capture = e->capture; /* the stream takes part from here on */
+        s->capture->notes[s].push_back({nullptr, e->last, nullptr});
+    } else if (e->last) {
+        s->queue.push_back({nullptr, e->last, nullptr});
+    }
+    return cudaSuccess;
+}
+
+/* ---- graphs ---- */
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    NOT_IN_CAPTURE;
+    s->capture = new CUgraph_st{s, {}, false};
+    return cudaSuccess;
+}
+
+/* Has the stream that began waited for the last that each of the others does? */
+static bool joined(const CUgraph_st *g)
+{
+    for (auto &note : g->notes) {
+        if (note.first == g->origin) continue;
+        bool waited = false;
+        const std::shared_ptr<mark> &last = note.second.back().set;
+        for (auto &other : g->notes)
+            for (const item &i : other.second)
+                waited = waited || (last && i.wait == last && other.first != note.first);
+        if (!waited) return false;
+    }
+    return true;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *out)
+{
+    CUgraph_st *g = s->capture;
+    *out = NULL;
+    if (!g || g->origin != s) return fail(cudaErrorIllegalState);
+    for (CUstream_st *x : streams)
+        if (x->capture == g) x->capture = NULL;
+    bool whole = (!g->broken && joined(g)) || emu_off & EMU_CAPTURE;
+    cudaError_t error =
+        g->broken ? cudaErrorStreamCaptureUnsupported : cudaErrorStreamCaptureUnjoined;
+    bool fails = fail_after && !--fail_after;
+    if (whole && !fails) *out = g;
+    if (!*out) delete g;
+    return *out ? cudaSuccess : fail(error);
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long)
+{
+    MAY_FAIL(cudaErrorMemoryAllocation);
+    TAKES_MEMORY;
+    *x = new CUgraphExec_st{*g};
+    return cudaSuccess;
+}
+
+/* Each stream's notes on a stream of this launch, with marks of this launch.  Launches take turns in
+ * which stream runs as early as it may: a wait may be missing on either side. */
+static void run_graph(const CUgraph_st *g, bool origin_first)
+{
+    std::map<CUstream_st *, CUstream_st> lanes;
+    std::map<const mark *, std::shared_ptr<mark>> marks;
+    for (auto &note : g->notes)
+        for (const item &i : note.second)
+            if (i.set) marks[i.set.get()] = std::make_shared<mark>(mark{false, &lanes[note.first]});
+    for (auto &note : g->notes)
+        for (const item &i : note.second)
+            lanes[note.first].queue.push_back({i.run, i.wait ? marks[i.wait.get()] : nullptr,
+                                               i.set ? marks[i.set.get()] : nullptr});
+    if (origin_first) drain(&lanes[g->origin], NULL);
+    for (auto &lane : lanes)
+        if (lane.first != g->origin) drain(&lane.second, NULL);
+    drain(&lanes[g->origin], NULL);
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    bool origin_first = emu_off & EMU_LATE || ++graph_launches % 2 == 0;
+    emu_enqueue(s, [=] { run_graph(&x->graph, origin_first); });
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t g)
+{
+    delete g;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x)
+{
+    for (CUstream_st *s : streams) /* it may be in their queues */
+        drain(s, NULL);
+    delete x;
     return cudaSuccess;
 }

@@ -25,7 +25,8 @@ typedef enum {
     EMU_NAN = 8,      /* shared memory begins as NaN */
     EMU_HOST = 16,    /* device memory is closed to the host */
     EMU_LATE = 32,    /* streams run as late as they may */
-    EMU_RACES = 64    /* the race detector */
+    EMU_RACES = 64,   /* the race detector */
+    EMU_CAPTURE = 128 /* what may be asked for while a stream captures */
 } emu_check;
 void emu_switch_off(emu_check);
 
@@ -38,6 +39,13 @@ void emu_set_machine(emu_machine);
 
 /* The n-th call from now of a runtime function that can fail returns an error; 0: none does. */
 void emu_fail_call(int n);
+
+/* From now on (or no longer) every call that makes the driver take memory fails: cudaMalloc,
+ * cudaMallocHost, cudaGraphInstantiate, and making streams and events. */
+void emu_refuse_memory(bool);
+
+/* How many graphs have been launched, ever. */
+int emu_graph_launches(void);
 
 /* Are these bytes inside one allocation of device memory, and allowed? */
 bool emu_may_touch(const void *memory, size_t bytes);

@@ -1,0 +1,87 @@
+/* mfu.c - see mfu.h */
+#include "train/mfu.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+/* Dense FLOP/s x 10^12 from NVIDIA's data sheets: bf16 with float sums, float without TF32.  The first
+ * name that fits counts. */
+static const struct {
+    const char *name;
+    double bf16, f32;
+} gpus[] = {
+    {"H100 PCIe", 756, 51.2}, {"H100 NVL", 835, 60},     {"H100", 989.4, 66.9},
+    {"H200", 989.4, 66.9},    {"GH200", 989.4, 66.9},    {"B200", 2250, 75},
+    {"A100", 312, 19.5},      {"L40S", 362, 91.6},       {"L4", 121, 30.3},
+    {"A10", 125, 31.2},       {"RTX 4090", 165.2, 82.6},
+};
+
+static double attention(const model_config *c, int64_t tokens)
+{
+    return (double)c->layers * (double)c->heads * (double)c->head_size * (double)tokens;
+}
+
+double mfu_llmc(const model_config *c, int64_t parameters, int64_t tokens)
+{
+    return 6 * (double)parameters + 6 * attention(c, tokens);
+}
+
+double mfu_palm(const model_config *c, int64_t parameters, int64_t tokens)
+{
+    return 6 * (double)parameters + 12 * attention(c, tokens);
+}
+
+/* "A10" is not in "NVIDIA A100". */
+static bool has_word(const char *text, const char *word)
+{
+    const char *at = strstr(text, word);
+    return at && !strchr("0123456789", at[strlen(word)]);
+}
+
+double mfu_listed_peak(const char *about, size_t bytes)
+{
+    for (size_t i = 0; i < sizeof gpus / sizeof *gpus; i++)
+        if (has_word(about, gpus[i].name)) return 1e12 * (bytes == 2 ? gpus[i].bf16 : gpus[i].f32);
+    return NAN;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The fastest of some products, after one that is not timed. */
+static double time_products(device *dev, tensor out, tensor x, tensor w)
+{
+    enum { TIMES = 4 };
+    double best = INFINITY;
+    for (int i = 0; i < TIMES && !dev->failure; i++) {
+        double begin = now();
+        OP(linear, dev, STREAM_COMPUTE, .out = out, .x = x, .w = w);
+        op_sync(dev, STREAM_COMPUTE);
+        if (i > 0) best = fmin(best, now() - begin);
+    }
+    return best;
+}
+
+error *mfu_measure_peak(device *dev, dtype type, size_t memory, double *out)
+{
+    const int64_t least = 64, most = 8192;
+    int64_t n = least;
+    while (n < most && (size_t)(2 * n) * (size_t)(2 * n) * 3 * dtype_size(type) < memory / 256)
+        n *= 2;
+    size_t bytes = (size_t)(n * n) * dtype_size(type);
+    void *block;
+    TRY(dev->ops->alloc(dev, 3 * bytes, &block));
+    dev->ops->set(dev, STREAM_COMPUTE, block, 0, 3 * bytes);
+    tensor x = tensor_of(block, type, SHAPE(n, n)),
+           w = tensor_of((char *)block + bytes, type, SHAPE(n, n)),
+           y = tensor_of((char *)block + 2 * bytes, type, SHAPE(n, n));
+    double seconds = time_products(dev, y, x, w);
+    dev->ops->release(dev, block);
+    *out = 2 * (double)n * (double)n * (double)n / seconds;
+    return device_status(dev);
+}
