@@ -182,7 +182,7 @@ FUZZ_CC     ?= clang
 FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
                -Wno-unknown-pragmas -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all
-FUZZ_SRC    := $(filter core/%.c data/%.c io/%.c model/hf.c model/presets.c model/names.c,$(LIB_SRC)) fuzz/fuzz.c
+FUZZ_SRC    := $(filter core/%.c data/%.c io/%.c model/hf.c model/hf_fields.c model/hf_families.c model/presets.c model/names.c,$(LIB_SRC)) fuzz/fuzz.c
 FUZZ        := $(patsubst fuzz/%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/*.c)))
 
 build/fuzz/%.o: %.c

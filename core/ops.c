@@ -4,7 +4,7 @@
  * A check is written as the sentence that must hold; the message of a failure is that sentence with
  * the operands' shapes.
  */
-#include "core/ops.h"
+#include "core/ops_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -131,7 +131,7 @@ static bool check_norm(device *dev, const char *op, const norm_op *o)
     CHECK(working(dev, o->x), o->x, o->out);
     CHECK(present(o->out) && fits(o->out, o->x.type, rows * cols) && tensor_contiguous(o->x),
           o->out, o->x);
-    CHECK(present(o->mean) == present(o->rstd), o->mean, o->rstd);
+    CHECK(present(o->mean) == (present(o->rstd) && !o->rms), o->mean, o->rstd);
     CHECK(fits(o->mean, stat_type(o->x.type), rows) && fits(o->rstd, stat_type(o->x.type), rows),
           o->mean, o->rstd);
     CHECK(present(o->w) && fits(o->w, o->x.type, cols) && fits(o->b, o->x.type, cols), o->w, o->b);
@@ -145,7 +145,7 @@ static bool check_norm_grad(device *dev, const char *op, const norm_grad_op *o)
     CHECK(working(dev, o->x), o->x, o->dx);
     CHECK(present(o->dx) && fits(o->dx, type, rows * cols), o->dx, o->x);
     CHECK(present(o->dout) && fits(o->dout, type, rows * cols), o->dout, o->x);
-    CHECK(present(o->mean) && present(o->rstd) && fits(o->mean, stat, rows) &&
+    CHECK(present(o->mean) == !o->rms && present(o->rstd) && fits(o->mean, stat, rows) &&
               fits(o->rstd, stat, rows),
           o->mean, o->rstd);
     CHECK(!o->accumulate || !overlap(o->dx, o->dout), o->dx, o->dout);
@@ -220,6 +220,7 @@ static bool heads_fit(tensor qkv, tensor out, int64_t heads, int64_t kv_heads)
 
 static bool check_attention(device *dev, const char *op, const attention_op *o)
 {
+    CHECK(!o->alibi || o->causal, o->qkv, o->out);
     CHECK(working(dev, o->qkv) && o->out.type == o->qkv.type, o->qkv, o->out);
     CHECK(heads_fit(o->qkv, o->out, o->heads, o->kv_heads), o->qkv, o->out);
     CHECK(present(o->lse) && fits(o->lse, stat_type(o->qkv.type), tensor_rows(o->qkv) * o->heads),
@@ -231,6 +232,7 @@ static bool check_attention_grad(device *dev, const char *op, const attention_gr
 {
     dtype type = o->qkv.type, stat = stat_type(type);
     int64_t n = tensor_count(o->qkv), rows = tensor_rows(o->qkv) * o->heads;
+    CHECK(!o->alibi || o->causal, o->qkv, o->out);
     CHECK(working(dev, o->qkv) && o->out.type == type, o->qkv, o->out);
     CHECK(heads_fit(o->qkv, o->out, o->heads, o->kv_heads), o->qkv, o->out);
     CHECK(present(o->dqkv) && fits(o->dqkv, type, n), o->dqkv, o->qkv);
@@ -253,6 +255,64 @@ static bool check_attention_cached(device *dev, const char *op, const attention_
           k);
     CHECK(!overlap(k, v), k, v);
     CHECK(o->position >= 0 && o->position <= k.dim[2] - o->qkv.dim[1], k, o->qkv);
+    return true;
+}
+
+/* x is rows of heads, of which the first + second have a place in kept. */
+static bool normed_heads_fit(tensor x, tensor kept, tensor w1, tensor w2, int64_t first,
+                             int64_t second)
+{
+    int64_t size = tensor_count(w1), normed = (first + second) * size;
+    return tensor_contiguous(x) && first >= 0 && second >= 0 && first + second > 0 && size > 0 &&
+           tensor_cols(x) % size == 0 && normed <= tensor_cols(x) && fits(w1, x.type, size) &&
+           present(w2) && fits(w2, x.type, size) &&
+           (!present(kept) || (fits(kept, x.type, tensor_rows(x) * normed) && !overlap(kept, x)));
+}
+
+static bool check_head_norm(device *dev, const char *op, const head_norm_op *o)
+{
+    CHECK(working(dev, o->x) && present(o->w1), o->x, o->w1);
+    CHECK(normed_heads_fit(o->x, o->kept, o->w1, o->w2, o->first, o->second), o->x, o->w1);
+    return true;
+}
+
+static bool check_head_norm_grad(device *dev, const char *op, const head_norm_grad_op *o)
+{
+    int64_t size = tensor_count(o->w1);
+    dtype type = o->dx.type;
+    CHECK(working(dev, o->dx) && present(o->w1), o->dx, o->w1);
+    CHECK(present(o->kept), o->kept, o->dx);
+    CHECK(normed_heads_fit(o->dx, o->kept, o->w1, o->w2, o->first, o->second), o->dx, o->w1);
+    CHECK(fits(o->dw1.t, type, size) && fits(o->dw2.t, type, size), o->dw1.t, o->dw2.t);
+    CHECK(present(o->scratch) && fits(o->scratch, stat_type(type), NORM_GROUPS * 2 * size),
+          o->scratch, o->dx);
+    return true;
+}
+
+static bool check_rotary(device *dev, const char *op, const rotary_op *o)
+{
+    CHECK(working(dev, o->x) && o->x.rank == 3 && tensor_contiguous(o->x), o->x, o->x);
+    CHECK(o->heads >= 0 && o->head >= 1 && o->heads * o->head <= tensor_cols(o->x), o->x, o->x);
+    CHECK(o->size >= 0 && o->size % 2 == 0 && o->size <= o->head, o->x, o->x);
+    CHECK(o->base > 0 && o->first_position >= 0, o->x, o->x);
+    return true;
+}
+
+static bool check_gate(device *dev, const char *op, const gate_op *o)
+{
+    int64_t n = tensor_cols(o->out);
+    CHECK(working(dev, o->x) && o->act != ACT_NONE, o->x, o->out);
+    CHECK(present(o->out) && is_matrix(o->out, o->x.type, tensor_rows(o->x), n), o->out, o->x);
+    CHECK(tensor_cols(o->x) == 2 * n && !overlap(o->out, o->x), o->out, o->x);
+    return true;
+}
+
+static bool check_gate_grad(device *dev, const char *op, const gate_grad_op *o)
+{
+    int64_t n = tensor_cols(o->dout);
+    CHECK(working(dev, o->x) && o->act != ACT_NONE, o->x, o->dout);
+    CHECK(present(o->dout) && is_matrix(o->dout, o->x.type, tensor_rows(o->x), n), o->dout, o->x);
+    CHECK(tensor_cols(o->x) == 2 * n && !overlap(o->dout, o->x), o->dout, o->x);
     return true;
 }
 
@@ -408,120 +468,6 @@ static bool check_classify_soft(device *dev, const char *op, const classify_soft
     CHECK(present(o->losses) && fits(o->losses, stat, rows), o->losses, o->logits);
     CHECK(fits(o->hits, stat, rows), o->hits, o->logits);
     return true;
-}
-
-/* ---- what each operation writes, for the watch ---- */
-
-enum { MAX_WRITTEN = 4 };
-
-static int written_fill(const fill_op *o, tensor *w)
-{
-    return w[0] = o->x, 1;
-}
-static int written_copy(const copy_op *o, tensor *w)
-{
-    return w[0] = o->dst, 1;
-}
-static int written_embedding(const embedding_op *o, tensor *w)
-{
-    return w[0] = o->out, 1;
-}
-static int written_embedding_grad(const embedding_grad_op *o, tensor *w)
-{
-    return w[0] = o->dwte.t, w[1] = o->dwpe.t, 2;
-}
-static int written_norm(const norm_op *o, tensor *w)
-{
-    return w[0] = o->mean, w[1] = o->rstd, w[2] = o->out, 3;
-}
-static int written_norm_grad(const norm_grad_op *o, tensor *w)
-{
-    return w[0] = o->dx, w[1] = o->dw.t, w[2] = o->db.t, 3;
-}
-static int written_linear(const linear_op *o, tensor *w)
-{
-    return w[0] = o->pre, w[1] = o->out, 2;
-}
-static int written_activate(const activate_op *o, tensor *w)
-{
-    return w[0] = o->out, 1;
-}
-static int written_linear_dx(const linear_dx_op *o, tensor *w)
-{
-    return w[0] = o->dx, 1;
-}
-static int written_linear_dw(const linear_dw_op *o, tensor *w)
-{
-    return w[0] = o->dw.t, w[1] = o->db.t, 2;
-}
-static int written_add(const add_op *o, tensor *w)
-{
-    return w[0] = o->x, 1;
-}
-static int written_attention(const attention_op *o, tensor *w)
-{
-    return w[0] = o->out, w[1] = o->lse, 2;
-}
-static int written_attention_grad(const attention_grad_op *o, tensor *w)
-{
-    return w[0] = o->dqkv, 1;
-}
-static int written_attention_cached(const attention_cached_op *o, tensor *w)
-{
-    return w[0] = o->out, 1;
-}
-static int written_classify(const classify_op *o, tensor *w)
-{
-    return w[0] = o->losses, w[1] = o->logits, 2;
-}
-static int written_loss(const loss_op *o, tensor *w)
-{
-    return w[0] = o->sum, 1;
-}
-static int written_sumsq(const sumsq_op *o, tensor *w)
-{
-    return w[0] = o->slot, 1;
-}
-static int written_clip(const clip_op *o, tensor *w)
-{
-    return w[0] = o->slots, 1;
-}
-static int written_optim(const optim_op *o, tensor *w)
-{
-    return w[0] = o->n ? o->items[0].p : (tensor){0}, 1;
-}
-static int written_nonfinite(const nonfinite_op *o, tensor *w)
-{
-    return w[0] = (tensor){0}, (void)o, 0;
-}
-
-static int written_patches(const patches_op *o, tensor *w)
-{
-    return w[0] = o->out, 1;
-}
-static int written_positions(const positions_op *o, tensor *w)
-{
-    return w[0] = o->out, 1;
-}
-static int written_positions_grad(const positions_grad_op *o, tensor *w)
-{
-    return w[0] = o->dx, w[1] = o->dfirst.t, w[2] = o->dpositions.t, 3;
-}
-static int written_pool(const pool_op *o, tensor *w)
-{
-    return w[0] = o->out, 1;
-}
-static int written_pool_grad(const pool_grad_op *o, tensor *w)
-{
-    return w[0] = o->dx, 1;
-}
-static int written_scale_samples(const scale_samples_op *o, tensor *w)
-{
-    return w[0] = o->out, 1;
-}
-static int written_classify_soft(const classify_soft_op *o, tensor *w)
-{
-    return w[0] = o->losses, w[1] = o->logits, 2;
 }
 
 /* ---- the fronts ---- */

@@ -39,7 +39,13 @@ typedef struct device device;
 /* Operations on one stream run in order; fork/join order two streams. */
 enum { STREAM_COMPUTE, STREAM_COMM, STREAM_COUNT };
 
-typedef enum { ACT_NONE, ACT_GELU_TANH, ACT_GELU_ERF } activation;
+/* silu(x) = x logistic(x) */
+typedef enum { ACT_NONE, ACT_GELU_TANH, ACT_GELU_ERF, ACT_SILU } activation;
+
+/* How much a score of head h of `heads` falls with each token of distance (Press, Smith, Lewis 2022:
+ * "Train short, test long"): 2^(-8 (h+1)/n), n the largest power of two in `heads`; further heads
+ * have the odd ones of 2n heads. */
+double alibi_slope(int64_t heads, int64_t h);
 
 /* Row groups of a norm's weight gradient: partial sums per group, added in order (any device). */
 enum { NORM_GROUPS = 32 };
@@ -60,46 +66,105 @@ typedef struct {
     tensor x, y; /* not the same */
 } add_op;
 
-/* out[b,t,:] = wte[tokens[b,t],:] + wpe[first_position + t,:] */
+/* out[b,t,:] = scale * wte[tokens[b,t],:] + wpe[first_position + t,:] */
 typedef struct {
     tensor out;    /* (B,T,C) */
     tensor tokens; /* (B,T) i32, values in [0,V) */
     tensor wte;    /* (V,C) */
     tensor wpe;    /* ? (P,C), P >= first_position + T */
     int64_t first_position;
+    double scale; /* 0 means 1 */
 } embedding_op;
 
-/* dwte[tokens[b,t],:] += dout[b,t,:];  dwpe[first_position + t,:] += sum_b dout[b,t,:] */
+/* dwte[tokens[b,t],:] += scale * dout[b,t,:];  dwpe[first_position + t,:] += sum_b dout[b,t,:] */
 typedef struct {
     grad dwte;   /* ? (V,C) */
     grad dwpe;   /* ? (P,C) */
     tensor dout; /* (B,T,C) */
     tensor tokens;
     int64_t first_position;
+    double scale; /* 0 means 1 */
 } embedding_grad_op;
 
 /* LayerNorm over the last dimension (Ba, Kiros, Hinton 2016):
- * mean = avg(x), rstd = 1/sqrt(avg((x-mean)^2) + eps), out = (x-mean)*rstd*w + b */
+ * mean = avg(x), rstd = 1/sqrt(avg((x-mean)^2) + eps), out = (x-mean)*rstd*(offset+w) + b
+ * With rms it is RMSNorm (Zhang, Sennrich 2019): the same with 0 for the mean, which is not written.
+ */
 typedef struct {
     tensor out;        /* (R,C) */
-    tensor mean, rstd; /* ? (R) stat; both or none */
+    tensor mean, rstd; /* ? (R) stat; both or none; with rms no mean */
     tensor x;          /* (R,C) */
     tensor w;          /* (C) */
     tensor b;          /* ? (C) */
-    double eps;
+    double eps, offset;
+    bool rms;
 } norm_op;
 
-/* dx (+)= rstd * (h - avg(h) - n*avg(h*n)), h = dout*w, n = (x-mean)*rstd; dw = sum dout*n; db =
- * sum dout */
+/* dx (+)= rstd * (h - avg(h) - n*avg(h*n)), h = dout*(offset+w), n = (x-mean)*rstd; dw = sum dout*n;
+ * db = sum dout.  With rms: mean = 0 and no avg(h) */
 typedef struct {
     tensor dx;         /* (R,C); may be dout only if accumulate is false */
     bool accumulate;   /* add into dx: the residual stream */
     grad dw, db;       /* ? (C) */
     tensor dout, x;    /* (R,C) */
-    tensor mean, rstd; /* (R) stat */
+    tensor mean, rstd; /* (R) stat; with rms no mean */
     tensor w;          /* (C) */
     tensor scratch;    /* (NORM_GROUPS, 2C) stat */
+    double offset;
+    bool rms;
 } norm_grad_op;
+
+/* RMSNorm of single heads, in place.  A token of x has heads of D numbers: the first `first` of them
+ * are normed with weight w1, the next `second` with w2, the others stay as they are:
+ * x_h = x_h * rstd_h * w, rstd_h = 1/sqrt(avg(x_h^2) + eps) */
+typedef struct {
+    tensor x;      /* (R,cols), cols a multiple of D */
+    tensor kept;   /* ? (R,(first+second)*D): x as it was, for the gradient */
+    tensor w1, w2; /* (D) */
+    int64_t first, second;
+    double eps;
+} head_norm_op;
+
+/* dx = rstd * (h - n*avg(h*n)), h = dx*w, n = kept*rstd, in place; dw = sum over rows and heads of
+ * dx*n */
+typedef struct {
+    tensor dx;      /* (R,cols) */
+    tensor kept;    /* (R,(first+second)*D) */
+    tensor w1, w2;  /* (D) */
+    grad dw1, dw2;  /* ? (D) */
+    tensor scratch; /* (NORM_GROUPS, 2D) stat */
+    int64_t first, second;
+    double eps;
+} head_norm_grad_op;
+
+/* Rotations for positions (Su et al. 2021: "RoFormer"), in place.  Token t of a sequence is at
+ * position p = first_position + t.  In each of its first `heads` heads of D numbers, pair i of
+ * size/2 pairs turns by a = p * base^(-2i/size):
+ *     (x, y) -> (x cos a - y sin a, x sin a + y cos a);   inverse: by -a, which is the gradient
+ * A pair is numbers 2i and 2i + 1 if interleaved, else i and i + size/2; the numbers of a head from
+ * `size` on stay as they are. */
+typedef struct {
+    tensor x;            /* (B,T,cols), cols >= heads*D */
+    int64_t heads, head; /* head: D */
+    int64_t size;        /* even, <= D */
+    int64_t first_position;
+    double base;
+    bool interleaved, inverse;
+} rotary_op;
+
+/* out = act(g) * u, where row r of x is (g_r, u_r) (Shazeer 2020: "GLU variants") */
+typedef struct {
+    tensor out; /* (R,N) */
+    tensor x;   /* (R,2N) */
+    activation act;
+} gate_op;
+
+/* x becomes its own gradient: (dout * u * act'(g), dout * act(g)) */
+typedef struct {
+    tensor x;    /* (R,2N) */
+    tensor dout; /* (R,N) */
+    activation act;
+} gate_grad_op;
 
 /* out = act(x w^T + bias) + residual; pre gets the argument of act, which is of the working type in
  * any case: rounded in bf16 */
@@ -141,13 +206,14 @@ typedef struct {
 /* Softmax attention without a T x T tensor.  qkv holds for each token H query, KV key and KV value
  * heads of D each; query head h uses key head h / (H/KV).
  * s_ij = scale * q_i k_j (j <= i if causal), lse_i = log sum_j exp s_ij, out_i = sum_j exp(s_ij -
- * lse_i) v_j */
+ * lse_i) v_j
+ * With alibi (causal only) s_ij also has - alibi_slope(H, h) * (i - j). */
 typedef struct {
     tensor out; /* (B,T,H*D) */
     tensor lse; /* (B,H,T) stat */
     tensor qkv; /* (B,T,(H+2KV)*D) */
     int64_t heads, kv_heads;
-    bool causal;
+    bool causal, alibi;
     double scale;
 } attention_op;
 
@@ -165,6 +231,7 @@ typedef struct {
     tensor keys, values; /* (B,KV,P,D), P >= position + T */
     int64_t heads;       /* H */
     int64_t position;
+    bool alibi;
     double scale;
 } attention_cached_op;
 
@@ -176,7 +243,7 @@ typedef struct {
     tensor lse;            /* (B,H,T) stat */
     tensor scratch;        /* (B,H,T) stat: r */
     int64_t heads, kv_heads;
-    bool causal;
+    bool causal, alibi;
     double scale;
 } attention_grad_op;
 
@@ -313,8 +380,11 @@ typedef struct {
     X(norm_grad)                                                                                   \
     X(linear)                                                                                      \
     X(activate)                                                                                    \
-    X(linear_dx) X(linear_dw) X(attention) X(attention_grad) X(attention_cached) X(classify)       \
-        X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) IMAGE_OPS(X)
+    X(linear_dx)                                                                                   \
+    X(linear_dw)                                                                                   \
+    X(attention) X(attention_grad) X(attention_cached) X(head_norm) X(head_norm_grad) X(rotary)    \
+        X(gate) X(gate_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite)            \
+            IMAGE_OPS(X)
 
 typedef struct {
     const char *name;

@@ -35,7 +35,7 @@ typedef struct {
     int64_t length, size; /* T, D */
     view q, k, v;
     bool causal;
-    float scale;
+    float scale, slope; /* slope: of ALiBi; 0 without */
 } head;
 
 /* A block of scores. */
@@ -63,6 +63,16 @@ static inline void hide(const head *h, block b, int64_t j, float *s, float value
 #pragma omp simd
     for (int i = 0; i < QUERIES; i++)
         s[i] = i < lanes ? value : s[i];
+}
+
+/* Row j of a block of scores: what ALiBi takes for the distance. */
+static inline void lean(const head *h, block b, int64_t j, float *s)
+{
+    if (h->slope == 0) return;
+    float distance = (float)(b.query - b.key - j);
+#pragma omp simd
+    for (int i = 0; i < QUERIES; i++)
+        s[i] -= h->slope * (distance + (float)i);
 }
 
 typedef float four __attribute__((vector_size(16), aligned(4)));
@@ -140,6 +150,7 @@ static void running_max(const head *h, block b, float *s, float *max)
 {
     for (int64_t j = 0; j < b.m; j++) {
         float *x = s + j * QUERIES;
+        lean(h, b, j, x);
         hide(h, b, j, x, -INFINITY);
 #pragma omp simd
         for (int i = 0; i < QUERIES; i++)
@@ -231,6 +242,7 @@ void cpu_attention(device *dev, int stream, const attention_op *o)
             for (int64_t query = 0; query < length; query += QUERIES) {
                 head h = head_of(dev, o->qkv, o->heads, o->kv_heads, b, i);
                 h.causal = o->causal, h.scale = (float)o->scale;
+                h.slope = o->alibi ? (float)alibi_slope(o->heads, i) : 0;
                 attend(&h, (block){.query = query, .n = min64(QUERIES, length - query)},
                        view_at(o->out, b * length + query, i * h.size),
                        floats(o->lse) + (b * o->heads + i) * length + query);
@@ -259,6 +271,7 @@ static void score_grads(const head *h, block b, const float *lse, const float *r
 {
     for (int64_t j = 0; j < b.m; j++) {
         float *x = s + j * QUERIES, *dx = dp + j * QUERIES;
+        lean(h, b, j, x);
 #pragma omp simd
         for (int i = 0; i < QUERIES; i++) {
             x[i] = vector_exp(x[i] - lse[i]);
@@ -384,6 +397,7 @@ static void open_head(device *dev, const attention_grad_op *o, int64_t b, int64_
     int64_t kv = i / (o->heads / o->kv_heads);
     *h = head_of(dev, o->qkv, o->heads, o->kv_heads, b, i);
     h->causal = o->causal, h->scale = (float)o->scale;
+    h->slope = o->alibi ? (float)alibi_slope(o->heads, i) : 0;
     *g = (head_grad){
         .out = view_at(o->out, first, i * size),
         .dout = view_at(o->dout, first, i * size),

@@ -21,7 +21,7 @@ enum { QUERIES = 32, KEYS = 128 };
 typedef struct {
     view q, k, v;
     int64_t size, position; /* D, of the first query */
-    float scale;
+    float scale, slope;     /* slope: of ALiBi; 0 without */
 } head;
 
 static head head_of(const attention_cached_op *o, int64_t b, int64_t h)
@@ -35,6 +35,7 @@ static head head_of(const attention_cached_op *o, int64_t b, int64_t h)
         .size = size,
         .position = o->position,
         .scale = (float)o->scale,
+        .slope = o->alibi ? (float)alibi_slope(o->heads, h) : 0,
     };
 }
 
@@ -56,13 +57,14 @@ typedef struct {
     float max, sum;
 } running;
 
-/* n scores become exponentials under the largest so far; returns how what was summed shrinks. */
-static float softmax_row(float *s, int64_t n, float scale, running *r)
+/* n scores of a query, the first of a key `distance` tokens before it, become exponentials under the
+ * largest so far; returns how what was summed shrinks. */
+static float softmax_row(const head *h, float *s, int64_t n, float distance, running *r)
 {
     float max = r->max, sum = 0;
 #pragma omp simd reduction(max : max)
     for (int64_t j = 0; j < n; j++) {
-        s[j] *= scale;
+        s[j] = h->scale * s[j] - h->slope * (distance - (float)j);
         max = s[j] > max ? s[j] : max;
     }
 #pragma omp simd reduction(+ : sum)
@@ -104,7 +106,8 @@ static void attend(const blas *b, const head *h, int64_t first, int64_t n, void 
         for (int64_t i = 0; i < n; i++) {
             int64_t seen = min64(m, h->position + first + i + 1 - key); /* of these m keys */
             if (seen < 0) seen = 0;
-            float shrink = seen ? softmax_row(s + i * KEYS, seen, h->scale, &r[i]) : 1;
+            int64_t distance = h->position + first + i - key;
+            float shrink = seen ? softmax_row(h, s + i * KEYS, seen, (float)distance, &r[i]) : 1;
             memset(s + i * KEYS + seen, 0, (size_t)(m - seen) * sizeof *s);
             if (key) scale_row(out + i * ld, h->size, shrink);
         }

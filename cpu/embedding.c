@@ -14,11 +14,19 @@
 
 enum { COLUMNS = 64 };
 
-ROW_FN void add_position(void *out, const void *token, const void *position, int64_t n, int type)
+ROW_FN void scale_row(void *out, const void *token, float scale, int64_t n, int type)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        store(type, out, i, load(type, token, i) + load(type, position, i));
+        store(type, out, i, scale * load(type, token, i));
+}
+
+ROW_FN void add_position(void *out, const void *token, float scale, const void *position, int64_t n,
+                         int type)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        store(type, out, i, scale * load(type, token, i) + load(type, position, i));
 }
 
 void cpu_embedding(device *dev, int stream, const embedding_op *o)
@@ -26,26 +34,27 @@ void cpu_embedding(device *dev, int stream, const embedding_op *o)
     (void)stream;
     const int32_t *tokens = o->tokens.data;
     int64_t rows = tensor_rows(o->out), n = tensor_cols(o->out), length = o->tokens.dim[1];
+    float scale = o->scale == 0 ? 1 : (float)o->scale;
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t r = 0; r < rows; r++) {
         void *out = place(o->out, r, 0);
         const void *token = place(o->wte, tokens[r], 0);
         if (!present(o->wpe)) {
-            memcpy(out, token, (size_t)n * dtype_size(o->out.type));
+            FOR_WORKING_TYPE(o->out.type, scale_row(out, token, scale, n, TYPE));
             continue;
         }
         const void *position = place(o->wpe, o->first_position + r % length, 0);
-        FOR_WORKING_TYPE(o->out.type, add_position(out, token, position, n, TYPE));
+        FOR_WORKING_TYPE(o->out.type, add_position(out, token, scale, position, n, TYPE));
     }
 }
 
 /* ---- gradient, f32 ---- */
 
-static void add_rows(float *to, const float *from, int64_t n)
+static void add_rows(float *to, float scale, const float *from, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        to[i] += from[i];
+        to[i] += scale * from[i];
 }
 
 /* Columns [c, c + n) of all rows become 0, if they are not to be added to. */
@@ -61,6 +70,7 @@ static void embedding_grad_f32(device *dev, const embedding_grad_op *o)
     const int32_t *tokens = o->tokens.data;
     tensor dwte = o->dwte.t, dwpe = o->dwpe.t;
     int64_t rows = tensor_rows(o->dout), n = tensor_cols(o->dout), length = o->tokens.dim[1];
+    float scale = o->scale == 0 ? 1 : (float)o->scale;
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t c = 0; c < n; c += COLUMNS) {
         int64_t width = min64(COLUMNS, n - c);
@@ -68,8 +78,8 @@ static void embedding_grad_f32(device *dev, const embedding_grad_op *o)
         clear_columns(o->dwpe, c, width);
         for (int64_t r = 0; r < rows; r++) {
             const float *d = row(o->dout, r) + c;
-            if (present(dwte)) add_rows(row(dwte, tokens[r]) + c, d, width);
-            if (present(dwpe)) add_rows(row(dwpe, o->first_position + r % length) + c, d, width);
+            if (present(dwte)) add_rows(row(dwte, tokens[r]) + c, scale, d, width);
+            if (present(dwpe)) add_rows(row(dwpe, o->first_position + r % length) + c, 1, d, width);
         }
     }
 }
@@ -91,13 +101,13 @@ static bool first_with_its_token(const int32_t *tokens, int64_t r)
 static void token_sum(const embedding_grad_op *o, const int32_t *tokens, int64_t first, int64_t c,
                       int64_t n)
 {
-    float sum[SUMS] = {0}, d[SUMS];
+    float sum[SUMS] = {0}, d[SUMS], scale = o->scale == 0 ? 1 : (float)o->scale;
     void *row = place(o->dwte.t, tokens[first], c);
     if (o->dwte.accumulate) load_row(BF16, row, n, sum);
     for (int64_t r = first; r < tensor_rows(o->dout); r++) {
         if (tokens[r] != tokens[first]) continue;
         load_row(BF16, place(o->dout, r, c), n, d);
-        add_rows(sum, d, n);
+        add_rows(sum, scale, d, n);
     }
     store_row(BF16, row, n, sum);
 }
@@ -111,7 +121,7 @@ static void position_sum(const embedding_grad_op *o, int64_t t, int64_t c, int64
     if (o->dwpe.accumulate) load_row(BF16, row, n, sum);
     for (int64_t r = t; r < tensor_rows(o->dout); r += length) {
         load_row(BF16, place(o->dout, r, c), n, d);
-        add_rows(sum, d, n);
+        add_rows(sum, 1, d, n);
     }
     store_row(BF16, row, n, sum);
 }

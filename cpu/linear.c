@@ -11,29 +11,39 @@
 #include "cpu/internal.h"
 #include "cpu/vector.h"
 
+/* y = f(x), and dx *= f(x), over n numbers */
+#define APPLY(f)                                                                                   \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = f(x[i]);                            \
+    return
+#define APPLY_GRAD(f)                                                                              \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] *= f(x[i]);                          \
+    return
+
 void activate(activation act, int64_t n, const float *x, float *y)
 {
-    if (act == ACT_GELU_TANH) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            y[i] = gelu_tanh(x[i]);
-    } else {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            y[i] = gelu_erf(x[i]);
+    switch (act) {
+    case ACT_NONE:
+        return;
+    case ACT_GELU_TANH:
+        APPLY(gelu_tanh);
+    case ACT_GELU_ERF:
+        APPLY(gelu_erf);
+    case ACT_SILU:
+        APPLY(silu);
     }
 }
 
 void activate_grad(activation act, int64_t n, const float *x, float *dx)
 {
-    if (act == ACT_GELU_TANH) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            dx[i] *= gelu_tanh_grad(x[i]);
-    } else {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            dx[i] *= gelu_erf_grad(x[i]);
+    switch (act) {
+    case ACT_NONE:
+        return;
+    case ACT_GELU_TANH:
+        APPLY_GRAD(gelu_tanh_grad);
+    case ACT_GELU_ERF:
+        APPLY_GRAD(gelu_erf_grad);
+    case ACT_SILU:
+        APPLY_GRAD(silu_grad);
     }
 }
 

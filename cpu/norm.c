@@ -1,4 +1,4 @@
-/* norm.c - LayerNorm.  A row stays in the first cache while it is read two or three times. */
+/* norm.c - LayerNorm and RMSNorm.  A row stays in the first cache while it is read two or three times. */
 #include "cpu/internal.h"
 
 #include <math.h>
@@ -10,10 +10,12 @@ ROW_FN void norm_row(const norm_op *o, int64_t r, int type)
     const void *x = place(o->x, r, 0), *w = o->w.data, *b = present(o->b) ? o->b.data : NULL;
     void *out = place(o->out, r, 0);
     float sum = 0, square = 0;
+    if (!o->rms) {
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += load(type, x, i);
-    float mean = sum / (float)n;
+        for (int64_t i = 0; i < n; i++)
+            sum += load(type, x, i);
+    }
+    float mean = sum / (float)n, offset = (float)o->offset;
 #pragma omp simd reduction(+ : square)
     for (int64_t i = 0; i < n; i++)
         square += (load(type, x, i) - mean) * (load(type, x, i) - mean);
@@ -22,15 +24,15 @@ ROW_FN void norm_row(const norm_op *o, int64_t r, int type)
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
             store(type, out, i,
-                  (load(type, x, i) - mean) * rstd * load(type, w, i) + load(type, b, i));
+                  (load(type, x, i) - mean) * rstd * (offset + load(type, w, i)) +
+                      load(type, b, i));
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            store(type, out, i, (load(type, x, i) - mean) * rstd * load(type, w, i));
+            store(type, out, i, (load(type, x, i) - mean) * rstd * (offset + load(type, w, i)));
     }
-    if (!present(o->mean)) return;
-    floats(o->mean)[r] = mean;
-    floats(o->rstd)[r] = rstd;
+    if (present(o->mean)) floats(o->mean)[r] = mean;
+    if (present(o->rstd)) floats(o->rstd)[r] = rstd;
 }
 
 void cpu_norm(device *dev, int stream, const norm_op *o)
@@ -47,22 +49,23 @@ ROW_FN void norm_grad_row(const norm_grad_op *o, int64_t r, float *sums, int typ
 {
     int64_t n = tensor_cols(o->x);
     const void *x = place(o->x, r, 0), *d = place(o->dout, r, 0), *w = o->w.data;
-    float mean = floats(o->mean)[r], rstd = floats(o->rstd)[r];
+    float mean = o->rms ? 0 : floats(o->mean)[r], rstd = floats(o->rstd)[r];
+    float offset = (float)o->offset;
     void *dx = place(o->dx, r, 0);
     float *dw = sums, *db = sums + n, h_sum = 0, hn_sum = 0;
 #pragma omp simd reduction(+ : h_sum, hn_sum)
     for (int64_t i = 0; i < n; i++) {
         float di = load(type, d, i), norm = (load(type, x, i) - mean) * rstd,
-              h = di * load(type, w, i);
+              h = di * (offset + load(type, w, i));
         dw[i] += di * norm;
         db[i] += di;
         h_sum += h;
         hn_sum += h * norm;
     }
-    float h_avg = h_sum / (float)n, hn_avg = hn_sum / (float)n;
+    float h_avg = o->rms ? 0 : h_sum / (float)n, hn_avg = hn_sum / (float)n;
 #define DX(i)                                                                                      \
-    (rstd *                                                                                        \
-     (load(type, d, i) * load(type, w, i) - h_avg - (load(type, x, i) - mean) * rstd * hn_avg))
+    (rstd * (load(type, d, i) * (offset + load(type, w, i)) - h_avg -                              \
+             (load(type, x, i) - mean) * rstd * hn_avg))
     if (o->accumulate) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)

@@ -150,8 +150,9 @@ enum { MOST_PASSES = 16 };
     X(name, 2)                                                                                     \
     X(name, 3)                                                                                     \
     X(name, 4)                                                                                     \
-    X(name, 5) X(name, 6) X(name, 7) X(name, 8) X(name, 9) X(name, 10) X(name, 11) X(name, 12)     \
-        X(name, 13) X(name, 14) X(name, 15)
+    X(name, 5)                                                                                     \
+    X(name, 6) X(name, 7) X(name, 8) X(name, 9) X(name, 10) X(name, 11) X(name, 12) X(name, 13)    \
+        X(name, 14) X(name, 15)
 
 #define FUSED_PASS(name, k)                                                                        \
     if (k < name##_info.n_passes) name##_pass(k, &x, &h);

@@ -99,4 +99,18 @@ VECTOR_FN float gelu_erf_grad(float x)
     return normal_cdf(x, gauss) + x * 0.3989422804f * gauss;
 }
 
+/* logistic(x) = 1/(1+e) or e/(1+e) with e = e^-|x| */
+VECTOR_FN float silu(float x)
+{
+    float e = exp_minus_abs(x);
+    return x * (x < 0 ? e : 1.0f) / (1.0f + e);
+}
+
+/* s + x s (1-s) */
+VECTOR_FN float silu_grad(float x)
+{
+    float e = exp_minus_abs(x), inverse = 1.0f / (1.0f + e);
+    return inverse * ((x < 0 ? e : 1.0f) + x * (e * inverse));
+}
+
 #endif

@@ -1,36 +1,9 @@
-/* activation.cu - y = act(x) + residual, and dx *= act'(pre), over (rows,cols).
+/* activation.cu - y = act(x) + residual, and dx *= act'(pre), over (rows,cols); see activation.h.
  *
- *   gelu_tanh(x) = x/2 (1 + tanh u) = x logistic(2u),   u = sqrt(2/pi) (x + 0.044715 x^3)
- *   gelu_erf(x)  = x Phi(x),   Phi(x) = erfc(-x/sqrt(2)) / 2
- *
- * which keep their relative accuracy in the negative tail, where 1 + tanh u cancels.
  * bytes: 2 s for each element, 3 s with a residual or for the gradient (s: its size) */
-#include "cuda/gpu.h"
+#include "cuda/activation.h"
 
 static constexpr int MOST_THREADS = 256;
-
-#define SQRT_2_PI 0.7978845608028654f /* sqrt(2/pi) */
-#define SQRT_HALF 0.7071067811865476f /* 1/sqrt(2) */
-#define DENSITY   0.3989422804014327f /* 1/sqrt(2 pi) */
-#define CUBIC     0.044715f
-
-static __device__ __forceinline__ float act_of(activation act, float x)
-{
-    if (act == ACT_GELU_ERF) return 0.5f * x * erfcf(-x * SQRT_HALF);
-    float u = SQRT_2_PI * (x + CUBIC * x * x * x);
-    return x / (1.0f + expf(-2.0f * u));
-}
-
-static __device__ __forceinline__ float act_grad_of(activation act, float x)
-{
-    if (act == ACT_GELU_ERF)
-        return 0.5f * erfcf(-x * SQRT_HALF) + x * DENSITY * expf(-0.5f * x * x);
-    float u = SQRT_2_PI * (x + CUBIC * x * x * x),
-          slope = SQRT_2_PI * (1.0f + 3.0f * CUBIC * x * x);
-    /* logistic(2u) and its derivative, from an exponential that cannot overflow */
-    float e = expf(-2.0f * fabsf(u)), low = e / (1.0f + e), high = 1.0f / (1.0f + e);
-    return (u < 0.0f ? low : high) + x * 2.0f * slope * (low * high);
-}
 
 /* A block has a row. */
 template <class T> __global__ void activate_kernel(apply_call a, bool whole)

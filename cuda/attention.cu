@@ -23,6 +23,7 @@ template <class T, int CHUNKS> __global__ void attention_kernel(attention_call<T
     const T *q_head = a.qkv + head_in_qkv(a, b, head);
     const T *k_head = a.qkv + head_in_qkv(a, b, a.heads + kv);
     const T *v_head = a.qkv + head_in_qkv(a, b, a.heads + a.kv_heads + kv);
+    float slope = slope_of(a, head);
     int64_t ld = ld_qkv(a), n_keys = a.position + a.length;
     if (a.keys) {
         k_head = a.keys + (b * a.kv_heads + kv) * a.places * a.size;
@@ -45,7 +46,8 @@ template <class T, int CHUNKS> __global__ void attention_kernel(attention_call<T
         for (int i = 0; i < ROWS; i++) {
             int64_t key = k0 + lane;
             bool seen = key < n_keys && (!a.causal || key <= a.position + row0 + i);
-            float score = seen ? a.scale * s[i] : -INFINITY;
+            float distance = (float)(a.position + row0 + i - key);
+            float score = seen ? a.scale * s[i] - slope * distance : -INFINITY;
             float now = fmaxf(max[i], warp_max(score));
             float shrink = expf(max[i] - now), e = expf(score - now);
             max[i] = now;
@@ -99,7 +101,7 @@ template <class T> static attention_call<T> call_of(const attention_op *o)
     a.batch = o->qkv.dim[0], a.length = o->qkv.dim[1];
     a.heads = (int)o->heads, a.kv_heads = (int)o->kv_heads;
     a.size = (int)(tensor_cols(o->out) / o->heads);
-    a.causal = o->causal, a.scale = (float)o->scale;
+    a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
     a.whole = wide(o->qkv) && wide(o->out) && a.size % WIDTH<T> == 0;
     return a;
 }
@@ -108,7 +110,7 @@ extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
 {
     if (o->qkv.type == F32)
         attention_forward(dev, stream, call_of<float>(o));
-    else if (!(o->scale > 0))
+    else if (!(o->scale > 0) || o->alibi)
         attention_forward(dev, stream, call_of<bf16>(o));
     else if (head_fits(dev, tensor_cols(o->out) / o->heads))
         attention_mma_forward(dev, stream, call_of<bf16>(o));

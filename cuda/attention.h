@@ -24,7 +24,7 @@ template <class T> struct attention_call {
     int64_t places, position;  /* P; how many keys come before the first query's */
     int64_t batch, length;     /* B, T */
     int heads, kv_heads, size; /* H, KV, D */
-    bool causal, whole;        /* whole: heads are made of 16 bytes */
+    bool causal, alibi, whole; /* whole: heads are made of 16 bytes */
     float scale;
 };
 
@@ -48,6 +48,17 @@ __device__ __forceinline__ int64_t head_in_qkv(const attention_call<T> &a, int64
 static __host__ __device__ __forceinline__ int pitch_of(int size)
 {
     return size | 1;
+}
+
+/* What a head's scores lose with each token of distance; see core/ops.h. */
+template <class T> __device__ __forceinline__ float slope_of(const attention_call<T> &a, int head)
+{
+    if (!a.alibi) return 0.0f;
+    int n = 1;
+    while (2 * n <= a.heads)
+        n *= 2;
+    return head < n ? exp2f(-8.0f * (float)(head + 1) / (float)n)
+                    : exp2f(-4.0f * (float)(2 * (head - n) + 1) / (float)n);
 }
 
 /* s (rows,pitch) = rows [first, first + rows) of x (length,size), 0 beyond the end; by the block */

@@ -29,7 +29,7 @@ template <class T> static void cached(device *dev, int stream, const attention_c
     a.batch = o->qkv.dim[0], a.length = o->qkv.dim[1];
     a.heads = (int)o->heads, a.kv_heads = (int)o->keys.dim[1];
     a.size = (int)o->keys.dim[3];
-    a.causal = true, a.scale = (float)o->scale;
+    a.causal = true, a.alibi = o->alibi, a.scale = (float)o->scale;
     if (!head_fits(dev, a.size)) return;
     RUN(dev, stream, cache_kernel<T>, groups(a.batch * a.kv_heads * a.length, 1), THREADS, 0, a);
     attention_forward(dev, stream, a);

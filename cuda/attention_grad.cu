@@ -34,10 +34,10 @@ struct pair_grad {
 
 template <class T>
 __device__ __forceinline__ pair_grad grad_of_pair(const attention_call<T> &a, int64_t bh, int64_t i,
-                                                  int64_t j, float qk, float dp)
+                                                  int64_t j, float slope, float qk, float dp)
 {
     if (i >= a.length || j >= a.length || (a.causal && j > i)) return {0, 0};
-    float p = expf(a.scale * qk - a.lse[bh * a.length + i]);
+    float p = expf(a.scale * qk - slope * (float)(i - j) - a.lse[bh * a.length + i]);
     return {p, p * (dp - a.r[bh * a.length + i]) * a.scale};
 }
 
@@ -66,7 +66,7 @@ template <class T, int CHUNKS> __global__ void attention_queries_kernel(attentio
     const T *k_head = a.qkv + head_in_qkv(a, b, a.heads + kv);
     const T *v_head = a.qkv + head_in_qkv(a, b, a.heads + a.kv_heads + kv);
     const T *g_head = a.dout + b * a.length * ld_out(a) + (int64_t)head * a.size;
-    float dq[ROWS][CHUNKS] = {}, s[ROWS], dp[ROWS];
+    float dq[ROWS][CHUNKS] = {}, s[ROWS], dp[ROWS], slope = slope_of(a, head);
     load_tile(q, a.qkv + head_in_qkv(a, b, head), ld_qkv(a), q0, OWN, a.length, a.size);
     load_tile(g, g_head, ld_out(a), q0, OWN, a.length, a.size);
     int64_t end = a.causal && q0 + OWN < a.length ? q0 + OWN : a.length;
@@ -78,7 +78,7 @@ template <class T, int CHUNKS> __global__ void attention_queries_kernel(attentio
         dot_rows<ROWS>(s, q + w * ROWS * pitch, k + lane * pitch, a.size);
         dot_rows<ROWS>(dp, g + w * ROWS * pitch, v + lane * pitch, a.size);
         for (int i = 0; i < ROWS; i++)
-            ds[i * TILE + lane] = grad_of_pair(a, bh, row0 + i, k0 + lane, s[i], dp[i]).ds;
+            ds[i * TILE + lane] = grad_of_pair(a, bh, row0 + i, k0 + lane, slope, s[i], dp[i]).ds;
         __syncwarp();
         add_tile<ROWS, CHUNKS>(dq, ds, k, a.size, lane);
     }
@@ -110,7 +110,8 @@ template <class T, int CHUNKS> __global__ void attention_keys_kernel(attention_c
             dot_rows<ROWS>(s, k + w * ROWS * pitch, q + lane * pitch, a.size);
             dot_rows<ROWS>(dp, v + w * ROWS * pitch, g + lane * pitch, a.size);
             for (int i = 0; i < ROWS; i++) {
-                pair_grad x = grad_of_pair(a, b * a.heads + head, q0 + lane, row0 + i, s[i], dp[i]);
+                pair_grad x = grad_of_pair(a, b * a.heads + head, q0 + lane, row0 + i,
+                                           slope_of(a, head), s[i], dp[i]);
                 p[i * TILE + lane] = x.p;
                 ds[i * TILE + lane] = x.ds;
             }
@@ -146,7 +147,7 @@ template <class T> static void backward(device *dev, int stream, const attention
 
 static void backward(device *dev, int stream, const attention_call<bf16> &a)
 {
-    if (a.scale > 0)
+    if (a.scale > 0 && !a.alibi)
         attention_mma_backward(dev, stream, a);
     else
         backward<bf16>(dev, stream, a);
@@ -161,7 +162,7 @@ template <class T> static void attention_grad(device *dev, int stream, const att
     a.batch = o->qkv.dim[0], a.length = o->qkv.dim[1];
     a.heads = (int)o->heads, a.kv_heads = (int)o->kv_heads;
     a.size = (int)(tensor_cols(o->out) / o->heads);
-    a.causal = o->causal, a.scale = (float)o->scale;
+    a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
     a.whole = wide(o->qkv) && wide(o->dqkv) && wide(o->dout) && a.size % WIDTH<T> == 0;
     if (!head_fits(dev, a.size)) return;
     RUN(dev, stream, attention_r_kernel<T>, groups(a.batch * a.heads * a.length, WARPS),

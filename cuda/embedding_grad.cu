@@ -1,4 +1,4 @@
-/* embedding_grad.cu - dwte[tokens[b,t],:] += dout[b,t,:];  dwpe[first + t,:] += sum_b dout[b,t,:]
+/* embedding_grad.cu - dwte[tokens[b,t],:] += scale * dout[b,t,:];  dwpe[first + t,:] += sum_b dout[b,t,:]
  *
  * The same token may stand at many positions.  Its row of dwte belongs to the block of its first
  * position, which adds up all of them in order: no atomics, the same bits every time.
@@ -17,6 +17,7 @@ template <class T> struct token_call {
     const T *dout;         /* (R,C) */
     const int32_t *tokens; /* (R) */
     int64_t rows, cols, ld_dwte, ld_dout;
+    float scale;
     bool whole;
 };
 
@@ -43,7 +44,7 @@ template <class T> __global__ void token_kernel(token_call<T> a)
                 int64_t at = from + w * WARP + __ffs(hit) - 1;
                 unpacked<T> d = load(a.dout + at * a.ld_dout + c, left, a.whole);
                 for (int i = 0; i < WIDTH<T>; i++)
-                    sum.x[i] += d.x[i];
+                    sum.x[i] += a.scale * d.x[i];
             }
         __syncthreads();
     }
@@ -90,6 +91,7 @@ template <class T> static void token_rows(device *dev, int stream, const embeddi
     a.tokens = (const int32_t *)o->tokens.data;
     a.rows = tensor_rows(o->dout), a.cols = tensor_cols(o->dout);
     a.ld_dwte = o->dwte.t.ld, a.ld_dout = o->dout.ld;
+    a.scale = o->scale == 0 ? 1.0f : (float)o->scale;
     a.whole = wide(o->dwte.t) && wide(o->dout);
     clear(dev, stream, o->dwte);
     dim3 grid(groups(a.rows, 1), groups(a.cols, THREADS * WIDTH<T>));

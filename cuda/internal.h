@@ -23,6 +23,11 @@
     X(attention)                                                                                   \
     X(attention_grad)                                                                              \
     X(attention_cached)                                                                            \
+    X(head_norm)                                                                                   \
+    X(head_norm_grad)                                                                              \
+    X(rotary)                                                                                      \
+    X(gate)                                                                                        \
+    X(gate_grad)                                                                                   \
     X(classify)                                                                                    \
     X(loss)                                                                                        \
     X(sumsq)                                                                                       \

@@ -1,5 +1,5 @@
-/* norm.cu - LayerNorm:  mean = avg(x), rstd = 1/sqrt(avg((x-mean)^2) + eps),
- *           out = (x-mean)*rstd*w + b
+/* norm.cu - LayerNorm, and RMSNorm (mean = 0):  mean = avg(x), rstd = 1/sqrt(avg((x-mean)^2) + eps),
+ *           out = (x-mean)*rstd*(offset+w) + b
  *
  * A warp has a row; a lane has unpacked<T> columns out of each 128.  The row is read three times, from
  * memory once and then from the cache.                  bytes: 2 s C + 8 for each row */
@@ -13,8 +13,8 @@ template <class T> struct norm_call {
     float *mean, *rstd; /* (R); may be NULL */
     const T *x, *w, *b; /* (R,C), (C), (C); b may be NULL */
     int64_t rows, cols;
-    float eps;
-    bool whole;
+    float eps, offset;
+    bool rms, whole;
 };
 
 template <class T> __global__ void norm_kernel(norm_call<T> a)
@@ -29,7 +29,7 @@ template <class T> __global__ void norm_kernel(norm_call<T> a)
         for (int i = 0; i < WIDTH<T>; i += 4)
             sum += (v.x[i] + v.x[i + 1]) + (v.x[i + 2] + v.x[i + 3]);
     }
-    float mean = warp_sum(sum) / (float)a.cols;
+    float mean = a.rms ? 0.0f : warp_sum(sum) / (float)a.cols;
     for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
         unpacked<T> v = load(x + c, a.cols - c, a.whole);
         for (int i = 0; i < WIDTH<T>; i++)
@@ -41,23 +41,24 @@ template <class T> __global__ void norm_kernel(norm_call<T> a)
         unpacked<T> v = load(x + c, left, a.whole), w = load(a.w + c, left, a.whole), b = {};
         if (a.b) b = load(a.b + c, left, a.whole);
         for (int i = 0; i < WIDTH<T>; i++)
-            v.x[i] = (v.x[i] - mean) * rstd * w.x[i] + b.x[i];
+            v.x[i] = (v.x[i] - mean) * rstd * (a.offset + w.x[i]) + b.x[i];
         store(a.out + r * a.cols + c, left, a.whole, v);
     }
-    if (lane || !a.mean) return;
-    a.mean[r] = mean;
-    a.rstd[r] = rstd;
+    if (lane) return;
+    if (a.mean) a.mean[r] = mean;
+    if (a.rstd) a.rstd[r] = rstd;
 }
 
 template <class T> static void launch_norm(device *dev, int stream, const norm_op *o)
 {
     norm_call<T> a = {};
     a.out = (T *)o->out.data;
-    if (present(o->mean)) a.mean = (float *)o->mean.data, a.rstd = (float *)o->rstd.data;
+    if (present(o->mean)) a.mean = (float *)o->mean.data;
+    if (present(o->rstd)) a.rstd = (float *)o->rstd.data;
     a.x = (const T *)o->x.data, a.w = (const T *)o->w.data;
     if (present(o->b)) a.b = (const T *)o->b.data;
     a.rows = tensor_rows(o->x), a.cols = tensor_cols(o->x);
-    a.eps = (float)o->eps;
+    a.eps = (float)o->eps, a.offset = (float)o->offset, a.rms = o->rms;
     a.whole = wide(o->out) && wide(o->x) && wide(o->w) && wide(o->b);
     RUN(dev, stream, norm_kernel<T>, groups(a.rows, WARPS), WARPS * WARP, 0, a);
 }

@@ -1,4 +1,5 @@
-/* norm_grad.cu - the gradients of LayerNorm, with n = (x-mean)*rstd and h = dout*w:
+/* norm_grad.cu - the gradients of LayerNorm, with n = (x-mean)*rstd and h = dout*(offset+w); for an
+ * RMSNorm mean and avg(h) are 0:
  *
  *     dx (+)= rstd * (h - avg(h) - n*avg(h*n));   dw (+)= sum_r dout*n;   db (+)= sum_r dout
  *
@@ -19,7 +20,8 @@ template <class T> struct norm_grad_call {
     const float *mean, *rstd; /* (R) */
     float *scratch;           /* (NORM_GROUPS,2C) */
     int64_t rows, cols;
-    bool accumulate, dw_accumulate, db_accumulate, whole;
+    float offset;
+    bool rms, accumulate, dw_accumulate, db_accumulate, whole;
 };
 
 template <class T> __global__ void norm_group_kernel(norm_grad_call<T> a)
@@ -32,7 +34,7 @@ template <class T> __global__ void norm_group_kernel(norm_grad_call<T> a)
         unpacked<T> d = load(a.dout + r * a.cols + c, left, a.whole);
         unpacked<T> x = load(a.x + r * a.cols + c, left, a.whole);
         for (int i = 0; i < WIDTH<T>; i++) {
-            dw[i] += d.x[i] * ((x.x[i] - a.mean[r]) * a.rstd[r]);
+            dw[i] += d.x[i] * ((x.x[i] - (a.rms ? 0.0f : a.mean[r])) * a.rstd[r]);
             db[i] += d.x[i];
         }
     }
@@ -68,18 +70,19 @@ template <class T> __global__ void norm_dx_kernel(norm_grad_call<T> a)
     int lane = threadIdx.x % WARP;
     if (r >= a.rows) return;
     const T *x = a.x + r * a.cols, *dout = a.dout + r * a.cols;
-    float mean = a.mean[r], rstd = a.rstd[r], h_sum = 0, hn_sum = 0;
+    float mean = a.rms ? 0.0f : a.mean[r], rstd = a.rstd[r], h_sum = 0, hn_sum = 0;
     for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
         int64_t left = a.cols - c;
         unpacked<T> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
         unpacked<T> w = load(a.w + c, left, a.whole);
         for (int i = 0; i < WIDTH<T>; i++) {
-            float h = d.x[i] * w.x[i];
+            float h = d.x[i] * (a.offset + w.x[i]);
             h_sum += h;
             hn_sum += h * ((v.x[i] - mean) * rstd);
         }
     }
-    float h_avg = warp_sum(h_sum) / (float)a.cols, hn_avg = warp_sum(hn_sum) / (float)a.cols;
+    float h_avg = a.rms ? 0.0f : warp_sum(h_sum) / (float)a.cols,
+          hn_avg = warp_sum(hn_sum) / (float)a.cols;
     for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
         int64_t left = a.cols - c;
         unpacked<T> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
@@ -87,7 +90,8 @@ template <class T> __global__ void norm_dx_kernel(norm_grad_call<T> a)
         T *to = a.dx + r * a.cols + c;
         if (a.accumulate) dx = load(to, left, a.whole);
         for (int i = 0; i < WIDTH<T>; i++)
-            dx.x[i] += rstd * (d.x[i] * w.x[i] - h_avg - (v.x[i] - mean) * rstd * hn_avg);
+            dx.x[i] +=
+                rstd * (d.x[i] * (a.offset + w.x[i]) - h_avg - (v.x[i] - mean) * rstd * hn_avg);
         store(to, left, a.whole, dx);
     }
 }
@@ -99,10 +103,12 @@ template <class T> static void launch_norm_grad(device *dev, int stream, const n
     if (present(o->dw.t)) a.dw = (T *)o->dw.t.data;
     if (present(o->db.t)) a.db = (T *)o->db.t.data;
     a.dout = (const T *)o->dout.data, a.x = (const T *)o->x.data;
-    a.mean = (const float *)o->mean.data, a.rstd = (const float *)o->rstd.data;
+    if (present(o->mean)) a.mean = (const float *)o->mean.data;
+    a.rstd = (const float *)o->rstd.data;
     a.w = (const T *)o->w.data, a.scratch = (float *)o->scratch.data;
     a.rows = tensor_rows(o->x), a.cols = tensor_cols(o->x);
     a.accumulate = o->accumulate;
+    a.offset = (float)o->offset, a.rms = o->rms;
     a.dw_accumulate = o->dw.accumulate, a.db_accumulate = o->db.accumulate;
     a.whole = wide(o->dx) && wide(o->dout) && wide(o->x) && wide(o->w);
     if (a.dw || a.db) {

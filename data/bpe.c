@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "data/grow.h"
+#include "data/spellings.h"
 
 enum {
     MAX_RUN = 1 << 16,         /* bytes in a chunk */
@@ -115,6 +116,7 @@ error *bpe_new(bpe_format format, bpe **out)
     TRY(alloc_array(out, 1, sizeof **out));
     (*out)->format = format;
     (*out)->end_of_text = -1;
+    (*out)->begin_of_text = -1;
     return NULL;
 }
 
@@ -246,12 +248,20 @@ void bpe_close(bpe *v)
     free(v->is_special);
     pair_map_free(&v->merged);
     pattern_free(v->cut);
+    if (v->words) spellings_free(v->words);
+    free(v->words);
+    free(v->source);
     free(v);
 }
 
 int32_t bpe_end_of_text(const bpe *v)
 {
     return v->end_of_text;
+}
+
+int32_t bpe_begin_of_text(const bpe *v)
+{
+    return v->begin_of_text;
 }
 
 int32_t bpe_size(const bpe *v)

@@ -32,7 +32,8 @@
  * last, is the special <|endoftext|>. tokenizer.json   Hugging Face's, for byte-level BPE:
  * model.vocab, model.merges, added_tokens, and the pre-tokenizer's expression.  What would change
  * ids in a way not known here (a normalizer, a post-processor that adds tokens, ...) is refused by
- * name.
+ * name.  With byte_fallback it is in SentencePiece's manner, as LLaMA's and Gemma's are: one piece that
+ * begins as characters, not bytes, often with a space put in front (bpe_metaspace.c).
  *
  * The last two cut by Unicode characters, for which the text is UTF-8.  Where it is not, nothing is
  * lost: each run of bytes that are no UTF-8 (as The Unicode Standard, table 3-7, has it) is a piece
@@ -81,7 +82,8 @@ error *bpe_save(const bpe *v, const char *path) NODISCARD;
 /* Writes tokenizer.json, vocab.json, merges.txt and tokenizer_config.json into a directory that is
  * there.  bpe_open of the tokenizer.json gives a vocabulary of the same ids, for any text.  Other
  * programs give the same ids for text in UTF-8 (and, for a .vocab, runs up to 64 KiB).  User
- * error if two tokens are spelled alike, which these files cannot say. */
+ * error if two tokens are spelled alike, which these files cannot say, or if the vocabulary is in
+ * SentencePiece's manner. */
 error *bpe_write_hf(const bpe *v, const char *dir) NODISCARD;
 
 void bpe_close(bpe *v); /* NULL is fine */
@@ -91,11 +93,15 @@ int32_t bpe_size(const bpe *v); /* tokens, special ones too */
 /* The token between documents, or -1 if there is none. */
 int32_t bpe_end_of_text(const bpe *v);
 
+/* The token that the file's own program puts in front of a text (LLaMA's <s>), or -1. */
+int32_t bpe_begin_of_text(const bpe *v);
+
 /* The bytes of token id, 0 <= id < size; valid as long as v. */
 const uint8_t *bpe_token(const bpe *v, int32_t id, size_t *n_bytes);
 
-/* Text of n bytes to *count <= n token ids; `ids` has room for n.  Special tokens are text. */
-error *bpe_encode(const bpe *v, const uint8_t *text, size_t n, int32_t *ids /* (n) */,
+/* Text of n bytes to *count <= n + 1 token ids (n, but for a vocabulary that puts a space in front).
+ * Special tokens are text. */
+error *bpe_encode(const bpe *v, const uint8_t *text, size_t n, int32_t *ids /* (n + 1) */,
                   size_t *count) NODISCARD;
 
 /* The same, for any length of text: the ids go to the sink, some thousands at a time.  Costs

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "data/grow.h"
+#include "data/spellings.h"
 #include "data/utf8.h"
 
 enum {
@@ -74,6 +75,15 @@ static void join(bpe_workspace *w, const bpe *v, uint32_t p)
     if (w->prev[p] != BPE_NO_PLACE) consider(w, &v->merged, w->prev[p]);
 }
 
+/* What the piece begins with before any merge: a byte, or a character that is a token. */
+static size_t first_token(const bpe *v, const uint8_t *piece, size_t k, uint32_t *token)
+{
+    size_t length = v->words ? utf8_length(piece, k) : 0;
+    int32_t id = length ? spellings_find(v->words, piece, length) : -1;
+    *token = (uint32_t)(id < 0 ? v->byte_token[*piece] : id);
+    return id < 0 ? 1 : length;
+}
+
 error *bpe_merge_piece(const bpe *v, bpe_workspace *w, const uint8_t *piece, size_t k)
 {
     if (k > MAX_PIECE)
@@ -82,12 +92,13 @@ error *bpe_merge_piece(const bpe *v, bpe_workspace *w, const uint8_t *piece, siz
                           k, MAX_PIECE >> 20);
     TRY(workspace_fit(w, k));
     w->n_heap = 0;
-    for (uint32_t p = 0; p < k; p++) {
-        w->token[p] = (uint32_t)v->byte_token[piece[p]];
-        w->prev[p] = p > 0 ? p - 1 : BPE_NO_PLACE;
-        w->next[p] = p + 1 < k ? p + 1 : BPE_NO_PLACE;
+    for (uint32_t p = 0, before = BPE_NO_PLACE, after; p < k; before = p, p = after) {
+        size_t length = first_token(v, piece + p, k - p, &w->token[p]);
+        after = p + (uint32_t)length;
+        w->prev[p] = before;
+        w->next[p] = after < k ? after : BPE_NO_PLACE;
     }
-    for (uint32_t p = 0; p < k; p++)
+    for (uint32_t p = 0; k && p != BPE_NO_PLACE; p = w->next[p])
         consider(w, &v->merged, p);
     while (w->n_heap > 0) {
         heap_entry best = heap_pop(w->heap, &w->n_heap);
@@ -167,9 +178,24 @@ static size_t invalid_run(const uint8_t *text, size_t n)
     return end;
 }
 
+/* In SentencePiece's manner: one piece. */
+static error *encode_whole(encoder *c, const uint8_t *text, size_t n)
+{
+    uint8_t *plain;
+    if (!n) return NULL;
+    TRY(alloc_array(&plain, n + 1, 1));
+    size_t used = c->v->space_before;
+    *plain = ' ';
+    used += bpe_metaspace_plain(text, n, plain + used);
+    error *e = encode_piece(c, plain, used);
+    free(plain);
+    return e;
+}
+
 /* Text without special tokens. */
 static error *encode_plain(encoder *c, const uint8_t *text, size_t n)
 {
+    if (c->v->metaspace) return encode_whole(c, text, n);
     if (!c->match) return encode_chunks(c, text, n);
     for (size_t at = 0, k; at < n; at += k) {
         k = valid_run(text + at, n - at);

@@ -171,8 +171,14 @@ static void write_vocab(const bpe *v, FILE *to)
         fprintf(to, "%" PRIu32 " %" PRIu32 "\n", v->merges[i].left, v->merges[i].right);
 }
 
+static void write_source(const bpe *v, FILE *to)
+{
+    fwrite(v->source, 1, v->n_source, to);
+}
+
 error *bpe_save(const bpe *v, const char *path)
 {
+    if (v->source) return bpe_write_file(v, path, write_source);
     void (*const writers[])(const bpe *, FILE *) = {[BPE_VOCAB] = write_vocab,
                                                     [BPE_TIKTOKEN] = bpe_write_tiktoken,
                                                     [BPE_JSON] = bpe_write_json};

@@ -240,6 +240,9 @@ error *bpe_write_hf(const bpe *v, const char *dir)
                  {"merges.txt", write_merges_txt},
                  {"tokenizer_config.json", write_config},
                  {"tokenizer.json", bpe_write_json}};
+    if (v->source)
+        return user_error("a tokenizer in SentencePiece's manner cannot be made anew: copy its own "
+                          "files");
     TRY(check_writable(v));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char *path;

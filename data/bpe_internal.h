@@ -44,7 +44,16 @@ struct bpe {
     int32_t n_special;
     bool *is_special;    /* (size), or NULL if none is */
     int32_t end_of_text; /* or -1 */
+    /* in SentencePiece's manner (bpe_metaspace.c) */
+    bool metaspace, space_before;
+    int32_t begin_of_text;   /* or -1 */
+    struct spellings *words; /* tokens by their spelling */
+    uint8_t *source;         /* (n_source): the file */
+    size_t n_source;
 };
+
+/* The text with a space for each U+2581; `to` has room for n bytes. */
+size_t bpe_metaspace_plain(const uint8_t *from, size_t n, uint8_t *to);
 
 /* Checks merges and builds a .vocab vocabulary from a copy of them.  User error for a merge of
  * tokens that do not exist before it, a pair merged twice, tokens too long; it names no file. */

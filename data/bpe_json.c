@@ -10,6 +10,8 @@
  * spelled as they are.  This reader gives the ids that the file's own program gives, or refuses:
  * every part of the file that can change ids is either known here, or named in the refusal.
  *
+ * A file with byte_fallback is of another manner: bpe_metaspace.c.
+ *
  * The whole file is parsed to a tree.  What that may take is known before: a file has at most
  * BPE_FILE_MAX bytes and MAX_NODES commas and brackets, and cJSON follows nesting 1000 deep only.
  */
@@ -19,19 +21,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
+#include "data/bpe_json_internal.h"
 #include "data/byte_chars.h"
-#include "data/spellings.h"
 
 enum {
     MAX_ADDED = 1 << 16,
     MAX_NODES = 1 << 22, /* of the tree: 64 bytes each */
 };
 
-static const char not_known[] = "is not known here: use a byte-level BPE tokenizer such as GPT-2's";
+static const char not_known[] =
+    "is not known here: use a byte-level BPE tokenizer such as GPT-2's, or "
+    "generate --prompt-ids";
 
-static const cJSON *get(const cJSON *object, const char *name)
+const cJSON *json_get(const cJSON *object, const char *name)
 {
     return cJSON_GetObjectItemCaseSensitive(object, name);
 }
@@ -41,7 +43,7 @@ static bool is_null(const cJSON *item)
     return !item || cJSON_IsNull(item);
 }
 
-static bool is_text(const cJSON *item, const char *text)
+bool json_is(const cJSON *item, const char *text)
 {
     return cJSON_IsString(item) && strcmp(item->valuestring, text) == 0;
 }
@@ -49,7 +51,7 @@ static bool is_text(const cJSON *item, const char *text)
 /* How an item reads in an error message: its type's name, its text, or what it is. */
 static const char *named(const cJSON *item)
 {
-    const cJSON *type = cJSON_IsObject(item) ? get(item, "type") : NULL;
+    const cJSON *type = cJSON_IsObject(item) ? json_get(item, "type") : NULL;
     if (cJSON_IsString(type)) return type->valuestring;
     if (cJSON_IsString(item)) return item->valuestring;
     if (cJSON_IsTrue(item)) return "true";
@@ -57,7 +59,7 @@ static const char *named(const cJSON *item)
     return is_null(item) ? "null" : cJSON_IsNumber(item) ? "a number" : "something else";
 }
 
-static error *refused(const char *what, const cJSON *item)
+error *json_refused(const char *what, const cJSON *item)
 {
     return user_error("%s: '%.100s' %s", what, named(item), not_known);
 }
@@ -65,8 +67,8 @@ static error *refused(const char *what, const cJSON *item)
 /* An option that must be absent, null, or have the value that changes nothing. */
 static error *must_be_off(const cJSON *object, const char *name, const char *where)
 {
-    const cJSON *item = get(object, name);
-    bool off = is_null(item) || cJSON_IsFalse(item) || is_text(item, "") ||
+    const cJSON *item = json_get(object, name);
+    bool off = is_null(item) || cJSON_IsFalse(item) || json_is(item, "") ||
                (cJSON_IsNumber(item) && item->valuedouble == 0.0);
     if (off) return NULL;
     return user_error("%s.%s: '%.100s' %s", where, name, named(item), not_known);
@@ -89,7 +91,17 @@ typedef struct {
     bpe_special_token *added; /* (n_added) */
     int32_t n_added;
     uint8_t *bytes; /* what the characters of the ordinary tokens stand for, end to end */
+    bool metaspace;
+    int32_t byte_token[256]; /* with metaspace; -1: none */
 } token_list;
+
+/* What a token or an end of a merge is spelled as in bytes; `to` has room for as many as `from`. */
+static bool spelling_of(bool metaspace, const char *from, uint8_t *to, size_t *n)
+{
+    if (!metaspace) return bytes_of_chars(from, to, n);
+    *n = bpe_metaspace_plain((const uint8_t *)from, strlen(from), to);
+    return true;
+}
 
 /* Added tokens have special rules for what is around them, and none of these is known here. */
 static error *check_added(const cJSON *item)
@@ -97,9 +109,9 @@ static error *check_added(const cJSON *item)
     static const char *const rules[] = {"single_word", "lstrip", "rstrip"};
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         TRY(must_be_off(item, rules[i], "added_tokens"));
-    const cJSON *content = get(item, "content");
+    const cJSON *content = json_get(item, "content");
     int32_t id;
-    if (!cJSON_IsString(content) || !*content->valuestring || !token_id(get(item, "id"), &id))
+    if (!cJSON_IsString(content) || !*content->valuestring || !token_id(json_get(item, "id"), &id))
         return user_error("added_tokens: an entry has no content, or no id from 0 to %d: get the "
                           "file again",
                           BPE_MAX_SIZE - 1);
@@ -120,10 +132,10 @@ static error *read_added(const cJSON *added, token_list *t)
     cJSON_ArrayForEach(item, added)
     {
         int32_t id = 0;
-        const char *content = get(item, "content")->valuestring;
-        (void)token_id(get(item, "id"), &id); /* checked by check_added */
+        const char *content = json_get(item, "content")->valuestring;
+        (void)token_id(json_get(item, "id"), &id); /* checked by check_added */
         TRY(put(t, id, (const uint8_t *)content, strlen(content)));
-        t->added[t->n_added++] = (bpe_special_token){id, !cJSON_IsTrue(get(item, "special"))};
+        t->added[t->n_added++] = (bpe_special_token){id, !cJSON_IsTrue(json_get(item, "special"))};
     }
     return NULL;
 }
@@ -148,7 +160,14 @@ static error *read_vocab(const cJSON *vocab, token_list *t)
                               "tokens: ids must have no gaps",
                               item->string, t->size - 1, t->size);
         if (is_added(t, id, item->string)) continue;
-        if (!bytes_of_chars(item->string, to, &n) || n == 0)
+        int byte = t->metaspace ? bpe_metaspace_byte(item->string) : -1;
+        if (byte >= 0) {
+            t->byte_token[byte] = id;
+            *to = (uint8_t)byte;
+            TRY(put(t, id, to++, 1));
+            continue;
+        }
+        if (!spelling_of(t->metaspace, item->string, to, &n) || n == 0)
             return user_error("model.vocab: '%.100s' is not spelled in the characters for bytes "
                               "that GPT-2 has: it %s",
                               item->string, not_known);
@@ -168,7 +187,7 @@ static error *count_tokens(const cJSON *added, const cJSON *vocab, token_list *t
     cJSON_ArrayForEach(item, added)
     {
         TRY(check_added(item));
-        if (token_id(get(item, "id"), &id) && id > largest) largest = id;
+        if (token_id(json_get(item, "id"), &id) && id > largest) largest = id;
         if (++n_added > MAX_ADDED)
             return user_error("has more than %d added_tokens: get the file again", MAX_ADDED);
     }
@@ -215,7 +234,7 @@ static error *find_token(const spellings *s, const char *text, size_t n, uint32_
     if (n > 0 && n < sizeof copy) {
         memcpy(copy, text, n);
         copy[n] = 0;
-        if (bytes_of_chars(copy, bytes, &n)) found = spellings_find(s, bytes, n);
+        if (spelling_of(s->v->metaspace, copy, bytes, &n)) found = spellings_find(s, bytes, n);
     }
     if (found < 0)
         return user_error("model.merges: merge %" PRId64 " joins '%.100s', which model.vocab has "
@@ -284,18 +303,25 @@ static error *read_merges(bpe *v, const cJSON *merges)
 static error *read_model(bpe *v, const cJSON *root, token_list *t)
 {
     static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix",
-                                      "byte_fallback", "ignore_merges"};
-    const cJSON *model = get(root, "model"), *type = get(model, "type");
-    const cJSON *vocab = get(model, "vocab"), *merges = get(model, "merges");
-    if (type && !is_text(type, "BPE")) return refused("model.type", type);
+                                      "ignore_merges"};
+    const cJSON *model = json_get(root, "model"), *type = json_get(model, "type");
+    const cJSON *vocab = json_get(model, "vocab"), *merges = json_get(model, "merges");
+    if (type && !json_is(type, "BPE")) return json_refused("model.type", type);
     if (!cJSON_IsObject(vocab) || !cJSON_IsArray(merges))
         return user_error("model.vocab or model.merges is missing: name the tokenizer.json of a "
                           "BPE tokenizer");
     for (size_t i = 0; i < sizeof off / sizeof *off; i++)
         TRY(must_be_off(model, off[i], "model"));
-    TRY(read_tokens(v, get(root, "added_tokens"), vocab, t));
-    TRY(bpe_find_bytes(v));
-    TRY(bpe_check_keys(v));
+    t->metaspace = v->metaspace;
+    memset(t->byte_token, 0xff, sizeof t->byte_token); /* all -1 */
+    TRY(read_tokens(v, json_get(root, "added_tokens"), vocab, t));
+    if (v->metaspace) {
+        if (!t->n_added) return user_error("added_tokens: there is none, but <s> and <unk>");
+        TRY(bpe_metaspace_finish(v, t->byte_token));
+    } else {
+        TRY(bpe_find_bytes(v));
+        TRY(bpe_check_keys(v));
+    }
     return read_merges(v, merges);
 }
 
@@ -305,19 +331,20 @@ static error *read_model(bpe *v, const cJSON *root, token_list *t)
  * The expression is *out, NULL if there is none. */
 static error *read_step(const cJSON *step, const char **out, bool *byte_level)
 {
-    const cJSON *type = get(step, "type"), *regex = get(get(step, "pattern"), "Regex");
+    const cJSON *type = json_get(step, "type"),
+                *regex = json_get(json_get(step, "pattern"), "Regex");
     *out = NULL;
-    *byte_level = is_text(type, "ByteLevel");
+    *byte_level = json_is(type, "ByteLevel");
     if (*byte_level) {
         TRY(must_be_off(step, "add_prefix_space", "pre_tokenizer"));
-        if (!cJSON_IsFalse(get(step, "use_regex"))) *out = PATTERN_GPT2;
+        if (!cJSON_IsFalse(json_get(step, "use_regex"))) *out = PATTERN_GPT2;
         return NULL;
     }
-    if (!is_text(type, "Split")) return refused("pre_tokenizer", step);
+    if (!json_is(type, "Split")) return json_refused("pre_tokenizer", step);
     if (!cJSON_IsString(regex))
         return user_error("pre_tokenizer: Split by something else than a Regex %s", not_known);
-    if (!is_text(get(step, "behavior"), "Isolated"))
-        return refused("pre_tokenizer.behavior", get(step, "behavior"));
+    if (!json_is(json_get(step, "behavior"), "Isolated"))
+        return json_refused("pre_tokenizer.behavior", json_get(step, "behavior"));
     TRY(must_be_off(step, "invert", "pre_tokenizer"));
     *out = regex->valuestring;
     return NULL;
@@ -331,7 +358,7 @@ static error *read_steps(const cJSON *steps, const char **expression, bool *byte
     cJSON_ArrayForEach(step, steps)
     {
         const char *one;
-        if (*byte_level) return refused("pre_tokenizer behind ByteLevel", step);
+        if (*byte_level) return json_refused("pre_tokenizer behind ByteLevel", step);
         TRY(read_step(step, &one, byte_level));
         if (one && *expression)
             return user_error("pre_tokenizer: more than one expression that cuts %s", not_known);
@@ -340,13 +367,48 @@ static error *read_steps(const cJSON *steps, const char **expression, bool *byte
     return NULL;
 }
 
+/* Hugging Face's engine takes "[^(\\s|[.,])]" for a class in a class, which is the same as one class
+ * of all; ours ends it at the first bracket.  So inner brackets are left out.  `out` has room. */
+static error *flatten_classes(const char *from, char *out)
+{
+    int depth = 0;
+    for (const char *p = from; *p; p++) {
+        bool and = depth && p[0] == '&' && p[1] == '&';
+        if (and || (depth && p[0] == '[' && p[1] == '^'))
+            return user_error("pre_tokenizer: '%.100s': such a class in a class %s", from,
+                              not_known);
+        if (*p == '\\' && p[1]) {
+            *out++ = *p++;
+            *out++ = *p;
+            continue;
+        }
+        bool posix = depth && p[0] == '[' && p[1] == ':';
+        bool inner = (*p == '[' && depth && !posix) || (*p == ']' && depth > 1);
+        depth += *p == '[' && !posix;
+        depth -= *p == ']' && depth > 0 && !(p > from && p[-1] == ':');
+        if (!inner) *out++ = *p;
+    }
+    *out = 0;
+    return depth ? user_error("pre_tokenizer: '%.100s' has a class without an end", from) : NULL;
+}
+
+static error *compile_cutting(const char *expression, pattern **out)
+{
+    char *flat;
+    TRY(alloc_array(&flat, strlen(expression) + 1, 1));
+    error *e = flatten_classes(expression, flat);
+    if (!e) e = pattern_compile(flat, out);
+    free(flat);
+    return e;
+}
+
 static error *read_cutting(bpe *v, const cJSON *root)
 {
-    const cJSON *pre = get(root, "pre_tokenizer"), *type = get(pre, "type");
+    const cJSON *pre = json_get(root, "pre_tokenizer"), *type = json_get(pre, "type");
     const char *expression = NULL;
     bool byte_level = false;
-    if (is_text(type, "Sequence")) {
-        TRY(read_steps(get(pre, "pretokenizers"), &expression, &byte_level));
+    if (json_is(type, "Sequence")) {
+        TRY(read_steps(json_get(pre, "pretokenizers"), &expression, &byte_level));
     } else {
         TRY(read_step(pre, &expression, &byte_level));
     }
@@ -355,18 +417,18 @@ static error *read_cutting(bpe *v, const cJSON *root)
         return user_error("pre_tokenizer: one that cuts nothing (no expression) %s", not_known);
     if (strcmp(expression, bpe_chunk_expression) == 0)
         return NULL; /* our own rule, needs no engine */
-    return pattern_compile(expression, &v->cut);
+    return compile_cutting(expression, &v->cut);
 }
 
 /* What comes before and behind, and must not change any id. */
 static error *check_surroundings(const cJSON *root)
 {
-    const cJSON *normalizer = get(root, "normalizer"), *decoder = get(root, "decoder");
-    const cJSON *post = get(root, "post_processor");
-    if (!is_null(normalizer)) return refused("normalizer", normalizer);
-    if (!is_null(post) && !is_text(get(post, "type"), "ByteLevel"))
-        return refused("post_processor", post);
-    if (!is_text(get(decoder, "type"), "ByteLevel")) return refused("decoder", decoder);
+    const cJSON *normalizer = json_get(root, "normalizer"), *decoder = json_get(root, "decoder");
+    const cJSON *post = json_get(root, "post_processor");
+    if (!is_null(normalizer)) return json_refused("normalizer", normalizer);
+    if (!is_null(post) && !json_is(json_get(post, "type"), "ByteLevel"))
+        return json_refused("post_processor", post);
+    if (!json_is(json_get(decoder, "type"), "ByteLevel")) return json_refused("decoder", decoder);
     TRY(must_be_off(root, "truncation", "tokenizer"));
     return must_be_off(root, "padding", "tokenizer");
 }
@@ -375,9 +437,10 @@ static error *read_root(const cJSON *root, bpe **out)
 {
     bpe *v;
     token_list t = {0};
-    TRY(check_surroundings(root));
+    bool metaspace = cJSON_IsTrue(json_get(json_get(root, "model"), "byte_fallback"));
+    if (!metaspace) TRY(check_surroundings(root));
     TRY(bpe_new(BPE_JSON, &v));
-    error *e = read_cutting(v, root);
+    error *e = metaspace ? bpe_metaspace_rules(v, root) : read_cutting(v, root);
     if (!e) e = read_model(v, root, &t);
     free(t.list);
     free(t.added);
@@ -387,6 +450,15 @@ static error *read_root(const cJSON *root, bpe **out)
         return e;
     }
     *out = v;
+    return NULL;
+}
+
+/* The file itself, which is what is written again: nothing here could make it. */
+static error *keep_source(bpe *v, const uint8_t *text, size_t n)
+{
+    TRY(alloc_array(&v->source, n + 1, 1));
+    memcpy(v->source, text, n);
+    v->n_source = n;
     return NULL;
 }
 
@@ -410,5 +482,8 @@ error *bpe_read_json(uint8_t *text, size_t n, bpe **out)
     }
     error *e = read_root(root, out);
     cJSON_Delete(root);
+    if (e || !(*out)->metaspace) return e;
+    e = keep_source(*out, text, n);
+    if (e) bpe_close(*out);
     return e;
 }

@@ -6,7 +6,7 @@
 
 #include "data/bpe_internal.h"
 
-typedef struct {
+typedef struct spellings {
     const bpe *v;
     uint32_t *table; /* (mask + 1): id + 1, or 0: free */
     size_t mask;

@@ -29,8 +29,21 @@ void fuzz_seed(void)
         "\"n_ctx\":16,\"vocab_size\":300,\"n_inner\":null,\"activation_function\":\"gelu_new\","
         "\"layer_norm_epsilon\":1e-05,\"tie_word_embeddings\":true,\"attn_pdrop\":0.1,"
         "\"scale_attn_weights\":true,\"architectures\":[\"GPT2LMHeadModel\"]}",
+        "{\"model_type\":\"falcon\",\"n_layer\":2,\"n_head\":4,\"hidden_size\":64,"
+        "\"new_decoder_architecture\":true,\"num_kv_heads\":2,\"num_ln_in_parallel_attn\":1,"
+        "\"rope_scaling\":{\"type\":\"default\"}}",
+        "{\"model_type\":\"llama\",\"head_dim\":6,\"hidden_size\":64,\"attention_bias\":true,"
+        "\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":1e4},"
+        "\"layer_types\":[\"full_attention\"],\"mlp_bias\":false,\"sliding_window\":null}",
         "{\"n_layer\":1e18,\"n_embd\":-1,\"a\":[[[[[[\"\\u0041\\n\"]]]]]]}",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         fuzz_keep(texts[i], strlen(texts[i]));
+    for (int i = 0; preset_at(i); i++) { /* of every family, with all of its fields */
+        char *text;
+        error *e = hf_config_text(preset_at(i), &text);
+        if (!fuzz_fine(e)) continue;
+        fuzz_keep(text, strlen(text));
+        free(text);
+    }
 }

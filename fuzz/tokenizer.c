@@ -36,8 +36,33 @@ static void with_merges(const char *vocab, const char *merges)
     fuzz_keep(text, used);
 }
 
+/* In SentencePiece's manner. */
+static void with_byte_tokens(const char *normalizer)
+{
+    char text[10000];
+    size_t used = (size_t)sprintf(
+        text, "%s%s%s",
+        "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true}],\"normalizer\":",
+        normalizer,
+        ",\"pre_tokenizer\":null,\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":["
+        "{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":"
+        "{\"<s>\":{\"ids\":[0]}}},\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{"
+        "\"<s>\":0");
+    for (int byte = 0; byte < 256; byte++)
+        used += (size_t)sprintf(text + used, ",\"<0x%02X>\":%d", (unsigned)byte, byte + 1);
+    used += (size_t)sprintf(text + used, "%s",
+                            ",\"t\":257,\"h\":258,\"\u2581\":259,\"th\":260,\"\u00e9\":261},"
+                            "\"merges\":[\"t h\"]}}");
+    fuzz_keep(text, used);
+}
+
+#define REPLACE "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\u2581\"}"
+
 void fuzz_seed(void)
 {
+    with_byte_tokens(REPLACE);
+    with_byte_tokens("{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":"
+                     "\"\u2581\"}," REPLACE "]}");
     with_merges("", "");
     with_merges(",\"th\":256,\"the\":257", "\"t h\",\"th e\"");
     with_merges(",\"th\":256,\"aa\":257", "[\"t\",\"h\"],[\"a\",\"a\"]");

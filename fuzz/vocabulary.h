@@ -9,13 +9,13 @@
 #include <string.h>
 
 /* Opens the bytes as a vocabulary.  If it is one: a text to tokens is that text again, or is refused
- * where the vocabulary lacks a byte. */
+ * where the vocabulary lacks a byte; one in SentencePiece's manner may put a space in front. */
 static inline int fuzz_vocabulary(const uint8_t *bytes, size_t n)
 {
     static const char text[] = "the then  it's 12345\xc3\xa9\xff\n<|endoftext|>aaaaaa";
     enum { LENGTH = sizeof text - 1 };
     bpe *v;
-    int32_t ids[LENGTH];
+    int32_t ids[LENGTH + 1];
     uint8_t *again;
     size_t count, length;
     if (!fuzz_fine(bpe_open(fuzz_file(bytes, n), &v))) return 0;
@@ -23,7 +23,9 @@ static inline int fuzz_vocabulary(const uint8_t *bytes, size_t n)
         bpe_token(v, id, &length);
     if (fuzz_fine(bpe_encode(v, (const uint8_t *)text, LENGTH, ids, &count)) &&
         fuzz_fine(bpe_decode(v, ids, count, &again, &length))) {
-        if (length != LENGTH || memcmp(again, text, length) != 0) abort();
+        size_t before = length - LENGTH;
+        if (before > 1 || (before && *again != ' ') || memcmp(again + before, text, LENGTH) != 0)
+            abort();
         free(again);
     }
     bpe_close(v);

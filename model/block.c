@@ -3,72 +3,6 @@
 
 #include <math.h>
 
-/* ---- the table ---- */
-
-error *declare(params *p, param_spec spec, int *id)
-{
-    *id = params_add(p, spec);
-    return *id < 0 ? user_error("out of memory for the parameter table") : NULL;
-}
-
-error *declare_norm(const model_config *c, params *p, tensor_names names, int layer,
-                    weight_ids *ids)
-{
-    ids->bias = -1;
-    init_kind init = c->norm_plus_one ? INIT_ZERO : INIT_ONE;
-    TRY(declare(
-        p,
-        (param_spec){.name = names.weight, .layer = layer, .shape = SHAPE(c->width), .init = init},
-        &ids->weight));
-    if (c->bias.norms)
-        TRY(declare(p, (param_spec){.name = names.bias, .layer = layer, .shape = SHAPE(c->width)},
-                    &ids->bias));
-    return NULL;
-}
-
-/* A projection: w says its shape, how it begins, and its layout in files. */
-static error *declare_linear(const model_config *c, params *p, tensor_names names, bool bias,
-                             param_spec w, weight_ids *ids)
-{
-    param_spec b = w;
-    w.name = names.weight;
-    w.decay = true;
-    w.init = INIT_NORMAL;
-    w.file_transposed = c->names->transposed;
-    ids->bias = -1;
-    TRY(declare(p, w, &ids->weight));
-    b.name = names.bias;
-    b.shape = SHAPE(w.shape.dim[0]);
-    return bias ? declare(p, b, &ids->bias) : NULL;
-}
-
-error *block_declare(const model_config *c, int layer, params *p, block_ids *ids)
-{
-    int64_t width = c->width, q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
-    int64_t up = c->gated ? 2 * c->inner : c->inner;
-    const __typeof__(c->names->block) *n = &c->names->block;
-    /* GPT: what is added to the residual stream starts smaller, as there are 2 L additions. */
-    double std = 0.02, residual = c->patch ? std : 0.02 / sqrt(2.0 * (double)c->layers);
-    param_spec qkv = {.layer = layer,
-                      .shape = SHAPE(q + 2 * kv, width),
-                      .std = std,
-                      .part_rows = {q, kv, kv},
-                      .file_groups = c->names->qkv_by_group ? c->kv_heads : 0},
-               project = {.layer = layer, .shape = SHAPE(width, q), .std = residual},
-               into = {.layer = layer,
-                       .shape = SHAPE(up, width),
-                       .std = std,
-                       .part_rows = {c->inner, c->inner}},
-               down = {.layer = layer, .shape = SHAPE(width, c->inner), .std = residual};
-    ids->q_norm = ids->k_norm = -1;
-    TRY(declare_norm(c, p, n->norm1, layer, &ids->norm1));
-    TRY(declare_linear(c, p, n->qkv, c->bias.qkv, qkv, &ids->qkv));
-    TRY(declare_linear(c, p, n->project, c->bias.project, project, &ids->project));
-    TRY(declare_norm(c, p, n->norm2, layer, &ids->norm2));
-    TRY(declare_linear(c, p, n->up, c->bias.up, into, &ids->up));
-    return declare_linear(c, p, n->down, c->bias.down, down, &ids->down);
-}
-
 /* ---- pieces ---- */
 
 static tensor use(run *r, int id)
@@ -96,20 +30,21 @@ void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tenso
 {
     tensor w = use(r, ids.weight), b = use(r, ids.bias);
     OP(norm, r->dev, r->stream, .out = out, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b,
-       .eps = c->norm_eps);
+       .eps = c->norm_eps, .offset = c->norm_plus_one, .rms = c->norm == NORM_RMS);
     done(r, ids.weight);
     done(r, ids.bias);
 }
 
-void apply_norm_grad(run *r, weight_ids ids, tensor dx, bool accumulate, tensor dout, tensor x,
-                     tensor mean, tensor rstd)
+void apply_norm_grad(run *r, const model_config *c, weight_ids ids, tensor dx, bool accumulate,
+                     tensor dout, tensor x, tensor mean, tensor rstd)
 {
-    tensor scratch = arena_take(r->arena, KIND_WORKSPACE, mean.type,
+    tensor scratch = arena_take(r->arena, KIND_WORKSPACE, rstd.type,
                                 SHAPE(NORM_GROUPS, 2 * tensor_cols(x)), NAME("norm scratch", 0));
     tensor w = use(r, ids.weight);
     grad dw = begin(r, ids.weight), db = begin(r, ids.bias);
     OP(norm_grad, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dw = dw, .db = db,
-       .dout = dout, .x = x, .mean = mean, .rstd = rstd, .w = w, .scratch = scratch);
+       .dout = dout, .x = x, .mean = mean, .rstd = rstd, .w = w, .scratch = scratch,
+       .offset = c->norm_plus_one, .rms = c->norm == NORM_RMS);
     arena_drop(r->arena, &scratch);
     finish(r, ids.weight);
     finish(r, ids.bias);
@@ -141,7 +76,7 @@ static tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
 
 /* ---- what is kept ---- */
 
-/* The tensors of a block_state, as bits of a set; qkv means lse, too. */
+/* The tensors of a block_state, as bits of a set; qkv means lse and heads, too. */
 enum {
     X = 1,
     NORM1 = 2,
@@ -160,15 +95,22 @@ bool grads_through(const run *r, weight_ids ids)
     return grads_below(r, (ids.bias < 0 ? ids.weight : ids.bias) + 1);
 }
 
+/* The norm whose output the MLP reads. */
+static bool one_norm(const model_config *c)
+{
+    return c->residual == RESIDUAL_PARALLEL_ONE_NORM;
+}
+
 /* What backward reads: what the wanted gradients are made of, and what the residual stream's passes
  * through on its way to those below. */
-static unsigned needs(const run *r, const block_ids *ids)
+static unsigned needs(const run *r, const model_config *c, const block_ids *ids)
 {
     unsigned all = 0;
     if (grad_wanted(r, ids->down.weight)) all |= ACT;
     if (grads_below(r, ids->down.weight)) all |= PRE;
-    if (grad_wanted(r, ids->up.weight)) all |= NORM2;
-    if (grads_below(r, ids->up.weight)) all |= MID | STATS2;
+    if (grad_wanted(r, ids->up.weight)) all |= one_norm(c) ? NORM1 : NORM2;
+    if (c->residual == RESIDUAL_SEQUENTIAL && grads_below(r, ids->up.weight)) all |= MID | STATS2;
+    if (c->residual == RESIDUAL_PARALLEL && grads_below(r, ids->up.weight)) all |= X | STATS2;
     if (grad_wanted(r, ids->project.weight)) all |= ATT;
     if (grads_below(r, ids->project.weight)) all |= QKV | ATT;
     if (grad_wanted(r, ids->qkv.weight)) all |= NORM1;
@@ -196,12 +138,14 @@ static unsigned remade(recompute_level level)
 /* What forward leaves: what backward reads and does not make again, and what it makes that from. */
 static unsigned keeps(const run *r, const model_config *c, int layer, const block_ids *ids)
 {
-    unsigned all = needs(r, ids), lost = all & remade(recompute_of(&c->recompute, layer)),
-             kept = all & ~lost;
-    bool act_again = lost & ACT && !(kept & PRE), from_mid = lost & (NORM2 | PRE) || act_again,
-         has_mid = remade(recompute_of(&c->recompute, layer)) & MID;
-    if (from_mid && !has_mid) kept |= MID;
-    if (lost & (NORM1 | STATS1 | QKV | ATT | MID) || (from_mid && has_mid)) kept |= X;
+    unsigned again = remade(recompute_of(&c->recompute, layer)), all = needs(r, c, ids),
+             lost = all & again, kept = all & ~lost;
+    bool after =
+        c->residual == RESIDUAL_SEQUENTIAL; /* the MLP reads mid; else x, as attention does */
+    bool act_again = lost & ACT && !(kept & PRE), mlp_again = lost & (NORM2 | PRE) || act_again;
+    if (mlp_again && after && !(again & MID)) kept |= MID;
+    if (lost & (NORM1 | STATS1 | QKV | ATT | MID)) kept |= X;
+    if (mlp_again && (!after || again & MID)) kept |= X;
     if (recompute_input(&c->recompute, layer) && grads_below(r, ids->norm1.weight))
         kept &= ~(unsigned)X;
     return kept;
@@ -292,8 +236,8 @@ static void make_norm(const pass *p, weight_ids ids, tensor x, unsigned stats, t
                       tensor *mean, tensor *rstd, const char *const names[3])
 {
     *out = take_rows(p, p->c->width, names[0]);
-    if (p->hold & stats && !present(*mean)) {
-        *mean = take_stat(p, names[1]);
+    if (p->hold & stats && !present(*rstd)) { /* an RMSNorm has no mean */
+        if (p->c->norm == NORM_LAYER) *mean = take_stat(p, names[1]);
         *rstd = take_stat(p, names[2]);
     }
     apply_norm(p->r, p->c, ids, *out, x, *mean, *rstd);
@@ -307,6 +251,27 @@ static void make_norm1(const pass *p)
     make_norm(p, p->ids->norm1, s->x, STATS1, &s->norm1, &s->mean1, &s->rstd1, names);
 }
 
+/* Queries and keys get their norms and their positions. */
+static void prepare_heads(const pass *p)
+{
+    const model_config *c = p->c;
+    run *r = p->r;
+    block_state *s = p->s;
+    int64_t heads = c->heads + c->kv_heads;
+    if (c->qk_norm) {
+        if (p->hold & QKV) s->heads = take_rows(p, heads * c->head_size, "h%d.heads");
+        tensor q = use(r, p->ids->q_norm), k = use(r, p->ids->k_norm);
+        OP(head_norm, r->dev, r->stream, .x = s->qkv, .kept = s->heads, .w1 = q, .w2 = k,
+           .first = c->heads, .second = c->kv_heads, .eps = c->norm_eps);
+        done(r, p->ids->q_norm);
+        done(r, p->ids->k_norm);
+    }
+    if (c->positions == POSITIONS_ROTARY)
+        OP(rotary, r->dev, r->stream, .x = s->qkv, .heads = heads, .head = c->head_size,
+           .size = c->rotary.size, .first_position = p->position, .base = c->rotary.base,
+           .interleaved = c->rotary.interleaved);
+}
+
 static void make_qkv(const pass *p)
 {
     const model_config *c = p->c;
@@ -316,7 +281,8 @@ static void make_qkv(const pass *p)
     make_norm1(p);
     s->qkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
     apply_linear(p->r, p->ids->qkv, s->qkv, s->norm1, none, ACT_NONE, none);
-    let_go(p, NORM1, &s->norm1);
+    if (!one_norm(c)) let_go(p, NORM1, &s->norm1); /* else the MLP reads it, too */
+    prepare_heads(p);
 }
 
 static void make_att(const pass *p)
@@ -330,13 +296,13 @@ static void make_att(const pass *p)
     if (p->kv) {
         OP(attention_cached, r->dev, r->stream, .out = s->att, .qkv = s->qkv, .keys = p->kv->keys,
            .values = p->kv->values, .heads = c->heads, .position = p->position,
-           .scale = score_scale(c));
+           .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c));
     } else {
         s->lse = arena_take(r->arena, KIND_ACTIVATION, stat_of(p), SHAPE(p->b, c->heads, p->t),
                             NAME("h%d.lse", p->layer));
         OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv,
            .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal,
-           .scale = score_scale(c));
+           .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c));
     }
     let_go(p, QKV, &s->qkv);
     let_go(p, QKV, &s->lse);
@@ -350,39 +316,69 @@ static void make_mid(const pass *p)
     s->mid = take_rows(p, p->c->width, "h%d.mid");
     add_branch(p->r, p->ids->project, s->mid, s->att, s->x, branch_scale(s, 0));
     let_go(p, ATT, &s->att);
-    let_go(p, X, &s->x);
+    if (p->c->residual != RESIDUAL_PARALLEL) let_go(p, X, &s->x); /* else norm2 reads it */
 }
 
 static void make_norm2(const pass *p)
 {
     static const char *const names[] = {"h%d.norm2", "h%d.mean2", "h%d.rstd2"};
     block_state *s = p->s;
+    bool after = p->c->residual == RESIDUAL_SEQUENTIAL;
     if (present(s->norm2)) return;
-    make_mid(p);
-    make_norm(p, p->ids->norm2, s->mid, STATS2, &s->norm2, &s->mean2, &s->rstd2, names);
+    if (after) make_mid(p);
+    make_norm(p, p->ids->norm2, after ? s->mid : s->x, STATS2, &s->norm2, &s->mean2, &s->rstd2,
+              names);
+    if (!after) let_go(p, X, &s->x);
+}
+
+/* What the MLP reads, and in which set it is. */
+static tensor *make_mlp_norm(const pass *p, unsigned *what)
+{
+    *what = one_norm(p->c) ? NORM1 : NORM2;
+    (one_norm(p->c) ? make_norm1 : make_norm2)(p);
+    return one_norm(p->c) ? &p->s->norm1 : &p->s->norm2;
+}
+
+/* act(pre), or act(gate) * up of the two halves of pre */
+static void activate(const pass *p)
+{
+    block_state *s = p->s;
+    s->act = take_rows(p, p->c->inner, "h%d.act");
+    if (p->c->gated)
+        OP(gate, p->r->dev, p->r->stream, .out = s->act, .x = s->pre, .act = p->c->act);
+    else
+        OP(activate, p->r->dev, p->r->stream, .out = s->act, .x = s->pre, .act = p->c->act);
 }
 
 /* With its argument, if that is held. */
 static void make_act(const pass *p)
 {
     block_state *s = p->s;
-    run *r = p->r;
+    tensor none = {0};
+    unsigned what;
     if (present(s->act)) return;
     if (present(s->pre)) {
-        s->act = take_rows(p, p->c->inner, "h%d.act");
-        OP(activate, r->dev, r->stream, .out = s->act, .x = s->pre, .act = p->c->act);
+        activate(p);
         return;
     }
-    make_norm2(p);
-    if (p->hold & PRE) s->pre = take_rows(p, p->c->inner, "h%d.pre");
-    s->act = take_rows(p, p->c->inner, "h%d.act");
-    apply_linear(r, p->ids->up, s->act, s->norm2, (tensor){0}, p->c->act, s->pre);
-    let_go(p, NORM2, &s->norm2);
+    tensor *norm = make_mlp_norm(p, &what);
+    if (p->c->gated) {
+        s->pre = take_rows(p, 2 * p->c->inner, "h%d.pre");
+        apply_linear(p->r, p->ids->up, s->pre, *norm, none, ACT_NONE, none);
+        activate(p);
+        let_go(p, PRE, &s->pre);
+    } else {
+        if (p->hold & PRE) s->pre = take_rows(p, p->c->inner, "h%d.pre");
+        s->act = take_rows(p, p->c->inner, "h%d.act");
+        apply_linear(p->r, p->ids->up, s->act, *norm, none, p->c->act, s->pre);
+    }
+    let_go(p, what, norm);
 }
 
 static void make_out(const pass *p)
 {
     block_state *s = p->s;
+    if (p->c->residual != RESIDUAL_SEQUENTIAL) make_mid(p); /* while norm1 is there */
     make_act(p);
     s->out = take_rows(p, p->c->width, "h%d.out");
     add_branch(p->r, p->ids->down, s->out, s->act, s->mid, branch_scale(s, 1));
@@ -400,21 +396,6 @@ void block_forward(run *r, const model_config *c, int layer, const block_ids *id
 }
 
 /* ---- decoding ---- */
-
-block_cache block_cache_take(run *r, const model_config *c, int layer, int64_t b, int64_t p)
-{
-    shape s = SHAPE(b, c->kv_heads, p, c->head_size);
-    dtype type = r->params->type;
-    return (block_cache){.keys = arena_take(r->arena, KIND_CACHE, type, s, NAME("h%d.keys", layer)),
-                         .values =
-                             arena_take(r->arena, KIND_CACHE, type, s, NAME("h%d.values", layer))};
-}
-
-void block_cache_drop(run *r, block_cache *kv)
-{
-    arena_drop(r->arena, &kv->keys);
-    arena_drop(r->arena, &kv->values);
-}
 
 void block_decode(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
                   const block_cache *kv, int64_t position, int64_t room, block_state *s)
@@ -443,25 +424,12 @@ static void end_branch(const pass *p, tensor *branch, tensor scale)
     if (present(scale)) arena_drop(p->r->arena, branch);
 }
 
-/* The gradients of a layer, whose input x is `cols` wide, and, if there are any to be had below, that
- * of x: *dx, under that name; else it stays absent. */
-static void linear_backward(const pass *p, weight_ids ids, tensor *x, tensor dout, tensor *dx,
-                            int64_t cols, const char *name)
-{
-    run *r = p->r;
-    tensor w = linear_weight_grad(r, ids, *x, dout);
-    arena_drop(r->arena, x);
-    if (grads_below(r, ids.weight)) {
-        *dx = take_rows(p, cols, name);
-        OP(linear_dx, r->dev, r->stream, .dx = *dx, .dout = dout, .w = w);
-    }
-    param_done(r, ids.weight);
-}
-
-static void mlp_backward(const pass *p, tensor d)
+/* The gradient of what the MLP's norm has put out; absent if none below is wanted. */
+static tensor mlp_backward(const pass *p, tensor d)
 {
     run *r = p->r;
     arena *a = r->arena;
+    const model_config *c = p->c;
     const block_ids *ids = p->ids;
     block_state *s = p->s;
     tensor scale = branch_scale(s, 1), branch = begin_branch(p, d, scale), dpre = {0}, dnorm = {0};
@@ -470,34 +438,72 @@ static void mlp_backward(const pass *p, tensor d)
     tensor w = linear_weight_grad(r, ids->down, s->act, branch);
     arena_drop(a, &s->act);
     if (below) {
-        dpre = take_rows(p, p->c->inner, "h%d.dpre");
-        OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = branch, .w = w, .pre = s->pre,
-           .act = p->c->act);
+        dpre = take_rows(p, c->inner, c->gated ? "h%d.dact" : "h%d.dpre");
+        OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = branch, .w = w,
+           .pre = c->gated ? (tensor){0} : s->pre, .act = c->gated ? ACT_NONE : c->act);
     }
     param_done(r, ids->down.weight);
     end_branch(p, &branch, scale);
+    if (below && c->gated) { /* pre becomes its own gradient */
+        OP(gate_grad, r->dev, r->stream, .x = s->pre, .dout = dpre, .act = c->act);
+        arena_drop(a, &dpre);
+        dpre = s->pre;
+        s->pre = (tensor){0};
+    }
     arena_drop(a, &s->pre);
-    if (!below) return;
+    if (!below) return dnorm;
 
-    if (grad_wanted(r, ids->up.weight)) make_norm2(p);
-    linear_backward(p, ids->up, &s->norm2, dpre, &dnorm, p->c->width, "h%d.dnorm2");
+    unsigned what = 0;
+    tensor none = {0}, *norm = grad_wanted(r, ids->up.weight) ? make_mlp_norm(p, &what) : NULL;
+    w = linear_weight_grad(r, ids->up, norm ? *norm : none, dpre);
+    if (norm && what == NORM1) let_go(p, NORM1, norm); /* attention reads it, too */
+    if (norm && what == NORM2) arena_drop(a, norm);
+    if (grads_below(r, ids->up.weight)) {
+        dnorm = take_rows(p, c->width, "h%d.dnorm2");
+        OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dpre, .w = w);
+    }
+    param_done(r, ids->up.weight);
     arena_drop(a, &dpre);
-    if (grads_below(r, ids->up.weight))
-        apply_norm_grad(r, ids->norm2, d, true, dnorm, s->mid, s->mean2, s->rstd2);
-    arena_drop(a, &dnorm);
-    arena_drop(a, &s->mid);
-    arena_drop(a, &s->mean2);
-    arena_drop(a, &s->rstd2);
+    return dnorm;
 }
 
-static void attention_backward(const pass *p, tensor d)
+/* dqkv, of heads with norms and positions, becomes that of what the projection has put out. */
+static void unprepare_heads(const pass *p, tensor dqkv)
+{
+    run *r = p->r;
+    const model_config *c = p->c;
+    const block_ids *ids = p->ids;
+    int64_t heads = c->heads + c->kv_heads;
+    if (c->positions == POSITIONS_ROTARY)
+        OP(rotary, r->dev, r->stream, .x = dqkv, .heads = heads, .head = c->head_size,
+           .size = c->rotary.size, .base = c->rotary.base, .interleaved = c->rotary.interleaved,
+           .inverse = true);
+    if (!c->qk_norm) return;
+    tensor scratch = arena_take(r->arena, KIND_WORKSPACE, stat_of(p),
+                                SHAPE(NORM_GROUPS, 2 * c->head_size), NAME("norm scratch", 0));
+    tensor q = use(r, ids->q_norm), k = use(r, ids->k_norm);
+    grad dq = begin(r, ids->q_norm), dk = begin(r, ids->k_norm);
+    OP(head_norm_grad, r->dev, r->stream, .dx = dqkv, .kept = p->s->heads, .w1 = q, .w2 = k,
+       .dw1 = dq, .dw2 = dk, .scratch = scratch, .first = c->heads, .second = c->kv_heads,
+       .eps = c->norm_eps);
+    arena_drop(r->arena, &scratch);
+    arena_drop(r->arena, &p->s->heads);
+    finish(r, ids->q_norm);
+    finish(r, ids->k_norm);
+    done(r, ids->q_norm);
+    done(r, ids->k_norm);
+}
+
+/* The gradient of what norm1 has put out, added to `shared` if that is there; absent if none below is
+ * wanted. */
+static tensor attention_backward(const pass *p, tensor d, tensor shared)
 {
     run *r = p->r;
     arena *a = r->arena;
     const model_config *c = p->c;
     const block_ids *ids = p->ids;
     block_state *s = p->s;
-    tensor scale = branch_scale(s, 0), branch = begin_branch(p, d, scale), datt = {0}, dnorm = {0};
+    tensor scale = branch_scale(s, 0), branch = begin_branch(p, d, scale), datt = {0};
     bool below = grads_below(r, ids->project.weight);
     if (grad_wanted(r, ids->project.weight) || below) make_att(p);
     tensor w = linear_weight_grad(r, ids->project, s->att, branch);
@@ -507,43 +513,76 @@ static void attention_backward(const pass *p, tensor d)
     }
     param_done(r, ids->project.weight);
     end_branch(p, &branch, scale);
-    if (!below) return;
+    if (!below) return shared;
 
     tensor dqkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
     tensor scratch = arena_take(a, KIND_WORKSPACE, stat_of(p), SHAPE(p->b, c->heads, p->t),
                                 NAME("attention scratch", 0));
     OP(attention_grad, r->dev, r->stream, .dqkv = dqkv, .dout = datt, .out = s->att, .qkv = s->qkv,
        .lse = s->lse, .scratch = scratch, .heads = c->heads, .kv_heads = c->kv_heads,
-       .causal = c->causal, .scale = score_scale(c));
+       .causal = c->causal, .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c));
     arena_drop(a, &scratch);
     arena_drop(a, &datt);
     arena_drop(a, &s->att);
     arena_drop(a, &s->lse);
     arena_drop(a, &s->qkv);
+    unprepare_heads(p, dqkv);
 
     if (grad_wanted(r, ids->qkv.weight)) make_norm1(p);
-    linear_backward(p, ids->qkv, &s->norm1, dqkv, &dnorm, c->width, "h%d.dnorm1");
+    w = linear_weight_grad(r, ids->qkv, s->norm1, dqkv);
+    arena_drop(a, &s->norm1);
+    tensor dnorm = shared;
+    if (grads_below(r, ids->qkv.weight)) {
+        if (!present(shared)) dnorm = take_rows(p, c->width, "h%d.dnorm1");
+        OP(linear_dx, r->dev, r->stream, .dx = dnorm, .accumulate = present(shared), .dout = dqkv,
+           .w = w);
+    }
+    param_done(r, ids->qkv.weight);
     arena_drop(a, &dqkv);
-    if (grads_below(r, ids->qkv.weight))
-        apply_norm_grad(r, ids->norm1, d, true, dnorm, s->x, s->mean1, s->rstd1);
-    arena_drop(a, &dnorm);
+    return dnorm;
+}
+
+/* d += the gradient of x through norm 1 or 2, if one is wanted at the norm or below */
+static void norm_backward(const pass *p, weight_ids ids, tensor d, tensor *dnorm, tensor x,
+                          tensor *mean, tensor *rstd)
+{
+    arena *a = p->r->arena;
+    if (grads_through(p->r, ids))
+        apply_norm_grad(p->r, p->c, ids, d, true, *dnorm, x, *mean, *rstd);
+    arena_drop(a, dnorm);
+    arena_drop(a, mean);
+    arena_drop(a, rstd);
 }
 
 static void drop_all(run *r, block_state *s)
 {
-    tensor *all[] = {&s->norm1, &s->mean1, &s->rstd1, &s->qkv, &s->att, &s->lse, &s->mid,
-                     &s->norm2, &s->mean2, &s->rstd2, &s->pre, &s->act, &s->x};
+    tensor *all[] = {&s->norm1, &s->mean1, &s->rstd1, &s->qkv,   &s->heads, &s->att, &s->lse,
+                     &s->mid,   &s->norm2, &s->mean2, &s->rstd2, &s->pre,   &s->act, &s->x};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         arena_drop(r->arena, all[i]);
 }
 
+/* Sequential: the MLP's branch is behind the attention's, whose d must have its part.  Parallel: both
+ * branches read the same d, which changes after both. */
 void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor d,
                     block_state *s)
 {
     pass p = pass_over(r, c, layer, ids, d, s);
     /* norms are made again for each reader: they cost little, and what lies beside them is large */
-    p.hold = X | (needs(r, ids) & ~(remade(recompute_of(&c->recompute, layer)) & (NORM1 | NORM2)));
-    mlp_backward(&p, d);
-    if (grads_below(r, ids->norm2.weight)) attention_backward(&p, d);
+    p.hold =
+        X | (needs(r, c, ids) & ~(remade(recompute_of(&c->recompute, layer)) & (NORM1 | NORM2)));
+    bool after = c->residual == RESIDUAL_SEQUENTIAL;
+    tensor dnorm2 = mlp_backward(&p, d), shared = {0};
+    if (after) {
+        norm_backward(&p, ids->norm2, d, &dnorm2, s->mid, &s->mean2, &s->rstd2);
+        arena_drop(r->arena, &s->mid);
+    }
+    if (one_norm(c)) shared = dnorm2;
+    if (after ? grads_below(r, ids->norm2.weight) : grads_below(r, ids->up.weight)) {
+        tensor dnorm1 = attention_backward(&p, d, shared);
+        if (c->residual == RESIDUAL_PARALLEL)
+            norm_backward(&p, ids->norm2, d, &dnorm2, s->x, &s->mean2, &s->rstd2);
+        norm_backward(&p, ids->norm1, d, &dnorm1, s->x, &s->mean1, &s->rstd1);
+    }
     drop_all(r, s);
 }

@@ -36,11 +36,12 @@ typedef struct {
 typedef struct {
     tensor x;                   /* (B,T,C): the block's input */
     tensor norm1, mean1, rstd1; /* (B,T,C), (B,T) */
-    tensor qkv;                 /* (B,T,(H+2KV)D) */
+    tensor qkv;                 /* (B,T,(H+2KV)D), queries and keys with norms and rotations */
+    tensor heads;               /* (B,T,(H+KV)D): queries and keys before their norms */
     tensor att, lse;            /* (B,T,HD), (B,H,T) */
     tensor mid;                 /* (B,T,C) */
     tensor norm2, mean2, rstd2;
-    tensor pre, act; /* (B,T,inner) */
+    tensor pre, act; /* (B,T,inner); pre twice as wide when gated */
     tensor out;      /* (B,T,C): the next block's x, whose it is then */
     tensor drop;     /* ? (2,B) stat, set by the model: what each branch is multiplied by */
 } block_state;
@@ -105,7 +106,7 @@ bool grads_through(const run *r, weight_ids ids);
 /* out = norm(x); mean and rstd may be absent */
 void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean,
                 tensor rstd);
-void apply_norm_grad(run *r, weight_ids ids, tensor dx, bool accumulate, tensor dout, tensor x,
-                     tensor mean, tensor rstd);
+void apply_norm_grad(run *r, const model_config *c, weight_ids ids, tensor dx, bool accumulate,
+                     tensor dout, tensor x, tensor mean, tensor rstd);
 
 #endif

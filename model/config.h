@@ -100,6 +100,13 @@ error *preset_find(const char *name, model_config *out) NODISCARD;
 /* Preset i, or NULL behind the last. */
 const model_config *preset_at(int i);
 
+/* The same family in other sizes: layers, heads, width, context, vocab of `sizes`, where they are
+ * not 0.  What is derived keeps its proportions. */
+model_config config_resized(const model_config *from, const model_config *sizes);
+
+/* How many parameters its matrices have. */
+double config_parameters(const model_config *c);
+
 /* Rows of logits that the classifier holds at a time for a batch of `rows`: at most 32 MiB, and no
  * more than 1024 rows, as more make its products no faster; in equal chunks.  *ld is a row's length
  * with padding. */

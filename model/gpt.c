@@ -1,11 +1,11 @@
-/* gpt.c - GPT-2: token and position embeddings, blocks, a norm, the classifier.
+/* gpt.c - a GPT: embedding of tokens and positions, blocks, a norm, the classifier.
  *
- *   tokens -> wte + wpe -> block 0 .. L-1 -> ln_f -> head (tied to wte) -> softmax, loss
+ *   tokens -> wte (+ wpe) (-> norm) -> block 0 .. L-1 -> norm -> head (or wte) -> softmax, loss
  *
  * The classifier is where a small model's memory goes: logits are (B T, V).  Softmax, loss and
  * gradient are one operation, in place, and rows are taken in chunks (classifier_rows: at most 32 MiB
  * of logits), so the logits of all rows never exist at once.  A chunk's gradient replaces the chunk
- * of ln_f's output that made it:
+ * of the norm's output that made it:
  *
  *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x
  *                                                                   ->  x <- dlogits W
@@ -20,11 +20,13 @@
 
 struct model {
     model_config config;
-    int wte, wpe, head;
+    int wte, wpe;           /* wpe: -1 without */
+    weight_ids first, head; /* first: the embedding's norm */
     weight_ids final;
-    block_ids *blocks;   /* [layers] */
-    block_state *states; /* [layers] */
-    block_cache *caches; /* [layers], between open_caches and close_caches */
+    tensor raw, mean, rstd; /* of the embedding's norm, in a training step: what it reads, (B,T) */
+    block_ids *blocks;      /* [layers] */
+    block_state *states;    /* [layers] */
+    block_cache *caches;    /* [layers], between open_caches and close_caches */
 };
 
 static error *declare_all(model *m, params *p)
@@ -41,11 +43,13 @@ static error *declare_all(model *m, params *p)
     embedding.name = c->names->positions;
     embedding.shape = SHAPE(c->context, c->width);
     embedding.writers = 1;
-    TRY(declare(p, embedding, &m->wpe));
+    m->wpe = -1;
+    if (c->positions == POSITIONS_LEARNED) TRY(declare(p, embedding, &m->wpe));
+    if (c->embedding_norm) TRY(declare_norm(c, p, c->names->embedding_norm, -1, &m->first));
     for (int l = 0; l < (int)c->layers; l++)
         TRY(block_declare(c, l, p, &m->blocks[l]));
     TRY(declare_norm(c, p, c->names->final_norm, -1, &m->final));
-    m->head = m->wte;
+    m->head = (weight_ids){m->wte, -1};
     if (c->tied) return NULL;
     param_spec head = {.name = c->names->head.weight,
                        .layer = -1,
@@ -53,7 +57,9 @@ static error *declare_all(model *m, params *p)
                        .decay = true,
                        .init = INIT_NORMAL,
                        .std = 0.02};
-    return declare(p, head, &m->head);
+    TRY(declare(p, head, &m->head.weight));
+    param_spec bias = {.name = c->names->head.bias, .layer = -1, .shape = SHAPE(c->vocab)};
+    return c->bias.head ? declare(p, bias, &m->head.bias) : NULL;
 }
 
 static void gpt_destroy(model *m)
@@ -100,17 +106,71 @@ static int64_t gpt_targets(const model *m, int64_t t)
 
 /* ---- forward ---- */
 
+static tensor use(run *r, int id)
+{
+    return id < 0 ? (tensor){0} : param_use(r, id);
+}
+
+static void done(run *r, int id)
+{
+    if (id >= 0) param_done(r, id);
+}
+
+/* The embedding x through its norm, if it has one.  With keep, what backward needs stays, if a
+ * gradient is wanted there. */
+static tensor norm_embedding(run *r, model *m, tensor x, int64_t room, bool keep)
+{
+    const model_config *c = &m->config;
+    if (!c->embedding_norm || r->dev->failure) return x;
+    int64_t b = x.dim[0], t = x.dim[1];
+    keep = keep && grads_through(r, m->first);
+    if (keep) {
+        dtype stat = stat_type(x.type);
+        if (c->norm == NORM_LAYER)
+            m->mean = arena_take(r->arena, KIND_ACTIVATION, stat, SHAPE(b, t), NAME("mean", 0));
+        m->rstd = arena_take(r->arena, KIND_ACTIVATION, stat, SHAPE(b, t), NAME("rstd", 0));
+    }
+    tensor norm = take_part(r, b, t, room, c->width, NAME("embedding norm", 0));
+    apply_norm(r, c, m->first, norm, x, m->mean, m->rstd);
+    if (keep)
+        m->raw = x;
+    else
+        arena_drop(r->arena, &x);
+    return norm;
+}
+
 /* Tokens (B,T), the first of them at `position`; memory for room >= T. */
-static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t room)
+static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t room, bool keep)
 {
     tensor x =
         take_part(r, tokens.dim[0], tokens.dim[1], room, m->config.width, NAME("embedded", 0));
-    tensor wte = param_use(r, m->wte), wpe = param_use(r, m->wpe);
+    tensor wte = param_use(r, m->wte), wpe = use(r, m->wpe);
     OP(embedding, r->dev, r->stream, .out = x, .tokens = tokens, .wte = wte, .wpe = wpe,
-       .first_position = position);
+       .first_position = position, .scale = m->config.embedding_scale);
     param_done(r, m->wte);
-    param_done(r, m->wpe);
-    return x;
+    done(r, m->wpe);
+    return norm_embedding(r, m, x, room, keep);
+}
+
+static bool wanted(const run *r, int id)
+{
+    return id >= 0 && grad_wanted(r, id);
+}
+
+/* d: gradient of what embed has put out. */
+static void embed_grad(run *r, model *m, tensor tokens, tensor d)
+{
+    if (present(m->raw))
+        apply_norm_grad(r, &m->config, m->first, d, false, d, m->raw, m->mean, m->rstd);
+    arena_drop(r->arena, &m->raw);
+    arena_drop(r->arena, &m->mean);
+    arena_drop(r->arena, &m->rstd);
+    if (!wanted(r, m->wte) && !wanted(r, m->wpe)) return;
+    grad dwte = grad_begin(r, m->wte), dwpe = m->wpe < 0 ? (grad){0} : grad_begin(r, m->wpe);
+    OP(embedding_grad, r->dev, r->stream, .dwte = dwte, .dwpe = dwpe, .dout = d, .tokens = tokens,
+       .scale = m->config.embedding_scale);
+    grad_done(r, m->wte);
+    if (m->wpe >= 0) grad_done(r, m->wpe);
 }
 
 /* ---- the classifier ---- */
@@ -138,26 +198,30 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
     tensor logits =
         arena_take(r->arena, KIND_ACTIVATION, x.type, SHAPE(chunk, ld), NAME("logits", 0));
     logits.dim[1] = m->config.vocab; /* the rest is padding */
-    tensor w = param_use(r, m->head);
-    grad dw = backward ? grad_begin(r, m->head) : (grad){0};
+    tensor w = param_use(r, m->head.weight), bias = use(r, m->head.bias);
+    grad dw = backward ? grad_begin(r, m->head.weight) : (grad){0};
+    grad db = backward && present(bias) ? grad_begin(r, m->head.bias) : (grad){0};
     for (int64_t first = 0; first < rows; first += chunk) {
         int64_t n = rows - first < chunk ? rows - first : chunk;
         tensor part = tensor_slice(logits, 0, n), xs = tensor_slice(x, first, n);
-        OP(linear, r->dev, r->stream, .out = part, .x = xs, .w = w);
+        OP(linear, r->dev, r->stream, .out = part, .x = xs, .w = w, .bias = bias);
         OP(classify, r->dev, r->stream, .logits = part, .targets = rows_of(targets, first, n),
            .losses = rows_of(losses, first, n), .backward = backward, .scale = loss->scale);
         if (!backward) continue;
-        if (present(dw.t)) OP(linear_dw, r->dev, r->stream, .dw = dw, .x = xs, .dout = part);
+        if (present(dw.t) || present(db.t))
+            OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = xs, .dout = part);
         if (grads_through(r, m->final))
             OP(linear_dx, r->dev, r->stream, .dx = xs, .dout = part, .w = w);
-        dw.accumulate = true;
+        dw.accumulate = db.accumulate = true;
     }
     /* Before the head's gradient is done: a loss that is not finite stops all updates. */
     if (rows)
         OP(loss, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate,
            .x = rows_of(losses, 0, rows), .hyper = loss->hyper, .scale = loss->scale);
-    if (backward) grad_done(r, m->head);
-    param_done(r, m->head);
+    if (backward) grad_done(r, m->head.weight);
+    if (backward && present(bias)) grad_done(r, m->head.bias);
+    param_done(r, m->head.weight);
+    done(r, m->head.bias);
     arena_drop(r->arena, &logits);
     arena_drop(r->arena, &losses);
 }
@@ -168,7 +232,7 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
 {
     arena *a = r->arena;
     const model_config *c = &m->config;
-    tensor embedded = embed(r, m, in->inputs, 0, in->inputs.dim[1]);
+    tensor embedded = embed(r, m, in->inputs, 0, in->inputs.dim[1], true);
     tensor none = {0},
            last = blocks_forward(r, c, m->blocks, embedded, none, BLOCK_TRAIN, m->states);
     bool below = grads_through(r, m->final);
@@ -176,7 +240,9 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     tensor mean = {0}, rstd = {0};
     if (below) {
         shape per_row = SHAPE(last.dim[0], last.dim[1]);
-        mean = arena_take(a, KIND_ACTIVATION, stat_type(last.type), per_row, NAME("final mean", 0));
+        if (c->norm == NORM_LAYER)
+            mean = arena_take(a, KIND_ACTIVATION, stat_type(last.type), per_row,
+                              NAME("final mean", 0));
         rstd = arena_take(a, KIND_ACTIVATION, stat_type(last.type), per_row, NAME("final rstd", 0));
     }
     /* d is the final norm's output, then its gradient, then the residual stream's: one place. */
@@ -185,26 +251,20 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     apply_norm(r, c, m->final, d, last, mean, rstd);
     if (!below) arena_drop(a, &last);
     classify_rows(r, m, d, in->targets, tensor_rows(d), loss, true);
-    if (below) apply_norm_grad(r, m->final, d, false, d, last, mean, rstd);
+    if (below) apply_norm_grad(r, c, m->final, d, false, d, last, mean, rstd);
     arena_drop(a, &mean);
     arena_drop(a, &rstd);
     arena_drop(a, &last);
 
     blocks_backward(r, c, m->blocks, d, m->states);
-    if (grad_wanted(r, m->wte) || grad_wanted(r, m->wpe)) {
-        grad dwte = grad_begin(r, m->wte), dwpe = grad_begin(r, m->wpe);
-        OP(embedding_grad, r->dev, r->stream, .dwte = dwte, .dwpe = dwpe, .dout = d,
-           .tokens = in->inputs);
-        grad_done(r, m->wte);
-        grad_done(r, m->wpe);
-    }
+    embed_grad(r, m, in->inputs, d);
     arena_drop(a, &d);
 }
 
 static void gpt_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
 {
     int64_t b = in->inputs.dim[0], t = in->inputs.dim[1];
-    tensor last = blocks_forward(r, &m->config, m->blocks, embed(r, m, in->inputs, 0, t),
+    tensor last = blocks_forward(r, &m->config, m->blocks, embed(r, m, in->inputs, 0, t, false),
                                  (tensor){0}, BLOCK_INFER, m->states);
     tensor x = take_part(r, b, t, t, m->config.width, NAME("final norm", 0));
     apply_norm(r, &m->config, m->final, x, last, (tensor){0}, (tensor){0});
@@ -235,15 +295,16 @@ static void last_logits(run *r, model *m, tensor x, tensor logits)
     tensor last =
         tensor_of((char *)x.data + (size_t)((t - 1) * c) * dtype_size(x.type), x.type, SHAPE(b, c));
     last.ld = t * c;
-    tensor w = param_use(r, m->head);
-    OP(linear, r->dev, r->stream, .out = logits, .x = last, .w = w);
-    param_done(r, m->head);
+    tensor w = param_use(r, m->head.weight), bias = use(r, m->head.bias);
+    OP(linear, r->dev, r->stream, .out = logits, .x = last, .w = w, .bias = bias);
+    param_done(r, m->head.weight);
+    done(r, m->head.bias);
 }
 
 static void gpt_decode(run *r, model *m, const decode_step *s)
 {
     int64_t b = s->tokens.dim[0], t = s->tokens.dim[1];
-    tensor x = embed(r, m, s->tokens, s->position, s->room);
+    tensor x = embed(r, m, s->tokens, s->position, s->room, false);
     for (int l = 0; l < (int)m->config.layers; l++) {
         block_decode(r, &m->config, l, &m->blocks[l], x, &m->caches[l], s->position, s->room,
                      &m->states[l]);

@@ -1,14 +1,16 @@
-/* hf.h - Hugging Face's config.json for GPT-2, to a model_config and back.
+/* hf.h - Hugging Face's config.json to a model_config and back.
  *
- *   n_layer n_head n_embd vocab_size           layers, heads, width, vocab
- *   n_positions (older files: n_ctx)           context
- *   n_inner (null: 4 n_embd)                   inner
- *   activation_function                        gelu_new, gelu_pytorch_tanh | gelu
- *   layer_norm_epsilon tie_word_embeddings     norm_eps, tied
+ * model_type: gpt2, llama (Vicuna, too), qwen (the first), qwen2 (1.5, 2, 2.5), qwen3, gemma, bloom,
+ * phi (1, 1.5, 2), falcon, chatglm (2, 3).  hf_families.c has a table of fields for each.  Every field
+ * of a file is one of these:
  *
- * A field that is not there has the default of Hugging Face's GPT2Config.  One that asks for what
- * our GPT does not do is refused by name.  Dropout rates (*_pdrop) are passed over: they are no part
- * of the function, and we train without.
+ *   an option      layers, heads, eps ...; one that is not there has transformers' default
+ *   a must         it may only say what our block does (attention_dropout 0, alibi false in Falcon)
+ *   harmless       it does not change what is computed (token ids, architectures, use_cache ...);
+ *                  also rates of dropout on the residual stream: we train without
+ *   refused        everything else, by name; and two fields that contradict each other
+ *
+ * The other way the first family is taken whose fields, read again, give the same model.
  */
 #ifndef REGRAD_HF_H
 #define REGRAD_HF_H
@@ -20,11 +22,14 @@
 /* User errors name `path`, the field and its value. */
 error *hf_config_read(const char *path, const cJSON *json, model_config *out) NODISCARD;
 
-/* Can Hugging Face's GPT-2 express it?  NULL, or what it has that is not to be had there. */
+/* Can one of the families express it?  NULL, or what it has that is not to be had there. */
 const char *hf_lacks(const model_config *c);
 
+/* The model_type of that family, or of the nearest. */
+const char *hf_type(const model_config *c);
+
 /* The text of a config.json that `transformers` reads; free it.  User error: a configuration that
- * its GPT-2 cannot express. */
+ * no family of its can express. */
 error *hf_config_text(const model_config *c, char **out) NODISCARD;
 
 #endif

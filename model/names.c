@@ -6,19 +6,22 @@
         stem ".weight", stem ".bias"                                                               \
     }
 
-const model_names gpt2_names = {
-    .tokens = "wte.weight",
-    .positions = "wpe.weight",
-    .final_norm = BOTH("ln_f"),
-    .head = {.weight = "lm_head.weight"},
-    .block = {.norm1 = BOTH("h.%d.ln_1"),
-              .qkv = BOTH("h.%d.attn.c_attn"),
-              .project = BOTH("h.%d.attn.c_proj"),
-              .norm2 = BOTH("h.%d.ln_2"),
-              .up = BOTH("h.%d.mlp.c_fc"),
-              .down = BOTH("h.%d.mlp.c_proj")},
-    .transposed = true,
-};
+#define GPT2_NAMES(prefix)                                                                         \
+    {                                                                                              \
+        .tokens = prefix "wte.weight", .positions = prefix "wpe.weight",                           \
+        .final_norm = BOTH(prefix "ln_f"), .head = {.weight = "lm_head.weight"},                   \
+        .block = {.norm1 = BOTH(prefix "h.%d.ln_1"),                                               \
+                  .qkv = BOTH(prefix "h.%d.attn.c_attn"),                                          \
+                  .project = BOTH(prefix "h.%d.attn.c_proj"),                                      \
+                  .norm2 = BOTH(prefix "h.%d.ln_2"),                                               \
+                  .up = BOTH(prefix "h.%d.mlp.c_fc"),                                              \
+                  .down = BOTH(prefix "h.%d.mlp.c_proj")},                                         \
+        .transposed = true                                                                         \
+    }
+
+/* As OpenAI's files have them; transformers takes them so only without a head of its own. */
+const model_names gpt2_names = GPT2_NAMES("");
+const model_names gpt2_head_names = GPT2_NAMES("transformer.");
 
 /* The layout of LLaMA, Qwen 2 and 3, and Gemma. */
 const model_names llama_names = {

@@ -35,8 +35,8 @@ typedef struct {
                         * its value */
 } model_names;
 
-extern const model_names gpt2_names, llama_names, phi_names, bloom_names, falcon_names,
-    falcon_two_names, chatglm_names, qwen_names;
+extern const model_names gpt2_names, gpt2_head_names, llama_names, phi_names, bloom_names,
+    falcon_names, falcon_two_names, chatglm_names, qwen_names;
 extern const model_names vit_names; /* of the block alone */
 
 #endif

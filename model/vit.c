@@ -313,7 +313,7 @@ static tensor head_backward(run *r, model *m, top *t)
     grad_done(r, m->head.weight);
     grad_done(r, m->head.bias);
     param_done(r, m->head.weight);
-    if (below) apply_norm_grad(r, m->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
+    if (below) apply_norm_grad(r, c, m->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
     if (!grads_below(r, m->norm.weight)) return d;
     d = take(r, m->type, SHAPE(t->d.dim[0], c->context, c->width), "residual gradient");
     OP(pool_grad, r->dev, r->stream, .dx = d, .dout = t->d, .first = !c->mean_pool);

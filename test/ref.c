@@ -74,6 +74,11 @@ device ref_device(void)
         .attention = ref_attention,
         .attention_grad = ref_attention_grad,
         .attention_cached = ref_attention_cached,
+        .head_norm = ref_head_norm,
+        .head_norm_grad = ref_head_norm_grad,
+        .rotary = ref_rotary,
+        .gate = ref_gate,
+        .gate_grad = ref_gate_grad,
         .classify = ref_classify,
         .loss = ref_loss,
         .sumsq = ref_sumsq,
@@ -126,7 +131,8 @@ void ref_embedding(device *dev, int stream, const embedding_op *o)
     for (int64_t b = 0; b < B; b++)
         for (int64_t t = 0; t < T; t++)
             for (int64_t c = 0; c < C; c++) {
-                double e = *ref_at(o->wte, token(o->tokens, b, t), c);
+                double scale = o->scale == 0 ? 1 : o->scale;
+                double e = scale * *ref_at(o->wte, token(o->tokens, b, t), c);
                 double p = present(o->wpe) ? *ref_at(o->wpe, o->first_position + t, c) : 0;
                 ((double *)o->out.data)[(b * T + t) * C + c] = e + p;
             }
@@ -151,7 +157,8 @@ void ref_embedding_grad(device *dev, int stream, const embedding_grad_op *o)
         for (int64_t t = 0; t < T; t++)
             for (int64_t c = 0; c < C; c++) {
                 double d = ((const double *)o->dout.data)[(b * T + t) * C + c];
-                if (present(o->dwte.t)) *ref_at(o->dwte.t, token(o->tokens, b, t), c) += d;
+                double scaled = o->scale == 0 ? d : o->scale * d;
+                if (present(o->dwte.t)) *ref_at(o->dwte.t, token(o->tokens, b, t), c) += scaled;
                 if (present(o->dwpe.t)) *ref_at(o->dwpe.t, o->first_position + t, c) += d;
             }
 }

@@ -4,7 +4,7 @@
  * It is itself held against central differences and values worked by hand (test_ops_ref.c).  It has
  * no optim: update rules are shared by all devices, so there is nothing to be different from.
  *
- *     formulas in core/ops.h  <-- read --  ref.c, ref_layers.c  <-- central differences
+ *     formulas in core/ops.h  <-- read --  ref.c, ref_*.c      <-- central differences
  *                                                |
  *                                     every device in float, within a bound (trial.h)
  */
@@ -17,7 +17,7 @@
 device ref_device(void);
 
 /* act(x) and its derivative (Hendrycks, Gimpel 2016: "Gaussian error linear units"):
- * tanh form 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), erf form 0.5 x (1 + erf(x/sqrt(2))).
+ * tanh form 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), erf form 0.5 x (1 + erf(x/sqrt(2))); silu x / (1 + exp(-x)).
  */
 double ref_act(activation act, double x);
 double ref_act_grad(activation act, double x);

@@ -15,18 +15,17 @@ void ref_norm(device *dev, int stream, const norm_op *o)
         double sum = 0, squares = 0;
         for (int64_t c = 0; c < C; c++)
             sum += *ref_at(o->x, r, c);
-        double mean = sum / (double)C;
+        double mean = o->rms ? 0 : sum / (double)C;
         for (int64_t c = 0; c < C; c++)
             squares += pow(*ref_at(o->x, r, c) - mean, 2);
         double rstd = 1 / sqrt(squares / (double)C + o->eps);
         for (int64_t c = 0; c < C; c++) {
             double b = present(o->b) ? *ref_at(o->b, 0, c) : 0;
             double n = (*ref_at(o->x, r, c) - mean) * rstd;
-            ((double *)o->out.data)[r * C + c] = n * *ref_at(o->w, 0, c) + b;
+            ((double *)o->out.data)[r * C + c] = n * (o->offset + *ref_at(o->w, 0, c)) + b;
         }
-        if (!present(o->mean)) continue;
-        ((double *)o->mean.data)[r] = mean;
-        ((double *)o->rstd.data)[r] = rstd;
+        if (present(o->mean)) ((double *)o->mean.data)[r] = mean;
+        if (present(o->rstd)) ((double *)o->rstd.data)[r] = rstd;
     }
 }
 
@@ -41,17 +40,20 @@ void ref_norm_grad(device *dev, int stream, const norm_grad_op *o)
     for (int64_t r = 0; r < R; r++) {
         const double *dout = (const double *)o->dout.data + r * C;
         double *dx = (double *)o->dx.data + r * C;
-        double mean = ((const double *)o->mean.data)[r], rstd = ((const double *)o->rstd.data)[r];
+        double mean = o->rms ? 0 : ((const double *)o->mean.data)[r];
+        double rstd = ((const double *)o->rstd.data)[r];
         double avg_h = 0, avg_hn = 0;
         for (int64_t c = 0; c < C; c++) {
-            double n = (*ref_at(o->x, r, c) - mean) * rstd, h = dout[c] * *ref_at(o->w, 0, c);
-            avg_h += h / (double)C;
+            double n = (*ref_at(o->x, r, c) - mean) * rstd,
+                   h = dout[c] * (o->offset + *ref_at(o->w, 0, c));
+            avg_h += o->rms ? 0 : h / (double)C;
             avg_hn += h * n / (double)C;
             if (present(o->dw.t)) *ref_at(o->dw.t, 0, c) += dout[c] * n;
             if (present(o->db.t)) *ref_at(o->db.t, 0, c) += dout[c];
         }
         for (int64_t c = 0; c < C; c++) {
-            double n = (*ref_at(o->x, r, c) - mean) * rstd, h = dout[c] * *ref_at(o->w, 0, c);
+            double n = (*ref_at(o->x, r, c) - mean) * rstd,
+                   h = dout[c] * (o->offset + *ref_at(o->w, 0, c));
             dx[c] = rstd * (h - avg_h - n * avg_hn) + (o->accumulate ? dx[c] : 0);
         }
     }
@@ -66,6 +68,8 @@ double ref_act(activation act, double x)
         return 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
     case ACT_GELU_ERF:
         return 0.5 * x * (1 + erf(x / sqrt(2)));
+    case ACT_SILU:
+        return x / (1 + exp(-x));
     default:
         return x;
     }
@@ -80,6 +84,8 @@ double ref_act_grad(activation act, double x)
         return 0.5 * (1 + tanh(u)) + 0.5 * x * (1 - tanh(u) * tanh(u)) * du;
     case ACT_GELU_ERF:
         return 0.5 * (1 + erf(x / sqrt(2))) + x * exp(-0.5 * x * x) / sqrt(2 * pi);
+    case ACT_SILU:
+        return (1 + x / (1 + exp(x))) / (1 + exp(-x));
     default:
         return 1;
     }
@@ -151,10 +157,24 @@ static double dot(const double *a, const double *b, int64_t n)
     return sum;
 }
 
+/* What ALiBi takes from the score of head h with the key `distance` tokens back. */
+static double lean(bool alibi, int64_t heads, int64_t h, int64_t distance)
+{
+    return alibi ? alibi_slope(heads, h) * (double)distance : 0;
+}
+
 /* The D numbers of head `head` of the token (b,t): x is (B,T,heads*D). */
 static double *head_of(tensor x, int64_t b, int64_t t, int64_t head, int64_t D)
 {
     return (double *)x.data + (b * x.dim[1] + t) * x.ld + head * D;
+}
+
+static double score(const attention_op *o, const double *q, int64_t b, int64_t h, int64_t i,
+                    int64_t j)
+{
+    int64_t D = tensor_cols(o->out) / o->heads, kv = h / (o->heads / o->kv_heads);
+    return o->scale * dot(q, head_of(o->qkv, b, j, o->heads + kv, D), D) -
+           lean(o->alibi, o->heads, h, i - j);
 }
 
 void ref_attention(device *dev, int stream, const attention_op *o)
@@ -169,15 +189,15 @@ void ref_attention(device *dev, int stream, const attention_op *o)
                 const double *q = head_of(o->qkv, b, i, h, D);
                 double *out = head_of(o->out, b, i, h, D), max = -INFINITY, sum = 0;
                 for (int64_t j = 0; j <= last; j++)
-                    max = fmax(max, o->scale * dot(q, head_of(o->qkv, b, j, H + kv, D), D));
+                    max = fmax(max, score(o, q, b, h, i, j));
                 for (int64_t j = 0; j <= last; j++)
-                    sum += exp(o->scale * dot(q, head_of(o->qkv, b, j, H + kv, D), D) - max);
+                    sum += exp(score(o, q, b, h, i, j) - max);
                 double lse = max + log(sum);
                 ((double *)o->lse.data)[(b * H + h) * T + i] = lse;
                 for (int64_t d = 0; d < D; d++)
                     out[d] = 0;
                 for (int64_t j = 0; j <= last; j++) {
-                    double p = exp(o->scale * dot(q, head_of(o->qkv, b, j, H + kv, D), D) - lse);
+                    double p = exp(score(o, q, b, h, i, j) - lse);
                     for (int64_t d = 0; d < D; d++)
                         out[d] += p * head_of(o->qkv, b, j, H + KV + kv, D)[d];
                 }
@@ -202,7 +222,7 @@ void ref_attention_grad(device *dev, int stream, const attention_grad_op *o)
                 for (int64_t j = 0; j <= last; j++) {
                     const double *k = head_of(o->qkv, b, j, H + kv, D);
                     const double *v = head_of(o->qkv, b, j, H + KV + kv, D);
-                    double p = exp(o->scale * dot(q, k, D) - lse);
+                    double p = exp(o->scale * dot(q, k, D) - lean(o->alibi, H, h, i - j) - lse);
                     double ds = p * (dot(dout, v, D) - r) * o->scale;
                     for (int64_t d = 0; d < D; d++) {
                         head_of(o->dqkv, b, i, h, D)[d] += ds * k[d];
@@ -229,19 +249,27 @@ static void store_in_cache(const attention_cached_op *o, int64_t b, int64_t i)
         }
 }
 
+static double cached_score(const attention_cached_op *o, const double *q, int64_t b, int64_t h,
+                           int64_t i, int64_t j)
+{
+    int64_t KV = o->keys.dim[1], D = o->keys.dim[3], kv = h / (o->heads / KV);
+    return o->scale * dot(q, cached(o->keys, b, kv, j), D) -
+           lean(o->alibi, o->heads, h, o->position + i - j);
+}
+
 static void attend_to_cache(const attention_cached_op *o, int64_t b, int64_t h, int64_t i)
 {
     int64_t KV = o->keys.dim[1], D = o->keys.dim[3], kv = h / (o->heads / KV);
     const double *q = head_of(o->qkv, b, i, h, D);
     double *out = head_of(o->out, b, i, h, D), max = -INFINITY, sum = 0;
     for (int64_t j = 0; j <= o->position + i; j++)
-        max = fmax(max, o->scale * dot(q, cached(o->keys, b, kv, j), D));
+        max = fmax(max, cached_score(o, q, b, h, i, j));
     for (int64_t j = 0; j <= o->position + i; j++)
-        sum += exp(o->scale * dot(q, cached(o->keys, b, kv, j), D) - max);
+        sum += exp(cached_score(o, q, b, h, i, j) - max);
     for (int64_t d = 0; d < D; d++)
         out[d] = 0;
     for (int64_t j = 0; j <= o->position + i; j++) {
-        double p = exp(o->scale * dot(q, cached(o->keys, b, kv, j), D) - max) / sum;
+        double p = exp(cached_score(o, q, b, h, i, j) - max) / sum;
         for (int64_t d = 0; d < D; d++)
             out[d] += p * cached(o->values, b, kv, j)[d];
     }

@@ -298,7 +298,7 @@ static void test_refused_by_name(void **state)
         {"\"pretokenizers\"", "\"pretokenizer\"", "without ByteLevel"},
         {"\"type\": \"BPE\"", "\"type\": \"Unigram\"", "model.type: 'Unigram'"},
         {"\"dropout\": null", "\"dropout\": 0.1", "model.dropout"},
-        {"\"byte_fallback\": false", "\"byte_fallback\": true", "model.byte_fallback"},
+        {"\"byte_fallback\": false", "\"byte_fallback\": true", "normalizer: 'null'"},
         {"\"ignore_merges\": false", "\"ignore_merges\": true", "model.ignore_merges"},
         {"\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"</w>\"",
          "model.end_of_word_suffix: '</w>'"},

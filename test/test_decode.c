@@ -25,11 +25,12 @@
 
 /* ---- logits ---- */
 
-enum { L = 3, C = 36, T = 150, V = 59, BATCH = 2 };
+enum { L = 3, T = 150, V = 59, BATCH = 2 };
 
-#define MODEL                                                                                      \
-    "--layers 3 --heads 3 --width 36 --context 150 --vocab 59 --batch 2 --threads 2 "              \
-    "--eval-batches 1 --sample-every 1 --weight-decay 0 --lr 0.02 --warmup 0 "
+#define REST                                                                                       \
+    "--layers 3 --context 150 --vocab 59 --batch 2 --threads 2 --eval-batches 1 "                  \
+    "--sample-every 1 --weight-decay 0 --lr 0.02 --warmup 0 "
+#define MODEL "--heads 3 --width 36 " REST
 
 typedef struct {
     float logits[BATCH * T * V];
@@ -60,27 +61,28 @@ static void training_forward(small_run *s, int64_t step, capture *c)
     assert_int_equal(c->rows, BATCH * T);
 }
 
-static void compare(const float *got, const float *want, int64_t position)
+static void compare(const small_run *s, const float *got, const float *want, int64_t position)
 {
-    double squares = 0, tolerance = 4 * (double)FLT_EPSILON * sqrt(2.0 * (7 * L + 3) * T);
+    double n = fmax(T, (double)s->o.model.inner), squares = 0;
+    double tolerance = 4 * (double)FLT_EPSILON * sqrt(2.0 * (7 * L + 3) * n);
     for (int i = 0; i < V; i++)
         squares += (double)(want[i] * want[i]) / V;
     for (int i = 0; i < V; i++)
         if (!(fabs((double)got[i] - (double)want[i]) <= tolerance * sqrt(squares)))
-            fail_msg("position %lld, token %d: got %.9g, training has %.9g, rms %.3g",
-                     (long long)position, i, (double)got[i], (double)want[i], sqrt(squares));
+            fail_msg("%s position %lld, token %d: got %.9g, training has %.9g, rms %.3g",
+                     s->o.model.name, (long long)position, i, (double)got[i], (double)want[i],
+                     sqrt(squares));
 }
 
-static void test_logits_of_training(void **state)
+static void check_logits_of_training(const char *words)
 {
-    (void)state;
     static capture forward;
     static int32_t inputs[BATCH * T], targets[BATCH * T];
     static const int64_t pieces[] = {1, 2, 64, 149, 150};
     small_run s;
     step_result r;
     float logits[V];
-    small_open(&s, MODEL);
+    small_open(&s, words);
     for (int64_t step = 1; step <= 3; step++) /* away from the initial values */
         must(trainer_step(s.t, s.data, step, 0.02, &r));
     training_forward(&s, 4, &forward);
@@ -93,11 +95,30 @@ static void test_logits_of_training(void **state)
                 n = t == 0 ? pieces[i] : 1; /* a prompt, then token after token */
                 decoder_push(d, inputs + b * T + t, n);
                 must(decoder_next(d, logits));
-                compare(logits, forward.logits + (b * T + t + n - 1) * V, t + n - 1);
+                compare(&s, logits, forward.logits + (b * T + t + n - 1) * V, t + n - 1);
             }
             decoder_end(d);
         }
     small_close(&s);
+}
+
+static void test_logits_of_training(void **state)
+{
+    (void)state;
+    static const char *const models[] = {
+        MODEL,
+        "--model llama-nano " REST,
+        "--model qwen-nano " REST,
+        "--model qwen2.5-nano " REST,
+        "--model qwen3-nano " REST,
+        "--model gemma-nano " REST,
+        "--model bloom-nano " REST,
+        "--model phi-nano " REST,
+        "--model falcon-nano " REST,
+        "--model chatglm-nano " REST,
+    };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        check_logits_of_training(models[i]);
 }
 
 /* ---- the window ---- */

@@ -76,6 +76,17 @@ generating() {
     run --load run/model.safetensors --threads 1 --prompt 'line 5:' --tokens 80 && cmp -s a out
     report "--load FILE" $?
     rm run/tokenizer.vocab
+    # numbers of tokens, without any tokenizer: the first is a byte, so its text is known
+    run --load run --threads 1 --prompt-ids 108 --temperature 0 --tokens 20 && cp out ids
+    [ "$(wc -l <ids)" -eq 1 ] && tr ' ' '\n' <ids | awk '!/^[0-9]+$/ || $1 > 309 { bad = 1 } END { exit bad || NR != 20 }'
+    report "--prompt-ids continues in numbers" $?
+    run --load run --threads 1 --prompt-ids "108, $(cut -d ' ' -f 1-5 ids)" --temperature 0 --tokens 15 &&
+        cut -d ' ' -f 6- ids | cmp -s - out
+    report "--prompt-ids goes on from what it printed" $?
+    run --load run --vocab data.vocab --threads 1 --prompt l --temperature 0 --tokens 20 &&
+        [ "$(tail -c +2 out | head -c 1 | od -An -tu1 | tr -d ' ')" = "$(cut -d ' ' -f 1 ids)" ] ||
+        [ "$(cut -d ' ' -f 1 ids)" -gt 255 ]
+    report "and says what --prompt says" $?
     "$generate" --load run --vocab data.vocab --prompt x --tokens 50 >/dev/full 2>err
     report "a full disk is said" "$([ $? -eq 1 ] && grep -q 'standard output' err; echo $?)"
 }
@@ -116,6 +127,12 @@ refusing() {
     refuses "no such tokenizer" "nosuch.vocab" --load run --vocab nosuch.vocab --prompt x
     refuses "a tokenizer with more tokens than the model" "large.vocab|330|310" --load run --vocab large.vocab --prompt x
     refuses "empty prompt" "--prompt|empty" "${m[@]}" --prompt ''
+    refuses "a number that is none" "--prompt-ids|'x" --load run --prompt-ids 1,x
+    refuses "a token beyond the model's" "--prompt-ids: 310|309" --load run --prompt-ids 310
+    refuses "a negative token" "--prompt-ids: -1" --load run --prompt-ids 3,-1
+    refuses "no numbers" "empty" --load run --prompt-ids ,
+    refuses "numbers and a text" "--prompt-ids" "${m[@]}" --prompt x --prompt-ids 1
+    refuses "numbers and a tokenizer" "--vocab" "${m[@]}" --prompt-ids 1
     refuses "prompt too long" "--prompt|32" "${m[@]}" --prompt "$(head -n 20 text)"
     refuses "top-p 0" "--top-p 0|at most 1" "${m[@]}" --prompt x --top-p 0
     refuses "top-p 1.5" "--top-p 1.5|at most 1" "${m[@]}" --prompt x --top-p 1.5

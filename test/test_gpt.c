@@ -13,121 +13,17 @@
 #include <cmocka.h>
 
 #include "cpu/cpu.h"
-#include "model/kind.h"
 #include "test/formula.h"
 #include "test/golden.h"
 #include "test/ref.h"
+#include "test/small_gpt.h"
 #include "test/small_run.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { L = 2, H = 3, C = 24, T = 11, CONTEXT = 13, B = 3, V = 59 };
-
-/* A model with its memory on a device, outside of any trainer. */
-typedef struct {
-    device *dev;
-    arena *arena;
-    params p;
-    run r;
-    model *m;
-    batch in;
-    tensor loss;
-} bench_model;
-
-static void place(bench_model *b)
-{
-    params_place(&b->p, b->arena);
-    b->in = gpt_kind.place_batch(b->m, b->arena, B, T);
-    b->loss = arena_keep(b->arena, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
-}
-
-static void train_once(bench_model *b)
-{
-    loss_sink sink = {.sum = b->loss, .scale = 1.0 / (B * T)};
-    arena_begin(b->arena, "train");
-    params_begin_step(&b->r, 1);
-    gpt_kind.train(&b->r, b->m, &b->in, &sink);
-    params_end_step(&b->r);
-    arena_end(b->arena);
-}
-
-static void evaluate_once(bench_model *b)
-{
-    loss_sink sink = {.sum = b->loss, .scale = 1.0 / (B * T)};
-    arena_begin(b->arena, "eval");
-    gpt_kind.evaluate(&b->r, b->m, &b->in, &sink);
-    arena_end(b->arena);
-}
-
-static void set_element(tensor t, int64_t i, double x)
-{
-    if (t.type == F64)
-        ((double *)t.data)[i] = x;
-    else
-        ((float *)t.data)[i] = (float)x;
-}
-
-static double element(tensor t, int64_t i)
-{
-    return t.type == F64 ? ((double *)t.data)[i] : (double)((float *)t.data)[i];
-}
-
-/* Weights, tokens and targets by formula: see test/golden/gpt.py. */
-static void load(bench_model *b)
-{
-    for (int i = 0; i < b->p.n; i++) {
-        const param *row = &b->p.row[i];
-        bool matrix = row->spec.shape.rank == 2;
-        double amplitude = matrix ? 0.4 : 0.2, middle = row->spec.init == INIT_ONE;
-        for (int64_t j = 0; j < row->count; j++)
-            set_element(row->value, j,
-                        (double)formula_value((uint32_t)i, (uint32_t)j, amplitude, middle));
-    }
-    int32_t *inputs = b->in.inputs.data, *targets = b->in.targets.data;
-    for (uint32_t s = 0; s < B; s++)
-        for (uint32_t t = 0; t < T; t++) {
-            inputs[s * T + t] = (int32_t)(formula_hash(999, s * (T + 1) + t) % V);
-            targets[s * T + t] = (int32_t)(formula_hash(999, s * (T + 1) + t + 1) % V);
-        }
-}
-
-static void open_model(bench_model *b, const model_config *c, device *dev, dtype type)
-{
-    device null = device_null();
-    *b = (bench_model){.dev = &null};
-    b->p.type = type;
-    b->p.policy = GRADS_OWN;
-    must(arena_create(&b->arena));
-    arena_attach(b->arena, &null);
-    b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
-    must(gpt_kind.create(c, &b->p, &b->m));
-    place(b);
-    train_once(b);
-    b->p.training = false;
-    evaluate_once(b);
-    must(arena_plan(b->arena));
-    must(arena_commit(b->arena, dev, true));
-    b->r.dev = b->dev = dev;
-    place(b);
-    load(b);
-}
-
-static void close_model(bench_model *b)
-{
-    must(device_status(b->dev));
-    assert_true(arena_canary_intact(b->arena));
-    gpt_kind.destroy(b->m);
-    params_free(&b->p);
-    arena_destroy(b->arena);
-}
-
-static double loss_of(bench_model *b)
-{
-    evaluate_once(b);
-    return *(double *)b->loss.data;
-}
+enum { L = 2, H = 3, C = 24, CONTEXT = 13 };
 
 /* ---- against PyTorch ---- */
 
@@ -248,69 +144,6 @@ static void test_cpu_against_pytorch(void **state)
 }
 
 /* ---- decoding ---- */
-
-typedef struct {
-    bench_model b;
-    tensor tokens, logits; /* (B,room), (B,V) */
-    int64_t room;
-    int steps;
-} decoding;
-
-static void place_decoding(decoding *d)
-{
-    place(&d->b);
-    d->tokens = arena_keep(d->b.arena, KIND_BATCH, I32, SHAPE(B, d->room), NAME("next", 0));
-    d->logits = arena_keep(d->b.arena, KIND_BATCH, F64, SHAPE(B, V), NAME("last logits", 0));
-}
-
-static void begin_decoding(decoding *d)
-{
-    d->steps = 0;
-    arena_begin(d->b.arena, "sample");
-    gpt_kind.open_caches(&d->b.r, d->b.m, B, CONTEXT);
-}
-
-static void end_decoding(decoding *d)
-{
-    gpt_kind.close_caches(&d->b.r, d->b.m);
-    arena_end(d->b.arena);
-}
-
-/* Tokens first .. first + n of all sequences. */
-static void decode(decoding *d, int64_t first, int64_t n)
-{
-    decode_step s = {.tokens = tensor_of(d->tokens.data, I32, SHAPE(B, n)),
-                     .position = first,
-                     .room = d->room,
-                     .logits = d->logits};
-    arena_iteration(d->b.arena, ++d->steps);
-    for (int64_t i = 0; i < B * n && !arena_recording(d->b.arena); i++)
-        ((int32_t *)d->tokens.data)[i] =
-            ((int32_t *)d->b.in.inputs.data)[i / n * T + first + i % n];
-    gpt_kind.decode(&d->b.r, d->b.m, &s);
-}
-
-static void open_decoding(decoding *d, const model_config *c, int64_t room, device *dev)
-{
-    device null = device_null();
-    *d = (decoding){.room = room};
-    bench_model *b = &d->b;
-    b->p.type = F64;
-    must(arena_create(&b->arena));
-    arena_attach(b->arena, &null);
-    b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
-    must(gpt_kind.create(c, &b->p, &b->m));
-    place_decoding(d);
-    begin_decoding(d);
-    decode(d, 0, room);
-    end_decoding(d);
-    must(device_status(&null));
-    must(arena_plan(b->arena));
-    must(arena_commit(b->arena, dev, true));
-    b->r.dev = b->dev = dev;
-    place_decoding(d);
-    load(b);
-}
 
 /* All sequences at once, in steps of up to `room` tokens: the logits after each step are PyTorch's
  * (of the first sequence), and each step's are the same however the tokens before were grouped. */

@@ -89,7 +89,7 @@ static void test_config_refusals(void **state)
         fails(read_config(text, &c), "x/config.json", bad[i][1]);
     }
     fails(read_config("{}", &c), "x/config.json", "model_type");
-    fails(read_config("{\"model_type\":\"llama\"}", &c), "model_type is \"llama\"", "gpt2");
+    fails(read_config("{\"model_type\":\"mamba\"}", &c), "model_type is \"mamba\"", "gpt2");
     char *out;
     ok(read_config("{\"model_type\":\"gpt2\"}", &c));
     c.causal = false;

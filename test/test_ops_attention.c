@@ -26,6 +26,7 @@ typedef struct {
     int64_t B, T, H, KV, D;
     bool causal;
     double scale, spread; /* spread: deviation of q and k */
+    bool alibi;
 } attention_case;
 
 static double square(double x)
@@ -44,7 +45,9 @@ typedef struct {
     double s, unit;
 } score;
 
-static score score_of(const attention_case *c, const double *q, const double *k)
+/* Query head h against a key `distance` tokens before it. */
+static score score_of(const attention_case *c, const double *q, const double *k, int64_t h,
+                      int64_t distance)
 {
     score x = {0};
     double squares = 0;
@@ -52,7 +55,9 @@ static score score_of(const attention_case *c, const double *q, const double *k)
         x.s += c->scale * q[d] * k[d];
         squares += square(c->scale * q[d] * k[d]);
     }
-    x.unit = summed(c->D, squares) + fabs(x.s);
+    double lean = c->alibi ? alibi_slope(c->H, h) * (double)distance : 0;
+    x.s -= lean;
+    x.unit = summed(c->D, squares) + fabs(x.s) + 2 * lean;
     return x;
 }
 
@@ -64,7 +69,7 @@ static void call_attention(device *dev, const tensor *t, const void *options)
 {
     const attention_case *c = options;
     OP(attention, dev, STREAM_COMPUTE, .out = t[OUT], .lse = t[LSE], .qkv = t[QKV], .heads = c->H,
-       .kv_heads = c->KV, .causal = c->causal, .scale = c->scale);
+       .kv_heads = c->KV, .causal = c->causal, .alibi = c->alibi, .scale = c->scale);
 }
 
 /* p_j = exp(s_j - lse) is off by (unit of s_j) + (unit of lse) + |s_j| + |lse| + 1, relatively. */
@@ -76,7 +81,7 @@ static void attention_row_units(const bench *rigs, operand *o, const attention_c
     const double *q = o[QKV].value + at(c, heads, b, i, h);
     double *out = o[OUT].unit + at(c, c->H, b, i, h);
     for (int64_t j = 0; j <= last; j++) {
-        score x = score_of(c, q, o[QKV].value + at(c, heads, b, j, c->H + kv));
+        score x = score_of(c, q, o[QKV].value + at(c, heads, b, j, c->H + kv), h, i - j);
         double p = exp(x.s - lse);
         lse_unit += p * (x.unit + fabs(x.s - lse));
         squares += p * p;
@@ -87,7 +92,7 @@ static void attention_row_units(const bench *rigs, operand *o, const attention_c
         out[d] = 0;
     for (int64_t j = 0; j <= last; j++) {
         const double *v = o[QKV].value + at(c, heads, b, j, c->H + c->KV + kv);
-        score x = score_of(c, q, o[QKV].value + at(c, heads, b, j, c->H + kv));
+        score x = score_of(c, q, o[QKV].value + at(c, heads, b, j, c->H + kv), h, i - j);
         double p = exp(x.s - lse), relative = x.unit + lse_unit + fabs(x.s) + fabs(lse) + 1;
         relative += rounded_between(rigs);
         for (int64_t d = 0; d < c->D; d++)
@@ -99,9 +104,10 @@ static void attention_trial(bench *b, const attention_case *c)
 {
     trial t;
     trial_begin(b, &t, call_attention, c,
-                "attention B=%lld T=%lld H=%lld KV=%lld D=%lld%s scale=%.3g spread=%g",
+                "attention B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g",
                 (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
-                (long long)c->D, c->causal ? " causal" : "", c->scale, c->spread);
+                (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
+                c->spread);
     trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
     trial_operand(&t, LSE, "lse", WRITTEN, STAT, SHAPE(c->B, c->H, c->T), 0);
     trial_operand(&t, QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
@@ -123,7 +129,7 @@ static void call_attention_grad(device *dev, const tensor *t, const void *option
     const attention_case *c = options;
     OP(attention_grad, dev, STREAM_COMPUTE, .dqkv = t[DQKV], .dout = t[DOUT], .out = t[G_OUT],
        .qkv = t[G_QKV], .lse = t[G_LSE], .scratch = t[G_SCRATCH], .heads = c->H, .kv_heads = c->KV,
-       .causal = c->causal, .scale = c->scale);
+       .causal = c->causal, .alibi = c->alibi, .scale = c->scale);
 }
 
 /* Sums of squares of the terms of each dqkv element; the errors of the terms
@@ -143,7 +149,7 @@ static void attention_grad_row_units(const bench *rigs, operand *o, const attent
     for (int64_t j = 0; j <= last; j++) {
         int64_t kj = at(c, heads, b, j, c->H + kv), vj = at(c, heads, b, j, c->H + c->KV + kv);
         const double *qkv = o[G_QKV].value;
-        score x = score_of(c, qkv + qi, qkv + kj);
+        score x = score_of(c, qkv + qi, qkv + kj, h, i - j);
         double p = exp(x.s - lse), relative = x.unit + fabs(x.s) + fabs(lse) + 1, dp = 0,
                dp_squares = 0;
         for (int64_t d = 0; d < c->D; d++) {
@@ -186,9 +192,10 @@ static void attention_grad_trial(bench *b, const attention_case *c)
 {
     trial t;
     trial_begin(b, &t, call_attention_grad, c,
-                "attention_grad B=%lld T=%lld H=%lld KV=%lld D=%lld%s scale=%.3g spread=%g",
+                "attention_grad B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g",
                 (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
-                (long long)c->D, c->causal ? " causal" : "", c->scale, c->spread);
+                (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
+                c->spread);
     trial_operand(&t, DQKV, "dqkv", WRITTEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
     trial_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
     trial_operand(&t, G_OUT, "out", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
@@ -216,6 +223,7 @@ static void attention_grad_trial(bench *b, const attention_case *c)
 typedef struct {
     int64_t B, T, H, KV, D, P, position; /* P: places of the cache */
     double scale, spread;
+    bool alibi;
 } cached_case;
 
 enum { C_OUT, C_QKV, C_KEYS, C_VALUES };
@@ -227,7 +235,8 @@ static void call_attention_cached(device *dev, const tensor *t, const void *opti
 {
     const cached_case *c = options;
     OP(attention_cached, dev, STREAM_COMPUTE, .out = t[C_OUT], .qkv = t[C_QKV], .keys = t[C_KEYS],
-       .values = t[C_VALUES], .heads = c->H, .position = c->position, .scale = c->scale);
+       .values = t[C_VALUES], .heads = c->H, .position = c->position, .alibi = c->alibi,
+       .scale = c->scale);
 }
 
 /* As attention_row_units, with the keys and values as the reference has left them. */
@@ -238,22 +247,22 @@ static void cached_row_units(operand *o, const cached_case *c, int64_t b, int64_
     const double *q = o[C_QKV].value + (token * (c->H + 2 * c->KV) + h) * c->D;
     const double *k = o[C_KEYS].want + first, *v = o[C_VALUES].want + first;
     double *out = o[C_OUT].unit + (token * c->H + h) * c->D;
-    attention_case one = {.D = c->D, .scale = c->scale};
+    attention_case one = {.H = c->H, .D = c->D, .scale = c->scale, .alibi = c->alibi};
     double max = -INFINITY, sum = 0, squares = 0;
     for (int64_t j = 0; j <= last; j++)
-        max = fmax(max, score_of(&one, q, k + j * c->D).s);
+        max = fmax(max, score_of(&one, q, k + j * c->D, h, last - j).s);
     for (int64_t j = 0; j <= last; j++)
-        sum += exp(score_of(&one, q, k + j * c->D).s - max);
+        sum += exp(score_of(&one, q, k + j * c->D, h, last - j).s - max);
     double lse = max + log(sum), lse_unit = fabs(lse) + 1;
     for (int64_t j = 0; j <= last; j++) {
-        score x = score_of(&one, q, k + j * c->D);
+        score x = score_of(&one, q, k + j * c->D, h, last - j);
         double p = exp(x.s - lse);
         lse_unit += p * (x.unit + fabs(x.s - lse));
         squares += p * p;
     }
     lse_unit += summed(last + 1, squares);
     for (int64_t j = 0; j <= last; j++) {
-        score x = score_of(&one, q, k + j * c->D);
+        score x = score_of(&one, q, k + j * c->D, h, last - j);
         double p = exp(x.s - lse), relative = x.unit + lse_unit + fabs(x.s) + fabs(lse) + 1;
         for (int64_t d = 0; d < c->D; d++)
             out[d] += fabs(v[j * c->D + d]) * (p * relative + UNDERFLOW_UNIT);
@@ -320,7 +329,8 @@ static void each_cached_case(bench *b)
                                      end + (d + h) % 3 * 7,
                                      positions[p],
                                      1 / sqrt((double)head_sizes[d]),
-                                     1};
+                                     1,
+                                     (t + p + d) % 3 == 0};
                     attention_cached_trial(b, &c);
                 }
 }
@@ -328,10 +338,10 @@ static void each_cached_case(bench *b)
 static void each_cached_extreme(bench *b)
 {
     static const cached_case cases[] = {
-        {1, 1, 3, 1, 17, 300, 299, 1, 4},  {1, 40, 3, 1, 17, 300, 150, 1, 4},
-        {2, 1, 2, 2, 64, 64, 60, 0.5, 3},  {1, 5, 1, 1, 8, 9, 4, 30, 1},
-        {1, 130, 2, 1, 8, 400, 0, 0.3, 1}, {1, 1, 2, 1, 5, 1000, 600, 1, 4},
-        {1, 3, 2, 1, 600, 40, 17, 0.05, 1}};
+        {1, 1, 3, 1, 17, 300, 299, 1, 4, true},   {1, 40, 3, 1, 17, 300, 150, 1, 4, false},
+        {2, 1, 2, 2, 64, 64, 60, 0.5, 3, false},  {1, 5, 1, 1, 8, 9, 4, 30, 1, false},
+        {1, 130, 2, 1, 8, 400, 0, 0.3, 1, true},  {1, 1, 2, 1, 5, 1000, 600, 1, 4, false},
+        {1, 3, 2, 1, 600, 40, 17, 0.05, 1, false}};
     for (int i = 0; i < COUNT(cases); i++)
         if (cases[i].D <= rig_most_head()) attention_cached_trial(b, &cases[i]);
 }
@@ -397,7 +407,8 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
                                         head_sizes[d],
                                         causal,
                                         1 / sqrt((double)head_sizes[d]),
-                                        1};
+                                        1,
+                                        causal && (t + d) % 3 == 0};
                     trial_of(b, &c);
                 }
 }
@@ -406,13 +417,13 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
 static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_case *))
 {
     static const attention_case cases[] = {
-        {1, 65, 3, 1, 17, true, 1, 4},     {1, 65, 3, 1, 17, false, 1, 4},
-        {2, 33, 2, 2, 64, true, 0.5, 3},   {1, 5, 1, 1, 8, true, 30, 1},
-        {1, 300, 2, 1, 8, true, 0.3, 1},   {1, 257, 2, 1, 8, false, 0.3, 1},
-        {1, 300, 2, 2, 17, true, 1, 4},    {1, 600, 2, 1, 5, false, 1, 4},
-        {1, 520, 1, 1, 5, true, 1, 4},     {1, 40, 2, 1, 300, true, 0.06, 1},
-        {1, 70, 2, 1, 256, true, 0.06, 1}, {1, 37, 2, 2, 200, false, 0.07, 1},
-        {2, 130, 2, 1, 96, false, 0.1, 1}, {1, 65, 1, 1, 32, true, -0.2, 1},
+        {1, 65, 3, 1, 17, true, 1, 4, true},      {1, 65, 3, 1, 17, false, 1, 4, false},
+        {2, 33, 2, 2, 64, true, 0.5, 3, false},   {1, 5, 1, 1, 8, true, 30, 1, false},
+        {1, 300, 2, 1, 8, true, 0.3, 1, true},    {1, 257, 2, 1, 8, false, 0.3, 1, false},
+        {1, 300, 2, 2, 17, true, 1, 4, false},    {1, 600, 2, 1, 5, false, 1, 4, false},
+        {1, 520, 1, 1, 5, true, 1, 4, true},      {1, 40, 2, 1, 300, true, 0.06, 1, false},
+        {1, 70, 2, 1, 256, true, 0.06, 1, false}, {1, 37, 2, 2, 200, false, 0.07, 1, false},
+        {2, 130, 2, 1, 96, false, 0.1, 1, false}, {1, 65, 1, 1, 32, true, -0.2, 1, false},
     };
     for (int i = 0; i < COUNT(cases); i++)
         if (cases[i].D <= rig_most_head()) trial_of(b, &cases[i]);

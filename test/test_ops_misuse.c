@@ -172,6 +172,52 @@ static void embedding_on(rig *on)
     REFUSE(embedding_grad, backward, first_position, P - T + 1);
 }
 
+static void heads_on(rig *on)
+{
+    tensor x = work(on, SHAPE(R, 4 * D)), kept = work(on, SHAPE(R, 3 * D)), w = work(on, SHAPE(D));
+    head_norm_op norm = {.x = x, .kept = kept, .w1 = w, .w2 = w, .first = 2, .second = 1, .eps = 1};
+    ACCEPT(head_norm, norm);
+    REFUSE(head_norm, norm, x, padded(x));
+    REFUSE(head_norm, norm, x, wider(x));
+    REFUSE(head_norm, norm, kept, x);
+    REFUSE(head_norm, norm, w1, absent);
+    REFUSE(head_norm, norm, w2, wider(w));
+    REFUSE(head_norm, norm, first, 4);
+    REFUSE(head_norm, norm, second, -1);
+    tensor scratch = stat(on, SHAPE(NORM_GROUPS, 2 * D));
+    head_norm_grad_op norm_grad = {.dx = x, .kept = kept, .w1 = w, .w2 = w, .scratch = scratch};
+    norm_grad.first = 2, norm_grad.second = 1, norm_grad.eps = 1;
+    norm_grad.dw1.t = norm_grad.dw2.t = work(on, SHAPE(D));
+    ACCEPT(head_norm_grad, norm_grad);
+    REFUSE(head_norm_grad, norm_grad, dx, padded(x));
+    REFUSE(head_norm_grad, norm_grad, kept, absent);
+    REFUSE(head_norm_grad, norm_grad, dw1.t, wider(w));
+    REFUSE(head_norm_grad, norm_grad, dw2.t, typed(w, I32));
+    REFUSE(head_norm_grad, norm_grad, scratch, stat(on, SHAPE(NORM_GROUPS, D)));
+    REFUSE(head_norm_grad, norm_grad, second, 2);
+    tensor tokens = work(on, SHAPE(B, T, 3 * C));
+    rotary_op rotary = {.x = tokens, .heads = 2, .head = C, .size = C, .base = 10};
+    ACCEPT(rotary, rotary);
+    REFUSE(rotary, rotary, x, x);
+    REFUSE(rotary, rotary, x, padded(tokens));
+    REFUSE(rotary, rotary, heads, 4);
+    REFUSE(rotary, rotary, size, 3);
+    REFUSE(rotary, rotary, size, C + 2);
+    REFUSE(rotary, rotary, base, 0);
+    REFUSE(rotary, rotary, first_position, -1);
+    gate_op gate = {.out = work(on, SHAPE(R, N)), .x = work(on, SHAPE(R, 2 * N)), .act = ACT_SILU};
+    ACCEPT(gate, gate);
+    REFUSE(gate, gate, out, longer(gate.out));
+    REFUSE(gate, gate, out, absent);
+    REFUSE(gate, gate, x, wider(gate.x));
+    REFUSE(gate, gate, act, ACT_NONE);
+    gate_grad_op gate_grad = {.x = gate.x, .dout = gate.out, .act = ACT_SILU};
+    ACCEPT(gate_grad, gate_grad);
+    REFUSE(gate_grad, gate_grad, dout, wider(gate.out));
+    REFUSE(gate_grad, gate_grad, x, typed(gate.x, I32));
+    REFUSE(gate_grad, gate_grad, act, ACT_NONE);
+}
+
 static void norm_on(rig *on)
 {
     tensor x = work(on, SHAPE(R, C)), out = work(on, SHAPE(R, C)), w = work(on, SHAPE(C)),
@@ -187,7 +233,9 @@ static void norm_on(rig *on)
     REFUSE(norm, forward, w, absent);
     REFUSE(norm, forward, w, wider(w));
     REFUSE(norm, forward, b, typed(b, I32));
-
+    norm_op rms = {.out = out, .rstd = rstd, .x = x, .w = w, .eps = 1, .rms = true};
+    ACCEPT(norm, rms);
+    REFUSE(norm, rms, mean, mean);
     norm_grad_op backward = {.dx = out,
                              .dw = {.t = w},
                              .db = {.t = b},
@@ -279,6 +327,10 @@ static void attention_on(rig *on)
     REFUSE(attention, forward, lse, longer(lse));
     REFUSE(attention, forward, qkv, wider(qkv));
     REFUSE(attention, forward, qkv, work(on, SHAPE(R, 2 * H * D)));
+    attention_op alibi = forward;
+    alibi.alibi = true;
+    ACCEPT(attention, alibi);
+    REFUSE(attention, alibi, causal, false);
     REFUSE(attention, forward, heads, 3);
     REFUSE(attention, forward, heads, 0);
     REFUSE(attention, forward, kv_heads, 0);
@@ -400,6 +452,10 @@ static void test_simple(void **state)
 static void test_embedding(void **state)
 {
     each_device(state, embedding_on);
+}
+static void test_heads(void **state)
+{
+    each_device(state, heads_on);
 }
 static void test_norm(void **state)
 {
@@ -526,12 +582,19 @@ static void test_watch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_simple),    cmocka_unit_test(test_embedding),
-        cmocka_unit_test(test_norm),      cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_cached),
-        cmocka_unit_test(test_sums),      cmocka_unit_test(test_optim),
-        cmocka_unit_test(test_lacks),     cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_null),      cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_simple),
+        cmocka_unit_test(test_embedding),
+        cmocka_unit_test(test_norm),
+        cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_attention_cached),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_optim),
+        cmocka_unit_test(test_lacks),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_null),
+        cmocka_unit_test(test_watch),
     };
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }

@@ -40,6 +40,9 @@ RUN(norm)
 RUN(linear)
 RUN(attention)
 RUN(classify)
+RUN(head_norm)
+RUN(rotary)
+RUN(gate)
 
 static void assert_well(device *dev)
 {
@@ -106,37 +109,40 @@ static void test_embedding_gradient(void **state)
                             .tokens = tensor_of(tokens, I32, SHAPE(B, T)),
                             .wte = doubles(wte, SHAPE(V, C)),
                             .wpe = doubles(wpe, SHAPE(P, C)),
-                            .first_position = FIRST};
+                            .first_position = FIRST,
+                            .scale = 1.7};
     device ref = ref_device();
     OP(embedding_grad, &ref, STREAM_COMPUTE, .dwte = {doubles(dwte, SHAPE(V, C)), false},
        .dwpe = {doubles(dwpe, SHAPE(P, C)), false}, .dout = doubles(dout, SHAPE(B, T, C)),
-       .tokens = forward.tokens, .first_position = FIRST);
+       .tokens = forward.tokens, .first_position = FIRST, .scale = 1.7);
     assert_well(&ref);
     objective f = {run_embedding, &forward, out, dout, B * T * C};
     check_gradient("embedding_grad dwte", &f, wte, V * C, dwte);
     check_gradient("embedding_grad dwpe", &f, wpe, P * C, dwpe);
 }
 
-static void norm_gradient(int64_t R, int64_t C)
+static void norm_gradient(int64_t R, int64_t C, bool rms, double offset)
 {
     double x[MAX], w[MAX], b[MAX], out[MAX], mean[MAX], rstd[MAX];
     double dout[MAX], dx[MAX], dw[MAX], db[MAX], scratch[NORM_GROUPS * 2 * 16];
     draw(x, R * C, 4), draw(w, C, 5), draw(b, C, 6), draw(dout, R * C, 7);
     norm_op forward = {.out = doubles(out, SHAPE(R, C)),
-                       .mean = doubles(mean, SHAPE(R)),
+                       .mean = rms ? (tensor){0} : doubles(mean, SHAPE(R)),
                        .rstd = doubles(rstd, SHAPE(R)),
                        .x = doubles(x, SHAPE(R, C)),
                        .w = doubles(w, SHAPE(C)),
                        .b = doubles(b, SHAPE(C)),
-                       .eps = 1e-2};
+                       .eps = 1e-2,
+                       .offset = offset,
+                       .rms = rms};
     objective f = {run_norm, &forward, out, dout, R * C};
     value(&f); /* for mean and rstd */
     device ref = ref_device();
     OP(norm_grad, &ref, STREAM_COMPUTE, .dx = doubles(dx, SHAPE(R, C)),
        .dw = {doubles(dw, SHAPE(C)), false}, .db = {doubles(db, SHAPE(C)), false},
        .dout = doubles(dout, SHAPE(R, C)), .x = forward.x, .mean = forward.mean,
-       .rstd = forward.rstd, .w = forward.w,
-       .scratch = doubles(scratch, SHAPE(NORM_GROUPS, 2 * C)));
+       .rstd = forward.rstd, .w = forward.w, .scratch = doubles(scratch, SHAPE(NORM_GROUPS, 2 * C)),
+       .offset = offset, .rms = rms);
     assert_well(&ref);
     check_gradient("norm_grad dx", &f, x, R * C, dx);
     check_gradient("norm_grad dw", &f, w, C, dw);
@@ -146,9 +152,11 @@ static void norm_gradient(int64_t R, int64_t C)
 static void test_norm_gradient(void **state)
 {
     (void)state;
-    norm_gradient(1, 2);
-    norm_gradient(3, 7);
-    norm_gradient(5, 16);
+    for (int form = 0; form < 3; form++) {
+        norm_gradient(1, 2, form > 0, form > 1);
+        norm_gradient(3, 7, form > 0, form > 1);
+        norm_gradient(5, 16, form > 0, form > 1);
+    }
 }
 
 /* The gradients of layer 2 in  y = act(x), out = y w^T + bias + residual  and of the layer's own
@@ -193,12 +201,13 @@ static void linear_gradient(activation act, bool with_bias, bool with_residual)
 static void test_linear_gradient(void **state)
 {
     (void)state;
-    for (activation act = ACT_NONE; act <= ACT_GELU_ERF; act++)
+    for (activation act = ACT_NONE; act <= ACT_SILU; act++)
         for (int bits = 0; bits < 4; bits++)
             linear_gradient(act, bits & 1, bits & 2);
 }
 
-static void attention_gradient(int64_t B, int64_t T, int64_t H, int64_t KV, int64_t D, bool causal)
+static void attention_gradient(int64_t B, int64_t T, int64_t H, int64_t KV, int64_t D, bool causal,
+                               bool alibi)
 {
     int64_t width = (H + 2 * KV) * D;
     double qkv[MAX], out[MAX], lse[MAX], dout[MAX], dqkv[MAX], scratch[MAX];
@@ -209,6 +218,7 @@ static void attention_gradient(int64_t B, int64_t T, int64_t H, int64_t KV, int6
                             .heads = H,
                             .kv_heads = KV,
                             .causal = causal,
+                            .alibi = alibi,
                             .scale = 0.6};
     objective f = {run_attention, &forward, out, dout, B * T * H * D};
     value(&f); /* for out and lse */
@@ -216,7 +226,7 @@ static void attention_gradient(int64_t B, int64_t T, int64_t H, int64_t KV, int6
     OP(attention_grad, &ref, STREAM_COMPUTE, .dqkv = doubles(dqkv, SHAPE(B, T, width)),
        .dout = doubles(dout, SHAPE(B, T, H * D)), .out = forward.out, .qkv = forward.qkv,
        .lse = forward.lse, .scratch = doubles(scratch, SHAPE(B, H, T)), .heads = H, .kv_heads = KV,
-       .causal = causal, .scale = 0.6);
+       .causal = causal, .alibi = alibi, .scale = 0.6);
     assert_well(&ref);
     check_gradient("attention_grad dqkv", &f, qkv, B * T * width, dqkv);
 }
@@ -225,10 +235,111 @@ static void test_attention_gradient(void **state)
 {
     (void)state;
     for (int causal = 0; causal < 2; causal++) {
-        attention_gradient(1, 1, 1, 1, 2, causal);
-        attention_gradient(2, 5, 2, 2, 3, causal);
-        attention_gradient(2, 4, 3, 1, 4, causal);
-        attention_gradient(1, 5, 6, 2, 3, causal);
+        attention_gradient(1, 1, 1, 1, 2, causal, false);
+        attention_gradient(2, 5, 2, 2, 3, causal, false);
+        attention_gradient(2, 4, 3, 1, 4, causal, false);
+        attention_gradient(1, 5, 6, 2, 3, causal, causal);
+    }
+}
+
+/* In place: the objective's input is copied before each run. */
+typedef struct {
+    const double *input;
+    int64_t n;
+    head_norm_op norm;
+    rotary_op rotary;
+} in_place;
+
+static void run_head_norm_copy(device *dev, const void *op)
+{
+    const in_place *p = op;
+    memcpy(p->norm.x.data, p->input, (size_t)p->n * sizeof(double));
+    run_head_norm(dev, &p->norm);
+}
+
+static void run_rotary_copy(device *dev, const void *op)
+{
+    const in_place *p = op;
+    memcpy(p->rotary.x.data, p->input, (size_t)p->n * sizeof(double));
+    run_rotary(dev, &p->rotary);
+}
+
+static void test_head_norm_gradient(void **state)
+{
+    (void)state;
+    enum { R = 3, ALL = 5, FIRST = 2, SECOND = 1, D = 4, N = R * ALL * D };
+    double in[MAX], x[MAX], w1[MAX], w2[MAX], kept[MAX], dx[MAX], dout[MAX], dw1[D], dw2[D],
+        scratch[NORM_GROUPS * 2 * D];
+    draw(in, N, 21), draw(w1, D, 22), draw(w2, D, 23), draw(dout, N, 24);
+    tensor all = doubles(x, SHAPE(R, ALL * D)), normed = doubles(kept, SHAPE(R, 3 * D));
+    in_place p = {.input = in,
+                  .n = N,
+                  .norm = {.x = all,
+                           .kept = normed,
+                           .w1 = doubles(w1, SHAPE(D)),
+                           .w2 = doubles(w2, SHAPE(D)),
+                           .first = FIRST,
+                           .second = SECOND,
+                           .eps = 1e-2}};
+    objective f = {run_head_norm_copy, &p, x, dout, N};
+    value(&f); /* for kept */
+    memcpy(dx, dout, sizeof dx);
+    device ref = ref_device();
+    OP(head_norm_grad, &ref, STREAM_COMPUTE, .dx = doubles(dx, SHAPE(R, ALL * D)), .kept = normed,
+       .w1 = p.norm.w1, .w2 = p.norm.w2, .dw1 = {doubles(dw1, SHAPE(D)), false},
+       .dw2 = {doubles(dw2, SHAPE(D)), false},
+       .scratch = doubles(scratch, SHAPE(NORM_GROUPS, 2 * D)), .first = FIRST, .second = SECOND,
+       .eps = 1e-2);
+    assert_well(&ref);
+    check_gradient("head_norm_grad dx", &f, in, N, dx);
+    check_gradient("head_norm_grad dw1", &f, w1, D, dw1);
+    check_gradient("head_norm_grad dw2", &f, w2, D, dw2);
+}
+
+static void test_rotary_gradient(void **state)
+{
+    (void)state;
+    enum { B = 2, T = 3, ALL = 3, D = 7, N = B * T * ALL * D };
+    double in[MAX], x[MAX], dx[MAX], dout[MAX];
+    draw(in, N, 25), draw(dout, N, 26);
+    for (int interleaved = 0; interleaved < 2; interleaved++) {
+        in_place p = {.input = in,
+                      .n = N,
+                      .rotary = {.x = doubles(x, SHAPE(B, T, ALL * D)),
+                                 .heads = 2,
+                                 .head = D,
+                                 .size = 6,
+                                 .first_position = 2,
+                                 .base = 50,
+                                 .interleaved = interleaved}};
+        objective f = {run_rotary_copy, &p, x, dout, N};
+        memcpy(dx, dout, sizeof dx);
+        rotary_op back = p.rotary;
+        back.x.data = dx;
+        back.inverse = true;
+        device ref = ref_device();
+        op_rotary(&ref, STREAM_COMPUTE, &back);
+        assert_well(&ref);
+        check_gradient("rotary dx", &f, in, N, dx);
+    }
+}
+
+static void test_gate_gradient(void **state)
+{
+    (void)state;
+    enum { R = 4, N = 5 };
+    double x[MAX], dx[MAX], out[MAX], dout[MAX];
+    draw(x, R * 2 * N, 27), draw(dout, R * N, 28);
+    for (activation act = ACT_GELU_TANH; act <= ACT_SILU; act++) {
+        gate_op forward = {
+            .out = doubles(out, SHAPE(R, N)), .x = doubles(x, SHAPE(R, 2 * N)), .act = act};
+        objective f = {run_gate, &forward, out, dout, R * N};
+        memcpy(dx, x, sizeof dx);
+        device ref = ref_device();
+        OP(gate_grad, &ref, STREAM_COMPUTE, .x = doubles(dx, SHAPE(R, 2 * N)),
+           .dout = doubles(dout, SHAPE(R, N)), .act = act);
+        assert_well(&ref);
+        check_gradient("gate_grad", &f, x, R * 2 * N, dx);
     }
 }
 
@@ -277,6 +388,37 @@ static void test_known_activations(void **state)
     near("gelu tanh(-30)", ref_act(ACT_GELU_TANH, -30), 0);
     near("gelu tanh(30)", ref_act(ACT_GELU_TANH, 30), 30);
     near("none(-3)", ref_act(ACT_NONE, -3), -3);
+    near("silu(log 3)", ref_act(ACT_SILU, log(3)), 0.75 * log(3)); /* logistic(log 3) = 3/4 */
+    near("silu'(0)", ref_act_grad(ACT_SILU, 0), 0.5);
+}
+
+/* Two numbers at base^0 * position = 2 radians, and two that turn by 2 / sqrt(base). */
+static void test_known_rotary(void **state)
+{
+    (void)state;
+    double half[] = {1, 0, 0, 1, 9}, pairs[] = {1, 0, 0, 1, 9};
+    device ref = ref_device();
+    OP(rotary, &ref, STREAM_COMPUTE, .x = doubles(half, SHAPE(1, 1, 5)), .heads = 1, .head = 5,
+       .size = 4, .first_position = 2, .base = 16);
+    OP(rotary, &ref, STREAM_COMPUTE, .x = doubles(pairs, SHAPE(1, 1, 5)), .heads = 1, .head = 5,
+       .size = 4, .first_position = 2, .base = 16, .interleaved = true);
+    assert_well(&ref);
+    const double want_half[] = {cos(2), -sin(0.5), sin(2), cos(0.5), 9},
+                 want_pairs[] = {cos(2), sin(2), -sin(0.5), cos(0.5), 9};
+    for (int i = 0; i < 5; i++) {
+        near("halves", half[i], want_half[i]);
+        near("pairs", pairs[i], want_pairs[i]);
+    }
+}
+
+/* Four heads: 2^-2, 2^-4, 2^-6, 2^-8; two more have the odd ones of eight: 2^-1, 2^-3. */
+static void test_known_slopes(void **state)
+{
+    (void)state;
+    const double want[] = {0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125};
+    for (int i = 0; i < 6; i++)
+        near("slope", alibi_slope(6, i), want[i]);
+    near("slope of 8", alibi_slope(8, 0), 0.5);
 }
 
 static void test_known_norm(void **state)
@@ -362,6 +504,9 @@ int main(void)
         cmocka_unit_test(test_classify_gradient),  cmocka_unit_test(test_known_activations),
         cmocka_unit_test(test_known_norm),         cmocka_unit_test(test_known_linear),
         cmocka_unit_test(test_known_attention),    cmocka_unit_test(test_known_classify),
+        cmocka_unit_test(test_head_norm_gradient), cmocka_unit_test(test_rotary_gradient),
+        cmocka_unit_test(test_gate_gradient),      cmocka_unit_test(test_known_rotary),
+        cmocka_unit_test(test_known_slopes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,13 +25,19 @@ static double square(double x)
 
 typedef struct {
     int64_t B, T, C, V, P, first;
+    double scale; /* 0: 1 */
 } embedding_case;
 
 static const embedding_case embeddings[] = {
-    {1, 1, 1, 1, 1, 0},      {1, 5, 3, 59, 5, 0},        {3, 11, 17, 59, 16, 5},
-    {4, 50, 64, 59, 64, 14}, {2, 33, 129, 7, 33, 0},     {1, 200, 768, 2048, 200, 0},
-    {2, 3, 17, 50257, 9, 1}, {5, 1, 768, 2, 1024, 1023},
+    {1, 1, 1, 1, 1, 0, 0},      {1, 5, 3, 59, 5, 0, 0},        {3, 11, 17, 59, 16, 5, 4.5},
+    {4, 50, 64, 59, 64, 14, 0}, {2, 33, 129, 7, 33, 0, 11},    {1, 200, 768, 2048, 200, 0, 0},
+    {2, 3, 17, 50257, 9, 1, 0}, {5, 1, 768, 2, 1024, 1023, 0},
 };
+
+static double factor(const embedding_case *c)
+{
+    return c->scale == 0 ? 1 : c->scale;
+}
 
 enum { OUT, TOKENS, WTE, WPE };
 
@@ -39,7 +45,7 @@ static void call_embedding(device *dev, const tensor *t, const void *options)
 {
     const embedding_case *c = options;
     OP(embedding, dev, STREAM_COMPUTE, .out = t[OUT], .tokens = t[TOKENS], .wte = t[WTE],
-       .wpe = t[WPE], .first_position = c->first);
+       .wpe = t[WPE], .first_position = c->first, .scale = c->scale);
 }
 
 static void embedding_trial(bench *b, const embedding_case *c, bool positions, int64_t pad)
@@ -62,7 +68,7 @@ static void embedding_trial(bench *b, const embedding_case *c, bool positions, i
     operand *o = t.operands;
     for (int64_t row = 0; row < c->B * c->T; row++)
         for (int64_t k = 0; k < c->C; k++) {
-            double e = o[WTE].value[(int64_t)o[TOKENS].value[row] * c->C + k];
+            double e = factor(c) * o[WTE].value[(int64_t)o[TOKENS].value[row] * c->C + k];
             double p = positions ? o[WPE].value[(c->first + row % c->T) * c->C + k] : 0;
             o[OUT].unit[row * c->C + k] = fabs(e) + fabs(p);
         }
@@ -91,13 +97,13 @@ static void call_embedding_grad(device *dev, const tensor *t, const void *option
     const embedding_grad_options *o = options;
     OP(embedding_grad, dev, STREAM_COMPUTE, .dwte = {t[DWTE], o->dwte_accumulate},
        .dwpe = {t[DWPE], o->dwpe_accumulate}, .dout = t[DOUT], .tokens = t[GRAD_TOKENS],
-       .first_position = o->c->first);
+       .first_position = o->c->first, .scale = o->c->scale);
 }
 
 /* One more than how many rows went there, times the squares of what was added and of what was
  * there. */
 static void embedding_grad_units(operand *o, int which, const double *row_of, int64_t rows,
-                                 int64_t C, const double *dout)
+                                 int64_t C, const double *dout, double scale)
 {
     if (o[which].role == ABSENT) return;
     for (int64_t v = 0; v < o[which].rows; v++)
@@ -105,7 +111,7 @@ static void embedding_grad_units(operand *o, int which, const double *row_of, in
             int64_t n = 1;
             double squares = o[which].role == ADDED ? square(o[which].value[v * C + k]) : 0;
             for (int64_t r = 0; r < rows; r++)
-                if ((int64_t)row_of[r] == v) n++, squares += square(dout[r * C + k]);
+                if ((int64_t)row_of[r] == v) n++, squares += square(scale * dout[r * C + k]);
             o[which].unit[v * C + k] = summed(n, squares);
         }
 }
@@ -140,8 +146,8 @@ static void embedding_grad_trial(bench *b, const embedding_case *c, int flags)
     for (int64_t r = 0; r < rows; r++)
         position[r] = (double)(c->first + r % c->T);
     embedding_grad_units(t.operands, DWTE, t.operands[GRAD_TOKENS].value, rows, c->C,
-                         t.operands[DOUT].value);
-    embedding_grad_units(t.operands, DWPE, position, rows, c->C, t.operands[DOUT].value);
+                         t.operands[DOUT].value, factor(c));
+    embedding_grad_units(t.operands, DWPE, position, rows, c->C, t.operands[DOUT].value, 1);
     trial_compare(b, &t);
     trial_poison(b, &t);
     trial_end(&t);
@@ -167,15 +173,20 @@ enum { N_OUT, N_MEAN, N_RSTD, N_X, N_W, N_B };
 
 static const double norm_eps = 1e-5;
 
+/* LayerNorm; RMSNorm; the one that multiplies by 1 + w */
+typedef enum { LAYER, RMS, RMS_PLUS_ONE, NORM_KINDS } kind;
+static const char *const kind_names[] = {"", " rms", " rms 1+w"};
+
 static void call_norm(device *dev, const tensor *t, const void *options)
 {
     OP(norm, dev, STREAM_COMPUTE, .out = t[N_OUT], .mean = t[N_MEAN], .rstd = t[N_RSTD],
-       .x = t[N_X], .w = t[N_W], .b = t[N_B], .eps = *(const double *)options);
+       .x = t[N_X], .w = t[N_W], .b = t[N_B], .eps = norm_eps,
+       .offset = *(const kind *)options == RMS_PLUS_ONE, .rms = *(const kind *)options != LAYER);
 }
 
-static void norm_units(operand *o, int64_t R, int64_t C)
+static void norm_units(operand *o, int64_t R, int64_t C, kind k)
 {
-    bool bias = o[N_B].role != ABSENT, stats = o[N_MEAN].role != ABSENT;
+    bool bias = o[N_B].role != ABSENT;
     for (int64_t r = 0; r < R; r++) {
         const double *x = o[N_X].value + r * C;
         double mean = 0, squares = 0, spread = 0, crossed = 0;
@@ -184,6 +195,7 @@ static void norm_units(operand *o, int64_t R, int64_t C)
             squares += square(x[c] / (double)C);
         }
         double mean_unit = fmax(summed(C, squares), summed_up(C, mean)); /* x may have one sign */
+        if (k != LAYER) mean = mean_unit = 0;
         for (int64_t c = 0; c < C; c++) {
             double d = x[c] - mean;
             spread += square(d) / (double)C;
@@ -193,32 +205,32 @@ static void norm_units(operand *o, int64_t R, int64_t C)
         double variance = spread + norm_eps, rstd = 1 / sqrt(variance);
         double relative = 1 + 0.5 * (summed_up(C, spread) + crossed) / variance;
         for (int64_t c = 0; c < C; c++) {
-            double d = x[c] - mean, w = fabs(o[N_W].value[c]);
+            double d = x[c] - mean, w = fabs((k == RMS_PLUS_ONE) + o[N_W].value[c]);
             o[N_OUT].unit[r * C + c] = w * rstd * (mean_unit + fabs(d) + fabs(d) * relative) +
                                        (bias ? fabs(o[N_B].value[c]) : 0);
         }
-        if (!stats) continue;
-        o[N_MEAN].unit[r] = mean_unit;
-        o[N_RSTD].unit[r] = rstd * relative;
+        if (o[N_MEAN].role != ABSENT) o[N_MEAN].unit[r] = mean_unit;
+        if (o[N_RSTD].role != ABSENT) o[N_RSTD].unit[r] = rstd * relative;
     }
 }
 
-static void norm_trial(bench *b, int64_t R, int64_t C, bool stats, bool bias, double mean,
+static void norm_trial(bench *b, int64_t R, int64_t C, kind k, bool stats, bool bias, double mean,
                        double deviation)
 {
     trial t;
-    trial_begin(b, &t, call_norm, &norm_eps, "norm R=%lld C=%lld%s%s x=%g+-%g", (long long)R,
-                (long long)C, stats ? " stats" : "", bias ? " bias" : "", mean, deviation);
+    trial_begin(b, &t, call_norm, &k, "norm R=%lld C=%lld%s%s%s x=%g+-%g", (long long)R,
+                (long long)C, kind_names[k], stats ? " stats" : "", bias ? " bias" : "", mean,
+                deviation);
     trial_operand(&t, N_OUT, "out", WRITTEN, WORK, SHAPE(R, C), 0);
     trial_operand(&t, N_X, "x", GIVEN, WORK, SHAPE(R, C), 0);
     trial_operand(&t, N_W, "w", GIVEN, WORK, SHAPE(C), 0);
     trial_draw(&t, N_X, mean, deviation);
     trial_draw(&t, N_W, 1, 0.3);
     if (bias) trial_operand(&t, N_B, "b", GIVEN, WORK, SHAPE(C), 0), trial_draw(&t, N_B, 0, 1);
-    if (stats) trial_operand(&t, N_MEAN, "mean", WRITTEN, STAT, SHAPE(R), 0);
+    if (stats && k == LAYER) trial_operand(&t, N_MEAN, "mean", WRITTEN, STAT, SHAPE(R), 0);
     if (stats) trial_operand(&t, N_RSTD, "rstd", WRITTEN, STAT, SHAPE(R), 0);
     trial_reference(b, &t);
-    norm_units(t.operands, R, C);
+    norm_units(t.operands, R, C, k);
     trial_compare(b, &t);
     trial_poison(b, &t);
     trial_end(&t);
@@ -229,10 +241,11 @@ static void test_norm(void **state)
     for (int r = 0; r < COUNT(norm_rows); r++)
         for (int c = 0; c < COUNT(norm_cols); c++)
             for (int form = 0; form < 4; form++)
-                norm_trial(*state, norm_rows[r], norm_cols[c], form & 1, form & 2, 0, 1);
+                norm_trial(*state, norm_rows[r], norm_cols[c], (r + c + form) % NORM_KINDS,
+                           form & 1, form & 2, 0, 1);
     for (int64_t c = 1; c <= tries(0, 70); c++)
         for (int form = 0; form < 4; form++)
-            norm_trial(*state, 1 + c % 9, c, form & 1, form & 2, 0, 1);
+            norm_trial(*state, 1 + c % 9, c, c % NORM_KINDS, form & 1, form & 2, 0, 1);
     bench_report(*state, "norm");
 }
 
@@ -240,9 +253,11 @@ static void test_norm(void **state)
 static void test_norm_extremes(void **state)
 {
     for (int c = 0; c < COUNT(norm_cols); c++) {
-        norm_trial(*state, 5, norm_cols[c], true, true, 1000, 1);
-        norm_trial(*state, 5, norm_cols[c], true, true, 0, 0.003);
-        norm_trial(*state, 5, norm_cols[c], true, true, 0, 1e4);
+        for (kind k = LAYER; k < NORM_KINDS; k++) {
+            norm_trial(*state, 5, norm_cols[c], k, true, true, 1000, 1);
+            norm_trial(*state, 5, norm_cols[c], k, true, true, 0, 0.003);
+            norm_trial(*state, 5, norm_cols[c], k, true, true, 0, 1e4);
+        }
     }
     bench_report(*state, "norm, extremes");
 }
@@ -258,7 +273,9 @@ enum {
     ADD_DW = 8,
     ADD_DB = 16,
     IN_PLACE = 32,
-    NORM_GRAD_FORMS = 64
+    NORM_GRAD_FORMS = 64,
+    RMS_ONE = 64,   /* RMSNorm */
+    PLUS_ONE = 128, /* multiplied by 1 + w */
 };
 
 static void call_norm_grad(device *dev, const tensor *t, const void *options)
@@ -266,22 +283,25 @@ static void call_norm_grad(device *dev, const tensor *t, const void *options)
     int flags = *(const int *)options;
     OP(norm_grad, dev, STREAM_COMPUTE, .dx = t[G_DX], .accumulate = flags & ADD_DX,
        .dw = {t[G_DW], flags & ADD_DW}, .db = {t[G_DB], flags & ADD_DB}, .dout = t[G_DOUT],
-       .x = t[G_X], .mean = t[G_MEAN], .rstd = t[G_RSTD], .w = t[G_W], .scratch = t[G_SCRATCH]);
+       .x = t[G_X], .mean = t[G_MEAN], .rstd = t[G_RSTD], .w = t[G_W], .scratch = t[G_SCRATCH],
+       .rms = flags & RMS_ONE, .offset = flags & PLUS_ONE ? 1 : 0);
 }
 
 static void norm_grad_units(operand *o, int64_t R, int64_t C, int flags)
 {
     for (int64_t r = 0; r < R; r++) {
         const double *x = o[G_X].value + r * C, *dout = o[G_DOUT].value + r * C;
-        double mean = o[G_MEAN].value[r], rstd = o[G_RSTD].value[r];
+        double mean = flags & RMS_ONE ? 0 : o[G_MEAN].value[r], rstd = o[G_RSTD].value[r];
         double h_avg = 0, h_squares = 0, hn_avg = 0, hn_squares = 0;
         for (int64_t c = 0; c < C; c++) {
-            double h = dout[c] * o[G_W].value[c] / (double)C, n = (x[c] - mean) * rstd;
+            double h = dout[c] * (o[G_W].value[c] + !!(flags & PLUS_ONE)) / (double)C,
+                   n = (x[c] - mean) * rstd;
             h_avg += h, h_squares += square(h);
             hn_avg += h * n, hn_squares += square(h * n);
         }
         for (int64_t c = 0; c < C; c++) {
-            double h = fabs(dout[c] * o[G_W].value[c]), n = fabs((x[c] - mean) * rstd);
+            double h = fabs(dout[c] * (o[G_W].value[c] + !!(flags & PLUS_ONE))),
+                   n = fabs((x[c] - mean) * rstd);
             double sums = summed(C, h_squares) + n * summed(C, hn_squares);
             o[G_DX].unit[r * C + c] = rstd * (sums + h + fabs(h_avg) + n * fabs(hn_avg));
             if (flags & ADD_DX) o[G_DX].unit[r * C + c] += fabs(o[G_DX].value[r * C + c]);
@@ -292,7 +312,8 @@ static void norm_grad_units(operand *o, int64_t R, int64_t C, int flags)
                db = flags & ADD_DB ? square(o[G_DB].value[c]) : 0;
         for (int64_t r = 0; r < R; r++) {
             double dout = o[G_DOUT].value[r * C + c],
-                   n = (o[G_X].value[r * C + c] - o[G_MEAN].value[r]) * o[G_RSTD].value[r];
+                   mean = flags & RMS_ONE ? 0 : o[G_MEAN].value[r],
+                   n = (o[G_X].value[r * C + c] - mean) * o[G_RSTD].value[r];
             dw += square(dout * n);
             db += square(dout);
         }
@@ -302,19 +323,19 @@ static void norm_grad_units(operand *o, int64_t R, int64_t C, int flags)
 }
 
 /* mean and rstd of the drawn x, as the forward operation would have left them */
-static void norm_statistics(trial *t, int64_t R, int64_t C)
+static void norm_statistics(trial *t, int64_t R, int64_t C, bool rms)
 {
     for (int64_t r = 0; r < R; r++) {
         const double *x = t->operands[G_X].value + r * C;
         double mean = 0, variance = 0;
         for (int64_t c = 0; c < C; c++)
-            mean += x[c] / (double)C;
+            mean += rms ? 0 : x[c] / (double)C;
         for (int64_t c = 0; c < C; c++)
             variance += square(x[c] - mean) / (double)C;
-        t->operands[G_MEAN].value[r] = mean;
+        if (!rms) t->operands[G_MEAN].value[r] = mean;
         t->operands[G_RSTD].value[r] = 1 / sqrt(variance + norm_eps);
     }
-    trial_round(t, G_MEAN);
+    if (!rms) trial_round(t, G_MEAN);
     trial_round(t, G_RSTD);
 }
 
@@ -322,21 +343,22 @@ static void norm_grad_trial(bench *b, int64_t R, int64_t C, int flags, double me
                             double deviation)
 {
     trial t;
-    trial_begin(b, &t, call_norm_grad, &flags, "norm_grad R=%lld C=%lld%s%s%s%s%s%s x=%g+-%g",
+    trial_begin(b, &t, call_norm_grad, &flags, "norm_grad R=%lld C=%lld%s%s%s%s%s%s%s%s x=%g+-%g",
                 (long long)R, (long long)C, flags & NO_DW ? " no dw" : "",
                 flags & NO_DB ? " no db" : "", flags & ADD_DX ? " dx accumulate" : "",
                 flags & ADD_DW ? " dw accumulate" : "", flags & ADD_DB ? " db accumulate" : "",
-                flags & IN_PLACE ? " dx=dout" : "", mean, deviation);
+                flags & IN_PLACE ? " dx=dout" : "", flags & RMS_ONE ? " rms" : "",
+                flags & PLUS_ONE ? " 1+w" : "", mean, deviation);
     trial_operand(&t, G_DOUT, "dout", GIVEN, WORK, SHAPE(R, C), 0);
     trial_operand(&t, G_X, "x", GIVEN, WORK, SHAPE(R, C), 0);
-    trial_operand(&t, G_MEAN, "mean", GIVEN, STAT, SHAPE(R), 0);
+    if (!(flags & RMS_ONE)) trial_operand(&t, G_MEAN, "mean", GIVEN, STAT, SHAPE(R), 0);
     trial_operand(&t, G_RSTD, "rstd", GIVEN, STAT, SHAPE(R), 0);
     trial_operand(&t, G_W, "w", GIVEN, WORK, SHAPE(C), 0);
     trial_operand(&t, G_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(NORM_GROUPS, 2 * C), 0);
     trial_draw(&t, G_DOUT, 0, 1);
     trial_draw(&t, G_X, mean, deviation);
     trial_draw(&t, G_W, 1, 0.3);
-    norm_statistics(&t, R, C);
+    norm_statistics(&t, R, C, flags & RMS_ONE);
     trial_operand(&t, G_DX, "dx", flags & ADD_DX ? ADDED : WRITTEN, WORK, SHAPE(R, C), 0);
     if (flags & IN_PLACE) t.operands[G_DX].shares = 1 + G_DOUT;
     if (flags & ADD_DX) trial_draw(&t, G_DX, 0, 1);
@@ -370,6 +392,9 @@ static void test_norm_grad(void **state)
     for (int c = 0; c < COUNT(norm_cols); c++) {
         norm_grad_trial(*state, 33, norm_cols[c], 0, 1000, 1);
         norm_grad_trial(*state, 33, norm_cols[c], ADD_DX, 0, 0.003);
+        norm_grad_trial(*state, 33, norm_cols[c], RMS_ONE | ADD_DX, 1, 1);
+        norm_grad_trial(*state, 5, norm_cols[c], RMS_ONE | IN_PLACE | NO_DB, 0, 1);
+        norm_grad_trial(*state, 40, norm_cols[c], RMS_ONE | PLUS_ONE | ADD_DW, 0, 1);
     }
     for (int64_t c = 1; c <= tries(0, 70); c++)
         norm_grad_trial(*state, 1 + c % 9, c, c % 2 ? ADD_DX | ADD_DW | ADD_DB : 0, 0, 1);

@@ -238,6 +238,7 @@ static error *to_hf(const arguments *a, const weights *w, holder *h)
 static error *check_llmc(const model_config *c)
 {
     const char *what = hf_lacks(c);
+    if (c->names != &gpt2_names) what = "another block than GPT-2's";
     if (c->act != ACT_GELU_TANH) what = "another activation than gelu_new";
     if (c->inner != 4 * c->width) what = "an n_inner that is not 4 n_embd";
     if (!c->tied) what = "a head of its own (tie_word_embeddings is false)";

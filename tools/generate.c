@@ -1,6 +1,7 @@
 /* generate.c - a trained model continues a prompt, or says how well it knows a text.
  *
- *     --prompt  -> tokens -> decoder (train/decoder.h) -> pick (train/pick.h) -> text on stdout
+ *     --prompt, --prompt-ids
+ *               -> tokens -> decoder (train/decoder.h) -> pick (train/pick.h) -> text on stdout
  *     --eval    -> tokens -> scorer (train/scorer.h)   -> loss, perplexity, bits per byte on stdout
  *
  * The standard output holds the text alone; figures go to the standard error.
@@ -20,7 +21,7 @@
 #include "train/utf8.h"
 
 typedef struct {
-    const char *load, *vocab, *prompt, *eval;
+    const char *load, *vocab, *prompt, *prompt_ids, *eval;
     bool stream, widen;
     double numbers[7]; /* see number_rows */
     error *failure;
@@ -33,6 +34,7 @@ enum {
     KEY_LOAD,
     KEY_VOCAB,
     KEY_PROMPT,
+    KEY_PROMPT_IDS,
     KEY_EVAL,
     KEY_STREAM,
     KEY_WIDEN,
@@ -98,6 +100,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_PROMPT:
         o->prompt = arg;
         return 0;
+    case KEY_PROMPT_IDS:
+        o->prompt_ids = arg;
+        return 0;
     case KEY_EVAL:
         o->eval = arg;
         return 0;
@@ -129,11 +134,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 static error *parse(int argc, char **argv, options *o)
 {
-    struct argp_option list[8 + NUMBERS] = {
+    struct argp_option list[9 + NUMBERS] = {
         {"load", KEY_LOAD, "DIR|FILE", 0, "a trained model, as train_gpt --load takes it (needed)",
          0},
         {"vocab", KEY_VOCAB, "FILE", 0, "the tokenizer (default: the one beside the model)", 0},
         {"prompt", KEY_PROMPT, "TEXT", 0, "what to continue", 0},
+        {"prompt-ids", KEY_PROMPT_IDS, "N,...", 0,
+         "the same as numbers of tokens, for a model whose tokenizer cannot be read; what follows "
+         "is printed so, too",
+         0},
         {"stream", KEY_STREAM, NULL, 0, "print each token as it comes", 0},
         {"eval", KEY_EVAL, "FILE", 0, "measure this text instead", 0},
         {"widen", KEY_WIDEN, NULL, 0, "take 16-bit floats as f32, which keeps every value", 0},
@@ -141,7 +150,7 @@ static error *parse(int argc, char **argv, options *o)
     };
     for (int i = 0; i < NUMBERS; i++) {
         o->numbers[i] = number_rows[i].otherwise;
-        list[7 + i] = (struct argp_option){.name = number_rows[i].name,
+        list[8 + i] = (struct argp_option){.name = number_rows[i].name,
                                            .key = KEY_NUMBERS + i,
                                            .arg = "N",
                                            .doc = number_rows[i].help};
@@ -151,9 +160,12 @@ static error *parse(int argc, char **argv, options *o)
     if (o->failure) return o->failure;
     if (status) return user_error("the options cannot be read: %s", strerror(status));
     if (!o->load) return user_error("no --load: name the directory of a trained model");
-    if (!o->prompt && !o->eval)
+    int tasks = (o->prompt != NULL) + (o->prompt_ids != NULL) + (o->eval != NULL);
+    if (tasks == 0)
         return user_error("nothing to do: give --prompt TEXT to continue, or --eval FILE");
-    if (o->prompt && o->eval) return user_error("--prompt and --eval: only one at a time");
+    if (tasks > 1)
+        return user_error("--prompt, --prompt-ids and --eval: only one of them at a time");
+    if (o->prompt_ids && o->vocab) return user_error("--vocab: not needed with --prompt-ids");
     if (!o->eval && !isnan(o->numbers[STRIDE])) return user_error("--stride: only with --eval");
     return NULL;
 }
@@ -237,13 +249,38 @@ static error *put_rest(output *out)
     return check_output();
 }
 
+/* Numbers separated by commas or blanks. */
+static error *read_ids(const session *s, int32_t *ids, size_t *n)
+{
+    static const char between[] = ", \t\n";
+    const char *text = s->o->prompt_ids;
+    for (text += strspn(text, between); *text; text += strspn(text, between)) {
+        char *end;
+        long long id = strtoll(text, &end, 10);
+        if (end == text || (*end && !strchr(between, *end)))
+            return user_error("--prompt-ids: '%.40s' is not a number of a token", text);
+        if (id < 0 || id >= s->config.vocab)
+            return user_error("--prompt-ids: %lld: the model's tokens are 0 to %lld", id,
+                              (long long)s->config.vocab - 1);
+        ids[(*n)++] = (int32_t)id;
+        text = end;
+    }
+    return NULL;
+}
+
 static error *encode_prompt(const session *s, int32_t **ids, size_t *n)
 {
-    const char *prompt = s->o->prompt;
+    const char *prompt = s->vocab ? s->o->prompt : s->o->prompt_ids;
     size_t bytes = strlen(prompt);
-    if (!bytes) return user_error("--prompt is empty: give at least one character to continue");
-    TRY(alloc_array(ids, bytes, sizeof **ids));
-    TRY(bpe_encode(s->vocab, (const uint8_t *)prompt, bytes, *ids, n));
+    TRY(alloc_array(ids, bytes + 2, sizeof **ids));
+    if (s->vocab && bytes) {
+        int32_t begin = bpe_begin_of_text(s->vocab);
+        if (begin >= 0) **ids = begin;
+        TRY(bpe_encode(s->vocab, (const uint8_t *)prompt, bytes, *ids + (begin >= 0), n));
+        *n += begin >= 0;
+    } else if (!s->vocab)
+        TRY(read_ids(s, *ids, n));
+    if (!*n) return user_error("--prompt is empty: give at least one character to continue");
     if ((int64_t)*n > s->config.context)
         return user_error("--prompt has %zu tokens, the model sees %lld at a time: use its end", *n,
                           (long long)s->config.context);
@@ -264,12 +301,16 @@ static error *generate_tokens(session *s, picker *p, const int32_t *prompt, size
         TRY(decoder_next(d, logits));
         if (i == 0) *began = now();
         TRY(pick_token(p, logits, (uint64_t)i, &id));
-        if (i == 0) fputs(s->o->prompt, stdout);
-        const uint8_t *bytes = bpe_token(s->vocab, id, &n_bytes);
+        if (i == 0 && s->vocab) fputs(s->o->prompt, stdout);
+        char number[16];
+        const uint8_t *bytes = (uint8_t *)number;
+        n_bytes = (size_t)snprintf(number, sizeof number, i ? " %d" : "%d", id);
+        if (s->vocab) bytes = bpe_token(s->vocab, id, &n_bytes);
         TRY(put_token(&out, bytes, n_bytes));
         decoder_push(d, &id, 1);
     }
     decoder_end(d);
+    if (!s->vocab) TRY(put_token(&out, (const uint8_t *)"\n", 1));
     return put_rest(&out);
 }
 
@@ -301,7 +342,7 @@ static error *generate(session *s)
     size_t n = 0;
     error *e = encode_prompt(s, &prompt, &n);
     if (!e) e = start(s, 0);
-    if (!e) e = picker_open(&rule, bpe_size(s->vocab), &p);
+    if (!e) e = picker_open(&rule, s->vocab ? bpe_size(s->vocab) : (int32_t)s->config.vocab, &p);
     if (!e) e = alloc_array(&logits, (unsigned long)s->config.vocab, sizeof *logits);
     if (!e) e = generate_text(s, &p, prompt, n, logits);
     picker_close(&p);
@@ -348,7 +389,7 @@ static error *score(session *s, text *t)
         return user_error("--stride %lld: at most the model's context, %lld", (long long)stride,
                           (long long)context);
     TRY(read_text(o->eval, t));
-    TRY(alloc_array(&t->ids, t->n_bytes ? t->n_bytes : 1, sizeof *t->ids));
+    TRY(alloc_array(&t->ids, t->n_bytes + 1, sizeof *t->ids));
     TRY(bpe_encode(s->vocab, t->bytes, t->n_bytes, t->ids, &t->n));
     if (t->n < 2)
         return user_error("--eval %s: %zu tokens, and a token is scored after another: give a "
@@ -386,7 +427,8 @@ static error *run_program(int argc, char **argv)
     TRY(parse(argc, argv, &o));
     error *e = weights_open(o.load, &s.weights);
     if (!e) s.config = *weights_model(s.weights);
-    if (!e) e = tokenizer_open(weights_directory(s.weights), o.vocab, &s.config, &s.vocab);
+    if (!e && !o.prompt_ids)
+        e = tokenizer_open(weights_directory(s.weights), o.vocab, &s.config, &s.vocab);
     if (!e) e = o.eval ? evaluate(&s) : generate(&s);
     generator_destroy(s.g);
     if (s.open) cpu_close(&s.dev);

@@ -287,7 +287,7 @@ static error *check_products(const options *o)
     const double most = 1e14; /* numbers */
     double width = (double)o->model.width, layers = (double)o->model.layers,
            vocab = (double)o->model.vocab;
-    double parameters = layers * 12 * width * width + (vocab + (double)o->model.context) * width;
+    double parameters = config_parameters(&o->model);
     double positions = (double)o->batch * (double)o->seq,
            activations = positions * (layers * 17 * width + vocab);
     if (parameters > most)

@@ -32,7 +32,7 @@ error *sampler_open(const options *o, sampler *out)
     pick_rule rule = {.temperature = 0.8, .top_p = 1, .seed = (uint64_t)o->seed};
     if (!e) e = picker_open(&rule, bpe_size(out->vocab), &out->picker);
     if (!e) e = alloc_array(&out->logits, (unsigned long)o->model.vocab, sizeof *out->logits);
-    if (!e) e = alloc_array(&out->prompt, n + 1, sizeof *out->prompt);
+    if (!e) e = alloc_array(&out->prompt, n + 2, sizeof *out->prompt);
     if (!e) e = bpe_encode(out->vocab, (const uint8_t *)o->prompt, n, out->prompt, &out->n_prompt);
     if (!e && out->n_prompt == 0) { /* nothing to start from: a line break */
         e = bpe_encode(out->vocab, (const uint8_t *)"\n", 1, out->prompt, &out->n_prompt);

@@ -1,21 +1,27 @@
 /* text.c - the task of learning text: GPT on token shards, with samples of text now and then. */
 #include "data/text_source.h"
+#include "model/hf.h"
 #include "train/sampler.h"
 #include "train/task.h"
 #include "train/weights.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define DEMO_DATA "runs/data/kjv"
 
 static const option_row rows[] = {
-    {"model", "NAME",
+    {"model", "NAME|FILE.json",
      "preset: gpt-nano, gpt-micro, gpt-mini, gpt2-124m, gpt2-350m, gpt2-774m, gpt2-1558m, "
-     "gpt3-6.7b, gpt3-13b",
+     "gpt3-6.7b, gpt3-13b, llama-nano, llama2-7b, llama2-13b, vicuna-7b, vicuna-13b, qwen-nano, "
+     "qwen-0.5b, qwen-1.8b, qwen2.5-nano, qwen2.5-0.5b, qwen3-nano, qwen3-0.6b, gemma-nano, "
+     "gemma-2b, gemma-7b, bloom-nano, bloom-560m, bloom-3b, bloom-7b, phi-nano, phi-1.5, phi-2, "
+     "falcon-nano, falcon-7b, chatglm-nano, chatglm3-6b; or Hugging Face's config.json of one of "
+     "these families, for any other size",
      TEXT, FIELD(model_name), 0, 0, NULL},
     {"load", "DIR|FILE",
-     "start from this trained model, whose sizes hold: Hugging Face's GPT-2 (safetensors, with "
+     "start from this trained model, whose sizes hold: Hugging Face's (safetensors, with "
      "config.json), what a run left, or llm.c's .bin",
      TEXT, FIELD(load), 0, 0, "initial values"},
     {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG,
@@ -44,6 +50,12 @@ static void text_defaults(options *o)
     o->prompt = "";
 }
 
+static error *find_model(const char *name, model_config *out)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && !strcmp(dot, ".json") ? weights_config(name, out) : preset_find(name, out);
+}
+
 /* With --load the file says the sizes: one that is given, too, must be the same. */
 static error *load_model(options *o)
 {
@@ -52,7 +64,7 @@ static error *load_model(options *o)
     o->model = *weights_model(w);
     weights_close(w);
     model_config preset = {0};
-    if (o->model_name) TRY(preset_find(o->model_name, &preset));
+    if (o->model_name) TRY(find_model(o->model_name, &preset));
     const struct {
         const char *name;
         int64_t given, has;
@@ -67,7 +79,11 @@ static error *load_model(options *o)
                               sizes[i].name, (long long)sizes[i].given, o->load,
                               (long long)sizes[i].has, sizes[i].name,
                               o->model_name ? " or --model" : "");
-    if (!o->model_name) o->model_name = "gpt2";
+    if (preset.names && preset.names != o->model.names)
+        return user_error("--model %s is of another family than the model of --load %s: leave "
+                          "--model out",
+                          o->model_name, o->load);
+    if (!o->model_name) o->model_name = hf_type(&o->model);
     snprintf(o->model.name, sizeof o->model.name, "%s", o->model_name);
     return NULL;
 }
@@ -76,12 +92,13 @@ static error *named_model(options *o)
 {
     if (o->widen) return user_error("--widen: only with --load");
     if (!o->model_name) o->model_name = gpt_kind.default_model;
-    TRY(preset_find(o->model_name, &o->model));
-    model_config p = o->model;
-    if (o->layers || o->heads || o->width || o->context || o->vocab)
-        o->model = gpt_config(o->model_name, o->layers ? o->layers : p.layers,
-                              o->heads ? o->heads : p.heads, o->width ? o->width : p.width,
-                              o->context ? o->context : p.context, o->vocab ? o->vocab : p.vocab);
+    TRY(find_model(o->model_name, &o->model));
+    const model_config sizes = {.layers = o->layers,
+                                .heads = o->heads,
+                                .width = o->width,
+                                .context = o->context,
+                                .vocab = o->vocab};
+    o->model = config_resized(&o->model, &sizes);
     return config_check(&o->model);
 }
 

@@ -57,10 +57,7 @@ static error *open_llmc(weights *w, const char *path)
 /* A model far larger than its file is refused here, before anybody plans memory for it. */
 static error *check_bytes(const weights *w, const char *config)
 {
-    const model_config *c = &w->model;
-    double width = (double)c->width, has = 0;
-    double matrices = (double)(c->vocab + c->context) * width +
-                      (double)c->layers * width * (4 * width + 2 * (double)c->inner);
+    double matrices = config_parameters(&w->model), has = 0;
     for (int64_t i = 0; i < safetensors_count(w->tensors); i++)
         has += (double)safetensors_entry_at(w->tensors, i)->bytes;
     if (2 * matrices <= has) return NULL; /* 2 bytes: 16-bit floats */
@@ -70,16 +67,22 @@ static error *check_bytes(const weights *w, const char *config)
         config, matrices, safetensors_path(w->tensors), has);
 }
 
+error *weights_config(const char *path, model_config *out)
+{
+    cJSON *json;
+    TRY(json_read(path, MOST_CONFIG, &json));
+    error *e = hf_config_read(path, json, out);
+    cJSON_Delete(json);
+    return e;
+}
+
 static error *open_tensors(weights *w, const char *path)
 {
     char config[PATH_ROOM];
-    cJSON *json;
     TRY(safetensors_open(path, &w->tensors));
     TRY(join(w->directory, "config.json", config));
-    TRY(json_read(config, MOST_CONFIG, &json));
-    error *e = hf_config_read(config, json, &w->model);
-    cJSON_Delete(json);
-    return e ? e : check_bytes(w, config);
+    TRY(weights_config(config, &w->model));
+    return check_bytes(w, config);
 }
 
 static error *open_directory(weights *w)

@@ -1,7 +1,7 @@
 /* weights.h - a trained model on disk, of whatever kind: what --load, ./export, ./generate take.
  *
  *   DIR                    model.safetensors (or model.safetensors.index.json), config.json:
- *                          Hugging Face's GPT-2, our checkpoints, the end of a run
+ *                          Hugging Face's (model/hf.h), our checkpoints, the end of a run
  *   FILE.safetensors       the same, config.json beside it
  *   FILE.index.json        the same, in several files
  *   FILE                   a model file of llm.c's, known by its first bytes
@@ -18,6 +18,9 @@ typedef struct weights weights;
 error *weights_open(const char *path, weights **out) NODISCARD;
 void weights_close(weights *w); /* NULL is fine */
 
+/* What a config.json says. */
+error *weights_config(const char *path, model_config *out) NODISCARD;
+
 /* The model that they are of. */
 const model_config *weights_model(const weights *w);
 /* The directory that they lie in, where a tokenizer's files may be. */
@@ -28,7 +31,7 @@ const char *weights_directory(const weights *w);
 error *weights_read(const weights *w, params *p, bool widen, device *dev) NODISCARD;
 
 /* config.json and model.safetensors to a directory that exists; each wholly or not at all.  No
- * config.json for a model that is no GPT-2 (model/hf.h). */
+ * config.json for a model of no family that is known (model/hf.h). */
 error *weights_write(const char *directory, const model_config *c, const params *p,
                      device *dev) NODISCARD;
 

@@ -1,0 +1,101 @@
+/* head_norm.c - RMSNorm of single heads, in place, and its gradients.
+ *
+ * A head is short: its rstd is made again from the kept numbers in the backward pass rather than
+ * kept.  Rows lie in NORM_GROUPS groups, whose sums for the weights are added in order, as in norm.c.
+ */
+#include "cpu/internal.h"
+
+#include <math.h>
+#include <string.h>
+
+ROW_FN float rstd_of(const void *x, int64_t n, double eps, int type)
+{
+    float square = 0;
+#pragma omp simd reduction(+ : square)
+    for (int64_t i = 0; i < n; i++)
+        square += load(type, x, i) * load(type, x, i);
+    return 1.0f / sqrtf(square / (float)n + (float)eps);
+}
+
+ROW_FN void norm_head(void *x, const void *w, int64_t n, double eps, int type)
+{
+    float rstd = rstd_of(x, n, eps, type);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        store(type, x, i, load(type, x, i) * rstd * load(type, w, i));
+}
+
+void cpu_head_norm(device *dev, int stream, const head_norm_op *o)
+{
+    (void)stream;
+    int64_t rows = tensor_rows(o->x), n = tensor_count(o->w1), heads = o->first + o->second;
+    size_t size = dtype_size(o->x.type);
+#pragma omp parallel for num_threads(dev->threads)
+    for (int64_t r = 0; r < rows; r++) {
+        if (present(o->kept))
+            memcpy((char *)o->kept.data + (size_t)(r * heads * n) * size, place(o->x, r, 0),
+                   (size_t)(heads * n) * size);
+        for (int64_t h = 0; h < heads; h++)
+            FOR_WORKING_TYPE(o->x.type,
+                             norm_head(place(o->x, r, h * n),
+                                       h < o->first ? o->w1.data : o->w2.data, n, o->eps, TYPE));
+    }
+}
+
+/* dx of one head; its part of dw is added to sums (D) */
+ROW_FN void head_grad(const void *x, const void *w, int64_t n, double eps, void *dx, float *sums,
+                      int type)
+{
+    float rstd = rstd_of(x, n, eps, type), hn_sum = 0;
+#pragma omp simd reduction(+ : hn_sum)
+    for (int64_t i = 0; i < n; i++) {
+        float d = load(type, dx, i), norm = load(type, x, i) * rstd;
+        sums[i] += d * norm;
+        hn_sum += d * load(type, w, i) * norm;
+    }
+    float hn_avg = hn_sum / (float)n;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        store(type, dx, i,
+              rstd * (load(type, dx, i) * load(type, w, i) - load(type, x, i) * rstd * hn_avg));
+}
+
+/* All heads of row r; sums (2,D): of the first heads and of the second. */
+static void row_grad(const head_norm_grad_op *o, int64_t r, float *sums)
+{
+    int64_t n = tensor_count(o->w1), heads = o->first + o->second;
+    for (int64_t h = 0; h < heads; h++) {
+        bool first = h < o->first;
+        size_t at = (size_t)((r * heads + h) * n) * dtype_size(o->dx.type);
+        FOR_WORKING_TYPE(o->dx.type,
+                         head_grad((char *)o->kept.data + at, first ? o->w1.data : o->w2.data, n,
+                                   o->eps, place(o->dx, r, h * n), first ? sums : sums + n, TYPE));
+    }
+}
+
+static void add_groups(const head_norm_grad_op *o, grad g, int64_t column)
+{
+    int64_t n = tensor_count(o->w1);
+    int type = g.t.type;
+    for (int64_t i = 0; present(g.t) && i < n; i++) {
+        float sum = 0;
+        for (int64_t group = 0; group < NORM_GROUPS; group++)
+            sum += floats(o->scratch)[group * 2 * n + column + i];
+        store(type, g.t.data, i, g.accumulate ? load(type, g.t.data, i) + sum : sum);
+    }
+}
+
+void cpu_head_norm_grad(device *dev, int stream, const head_norm_grad_op *o)
+{
+    (void)stream;
+    int64_t rows = tensor_rows(o->dx), n = tensor_count(o->w1);
+#pragma omp parallel for num_threads(dev->threads)
+    for (int64_t g = 0; g < NORM_GROUPS; g++) {
+        float *sums = floats(o->scratch) + g * 2 * n;
+        memset(sums, 0, (size_t)(2 * n) * sizeof *sums);
+        for (int64_t r = rows * g / NORM_GROUPS; r < rows * (g + 1) / NORM_GROUPS; r++)
+            row_grad(o, r, sums);
+    }
+    add_groups(o, o->dw1, 0);
+    add_groups(o, o->dw2, n);
+}

@@ -1,0 +1,54 @@
+/* rotary.c - rotations of pairs of numbers by angles that grow with the position, in place.
+ *
+ * Angles depend on position and pair alone: a thread that has a position makes the sines and cosines
+ * of some pairs once, in double, and turns these pairs in all heads of all sequences.
+ */
+#include "cpu/internal.h"
+
+#include <math.h>
+
+enum { PAIRS = 64 };
+
+/* n pairs: numbers x + i * stride and y + i * stride of a head */
+ROW_FN void turn(void *head, int64_t x, int64_t y, int64_t stride, int64_t n, const float *c,
+                 const float *s, int type)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float a = load(type, head, x + i * stride), b = load(type, head, y + i * stride);
+        store(type, head, x + i * stride, a * c[i] - b * s[i]);
+        store(type, head, y + i * stride, a * s[i] + b * c[i]);
+    }
+}
+
+/* Pairs [pair, pair + n) of the tokens at place t of all sequences. */
+static void turn_all(const rotary_op *o, int64_t t, int64_t pair, int64_t n)
+{
+    float c[PAIRS], s[PAIRS];
+    double position = (double)(o->first_position + t);
+    for (int64_t i = 0; i < n; i++) {
+        double a = position * pow(o->base, -2.0 * (double)(pair + i) / (double)o->size);
+        c[i] = (float)cos(a);
+        s[i] = (float)(o->inverse ? -sin(a) : sin(a));
+    }
+    for (int64_t b = 0; b < o->x.dim[0]; b++) {
+        int64_t r = b * o->x.dim[1] + t;
+        for (int64_t h = 0; h < o->heads; h++) {
+            void *head = place(o->x, r, h * o->head);
+            if (o->interleaved)
+                FOR_WORKING_TYPE(o->x.type, turn(head, 2 * pair, 2 * pair + 1, 2, n, c, s, TYPE));
+            else
+                FOR_WORKING_TYPE(o->x.type, turn(head, pair, pair + o->size / 2, 1, n, c, s, TYPE));
+        }
+    }
+}
+
+void cpu_rotary(device *dev, int stream, const rotary_op *o)
+{
+    (void)stream;
+    int64_t length = o->x.dim[1], pairs = o->size / 2;
+#pragma omp parallel for collapse(2) num_threads(dev->threads)
+    for (int64_t t = 0; t < length; t++)
+        for (int64_t pair = 0; pair < pairs; pair += PAIRS)
+            turn_all(o, t, pair, min64(PAIRS, pairs - pair));
+}

@@ -1,0 +1,154 @@
+/* head_norm.cu - RMSNorm of single heads, in place, and its gradients:
+ *
+ *     x <- x * rstd * w,   rstd = 1/sqrt(avg(x^2) + eps);   with n = kept*rstd:
+ *     dx <- rstd * (dx*w - n*avg(dx*w*n));   dw (+)= sum over rows and heads of dx*n
+ *
+ * A warp has a head of a row.  For dw, warps first leave the sums of a group of rows in scratch
+ * (NORM_GROUPS,2D), then the groups are added in order.
+ * bytes: 2 s D for each head (3 s D when kept), 4 s D for the gradients */
+#include "cuda/gpu.h"
+
+static constexpr int WARPS = 4, THREADS = WARPS * WARP;
+
+template <class T> struct head_norm_call {
+    T *x, *kept;      /* (R,ld), (R,H,D); kept may be NULL in the forward pass */
+    const T *w1, *w2; /* (D), (D) */
+    T *dw1, *dw2;     /* (D), (D); may be NULL */
+    float *scratch;   /* (NORM_GROUPS,2D) */
+    int64_t rows, ld, heads, first, size;
+    float eps;
+    bool dw1_accumulate, dw2_accumulate;
+};
+
+/* One head of x (or dx), and what belongs to it. */
+template <class T> struct one_head {
+    T *x, *kept;
+    const T *w;
+};
+template <class T>
+static __device__ __forceinline__ one_head<T> head_at(const head_norm_call<T> &a, int64_t r,
+                                                      int64_t h)
+{
+    return {a.x + r * a.ld + h * a.size, a.kept ? a.kept + (r * a.heads + h) * a.size : NULL,
+            h < a.first ? a.w1 : a.w2};
+}
+
+template <class T> static __device__ float rstd_of(const T *x, int64_t n, float eps, int lane)
+{
+    float square = 0;
+    for (int64_t i = lane; i < n; i += WARP)
+        square += widened(x[i]) * widened(x[i]);
+    return 1.0f / sqrtf(warp_sum(square) / (float)n + eps);
+}
+
+template <class T> __global__ void head_norm_kernel(head_norm_call<T> a)
+{
+    int64_t rh = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+    int lane = threadIdx.x % WARP;
+    if (rh >= a.rows * a.heads) return;
+    one_head<T> h = head_at(a, rh / a.heads, rh % a.heads);
+    float rstd = rstd_of(h.x, a.size, a.eps, lane);
+    for (int64_t i = lane; i < a.size; i += WARP) {
+        T x = h.x[i];
+        if (h.kept) h.kept[i] = x;
+        narrowed(&h.x[i], widened(x) * rstd * widened(h.w[i]));
+    }
+}
+
+/* A warp has a group of rows and one of the two kinds of heads, 32 columns at a time. */
+template <class T> __global__ void head_norm_group_kernel(head_norm_call<T> a)
+{
+    int lane = threadIdx.x % WARP, second = blockIdx.y;
+    int64_t group = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+    int64_t end = a.rows * (group + 1) / NORM_GROUPS;
+    int64_t from = second ? a.first : 0, to = second ? a.heads : a.first;
+    for (int64_t c = lane; c - lane < a.size; c += WARP) {
+        float sum = 0;
+        for (int64_t r = a.rows * group / NORM_GROUPS; r < end; r++)
+            for (int64_t k = from; k < to; k++) {
+                one_head<T> h = head_at(a, r, k);
+                float rstd = rstd_of(h.kept, a.size, a.eps, lane);
+                if (c < a.size) sum += widened(h.x[c]) * (widened(h.kept[c]) * rstd);
+            }
+        if (c < a.size) a.scratch[(2 * group + second) * a.size + c] = sum;
+    }
+}
+
+template <class T>
+static __device__ void add_groups(const head_norm_call<T> &a, T *out, bool accumulate, int second,
+                                  int64_t c)
+{
+    if (!out) return;
+    float sum = 0;
+    for (int64_t group = 0; group < NORM_GROUPS; group++)
+        sum += a.scratch[(2 * group + second) * a.size + c];
+    narrowed(&out[c], accumulate ? widened(out[c]) + sum : sum);
+}
+
+template <class T> __global__ void head_norm_add_kernel(head_norm_call<T> a)
+{
+    int64_t c = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (c >= a.size) return;
+    add_groups(a, a.dw1, a.dw1_accumulate, 0, c);
+    add_groups(a, a.dw2, a.dw2_accumulate, 1, c);
+}
+
+template <class T> __global__ void head_norm_dx_kernel(head_norm_call<T> a)
+{
+    int64_t rh = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+    int lane = threadIdx.x % WARP;
+    if (rh >= a.rows * a.heads) return;
+    one_head<T> h = head_at(a, rh / a.heads, rh % a.heads);
+    float rstd = rstd_of(h.kept, a.size, a.eps, lane), sum = 0;
+    for (int64_t i = lane; i < a.size; i += WARP)
+        sum += widened(h.x[i]) * widened(h.w[i]) * (widened(h.kept[i]) * rstd);
+    float avg = warp_sum(sum) / (float)a.size;
+    for (int64_t i = lane; i < a.size; i += WARP)
+        narrowed(&h.x[i],
+                 rstd * (widened(h.x[i]) * widened(h.w[i]) - widened(h.kept[i]) * rstd * avg));
+}
+
+template <class T>
+static head_norm_call<T> call_of(tensor x, tensor kept, tensor w1, tensor w2, int64_t first,
+                                 int64_t second, double eps)
+{
+    head_norm_call<T> a = {};
+    a.x = (T *)x.data, a.kept = present(kept) ? (T *)kept.data : NULL;
+    a.w1 = (const T *)w1.data, a.w2 = (const T *)w2.data;
+    a.rows = tensor_rows(x), a.ld = x.ld, a.size = tensor_count(w1);
+    a.heads = first + second, a.first = first;
+    a.eps = (float)eps;
+    return a;
+}
+
+template <class T> static void launch_head_norm(device *dev, int stream, const head_norm_op *o)
+{
+    head_norm_call<T> a = call_of<T>(o->x, o->kept, o->w1, o->w2, o->first, o->second, o->eps);
+    RUN(dev, stream, head_norm_kernel<T>, groups(a.rows * a.heads, WARPS), THREADS, 0, a);
+}
+
+extern "C" void cuda_head_norm(device *dev, int stream, const head_norm_op *o)
+{
+    BY_TYPE(o->x.type, launch_head_norm<element>(dev, stream, o));
+}
+
+template <class T>
+static void launch_head_norm_grad(device *dev, int stream, const head_norm_grad_op *o)
+{
+    head_norm_call<T> a = call_of<T>(o->dx, o->kept, o->w1, o->w2, o->first, o->second, o->eps);
+    a.scratch = (float *)o->scratch.data;
+    if (present(o->dw1.t)) a.dw1 = (T *)o->dw1.t.data;
+    if (present(o->dw2.t)) a.dw2 = (T *)o->dw2.t.data;
+    a.dw1_accumulate = o->dw1.accumulate, a.dw2_accumulate = o->dw2.accumulate;
+    if (a.dw1 || a.dw2) {
+        dim3 grid(NORM_GROUPS / WARPS, 2);
+        RUN(dev, stream, head_norm_group_kernel<T>, grid, THREADS, 0, a);
+        RUN(dev, stream, head_norm_add_kernel<T>, groups(a.size, THREADS), THREADS, 0, a);
+    }
+    RUN(dev, stream, head_norm_dx_kernel<T>, groups(a.rows * a.heads, WARPS), THREADS, 0, a);
+}
+
+extern "C" void cuda_head_norm_grad(device *dev, int stream, const head_norm_grad_op *o)
+{
+    BY_TYPE(o->dx.type, launch_head_norm_grad<element>(dev, stream, o));
+}

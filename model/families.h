@@ -1,0 +1,48 @@
+/* families.h - what all models of a family have in common, as initialisers of a model_config; the
+ * sizes, and the base of rotations, come beside them (presets.c, hf_families.c).
+ *
+ * Sources: transformers' configuration and modelling files of each; ChatGLM's are in its own
+ * repository (THUDM/chatglm3-6b).
+ */
+#ifndef REGRAD_FAMILIES_H
+#define REGRAD_FAMILIES_H
+
+#include "model/config.h"
+
+#define GPT2_OPTIONS                                                                               \
+    .names = &gpt2_names, .norm_eps = 1e-5, .act = ACT_GELU_TANH, .bias = BLOCK_BIASES,            \
+    .embedding_scale = 1, .tied = true, .causal = true
+
+#define LLAMA_LIKE                                                                                 \
+    .names = &llama_names, .norm = NORM_RMS, .positions = POSITIONS_ROTARY, .gated = true,         \
+    .causal = true
+
+#define LLAMA_OPTIONS LLAMA_LIKE, .norm_eps = 1e-5, .act = ACT_SILU, .embedding_scale = 1
+#define QWEN2_OPTIONS                                                                              \
+    LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_SILU, .embedding_scale = 1, .bias.qkv = true
+#define QWEN3_OPTIONS                                                                              \
+    LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_SILU, .embedding_scale = 1, .qk_norm = true
+/* embedding_scale is the root of the width. */
+#define GEMMA_OPTIONS                                                                              \
+    LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_GELU_TANH, .norm_plus_one = true, .tied = true
+#define QWEN_OPTIONS                                                                               \
+    .names = &qwen_names, .norm = NORM_RMS, .norm_eps = 1e-6, .positions = POSITIONS_ROTARY,       \
+    .act = ACT_SILU, .gated = true, .bias.qkv = true, .embedding_scale = 1, .causal = true
+#define BLOOM_OPTIONS                                                                              \
+    .names = &bloom_names, .norm_eps = 1e-5, .positions = POSITIONS_ALIBI, .act = ACT_GELU_TANH,   \
+    .bias = BLOCK_BIASES, .embedding_norm = true, .embedding_scale = 1, .tied = true,              \
+    .causal = true
+#define PHI_OPTIONS                                                                                \
+    .names = &phi_names, .norm_eps = 1e-5, .positions = POSITIONS_ROTARY, .act = ACT_GELU_TANH,    \
+    .bias = {.norms = true, .qkv = true, .project = true, .up = true, .down = true, .head = true}, \
+    .residual = RESIDUAL_PARALLEL_ONE_NORM, .embedding_scale = 1, .causal = true
+#define FALCON_OPTIONS                                                                             \
+    .names = &falcon_names, .norm_eps = 1e-5, .positions = POSITIONS_ROTARY, .act = ACT_GELU_ERF,  \
+    .bias.norms = true, .residual = RESIDUAL_PARALLEL_ONE_NORM, .embedding_scale = 1,              \
+    .tied = true, .causal = true
+#define CHATGLM_OPTIONS                                                                            \
+    .names = &chatglm_names, .norm = NORM_RMS, .norm_eps = 1e-5, .positions = POSITIONS_ROTARY,    \
+    .rotary.interleaved = true, .act = ACT_SILU, .gated = true, .bias.qkv = true,                  \
+    .embedding_scale = 1, .causal = true
+
+#endif

@@ -1,0 +1,211 @@
+/* test_families.c - the block's options against Hugging Face transformers.
+ *
+ *   golden values (test/golden/families.py) -- loss, logits,   --> reference device, F64
+ *   of tiny models of eleven kinds             every gradient  \-> CPU device, F32, 1 and 2 threads
+ *
+ * Each gradient is held by its sum, its sum of squares, two products with fixed vectors, in which any
+ * wrong or misplaced element shows, and its first elements.  Decoding from caches gives the logits of
+ * the last token, however the tokens before it were grouped.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "cpu/cpu.h"
+#include "test/formula.h"
+#include "test/golden.h"
+#include "test/ref.h"
+#include "test/small_gpt.h"
+#include "test/small_run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
+
+static const double amplitude = 0.8; /* as in families.py */
+
+/* Every place has a name: which, is no matter here. */
+#define BOTH(name)                                                                                 \
+    {                                                                                              \
+        name ".weight", name ".bias"                                                               \
+    }
+static const model_names names = {
+    .tokens = "tokens",
+    .positions = "positions",
+    .embedding_norm = BOTH("embedding_norm"),
+    .final_norm = BOTH("final_norm"),
+    .head = BOTH("head"),
+    .block = {.norm1 = BOTH("%d.norm1"),
+              .norm2 = BOTH("%d.norm2"),
+              .qkv = BOTH("%d.qkv"),
+              .project = BOTH("%d.project"),
+              .up = BOTH("%d.up"),
+              .down = BOTH("%d.down"),
+              .q_norm = "%d.q_norm",
+              .k_norm = "%d.k_norm"},
+};
+
+/* RMSNorm, rotations, a gate */
+#define LLAMA(name_, heads_, kv_heads_, size_, turned, base_, eps, act_)                           \
+    .name = name_, .names = &names, .layers = 2, .width = 24, .inner = 40, .context = 16,          \
+    .vocab = V, .causal = true, .heads = heads_, .kv_heads = kv_heads_, .head_size = size_,        \
+    .norm = NORM_RMS, .norm_eps = eps, .act = act_, .gated = true, .positions = POSITIONS_ROTARY,  \
+    .rotary.size = turned, .rotary.base = base_
+
+/* LayerNorm, no gate */
+#define PLAIN(name_, heads_, kv_heads_, size_, inner_, act_)                                       \
+    .name = name_, .names = &names, .layers = 2, .width = 24, .inner = inner_, .context = 16,      \
+    .vocab = V, .causal = true, .heads = heads_, .kv_heads = kv_heads_, .head_size = size_,        \
+    .norm = NORM_LAYER, .norm_eps = 1e-5, .act = act_, .embedding_scale = 1
+
+#define ROTARY(size_) .positions = POSITIONS_ROTARY, .rotary = {.size = size_, .base = 10000}
+
+static const model_config variants[] = {
+    /*          name     heads keys size turned base epsilon activation */
+    {LLAMA("llama", 4, 2, 6, 6, 10000, 1e-5, ACT_SILU), .embedding_scale = 1},
+    {LLAMA("geglu", 4, 2, 6, 6, 10000, 1e-5, ACT_GELU_ERF), .embedding_scale = 1},
+    {LLAMA("qwen", 4, 4, 6, 6, 10000, 1e-5, ACT_SILU), .embedding_scale = 1, .bias.qkv = true},
+    {LLAMA("qwen2", 4, 2, 6, 6, 1000000, 1e-5, ACT_SILU), .embedding_scale = 1, .bias.qkv = true,
+     .tied = true},
+    {LLAMA("qwen3", 4, 2, 10, 10, 10000, 1e-5, ACT_SILU), .embedding_scale = 1, .qk_norm = true,
+     .tied = true},
+    {LLAMA("gemma", 3, 1, 10, 10, 10000, 1e-6, ACT_GELU_TANH),
+     .embedding_scale = 4.898979485566356, /* sqrt(24) */
+     .norm_plus_one = true, .tied = true},
+    {LLAMA("chatglm", 4, 2, 8, 4, 10000, 1e-5, ACT_SILU), .embedding_scale = 1,
+     .rotary.interleaved = true, .bias.qkv = true},
+    {PLAIN("bloom", 6, 6, 4, 96, ACT_GELU_TANH), .positions = POSITIONS_ALIBI, .bias = BLOCK_BIASES,
+     .embedding_norm = true, .tied = true},
+    {PLAIN("phi", 3, 3, 8, 48, ACT_GELU_TANH), ROTARY(4),
+     .bias = {true, true, true, true, true, true}, .residual = RESIDUAL_PARALLEL_ONE_NORM},
+    {PLAIN("falcon", 4, 1, 6, 96, ACT_GELU_ERF), ROTARY(6), .bias.norms = true,
+     .residual = RESIDUAL_PARALLEL_ONE_NORM, .tied = true},
+    {PLAIN("falcon_two", 4, 2, 6, 96, ACT_GELU_ERF), ROTARY(6), .bias.norms = true,
+     .residual = RESIDUAL_PARALLEL, .tied = true},
+};
+
+static const double *values(golden *g, const model_config *c, const char *what, int64_t *n)
+{
+    char key[100];
+    const double *v;
+    snprintf(key, sizeof key, "%.31s.%.40s", c->name, what);
+    must(golden_get(g, key, &v, n));
+    return v;
+}
+
+static void near(const model_config *c, const char *what, int64_t i, double got, double want,
+                 double bound)
+{
+    if (!(fabs(got - want) <= bound))
+        fail_msg("%s: %s[%lld]: got %.12g, want %.12g, bound %.3g", c->name, what, (long long)i,
+                 got, want, bound);
+}
+
+/* A gradient of n elements of root mean square `rms`, each off by e rms in a direction of its own:
+ * its sum and its products with vectors of root mean square 1/sqrt(3) are off by e rms sqrt(n). */
+static void compare_gradient(golden *g, const model_config *c, const param *row, int k, double e)
+{
+    char what[40], name[100];
+    int64_t n, count = row->count;
+    snprintf(what, sizeof what, "grad.%d", k);
+    const double *want = values(g, c, what, &n);
+    double sums[4] = {0};
+    param_text(row, name, sizeof name);
+    for (int64_t i = 0; i < count; i++) {
+        double x = element(row->gradient, i);
+        sums[0] += x;
+        sums[1] += x * x;
+        sums[2] += x * (double)formula_value((uint32_t)(2000 + k), (uint32_t)i, 2, 0);
+        sums[3] += x * (double)formula_value((uint32_t)(3000 + k), (uint32_t)i, 2, 0);
+    }
+    /* The keys' bias (a third of one) has no gradient without rotations: noise of its neighbours. */
+    double rms = fmax(sqrt(want[1] / (double)count), 1e-3), scale = rms * sqrt((double)count);
+    for (int i = 0; i < 4; i++)
+        near(c, name, i - 4, sums[i], want[i], e * (i == 1 ? 2 * scale * scale : 4 * scale));
+    for (int64_t i = 4; i < n; i++)
+        near(c, name, i - 4, element(row->gradient, i - 4), want[i], e * (4 * rms + fabs(want[i])));
+}
+
+static void against_golden(device *dev, dtype type, double loss_error, double e)
+{
+    golden *g;
+    must(golden_open("test/golden/families.txt", &g));
+    for (int i = 0; i < COUNT(variants); i++) {
+        const model_config *c = &variants[i];
+        bench_model b;
+        int64_t n;
+        open_model(&b, c, dev, type);
+        b.amplitude = amplitude;
+        load_formula(&b);
+        assert_int_equal(b.p.n, (int)*values(g, c, "tensors", &n));
+        train_once(&b);
+        must(device_status(dev));
+        double want = *values(g, c, "loss", &n), got = *(double *)b.loss.data;
+        near(c, "loss", 0, got, want, loss_error * want);
+        near(c, "loss of evaluation", 0, loss_of(&b), got, loss_error * want);
+        for (int k = 0; k < b.p.n; k++)
+            compare_gradient(g, c, &b.p.row[k], k, e);
+        close_model(&b);
+    }
+    golden_free(g);
+}
+
+static void test_reference_against_transformers(void **state)
+{
+    (void)state;
+    device dev = ref_device();
+    against_golden(&dev, F64, 1e-9, 1e-8); /* the file has ten digits */
+}
+
+/* Float: as in test_gpt.c. */
+static void test_cpu_against_transformers(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 2; threads++) {
+        device dev;
+        must(cpu_device(threads, &dev));
+        against_golden(&dev, F32, 1e-5, 6e-5);
+        cpu_close(&dev);
+    }
+}
+
+static void test_decoding_against_transformers(void **state)
+{
+    (void)state;
+    golden *g;
+    device dev = ref_device();
+    must(golden_open("test/golden/families.txt", &g));
+    for (int i = 0; i < COUNT(variants); i++)
+        for (int64_t room = 1; room <= T; room += 5) {
+            const model_config *c = &variants[i];
+            decoding d;
+            int64_t n;
+            const double *want = values(g, c, "logits", &n);
+            assert_int_equal(n, B * V);
+            open_decoding(&d, c, room, &dev);
+            d.b.amplitude = amplitude;
+            load_formula(&d.b);
+            begin_decoding(&d);
+            for (int64_t first = 0; first < T; first += room)
+                decode(&d, first, T - first < room ? T - first : room);
+            for (int64_t k = 0; k < n; k++)
+                near(c, "logits", k, element(d.logits, k), want[k], 1e-8 * (1 + fabs(want[k])));
+            end_decoding(&d);
+            close_model(&d.b);
+        }
+    golden_free(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reference_against_transformers),
+        cmocka_unit_test(test_cpu_against_transformers),
+        cmocka_unit_test(test_decoding_against_transformers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,310 @@
+/* test_ops_gpt.c - the operations that newer GPTs have, on the devices against the reference:
+ * head_norm, head_norm_grad, rotary, gate, gate_grad.
+ */
+#include "test/long.h"
+#include "test/ref.h"
+#include "test/trial.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
+
+static double square(double x)
+{
+    return x * x;
+}
+
+/* ---- head_norm ---- */
+
+/* Rows of `all` heads of D numbers, of which the first and the second ones are normed. */
+typedef struct {
+    int64_t R, all, first, second, D;
+    bool kept; /* head_norm */
+    int flags; /* head_norm_grad: 1 no dw1, 2 no dw2, 4 accumulate dw1, 8 accumulate dw2 */
+} heads_case;
+
+static const heads_case heads_cases[] = {
+    {.R = 1, .all = 1, .first = 1, .second = 0, .D = 1},
+    {.R = 5, .all = 4, .first = 2, .second = 1, .D = 3},
+    {.R = 33, .all = 8, .first = 4, .second = 2, .D = 17},
+    {.R = 70, .all = 3, .first = 1, .second = 1, .D = 64},
+    {.R = 9, .all = 6, .first = 4, .second = 1, .D = 130},
+    {.R = 3, .all = 3, .first = 0, .second = 2, .D = 8},
+};
+
+static const double heads_eps = 1e-5;
+
+enum { H_X, H_KEPT, H_W1, H_W2, H_DW1, H_DW2, H_SCRATCH };
+
+static void call_head_norm(device *dev, const tensor *t, const void *options)
+{
+    const heads_case *c = options;
+    OP(head_norm, dev, STREAM_COMPUTE, .x = t[H_X], .kept = t[H_KEPT], .w1 = t[H_W1], .w2 = t[H_W2],
+       .first = c->first, .second = c->second, .eps = heads_eps);
+}
+
+/* rstd is off by that much, relatively. */
+static double rstd_unit(const heads_case *c)
+{
+    return 3 + 0.5 * sqrt((double)c->D);
+}
+
+static void heads_begin(bench *b, trial *t, trial_call *call, const char *op, const heads_case *c)
+{
+    trial_begin(b, t, call, c, "%s R=%lld heads=%lld of %lld + %lld D=%lld%s flags=%d", op,
+                (long long)c->R, (long long)c->all, (long long)c->first, (long long)c->second,
+                (long long)c->D, c->kept ? " kept" : "", c->flags);
+    trial_operand(t, H_X, "x", ADDED, WORK, SHAPE(c->R, c->all * c->D), 0);
+    trial_operand(t, H_W1, "w1", GIVEN, WORK, SHAPE(c->D), 0);
+    trial_operand(t, H_W2, "w2", GIVEN, WORK, SHAPE(c->D), 0);
+    trial_draw(t, H_X, 0, 1);
+    trial_draw(t, H_W1, 1, 0.3);
+    trial_draw(t, H_W2, 1, 0.3);
+}
+
+static void head_norm_trial(bench *b, const heads_case *c)
+{
+    trial t;
+    heads_begin(b, &t, call_head_norm, "head_norm", c);
+    int64_t normed = (c->first + c->second) * c->D, cols = c->all * c->D;
+    if (c->kept) trial_operand(&t, H_KEPT, "kept", WRITTEN, WORK, SHAPE(c->R, normed), 0);
+    trial_reference(b, &t);
+    operand *x = &t.operands[H_X]; /* what is not normed, and what is kept, must be exact */
+    for (int64_t i = 0; i < c->R * cols; i++)
+        x->unit[i] = i % cols < normed ? fabs(x->want[i]) * rstd_unit(c) : 0;
+    trial_compare(b, &t);
+    trial_poison(b, &t);
+    trial_end(&t);
+}
+
+static void call_head_norm_grad(device *dev, const tensor *t, const void *options)
+{
+    const heads_case *c = options;
+    OP(head_norm_grad, dev, STREAM_COMPUTE, .dx = t[H_X], .kept = t[H_KEPT], .w1 = t[H_W1],
+       .w2 = t[H_W2], .dw1 = {t[H_DW1], c->flags & 4}, .dw2 = {t[H_DW2], c->flags & 8},
+       .scratch = t[H_SCRATCH], .first = c->first, .second = c->second, .eps = heads_eps);
+}
+
+/* squares (2,D): sums of the squares of the terms of dw */
+static void head_grad_units(operand *o, const heads_case *c, int64_t r, int64_t h, double *squares)
+{
+    int64_t D = c->D, second = h >= c->first, normed = c->first + c->second;
+    const double *x = o[H_KEPT].value + (r * normed + h) * D,
+                 *dx = o[H_X].value + (r * c->all + h) * D, *w = o[H_W1 + second].value;
+    double mean = 0, avg = 0, avg_squares = 0;
+    for (int64_t i = 0; i < D; i++)
+        mean += square(x[i]) / (double)D;
+    double rstd = 1 / sqrt(mean + heads_eps);
+    for (int64_t i = 0; i < D; i++) {
+        double term = dx[i] * w[i] * x[i] * rstd / (double)D;
+        avg += term;
+        avg_squares += square(term);
+        squares[second * D + i] += square(dx[i] * x[i] * rstd);
+    }
+    for (int64_t i = 0; i < D; i++) {
+        double n = fabs(x[i] * rstd), sizes = fabs(dx[i] * w[i]) + n * fabs(avg);
+        o[H_X].unit[(r * c->all + h) * D + i] =
+            rstd * (sizes * 2 * rstd_unit(c) + n * summed(D, avg_squares));
+    }
+}
+
+static void head_norm_grad_trial(bench *b, const heads_case *c)
+{
+    trial t;
+    heads_begin(b, &t, call_head_norm_grad, "head_norm_grad", c);
+    int64_t normed = c->first + c->second;
+    trial_operand(&t, H_KEPT, "kept", GIVEN, WORK, SHAPE(c->R, normed * c->D), 0);
+    trial_operand(&t, H_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(NORM_GROUPS, 2 * c->D), 0);
+    trial_draw(&t, H_KEPT, 0, 2);
+    for (int i = 0; i < 2; i++) {
+        bool add = c->flags & 4 << i;
+        if (c->flags & 1 << i) continue;
+        trial_operand(&t, H_DW1 + i, i ? "dw2" : "dw1", add ? ADDED : WRITTEN, WORK, SHAPE(c->D),
+                      0);
+        if (add) trial_draw(&t, H_DW1 + i, 0, 1);
+    }
+    trial_reference(b, &t);
+    double squares[2 * 130] = {0};
+    for (int64_t k = 0; k < c->R * normed; k++)
+        head_grad_units(t.operands, c, k / normed, k % normed, squares);
+    for (int i = 0; i < 2; i++) {
+        operand *dw = &t.operands[H_DW1 + i];
+        for (int64_t d = 0; d < c->D && dw->role != ABSENT; d++) {
+            double sum = squares[i * c->D + d];
+            if (dw->role == ADDED) sum += square(dw->value[d]);
+            dw->unit[d] = summed(c->R * normed + 1, sum) + sqrt(sum) * rstd_unit(c);
+        }
+    }
+    trial_compare(b, &t);
+    trial_poison(b, &t);
+    trial_end(&t);
+}
+
+static void test_head_norm(void **state)
+{
+    for (int i = 0; i < COUNT(heads_cases); i++)
+        for (int kept = 0; kept < 2; kept++) {
+            heads_case c = heads_cases[i];
+            c.kept = kept;
+            head_norm_trial(*state, &c);
+        }
+    bench_report(*state, "head_norm");
+}
+
+static void test_head_norm_grad(void **state)
+{
+    static const int forms[] = {0, 1, 2, 3, 4 | 8, 4, 2 | 4};
+    for (int i = 0; i < COUNT(heads_cases); i++)
+        for (int f = 0; f < COUNT(forms); f++) {
+            heads_case c = heads_cases[i];
+            c.flags = forms[f];
+            head_norm_grad_trial(*state, &c);
+        }
+    bench_report(*state, "head_norm_grad");
+}
+
+/* ---- rotary ---- */
+
+typedef struct {
+    int64_t B, T, all, heads, D, size, first;
+    double base;
+    bool interleaved, inverse;
+} rotary_case;
+
+static void call_rotary(device *dev, const tensor *t, const void *options)
+{
+    const rotary_case *c = options;
+    OP(rotary, dev, STREAM_COMPUTE, .x = t[0], .heads = c->heads, .head = c->D, .size = c->size,
+       .first_position = c->first, .base = c->base, .interleaved = c->interleaved,
+       .inverse = c->inverse);
+}
+
+static void rotary_trial(bench *b, const rotary_case *c)
+{
+    trial t;
+    trial_begin(b, &t, call_rotary, c,
+                "rotary B=%lld T=%lld heads=%lld of %lld D=%lld size=%lld first=%lld base=%g%s%s",
+                (long long)c->B, (long long)c->T, (long long)c->heads, (long long)c->all,
+                (long long)c->D, (long long)c->size, (long long)c->first, c->base,
+                c->interleaved ? " interleaved" : "", c->inverse ? " inverse" : "");
+    trial_operand(&t, 0, "x", ADDED, WORK, SHAPE(c->B, c->T, c->all * c->D), 0);
+    trial_draw(&t, 0, 0, 1);
+    trial_reference(b, &t);
+    operand *x = &t.operands[0];
+    int64_t cols = c->all * c->D;
+    for (int64_t k = 0; k < c->B * c->T * cols; k++) {
+        int64_t i = k % c->D, half = c->size / 2;
+        if (k % cols >= c->heads * c->D || i >= c->size) continue; /* exact */
+        int64_t other = c->interleaved ? k + 1 - 2 * (i % 2) : i < half ? k + half : k - half;
+        x->unit[k] = 2 * (fabs(x->value[k]) + fabs(x->value[other]));
+    }
+    trial_compare(b, &t);
+    trial_poison(b, &t);
+    trial_end(&t);
+}
+
+/* Full and partial, near and far (an angle in float would be off by 2^-11 there), odd heads. */
+static void test_rotary(void **state)
+{
+    static const rotary_case cases[] = {
+        {1, 1, 1, 1, 2, 2, 0, 10000, false, false},
+        {2, 5, 4, 3, 6, 6, 0, 10000, false, false},
+        {2, 7, 6, 4, 10, 4, 3, 500, false, false},
+        {1, 33, 3, 2, 64, 64, 0, 1e6, false, false},
+        {3, 2, 3, 2, 17, 16, 9, 10000, false, false},
+        {1, 3, 2, 2, 256, 256, 0, 10000, false, false},
+        {1, 4, 3, 2, 80, 32, 8190, 10000, false, false},
+        {2, 3, 2, 0, 4, 4, 0, 10, false, false},
+        {1, 5, 2, 1, 4, 0, 0, 10000, false, false},
+    };
+    for (int i = 0; i < COUNT(cases); i++)
+        for (int form = 0; form < 4; form++) {
+            rotary_case c = cases[i];
+            c.interleaved = form & 1, c.inverse = form & 2;
+            rotary_trial(*state, &c);
+        }
+    bench_report(*state, "rotary");
+}
+
+/* ---- gate ---- */
+
+typedef struct {
+    int64_t R, N, pad_x, pad_out;
+    activation act;
+    double spread;
+} gate_case;
+
+enum { G_X, G_OUT };
+
+static void call_gate(device *dev, const tensor *t, const void *options)
+{
+    OP(gate, dev, STREAM_COMPUTE, .out = t[G_OUT], .x = t[G_X],
+       .act = ((const gate_case *)options)->act);
+}
+
+static void call_gate_grad(device *dev, const tensor *t, const void *options)
+{
+    OP(gate_grad, dev, STREAM_COMPUTE, .x = t[G_X], .dout = t[G_OUT],
+       .act = ((const gate_case *)options)->act);
+}
+
+static void gate_trial(bench *b, const gate_case *c, bool backward)
+{
+    trial t;
+    trial_begin(b, &t, backward ? call_gate_grad : call_gate, c,
+                "gate%s R=%lld N=%lld ld+%lld,+%lld act=%d spread=%g", backward ? "_grad" : "",
+                (long long)c->R, (long long)c->N, (long long)c->pad_x, (long long)c->pad_out,
+                c->act, c->spread);
+    trial_operand(&t, G_X, "x", backward ? ADDED : GIVEN, WORK, SHAPE(c->R, 2 * c->N), c->pad_x);
+    trial_operand(&t, G_OUT, "out", backward ? GIVEN : WRITTEN, WORK, SHAPE(c->R, c->N),
+                  c->pad_out);
+    trial_draw(&t, G_X, 0, c->spread);
+    if (backward) trial_draw(&t, G_OUT, 0, 1);
+    trial_reference(b, &t);
+    operand *o = t.operands;
+    for (int64_t k = 0; k < c->R * c->N; k++) {
+        int64_t g = k / c->N * 2 * c->N + k % c->N, u = g + c->N;
+        double x = o[G_X].value[g], y = o[G_X].value[u];
+        /* An exponential's argument (1.6 |x| + 0.07 |x|^3, x^2 / 2 or |x|) is off by its size.  The
+         * reference's own 1 + tanh cancels: 1e-16, which is 1e-9 in this unit.  act' is a sum of
+         * terms up to 1 and up to |x|. */
+        double size = fabs(x), relative = 2 + 2 * size + 0.1 * size * size * size;
+        double act = fabs(ref_act(c->act, x)) * relative + 1e-9 * size + UNDERFLOW_UNIT;
+        if (!backward) {
+            o[G_OUT].unit[k] = act * fabs(y);
+            continue;
+        }
+        double d = fabs(o[G_OUT].value[k]);
+        o[G_X].unit[g] = d * fabs(y) * (1 + fabs(x)) + UNDERFLOW_UNIT;
+        o[G_X].unit[u] = d * act;
+    }
+    trial_compare(b, &t);
+    trial_poison(b, &t);
+    trial_end(&t);
+}
+
+static void test_gate(void **state)
+{
+    static const int64_t sizes[][2] = {{1, 1}, {5, 3}, {33, 17}, {7, 64}, {3, 768}};
+    for (int i = 0; i < COUNT(sizes); i++)
+        for (activation act = ACT_GELU_TANH; act <= ACT_SILU; act++)
+            for (int form = 0; form < 8; form++) {
+                gate_case c = {sizes[i][0],      sizes[i][1], form & 1 ? 4 : 0,
+                               form & 2 ? 3 : 0, act,         form & 4 ? 10 : 1};
+                gate_trial(*state, &c, false);
+                gate_trial(*state, &c, true);
+            }
+    bench_report(*state, "gate, gate_grad");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_head_norm),
+                                       cmocka_unit_test(test_head_norm_grad),
+                                       cmocka_unit_test(test_rotary), cmocka_unit_test(test_gate)};
+    return RUN_IN_ALL_TYPES(tests);
+}

@@ -1,0 +1,107 @@
+"""transformers_reference.py - our files in transformers, and its files here, for every family it has.
+
+    transformers_reference.py BUILD      prints "ok NAME" or "not ok NAME why"
+
+A model of ours, a few steps trained, is exported and must load there with nothing missing and nothing
+left over, and have the same loss.  What transformers saves, in one file or many, in 32 bits or 16,
+must have that loss here.
+"""
+import json, os, struct, subprocess, sys, tempfile, warnings
+
+warnings.filterwarnings("ignore")
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+import torch
+from transformers import AutoModelForCausalLM, GPT2Config
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9, 7]
+NANOS = ["gpt-nano", "llama-nano", "qwen-nano", "qwen2.5-nano", "qwen3-nano", "gemma-nano", "bloom-nano", "phi-nano",
+         "falcon-nano"]
+build = os.path.abspath(sys.argv[1])
+bad = 0
+
+
+def say(fine, name, why=""):
+    global bad
+    bad |= not fine
+    print(f"ok {name}" if fine else f"not ok {name} {why}"[:400])
+
+
+def run(program, *words):
+    done = subprocess.run([f"{build}/{program}", *words], capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stderr.strip()
+
+
+def losses(out, *words):
+    status, error = run("train_gpt", *words, "--train-data", "tokens.bin", "--batch", "1", "--seq",
+                        str(len(TOKENS) - 1), "--eval-every", "0", "--threads", "1", "--warmup", "0", "--out", out)
+    if status:
+        return error
+    with open(f"{out}/log.jsonl") as f:
+        return [r["loss"] for r in map(json.loads, f) if "loss" in r]
+
+
+def loss_of(model):
+    ids = torch.tensor([TOKENS])
+    with torch.no_grad():
+        logits = model(ids[:, :-1]).logits[0].double()
+    return torch.nn.functional.cross_entropy(logits, ids[0, 1:]).item()
+
+
+def first_loss(source, out, *more):
+    found = losses(out, "--load", source, "--steps", "1", "--lr", "0", "--weight-decay", "0", *more)
+    return found if isinstance(found, str) else found[0]
+
+
+def close(a, b):
+    return not isinstance(a, str) and abs(a - b) < 2e-5
+
+
+def test(nano):
+    trained = losses(f"run-{nano}", "--model", nano, "--vocab", "64", "--context", "32", "--steps", "3", "--lr", "0.01")
+    if isinstance(trained, str):
+        return say(False, f"{nano} trains", trained)
+    status, error = run("export", "--to", "hf", f"run-{nano}", f"hf-{nano}")
+    if status:
+        return say(False, f"{nano} is exported", error)
+    model, about = AutoModelForCausalLM.from_pretrained(f"hf-{nano}", output_loading_info=True)
+    model.eval()
+    wrong = {k: v for k, v in about.items() if v and k != "error_msgs"}
+    say(not wrong, f"transformers loads {nano} whole", str(wrong))
+    want, got = loss_of(model), first_loss(f"hf-{nano}", f"again-{nano}")
+    say(close(got, want), f"{nano} has the same loss there", f"{got}, transformers {want}")
+    model.save_pretrained(f"saved-{nano}", max_shard_size="100KB")
+    sharded = os.path.exists(f"saved-{nano}/model.safetensors.index.json")
+    got = first_loss(f"saved-{nano}", f"loaded-{nano}")
+    say(sharded and close(got, want), f"{nano} saved in many files there is loaded", f"{got}, transformers {want}")
+    half = model.to(torch.bfloat16)
+    half.save_pretrained(f"half-{nano}")
+    want = loss_of(half.to(torch.float32))
+    refused = first_loss(f"half-{nano}", f"no-{nano}")
+    say(isinstance(refused, str) and "--widen" in refused, f"{nano} in bfloat16 asks for --widen", str(refused))
+    got = first_loss(f"half-{nano}", f"wide-{nano}", "--widen")
+    say(close(got, want), f"{nano} in bfloat16 is loaded", f"{got}, transformers {want}")
+
+
+def test_untied():
+    """No preset of GPT-2 has a head of its own, but files have."""
+    config = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=32, vocab_size=64, tie_word_embeddings=False)
+    AutoModelForCausalLM.from_config(config).save_pretrained("untied")
+    status, error = run("export", "--to", "hf", "untied", "hf-untied")
+    model, about = AutoModelForCausalLM.from_pretrained("hf-untied", output_loading_info=True)
+    got, want = first_loss("hf-untied", "again-untied"), loss_of(model.eval())
+    fine = not status and not any(v for k, v in about.items() if k != "error_msgs") and close(got, want)
+    say(fine, "GPT-2 with a head of its own", f"{error} {about} {got}, transformers {want}")
+
+
+with tempfile.TemporaryDirectory() as work:
+    os.chdir(work)
+    with open("tokens.bin", "wb") as f:
+        f.write(struct.pack("<256i", 20240520, 1, len(TOKENS), *([0] * 253)) + struct.pack(f"<{len(TOKENS)}H", *TOKENS))
+    for name in NANOS:
+        if name == "qwen3-nano" and "qwen3" not in CONFIG_MAPPING_NAMES:
+            print("skip qwen3-nano this transformers has no Qwen 3: 4.51 has")
+        else:
+            test(name)
+    test_untied()
+sys.exit(bad)
