@@ -245,6 +245,7 @@ demo-vit: deps-demo-vit
 bench: deps-bench
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench $(BUILD)/bench_vit
 	@scripts/bench
+	@scripts/rank-times
 
 bench-gpu:
 	@$(MAKE) --no-print-directory -j2 CUDA=nvcc all

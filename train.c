@@ -4,6 +4,7 @@
  * (train/task.h).  It is the only place, with the tools, that prints errors and exits.
  *
  *   options_parse    what was asked for             train/options.c
+ *   ranks_open       who shares the run              train/ranks.c
  *   trainer_plan     the whole of it, over the      train/trainer.c, core/arena.c
  *                    null device; --plan stops here
  *   device_open      where it runs                  train/device.c, cpu/, cuda/
@@ -13,6 +14,7 @@
 #include "train/fit.h"
 #include "train/loop.h"
 #include "train/plan_report.h"
+#include "train/ranks.h"
 #include "train/room.h"
 #include "train/task.h"
 
@@ -80,20 +82,18 @@ static error *fit(options *o)
     return fit_memory(o, the_task->kind, bytes, &rates, o->json ? NULL : stdout);
 }
 
-static error *run_program(int argc, char **argv)
+static error *run_with(options *o)
 {
-    options o;
     device dev;
     trainer *t;
-    TRY(options_parse(the_task, argc, argv, &o));
-    if (o.n_sizes > 1) return fit_presets(&o, o.sizes, o.n_sizes, stdout);
-    if (o.memory) TRY(fit(&o));
-    if (!o.plan && !o.train_data.n) TRY(the_task->default_data(&o));
-    TRY(trainer_plan(&o, the_task->kind, &t));
+    if (o->n_sizes > 1) return fit_presets(o, o->sizes, o->n_sizes, stdout);
+    if (o->memory) TRY(fit(o));
+    if (!o->plan && !o->train_data.n) TRY(the_task->default_data(o));
+    TRY(trainer_plan(o, the_task->kind, &t));
     error *e = NULL;
-    if (o.plan) {
+    if (o->plan) {
         e = show_plan(t);
-    } else if (!(e = device_open(o.place, (int)o.threads, &dev))) {
+    } else if (!(e = device_open(o->place, (int)o->threads, &dev))) {
         e = train_on(t, &dev);
         trainer_destroy(t);
         t = NULL;
@@ -103,8 +103,28 @@ static error *run_program(int argc, char **argv)
     return e;
 }
 
+/* One line for a failure of all; each rank's own carries its number. */
+static int report(const comm *ranks, error *e)
+{
+    if (!e) return 0;
+    int status = error_kind_of(e);
+    if (ranks->told) {
+        error_free(e);
+        return status;
+    }
+    if (comm_size(ranks) > 1 && !ranks->agreed) e = error_context(e, "rank %d", ranks->rank);
+    return error_report(the_task->kind->program, e);
+}
+
 int main(int argc, char **argv)
 {
-    error *e = run_program(argc, argv);
-    return e ? error_report(the_task->kind->program, e) : 0;
+    options o;
+    comm ranks = {.size = 1};
+    error *e = options_parse(the_task, argc, argv, &o);
+    if (!e) e = ranks_open(&o, &ranks);
+    if (!e) e = run_with(&o);
+    bool failed = e;
+    int status = report(&ranks, e);
+    comm_close(&ranks, failed);
+    return status;
 }

@@ -137,6 +137,31 @@ error *comm_agree(comm *c, error *mine)
     return mine;
 }
 
+error *comm_compare(comm *c, const uint64_t *mine, int n, int *rank, int *which)
+{
+    uint64_t *all;
+    size_t row = (size_t)n;
+    *rank = *which = -1;
+    TRY(alloc_array(&all, row * (size_t)comm_size(c), sizeof *all));
+    error *e = comm_share(c, mine, all, row * sizeof *all);
+    for (int r = 1; !e && *rank < 0 && r < comm_size(c); r++)
+        for (int i = 0; *rank < 0 && i < n; i++)
+            if (all[(size_t)r * row + (size_t)i] != all[i]) {
+                *rank = r;
+                *which = i;
+            }
+    free(all);
+    return e;
+}
+
+error *comm_alike(comm *c, error *e)
+{
+    if (!e || comm_size(c) == 1) return e;
+    c->agreed = true;
+    c->told = c->rank > 0;
+    return e;
+}
+
 double comm_patience(comm *c, double seconds)
 {
     if (!c) return 0;

@@ -109,12 +109,17 @@ error *comm_barrier(comm *c) NODISCARD;
  * first rank's that has one names it, and is the one to tell (the others' have c->told set). */
 error *comm_agree(comm *c, error *mine) NODISCARD;
 
+/* Are everybody's n numbers the same?  If not, *rank is the first whose are not the first rank's, and
+ * *which the first number that differs; *rank is -1 if they are. */
+error *comm_compare(comm *c, const uint64_t *mine, int n, int *rank, int *which) NODISCARD;
+/* An error that everybody has found alike: the first rank tells it. */
+error *comm_alike(comm *c, error *e) NODISCARD;
+
 /* From here on up to that many seconds are no fault: disks are slow.  Returns what it was. */
 double comm_patience(comm *c, double seconds);
 
 /* A comm of which only the size is true: for plans. */
 comm comm_planned(int size, size_t staging);
-/* Asks for what the engine needs; once in the record and once in the run. */
 void comm_close(comm *c, bool failed); /* NULL is fine */
 
 #endif

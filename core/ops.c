@@ -54,6 +54,12 @@ static bool working(const device *dev, tensor t)
     return dev->ops->working_types >> t.type & 1;
 }
 
+/* A working type of full width: what an optimizer computes in. */
+static bool exact(const device *dev, tensor t)
+{
+    return working(dev, t) && t.type != BF16;
+}
+
 /* t is absent, or contiguous with this type and element count */
 static bool fits(tensor t, dtype type, int64_t count)
 {
@@ -80,9 +86,10 @@ static bool check_fill(device *dev, const char *op, const fill_op *o)
 
 static bool check_copy(device *dev, const char *op, const copy_op *o)
 {
+    bool whole = tensor_contiguous(o->dst) && tensor_contiguous(o->src);
     CHECK(o->dst.type == o->src.type, o->dst, o->src);
     CHECK(tensor_count(o->dst) == tensor_count(o->src), o->dst, o->src);
-    CHECK(tensor_contiguous(o->dst) && tensor_contiguous(o->src), o->dst, o->src);
+    CHECK(whole || tensor_cols(o->dst) == tensor_cols(o->src), o->dst, o->src);
     return true;
 }
 
@@ -205,6 +212,19 @@ static bool check_linear_dw(device *dev, const char *op, const linear_dw_op *o)
               (is_matrix(o->dw.t, type, n, tensor_cols(o->x)) && tensor_contiguous(o->dw.t)),
           o->dw.t, o->dout);
     CHECK(fits(o->db.t, type, n), o->db.t, o->dout);
+    return true;
+}
+
+static bool check_matmul(device *dev, const char *op, const matmul_op *o)
+{
+    int64_t m = tensor_rows(o->out), n = tensor_cols(o->out);
+    int64_t k = o->x_transposed ? tensor_rows(o->x) : tensor_cols(o->x);
+    dtype type = o->out.type;
+    CHECK(exact(dev, o->out), o->out, o->x);
+    CHECK(is_matrix(o->out, type, m, n), o->out, o->x);
+    CHECK(is_matrix(o->x, type, o->x_transposed ? k : m, o->x_transposed ? m : k), o->x, o->out);
+    CHECK(is_matrix(o->y, type, o->y_transposed ? n : k, o->y_transposed ? k : n), o->y, o->out);
+    CHECK(!overlap(o->out, o->x) && !overlap(o->out, o->y), o->out, o->x);
     return true;
 }
 
@@ -345,6 +365,13 @@ static bool check_sumsq(device *dev, const char *op, const sumsq_op *o)
 {
     CHECK(working(dev, o->x) && tensor_contiguous(o->x), o->x, o->slot);
     CHECK(o->slot.type == F64 && tensor_count(o->slot) == 1, o->slot, o->x);
+    return true;
+}
+
+static bool check_normalize(device *dev, const char *op, const normalize_op *o)
+{
+    CHECK(exact(dev, o->x) && tensor_contiguous(o->x), o->x, o->squares);
+    CHECK(o->squares.type == F64 && tensor_count(o->squares) == 1, o->squares, o->x);
     return true;
 }
 

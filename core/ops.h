@@ -56,7 +56,7 @@ typedef struct {
     double value;
 } fill_op;
 
-/* dst = src (same shape and type) */
+/* dst = src: same type and, where rows lie apart, same rows and columns */
 typedef struct {
     tensor dst, src;
 } copy_op;
@@ -203,6 +203,15 @@ typedef struct {
     tensor dout; /* (R,N), ld may exceed N */
 } linear_dw_op;
 
+/* out = alpha x' y' + beta out, where x' is x (M,K) or the transpose of x (K,M), and y' is y (K,N) or
+ * the transpose of y (N,K).  With beta 0 what out held is not read. */
+typedef struct {
+    tensor out;  /* (M,N), ld may exceed N; neither x nor y */
+    tensor x, y; /* may be the same */
+    bool x_transposed, y_transposed;
+    double alpha, beta;
+} matmul_op;
+
 /* Softmax attention without a T x T tensor.  qkv holds for each token H query, KV key and KV value
  * heads of D each; query head h uses key head h / (H/KV).
  * s_ij = scale * q_i k_j (j <= i if causal), lse_i = log sum_j exp s_ij, out_i = sum_j exp(s_ij -
@@ -272,6 +281,13 @@ typedef struct {
     tensor x;
 } sumsq_op;
 
+/* x = x / (sqrt(squares) + eps), in place: divided by its norm, when squares is sumsq's slot of x */
+typedef struct {
+    tensor x;
+    tensor squares; /* (1) f64 */
+    double eps;
+} normalize_op;
+
 /* hyper.grad_norm = sqrt(sum of slots in order); hyper.clip = min(1, max_norm / grad_norm), 1 if
  * max_norm is 0 */
 typedef struct {
@@ -290,8 +306,8 @@ typedef struct {
 } optim_item;
 
 /* Runs a rule over all items: its passes in registers when fused, else pass after pass over all
- * items. Does nothing when hyper.ok is 0.  The fused form leaves g as it was; the other may change
- * g and temp. */
+ * items. Does nothing when hyper.ok is 0.  The fused form leaves g as it was (but where a rule's
+ * result is its temp, and lies there); the other may change g and temp. */
 typedef struct {
     int rule; /* a rule_id of optim/rules/all.h */
     bool fused;
@@ -367,6 +383,8 @@ typedef struct {
     double scale;
 } classify_soft_op;
 
+#define MATRIX_OPS(X) X(matmul) X(normalize)
+
 #define IMAGE_OPS(X)                                                                               \
     X(patches) X(positions) X(positions_grad) X(pool) X(pool_grad) X(scale_samples) X(classify_soft)
 
@@ -382,8 +400,9 @@ typedef struct {
     X(activate)                                                                                    \
     X(linear_dx)                                                                                   \
     X(linear_dw)                                                                                   \
-    X(attention) X(attention_grad) X(attention_cached) X(head_norm) X(head_norm_grad) X(rotary)    \
-        X(gate) X(gate_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite)            \
+    X(attention)                                                                                   \
+    X(attention_grad) X(attention_cached) X(head_norm) X(head_norm_grad) X(rotary) X(gate)         \
+        X(gate_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) MATRIX_OPS(X)      \
             IMAGE_OPS(X)
 
 typedef struct {

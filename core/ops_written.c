@@ -45,6 +45,14 @@ int written_add(const add_op *o, tensor *w)
 {
     return w[0] = o->x, 1;
 }
+int written_matmul(const matmul_op *o, tensor *w)
+{
+    return w[0] = o->out, 1;
+}
+int written_normalize(const normalize_op *o, tensor *w)
+{
+    return w[0] = o->x, 1;
+}
 int written_attention(const attention_op *o, tensor *w)
 {
     return w[0] = o->out, w[1] = o->lse, 2;

@@ -159,16 +159,15 @@ static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t fir
     }
 }
 
-/* What is kept here of elements [first, first + n); *skipped: how many of them come before that. */
-static tensor kept_part(const params *p, int id, int64_t first, int64_t n, int64_t *skipped)
+tensor param_kept(const param *row, int64_t first, int64_t n, int64_t *skipped)
 {
-    const param *row = &p->row[id];
-    tensor kept = expands(p) ? row->stored : row->value;
-    int64_t begin = expands(p) ? row->own_first : 0, end = begin + tensor_count(kept);
+    bool whole = present(row->value);
+    tensor kept = whole ? row->value : row->stored;
+    int64_t begin = whole ? 0 : row->own_first, end = begin + tensor_count(kept);
     int64_t from = first > begin ? first : begin, to = first + n < end ? first + n : end;
     *skipped = from - first;
     if (!present(kept) || from >= to) return (tensor){0};
-    return tensor_of((char *)kept.data + (size_t)(from - begin) * dtype_size(p->type), p->type,
+    return tensor_of((char *)kept.data + (size_t)(from - begin) * dtype_size(kept.type), kept.type,
                      SHAPE(to - from));
 }
 
@@ -181,7 +180,7 @@ error *params_initialize(params *p, device *dev, uint64_t seed)
         for (int64_t first = 0; first < row->count; first += CHUNK) {
             int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
             int64_t skipped;
-            tensor part = kept_part(p, id, first, n, &skipped);
+            tensor part = param_kept(row, first, n, &skipped);
             if (!present(part)) continue;
             fill_chunk(row, seed, (uint64_t)id, first, n, p->type, host);
             op_put(dev, STREAM_COMPUTE, part, (char *)host + (size_t)skipped * dtype_size(p->type));

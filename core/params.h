@@ -50,8 +50,10 @@ typedef struct {
     init_kind init;
     double std;           /* INIT_NORMAL */
     int writers;          /* of its gradient in one backward; 0 means 1 */
+    bool hidden;          /* a weight between hidden layers: of those that see whole matrices */
     bool file_transposed; /* files hold the transpose: (in, out), Hugging Face's Conv1D */
-    int64_t part_rows[3]; /* with a name like "{q,k,v}_proj": rows of each of its tensors */
+    int64_t part_rows[3]; /* rows of the matrices that lie in it, one below the other; 0: one.  With
+                           * a name like "{q,k,v}_proj" files have a tensor for each */
     int64_t file_groups;  /* ? files have row group by group: part_rows[i] / file_groups rows of
                            * each part in turn */
 } param_spec;
@@ -149,6 +151,9 @@ void params_end_step(run *r);
 tensor param_own_value(const params *p, int id);
 tensor param_own_gradient(const params *p, int id);
 shape param_own_shape(const params *p, int id);
+/* What is kept here of a value's elements [first, first + n), outside of its uses; *skipped: how many
+ * of them come before that. */
+tensor param_kept(const param *row, int64_t first, int64_t n, int64_t *skipped);
 /* Does each rank update a part, not all? */
 bool params_divided(const params *p);
 

@@ -25,6 +25,11 @@
 
 enum { MAX_STATES = 4, MAX_BETAS = 3 };
 
+/* A step's numbers for the parameters that a rule leaves to another (rule_info.others). */
+typedef struct {
+    float lr, lr_wd, beta[2], rest[2], debias[2], eps;
+} others_numbers;
+
 /* All numbers of a step, in device memory, written before the step (grad_norm, clip and ok by the
  * step itself).  Host control flow never depends on them. */
 typedef struct {
@@ -34,6 +39,7 @@ typedef struct {
     float rest[MAX_BETAS];   /* 1 - beta, from double */
     float debias[MAX_BETAS]; /* 1 - beta^t */
     float eps;
+    others_numbers others;
     float clip;      /* gradient factor; 1 without clipping */
     float grad_norm; /* L2 norm over all parameters, before clipping */
     int32_t first;   /* 1 in the first step: there is no previous gradient */
@@ -46,17 +52,33 @@ typedef struct {
     float wd; /* lr * weight decay for this tensor, 0 if it does not decay */
 } lane;
 
-enum { LANE_P = 1, LANE_G = 2, LANE_T = 4, LANE_S0 = 8, LANE_S1 = 16, LANE_S2 = 32, LANE_S3 = 64 };
+enum {
+    LANE_P = 1,
+    LANE_G = 2,
+    LANE_T = 4,
+    LANE_S0 = 8,
+    LANE_S1 = 16,
+    LANE_S2 = 32,
+    LANE_S3 = 64,
+    LANE_RESULT = 128 /* with LANE_T: t is what the rule is for, so the fused form stores it */
+};
 
 /* Which of a step's gradients a rule is run with: that of a micro-batch (the first, one between, the
  * last), or the sum of all. */
 typedef enum { FOLD_FIRST, FOLD_LATER, FOLD_LAST, FOLD_PARTS, FOLD_WHOLE = FOLD_PARTS } fold_part;
 
-/* How much of a tensor a rule must see at once. */
+/* How much of a tensor a rule must see at once.  A rule BY_MATRIX is two, with a device's matrix
+ * products between them (optim/newton_schulz.h):
+ *
+ *     rule       g -> states, and its result into temp     element by element
+ *                temp -> orthogonal temp                   the whole matrix
+ *     apply      p, with temp as its gradient              element by element
+ *
+ * It is for the weights between hidden layers alone; all other parameters have the rule `others`. */
 typedef enum { BY_ELEMENT, BY_BLOCK, BY_MATRIX } granularity;
 
 /* Which numbers a rule has as options. */
-enum { HAS_BETA1 = 1, HAS_BETA2 = 2, HAS_BETA3 = 4, HAS_EPS = 8 };
+enum { HAS_BETA1 = 1, HAS_BETA2 = 2, HAS_BETA3 = 4, HAS_EPS = 8, HAS_OTHERS = 16 };
 
 /* What the registry (optim/rules/all.h) knows of a rule. */
 typedef struct {
@@ -72,6 +94,8 @@ typedef struct {
      * several; none: the rule runs on their sum. */
     const char *fold[FOLD_PARTS];
     granularity sees;
+    const char *others, *apply;                    /* BY_MATRIX: rules, see above */
+    bool keeps_temp;                               /* a pass writes LANE_RESULT */
     bool keeps_gradient;                           /* a state is the previous gradient */
     bool linear;                                   /* the states are linear in the gradient */
     unsigned options;                              /* HAS_... */

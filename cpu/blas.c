@@ -56,29 +56,30 @@ error *blas_open(int threads, blas *out)
     return warm_up(out, threads);
 }
 
-static void product(const blas *b, CBLAS_TRANSPOSE tx, CBLAS_TRANSPOSE ty, int64_t m, int64_t n,
-                    int64_t k, panel x, panel y, float beta, float *c, int64_t ldc)
+void blas_product(const blas *b, bool x_transposed, bool y_transposed, int64_t m, int64_t n,
+                  int64_t k, float alpha, panel x, panel y, float beta, float *c, int64_t ldc)
 {
-    b->sgemm(CblasRowMajor, tx, ty, (blasint)m, (blasint)n, (blasint)k, 1, x.data, (blasint)x.ld,
-             y.data, (blasint)y.ld, beta, c, (blasint)ldc);
+    b->sgemm(CblasRowMajor, x_transposed ? CblasTrans : CblasNoTrans,
+             y_transposed ? CblasTrans : CblasNoTrans, (blasint)m, (blasint)n, (blasint)k, alpha,
+             x.data, (blasint)x.ld, y.data, (blasint)y.ld, beta, c, (blasint)ldc);
 }
 
 void blas_xy(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c,
              int64_t ldc)
 {
-    product(b, CblasNoTrans, CblasNoTrans, m, n, k, x, y, beta, c, ldc);
+    blas_product(b, false, false, m, n, k, 1, x, y, beta, c, ldc);
 }
 
 void blas_xyt(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta,
               float *c, int64_t ldc)
 {
-    product(b, CblasNoTrans, CblasTrans, m, n, k, x, y, beta, c, ldc);
+    blas_product(b, false, true, m, n, k, 1, x, y, beta, c, ldc);
 }
 
 void blas_xty(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta,
               float *c, int64_t ldc)
 {
-    product(b, CblasTrans, CblasNoTrans, m, n, k, x, y, beta, c, ldc);
+    blas_product(b, true, false, m, n, k, 1, x, y, beta, c, ldc);
 }
 
 /* ---- tiles ---- */

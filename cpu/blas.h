@@ -32,6 +32,10 @@ void blas_xyt(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, 
 void blas_xty(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta,
               float *c, int64_t ldc);
 
+/* c (m,n) = alpha op(x) op(y) + beta c */
+void blas_product(const blas *b, bool x_transposed, bool y_transposed, int64_t m, int64_t n,
+                  int64_t k, float alpha, panel x, panel y, float beta, float *c, int64_t ldc);
+
 /* A matrix cut into tiles, a few for each thread, as square as can be:
  *
  *       +-------+-------+      A thread computes a tile with a sequential sgemm, and does what

@@ -34,7 +34,7 @@ static void cpu_release(device *dev, void *memory)
 
 static void move(device *dev, void *to, const void *from, size_t bytes)
 {
-#pragma omp parallel for num_threads(dev->threads)
+#pragma omp parallel for num_threads(dev->threads) if (bytes > CHUNK)
     for (size_t at = 0; at < bytes; at += CHUNK)
         memcpy((char *)to + at, (const char *)from + at, bytes - at < CHUNK ? bytes - at : CHUNK);
 }
@@ -62,7 +62,17 @@ static void cpu_set(device *dev, int stream, void *dst, int byte, size_t bytes)
 void cpu_copy(device *dev, int stream, const copy_op *o)
 {
     (void)stream;
-    move(dev, o->dst.data, o->src.data, tensor_bytes(o->src));
+    if (tensor_contiguous(o->dst) && tensor_contiguous(o->src)) {
+        move(dev, o->dst.data, o->src.data, tensor_bytes(o->src));
+        return;
+    }
+    size_t bytes = (size_t)tensor_cols(o->src) * dtype_size(o->src.type);
+    size_t from = (size_t)o->src.ld * dtype_size(o->src.type),
+           to = (size_t)o->dst.ld * dtype_size(o->src.type);
+#pragma omp parallel for num_threads(dev->threads) if (tensor_count(o->src) >= CHUNK)
+    for (int64_t r = 0; r < tensor_rows(o->src); r++)
+        memcpy((char *)o->dst.data + (size_t)r * to, (const char *)o->src.data + (size_t)r * from,
+               bytes);
 }
 
 ROW_FN void fill_part(device *dev, void *x, int64_t n, float value, int type)
@@ -87,15 +97,17 @@ ROW_FN int64_t count_nonfinite(const void *x, int64_t n, int type)
     return count;
 }
 
+ROW_FN void add_part(device *dev, void *x, const void *y, int64_t n, int type)
+{
+#pragma omp parallel for simd num_threads(dev->threads)
+    for (int64_t i = 0; i < n; i++)
+        store(type, x, i, load(type, x, i) + load(type, y, i));
+}
+
 void cpu_add(device *dev, int stream, const add_op *o)
 {
     (void)stream;
-    int64_t n = tensor_count(o->x);
-    float *x = floats(o->x);
-    const float *y = floats(o->y);
-#pragma omp parallel for simd num_threads(dev->threads)
-    for (int64_t i = 0; i < n; i++)
-        x[i] += y[i];
+    FOR_WORKING_TYPE(o->x.type, add_part(dev, o->x.data, o->y.data, tensor_count(o->x), TYPE));
 }
 
 void cpu_nonfinite(device *dev, int stream, const nonfinite_op *o)

@@ -133,6 +133,7 @@ typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
             if (name##_info.n_states > 1) a.s[1][i] = x.s[1];                                      \
             if (name##_info.n_states > 2) a.s[2][i] = x.s[2];                                      \
             if (name##_info.n_states > 3) a.s[3][i] = x.s[3];                                      \
+            if (name##_info.keeps_temp) a.t[i] = x.t;                                              \
         }                                                                                          \
     }                                                                                              \
     static void name##_one(int pass, arrays a, const hyper *hp, int64_t n)                         \
@@ -252,7 +253,8 @@ static bool complete(const optim_op *o)
     const rule_info *info = rules[o->rule].info;
     if (info->n_passes > MOST_PASSES) return false;
     for (int64_t i = 0; i < o->n; i++) {
-        if (info->needs_temp && !o->fused && !present(o->items[i].temp)) return false;
+        bool temp = info->needs_temp && (!o->fused || info->keeps_temp);
+        if (temp && !present(o->items[i].temp)) return false;
         for (int k = 0; k < info->n_states; k++)
             if (!present(o->items[i].state[k])) return false;
     }

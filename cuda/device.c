@@ -73,8 +73,11 @@ static void cuda_set(device *dev, int stream, void *dst, int byte, size_t bytes)
 
 void cuda_copy(device *dev, int stream, const copy_op *o)
 {
-    CUDA_OK(dev, cudaMemcpyAsync(o->dst.data, o->src.data, tensor_bytes(o->src),
-                                 cudaMemcpyDeviceToDevice, cuda_stream(dev, stream)));
+    if (!tensor_contiguous(o->dst) || !tensor_contiguous(o->src))
+        cuda_copy_rows(dev, stream, o);
+    else
+        CUDA_OK(dev, cudaMemcpyAsync(o->dst.data, o->src.data, tensor_bytes(o->src),
+                                     cudaMemcpyDeviceToDevice, cuda_stream(dev, stream)));
 }
 
 /* ---- streams ---- */

@@ -34,6 +34,7 @@
     X(clip)                                                                                        \
     X(optim)                                                                                       \
     X(nonfinite)                                                                                   \
+    MATRIX_OPS(X)                                                                                  \
     IMAGE_OPS(X)
 
 #define CUDA_OP(name) void cuda_##name(device *dev, int stream, const name##_op *o);
@@ -88,7 +89,7 @@ bool cuda_ok(device *dev, cudaError_t status, const char *call, const char *file
 /* Bytes that an address is a multiple of: at most 256. */
 uint32_t cuda_alignment(const void *p);
 
-/* d (rows,cols) = op(x) op(y) (+ c) (+ bias), all in row order; see product.c. */
+/* d (rows,cols) = alpha op(x) op(y) (+ beta c) (+ bias), all in row order; see product.c. */
 typedef struct {
     int64_t rows, cols, inner;
     dtype type;                   /* of all of them: F32 or BF16 */
@@ -98,9 +99,14 @@ typedef struct {
     int64_t ldx, ldy, ldc, ldd, ld_gelu;
     bool x_transposed; /* x is (inner,rows), else (rows,inner) */
     bool y_transposed; /* y is (cols,inner), else (inner,cols) */
+    bool scaled;       /* alpha and beta are given; else both are 1 */
+    float alpha, beta;
 } product;
 /* False if the library has no such product with gelu_of, or the device has failed: nothing is done. */
 bool cuda_product(device *dev, int stream, const product *p);
+
+/* A copy between matrices (f32) whose rows lie apart. */
+void cuda_copy_rows(device *dev, int stream, const copy_op *o);
 
 /* y = act(x) + residual (NULL: none), each (rows,cols); y may be x. */
 typedef struct {

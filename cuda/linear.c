@@ -106,3 +106,25 @@ void cuda_linear_dw(device *dev, int stream, const linear_dw_op *o)
                  .x_transposed = true};
     cuda_product(dev, stream, &p);
 }
+
+void cuda_matmul(device *dev, int stream, const matmul_op *o)
+{
+    product p = {.rows = tensor_rows(o->out),
+                 .cols = tensor_cols(o->out),
+                 .inner = o->x_transposed ? tensor_rows(o->x) : tensor_cols(o->x),
+                 .type = o->out.type,
+                 .x = address(o->x),
+                 .y = address(o->y),
+                 .c = o->beta != 0 ? address(o->out) : NULL,
+                 .d = address(o->out),
+                 .ldx = o->x.ld,
+                 .ldy = o->y.ld,
+                 .ldc = o->out.ld,
+                 .ldd = o->out.ld,
+                 .x_transposed = o->x_transposed,
+                 .y_transposed = o->y_transposed,
+                 .scaled = true,
+                 .alpha = (float)o->alpha,
+                 .beta = (float)o->beta};
+    cuda_product(dev, stream, &p);
+}

@@ -79,7 +79,7 @@ template <class RULE> __global__ void optim_fused_kernel(optim_table t)
 #pragma unroll
         for (int pass = 0; pass < MOST_PASSES; pass++)
             written |= RULE::pass(pass, &x, &h);
-        store_lane(part.a, i, x, written & ~(LANE_G | LANE_T));
+        store_lane(part.a, i, x, written & ~(LANE_G | (written & LANE_RESULT ? 0 : LANE_T)));
     }
 }
 
@@ -182,7 +182,8 @@ static bool complete(const optim_op *o)
     const rule_info *info = rules[o->rule].info;
     if (info->n_passes > MOST_PASSES) return false;
     for (int64_t i = 0; i < o->n; i++) {
-        if (info->needs_temp && !o->fused && !present(o->items[i].temp)) return false;
+        bool temp = info->needs_temp && (!o->fused || info->keeps_temp);
+        if (temp && !present(o->items[i].temp)) return false;
         for (int k = 0; k < info->n_states; k++)
             if (!present(o->items[i].state[k])) return false;
     }

@@ -152,15 +152,15 @@ bool cuda_product(device *dev, int stream, const product *p)
 {
     if (!may_have_gelu(p)) return false;
     cuda_state *s = cuda_state_of(dev);
-    const float one = 1, beta = p->c ? 1 : 0;
+    const float alpha = p->scaled ? p->alpha : 1, beta = !p->c ? 0 : p->scaled ? p->beta : 1;
     size_t workspace = stream == STREAM_COMPUTE ? s->workspace_bytes : 0;
     objects x = {0};
     const product_plan *plan = describe(dev, p, &x) ? plan_for(dev, p, workspace, &x) : NULL;
     bool have = plan && !plan->refused;
     if (have)
-        LT_OK(s->lt.Matmul(s->handle, x.desc, &one, p->y, x.a, p->x, x.b, &beta, p->c ? p->c : p->d,
-                           x.c, p->d, x.d, &plan->algo, s->workspace, plan->workspace,
-                           s->stream[stream]));
+        LT_OK(s->lt.Matmul(s->handle, x.desc, &alpha, p->y, x.a, p->x, x.b, &beta,
+                           p->c ? p->c : p->d, x.c, p->d, x.d, &plan->algo, s->workspace,
+                           plan->workspace, s->stream[stream]));
     forget(dev, &x);
     return have;
 }

@@ -18,7 +18,7 @@ typedef struct {
 typedef struct {
     source base;
     source *inner;
-    int64_t count;
+    int64_t count, stride;            /* samples of a block, and from one block to the next */
     size_t input_bytes, target_bytes; /* of a block */
     slot *slots;                      /* (n) */
     int n;
@@ -33,7 +33,7 @@ typedef struct {
 
 static slot *slot_of(const prefetch *p, int64_t first)
 {
-    return &p->slots[first / p->count % p->n];
+    return &p->slots[first / p->stride % p->n];
 }
 
 static void *work(void *argument)
@@ -41,7 +41,7 @@ static void *work(void *argument)
     prefetch *p = argument;
     pthread_mutex_lock(&p->lock);
     while (!p->stop) {
-        if (!p->started || p->next - p->wanted >= p->count * p->n ||
+        if (!p->started || p->next - p->wanted >= p->stride * p->n ||
             slot_of(p, p->next)->state != EMPTY) {
             pthread_cond_wait(&p->changed, &p->lock);
             continue;
@@ -49,7 +49,7 @@ static void *work(void *argument)
         int64_t first = p->next;
         slot *s = slot_of(p, first);
         s->state = FILLING;
-        p->next += p->count;
+        p->next += p->stride;
         pthread_mutex_unlock(&p->lock);
         error *e = source_read(p->inner, first, p->count, s->inputs, s->targets);
         pthread_mutex_lock(&p->lock);
@@ -96,7 +96,7 @@ static error *prefetch_read(source *base, int64_t first, int64_t count, void *in
     }
     pthread_mutex_lock(&p->lock);
     s->state = EMPTY;
-    p->wanted = first + count;
+    p->wanted = first + p->stride;
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
     return e;
@@ -146,7 +146,7 @@ static error *start(prefetch *p, int workers)
     return NULL;
 }
 
-error *prefetch_open(source *inner, int workers, int64_t count, size_t input_bytes,
+error *prefetch_open(source *inner, int workers, int64_t count, int64_t stride, size_t input_bytes,
                      size_t target_bytes, source **out)
 {
     static const source_ops ops = {prefetch_read, prefetch_fingerprint, prefetch_close,
@@ -161,6 +161,7 @@ error *prefetch_open(source *inner, int workers, int64_t count, size_t input_byt
     p->base = (source){&ops, inner->count, inner->ends};
     p->inner = inner;
     p->count = count;
+    p->stride = stride;
     p->n = workers + AHEAD;
     p->input_bytes = (size_t)count * input_bytes;
     p->target_bytes = (size_t)count * target_bytes;

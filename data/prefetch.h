@@ -14,8 +14,9 @@
 #include "data/source.h"
 
 /* Takes `inner` over, also when it fails.  A block: `count` samples, inputs and targets of so many
- * bytes a sample.  `inner` must allow reading from several threads. */
-error *prefetch_open(source *inner, int workers, int64_t count, size_t input_bytes,
+ * bytes a sample; the next one expected begins `stride` samples further on (several ranks read in
+ * turn).  `inner` must allow reading from several threads. */
+error *prefetch_open(source *inner, int workers, int64_t count, int64_t stride, size_t input_bytes,
                      size_t target_bytes, source **out) NODISCARD;
 
 #endif

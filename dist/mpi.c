@@ -12,6 +12,7 @@
  * gone.  (A process that ends is seen by mpirun, which ends the others.)
  */
 #include "dist/mpi.h"
+#include "core/bf16.h"
 #include "dist/started.h"
 
 #include <limits.h>
@@ -172,30 +173,39 @@ static error *wait(comm *c, MPI_Request *requests, int n)
 
 /* ---- sums ---- */
 
-/* out[i] = sum over r of in[r * each + i] in the order of r */
-static void add_up(int threads, tensor out, const void *in, int64_t each, int ranks)
+/* out[i] = sum over r of in[r * each + i], in the order of r; in double, so that a narrower type is
+ * rounded once */
+#define ADD_UP(TYPE, READ, WRITE)                                                                  \
+    do {                                                                                           \
+        const TYPE *x_ = in;                                                                       \
+        TYPE *y_ = out.data;                                                                       \
+        _Pragma("omp parallel for num_threads(threads) if (n > 1 << 14)") for (int64_t i = 0;      \
+                                                                               i < n; i++)         \
+        {                                                                                          \
+            double sum = (double)READ(x_[i]);                                                      \
+            for (int r = 1; r < ranks; r++)                                                        \
+                sum += (double)READ(x_[r * each + i]);                                             \
+            y_[i] = WRITE(sum);                                                                    \
+        }                                                                                          \
+    } while (0)
+#define AS_FLOAT(x) (float)(x)
+#define AS_BF16(x)  bf16_of_float((float)(x))
+
+static error *add_up(int threads, tensor out, const void *in, int64_t each, int ranks)
 {
     int64_t n = tensor_count(out);
-    (void)threads;
-    if (out.type == F64) {
-        const double *x = in;
-        double *y = out.data;
-        for (int64_t i = 0; i < n; i++) {
-            double sum = x[i];
-            for (int r = 1; r < ranks; r++)
-                sum += x[r * each + i];
-            y[i] = sum;
-        }
-        return;
-    }
-    const float *x = in;
-    float *y = out.data;
-#pragma omp parallel for num_threads(threads) if (n > 1 << 14)
-    for (int64_t i = 0; i < n; i++) {
-        double sum = (double)x[i];
-        for (int r = 1; r < ranks; r++)
-            sum += (double)x[r * each + i];
-        y[i] = (float)sum;
+    switch (out.type) {
+    case F64:
+        ADD_UP(double, , );
+        return NULL;
+    case F32:
+        ADD_UP(float, , AS_FLOAT);
+        return NULL;
+    case BF16:
+        ADD_UP(uint16_t, float_of_bf16, AS_BF16);
+        return NULL;
+    default:
+        return internal_error("ranks add up no %s", dtype_name(out.type));
     }
 }
 
@@ -232,9 +242,8 @@ static error *scatter_slab(comm *c, device *dev, tensor x, const share *s, int64
                 MPI_Isend(part, (int)(theirs * size), MPI_BYTE, r, 0, m->data, &m->requests[n++]));
     }
     TRY(wait(c, m->requests, n));
-    if (own)
-        add_up(dev->threads, piece(x, share_begin(s, c->rank) + at, own), staged, room, c->size);
-    return NULL;
+    if (!own) return NULL;
+    return add_up(dev->threads, piece(x, share_begin(s, c->rank) + at, own), staged, room, c->size);
 }
 
 static error *scatter(comm *c, device *dev, tensor x, const share *s)
@@ -298,8 +307,8 @@ static error *sum_small(comm *c, device *dev, tensor x)
     MPI_TRY(MPI_Iallgather(x.data, bytes, MPI_BYTE, c->staged.data, bytes, MPI_BYTE, m->data,
                            &m->requests[0]));
     TRY(wait(c, m->requests, 1));
-    add_up(dev->threads, piece(x, 0, tensor_count(x)), c->staged.data, tensor_count(x), c->size);
-    return NULL;
+    return add_up(dev->threads, piece(x, 0, tensor_count(x)), c->staged.data, tensor_count(x),
+                  c->size);
 }
 
 static void mpi_sum(comm *c, device *dev, int stream, tensor x)

@@ -5,16 +5,16 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* More than one process: Open MPI's, MPICH's and Slurm's (with --mpi) variables. */
+/* More than one process: the variables of Open MPI, of MPICH, and of Slurm's srun --mpi=pmix. */
 static inline bool started_by_mpirun(void)
 {
-    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
+    for (int i = 0; i < 2; i++) {
         const char *n = getenv(names[i]);
         if (n && atoi(n) > 1) return true;
     }
-    const char *slurm = getenv("SLURM_MPI_TYPE"), *tasks = getenv("SLURM_NTASKS");
-    return slurm && getenv("PMIX_RANK") && tasks && atoi(tasks) > 1;
+    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
+    return getenv("PMIX_RANK") && tasks && atoi(tasks) > 1;
 }
 
 #endif

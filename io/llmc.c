@@ -248,7 +248,9 @@ static error *read_row(void *context, const param *row, int64_t padding)
     for (int64_t first = 0; first < row->count; first += CHUNK) {
         int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
         TRY(read_some(r, n));
-        op_put(r->dev, STREAM_COMPUTE, part_of(row, first, n), r->buffer);
+        int64_t skipped;
+        tensor part = param_kept(row, first, n, &skipped);
+        if (present(part)) op_put(r->dev, STREAM_COMPUTE, part, r->buffer + skipped);
         op_sync(r->dev, STREAM_COMPUTE);
     }
     r->at += padding * (r->file->sizes.bf16 ? 2 : 4);

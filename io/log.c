@@ -78,6 +78,7 @@ static error *take_line(run_log *log, const char *line, size_t n)
 
 error *log_step(run_log *log, const step_record *s)
 {
+    if (!log) return NULL;
     char line[8 * LINE];
     size_t n = (size_t)snprintf(line, LINE, "{\"step\":%lld", (long long)s->step);
     n += add_number(line + n, "loss", s->loss);
@@ -94,12 +95,18 @@ error *log_step(run_log *log, const step_record *s)
     char speed[LINE / 2];
     snprintf(speed, sizeof speed, "%s_per_s", s->unit);
     n += add_number(line + n, speed, s->units_per_s);
+    if (s->ranks) {
+        n += add_number(line + n, "comm_ms", s->comm_ms);
+        n += (size_t)snprintf(line + n, LINE, ",\"comm_bytes\":%lld,\"ranks\":%d",
+                              (long long)s->comm_bytes, s->ranks);
+    }
     n += (size_t)snprintf(line + n, LINE, ",\"peak_bytes\":%zu}\n", s->peak_bytes);
     return take_line(log, line, n);
 }
 
 error *log_value(run_log *log, int64_t step, const char *name, double value)
 {
+    if (!log) return NULL;
     char line[3 * LINE];
     size_t n = (size_t)snprintf(line, LINE, "{\"step\":%lld", (long long)step);
     n += add_number(line + n, name, value);
@@ -128,6 +135,8 @@ static error *check_there(run_log *log)
 
 error *log_sync(run_log *log, int64_t *bytes)
 {
+    *bytes = 0;
+    if (!log) return NULL;
     TRY(check_there(log));
     TRY(write_waiting(log));
     if (fsync(log->fd) && errno != EINVAL && errno != EROFS) return cannot_write(log);

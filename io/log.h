@@ -5,6 +5,7 @@
  *
  *   {"step":1,"loss":7.6,"lr":0.0003,"grad_norm":1.2,"ms":150.1,"forward_ms":44.7,"backward_ms":98.1,
  *    "optimizer_ms":6.9,"tokens_per_s":27000,"peak_bytes":123}         (in one line)
+ *   ... "comm_ms":3.1,"comm_bytes":6992000,"ranks":4,"peak_bytes":123}     with several ranks
  *   {"step":50,"val_loss":5.1}
  *
  * A line that the disk does not take is kept and tried again with the next, so that a run can wait
@@ -28,6 +29,9 @@ typedef struct {
     double mfu_llmc, mfu_palm;                    /* NAN: not on a GPU (train/mfu.h) */
     const char *unit, *unit_3;                    /* "tokens", "tok" */
     size_t peak_bytes;
+    int ranks;          /* 0 in a run of one process */
+    int64_t comm_bytes; /* moved between ranks (core/comm.h) */
+    double comm_ms;     /* of ms: this process has waited for them */
     double seconds_left;
 } step_record;
 
@@ -41,7 +45,7 @@ error *log_start(const char *path, run_log **out) NODISCARD;
 error *log_continue(const char *path, int64_t step, int64_t bytes, run_log **out,
                     bool *whole) NODISCARD;
 
-/* A line.  After an error, log_keeps says whether the line waits for the next try. */
+/* A line; nothing without a log (NULL).  After an error, log_keeps says whether the line waits for the next try. */
 error *log_step(run_log *log, const step_record *s) NODISCARD;
 error *log_value(run_log *log, int64_t step, const char *name, double value) NODISCARD;
 bool log_keeps(const run_log *log);

@@ -29,13 +29,13 @@ static bool part_name(const char *name, int k, char out[NAME_ROOM])
     return false;
 }
 
-/* n rows of t from `first`. */
+/* n rows of t from `first`.  (What is dealt is not there whole: its parts are told by .at.) */
 static tensor rows_of(tensor t, int64_t first, int64_t n)
 {
     shape s = {.rank = t.rank};
     memcpy(s.dim, t.dim, sizeof s.dim);
     s.dim[0] = n;
-    int64_t before = first * (tensor_count(t) / t.dim[0]);
+    int64_t before = first ? first * (tensor_count(t) / t.dim[0]) : 0;
     return tensor_of((char *)t.data + (size_t)before * dtype_size(t.type), t.type, s);
 }
 
@@ -44,20 +44,27 @@ typedef struct {
 } name_text;
 
 /* Appends the tensors of a parameter to the list. */
-static void list_row(const param *row, named_tensor *list, name_text *names, int *n)
+static void list_row(const params *p, int id, named_tensor *list, name_text *names, int *n)
 {
+    const param *row = &p->row[id];
     const param_spec *spec = &row->spec;
     char name[NAME_ROOM];
     bool several = strchr(spec->name, '{');
+    tensor value =
+        present(row->value) ? row->value : tensor_of(row->stored.data, p->type, spec->shape);
     int64_t first = 0;
     param_text(row, name, sizeof name);
     for (int k = 0; k < PARTS && part_name(name, k, names[*n].text); k++, ++*n) {
         named_tensor *t = &list[*n];
-        *t = (named_tensor){.name = names[*n].text, .value = row->value};
+        *t = (named_tensor){.name = names[*n].text, .value = value, .of = id};
+        t->at = first * (row->count / spec->shape.dim[0]);
+        t->dealt = !present(row->value);
+        t->first = row->own_first;
+        t->held = row->own;
         t->transposed = spec->file_transposed && spec->shape.rank == 2;
         t->groups = spec->file_groups;
         memcpy(t->part_rows, spec->part_rows, sizeof t->part_rows);
-        if (several) t->value = rows_of(row->value, first, spec->part_rows[k]);
+        if (several) t->value = rows_of(value, t->dealt ? 0 : first, spec->part_rows[k]);
         first += spec->part_rows[k];
     }
 }
@@ -70,17 +77,22 @@ error *params_list(const params *p, named_tensor **out, int *n)
     name_text *names = (name_text *)(void *)(list + most);
     *n = 0;
     for (int i = 0; i < p->n; i++)
-        list_row(&p->row[i], list, names, n);
+        list_row(p, i, list, names, n);
     *out = list;
     return NULL;
 }
 
 error *params_write(const char *path, const params *p, device *dev)
 {
+    return params_write_from(path, p, dev, NULL);
+}
+
+error *params_write_from(const char *path, const params *p, device *dev, const tensor_source *from)
+{
     named_tensor *list;
     int n;
     TRY(params_list(p, &list, &n));
-    error *e = safetensors_write(path, list, n, dev);
+    error *e = safetensors_write_from(path, list, n, dev, from);
     free(list);
     return e;
 }

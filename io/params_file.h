@@ -23,6 +23,10 @@
 /* Writes all parameters: wholly or not at all. */
 error *params_write(const char *path, const params *p, device *dev) NODISCARD;
 
+/* The same, with values from there, in the order of the table. */
+error *params_write_from(const char *path, const params *p, device *dev,
+                         const tensor_source *from) NODISCARD;
+
 /* Every parameter's value from the file.  User errors: a parameter that is missing, a tensor that
  * has no place, another shape or dtype; the values are then partly those of the file. */
 error *params_read(const safetensors *s, params *p, device *dev) NODISCARD;

@@ -37,12 +37,28 @@ typedef struct {
     tensor value; /* contiguous; f32, f64, i32 or u8 */
     bool transposed;
     int64_t groups, part_rows[3]; /* not with transposed */
+    int64_t of, at;               /* element `at` of the source's `of`-th tensor is its first */
+    /* Of a tensor that is dealt to several processes, fetching brings this one's: elements [first,
+     * first + held) of the source's tensor, which begin at value.data. */
+    bool dealt;
+    int64_t first, held;
 } named_tensor;
+
+/* Where the values of a list come from, if they are not all there at once: tensor after tensor,
+ * each opened, then closed. */
+typedef struct {
+    tensor (*open)(void *context, int64_t i);
+    void (*close)(void *context);
+    void *context;
+} tensor_source;
 
 /* Writes n tensors, in this order; under a temporary name, synced, then renamed.  User errors: the
  * path cannot be written, the disk is full; then no file of that name is left or changed. */
 error *safetensors_write(const char *path, const named_tensor *list, int64_t n,
                          device *dev) NODISCARD;
+/* The same, with values from there. */
+error *safetensors_write_from(const char *path, const named_tensor *list, int64_t n, device *dev,
+                              const tensor_source *from) NODISCARD;
 
 /* ---- reading ---- */
 

@@ -56,18 +56,22 @@ static tensor part_of(tensor t, int64_t first, int64_t n)
     return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
 }
 
-/* Run i, in the file's order, of rows that lie together in the file and on the device; false behind
- * the last. */
-static bool run_at(const named_tensor *t, int64_t i, tensor *run)
+/* Elements of a tensor that lie together in the file and on the device. */
+typedef struct {
+    int64_t first, n;
+} element_run;
+
+/* Run i in the file's order; false behind the last. */
+static bool run_at(const named_tensor *t, int64_t i, element_run *run)
 {
-    *run = t->value;
+    *run = (element_run){0, tensor_count(t->value)};
     if (!t->groups) return i == 0;
     int64_t group = i / 3, part = i % 3, rows = t->part_rows[part] / t->groups;
     if (group == t->groups) return false;
     int64_t before = group * rows, cols = tensor_count(t->value) / t->value.dim[0];
     for (int64_t k = 0; k < part; k++)
         before += t->part_rows[k];
-    *run = part_of(t->value, before * cols, rows * cols);
+    *run = (element_run){before * cols, rows * cols};
     return true;
 }
 
@@ -150,25 +154,41 @@ static error *write_transposed(outfile *f, tensor t, device *dev, const staging 
 
 static error *write_runs(outfile *f, const named_tensor *t, device *dev, const staging *b)
 {
-    tensor run;
+    element_run run;
     for (int64_t i = 0; run_at(t, i, &run); i++)
-        TRY(write_plain(f, run, dev, b));
+        TRY(write_plain(f, part_of(t->value, run.first, run.n), dev, b));
     return NULL;
 }
 
 static error *write_all(outfile *f, const named_tensor *list, int64_t n, device *dev,
-                        const staging *b)
+                        const tensor_source *from, const staging *b)
 {
+    int64_t open = -1;
+    tensor whole = {0};
     TRY(write_header(f, list, n));
     for (int64_t i = 0; i < n; i++) {
-        TRY(list[i].transposed ? write_transposed(f, list[i].value, dev, b)
-                               : write_runs(f, &list[i], dev, b));
+        named_tensor t = list[i];
+        if (from) {
+            if (t.of != open && open >= 0) from->close(from->context);
+            if (t.of != open) whole = from->open(from->context, t.of);
+            open = t.of;
+            t.value.data = (char *)whole.data + (size_t)t.at * dtype_size(t.value.type);
+        }
         TRY(device_status(dev)); /* rather than writing on what is not there */
+        TRY(t.transposed ? write_transposed(f, t.value, dev, b) : write_runs(f, &t, dev, b));
+        TRY(device_status(dev));
     }
-    return NULL;
+    if (from && open >= 0) from->close(from->context);
+    return device_status(dev);
 }
 
 error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev)
+{
+    return safetensors_write_from(path, list, n, dev, NULL);
+}
+
+error *safetensors_write_from(const char *path, const named_tensor *list, int64_t n, device *dev,
+                              const tensor_source *from)
 {
     outfile *f;
     staging b = {0};
@@ -178,7 +198,7 @@ error *safetensors_write(const char *path, const named_tensor *list, int64_t n, 
         free(b.bytes);
         return e;
     }
-    e = write_all(f, list, n, dev, &b);
+    e = write_all(f, list, n, dev, from, &b);
     free(b.bytes);
     if (!e) return outfile_commit(f);
     outfile_discard(f);
@@ -250,20 +270,39 @@ static error *check_same(const safetensors *s, const safetensors_entry *e, const
                       shape_text(t.rank, t.dim, into->transposed, wants, sizeof wants));
 }
 
-static error *fetch_plain(const elements *s, tensor t, device *dev, const staging *b)
+/* Elements [first, first + n) from the host, or those of them that are held here. */
+static void put_part(const named_tensor *into, int64_t first, int64_t n, const char *host,
+                     device *dev)
 {
-    int64_t size = (int64_t)dtype_size(t.type), most = 2 * b->half / size, count = tensor_count(t);
-    for (int64_t first = 0; first < count; first += most) {
-        int64_t n = count - first < most ? count - first : most;
+    tensor t = into->value;
+    int64_t from = first, to = first + n, begin = 0;
+    if (into->dealt) {
+        begin = into->first - into->at;
+        if (from < begin) from = begin;
+        if (to > begin + into->held) to = begin + into->held;
+    }
+    if (from < to)
+        op_put(dev, STREAM_COMPUTE, part_of(t, from - begin, to - from),
+               host + (size_t)(from - first) * dtype_size(t.type));
+}
+
+static error *fetch_plain(const elements *s, const named_tensor *into, element_run run, device *dev,
+                          const staging *b)
+{
+    int64_t most = 2 * b->half / (int64_t)dtype_size(into->value.type);
+    for (int64_t first = 0; first < run.n; first += most) {
+        int64_t n = run.n - first < most ? run.n - first : most;
         TRY(read_elements(s, first, n, b->bytes));
-        op_put(dev, STREAM_COMPUTE, part_of(t, first, n), b->bytes);
+        put_part(into, run.first + first, n, b->bytes, dev);
         op_sync(dev, STREAM_COMPUTE);
     }
     return NULL;
 }
 
-static error *fetch_transposed(const elements *s, tensor t, device *dev, const staging *b)
+static error *fetch_transposed(const elements *s, const named_tensor *into, device *dev,
+                               const staging *b)
 {
+    tensor t = into->value;
     int64_t rows = t.dim[0], cols = t.dim[1], size = (int64_t)dtype_size(t.type);
     char *part = b->bytes + b->half;
     if (!rows || !cols) return NULL;
@@ -272,7 +311,7 @@ static error *fetch_transposed(const elements *s, tensor t, device *dev, const s
         TRY(read_elements(s, first * rows, n * rows, b->bytes));
         transpose(part, b->bytes, n, rows, (size_t)size);
         for (int64_t r = 0; r < rows; r++)
-            op_put(dev, STREAM_COMPUTE, part_of(t, r * cols + first, n), part + r * n * size);
+            put_part(into, r * cols + first, n, part + r * n * size, dev);
         op_sync(dev, STREAM_COMPUTE);
     }
     return NULL;
@@ -280,9 +319,9 @@ static error *fetch_transposed(const elements *s, tensor t, device *dev, const s
 
 static error *fetch_runs(elements s, const named_tensor *t, device *dev, const staging *b)
 {
-    tensor run;
-    for (int64_t i = 0; run_at(t, i, &run); i++, s.first += tensor_count(run))
-        TRY(fetch_plain(&s, run, dev, b));
+    element_run run;
+    for (int64_t i = 0; run_at(t, i, &run); i++, s.first += run.n)
+        TRY(fetch_plain(&s, t, run, dev, b));
     return NULL;
 }
 
@@ -294,8 +333,8 @@ static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, b
     staging b = {0};
     TRY(check_same(s, entry, into, widen));
     TRY(staging_open(into, 1, &b));
-    error *e = into->transposed ? fetch_transposed(&from, into->value, dev, &b)
-                                : fetch_runs(from, into, dev, &b);
+    error *e =
+        into->transposed ? fetch_transposed(&from, into, dev, &b) : fetch_runs(from, into, dev, &b);
     free(b.bytes);
     return e ? e : device_status(dev);
 }

@@ -442,7 +442,6 @@ static tensor mlp_backward(const pass *p, tensor d)
         OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = branch, .w = w,
            .pre = c->gated ? (tensor){0} : s->pre, .act = c->gated ? ACT_NONE : c->act);
     }
-    param_done(r, ids->down.weight);
     end_branch(p, &branch, scale);
     if (below && c->gated) { /* pre becomes its own gradient */
         OP(gate_grad, r->dev, r->stream, .x = s->pre, .dout = dpre, .act = c->act);
@@ -451,6 +450,7 @@ static tensor mlp_backward(const pass *p, tensor d)
         s->pre = (tensor){0};
     }
     arena_drop(a, &s->pre);
+    param_done(r, ids->down.weight);
     if (!below) return dnorm;
 
     unsigned what = 0;
@@ -462,8 +462,8 @@ static tensor mlp_backward(const pass *p, tensor d)
         dnorm = take_rows(p, c->width, "h%d.dnorm2");
         OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dpre, .w = w);
     }
-    param_done(r, ids->up.weight);
     arena_drop(a, &dpre);
+    param_done(r, ids->up.weight);
     return dnorm;
 }
 
@@ -511,8 +511,8 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
         datt = take_rows(p, c->heads * c->head_size, "h%d.datt");
         OP(linear_dx, r->dev, r->stream, .dx = datt, .dout = branch, .w = w);
     }
-    param_done(r, ids->project.weight);
     end_branch(p, &branch, scale);
+    param_done(r, ids->project.weight);
     if (!below) return shared;
 
     tensor dqkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
@@ -537,8 +537,8 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
         OP(linear_dx, r->dev, r->stream, .dx = dnorm, .accumulate = present(shared), .dout = dqkv,
            .w = w);
     }
-    param_done(r, ids->qkv.weight);
     arena_drop(a, &dqkv);
+    param_done(r, ids->qkv.weight);
     return dnorm;
 }
 

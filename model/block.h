@@ -10,7 +10,8 @@
  *
  * The residual additions and the activation are part of the products (core/ops.h, linear).  In
  * backward one tensor, the gradient of the residual stream, is carried down and added to in place.
- * Each step gives back what it has read last, so that the next gradient can lie there.
+ * Each step gives back what it has read last, so that the next gradient can lie there; only then is
+ * a weight done, so that its update (under release) finds that room, too.
  *
  * Of what is kept, forward leaves out what no gradient needs that is wanted (core/params.h), and what
  * is to be made again (recompute.h).  Forward is written as pieces that make one tensor each; backward

@@ -34,6 +34,7 @@ static error *declare_linear(const model_config *c, params *p, tensor_names name
     w.name = names.weight;
     w.decay = true;
     w.init = INIT_NORMAL;
+    w.hidden = true;
     w.file_transposed = c->names->transposed;
     ids->bias = -1;
     TRY(declare(p, w, &ids->weight));

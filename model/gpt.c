@@ -218,6 +218,7 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
     if (rows)
         OP(loss, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate,
            .x = rows_of(losses, 0, rows), .hyper = loss->hyper, .scale = loss->scale);
+    if (backward) loss_agree(r, loss);
     if (backward) grad_done(r, m->head.weight);
     if (backward && present(bias)) grad_done(r, m->head.bias);
     param_done(r, m->head.weight);

@@ -24,7 +24,18 @@ typedef struct {
     tensor hyper;    /* ? its ok becomes 0 when the loss is not finite */
     double scale;    /* of the sum of the losses of all targets; the gradients' too */
     tensor hits;     /* ? (1) f64: how many samples are classified right is added, or written */
+    tensor all;      /* ? (n) f64: with sum and hits in it; all ranks' are added up ... */
+    tensor total;    /* ? (1) f64: ... and sum put here, before anything is updated */
 } loss_sink;
+
+/* After the losses have been added, and before any gradient is done: a loss that is not finite in
+ * one rank stops the updates of all. */
+static inline void loss_agree(run *r, const loss_sink *s)
+{
+    if (!present(s->all)) return;
+    comm_sum(r->comm, r->dev, r->stream, s->all);
+    OP(loss, r->dev, r->stream, .sum = s->total, .x = s->sum, .hyper = s->hyper, .scale = 1);
+}
 
 /* One step of generation or scoring: the next n tokens of each of B sequences. */
 typedef struct {

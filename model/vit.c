@@ -287,6 +287,7 @@ static void classify(run *r, top *t, tensor targets, const loss_sink *sink, bool
     if (present(sink->hits))
         OP(loss, r->dev, r->stream, .sum = sink->hits, .accumulate = sink->accumulate, .x = hits,
            .scale = 1);
+    if (backward) loss_agree(r, sink);
     arena_drop(r->arena, &hits);
     arena_drop(r->arena, &losses);
 }

@@ -1,5 +1,6 @@
 /* optimizer.c - see optimizer.h */
 #include "optim/optimizer.h"
+#include "optim/newton_schulz.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -13,6 +14,13 @@ error *optim_defaults(const char *name, optim_config *out)
     memcpy(out->beta, info->beta, sizeof out->beta);
     out->eps = info->eps;
     out->weight_decay = info->weight_decay;
+    if (info->others) {
+        const rule_info *others = rule_at(rule_named(info->others));
+        out->newton_schulz_steps = 5;
+        out->others.lr_ratio = others->lr / info->lr;
+        memcpy(out->others.beta, others->beta, sizeof out->others.beta);
+        out->others.eps = others->eps;
+    }
     out->gradients = out->reduced || rule_folds(out->rule) ? GRADS_AUTO : GRADS_OWN;
     return NULL;
 }
@@ -111,6 +119,29 @@ void optimizer_destroy(optimizer *o)
     free(o);
 }
 
+/* Is there something of it to update here? */
+static bool owned(const param *row)
+{
+    return row->trainable && row->own;
+}
+
+/* Has it the rule that sees whole matrices? */
+static bool by_matrix(const optimizer *o, int id)
+{
+    return o->info->sees == BY_MATRIX && o->r->params->row[id].spec.hidden;
+}
+
+static rule_id rule_of(const optimizer *o, int id)
+{
+    return o->info->sees == BY_MATRIX && !by_matrix(o, id) ? rule_named(o->info->others)
+                                                           : o->c.rule;
+}
+
+const rule_info *optimizer_rule_of(const optimizer *o, int i)
+{
+    return rule_at(rule_of(o, i));
+}
+
 void optimizer_place(optimizer *o)
 {
     params *p = o->r->params;
@@ -119,9 +150,11 @@ void optimizer_place(optimizer *o)
     o->slots = arena_keep(a, KIND_BATCH, F64, SHAPE(p->n), NAME("gradient norms", 0));
     if (o->c.gradients == GRADS_FOLD)
         o->sums = arena_keep(a, KIND_BATCH, F64, SHAPE(p->n), NAME("sums of gradient norms", 0));
-    for (int k = 0; k < o->info->n_states; k++)
+    if (o->info->sees == BY_MATRIX)
+        o->squares = arena_keep(a, KIND_BATCH, F64, SHAPE(1), NAME("norm of a matrix", 0));
+    for (int k = 0; k < MAX_STATES; k++)
         for (int i = 0; i < p->n; i++)
-            if (p->row[i].trainable && p->row[i].own)
+            if (owned(&p->row[i]) && k < optimizer_rule_of(o, i)->n_states)
                 o->state[i][k] = arena_keep(a, KIND_STATE, F32, param_own_shape(p, i),
                                             NAME(p->row[i].spec.name, p->row[i].spec.layer));
 }
@@ -129,7 +162,7 @@ void optimizer_place(optimizer *o)
 void optimizer_clear(optimizer *o)
 {
     for (int i = 0; i < o->r->params->n; i++)
-        for (int k = 0; k < o->info->n_states; k++)
+        for (int k = 0; k < MAX_STATES; k++)
             if (present(o->state[i][k])) op_clear(o->r->dev, o->r->stream, o->state[i][k]);
     op_clear(o->r->dev, o->r->stream, o->slots);
     if (present(o->sums)) op_clear(o->r->dev, o->r->stream, o->sums);
@@ -144,50 +177,76 @@ static tensor element(tensor list, int id)
 }
 
 /* Which rule's passes run: some rules have others for a micro-batch, some for the _r form. */
-static rule_id passes_of(const optimizer *o, fold_part part)
+static rule_id passes_of(const optimizer *o, rule_id rule, fold_part part)
 {
-    if (part < FOLD_PARTS) return rule_named(o->info->fold[part]);
-    if (!o->c.fused && o->c.reduced && o->info->r_passes) return rule_named(o->info->r_passes);
-    return o->c.rule;
+    const rule_info *info = rule_at(rule);
+    if (part < FOLD_PARTS) return rule_named(info->fold[part]);
+    if (!o->c.fused && o->c.reduced && info->r_passes) return rule_named(info->r_passes);
+    return rule;
 }
 
 /* Where the intermediate lies that the _r form needs no space for. */
-static tensor reused(const optimizer *o, const optim_item *it)
+static tensor reused(const rule_info *info, const optim_item *it)
 {
-    if (o->info->r_temp == LANE_G) return it->g;
-    for (int k = 0; k < o->info->n_states; k++)
-        if (o->info->r_temp == (unsigned)LANE_S0 << k) return it->state[k];
+    if (info->r_temp == LANE_G) return it->g;
+    for (int k = 0; k < info->n_states; k++)
+        if (info->r_temp == (unsigned)LANE_S0 << k) return it->state[k];
     return (tensor){0};
 }
 
-static bool own_temp(const optimizer *o)
+static bool has_temp(const optimizer *o, const rule_info *info)
 {
-    return !o->c.fused && o->info->needs_temp && !o->c.reduced;
+    return info->needs_temp && (!o->c.fused || info->keeps_temp);
 }
 
 static void prepare(optimizer *o, int id, optim_item *it)
 {
     const params *p = o->r->params;
     const param *row = &p->row[id];
+    const rule_info *info = optimizer_rule_of(o, id);
     *it = (optim_item){
         .p = param_own_value(p, id), .g = param_own_gradient(p, id), .decay = row->spec.decay};
     memcpy(it->state, o->state[id], sizeof it->state);
-    if (o->c.fused) {
-        if (!(o->c.clip > 0)) it->slot = element(o->slots, id);
-    } else if (own_temp(o)) {
-        it->temp = arena_take(o->r->arena, KIND_INTERMEDIATE, F32, param_own_shape(p, id),
-                              NAME(row->spec.name, row->spec.layer));
-    } else if (o->info->needs_temp) {
-        it->temp = reused(o, it);
-    }
+    if (o->c.fused && !(o->c.clip > 0)) it->slot = element(o->slots, id);
+    if (!has_temp(o, info)) return;
+    it->temp = o->c.reduced
+                   ? reused(info, it)
+                   : arena_take(o->r->arena, KIND_INTERMEDIATE, F32, param_own_shape(p, id),
+                                NAME(row->spec.name, row->spec.layer));
 }
 
-static void apply(optimizer *o, int64_t n, fold_part part)
+static void run_rule(optimizer *o, rule_id rule, int64_t n)
 {
-    OP(optim, o->r->dev, o->r->stream, .rule = passes_of(o, part), .fused = o->c.fused,
-       .hyper = o->hyper, .items = o->items, .n = n);
-    for (int64_t i = 0; i < n && own_temp(o); i++)
+    OP(optim, o->r->dev, o->r->stream, .rule = rule, .fused = o->c.fused, .hyper = o->hyper,
+       .items = o->items, .n = n);
+}
+
+/* n items of one rule. */
+static void apply(optimizer *o, rule_id rule, int64_t n, fold_part part)
+{
+    run_rule(o, passes_of(o, rule, part), n);
+    for (int64_t i = 0; i < n && has_temp(o, rule_at(rule)) && !o->c.reduced; i++)
         arena_drop(o->r->arena, &o->items[i].temp);
+}
+
+/* One parameter by a rule that sees whole matrices. */
+static void apply_by_matrix(optimizer *o, int id)
+{
+    const param_spec *spec = &o->r->params->row[id].spec;
+    optim_item *it = &o->items[0];
+    prepare(o, id, it);
+    run_rule(o, o->c.rule, 1);
+    int64_t rows = tensor_rows(it->p), first = 0;
+    for (int k = 0; first < rows && !o->r->dev->failure; k++) {
+        int64_t n = spec->part_rows[0] ? spec->part_rows[k] : rows;
+        newton_schulz(o->r, tensor_slice(it->temp, first, n), o->squares, o->c.eps,
+                      o->c.newton_schulz_steps, NAME(spec->name, spec->layer));
+        first += n;
+    }
+    optim_item step = {.p = it->p, .g = it->temp, .decay = it->decay}, kept = *it;
+    *it = step;
+    run_rule(o, rule_named(o->info->apply), 1);
+    if (!o->c.reduced) arena_drop(o->r->arena, &kept.temp);
 }
 
 static void norm_of(optimizer *o, int id)
@@ -216,7 +275,7 @@ static void fold_over_ranks(optimizer *o, int id, fold_part part)
         op_clear(r->dev, r->stream, o->state[id][k]);
     part = first ? FOLD_FIRST : FOLD_LATER;
     prepare(o, id, &o->items[0]);
-    apply(o, 1, part);
+    apply(o, o->c.rule, 1, part);
     add_norm(o, id, part);
     if (!last) return;
     for (int k = 0; k < o->info->n_states; k++)
@@ -224,7 +283,7 @@ static void fold_over_ranks(optimizer *o, int id, fold_part part)
     op_clear(r->dev, r->stream, r->params->row[id].gradient);
     prepare(o, id, &o->items[0]);
     o->items[0].slot = (tensor){0};
-    apply(o, 1, FOLD_LAST);
+    apply(o, o->c.rule, 1, FOLD_LAST);
 }
 
 /* Release and fold: called by the hooks when parameter id's gradient is complete. */
@@ -238,8 +297,12 @@ static void update_one(void *context, int id, fold_part part)
         fold_over_ranks(o, id, part);
         return;
     }
-    prepare(o, id, &o->items[0]);
-    apply(o, 1, part);
+    if (by_matrix(o, id)) {
+        apply_by_matrix(o, id);
+    } else {
+        prepare(o, id, &o->items[0]);
+        apply(o, rule_of(o, id), 1, part);
+    }
     if (fold) add_norm(o, id, part);
 }
 
@@ -251,10 +314,11 @@ static void clip(optimizer *o, tensor slots, bool parts)
     OP(clip, r->dev, r->stream, .slots = slots, .hyper = o->hyper, .max_norm = o->c.clip);
 }
 
-/* Is there something of it to update here? */
-static bool owned(const param *row)
+/* After its update, under overlay: a rule that sees whole matrices needs the room now. */
+static void give_back(optimizer *o, int id)
 {
-    return row->trainable && row->own;
+    if (o->info->sees == BY_MATRIX && o->c.gradients == GRADS_OVERLAY)
+        arena_drop(o->r->arena, &o->r->params->row[id].gradient);
 }
 
 static void update_all(optimizer *o)
@@ -265,9 +329,20 @@ static void update_all(optimizer *o)
     for (int i = 0; i < p->n; i++)
         if (owned(&p->row[i]) && norm_first) norm_of(o, i);
     if (o->c.clip > 0) clip(o, o->slots, params_divided(p));
+    rule_id rule = o->c.rule;
+    for (int i = 0; i < p->n; i++) {
+        if (!owned(&p->row[i]) || by_matrix(o, i)) continue;
+        rule = rule_of(o, i);
+        prepare(o, i, &o->items[n++]);
+    }
+    apply(o, rule, n, FOLD_WHOLE);
     for (int i = 0; i < p->n; i++)
-        if (owned(&p->row[i])) prepare(o, i, &o->items[n++]);
-    apply(o, n, FOLD_WHOLE);
+        if (!by_matrix(o, i)) give_back(o, i);
+    for (int i = 0; i < p->n; i++) {
+        if (!owned(&p->row[i]) || !by_matrix(o, i)) continue;
+        apply_by_matrix(o, i);
+        give_back(o, i);
+    }
 }
 
 void optimizer_end_step(optimizer *o)
@@ -279,6 +354,21 @@ void optimizer_end_step(optimizer *o)
 }
 
 /* ---- the step's numbers ---- */
+
+/* The numbers of what is left to another rule. */
+static void set_others(const optimizer *o, hyper *h, int64_t step, double lr)
+{
+    lr *= o->c.others.lr_ratio;
+    others_numbers n = {
+        .lr = (float)lr, .lr_wd = (float)(lr * o->c.weight_decay), .eps = (float)o->c.others.eps};
+    for (int i = 0; i < 2; i++) {
+        double beta = o->c.others.beta[i];
+        n.beta[i] = (float)beta;
+        n.rest[i] = (float)(1 - beta);
+        n.debias[i] = (float)(1 - pow(beta, (double)step));
+    }
+    h->others = n;
+}
 
 void optimizer_begin_step(optimizer *o, int64_t step, double lr)
 {
@@ -293,6 +383,7 @@ void optimizer_begin_step(optimizer *o, int64_t step, double lr)
         h.rest[i] = (float)(1 - o->c.beta[i]);
         h.debias[i] = (float)(1 - pow(o->c.beta[i], (double)step));
     }
+    if (o->info->others) set_others(o, &h, step, lr);
     o->host = h;
     op_put(o->r->dev, o->r->stream, o->hyper, &o->host);
     if (params_divided(o->r->params)) /* what others own has no norm here */

@@ -14,6 +14,11 @@
  *   adama                     3 + live gradient (and intermediate) in all forms, any --accum
  *   adan                      7         6          6         5 + live gradient
  *   lion                      4         3          3         2 + live gradient
+ *
+ * A rule that sees whole matrices (muon) goes through them one at a time, after the others, in both
+ * forms; what its products need lies where something has died (optim/newton_schulz.h).  Under
+ * overlay each gradient's space is given back as soon as its parameter is updated, so that the next
+ * matrix finds room there.
  */
 #ifndef REGRAD_OPTIMIZER_H
 #define REGRAD_OPTIMIZER_H
@@ -27,6 +32,12 @@ typedef struct {
     grad_policy gradients;
     double beta[MAX_BETAS], eps, weight_decay;
     double clip; /* largest global gradient norm; 0 = no clipping */
+    /* of rules that see whole matrices: products in a row; and the numbers of what they leave to
+     * another rule, whose learning rate is lr_ratio times theirs in every step */
+    int64_t newton_schulz_steps;
+    struct {
+        double lr_ratio, beta[2], eps;
+    } others;
 } optim_config;
 
 /* The defaults of the named optimizer. */
@@ -45,12 +56,16 @@ typedef struct {
     tensor slots;                /* (n) f64: squared gradient norm by parameter */
     tensor sums;                 /* fold: (n) f64: the slots of the step's micro-batches added up */
     tensor (*state)[MAX_STATES]; /* [n] */
+    tensor squares;              /* ? (1) f64: of a matrix, while it is made orthogonal */
     optim_item *items;           /* [n] scratch for one call */
     hyper host;                  /* this step's numbers */
 } optimizer;
 
 error *optimizer_create(const optim_config *c, run *r, optimizer **out) NODISCARD;
 void optimizer_destroy(optimizer *o);
+
+/* The rule of parameter i: it says which states that has. */
+const rule_info *optimizer_rule_of(const optimizer *o, int i);
 
 /* Asks the arena for states and scalars; once in the record and once in the run. */
 void optimizer_place(optimizer *o);

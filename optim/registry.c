@@ -19,9 +19,10 @@ bool rule_is_public(rule_id id)
 {
     for (int i = 0; i < RULE_COUNT; i++) {
         const rule_info *info = rule_at((rule_id)i);
-        const char *parts[] = {info->r_passes, info->fold[FOLD_FIRST], info->fold[FOLD_LATER],
-                               info->fold[FOLD_LAST]};
-        for (int k = 0; k < 4; k++)
+        const char *parts[] = {info->r_passes,         info->fold[FOLD_FIRST],
+                               info->fold[FOLD_LATER], info->fold[FOLD_LAST],
+                               info->others,           info->apply};
+        for (int k = 0; k < 6; k++)
             if (parts[k] && !strcmp(parts[k], rule_at(id)->name)) return false;
     }
     return true;

@@ -15,7 +15,7 @@ const rule_info *rule_at(rule_id id);
 /* "adan_r" -> RULE_adan, reduced.  User error naming the nearest name if there is none. */
 error *rule_find(const char *name, rule_id *id, bool *reduced) NODISCARD;
 
-/* True for rules that users choose; false for those that only replace another's passes. */
+/* True for rules that users choose; false for those that only do a part for another. */
 bool rule_is_public(rule_id id);
 
 /* The rule of exactly this name, public or not; RULE_COUNT if there is none. */

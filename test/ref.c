@@ -71,6 +71,8 @@ device ref_device(void)
         .activate = ref_activate,
         .linear_dx = ref_linear_dx,
         .linear_dw = ref_linear_dw,
+        .matmul = ref_matmul,
+        .normalize = ref_normalize,
         .attention = ref_attention,
         .attention_grad = ref_attention_grad,
         .attention_cached = ref_attention_cached,
@@ -107,7 +109,34 @@ void ref_fill(device *dev, int stream, const fill_op *o)
 void ref_copy(device *dev, int stream, const copy_op *o)
 {
     (void)dev, (void)stream;
-    memcpy(o->dst.data, o->src.data, tensor_bytes(o->src));
+    int64_t cols = tensor_cols(o->dst);
+    for (int64_t i = 0; i < tensor_count(o->dst); i++)
+        *ref_at(o->dst, i / cols, i % cols) =
+            *ref_at(o->src, i / tensor_cols(o->src), i % tensor_cols(o->src));
+}
+
+/* ---- matrices ---- */
+
+void ref_matmul(device *dev, int stream, const matmul_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t k = o->x_transposed ? tensor_rows(o->x) : tensor_cols(o->x);
+    for (int64_t m = 0; m < tensor_rows(o->out); m++)
+        for (int64_t n = 0; n < tensor_cols(o->out); n++) {
+            double sum = 0, *out = ref_at(o->out, m, n);
+            for (int64_t i = 0; i < k; i++)
+                sum += *(o->x_transposed ? ref_at(o->x, i, m) : ref_at(o->x, m, i)) *
+                       *(o->y_transposed ? ref_at(o->y, n, i) : ref_at(o->y, i, n));
+            *out = o->alpha * sum + (o->beta != 0 ? o->beta * *out : 0);
+        }
+}
+
+void ref_normalize(device *dev, int stream, const normalize_op *o)
+{
+    (void)dev, (void)stream;
+    double norm = sqrt(*(const double *)o->squares.data) + o->eps;
+    for (int64_t i = 0; i < tensor_count(o->x); i++)
+        ((double *)o->x.data)[i] /= norm;
 }
 
 void ref_add(device *dev, int stream, const add_op *o)

@@ -128,6 +128,12 @@ static void test_adan(void **state)
     each_setting(NULL, "adan", true);
 }
 
+static void test_muon(void **state)
+{
+    (void)state;
+    each_setting(NULL, "muon", true);
+}
+
 static void test_sgd(void **state)
 {
     (void)state;
@@ -265,9 +271,9 @@ static void test_accumulation_is_one_batch(void **state)
 static void test_it_learns(void **state)
 {
     (void)state;
-    const char *const names[] = {"adamw", "adan", "lion", "sgd", "adama --accum 4"};
-    const char *const lr[] = {"0.003", "0.01", "0.003", "0.3", "0.003"};
-    for (int i = 0; i < 5; i++) {
+    const char *const names[] = {"adamw", "adan", "lion", "sgd", "adama --accum 4", "muon"};
+    const char *const lr[] = {"0.003", "0.01", "0.003", "0.3", "0.003", "0.02"};
+    for (int i = 0; i < 6; i++) {
         char arguments[300];
         snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 300 --optim %s --lr %s",
                  names[i], lr[i]);
@@ -287,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_adama),
         cmocka_unit_test(test_adan),
         cmocka_unit_test(test_sgd),
+        cmocka_unit_test(test_muon),
         cmocka_unit_test(test_lion),
         cmocka_unit_test(test_lion_substituted_differs_by_flips),
         cmocka_unit_test(test_recompute),

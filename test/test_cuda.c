@@ -42,9 +42,12 @@ static const char *const runs[] = {
     SMALL_MODEL "--optim adamw --optim-impl passes --steps 3 --accum 2 --grad-clip 0.5",
     SMALL_MODEL "--optim adan_r --optim-impl passes --steps 3",
     SMALL_MODEL "--optim lion --steps 3",
+    SMALL_MODEL "--optim muon_r --steps 3",
+    SMALL_MODEL "--optim muon --optim-impl passes --steps 3 --accum 2 --grad-clip 0.5",
     SMALL_MODEL "--optim sgd --steps 3 --gradients overlay",
     SMALL_VIT "--optim adamw_r --steps 3",
     SMALL_VIT "--optim adamw --steps 2 --accum 2 --grad-clip 0.5 --drop-path 0.4 --mixup 0.3",
+    SMALL_VIT "--optim muon_r --steps 2",
     SMALL_VIT "--optim lion --steps 2 --pool mean --label-smoothing 0.1",
 };
 

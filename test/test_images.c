@@ -351,7 +351,7 @@ static void test_workers_change_nothing(void **state)
     train_with(everything(), 0, 8, x1, t1);
     for (int workers = 1; workers <= 4; workers += 3) {
         source *s;
-        ok(prefetch_open(open_source("g-images-idx3-ubyte", everything()), workers, 8,
+        ok(prefetch_open(open_source("g-images-idx3-ubyte", everything()), workers, 8, 8,
                          SIZE * sizeof(float), CLASSES * sizeof(float), &s));
         assert_int_equal(s->count, N);
         for (int again = 0; again < 2; again++) { /* the second time from the beginning */

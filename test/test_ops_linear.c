@@ -1,4 +1,4 @@
-/* test_ops_linear.c - linear, linear_dx and linear_dw on the devices against the reference, over
+/* test_ops_linear.c - linear, linear_dx, linear_dw and matmul on the devices against the reference, over
  * shapes and flags.  Small shapes meet every combination of flags, large ones a few.  LONG=1: large
  * ones meet every combination, too, and so do shapes at random.
  */
@@ -367,6 +367,63 @@ static void test_linear_dw(void **state)
     bench_report(*state, "linear_dw");
 }
 
+/* ---- matmul ---- */
+
+enum { MM_OUT, MM_X, MM_Y };
+
+static void call_matmul(device *dev, const tensor *t, const void *options)
+{
+    matmul_op o = *(const matmul_op *)options;
+    o.out = t[MM_OUT];
+    o.x = t[MM_X];
+    o.y = t[MM_Y];
+    op_matmul(dev, STREAM_COMPUTE, &o);
+}
+
+/* flags: 1 x transposed, 2 y transposed, 4 beta, 8 padding */
+static void matmul_case(bench *b, size s, int flags)
+{
+    matmul_op how = {.x_transposed = flags & 1,
+                     .y_transposed = flags & 2,
+                     .alpha = flags & 4 ? -0.75 : 2.0315,
+                     .beta = flags & 4 ? 3.4445 : 0};
+    int64_t pad = flags & 8 ? 3 : 0;
+    trial t;
+    trial_begin(b, &t, call_matmul, &how, "matmul M=%lld K=%lld N=%lld%s%s%s%s", (long long)s.R,
+                (long long)s.K, (long long)s.N, flags & 1 ? " x'" : "", flags & 2 ? " y'" : "",
+                flags & 4 ? " beta" : "", flags & 8 ? " ld+3" : "");
+    trial_operand(&t, MM_OUT, "out", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(s.R, s.N), pad);
+    trial_operand(&t, MM_X, "x", GIVEN, WORK, flags & 1 ? SHAPE(s.K, s.R) : SHAPE(s.R, s.K), pad);
+    trial_operand(&t, MM_Y, "y", GIVEN, WORK, flags & 2 ? SHAPE(s.N, s.K) : SHAPE(s.K, s.N), pad);
+    if (flags & 4) trial_draw(&t, MM_OUT, 0, 1);
+    trial_draw(&t, MM_X, 0, 1);
+    trial_draw(&t, MM_Y, 0, 1);
+    trial_reference(b, &t);
+    operand *o = t.operands;
+    for (int64_t r = 0; r < s.R; r++)
+        for (int64_t n = 0; n < s.N; n++) {
+            double before = flags & 4 ? how.beta * o[MM_OUT].value[r * s.N + n] : 0;
+            double squares = square(before);
+            for (int64_t k = 0; k < s.K; k++)
+                squares += square(how.alpha * o[MM_X].value[flags & 1 ? k * s.R + r : r * s.K + k] *
+                                  o[MM_Y].value[flags & 2 ? n * s.K + k : k * s.N + n]);
+            o[MM_OUT].unit[r * s.N + n] = summed(s.K + 2, squares) + fabs(before);
+        }
+    trial_compare(b, &t);
+    trial_poison(b, &t);
+    trial_end(&t);
+}
+
+static void test_matmul(void **state)
+{
+    if (((const bench *)*state)->work != F32) return; /* of full width only */
+    for (int i = 0; i < n_sizes(); i++)
+        for (int flags = 0; flags < 16; flags++)
+            if (meets_all(size_at(i)) || (flags + i) % 11 == 0)
+                matmul_case(*state, size_at(i), flags);
+    bench_report(*state, "matmul");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_linear_dx),
         cmocka_unit_test(test_linear_dx_extremes),
         cmocka_unit_test(test_linear_dw),
+        cmocka_unit_test(test_matmul),
     };
     return RUN_IN_ALL_TYPES(tests);
 }

@@ -125,7 +125,6 @@ static void simple_on(rig *on)
     ACCEPT(copy, copy);
     REFUSE(copy, copy, dst, ints);
     REFUSE(copy, copy, src, longer(x));
-    REFUSE(copy, copy, dst, padded(x));
 
     add_op add = {.x = x, .y = work(on, SHAPE(R, C))};
     ACCEPT(add, add);

@@ -1,4 +1,5 @@
-/* test_ops_scalar.c - fill, copy, add, loss, sumsq, clip and nonfinite on every device, the reference
+/* test_ops_scalar.c - fill, copy, add, loss, sumsq, normalize, clip and nonfinite on every device, the
+ * reference
  * included: small things whose results are known exactly, NaN and infinity among them.  A few
  * sizes; LONG=1: every size up to 140 too, around which vectors and their groups end.
  */
@@ -114,9 +115,37 @@ static void copy_on(rig *on)
         }
 }
 
+/* Rows that lie apart in one of the two, or in both; what lies between them stays. */
+static void copy_rows_on(rig *on)
+{
+    enum { ROWS = 7, COLS = 301, LD = 310 };
+    static double before[ROWS * LD];
+    for (int how = 1; how < 4; how++) {
+        for (int i = 0; i < ROWS * LD; i++)
+            before[i] = -1 - i;
+        tensor src = put_reals(on, normals(ROWS * LD), ROWS * LD),
+               dst = put_reals(on, before, ROWS * LD), from = src, to = dst;
+        from.rank = to.rank = 2;
+        from.dim[0] = to.dim[0] = ROWS;
+        from.dim[1] = to.dim[1] = COLS;
+        from.ld = how & 1 ? LD : COLS;
+        to.ld = how & 2 ? LD : COLS;
+        OP(copy, &on->dev, STREAM_COMPUTE, .dst = to, .src = from);
+        rig_well(on, "copy");
+        for (int64_t i = 0; i < ROWS * LD; i++) {
+            int64_t r = i / to.ld, c = i % to.ld;
+            bool inside = r < ROWS && c < COLS;
+            SAME(on, "copy of rows", get_real(on, dst, i),
+                 inside ? normals(ROWS * LD)[r * from.ld + c] : -1.0 - (double)i);
+        }
+        rig_clear(on);
+    }
+}
+
 static void test_copy(void **state)
 {
     each_device(state, copy_on);
+    each_device(state, copy_rows_on);
 }
 
 /* One rounding for each element; the other operand stays. */
@@ -281,6 +310,36 @@ static void sumsq_values(rig *on)
     }
 }
 
+/* x over its norm and eps; twice the same is, but for rounding, x itself. */
+static void normalize_on(rig *on)
+{
+    EACH_SIZE(n)
+    {
+        double squares = 0, eps = 0.25;
+        for (int64_t i = 0; i < n; i++)
+            squares += normals(n)[i] * normals(n)[i];
+        tensor x = put_reals(on, normals(n), n), slot = rig_put(on, F64, SHAPE(1), &squares);
+        OP(normalize, &on->dev, STREAM_COMPUTE, .x = x, .squares = slot, .eps = eps);
+        rig_well(on, "normalize");
+        for (int64_t i = 0; i < n; i++) {
+            double want = normals(n)[i] / (sqrt(squares) + eps), got = get_real(on, x, i);
+            if (!(fabs(got - want) <= 2 * (double)FLT_EPSILON * fabs(want)))
+                fail_msg("%s device: normalize: got %.9g, want %.9g", on->dev.ops->name, got, want);
+        }
+        rig_clear(on);
+    }
+    double zero = 0; /* nothing over eps is nothing */
+    tensor x = put_reals(on, &zero, 1), slot = rig_put(on, F64, SHAPE(1), &zero);
+    OP(normalize, &on->dev, STREAM_COMPUTE, .x = x, .squares = slot, .eps = 1e-7);
+    SAME(on, "normalize of zero", get_real(on, x, 0), 0);
+    rig_clear(on);
+}
+
+static void test_normalize(void **state)
+{
+    each_device(state, normalize_on);
+}
+
 static void test_sumsq(void **state)
 {
     each_device(state, sumsq_values);
@@ -393,9 +452,10 @@ static void test_nonfinite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fill),      cmocka_unit_test(test_copy),  cmocka_unit_test(test_add),
-        cmocka_unit_test(test_loss),      cmocka_unit_test(test_sumsq), cmocka_unit_test(test_clip),
-        cmocka_unit_test(test_nonfinite),
+        cmocka_unit_test(test_fill), cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_add),  cmocka_unit_test(test_normalize),
+        cmocka_unit_test(test_loss), cmocka_unit_test(test_sumsq),
+        cmocka_unit_test(test_clip), cmocka_unit_test(test_nonfinite),
     };
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }

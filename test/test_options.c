@@ -91,6 +91,11 @@ static const row rows[] = {
     NUMBER("beta2", "0.25", REAL, beta2, NAN, "1.5", true),
     NUMBER("beta3", "0.125", REAL, beta3, NAN, "1.5", true),
     NUMBER("eps", "1e-6", REAL, eps, NAN, "1.5", false),
+    NUMBER("adam-lr", "0.25", REAL, adam_lr, NAN, "1e7", true),
+    NUMBER("adam-beta1", "0.5", REAL, adam_beta1, NAN, "1.5", true),
+    NUMBER("adam-beta2", "0.25", REAL, adam_beta2, NAN, "1.5", true),
+    NUMBER("adam-eps", "1e-6", REAL, adam_eps, NAN, "1.5", false),
+    NUMBER("newton-schulz", "3", WHOLE, newton_schulz, 0, "101", false),
     NUMBER("weight-decay", "0.25", REAL, weight_decay, NAN, "1e7", true),
     NUMBER("grad-clip", "1.5", REAL, grad_clip, 0, "1e31", true),
     WORD("schedule", "wsd", schedule_name, "cosine"),
@@ -116,6 +121,9 @@ static const row rows[] = {
     NUMBER("keep", "4", WHOLE, keep, 2, "1000001", false),
     WORD("resume", "auto", resume, NULL),
     WORD("out", "here", out, "runs/train"),
+    NUMBER("zero", "2", WHOLE, zero, 0, "4", true),
+    NUMBER("bucket", "25", WHOLE, bucket, 0, "1048577", true),
+    NUMBER("watchdog", "60", WHOLE, watchdog, 25, "0", false),
 };
 
 enum { ROWS = sizeof rows / sizeof *rows, LISTS = 4 };
@@ -154,6 +162,12 @@ static void test_defaults(void **state)
     assert_int_equal(o.val_data.n, 0);
 }
 
+/* An optimizer that has this number. */
+static const char *optim_with(const char *name)
+{
+    return strncmp(name, "adam-", 5) && strcmp(name, "newton-schulz") ? "adan" : "muon";
+}
+
 /* Alone, in both ways of writing it: the field has the value and the others their defaults. */
 static void test_each_reaches_its_field(void **state)
 {
@@ -162,9 +176,10 @@ static void test_each_reaches_its_field(void **state)
         for (int joined = 0; joined < 2; joined++) {
             char text[100];
             snprintf(text, sizeof text, joined ? "--%s=%s" : "--%s", rows[i].name, rows[i].value);
+            const char *optim = optim_with(rows[i].name);
             must(parse((const char *const[]){text, joined ? "--optim" : rows[i].value,
-                                             joined ? "adan" : "--optim", joined ? NULL : "adan",
-                                             NULL})); /* adan has all numbers */
+                                             joined ? optim : "--optim", joined ? NULL : optim,
+                                             NULL}));
             for (int k = 0; k < ROWS; k++) {
                 if (rows[k].field == offsetof(options, optim_name)) continue;
                 if (rows[k].type == TEXT)
@@ -259,6 +274,28 @@ static void test_optimizer_is_resolved(void **state)
     assert_true(o.optim.beta[0] == 0 && o.optim.weight_decay == 0);
 }
 
+/* Muon's AdamW: its learning rate stays what it is when Muon's changes. */
+static void test_muon_is_resolved(void **state)
+{
+    (void)state;
+    must(PARSE("--optim", "muon"));
+    assert_true(o.schedule.lr == 0.02 && fabs(o.optim.others.lr_ratio * 0.02 - 3e-4) < 1e-15);
+    assert_true(o.optim.others.beta[0] == 0.9 && o.optim.others.beta[1] == 0.95);
+    assert_true(o.optim.others.eps == 1e-10 && o.optim.newton_schulz_steps == 5);
+    must(PARSE("--optim", "muon_r", "--lr", "0.1"));
+    assert_true(fabs(o.optim.others.lr_ratio * 0.1 - 3e-4) < 1e-15);
+    must(PARSE("--optim", "muon", "--lr", "0.5", "--adam-lr", "0.25", "--adam-beta1", "0.1",
+               "--adam-beta2", "0.2", "--adam-eps", "1e-3", "--newton-schulz", "7", "--beta1",
+               "0"));
+    assert_true(o.optim.others.lr_ratio == 0.5 && o.optim.beta[0] == 0);
+    assert_true(o.optim.others.beta[0] == 0.1 && o.optim.others.beta[1] == 0.2);
+    assert_true(o.optim.others.eps == 1e-3 && o.optim.newton_schulz_steps == 7);
+    REFUSED(PARSE("--optim", "muon", "--lr", "0"), "--lr 0", "above 0");
+    REFUSED(PARSE("--optim", "muon", "--newton-schulz", "0"), "--newton-schulz", "between");
+    REFUSED(PARSE("--optim", "muon", "--adam-beta2", "1"), "--adam-beta2", "between");
+    REFUSED(PARSE("--optim", "muon", "--gradients", "fold"), "--gradients fold", "muon");
+}
+
 static void test_numbers_that_the_optimizer_lacks(void **state)
 {
     (void)state;
@@ -267,6 +304,12 @@ static void test_numbers_that_the_optimizer_lacks(void **state)
     REFUSED(PARSE("--optim", "lion_r", "--beta3", "0.5"), "--beta3", "lion_r");
     REFUSED(PARSE("--optim", "sgd", "--beta2", "0.5"), "--beta2", "sgd");
     REFUSED(PARSE("--eps", "1e-8", "--optim", "sgd_r"), "--eps", "sgd_r");
+    REFUSED(PARSE("--optim", "muon", "--beta2", "0.5"), "--beta2", "muon", "leave it out");
+    static const char *const of_muon[] = {"--adam-lr", "--adam-beta1", "--adam-beta2",
+                                          "--adam-eps"};
+    for (int i = 0; i < 4; i++)
+        REFUSED(PARSE(of_muon[i], "0.5"), of_muon[i], "adamw", "leave it out");
+    REFUSED(PARSE("--newton-schulz", "4", "--optim", "adan_r"), "--newton-schulz", "adan_r");
 }
 
 static void test_schedule_is_resolved(void **state)
@@ -353,13 +396,15 @@ static void test_bad_numbers(void **state)
         if (r->type == TEXT) continue;
         snprintf(dashed, sizeof dashed, "--%s", r->name);
         for (size_t k = 0; k < sizeof never / sizeof *never; k++)
-            REFUSED(PARSE("--optim", "adan", dashed, never[k]), dashed, never[k], "must be ");
+            REFUSED(PARSE("--optim", optim_with(r->name), dashed, never[k]), dashed, never[k],
+                    "must be ");
         if (r->type == WHOLE) REFUSED(PARSE(dashed, "2.5"), dashed, "2.5", "whole number");
         if (!r->zero)
-            REFUSED(PARSE("--optim", "adan", dashed, "0"), dashed, " 0", "must be between");
+            REFUSED(PARSE("--optim", optim_with(r->name), dashed, "0"), dashed, " 0",
+                    "must be between");
         else
-            must(PARSE("--optim", "adan", dashed, "0"));
-        REFUSED(PARSE("--optim", "adan", dashed, r->too_large), dashed, r->too_large,
+            must(PARSE("--optim", optim_with(r->name), dashed, "0"));
+        REFUSED(PARSE("--optim", optim_with(r->name), dashed, r->too_large), dashed, r->too_large,
                 "must be between");
         snprintf(option, sizeof option, "--%s", r->name);
         REFUSED(PARSE(option), option); /* its number is missing */
@@ -468,13 +513,13 @@ static void test_config(void **state)
     cJSON *object = config();
     int n = 0;
     for (const cJSON *item = object->child; item; item = item->next) {
-        bool known = cJSON_IsArray(item);
+        bool known = cJSON_IsArray(item) || !strcmp(item->string, "ranks"); /* only with --plan */
         for (int i = 0; i < ROWS; i++)
             known |= !strcmp(item->string, rows[i].name);
         if (!known) fail_msg("--%s is not tested", item->string);
         n++;
     }
-    assert_int_equal(n, ROWS + LISTS);
+    assert_int_equal(n, ROWS + LISTS + 1);
     static const struct {
         const char *name;
         double value;
@@ -501,6 +546,7 @@ int main(void)
         cmocka_unit_test(test_model_is_resolved),
         cmocka_unit_test(test_absurd_products),
         cmocka_unit_test(test_optimizer_is_resolved),
+        cmocka_unit_test(test_muon_is_resolved),
         cmocka_unit_test(test_numbers_that_the_optimizer_lacks),
         cmocka_unit_test(test_schedule_is_resolved),
         cmocka_unit_test(test_policies),

@@ -100,8 +100,8 @@ static void each_combination(const char *optim, const char *form)
 static void test_planned_is_used(void **state)
 {
     (void)state;
-    static const char *const optims[] = {"adamw",  "adamw_r", "adan",  "adan_r", "lion",
-                                         "lion_r", "sgd",     "sgd_r", "adama",  "adama_r"};
+    static const char *const optims[] = {"adamw", "adamw_r", "adan",  "adan_r",  "lion", "lion_r",
+                                         "sgd",   "sgd_r",   "adama", "adama_r", "muon", "muon_r"};
     static const char *const forms[] = {"fused", "passes"};
     static const char *const more[] = {"", "--accum 3", "--grad-clip 1", "--gradients overlay",
                                        "--sample-every 5"};
@@ -287,6 +287,24 @@ static void test_adama_needs_one_layer(void **state)
         }
 }
 
+/* Of the hidden matrices one state, of the others two; a gradient of its own or the largest live one;
+ * and for the products three matrices' worth at most, of one matrix. */
+static void test_muon_copies(void **state)
+{
+    (void)state;
+    int64_t n;
+    const int64_t c = 768, hidden = 12 * 12 * c * c;
+    arena_summary plain = plan("--model gpt2-124m --batch 4 --seq 64 --optim muon", &n),
+                  reduced = plan("--model gpt2-124m --batch 4 --seq 64 --optim muon_r", &n);
+    assert_int_equal(plain.most[KIND_STATE], 4 * (2 * n - hidden));
+    assert_int_equal(reduced.most[KIND_STATE], plain.most[KIND_STATE]);
+    assert_int_equal(plain.most[KIND_GRADIENT], 4 * n);
+    assert_true((double)reduced.most[KIND_GRADIENT] < 0.34 * 4 * (double)n);
+    assert_int_equal(reduced.most[KIND_INTERMEDIATE], 4 * (2 * c * c + c * (c / 4)));
+    assert_int_equal(plain.most[KIND_INTERMEDIATE],
+                     reduced.most[KIND_INTERMEDIATE] + (size_t)(4 * 4 * c * c));
+}
+
 static void near_the_bound(const char *name, const char *policy, const char *optim,
                            const char *form, int sequences)
 {
@@ -350,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_copies_of_n),
         cmocka_unit_test(test_overlay_and_release_lower_the_peak),
         cmocka_unit_test(test_adama_needs_one_layer),
+        cmocka_unit_test(test_muon_copies),
         cmocka_unit_test(test_near_the_lower_bound),
         cmocka_unit_test(test_big_models_plan_quickly),
     };

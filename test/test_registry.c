@@ -7,6 +7,7 @@
 #include "core/nearest.h"
 #include "optim/optimizer.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,6 +55,16 @@ static const struct {
      false},
     {"lion", 1e-4, {0.9, 0.99}, 0, 0, HAS_BETA1 | HAS_BETA2, {"exp_avg"}, true, false, false},
     {"sgd", 1e-2, {0.9}, 0, 0, HAS_BETA1, {"momentum_buffer"}, false, false, true},
+    {"muon",
+     2e-2,
+     {0.95},
+     1e-7,
+     0,
+     HAS_BETA1 | HAS_EPS | HAS_OTHERS,
+     {"momentum_buffer"},
+     true,
+     false,
+     false},
 };
 
 enum { DOCUMENTED = sizeof documented / sizeof *documented };
@@ -130,7 +141,7 @@ static void test_facts(void **state)
         assert_int_equal(info->needs_temp, documented[i].needs_temp);
         assert_int_equal(info->keeps_gradient, documented[i].keeps_gradient);
         assert_int_equal(info->linear, documented[i].linear);
-        assert_int_equal(info->sees, BY_ELEMENT);
+        assert_int_equal(info->sees, id == RULE_muon ? BY_MATRIX : BY_ELEMENT);
         assert_true(*info->summary && !strchr(info->summary, '\n'));
     }
 }
@@ -208,6 +219,36 @@ static void test_folding_is_possible(void **state)
     assert_int_equal(rule_named("sgd"), RULE_sgd);
 }
 
+/* A rule that sees whole matrices leaves its result in the intermediate, has two others, which are no
+ * choice for users, and does not move p itself. */
+static void test_by_matrix(void **state)
+{
+    (void)state;
+    int found = 0;
+    for (int id = 0; id < RULE_COUNT; id++) {
+        const rule_info *info = rule_at((rule_id)id);
+        assert_int_equal(!!(writes((rule_id)id) & LANE_RESULT), info->keeps_temp);
+        assert_int_equal(info->keeps_temp, info->sees == BY_MATRIX);
+        if (info->sees != BY_MATRIX) {
+            assert_true(!info->others && !info->apply);
+            continue;
+        }
+        rule_id others = rule_named(info->others), then = rule_named(info->apply);
+        assert_true(others < RULE_COUNT && !rule_is_public(others));
+        assert_true(then < RULE_COUNT && !rule_is_public(then));
+        assert_int_equal(rule_at(then)->n_states, 0);
+        assert_int_equal(writes((rule_id)id) & LANE_P, 0);
+        assert_int_equal(writes(then), LANE_P);
+        found++;
+    }
+    assert_int_equal(found, 1);
+    optim_config c;
+    must(optim_defaults("muon_r", &c)); /* of its authors */
+    assert_int_equal(c.newton_schulz_steps, 5);
+    assert_true(fabs(c.others.lr_ratio * rule_at(c.rule)->lr - 3e-4) < 1e-12);
+    assert_true(c.others.beta[0] == 0.9 && c.others.beta[1] == 0.95 && c.others.eps == 1e-10);
+}
+
 static void unknown(const char *name, const char *nearest)
 {
     rule_id id;
@@ -269,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_facts),
         cmocka_unit_test(test_reuse_is_possible),
         cmocka_unit_test(test_folding_is_possible),
+        cmocka_unit_test(test_by_matrix),
         cmocka_unit_test(test_unknown_names),
         cmocka_unit_test(test_nearest),
     };

@@ -110,10 +110,13 @@ static void test_same_bits(void **state)
         "--optim adan_r --optim-impl passes --batch 4 --grad-clip 1",
         "--optim lion --batch 6 --schedule wsd",
         "--optim lion_r --optim-impl passes --batch 6",
+        "--optim muon --batch 2 --accum 3",
+        "--optim muon_r --batch 6",
         "--optim lion_r --batch 1 --accum 6 --schedule linear",
         "--optim adama --batch 2 --accum 3",
         "--optim sgd --batch 6 --schedule constant",
         "--optim sgd_r --batch 3 --accum 2 --seed 7",
+        "--optim adamw_r --batch 6 --recompute sqrt --train-only h.1.* ln_f.* --freeze *.bias",
     };
     static const char *const names[] = {"adamw", "adan", "lion", "sgd"};
     static const char *const splits[] = {"--batch 6", "--batch 3 --accum 2",
@@ -160,6 +163,8 @@ static void test_forms_change(void **state)
                  "--optim adamw --batch 6 --gradients overlay --optim-impl passes");
     carries_over(state, "--optim adan --batch 6", "--optim adan_r --optim-impl passes --batch 6",
                  "--optim adan --batch 6");
+    carries_over(state, "--optim adamw_r --batch 6", "--optim adamw_r --batch 6 --recompute block",
+                 "--optim adamw --batch 6 --recompute norms:0");
     carries_over(state, "--optim lion --batch 6", "--optim lion --batch 6 --optim-impl passes",
                  "--optim lion_r --batch 6");
 }
@@ -204,6 +209,8 @@ static void test_refused_changes(void **state)
         {"--vocab 60", "--vocab was 59", "anew"},
         {"--seq 12", "--seq was 11", "anew"},
         {"--seed 2", "--seed was 1", "anew"},
+        {"--freeze wte*", "--freeze was [] and is [\"wte*\"] now", "anew"},
+        {"--train-only wpe*", "--train-only was", "anew"},
         {"--train-data other_train.bin", "data", "--train-data"},
         {"--train-data [a-d]_train.bin", "data", "--train-data"},
     };

@@ -180,8 +180,8 @@ static error *image_open(const options *o, bool training, source **out)
     source *s;
     TRY(image_source_open(list->pattern, list->n, &how, &s));
     if (o->workers && training)
-        return prefetch_open(s, (int)o->workers, o->batch, input, (size_t)c->vocab * sizeof(float),
-                             out);
+        return prefetch_open(s, (int)o->workers, o->batch, o->batch * comm_size(o->comm), input,
+                             (size_t)c->vocab * sizeof(float), out);
     *out = s;
     return NULL;
 }

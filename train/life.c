@@ -1,5 +1,6 @@
 /* life.c - see life.h */
 #include "train/life.h"
+#include "train/ranks.h"
 #include "train/sampler.h"
 
 #include <stdio.h>
@@ -79,8 +80,14 @@ error *life_open(life *l, trainer *t, uint64_t data)
         error_free(e);
         l->state.vocab = NULL;
     }
-    TRY(checkpoints_open(o->out, &l->all));
-    return decide(l, o);
+    e = NULL;
+    if (comm_rank(o->comm) == 0) { /* the others follow */
+        e = checkpoints_open(o->out, &l->all);
+        if (!e) e = decide(l, o);
+    }
+    TRY(comm_agree(o->comm, e));
+    TRY(ranks_tell(o->comm, l->from, sizeof l->from));
+    return ranks_tell(o->comm, &l->state.step, sizeof l->state.step);
 }
 
 static error *log_path(const life *l, char *path)
@@ -93,13 +100,15 @@ error *life_begin(life *l)
     char path[PATH_LENGTH];
     char parent[PATH_LENGTH];
     bool whole = true;
+    bool first = comm_rank(l->state.t->o->comm) == 0;
     TRY(log_path(l, path));
-    if (!*l->from) return log_start(path, &l->log);
+    if (!*l->from) return first ? log_start(path, &l->log) : NULL;
     printf("resuming from %s\n", l->from);
     TRY(run_state_read(l->from, &l->state));
     if (checkpoint_step(l->from) != l->state.step)
         return user_error("%s is the checkpoint of step %lld: give it back its name", l->from,
                           (long long)l->state.step);
+    if (!first) return NULL;
     TRY(path_join(parent, l->from, ".."));
     if (!same_place(parent, l->state.t->o->out)) return log_start(path, &l->log);
     TRY(log_continue(path, l->state.step, l->state.log_bytes, &l->log, &whole));
@@ -121,17 +130,28 @@ error *life_logged(life *l, error *e)
     return NULL;
 }
 
+/* Before a checkpoint: where it goes, and the log that it says the length of. */
+static error *make_ready(life *l, run_state *now)
+{
+    TRY(make_directory(l->state.t->o->out)); /* it may have been removed */
+    return log_sync(l->log, &now->log_bytes);
+}
+
 error *life_keep(life *l, int64_t step)
 {
     const options *o = l->state.t->o;
+    bool first = comm_rank(o->comm) == 0;
     if (step == l->state.step) return NULL;
     run_state now = l->state;
     now.step = step;
-    TRY(make_directory(o->out)); /* it may have been removed */
-    TRY(log_sync(l->log, &now.log_bytes));
-    TRY(run_state_write(l->all, &now));
+    double limit = comm_patience(o->comm, PATIENCE);
+    error *e = first ? make_ready(l, &now) : NULL;
+    error *written = run_state_write(e ? NULL : l->all, &now); /* all gather, come what may */
+    e = comm_agree(o->comm, e ? e : written);
+    comm_patience(o->comm, limit);
+    TRY(e);
     l->state = now;
-    error *e = checkpoints_prune(l->all, o->keep);
+    e = first ? checkpoints_prune(l->all, o->keep) : NULL;
     if (e) error_warn(error_context(e, "old checkpoints stay"));
     return NULL;
 }

@@ -6,6 +6,9 @@
  *   life_logged    a line of the log that the disk did not take is no reason to stop
  *   life_keep      log to disk, checkpoint, old ones away
  *
+ * With several ranks all of them come to each of these; the first one has the lock, the log and the
+ * checkpoints, the others hear from it where to begin.
+ *
  *     without --resume   a new run; refused where --out has checkpoints of another
  *     --resume auto      the newest whole one in --out; a new run, and saying so, where none is
  *     --resume DIR       that one; refused when it is not whole, or when --out has later ones, which

@@ -4,6 +4,7 @@
 #include "train/life.h"
 #include "train/mfu.h"
 #include "train/plan_report.h"
+#include "train/ranks.h"
 #include "train/stop.h"
 #include "train/task.h"
 #include "train/weights.h"
@@ -25,6 +26,7 @@ typedef struct {
     double peak_flops;   /* of the GPU; NAN on the CPU */
     int64_t first;       /* step of this process */
     int64_t bad;         /* samples left out, as far as was told */
+    bool stopped;        /* asked to, by a signal to this process or to another rank's */
 } session;
 
 static double now(void)
@@ -108,7 +110,18 @@ static bool due(int64_t every, int64_t step, int64_t last)
 
 static int64_t units_per_step(const options *o)
 {
-    return o->batch * o->task->units(o) * o->accum;
+    return o->batch * o->task->units(o) * o->accum * comm_size(o->comm);
+}
+
+/* What ranks have said to each other until now. */
+typedef struct {
+    int64_t bytes;
+    double seconds;
+} comm_state;
+
+static comm_state comm_so_far(const options *o)
+{
+    return o->comm ? (comm_state){o->comm->bytes, o->comm->seconds} : (comm_state){0};
 }
 
 /* What the GPU can do, from the table, else measured. */
@@ -141,6 +154,8 @@ static error *one_step(session *s, int64_t step)
     const options *o = s->o;
     double lr = schedule_lr(&o->schedule, step - 1), begin = now();
     step_result result;
+    comm_state before = comm_so_far(o);
+    s->t->stop = stop_asked() != NULL;
     error *e = trainer_step(s->t, s->train, step, lr, &result);
     if (e && s->t->r.dev->async) return error_context(e, "step %lld", (long long)step);
     if (e) return e;
@@ -163,6 +178,13 @@ static error *one_step(session *s, int64_t step)
     add_mfu(s, &record);
     record.accuracy = result.accuracy;
     record.data_ms = result.data_seconds * 1e3;
+    if (comm_size(o->comm) > 1) {
+        comm_state after = comm_so_far(o);
+        record.ranks = comm_size(o->comm);
+        record.comm_bytes = after.bytes - before.bytes;
+        record.comm_ms = (after.seconds - before.seconds) * 1e3;
+    }
+    s->stopped = comm_size(o->comm) > 1 ? result.stop : stop_asked() != NULL;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
     TRY(life_logged(&s->life, log_step(s->life.log, &record)));
     if (step == s->first || step == o->steps || now() - s->shown > 1) {
@@ -216,16 +238,33 @@ static error *check_arena(const session *s)
     return NULL;
 }
 
+/* The trained model: by the first rank, while all of them gather what is dealt. */
+static error *write_model(session *s)
+{
+    const options *o = s->o;
+    error *e = NULL;
+    tensor_source room;
+    whole_walk walk = whole_begin(s->t, WHOLE_PARAMETERS);
+    comm_patience(o->comm, PATIENCE);
+    if (comm_rank(o->comm) == 0) {
+        e = make_directory(o->out); /* it may have been removed */
+        if (!e)
+            e = weights_write_from(o->out, &o->model, &s->t->params, s->t->r.dev,
+                                   whole_source(&walk, &room));
+        if (!e) e = run_vocab_write(o->out, &s->life.state);
+    }
+    whole_finish(&walk);
+    return comm_agree(o->comm, e);
+}
+
 static error *finish(session *s)
 {
     const options *o = s->o;
     char path[4096];
     int64_t bytes;
     TRY(check_arena(s));
-    TRY(make_directory(o->out)); /* it may have been removed */
     TRY(out_path(o, "model.safetensors", path, sizeof path));
-    TRY(weights_write(o->out, &o->model, &s->t->params, s->t->r.dev));
-    TRY(run_vocab_write(o->out, &s->life.state));
+    TRY(write_model(s));
     run_log *log = s->life.log;
     size_t peak = arena_peak(s->t->arena), resident = resident_bytes(),
            high = arena_high_water(s->t->arena);
@@ -240,10 +279,13 @@ static error *finish(session *s)
 static void keep(session *s, int64_t step)
 {
     error *e = life_keep(&s->life, step);
-    if (e)
+    comm *c = s->o->comm;
+    if (e && c && c->told)
+        error_free(e);
+    else if (e)
         error_warn(error_context(e, "no checkpoint of step %lld", (long long)step));
-    else
-        printf("step %5lld  checkpoint\n", (long long)step);
+    if (e && c) c->agreed = c->told = false;
+    if (!e) printf("step %5lld  checkpoint\n", (long long)step);
 }
 
 /* After `step`, as far as it came: asked to stop. */
@@ -260,29 +302,50 @@ static error *run_steps(session *s)
 {
     const options *o = s->o;
     int64_t step = s->first - 1;
-    while (step < o->steps && !stop_asked()) {
+    s->stopped = comm_size(o->comm) == 1 && stop_asked();
+    while (step < o->steps && !s->stopped) {
         TRY(one_step(s, ++step));
         TRY(between_steps(s, step));
+        if (comm_size(o->comm) == 1) s->stopped = stop_asked() != NULL;
         bool last = step == o->steps; /* nobody keeps it else */
-        if (due(o->checkpoint_every, step, o->steps) && (last || !stop_asked())) keep(s, step);
+        if (due(o->checkpoint_every, step, o->steps) && (last || !s->stopped)) keep(s, step);
     }
-    return step < o->steps ? stop(s, step, stop_asked()) : finish(s);
+    const char *by = stop_asked() ? stop_asked() : "a signal to another rank";
+    return step < o->steps ? stop(s, step, by) : finish(s);
+}
+
+static error *write_reports(session *s)
+{
+    if (comm_rank(s->o->comm)) return NULL;
+    TRY(write_out(s->t, "options.json", print_options));
+    TRY(write_out(s->t, "plan.txt", plan_print));
+    return write_out(s->t, "plan.svg", plan_svg);
+}
+
+/* Each of these by all ranks; what fails in one ends all. */
+static error *begin(session *s, device *dev)
+{
+    comm *c = s->o->comm;
+    uint64_t data = 0;
+    error *e = open_data(s);
+    if (!e && comm_rank(c) == 0) e = make_directory(s->o->out);
+    if (!e) e = source_fingerprint(s->train, &data);
+    TRY(comm_agree(c, e));
+    TRY(ranks_same(c, data, "training data"));
+    TRY(life_open(&s->life, s->t, data));
+    e = find_peak(s, dev);
+    if (!e) e = trainer_commit(s->t, dev, false); /* before an older run's files are replaced */
+    if (!e) e = life_begin(&s->life);
+    if (!e) e = write_reports(s);
+    TRY(comm_agree(c, e));
+    comm_patience(c, (double)s->o->watchdog);
+    return NULL;
 }
 
 static error *run_session(session *s, device *dev)
 {
     const options *o = s->o;
-    TRY(open_data(s));
-    TRY(make_directory(o->out));
-    uint64_t data;
-    TRY(source_fingerprint(s->train, &data));
-    TRY(life_open(&s->life, s->t, data));
-    TRY(find_peak(s, dev));
-    TRY(trainer_commit(s->t, dev, false)); /* before an older run's files are replaced */
-    TRY(life_begin(&s->life));
-    TRY(write_out(s->t, "options.json", print_options));
-    TRY(write_out(s->t, "plan.txt", plan_print));
-    TRY(write_out(s->t, "plan.svg", plan_svg));
+    TRY(begin(s, dev));
     s->first = s->life.state.step + 1;
     int64_t per_step = units_per_step(o), epoch = s->train->count * o->task->units(o);
     printf("%lld %s a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step,

@@ -13,7 +13,7 @@
 #define BETA_MOST 0.999999 /* 1 - beta^t is divided by */
 
 static const option_row common[] = {
-    {"optim", "NAME", "adamw, adama, adan, lion, sgd; with suffix _r: memory-reduced", TEXT,
+    {"optim", "NAME", "adamw, adama, adan, lion, muon, sgd; with suffix _r: memory-reduced", TEXT,
      FIELD(optim_name), 0, 0, NULL},
     {"optim-impl", "HOW",
      "fused (one pass) or passes (operation by operation over whole tensors, as published)", TEXT,
@@ -25,6 +25,16 @@ static const option_row common[] = {
     {"beta2", "X", "decay rate", REAL, FIELD(beta2), 0, BETA_MOST, "the optimizer's"},
     {"beta3", "X", "decay rate", REAL, FIELD(beta3), 0, BETA_MOST, "the optimizer's"},
     {"eps", "X", "added to the denominator", REAL, FIELD(eps), 1e-30, 1, "the optimizer's"},
+    {"adam-lr", "X",
+     "muon: peak learning rate of AdamW, which trains embeddings, head, gains and biases", REAL,
+     FIELD(adam_lr), 0, 1e6, "3e-4 with muon"},
+    {"adam-beta1", "X", "muon: AdamW's decay rate", REAL, FIELD(adam_beta1), 0, BETA_MOST,
+     "0.9 with muon"},
+    {"adam-beta2", "X", "muon: AdamW's decay rate", REAL, FIELD(adam_beta2), 0, BETA_MOST,
+     "0.95 with muon"},
+    {"adam-eps", "X", "muon: AdamW's eps", REAL, FIELD(adam_eps), 1e-30, 1, "1e-10 with muon"},
+    {"newton-schulz", "N", "muon: steps that make a matrix orthogonal", WHOLE, FIELD(newton_schulz),
+     1, 100, "5 with muon"},
     {"weight-decay", "X", "decoupled, on matrices and embeddings", REAL, FIELD(weight_decay), 0,
      1e6, "the optimizer's"},
     {"grad-clip", "X", "largest global gradient norm; 0 = off", REAL, FIELD(grad_clip), 0, 1e30,
@@ -75,6 +85,16 @@ static const option_row common[] = {
      "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
      "go",
      TEXT, FIELD(out), 0, 0, NULL},
+    {"zero", "STAGE",
+     "of what each rank keeps but its part: 0 nothing, 1 states, 2 and gradients, 3 and parameters",
+     WHOLE, FIELD(zero), 0, 3, NULL},
+    {"bucket", "MIB",
+     "gradients that ranks add up together, beside the computation; 0 = each tensor at once", WHOLE,
+     FIELD(bucket), 0, 1 << 20, NULL},
+    {"watchdog", "SECONDS", "a rank that is missing for so long ends the run", WHOLE,
+     FIELD(watchdog), 1, 1e6, NULL},
+    {"ranks", "N", "with --plan: as one of N ranks; a run has as many as mpirun started", WHOLE,
+     FIELD(ranks), 1, 1 << 20, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, FIELD(plan), 0, 0, NULL},
     {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},
 };
@@ -93,6 +113,10 @@ static const options defaults = {
     .beta3 = NAN,
     .eps = NAN,
     .weight_decay = NAN,
+    .adam_lr = NAN,
+    .adam_beta1 = NAN,
+    .adam_beta2 = NAN,
+    .adam_eps = NAN,
     .warmup = 20,
     .final_lr_fraction = 0.1,
     .recompute = "none",
@@ -103,6 +127,8 @@ static const options defaults = {
     .eval_every = 50,
     .keep = 2,
     .out = "runs/train",
+    .watchdog = 25,
+    .ranks = 1,
 };
 
 /* How many rows there are for a task, and row i of them. */
@@ -310,6 +336,28 @@ static error *choose(const options *o, const char *name, double given, bool has,
     return NULL;
 }
 
+/* What the optimizer leaves to AdamW, and how it makes matrices orthogonal. */
+static error *resolve_others(const options *o, optim_config *c)
+{
+    const rule_info *info = rule_at(c->rule);
+    bool has = info->options & HAS_OTHERS;
+    double lr = isnan(o->lr) ? info->lr : o->lr, adam_lr = c->others.lr_ratio * info->lr,
+           steps = (double)c->newton_schulz_steps;
+    TRY(choose(o, "adam-lr", o->adam_lr, has, &adam_lr));
+    TRY(choose(o, "adam-beta1", o->adam_beta1, has, &c->others.beta[0]));
+    TRY(choose(o, "adam-beta2", o->adam_beta2, has, &c->others.beta[1]));
+    TRY(choose(o, "adam-eps", o->adam_eps, has, &c->others.eps));
+    TRY(choose(o, "newton-schulz", o->newton_schulz ? (double)o->newton_schulz : (double)NAN, has,
+               &steps));
+    c->newton_schulz_steps = (int64_t)steps;
+    if (has && lr == 0)
+        return user_error("--lr 0: AdamW's learning rate of %s is a part of it in every step; give "
+                          "one above 0",
+                          o->optim_name);
+    if (has) c->others.lr_ratio = adam_lr / lr;
+    return NULL;
+}
+
 static error *resolve_optimizer(options *o)
 {
     static const char *const impls[] = {"fused", "passes"};
@@ -322,6 +370,7 @@ static error *resolve_optimizer(options *o)
     TRY(choose(o, "beta3", o->beta3, info->options & HAS_BETA3, &c->beta[2]));
     TRY(choose(o, "eps", o->eps, info->options & HAS_EPS, &c->eps));
     TRY(choose(o, "weight-decay", o->weight_decay, true, &c->weight_decay));
+    TRY(resolve_others(o, c));
     c->clip = o->grad_clip;
     int which;
     TRY(one_of("optim-impl", o->impl, impls, 2, &which));
@@ -364,6 +413,9 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     int where;
     TRY(one_of("device", out->device_name, place_names, PLACE_COUNT, &where));
     out->place = (place_choice)where;
+    if (out->ranks > 1 && !out->plan)
+        return user_error("--ranks %lld: only with --plan; start that many with mpirun -np %lld",
+                          (long long)out->ranks, (long long)out->ranks);
     if (out->json && !out->plan)
         return user_error("--json: only with --plan; a run writes log.jsonl by itself");
     return NULL;
@@ -409,6 +461,11 @@ error *options_json(const options *given, char **out)
     o.beta3 = o.optim.beta[2];
     o.eps = o.optim.eps;
     o.weight_decay = o.optim.weight_decay;
+    o.adam_lr = o.optim.others.lr_ratio * o.schedule.lr;
+    o.adam_beta1 = o.optim.others.beta[0];
+    o.adam_beta2 = o.optim.others.beta[1];
+    o.adam_eps = o.optim.others.eps;
+    o.newton_schulz = o.optim.newton_schulz_steps;
     o.gradients = grad_policy_name(o.optim.gradients);
     cJSON *object = cJSON_CreateObject();
     bool ok = object;

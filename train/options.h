@@ -40,6 +40,8 @@ typedef struct {
     /* optimizer: NAN means the optimizer's default */
     const char *optim_name, *impl, *gradients, *schedule_name;
     double lr, beta1, beta2, beta3, eps, weight_decay, grad_clip;
+    double adam_lr, adam_beta1, adam_beta2, adam_eps; /* of what muon leaves to AdamW */
+    int64_t newton_schulz;                            /* 0: the optimizer's */
     int64_t warmup;
     double final_lr_fraction;
     optim_config optim; /* resolved */
@@ -62,6 +64,9 @@ typedef struct {
     int64_t checkpoint_every, keep;
     const char *resume; /* NULL, "auto" or a checkpoint's directory */
     bool no_cuda_graph, plan, json;
+    /* ranks */
+    int64_t zero, ranks, bucket, watchdog;
+    comm *comm; /* the other ranks; NULL: there are none */
 } options;
 
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */

@@ -73,6 +73,10 @@ static error *print_row(const trainer *t, FILE *out, const char *name, bool fuse
         fprintf(out, "  %-10s %-7s not with clipping\n", name, fused ? "fused" : "passes");
         return NULL;
     }
+    if (comm_size(t->o->comm) > 1 && t->o->zero && rule_folds(c.rule)) {
+        fprintf(out, "  %-10s %-7s not with --zero\n", name, fused ? "fused" : "passes");
+        return NULL;
+    }
     TRY(optim_resolve(&c, t->o->accum, &reason));
     TRY(plan_variant(t, &c, &s));
     double n = (double)params_count(&t->params) * 4.0;
@@ -100,6 +104,15 @@ static error *print_side_by_side(const trainer *t, FILE *out)
     return NULL;
 }
 
+static const char *bucket_text(const options *o, char *buffer, size_t size)
+{
+    if (o->bucket)
+        snprintf(buffer, size, "in buckets of %lld MiB", (long long)o->bucket);
+    else
+        snprintf(buffer, size, "one by one");
+    return buffer;
+}
+
 /* What is not trained, and not kept. */
 static void print_reductions(const trainer *t, FILE *out)
 {
@@ -113,11 +126,18 @@ static void print_reductions(const trainer *t, FILE *out)
 error *plan_print(const trainer *t, FILE *out)
 {
     const options *o = t->o;
+    char bucket[60];
     arena_summary s = arena_summarize(t->arena);
     fprintf(out, "plan: %s, %lld parameters, batch %lld x %lld, %lld micro-batch%s, %s (%s)\n\n",
             o->model.name, (long long)params_count(&t->params), (long long)o->batch,
             (long long)o->seq, (long long)o->accum, o->accum > 1 ? "es" : "", o->optim_name,
             o->optim.fused ? "fused" : "passes");
+    if (comm_size(o->comm) > 1)
+        fprintf(out,
+                "  as rank %d of %d, --zero %lld; gradients travel %s; a rank is missed after %lld "
+                "s\n\n",
+                comm_rank(o->comm), comm_size(o->comm), (long long)o->zero,
+                bucket_text(o, bucket, sizeof bucket), (long long)o->watchdog);
     print_reductions(t, out);
     for (int k = 0; k < KIND_COUNT; k++)
         fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", block_kind_name((block_kind)k),
@@ -144,7 +164,11 @@ error *plan_json(const trainer *t, char **out)
                                       grad_policy_name(t->o->optim.gradients)) &&
               cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason) &&
               cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params)) &&
-              cJSON_AddNumberToObject(object, "trained", (double)trained_count(&t->params));
+              cJSON_AddNumberToObject(object, "trained", (double)trained_count(&t->params)) &&
+              cJSON_AddNumberToObject(object, "ranks", comm_size(t->o->comm)) &&
+              cJSON_AddNumberToObject(object, "zero", (double)t->o->zero) &&
+              cJSON_AddNumberToObject(object, "step_flops", t->work.flops) &&
+              cJSON_AddNumberToObject(object, "step_bytes", t->work.bytes);
     cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"),
           *most = cJSON_AddObjectToObject(object, "most_by_kind");
     for (int k = 0; k < KIND_COUNT; k++) {

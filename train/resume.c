@@ -23,34 +23,40 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
         char text[NAME_ROOM];
     } name;
     const optimizer *o = t->optimizer;
-    int64_t most = (int64_t)t->params.n * o->info->n_states;
+    int64_t most = (int64_t)t->params.n * MAX_STATES;
     named_tensor *list;
     TRY(alloc_array(&list, (size_t)most + 1, sizeof *list + sizeof(name)));
     name *names = (name *)(void *)(list + most + 1);
     *n = 0;
     for (int i = 0; i < t->params.n; i++)
-        for (int k = 0; k < o->info->n_states; k++) {
+        for (int k = 0; k < optimizer_rule_of(o, i)->n_states; k++) {
             const param *row = &t->params.row[i];
             char text[NAME_ROOM - 20];
-            if (!present(o->state[i][k])) continue;
+            if (!row->trainable) continue;
             snprintf(names[*n].text, NAME_ROOM, "%s.%s", param_text(row, text, sizeof text),
-                     o->info->state[k]);
-            list[*n] = (named_tensor){.name = names[*n].text,
-                                      .value = o->state[i][k],
-                                      .transposed =
-                                          row->spec.file_transposed && row->spec.shape.rank == 2};
+                     optimizer_rule_of(o, i)->state[k]);
+            list[*n] =
+                (named_tensor){.name = names[*n].text,
+                               .value = tensor_of(o->state[i][k].data, F32, row->spec.shape),
+                               .transposed = row->spec.file_transposed && row->spec.shape.rank == 2,
+                               .of = *n,
+                               .dealt = row->own < row->count,
+                               .first = row->own_first,
+                               .held = row->own};
             ++*n;
         }
     *out = list;
     return NULL;
 }
 
-static error *write_states(const trainer *t, const char *path)
+static error *write_states(run_state *s, const char *path)
 {
+    const trainer *t = s->t;
     named_tensor *list;
     int64_t n;
+    tensor_source room;
     TRY(state_list(t, &list, &n));
-    error *e = safetensors_write(path, list, n, t->r.dev);
+    error *e = safetensors_write_from(path, list, n, t->r.dev, whole_source(&s->states, &room));
     free(list);
     return e;
 }
@@ -115,7 +121,7 @@ static const value_row values[] = {
     {"program", SAME, "go on with that program"},
     {"step", TAKEN, NULL},
     {"log_bytes", TAKEN, NULL},
-    {"samples_per_step", SAME, "give --batch and --accum with that product"},
+    {"samples_per_step", SAME, "give --batch, --accum and ranks with that product"},
     {"samples", SAME, "the place in the data is not that of the step"},
     {"random", SAME, "it was written by another version of this program: use that one"},
     {"dtype", SAME, "no dtype is cast: go on with that one"},
@@ -157,6 +163,10 @@ static const char *const silent_options[] = {"model",
                                              "product-rate",
                                              "stream-rate",
                                              "recompute",
+                                             "zero",
+                                             "bucket",
+                                             "watchdog",
+                                             "ranks",
                                              NULL};
 
 /* ... unless the optimizer takes in each micro-batch's gradient by itself. */
@@ -222,7 +232,7 @@ static error *values_of(const run_state *s, cJSON **out)
     const trainer *t = s->t;
     const options *o = t->o;
     const rule_info *rule = t->optimizer->info;
-    double per_step = (double)o->batch * (double)o->accum;
+    double per_step = (double)o->batch * (double)o->accum * comm_size(o->comm);
     char data[32], *text = NULL;
     snprintf(data, sizeof data, "%016llx", (unsigned long long)s->data);
     TRY(options_json(o, &text));
@@ -389,13 +399,14 @@ static error *copy_file(const char *from, const char *to)
 
 static error *part_model(void *context, const char *path)
 {
-    const run_state *s = context;
-    return params_write(path, &s->t->params, s->t->r.dev);
+    run_state *s = context;
+    tensor_source room;
+    return params_write_from(path, &s->t->params, s->t->r.dev, whole_source(&s->parameters, &room));
 }
 
 static error *part_states(void *context, const char *path)
 {
-    return write_states(((const run_state *)context)->t, path);
+    return write_states(context, path);
 }
 
 static error *part_values(void *context, const char *path)
@@ -432,7 +443,7 @@ error *run_vocab_write(const char *directory, const run_state *s)
     return copy_file(s->vocab, path);
 }
 
-error *run_state_write(checkpoints *c, const run_state *s)
+static error *write_checkpoint(checkpoints *c, run_state *s)
 {
     checkpoint_part parts[5] = {{"model.safetensors", part_model},
                                 {"optimizer.safetensors", part_states},
@@ -440,7 +451,17 @@ error *run_state_write(checkpoints *c, const run_state *s)
     int n = 3;
     if (!hf_lacks(&s->t->o->model)) parts[n++] = (checkpoint_part){"config.json", part_config};
     if (has_vocab(s)) parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
-    return checkpoint_write(c, s->step, parts, n, (void *)(size_t)s);
+    return checkpoint_write(c, s->step, parts, n, s);
+}
+
+error *run_state_write(checkpoints *c, run_state *s)
+{
+    s->parameters = whole_begin(s->t, WHOLE_PARAMETERS);
+    s->states = whole_begin(s->t, WHOLE_STATES);
+    error *e = c ? write_checkpoint(c, s) : NULL;
+    whole_finish(&s->parameters);
+    whole_finish(&s->states);
+    return e;
 }
 
 error *run_state_read(const char *path, run_state *s)

@@ -19,18 +19,20 @@
 #define REGRAD_RESUME_H
 
 #include "io/checkpoint.h"
-#include "train/trainer.h"
+#include "train/whole.h"
 
 typedef struct {
     trainer *t;
-    int64_t step;      /* steps done */
-    int64_t log_bytes; /* of log.jsonl then */
-    uint64_t data;     /* fingerprint of the training data */
-    const char *vocab; /* ? the tokenizer's file */
+    int64_t step;                  /* steps done */
+    int64_t log_bytes;             /* of log.jsonl then */
+    uint64_t data;                 /* fingerprint of the training data */
+    const char *vocab;             /* ? the tokenizer's file */
+    whole_walk parameters, states; /* of the checkpoint that is being written */
 } run_state;
 
-/* Writes the checkpoint of s->step. */
-error *run_state_write(checkpoints *c, const run_state *s) NODISCARD;
+/* Writes the checkpoint of s->step.  With several ranks all of them come here; the first one writes,
+ * the others' c is NULL. */
+error *run_state_write(checkpoints *c, run_state *s) NODISCARD;
 
 /* The tokenizer's file into a directory with a trained model; nothing if none is known. */
 error *run_vocab_write(const char *directory, const run_state *s) NODISCARD;

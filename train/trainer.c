@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 #include "train/freeze.h"
 #include "train/task.h"
+#include "train/whole.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,6 +10,20 @@
 #include <time.h>
 
 /* ---- memory ---- */
+
+/* t->sums */
+enum { SUM_LOSS, SUM_HITS, SUM_STOP, SHARED_SUMS, SUM_TOTAL = SHARED_SUMS, SUMS };
+
+static tensor number(const trainer *t, int i)
+{
+    return tensor_of((char *)t->sums.data + (size_t)i * sizeof(double), F64, SHAPE(1));
+}
+
+/* Those of all ranks that are added up. */
+static tensor shared_sums(const trainer *t)
+{
+    return present(t->sums) ? tensor_of(t->sums.data, F64, SHAPE(SHARED_SUMS)) : (tensor){0};
+}
 
 static bool samples(const trainer *t)
 {
@@ -20,14 +35,33 @@ static bool predicts(const trainer *t)
     return t->o->predict > 0 && t->kind->predict;
 }
 
+/* The numbers of a step; with other ranks in one row, so that they are added up in one go. */
+static void place_sums(trainer *t)
+{
+    arena *a = t->arena;
+    if (comm_size(t->r.comm) == 1) {
+        t->loss = arena_keep(a, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
+        if (t->kind->hits) t->hits = arena_keep(a, KIND_BATCH, F64, SHAPE(1), NAME("hits", 0));
+        return;
+    }
+    t->sums = arena_keep(a, KIND_BATCH, F64, SHAPE(SUMS), NAME("sums", 0));
+    t->loss = number(t, SUM_LOSS);
+    if (t->kind->hits) t->hits = number(t, SUM_HITS);
+    comm *c = t->r.comm;
+    tensor staged = {0};
+    if (c->staging)
+        staged = arena_keep(a, KIND_WORKSPACE, U8, SHAPE((int64_t)c->staging),
+                            NAME("staging of the ranks", 0));
+    if (!arena_recording(a)) c->staged = staged; /* other plans are made while the run has it */
+}
+
 static void place(trainer *t)
 {
     const options *o = t->o;
     params_place(&t->params, t->arena);
     optimizer_place(t->optimizer);
     t->batch = t->kind->place_batch(t->model, t->arena, o->batch, o->seq);
-    t->loss = arena_keep(t->arena, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
-    if (t->kind->hits) t->hits = arena_keep(t->arena, KIND_BATCH, F64, SHAPE(1), NAME("hits", 0));
+    place_sums(t);
     if (predicts(t))
         t->predictions = arena_keep(t->arena, KIND_BATCH, t->params.type,
                                     SHAPE(o->batch, o->model.vocab), NAME("predictions", 0));
@@ -72,18 +106,29 @@ static int iterations(const trainer *t, int64_t n)
     return (int)(arena_recording(t->arena) && n > 2 ? 2 : n);
 }
 
+/* Samples of all ranks in a micro-batch; rank r has the r-th `batch` of them. */
+static int64_t samples_at_once(const trainer *t)
+{
+    return t->o->batch * comm_size(t->r.comm);
+}
+
+static int64_t own_samples(const trainer *t, int64_t micro_batch)
+{
+    return micro_batch * samples_at_once(t) + comm_rank(t->r.comm) * t->o->batch;
+}
+
 /* The mean over the targets of all micro-batches. */
 static double mean_over(const trainer *t, int64_t micro_batches)
 {
-    return 1.0 /
-           ((double)(t->o->batch * t->kind->targets(t->model, t->o->seq)) * (double)micro_batches);
+    return 1.0 / ((double)(samples_at_once(t) * t->kind->targets(t->model, t->o->seq)) *
+                  (double)micro_batches);
 }
 
 /* How many samples an evaluation takes. */
 static int64_t eval_samples(const trainer *t, const source *data)
 {
-    int64_t n = t->o->eval_batches * t->o->batch;
-    if (!data) return n > 0 ? n : 2 * t->o->batch; /* recording */
+    int64_t at_once = samples_at_once(t), n = t->o->eval_batches * at_once;
+    if (!data) return n > 0 ? n : 2 * at_once; /* recording */
     return n > 0 && !(data->ends && n > data->count) ? n : data->count;
 }
 
@@ -94,7 +139,7 @@ static int graph_of(const trainer *t, int64_t k)
 
 static void feed_step(trainer *t, source *data, int64_t step, int64_t k)
 {
-    int64_t first = ((step - 1) * t->o->accum + k) * t->o->batch;
+    int64_t first = own_samples(t, (step - 1) * t->o->accum + k);
     feed(t, data, first);
     feed_noise(t, first);
 }
@@ -136,6 +181,10 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
     int n = iterations(t, o->accum);
     work_count before = t->counted, after = before;
     arena_begin(t->arena, "train");
+    if (present(t->sums)) {
+        op_clear(t->r.dev, t->r.stream, t->sums);
+        op_put(t->r.dev, t->r.stream, number(t, SUM_STOP), &t->stop);
+    }
     params_begin_step(&t->r, n);
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
@@ -145,9 +194,14 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
         else
             feed_step(t, data, step, k);
         loss.accumulate = k > 0;
+        if (k == n - 1 && present(t->sums)) {
+            loss.all = shared_sums(t);
+            loss.total = number(t, SUM_TOTAL);
+        }
         before = t->counted;
         phase_enter(&t->phases, PHASE_FORWARD);
         t->kind->train(&t->r, t->model, &t->batch, &loss);
+        params_end_micro(&t->r);
         after = t->counted;
         phase_enter(&t->phases, PHASE_OPTIMIZER);
         if (k == n - 1) optimizer_end_step(t->optimizer);
@@ -161,19 +215,20 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
 
 static void eval_program(trainer *t, source *data)
 {
-    int64_t samples = eval_samples(t, data), batches = (samples + t->o->batch - 1) / t->o->batch;
+    int64_t at_once = samples_at_once(t), samples = eval_samples(t, data),
+            batches = (samples + at_once - 1) / at_once;
     if (batches < 2 && t->o->eval_batches != 1) batches = 2; /* as recorded; the rest is empty */
     loss_sink loss = {.sum = t->loss, .hits = t->hits};
-    loss.scale =
-        data ? mean_over(t, batches) * (double)(batches * t->o->batch) / (double)samples : 1;
+    loss.scale = data ? mean_over(t, batches) * (double)(batches * at_once) / (double)samples : 1;
     int n = iterations(t, batches);
     arena_begin(t->arena, "eval");
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
-        feed(t, data, k * t->o->batch);
+        feed(t, data, own_samples(t, k));
         loss.accumulate = k > 0;
         t->kind->evaluate(&t->r, t->model, &t->batch, &loss);
     }
+    if (present(t->sums)) comm_sum(t->r.comm, t->r.dev, t->r.stream, shared_sums(t));
     arena_end(t->arena);
 }
 
@@ -183,6 +238,15 @@ static void predict_program(trainer *t, source *data, int64_t first)
     feed(t, data, first);
     t->kind->predict(&t->r, t->model, &t->batch, t->predictions);
     arena_end(t->arena);
+}
+
+/* What files need of what is dealt to the ranks. */
+static void record_walks(trainer *t)
+{
+    whole_walk parameters = whole_begin(t, WHOLE_PARAMETERS), states = whole_begin(t, WHOLE_STATES);
+    t->params.training = false;
+    whole_finish(&parameters);
+    whole_finish(&states);
 }
 
 /* ---- life ---- */
@@ -202,11 +266,15 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
                      .arena = t->arena,
                      .params = &t->params,
                      .stream = STREAM_COMPUTE,
-                     .phases = &t->phases};
+                     .phases = &t->phases,
+                     .comm = o->comm};
         e = kind->create(&o->model, &t->params, &t->model);
     }
     if (!e) e = freeze_apply(o, &t->params);
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
+    if (!e && comm_size(o->comm) > 1)
+        e = zero_open(&t->r, (int)o->zero, t->optimizer->info->sees != BY_ELEMENT, o->bucket << 20,
+                      &t->zero);
     if (!e && samples(t)) e = decoder_open(kind, &t->r, t->model, o->seq, &t->decoder);
     if (!e) {
         place(t);
@@ -214,6 +282,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
         if (o->eval_every > 0) eval_program(t, NULL);
         if (samples(t)) decoder_record(&t->decoder);
         if (predicts(t)) predict_program(t, NULL, 0);
+        record_walks(t);
         e = arena_plan(t->arena);
     }
     if (e) {
@@ -246,6 +315,7 @@ void trainer_destroy(trainer *t)
     optimizer_destroy(t->optimizer);
     if (t->model) t->kind->destroy(t->model);
     params_free(&t->params);
+    zero_close(t->zero);
     arena_destroy(t->arena);
     free(t->host_noise);
     decoder_close(&t->decoder);
@@ -267,6 +337,16 @@ static double fetch_loss(trainer *t, int64_t n, double *accuracy)
     return loss;
 }
 
+/* Did a rank ask to stop?  (With one process the loop knows.) */
+static bool stop_agreed(trainer *t)
+{
+    double wishes = 0;
+    if (!present(t->sums)) return false;
+    op_get(t->r.dev, t->r.stream, &wishes, number(t, SUM_STOP));
+    op_sync(t->r.dev, t->r.stream);
+    return wishes > 0;
+}
+
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out)
 {
     phases_start(&t->phases);
@@ -278,7 +358,8 @@ error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_resu
         train_program(t, data, step, false);
     hyper h = optimizer_results(t->optimizer);
     *out = (step_result){.grad_norm = (double)h.grad_norm, .finite = h.ok};
-    out->loss = fetch_loss(t, t->o->batch * t->o->accum, &out->accuracy);
+    out->loss = fetch_loss(t, samples_at_once(t) * t->o->accum, &out->accuracy);
+    out->stop = stop_agreed(t);
     out->data_seconds = t->data_seconds;
     for (int i = 0; i < PHASE_COUNT; i++)
         out->seconds[i] = t->r.dev->async ? (double)NAN : t->phases.seconds[i];

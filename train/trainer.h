@@ -12,6 +12,7 @@
 
 #include "core/count.h"
 #include "data/source.h"
+#include "dist/zero.h"
 #include "train/decoder.h"
 #include "train/options.h"
 
@@ -32,9 +33,12 @@ typedef struct {
     double data_seconds; /* of the step so far */
     optimizer *optimizer;
     batch batch;
-    tensor hits;        /* ? (1) f64 */
-    tensor loss;        /* (1) f64 */
-    decoder decoder;    /* with --sample-every */
+    zero *zero;      /* ? with other ranks */
+    tensor hits;     /* ? (1) f64 */
+    tensor loss;     /* (1) f64 */
+    tensor sums;     /* ? (4) f64, with other ranks: loss, hits, a wish to stop, all ranks' loss */
+    double stop;     /* this rank's wish */
+    decoder decoder; /* with --sample-every */
     tensor predictions; /* ? (B,V): logits of a batch */
     float *host_noise;
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
@@ -50,6 +54,7 @@ typedef struct {
     /* false: the loss was not, and no parameter has changed (nor has a state, but under the policy
      * fold, where those have the gradients of earlier micro-batches) */
     bool finite;
+    bool stop; /* some rank has asked for it */
 } step_result;
 
 typedef struct {

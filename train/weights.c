@@ -168,6 +168,12 @@ static error *write_text(const char *path, const char *text)
 
 error *weights_write(const char *directory, const model_config *c, const params *p, device *dev)
 {
+    return weights_write_from(directory, c, p, dev, NULL);
+}
+
+error *weights_write_from(const char *directory, const model_config *c, const params *p,
+                          device *dev, const tensor_source *from)
+{
     char path[PATH_ROOM];
     if (!hf_lacks(c)) {
         char *text;
@@ -178,5 +184,5 @@ error *weights_write(const char *directory, const model_config *c, const params 
         TRY(e);
     }
     TRY(join(directory, "model.safetensors", path));
-    return params_write(path, p, dev);
+    return params_write_from(path, p, dev, from);
 }

@@ -10,6 +10,7 @@
 #define REGRAD_WEIGHTS_H
 
 #include "core/params.h"
+#include "io/safetensors.h"
 #include "model/config.h"
 
 typedef struct weights weights;
@@ -34,5 +35,8 @@ error *weights_read(const weights *w, params *p, bool widen, device *dev) NODISC
  * config.json for a model of no family that is known (model/hf.h). */
 error *weights_write(const char *directory, const model_config *c, const params *p,
                      device *dev) NODISCARD;
+/* The same, with values from there, in the order of the table. */
+error *weights_write_from(const char *directory, const model_config *c, const params *p,
+                          device *dev, const tensor_source *from) NODISCARD;
 
 #endif

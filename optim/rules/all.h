@@ -10,12 +10,14 @@
 #include "optim/rules/adan.h"
 #include "optim/rules/lion.h"
 #include "optim/rules/lion_substituted.h"
+#include "optim/rules/muon.h"
 #include "optim/rules/sgd.h"
 
 #define OPTIM_RULES(X)                                                                             \
     X(adamw)                                                                                       \
-    X(adama) X(adama_first) X(adama_later) X(adama_last) X(adan) X(lion) X(lion_substituted)       \
-        X(sgd)
+    X(adama)                                                                                       \
+    X(adama_first) X(adama_later) X(adama_last) X(adan) X(lion) X(lion_substituted) X(muon)        \
+        X(muon_apply) X(muon_others) X(sgd)
 
 typedef enum {
 #define RULE_ENUM(name) RULE_##name,

@@ -1,0 +1,280 @@
+#!/usr/bin/env bash
+# test_ranks.sh - several ranks over MPI: real processes, each with one thread.
+#
+#   N ranks = one process with the same batches: losses, validation, gradient norm; the same bits each
+#   time, and whatever the stage (without accumulation); planned = handed out; bytes moved = theory
+#   checkpoints go from any number of ranks to any other, and on to the same bits with the same
+#   a rank that is killed, stopped, or of another mind ends the run in time, with its number
+#
+# A loss is a mean of some hundred float losses added up in double; what differs between one process
+# and N are sums of float gradients, taken in N parts: a few ulp (6e-8) of each, which AdamW's quotient
+# passes on and few steps do not blow up.  TOLERANCE is relative, far above that and far below what
+# any wrong sample, scale or shard does (tried: a rank left out changes the first loss by 1e-3).
+# LONG=1 tries all combinations.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD TOLERANCE=2e-6 bad=0
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_base_warn_component_unused=0
+export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+command -v mpirun >/dev/null || { echo 'skip ranks no mpirun: apt-get install openmpi-bin libopenmpi-dev'; exit 0; }
+[ -x build/release/train_gpt ] || { echo 'not ok ranks build/release is not built: run `make test`'; exit 1; }
+if ! grep -q MPI_Init build/release/train_gpt; then echo 'skip ranks built without MPI: apt-get install libopenmpi-dev'; exit 0; fi
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+
+ok() { echo "ok $1"; }
+not_ok() {
+    echo "not ok $1"
+    bad=1
+}
+
+# ---- data: words at random; images of their bytes ----
+
+awk 'BEGIN { srand(3); split("the cat sat on a mat and dogs ran far", w, " ")
+             for (i = 0; i < 20000; i++) printf "%s ", w[1 + int(10 * rand())] }' >text.txt
+"$root/build/release/tokenize" --vocab bytes -o x text.txt >/dev/null || exit 1
+for i in $(seq 0 59); do
+    printf '%b' "\\0$((i % 8))"
+    tail -c +$((i * 997 + 1)) text.txt | head -c 3072
+done >images.bin
+
+gpt="train_gpt --layers 2 --heads 2 --width 24 --context 16 --vocab 256 --seq 16 --train-data x_train.bin --val-data x_val.bin"
+vit="train_vit --image-size 32 --channels 3 --patch 16 --layers 1 --heads 2 --width 20 --inner 40 --classes 8 --train-data images.bin --val-data images.bin"
+common="--device cpu --threads 1 --warmup 2 --eval-every 2 --eval-batches 1"
+
+# run N DIR ARGUMENTS...: what is run by N ranks into DIR; 1 is one process without mpirun
+run() {
+    local n=$1 out=$2 program=$3
+    shift 3
+    rm -rf "$out"
+    # shellcheck disable=SC2086 # options are words
+    if [ "$n" = 1 ]; then
+        "$root/build/release/$program" "$@" $common --out "$out" >"$out.txt" 2>&1
+    else
+        mpirun -np "$n" "$root/build/release/$program" "$@" $common --out "$out" >"$out.txt" 2>&1
+    fi
+}
+
+# numbers DIR: "step name value" of all that training is judged by
+numbers() {
+    tr ',{}' '\n\n\n' <"$1/log.jsonl" |
+        sed -n 's/^"\(step\|loss\|grad_norm\|val_loss\|accuracy\|val_accuracy\)":/\1 /p'
+}
+
+# alike A B: within the tolerance, the same numbers and as many
+alike() {
+    paste -d ' ' <(numbers "$1") <(numbers "$2") | awk -v t=$TOLERANCE '
+        { n++; a = $2; b = $4; d = a > b ? a - b : b - a; m = a < 0 ? -a : a
+          if ($1 != $3 || NF != 4 || d > t * (m > 1 ? m : 1)) { print $1 ": " a " and " b; bad = 1; exit } }
+        END { if (n < 8) { print "only " n " numbers"; bad = 1 }; exit bad }'
+}
+
+same_bits() { cmp -s "$1/model.safetensors" "$2/model.safetensors"; }
+
+planned_is_used() {
+    local planned used
+    planned=$(grep -o '"peak_bytes":[0-9]*' "$1/log.jsonl" | tail -1)
+    used=$(grep -o '"high_water_bytes":[0-9]*' "$1/log.jsonl")
+    [ -n "$used" ] && [ "${planned#*:}" = "${used#*:}" ]
+}
+
+# ---- N ranks are one process ----
+
+# equal NAME N STAGE BATCH ACCUM PROGRAM OPTIONS: also leaves the run in n$N.z$STAGE
+equal() {
+    local name=$1 n=$2 stage=$3 batch=$4 accum=$5 why one=one
+    shift 5
+    local key="$n $batch $accum $*"
+    # adama's ranks are micro-batches of one process
+    case " $* " in
+    *' adama'*) set -- "$@" && local ones="--batch $batch --accum $((accum * n))" ;;
+    *) local ones="--batch $((batch * n)) --accum $accum" ;;
+    esac
+    # shellcheck disable=SC2086
+    if [ "$key" != "${last_key:-}" ]; then
+        run 1 $one "$@" $ones || { not_ok "$name: one process: $(tail -1 $one.txt)"; return; }
+        last_key=$key
+    fi
+    run "$n" many "$@" --batch "$batch" --accum "$accum" --zero "$stage" ||
+        { not_ok "$name: $(grep -m1 train_ many.txt || tail -1 many.txt)"; return; }
+    if ! why=$(alike $one many); then
+        not_ok "$name: $why"
+    elif ! planned_is_used many; then
+        not_ok "$name: handed out is not what was planned"
+    else
+        ok "$name"
+    fi
+}
+
+# covered PROGRAM: every optimizer, form, policy, stage and N somewhere; LONG=1: all of them
+matrix() {
+    local program=$1 options=$2 i=0 n z optim extra
+    for optim in adamw adamw_r 'adamw --gradients overlay' 'adamw_r --optim-impl passes' adan adan_r \
+        'adan_r --optim-impl passes' lion lion_r 'lion_r --optim-impl passes' sgd sgd_r adama adama_r; do
+        for extra in '1' '1 --grad-clip 0.5' '2' '3 --grad-clip 0.5'; do
+            for n in 2 3 4; do
+                for z in 0 1 2 3; do
+                    i=$((i + 1))
+                    case "$optim $extra" in *adama*clip*) continue ;; esac
+                    case "$optim $z" in *adama*[123]) continue ;; esac
+                    if [ "${LONG:-0}" != 1 ] && [ $((i % $3)) != "$4" ]; then continue; fi
+                    # shellcheck disable=SC2086
+                    equal "$program $optim, micro-batches $extra, $n ranks, stage $z" $n $z 2 ${extra%% *} \
+                        $options --steps 4 --checkpoint-every 4 --optim $optim $([ "$extra" = "${extra#* }" ] || echo ${extra#* })
+                done
+            done
+        done
+    done
+}
+matrix gpt "$gpt" 29 3
+matrix vit "$vit --drop-path 0.2 --mixup 0.2" 67 5
+
+# the same bits again, and at every stage; at every policy
+# shellcheck disable=SC2086
+{
+    for z in 0 1 2 3; do
+        run 3 again.$z $gpt --steps 4 --batch 2 --zero $z --optim adamw_r
+    done
+    run 3 again.4 $gpt --steps 4 --batch 2 --zero 2 --optim adamw_r
+    run 3 again.5 $gpt --steps 4 --batch 2 --zero 2 --optim adamw --gradients own
+    run 3 again.6 $gpt --steps 4 --batch 2 --zero 3 --optim adamw --gradients overlay
+    run 3 again.7 $gpt --steps 4 --batch 2 --zero 2 --optim adamw_r --bucket 1
+}
+differ=''
+for i in 1 2 3 4 5 6 7; do same_bits again.0 again.$i || differ="$differ $i"; done
+[ -z "$differ" ] && ok 'the same bits again, at every stage, policy and bucket' || not_ok "other bits in$differ"
+
+# ---- bytes: 4 bytes a parameter, N = 21024; the step's numbers, and norms where each rank has a part ----
+
+# moved DIR: bytes of its last step
+moved() { grep -o '"comm_bytes":[0-9]*' "$1/log.jsonl" | tail -1 | cut -d: -f2; }
+N=21024 SUMS=$((2 * 3 * 8)) NORMS=$((2 * 28 * 8))
+# shellcheck disable=SC2086
+for k in 1 3; do
+    for z in 0 1 2 3; do
+        run 2 moved $gpt --steps 1 --batch 2 --accum $k --zero $z
+        # stage 3: a weight once in forward, once in backward, the tied one (256 x 24) at both ends of
+        # forward alone, positions (16 x 24) and biases, which backward does not read, in forward alone
+        biases=$((2 * (24 + 24 + 24 * 3 + 24 + 24 * 4 + 24) + 24))
+        case $z in
+        0) want=$((2 * N * 4 + SUMS)) ;;
+        1) want=$((2 * N * 4 + SUMS + NORMS)) ;;
+        2) want=$(((k + 1) * N * 4 + SUMS + NORMS)) ;;
+        3) want=$((k * 4 * (3 * N - 16 * 24 - biases) + SUMS + NORMS)) ;;
+        esac
+        [ "$(moved moved)" = $want ] && ok "bytes moved at stage $z with $k micro-batches" ||
+            not_ok "bytes at stage $z with $k micro-batches: $(moved moved), by theory $want"
+    done
+done
+
+# ---- plans: of N ranks without N processes ----
+
+# shellcheck disable=SC2086
+for z in 0 1 2 3; do
+    run 4 plan $gpt --steps 1 --batch 2 --zero $z
+    planned=$("$root/build/release/"${gpt} $common --batch 2 --zero $z --ranks 4 --plan --json | grep -o '"peak_bytes":[0-9]*')
+    used=$(grep -o '"high_water_bytes":[0-9]*' plan/log.jsonl)
+    [ -n "$used" ] && [ "${planned#*:}" = "${used#*:}" ] && ok "--plan --ranks 4 --zero $z is what rank 0 then uses" ||
+        not_ok "--plan --ranks 4 --zero $z: $planned, used $used"
+done
+
+# ---- checkpoints ----
+
+# shellcheck disable=SC2086
+{
+    run 2 whole $gpt --steps 6 --batch 3 --zero 3 --optim adamw_r --checkpoint-every 2 --keep 9
+    for to in '2 3 3' '1 6 0' '3 2 1'; do
+        set -- $to
+        rm -rf part && mkdir part && cp -r whole/step_00000002 whole/log.jsonl part
+        mv part keep
+        run $1 part2 $gpt --steps 6 --batch $2 --zero $3 --optim adamw_r --resume keep/step_00000002
+        if [ $1 = 2 ]; then
+            same_bits whole part2 && ok 'resumed by as many ranks: the same bits' || not_ok 'resumed by as many ranks: other bits'
+        else
+            a=$(numbers whole | awk '$1 == "loss"' | tail -4) b=$(numbers part2 | awk '$1 == "loss"')
+            paste -d ' ' <(echo "$a") <(echo "$b") | awk -v t=$TOLERANCE '{ n++; d = $2 - $4; if (d < 0) d = -d; if (d > t * $2) exit 1 } END { exit n != 4 }' &&
+                ok "2 ranks' checkpoint, resumed by $1 at stage $3" || not_ok "2 ranks' checkpoint, resumed by $1 at stage $3: $b"
+        fi
+        rm -rf keep
+    done
+}
+
+# ---- faults ----
+
+# shellcheck disable=SC2086
+begin_long() { # OPTIONS: a run without end, in the background; waits for its first steps
+    rm -rf long
+    mpirun -np 3 "$root/build/release/"$gpt $common --batch 2 --steps 1000000 --eval-every 0 --checkpoint-every 50 --out long "$@" >long.txt 2>&1 &
+    job=$!
+    for _ in $(seq 300); do
+        [ -d long/step_00000050 ] && break
+        sleep 0.1
+    done
+    pid=$(pgrep -P $job train_gpt | sed -n 2p)
+}
+
+# ends NAME SECONDS WORDS: the job ends in time, with a status, those words, and no half checkpoint
+ends() {
+    local begun=$SECONDS status=0 left
+    timeout "$2" tail --pid=$job -f /dev/null || { kill -9 $job; not_ok "$1: still there after $2 s"; }
+    wait $job || status=$?
+    left=$(find long -name '*.tmp' | head -1)
+    if [ $status = 0 ]; then not_ok "$1: status 0"
+    elif ! grep -qE "$3" long.txt; then not_ok "$1: no line with '$3': $(tail -3 long.txt | tr '\n' ' ')"
+    elif [ ! -f "$(find long -name manifest.json | tail -1)" ]; then not_ok "$1: no whole checkpoint"
+    else ok "$1 (status $status, $((SECONDS - begun)) s)"
+    fi
+    [ -z "$left" ] || echo "# an unfinished checkpoint was left aside: $left"
+}
+
+begin_long
+kill -9 "$pid"
+ends 'a rank is killed' 30 'rank.* (exited|noticed|signal)'
+# shellcheck disable=SC2086
+newest=$(find long -maxdepth 1 -name 'step_0*[0-9]' | sort | tail -1)
+newest=$((10#${newest##*_}))
+rm -f long.txt
+# shellcheck disable=SC2086
+"$root/build/release/"$gpt $common --batch 6 --steps $((newest + 2)) --out long --resume auto >one.txt 2>&1 &&
+    ok 'one process goes on after that' || not_ok "one process after a kill: $(tail -1 one.txt)"
+
+begin_long --watchdog 2
+kill -STOP "$pid"
+ends 'a rank is stopped' 30 'rank 1 gave no sign for 2 s while rank 0 was '
+
+begin_long
+kill -TERM "$pid"
+timeout 30 tail --pid=$job -f /dev/null
+wait $job
+status=$?
+if [ $status = 0 ] && grep -q 'stopped by .* after step' long.txt; then
+    ok 'a signal to one rank stops all, with a checkpoint'
+else
+    not_ok "a signal to one rank: status $status: $(tail -2 long.txt)"
+fi
+
+# refused NAME WORDS: mpirun's status, and one line of ours
+refused() {
+    local status=0
+    mpirun "${words[@]}" >out.txt 2>&1 || status=$?
+    if [ $status != 0 ] && [ "$(grep -c '^train_gpt: ' out.txt)" = 1 ] && grep -q "$2" out.txt; then ok "$1"
+    else not_ok "$1: status $status: $(grep '^train_gpt: ' out.txt)"
+    fi
+}
+# shellcheck disable=SC2206
+base=("$root/build/release/"$gpt $common --steps 2 --batch 2 --out refused)
+words=(-np 2 "${base[@]}" : -np 1 "${base[@]}" --lr 0.5)
+refused 'a rank with another option' 'rank 2 was given another --lr than rank 0'
+mkdir other && cp x_val.bin other && "$root/build/release/tokenize" --vocab bytes -o other/x <(tr a e <text.txt) >/dev/null
+words=(-np 1 "${base[@]}" : -np 1 -wdir "$dir/other" "${base[@]}")
+refused 'a rank with other data' 'rank 1 has other training data than rank 0'
+cp "$root/build/release/train_gpt" other/train_gpt && echo >>other/train_gpt
+words=(-np 1 "${base[@]}" : -np 1 other/train_gpt "${base[@]:1}")
+refused 'a rank with another binary' 'rank 1 runs another build'
+words=(-np 2 "${base[@]}" --optim adama --zero 1)
+refused 'adama with stage 1' 'zero 1 with --optim adama'
+words=(-np 1 "${base[@]}" : -np 1 -wdir / "${base[@]}")
+refused 'a rank without data' 'rank 1: '
+exit $bad

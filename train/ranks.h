@@ -1,0 +1,28 @@
+/* ranks.h - which other processes share this run, and whether they are of one mind.
+ *
+ *     started by                                       carried by
+ *     mpirun (or srun with its MPI)   on the CPU       MPI
+ *     anything else                                    one process
+ *
+ * What must be the same everywhere is compared before anything else is done: the program itself,
+ * every option, the training data.  A rank whose is another is named.
+ */
+#ifndef REGRAD_RANKS_H
+#define REGRAD_RANKS_H
+
+#include "train/trainer.h"
+
+/* Joins the others, if there are any, and sets o->comm; with --plan --ranks N a plan's.  `room` must
+ * outlive the run.  From here on all but the first rank's standard output is silent. */
+error *ranks_open(options *o, comm *room) NODISCARD;
+
+/* Has everybody this number?  `what` completes "rank 2 has other ...". */
+error *ranks_same(comm *c, uint64_t mine, const char *what) NODISCARD;
+
+/* Everybody gets the first rank's n bytes. */
+error *ranks_tell(comm *c, void *bytes, size_t n) NODISCARD;
+
+/* Seconds of patience where disks are at work. */
+enum { PATIENCE = 1800 };
+
+#endif
