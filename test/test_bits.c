@@ -122,6 +122,34 @@ static void test_images(void **state)
     each_setting(SMALL_VIT "--drop-path 0.3 --mixup 0.5 --random-crop 2 --flip ", "adamw", true);
 }
 
+/* The small form of each family, by the six optimizers: _r changes no bits, and it learns.  LONG=1:
+ * under every policy and in both forms, too. */
+static void test_families(void **state)
+{
+    (void)state;
+    static const char *const families[] = {"llama", "qwen", "qwen2.5", "qwen3",  "gemma",
+                                           "bloom", "phi",  "falcon",  "chatglm"};
+    static const char *const names[] = {"adamw", "adan", "lion"};
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        for (int k = 0; k < 3; k++) {
+            char sizes[200], reduced[40];
+            snprintf(sizes, sizeof sizes,
+                     "--model %s-nano --vocab 59 --batch 2 --seq 13 --threads 2 ", families[i]);
+            snprintf(reduced, sizeof reduced, "%s_r", names[k]);
+            if (long_run()) all_policies_agree(sizes, names[k], "0", 1, true, "");
+            setting a = {names[k], "fused", "own", "0", 1, sizes};
+            setting b = {reduced, "fused", "auto", "0", 1, sizes};
+            small_result want = train(&a, ""), got = train(&b, "");
+            assert_int_equal(got.policy, GRADS_RELEASE);
+            same(&a, &want, &b, &got);
+            if (!(want.loss[49] < want.loss[0] - 0.2))
+                fail_msg("%s-nano, %s: loss %.4f -> %.4f", families[i], names[k], want.loss[0],
+                         want.loss[49]);
+            small_free(&want);
+            small_free(&got);
+        }
+}
+
 static void test_adan(void **state)
 {
     (void)state;
@@ -290,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adamw),
         cmocka_unit_test(test_images),
+        cmocka_unit_test(test_families),
         cmocka_unit_test(test_adama),
         cmocka_unit_test(test_adan),
         cmocka_unit_test(test_sgd),

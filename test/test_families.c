@@ -130,12 +130,14 @@ static void compare_gradient(golden *g, const model_config *c, const param *row,
         near(c, name, i - 4, element(row->gradient, i - 4), want[i], e * (4 * rms + fabs(want[i])));
 }
 
-static void against_golden(device *dev, dtype type, double loss_error, double e)
+static void against_golden(device *dev, dtype type, recompute_level level, double loss_error,
+                           double e)
 {
     golden *g;
     must(golden_open("test/golden/families.txt", &g));
     for (int i = 0; i < COUNT(variants); i++) {
-        const model_config *c = &variants[i];
+        model_config with = variants[i], *c = &with;
+        with.recompute = (recompute_plan){.range = {{level, 0, with.layers - 1}}, .n = 1};
         bench_model b;
         int64_t n;
         open_model(&b, c, dev, type);
@@ -158,7 +160,8 @@ static void test_reference_against_transformers(void **state)
 {
     (void)state;
     device dev = ref_device();
-    against_golden(&dev, F64, 1e-9, 1e-8); /* the file has ten digits */
+    for (recompute_level level = RECOMPUTE_NONE; level < RECOMPUTE_LEVELS; level++)
+        against_golden(&dev, F64, level, 1e-9, 1e-8); /* the file has ten digits */
 }
 
 /* Float: as in test_gpt.c. */
@@ -168,7 +171,7 @@ static void test_cpu_against_transformers(void **state)
     for (int threads = 1; threads <= 2; threads++) {
         device dev;
         must(cpu_device(threads, &dev));
-        against_golden(&dev, F32, 1e-5, 6e-5);
+        against_golden(&dev, F32, RECOMPUTE_NONE, 1e-5, 6e-5);
         cpu_close(&dev);
     }
 }

@@ -199,6 +199,24 @@ static void test_settings_at_random(void **state)
     }
 }
 
+/* Every option of the block: each family's small form. */
+static void test_planned_is_used_for_families(void **state)
+{
+    (void)state;
+    static const char *const families[] = {"llama", "qwen", "qwen2.5", "qwen3",  "gemma",
+                                           "bloom", "phi",  "falcon",  "chatglm"};
+    static const char *const more[] = {"--optim adamw_r", "--optim adan --accum 3 --sample-every 1",
+                                       "--optim lion_r --grad-clip 1 --sample-every 1"};
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
+            char arguments[400];
+            snprintf(arguments, sizeof arguments,
+                     "--model %s-nano --vocab 59 --context 16 --batch 2 --seq 13 --threads 2 %s",
+                     families[i], more[m]);
+            run_and_compare(arguments);
+        }
+}
+
 /* ---- copies of N ---- */
 
 static arena_summary plan(const char *arguments, int64_t *n)
@@ -364,6 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_planned_is_used),
         cmocka_unit_test(test_planned_is_used_for_images),
+        cmocka_unit_test(test_planned_is_used_for_families),
         cmocka_unit_test(test_settings_at_random),
         cmocka_unit_test(test_copies_of_n),
         cmocka_unit_test(test_overlay_and_release_lower_the_peak),
