@@ -85,15 +85,14 @@ static error *fit(options *o)
 static error *run_with(options *o)
 {
     device dev;
-    trainer *t;
+    trainer *t = NULL;
     if (o->n_sizes > 1) return fit_presets(o, o->sizes, o->n_sizes, stdout);
     if (o->memory) TRY(fit(o));
     if (!o->plan && !o->train_data.n) TRY(the_task->default_data(o));
-    TRY(trainer_plan(o, the_task->kind, &t));
-    error *e = NULL;
-    if (o->plan) {
+    error *e = comm_agree(o->comm, trainer_plan(o, the_task->kind, &t));
+    if (!e && o->plan) {
         e = show_plan(t);
-    } else if (!(e = device_open(o->place, (int)o->threads, &dev))) {
+    } else if (!e && !(e = device_open(o->place, (int)o->threads, &dev))) {
         e = train_on(t, &dev);
         trainer_destroy(t);
         t = NULL;
@@ -112,7 +111,8 @@ static int report(const comm *ranks, error *e)
         error_free(e);
         return status;
     }
-    if (comm_size(ranks) > 1 && !ranks->agreed) e = error_context(e, "rank %d", ranks->rank);
+    if (ranks->ops && comm_size(ranks) > 1 && !ranks->agreed)
+        e = error_context(e, "rank %d", ranks->rank);
     return error_report(the_task->kind->program, e);
 }
 

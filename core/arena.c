@@ -67,9 +67,9 @@ static bool at_once(const arena *a)
 
 const char *block_kind_name(block_kind kind)
 {
-    static const char *const names[KIND_COUNT] = {"parameters",    "gradients",   "states",
-                                                  "intermediates", "activations", "workspace",
-                                                  "batch",         "cache"};
+    static const char *const names[KIND_COUNT] = {"parameters", "master weights", "gradients",
+                                                  "states",     "intermediates",  "activations",
+                                                  "workspace",  "batch",          "cache"};
     return names[kind];
 }
 
@@ -412,6 +412,7 @@ static void describe_block(const block *b, char *buffer, size_t size)
     text_of(b->name, name, sizeof name);
     const char *prefix = b->kind == KIND_GRADIENT ? "gradient of "
                          : b->kind == KIND_STATE  ? "state of "
+                         : b->kind == KIND_MASTER ? "master of "
                                                   : "";
     snprintf(buffer, size, "%s%s", prefix, name);
 }

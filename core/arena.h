@@ -37,6 +37,7 @@ typedef struct arena arena;
 
 typedef enum {
     KIND_PARAMETER,
+    KIND_MASTER, /* what bf16 parameters lack of their f32 values */
     KIND_GRADIENT,
     KIND_STATE,        /* of the optimizer */
     KIND_INTERMEDIATE, /* of the optimizer's pass-by-pass form */

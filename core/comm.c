@@ -118,7 +118,7 @@ static error *first_of(comm *c, error *mine, const outcome *all)
 error *comm_agree(comm *c, error *mine)
 {
     outcome own = {0}, *all = NULL;
-    if (comm_size(c) == 1) return mine;
+    if (comm_size(c) == 1 || !c->ops) return mine;
     if (mine) {
         own.failed = (int32_t)error_kind_of(mine);
         strncpy(own.text, error_text(mine), WORDS - 1);

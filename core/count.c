@@ -57,6 +57,11 @@ COUNT(attention, 4 * pairs(o->qkv, o->heads, o->kv_heads, o->causal),
       bytes_of(o->qkv) + bytes_of(o->out))
 COUNT(attention_grad, 10 * pairs(o->qkv, o->heads, o->kv_heads, o->causal),
       bytes_of(o->qkv) + bytes_of(o->dqkv) + bytes_of(o->out) + bytes_of(o->dout))
+COUNT(head_norm, 0, 2 * bytes_of(o->x) + bytes_of(o->kept))
+COUNT(head_norm_grad, 0, 2 * bytes_of(o->dx) + bytes_of(o->kept))
+COUNT(rotary, 0, 2 * bytes_of(o->x))
+COUNT(gate, 0, bytes_of(o->out) + bytes_of(o->x))
+COUNT(gate_grad, 0, 2 * bytes_of(o->x) + bytes_of(o->dout))
 COUNT(classify, 0, bytes_of(o->logits) * (o->backward ? 3 : 1))
 COUNT(sumsq, 0, bytes_of(o->x))
 COUNT(patches, 0, bytes_of(o->out) + bytes_of(o->images))
@@ -97,6 +102,11 @@ device device_counting(work_count *count)
         .linear_dw = count_linear_dw,
         .attention = count_attention,
         .attention_grad = count_attention_grad,
+        .head_norm = count_head_norm,
+        .head_norm_grad = count_head_norm_grad,
+        .rotary = count_rotary,
+        .gate = count_gate,
+        .gate_grad = count_gate_grad,
         .classify = count_classify,
         .sumsq = count_sumsq,
         .optim = count_optim,

@@ -5,6 +5,7 @@
  * the operands' shapes.
  */
 #include "core/ops_internal.h"
+#include "core/storage.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -382,17 +383,43 @@ static bool check_clip(device *dev, const char *op, const clip_op *o)
     return true;
 }
 
+/* A state in a form that it can have: 8 bits with scales, others without. */
+static bool state_fits(tensor s, tensor scale, int64_t n)
+{
+    if (s.type != I8 && s.type != U8)
+        return !present(scale) && (fits(s, F32, n) || fits(s, BF16, n));
+    return fits(s, s.type, n) && present(scale) &&
+           fits(scale, F32, (n + STATE_BLOCK - 1) / STATE_BLOCK);
+}
+
+static bool master_fits(tensor master, int64_t n)
+{
+    return fits(master, F32, n) || fits(master, I16, n) || fits(master, I8, n);
+}
+
+static bool all_f32(const optim_item *it)
+{
+    bool all = it->p.type == F32;
+    for (int k = 0; k < MAX_STATES; k++)
+        all = all && (!present(it->state[k]) || it->state[k].type == F32);
+    return all;
+}
+
 static bool check_optim(device *dev, const char *op, const optim_op *o)
 {
     CHECK(is_hyper(o->hyper), o->hyper, o->hyper);
     for (int64_t i = 0; i < o->n; i++) {
         const optim_item *it = &o->items[i];
         int64_t n = tensor_count(it->p);
-        CHECK(present(it->p) && fits(it->p, F32, n), it->p, it->g);
-        CHECK(present(it->g) && fits(it->g, F32, n) && fits(it->temp, F32, n), it->g, it->temp);
+        CHECK(present(it->p) && (fits(it->p, F32, n) || fits(it->p, BF16, n)), it->p, it->g);
+        CHECK(present(it->g) && fits(it->g, it->p.type, n) && fits(it->temp, F32, n), it->g,
+              it->temp);
+        CHECK(!present(it->master) || (it->p.type == BF16 && master_fits(it->master, n)),
+              it->master, it->p);
+        CHECK(o->fused || all_f32(it), it->p, it->state[0]);
         CHECK(!present(it->slot) || fits(it->slot, F64, 1), it->slot, it->p);
         for (int k = 0; k < MAX_STATES; k++)
-            CHECK(fits(it->state[k], F32, n), it->state[k], it->p);
+            CHECK(state_fits(it->state[k], it->scale[k], n), it->state[k], it->scale[k]);
     }
     return true;
 }
@@ -532,6 +559,20 @@ void op_get(device *dev, int stream, void *host, tensor src)
 {
     if (!dev->failure && dev->ops->get)
         dev->ops->get(dev, stream, host, src.data, tensor_bytes(src));
+}
+
+void op_get_floats(device *dev, int stream, float *host, tensor src)
+{
+    int64_t n = tensor_count(src);
+    bool half = src.type == BF16;
+    uint16_t *upper = (uint16_t *)(void *)host + n; /* so that widening overwrites none unread */
+    op_get(dev, stream, half ? (void *)upper : host, src);
+    op_sync(dev, stream);
+    for (int64_t i = 0; i < n && half && !dev->failure && dev->ops->get; i++) {
+        uint16_t x;
+        memcpy(&x, upper + i, sizeof x);
+        host[i] = float_of_bf16(x);
+    }
 }
 
 void op_clear(device *dev, int stream, tensor x)

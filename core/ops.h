@@ -296,10 +296,17 @@ typedef struct {
     double max_norm;
 } clip_op;
 
-/* One tensor of an optimizer step: p, g and the rule's states, all with as
- * many elements, all f32. */
+/* One tensor of an optimizer step: p, g and the rule's states, all with as many elements.  All are
+ * f32; or, fused only, in one of the forms of core/storage.h:
+ *
+ *     p        bf16, with a master (? f32, i16: split16, i8: split8) or rounded at random
+ *     g        bf16 if p is
+ *     state    f32, bf16, or i8 (signed), u8 (squares) with a scale for each STATE_BLOCK elements */
 typedef struct {
     tensor p, g, state[MAX_STATES];
+    tensor master;            /* ? */
+    tensor scale[MAX_STATES]; /* ? f32, (elements / STATE_BLOCK, rounded up), with i8 and u8 */
+    uint32_t id;              /* sets apart what is rounded at random in different tensors */
     tensor temp; /* ? the intermediate of the pass-by-pass form; may lie on g or on a state */
     tensor slot; /* ? (1) f64: sum of g^2 before anything is changed (fused form only) */
     bool decay;  /* apply weight decay */
@@ -450,6 +457,8 @@ DEVICE_OPS(OP_FRONT)
 /* Host <-> device copies of a whole contiguous tensor; ordered like operations. */
 void op_put(device *dev, int stream, tensor dst, const void *host);
 void op_get(device *dev, int stream, void *host, tensor src);
+/* Working numbers as floats: f32 as they are, bf16 widened.  There when it returns. */
+void op_get_floats(device *dev, int stream, float *host, tensor src);
 /* Every byte of x becomes 0. */
 void op_clear(device *dev, int stream, tensor x);
 void op_sync(device *dev, int stream);

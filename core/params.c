@@ -1,6 +1,7 @@
 /* params.c - see params.h */
 #include "core/params.h"
 #include "core/rng.h"
+#include "core/storage.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,14 @@ const char *param_text(const param *row, char *buffer, size_t size)
 static block_name gradient_name(const param *row)
 {
     return NAME(row->spec.name, row->spec.layer);
+}
+
+/* The type of the masters; DT_NONE without. */
+static dtype master_type(const params *p)
+{
+    static const dtype types[] = {
+        [MASTER_F32] = F32, [MASTER_SPLIT16] = I16, [MASTER_SPLIT8] = I8, [MASTER_NONE] = DT_NONE};
+    return p->type == BF16 ? types[p->master] : DT_NONE;
 }
 
 error *params_store(params *p, const param_storage *storage)
@@ -125,10 +134,15 @@ static void place_gradient(params *p, arena *a, int id)
 
 void params_place(params *p, arena *a)
 {
+    dtype master = master_type(p);
     for (p->first = 0; p->first < p->n && !p->row[p->first].trainable;)
         p->first++;
     for (int id = 0; id < p->n; id++)
         place_value(p, a, id);
+    for (int id = 0; id < p->n && master != DT_NONE; id++)
+        if (p->row[id].trainable && p->row[id].own)
+            p->row[id].master = arena_keep(a, KIND_MASTER, master, param_own_shape(p, id),
+                                           gradient_name(&p->row[id]));
     for (int id = 0; id < p->n && p->policy == GRADS_OWN; id++)
         if (p->row[id].trainable) place_gradient(p, a, id);
 }
@@ -159,21 +173,57 @@ static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t fir
     }
 }
 
-tensor param_kept(const param *row, int64_t first, int64_t n, int64_t *skipped)
+/* Of elements [first, first + n), those that t has, whose first element is number `begin`;
+ * *skipped: how many of them come before that. */
+static tensor part_within(tensor t, int64_t begin, int64_t first, int64_t n, int64_t *skipped)
 {
-    bool whole = present(row->value);
-    tensor kept = whole ? row->value : row->stored;
-    int64_t begin = whole ? 0 : row->own_first, end = begin + tensor_count(kept);
+    int64_t end = begin + tensor_count(t);
     int64_t from = first > begin ? first : begin, to = first + n < end ? first + n : end;
     *skipped = from - first;
-    if (!present(kept) || from >= to) return (tensor){0};
-    return tensor_of((char *)kept.data + (size_t)(from - begin) * dtype_size(kept.type), kept.type,
+    if (!present(t) || from >= to) return (tensor){0};
+    return tensor_of((char *)t.data + (size_t)(from - begin) * dtype_size(t.type), t.type,
                      SHAPE(to - from));
+}
+
+tensor param_kept(const param *row, int64_t first, int64_t n, int64_t *skipped)
+{
+    if (present(row->value)) return part_within(row->value, 0, first, n, skipped);
+    return part_within(row->stored, row->own_first, first, n, skipped);
+}
+
+/* host: elements of which `skipped` come before the part. */
+static void put_part(device *dev, tensor part, int64_t skipped, const void *host)
+{
+    if (!present(part)) return;
+    op_put(dev, STREAM_COMPUTE, part, (const char *)host + (size_t)skipped * dtype_size(part.type));
+    op_sync(dev, STREAM_COMPUTE);
+}
+
+/* Floats to a bf16 parameter and its master, as the optimizer's update would leave them - without a
+ * master, the nearest.  x is used up. */
+static void put_split(const params *p, device *dev, int id, int64_t first, int64_t n, float *x,
+                      uint16_t *hi)
+{
+    const param *row = &p->row[id];
+    int64_t skipped;
+    tensor master = part_within(row->master, row->own_first, first, n, &skipped);
+    if (master.type == F32) put_part(dev, master, skipped, x);
+    for (int64_t i = 0; i < n; i++) {
+        split s = split_float(row->master.type == I8 ? with_24_bits(x[i]) : x[i]);
+        int8_t upper = (int8_t)(s.lo / 256);
+        hi[i] = s.hi;
+        /* never ahead of what is read */
+        if (master.type == I16) memcpy((char *)x + 2 * i, &s.lo, sizeof s.lo);
+        if (master.type == I8) memcpy((char *)x + i, &upper, sizeof upper);
+    }
+    if (master.type != F32) put_part(dev, master, skipped, x);
+    tensor part = param_kept(row, first, n, &skipped);
+    put_part(dev, part, skipped, hi);
 }
 
 error *params_initialize(params *p, device *dev, uint64_t seed)
 {
-    void *host = NULL;
+    char *host = NULL;
     TRY(alloc_array(&host, CHUNK, sizeof(double)));
     for (int id = 0; id < p->n; id++) {
         const param *row = &p->row[id];
@@ -183,10 +233,38 @@ error *params_initialize(params *p, device *dev, uint64_t seed)
             tensor part = param_kept(row, first, n, &skipped);
             if (!present(part)) continue;
             fill_chunk(row, seed, (uint64_t)id, first, n, p->type, host);
-            op_put(dev, STREAM_COMPUTE, part, (char *)host + (size_t)skipped * dtype_size(p->type));
-            op_sync(dev, STREAM_COMPUTE);
+            if (p->type == BF16)
+                put_split(p, dev, id, first, n, (float *)(void *)host,
+                          (uint16_t *)(void *)(host + CHUNK * sizeof(float)));
+            else
+                put_part(dev, part, skipped, host);
         }
     }
+    free(host);
+    return device_status(dev);
+}
+
+static void adopt(const params *p, device *dev, int id, float *host)
+{
+    const param *row = &p->row[id];
+    if (row->master.type != F32) { /* a bf16 number is its own hi */
+        op_clear(dev, STREAM_COMPUTE, row->master);
+        return;
+    }
+    tensor value = param_own_value(p, id);
+    for (int64_t first = 0; first < row->own; first += CHUNK) {
+        int64_t n = row->own - first < CHUNK ? row->own - first : CHUNK, skipped;
+        op_get_floats(dev, STREAM_COMPUTE, host, part_within(value, 0, first, n, &skipped));
+        put_part(dev, part_within(row->master, 0, first, n, &skipped), 0, host);
+    }
+}
+
+error *params_adopt(params *p, device *dev)
+{
+    float *host = NULL;
+    TRY(alloc_array(&host, CHUNK, sizeof *host));
+    for (int id = 0; id < p->n; id++)
+        if (present(p->row[id].master)) adopt(p, dev, id, host);
     free(host);
     return device_status(dev);
 }

@@ -37,6 +37,9 @@ typedef enum { GRADS_OWN, GRADS_OVERLAY, GRADS_RELEASE, GRADS_FOLD, GRADS_AUTO }
 
 const char *grad_policy_name(grad_policy policy);
 
+/* What is kept of a bf16 parameter's f32 value besides itself (core/storage.h). */
+typedef enum { MASTER_F32, MASTER_SPLIT16, MASTER_SPLIT8, MASTER_NONE } master_form;
+
 typedef enum { INIT_ZERO, INIT_ONE, INIT_NORMAL } init_kind;
 
 typedef struct run run;
@@ -50,6 +53,7 @@ typedef struct {
     init_kind init;
     double std;           /* INIT_NORMAL */
     int writers;          /* of its gradient in one backward; 0 means 1 */
+    bool embedding;       /* a table of which a step may touch some rows only */
     bool hidden;          /* a weight between hidden layers: of those that see whole matrices */
     bool file_transposed; /* files hold the transpose: (in, out), Hugging Face's Conv1D */
     int64_t part_rows[3]; /* rows of the matrices that lie in it, one below the other; 0: one.  With
@@ -65,6 +69,7 @@ typedef struct {
     int64_t own_first, own; /* those that this process updates: all, unless ranks share the work */
     tensor value;  /* whole; under storage.expand present between its uses' first and last */
     tensor stored; /* ? under storage.expand: (own) what lies there else */
+    tensor master; /* ? of a bf16 value: (own), f32, i16 or i8 */
     /* in a step */
     tensor gradient;  /* whole, of this process */
     tensor collected; /* ? under storage.collects: (own) the sum of all ranks and micro-batches */
@@ -96,10 +101,11 @@ typedef struct {
 typedef struct {
     param *row;
     int n, room;
-    dtype type;
-    grad_policy policy;       /* GRADS_AUTO must be resolved before params_place */
-    int first;                /* trainable row of the table, n if there is none; see grads_below */
-    bool training;            /* hooks of gradients are alive */
+    dtype type;         /* working type of the run: parameters, their gradients, activations */
+    master_form master; /* with type BF16 */
+    grad_policy policy; /* GRADS_AUTO must be resolved before params_place */
+    int first;          /* trainable row of the table, n if there is none; see grads_below */
+    bool training;      /* hooks of gradients are alive */
     int micro, micro_batches; /* of the step under way */
     /* release, fold: parameter id's gradient is complete, that of the whole step or of a part */
     void (*complete)(void *context, int id, fold_part part);
@@ -135,6 +141,9 @@ void params_place(params *p, arena *a);
 /* Initial values: counter-based, so a parameter's values depend on seed and its
  * place in the table. */
 error *params_initialize(params *p, device *dev, uint64_t seed) NODISCARD;
+
+/* After the parameters were given values from elsewhere: the masters say the same. */
+error *params_adopt(params *p, device *dev) NODISCARD;
 
 /* A training step: begin, then micro-batches 0, 1, ..., then (under own and overlay) the optimizer
  * reads row[i].gradient, then end. */

@@ -1,27 +1,8 @@
 /* rng.c - see rng.h */
 #include "core/rng.h"
+#include "core/philox.h"
 
 #include <math.h>
-
-enum { ROUNDS = 10 };
-
-/* Philox4x32: two 32x32 -> 64 bit products a round, keys advanced by the Weyl constants. */
-static void philox(const uint32_t key_in[2], uint32_t c[4])
-{
-    uint32_t key[2] = {key_in[0], key_in[1]};
-    for (int round = 0; round < ROUNDS; round++) {
-        uint64_t p0 = (uint64_t)0xD2511F53u * c[0];
-        uint64_t p1 = (uint64_t)0xCD9E8D57u * c[2];
-        uint32_t n0 = (uint32_t)(p1 >> 32) ^ c[1] ^ key[0];
-        uint32_t n2 = (uint32_t)(p0 >> 32) ^ c[3] ^ key[1];
-        c[1] = (uint32_t)p1;
-        c[3] = (uint32_t)p0;
-        c[0] = n0;
-        c[2] = n2;
-        key[0] += 0x9E3779B9u;
-        key[1] += 0xBB67AE85u;
-    }
-}
 
 void rng_bits(uint64_t seed, uint64_t stream, uint64_t index, uint32_t out[4])
 {
@@ -30,7 +11,7 @@ void rng_bits(uint64_t seed, uint64_t stream, uint64_t index, uint32_t out[4])
     out[1] = (uint32_t)(index >> 32);
     out[2] = (uint32_t)stream;
     out[3] = (uint32_t)(stream >> 32);
-    philox(key, out);
+    philox4x32(key, out);
 }
 
 static double unit(uint32_t hi, uint32_t lo)

@@ -40,10 +40,11 @@ typedef struct {
     float debias[MAX_BETAS]; /* 1 - beta^t */
     float eps;
     others_numbers others;
-    float clip;      /* gradient factor; 1 without clipping */
-    float grad_norm; /* L2 norm over all parameters, before clipping */
-    int32_t first;   /* 1 in the first step: there is no previous gradient */
-    int32_t ok;      /* 0 once the loss is NaN or infinite: no parameter changes any more */
+    float clip;             /* gradient factor; 1 without clipping */
+    float grad_norm;        /* L2 norm over all parameters, before clipping */
+    int32_t first;          /* 1 in the first step: there is no previous gradient */
+    int32_t ok;             /* 0 once the loss is NaN or infinite: no parameter changes any more */
+    uint32_t seed[2], step; /* of what is rounded at random (core/storage.h) */
 } hyper;
 
 /* One element.  t is the intermediate of the pass-by-pass form. */
@@ -94,11 +95,13 @@ typedef struct {
      * several; none: the rule runs on their sum. */
     const char *fold[FOLD_PARTS];
     granularity sees;
-    const char *others, *apply;                    /* BY_MATRIX: rules, see above */
-    bool keeps_temp;                               /* a pass writes LANE_RESULT */
-    bool keeps_gradient;                           /* a state is the previous gradient */
-    bool linear;                                   /* the states are linear in the gradient */
-    unsigned options;                              /* HAS_... */
+    unsigned squares;           /* LANE_Sk: averages of squares, never negative */
+    unsigned copies;            /* LANE_Sk: a gradient as it was, no average */
+    const char *others, *apply; /* BY_MATRIX: rules, see above */
+    bool keeps_temp;            /* a pass writes LANE_RESULT */
+    bool keeps_gradient;        /* a state is the previous gradient */
+    bool linear;                /* the states are linear in the gradient */
+    unsigned options;           /* HAS_... */
     double lr, beta[MAX_BETAS], eps, weight_decay; /* defaults */
 } rule_info;
 

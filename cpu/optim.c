@@ -14,6 +14,7 @@
  */
 #include "cpu/internal.h"
 #include "core/segment.h"
+#include "cpu/storage.h"
 #include "optim/rules/all.h"
 
 #include <math.h>
@@ -94,19 +95,20 @@ typedef struct {
     float wd;
 } arrays;
 
-static float *part_of(tensor t, const optim_item *it, int64_t start)
+/* Where elements from `start` on are f32: in memory, or decoded. */
+static float *part_of(tensor t, int64_t start, float *decoded_part)
 {
-    return floats(present(t) ? t : it->p) + start;
+    return t.type == F32 ? floats(t) + start : decoded_part;
 }
 
-static arrays arrays_of(const optim_item *it, const hyper *h, int64_t start)
+static arrays arrays_of(const optim_item *it, const hyper *h, int64_t start, decoded *d)
 {
-    arrays a = {.p = floats(it->p) + start,
-                .g = floats(it->g) + start,
-                .t = part_of(it->temp, it, start),
+    arrays a = {.p = part_of(it->p, start, d ? d->p : NULL),
+                .g = part_of(it->g, start, d ? d->g : NULL),
                 .wd = it->decay ? h->lr_wd : 0};
+    a.t = part_of(it->temp, start, a.p);
     for (int k = 0; k < MAX_STATES; k++)
-        a.s[k] = part_of(it->state[k], it, start);
+        a.s[k] = present(it->state[k]) ? part_of(it->state[k], start, d ? d->s[k] : NULL) : a.p;
     return a;
 }
 
@@ -211,7 +213,10 @@ static double fused_segment(int rule, const optim_item *it, const hyper *h, int6
     for (int64_t at = segment_start(n, segment); at < end; at += BLOCK) {
         int64_t count = min64(BLOCK, end - at);
         if (present(it->slot)) add_squares(lanes, it->g, at, count);
-        rules[rule].fused(arrays_of(it, h, at), h, count);
+        decoded d;
+        decode_block(it, at, count, &d);
+        rules[rule].fused(arrays_of(it, h, at, &d), h, count);
+        encode_block(it, h, at, count, &d);
     }
     return add_up(lanes, LANES);
 }
@@ -241,7 +246,7 @@ static void pass_over_all(const device *dev, const optim_op *o, const hyper *h, 
             if (k >= segments_of(it)) continue;
             int64_t n = tensor_count(it->p), start = segment_start(n, k);
             int64_t length = segment_start(n, k + 1) - start;
-            rules[o->rule].pass(pass, arrays_of(it, h, start), h, length);
+            rules[o->rule].pass(pass, arrays_of(it, h, start, NULL), h, length);
         }
 }
 

@@ -5,13 +5,12 @@
  *
  * A launch takes up to AT_ONCE tensors; a block has CHUNK elements of one of them and finds it by
  * its number.  This file is compiled without contraction (--fmad=false) and with IEEE roots and
- * divisions, so results have the CPU's bits.
+ * divisions, so results have the CPU's bits.  What is not all f32 in memory: optim_stored.cu.
  * bytes: AdamW 28 for each element (p, m, v read and written, g read), Lion 20, Adan 44 */
 #include "cuda/gpu.h"
+#include "cuda/optim.h"
 
-#include "optim/rules/all.h"
-
-static constexpr int AT_ONCE = 40, THREADS = 256, CHUNK = THREADS * 16, MOST_PASSES = 16;
+static constexpr int AT_ONCE = 40, THREADS = 256, CHUNK = THREADS * 16;
 
 /* Arrays of n elements; an absent one is p, and never written. */
 struct optim_arrays {
@@ -112,16 +111,6 @@ template <class RULE> __global__ void optim_pass_kernel(optim_table t, int pass)
 typedef void fused_kernel(optim_table);
 typedef void pass_kernel(optim_table, int);
 
-#define RULE_TYPE(name)                                                                            \
-    struct name##_rule {                                                                           \
-        static __device__ __forceinline__ int pass(int k, lane *x, const hyper *h)                 \
-        {                                                                                          \
-            return name##_pass(k, x, h);                                                           \
-        }                                                                                          \
-    };
-OPTIM_RULES(RULE_TYPE)
-#undef RULE_TYPE
-
 static const struct {
     const rule_info *info;
     fused_kernel *fused;
@@ -190,6 +179,23 @@ static bool complete(const optim_op *o)
     return true;
 }
 
+/* Is anything of it in a form of core/storage.h? */
+static bool stored(const optim_item *it)
+{
+    bool is = it->p.type != F32;
+    for (int k = 0; k < MAX_STATES; k++)
+        is = is || (present(it->state[k]) && it->state[k].type != F32);
+    return is;
+}
+
+static bool any_stored(const optim_op *o)
+{
+    bool any = false;
+    for (int64_t i = 0; i < o->n; i++)
+        any = any || stored(&o->items[i]);
+    return any;
+}
+
 extern "C" void cuda_optim(device *dev, int stream, const optim_op *o)
 {
     if (!complete(o)) {
@@ -197,6 +203,13 @@ extern "C" void cuda_optim(device *dev, int stream, const optim_op *o)
                     internal_error("optim: no such rule, or one with more than %d passes, or an "
                                    "item lacks a state or an intermediate of it",
                                    MOST_PASSES));
+        return;
+    }
+    if (any_stored(o)) {
+        for (int64_t first = 0; first < o->n; first += AT_ONCE)
+            sum_slots(dev, stream, o, first,
+                      (int)(o->n - first < AT_ONCE ? o->n - first : AT_ONCE));
+        cuda_optim_stored(dev, stream, o);
         return;
     }
     int passes = o->fused ? 1 : rules[o->rule].info->n_passes;

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     model_config c;
     char *text;
     if (!fuzz_fine(json_read(path, MOST, &json))) return 0;
-    if (fuzz_fine(hf_config_read(path, json, &c)) && fuzz_fine(hf_config_text(&c, &text)))
+    if (fuzz_fine(hf_config_read(path, json, &c)) && fuzz_fine(hf_config_text(&c, F32, &text)))
         free(text);
     cJSON_Delete(json);
     return 0;
@@ -41,7 +41,7 @@ void fuzz_seed(void)
         fuzz_keep(texts[i], strlen(texts[i]));
     for (int i = 0; preset_at(i); i++) { /* of every family, with all of its fields */
         char *text;
-        error *e = hf_config_text(preset_at(i), &text);
+        error *e = hf_config_text(preset_at(i), F32, &text);
         if (!fuzz_fine(e)) continue;
         fuzz_keep(text, strlen(text));
         free(text);

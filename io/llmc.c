@@ -215,7 +215,8 @@ static error *for_each_row(const params *p, const llmc_sizes *z, row_function *f
 
 static tensor part_of(const param *row, int64_t first, int64_t n)
 {
-    return tensor_of((float *)row->value.data + first, F32, SHAPE(n));
+    tensor t = row->value;
+    return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
 }
 
 /* ---- reading ---- */
@@ -225,15 +226,17 @@ typedef struct {
     device *dev;
     float *buffer; /* (CHUNK) */
     int64_t at;    /* byte */
+    bool widens;   /* bf16 to f32 */
 } reader;
 
 /* n elements at r->at to the buffer, and past them. */
 static error *read_some(reader *r, int64_t n)
 {
     int64_t size = r->file->sizes.bf16 ? 2 : 4;
-    char *upper = (char *)r->buffer + n * (4 - size); /* so that widening overwrites none unread */
+    char *upper =
+        (char *)r->buffer + (r->widens ? n * 2 : 0); /* so that widening overwrites none unread */
     TRY(read_at(r->file, r->at, n * size, upper));
-    for (int64_t i = 0; i < n && size == 2; i++) {
+    for (int64_t i = 0; i < n && r->widens; i++) {
         uint16_t half;
         memcpy(&half, upper + 2 * i, sizeof half);
         r->buffer[i] = float_of_bf16(half);
@@ -259,12 +262,17 @@ static error *read_row(void *context, const param *row, int64_t padding)
 
 error *llmc_read(const llmc *f, params *p, bool widen, device *dev)
 {
-    reader r = {.file = f, .dev = dev, .at = HEADER * 4};
-    if (f->sizes.bf16 && !widen)
+    bool widens = f->sizes.bf16 && p->type == F32;
+    reader r = {.file = f, .dev = dev, .at = HEADER * 4, .widens = widens};
+    if (widens && !widen)
         return user_error("%s is bf16 (version %d), but f32 is needed, and no dtype is cast "
                           "silently: --widen takes it as f32, which is exact",
                           f->path, VERSION_BF16);
-    if (p->type != F32) return internal_error("parameters of type %s", dtype_name(p->type));
+    if (!f->sizes.bf16 && p->type != F32)
+        return user_error(
+            "%s is f32 (version %d), but %s is needed, and no dtype is cast silently: "
+            "give --dtype fp32, or convert the file first",
+            f->path, VERSION_F32, dtype_name(p->type));
     TRY(alloc_array(&r.buffer, CHUNK, sizeof *r.buffer));
     error *e = for_each_row(p, &f->sizes, read_row, &r);
     free(r.buffer);

@@ -34,7 +34,7 @@
  */
 typedef struct {
     const char *name;
-    tensor value; /* contiguous; f32, f64, i32 or u8 */
+    tensor value; /* contiguous */
     bool transposed;
     int64_t groups, part_rows[3]; /* not with transposed */
     int64_t of, at;               /* element `at` of the source's `of`-th tensor is its first */

@@ -24,10 +24,10 @@ static const struct {
     int64_t size;
     dtype type;
 } dtypes[] = {
-    {"F32", 4, F32},      {"F64", 8, F64},     {"I32", 4, I32},         {"U8", 1, U8},
-    {"BF16", 2, DT_NONE}, {"F16", 2, DT_NONE}, {"I64", 8, DT_NONE},     {"BOOL", 1, DT_NONE},
-    {"I8", 1, DT_NONE},   {"I16", 2, DT_NONE}, {"U16", 2, DT_NONE},     {"U32", 4, DT_NONE},
-    {"U64", 8, DT_NONE},  {"C64", 8, DT_NONE}, {"F8_E4M3", 1, DT_NONE}, {"F8_E5M2", 1, DT_NONE},
+    {"F32", 4, F32},     {"F64", 8, F64},     {"I32", 4, I32},         {"U8", 1, U8},
+    {"BF16", 2, BF16},   {"F16", 2, DT_NONE}, {"I64", 8, DT_NONE},     {"BOOL", 1, DT_NONE},
+    {"I8", 1, I8},       {"I16", 2, I16},     {"U16", 2, DT_NONE},     {"U32", 4, DT_NONE},
+    {"U64", 8, DT_NONE}, {"C64", 8, DT_NONE}, {"F8_E4M3", 1, DT_NONE}, {"F8_E5M2", 1, DT_NONE},
 };
 
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };

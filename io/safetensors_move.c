@@ -210,7 +210,8 @@ error *safetensors_write_from(const char *path, const named_tensor *list, int64_
 typedef struct {
     const safetensors *file;
     int64_t entry;
-    int64_t size;  /* of an element in the file; 2: widened to f32 */
+    int64_t size;  /* of an element in the file */
+    bool widens;   /* 16-bit floats to f32 */
     int64_t first; /* the element that counts as 0 */
 } elements;
 
@@ -221,7 +222,7 @@ static error *read_elements(const elements *s, int64_t first, int64_t n, char *o
     bool bf16 = !strcmp(safetensors_entry_at(s->file, s->entry)->dtype, "BF16");
     int64_t bytes = n * s->size;
     first += s->first;
-    if (s->size != 2) return safetensors_read(s->file, s->entry, first * s->size, bytes, out);
+    if (!s->widens) return safetensors_read(s->file, s->entry, first * s->size, bytes, out);
     TRY(safetensors_read(s->file, s->entry, first * 2, bytes, out + bytes));
     for (int64_t i = 0; i < n; i++) {
         uint16_t half;
@@ -258,7 +259,7 @@ static error *check_same(const safetensors *s, const safetensors_entry *e, const
                           "silently: %s",
                           safetensors_path(s), e->name, e->dtype, file_dtype(t.type),
                           can_widen ? "--widen takes 16-bit floats as f32, which is exact"
-                                    : "convert the file first");
+                                    : "convert the file first, or give the --dtype that it has");
     bool same = e->rank == t.rank;
     for (int k = 0; same && k < t.rank; k++)
         same = e->dim[k] == t.dim[into->transposed ? 1 - k : k];
@@ -329,7 +330,8 @@ static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, b
                     device *dev)
 {
     const safetensors_entry *entry = safetensors_entry_at(s, i);
-    elements from = {s, i, is_half(entry) ? 2 : (int64_t)dtype_size(into->value.type), 0};
+    bool widens = entry->type != into->value.type;
+    elements from = {s, i, widens ? 2 : (int64_t)dtype_size(into->value.type), widens, 0};
     staging b = {0};
     TRY(check_same(s, entry, into, widen));
     TRY(staging_open(into, 1, &b));

@@ -38,7 +38,8 @@ static error *declare_all(model *m, params *p)
                             .decay = true,
                             .init = INIT_NORMAL,
                             .std = 0.02,
-                            .writers = c->tied ? 2 : 1};
+                            .writers = c->tied ? 2 : 1,
+                            .embedding = true};
     TRY(declare(p, embedding, &m->wte));
     embedding.name = c->names->positions;
     embedding.shape = SHAPE(c->context, c->width);

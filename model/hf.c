@@ -135,16 +135,16 @@ const char *hf_type(const model_config *c)
     return family_of(c, &fields, &lack)->type;
 }
 
-static bool add_fields(cJSON *json, const hf_family *f, const hf_model *fields)
+static bool add_fields(cJSON *json, const hf_family *f, const hf_model *fields, dtype type)
 {
     cJSON *kinds = cJSON_AddArrayToObject(json, "architectures");
     return kinds && cJSON_AddItemToArray(kinds, cJSON_CreateString(f->architecture)) &&
            cJSON_AddStringToObject(json, "model_type", f->type) &&
            hf_write_fields(json, f, fields) &&
-           cJSON_AddStringToObject(json, "torch_dtype", "float32");
+           cJSON_AddStringToObject(json, "torch_dtype", type == BF16 ? "bfloat16" : "float32");
 }
 
-error *hf_config_text(const model_config *c, char **out)
+error *hf_config_text(const model_config *c, dtype type, char **out)
 {
     hf_model fields;
     const char *lack;
@@ -153,7 +153,7 @@ error *hf_config_text(const model_config *c, char **out)
         return user_error("model %s has %s, which Hugging Face's %s cannot express", c->name, lack,
                           f->type);
     cJSON *json = cJSON_CreateObject();
-    *out = json && add_fields(json, f, &fields) ? cJSON_Print(json) : NULL;
+    *out = json && add_fields(json, f, &fields, type) ? cJSON_Print(json) : NULL;
     cJSON_Delete(json);
     return *out ? NULL : user_error("out of memory for config.json");
 }

@@ -28,8 +28,9 @@ const char *hf_lacks(const model_config *c);
 /* The model_type of that family, or of the nearest. */
 const char *hf_type(const model_config *c);
 
-/* The text of a config.json that `transformers` reads; free it.  User error: a configuration that
+/* The text of a config.json that `transformers` reads, of weights in f32 or bf16; free
+ * it.  User error: a configuration that
  * no family of its can express. */
-error *hf_config_text(const model_config *c, char **out) NODISCARD;
+error *hf_config_text(const model_config *c, dtype type, char **out) NODISCARD;
 
 #endif

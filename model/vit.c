@@ -47,12 +47,14 @@ static error *declare_embedding(model *m, params *p)
                       .layer = -1,
                       .shape = SHAPE(1, 1, c->width),
                       .init = INIT_NORMAL,
-                      .std = 1e-6};
+                      .std = 1e-6,
+                      .embedding = true};
     param_spec positions = {.name = "pos_embed",
                             .layer = -1,
                             .shape = SHAPE(1, c->context, c->width),
                             .init = INIT_NORMAL,
-                            .std = 0.02};
+                            .std = 0.02,
+                            .embedding = true};
     int64_t size = c->channels * c->patch * c->patch;
     param_spec patch = {.name = "patch_embed.proj.weight",
                         .layer = -1,

@@ -1,5 +1,6 @@
 /* optimizer.c - see optimizer.h */
 #include "optim/optimizer.h"
+#include "core/storage.h"
 #include "optim/newton_schulz.h"
 
 #include <math.h>
@@ -50,8 +51,28 @@ static error *resolve_fold(optim_config *c, const char **reason)
     return NULL;
 }
 
+granularity optim_sees(const optim_config *c)
+{
+    granularity sees = rule_at(c->rule)->sees;
+    return c->state == STATE_INT8 && sees == BY_ELEMENT ? BY_BLOCK : sees;
+}
+
+bool optim_has_passes(const optim_config *c)
+{
+    return c->type != BF16 && c->state == STATE_F32;
+}
+
 error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason)
 {
+    if (rule_at(c->rule)->sees == BY_MATRIX && !optim_has_passes(c))
+        return user_error("--optim %s: it makes matrices orthogonal in fp32; use --dtype fp32 and "
+                          "--state fp32, or --optim adamw",
+                          rule_at(c->rule)->name);
+    if (!c->fused && !optim_has_passes(c))
+        return user_error(
+            "--optim-impl passes: each pass leaves its result where parameters, "
+            "gradients and states lie, which takes 32 bits; use --optim-impl fused, or "
+            "--dtype fp32 and --state fp32");
     if (c->reduced && !c->fused && rule_at(c->rule)->r_passes && !(c->beta[1] > 0))
         return user_error(
             "--beta2 0: the published passes of %s_r divide by it; use --optim-impl fused",
@@ -99,6 +120,7 @@ error *optimizer_create(const optim_config *c, run *r, optimizer **out)
     o->info = rule_at(c->rule);
     o->r = r;
     error *e = alloc_array(&o->state, (size_t)r->params->n, sizeof *o->state);
+    if (!e) e = alloc_array(&o->scale, (size_t)r->params->n, sizeof *o->scale);
     if (!e) e = alloc_array(&o->items, (size_t)r->params->n, sizeof *o->items);
     if (e) {
         optimizer_destroy(o);
@@ -115,6 +137,7 @@ void optimizer_destroy(optimizer *o)
 {
     if (!o) return;
     free(o->state);
+    free(o->scale);
     free(o->items);
     free(o);
 }
@@ -142,6 +165,32 @@ const rule_info *optimizer_rule_of(const optimizer *o, int i)
     return rule_at(rule_of(o, i));
 }
 
+enum { SMALL = 4096 }; /* elements: where there is nothing to save */
+
+static dtype state_type(const optimizer *o, int i, int k)
+{
+    const param *row = &o->r->params->row[i];
+    const rule_info *info = optimizer_rule_of(o, i);
+    bool vector = row->spec.shape.rank < 2, small = row->count < SMALL;
+    unsigned member = (unsigned)LANE_S0 << k;
+    if (o->c.state == STATE_F32) return F32;
+    if (!o->c.state_all && (vector || small || row->spec.embedding)) return F32;
+    if (o->c.state == STATE_BF16 || info->copies & member) return BF16;
+    return info->squares & member ? U8 : I8;
+}
+
+static void place_state(optimizer *o, int i, int k)
+{
+    const param *row = &o->r->params->row[i];
+    arena *a = o->r->arena;
+    block_name name = NAME(row->spec.name, row->spec.layer);
+    dtype type = state_type(o, i, k);
+    o->state[i][k] = arena_keep(a, KIND_STATE, type, param_own_shape(o->r->params, i), name);
+    if (type == I8 || type == U8)
+        o->scale[i][k] =
+            arena_keep(a, KIND_STATE, F32, SHAPE((row->own + STATE_BLOCK - 1) / STATE_BLOCK), name);
+}
+
 void optimizer_place(optimizer *o)
 {
     params *p = o->r->params;
@@ -154,16 +203,16 @@ void optimizer_place(optimizer *o)
         o->squares = arena_keep(a, KIND_BATCH, F64, SHAPE(1), NAME("norm of a matrix", 0));
     for (int k = 0; k < MAX_STATES; k++)
         for (int i = 0; i < p->n; i++)
-            if (owned(&p->row[i]) && k < optimizer_rule_of(o, i)->n_states)
-                o->state[i][k] = arena_keep(a, KIND_STATE, F32, param_own_shape(p, i),
-                                            NAME(p->row[i].spec.name, p->row[i].spec.layer));
+            if (owned(&p->row[i]) && k < optimizer_rule_of(o, i)->n_states) place_state(o, i, k);
 }
 
 void optimizer_clear(optimizer *o)
 {
     for (int i = 0; i < o->r->params->n; i++)
-        for (int k = 0; k < MAX_STATES; k++)
+        for (int k = 0; k < MAX_STATES; k++) {
             if (present(o->state[i][k])) op_clear(o->r->dev, o->r->stream, o->state[i][k]);
+            if (present(o->scale[i][k])) op_clear(o->r->dev, o->r->stream, o->scale[i][k]);
+        }
     op_clear(o->r->dev, o->r->stream, o->slots);
     if (present(o->sums)) op_clear(o->r->dev, o->r->stream, o->sums);
 }
@@ -204,9 +253,13 @@ static void prepare(optimizer *o, int id, optim_item *it)
     const params *p = o->r->params;
     const param *row = &p->row[id];
     const rule_info *info = optimizer_rule_of(o, id);
-    *it = (optim_item){
-        .p = param_own_value(p, id), .g = param_own_gradient(p, id), .decay = row->spec.decay};
+    *it = (optim_item){.p = param_own_value(p, id),
+                       .g = param_own_gradient(p, id),
+                       .decay = row->spec.decay,
+                       .master = row->master,
+                       .id = (uint32_t)id};
     memcpy(it->state, o->state[id], sizeof it->state);
+    memcpy(it->scale, o->scale[id], sizeof it->scale);
     if (o->c.fused && !(o->c.clip > 0)) it->slot = element(o->slots, id);
     if (!has_temp(o, info)) return;
     it->temp = o->c.reduced
@@ -377,7 +430,10 @@ void optimizer_begin_step(optimizer *o, int64_t step, double lr)
                .eps = (float)o->c.eps,
                .clip = 1,
                .first = step == 1,
-               .ok = 1};
+               .ok = 1,
+               /* the upper bit: no other use of the seed has this key */
+               .seed = {(uint32_t)o->c.seed, (uint32_t)(o->c.seed >> 32) | 0x80000000u},
+               .step = (uint32_t)step};
     for (int i = 0; i < MAX_BETAS; i++) {
         h.beta[i] = (float)o->c.beta[i];
         h.rest[i] = (float)(1 - o->c.beta[i]);

@@ -26,12 +26,19 @@
 #include "core/params.h"
 #include "optim/registry.h"
 
+/* The form of the states (core/storage.h). */
+typedef enum { STATE_F32, STATE_BF16, STATE_INT8 } state_form;
+
 typedef struct {
     rule_id rule;
     bool reduced, fused;
     grad_policy gradients;
     double beta[MAX_BETAS], eps, weight_decay;
     double clip; /* largest global gradient norm; 0 = no clipping */
+    state_form state;
+    bool state_all; /* of small tensors and embeddings, too; else theirs are f32 */
+    dtype type;     /* of parameters and gradients; 0: f32 */
+    uint64_t seed;  /* of what is rounded at random */
     /* of rules that see whole matrices: products in a row; and the numbers of what they leave to
      * another rule, whose learning rate is lr_ratio times theirs in every step */
     int64_t newton_schulz_steps;
@@ -48,6 +55,13 @@ error *optim_defaults(const char *name, optim_config *out) NODISCARD;
  * another). */
 error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason) NODISCARD;
 
+/* Can it run pass by pass?  Passes leave each result in memory, and in less than 32 bits it would not
+ * be that of the fused form. */
+bool optim_has_passes(const optim_config *c);
+
+/* How much of a tensor an update must see at once: what may be cut apart, and where. */
+granularity optim_sees(const optim_config *c);
+
 typedef struct {
     optim_config c;
     const rule_info *info;
@@ -56,6 +70,7 @@ typedef struct {
     tensor slots;                /* (n) f64: squared gradient norm by parameter */
     tensor sums;                 /* fold: (n) f64: the slots of the step's micro-batches added up */
     tensor (*state)[MAX_STATES]; /* [n] */
+    tensor (*scale)[MAX_STATES]; /* [n] of states of 8 bits */
     tensor squares;              /* ? (1) f64: of a matrix, while it is made orthogonal */
     optim_item *items;           /* [n] scratch for one call */
     hyper host;                  /* this step's numbers */

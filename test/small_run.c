@@ -108,7 +108,7 @@ small_result small_train(const char *arguments)
     float *at = r.parameters;
     for (int i = 0; i < s.t->params.n; i++) {
         const param *row = &s.t->params.row[i];
-        op_get(&s.dev, STREAM_COMPUTE, at, row->value);
+        op_get_floats(&s.dev, STREAM_COMPUTE, at, row->value);
         at += row->count;
     }
     op_sync(&s.dev, STREAM_COMPUTE);

@@ -268,6 +268,88 @@ static void test_recompute(void **state)
         }
 }
 
+/* Stored in less than 32 bits: gradients anywhere, and a second run, give the same bits. */
+static void low_precision(const char *sizes, const char *optim, const char *form)
+{
+    static const char *const policies[] = {"own", "overlay", "release"};
+    for (int clip = 0; clip < 2; clip++)
+        for (int accum = 1; accum <= 4; accum += 3) {
+            setting base = {optim, "fused", "own", clip ? "0.5" : "0", accum, sizes};
+            small_result want = train(&base, form);
+            for (int policy = 0; policy < 3; policy++) {
+                setting s = base;
+                s.policy = policies[policy];
+                if (!allowed(&s) || (!long_run() && clip != (accum > 1) && policy != 1)) continue;
+                small_result got = train(&s, form);
+                same(&base, &want, &s, &got);
+                small_free(&got);
+            }
+            small_free(&want);
+        }
+}
+
+static void test_low_precision(void **state)
+{
+    (void)state;
+    low_precision(NULL, "adamw", "--dtype bf16");
+    low_precision(NULL, "adamw", "--dtype bf16 --master split8 --state int8 --state-of all");
+    low_precision(NULL, "adan", "--dtype bf16 --master none --state bf16 --state-of all");
+    low_precision(NULL, "lion", "--state int8 --state-of all");
+    low_precision(SMALL_VIT "--drop-path 0.3 --mixup 0.5 ", "adamw",
+                  "--dtype bf16 --state int8 --state-of all");
+}
+
+/* The 16 bits that a bf16 weight lacks are as good as all 32; 8 of them are not the same. */
+static void test_split16_is_a_master(void **state)
+{
+    (void)state;
+    static const char *const optims[] = {"adamw", "adan", "lion", "sgd"};
+    static const char *const masters[] = {"fp32", "split16", "split8", "none"};
+    for (int i = 0; i < 4; i++) {
+        setting s = {optims[i], "fused", "own", "0", 1, NULL};
+        small_result r[4];
+        int n = long_run() || i == 0 ? 4 : 2;
+        for (int m = 0; m < n; m++) {
+            char form[100];
+            snprintf(form, sizeof form, "--dtype bf16 --master %s %s", masters[m],
+                     i % 2 ? "--state int8 --state-of all" : "");
+            r[m] = train(&s, form);
+            assert_true(m == 0 || r[m].peak < r[m - 1].peak);
+            if (m > 1) assert_true(first_difference(&r[0], &r[m]) >= 0);
+        }
+        same(&s, &r[0], &s, &r[1]);
+        for (int m = 0; m < n; m++)
+            small_free(&r[m]);
+    }
+}
+
+/* The block's other forms: gated, with norms of heads, with branches side by side. */
+static void test_recompute_of_families(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"llama", "qwen3", "bloom", "phi", "chatglm"};
+    static const char *const levels[] = {"none", "norms", "gelu", "attention", "block", "sqrt"};
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        small_result want = {0};
+        for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+            char arguments[300];
+            setting none = {"recompute", "none", "", "", 0, NULL},
+                    level = {"recompute", levels[i], "", "", 0, NULL};
+            snprintf(arguments, sizeof arguments,
+                     "--model %s-nano --layers 4 --context 13 --vocab 59 --batch 3 --seq 11 "
+                     "--threads 2 --optim adamw_r --steps 4 --lr 0.003 --recompute %s",
+                     models[m], levels[i]);
+            small_result got = small_train(arguments);
+            if (i) {
+                same(&none, &want, &level, &got);
+                small_free(&got);
+            } else
+                want = got;
+        }
+        small_free(&want);
+    }
+}
+
 static void test_run_twice(void **state)
 {
     (void)state;
@@ -299,9 +381,16 @@ static void test_accumulation_is_one_batch(void **state)
 static void test_it_learns(void **state)
 {
     (void)state;
-    const char *const names[] = {"adamw", "adan", "lion", "sgd", "adama --accum 4", "muon"};
-    const char *const lr[] = {"0.003", "0.01", "0.003", "0.3", "0.003", "0.02"};
-    for (int i = 0; i < 6; i++) {
+    const char *const names[] = {"adamw",
+                                 "adan",
+                                 "lion",
+                                 "sgd",
+                                 "adama --accum 4",
+                                 "muon",
+                                 "adamw --dtype bf16 --master split8 --state int8 --state-of all",
+                                 "adamw --dtype bf16 --master none --state bf16 --state-of all"};
+    const char *const lr[] = {"0.003", "0.01", "0.003", "0.3", "0.003", "0.02", "0.003", "0.003"};
+    for (int i = 0; i < 8; i++) {
         char arguments[300];
         snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 300 --optim %s --lr %s",
                  names[i], lr[i]);
@@ -325,7 +414,10 @@ int main(void)
         cmocka_unit_test(test_muon),
         cmocka_unit_test(test_lion),
         cmocka_unit_test(test_lion_substituted_differs_by_flips),
+        cmocka_unit_test(test_recompute_of_families),
         cmocka_unit_test(test_recompute),
+        cmocka_unit_test(test_low_precision),
+        cmocka_unit_test(test_split16_is_a_master),
         cmocka_unit_test(test_run_twice),
         cmocka_unit_test(test_accumulation_is_one_batch),
         cmocka_unit_test(test_it_learns),

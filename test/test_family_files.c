@@ -154,8 +154,8 @@ static void check_family(const cJSON *family, const char *dir, const int32_t *to
     char *first, *second;
     weights *back;
     ok(weights_open(again, &back));
-    ok(hf_config_text(weights_model(w), &first));
-    ok(hf_config_text(weights_model(back), &second));
+    ok(hf_config_text(weights_model(w), F32, &first));
+    ok(hf_config_text(weights_model(back), F32, &second));
     assert_string_equal(first, second);
     free(first), free(second);
     weights_close(back);
@@ -234,8 +234,8 @@ static error *read_text(const char *text, model_config *c)
 static void check_same_model(const model_config *a, const model_config *b)
 {
     char *one, *two;
-    ok(hf_config_text(a, &one));
-    ok(hf_config_text(b, &two));
+    ok(hf_config_text(a, F32, &one));
+    ok(hf_config_text(b, F32, &two));
     assert_string_equal(one, two);
     free(one), free(two);
     assert_true(a->names == b->names && a->positions == b->positions && a->norm == b->norm);
@@ -251,7 +251,7 @@ static void test_presets_as_config_json(void **state)
     for (int i = 0; preset_at(i); i++) {
         model_config back;
         char *text;
-        ok(hf_config_text(preset_at(i), &text));
+        ok(hf_config_text(preset_at(i), F32, &text));
         ok(read_text(text, &back));
         check_same_model(preset_at(i), &back);
         free(text);

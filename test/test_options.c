@@ -86,6 +86,9 @@ static const row rows[] = {
     WORD("optim", "adan_r", optim_name, "adamw"),
     WORD("optim-impl", "passes", impl, "fused"),
     WORD("gradients", "overlay", gradients, NULL),
+    WORD("dtype", "bf16", dtype_name, "fp32"),
+    WORD("state", "int8", state_name, "fp32"),
+    WORD("state-of", "all", state_of, "matrices"),
     NUMBER("lr", "0.0125", REAL, lr, NAN, "1e7", true),
     NUMBER("beta1", "0.5", REAL, beta1, NAN, "1.5", true),
     NUMBER("beta2", "0.25", REAL, beta2, NAN, "1.5", true),
@@ -246,6 +249,30 @@ static void test_model_is_resolved(void **state)
     REFUSED(PARSE("--heads", "768"), "--heads 768", "--width 384");
     REFUSED(PARSE("--model", "gpt2-124"), "--model gpt2-124", "gpt2-124m");
     REFUSED(PARSE("--model", "GPT-mini"), "--model GPT-mini", "gpt-mini");
+}
+
+static void test_types_are_resolved(void **state)
+{
+    (void)state;
+    must(PARSE("--optim", "adamw"));
+    assert_int_equal(o.type, F32);
+    assert_int_equal(o.optim.state, STATE_F32);
+    assert_int_equal(optim_sees(&o.optim), BY_ELEMENT);
+    must(PARSE("--dtype", "bf16", "--seed", "5"));
+    assert_int_equal(o.type, BF16);
+    assert_int_equal(o.master, MASTER_F32);
+    assert_int_equal(o.optim.seed, 5);
+    must(PARSE("--dtype", "bf16", "--master", "split8", "--state", "int8", "--state-of", "all"));
+    assert_int_equal(o.master, MASTER_SPLIT8);
+    assert_int_equal(o.optim.state, STATE_INT8);
+    assert_true(o.optim.state_all);
+    assert_int_equal(optim_sees(&o.optim), BY_BLOCK);
+    REFUSED(PARSE("--master", "split16"), "--master split16", "--dtype bf16");
+    REFUSED(PARSE("--dtype", "fp16"), "--dtype fp16", "fp32, bf16");
+    REFUSED(PARSE("--dtype", "bf16", "--master", "half"), "--master half", "split16");
+    REFUSED(PARSE("--state", "int4"), "--state int4", "int8");
+    REFUSED(PARSE("--dtype", "bf16", "--optim-impl", "passes"), "--optim-impl passes", "fused");
+    REFUSED(PARSE("--state", "int8", "--optim-impl", "passes"), "--optim-impl passes", "--state");
 }
 
 /* Numbers that 64 bits do not hold, or no machine, are refused before anything is planned. */
@@ -544,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_each_reaches_its_field),
         cmocka_unit_test(test_flags),
         cmocka_unit_test(test_model_is_resolved),
+        cmocka_unit_test(test_types_are_resolved),
         cmocka_unit_test(test_absurd_products),
         cmocka_unit_test(test_optimizer_is_resolved),
         cmocka_unit_test(test_muon_is_resolved),

@@ -118,6 +118,21 @@ static void test_planned_is_used(void **state)
         }
 }
 
+static void test_planned_is_used_in_low_precision(void **state)
+{
+    (void)state;
+    static const char *const more[] = {
+        "--dtype bf16", "--dtype bf16 --master split16 --sample-every 5 --accum 3",
+        "--dtype bf16 --master split8 --state int8 --state-of all --optim adamw_r",
+        "--dtype bf16 --master none --state bf16 --state-of all --optim adan --gradients overlay",
+        "--state int8 --optim adama --accum 3"};
+    for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
+        char arguments[400];
+        snprintf(arguments, sizeof arguments, SMALL_MODEL "%s", more[m]);
+        run_and_compare(arguments);
+    }
+}
+
 static void test_planned_is_used_for_images(void **state)
 {
     (void)state;
@@ -126,7 +141,8 @@ static void test_planned_is_used_for_images(void **state)
                                        "--optim adan --optim-impl passes --grad-clip 1",
                                        "--optim lion_r --accum 3 --eval-batches 2",
                                        "--optim sgd --gradients overlay --accum 3 --drop-path 0.3",
-                                       "--optim adamw --batch 50"};
+                                       "--optim adamw --batch 50",
+                                       "--dtype bf16 --state int8 --state-of all --predict 5"};
     for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
         char arguments[400];
         snprintf(arguments, sizeof arguments, SMALL_VIT "%s", more[m]);
@@ -350,6 +366,12 @@ static void test_near_the_lower_bound(void **state)
     for (int m = 0; vit_preset_at(m); m++)
         for (int p = 0; p < 3; p++)
             near_the_bound(vit_preset_at(m)->name, policies[p], "adamw", "fused", 2);
+    for (int m = 0; preset_at(m); m++) /* its products' blocks come and go in between */
+        for (int p = 0; p < 3; p++)
+            near_the_bound(preset_at(m)->name, policies[p], "muon_r", "fused", 2);
+    for (int m = 0; vit_preset_at(m); m++)
+        for (int p = 0; p < 3; p++)
+            near_the_bound(vit_preset_at(m)->name, policies[p], "muon_r", "fused", 2);
     if (!long_run()) return;
     static const char *const optims[] = {"adamw_r", "adan", "lion_r", "sgd"};
     for (int m = 0; preset_at(m); m++)
@@ -381,6 +403,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_planned_is_used),
+        cmocka_unit_test(test_planned_is_used_in_low_precision),
         cmocka_unit_test(test_planned_is_used_for_images),
         cmocka_unit_test(test_planned_is_used_for_families),
         cmocka_unit_test(test_settings_at_random),

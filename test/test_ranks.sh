@@ -131,6 +131,15 @@ matrix() {
 matrix gpt "$gpt" 29 3
 matrix vit "$vit --drop-path 0.2 --mixup 0.2" 67 5
 
+# what is made again in backward is gathered again; what is frozen has no gradient to send
+# shellcheck disable=SC2086
+{
+    equal 'gpt, recomputed blocks, 3 ranks, stage 3' 3 3 2 1 $gpt --steps 4 --checkpoint-every 4 --optim adamw_r --recompute block
+    equal 'gpt, frozen embeddings, 2 ranks, stage 2' 2 2 2 2 $gpt --steps 4 --checkpoint-every 4 --freeze 'wte.weight'
+    equal 'gpt, frozen embeddings, recomputed attention, 4 ranks, stage 3' 4 3 2 1 $gpt --steps 4 --checkpoint-every 4 \
+        --optim lion_r --freeze 'wpe.weight' --recompute attention
+}
+
 # the same bits again, and at every stage; at every policy
 # shellcheck disable=SC2086
 {
@@ -275,6 +284,8 @@ words=(-np 1 "${base[@]}" : -np 1 other/train_gpt "${base[@]:1}")
 refused 'a rank with another binary' 'rank 1 runs another build'
 words=(-np 2 "${base[@]}" --optim adama --zero 1)
 refused 'adama with stage 1' 'zero 1 with --optim adama'
+words=(-np 2 "${base[@]}" --freeze nothing)
+refused 'a mistake of all ranks, told once' 'fits no parameter'
 words=(-np 1 "${base[@]}" : -np 1 -wdir / "${base[@]}")
 refused 'a rank without data' 'rank 1: '
 exit $bad

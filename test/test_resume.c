@@ -116,6 +116,10 @@ static void test_same_bits(void **state)
         "--optim adama --batch 2 --accum 3",
         "--optim sgd --batch 6 --schedule constant",
         "--optim sgd_r --batch 3 --accum 2 --seed 7",
+        "--dtype bf16 --batch 6",
+        "--dtype bf16 --master split8 --state int8 --state-of all --optim adamw_r --batch 6",
+        "--dtype bf16 --master none --state bf16 --state-of all --optim adan --batch 3 --accum 2",
+        "--dtype bf16 --master split16 --state int8 --state-of all --optim lion --batch 6",
         "--optim adamw_r --batch 6 --recompute sqrt --train-only h.1.* ln_f.* --freeze *.bias",
     };
     static const char *const names[] = {"adamw", "adan", "lion", "sgd"};
@@ -176,7 +180,7 @@ static void test_split_changes(void **state)
     life_run(*state, RUN "--batch 3 --accum 2 --out run --resume auto");
     expect_said(state, "resuming from run/step_00000005");
     refused(state, RUN "--batch 6 --accum 2 --out run --steps 20 --resume auto", "samples_per_step",
-            "--batch and --accum");
+            "--batch, --accum");
     life_run(*state,
              RUN "--optim adama --batch 6 --out folds --steps 5"); /* another v: it says so */
     life_run(*state, RUN "--optim adama_r --batch 3 --accum 2 --out folds --resume auto");
@@ -209,6 +213,9 @@ static void test_refused_changes(void **state)
         {"--vocab 60", "--vocab was 59", "anew"},
         {"--seq 12", "--seq was 11", "anew"},
         {"--seed 2", "--seed was 1", "anew"},
+        {"--dtype bf16", "--dtype was", "anew"},
+        {"--state int8", "--state was", "anew"},
+        {"--state-of all", "--state-of was", "anew"},
         {"--freeze wte*", "--freeze was [] and is [\"wte*\"] now", "anew"},
         {"--train-only wpe*", "--train-only was", "anew"},
         {"--train-data other_train.bin", "data", "--train-data"},

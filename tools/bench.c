@@ -127,6 +127,20 @@ typedef struct {
     double flops;
 } products;
 
+/* The block's four products, as (out, in): qkv, project, up (with gate), down. */
+typedef struct {
+    int64_t size[4][2];
+} block_shapes;
+
+static block_shapes shapes_of(const model_config *c)
+{
+    int64_t q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
+    return (block_shapes){{{q + 2 * kv, c->width},
+                           {c->width, q},
+                           {c->gated ? 2 * c->inner : c->inner, c->width},
+                           {c->width, c->inner}}};
+}
+
 static error *products_open(products *p, const trainer *t, device *dev)
 {
     const options *o = t->o;
@@ -140,8 +154,13 @@ static error *products_open(products *p, const trainer *t, device *dev)
                     .classified = o->batch * t->kind->targets(t->model, o->seq),
                     .pixels = c->channels * c->patch * c->patch,
                     .threads = dev->threads};
-    p->widest = c->inner > 3 * c->width ? c->inner : 3 * c->width;
-    p->layer_weights = 4 * c->width * c->width + 2 * c->width * c->inner;
+    block_shapes shapes = shapes_of(c);
+    for (int i = 0; i < 4; i++) {
+        const int64_t *s = shapes.size[i];
+        p->layer_weights += s[0] * s[1];
+        for (int k = 0; k < 2; k++)
+            if (s[k] > p->widest) p->widest = s[k];
+    }
     int64_t ld;
     p->chunk = classifier_rows(c, p->classified, F32, &ld);
     size_t acts = (size_t)(p->rows * p->widest * c->layers);
@@ -214,12 +233,12 @@ static void both_ways(products *p, two_ways *sum, product_kind kind, bool accumu
 static void layer_products(products *p, two_ways *sum, product_kind kind, int64_t layer)
 {
     const model_config *c = p->c;
-    const int64_t shapes[4][2] = {
-        {3 * c->width, c->width}, {c->width, c->width}, {c->inner, c->width}, {c->width, c->inner}};
+    block_shapes shapes = shapes_of(c);
     float *w = p->weights + layer * p->layer_weights, *x = p->x + layer * p->rows * p->widest;
     for (int i = 0; i < 4; i++) {
-        both_ways(p, sum, kind, false, p->rows, shapes[i][0], shapes[i][1], x, w, p->y);
-        w += shapes[i][0] * shapes[i][1];
+        int64_t out = shapes.size[i][0], in = shapes.size[i][1];
+        both_ways(p, sum, kind, false, p->rows, out, in, x, w, p->y);
+        w += out * in;
     }
 }
 
@@ -258,7 +277,8 @@ static double dense_products(products *p)
  * a thread's own buffer. */
 static double attention_products(products *p)
 {
-    int64_t t = p->seq, d = p->c->head_size, heads = p->c->heads, ld = 3 * heads * d;
+    int64_t t = p->seq, d = p->c->head_size, heads = p->c->heads, kv_heads = p->c->kv_heads;
+    int64_t ld = (heads + 2 * kv_heads) * d, sharing = heads / kv_heads;
     float *scores;
     error *e = alloc_array(&scores, (size_t)(p->threads * t * t), sizeof *scores);
     if (e) {
@@ -271,10 +291,10 @@ static double attention_products(products *p)
         for (int64_t b = 0; b < p->batch; b++)
             for (int64_t h = 0; h < heads; h++) {
                 float *s = scores + omp_get_thread_num() * t * t;
-                float *base = p->x + l * p->rows * p->widest + b * t * ld + h * d,
+                float *base = p->x + l * p->rows * p->widest + b * t * ld,
                       *out = p->y + b * t * ld + h * d;
-                panel q = {base, ld}, k = {base + heads * d, ld}, v = {base + 2 * heads * d, ld},
-                      ps = {s, t};
+                panel q = {base + h * d, ld}, k = {base + (heads + h / sharing) * d, ld},
+                      v = {base + (heads + kv_heads + h / sharing) * d, ld}, ps = {s, t};
                 blas_xyt(p->b, t, t, d, q, k, 0, s, t);
                 blas_xy(p->b, t, d, t, ps, v, 0, out, ld);
                 blas_xty(p->b, t, d, t, ps, q, 0, out, ld);

@@ -82,7 +82,6 @@ error *decoder_next(decoder *d, float *logits)
         int64_t left = d->used - d->cached, n = left < d->room ? left : d->room;
         step(d, n, n == left);
     }
-    op_get(r->dev, r->stream, logits, d->logits);
-    op_sync(r->dev, r->stream);
+    op_get_floats(r->dev, r->stream, logits, d->logits);
     return device_status(r->dev);
 }

@@ -49,8 +49,8 @@ error *fit_parse(const char *text, size_t sizes[MOST_SIZES], int *n)
 
 error *fit_available(device *dev, size_t *out)
 {
-    if (strcmp(dev->ops->name, "cpu"))
-        return user_error("--memory auto: only on the CPU so far: give the size, like 80G");
+    *out = device_free_memory(dev);
+    if (*out) return NULL;
     FILE *f = fopen("/proc/meminfo", "r");
     char line[200];
     unsigned long long kib = 0;
@@ -253,7 +253,11 @@ static error *what_helps(const options *o, const model_kind *kind, size_t bytes,
     if (!e && c->peak <= bytes)
         snprintf(text, room, "a step of fewer samples (--batch 1 --accum 1)");
     if (!e && !*text) {
+        optim_config with = c->o.optim;
         e = optim_defaults("lion_r", &c->o.optim);
+        c->o.optim.type = with.type;
+        c->o.optim.state = with.state;
+        c->o.optim.state_all = with.state_all;
         c->o.gradients = NULL;
         if (!e) e = optim_resolve(&c->o.optim, 1, &reason);
         if (!e) e = plan_candidate(c, kind, rates);

@@ -20,6 +20,22 @@ static const option_row common[] = {
      FIELD(impl), 0, 0, NULL},
     {"gradients", "WHERE", "own, overlay, release, fold or auto", TEXT, FIELD(gradients), 0, 0,
      "own; auto for _r; fold for adama"},
+    {"dtype", "TYPE",
+     "fp32, or bf16: parameters, activations and their gradients (sums, norms' statistics, loss "
+     "and "
+     "optimizer stay fp32)",
+     TEXT, FIELD(dtype_name), 0, 0, NULL},
+    {"master", "FORM",
+     "with --dtype bf16, what is kept of a weight besides its bf16: fp32; split16 (the 16 bits it "
+     "lacks: same training as fp32); split8 (8 of them); none (rounded at random)",
+     TEXT, FIELD(master_name), 0, 0, "fp32"},
+    {"state", "FORM", "of the optimizer's states: fp32, bf16, or int8 (in blocks with a scale)",
+     TEXT, FIELD(state_name), 0, 0, NULL},
+    {"state-of", "WHICH",
+     "what --state is for: matrices (vectors, tensors of less than 4096 numbers and embeddings "
+     "stay "
+     "fp32), or all",
+     TEXT, FIELD(state_of), 0, 0, NULL},
     {"lr", "X", "peak learning rate", REAL, FIELD(lr), 0, 1e6, "the optimizer's"},
     {"beta1", "X", "decay rate", REAL, FIELD(beta1), 0, BETA_MOST, "the optimizer's"},
     {"beta2", "X", "decay rate", REAL, FIELD(beta2), 0, BETA_MOST, "the optimizer's"},
@@ -106,6 +122,9 @@ static const options defaults = {
     .optim_name = "adamw",
     .impl = "fused",
     .schedule_name = "cosine",
+    .dtype_name = "fp32",
+    .state_name = "fp32",
+    .state_of = "matrices",
     .device_name = "auto",
     .lr = NAN,
     .beta1 = NAN,
@@ -336,6 +355,33 @@ static error *choose(const options *o, const char *name, double given, bool has,
     return NULL;
 }
 
+static const char *const master_names[] = {"fp32", "split16", "split8", "none"};
+
+/* In which types numbers are kept. */
+static error *resolve_types(options *o)
+{
+    static const char *const types[] = {"fp32", "bf16"};
+    static const char *const states[] = {"fp32", "bf16", "int8"};
+    static const char *const which[] = {"matrices", "all"};
+    int i;
+    TRY(one_of("dtype", o->dtype_name, types, 2, &i));
+    o->type = i ? BF16 : F32;
+    if (o->master_name && o->type == F32)
+        return user_error("--master %s: only with --dtype bf16; weights in fp32 are their own "
+                          "masters",
+                          o->master_name);
+    i = MASTER_F32;
+    if (o->master_name) TRY(one_of("master", o->master_name, master_names, 4, &i));
+    o->master = (master_form)i;
+    TRY(one_of("state", o->state_name, states, 3, &i));
+    o->optim.state = (state_form)i;
+    TRY(one_of("state-of", o->state_of, which, 2, &i));
+    o->optim.state_all = i;
+    o->optim.type = o->type;
+    o->optim.seed = (uint64_t)o->seed;
+    return NULL;
+}
+
 /* What the optimizer leaves to AdamW, and how it makes matrices orthogonal. */
 static error *resolve_others(const options *o, optim_config *c)
 {
@@ -372,6 +418,7 @@ static error *resolve_optimizer(options *o)
     TRY(choose(o, "weight-decay", o->weight_decay, true, &c->weight_decay));
     TRY(resolve_others(o, c));
     c->clip = o->grad_clip;
+    TRY(resolve_types(o));
     int which;
     TRY(one_of("optim-impl", o->impl, impls, 2, &which));
     c->fused = which == 0;
@@ -467,6 +514,7 @@ error *options_json(const options *given, char **out)
     o.adam_eps = o.optim.others.eps;
     o.newton_schulz = o.optim.newton_schulz_steps;
     o.gradients = grad_policy_name(o.optim.gradients);
+    if (o.type == BF16) o.master_name = master_names[o.master];
     cJSON *object = cJSON_CreateObject();
     bool ok = object;
     for (int i = 0; ok && i < row_count(o.task); i++)

@@ -27,8 +27,11 @@ typedef struct {
     const char *model_name;
     const char *load; /* DIR or FILE of a trained model; NULL: initial values */
     bool widen;
-    int64_t layers, heads, width, context, vocab; /* 0: the preset's */
-    model_config model;                           /* resolved */
+    const char *dtype_name, *master_name, *state_name, *state_of; /* master: NULL or a word */
+    dtype type;                                                   /* resolved */
+    master_form master;                                           /* resolved */
+    int64_t layers, heads, width, context, vocab;                 /* 0: the preset's */
+    model_config model;                                           /* resolved */
     /* images */
     int64_t inner, channels, patch, classes; /* 0: the preset's */
     const char *image_size, *pool, *bad_images;

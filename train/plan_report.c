@@ -40,14 +40,19 @@ static error *peak_with(const trainer *t, grad_policy gradients, bool fused, boo
 static error *print_savings(const trainer *t, FILE *out)
 {
     size_t passes, passes_r, own, overlay, at_once;
+    bool has_passes = optim_has_passes(&t->o->optim);
     grad_policy last = rule_folds(t->o->optim.rule) ? GRADS_FOLD : GRADS_RELEASE;
-    TRY(peak_with(t, GRADS_OWN, false, false, &passes));
-    TRY(peak_with(t, GRADS_OWN, false, true, &passes_r));
+    passes = passes_r = 0;
+    if (has_passes) {
+        TRY(peak_with(t, GRADS_OWN, false, false, &passes));
+        TRY(peak_with(t, GRADS_OWN, false, true, &passes_r));
+    }
     TRY(peak_with(t, GRADS_OWN, true, false, &own));
     TRY(peak_with(t, GRADS_OVERLAY, true, false, &overlay));
     fprintf(out, "\nwhat each reuse saves here (MiB of peak)\n");
-    fprintf(out, "  intermediates  %9.1f   passes, own gradients: %.1f -> %.1f\n",
-            mib(passes) - mib(passes_r), mib(passes), mib(passes_r));
+    if (has_passes)
+        fprintf(out, "  intermediates  %9.1f   passes, own gradients: %.1f -> %.1f\n",
+                mib(passes) - mib(passes_r), mib(passes), mib(passes_r));
     fprintf(out, "  overlay        %9.1f   fused, own -> overlay: %.1f -> %.1f\n",
             mib(own) - mib(overlay), mib(own), mib(overlay));
     if (last == GRADS_RELEASE && (t->o->accum > 1 || t->o->optim.clip > 0)) {
@@ -68,6 +73,10 @@ static error *print_row(const trainer *t, FILE *out, const char *name, bool fuse
     const char *reason;
     TRY(optim_defaults(name, &c));
     c.fused = fused;
+    c.type = t->o->optim.type;
+    c.state = t->o->optim.state;
+    c.state_all = t->o->optim.state_all;
+    if ((!fused || rule_at(c.rule)->sees == BY_MATRIX) && !optim_has_passes(&c)) return NULL;
     c.clip = t->o->optim.clip;
     if (c.clip > 0 && rule_folds(c.rule)) {
         fprintf(out, "  %-10s %-7s not with clipping\n", name, fused ? "fused" : "passes");
@@ -80,8 +89,9 @@ static error *print_row(const trainer *t, FILE *out, const char *name, bool fuse
     TRY(optim_resolve(&c, t->o->accum, &reason));
     TRY(plan_variant(t, &c, &s));
     double n = (double)params_count(&t->params) * 4.0;
-    double copies[] = {(double)s.most[KIND_PARAMETER] / n, (double)s.most[KIND_STATE] / n,
-                       (double)s.most[KIND_GRADIENT] / n, (double)s.most[KIND_INTERMEDIATE] / n};
+    double copies[] = {(double)(s.most[KIND_PARAMETER] + s.most[KIND_MASTER]) / n,
+                       (double)s.most[KIND_STATE] / n, (double)s.most[KIND_GRADIENT] / n,
+                       (double)s.most[KIND_INTERMEDIATE] / n};
     fprintf(out, "  %-10s %-7s %-8s %8.1f %8.1f   %5.2f = %.2f + %.2f + %.2f + %.2f\n", name,
             fused ? "fused" : "passes", grad_policy_name(c.gradients), mib(s.peak), mib(s.load),
             copies[0] + copies[1] + copies[2] + copies[3], copies[0], copies[1], copies[2],
@@ -148,7 +158,14 @@ error *plan_print(const trainer *t, FILE *out)
             mib(s.peak), s.peak, s.load, 100.0 * ((double)s.peak / (double)s.load - 1));
     fprintf(out, "  the peak is in program %s, when %s is taken (event %lld of %lld)\n", s.program,
             *s.peak_name ? s.peak_name : "nothing", (long long)s.peak_clock, (long long)s.clocks);
-    fprintf(out, "\ngradients: %s (%s)\n", grad_policy_name(o->optim.gradients), o->policy_reason);
+    double n = (double)params_count(&t->params);
+    fprintf(out,
+            "\nbytes for each parameter: %.2f = parameters %.2f + master weights %.2f + states "
+            "%.2f; live gradients %.2f\n",
+            (double)(s.most[KIND_PARAMETER] + s.most[KIND_MASTER] + s.most[KIND_STATE]) / n,
+            (double)s.most[KIND_PARAMETER] / n, (double)s.most[KIND_MASTER] / n,
+            (double)s.most[KIND_STATE] / n, (double)s.most[KIND_GRADIENT] / n);
+    fprintf(out, "gradients: %s (%s)\n", grad_policy_name(o->optim.gradients), o->policy_reason);
     TRY(print_savings(t, out));
     return print_side_by_side(t, out);
 }
@@ -193,8 +210,9 @@ typedef struct {
     size_t seen;
 } painter;
 
-static const char *const colours[KIND_COUNT] = {"#4e79a7", "#e15759", "#59a14f", "#b07aa1",
-                                                "#f2b447", "#9c9c9c", "#76b7b2", "#ff9da7"};
+static const char *const colours[KIND_COUNT] = {"#4e79a7", "#a0cbe8", "#e15759",
+                                                "#59a14f", "#b07aa1", "#f2b447",
+                                                "#9c9c9c", "#76b7b2", "#ff9da7"};
 
 static void paint(void *context, const block_info *b)
 {

@@ -16,35 +16,49 @@ enum { NAME_ROOM = 128, MOST_STATE = 1 << 20, COPY = 1 << 16 };
 
 /* ---- the tensors ---- */
 
-/* The optimizer's states under their names; one block, to be freed. */
+typedef struct {
+    char text[NAME_ROOM];
+} state_name;
+
+/* Appends one tensor under "parameter.state", "parameter.state.scale". */
+static void add_state(named_tensor *list, state_name *names, int64_t *n, const param *row,
+                      const char *state, const char *suffix, tensor value)
+{
+    char text[NAME_ROOM - 28];
+    snprintf(names[*n].text, NAME_ROOM, "%s.%s%s", param_text(row, text, sizeof text), state,
+             suffix);
+    list[*n] = (named_tensor){.name = names[*n].text,
+                              .value = value,
+                              .transposed = row->spec.file_transposed && value.rank == 2,
+                              .of = *n,
+                              .dealt = row->own < row->count,
+                              .first = row->own_first,
+                              .held = row->own};
+    ++*n;
+}
+
+/* The optimizer's states, their scales, and the masters, under their names; one block, to be
+ * freed. */
 static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
 {
-    typedef struct {
-        char text[NAME_ROOM];
-    } name;
     const optimizer *o = t->optimizer;
-    int64_t most = (int64_t)t->params.n * MAX_STATES;
+    int64_t most = (int64_t)t->params.n * (2 * MAX_STATES + 1); /* scales, a master */
     named_tensor *list;
-    TRY(alloc_array(&list, (size_t)most + 1, sizeof *list + sizeof(name)));
-    name *names = (name *)(void *)(list + most + 1);
+    TRY(alloc_array(&list, (size_t)most + 1, sizeof *list + sizeof(state_name)));
+    state_name *names = (state_name *)(void *)(list + most + 1);
     *n = 0;
-    for (int i = 0; i < t->params.n; i++)
-        for (int k = 0; k < optimizer_rule_of(o, i)->n_states; k++) {
-            const param *row = &t->params.row[i];
-            char text[NAME_ROOM - 20];
-            if (!row->trainable) continue;
-            snprintf(names[*n].text, NAME_ROOM, "%s.%s", param_text(row, text, sizeof text),
-                     optimizer_rule_of(o, i)->state[k]);
-            list[*n] =
-                (named_tensor){.name = names[*n].text,
-                               .value = tensor_of(o->state[i][k].data, F32, row->spec.shape),
-                               .transposed = row->spec.file_transposed && row->spec.shape.rank == 2,
-                               .of = *n,
-                               .dealt = row->own < row->count,
-                               .first = row->own_first,
-                               .held = row->own};
-            ++*n;
+    for (int i = 0; i < t->params.n; i++) {
+        const param *row = &t->params.row[i];
+        const rule_info *info = optimizer_rule_of(o, i);
+        for (int k = 0; k < info->n_states && row->trainable; k++) {
+            tensor state = o->state[i][k];
+            add_state(list, names, n, row, info->state[k], "",
+                      tensor_of(state.data, present(state) ? state.type : F32, row->spec.shape));
+            if (present(o->scale[i][k]))
+                add_state(list, names, n, row, info->state[k], ".scale", o->scale[i][k]);
         }
+        if (present(row->master)) add_state(list, names, n, row, "master", "", row->master);
+    }
     *out = list;
     return NULL;
 }
@@ -136,8 +150,9 @@ enum { VALUES = sizeof values / sizeof *values };
 
 /* Options whose change makes another model or another order of samples ... */
 static const char *const fixed_options[] = {
-    "layers",   "heads", "width", "context", "vocab",      "seq",    "seed",       "inner",
-    "channels", "patch", "pool",  "classes", "image-size", "freeze", "train-only", NULL};
+    "layers", "heads",   "width",      "context",  "vocab",      "seq",      "seed",
+    "dtype",  "master",  "state",      "state-of", "inner",      "channels", "patch",
+    "pool",   "classes", "image-size", "freeze",   "train-only", NULL};
 /* ... and those whose change changes no number of the training, so that nothing need be said. */
 static const char *const silent_options[] = {"model",
                                              "train-data",
@@ -417,8 +432,9 @@ static error *part_values(void *context, const char *path)
 /* Hugging Face's, so that whatever loads its models loads a checkpoint. */
 static error *part_config(void *context, const char *path)
 {
+    const trainer *t = ((const run_state *)context)->t;
     char *text;
-    TRY(hf_config_text(&((const run_state *)context)->t->o->model, &text));
+    TRY(hf_config_text(&t->o->model, t->params.type, &text));
     error *e = write_text(path, text);
     free(text);
     return e;

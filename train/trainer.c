@@ -258,7 +258,8 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     t->o = o;
     t->kind = kind;
     t->null = device_counting(&t->counted);
-    t->params.type = F32;
+    t->params.type = o->type;
+    t->params.master = o->master;
     error *e = arena_create(&t->arena);
     if (!e) {
         arena_attach(t->arena, &t->null);
@@ -270,6 +271,10 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
                      .comm = o->comm};
         e = kind->create(&o->model, &t->params, &t->model);
     }
+    if (!e && comm_size(o->comm) > 1 && !optim_has_passes(&o->optim))
+        e = user_error("several ranks with --dtype bf16 or --state %s: they share fp32 only; use "
+                       "--dtype fp32 and --state fp32, or one rank",
+                       o->state_name);
     if (!e) e = freeze_apply(o, &t->params);
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
     if (!e && comm_size(o->comm) > 1)
@@ -295,6 +300,11 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
 
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
 {
+    if (!(dev->ops->working_types >> t->params.type & 1))
+        return user_error(
+            "--dtype bf16: the %s device does not compute in it: use --device cpu, or "
+            "--dtype fp32",
+            dev->ops->name);
     TRY(alloc_array(&t->host_inputs, tensor_bytes(t->batch.inputs), 1));
     TRY(alloc_array(&t->host_targets, tensor_bytes(t->batch.targets), 1));
     if (present(t->batch.noise)) TRY(alloc_array(&t->host_noise, tensor_bytes(t->batch.noise), 1));
@@ -303,7 +313,10 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
     place(t);
     TRY(device_status(dev));
     optimizer_clear(t->optimizer);
-    if (t->o->load) return t->o->task->load(t, dev);
+    if (t->o->load) {
+        TRY(t->o->task->load(t, dev));
+        return params_adopt(&t->params, dev);
+    }
     return params_initialize(&t->params, dev, (uint64_t)t->o->seed);
 }
 
@@ -380,8 +393,7 @@ error *trainer_predict(trainer *t, source *data, int64_t first, float *logits)
 {
     t->params.training = false;
     predict_program(t, data, first);
-    op_get(t->r.dev, t->r.stream, logits, t->predictions);
-    op_sync(t->r.dev, t->r.stream);
+    op_get_floats(t->r.dev, t->r.stream, logits, t->predictions);
     return device_status(t->r.dev);
 }
 
@@ -396,7 +408,7 @@ typedef struct {
 static void look(fault *f, device *dev, const char *op, tensor x)
 {
     int64_t bad = 0;
-    if (f->bad || x.type == U8 || x.type == I32) return;
+    if (f->bad || (x.type != F32 && x.type != F64 && x.type != BF16)) return;
     OP(nonfinite, dev, STREAM_COMPUTE, .count = &bad, .x = x);
     if (!bad) return;
     char name[100] = "a tensor without a name";

@@ -178,7 +178,7 @@ error *weights_write_from(const char *directory, const model_config *c, const pa
     if (!hf_lacks(c)) {
         char *text;
         TRY(join(directory, "config.json", path));
-        TRY(hf_config_text(c, &text));
+        TRY(hf_config_text(c, p->type, &text));
         error *e = write_text(path, text);
         free(text);
         TRY(e);

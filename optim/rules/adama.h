@@ -41,6 +41,7 @@ static const rule_info adama_info = {
     .r_temp = LANE_G,
     .fold = {"adama_first", "adama_later", "adama_last"},
     .sees = BY_ELEMENT,
+    .squares = LANE_S1,
     .options = HAS_BETA1 | HAS_BETA2 | HAS_EPS,
     .lr = 1e-3,
     .beta = {0.9, 0.999},
@@ -59,8 +60,8 @@ RULE_FN int adama_pass(int pass, lane *x, const hyper *h)
     {                                                                                              \
         .name = name_, .summary = summary_, .state = {"exp_avg", "exp_avg_sq"}, .n_states = 2,     \
         .n_passes = passes_, .needs_temp = temp_, .r_temp = temp_ ? LANE_G : 0,                    \
-        .sees = BY_ELEMENT, .options = HAS_BETA1 | HAS_BETA2 | HAS_EPS, .lr = 1e-3,                \
-        .beta = {0.9, 0.999}, .eps = 1e-8, .weight_decay = 1e-2                                    \
+        .sees = BY_ELEMENT, .squares = LANE_S1, .options = HAS_BETA1 | HAS_BETA2 | HAS_EPS,        \
+        .lr = 1e-3, .beta = {0.9, 0.999}, .eps = 1e-8, .weight_decay = 1e-2                        \
     }
 
 static const rule_info adama_first_info =

@@ -23,6 +23,7 @@ static const rule_info adamw_info = {
     .needs_temp = true,
     .r_temp = LANE_G,
     .sees = BY_ELEMENT,
+    .squares = LANE_S1,
     .options = HAS_BETA1 | HAS_BETA2 | HAS_EPS,
     .lr = 1e-3,
     .beta = {0.9, 0.999},

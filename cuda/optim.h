@@ -1,0 +1,24 @@
+/* optim.h - what the kernels of the optimizer step share: the rules as types. */
+#ifndef REGRAD_CUDA_OPTIM_H
+#define REGRAD_CUDA_OPTIM_H
+
+#include "cuda/internal.h"
+
+#include "optim/rules/all.h"
+
+static constexpr int MOST_PASSES = 16;
+
+#define RULE_TYPE(name)                                                                            \
+    struct name##_rule {                                                                           \
+        static __device__ __forceinline__ int pass(int k, lane *x, const hyper *h)                 \
+        {                                                                                          \
+            return name##_pass(k, x, h);                                                           \
+        }                                                                                          \
+    };
+OPTIM_RULES(RULE_TYPE)
+#undef RULE_TYPE
+
+/* The fused form over items that are not all f32; see optim_stored.cu. */
+extern "C" void cuda_optim_stored(device *dev, int stream, const optim_op *o);
+
+#endif
