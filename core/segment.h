@@ -17,7 +17,7 @@
 enum {
     SEGMENT_LANES = 32,
     SEGMENT_BLOCK = 2048, /* segments begin on one */
-    SEGMENTS = 32,
+    SEGMENTS = 1024,      /* enough warps to keep a GPU's memory busy */
     SEGMENT_SMALLEST = 4 * SEGMENT_BLOCK
 };
 

@@ -20,7 +20,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LANES = SEGMENT_LANES, BLOCK = SEGMENT_BLOCK, GROUP = 64 };
+enum { LANES = SEGMENT_LANES, BLOCK = SEGMENT_BLOCK, GROUP = 16 };
 
 /* ---- sums of squares ---- */
 
@@ -196,6 +196,15 @@ static int64_t segments_of(const optim_item *it)
     return segment_count(tensor_count(it->p));
 }
 
+/* The most that one of the items has. */
+static int64_t most_segments(const optim_item *items, int64_t n)
+{
+    int64_t most = 0;
+    for (int64_t i = 0; i < n; i++)
+        most = segments_of(&items[i]) > most ? segments_of(&items[i]) : most;
+    return most;
+}
+
 /* One segment of an item, block by block; returns its sum of g^2 if that is wanted. */
 static double fused_segment(int rule, const optim_item *it, const hyper *h, int64_t segment)
 {
@@ -217,9 +226,10 @@ static void fused_group(const device *dev, int rule, const hyper *h, const optim
                         int64_t n)
 {
     double part[GROUP][SEGMENTS];
+    int64_t most = most_segments(items, n);
 #pragma omp parallel for collapse(2) num_threads(dev->threads) schedule(dynamic)
     for (int64_t i = 0; i < n; i++)
-        for (int64_t k = 0; k < SEGMENTS; k++)
+        for (int64_t k = 0; k < most; k++)
             if (k < segments_of(&items[i])) part[i][k] = fused_segment(rule, &items[i], h, k);
     for (int64_t i = 0; i < n; i++)
         if (present(items[i].slot))
@@ -228,9 +238,10 @@ static void fused_group(const device *dev, int rule, const hyper *h, const optim
 
 static void pass_over_all(const device *dev, const optim_op *o, const hyper *h, int pass)
 {
+    int64_t most = most_segments(o->items, o->n);
 #pragma omp parallel for collapse(2) num_threads(dev->threads) schedule(dynamic)
     for (int64_t i = 0; i < o->n; i++)
-        for (int64_t k = 0; k < SEGMENTS; k++) {
+        for (int64_t k = 0; k < most; k++) {
             const optim_item *it = &o->items[i];
             if (k >= segments_of(it)) continue;
             int64_t n = tensor_count(it->p), start = segment_start(n, k);

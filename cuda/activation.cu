@@ -1,23 +1,25 @@
 /* activation.cu - y = act(x) + residual, and dx *= act'(pre), over (rows,cols); see activation.h.
  *
- * bytes: 8 for each element, 12 with a residual or for the gradient */
+ * bytes: 2 s for each element, 3 s with a residual or for the gradient (s: its size) */
 #include "cuda/activation.h"
 
 static constexpr int MOST_THREADS = 256;
 
 /* A block has a row. */
-static __global__ void activate_kernel(apply_call a, bool whole)
+template <class T> __global__ void activate_kernel(apply_call a, bool whole)
 {
     int64_t r = blockIdx.x;
-    for (int64_t c = threadIdx.x * 4; c < a.cols; c += blockDim.x * 4) {
+    const T *x = (const T *)a.x + r * a.ldx, *residual = (const T *)a.residual;
+    T *y = (T *)a.y + r * a.ldy;
+    for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += blockDim.x * WIDTH<T>) {
         int64_t left = a.cols - c;
-        unpacked<float> v = load(a.x + r * a.ldx + c, left, whole), res = {};
-        if (a.residual) res = load(a.residual + r * a.ldr + c, left, whole);
-        for (int i = 0; i < 4; i++) {
+        unpacked<T> v = load(x + c, left, whole), res = {};
+        if (residual) res = load(residual + r * a.ldr + c, left, whole);
+        for (int i = 0; i < WIDTH<T>; i++) {
             v.x[i] = act_of(a.act, v.x[i]);
-            if (a.residual) v.x[i] += res.x[i];
+            if (residual) v.x[i] += res.x[i];
         }
-        store(a.y + r * a.ldy + c, left, whole, v);
+        store(y + c, left, whole, v);
     }
 }
 
@@ -25,20 +27,20 @@ extern "C" void cuda_apply(device *dev, int stream, const apply_call *a)
 {
     uintptr_t address = (uintptr_t)a->x | (uintptr_t)a->y | (uintptr_t)a->residual;
     int64_t distance = a->ldx | a->ldy | (a->residual ? a->ldr : 0);
-    RUN(dev, stream, activate_kernel, groups(a->rows, 1), threads_for(a->cols, 4, MOST_THREADS), 0,
-        *a, address % 16 == 0 && distance % 4 == 0);
+    BY_TYPE(a->type, RUN(dev, stream, activate_kernel<element>, groups(a->rows, 1),
+                         threads_for(a->cols, WIDTH<element>, MOST_THREADS), 0, *a,
+                         address % 16 == 0 && distance % WIDTH<element> == 0));
 }
 
-static __global__ void activate_grad_kernel(float *dx, const float *pre, int64_t cols,
-                                            int64_t ld_dx, int64_t ld_pre, activation act,
-                                            bool whole)
+template <class T>
+__global__ void activate_grad_kernel(T *dx, const T *pre, int64_t cols, int64_t ld_dx,
+                                     int64_t ld_pre, activation act, bool whole)
 {
     int64_t r = blockIdx.x;
-    for (int64_t c = threadIdx.x * 4; c < cols; c += blockDim.x * 4) {
-        float *to = dx + r * ld_dx + c;
-        unpacked<float> d = load(to, cols - c, whole),
-                        x = load(pre + r * ld_pre + c, cols - c, whole);
-        for (int i = 0; i < 4; i++)
+    for (int64_t c = threadIdx.x * WIDTH<T>; c < cols; c += blockDim.x * WIDTH<T>) {
+        T *to = dx + r * ld_dx + c;
+        unpacked<T> d = load(to, cols - c, whole), x = load(pre + r * ld_pre + c, cols - c, whole);
+        for (int i = 0; i < WIDTH<T>; i++)
             d.x[i] *= act_grad_of(act, x.x[i]);
         store(to, cols - c, whole, d);
     }
@@ -47,7 +49,8 @@ static __global__ void activate_grad_kernel(float *dx, const float *pre, int64_t
 extern "C" void cuda_apply_grad(device *dev, int stream, activation act, tensor dx, tensor pre)
 {
     int64_t cols = tensor_cols(dx);
-    RUN(dev, stream, activate_grad_kernel, groups(tensor_rows(dx), 1),
-        threads_for(cols, 4, MOST_THREADS), 0, (float *)dx.data, (const float *)pre.data, cols,
-        dx.ld, pre.ld, act, wide(dx) && wide(pre));
+    BY_TYPE(dx.type,
+            RUN(dev, stream, activate_grad_kernel<element>, groups(tensor_rows(dx), 1),
+                threads_for(cols, WIDTH<element>, MOST_THREADS), 0, (element *)dx.data,
+                (const element *)pre.data, cols, dx.ld, pre.ld, act, wide(dx) && wide(pre)));
 }

@@ -1,5 +1,5 @@
 /* attention.cu - softmax attention without a T x T tensor (Dao et al.: "FlashAttention", NeurIPS
- * 2022), in float:
+ * 2022), computed in float.  The reference form; bf16 without a cache goes to attention_mma.cu.
  *
  *     s_ij = scale * q_i k_j (j <= i if causal), lse_i = log sum_j exp s_ij,
  *     out_i = sum_j exp(s_ij - lse_i) v_j
@@ -10,7 +10,7 @@
  * them from the cache */
 #include "cuda/attention.h"
 
-template <int CHUNKS> __global__ void attention_kernel(attention_call a)
+template <class T, int CHUNKS> __global__ void attention_kernel(attention_call<T> a)
 {
     static constexpr int ROWS = rows_of<CHUNKS>::FORWARD, OWN = ROWS * WARPS;
     SHARED_DYN(float, tiles);
@@ -20,11 +20,11 @@ template <int CHUNKS> __global__ void attention_kernel(attention_call a)
     int64_t n_tiles = (a.length + OWN - 1) / OWN, bh = blockIdx.x / n_tiles;
     int64_t b = bh / a.heads, q0 = blockIdx.x % n_tiles * OWN, row0 = q0 + w * ROWS;
     int head = (int)(bh % a.heads), kv = head / (a.heads / a.kv_heads);
-    const float *q_head = a.qkv + head_in_qkv(a, b, head);
-    const float *k_head = a.qkv + head_in_qkv(a, b, a.heads + kv);
-    const float *v_head = a.qkv + head_in_qkv(a, b, a.heads + a.kv_heads + kv);
-    int64_t ld = ld_qkv(a), n_keys = a.position + a.length;
+    const T *q_head = a.qkv + head_in_qkv(a, b, head);
+    const T *k_head = a.qkv + head_in_qkv(a, b, a.heads + kv);
+    const T *v_head = a.qkv + head_in_qkv(a, b, a.heads + a.kv_heads + kv);
     float slope = slope_of(a, head);
+    int64_t ld = ld_qkv(a), n_keys = a.position + a.length;
     if (a.keys) {
         k_head = a.keys + (b * a.kv_heads + kv) * a.places * a.size;
         v_head = a.values + (b * a.kv_heads + kv) * a.places * a.size;
@@ -66,37 +66,52 @@ template <int CHUNKS> __global__ void attention_kernel(attention_call a)
         for (int c = 0; c < CHUNKS; c++) {
             int d = lane + WARP * c;
             if (d < a.size)
-                a.out[(b * a.length + row) * ld_out(a) + (int64_t)head * a.size + d] =
-                    sum[i][c] / total;
+                narrowed(&a.out[(b * a.length + row) * ld_out(a) + (int64_t)head * a.size + d],
+                         sum[i][c] / total);
         }
         if (lane == 0 && a.lse) a.lse[bh * a.length + row] = max[i] + logf(total);
     }
 }
 
-template <int CHUNKS> static void launch_attention(device *dev, int stream, const attention_call &a)
+template <class T, int CHUNKS>
+static void launch_attention(device *dev, int stream, const attention_call<T> &a)
 {
     static constexpr int ROWS = rows_of<CHUNKS>::FORWARD, OWN = ROWS * WARPS;
     int bytes = (int)sizeof(float) * ((OWN + 2 * TILE) * pitch_of(a.size) + OWN * TILE);
-    if (!CUDA_OK(dev, cudaFuncSetAttribute((const void *)attention_kernel<CHUNKS>,
+    if (!CUDA_OK(dev, cudaFuncSetAttribute((const void *)attention_kernel<T, CHUNKS>,
                                            cudaFuncAttributeMaxDynamicSharedMemorySize, bytes)))
         return;
     unsigned blocks = groups(a.length, OWN) * (unsigned)(a.batch * a.heads);
-    RUN(dev, stream, attention_kernel<CHUNKS>, blocks, WARPS * WARP, (size_t)bytes, a);
+    RUN(dev, stream, (attention_kernel<T, CHUNKS>), blocks, WARPS * WARP, (size_t)bytes, a);
 }
 
-void attention_forward(device *dev, int stream, const attention_call &a)
+template <class T> void attention_forward(device *dev, int stream, const attention_call<T> &a)
 {
-    if (head_fits(dev, a.size)) BY_HEAD_SIZE(a.size, launch_attention, dev, stream, a);
+    if (head_fits(dev, a.size)) BY_HEAD_SIZE(T, a.size, launch_attention, dev, stream, a);
 }
 
-extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
+template void attention_forward(device *, int, const attention_call<float> &);
+template void attention_forward(device *, int, const attention_call<bf16> &);
+
+template <class T> static attention_call<T> call_of(const attention_op *o)
 {
-    attention_call a = {};
-    a.out = (float *)o->out.data, a.lse = (float *)o->lse.data;
-    a.qkv = (const float *)o->qkv.data;
+    attention_call<T> a = {};
+    a.out = (T *)o->out.data, a.lse = (float *)o->lse.data;
+    a.qkv = (const T *)o->qkv.data;
     a.batch = o->qkv.dim[0], a.length = o->qkv.dim[1];
     a.heads = (int)o->heads, a.kv_heads = (int)o->kv_heads;
     a.size = (int)(tensor_cols(o->out) / o->heads);
     a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
-    attention_forward(dev, stream, a);
+    a.whole = wide(o->qkv) && wide(o->out) && a.size % WIDTH<T> == 0;
+    return a;
+}
+
+extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
+{
+    if (o->qkv.type == F32)
+        attention_forward(dev, stream, call_of<float>(o));
+    else if (!(o->scale > 0) || o->alibi)
+        attention_forward(dev, stream, call_of<bf16>(o));
+    else if (head_fits(dev, tensor_cols(o->out) / o->heads))
+        attention_mma_forward(dev, stream, call_of<bf16>(o));
 }

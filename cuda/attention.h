@@ -16,41 +16,31 @@
 
 static constexpr int TILE = WARP, WARPS = 4;
 
-struct attention_call {
-    float *out, *lse;          /* (B,T,H*D), (B,H,T); written by the forward pass */
-    float *dqkv, *r;           /* (B,T,(H+2KV)*D), (B,H,T) */
-    const float *qkv, *dout;   /* (B,T,(H+2KV)*D), (B,T,H*D) */
-    float *keys, *values;      /* (B,KV,P,D); NULL: those in qkv */
+template <class T> struct attention_call {
+    T *out, *dqkv;             /* (B,T,H*D), (B,T,(H+2KV)*D); written by forward, backward */
+    float *lse, *r;            /* (B,H,T) */
+    const T *qkv, *dout;       /* (B,T,(H+2KV)*D), (B,T,H*D) */
+    T *keys, *values;          /* (B,KV,P,D); NULL: those in qkv */
     int64_t places, position;  /* P; how many keys come before the first query's */
     int64_t batch, length;     /* B, T */
     int heads, kv_heads, size; /* H, KV, D */
-    bool causal, alibi;
+    bool causal, alibi, whole; /* whole: heads are made of 16 bytes */
     float scale;
 };
 
-/* What a head's scores lose with each token of distance; see core/ops.h. */
-static __device__ __forceinline__ float slope_of(const attention_call &a, int head)
-{
-    if (!a.alibi) return 0.0f;
-    int n = 1;
-    while (2 * n <= a.heads)
-        n *= 2;
-    return head < n ? exp2f(-8.0f * (float)(head + 1) / (float)n)
-                    : exp2f(-4.0f * (float)(2 * (head - n) + 1) / (float)n);
-}
-
-/* Distances between the tokens of qkv and of out, in floats. */
-static __device__ __forceinline__ int64_t ld_qkv(const attention_call &a)
+/* Distances between the tokens of qkv and of out, in elements. */
+template <class T> __device__ __forceinline__ int64_t ld_qkv(const attention_call<T> &a)
 {
     return (int64_t)(a.heads + 2 * a.kv_heads) * a.size;
 }
-static __device__ __forceinline__ int64_t ld_out(const attention_call &a)
+template <class T> __device__ __forceinline__ int64_t ld_out(const attention_call<T> &a)
 {
     return (int64_t)a.heads * a.size;
 }
 
 /* One of the (H+2KV) heads of sequence b in qkv or dqkv: its first token. */
-static __device__ __forceinline__ int64_t head_in_qkv(const attention_call &a, int64_t b, int head)
+template <class T>
+__device__ __forceinline__ int64_t head_in_qkv(const attention_call<T> &a, int64_t b, int head)
 {
     return b * a.length * ld_qkv(a) + (int64_t)head * a.size;
 }
@@ -60,13 +50,26 @@ static __host__ __device__ __forceinline__ int pitch_of(int size)
     return size | 1;
 }
 
+/* What a head's scores lose with each token of distance; see core/ops.h. */
+template <class T> __device__ __forceinline__ float slope_of(const attention_call<T> &a, int head)
+{
+    if (!a.alibi) return 0.0f;
+    int n = 1;
+    while (2 * n <= a.heads)
+        n *= 2;
+    return head < n ? exp2f(-8.0f * (float)(head + 1) / (float)n)
+                    : exp2f(-4.0f * (float)(2 * (head - n) + 1) / (float)n);
+}
+
 /* s (rows,pitch) = rows [first, first + rows) of x (length,size), 0 beyond the end; by the block */
-static __device__ void load_tile(float *s, const float *x, int64_t ld, int64_t first, int rows,
-                                 int64_t length, int size)
+template <class T>
+__device__ void load_tile(float *s, const T *x, int64_t ld, int64_t first, int rows, int64_t length,
+                          int size)
 {
     for (int i = threadIdx.x; i < rows * size; i += blockDim.x) {
         int row = i / size, c = i % size;
-        s[row * pitch_of(size) + c] = first + row < length ? x[(first + row) * ld + c] : 0.0f;
+        s[row * pitch_of(size) + c] =
+            first + row < length ? widened(x[(first + row) * ld + c]) : 0.0f;
     }
 }
 
@@ -107,21 +110,26 @@ template <int CHUNKS> struct rows_of {
     static constexpr int FORWARD = CHUNKS <= 4 ? 8 : 4, BACKWARD = CHUNKS <= 4 ? 8 : 2;
 };
 
-/* Calls launch<CHUNKS>(...) for the fewest chunks of 32 that hold a head. */
-#define BY_HEAD_SIZE(size, launch, ...)                                                            \
+/* Calls launch<T, CHUNKS>(...) for the fewest chunks of 32 that hold a head. */
+#define BY_HEAD_SIZE(T, size, launch, ...)                                                         \
     do {                                                                                           \
         if (size <= 1 * WARP)                                                                      \
-            launch<1>(__VA_ARGS__);                                                                \
+            launch<T, 1>(__VA_ARGS__);                                                             \
         else if (size <= 2 * WARP)                                                                 \
-            launch<2>(__VA_ARGS__);                                                                \
+            launch<T, 2>(__VA_ARGS__);                                                             \
         else if (size <= 4 * WARP)                                                                 \
-            launch<4>(__VA_ARGS__);                                                                \
+            launch<T, 4>(__VA_ARGS__);                                                             \
         else                                                                                       \
-            launch<8>(__VA_ARGS__);                                                                \
+            launch<T, 8>(__VA_ARGS__);                                                             \
     } while (0)
 
-/* out and lse (unless NULL) of all queries; false after a failure */
-void attention_forward(device *dev, int stream, const attention_call &a);
+/* out and lse (unless NULL) of all queries */
+template <class T> void attention_forward(device *dev, int stream, const attention_call<T> &a);
+
+/* In bf16 on tensor cores, without a cache: attention_mma.cu, attention_mma_grad.cu.  The scale is
+ * positive. */
+void attention_mma_forward(device *dev, int stream, const attention_call<bf16> &a);
+void attention_mma_backward(device *dev, int stream, const attention_call<bf16> &a);
 
 /* False, with the device's failure, if heads are too large. */
 static inline bool head_fits(device *dev, int64_t size)

@@ -13,7 +13,7 @@
 #include "cuda/attention.h"
 
 /* out: of the forward pass */
-static __global__ void attention_r_kernel(attention_call a, const float *out)
+template <class T> __global__ void attention_r_kernel(attention_call<T> a, const T *out)
 {
     int64_t row = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP; /* of (B,H,T) */
     int lane = threadIdx.x % WARP;
@@ -22,7 +22,7 @@ static __global__ void attention_r_kernel(attention_call a, const float *out)
     int64_t at = (b * a.length + t) * ld_out(a) + head * a.size;
     float sum = 0;
     for (int d = lane; d < a.size; d += WARP)
-        sum += a.dout[at + d] * out[at + d];
+        sum += widened(a.dout[at + d]) * widened(out[at + d]);
     sum = warp_sum(sum);
     if (lane == 0) a.r[row] = sum;
 }
@@ -32,9 +32,9 @@ struct pair_grad {
     float p, ds;
 };
 
-static __device__ __forceinline__ pair_grad grad_of_pair(const attention_call &a, int64_t bh,
-                                                         int64_t i, int64_t j, float slope,
-                                                         float qk, float dp)
+template <class T>
+__device__ __forceinline__ pair_grad grad_of_pair(const attention_call<T> &a, int64_t bh, int64_t i,
+                                                  int64_t j, float slope, float qk, float dp)
 {
     if (i >= a.length || j >= a.length || (a.causal && j > i)) return {0, 0};
     float p = expf(a.scale * qk - slope * (float)(i - j) - a.lse[bh * a.length + i]);
@@ -42,18 +42,18 @@ static __device__ __forceinline__ pair_grad grad_of_pair(const attention_call &a
 }
 
 /* x (rows of a head in dqkv) = sum, for this warp's rows */
-template <int ROWS, int CHUNKS>
-__device__ __forceinline__ void store_rows(const attention_call &a, float *x,
+template <class T, int ROWS, int CHUNKS>
+__device__ __forceinline__ void store_rows(const attention_call<T> &a, T *x,
                                            const float (&sum)[ROWS][CHUNKS], int64_t row0, int lane)
 {
     for (int k = 0; k < ROWS && row0 + k < a.length; k++)
         for (int c = 0; c < CHUNKS; c++) {
             int d = lane + WARP * c;
-            if (d < a.size) x[(row0 + k) * ld_qkv(a) + d] = sum[k][c];
+            if (d < a.size) narrowed(&x[(row0 + k) * ld_qkv(a) + d], sum[k][c]);
         }
 }
 
-template <int CHUNKS> __global__ void attention_queries_kernel(attention_call a)
+template <class T, int CHUNKS> __global__ void attention_queries_kernel(attention_call<T> a)
 {
     static constexpr int ROWS = rows_of<CHUNKS>::BACKWARD, OWN = ROWS * WARPS;
     SHARED_DYN(float, tiles);
@@ -63,9 +63,9 @@ template <int CHUNKS> __global__ void attention_queries_kernel(attention_call a)
     int64_t n_tiles = (a.length + OWN - 1) / OWN, bh = blockIdx.x / n_tiles;
     int64_t b = bh / a.heads, q0 = blockIdx.x % n_tiles * OWN, row0 = q0 + w * ROWS;
     int head = (int)(bh % a.heads), kv = head / (a.heads / a.kv_heads);
-    const float *k_head = a.qkv + head_in_qkv(a, b, a.heads + kv);
-    const float *v_head = a.qkv + head_in_qkv(a, b, a.heads + a.kv_heads + kv);
-    const float *g_head = a.dout + b * a.length * ld_out(a) + (int64_t)head * a.size;
+    const T *k_head = a.qkv + head_in_qkv(a, b, a.heads + kv);
+    const T *v_head = a.qkv + head_in_qkv(a, b, a.heads + a.kv_heads + kv);
+    const T *g_head = a.dout + b * a.length * ld_out(a) + (int64_t)head * a.size;
     float dq[ROWS][CHUNKS] = {}, s[ROWS], dp[ROWS], slope = slope_of(a, head);
     load_tile(q, a.qkv + head_in_qkv(a, b, head), ld_qkv(a), q0, OWN, a.length, a.size);
     load_tile(g, g_head, ld_out(a), q0, OWN, a.length, a.size);
@@ -82,10 +82,10 @@ template <int CHUNKS> __global__ void attention_queries_kernel(attention_call a)
         __syncwarp();
         add_tile<ROWS, CHUNKS>(dq, ds, k, a.size, lane);
     }
-    store_rows<ROWS, CHUNKS>(a, a.dqkv + head_in_qkv(a, b, head), dq, row0, lane);
+    store_rows<T, ROWS, CHUNKS>(a, a.dqkv + head_in_qkv(a, b, head), dq, row0, lane);
 }
 
-template <int CHUNKS> __global__ void attention_keys_kernel(attention_call a)
+template <class T, int CHUNKS> __global__ void attention_keys_kernel(attention_call<T> a)
 {
     static constexpr int ROWS = rows_of<CHUNKS>::BACKWARD, OWN = ROWS * WARPS;
     SHARED_DYN(float, tiles);
@@ -100,10 +100,9 @@ template <int CHUNKS> __global__ void attention_keys_kernel(attention_call a)
     float dk[ROWS][CHUNKS] = {}, dv[ROWS][CHUNKS] = {}, s[ROWS], dp[ROWS];
     load_tile(k, a.qkv + k_head, ld_qkv(a), k0, OWN, a.length, a.size);
     load_tile(v, a.qkv + v_head, ld_qkv(a), k0, OWN, a.length, a.size);
-    for (int head = kv * sharing; head < (kv + 1) * sharing; head++) {
-        float slope = slope_of(a, head);
+    for (int head = kv * sharing; head < (kv + 1) * sharing; head++)
         for (int64_t q0 = a.causal ? k0 / TILE * TILE : 0; q0 < a.length; q0 += TILE) {
-            const float *g_head = a.dout + b * a.length * ld_out(a) + (int64_t)head * a.size;
+            const T *g_head = a.dout + b * a.length * ld_out(a) + (int64_t)head * a.size;
             __syncthreads();
             load_tile(q, a.qkv + head_in_qkv(a, b, head), ld_qkv(a), q0, TILE, a.length, a.size);
             load_tile(g, g_head, ld_out(a), q0, TILE, a.length, a.size);
@@ -111,8 +110,8 @@ template <int CHUNKS> __global__ void attention_keys_kernel(attention_call a)
             dot_rows<ROWS>(s, k + w * ROWS * pitch, q + lane * pitch, a.size);
             dot_rows<ROWS>(dp, v + w * ROWS * pitch, g + lane * pitch, a.size);
             for (int i = 0; i < ROWS; i++) {
-                pair_grad x =
-                    grad_of_pair(a, b * a.heads + head, q0 + lane, row0 + i, slope, s[i], dp[i]);
+                pair_grad x = grad_of_pair(a, b * a.heads + head, q0 + lane, row0 + i,
+                                           slope_of(a, head), s[i], dp[i]);
                 p[i * TILE + lane] = x.p;
                 ds[i * TILE + lane] = x.ds;
             }
@@ -120,40 +119,58 @@ template <int CHUNKS> __global__ void attention_keys_kernel(attention_call a)
             add_tile<ROWS, CHUNKS>(dk, ds, q, a.size, lane);
             add_tile<ROWS, CHUNKS>(dv, p, g, a.size, lane);
         }
-    }
-    store_rows<ROWS, CHUNKS>(a, a.dqkv + k_head, dk, row0, lane);
-    store_rows<ROWS, CHUNKS>(a, a.dqkv + v_head, dv, row0, lane);
+    store_rows<T, ROWS, CHUNKS>(a, a.dqkv + k_head, dk, row0, lane);
+    store_rows<T, ROWS, CHUNKS>(a, a.dqkv + v_head, dv, row0, lane);
 }
 
-template <int CHUNKS>
-static void launch_attention_grad(device *dev, int stream, const attention_call &a)
+template <class T, int CHUNKS>
+static void launch_attention_grad(device *dev, int stream, const attention_call<T> &a)
 {
     static constexpr int ROWS = rows_of<CHUNKS>::BACKWARD, OWN = ROWS * WARPS;
     int tiles = 2 * (OWN + TILE) * pitch_of(a.size), bytes = (tiles + 2 * OWN * TILE) * 4;
-    if (!CUDA_OK(dev, cudaFuncSetAttribute((const void *)attention_queries_kernel<CHUNKS>,
+    if (!CUDA_OK(dev, cudaFuncSetAttribute((const void *)attention_queries_kernel<T, CHUNKS>,
                                            cudaFuncAttributeMaxDynamicSharedMemorySize, bytes)) ||
-        !CUDA_OK(dev, cudaFuncSetAttribute((const void *)attention_keys_kernel<CHUNKS>,
+        !CUDA_OK(dev, cudaFuncSetAttribute((const void *)attention_keys_kernel<T, CHUNKS>,
                                            cudaFuncAttributeMaxDynamicSharedMemorySize, bytes)))
         return;
     unsigned own = groups(a.length, OWN), batch = (unsigned)a.batch;
-    RUN(dev, stream, attention_queries_kernel<CHUNKS>, own * batch * (unsigned)a.heads,
+    RUN(dev, stream, (attention_queries_kernel<T, CHUNKS>), own * batch * (unsigned)a.heads,
         WARPS * WARP, (size_t)(tiles + OWN * TILE) * 4, a);
-    RUN(dev, stream, attention_keys_kernel<CHUNKS>, own * batch * (unsigned)a.kv_heads,
+    RUN(dev, stream, (attention_keys_kernel<T, CHUNKS>), own * batch * (unsigned)a.kv_heads,
         WARPS * WARP, (size_t)bytes, a);
 }
 
-extern "C" void cuda_attention_grad(device *dev, int stream, const attention_grad_op *o)
+template <class T> static void backward(device *dev, int stream, const attention_call<T> &a)
 {
-    attention_call a = {};
+    BY_HEAD_SIZE(T, a.size, launch_attention_grad, dev, stream, a);
+}
+
+static void backward(device *dev, int stream, const attention_call<bf16> &a)
+{
+    if (a.scale > 0 && !a.alibi)
+        attention_mma_backward(dev, stream, a);
+    else
+        backward<bf16>(dev, stream, a);
+}
+
+template <class T> static void attention_grad(device *dev, int stream, const attention_grad_op *o)
+{
+    attention_call<T> a = {};
     a.lse = (float *)o->lse.data, a.r = (float *)o->scratch.data;
-    a.dqkv = (float *)o->dqkv.data;
-    a.qkv = (const float *)o->qkv.data, a.dout = (const float *)o->dout.data;
+    a.dqkv = (T *)o->dqkv.data;
+    a.qkv = (const T *)o->qkv.data, a.dout = (const T *)o->dout.data;
     a.batch = o->qkv.dim[0], a.length = o->qkv.dim[1];
     a.heads = (int)o->heads, a.kv_heads = (int)o->kv_heads;
     a.size = (int)(tensor_cols(o->out) / o->heads);
     a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
+    a.whole = wide(o->qkv) && wide(o->dqkv) && wide(o->dout) && a.size % WIDTH<T> == 0;
     if (!head_fits(dev, a.size)) return;
-    RUN(dev, stream, attention_r_kernel, groups(a.batch * a.heads * a.length, WARPS), WARPS * WARP,
-        0, a, (const float *)o->out.data);
-    BY_HEAD_SIZE(a.size, launch_attention_grad, dev, stream, a);
+    RUN(dev, stream, attention_r_kernel<T>, groups(a.batch * a.heads * a.length, WARPS),
+        WARPS * WARP, 0, a, (const T *)o->out.data);
+    backward(dev, stream, a);
+}
+
+extern "C" void cuda_attention_grad(device *dev, int stream, const attention_grad_op *o)
+{
+    BY_TYPE(o->qkv.type, attention_grad<element>(dev, stream, o));
 }

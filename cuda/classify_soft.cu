@@ -7,12 +7,12 @@
  * A block has a row.  The first pass finds the largest logit and the sum of exponentials (softmax.h)
  * and where the largest of both rows are; the second adds up the weights, and the logits relative to
  * the largest, so that nothing cancels; the third writes the gradient.
- * bytes: 2 s V for each row from memory, s V more with the gradient; the rest from the cache */
+ * bytes: (4 + s) V for each row from memory, s V more with the gradient; the rest from the cache */
 #include "cuda/softmax.h"
 
 template <class T> struct soft_call {
     T *logits;            /* (R,V) */
-    const T *targets;     /* (R,V), contiguous */
+    const float *targets; /* (R,V), contiguous */
     float *losses, *hits; /* (R); hits may be NULL */
     int64_t cols, ld;
     float scale;
@@ -62,12 +62,13 @@ struct weights {
 };
 
 template <class T>
-static __device__ weights row_weights(const T *x, const T *t, float max, int64_t cols, bool whole)
+static __device__ weights row_weights(const T *x, const float *t, float max, int64_t cols,
+                                      bool whole)
 {
     SHARED(weights, slots, [SOFTMAX_WARPS]);
     weights w = {0, 0};
     for (int64_t c = threadIdx.x * WIDTH<T>; c < cols; c += SOFTMAX_THREADS * WIDTH<T>) {
-        unpacked<T> v = load(x + c, cols - c, whole), by = load(t + c, cols - c, whole);
+        unpacked<T> v = load(x + c, cols - c, whole), by = load_as<T>(t + c, cols - c, whole);
         for (int i = 0; i < WIDTH<T>; i++) {
             if (c + i >= cols) break;
             w.mass += (double)by.x[i];
@@ -94,7 +95,7 @@ template <class T> __global__ void classify_soft_kernel(soft_call<T> a)
     SHARED(place_of, of_targets, [SOFTMAX_WARPS]);
     int64_t r = blockIdx.x;
     T *x = a.logits + r * a.ld;
-    const T *t = a.targets + r * a.cols;
+    const float *t = a.targets + r * a.cols;
     if (a.hits) {
         place_of guess = block_largest(row_largest(x, a.cols, a.whole), of_logits);
         place_of label = block_largest(row_largest(t, a.cols, a.whole), of_targets);
@@ -106,7 +107,8 @@ template <class T> __global__ void classify_soft_kernel(soft_call<T> a)
     if (!a.backward) return;
     float factor = (float)(w.mass * (double)a.scale / (double)p.sum);
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += SOFTMAX_THREADS * WIDTH<T>) {
-        unpacked<T> v = load(x + c, a.cols - c, a.whole), by = load(t + c, a.cols - c, a.whole);
+        unpacked<T> v = load(x + c, a.cols - c, a.whole),
+                    by = load_as<T>(t + c, a.cols - c, a.whole);
         for (int i = 0; i < WIDTH<T>; i++)
             v.x[i] = expf(v.x[i] - p.max) * factor - by.x[i] * a.scale;
         store(x + c, a.cols - c, a.whole, v);
@@ -117,7 +119,7 @@ template <class T> static void launch_soft(device *dev, int stream, const classi
 {
     soft_call<T> a = {};
     a.logits = (T *)o->logits.data;
-    a.targets = (const T *)o->targets.data;
+    a.targets = (const float *)o->targets.data;
     a.losses = (float *)o->losses.data;
     if (present(o->hits)) a.hits = (float *)o->hits.data;
     a.cols = tensor_cols(o->logits), a.ld = o->logits.ld;

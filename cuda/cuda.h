@@ -1,4 +1,4 @@
-/* cuda.h - the operation table on an NVIDIA GPU (sm_80 and newer), in float.
+/* cuda.h - the operation table on an NVIDIA GPU (sm_80 and newer), in float or bf16.
  *
  *     device.c      memory, streams, errors, the table
  *     graph.c       the training step as one CUDA graph

@@ -9,6 +9,8 @@
  */
 #include "cuda/internal.h"
 
+#include "core/segment.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,7 +96,7 @@ static void cuda_order(device *dev, int from, int to)
 }
 
 static const device_ops cuda_table = {.name = "cuda",
-                                      .working_types = 1u << F32,
+                                      .working_types = 1u << F32 | 1u << BF16,
                                       .alloc = cuda_alloc,
                                       .release = cuda_release,
                                       .put = cuda_put,
@@ -168,9 +170,14 @@ static void open_streams(device *dev)
 static void open_workspace(device *dev)
 {
     cuda_state *s = cuda_state_of(dev);
+    size_t sums = CUDA_SUMS_AT_ONCE * SEGMENTS;
     s->workspace_bytes = workspace_for(s->memory);
-    if (CUDA_OK(dev, cudaMalloc((void **)&s->counter, sizeof *s->counter)))
-        CUDA_OK(dev, cudaMalloc(&s->workspace, s->workspace_bytes));
+    if (!CUDA_OK(dev, cudaMalloc((void **)&s->counter, sizeof *s->counter)) ||
+        !CUDA_OK(dev, cudaMalloc((void **)&s->sums[0], STREAM_COUNT * sums * sizeof(double))) ||
+        !CUDA_OK(dev, cudaMalloc(&s->workspace, s->workspace_bytes)))
+        return;
+    for (int i = 1; i < STREAM_COUNT; i++)
+        s->sums[i] = s->sums[0] + (size_t)i * sums;
 }
 
 /* A first kernel: is there code for this GPU? */
@@ -224,6 +231,7 @@ void cuda_close(device *dev)
     }
     if (s->workspace) cudaFree(s->workspace);
     if (s->counter) cudaFree(s->counter);
+    if (s->sums[0]) cudaFree(s->sums[0]);
     if (s->handle) s->lt.Destroy(s->handle);
     lt_unload(&s->lt);
     error_free(dev->failure);

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 extern "C" {
+#include "core/bf16.h"
 #include "cuda/internal.h"
 }
 
@@ -62,13 +63,32 @@ template <class T> struct unpacked {
     float x[WIDTH<T>];
 };
 
+/* See core/bf16.h. */
+struct bf16 {
+    uint16_t bits;
+};
+
 static __device__ __forceinline__ float widened(float x)
 {
     return x;
 }
+static __device__ __forceinline__ float widened(bf16 x)
+{
+    return float_of_bf16(x.bits);
+}
+
+/* *to = x, rounded to the nearest, ties to even */
 static __device__ __forceinline__ void narrowed(float *to, float x)
 {
     *to = x;
+}
+static __device__ __forceinline__ void narrowed(bf16 *to, float x)
+{
+#ifdef __CUDACC__
+    asm("cvt.rn.bf16.f32 %0,%1;" : "=h"(to->bits) : "f"(x));
+#else
+    to->bits = bf16_of_float(x);
+#endif
 }
 
 /* May rows of t be read 16 bytes at a time?  (What is absent may.) */
@@ -113,11 +133,31 @@ static __device__ __forceinline__ void store(T *p, int64_t left, bool whole, con
         if (i < left) p[i] = raw.x[i];
 }
 
+/* As many floats as there are T in 16 bytes. */
+template <class T>
+static __device__ __forceinline__ unpacked<T> load_as(const float *p, int64_t left, bool whole)
+{
+    unpacked<T> v;
+#pragma unroll
+    for (int k = 0; k < WIDTH<T>; k += WIDTH<float>) {
+        unpacked<float> part = load(p + k, left - k, whole);
+#pragma unroll
+        for (int i = 0; i < WIDTH<float>; i++)
+            v.x[k + i] = part.x[i];
+    }
+    return v;
+}
+
 /* Runs what follows with `element` as the type of a tensor's elements. */
 #define BY_TYPE(type, ...)                                                                         \
     do {                                                                                           \
-        typedef float element;                                                                     \
-        __VA_ARGS__;                                                                               \
+        if ((type) == BF16) {                                                                      \
+            typedef bf16 element;                                                                  \
+            __VA_ARGS__;                                                                           \
+        } else {                                                                                   \
+            typedef float element;                                                                 \
+            __VA_ARGS__;                                                                           \
+        }                                                                                          \
     } while (0)
 
 /* ---- over the lanes of a warp, in a fixed order ---- */

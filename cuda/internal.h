@@ -47,13 +47,14 @@ void *cuda_graph_end(device *dev, int stream);
 void cuda_graph_launch(device *dev, int stream, void *graph);
 void cuda_graph_free(device *dev, void *graph);
 
-enum { PLANS = 64 };
+enum { PLANS = 64, CUDA_SUMS_AT_ONCE = 64 };
 
 /* An algorithm of cublasLt, and the product that it was found for. */
 typedef struct {
-    int64_t key[16];
+    int64_t key[19];
     cublasLtMatmulAlgo_t algo;
     size_t workspace;
+    bool refused; /* there is none */
 } product_plan;
 
 typedef struct {
@@ -64,6 +65,7 @@ typedef struct {
     void *workspace; /* of cublasLt, on STREAM_COMPUTE */
     size_t workspace_bytes;
     unsigned long long *counter; /* (1), of nonfinite */
+    double *sums[STREAM_COUNT];  /* (CUDA_SUMS_AT_ONCE, SEGMENTS), of sumsq */
     product_plan plan[PLANS];
     int64_t plans; /* ever made; the oldest is replaced */
     size_t memory;
@@ -84,21 +86,24 @@ static inline cudaStream_t cuda_stream(const device *dev, int stream)
 bool cuda_ok(device *dev, cudaError_t status, const char *call, const char *file, int line);
 #define CUDA_OK(dev, call) cuda_ok(dev, call, #call, __FILE__, __LINE__)
 
-/* Bytes that an address is a multiple of: 4 to 256. */
+/* Bytes that an address is a multiple of: at most 256. */
 uint32_t cuda_alignment(const void *p);
 
 /* d (rows,cols) = alpha op(x) op(y) (+ beta c) (+ bias), all in row order; see product.c. */
 typedef struct {
     int64_t rows, cols, inner;
-    const float *x, *y, *c, *bias; /* c, bias: NULL if there is none */
-    float *d;
-    int64_t ldx, ldy, ldc, ldd;
+    dtype type;                   /* of all of them: F32 or BF16 */
+    const void *x, *y, *c, *bias; /* c, bias: NULL if there is none */
+    void *d;
+    const void *gelu_of; /* NULL, or bf16 (rows,cols): d = sum * gelu'(gelu_of), the tanh form */
+    int64_t ldx, ldy, ldc, ldd, ld_gelu;
     bool x_transposed; /* x is (inner,rows), else (rows,inner) */
     bool y_transposed; /* y is (cols,inner), else (inner,cols) */
     bool scaled;       /* alpha and beta are given; else both are 1 */
     float alpha, beta;
 } product;
-void cuda_product(device *dev, int stream, const product *p);
+/* False if the library has no such product with gelu_of, or the device has failed: nothing is done. */
+bool cuda_product(device *dev, int stream, const product *p);
 
 /* A copy between matrices (f32) whose rows lie apart. */
 void cuda_copy_rows(device *dev, int stream, const copy_op *o);
@@ -107,8 +112,9 @@ void cuda_copy_rows(device *dev, int stream, const copy_op *o);
 typedef struct {
     int64_t rows, cols;
     activation act;
-    const float *x, *residual;
-    float *y;
+    dtype type; /* F32 or BF16 */
+    const void *x, *residual;
+    void *y;
     int64_t ldx, ldr, ldy;
 } apply_call;
 void cuda_apply(device *dev, int stream, const apply_call *a);
@@ -122,7 +128,7 @@ void cuda_column_sums(device *dev, int stream, grad db, tensor dout);
 /* slot = sum(x^2) for each of n, unless h is given and h->ok is 0; see sumsq.cu */
 typedef struct {
     const void *x;
-    dtype type; /* f32 or bf16 */
+    dtype type; /* F32 or BF16 */
     int64_t n;
     double *slot;
 } square_sum;

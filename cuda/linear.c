@@ -1,13 +1,14 @@
 /* linear.c - the products: y = act(x w^T + bias) + residual, and the gradients of x, w and b.
  *
- * cublasLt adds bias and residual on its way; an activation is a pass of its own over (R,N) (12 or
- * 16 bytes for each element), because the library's GELU does not leave what this table asks for:
- * `pre` with any distance between its rows, and a residual behind it. */
+ * cublasLt adds bias and residual on its way.  An activation is a pass of its own over (R,N), 2 or 3
+ * times an element's size for each: the library's GELU is of the sum before it was rounded to `pre`,
+ * this table's of what can be read there.  Its derivative is of `pre` in both; so in bf16 the gradient
+ * of the tanh form is part of the product, where `pre` lies as the library wants it. */
 #include "cuda/internal.h"
 
-static float *floats(tensor t)
+static void *address(tensor t)
 {
-    return present(t) ? (float *)t.data : NULL;
+    return present(t) ? t.data : NULL;
 }
 
 void cuda_linear(device *dev, int stream, const linear_op *o)
@@ -18,11 +19,12 @@ void cuda_linear(device *dev, int stream, const linear_op *o)
     product p = {.rows = rows,
                  .cols = cols,
                  .inner = tensor_cols(o->w),
-                 .x = floats(o->x),
-                 .y = floats(o->w),
-                 .c = act ? NULL : floats(o->residual),
-                 .bias = floats(o->bias),
-                 .d = floats(sum),
+                 .type = o->w.type,
+                 .x = address(o->x),
+                 .y = address(o->w),
+                 .c = act ? NULL : address(o->residual),
+                 .bias = address(o->bias),
+                 .d = address(sum),
                  .ldx = o->x.ld,
                  .ldy = o->w.ld,
                  .ldc = o->residual.ld,
@@ -34,9 +36,10 @@ void cuda_linear(device *dev, int stream, const linear_op *o)
                &(apply_call){.rows = rows,
                              .cols = cols,
                              .act = o->act,
-                             .x = floats(sum),
-                             .residual = floats(o->residual),
-                             .y = floats(o->out),
+                             .type = o->out.type,
+                             .x = address(sum),
+                             .residual = address(o->residual),
+                             .y = address(o->out),
                              .ldx = sum.ld,
                              .ldr = o->residual.ld,
                              .ldy = o->out.ld});
@@ -48,10 +51,20 @@ void cuda_activate(device *dev, int stream, const activate_op *o)
                &(apply_call){.rows = tensor_rows(o->x),
                              .cols = tensor_cols(o->x),
                              .act = o->act,
-                             .x = floats(o->x),
-                             .y = floats(o->out),
+                             .type = o->out.type,
+                             .x = address(o->x),
+                             .y = address(o->out),
                              .ldx = o->x.ld,
                              .ldy = o->out.ld});
+}
+
+/* The whole of it by cublasLt, if it can. */
+static bool linear_dx_with_gelu(device *dev, int stream, const linear_dx_op *o, const product *sum)
+{
+    if (o->act != ACT_GELU_TANH || o->w.type != BF16) return false;
+    product p = *sum;
+    p.gelu_of = address(o->pre), p.ld_gelu = o->pre.ld;
+    return cuda_product(dev, stream, &p);
 }
 
 void cuda_linear_dx(device *dev, int stream, const linear_dx_op *o)
@@ -59,14 +72,16 @@ void cuda_linear_dx(device *dev, int stream, const linear_dx_op *o)
     product p = {.rows = tensor_rows(o->dx),
                  .cols = tensor_cols(o->dx),
                  .inner = tensor_cols(o->dout),
-                 .x = floats(o->dout),
-                 .y = floats(o->w),
-                 .c = o->accumulate ? floats(o->dx) : NULL,
-                 .d = floats(o->dx),
+                 .type = o->dout.type,
+                 .x = address(o->dout),
+                 .y = address(o->w),
+                 .c = o->accumulate ? address(o->dx) : NULL,
+                 .d = address(o->dx),
                  .ldx = o->dout.ld,
                  .ldy = o->w.ld,
                  .ldc = o->dx.ld,
                  .ldd = o->dx.ld};
+    if (linear_dx_with_gelu(dev, stream, o, &p)) return;
     cuda_product(dev, stream, &p);
     if (o->act != ACT_NONE) cuda_apply_grad(dev, stream, o->act, o->dx, o->pre);
 }
@@ -79,10 +94,11 @@ void cuda_linear_dw(device *dev, int stream, const linear_dw_op *o)
     product p = {.rows = tensor_rows(dw),
                  .cols = tensor_cols(dw),
                  .inner = tensor_rows(o->dout),
-                 .x = floats(o->dout),
-                 .y = floats(o->x),
-                 .c = o->dw.accumulate ? floats(dw) : NULL,
-                 .d = floats(dw),
+                 .type = o->dout.type,
+                 .x = address(o->dout),
+                 .y = address(o->x),
+                 .c = o->dw.accumulate ? address(dw) : NULL,
+                 .d = address(dw),
                  .ldx = o->dout.ld,
                  .ldy = o->x.ld,
                  .ldc = dw.ld,
@@ -96,10 +112,11 @@ void cuda_matmul(device *dev, int stream, const matmul_op *o)
     product p = {.rows = tensor_rows(o->out),
                  .cols = tensor_cols(o->out),
                  .inner = o->x_transposed ? tensor_rows(o->x) : tensor_cols(o->x),
-                 .x = floats(o->x),
-                 .y = floats(o->y),
-                 .c = o->beta != 0 ? floats(o->out) : NULL,
-                 .d = floats(o->out),
+                 .type = o->out.type,
+                 .x = address(o->x),
+                 .y = address(o->y),
+                 .c = o->beta != 0 ? address(o->out) : NULL,
+                 .d = address(o->out),
                  .ldx = o->x.ld,
                  .ldy = o->y.ld,
                  .ldc = o->out.ld,

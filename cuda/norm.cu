@@ -1,43 +1,46 @@
 /* norm.cu - LayerNorm, and RMSNorm (mean = 0):  mean = avg(x), rstd = 1/sqrt(avg((x-mean)^2) + eps),
  *           out = (x-mean)*rstd*(offset+w) + b
  *
- * A warp has a row; a lane has unpacked<float> columns out of each 128.  The row is read three times, from
- * memory once and then from the cache.                  bytes: 8 C + 8 for each row */
+ * A warp has a row; a lane has unpacked<T> columns out of each 128.  The row is read three times, from
+ * memory once and then from the cache.                  bytes: 2 s C + 8 for each row */
 #include "cuda/gpu.h"
 
-static constexpr int WARPS = 4, STRIDE = 4 * WARP;
+static constexpr int WARPS = 4;
+template <class T> static constexpr int STRIDE = WIDTH<T> *WARP;
 
-struct norm_call {
-    float *out, *mean, *rstd; /* (R,C), (R), (R); mean and rstd may be NULL */
-    const float *x, *w, *b;   /* (R,C), (C), (C); b may be NULL */
+template <class T> struct norm_call {
+    T *out;             /* (R,C) */
+    float *mean, *rstd; /* (R); may be NULL */
+    const T *x, *w, *b; /* (R,C), (C), (C); b may be NULL */
     int64_t rows, cols;
     float eps, offset;
     bool rms, whole;
 };
 
-static __global__ void norm_kernel(norm_call a)
+template <class T> __global__ void norm_kernel(norm_call<T> a)
 {
     int64_t r = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP;
     int lane = threadIdx.x % WARP;
     if (r >= a.rows) return;
-    const float *x = a.x + r * a.cols;
+    const T *x = a.x + r * a.cols;
     float sum = 0, square = 0;
-    for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
-        unpacked<float> v = load(x + c, a.cols - c, a.whole);
-        sum += (v.x[0] + v.x[1]) + (v.x[2] + v.x[3]);
+    for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
+        unpacked<T> v = load(x + c, a.cols - c, a.whole);
+        for (int i = 0; i < WIDTH<T>; i += 4)
+            sum += (v.x[i] + v.x[i + 1]) + (v.x[i + 2] + v.x[i + 3]);
     }
     float mean = a.rms ? 0.0f : warp_sum(sum) / (float)a.cols;
-    for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
-        unpacked<float> v = load(x + c, a.cols - c, a.whole);
-        for (int i = 0; i < 4; i++)
+    for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
+        unpacked<T> v = load(x + c, a.cols - c, a.whole);
+        for (int i = 0; i < WIDTH<T>; i++)
             if (c + i < a.cols) square += (v.x[i] - mean) * (v.x[i] - mean);
     }
     float rstd = 1.0f / sqrtf(warp_sum(square) / (float)a.cols + a.eps);
-    for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
+    for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
         int64_t left = a.cols - c;
-        unpacked<float> v = load(x + c, left, a.whole), w = load(a.w + c, left, a.whole), b = {};
+        unpacked<T> v = load(x + c, left, a.whole), w = load(a.w + c, left, a.whole), b = {};
         if (a.b) b = load(a.b + c, left, a.whole);
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < WIDTH<T>; i++)
             v.x[i] = (v.x[i] - mean) * rstd * (a.offset + w.x[i]) + b.x[i];
         store(a.out + r * a.cols + c, left, a.whole, v);
     }
@@ -46,16 +49,21 @@ static __global__ void norm_kernel(norm_call a)
     if (a.rstd) a.rstd[r] = rstd;
 }
 
-extern "C" void cuda_norm(device *dev, int stream, const norm_op *o)
+template <class T> static void launch_norm(device *dev, int stream, const norm_op *o)
 {
-    norm_call a = {};
-    a.out = (float *)o->out.data;
+    norm_call<T> a = {};
+    a.out = (T *)o->out.data;
     if (present(o->mean)) a.mean = (float *)o->mean.data;
     if (present(o->rstd)) a.rstd = (float *)o->rstd.data;
-    a.x = (const float *)o->x.data, a.w = (const float *)o->w.data;
-    if (present(o->b)) a.b = (const float *)o->b.data;
+    a.x = (const T *)o->x.data, a.w = (const T *)o->w.data;
+    if (present(o->b)) a.b = (const T *)o->b.data;
     a.rows = tensor_rows(o->x), a.cols = tensor_cols(o->x);
     a.eps = (float)o->eps, a.offset = (float)o->offset, a.rms = o->rms;
     a.whole = wide(o->out) && wide(o->x) && wide(o->w) && wide(o->b);
-    RUN(dev, stream, norm_kernel, groups(a.rows, WARPS), WARPS * WARP, 0, a);
+    RUN(dev, stream, norm_kernel<T>, groups(a.rows, WARPS), WARPS * WARP, 0, a);
+}
+
+extern "C" void cuda_norm(device *dev, int stream, const norm_op *o)
+{
+    BY_TYPE(o->x.type, launch_norm<element>(dev, stream, o));
 }

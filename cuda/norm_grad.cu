@@ -3,57 +3,60 @@
  *
  *     dx (+)= rstd * (h - avg(h) - n*avg(h*n));   dw (+)= sum_r dout*n;   db (+)= sum_r dout
  *
- *     1  group    scratch (NORM_GROUPS,2C): sums over the rows of each group, a thread for 4
- *                 columns.  First, because dx may lie on dout.
+ *     1  group    scratch (NORM_GROUPS,2C): sums over the rows of each group, a thread for 16
+ *                 bytes of columns.  First, because dx may lie on dout.
  *     2  add      dw, db (C): the groups in order
  *     3  dx       a warp has a row, as in norm.cu
  *
- * bytes: 20 C for each row (8 C read by step 1, 8 C read and 4 C written by step 3) */
+ * bytes: 5 s C for each row (2 read by step 1, 2 read and 1 written by step 3) */
 #include "cuda/gpu.h"
 
-static constexpr int WARPS = 4, STRIDE = 4 * WARP, THREADS = 128;
+static constexpr int WARPS = 4, THREADS = 128;
+template <class T> static constexpr int STRIDE = WIDTH<T> *WARP;
 
-struct norm_grad_call {
-    float *dx, *dw, *db;                     /* (R,C), (C), (C); dw, db may be NULL */
-    const float *dout, *x, *mean, *rstd, *w; /* (R,C), (R,C), (R), (R), (C) */
-    float *scratch;                          /* (NORM_GROUPS,2C) */
+template <class T> struct norm_grad_call {
+    T *dx, *dw, *db;          /* (R,C), (C), (C); dw, db may be NULL */
+    const T *dout, *x, *w;    /* (R,C), (R,C), (C) */
+    const float *mean, *rstd; /* (R) */
+    float *scratch;           /* (NORM_GROUPS,2C) */
     int64_t rows, cols;
     float offset;
     bool rms, accumulate, dw_accumulate, db_accumulate, whole;
 };
 
-static __global__ void norm_group_kernel(norm_grad_call a)
+template <class T> __global__ void norm_group_kernel(norm_grad_call<T> a)
 {
-    int64_t c = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * 4, left = a.cols - c;
+    int64_t c = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * WIDTH<T>, left = a.cols - c;
     int64_t group = blockIdx.y, end = a.rows * (group + 1) / NORM_GROUPS;
     if (left <= 0) return;
-    float dw[4] = {}, db[4] = {};
+    float dw[WIDTH<T>] = {}, db[WIDTH<T>] = {};
     for (int64_t r = a.rows * group / NORM_GROUPS; r < end; r++) {
-        unpacked<float> d = load(a.dout + r * a.cols + c, left, a.whole);
-        unpacked<float> x = load(a.x + r * a.cols + c, left, a.whole);
-        for (int i = 0; i < 4; i++) {
+        unpacked<T> d = load(a.dout + r * a.cols + c, left, a.whole);
+        unpacked<T> x = load(a.x + r * a.cols + c, left, a.whole);
+        for (int i = 0; i < WIDTH<T>; i++) {
             dw[i] += d.x[i] * ((x.x[i] - (a.rms ? 0.0f : a.mean[r])) * a.rstd[r]);
             db[i] += d.x[i];
         }
     }
     float *sums = a.scratch + group * 2 * a.cols + c;
-    for (int i = 0; i < 4 && i < left; i++) {
+    for (int i = 0; i < WIDTH<T> && i < left; i++) {
         sums[i] = dw[i];
         sums[a.cols + i] = db[i];
     }
 }
 
-static __device__ void add_groups(const norm_grad_call &a, float *out, bool accumulate,
+template <class T>
+static __device__ void add_groups(const norm_grad_call<T> &a, T *out, bool accumulate,
                                   int64_t column, int64_t c)
 {
     if (!out) return;
     float sum = 0;
     for (int64_t group = 0; group < NORM_GROUPS; group++)
         sum += a.scratch[group * 2 * a.cols + column];
-    out[c] = accumulate ? out[c] + sum : sum;
+    narrowed(&out[c], accumulate ? widened(out[c]) + sum : sum);
 }
 
-static __global__ void norm_add_kernel(norm_grad_call a)
+template <class T> __global__ void norm_add_kernel(norm_grad_call<T> a)
 {
     int64_t c = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (c >= a.cols) return;
@@ -61,18 +64,18 @@ static __global__ void norm_add_kernel(norm_grad_call a)
     add_groups(a, a.db, a.db_accumulate, a.cols + c, c);
 }
 
-static __global__ void norm_dx_kernel(norm_grad_call a)
+template <class T> __global__ void norm_dx_kernel(norm_grad_call<T> a)
 {
     int64_t r = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP;
     int lane = threadIdx.x % WARP;
     if (r >= a.rows) return;
-    const float *x = a.x + r * a.cols, *dout = a.dout + r * a.cols;
+    const T *x = a.x + r * a.cols, *dout = a.dout + r * a.cols;
     float mean = a.rms ? 0.0f : a.mean[r], rstd = a.rstd[r], h_sum = 0, hn_sum = 0;
-    for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
+    for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
         int64_t left = a.cols - c;
-        unpacked<float> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
-        unpacked<float> w = load(a.w + c, left, a.whole);
-        for (int i = 0; i < 4; i++) {
+        unpacked<T> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
+        unpacked<T> w = load(a.w + c, left, a.whole);
+        for (int i = 0; i < WIDTH<T>; i++) {
             float h = d.x[i] * (a.offset + w.x[i]);
             h_sum += h;
             hn_sum += h * ((v.x[i] - mean) * rstd);
@@ -80,38 +83,43 @@ static __global__ void norm_dx_kernel(norm_grad_call a)
     }
     float h_avg = a.rms ? 0.0f : warp_sum(h_sum) / (float)a.cols,
           hn_avg = warp_sum(hn_sum) / (float)a.cols;
-    for (int64_t c = lane * 4; c < a.cols; c += STRIDE) {
+    for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
         int64_t left = a.cols - c;
-        unpacked<float> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
-        unpacked<float> w = load(a.w + c, left, a.whole), dx = {};
-        float *to = a.dx + r * a.cols + c;
+        unpacked<T> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
+        unpacked<T> w = load(a.w + c, left, a.whole), dx = {};
+        T *to = a.dx + r * a.cols + c;
         if (a.accumulate) dx = load(to, left, a.whole);
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < WIDTH<T>; i++)
             dx.x[i] +=
                 rstd * (d.x[i] * (a.offset + w.x[i]) - h_avg - (v.x[i] - mean) * rstd * hn_avg);
         store(to, left, a.whole, dx);
     }
 }
 
-extern "C" void cuda_norm_grad(device *dev, int stream, const norm_grad_op *o)
+template <class T> static void launch_norm_grad(device *dev, int stream, const norm_grad_op *o)
 {
-    norm_grad_call a = {};
-    a.dx = (float *)o->dx.data;
-    if (present(o->dw.t)) a.dw = (float *)o->dw.t.data;
-    if (present(o->db.t)) a.db = (float *)o->db.t.data;
-    a.dout = (const float *)o->dout.data, a.x = (const float *)o->x.data;
+    norm_grad_call<T> a = {};
+    a.dx = (T *)o->dx.data;
+    if (present(o->dw.t)) a.dw = (T *)o->dw.t.data;
+    if (present(o->db.t)) a.db = (T *)o->db.t.data;
+    a.dout = (const T *)o->dout.data, a.x = (const T *)o->x.data;
     if (present(o->mean)) a.mean = (const float *)o->mean.data;
     a.rstd = (const float *)o->rstd.data;
-    a.w = (const float *)o->w.data, a.scratch = (float *)o->scratch.data;
+    a.w = (const T *)o->w.data, a.scratch = (float *)o->scratch.data;
     a.rows = tensor_rows(o->x), a.cols = tensor_cols(o->x);
-    a.offset = (float)o->offset, a.rms = o->rms;
     a.accumulate = o->accumulate;
+    a.offset = (float)o->offset, a.rms = o->rms;
     a.dw_accumulate = o->dw.accumulate, a.db_accumulate = o->db.accumulate;
     a.whole = wide(o->dx) && wide(o->dout) && wide(o->x) && wide(o->w);
     if (a.dw || a.db) {
-        dim3 grid(groups(a.cols, THREADS * 4), NORM_GROUPS);
-        RUN(dev, stream, norm_group_kernel, grid, THREADS, 0, a);
-        RUN(dev, stream, norm_add_kernel, groups(a.cols, THREADS), THREADS, 0, a);
+        dim3 grid(groups(a.cols, THREADS * WIDTH<T>), NORM_GROUPS);
+        RUN(dev, stream, norm_group_kernel<T>, grid, THREADS, 0, a);
+        RUN(dev, stream, norm_add_kernel<T>, groups(a.cols, THREADS), THREADS, 0, a);
     }
-    RUN(dev, stream, norm_dx_kernel, groups(a.rows, WARPS), WARPS * WARP, 0, a);
+    RUN(dev, stream, norm_dx_kernel<T>, groups(a.rows, WARPS), WARPS * WARP, 0, a);
+}
+
+extern "C" void cuda_norm_grad(device *dev, int stream, const norm_grad_op *o)
+{
+    BY_TYPE(o->x.type, launch_norm_grad<element>(dev, stream, o));
 }

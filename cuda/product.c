@@ -5,7 +5,7 @@
  *
  *     d^T (cols,rows) = op(y)^T op(x)^T        A = y, B = x, D = d, bias along the rows of D
  *
- * Products are in float, without TF32.  An algorithm is asked for once for each kind of product and
+ * Products are in float, without TF32, or of bf16, with sums in float.  An algorithm is asked for once for each kind of product and
  * kept; it depends on shapes, distances and alignments only, so a step repeats its bits.  How it
  * may use the workspace is part of that.
  */
@@ -36,6 +36,12 @@ static bool set_desc(device *dev, cublasLtMatmulDesc_t d, cublasLtMatmulDescAttr
     return LT_OK(lt->MatmulDescSetAttribute(d, a, value, bytes));
 }
 
+/* The library wants rows of the epilogue's input to begin on 16 bytes (AUX_LD in cublasLt.h). */
+static bool may_have_gelu(const product *p)
+{
+    return !p->gelu_of || (p->ld_gelu % 8 == 0 && (uintptr_t)p->gelu_of % 16 == 0);
+}
+
 static bool describe(device *dev, const product *p, objects *x)
 {
     const lt_library *lt = &cuda_state_of(dev)->lt;
@@ -44,19 +50,25 @@ static bool describe(device *dev, const product *p, objects *x)
     int64_t xa = p->x_transposed ? p->rows : p->inner, xb = p->x_transposed ? p->inner : p->rows;
     cublasOperation_t op_y = p->y_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t op_x = p->x_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cublasLtEpilogue_t epilogue = p->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    cudaDataType_t type = p->type == BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    cublasLtEpilogue_t epilogue = p->gelu_of ? CUBLASLT_EPILOGUE_DGELU
+                                  : p->bias  ? CUBLASLT_EPILOGUE_BIAS
+                                             : CUBLASLT_EPILOGUE_DEFAULT;
     return LT_OK(lt->MatmulDescCreate(&x->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F)) &&
            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_TRANSA, &op_y, sizeof op_y) &&
            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_TRANSB, &op_x, sizeof op_x) &&
            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) &&
            (!p->bias ||
             set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias)) &&
-           LT_OK(lt->MatrixLayoutCreate(&x->a, CUDA_R_32F, (uint64_t)ya, (uint64_t)yb, p->ldy)) &&
-           LT_OK(lt->MatrixLayoutCreate(&x->b, CUDA_R_32F, (uint64_t)xa, (uint64_t)xb, p->ldx)) &&
-           LT_OK(lt->MatrixLayoutCreate(&x->c, CUDA_R_32F, (uint64_t)p->cols, (uint64_t)p->rows,
+           (!p->gelu_of || (set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
+                                     &p->gelu_of, sizeof p->gelu_of) &&
+                            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
+                                     &p->ld_gelu, sizeof p->ld_gelu))) &&
+           LT_OK(lt->MatrixLayoutCreate(&x->a, type, (uint64_t)ya, (uint64_t)yb, p->ldy)) &&
+           LT_OK(lt->MatrixLayoutCreate(&x->b, type, (uint64_t)xa, (uint64_t)xb, p->ldx)) &&
+           LT_OK(lt->MatrixLayoutCreate(&x->c, type, (uint64_t)p->cols, (uint64_t)p->rows,
                                         p->c ? p->ldc : p->ldd)) &&
-           LT_OK(lt->MatrixLayoutCreate(&x->d, CUDA_R_32F, (uint64_t)p->cols, (uint64_t)p->rows,
-                                        p->ldd));
+           LT_OK(lt->MatrixLayoutCreate(&x->d, type, (uint64_t)p->cols, (uint64_t)p->rows, p->ldd));
 }
 
 static void forget(device *dev, objects *x)
@@ -75,11 +87,12 @@ static void forget(device *dev, objects *x)
 /* What an algorithm depends on. */
 static product_plan wanted_plan(const product *p, size_t workspace)
 {
-    return (product_plan){.key = {p->rows, p->cols, p->inner, p->ldx, p->ldy, p->ldd,
-                                  p->c ? p->ldc : 0, p->bias != NULL, p->x_transposed,
-                                  p->y_transposed, cuda_alignment(p->x), cuda_alignment(p->y),
-                                  cuda_alignment(p->c ? p->c : p->d), cuda_alignment(p->d),
-                                  p->bias ? cuda_alignment(p->bias) : 0, (int64_t)workspace}};
+    return (product_plan){
+        .key = {p->rows, p->cols, p->inner, p->ldx, p->ldy, p->ldd, p->c ? p->ldc : 0,
+                p->bias != NULL, p->x_transposed, p->y_transposed, cuda_alignment(p->x),
+                cuda_alignment(p->y), cuda_alignment(p->c ? p->c : p->d), cuda_alignment(p->d),
+                p->bias ? cuda_alignment(p->bias) : 0, (int64_t)workspace, p->type,
+                p->gelu_of ? p->ld_gelu : 0, p->gelu_of ? cuda_alignment(p->gelu_of) : 0}};
 }
 
 static bool set_preference(device *dev, cublasLtMatmulPreference_t preference,
@@ -89,7 +102,7 @@ static bool set_preference(device *dev, cublasLtMatmulPreference_t preference,
     return LT_OK(lt->MatmulPreferenceSetAttribute(preference, a, value, bytes));
 }
 
-/* Fills in the algorithm of a plan. */
+/* Fills in the algorithm of a plan; where a gelu is wanted there need be none. */
 static bool find_algorithm(device *dev, objects *x, product_plan *plan)
 {
     const lt_library *lt = &cuda_state_of(dev)->lt;
@@ -108,9 +121,11 @@ static bool find_algorithm(device *dev, objects *x, product_plan *plan)
         if (!set_preference(dev, x->preference, attributes[i], &bytes, sizeof bytes)) return false;
     }
     cublasLtHandle_t handle = cuda_state_of(dev)->handle;
-    if (!LT_OK(lt->MatmulAlgoGetHeuristic(handle, x->desc, x->a, x->b, x->c, x->d, x->preference, 1,
-                                          &result, &found)))
-        return false;
+    cublasStatus_t status = lt->MatmulAlgoGetHeuristic(handle, x->desc, x->a, x->b, x->c, x->d,
+                                                       x->preference, 1, &result, &found);
+    plan->refused = plan->key[17] != 0 && (status != CUBLAS_STATUS_SUCCESS || found < 1);
+    if (plan->refused) return true;
+    if (!lt_ok(dev, status, "cublasLtMatmulAlgoGetHeuristic", __LINE__)) return false;
     if (found < 1)
         device_fail(dev, internal_error("cublasLt has no algorithm for (%lld,%lld) x (%lld,%lld)",
                                         (long long)plan->key[0], (long long)plan->key[2],
@@ -133,16 +148,19 @@ static const product_plan *plan_for(device *dev, const product *p, size_t worksp
     return slot;
 }
 
-void cuda_product(device *dev, int stream, const product *p)
+bool cuda_product(device *dev, int stream, const product *p)
 {
+    if (!may_have_gelu(p)) return false;
     cuda_state *s = cuda_state_of(dev);
     const float alpha = p->scaled ? p->alpha : 1, beta = !p->c ? 0 : p->scaled ? p->beta : 1;
     size_t workspace = stream == STREAM_COMPUTE ? s->workspace_bytes : 0;
     objects x = {0};
     const product_plan *plan = describe(dev, p, &x) ? plan_for(dev, p, workspace, &x) : NULL;
-    if (plan)
+    bool have = plan && !plan->refused;
+    if (have)
         LT_OK(s->lt.Matmul(s->handle, x.desc, &alpha, p->y, x.a, p->x, x.b, &beta,
                            p->c ? p->c : p->d, x.c, p->d, x.d, &plan->algo, s->workspace,
                            plan->workspace, s->stream[stream]));
     forget(dev, &x);
+    return have;
 }

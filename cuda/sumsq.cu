@@ -1,52 +1,72 @@
 /* sumsq.cu - slot = sum(x^2), in double, in the order of core/segment.h: the CPU's bits.
  *
- * A block has a tensor, a warp a segment, a lane one of the interleaved sums.  Squares of floats
- * are exact in double, so only the additions round.       bytes: 4 (bf16: 2) for each element */
+ *     1  segments   of up to AT_ONCE tensors in one launch; a warp has a segment, a lane one of its
+ *                   interleaved sums, which one lane then adds in order
+ *     2  tensors    a block has a tensor and adds its segments in order
+ *
+ * Squares of floats are exact in double, so only the additions round.
+ * bytes: s for each element (s: its size) */
 #include "cuda/gpu.h"
 
-#include "core/bf16.h"
 #include "core/segment.h"
 
-static constexpr int AT_ONCE = 64; /* tensors in a launch */
+static constexpr int WARPS = 8, AT_ONCE = CUDA_SUMS_AT_ONCE, ADDERS = 256;
 
 static_assert((int)SEGMENT_LANES == (int)WARP, "a lane of a segment is a lane of a warp");
 
-static __device__ __forceinline__ double number(const square_sum &s, int64_t i)
-{
-    return (double)(s.type == F32 ? ((const float *)s.x)[i]
-                                  : float_of_bf16(((const uint16_t *)s.x)[i]));
-}
-
 struct square_sums {
     square_sum of[AT_ONCE];
+    unsigned first_block[AT_ONCE + 1];
+    double *parts;  /* (AT_ONCE,SEGMENTS) */
     const hyper *h; /* NULL, or: nothing is done when h->ok is 0 */
 };
+static_assert(sizeof(square_sums) < 4096, "the arguments of a kernel are 4 KiB at most");
 
-static __global__ void square_sums_kernel(square_sums all)
+/* A lane's sum over a segment; loads of some steps are under way at once. */
+template <class T> static __device__ double lane_sum(const square_sum &s, int segment, int lane)
 {
-    SHARED(double, lanes, [SEGMENTS][WARP]);
+    const T *x = (const T *)s.x;
+    int64_t end = segment_start(s.n, segment + 1);
+    double sum = 0;
+#pragma unroll 8
+    for (int64_t i = segment_start(s.n, segment) + lane; i < end; i += WARP)
+        sum += (double)widened(x[i]) * (double)widened(x[i]);
+    return sum;
+}
+
+static __global__ void segments_kernel(square_sums all)
+{
+    SHARED(double, lanes, [WARPS][WARP]);
+    if (all.h && !all.h->ok) return;
+    int item = 0, w = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    while (all.first_block[item + 1] <= blockIdx.x)
+        item++;
+    square_sum s = all.of[item];
+    int segment = (int)(blockIdx.x - all.first_block[item]) * WARPS + w;
+    if (segment >= segment_count(s.n)) return;
+    lanes[w][lane] =
+        s.type == BF16 ? lane_sum<bf16>(s, segment, lane) : lane_sum<float>(s, segment, lane);
+    __syncwarp();
+    if (lane) return;
+    double sum = 0;
+    for (int k = 0; k < WARP; k++)
+        sum += lanes[w][k];
+    all.parts[item * SEGMENTS + segment] = sum;
+}
+
+static __global__ void tensors_kernel(square_sums all)
+{
     SHARED(double, parts, [SEGMENTS]);
     if (all.h && !all.h->ok) return;
-    square_sum s = all.of[blockIdx.x];
-    int w = threadIdx.x / WARP, lane = threadIdx.x % WARP, count = (int)segment_count(s.n);
-    double sum = 0;
-    if (w < count)
-        for (int64_t i = segment_start(s.n, w) + lane; i < segment_start(s.n, w + 1); i += WARP)
-            sum += number(s, i) * number(s, i);
-    lanes[w][lane] = sum;
-    __syncwarp();
-    if (lane == 0) {
-        sum = 0;
-        for (int k = 0; k < WARP; k++)
-            sum += lanes[w][k];
-        parts[w] = sum;
-    }
+    int count = (int)segment_count(all.of[blockIdx.x].n);
+    for (int k = threadIdx.x; k < count; k += ADDERS)
+        parts[k] = all.parts[blockIdx.x * SEGMENTS + k];
     __syncthreads();
     if (threadIdx.x) return;
-    sum = 0;
+    double sum = 0;
     for (int k = 0; k < count; k++)
         sum += parts[k];
-    *s.slot = sum;
+    *all.of[blockIdx.x].slot = sum;
 }
 
 extern "C" void cuda_square_sums(device *dev, int stream, const square_sum *sums, int64_t n,
@@ -55,13 +75,15 @@ extern "C" void cuda_square_sums(device *dev, int stream, const square_sum *sums
     for (int64_t first = 0; first < n; first += AT_ONCE) {
         square_sums all = {};
         all.h = h;
-        int64_t count = n - first < AT_ONCE ? n - first : AT_ONCE, longest = 1;
-        for (int64_t i = 0; i < count; i++) {
-            all.of[i] = sums[first + i];
-            longest = all.of[i].n > longest ? all.of[i].n : longest;
+        all.parts = cuda_state_of(dev)->sums[stream];
+        int count = (int)(n - first < AT_ONCE ? n - first : AT_ONCE);
+        for (int i = 0; i < AT_ONCE; i++) {
+            if (i < count) all.of[i] = sums[first + i];
+            unsigned blocks = i < count ? groups(segment_count(all.of[i].n), WARPS) : 0;
+            all.first_block[i + 1] = all.first_block[i] + blocks;
         }
-        RUN(dev, stream, square_sums_kernel, (unsigned)count,
-            (unsigned)segment_count(longest) * WARP, 0, all);
+        RUN(dev, stream, segments_kernel, all.first_block[count], WARPS * WARP, 0, all);
+        RUN(dev, stream, tensors_kernel, (unsigned)count, ADDERS, 0, all);
     }
 }
 

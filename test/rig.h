@@ -49,6 +49,9 @@ error *rigs_open_devices(bench *b) NODISCARD; /* many, one, odd */
 void rig_close_device(rig *r);
 size_t rig_memory(void); /* bytes for each */
 bool rig_has_bf16(void);
+/* In bf16, values that go from one product to the next, or from a product into an activation, may be
+ * rounded on the way, as tensor cores need it. */
+bool rig_rounds_between(void);
 /* Other threads, or another order of threads, may change the last bits of a result. */
 bool rig_bits_vary(void);
 /* Each launch takes long, as on the emulator: without LONG, some of the checks are left out in most

@@ -25,6 +25,11 @@ bool rig_has_bf16(void)
     return true;
 }
 
+bool rig_rounds_between(void)
+{
+    return false;
+}
+
 bool rig_bits_vary(void)
 {
     return true;

@@ -33,7 +33,12 @@ size_t rig_memory(void)
 
 bool rig_has_bf16(void)
 {
-    return false;
+    return true;
+}
+
+bool rig_rounds_between(void)
+{
+    return true;
 }
 
 bool rig_bits_vary(void)

@@ -73,8 +73,8 @@ static void call_attention(device *dev, const tensor *t, const void *options)
 }
 
 /* p_j = exp(s_j - lse) is off by (unit of s_j) + (unit of lse) + |s_j| + |lse| + 1, relatively. */
-static void attention_row_units(operand *o, const attention_case *c, int64_t b, int64_t h,
-                                int64_t i)
+static void attention_row_units(const bench *rigs, operand *o, const attention_case *c, int64_t b,
+                                int64_t h, int64_t i)
 {
     int64_t heads = c->H + 2 * c->KV, kv = h / (c->H / c->KV), last = c->causal ? i : c->T - 1;
     double lse = o[LSE].want[(b * c->H + h) * c->T + i], lse_unit = fabs(lse) + 1, squares = 0;
@@ -94,6 +94,7 @@ static void attention_row_units(operand *o, const attention_case *c, int64_t b, 
         const double *v = o[QKV].value + at(c, heads, b, j, c->H + c->KV + kv);
         score x = score_of(c, q, o[QKV].value + at(c, heads, b, j, c->H + kv), h, i - j);
         double p = exp(x.s - lse), relative = x.unit + lse_unit + fabs(x.s) + fabs(lse) + 1;
+        relative += rounded_between(rigs);
         for (int64_t d = 0; d < c->D; d++)
             out[d] += fabs(v[d]) * (p * relative + UNDERFLOW_UNIT);
     }
@@ -113,7 +114,7 @@ static void attention_trial(bench *b, const attention_case *c)
     trial_draw(&t, QKV, 0, c->spread);
     trial_reference(b, &t);
     for (int64_t row = 0; row < c->B * c->H * c->T; row++)
-        attention_row_units(t.operands, c, row / (c->H * c->T), row / c->T % c->H, row % c->T);
+        attention_row_units(b, t.operands, c, row / (c->H * c->T), row / c->T % c->H, row % c->T);
     trial_compare(b, &t);
     trial_poison(b, &t);
     trial_end(&t);
@@ -133,8 +134,8 @@ static void call_attention_grad(device *dev, const tensor *t, const void *option
 
 /* Sums of squares of the terms of each dqkv element; the errors of the terms
  * go to unit directly. */
-static void attention_grad_row_units(operand *o, const attention_case *c, int64_t b, int64_t h,
-                                     int64_t i, double *squares)
+static void attention_grad_row_units(const bench *rigs, operand *o, const attention_case *c,
+                                     int64_t b, int64_t h, int64_t i, double *squares)
 {
     int64_t heads = c->H + 2 * c->KV, kv = h / (c->H / c->KV), last = c->causal ? i : c->T - 1;
     double lse = o[G_LSE].value[(b * c->H + h) * c->T + i], r = 0, r_squares = 0;
@@ -156,8 +157,11 @@ static void attention_grad_row_units(operand *o, const attention_case *c, int64_
             dp_squares += square(dout[d] * qkv[vj + d]);
         }
         double ds = p * (dp - r) * c->scale, p_unit = p * relative + UNDERFLOW_UNIT;
-        double ds_unit = c->scale * (fabs(dp - r) * p_unit +
-                                     p * (summed(c->D, dp_squares) + summed(c->D, r_squares)));
+        double ds_unit =
+            fabs(c->scale) *
+                (fabs(dp - r) * p_unit + p * (summed(c->D, dp_squares) + summed(c->D, r_squares))) +
+            rounded_between(rigs) * fabs(ds);
+        p_unit += p * rounded_between(rigs);
         for (int64_t d = 0; d < c->D; d++) {
             o[DQKV].unit[qi + d] += ds_unit * fabs(qkv[kj + d]);
             o[DQKV].unit[kj + d] += ds_unit * fabs(qkv[qi + d]);
@@ -169,13 +173,14 @@ static void attention_grad_row_units(operand *o, const attention_case *c, int64_
     }
 }
 
-static void attention_grad_units(operand *o, const attention_case *c)
+static void attention_grad_units(const bench *rigs, operand *o, const attention_case *c)
 {
     int64_t n = o[DQKV].rows * o[DQKV].cols;
     double *squares = calloc((size_t)n, sizeof *squares);
     assert_non_null(squares);
     for (int64_t row = 0; row < c->B * c->H * c->T; row++)
-        attention_grad_row_units(o, c, row / (c->H * c->T), row / c->T % c->H, row % c->T, squares);
+        attention_grad_row_units(rigs, o, c, row / (c->H * c->T), row / c->T % c->H, row % c->T,
+                                 squares);
     for (int64_t k = 0; k < n;
          k++) /* a query sums T terms, a key or value T for each head that shares it */
         o[DQKV].unit[k] +=
@@ -207,7 +212,7 @@ static void attention_grad_trial(bench *b, const attention_case *c)
     trial_round(&t, G_OUT);
     trial_round(&t, G_LSE);
     trial_reference(b, &t);
-    attention_grad_units(t.operands, c);
+    attention_grad_units(b, t.operands, c);
     trial_compare(b, &t);
     trial_poison(b, &t);
     trial_end(&t);
@@ -412,11 +417,13 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
 static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_case *))
 {
     static const attention_case cases[] = {
-        {1, 65, 3, 1, 17, true, 1, 4, true},    {1, 65, 3, 1, 17, false, 1, 4, false},
-        {2, 33, 2, 2, 64, true, 0.5, 3, false}, {1, 5, 1, 1, 8, true, 30, 1, false},
-        {1, 300, 2, 1, 8, true, 0.3, 1, true},  {1, 257, 2, 1, 8, false, 0.3, 1, false},
-        {1, 300, 2, 2, 17, true, 1, 4, false},  {1, 600, 2, 1, 5, false, 1, 4, false},
-        {1, 520, 1, 1, 5, true, 1, 4, true},    {1, 40, 2, 1, 300, true, 0.06, 1, false},
+        {1, 65, 3, 1, 17, true, 1, 4, true},      {1, 65, 3, 1, 17, false, 1, 4, false},
+        {2, 33, 2, 2, 64, true, 0.5, 3, false},   {1, 5, 1, 1, 8, true, 30, 1, false},
+        {1, 300, 2, 1, 8, true, 0.3, 1, true},    {1, 257, 2, 1, 8, false, 0.3, 1, false},
+        {1, 300, 2, 2, 17, true, 1, 4, false},    {1, 600, 2, 1, 5, false, 1, 4, false},
+        {1, 520, 1, 1, 5, true, 1, 4, true},      {1, 40, 2, 1, 300, true, 0.06, 1, false},
+        {1, 70, 2, 1, 256, true, 0.06, 1, false}, {1, 37, 2, 2, 200, false, 0.07, 1, false},
+        {2, 130, 2, 1, 96, false, 0.1, 1, false}, {1, 65, 1, 1, 32, true, -0.2, 1, false},
     };
     for (int i = 0; i < COUNT(cases); i++)
         if (cases[i].D <= rig_most_head()) trial_of(b, &cases[i]);

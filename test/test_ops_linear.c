@@ -85,7 +85,7 @@ static void linear_units(trial *t, size s, activation act)
     bool bias = o[BIAS].role != ABSENT, residual = o[RESIDUAL].role != ABSENT;
     for (int64_t r = 0; r < s.R; r++)
         for (int64_t n = 0; n < s.N; n++) {
-            double b = bias ? o[BIAS].value[n] : 0, sum = b, squares = b * b;
+            double start = bias ? o[BIAS].value[n] : 0, sum = start, squares = start * start;
             double res = residual ? o[RESIDUAL].value[r * s.N + n] : 0;
             for (int64_t k = 0; k < s.K; k++) {
                 double term = o[X].value[r * s.K + k] * o[W].value[n * s.K + k];
@@ -215,7 +215,7 @@ static void call_linear_dx(device *dev, const tensor *t, const void *options)
        .dout = t[DX_DOUT], .w = t[DX_W], .pre = t[DX_PRE], .act = o->act);
 }
 
-static void linear_dx_units(trial *t, size s, dx_options options)
+static void linear_dx_units(const bench *b, trial *t, size s, dx_options options)
 {
     operand *o = t->operands;
     for (int64_t r = 0; r < s.R; r++)
@@ -232,7 +232,8 @@ static void linear_dx_units(trial *t, size s, dx_options options)
             double pre =
                 o[DX_PRE].value[at]; /* act' itself is a sum of terms up to 1 and up to |pre| */
             o[DX_DX].unit[at] *= fabs(ref_act_grad(options.act, pre));
-            o[DX_DX].unit[at] += fabs(sum) * (1 + fmin(fabs(pre), 8));
+            o[DX_DX].unit[at] +=
+                fabs(sum) * (1 + fmin(fabs(pre), 8)) + rounded_between(b) * fabs(o[DX_DX].want[at]);
         }
 }
 
@@ -257,7 +258,8 @@ static void linear_dx_case(bench *b, size s, dx_options options, int64_t pad, in
         trial_draw(&t, DX_PRE, 0, spread);
     }
     trial_reference(b, &t);
-    linear_dx_units(&t, s, options);
+    linear_dx_units(b, &t, s, options);
+    t.layout_matters = options.act == ACT_GELU_TANH && rig_rounds_between(); /* is it fused? */
     trial_compare(b, &t);
     trial_poison(b, &t);
     trial_end(&t);

@@ -67,7 +67,8 @@ typedef void trial_call(device *dev, const tensor *t, const void *options);
 typedef struct {
     char name[200];
     uint64_t seed;
-    dtype work; /* of the devices under test */
+    dtype work;          /* of the devices under test */
+    bool layout_matters; /* elsewhere in memory the last bits may be others */
     trial_call *call;
     const void *options;
     operand operands[MAX_OPERANDS];
@@ -98,6 +99,10 @@ void trial_compare(bench *b, trial *t);
  * out. */
 void trial_poison(bench *b, trial *t);
 void trial_end(trial *t);
+
+/* What such a rounding takes from a value (rig_rounds_between), as part of the value, in the unit
+ * above; 0 where there is none. */
+double rounded_between(const bench *b);
 
 /* sqrt(n) |t|: n terms of any sign, whose squares sum to `squares`. */
 double summed(int64_t n, double squares);

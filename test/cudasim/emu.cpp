@@ -240,6 +240,7 @@ static void release_barrier(void)
 static int end_thread(void)
 {
     int i = emu.index;
+    emu_copies_end();
     b.t[i].st = ENDED;
     b.ended++;
     b.ready[i / 32] &= ~bit_of(i);

@@ -77,6 +77,8 @@ void *emu_shared(emu_shared_array *, size_t bytes);
 void emu_grid(dim3 grid, dim3 block, size_t shared, void (*body)(void *), void *argument);
 void *emu_memory(size_t bytes); /* aligned as cudaMalloc does, all bits set */
 
+void emu_copies_end(void); /* in copies.cpp: the running thread ends */
+
 /* In race.cpp: what the race detector must know.  A kernel's accesses come from its compiler; those
  * of twins of PTX and of atomics from here.  The others tell what happens in a launch. */
 void emu_touch(const void *memory, size_t bytes, bool write);

@@ -8,6 +8,7 @@
  */
 #include "test/cudasim/emu.h"
 #include "test/cudasim/runtime.h"
+#include "core/bf16.h"
 #include "cuda/lt.h"
 
 #include <stdlib.h>
@@ -15,9 +16,14 @@
 
 struct cudasim_desc {
     int transa, transb, epilogue;
-    const void *bias;
+    const void *bias, *aux;
+    int64_t aux_ld;
 };
+
+/* Bits of an epilogue. */
+enum { ADDS_BIAS = 4, DGELU = 64, HAS_AUX = 128, GELU_ROWS = 16 };
 struct cudasim_layout {
+    cudaDataType type;
     uint64_t rows, cols;
     int64_t ld;
 };
@@ -57,7 +63,7 @@ cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *d, cublasComputeTy
                                         cudaDataType_t scale)
 {
     if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
-    *d = new cudasim_desc{CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL};
+    *d = new cudasim_desc{CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL, NULL, 0};
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -87,6 +93,10 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d,
         return take(&d->epilogue, value, bytes);
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
         return take(&d->bias, value, bytes);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
+        return take(&d->aux, value, bytes);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
+        return take(&d->aux_ld, value, bytes);
     }
     return CUBLAS_STATUS_INVALID_VALUE;
 }
@@ -94,8 +104,8 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d,
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *l, cudaDataType type,
                                           uint64_t rows, uint64_t cols, int64_t ld)
 {
-    if (type != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
-    *l = new cudasim_layout{rows, cols, ld};
+    if (type != CUDA_R_32F && type != CUDA_R_16BF) return CUBLAS_STATUS_NOT_SUPPORTED;
+    *l = new cudasim_layout{type, rows, cols, ld};
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -148,10 +158,15 @@ static cublasStatus_t examine(const cudasim_desc *d, const cudasim_layout *a,
         k == p->k && out->rows == p->m && out->cols == p->n && c->rows == p->m && c->cols == p->n;
     if (!fit || !tall_enough(a) || !tall_enough(b) || !tall_enough(c) || !tall_enough(out))
         return CUBLAS_STATUS_INVALID_VALUE;
-    if (d->epilogue != CUBLASLT_EPILOGUE_DEFAULT && d->epilogue != CUBLASLT_EPILOGUE_BIAS)
-        return CUBLAS_STATUS_NOT_SUPPORTED;
-    return d->epilogue == CUBLASLT_EPILOGUE_BIAS && !d->bias ? CUBLAS_STATUS_INVALID_VALUE
-                                                             : CUBLAS_STATUS_SUCCESS;
+    if (a->type != b->type || a->type != c->type || a->type != out->type)
+        return CUBLAS_STATUS_NOT_SUPPORTED; /* the library has some such products; we ask for none */
+    if (d->epilogue & HAS_AUX &&
+        (!d->aux || (uintptr_t)d->aux % 16 || d->aux_ld % 8 || d->aux_ld < (int64_t)out->rows))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    if (d->epilogue & DGELU && (out->type != CUDA_R_16BF || out->rows < GELU_ROWS))
+        return CUBLAS_STATUS_NOT_SUPPORTED; /* as the library may for any problem */
+    return d->epilogue & ADDS_BIAS && !d->bias ? CUBLAS_STATUS_INVALID_VALUE
+                                               : CUBLAS_STATUS_SUCCESS;
 }
 
 /* What an algorithm was found for. */
@@ -162,6 +177,8 @@ static uint64_t key_of(const cudasim_desc *d, const cudasim_layout *a, const cud
     uint64_t values[] = {(uint64_t)d->transa,
                          (uint64_t)d->transb,
                          (uint64_t)d->epilogue,
+                         (uint64_t)a->type,
+                         (uint64_t)d->aux_ld,
                          a->rows,
                          a->cols,
                          (uint64_t)a->ld,
@@ -200,29 +217,57 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 
 /* ---- the product ---- */
 
+static size_t size_of(const cudasim_layout *l)
+{
+    return l->type == CUDA_R_16BF ? sizeof(uint16_t) : sizeof(float);
+}
+
+static float get(const void *x, const cudasim_layout *l, uint64_t i)
+{
+    return l->type == CUDA_R_16BF ? float_of_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
+}
+
+static void put(void *x, const cudasim_layout *l, uint64_t i, float value)
+{
+    if (l->type == CUDA_R_16BF)
+        ((uint16_t *)x)[i] = bf16_of_float(value);
+    else
+        ((float *)x)[i] = value;
+}
+
 static void must_touch(const char *what, const void *p, const cudasim_layout *l)
 {
     for (uint64_t j = 0; j < l->cols; j++)
-        if (!emu_may_touch((const float *)p + (uint64_t)l->ld * j, l->rows * sizeof(float)))
+        if (!emu_may_touch((const char *)p + (uint64_t)l->ld * j * size_of(l),
+                           l->rows * size_of(l)))
             emu_die("cublasLtMatmul: %s leaves its memory", what);
 }
 
 /* (rows,cols) of op(X), dense, in column order */
-static std::vector<float> dense(const float *x, const cudasim_layout *l, bool transpose)
+static std::vector<float> dense(const void *x, const cudasim_layout *l, bool transpose)
 {
     std::vector<float> out(l->rows * l->cols);
     for (uint64_t j = 0; j < l->cols; j++)
         for (uint64_t i = 0; i < l->rows; i++)
-            out[transpose ? j + i * l->cols : i + j * l->rows] = x[i + j * (uint64_t)l->ld];
+            out[transpose ? j + i * l->cols : i + j * l->rows] = get(x, l, i + j * (uint64_t)l->ld);
     return out;
+}
+
+/* The derivative of the tanh form, in double. */
+static float gelu_slope(float x)
+{
+    double u = 0.7978845608028654 * (x + 0.044715 * (double)x * x * x);
+    double slope = 0.7978845608028654 * (1 + 3 * 0.044715 * (double)x * x);
+    double e = exp(-2 * fabs(u)), low = e / (1 + e), high = 1 / (1 + e);
+    return (float)((u < 0 ? low : high) + x * 2 * slope * (low * high));
 }
 
 struct call {
     cudasim_desc d;
     cudasim_layout a, b, c, out;
     float alpha, beta;
-    const float *A, *B, *C;
-    float *D;
+    const void *A, *B, *C;
+    void *D;
 };
 
 static void multiply(const call &x)
@@ -233,8 +278,10 @@ static void multiply(const call &x)
     must_touch("B", x.B, &x.b);
     must_touch("D", x.D, &x.out);
     if (x.beta != 0) must_touch("C", x.C, &x.c);
-    bool bias = x.d.epilogue == CUBLASLT_EPILOGUE_BIAS;
-    if (bias && !emu_may_touch(x.d.bias, p.m * sizeof(float)))
+    bool bias = x.d.epilogue & ADDS_BIAS;
+    cudasim_layout aux = {x.out.type, p.m, p.n, x.d.aux_ld};
+    if (x.d.epilogue & HAS_AUX) must_touch("the epilogue's input", x.d.aux, &aux);
+    if (bias && !emu_may_touch(x.d.bias, p.m * size_of(&x.out)))
         emu_die("cublasLtMatmul: the bias leaves its memory");
     std::vector<float> a = dense(x.A, &x.a, x.d.transa), b = dense(x.B, &x.b, x.d.transb);
     std::vector<float> sum(p.m);
@@ -247,9 +294,11 @@ static void multiply(const call &x)
         }
         for (uint64_t i = 0; i < p.m; i++) {
             float v = x.alpha * sum[i];
-            if (x.beta != 0) v += x.beta * x.C[i + j * (uint64_t)x.c.ld];
-            if (bias) v += ((const float *)x.d.bias)[i];
-            x.D[i + j * (uint64_t)x.out.ld] = v;
+            if (x.beta != 0) v += x.beta * get(x.C, &x.c, i + j * (uint64_t)x.c.ld);
+            if (bias) v += get(x.d.bias, &x.out, i);
+            uint64_t at = i + j * (uint64_t)aux.ld;
+            if (x.d.epilogue & DGELU) v *= gelu_slope(get(x.d.aux, &aux, at));
+            put(x.D, &x.out, i + j * (uint64_t)x.out.ld, v);
         }
     }
 }
@@ -275,17 +324,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
     if (!aligned(A, algo->data[2]) || !aligned(B, algo->data[3]) || !aligned(C, algo->data[4]) ||
         !aligned(D, algo->data[5]))
         return CUBLAS_STATUS_INVALID_VALUE;
-    call x = {*d,
-              *a,
-              *b,
-              *c,
-              *out,
-              *(const float *)alpha,
-              *(const float *)beta,
-              (const float *)A,
-              (const float *)B,
-              (const float *)C,
-              (float *)D};
+    call x = {*d, *a, *b, *c, *out, *(const float *)alpha, *(const float *)beta, A, B, C, D};
     emu_enqueue(stream, [=] {
         memset(workspace, 0xff, need);
         multiply(x);

@@ -4,5 +4,6 @@
 #define CUDASIM_RUNTIME_H
 
 #include "test/cudasim/emu.h"
+#include "test/cudasim/tensor_core.h"
 
 #endif
