@@ -3,6 +3,7 @@
  * In the build with sanitizers the device is the emulator; elsewhere these tests need a GPU and are
  * left out without one.
  */
+#include "test/long.h"
 #include "test/small_run.h"
 
 #include "cuda/cuda.h"
@@ -85,6 +86,31 @@ static void test_training(void **state)
         small_free(&cpu);
         small_free(&cuda);
     }
+}
+
+/* The small form of each family.  LONG=1: 50 steps by each of the six optimizers. */
+static void test_families(void **state)
+{
+    (void)state;
+    need_gpu();
+    static const char *const families[] = {"llama", "qwen", "qwen2.5", "qwen3",  "gemma",
+                                           "bloom", "phi",  "falcon",  "chatglm"};
+    static const char *const optims[] = {"adamw_r", "adan_r", "lion_r", "adamw", "adan", "lion"};
+    int all = sizeof optims / sizeof *optims;
+    for (int i = 0; i < (int)(sizeof families / sizeof *families); i++)
+        for (int k = 0; k < (long_run() ? all : 1); k++) {
+            char what[300];
+            snprintf(what, sizeof what,
+                     "--model %s-nano --vocab 59 --context 16 --batch 2 --seq 9 --threads 2 "
+                     "--lr 1e-4 --optim %s --steps %d",
+                     families[i], optims[(i + k) % all], long_run() ? 50 : 3);
+            small_result cpu, cuda;
+            train_on("cpu", what, &cpu);
+            train_on("cuda", what, &cuda);
+            compare(what, &cuda, &cpu);
+            small_free(&cpu);
+            small_free(&cuda);
+        }
 }
 
 /* The same bits from run to run, in whatever order threads and blocks run. */
@@ -311,11 +337,15 @@ static void test_failing_calls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_training),        cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_graphs),          cmocka_unit_test(test_fork_join),
+        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_families),
+        cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_graphs),
+        cmocka_unit_test(test_fork_join),
         cmocka_unit_test(test_too_much),
 #ifdef CUDASIM
-        cmocka_unit_test(test_no_memory_later), cmocka_unit_test(test_machines),
+        cmocka_unit_test(test_no_memory_later),
+        cmocka_unit_test(test_machines),
         cmocka_unit_test(test_failing_calls),
 #endif
     };
