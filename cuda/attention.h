@@ -96,7 +96,7 @@ __device__ __forceinline__ void add_tile(float (&sum)[ROWS][CHUNKS], const float
     for (int i = 0; i < CHUNKS; i++) {
         int d = lane + WARP * i;
         if (d >= size) break;
-        /* no further: with all of TILE at once the compiler runs out of registers for sm_100 */
+            /* no further: with all of TILE at once the compiler runs out of registers for sm_100 */
 #pragma unroll 4
         for (int j = 0; j < TILE; j++) {
             float v = tile[j * pitch_of(size) + d];
