@@ -144,6 +144,7 @@ static __device__ void update_block(const stored_item &a, int64_t first, float w
         for (int k = 0; k < MAX_STATES; k++)
             s[k][j] = x.s[k];
     }
+    __syncwarp(); /* every lane has read the old scales */
 #pragma unroll
     for (int k = 0; k < MAX_STATES; k++)
         store_state(a, k, first, s[k], h);
