@@ -161,8 +161,11 @@ static void embedding_on(rig *on)
                                   .dwpe = {.t = wpe},
                                   .dout = x,
                                   .tokens = tokens,
+                                  .scratch = zeros(on, I32, SHAPE(2, B * T)),
                                   .first_position = P - T};
     ACCEPT(embedding_grad, backward);
+    REFUSE(embedding_grad, backward, scratch, absent);
+    REFUSE(embedding_grad, backward, scratch, tokens);
     REFUSE(embedding_grad, backward, dwte.t, wider(wte));
     REFUSE(embedding_grad, backward, dwpe.t, typed(wpe, I32));
     REFUSE(embedding_grad, backward, dout, absent);
