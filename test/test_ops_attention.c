@@ -108,6 +108,7 @@ static void attention_trial(bench *b, const attention_case *c)
                 (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
                 (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
                 c->spread);
+    if (trial_left_out(b, &t)) return;
     trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
     trial_operand(&t, LSE, "lse", WRITTEN, STAT, SHAPE(c->B, c->H, c->T), 0);
     trial_operand(&t, QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
@@ -196,6 +197,7 @@ static void attention_grad_trial(bench *b, const attention_case *c)
                 (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
                 (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
                 c->spread);
+    if (trial_left_out(b, &t)) return;
     trial_operand(&t, DQKV, "dqkv", WRITTEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
     trial_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
     trial_operand(&t, G_OUT, "out", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
@@ -286,6 +288,7 @@ static void attention_cached_trial(bench *b, const cached_case *c)
                 "spread=%g",
                 (long long)c->B, (long long)c->T, (long long)c->position, (long long)c->P,
                 (long long)c->H, (long long)c->KV, (long long)c->D, c->scale, c->spread);
+    if (trial_left_out(b, &t)) return;
     trial_operand(&t, C_OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
     trial_operand(&t, C_QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
     trial_operand(&t, C_KEYS, "keys", ADDED, WORK, cache, 0);
