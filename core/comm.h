@@ -58,6 +58,9 @@ typedef struct {
     void (*group)(comm *, device *, bool begin);
     /* ? Waits, watched, until what was asked for on a stream is done. */
     void (*settle)(comm *, device *, int stream);
+    /* ? For who waits elsewhere: answers ranks that ask where this one is; and asks them. */
+    error *(*idle)(comm *);
+    error *(*missing)(comm *);
     error *(*share_words)(comm *, const void *mine, void *all, size_t bytes);
     void (*close)(comm *, bool failed);
 } comm_ops;
@@ -70,7 +73,7 @@ struct comm {
     size_t staging;    /* bytes that the engine wants from the plan */
     tensor staged;     /* ... and gets: (staging) u8 */
     int64_t bytes;     /* moved so far, as counted above */
-    double seconds;    /* this process has waited so far */
+    double seconds;    /* this process has waited so far; NAN: not known */
     const char *doing; /* for messages: "reducing gradients" */
     bool agreed;       /* all know of the failure, and end in order */
     bool told;         /* it is another rank's, which says it itself */

@@ -210,6 +210,46 @@ done
     done
 }
 
+# ---- ranks on GPUs: the CUDA device and NCCL, both emulated ----
+
+# N STAGE BATCH ACCUM OPTIONS against one process on the CPU.  The biases and norms (12, 36) are dealt
+# unevenly, the weights evenly.
+on_gpus() {
+    local n=$1 z=$2 batch=$3 accum=$4 why
+    shift 4
+    local small="--layers 1 --heads 2 --width 12 --context 8 --vocab 256 --seq 8 --train-data x_train.bin --val-data x_val.bin"
+    small="$small --threads 1 --warmup 2 --eval-every 2 --eval-batches 1 --steps 4 --checkpoint-every 4 $*"
+    rm -rf one many
+    # shellcheck disable=SC2086
+    "$root/build/release/train_gpt" $small --device cpu --batch $((batch * n)) --accum $accum --out one >one.txt 2>&1 &&
+        ASAN_OPTIONS=detect_leaks=0 mpirun -np $n "$root/build/san/train_gpt" $small --device cuda --batch $batch --accum $accum --zero $z --out many >many.txt 2>&1
+    if [ $? != 0 ]; then
+        not_ok "$n emulated GPUs, stage $z $*: $(grep -m1 -E 'train_|NCCL|ERROR' many.txt || tail -1 many.txt)"
+    elif ! why=$(alike one many); then
+        not_ok "$n emulated GPUs, stage $z $*: $why"
+    elif ! planned_is_used many; then
+        not_ok "$n emulated GPUs, stage $z $*: handed out is not what was planned"
+    else
+        ok "$n emulated GPUs, stage $z, $accum micro-batches $*"
+    fi
+}
+if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/san/train_gpt"; then
+    on_gpus 2 1 2 1 --optim adamw_r
+    on_gpus 2 0 1 2 --optim adan --grad-clip 0.5 --bucket 1
+    on_gpus 4 3 1 2 --optim lion --gradients overlay
+    on_gpus 2 2 1 1 --optim adamw_r --bucket 1
+    if [ "${LONG:-0}" = 1 ]; then
+        for z in 0 1 2 3; do
+            for n in 2 3 4; do
+                on_gpus $n $z 1 2 --optim adamw --grad-clip 0.5
+                on_gpus $n $z 1 1 --optim adamw_r --bucket 1
+            done
+        done
+    fi
+else
+    echo 'skip emulated GPUs: build/san is not built with the emulator'
+fi
+
 # ---- faults ----
 
 # shellcheck disable=SC2086
