@@ -33,7 +33,7 @@ size_t cuda_memory(const device *dev); /* bytes in all */
 size_t cuda_free_memory(device *dev);  /* 0 after a failure, which the device keeps */
 
 /* From here on the ranks of c, which have met on their hosts, talk through NCCL: c's calls on tensors
- * are for this device's memory.  All of them come here.  c is as it was on failure. */
+ * are for this device's memory, until it is closed.  All of them come here. */
 error *cuda_join(device *dev, comm *c) NODISCARD;
 
 /* Attention takes heads of at most so many numbers. */

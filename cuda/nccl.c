@@ -11,13 +11,15 @@
  * name; any other by one reduction or broadcast for each rank, in one group.  The order of its sums
  * is NCCL's: the same from run to run with the same ranks, not the same for every stage.
  *
- * Nothing waits for ever: before the host blocks, `settle` looks at the clock and at NCCL's state,
- * and answers other ranks that ask where this one is.
+ * Nothing waits for ever: before the host blocks, `guard` looks at the clock and at NCCL's state, and
+ * answers other ranks that ask where this one is.  When it gives up, NCCL's kernels are made to end,
+ * so that memory and streams can be given back.  The host does not run far ahead either: more than
+ * the driver's queue holds, and a launch would block where nobody looks.
  */
 #include "cuda/internal.h"
 #include "cuda/nccl.h"
 
-#include <math.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -26,8 +28,15 @@ typedef struct {
     nccl_library lib;
     ncclComm_t comm;
     comm host; /* carries the hosts' words */
+    device *dev;
     cudaEvent_t done;
+    cudaEvent_t behind[2]; /* this and the last AHEAD calls */
+    int64_t calls;
+    int open;         /* groups */
+    uint64_t *waited; /* (1) in the GPU's memory, in nanoseconds; see stamp.cu */
 } nccl_state;
+
+enum { SPINS = 2000, AHEAD = 16 };
 
 static nccl_state *state_of(const comm *c)
 {
@@ -82,15 +91,34 @@ static span span_of(device *dev, tensor x, int64_t first, int64_t n)
     return (span){(char *)x.data + begin, (size_t)n, types[x.type].type};
 }
 
+static void until(device *dev, nccl_state *s, cudaEvent_t event);
+
+/* After every AHEAD calls: those before the last AHEAD are over. */
+static void keep_pace(device *dev, nccl_state *s)
+{
+    cudaEvent_t *mine = &s->behind[s->calls / AHEAD % 2], *before = &s->behind[!(mine - s->behind)];
+    if (s->open || cuda_state_of(dev)->capturing || dev->failure || ++s->calls % AHEAD) return;
+    if (CUDA_OK(dev, cudaEventRecord(*mine, cuda_stream(dev, STREAM_COMM)))) until(dev, s, *before);
+}
+
 static cudaStream_t enter(device *dev, int stream)
 {
     if (stream != STREAM_COMM) op_fork(dev, stream, STREAM_COMM);
     return cuda_stream(dev, STREAM_COMM);
 }
 
-static void leave(device *dev, int stream)
+static void nccl_join(comm *c, device *dev, int stream)
 {
-    if (stream != STREAM_COMM) op_join(dev, STREAM_COMM, stream);
+    const nccl_state *s = state_of(c);
+    cuda_stamp(dev, stream, s->waited, -1);
+    op_join(dev, STREAM_COMM, stream);
+    cuda_stamp(dev, stream, s->waited, 1);
+}
+
+static void leave(comm *c, device *dev, int stream)
+{
+    if (stream != STREAM_COMM) nccl_join(c, dev, stream);
+    keep_pace(dev, state_of(c));
 }
 
 static void nccl_sum(comm *c, device *dev, int stream, tensor x)
@@ -99,7 +127,7 @@ static void nccl_sum(comm *c, device *dev, int stream, tensor x)
     span all = span_of(dev, x, 0, tensor_count(x));
     cudaStream_t on = enter(dev, stream);
     if (!dev->failure) NCCL_DO(AllReduce(all.at, all.at, all.n, all.type, ncclSum, s->comm, on));
-    leave(dev, stream);
+    leave(c, dev, stream);
 }
 
 /* Is each range as long as any other? */
@@ -131,7 +159,7 @@ static void nccl_scatter(comm *c, device *dev, int stream, tensor x, const share
         }
         NCCL_DO(GroupEnd());
     }
-    leave(dev, stream);
+    leave(c, dev, stream);
 }
 
 static void nccl_gather(comm *c, device *dev, int stream, tensor x, const share *dealt)
@@ -149,7 +177,7 @@ static void nccl_gather(comm *c, device *dev, int stream, tensor x, const share 
         }
         NCCL_DO(GroupEnd());
     }
-    leave(dev, stream);
+    leave(c, dev, stream);
 }
 
 static void nccl_broadcast(comm *c, device *dev, int stream, tensor x, int root)
@@ -159,11 +187,14 @@ static void nccl_broadcast(comm *c, device *dev, int stream, tensor x, int root)
 
 static void nccl_group(comm *c, device *dev, bool begin)
 {
-    const nccl_state *s = state_of(c);
+    nccl_state *s = state_of(c);
+    if (begin ? dev->failure != NULL : !s->open) return;
+    s->open += begin ? 1 : -1;
     if (begin)
         NCCL_DO(GroupStart());
     else
         NCCL_DO(GroupEnd());
+    keep_pace(dev, s);
 }
 
 /* ---- waiting, words, the end ---- */
@@ -171,39 +202,72 @@ static void nccl_group(comm *c, device *dev, bool begin)
 static error *out_of_patience(comm *c)
 {
     nccl_state *s = state_of(c);
-    s->host.doing = c->doing;
     s->host.limit = c->limit;
-    error *e = s->host.ops->missing(&s->host);
-    c->told = s->host.told;
+    return s->host.ops->missing(&s->host);
+}
+
+/* What is wrong with the other ranks, if anything; `since` when the host has waited. */
+static error *look(comm *c, double since)
+{
+    nccl_state *s = state_of(c);
+    ncclResult_t state = ncclSuccess;
+    s->host.doing = c->doing;
+    error *e = s->host.ops->idle ? s->host.ops->idle(&s->host) : NULL;
+    if (!e && now() - since > c->limit) e = out_of_patience(c);
+    if (!e) e = checked(s, s->lib.CommGetAsyncError(s->comm, &state), "CommGetAsyncError");
+    if (!e) e = checked(s, state, "another rank");
+    c->told = c->told || s->host.told;
     return e;
 }
 
-static void nccl_settle(comm *c, device *dev, int stream)
+static void abandon(nccl_state *s)
 {
-    nccl_state *s = state_of(c);
-    double end = now() + c->limit;
-    if (!CUDA_OK(dev, cudaEventRecord(s->done, cuda_stream(dev, stream)))) return;
-    for (;;) {
-        ncclResult_t state = ncclSuccess;
-        cudaError_t status = cudaEventQuery(s->done);
+    if (s->comm) s->lib.CommAbort(s->comm);
+    s->comm = NULL;
+}
+
+static void until(device *dev, nccl_state *s, cudaEvent_t event)
+{
+    double since = now();
+    for (int64_t turn = 0; !dev->failure; turn++) {
+        cudaError_t status = cudaEventQuery(event);
         if (status != cudaErrorNotReady) {
             CUDA_OK(dev, status);
             return;
         }
-        NCCL_DO(CommGetAsyncError(s->comm, &state));
-        keep(s, dev, state, "a rank");
-        s->host.doing = c->doing;
-        error *e = s->host.ops->idle(&s->host);
-        if (!e && now() > end) e = out_of_patience(c);
-        if (e) device_fail(dev, e);
-        if (dev->failure) return;
-        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+        error *e = look(cuda_state_of(dev)->ranks, since);
+        if (e) {
+            abandon(s);
+            device_fail(dev, e);
+        } else if (turn < SPINS) {
+            sched_yield();
+        } else {
+            nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+        }
     }
 }
 
+static void guard(device *dev, int stream)
+{
+    nccl_state *s = state_of(cuda_state_of(dev)->ranks);
+    if (dev->failure || cuda_state_of(dev)->capturing) return;
+    if (CUDA_OK(dev, cudaEventRecord(s->done, cuda_stream(dev, stream)))) until(dev, s, s->done);
+}
+
+static void nccl_waited(comm *c, device *dev)
+{
+    uint64_t ns = 0;
+    op_get(dev, STREAM_COMPUTE, &ns, tensor_of(state_of(c)->waited, U8, SHAPE(sizeof ns)));
+    op_sync(dev, STREAM_COMPUTE);
+    c->seconds = 1e-9 * (double)ns;
+}
+
+/* All ranks have asked for the same until here, so the streams come to an end. */
 static error *nccl_share(comm *c, const void *mine, void *all, size_t bytes)
 {
     nccl_state *s = state_of(c);
+    if (s->comm) guard(s->dev, STREAM_COMM);
+    TRY(device_status(s->dev));
     s->host.limit = c->limit;
     s->host.doing = c->doing;
     error *e = s->host.ops->share_words(&s->host, mine, all, bytes);
@@ -211,17 +275,32 @@ static error *nccl_share(comm *c, const void *mine, void *all, size_t bytes)
     return e;
 }
 
+static void nccl_abandon(comm *c)
+{
+    abandon(state_of(c));
+}
+
+/* The device is closed: what is its goes first. */
+static void part(device *dev)
+{
+    nccl_state *s = state_of(cuda_state_of(dev)->ranks);
+    cudaEvent_t events[] = {s->done, s->behind[0], s->behind[1]};
+    for (int i = 0; i < 3; i++)
+        if (events[i]) cudaEventDestroy(events[i]);
+    if (s->waited) cudaFree(s->waited);
+    if (s->comm) s->lib.CommDestroy(s->comm);
+    s->comm = NULL;
+}
+
 static void nccl_close(comm *c, bool failed)
 {
     nccl_state *s = state_of(c);
     comm host = s->host;
-    if (s->comm) (failed ? s->lib.CommAbort : s->lib.CommDestroy)(s->comm);
-    if (s->done) cudaEventDestroy(s->done);
     nccl_unload(&s->lib);
     host.agreed = c->agreed;
     host.told = c->told;
     free(s);
-    host.ops->close(&host, failed);
+    if (host.ops->close) host.ops->close(&host, failed);
 }
 
 static const comm_ops nccl_table = {.name = "nccl",
@@ -230,7 +309,9 @@ static const comm_ops nccl_table = {.name = "nccl",
                                     .gather = nccl_gather,
                                     .broadcast = nccl_broadcast,
                                     .group = nccl_group,
-                                    .settle = nccl_settle,
+                                    .join = nccl_join,
+                                    .waited = nccl_waited,
+                                    .abandon = nccl_abandon,
                                     .share_words = nccl_share,
                                     .close = nccl_close};
 
@@ -250,13 +331,23 @@ static error *meeting(nccl_state *s, ncclUniqueId *id)
     return e;
 }
 
+static bool take_events(device *dev, nccl_state *s)
+{
+    cudaEvent_t *events[] = {&s->done, &s->behind[0], &s->behind[1]};
+    for (int i = 0; i < 3; i++)
+        if (!CUDA_OK(dev, cudaEventCreateWithFlags(events[i], cudaEventDisableTiming)))
+            return false;
+    return CUDA_OK(dev, cudaMalloc((void **)&s->waited, sizeof *s->waited)) &&
+           CUDA_OK(dev, cudaMemsetAsync(s->waited, 0, sizeof *s->waited,
+                                        cuda_stream(dev, STREAM_COMPUTE)));
+}
+
 static error *join(device *dev, nccl_state *s)
 {
     ncclUniqueId id = {{0}};
     TRY(comm_agree(&s->host, nccl_load(&s->lib)));
     TRY(meeting(s, &id));
-    if (!CUDA_OK(dev, cudaEventCreateWithFlags(&s->done, cudaEventDisableTiming)))
-        return device_status(dev);
+    if (!take_events(dev, s)) return device_status(dev);
     return checked(s, s->lib.CommInitRank(&s->comm, s->host.size, id, s->host.rank),
                    "CommInitRank");
 }
@@ -266,16 +357,14 @@ error *cuda_join(device *dev, comm *c)
     nccl_state *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     s->host = *c;
+    s->dev = dev;
     error *e = join(dev, s);
-    c->agreed = s->host.agreed;
-    c->told = s->host.told;
-    if (e) {
-        nccl_unload(&s->lib);
-        free(s);
-        return e;
-    }
+    *c = s->host;
     c->ops = &nccl_table;
     c->state = s;
-    c->seconds = NAN; /* the host does not wait for the other ranks, but for its GPU */
-    return NULL;
+    c->seconds = 0;
+    cuda_state_of(dev)->ranks = c;
+    cuda_state_of(dev)->guard = guard;
+    cuda_state_of(dev)->part = part;
+    return e;
 }

@@ -1,13 +1,15 @@
 /* nccl.cpp - NCCL on the CPU: ranks are processes that share a piece of memory.
  *
  *   rank 0 --- slot 0 |
- *   rank 1 --- slot 1 |--> barrier --> every rank reads every slot --> barrier
+ *   rank 1 --- slot 1 |--> all there? --> every rank reads every slot --> all there?
  *   rank 2 --- slot 2 |            (in chunks; sums start at another rank in each)
  *
  * The unique id is the name of the shared memory.  A call runs when its stream gets to it, as late
- * as the emulator lets it.  What hangs or corrupts on GPUs ends the run here, with a line: ranks that
- * call different collectives, counts, types or roots; operands that leave their block of device
- * memory; a call outside of the stream of the others; a rank that never comes.
+ * as the emulator lets it, and goes on whenever the stream is asked and the others have come; calls
+ * of a group reach their stream when the group ends.  What hangs or corrupts on GPUs ends the run
+ * here, with a line: ranks that call different collectives, counts, types or roots; operands that
+ * leave their block of device memory; a call outside of the stream of the others; a rank that never
+ * comes.  After CommAbort a call is over, whatever it has done.
  */
 #include "test/cudasim/emu.h"
 #include "cuda/nccl.h"
@@ -15,6 +17,8 @@
 
 #include <atomic>
 #include <fcntl.h>
+#include <map>
+#include <memory>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +30,8 @@
 namespace
 {
 
-enum { MOST_RANKS = 16, CHUNK = 4096, PATIENCE = 60 };
+enum { MOST_RANKS = 16, CHUNK = 4096 };
+const double PATIENCE = 60;
 enum what { INIT, SUM, SCATTER, GATHER, REDUCE, BROADCAST };
 
 struct call {
@@ -35,7 +40,8 @@ struct call {
 };
 
 struct shared {
-    std::atomic<int> arrived, round, dead;
+    std::atomic<int64_t> steps[MOST_RANKS]; /* that each rank has come to */
+    std::atomic<int> dead;
     call calls[MOST_RANKS];
     char slot[MOST_RANKS][CHUNK];
 };
@@ -46,12 +52,16 @@ struct ncclComm {
     shared *m;
     int rank, n;
     cudaStream_t on; /* the one stream that all calls are on */
+    bool gone;
 };
 
 namespace
 {
 
-void die(ncclComm_t c, const char *why)
+int depth; /* of groups */
+std::vector<std::function<void()>> group;
+
+void die(const ncclComm *c, const char *why)
 {
     if (!c->m->dead.exchange(1))
         fprintf(stderr, "emulated NCCL, rank %d of %d: %s\n", c->rank, c->n, why);
@@ -65,29 +75,17 @@ double now()
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void barrier(ncclComm_t c)
+void come(ncclComm *c)
 {
-    int round = c->m->round;
-    double begun = now();
-    if (c->m->arrived.fetch_add(1) == c->n - 1) {
-        c->m->arrived = 0;
-        c->m->round = round + 1;
-        return;
-    }
-    while (c->m->round == round) {
-        if (c->m->dead) _Exit(5);
-        if (now() - begun > PATIENCE) die(c, "a rank does not come");
-        sched_yield();
-    }
+    c->m->steps[c->rank]++;
 }
 
-void announce(ncclComm_t c, call k)
+bool all_there(const ncclComm *c)
 {
-    c->m->calls[c->rank] = k;
-    barrier(c);
+    if (c->m->dead) _Exit(5);
     for (int r = 0; r < c->n; r++)
-        if (memcmp(&c->m->calls[r], &k, sizeof k)) die(c, "ranks call different collectives");
-    barrier(c);
+        if (c->m->steps[r] < c->m->steps[c->rank]) return false;
+    return true;
 }
 
 size_t size_of(int type)
@@ -96,7 +94,7 @@ size_t size_of(int type)
 }
 
 /* out = the sum of all slots' n elements, rank `first` first, rounded at each step as a ring does */
-void add_up(ncclComm_t c, char *out, size_t n, int type, int first)
+void add_up(const ncclComm *c, char *out, size_t n, int type, int first)
 {
     for (size_t i = 0; i < n; i++) {
         double wide = 0;
@@ -120,28 +118,87 @@ void add_up(ncclComm_t c, char *out, size_t n, int type, int first)
     }
 }
 
-/* Chunk by chunk; a scatter sums one block of `count` after the other, each for its rank. */
-void run(ncclComm_t c, call k, const char *in, char *out)
-{
-    announce(c, k);
-    size_t size = size_of(k.type), step = CHUNK / size;
-    int blocks = k.kind == SCATTER ? c->n : 1, turn = 0;
-    bool gives = k.kind != BROADCAST || c->rank == k.root;
-    std::vector<char> copy(in, in + (gives ? k.count * size * blocks : 0)); /* may lie on out */
-    for (int b = 0; b < blocks; b++)
-        for (size_t i = 0; i < k.count; i += step, turn++) {
-            size_t n = k.count - i < step ? k.count - i : step;
-            if (gives) memcpy(c->m->slot[c->rank], &copy[(b * k.count + i) * size], n * size);
-            barrier(c);
-            bool sums = k.kind == SUM || (k.kind == SCATTER && b == c->rank) ||
-                        (k.kind == REDUCE && k.root == c->rank);
-            if (sums) add_up(c, out + i * size, n, k.type, turn % c->n);
-            for (int r = 0; k.kind == GATHER && r < c->n; r++)
-                memcpy(out + (r * k.count + i) * size, c->m->slot[r], n * size);
-            if (k.kind == BROADCAST) memcpy(out + i * size, c->m->slot[k.root], n * size);
-            barrier(c);
+/* A call under way.  Chunk by chunk; a scatter sums one block of `count` after the other, each for its
+ * rank. */
+struct action {
+    std::shared_ptr<ncclComm> c;
+    call k;
+    const char *in;
+    char *out;
+    enum { BEGIN, COMPARE, GIVE, TAKE } next;
+    std::vector<char> copy; /* in may lie on out */
+    size_t i;
+    int block, turn;
+    double begun;
+
+    size_t size() const { return size_of(k.type); }
+    int blocks() const { return k.kind == SCATTER ? c->n : 1; }
+    size_t chunk() const
+    {
+        size_t left = k.count - i, most = CHUNK / size();
+        return left < most ? left : most;
+    }
+
+    void begin()
+    {
+        bool gives = k.kind != BROADCAST || c->rank == k.root;
+        copy.assign(in, in + (gives ? k.count * size() * blocks() : 0));
+        c->m->calls[c->rank] = k;
+        begun = now();
+    }
+    void compare() const
+    {
+        for (int r = 0; r < c->n; r++)
+            if (memcmp(&c->m->calls[r], &k, sizeof k))
+                die(c.get(), "ranks call different collectives");
+    }
+    void give()
+    {
+        if (!copy.empty())
+            memcpy(c->m->slot[c->rank], &copy[(block * k.count + i) * size()], chunk() * size());
+    }
+    void take()
+    {
+        bool sums = k.kind == SUM || (k.kind == SCATTER && block == c->rank) ||
+                    (k.kind == REDUCE && k.root == c->rank);
+        size_t n = chunk();
+        if (sums) add_up(c.get(), out + i * size(), n, k.type, turn % c->n);
+        for (int r = 0; k.kind == GATHER && r < c->n; r++)
+            memcpy(out + (r * k.count + i) * size(), c->m->slot[r], n * size());
+        if (k.kind == BROADCAST) memcpy(out + i * size(), c->m->slot[k.root], n * size());
+        turn++;
+        i += n;
+        if (i == k.count) block++, i = 0;
+    }
+    void step()
+    {
+        if (next == BEGIN)
+            begin(), next = COMPARE;
+        else if (next == COMPARE)
+            compare(), next = GIVE;
+        else if (next == GIVE)
+            give(), next = TAKE;
+        else
+            take(), next = GIVE;
+        come(c.get());
+    }
+    /* As far as it goes without waiting; is it done? */
+    bool go_on()
+    {
+        for (; !c->gone; step()) {
+            if (next == BEGIN) continue;
+            if (!all_there(c.get())) {
+                if (now() - begun > PATIENCE) die(c.get(), "a rank does not come");
+                return false;
+            }
+            if (next == GIVE && block == blocks()) return true;
         }
-}
+        return true;
+    }
+};
+
+/* Of each communicator, for the calls that may still be in a queue when it is destroyed. */
+std::map<ncclComm *, std::shared_ptr<ncclComm>> comms;
 
 ncclResult_t start(ncclComm_t c, cudaStream_t s, call k, const void *in, void *out)
 {
@@ -151,7 +208,23 @@ ncclResult_t start(ncclComm_t c, cudaStream_t s, call k, const void *in, void *o
         die(c, "an operand leaves its block of device memory");
     if (c->on && c->on != s) die(c, "a call on another stream than the one before");
     c->on = s;
-    emu_enqueue(s, [=] { run(c, k, (const char *)in, (char *)out); });
+    std::shared_ptr<ncclComm> mine = comms[c];
+    auto enqueue = [=] {
+        auto a = std::make_shared<std::unique_ptr<action>>();
+        auto ready =
+            [=] { /* a graph calls it again in each of its launches */
+                  if (!*a)
+                      *a = std::make_unique<action>(action{
+                          mine, k, (const char *)in, (char *)out, action::BEGIN, {}, 0, 0, 0, 0});
+                  return (*a)->go_on();
+            };
+        emu_enqueue(
+            s, [=] { a->reset(); }, ready);
+    };
+    if (depth)
+        group.push_back(enqueue);
+    else
+        enqueue();
     return ncclSuccess;
 }
 
@@ -180,28 +253,32 @@ ncclResult_t ncclCommInitRank(ncclComm_t *c, int n, ncclUniqueId id, int rank)
     void *m = mmap(NULL, sizeof(shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     if (m == MAP_FAILED) return ncclSystemError;
-    *c = new ncclComm{(shared *)m, rank, n, NULL};
-    announce(*c, call{INIT, 0, 0, 0, (size_t)n});
+    std::shared_ptr<ncclComm> made(new ncclComm{(shared *)m, rank, n, NULL, false});
+    *c = made.get();
+    comms[*c] = made;
+    come(*c);
+    for (double begun = now(); !all_there(*c); sched_yield())
+        if (now() - begun > PATIENCE) die(*c, "a rank does not come");
     if (rank == 0) shm_unlink(id.internal);
     return ncclSuccess;
 }
 
 ncclResult_t ncclCommDestroy(ncclComm_t c)
 {
-    munmap(c->m, sizeof(shared));
-    delete c;
+    return ncclCommAbort(c);
+}
+
+/* The shared memory stays, for whoever is in it. */
+ncclResult_t ncclCommAbort(ncclComm_t c)
+{
+    c->gone = true;
+    comms.erase(c);
     return ncclSuccess;
 }
 
-ncclResult_t ncclCommAbort(ncclComm_t c)
+ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t *e)
 {
-    c->m->dead = 1;
-    return ncclCommDestroy(c);
-}
-
-ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *e)
-{
-    *e = c->m->dead ? ncclRemoteError : ncclSuccess;
+    *e = ncclSuccess;
     return ncclSuccess;
 }
 
@@ -232,10 +309,16 @@ ncclResult_t ncclBroadcast(const void *in, void *out, size_t n, ncclDataType_t t
 }
 ncclResult_t ncclGroupStart(void)
 {
+    depth++;
     return ncclSuccess;
 }
 ncclResult_t ncclGroupEnd(void)
 {
+    if (!depth) return ncclInvalidUsage;
+    if (--depth) return ncclSuccess;
+    for (auto &enqueue : group)
+        enqueue();
+    group.clear();
     return ncclSuccess;
 }
 

@@ -16,6 +16,7 @@ typedef enum {
     ncclSuccess,
     ncclSystemError = 2,
     ncclInvalidArgument = 4,
+    ncclInvalidUsage = 5,
     ncclRemoteError = 6
 } ncclResult_t;
 typedef enum { ncclSum } ncclRedOp_t;
