@@ -20,13 +20,8 @@ static const machine_rates rates = {100, 10};
 
 static void parse(const char *arguments, options *o)
 {
-    static char text[1000];
-    char *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
-    int argc = 1;
-    snprintf(text, sizeof text, "%s", arguments);
-    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        argv[argc++] = word;
-    must(options_parse(strstr(arguments, "--patch ") ? &image_task : &text_task, argc, argv, o));
+    static char text[SMALL_TEXT];
+    must(small_parse(arguments, text, o));
 }
 
 static trainer *planned(const options *o)
