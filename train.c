@@ -94,7 +94,9 @@ static error *run_with(options *o)
     if (!e && o->plan) {
         e = show_plan(t);
     } else if (!e && !(e = device_open(o->place, (int)o->threads, &dev))) {
-        e = train_on(t, &dev);
+        e = ranks_join(o->comm, &dev);
+        if (!e) e = train_on(t, &dev);
+        if (e) comm_abandon(o->comm);
         trainer_destroy(t);
         t = NULL;
         device_close(&dev);
