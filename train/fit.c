@@ -258,6 +258,7 @@ static error *what_helps(const options *o, const model_kind *kind, size_t bytes,
         c->o.optim.type = with.type;
         c->o.optim.state = with.state;
         c->o.optim.state_all = with.state_all;
+        c->o.optim.sparse = with.sparse;
         c->o.gradients = NULL;
         if (!e) e = optim_resolve(&c->o.optim, 1, &reason);
         if (!e) e = plan_candidate(c, kind, rates);
