@@ -82,6 +82,7 @@ typedef struct {
     grad dwpe;   /* ? (P,C) */
     tensor dout; /* (B,T,C) */
     tensor tokens;
+    tensor scratch; /* (2,B*T) i32, with dwte: for sorting positions */
     int64_t first_position;
     double scale; /* 0 means 1 */
 } embedding_grad_op;
@@ -468,8 +469,9 @@ typedef struct {
     X(linear_dw)                                                                                   \
     X(attention)                                                                                   \
     X(attention_grad)                                                                              \
-    X(attention_cached) X(head_norm) X(head_norm_grad) X(rotary) X(gate) X(gate_grad) X(classify)  \
-        X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) MATRIX_OPS(X) IMAGE_OPS(X) SPARSE_OPS(X)
+    X(attention_cached)                                                                            \
+    X(head_norm) X(head_norm_grad) X(rotary) X(gate) X(gate_grad) X(classify) X(loss) X(sumsq)     \
+        X(clip) X(optim) X(nonfinite) MATRIX_OPS(X) IMAGE_OPS(X) SPARSE_OPS(X)
 
 typedef struct {
     const char *name;
