@@ -73,6 +73,8 @@ COUNT(gate, 0, bytes_of(o->out) + bytes_of(o->x))
 COUNT(gate_grad, 0, 2 * bytes_of(o->x) + bytes_of(o->dout))
 COUNT(classify, 0, bytes_of(o->logits) * (o->backward ? 3 : 1))
 COUNT(sumsq, 0, bytes_of(o->x))
+COUNT(expand, 0, 1.5 * bytes_of(o->out))
+COUNT(compress, 0, 1.5 * bytes_of(o->x))
 COUNT(patches, 0, bytes_of(o->out) + bytes_of(o->images))
 COUNT(positions, 0, bytes_of(o->out) + bytes_of(o->x))
 COUNT(positions_grad, 0, bytes_of(o->dx) + 2 * bytes_of(o->dout))
@@ -120,6 +122,8 @@ device device_counting(work_count *count)
         .classify = count_classify,
         .sumsq = count_sumsq,
         .optim = count_optim,
+        .expand = count_expand,
+        .compress = count_compress,
         .patches = count_patches,
         .positions = count_positions,
         .positions_grad = count_positions_grad,

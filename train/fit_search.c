@@ -201,6 +201,7 @@ static error *take_way(const way *w, options *o)
         o->optim.type = with.type;
         o->optim.state = with.state;
         o->optim.state_all = with.state_all;
+        o->optim.sparse = with.sparse;
         o->gradients = NULL;
     }
     if (w->one) o->batch = o->accum = 1;
