@@ -31,6 +31,18 @@ const char *cuda_describe(const device *dev, char *buffer, size_t size);
 size_t cuda_memory(const device *dev); /* bytes in all */
 size_t cuda_free_memory(device *dev);  /* 0 after a failure, which the device keeps */
 
+/* Bytes of device memory to lend it (op_lend), the same for every GPU, so that a plan needs none:
+ *
+ *     | counter of nonfinite | sums of sumsq, by stream | workspace of the libraries: the rest |
+ *
+ * With less the workspace is smaller.  The libraries' algorithms, so their bits, depend on that. */
+enum {
+    CUDA_ROOM_COUNTER = 256,
+    CUDA_ROOM_SUMS = 1 << 20,
+    CUDA_ROOM_LEAST = CUDA_ROOM_COUNTER + CUDA_ROOM_SUMS,
+    CUDA_ROOM = CUDA_ROOM_LEAST + (32 << 20)
+};
+
 /* Attention takes heads of at most so many numbers. */
 enum { CUDA_MOST_HEAD = 256 };
 

@@ -34,6 +34,7 @@ typedef struct {
     optimizer *optimizer;
     batch batch;
     zero *zero;      /* ? with other ranks */
+    tensor room;     /* ? u8, lent to the device */
     tensor hits;     /* ? (1) f64 */
     tensor loss;     /* (1) f64 */
     tensor sums;     /* ? (4) f64, with other ranks: loss, hits, a wish to stop, all ranks' loss */

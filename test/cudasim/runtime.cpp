@@ -50,7 +50,7 @@ std::map<const void *, size_t> shared_limit;
 std::vector<CUstream_st *> streams;
 cudaError_t last_error;
 emu_machine machine;
-int fail_after, graph_launches;
+int fail_after, graph_launches, allocations;
 bool refuse_memory;
 int open_depth;
 
@@ -173,6 +173,11 @@ void emu_fail_call(int n)
 void emu_refuse_memory(bool refuse)
 {
     refuse_memory = refuse;
+}
+
+int emu_allocations(void)
+{
+    return allocations;
 }
 
 int emu_graph_launches(void)
@@ -360,6 +365,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
     size_t available, total;
     if (cudaMemGetInfo(&available, &total) || bytes > available)
         return fail(cudaErrorMemoryAllocation);
+    allocations++;
     *p = take_device_memory(bytes);
     device_memory[(char *)*p] = bytes;
     emu_race_device_memory(*p, bytes);
