@@ -16,7 +16,6 @@
 #include "train/loop.h"
 #include "train/plan_report.h"
 #include "train/ranks.h"
-#include "train/room.h"
 #include "train/task.h"
 
 #include <errno.h>
@@ -55,7 +54,7 @@ static error *train_on(trainer *t, device *dev)
     if (dev->async) {
         size_t available = device_free_memory(dev);
         TRY(device_status(dev));
-        TRY(room_check(t, available));
+        TRY(fit_check(t, available));
     }
     return train_loop(t, dev);
 }
@@ -67,6 +66,7 @@ static error *ask_device(device *dev, size_t *bytes, machine_rates *rates)
     if (!*bytes) TRY(fit_available(dev, bytes));
     TRY(fit_measure(dev, &measured));
     if (!(rates->gflops > 0)) rates->gflops = measured.gflops;
+    if (!(rates->gflops_bf16 > 0)) rates->gflops_bf16 = measured.gflops_bf16;
     if (!(rates->gbs > 0)) rates->gbs = measured.gbs;
     return NULL;
 }
@@ -74,7 +74,8 @@ static error *ask_device(device *dev, size_t *bytes, machine_rates *rates)
 /* On the device of the run, or (NULL: a plan) on one that is opened to be asked. */
 static error *fit(options *o, device *dev)
 {
-    machine_rates rates = {o->product_rate, o->stream_rate};
+    machine_rates rates = {
+        .gflops = o->product_rate, .gflops_bf16 = o->product_rate, .gbs = o->stream_rate};
     size_t bytes = o->sizes[0];
     device own;
     if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) {
@@ -106,7 +107,9 @@ static error *run_on(options *o, device *dev)
     if (o->memory) TRY(fit(o, dev));
     if (!o->train_data.n) TRY(the_task->default_data(o));
     error *e = comm_agree(o->comm, trainer_plan(o, the_task->kind, &t));
+    if (!e) e = ranks_join(o->comm, dev);
     if (!e) e = train_on(t, dev);
+    if (e) comm_abandon(o->comm);
     trainer_destroy(t);
     return e;
 }

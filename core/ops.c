@@ -126,6 +126,9 @@ static bool check_embedding_grad(device *dev, const char *op, const embedding_gr
     CHECK(fits(o->dout, o->dout.type, tensor_count(o->tokens) * c), o->dout, o->tokens);
     CHECK(!present(o->dwte.t) || is_matrix(o->dwte.t, o->dout.type, tensor_rows(o->dwte.t), c),
           o->dwte.t, o->dout);
+    CHECK(!present(o->dwte.t) ||
+              (present(o->scratch) && fits(o->scratch, I32, 2 * tensor_count(o->tokens))),
+          o->scratch, o->tokens);
     CHECK(!present(o->dwpe.t) || is_matrix(o->dwpe.t, o->dout.type, tensor_rows(o->dwpe.t), c),
           o->dwpe.t, o->dout);
     CHECK(!present(o->dwpe.t) || o->first_position + o->tokens.dim[1] <= tensor_rows(o->dwpe.t),

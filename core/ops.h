@@ -82,6 +82,7 @@ typedef struct {
     grad dwpe;   /* ? (P,C) */
     tensor dout; /* (B,T,C) */
     tensor tokens;
+    tensor scratch; /* (2,B*T) i32, with dwte: for sorting positions */
     int64_t first_position;
     double scale; /* 0 means 1 */
 } embedding_grad_op;

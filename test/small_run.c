@@ -50,18 +50,38 @@ static void write_images(small_run *s)
                        c->vocab);
 }
 
-void small_open(small_run *s, const char *arguments)
+error *small_parse(const char *arguments, char text[SMALL_TEXT], options *o)
 {
-    memset(s, 0, sizeof *s);
-    snprintf(s->text, sizeof s->text, "%s", arguments);
     char *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
     int argc = 1;
-    for (char *word = strtok_r(s->text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+    assert_true(strlen(arguments) < SMALL_TEXT);
+    strcpy(text, arguments);
+    bool images = strstr(text, "--patch ") || strstr(text, "--model vit");
+    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         assert_true(argc < SMALL_ARGS - 1);
         argv[argc++] = word;
     }
-    const task *t = strstr(arguments, "--patch ") ? &image_task : &text_task;
-    must(options_parse(t, argc, argv, &s->o));
+    return options_parse(images ? &image_task : &text_task, argc, argv, o);
+}
+
+arena_summary small_plan(const char *arguments, int64_t *parameters)
+{
+    options o;
+    trainer *t;
+    char text[SMALL_TEXT];
+    must(small_parse(arguments, text, &o));
+    must(trainer_plan(&o, o.task->kind, &t));
+    arena_summary s = arena_summarize(t->arena);
+    *parameters = params_count(&t->params);
+    trainer_destroy(t);
+    return s;
+}
+
+void small_open(small_run *s, const char *arguments)
+{
+    memset(s, 0, sizeof *s);
+    must(small_parse(arguments, s->text, &s->o));
+    const task *t = s->o.task;
     strcpy(s->directory, "/tmp/regrad-test-XXXXXX");
     assert_non_null(mkdtemp(s->directory));
     if (t == &image_task)

@@ -31,7 +31,8 @@ typedef struct {
 static const embedding_case embeddings[] = {
     {1, 1, 1, 1, 1, 0, 0},      {1, 5, 3, 59, 5, 0, 0},        {3, 11, 17, 59, 16, 5, 4.5},
     {4, 50, 64, 59, 64, 14, 0}, {2, 33, 129, 7, 33, 0, 11},    {1, 200, 768, 2048, 200, 0, 0},
-    {2, 3, 17, 50257, 9, 1, 0}, {5, 1, 768, 2, 1024, 1023, 0},
+    {2, 3, 17, 50257, 9, 1, 0}, {5, 1, 768, 2, 1024, 1023, 0}, {2, 165, 5, 40, 165, 0, 0},
+    {3, 111, 9, 2, 111, 0, 0},
 };
 
 static double factor(const embedding_case *c)
@@ -85,7 +86,7 @@ static void test_embedding(void **state)
     bench_report(*state, "embedding");
 }
 
-enum { DWTE, DWPE, DOUT, GRAD_TOKENS };
+enum { DWTE, DWPE, DOUT, GRAD_TOKENS, GRAD_SCRATCH };
 
 typedef struct {
     const embedding_case *c;
@@ -97,7 +98,7 @@ static void call_embedding_grad(device *dev, const tensor *t, const void *option
     const embedding_grad_options *o = options;
     OP(embedding_grad, dev, STREAM_COMPUTE, .dwte = {t[DWTE], o->dwte_accumulate},
        .dwpe = {t[DWPE], o->dwpe_accumulate}, .dout = t[DOUT], .tokens = t[GRAD_TOKENS],
-       .first_position = o->c->first, .scale = o->c->scale);
+       .scratch = t[GRAD_SCRATCH], .first_position = o->c->first, .scale = o->c->scale);
 }
 
 /* One more than how many rows went there, times the squares of what was added and of what was
@@ -135,13 +136,14 @@ static void embedding_grad_trial(bench *b, const embedding_case *c, int flags)
     if (!(flags & 1)) {
         trial_operand(&t, DWTE, "dwte", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(c->V, c->C), pad);
         if (flags & 4) trial_draw(&t, DWTE, 0, 1);
+        trial_operand(&t, GRAD_SCRATCH, "scratch", SCRATCH, INDEX, SHAPE(2, rows), 0);
     }
     if (!(flags & 2)) {
         trial_operand(&t, DWPE, "dwpe", flags & 8 ? ADDED : WRITTEN, WORK, SHAPE(c->P, c->C), pad);
         if (flags & 8) trial_draw(&t, DWPE, 0, 1);
     }
     trial_reference(b, &t);
-    double position[256];
+    double position[333];
     assert_true(rows <= COUNT(position));
     for (int64_t r = 0; r < rows; r++)
         position[r] = (double)(c->first + r % c->T);

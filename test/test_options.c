@@ -516,6 +516,15 @@ static void test_memory(void **state)
     REFUSED(PARSE("--memory", "2G,4G"), "--memory 2G,4G", "--plan");
     REFUSED(PARSE("--memory", "2G,4G", "--plan", "--json"), "--memory 2G,4G", "one");
     REFUSED(PARSE("--memory", "2G", "--recompute", "block"), "--recompute block", "leave one out");
+    must(PARSE("--memory", "2G", "--allow", "master=fp32,state=bf16"));
+    assert_int_equal(o.allow_masters, 1 << MASTER_F32);
+    assert_int_equal(o.allow_states, 1 << STATE_BF16);
+    REFUSED(PARSE("--allow", "state=int8"), "--allow state=int8", "--memory");
+    REFUSED(PARSE("--memory", "2G", "--allow", "int8"), "--allow int8", "state=int8");
+    REFUSED(PARSE("--memory", "2G", "--allow", "state=int8", "--optim", "muon"),
+            "--allow state=int8: --optim muon", "fp32");
+    REFUSED(PARSE("--memory", "2G", "--allow", "master=none", "--optim-impl", "passes"),
+            "--allow master=none: --optim-impl passes", "fused");
 }
 
 /* ---- config.json ---- */

@@ -75,6 +75,10 @@ static const option_row common[] = {
      "in "
      "so much memory (8G, or auto: what is free); with --plan 2G,4G,8G: what trains in each",
      TEXT, FIELD(memory), 0, 0, "off"},
+    {"allow", "LIST",
+     "with --memory: forms that it may choose, too, though they change the training: master=split8 "
+     "(with --dtype bf16; or fp32, split16, none), state=int8 (or bf16), with commas between",
+     TEXT, FIELD(allow), 0, 0, "none"},
     {"product-rate", "X", "GFLOP/s of a matrix product, for --memory; 0 = measured", REAL,
      FIELD(product_rate), 0, 1e9, NULL},
     {"stream-rate", "X", "GB/s from and to memory, for --memory; 0 = measured", REAL,
@@ -355,13 +359,13 @@ static error *choose(const options *o, const char *name, double given, bool has,
     return NULL;
 }
 
-static const char *const master_names[] = {"fp32", "split16", "split8", "none"};
+const char *const master_names[MASTER_FORMS] = {"fp32", "split16", "split8", "none"},
+                  *const state_names[STATE_FORMS] = {"fp32", "bf16", "int8"};
 
 /* In which types numbers are kept. */
 static error *resolve_types(options *o)
 {
     static const char *const types[] = {"fp32", "bf16"};
-    static const char *const states[] = {"fp32", "bf16", "int8"};
     static const char *const which[] = {"matrices", "all"};
     int i;
     TRY(one_of("dtype", o->dtype_name, types, 2, &i));
@@ -371,9 +375,9 @@ static error *resolve_types(options *o)
                           "masters",
                           o->master_name);
     i = MASTER_F32;
-    if (o->master_name) TRY(one_of("master", o->master_name, master_names, 4, &i));
+    if (o->master_name) TRY(one_of("master", o->master_name, master_names, MASTER_FORMS, &i));
     o->master = (master_form)i;
-    TRY(one_of("state", o->state_name, states, 3, &i));
+    TRY(one_of("state", o->state_name, state_names, STATE_FORMS, &i));
     o->optim.state = (state_form)i;
     TRY(one_of("state-of", o->state_of, which, 2, &i));
     o->optim.state_all = i;
@@ -439,6 +443,25 @@ static error *resolve_schedule(options *o)
     return NULL;
 }
 
+/* What --memory may choose must go with the rest. */
+static error *resolve_allow(options *o)
+{
+    optim_config c = o->optim;
+    const char *reason;
+    if (!o->allow) return NULL;
+    if (!o->memory)
+        return user_error("--allow %s: only with --memory; to have a form, give --dtype bf16 "
+                          "--master FORM, --state FORM",
+                          o->allow);
+    TRY(fit_parse_allow(o->allow, &o->allow_masters, &o->allow_states));
+    if (o->allow_masters) c.type = BF16;
+    if (o->allow_states >> STATE_BF16) c.state = STATE_BF16;
+    if (o->allow_states >> STATE_INT8) c.state = STATE_INT8;
+    error *e = optim_resolve(&c, o->accum, &reason);
+    if (e) return error_context(e, "--allow %s", o->allow);
+    return NULL;
+}
+
 error *options_parse(const task *t, int argc, char **argv, options *out)
 {
     *out = unset(t);
@@ -454,6 +477,7 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
             "--memory %s: several sizes only with --plan, which prints what trains in "
             "each; give one",
             out->memory);
+    TRY(resolve_allow(out));
     if (out->memory && strcmp(out->recompute, "none"))
         return user_error("--recompute %s with --memory, which chooses it: leave one out",
                           out->recompute);

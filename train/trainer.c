@@ -154,18 +154,36 @@ static void feed_step(trainer *t, source *data, int64_t step, int64_t k)
     feed_noise(t, first);
 }
 
-static void end_graph(trainer *t, int which)
+/* What was moved while a graph was noted, from `before` on, is moved when it is launched. */
+static void end_graph(trainer *t, int which, int64_t before)
 {
+    comm *c = t->r.comm;
     op_graph_free(t->r.dev, t->graph[which]); /* of an earlier micro-batch: the same */
     t->graph[which] = op_graph_end(t->r.dev, t->r.stream);
+    if (!c) return;
+    t->graph_bytes[which] = c->bytes - before;
+    c->bytes = before;
+}
+
+/* The row of numbers before a step. */
+static void clear_sums(trainer *t)
+{
+    if (!present(t->sums)) return;
+    op_clear(t->r.dev, t->r.stream, t->sums);
+    op_put(t->r.dev, t->r.stream, number(t, SUM_STOP), &t->stop);
 }
 
 /* The step again, as it was noted: the host decides nothing in it. */
 static void launch_graphs(trainer *t, source *data, int64_t step)
 {
+    comm *c = t->r.comm;
+    clear_sums(t);
+    if (c) c->doing = "in a step";
     for (int64_t k = 0; k < t->o->accum; k++) {
+        int which = graph_of(t, k);
         feed_step(t, data, step, k);
-        op_graph_launch(t->r.dev, t->r.stream, t->graph[graph_of(t, k)]);
+        op_graph_launch(t->r.dev, t->r.stream, t->graph[which]);
+        if (c) c->bytes += t->graph_bytes[which];
     }
 }
 
@@ -191,13 +209,11 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
     int n = iterations(t, o->accum);
     work_count before = t->counted, after = before;
     arena_begin(t->arena, "train");
-    if (present(t->sums)) {
-        op_clear(t->r.dev, t->r.stream, t->sums);
-        op_put(t->r.dev, t->r.stream, number(t, SUM_STOP), &t->stop);
-    }
+    if (!note) clear_sums(t);
     params_begin_step(&t->r, n);
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
+        int64_t moved = t->r.comm ? t->r.comm->bytes : 0;
         params_begin_micro(&t->r, k);
         if (note)
             op_graph_begin(t->r.dev, t->r.stream);
@@ -214,11 +230,13 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
         params_end_micro(&t->r);
         after = t->counted;
         phase_enter(&t->phases, PHASE_OPTIMIZER);
-        if (k == n - 1) optimizer_end_step(t->optimizer);
+        if (k == n - 1) {
+            optimizer_end_step(t->optimizer);
+            params_end_step(&t->r);
+        }
         phase_enter(&t->phases, PHASE_OTHER);
-        if (note) end_graph(t, graph_of(t, k));
+        if (note) end_graph(t, graph_of(t, k), moved);
     }
-    params_end_step(&t->r);
     arena_end(t->arena);
     note_work(t, n, before, after);
 }

@@ -44,6 +44,7 @@ typedef struct {
     float *host_noise;
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
     void *graph[GRAPHS];              /* of the step's micro-batches, on a device that has graphs */
+    int64_t graph_bytes[GRAPHS];      /* that ranks move in each */
 } trainer;
 
 typedef struct {
