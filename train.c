@@ -68,14 +68,17 @@ static error *ask_device(device *dev, size_t *bytes, machine_rates *rates)
     if (!(rates->gflops > 0)) rates->gflops = measured.gflops;
     if (!(rates->gflops_bf16 > 0)) rates->gflops_bf16 = measured.gflops_bf16;
     if (!(rates->gbs > 0)) rates->gbs = measured.gbs;
+    if (!(rates->gbs_bf16 > 0)) rates->gbs_bf16 = measured.gbs_bf16;
     return NULL;
 }
 
 /* On the device of the run, or (NULL: a plan) on one that is opened to be asked. */
 static error *fit(options *o, device *dev)
 {
-    machine_rates rates = {
-        .gflops = o->product_rate, .gflops_bf16 = o->product_rate, .gbs = o->stream_rate};
+    machine_rates rates = {.gflops = o->product_rate,
+                           .gbs = o->stream_rate,
+                           .gflops_bf16 = o->product_rate,
+                           .gbs_bf16 = o->stream_rate};
     size_t bytes = o->sizes[0];
     device own;
     if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) {

@@ -35,7 +35,7 @@
     X(optim)                                                                                       \
     X(nonfinite)                                                                                   \
     MATRIX_OPS(X)                                                                                  \
-    IMAGE_OPS(X)
+    IMAGE_OPS(X) SPARSE_OPS(X)
 
 #define CUDA_OP(name) void cuda_##name(device *dev, int stream, const name##_op *o);
 CUDA_OPS(CUDA_OP)
