@@ -1,8 +1,6 @@
 /* test_options.c - the command line: every option reaches its field, every default is the
  * documented one, and every mistake gets one line that names the option and says what to do.
- *
- * The options are listed here once more, with values of their own.  Which options exist is read
- * from config.json, so that an option without a row here fails the test.
+ * Which options exist is read from config.json, so that one without a row here fails the test.
  */
 #include "train/task.h"
 
@@ -106,6 +104,9 @@ static const row rows[] = {
     NUMBER("final-lr-fraction", "0.5", REAL, final_lr_fraction, 0.1, "1.01", true),
     WORD("recompute", "sqrt", recompute, "none"),
     WORD("memory", "8G", memory, NULL),
+    NUMBER("sparsity", "0.75", REAL, sparsity, 0, "1", true),
+    NUMBER("regrow-every", "7", WHOLE, regrow_every, 100, "1e10", true),
+    NUMBER("regrow-fraction", "0.25", REAL, regrow_fraction, 0.1, "0.95", true),
     NUMBER("product-rate", "100", REAL, product_rate, 0, "1e10", true),
     NUMBER("stream-rate", "10", REAL, stream_rate, 0, "1e10", true),
     NUMBER("batch", "5", WHOLE, batch, 16, "1000001", false),

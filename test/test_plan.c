@@ -226,6 +226,13 @@ static void random_setting(uint64_t i, char *text, size_t room)
                  "--optim adama|--optim adama_r|--optim adan_r --gradients release|--optim sgd "
                  "--gradients release");
     }
+    /* not with blocks of states, and some matrix must be trained */
+    bool none = strstr(text, "--train-only *") || strstr(text, "--train-only ln_f") ||
+                strstr(text, "--train-only head") || strstr(text, "int8");
+    if (!none)
+        add_word(text, room, &at,
+                 "||--sparsity 0.5 --regrow-every 1|--sparsity 0.9 --regrow-every 1|"
+                 "--sparsity 0.7 --regrow-every 0");
 }
 
 static void test_settings_at_random(void **state)

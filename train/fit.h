@@ -11,7 +11,7 @@
  *     operations / (product rate)  +  bytes / (stream rate)
  *
  * counted while it is planned (core/count.h), with rates of the machine, measured or given.  The
- * prediction is there to rank; it is no promise of seconds.
+ * prediction is there to rank; it is no promise of seconds (docs/rank-times.md).
  */
 #ifndef REGRAD_FIT_H
 #define REGRAD_FIT_H
@@ -29,7 +29,8 @@ error *fit_parse_allow(const char *text, unsigned *masters, unsigned *states) NO
 typedef struct {
     double gflops; /* of a matrix product in fp32 */
     double gbs;    /* 10^9 bytes a second, read and written */
-    double gflops_bf16;
+    /* the same of a run in bf16: as many bytes are more numbers, which the CPU has to convert */
+    double gflops_bf16, gbs_bf16;
 } machine_rates;
 
 /* A fraction of a second of work on the device. */

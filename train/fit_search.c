@@ -165,7 +165,10 @@ static void print_choice(FILE *out, const search *s, const options *given)
             s->rates->gflops);
     if (given->type == BF16 || given->allow_masters)
         fprintf(out, " (in bf16 %.0f)", s->rates->gflops_bf16);
-    fprintf(out, ", stream %.1f GB/s\n", s->rates->gbs);
+    fprintf(out, ", stream %.1f GB/s", s->rates->gbs);
+    if (given->type == BF16 || given->allow_masters)
+        fprintf(out, " (in bf16 %.1f)", s->rates->gbs_bf16);
+    fputc('\n', out);
     print_candidate(out, "chosen", &s->best, given);
     if (s->has_second) print_candidate(out, "runner-up", &s->second, given);
     if (faster(&s->more, &s->best))
@@ -198,6 +201,7 @@ static error *take_way(const way *w, options *o)
         o->optim.type = with.type;
         o->optim.state = with.state;
         o->optim.state_all = with.state_all;
+        o->optim.sparse = with.sparse;
         o->gradients = NULL;
     }
     if (w->one) o->batch = o->accum = 1;
@@ -242,7 +246,7 @@ error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machin
 error *fit_check(const trainer *t, size_t free_bytes)
 {
     /* of some GPU: which settings fit does not depend on it */
-    static const machine_rates rates = {.gflops = 2e4, .gflops_bf16 = 2e5, .gbs = 2e3};
+    static const machine_rates rates = {2e4, 2e3, 2e5, 2e3};
     search *s;
     char text[200];
     double needs = (double)arena_peak(t->arena) / MIB, has = (double)free_bytes / MIB;

@@ -65,6 +65,16 @@ static const option_row common[] = {
      "what only those would need is not kept",
      LIST, FIELD(freeze), 0, 0, "none"},
     {"train-only", "PATTERN", "freeze all others", LIST, FIELD(train_only), 0, 0, "all"},
+    {"sparsity", "X",
+     "part of the blocks' matrices that is zero: weights, gradients and states are stored for the "
+     "others only, whose number is fixed and whose places change; 0 = off",
+     REAL, FIELD(sparsity), 0, 0.9999, NULL},
+    {"regrow-every", "N",
+     "with --sparsity: steps between changes of places, in the first 3/4 of the steps: the "
+     "smallest weights become zero, as many zeros elsewhere are trained from then on; 0 = never",
+     WHOLE, FIELD(regrow_every), 0, 1e9, NULL},
+    {"regrow-fraction", "X", "with --sparsity: of the weights, how many change places each time",
+     REAL, FIELD(regrow_fraction), 0, 0.9, NULL},
     {"recompute", "LEVEL",
      "make again in backward instead of keeping, with the same bits: none, norms, gelu (norms and "
      "activations), attention (... and attention), block (all of a block), sqrt (... and most "
@@ -142,6 +152,8 @@ static const options defaults = {
     .adam_eps = NAN,
     .warmup = 20,
     .final_lr_fraction = 0.1,
+    .regrow_every = 100,
+    .regrow_fraction = 0.1,
     .recompute = "none",
     .batch = 16,
     .accum = 1,
@@ -422,6 +434,7 @@ static error *resolve_optimizer(options *o)
     TRY(choose(o, "weight-decay", o->weight_decay, true, &c->weight_decay));
     TRY(resolve_others(o, c));
     c->clip = o->grad_clip;
+    c->sparse = o->sparsity > 0;
     TRY(resolve_types(o));
     int which;
     TRY(one_of("optim-impl", o->impl, impls, 2, &which));
@@ -466,6 +479,11 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
 {
     *out = unset(t);
     TRY(run_argp(argc, argv, out));
+    if (out->sparsity > 0 && out->load)
+        return user_error(
+            "--sparsity %g with --load: which of a trained model's weights to keep is "
+            "not known; leave one out",
+            out->sparsity);
     TRY(t->resolve(out));
     TRY(recompute_parse(out->recompute, out->model.layers, &out->model.recompute));
     TRY(check_products(out));

@@ -51,10 +51,12 @@ typedef struct {
     const char *policy_reason;
     schedule schedule; /* resolved */
     /* memory */
-    pattern_list freeze, train_only; /* names of parameters */
-    const char *recompute;           /* see model/recompute.h */
-    const char *memory;              /* ? sizes, see train/fit.h */
-    size_t sizes[MOST_SIZES];        /* resolved; 0: what is free */
+    pattern_list freeze, train_only;  /* names of parameters */
+    double sparsity, regrow_fraction; /* see core/sparse.h; sparsity 0: off */
+    int64_t regrow_every;
+    const char *recompute;    /* see model/recompute.h */
+    const char *memory;       /* ? sizes, see train/fit.h */
+    size_t sizes[MOST_SIZES]; /* resolved; 0: what is free */
     int n_sizes;
     const char *allow;                    /* ? forms that --memory may choose */
     unsigned allow_masters, allow_states; /* resolved: bits 1 << master_form, 1 << state_form */
