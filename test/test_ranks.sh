@@ -225,6 +225,31 @@ on_gpus() {
     ASAN_OPTIONS=detect_leaks=0 mpirun -np $n "$root/build/san/train_gpt" $tiny --device cuda --out "$out" "$@" >"$out.txt" 2>&1
 }
 
+# local_gpus DIR OPTIONS: two by --gpus; by_environment DIR OPTIONS: two as a job script starts them
+local_gpus() {
+    local out=$1
+    shift
+    rm -rf "$out"
+    # shellcheck disable=SC2086
+    ASAN_OPTIONS=detect_leaks=0 "$root/build/san/train_gpt" $tiny --device cuda --gpus 2 --out "$out" "$@" >"$out.txt" 2>&1
+}
+by_environment() {
+    local out=$1 other status
+    shift
+    rm -rf "$out"
+    export ASAN_OPTIONS=detect_leaks=0 WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=$((20000 + RANDOM % 12000))
+    # shellcheck disable=SC2086
+    {
+        RANK=1 LOCAL_RANK=1 "$root/build/san/train_gpt" $tiny --device cuda --out "$out" "$@" ${odd:-} >"$out.1.txt" 2>&1 &
+        other=$!
+        RANK=0 LOCAL_RANK=0 "$root/build/san/train_gpt" $tiny --device cuda --out "$out" "$@" >"$out.txt" 2>&1
+        status=$?
+    }
+    wait $other || status=1
+    unset WORLD_SIZE MASTER_ADDR MASTER_PORT ASAN_OPTIONS
+    return $status
+}
+
 # N STAGE BATCH ACCUM OPTIONS against one process on the CPU
 gpus_equal() {
     local n=$1 z=$2 batch=$3 accum=$4 why
@@ -266,15 +291,45 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
     # shellcheck disable=SC2086
     {
         on_gpus 2 late $two --optim adamw_r
-        on_gpus 2 again $two --optim adamw --gradients own && same_bits late again &&
-            CUDASIM_EAGER_STREAM=1 on_gpus 2 again $two --no-cuda-graph --optim adamw --gradients overlay && same_bits late again
-        [ $? = 0 ] && ok 'own, overlay and release: the same bits, gradients sent late or early' ||
-            not_ok "emulated GPUs: other bits with another policy or moment: $(tail -1 again.txt)"
+        local_gpus again $two --optim adamw --gradients own && same_bits late again
+        [ $? = 0 ] && ok '--gpus 2, own gradients: the same bits as by mpirun, released' || not_ok "--gpus 2: $(tail -1 again.txt)"
+        CUDASIM_EAGER_STREAM=1 by_environment again $two --no-cuda-graph --optim adamw --gradients overlay && same_bits late again
+        [ $? = 0 ] && ok 'RANK, WORLD_SIZE, ...: overlay, gradients sent as early as can be: the same bits' ||
+            not_ok "RANK, WORLD_SIZE, ...: $(tail -1 again.txt again.1.txt)"
         CUDASIM_EAGER_STREAM=1 CUDASIM_DEAF_STREAM=1 on_gpus 2 again $two --no-cuda-graph --optim adamw_r &&
             ! same_bits late again && ok 'gradients that do not wait for backward are seen' || not_ok 'a missing wait is not seen: of communication'
         CUDASIM_DEAF_STREAM=0 on_gpus 2 again $two --no-cuda-graph --optim adamw_r &&
             ! same_bits late again && ok 'an update that does not wait for gradients is seen' || not_ok 'a missing wait is not seen: of computation'
+        odd='--lr 0.5' by_environment again $two
+        [ $? = 1 ] && [ "$(cat again.txt again.1.txt | grep -c '^train_gpt: ')" = 1 ] &&
+            grep -q 'rank 1 was given another --lr than rank 0' again.txt && ok 'RANK, WORLD_SIZE, ...: another option' ||
+            not_ok "RANK, WORLD_SIZE, ...: another option: $(tail -1 again.txt)"
     }
+    "$root/build/release/"$gpt $common --gpus 2 --out refused >out.txt 2>&1
+    [ $? = 1 ] && [ "$(wc -l <out.txt)" = 1 ] && grep -q 'mpirun -np 2 train_gpt' out.txt && ok '--gpus on CPUs: what to do' ||
+        not_ok "--gpus on CPUs: $(tail -1 out.txt)"
+
+    # lost NAME SIGNAL WORDS: rank 1 of two gets a signal in the middle
+    lost() {
+        local status job pid
+        rm -rf long
+        local_gpus long --steps 1000000 --batch 1 --eval-every 0 --checkpoint-every 2 --no-cuda-graph --watchdog 2 &
+        job=$!
+        for _ in $(seq 300); do
+            [ -d long/step_00000002 ] && break
+            sleep 0.1
+        done
+        pid=$(pgrep -P "$(pgrep -P $job train_gpt)" train_gpt | sed -n 2p)
+        kill "-$2" "$pid"
+        timeout 30 tail --pid=$job -f /dev/null || not_ok "$1: still there after 30 s"
+        wait $job
+        status=$?
+        [ $status = 1 ] && grep -q "$3" long.txt && [ -f "$(find long -name manifest.json | tail -1)" ] && ok "$1" ||
+            not_ok "$1: status $status: $(tail -2 long.txt)"
+    }
+    lost '--gpus: a rank is killed' KILL 'rank 1 has gone while rank 0 was '
+    grep -q 'rank 1 was ended by signal 9' long.txt && ok '--gpus: what killed it is told' || not_ok '--gpus: what killed it is not told'
+    lost '--gpus: a rank is stopped' STOP 'rank 1 gave no sign for 2 s while rank 0 was '
 else
     echo 'skip emulated GPUs: build/san is not built with the emulator'
 fi
