@@ -347,7 +347,7 @@ int wire_local_rank(void)
 /* torchrun's own process may listen on the port: then the next one is ours. */
 static error *port(char *text, size_t size)
 {
-    int n;
+    int n = 0;
     const char *taken = getenv("TORCHELASTIC_USE_AGENT_STORE");
     TRY(number("MASTER_PORT", "MASTER_PORT", 1, 65534, &n));
     snprintf(text, size, "%d", n + (taken && !strcmp(taken, "True")));
@@ -462,7 +462,7 @@ static error *gather_round(comm *c, int listener)
 
 static error *meet(comm *c)
 {
-    int fd;
+    int fd = -1;
     const char *host = getenv("MASTER_ADDR");
     hello h = {MAGIC, VERSION, c->size, c->rank};
     if (!host) return user_error("MASTER_ADDR is not set: ranks without mpirun need it");
@@ -480,7 +480,7 @@ static error *meet(comm *c)
 error *wire_open(comm *out)
 {
     wire_state *s;
-    int size, rank;
+    int size = 0, rank = 0;
     TRY(number("WORLD_SIZE", "SLURM_NTASKS", 1, 1 << 16, &size));
     TRY(number("RANK", "SLURM_PROCID", 0, size - 1, &rank));
     TRY(alloc_array(&s, 1, sizeof *s));

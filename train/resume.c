@@ -57,7 +57,10 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
             if (present(o->scale[i][k]))
                 add_state(list, names, n, row, info->state[k], ".scale", o->scale[i][k]);
         }
-        if (present(row->master)) add_state(list, names, n, row, "master", "", row->master);
+        if (whole_masters(t) && row->trainable)
+            add_state(list, names, n, row, "master", "",
+                      tensor_of(row->master.data, present(row->master) ? row->master.type : F32,
+                                row->spec.shape));
     }
     *out = list;
     return NULL;
