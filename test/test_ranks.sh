@@ -51,9 +51,9 @@ run() {
     rm -rf "$out"
     # shellcheck disable=SC2086 # options are words
     if [ "$n" = 1 ]; then
-        "$root/build/release/$program" "$@" $common --out "$out" >"$out.txt" 2>&1
+        "$root/build/release/$program" $common "$@" --out "$out" >"$out.txt" 2>&1
     else
-        mpirun -np "$n" "$root/build/release/$program" "$@" $common --out "$out" >"$out.txt" 2>&1
+        mpirun -np "$n" "$root/build/release/$program" $common "$@" --out "$out" >"$out.txt" 2>&1
     fi
 }
 
@@ -65,10 +65,10 @@ numbers() {
 
 # alike A B: within the tolerance, the same numbers and as many
 alike() {
-    paste -d ' ' <(numbers "$1") <(numbers "$2") | awk -v t=$TOLERANCE '
+    paste -d ' ' <(numbers "$1") <(numbers "$2") | awk -v t=$TOLERANCE -v least=${least:-8} '
         { n++; a = $2; b = $4; d = a > b ? a - b : b - a; m = a < 0 ? -a : a
           if ($1 != $3 || NF != 4 || d > t * (m > 1 ? m : 1)) { print $1 ": " a " and " b; bad = 1; exit } }
-        END { if (n < 8) { print "only " n " numbers"; bad = 1 }; exit bad }'
+        END { if (n < least) { print "only " n " numbers"; bad = 1 }; exit bad }'
 }
 
 same_bits() { cmp -s "$1/model.safetensors" "$2/model.safetensors"; }
@@ -89,7 +89,7 @@ equal() {
     local key="$n $batch $accum $*"
     # adama's ranks are micro-batches of one process
     case " $* " in
-    *' adama'*) set -- "$@" && local ones="--batch $batch --accum $((accum * n))" ;;
+    *' adama'*) set -- "$@" && local ones="--batch $batch --accum $((accum * n)) --eval-batches $n" ;;
     *) local ones="--batch $((batch * n)) --accum $accum" ;;
     esac
     # shellcheck disable=SC2086
@@ -139,6 +139,15 @@ matrix vit "$vit --drop-path 0.2 --mixup 0.2" 97 5
     equal 'gpt, frozen embeddings, recomputed attention, 4 ranks, stage 3' 4 3 2 1 $gpt --steps 4 --checkpoint-every 4 \
         --optim lion_r --freeze 'wpe.weight' --recompute attention
 }
+
+# once under the sanitizers (MPI itself leaks)
+if [ -x "$root/build/san/train_gpt" ]; then
+    # shellcheck disable=SC2086
+    run 1 one $gpt --steps 2 --checkpoint-every 2 --batch 4 --optim adamw_r &&
+        ASAN_OPTIONS=detect_leaks=0 mpirun -np 2 "$root/build/san/"$gpt $common --steps 2 --checkpoint-every 2 --batch 2 --optim adamw_r --zero 3 --out many >many.txt 2>&1
+    status=$?
+    why=$(least=4 && alike one many) && [ $status = 0 ] && ok '2 ranks, stage 3, under the sanitizers' || not_ok "under the sanitizers: $why $(grep -m1 -E 'train_|ERROR|error' many.txt)"
+fi
 
 # the same bits again, and at every stage; at every policy
 # shellcheck disable=SC2086
