@@ -34,37 +34,17 @@ device device_null(void)
 
 /* ---- checks ---- */
 
-static void misuse(device *dev, const char *op, const char *sentence, tensor a, tensor b)
+void op_misuse(device *dev, const char *op, const char *sentence, tensor a, tensor b)
 {
     char ta[80], tb[80];
     device_fail(dev, internal_error("%s: must hold: %s [%s, %s]", op, sentence,
                                     tensor_text(a, ta, sizeof ta), tensor_text(b, tb, sizeof tb)));
 }
 
-/* Inside a check function: CHECK(sentence, the two tensors to show). */
-#define CHECK(sentence, a, b)                                                                      \
-    do {                                                                                           \
-        if (!(sentence)) {                                                                         \
-            misuse(dev, op, #sentence, a, b);                                                      \
-            return false;                                                                          \
-        }                                                                                          \
-    } while (0)
-
-static bool working(const device *dev, tensor t)
-{
-    return dev->ops->working_types >> t.type & 1;
-}
-
 /* A working type of full width: what an optimizer computes in. */
 static bool exact(const device *dev, tensor t)
 {
     return working(dev, t) && t.type != BF16;
-}
-
-/* t is absent, or contiguous with this type and element count */
-static bool fits(tensor t, dtype type, int64_t count)
-{
-    return !present(t) || (t.type == type && tensor_count(t) == count && tensor_contiguous(t));
 }
 
 static bool is_matrix(tensor t, dtype type, int64_t rows, int64_t cols)
@@ -596,4 +576,10 @@ void op_fork(device *dev, int from, int to)
 void op_join(device *dev, int from, int to)
 {
     if (!dev->failure && dev->ops->join) dev->ops->join(dev, from, to);
+}
+
+/* Also after a failure: what was lent may be about to go. */
+void op_lend(device *dev, tensor room)
+{
+    if (dev->ops->lend) dev->ops->lend(dev, room);
 }

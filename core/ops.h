@@ -391,6 +391,65 @@ typedef struct {
     double scale;
 } classify_soft_op;
 
+/* ---- non-zeros ----
+ *
+ * Which elements of a matrix are there is a set of bits, those that are there a list of values in
+ * the order of the elements:
+ *
+ *     bits     (G,32) i32   element e is there: bit e % 32 of word e / 32.  G groups of
+ *                           SPARSE_GROUP elements; 0 behind the last element
+ *     starts   (G+1) i64    starts[g]: index in `values` of the first one of group g
+ *     values   (N)          of any matrices: `starts` says where this one's begin
+ *
+ * How many there are is in `starts`, not in a shape, so that it may change. */
+enum { SPARSE_GROUP = 1024, SPARSE_WORDS = SPARSE_GROUP / 32 };
+
+/* out = the values where their elements are, 0 elsewhere */
+typedef struct {
+    tensor out;                  /* any type */
+    tensor values, bits, starts; /* values: of out's type */
+} expand_op;
+
+/* values (+)= x at the elements that are there */
+typedef struct {
+    grad values; /* any type; to accumulate, a working one */
+    tensor x;    /* of that type */
+    tensor bits, starts;
+} compress_op;
+
+/* starts[0] = 0, starts[g+1] = starts[g] + ones in group g of bits */
+typedef struct {
+    tensor starts, bits;
+} starts_op;
+
+/* count = how many |x| < limit (NaN is not) */
+typedef struct {
+    tensor count; /* (1) i64 */
+    tensor x;
+    double limit;
+} count_below_op;
+
+/* kept = bits without the elements whose |value| < limit */
+typedef struct {
+    tensor kept; /* (G,32) i32; not bits */
+    tensor values, bits, starts;
+    double limit;
+} prune_op;
+
+/* n elements that are not in `taken` become ones of `bits`, at random: the F elements that are not
+ * taken, in order, are cut into n runs, run j from floor(j F / n) on, and one of each is drawn
+ * (core/sparse_bits.h).  A drawing has a number of its own: of the matrix, and of the event. */
+typedef struct {
+    tensor bits;          /* (G,32) i32; not taken */
+    tensor taken, starts; /* starts: of taken */
+    int64_t elements;     /* of the matrix, < 2^31 */
+    int64_t n;            /* <= F */
+    uint64_t seed;
+    uint32_t matrix, event;
+} regrow_op;
+
+#define SPARSE_OPS(X) X(expand) X(compress) X(starts) X(count_below) X(prune) X(regrow)
+
 #define MATRIX_OPS(X) X(matmul) X(normalize)
 
 #define IMAGE_OPS(X)                                                                               \
@@ -410,8 +469,9 @@ typedef struct {
     X(linear_dw)                                                                                   \
     X(attention)                                                                                   \
     X(attention_grad)                                                                              \
-    X(attention_cached) X(head_norm) X(head_norm_grad) X(rotary) X(gate) X(gate_grad) X(classify)  \
-        X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) MATRIX_OPS(X) IMAGE_OPS(X)
+    X(attention_cached)                                                                            \
+    X(head_norm) X(head_norm_grad) X(rotary) X(gate) X(gate_grad) X(classify) X(loss) X(sumsq)     \
+        X(clip) X(optim) X(nonfinite) MATRIX_OPS(X) IMAGE_OPS(X) SPARSE_OPS(X)
 
 typedef struct {
     const char *name;
@@ -426,6 +486,8 @@ typedef struct {
     void (*sync)(device *, int stream);
     void (*fork)(device *, int from, int to); /* what comes on `to` waits for what was on `from` */
     void (*join)(device *, int from, int to);
+    /* ? Takes room to work in beside the operands, or with {0} gives it up; see op_lend. */
+    void (*lend)(device *, tensor room);
     /* ? Graphs.  Between graph_begin and graph_end the operations on this stream, and on what is
      * forked from it, are noted and not done; graph_launch does all of them, with the same operands.
      * Only operations on device memory may be noted: no put, get, sync, alloc. */
@@ -465,6 +527,10 @@ void op_clear(device *dev, int stream, tensor x);
 void op_sync(device *dev, int stream);
 void op_fork(device *dev, int from, int to);
 void op_join(device *dev, int from, int to);
+
+/* What a device needs beside the operands of its operations it does not take for itself: it is planned
+ * with all the rest, and lent (u8; absent: taken back).  How much: train/device.h. */
+void op_lend(device *dev, tensor room);
 
 /* See device_ops; op_graph_end must follow op_graph_begin also after a failure. */
 bool op_has_graphs(const device *dev);

@@ -28,7 +28,17 @@ void rig_close_device(rig *r)
 
 size_t rig_memory(void)
 {
+#ifdef CUDASIM
+    return 16 << 20; /* all of its pages are opened and closed with each launch */
+#else
     return 32 << 20;
+#endif
+}
+
+/* With little for the libraries, which must do with what there is. */
+size_t rig_room(void)
+{
+    return CUDA_ROOM_LEAST + (1 << 20);
 }
 
 bool rig_has_bf16(void)

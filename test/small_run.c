@@ -1,6 +1,7 @@
 /* small_run.c - see small_run.h */
 #include "test/small_run.h"
 #include "test/small_images.h"
+#include "train/whole.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -107,6 +108,24 @@ void small_close(small_run *s)
     rmdir(s->directory);
 }
 
+void small_parameters(small_run *s, float *out)
+{
+    whole_walk walk = whole_begin(s->t, WHOLE_PARAMETERS);
+    tensor_source room;
+    const tensor_source *from = whole_source(&walk, &room);
+    for (int i = 0; i < s->t->params.n; i++) {
+        const param *row = &s->t->params.row[i];
+        if (param_is_pool(&s->t->params, i)) continue;
+        tensor value = from ? from->open(from->context, i) : row->value;
+        op_get_floats(&s->dev, STREAM_COMPUTE, out, value);
+        if (from) from->close(from->context);
+        out += row->count;
+    }
+    whole_finish(&walk);
+    op_sync(&s->dev, STREAM_COMPUTE);
+    must(device_status(&s->dev));
+}
+
 small_result small_train(const char *arguments)
 {
     small_run s;
@@ -125,14 +144,7 @@ small_result small_train(const char *arguments)
         r.loss[step - 1] = result.loss;
         r.grad_norm[step - 1] = result.grad_norm;
     }
-    float *at = r.parameters;
-    for (int i = 0; i < s.t->params.n; i++) {
-        const param *row = &s.t->params.row[i];
-        op_get_floats(&s.dev, STREAM_COMPUTE, at, row->value);
-        at += row->count;
-    }
-    op_sync(&s.dev, STREAM_COMPUTE);
-    must(device_status(&s.dev));
+    small_parameters(&s, r.parameters);
     small_close(&s);
     return r;
 }

@@ -37,6 +37,9 @@ error *small_parse(const char *arguments, char text[SMALL_TEXT], options *o) NOD
 /* The plan alone. */
 arena_summary small_plan(const char *arguments, int64_t *parameters);
 
+/* All parameters, whole, in table order. */
+void small_parameters(small_run *s, float *out);
+
 /* What a run leaves behind. */
 typedef struct {
     float *parameters; /* all of them, in table order */

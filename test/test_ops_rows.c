@@ -129,6 +129,7 @@ static void embedding_grad_trial(bench *b, const embedding_case *c, int flags)
                 (long long)c->first, flags & 1 ? " no dwte" : "", flags & 2 ? " no dwpe" : "",
                 flags & 4 ? " dwte accumulate" : "", flags & 8 ? " dwpe accumulate" : "",
                 (long long)pad);
+    if (trial_left_out(b, &t)) return;
     trial_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->C), 0);
     trial_operand(&t, GRAD_TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
     trial_draw(&t, DOUT, 0, 1);
@@ -351,6 +352,7 @@ static void norm_grad_trial(bench *b, int64_t R, int64_t C, int flags, double me
                 flags & ADD_DW ? " dw accumulate" : "", flags & ADD_DB ? " db accumulate" : "",
                 flags & IN_PLACE ? " dx=dout" : "", flags & RMS_ONE ? " rms" : "",
                 flags & PLUS_ONE ? " 1+w" : "", mean, deviation);
+    if (trial_left_out(b, &t)) return;
     trial_operand(&t, G_DOUT, "dout", GIVEN, WORK, SHAPE(R, C), 0);
     trial_operand(&t, G_X, "x", GIVEN, WORK, SHAPE(R, C), 0);
     if (!(flags & RMS_ONE)) trial_operand(&t, G_MEAN, "mean", GIVEN, STAT, SHAPE(R), 0);
@@ -455,6 +457,7 @@ static void classify_trial(bench *b, int64_t R, int64_t V, int64_t pad, bool bac
     trial_begin(b, &t, call_classify, &options, "classify R=%lld V=%lld ld+%lld%s x=%g+-%g",
                 (long long)R, (long long)V, (long long)pad, backward ? " backward" : "", mean,
                 deviation);
+    if (trial_left_out(b, &t)) return;
     trial_operand(&t, LOGITS, "logits", backward ? ADDED : GIVEN, WORK, SHAPE(R, V), pad);
     trial_operand(&t, TARGETS, "targets", GIVEN, INDEX, SHAPE(R), 0);
     trial_operand(&t, LOSSES, "losses", WRITTEN, STAT, SHAPE(R), 0);

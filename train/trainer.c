@@ -55,10 +55,21 @@ static void place_sums(trainer *t)
     if (!arena_recording(a)) c->staged = staged; /* other plans are made while the run has it */
 }
 
+/* What the device works in beside its operands. */
+static void place_room(trainer *t)
+{
+    int64_t bytes = (int64_t)device_room(t->o->place);
+    if (!bytes) return;
+    t->room = arena_keep(t->arena, KIND_WORKSPACE, U8, SHAPE(bytes), NAME("room of the device", 0));
+    if (!arena_recording(t->arena)) op_lend(t->r.dev, t->room);
+}
+
 static void place(trainer *t)
 {
     const options *o = t->o;
+    place_room(t);
     params_place(&t->params, t->arena);
+    if (t->sparse) sparse_place(t->sparse, &t->r);
     optimizer_place(t->optimizer);
     t->batch = t->kind->place_batch(t->model, t->arena, o->batch, o->seq);
     place_sums(t);
@@ -258,7 +269,36 @@ static void predict_program(trainer *t, source *data, int64_t first)
     arena_end(t->arena);
 }
 
-/* What files need of what is dealt to the ranks. */
+/* ---- non-zeros ---- */
+
+/* Those of all matrices change places: with everything that there is of each. */
+static error *renew(trainer *t, int64_t step)
+{
+    int pool = sparse_pool(t->sparse), n = 0;
+    const param *row = &t->params.row[pool];
+    tensor all[MAX_STATES + 2];
+    all[n++] = row->value;
+    if (present(row->master)) all[n++] = row->master;
+    for (int k = 0; k < optimizer_rule_of(t->optimizer, pool)->n_states; k++)
+        all[n++] = t->optimizer->state[pool][k];
+    return sparse_renew(t->sparse, &t->r, t->o->regrow_fraction, step, all, n);
+}
+
+/* Not at the end, when what is new would not be trained long enough. */
+static bool renews(const trainer *t, int64_t step)
+{
+    const options *o = t->o;
+    return t->sparse && o->regrow_every > 0 && step % o->regrow_every == 0 &&
+           step <= o->steps - o->steps / 4;
+}
+
+static error *record_sparse(trainer *t)
+{
+    TRY(sparse_initialize(t->sparse, &t->r));
+    return t->o->regrow_every > 0 ? renew(t, 1) : NULL;
+}
+
+/* What files need of what is not whole. */
 static void record_walks(trainer *t)
 {
     whole_walk parameters = whole_begin(t, WHOLE_PARAMETERS), states = whole_begin(t, WHOLE_STATES);
@@ -313,6 +353,10 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     }
     if (!e && comm_size(o->comm) > 1) e = check_narrow(o);
     if (!e) e = freeze_apply(o, &t->params);
+    if (!e && o->sparsity > 0 && comm_size(o->comm) > 1)
+        e = user_error("--sparsity with several ranks: each has all non-zeros to itself; leave it "
+                       "out, or use one rank");
+    if (!e && o->sparsity > 0) e = sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse);
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
     if (!e && comm_size(o->comm) > 1)
         e = zero_open(&t->r, (int)o->zero, t->optimizer->info->sees != BY_ELEMENT, o->bucket << 20,
@@ -325,8 +369,9 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
         if (samples(t)) decoder_record(&t->decoder);
         if (predicts(t)) predict_program(t, NULL, 0);
         record_walks(t);
-        e = arena_plan(t->arena);
+        if (t->sparse) e = record_sparse(t);
     }
+    if (!e) e = arena_plan(t->arena);
     if (e) {
         trainer_destroy(t);
         return e;
@@ -354,7 +399,8 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
         TRY(t->o->task->load(t, dev));
         return params_adopt(&t->params, dev);
     }
-    return params_initialize(&t->params, dev, (uint64_t)t->o->seed);
+    TRY(params_initialize(&t->params, dev, (uint64_t)t->o->seed));
+    return t->sparse ? sparse_initialize(t->sparse, &t->r) : NULL;
 }
 
 void trainer_destroy(trainer *t)
@@ -366,6 +412,8 @@ void trainer_destroy(trainer *t)
     if (t->model) t->kind->destroy(t->model);
     params_free(&t->params);
     zero_close(t->zero);
+    if (present(t->room)) op_lend(t->r.dev, (tensor){0});
+    sparse_close(t->sparse);
     arena_destroy(t->arena);
     free(t->host_noise);
     decoder_close(&t->decoder);
@@ -415,7 +463,8 @@ error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_resu
         out->seconds[i] = t->r.dev->async ? (double)NAN : t->phases.seconds[i];
     if (h.ok && !t->graph[GRAPH_LAST] && op_has_graphs(t->r.dev) && !t->o->no_cuda_graph)
         train_program(t, NULL, step, true);
-    return device_status(t->r.dev);
+    TRY(device_status(t->r.dev));
+    return h.ok && renews(t, step) ? renew(t, step) : NULL;
 }
 
 error *trainer_evaluate(trainer *t, source *data, eval_result *out)

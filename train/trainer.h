@@ -11,6 +11,7 @@
 #define REGRAD_TRAINER_H
 
 #include "core/count.h"
+#include "core/sparse.h"
 #include "data/source.h"
 #include "dist/zero.h"
 #include "train/decoder.h"
@@ -34,6 +35,8 @@ typedef struct {
     optimizer *optimizer;
     batch batch;
     zero *zero;      /* ? with other ranks */
+    tensor room;     /* ? u8, lent to the device */
+    sparse *sparse;  /* ? with --sparsity */
     tensor hits;     /* ? (1) f64 */
     tensor loss;     /* (1) f64 */
     tensor sums;     /* ? (4) f64, with other ranks: loss, hits, a wish to stop, all ranks' loss */
