@@ -1,7 +1,6 @@
 /* test_options.c - the command line: every option reaches its field, every default is the
  * documented one, and every mistake gets one line that names the option and says what to do.
- * Which options exist is read from config.json, so that one without a row here fails the test.
- */
+ * Which options exist is read from config.json, so that one without a row here fails the test. */
 #include "train/task.h"
 
 #include <cjson/cJSON.h>
