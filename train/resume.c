@@ -164,16 +164,37 @@ static const char *const fixed_options[] = {
     "dtype",  "master",  "state",      "state-of", "inner",      "channels", "patch",
     "pool",   "classes", "image-size", "freeze",   "train-only", "sparsity", NULL};
 /* ... and those whose change changes no number of the training, so that nothing need be said. */
-static const char *const silent_options[] = {"model",        "train-data",    "val-data",
-                                             "optim",        "optim-impl",    "gradients",
-                                             "batch",        "accum",         "eval-every",
-                                             "eval-batches", "out",           "resume",
-                                             "sample-every", "sample-tokens", "prompt",
-                                             "keep",         "load",          "checkpoint-every",
-                                             "workers",      "predict",       "memory",
-                                             "product-rate", "stream-rate",   "recompute",
-                                             "zero",         "bucket",        "watchdog",
-                                             "ranks",        "gpus",          NULL};
+static const char *const silent_options[] = {"model",
+                                             "train-data",
+                                             "val-data",
+                                             "optim",
+                                             "optim-impl",
+                                             "gradients",
+                                             "batch",
+                                             "accum",
+                                             "eval-every",
+                                             "eval-batches",
+                                             "out",
+                                             "resume",
+                                             "sample-every",
+                                             "sample-tokens",
+                                             "prompt",
+                                             "keep",
+                                             "load",
+                                             "checkpoint-every",
+                                             "workers",
+                                             "predict",
+                                             "memory",
+                                             "allow",
+                                             "product-rate",
+                                             "stream-rate",
+                                             "recompute",
+                                             "zero",
+                                             "bucket",
+                                             "watchdog",
+                                             "ranks",
+                                             "gpus",
+                                             NULL};
 
 /* ... unless the optimizer takes in each micro-batch's gradient by itself. */
 static const char *const micro_options[] = {"batch", "accum", NULL};
@@ -320,7 +341,9 @@ static error *check_options(const char *path, const cJSON *then, const cJSON *no
         const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, item->string);
         char what[NAME_ROOM], was[100], is[100];
         bool fixed = listed(fixed_options, item->string);
-        bool nothing = !old && cJSON_IsArray(item) && !cJSON_GetArraySize(item);
+        /* an option that the program did not have then, and that is off now */
+        bool nothing = !old && (cJSON_IsArray(item) ? !cJSON_GetArraySize(item)
+                                                    : cJSON_IsNumber(item) && !item->valuedouble);
         if (nothing || silent(item->string, t) || cJSON_Compare(old, item, true)) continue;
         snprintf(what, sizeof what, "--%s", item->string);
         if (fixed && !tell)
