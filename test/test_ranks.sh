@@ -112,7 +112,7 @@ equal() {
 matrix() {
     local program=$1 options=$2 i=0 n z optim extra
     for optim in adamw adamw_r 'adamw --gradients overlay' 'adamw_r --optim-impl passes' adan adan_r \
-        'adan_r --optim-impl passes' lion lion_r 'lion_r --optim-impl passes' sgd sgd_r adama adama_r; do
+        'adan_r --optim-impl passes' lion lion_r 'lion_r --optim-impl passes' sgd sgd_r adama adama_r muon muon_r; do
         for extra in '1' '1 --grad-clip 0.5' '2' '3 --grad-clip 0.5'; do
             for n in 2 3 4; do
                 for z in 0 1 2 3; do
