@@ -15,7 +15,6 @@
 #include "train/loop.h"
 #include "train/plan_report.h"
 #include "train/ranks.h"
-#include "train/room.h"
 #include "train/task.h"
 
 #include <errno.h>
@@ -54,7 +53,7 @@ static error *train_on(trainer *t, device *dev)
     if (dev->async) {
         size_t available = device_free_memory(dev);
         TRY(device_status(dev));
-        TRY(room_check(t, available));
+        TRY(fit_check(t, available));
     }
     return train_loop(t, dev);
 }
@@ -70,13 +69,18 @@ static error *ask_device(const options *o, size_t *bytes, machine_rates *rates)
     device_close(&dev);
     if (e) return e;
     if (!(rates->gflops > 0)) rates->gflops = measured.gflops;
+    if (!(rates->gflops_bf16 > 0)) rates->gflops_bf16 = measured.gflops_bf16;
     if (!(rates->gbs > 0)) rates->gbs = measured.gbs;
+    if (!(rates->gbs_bf16 > 0)) rates->gbs_bf16 = measured.gbs_bf16;
     return NULL;
 }
 
 static error *fit(options *o)
 {
-    machine_rates rates = {o->product_rate, o->stream_rate};
+    machine_rates rates = {.gflops = o->product_rate,
+                           .gbs = o->stream_rate,
+                           .gflops_bf16 = o->product_rate,
+                           .gbs_bf16 = o->stream_rate};
     size_t bytes = o->sizes[0];
     if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) TRY(ask_device(o, &bytes, &rates));
     return fit_memory(o, the_task->kind, bytes, &rates, o->json ? NULL : stdout);
@@ -93,7 +97,9 @@ static error *run_with(options *o)
     if (!e && o->plan) {
         e = show_plan(t);
     } else if (!e && !(e = device_open(o->place, (int)o->threads, &dev))) {
-        e = train_on(t, &dev);
+        e = ranks_join(o->comm, &dev);
+        if (!e) e = train_on(t, &dev);
+        if (e) comm_abandon(o->comm);
         trainer_destroy(t);
         t = NULL;
         device_close(&dev);

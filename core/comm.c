@@ -68,10 +68,24 @@ void comm_group(comm *c, device *dev, bool begin)
         c->ops->group(c, dev, begin);
 }
 
-void comm_settle(comm *c, device *dev, int stream)
+void comm_join(comm *c, device *dev, int stream)
 {
-    if (comm_size(c) > 1 && c->ops && c->ops->settle && dev->ops->alloc && !dev->failure)
-        c->ops->settle(c, dev, stream);
+    if (c->ops && c->ops->join && dev->ops->alloc && !dev->failure)
+        c->ops->join(c, dev, stream);
+    else
+        op_join(dev, STREAM_COMM, stream);
+}
+
+void comm_abandon(comm *c)
+{
+    if (c && c->ops && c->ops->abandon) c->ops->abandon(c);
+}
+
+double comm_waited(comm *c, device *dev)
+{
+    if (comm_size(c) == 1) return 0;
+    if (c->ops && c->ops->waited && !dev->failure) c->ops->waited(c, dev);
+    return c->seconds;
 }
 
 /* ---- between the hosts ---- */

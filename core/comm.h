@@ -48,7 +48,6 @@ share share_evenly(int64_t count, int ranks, int64_t unit);
 
 typedef struct {
     const char *name; /* "mpi", "nccl" */
-    bool device_memory;
     /* x is contiguous; see the fronts below. */
     void (*sum)(comm *, device *, int stream, tensor x);
     void (*scatter)(comm *, device *, int stream, tensor x, const share *s);
@@ -56,8 +55,16 @@ typedef struct {
     void (*broadcast)(comm *, device *, int stream, tensor x, int root);
     /* ? Between these, calls may be carried together. */
     void (*group)(comm *, device *, bool begin);
-    /* ? Waits, watched, until what was asked for on a stream is done. */
-    void (*settle)(comm *, device *, int stream);
+    /* ? What comes on the stream waits for STREAM_COMM, and how long it does is counted. */
+    void (*join)(comm *, device *, int stream);
+    /* ? Brings c->seconds up to date. */
+    void (*waited)(comm *, device *);
+    /* ? Of those that carry words, for who waits elsewhere: is anything wrong with the others, and
+     * do they ask where this one is; and who is it that does not come? */
+    error *(*idle)(comm *);
+    error *(*missing)(comm *);
+    /* ? After a failure: nothing that was asked for is waited for any more. */
+    void (*abandon)(comm *);
     error *(*share_words)(comm *, const void *mine, void *all, size_t bytes);
     void (*close)(comm *, bool failed);
 } comm_ops;
@@ -70,7 +77,7 @@ struct comm {
     size_t staging;    /* bytes that the engine wants from the plan */
     tensor staged;     /* ... and gets: (staging) u8 */
     int64_t bytes;     /* moved so far, as counted above */
-    double seconds;    /* this process has waited so far */
+    double seconds;    /* it has waited so far: the host, or the GPU's main stream */
     const char *doing; /* for messages: "reducing gradients" */
     bool agreed;       /* all know of the failure, and end in order */
     bool told;         /* it is another rank's, which says it itself */
@@ -97,8 +104,12 @@ void comm_gather(comm *c, device *dev, int stream, tensor x, const share *s);
 /* x becomes the root's. */
 void comm_broadcast(comm *c, device *dev, int stream, tensor x, int root);
 void comm_group(comm *c, device *dev, bool begin);
-/* Before the host waits for a stream: so that it is not for ever. */
-void comm_settle(comm *c, device *dev, int stream);
+/* What comes on the stream waits for STREAM_COMM. */
+void comm_join(comm *c, device *dev, int stream);
+/* After a failure, before memory and streams are given back. */
+void comm_abandon(comm *c);
+/* Seconds that this process has waited so far. */
+double comm_waited(comm *c, device *dev);
 
 /* ---- between the hosts ---- */
 

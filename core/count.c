@@ -25,6 +25,13 @@ static double product(tensor rows_of, tensor w)
     return 2 * (double)tensor_rows(rows_of) * (double)tensor_count(w);
 }
 
+/* A product's own traffic.  BLAS copies what it multiplies into tiles before it uses them: each operand
+ * is read, written and read.  Beside many rows that is nothing; beside few it is what the weights cost. */
+static double arranged(tensor a, tensor b, tensor out)
+{
+    return 3 * (bytes_of(a) + bytes_of(b) + bytes_of(out));
+}
+
 /* Pairs of a query and a key, of all heads, times the size of a head. */
 static double pairs(tensor qkv, int64_t heads, int64_t kv_heads, bool causal)
 {
@@ -47,12 +54,14 @@ COUNT(embedding_grad, 0, 5 * bytes_of(o->dout))
 COUNT(norm, 0, bytes_of(o->out) + bytes_of(o->x))
 COUNT(norm_grad, 0, bytes_of(o->dx) * (o->accumulate ? 2 : 1) + bytes_of(o->dout) + bytes_of(o->x))
 COUNT(linear, product(o->x, o->w),
-      bytes_of(o->residual) + (o->act ? bytes_of(o->out) + bytes_of(o->pre) : 0))
+      arranged(o->x, o->w, o->out) + bytes_of(o->residual) +
+          (o->act ? bytes_of(o->out) + bytes_of(o->pre) : 0))
 COUNT(activate, 0, bytes_of(o->out) + bytes_of(o->x))
 COUNT(linear_dx, product(o->dout, o->w),
-      (o->accumulate ? 2 * bytes_of(o->dx) : 0) + 2 * bytes_of(o->pre))
+      arranged(o->dout, o->w, o->dx) + (o->accumulate ? 2 * bytes_of(o->dx) : 0) +
+          2 * bytes_of(o->pre))
 COUNT(linear_dw, present(o->dw.t) ? product(o->dout, o->dw.t) : 0,
-      bytes_of(o->dout) + grad_bytes(o->dw))
+      arranged(o->dout, o->x, o->dw.t) + bytes_of(o->dout) + grad_bytes(o->dw))
 COUNT(attention, 4 * pairs(o->qkv, o->heads, o->kv_heads, o->causal),
       bytes_of(o->qkv) + bytes_of(o->out))
 COUNT(attention_grad, 10 * pairs(o->qkv, o->heads, o->kv_heads, o->causal),
@@ -64,6 +73,8 @@ COUNT(gate, 0, bytes_of(o->out) + bytes_of(o->x))
 COUNT(gate_grad, 0, 2 * bytes_of(o->x) + bytes_of(o->dout))
 COUNT(classify, 0, bytes_of(o->logits) * (o->backward ? 3 : 1))
 COUNT(sumsq, 0, bytes_of(o->x))
+COUNT(expand, 0, 1.5 * bytes_of(o->out))
+COUNT(compress, 0, 1.5 * bytes_of(o->x))
 COUNT(patches, 0, bytes_of(o->out) + bytes_of(o->images))
 COUNT(positions, 0, bytes_of(o->out) + bytes_of(o->x))
 COUNT(positions_grad, 0, bytes_of(o->dx) + 2 * bytes_of(o->dout))
@@ -78,8 +89,9 @@ static void count_optim(device *dev, int stream, const optim_op *o)
     for (int64_t i = 0; i < o->n; i++) {
         const optim_item *it = &o->items[i];
         double once = 2 * bytes_of(it->p) + bytes_of(it->g) + 2 * bytes_of(it->temp);
+        once += 2 * bytes_of(it->master);
         for (int k = 0; k < MAX_STATES; k++)
-            once += 2 * bytes_of(it->state[k]);
+            once += 2 * (bytes_of(it->state[k]) + bytes_of(it->scale[k]));
         /* a pass of the published form reads and writes about three tensors */
         add(dev, 0, o->fused ? once : 3 * once);
     }
@@ -110,6 +122,8 @@ device device_counting(work_count *count)
         .classify = count_classify,
         .sumsq = count_sumsq,
         .optim = count_optim,
+        .expand = count_expand,
+        .compress = count_compress,
         .patches = count_patches,
         .positions = count_positions,
         .positions_grad = count_positions_grad,

@@ -2,8 +2,9 @@
  *
  * A program recorded over it tells its work: floating-point operations of the products and of
  * attention, and bytes that operations read and write.  Over two rates of a machine that is a time
- * (train/fit.h).  Each operand of an operation counts once, however often its tiles are read, and an
- * attention's scores, which never reach memory, count as operations only.
+ * (train/fit.h).  Each operand of an operation counts once, however often its tiles are read, those of
+ * products three times (they are arranged anew first), and an attention's scores, which never reach
+ * memory, count as operations only.
  */
 #ifndef REGRAD_COUNT_H
 #define REGRAD_COUNT_H
@@ -12,7 +13,7 @@
 
 typedef struct {
     double flops; /* of matrix products and attention */
-    double bytes; /* of all other operations */
+    double bytes; /* of all operations */
 } work_count;
 
 /* Like device_null(), and adds to *count, which must outlive it. */

@@ -34,37 +34,17 @@ device device_null(void)
 
 /* ---- checks ---- */
 
-static void misuse(device *dev, const char *op, const char *sentence, tensor a, tensor b)
+void op_misuse(device *dev, const char *op, const char *sentence, tensor a, tensor b)
 {
     char ta[80], tb[80];
     device_fail(dev, internal_error("%s: must hold: %s [%s, %s]", op, sentence,
                                     tensor_text(a, ta, sizeof ta), tensor_text(b, tb, sizeof tb)));
 }
 
-/* Inside a check function: CHECK(sentence, the two tensors to show). */
-#define CHECK(sentence, a, b)                                                                      \
-    do {                                                                                           \
-        if (!(sentence)) {                                                                         \
-            misuse(dev, op, #sentence, a, b);                                                      \
-            return false;                                                                          \
-        }                                                                                          \
-    } while (0)
-
-static bool working(const device *dev, tensor t)
-{
-    return dev->ops->working_types >> t.type & 1;
-}
-
 /* A working type of full width: what an optimizer computes in. */
 static bool exact(const device *dev, tensor t)
 {
     return working(dev, t) && t.type != BF16;
-}
-
-/* t is absent, or contiguous with this type and element count */
-static bool fits(tensor t, dtype type, int64_t count)
-{
-    return !present(t) || (t.type == type && tensor_count(t) == count && tensor_contiguous(t));
 }
 
 static bool is_matrix(tensor t, dtype type, int64_t rows, int64_t cols)
@@ -126,6 +106,9 @@ static bool check_embedding_grad(device *dev, const char *op, const embedding_gr
     CHECK(fits(o->dout, o->dout.type, tensor_count(o->tokens) * c), o->dout, o->tokens);
     CHECK(!present(o->dwte.t) || is_matrix(o->dwte.t, o->dout.type, tensor_rows(o->dwte.t), c),
           o->dwte.t, o->dout);
+    CHECK(!present(o->dwte.t) ||
+              (present(o->scratch) && fits(o->scratch, I32, 2 * tensor_count(o->tokens))),
+          o->scratch, o->tokens);
     CHECK(!present(o->dwpe.t) || is_matrix(o->dwpe.t, o->dout.type, tensor_rows(o->dwpe.t), c),
           o->dwpe.t, o->dout);
     CHECK(!present(o->dwpe.t) || o->first_position + o->tokens.dim[1] <= tensor_rows(o->dwpe.t),

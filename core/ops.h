@@ -82,6 +82,7 @@ typedef struct {
     grad dwpe;   /* ? (P,C) */
     tensor dout; /* (B,T,C) */
     tensor tokens;
+    tensor scratch; /* (2,B*T) i32, with dwte: for sorting positions */
     int64_t first_position;
     double scale; /* 0 means 1 */
 } embedding_grad_op;
@@ -390,6 +391,65 @@ typedef struct {
     double scale;
 } classify_soft_op;
 
+/* ---- non-zeros ----
+ *
+ * Which elements of a matrix are there is a set of bits, those that are there a list of values in
+ * the order of the elements:
+ *
+ *     bits     (G,32) i32   element e is there: bit e % 32 of word e / 32.  G groups of
+ *                           SPARSE_GROUP elements; 0 behind the last element
+ *     starts   (G+1) i64    starts[g]: index in `values` of the first one of group g
+ *     values   (N)          of any matrices: `starts` says where this one's begin
+ *
+ * How many there are is in `starts`, not in a shape, so that it may change. */
+enum { SPARSE_GROUP = 1024, SPARSE_WORDS = SPARSE_GROUP / 32 };
+
+/* out = the values where their elements are, 0 elsewhere */
+typedef struct {
+    tensor out;                  /* any type */
+    tensor values, bits, starts; /* values: of out's type */
+} expand_op;
+
+/* values (+)= x at the elements that are there */
+typedef struct {
+    grad values; /* any type; to accumulate, a working one */
+    tensor x;    /* of that type */
+    tensor bits, starts;
+} compress_op;
+
+/* starts[0] = 0, starts[g+1] = starts[g] + ones in group g of bits */
+typedef struct {
+    tensor starts, bits;
+} starts_op;
+
+/* count = how many |x| < limit (NaN is not) */
+typedef struct {
+    tensor count; /* (1) i64 */
+    tensor x;
+    double limit;
+} count_below_op;
+
+/* kept = bits without the elements whose |value| < limit */
+typedef struct {
+    tensor kept; /* (G,32) i32; not bits */
+    tensor values, bits, starts;
+    double limit;
+} prune_op;
+
+/* n elements that are not in `taken` become ones of `bits`, at random: the F elements that are not
+ * taken, in order, are cut into n runs, run j from floor(j F / n) on, and one of each is drawn
+ * (core/sparse_bits.h).  A drawing has a number of its own: of the matrix, and of the event. */
+typedef struct {
+    tensor bits;          /* (G,32) i32; not taken */
+    tensor taken, starts; /* starts: of taken */
+    int64_t elements;     /* of the matrix, < 2^31 */
+    int64_t n;            /* <= F */
+    uint64_t seed;
+    uint32_t matrix, event;
+} regrow_op;
+
+#define SPARSE_OPS(X) X(expand) X(compress) X(starts) X(count_below) X(prune) X(regrow)
+
 #define MATRIX_OPS(X) X(matmul) X(normalize)
 
 #define IMAGE_OPS(X)                                                                               \
@@ -408,9 +468,10 @@ typedef struct {
     X(linear_dx)                                                                                   \
     X(linear_dw)                                                                                   \
     X(attention)                                                                                   \
-    X(attention_grad) X(attention_cached) X(head_norm) X(head_norm_grad) X(rotary) X(gate)         \
-        X(gate_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim) X(nonfinite) MATRIX_OPS(X)      \
-            IMAGE_OPS(X)
+    X(attention_grad)                                                                              \
+    X(attention_cached)                                                                            \
+    X(head_norm) X(head_norm_grad) X(rotary) X(gate) X(gate_grad) X(classify) X(loss) X(sumsq)     \
+        X(clip) X(optim) X(nonfinite) MATRIX_OPS(X) IMAGE_OPS(X) SPARSE_OPS(X)
 
 typedef struct {
     const char *name;

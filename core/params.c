@@ -38,7 +38,7 @@ int64_t params_count(const params *p)
 {
     int64_t sum = 0;
     for (int i = 0; i < p->n; i++)
-        sum += p->row[i].count;
+        if (!param_is_pool(p, i)) sum += p->row[i].count;
     return sum;
 }
 
@@ -72,19 +72,35 @@ error *params_store(params *p, const param_storage *storage)
 
 /* ---- own ranges ---- */
 
-static bool expands(const params *p)
+bool param_is_pool(const params *p, int id)
 {
-    return p->storage && p->storage->expand;
+    return p->storage && p->storage->pool && p->storage->pool == id;
 }
 
-static bool collects(const params *p)
+bool param_in_pool(const params *p, int id)
 {
-    return p->storage && p->storage->collects;
+    return p->storage && p->storage->pool && !p->row[id].own;
+}
+
+/* Does the storage stand behind this row? */
+static bool stored(const params *p, int id)
+{
+    return p->storage && (!p->storage->pool || param_in_pool(p, id));
+}
+
+static bool expands(const params *p, int id)
+{
+    return stored(p, id) && p->storage->expand;
+}
+
+static bool collects(const params *p, int id)
+{
+    return stored(p, id) && p->storage->collects;
 }
 
 bool params_divided(const params *p)
 {
-    return p->storage && (p->storage->expand || p->storage->spread);
+    return p->storage && !p->storage->pool && (p->storage->expand || p->storage->spread);
 }
 
 shape param_own_shape(const params *p, int id)
@@ -103,7 +119,7 @@ static tensor own_of(const params *p, int id, tensor whole)
 
 tensor param_own_value(const params *p, int id)
 {
-    return expands(p) ? p->row[id].stored : own_of(p, id, p->row[id].value);
+    return expands(p, id) ? p->row[id].stored : own_of(p, id, p->row[id].value);
 }
 
 tensor param_own_gradient(const params *p, int id)
@@ -116,7 +132,7 @@ static void place_value(params *p, arena *a, int id)
 {
     param *row = &p->row[id];
     block_name name = NAME(row->spec.name, row->spec.layer);
-    if (!expands(p))
+    if (!expands(p, id))
         row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape, name);
     else if (row->own)
         row->stored = arena_keep(a, KIND_PARAMETER, p->type, param_own_shape(p, id), name);
@@ -125,7 +141,7 @@ static void place_value(params *p, arena *a, int id)
 static void place_gradient(params *p, arena *a, int id)
 {
     param *row = &p->row[id];
-    if (!collects(p))
+    if (!collects(p, id))
         row->gradient = arena_keep(a, KIND_GRADIENT, p->type, row->spec.shape, gradient_name(row));
     else if (row->own)
         row->collected =
@@ -221,27 +237,32 @@ static void put_split(const params *p, device *dev, int id, int64_t first, int64
     put_part(dev, part, skipped, hi);
 }
 
-error *params_initialize(params *p, device *dev, uint64_t seed)
+error *param_initialize(const params *p, device *dev, uint64_t seed, int id)
 {
+    const param *row = &p->row[id];
     char *host = NULL;
     TRY(alloc_array(&host, CHUNK, sizeof(double)));
-    for (int id = 0; id < p->n; id++) {
-        const param *row = &p->row[id];
-        for (int64_t first = 0; first < row->count; first += CHUNK) {
-            int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
-            int64_t skipped;
-            tensor part = param_kept(row, first, n, &skipped);
-            if (!present(part)) continue;
-            fill_chunk(row, seed, (uint64_t)id, first, n, p->type, host);
-            if (p->type == BF16)
-                put_split(p, dev, id, first, n, (float *)(void *)host,
-                          (uint16_t *)(void *)(host + CHUNK * sizeof(float)));
-            else
-                put_part(dev, part, skipped, host);
-        }
+    for (int64_t first = 0; first < row->count; first += CHUNK) {
+        int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
+        int64_t skipped;
+        tensor part = param_kept(row, first, n, &skipped);
+        if (!present(part)) continue;
+        fill_chunk(row, seed, (uint64_t)id, first, n, p->type, host);
+        if (p->type == BF16)
+            put_split(p, dev, id, first, n, (float *)(void *)host,
+                      (uint16_t *)(void *)(host + CHUNK * sizeof(float)));
+        else
+            put_part(dev, part, skipped, host);
     }
     free(host);
     return device_status(dev);
+}
+
+error *params_initialize(params *p, device *dev, uint64_t seed)
+{
+    for (int id = 0; id < p->n; id++)
+        TRY(param_initialize(p, dev, seed, id));
+    return NULL;
 }
 
 static void adopt(const params *p, device *dev, int id, float *host)
@@ -259,14 +280,20 @@ static void adopt(const params *p, device *dev, int id, float *host)
     }
 }
 
-error *params_adopt(params *p, device *dev)
+error *param_adopt(const params *p, device *dev, int id)
 {
     float *host = NULL;
     TRY(alloc_array(&host, CHUNK, sizeof *host));
-    for (int id = 0; id < p->n; id++)
-        if (present(p->row[id].master)) adopt(p, dev, id, host);
+    if (present(p->row[id].master)) adopt(p, dev, id, host);
     free(host);
     return device_status(dev);
+}
+
+error *params_adopt(params *p, device *dev)
+{
+    for (int id = 0; id < p->n; id++)
+        TRY(param_adopt(p, dev, id));
+    return NULL;
 }
 
 /* ---- a step ---- */
@@ -314,7 +341,7 @@ void params_end_step(run *r)
     if (p->storage && p->storage->spread) p->storage->spread(p->storage->own, r);
     p->training = false;
     for (int i = 0; i < p->n && p->policy == GRADS_OVERLAY; i++)
-        arena_drop(r->arena, collects(p) ? &p->row[i].collected : &p->row[i].gradient);
+        arena_drop(r->arena, collects(p, i) ? &p->row[i].collected : &p->row[i].gradient);
 }
 
 /* What the gradients of the micro-batch under way are of the step's. */
@@ -370,7 +397,7 @@ static void settle(run *r)
         int id = p->queue[p->n + i];
         if (at_once(p))
             update(r, id);
-        else if (collects(p))
+        else if (collects(p, id))
             keep_collected(r, id);
     }
     p->under_way = 0;
@@ -408,12 +435,12 @@ static void finish_if_complete(run *r, param *row, int id)
     if (at_once(p)) {
         row->updated = last;
         row->has_gradient = last; /* else the next micro-batch's comes anew */
-    } else if (collects(p)) {
+    } else if (collects(p, id)) {
         row->has_gradient = false;
-    } else if (p->storage && last) {
+    } else if (stored(p, id) && last) {
         row->updated = true; /* as far as this pass goes: it is written no more */
     }
-    if (p->storage && p->policy != GRADS_FOLD && (last || collects(p)))
+    if (collects(p, id) || (stored(p, id) && p->policy != GRADS_FOLD && last))
         enqueue(r, id);
     else if (at_once(p))
         update(r, id);
@@ -447,7 +474,7 @@ tensor param_use(run *r, int id)
         device_fail(r->dev, internal_error("%s is read after its update",
                                            param_text(row, name, sizeof name)));
     }
-    if (expands(p) && !row->readers) {
+    if (expands(p, id) && !row->readers) {
         row->value = arena_take(r->arena, KIND_PARAMETER, p->type, row->spec.shape,
                                 NAME(row->spec.name, row->spec.layer));
         p->storage->expand(p->storage->own, r, id);
@@ -460,7 +487,7 @@ void param_done(run *r, int id)
 {
     param *row = &r->params->row[id];
     row->readers--;
-    if (!row->readers && expands(r->params)) arena_drop(r->arena, &row->value);
+    if (!row->readers && expands(r->params, id)) arena_drop(r->arena, &row->value);
     finish_if_complete(r, row, id);
 }
 
@@ -472,7 +499,7 @@ grad grad_begin(run *r, int id)
     phase_enter(r->phases, PHASE_BACKWARD);
     if (!row->trainable) return (grad){0};
     grad g = {.accumulate = row->has_gradient};
-    if (!row->has_gradient && (p->policy != GRADS_OWN || collects(p)))
+    if (!row->has_gradient && (p->policy != GRADS_OWN || collects(p, id)))
         row->gradient =
             arena_take(r->arena, KIND_GRADIENT, p->type, row->spec.shape, gradient_name(row));
     row->has_gradient = true;

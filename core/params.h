@@ -92,6 +92,9 @@ typedef struct {
     void *own;
     bool collects;  /* gradients are kept as `collected`; else as they are, and collected once */
     int64_t bucket; /* bytes of gradients that are collected together; 0: each at once */
+    /* ? The row that holds what counts of several others' values (core/sparse.h): those own nothing,
+     * all else is as without a storage.  0: none, each row has its own. */
+    int pool;
     void (*expand)(void *own, run *r, int id); /* ? NULL: values are kept whole */
     void (*collect)(void *own, run *r, const int *ids, int n);
     void (*settle)(void *own, run *r);
@@ -130,7 +133,7 @@ struct run {
 /* Adds a row; returns its id (0, 1, 2 ...), or -1 when there is no memory. */
 int params_add(params *p, param_spec spec);
 void params_free(params *p);
-int64_t params_count(const params *p); /* elements of all parameters */
+int64_t params_count(const params *p); /* elements of all parameters, but the pool */
 
 /* The parameter's name, e.g. "h.3.ln_1.weight". */
 const char *param_text(const param *row, char *buffer, size_t size);
@@ -141,9 +144,12 @@ void params_place(params *p, arena *a);
 /* Initial values: counter-based, so a parameter's values depend on seed and its
  * place in the table. */
 error *params_initialize(params *p, device *dev, uint64_t seed) NODISCARD;
+/* Those of one parameter, or of what is here of them. */
+error *param_initialize(const params *p, device *dev, uint64_t seed, int id) NODISCARD;
 
 /* After the parameters were given values from elsewhere: the masters say the same. */
 error *params_adopt(params *p, device *dev) NODISCARD;
+error *param_adopt(const params *p, device *dev, int id) NODISCARD;
 
 /* A training step: begin, then micro-batches 0, 1, ..., then (under own and overlay) the optimizer
  * reads row[i].gradient, then end. */
@@ -165,6 +171,9 @@ shape param_own_shape(const params *p, int id);
 tensor param_kept(const param *row, int64_t first, int64_t n, int64_t *skipped);
 /* Does each rank update a part, not all? */
 bool params_divided(const params *p);
+/* Is this row the pool, and no parameter of the model?  Does it own what it has only there? */
+bool param_is_pool(const params *p, int id);
+bool param_in_pool(const params *p, int id);
 
 /* Whether parameter id wants its gradient, and whether any before it does.  The table's order is that
  * of the forward pass; so in backward a layer passes a gradient on only if there is one below, and

@@ -19,7 +19,8 @@ typedef enum {
     RNG_SPLIT = 5,
     RNG_DROP = 6,
     RNG_AUGMENT = 7,
-    RNG_MIX = 8
+    RNG_MIX = 8,
+    RNG_REGROW = 9
 } rng_stream;
 
 /* 128 bits for (seed, stream, index). */

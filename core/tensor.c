@@ -9,6 +9,7 @@ static const struct {
 } types[DTYPE_COUNT] = {
     [DT_NONE] = {"none", 0}, [F32] = {"f32", 4},   [F64] = {"f64", 8}, [I32] = {"i32", 4},
     [U8] = {"u8", 1},        [BF16] = {"bf16", 2}, [I16] = {"i16", 2}, [I8] = {"i8", 1},
+    [I64] = {"i64", 8},
 };
 
 size_t dtype_size(dtype type)

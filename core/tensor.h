@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { DT_NONE, F32, F64, I32, U8, BF16, I16, I8, DTYPE_COUNT } dtype;
+typedef enum { DT_NONE, F32, F64, I32, U8, BF16, I16, I8, I64, DTYPE_COUNT } dtype;
 
 enum { MAX_RANK = 4 };
 

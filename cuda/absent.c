@@ -18,6 +18,12 @@ error *cuda_device(device *out)
                       "again, or use --device cpu");
 }
 
+error *cuda_join(device *dev, comm *c)
+{
+    (void)dev, (void)c;
+    return internal_error("ranks on GPUs in a build without CUDA");
+}
+
 void cuda_close(device *dev)
 {
     *dev = (device){0};

@@ -11,7 +11,10 @@
 # (scripts/ptxas-table).
 
 CU_SRC := $(sort $(wildcard cuda/*.cu))
-CU_C   := $(filter-out cuda/absent.c,$(sort $(wildcard cuda/*.c)))
+# NCCL is for ranks on GPUs; a toolkit without its header builds without
+NCCL   ?= $(if $(or $(filter sim,$(CUDA)),$(wildcard $(CUDA_HOME)/include/nccl.h /usr/include/nccl.h)),yes,no)
+CU_C   := $(filter-out cuda/absent.c $(if $(filter yes,$(NCCL)),cuda/nccl_none.c,cuda/nccl.c cuda/nccl_load.c),\
+            $(sort $(wildcard cuda/*.c)))
 
 DEVICES := $(BUILD)/cuda/absent.o
 
@@ -48,7 +51,7 @@ SIM_CXX  := -std=c++20 -g $(SIM_INC) -Wall -Wextra -Werror -Wno-unknown-pragmas 
 SIM_CU   := -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
             -fno-omit-frame-pointer
 
-DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/lt.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
+DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/lt.c cuda/nccl_load.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
            $(SIM_SRC:%=$(BUILD)/%.o)
 LIBS    += -lstdc++
 $(CU_C:%.c=$(BUILD)/%.o) $(BUILD)/test/rig_cuda.o $(BUILD)/test/test_cuda.o $(BUILD)/test/test_cudasim.o: FLAGS += $(SIM_INC)

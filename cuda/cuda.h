@@ -4,6 +4,7 @@
  *     graph.c       the training step as one CUDA graph
  *     NAME.cu       one operation: kernel -> launcher -> checks
  *     product.c     the matrix products, by cublasLt (lt.c loads it when a device is opened)
+ *     nccl.c        several ranks, each with a GPU of its own (nccl_load.c loads NCCL when they meet)
  *     absent.c      in place of all of it, in a build without CUDA
  *
  * Every result has the same bits from run to run; the optimizer's, and the sums that clip it, have
@@ -12,7 +13,7 @@
 #ifndef REGRAD_CUDA_H
 #define REGRAD_CUDA_H
 
-#include "core/ops.h"
+#include "core/comm.h"
 
 /* Is the device in this program at all?  If so, what it was built for: "sm_80 sm_90 ..." */
 const char *cuda_built_for(void);
@@ -30,6 +31,10 @@ const char *cuda_describe(const device *dev, char *buffer, size_t size);
 
 size_t cuda_memory(const device *dev); /* bytes in all */
 size_t cuda_free_memory(device *dev);  /* 0 after a failure, which the device keeps */
+
+/* From here on the ranks of c, which have met on their hosts, talk through NCCL: c's calls on tensors
+ * are for this device's memory, until it is closed.  All of them come here. */
+error *cuda_join(device *dev, comm *c) NODISCARD;
 
 /* Attention takes heads of at most so many numbers. */
 enum { CUDA_MOST_HEAD = 256 };

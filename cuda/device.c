@@ -54,14 +54,21 @@ static void cuda_release(device *dev, void *memory)
     CUDA_OK(dev, cudaFree(memory));
 }
 
+/* More than that the runtime copies in pieces, and waits for the stream. */
+enum { PUT_AT_ONCE = 64 << 10 };
+
 static void cuda_put(device *dev, int stream, void *dst, const void *host, size_t bytes)
 {
+    if (bytes > PUT_AT_ONCE) cuda_guard(dev, stream);
+    if (dev->failure) return;
     CUDA_OK(dev,
             cudaMemcpyAsync(dst, host, bytes, cudaMemcpyHostToDevice, cuda_stream(dev, stream)));
 }
 
 static void cuda_get(device *dev, int stream, void *host, const void *src, size_t bytes)
 {
+    cuda_guard(dev, stream);
+    if (dev->failure) return;
     CUDA_OK(dev,
             cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, cuda_stream(dev, stream)));
 }
@@ -84,7 +91,8 @@ void cuda_copy(device *dev, int stream, const copy_op *o)
 
 static void cuda_sync(device *dev, int stream)
 {
-    CUDA_OK(dev, cudaStreamSynchronize(cuda_stream(dev, stream)));
+    cuda_guard(dev, stream);
+    if (!dev->failure) CUDA_OK(dev, cudaStreamSynchronize(cuda_stream(dev, stream)));
 }
 
 /* What comes on `to` waits for what was on `from`; a join is the same. */
@@ -225,6 +233,7 @@ void cuda_close(device *dev)
 {
     cuda_state *s = cuda_state_of(dev);
     if (!s) return;
+    if (s->part) s->part(dev);
     for (int i = 0; i < STREAM_COUNT; i++) {
         if (s->event[i]) cudaEventDestroy(s->event[i]);
         if (s->stream[i]) cudaStreamDestroy(s->stream[i]);

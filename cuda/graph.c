@@ -12,6 +12,7 @@
 /* Thread-local: what other threads do with CUDA meanwhile is no business of the capture. */
 void cuda_graph_begin(device *dev, int stream)
 {
+    cuda_state_of(dev)->capturing = true;
     CUDA_OK(dev,
             cudaStreamBeginCapture(cuda_stream(dev, stream), cudaStreamCaptureModeThreadLocal));
 }
@@ -21,6 +22,7 @@ void *cuda_graph_end(device *dev, int stream)
 {
     cudaGraph_t noted = NULL;
     cudaGraphExec_t graph = NULL;
+    cuda_state_of(dev)->capturing = false;
     if (!CUDA_OK(dev, cudaStreamEndCapture(cuda_stream(dev, stream), &noted))) return NULL;
     if (!dev->failure && !CUDA_OK(dev, cudaGraphInstantiate(&graph, noted, 0))) graph = NULL;
     CUDA_OK(dev, cudaGraphDestroy(noted));

@@ -35,7 +35,7 @@
     X(optim)                                                                                       \
     X(nonfinite)                                                                                   \
     MATRIX_OPS(X)                                                                                  \
-    IMAGE_OPS(X)
+    IMAGE_OPS(X) SPARSE_OPS(X)
 
 #define CUDA_OP(name) void cuda_##name(device *dev, int stream, const name##_op *o);
 CUDA_OPS(CUDA_OP)
@@ -68,6 +68,12 @@ typedef struct {
     double *sums[STREAM_COUNT];  /* (CUDA_SUMS_AT_ONCE, SEGMENTS), of sumsq */
     product_plan plan[PLANS];
     int64_t plans; /* ever made; the oldest is replaced */
+    comm *ranks;   /* ? this GPU's rank among them */
+    /* ? With ranks: what is asked for on a stream may wait for others for ever; so the host waits
+     * here first, watched (nccl.c).  It returns when the stream is done, or the device has failed. */
+    void (*guard)(device *, int stream);
+    void (*part)(device *); /* ? with ranks: before the device is closed */
+    bool capturing;
     size_t memory;
     char name[256];
 } cuda_state;
@@ -81,6 +87,14 @@ static inline cudaStream_t cuda_stream(const device *dev, int stream)
 {
     return cuda_state_of(dev)->stream[stream];
 }
+
+static inline void cuda_guard(device *dev, int stream)
+{
+    if (cuda_state_of(dev)->guard) cuda_state_of(dev)->guard(dev, stream);
+}
+
+/* *nanoseconds += sign times the GPU's clock, in the order of the stream; see stamp.cu */
+void cuda_stamp(device *dev, int stream, uint64_t *nanoseconds, int sign);
 
 /* True if a call went well; else the device has failed, with the call and its place. */
 bool cuda_ok(device *dev, cudaError_t status, const char *call, const char *file, int line);

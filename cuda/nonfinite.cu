@@ -55,6 +55,8 @@ extern "C" void cuda_nonfinite(device *dev, int stream, const nonfinite_op *o)
     else
         BY_TYPE(o->x.type, RUN(dev, stream, nonfinite_kernel<element>, blocks, THREADS, 0,
                                s->counter, (const element *)o->x.data, rows, cols, ld));
+    cuda_guard(dev, stream);
+    if (dev->failure) return;
     CUDA_OK(dev, cudaMemcpyAsync(&count, s->counter, sizeof count, cudaMemcpyDeviceToHost,
                                  s->stream[stream]));
     if (CUDA_OK(dev, cudaStreamSynchronize(s->stream[stream]))) *o->count = (int64_t)count;

@@ -354,6 +354,11 @@ static error *mpi_share(comm *c, const void *mine, void *all, size_t bytes)
     return wait(c, m->requests, 1);
 }
 
+static error *mpi_idle(comm *c)
+{
+    return answer(c);
+}
+
 static void state_free(mpi_state *s)
 {
     free(s->requests);
@@ -381,6 +386,8 @@ static const comm_ops mpi_table = {.name = "mpi",
                                    .scatter = mpi_scatter,
                                    .gather = mpi_gather,
                                    .broadcast = mpi_broadcast,
+                                   .idle = mpi_idle,
+                                   .missing = out_of_patience,
                                    .share_words = mpi_share,
                                    .close = mpi_close};
 

@@ -59,7 +59,7 @@ static void leave(run *r)
 }
 static void come_back(run *r)
 {
-    op_join(r->dev, STREAM_COMM, r->stream);
+    comm_join(r->comm, r->dev, r->stream);
 }
 
 static void doing(run *r, const char *what)

@@ -77,7 +77,7 @@ error *params_list(const params *p, named_tensor **out, int *n)
     name_text *names = (name_text *)(void *)(list + most);
     *n = 0;
     for (int i = 0; i < p->n; i++)
-        list_row(p, i, list, names, n);
+        if (!param_is_pool(p, i)) list_row(p, i, list, names, n);
     *out = list;
     return NULL;
 }

@@ -167,9 +167,14 @@ static void embed_grad(run *r, model *m, tensor tokens, tensor d)
     arena_drop(r->arena, &m->mean);
     arena_drop(r->arena, &m->rstd);
     if (!wanted(r, m->wte) && !wanted(r, m->wpe)) return;
+    tensor scratch = {0};
+    if (wanted(r, m->wte))
+        scratch = arena_take(r->arena, KIND_WORKSPACE, I32, SHAPE(2, tensor_count(tokens)),
+                             NAME("embedding scratch", 0));
     grad dwte = grad_begin(r, m->wte), dwpe = m->wpe < 0 ? (grad){0} : grad_begin(r, m->wpe);
     OP(embedding_grad, r->dev, r->stream, .dwte = dwte, .dwpe = dwpe, .dout = d, .tokens = tokens,
-       .scale = m->config.embedding_scale);
+       .scratch = scratch, .scale = m->config.embedding_scale);
+    arena_drop(r->arena, &scratch);
     grad_done(r, m->wte);
     if (m->wpe >= 0) grad_done(r, m->wpe);
 }

@@ -62,8 +62,23 @@ bool optim_has_passes(const optim_config *c)
     return c->type != BF16 && c->state == STATE_F32;
 }
 
+/* What cannot be done with the non-zeros of all matrices in a row. */
+static error *check_sparse(const optim_config *c)
+{
+    const char *name = rule_at(c->rule)->name;
+    if (rule_at(c->rule)->sees == BY_MATRIX)
+        return user_error("--sparsity with --optim %s: it makes whole matrices orthogonal, and "
+                          "there are only their non-zeros; use --optim adamw",
+                          name);
+    if (c->state == STATE_INT8)
+        return user_error("--sparsity with --state int8: its blocks share a scale, and non-zeros "
+                          "change their places; use --state bf16");
+    return NULL;
+}
+
 error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason)
 {
+    if (c->sparse) TRY(check_sparse(c));
     if (rule_at(c->rule)->sees == BY_MATRIX && !optim_has_passes(c))
         return user_error("--optim %s: it makes matrices orthogonal in fp32; use --dtype fp32 and "
                           "--state fp32, or --optim adamw",

@@ -38,6 +38,7 @@ typedef struct {
     state_form state;
     bool state_all; /* of small tensors and embeddings, too; else theirs are f32 */
     dtype type;     /* of parameters and gradients; 0: f32 */
+    bool sparse;    /* matrices lie as their non-zeros in one row (core/sparse.h) */
     uint64_t seed;  /* of what is rounded at random */
     /* of rules that see whole matrices: products in a row; and the numbers of what they leave to
      * another rule, whose learning rate is lr_ratio times theirs in every step */

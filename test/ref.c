@@ -93,6 +93,12 @@ device ref_device(void)
         .pool_grad = ref_pool_grad,
         .scale_samples = ref_scale_samples,
         .classify_soft = ref_classify_soft,
+        .expand = ref_expand,
+        .compress = ref_compress,
+        .starts = ref_starts,
+        .count_below = ref_count_below,
+        .prune = ref_prune,
+        .regrow = ref_regrow,
     };
     return (device){.ops = &ops, .threads = 1};
 }

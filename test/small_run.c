@@ -1,6 +1,7 @@
 /* small_run.c - see small_run.h */
 #include "test/small_run.h"
 #include "test/small_images.h"
+#include "train/whole.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,18 +51,38 @@ static void write_images(small_run *s)
                        c->vocab);
 }
 
-void small_open(small_run *s, const char *arguments)
+error *small_parse(const char *arguments, char text[SMALL_TEXT], options *o)
 {
-    memset(s, 0, sizeof *s);
-    snprintf(s->text, sizeof s->text, "%s", arguments);
     char *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
     int argc = 1;
-    for (char *word = strtok_r(s->text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+    assert_true(strlen(arguments) < SMALL_TEXT);
+    strcpy(text, arguments);
+    bool images = strstr(text, "--patch ") || strstr(text, "--model vit");
+    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         assert_true(argc < SMALL_ARGS - 1);
         argv[argc++] = word;
     }
-    const task *t = strstr(arguments, "--patch ") ? &image_task : &text_task;
-    must(options_parse(t, argc, argv, &s->o));
+    return options_parse(images ? &image_task : &text_task, argc, argv, o);
+}
+
+arena_summary small_plan(const char *arguments, int64_t *parameters)
+{
+    options o;
+    trainer *t;
+    char text[SMALL_TEXT];
+    must(small_parse(arguments, text, &o));
+    must(trainer_plan(&o, o.task->kind, &t));
+    arena_summary s = arena_summarize(t->arena);
+    *parameters = params_count(&t->params);
+    trainer_destroy(t);
+    return s;
+}
+
+void small_open(small_run *s, const char *arguments)
+{
+    memset(s, 0, sizeof *s);
+    must(small_parse(arguments, s->text, &s->o));
+    const task *t = s->o.task;
     strcpy(s->directory, "/tmp/regrad-test-XXXXXX");
     assert_non_null(mkdtemp(s->directory));
     if (t == &image_task)
@@ -87,6 +108,24 @@ void small_close(small_run *s)
     rmdir(s->directory);
 }
 
+void small_parameters(small_run *s, float *out)
+{
+    whole_walk walk = whole_begin(s->t, WHOLE_PARAMETERS);
+    tensor_source room;
+    const tensor_source *from = whole_source(&walk, &room);
+    for (int i = 0; i < s->t->params.n; i++) {
+        const param *row = &s->t->params.row[i];
+        if (param_is_pool(&s->t->params, i)) continue;
+        tensor value = from ? from->open(from->context, i) : row->value;
+        op_get_floats(&s->dev, STREAM_COMPUTE, out, value);
+        if (from) from->close(from->context);
+        out += row->count;
+    }
+    whole_finish(&walk);
+    op_sync(&s->dev, STREAM_COMPUTE);
+    must(device_status(&s->dev));
+}
+
 small_result small_train(const char *arguments)
 {
     small_run s;
@@ -105,14 +144,7 @@ small_result small_train(const char *arguments)
         r.loss[step - 1] = result.loss;
         r.grad_norm[step - 1] = result.grad_norm;
     }
-    float *at = r.parameters;
-    for (int i = 0; i < s.t->params.n; i++) {
-        const param *row = &s.t->params.row[i];
-        op_get_floats(&s.dev, STREAM_COMPUTE, at, row->value);
-        at += row->count;
-    }
-    op_sync(&s.dev, STREAM_COMPUTE);
-    must(device_status(&s.dev));
+    small_parameters(&s, r.parameters);
     small_close(&s);
     return r;
 }

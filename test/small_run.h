@@ -5,7 +5,7 @@
 
 #include "train/task.h"
 
-enum { SMALL_ARGS = 80 };
+enum { SMALL_ARGS = 80, SMALL_TEXT = 1000 };
 
 /* A tied two-layer model with odd sizes: nothing is a multiple of a vector. */
 #define SMALL_MODEL                                                                                \
@@ -22,13 +22,23 @@ typedef struct {
     device dev;
     source *data;
     char directory[64], shard[100], labels[100];
-    char text[1000]; /* the arguments, cut into words */
+    char text[SMALL_TEXT]; /* the arguments, cut into words */
 } small_run;
 
 /* Plans and commits a run with these arguments (words separated by spaces); fails the test
  * otherwise.  With --patch it is one of images, else of text. */
 void small_open(small_run *s, const char *arguments);
 void small_close(small_run *s);
+
+/* The options of these arguments, cut into words that `text` keeps; with --patch or --model vit... they
+ * are train_vit's. */
+error *small_parse(const char *arguments, char text[SMALL_TEXT], options *o) NODISCARD;
+
+/* The plan alone. */
+arena_summary small_plan(const char *arguments, int64_t *parameters);
+
+/* All parameters, whole, in table order. */
+void small_parameters(small_run *s, float *out);
 
 /* What a run leaves behind. */
 typedef struct {

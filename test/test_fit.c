@@ -16,17 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const machine_rates rates = {100, 10};
+static const machine_rates rates = {100, 10, 100, 10};
 
 static void parse(const char *arguments, options *o)
 {
-    static char text[1000];
-    char *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
-    int argc = 1;
-    snprintf(text, sizeof text, "%s", arguments);
-    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        argv[argc++] = word;
-    must(options_parse(strstr(arguments, "--patch ") ? &image_task : &text_task, argc, argv, o));
+    static char text[SMALL_TEXT];
+    must(small_parse(arguments, text, o));
 }
 
 static trainer *planned(const options *o)
@@ -64,7 +59,7 @@ static void test_recomputing_costs(void **state)
         snprintf(arguments, sizeof arguments, SMALL_MODEL "--layers 5 --recompute %s", levels[i]);
         parse(arguments, &o);
         trainer *t = planned(&o);
-        double seconds = fit_seconds(&t->work, &rates);
+        double seconds = fit_seconds(&t->work, F32, &rates);
         if (!(seconds > last)) fail_msg("%s: %g s, not more than %g s", levels[i], seconds, last);
         last = seconds;
         trainer_destroy(t);
@@ -99,7 +94,7 @@ static void test_choice_fits(void **state)
         plain = o;
         trainer *t = planned(&plain);
         size_t whole = arena_peak(t->arena);
-        double fastest = fit_seconds(&t->work, &rates), last = INFINITY;
+        double fastest = fit_seconds(&t->work, F32, &rates), last = INFINITY;
         trainer_destroy(t);
         for (double part = 0.6; part <= 1.05; part += 0.05) {
             options chosen = o;
@@ -112,7 +107,7 @@ static void test_choice_fits(void **state)
                 continue;
             }
             t = planned(&chosen);
-            double seconds = fit_seconds(&t->work, &rates);
+            double seconds = fit_seconds(&t->work, F32, &rates);
             if (arena_peak(t->arena) > bytes || seconds > last)
                 fail_msg("%s: %zu bytes in %zu, %g s after %g s", runs[i], arena_peak(t->arena),
                          bytes, seconds, last);
@@ -147,8 +142,137 @@ static void test_words(void **state)
     assert_non_null(e);
     assert_non_null(strstr(error_text(e), "nothing fits"));
     assert_non_null(strstr(error_text(e), "MiB are missing with --recompute"));
+    assert_non_null(strstr(error_text(e), " --batch 1 --accum 12 --gradients"));
     assert_non_null(strstr(error_text(e), "try a smaller model"));
     error_free(e);
+}
+
+static void expect(error *e, const char *words)
+{
+    if (!e) fail_msg("not refused; expected: %s", words);
+    if (!strstr(error_text(e), words)) fail_msg("expected: %s; got: %s", words, error_text(e));
+    error_free(e);
+}
+
+/* What would help is tried: in that much memory, what the line names fits, and what it would have named
+ * first does not. */
+static void test_help_helps(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more, *says;
+    } steps[] = {{"", "try --allow master=split8,state=int8"},
+                 {"--dtype bf16 --master split8 --state int8", "try a step of fewer samples"},
+                 {"--optim adan --grad-clip 1 --dtype bf16 --master split8 --state int8 --batch 1",
+                  "try --optim lion_r, which has one state"},
+                 {"--optim lion_r --batch 1", "try --allow master=split8,state=int8"}};
+    for (int i = 0; i < 4; i++) {
+        options o;
+        char arguments[300];
+        snprintf(arguments, sizeof arguments, SMALL_MODEL "--width 66 --batch 12 --memory 1M %s",
+                 steps[i].more);
+        parse(arguments, &o);
+        size_t most = (size_t)1 << 30, least = 0; /* the least that is enough */
+        while (most - least > 1024) {
+            options tried = o;
+            size_t middle = least + (most - least) / 2;
+            error *e = fit_memory(&tried, &gpt_kind, middle, &rates, NULL);
+            *(e ? &least : &most) = middle;
+            error_free(e);
+        }
+        expect(fit_memory(&o, &gpt_kind, least, &rates, NULL), steps[i].says);
+    }
+}
+
+/* ---- --allow ---- */
+
+/* Nothing is chosen that is not allowed; what is allowed is chosen where nothing else fits, with its
+ * name in the options, and is what is planned. */
+static void test_allowed_forms(void **state)
+{
+    (void)state;
+    static const char *const all = SMALL_MODEL "--width 66 --batch 12 --memory 1M %s";
+    char arguments[300];
+    options exact, low;
+    snprintf(arguments, sizeof arguments, all, "");
+    parse(arguments, &exact);
+    snprintf(arguments, sizeof arguments, all, "--allow state=int8,master=split8,master=none");
+    parse(arguments, &low);
+    assert_int_equal(low.allow_masters, 1 << MASTER_SPLIT8 | 1 << MASTER_NONE);
+    assert_int_equal(low.allow_states, 1 << STATE_INT8);
+    static const machine_rates slow_bf16 = {100, 1e6, 1, 1e6};
+    options chosen = low;
+    must(fit_memory(&chosen, &gpt_kind, (size_t)1 << 30, &slow_bf16, NULL));
+    assert_int_equal(chosen.type, F32); /* the fastest */
+    size_t bytes = (size_t)1 << 30;
+    error *e = NULL;
+    while (!e) { /* until fp32 does not fit */
+        chosen = exact;
+        bytes = bytes / 8 * 7;
+        e = fit_memory(&chosen, &gpt_kind, bytes, &slow_bf16, NULL);
+        if (!e) assert_true(chosen.type == F32 && chosen.optim.state == STATE_F32);
+    }
+    error_free(e);
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    chosen = low;
+    must(fit_memory(&chosen, &gpt_kind, bytes, &slow_bf16, out));
+    fclose(out);
+    assert_true(chosen.type == BF16 || chosen.optim.state == STATE_INT8);
+    assert_string_equal(chosen.state_name, state_names[chosen.optim.state]);
+    if (chosen.type == BF16) assert_string_equal(chosen.dtype_name, "bf16");
+    assert_true(chosen.type == chosen.optim.type);
+    assert_non_null(strstr(text, chosen.type == BF16 ? "--dtype bf16 --master" : "--state int8"));
+    free(text);
+    trainer *t = planned(&chosen);
+    assert_true(arena_peak(t->arena) <= bytes && t->params.type == chosen.type);
+    trainer_destroy(t);
+}
+
+static void test_bad_lists(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "split8",
+                                      "master=",
+                                      "master=split",
+                                      "master=split8,",
+                                      "state=int8;master=none",
+                                      "state=int88",
+                                      "sparsity=0.5",
+                                      ",state=int8"};
+    unsigned masters, states;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        expect(fit_parse_allow(bad[i], &masters, &states), "must be some of master=fp32, ");
+}
+
+/* ---- a plan that is larger than what is free ---- */
+
+static void test_free_memory(void **state)
+{
+    (void)state;
+    static const char *const words = SMALL_MODEL "--width 66 --batch 12 --recompute norms ";
+    options o, again;
+    parse(words, &o);
+    trainer *t = planned(&o);
+    size_t peak = arena_peak(t->arena), less = peak * 4 / 5;
+    must(fit_check(t, peak));
+    error *e = fit_check(t, less);
+    assert_non_null(e);
+    const char *said = strstr(error_text(e), "are free: --"), *end = strstr(said, " would fit (");
+    assert_true(said && end);
+    char arguments[400];
+    snprintf(arguments, sizeof arguments, SMALL_MODEL "--width 66 %.*s", (int)(end - said - 10),
+             said + 10);
+    parse(arguments, &again); /* taken at its word */
+    trainer *fitting = planned(&again);
+    assert_true(arena_peak(fitting->arena) <= less);
+    assert_int_equal(again.batch * again.accum, 12);
+    trainer_destroy(fitting);
+    error_free(e);
+    expect(fit_check(t, 1024), "MiB still: use a smaller model");
+    trainer_destroy(t);
 }
 
 static void test_sizes(void **state)
@@ -181,7 +305,8 @@ static void test_measured(void **state)
     must(fit_measure(&dev, &got));
     must(fit_available(&dev, &bytes));
     device_close(&dev);
-    assert_true(got.gflops > 0 && got.gbs > 0 && bytes > 0);
+    assert_true(got.gflops > 0 && got.gbs > 0 && got.gflops_bf16 > 0 && got.gbs_bf16 > 0);
+    assert_true(bytes > 0);
 }
 
 /* ---- presets ---- */
@@ -210,6 +335,10 @@ int main(void)
         cmocka_unit_test(test_freezing_spares),
         cmocka_unit_test(test_choice_fits),
         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_help_helps),
+        cmocka_unit_test(test_allowed_forms),
+        cmocka_unit_test(test_bad_lists),
+        cmocka_unit_test(test_free_memory),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_measured),
         cmocka_unit_test(test_presets),

@@ -224,14 +224,11 @@ static void test_less_and_less(void **state)
 
 static void refused(const char *frozen, const char *words)
 {
-    char text[200], *argv[20] = {(char *)(size_t) "test"}, *rest = NULL;
-    int argc = 1;
+    char arguments[200], text[SMALL_TEXT];
     options o;
     trainer *t;
-    snprintf(text, sizeof text, "--layers 2 --width 32 --heads 2 %s", frozen);
-    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        argv[argc++] = word;
-    error *e = options_parse(&text_task, argc, argv, &o);
+    snprintf(arguments, sizeof arguments, "--layers 2 --width 32 --heads 2 %s", frozen);
+    error *e = small_parse(arguments, text, &o);
     if (!e) e = trainer_plan(&o, &gpt_kind, &t);
     if (!e) fail_msg("%s: not refused", frozen);
     if (error_kind_of(e) != ERR_USER || !strstr(error_text(e), words))

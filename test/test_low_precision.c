@@ -133,23 +133,6 @@ static void test_files(void **state)
     small_close(&first);
 }
 
-static arena_summary plan(const char *arguments, int64_t *n)
-{
-    options o;
-    trainer *t;
-    char text[400], *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
-    int argc = 1;
-    snprintf(text, sizeof text, "%s", arguments);
-    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        argv[argc++] = word;
-    must(options_parse(&text_task, argc, argv, &o));
-    must(trainer_plan(&o, text_task.kind, &t));
-    arena_summary s = arena_summarize(t->arena);
-    *n = params_count(&t->params);
-    trainer_destroy(t);
-    return s;
-}
-
 /* Bytes for each parameter, where every tensor has the form: research's table, but for the scales,
  * 4 bytes for 64 numbers. */
 static void test_bytes(void **state)
@@ -174,8 +157,9 @@ static void test_bytes(void **state)
         int64_t count;
         snprintf(arguments, sizeof arguments,
                  "--model gpt2-124m --batch 1 --seq 64 --state-of all %s", all[i].arguments);
-        arena_summary s = plan(arguments, &count);
-        double n = (double)count, slack = 0.003; /* blocks begin on 256 bytes, and a sanitizer has red zones */
+        arena_summary s = small_plan(arguments, &count);
+        double n = (double)count,
+               slack = 0.003; /* blocks begin on 256 bytes, and a sanitizer has red zones */
         assert_true(fabs((double)s.most[KIND_PARAMETER] / n - all[i].weight) < slack);
         assert_true(fabs((double)s.most[KIND_MASTER] / n - all[i].master) < slack);
         assert_true(fabs((double)s.most[KIND_STATE] / n - all[i].states) < slack);

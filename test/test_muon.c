@@ -280,15 +280,12 @@ static arena_summary plan(const char *preset, int sequences, const char *more, b
 {
     options o;
     trainer *t;
-    char text[200], *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
-    int argc = 1;
-    snprintf(text, sizeof text, "--model %s --batch %d --optim muon_r %s", preset, sequences, more);
-    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        argv[argc++] = word;
-    const task *which = strncmp(preset, "vit", 3) ? &text_task : &image_task;
-    must(options_parse(which, argc, argv, &o));
+    char arguments[200], text[SMALL_TEXT];
+    snprintf(arguments, sizeof arguments, "--model %s --batch %d --optim muon_r %s", preset,
+             sequences, more);
+    must(small_parse(arguments, text, &o));
     if (!products) o.optim.newton_schulz_steps = 0;
-    must(trainer_plan(&o, which->kind, &t));
+    must(trainer_plan(&o, o.task->kind, &t));
     arena_summary s = arena_summarize(t->arena);
     trainer_destroy(t);
     return s;

@@ -157,12 +157,12 @@ static void embedding_on(rig *on)
     REFUSE(embedding, forward, wpe, wider(wpe));
     REFUSE(embedding, forward, first_position, P - T + 1);
 
-    embedding_grad_op backward = {.dwte = {.t = wte},
-                                  .dwpe = {.t = wpe},
-                                  .dout = x,
-                                  .tokens = tokens,
-                                  .first_position = P - T};
+    embedding_grad_op backward = {.dout = x, .tokens = tokens, .first_position = P - T};
+    backward.dwte.t = wte, backward.dwpe.t = wpe;
+    backward.scratch = zeros(on, I32, SHAPE(2, B * T));
     ACCEPT(embedding_grad, backward);
+    REFUSE(embedding_grad, backward, scratch, absent);
+    REFUSE(embedding_grad, backward, scratch, tokens);
     REFUSE(embedding_grad, backward, dwte.t, wider(wte));
     REFUSE(embedding_grad, backward, dwpe.t, typed(wpe, I32));
     REFUSE(embedding_grad, backward, dout, absent);

@@ -103,7 +103,7 @@ static void test_embedding_gradient(void **state)
     (void)state;
     enum { B = 2, T = 4, C = 3, V = 5, P = 7, FIRST = 2 };
     double wte[MAX], wpe[MAX], out[MAX], dout[MAX], dwte[MAX], dwpe[MAX];
-    int32_t tokens[B * T] = {1, 4, 1, 0, 3, 1, 4, 4};
+    int32_t tokens[B * T] = {1, 4, 1, 0, 3, 1, 4, 4}, scratch[2 * B * T];
     draw(wte, V * C, 1), draw(wpe, P * C, 2), draw(dout, B * T * C, 3);
     embedding_op forward = {.out = doubles(out, SHAPE(B, T, C)),
                             .tokens = tensor_of(tokens, I32, SHAPE(B, T)),
@@ -114,7 +114,8 @@ static void test_embedding_gradient(void **state)
     device ref = ref_device();
     OP(embedding_grad, &ref, STREAM_COMPUTE, .dwte = {doubles(dwte, SHAPE(V, C)), false},
        .dwpe = {doubles(dwpe, SHAPE(P, C)), false}, .dout = doubles(dout, SHAPE(B, T, C)),
-       .tokens = forward.tokens, .first_position = FIRST, .scale = 1.7);
+       .tokens = forward.tokens, .scratch = tensor_of(scratch, I32, SHAPE(2, B * T)),
+       .first_position = FIRST, .scale = 1.7);
     assert_well(&ref);
     objective f = {run_embedding, &forward, out, dout, B * T * C};
     check_gradient("embedding_grad dwte", &f, wte, V * C, dwte);

@@ -1,8 +1,6 @@
 /* test_options.c - the command line: every option reaches its field, every default is the
  * documented one, and every mistake gets one line that names the option and says what to do.
- *
- * The options are listed here once more, with values of their own.  Which options exist is read
- * from config.json, so that an option without a row here fails the test.
+ * Which options exist is read from config.json, so that one without a row here fails the test.
  */
 #include "train/task.h"
 
@@ -106,6 +104,9 @@ static const row rows[] = {
     NUMBER("final-lr-fraction", "0.5", REAL, final_lr_fraction, 0.1, "1.01", true),
     WORD("recompute", "sqrt", recompute, "none"),
     WORD("memory", "8G", memory, NULL),
+    NUMBER("sparsity", "0.75", REAL, sparsity, 0, "1", true),
+    NUMBER("regrow-every", "7", WHOLE, regrow_every, 100, "1e10", true),
+    NUMBER("regrow-fraction", "0.25", REAL, regrow_fraction, 0.1, "0.95", true),
     NUMBER("product-rate", "100", REAL, product_rate, 0, "1e10", true),
     NUMBER("stream-rate", "10", REAL, stream_rate, 0, "1e10", true),
     NUMBER("batch", "5", WHOLE, batch, 16, "1000001", false),
@@ -516,6 +517,15 @@ static void test_memory(void **state)
     REFUSED(PARSE("--memory", "2G,4G"), "--memory 2G,4G", "--plan");
     REFUSED(PARSE("--memory", "2G,4G", "--plan", "--json"), "--memory 2G,4G", "one");
     REFUSED(PARSE("--memory", "2G", "--recompute", "block"), "--recompute block", "leave one out");
+    must(PARSE("--memory", "2G", "--allow", "master=fp32,state=bf16"));
+    assert_int_equal(o.allow_masters, 1 << MASTER_F32);
+    assert_int_equal(o.allow_states, 1 << STATE_BF16);
+    REFUSED(PARSE("--allow", "state=int8"), "--allow state=int8", "--memory");
+    REFUSED(PARSE("--memory", "2G", "--allow", "int8"), "--allow int8", "state=int8");
+    REFUSED(PARSE("--memory", "2G", "--allow", "state=int8", "--optim", "muon"),
+            "--allow state=int8: --optim muon", "fp32");
+    REFUSED(PARSE("--memory", "2G", "--allow", "master=none", "--optim-impl", "passes"),
+            "--allow master=none: --optim-impl passes", "fused");
 }
 
 /* ---- config.json ---- */

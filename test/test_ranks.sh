@@ -210,6 +210,75 @@ done
     done
 }
 
+# ---- ranks on GPUs: the CUDA device and NCCL, both emulated ----
+
+# The biases and norms (12, 36) are dealt unevenly, the weights evenly.
+tiny="--layers 1 --heads 2 --width 12 --context 8 --vocab 256 --seq 8 --train-data x_train.bin --val-data x_val.bin
+    --threads 1 --warmup 2 --eval-batches 1"
+
+# on_gpus N DIR OPTIONS: what N ranks on emulated GPUs leave in DIR
+on_gpus() {
+    local n=$1 out=$2
+    shift 2
+    rm -rf "$out"
+    # shellcheck disable=SC2086
+    ASAN_OPTIONS=detect_leaks=0 mpirun -np $n "$root/build/san/train_gpt" $tiny --device cuda --out "$out" "$@" >"$out.txt" 2>&1
+}
+
+# N STAGE BATCH ACCUM OPTIONS against one process on the CPU
+gpus_equal() {
+    local n=$1 z=$2 batch=$3 accum=$4 why
+    shift 4
+    local name="$n emulated GPUs, stage $z, $accum micro-batches $*"
+    set -- --eval-every 2 --steps 4 --checkpoint-every 4 "$@"
+    rm -rf one
+    # shellcheck disable=SC2086
+    if ! "$root/build/release/train_gpt" $tiny --device cpu --batch $((batch * n)) --accum $accum --out one "$@" >one.txt 2>&1 ||
+        ! on_gpus $n many --batch $batch --accum $accum --zero $z "$@"; then
+        not_ok "$name: $(grep -m1 -E 'train_|NCCL|ERROR' many.txt || tail -1 many.txt)"
+    elif ! why=$(alike one many); then
+        not_ok "$name: $why"
+    elif ! planned_is_used many; then
+        not_ok "$name: handed out is not what was planned"
+    elif ! grep -q '"comm_ms":[0-9]' many/log.jsonl; then
+        not_ok "$name: the log does not say how long a rank waited"
+    else
+        ok "$name"
+    fi
+}
+if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/san/train_gpt"; then
+    gpus_equal 2 1 2 1 --optim adamw_r
+    [ "$(moved many)" = $((2 * 5076 * 4 + SUMS + 2 * 16 * 8)) ] && ok 'bytes moved, where graphs are launched' ||
+        not_ok "bytes moved, where graphs are launched: $(moved many)"
+    gpus_equal 2 0 1 2 --optim adan --grad-clip 0.5 --bucket 1
+    gpus_equal 4 3 1 2 --optim lion --gradients overlay
+    if [ "${LONG:-0}" = 1 ]; then
+        for z in 0 1 2 3; do
+            for n in 2 3 4; do
+                gpus_equal $n $z 1 2 --optim adamw --grad-clip 0.5
+                gpus_equal $n $z 1 1 --optim adamw_r --bucket 1
+            done
+        done
+    fi
+    # gradients travel beside the computation: the same bits however early or late, other bits if
+    # either of the two streams does not wait for the other
+    two="--steps 2 --batch 1 --zero 2 --bucket 1 --eval-every 0"
+    # shellcheck disable=SC2086
+    {
+        on_gpus 2 late $two --optim adamw_r
+        on_gpus 2 again $two --optim adamw --gradients own && same_bits late again &&
+            CUDASIM_EAGER_STREAM=1 on_gpus 2 again $two --no-cuda-graph --optim adamw --gradients overlay && same_bits late again
+        [ $? = 0 ] && ok 'own, overlay and release: the same bits, gradients sent late or early' ||
+            not_ok "emulated GPUs: other bits with another policy or moment: $(tail -1 again.txt)"
+        CUDASIM_EAGER_STREAM=1 CUDASIM_DEAF_STREAM=1 on_gpus 2 again $two --no-cuda-graph --optim adamw_r &&
+            ! same_bits late again && ok 'gradients that do not wait for backward are seen' || not_ok 'a missing wait is not seen: of communication'
+        CUDASIM_DEAF_STREAM=0 on_gpus 2 again $two --no-cuda-graph --optim adamw_r &&
+            ! same_bits late again && ok 'an update that does not wait for gradients is seen' || not_ok 'a missing wait is not seen: of computation'
+    }
+else
+    echo 'skip emulated GPUs: build/san is not built with the emulator'
+fi
+
 # ---- faults ----
 
 # shellcheck disable=SC2086

@@ -121,6 +121,9 @@ static void test_same_bits(void **state)
         "--dtype bf16 --master none --state bf16 --state-of all --optim adan --batch 3 --accum 2",
         "--dtype bf16 --master split16 --state int8 --state-of all --optim lion --batch 6",
         "--optim adamw_r --batch 6 --recompute sqrt --train-only h.1.* ln_f.* --freeze *.bias",
+        "--optim adamw --batch 6 --sparsity 0.7 --regrow-every 2",
+        "--dtype bf16 --master split16 --state bf16 --batch 3 --accum 2 --sparsity 0.8 "
+        "--regrow-every 1",
     };
     static const char *const names[] = {"adamw", "adan", "lion", "sgd"};
     static const char *const splits[] = {"--batch 6", "--batch 3 --accum 2",
@@ -216,6 +219,7 @@ static void test_refused_changes(void **state)
         {"--dtype bf16", "--dtype was", "anew"},
         {"--state int8", "--state was", "anew"},
         {"--state-of all", "--state-of was", "anew"},
+        {"--sparsity 0.5", "--sparsity was 0", "anew"},
         {"--freeze wte*", "--freeze was [] and is [\"wte*\"] now", "anew"},
         {"--train-only wpe*", "--train-only was", "anew"},
         {"--train-data other_train.bin", "data", "--train-data"},

@@ -176,12 +176,9 @@ static void refused(const char *more, const char *text1, const char *text2)
     options o;
     trainer *t;
     device dev;
-    char text[400], *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
-    int argc = 1;
-    snprintf(text, sizeof text, SMALL_VIT "%s", more);
-    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        argv[argc++] = word;
-    must(options_parse(&image_task, argc, argv, &o));
+    char arguments[400], text[SMALL_TEXT];
+    snprintf(arguments, sizeof arguments, SMALL_VIT "%s", more);
+    must(small_parse(arguments, text, &o));
     must(trainer_plan(&o, &vit_kind, &t));
     must(device_status(&t->null));
     must(cpu_device(2, &dev));

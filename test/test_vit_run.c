@@ -170,16 +170,13 @@ static void whole_run(const char *arguments)
     trainer *t;
     device dev;
 
-    char text[600], *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
-    int argc = 1;
-    snprintf(text, sizeof text,
+    char words[600], text[SMALL_TEXT];
+    snprintf(words, sizeof words,
              SMALL_VIT "--drop-path 0.4 --mixup 0.5 --random-crop 1 --flip --warmup 0 --schedule "
                        "constant --train-data re-images-idx3-ubyte --val-data re-images-idx3-ubyte "
                        "--eval-every 3 --predict 4 %s",
              arguments);
-    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        argv[argc++] = word;
-    must(options_parse(&image_task, argc, argv, &o));
+    must(small_parse(words, text, &o));
     must(trainer_plan(&o, &vit_kind, &t));
     must(cpu_device((int)o.threads, &dev));
     must(train_loop(t, &dev));

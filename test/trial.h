@@ -79,6 +79,8 @@ void bench_report(bench *b, const char *op);
 
 void trial_begin(const bench *b, trial *t, trial_call *call, const void *options, const char *name,
                  ...) PRINTF_LIKE(5, 6);
+/* Is this case not to be run?  Then it has been ended; for those that take long to prepare. */
+bool trial_left_out(bench *b, trial *t);
 void trial_operand(trial *t, int i, const char *name, operand_role role, operand_kind kind,
                    shape dims, int64_t pad);
 

@@ -106,6 +106,7 @@ error *fit_presets(const options *o, const size_t *sizes, int n, FILE *out)
     for (int id = 0; id < RULE_COUNT; id++)
         for (int reduced = 0; reduced < 2 && rule_is_public((rule_id)id); reduced++) {
             row r = {.reduced = reduced};
+            if (o->sparsity > 0 && rule_at((rule_id)id)->sees == BY_MATRIX) continue;
             snprintf(r.name, sizeof r.name, "%s%s", rule_at((rule_id)id)->name,
                      reduced ? "_r" : "");
             TRY(print_row(o, &r, sizes, n, out));

@@ -54,6 +54,6 @@ int64_t trained_count(const params *p)
 {
     int64_t sum = 0;
     for (int i = 0; i < p->n; i++)
-        if (p->row[i].trainable) sum += p->row[i].count;
+        if (p->row[i].trainable && !param_is_pool(p, i)) sum += p->row[i].count;
     return sum;
 }

@@ -119,9 +119,10 @@ typedef struct {
     double seconds;
 } comm_state;
 
-static comm_state comm_so_far(const options *o)
+static comm_state comm_so_far(const session *s)
 {
-    return o->comm ? (comm_state){o->comm->bytes, o->comm->seconds} : (comm_state){0};
+    comm *c = s->o->comm;
+    return c ? (comm_state){c->bytes, comm_waited(c, s->t->r.dev)} : (comm_state){0};
 }
 
 /* What the GPU can do, from the table, else measured. */
@@ -154,7 +155,7 @@ static error *one_step(session *s, int64_t step)
     const options *o = s->o;
     double lr = schedule_lr(&o->schedule, step - 1), begin = now();
     step_result result;
-    comm_state before = comm_so_far(o);
+    comm_state before = comm_so_far(s);
     s->t->stop = stop_asked() != NULL;
     error *e = trainer_step(s->t, s->train, step, lr, &result);
     if (e && s->t->r.dev->async) return error_context(e, "step %lld", (long long)step);
@@ -179,7 +180,7 @@ static error *one_step(session *s, int64_t step)
     record.accuracy = result.accuracy;
     record.data_ms = result.data_seconds * 1e3;
     if (comm_size(o->comm) > 1) {
-        comm_state after = comm_so_far(o);
+        comm_state after = comm_so_far(s);
         record.ranks = comm_size(o->comm);
         record.comm_bytes = after.bytes - before.bytes;
         record.comm_ms = (after.seconds - before.seconds) * 1e3;

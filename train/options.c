@@ -65,6 +65,16 @@ static const option_row common[] = {
      "what only those would need is not kept",
      LIST, FIELD(freeze), 0, 0, "none"},
     {"train-only", "PATTERN", "freeze all others", LIST, FIELD(train_only), 0, 0, "all"},
+    {"sparsity", "X",
+     "part of the blocks' matrices that is zero: weights, gradients and states are stored for the "
+     "others only, whose number is fixed and whose places change; 0 = off",
+     REAL, FIELD(sparsity), 0, 0.9999, NULL},
+    {"regrow-every", "N",
+     "with --sparsity: steps between changes of places, in the first 3/4 of the steps: the "
+     "smallest weights become zero, as many zeros elsewhere are trained from then on; 0 = never",
+     WHOLE, FIELD(regrow_every), 0, 1e9, NULL},
+    {"regrow-fraction", "X", "with --sparsity: of the weights, how many change places each time",
+     REAL, FIELD(regrow_fraction), 0, 0.9, NULL},
     {"recompute", "LEVEL",
      "make again in backward instead of keeping, with the same bits: none, norms, gelu (norms and "
      "activations), attention (... and attention), block (all of a block), sqrt (... and most "
@@ -75,6 +85,10 @@ static const option_row common[] = {
      "in "
      "so much memory (8G, or auto: what is free); with --plan 2G,4G,8G: what trains in each",
      TEXT, FIELD(memory), 0, 0, "off"},
+    {"allow", "LIST",
+     "with --memory: forms that it may choose, too, though they change the training: master=split8 "
+     "(with --dtype bf16; or fp32, split16, none), state=int8 (or bf16), with commas between",
+     TEXT, FIELD(allow), 0, 0, "none"},
     {"product-rate", "X", "GFLOP/s of a matrix product, for --memory; 0 = measured", REAL,
      FIELD(product_rate), 0, 1e9, NULL},
     {"stream-rate", "X", "GB/s from and to memory, for --memory; 0 = measured", REAL,
@@ -138,6 +152,8 @@ static const options defaults = {
     .adam_eps = NAN,
     .warmup = 20,
     .final_lr_fraction = 0.1,
+    .regrow_every = 100,
+    .regrow_fraction = 0.1,
     .recompute = "none",
     .batch = 16,
     .accum = 1,
@@ -355,13 +371,13 @@ static error *choose(const options *o, const char *name, double given, bool has,
     return NULL;
 }
 
-static const char *const master_names[] = {"fp32", "split16", "split8", "none"};
+const char *const master_names[MASTER_FORMS] = {"fp32", "split16", "split8", "none"},
+                  *const state_names[STATE_FORMS] = {"fp32", "bf16", "int8"};
 
 /* In which types numbers are kept. */
 static error *resolve_types(options *o)
 {
     static const char *const types[] = {"fp32", "bf16"};
-    static const char *const states[] = {"fp32", "bf16", "int8"};
     static const char *const which[] = {"matrices", "all"};
     int i;
     TRY(one_of("dtype", o->dtype_name, types, 2, &i));
@@ -371,9 +387,9 @@ static error *resolve_types(options *o)
                           "masters",
                           o->master_name);
     i = MASTER_F32;
-    if (o->master_name) TRY(one_of("master", o->master_name, master_names, 4, &i));
+    if (o->master_name) TRY(one_of("master", o->master_name, master_names, MASTER_FORMS, &i));
     o->master = (master_form)i;
-    TRY(one_of("state", o->state_name, states, 3, &i));
+    TRY(one_of("state", o->state_name, state_names, STATE_FORMS, &i));
     o->optim.state = (state_form)i;
     TRY(one_of("state-of", o->state_of, which, 2, &i));
     o->optim.state_all = i;
@@ -418,6 +434,7 @@ static error *resolve_optimizer(options *o)
     TRY(choose(o, "weight-decay", o->weight_decay, true, &c->weight_decay));
     TRY(resolve_others(o, c));
     c->clip = o->grad_clip;
+    c->sparse = o->sparsity > 0;
     TRY(resolve_types(o));
     int which;
     TRY(one_of("optim-impl", o->impl, impls, 2, &which));
@@ -439,10 +456,34 @@ static error *resolve_schedule(options *o)
     return NULL;
 }
 
+/* What --memory may choose must go with the rest. */
+static error *resolve_allow(options *o)
+{
+    optim_config c = o->optim;
+    const char *reason;
+    if (!o->allow) return NULL;
+    if (!o->memory)
+        return user_error("--allow %s: only with --memory; to have a form, give --dtype bf16 "
+                          "--master FORM, --state FORM",
+                          o->allow);
+    TRY(fit_parse_allow(o->allow, &o->allow_masters, &o->allow_states));
+    if (o->allow_masters) c.type = BF16;
+    if (o->allow_states >> STATE_BF16) c.state = STATE_BF16;
+    if (o->allow_states >> STATE_INT8) c.state = STATE_INT8;
+    error *e = optim_resolve(&c, o->accum, &reason);
+    if (e) return error_context(e, "--allow %s", o->allow);
+    return NULL;
+}
+
 error *options_parse(const task *t, int argc, char **argv, options *out)
 {
     *out = unset(t);
     TRY(run_argp(argc, argv, out));
+    if (out->sparsity > 0 && out->load)
+        return user_error(
+            "--sparsity %g with --load: which of a trained model's weights to keep is "
+            "not known; leave one out",
+            out->sparsity);
     TRY(t->resolve(out));
     TRY(recompute_parse(out->recompute, out->model.layers, &out->model.recompute));
     TRY(check_products(out));
@@ -454,6 +495,7 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
             "--memory %s: several sizes only with --plan, which prints what trains in "
             "each; give one",
             out->memory);
+    TRY(resolve_allow(out));
     if (out->memory && strcmp(out->recompute, "none"))
         return user_error("--recompute %s with --memory, which chooses it: leave one out",
                           out->recompute);

@@ -51,12 +51,16 @@ typedef struct {
     const char *policy_reason;
     schedule schedule; /* resolved */
     /* memory */
-    pattern_list freeze, train_only; /* names of parameters */
-    const char *recompute;           /* see model/recompute.h */
-    const char *memory;              /* ? sizes, see train/fit.h */
-    size_t sizes[MOST_SIZES];        /* resolved; 0: what is free */
+    pattern_list freeze, train_only;  /* names of parameters */
+    double sparsity, regrow_fraction; /* see core/sparse.h; sparsity 0: off */
+    int64_t regrow_every;
+    const char *recompute;    /* see model/recompute.h */
+    const char *memory;       /* ? sizes, see train/fit.h */
+    size_t sizes[MOST_SIZES]; /* resolved; 0: what is free */
     int n_sizes;
-    double product_rate, stream_rate; /* GFLOP/s, GB/s; 0: measured */
+    const char *allow;                    /* ? forms that --memory may choose */
+    unsigned allow_masters, allow_states; /* resolved: bits 1 << master_form, 1 << state_form */
+    double product_rate, stream_rate;     /* GFLOP/s, GB/s; 0: measured */
     /* the run */
     int64_t batch, seq, accum, steps;
     const char *device_name;
@@ -71,6 +75,10 @@ typedef struct {
     int64_t zero, ranks, bucket, watchdog;
     comm *comm; /* the other ranks; NULL: there are none */
 } options;
+
+/* In words. */
+enum { MASTER_FORMS = MASTER_NONE + 1, STATE_FORMS = STATE_INT8 + 1 };
+extern const char *const master_names[MASTER_FORMS], *const state_names[STATE_FORMS];
 
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
 error *options_parse(const task *t, int argc, char **argv, options *out) NODISCARD;

@@ -76,7 +76,12 @@ static error *print_row(const trainer *t, FILE *out, const char *name, bool fuse
     c.type = t->o->optim.type;
     c.state = t->o->optim.state;
     c.state_all = t->o->optim.state_all;
+    c.sparse = t->o->optim.sparse;
     if ((!fused || rule_at(c.rule)->sees == BY_MATRIX) && !optim_has_passes(&c)) return NULL;
+    if (c.sparse && rule_at(c.rule)->sees == BY_MATRIX) {
+        fprintf(out, "  %-10s %-7s not with --sparsity\n", name, fused ? "fused" : "passes");
+        return NULL;
+    }
     c.clip = t->o->optim.clip;
     if (c.clip > 0 && rule_folds(c.rule)) {
         fprintf(out, "  %-10s %-7s not with clipping\n", name, fused ? "fused" : "passes");
@@ -130,7 +135,11 @@ static void print_reductions(const trainer *t, FILE *out)
     if (trained < all)
         fprintf(out, "  trained: %lld parameters, the others are frozen\n", (long long)trained);
     if (strcmp(t->o->recompute, "none")) fprintf(out, "  recompute: %s\n", t->o->recompute);
-    if (trained < all || strcmp(t->o->recompute, "none")) fputc('\n', out);
+    if (t->sparse)
+        fprintf(out, "  sparsity %g: %lld weights of the blocks' %lld are stored\n", t->o->sparsity,
+                (long long)t->params.row[sparse_pool(t->sparse)].count,
+                (long long)sparse_elements(t->sparse));
+    if (trained < all || t->sparse || strcmp(t->o->recompute, "none")) fputc('\n', out);
 }
 
 error *plan_print(const trainer *t, FILE *out)

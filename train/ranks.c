@@ -1,5 +1,6 @@
 /* ranks.c - see ranks.h */
 #include "train/ranks.h"
+#include "cuda/cuda.h"
 #include "dist/mpi.h"
 #include "train/task.h"
 
@@ -106,6 +107,33 @@ static error *check_stage(const options *o)
     return NULL;
 }
 
+/* All ranks on GPUs, or all on CPUs. */
+static error *choose_place(options *o, comm *c)
+{
+    int rank, which;
+    if (o->place == PLACE_AUTO) o->place = cuda_driver_here() ? PLACE_CUDA : PLACE_CPU;
+    uint64_t place = (uint64_t)o->place;
+    TRY(comm_compare(c, &place, 1, &rank, &which));
+    if (rank < 0) return NULL;
+    return comm_alike(c, user_error("rank %d and rank 0 are not both on machines with a GPU: give "
+                                    "--device cpu or cuda",
+                                    rank));
+}
+
+/* The local rank's, of those that are to be seen; where one is, it was chosen for this rank. */
+static error *choose_gpu(int local)
+{
+    char number[32];
+    const char *seen = getenv("CUDA_VISIBLE_DEVICES");
+    if (seen && !strchr(seen, ',')) return NULL;
+    snprintf(number, sizeof number, "%d", local);
+    for (int i = 0; seen && i < local; i++)
+        seen = strchr(seen, ',') ? strchr(seen, ',') + 1 : "";
+    if (seen) snprintf(number, sizeof number, "%.*s", (int)strcspn(seen, ","), seen);
+    if (setenv("CUDA_VISIBLE_DEVICES", number, 1)) return user_error("out of memory");
+    return NULL;
+}
+
 static error *join(options *o, comm *c)
 {
     TRY(mpi_open(c));
@@ -115,10 +143,18 @@ static error *join(options *o, comm *c)
         return user_error("/dev/null cannot be opened: %s", strerror(errno));
     o->comm = c;
     TRY(compare_all(o, c));
-    return o->place == PLACE_CUDA
-               ? comm_alike(c, user_error("--device cuda with several ranks: not yet; use --device "
-                                          "cpu"))
-               : NULL;
+    TRY(choose_place(o, c));
+    if (o->place == PLACE_CUDA) {
+        c->staging = 0; /* NCCL has its own */
+        return choose_gpu(mpi_local_rank(c));
+    }
+    return NULL;
+}
+
+error *ranks_join(comm *c, device *dev)
+{
+    if (comm_size(c) == 1 || strcmp(dev->ops->name, "cuda")) return NULL;
+    return cuda_join(dev, c);
 }
 
 error *ranks_open(options *o, comm *room)
@@ -129,7 +165,6 @@ error *ranks_open(options *o, comm *room)
         o->comm = room;
     } else if (mpi_started()) {
         TRY(join(o, room));
-        if (o->place == PLACE_AUTO) o->place = PLACE_CPU;
     }
     return comm_size(o->comm) > 1 ? comm_alike(room, check_stage(o)) : NULL;
 }

@@ -2,6 +2,7 @@
  *
  *     started by                                       carried by
  *     mpirun (or srun with its MPI)   on the CPU       MPI
+ *                                     on GPUs          NCCL, one GPU a rank; words by MPI
  *     anything else                                    one process
  *
  * What must be the same everywhere is compared before anything else is done: the program itself,
@@ -15,6 +16,9 @@
 /* Joins the others, if there are any, and sets o->comm; with --plan --ranks N a plan's.  `room` must
  * outlive the run.  From here on all but the first rank's standard output is silent. */
 error *ranks_open(options *o, comm *room) NODISCARD;
+
+/* When the device is open: on a GPU, from here on through NCCL. */
+error *ranks_join(comm *c, device *dev) NODISCARD;
 
 /* Has everybody this number?  `what` completes "rank 2 has other ...". */
 error *ranks_same(comm *c, uint64_t mine, const char *what) NODISCARD;

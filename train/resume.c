@@ -42,7 +42,7 @@ static void add_state(named_tensor *list, state_name *names, int64_t *n, const p
 static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
 {
     const optimizer *o = t->optimizer;
-    int64_t most = (int64_t)t->params.n * (2 * MAX_STATES + 1); /* scales, a master */
+    int64_t most = (int64_t)t->params.n * (2 * MAX_STATES + 1) + 2; /* scales, a master */
     named_tensor *list;
     TRY(alloc_array(&list, (size_t)most + 1, sizeof *list + sizeof(state_name)));
     state_name *names = (state_name *)(void *)(list + most + 1);
@@ -50,6 +50,7 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
     for (int i = 0; i < t->params.n; i++) {
         const param *row = &t->params.row[i];
         const rule_info *info = optimizer_rule_of(o, i);
+        if (param_in_pool(&t->params, i)) continue;
         for (int k = 0; k < info->n_states && row->trainable; k++) {
             tensor state = o->state[i][k];
             add_state(list, names, n, row, info->state[k], "",
@@ -58,6 +59,11 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
                 add_state(list, names, n, row, info->state[k], ".scale", o->scale[i][k]);
         }
         if (present(row->master)) add_state(list, names, n, row, "master", "", row->master);
+    }
+    if (t->sparse) { /* of the model's file, which is whole, only the rest is read */
+        const param *pool = &t->params.row[sparse_pool(t->sparse)];
+        add_state(list, names, n, pool, "value", "", pool->value);
+        add_state(list, names, n, pool, "bits", "", sparse_bits(t->sparse));
     }
     *out = list;
     return NULL;
@@ -92,7 +98,7 @@ static error *fetch_states(const safetensors *file, const named_tensor *list, in
     return NULL;
 }
 
-static error *read_states(const trainer *t, const char *path)
+static error *read_states(trainer *t, const char *path)
 {
     named_tensor *list;
     int64_t n;
@@ -103,6 +109,7 @@ static error *read_states(const trainer *t, const char *path)
         e = fetch_states(file, list, n, t->r.dev);
         free(list);
     }
+    if (!e && t->sparse) e = error_context(sparse_adopt(t->sparse, &t->r), "%s", path);
     safetensors_close(file);
     return e;
 }
@@ -152,7 +159,7 @@ enum { VALUES = sizeof values / sizeof *values };
 static const char *const fixed_options[] = {
     "layers", "heads",   "width",      "context",  "vocab",      "seq",      "seed",
     "dtype",  "master",  "state",      "state-of", "inner",      "channels", "patch",
-    "pool",   "classes", "image-size", "freeze",   "train-only", NULL};
+    "pool",   "classes", "image-size", "freeze",   "train-only", "sparsity", NULL};
 /* ... and those whose change changes no number of the training, so that nothing need be said. */
 static const char *const silent_options[] = {"model",
                                              "train-data",

@@ -59,6 +59,7 @@ static void place(trainer *t)
 {
     const options *o = t->o;
     params_place(&t->params, t->arena);
+    if (t->sparse) sparse_place(t->sparse, &t->r);
     optimizer_place(t->optimizer);
     t->batch = t->kind->place_batch(t->model, t->arena, o->batch, o->seq);
     place_sums(t);
@@ -144,18 +145,36 @@ static void feed_step(trainer *t, source *data, int64_t step, int64_t k)
     feed_noise(t, first);
 }
 
-static void end_graph(trainer *t, int which)
+/* What was moved while a graph was noted, from `before` on, is moved when it is launched. */
+static void end_graph(trainer *t, int which, int64_t before)
 {
+    comm *c = t->r.comm;
     op_graph_free(t->r.dev, t->graph[which]); /* of an earlier micro-batch: the same */
     t->graph[which] = op_graph_end(t->r.dev, t->r.stream);
+    if (!c) return;
+    t->graph_bytes[which] = c->bytes - before;
+    c->bytes = before;
+}
+
+/* The row of numbers before a step. */
+static void clear_sums(trainer *t)
+{
+    if (!present(t->sums)) return;
+    op_clear(t->r.dev, t->r.stream, t->sums);
+    op_put(t->r.dev, t->r.stream, number(t, SUM_STOP), &t->stop);
 }
 
 /* The step again, as it was noted: the host decides nothing in it. */
 static void launch_graphs(trainer *t, source *data, int64_t step)
 {
+    comm *c = t->r.comm;
+    clear_sums(t);
+    if (c) c->doing = "in a step";
     for (int64_t k = 0; k < t->o->accum; k++) {
+        int which = graph_of(t, k);
         feed_step(t, data, step, k);
-        op_graph_launch(t->r.dev, t->r.stream, t->graph[graph_of(t, k)]);
+        op_graph_launch(t->r.dev, t->r.stream, t->graph[which]);
+        if (c) c->bytes += t->graph_bytes[which];
     }
 }
 
@@ -181,13 +200,11 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
     int n = iterations(t, o->accum);
     work_count before = t->counted, after = before;
     arena_begin(t->arena, "train");
-    if (present(t->sums)) {
-        op_clear(t->r.dev, t->r.stream, t->sums);
-        op_put(t->r.dev, t->r.stream, number(t, SUM_STOP), &t->stop);
-    }
+    if (!note) clear_sums(t);
     params_begin_step(&t->r, n);
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
+        int64_t moved = t->r.comm ? t->r.comm->bytes : 0;
         params_begin_micro(&t->r, k);
         if (note)
             op_graph_begin(t->r.dev, t->r.stream);
@@ -204,11 +221,13 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
         params_end_micro(&t->r);
         after = t->counted;
         phase_enter(&t->phases, PHASE_OPTIMIZER);
-        if (k == n - 1) optimizer_end_step(t->optimizer);
+        if (k == n - 1) {
+            optimizer_end_step(t->optimizer);
+            params_end_step(&t->r);
+        }
         phase_enter(&t->phases, PHASE_OTHER);
-        if (note) end_graph(t, graph_of(t, k));
+        if (note) end_graph(t, graph_of(t, k), moved);
     }
-    params_end_step(&t->r);
     arena_end(t->arena);
     note_work(t, n, before, after);
 }
@@ -240,7 +259,36 @@ static void predict_program(trainer *t, source *data, int64_t first)
     arena_end(t->arena);
 }
 
-/* What files need of what is dealt to the ranks. */
+/* ---- non-zeros ---- */
+
+/* Those of all matrices change places: with everything that there is of each. */
+static error *renew(trainer *t, int64_t step)
+{
+    int pool = sparse_pool(t->sparse), n = 0;
+    const param *row = &t->params.row[pool];
+    tensor all[MAX_STATES + 2];
+    all[n++] = row->value;
+    if (present(row->master)) all[n++] = row->master;
+    for (int k = 0; k < optimizer_rule_of(t->optimizer, pool)->n_states; k++)
+        all[n++] = t->optimizer->state[pool][k];
+    return sparse_renew(t->sparse, &t->r, t->o->regrow_fraction, step, all, n);
+}
+
+/* Not at the end, when what is new would not be trained long enough. */
+static bool renews(const trainer *t, int64_t step)
+{
+    const options *o = t->o;
+    return t->sparse && o->regrow_every > 0 && step % o->regrow_every == 0 &&
+           step <= o->steps - o->steps / 4;
+}
+
+static error *record_sparse(trainer *t)
+{
+    TRY(sparse_initialize(t->sparse, &t->r));
+    return t->o->regrow_every > 0 ? renew(t, 1) : NULL;
+}
+
+/* What files need of what is not whole. */
 static void record_walks(trainer *t)
 {
     whole_walk parameters = whole_begin(t, WHOLE_PARAMETERS), states = whole_begin(t, WHOLE_STATES);
@@ -276,6 +324,10 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
                        "--dtype fp32 and --state fp32, or one rank",
                        o->state_name);
     if (!e) e = freeze_apply(o, &t->params);
+    if (!e && o->sparsity > 0 && comm_size(o->comm) > 1)
+        e = user_error("--sparsity with several ranks: each has all non-zeros to itself; leave it "
+                       "out, or use one rank");
+    if (!e && o->sparsity > 0) e = sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse);
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
     if (!e && comm_size(o->comm) > 1)
         e = zero_open(&t->r, (int)o->zero, t->optimizer->info->sees != BY_ELEMENT, o->bucket << 20,
@@ -288,8 +340,9 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
         if (samples(t)) decoder_record(&t->decoder);
         if (predicts(t)) predict_program(t, NULL, 0);
         record_walks(t);
-        e = arena_plan(t->arena);
+        if (t->sparse) e = record_sparse(t);
     }
+    if (!e) e = arena_plan(t->arena);
     if (e) {
         trainer_destroy(t);
         return e;
@@ -317,7 +370,8 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
         TRY(t->o->task->load(t, dev));
         return params_adopt(&t->params, dev);
     }
-    return params_initialize(&t->params, dev, (uint64_t)t->o->seed);
+    TRY(params_initialize(&t->params, dev, (uint64_t)t->o->seed));
+    return t->sparse ? sparse_initialize(t->sparse, &t->r) : NULL;
 }
 
 void trainer_destroy(trainer *t)
@@ -329,6 +383,7 @@ void trainer_destroy(trainer *t)
     if (t->model) t->kind->destroy(t->model);
     params_free(&t->params);
     zero_close(t->zero);
+    sparse_close(t->sparse);
     arena_destroy(t->arena);
     free(t->host_noise);
     decoder_close(&t->decoder);
@@ -378,7 +433,8 @@ error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_resu
         out->seconds[i] = t->r.dev->async ? (double)NAN : t->phases.seconds[i];
     if (h.ok && !t->graph[GRAPH_LAST] && op_has_graphs(t->r.dev) && !t->o->no_cuda_graph)
         train_program(t, NULL, step, true);
-    return device_status(t->r.dev);
+    TRY(device_status(t->r.dev));
+    return h.ok && renews(t, step) ? renew(t, step) : NULL;
 }
 
 error *trainer_evaluate(trainer *t, source *data, eval_result *out)

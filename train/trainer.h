@@ -11,6 +11,7 @@
 #define REGRAD_TRAINER_H
 
 #include "core/count.h"
+#include "core/sparse.h"
 #include "data/source.h"
 #include "dist/zero.h"
 #include "train/decoder.h"
@@ -34,6 +35,7 @@ typedef struct {
     optimizer *optimizer;
     batch batch;
     zero *zero;      /* ? with other ranks */
+    sparse *sparse;  /* ? with --sparsity */
     tensor hits;     /* ? (1) f64 */
     tensor loss;     /* (1) f64 */
     tensor sums;     /* ? (4) f64, with other ranks: loss, hits, a wish to stop, all ranks' loss */
@@ -43,6 +45,7 @@ typedef struct {
     float *host_noise;
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
     void *graph[GRAPHS];              /* of the step's micro-batches, on a device that has graphs */
+    int64_t graph_bytes[GRAPHS];      /* that ranks move in each */
 } trainer;
 
 typedef struct {

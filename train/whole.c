@@ -11,6 +11,7 @@ static int64_t count(const trainer *t, whole_what what)
 {
     int64_t trainable = 0;
     if (what == WHOLE_PARAMETERS) return t->params.storage->expand ? t->params.n : 0;
+    if (!params_divided(&t->params)) return 0;
     for (int id = 0; id < t->params.n; id++)
         trainable += t->params.row[id].trainable;
     return trainable * states(t);
@@ -29,7 +30,7 @@ static int state_at(const trainer *t, int64_t i, int *k)
 whole_walk whole_begin(trainer *t, whole_what what)
 {
     whole_walk w = {.t = t, .what = what};
-    if (params_divided(&t->params)) w.n = count(t, what);
+    if (t->params.storage) w.n = count(t, what);
     return w;
 }
 

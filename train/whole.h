@@ -1,4 +1,5 @@
-/* whole.h - what is dealt to the ranks made whole, one tensor at a time: for files.
+/* whole.h - what is dealt to the ranks, or of which only non-zeros are there, made whole, one tensor
+ * at a time: for files.
  *
  * A checkpoint is the same whoever wrote it: one process or many, at whatever stage.  So the first
  * rank writes it, and while it does, all ranks gather tensor after tensor, in the order of the file,

@@ -95,7 +95,8 @@ void emu_race_forget(void *device_memory);
 
 /* In runtime.cpp. */
 bool emu_launch_allowed(const void *kernel, dim3 grid, dim3 block, size_t shared);
-void emu_enqueue(cudaStream_t, std::function<void()>);
+/* ready: ? are other processes so far?  Asked again and again, until they are. */
+void emu_enqueue(cudaStream_t, std::function<void()>, std::function<bool()> ready = nullptr);
 
 #define threadIdx (emu.thread)
 #define blockIdx  (emu.block)

@@ -10,6 +10,10 @@
  * staged when they are asked for, from pinned memory when they run; both as the library does.
  * Device memory is closed to the host by its pages: touching it there is a fault.
  *
+ * What needs other processes (NCCL) waits until they are so far; a query of an event does not wait.
+ * CUDASIM_EAGER_STREAM=1 makes the second stream run as early as it may instead, CUDASIM_DEAF_STREAM=1
+ * leaves out its waits: so a run of the whole program can show that they are needed.
+ *
  * A graph keeps what was captured as queues of the same kind, one for each stream that took part, and
  * its launch runs them by the same rule; so a missing event is wrong there, too.
  */
@@ -19,6 +23,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -43,6 +48,7 @@ struct mark { /* an event, as recorded once */
 struct item {
     std::function<void()> run;
     std::shared_ptr<mark> wait, set;
+    std::function<bool()> ready = nullptr; /* what it needs of other processes has come */
 };
 
 std::map<const char *, size_t> device_memory, pinned_memory;
@@ -51,6 +57,8 @@ std::vector<CUstream_st *> streams;
 cudaError_t last_error;
 emu_machine machine;
 int fail_after, graph_launches;
+/* For tests: a stream that runs as early as it may, and one whose waits are left out; -1: none. */
+int eager_stream = -1, deaf_stream = -1;
 bool refuse_memory;
 int open_depth;
 
@@ -241,39 +249,57 @@ const char *cudaGetErrorString(cudaError_t e)
 
 /* ---- queues ---- */
 
-static void drain(CUstream_st *s, const mark *until);
+static bool advance(CUstream_st *s, const mark *until, bool patient);
 
-static void run_head(CUstream_st *s)
+/* False: other processes are not so far, and the caller has no patience. */
+static bool run_head(CUstream_st *s, bool patient)
 {
     item head = s->queue.front();
     if (head.wait && !head.wait->reached) {
         if (head.wait->on->queue.empty()) emu_die("an event is waited for that nobody records");
-        drain(head.wait->on, head.wait.get());
+        if (!advance(head.wait->on, head.wait.get(), patient)) return false;
+    }
+    while (head.ready && !head.ready()) {
+        if (!patient) return false;
+        sched_yield();
     }
     s->queue.pop_front();
     if (head.run) head.run();
     if (head.set) head.set->reached = true;
+    return true;
 }
 
 /* Runs a stream up to a mark, or (NULL) until it is empty. */
-static void drain(CUstream_st *s, const mark *until)
+static bool advance(CUstream_st *s, const mark *until, bool patient)
 {
-    if (until ? until->reached : s->queue.empty()) return;
+    bool goes = true;
+    if (until ? until->reached : s->queue.empty()) return true;
     open_memory();
-    while (until ? !until->reached : !s->queue.empty())
-        run_head(s);
+    while (goes && (until ? !until->reached : !s->queue.empty()))
+        goes = run_head(s, patient);
     close_memory();
+    return goes;
 }
 
-void emu_enqueue(cudaStream_t s, std::function<void()> run)
+static void drain(CUstream_st *s, const mark *until)
+{
+    (void)advance(s, until, true);
+}
+
+static bool is_stream(const CUstream_st *s, int number)
+{
+    return number >= 0 && (size_t)number < streams.size() && streams[(size_t)number] == s;
+}
+
+void emu_enqueue(cudaStream_t s, std::function<void()> run, std::function<bool()> ready)
 {
     if (!s) emu_die("the default stream is not for this project: it waits for all others");
     if (s->capture) {
-        s->capture->notes[s].push_back({run, nullptr, nullptr});
+        s->capture->notes[s].push_back({run, nullptr, nullptr, ready});
         return;
     }
-    s->queue.push_back({run, nullptr, nullptr});
-    if (emu_off & EMU_LATE) drain(s, NULL);
+    s->queue.push_back({run, nullptr, nullptr, ready});
+    if (emu_off & EMU_LATE || is_stream(s, eager_stream)) drain(s, NULL);
 }
 
 bool emu_launch_allowed(const void *kernel, dim3 g, dim3 b, size_t shared)
@@ -452,6 +478,9 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 {
     MAY_FAIL(cudaErrorInvalidValue);
     TAKES_MEMORY;
+    const char *eager = getenv("CUDASIM_EAGER_STREAM"), *deaf = getenv("CUDASIM_DEAF_STREAM");
+    if (eager) eager_stream = atoi(eager);
+    if (deaf) deaf_stream = atoi(deaf);
     *s = new CUstream_st();
     streams.push_back(*s);
     return cudaSuccess;
@@ -499,9 +528,18 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
     return cudaSuccess;
 }
 
+/* Asked often enough it will have come: all is done for it that needs no other process. */
+cudaError_t cudaEventQuery(cudaEvent_t e)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    bool there = !e->last || advance(e->last->on, e->last.get(), false);
+    return there ? cudaSuccess : cudaErrorNotReady;
+}
+
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
 {
     MAY_FAIL(cudaErrorInvalidValue);
+    if (is_stream(s, deaf_stream)) return cudaSuccess;
     if (e->last && e->capture) {
         s->capture = e->capture; /* the stream takes part from here on */
         s->capture->notes[s].push_back({nullptr, e->last, nullptr});
@@ -572,7 +610,7 @@ static void run_graph(const CUgraph_st *g, bool origin_first)
     for (auto &note : g->notes)
         for (const item &i : note.second)
             lanes[note.first].queue.push_back({i.run, i.wait ? marks[i.wait.get()] : nullptr,
-                                               i.set ? marks[i.set.get()] : nullptr});
+                                               i.set ? marks[i.set.get()] : nullptr, i.ready});
     if (origin_first) drain(&lanes[g->origin], NULL);
     for (auto &lane : lanes)
         if (lane.first != g->origin) drain(&lane.second, NULL);

@@ -1,0 +1,79 @@
+/* sparse_bits.h - words of 32 bits that say which elements are there (core/ops.h), for the host and
+ * for CUDA: counting, and what is drawn at random when elements come anew.
+ *
+ * n of F free elements are to be drawn, each as likely as any other.  All of a permutation would be
+ * dear; so the free elements, in order, are cut into n runs of F/n, and one of each is drawn:
+ *
+ *     free elements   0 1 2 3 | 4 5 6 7 8 | 9 10 11 12 | ...       run j: floor(j F/n) ...
+ *     drawn               2     4                 11
+ *
+ * A group of elements finds out by itself which of its own are drawn, so the order of threads is
+ * nothing, and Philox is asked once for each that is drawn.
+ */
+#ifndef REGRAD_SPARSE_BITS_H
+#define REGRAD_SPARSE_BITS_H
+
+#include "core/philox.h"
+#include "core/rng.h"
+
+/* How many bits are 1. */
+RULE_FN int32_t ones_of(uint32_t word)
+{
+    word -= word >> 1 & 0x55555555u;
+    word = (word & 0x33333333u) + (word >> 2 & 0x33333333u);
+    return (int32_t)(((word + (word >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24);
+}
+
+/* The n-th bit of word that is 1, n from 0. */
+RULE_FN uint32_t nth_one(uint32_t word, int64_t n)
+{
+    for (; n > 0; n--)
+        word &= word - 1;
+    return word & (0u - word);
+}
+
+/* Word w's bits of elements before `end`. */
+RULE_FN uint32_t elements_of(int64_t w, int64_t end)
+{
+    int64_t n = end - 32 * w;
+    return n >= 32 ? 0xffffffffu : n > 0 ? (1u << n) - 1 : 0;
+}
+
+typedef struct {
+    uint32_t seed[2], matrix, event;
+    int64_t free, n; /* 0 < n <= free < 2^31 */
+} drawing;
+
+/* The run that free element z is in. */
+RULE_FN int64_t run_of(const drawing *d, int64_t z)
+{
+    return ((z + 1) * d->n - 1) / d->free;
+}
+
+/* The free element that is drawn of run j. */
+RULE_FN int64_t drawn_of(const drawing *d, int64_t j)
+{
+    int64_t begin = j * d->free / d->n, length = (j + 1) * d->free / d->n - begin;
+    uint32_t c[4] = {(uint32_t)j, d->matrix, RNG_REGROW, d->event};
+    philox4x32(d->seed, c);
+    return begin + (int64_t)((uint64_t)c[0] * (uint64_t)length >> 32);
+}
+
+/* Words [first, first + words) of bits get what is drawn; z: free elements before them; end:
+ * elements of the matrix. */
+RULE_FN void draw_words(const drawing *d, uint32_t *bits, const uint32_t *taken, int64_t first,
+                        int64_t words, int64_t z, int64_t end)
+{
+    if (z >= d->free) return;
+    int64_t j = run_of(d, z), next = drawn_of(d, j);
+    if (next < z && ++j < d->n) next = drawn_of(d, j);
+    for (int64_t w = first; w < first + words; w++) {
+        uint32_t is_free = ~taken[w] & elements_of(w, end);
+        int64_t behind = z + ones_of(is_free);
+        for (; j < d->n && next < behind; next = ++j < d->n ? drawn_of(d, j) : next)
+            bits[w] |= nth_one(is_free, next - z);
+        z = behind;
+    }
+}
+
+#endif

@@ -1,0 +1,188 @@
+/* sparse.c - the operations on non-zeros: a thread has groups of 1024 elements, and goes from one bit
+ * to the next; a word without ones, and a word of ones, are done as a whole.
+ */
+#include "cpu/internal.h"
+#include "core/sparse_bits.h"
+
+#include <math.h>
+#include <string.h>
+
+static int64_t groups_of(tensor starts)
+{
+    return tensor_count(starts) - 1;
+}
+
+/* ---- expand, compress ---- */
+
+/* A group's elements and their values, `size` bytes each. */
+ROW_FN void expand_group(char *out, const char *values, const uint32_t *bits, int64_t n,
+                         size_t size)
+{
+    memset(out, 0, (size_t)n * size);
+    for (int64_t w = 0; 32 * w < n; w++) {
+        char *to = out + (size_t)(32 * w) * size;
+        for (uint32_t word = bits[w]; word; word &= word - 1, values += size)
+            memcpy(to + (size_t)__builtin_ctz(word) * size, values, size);
+    }
+}
+
+ROW_FN void compress_group(char *values, const char *x, const uint32_t *bits, int64_t n,
+                           size_t size)
+{
+    for (int64_t w = 0; 32 * w < n; w++) {
+        const char *from = x + (size_t)(32 * w) * size;
+        for (uint32_t word = bits[w]; word; word &= word - 1, values += size)
+            memcpy(values, from + (size_t)__builtin_ctz(word) * size, size);
+    }
+}
+
+ROW_FN void add_group(void *values, const void *x, const uint32_t *bits, int64_t n, int type)
+{
+    int64_t at = 0;
+    for (int64_t w = 0; 32 * w < n; w++)
+        for (uint32_t word = bits[w]; word; word &= word - 1, at++)
+            store(type, values, at,
+                  load(type, values, at) + load(type, x, 32 * w + __builtin_ctz(word)));
+}
+
+/* Runs `call` with SIZE as a constant. */
+#define FOR_SIZE(size, call)                                                                       \
+    do {                                                                                           \
+        switch (size) {                                                                            \
+        case 1: {                                                                                  \
+            enum { SIZE = 1 };                                                                     \
+            call;                                                                                  \
+            break;                                                                                 \
+        }                                                                                          \
+        case 2: {                                                                                  \
+            enum { SIZE = 2 };                                                                     \
+            call;                                                                                  \
+            break;                                                                                 \
+        }                                                                                          \
+        case 4: {                                                                                  \
+            enum { SIZE = 4 };                                                                     \
+            call;                                                                                  \
+            break;                                                                                 \
+        }                                                                                          \
+        default: {                                                                                 \
+            enum { SIZE = 8 };                                                                     \
+            call;                                                                                  \
+        }                                                                                          \
+        }                                                                                          \
+    } while (0)
+
+/* Where group g of a matrix of n elements is. */
+typedef struct {
+    int64_t first, n;
+    const uint32_t *bits;
+    int64_t value; /* index of its first */
+} group;
+
+static group group_at(tensor bits, tensor starts, int64_t n, int64_t g)
+{
+    int64_t first = g * SPARSE_GROUP;
+    return (group){.first = first,
+                   .n = min64(SPARSE_GROUP, n - first),
+                   .bits = (const uint32_t *)bits.data + g * SPARSE_WORDS,
+                   .value = ((const int64_t *)starts.data)[g]};
+}
+
+void cpu_expand(device *dev, int stream, const expand_op *o)
+{
+    (void)stream;
+    size_t size = dtype_size(o->out.type);
+    int64_t n = tensor_count(o->out);
+#pragma omp parallel for num_threads(dev->threads) schedule(static)
+    for (int64_t i = 0; i < groups_of(o->starts); i++) {
+        group g = group_at(o->bits, o->starts, n, i);
+        char *out = (char *)o->out.data + (size_t)g.first * size;
+        const char *values = (const char *)o->values.data + (size_t)g.value * size;
+        FOR_SIZE(size, expand_group(out, values, g.bits, g.n, SIZE));
+    }
+}
+
+void cpu_compress(device *dev, int stream, const compress_op *o)
+{
+    (void)stream;
+    size_t size = dtype_size(o->x.type);
+    int64_t n = tensor_count(o->x);
+#pragma omp parallel for num_threads(dev->threads) schedule(static)
+    for (int64_t i = 0; i < groups_of(o->starts); i++) {
+        group g = group_at(o->bits, o->starts, n, i);
+        const char *x = (const char *)o->x.data + (size_t)g.first * size;
+        char *values = (char *)o->values.t.data + (size_t)g.value * size;
+        if (o->values.accumulate)
+            FOR_WORKING_TYPE(o->x.type, add_group(values, x, g.bits, g.n, TYPE));
+        else
+            FOR_SIZE(size, compress_group(values, x, g.bits, g.n, SIZE));
+    }
+}
+
+/* ---- what changes the set ---- */
+
+void cpu_starts(device *dev, int stream, const starts_op *o)
+{
+    (void)dev, (void)stream;
+    const uint32_t *bits = o->bits.data;
+    int64_t *starts = o->starts.data;
+    starts[0] = 0;
+    for (int64_t g = 0; g < groups_of(o->starts); g++) {
+        int64_t ones = 0;
+        for (int64_t w = 0; w < SPARSE_WORDS; w++)
+            ones += ones_of(bits[g * SPARSE_WORDS + w]);
+        starts[g + 1] = starts[g] + ones;
+    }
+}
+
+ROW_FN int64_t count_part(const void *x, int64_t n, float limit, int threads, int type)
+{
+    int64_t count = 0;
+#pragma omp parallel for simd num_threads(threads) reduction(+ : count)
+    for (int64_t i = 0; i < n; i++)
+        count += fabsf(load(type, x, i)) < limit;
+    return count;
+}
+
+void cpu_count_below(device *dev, int stream, const count_below_op *o)
+{
+    (void)stream;
+    int64_t *count = o->count.data;
+    FOR_WORKING_TYPE(o->x.type, *count = count_part(o->x.data, tensor_count(o->x), (float)o->limit,
+                                                    dev->threads, TYPE));
+}
+
+void cpu_prune(device *dev, int stream, const prune_op *o)
+{
+    (void)stream;
+    float limit = (float)o->limit;
+#pragma omp parallel for num_threads(dev->threads) schedule(static)
+    for (int64_t i = 0; i < groups_of(o->starts); i++) {
+        group g = group_at(o->bits, o->starts, (i + 1) * SPARSE_GROUP, i);
+        uint32_t *kept = (uint32_t *)o->kept.data + i * SPARSE_WORDS;
+        for (int64_t w = 0; w < SPARSE_WORDS; w++) {
+            kept[w] = g.bits[w];
+            for (uint32_t word = g.bits[w]; word; word &= word - 1, g.value++) {
+                float x = o->values.type == BF16 ? load(BF16, o->values.data, g.value)
+                                                 : load(F32, o->values.data, g.value);
+                if (fabsf(x) < limit) kept[w] &= ~(word & (0u - word));
+            }
+        }
+    }
+}
+
+void cpu_regrow(device *dev, int stream, const regrow_op *o)
+{
+    (void)stream;
+    const int64_t *starts = o->starts.data;
+    int64_t groups = groups_of(o->starts);
+    drawing d = {.seed = {(uint32_t)o->seed, (uint32_t)(o->seed >> 32)},
+                 .matrix = o->matrix,
+                 .event = o->event,
+                 .free = o->elements - (starts[groups] - starts[0]),
+                 .n = o->n};
+    if (!d.n) return;
+#pragma omp parallel for num_threads(dev->threads) schedule(static)
+    for (int64_t g = 0; g < groups; g++)
+        draw_words(&d, o->bits.data, o->taken.data, g * SPARSE_WORDS, SPARSE_WORDS,
+                   g * SPARSE_GROUP - (starts[g] - starts[0]), o->elements);
+}

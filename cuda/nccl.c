@@ -1,0 +1,370 @@
+/* nccl.c - see cuda.h: ranks on GPUs.
+ *
+ * NCCL moves and adds what lies in the memory of the GPUs; words of the hosts go the way that they
+ * went before (MPI), which also carries NCCL's own number at the start.
+ *
+ *     STREAM_COMPUTE   backward ... | backward ...        | update
+ *     STREAM_COMM          \ scatter of a bucket ... \____/
+ *
+ * All its calls are on STREAM_COMM, one after the other, whoever asks: what is asked for on another
+ * stream waits there and is waited for.  A tensor that is dealt evenly goes by the collective of that
+ * name; any other by one reduction or broadcast for each rank, in one group.  The order of its sums
+ * is NCCL's: the same from run to run with the same ranks, not the same for every stage.
+ *
+ * Nothing waits for ever: before the host blocks, `guard` looks at the clock and at NCCL's state, and
+ * answers other ranks that ask where this one is.  When it gives up, NCCL's kernels are made to end,
+ * so that memory and streams can be given back.  The host does not run far ahead either: more than
+ * the driver's queue holds, and a launch would block where nobody looks.
+ */
+#include "cuda/internal.h"
+#include "cuda/nccl.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct {
+    nccl_library lib;
+    ncclComm_t comm;
+    comm host; /* carries the hosts' words */
+    device *dev;
+    cudaEvent_t done;
+    cudaEvent_t behind[2]; /* this and the last AHEAD calls */
+    int64_t calls;
+    int open;         /* groups */
+    uint64_t *waited; /* (1) in the GPU's memory, in nanoseconds; see stamp.cu */
+} nccl_state;
+
+enum { SPINS = 2000, AHEAD = 16 };
+
+static nccl_state *state_of(const comm *c)
+{
+    return c->state;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static error *checked(const nccl_state *s, ncclResult_t status, const char *call)
+{
+    if (status == ncclSuccess) return NULL;
+    return user_error("NCCL: %s: %s", call, s->lib.GetErrorString(status));
+}
+
+static void keep(const nccl_state *s, device *dev, ncclResult_t status, const char *call)
+{
+    if (status != ncclSuccess) device_fail(dev, checked(s, status, call));
+}
+#define NCCL_DO(call) keep(s, dev, s->lib.call, #call)
+
+/* ---- calls ---- */
+
+/* Elements [first, first + n) of a tensor, as NCCL counts them. */
+typedef struct {
+    void *at;
+    size_t n;
+    ncclDataType_t type;
+} span;
+
+/* A count in another unit than the type's would reach beyond the tensor: checked against its bytes. */
+static span span_of(device *dev, tensor x, int64_t first, int64_t n)
+{
+    static const struct {
+        ncclDataType_t type;
+        size_t bytes;
+    } types[DTYPE_COUNT] = {[F32] = {ncclFloat32, 4},
+                            [F64] = {ncclFloat64, 8},
+                            [BF16] = {ncclBfloat16, 2},
+                            [U8] = {ncclUint8, 1}};
+    size_t size = types[x.type].bytes, begin = (size_t)first * size, bytes = (size_t)n * size;
+    if (!size || first < 0 || n < 0 || begin + bytes > tensor_bytes(x)) {
+        char text[80];
+        device_fail(dev, internal_error("NCCL: elements %lld + %lld of %s", (long long)first,
+                                        (long long)n, tensor_text(x, text, sizeof text)));
+        return (span){0};
+    }
+    return (span){(char *)x.data + begin, (size_t)n, types[x.type].type};
+}
+
+static void until(device *dev, nccl_state *s, cudaEvent_t event);
+
+/* After every AHEAD calls: those before the last AHEAD are over. */
+static void keep_pace(device *dev, nccl_state *s)
+{
+    cudaEvent_t *mine = &s->behind[s->calls / AHEAD % 2], *before = &s->behind[!(mine - s->behind)];
+    if (s->open || cuda_state_of(dev)->capturing || dev->failure || ++s->calls % AHEAD) return;
+    if (CUDA_OK(dev, cudaEventRecord(*mine, cuda_stream(dev, STREAM_COMM)))) until(dev, s, *before);
+}
+
+static cudaStream_t enter(device *dev, int stream)
+{
+    if (stream != STREAM_COMM) op_fork(dev, stream, STREAM_COMM);
+    return cuda_stream(dev, STREAM_COMM);
+}
+
+static void nccl_join(comm *c, device *dev, int stream)
+{
+    const nccl_state *s = state_of(c);
+    cuda_stamp(dev, stream, s->waited, -1);
+    op_join(dev, STREAM_COMM, stream);
+    cuda_stamp(dev, stream, s->waited, 1);
+}
+
+static void leave(comm *c, device *dev, int stream)
+{
+    if (stream != STREAM_COMM) nccl_join(c, dev, stream);
+    keep_pace(dev, state_of(c));
+}
+
+static void nccl_sum(comm *c, device *dev, int stream, tensor x)
+{
+    const nccl_state *s = state_of(c);
+    span all = span_of(dev, x, 0, tensor_count(x));
+    cudaStream_t on = enter(dev, stream);
+    if (!dev->failure) NCCL_DO(AllReduce(all.at, all.at, all.n, all.type, ncclSum, s->comm, on));
+    leave(c, dev, stream);
+}
+
+/* Is each range as long as any other? */
+static bool even(const comm *c, const share *s)
+{
+    return s->owner < 0 && s->each * c->size == s->count;
+}
+
+static span range_of(device *dev, tensor x, const share *s, int rank)
+{
+    int64_t first = share_begin(s, rank);
+    return span_of(dev, x, first, share_begin(s, rank + 1) - first);
+}
+
+static void nccl_scatter(comm *c, device *dev, int stream, tensor x, const share *dealt)
+{
+    const nccl_state *s = state_of(c);
+    cudaStream_t on = enter(dev, stream);
+    if (even(c, dealt)) {
+        span own = range_of(dev, x, dealt, c->rank);
+        if (!dev->failure)
+            NCCL_DO(ReduceScatter(x.data, own.at, own.n, own.type, ncclSum, s->comm, on));
+    } else {
+        NCCL_DO(GroupStart());
+        for (int r = 0; r < c->size && !dev->failure; r++) {
+            span part = range_of(dev, x, dealt, r);
+            if (part.n)
+                NCCL_DO(Reduce(part.at, part.at, part.n, part.type, ncclSum, r, s->comm, on));
+        }
+        NCCL_DO(GroupEnd());
+    }
+    leave(c, dev, stream);
+}
+
+static void nccl_gather(comm *c, device *dev, int stream, tensor x, const share *dealt)
+{
+    const nccl_state *s = state_of(c);
+    cudaStream_t on = enter(dev, stream);
+    if (even(c, dealt)) {
+        span own = range_of(dev, x, dealt, c->rank);
+        if (!dev->failure) NCCL_DO(AllGather(own.at, x.data, own.n, own.type, s->comm, on));
+    } else {
+        NCCL_DO(GroupStart());
+        for (int r = 0; r < c->size && !dev->failure; r++) {
+            span part = range_of(dev, x, dealt, r);
+            if (part.n) NCCL_DO(Broadcast(part.at, part.at, part.n, part.type, r, s->comm, on));
+        }
+        NCCL_DO(GroupEnd());
+    }
+    leave(c, dev, stream);
+}
+
+static void nccl_broadcast(comm *c, device *dev, int stream, tensor x, int root)
+{
+    nccl_gather(c, dev, stream, x, &(share){.count = tensor_count(x), .owner = root});
+}
+
+static void nccl_group(comm *c, device *dev, bool begin)
+{
+    nccl_state *s = state_of(c);
+    if (begin ? dev->failure != NULL : !s->open) return;
+    s->open += begin ? 1 : -1;
+    if (begin)
+        NCCL_DO(GroupStart());
+    else
+        NCCL_DO(GroupEnd());
+    keep_pace(dev, s);
+}
+
+/* ---- waiting, words, the end ---- */
+
+static error *out_of_patience(comm *c)
+{
+    nccl_state *s = state_of(c);
+    s->host.limit = c->limit;
+    return s->host.ops->missing(&s->host);
+}
+
+/* What is wrong with the other ranks, if anything; `since` when the host has waited. */
+static error *look(comm *c, double since)
+{
+    nccl_state *s = state_of(c);
+    ncclResult_t state = ncclSuccess;
+    s->host.doing = c->doing;
+    error *e = s->host.ops->idle ? s->host.ops->idle(&s->host) : NULL;
+    if (!e && now() - since > c->limit) e = out_of_patience(c);
+    if (!e) e = checked(s, s->lib.CommGetAsyncError(s->comm, &state), "CommGetAsyncError");
+    if (!e) e = checked(s, state, "another rank");
+    c->told = c->told || s->host.told;
+    return e;
+}
+
+static void abandon(nccl_state *s)
+{
+    if (s->comm) s->lib.CommAbort(s->comm);
+    s->comm = NULL;
+}
+
+static void until(device *dev, nccl_state *s, cudaEvent_t event)
+{
+    double since = now();
+    for (int64_t turn = 0; !dev->failure; turn++) {
+        cudaError_t status = cudaEventQuery(event);
+        if (status != cudaErrorNotReady) {
+            CUDA_OK(dev, status);
+            return;
+        }
+        error *e = look(cuda_state_of(dev)->ranks, since);
+        if (e) {
+            abandon(s);
+            device_fail(dev, e);
+        } else if (turn < SPINS) {
+            sched_yield();
+        } else {
+            nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+        }
+    }
+}
+
+static void guard(device *dev, int stream)
+{
+    nccl_state *s = state_of(cuda_state_of(dev)->ranks);
+    if (dev->failure || cuda_state_of(dev)->capturing) return;
+    if (CUDA_OK(dev, cudaEventRecord(s->done, cuda_stream(dev, stream)))) until(dev, s, s->done);
+}
+
+static void nccl_waited(comm *c, device *dev)
+{
+    uint64_t ns = 0;
+    op_get(dev, STREAM_COMPUTE, &ns, tensor_of(state_of(c)->waited, U8, SHAPE(sizeof ns)));
+    op_sync(dev, STREAM_COMPUTE);
+    c->seconds = 1e-9 * (double)ns;
+}
+
+/* All ranks have asked for the same until here, so the streams come to an end. */
+static error *nccl_share(comm *c, const void *mine, void *all, size_t bytes)
+{
+    nccl_state *s = state_of(c);
+    if (s->comm) guard(s->dev, STREAM_COMM);
+    TRY(device_status(s->dev));
+    s->host.limit = c->limit;
+    s->host.doing = c->doing;
+    error *e = s->host.ops->share_words(&s->host, mine, all, bytes);
+    c->told = c->told || s->host.told;
+    return e;
+}
+
+static void nccl_abandon(comm *c)
+{
+    abandon(state_of(c));
+}
+
+/* The device is closed: what is its goes first. */
+static void part(device *dev)
+{
+    nccl_state *s = state_of(cuda_state_of(dev)->ranks);
+    cudaEvent_t events[] = {s->done, s->behind[0], s->behind[1]};
+    for (int i = 0; i < 3; i++)
+        if (events[i]) cudaEventDestroy(events[i]);
+    if (s->waited) cudaFree(s->waited);
+    if (s->comm) s->lib.CommDestroy(s->comm);
+    s->comm = NULL;
+}
+
+static void nccl_close(comm *c, bool failed)
+{
+    nccl_state *s = state_of(c);
+    comm host = s->host;
+    nccl_unload(&s->lib);
+    host.agreed = c->agreed;
+    host.told = c->told;
+    free(s);
+    if (host.ops->close) host.ops->close(&host, failed);
+}
+
+static const comm_ops nccl_table = {.name = "nccl",
+                                    .sum = nccl_sum,
+                                    .scatter = nccl_scatter,
+                                    .gather = nccl_gather,
+                                    .broadcast = nccl_broadcast,
+                                    .group = nccl_group,
+                                    .join = nccl_join,
+                                    .waited = nccl_waited,
+                                    .abandon = nccl_abandon,
+                                    .share_words = nccl_share,
+                                    .close = nccl_close};
+
+/* ---- joining ---- */
+
+/* The first rank's number of the meeting, to all. */
+static error *meeting(nccl_state *s, ncclUniqueId *id)
+{
+    ncclUniqueId *all;
+    error *e = NULL;
+    if (s->host.rank == 0) e = checked(s, s->lib.GetUniqueId(id), "GetUniqueId");
+    TRY(comm_agree(&s->host, e));
+    TRY(alloc_array(&all, (size_t)s->host.size, sizeof *all));
+    e = comm_share(&s->host, id, all, sizeof *id);
+    *id = all[0];
+    free(all);
+    return e;
+}
+
+static bool take_events(device *dev, nccl_state *s)
+{
+    cudaEvent_t *events[] = {&s->done, &s->behind[0], &s->behind[1]};
+    for (int i = 0; i < 3; i++)
+        if (!CUDA_OK(dev, cudaEventCreateWithFlags(events[i], cudaEventDisableTiming)))
+            return false;
+    return CUDA_OK(dev, cudaMalloc((void **)&s->waited, sizeof *s->waited)) &&
+           CUDA_OK(dev, cudaMemsetAsync(s->waited, 0, sizeof *s->waited,
+                                        cuda_stream(dev, STREAM_COMPUTE)));
+}
+
+static error *join(device *dev, nccl_state *s)
+{
+    ncclUniqueId id = {{0}};
+    TRY(comm_agree(&s->host, nccl_load(&s->lib)));
+    TRY(meeting(s, &id));
+    if (!take_events(dev, s)) return device_status(dev);
+    return checked(s, s->lib.CommInitRank(&s->comm, s->host.size, id, s->host.rank),
+                   "CommInitRank");
+}
+
+error *cuda_join(device *dev, comm *c)
+{
+    nccl_state *s;
+    TRY(alloc_array(&s, 1, sizeof *s));
+    s->host = *c;
+    s->dev = dev;
+    error *e = join(dev, s);
+    *c = s->host;
+    c->ops = &nccl_table;
+    c->state = s;
+    c->seconds = 0;
+    cuda_state_of(dev)->ranks = c;
+    cuda_state_of(dev)->guard = guard;
+    cuda_state_of(dev)->part = part;
+    return e;
+}

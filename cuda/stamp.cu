@@ -1,0 +1,34 @@
+/* stamp.cu - how long a stream waited: the GPU's clock, taken before and behind what it waits for.
+ *
+ *     stream   ... | - clock | wait for another stream | + clock | ...
+ *
+ * What is added up is the time between.  The host sees none of this, and in a CUDA graph it could not
+ * ask events for it. */
+#include "cuda/gpu.h"
+
+#ifdef __CUDACC__
+static __device__ uint64_t clock_ns(void)
+{
+    uint64_t ns;
+    asm volatile("mov.u64 %0,%%globaltimer;" : "=l"(ns));
+    return ns;
+}
+#else
+#include <time.h>
+static uint64_t clock_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+#endif
+
+__global__ void stamp_kernel(uint64_t *sum, int sign)
+{
+    *sum += sign < 0 ? 0 - clock_ns() : clock_ns();
+}
+
+extern "C" void cuda_stamp(device *dev, int stream, uint64_t *nanoseconds, int sign)
+{
+    RUN(dev, stream, stamp_kernel, 1, 1, 0, nanoseconds, sign);
+}
