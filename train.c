@@ -5,9 +5,10 @@
  *
  *   options_parse    what was asked for             train/options.c
  *   ranks_open       who shares the run              train/ranks.c
+ *   device_open      where it runs                  train/device.c, cpu/, cuda/
+ *                    (--plan opens nothing)
  *   trainer_plan     the whole of it, over the      train/trainer.c, core/arena.c
  *                    null device; --plan stops here
- *   device_open      where it runs                  train/device.c, cpu/, cuda/
  *   train_loop       data, steps, log, result       train/loop.c
  */
 #include "train/device.h"
@@ -59,15 +60,11 @@ static error *train_on(trainer *t, device *dev)
 }
 
 /* The two rates that are not given, and the memory that is free, from the device. */
-static error *ask_device(const options *o, size_t *bytes, machine_rates *rates)
+static error *ask_device(device *dev, size_t *bytes, machine_rates *rates)
 {
-    device dev;
     machine_rates measured;
-    TRY(device_open(o->place, (int)o->threads, &dev));
-    error *e = *bytes ? NULL : fit_available(&dev, bytes);
-    if (!e) e = fit_measure(&dev, &measured);
-    device_close(&dev);
-    if (e) return e;
+    if (!*bytes) TRY(fit_available(dev, bytes));
+    TRY(fit_measure(dev, &measured));
     if (!(rates->gflops > 0)) rates->gflops = measured.gflops;
     if (!(rates->gflops_bf16 > 0)) rates->gflops_bf16 = measured.gflops_bf16;
     if (!(rates->gbs > 0)) rates->gbs = measured.gbs;
@@ -75,36 +72,58 @@ static error *ask_device(const options *o, size_t *bytes, machine_rates *rates)
     return NULL;
 }
 
-static error *fit(options *o)
+/* On the device of the run, or (NULL: a plan) on one that is opened to be asked. */
+static error *fit(options *o, device *dev)
 {
     machine_rates rates = {.gflops = o->product_rate,
                            .gbs = o->stream_rate,
                            .gflops_bf16 = o->product_rate,
                            .gbs_bf16 = o->stream_rate};
     size_t bytes = o->sizes[0];
-    if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) TRY(ask_device(o, &bytes, &rates));
+    device own;
+    if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) {
+        if (!dev) TRY(device_open(o->place, (int)o->threads, &own));
+        error *e = ask_device(dev ? dev : &own, &bytes, &rates);
+        if (!dev) device_close(&own);
+        TRY(e);
+    }
     return fit_memory(o, the_task->kind, bytes, &rates, o->json ? NULL : stdout);
+}
+
+static error *plan_with(options *o)
+{
+    trainer *t = NULL;
+    o->place = device_likely(o->place);
+    if (o->n_sizes > 1) return fit_presets(o, o->sizes, o->n_sizes, stdout);
+    if (o->memory) TRY(fit(o, NULL));
+    error *e = comm_agree(o->comm, trainer_plan(o, the_task->kind, &t));
+    if (!e) e = show_plan(t);
+    trainer_destroy(t);
+    return e;
+}
+
+/* The device comes first: what it must be lent is planned, too. */
+static error *run_on(options *o, device *dev)
+{
+    trainer *t = NULL;
+    o->place = device_place(dev);
+    if (o->memory) TRY(fit(o, dev));
+    if (!o->train_data.n) TRY(the_task->default_data(o));
+    error *e = comm_agree(o->comm, trainer_plan(o, the_task->kind, &t));
+    if (!e) e = ranks_join(o->comm, dev);
+    if (!e) e = train_on(t, dev);
+    if (e) comm_abandon(o->comm);
+    trainer_destroy(t);
+    return e;
 }
 
 static error *run_with(options *o)
 {
     device dev;
-    trainer *t = NULL;
-    if (o->n_sizes > 1) return fit_presets(o, o->sizes, o->n_sizes, stdout);
-    if (o->memory) TRY(fit(o));
-    if (!o->plan && !o->train_data.n) TRY(the_task->default_data(o));
-    error *e = comm_agree(o->comm, trainer_plan(o, the_task->kind, &t));
-    if (!e && o->plan) {
-        e = show_plan(t);
-    } else if (!e && !(e = device_open(o->place, (int)o->threads, &dev))) {
-        e = ranks_join(o->comm, &dev);
-        if (!e) e = train_on(t, &dev);
-        if (e) comm_abandon(o->comm);
-        trainer_destroy(t);
-        t = NULL;
-        device_close(&dev);
-    }
-    trainer_destroy(t);
+    if (o->plan) return plan_with(o);
+    TRY(device_open(o->place, (int)o->threads, &dev));
+    error *e = run_on(o, &dev);
+    device_close(&dev);
     return e;
 }
 

@@ -577,3 +577,9 @@ void op_join(device *dev, int from, int to)
 {
     if (!dev->failure && dev->ops->join) dev->ops->join(dev, from, to);
 }
+
+/* Also after a failure: what was lent may be about to go. */
+void op_lend(device *dev, tensor room)
+{
+    if (dev->ops->lend) dev->ops->lend(dev, room);
+}

@@ -486,6 +486,8 @@ typedef struct {
     void (*sync)(device *, int stream);
     void (*fork)(device *, int from, int to); /* what comes on `to` waits for what was on `from` */
     void (*join)(device *, int from, int to);
+    /* ? Takes room to work in beside the operands, or with {0} gives it up; see op_lend. */
+    void (*lend)(device *, tensor room);
     /* ? Graphs.  Between graph_begin and graph_end the operations on this stream, and on what is
      * forked from it, are noted and not done; graph_launch does all of them, with the same operands.
      * Only operations on device memory may be noted: no put, get, sync, alloc. */
@@ -525,6 +527,10 @@ void op_clear(device *dev, int stream, tensor x);
 void op_sync(device *dev, int stream);
 void op_fork(device *dev, int from, int to);
 void op_join(device *dev, int from, int to);
+
+/* What a device needs beside the operands of its operations it does not take for itself: it is planned
+ * with all the rest, and lent (u8; absent: taken back).  How much: train/device.h. */
+void op_lend(device *dev, tensor room);
 
 /* See device_ops; op_graph_end must follow op_graph_begin also after a failure. */
 bool op_has_graphs(const device *dev);

@@ -32,6 +32,18 @@ const char *cuda_describe(const device *dev, char *buffer, size_t size);
 size_t cuda_memory(const device *dev); /* bytes in all */
 size_t cuda_free_memory(device *dev);  /* 0 after a failure, which the device keeps */
 
+/* Bytes of device memory to lend it (op_lend), the same for every GPU, so that a plan needs none:
+ *
+ *     | counter of nonfinite | sums of sumsq, by stream | workspace of the libraries: the rest |
+ *
+ * With less the workspace is smaller.  The libraries' algorithms, so their bits, depend on that. */
+enum {
+    CUDA_ROOM_COUNTER = 256,
+    CUDA_ROOM_SUMS = 1 << 20,
+    CUDA_ROOM_LEAST = CUDA_ROOM_COUNTER + CUDA_ROOM_SUMS,
+    CUDA_ROOM = CUDA_ROOM_LEAST + (32 << 20)
+};
+
 /* From here on the ranks of c, which have met on their hosts, talk through NCCL: c's calls on tensors
  * are for this device's memory, until it is closed.  All of them come here. */
 error *cuda_join(device *dev, comm *c) NODISCARD;

@@ -11,11 +11,16 @@
 
 #include "core/segment.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OLDEST_MAJOR = 8, WORKSPACE_MOST = 32 << 20, MIB = 1 << 20 };
+enum { OLDEST_MAJOR = 8, MIB = 1 << 20 };
+
+static_assert((size_t)STREAM_COUNT * CUDA_SUMS_AT_ONCE * SEGMENTS * sizeof(double) ==
+                  CUDA_ROOM_SUMS,
+              "sumsq has the sums that are planned for it");
 
 /* ---- errors ---- */
 
@@ -87,6 +92,34 @@ void cuda_copy(device *dev, int stream, const copy_op *o)
                                      cudaMemcpyDeviceToDevice, cuda_stream(dev, stream)));
 }
 
+static void cuda_lend(device *dev, tensor room)
+{
+    cuda_state *s = cuda_state_of(dev);
+    char *p = room.data;
+    s->counter = NULL;
+    s->workspace = NULL;
+    s->workspace_bytes = 0;
+    if (!p) return;
+    if (tensor_bytes(room) < CUDA_ROOM_LEAST) {
+        device_fail(dev, internal_error("the device is lent %zu bytes and needs %d",
+                                        tensor_bytes(room), CUDA_ROOM_LEAST));
+        return;
+    }
+    s->counter = (unsigned long long *)p;
+    for (int i = 0; i < STREAM_COUNT; i++)
+        s->sums[i] = (double *)(p + CUDA_ROOM_COUNTER) + (size_t)i * CUDA_SUMS_AT_ONCE * SEGMENTS;
+    s->workspace = p + CUDA_ROOM_LEAST;
+    s->workspace_bytes = tensor_bytes(room) - CUDA_ROOM_LEAST;
+}
+
+bool cuda_has_room(device *dev)
+{
+    if (!cuda_state_of(dev)->counter)
+        device_fail(dev, internal_error("the device is asked for what it needs room for before any "
+                                        "was lent"));
+    return cuda_state_of(dev)->counter;
+}
+
 /* ---- streams ---- */
 
 static void cuda_sync(device *dev, int stream)
@@ -113,6 +146,7 @@ static const device_ops cuda_table = {.name = "cuda",
                                       .sync = cuda_sync,
                                       .fork = cuda_order,
                                       .join = cuda_order,
+                                      .lend = cuda_lend,
                                       .graph_begin = cuda_graph_begin,
                                       .graph_end = cuda_graph_end,
                                       .graph_launch = cuda_graph_launch,
@@ -159,13 +193,6 @@ static error *look_for_gpu(cuda_state *s)
     return NULL;
 }
 
-/* A GPU with little memory gives little of it to cublasLt. */
-static size_t workspace_for(size_t memory)
-{
-    size_t bytes = memory / 1024 / 256 * 256;
-    return bytes < WORKSPACE_MOST ? bytes : WORKSPACE_MOST;
-}
-
 static void open_streams(device *dev)
 {
     cuda_state *s = cuda_state_of(dev);
@@ -175,26 +202,15 @@ static void open_streams(device *dev)
     }
 }
 
-static void open_workspace(device *dev)
-{
-    cuda_state *s = cuda_state_of(dev);
-    size_t sums = CUDA_SUMS_AT_ONCE * SEGMENTS;
-    s->workspace_bytes = workspace_for(s->memory);
-    if (!CUDA_OK(dev, cudaMalloc((void **)&s->counter, sizeof *s->counter)) ||
-        !CUDA_OK(dev, cudaMalloc((void **)&s->sums[0], STREAM_COUNT * sums * sizeof(double))) ||
-        !CUDA_OK(dev, cudaMalloc(&s->workspace, s->workspace_bytes)))
-        return;
-    for (int i = 1; i < STREAM_COUNT; i++)
-        s->sums[i] = s->sums[0] + (size_t)i * sums;
-}
-
 /* A first kernel: is there code for this GPU? */
 static error *try_kernel(device *dev)
 {
     const cuda_state *s = cuda_state_of(dev);
-    tensor probe = tensor_of(s->workspace, F32, SHAPE(1));
-    cuda_fill(dev, STREAM_COMPUTE, &(fill_op){.x = probe});
+    void *memory;
+    TRY(cuda_alloc(dev, sizeof(float), &memory));
+    cuda_fill(dev, STREAM_COMPUTE, &(fill_op){.x = tensor_of(memory, F32, SHAPE(1))});
     cuda_sync(dev, STREAM_COMPUTE);
+    cuda_release(dev, memory);
     error *e = device_status(dev);
     if (!e || !strstr(error_text(e), "NoKernelImage")) return e;
     error_free(e);
@@ -214,7 +230,6 @@ static error *open_on(device *dev)
         return user_error("cublasLt does not start on %s: %s", s->name,
                           s->lt.GetStatusName(status));
     open_streams(dev);
-    if (!dev->failure) open_workspace(dev);
     return dev->failure ? device_status(dev) : try_kernel(dev);
 }
 
@@ -238,9 +253,6 @@ void cuda_close(device *dev)
         if (s->event[i]) cudaEventDestroy(s->event[i]);
         if (s->stream[i]) cudaStreamDestroy(s->stream[i]);
     }
-    if (s->workspace) cudaFree(s->workspace);
-    if (s->counter) cudaFree(s->counter);
-    if (s->sums[0]) cudaFree(s->sums[0]);
     if (s->handle) s->lt.Destroy(s->handle);
     lt_unload(&s->lt);
     error_free(dev->failure);

@@ -3,12 +3,13 @@
  *     x <- x * rstd * w,   rstd = 1/sqrt(avg(x^2) + eps);   with n = kept*rstd:
  *     dx <- rstd * (dx*w - n*avg(dx*w*n));   dw (+)= sum over rows and heads of dx*n
  *
- * A warp has a head of a row.  For dw, warps first leave the sums of a group of rows in scratch
+ * A warp has a head of a row.  For dw, blocks first leave the sums of a group of rows in scratch
  * (NORM_GROUPS,2D), then the groups are added in order.
  * bytes: 2 s D for each head (3 s D when kept), 4 s D for the gradients */
 #include "cuda/gpu.h"
 
 static constexpr int WARPS = 4, THREADS = WARPS * WARP;
+static constexpr int MOST_WARPS = 16, SPAN = 4 * WARP; /* of head_norm_group_kernel */
 
 template <class T> struct head_norm_call {
     T *x, *kept;      /* (R,ld), (R,H,D); kept may be NULL in the forward pass */
@@ -55,22 +56,36 @@ template <class T> __global__ void head_norm_kernel(head_norm_call<T> a)
     }
 }
 
-/* A warp has a group of rows and one of the two kinds of heads, 32 columns at a time. */
+/* A block has a group of rows and one of the two kinds of heads.  Its warps take turns at the heads of
+ * these rows, with SPAN columns at a time; then their sums are added in order. */
 template <class T> __global__ void head_norm_group_kernel(head_norm_call<T> a)
 {
-    int lane = threadIdx.x % WARP, second = blockIdx.y;
-    int64_t group = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP;
-    int64_t end = a.rows * (group + 1) / NORM_GROUPS;
-    int64_t from = second ? a.first : 0, to = second ? a.heads : a.first;
-    for (int64_t c = lane; c - lane < a.size; c += WARP) {
-        float sum = 0;
-        for (int64_t r = a.rows * group / NORM_GROUPS; r < end; r++)
-            for (int64_t k = from; k < to; k++) {
-                one_head<T> h = head_at(a, r, k);
-                float rstd = rstd_of(h.kept, a.size, a.eps, lane);
-                if (c < a.size) sum += widened(h.x[c]) * (widened(h.kept[c]) * rstd);
+    SHARED(float, sums, [MOST_WARPS][SPAN]);
+    int lane = threadIdx.x % WARP, w = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    int64_t group = blockIdx.x, second = blockIdx.y, row = a.rows * group / NORM_GROUPS;
+    int64_t head = second ? a.first : 0, heads = second ? a.heads - a.first : a.first;
+    int64_t n = (a.rows * (group + 1) / NORM_GROUPS - row) * heads;
+    for (int64_t from = 0; from < a.size; from += SPAN) {
+        float sum[SPAN / WARP] = {};
+#pragma unroll 2
+        for (int64_t k = w; k < n; k += warps) {
+            one_head<T> h = head_at(a, row + k / heads, head + k % heads);
+            float rstd = rstd_of(h.kept, a.size, a.eps, lane);
+            for (int j = 0; j < SPAN / WARP; j++) {
+                int64_t c = from + j * WARP + lane;
+                if (c < a.size) sum[j] += widened(h.x[c]) * (widened(h.kept[c]) * rstd);
             }
-        if (c < a.size) a.scratch[(2 * group + second) * a.size + c] = sum;
+        }
+        for (int j = 0; j < SPAN / WARP; j++)
+            sums[w][j * WARP + lane] = sum[j];
+        __syncthreads();
+        for (int i = threadIdx.x; i < SPAN && from + i < a.size; i += blockDim.x) {
+            float all = 0;
+            for (int v = 0; v < warps; v++)
+                all += sums[v][i];
+            a.scratch[(2 * group + second) * a.size + from + i] = all;
+        }
+        __syncthreads(); /* the next columns' sums go to the same place */
     }
 }
 
@@ -141,8 +156,10 @@ static void launch_head_norm_grad(device *dev, int stream, const head_norm_grad_
     if (present(o->dw2.t)) a.dw2 = (T *)o->dw2.t.data;
     a.dw1_accumulate = o->dw1.accumulate, a.dw2_accumulate = o->dw2.accumulate;
     if (a.dw1 || a.dw2) {
-        dim3 grid(NORM_GROUPS / WARPS, 2);
-        RUN(dev, stream, head_norm_group_kernel<T>, grid, THREADS, 0, a);
+        dim3 grid(NORM_GROUPS, 2);
+        unsigned threads =
+            threads_for(groups(a.rows, NORM_GROUPS) * a.heads * WARP, 1, MOST_WARPS * WARP);
+        RUN(dev, stream, head_norm_group_kernel<T>, grid, threads, 0, a);
         RUN(dev, stream, head_norm_add_kernel<T>, groups(a.size, THREADS), THREADS, 0, a);
     }
     RUN(dev, stream, head_norm_dx_kernel<T>, groups(a.rows * a.heads, WARPS), THREADS, 0, a);

@@ -62,10 +62,11 @@ typedef struct {
     cudaEvent_t event[STREAM_COUNT]; /* the last one recorded on each stream */
     lt_library lt;
     cublasLtHandle_t handle;
-    void *workspace; /* of cublasLt, on STREAM_COMPUTE */
-    size_t workspace_bytes;
+    /* In the room that was lent; NULL and 0 until then. */
     unsigned long long *counter; /* (1), of nonfinite */
     double *sums[STREAM_COUNT];  /* (CUDA_SUMS_AT_ONCE, SEGMENTS), of sumsq */
+    void *workspace;             /* of the libraries, on STREAM_COMPUTE */
+    size_t workspace_bytes;
     product_plan plan[PLANS];
     int64_t plans; /* ever made; the oldest is replaced */
     comm *ranks;   /* ? this GPU's rank among them */
@@ -99,6 +100,9 @@ void cuda_stamp(device *dev, int stream, uint64_t *nanoseconds, int sign);
 /* True if a call went well; else the device has failed, with the call and its place. */
 bool cuda_ok(device *dev, cudaError_t status, const char *call, const char *file, int line);
 #define CUDA_OK(dev, call) cuda_ok(dev, call, #call, __FILE__, __LINE__)
+
+/* Has room been lent?  If not, the device has failed. */
+bool cuda_has_room(device *dev);
 
 /* Bytes that an address is a multiple of: at most 256. */
 uint32_t cuda_alignment(const void *p);

@@ -38,6 +38,7 @@ extern "C" void cuda_nonfinite(device *dev, int stream, const nonfinite_op *o)
     int64_t rows = tensor_rows(o->x), cols = tensor_cols(o->x), ld = o->x.ld;
     unsigned long long count = 0;
     *o->count = 0;
+    if (!cuda_has_room(dev)) return;
     if (o->x.type != F32 && o->x.type != F64 && o->x.type != BF16) return;
     if (rows == 1) { /* a vector has no rows to share out */
         int64_t piece = 4096;

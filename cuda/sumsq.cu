@@ -72,6 +72,7 @@ static __global__ void tensors_kernel(square_sums all)
 extern "C" void cuda_square_sums(device *dev, int stream, const square_sum *sums, int64_t n,
                                  const hyper *h)
 {
+    if (!cuda_has_room(dev)) return;
     for (int64_t first = 0; first < n; first += AT_ONCE) {
         square_sums all = {};
         all.h = h;

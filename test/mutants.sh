@@ -30,7 +30,10 @@ tests_of() {
     case ${1##*/} in
     attention*) echo ops_attention ;;
     loss* | sumsq* | nonfinite*) echo ops_scalar ops_optim ;;
+    optim_stored*) echo ops_stored ;;
     optim*) echo ops_optim ;;
+    head_norm* | rotary* | gate*) echo ops_gpt ;;
+    classify_soft* | patches* | pool* | positions* | scale_samples*) echo ops_image ;;
     column_sums* | activation* | linear*) echo ops_linear ;;
     embedding* | norm* | classify.cu) echo ops_rows ;;
     *) for t in test/test_ops_*.c; do t=${t##*/test_}; t=${t%.c}; [ "$t" = ops_ref ] || echo "$t"; done ;;

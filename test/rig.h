@@ -17,7 +17,7 @@ enum { RIG_GUARD = 256, RIG_ALIGN = 64 };
 typedef struct {
     device dev;
     void *memory;
-    size_t bytes, used;
+    size_t bytes, used; /* behind them is what the device is lent */
 } rig;
 
 /* The devices under test; the state of a test group. */
@@ -48,6 +48,7 @@ int bench_close(void **state);
 error *rigs_open_devices(bench *b) NODISCARD; /* many, one, odd */
 void rig_close_device(rig *r);
 size_t rig_memory(void); /* bytes for each */
+size_t rig_room(void);   /* and as many to lend it; 0: none */
 bool rig_has_bf16(void);
 /* In bf16, values that go from one product to the next, or from a product into an activation, may be
  * rounded on the way, as tensor cores need it. */

@@ -20,6 +20,11 @@ size_t rig_memory(void)
     return 96 << 20;
 }
 
+size_t rig_room(void)
+{
+    return 0;
+}
+
 bool rig_has_bf16(void)
 {
     return true;

@@ -35,6 +35,12 @@ size_t rig_memory(void)
 #endif
 }
 
+/* With little for the libraries, which must do with what there is. */
+size_t rig_room(void)
+{
+    return CUDA_ROOM_LEAST + (1 << 20);
+}
+
 bool rig_has_bf16(void)
 {
     return true;

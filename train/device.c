@@ -54,3 +54,18 @@ size_t device_free_memory(device *dev)
 {
     return is_cuda(dev) ? cuda_free_memory(dev) : 0;
 }
+
+place_choice device_likely(place_choice where)
+{
+    return where != PLACE_AUTO ? where : cuda_driver_here() ? PLACE_CUDA : PLACE_CPU;
+}
+
+place_choice device_place(const device *dev)
+{
+    return is_cuda(dev) ? PLACE_CUDA : PLACE_CPU;
+}
+
+size_t device_room(place_choice where)
+{
+    return where == PLACE_CUDA ? CUDA_ROOM : 0;
+}

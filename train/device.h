@@ -20,4 +20,11 @@ const char *device_describe(const device *dev, char *buffer, size_t size);
 size_t device_memory(const device *dev);
 size_t device_free_memory(device *dev); /* likewise, of what nobody has taken */
 
+/* Where auto would go: CUDA if there is a driver.  For plans, which open nothing. */
+place_choice device_likely(place_choice where);
+place_choice device_place(const device *dev); /* where this one is */
+
+/* Bytes that the device there must be lent (op_lend) for its libraries and sums; 0: none. */
+size_t device_room(place_choice where);
+
 #endif

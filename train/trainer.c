@@ -55,9 +55,19 @@ static void place_sums(trainer *t)
     if (!arena_recording(a)) c->staged = staged; /* other plans are made while the run has it */
 }
 
+/* What the device works in beside its operands. */
+static void place_room(trainer *t)
+{
+    int64_t bytes = (int64_t)device_room(t->o->place);
+    if (!bytes) return;
+    t->room = arena_keep(t->arena, KIND_WORKSPACE, U8, SHAPE(bytes), NAME("room of the device", 0));
+    if (!arena_recording(t->arena)) op_lend(t->r.dev, t->room);
+}
+
 static void place(trainer *t)
 {
     const options *o = t->o;
+    place_room(t);
     params_place(&t->params, t->arena);
     if (t->sparse) sparse_place(t->sparse, &t->r);
     optimizer_place(t->optimizer);
@@ -383,6 +393,7 @@ void trainer_destroy(trainer *t)
     if (t->model) t->kind->destroy(t->model);
     params_free(&t->params);
     zero_close(t->zero);
+    if (present(t->room)) op_lend(t->r.dev, (tensor){0});
     sparse_close(t->sparse);
     arena_destroy(t->arena);
     free(t->host_noise);

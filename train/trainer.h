@@ -35,6 +35,7 @@ typedef struct {
     optimizer *optimizer;
     batch batch;
     zero *zero;      /* ? with other ranks */
+    tensor room;     /* ? u8, lent to the device */
     sparse *sparse;  /* ? with --sparsity */
     tensor hits;     /* ? (1) f64 */
     tensor loss;     /* (1) f64 */

@@ -56,7 +56,7 @@ std::map<const void *, size_t> shared_limit;
 std::vector<CUstream_st *> streams;
 cudaError_t last_error;
 emu_machine machine;
-int fail_after, graph_launches;
+int fail_after, graph_launches, allocations;
 /* For tests: a stream that runs as early as it may, and one whose waits are left out; -1: none. */
 int eager_stream = -1, deaf_stream = -1;
 bool refuse_memory;
@@ -181,6 +181,11 @@ void emu_fail_call(int n)
 void emu_refuse_memory(bool refuse)
 {
     refuse_memory = refuse;
+}
+
+int emu_allocations(void)
+{
+    return allocations;
 }
 
 int emu_graph_launches(void)
@@ -386,6 +391,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
     size_t available, total;
     if (cudaMemGetInfo(&available, &total) || bytes > available)
         return fail(cudaErrorMemoryAllocation);
+    allocations++;
     *p = take_device_memory(bytes);
     device_memory[(char *)*p] = bytes;
     emu_race_device_memory(*p, bytes);

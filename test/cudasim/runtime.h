@@ -44,6 +44,9 @@ void emu_fail_call(int n);
  * cudaMallocHost, cudaGraphInstantiate, and making streams and events. */
 void emu_refuse_memory(bool);
 
+/* How many blocks of device memory have been taken, ever. */
+int emu_allocations(void);
+
 /* How many graphs have been launched, ever. */
 int emu_graph_launches(void);
 
