@@ -58,7 +58,10 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
             if (present(o->scale[i][k]))
                 add_state(list, names, n, row, info->state[k], ".scale", o->scale[i][k]);
         }
-        if (present(row->master)) add_state(list, names, n, row, "master", "", row->master);
+        if (whole_masters(t) && row->trainable)
+            add_state(list, names, n, row, "master", "",
+                      tensor_of(row->master.data, present(row->master) ? row->master.type : F32,
+                                row->spec.shape));
     }
     if (t->sparse) { /* of the model's file, which is whole, only the rest is read */
         const param *pool = &t->params.row[sparse_pool(t->sparse)];
@@ -161,16 +164,37 @@ static const char *const fixed_options[] = {
     "dtype",  "master",  "state",      "state-of", "inner",      "channels", "patch",
     "pool",   "classes", "image-size", "freeze",   "train-only", "sparsity", NULL};
 /* ... and those whose change changes no number of the training, so that nothing need be said. */
-static const char *const silent_options[] = {"model",        "train-data",    "val-data",
-                                             "optim",        "optim-impl",    "gradients",
-                                             "batch",        "accum",         "eval-every",
-                                             "eval-batches", "out",           "resume",
-                                             "sample-every", "sample-tokens", "prompt",
-                                             "keep",         "load",          "checkpoint-every",
-                                             "workers",      "predict",       "memory",
-                                             "allow",        "product-rate",  "stream-rate",
-                                             "recompute",    "zero",          "bucket",
-                                             "watchdog",     "ranks",         NULL};
+static const char *const silent_options[] = {"model",
+                                             "train-data",
+                                             "val-data",
+                                             "optim",
+                                             "optim-impl",
+                                             "gradients",
+                                             "batch",
+                                             "accum",
+                                             "eval-every",
+                                             "eval-batches",
+                                             "out",
+                                             "resume",
+                                             "sample-every",
+                                             "sample-tokens",
+                                             "prompt",
+                                             "keep",
+                                             "load",
+                                             "checkpoint-every",
+                                             "workers",
+                                             "predict",
+                                             "memory",
+                                             "allow",
+                                             "product-rate",
+                                             "stream-rate",
+                                             "recompute",
+                                             "zero",
+                                             "bucket",
+                                             "watchdog",
+                                             "ranks",
+                                             "gpus",
+                                             NULL};
 
 /* ... unless the optimizer takes in each micro-batch's gradient by itself. */
 static const char *const micro_options[] = {"batch", "accum", NULL};
