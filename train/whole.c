@@ -1,9 +1,15 @@
 /* whole.c - see whole.h */
 #include "train/whole.h"
 
+bool whole_masters(const trainer *t)
+{
+    return t->params.type == BF16 && t->params.master != MASTER_NONE;
+}
+
+/* Of each parameter; a master comes last. */
 static int states(const trainer *t)
 {
-    return t->optimizer->info->n_states;
+    return t->optimizer->info->n_states + whole_masters(t);
 }
 
 /* Tensor i of the walk: states go parameter by parameter, as in the file. */
@@ -38,7 +44,8 @@ static tensor gather_state(trainer *t, int64_t i)
 {
     int k, id = state_at(t, i, &k);
     const param *row = &t->params.row[id];
-    tensor part = t->optimizer->state[id][k],
+    bool master = k == t->optimizer->info->n_states;
+    tensor part = master ? row->master : t->optimizer->state[id][k],
            whole = arena_take(t->arena, KIND_STATE, F32, row->spec.shape,
                               NAME(row->spec.name, row->spec.layer));
     if (present(part) && present(whole)) {
