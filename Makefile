@@ -216,7 +216,7 @@ test: deps-test
 	@scripts/run-tests
 
 # on a GPU: the operations, the optimizer's bits, training, resuming; compute-sanitizer
-GPU_TESTS := $(CUDA_TESTS) $(BUILD)/test_cuda
+GPU_TESTS := $(CUDA_TESTS) $(BUILD)/test_cuda $(BUILD)/test_nccl
 test-gpu: deps-test
 	@$(MAKE) --no-print-directory -j2 CUDA=nvcc gpu-tests
 	@PROGRAMS=build/release scripts/run-tests $(GPU_TESTS) test/test_cuda.sh test/compute_sanitizer.sh

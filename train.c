@@ -4,6 +4,7 @@
  * (train/task.h).  It is the only place, with the tools, that prints errors and exits.
  *
  *   options_parse    what was asked for             train/options.c
+ *   ranks_start      --gpus: one process for each    train/ranks.c, dist/launch.c
  *   ranks_open       who shares the run              train/ranks.c
  *   device_open      where it runs                  train/device.c, cpu/, cuda/
  *                    (--plan opens nothing)
@@ -145,7 +146,11 @@ int main(int argc, char **argv)
 {
     options o;
     comm ranks = {.size = 1};
+    bool parent = false;
+    int theirs = 0;
     error *e = options_parse(the_task, argc, argv, &o);
+    if (!e) e = ranks_start(&o, &parent, &theirs);
+    if (!e && parent) return theirs;
     if (!e) e = ranks_open(&o, &ranks);
     if (!e) e = run_with(&o);
     bool failed = e;

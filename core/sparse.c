@@ -220,15 +220,17 @@ static void draw(sparse *s, run *r, set taken, uint32_t event)
     count_up(s, r);
 }
 
-static tensor take(run *r, dtype type, shape dims, const char *name)
+static set take_set(sparse *s, run *r, const char *bits, const char *starts)
 {
-    return arena_take(r->arena, KIND_WORKSPACE, type, dims, NAME(name, 0));
+    return (set){
+        arena_take(r->arena, KIND_WORKSPACE, I32, SHAPE(s->groups, SPARSE_WORDS), NAME(bits, 0)),
+        arena_take(r->arena, KIND_WORKSPACE, I64, SHAPE(s->groups + 1), NAME(starts, 0))};
 }
 
-static set take_set(sparse *s, run *r)
+static void copy_set(run *r, set to, set from)
 {
-    return (set){take(r, I32, SHAPE(s->groups, SPARSE_WORDS), "nonzeros' old bits"),
-                 take(r, I64, SHAPE(s->groups + 1), "nonzeros' old starts")};
+    OP(copy, r->dev, r->stream, .dst = to.bits, .src = from.bits);
+    OP(copy, r->dev, r->stream, .dst = to.starts, .src = from.starts);
 }
 
 static void drop_set(run *r, set *all)
@@ -248,7 +250,7 @@ error *sparse_initialize(sparse *s, run *r)
     params *p = r->params;
     error *e = NULL;
     arena_begin(r->arena, "begin with non-zeros");
-    set none = take_set(s, r);
+    set none = take_set(s, r, "no bits", "no starts");
     op_clear(r->dev, r->stream, none.bits);
     op_clear(r->dev, r->stream, none.starts);
     op_clear(r->dev, r->stream, s->bits);
@@ -321,32 +323,32 @@ static void deal(sparse *s)
     }
 }
 
-/* t's numbers from their places in the old set to those in the new. */
-static void move(sparse *s, run *r, set old, tensor t)
+/* Matrix m's numbers of t, from their places in one set to those in another. */
+static void move_matrix(run *r, const matrix *m, tensor t, set from, set to)
 {
-    tensor moved = take(r, t.type, SHAPE(1, s->total), "nonzeros moved");
-    for (int i = 0; i < s->n; i++) {
-        const matrix *m = &s->matrices[i];
-        set from = part(old, m), to = part(now(s), m);
-        tensor dense = take_dense(r, m, t.type);
-        OP(expand, r->dev, r->stream, .out = dense, .values = t, .bits = from.bits,
-           .starts = from.starts);
-        OP(compress, r->dev, r->stream, .values.t = moved, .x = dense, .bits = to.bits,
-           .starts = to.starts);
-        arena_drop(r->arena, &dense);
-    }
-    OP(copy, r->dev, r->stream, .dst = t, .src = moved);
-    arena_drop(r->arena, &moved);
+    tensor dense = take_dense(r, m, t.type);
+    OP(expand, r->dev, r->stream, .out = dense, .values = t, .bits = part(from, m).bits,
+       .starts = part(from, m).starts);
+    OP(compress, r->dev, r->stream, .values.t = t, .x = dense, .bits = part(to, m).bits,
+       .starts = part(to, m).starts);
+    arena_drop(r->arena, &dense);
 }
 
-error *sparse_renew(sparse *s, run *r, double fraction, int64_t step, const tensor *tensors, int n)
+/* All of t's numbers, in place.  What stays first moves to the front, beginning with the first
+ * matrix, then to its new places, beginning with the last: none is written over unread. */
+static void move(const sparse *s, run *r, tensor t, set old, set kept)
+{
+    for (int i = 0; i < s->n; i++)
+        move_matrix(r, &s->matrices[i], t, old, kept);
+    for (int i = s->n - 1; i >= 0; i--)
+        move_matrix(r, &s->matrices[i], t, kept, now(s));
+}
+
+/* s's set becomes what stays of it. */
+static void prune(sparse *s, run *r, set old, double fraction)
 {
     tensor values = r->params->row[s->storage.pool].value;
     int64_t most = (int64_t)(fraction * (double)s->total), zeros = 0;
-    arena_begin(r->arena, "renew non-zeros");
-    set old = take_set(s, r);
-    OP(copy, r->dev, r->stream, .dst = old.bits, .src = s->bits);
-    OP(copy, r->dev, r->stream, .dst = old.starts, .src = s->starts);
     for (int i = 0; i < s->n; i++) {
         matrix *m = &s->matrices[i];
         m->had = count_of(r, old, m);
@@ -357,11 +359,22 @@ error *sparse_renew(sparse *s, run *r, double fraction, int64_t step, const tens
     count_up(s, r);
     for (int i = 0; i < s->n; i++)
         s->matrices[i].left = count_of(r, now(s), &s->matrices[i]);
+}
+
+error *sparse_renew(sparse *s, run *r, double fraction, int64_t step, const tensor *tensors, int n)
+{
+    arena_begin(r->arena, "renew non-zeros");
+    set old = take_set(s, r, "nonzeros' old bits", "nonzeros' old starts"),
+        kept = take_set(s, r, "nonzeros' kept bits", "nonzeros' kept starts");
+    copy_set(r, old, now(s));
+    prune(s, r, old, fraction);
+    copy_set(r, kept, now(s));
     deal(s);
     draw(s, r, old, (uint32_t)step);
     for (int i = 0; i < n; i++)
-        move(s, r, old, tensors[i]);
+        move(s, r, tensors[i], old, kept);
     drop_set(r, &old);
+    drop_set(r, &kept);
     arena_end(r->arena);
     return device_status(r->dev);
 }

@@ -26,7 +26,11 @@
  *
  * A change of the set (sparse_renew) is expanding by the old bits and compressing by the new: what has
  * gone is left out, what is new comes as the zero that it was, in values, master and states alike.
- * It takes one pool-sized tensor and a copy of the bits, where activations lie in a step.
+ * It is done in place, matrix by matrix: what stays moves to the front, then apart.
+ *
+ *     pool   aaaaaaa|bbbbb|cccc    stays   aaaa|bbb|cccc...    new   aaaaa|bbbb|ccccccc
+ *
+ * So it takes one matrix and two copies of the bits, where activations lie in a step.
  *
  * Which weights go: in the paper those below a threshold that is doubled or halved after each time so
  * that about as many go as wanted.  Here the threshold is found, by halving the interval of its bits:

@@ -27,7 +27,7 @@
 #include "cpu/internal.h"
 #include "cpu/vector.h"
 
-enum { QUERIES = 32, KEYS = 128, FEW_KEYS = 64, MOST_SIZE = MOST_HEAD_SIZE };
+enum { QUERIES = 32, HALF = QUERIES / 2, KEYS = 128, FEW_KEYS = 64, MOST_SIZE = MOST_HEAD_SIZE };
 
 /* One query head of one sequence: matrices (T,D). */
 typedef struct {
@@ -42,6 +42,12 @@ typedef struct {
 typedef struct {
     int64_t query, n, key, m; /* queries [query, query + n), keys [key, key + m) */
 } block;
+
+/* The lanes that a block's queries need: a short sequence, or the end of one, does with half. */
+static inline int lanes_of(block b)
+{
+    return b.n <= HALF ? HALF : QUERIES;
+}
 
 /* Rows [r, r + n) of a head, as floats; converted into `room`, if they have to be. */
 static panel rows_of(const head *h, view x, int64_t r, int64_t n, float *room)
@@ -58,11 +64,11 @@ static int64_t keys_end(const head *h, block b)
 /* Gives `value` to the lanes of row j of a block that lie above the diagonal. */
 static inline void hide(const head *h, block b, int64_t j, float *s, float value)
 {
-    int lanes = (int)min64(b.key + j - b.query, QUERIES);
-    if (!h->causal || lanes <= 0) return;
+    int lanes = lanes_of(b), hidden = (int)min64(b.key + j - b.query, lanes);
+    if (!h->causal || hidden <= 0) return;
 #pragma omp simd
-    for (int i = 0; i < QUERIES; i++)
-        s[i] = i < lanes ? value : s[i];
+    for (int i = 0; i < lanes; i++)
+        s[i] = i < hidden ? value : s[i];
 }
 
 /* Row j of a block of scores: what ALiBi takes for the distance. */
@@ -70,8 +76,9 @@ static inline void lean(const head *h, block b, int64_t j, float *s)
 {
     if (h->slope == 0) return;
     float distance = (float)(b.query - b.key - j);
+    int lanes = lanes_of(b);
 #pragma omp simd
-    for (int i = 0; i < QUERIES; i++)
+    for (int i = 0; i < lanes; i++)
         s[i] -= h->slope * (distance + (float)i);
 }
 
@@ -92,14 +99,14 @@ static inline void transpose_4x4(panel x, float scale, float *t)
     *(four *)(t + 3 * QUERIES) = PICK(ab, cd, 2, 3, 6, 7) * scale;
 }
 
-/* t (D,QUERIES) = scale x^T, with zeros for missing rows; x (n,D) */
-static void transpose(panel x, int64_t n, int64_t size, float scale, float *t)
+/* t (D,QUERIES), of which a block's lanes, = scale x^T, with zeros for missing rows; x (n,D) */
+static void transpose(panel x, block b, int64_t size, float scale, float *t)
 {
-    int64_t n4 = n / 4 * 4, size4 = size / 4 * 4;
+    int64_t n = b.n, lanes = lanes_of(b), n4 = n / 4 * 4, size4 = size / 4 * 4;
     for (int64_t i = 0; i < n4; i += 4)
         for (int64_t c = 0; c < size4; c += 4)
             transpose_4x4((panel){x.data + i * x.ld + c, x.ld}, scale, t + c * QUERIES + i);
-    for (int64_t i = 0; i < QUERIES; i++)
+    for (int64_t i = 0; i < lanes; i++)
         for (int64_t c = i < n4 ? size4 : 0; c < size; c++)
             t[c * QUERIES + i] = i < n ? scale * x.data[i * x.ld + c] : 0;
 }
@@ -148,12 +155,13 @@ typedef struct {
 
 static void running_max(const head *h, block b, float *s, float *max)
 {
+    int lanes = lanes_of(b);
     for (int64_t j = 0; j < b.m; j++) {
         float *x = s + j * QUERIES;
         lean(h, b, j, x);
         hide(h, b, j, x, -INFINITY);
 #pragma omp simd
-        for (int i = 0; i < QUERIES; i++)
+        for (int i = 0; i < lanes; i++)
             max[i] = x[i] > max[i] ? x[i] : max[i];
     }
 }
@@ -161,19 +169,20 @@ static void running_max(const head *h, block b, float *s, float *max)
 /* Scores become exponentials under the running maximum. */
 static void softmax_block(const head *h, block b, float *s, running *r)
 {
+    int lanes = lanes_of(b);
     float old[QUERIES];
-    for (int i = 0; i < QUERIES; i++)
+    for (int i = 0; i < lanes; i++)
         old[i] = r->max[i];
     running_max(h, b, s, r->max);
 #pragma omp simd
-    for (int i = 0; i < QUERIES; i++) {
+    for (int i = 0; i < lanes; i++) {
         r->shrink[i] = vector_exp(old[i] - r->max[i]);
         r->sum[i] *= r->shrink[i];
     }
     for (int64_t j = 0; j < b.m; j++) {
         float *x = s + j * QUERIES;
 #pragma omp simd
-        for (int i = 0; i < QUERIES; i++) {
+        for (int i = 0; i < lanes; i++) {
             x[i] = vector_exp(x[i] - r->max[i]);
             r->sum[i] += x[i];
         }
@@ -209,14 +218,14 @@ static void attend(const head *h, block b, view result, float *lse)
     }
     for (int i = 0; i < QUERIES; i++)
         r.max[i] = -INFINITY;
-    transpose(rows_of(h, h->q, b.query, b.n, room), b.n, h->size, h->scale, qt);
+    transpose(rows_of(h, h->q, b.query, b.n, room), b, h->size, h->scale, qt);
     prefetch(h, b, h->q);
     prefetch(h, b, h->k);
     prefetch(h, b, h->v);
     int64_t end = keys_end(h, b);
     for (b.key = 0; b.key < end; b.key += KEYS) {
         b.m = min64(KEYS, end - b.key);
-        blas_xy(h->blas, b.m, QUERIES, h->size, rows_of(h, h->k, b.key, b.m, room),
+        blas_xy(h->blas, b.m, lanes_of(b), h->size, rows_of(h, h->k, b.key, b.m, room),
                 (panel){qt, QUERIES}, 0, s, QUERIES);
         softmax_block(h, b, s, &r);
         for (int64_t i = 0; i < b.n && b.key; i++)
@@ -269,11 +278,12 @@ typedef struct {
 static void score_grads(const head *h, block b, const float *lse, const float *r, float *s,
                         float *dp)
 {
+    int lanes = lanes_of(b);
     for (int64_t j = 0; j < b.m; j++) {
         float *x = s + j * QUERIES, *dx = dp + j * QUERIES;
         lean(h, b, j, x);
 #pragma omp simd
-        for (int i = 0; i < QUERIES; i++) {
+        for (int i = 0; i < lanes; i++) {
             x[i] = vector_exp(x[i] - lse[i]);
             dx[i] = x[i] * (dx[i] - r[i]) * h->scale;
         }
@@ -301,15 +311,15 @@ static void begin_meeting(const head *h, const head_grad *g, block b, panel q, p
         m->lse[i] = g->lse[b.query + i];
         m->r[i] = g->r[b.query + i];
     }
-    transpose(q, b.n, h->size, h->scale, m->qt);
-    transpose(dout, b.n, h->size, 1, m->dout_t);
+    transpose(q, b, h->size, h->scale, m->qt);
+    transpose(dout, b, h->size, 1, m->dout_t);
 }
 
 /* Probabilities and ds of a block of queries and keys. */
 static void meet(const head *h, block b, panel k, panel v, meeting *m)
 {
-    blas_xy(h->blas, b.m, QUERIES, h->size, k, (panel){m->qt, QUERIES}, 0, m->s, QUERIES);
-    blas_xy(h->blas, b.m, QUERIES, h->size, v, (panel){m->dout_t, QUERIES}, 0, m->dp, QUERIES);
+    blas_xy(h->blas, b.m, lanes_of(b), h->size, k, (panel){m->qt, QUERIES}, 0, m->s, QUERIES);
+    blas_xy(h->blas, b.m, lanes_of(b), h->size, v, (panel){m->dout_t, QUERIES}, 0, m->dp, QUERIES);
     score_grads(h, b, m->lse, m->r, m->s, m->dp);
 }
 

@@ -15,6 +15,7 @@ CU_SRC := $(sort $(wildcard cuda/*.cu))
 NCCL   ?= $(if $(or $(filter sim,$(CUDA)),$(wildcard $(CUDA_HOME)/include/nccl.h /usr/include/nccl.h)),yes,no)
 CU_C   := $(filter-out cuda/absent.c $(if $(filter yes,$(NCCL)),cuda/nccl_none.c,cuda/nccl.c cuda/nccl_load.c),\
             $(sort $(wildcard cuda/*.c)))
+CU_C   := $(filter-out cuda/cudnn_%,$(CU_C))
 
 DEVICES := $(BUILD)/cuda/absent.o
 
@@ -33,6 +34,14 @@ DEVICES := $(CU_C:%.c=$(BUILD)/%.o) $(CU_SRC:%=$(BUILD)/%.o)
 LIBS    += -L$(CUDA_HOME)/lib64 -lcudart_static -l:libstdc++.a -ldl -lrt -lpthread
 $(CU_C:%.c=$(BUILD)/%.o): FLAGS += -isystem $(CUDA_HOME)/include \
     -DCUDA_TARGETS='"$(addprefix sm_,$(GPU_ARCH))"' -DCUDA_LIBRARIES='"$(CUDA_HOME)/lib64/"'
+
+# graphs of cuDNN, as far as they need no GPU (test/test_cudnn.c)
+ifneq ($(wildcard $(CUDA_HOME)/include/cudnn.h),)
+CUDNN := $(BUILD)/cuda/cudnn_graph.o $(BUILD)/cuda/cudnn_load.o
+$(BUILD)/test_cudnn: $(CUDNN)
+$(CUDNN) $(BUILD)/test/test_cudnn.o: FLAGS += -isystem $(CUDA_HOME)/include -DWITH_CUDNN \
+    -DCUDA_LIBRARIES='"$(CUDA_HOME)/lib64/"'
+endif
 
 $(BUILD)/%.cu.o: %.cu
 	@mkdir -p $(@D)

@@ -47,6 +47,8 @@ def options():
         parser.add_argument("--" + name, type=int, default=default, metavar="N",
                             help=f"(default {default})")
     parser.add_argument("--patch", type=int, default=0, metavar="N", help="pixels of a patch's side: a ViT")
+    parser.add_argument("--pool", choices=["cls", "mean"], default="cls",
+                        help="what the ViT classifies: a class token, or the mean of all positions (default: cls)")
     parser.add_argument("--inner", type=int, default=0, metavar="N", help="width of the MLP (default: 4 widths)")
     parser.add_argument("--warmup", type=int, default=2, metavar="N",
                         help="steps before those that count (default 2)")
@@ -168,8 +170,8 @@ class ViT(nn.Module):
         super().__init__()
         patches = (o.image_size // o.patch) ** 2
         self.embedding = nn.Conv2d(o.channels, o.width, o.patch, stride=o.patch)
-        self.cls = nn.Parameter(torch.zeros(1, 1, o.width))
-        self.position = nn.Parameter(torch.randn(1, 1 + patches, o.width) * 0.02)
+        self.cls = nn.Parameter(torch.zeros(1, 1, o.width)) if o.pool == "cls" else None
+        self.position = nn.Parameter(torch.randn(1, patches + (o.pool == "cls"), o.width) * 0.02)
         self.blocks = nn.ModuleList(Block(o.width, o.heads, o.inner, "none") for _ in range(o.layers))
         self.ln = nn.LayerNorm(o.width)
         self.head = nn.Linear(o.width, o.classes)
@@ -177,10 +179,13 @@ class ViT(nn.Module):
 
     def forward(self, images, labels):  # (B,Ch,H,W), (B) -> scalar
         x = self.embedding(images).flatten(2).transpose(1, 2)
-        x = torch.cat((self.cls.expand(len(x), -1, -1), x), dim=1) + self.position
+        if self.cls is not None:
+            x = torch.cat((self.cls.expand(len(x), -1, -1), x), dim=1)
+        x = x + self.position
         for block in self.blocks:
             x = block(x, None)
-        return F.cross_entropy(self.head(self.ln(x[:, 0])), labels)
+        pooled = x.mean(dim=1) if self.cls is None else x[:, 0]
+        return F.cross_entropy(self.head(self.ln(pooled)), labels)
 
     @staticmethod
     def batch(o):
@@ -257,7 +262,7 @@ def main():
     total = [sum(row) for row in rows]
     median = statistics.median(total)
     sizes = ("layers", "heads", "width", "inner", "batch",
-             *(("image_size", "patch", "channels", "classes") if opt.patch else ("context", "vocab", "seq")))
+             *(("image_size", "patch", "channels", "classes", "pool") if opt.patch else ("context", "vocab", "seq")))
     unit, units = ("images", 1) if opt.patch else ("tokens", opt.seq)
     watched = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
     print(json.dumps({

@@ -168,6 +168,14 @@ train_option_errors() {
     refuses "half a step" "--steps 2.5|whole" --plan --steps 2.5
     refuses "decay rate of 1" "--beta1 1|between" --plan --beta1 1
     refuses "option of another optimizer" "--beta3|adamw" --plan --beta3 0.9
+    refuses "orthogonal matrices in few bits" "--optim muon|--dtype fp32|--optim adamw" --plan --optim muon --dtype bf16
+    refuses "orthogonal matrices, states in few bits" "--optim muon|--state fp32|--optim adamw" --plan --optim muon_r --state int8
+    refuses "ranks in few bits" "several ranks with --dtype bf16|one rank" --plan --ranks 2 --dtype bf16
+    refuses "ranks with states in few bits" "--state int8|one rank" --plan --ranks 2 --state int8
+    refuses "no such parameter" "--freeze 'h.9.*' fits no parameter|names are like" --plan --freeze "h.9.*"
+    refuses "nothing to train" "leaves no parameter to train" --plan --freeze "*"
+    refuses "less memory than parameters" "--memory 1M: nothing fits|MiB are missing|try a smaller model" --plan --memory 1M --product-rate 1 --stream-rate 1
+    refuses "two that say how much is made again" "--recompute block|--memory|leave one out" --plan --memory 1G --recompute block
     refuses "eps of lion" "--eps|lion" --plan --optim lion --eps 1e-8
     refuses "release with micro-batches" "--accum 4|overlay" --plan --gradients release --accum 4
     refuses "folding with clipping" "--grad-clip 1|--optim adama|adamw" --plan --optim adama --grad-clip 1

@@ -6,7 +6,8 @@
  * asserted is the one at work.
  *
  * Short: with only one of clipping and micro-batches, each policy in one form; one shape, two
- * threads.  LONG=1: the whole product, on three shapes with one, two and three threads.
+ * threads.  LONG=1: the whole product, on three shapes with one, two and three threads.  A sanitizer
+ * has seen all that it will see in fewer steps.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +20,12 @@
 
 #include <math.h>
 #include <string.h>
+
+#ifdef __SANITIZE_ADDRESS__
+enum { STEPS = 12 };
+#else
+enum { STEPS = 50 };
+#endif
 
 typedef struct {
     const char *optim, *impl, *policy;
@@ -36,11 +43,11 @@ static small_result train(const setting *s, const char *more)
 {
     char arguments[900];
     snprintf(arguments, sizeof arguments,
-             "%s --steps 50 --warmup 5 --lr 0.003 --weight-decay 0.1 --optim %s "
+             "%s --steps %d --warmup 5 --lr 0.003 --weight-decay 0.1 --optim %s "
              "--optim-impl %s --gradients %s --grad-clip %s "
              "--accum %d %s",
-             s->model ? s->model : SMALL_MODEL, s->optim, s->impl, s->policy, s->clip, s->accum,
-             more);
+             s->model ? s->model : SMALL_MODEL, STEPS, s->optim, s->impl, s->policy, s->clip,
+             s->accum, more);
     return small_train(arguments);
 }
 
@@ -142,9 +149,10 @@ static void test_families(void **state)
             small_result want = train(&a, ""), got = train(&b, "");
             assert_int_equal(got.policy, GRADS_RELEASE);
             same(&a, &want, &b, &got);
-            if (!(want.loss[49] < want.loss[0] - 0.2))
+            double last = want.loss[STEPS - 1];
+            if (STEPS == 50 && !(last < want.loss[0] - 0.2))
                 fail_msg("%s-nano, %s: loss %.4f -> %.4f", families[i], names[k], want.loss[0],
-                         want.loss[49]);
+                         last);
             small_free(&want);
             small_free(&got);
         }

@@ -8,14 +8,18 @@
 
 #include "cuda/cuda.h"
 #include "train/device.h"
+#include "train/loop.h"
+#include "train/task.h"
 #ifdef CUDASIM
 #include "test/cudasim/runtime.h"
 #endif
 
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -375,11 +379,77 @@ static void test_failing_calls(void **state)
     assert_true(n > 20);
 }
 
+/* ---- a failure in the middle of a run ---- */
+
+#define LIFE                                                                                       \
+    SMALL_MODEL "--device cuda --no-cuda-graph --optim adamw_r --steps 6 --checkpoint-every 2 "
+
+/* A whole life of the program, in which the n-th launch of a kernel fails (0: none). */
+static error *live(const small_run *data, const char *out, const char *more, int n)
+{
+    char text[1000], *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
+    int argc = 1;
+    options o;
+    trainer *t;
+    device dev;
+    comm alone = {.size = 1};
+    snprintf(text, sizeof text, LIFE "--train-data %s --val-data %s --out %s/%s --eval-every 3 %s",
+             data->shard, data->shard, data->directory, out, more);
+    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        argv[argc++] = word;
+    must(options_parse(&text_task, argc, argv, &o));
+    o.comm = &alone;
+    must(trainer_plan(&o, text_task.kind, &t));
+    must(cuda_device(&dev));
+    emu_fail_launch(n);
+    error *e = train_loop(t, &dev);
+    if (n != INT_MAX) emu_fail_launch(0);
+    trainer_destroy(t);
+    cuda_close(&dev);
+    return e;
+}
+
+static void in_directory(const small_run *data, const char *command)
+{
+    char all[500];
+    snprintf(all, sizeof all, "cd '%s' && %s", data->directory, command);
+    if (system(all)) fail_msg("%s", all);
+}
+
+/* A launch fails: the error names it, its file and the step; the last checkpoint is whole, and the run
+ * that goes on from there has the bits of one that never stopped. */
+static void test_failing_run(void **state)
+{
+    (void)state;
+    small_run data;
+    small_open(&data, SMALL_MODEL);
+    must(live(&data, "whole", "", INT_MAX));
+    int launches = INT_MAX - emu_launches_left();
+    emu_fail_launch(0);
+    assert_true(launches > 100);
+    for (int part = 5; part < 10; part += 2) {
+        error *e = live(&data, "part", "", launches * part / 10);
+        assert_non_null(e);
+        assert_non_null(strstr(error_text(e), "cuda/"));
+        refused(e, "step ", "CUDA: launch of ");
+        in_directory(&data, "test -f part/step_00000002/model.safetensors");
+        in_directory(&data, "test ! -e part/model.safetensors");
+        must(live(&data, "part", "--resume auto", 0));
+        in_directory(&data, "cmp -s whole/model.safetensors part/model.safetensors");
+        in_directory(&data, "rm -r part");
+    }
+    in_directory(&data, "rm -r whole");
+    small_close(&data);
+}
+
 #endif
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+#ifdef CUDASIM
+        cmocka_unit_test(test_failing_run),
+#endif
         cmocka_unit_test(test_training),
         cmocka_unit_test(test_families),
         cmocka_unit_test(test_bits),

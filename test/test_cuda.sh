@@ -95,6 +95,15 @@ for program in gpt vit; do
     grep -q 'one by one' log && cmp -s plain/model.safetensors cuda/model.safetensors
     report "$program: without graphs: says so, and the same bits" $?
 
+    few="--steps 6 --eval-every 3 --sparsity 0.7 --regrow-every 2 --optim adamw_r"
+    rm -rf few few_cuda few_plain
+    # shellcheck disable=SC2086
+    run few cpu $few && run few_cuda cuda $few && same few few_cuda
+    report "$program: non-zeros alone: the losses of the CPU" $?
+    # shellcheck disable=SC2086
+    run few_plain cuda $few --no-cuda-graph && cmp -s few_plain/model.safetensors few_cuda/model.safetensors
+    report "$program: non-zeros alone, without graphs: the same bits" $?
+
     run half cuda --steps 6 --eval-every 3 --optim adamw_r --checkpoint-every 3
     cp -r half other
     rm -rf half/step_00000006 other/step_00000006

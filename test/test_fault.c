@@ -13,7 +13,7 @@ enum { TEXT_BYTES = 6000 };
 
 #define IMAGES                                                                                     \
     "--image-size 6x9 --patch 3 --channels 3 --classes 4 --layers 1 --heads 2 --width 8 "          \
-    "--inner 12 --batch 2 --threads 1 --train-data in/x-images-idx3-ubyte "                        \
+    "--inner 12 --batch 2 --threads 1 --device cpu --train-data in/x-images-idx3-ubyte "           \
     "--val-data in/x-images-idx3-ubyte "
 
 /* ---- what is there before ---- */

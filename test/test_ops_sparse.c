@@ -1,6 +1,7 @@
 /* test_ops_sparse.c - the operations on non-zeros on every device, the reference included: what moves
  * is compared bit by bit with what a plain loop says here, whatever the device's type; what is drawn
- * at random is as many as asked for, of those that are free, one in each run, and the same anywhere.
+ * at random is as many as asked for, of those that are free, one in each run, and the same anywhere;
+ * operands that do not fit are refused.
  */
 #include "test/long.h"
 #include "test/rig.h"
@@ -311,13 +312,97 @@ static void test_even_draws(void **state)
         assert_true(fabs((double)count[k] - N / 4.0) < 5 * sqrt(N * 3.0 / 16));
 }
 
+/* ---- what is refused ---- */
+
+static void check_refused(rig *on, const char *op)
+{
+    error *e = device_status(&on->dev);
+    if (!e) fail_msg("%s on the %s device: accepted", op, on->dev.ops->name);
+    assert_int_equal(error_kind_of(e), ERR_INTERNAL);
+    assert_non_null(strstr(error_text(e), op));
+    error_free(e);
+}
+
+/* The operation goes, and does not with another operand. */
+#define GOES(name, good)                                                                           \
+    do {                                                                                           \
+        op_##name(&on->dev, STREAM_COMPUTE, &(good));                                              \
+        rig_well(on, #name);                                                                       \
+    } while (0)
+#define REFUSED(name, good, member, value)                                                         \
+    do {                                                                                           \
+        name##_op bad_ = (good);                                                                   \
+        bad_.member = (value);                                                                     \
+        op_##name(&on->dev, STREAM_COMPUTE, &bad_);                                                \
+        check_refused(on, #name);                                                                  \
+    } while (0)
+
+static void refused_on(rig *on)
+{
+    static const double zeros[4000];
+    make_set(2000, 128);
+    dtype type = rig_type(on);
+    tensor x = rig_put(on, type, SHAPE(2000), zeros), bits = put_bits(on), starts = put_starts(on),
+           values = rig_put(on, type, SHAPE(BEFORE + set.there), zeros),
+           longer = rig_put(on, type, SHAPE(2049), zeros),
+           ints = rig_put(on, I32, SHAPE(2000), zeros), count = rig_put(on, I64, SHAPE(1), zeros),
+           kept = rig_put(on, I32, SHAPE(set.groups, SPARSE_WORDS), zeros), absent = {0};
+    expand_op expand = {.out = x, .values = values, .bits = bits, .starts = starts};
+    GOES(expand, expand);
+    REFUSED(expand, expand, out, longer);
+    REFUSED(expand, expand, out, ints);
+    REFUSED(expand, expand, values, absent);
+    REFUSED(expand, expand, bits, starts);
+    REFUSED(expand, expand, starts, bits);
+    compress_op compress = {.values = {values, true}, .x = x, .bits = bits, .starts = starts};
+    GOES(compress, compress);
+    REFUSED(compress, compress, x, longer);
+    REFUSED(compress, compress, x, ints);
+    REFUSED(compress, compress, values.t, absent);
+    REFUSED(compress, compress, bits, absent);
+    REFUSED(compress, compress, starts, count);
+    compress_op sum_of_ints = compress;
+    sum_of_ints.x = ints;
+    REFUSED(compress, sum_of_ints, values.t, ints); /* whole numbers are not added */
+    prune_op prune = {.kept = kept, .values = values, .bits = bits, .starts = starts, .limit = 1};
+    GOES(prune, prune);
+    REFUSED(prune, prune, kept, bits);
+    REFUSED(prune, prune, kept, ints);
+    REFUSED(prune, prune, values, ints);
+    REFUSED(prune, prune, starts, count);
+    regrow_op regrow = {
+        .bits = kept, .taken = bits, .starts = starts, .elements = 2000, .n = 1, .seed = 1};
+    GOES(regrow, regrow);
+    REFUSED(regrow, regrow, bits, bits);
+    REFUSED(regrow, regrow, elements, 2049);
+    REFUSED(regrow, regrow, elements, 0);
+    REFUSED(regrow, regrow, n, -1);
+    REFUSED(regrow, regrow, n, 2001);
+    count_below_op below = {.count = count, .x = x, .limit = 1};
+    GOES(count_below, below);
+    REFUSED(count_below, below, count, starts);
+    REFUSED(count_below, below, x, ints);
+    starts_op all = {.starts = starts, .bits = bits};
+    GOES(starts, all);
+    REFUSED(starts, all, starts, count);
+    REFUSED(starts, all, bits, ints);
+    rig_clear(on);
+}
+
+static void test_refused(void **state)
+{
+    bench *b = *state;
+    refused_on(&b->ref);
+    refused_on(&b->many);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_moves),      cmocka_unit_test(test_adds),
         cmocka_unit_test(test_starts),     cmocka_unit_test(test_prune),
         cmocka_unit_test(test_regrow),     cmocka_unit_test(test_same_draws),
-        cmocka_unit_test(test_even_draws),
+        cmocka_unit_test(test_even_draws), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }

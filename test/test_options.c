@@ -1,7 +1,6 @@
 /* test_options.c - the command line: every option reaches its field, every default is the
  * documented one, and every mistake gets one line that names the option and says what to do.
- * Which options exist is read from config.json, so that one without a row here fails the test.
- */
+ * Which options exist is read from config.json, so that one without a row here fails the test. */
 #include "train/task.h"
 
 #include <cjson/cJSON.h>
@@ -125,6 +124,7 @@ static const row rows[] = {
     NUMBER("keep", "4", WHOLE, keep, 2, "1000001", false),
     WORD("resume", "auto", resume, NULL),
     WORD("out", "here", out, "runs/train"),
+    NUMBER("gpus", "4", WHOLE, gpus, 1, "1025", false),
     NUMBER("zero", "2", WHOLE, zero, 0, "4", true),
     NUMBER("bucket", "25", WHOLE, bucket, 0, "1048577", true),
     NUMBER("watchdog", "60", WHOLE, watchdog, 25, "0", false),

@@ -337,6 +337,16 @@ static void test_adama_needs_one_layer(void **state)
         }
 }
 
+/* To the byte, but for the red zones that a sanitizer's build puts behind blocks. */
+static void assert_bytes(size_t got, int64_t wanted)
+{
+#ifdef __SANITIZE_ADDRESS__
+    assert_in_range(got, wanted, wanted + wanted / 1000);
+#else
+    assert_int_equal(got, wanted);
+#endif
+}
+
 /* Of the hidden matrices one state, of the others two; a gradient of its own or the largest live one;
  * and for the products three matrices' worth at most, of one matrix. */
 static void test_muon_copies(void **state)
@@ -346,13 +356,12 @@ static void test_muon_copies(void **state)
     const int64_t c = 768, hidden = 12 * 12 * c * c;
     arena_summary plain = small_plan("--model gpt2-124m --batch 4 --seq 64 --optim muon", &n),
                   reduced = small_plan("--model gpt2-124m --batch 4 --seq 64 --optim muon_r", &n);
-    assert_int_equal(plain.most[KIND_STATE], 4 * (2 * n - hidden));
+    assert_bytes(plain.most[KIND_STATE], 4 * (2 * n - hidden));
     assert_int_equal(reduced.most[KIND_STATE], plain.most[KIND_STATE]);
-    assert_int_equal(plain.most[KIND_GRADIENT], 4 * n);
+    assert_bytes(plain.most[KIND_GRADIENT], 4 * n);
     assert_true((double)reduced.most[KIND_GRADIENT] < 0.34 * 4 * (double)n);
-    assert_int_equal(reduced.most[KIND_INTERMEDIATE], 4 * (2 * c * c + c * (c / 4)));
-    assert_int_equal(plain.most[KIND_INTERMEDIATE],
-                     reduced.most[KIND_INTERMEDIATE] + (size_t)(4 * 4 * c * c));
+    assert_bytes(reduced.most[KIND_INTERMEDIATE], 4 * (2 * c * c + c * (c / 4)));
+    assert_bytes(plain.most[KIND_INTERMEDIATE], 4 * (6 * c * c + c * (c / 4)));
 }
 
 static void near_the_bound(const char *name, const char *policy, const char *optim,

@@ -51,9 +51,9 @@ run() {
     rm -rf "$out"
     # shellcheck disable=SC2086 # options are words
     if [ "$n" = 1 ]; then
-        "$root/build/release/$program" "$@" $common --out "$out" >"$out.txt" 2>&1
+        "$root/build/release/$program" $common "$@" --out "$out" >"$out.txt" 2>&1
     else
-        mpirun -np "$n" "$root/build/release/$program" "$@" $common --out "$out" >"$out.txt" 2>&1
+        mpirun -np "$n" "$root/build/release/$program" $common "$@" --out "$out" >"$out.txt" 2>&1
     fi
 }
 
@@ -65,10 +65,10 @@ numbers() {
 
 # alike A B: within the tolerance, the same numbers and as many
 alike() {
-    paste -d ' ' <(numbers "$1") <(numbers "$2") | awk -v t=$TOLERANCE '
+    paste -d ' ' <(numbers "$1") <(numbers "$2") | awk -v t=$TOLERANCE -v least=${least:-8} '
         { n++; a = $2; b = $4; d = a > b ? a - b : b - a; m = a < 0 ? -a : a
           if ($1 != $3 || NF != 4 || d > t * (m > 1 ? m : 1)) { print $1 ": " a " and " b; bad = 1; exit } }
-        END { if (n < 8) { print "only " n " numbers"; bad = 1 }; exit bad }'
+        END { if (n < least) { print "only " n " numbers"; bad = 1 }; exit bad }'
 }
 
 same_bits() { cmp -s "$1/model.safetensors" "$2/model.safetensors"; }
@@ -89,7 +89,7 @@ equal() {
     local key="$n $batch $accum $*"
     # adama's ranks are micro-batches of one process
     case " $* " in
-    *' adama'*) set -- "$@" && local ones="--batch $batch --accum $((accum * n))" ;;
+    *' adama'*) set -- "$@" && local ones="--batch $batch --accum $((accum * n)) --eval-batches $n" ;;
     *) local ones="--batch $((batch * n)) --accum $accum" ;;
     esac
     # shellcheck disable=SC2086
@@ -112,7 +112,7 @@ equal() {
 matrix() {
     local program=$1 options=$2 i=0 n z optim extra
     for optim in adamw adamw_r 'adamw --gradients overlay' 'adamw_r --optim-impl passes' adan adan_r \
-        'adan_r --optim-impl passes' lion lion_r 'lion_r --optim-impl passes' sgd sgd_r adama adama_r; do
+        'adan_r --optim-impl passes' lion lion_r 'lion_r --optim-impl passes' sgd sgd_r adama adama_r muon muon_r; do
         for extra in '1' '1 --grad-clip 0.5' '2' '3 --grad-clip 0.5'; do
             for n in 2 3 4; do
                 for z in 0 1 2 3; do
@@ -128,8 +128,8 @@ matrix() {
         done
     done
 }
-matrix gpt "$gpt" 29 3
-matrix vit "$vit --drop-path 0.2 --mixup 0.2" 67 5
+matrix gpt "$gpt" 41 3
+matrix vit "$vit --drop-path 0.2 --mixup 0.2" 97 5
 
 # what is made again in backward is gathered again; what is frozen has no gradient to send
 # shellcheck disable=SC2086
@@ -139,6 +139,15 @@ matrix vit "$vit --drop-path 0.2 --mixup 0.2" 67 5
     equal 'gpt, frozen embeddings, recomputed attention, 4 ranks, stage 3' 4 3 2 1 $gpt --steps 4 --checkpoint-every 4 \
         --optim lion_r --freeze 'wpe.weight' --recompute attention
 }
+
+# once under the sanitizers (MPI itself leaks)
+if [ -x "$root/build/san/train_gpt" ]; then
+    # shellcheck disable=SC2086
+    run 1 one $gpt --steps 2 --checkpoint-every 2 --batch 4 --optim adamw_r &&
+        ASAN_OPTIONS=detect_leaks=0 mpirun -np 2 "$root/build/san/"$gpt $common --steps 2 --checkpoint-every 2 --batch 2 --optim adamw_r --zero 3 --out many >many.txt 2>&1
+    status=$?
+    why=$(least=4 && alike one many) && [ $status = 0 ] && ok '2 ranks, stage 3, under the sanitizers' || not_ok "under the sanitizers: $why $(grep -m1 -E 'train_|ERROR|error' many.txt)"
+fi
 
 # the same bits again, and at every stage; at every policy
 # shellcheck disable=SC2086
@@ -163,7 +172,8 @@ N=21024 SUMS=$((2 * 3 * 8)) NORMS=$((2 * 28 * 8))
 # shellcheck disable=SC2086
 for k in 1 3; do
     for z in 0 1 2 3; do
-        run 2 moved $gpt --steps 1 --batch 2 --accum $k --zero $z
+        of=again.$z # with one micro-batch: that run
+        [ $k = 1 ] || { of=moved && run 2 $of $gpt --steps 1 --batch 2 --accum $k --zero $z; }
         # stage 3: a weight once in forward, once in backward, the tied one (256 x 24) at both ends of
         # forward alone, positions (16 x 24) and biases, which backward does not read, in forward alone
         biases=$((2 * (24 + 24 + 24 * 3 + 24 + 24 * 4 + 24) + 24))
@@ -173,8 +183,8 @@ for k in 1 3; do
         2) want=$(((k + 1) * N * 4 + SUMS + NORMS)) ;;
         3) want=$((k * 4 * (3 * N - 16 * 24 - biases) + SUMS + NORMS)) ;;
         esac
-        [ "$(moved moved)" = $want ] && ok "bytes moved at stage $z with $k micro-batches" ||
-            not_ok "bytes at stage $z with $k micro-batches: $(moved moved), by theory $want"
+        [ "$(moved $of)" = $want ] && ok "bytes moved at stage $z with $k micro-batches" ||
+            not_ok "bytes at stage $z with $k micro-batches: $(moved $of), by theory $want"
     done
 done
 
@@ -182,12 +192,31 @@ done
 
 # shellcheck disable=SC2086
 for z in 0 1 2 3; do
-    run 4 plan $gpt --steps 1 --batch 2 --zero $z
-    planned=$("$root/build/release/"${gpt} $common --batch 2 --zero $z --ranks 4 --plan --json | grep -o '"peak_bytes":[0-9]*')
-    used=$(grep -o '"high_water_bytes":[0-9]*' plan/log.jsonl)
-    [ -n "$used" ] && [ "${planned#*:}" = "${used#*:}" ] && ok "--plan --ranks 4 --zero $z is what rank 0 then uses" ||
-        not_ok "--plan --ranks 4 --zero $z: $planned, used $used"
+    planned=$("$root/build/release/"${gpt} $common --batch 2 --optim adamw_r --zero $z --ranks 3 --plan --json | grep -o '"peak_bytes":[0-9]*')
+    used=$(grep -o '"high_water_bytes":[0-9]*' again.$z/log.jsonl)
+    [ -n "$used" ] && [ "${planned#*:}" = "${used#*:}" ] && ok "--plan --ranks 3 --zero $z is what rank 0 then uses" ||
+        not_ok "--plan --ranks 3 --zero $z: $planned, used $used"
 done
+
+# ---- bf16: gradients are added up in it, which rounds them (2^-9 of each); masters in fp32 ----
+
+# shellcheck disable=SC2086
+{
+    narrow="$gpt --steps 4 --checkpoint-every 2 --keep 9 --optim adamw_r --dtype bf16"
+    run 1 one $narrow --batch 4
+    for z in 0 1 2 3; do
+        run 2 narrow.$z $narrow --batch 2 --zero $z
+        why=$(TOLERANCE=4e-3 && alike one narrow.$z) && planned_is_used narrow.$z && same_bits narrow.0 narrow.$z &&
+            ok "bf16 at stage $z: one process, the same bits at every stage" || not_ok "bf16 at stage $z: $why $(tail -1 narrow.$z.txt)"
+    done
+    run 2 part $narrow --batch 2 --zero 1 --resume narrow.3/step_00000002 && same_bits part narrow.3 &&
+        ok 'bf16: resumed at another stage: the same bits, so the masters were kept' || not_ok "bf16: resumed: $(tail -1 part.txt)"
+    for form in '--state int8' '--dtype bf16 --master none' '--dtype bf16 --master split8 --state int8'; do
+        run 1 one $gpt --steps 4 --checkpoint-every 4 --batch 4 $form
+        run 2 many $gpt --steps 4 --checkpoint-every 4 --batch 2 $form
+        why=$(TOLERANCE=4e-3 && alike one many) && ok "stage 0, $form" || not_ok "stage 0, $form: $why $(tail -1 many.txt)"
+    done
+}
 
 # ---- checkpoints ----
 
@@ -225,6 +254,31 @@ on_gpus() {
     ASAN_OPTIONS=detect_leaks=0 mpirun -np $n "$root/build/san/train_gpt" $tiny --device cuda --out "$out" "$@" >"$out.txt" 2>&1
 }
 
+# local_gpus DIR OPTIONS: two by --gpus; by_environment DIR OPTIONS: two as a job script starts them
+local_gpus() {
+    local out=$1
+    shift
+    rm -rf "$out"
+    # shellcheck disable=SC2086
+    ASAN_OPTIONS=detect_leaks=0 "$root/build/san/train_gpt" $tiny --device cuda --gpus 2 --out "$out" "$@" >"$out.txt" 2>&1
+}
+by_environment() {
+    local out=$1 other status
+    shift
+    rm -rf "$out"
+    export ASAN_OPTIONS=detect_leaks=0 WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=$((20000 + RANDOM % 12000))
+    # shellcheck disable=SC2086
+    {
+        RANK=1 LOCAL_RANK=1 "$root/build/san/train_gpt" $tiny --device cuda --out "$out" "$@" ${odd:-} >"$out.1.txt" 2>&1 &
+        other=$!
+        RANK=0 LOCAL_RANK=0 "$root/build/san/train_gpt" $tiny --device cuda --out "$out" "$@" >"$out.txt" 2>&1
+        status=$?
+    }
+    wait $other || status=1
+    unset WORLD_SIZE MASTER_ADDR MASTER_PORT ASAN_OPTIONS
+    return $status
+}
+
 # N STAGE BATCH ACCUM OPTIONS against one process on the CPU
 gpus_equal() {
     local n=$1 z=$2 batch=$3 accum=$4 why
@@ -252,6 +306,7 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
         not_ok "bytes moved, where graphs are launched: $(moved many)"
     gpus_equal 2 0 1 2 --optim adan --grad-clip 0.5 --bucket 1
     gpus_equal 4 3 1 2 --optim lion --gradients overlay
+    TOLERANCE=4e-3 gpus_equal 2 2 1 2 --optim adamw --dtype bf16
     if [ "${LONG:-0}" = 1 ]; then
         for z in 0 1 2 3; do
             for n in 2 3 4; do
@@ -266,15 +321,45 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
     # shellcheck disable=SC2086
     {
         on_gpus 2 late $two --optim adamw_r
-        on_gpus 2 again $two --optim adamw --gradients own && same_bits late again &&
-            CUDASIM_EAGER_STREAM=1 on_gpus 2 again $two --no-cuda-graph --optim adamw --gradients overlay && same_bits late again
-        [ $? = 0 ] && ok 'own, overlay and release: the same bits, gradients sent late or early' ||
-            not_ok "emulated GPUs: other bits with another policy or moment: $(tail -1 again.txt)"
+        local_gpus again $two --optim adamw --gradients own && same_bits late again
+        [ $? = 0 ] && ok '--gpus 2, own gradients: the same bits as by mpirun, released' || not_ok "--gpus 2: $(tail -1 again.txt)"
+        CUDASIM_EAGER_STREAM=1 by_environment again $two --no-cuda-graph --optim adamw --gradients overlay && same_bits late again
+        [ $? = 0 ] && ok 'RANK, WORLD_SIZE, ...: overlay, gradients sent as early as can be: the same bits' ||
+            not_ok "RANK, WORLD_SIZE, ...: $(tail -1 again.txt again.1.txt)"
         CUDASIM_EAGER_STREAM=1 CUDASIM_DEAF_STREAM=1 on_gpus 2 again $two --no-cuda-graph --optim adamw_r &&
             ! same_bits late again && ok 'gradients that do not wait for backward are seen' || not_ok 'a missing wait is not seen: of communication'
         CUDASIM_DEAF_STREAM=0 on_gpus 2 again $two --no-cuda-graph --optim adamw_r &&
             ! same_bits late again && ok 'an update that does not wait for gradients is seen' || not_ok 'a missing wait is not seen: of computation'
+        odd='--lr 0.5' by_environment again $two
+        [ $? = 1 ] && [ "$(cat again.txt again.1.txt | grep -c '^train_gpt: ')" = 1 ] &&
+            grep -q 'rank 1 was given another --lr than rank 0' again.txt && ok 'RANK, WORLD_SIZE, ...: another option' ||
+            not_ok "RANK, WORLD_SIZE, ...: another option: $(tail -1 again.txt)"
     }
+    "$root/build/release/"$gpt $common --gpus 2 --out refused >out.txt 2>&1
+    [ $? = 1 ] && [ "$(wc -l <out.txt)" = 1 ] && grep -q 'mpirun -np 2 train_gpt' out.txt && ok '--gpus on CPUs: what to do' ||
+        not_ok "--gpus on CPUs: $(tail -1 out.txt)"
+
+    # lost NAME SIGNAL WORDS: rank 1 of two gets a signal in the middle
+    lost() {
+        local status job pid
+        rm -rf long
+        local_gpus long --steps 1000000 --batch 1 --eval-every 0 --checkpoint-every 2 --no-cuda-graph --watchdog 2 &
+        job=$!
+        for _ in $(seq 300); do
+            [ -d long/step_00000002 ] && break
+            sleep 0.1
+        done
+        pid=$(pgrep -P "$(pgrep -P $job train_gpt)" train_gpt | sed -n 2p)
+        kill "-$2" "$pid"
+        timeout 30 tail --pid=$job -f /dev/null || not_ok "$1: still there after 30 s"
+        wait $job
+        status=$?
+        [ $status = 1 ] && grep -q "$3" long.txt && [ -f "$(find long -name manifest.json | tail -1)" ] && ok "$1" ||
+            not_ok "$1: status $status: $(tail -2 long.txt)"
+    }
+    lost '--gpus: a rank is killed' KILL 'rank 1 has gone while rank 0 was '
+    grep -q 'rank 1 was ended by signal 9' long.txt && ok '--gpus: what killed it is told' || not_ok '--gpus: what killed it is not told'
+    lost '--gpus: a rank is stopped' STOP 'rank 1 gave no sign for 2 s while rank 0 was '
 else
     echo 'skip emulated GPUs: build/san is not built with the emulator'
 fi
@@ -353,6 +438,12 @@ words=(-np 1 "${base[@]}" : -np 1 other/train_gpt "${base[@]:1}")
 refused 'a rank with another binary' 'rank 1 runs another build'
 words=(-np 2 "${base[@]}" --optim adama --zero 1)
 refused 'adama with stage 1' 'zero 1 with --optim adama'
+words=(-np 2 "${base[@]}" --zero 1 --state int8)
+refused '8-bit states with stage 1' 'zero 1 with --state int8: states are dealt in fp32 only'
+words=(-np 2 "${base[@]}" --zero 3 --dtype bf16 --master split16)
+refused 'split masters with stage 3' 'zero 3 with --dtype bf16 --master split16: masters are dealt in fp32 only'
+words=(-np 2 "${base[@]}" --optim adama --state bf16)
+refused 'adama with narrow states' 'several ranks with --optim adama and --state bf16'
 words=(-np 2 "${base[@]}" --freeze nothing)
 refused 'a mistake of all ranks, told once' 'fits no parameter'
 words=(-np 1 "${base[@]}" : -np 1 -wdir / "${base[@]}")

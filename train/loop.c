@@ -306,7 +306,8 @@ static error *run_steps(session *s)
     s->stopped = comm_size(o->comm) == 1 && stop_asked();
     while (step < o->steps && !s->stopped) {
         TRY(one_step(s, ++step));
-        TRY(between_steps(s, step));
+        error *e = between_steps(s, step);
+        if (e) return s->t->r.dev->async ? error_context(e, "after step %lld", (long long)step) : e;
         if (comm_size(o->comm) == 1) s->stopped = stop_asked() != NULL;
         bool last = step == o->steps; /* nobody keeps it else */
         if (due(o->checkpoint_every, step, o->steps) && (last || !s->stopped)) keep(s, step);

@@ -123,7 +123,9 @@ static const option_row common[] = {
      FIELD(bucket), 0, 1 << 20, NULL},
     {"watchdog", "SECONDS", "a rank that is missing for so long ends the run", WHOLE,
      FIELD(watchdog), 1, 1e6, NULL},
-    {"ranks", "N", "with --plan: as one of N ranks; a run has as many as mpirun started", WHOLE,
+    {"gpus", "N", "that many ranks on this machine, each with a GPU of its own", WHOLE, FIELD(gpus),
+     1, 1024, NULL},
+    {"ranks", "N", "with --plan: as one of N ranks; a run has as many as were started", WHOLE,
      FIELD(ranks), 1, 1 << 20, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, FIELD(plan), 0, 0, NULL},
     {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},
@@ -164,6 +166,7 @@ static const options defaults = {
     .out = "runs/train",
     .watchdog = 25,
     .ranks = 1,
+    .gpus = 1,
 };
 
 /* How many rows there are for a task, and row i of them. */
@@ -505,6 +508,9 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     if (out->ranks > 1 && !out->plan)
         return user_error("--ranks %lld: only with --plan; start that many with mpirun -np %lld",
                           (long long)out->ranks, (long long)out->ranks);
+    if (out->gpus > 1 && out->plan)
+        return user_error("--gpus %lld with --plan: give --ranks %lld, which plans one of them",
+                          (long long)out->gpus, (long long)out->gpus);
     if (out->json && !out->plan)
         return user_error("--json: only with --plan; a run writes log.jsonl by itself");
     return NULL;

@@ -72,7 +72,7 @@ typedef struct {
     const char *resume; /* NULL, "auto" or a checkpoint's directory */
     bool no_cuda_graph, plan, json;
     /* ranks */
-    int64_t zero, ranks, bucket, watchdog;
+    int64_t zero, ranks, gpus, bucket, watchdog;
     comm *comm; /* the other ranks; NULL: there are none */
 } options;
 

@@ -87,8 +87,10 @@ static error *print_row(const trainer *t, FILE *out, const char *name, bool fuse
         fprintf(out, "  %-10s %-7s not with clipping\n", name, fused ? "fused" : "passes");
         return NULL;
     }
-    if (comm_size(t->o->comm) > 1 && t->o->zero && rule_folds(c.rule)) {
-        fprintf(out, "  %-10s %-7s not with --zero\n", name, fused ? "fused" : "passes");
+    bool narrow = c.state != STATE_F32;
+    if (comm_size(t->o->comm) > 1 && (t->o->zero || narrow) && rule_folds(c.rule)) {
+        fprintf(out, "  %-10s %-7s not with %s\n", name, fused ? "fused" : "passes",
+                narrow ? "narrow states among ranks" : "--zero");
         return NULL;
     }
     TRY(optim_resolve(&c, t->o->accum, &reason));

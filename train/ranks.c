@@ -2,6 +2,7 @@
 #include "train/ranks.h"
 #include "cuda/cuda.h"
 #include "dist/mpi.h"
+#include "dist/wire.h"
 #include "train/task.h"
 
 #include <cjson/cJSON.h>
@@ -134,9 +135,9 @@ static error *choose_gpu(int local)
     return NULL;
 }
 
-static error *join(options *o, comm *c)
+static error *join(options *o, comm *c, error *(*open)(comm *))
 {
-    TRY(mpi_open(c));
+    TRY(open(c));
     c->limit = PATIENCE;
     if (c->size == 1) return NULL;
     if (c->rank && !freopen("/dev/null", "w", stdout))
@@ -146,9 +147,25 @@ static error *join(options *o, comm *c)
     TRY(choose_place(o, c));
     if (o->place == PLACE_CUDA) {
         c->staging = 0; /* NCCL has its own */
-        return choose_gpu(mpi_local_rank(c));
+        return choose_gpu(open == mpi_open ? mpi_local_rank(c) : wire_local_rank());
     }
-    return NULL;
+    return open == mpi_open
+               ? NULL
+               : comm_alike(c,
+                            user_error("several ranks on CPUs are carried by MPI: start them with "
+                                       "mpirun -np %d %s ..., or give --device cuda",
+                                       c->size, o->task->kind->program));
+}
+
+error *ranks_start(const options *o, bool *parent, int *status)
+{
+    *parent = false;
+    if (o->gpus == 1) return NULL;
+    if (mpi_started() || wire_started())
+        return user_error("--gpus %lld in one of several ranks that something else has started: "
+                          "leave it out",
+                          (long long)o->gpus);
+    return wire_launch((int)o->gpus, parent, status);
 }
 
 error *ranks_join(comm *c, device *dev)
@@ -164,7 +181,9 @@ error *ranks_open(options *o, comm *room)
         *room = comm_planned((int)o->ranks, o->place == PLACE_CUDA ? 0 : MPI_STAGING);
         o->comm = room;
     } else if (mpi_started()) {
-        TRY(join(o, room));
+        TRY(join(o, room, mpi_open));
+    } else if (!o->plan && wire_started()) {
+        TRY(join(o, room, wire_open));
     }
     return comm_size(o->comm) > 1 ? comm_alike(room, check_stage(o)) : NULL;
 }

@@ -3,6 +3,8 @@
  *     started by                                       carried by
  *     mpirun (or srun with its MPI)   on the CPU       MPI
  *                                     on GPUs          NCCL, one GPU a rank; words by MPI
+ *     RANK, WORLD_SIZE, ... are set   on GPUs          NCCL; words by TCP (dist/wire.h)
+ *     --gpus N                        on GPUs          the same
  *     anything else                                    one process
  *
  * What must be the same everywhere is compared before anything else is done: the program itself,
@@ -12,6 +14,10 @@
 #define REGRAD_RANKS_H
 
 #include "train/trainer.h"
+
+/* --gpus N: starts them, and returns in each of them with *parent false; in the process that was
+ * started when all have ended, with *parent true and *status theirs. */
+error *ranks_start(const options *o, bool *parent, int *status) NODISCARD;
 
 /* Joins the others, if there are any, and sets o->comm; with --plan --ranks N a plan's.  `room` must
  * outlive the run.  From here on all but the first rank's standard output is silent. */

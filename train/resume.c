@@ -58,7 +58,10 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
             if (present(o->scale[i][k]))
                 add_state(list, names, n, row, info->state[k], ".scale", o->scale[i][k]);
         }
-        if (present(row->master)) add_state(list, names, n, row, "master", "", row->master);
+        if (whole_masters(t) && row->trainable)
+            add_state(list, names, n, row, "master", "",
+                      tensor_of(row->master.data, present(row->master) ? row->master.type : F32,
+                                row->spec.shape));
     }
     if (t->sparse) { /* of the model's file, which is whole, only the rest is read */
         const param *pool = &t->params.row[sparse_pool(t->sparse)];
@@ -182,6 +185,7 @@ static const char *const silent_options[] = {"model",
                                              "workers",
                                              "predict",
                                              "memory",
+                                             "allow",
                                              "product-rate",
                                              "stream-rate",
                                              "recompute",
@@ -189,6 +193,7 @@ static const char *const silent_options[] = {"model",
                                              "bucket",
                                              "watchdog",
                                              "ranks",
+                                             "gpus",
                                              NULL};
 
 /* ... unless the optimizer takes in each micro-batch's gradient by itself. */
@@ -336,7 +341,9 @@ static error *check_options(const char *path, const cJSON *then, const cJSON *no
         const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, item->string);
         char what[NAME_ROOM], was[100], is[100];
         bool fixed = listed(fixed_options, item->string);
-        bool nothing = !old && cJSON_IsArray(item) && !cJSON_GetArraySize(item);
+        /* an option that the program did not have then, and that is off now */
+        bool nothing = !old && (cJSON_IsArray(item) ? !cJSON_GetArraySize(item)
+                                                    : cJSON_IsNumber(item) && !item->valuedouble);
         if (nothing || silent(item->string, t) || cJSON_Compare(old, item, true)) continue;
         snprintf(what, sizeof what, "--%s", item->string);
         if (fixed && !tell)

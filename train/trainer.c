@@ -309,6 +309,28 @@ static void record_walks(trainer *t)
 
 /* ---- life ---- */
 
+/* What is narrower than fp32, among ranks.  At stage 0 each has all, and all do the same.  Where each
+ * updates a part, a tensor's pieces must not depend on where it is cut: blocks of 8-bit states and the
+ * random numbers of rounding do, and the halves of split masters no engine gathers. */
+static error *check_narrow(const options *o)
+{
+    bool folds = rule_folds(o->optim.rule), narrow = o->optim.state != STATE_F32;
+    if (folds && narrow)
+        return user_error("several ranks with --optim %s and --state %s: they add its states up in "
+                          "fp32; use --state fp32, or --optim adamw",
+                          o->optim_name, o->state_name);
+    if (o->zero && narrow)
+        return user_error("--zero %lld with --state %s: states are dealt in fp32 only; use --zero "
+                          "0, or --state fp32",
+                          (long long)o->zero, o->state_name);
+    if (o->zero && o->type == BF16 && o->master != MASTER_F32)
+        return user_error(
+            "--zero %lld with --dtype bf16 --master %s: masters are dealt in fp32 only; "
+            "use --zero 0, or --master fp32",
+            (long long)o->zero, o->master_name);
+    return NULL;
+}
+
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
 {
     trainer *t = NULL;
@@ -329,10 +351,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
                      .comm = o->comm};
         e = kind->create(&o->model, &t->params, &t->model);
     }
-    if (!e && comm_size(o->comm) > 1 && !optim_has_passes(&o->optim))
-        e = user_error("several ranks with --dtype bf16 or --state %s: they share fp32 only; use "
-                       "--dtype fp32 and --state fp32, or one rank",
-                       o->state_name);
+    if (!e && comm_size(o->comm) > 1) e = check_narrow(o);
     if (!e) e = freeze_apply(o, &t->params);
     if (!e && o->sparsity > 0 && comm_size(o->comm) > 1)
         e = user_error("--sparsity with several ranks: each has all non-zeros to itself; leave it "

@@ -1,29 +1,36 @@
 /* whole.c - see whole.h */
 #include "train/whole.h"
 
-static int states(const trainer *t)
+bool whole_masters(const trainer *t)
 {
-    return t->optimizer->info->n_states;
+    return t->params.type == BF16 && t->params.master != MASTER_NONE;
+}
+
+/* Of a parameter; a master comes last. */
+static int states(const trainer *t, int id)
+{
+    if (!t->params.row[id].trainable) return 0;
+    return optimizer_rule_of(t->optimizer, id)->n_states + whole_masters(t);
 }
 
 /* Tensor i of the walk: states go parameter by parameter, as in the file. */
 static int64_t count(const trainer *t, whole_what what)
 {
-    int64_t trainable = 0;
+    int64_t n = 0;
     if (what == WHOLE_PARAMETERS) return t->params.storage->expand ? t->params.n : 0;
     if (!params_divided(&t->params)) return 0;
     for (int id = 0; id < t->params.n; id++)
-        trainable += t->params.row[id].trainable;
-    return trainable * states(t);
+        n += states(t, id);
+    return n;
 }
 
 /* The parameter and the number of the i-th state. */
 static int state_at(const trainer *t, int64_t i, int *k)
 {
-    int id = -1;
-    *k = (int)(i % states(t));
-    for (int64_t left = i / states(t) + 1; left > 0;)
-        left -= t->params.row[++id].trainable;
+    int id = 0;
+    for (; i >= states(t, id); id++)
+        i -= states(t, id);
+    *k = (int)i;
     return id;
 }
 
@@ -38,7 +45,8 @@ static tensor gather_state(trainer *t, int64_t i)
 {
     int k, id = state_at(t, i, &k);
     const param *row = &t->params.row[id];
-    tensor part = t->optimizer->state[id][k],
+    bool master = k == optimizer_rule_of(t->optimizer, id)->n_states;
+    tensor part = master ? row->master : t->optimizer->state[id][k],
            whole = arena_take(t->arena, KIND_STATE, F32, row->spec.shape,
                               NAME(row->spec.name, row->spec.layer));
     if (present(part) && present(whole)) {

@@ -26,6 +26,9 @@ typedef struct {
     tensor whole;
 } whole_walk;
 
+/* Has every parameter that learns a master, which goes with the states? */
+bool whole_masters(const trainer *t);
+
 /* Nothing to walk (n is 0) where each rank has all. */
 whole_walk whole_begin(trainer *t, whole_what what);
 /* NULL where there is nothing to walk. */

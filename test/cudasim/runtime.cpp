@@ -56,7 +56,7 @@ std::map<const void *, size_t> shared_limit;
 std::vector<CUstream_st *> streams;
 cudaError_t last_error;
 emu_machine machine;
-int fail_after, graph_launches, allocations;
+int fail_after, fail_launch, graph_launches, allocations;
 /* For tests: a stream that runs as early as it may, and one whose waits are left out; -1: none. */
 int eager_stream = -1, deaf_stream = -1;
 bool refuse_memory;
@@ -176,6 +176,16 @@ static cudaError_t fail(cudaError_t e)
 void emu_fail_call(int n)
 {
     fail_after = n;
+}
+
+void emu_fail_launch(int n)
+{
+    fail_launch = n;
+}
+
+int emu_launches_left(void)
+{
+    return fail_launch;
 }
 
 void emu_refuse_memory(bool refuse)
@@ -317,7 +327,7 @@ bool emu_launch_allowed(const void *kernel, dim3 g, dim3 b, size_t shared)
         fail(bad ? cudaErrorInvalidConfiguration : cudaErrorInvalidValue);
         return false;
     }
-    bool fails = fail_after && !--fail_after;
+    bool fails = (fail_after && !--fail_after) || (fail_launch && !--fail_launch);
     if (fails) fail(cudaErrorInvalidConfiguration);
     if (machine == EMU_NO_CODE) fail(cudaErrorNoKernelImageForDevice);
     return !fails && machine != EMU_NO_CODE;

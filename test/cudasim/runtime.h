@@ -39,6 +39,9 @@ void emu_set_machine(emu_machine);
 
 /* The n-th call from now of a runtime function that can fail returns an error; 0: none does. */
 void emu_fail_call(int n);
+/* The same of launches alone; and how many are left until then. */
+void emu_fail_launch(int n);
+int emu_launches_left(void);
 
 /* From now on (or no longer) every call that makes the driver take memory fails: cudaMalloc,
  * cudaMallocHost, cudaGraphInstantiate, and making streams and events. */

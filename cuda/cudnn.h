@@ -1,0 +1,80 @@
+/* cudnn.h - attention by cuDNN, asked for through its C interface of graphs ("backend").
+ *
+ *     cudnn_load.c   finds the library
+ *     cudnn_graph.c  the graphs: forward and backward as operations on (B,H,T,.) tensors, which the
+ *                    library fuses into one kernel; and which of its engines accept them
+ *
+ * Nothing here needs a GPU: an engine says by a description of one whether it takes a graph, and how
+ * much workspace it wants.  test/test_cudnn.c asks for the GPUs and shapes that matter, and computes the
+ * graphs itself.  No operation of the device runs them yet (docs/gpu-status.md).
+ */
+#ifndef REGRAD_CUDA_CUDNN_H
+#define REGRAD_CUDA_CUDNN_H
+
+#include "core/ops.h"
+
+#include <cudnn.h>
+
+#define CUDNN_FUNCTIONS(X)                                                                         \
+    X(GetErrorString)                                                                              \
+    X(GetLastErrorString)                                                                          \
+    X(BackendCreateDescriptor)                                                                     \
+    X(BackendDestroyDescriptor)                                                                    \
+    X(BackendSetAttribute)                                                                         \
+    X(BackendGetAttribute)                                                                         \
+    X(BackendFinalize)
+
+typedef struct {
+    void *library;
+#define CUDNN_MEMBER(name) __typeof__(cudnn##name) *name;
+    CUDNN_FUNCTIONS(CUDNN_MEMBER)
+#undef CUDNN_MEMBER
+} cudnn_library;
+
+error *cudnn_load(cudnn_library *out) NODISCARD;
+void cudnn_unload(cudnn_library *l);
+
+/* What a graph is made for; all of it but the numbers. */
+typedef struct {
+    int64_t batch, heads, length, size; /* B, H, T, D */
+    cudnnDataType_t type;               /* of q, k, v, out and their gradients */
+    bool causal, backward;
+    bool repeatable; /* backward: dq without atomic additions */
+} cudnn_shape;
+
+/* The tensors of a graph that have memory: their unique ids. */
+enum {
+    CUDNN_Q = 1,
+    CUDNN_K,
+    CUDNN_V,
+    CUDNN_OUT,
+    CUDNN_LSE,
+    CUDNN_SCALE, /* the numbers SCALE, LOWEST, ONE: float, on the host */
+    CUDNN_LOWEST,
+    CUDNN_ONE,
+    CUDNN_DOUT,
+    CUDNN_DQ,
+    CUDNN_DK,
+    CUDNN_DV,
+    CUDNN_DOTS, /* (B,H,T) float: sums of dout * out */
+    CUDNN_SUMS, /* (B,H,T,D) float: what dq is summed up in, unless repeatable */
+    CUDNN_NAMED
+};
+
+enum { CUDNN_DESCRIPTORS = 160 };
+
+typedef struct {
+    cudnnBackendDescriptor_t all[CUDNN_DESCRIPTORS]; /* whatever was made, to be destroyed */
+    int n;
+    int64_t workspace; /* bytes */
+    int engine;        /* the library's number of it */
+} cudnn_plan;
+
+/* The first engine that takes the graph and at most `budget` bytes of workspace, on a GPU described by
+ * its properties (JSON, as CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION has it): as far as the library can
+ * tell without one.  User error: there is none; says why. */
+error *cudnn_plan_make(const cudnn_library *l, const char *described, const cudnn_shape *of,
+                       size_t budget, cudnn_plan *out) NODISCARD;
+void cudnn_plan_free(const cudnn_library *l, cudnn_plan *p);
+
+#endif

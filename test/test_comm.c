@@ -1,0 +1,198 @@
+/* test_comm.c - who owns what (core/comm.c, dist/zero.c) for any sizes and any number of ranks, and
+ * what ranks make of each other's words; the words are put into their mouths here. */
+#include "dist/zero.h"
+#include "test/scratch.h"
+
+#include <string.h>
+
+/* ---- shares ---- */
+
+/* Ranges follow one another from 0 to count, and begin at multiples of unit. */
+static void check_share(const share *s, int ranks, int64_t count, int64_t unit)
+{
+    assert_int_equal(share_begin(s, 0), 0);
+    assert_int_equal(share_begin(s, ranks), count);
+    for (int r = 0; r < ranks; r++) {
+        int64_t begin = share_begin(s, r), end = share_begin(s, r + 1);
+        assert_true(begin <= end);
+        assert_true(begin % unit == 0 || begin == count);
+        assert_true(end - begin <= (count + ranks - 1) / ranks + unit - 1);
+    }
+}
+
+static void test_even_shares(void **state)
+{
+    (void)state;
+    static const int64_t counts[] = {1, 2, 15, 16, 17, 31, 100, 1000003, 50257LL * 12288 * 8};
+    for (int ranks = 1; ranks <= 1024; ranks = ranks < 20 ? ranks + 1 : 2 * ranks)
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+            for (int64_t unit = 1; unit <= 16; unit += 15) {
+                share s = share_evenly(counts[i], ranks, unit);
+                check_share(&s, ranks, counts[i], unit);
+            }
+}
+
+static void test_owned_shares(void **state)
+{
+    (void)state;
+    for (int ranks = 1; ranks < 9; ranks++)
+        for (int owner = 0; owner < ranks; owner++) {
+            share s = {.count = 77, .owner = owner};
+            for (int r = 0; r < ranks; r++)
+                assert_int_equal(share_begin(&s, r + 1) - share_begin(&s, r), r == owner ? 77 : 0);
+        }
+}
+
+/* ---- the table dealt ---- */
+
+enum { TENSORS = 23 };
+
+static int64_t size_of(int id)
+{
+    static const int64_t sizes[] = {1, 7, 16, 4096, 50, 129, 33 * 65, 5};
+    return sizes[id % 8] * (1 + id / 8);
+}
+
+static void deal(int ranks, int rank, int stage, bool whole, params *p, zero **z)
+{
+    comm c = comm_planned(ranks, 0);
+    run r = {.params = p, .comm = &c};
+    c.rank = rank;
+    *p = (params){.type = F32};
+    for (int i = 0; i < TENSORS; i++)
+        assert_int_equal(
+            params_add(p, (param_spec){.name = "t", .layer = -1, .shape = SHAPE(size_of(i))}), i);
+    ok(zero_open(&r, stage, whole, 0, z));
+}
+
+static void check_dealt(int ranks, bool whole)
+{
+    int64_t next[TENSORS] = {0}, least = INT64_MAX, most = 0;
+    for (int rank = 0; rank < ranks; rank++) {
+        params p;
+        zero *z;
+        int64_t load = 0;
+        deal(ranks, rank, 1 + ranks % 3, whole, &p, &z);
+        for (int i = 0; i < TENSORS; i++) {
+            const param *row = &p.row[i];
+            assert_int_equal(row->own_first,
+                             row->own ? next[i] : share_begin(zero_share(z, i), rank));
+            if (whole) assert_true(row->own == 0 || row->own == size_of(i));
+            next[i] += row->own;
+            load += row->own;
+        }
+        least = load < least ? load : least;
+        most = load > most ? load : most;
+        params_free(&p);
+        zero_close(z);
+    }
+    for (int i = 0; i < TENSORS; i++)
+        assert_int_equal(next[i], size_of(i));
+    int64_t unit = 0;
+    for (int i = 0; i < TENSORS; i++)
+        unit = size_of(i) > unit ? size_of(i) : unit;
+    if (whole) assert_true(most - least <= unit);
+}
+
+static void test_dealt(void **state)
+{
+    (void)state;
+    for (int ranks = 2; ranks <= 40; ranks++) {
+        check_dealt(ranks, false);
+        check_dealt(ranks, true);
+    }
+}
+
+static void test_stage_0_owns_all(void **state)
+{
+    (void)state;
+    params p;
+    zero *z;
+    deal(3, 1, 0, false, &p, &z);
+    for (int i = 0; i < TENSORS; i++)
+        assert_true(p.row[i].own == size_of(i) && p.row[i].own_first == 0);
+    assert_false(params_divided(&p));
+    params_free(&p);
+    zero_close(z);
+}
+
+/* ---- words ---- */
+
+/* Other ranks' words: as this one's, but for a byte of one of them (at < 0: none); and a text. */
+typedef struct {
+    int rank, at;
+    char byte;
+    const char *text;
+} other;
+
+static error *share_words(comm *c, const void *mine, void *all, size_t bytes)
+{
+    const other *o = c->state;
+    for (int r = 0; r < c->size; r++)
+        memcpy((char *)all + (size_t)r * bytes, mine, bytes);
+    char *theirs = (char *)all + (size_t)o->rank * bytes;
+    if (o->at >= 0) theirs[o->at] = o->byte;
+    if (o->text) strcpy(theirs + o->at + 4, o->text);
+    return NULL;
+}
+
+static const comm_ops spoken = {.name = "spoken", .share_words = share_words};
+
+static void test_compare(void **state)
+{
+    (void)state;
+    uint64_t mine[5] = {1, 2, 3, 4, 5};
+    other o = {2, -1, 0, NULL};
+    comm c = {.ops = &spoken, .state = &o, .size = 4};
+    int rank, which;
+    ok(comm_compare(&c, mine, 5, &rank, &which));
+    assert_true(rank == -1 && which == -1);
+    o.at = 3 * 8;
+    o.byte = 9;
+    ok(comm_compare(&c, mine, 5, &rank, &which));
+    assert_true(rank == 2 && which == 3);
+}
+
+/* All is well; another rank has failed; and this one has. */
+static void test_agree(void **state)
+{
+    (void)state;
+    other o = {2, -1, 0, NULL};
+    comm c = {.ops = &spoken, .state = &o, .size = 4, .rank = 1};
+    ok(comm_agree(&c, NULL));
+    assert_false(c.agreed || c.told);
+    o = (other){2, 0, 1, "the disk is full"};
+    error *e = comm_agree(&c, NULL);
+    assert_string_equal(error_text(e), "rank 2: the disk is full");
+    assert_true(c.agreed && c.told);
+    error_free(e);
+    o = (other){0, 0, 0, NULL}; /* rank 0 is well, the others are as this one */
+    c.agreed = c.told = false;
+    e = comm_agree(&c, user_error("no room"));
+    assert_string_equal(error_text(e), "rank 1: no room");
+    assert_true(c.agreed && !c.told);
+    error_free(e);
+}
+
+static void test_one_process(void **state)
+{
+    (void)state;
+    int x = 7, y = 0;
+    ok(comm_share(NULL, &x, &y, sizeof y));
+    assert_int_equal(y, 7);
+    ok(comm_barrier(NULL));
+    assert_true(comm_size(NULL) == 1 && comm_rank(NULL) == 0);
+    comm_abandon(NULL);
+    comm_close(NULL, false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_even_shares), cmocka_unit_test(test_owned_shares),
+        cmocka_unit_test(test_dealt),       cmocka_unit_test(test_stage_0_owns_all),
+        cmocka_unit_test(test_compare),     cmocka_unit_test(test_agree),
+        cmocka_unit_test(test_one_process),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
