@@ -170,8 +170,9 @@ train_option_errors() {
     refuses "option of another optimizer" "--beta3|adamw" --plan --beta3 0.9
     refuses "orthogonal matrices in few bits" "--optim muon|--dtype fp32|--optim adamw" --plan --optim muon --dtype bf16
     refuses "orthogonal matrices, states in few bits" "--optim muon|--state fp32|--optim adamw" --plan --optim muon_r --state int8
-    refuses "ranks in few bits" "several ranks with --dtype bf16|one rank" --plan --ranks 2 --dtype bf16
-    refuses "ranks with states in few bits" "--state int8|one rank" --plan --ranks 2 --state int8
+    refuses "dealt masters in few bits" "--master split8|--zero 0|--master fp32" --plan --ranks 2 --zero 1 --dtype bf16 --master split8
+    refuses "dealt states in few bits" "--state int8|--zero 0|--state fp32" --plan --ranks 2 --zero 1 --state int8
+    refuses "ranks with sparsity" "--sparsity with several ranks|one rank" --plan --ranks 2 --sparsity 0.5
     refuses "no such parameter" "--freeze 'h.9.*' fits no parameter|names are like" --plan --freeze "h.9.*"
     refuses "nothing to train" "leaves no parameter to train" --plan --freeze "*"
     refuses "less memory than parameters" "--memory 1M: nothing fits|MiB are missing|try a smaller model" --plan --memory 1M --product-rate 1 --stream-rate 1
