@@ -30,9 +30,9 @@ typedef struct {
 static const heads_case heads_cases[] = {
     {.R = 1, .all = 1, .first = 1, .second = 0, .D = 1},
     {.R = 5, .all = 4, .first = 2, .second = 1, .D = 3},
+    {.R = 9, .all = 6, .first = 4, .second = 1, .D = 130},
     {.R = 33, .all = 8, .first = 4, .second = 2, .D = 17},
     {.R = 70, .all = 3, .first = 1, .second = 1, .D = 64},
-    {.R = 9, .all = 6, .first = 4, .second = 1, .D = 130},
     {.R = 3, .all = 3, .first = 0, .second = 2, .D = 8},
 };
 
@@ -212,6 +212,7 @@ static void test_rotary(void **state)
 {
     static const rotary_case cases[] = {
         {1, 1, 1, 1, 2, 2, 0, 10000, false, false},
+        {1, 2, 4, 3, 530, 530, 0, 10000, false, false},
         {2, 5, 4, 3, 6, 6, 0, 10000, false, false},
         {2, 7, 6, 4, 10, 4, 3, 500, false, false},
         {1, 33, 3, 2, 64, 64, 0, 1e6, false, false},
