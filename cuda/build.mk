@@ -39,8 +39,8 @@ $(CU_C:%.c=$(BUILD)/%.o): FLAGS += -isystem $(CUDA_HOME)/include \
 ifneq ($(wildcard $(CUDA_HOME)/include/cudnn.h),)
 CUDNN := $(BUILD)/cuda/cudnn_graph.o $(BUILD)/cuda/cudnn_load.o
 $(BUILD)/test_cudnn: $(CUDNN)
-$(CUDNN) $(BUILD)/test/test_cudnn.o: FLAGS += -isystem $(CUDA_HOME)/include -DWITH_CUDNN \
-    -DCUDA_LIBRARIES='"$(CUDA_HOME)/lib64/"'
+$(CUDNN) $(BUILD)/test/test_cudnn.o: FLAGS += -isystem $(CUDA_HOME)/include -DWITH_CUDNN
+$(BUILD)/test/test_cudnn.o: FLAGS += -DCUDA_LIBRARIES='"$(CUDA_HOME)/lib64/"'
 endif
 
 $(BUILD)/%.cu.o: %.cu
@@ -60,7 +60,7 @@ SIM_CXX  := -std=c++20 -g $(SIM_INC) -Wall -Wextra -Werror -Wno-unknown-pragmas 
 SIM_CU   := -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
             -fno-omit-frame-pointer
 
-DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/lt.c cuda/nccl_load.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
+DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/library.c cuda/lt.c cuda/nccl_load.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
            $(SIM_SRC:%=$(BUILD)/%.o)
 LIBS    += -lstdc++
 $(CU_C:%.c=$(BUILD)/%.o) $(BUILD)/test/rig_cuda.o $(BUILD)/test/test_cuda.o $(BUILD)/test/test_cudasim.o: FLAGS += $(SIM_INC)

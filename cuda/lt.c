@@ -1,31 +1,14 @@
 /* lt.c - see lt.h */
 #include "cuda/lt.h"
+#include "cuda/library.h"
 
 #include <dlfcn.h>
-#include <string.h>
 
-#define TEXT2(x) #x
-#define TEXT(x)  TEXT2(x)
-#define LIBRARY  "libcublasLt.so." TEXT(CUBLAS_VER_MAJOR)
-
-/* Where the toolkit was when this was built, should the loader not know it. */
-#ifndef CUDA_LIBRARIES
-#define CUDA_LIBRARIES ""
-#endif
-
-static error *take(void *library, const char *name, void *into)
-{
-    void *symbol = dlsym(library, name);
-    if (!symbol)
-        return user_error("%s has no %s: install the cuBLAS that belongs to this CUDA", LIBRARY,
-                          name);
-    memcpy(into, &symbol, sizeof symbol);
-    return NULL;
-}
+#define LIBRARY "libcublasLt.so." LIBRARY_TEXT(CUBLAS_VER_MAJOR)
 
 static error *take_all(lt_library *l)
 {
-#define LT_TAKE(name) TRY(take(l->library, "cublasLt" #name, &l->name));
+#define LT_TAKE(name) TRY(library_take(l->library, LIBRARY, "cublasLt" #name, &l->name));
     LT_FUNCTIONS(LT_TAKE)
 #undef LT_TAKE
     return NULL;
@@ -33,12 +16,8 @@ static error *take_all(lt_library *l)
 
 error *lt_load(lt_library *out)
 {
-    *out = (lt_library){.library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL)};
-    if (!out->library) out->library = dlopen(CUDA_LIBRARIES LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (!out->library)
-        return user_error("%s cannot be loaded (%s): install cuBLAS, or add its directory to "
-                          "LD_LIBRARY_PATH",
-                          LIBRARY, dlerror());
+    *out = (lt_library){0};
+    TRY(library_open(LIBRARY, "cuBLAS", &out->library));
     error *e = take_all(out);
     if (e) lt_unload(out);
     return e;

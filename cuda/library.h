@@ -1,0 +1,17 @@
+/* library.h - NVIDIA's libraries are loaded when they are needed: a program built for GPUs starts
+ * where there are none.
+ */
+#pragma once
+
+#include "core/error.h"
+
+/* Names the library of a major version: "libcudnn.so." LIBRARY_TEXT(CUDNN_MAJOR). */
+#define LIBRARY_TEXT2(x) #x
+#define LIBRARY_TEXT(x)  LIBRARY_TEXT2(x)
+
+/* Loads `file` into *out, for dlclose: from where the loader looks, or from where the toolkit was
+ * when this was built.  User error, naming `product` as what to install, if it is in neither. */
+error *library_open(const char *file, const char *product, void **out) NODISCARD;
+
+/* Writes the address of a function to *into, a pointer to it.  User error if there is none. */
+error *library_take(void *library, const char *file, const char *function, void *into) NODISCARD;
