@@ -3,7 +3,7 @@
 #   make            the programs: train_gpt, tokenize, generate, export
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
 #   make demo-vit   a ViT on Fashion-MNIST, its curves and a contact sheet (runs/demo-vit/)
-#   make test       dependencies, build, all tests                           (about half an hour on 2 cores)
+#   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
 #   make test-gpu   the tests of the CUDA device, on the GPU that is here
 #   make fuzz       fuzz targets, FUZZ_SECONDS=60 each

@@ -143,7 +143,7 @@ matrix vit "$vit --drop-path 0.2 --mixup 0.2" 97 5
 # once under the sanitizers (MPI itself leaks)
 if [ -x "$root/build/san/train_gpt" ]; then
     # shellcheck disable=SC2086
-    run 1 one $gpt --steps 2 --checkpoint-every 2 --batch 4 --optim adamw_r &&
+    run 1 one $gpt --steps 2 --checkpoint-every 2 --batch 4 --optim adamw_r && rm -rf many &&
         ASAN_OPTIONS=detect_leaks=0 mpirun -np 2 "$root/build/san/"$gpt $common --steps 2 --checkpoint-every 2 --batch 2 --optim adamw_r --zero 3 --out many >many.txt 2>&1
     status=$?
     why=$(least=4 && alike one many) && [ $status = 0 ] && ok '2 ranks, stage 3, under the sanitizers' || not_ok "under the sanitizers: $why $(grep -m1 -E 'train_|ERROR|error' many.txt)"
