@@ -1,11 +1,14 @@
 /* test_family_files.c - the families by their files: what transformers computes from small files of each
- * (golden/family_files.py) is what we compute of them, and we write them back as they were. */
+ * (golden/family_files.py) is what we compute of them, in one file or several, in 32 bits or 16, with what some writers leave out or add,
+ * and we write them back as they were. */
+#include "core/bf16.h"
 #include "cpu/cpu.h"
 #include "io/json.h"
 #include "io/params_file.h"
 #include "model/hf.h"
 #include "model/kind.h"
 #include "test/scratch.h"
+#include "test/small_run.h"
 #include "train/generator.h"
 #include "train/task.h"
 
@@ -48,27 +51,82 @@ static tensor make_tensor(const cJSON *item, bool gemma)
     return t;
 }
 
-/* The family's file, in DIR/NAME. */
-static void write_files(const cJSON *family, const char *dir, device *dev)
+static void round_to_bf16(tensor *t)
 {
-    char path[300];
-    named_tensor list[MOST_TENSORS] = {0};
-    int n = 0;
-    const cJSON *item, *config = cJSON_GetObjectItem(family, "config");
-    char *text = cJSON_Print(config);
-    bool gemma = !strcmp(cJSON_GetObjectItem(config, "model_type")->valuestring, "gemma");
+    int64_t n = tensor_count(*t);
+    uint16_t *data = malloc((size_t)n * sizeof *data);
+    for (int64_t i = 0; i < n; i++)
+        data[i] = bf16_of_float(((float *)t->data)[i]);
+    free(t->data);
+    t->data = data;
+    t->type = BF16;
+}
+
+/* What is there: the plain file; two files and an index; 16-bit floats; names without the prefix
+ * that is the model's, and constants that older versions wrote, too. */
+typedef enum { PLAIN, SHARDS, HALF, ODD, FORMS } file_form;
+
+static const char *type_of(const cJSON *family)
+{
+    return cJSON_GetObjectItem(cJSON_GetObjectItem(family, "config"), "model_type")->valuestring;
+}
+
+static void write_config(const cJSON *family, const char *dir)
+{
+    char path[300], *text = cJSON_Print(cJSON_GetObjectItem(family, "config"));
     assert_int_equal(mkdir(dir, 0777), 0);
     snprintf(path, sizeof path, "%s/config.json", dir);
     file_write(path, text, strlen(text));
     free(text);
+}
+
+static void write_shards(const char *dir, const named_tensor *list, int n, device *dev)
+{
+    char path[300], index[MOST_TENSORS * 100] = "{\"metadata\":{},\"weight_map\":{";
+    for (int half = 0; half < 2; half++) {
+        int first = half * (n / 2), end = half ? n : n / 2;
+        snprintf(path, sizeof path, "%s/model-0000%d-of-00002.safetensors", dir, half + 1);
+        ok(safetensors_write(path, list + first, end - first, dev));
+        for (int i = first; i < end; i++)
+            snprintf(index + strlen(index), sizeof index - strlen(index), "%s\"%s\":\"%s\"",
+                     i ? "," : "", list[i].name, strrchr(path, '/') + 1);
+    }
+    strcat(index, "}}");
+    snprintf(path, sizeof path, "%s/model.safetensors.index.json", dir);
+    file_write(path, index, strlen(index));
+}
+
+/* The family's file, in DIR. */
+static void write_files(const cJSON *family, const char *dir, file_form form, device *dev)
+{
+    static const char *const constants[] = {"h.1.attn.bias", "h.0.attn.masked_bias",
+                                            "transformer.rotary_pos_emb.inv_freq",
+                                            "model.layers.0.self_attn.rotary_emb.inv_freq"};
+    char path[300];
+    named_tensor list[MOST_TENSORS] = {0};
+    int n = 0, own;
+    const cJSON *item;
+    bool gemma = !strcmp(type_of(family), "gemma");
+    write_config(family, dir);
     cJSON_ArrayForEach(item, cJSON_GetObjectItem(family, "tensors"))
     {
-        assert_true(n < MOST_TENSORS);
-        list[n++] = (named_tensor){.name = item->string, .value = make_tensor(item, gemma)};
+        assert_true(n < MOST_TENSORS - 4);
+        named_tensor *t = &list[n++];
+        *t = (named_tensor){.name = item->string, .value = make_tensor(item, gemma)};
+        if (form == HALF) round_to_bf16(&t->value);
+        if (form != ODD) continue;
+        if (!strncmp(t->name, "model.", 6)) t->name += 6;
+        if (!strncmp(t->name, "transformer.", 12)) t->name += 12;
     }
+    own = n;
+    for (int i = 0; form == ODD && i < 4; i++)
+        list[n++] = (named_tensor){.name = constants[i], .value = list[0].value};
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    ok(safetensors_write(path, list, n, dev));
-    for (int i = 0; i < n; i++)
+    if (form == SHARDS)
+        write_shards(dir, list, n, dev);
+    else
+        ok(safetensors_write(path, list, n, dev));
+    for (int i = 0; i < own; i++)
         free(list[i].value.data);
 }
 
@@ -130,36 +188,97 @@ static void check_logits(const char *name, const cJSON *family, generator *g, co
     free(logits);
 }
 
-static void check_family(const cJSON *family, const char *dir, const int32_t *tokens, int64_t n)
+/* The model in DIR, in memory. */
+static generator *open_generator(const char *dir, bool widen, device *dev)
 {
-    device dev;
     weights *w;
     generator *g;
-    char again[300], one[320], two[320];
-    ok(cpu_device(2, &dev));
-    write_files(family, dir, &dev);
     ok(weights_open(dir, &w));
     ok(generator_plan(&gpt_kind, weights_model(w), 0, &g));
-    ok(generator_commit(g, &dev, w, false));
-    assert_int_equal(params_count(&g->params), cJSON_GetObjectItem(family, "parameters")->valueint);
-    check_logits(family->string, family, g, tokens, n);
-    snprintf(again, sizeof again, "%s-again", dir);
+    ok(generator_commit(g, dev, w, widen));
+    weights_close(w);
+    return g;
+}
+
+/* DIR/NAME, a new directory with model.safetensors and config.json of these. */
+static void write_back(char again[320], const char *dir, const char *name, const model_config *c,
+                       const params *p, device *dev)
+{
+    snprintf(again, 320, "%s/%s", dir, name);
     assert_int_equal(mkdir(again, 0777), 0);
-    ok(weights_write(again, &g->config, &g->params, &dev));
-    snprintf(one, sizeof one, "%s/model.safetensors", dir);
-    snprintf(two, sizeof two, "%s/model.safetensors", again);
-    check_same_tensors(one, two);
-    /* and config.json says the same */
+    ok(weights_write(again, c, p, dev));
+    strcat(again, "/model.safetensors");
+}
+
+static void check_same_config(const char *dir, const char *again)
+{
     char *first, *second;
-    weights *back;
-    ok(weights_open(again, &back));
-    ok(hf_config_text(weights_model(w), F32, &first));
-    ok(hf_config_text(weights_model(back), F32, &second));
+    model_config one, two;
+    char path[320];
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    ok(weights_config(path, &one));
+    snprintf(path, sizeof path, "%s/%s/config.json", dir, again);
+    ok(weights_config(path, &two));
+    ok(hf_config_text(&one, F32, &first));
+    ok(hf_config_text(&two, F32, &second));
     assert_string_equal(first, second);
     free(first), free(second);
-    weights_close(back);
-    generator_destroy(g);
+}
+
+/* 16-bit floats: refused, widened, or taken as they are by a run of bf16, which writes the same bytes. */
+static void check_half(const char *dir, device *dev)
+{
+    weights *w;
+    generator *g;
+    small_run s;
+    char arguments[400], file[320], again[320];
+    ok(weights_open(dir, &w));
+    ok(generator_plan(&gpt_kind, weights_model(w), 0, &g));
+    fails(generator_commit(g, dev, w, false), "BF16", "--widen");
     weights_close(w);
+    generator_destroy(g);
+
+    snprintf(arguments, sizeof arguments, "--load %s --dtype bf16 --batch 1 --seq 8 --threads 1",
+             dir);
+    small_open(&s, arguments);
+    snprintf(file, sizeof file, "%s/model.safetensors", dir);
+    write_back(again, dir, "again", &s.o.model, &s.t->params, &s.dev);
+    check_same_tensors(file, again);
+    small_close(&s);
+
+    g = open_generator(dir, true, dev);
+    small_open(&s, arguments);
+    for (int i = 0; i < g->params.n; i++) {
+        const float *wide = g->params.row[i].value.data;
+        const uint16_t *half = s.t->params.row[i].value.data;
+        for (int64_t k = 0; k < g->params.row[i].count; k++)
+            assert_true(wide[k] == float_of_bf16(half[k]));
+    }
+    small_close(&s);
+    generator_destroy(g);
+}
+
+static void check_family(const cJSON *family, char *const dirs[FORMS], const int32_t *tokens,
+                         int64_t n)
+{
+    device dev;
+    char file[320], again[320];
+    ok(cpu_device(2, &dev));
+    for (file_form form = 0; form < FORMS; form++)
+        write_files(family, dirs[form], form, &dev);
+    snprintf(file, sizeof file, "%s/model.safetensors", dirs[PLAIN]);
+    for (file_form form = 0; form < FORMS; form++) {
+        if (form == HALF) continue;
+        generator *g = open_generator(dirs[form], false, &dev);
+        assert_int_equal(params_count(&g->params),
+                         cJSON_GetObjectItem(family, "parameters")->valueint);
+        check_logits(family->string, family, g, tokens, n);
+        write_back(again, dirs[form], "again", &g->config, &g->params, &dev);
+        check_same_tensors(file, again);
+        check_same_config(dirs[form], "again");
+        generator_destroy(g);
+    }
+    check_half(dirs[HALF], &dev);
     cpu_close(&dev);
 }
 
@@ -173,9 +292,14 @@ static void test_files_of_transformers(void **state)
     cJSON_ArrayForEach(item, cJSON_GetObjectItem(json, "tokens")) tokens[n++] = item->valueint;
     cJSON_ArrayForEach(item, cJSON_GetObjectItem(json, "families"))
     {
-        char *dir = scratch_path(state, item->string);
-        check_family(item, dir, tokens, n);
-        free(dir);
+        char *dirs[FORMS], name[64];
+        for (int form = 0; form < FORMS; form++) {
+            snprintf(name, sizeof name, "%s-%d", item->string, form);
+            dirs[form] = scratch_path(state, name);
+        }
+        check_family(item, dirs, tokens, n);
+        for (int form = 0; form < FORMS; form++)
+            free(dirs[form]);
     }
     cJSON_Delete(json);
 }
@@ -186,7 +310,7 @@ static void test_files_of_transformers(void **state)
 static void test_options(void **state)
 {
     static options o;
-    char *config = scratch_path(state, "one.json"), *dir = scratch_path(state, "bloom");
+    char *config = scratch_path(state, "one.json"), *dir = scratch_path(state, "bloom-0");
     const char text[] = "{\"model_type\":\"qwen2\",\"hidden_size\":64,\"num_attention_heads\":4,"
                         "\"num_key_value_heads\":2,\"num_hidden_layers\":3,\"vocab_size\":99}";
     file_write(config, text, sizeof text - 1);
