@@ -20,7 +20,7 @@ if [ "$(uname -m)" != x86_64 ]; then
     exit 0
 fi
 
-barrier='__syncthreads(_or|_and|_count)?\(|__syncwarp\(|__threadfence\(|copy_wait'
+barrier='__syncthreads(_or|_and|_count)?\(|__syncwarp\(|__threadfence(_[a-z]+)?\(|copy_(wait|commit)'
 log=$(mktemp) || exit 1
 trap 'rm -rf "$log" build/mutant' EXIT
 bad=0
@@ -53,7 +53,7 @@ mutate() { # FILE NUMBER
     rm -rf build/mutant
     mkdir -p build/mutant/cuda
     { units_of "$1" && echo "$1"; } | sort -u | xargs cp -t build/mutant/cuda
-    sed -E -i "$2s/__syncthreads\(\)|__syncwarp\(\)|__threadfence\(\)|[a-z_]*copy_wait(_all)?(<[^>]*>)?\(\)/(void)0/
+    sed -E -i "$2s/__syncthreads\(\)|__syncwarp\(\)|__threadfence(_[a-z]+)?\(\)|copy_(wait|commit)(<[^>]*>)?\(\)/(void)0/
                $2s/__syncthreads_(or|and|count)\(/(/" "build/mutant/$1"
     ! cmp -s "$1" "build/mutant/$1"
 }
@@ -87,6 +87,6 @@ for file in "$@"; do
             bad=1
         fi
     done < <(sed -E 's,//.*,,; s,/\*[^*]*\*/,,' "$file" | grep -vnE '^ *(/?\*|#)' | grep -E "$barrier" |
-        grep -vE 'static|inline|asm' | cut -d: -f1)
+        grep -vE 'static|inline|asm|MMA_FN|emu_' | cut -d: -f1)
 done
 exit $bad
