@@ -62,6 +62,7 @@ try() { # FILE NUMBER
     local units test
     units=$(units_of "$1" | sed 's,^cuda/,,; s,\.cu$,,' | tr '\n' ' ')
     for test in $(tests_of "$1"); do
+        rm -f build/mutant/test # make leaves it where only the test is another
         if ! make --no-print-directory SAN=1 MUTANTS="$units" OF="$test" build/mutant/test >"$log" 2>&1; then
             echo "not ok $1:$2: does not compile: $(tail -n 2 "$log" | head -c 200)"
             bad=1
