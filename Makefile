@@ -233,7 +233,7 @@ test-long: deps-test
 
 demo-data: deps-demo
 	@$(MAKE) --no-print-directory -j2 all
-	@scripts/demo-data $(TEXT)
+	@scripts/demo-data $(if $(TEXT),'$(TEXT)')
 
 demo: demo-data
 	@scripts/demo

@@ -26,6 +26,18 @@ error *optim_defaults(const char *name, optim_config *out)
     return NULL;
 }
 
+error *optim_another(const char *name, const optim_config *like, optim_config *out)
+{
+    optim_config c;
+    TRY(optim_defaults(name, &c));
+    c.type = like->type;
+    c.state = like->state;
+    c.state_all = like->state_all;
+    c.sparse = like->sparse;
+    *out = c;
+    return NULL;
+}
+
 /* Rules that fold, and only they, do so. */
 static error *resolve_fold(optim_config *c, const char **reason)
 {

@@ -51,6 +51,9 @@ typedef struct {
 /* The defaults of the named optimizer. */
 error *optim_defaults(const char *name, optim_config *out) NODISCARD;
 
+/* The same, of numbers that lie in memory as those of `like`: their types, states and non-zeros. */
+error *optim_another(const char *name, const optim_config *like, optim_config *out) NODISCARD;
+
 /* Turns `auto` into a policy, with the reason in words; refuses what cannot be (release with
  * clipping or with several micro-batches; anything but fold for a rule that folds, and fold for
  * another). */

@@ -19,7 +19,7 @@ static bool take_size(const char **at, size_t *out)
     if (unit) end++;
     for (; unit && unit >= units; unit--)
         value *= 1024;
-    if (value > 1e18 || (*end && *end != ',')) return false;
+    if (value < 1 || value > 1e18 || (*end && *end != ',')) return false;
     *out = (size_t)value;
     *at = end;
     return true;

@@ -546,6 +546,17 @@ static bool add_row(cJSON *object, const option_row *row, options *o)
     }
 }
 
+static error *print_rows(options *o, char **out)
+{
+    cJSON *object = cJSON_CreateObject();
+    bool ok = object;
+    for (int i = 0; ok && i < row_count(o->task); i++)
+        ok = add_row(object, row_at(o->task, i), o);
+    *out = ok ? cJSON_Print(object) : NULL;
+    cJSON_Delete(object);
+    return *out ? NULL : user_error("out of memory for options.json");
+}
+
 error *options_json(const options *given, char **out)
 {
     options o = *given; /* with the defaults put in */
@@ -563,11 +574,11 @@ error *options_json(const options *given, char **out)
     o.newton_schulz = o.optim.newton_schulz_steps;
     o.gradients = grad_policy_name(o.optim.gradients);
     if (o.type == BF16) o.master_name = master_names[o.master];
-    cJSON *object = cJSON_CreateObject();
-    bool ok = object;
-    for (int i = 0; ok && i < row_count(o.task); i++)
-        ok = add_row(object, row_at(o.task, i), &o);
-    *out = ok ? cJSON_Print(object) : NULL;
-    cJSON_Delete(object);
-    return *out ? NULL : user_error("out of memory for options.json");
+    return print_rows(&o, out);
+}
+
+error *options_unset_json(const task *t, char **out)
+{
+    options o = unset(t);
+    return print_rows(&o, out);
 }
