@@ -16,6 +16,7 @@
  * so that memory and streams can be given back.  The host does not run far ahead either: more than
  * the driver's queue holds, and a launch would block where nobody looks.
  */
+#include "core/clock.h"
 #include "cuda/internal.h"
 #include "cuda/nccl.h"
 
@@ -41,13 +42,6 @@ enum { SPINS = 2000, AHEAD = 16 };
 static nccl_state *state_of(const comm *c)
 {
     return c->state;
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static error *checked(const nccl_state *s, ncclResult_t status, const char *call)
@@ -213,7 +207,7 @@ static error *look(comm *c, double since)
     ncclResult_t state = ncclSuccess;
     s->host.doing = c->doing;
     error *e = s->host.ops->idle ? s->host.ops->idle(&s->host) : NULL;
-    if (!e && now() - since > c->limit) e = out_of_patience(c);
+    if (!e && clock_now() - since > c->limit) e = out_of_patience(c);
     if (!e) e = checked(s, s->lib.CommGetAsyncError(s->comm, &state), "CommGetAsyncError");
     if (!e) e = checked(s, state, "another rank");
     c->told = c->told || s->host.told;
@@ -228,7 +222,7 @@ static void abandon(nccl_state *s)
 
 static void until(device *dev, nccl_state *s, cudaEvent_t event)
 {
-    double since = now();
+    double since = clock_now();
     for (int64_t turn = 0; !dev->failure; turn++) {
         cudaError_t status = cudaEventQuery(event);
         if (status != cudaErrorNotReady) {

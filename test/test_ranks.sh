@@ -418,6 +418,14 @@ else
     not_ok "a signal to one rank: status $status: $(tail -2 long.txt)"
 fi
 
+# two ranks that call what does not go together: both are named, with what they do
+for what in gathering speaking; do
+    mpirun -np 2 "$root/build/release/test_comm" $what >out.txt 2>&1
+    [ $? != 0 ] && [ "$(grep -c '^test_comm: ' out.txt)" = 1 ] &&
+        grep -q "for 1 s rank 0 has been adding up (call 1) and rank 1 $what (call 1): they do not run the same program" out.txt &&
+        ok "one adds up, the other is $what" || not_ok "one adds up, the other is $what: $(grep -m1 '^test_comm' out.txt)"
+done
+
 # refused NAME WORDS: mpirun's status, and one line of ours
 refused() {
     local status=0
