@@ -409,15 +409,13 @@ static void sums_on(rig *on)
     REFUSE(loss, loss, hyper, longer(numbers));
     REFUSE(loss, loss, hyper, sum);
 
-    sumsq_item square = {sum, logits}, many_slots = {slots, logits},
-               no_double = {typed(sum, I32), logits}, apart = {sum, padded(logits)},
-               whole = {sum, classify.targets};
-    sumsq_op sumsq = {.items = &square, .n = 1};
+    sumsq_item right = {sum, logits}, longer_slot = {slots, logits};
+    sumsq_op sumsq = {.items = &right, .n = 1};
     ACCEPT(sumsq, sumsq);
-    REFUSE(sumsq, sumsq, items, &many_slots);
-    REFUSE(sumsq, sumsq, items, &no_double);
-    REFUSE(sumsq, sumsq, items, &apart);
-    REFUSE(sumsq, sumsq, items, &whole);
+    REFUSE(sumsq, sumsq, items, &longer_slot);
+    REFUSE(sumsq, sumsq, items, (&(sumsq_item){typed(sum, I32), logits}));
+    REFUSE(sumsq, sumsq, items, (&(sumsq_item){sum, padded(logits)}));
+    REFUSE(sumsq, sumsq, items, (&(sumsq_item){sum, classify.targets}));
 
     clip_op clip = {.slots = slots, .hyper = numbers, .max_norm = 1};
     ACCEPT(clip, clip);
