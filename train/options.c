@@ -1,4 +1,5 @@
 /* options.c - see options.h */
+#include "data/utf8.h"
 #include "train/fit.h"
 #include "train/task.h"
 
@@ -518,11 +519,29 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
 
 /* ---- options.json ---- */
 
+/* Bytes that are not UTF-8, as names of files may have, become U+FFFD. */
+static cJSON *text_item(const char *text)
+{
+    size_t n = strlen(text), used = 0;
+    char *whole = malloc(3 * n + 1);
+    if (!whole) return NULL;
+    for (size_t i = 0, length; i < n; i += length ? length : 1) {
+        length = utf8_length((const uint8_t *)text + i, n - i);
+        size_t more = length ? length : 3;
+        memcpy(whole + used, length ? text + i : "\xEF\xBF\xBD", more);
+        used += more;
+    }
+    whole[used] = 0;
+    cJSON *item = cJSON_CreateString(whole);
+    free(whole);
+    return item;
+}
+
 static bool add_list(cJSON *array, const pattern_list *list)
 {
     bool ok = array;
     for (int i = 0; ok && i < list->n; i++) {
-        cJSON *text = cJSON_CreateString(list->pattern[i]);
+        cJSON *text = text_item(list->pattern[i]);
         ok = text && cJSON_AddItemToArray(array, text);
     }
     return ok;
@@ -531,14 +550,14 @@ static bool add_list(cJSON *array, const pattern_list *list)
 /* False: out of memory. */
 static bool add_row(cJSON *object, const option_row *row, options *o)
 {
+    const char *text = row->type == TEXT ? *(const char **)field(o, row) : NULL;
     switch (row->type) {
     case WHOLE:
         return cJSON_AddNumberToObject(object, row->name, (double)*(int64_t *)field(o, row));
     case REAL:
         return cJSON_AddNumberToObject(object, row->name, *(double *)field(o, row));
     case TEXT:
-        return !*(const char **)field(o, row) ||
-               cJSON_AddStringToObject(object, row->name, *(const char **)field(o, row));
+        return !text || cJSON_AddItemToObject(object, row->name, text_item(text));
     case LIST:
         return add_list(cJSON_AddArrayToObject(object, row->name), field(o, row));
     default:
