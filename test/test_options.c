@@ -540,26 +540,6 @@ static cJSON *config(void)
     return object;
 }
 
-/* Whatever bytes a name has, it is JSON in UTF-8. */
-static void test_config_is_utf8(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *given, *written;
-    } names[] = {{"na\xC3\xAFve", "na\xC3\xAFve"},
-                 {"lat\xE9.bin", "lat\xEF\xBF\xBD.bin"},
-                 {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
-                 {"cut\xE2\x82", "cut\xEF\xBF\xBD\xEF\xBF\xBD"}};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        must(PARSE("--train-data", names[i].given, "--out", names[i].given));
-        cJSON *object = config();
-        const cJSON *list = cJSON_GetObjectItem(object, "train-data");
-        assert_string_equal(cJSON_GetObjectItem(object, "out")->valuestring, names[i].written);
-        assert_string_equal(list->child->valuestring, names[i].written);
-        cJSON_Delete(object);
-    }
-}
-
 /* It names every option, with what was given or chosen; so this test knows if an option is missing
  * above. */
 static void test_config(void **state)
@@ -615,7 +595,6 @@ int main(void)
         cmocka_unit_test(test_too_many_files),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_config),
-        cmocka_unit_test(test_config_is_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

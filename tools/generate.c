@@ -274,8 +274,8 @@ static error *encode_prompt(const session *s, int32_t **ids, size_t *n)
     } else if (!s->vocab)
         TRY(read_ids(s, *ids, n));
     if (!*n)
-        return user_error(
-            "the prompt is empty: give at least one character, or token, to go on from");
+        return user_error("--prompt%s is empty: give at least one %s to continue",
+                          s->vocab ? "" : "-ids", s->vocab ? "character" : "token");
     if ((int64_t)*n > s->config.context)
         return user_error("--prompt has %zu tokens, the model sees %lld at a time: use its end", *n,
                           (long long)s->config.context);
