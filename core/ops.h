@@ -276,10 +276,16 @@ typedef struct {
     double scale;
 } loss_op;
 
-/* slot = sum(x^2), in double, in a fixed order that depends on the element count only */
+/* A tensor, and where the sum of its squares goes. */
 typedef struct {
     tensor slot; /* (1) f64 */
     tensor x;
+} sumsq_item;
+
+/* slot = sum(x^2) of each item, in double, in a fixed order that depends on the element count only */
+typedef struct {
+    const sumsq_item *items;
+    int64_t n;
 } sumsq_op;
 
 /* x = x / (sqrt(squares) + eps), in place: divided by its norm, when squares is sumsq's slot of x */
@@ -470,8 +476,9 @@ typedef struct {
     X(attention)                                                                                   \
     X(attention_grad)                                                                              \
     X(attention_cached)                                                                            \
-    X(head_norm) X(head_norm_grad) X(rotary) X(gate) X(gate_grad) X(classify) X(loss) X(sumsq)     \
-        X(clip) X(optim) X(nonfinite) MATRIX_OPS(X) IMAGE_OPS(X) SPARSE_OPS(X)
+    X(head_norm)                                                                                   \
+    X(head_norm_grad) X(rotary) X(gate) X(gate_grad) X(classify) X(loss) X(sumsq) X(clip) X(optim) \
+        X(nonfinite) MATRIX_OPS(X) IMAGE_OPS(X) SPARSE_OPS(X)
 
 typedef struct {
     const char *name;

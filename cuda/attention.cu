@@ -110,7 +110,7 @@ extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
 {
     if (o->qkv.type == F32)
         attention_forward(dev, stream, call_of<float>(o));
-    else if (!(o->scale > 0) || o->alibi)
+    else if (!(o->scale > 0))
         attention_forward(dev, stream, call_of<bf16>(o));
     else if (head_fits(dev, tensor_cols(o->out) / o->heads))
         attention_mma_forward(dev, stream, call_of<bf16>(o));

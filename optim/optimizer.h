@@ -77,6 +77,7 @@ typedef struct {
     tensor (*scale)[MAX_STATES]; /* [n] of states of 8 bits */
     tensor squares;              /* ? (1) f64: of a matrix, while it is made orthogonal */
     optim_item *items;           /* [n] scratch for one call */
+    sumsq_item *norms;           /* the same */
     hyper host;                  /* this step's numbers */
 } optimizer;
 

@@ -298,7 +298,7 @@ static void test_no_room(void **state)
     tensor x = tensor_of(memory, F32, SHAPE(8)),
            slot = tensor_of((char *)memory + 256, F64, SHAPE(1));
     op_clear(&dev, STREAM_COMPUTE, x);
-    OP(sumsq, &dev, STREAM_COMPUTE, .slot = slot, .x = x);
+    OP(sumsq, &dev, STREAM_COMPUTE, .items = &(sumsq_item){slot, x}, .n = 1);
     refused(device_status(&dev), "before any", "lent");
     OP(nonfinite, &dev, STREAM_COMPUTE, .count = &bad, .x = x);
     refused(device_status(&dev), "before any", "lent");
@@ -351,7 +351,7 @@ static error *with_failing_call(int n)
         op_lend(&dev, tensor_of((char *)memory + 4096, U8, SHAPE(CUDA_ROOM_LEAST)));
         op_put(&dev, STREAM_COMPUTE, x, (float[]){1, 2, 3, 4});
         op_clear(&dev, STREAM_COMPUTE, slot);
-        OP(sumsq, &dev, STREAM_COMPUTE, .slot = slot, .x = x);
+        OP(sumsq, &dev, STREAM_COMPUTE, .items = &(sumsq_item){slot, x}, .n = 1);
         op_fork(&dev, STREAM_COMPUTE, STREAM_COMM);
         op_get(&dev, STREAM_COMM, got, x);
         op_sync(&dev, STREAM_COMM);
