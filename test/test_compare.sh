@@ -156,6 +156,10 @@ refuses 'no such program' 'not there' scripts/compare --optim adamw --program ./
 refuses 'an option that is none' '--stepz' scripts/compare --name "$tag-x" --optim adamw "${small[@]}" --stepz 3
 refuses 'no data' 'none_train.bin' scripts/compare --name "$tag-x" --optim adamw "${small[@]}" --train-data "$work/none_train.bin"
 check 'nothing was begun' "$(ls runs)" [ "$(ls -d runs/compare-$tag-x/*/model.safetensors 2>/dev/null | wc -l)" -eq 0 ]
+compare -x --optim adamw "${small[@]}"
+status=$?
+check 'what did not begin may begin with other options' "$(cat "$work/err")" [ $status -eq 0 ]
+rm -rf "runs/compare-$tag-x"
 
 # ---- plot ----
 
@@ -171,6 +175,13 @@ refuses 'plot: not a directory' 'not a directory' scripts/plot -o "$work/q.svg" 
 refuses 'plot: no log' 'no log.jsonl' scripts/plot -o "$work/q.svg" "$work"
 refuses 'plot: an empty log' 'no steps' scripts/plot -o "$work/q.svg" "$work/empty"
 refuses 'plot: nowhere to draw' 'cannot be written' scripts/plot -o "$work/none/../text/q.svg" $out/adamw-lr1e-3-s1
+refuses 'plot: on a directory' 'is a directory' scripts/plot -o "$work/empty" $out/adamw-lr1e-3-s1
+odd=$work/$'a b<&>\xe9'
+"$program" "${common[@]:2}" --device cpu --steps 1 --eval-every 0 --out "$odd" >/dev/null
+check 'options.json: in UTF-8' 'it is not' iconv -f UTF-8 -t UTF-8 -o /dev/null "$odd/options.json"
+scripts/plot -o "$work/odd.svg" "$odd" >/dev/null
+check 'plot: an odd name' "$(grep -o '<title>.*</title>' "$work/odd.svg")" grep -q '<title>a b&lt;&amp;&gt;</title>' "$work/odd.svg"
+check 'plot: in UTF-8' 'it is not' iconv -f UTF-8 -t UTF-8 -o /dev/null "$work/odd.svg"
 refuses 'plot: an unknown option' '--fellow' scripts/plot --fellow $out/adamw-lr1e-3-s1
 
 # ---- the tables ----
