@@ -272,6 +272,10 @@ static void test_config_refusals(void **state)
         {"llama", "\"num_attention_heads\":3,\"hidden_size\":64", "num_attention_heads is 3"},
         {"llama", "\"num_key_value_heads\":64", "num_key_value_heads is 64"},
         {"llama", "\"head_dim\":7", "7 numbers of a head"},
+        {"llama", "\"num_hidden_layers\":null", "num_hidden_layers is null"},
+        {"qwen2", "\"num_key_value_heads\":null,\"num_attention_heads\":64", "heads is null"},
+        {"gemma", "\"tie_word_embeddings\":null", "tie_word_embeddings is null"},
+        {"bloom", "\"num_attention_heads\":null", "num_attention_heads is null"},
         {"llama", "\"num_hidden_layers\":0", "num_hidden_layers is 0"},
         {"llama", "\"num_hidden_layers\":2.5", "num_hidden_layers is 2.5"},
         {"llama", "\"rms_norm_eps\":-1e-5", "rms_norm_eps is -1e-05"},
@@ -356,6 +360,12 @@ static void test_resized(void **state)
     assert_true(r.kv_heads == 1 && r.embedding_scale == 8 && r.inner == 512);
     r = config_resized(&c, &(model_config){.context = 100, .vocab = 50});
     assert_true(r.head_size == 256 && r.context == 100 && r.vocab == 50);
+    ok(preset_find("qwen3-0.6b", &c)); /* heads are twice the width */
+    r = config_resized(&c, &(model_config){.width = 512});
+    assert_true(r.heads == 16 && r.head_size == 64 && r.rotary.size == 64 && r.kv_heads == 8);
+    ok(preset_find("gemma-7b", &c)); /* and four thirds of it */
+    r = config_resized(&c, &(model_config){.width = 96, .heads = 4});
+    assert_true(r.kv_heads == 4 && r.head_size == 32 && r.rotary.size == 32 && r.inner == 768);
     ok(preset_find("qwen2.5-0.5b", &c));
     r = config_resized(&c, &(model_config){.heads = 7});
     fails(config_check(&r), "qwen2.5-0.5b", "key heads divide the heads");
