@@ -213,6 +213,20 @@ static error *check_names(const hf_source *s, const hf_field *f)
     return hf_refuse(s, f->older, why);
 }
 
+/* null means "none" in transformers, and absence the default: they are the same where that is none. */
+static error *check_null(const hf_source *s, const hf_field *f)
+{
+    bool number = f->kind == HF_SIZE || f->kind == HF_EPSILON || f->kind == HF_PART ||
+                  f->kind == HF_BASE || f->kind == HF_FLAG;
+    if (!number || f->unset == 0 || hf_get(s, f->name) || hf_get(s, f->older)) return NULL;
+    const char *names[] = {f->name, f->older};
+    for (int i = 0; i < 2; i++)
+        if (names[i] && cJSON_GetObjectItemCaseSensitive(s->json, names[i]))
+            return user_error("%s: %s is null, but must say something or be left out", s->path,
+                              names[i]);
+    return NULL;
+}
+
 static bool in_list(const char *const *list, const char *name)
 {
     for (; list && *list; list++)
@@ -240,6 +254,7 @@ static error *read_table(const hf_source *s, const hf_field *table, int n, hf_mo
         const hf_field *field = &table[i];
         bool older = !hf_get(s, field->name) && hf_get(s, field->older);
         TRY(check_names(s, field));
+        TRY(check_null(s, field));
         TRY(read_field(s, field, older ? field->older : field->name, (char *)m + field->at));
     }
     return NULL;

@@ -101,7 +101,7 @@ static void test_training(void **state)
     }
 }
 
-/* The small form of each family.  LONG=1: 50 steps by each of the six optimizers. */
+/* The small form of each family, in float and in bf16.  LONG=1: 50 steps by each of the six optimizers. */
 static void test_families(void **state)
 {
     (void)state;
@@ -111,12 +111,17 @@ static void test_families(void **state)
     static const char *const optims[] = {"adamw_r", "adan_r", "lion_r", "adamw", "adan", "lion"};
     int all = sizeof optims / sizeof *optims;
     for (int i = 0; i < (int)(sizeof families / sizeof *families); i++)
-        for (int k = 0; k < (long_run() ? all : 1); k++) {
+        for (int k = 0; k < (long_run() ? 2 * all : 2); k++) {
             char what[300];
+            bool half = k % 2;
             snprintf(what, sizeof what,
                      "--model %s-nano --vocab 59 --context 16 --batch 2 --seq 9 --threads 2 "
-                     "--lr 1e-4 --optim %s --steps %d",
-                     families[i], optims[(i + k) % all], long_run() ? 50 : 3);
+                     "--lr 1e-4 --optim %s --steps %d %s",
+                     families[i], optims[(i + k / 2) % all],
+                     long_run() ? 50
+                     : half     ? 2
+                                : 3,
+                     half ? "--dtype bf16" : "");
             small_result cpu, cuda;
             train_on("cpu", what, &cpu);
             train_on("cuda", what, &cuda);

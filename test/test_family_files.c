@@ -282,6 +282,42 @@ static void check_family(const cJSON *family, char *const dirs[FORMS], const int
     cpu_close(&dev);
 }
 
+/* config.json says that the head is its own, and there is none; or that it is tied, and there is another. */
+static void check_contradiction(const cJSON *family, const char *dir, device *dev)
+{
+    cJSON *wrong = cJSON_Duplicate(family, true), *config = cJSON_GetObjectItem(wrong, "config");
+    bool tied = cJSON_IsTrue(cJSON_GetObjectItem(config, "tie_word_embeddings"));
+    weights *w;
+    generator *g;
+    cJSON_DeleteItemFromObject(config, "tie_word_embeddings");
+    cJSON_AddBoolToObject(config, "tie_word_embeddings", !tied);
+    write_files(wrong, dir, PLAIN, dev);
+    ok(weights_open(dir, &w));
+    ok(generator_plan(&gpt_kind, weights_model(w), 0, &g));
+    fails(generator_commit(g, dev, w, false), "lm_head.weight", "tie_word_embeddings");
+    generator_destroy(g);
+    weights_close(w);
+    cJSON_Delete(wrong);
+}
+
+static void test_contradictions(void **state)
+{
+    static const char *const names[] = {"llama", "qwen2", "falcon-new"};
+    cJSON *json;
+    device dev;
+    ok(cpu_device(1, &dev));
+    ok(json_read("test/golden/family_files.json", MOST_JSON, &json));
+    for (int i = 0; i < 3; i++) {
+        char *dir = scratch_path(state, "contradiction"), place[300];
+        snprintf(place, sizeof place, "%s-%d", dir, i);
+        check_contradiction(cJSON_GetObjectItem(cJSON_GetObjectItem(json, "families"), names[i]),
+                            place, &dev);
+        free(dir);
+    }
+    cJSON_Delete(json);
+    cpu_close(&dev);
+}
+
 static void test_files_of_transformers(void **state)
 {
     cJSON *json;
@@ -331,6 +367,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files_of_transformers),
+        cmocka_unit_test(test_contradictions),
         cmocka_unit_test(test_options),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

@@ -273,7 +273,9 @@ static error *encode_prompt(const session *s, int32_t **ids, size_t *n)
         *n += begin >= 0;
     } else if (!s->vocab)
         TRY(read_ids(s, *ids, n));
-    if (!*n) return user_error("--prompt is empty: give at least one character to continue");
+    if (!*n)
+        return user_error("--prompt%s is empty: give at least one %s to continue",
+                          s->vocab ? "" : "-ids", s->vocab ? "character" : "token");
     if ((int64_t)*n > s->config.context)
         return user_error("--prompt has %zu tokens, the model sees %lld at a time: use its end", *n,
                           (long long)s->config.context);

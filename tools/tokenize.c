@@ -412,7 +412,8 @@ static error *read_special(const options *opt, bpe_special *out)
 
 static error *tokenize(const options *opt)
 {
-    if (!opt->prefix) return user_error("no --output: say -o PREFIX, where to write");
+    if (!opt->prefix || !*opt->prefix)
+        return user_error("no --output: say -o PREFIX, where to write");
     if (opt->n_inputs == 0)
         return user_error("no INPUT: name a text file, or - for standard input");
     double fraction = DEFAULT_VAL_FRACTION;

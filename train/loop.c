@@ -241,7 +241,7 @@ static error *write_model(session *s)
     whole_walk walk = whole_begin(s->t, WHOLE_PARAMETERS);
     comm_patience(o->comm, PATIENCE);
     if (comm_rank(o->comm) == 0) {
-        e = make_directory(o->out); /* it may have been removed */
+        e = make_directory(o->out, "--out"); /* it may have been removed */
         if (!e)
             e = weights_write_from(o->out, &o->model, &s->t->params, s->t->r.dev,
                                    whole_source(&walk, &room));
@@ -323,7 +323,7 @@ static error *begin(session *s, device *dev)
     comm *c = s->o->comm;
     uint64_t data = 0;
     error *e = open_data(s);
-    if (!e && comm_rank(c) == 0) e = make_directory(s->o->out);
+    if (!e && comm_rank(c) == 0) e = make_directory(s->o->out, "--out");
     if (!e) e = source_fingerprint(s->train, &data);
     TRY(comm_agree(c, e));
     TRY(ranks_same(c, data, "training data"));

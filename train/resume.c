@@ -244,14 +244,6 @@ static cJSON *model_of(const model_config *c)
     return m;
 }
 
-/* Hands `item` to the object, or frees it. */
-static bool add_item(cJSON *object, const char *name, cJSON *item)
-{
-    if (item && cJSON_AddItemToObject(object, name, item)) return true;
-    cJSON_Delete(item);
-    return false;
-}
-
 /* The values of a run after s->step steps; cJSON_Delete it. */
 static error *values_of(const run_state *s, cJSON **out)
 {
@@ -263,8 +255,8 @@ static error *values_of(const run_state *s, cJSON **out)
     snprintf(data, sizeof data, "%016llx", (unsigned long long)s->data);
     TRY(options_json(o, &text));
     cJSON *v = cJSON_CreateObject();
-    bool ok = v && add_item(v, "options", cJSON_Parse(text)) &&
-              add_item(v, "model", model_of(&o->model)) &&
+    bool ok = v && json_add(v, "options", cJSON_Parse(text)) &&
+              json_add(v, "model", model_of(&o->model)) &&
               cJSON_AddStringToObject(v, "format", "regrad-state 1") &&
               cJSON_AddStringToObject(v, "program", t->kind->program) &&
               cJSON_AddNumberToObject(v, "step", (double)s->step) &&
