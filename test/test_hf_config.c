@@ -360,6 +360,12 @@ static void test_resized(void **state)
     assert_true(r.kv_heads == 1 && r.embedding_scale == 8 && r.inner == 512);
     r = config_resized(&c, &(model_config){.context = 100, .vocab = 50});
     assert_true(r.head_size == 256 && r.context == 100 && r.vocab == 50);
+    ok(preset_find("qwen3-0.6b", &c)); /* heads are twice the width */
+    r = config_resized(&c, &(model_config){.width = 512});
+    assert_true(r.heads == 16 && r.head_size == 64 && r.rotary.size == 64 && r.kv_heads == 8);
+    ok(preset_find("gemma-7b", &c)); /* and four thirds of it */
+    r = config_resized(&c, &(model_config){.width = 96, .heads = 4});
+    assert_true(r.kv_heads == 4 && r.head_size == 32 && r.rotary.size == 32 && r.inner == 768);
     ok(preset_find("qwen2.5-0.5b", &c));
     r = config_resized(&c, &(model_config){.heads = 7});
     fails(config_check(&r), "qwen2.5-0.5b", "key heads divide the heads");

@@ -475,6 +475,8 @@ words=(-np 2 "${base[@]}" --optim adama --state bf16)
 refused 'adama with narrow states' 'several ranks with --optim adama and --state bf16'
 words=(-np 2 "${base[@]}" --freeze nothing)
 refused 'a mistake of all ranks, told once' 'fits no parameter'
+words=(-np 3 "${base[@]}" --optim sgd --lr 1e6 --warmup 0 --steps 20)
+refused 'a loss that is not finite, told once' 'rank 0: step [0-9]*: the loss is '
 words=(-np 1 "${base[@]}" : -np 1 -wdir / "${base[@]}")
 refused 'a rank without data' 'rank 1: '
 exit $bad

@@ -154,7 +154,8 @@ static error *one_step(session *s, int64_t step)
     if (e && s->t->r.dev->async) return error_context(e, "step %lld", (long long)step);
     if (e) return e;
     double seconds = clock_now() - begin;
-    if (!result.finite) return trainer_find_fault(s->t, s->train, step, result.loss);
+    if (!result.finite) /* for all ranks, if for one */
+        return comm_agree(o->comm, trainer_find_fault(s->t, s->train, step, result.loss));
     s->step_seconds = s->step_seconds > 0 ? 0.9 * s->step_seconds + 0.1 * seconds : seconds;
     step_record record = {.step = step,
                           .steps = o->steps,
