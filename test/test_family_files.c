@@ -318,6 +318,19 @@ static void test_contradictions(void **state)
     cpu_close(&dev);
 }
 
+/* A directory as older models have it. */
+static void test_pickles(void **state)
+{
+    char *dir = scratch_path(state, "pickles"), path[300];
+    weights *w;
+    assert_int_equal(mkdir(dir, 0777), 0);
+    fails(weights_open(dir, &w), "model.safetensors", "No such file");
+    snprintf(path, sizeof path, "%s/pytorch_model.bin.index.json", dir);
+    file_write(path, "{}", 2);
+    fails(weights_open(dir, &w), path, "save_pretrained()");
+    free(dir);
+}
+
 static void test_files_of_transformers(void **state)
 {
     cJSON *json;
@@ -368,6 +381,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files_of_transformers),
         cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_pickles),
         cmocka_unit_test(test_options),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
