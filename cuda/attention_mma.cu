@@ -61,9 +61,10 @@ MMA_FN void soften(float (&s)[S::MT][S::WALK / 8][4], float (&out)[S::MT][S::D /
         }
 }
 
-template <int D> __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
+template <int D, bool ALIBI>
+__global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
 {
-    using S = forward_shape<D>;
+    using S = forward_shape<D, ALIBI>;
     SHARED_DYN(bf16, shared);
     bf16 *q = shared, *walked = q + S::OWN_TILE;
     mma_place at = place_of_block(a, S::OWN, a.batch * a.heads, a.causal);
@@ -98,7 +99,7 @@ template <int D> __global__ void __launch_bounds__(MMA_THREADS) attention_mma_ke
         copy_commit();
         float s[S::MT][S::WALK / 8][4] = {};
         multiply_rows<S::MT, S::WALK, D>(s, mine, k, S::PITCH);
-        if (a.alibi) lean<S>(s, slope_of(a, head) / a.scale, row, k0);
+        if (ALIBI) lean<S>(s, slope_of(a, head) / a.scale, row, k0);
         if (k0 + S::WALK > a.length || (a.causal && k0 + S::WALK > row + 1)) hide<S>(s, a, row, k0);
         soften<S>(s, out, state, c);
         multiply_cols<S::MT, D, S::WALK>(out, s, v, S::PITCH);
@@ -118,13 +119,22 @@ template <int D> __global__ void __launch_bounds__(MMA_THREADS) attention_mma_ke
     store_rows<S>(a, to, ld_out(a), row, mine, out, factor);
 }
 
+template <int D, bool ALIBI> static void launch_as(device *dev, int stream, const mma_call &a)
+{
+    using S = forward_shape<D, ALIBI>;
+    int bytes = (S::OWN_TILE + S::STAGES * 2 * S::WALK_TILE) * (int)sizeof(bf16);
+    if (!allow_shared(dev, attention_mma_kernel<D, ALIBI>, bytes)) return;
+    RUN(dev, stream, (attention_mma_kernel<D, ALIBI>),
+        groups(a.length, S::OWN) * (unsigned)(a.batch * a.heads), MMA_THREADS, (size_t)bytes, a);
+}
+
+/* ALiBi is a kernel of its own: the other has no registers to spare. */
 template <int D> static void launch_mma(device *dev, int stream, const mma_call &a)
 {
-    using S = forward_shape<D>;
-    int bytes = (S::OWN_TILE + S::STAGES * 2 * S::WALK_TILE) * (int)sizeof(bf16);
-    if (!allow_shared(dev, attention_mma_kernel<D>, bytes)) return;
-    RUN(dev, stream, attention_mma_kernel<D>,
-        groups(a.length, S::OWN) * (unsigned)(a.batch * a.heads), MMA_THREADS, (size_t)bytes, a);
+    if (a.alibi)
+        launch_as<D, true>(dev, stream, a);
+    else
+        launch_as<D, false>(dev, stream, a);
 }
 
 void attention_mma_forward(device *dev, int stream, const mma_call &a)

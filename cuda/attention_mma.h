@@ -31,7 +31,8 @@ template <int D_, int MT_, int WALK_, int STAGES_> struct mma_shape {
                          OWN = MMA_WARPS * MMA_ROWS * MT, OWN_TILE = OWN * PITCH,
                          WALK_TILE = WALK * PITCH;
 };
-template <int D> using forward_shape = mma_shape<D, D <= 128 ? 2 : 1, D <= 64 ? 64 : 32, 2>;
+template <int D, bool ALIBI>
+using forward_shape = mma_shape<D, D <= (ALIBI ? 64 : 128) ? 2 : 1, D <= 64 ? 64 : 32, 2>;
 template <int D> using queries_shape = mma_shape<D, D <= 64 ? 2 : 1, 32, D <= 128 ? 2 : 1>;
 template <int D>
 using keys_shape = mma_shape<D, 1,
