@@ -19,6 +19,8 @@
 # SAN=1 has `sim`, an emulator of CUDA on the CPU (test/cudasim/).  GPU_ARCH is the target, e.g. 90;
 # by default the GPU that is here, else 80 90 100 120, and PTX for what comes after.
 
+.DEFAULT_GOAL := all
+
 ifeq ($(origin CC),default)
 CC      := gcc
 endif
@@ -91,6 +93,14 @@ PROGRAMS := train_gpt train_vit tokenize generate export
 include cuda/build.mk
 LIB += $(DEVICES)
 
+# what objects are made by; when it is another, they are made again
+MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(NVCC) $(NVFLAGS) $(CUDA_HOME) $(JPEG) $(PNG))
+ifneq ($(MADE_BY),$(file <$(BUILD)/flags))
+.PHONY: $(BUILD)/flags
+endif
+$(BUILD)/flags:
+	@mkdir -p $(@D) && echo '$(MADE_BY)' >$@
+
 .PHONY: all demo demo-vit demo-data test test-long bench deps deps-test deps-demo deps-demo-vit deps-bench clean format
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
@@ -98,7 +108,7 @@ all: $(PROGRAMS:%=$(BUILD)/%)
 	@echo "  MPI (for several ranks on CPUs): $(if $(filter yes,$(MPI)),found,none; apt-get install libopenmpi-dev openmpi-bin)"
 	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  cc  $<")
 	$(Q)$(CC) $(FLAGS) $(OPT) -MMD -MP -c $< -o $@
@@ -233,7 +243,7 @@ test-long: deps-test
 
 demo-data: deps-demo
 	@$(MAKE) --no-print-directory -j2 all
-	@scripts/demo-data $(TEXT)
+	@scripts/demo-data $(if $(TEXT),'$(TEXT)')
 
 demo: demo-data
 	@scripts/demo

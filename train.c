@@ -113,8 +113,8 @@ static error *run_on(options *o, device *dev)
     trainer *t = NULL;
     o->place = device_place(dev);
     if (o->memory) TRY(fit(o, dev));
-    if (!o->train_data.n) TRY(the_task->default_data(o));
-    error *e = comm_agree(o->comm, trainer_plan(o, the_task->kind, &t));
+    error *e = o->train_data.n ? NULL : the_task->default_data(o);
+    e = comm_agree(o->comm, e ? e : trainer_plan(o, the_task->kind, &t));
     if (!e) e = comm_agree(o->comm, device_prepare(dev, o->model.attention));
     if (!e) e = ranks_join(o->comm, dev);
     if (!e) e = train_on(t, dev);
@@ -127,9 +127,11 @@ static error *run_with(options *o)
 {
     device dev;
     if (o->plan) return plan_with(o);
-    TRY(device_open(o->place, (int)o->threads, &dev));
-    error *e = run_on(o, &dev);
-    device_close(&dev);
+    error *mine = device_open(o->place, (int)o->threads, &dev);
+    bool open = !mine;
+    error *e = comm_agree(o->comm, mine);
+    if (!e) e = run_on(o, &dev);
+    if (open) device_close(&dev);
     return e;
 }
 

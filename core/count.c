@@ -72,7 +72,6 @@ COUNT(rotary, 0, 2 * bytes_of(o->x))
 COUNT(gate, 0, bytes_of(o->out) + bytes_of(o->x))
 COUNT(gate_grad, 0, 2 * bytes_of(o->x) + bytes_of(o->dout))
 COUNT(classify, 0, bytes_of(o->logits) * (o->backward ? 3 : 1))
-COUNT(sumsq, 0, bytes_of(o->x))
 COUNT(expand, 0, 1.5 * bytes_of(o->out))
 COUNT(compress, 0, 1.5 * bytes_of(o->x))
 COUNT(patches, 0, bytes_of(o->out) + bytes_of(o->images))
@@ -82,6 +81,13 @@ COUNT(pool, 0, o->first ? 2 * bytes_of(o->out) : bytes_of(o->x))
 COUNT(pool_grad, 0, bytes_of(o->dx))
 COUNT(scale_samples, 0, bytes_of(o->out) + bytes_of(o->x) + bytes_of(o->residual))
 COUNT(classify_soft, 0, bytes_of(o->logits) * (o->backward ? 3 : 1))
+
+static void count_sumsq(device *dev, int stream, const sumsq_op *o)
+{
+    (void)stream;
+    for (int64_t i = 0; i < o->n; i++)
+        add(dev, 0, bytes_of(o->items[i].x));
+}
 
 static void count_optim(device *dev, int stream, const optim_op *o)
 {

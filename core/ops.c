@@ -358,8 +358,11 @@ static bool check_loss(device *dev, const char *op, const loss_op *o)
 
 static bool check_sumsq(device *dev, const char *op, const sumsq_op *o)
 {
-    CHECK(working(dev, o->x) && tensor_contiguous(o->x), o->x, o->slot);
-    CHECK(o->slot.type == F64 && tensor_count(o->slot) == 1, o->slot, o->x);
+    for (int64_t i = 0; i < o->n; i++) {
+        tensor x = o->items[i].x, slot = o->items[i].slot;
+        CHECK(working(dev, x) && tensor_contiguous(x), x, slot);
+        CHECK(slot.type == F64 && tensor_count(slot) == 1, slot, x);
+    }
     return true;
 }
 

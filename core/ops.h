@@ -282,10 +282,16 @@ typedef struct {
     double scale;
 } loss_op;
 
-/* slot = sum(x^2), in double, in a fixed order that depends on the element count only */
+/* A tensor, and where the sum of its squares goes. */
 typedef struct {
     tensor slot; /* (1) f64 */
     tensor x;
+} sumsq_item;
+
+/* slot = sum(x^2) of each item, in double, in a fixed order that depends on the element count only */
+typedef struct {
+    const sumsq_item *items;
+    int64_t n;
 } sumsq_op;
 
 /* x = x / (sqrt(squares) + eps), in place: divided by its norm, when squares is sumsq's slot of x */

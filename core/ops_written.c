@@ -95,7 +95,7 @@ int written_loss(const loss_op *o, tensor *w)
 }
 int written_sumsq(const sumsq_op *o, tensor *w)
 {
-    return w[0] = o->slot, 1;
+    return w[0] = o->n ? o->items[0].slot : (tensor){0}, 1;
 }
 int written_clip(const clip_op *o, tensor *w)
 {

@@ -1,19 +1,12 @@
 /* phases.c - see phases.h */
 #include "core/phases.h"
+#include "core/clock.h"
 
 #include <stddef.h>
-#include <time.h>
-
-static double wall(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void phases_start(phase_clock *c)
 {
-    *c = (phase_clock){.since = wall(), .now = PHASE_OTHER};
+    *c = (phase_clock){.since = clock_now(), .now = PHASE_OTHER};
 }
 
 phase phase_enter(phase_clock *c, phase next)
@@ -21,7 +14,7 @@ phase phase_enter(phase_clock *c, phase next)
     if (!c) return PHASE_OTHER;
     phase last = c->now;
     if (next == last) return last;
-    double t = wall();
+    double t = clock_now();
     c->seconds[last] += t - c->since;
     c->since = t;
     c->now = next;

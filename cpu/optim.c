@@ -53,19 +53,25 @@ static double add_up(const double *x, int64_t n)
     return sum;
 }
 
-void cpu_sumsq(device *dev, int stream, const sumsq_op *o)
+static double sum_of_squares(const device *dev, tensor x)
 {
-    (void)stream;
-    int64_t n = tensor_count(o->x), count = segment_count(n);
+    int64_t n = tensor_count(x), count = segment_count(n);
     double part[SEGMENTS];
 #pragma omp parallel for num_threads(dev->threads)
     for (int64_t i = 0; i < count; i++) {
         double lanes[LANES] = {0};
         int64_t start = segment_start(n, i);
-        add_squares(lanes, o->x, start, segment_start(n, i + 1) - start);
+        add_squares(lanes, x, start, segment_start(n, i + 1) - start);
         part[i] = add_up(lanes, LANES);
     }
-    *(double *)o->slot.data = add_up(part, count);
+    return add_up(part, count);
+}
+
+void cpu_sumsq(device *dev, int stream, const sumsq_op *o)
+{
+    (void)stream;
+    for (int64_t i = 0; i < o->n; i++)
+        *(double *)o->items[i].slot.data = sum_of_squares(dev, o->items[i].x);
 }
 
 void cpu_clip(device *dev, int stream, const clip_op *o)
@@ -154,8 +160,9 @@ enum { MOST_PASSES = 16 };
     X(name, 3)                                                                                     \
     X(name, 4)                                                                                     \
     X(name, 5)                                                                                     \
-    X(name, 6) X(name, 7) X(name, 8) X(name, 9) X(name, 10) X(name, 11) X(name, 12) X(name, 13)    \
-        X(name, 14) X(name, 15)
+    X(name, 6)                                                                                     \
+    X(name, 7) X(name, 8) X(name, 9) X(name, 10) X(name, 11) X(name, 12) X(name, 13) X(name, 14)   \
+        X(name, 15)
 
 #define FUSED_PASS(name, k)                                                                        \
     if (k < name##_info.n_passes) name##_pass(k, &x, &h);

@@ -112,7 +112,7 @@ extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
         cuda_cudnn_attention(dev, stream, o);
     else if (o->qkv.type == F32)
         attention_forward(dev, stream, call_of<float>(o));
-    else if (!(o->scale > 0) || o->alibi)
+    else if (!(o->scale > 0))
         attention_forward(dev, stream, call_of<bf16>(o));
     else if (head_fits(dev, tensor_cols(o->out) / o->heads))
         attention_mma_forward(dev, stream, call_of<bf16>(o));

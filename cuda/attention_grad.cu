@@ -3,7 +3,7 @@
  *     r_i = dout_i . out_i,  p_ij = exp(s_ij - lse_i),  ds_ij = p_ij (dout_i . v_j - r_i) * scale
  *     dv_j = sum_i p_ij dout_i,   dk_j = sum_i ds_ij q_i,   dq_i = sum_j ds_ij k_j
  *
- *     1  r         a warp has a row of a head
+ *     1  r         a block has a token, a warp one of its heads
  *     2  queries   a block has OWN queries and walks the keys: dq
  *     3  keys      a block has OWN keys and walks the queries of all heads that share them: dk, dv
  *
@@ -12,19 +12,20 @@
  * bytes: 4 (3H+4KV) D for each token, and the other side again for every OWN rows */
 #include "cuda/attention.h"
 
-/* out: of the forward pass */
+/* out: of the forward pass.  A block has a token, its warps take turns at the heads: what they read
+ * lies side by side. */
 template <class T> __global__ void attention_r_kernel(attention_call<T> a, const T *out)
 {
-    int64_t row = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP; /* of (B,H,T) */
+    int64_t b = blockIdx.x / a.length, t = blockIdx.x % a.length;
     int lane = threadIdx.x % WARP;
-    if (row >= a.batch * a.heads * a.length) return;
-    int64_t t = row % a.length, head = row / a.length % a.heads, b = row / a.length / a.heads;
-    int64_t at = (b * a.length + t) * ld_out(a) + head * a.size;
-    float sum = 0;
-    for (int d = lane; d < a.size; d += WARP)
-        sum += widened(a.dout[at + d]) * widened(out[at + d]);
-    sum = warp_sum(sum);
-    if (lane == 0) a.r[row] = sum;
+    for (int head = threadIdx.x / WARP; head < a.heads; head += WARPS) {
+        int64_t at = blockIdx.x * ld_out(a) + (int64_t)head * a.size;
+        float sum = 0;
+        for (int d = lane; d < a.size; d += WARP)
+            sum += widened(a.dout[at + d]) * widened(out[at + d]);
+        sum = warp_sum(sum);
+        if (lane == 0) a.r[(b * a.heads + head) * a.length + t] = sum;
+    }
 }
 
 /* What query i gives to key j: p and ds; both 0 where there is no such pair. */
@@ -147,7 +148,7 @@ template <class T> static void backward(device *dev, int stream, const attention
 
 static void backward(device *dev, int stream, const attention_call<bf16> &a)
 {
-    if (a.scale > 0 && !a.alibi)
+    if (a.scale > 0)
         attention_mma_backward(dev, stream, a);
     else
         backward<bf16>(dev, stream, a);
@@ -165,8 +166,8 @@ template <class T> static void attention_grad(device *dev, int stream, const att
     a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
     a.whole = wide(o->qkv) && wide(o->dqkv) && wide(o->dout) && a.size % WIDTH<T> == 0;
     if (!head_fits(dev, a.size)) return;
-    RUN(dev, stream, attention_r_kernel<T>, groups(a.batch * a.heads * a.length, WARPS),
-        WARPS * WARP, 0, a, (const T *)o->out.data);
+    RUN(dev, stream, attention_r_kernel<T>, groups(a.batch * a.length, 1), WARPS * WARP, 0, a,
+        (const T *)o->out.data);
     backward(dev, stream, a);
 }
 

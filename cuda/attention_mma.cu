@@ -98,6 +98,7 @@ template <int D> __global__ void __launch_bounds__(MMA_THREADS) attention_mma_ke
         copy_commit();
         float s[S::MT][S::WALK / 8][4] = {};
         multiply_rows<S::MT, S::WALK, D>(s, mine, k, S::PITCH);
+        if (a.alibi) lean<S>(s, slope_of(a, head) / a.scale, row, k0);
         if (k0 + S::WALK > a.length || (a.causal && k0 + S::WALK > row + 1)) hide<S>(s, a, row, k0);
         soften<S>(s, out, state, c);
         multiply_cols<S::MT, D, S::WALK>(out, s, v, S::PITCH);

@@ -92,6 +92,23 @@ MMA_FN void copy_tile(bf16 *s, mma_rows from, int64_t first, const mma_call &a)
     }
 }
 
+/* s += slope * (column - row) for scores of rows [row, ..) and columns [column, ..): ALiBi before the
+ * scale, with a slope divided by it. */
+template <class SHAPE_>
+MMA_FN void lean(float (&s)[SHAPE_::MT][SHAPE_::WALK / 8][4], float slope, int64_t row,
+                 int64_t column)
+{
+    int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
+    float first = (float)((int)(column - row) + 2 * t - g);
+#pragma unroll
+    for (int m = 0; m < SHAPE_::MT; m++)
+#pragma unroll
+        for (int n = 0; n < SHAPE_::WALK / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                s[m][n][e] += slope * (first + (float)(n * 8 + e % 2 - m * 16 - e / 2 * 8));
+}
+
 /* to (a head's rows, from `row` on) = factor[m][half] * c, by a warp; s: room for its 16 MT rows,
  * where no other warp reads or writes. */
 template <class SHAPE_>

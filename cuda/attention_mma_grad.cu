@@ -81,6 +81,7 @@ template <int D> __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma
         }
         float s[S::MT][S::WALK / 8][4] = {}, dp[S::MT][S::WALK / 8][4] = {};
         multiply_rows<S::MT, S::WALK, D>(s, q + mine, k, S::PITCH);
+        if (a.alibi) lean<S>(s, slope_of(a, head) / a.scale, row, k0);
         multiply_rows<S::MT, S::WALK, D>(dp, g + mine, v, S::PITCH);
         grad_of_scores<S>(s, dp, a, row, k0, lse, r);
         multiply_cols<S::MT, D, S::WALK>(dq, s, k, S::PITCH);
@@ -124,15 +125,15 @@ MMA_FN void grad_of_weights(float (&p)[1][S::WALK / 8][4], const float (&dp)[1][
 
 /* What is walked: tiles of queries, of one head after the other. */
 struct query_walk {
-    int64_t b, first, tiles; /* sequence; first query; tiles of a head */
-    int head;                /* the first one */
+    int64_t b, first; /* sequence; first query */
+    int tiles, head;  /* tiles of a head; the first head */
 };
 
 /* Begins to copy the i-th tile of a walk to s: queries, dout, lse and r. */
 template <class S> MMA_FN void copy_queries(bf16 *s, const query_walk &x, int i, const mma_call &a)
 {
-    int head = x.head + (int)(i / x.tiles);
-    int64_t q0 = x.first + i % x.tiles * S::WALK, at = (x.b * a.heads + head) * a.length;
+    int head = x.head + i / x.tiles;
+    int64_t q0 = x.first + (int64_t)(i % x.tiles) * S::WALK, at = (x.b * a.heads + head) * a.length;
     float *lse = (float *)(s + 2 * S::WALK_TILE), *r = lse + S::WALK;
     copy_tile<S::D, S::WALK>(s, rows_in_qkv(a, x.b, head), q0, a);
     copy_tile<S::D, S::WALK>(s + S::WALK_TILE, rows_in_out(a, a.dout, x.b, head), q0, a);
@@ -156,8 +157,8 @@ __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
     mma_place at = place_of_block(a, S::OWN, a.batch * a.kv_heads, false);
     int64_t b = at.head / a.kv_heads, first = a.causal ? at.first / S::WALK * S::WALK : 0;
     int kv = (int)(at.head % a.kv_heads), sharing = a.heads / a.kv_heads;
-    query_walk walk = {b, first, (a.length - first + S::WALK - 1) / S::WALK, kv * sharing};
-    int w = threadIdx.x / WARP, mine = w * 16 * S::PITCH, n = (int)walk.tiles * sharing;
+    query_walk walk = {b, first, (int)((a.length - first + S::WALK - 1) / S::WALK), kv * sharing};
+    int w = threadIdx.x / WARP, mine = w * 16 * S::PITCH, n = walk.tiles * sharing;
     int64_t row = at.first + w * 16;
     float dk[1][D / 8][4] = {}, dv[1][D / 8][4] = {};
     copy_tile<D, S::OWN>(k, rows_in_qkv(a, b, a.heads + kv), at.first, a);
@@ -180,7 +181,9 @@ __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
         }
         float s[1][S::WALK / 8][4] = {};
         multiply_rows<1, S::WALK, D>(s, k + mine, q, S::PITCH);
-        weights_of_scores<S>(s, a, row, first + i % walk.tiles * S::WALK, lse);
+        int64_t query = first + (int64_t)(i % walk.tiles) * S::WALK;
+        if (a.alibi) lean<S>(s, -slope_of(a, walk.head + i / walk.tiles) / a.scale, row, query);
+        weights_of_scores<S>(s, a, row, query, lse);
         if (DV) multiply_cols<1, D, S::WALK>(dv, s, g, S::PITCH);
         if (!DK) continue;
         float dp[1][S::WALK / 8][4] = {};

@@ -43,7 +43,7 @@ $(BUILD)/test/test_cudnn.o: FLAGS += -isystem $(CUDA_HOME)/include -DWITH_CUDNN 
     -DCUDA_LIBRARIES='"$(CUDA_HOME)/lib64/"'
 endif
 
-$(BUILD)/%.cu.o: %.cu
+$(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  nvcc $<")
 	$(Q)$(NVCC) $(NVFLAGS) -MMD -MF $(@:.o=.d) -Xptxas -v -c $< -o $@ 2>$(@:.cu.o=.ptxas) || \
@@ -65,7 +65,7 @@ DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/library.c cuda/lt.c cud
 LIBS    += -lstdc++
 $(CU_C:%.c=$(BUILD)/%.o) $(BUILD)/test/rig_cuda.o $(BUILD)/test/test_cuda.o $(BUILD)/test/test_cudasim.o: FLAGS += $(SIM_INC)
 
-$(BUILD)/%.cu.o: %.cu
+$(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  c++ $<")
 	$(Q)$(CXX) $(SIM_CXX) $(SIM_CU) -MMD -MP -x c++ -c $< -o $@
@@ -75,7 +75,7 @@ $(BUILD)/%.cu.o: %.cu
 RACE_CXX   ?= clang++
 RACE_CU    := -O1 -ffp-contract=off -fsanitize=thread
 RACE_NAMES := objcopy $(foreach f,memcpy memmove memset,--redefine-sym $(f)=__tsan_$(f))
-$(BUILD)/%.cu.race.o: %.cu
+$(BUILD)/%.cu.race.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  c++ $< (race)")
 	$(Q)$(RACE_CXX) $(SIM_CXX) $(RACE_CU) -MMD -MP -x c++ -c $< -o $@
@@ -90,12 +90,12 @@ build/mutant/%.o: build/mutant/cuda/%.cu
 $(BUILD)/test_cudasim: $(addprefix $(BUILD)/test/cudasim/faults,.cu.o .cu.race.o _plain.o)
 $(BUILD)/test/cudasim/faults.cu.o: SIM_CU += -DFAULTS_NAME=faults_checked
 $(BUILD)/test/cudasim/faults.cu.race.o: SIM_CXX += -DFAULTS_NAME=faults_watched
-$(BUILD)/test/cudasim/faults_plain.o: test/cudasim/faults.cu
+$(BUILD)/test/cudasim/faults_plain.o: test/cudasim/faults.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  c++ $< (plain)")
 	$(Q)$(CXX) $(SIM_CXX) -O0 -DFAULTS_NAME=faults_unchecked -MMD -MP -x c++ -c $< -o $@
 
-$(BUILD)/%.cpp.o: %.cpp
+$(BUILD)/%.cpp.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  c++ $<")
 	$(Q)$(CXX) $(SIM_CXX) -O2 -ftree-vectorize -DEMU_ASAN -MMD -MP -c $< -o $@

@@ -64,7 +64,7 @@ typedef struct {
     cublasLtHandle_t handle;
     /* In the room that was lent; NULL and 0 until then. */
     unsigned long long *counter; /* (1), of nonfinite */
-    double *sums[STREAM_COUNT];  /* (CUDA_SUMS_AT_ONCE, SEGMENTS), of sumsq */
+    double *sums[STREAM_COUNT];  /* (CUDA_SUMS_AT_ONCE, SEGMENTS), of sumsq and column_sums */
     void *workspace;             /* of the libraries, on STREAM_COMPUTE */
     size_t workspace_bytes;
     product_plan plan[PLANS];

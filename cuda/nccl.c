@@ -14,12 +14,16 @@
  * Nothing waits for ever: before the host blocks, `guard` looks at the clock and at NCCL's state, and
  * answers other ranks that ask where this one is.  When it gives up, NCCL's kernels are made to end,
  * so that memory and streams can be given back.  The host does not run far ahead either: more than
- * the driver's queue holds, and a launch would block where nobody looks.
+ * the driver's queue holds, and a launch would block where nobody looks.  The meeting, which returns
+ * when all have come, is a thread's, for the same reason.
  */
+#include "core/clock.h"
 #include "cuda/internal.h"
 #include "cuda/nccl.h"
 
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -33,21 +37,15 @@ typedef struct {
     cudaEvent_t behind[2]; /* this and the last AHEAD calls */
     int64_t calls;
     int open;         /* groups */
+    bool adrift;      /* a meeting was given up, and its thread is in NCCL still */
     uint64_t *waited; /* (1) in the GPU's memory, in nanoseconds; see stamp.cu */
 } nccl_state;
 
-enum { SPINS = 2000, AHEAD = 16 };
+enum { SPINS = 2000, AHEAD = 16, MEETING_SECONDS = 300 };
 
 static nccl_state *state_of(const comm *c)
 {
     return c->state;
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static error *checked(const nccl_state *s, ncclResult_t status, const char *call)
@@ -199,21 +197,21 @@ static void nccl_group(comm *c, device *dev, bool begin)
 
 /* ---- waiting, words, the end ---- */
 
-static error *out_of_patience(comm *c)
+/* What is wrong with the other hosts, if anything; `since` when this one has waited. */
+static error *look_at_hosts(comm *host, double since)
 {
-    nccl_state *s = state_of(c);
-    s->host.limit = c->limit;
-    return s->host.ops->missing(&s->host);
+    error *e = host->ops->idle ? host->ops->idle(host) : NULL;
+    return !e && clock_now() - since > host->limit ? host->ops->missing(host) : e;
 }
 
-/* What is wrong with the other ranks, if anything; `since` when the host has waited. */
+/* The same, and with NCCL. */
 static error *look(comm *c, double since)
 {
     nccl_state *s = state_of(c);
     ncclResult_t state = ncclSuccess;
     s->host.doing = c->doing;
-    error *e = s->host.ops->idle ? s->host.ops->idle(&s->host) : NULL;
-    if (!e && now() - since > c->limit) e = out_of_patience(c);
+    s->host.limit = c->limit;
+    error *e = look_at_hosts(&s->host, since);
     if (!e) e = checked(s, s->lib.CommGetAsyncError(s->comm, &state), "CommGetAsyncError");
     if (!e) e = checked(s, state, "another rank");
     c->told = c->told || s->host.told;
@@ -228,7 +226,7 @@ static void abandon(nccl_state *s)
 
 static void until(device *dev, nccl_state *s, cudaEvent_t event)
 {
-    double since = now();
+    double since = clock_now();
     for (int64_t turn = 0; !dev->failure; turn++) {
         cudaError_t status = cudaEventQuery(event);
         if (status != cudaErrorNotReady) {
@@ -296,7 +294,7 @@ static void nccl_close(comm *c, bool failed)
 {
     nccl_state *s = state_of(c);
     comm host = s->host;
-    nccl_unload(&s->lib);
+    if (!s->adrift) nccl_unload(&s->lib);
     host.agreed = c->agreed;
     host.told = c->told;
     free(s);
@@ -342,14 +340,72 @@ static bool take_events(device *dev, nccl_state *s)
                                         cuda_stream(dev, STREAM_COMPUTE)));
 }
 
+/* A call of ncclCommInitRank: its thread's, until it is over. */
+typedef struct {
+    __typeof__(ncclCommInitRank) *init;
+    ncclUniqueId id;
+    int size, rank;
+    ncclComm_t comm;
+    ncclResult_t status;
+    atomic_bool over;
+} meeting_call;
+
+static void *meet(void *own)
+{
+    meeting_call *m = own;
+    m->status = m->init(&m->comm, m->size, m->id, m->rank);
+    atomic_store(&m->over, true);
+    return NULL;
+}
+
+/* Until all have come, or one is missed. */
+static error *watch(nccl_state *s, meeting_call *m)
+{
+    error *e = NULL;
+    double limit = s->host.limit, since = clock_now();
+    if (limit > MEETING_SECONDS) s->host.limit = MEETING_SECONDS;
+    s->host.doing = "meeting through NCCL";
+    while (!e && !atomic_load(&m->over)) {
+        e = look_at_hosts(&s->host, since);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    s->host.limit = limit;
+    return error_context(e, "NCCL (NCCL_DEBUG=INFO shows what it waits for)");
+}
+
+/* Who is given up on leaves a thread and its call behind. */
+static error *meet_watched(nccl_state *s, ncclUniqueId id)
+{
+    meeting_call *m;
+    pthread_t thread;
+    TRY(alloc_array(&m, 1, sizeof *m));
+    *m = (meeting_call){
+        .init = s->lib.CommInitRank, .id = id, .size = s->host.size, .rank = s->host.rank};
+    int status = pthread_create(&thread, NULL, meet, m);
+    if (status) {
+        free(m);
+        return user_error("no thread can be started: %s", strerror(status));
+    }
+    error *e = watch(s, m);
+    s->adrift = e;
+    if (e) {
+        pthread_detach(thread);
+        return e;
+    }
+    pthread_join(thread, NULL);
+    s->comm = m->comm;
+    e = checked(s, m->status, "CommInitRank");
+    free(m);
+    return e;
+}
+
 static error *join(device *dev, nccl_state *s)
 {
     ncclUniqueId id = {{0}};
     TRY(comm_agree(&s->host, nccl_load(&s->lib)));
     TRY(meeting(s, &id));
-    if (!take_events(dev, s)) return device_status(dev);
-    return checked(s, s->lib.CommInitRank(&s->comm, s->host.size, id, s->host.rank),
-                   "CommInitRank");
+    TRY(comm_agree(&s->host, take_events(dev, s) ? NULL : device_status(dev)));
+    return meet_watched(s, id);
 }
 
 error *cuda_join(device *dev, comm *c)

@@ -3,16 +3,18 @@
  *
  *     dx (+)= rstd * (h - avg(h) - n*avg(h*n));   dw (+)= sum_r dout*n;   db (+)= sum_r dout
  *
- *     1  group    scratch (NORM_GROUPS,2C): sums over the rows of each group, a thread for 16
- *                 bytes of columns.  First, because dx may lie on dout.
+ *     1  group    scratch (NORM_GROUPS,2C): sums over the rows of each group.  The warps of a block
+ *                 take turns at the rows, a lane having 16 bytes of columns, and their sums are added
+ *                 in order: with a warp alone there were too few loads under way to keep the memory
+ *                 busy.  First, because dx may lie on dout.
  *     2  add      dw, db (C): the groups in order
  *     3  dx       a warp has a row, as in norm.cu
  *
  * bytes: 5 s C for each row (2 read by step 1, 2 read and 1 written by step 3) */
 #include "cuda/gpu.h"
 
-static constexpr int WARPS = 4, THREADS = 128;
-template <class T> static constexpr int STRIDE = WIDTH<T> *WARP;
+static constexpr int WARPS = 4, THREADS = 128, MOST_WARPS = 16; /* of norm_group_kernel */
+template <class T> static constexpr int SPAN = WIDTH<T> *WARP;
 
 template <class T> struct norm_grad_call {
     T *dx, *dw, *db;          /* (R,C), (C), (C); dw, db may be NULL */
@@ -24,24 +26,36 @@ template <class T> struct norm_grad_call {
     bool rms, accumulate, dw_accumulate, db_accumulate, whole;
 };
 
-template <class T> __global__ void norm_group_kernel(norm_grad_call<T> a)
+/* A block has SPAN columns of a group. */
+template <class T>
+__global__ void __launch_bounds__(MOST_WARPS *WARP) norm_group_kernel(norm_grad_call<T> a)
 {
-    int64_t c = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * WIDTH<T>, left = a.cols - c;
+    SHARED(float, sums, [MOST_WARPS][2 * SPAN<T>]);
+    int warps = blockDim.x / WARP, w = threadIdx.x / WARP, at = threadIdx.x % WARP * WIDTH<T>;
+    int64_t from = (int64_t)blockIdx.x * SPAN<T>, left = a.cols - from - at;
     int64_t group = blockIdx.y, end = a.rows * (group + 1) / NORM_GROUPS;
-    if (left <= 0) return;
     float dw[WIDTH<T>] = {}, db[WIDTH<T>] = {};
-    for (int64_t r = a.rows * group / NORM_GROUPS; r < end; r++) {
-        unpacked<T> d = load(a.dout + r * a.cols + c, left, a.whole);
-        unpacked<T> x = load(a.x + r * a.cols + c, left, a.whole);
+#pragma unroll 4
+    for (int64_t r = a.rows * group / NORM_GROUPS + w; r < end; r += warps) {
+        unpacked<T> d = load(a.dout + r * a.cols + from + at, left, a.whole);
+        unpacked<T> x = load(a.x + r * a.cols + from + at, left, a.whole);
+        float mean = a.rms ? 0.0f : a.mean[r], rstd = a.rstd[r];
         for (int i = 0; i < WIDTH<T>; i++) {
-            dw[i] += d.x[i] * ((x.x[i] - (a.rms ? 0.0f : a.mean[r])) * a.rstd[r]);
+            dw[i] += d.x[i] * ((x.x[i] - mean) * rstd);
             db[i] += d.x[i];
         }
     }
-    float *sums = a.scratch + group * 2 * a.cols + c;
-    for (int i = 0; i < WIDTH<T> && i < left; i++) {
-        sums[i] = dw[i];
-        sums[a.cols + i] = db[i];
+    for (int i = 0; i < WIDTH<T>; i++) {
+        sums[w][at + i] = dw[i];
+        sums[w][SPAN<T> + at + i] = db[i];
+    }
+    __syncthreads();
+    for (int k = threadIdx.x; k < 2 * SPAN<T>; k += blockDim.x) {
+        int64_t c = from + k % SPAN<T>;
+        float all = 0;
+        for (int v = 0; v < warps; v++)
+            all += sums[v][k];
+        if (c < a.cols) a.scratch[(2 * group + k / SPAN<T>)*a.cols + c] = all;
     }
 }
 
@@ -71,7 +85,7 @@ template <class T> __global__ void norm_dx_kernel(norm_grad_call<T> a)
     if (r >= a.rows) return;
     const T *x = a.x + r * a.cols, *dout = a.dout + r * a.cols;
     float mean = a.rms ? 0.0f : a.mean[r], rstd = a.rstd[r], h_sum = 0, hn_sum = 0;
-    for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
+    for (int64_t c = lane * WIDTH<T>; c < a.cols; c += SPAN<T>) {
         int64_t left = a.cols - c;
         unpacked<T> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
         unpacked<T> w = load(a.w + c, left, a.whole);
@@ -83,7 +97,7 @@ template <class T> __global__ void norm_dx_kernel(norm_grad_call<T> a)
     }
     float h_avg = a.rms ? 0.0f : warp_sum(h_sum) / (float)a.cols,
           hn_avg = warp_sum(hn_sum) / (float)a.cols;
-    for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
+    for (int64_t c = lane * WIDTH<T>; c < a.cols; c += SPAN<T>) {
         int64_t left = a.cols - c;
         unpacked<T> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
         unpacked<T> w = load(a.w + c, left, a.whole), dx = {};
@@ -112,8 +126,9 @@ template <class T> static void launch_norm_grad(device *dev, int stream, const n
     a.dw_accumulate = o->dw.accumulate, a.db_accumulate = o->db.accumulate;
     a.whole = wide(o->dx) && wide(o->dout) && wide(o->x) && wide(o->w);
     if (a.dw || a.db) {
-        dim3 grid(groups(a.cols, THREADS * WIDTH<T>), NORM_GROUPS);
-        RUN(dev, stream, norm_group_kernel<T>, grid, THREADS, 0, a);
+        dim3 grid(groups(a.cols, SPAN<T>), NORM_GROUPS);
+        unsigned threads = threads_for(groups(a.rows, NORM_GROUPS) * WARP, 1, MOST_WARPS * WARP);
+        RUN(dev, stream, norm_group_kernel<T>, grid, threads, 0, a);
         RUN(dev, stream, norm_add_kernel<T>, groups(a.cols, THREADS), THREADS, 0, a);
     }
     RUN(dev, stream, norm_dx_kernel<T>, groups(a.rows, WARPS), WARPS * WARP, 0, a);

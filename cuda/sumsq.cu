@@ -90,6 +90,13 @@ extern "C" void cuda_square_sums(device *dev, int stream, const square_sum *sums
 
 extern "C" void cuda_sumsq(device *dev, int stream, const sumsq_op *o)
 {
-    square_sum s = {o->x.data, o->x.type, tensor_count(o->x), (double *)o->slot.data};
-    cuda_square_sums(dev, stream, &s, 1, NULL);
+    square_sum sums[AT_ONCE];
+    for (int64_t first = 0; first < o->n; first += AT_ONCE) {
+        int64_t n = o->n - first < AT_ONCE ? o->n - first : AT_ONCE;
+        for (int64_t i = 0; i < n; i++) {
+            const sumsq_item *it = &o->items[first + i];
+            sums[i] = {it->x.data, it->x.type, tensor_count(it->x), (double *)it->slot.data};
+        }
+        cuda_square_sums(dev, stream, sums, n, NULL);
+    }
 }

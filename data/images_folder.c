@@ -86,7 +86,12 @@ error *images_add_directory(image_set *s, const char *path)
     listing classes;
     TRY(list(path, true, &classes));
     error *e = NULL;
-    if (classes.n != s->wish.classes)
+    if (!classes.n)
+        e = user_error(
+            "'%s' has no class directories: give a directory with a directory of pictures "
+            "for each class",
+            path);
+    else if (classes.n != s->wish.classes)
         e = user_error("'%s' has %d class directories, but there are %lld classes: give --classes "
                        "%d",
                        path, classes.n, (long long)s->wish.classes, classes.n);

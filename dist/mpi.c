@@ -13,6 +13,7 @@
  */
 #include "dist/mpi.h"
 #include "core/bf16.h"
+#include "core/clock.h"
 #include "dist/started.h"
 
 #include <limits.h>
@@ -45,13 +46,6 @@ typedef struct {
 static mpi_state *state_of(const comm *c)
 {
     return c->state;
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static error *check(int status, const char *call)
@@ -117,7 +111,7 @@ static error *ask_all(const comm *c)
     s->others[c->rank] = here(c);
     for (int r = 0; r < c->size; r++)
         if (r != c->rank) MPI_TRY(MPI_Send(NULL, 0, MPI_BYTE, r, ASK, s->talk));
-    for (double end = now() + ANSWER_SECONDS; now() < end; pause_a_little()) {
+    for (double end = clock_now() + ANSWER_SECONDS; clock_now() < end; pause_a_little()) {
         TRY(answer(c));
         TRY(take_answers(c));
     }
@@ -129,13 +123,14 @@ static error *out_of_patience(comm *c)
 {
     mpi_state *s = state_of(c);
     char missing[200] = "";
-    int first = c->size, behind = -1, n = 0;
+    int first = c->size, other = -1, n = 0; /* other: the one furthest behind */
     TRY(ask_all(c));
     for (int r = 0; r < c->size; r++) {
         size_t used = strlen(missing);
         if (s->answered[r]) {
             if (first > r) first = r;
-            if (behind < 0 || s->others[r].calls < s->others[behind].calls) behind = r;
+            if (r != c->rank && (other < 0 || s->others[r].calls < s->others[other].calls))
+                other = r;
         } else if (n++ < 8) {
             snprintf(missing + used, sizeof missing - used, "%s%d", used ? ", " : "", r);
         }
@@ -146,28 +141,29 @@ static error *out_of_patience(comm *c)
             "rank%s %s gave no sign for %.0f s while rank %d was %s: stopped, hung or "
             "cut off; start again with --resume auto",
             n > 1 ? "s" : "", missing, c->limit, c->rank, here(c).doing);
-    return user_error("rank %d is still %s (call %lld) while rank %d has been %s (call %lld) for "
-                      "%.0f s: they do not run the same program, or the network is stuck",
-                      behind, s->others[behind].doing, (long long)s->others[behind].calls, c->rank,
-                      here(c).doing, (long long)s->calls, c->limit);
+    return user_error(
+        "for %.0f s rank %d has been %s (call %lld) and rank %d %s (call %lld): they do "
+        "not run the same program, or the network is stuck",
+        c->limit, c->rank, here(c).doing, (long long)s->calls, other, s->others[other].doing,
+        (long long)s->others[other].calls);
 }
 
 /* Until all n requests are done. */
 static error *wait(comm *c, MPI_Request *requests, int n)
 {
-    double begin = now(), end = begin + c->limit;
+    double begin = clock_now(), end = begin + c->limit;
     for (int64_t turn = 0;; turn++) {
         int done = 0;
         MPI_TRY(MPI_Testall(n, requests, &done, MPI_STATUSES_IGNORE));
         if (done) break;
         TRY(answer(c));
-        if (now() > end) return out_of_patience(c);
+        if (clock_now() > end) return out_of_patience(c);
         if (turn < SPINS)
             sched_yield();
         else
             pause_a_little();
     }
-    c->seconds += now() - begin;
+    c->seconds += clock_now() - begin;
     return NULL;
 }
 

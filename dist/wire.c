@@ -10,6 +10,7 @@
  * the others with a last message.
  */
 #include "dist/wire.h"
+#include "core/clock.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -63,13 +64,6 @@ static wire_state *state_of(const comm *c)
     return c->state;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Of whom peer i speaks. */
 static int rank_of(const comm *c, int i)
 {
@@ -92,12 +86,12 @@ static error *gone(comm *c, int i)
 static error *send_bytes(comm *c, int i, const void *bytes, size_t n)
 {
     int fd = state_of(c)->peers[i].fd;
-    double end = now() + c->limit;
+    double end = clock_now() + c->limit;
     for (size_t done = 0; done < n;) {
         ssize_t k = send(fd, (const char *)bytes + done, n - done, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (k > 0) {
             done += (size_t)k;
-        } else if (errno == EAGAIN && now() < end) {
+        } else if (errno == EAGAIN && clock_now() < end) {
             struct pollfd p = {.fd = fd, .events = POLLOUT};
             (void)poll(&p, 1, 100);
         } else if (errno != EINTR) {
@@ -134,6 +128,7 @@ static error *take(comm *c, int i, header h, const char *bytes)
     case ANSWER:
         if (h.bytes != sizeof p->where) break;
         memcpy(&p->where, bytes, sizeof p->where);
+        p->where.doing[DOING - 1] = 0;
         p->answered = true;
         return NULL;
     case REPORT:
@@ -192,7 +187,7 @@ static error *pump(comm *c, int milliseconds)
 
 static error *pump_for(comm *c, double seconds)
 {
-    for (double end = now() + seconds; now() < end;)
+    for (double end = clock_now() + seconds; clock_now() < end;)
         TRY(pump(c, 50));
     return NULL;
 }
@@ -201,8 +196,7 @@ static error *name_missing(comm *c)
 {
     wire_state *s = state_of(c);
     char missing[200] = "";
-    int n = 0, behind = 0;
-    int64_t least = s->calls;
+    int n = 0, other = 1; /* the one furthest behind */
     for (int i = 1; i < s->n; i++) {
         s->peers[i].answered = false;
         TRY(say(c, i, ASK, NULL, 0));
@@ -212,8 +206,8 @@ static error *name_missing(comm *c)
         size_t used = strlen(missing);
         if (!s->peers[i].answered && n++ < 8)
             snprintf(missing + used, sizeof missing - used, "%s%d", used ? ", " : "", i);
-        else if (s->peers[i].where.calls < least)
-            least = s->peers[behind = i].where.calls;
+        else if (s->peers[i].where.calls < s->peers[other].where.calls)
+            other = i;
     }
     const char *doing = c->doing ? c->doing : "beginning";
     if (n)
@@ -223,7 +217,7 @@ static error *name_missing(comm *c)
     return user_error(
         "no rank has come further for %.0f s; rank %d is %s, rank 0 %s: they do not run "
         "the same program, or the network is stuck",
-        c->limit, behind, behind ? s->peers[behind].where.doing : doing, doing);
+        c->limit, other, s->peers[other].where.doing, doing);
 }
 
 /* Rank 0 finds out; the others tell it to, and say something themselves if it does not. */
@@ -248,12 +242,12 @@ static error *wire_idle(comm *c)
 
 static error *await_words(comm *c, int i)
 {
-    double begin = now();
+    double begin = clock_now();
     while (!state_of(c)->peers[i].words) {
         TRY(pump(c, 50));
-        if (state_of(c)->reported || now() - begin > c->limit) return out_of_patience(c);
+        if (state_of(c)->reported || clock_now() - begin > c->limit) return out_of_patience(c);
     }
-    c->seconds += now() - begin;
+    c->seconds += clock_now() - begin;
     return NULL;
 }
 
@@ -313,35 +307,38 @@ static const comm_ops wire_table = {.name = "wire",
 
 /* ---- meeting ---- */
 
-static const char *either(const char *a, const char *b)
+/* The value of a variable that is not empty; NULL. */
+static const char *value_of(const char *name)
 {
-    const char *value = getenv(a);
-    return value && *value ? value : getenv(b);
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
 }
 
 static error *number(const char *a, const char *b, int least, int most, int *out)
 {
-    const char *text = either(a, b);
+    const char *name = value_of(a) ? a : b, *text = value_of(name);
     char *end;
     if (!text) return user_error("%s is not set: ranks without mpirun need it", a);
     long value = strtol(text, &end, 10);
     if (*end || end == text || value < least || value > most)
-        return user_error("%s=%s: must be a number from %d to %d", a, text, least, most);
+        return user_error("%s=%s: must be a number from %d to %d", name, text, least, most);
     *out = (int)value;
     return NULL;
 }
 
+/* What is no number is said when they meet. */
 bool wire_started(void)
 {
-    const char *world = getenv("WORLD_SIZE"), *tasks = getenv("SLURM_NTASKS");
-    if (world) return atoi(world) > 1;
-    return tasks && atoi(tasks) > 1 && getenv("SLURM_PROCID") && getenv("MASTER_ADDR");
+    const char *world = value_of("WORLD_SIZE"), *tasks = value_of("SLURM_NTASKS");
+    if (world) return strcmp(world, "1");
+    return tasks && strcmp(tasks, "1") && getenv("SLURM_PROCID") && getenv("MASTER_ADDR");
 }
 
-int wire_local_rank(void)
+error *wire_local_rank(int *out)
 {
-    const char *text = either("LOCAL_RANK", "SLURM_LOCALID");
-    return text ? atoi(text) : 0;
+    *out = 0;
+    if (!value_of("LOCAL_RANK") && !value_of("SLURM_LOCALID")) return NULL;
+    return number("LOCAL_RANK", "SLURM_LOCALID", 0, 1 << 16, out);
 }
 
 /* torchrun's own process may listen on the port: then the next one is ours. */
@@ -365,22 +362,45 @@ static void prepare(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most, sizeof most);
 }
 
-/* A socket that listens, or (connects) is connected to rank 0; -1 and errno if there is none. */
+/* Who calls a port of this machine where nobody listens may be given that port himself, and then
+ * talks to himself. */
+static bool is_own_echo(int fd)
+{
+    struct sockaddr_storage here = {0}, there = {0};
+    socklen_t n = sizeof here, m = sizeof there;
+    return !getsockname(fd, (struct sockaddr *)&here, &n) &&
+           !getpeername(fd, (struct sockaddr *)&there, &m) && n == m && !memcmp(&here, &there, n);
+}
+
+/* At one address: a socket that listens, or (connects) is connected to rank 0; -1 and errno. */
+static int open_at(const struct addrinfo *a, bool connects)
+{
+    int on = 1, off = 0, fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (a->ai_family == AF_INET6) /* one that listens hears IPv4 besides */
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    bool open = connects ? !connect(fd, a->ai_addr, a->ai_addrlen)
+                         : !bind(fd, a->ai_addr, a->ai_addrlen) && !listen(fd, 128);
+    int why = errno;
+    if (open && connects && is_own_echo(fd)) {
+        open = false;
+        why = ECONNREFUSED;
+    }
+    if (open) return fd;
+    close(fd);
+    errno = why;
+    return -1;
+}
+
+/* The same at the first of all addresses that will do. */
 static int open_socket(const struct addrinfo *all, bool connects)
 {
-    int fd = -1, on = 1, why = EADDRNOTAVAIL;
-    for (const struct addrinfo *a = all; a && fd < 0; a = a->ai_next) {
-        fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd < 0) continue;
-        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        if (connects ? !connect(fd, a->ai_addr, a->ai_addrlen)
-                     : !bind(fd, a->ai_addr, a->ai_addrlen) && !listen(fd, 128))
-            continue;
-        why = errno;
-        close(fd);
-        fd = -1;
-    }
-    errno = why;
+    int fd = -1;
+    for (const struct addrinfo *a = all; a && fd < 0 && !connects; a = a->ai_next)
+        if (a->ai_family == AF_INET6) fd = open_at(a, false);
+    for (const struct addrinfo *a = all; a && fd < 0; a = a->ai_next)
+        fd = open_at(a, connects);
     return fd;
 }
 
@@ -407,8 +427,8 @@ static error *reach(const char *host, bool connects, int *out)
         return NULL;
     }
     TRY(look_up(host, connects, &all));
-    double end = now() + (connects ? JOIN_SECONDS : 0);
-    while ((*out = open_socket(all, connects)) < 0 && now() < end)
+    double end = clock_now() + (connects ? JOIN_SECONDS : 0);
+    while ((*out = open_socket(all, connects)) < 0 && clock_now() < end)
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     int why = errno;
     freeaddrinfo(all);
@@ -444,12 +464,12 @@ static error *welcome(comm *c, int fd, int *missing)
 
 static error *gather_round(comm *c, int listener)
 {
-    double end = now() + JOIN_SECONDS;
+    double end = clock_now() + JOIN_SECONDS;
     for (int missing = c->size - 1; missing;) {
         struct pollfd p = {.fd = listener, .events = POLLIN};
         int fd = poll(&p, 1, 200) > 0 ? accept4(listener, NULL, NULL, SOCK_CLOEXEC) : -1;
         if (fd >= 0) TRY(welcome(c, fd, &missing));
-        if (now() < end) continue;
+        if (clock_now() < end) continue;
         int r = 1;
         while (state_of(c)->peers[r].fd >= 0)
             r++;

@@ -1,4 +1,5 @@
-/* config.c - Hugging Face's config.json: io/json.h, model/hf.h */
+/* config.c - Hugging Face's config.json: io/json.h, model/hf.h.  What is taken can be written, and what is
+ * written says the same when it is read. */
 #include "fuzz/fuzz.h"
 #include "io/json.h"
 #include "model/hf.h"
@@ -8,15 +9,34 @@
 
 enum { MOST = 1 << 20 };
 
+/* The text of c, which must be to be had; free it. */
+static char *text_of(const model_config *c)
+{
+    char *text;
+    if (!fuzz_fine(hf_config_text(c, F32, &text))) abort();
+    return text;
+}
+
+static void there_and_back(const model_config *c)
+{
+    char *text = text_of(c);
+    cJSON *json = cJSON_Parse(text);
+    model_config back;
+    if (!json || !fuzz_fine(hf_config_read("config.json", json, &back))) abort();
+    char *again = text_of(&back);
+    if (strcmp(text, again)) abort();
+    cJSON_Delete(json);
+    free(text);
+    free(again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     const char *path = fuzz_file(bytes, n);
     cJSON *json;
     model_config c;
-    char *text;
     if (!fuzz_fine(json_read(path, MOST, &json))) return 0;
-    if (fuzz_fine(hf_config_read(path, json, &c)) && fuzz_fine(hf_config_text(&c, F32, &text)))
-        free(text);
+    if (fuzz_fine(hf_config_read(path, json, &c))) there_and_back(&c);
     cJSON_Delete(json);
     return 0;
 }

@@ -2,7 +2,6 @@
 #include "io/json.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,4 +73,11 @@ error *json_read(const char *path, int64_t most, cJSON **out)
     e = json_parse(path, text, n, out);
     free(text);
     return e;
+}
+
+bool json_add(cJSON *object, const char *name, cJSON *item)
+{
+    if (item && cJSON_AddItemToObject(object, name, item)) return true;
+    cJSON_Delete(item);
+    return false;
 }

@@ -273,12 +273,13 @@ static void sync_name(const char *path)
     close(fd);
 }
 
-error *make_directory(const char *path)
+error *make_directory(const char *path, const char *option)
 {
     char part[4096];
     size_t n = strlen(path);
     if (n == 0 || n >= sizeof part)
-        return user_error("\"%.200s\" is no name for a directory: give --out a shorter one", path);
+        return user_error("\"%.200s\" is no name for a directory: give %s a shorter one", path,
+                          option);
     for (size_t i = 1; i <= n; i++) {
         if (i < n && path[i] != '/') continue;
         memcpy(part, path, i);
@@ -286,12 +287,13 @@ error *make_directory(const char *path)
         if (mkdir(part, 0777) == 0)
             sync_name(part);
         else if (errno != EEXIST)
-            return user_error("directory %s cannot be made: %s; give --out another", part,
-                              strerror(errno));
+            return user_error("directory %s cannot be made: %s; give %s another", part,
+                              strerror(errno), option);
     }
     struct stat st;
     if (stat(path, &st) || !S_ISDIR(st.st_mode) || access(path, W_OK))
-        return user_error("%s is not a directory that can be written to: give --out another", path);
+        return user_error("%s is not a directory that can be written to: give %s another", path,
+                          option);
     return NULL;
 }
 

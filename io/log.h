@@ -61,7 +61,7 @@ void show_step(const step_record *s);
 const char *duration_text(double seconds, char *buffer, size_t size);
 
 /* Creates a directory and its parents, for good: their names are synced. */
-error *make_directory(const char *path) NODISCARD;
+error *make_directory(const char *path, const char *option) NODISCARD;
 
 /* Resident memory of this process in bytes; 0 if unknown. */
 size_t resident_bytes(void);

@@ -141,8 +141,10 @@ static error *find(const safetensors *s, const char *name, int64_t *i)
         if (also >= 0) *i = also;
     }
     if (*i >= 0) return NULL;
-    return user_error("%s has no tensor '%s': the file is of another kind of model, or not whole",
-                      safetensors_path(s), name);
+    bool head = !strcmp(bare, "lm_head.weight");
+    return user_error("%s has no tensor '%s': the file is of another kind of model, or not whole%s",
+                      safetensors_path(s), name,
+                      head ? ", or the head is tied: then tie_word_embeddings is true" : "");
 }
 
 /* A head that is tied may be in the file a second time, if it is the same as the embedding. */

@@ -8,6 +8,15 @@
  *      |                              |       |
  *    norm2 -> up -> act ----------> down -> (+) = out          norm2 pre act
  *
+ * That is the sequential form.  In the parallel ones both branches read x, each through a norm of its
+ * own or both through norm1:
+ *
+ *      x --> norm1 -> qkv -> attention -> project -> (+ x) = mid
+ *      x --> norm2 -> up -> act ----------> down -> (+ mid) = out
+ *
+ * With a gate, up puts out two halves, and act is act(first) * second.  All options are in
+ * model/config.h; no family is named here.
+ *
  * The residual additions and the activation are part of the products (core/ops.h, linear).  In
  * backward one tensor, the gradient of the residual stream, is carried down and added to in place.
  * Each step gives back what it has read last, so that the next gradient can lie there; only then is

@@ -7,10 +7,14 @@
  *               norm   positions  residual     activation       biases            else
  *     GPT-2     layer  learned    sequential   gelu             all               tied
  *     LLaMA     rms    rotary     sequential   silu, gated      none              grouped heads
+ *     Qwen      rms    rotary     sequential   silu, gated      q, k, v           (3: norms of q, k)
+ *     ChatGLM   rms    rotary *   sequential   silu, gated      q, k, v           two key heads
  *     Gemma     rms+1  rotary     sequential   gelu, gated      none              tied, scaled
  *     BLOOM     layer  ALiBi      sequential   gelu             all               tied, embedding norm
  *     Falcon    layer  rotary     parallel     gelu (erf)       norms             tied, one key head
- *     Phi       layer  rotary     parallel     gelu             all               head with a bias
+ *     Phi       layer  rotary *   parallel     gelu             all               head with a bias
+ *
+ * *: of a part of each head.
  */
 #ifndef REGRAD_MODEL_CONFIG_H
 #define REGRAD_MODEL_CONFIG_H

@@ -8,7 +8,8 @@
  *   a must         it may only say what our block does (attention_dropout 0, alibi false in Falcon)
  *   harmless       it does not change what is computed (token ids, architectures, use_cache ...);
  *                  also rates of dropout on the residual stream: we train without
- *   refused        everything else, by name; and two fields that contradict each other
+ *   refused        everything else, by name; and two fields that contradict each other, or one that
+ *                  is there twice
  *
  * The other way the first family is taken whose fields, read again, give the same model.
  */

@@ -46,8 +46,9 @@ static error *derive(const hf_source *s, hf_model *m, const char *heads, const c
     return NULL;
 }
 
-/* A table of rope_scaling's or rope_parameters' kind: only the plain rotation. */
-static error *check_rope(const hf_source *s, const char *name, hf_model *m)
+/* A table of rope_scaling's or rope_parameters' kind: only the plain rotation.  partial: the family
+ * can turn a part of each head. */
+static error *check_rope(const hf_source *s, const char *name, bool partial, hf_model *m)
 {
     const cJSON *rope = hf_get(s, name), *item = rope ? rope->child : NULL;
     if (rope && !cJSON_IsObject(rope)) return hf_refuse(s, name, "but must be an object");
@@ -68,6 +69,10 @@ static error *check_rope(const hf_source *s, const char *name, hf_model *m)
                 return hf_refuse(s, name, "but partial_rotary_factor is another number");
             if (!(number > 0 && number <= 1))
                 return hf_refuse(s, name, "whose partial_rotary_factor must be from 0 to 1");
+            if (!partial && number != 1)
+                return hf_refuse(s, name,
+                                 "whose partial_rotary_factor must be 1: in this family "
+                                 "whole heads turn");
             m->rotary_part = number;
         } else if (!cJSON_IsNull(item))
             return hf_refuse(s, name, "with a field that is not known here");
@@ -77,9 +82,10 @@ static error *check_rope(const hf_source *s, const char *name, hf_model *m)
 
 static error *settle_rotary(const hf_source *s, hf_model *m)
 {
-    if (!m->rotary_part) m->rotary_part = 1;
-    TRY(check_rope(s, "rope_scaling", m));
-    TRY(check_rope(s, "rope_parameters", m));
+    bool partial = m->rotary_part > 0;
+    if (!partial) m->rotary_part = 1;
+    TRY(check_rope(s, "rope_scaling", partial, m));
+    TRY(check_rope(s, "rope_parameters", partial, m));
     m->c.rotary.size = (int64_t)((double)m->c.head_size * m->rotary_part);
     if (m->c.rotary.size >= 2 && m->c.rotary.size % 2 == 0) return NULL;
     return user_error("%s: %lld numbers of a head would be turned, but they are turned in pairs",
@@ -100,6 +106,7 @@ static void unsettle_rotary(hf_model *m)
 static error *check_layer_types(const hf_source *s)
 {
     const cJSON *list = hf_get(s, "layer_types"), *item;
+    if (list && !cJSON_IsArray(list)) return hf_refuse(s, "layer_types", "but must be an array");
     cJSON_ArrayForEach(item, list)
     {
         const char *word = cJSON_GetStringValue(item);
@@ -123,8 +130,6 @@ static const hf_field gpt2_fields[] = {
     FIELD(HF_FLAG, "tie_word_embeddings", C(tied), true),
     MUST_FLAG("scale_attn_weights", true),
     MUST_FLAG("scale_attn_by_inverse_layer_idx", false),
-    MUST_FLAG("add_cross_attention", false),
-    MUST_FLAG("is_encoder_decoder", false),
     DROPOUT("attn_pdrop"),
     DROPOUT("embd_pdrop"),
     DROPOUT("resid_pdrop"),
@@ -167,6 +172,7 @@ static const hf_field llama_fields[] = {
 
 static const hf_field qwen2_fields[] = {
     LLAMA_SIZES(151936, 4096, 22016, 32, 32, 32, 32768),
+    SMALL_SIZE("head_dim", NULL, C(head_size), 0),
     FIELD(HF_ACT, "hidden_act", C(act), ACT_SILU),
     FIELD(HF_FLAG, "tie_word_embeddings", C(tied), false),
     MUST_FLAG("use_sliding_window", false),
@@ -322,6 +328,7 @@ static const hf_field phi_fields[] = {
     SIZE("num_hidden_layers", "n_layer", C(layers), 24),
     SIZE("num_attention_heads", "n_head", C(heads), 32),
     SMALL_SIZE("num_key_value_heads", "n_head_kv", C(kv_heads), 0),
+    SMALL_SIZE("head_dim", NULL, C(head_size), 0),
     SIZE("max_position_embeddings", "n_positions", C(context), 2048),
     FIELD(HF_ACT, "hidden_act", C(act), ACT_GELU_TANH),
     FIELD(HF_EPSILON, "layer_norm_eps", C(norm_eps), 1e-5),
@@ -366,12 +373,14 @@ static const hf_field falcon_fields[] = {
 };
 
 /* The later form (new_decoder_architecture) is parallel and grouped whatever else is said, with a
- * norm for each branch unless one is asked for. */
+ * norm for each branch unless one is asked for.  The earlier one does not read num_kv_heads, which
+ * transformers writes as the number of heads. */
 static error *settle_falcon(const hf_source *s, hf_model *m)
 {
     model_config *c = &m->c;
     if (m->parallel_norms > 2) return hf_refuse(s, "num_ln_in_parallel_attn", "but must be 1 or 2");
-    if (!m->both && hf_get(s, "num_kv_heads") && c->kv_heads != (m->grouped ? 1 : c->heads))
+    if (!m->both && hf_get(s, "num_kv_heads") && c->kv_heads != c->heads &&
+        !(m->grouped && c->kv_heads == 1))
         return hf_refuse(s, "num_kv_heads", "but multi_query says another number");
     if (!m->both) c->kv_heads = m->grouped ? 1 : c->heads;
     TRY(derive(s, m, "num_attention_heads", "num_kv_heads"));

@@ -6,8 +6,15 @@
 #include <string.h>
 
 /* What changes nothing in what a model computes, whatever its family: who wrote the file, tokens
- * that generation stops at, initial values, what other heads would do. */
-static const char *const harmless[] = {"architectures",
+ * that generation stops at, initial values, what other heads would do, which of several programs for
+ * the same function is taken. */
+static const char *const harmless[] = {"_attn_implementation",
+                                       "_attn_implementation_autoset",
+                                       "_attn_implementation_internal",
+                                       "_commit_hash",
+                                       "_flash_attn_2_enabled",
+                                       "_name_or_path",
+                                       "architectures",
                                        "auto_map",
                                        "bad_words_ids",
                                        "begin_suppress_tokens",
@@ -28,6 +35,7 @@ static const char *const harmless[] = {"architectures",
                                        "gradient_checkpointing",
                                        "id2label",
                                        "initializer_range",
+                                       "is_decoder",
                                        "keys_to_ignore_at_inference",
                                        "label2id",
                                        "length_penalty",
@@ -66,6 +74,16 @@ static const char *const harmless[] = {"architectures",
                                        "use_bfloat16",
                                        "use_cache",
                                        NULL};
+
+/* What every family's file may say, but only this: a decoder alone, with all of its heads. */
+static const hf_field common[] = {
+    {"is_encoder_decoder", NULL, HF_MUST_FLAG, 0, false, 0},
+    {"add_cross_attention", NULL, HF_MUST_FLAG, 0, false, 0},
+    {"tie_encoder_decoder", NULL, HF_MUST_FLAG, 0, false, 0},
+    {"pruned_heads", NULL, HF_EMPTY, 0, 0, 0},
+};
+
+enum { COMMON = sizeof common / sizeof *common };
 
 const cJSON *hf_get(const hf_source *s, const char *name)
 {
@@ -145,9 +163,17 @@ static error *read_act(const hf_source *s, const hf_field *f, const char *name, 
 static error *check_must(const hf_source *s, const hf_field *f, const char *name)
 {
     const cJSON *item = hf_get(s, name);
-    bool same = f->kind == HF_MUST ? cJSON_IsNumber(item) && item->valuedouble == f->unset
-                                   : cJSON_IsBool(item) && cJSON_IsTrue(item) == (f->unset != 0);
+    bool same = f->kind == HF_MUST    ? cJSON_IsNumber(item) && item->valuedouble == f->unset
+                : f->kind == HF_EMPTY ? cJSON_IsObject(item) && !item->child
+                                      : cJSON_IsBool(item) && cJSON_IsTrue(item) == (f->unset != 0);
     return !item || same ? NULL : hf_refuse(s, name, "which this program cannot express");
+}
+
+static error *check_rate(const hf_source *s, const char *name)
+{
+    const cJSON *item = hf_get(s, name);
+    bool rate = cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < 1;
+    return !item || rate ? NULL : hf_refuse(s, name, "but must be a number from 0 to 1, and not 1");
 }
 
 static error *read_field(const hf_source *s, const hf_field *f, const char *name, void *at)
@@ -165,7 +191,10 @@ static error *read_field(const hf_source *s, const hf_field *f, const char *name
         return read_act(s, f, name, at);
     case HF_MUST:
     case HF_MUST_FLAG:
+    case HF_EMPTY:
         return check_must(s, f, name);
+    case HF_DROPOUT:
+        return check_rate(s, name);
     default:
         return NULL;
     }
@@ -184,6 +213,20 @@ static error *check_names(const hf_source *s, const hf_field *f)
     return hf_refuse(s, f->older, why);
 }
 
+/* null means "none" in transformers, and absence the default: they are the same where that is none. */
+static error *check_null(const hf_source *s, const hf_field *f)
+{
+    bool number = f->kind == HF_SIZE || f->kind == HF_EPSILON || f->kind == HF_PART ||
+                  f->kind == HF_BASE || f->kind == HF_FLAG;
+    if (!number || f->unset == 0 || hf_get(s, f->name) || hf_get(s, f->older)) return NULL;
+    const char *names[] = {f->name, f->older};
+    for (int i = 0; i < 2; i++)
+        if (names[i] && cJSON_GetObjectItemCaseSensitive(s->json, names[i]))
+            return user_error("%s: %s is null, but must say something or be left out", s->path,
+                              names[i]);
+    return NULL;
+}
+
 static bool in_list(const char *const *list, const char *name)
 {
     for (; list && *list; list++)
@@ -191,28 +234,44 @@ static bool in_list(const char *const *list, const char *name)
     return false;
 }
 
+static bool in_table(const hf_field *table, int n, const char *name)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(table[i].name, name) || (table[i].older && !strcmp(table[i].older, name)))
+            return true;
+    return false;
+}
+
 static bool is_known(const hf_family *f, const char *name)
 {
-    for (int i = 0; i < f->n_fields; i++)
-        if (!strcmp(f->fields[i].name, name) ||
-            (f->fields[i].older && !strcmp(f->fields[i].older, name)))
-            return true;
-    return *name == '_' || in_list(harmless, name) || in_list(f->harmless, name);
+    return in_table(f->fields, f->n_fields, name) || in_table(common, COMMON, name) ||
+           in_list(harmless, name) || in_list(f->harmless, name);
+}
+
+static error *read_table(const hf_source *s, const hf_field *table, int n, hf_model *m)
+{
+    for (int i = 0; i < n; i++) {
+        const hf_field *field = &table[i];
+        bool older = !hf_get(s, field->name) && hf_get(s, field->older);
+        TRY(check_names(s, field));
+        TRY(check_null(s, field));
+        TRY(read_field(s, field, older ? field->older : field->name, (char *)m + field->at));
+    }
+    return NULL;
 }
 
 error *hf_read_fields(const hf_source *s, const hf_family *f, hf_model *m)
 {
-    for (int i = 0; i < f->n_fields; i++) {
-        const hf_field *field = &f->fields[i];
-        bool older = !hf_get(s, field->name) && hf_get(s, field->older);
-        TRY(check_names(s, field));
-        TRY(read_field(s, field, older ? field->older : field->name, (char *)m + field->at));
-    }
+    TRY(read_table(s, common, COMMON, m));
+    TRY(read_table(s, f->fields, f->n_fields, m));
     const cJSON *item = s->json ? s->json->child : NULL;
-    for (; item; item = item->next)
+    for (; item; item = item->next) {
+        if (cJSON_GetObjectItemCaseSensitive(s->json, item->string) != item)
+            return user_error("%s has %s twice: only one can be meant", s->path, item->string);
         if (!cJSON_IsNull(item) && !is_known(f, item->string))
             return hf_refuse(s, item->string,
                              "which is not known here, and may change what the model computes");
+    }
     return NULL;
 }
 

@@ -35,6 +35,7 @@ typedef enum {
     HF_ACT,       /* activation: a word */
     HF_MUST,      /* the number `unset`, or it is refused */
     HF_MUST_FLAG, /* the same for true and false */
+    HF_EMPTY,     /* an object with nothing in it, or it is refused; never written */
     HF_DROPOUT,   /* a rate, passed over: no part of the function.  0 is written */
     HF_ELSEWHERE  /* read by other code */
 } hf_kind;

@@ -102,7 +102,9 @@ model_config config_resized(const model_config *from, const model_config *sizes)
     if (sizes->heads) c.heads = sizes->heads;
     if (sizes->width) c.width = sizes->width;
     c.kv_heads = from->kv_heads == from->heads ? c.heads : from->kv_heads;
-    c.head_size = c.width / c.heads;
+    int64_t all = from->heads * from->head_size; /* the width, unless heads are apart from it */
+    c.head_size = all == from->width ? c.width / c.heads
+                                     : (scaled(all, from->width, c.width) / c.heads + 1) / 2 * 2;
     c.inner = scaled(from->inner, from->width, c.width);
     c.rotary.size = scaled(from->rotary.size, from->head_size, c.head_size) / 2 * 2;
     if (from->embedding_scale != 1) c.embedding_scale = sqrt((double)c.width);

@@ -52,7 +52,7 @@ void newton_schulz(run *r, tensor x, tensor squares, double eps, int64_t steps, 
     tensor gram = arena_take(a, KIND_INTERMEDIATE, x.type, SHAPE(small, small), name),
            f = arena_take(a, KIND_INTERMEDIATE, x.type, SHAPE(small, small), name),
            panel = arena_take(a, KIND_INTERMEDIATE, x.type, SHAPE(small, width), name);
-    OP(sumsq, r->dev, r->stream, .slot = squares, .x = x);
+    OP(sumsq, r->dev, r->stream, .items = &(sumsq_item){squares, x}, .n = 1);
     OP(normalize, r->dev, r->stream, .x = x, .squares = squares, .eps = eps);
     for (int64_t i = 0; i < steps && !r->dev->failure; i++) {
         OP(matmul, r->dev, r->stream, .out = gram, .x = x, .y = x, .x_transposed = tall,

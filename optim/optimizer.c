@@ -26,6 +26,18 @@ error *optim_defaults(const char *name, optim_config *out)
     return NULL;
 }
 
+error *optim_another(const char *name, const optim_config *like, optim_config *out)
+{
+    optim_config c;
+    TRY(optim_defaults(name, &c));
+    c.type = like->type;
+    c.state = like->state;
+    c.state_all = like->state_all;
+    c.sparse = like->sparse;
+    *out = c;
+    return NULL;
+}
+
 /* Rules that fold, and only they, do so. */
 static error *resolve_fold(optim_config *c, const char **reason)
 {
@@ -137,6 +149,7 @@ error *optimizer_create(const optim_config *c, run *r, optimizer **out)
     error *e = alloc_array(&o->state, (size_t)r->params->n, sizeof *o->state);
     if (!e) e = alloc_array(&o->scale, (size_t)r->params->n, sizeof *o->scale);
     if (!e) e = alloc_array(&o->items, (size_t)r->params->n, sizeof *o->items);
+    if (!e) e = alloc_array(&o->norms, (size_t)r->params->n, sizeof *o->norms);
     if (e) {
         optimizer_destroy(o);
         return e;
@@ -154,6 +167,7 @@ void optimizer_destroy(optimizer *o)
     free(o->state);
     free(o->scale);
     free(o->items);
+    free(o->norms);
     free(o);
 }
 
@@ -317,10 +331,15 @@ static void apply_by_matrix(optimizer *o, int id)
     if (!o->c.reduced) arena_drop(o->r->arena, &kept.temp);
 }
 
-static void norm_of(optimizer *o, int id)
+/* The slots of parameters [first, end), by one operation. */
+static void norms_of(optimizer *o, int first, int end)
 {
-    OP(sumsq, o->r->dev, o->r->stream, .slot = element(o->slots, id),
-       .x = param_own_gradient(o->r->params, id));
+    const params *p = o->r->params;
+    int64_t n = 0;
+    for (int i = first; i < end; i++)
+        if (owned(&p->row[i]))
+            o->norms[n++] = (sumsq_item){element(o->slots, i), param_own_gradient(p, i)};
+    OP(sumsq, o->r->dev, o->r->stream, .items = o->norms, .n = n);
 }
 
 /* Adds the slot to those of the earlier micro-batches (the loss's operation adds any doubles). */
@@ -360,7 +379,7 @@ static void update_one(void *context, int id, fold_part part)
     optimizer *o = context;
     bool fold = o->c.gradients == GRADS_FOLD;
     if (!o->r->params->row[id].own) return;
-    if (!o->c.fused) norm_of(o, id);
+    if (!o->c.fused) norms_of(o, id, id + 1);
     if (fold && comm_size(o->r->comm) > 1) {
         fold_over_ranks(o, id, part);
         return;
@@ -394,8 +413,7 @@ static void update_all(optimizer *o)
     params *p = o->r->params;
     bool norm_first = o->c.clip > 0 || !o->c.fused; /* else the fused update does it on its way */
     int64_t n = 0;
-    for (int i = 0; i < p->n; i++)
-        if (owned(&p->row[i]) && norm_first) norm_of(o, i);
+    if (norm_first) norms_of(o, 0, p->n);
     if (o->c.clip > 0) clip(o, o->slots, params_divided(p));
     rule_id rule = o->c.rule;
     for (int i = 0; i < p->n; i++) {

@@ -51,6 +51,9 @@ typedef struct {
 /* The defaults of the named optimizer. */
 error *optim_defaults(const char *name, optim_config *out) NODISCARD;
 
+/* The same, of numbers that lie in memory as those of `like`: their types, states and non-zeros. */
+error *optim_another(const char *name, const optim_config *like, optim_config *out) NODISCARD;
+
 /* Turns `auto` into a policy, with the reason in words; refuses what cannot be (release with
  * clipping or with several micro-batches; anything but fold for a rule that folds, and fold for
  * another). */
@@ -74,6 +77,7 @@ typedef struct {
     tensor (*scale)[MAX_STATES]; /* [n] of states of 8 bits */
     tensor squares;              /* ? (1) f64: of a matrix, while it is made orthogonal */
     optim_item *items;           /* [n] scratch for one call */
+    sumsq_item *norms;           /* the same */
     hyper host;                  /* this step's numbers */
 } optimizer;
 

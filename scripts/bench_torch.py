@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The peer of our benchmark: GPT-2, or with --patch a ViT, as people write them in PyTorch, trained on the CPU.
+"""The peer of our benchmark: GPT-2, with --llama LLaMA, with --patch a ViT, as people write them in PyTorch, on the CPU.
 
 One process measures one setting and prints one JSON line.  What it times is what a training
 script pays for: forward with loss, backward, AdamW with zero_grad(set_to_none=True), each apart.
@@ -9,6 +9,8 @@ script pays for: forward with loss, backward, AdamW with zero_grad(set_to_none=T
 
 The model is idiomatic and written with care: tied head, fused qkv, one causal mask for all layers,
 added in place (the fastest of the forms tried), torch's own gelu (tanh), layer norm, cross entropy.
+LLaMA has RMSNorm, rotations (their table made once), keys that heads share (repeated), a gate with silu, gate and
+up in one matrix, no biases, a head of its own.
 The ViT has the same blocks without a mask and with gelu's exact form, a strided convolution in front,
 a class token and a head of its own.
 PyTorch's default is AdamW tensor by tensor; --foreach asks for the multi-tensor form, whose
@@ -46,6 +48,8 @@ def options():
     for name, default in sizes:
         parser.add_argument("--" + name, type=int, default=default, metavar="N",
                             help=f"(default {default})")
+    parser.add_argument("--llama", action="store_true", help="LLaMA instead of GPT-2")
+    parser.add_argument("--kv-heads", type=int, default=0, metavar="N", help="with --llama: key heads (default: --heads)")
     parser.add_argument("--patch", type=int, default=0, metavar="N", help="pixels of a patch's side: a ViT")
     parser.add_argument("--pool", choices=["cls", "mean"], default="cls",
                         help="what the ViT classifies: a class token, or the mean of all positions (default: cls)")
@@ -64,6 +68,9 @@ def options():
     if opt.width % opt.heads:
         parser.error(f"--width {opt.width} is not a multiple of --heads {opt.heads}")
     opt.inner = opt.inner or 4 * opt.width
+    opt.kv_heads = opt.kv_heads or opt.heads
+    if opt.heads % opt.kv_heads:
+        parser.error(f"--kv-heads {opt.kv_heads} does not divide --heads {opt.heads}")
     if opt.patch and opt.image_size % opt.patch:
         parser.error(f"--patch {opt.patch} does not divide --image-size {opt.image_size}")
     if not opt.patch and opt.seq > opt.context:
@@ -165,6 +172,69 @@ class GPT(nn.Module):
         return tokens[:, :-1], tokens[:, 1:]
 
 
+class RMSNorm(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):  # (B,T,C) -> (B,T,C)
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * self.weight
+
+
+def rotate(x, cos, sin):  # (B,H,T,D), (T,D/2) twice
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+
+class LlamaBlock(nn.Module):
+    def __init__(self, o):
+        super().__init__()
+        self.heads, self.kv_heads, self.size = o.heads, o.kv_heads, o.width // o.heads
+        self.norm1, self.norm2 = RMSNorm(o.width), RMSNorm(o.width)
+        self.qkv = nn.Linear(o.width, (o.heads + 2 * o.kv_heads) * self.size, bias=False)
+        self.proj = nn.Linear(o.width, o.width, bias=False)
+        self.gate_up = nn.Linear(o.width, 2 * o.inner, bias=False)
+        self.down = nn.Linear(o.inner, o.width, bias=False)
+
+    def attention(self, x, mask, cos, sin):
+        B, T, C = x.shape
+        heads = [self.heads, self.kv_heads, self.kv_heads]
+        q, k, v = (part.transpose(1, 2) for part in self.qkv(x).view(B, T, -1, self.size).split(heads, dim=2))
+        k, v = (part.repeat_interleave(self.heads // self.kv_heads, dim=1) for part in (rotate(k, cos, sin), v))
+        scores = (rotate(q, cos, sin) * self.size ** -0.5) @ k.transpose(2, 3)  # (B,H,T,T)
+        scores += mask
+        return self.proj((F.softmax(scores, dim=-1) @ v).transpose(1, 2).reshape(B, T, C))
+
+    def forward(self, x, mask, cos, sin):  # (B,T,C), (T,T), (T,D/2) twice -> (B,T,C)
+        x = x + self.attention(self.norm1(x), mask, cos, sin)
+        gate, up = self.gate_up(self.norm2(x)).chunk(2, dim=-1)
+        return x + self.down(F.silu(gate) * up)
+
+
+class Llama(nn.Module):
+    def __init__(self, o):
+        super().__init__()
+        self.token = nn.Embedding(o.vocab, o.width)
+        self.blocks = nn.ModuleList(LlamaBlock(o) for _ in range(o.layers))
+        self.norm = RMSNorm(o.width)
+        self.head = nn.Linear(o.width, o.vocab, bias=False)
+        size = o.width // o.heads
+        angles = torch.outer(torch.arange(o.context), 10000.0 ** (-torch.arange(0, size, 2) / size))
+        mask = torch.full((o.context, o.context), float("-inf")).triu(1)
+        for name, value in (("cos", angles.cos()), ("sin", angles.sin()), ("mask", mask)):
+            self.register_buffer(name, value, persistent=False)
+        self.apply(initialise)
+
+    def forward(self, inputs, targets):  # (B,T), (B,T) -> scalar
+        T = inputs.shape[1]
+        x = self.token(inputs)
+        for block in self.blocks:
+            x = block(x, self.mask[:T, :T], self.cos[:T], self.sin[:T])
+        return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), targets.flatten())
+
+    batch = staticmethod(GPT.batch)
+
+
 class ViT(nn.Module):
     def __init__(self, o):
         super().__init__()
@@ -242,7 +312,7 @@ def main():
     torch.set_num_threads(opt.threads)
     torch.manual_seed(1)
     rss_import = peak_rss()
-    model = ViT(opt) if opt.patch else GPT(opt)
+    model = (ViT if opt.patch else Llama if opt.llama else GPT)(opt)
     optimizer = torch.optim.AdamW(model.parameters(), **({"foreach": True} if opt.foreach else {}))
 
     rows = []  # milliseconds: forward, backward, optimizer

@@ -83,6 +83,12 @@ if [ -x ./tokenize ]; then
     check 'text becomes tokens, and an unknown hash is said' $?
 fi
 
+if [ -x ./tokenize ]; then
+    gzip -c "$work/www/TinyStoriesV2-GPT4-valid.txt" | head -c -6 >"$work/www/enwik8.zip" # it ends too early
+    get --vocab bpe:260 -o "$work/t/y" enwik8; [ $? = 1 ] && grep -q 'enwik8.zip is damaged' "$work/err" && [ ! -e "$work/t/y_train.bin" ]
+    check 'an archive that is damaged is refused' $?
+fi
+
 GET_DATA_FROM=http://127.0.0.1:1
 get tinystories; refused $? 'curl -fL -C -'
 check 'without a network one line says what to do' $?
@@ -92,4 +98,6 @@ get --list && [ "$(wc -l <"$work/out")" -ge 10 ]
 check '--list' $?
 get nothing; refused $? '--list'
 check 'an unknown name' $?
+get --dry-run mnist cifar10; refused $? 'mnist and cifar10'
+check 'two names' $?
 exit $bad

@@ -4,6 +4,8 @@
 #   core  <-  optim/rules  <-  cpu, cuda          core  <-  io, data, dist
 #   core  <-  model, optim                        all   <-  train, train.c, tools, test
 #
+# And no family of models is named where models compute: it is a row of options (model/config.h).
+#
 # The text is read, not compiled, so this holds for every configuration.  Then each rule is broken in a
 # copy of the tree, and each time the check must say so.
 set -uo pipefail
@@ -52,6 +54,8 @@ FNR == 1 {
 { lines = FNR }
 /TO[D]O|FIX[M]E/ { wrong("marks", $0) }
 !code { next }
+(file ~ /^(core|cpu|cuda|optim)\// || file ~ /^model\/(block|block_table|gpt|stack|recompute)\.[ch]$/) &&
+    tolower($0) ~ /llama|vicuna|qwen|gemma|bloom|falcon|chatglm/ { wrong("family", $0) }
 
 { # without comments
     rest = $0
@@ -98,7 +102,7 @@ what_is_wrong() { (cd "$1" && texts | tr '\n' '\0' | xargs -0 awk "$rules"); }
 
 (cd "$root" && texts | tar -cf - -T -) | tar -xf - -C "$copy" || exit 1
 before=$(what_is_wrong "$copy")
-for check in includes rooted exit stderr marks length; do
+for check in includes rooted exit stderr marks length family; do
     found=$(grep "^$check	" <<<"$before")
     if [ -z "$found" ]; then
         echo "ok $check"
@@ -146,6 +150,8 @@ breaks rooted test/ref.c '#include "ref.h"'
 breaks exit model/block.c 'static void f(void) { exit(1); }'
 breaks exit train/loop.c 'static void f(void) { /* why */ abort (); }'
 breaks exit core/place.c 'static void f(int x) { assert(x); }'
+breaks family model/block.c '/* as LLaMA has it */'
+breaks family cuda/gate.cu 'static bool gemma;'
 breaks stderr io/log.c 'static void f(void) { fprintf(stderr, "x"); }'
 breaks stderr train/loop.c 'static void f(void) { perror("x"); }'
 breaks stderr train/options.c 'static int f(error *e) { return error_report("x", e); }'

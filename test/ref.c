@@ -234,12 +234,14 @@ void ref_loss(device *dev, int stream, const loss_op *o)
 void ref_sumsq(device *dev, int stream, const sumsq_op *o)
 {
     (void)dev, (void)stream;
-    double sum = 0;
-    for (int64_t i = 0; i < tensor_count(o->x); i++) {
-        double x = ((const double *)o->x.data)[i];
-        sum += x * x;
+    for (int64_t k = 0; k < o->n; k++) {
+        double *sum = o->items[k].slot.data;
+        *sum = 0;
+        for (int64_t i = 0; i < tensor_count(o->items[k].x); i++) {
+            double x = ((const double *)o->items[k].x.data)[i];
+            *sum += x * x;
+        }
     }
-    *(double *)o->slot.data = sum;
 }
 
 void ref_clip(device *dev, int stream, const clip_op *o)

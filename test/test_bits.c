@@ -143,7 +143,8 @@ static void test_families(void **state)
             snprintf(sizes, sizeof sizes,
                      "--model %s-nano --vocab 59 --batch 2 --seq 13 --threads 2 ", families[i]);
             snprintf(reduced, sizeof reduced, "%s_r", names[k]);
-            if (long_run()) all_policies_agree(sizes, names[k], "0", 1, true, "");
+            bool same_passes = strcmp(names[k], "lion"); /* see test_lion */
+            if (long_run()) all_policies_agree(sizes, names[k], "0", 1, same_passes, "");
             setting a = {names[k], "fused", "own", "0", 1, sizes};
             setting b = {reduced, "fused", "auto", "0", 1, sizes};
             small_result want = train(&a, ""), got = train(&b, "");

@@ -1,5 +1,10 @@
 /* test_comm.c - who owns what (core/comm.c, dist/zero.c) for any sizes and any number of ranks, and
- * what ranks make of each other's words; the words are put into their mouths here. */
+ * what ranks make of each other's words; the words are put into their mouths here.
+ *
+ * With an argument it is one of two real ranks over MPI that call what does not go together
+ * (test_ranks.sh runs it by mpirun). */
+#include "cpu/cpu.h"
+#include "dist/mpi.h"
 #include "dist/zero.h"
 #include "test/scratch.h"
 
@@ -186,8 +191,59 @@ static void test_one_process(void **state)
     comm_close(NULL, false);
 }
 
-int main(void)
+/* ---- two ranks that do not run the same program ---- */
+
+/* The first adds up, the second gathers, or speaks, or does nothing but wait for the end. */
+static error *other_call(comm *c, device *dev, const char *what, tensor x)
 {
+    share s = share_evenly(tensor_count(x), c->size, 16);
+    c->doing = c->rank ? what : "adding up";
+    if (!c->rank)
+        comm_sum(c, dev, STREAM_COMPUTE, x);
+    else if (!strcmp(what, "gathering"))
+        comm_gather(c, dev, STREAM_COMPUTE, x, &s);
+    else
+        TRY(comm_barrier(c));
+    return device_status(dev);
+}
+
+static error *with_memory(comm *c, const char *what)
+{
+    enum { COUNT = 100000 };
+    device dev;
+    float *x = NULL;
+    char *staged = NULL;
+    TRY(cpu_device(1, &dev));
+    error *e = alloc_array(&x, COUNT, sizeof *x);
+    if (!e) e = alloc_array(&staged, c->staging, 1);
+    c->staged = tensor_of(staged, U8, SHAPE((int64_t)c->staging));
+    if (!e) e = other_call(c, &dev, what, tensor_of(x, F32, SHAPE(COUNT)));
+    cpu_close(&dev);
+    free(x);
+    free(staged);
+    return e;
+}
+
+static int one_of_two(const char *what)
+{
+    comm c;
+    error *e = mpi_open(&c);
+    if (e) return error_report("test_comm", e);
+    c.limit = 1;
+    e = with_memory(&c, what);
+    bool failed = e;
+    if (c.told) {
+        error_free(e);
+        e = NULL;
+    }
+    int status = e ? error_report("test_comm", e) : failed;
+    comm_close(&c, failed);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) return one_of_two(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_even_shares), cmocka_unit_test(test_owned_shares),
         cmocka_unit_test(test_dealt),       cmocka_unit_test(test_stage_0_owns_all),

@@ -156,6 +156,10 @@ refuses 'no such program' 'not there' scripts/compare --optim adamw --program ./
 refuses 'an option that is none' '--stepz' scripts/compare --name "$tag-x" --optim adamw "${small[@]}" --stepz 3
 refuses 'no data' 'none_train.bin' scripts/compare --name "$tag-x" --optim adamw "${small[@]}" --train-data "$work/none_train.bin"
 check 'nothing was begun' "$(ls runs)" [ "$(ls -d runs/compare-$tag-x/*/model.safetensors 2>/dev/null | wc -l)" -eq 0 ]
+compare -x --optim adamw "${small[@]}"
+status=$?
+check 'what did not begin may begin with other options' "$(cat "$work/err")" [ $status -eq 0 ]
+rm -rf "runs/compare-$tag-x"
 
 # ---- plot ----
 
@@ -171,15 +175,25 @@ refuses 'plot: not a directory' 'not a directory' scripts/plot -o "$work/q.svg" 
 refuses 'plot: no log' 'no log.jsonl' scripts/plot -o "$work/q.svg" "$work"
 refuses 'plot: an empty log' 'no steps' scripts/plot -o "$work/q.svg" "$work/empty"
 refuses 'plot: nowhere to draw' 'cannot be written' scripts/plot -o "$work/none/../text/q.svg" $out/adamw-lr1e-3-s1
+refuses 'plot: on a directory' 'is a directory' scripts/plot -o "$work/empty" $out/adamw-lr1e-3-s1
+odd=$work/$'a b<&>\xe9'
+"$program" "${common[@]:2}" --device cpu --steps 1 --eval-every 0 --out "$odd" >/dev/null
+check 'options.json: in UTF-8' 'it is not' iconv -f UTF-8 -t UTF-8 -o /dev/null "$odd/options.json"
+scripts/plot -o "$work/odd.svg" "$odd" >/dev/null
+check 'plot: an odd name' "$(grep -o '<title>.*</title>' "$work/odd.svg")" grep -q '<title>a b&lt;&amp;&gt;</title>' "$work/odd.svg"
+check 'plot: in UTF-8' 'it is not' iconv -f UTF-8 -t UTF-8 -o /dev/null "$work/odd.svg"
 refuses 'plot: an unknown option' '--fellow' scripts/plot --fellow $out/adamw-lr1e-3-s1
 
 # ---- the tables ----
 
 scripts/paper-table >"$work/table" 2>"$work/err"
-check 'paper-table: ViT-B beside what was published' "$(cat "$work/err")" grep -qE '^vit-b/32 +88.22 +adamw +passes +1 .* 2007 +1629 +18.81$' "$work/table"
+check 'paper-table: ViT-B beside what was published' "$(cat "$work/err")" grep -qE '^vit-b/32 +88.22 +adamw +passes +1 .* 2007 +1629 +1.12 +18.81$' "$work/table"
 check 'paper-table: misprints are marked' 'not' [ "$(grep -c misprint "$work/table")" -ge 2 ]
 check 'paper-table: passes save a copy of N' "$(grep '^vit-h' "$work/table")" \
     [ "$(awk '$1 ~ /^vit-[blhg]/ && $4 == "passes" && $11 > 0.98 && $11 < 1.01' "$work/table" | wc -l)" -eq 12 ]
+check 'paper-table: language models on one rank save as many copies as published' "$(grep ' 1 ' "$work/table")" \
+    [ "$(awk '$1 ~ /^(bloom-560m|qwen)/ && $3 ~ /^ad/ && $4 == "passes" && $5 == 1 && $15 > 0 {
+        n++; if ($11 - $15 > 0.07 || $15 - $11 > 0.07) n = 99 } END { print n }' "$work/table")" -eq 5 ]
 check 'paper-table: no plan is 1 % above its bound' "$(cat "$work/table")" \
     [ "$(awk '$4 == "passes" || $4 == "fused" { n++; if ($6 > 1.01 * $7 || $8 > 1.01 * $9) n = 1000 } END { print n }' "$work/table")" -eq 163 ]
 check 'paper-table: ZeRO leaves a rank less' "$(grep llama2-7b "$work/table")" \

@@ -142,7 +142,7 @@ static void test_cudnn(void **state)
         }
 }
 
-/* The small form of each family.  LONG=1: 50 steps by each of the six optimizers. */
+/* The small form of each family, in float and in bf16.  LONG=1: 50 steps by each of the six optimizers. */
 static void test_families(void **state)
 {
     (void)state;
@@ -152,12 +152,17 @@ static void test_families(void **state)
     static const char *const optims[] = {"adamw_r", "adan_r", "lion_r", "adamw", "adan", "lion"};
     int all = sizeof optims / sizeof *optims;
     for (int i = 0; i < (int)(sizeof families / sizeof *families); i++)
-        for (int k = 0; k < (long_run() ? all : 1); k++) {
+        for (int k = 0; k < (long_run() ? 2 * all : 2); k++) {
             char what[300];
+            bool half = k % 2;
             snprintf(what, sizeof what,
                      "--model %s-nano --vocab 59 --context 16 --batch 2 --seq 9 --threads 2 "
-                     "--lr 1e-4 --optim %s --steps %d",
-                     families[i], optims[(i + k) % all], long_run() ? 50 : 3);
+                     "--lr 1e-4 --optim %s --steps %d %s",
+                     families[i], optims[(i + k / 2) % all],
+                     long_run() ? 50
+                     : half     ? 2
+                                : 3,
+                     half ? "--dtype bf16" : "");
             small_result cpu, cuda;
             train_on("cpu", what, &cpu);
             train_on("cuda", what, &cuda);
@@ -357,7 +362,7 @@ static void test_no_room(void **state)
     tensor x = tensor_of(memory, F32, SHAPE(8)),
            slot = tensor_of((char *)memory + 256, F64, SHAPE(1));
     op_clear(&dev, STREAM_COMPUTE, x);
-    OP(sumsq, &dev, STREAM_COMPUTE, .slot = slot, .x = x);
+    OP(sumsq, &dev, STREAM_COMPUTE, .items = &(sumsq_item){slot, x}, .n = 1);
     refused(device_status(&dev), "before any", "lent");
     OP(nonfinite, &dev, STREAM_COMPUTE, .count = &bad, .x = x);
     refused(device_status(&dev), "before any", "lent");
@@ -410,7 +415,7 @@ static error *with_failing_call(int n)
         op_lend(&dev, tensor_of((char *)memory + 4096, U8, SHAPE(CUDA_ROOM_LEAST)));
         op_put(&dev, STREAM_COMPUTE, x, (float[]){1, 2, 3, 4});
         op_clear(&dev, STREAM_COMPUTE, slot);
-        OP(sumsq, &dev, STREAM_COMPUTE, .slot = slot, .x = x);
+        OP(sumsq, &dev, STREAM_COMPUTE, .items = &(sumsq_item){slot, x}, .n = 1);
         op_fork(&dev, STREAM_COMPUTE, STREAM_COMM);
         op_get(&dev, STREAM_COMM, got, x);
         op_sync(&dev, STREAM_COMM);

@@ -1,7 +1,7 @@
 /* test_families.c - the block's options against Hugging Face transformers.
  *
  *   golden values (test/golden/families.py) -- loss, logits,   --> reference device, F64
- *   of tiny models of eleven kinds             every gradient  \-> CPU device, F32, 1 and 2 threads
+ *   of tiny models of fifteen kinds            every gradient  \-> CPU device, F32, 1 and 2 threads
  *
  * Each gradient is held by its sum, its sum of squares, two products with fixed vectors, in which any
  * wrong or misplaced element shows, and its first elements.  Decoding from caches gives the logits of
@@ -68,6 +68,8 @@ static const model_config variants[] = {
     /*          name     heads keys size turned base epsilon activation */
     {LLAMA("llama", 4, 2, 6, 6, 10000, 1e-5, ACT_SILU), .embedding_scale = 1},
     {LLAMA("geglu", 4, 2, 6, 6, 10000, 1e-5, ACT_GELU_ERF), .embedding_scale = 1},
+    {LLAMA("llama_bias", 4, 2, 10, 10, 10000, 1e-5, ACT_SILU), .embedding_scale = 1,
+     .bias = {.qkv = true, .project = true, .up = true, .down = true}},
     {LLAMA("qwen", 4, 4, 6, 6, 10000, 1e-5, ACT_SILU), .embedding_scale = 1, .bias.qkv = true},
     {LLAMA("qwen2", 4, 2, 6, 6, 1000000, 1e-5, ACT_SILU), .embedding_scale = 1, .bias.qkv = true,
      .tied = true},
@@ -80,13 +82,95 @@ static const model_config variants[] = {
      .rotary.interleaved = true, .bias.qkv = true},
     {PLAIN("bloom", 6, 6, 4, 96, ACT_GELU_TANH), .positions = POSITIONS_ALIBI, .bias = BLOCK_BIASES,
      .embedding_norm = true, .tied = true},
+    {PLAIN("bloom_even", 8, 8, 3, 96, ACT_GELU_TANH), .positions = POSITIONS_ALIBI,
+     .bias = BLOCK_BIASES, .embedding_norm = true, .tied = true},
     {PLAIN("phi", 3, 3, 8, 48, ACT_GELU_TANH), ROTARY(4),
      .bias = {true, true, true, true, true, true}, .residual = RESIDUAL_PARALLEL_ONE_NORM},
     {PLAIN("falcon", 4, 1, 6, 96, ACT_GELU_ERF), ROTARY(6), .bias.norms = true,
      .residual = RESIDUAL_PARALLEL_ONE_NORM, .tied = true},
     {PLAIN("falcon_two", 4, 2, 6, 96, ACT_GELU_ERF), ROTARY(6), .bias.norms = true,
      .residual = RESIDUAL_PARALLEL, .tied = true},
+    {PLAIN("falcon_one", 4, 2, 6, 96, ACT_GELU_ERF), ROTARY(6), .bias.norms = true,
+     .residual = RESIDUAL_PARALLEL_ONE_NORM, .tied = true},
+    {PLAIN("falcon_old", 4, 4, 6, 96, ACT_GELU_ERF), ROTARY(6), .bias = BLOCK_BIASES},
 };
+
+/* ---- which option has which variants ---- */
+
+static bool power_of_two(int64_t n)
+{
+    return (n & (n - 1)) == 0;
+}
+
+/* What a row may say, and whether c says it.  Learned positions are GPT-2's, whose golden values are
+ * test_gpt.c's. */
+#define EVERY_OPTION(X)                                                                            \
+    X("LayerNorm", c->norm == NORM_LAYER)                                                          \
+    X("RMSNorm", c->norm == NORM_RMS && !c->norm_plus_one)                                         \
+    X("RMSNorm by 1 + w", c->norm_plus_one)                                                        \
+    X("rotations of whole heads", turned == c->head_size && !c->rotary.interleaved)                \
+    X("rotations of a part", turned &&turned < c->head_size)                                       \
+    X("rotations by another base", turned && c->rotary.base != 10000)                              \
+    X("rotations of neighbours", turned && c->rotary.interleaved)                                  \
+    X("ALiBi", alibi &&power_of_two(c->heads))                                                     \
+    X("ALiBi, heads no power of two", alibi && !power_of_two(c->heads))                            \
+    X("SwiGLU", c->gated && c->act == ACT_SILU)                                                    \
+    X("GeGLU, tanh", c->gated && c->act == ACT_GELU_TANH)                                          \
+    X("GeGLU, exact", c->gated && c->act == ACT_GELU_ERF)                                          \
+    X("GELU, tanh", !c->gated && c->act == ACT_GELU_TANH)                                          \
+    X("GELU, exact", !c->gated && c->act == ACT_GELU_ERF)                                          \
+    X("a key for each head", c->kv_heads == c->heads)                                              \
+    X("grouped keys", c->kv_heads > 1 && c->kv_heads < c->heads)                                   \
+    X("one key", c->kv_heads == 1)                                                                 \
+    X("heads apart from the width", c->heads * c->head_size != c->width)                           \
+    X("norms of q and k", c->qk_norm)                                                              \
+    X("no biases", !c->bias.qkv && !c->bias.project && !c->bias.up && !c->bias.down)               \
+    X("biases of q, k, v alone", c->bias.qkv && !c->bias.project && !c->bias.up)                   \
+    X("biases everywhere", c->bias.qkv && c->bias.project && c->bias.up && c->bias.down)           \
+    X("one branch after the other", c->residual == RESIDUAL_SEQUENTIAL)                            \
+    X("both of one norm", c->residual == RESIDUAL_PARALLEL_ONE_NORM)                               \
+    X("both, of a norm each", c->residual == RESIDUAL_PARALLEL)                                    \
+    X("a norm of the embedding", c->embedding_norm)                                                \
+    X("a scaled embedding", c->embedding_scale != 1)                                               \
+    X("a tied head", c->tied)                                                                      \
+    X("a head of its own", !c->tied)                                                               \
+    X("a head with a bias", c->bias.head)
+
+/* The options that c has, as bits in the order above. */
+static uint64_t options_of(const model_config *c)
+{
+    int64_t turned = c->positions == POSITIONS_ROTARY ? c->rotary.size : 0;
+    bool alibi = c->positions == POSITIONS_ALIBI;
+    uint64_t set = 0, bit = 1;
+#define OPTION_BIT(name, is)                                                                       \
+    if (is) set |= bit;                                                                            \
+    bit <<= 1;
+    EVERY_OPTION(OPTION_BIT)
+#undef OPTION_BIT
+    return set;
+}
+
+/* Each option has a variant; the table is printed. */
+static void test_every_option_has_golden_values(void **state)
+{
+    (void)state;
+#define OPTION_NAME(name, is) name,
+    static const char *const option[] = {EVERY_OPTION(OPTION_NAME)};
+#undef OPTION_NAME
+    for (int k = 0; k < COUNT(option); k++) {
+        int n = 0;
+        printf("%-30s", option[k]);
+        for (int i = 0; i < COUNT(variants); i++)
+            if (options_of(&variants[i]) >> k & 1) {
+                printf(" %s", variants[i].name);
+                n++;
+            }
+        printf("\n");
+        if (!n) fail_msg("no golden values for: %s", option[k]);
+    }
+}
+
+/* ---- against transformers ---- */
 
 static const double *values(golden *g, const model_config *c, const char *what, int64_t *n)
 {
@@ -206,6 +290,7 @@ static void test_decoding_against_transformers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_option_has_golden_values),
         cmocka_unit_test(test_reference_against_transformers),
         cmocka_unit_test(test_cpu_against_transformers),
         cmocka_unit_test(test_decoding_against_transformers),

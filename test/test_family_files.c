@@ -1,12 +1,14 @@
 /* test_family_files.c - the families by their files: what transformers computes from small files of each
- * (golden/family_files.py) is what we compute of them, and we write them back as they were; presets have
- * the parameters that Hugging Face's models have; config.json says what it says or is refused. */
+ * (golden/family_files.py) is what we compute of them, in one file or several, in 32 bits or 16, with what some writers leave out or add,
+ * and we write them back as they were. */
+#include "core/bf16.h"
 #include "cpu/cpu.h"
 #include "io/json.h"
 #include "io/params_file.h"
 #include "model/hf.h"
 #include "model/kind.h"
 #include "test/scratch.h"
+#include "test/small_run.h"
 #include "train/generator.h"
 #include "train/task.h"
 
@@ -49,27 +51,82 @@ static tensor make_tensor(const cJSON *item, bool gemma)
     return t;
 }
 
-/* The family's file, in DIR/NAME. */
-static void write_files(const cJSON *family, const char *dir, device *dev)
+static void round_to_bf16(tensor *t)
 {
-    char path[300];
-    named_tensor list[MOST_TENSORS] = {0};
-    int n = 0;
-    const cJSON *item, *config = cJSON_GetObjectItem(family, "config");
-    char *text = cJSON_Print(config);
-    bool gemma = !strcmp(cJSON_GetObjectItem(config, "model_type")->valuestring, "gemma");
+    int64_t n = tensor_count(*t);
+    uint16_t *data = malloc((size_t)n * sizeof *data);
+    for (int64_t i = 0; i < n; i++)
+        data[i] = bf16_of_float(((float *)t->data)[i]);
+    free(t->data);
+    t->data = data;
+    t->type = BF16;
+}
+
+/* What is there: the plain file; two files and an index; 16-bit floats; names without the prefix
+ * that is the model's, and constants that older versions wrote, too. */
+typedef enum { PLAIN, SHARDS, HALF, ODD, FORMS } file_form;
+
+static const char *type_of(const cJSON *family)
+{
+    return cJSON_GetObjectItem(cJSON_GetObjectItem(family, "config"), "model_type")->valuestring;
+}
+
+static void write_config(const cJSON *family, const char *dir)
+{
+    char path[300], *text = cJSON_Print(cJSON_GetObjectItem(family, "config"));
     assert_int_equal(mkdir(dir, 0777), 0);
     snprintf(path, sizeof path, "%s/config.json", dir);
     file_write(path, text, strlen(text));
     free(text);
+}
+
+static void write_shards(const char *dir, const named_tensor *list, int n, device *dev)
+{
+    char path[300], index[MOST_TENSORS * 100] = "{\"metadata\":{},\"weight_map\":{";
+    for (int half = 0; half < 2; half++) {
+        int first = half * (n / 2), end = half ? n : n / 2;
+        snprintf(path, sizeof path, "%s/model-0000%d-of-00002.safetensors", dir, half + 1);
+        ok(safetensors_write(path, list + first, end - first, dev));
+        for (int i = first; i < end; i++)
+            snprintf(index + strlen(index), sizeof index - strlen(index), "%s\"%s\":\"%s\"",
+                     i ? "," : "", list[i].name, strrchr(path, '/') + 1);
+    }
+    strcat(index, "}}");
+    snprintf(path, sizeof path, "%s/model.safetensors.index.json", dir);
+    file_write(path, index, strlen(index));
+}
+
+/* The family's file, in DIR. */
+static void write_files(const cJSON *family, const char *dir, file_form form, device *dev)
+{
+    static const char *const constants[] = {"h.1.attn.bias", "h.0.attn.masked_bias",
+                                            "transformer.rotary_pos_emb.inv_freq",
+                                            "model.layers.0.self_attn.rotary_emb.inv_freq"};
+    char path[300];
+    named_tensor list[MOST_TENSORS] = {0};
+    int n = 0, own;
+    const cJSON *item;
+    bool gemma = !strcmp(type_of(family), "gemma");
+    write_config(family, dir);
     cJSON_ArrayForEach(item, cJSON_GetObjectItem(family, "tensors"))
     {
-        assert_true(n < MOST_TENSORS);
-        list[n++] = (named_tensor){.name = item->string, .value = make_tensor(item, gemma)};
+        assert_true(n < MOST_TENSORS - 4);
+        named_tensor *t = &list[n++];
+        *t = (named_tensor){.name = item->string, .value = make_tensor(item, gemma)};
+        if (form == HALF) round_to_bf16(&t->value);
+        if (form != ODD) continue;
+        if (!strncmp(t->name, "model.", 6)) t->name += 6;
+        if (!strncmp(t->name, "transformer.", 12)) t->name += 12;
     }
+    own = n;
+    for (int i = 0; form == ODD && i < 4; i++)
+        list[n++] = (named_tensor){.name = constants[i], .value = list[0].value};
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    ok(safetensors_write(path, list, n, dev));
-    for (int i = 0; i < n; i++)
+    if (form == SHARDS)
+        write_shards(dir, list, n, dev);
+    else
+        ok(safetensors_write(path, list, n, dev));
+    for (int i = 0; i < own; i++)
         free(list[i].value.data);
 }
 
@@ -131,37 +188,147 @@ static void check_logits(const char *name, const cJSON *family, generator *g, co
     free(logits);
 }
 
-static void check_family(const cJSON *family, const char *dir, const int32_t *tokens, int64_t n)
+/* The model in DIR, in memory. */
+static generator *open_generator(const char *dir, bool widen, device *dev)
 {
-    device dev;
     weights *w;
     generator *g;
-    char again[300], one[320], two[320];
-    ok(cpu_device(2, &dev));
-    write_files(family, dir, &dev);
     ok(weights_open(dir, &w));
     ok(generator_plan(&gpt_kind, weights_model(w), 0, &g));
-    ok(generator_commit(g, &dev, w, false));
-    assert_int_equal(params_count(&g->params), cJSON_GetObjectItem(family, "parameters")->valueint);
-    check_logits(family->string, family, g, tokens, n);
-    snprintf(again, sizeof again, "%s-again", dir);
+    ok(generator_commit(g, dev, w, widen));
+    weights_close(w);
+    return g;
+}
+
+/* DIR/NAME, a new directory with model.safetensors and config.json of these. */
+static void write_back(char again[320], const char *dir, const char *name, const model_config *c,
+                       const params *p, device *dev)
+{
+    snprintf(again, 320, "%s/%s", dir, name);
     assert_int_equal(mkdir(again, 0777), 0);
-    ok(weights_write(again, &g->config, &g->params, &dev));
-    snprintf(one, sizeof one, "%s/model.safetensors", dir);
-    snprintf(two, sizeof two, "%s/model.safetensors", again);
-    check_same_tensors(one, two);
-    /* and config.json says the same */
+    ok(weights_write(again, c, p, dev));
+    strcat(again, "/model.safetensors");
+}
+
+static void check_same_config(const char *dir, const char *again)
+{
     char *first, *second;
-    weights *back;
-    ok(weights_open(again, &back));
-    ok(hf_config_text(weights_model(w), F32, &first));
-    ok(hf_config_text(weights_model(back), F32, &second));
+    model_config one, two;
+    char path[320];
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    ok(weights_config(path, &one));
+    snprintf(path, sizeof path, "%s/%s/config.json", dir, again);
+    ok(weights_config(path, &two));
+    ok(hf_config_text(&one, F32, &first));
+    ok(hf_config_text(&two, F32, &second));
     assert_string_equal(first, second);
     free(first), free(second);
-    weights_close(back);
+}
+
+/* 16-bit floats: refused, widened, or taken as they are by a run of bf16, which writes the same bytes. */
+static void check_half(const char *dir, device *dev)
+{
+    weights *w;
+    generator *g;
+    small_run s;
+    char arguments[400], file[320], again[320];
+    ok(weights_open(dir, &w));
+    ok(generator_plan(&gpt_kind, weights_model(w), 0, &g));
+    fails(generator_commit(g, dev, w, false), "BF16", "--widen");
+    weights_close(w);
+    generator_destroy(g);
+
+    snprintf(arguments, sizeof arguments, "--load %s --dtype bf16 --batch 1 --seq 8 --threads 1",
+             dir);
+    small_open(&s, arguments);
+    snprintf(file, sizeof file, "%s/model.safetensors", dir);
+    write_back(again, dir, "again", &s.o.model, &s.t->params, &s.dev);
+    check_same_tensors(file, again);
+    small_close(&s);
+
+    g = open_generator(dir, true, dev);
+    small_open(&s, arguments);
+    for (int i = 0; i < g->params.n; i++) {
+        const float *wide = g->params.row[i].value.data;
+        const uint16_t *half = s.t->params.row[i].value.data;
+        for (int64_t k = 0; k < g->params.row[i].count; k++)
+            assert_true(wide[k] == float_of_bf16(half[k]));
+    }
+    small_close(&s);
+    generator_destroy(g);
+}
+
+static void check_family(const cJSON *family, char *const dirs[FORMS], const int32_t *tokens,
+                         int64_t n)
+{
+    device dev;
+    char file[320], again[320];
+    ok(cpu_device(2, &dev));
+    for (file_form form = 0; form < FORMS; form++)
+        write_files(family, dirs[form], form, &dev);
+    snprintf(file, sizeof file, "%s/model.safetensors", dirs[PLAIN]);
+    for (file_form form = 0; form < FORMS; form++) {
+        if (form == HALF) continue;
+        generator *g = open_generator(dirs[form], false, &dev);
+        assert_int_equal(params_count(&g->params),
+                         cJSON_GetObjectItem(family, "parameters")->valueint);
+        check_logits(family->string, family, g, tokens, n);
+        write_back(again, dirs[form], "again", &g->config, &g->params, &dev);
+        check_same_tensors(file, again);
+        check_same_config(dirs[form], "again");
+        generator_destroy(g);
+    }
+    check_half(dirs[HALF], &dev);
+    cpu_close(&dev);
+}
+
+/* config.json says that the head is its own, and there is none; or that it is tied, and there is another. */
+static void check_contradiction(const cJSON *family, const char *dir, device *dev)
+{
+    cJSON *wrong = cJSON_Duplicate(family, true), *config = cJSON_GetObjectItem(wrong, "config");
+    bool tied = cJSON_IsTrue(cJSON_GetObjectItem(config, "tie_word_embeddings"));
+    weights *w;
+    generator *g;
+    cJSON_DeleteItemFromObject(config, "tie_word_embeddings");
+    cJSON_AddBoolToObject(config, "tie_word_embeddings", !tied);
+    write_files(wrong, dir, PLAIN, dev);
+    ok(weights_open(dir, &w));
+    ok(generator_plan(&gpt_kind, weights_model(w), 0, &g));
+    fails(generator_commit(g, dev, w, false), "lm_head.weight", "tie_word_embeddings");
     generator_destroy(g);
     weights_close(w);
+    cJSON_Delete(wrong);
+}
+
+static void test_contradictions(void **state)
+{
+    static const char *const names[] = {"llama", "qwen2", "falcon-new"};
+    cJSON *json;
+    device dev;
+    ok(cpu_device(1, &dev));
+    ok(json_read("test/golden/family_files.json", MOST_JSON, &json));
+    for (int i = 0; i < 3; i++) {
+        char *dir = scratch_path(state, "contradiction"), place[300];
+        snprintf(place, sizeof place, "%s-%d", dir, i);
+        check_contradiction(cJSON_GetObjectItem(cJSON_GetObjectItem(json, "families"), names[i]),
+                            place, &dev);
+        free(dir);
+    }
+    cJSON_Delete(json);
     cpu_close(&dev);
+}
+
+/* A directory as older models have it. */
+static void test_pickles(void **state)
+{
+    char *dir = scratch_path(state, "pickles"), path[300];
+    weights *w;
+    assert_int_equal(mkdir(dir, 0777), 0);
+    fails(weights_open(dir, &w), "model.safetensors", "No such file");
+    snprintf(path, sizeof path, "%s/pytorch_model.bin.index.json", dir);
+    file_write(path, "{}", 2);
+    fails(weights_open(dir, &w), path, "save_pretrained()");
+    free(dir);
 }
 
 static void test_files_of_transformers(void **state)
@@ -174,280 +341,25 @@ static void test_files_of_transformers(void **state)
     cJSON_ArrayForEach(item, cJSON_GetObjectItem(json, "tokens")) tokens[n++] = item->valueint;
     cJSON_ArrayForEach(item, cJSON_GetObjectItem(json, "families"))
     {
-        char *dir = scratch_path(state, item->string);
-        check_family(item, dir, tokens, n);
-        free(dir);
+        char *dirs[FORMS], name[64];
+        for (int form = 0; form < FORMS; form++) {
+            snprintf(name, sizeof name, "%s-%d", item->string, form);
+            dirs[form] = scratch_path(state, name);
+        }
+        check_family(item, dirs, tokens, n);
+        for (int form = 0; form < FORMS; form++)
+            free(dirs[form]);
     }
     cJSON_Delete(json);
 }
 
-/* ---- presets ---- */
-
-/* Parameters as transformers counts them, of the model's config.json on Hugging Face (ChatGLM: of
- * its own code). */
-static const struct {
-    const char *name;
-    int64_t parameters;
-} counts[] = {
-    {"gpt2-124m", 124439808},   {"gpt2-350m", 354823168},    {"gpt2-774m", 774030080},
-    {"gpt2-1558m", 1557611200}, {"llama2-7b", 6738415616},   {"llama2-13b", 13015864320},
-    {"vicuna-7b", 6738415616},  {"vicuna-13b", 13015864320}, {"qwen-0.5b", 463987712},
-    {"qwen-1.8b", 1836828672},  {"qwen2.5-0.5b", 494032768}, {"qwen3-0.6b", 596049920},
-    {"bloom-560m", 559214592},  {"bloom-3b", 3002557440},    {"bloom-7b", 7069016064},
-    {"phi-1.5", 1418270720},    {"phi-2", 2779683840},       {"gemma-2b", 2506172416},
-    {"gemma-7b", 8537680896},   {"falcon-7b", 6921720704},   {"chatglm3-6b", 6243584000},
-};
-
-static int64_t count_of(const model_config *c)
-{
-    params p = {.type = F32};
-    model *m;
-    ok(gpt_kind.create(c, &p, &m));
-    int64_t n = params_count(&p);
-    assert_true(fabs(config_parameters(c) / (double)n - 1) < (n > 100000000 ? 0.002 : 0.05));
-    gpt_kind.destroy(m);
-    params_free(&p);
-    return n;
-}
-
-static void test_counts(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-        model_config c;
-        ok(preset_find(counts[i].name, &c));
-        if (count_of(&c) != counts[i].parameters)
-            fail_msg("%s has %lld parameters, Hugging Face's %lld", counts[i].name,
-                     (long long)count_of(&c), (long long)counts[i].parameters);
-    }
-}
-
-static error *read_text(const char *text, model_config *c)
-{
-    cJSON *json = cJSON_Parse(text);
-    assert_non_null(json);
-    error *e = hf_config_read("x/config.json", json, c);
-    cJSON_Delete(json);
-    return e;
-}
-
-static void check_same_model(const model_config *a, const model_config *b)
-{
-    char *one, *two;
-    ok(hf_config_text(a, F32, &one));
-    ok(hf_config_text(b, F32, &two));
-    assert_string_equal(one, two);
-    free(one), free(two);
-    assert_true(a->names == b->names && a->positions == b->positions && a->norm == b->norm);
-    assert_true(a->residual == b->residual && a->act == b->act && a->gated == b->gated);
-    assert_true(a->rotary.size == b->rotary.size && a->rotary.base == b->rotary.base);
-    assert_true(a->embedding_scale == b->embedding_scale && a->inner == b->inner);
-    assert_true(count_of(a) == count_of(b));
-}
-
-static void test_presets_as_config_json(void **state)
-{
-    (void)state;
-    for (int i = 0; preset_at(i); i++) {
-        model_config back;
-        char *text;
-        ok(hf_config_text(preset_at(i), F32, &text));
-        ok(read_text(text, &back));
-        check_same_model(preset_at(i), &back);
-        free(text);
-    }
-}
-
-/* The fields of the files on Hugging Face that say what is computed, and others that do not. */
-static const struct {
-    const char *preset, *text;
-} published[] = {
-    {"llama2-7b",
-     "{\"_name_or_path\":\"meta-llama/Llama-2-7b-hf\",\"architectures\":[\"LlamaForCausalLM\"],"
-     "\"bos_token_id\":1,\"eos_token_id\":2,\"hidden_act\":\"silu\",\"hidden_size\":4096,"
-     "\"initializer_range\":0.02,\"intermediate_size\":11008,\"max_position_embeddings\":4096,"
-     "\"model_type\":\"llama\",\"num_attention_heads\":32,\"num_hidden_layers\":32,"
-     "\"num_key_value_heads\":32,\"pretraining_tp\":1,\"rms_norm_eps\":1e-05,\"rope_scaling\":null,"
-     "\"tie_word_embeddings\":false,\"torch_dtype\":\"float16\",\"use_cache\":true,"
-     "\"vocab_size\":32000}"},
-    {"vicuna-13b",
-     "{\"hidden_act\":\"silu\",\"hidden_size\":5120,\"intermediate_size\":13824,\"max_length\":"
-     "4096,"
-     "\"max_position_embeddings\":4096,\"model_type\":\"llama\",\"num_attention_heads\":40,"
-     "\"num_hidden_layers\":40,\"num_key_value_heads\":40,\"pad_token_id\":0,\"rms_norm_eps\":1e-5,"
-     "\"vocab_size\":32000}"},
-    {"qwen-0.5b",
-     "{\"attention_dropout\":0.0,\"hidden_act\":\"silu\",\"hidden_size\":1024,"
-     "\"intermediate_size\":2816,\"max_position_embeddings\":32768,\"max_window_layers\":21,"
-     "\"model_type\":\"qwen2\",\"num_attention_heads\":16,\"num_hidden_layers\":24,"
-     "\"num_key_value_heads\":16,\"rms_norm_eps\":1e-06,\"rope_theta\":1000000.0,"
-     "\"sliding_window\":32768,\"tie_word_embeddings\":true,\"use_sliding_window\":false,"
-     "\"vocab_size\":151936}"},
-    {"qwen2.5-0.5b",
-     "{\"hidden_size\":896,\"intermediate_size\":4864,\"max_position_embeddings\":32768,"
-     "\"max_window_layers\":24,\"model_type\":\"qwen2\",\"num_attention_heads\":14,"
-     "\"num_hidden_layers\":24,\"num_key_value_heads\":2,\"rms_norm_eps\":1e-06,"
-     "\"rope_theta\":1000000.0,\"sliding_window\":32768,\"tie_word_embeddings\":true,"
-     "\"use_mrope\":false,\"use_sliding_window\":false,\"vocab_size\":151936}"},
-    {"qwen3-0.6b",
-     "{\"attention_bias\":false,\"head_dim\":128,\"hidden_size\":1024,\"intermediate_size\":3072,"
-     "\"max_position_embeddings\":40960,\"max_window_layers\":28,\"model_type\":\"qwen3\","
-     "\"num_attention_heads\":16,\"num_hidden_layers\":28,\"num_key_value_heads\":8,"
-     "\"rms_norm_eps\":1e-06,\"rope_theta\":1000000,\"sliding_window\":null,"
-     "\"tie_word_embeddings\":true,\"use_sliding_window\":false,\"vocab_size\":151936}"},
-    {"bloom-560m",
-     "{\"apply_residual_connection_post_layernorm\":false,\"attention_dropout\":0.0,"
-     "\"attention_softmax_in_fp32\":true,\"bias_dropout_fusion\":true,\"hidden_dropout\":0.0,"
-     "\"layer_norm_epsilon\":1e-05,\"masked_softmax_fusion\":true,\"model_type\":\"bloom\","
-     "\"n_embed\":1024,\"n_inner\":null,\"n_layer\":24,\"num_attention_heads\":16,"
-     "\"offset_alibi\":100,\"pretraining_tp\":1,\"skip_bias_add\":true,\"skip_bias_add_qkv\":false,"
-     "\"unk_token_id\":0,\"vocab_size\":250880}"},
-    {"phi-2",
-     "{\"attention_dropout\":0.0,\"embd_pdrop\":0.0,\"hidden_act\":\"gelu_new\","
-     "\"hidden_size\":2560,\"intermediate_size\":10240,\"layer_norm_eps\":1e-05,"
-     "\"max_position_embeddings\":2048,\"model_type\":\"phi\",\"num_attention_heads\":32,"
-     "\"num_hidden_layers\":32,\"num_key_value_heads\":32,\"partial_rotary_factor\":0.4,"
-     "\"qk_layernorm\":false,\"resid_pdrop\":0.1,\"rope_scaling\":null,\"rope_theta\":10000.0,"
-     "\"tie_word_embeddings\":false,\"vocab_size\":51200}"},
-    {"gemma-2b",
-     "{\"attention_bias\":false,\"attention_dropout\":0.0,\"head_dim\":256,\"hidden_act\":\"gelu\","
-     "\"hidden_size\":2048,\"intermediate_size\":16384,\"max_position_embeddings\":8192,"
-     "\"model_type\":\"gemma\",\"num_attention_heads\":8,\"num_hidden_layers\":18,"
-     "\"num_key_value_heads\":1,\"rms_norm_eps\":1e-06,\"rope_scaling\":null,\"rope_theta\":10000."
-     "0,"
-     "\"vocab_size\":256000}"},
-    {"falcon-7b",
-     "{\"alibi\":false,\"apply_residual_connection_post_layernorm\":false,"
-     "\"attention_dropout\":0.0,\"bias\":false,\"hidden_dropout\":0.0,\"hidden_size\":4544,"
-     "\"layer_norm_epsilon\":1e-05,\"model_type\":\"falcon\",\"multi_query\":true,"
-     "\"new_decoder_architecture\":false,\"num_attention_heads\":71,\"num_hidden_layers\":32,"
-     "\"parallel_attn\":true,\"vocab_size\":65024}"},
-    {"chatglm3-6b",
-     "{\"add_bias_linear\":false,\"add_qkv_bias\":true,\"apply_query_key_layer_scaling\":true,"
-     "\"apply_residual_connection_post_layernorm\":false,\"attention_dropout\":0.0,"
-     "\"attention_softmax_in_fp32\":true,\"auto_map\":{},\"bias_dropout_fusion\":true,"
-     "\"ffn_hidden_size\":13696,\"fp32_residual_connection\":false,\"hidden_dropout\":0.0,"
-     "\"hidden_size\":4096,\"kv_channels\":128,\"layernorm_epsilon\":1e-05,"
-     "\"model_type\":\"chatglm\",\"multi_query_attention\":true,\"multi_query_group_num\":2,"
-     "\"num_attention_heads\":32,\"num_layers\":28,\"original_rope\":true,"
-     "\"padded_vocab_size\":65024,\"post_layer_norm\":true,\"rmsnorm\":true,\"seq_length\":8192,"
-     "\"tie_word_embeddings\":false,\"pre_seq_len\":null,\"prefix_projection\":false,"
-     "\"quantization_bit\":0,\"vocab_size\":65024}"},
-};
-
-static void test_published_configs(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
-        model_config c, preset;
-        ok(read_text(published[i].text, &c));
-        ok(preset_find(published[i].preset, &preset));
-        check_same_model(&c, &preset);
-    }
-}
-
-static void test_config_refusals(void **state)
-{
-    (void)state;
-    static const char *const bad[][3] = {
-        {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}", "rope_scaling"},
-        {"llama", "\"rope_scaling\":{\"rope_type\":\"llama3\"}", "rope_scaling"},
-        {"llama", "\"rope_scaling\":{\"factor\":2.0}", "rope_scaling"},
-        {"llama", "\"rope_scaling\":7", "rope_scaling is 7"},
-        {"llama", "\"rope_parameters\":{\"rope_theta\":5},\"rope_theta\":6", "rope_parameters"},
-        {"llama", "\"rope_parameters\":{\"rope_theta\":\"5\"}", "rope_parameters"},
-        {"llama", "\"rope_theta\":0", "rope_theta is 0"},
-        {"llama", "\"attention_dropout\":0.1", "attention_dropout is 0.1"},
-        {"llama", "\"hidden_act\":\"relu\"", "hidden_act is \"relu\""},
-        {"llama", "\"num_key_value_heads\":5", "num_key_value_heads is 5"},
-        {"llama", "\"num_attention_heads\":3,\"hidden_size\":64", "num_attention_heads is 3"},
-        {"llama", "\"head_dim\":7", "7 numbers of a head"},
-        {"llama", "\"sliding_window\":4096", "sliding_window is 4096"},
-        {"llama", "\"attention_multiplier\":0.5", "attention_multiplier is 0.5"},
-        {"llama", "\"quantization_config\":{}", "quantization_config"},
-        {"qwen2", "\"use_sliding_window\":true", "use_sliding_window is true"},
-        {"qwen2", "\"layer_types\":[\"full_attention\",\"sliding_attention\"]", "layer_types"},
-        {"qwen3", "\"use_sliding_window\":true", "use_sliding_window is true"},
-        {"gemma", "\"hidden_act\":\"silu\"", "hidden_act is \"silu\""},
-        {"bloom", "\"apply_residual_connection_post_layernorm\":true", "post_layernorm is true"},
-        {"bloom", "\"n_inner\":100", "n_inner is 100"},
-        {"bloom", "\"hidden_size\":64,\"n_embed\":128", "n_embed is 128"},
-        {"bloom", "\"attention_dropout\":0.1", "attention_dropout is 0.1"},
-        {"phi", "\"qk_layernorm\":true", "qk_layernorm is true"},
-        {"phi", "\"partial_rotary_factor\":0", "partial_rotary_factor is 0"},
-        {"falcon", "\"alibi\":true", "alibi is true"},
-        {"falcon", "\"num_kv_heads\":8", "num_kv_heads is 8"},
-        {"falcon", "\"num_ln_in_parallel_attn\":2", "num_ln_in_parallel_attn is 2"},
-        {"falcon", "\"num_ln_in_parallel_attn\":3,\"new_decoder_architecture\":true",
-         "num_ln_in_parallel_attn is 3"},
-        {"falcon", "\"activation\":\"relu\"", "activation is \"relu\""},
-        {"chatglm", "\"rmsnorm\":false", "rmsnorm is false"},
-        {"chatglm", "\"rope_ratio\":50", "rope_ratio is 50"},
-        {"chatglm", "\"vocab_size\":100", "vocab_size is 100"},
-        {"chatglm", "\"pre_seq_len\":128", "pre_seq_len is 128"},
-        {"chatglm", "\"quantization_bit\":4", "quantization_bit is 4"},
-        {"qwen", "\"no_bias\":false", "no_bias is false"},
-        {"qwen", "\"intermediate_size\":7", "intermediate_size is 7"},
-        {"mamba", "\"a\":1", "model_type is \"mamba\""},
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        model_config c;
-        char text[300];
-        snprintf(text, sizeof text, "{\"model_type\":\"%s\",%s}", bad[i][0], bad[i][1]);
-        fails(read_text(text, &c), "x/config.json", bad[i][2]);
-    }
-}
-
-/* The newer form of what rotations are, and names that mean the same. */
-static void test_config_habits(void **state)
-{
-    (void)state;
-    model_config a, b;
-    ok(read_text("{\"model_type\":\"llama\",\"rope_theta\":500000.0}", &a));
-    ok(read_text("{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"default\","
-                 "\"rope_theta\":500000.0}}",
-                 &b));
-    check_same_model(&a, &b);
-    assert_true(a.rotary.base == 5e5);
-    ok(read_text("{\"model_type\":\"phi\",\"partial_rotary_factor\":0.25}", &a));
-    ok(read_text("{\"model_type\":\"phi\",\"rope_parameters\":{\"partial_rotary_factor\":0.25}}",
-                 &b));
-    check_same_model(&a, &b);
-    assert_int_equal(a.rotary.size, 16);
-    ok(read_text("{\"model_type\":\"bloom\",\"hidden_size\":128,\"n_embed\":128}", &a));
-    assert_int_equal(a.width, 128);
-    ok(read_text("{\"model_type\":\"falcon\",\"new_decoder_architecture\":true,"
-                 "\"num_attention_heads\":8,\"hidden_size\":512,\"num_kv_heads\":2,"
-                 "\"num_ln_in_parallel_attn\":1}",
-                 &a));
-    assert_true(a.residual == RESIDUAL_PARALLEL_ONE_NORM && a.kv_heads == 2);
-}
-
-/* Other sizes of a preset: its family stays. */
-static void test_resized(void **state)
-{
-    (void)state;
-    model_config c, r;
-    ok(preset_find("phi-2", &c));
-    r = config_resized(&c, &(model_config){.layers = 3, .heads = 4, .width = 160});
-    assert_true(r.layers == 3 && r.heads == 4 && r.kv_heads == 4 && r.width == 160);
-    assert_true(r.head_size == 40 && r.inner == 640 && r.rotary.size == 16);
-    assert_true(r.vocab == c.vocab && r.context == c.context && r.names == c.names);
-    ok(preset_find("gemma-2b", &c));
-    r = config_resized(&c, &(model_config){.width = 64, .heads = 4});
-    assert_true(r.kv_heads == 1 && r.embedding_scale == 8 && r.inner == 512);
-    r = config_resized(&c, &(model_config){.context = 100, .vocab = 50});
-    assert_true(r.head_size == 256 && r.context == 100 && r.vocab == 50);
-    ok(preset_find("qwen2.5-0.5b", &c));
-    r = config_resized(&c, &(model_config){.heads = 7});
-    fails(config_check(&r), "qwen2.5-0.5b", "key heads divide the heads");
-}
+/* ---- options ---- */
 
 /* --model takes a config.json; --load takes the family from the file. */
 static void test_options(void **state)
 {
     static options o;
-    char *config = scratch_path(state, "one.json"), *dir = scratch_path(state, "bloom");
+    char *config = scratch_path(state, "one.json"), *dir = scratch_path(state, "bloom-0");
     const char text[] = "{\"model_type\":\"qwen2\",\"hidden_size\":64,\"num_attention_heads\":4,"
                         "\"num_key_value_heads\":2,\"num_hidden_layers\":3,\"vocab_size\":99}";
     file_write(config, text, sizeof text - 1);
@@ -468,12 +380,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files_of_transformers),
-        cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_presets_as_config_json),
-        cmocka_unit_test(test_published_configs),
-        cmocka_unit_test(test_config_refusals),
-        cmocka_unit_test(test_config_habits),
-        cmocka_unit_test(test_resized),
+        cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_pickles),
         cmocka_unit_test(test_options),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

@@ -278,7 +278,8 @@ static void test_free_memory(void **state)
 static void test_sizes(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "8X", "-1G", "0", "8G,", "G", "8GB", "nan", "8G 9G"};
+    static const char *const bad[] = {"",    "8X",  "-1G",   "0",   "8G,", "G",
+                                      "8GB", "nan", "8G 9G", "0.5", "inf"};
     size_t sizes[MOST_SIZES];
     int n;
     must(fit_parse("1.5K,2M,3G", sizes, &n));
@@ -311,20 +312,46 @@ static void test_measured(void **state)
 
 /* ---- presets ---- */
 
+/* The table of what trains in `size` and in 1 MiB; free it. */
+static char *table_of(const char *words, size_t size)
+{
+    options o;
+    char *text = NULL;
+    size_t length, sizes[] = {(size_t)1 << 20, size};
+    FILE *out = open_memstream(&text, &length);
+    parse(words, &o);
+    must(fit_presets(&o, sizes, 2, out));
+    fclose(out);
+    return text;
+}
+
 static void test_presets(void **state)
 {
     (void)state;
-    options o;
-    char *text = NULL;
-    size_t length, sizes[] = {(size_t)1 << 20, (size_t)80 << 30};
-    FILE *out = open_memstream(&text, &length);
-    parse("--plan --memory 1M,80G", &o);
-    must(fit_presets(&o, sizes, 2, out));
-    fclose(out);
+    char *text = table_of("--plan --memory 1M,80G", (size_t)80 << 30);
     assert_non_null(strstr(text, "\n  adamw "));
     assert_non_null(strstr(text, "\n  lion_r "));
+    assert_non_null(strstr(text, "\n  muon "));
     assert_non_null(strstr(text, "none"));
     free(text);
+}
+
+/* It is of the types and states that were asked for. */
+static void test_presets_of_forms(void **state)
+{
+    (void)state;
+    static const char *const forms[] = {"", " --dtype bf16", " --dtype bf16 --state int8"};
+    char *text[3];
+    for (int i = 0; i < 3; i++) {
+        char words[100];
+        snprintf(words, sizeof words, "--plan --memory 1M,2G%s", forms[i]);
+        text[i] = table_of(words, (size_t)2 << 30);
+        assert_non_null(strstr(text[i], "\n  lion_r "));
+        if (i) assert_null(strstr(text[i], "\n  muon ")); /* it is there in fp32 alone */
+        if (i) assert_string_not_equal(text[i], text[i - 1]);
+    }
+    for (int i = 0; i < 3; i++)
+        free(text[i]);
 }
 
 int main(void)
@@ -342,6 +369,7 @@ int main(void)
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_measured),
         cmocka_unit_test(test_presets),
+        cmocka_unit_test(test_presets_of_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,6 +155,30 @@ refusing() {
     report "--help shows defaults" "$([ $? -eq 0 ] && grep -q 'default: 0.8' out; echo $?)"
 }
 
+# Each family from a text to a text: trained a little, exported, generated from; what was exported
+# says what the run says.  Three have a
+# tokenizer.json of their own kind, the others LLaMA's.
+families() {
+    local bin=$root/build/release name vocab words
+    for name in llama gemma bloom qwen qwen2.5 qwen3 phi falcon chatglm; do
+        vocab=$root/test/golden/bpe_$name.json
+        [ -e "$vocab" ] || vocab=$root/test/golden/bpe_llama.json
+        "$bin/tokenize" --vocab "$vocab" -o f text >log 2>&1 &&
+            "$bin/train_gpt" --model "$name-nano" --vocab 440 --context 32 --batch 4 --steps 30 --lr 0.01 --warmup 2 \
+                --eval-every 0 --train-data f_train.bin --out "run-$name" --threads 1 --device cpu >log 2>&1 &&
+            cp "$vocab" "run-$name/tokenizer.json" && "$bin/export" --to hf "run-$name" "hf-$name" >log 2>&1
+        report "$name-nano is trained and exported" $?
+        words=(--threads 1 --temperature 0 --tokens 20)
+        run --load "hf-$name" "${words[@]}" --prompt 'line 5: the cat' && cp out text-hf && [ "$(wc -c <out)" -gt 25 ] &&
+            [ "$(head -c 15 out)" = 'line 5: the cat' ]
+        report "$name-nano: a text goes on, by tokenizer.json" $?
+        run --load "run-$name" "${words[@]}" --prompt 'line 5: the cat' && cmp -s out text-hf
+        report "$name-nano: the run says the same" $?
+        run --load "hf-$name" "${words[@]}" --prompt-ids 260,302,305 && [ "$(wc -w <out)" -eq 20 ]
+        report "$name-nano goes on in numbers" $?
+    done
+}
+
 cd "$work" || exit 1
 build=release
 make_model
@@ -163,6 +187,8 @@ mkdir directory nan && printf x >one.txt && : >empty.txt
 "$root/build/release/tokenize" --vocab bpe:330 -o large text >log 2>&1
 cp run/config.json nan/ # the last 4 KiB are parameters, now all bits set
 { head -c -4096 run/model.safetensors; head -c 4096 /dev/zero | tr '\0' '\377'; } >nan/model.safetensors
+generate=$root/build/release/generate
+families
 for directory in "${builds[@]}"; do
     build=$(basename "$directory") generate=$directory/generate
     if [ ! -x "$generate" ]; then

@@ -323,6 +323,7 @@ static void test_directories(void **state)
     source_close(s);
     o.wish.classes = 4;
     fails(try_source("sparse", o), "3 class directories", "--classes 3");
+    fails(try_source("sparse/a", o), "no class directories", "for each class");
 }
 
 int main(void)

@@ -5,6 +5,7 @@
  * these calls; the others fall anywhere in the life of the process, by the clock.  20 kills;
  * with LONG=1, 200.
  */
+#include "core/clock.h"
 #include "core/rng.h"
 #include "test/disk/calls.h"
 #include "test/disk/lives.h"
@@ -45,13 +46,6 @@ static void arm(void *context)
     calls_ask(count_down, context);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void remove_tree(void **state, const char *name)
 {
     void *tree = scratch_path(state, name);
@@ -81,10 +75,10 @@ static void test_killed_anywhere(void **state, const char *optimizer, int kills)
     fate *f = mmap(NULL, sizeof *f, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(f != MAP_FAILED);
     lives_make(*state);
-    double begun = now();
+    double begun = clock_now();
     snprintf(words, sizeof words, RUN "%s --out whole", optimizer);
     assert_false(lives_and_dies(state, words, f, 0));
-    double whole_seconds = now() - begun;
+    double whole_seconds = clock_now() - begun;
     int64_t calls = f->seen;
     assert_true(calls > 60); /* five checkpoints */
     snprintf(words, sizeof words, RUN "%s --out run", optimizer);

@@ -151,6 +151,28 @@ static int no_call(const place *p)
     return named ? 7 : 6;
 }
 
+/* NCCL says that another one has failed; it has not called, so nothing else would end the waiting. */
+static int remote_failure(const place *p)
+{
+    tensor t = tensor_of(p->memory, F32, SHAPE(48));
+    if (p->c->rank) {
+        sleep(2);
+        return 0;
+    }
+    comm_sum(p->c, p->dev, STREAM_COMPUTE, t);
+    op_sync(p->dev, STREAM_COMPUTE);
+    error *e = device_status(p->dev);
+    bool told = e && strstr(error_text(e), "NCCL: another rank: ");
+    error_free(e);
+    return told ? 7 : 6;
+}
+
+static int never(const place *p)
+{
+    (void)p;
+    return 1;
+}
+
 static int on_gpu(comm *c, int (*what)(const place *))
 {
     device dev;
@@ -158,8 +180,10 @@ static int on_gpu(comm *c, int (*what)(const place *))
     int status = 1;
     error *e = cuda_device(&dev);
     if (e) goto over;
-    c->doing = "adding up";
     e = cuda_join(&dev, c);
+    if (e && !c->told) status = strstr(error_text(e), "rank 1 is meeting through NCCL") ? 7 : 1;
+    if (e && c->told) status = 0;
+    c->doing = "adding up";
     if (!e) e = dev.ops->alloc(&dev, MOST * 8, &memory);
     if (!e) status = what(&(place){c, &dev, memory});
     if (status) comm_abandon(c);
@@ -231,6 +255,7 @@ static int in_processes(int n, int (*what)(const place *))
     if (parent) return status;
     comm c = {.size = 1};
     error *e = wire_open(&c);
+    if (what == never) c.limit = 1;
     if (e) printf("%s\n", error_text(e));
     _exit(e ? 2 : on_gpu(&c, what));
 }
@@ -254,13 +279,29 @@ static void test_no_call(void **state)
     assert_int_equal(in_processes(2, no_call), 7);
 }
 
+static void test_remote_failure(void **state)
+{
+    (void)state;
+    setenv("CUDASIM_NCCL_FAULT", "remote", 1);
+    assert_int_equal(in_processes(2, remote_failure), 7);
+    unsetenv("CUDASIM_NCCL_FAULT");
+}
+
+/* One of them does not come to the meeting: the other one's error says so. */
+static void test_absent(void **state)
+{
+    (void)state;
+    setenv("CUDASIM_NCCL_FAULT", "absent", 1);
+    assert_int_equal(in_processes(2, never), 7);
+    unsetenv("CUDASIM_NCCL_FAULT");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_rank),
-        cmocka_unit_test(test_several_ranks),
-        cmocka_unit_test(test_another_call),
-        cmocka_unit_test(test_no_call),
+        cmocka_unit_test(test_one_rank),       cmocka_unit_test(test_several_ranks),
+        cmocka_unit_test(test_another_call),   cmocka_unit_test(test_no_call),
+        cmocka_unit_test(test_remote_failure), cmocka_unit_test(test_absent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -441,7 +441,9 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
                 }
 }
 
-/* Scores up to +-200 (exp without the maximum overflows), a scale of its own, longer texts. */
+/* Scores up to +-200 (exp without the maximum overflows), a scale of its own, longer texts.  The race
+ * detector takes every fifth, the odd ones not aligned: a head of 256 that is copied 16 bytes at a time
+ * is the tenth. */
 static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_case *))
 {
     static const attention_case cases[] = {
@@ -450,12 +452,12 @@ static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_cas
         {2, 33, 2, 2, 64, true, 0.5, 3, .alibi = false},
         {1, 5, 1, 1, 8, true, 30, 1, .alibi = false},
         {1, 300, 2, 1, 8, true, 0.3, 1, .alibi = true},
-        {1, 70, 2, 1, 256, true, 0.06, 1, .alibi = false},
+        {1, 257, 2, 1, 8, false, 0.3, 1, .alibi = false},
         {1, 300, 2, 2, 17, true, 1, 4, .alibi = false},
         {1, 600, 2, 1, 5, false, 1, 4, .alibi = false},
         {1, 520, 1, 1, 5, true, 1, 4, .alibi = true},
         {1, 40, 2, 1, 300, true, 0.06, 1, .alibi = false},
-        {1, 257, 2, 1, 8, false, 0.3, 1, .alibi = false},
+        {1, 70, 2, 1, 256, true, 0.06, 1, .alibi = false},
         {1, 20, 2, 1, 200, true, 0.07, 1, .alibi = true},
         {1, 21, 1, 1, 100, true, 0.1, 1, .alibi = true},
         {1, 37, 2, 2, 200, false, 0.07, 1, .alibi = false},

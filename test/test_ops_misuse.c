@@ -409,12 +409,13 @@ static void sums_on(rig *on)
     REFUSE(loss, loss, hyper, longer(numbers));
     REFUSE(loss, loss, hyper, sum);
 
-    sumsq_op sumsq = {.slot = sum, .x = logits};
+    sumsq_item right = {sum, logits}, longer_slot = {slots, logits};
+    sumsq_op sumsq = {.items = &right, .n = 1};
     ACCEPT(sumsq, sumsq);
-    REFUSE(sumsq, sumsq, slot, slots);
-    REFUSE(sumsq, sumsq, slot, typed(sum, I32));
-    REFUSE(sumsq, sumsq, x, padded(logits));
-    REFUSE(sumsq, sumsq, x, classify.targets);
+    REFUSE(sumsq, sumsq, items, &longer_slot);
+    REFUSE(sumsq, sumsq, items, (&(sumsq_item){typed(sum, I32), logits}));
+    REFUSE(sumsq, sumsq, items, (&(sumsq_item){sum, padded(logits)}));
+    REFUSE(sumsq, sumsq, items, (&(sumsq_item){sum, classify.targets}));
 
     clip_op clip = {.slots = slots, .hyper = numbers, .max_norm = 1};
     ACCEPT(clip, clip);
@@ -504,7 +505,7 @@ static void kept_on(rig *on)
     tensor x = work(on, SHAPE(4)), wrong = zeros(on, I32, SHAPE(4));
     double got[4] = {1, 1, 1, 1};
     OP(fill, &on->dev, STREAM_COMPUTE, .x = wrong, .value = 3);
-    OP(sumsq, &on->dev, STREAM_COMPUTE, .slot = x, .x = x);
+    OP(sumsq, &on->dev, STREAM_COMPUTE, .items = &(sumsq_item){x, x}, .n = 1);
     OP(fill, &on->dev, STREAM_COMPUTE, .x = x, .value = 3);
     op_put(&on->dev, STREAM_COMPUTE, x, got);
     error *e = device_status(&on->dev);

@@ -195,9 +195,11 @@ static void check_fused(rig *on, const char *rule, const fleet *f, int step, dou
     tensor others = rig_put(on, F64, SHAPE(ITEMS), sums);
     rig_get(on, f->g, g);
     if (memcmp(g, numbers(step), sizeof g)) fail_msg("%s: the fused form changed g", rule);
+    sumsq_item squares[ITEMS];
     for (int i = 0; i < ITEMS; i++)
-        OP(sumsq, &on->dev, STREAM_COMPUTE,
-           .slot = tensor_of((double *)others.data + i, F64, SHAPE(1)), .x = f->items[i].g);
+        squares[i] =
+            (sumsq_item){tensor_of((double *)others.data + i, F64, SHAPE(1)), f->items[i].g};
+    OP(sumsq, &on->dev, STREAM_COMPUTE, .items = squares, .n = ITEMS);
     rig_get(on, others, sums);
     rig_get(on, f->slots, slots);
     for (int i = 0; i < ITEMS; i++)

@@ -400,6 +400,7 @@ static void test_norm_grad(void **state)
         norm_grad_trial(*state, 5, norm_cols[c], RMS_ONE | IN_PLACE | NO_DB, 0, 1);
         norm_grad_trial(*state, 40, norm_cols[c], RMS_ONE | PLUS_ONE | ADD_DW, 0, 1);
     }
+    norm_grad_trial(*state, 1100, 17, ADD_DX | ADD_DW, 0, 1); /* of many rows a group */
     for (int64_t c = 1; c <= tries(0, 70); c++)
         norm_grad_trial(*state, 1 + c % 9, c, c % 2 ? ADD_DX | ADD_DW | ADD_DB : 0, 0, 1);
     bench_report(*state, "norm_grad");

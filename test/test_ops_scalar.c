@@ -272,7 +272,7 @@ static double run_sumsq(rig *on, const double *x, int64_t n)
 {
     double out = NAN;
     tensor slot = rig_put(on, F64, SHAPE(1), &out), in = put_reals(on, x, n);
-    OP(sumsq, &on->dev, STREAM_COMPUTE, .slot = slot, .x = in);
+    OP(sumsq, &on->dev, STREAM_COMPUTE, .items = &(sumsq_item){slot, in}, .n = 1);
     rig_well(on, "sumsq");
     rig_get(on, slot, &out);
     rig_clear(on);

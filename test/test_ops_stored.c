@@ -330,7 +330,8 @@ static void test_slots(void **state)
     OP(optim, &on->dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = true, .hyper = numbers,
        .items = &item, .n = 1);
     if (rig_has_bf16())
-        OP(sumsq, &on->dev, STREAM_COMPUTE, .slot = part(all, 1, 1), .x = item.g);
+        OP(sumsq, &on->dev, STREAM_COMPUTE, .items = &(sumsq_item){part(all, 1, 1), item.g},
+           .n = 1);
     rig_well(on, "slots");
     rig_get(on, all, sums);
     if (rig_has_bf16()) assert_memory_equal(&sums[0], &sums[1], sizeof *sums);

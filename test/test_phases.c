@@ -6,22 +6,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/clock.h"
 #include "test/small_run.h"
 
 #include <math.h>
-#include <time.h>
-
-static double wall(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* At least a tenth of a millisecond of processor. */
 static void work(void)
 {
-    for (double until = wall() + 1e-4; wall() < until;)
+    for (double until = clock_now() + 1e-4; clock_now() < until;)
         ;
 }
 
@@ -53,9 +46,9 @@ static void check_step(const char *more)
     small_open(&s, arguments);
     for (int64_t step = 1; step <= 3; step++) {
         step_result r;
-        double begin = wall(), sum = 0;
+        double begin = clock_now(), sum = 0;
         must(trainer_step(s.t, s.data, step, 1e-3, &r));
-        double took = wall() - begin;
+        double took = clock_now() - begin;
         for (int i = 0; i < PHASE_COUNT; i++) {
             if (i != PHASE_OTHER && !(r.seconds[i] > 0)) fail_msg("%s: phase %d took 0", more, i);
             sum += r.seconds[i];
@@ -80,10 +73,10 @@ static const device_ops *plain;
 /* The optimizer's operation, with a known delay. */
 static void slow_optim(device *dev, int stream, const optim_op *op)
 {
-    double begin = wall();
+    double begin = clock_now();
     for (int i = 0; i < 20; i++)
         work();
-    slow_seconds += wall() - begin;
+    slow_seconds += clock_now() - begin;
     plain->optim(dev, stream, op);
 }
 

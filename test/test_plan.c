@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/clock.h"
 #include "core/rng.h"
 #include "io/log.h"
 #include "test/long.h"
@@ -21,14 +22,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* The CPU device's alloc, with the bytes asked of it noted. */
 static size_t asked;
@@ -413,9 +406,9 @@ static void test_big_models_plan_quickly(void **state)
     (void)state;
     int64_t n;
     size_t before = resident_bytes();
-    double start = seconds();
+    double start = clock_now();
     arena_summary s = small_plan("--model gpt3-13b --batch 8", &n);
-    double took = seconds() - start;
+    double took = clock_now() - start;
     assert_true(n > 12000000000);
     assert_true(s.peak > (size_t)16 * (size_t)n); /* adamw: four copies of four bytes */
     print_message("gpt3-13b: %.1f GiB planned in %.3f s with %.1f MiB\n",

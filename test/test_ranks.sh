@@ -266,10 +266,10 @@ by_environment() {
     local out=$1 other status
     shift
     rm -rf "$out"
-    export ASAN_OPTIONS=detect_leaks=0 WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=$((20000 + RANDOM % 12000))
+    export ASAN_OPTIONS=detect_leaks=0 WORLD_SIZE=2 MASTER_ADDR=${address:-localhost} MASTER_PORT=$((20000 + RANDOM % 12000))
     # shellcheck disable=SC2086
     {
-        RANK=1 LOCAL_RANK=1 "$root/build/san/train_gpt" $tiny --device cuda --out "$out" "$@" ${odd:-} >"$out.1.txt" 2>&1 &
+        env RANK=1 LOCAL_RANK=1 ${other_has:-} "$root/build/san/train_gpt" $tiny --device cuda --out "$out" "$@" ${odd:-} >"$out.1.txt" 2>&1 &
         other=$!
         RANK=0 LOCAL_RANK=0 "$root/build/san/train_gpt" $tiny --device cuda --out "$out" "$@" >"$out.txt" 2>&1
         status=$?
@@ -334,7 +334,28 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
         [ $? = 1 ] && [ "$(cat again.txt again.1.txt | grep -c '^train_gpt: ')" = 1 ] &&
             grep -q 'rank 1 was given another --lr than rank 0' again.txt && ok 'RANK, WORLD_SIZE, ...: another option' ||
             not_ok "RANK, WORLD_SIZE, ...: another option: $(tail -1 again.txt)"
+        other_has='CUDA_VISIBLE_DEVICES=' by_environment again $two
+        [ $? = 1 ] && [ "$(cat again.txt again.1.txt | grep -c '^train_gpt: ')" = 1 ] &&
+            grep -q '^train_gpt: rank 1: no GPU is to be seen' again.1.txt && ok 'a rank without a GPU' ||
+            not_ok "a rank without a GPU: $(tail -1 again.txt again.1.txt)"
+        other_has='CUDA_VISIBLE_DEVICES=0,1 LOCAL_RANK=2' by_environment again $two
+        [ $? = 1 ] && [ "$(cat again.txt again.1.txt | grep -c '^train_gpt: ')" = 1 ] &&
+            grep -q 'rank 1: there is no GPU for it: it is number 2 .* CUDA_VISIBLE_DEVICES=0,1 has 2' again.1.txt &&
+            ok 'more ranks than GPUs' || not_ok "more ranks than GPUs: $(tail -1 again.txt again.1.txt)"
+        other_has='LOCAL_RANK=one' by_environment again $two
+        [ $? = 1 ] && grep -q 'LOCAL_RANK=one: must be a number' again.1.txt && ok 'LOCAL_RANK is no number' ||
+            not_ok "LOCAL_RANK is no number: $(tail -1 again.txt again.1.txt)"
+        if grep -q . /proc/net/if_inet6 2>/dev/null; then # not the loopback's name, so rank 0 listens everywhere
+            address=0:0:0:0:0:0:0:1 by_environment again $two --no-cuda-graph --optim adamw && same_bits late again
+            [ $? = 0 ] && ok 'MASTER_ADDR of IPv6' || not_ok "MASTER_ADDR of IPv6: $(tail -1 again.txt again.1.txt)"
+        fi
     }
+    CUDA_VISIBLE_DEVICES=3 "$root/build/san/train_gpt" $tiny --device cuda --gpus 2 --out refused >out.txt 2>&1
+    [ $? = 1 ] && [ "$(wc -l <out.txt)" = 1 ] && grep -q 'gpus 2: CUDA_VISIBLE_DEVICES=3 has 1' out.txt && ok '--gpus: more than are to be seen' ||
+        not_ok "--gpus: more than are to be seen: $(tail -1 out.txt)"
+    WORLD_SIZE=two RANK=0 "$root/build/san/train_gpt" $tiny --device cuda --out refused >out.txt 2>&1
+    [ $? = 1 ] && [ "$(wc -l <out.txt)" = 1 ] && grep -q 'WORLD_SIZE=two: must be a number' out.txt && ok 'WORLD_SIZE is no number' ||
+        not_ok "WORLD_SIZE is no number: $(tail -1 out.txt)"
     "$root/build/release/"$gpt $common --gpus 2 --out refused >out.txt 2>&1
     [ $? = 1 ] && [ "$(wc -l <out.txt)" = 1 ] && grep -q 'mpirun -np 2 train_gpt' out.txt && ok '--gpus on CPUs: what to do' ||
         not_ok "--gpus on CPUs: $(tail -1 out.txt)"
@@ -418,6 +439,14 @@ else
     not_ok "a signal to one rank: status $status: $(tail -2 long.txt)"
 fi
 
+# two ranks that call what does not go together: both are named, with what they do
+for what in gathering speaking; do
+    mpirun -np 2 "$root/build/release/test_comm" $what >out.txt 2>&1
+    [ $? != 0 ] && [ "$(grep -c '^test_comm: ' out.txt)" = 1 ] &&
+        grep -q "for 1 s rank 0 has been adding up (call 1) and rank 1 $what (call 1): they do not run the same program" out.txt &&
+        ok "one adds up, the other is $what" || not_ok "one adds up, the other is $what: $(grep -m1 '^test_comm' out.txt)"
+done
+
 # refused NAME WORDS: mpirun's status, and one line of ours
 refused() {
     local status=0
@@ -446,6 +475,8 @@ words=(-np 2 "${base[@]}" --optim adama --state bf16)
 refused 'adama with narrow states' 'several ranks with --optim adama and --state bf16'
 words=(-np 2 "${base[@]}" --freeze nothing)
 refused 'a mistake of all ranks, told once' 'fits no parameter'
+words=(-np 3 "${base[@]}" --optim sgd --lr 1e6 --warmup 0 --steps 20)
+refused 'a loss that is not finite, told once' 'rank 0: step [0-9]*: the loss is '
 words=(-np 1 "${base[@]}" : -np 1 -wdir / "${base[@]}")
 refused 'a rank without data' 'rank 1: '
 exit $bad

@@ -237,6 +237,56 @@ static void test_refused_changes(void **state)
     }
 }
 
+/* Takes lines out of a checkpoint's state.json, as a program had written it that did not know them. */
+static void make_older(void **state, const char *directory, int64_t step)
+{
+    static const char *const files[] = {"model.safetensors", "optimizer.safetensors", "state.json",
+                                        "config.json"};
+    static const char *const unknown[] = {"state\":",         "state-of\":",  "dtype\":.*fp32",
+                                          "sparsity\":",      "regrow-",      "freeze\":",
+                                          "train-only\":",    "adam-",        "newton-schulz\":",
+                                          "zero\":",          "watchdog\":",  "norm\":",
+                                          "norm_plus_one\":", "positions\":", "rotary_",
+                                          "gated\":",         "residual\":",  "qk_norm\":",
+                                          "embedding_norm",   "recompute\":", "embedding_scale"};
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
+        shell(state, "grep -q '\"%s' %s/state.json && sed -i '/\"%s/d' %s/state.json", unknown[i],
+              directory, unknown[i], directory);
+    char *path = scratch_path(state, directory);
+    ok(manifest_write(path, step, files, 4));
+    free(path);
+}
+
+/* What it did not know is as if it had its default; and is refused if it has not. */
+static void test_older_program(void **state)
+{
+    static const char *const others[][2] = {{"--state int8", "--state was \"fp32\""},
+                                            {"--sparsity 0.5", "--sparsity was 0"},
+                                            {"--freeze wte*", "--freeze was []"}};
+    char words[1000];
+    life_run(*state, RUN "--batch 6 --out whole");
+    life_run(*state, RUN "--batch 6 --out part");
+    shell(state, "rm -r part/step_00000010");
+    make_older(state, "part/step_00000005", 5);
+    shell(state, "cp -r part kept");
+    for (int i = 0; i < 3; i++) {
+        snprintf(words, sizeof words, RUN "--batch 6 --out part --resume auto %s", others[i][0]);
+        refused(state, words, others[i][1], "anew");
+    }
+    shell(state, "diff -r part kept");
+    life_run(*state, RUN "--batch 6 --out part --resume auto");
+    expect_said(state, "resuming from part/step_00000005");
+    if (strstr(life_said(*state), ", from here on ")) fail_msg("%s", life_said(*state));
+    lives_same(*state, "whole", "part", 10);
+    /* another family than that program had */
+    life_run(*state, "--model llama-nano " TINY
+                     "--heads 4 --width 16 --steps 2 --checkpoint-every 1 --out run");
+    make_older(state, "run/step_00000002", 2);
+    refused(state,
+            "--model llama-nano " TINY "--heads 4 --width 16 --steps 3 --out run --resume auto",
+            "the model's norm was 0 and is 1 now", "anew");
+}
+
 /* ---- where to begin ---- */
 
 static void test_auto(void **state)
@@ -505,13 +555,21 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, scratch_remove)
     const struct CMUnitTest tests[] = {
-        TEST(test_same_bits),       TEST(test_forms_change),
-        TEST(test_split_changes),   TEST(test_wanted_changes),
-        TEST(test_refused_changes), TEST(test_auto),
-        TEST(test_given_directory), TEST(test_damaged_is_passed_over),
-        TEST(test_every_byte),      TEST(test_trouble),
-        TEST(test_full_disk),       TEST(test_vanished_directory),
-        TEST(test_two_processes),   TEST(test_stopped_and_resumed),
+        TEST(test_same_bits),
+        TEST(test_forms_change),
+        TEST(test_split_changes),
+        TEST(test_wanted_changes),
+        TEST(test_refused_changes),
+        TEST(test_older_program),
+        TEST(test_auto),
+        TEST(test_given_directory),
+        TEST(test_damaged_is_passed_over),
+        TEST(test_every_byte),
+        TEST(test_trouble),
+        TEST(test_full_disk),
+        TEST(test_vanished_directory),
+        TEST(test_two_processes),
+        TEST(test_stopped_and_resumed),
         TEST(test_second_signal),
     };
     if (!access("/dev/shm", W_OK)) setenv("TMPDIR", "/dev/shm", 0);

@@ -11,7 +11,7 @@ import json, os, struct, subprocess, sys, tempfile, warnings
 warnings.filterwarnings("ignore")
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9, 7]
@@ -74,6 +74,9 @@ def test(nano):
     sharded = os.path.exists(f"saved-{nano}/model.safetensors.index.json")
     got = first_loss(f"saved-{nano}", f"loaded-{nano}")
     say(sharded and close(got, want), f"{nano} saved in many files there is loaded", f"{got}, transformers {want}")
+    model.config.to_json_file(f"saved-{nano}/config.json", use_diff=False)
+    got = first_loss(f"saved-{nano}", f"full-{nano}")
+    say(close(got, want), f"{nano} is loaded with all fields of its configuration", f"{got}, transformers {want}")
     half = model.to(torch.bfloat16)
     half.save_pretrained(f"half-{nano}")
     want = loss_of(half.to(torch.float32))
@@ -81,6 +84,17 @@ def test(nano):
     say(isinstance(refused, str) and "--widen" in refused, f"{nano} in bfloat16 asks for --widen", str(refused))
     got = first_loss(f"half-{nano}", f"wide-{nano}", "--widen")
     say(close(got, want), f"{nano} in bfloat16 is loaded", f"{got}, transformers {want}")
+
+
+def test_defaults():
+    """Configurations as transformers makes them when only sizes are said: with numbers that we leave out."""
+    small = dict(vocab_size=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
+    keys = dict(num_key_value_heads=4)
+    for kind, more in {"llama": {}, "qwen2": keys, "gemma": {**keys, "head_dim": 8}, "bloom": {}, "phi": {}, "falcon": {}}.items():
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **small, **more)).eval()
+        model.save_pretrained(f"own-{kind}")
+        want, got = loss_of(model), first_loss(f"own-{kind}", f"own-run-{kind}")
+        say(close(got, want), f"{kind} of transformers' own is loaded", f"{got}, transformers {want}")
 
 
 def test_untied():
@@ -103,5 +117,6 @@ with tempfile.TemporaryDirectory() as work:
             print("skip qwen3-nano this transformers has no Qwen 3: 4.51 has")
         else:
             test(name)
+    test_defaults()
     test_untied()
 sys.exit(bad)

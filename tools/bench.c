@@ -14,6 +14,7 @@
  * sgemm, heads in parallel stream      p, m, v are read and written in place and g is read, with
  * one addition each: the memory traffic of adamw without its arithmetic
  */
+#include "core/clock.h"
 #include "core/rng.h"
 #include "cpu/cpu.h"
 #include "io/log.h"
@@ -23,16 +24,8 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ROUNDS = 3, STEPS = 3, MAX_TIMES = 64 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 typedef struct {
     double v[MAX_TIMES];
@@ -74,9 +67,9 @@ typedef struct {
     static void timed_##name(device *dev, int stream, const name##_op *o)                          \
     {                                                                                              \
         stopwatch *w = (stopwatch *)(size_t)dev->ops;                                              \
-        double start = now();                                                                      \
+        double start = clock_now();                                                                \
         w->real->name(dev, stream, o);                                                             \
-        w->seconds.name += now() - start;                                                          \
+        w->seconds.name += clock_now() - start;                                                    \
     }
 DEVICE_OPS(OP_TIMED)
 #undef OP_TIMED
@@ -197,7 +190,7 @@ static double one_product(products *p, product_kind kind, bool tiles, bool accum
     tensor tx = tensor_of(x, F32, SHAPE(rows, k)), tw = tensor_of(w, F32, SHAPE(n, k)),
            to = tensor_of(out, F32, SHAPE(rows, n));
     int r = (int)rows, in = (int)n, ik = (int)k;
-    double start = now();
+    double start = clock_now();
     if (tiles) {
         if (kind == FORWARD) OP(linear, p->dev, 0, .out = to, .x = tx, .w = tw);
         if (kind == INPUT) OP(linear_dx, p->dev, 0, .dx = tx, .dout = to, .w = tw);
@@ -214,7 +207,7 @@ static double one_product(products *p, product_kind kind, bool tiles, bool accum
             p->b->sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, in, ik, r, 1, out, in, x, ik,
                         accumulate, w, ik);
     }
-    return now() - start;
+    return clock_now() - start;
 }
 
 /* Times of all products by the library's threads and by tiles. */
@@ -285,7 +278,7 @@ static double attention_products(products *p)
         error_free(e);
         return 0;
     }
-    double start = now();
+    double start = clock_now();
 #pragma omp parallel for collapse(3) num_threads((int)p->threads)
     for (int64_t l = 0; l < p->c->layers; l++)
         for (int64_t b = 0; b < p->batch; b++)
@@ -302,7 +295,7 @@ static double attention_products(products *p)
                 blas_xy(p->b, t, d, t, ps, k, 0, out, ld);
                 blas_xty(p->b, t, d, t, ps, q, 0, out, ld);
             }
-    double seconds = now() - start;
+    double seconds = clock_now() - start;
     free(scores);
     p->flops += 12.0 * (double)(p->rows * t * d * heads * p->c->layers);
     return seconds;
@@ -336,7 +329,7 @@ static void arrays_close(arrays *x)
 static double stream_loop(arrays *x)
 {
     float *p = x->a[0], *g = x->a[1], *m = x->a[2], *v = x->a[3];
-    double start = now();
+    double start = clock_now();
 #pragma omp parallel for simd
     for (int64_t i = 0; i < x->n; i++) {
         float d = g[i];
@@ -344,7 +337,7 @@ static double stream_loop(arrays *x)
         v[i] = v[i] + d;
         p[i] = p[i] + d;
     }
-    return now() - start;
+    return clock_now() - start;
 }
 
 static double fused_step(arrays *x, device *dev)
@@ -364,10 +357,10 @@ static double fused_step(arrays *x, device *dev)
                        .decay = true,
                        .slot = tensor_of(&squares, F64, SHAPE(1)),
                        .state = {tensor_of(x->a[2], F32, s), tensor_of(x->a[3], F32, s)}};
-    double start = now();
+    double start = clock_now();
     OP(optim, dev, 0, .rule = RULE_adamw, .fused = true,
        .hyper = tensor_of(&h, U8, SHAPE(sizeof h)), .items = &item, .n = 1);
-    return now() - start;
+    return clock_now() - start;
 }
 
 /* ---- main ---- */
@@ -432,17 +425,17 @@ static error *run_rounds(trainer *t, source *data, device *dev, figures *f)
     TRY(products_open(&p, t, dev));
     TRY(arrays_open(&x, params_count(&t->params)));
     for (int round = 0; round < ROUNDS; round++) {
-        double begin = now();
-        for (int i = 0; i < STEPS || (now() - begin < 0.5 && i < MAX_TIMES / ROUNDS); i++) {
-            double start = now();
+        double begin = clock_now();
+        for (int i = 0; i < STEPS || (clock_now() - begin < 0.5 && i < MAX_TIMES / ROUNDS); i++) {
+            double start = clock_now();
             TRY(trainer_step(t, data, step++, 1e-4, &r));
-            add(&f->step, now() - start);
+            add(&f->step, clock_now() - start);
         }
         stopwatch_start(&f->by_op, dev);
         TRY(trainer_step(t, data, step++, 1e-4, &r));
         stopwatch_stop(&f->by_op, dev);
-        begin = now();
-        for (int i = 0; i < 2 || (now() - begin < 0.5 && i < MAX_TIMES / ROUNDS); i++) {
+        begin = clock_now();
+        for (int i = 0; i < 2 || (clock_now() - begin < 0.5 && i < MAX_TIMES / ROUNDS); i++) {
             add(&f->dense, dense_products(&p));
             add(&f->attention, attention_products(&p));
             f->flops = p.flops;

@@ -211,7 +211,7 @@ static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, h
 {
     int files;
     TRY(holder_fill(h, w, a->widen));
-    TRY(make_directory(a->out));
+    TRY(make_directory(a->out, "OUT"));
     TRY(write_tokenizer(a, w, vocab, &files));
     TRY(weights_write(a->out, weights_model(w), &h->params, &h->dev));
     printf("wrote %s: config.json, model.safetensors (%lld parameters), %d files of the "

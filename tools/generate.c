@@ -11,8 +11,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "cpu/cpu.h"
 #include "data/grow.h"
 #include "train/generator.h"
@@ -170,13 +170,6 @@ static error *parse(int argc, char **argv, options *o)
     return NULL;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- the model ---- */
 
 typedef struct {
@@ -280,7 +273,9 @@ static error *encode_prompt(const session *s, int32_t **ids, size_t *n)
         *n += begin >= 0;
     } else if (!s->vocab)
         TRY(read_ids(s, *ids, n));
-    if (!*n) return user_error("--prompt is empty: give at least one character to continue");
+    if (!*n)
+        return user_error("--prompt%s is empty: give at least one %s to continue",
+                          s->vocab ? "" : "-ids", s->vocab ? "character" : "token");
     if ((int64_t)*n > s->config.context)
         return user_error("--prompt has %zu tokens, the model sees %lld at a time: use its end", *n,
                           (long long)s->config.context);
@@ -299,7 +294,7 @@ static error *generate_tokens(session *s, picker *p, const int32_t *prompt, size
         int32_t id;
         size_t n_bytes;
         TRY(decoder_next(d, logits));
-        if (i == 0) *began = now();
+        if (i == 0) *began = clock_now();
         TRY(pick_token(p, logits, (uint64_t)i, &id));
         if (i == 0 && s->vocab) fputs(s->o->prompt, stdout);
         char number[16];
@@ -316,14 +311,14 @@ static error *generate_tokens(session *s, picker *p, const int32_t *prompt, size
 
 static error *generate_text(session *s, picker *p, int32_t *prompt, size_t n, float *logits)
 {
-    double before = now(), began = before;
+    double before = clock_now(), began = before;
     int64_t count = (int64_t)s->o->numbers[TOKENS];
     TRY(generate_tokens(s, p, prompt, n, logits, &began));
     report_memory(s);
     fprintf(stderr, "prompt: %zu tokens in %.3f s; ", n, began - before);
     if (count > 1)
         fprintf(stderr, "then %lld tokens, %.1f tokens/s\n", (long long)count,
-                (double)(count - 1) / (now() - began));
+                (double)(count - 1) / (clock_now() - began));
     else
         fprintf(stderr, "then 1 token\n");
     return NULL;
@@ -396,13 +391,13 @@ static error *score(session *s, text *t)
                           "longer text",
                           o->eval, t->n);
     TRY(start(s, stride));
-    begun = now();
+    begun = clock_now();
     TRY(scorer_run(&s->g->scorer, t->ids, (int64_t)t->n, &nats));
     bpe_token(s->vocab, t->ids[0], &first);
     double tokens = (double)(t->n - 1), bytes = (double)(t->n_bytes - first);
     report_memory(s);
     fprintf(stderr, "%zu tokens in %zu bytes; context %lld, stride %lld; %.1f tokens/s\n", t->n,
-            t->n_bytes, (long long)context, (long long)stride, tokens / (now() - begun));
+            t->n_bytes, (long long)context, (long long)stride, tokens / (clock_now() - begun));
     printf("loss %.6f  perplexity %.6g  bits/byte %.6f  tokens %.0f  bytes %.0f\n", nats / tokens,
            exp(nats / tokens), nats / log(2) / bytes, tokens, bytes);
     fflush(stdout);

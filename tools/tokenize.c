@@ -20,9 +20,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "data/bpe.h"
 #include "data/grow.h"
 #include "data/tokens.h"
@@ -114,13 +114,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     default:
         return ARGP_ERR_UNKNOWN;
     }
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* ---- the text ---- */
@@ -360,11 +353,11 @@ static error *make_files(const options *opt, bpe_special special, text *t, size_
                          outputs *o)
 {
     const char *vocab = opt->vocab;
-    double begun = seconds();
+    double begun = clock_now();
     TRY(vocab_and_documents(opt, t, n_train, &o->vocab));
-    double learned = seconds();
+    double learned = clock_now();
     TRY(write_parts(t, n_train, special, o));
-    double written = seconds();
+    double written = clock_now();
     int64_t train = tokens_written(o->train), val = o->val ? tokens_written(o->val) : 0;
     TRY(name_files(o));
 
@@ -419,7 +412,8 @@ static error *read_special(const options *opt, bpe_special *out)
 
 static error *tokenize(const options *opt)
 {
-    if (!opt->prefix) return user_error("no --output: say -o PREFIX, where to write");
+    if (!opt->prefix || !*opt->prefix)
+        return user_error("no --output: say -o PREFIX, where to write");
     if (opt->n_inputs == 0)
         return user_error("no INPUT: name a text file, or - for standard input");
     double fraction = DEFAULT_VAL_FRACTION;

@@ -1,11 +1,11 @@
 /* fit.c - see fit.h */
 #include "train/fit.h"
+#include "core/clock.h"
 #include "train/task.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- sizes ---- */
 
@@ -19,7 +19,7 @@ static bool take_size(const char **at, size_t *out)
     if (unit) end++;
     for (; unit && unit >= units; unit--)
         value *= 1024;
-    if (value > 1e18 || (*end && *end != ',')) return false;
+    if (value < 1 || value > 1e18 || (*end && *end != ',')) return false;
     *out = (size_t)value;
     *at = end;
     return true;
@@ -96,13 +96,6 @@ error *fit_available(device *dev, size_t *out)
 
 enum { SIDE = 1024, STREAM_FLOATS = 16 << 20 };
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Seconds of an operation in a type: the least of some. */
 static double time_of(device *dev, void (*work)(device *, void *, dtype), void *memory, dtype type)
 {
@@ -110,10 +103,10 @@ static double time_of(device *dev, void (*work)(device *, void *, dtype), void *
     work(dev, memory, type); /* threads and pages are there from here on */
     op_sync(dev, STREAM_COMPUTE);
     for (int i = 0; i < 20 && total < 0.15; i++) {
-        double begin = now();
+        double begin = clock_now();
         work(dev, memory, type);
         op_sync(dev, STREAM_COMPUTE);
-        double took = now() - begin;
+        double took = clock_now() - begin;
         total += took;
         best = fmin(best, took);
     }

@@ -196,12 +196,7 @@ static const way ways[] = {
 static error *take_way(const way *w, options *o)
 {
     if (w->lion) {
-        optim_config with = o->optim;
-        TRY(optim_defaults("lion_r", &o->optim));
-        o->optim.type = with.type;
-        o->optim.state = with.state;
-        o->optim.state_all = with.state_all;
-        o->optim.sparse = with.sparse;
+        TRY(optim_another("lion_r", &o->optim, &o->optim));
         o->gradients = NULL;
     }
     if (w->one) o->batch = o->accum = 1;

@@ -35,7 +35,7 @@ static error *peak_of(const options *asked, const row *r, int which, int64_t sam
     o->freeze.n = o->train_only.n = 0; /* names of another model */
     o->recompute = r->reduced ? "sqrt" : "none";
     error *e = recompute_parse(o->recompute, o->model.layers, &o->model.recompute);
-    if (!e) e = optim_defaults(r->name, &o->optim);
+    if (!e) e = optim_another(r->name, &o->optim, &o->optim);
     if (!e) e = optim_resolve(&o->optim, 1, &o->policy_reason);
     if (!e) e = trainer_plan(o, o->task->kind, &t);
     if (!e) {
@@ -95,6 +95,14 @@ static error *print_row(const options *o, row *r, const size_t *sizes, int n, FI
     return NULL;
 }
 
+/* Are there such runs, with the forms of numbers and the ranks that were asked for? */
+static bool is_possible(const options *o, rule_id rule)
+{
+    bool ranks = comm_size(o->comm) > 1, narrow = o->optim.state != STATE_F32;
+    if (rule_at(rule)->sees == BY_MATRIX) return !o->optim.sparse && optim_has_passes(&o->optim);
+    return !(rule_folds(rule) && ranks && (o->zero || narrow));
+}
+
 error *fit_presets(const options *o, const size_t *sizes, int n, FILE *out)
 {
     fprintf(out,
@@ -107,7 +115,7 @@ error *fit_presets(const options *o, const size_t *sizes, int n, FILE *out)
     for (int id = 0; id < RULE_COUNT; id++)
         for (int reduced = 0; reduced < 2 && rule_is_public((rule_id)id); reduced++) {
             row r = {.reduced = reduced};
-            if (o->sparsity > 0 && rule_at((rule_id)id)->sees == BY_MATRIX) continue;
+            if (!is_possible(o, (rule_id)id)) continue;
             snprintf(r.name, sizeof r.name, "%s%s", rule_at((rule_id)id)->name,
                      reduced ? "_r" : "");
             TRY(print_row(o, &r, sizes, n, out));

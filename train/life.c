@@ -133,7 +133,7 @@ error *life_logged(life *l, error *e)
 /* Before a checkpoint: where it goes, and the log that it says the length of. */
 static error *make_ready(life *l, run_state *now)
 {
-    TRY(make_directory(l->state.t->o->out)); /* it may have been removed */
+    TRY(make_directory(l->state.t->o->out, "--out")); /* it may have been removed */
     return log_sync(l->log, &now->log_bytes);
 }
 

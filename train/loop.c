@@ -1,5 +1,6 @@
 /* loop.c - see loop.h */
 #include "train/loop.h"
+#include "core/clock.h"
 #include "core/outfile.h"
 #include "train/life.h"
 #include "train/mfu.h"
@@ -12,7 +13,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct {
@@ -28,13 +28,6 @@ typedef struct {
     int64_t bad;         /* samples left out, as far as was told */
     bool stopped;        /* asked to, by a signal to this process or to another rank's */
 } session;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- files of the run ---- */
 
@@ -153,15 +146,16 @@ static void add_mfu(const session *s, step_record *record)
 static error *one_step(session *s, int64_t step)
 {
     const options *o = s->o;
-    double lr = schedule_lr(&o->schedule, step - 1), begin = now();
+    double lr = schedule_lr(&o->schedule, step - 1), begin = clock_now();
     step_result result;
     comm_state before = comm_so_far(s);
     s->t->stop = stop_asked() != NULL;
     error *e = trainer_step(s->t, s->train, step, lr, &result);
     if (e && s->t->r.dev->async) return error_context(e, "step %lld", (long long)step);
     if (e) return e;
-    double seconds = now() - begin;
-    if (!result.finite) return trainer_find_fault(s->t, s->train, step, result.loss);
+    double seconds = clock_now() - begin;
+    if (!result.finite) /* for all ranks, if for one */
+        return comm_agree(o->comm, trainer_find_fault(s->t, s->train, step, result.loss));
     s->step_seconds = s->step_seconds > 0 ? 0.9 * s->step_seconds + 0.1 * seconds : seconds;
     step_record record = {.step = step,
                           .steps = o->steps,
@@ -188,9 +182,9 @@ static error *one_step(session *s, int64_t step)
     s->stopped = comm_size(o->comm) > 1 ? result.stop : stop_asked() != NULL;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
     TRY(life_logged(&s->life, log_step(s->life.log, &record)));
-    if (step == s->first || step == o->steps || now() - s->shown > 1) {
+    if (step == s->first || step == o->steps || clock_now() - s->shown > 1) {
         show_step(&record);
-        s->shown = now();
+        s->shown = clock_now();
     }
     return NULL;
 }
@@ -248,7 +242,7 @@ static error *write_model(session *s)
     whole_walk walk = whole_begin(s->t, WHOLE_PARAMETERS);
     comm_patience(o->comm, PATIENCE);
     if (comm_rank(o->comm) == 0) {
-        e = make_directory(o->out); /* it may have been removed */
+        e = make_directory(o->out, "--out"); /* it may have been removed */
         if (!e)
             e = weights_write_from(o->out, &o->model, &s->t->params, s->t->r.dev,
                                    whole_source(&walk, &room));
@@ -330,7 +324,7 @@ static error *begin(session *s, device *dev)
     comm *c = s->o->comm;
     uint64_t data = 0;
     error *e = open_data(s);
-    if (!e && comm_rank(c) == 0) e = make_directory(s->o->out);
+    if (!e && comm_rank(c) == 0) e = make_directory(s->o->out, "--out");
     if (!e) e = source_fingerprint(s->train, &data);
     TRY(comm_agree(c, e));
     TRY(ranks_same(c, data, "training data"));

@@ -1,9 +1,9 @@
 /* mfu.c - see mfu.h */
 #include "train/mfu.h"
+#include "core/clock.h"
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 /* Dense FLOP/s x 10^12 from NVIDIA's data sheets: bf16 with float sums, float without TF32.  The first
  * name that fits counts. */
@@ -46,23 +46,16 @@ double mfu_listed_peak(const char *about, size_t bytes)
     return NAN;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* The fastest of some products, after one that is not timed. */
 static double time_products(device *dev, tensor out, tensor x, tensor w)
 {
     enum { TIMES = 4 };
     double best = INFINITY;
     for (int i = 0; i < TIMES && !dev->failure; i++) {
-        double begin = now();
+        double begin = clock_now();
         OP(linear, dev, STREAM_COMPUTE, .out = out, .x = x, .w = w);
         op_sync(dev, STREAM_COMPUTE);
-        if (i > 0) best = fmin(best, now() - begin);
+        if (i > 0) best = fmin(best, clock_now() - begin);
     }
     return best;
 }

@@ -16,4 +16,16 @@ typedef struct {
 
 #define FIELD(f) offsetof(options, f)
 
+/* How many rows there are for a task, and row i of them. */
+int option_count(const task *t);
+const option_row *option_row_at(const task *t, int i);
+
+/* The options when none is given, before they are resolved. */
+options options_unset(const task *t);
+
+static inline void *option_field(options *o, const option_row *row)
+{
+    return (char *)o + row->field;
+}
+
 #endif

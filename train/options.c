@@ -3,7 +3,6 @@
 #include "train/task.h"
 
 #include <argp.h>
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -174,40 +173,34 @@ static const options defaults = {
     .gpus = 1,
 };
 
-/* How many rows there are for a task, and row i of them. */
-static int row_count(const task *t)
+int option_count(const task *t)
 {
     return t->n_rows + COMMON;
 }
 
-static const option_row *row_at(const task *t, int i)
+const option_row *option_row_at(const task *t, int i)
 {
     return i < t->n_rows ? &t->rows[i] : &common[i - t->n_rows];
 }
 
 const char *option_name(const task *t, int i)
 {
-    return i >= 0 && i < row_count(t) ? row_at(t, i)->name : NULL;
+    return i >= 0 && i < option_count(t) ? option_row_at(t, i)->name : NULL;
 }
 
 /* The row that argp means; NULL for its own keys. */
 static const option_row *row_of_key(const task *t, int key)
 {
-    bool ours = key >= KEY_BASE && key < KEY_BASE + row_count(t);
-    return ours ? row_at(t, key - KEY_BASE) : NULL;
+    bool ours = key >= KEY_BASE && key < KEY_BASE + option_count(t);
+    return ours ? option_row_at(t, key - KEY_BASE) : NULL;
 }
 
-static options unset(const task *t)
+options options_unset(const task *t)
 {
     options o = defaults;
     o.task = t;
     t->defaults(&o);
     return o;
-}
-
-static void *field(options *o, const option_row *row)
-{
-    return (char *)o + row->field;
 }
 
 /* ---- numbers ---- */
@@ -225,9 +218,9 @@ static error *parse_number(const option_row *row, const char *text, options *o)
         return user_error("--%s %s: must be between %.10g and %.10g", row->name, text, row->least,
                           row->most);
     if (whole)
-        *(int64_t *)field(o, row) = (int64_t)value;
+        *(int64_t *)option_field(o, row) = (int64_t)value;
     else
-        *(double *)field(o, row) = value;
+        *(double *)option_field(o, row) = value;
     return NULL;
 }
 
@@ -254,13 +247,13 @@ static error *take_option(parse_state *s, const option_row *row, const char *arg
     s->open = NULL;
     switch (row->type) {
     case TEXT:
-        *(const char **)field(s->o, row) = arg;
+        *(const char **)option_field(s->o, row) = arg;
         return NULL;
     case FLAG:
-        *(bool *)field(s->o, row) = true;
+        *(bool *)option_field(s->o, row) = true;
         return NULL;
     case LIST:
-        s->open = field(s->o, row);
+        s->open = option_field(s->o, row);
         return add_pattern(s->open, arg);
     default:
         return parse_number(row, arg, s->o);
@@ -293,18 +286,18 @@ static char *with_default(int key, const char *text, void *input)
     const task *t = ((const parse_state *)input)->o->task;
     const option_row *row = row_of_key(t, key);
     if (!row || row->type == FLAG) return (char *)(size_t)text;
-    options d = unset(t);
+    options d = options_unset(t);
     char value[64] = "", *out = NULL;
     if (row->when_unset)
         snprintf(value, sizeof value, "%s", row->when_unset);
     else if (row->type == WHOLE)
-        snprintf(value, sizeof value, "%lld", (long long)*(int64_t *)field(&d, row));
+        snprintf(value, sizeof value, "%lld", (long long)*(int64_t *)option_field(&d, row));
     else if (row->type == REAL)
-        snprintf(value, sizeof value, "%g", *(double *)field(&d, row));
+        snprintf(value, sizeof value, "%g", *(double *)option_field(&d, row));
     else
         snprintf(value, sizeof value, "%s",
-                 *(const char **)field(&d, row) ? *(const char **)field(&d, row)
-                                                : t->kind->default_model);
+                 *(const char **)option_field(&d, row) ? *(const char **)option_field(&d, row)
+                                                       : t->kind->default_model);
     if (asprintf(&out, "%s [default: %s]", text, *value ? value : "empty") < 0)
         return (char *)(size_t)text;
     return out;
@@ -313,10 +306,10 @@ static char *with_default(int key, const char *text, void *input)
 static error *run_argp(int argc, char **argv, options *o)
 {
     struct argp_option list[MAX_ROWS + 2] = {0};
-    int n = row_count(o->task);
+    int n = option_count(o->task);
     if (n > MAX_ROWS) return internal_error("%d options, room for %d", n, MAX_ROWS);
     for (int i = 0; i < n; i++) {
-        const option_row *row = row_at(o->task, i);
+        const option_row *row = option_row_at(o->task, i);
         list[i] = (struct argp_option){.name = row->name,
                                        .key = KEY_BASE + i,
                                        .arg = row->arg,
@@ -503,7 +496,7 @@ static error *resolve_allow(options *o)
 
 error *options_parse(const task *t, int argc, char **argv, options *out)
 {
-    *out = unset(t);
+    *out = options_unset(t);
     TRY(run_argp(argc, argv, out));
     if (out->sparsity > 0 && out->load)
         return user_error(
@@ -538,60 +531,4 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     if (out->json && !out->plan)
         return user_error("--json: only with --plan; a run writes log.jsonl by itself");
     return NULL;
-}
-
-/* ---- options.json ---- */
-
-static bool add_list(cJSON *array, const pattern_list *list)
-{
-    bool ok = array;
-    for (int i = 0; ok && i < list->n; i++) {
-        cJSON *text = cJSON_CreateString(list->pattern[i]);
-        ok = text && cJSON_AddItemToArray(array, text);
-    }
-    return ok;
-}
-
-/* False: out of memory. */
-static bool add_row(cJSON *object, const option_row *row, options *o)
-{
-    switch (row->type) {
-    case WHOLE:
-        return cJSON_AddNumberToObject(object, row->name, (double)*(int64_t *)field(o, row));
-    case REAL:
-        return cJSON_AddNumberToObject(object, row->name, *(double *)field(o, row));
-    case TEXT:
-        return !*(const char **)field(o, row) ||
-               cJSON_AddStringToObject(object, row->name, *(const char **)field(o, row));
-    case LIST:
-        return add_list(cJSON_AddArrayToObject(object, row->name), field(o, row));
-    default:
-        return true;
-    }
-}
-
-error *options_json(const options *given, char **out)
-{
-    options o = *given; /* with the defaults put in */
-    o.task->resolved(&o);
-    o.lr = o.schedule.lr;
-    o.beta1 = o.optim.beta[0];
-    o.beta2 = o.optim.beta[1];
-    o.beta3 = o.optim.beta[2];
-    o.eps = o.optim.eps;
-    o.weight_decay = o.optim.weight_decay;
-    o.adam_lr = o.optim.others.lr_ratio * o.schedule.lr;
-    o.adam_beta1 = o.optim.others.beta[0];
-    o.adam_beta2 = o.optim.others.beta[1];
-    o.adam_eps = o.optim.others.eps;
-    o.newton_schulz = o.optim.newton_schulz_steps;
-    o.gradients = grad_policy_name(o.optim.gradients);
-    if (o.type == BF16) o.master_name = master_names[o.master];
-    cJSON *object = cJSON_CreateObject();
-    bool ok = object;
-    for (int i = 0; ok && i < row_count(o.task); i++)
-        ok = add_row(object, row_at(o.task, i), &o);
-    *out = ok ? cJSON_Print(object) : NULL;
-    cJSON_Delete(object);
-    return *out ? NULL : user_error("out of memory for options.json");
 }

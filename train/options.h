@@ -90,5 +90,7 @@ const char *option_name(const task *t, int i);
 
 /* The resolved options as JSON text (free it), for options.json. */
 error *options_json(const options *o, char **out) NODISCARD;
+/* The same of a task's options when none is given, as they are before they are resolved. */
+error *options_unset_json(const task *t, char **out) NODISCARD;
 
 #endif

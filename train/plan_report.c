@@ -71,12 +71,8 @@ static error *print_row(const trainer *t, FILE *out, const char *name, bool fuse
     optim_config c;
     arena_summary s;
     const char *reason;
-    TRY(optim_defaults(name, &c));
+    TRY(optim_another(name, &t->o->optim, &c));
     c.fused = fused;
-    c.type = t->o->optim.type;
-    c.state = t->o->optim.state;
-    c.state_all = t->o->optim.state_all;
-    c.sparse = t->o->optim.sparse;
     if ((!fused || rule_at(c.rule)->sees == BY_MATRIX) && !optim_has_passes(&c)) return NULL;
     if (c.sparse && rule_at(c.rule)->sees == BY_MATRIX) {
         fprintf(out, "  %-10s %-7s not with --sparsity\n", name, fused ? "fused" : "passes");

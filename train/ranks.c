@@ -128,8 +128,14 @@ static error *choose_gpu(int local)
     const char *seen = getenv("CUDA_VISIBLE_DEVICES");
     if (seen && !strchr(seen, ',')) return NULL;
     snprintf(number, sizeof number, "%d", local);
-    for (int i = 0; seen && i < local; i++)
-        seen = strchr(seen, ',') ? strchr(seen, ',') + 1 : "";
+    for (int i = 0; seen && i < local; i++) {
+        seen = strchr(seen, ',');
+        if (!seen)
+            return user_error("there is no GPU for it: it is number %d on its machine, and "
+                              "CUDA_VISIBLE_DEVICES=%s has %d: start fewer ranks there",
+                              local, getenv("CUDA_VISIBLE_DEVICES"), i + 1);
+        seen++;
+    }
     if (seen) snprintf(number, sizeof number, "%.*s", (int)strcspn(seen, ","), seen);
     if (setenv("CUDA_VISIBLE_DEVICES", number, 1)) return user_error("out of memory");
     return NULL;
@@ -146,8 +152,14 @@ static error *join(options *o, comm *c, error *(*open)(comm *))
     TRY(compare_all(o, c));
     TRY(choose_place(o, c));
     if (o->place == PLACE_CUDA) {
+        int local = 0;
+        error *e = NULL;
         c->staging = 0; /* NCCL has its own */
-        return choose_gpu(open == mpi_open ? mpi_local_rank(c) : wire_local_rank());
+        if (open == mpi_open)
+            local = mpi_local_rank(c);
+        else
+            e = wire_local_rank(&local);
+        return comm_agree(c, e ? e : choose_gpu(local));
     }
     return open == mpi_open
                ? NULL
@@ -165,6 +177,14 @@ error *ranks_start(const options *o, bool *parent, int *status)
         return user_error("--gpus %lld in one of several ranks that something else has started: "
                           "leave it out",
                           (long long)o->gpus);
+    const char *seen = getenv("CUDA_VISIBLE_DEVICES");
+    int n = seen && *seen;
+    for (const char *at = seen; n && (at = strchr(at, ',')); at++)
+        n++;
+    if (seen && n < o->gpus)
+        return user_error(
+            "--gpus %lld: CUDA_VISIBLE_DEVICES=%s has %d: ask for no more, or show more",
+            (long long)o->gpus, seen, n);
     return wire_launch((int)o->gpus, parent, status);
 }
 

@@ -149,7 +149,6 @@ static const value_row values[] = {
     {"samples", SAME, "the place in the data is not that of the step"},
     {"random", SAME, "it was written by another version of this program: use that one"},
     {"dtype", SAME, "no dtype is cast: go on with that one"},
-    {"model", SAME, "give the model's old sizes, or begin anew"},
     {"optimizer", SAME,
      "its states are made by another formula: give --optim with that name, or that name with _r"},
     {"previous_gradient", SAME, "the state prev_grad is not that of a step"},
@@ -245,14 +244,6 @@ static cJSON *model_of(const model_config *c)
     return m;
 }
 
-/* Hands `item` to the object, or frees it. */
-static bool add_item(cJSON *object, const char *name, cJSON *item)
-{
-    if (item && cJSON_AddItemToObject(object, name, item)) return true;
-    cJSON_Delete(item);
-    return false;
-}
-
 /* The values of a run after s->step steps; cJSON_Delete it. */
 static error *values_of(const run_state *s, cJSON **out)
 {
@@ -264,8 +255,8 @@ static error *values_of(const run_state *s, cJSON **out)
     snprintf(data, sizeof data, "%016llx", (unsigned long long)s->data);
     TRY(options_json(o, &text));
     cJSON *v = cJSON_CreateObject();
-    bool ok = v && add_item(v, "options", cJSON_Parse(text)) &&
-              add_item(v, "model", model_of(&o->model)) &&
+    bool ok = v && json_add(v, "options", cJSON_Parse(text)) &&
+              json_add(v, "model", model_of(&o->model)) &&
               cJSON_AddStringToObject(v, "format", "regrad-state 1") &&
               cJSON_AddStringToObject(v, "program", t->kind->program) &&
               cJSON_AddNumberToObject(v, "step", (double)s->step) &&
@@ -331,20 +322,25 @@ static bool silent(const char *option, const trainer *t)
     return listed(silent_options, option);
 }
 
+/* What a checkpoint says of `name`; of what its program did not have yet, what it did without. */
+static const cJSON *value_then(const cJSON *then, const cJSON *without, const char *name)
+{
+    const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, name);
+    return old ? old : cJSON_GetObjectItemCaseSensitive(without, name);
+}
+
 /* Those that must not change, or (tell) those that may and have. */
-static error *check_options(const char *path, const cJSON *then, const cJSON *now, const trainer *t,
-                            bool tell)
+static error *compare_options(const char *path, const cJSON *then, const cJSON *without,
+                              const cJSON *now, const trainer *t, bool tell)
 {
     const cJSON *item;
     cJSON_ArrayForEach(item, now)
     {
-        const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, item->string);
+        const cJSON *old = value_then(then, without, item->string);
         char what[NAME_ROOM], was[100], is[100];
         bool fixed = listed(fixed_options, item->string);
-        /* an option that the program did not have then, and that is off now */
-        bool nothing = !old && (cJSON_IsArray(item) ? !cJSON_GetArraySize(item)
-                                                    : cJSON_IsNumber(item) && !item->valuedouble);
-        if (nothing || silent(item->string, t) || cJSON_Compare(old, item, true)) continue;
+        bool same = cJSON_Compare(old, item, true) || cJSON_IsNull(old); /* the optimizer's own */
+        if (silent(item->string, t) || same) continue;
         snprintf(what, sizeof what, "--%s", item->string);
         if (fixed && !tell)
             return refused(path, what, old, item, "give the old value, or begin anew");
@@ -353,6 +349,40 @@ static error *check_options(const char *path, const cJSON *then, const cJSON *no
                    show(item, is, sizeof is));
     }
     return NULL;
+}
+
+/* Without an option was as with its default. */
+static error *check_options(const char *path, const cJSON *then, const cJSON *now, const trainer *t,
+                            bool tell)
+{
+    char *text;
+    TRY(options_unset_json(t->o->task, &text));
+    cJSON *without = cJSON_Parse(text);
+    free(text);
+    if (!without) return user_error("out of memory for the options");
+    error *e = compare_options(path, then, without, now, t, tell);
+    cJSON_Delete(without);
+    return e;
+}
+
+/* Without a field of the model was as in GPT-2. */
+static error *check_model(const char *path, const cJSON *then, const cJSON *now)
+{
+    const model_config plain = gpt_config("", 1, 1, 1, 1, 1);
+    cJSON *without = model_of(&plain);
+    const cJSON *item;
+    error *e = without ? NULL : user_error("out of memory for the model's sizes");
+    cJSON_ArrayForEach(item, now)
+    {
+        const cJSON *old = value_then(then, without, item->string);
+        if (!e && !cJSON_Compare(old, item, true)) {
+            char what[NAME_ROOM];
+            snprintf(what, sizeof what, "the model's %s", item->string);
+            e = refused(path, what, old, item, "give the old model, or begin anew");
+        }
+    }
+    cJSON_Delete(without);
+    return e;
 }
 
 static error *take_whole(const char *path, const cJSON *values_then, const char *name, int64_t *out)
@@ -373,6 +403,9 @@ static error *check_values(const char *path, const cJSON *then, run_state *s)
     const cJSON *options_then = cJSON_GetObjectItemCaseSensitive(then, "options"),
                 *options_now = cJSON_GetObjectItemCaseSensitive(now, "options");
     error *e = check_options(path, options_then, options_now, s->t, false);
+    if (!e)
+        e = check_model(path, cJSON_GetObjectItemCaseSensitive(then, "model"),
+                        cJSON_GetObjectItemCaseSensitive(now, "model"));
     for (int i = 0; i < VALUES && !e; i++) {
         const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, values[i].name),
                     *b = cJSON_GetObjectItemCaseSensitive(now, values[i].name);

@@ -1,5 +1,6 @@
 /* trainer.c - see trainer.h */
 #include "train/trainer.h"
+#include "core/clock.h"
 #include "train/freeze.h"
 #include "train/task.h"
 #include "train/whole.h"
@@ -7,7 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- memory ---- */
 
@@ -81,20 +81,13 @@ static void place(trainer *t)
 
 /* ---- programs: recorded once, then run ---- */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Copies samples [first, first + batch) to the device; nothing while recording. */
 static void feed(trainer *t, source *data, int64_t first)
 {
     if (arena_recording(t->arena) || t->r.dev->failure) return;
-    double begin = now();
+    double begin = clock_now();
     error *e = source_read(data, first, t->o->batch, t->host_inputs, t->host_targets);
-    t->data_seconds += now() - begin;
+    t->data_seconds += clock_now() - begin;
     if (e) {
         device_fail(t->r.dev, e);
         return;

@@ -1,6 +1,6 @@
 /* utf8.h - where a text that grows byte by byte may be shown: between characters. */
-#ifndef REGRAD_UTF8_H
-#define REGRAD_UTF8_H
+#ifndef REGRAD_UTF8_WHOLE_H
+#define REGRAD_UTF8_WHOLE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -85,6 +85,21 @@ static error *open_tensors(weights *w, const char *path)
     return check_bytes(w, config);
 }
 
+/* Older models are there as pickles alone, which are programs. */
+static error *refuse_pickles(const weights *w)
+{
+    static const char *const names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
+    for (int i = 0; i < 2; i++) {
+        char path[PATH_ROOM];
+        TRY(join(w->directory, names[i], path));
+        if (access(path, F_OK) == 0)
+            return user_error("%s is of pickles, which are not read here: let transformers load "
+                              "it and save_pretrained() write model.safetensors",
+                              path);
+    }
+    return NULL;
+}
+
 static error *open_directory(weights *w)
 {
     char path[PATH_ROOM];
@@ -99,6 +114,7 @@ static error *open_directory(weights *w)
         return open_tensors(w, path);
     }
     TRY(join(w->directory, "model.safetensors", path));
+    if (access(path, F_OK)) TRY(refuse_pickles(w));
     return open_tensors(w, path);
 }
 

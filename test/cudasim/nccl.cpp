@@ -10,6 +10,9 @@
  * here, with a line: ranks that call different collectives, counts, types or roots; operands that
  * leave their block of device memory; a call outside of the stream of the others; a rank that never
  * comes.  After CommAbort a call is over, whatever it has done.
+ *
+ * CUDASIM_NCCL_FAULT=absent: rank 1 never comes to the meeting; =remote: rank 0 is told that another
+ * rank has failed.
  */
 #include "test/cudasim/emu.h"
 #include "cuda/nccl.h"
@@ -66,6 +69,12 @@ void die(const ncclComm *c, const char *why)
     if (!c->m->dead.exchange(1))
         fprintf(stderr, "emulated NCCL, rank %d of %d: %s\n", c->rank, c->n, why);
     _Exit(5);
+}
+
+bool has_fault(const char *which)
+{
+    const char *fault = getenv("CUDASIM_NCCL_FAULT");
+    return fault && !strcmp(fault, which);
 }
 
 double now()
@@ -256,6 +265,8 @@ ncclResult_t ncclCommInitRank(ncclComm_t *c, int n, ncclUniqueId id, int rank)
     std::shared_ptr<ncclComm> made(new ncclComm{(shared *)m, rank, n, NULL, false});
     *c = made.get();
     comms[*c] = made;
+    while (rank == 1 && has_fault("absent"))
+        sleep(1);
     come(*c);
     for (double begun = now(); !all_there(*c); sched_yield())
         if (now() - begun > PATIENCE) die(*c, "a rank does not come");
@@ -276,9 +287,9 @@ ncclResult_t ncclCommAbort(ncclComm_t c)
     return ncclSuccess;
 }
 
-ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t *e)
+ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *e)
 {
-    *e = ncclSuccess;
+    *e = c->rank == 0 && has_fault("remote") ? ncclRemoteError : ncclSuccess;
     return ncclSuccess;
 }
 

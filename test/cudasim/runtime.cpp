@@ -337,7 +337,8 @@ bool emu_launch_allowed(const void *kernel, dim3 g, dim3 b, size_t shared)
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    *n = machine == EMU_NO_DEVICE || machine == EMU_OLD_DRIVER ? 0 : 1;
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    *n = machine == EMU_NO_DEVICE || machine == EMU_OLD_DRIVER || (visible && !*visible) ? 0 : 1;
     if (machine == EMU_OLD_DRIVER) return fail(cudaErrorInsufficientDriver);
     return *n ? cudaSuccess : fail(cudaErrorNoDevice);
 }

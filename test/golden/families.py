@@ -3,7 +3,8 @@
 
     test/golden/families.py [FILE]        writes families.txt; needs transformers 5 and torch
 
-Every option that one of our rows has is in one of the variants: which, says the table VARIANTS.
+Every option that one of our rows has is in one of the variants: the table VARIANTS says which, and
+test_families.c, which prints option by option, sees that none is missing.
 ChatGLM3 has no class there; its successor GLM, which has one, is the same function (half of a head
 turned, in neighbouring numbers; grouped keys; biases of q, k, v alone; gate and up in one matrix).
 
@@ -73,6 +74,7 @@ BLOOM = {"root": "transformer.", "layer": "h.%d.", "tokens": "word_embeddings",
          "project": ["self_attention.dense"], "up": ["mlp.dense_h_to_4h"],
          "down": ["mlp.dense_4h_to_h"]}
 FALCON = {**BLOOM, "embedding_norm": None, "norm2": None}
+FALCON_OLD = {**FALCON, "norm2": "post_attention_layernorm"}
 FALCON_TWO = {**FALCON, "norm1": "ln_attn", "norm2": "ln_mlp"}
 GLM = {**llama_names(), "up": ["mlp.gate_up_proj"]}
 
@@ -82,6 +84,8 @@ VARIANTS = [
     ("llama", "Llama", llama_names(), llama(), None),
     # the same with an exact gelu at the gate: GeGLU
     ("geglu", "Llama", llama_names(), llama(hidden_act="gelu"), None),
+    # biases of all projections, the gate's too; heads of a size of their own
+    ("llama_bias", "Llama", llama_names(), llama(attention_bias=True, mlp_bias=True, head_dim=10), None),
     # biases of q, k, v; every head has its key
     ("qwen", "Qwen2", llama_names(), llama(num_key_value_heads=4), None),
     # another base; tied
@@ -94,6 +98,10 @@ VARIANTS = [
     ("bloom", "Bloom", BLOOM,
      dict(vocab_size=V, n_layer=L, n_head=6, hidden_size=24, layer_norm_epsilon=1e-5,
           use_cache=False, hidden_dropout=0.0, attention_dropout=0.0), (6, 1, 4)),
+    # the same with eight heads, a power of two: the slopes' other rule
+    ("bloom_even", "Bloom", BLOOM,
+     dict(vocab_size=V, n_layer=L, n_head=8, hidden_size=24, layer_norm_epsilon=1e-5,
+          use_cache=False, hidden_dropout=0.0, attention_dropout=0.0), (8, 1, 3)),
     # both branches of one norm, half of a head turned, a head with a bias
     ("phi", "Phi", PHI,
      base(hidden_size=24, intermediate_size=48, num_attention_heads=3, layer_norm_eps=1e-5,
@@ -112,6 +120,16 @@ VARIANTS = [
      base(hidden_size=24, num_attention_heads=4, num_kv_heads=2, parallel_attn=True, bias=False,
           alibi=False, new_decoder_architecture=True, num_ln_in_parallel_attn=2,
           rope_parameters=rope(10000.0)), (2, 2, 6)),
+    # the later Falcon with one norm for both
+    ("falcon_one", "Falcon", FALCON,
+     base(hidden_size=24, num_attention_heads=4, num_kv_heads=2, parallel_attn=True, bias=False,
+          alibi=False, new_decoder_architecture=True, num_ln_in_parallel_attn=1,
+          rope_parameters=rope(10000.0)), (2, 2, 6)),
+    # the earlier one branch after the other, every head with its key, all biases, a head of its own
+    ("falcon_old", "Falcon", FALCON_OLD,
+     base(hidden_size=24, num_attention_heads=4, multi_query=False, parallel_attn=False, bias=True,
+          alibi=False, new_decoder_architecture=False, tie_word_embeddings=False,
+          rope_parameters=rope(10000.0)), (4, 1, 6)),
     # ChatGLM3's function: see above
     ("chatglm", "Glm", GLM,
      llama(attention_bias=True, head_dim=8, rope_parameters=rope(10000.0, 0.5)), None),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """family_files.py - what transformers computes from small files of each family: family_files.json.
 
-    test/golden/family_files.py        needs torch and transformers (4.51 or later, for Qwen 3); writes beside itself
+    test/golden/family_files.py [FILE]     needs torch and transformers (4.51 or later, for Qwen 3)
 
 For each family a config.json, the names and shapes of the tensors in its file, and the logits behind
 every token of a short text.  The numbers in the tensors are no part of the golden: number(name, i)
@@ -10,8 +10,14 @@ options and arithmetic at once.
 
 ChatGLM and the first Qwen are not in transformers: the same function under other names is, in Glm and
 Qwen2, and their tensors are made of these here.
+
+transformers computes norms, softmax and rotations in float32 whatever the model's type; here each
+request for float32 is answered with float64, so that the digits are the same on every machine.
 """
 import json, os, sys
+
+sys.dont_write_bytecode = True
+import golden  # noqa: F401 - first: it sets what torch reads
 
 import torch
 import transformers
@@ -157,7 +163,11 @@ def plain(config):
 
 
 def main():
-    out = {"made by": f"test/golden/family_files.py with torch {torch.__version__}, transformers {transformers.__version__}",
+    torch.float32 = torch.float = torch.float64
+    torch.Tensor.float = torch.Tensor.double
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    out = {"made by": f"test/golden/family_files.py with torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}",
            "tokens": TOKENS, "families": {}}
     for name, config in families.items():
         make_one = {"chatglm": chatglm, "qwen": qwen}.get(name, plain)
@@ -169,7 +179,8 @@ def main():
                                  "logits": [[float(f"{x:.7g}") for x in row] for row in logits[:, ::4].tolist()]}
     text = json.dumps(out, separators=(",", ":")).replace('"families":{', '"families":{\n').replace('}},"logits"', '}},\n"logits"')
     text = text.replace("]]},", "]]},\n").replace('"tensors":', '\n"tensors":').replace('"logits":', '\n"logits":')
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "family_files.json"), "w") as f:
+    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "family_files.json")
+    with open(sys.argv[1] if len(sys.argv) > 1 else beside, "w") as f:
         f.write(text + "\n")
 
 

@@ -1,0 +1,386 @@
+/* test_hf_config.c - config.json and presets: presets have the parameters that Hugging Face's models have,
+ * published files are taken with all of their fields, and no field is ignored: it changes the model, is
+ * refused by name, or is one of those known to change nothing. */
+#include "io/json.h"
+#include "model/hf_internal.h"
+#include "model/kind.h"
+#include "test/scratch.h"
+
+#include <math.h>
+
+/* ---- presets ---- */
+
+static int64_t count_of(const model_config *c)
+{
+    params p = {.type = F32};
+    model *m;
+    ok(gpt_kind.create(c, &p, &m));
+    int64_t n = params_count(&p);
+    assert_true(fabs(config_parameters(c) / (double)n - 1) < (n > 100000000 ? 0.002 : 0.05));
+    gpt_kind.destroy(m);
+    params_free(&p);
+    return n;
+}
+
+static error *read_text(const char *text, model_config *c)
+{
+    cJSON *json = cJSON_Parse(text);
+    assert_non_null(json);
+    error *e = hf_config_read("x/config.json", json, c);
+    cJSON_Delete(json);
+    return e;
+}
+
+static void check_same_model(const model_config *a, const model_config *b)
+{
+    char *one, *two;
+    ok(hf_config_text(a, F32, &one));
+    ok(hf_config_text(b, F32, &two));
+    assert_string_equal(one, two);
+    free(one), free(two);
+    assert_true(a->names == b->names && a->positions == b->positions && a->norm == b->norm);
+    assert_true(a->residual == b->residual && a->act == b->act && a->gated == b->gated);
+    assert_true(a->rotary.size == b->rotary.size && a->rotary.base == b->rotary.base);
+    assert_true(a->embedding_scale == b->embedding_scale && a->inner == b->inner);
+    assert_true(count_of(a) == count_of(b));
+}
+
+static void test_presets_as_config_json(void **state)
+{
+    (void)state;
+    for (int i = 0; preset_at(i); i++) {
+        model_config back;
+        char *text;
+        ok(hf_config_text(preset_at(i), F32, &text));
+        ok(read_text(text, &back));
+        check_same_model(preset_at(i), &back);
+        free(text);
+    }
+}
+
+/* Published files (golden/configs.json), old and new, and what transformers makes of them when it writes
+ * all fields: each is its preset, and has as many parameters as transformers counts.  One has no preset:
+ * the first Qwen, of 1.8b's sizes. */
+static void check_published(const cJSON *item)
+{
+    const char *name = cJSON_GetObjectItem(item, "preset")->valuestring;
+    int64_t want = (int64_t)cJSON_GetObjectItem(item, "parameters")->valuedouble;
+    model_config c, preset;
+    ok(hf_config_read(name, cJSON_GetObjectItem(item, "config"), &c));
+    if (*name) {
+        ok(preset_find(name, &preset));
+        check_same_model(&c, &preset);
+    } else
+        assert_true(c.names == &qwen_names);
+    if (count_of(&c) != want)
+        fail_msg("%s has %lld parameters, transformers counts %lld", name, (long long)count_of(&c),
+                 (long long)want);
+}
+
+/* Nobody has published those. */
+static bool is_ours(const char *preset)
+{
+    return strstr(preset, "-nano") || strstr(preset, "gpt-") || strstr(preset, "gpt3-");
+}
+
+static void test_published_configs(void **state)
+{
+    (void)state;
+    cJSON *file;
+    const cJSON *item, *list;
+    ok(json_read("test/golden/configs.json", 1 << 20, &file));
+    list = cJSON_GetObjectItem(file, "configs");
+    cJSON_ArrayForEach(item, list) check_published(item);
+    for (int i = 0; preset_at(i); i++) {
+        bool there = is_ours(preset_at(i)->name);
+        cJSON_ArrayForEach(item, list) there |=
+            !strcmp(cJSON_GetObjectItem(item, "preset")->valuestring, preset_at(i)->name);
+        if (!there) fail_msg("no published file of %s", preset_at(i)->name);
+    }
+    cJSON_Delete(file);
+}
+
+/* ---- no field is ignored ---- */
+
+enum { ROOM = 400 };
+
+/* Fields under which others have something to say; each family without any, too. */
+static const char *const bases[][2] = {
+    {"falcon", "\"new_decoder_architecture\":true,\"num_attention_heads\":8,\"hidden_size\":512"},
+    {"chatglm", "\"multi_query_attention\":true"},
+};
+
+/* Base b of a family: 0 is the plain one; NULL when there is no such. */
+static const char *base_of(const hf_family *f, int b)
+{
+    if (b == 0) return "\"_name_or_path\":null";
+    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++)
+        if (!strcmp(bases[i][0], f->type) && b-- == 1) return bases[i][1];
+    return NULL;
+}
+
+static error *read_with(const hf_family *f, const char *base, const char *field, const char *value,
+                        model_config *c)
+{
+    char text[ROOM];
+    snprintf(text, sizeof text, "{\"model_type\":\"%s\",\"%s\":%s,%s}", f->type, field, value,
+             base);
+    return read_text(text, c);
+}
+
+typedef enum { REFUSED, SAME, OTHER } meaning;
+
+/* What a value means beside the field's absence. */
+static meaning meaning_of(const hf_family *f, const char *base, const char *field,
+                          const char *value)
+{
+    model_config plain, with;
+    char *one, *two;
+    ok(read_with(f, base, "architectures", "null", &plain));
+    error *e = read_with(f, base, field, value, &with);
+    error_free(e);
+    if (e) return REFUSED;
+    ok(hf_config_text(&plain, F32, &one));
+    ok(hf_config_text(&with, F32, &two));
+    bool same = !strcmp(one, two);
+    free(one), free(two);
+    return same ? SAME : OTHER;
+}
+
+/* Some value makes another model; or, of a flag, is refused. */
+static bool is_heard(const hf_family *f, const char *field, bool flag)
+{
+    static const char *const values[] = {"1",        "2",        "8",    "64",   "0.25",
+                                         "96",       "1024",     "9088", "true", "false",
+                                         "\"silu\"", "\"gelu\"", NULL};
+    const char *base;
+    for (int b = 0; (base = base_of(f, b)); b++)
+        for (int i = 0; values[i]; i++) {
+            meaning m = meaning_of(f, base, field, values[i]);
+            bool of_flag = flag && strchr("tf", *values[i]);
+            if (m == OTHER || (of_flag && m == REFUSED)) return true;
+        }
+    return false;
+}
+
+/* Every name in a family's table: a value of no kind is refused by that name; an option's value is heard. */
+static void check_field(const hf_family *f, const hf_field *field, const char *name)
+{
+    model_config c;
+    char other[40];
+    fails(read_with(f, base_of(f, 0), name, "{\"a\":1}", &c), "x/config.json", name);
+    switch (field->kind) {
+    case HF_MUST:
+        snprintf(other, sizeof other, "%g", field->unset + 0.5);
+        fails(read_with(f, base_of(f, 0), name, other, &c), name, other);
+        break;
+    case HF_MUST_FLAG:
+        fails(read_with(f, base_of(f, 0), name, field->unset != 0 ? "false" : "true", &c), name,
+              "cannot express");
+        break;
+    case HF_DROPOUT:
+        ok(read_with(f, base_of(f, 0), name, "0.1", &c));
+        fails(read_with(f, base_of(f, 0), name, "-0.1", &c), name, "-0.1");
+        break;
+    case HF_ELSEWHERE:
+        break;
+    default:
+        /* chatglm's vocab_size only repeats padded_vocab_size, or is refused */
+        if (strcmp(f->type, "chatglm") || strcmp(name, "vocab_size"))
+            if (!is_heard(f, name, field->kind == HF_FLAG))
+                fail_msg("%s: %s is read and changes nothing", f->type, name);
+    }
+}
+
+static void test_no_field_is_ignored(void **state)
+{
+    (void)state;
+    for (int i = 0; i < hf_n_families; i++) {
+        const hf_family *f = &hf_families[i];
+        for (int k = 0; k < f->n_fields; k++) {
+            check_field(f, &f->fields[k], f->fields[k].name);
+            if (f->fields[k].older) check_field(f, &f->fields[k], f->fields[k].older);
+        }
+    }
+}
+
+/* What other models have, what nobody has, and what the common fields may not say: in every family. */
+static void test_unknown_fields_are_refused(void **state)
+{
+    (void)state;
+    static const char *const fields[][2] = {
+        {"made_up", "1"},
+        {"_made_up", "1"},
+        {"", "1"},
+        {"num_local_experts", "8"},
+        {"num_experts_per_tok", "2"},
+        {"moe_intermediate_size", "1408"},
+        {"attn_logit_softcapping", "50.0"},
+        {"final_logit_softcapping", "30.0"},
+        {"query_pre_attn_scalar", "256"},
+        {"_sliding_window_pattern", "6"},
+        {"attention_chunk_size", "8192"},
+        {"logit_scale", "0.0625"},
+        {"residual_multiplier", "0.22"},
+        {"embedding_multiplier", "12.0"},
+        {"no_rope_layers", "[1,0]"},
+        {"q_lora_rank", "1536"},
+        {"position_embedding_type", "\"relative_key\""},
+        {"vision_config", "{}"},
+        {"is_encoder_decoder", "true"},
+        {"add_cross_attention", "true"},
+        {"cross_attention_hidden_size", "64"},
+        {"tie_encoder_decoder", "true"},
+        {"pruned_heads", "{\"0\":[1]}"},
+        {"quantization_config", "{\"quant_method\":\"awq\"}"},
+    };
+    for (int i = 0; i < hf_n_families; i++)
+        for (size_t k = 0; k < sizeof fields / sizeof *fields; k++) {
+            model_config c;
+            fails(read_with(&hf_families[i], base_of(&hf_families[i], 0), fields[k][0],
+                            fields[k][1], &c),
+                  "x/config.json", fields[k][0]);
+        }
+    static const char *const types[] = {"mistral", "mixtral", "gemma2",    "gemma3_text",
+                                        "phi3",    "opt",     "glm",       "qwen2_moe",
+                                        "mamba",   "bert",    "RefinedWeb"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        model_config c;
+        char text[ROOM];
+        snprintf(text, sizeof text, "{\"model_type\":\"%s\"}", types[i]);
+        fails(read_text(text, &c), "model_type", types[i]);
+    }
+}
+
+static void test_config_refusals(void **state)
+{
+    (void)state;
+    static const char *const bad[][3] = {
+        {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}", "rope_scaling"},
+        {"llama", "\"rope_scaling\":{\"rope_type\":\"llama3\"}", "rope_scaling"},
+        {"llama", "\"rope_scaling\":{\"factor\":2.0}", "rope_scaling"},
+        {"llama", "\"rope_scaling\":7", "rope_scaling is 7"},
+        {"llama", "\"rope_parameters\":{\"rope_theta\":5},\"rope_theta\":6", "rope_parameters"},
+        {"llama", "\"rope_parameters\":{\"rope_theta\":\"5\"}", "rope_parameters"},
+        {"llama", "\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "partial_rotary_factor"},
+        {"llama", "\"rope_parameters\":{\"full_attention\":{}}", "rope_parameters"},
+        {"llama", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}", "only default"},
+        {"llama", "\"rope_theta\":0", "rope_theta is 0"},
+        {"llama", "\"attention_dropout\":0.1", "attention_dropout is 0.1"},
+        {"llama", "\"hidden_act\":\"relu\"", "hidden_act is \"relu\""},
+        {"llama", "\"num_key_value_heads\":5", "num_key_value_heads is 5"},
+        {"llama", "\"num_attention_heads\":3,\"hidden_size\":64", "num_attention_heads is 3"},
+        {"llama", "\"num_key_value_heads\":64", "num_key_value_heads is 64"},
+        {"llama", "\"head_dim\":7", "7 numbers of a head"},
+        {"llama", "\"num_hidden_layers\":null", "num_hidden_layers is null"},
+        {"qwen2", "\"num_key_value_heads\":null,\"num_attention_heads\":64", "heads is null"},
+        {"gemma", "\"tie_word_embeddings\":null", "tie_word_embeddings is null"},
+        {"bloom", "\"num_attention_heads\":null", "num_attention_heads is null"},
+        {"llama", "\"num_hidden_layers\":0", "num_hidden_layers is 0"},
+        {"llama", "\"num_hidden_layers\":2.5", "num_hidden_layers is 2.5"},
+        {"llama", "\"rms_norm_eps\":-1e-5", "rms_norm_eps is -1e-05"},
+        {"llama", "\"sliding_window\":4096", "sliding_window is 4096"},
+        {"llama", "\"attention_multiplier\":0.5", "attention_multiplier is 0.5"},
+        {"llama", "\"quantization_config\":{}", "quantization_config"},
+        {"llama", "\"hidden_size\":64,\"hidden_size\":128", "hidden_size twice"},
+        {"qwen2", "\"layer_types\":\"full_attention\"", "layer_types"},
+        {"qwen2", "\"use_sliding_window\":true", "use_sliding_window is true"},
+        {"qwen2", "\"layer_types\":[\"full_attention\",\"sliding_attention\"]", "layer_types"},
+        {"qwen3", "\"use_sliding_window\":true", "use_sliding_window is true"},
+        {"gemma", "\"hidden_act\":\"silu\"", "hidden_act is \"silu\""},
+        {"bloom", "\"apply_residual_connection_post_layernorm\":true", "post_layernorm is true"},
+        {"bloom", "\"n_inner\":100", "n_inner is 100"},
+        {"bloom", "\"hidden_size\":64,\"n_embed\":128", "n_embed is 128"},
+        {"bloom", "\"attention_dropout\":0.1", "attention_dropout is 0.1"},
+        {"phi", "\"qk_layernorm\":true", "qk_layernorm is true"},
+        {"phi", "\"partial_rotary_factor\":0", "partial_rotary_factor is 0"},
+        {"phi", "\"partial_rotary_factor\":1.5", "partial_rotary_factor is 1.5"},
+        {"phi", "\"partial_rotary_factor\":0.5,\"rope_parameters\":{\"partial_rotary_factor\":0.4}",
+         "another number"},
+        {"falcon", "\"alibi\":true", "alibi is true"},
+        {"falcon", "\"num_kv_heads\":8", "num_kv_heads is 8"},
+        {"falcon", "\"num_ln_in_parallel_attn\":2", "num_ln_in_parallel_attn is 2"},
+        {"falcon", "\"num_ln_in_parallel_attn\":3,\"new_decoder_architecture\":true",
+         "num_ln_in_parallel_attn is 3"},
+        {"falcon", "\"activation\":\"relu\"", "activation is \"relu\""},
+        {"chatglm", "\"rmsnorm\":false", "rmsnorm is false"},
+        {"chatglm", "\"rope_ratio\":50", "rope_ratio is 50"},
+        {"chatglm", "\"vocab_size\":100", "vocab_size is 100"},
+        {"chatglm", "\"pre_seq_len\":128", "pre_seq_len is 128"},
+        {"chatglm", "\"quantization_bit\":4", "quantization_bit is 4"},
+        {"qwen", "\"no_bias\":false", "no_bias is false"},
+        {"qwen", "\"intermediate_size\":7", "intermediate_size is 7"},
+        {"mamba", "\"a\":1", "model_type is \"mamba\""},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        model_config c;
+        char text[300];
+        snprintf(text, sizeof text, "{\"model_type\":\"%s\",%s}", bad[i][0], bad[i][1]);
+        fails(read_text(text, &c), "x/config.json", bad[i][2]);
+    }
+}
+
+/* The newer form of what rotations are, and names that mean the same. */
+static void test_config_habits(void **state)
+{
+    (void)state;
+    model_config a, b;
+    ok(read_text("{\"model_type\":\"llama\",\"rope_theta\":500000.0}", &a));
+    ok(read_text("{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"default\","
+                 "\"rope_theta\":500000.0}}",
+                 &b));
+    check_same_model(&a, &b);
+    assert_true(a.rotary.base == 5e5);
+    ok(read_text("{\"model_type\":\"phi\",\"partial_rotary_factor\":0.25}", &a));
+    ok(read_text("{\"model_type\":\"phi\",\"rope_parameters\":{\"partial_rotary_factor\":0.25}}",
+                 &b));
+    check_same_model(&a, &b);
+    assert_int_equal(a.rotary.size, 16);
+    ok(read_text("{\"model_type\":\"bloom\",\"hidden_size\":128,\"n_embed\":128}", &a));
+    assert_int_equal(a.width, 128);
+    ok(read_text("{\"model_type\":\"falcon\",\"new_decoder_architecture\":true,"
+                 "\"num_attention_heads\":8,\"hidden_size\":512,\"num_kv_heads\":2,"
+                 "\"num_ln_in_parallel_attn\":1}",
+                 &a));
+    assert_true(a.residual == RESIDUAL_PARALLEL_ONE_NORM && a.kv_heads == 2);
+}
+
+/* Other sizes of a preset: its family stays. */
+static void test_resized(void **state)
+{
+    (void)state;
+    model_config c, r;
+    ok(preset_find("phi-2", &c));
+    r = config_resized(&c, &(model_config){.layers = 3, .heads = 4, .width = 160});
+    assert_true(r.layers == 3 && r.heads == 4 && r.kv_heads == 4 && r.width == 160);
+    assert_true(r.head_size == 40 && r.inner == 640 && r.rotary.size == 16);
+    assert_true(r.vocab == c.vocab && r.context == c.context && r.names == c.names);
+    ok(preset_find("gemma-2b", &c));
+    r = config_resized(&c, &(model_config){.width = 64, .heads = 4});
+    assert_true(r.kv_heads == 1 && r.embedding_scale == 8 && r.inner == 512);
+    r = config_resized(&c, &(model_config){.context = 100, .vocab = 50});
+    assert_true(r.head_size == 256 && r.context == 100 && r.vocab == 50);
+    ok(preset_find("qwen3-0.6b", &c)); /* heads are twice the width */
+    r = config_resized(&c, &(model_config){.width = 512});
+    assert_true(r.heads == 16 && r.head_size == 64 && r.rotary.size == 64 && r.kv_heads == 8);
+    ok(preset_find("gemma-7b", &c)); /* and four thirds of it */
+    r = config_resized(&c, &(model_config){.width = 96, .heads = 4});
+    assert_true(r.kv_heads == 4 && r.head_size == 32 && r.rotary.size == 32 && r.inner == 768);
+    ok(preset_find("qwen2.5-0.5b", &c));
+    r = config_resized(&c, &(model_config){.heads = 7});
+    fails(config_check(&r), "qwen2.5-0.5b", "key heads divide the heads");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_presets_as_config_json),
+        cmocka_unit_test(test_published_configs),
+        cmocka_unit_test(test_no_field_is_ignored),
+        cmocka_unit_test(test_unknown_fields_are_refused),
+        cmocka_unit_test(test_config_refusals),
+        cmocka_unit_test(test_config_habits),
+        cmocka_unit_test(test_resized),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,92 @@
+/* options_json.c - the options as JSON, row by row of their table: options.json, and what checkpoints
+ * keep of them.
+ */
+#include "data/utf8.h"
+#include "io/json.h"
+#include "train/task.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes that are not UTF-8, as names of files may have, become U+FFFD. */
+static cJSON *text_item(const char *text)
+{
+    size_t n = strlen(text), used = 0;
+    char *whole = malloc(3 * n + 1);
+    if (!whole) return NULL;
+    for (size_t i = 0, length; i < n; i += length ? length : 1) {
+        length = utf8_length((const uint8_t *)text + i, n - i);
+        size_t more = length ? length : 3;
+        memcpy(whole + used, length ? text + i : "\xEF\xBF\xBD", more);
+        used += more;
+    }
+    whole[used] = 0;
+    cJSON *item = cJSON_CreateString(whole);
+    free(whole);
+    return item;
+}
+
+static bool add_list(cJSON *array, const pattern_list *list)
+{
+    bool ok = array;
+    for (int i = 0; ok && i < list->n; i++) {
+        cJSON *text = text_item(list->pattern[i]);
+        ok = text && cJSON_AddItemToArray(array, text);
+    }
+    return ok;
+}
+
+/* False: out of memory. */
+static bool add_row(cJSON *object, const option_row *row, options *o)
+{
+    const char *text = row->type == TEXT ? *(const char **)option_field(o, row) : NULL;
+    switch (row->type) {
+    case WHOLE:
+        return cJSON_AddNumberToObject(object, row->name, (double)*(int64_t *)option_field(o, row));
+    case REAL:
+        return cJSON_AddNumberToObject(object, row->name, *(double *)option_field(o, row));
+    case TEXT:
+        return !text || json_add(object, row->name, text_item(text));
+    case LIST:
+        return add_list(cJSON_AddArrayToObject(object, row->name), option_field(o, row));
+    default:
+        return true;
+    }
+}
+
+static error *print_rows(options *o, char **out)
+{
+    cJSON *object = cJSON_CreateObject();
+    bool ok = object;
+    for (int i = 0; ok && i < option_count(o->task); i++)
+        ok = add_row(object, option_row_at(o->task, i), o);
+    *out = ok ? cJSON_Print(object) : NULL;
+    cJSON_Delete(object);
+    return *out ? NULL : user_error("out of memory for options.json");
+}
+
+error *options_json(const options *given, char **out)
+{
+    options o = *given; /* with the defaults put in */
+    o.task->resolved(&o);
+    o.lr = o.schedule.lr;
+    o.beta1 = o.optim.beta[0];
+    o.beta2 = o.optim.beta[1];
+    o.beta3 = o.optim.beta[2];
+    o.eps = o.optim.eps;
+    o.weight_decay = o.optim.weight_decay;
+    o.adam_lr = o.optim.others.lr_ratio * o.schedule.lr;
+    o.adam_beta1 = o.optim.others.beta[0];
+    o.adam_beta2 = o.optim.others.beta[1];
+    o.adam_eps = o.optim.others.eps;
+    o.newton_schulz = o.optim.newton_schulz_steps;
+    o.gradients = grad_policy_name(o.optim.gradients);
+    if (o.type == BF16) o.master_name = master_names[o.master];
+    return print_rows(&o, out);
+}
+
+error *options_unset_json(const task *t, char **out)
+{
+    options o = options_unset(t);
+    return print_rows(&o, out);
+}
