@@ -60,7 +60,7 @@ SIM_CXX  := -std=c++20 -g $(SIM_INC) -Wall -Wextra -Werror -Wno-unknown-pragmas 
 SIM_CU   := -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
             -fno-omit-frame-pointer
 
-DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/library.c cuda/lt.c cuda/nccl_load.c cuda/cudnn_load.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
+DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/driver.c cuda/library.c cuda/lt.c cuda/nccl_load.c cuda/cudnn_load.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
            $(SIM_SRC:%=$(BUILD)/%.o)
 LIBS    += -lstdc++
 $(CU_C:%.c=$(BUILD)/%.o) $(BUILD)/test/rig_cuda.o $(BUILD)/test/test_cuda.o $(BUILD)/test/test_cudasim.o: FLAGS += $(SIM_INC)

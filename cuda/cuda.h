@@ -1,6 +1,7 @@
 /* cuda.h - the operation table on an NVIDIA GPU (sm_80 and newer), in float or bf16.
  *
  *     device.c      memory, streams, errors, the table
+ *     driver.c      is there a driver at all?
  *     graph.c       the training step as one CUDA graph
  *     NAME.cu       one operation: kernel -> launcher -> checks
  *     product.c     the matrix products, by cublasLt (lt.c loads it when a device is opened)
@@ -20,7 +21,8 @@
 /* Is the device in this program at all?  If so, what it was built for: "sm_80 sm_90 ..." */
 const char *cuda_built_for(void);
 
-/* Is there an NVIDIA driver?  (Then there may be a GPU.)  False in a build without CUDA. */
+/* Is there an NVIDIA driver?  (Then there may be a GPU.)  It is not started by this question.  False in a
+ * build without CUDA. */
 bool cuda_driver_here(void);
 
 /* Opens the first GPU.  Without one, with a driver or a GPU that is too old, or in a build without

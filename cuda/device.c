@@ -158,12 +158,6 @@ static const device_ops cuda_table = {.name = "cuda",
 
 /* ---- opening ---- */
 
-bool cuda_driver_here(void)
-{
-    int version = 0;
-    return cudaDriverGetVersion(&version) == cudaSuccess && version > 0;
-}
-
 /* Is there a GPU, a driver for this CUDA, and code for that GPU? */
 static error *look_for_gpu(cuda_state *s)
 {

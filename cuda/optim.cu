@@ -21,17 +21,19 @@ struct optim_arrays {
 struct optim_table {
     optim_arrays of[AT_ONCE];
     unsigned first_block[AT_ONCE + 1];
-    uint64_t decays; /* a bit for each */
+    uint64_t decays, whole; /* a bit for each: weight decay; all arrays begin on 16 bytes */
     const hyper *h;
 };
 static_assert(sizeof(optim_table) < 4096, "the arguments of a kernel are 4 KiB at most");
-static_assert(AT_ONCE <= 64, "decays has a bit for each");
+static_assert(AT_ONCE <= 64, "decays and whole have a bit for each");
+static_assert(MAX_STATES == 4, "run_passes names them");
 
 /* Elements [first, end) of a tensor are this block's. */
 struct optim_part {
     optim_arrays a;
     int64_t first, end;
     float wd;
+    bool whole; /* all arrays begin on 16 bytes */
 };
 
 static __device__ optim_part part_of_block(const optim_table &t, const hyper &h)
@@ -44,58 +46,81 @@ static __device__ optim_part part_of_block(const optim_table &t, const hyper &h)
     part.first = (int64_t)(blockIdx.x - t.first_block[item]) * CHUNK;
     part.end = part.first + CHUNK < part.a.n ? part.first + CHUNK : part.a.n;
     part.wd = t.decays >> item & 1 ? h.lr_wd : 0;
+    part.whole = t.whole >> item & 1;
     return part;
 }
 
-static __device__ __forceinline__ lane load_lane(const optim_part &part, int64_t i)
+/* A thread has FOUR elements side by side. */
+static constexpr int FOUR = WIDTH<float>;
+struct lanes {
+    unpacked<float> p, g, s[MAX_STATES], t;
+};
+
+static __device__ __forceinline__ lanes load_lanes(const optim_part &part, int64_t i)
 {
     const optim_arrays &a = part.a;
-    return {a.p[i], a.g[i], {a.s[0][i], a.s[1][i], a.s[2][i], a.s[3][i]}, a.t[i], part.wd};
+    int64_t left = part.end - i;
+    lanes v = {load(a.p + i, left, part.whole), load(a.g + i, left, part.whole)};
+    for (int k = 0; k < MAX_STATES; k++)
+        v.s[k] = load(a.s[k] + i, left, part.whole);
+    v.t = load(a.t + i, left, part.whole);
+    return v;
 }
 
-static __device__ __forceinline__ void store_lane(const optim_arrays &a, int64_t i, const lane &x,
-                                                  int written)
+static __device__ __forceinline__ void store_lanes(const optim_part &part, int64_t i,
+                                                   const lanes &v, int written)
 {
-    if (written & LANE_P) a.p[i] = x.p;
-    if (written & LANE_G) a.g[i] = x.g;
-    if (written & LANE_T) a.t[i] = x.t;
-    if (written & LANE_S0) a.s[0][i] = x.s[0];
-    if (written & LANE_S1) a.s[1][i] = x.s[1];
-    if (written & LANE_S2) a.s[2][i] = x.s[2];
-    if (written & LANE_S3) a.s[3][i] = x.s[3];
+    const optim_arrays &a = part.a;
+    int64_t left = part.end - i;
+    if (written & LANE_P) store(a.p + i, left, part.whole, v.p);
+    if (written & LANE_G) store(a.g + i, left, part.whole, v.g);
+    if (written & LANE_T) store(a.t + i, left, part.whole, v.t);
+    if (written & LANE_S0) store(a.s[0] + i, left, part.whole, v.s[0]);
+    if (written & LANE_S1) store(a.s[1] + i, left, part.whole, v.s[1]);
+    if (written & LANE_S2) store(a.s[2] + i, left, part.whole, v.s[2]);
+    if (written & LANE_S3) store(a.s[3] + i, left, part.whole, v.s[3]);
 }
 
-/* The number of a pass is a constant to the compiler: what it does not read is not loaded, what it
- * does not write is not stored. */
+/* Passes [FIRST, END) of a rule over this block's elements.  The number of a pass is a constant to the
+ * compiler: what it does not read is not loaded, what it does not write is not stored. */
+template <class RULE, int FIRST, int END>
+static __device__ __forceinline__ void run_passes(const optim_part &part, const hyper &h)
+{
+    static constexpr bool FUSED = END - FIRST > 1;
+    for (int64_t i = part.first + threadIdx.x * FOUR; i < part.end; i += THREADS * FOUR) {
+        lanes v = load_lanes(part, i);
+        int written = 0;
+#pragma unroll
+        for (int j = 0; j < FOUR; j++) {
+            lane x = {v.p.x[j],
+                      v.g.x[j],
+                      {v.s[0].x[j], v.s[1].x[j], v.s[2].x[j], v.s[3].x[j]},
+                      v.t.x[j],
+                      part.wd};
+#pragma unroll
+            for (int pass = FIRST; pass < END; pass++)
+                written |= RULE::pass(pass, &x, &h);
+            v.p.x[j] = x.p, v.g.x[j] = x.g, v.t.x[j] = x.t;
+#pragma unroll
+            for (int k = 0; k < MAX_STATES; k++)
+                v.s[k].x[j] = x.s[k];
+        }
+        if (FUSED) written &= ~(LANE_G | (written & LANE_RESULT ? 0 : LANE_T));
+        store_lanes(part, i, v, written);
+    }
+}
+
 template <class RULE> __global__ void optim_fused_kernel(optim_table t)
 {
     const hyper h = *t.h;
-    if (!h.ok) return;
-    optim_part part = part_of_block(t, h);
-    for (int64_t i = part.first + threadIdx.x; i < part.end; i += THREADS) {
-        lane x = load_lane(part, i);
-        int written = 0;
-#pragma unroll
-        for (int pass = 0; pass < MOST_PASSES; pass++)
-            written |= RULE::pass(pass, &x, &h);
-        store_lane(part.a, i, x, written & ~(LANE_G | (written & LANE_RESULT ? 0 : LANE_T)));
-    }
-}
-
-template <class RULE, int PASS> __device__ void run_pass(const optim_part &part, const hyper &h)
-{
-    for (int64_t i = part.first + threadIdx.x; i < part.end; i += THREADS) {
-        lane x = load_lane(part, i);
-        int written = RULE::pass(PASS, &x, &h);
-        store_lane(part.a, i, x, written);
-    }
+    if (h.ok) run_passes<RULE, 0, MOST_PASSES>(part_of_block(t, h), h);
 }
 
 template <class RULE, int PASS = 0>
 __device__ void run_pass_number(int pass, const optim_part &part, const hyper &h)
 {
     if (pass == PASS)
-        run_pass<RULE, PASS>(part, h);
+        run_passes<RULE, PASS, PASS + 1>(part, h);
     else if constexpr (PASS + 1 < MOST_PASSES)
         run_pass_number<RULE, PASS + 1>(pass, part, h);
 }
@@ -141,8 +166,12 @@ static int fill_table(const optim_op *o, int64_t first, optim_table *t)
         a->p = (float *)it->p.data;
         a->g = (float *)it->g.data;
         a->t = array_of(it->temp, it);
-        for (int k = 0; k < MAX_STATES; k++)
+        uintptr_t address = (uintptr_t)a->p | (uintptr_t)a->g | (uintptr_t)a->t;
+        for (int k = 0; k < MAX_STATES; k++) {
             a->s[k] = array_of(it->state[k], it);
+            address |= (uintptr_t)a->s[k];
+        }
+        t->whole |= (uint64_t)(address % 16 == 0) << n;
         a->n = tensor_count(it->p);
         t->decays |= (uint64_t)it->decay << n;
         t->first_block[n + 1] = t->first_block[n] + groups(a->n, CHUNK);

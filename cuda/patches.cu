@@ -15,7 +15,8 @@ template <class T> struct patches_call {
     int height, width, high, wide, channels; /* h, w, H, W, Ch */
 };
 
-/* STEP: 4 where every row of a patch is made of fours, which lie on 16 bytes in the image, else 1 */
+/* STEP: WIDTH where each row of a patch is made of so many, which lie on 16 bytes in the image and in
+ * out; else 1 */
 template <class T, int STEP> __global__ void patches_kernel(patches_call<T> a)
 {
     int64_t b = blockIdx.x / a.patches;
@@ -26,13 +27,10 @@ template <class T, int STEP> __global__ void patches_kernel(patches_call<T> a)
         int x = at % a.width, line = at / a.width, y = line % a.height, c = line / a.height;
         const float *from =
             image + ((int64_t)c * a.high + i * a.height + y) * a.wide + (int64_t)j * a.width + x;
-        if (STEP == 1) {
+        if (STEP == 1)
             narrowed(&out[at], *from);
-            continue;
-        }
-        unpacked<float> v = load(from, STEP, true);
-        for (int k = 0; k < STEP; k++)
-            narrowed(&out[at + k], v.x[k]);
+        else
+            store(out + at, STEP, true, load_as<T>(from, STEP, true));
     }
 }
 
@@ -46,9 +44,9 @@ template <class T> static void launch_patches(device *dev, int stream, const pat
     a.across = a.wide / a.width, a.patches = a.high / a.height * a.across;
     a.size = (int64_t)a.channels * a.height * a.width;
     unsigned blocks = groups(o->images.dim[0] * a.patches, 1);
-    if (wide(o->images) && a.wide % 4 == 0 && a.width % 4 == 0)
-        RUN(dev, stream, (patches_kernel<T, 4>), blocks, threads_for(a.size, 4, MOST_THREADS), 0,
-            a);
+    if (wide(o->images) && wide(o->out) && a.wide % 4 == 0 && a.width % WIDTH<T> == 0)
+        RUN(dev, stream, (patches_kernel<T, WIDTH<T>>), blocks,
+            threads_for(a.size, WIDTH<T>, MOST_THREADS), 0, a);
     else
         RUN(dev, stream, (patches_kernel<T, 1>), blocks, threads_for(a.size, 1, MOST_THREADS), 0,
             a);

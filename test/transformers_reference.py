@@ -84,6 +84,9 @@ def test(nano):
     say(isinstance(refused, str) and "--widen" in refused, f"{nano} in bfloat16 asks for --widen", str(refused))
     got = first_loss(f"half-{nano}", f"wide-{nano}", "--widen")
     say(close(got, want), f"{nano} in bfloat16 is loaded", f"{got}, transformers {want}")
+    got = first_loss(f"half-{nano}", f"narrow-{nano}", "--dtype", "bf16")
+    fine = not isinstance(got, str) and abs(got - want) < 0.01 * want  # activations have 8 bits
+    say(fine, f"{nano} in bfloat16 runs as it is", f"{got}, transformers {want}")
 
 
 def test_defaults():

@@ -1,7 +1,7 @@
 /* faults.cu - see faults.h */
 #include "test/cudasim/faults.h"
 
-#include "cuda/gpu.h"
+#include "cuda/mma.h"
 #include "test/cudasim/runtime.h"
 
 static constexpr int N = 64;
@@ -140,6 +140,17 @@ static __global__ void plain_sum(float *out)
 static __global__ void copy_struct(packed<float> *out)
 {
     if (threadIdx.x == 0) out[0] = out[1 + blockIdx.x];
+}
+/* Through shared memory, by cp.async. */
+static __global__ void copy_through(float *out, bool commit, bool wait, int from)
+{
+    SHARED(packed<float>, s, [N]);
+    int t = threadIdx.x;
+    copy16(&s[t], out + from, true);
+    if (commit) copy_commit();
+    if (wait) copy_wait<0>();
+    __syncthreads();
+    out[t] = s[N - 1 - t].x[0];
 }
 static __global__ void one_thread(float *out)
 {
@@ -287,6 +298,12 @@ static void run(fault which, bed *b)
     case FAULT_STRUCT_RACE:
         cudaMemsetAsync(b->out, 0, N * sizeof(float), s);
         return LAUNCH(copy_struct, 4, N, 0, s, (packed<float> *)b->out);
+    case FAULT_COPY_WAIT:
+    case FAULT_COPY_COMMIT:
+    case FAULT_COPY_MISALIGNED:
+        cudaMemsetAsync(b->out, 0, N * sizeof(float), s);
+        return LAUNCH(copy_through, 1, N, 0, s, b->out, which != FAULT_COPY_COMMIT,
+                      which != FAULT_COPY_WAIT, which == FAULT_COPY_MISALIGNED);
     case FAULT_SHARED_LIMIT:
         return LAUNCH(block_race, 1, N, 60000, s, b->out);
     case FAULT_THREAD_LIMIT:

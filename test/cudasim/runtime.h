@@ -19,14 +19,15 @@ void emu_set_order(int order);
 
 /* Checks that can be switched off, so that tests can show which of them finds a mistake. */
 typedef enum {
-    EMU_BARRIERS = 1, /* who waits where for the block */
-    EMU_MASKS = 2,    /* who takes part in a warp operation */
-    EMU_LIMITS = 4,   /* of a launch */
-    EMU_NAN = 8,      /* shared memory begins as NaN */
-    EMU_HOST = 16,    /* device memory is closed to the host */
-    EMU_LATE = 32,    /* streams run as late as they may */
-    EMU_RACES = 64,   /* the race detector */
-    EMU_CAPTURE = 128 /* what may be asked for while a stream captures */
+    EMU_BARRIERS = 1,  /* who waits where for the block */
+    EMU_MASKS = 2,     /* who takes part in a warp operation */
+    EMU_LIMITS = 4,    /* of a launch */
+    EMU_NAN = 8,       /* shared memory begins as NaN */
+    EMU_HOST = 16,     /* device memory is closed to the host */
+    EMU_LATE = 32,     /* streams run as late as they may */
+    EMU_RACES = 64,    /* the race detector */
+    EMU_CAPTURE = 128, /* what may be asked for while a stream captures */
+    EMU_COPIES = 256   /* cp.async: alignment, and that a copy is waited for */
 } emu_check;
 void emu_switch_off(emu_check);
 
