@@ -86,6 +86,13 @@ check 'a bar of each optimizer, and of each run' "$(grep -c '<title>forward: ' $
     [ "$(grep -c '<title>parameters: ' $page) $(grep -c '<title>forward: ' $page)" = '4 12' ]
 check 'every chart is closed' 'svg tags' [ "$(grep -o '<svg ' $page | wc -l)" -eq "$(grep -o '</svg>' $page | wc -l)" ]
 
+# all of the memory is in the bars
+compare -bf16 --optim adamw "${common[@]}" --width 256 --layers 2 --steps 2 --eval-every 0 --dtype bf16
+status=$?
+sum=$(awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) { if ($i == "parameters") first = i; if ($i == "planned") planned = i } }
+    NR == 2 { for (i = first; i <= NF; i++) sum += $i; d = sum - $planned / 1048576; print (d < 0 ? -d : d) }' "runs/compare-$tag-bf16/report.tsv")
+check 'kinds of memory add up to what is planned, masters of bf16, too' "status $status, off by $sum MiB" awk "BEGIN { exit !($status == 0 && \"$sum\" != \"\" && $sum < 0.5) }"
+
 # ---- what is there is left alone; what is missing is run ----
 
 rm -rf $out/adamw_r-lr3e-3-s2
