@@ -54,7 +54,7 @@ FNR == 1 {
 { lines = FNR }
 /TO[D]O|FIX[M]E/ { wrong("marks", $0) }
 !code { next }
-(file ~ /^(core|cpu|cuda|optim)\// || file ~ /^model\/(block|block_table|gpt|stack|recompute)\.[ch]$/) &&
+(file ~ /^(core|cpu|cuda|optim)\// || file ~ /^model\/(block|block_table|kept|gpt|stack|recompute)\.[ch]$/) &&
     tolower($0) ~ /llama|vicuna|qwen|gemma|bloom|falcon|chatglm/ { wrong("family", $0) }
 
 { # without comments

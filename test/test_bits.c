@@ -269,7 +269,9 @@ static void test_recompute(void **state)
                 small_result got = small_train(arguments);
                 same(&none, &want, &level, &got);
                 assert_true(got.peak < want.peak);
-                if (i < 5) assert_true(!peak || got.peak < peak); /* each level keeps less */
+                /* each level keeps less; but clipping keeps all gradients, and then the peak is where
+                 * the last block is made again, which takes more the more of it is made */
+                if (i < 5 && k < 2) assert_true(!peak || got.peak < peak);
                 peak = got.peak;
                 small_free(&got);
             }
