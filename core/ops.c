@@ -222,6 +222,15 @@ static bool heads_fit(tensor qkv, tensor out, int64_t heads, int64_t kv_heads)
            tensor_contiguous(out);
 }
 
+/* Is the workspace of a method there? */
+static bool has_room(attention_method how, tensor workspace, tensor out, int64_t heads,
+                     bool backward)
+{
+    int64_t bytes =
+        attention_workspace(how, out.dim[0], heads, out.dim[1], tensor_cols(out) / heads, backward);
+    return bytes ? workspace.type == U8 && tensor_count(workspace) >= bytes : !present(workspace);
+}
+
 static bool check_attention(device *dev, const char *op, const attention_op *o)
 {
     CHECK(!o->alibi || o->causal, o->qkv, o->out);
@@ -229,6 +238,7 @@ static bool check_attention(device *dev, const char *op, const attention_op *o)
     CHECK(heads_fit(o->qkv, o->out, o->heads, o->kv_heads), o->qkv, o->out);
     CHECK(present(o->lse) && fits(o->lse, stat_type(o->qkv.type), tensor_rows(o->qkv) * o->heads),
           o->lse, o->qkv);
+    CHECK(has_room(o->method, o->workspace, o->out, o->heads, false), o->workspace, o->out);
     return true;
 }
 
@@ -244,6 +254,7 @@ static bool check_attention_grad(device *dev, const char *op, const attention_gr
     CHECK(present(o->lse) && fits(o->lse, stat, rows) && present(o->scratch) &&
               fits(o->scratch, stat, rows),
           o->lse, o->scratch);
+    CHECK(has_room(o->method, o->workspace, o->out, o->heads, true), o->workspace, o->out);
     return true;
 }
 

@@ -30,6 +30,7 @@
 #ifndef REGRAD_OPS_H
 #define REGRAD_OPS_H
 
+#include "core/attention.h"
 #include "core/error.h"
 #include "core/tensor.h"
 #include "core/rule.h"
@@ -217,7 +218,8 @@ typedef struct {
  * heads of D each; query head h uses key head h / (H/KV).
  * s_ij = scale * q_i k_j (j <= i if causal), lse_i = log sum_j exp s_ij, out_i = sum_j exp(s_ij -
  * lse_i) v_j
- * With alibi (causal only) s_ij also has - alibi_slope(H, h) * (i - j). */
+ * With alibi (causal only) s_ij also has - alibi_slope(H, h) * (i - j).
+ * A device that has no cuDNN computes it in its own way, whatever the method says. */
 typedef struct {
     tensor out; /* (B,T,H*D) */
     tensor lse; /* (B,H,T) stat */
@@ -225,6 +227,8 @@ typedef struct {
     int64_t heads, kv_heads;
     bool causal, alibi;
     double scale;
+    attention_method method; /* cuDNN: bf16, KV = H, no alibi, D a multiple of 8 */
+    tensor workspace;        /* u8, attention_workspace() of them; absent for ATTENTION_FLASH */
 } attention_op;
 
 /* Causal attention of tokens that follow others, whose keys and values are in a cache.  Token i of
@@ -255,6 +259,8 @@ typedef struct {
     int64_t heads, kv_heads;
     bool causal, alibi;
     double scale;
+    attention_method method; /* with its workspace as above */
+    tensor workspace;
 } attention_grad_op;
 
 /* losses_i = lse(logits_i) - logits_i[target_i]; with backward, logits become

@@ -24,6 +24,12 @@ error *cuda_join(device *dev, comm *c)
     return internal_error("ranks on GPUs in a build without CUDA");
 }
 
+error *cuda_try_cudnn(device *dev)
+{
+    (void)dev;
+    return internal_error("cuDNN in a build without CUDA");
+}
+
 void cuda_close(device *dev)
 {
     *dev = (device){0};

@@ -108,7 +108,9 @@ template <class T> static attention_call<T> call_of(const attention_op *o)
 
 extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
 {
-    if (o->qkv.type == F32)
+    if (o->method != ATTENTION_FLASH)
+        cuda_cudnn_attention(dev, stream, o);
+    else if (o->qkv.type == F32)
         attention_forward(dev, stream, call_of<float>(o));
     else if (!(o->scale > 0))
         attention_forward(dev, stream, call_of<bf16>(o));

@@ -15,7 +15,9 @@ CU_SRC := $(sort $(wildcard cuda/*.cu))
 NCCL   ?= $(if $(or $(filter sim,$(CUDA)),$(wildcard $(CUDA_HOME)/include/nccl.h /usr/include/nccl.h)),yes,no)
 CU_C   := $(filter-out cuda/absent.c $(if $(filter yes,$(NCCL)),cuda/nccl_none.c,cuda/nccl.c cuda/nccl_load.c),\
             $(sort $(wildcard cuda/*.c)))
-CU_C   := $(filter-out cuda/cudnn_%,$(CU_C))
+# so is cuDNN, for --attention cudnn
+CUDNN  ?= $(if $(or $(filter sim,$(CUDA)),$(wildcard $(CUDA_HOME)/include/cudnn.h /usr/include/cudnn.h)),yes,no)
+CU_C   := $(filter-out $(if $(filter yes,$(CUDNN)),cuda/cudnn_none.c,cuda/cudnn.c cuda/cudnn_graph.c cuda/cudnn_load.c),$(CU_C))
 
 DEVICES := $(BUILD)/cuda/absent.o
 
@@ -35,12 +37,10 @@ LIBS    += -L$(CUDA_HOME)/lib64 -lcudart_static -l:libstdc++.a -ldl -lrt -lpthre
 $(CU_C:%.c=$(BUILD)/%.o): FLAGS += -isystem $(CUDA_HOME)/include \
     -DCUDA_TARGETS='"$(addprefix sm_,$(GPU_ARCH))"' -DCUDA_LIBRARIES='"$(CUDA_HOME)/lib64/"'
 
-# graphs of cuDNN, as far as they need no GPU (test/test_cudnn.c)
-ifneq ($(wildcard $(CUDA_HOME)/include/cudnn.h),)
-CUDNN := $(BUILD)/cuda/cudnn_graph.o $(BUILD)/cuda/cudnn_load.o
-$(BUILD)/test_cudnn: $(CUDNN)
-$(CUDNN) $(BUILD)/test/test_cudnn.o: FLAGS += -isystem $(CUDA_HOME)/include -DWITH_CUDNN
-$(BUILD)/test/test_cudnn.o: FLAGS += -DCUDA_LIBRARIES='"$(CUDA_HOME)/lib64/"'
+# what cuDNN says without a GPU
+ifeq ($(CUDNN),yes)
+$(BUILD)/test/test_cudnn.o: FLAGS += -isystem $(CUDA_HOME)/include -DWITH_CUDNN \
+    -DCUDA_LIBRARIES='"$(CUDA_HOME)/lib64/"'
 endif
 
 $(BUILD)/%.cu.o: %.cu $(BUILD)/flags
@@ -60,7 +60,7 @@ SIM_CXX  := -std=c++20 -g $(SIM_INC) -Wall -Wextra -Werror -Wno-unknown-pragmas 
 SIM_CU   := -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
             -fno-omit-frame-pointer
 
-DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/driver.c cuda/library.c cuda/lt.c cuda/nccl_load.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
+DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/driver.c cuda/library.c cuda/lt.c cuda/nccl_load.c cuda/cudnn_load.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
            $(SIM_SRC:%=$(BUILD)/%.o)
 LIBS    += -lstdc++
 $(CU_C:%.c=$(BUILD)/%.o) $(BUILD)/test/rig_cuda.o $(BUILD)/test/test_cuda.o $(BUILD)/test/test_cudasim.o: FLAGS += $(SIM_INC)

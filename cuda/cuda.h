@@ -5,11 +5,13 @@
  *     graph.c       the training step as one CUDA graph
  *     NAME.cu       one operation: kernel -> launcher -> checks
  *     product.c     the matrix products, by cublasLt (lt.c loads it when a device is opened)
+ *     cudnn.c       attention by cuDNN (cudnn_load.c loads it when it is asked for)
  *     nccl.c        several ranks, each with a GPU of its own (nccl_load.c loads NCCL when they meet)
  *     absent.c      in place of all of it, in a build without CUDA
  *
  * Every result has the same bits from run to run; the optimizer's, and the sums that clip it, have
- * the CPU's bits.  There are no atomics on floating-point numbers.
+ * the CPU's bits.  There are no atomics on floating-point numbers.  (Attention by cuDNN is another
+ * matter; see core/attention.h.)
  */
 #ifndef REGRAD_CUDA_H
 #define REGRAD_CUDA_H
@@ -49,6 +51,9 @@ enum {
 /* From here on the ranks of c, which have met on their hosts, talk through NCCL: c's calls on tensors
  * are for this device's memory, until it is closed.  All of them come here. */
 error *cuda_join(device *dev, comm *c) NODISCARD;
+
+/* Loads cuDNN, which attention by it needs.  User error: it is not here, or does not start. */
+error *cuda_try_cudnn(device *dev) NODISCARD;
 
 /* Attention takes heads of at most so many numbers. */
 enum { CUDA_MOST_HEAD = 256 };

@@ -1,12 +1,13 @@
 /* cudnn.h - attention by cuDNN, asked for through its C interface of graphs ("backend").
  *
- *     cudnn_load.c   finds the library
+ *     cudnn_load.c   finds the library, when it is first needed
  *     cudnn_graph.c  the graphs: forward and backward as operations on (B,H,T,.) tensors, which the
- *                    library fuses into one kernel; and which of its engines accept them
+ *                    library fuses into one kernel; and which of its engines is made ready for one
+ *     cudnn.c        keeps what was made ready, and runs it: attention and attention_grad (core/ops.h)
+ *     cudnn_none.c   in place of these, built with a toolkit that has no cudnn.h
  *
- * Nothing here needs a GPU: an engine says by a description of one whether it takes a graph, and how
- * much workspace it wants.  test/test_cudnn.c asks for the GPUs and shapes that matter, and computes the
- * graphs itself.  No operation of the device runs them yet (docs/gpu-status.md).
+ * Making an engine ready needs a GPU.  Whether there is one, and how much workspace it wants, the
+ * library also says of a GPU that is only described (test/test_cudnn.c).
  */
 #ifndef REGRAD_CUDA_CUDNN_H
 #define REGRAD_CUDA_CUDNN_H
@@ -18,11 +19,16 @@
 #define CUDNN_FUNCTIONS(X)                                                                         \
     X(GetErrorString)                                                                              \
     X(GetLastErrorString)                                                                          \
+    X(GetVersion)                                                                                  \
+    X(Create)                                                                                      \
+    X(Destroy)                                                                                     \
+    X(SetStream)                                                                                   \
     X(BackendCreateDescriptor)                                                                     \
     X(BackendDestroyDescriptor)                                                                    \
     X(BackendSetAttribute)                                                                         \
     X(BackendGetAttribute)                                                                         \
-    X(BackendFinalize)
+    X(BackendFinalize)                                                                             \
+    X(BackendExecute)
 
 typedef struct {
     void *library;
@@ -66,15 +72,17 @@ enum { CUDNN_DESCRIPTORS = 160 };
 typedef struct {
     cudnnBackendDescriptor_t all[CUDNN_DESCRIPTORS]; /* whatever was made, to be destroyed */
     int n;
-    int64_t workspace; /* bytes */
-    int engine;        /* the library's number of it */
+    cudnnBackendDescriptor_t ready; /* the execution plan; NULL without a GPU */
+    int64_t workspace;              /* bytes */
+    int engine;                     /* the library's number of it */
 } cudnn_plan;
 
-/* The first engine that takes the graph and at most `budget` bytes of workspace, on a GPU described by
- * its properties (JSON, as CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION has it): as far as the library can
- * tell without one.  User error: there is none; says why. */
-error *cudnn_plan_make(const cudnn_library *l, const char *described, const cudnn_shape *of,
-                       size_t budget, cudnn_plan *out) NODISCARD;
+/* The first engine that takes the graph and at most `budget` bytes of workspace: made ready on the
+ * GPU of a handle; or, without a handle, as far as the library can tell of a GPU described by its
+ * properties (JSON, as CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION has it).  User error: there is none;
+ * says why. */
+error *cudnn_plan_make(const cudnn_library *l, cudnnHandle_t handle, const char *described,
+                       const cudnn_shape *of, size_t budget, cudnn_plan *out) NODISCARD;
 void cudnn_plan_free(const cudnn_library *l, cudnn_plan *p);
 
 #endif

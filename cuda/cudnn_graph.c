@@ -27,6 +27,8 @@ typedef cudnnBackendDescriptor_t descriptor;
 
 typedef struct {
     const cudnn_library *l;
+    cudnnHandle_t handle;  /* or */
+    const char *described; /* a GPU */
     const cudnn_shape *s;
     cudnn_plan *p;
     error *failure;
@@ -39,14 +41,17 @@ typedef struct {
 
 /* ---- calls, of which the first that fails is kept ---- */
 
-static void check(builder *b, cudnnStatus_t status, const char *what)
+static error *refusal(const builder *b, cudnnStatus_t status, const char *what)
 {
     char why[600] = "";
-    if (status == CUDNN_STATUS_SUCCESS || b->failure) return;
     b->l->GetLastErrorString(why, sizeof why);
     why[strcspn(why, "\n")] = 0;
-    b->failure =
-        user_error("cuDNN does not take %s: %s (%s)", what, b->l->GetErrorString(status), why);
+    return user_error("cuDNN does not take %s: %s (%s)", what, b->l->GetErrorString(status), why);
+}
+
+static void check(builder *b, cudnnStatus_t status, const char *what)
+{
+    if (status != CUDNN_STATUS_SUCCESS && !b->failure) b->failure = refusal(b, status, what);
 }
 
 static descriptor make(builder *b, cudnnBackendDescriptorType_t type)
@@ -273,10 +278,13 @@ static void build_backward(builder *b)
     apply(b, CUDNN_POINTWISE_IDENTITY, product(b, ds, k_again, sums), NULL, dq);
 }
 
-static builder begin(const cudnn_library *l, const cudnn_shape *s, cudnn_plan *p)
+static builder begin(const cudnn_library *l, cudnnHandle_t handle, const char *described,
+                     const cudnn_shape *s, cudnn_plan *p)
 {
     int64_t h = s->heads, t = s->length, d = s->size;
     return (builder){.l = l,
+                     .handle = handle,
+                     .described = described,
                      .s = s,
                      .p = p,
                      .next_id = 100,
@@ -294,11 +302,16 @@ static builder begin(const cudnn_library *l, const cudnn_shape *s, cudnn_plan *p
 
 /* ---- engines ---- */
 
-static descriptor described_device(builder *b, const char *json)
+static void set_handle(builder *b, descriptor d, cudnnBackendAttributeName_t name)
+{
+    if (b->handle) set(b, d, name, CUDNN_TYPE_HANDLE, 1, &b->handle);
+}
+
+static descriptor described_device(builder *b)
 {
     descriptor d = make(b, CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
-    set(b, d, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, (int64_t)strlen(json),
-        json);
+    set(b, d, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
+        (int64_t)strlen(b->described), b->described);
     finalize(b, d, "this description of a device");
     return d;
 }
@@ -324,55 +337,92 @@ static int engine_of(builder *b, descriptor config)
     return (int)get_number(b, engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
 }
 
-static void choose(builder *b, const char *json, size_t budget)
+/* Engines that take the graph, the best first; how many. */
+enum { MOST_ENGINES = 16 };
+static int64_t list_engines(builder *b, descriptor config[MOST_ENGINES])
 {
-    enum { MOST = 16 };
     cudnnBackendHeurMode_t mode = CUDNN_HEUR_MODE_A;
-    descriptor config[MOST], graph = make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-    int64_t n = 0, least = -1;
+    int64_t n = 0;
+    descriptor graph = make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, b->n_ops, b->ops);
+    set_handle(b, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE);
     finalize(b, graph, "this attention");
     descriptor heuristic = make(b, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     set_part(b, heuristic, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
     set(b, heuristic, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
-    set_part(b, heuristic, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, described_device(b, json));
+    if (!b->handle) set_part(b, heuristic, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, described_device(b));
     finalize(b, heuristic, "this attention on this GPU");
-    for (int i = 0; i < MOST; i++)
+    for (int i = 0; i < MOST_ENGINES; i++)
         config[i] = make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
     if (!b->failure)
         check(b,
               b->l->BackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                        CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST, &n, config),
+                                        CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_ENGINES, &n, config),
               "a question for engines");
-    for (int i = 0; i < n && i < MOST && !b->failure; i++) {
+    return b->failure ? 0 : n < MOST_ENGINES ? n : MOST_ENGINES;
+}
+
+/* Makes an engine ready for the handle's GPU.  *why: the library's reason for not doing so. */
+static void make_ready(builder *b, descriptor config, size_t budget, error **why)
+{
+    descriptor plan = make(b, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    set_handle(b, plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE);
+    set_part(b, plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
+    if (b->failure) return;
+    cudnnStatus_t status = b->l->BackendFinalize(plan);
+    if (status == CUDNN_STATUS_SUCCESS) {
+        int64_t bytes = get_number(b, plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
+        if (!b->failure && bytes >= 0 && (size_t)bytes <= budget) b->p->ready = plan;
+        return;
+    }
+    error_free(*why);
+    *why = refusal(b, status, "this attention on this GPU");
+}
+
+static error *no_engine(const builder *b, int64_t least, size_t budget)
+{
+    const cudnn_shape *s = b->s;
+    if (least > (int64_t)budget)
+        return user_error("cuDNN's attention wants %lld bytes of workspace, planned are %zu",
+                          (long long)least, budget);
+    return user_error("cuDNN has no engine for attention of %lld heads of %lld, length %lld, on "
+                      "this GPU",
+                      (long long)s->heads, (long long)s->size, (long long)s->length);
+}
+
+static void choose(builder *b, size_t budget)
+{
+    descriptor config[MOST_ENGINES];
+    int64_t n = list_engines(b, config), least = -1;
+    error *why = NULL;
+    for (int64_t i = 0; i < n && !b->failure; i++) {
         int64_t bytes = get_number(b, config[i], CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE);
         if (b->failure || bytes < 0) continue;
         if (least < 0 || bytes < least) least = bytes;
         if ((size_t)bytes > budget) continue;
+        if (b->handle) make_ready(b, config[i], budget, &why);
+        if (b->handle && !b->p->ready) continue;
         b->p->workspace = bytes;
         b->p->engine = engine_of(b, config[i]);
-        return;
+        break;
     }
-    if (b->failure) return;
-    b->failure = least < 0 ? user_error("cuDNN has no engine for attention of %lld heads of %lld, "
-                                        "length %lld, on this GPU",
-                                        (long long)b->s->heads, (long long)b->s->size,
-                                        (long long)b->s->length)
-                           : user_error("cuDNN's attention wants %lld bytes of workspace, planned "
-                                        "are %zu",
-                                        (long long)least, budget);
+    if (b->p->engine < 0 && !b->failure) {
+        b->failure = why ? why : no_engine(b, least, budget);
+        why = NULL;
+    }
+    error_free(why);
 }
 
-error *cudnn_plan_make(const cudnn_library *l, const char *described, const cudnn_shape *of,
-                       size_t budget, cudnn_plan *out)
+error *cudnn_plan_make(const cudnn_library *l, cudnnHandle_t handle, const char *described,
+                       const cudnn_shape *of, size_t budget, cudnn_plan *out)
 {
-    *out = (cudnn_plan){0};
-    builder b = begin(l, of, out);
+    *out = (cudnn_plan){.engine = -1};
+    builder b = begin(l, handle, described, of, out);
     if (of->backward)
         build_backward(&b);
     else
         build_forward(&b);
-    choose(&b, described, budget);
+    choose(&b, budget);
     if (b.failure) cudnn_plan_free(l, out);
     return b.failure;
 }
@@ -381,5 +431,5 @@ void cudnn_plan_free(const cudnn_library *l, cudnn_plan *p)
 {
     while (p->n > 0)
         l->BackendDestroyDescriptor(p->all[--p->n]);
-    *p = (cudnn_plan){0};
+    *p = (cudnn_plan){.engine = -1};
 }

@@ -243,6 +243,7 @@ void cuda_close(device *dev)
     cuda_state *s = cuda_state_of(dev);
     if (!s) return;
     if (s->part) s->part(dev);
+    cuda_close_cudnn(dev);
     for (int i = 0; i < STREAM_COUNT; i++) {
         if (s->event[i]) cudaEventDestroy(s->event[i]);
         if (s->stream[i]) cudaStreamDestroy(s->stream[i]);

@@ -68,8 +68,9 @@ typedef struct {
     void *workspace;             /* of the libraries, on STREAM_COMPUTE */
     size_t workspace_bytes;
     product_plan plan[PLANS];
-    int64_t plans; /* ever made; the oldest is replaced */
-    comm *ranks;   /* ? this GPU's rank among them */
+    int64_t plans;             /* ever made; the oldest is replaced */
+    struct cudnn_state *cudnn; /* NULL until it is asked for */
+    comm *ranks;               /* ? this GPU's rank among them */
     /* ? With ranks: what is asked for on a stream may wait for others for ever; so the host waits
      * here first, watched (nccl.c).  It returns when the stream is done, or the device has failed. */
     void (*guard)(device *, int stream);
@@ -122,6 +123,11 @@ typedef struct {
 } product;
 /* False if the library has no such product with gelu_of, or the device has failed: nothing is done. */
 bool cuda_product(device *dev, int stream, const product *p);
+
+/* Attention by cuDNN (cudnn.c). */
+void cuda_cudnn_attention(device *dev, int stream, const attention_op *o);
+void cuda_cudnn_attention_grad(device *dev, int stream, const attention_grad_op *o);
+void cuda_close_cudnn(device *dev);
 
 /* A copy between matrices (f32) whose rows lie apart. */
 void cuda_copy_rows(device *dev, int stream, const copy_op *o);

@@ -1,5 +1,6 @@
 /* block.c - see block.h */
 #include "model/block.h"
+#include "model/kept.h"
 
 #include <math.h>
 
@@ -74,81 +75,9 @@ static tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
     return w;
 }
 
-/* ---- what is kept ---- */
-
-/* The tensors of a block_state, as bits of a set; qkv means lse and heads, too. */
-enum {
-    X = 1,
-    NORM1 = 2,
-    STATS1 = 4,
-    QKV = 8,
-    ATT = 16,
-    MID = 32,
-    NORM2 = 64,
-    STATS2 = 128,
-    PRE = 256,
-    ACT = 512
-};
-
 bool grads_through(const run *r, weight_ids ids)
 {
     return grads_below(r, (ids.bias < 0 ? ids.weight : ids.bias) + 1);
-}
-
-/* The norm whose output the MLP reads. */
-static bool one_norm(const model_config *c)
-{
-    return c->residual == RESIDUAL_PARALLEL_ONE_NORM;
-}
-
-/* What backward reads: what the wanted gradients are made of, and what the residual stream's passes
- * through on its way to those below. */
-static unsigned needs(const run *r, const model_config *c, const block_ids *ids)
-{
-    unsigned all = 0;
-    if (grad_wanted(r, ids->down.weight)) all |= ACT;
-    if (grads_below(r, ids->down.weight)) all |= PRE;
-    if (grad_wanted(r, ids->up.weight)) all |= one_norm(c) ? NORM1 : NORM2;
-    if (c->residual == RESIDUAL_SEQUENTIAL && grads_below(r, ids->up.weight)) all |= MID | STATS2;
-    if (c->residual == RESIDUAL_PARALLEL && grads_below(r, ids->up.weight)) all |= X | STATS2;
-    if (grad_wanted(r, ids->project.weight)) all |= ATT;
-    if (grads_below(r, ids->project.weight)) all |= QKV | ATT;
-    if (grad_wanted(r, ids->qkv.weight)) all |= NORM1;
-    if (grads_below(r, ids->qkv.weight)) all |= X | STATS1;
-    return all;
-}
-
-/* What of that is made again. */
-static unsigned remade(recompute_level level)
-{
-    switch (level) {
-    case RECOMPUTE_NONE:
-        return 0;
-    case RECOMPUTE_NORMS:
-        return NORM1 | NORM2;
-    case RECOMPUTE_GELU:
-        return NORM1 | NORM2 | ACT;
-    case RECOMPUTE_ATTENTION:
-        return NORM1 | NORM2 | ACT | QKV | ATT;
-    default:
-        return ~(unsigned)X;
-    }
-}
-
-/* What forward leaves: what backward reads and does not make again, and what it makes that from. */
-static unsigned keeps(const run *r, const model_config *c, int layer, const block_ids *ids)
-{
-    unsigned again = remade(recompute_of(&c->recompute, layer)), all = needs(r, c, ids),
-             lost = all & again, kept = all & ~lost;
-    bool after =
-        c->residual == RESIDUAL_SEQUENTIAL; /* the MLP reads mid; else x, as attention does */
-    bool act_again = lost & ACT && !(kept & PRE), mlp_again = lost & (NORM2 | PRE) || act_again;
-    if (mlp_again && after && !(again & MID)) kept |= MID;
-    if (lost & (NORM1 | STATS1 | QKV | ATT | MID)) kept |= X;
-    if (mlp_again && (!after || again & MID)) kept |= X;
-    if (recompute_input(&c->recompute, layer) && grads_below(r, ids->norm1.weight))
-        kept &= ~(unsigned)X;
-    return kept;
 }
 
 bool block_wanted(const run *r, const block_ids *ids)
@@ -200,6 +129,16 @@ static tensor take_stat(const pass *p, const char *name)
 {
     return arena_take(p->r->arena, KIND_ACTIVATION, stat_of(p), SHAPE(p->b, p->t),
                       NAME(name, p->layer));
+}
+
+/* What attention works in, forward or backward; absent if it needs nothing. */
+static tensor take_attention_workspace(const pass *p, bool backward)
+{
+    const model_config *c = p->c;
+    int64_t bytes = attention_workspace(c->attention, p->b, c->heads, p->t, c->head_size, backward);
+    if (!bytes) return (tensor){0};
+    return arena_take(p->r->arena, KIND_WORKSPACE, U8, SHAPE(bytes),
+                      NAME("attention workspace", 0));
 }
 
 static double score_scale(const model_config *c)
@@ -300,9 +239,12 @@ static void make_att(const pass *p)
     } else {
         s->lse = arena_take(r->arena, KIND_ACTIVATION, stat_of(p), SHAPE(p->b, c->heads, p->t),
                             NAME("h%d.lse", p->layer));
+        tensor workspace = take_attention_workspace(p, false);
         OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv,
            .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal,
-           .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c));
+           .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c),
+           .method = c->attention, .workspace = workspace);
+        arena_drop(r->arena, &workspace);
     }
     let_go(p, QKV, &s->qkv);
     let_go(p, QKV, &s->lse);
@@ -391,7 +333,7 @@ void block_forward(run *r, const model_config *c, int layer, const block_ids *id
 {
     *s = (block_state){.x = x, .drop = s->drop};
     pass p = pass_over(r, c, layer, ids, x, s);
-    p.hold = why == BLOCK_TRAIN ? keeps(r, c, layer, ids) : why == BLOCK_AGAIN ? X : 0;
+    p.hold = why == BLOCK_TRAIN ? kept_by_forward(r, c, layer, ids) : why == BLOCK_AGAIN ? X : 0;
     make_out(&p);
 }
 
@@ -517,10 +459,13 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
 
     tensor dqkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
     tensor scratch = arena_take(a, KIND_WORKSPACE, stat_of(p), SHAPE(p->b, c->heads, p->t),
-                                NAME("attention scratch", 0));
+                                NAME("attention scratch", 0)),
+           workspace = take_attention_workspace(p, true);
     OP(attention_grad, r->dev, r->stream, .dqkv = dqkv, .dout = datt, .out = s->att, .qkv = s->qkv,
        .lse = s->lse, .scratch = scratch, .heads = c->heads, .kv_heads = c->kv_heads,
-       .causal = c->causal, .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c));
+       .causal = c->causal, .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c),
+       .method = c->attention, .workspace = workspace);
+    arena_drop(a, &workspace);
     arena_drop(a, &scratch);
     arena_drop(a, &datt);
     arena_drop(a, &s->att);
@@ -568,9 +513,7 @@ void block_backward(run *r, const model_config *c, int layer, const block_ids *i
                     block_state *s)
 {
     pass p = pass_over(r, c, layer, ids, d, s);
-    /* norms are made again for each reader: they cost little, and what lies beside them is large */
-    p.hold =
-        X | (needs(r, c, ids) & ~(remade(recompute_of(&c->recompute, layer)) & (NORM1 | NORM2)));
+    p.hold = kept_in_backward(r, c, layer, ids);
     bool after = c->residual == RESIDUAL_SEQUENTIAL;
     tensor dnorm2 = mlp_backward(&p, d), shared = {0};
     if (after) {

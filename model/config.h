@@ -86,6 +86,7 @@ typedef struct {
     bool mean_pool;   /* the classifier sees the mean of all positions, not a class token */
     double drop_path; /* how often the last block's branches are left out; the first's: never */
     recompute_plan recompute; /* how backward gets what it reads; changes no bit */
+    attention_method attention;
 } model_config;
 
 /* GPT-2's options with the given sizes; everything derived (inner, head_size ...) filled in. */

@@ -19,6 +19,8 @@ if [ "$(uname -m)" = x86_64 ]; then
     scripts/bench-gpu --only tiny --programs build/san --without-torch --steps 6 --out "$work/table.md" >"$work/log" 2>&1 &&
         grep -qE '^\| Regrad \| [0-9]+ tokens/s \| [0-9.]+ \| [0-9.]+ % \| [0-9.]+ % \| [0-9]+ \|$' "$work/table.md"
     report "a table of our side" $?
+    [ "$(grep -cE '^\| Regrad, --attention cudnn(-repeatable)? \| [0-9]+ tokens/s ' "$work/table.md")" -eq 2 ]
+    report "and of attention by cuDNN" $?
 fi
 if ! command -v nvidia-smi >/dev/null; then
     scripts/bench-gpu >"$work/log" 2>&1

@@ -60,6 +60,8 @@ bool rig_bits_vary(void);
 bool rig_slow(void);
 /* One run of each case is enough. */
 bool rig_once(void);
+/* Is there cuDNN, for attention? */
+bool rig_has_cudnn(void);
 /* The largest head that attention takes. */
 int64_t rig_most_head(void);
 /* To be called before an operation: sets the rig's order of threads. */

@@ -50,6 +50,11 @@ bool rig_once(void)
     return false;
 }
 
+bool rig_has_cudnn(void)
+{
+    return false;
+}
+
 int64_t rig_most_head(void)
 {
     return 512;

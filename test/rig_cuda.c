@@ -7,6 +7,7 @@
 
 #include "cuda/cuda.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,6 +74,19 @@ bool rig_once(void)
 #else
     return false;
 #endif
+}
+
+bool rig_has_cudnn(void)
+{
+    device dev;
+    error *e = cuda_device(&dev);
+    if (!e) {
+        e = cuda_try_cudnn(&dev);
+        cuda_close(&dev);
+    }
+    if (e) printf("skip cuDNN: %s\n", error_text(e));
+    error_free(e);
+    return !e;
 }
 
 int64_t rig_most_head(void)

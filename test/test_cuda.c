@@ -68,7 +68,7 @@ static void train_on(const char *place, const char *what, small_result *r)
 /* Both devices round differently, so a loss may differ in its last digits: those of a float, or in bf16
  * those of 8 bits, of which many average out.  Parameters are not compared where a sign decides
  * (lion). */
-static void compare(const char *what, const small_result *got, const small_result *want)
+static void same_numbers(const char *what, const small_result *got, const small_result *want)
 {
     bool bf16 = strstr(what, "bf16");
     double of_loss = bf16 ? 1e-3 : 2e-5, of_norm = bf16 ? 2e-2 : 1e-3;
@@ -80,6 +80,11 @@ static void compare(const char *what, const small_result *got, const small_resul
             fail_msg("%s: step %lld: gradient norm %.9g, on the CPU %.9g", what, (long long)i + 1,
                      got->grad_norm[i], want->grad_norm[i]);
     }
+}
+
+static void compare(const char *what, const small_result *got, const small_result *want)
+{
+    same_numbers(what, got, want);
     /* the plan is the CPU's, and what the device is lent */
     size_t more = got->peak - want->peak, room = device_room(PLACE_CUDA);
     if (got->peak < want->peak + room || more > room + 1024)
@@ -99,6 +104,42 @@ static void test_training(void **state)
         small_free(&cpu);
         small_free(&cuda);
     }
+}
+
+#define BY_CUDNN "--layers 2 --heads 3 --width 24 --batch 3 --threads 2 --steps 3 --dtype bf16 "
+
+/* Attention by cuDNN: the CPU's losses; with a graph of the step the bits of one without; all that it
+ * works in is planned; and what its engines do not take is said when they are asked. */
+static void test_cudnn(void **state)
+{
+    (void)state;
+    need_gpu();
+    static const char *const models[] = {
+        BY_CUDNN "--vocab 59 --context 13 --seq 11 --optim adamw_r",
+        BY_CUDNN "--vocab 59 --context 13 --seq 11 --accum 2 --optim adan_r --recompute attention",
+        BY_CUDNN "--patch 3 --image-size 9x15 --channels 3 --classes 7 --optim lion"};
+    static const char *const methods[] = {"cudnn", "cudnn-repeatable"};
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 2; k++) {
+            char what[400];
+            small_result cpu, cuda, plain;
+            snprintf(what, sizeof what, "%s --attention %s", models[i], methods[k]);
+            train_on("cpu", models[i], &cpu);
+#ifdef CUDASIM
+            int before = emu_cudnn_calls();
+#endif
+            train_on("cuda", what, &cuda);
+#ifdef CUDASIM
+            assert_true(emu_cudnn_calls() - before >= 2 * 2); /* of two layers, both ways */
+#endif
+            same_numbers(what, &cuda, &cpu);
+            strcat(what, " --no-cuda-graph");
+            train_on("cuda", what, &plain);
+            if (k == 1) assert_int_equal(first_difference(&plain, &cuda), -1);
+            small_free(&cpu);
+            small_free(&cuda);
+            small_free(&plain);
+        }
 }
 
 /* The small form of each family, in float and in bf16.  LONG=1: 50 steps by each of the six optimizers. */
@@ -256,15 +297,33 @@ static void test_too_much(void **state)
 
 #ifdef CUDASIM
 
+/* What cuDNN's engines do not take is said when they are asked, with what to do. */
+static void test_cudnn_refuses(void **state)
+{
+    (void)state;
+    small_run s;
+    step_result result;
+    small_open(&s,
+               "--layers 1 --heads 2 --width 272 --vocab 59 --context 5 --seq 5 --batch 1 --dtype "
+               "bf16 --device cuda --attention cudnn");
+    error *e = trainer_step(s.t, s.data, 1, 1e-3, &result);
+    assert_int_equal(error_kind_of(e), ERR_USER);
+    refused(e, "cuDNN has no engine for attention of 2 heads of 136", "--attention flash");
+    small_close(&s);
+}
+
 /* The planned block is all the memory that is taken.  After the first step nothing at all is asked of
  * the driver, for graphs neither. */
 static void test_no_memory_later(void **state)
 {
     (void)state;
-    static const char *const cases[] = {
-        SMALL_MODEL "--optim adamw_r", SMALL_MODEL "--optim adamw_r --no-cuda-graph",
-        SMALL_MODEL "--optim adan --accum 3 --grad-clip 1",
-        SMALL_MODEL "--optim adamw_r --dtype bf16", SMALL_VIT "--optim muon_r"};
+    static const char *const cases[] = {SMALL_MODEL "--optim adamw_r",
+                                        SMALL_MODEL "--optim adamw_r --no-cuda-graph",
+                                        SMALL_MODEL "--optim adan --accum 3 --grad-clip 1",
+                                        SMALL_MODEL "--optim adamw_r --dtype bf16",
+                                        SMALL_VIT "--optim muon_r",
+                                        BY_CUDNN
+                                        "--context 13 --seq 11 --optim adamw_r --attention cudnn"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char arguments[500];
         small_run s;
@@ -455,16 +514,13 @@ int main(void)
 #ifdef CUDASIM
         cmocka_unit_test(test_failing_run),
 #endif
-        cmocka_unit_test(test_training),
-        cmocka_unit_test(test_families),
-        cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_graphs),
-        cmocka_unit_test(test_fork_join),
+        cmocka_unit_test(test_training),      cmocka_unit_test(test_families),
+        cmocka_unit_test(test_cudnn),         cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_graphs),        cmocka_unit_test(test_fork_join),
         cmocka_unit_test(test_too_much),
 #ifdef CUDASIM
-        cmocka_unit_test(test_no_memory_later),
-        cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_machines),
+        cmocka_unit_test(test_cudnn_refuses), cmocka_unit_test(test_no_memory_later),
+        cmocka_unit_test(test_no_room),       cmocka_unit_test(test_machines),
         cmocka_unit_test(test_failing_calls),
 #endif
     };

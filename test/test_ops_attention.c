@@ -27,7 +27,15 @@ typedef struct {
     bool causal;
     double scale, spread; /* spread: deviation of q and k */
     bool alibi;
+    attention_method method;
 } attention_case;
+
+/* In a case's name; nothing for the device's own. */
+static const char *by(const attention_case *c)
+{
+    static const char *const names[ATTENTION_METHODS] = {"", " by cuDNN", " by cuDNN, repeatable"};
+    return names[c->method];
+}
 
 static double square(double x)
 {
@@ -63,13 +71,14 @@ static score score_of(const attention_case *c, const double *q, const double *k,
 
 /* ---- attention ---- */
 
-enum { OUT, LSE, QKV };
+enum { OUT, LSE, QKV, ROOM };
 
 static void call_attention(device *dev, const tensor *t, const void *options)
 {
     const attention_case *c = options;
     OP(attention, dev, STREAM_COMPUTE, .out = t[OUT], .lse = t[LSE], .qkv = t[QKV], .heads = c->H,
-       .kv_heads = c->KV, .causal = c->causal, .alibi = c->alibi, .scale = c->scale);
+       .kv_heads = c->KV, .causal = c->causal, .alibi = c->alibi, .scale = c->scale,
+       .method = c->method, .workspace = t[ROOM]);
 }
 
 /* p_j = exp(s_j - lse) is off by (unit of s_j) + (unit of lse) + |s_j| + |lse| + 1, relatively. */
@@ -100,11 +109,20 @@ static void attention_row_units(const bench *rigs, operand *o, const attention_c
     }
 }
 
+/* cuDNN wants its operands on 16 bytes, and room. */
+static void add_room(trial *t, int i, const attention_case *c, bool backward)
+{
+    int64_t bytes = attention_workspace(c->method, c->B, c->H, c->T, c->D, backward);
+    if (!bytes) return;
+    trial_operand(t, i, "workspace", SCRATCH, BYTES, SHAPE(bytes), 0);
+    t->shift = 8;
+}
+
 static void attention_trial(bench *b, const attention_case *c)
 {
     trial t;
     trial_begin(b, &t, call_attention, c,
-                "attention B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g",
+                "attention%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g", by(c),
                 (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
                 (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
                 c->spread);
@@ -112,6 +130,7 @@ static void attention_trial(bench *b, const attention_case *c)
     trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
     trial_operand(&t, LSE, "lse", WRITTEN, STAT, SHAPE(c->B, c->H, c->T), 0);
     trial_operand(&t, QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
+    add_room(&t, ROOM, c, false);
     trial_draw(&t, QKV, 0, c->spread);
     trial_reference(b, &t);
     for (int64_t row = 0; row < c->B * c->H * c->T; row++)
@@ -123,14 +142,15 @@ static void attention_trial(bench *b, const attention_case *c)
 
 /* ---- attention_grad ---- */
 
-enum { DQKV, DOUT, G_OUT, G_QKV, G_LSE, G_SCRATCH };
+enum { DQKV, DOUT, G_OUT, G_QKV, G_LSE, G_SCRATCH, G_ROOM };
 
 static void call_attention_grad(device *dev, const tensor *t, const void *options)
 {
     const attention_case *c = options;
     OP(attention_grad, dev, STREAM_COMPUTE, .dqkv = t[DQKV], .dout = t[DOUT], .out = t[G_OUT],
        .qkv = t[G_QKV], .lse = t[G_LSE], .scratch = t[G_SCRATCH], .heads = c->H, .kv_heads = c->KV,
-       .causal = c->causal, .alibi = c->alibi, .scale = c->scale);
+       .causal = c->causal, .alibi = c->alibi, .scale = c->scale, .method = c->method,
+       .workspace = t[G_ROOM]);
 }
 
 /* Sums of squares of the terms of each dqkv element; the errors of the terms
@@ -193,8 +213,8 @@ static void attention_grad_trial(bench *b, const attention_case *c)
 {
     trial t;
     trial_begin(b, &t, call_attention_grad, c,
-                "attention_grad B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g",
-                (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
+                "attention_grad%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g",
+                by(c), (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
                 (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
                 c->spread);
     if (trial_left_out(b, &t)) return;
@@ -204,13 +224,17 @@ static void attention_grad_trial(bench *b, const attention_case *c)
     trial_operand(&t, G_QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
     trial_operand(&t, G_LSE, "lse", GIVEN, STAT, SHAPE(c->B, c->H, c->T), 0);
     trial_operand(&t, G_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(c->B, c->H, c->T), 0);
+    add_room(&t, G_ROOM, c, true);
     trial_draw(&t, DOUT, 0, 1);
     trial_draw(&t, G_QKV, 0, c->spread);
     /* out and lse as the forward operation would have left them */
+    attention_case plain = *c;
+    plain.method = ATTENTION_FLASH;
     tensor forward[] = {tensor_of(t.operands[G_OUT].value, F64, t.operands[G_OUT].dims),
                         tensor_of(t.operands[G_LSE].value, F64, t.operands[G_LSE].dims),
-                        tensor_of(t.operands[G_QKV].value, F64, t.operands[G_QKV].dims)};
-    call_attention(&b->ref.dev, forward, c);
+                        tensor_of(t.operands[G_QKV].value, F64, t.operands[G_QKV].dims),
+                        {0}};
+    call_attention(&b->ref.dev, forward, &plain);
     trial_round(&t, G_OUT);
     trial_round(&t, G_LSE);
     trial_reference(b, &t);
@@ -412,7 +436,7 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
                                         causal,
                                         1 / sqrt((double)head_sizes[d]),
                                         1,
-                                        causal && (t + d) % 3 == 0};
+                                        .alibi = causal && (t + d) % 3 == 0};
                     trial_of(b, &c);
                 }
 }
@@ -423,14 +447,22 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
 static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_case *))
 {
     static const attention_case cases[] = {
-        {1, 65, 3, 1, 17, true, 1, 4, true},      {1, 65, 3, 1, 17, false, 1, 4, false},
-        {2, 33, 2, 2, 64, true, 0.5, 3, false},   {1, 5, 1, 1, 8, true, 30, 1, false},
-        {1, 300, 2, 1, 8, true, 0.3, 1, true},    {1, 257, 2, 1, 8, false, 0.3, 1, false},
-        {1, 300, 2, 2, 17, true, 1, 4, false},    {1, 600, 2, 1, 5, false, 1, 4, false},
-        {1, 520, 1, 1, 5, true, 1, 4, true},      {1, 40, 2, 1, 300, true, 0.06, 1, false},
-        {1, 70, 2, 1, 256, true, 0.06, 1, false}, {1, 20, 2, 1, 200, true, 0.07, 1, true},
-        {1, 21, 1, 1, 100, true, 0.1, 1, true},   {1, 37, 2, 2, 200, false, 0.07, 1, false},
-        {2, 130, 2, 1, 96, false, 0.1, 1, false}, {1, 65, 1, 1, 32, true, -0.2, 1, false},
+        {1, 65, 3, 1, 17, true, 1, 4, .alibi = true},
+        {1, 65, 3, 1, 17, false, 1, 4, .alibi = false},
+        {2, 33, 2, 2, 64, true, 0.5, 3, .alibi = false},
+        {1, 5, 1, 1, 8, true, 30, 1, .alibi = false},
+        {1, 300, 2, 1, 8, true, 0.3, 1, .alibi = true},
+        {1, 257, 2, 1, 8, false, 0.3, 1, .alibi = false},
+        {1, 300, 2, 2, 17, true, 1, 4, .alibi = false},
+        {1, 600, 2, 1, 5, false, 1, 4, .alibi = false},
+        {1, 520, 1, 1, 5, true, 1, 4, .alibi = true},
+        {1, 40, 2, 1, 300, true, 0.06, 1, .alibi = false},
+        {1, 70, 2, 1, 256, true, 0.06, 1, .alibi = false},
+        {1, 20, 2, 1, 200, true, 0.07, 1, .alibi = true},
+        {1, 21, 1, 1, 100, true, 0.1, 1, .alibi = true},
+        {1, 37, 2, 2, 200, false, 0.07, 1, .alibi = false},
+        {2, 130, 2, 1, 96, false, 0.1, 1, .alibi = false},
+        {1, 65, 1, 1, 32, true, -0.2, 1, .alibi = false},
     };
     for (int i = 0; i < COUNT(cases); i++)
         if (cases[i].D <= rig_most_head()) trial_of(b, &cases[i]);
@@ -458,6 +490,37 @@ static void each_random(bench *b, void (*trial_of)(bench *, const attention_case
     }
 }
 
+/* What cuDNN takes: bf16, heads of 8 times something that share no keys. */
+static void each_cudnn_case(bench *b, void (*trial_of)(bench *, const attention_case *))
+{
+    static const int64_t lengths[] = {1, 2, 33, 130}, head_sizes[] = {8, 64, 80, 128};
+    if (b->work != BF16 || !rig_has_cudnn()) return;
+    for (int t = 0; t < COUNT(lengths); t++)
+        for (int d = 0; d < COUNT(head_sizes); d++)
+            for (int form = 0; form < 4; form++) {
+                if (lengths[t] * head_sizes[d] > 3000 && !long_run()) continue;
+                attention_case c = {.B = 1 + d % 2,
+                                    .T = lengths[t],
+                                    .H = 1 + form,
+                                    .KV = 1 + form,
+                                    .D = head_sizes[d],
+                                    .causal = form % 2,
+                                    .scale = 1 / sqrt((double)head_sizes[d]),
+                                    .spread = 1,
+                                    .method =
+                                        form / 2 ? ATTENTION_CUDNN_REPEATABLE : ATTENTION_CUDNN};
+                trial_of(b, &c);
+            }
+}
+
+static void test_cudnn(void **state)
+{
+    each_cudnn_case(*state, attention_trial);
+    bench_report(*state, "attention by cuDNN");
+    each_cudnn_case(*state, attention_grad_trial);
+    bench_report(*state, "attention_grad by cuDNN");
+}
+
 static void test_attention(void **state)
 {
     each_case(*state, attention_trial);
@@ -482,6 +545,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_grad),
-        cmocka_unit_test(test_attention_cached), cmocka_unit_test(test_cached_is_attention)};
+        cmocka_unit_test(test_cudnn), cmocka_unit_test(test_attention_cached),
+        cmocka_unit_test(test_cached_is_attention)};
     return RUN_IN_ALL_TYPES(tests);
 }

@@ -242,13 +242,13 @@ static void make_older(void **state, const char *directory, int64_t step)
 {
     static const char *const files[] = {"model.safetensors", "optimizer.safetensors", "state.json",
                                         "config.json"};
-    static const char *const unknown[] = {"state\":",         "state-of\":",  "dtype\":.*fp32",
-                                          "sparsity\":",      "regrow-",      "freeze\":",
-                                          "train-only\":",    "adam-",        "newton-schulz\":",
-                                          "zero\":",          "watchdog\":",  "norm\":",
-                                          "norm_plus_one\":", "positions\":", "rotary_",
-                                          "gated\":",         "residual\":",  "qk_norm\":",
-                                          "embedding_norm",   "recompute\":", "embedding_scale"};
+    static const char *const unknown[] = {
+        "state\":",         "state-of\":",  "dtype\":.*fp32", "sparsity\":",
+        "regrow-",          "freeze\":",    "train-only\":",  "adam-",
+        "newton-schulz\":", "zero\":",      "watchdog\":",    "norm\":",
+        "norm_plus_one\":", "positions\":", "rotary_",        "gated\":",
+        "residual\":",      "qk_norm\":",   "embedding_norm", "recompute\":",
+        "embedding_scale",  "attention\":"};
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
         shell(state, "grep -q '\"%s' %s/state.json && sed -i '/\"%s/d' %s/state.json", unknown[i],
               directory, unknown[i], directory);

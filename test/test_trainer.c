@@ -173,6 +173,38 @@ static void test_token_outside_the_vocabulary(void **state)
     small_close(&s);
 }
 
+/* What cuDNN's attention has not, and that a CPU has none of it. */
+static void test_attention_by_cudnn(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments;
+        const char *says[3]; /* NULL: it is taken */
+    } cases[] = {
+        {"--attention cudnn --dtype bf16", {NULL}},
+        {"--attention cudnn-repeatable --dtype bf16 --model qwen-nano", {NULL}},
+        {"--attention torch", {"--attention torch", "flash, cudnn, cudnn-repeatable"}},
+        {"--attention cudnn", {"--attention cudnn", "--dtype bf16"}},
+        {"--attention cudnn --dtype bf16 --model bloom-nano", {"--attention cudnn", "ALiBi"}},
+        {"--attention cudnn --dtype bf16 --model falcon-nano", {"--attention cudnn", "shared"}},
+        {"--attention cudnn --dtype bf16 --width 36 --heads 3", {"--attention cudnn", "8, 16, 24"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        static options o;
+        char text[SMALL_TEXT];
+        trainer *t;
+        error *e = small_parse(cases[i].arguments, text, &o);
+        if (!cases[i].says[0] && !e) {
+            const char *const words[] = {o.attention, "--device cuda", NULL};
+            o.place = PLACE_CPU;
+            e = trainer_plan(&o, text_task.kind, &t);
+            expect_words(e, words);
+        } else {
+            expect_words(e, cases[i].says);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_evaluation_is_repeatable),
         cmocka_unit_test(test_decoder_agrees_with_the_loss),
         cmocka_unit_test(test_token_outside_the_vocabulary),
+        cmocka_unit_test(test_attention_by_cudnn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

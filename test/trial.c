@@ -196,16 +196,31 @@ static bool is_output(const operand *o)
     return o->role == WRITTEN || o->role == ADDED;
 }
 
-/* Places every operand, shifted by so many of its elements. */
+static dtype type_of(const operand *o, dtype work)
+{
+    switch (o->kind) {
+    case WORK:
+        return work;
+    case STAT:
+        return stat_type(work);
+    case INDEX:
+        return I32;
+    default:
+        return U8;
+    }
+}
+
+/* Places every operand, shifted by so many of its elements (16 bytes for each of them where there are
+ * only bytes). */
 static void image_plan(const trial *t, dtype work, int shift, image *m)
 {
     m->bytes = RIG_GUARD;
     for (int i = 0; i < MAX_OPERANDS; i++) {
         const operand *o = &t->operands[i];
-        dtype type = o->kind == WORK ? work : o->kind == STAT ? stat_type(work) : I32;
+        dtype type = type_of(o, work);
         m->at[i].type = type;
         if (!owns_memory(o)) continue;
-        m->at[i].first = m->bytes + (size_t)shift * dtype_size(type);
+        m->at[i].first = m->bytes + (size_t)shift * (o->kind == BYTES ? 16 : dtype_size(type));
         m->bytes = rig_aligned(
             m->at[i].first + (size_t)(o->rows * (o->cols + o->pad)) * dtype_size(type) + RIG_GUARD);
     }
@@ -398,9 +413,14 @@ static void compare_with(bench *b, const trial *t, rig *on, const image *first)
     image_free(&m);
 }
 
+static int elements_of_shift(const trial *t)
+{
+    return t->shift ? t->shift : 1;
+}
+
 static void compare_once(bench *b, const trial *t)
 {
-    image m = launch(b, t, &b->many, b->cases % 2);
+    image m = launch(b, t, &b->many, b->cases % 2 * elements_of_shift(t));
     check_untouched(t, &b->many, &m);
     for (int i = 0; i < MAX_OPERANDS; i++)
         if (is_output(&t->operands[i])) check_values(b, t, &b->many, i, &m);
@@ -414,7 +434,7 @@ void trial_compare(bench *b, trial *t)
         b->cases++;
         return;
     }
-    image m = launch(b, t, &b->many, 0), shifted = launch(b, t, &b->many, 1);
+    image m = launch(b, t, &b->many, 0), shifted = launch(b, t, &b->many, elements_of_shift(t));
     check_untouched(t, &b->many, &m);
     check_untouched(t, &b->many, &shifted);
     for (int i = 0; i < MAX_OPERANDS; i++) {

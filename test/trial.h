@@ -8,7 +8,7 @@
  * set (NaN, index -1) Outputs that are to be written hold the sentinel before, too: what is read,
  * added to or left out by mistake shows up as NaN.  After the operation all but the written
  * elements must be as before, inputs included.  Then the same again
- *   - on memory shifted by one element: the same bits (a result must not depend on where things
+ *   - on memory shifted by one element (or `shift`): the same bits (a result must not depend on where things
  * lie);
  *   - with one thread, in some cases with five (more than there may be rows): within the bound; on
  *     a GPU in other orders of threads: the same bits.
@@ -41,7 +41,7 @@ enum { MAX_OPERANDS = 10, BOUND_C = 4 };
 #define BF16_ROUNDOFF  0x1p-8
 #define UNDERFLOW_UNIT (2.0 * FLT_MIN / (BOUND_C * FLT_EPSILON))
 
-typedef enum { WORK, STAT, INDEX } operand_kind; /* working type, stat type, i32 */
+typedef enum { WORK, STAT, INDEX, BYTES } operand_kind; /* working type, stat type, i32, u8 */
 
 typedef enum {
     ABSENT,
@@ -68,6 +68,7 @@ typedef struct {
     char name[200];
     uint64_t seed;
     dtype work;          /* of the devices under test */
+    int shift;           /* 0: 1; for operations that want their operands aligned */
     bool layout_matters; /* elsewhere in memory the last bits may be others */
     trial_call *call;
     const void *options;

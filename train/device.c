@@ -65,6 +65,11 @@ place_choice device_place(const device *dev)
     return is_cuda(dev) ? PLACE_CUDA : PLACE_CPU;
 }
 
+error *device_prepare(device *dev, attention_method how)
+{
+    return how != ATTENTION_FLASH && is_cuda(dev) ? cuda_try_cudnn(dev) : NULL;
+}
+
 size_t device_room(place_choice where)
 {
     return where == PLACE_CUDA ? CUDA_ROOM : 0;

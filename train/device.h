@@ -24,6 +24,9 @@ size_t device_free_memory(device *dev); /* likewise, of what nobody has taken */
 place_choice device_likely(place_choice where);
 place_choice device_place(const device *dev); /* where this one is */
 
+/* Makes ready what a method of attention needs on the GPU.  User error: it is not here. */
+error *device_prepare(device *dev, attention_method how) NODISCARD;
+
 /* Bytes that the device there must be lent (op_lend) for its libraries and sums; 0: none. */
 size_t device_room(place_choice where);
 

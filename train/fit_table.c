@@ -28,6 +28,7 @@ static error *peak_of(const options *asked, const row *r, int which, int64_t sam
     TRY(alloc_array(&o, 1, sizeof *o));
     *o = *asked;
     o->model = *preset(asked, which);
+    o->model.attention = asked->model.attention;
     o->seq = o->model.context;
     o->batch = samples;
     o->accum = 1;

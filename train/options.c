@@ -97,6 +97,10 @@ static const option_row common[] = {
     {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
     {"device", "WHERE", "cpu, cuda, or auto: cuda where there is a GPU", TEXT, FIELD(device_name),
      0, 0, NULL},
+    {"attention", "HOW",
+     "flash, or on a GPU with --dtype bf16: cudnn (NVIDIA's; not the same bits from run to run), "
+     "cudnn-repeatable (the same bits, with T x T of each head in memory)",
+     TEXT, FIELD(attention), 0, 0, NULL},
     {"no-cuda-graph", NULL, "on CUDA: launch every operation by itself, not the step as a graph",
      FLAG, FIELD(no_cuda_graph), 0, 0, NULL},
     {"threads", "N", "CPU threads", WHOLE, FIELD(threads), 1, 1024, "all cores"},
@@ -156,6 +160,7 @@ static const options defaults = {
     .regrow_every = 100,
     .regrow_fraction = 0.1,
     .recompute = "none",
+    .attention = "flash",
     .batch = 16,
     .accum = 1,
     .steps = 200,
@@ -452,6 +457,24 @@ static error *resolve_schedule(options *o)
     return NULL;
 }
 
+/* Whether cuDNN has engines for the rest of it (lengths, sizes of heads) it says on the GPU. */
+static error *resolve_attention(options *o)
+{
+    const model_config *c = &o->model;
+    int how;
+    TRY(one_of("attention", o->attention, attention_method_names, ATTENTION_METHODS, &how));
+    o->model.attention = (attention_method)how;
+    const char *wrong = how == ATTENTION_FLASH            ? NULL
+                        : o->type != BF16                 ? "is for --dtype bf16"
+                        : c->positions == POSITIONS_ALIBI ? "has no ALiBi"
+                        : c->kv_heads != c->heads         ? "has no shared key heads"
+                        : c->head_size % ATTENTION_CUDNN_HEADS
+                            ? "takes heads of 8, 16, 24 ... numbers"
+                            : NULL;
+    if (wrong) return user_error("--attention %s %s: leave it out", o->attention, wrong);
+    return NULL;
+}
+
 /* What --memory may choose must go with the rest. */
 static error *resolve_allow(options *o)
 {
@@ -485,6 +508,7 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     TRY(check_products(out));
     TRY(resolve_optimizer(out));
     TRY(resolve_schedule(out));
+    TRY(resolve_attention(out));
     if (out->memory) TRY(fit_parse(out->memory, out->sizes, &out->n_sizes));
     if (out->n_sizes > 1 && (!out->plan || out->json))
         return user_error(

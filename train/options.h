@@ -55,6 +55,7 @@ typedef struct {
     double sparsity, regrow_fraction; /* see core/sparse.h; sparsity 0: off */
     int64_t regrow_every;
     const char *recompute;    /* see model/recompute.h */
+    const char *attention;    /* see core/attention.h */
     const char *memory;       /* ? sizes, see train/fit.h */
     size_t sizes[MOST_SIZES]; /* resolved; 0: what is free */
     int n_sizes;

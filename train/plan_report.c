@@ -126,7 +126,7 @@ static const char *bucket_text(const options *o, char *buffer, size_t size)
     return buffer;
 }
 
-/* What is not trained, and not kept. */
+/* What is not trained, not kept, or not done in the usual way. */
 static void print_reductions(const trainer *t, FILE *out)
 {
     int64_t all = params_count(&t->params), trained = trained_count(&t->params);
@@ -137,7 +137,9 @@ static void print_reductions(const trainer *t, FILE *out)
         fprintf(out, "  sparsity %g: %lld weights of the blocks' %lld are stored\n", t->o->sparsity,
                 (long long)t->params.row[sparse_pool(t->sparse)].count,
                 (long long)sparse_elements(t->sparse));
-    if (trained < all || t->sparse || strcmp(t->o->recompute, "none")) fputc('\n', out);
+    bool flash = t->o->model.attention == ATTENTION_FLASH;
+    if (!flash) fprintf(out, "  attention: %s\n", t->o->attention);
+    if (trained < all || t->sparse || strcmp(t->o->recompute, "none") || !flash) fputc('\n', out);
 }
 
 error *plan_print(const trainer *t, FILE *out)

@@ -324,6 +324,13 @@ static error *check_narrow(const options *o)
     return NULL;
 }
 
+static error *check_attention(const options *o)
+{
+    if (o->model.attention == ATTENTION_FLASH || o->place != PLACE_CPU) return NULL;
+    return user_error("--attention %s is for --device cuda%s: leave it out", o->attention,
+                      o->plan ? " (which can be planned without a GPU)" : "");
+}
+
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
 {
     trainer *t = NULL;
@@ -344,6 +351,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
                      .comm = o->comm};
         e = kind->create(&o->model, &t->params, &t->model);
     }
+    if (!e) e = check_attention(o);
     if (!e && comm_size(o->comm) > 1) e = check_narrow(o);
     if (!e) e = freeze_apply(o, &t->params);
     if (!e && o->sparsity > 0 && comm_size(o->comm) > 1)

@@ -54,6 +54,9 @@ int emu_allocations(void);
 /* How many graphs have been launched, ever. */
 int emu_graph_launches(void);
 
+/* How many graphs of cuDNN's have been executed, ever. */
+int emu_cudnn_calls(void);
+
 /* Are these bytes inside one allocation of device memory, and allowed? */
 bool emu_may_touch(const void *memory, size_t bytes);
 

@@ -1,0 +1,227 @@
+/* cudnn.c - attention and its gradient by cuDNN; see cudnn.h and core/attention.h.
+ *
+ *     attention ---> shape ---> kept plan? --no--> cudnn_plan_make (seconds: kernels are compiled)
+ *                                   |
+ *                 tensors by id, workspace ---> cudnnBackendExecute on the stream
+ *
+ * A step of training has one shape forward and one backward, made ready in the first step, which is
+ * not captured.  The library is loaded then, too: a run by the device's own kernels never has it.
+ * Nothing is allocated on the device but what cuDNN takes of the driver for its kernels.
+ */
+#include "cuda/cudnn.h"
+#include "cuda/internal.h"
+
+#include <float.h>
+#include <stdlib.h>
+
+enum { KEPT = 16, FIRST_BROKEN = 91000, LAST_BROKEN = 91001 };
+
+typedef struct {
+    cudnn_shape of;
+    size_t budget;
+    cudnn_plan plan;
+} kept_plan;
+
+struct cudnn_state {
+    cudnn_library lib;
+    cudnnHandle_t handle;
+    kept_plan kept[KEPT];
+    int64_t made; /* ever; the oldest is replaced */
+};
+
+static bool cudnn_ok(device *dev, const cudnn_library *l, cudnnStatus_t status, const char *call,
+                     int line)
+{
+    char why[600] = "";
+    if (status == CUDNN_STATUS_SUCCESS) return true;
+    l->GetLastErrorString(why, sizeof why);
+    device_fail(dev, internal_error_at(__FILE__, line, "cuDNN: %s: %s: %s", call,
+                                       l->GetErrorString(status), why));
+    return false;
+}
+#define CUDNN_OK(dev, x, call) cudnn_ok(dev, &(x)->lib, (x)->lib.call, #call, __LINE__)
+
+/* ---- the library ---- */
+
+static error *open_library(struct cudnn_state *x)
+{
+    TRY(cudnn_load(&x->lib));
+    size_t version = x->lib.GetVersion();
+    if (version >= FIRST_BROKEN && version <= LAST_BROKEN)
+        return user_error(
+            "cuDNN %zu.%zu.%zu computes attention wrongly (its release notes): install "
+            "another version, or use --attention flash",
+            version / 10000, version / 100 % 100, version % 100);
+    cudnnStatus_t status = x->lib.Create(&x->handle);
+    if (status)
+        return user_error("cuDNN does not start: %s; use --attention flash",
+                          x->lib.GetErrorString(status));
+    return NULL;
+}
+
+/* Loads it when it is first asked for; NULL after a failure. */
+static struct cudnn_state *cudnn_of(device *dev)
+{
+    cuda_state *s = cuda_state_of(dev);
+    if (s->cudnn) return s->cudnn;
+    error *e = alloc_array(&s->cudnn, 1, sizeof *s->cudnn);
+    if (!e) e = open_library(s->cudnn);
+    if (!e) return s->cudnn;
+    device_fail(dev, e);
+    cuda_close_cudnn(dev);
+    return NULL;
+}
+
+error *cuda_try_cudnn(device *dev)
+{
+    return cudnn_of(dev) ? NULL : device_status(dev);
+}
+
+void cuda_close_cudnn(device *dev)
+{
+    struct cudnn_state *x = cuda_state_of(dev)->cudnn;
+    if (!x) return;
+    for (int64_t i = 0; i < x->made && i < KEPT; i++)
+        cudnn_plan_free(&x->lib, &x->kept[i].plan);
+    if (x->handle) x->lib.Destroy(x->handle);
+    cudnn_unload(&x->lib);
+    free(x);
+    cuda_state_of(dev)->cudnn = NULL;
+}
+
+/* ---- plans ---- */
+
+static bool same_shape(const cudnn_shape *a, const cudnn_shape *b)
+{
+    return a->batch == b->batch && a->heads == b->heads && a->length == b->length &&
+           a->size == b->size && a->type == b->type && a->causal == b->causal &&
+           a->backward == b->backward && a->repeatable == b->repeatable;
+}
+
+/* The plan for a shape, made now if there is none yet; NULL after a failure. */
+static const cudnn_plan *plan_for(device *dev, struct cudnn_state *x, const cudnn_shape *of,
+                                  size_t budget)
+{
+    for (int64_t i = 0; i < x->made && i < KEPT; i++)
+        if (same_shape(&x->kept[i].of, of) && x->kept[i].budget == budget) return &x->kept[i].plan;
+    cudnn_plan plan;
+    error *e = cudnn_plan_make(&x->lib, x->handle, NULL, of, budget, &plan);
+    if (e) {
+        device_fail(dev, user_error("%s: use --attention flash", error_text(e)));
+        error_free(e);
+        return NULL;
+    }
+    kept_plan *slot = &x->kept[x->made++ % KEPT];
+    if (x->made > KEPT) cudnn_plan_free(&x->lib, &slot->plan);
+    *slot = (kept_plan){.of = *of, .budget = budget, .plan = plan};
+    return &slot->plan;
+}
+
+/* ---- calls ---- */
+
+/* The tensors of a call by their ids; NULL: not of this graph. */
+typedef struct {
+    void *at[CUDNN_NAMED];
+} operands;
+
+static bool describe_call(device *dev, struct cudnn_state *x, cudnnBackendDescriptor_t pack,
+                          const operands *o, void *workspace)
+{
+    int64_t ids[CUDNN_NAMED], n = 0;
+    void *at[CUDNN_NAMED];
+    for (int id = 1; id < CUDNN_NAMED; id++) {
+        if (!o->at[id]) continue;
+        ids[n] = id;
+        at[n++] = o->at[id];
+    }
+    return CUDNN_OK(dev, x,
+                    BackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64,
+                                        n, ids)) &&
+           CUDNN_OK(dev, x,
+                    BackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
+                                        CUDNN_TYPE_VOID_PTR, n, at)) &&
+           CUDNN_OK(dev, x,
+                    BackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE,
+                                        CUDNN_TYPE_VOID_PTR, 1, &workspace)) &&
+           CUDNN_OK(dev, x, BackendFinalize(pack));
+}
+
+/* A plan of another batch may be among those kept: a shape is all of what it is for. */
+static void run(device *dev, int stream, const cudnn_shape *of, size_t budget, const operands *o,
+                void *workspace)
+{
+    struct cudnn_state *x = cudnn_of(dev);
+    const cudnn_plan *plan = x ? plan_for(dev, x, of, budget) : NULL;
+    cudnnBackendDescriptor_t pack = NULL;
+    if (!plan || !CUDNN_OK(dev, x, SetStream(x->handle, cuda_stream(dev, stream)))) return;
+    if (!CUDNN_OK(dev, x, BackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack)))
+        return;
+    if (describe_call(dev, x, pack, o, workspace))
+        CUDNN_OK(dev, x, BackendExecute(x->handle, plan->ready, pack));
+    x->lib.BackendDestroyDescriptor(pack);
+}
+
+static cudnn_shape shape_of(tensor out, int64_t heads, bool causal, attention_method how,
+                            bool backward)
+{
+    return (cudnn_shape){.batch = out.dim[0],
+                         .heads = heads,
+                         .length = out.dim[1],
+                         .size = tensor_cols(out) / heads,
+                         .type = CUDNN_DATA_BFLOAT16,
+                         .causal = causal,
+                         .backward = backward,
+                         .repeatable = backward && how == ATTENTION_CUDNN_REPEATABLE};
+}
+
+static size_t budget_of(attention_method how, const cudnn_shape *s)
+{
+    return (size_t)attention_engine_room(how, s->batch, s->heads, s->length, s->size, s->backward);
+}
+
+/* q, k and v (or their gradients) in a tensor (B,T,3*H*D) of bf16. */
+static void place_heads(const cudnn_shape *s, void *qkv, void *at[3])
+{
+    for (int i = 0; i < 3; i++)
+        at[i] = (char *)qkv + i * s->heads * s->size * (int64_t)dtype_size(BF16);
+}
+
+static bool taken(device *dev, tensor qkv, int64_t heads, int64_t kv_heads, bool alibi)
+{
+    if (qkv.type == BF16 && heads == kv_heads && !alibi) return true;
+    device_fail(dev, internal_error("cuDNN's attention is for bf16, without shared key heads or "
+                                    "ALiBi"));
+    return false;
+}
+
+void cuda_cudnn_attention(device *dev, int stream, const attention_op *o)
+{
+    if (!taken(dev, o->qkv, o->heads, o->kv_heads, o->alibi)) return;
+    cudnn_shape s = shape_of(o->out, o->heads, o->causal, o->method, false);
+    float scale = (float)o->scale, lowest = -FLT_MAX;
+    operands x = {.at = {[CUDNN_OUT] = o->out.data,
+                         [CUDNN_LSE] = o->lse.data,
+                         [CUDNN_SCALE] = &scale,
+                         [CUDNN_LOWEST] = s.causal ? &lowest : NULL}};
+    place_heads(&s, o->qkv.data, &x.at[CUDNN_Q]);
+    run(dev, stream, &s, budget_of(o->method, &s), &x, o->workspace.data);
+}
+
+void cuda_cudnn_attention_grad(device *dev, int stream, const attention_grad_op *o)
+{
+    if (!taken(dev, o->qkv, o->heads, o->kv_heads, o->alibi)) return;
+    cudnn_shape s = shape_of(o->out, o->heads, o->causal, o->method, true);
+    size_t budget = budget_of(o->method, &s);
+    float scale = (float)o->scale, lowest = -FLT_MAX, one = 1;
+    operands x = {.at = {[CUDNN_OUT] = o->out.data,
+                         [CUDNN_LSE] = o->lse.data,
+                         [CUDNN_SCALE] = &scale,
+                         [CUDNN_LOWEST] = s.causal ? &lowest : NULL,
+                         [CUDNN_ONE] = &one,
+                         [CUDNN_DOUT] = o->dout.data,
+                         [CUDNN_DOTS] = o->scratch.data,
+                         [CUDNN_SUMS] = s.repeatable ? NULL : (char *)o->workspace.data + budget}};
+    place_heads(&s, o->qkv.data, &x.at[CUDNN_Q]);
+    place_heads(&s, o->dqkv.data, &x.at[CUDNN_DQ]);
+    run(dev, stream, &s, budget, &x, o->workspace.data);
+}
