@@ -45,7 +45,7 @@ CUDA      ?= $(if $(SAN),$(if $(filter x86_64,$(shell uname -m)),sim,none),$(if 
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 
 # optimizer arithmetic is the same everywhere: no fused multiply-add
-$(BUILD)/cpu/optim.o $(BUILD)/cpu/storage.o $(BUILD)/test/test_ops_optim.o $(BUILD)/test/test_storage.o: FLAGS += -ffp-contract=off
+$(BUILD)/cpu/optim.o $(BUILD)/cpu/stored.o $(BUILD)/test/test_ops_optim.o $(BUILD)/test/test_storage.o: FLAGS += -ffp-contract=off
 $(BUILD)/cuda/optim.cu.o $(BUILD)/cuda/optim_stored.cu.o $(BUILD)/cuda/loss.cu.o: NVFLAGS += --fmad=false
 
 # PCRE2 cuts text for .tiktoken and tokenizer.json; PCRE2=no builds without it
@@ -66,11 +66,11 @@ JPEG    := $(JPEG)
 PNG     := $(PNG)
 ifeq ($(JPEG),yes)
 LIBS    += -ljpeg
-$(BUILD)/data/picture_jpeg.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_JPEG
+$(BUILD)/data/images/picture_jpeg.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_JPEG
 endif
 ifeq ($(PNG),yes)
 LIBS    += -lpng
-$(BUILD)/data/picture_png.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_PNG
+$(BUILD)/data/images/picture_png.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_PNG
 endif
 
 # MPI carries the ranks of --zero on the CPU, and starts them; MPI=no builds without
@@ -80,12 +80,14 @@ MPI     ?= $(call has,MPI_VERSION < 3,mpi.h $(MPI_C),$(MPI_L))
 MPI     := $(MPI)
 ifeq ($(MPI),yes)
 LIBS    += $(MPI_L)
-$(BUILD)/dist/mpi.o: FLAGS += $(patsubst -I%,-isystem %,$(MPI_C))
+$(BUILD)/ranks/mpi.o: FLAGS += $(patsubst -I%,-isystem %,$(MPI_C))
 endif
 
-LIB_SRC  := $(wildcard dist/*.c core/*.c cpu/*.c optim/*.c data/*.c io/*.c train/*.c model/*.c)
-LIB_SRC  := $(filter-out train/the_% dist/mpi$(if $(filter yes,$(MPI)),_none).c data/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
-GPT_SRC  := train/the_text.c
+# the rooms, from what knows least to what knows most (test/layers.sh); tools/ and test/ are above
+ROOMS    := base core ranks params cpu optim data/bpe data/images data model/hf model io infer train run plan
+LIB_SRC  := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
+LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_none).c data/bpe/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
+GPT_SRC  := train/task_of_train_gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS := train_gpt train_vit tokenize generate export
@@ -117,7 +119,7 @@ $(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
-$(BUILD)/train_vit: $(BUILD)/train.o $(BUILD)/train/the_image.o $(LIB)
+$(BUILD)/train_vit: $(BUILD)/train.o $(BUILD)/train/task_of_train_vit.o $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
@@ -137,7 +139,7 @@ $(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
-$(BUILD)/bench_vit: $(BUILD)/tools/bench.o $(BUILD)/train/the_image.o $(LIB)
+$(BUILD)/bench_vit: $(BUILD)/tools/bench.o $(BUILD)/train/task_of_train_vit.o $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
@@ -192,15 +194,15 @@ FUZZ_CC     ?= clang
 FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
                -Wno-unknown-pragmas -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all
-FUZZ_SRC    := $(filter core/%.c data/%.c io/%.c model/hf.c model/hf_fields.c model/hf_families.c model/presets.c model/names.c,$(LIB_SRC)) fuzz/fuzz.c
-FUZZ        := $(patsubst fuzz/%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/*.c)))
+FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c data/%.c io/%.c model/hf/%.c model/presets.c model/tensor_names.c,$(LIB_SRC)) fuzz/fuzz.c
+FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/fuzz_*.c)))
 
 build/fuzz/%.o: %.c
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  cc  $< (fuzz)")
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 
-$(FUZZ): build/fuzz/%: build/fuzz/fuzz/%.o $(FUZZ_SRC:%.c=build/fuzz/%.o)
+$(FUZZ): build/fuzz/%: build/fuzz/fuzz/fuzz_%.o $(FUZZ_SRC:%.c=build/fuzz/%.o)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ $(filter-out -lopenblas,$(LIBS)) -o $@
 

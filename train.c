@@ -4,19 +4,19 @@
  * (train/task.h).  It is the only place, with the tools, that prints errors and exits.
  *
  *   options_parse    what was asked for             train/options.c
- *   ranks_start      --gpus: one process for each    train/ranks.c, dist/launch.c
- *   ranks_open       who shares the run              train/ranks.c
- *   device_open      where it runs                  train/device.c, cpu/, cuda/
+ *   ranks_start      --gpus: one process for each    train/join.c, ranks/launch.c
+ *   ranks_open       who shares the run              train/join.c
+ *   device_open      where it runs                  train/choose_device.c, cpu/, cuda/
  *                    (--plan opens nothing)
  *   trainer_plan     the whole of it, over the      train/trainer.c, core/arena.c
  *                    null device; --plan stops here
  *   train_loop       data, steps, log, result       train/loop.c
  */
-#include "train/device.h"
-#include "train/fit.h"
+#include "train/choose_device.h"
+#include "plan/memory_search.h"
 #include "train/loop.h"
-#include "train/plan_report.h"
-#include "train/ranks.h"
+#include "plan/plan_report.h"
+#include "train/join.h"
 #include "train/task.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* arena.c - see arena.h */
 #include "core/arena.h"
-#include "core/place.h"
+#include "core/placement.h"
 
 #include <stdlib.h>
 #include <string.h>

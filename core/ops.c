@@ -5,7 +5,7 @@
  * the operands' shapes.
  */
 #include "core/ops_internal.h"
-#include "core/storage.h"
+#include "core/stored_numbers.h"
 
 #include <stdio.h>
 #include <string.h>

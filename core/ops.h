@@ -30,8 +30,8 @@
 #ifndef REGRAD_OPS_H
 #define REGRAD_OPS_H
 
-#include "core/attention.h"
-#include "core/error.h"
+#include "core/attention_method.h"
+#include "base/error.h"
 #include "core/tensor.h"
 #include "core/rule.h"
 
@@ -310,7 +310,7 @@ typedef struct {
 } clip_op;
 
 /* One tensor of an optimizer step: p, g and the rule's states, all with as many elements.  All are
- * f32; or, fused only, in one of the forms of core/storage.h:
+ * f32; or, fused only, in one of the forms of core/stored_numbers.h:
  *
  *     p        bf16, with a master (? f32, i16: split16, i8: split8) or rounded at random
  *     g        bf16 if p is
@@ -542,7 +542,7 @@ void op_fork(device *dev, int from, int to);
 void op_join(device *dev, int from, int to);
 
 /* What a device needs beside the operands of its operations it does not take for itself: it is planned
- * with all the rest, and lent (u8; absent: taken back).  How much: train/device.h. */
+ * with all the rest, and lent (u8; absent: taken back).  How much: train/choose_device.h. */
 void op_lend(device *dev, tensor room);
 
 /* See device_ops; op_graph_end must follow op_graph_begin also after a failure. */

@@ -17,11 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#ifdef __CUDACC__
-#define RULE_FN static __host__ __device__ __forceinline__
-#else
-#define RULE_FN static inline __attribute__((always_inline))
-#endif
+#include "base/host_device.h"
 
 enum { MAX_STATES = 4, MAX_BETAS = 3 };
 
@@ -44,7 +40,7 @@ typedef struct {
     float grad_norm;        /* L2 norm over all parameters, before clipping */
     int32_t first;          /* 1 in the first step: there is no previous gradient */
     int32_t ok;             /* 0 once the loss is NaN or infinite: no parameter changes any more */
-    uint32_t seed[2], step; /* of what is rounded at random (core/storage.h) */
+    uint32_t seed[2], step; /* of what is rounded at random (core/stored_numbers.h) */
 } hyper;
 
 /* One element.  t is the intermediate of the pass-by-pass form. */

@@ -21,14 +21,14 @@ enum {
     SEGMENT_SMALLEST = 4 * SEGMENT_BLOCK
 };
 
-RULE_FN int64_t segment_count(int64_t n)
+HOST_DEVICE int64_t segment_count(int64_t n)
 {
     int64_t count = (n + SEGMENT_SMALLEST - 1) / SEGMENT_SMALLEST, most = SEGMENTS;
     return count < most ? count : most;
 }
 
 /* Where segment i of n elements begins. */
-RULE_FN int64_t segment_start(int64_t n, int64_t i)
+HOST_DEVICE int64_t segment_start(int64_t n, int64_t i)
 {
     int64_t count = segment_count(n), blocks = (n + SEGMENT_BLOCK - 1) / SEGMENT_BLOCK;
     int64_t start = blocks * i / count * SEGMENT_BLOCK;

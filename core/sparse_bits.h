@@ -13,11 +13,11 @@
 #ifndef REGRAD_SPARSE_BITS_H
 #define REGRAD_SPARSE_BITS_H
 
-#include "core/philox.h"
-#include "core/rng.h"
+#include "base/philox.h"
+#include "base/rng.h"
 
 /* How many bits are 1. */
-RULE_FN int32_t ones_of(uint32_t word)
+HOST_DEVICE int32_t ones_of(uint32_t word)
 {
     word -= word >> 1 & 0x55555555u;
     word = (word & 0x33333333u) + (word >> 2 & 0x33333333u);
@@ -25,7 +25,7 @@ RULE_FN int32_t ones_of(uint32_t word)
 }
 
 /* The n-th bit of word that is 1, n from 0. */
-RULE_FN uint32_t nth_one(uint32_t word, int64_t n)
+HOST_DEVICE uint32_t nth_one(uint32_t word, int64_t n)
 {
     for (; n > 0; n--)
         word &= word - 1;
@@ -33,7 +33,7 @@ RULE_FN uint32_t nth_one(uint32_t word, int64_t n)
 }
 
 /* Word w's bits of elements before `end`. */
-RULE_FN uint32_t elements_of(int64_t w, int64_t end)
+HOST_DEVICE uint32_t elements_of(int64_t w, int64_t end)
 {
     int64_t n = end - 32 * w;
     return n >= 32 ? 0xffffffffu : n > 0 ? (1u << n) - 1 : 0;
@@ -45,13 +45,13 @@ typedef struct {
 } drawing;
 
 /* The run that free element z is in. */
-RULE_FN int64_t run_of(const drawing *d, int64_t z)
+HOST_DEVICE int64_t run_of(const drawing *d, int64_t z)
 {
     return ((z + 1) * d->n - 1) / d->free;
 }
 
 /* The free element that is drawn of run j. */
-RULE_FN int64_t drawn_of(const drawing *d, int64_t j)
+HOST_DEVICE int64_t drawn_of(const drawing *d, int64_t j)
 {
     int64_t begin = j * d->free / d->n, length = (j + 1) * d->free / d->n - begin;
     uint32_t c[4] = {(uint32_t)j, d->matrix, RNG_REGROW, d->event};
@@ -61,7 +61,7 @@ RULE_FN int64_t drawn_of(const drawing *d, int64_t j)
 
 /* Words [first, first + words) of bits get what is drawn; z: free elements before them; end:
  * elements of the matrix. */
-RULE_FN void draw_words(const drawing *d, uint32_t *bits, const uint32_t *taken, int64_t first,
+HOST_DEVICE void draw_words(const drawing *d, uint32_t *bits, const uint32_t *taken, int64_t first,
                         int64_t words, int64_t z, int64_t end)
 {
     if (z >= d->free) return;

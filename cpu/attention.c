@@ -24,7 +24,7 @@
  * queries meet all keys, then dk and dv while their keys meet all queries; so each block of
  * probabilities is made twice: 7 products where f32, whose dk and dv add up in place, has 5.
  */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 #include "cpu/vector.h"
 
 enum { QUERIES = 32, HALF = QUERIES / 2, KEYS = 128, FEW_KEYS = 64, MOST_SIZE = MOST_HEAD_SIZE };

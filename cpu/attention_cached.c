@@ -12,7 +12,7 @@
  *
  * In bf16 a block of keys or values is converted as it is needed, and the output adds up aside.
  */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 #include "cpu/vector.h"
 
 enum { QUERIES = 32, KEYS = 128 };

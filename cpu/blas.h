@@ -2,7 +2,7 @@
 #ifndef REGRAD_CPU_BLAS_H
 #define REGRAD_CPU_BLAS_H
 
-#include "core/error.h"
+#include "base/error.h"
 
 #include <cblas.h>
 #include <stdbool.h>

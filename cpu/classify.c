@@ -5,7 +5,7 @@
  * in double over the blocks.  In bf16 they are not kept in the row, which would round them: they
  * are computed again.
  */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 #include "cpu/vector.h"
 
 #include <math.h>

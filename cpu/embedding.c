@@ -8,7 +8,7 @@
  * position with a token looks for all others with it and adds them up aside: a search of R tokens
  * for each of R positions, which is little beside what made those gradients.
  */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 
 #include <string.h>
 

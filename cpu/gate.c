@@ -4,7 +4,7 @@
  *
  * One pass over memory; threads share the rows.
  */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 #include "cpu/vector.h"
 
 /* What is done with each number of a row, for one activation. */

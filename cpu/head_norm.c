@@ -3,7 +3,7 @@
  * A head is short: its rstd is made again from the kept numbers in the backward pass rather than
  * kept.  Rows lie in NORM_GROUPS groups, whose sums for the weights are added in order, as in norm.c.
  */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 
 #include <math.h>
 #include <string.h>

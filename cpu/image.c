@@ -4,7 +4,7 @@
  * All of it only moves numbers once.  Threads share samples, or columns where samples are summed: no
  * two write the same element, and the order of a sum is always the same.
  */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 
 #include <string.h>
 

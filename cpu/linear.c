@@ -8,7 +8,7 @@
  * A tile is multiplied whole: cut into chunks that fit a cache it would save less in the activation
  * than sgemm loses by arranging the weights anew for each chunk.  (In bf16: linear_bf16.c.)
  */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 #include "cpu/vector.h"
 
 /* y = f(x), and dx *= f(x), over n numbers */

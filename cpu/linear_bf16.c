@@ -13,7 +13,7 @@
  *
  * Blocks do not depend on the number of threads, so nor do the bits.
  */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 
 #include <string.h>
 

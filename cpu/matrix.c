@@ -1,6 +1,6 @@
 /* matrix.c - products of matrices as they are, and a matrix divided by its norm: what optimizers do
  * that see a whole matrix.  Each thread has a tile of the output, as in linear.c. */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 
 #include <math.h>
 

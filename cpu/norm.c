@@ -1,5 +1,5 @@
 /* norm.c - LayerNorm and RMSNorm.  A row stays in the first cache while it is read two or three times. */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 
 #include <math.h>
 #include <string.h>

@@ -12,9 +12,9 @@
  *
  * The sum of g^2 of a block is taken just before its update, which then finds g in the first cache.
  */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 #include "core/segment.h"
-#include "cpu/storage.h"
+#include "cpu/stored.h"
 #include "optim/rules/all.h"
 
 #include <math.h>

@@ -3,7 +3,7 @@
  * Angles depend on position and pair alone: a thread that has a position makes the sines and cosines
  * of some pairs once, in double, and turns these pairs in all heads of all sequences.
  */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 
 #include <math.h>
 

@@ -12,7 +12,7 @@
 #ifndef REGRAD_CPU_VECTOR_H
 #define REGRAD_CPU_VECTOR_H
 
-#include "core/bf16.h"
+#include "base/bf16.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
 /* working.c - rows of working numbers to floats and back; see internal.h */
-#include "cpu/internal.h"
+#include "cpu/cpu_internal.h"
 
 #include <string.h>
 

@@ -8,7 +8,7 @@
  * its own part) and the weighted sum of values; when the largest grows, the others shrink.
  * bytes: 4 (H+2KV) D for each token, and the keys and values again for every OWN queries, most of
  * them from the cache */
-#include "cuda/attention.h"
+#include "cuda/flash.h"
 
 template <class T, int CHUNKS> __global__ void attention_kernel(attention_call<T> a)
 {

@@ -2,7 +2,7 @@
  * into the cache, then the forward pass of attention.cu reads the cache in place of qkv.
  *
  * bytes: 8 KV D for each key that is seen; one query alone leaves most of a block idle */
-#include "cuda/attention.h"
+#include "cuda/flash.h"
 
 static constexpr int THREADS = 128;
 

@@ -10,7 +10,7 @@
  * Scores are made twice, in 2 and in 3; so each sum has one owner, there are no atomics, and the
  * bits are always the same.
  * bytes: 4 (3H+4KV) D for each token, and the other side again for every OWN rows */
-#include "cuda/attention.h"
+#include "cuda/flash.h"
 
 /* out: of the forward pass.  A block has a token, its warps take turns at the heads: what they read
  * lies side by side. */

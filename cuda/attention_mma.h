@@ -16,7 +16,7 @@
 #ifndef REGRAD_CUDA_ATTENTION_MMA_H
 #define REGRAD_CUDA_ATTENTION_MMA_H
 
-#include "cuda/attention.h"
+#include "cuda/flash.h"
 #include "cuda/mma.h"
 
 static constexpr int MMA_WARPS = 4, MMA_THREADS = MMA_WARPS * WARP, MMA_ROWS = 16;

@@ -11,12 +11,12 @@
  *
  * Every result has the same bits from run to run; the optimizer's, and the sums that clip it, have
  * the CPU's bits.  There are no atomics on floating-point numbers.  (Attention by cuDNN is another
- * matter; see core/attention.h.)
+ * matter; see core/attention_method.h.)
  */
 #ifndef REGRAD_CUDA_H
 #define REGRAD_CUDA_H
 
-#include "core/comm.h"
+#include "ranks/comm.h"
 
 /* Is the device in this program at all?  If so, what it was built for: "sm_80 sm_90 ..." */
 const char *cuda_built_for(void);

@@ -1,4 +1,4 @@
-/* cudnn.c - attention and its gradient by cuDNN; see cudnn.h and core/attention.h.
+/* cudnn.c - attention and its gradient by cuDNN; see cudnn.h and core/attention_method.h.
  *
  *     attention ---> shape ---> kept plan? --no--> cudnn_plan_make (seconds: kernels are compiled)
  *                                   |
@@ -9,7 +9,7 @@
  * Nothing is allocated on the device but what cuDNN takes of the driver for its kernels.
  */
 #include "cuda/cudnn.h"
-#include "cuda/internal.h"
+#include "cuda/cuda_internal.h"
 
 #include <float.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* cudnn_none.c - a CUDA build whose toolkit has no cudnn.h; see cudnn.h */
-#include "cuda/internal.h"
+#include "cuda/cuda_internal.h"
 
 error *cuda_try_cudnn(device *dev)
 {

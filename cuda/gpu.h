@@ -17,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 extern "C" {
-#include "core/bf16.h"
-#include "cuda/internal.h"
+#include "base/bf16.h"
+#include "cuda/cuda_internal.h"
 }
 
 #ifdef __CUDACC__
@@ -63,7 +63,7 @@ template <class T> struct unpacked {
     float x[WIDTH<T>];
 };
 
-/* See core/bf16.h. */
+/* See base/bf16.h. */
 struct bf16 {
     uint16_t bits;
 };

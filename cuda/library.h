@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "core/error.h"
+#include "base/error.h"
 
 /* Names the library of a major version: "libcudnn.so." LIBRARY_TEXT(CUDNN_MAJOR). */
 #define LIBRARY_TEXT2(x) #x

@@ -9,7 +9,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-#include "core/error.h"
+#include "base/error.h"
 #ifdef __cplusplus
 }
 #endif

@@ -17,8 +17,8 @@
  * the driver's queue holds, and a launch would block where nobody looks.  The meeting, which returns
  * when all have come, is a thread's, for the same reason.
  */
-#include "core/clock.h"
-#include "cuda/internal.h"
+#include "base/clock.h"
+#include "cuda/cuda_internal.h"
 #include "cuda/nccl.h"
 
 #include <pthread.h>

@@ -208,7 +208,7 @@ static bool complete(const optim_op *o)
     return true;
 }
 
-/* Is anything of it in a form of core/storage.h? */
+/* Is anything of it in a form of core/stored_numbers.h? */
 static bool stored(const optim_item *it)
 {
     bool is = it->p.type != F32;

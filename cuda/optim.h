@@ -2,7 +2,7 @@
 #ifndef REGRAD_CUDA_OPTIM_H
 #define REGRAD_CUDA_OPTIM_H
 
-#include "cuda/internal.h"
+#include "cuda/cuda_internal.h"
 
 #include "optim/rules/all.h"
 

@@ -1,5 +1,5 @@
 /* optim_stored.cu - the fused optimizer step where not everything is f32 in memory: bf16 weights with
- * or without the rest of a master, bf16 and 8-bit states (core/storage.h, which the CPU compiles,
+ * or without the rest of a master, bf16 and 8-bit states (core/stored_numbers.h, which the CPU compiles,
  * too).
  *
  * A lane has 8 elements side by side: 16 bytes of bf16, and one draw of noise.  A block of states is
@@ -14,7 +14,7 @@
 #include "cuda/gpu.h"
 #include "cuda/optim.h"
 
-#include "core/storage.h"
+#include "core/stored_numbers.h"
 
 static constexpr int AT_ONCE = 32, THREADS = 256, MINE = NOISE_ELEMENTS;
 static constexpr int SHARERS = STATE_BLOCK / MINE, AT_A_TIME = WARP * MINE,

@@ -9,7 +9,7 @@
  * kept; it depends on shapes, distances and alignments only, so a step repeats its bits.  How it
  * may use the workspace is part of that.
  */
-#include "cuda/internal.h"
+#include "cuda/cuda_internal.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/rng.h"
+#include "base/rng.h"
 
 struct batches {
     const token_set *set;

@@ -5,7 +5,7 @@
  *     trainer  -- samples [first, first + count) -->  source  -->  inputs, targets (host memory)
  *                                                       |
  *                                      text: windows of tokens       data/text_source.h
- *                                      images: decoded, augmented    data/image_source.h
+ *                                      images: decoded, augmented    data/images/image_source.h
  *
  * What sample s is depends on the data, the seed and s alone: never on batch size, on what was read
  * before or on threads.  So the place of a run in its data is one integer, and resuming is reading
@@ -17,7 +17,7 @@
 #ifndef REGRAD_SOURCE_H
 #define REGRAD_SOURCE_H
 
-#include "core/error.h"
+#include "base/error.h"
 
 #include <stdbool.h>
 #include <stddef.h>

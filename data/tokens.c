@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "data/grow.h"
+#include "base/grow.h"
 #include "data/tokens_format.h"
 
 enum { BLOCK = 4096 }; /* tokens converted at a time */

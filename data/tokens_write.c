@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "core/outfile.h"
+#include "base/outfile.h"
 #include "data/tokens_format.h"
 
 enum { BLOCK = 4096 }; /* tokens converted at a time */

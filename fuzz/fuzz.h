@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/error.h"
+#include "base/error.h"
 
 /* Defined by a target. */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);

@@ -2,7 +2,7 @@
 #ifndef REGRAD_FUZZ_VOCABULARY_H
 #define REGRAD_FUZZ_VOCABULARY_H
 
-#include "data/bpe.h"
+#include "data/bpe/bpe.h"
 #include "fuzz/fuzz.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* llmc.c - see llmc.h */
 #include "io/llmc.h"
-#include "core/outfile.h"
-#include "io/half.h"
+#include "base/outfile.h"
+#include "base/f16.h"
 
 #include <errno.h>
 #include <fcntl.h>

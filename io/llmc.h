@@ -15,7 +15,7 @@
 #ifndef REGRAD_LLMC_H
 #define REGRAD_LLMC_H
 
-#include "core/params.h"
+#include "params/params.h"
 
 typedef struct llmc llmc;
 

@@ -17,7 +17,7 @@
 #ifndef REGRAD_PARAMS_FILE_H
 #define REGRAD_PARAMS_FILE_H
 
-#include "core/params.h"
+#include "params/params.h"
 #include "io/safetensors.h"
 
 /* Writes all parameters: wholly or not at all. */

@@ -1,6 +1,6 @@
 /* safetensors.c - opening and reading; see safetensors.h */
 #include "io/safetensors_internal.h"
-#include "io/json.h"
+#include "base/json.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,8 +9,8 @@
  *      |     |    |       |      <--->     +=================+  strip
  *      +-----+====+-------+                +=================+
  */
-#include "core/outfile.h"
-#include "io/half.h"
+#include "base/outfile.h"
+#include "base/f16.h"
 #include "io/safetensors_internal.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* block.c - see block.h */
 #include "model/block.h"
-#include "model/kept.h"
+#include "model/block_keeps.h"
 
 #include <math.h>
 

@@ -22,14 +22,14 @@
  * Each step gives back what it has read last, so that the next gradient can lie there; only then is
  * a weight done, so that its update (under release) finds that room, too.
  *
- * Of what is kept, forward leaves out what no gradient needs that is wanted (core/params.h), and what
+ * Of what is kept, forward leaves out what no gradient needs that is wanted (params/params.h), and what
  * is to be made again (recompute.h).  Forward is written as pieces that make one tensor each; backward
  * calls the same pieces for what is not there.
  */
 #ifndef REGRAD_BLOCK_H
 #define REGRAD_BLOCK_H
 
-#include "core/params.h"
+#include "params/params.h"
 #include "model/config.h"
 
 /* Parameter ids of a projection or a norm; bias is -1 without. */

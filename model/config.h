@@ -20,7 +20,7 @@
 #define REGRAD_MODEL_CONFIG_H
 
 #include "core/ops.h"
-#include "model/names.h"
+#include "model/tensor_names.h"
 #include "model/recompute.h"
 
 typedef enum { NORM_LAYER, NORM_RMS } norm_kind;

@@ -14,7 +14,7 @@
  * bits.
  */
 #include "model/block.h"
-#include "model/kind.h"
+#include "model/model.h"
 
 #include <stdlib.h>
 

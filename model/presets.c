@@ -1,5 +1,5 @@
 /* presets.c - the models by name, and what sizes are allowed. */
-#include "core/nearest.h"
+#include "base/nearest.h"
 #include "model/families.h"
 
 #include <math.h>

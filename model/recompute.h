@@ -15,7 +15,7 @@
 #ifndef REGRAD_MODEL_RECOMPUTE_H
 #define REGRAD_MODEL_RECOMPUTE_H
 
-#include "core/error.h"
+#include "base/error.h"
 
 #include <stdbool.h>
 #include <stdint.h>

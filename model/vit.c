@@ -24,9 +24,9 @@
  * with a probability that grows linearly from 0 in the first block to drop_path in the last, and else
  * divided by the probability to stay.
  */
-#include "core/rng.h"
+#include "base/rng.h"
 #include "model/block.h"
-#include "model/kind.h"
+#include "model/model.h"
 
 #include <math.h>
 #include <stdlib.h>

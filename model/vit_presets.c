@@ -1,6 +1,6 @@
 /* vit_presets.c - the ViTs by name, as the papers and timm have them (images of 224 x 224, 1000
  * classes; epsilon 1e-6, exact gelu), and two for small images (28 x 28, grey, 10 classes). */
-#include "core/nearest.h"
+#include "base/nearest.h"
 #include "model/config.h"
 
 #include <stdio.h>

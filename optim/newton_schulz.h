@@ -23,7 +23,7 @@
 #ifndef REGRAD_NEWTON_SCHULZ_H
 #define REGRAD_NEWTON_SCHULZ_H
 
-#include "core/params.h"
+#include "params/params.h"
 
 /* x (R,C) contiguous, in place; squares (1) f64 is left with |x|^2.  The space is taken from the
  * arena under `name` and given back.  With no steps x stays as it is and no space is needed. */

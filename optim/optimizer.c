@@ -1,6 +1,6 @@
 /* optimizer.c - see optimizer.h */
 #include "optim/optimizer.h"
-#include "core/storage.h"
+#include "core/stored_numbers.h"
 #include "optim/newton_schulz.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* optimizer.h - runs a rule over the parameter table, in the memory that its policy gives.
  *
  * Two switches, so that each saving can be seen alone:
- *   gradients  own | overlay | release | fold   where gradients lie (core/params.h)
+ *   gradients  own | overlay | release | fold   where gradients lie (params/params.h)
  *   impl       fused | passes                   intermediates in registers, or over whole tensors:
  *                                               N elements of their own, or (_r) in dead gradient
  *                                               space
@@ -23,10 +23,10 @@
 #ifndef REGRAD_OPTIMIZER_H
 #define REGRAD_OPTIMIZER_H
 
-#include "core/params.h"
+#include "params/params.h"
 #include "optim/registry.h"
 
-/* The form of the states (core/storage.h). */
+/* The form of the states (core/stored_numbers.h). */
 typedef enum { STATE_F32, STATE_BF16, STATE_INT8 } state_form;
 
 typedef struct {
@@ -38,7 +38,7 @@ typedef struct {
     state_form state;
     bool state_all; /* of small tensors and embeddings, too; else theirs are f32 */
     dtype type;     /* of parameters and gradients; 0: f32 */
-    bool sparse;    /* matrices lie as their non-zeros in one row (core/sparse.h) */
+    bool sparse;    /* matrices lie as their non-zeros in one row (params/sparse_backing.h) */
     uint64_t seed;  /* of what is rounded at random */
     /* of rules that see whole matrices: products in a row; and the numbers of what they leave to
      * another rule, whose learning rate is lr_ratio times theirs in every step */

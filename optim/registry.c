@@ -1,6 +1,6 @@
 /* registry.c - see registry.h */
 #include "optim/registry.h"
-#include "core/nearest.h"
+#include "base/nearest.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 #ifndef REGRAD_REGISTRY_H
 #define REGRAD_REGISTRY_H
 
-#include "core/error.h"
+#include "base/error.h"
 #include "optim/rules/all.h"
 
 const rule_info *rule_at(rule_id id);

@@ -1,6 +1,6 @@
 /* schedule.c - see schedule.h */
 #include "optim/schedule.h"
-#include "core/nearest.h"
+#include "base/nearest.h"
 
 #include <math.h>
 #include <string.h>

@@ -10,7 +10,7 @@
 #ifndef REGRAD_SCHEDULE_H
 #define REGRAD_SCHEDULE_H
 
-#include "core/error.h"
+#include "base/error.h"
 #include <stdint.h>
 
 typedef enum {

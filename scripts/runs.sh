@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034 # colours are for those who source this
 # runs.sh - what scripts/compare and scripts/plot read of a run's directory; to be sourced.
 #
-#   log.jsonl      one object a line: io/log.h
+#   log.jsonl      one object a line: run/log.h
 #   options.json   "steps"
 #
 # All of it by awk: the files are ours, and so is their form.

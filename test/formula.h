@@ -3,7 +3,7 @@
 #ifndef REGRAD_TEST_FORMULA_H
 #define REGRAD_TEST_FORMULA_H
 
-#include "core/rng.h"
+#include "base/rng.h"
 
 #include <stdint.h>
 

@@ -13,7 +13,7 @@
 #ifndef REGRAD_TEST_GOLDEN_H
 #define REGRAD_TEST_GOLDEN_H
 
-#include "core/error.h"
+#include "base/error.h"
 
 #include <stdint.h>
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # layers.sh - dependencies point one way, and who may end the program.
 #
-#   core  <-  optim/rules  <-  cpu, cuda          core  <-  io, data, dist
-#   core  <-  model, optim                        all   <-  train, train.c, tools, test
+#   base  <-  core  <-  ranks  <-  params  <-  optim, model  <-  model/hf  <-  io
+#             core  <-  optim/rules  <-  cpu, cuda              base  <-  data/bpe, data/images, data
+#   all of these  <-  infer, run, train, plan, train.c, tools, test
 #
 # And no family of models is named where models compute: it is a row of options (model/config.h).
 #
@@ -23,14 +24,21 @@ texts() {
 rules=$(cat <<'AWK'
 BEGIN {
     # The directories (or single files) that a directory's files may include from; * is anything.
-    may["core"] = "core"
-    may["optim/rules"] = "core/rule.h optim/rules"
-    may["optim"] = "core optim optim/rules"
-    may["cpu"] = "core optim/rules cpu"
-    may["cuda"] = "core optim/rules cuda"
-    split("io data dist model", own, " ")
-    for (i in own) may[own[i]] = "core " own[i]
-    split("train tools test fuzz .", free, " ")
+    may["base"] = "base"
+    may["core"] = "base core"
+    may["ranks"] = may["core"] " ranks"
+    may["params"] = may["ranks"] " params"
+    may["optim/rules"] = "base core/rule.h optim/rules"
+    may["optim"] = may["params"] " optim optim/rules"
+    may["cpu"] = "base core optim/rules cpu"
+    may["cuda"] = "base core optim/rules ranks/comm.h cuda"
+    may["model"] = may["params"] " model"
+    may["model/hf"] = may["model"] " model/hf"
+    may["io"] = may["model/hf"] " io"
+    may["data/bpe"] = "base data/bpe"
+    may["data/images"] = "base data data/images"
+    may["data"] = "base data"
+    split("infer run train plan tools test fuzz .", free, " ")
     for (i in free) may[free[i]] = "*"
     for (i = 1; i < ARGC; i++) known[ARGV[i]] = 1
     edge = "(^|[^A-Za-z0-9_])"
@@ -54,7 +62,7 @@ FNR == 1 {
 { lines = FNR }
 /TO[D]O|FIX[M]E/ { wrong("marks", $0) }
 !code { next }
-(file ~ /^(core|cpu|cuda|optim)\// || file ~ /^model\/(block|block_table|kept|gpt|stack|recompute)\.[ch]$/) &&
+(file ~ /^(core|params|cpu|cuda|optim)\// || file ~ /^model\/(block|block_params|block_keeps|gpt|block_stack|recompute)\.[ch]$/) &&
     tolower($0) ~ /llama|vicuna|qwen|gemma|bloom|falcon|chatglm/ { wrong("family", $0) }
 
 { # without comments
@@ -89,8 +97,8 @@ text ~ /^[ \t]*#[ \t]*include[ \t]*"/ || (text == "" && $0 ~ /^[ \t]*#[ \t]*incl
     next
 }
 library && text ~ ends && text !~ /[sS]tatic_assert/ { wrong("exit", text) }
-library && file !~ /^core\/error\.c$/ && text ~ prints { wrong("stderr", text) }
-library && file !~ /^core\/error\.[ch]$/ && text ~ mains { wrong("stderr", text) }
+library && file !~ /^base\/error\.c$/ && text ~ prints { wrong("stderr", text) }
+library && file !~ /^base\/error\.[ch]$/ && text ~ mains { wrong("stderr", text) }
 END { end_of_file() }
 AWK
 )
@@ -136,26 +144,28 @@ breaks() {
     rm "$kept"
 }
 
-breaks includes core/rng.c '#include "io/log.h"'
-breaks includes core/rng.h '  #  include "model/config.h"'
+breaks includes base/rng.c '#include "core/tensor.h"'
+breaks includes base/rng.h '  #  include "model/config.h"'
+breaks includes core/ops.c '#include "params/params.h"'
+breaks includes ranks/comm.c '#include "params/params.h"'
 breaks includes optim/rules/sgd.h '#include "core/tensor.h"'
 breaks includes optim/schedule.c '#include "model/config.h" /* why */'
 breaks includes model/gpt.c '#include "optim/registry.h"'
-breaks includes cpu/device.c '#include "optim/registry.h"'
-breaks includes data/bpe.c '#include "io/log.h"'
-breaks includes io/log.c '#include "data/tokens.h"'
-breaks includes elsewhere/new.c '#include "core/rng.h"'
-breaks rooted core/place.c '#include "../core/place.h"'
+breaks includes cpu/cpu_device.c '#include "optim/registry.h"'
+breaks includes data/bpe/bpe.c '#include "data/tokens.h"'
+breaks includes io/llmc.c '#include "data/tokens.h"'
+breaks includes elsewhere/new.c '#include "base/rng.h"'
+breaks rooted core/placement.c '#include "../core/placement.h"'
 breaks rooted test/ref.c '#include "ref.h"'
 breaks exit model/block.c 'static void f(void) { exit(1); }'
 breaks exit train/loop.c 'static void f(void) { /* why */ abort (); }'
-breaks exit core/place.c 'static void f(int x) { assert(x); }'
+breaks exit core/placement.c 'static void f(int x) { assert(x); }'
 breaks family model/block.c '/* as LLaMA has it */'
 breaks family cuda/gate.cu 'static bool gemma;'
-breaks stderr io/log.c 'static void f(void) { fprintf(stderr, "x"); }'
+breaks stderr run/log.c 'static void f(void) { fprintf(stderr, "x"); }'
 breaks stderr train/loop.c 'static void f(void) { perror("x"); }'
 breaks stderr train/options.c 'static int f(error *e) { return error_report("x", e); }'
-breaks marks core/place.c "/* TO""DO: later */"
-breaks length core/rng.h "$(yes ' ' | head -600)"
+breaks marks core/placement.c "/* TO""DO: later */"
+breaks length base/rng.h "$(yes ' ' | head -600)"
 
 exit $bad

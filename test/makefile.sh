@@ -24,7 +24,7 @@ done
 
 # ---- what is made again ----
 
-object=$work/b/data/picture_png.o
+object=$work/b/data/images/picture_png.o
 options=(CUDA=none ARCH=x86-64 PNG=no BUILD="$work/b")
 make "${options[@]}" "$object" >"$work/out" 2>&1 || cat "$work/out"
 [ -f "$object" ]
@@ -37,8 +37,8 @@ changes() { # NAME OPTIONS...: is it made again?
     ! make -q "$@" "$object"
     report "$name" $?
 }
-changes 'another source' "${options[@]}" -W data/picture_png.c
-changes 'another header' "${options[@]}" -W core/error.h
+changes 'another source' "${options[@]}" -W data/images/picture_png.c
+changes 'another header' "${options[@]}" -W base/error.h
 changes 'a library is there now' "${options[@]}" PNG=yes
 changes 'another processor' "${options[@]}" ARCH=x86-64-v2
 changes 'another compiler' "${options[@]}" CC=cc

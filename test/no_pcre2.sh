@@ -12,12 +12,11 @@ report() { # NAME STATUS
     if [ "$2" -eq 0 ]; then echo "ok $1"; else echo "not ok $1"; bad=1; fi
 }
 
-sources=(tools/tokenize.c core/error.c core/outfile.c)
-for file in data/*.c; do
+sources=(tools/tokenize.c base/error.c base/outfile.c)
+for file in data/*.c data/bpe/*.c; do
     case $file in
-    data/bpe*.c | data/tokens*.c | data/spellings.c | data/pair_map.c | data/chunk_set.c | data/pattern_none.c)
-        sources+=("$file")
-        ;;
+    data/bpe/pattern_pcre2.c) ;;
+    data/bpe/* | data/tokens*.c) sources+=("$file") ;;
     esac
 done
 gcc -std=c17 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -O0 "${sources[@]}" -lcjson -lm -o "$work/tokenize" >"$work/log" 2>&1

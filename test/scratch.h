@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "core/error.h"
+#include "base/error.h"
 
 #define ok(expression)                                                                             \
     do {                                                                                           \

@@ -7,7 +7,7 @@
 #ifndef REGRAD_TEST_SMALL_GPT_H
 #define REGRAD_TEST_SMALL_GPT_H
 
-#include "model/kind.h"
+#include "model/model.h"
 
 enum { T = 11, B = 3, V = 59 };
 

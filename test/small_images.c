@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "core/rng.h"
+#include "base/rng.h"
 
 #include <stdio.h>
 

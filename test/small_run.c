@@ -1,14 +1,14 @@
 /* small_run.c - see small_run.h */
 #include "test/small_run.h"
 #include "test/small_images.h"
-#include "train/whole.h"
+#include "run/gather.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "core/rng.h"
+#include "base/rng.h"
 #include "data/tokens.h"
 
 #include <stdlib.h>

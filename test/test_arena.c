@@ -7,7 +7,7 @@
  * no longer form.  Short: 20 random programs, one random loop, 10 random plans summed by their
  * definition.  LONG=1: hundreds of each.
  */
-#include "core/rng.h"
+#include "base/rng.h"
 #include "test/arena_bed.h"
 #include "test/long.h"
 

@@ -6,9 +6,9 @@
 
 #include <stdbool.h>
 
-#include "core/rng.h"
-#include "data/bpe.h"
-#include "data/bpe_internal.h"
+#include "base/rng.h"
+#include "data/bpe/bpe.h"
+#include "data/bpe/bpe_internal.h"
 
 static uint32_t random_below(uint64_t index, uint32_t n)
 {

@@ -6,10 +6,10 @@
 #include <inttypes.h>
 #include <stdbool.h>
 
-#include "core/rng.h"
-#include "data/bpe_internal.h"
-#include "data/hash.h"
-#include "data/utf8.h"
+#include "base/rng.h"
+#include "data/bpe/bpe_internal.h"
+#include "base/hash.h"
+#include "base/utf8.h"
 
 static const char vocabulary[] = "test/golden/bpe.tiktoken";
 

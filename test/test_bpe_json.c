@@ -5,8 +5,8 @@
 #include <inttypes.h>
 #include <stdbool.h>
 
-#include "core/rng.h"
-#include "data/bpe_internal.h"
+#include "base/rng.h"
+#include "data/bpe/bpe_internal.h"
 
 #define NEEDS_PCRE2()                                                                              \
     if (!pattern_available()) skip()

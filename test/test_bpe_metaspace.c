@@ -2,8 +2,8 @@
  * library gives (golden/bpe_metaspace.py), bytes back, and what is refused by name. */
 #include <stdbool.h>
 
-#include "data/bpe_internal.h"
-#include "io/json.h"
+#include "data/bpe/bpe_internal.h"
+#include "base/json.h"
 #include "test/scratch.h"
 
 enum { MOST_JSON = 1 << 20, MOST = 200 };

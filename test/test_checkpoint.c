@@ -2,8 +2,8 @@
  * believed, what is kept, what is removed.  Files here are made up; what they hold in a run is
  * test_resume.c's.
  */
-#include "io/checkpoint.h"
-#include "core/outfile.h"
+#include "run/checkpoint.h"
+#include "base/outfile.h"
 #include "test/disk/power.h"
 #include "test/scratch.h"
 

@@ -1,11 +1,11 @@
-/* test_comm.c - who owns what (core/comm.c, dist/zero.c) for any sizes and any number of ranks, and
+/* test_comm.c - who owns what (ranks/comm.c, params/sharded_backing.c) for any sizes and any number of ranks, and
  * what ranks make of each other's words; the words are put into their mouths here.
  *
  * With an argument it is one of two real ranks over MPI that call what does not go together
  * (test_ranks.sh runs it by mpirun). */
 #include "cpu/cpu.h"
-#include "dist/mpi.h"
-#include "dist/zero.h"
+#include "ranks/mpi.h"
+#include "params/sharded_backing.h"
 #include "test/scratch.h"
 
 #include <string.h>

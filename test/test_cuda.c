@@ -7,7 +7,7 @@
 #include "test/small_run.h"
 
 #include "cuda/cuda.h"
-#include "train/device.h"
+#include "train/choose_device.h"
 #include "train/loop.h"
 #include "train/task.h"
 #ifdef CUDASIM

@@ -14,9 +14,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "core/rng.h"
+#include "base/rng.h"
 #include "test/small_run.h"
-#include "train/pick.h"
+#include "infer/choose_token.h"
 
 #include <float.h>
 #include <math.h>

@@ -4,7 +4,7 @@
  * What a user sees is one line "program: context: text" and an exit status; both are read back here
  * through a pipe in place of stderr.
  */
-#include "core/error.h"
+#include "base/error.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

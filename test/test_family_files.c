@@ -1,15 +1,15 @@
 /* test_family_files.c - the families by their files: what transformers computes from small files of each
  * (golden/family_files.py) is what we compute of them, in one file or several, in 32 bits or 16, with what some writers leave out or add,
  * and we write them back as they were. */
-#include "core/bf16.h"
+#include "base/bf16.h"
 #include "cpu/cpu.h"
-#include "io/json.h"
+#include "base/json.h"
 #include "io/params_file.h"
-#include "model/hf.h"
-#include "model/kind.h"
+#include "model/hf/hf.h"
+#include "model/model.h"
 #include "test/scratch.h"
 #include "test/small_run.h"
-#include "train/generator.h"
+#include "infer/generator.h"
 #include "train/task.h"
 
 #include <math.h>

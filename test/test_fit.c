@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "test/small_run.h"
-#include "train/fit.h"
+#include "plan/memory_search.h"
 
 #include <math.h>
 #include <stdlib.h>

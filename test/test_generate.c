@@ -9,8 +9,8 @@
 
 #include "cpu/cpu.h"
 #include "test/small_run.h"
-#include "train/generator.h"
-#include "train/utf8.h"
+#include "infer/generator.h"
+#include "infer/utf8_shown.h"
 
 #include <math.h>
 #include <stdlib.h>

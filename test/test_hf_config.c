@@ -1,9 +1,9 @@
 /* test_hf_config.c - config.json and presets: presets have the parameters that Hugging Face's models have,
  * published files are taken with all of their fields, and no field is ignored: it changes the model, is
  * refused by name, or is one of those known to change nothing. */
-#include "io/json.h"
-#include "model/hf_internal.h"
-#include "model/kind.h"
+#include "base/json.h"
+#include "model/hf/hf_internal.h"
+#include "model/model.h"
 #include "test/scratch.h"
 
 #include <math.h>

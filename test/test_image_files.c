@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-#include "data/image_source.h"
+#include "data/images/image_source.h"
 
 #ifdef WITH_JPEG
 #include <jpeglib.h>

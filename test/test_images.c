@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
-#include "data/image_source.h"
+#include "data/images/image_source.h"
 #include "data/prefetch.h"
 #include "test/small_images.h"
 

@@ -5,8 +5,8 @@
  * these calls; the others fall anywhere in the life of the process, by the clock.  20 kills;
  * with LONG=1, 200.
  */
-#include "core/clock.h"
-#include "core/rng.h"
+#include "base/clock.h"
+#include "base/rng.h"
 #include "test/disk/calls.h"
 #include "test/disk/lives.h"
 #include "test/scratch.h"

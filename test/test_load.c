@@ -1,13 +1,13 @@
 /* test_load.c - trained models on disk: config.json, Hugging Face's habits, llm.c's files; what is
  * loaded is what was written, in every bit, and what cannot be meant is refused by name. */
-#include "io/half.h"
+#include "base/f16.h"
 #include "io/llmc.h"
 #include "io/params_file.h"
-#include "model/hf.h"
+#include "model/hf/hf.h"
 #include "test/host.h"
 #include "test/scratch.h"
 #include "test/small_run.h"
-#include "train/weights.h"
+#include "io/model_file.h"
 
 #include <fcntl.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* test_log.c - numbers in log.jsonl come back as they were: floats to their bits, bytes to the last
  * one. */
-#include "io/log.h"
+#include "run/log.h"
 #include "test/scratch.h"
 
 #include <math.h>

@@ -9,7 +9,7 @@
 
 #include "test/small_run.h"
 
-#include "core/storage.h"
+#include "core/stored_numbers.h"
 #include "io/params_file.h"
 
 #include <math.h>

@@ -10,10 +10,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "io/log.h"
+#include "run/log.h"
 #include "io/params_file.h"
 #include "test/small_run.h"
-#include "train/resume.h"
+#include "run/run_state.h"
 
 #include <stdlib.h>
 #include <string.h>

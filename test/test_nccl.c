@@ -1,8 +1,8 @@
 /* test_nccl.c - the engine for GPUs by itself (cuda/nccl.c): every call on tensors that ranges divide
  * evenly, unevenly, or not at all, in every type; one rank, on whatever GPU there is, and two and three,
- * as processes with an emulated GPU each, which meet over TCP (dist/wire.c). */
+ * as processes with an emulated GPU each, which meet over TCP (ranks/tcp.c). */
 #include "cuda/cuda.h"
-#include "dist/wire.h"
+#include "ranks/tcp.h"
 #include "test/scratch.h"
 
 #include <string.h>

@@ -11,7 +11,7 @@
 #include "test/ref.h"
 #include "test/trial.h"
 
-#include "core/rng.h"
+#include "base/rng.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -16,7 +16,7 @@
 #include "test/long.h"
 #include "test/rig.h"
 
-#include "core/rng.h"
+#include "base/rng.h"
 #include "test/formula.h"
 #include "optim/rules/all.h"
 

@@ -7,7 +7,7 @@
  * formula also meets a case whose answer is known.
  */
 #include "test/ref.h"
-#include "core/rng.h"
+#include "base/rng.h"
 #include "test/formula.h"
 
 #include <math.h>

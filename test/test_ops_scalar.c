@@ -6,7 +6,7 @@
 #include "test/long.h"
 #include "test/rig.h"
 
-#include "core/rng.h"
+#include "base/rng.h"
 #include "test/formula.h"
 
 #include <float.h>

@@ -6,7 +6,7 @@
 #include "test/long.h"
 #include "test/rig.h"
 
-#include "core/bf16.h"
+#include "base/bf16.h"
 #include "core/sparse_bits.h"
 
 #include <math.h>

@@ -20,8 +20,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "core/rng.h"
-#include "data/bpe.h"
+#include "base/rng.h"
+#include "data/bpe/bpe.h"
 #include "data/tokens.h"
 #include "io/safetensors.h"
 #include "train/task.h"

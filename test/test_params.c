@@ -10,8 +10,8 @@
  *
  * The first step is recorded, the others replayed in memory filled with NaNs.
  */
-#include "core/params.h"
-#include "core/rng.h"
+#include "params/params.h"
+#include "base/rng.h"
 #include "test/host.h"
 
 #include <math.h>

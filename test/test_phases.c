@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "core/clock.h"
+#include "base/clock.h"
 #include "test/small_run.h"
 
 #include <math.h>

@@ -9,8 +9,8 @@
  *
  * Short: 60 random schedules, eight GPTs.  LONG=1: thousands, and GPTs of every size in a grid.
  */
-#include "core/place.h"
-#include "core/rng.h"
+#include "core/placement.h"
+#include "base/rng.h"
 #include "test/long.h"
 
 #include <setjmp.h>

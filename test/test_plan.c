@@ -14,9 +14,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "core/clock.h"
-#include "core/rng.h"
-#include "io/log.h"
+#include "base/clock.h"
+#include "base/rng.h"
+#include "run/log.h"
 #include "test/long.h"
 #include "test/small_run.h"
 

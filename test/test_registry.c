@@ -4,7 +4,7 @@
  * change by accident.  They are PyTorch's for AdamW, and those of their authors' programs for Adan
  * and Lion.
  */
-#include "core/nearest.h"
+#include "base/nearest.h"
 #include "optim/optimizer.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* test_resume.c - a run that was stopped and goes on is, in every bit, one that was not; a change
  * that cannot be is refused by name; what is damaged is refused and the one before taken.
  */
-#include "io/checkpoint.h"
+#include "run/checkpoint.h"
 #include "test/disk/calls.h"
 #include "test/disk/lives.h"
 #include "test/scratch.h"

@@ -5,7 +5,7 @@
  * and key = seed, each as low word, high word.  The statistics are of a fixed seed, so nothing here
  * can fail by chance; the bounds are five standard deviations of what is measured.
  */
-#include "core/rng.h"
+#include "base/rng.h"
 #include "test/formula.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* test_sparse.c - training with a fixed number of non-zeros (core/sparse.h).
+/* test_sparse.c - training with a fixed number of non-zeros (params/sparse_backing.h).
  *
  *     all elements there     the same bits as without
  *     some                   a step's gradients are those that the dense matrix would have there

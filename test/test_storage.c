@@ -1,7 +1,7 @@
-/* test_storage.c - the forms of core/storage.h and core/bf16.h, one number at a time: every bf16, every
+/* test_storage.c - the forms of core/stored_numbers.h and base/bf16.h, one number at a time: every bf16, every
  * code, and floats at the edges of what is rounded.
  */
-#include "core/storage.h"
+#include "core/stored_numbers.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "core/rng.h"
+#include "base/rng.h"
 #include "data/tokens_format.h"
 
 enum { HEADER = 1024 };

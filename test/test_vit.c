@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "cpu/cpu.h"
-#include "model/kind.h"
+#include "model/model.h"
 #include "test/formula.h"
 #include "test/golden.h"
 #include "test/ref.h"

@@ -1,8 +1,8 @@
 /* trial.c - see trial.h */
 #include "test/trial.h"
 
-#include "core/bf16.h"
-#include "core/rng.h"
+#include "base/bf16.h"
+#include "base/rng.h"
 #include "test/formula.h"
 
 #include <math.h>

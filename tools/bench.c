@@ -14,10 +14,10 @@
  * sgemm, heads in parallel stream      p, m, v are read and written in place and g is read, with
  * one addition each: the memory traffic of adamw without its arithmetic
  */
-#include "core/clock.h"
-#include "core/rng.h"
+#include "base/clock.h"
+#include "base/rng.h"
 #include "cpu/cpu.h"
-#include "io/log.h"
+#include "run/log.h"
 #include "train/task.h"
 
 #include <math.h>

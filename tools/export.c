@@ -8,13 +8,13 @@
  * What the other form cannot express is refused by name, and nothing that exists is written over.
  */
 #include "cpu/cpu.h"
-#include "core/outfile.h"
-#include "data/bpe.h"
+#include "base/outfile.h"
+#include "data/bpe/bpe.h"
 #include "io/llmc.h"
-#include "io/log.h"
-#include "model/hf.h"
-#include "model/kind.h"
-#include "train/weights.h"
+#include "run/log.h"
+#include "model/hf/hf.h"
+#include "model/model.h"
+#include "io/model_file.h"
 
 #include <argp.h>
 #include <errno.h>

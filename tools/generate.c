@@ -1,8 +1,8 @@
 /* generate.c - a trained model continues a prompt, or says how well it knows a text.
  *
  *     --prompt, --prompt-ids
- *               -> tokens -> decoder (train/decoder.h) -> pick (train/pick.h) -> text on stdout
- *     --eval    -> tokens -> scorer (train/scorer.h)   -> loss, perplexity, bits per byte on stdout
+ *               -> tokens -> decoder (infer/decoder.h) -> pick (infer/choose_token.h) -> text on stdout
+ *     --eval    -> tokens -> scorer (infer/scorer.h)   -> loss, perplexity, bits per byte on stdout
  *
  * The standard output holds the text alone; figures go to the standard error.
  */
@@ -12,13 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/clock.h"
+#include "base/clock.h"
 #include "cpu/cpu.h"
-#include "data/grow.h"
-#include "train/generator.h"
-#include "train/pick.h"
-#include "train/tokenizer.h"
-#include "train/utf8.h"
+#include "base/grow.h"
+#include "infer/generator.h"
+#include "infer/choose_token.h"
+#include "infer/find_tokenizer.h"
+#include "infer/utf8_shown.h"
 
 typedef struct {
     const char *load, *vocab, *prompt, *prompt_ids, *eval;

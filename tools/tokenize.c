@@ -22,9 +22,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/clock.h"
-#include "data/bpe.h"
-#include "data/grow.h"
+#include "base/clock.h"
+#include "data/bpe/bpe.h"
+#include "base/grow.h"
 #include "data/tokens.h"
 
 enum {

@@ -1,14 +1,14 @@
 /* loop.c - see loop.h */
 #include "train/loop.h"
-#include "core/clock.h"
-#include "core/outfile.h"
-#include "train/life.h"
+#include "base/clock.h"
+#include "base/outfile.h"
+#include "run/run_dir.h"
 #include "train/mfu.h"
-#include "train/plan_report.h"
-#include "train/ranks.h"
-#include "train/stop.h"
+#include "plan/plan_report.h"
+#include "train/join.h"
+#include "run/stop.h"
 #include "train/task.h"
-#include "train/weights.h"
+#include "io/model_file.h"
 
 #include <math.h>
 #include <stdlib.h>

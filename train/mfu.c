@@ -1,6 +1,6 @@
 /* mfu.c - see mfu.h */
 #include "train/mfu.h"
-#include "core/clock.h"
+#include "base/clock.h"
 
 #include <math.h>
 #include <string.h>

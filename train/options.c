@@ -1,5 +1,5 @@
 /* options.c - see options.h */
-#include "train/fit.h"
+#include "plan/memory_search.h"
 #include "train/task.h"
 
 #include <argp.h>

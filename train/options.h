@@ -7,10 +7,10 @@
 #ifndef REGRAD_OPTIONS_H
 #define REGRAD_OPTIONS_H
 
-#include "model/kind.h"
+#include "model/model.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
-#include "train/device.h"
+#include "train/choose_device.h"
 
 enum { MAX_PATTERNS = 4096, MOST_SIZES = 16 };
 
@@ -52,11 +52,11 @@ typedef struct {
     schedule schedule; /* resolved */
     /* memory */
     pattern_list freeze, train_only;  /* names of parameters */
-    double sparsity, regrow_fraction; /* see core/sparse.h; sparsity 0: off */
+    double sparsity, regrow_fraction; /* see params/sparse_backing.h; sparsity 0: off */
     int64_t regrow_every;
     const char *recompute;    /* see model/recompute.h */
-    const char *attention;    /* see core/attention.h */
-    const char *memory;       /* ? sizes, see train/fit.h */
+    const char *attention;    /* see core/attention_method.h */
+    const char *memory;       /* ? sizes, see plan/memory_search.h */
     size_t sizes[MOST_SIZES]; /* resolved; 0: what is free */
     int n_sizes;
     const char *allow;                    /* ? forms that --memory may choose */

@@ -1,8 +1,8 @@
 /* options_json.c - the options as JSON, row by row of their table: options.json, and what checkpoints
  * keep of them.
  */
-#include "data/utf8.h"
-#include "io/json.h"
+#include "base/utf8.h"
+#include "base/json.h"
 #include "train/task.h"
 
 #include <stdlib.h>

@@ -2,14 +2,14 @@
  *
  *     train.c, options, trainer, loop        the same for all
  *          |
- *        task     text  (train/text.c):   GPT,  token shards,  samples of text
- *          |      image (train/image.c):  ViT,  labelled images
- *          +-- model_kind   the passes                            model/kind.h
+ *        task     text  (train/task_text.c):   GPT,  token shards,  samples of text
+ *          |      image (train/task_image.c):  ViT,  labelled images
+ *          +-- model_kind   the passes                            model/model.h
  *          +-- rows         options of its own                    train/option_row.h
  *          +-- open         its source of samples                 data/source.h
  *          +-- begin, between, end: what it shows during a run
  *
- * train.c is one object file; train/the_text.c or train/the_image.c, linked with it, says which
+ * train.c is one object file; train/task_of_train_gpt.c or train/task_of_train_vit.c, linked with it, says which
  * task the program is for.
  */
 #ifndef REGRAD_TASK_H

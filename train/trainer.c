@@ -1,9 +1,9 @@
 /* trainer.c - see trainer.h */
 #include "train/trainer.h"
-#include "core/clock.h"
+#include "base/clock.h"
 #include "train/freeze.h"
 #include "train/task.h"
-#include "train/whole.h"
+#include "run/gather.h"
 
 #include <math.h>
 #include <stdlib.h>

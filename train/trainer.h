@@ -10,11 +10,11 @@
 #ifndef REGRAD_TRAINER_H
 #define REGRAD_TRAINER_H
 
-#include "core/count.h"
-#include "core/sparse.h"
+#include "core/cost.h"
+#include "params/sparse_backing.h"
 #include "data/source.h"
-#include "dist/zero.h"
-#include "train/decoder.h"
+#include "params/sharded_backing.h"
+#include "infer/decoder.h"
 #include "train/options.h"
 
 /* The last micro-batch has the optimizer's step with it; one alone is the last. */

@@ -50,7 +50,7 @@ static const rule_info adama_info = {
 };
 
 /* All micro-batches there are. */
-RULE_FN int adama_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int adama_pass(int pass, lane *x, const hyper *h)
 {
     return adamw_pass(pass, x, h);
 }
@@ -67,7 +67,7 @@ RULE_FN int adama_pass(int pass, lane *x, const hyper *h)
 static const rule_info adama_first_info =
     ADAMA_PART("adama_first", "AdamA's first micro-batch: into m and v", 3, false);
 
-RULE_FN int adama_first_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int adama_first_pass(int pass, lane *x, const hyper *h)
 {
     return pass == 0 ? adamw_pass(0, x, h) : pass < 3 ? adamw_pass(pass + 1, x, h) : 0;
 }
@@ -75,7 +75,7 @@ RULE_FN int adama_first_pass(int pass, lane *x, const hyper *h)
 static const rule_info adama_last_info =
     ADAMA_PART("adama_last", "AdamA's last micro-batch: into m and v, and p is updated", 9, true);
 
-RULE_FN int adama_last_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int adama_last_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
     case 2:
@@ -92,7 +92,7 @@ RULE_FN int adama_last_pass(int pass, lane *x, const hyper *h)
 static const rule_info adama_later_info =
     ADAMA_PART("adama_later", "AdamA's other micro-batches: into m and v", 3, false);
 
-RULE_FN int adama_later_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int adama_later_pass(int pass, lane *x, const hyper *h)
 {
     return pass == 0 ? adamw_pass(0, x, h) : pass < 3 ? adama_last_pass(pass + 1, x, h) : 0;
 }

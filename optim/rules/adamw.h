@@ -31,7 +31,7 @@ static const rule_info adamw_info = {
     .weight_decay = 1e-2,
 };
 
-RULE_FN int adamw_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int adamw_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
     case 0:

@@ -36,7 +36,7 @@ static const rule_info adan_info = {
     .weight_decay = 0.0,
 };
 
-RULE_FN int adan_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int adan_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
     case 0:

@@ -28,12 +28,12 @@ static const rule_info lion_info = {
     .weight_decay = 0.0,
 };
 
-RULE_FN float rule_sign(float c)
+HOST_DEVICE float rule_sign(float c)
 {
     return c > 0.0f ? 1.0f : c < 0.0f ? -1.0f : c; /* keeps 0 and NaN */
 }
 
-RULE_FN int lion_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int lion_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
     case 0:

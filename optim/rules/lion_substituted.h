@@ -27,7 +27,7 @@ static const rule_info lion_substituted_info = {
     .weight_decay = 0.0,
 };
 
-RULE_FN int lion_substituted_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int lion_substituted_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
     case 0:

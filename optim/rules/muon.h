@@ -38,7 +38,7 @@ static const rule_info muon_info = {
     .weight_decay = 0.0,
 };
 
-RULE_FN int muon_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int muon_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
     case 0:
@@ -64,7 +64,7 @@ static const rule_info muon_apply_info = {
     .lr = 2e-2,
 };
 
-RULE_FN int muon_apply_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int muon_apply_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
     case 0:
@@ -94,7 +94,7 @@ static const rule_info muon_others_info = {
     .weight_decay = 0.0,
 };
 
-RULE_FN int muon_others_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int muon_others_pass(int pass, lane *x, const hyper *h)
 {
     const others_numbers *o = &h->others;
     const hyper own = {.lr = o->lr,

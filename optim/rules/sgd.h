@@ -22,7 +22,7 @@ static const rule_info sgd_info = {
     .weight_decay = 0.0,
 };
 
-RULE_FN int sgd_pass(int pass, lane *x, const hyper *h)
+HOST_DEVICE int sgd_pass(int pass, lane *x, const hyper *h)
 {
     switch (pass) {
     case 0:

@@ -2,7 +2,7 @@
  * to its type; see cudnn.cpp. */
 #include "test/cudasim/cudnn_parts.h"
 #include "test/cudasim/runtime.h"
-#include "core/bf16.h"
+#include "base/bf16.h"
 
 #include <string.h>
 

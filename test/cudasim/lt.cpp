@@ -8,7 +8,7 @@
  */
 #include "test/cudasim/emu.h"
 #include "test/cudasim/runtime.h"
-#include "core/bf16.h"
+#include "base/bf16.h"
 #include "cuda/lt.h"
 
 #include <stdlib.h>

@@ -16,7 +16,7 @@
  */
 #include "test/cudasim/emu.h"
 #include "cuda/nccl.h"
-#include "core/bf16.h"
+#include "base/bf16.h"
 
 #include <atomic>
 #include <fcntl.h>

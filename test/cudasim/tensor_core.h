@@ -12,7 +12,7 @@
 
 #include "test/cudasim/emu.h"
 
-#include "core/bf16.h"
+#include "base/bf16.h"
 
 /* In copies.cpp. */
 void emu_copy_async(void *shared, const void *global, unsigned bytes, bool valid);

@@ -1,7 +1,7 @@
 /* lives.c - see lives.h */
 #include "test/disk/lives.h"
 #include "cpu/cpu.h"
-#include "core/rng.h"
+#include "base/rng.h"
 #include "data/tokens.h"
 #include "test/scratch.h"
 #include "train/loop.h"

@@ -1,6 +1,6 @@
 /* power.c - see power.h */
 #include "test/disk/power.h"
-#include "core/rng.h"
+#include "base/rng.h"
 
 #include <stdio.h>
 #include <stdlib.h>

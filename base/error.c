@@ -1,0 +1,121 @@
+/* error.c - see error.h */
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_MAX = 1000 };
+
+struct error {
+    error_kind kind;
+    bool is_static;
+    char text[TEXT_MAX];
+};
+
+/* What is returned when there is no memory for an error object; never written to. */
+static const struct error no_memory = {
+    ERR_USER, true, "out of memory: close other programs or use a smaller model or batch"};
+
+/* An error is one line, whatever the words were that it quotes. */
+static void to_one_line(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ') *text = ' ';
+}
+
+static error *make(error_kind kind, const char *prefix, const char *fmt, va_list args)
+{
+    error *e = malloc(sizeof *e);
+    if (!e) return (error *)(size_t)&no_memory;
+    e->kind = kind;
+    e->is_static = false;
+    int used = snprintf(e->text, TEXT_MAX, "%s", prefix);
+    if (used < 0 || used >= TEXT_MAX) used = TEXT_MAX - 1;
+    vsnprintf(e->text + used, (size_t)(TEXT_MAX - used), fmt, args);
+    to_one_line(e->text);
+    return e;
+}
+
+error *user_error(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    error *e = make(ERR_USER, "", fmt, args);
+    va_end(args);
+    return e;
+}
+
+error *internal_error_at(const char *file, int line, const char *fmt, ...)
+{
+    char prefix[200];
+    snprintf(prefix, sizeof prefix, "internal error at %s:%d: ", file, line);
+    va_list args;
+    va_start(args, fmt);
+    error *e = make(ERR_INTERNAL, prefix, fmt, args);
+    va_end(args);
+    return e;
+}
+
+error *error_context(error *e, const char *fmt, ...)
+{
+    if (!e || e->is_static) return e;
+    char context[TEXT_MAX];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(context, sizeof context, fmt, args);
+    va_end(args);
+    if (n < 0 || n + 3 >= TEXT_MAX) return e;
+    size_t keep = strlen(e->text), room = TEXT_MAX - 1 - (size_t)n - 2;
+    if (keep > room) keep = room;
+    memmove(e->text + n + 2, e->text, keep);
+    e->text[(size_t)n + 2 + keep] = 0;
+    memcpy(e->text, context, (size_t)n);
+    memcpy(e->text + n, ": ", 2);
+    to_one_line(e->text);
+    return e;
+}
+
+const char *error_text(const error *e)
+{
+    return e->text;
+}
+
+error_kind error_kind_of(const error *e)
+{
+    return e->kind;
+}
+
+void error_free(error *e)
+{
+    if (e && !e->is_static) free(e);
+}
+
+int error_report(const char *program, error *e)
+{
+    int status = (int)e->kind;
+    fflush(stdout);
+    fprintf(stderr, "%s: %s\n", program, e->text);
+    error_free(e);
+    return status;
+}
+
+void error_warn(error *e)
+{
+    fflush(stdout);
+    fprintf(stderr, "warning: %s\n", e->text);
+    error_free(e);
+}
+
+error *alloc_array(void *out_pointer, unsigned long count, unsigned long size)
+{
+    unsigned long bytes;
+    void *p = NULL;
+    if (!__builtin_mul_overflow(count, size, &bytes))
+        p = calloc(count ? count : 1, size ? size : 1);
+    if (!p) return user_error("out of memory: %lu x %lu bytes are not to be had", count, size);
+    memcpy(out_pointer, &p, sizeof p);
+    return NULL;
+}

@@ -1,0 +1,83 @@
+/* json.c - see json.h */
+#include "base/json.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MOST_DEPTH = 50 };
+
+/* Does it nest deeper than that, or hold a zero, written or escaped? */
+static const char *unsafe(const char *text, int64_t n)
+{
+    int depth = 0;
+    bool string = false;
+    if (memchr(text, 0, (size_t)n)) return "it has bytes of zero";
+    for (int64_t i = 0; i < n; i++) {
+        char c = text[i];
+        if (string && c == '\\') {
+            if (!strncmp(text + i + 1, "u0000", 5)) return "a text in it has a character of zero";
+            i++;
+        } else if (c == '"') {
+            string = !string;
+        } else if (!string && (c == '{' || c == '[')) {
+            if (++depth > MOST_DEPTH) return "it nests too deep";
+        } else if (!string && (c == '}' || c == ']')) {
+            depth--;
+        }
+    }
+    return NULL;
+}
+
+error *json_parse(const char *path, const char *text, int64_t n, cJSON **out)
+{
+    const char *why = unsafe(text, n);
+    if (why) return user_error("%s cannot be read as JSON: %s; write or fetch it again", path, why);
+    cJSON *json = cJSON_ParseWithOpts(text, NULL, true);
+    if (!json)
+        return user_error("%s is not whole JSON (or memory is out): write or fetch it again", path);
+    if (!cJSON_IsObject(json)) {
+        cJSON_Delete(json);
+        return user_error("%s is JSON, but no object: give the file that belongs there", path);
+    }
+    *out = json;
+    return NULL;
+}
+
+static error *read_text(const char *path, FILE *f, int64_t most, char **text, int64_t *n)
+{
+    struct stat s;
+    if (fstat(fileno(f), &s)) return user_error("%s cannot be read: %s", path, strerror(errno));
+    if (!S_ISREG(s.st_mode)) return user_error("%s is not a file: give the path of one", path);
+    if (s.st_size > most)
+        return user_error("%s has %lld bytes, too many for such a file (most: %lld)", path,
+                          (long long)s.st_size, (long long)most);
+    TRY(alloc_array(text, (size_t)s.st_size + 1, 1));
+    *n = (int64_t)fread(*text, 1, (size_t)s.st_size, f);
+    if (*n == (int64_t)s.st_size) return NULL;
+    free(*text);
+    return user_error("%s cannot be read: %s", path, ferror(f) ? strerror(errno) : "it was cut");
+}
+
+error *json_read(const char *path, int64_t most, cJSON **out)
+{
+    char *text = NULL;
+    int64_t n = 0;
+    FILE *f = fopen(path, "rbe");
+    if (!f) return user_error("%s cannot be opened: %s", path, strerror(errno));
+    error *e = read_text(path, f, most, &text, &n);
+    fclose(f);
+    TRY(e);
+    e = json_parse(path, text, n, out);
+    free(text);
+    return e;
+}
+
+bool json_add(cJSON *object, const char *name, cJSON *item)
+{
+    if (item && cJSON_AddItemToObject(object, name, item)) return true;
+    cJSON_Delete(item);
+    return false;
+}

@@ -1,0 +1,107 @@
+/* cpu_internal.h - what the files of the CPU device share. */
+#ifndef REGRAD_CPU_INTERNAL_H
+#define REGRAD_CPU_INTERNAL_H
+
+#include "base/bf16.h"
+#include "cpu/cpu.h"
+
+#define CPU_OP(name) void cpu_##name(device *dev, int stream, const name##_op *o);
+DEVICE_OPS(CPU_OP)
+#undef CPU_OP
+
+/* ---- working numbers: f32, or bf16 that is computed as f32 ----
+ *
+ * What only goes through rows is written once, over load and store: `type` is a constant where they
+ * are inlined, so that for f32 nothing is left of them.
+ *
+ *     FOR_WORKING_TYPE(o->x.type, norm_row(o, r, TYPE))      TYPE: F32, or BF16
+ */
+#define ROW_FN static inline __attribute__((always_inline))
+
+#define FOR_WORKING_TYPE(type, call)                                                               \
+    do {                                                                                           \
+        if ((type) == BF16) {                                                                      \
+            enum { TYPE = BF16 };                                                                  \
+            call;                                                                                  \
+        } else {                                                                                   \
+            enum { TYPE = F32 };                                                                   \
+            call;                                                                                  \
+        }                                                                                          \
+    } while (0)
+
+ROW_FN float load(int type, const void *x, int64_t i)
+{
+    return type == BF16 ? float_of_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
+}
+
+/* Rounds, once, to what is stored. */
+ROW_FN void store(int type, void *x, int64_t i, float value)
+{
+    if (type == BF16)
+        ((uint16_t *)x)[i] = bf16_of_float(value);
+    else
+        ((float *)x)[i] = value;
+}
+
+/* Element c of row r, whatever the type. */
+static inline void *place(tensor t, int64_t r, int64_t c)
+{
+    return (char *)t.data + (size_t)(r * t.ld + c) * dtype_size(t.type);
+}
+
+/* n numbers between memory and a panel of floats. */
+void load_row(dtype type, const void *from, int64_t n, float *to);
+void store_row(dtype type, void *to, int64_t n, const float *from);
+
+/* A matrix of working numbers inside a larger one. */
+typedef struct {
+    const char *data;
+    int64_t ld;
+    dtype type;
+} view;
+
+static inline view view_at(tensor t, int64_t r, int64_t c)
+{
+    return (view){place(t, r, c), t.ld, t.type};
+}
+
+/* Rows [r, r + rows), columns [c, c + cols) as an operand of a product: where they lie, or (bf16)
+ * converted into `room` of rows * cols floats. */
+panel fetch(view v, int64_t r, int64_t rows, int64_t c, int64_t cols, float *room);
+
+/* The products of linear.c when they are stored in bf16. */
+void linear_bf16(device *dev, const linear_op *o);
+void linear_dx_bf16(device *dev, const linear_dx_op *o);
+void linear_dw_bf16(device *dev, const linear_dw_op *o);
+
+/* Attention's panels are made for heads of a limited size; else the device has failed. */
+enum { MOST_HEAD_SIZE = 512 };
+bool head_size_fits(device *dev, tensor out, int64_t heads);
+
+/* y = act(x);  dx *= act'(x) */
+void activate(activation act, int64_t n, const float *x, float *y);
+void activate_grad(activation act, int64_t n, const float *x, float *dx);
+
+/* Row r of a matrix of floats. */
+static inline float *row(tensor t, int64_t r)
+{
+    return (float *)t.data + r * t.ld;
+}
+
+/* Where an operand of a product begins. */
+static inline panel at(tensor t, int64_t r, int64_t c)
+{
+    return (panel){row(t, r) + c, t.ld};
+}
+
+static inline float *floats(tensor t)
+{
+    return t.data;
+}
+
+static inline int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+#endif

@@ -1,0 +1,161 @@
+/* cuda_internal.h - what the files of the CUDA device share. */
+#ifndef REGRAD_CUDA_INTERNAL_H
+#define REGRAD_CUDA_INTERNAL_H
+
+#include "cuda/cuda.h"
+#include "cuda/lt.h"
+
+#include <cuda_runtime_api.h>
+
+/* What this device can do: of DEVICE_OPS, those that have a function cuda_NAME. */
+#define CUDA_OPS(X)                                                                                \
+    X(fill)                                                                                        \
+    X(copy)                                                                                        \
+    X(add)                                                                                         \
+    X(embedding)                                                                                   \
+    X(embedding_grad)                                                                              \
+    X(norm)                                                                                        \
+    X(norm_grad)                                                                                   \
+    X(linear)                                                                                      \
+    X(activate)                                                                                    \
+    X(linear_dx)                                                                                   \
+    X(linear_dw)                                                                                   \
+    X(attention)                                                                                   \
+    X(attention_grad)                                                                              \
+    X(attention_cached)                                                                            \
+    X(head_norm)                                                                                   \
+    X(head_norm_grad)                                                                              \
+    X(rotary)                                                                                      \
+    X(gate)                                                                                        \
+    X(gate_grad)                                                                                   \
+    X(classify)                                                                                    \
+    X(loss)                                                                                        \
+    X(sumsq)                                                                                       \
+    X(clip)                                                                                        \
+    X(optim)                                                                                       \
+    X(nonfinite)                                                                                   \
+    MATRIX_OPS(X)                                                                                  \
+    IMAGE_OPS(X) SPARSE_OPS(X)
+
+#define CUDA_OP(name) void cuda_##name(device *dev, int stream, const name##_op *o);
+CUDA_OPS(CUDA_OP)
+#undef CUDA_OP
+
+/* In graph.c. */
+void cuda_graph_begin(device *dev, int stream);
+void *cuda_graph_end(device *dev, int stream);
+void cuda_graph_launch(device *dev, int stream, void *graph);
+void cuda_graph_free(device *dev, void *graph);
+
+enum { PLANS = 64, CUDA_SUMS_AT_ONCE = 64 };
+
+/* An algorithm of cublasLt, and the product that it was found for. */
+typedef struct {
+    int64_t key[19];
+    cublasLtMatmulAlgo_t algo;
+    size_t workspace;
+    bool refused; /* there is none */
+} product_plan;
+
+typedef struct {
+    cudaStream_t stream[STREAM_COUNT];
+    cudaEvent_t event[STREAM_COUNT]; /* the last one recorded on each stream */
+    lt_library lt;
+    cublasLtHandle_t handle;
+    /* In the room that was lent; NULL and 0 until then. */
+    unsigned long long *counter; /* (1), of nonfinite */
+    double *sums[STREAM_COUNT];  /* (CUDA_SUMS_AT_ONCE, SEGMENTS), of sumsq and column_sums */
+    void *workspace;             /* of the libraries, on STREAM_COMPUTE */
+    size_t workspace_bytes;
+    product_plan plan[PLANS];
+    int64_t plans;             /* ever made; the oldest is replaced */
+    struct cudnn_state *cudnn; /* NULL until it is asked for */
+    comm *ranks;               /* ? this GPU's rank among them */
+    /* ? With ranks: what is asked for on a stream may wait for others for ever; so the host waits
+     * here first, watched (nccl.c).  It returns when the stream is done, or the device has failed. */
+    void (*guard)(device *, int stream);
+    void (*part)(device *); /* ? with ranks: before the device is closed */
+    bool capturing;
+    size_t memory;
+    char name[256];
+} cuda_state;
+
+static inline cuda_state *cuda_state_of(const device *dev)
+{
+    return (cuda_state *)dev->state;
+}
+
+static inline cudaStream_t cuda_stream(const device *dev, int stream)
+{
+    return cuda_state_of(dev)->stream[stream];
+}
+
+static inline void cuda_guard(device *dev, int stream)
+{
+    if (cuda_state_of(dev)->guard) cuda_state_of(dev)->guard(dev, stream);
+}
+
+/* *nanoseconds += sign times the GPU's clock, in the order of the stream; see stamp.cu */
+void cuda_stamp(device *dev, int stream, uint64_t *nanoseconds, int sign);
+
+/* True if a call went well; else the device has failed, with the call and its place. */
+bool cuda_ok(device *dev, cudaError_t status, const char *call, const char *file, int line);
+#define CUDA_OK(dev, call) cuda_ok(dev, call, #call, __FILE__, __LINE__)
+
+/* Has room been lent?  If not, the device has failed. */
+bool cuda_has_room(device *dev);
+
+/* Bytes that an address is a multiple of: at most 256. */
+uint32_t cuda_alignment(const void *p);
+
+/* d (rows,cols) = alpha op(x) op(y) (+ beta c) (+ bias), all in row order; see product.c. */
+typedef struct {
+    int64_t rows, cols, inner;
+    dtype type;                   /* of all of them: F32 or BF16 */
+    const void *x, *y, *c, *bias; /* c, bias: NULL if there is none */
+    void *d;
+    const void *gelu_of; /* NULL, or bf16 (rows,cols): d = sum * gelu'(gelu_of), the tanh form */
+    int64_t ldx, ldy, ldc, ldd, ld_gelu;
+    bool x_transposed; /* x is (inner,rows), else (rows,inner) */
+    bool y_transposed; /* y is (cols,inner), else (inner,cols) */
+    bool scaled;       /* alpha and beta are given; else both are 1 */
+    float alpha, beta;
+} product;
+/* False if the library has no such product with gelu_of, or the device has failed: nothing is done. */
+bool cuda_product(device *dev, int stream, const product *p);
+
+/* Attention by cuDNN (cudnn.c). */
+void cuda_cudnn_attention(device *dev, int stream, const attention_op *o);
+void cuda_cudnn_attention_grad(device *dev, int stream, const attention_grad_op *o);
+void cuda_close_cudnn(device *dev);
+
+/* A copy between matrices (f32) whose rows lie apart. */
+void cuda_copy_rows(device *dev, int stream, const copy_op *o);
+
+/* y = act(x) + residual (NULL: none), each (rows,cols); y may be x. */
+typedef struct {
+    int64_t rows, cols;
+    activation act;
+    dtype type; /* F32 or BF16 */
+    const void *x, *residual;
+    void *y;
+    int64_t ldx, ldr, ldy;
+} apply_call;
+void cuda_apply(device *dev, int stream, const apply_call *a);
+
+/* dx *= act'(pre), each (rows,cols) */
+void cuda_apply_grad(device *dev, int stream, activation act, tensor dx, tensor pre);
+
+/* db (+)= column sums of dout */
+void cuda_column_sums(device *dev, int stream, grad db, tensor dout);
+
+/* slot = sum(x^2) for each of n, unless h is given and h->ok is 0; see sumsq.cu */
+typedef struct {
+    const void *x;
+    dtype type; /* F32 or BF16 */
+    int64_t n;
+    double *slot;
+} square_sum;
+void cuda_square_sums(device *dev, int stream, const square_sum *sums, int64_t n, const hyper *h);
+
+#endif

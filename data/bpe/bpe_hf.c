@@ -1,0 +1,256 @@
+/* bpe_hf.c - writing the files of a Hugging Face tokenizer
+ *
+ *     tokenizer.json          everything, for the fast tokenizers and for bpe_open
+ *     vocab.json, merges.txt  GPT-2's own two files; for GPT-2's vocabulary, byte for byte those
+ * that were published (encoder.json, vocab.bpe) tokenizer_config.json   which class reads them
+ *
+ * All text is ASCII: other characters are written as \uXXXX.
+ */
+#include "data/bpe/bpe_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/bpe/byte_chars.h"
+#include "data/bpe/spellings.h"
+#include "base/utf8.h"
+
+/* ---- texts ---- */
+
+static void write_unit(uint32_t unit, FILE *to)
+{
+    if (unit == '"' || unit == '\\')
+        fprintf(to, "\\%c", (char)unit);
+    else if (unit >= ' ' && unit < 0x7f)
+        fputc((int)unit, to);
+    else
+        fprintf(to, "\\u%04" PRIx32, unit);
+}
+
+/* A character in a JSON string; above U+FFFF it takes two units of UTF-16. */
+static void write_char(uint32_t c, FILE *to)
+{
+    if (c <= 0xFFFF) {
+        write_unit(c, to);
+        return;
+    }
+    write_unit(0xD800 + ((c - 0x10000) >> 10), to);
+    write_unit(0xDC00 + ((c - 0x10000) & 0x3FF), to);
+}
+
+/* UTF-8 as a JSON string. */
+static void write_text(const uint8_t *text, size_t n, FILE *to)
+{
+    fputc('"', to);
+    for (size_t at = 0, length; at < n; at += length) {
+        length = utf8_length(text + at, n - at);
+        if (length == 0) length = 1; /* cannot be: such texts come from JSON */
+        write_char(utf8_decode(text + at, length), to);
+    }
+    fputc('"', to);
+}
+
+/* The characters for a token's bytes, inside of a JSON string. */
+static void write_chars(const bpe *v, int32_t id, FILE *to)
+{
+    size_t n;
+    const uint8_t *bytes = bpe_token(v, id, &n);
+    for (size_t i = 0; i < n; i++)
+        write_char(byte_to_char(bytes[i]), to);
+}
+
+/* A token as model.vocab has it: special ones as they are, others in characters for bytes. */
+static void write_key(const bpe *v, int32_t id, FILE *to)
+{
+    if (bpe_is_special(v, id)) {
+        size_t n;
+        const uint8_t *bytes = bpe_token(v, id, &n);
+        write_text(bytes, n, to);
+        return;
+    }
+    fputc('"', to);
+    write_chars(v, id, to);
+    fputc('"', to);
+}
+
+/* ---- the parts of tokenizer.json ---- */
+
+static void write_vocab(const bpe *v, FILE *to)
+{
+    fputc('{', to);
+    for (int32_t id = 0; id < v->size; id++) {
+        if (id > 0) fputs(", ", to);
+        write_key(v, id, to);
+        fprintf(to, ": %" PRId32, id);
+    }
+    fputc('}', to);
+}
+
+/* The two tokens in UTF-8, as merges.txt has them. */
+static void write_merge(const bpe *v, bpe_merge m, FILE *to)
+{
+    const uint32_t ids[] = {m.left, m.right};
+    for (int k = 0; k < 2; k++) {
+        size_t n;
+        const uint8_t *bytes = bpe_token(v, (int32_t)ids[k], &n);
+        if (k > 0) fputc(' ', to);
+        for (size_t i = 0; i < n; i++) {
+            uint32_t c = byte_to_char(bytes[i]);
+            if (c >= 0x80) fputc((int)(0xC0 | c >> 6), to);
+            fputc((int)(c >= 0x80 ? 0x80 | (c & 0x3F) : c), to);
+        }
+    }
+}
+
+/* "left right", the form that every version of the format has. */
+static void write_merges_json(const bpe *v, FILE *to)
+{
+    fputc('[', to);
+    for (int32_t i = 0; i < v->n_merges; i++) {
+        fputs(i > 0 ? ", \"" : "\"", to);
+        write_chars(v, (int32_t)v->merges[i].left, to);
+        fputc(' ', to);
+        write_chars(v, (int32_t)v->merges[i].right, to);
+        fputc('"', to);
+    }
+    fputc(']', to);
+}
+
+static void write_added(const bpe *v, FILE *to)
+{
+    fputc('[', to);
+    bool first = true;
+    for (int32_t id = 0; id < v->size; id++) {
+        if (!bpe_is_special(v, id)) continue;
+        bool always = false;
+        for (int32_t i = 0; i < v->n_special; i++)
+            if (v->special[i].id == id) always = v->special[i].always;
+        fprintf(to, "%s\n    {\"id\": %" PRId32 ", \"content\": ", first ? "" : ",", id);
+        write_key(v, id, to);
+        fprintf(to,
+                ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": "
+                "false, \"special\": %s}",
+                always ? "false" : "true");
+        first = false;
+    }
+    fputc(']', to);
+}
+
+static bool cuts_like_gpt2(const bpe *v)
+{
+    return v->cut && strcmp(pattern_expression(v->cut), PATTERN_GPT2) == 0;
+}
+
+static void write_cutting(const bpe *v, FILE *to)
+{
+    static const char byte_level[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, "
+                                     "\"trim_offsets\": true, \"use_regex\": ";
+    if (cuts_like_gpt2(v)) {
+        fprintf(to, "%strue}", byte_level);
+        return;
+    }
+    const char *expression = v->cut ? pattern_expression(v->cut) : bpe_chunk_expression;
+    fputs("{\"type\": \"Sequence\", \"pretokenizers\": [\n"
+          "    {\"type\": \"Split\", \"pattern\": {\"Regex\": ",
+          to);
+    write_text((const uint8_t *)expression, strlen(expression), to);
+    fprintf(to, "}, \"behavior\": \"Isolated\", \"invert\": false},\n    %sfalse}]}", byte_level);
+}
+
+void bpe_write_json(const bpe *v, FILE *to)
+{
+    fputs("{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n"
+          "  \"added_tokens\": ",
+          to);
+    write_added(v, to);
+    fputs(",\n  \"normalizer\": null,\n  \"pre_tokenizer\": ", to);
+    write_cutting(v, to);
+    fputs(",\n  \"post_processor\": null,\n  \"decoder\": {\"type\": \"ByteLevel\", "
+          "\"add_prefix_space\": true, \"trim_offsets\": true, \"use_regex\": true},\n"
+          "  \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, "
+          "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, "
+          "\"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": false,\n"
+          "    \"vocab\": ",
+          to);
+    write_vocab(v, to);
+    fputs(",\n    \"merges\": ", to);
+    write_merges_json(v, to);
+    fputs("}\n}\n", to);
+}
+
+/* ---- the other files ---- */
+
+static void write_merges_txt(const bpe *v, FILE *to)
+{
+    fputs("#version: 0.2\n", to);
+    for (int32_t i = 0; i < v->n_merges; i++) {
+        write_merge(v, v->merges[i], to);
+        fputc('\n', to);
+    }
+}
+
+/* GPT-2's class builds its own rule of cutting; others must take the one in tokenizer.json. */
+static void write_config(const bpe *v, FILE *to)
+{
+    static const char *const names[] = {"bos_token", "eos_token", "unk_token"};
+    fputs("{\n  \"add_prefix_space\": false,\n", to);
+    for (size_t i = 0; v->end_of_text >= 0 && i < sizeof names / sizeof *names; i++)
+        fprintf(to, "  \"%s\": \"" BPE_END_OF_TEXT "\",\n", names[i]);
+    fprintf(to, "  \"clean_up_tokenization_spaces\": false,\n  \"tokenizer_class\": \"%s\"\n}\n",
+            cuts_like_gpt2(v) ? "GPT2Tokenizer" : "PreTrainedTokenizerFast");
+}
+
+/* Is the key of a special token that of an ordinary one? */
+static error *check_special(const spellings *s, const bpe *v, int32_t id)
+{
+    char text[BPE_MAX_TOKEN + 1], shown[64];
+    uint8_t bytes[BPE_MAX_TOKEN];
+    size_t n;
+    const uint8_t *content = bpe_token(v, id, &n);
+    memcpy(text, content, n);
+    text[n] = 0;
+    int32_t other = bytes_of_chars(text, bytes, &n) ? spellings_find(s, bytes, n) : -1;
+    if (other < 0) return NULL;
+    return user_error("tokens %" PRId32 " and %" PRId32 " are spelled alike (%s)", other, id,
+                      bpe_show(bytes, n, shown));
+}
+
+error *bpe_check_keys(const bpe *v)
+{
+    spellings s;
+    error *e = spellings_make(&s, v);
+    for (int32_t i = 0; i < v->n_special && !e; i++)
+        e = check_special(&s, v, v->special[i].id);
+    spellings_free(&s);
+    return e;
+}
+
+static error *check_writable(const bpe *v)
+{
+    return error_context(bpe_check_keys(v), "the vocabulary cannot be written as tokenizer.json");
+}
+
+error *bpe_write_hf(const bpe *v, const char *dir)
+{
+    static const struct {
+        const char *name;
+        void (*write)(const bpe *, FILE *);
+    } files[] = {{"vocab.json", write_vocab},
+                 {"merges.txt", write_merges_txt},
+                 {"tokenizer_config.json", write_config},
+                 {"tokenizer.json", bpe_write_json}};
+    if (v->source)
+        return user_error("a tokenizer in SentencePiece's manner cannot be made anew: copy its own "
+                          "files");
+    TRY(check_writable(v));
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *path;
+        if (asprintf(&path, "%s/%s", dir, files[i].name) < 0)
+            return user_error("out of memory: no room for the name '%s'", files[i].name);
+        error *e = bpe_write_file(v, path, files[i].write);
+        free(path);
+        TRY(e);
+    }
+    return NULL;
+}

@@ -1,0 +1,32 @@
+/* image_source.h - labelled images (images.h) as a source, changed a little each time.
+ *
+ * A sample's inputs are f32 (channels, height, width), (byte / 255 - 0.5) / 0.5; its targets f32
+ * (classes): how much of each class it is.  In training, sample s is
+ *
+ *     image  perm(seed, epoch)[s % N]   --flip-->  --shift-->  \
+ *                                                               mixed  ->  inputs, targets
+ *     image  any, drawn by s            --flip-->  --shift-->  /
+ *
+ * where all that is drawn is drawn by (seed, s): the same for any batch, any number of workers, and
+ * when a run is resumed.  Evaluation takes the images in order, as they are, once.
+ */
+#ifndef REGRAD_IMAGE_SOURCE_H
+#define REGRAD_IMAGE_SOURCE_H
+
+#include "data/images/images.h"
+#include "data/source.h"
+
+typedef struct {
+    image_wish wish;
+    bool training;
+    uint64_t seed;
+    int64_t crop; /* shifts by up to so many pixels up, down, left, right; black comes in */
+    bool flip;    /* left for right, one time in two */
+    double mixup; /* alpha: mixes two images by Beta(alpha, alpha) (Zhang et al. 2018); 0: not */
+    double smoothing; /* this part of each target is spread over all classes (training only) */
+} image_options;
+
+error *image_source_open(const char *const *paths /* (n) */, int n, const image_options *options,
+                         source **out) NODISCARD;
+
+#endif

@@ -1,0 +1,254 @@
+/* images_files.c - files of many images: idx (MNIST's) and CIFAR's binary format; and which it is.
+ *
+ *   idx      00 00 08 RANK | RANK sizes, 32 bits, big endian | bytes        images: rank 3 or 4
+ *   CIFAR    label [label] 3 x 32 x 32 bytes, again and again               3073 or 3074 bytes each
+ */
+#include "data/images/images_internal.h"
+
+#include <errno.h>
+#include <glob.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+enum { SIDE = 32, PLANES = 3, CIFAR_PIXELS = PLANES * SIDE * SIDE };
+
+/* ---- reading, plain or gz ---- */
+
+typedef struct {
+    gzFile file;
+    const char *path;
+} stream;
+
+static error *stream_open(const char *path, stream *s)
+{
+    s->path = path;
+    errno = 0;
+    s->file = gzopen(path, "rb");
+    if (!s->file)
+        return user_error("'%s' cannot be opened: %s: check the name and its permissions", path,
+                          errno ? strerror(errno) : "out of memory");
+    return NULL;
+}
+
+/* Exactly n bytes. */
+static error *stream_read(stream *s, void *to, size_t n)
+{
+    for (uint8_t *p = to; n > 0;) {
+        unsigned part = n < 1 << 30 ? (unsigned)n : 1u << 30;
+        int got = gzread(s->file, p, part);
+        int code = Z_OK;
+        if (got < 0)
+            return user_error("'%s' cannot be read: %s: get it again", s->path,
+                              gzerror(s->file, &code));
+        if (got == 0) return user_error("'%s' ends too early: it was cut, get it again", s->path);
+        p += got;
+        n -= (size_t)got;
+    }
+    return NULL;
+}
+
+/* ---- idx ---- */
+
+static int64_t big_endian(const uint8_t *p)
+{
+    return (int64_t)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
+}
+
+/* The header: `rank` sizes; images may have one more, the channels. */
+static error *idx_header(stream *s, int least, int most, int64_t *dim, int *rank)
+{
+    uint8_t head[4 + 4 * 4];
+    TRY(stream_read(s, head, 4));
+    *rank = head[3];
+    if (head[0] || head[1] || head[2] != 8 || *rank < least || *rank > most)
+        return user_error("'%s' is no idx file of %s (it begins with %02x %02x %02x %02x)", s->path,
+                          least == 1 ? "labels" : "images", head[0], head[1], head[2], head[3]);
+    TRY(stream_read(s, head + 4, 4 * (size_t)*rank));
+    for (int i = 0; i < *rank; i++) {
+        dim[i] = big_endian(head + 4 + 4 * i);
+        if (dim[i] < 1 || (i > 0 && dim[i] > 1 << 14))
+            return user_error("'%s': size %d is %lld: the file is damaged, or holds nothing",
+                              s->path, i, (long long)dim[i]);
+    }
+    return NULL;
+}
+
+/* The labels' file that belongs to an images' file. */
+static error *labels_path(const char *images, char *path, size_t size)
+{
+    const char *name = strrchr(images, '/');
+    name = name ? name + 1 : images;
+    const char *word = strstr(name, "images");
+    if (!word || strlen(images) + 1 > size)
+        return user_error(
+            "'%s': its name has no \"images\", so the name of the labels' file is not "
+            "known: call the two X-images... and X-labels...",
+            images);
+    memcpy(path, images, strlen(images) + 1);
+    memcpy(path + (word - images), "labels", 6);
+    char *rank = strstr(path + (name - images), "idx3");
+    if (!rank) rank = strstr(path + (name - images), "idx4");
+    if (rank) rank[3] = '1';
+    return NULL;
+}
+
+/* n more bytes for the set, which takes them as they come: what a header claims allocates nothing. */
+static error *stream_append(stream *s, image_set *set, size_t n)
+{
+    enum { CHUNK = 1 << 16 };
+    size_t before = set->used;
+    error *e = NULL;
+    for (size_t part; n > 0 && !e; n -= part) {
+        part = n < CHUNK ? n : CHUNK;
+        e = images_room(set, part);
+        if (!e) e = stream_read(s, set->bytes + set->used, part);
+        set->used += part;
+    }
+    if (e) set->used = before;
+    return e;
+}
+
+static error *idx_pairs(image_set *set, stream *s, stream *labels)
+{
+    int64_t dim[4], n_labels[4];
+    int rank, one;
+    TRY(idx_header(s, 3, 4, dim, &rank));
+    TRY(idx_header(labels, 1, 1, n_labels, &one));
+    if (dim[0] != n_labels[0])
+        return user_error("'%s' has %lld labels, but '%s' %lld images: they do not belong together",
+                          labels->path, (long long)n_labels[0], s->path, (long long)dim[0]);
+    int64_t channels = rank == 4 ? dim[1] : 1, h = dim[rank - 2], w = dim[rank - 1];
+    for (int64_t i = 0; i < dim[0]; i++) {
+        uint8_t label;
+        size_t before = set->used, n = set->n;
+        TRY(stream_read(labels, &label, 1));
+        TRY(stream_append(s, set, (size_t)(channels * h * w)));
+        image_item item = {label, (int32_t)h, (int32_t)w, (int32_t)channels, before, NULL, false};
+        TRY(images_add(set, &item, s->path, i));
+        if (set->n == n) set->used = before; /* left out */
+    }
+    return NULL;
+}
+
+static error *idx_images(image_set *set, stream *s)
+{
+    char path[PATH_MAX];
+    stream labels;
+    TRY(labels_path(s->path, path, sizeof path));
+    TRY(stream_open(path, &labels));
+    error *e = idx_pairs(set, s, &labels);
+    gzclose(labels.file);
+    return e;
+}
+
+/* ---- CIFAR ---- */
+
+static error *cifar_images(image_set *set, const char *path, int64_t size)
+{
+    int64_t ten = CIFAR_PIXELS + 1, hundred = CIFAR_PIXELS + 2;
+    bool fine = size % hundred == 0 && (size % ten || set->wish.classes > 10);
+    size_t labels = fine ? 2 : 1;
+    int64_t n = size / (fine ? hundred : ten);
+    stream s;
+    TRY(stream_open(path, &s));
+    error *e = NULL;
+    for (int64_t i = 0; i < n && !e; i++) {
+        uint8_t label[2];
+        e = stream_read(&s, label, labels);
+        if (!e) e = images_room(set, CIFAR_PIXELS);
+        if (!e) e = stream_read(&s, set->bytes + set->used, CIFAR_PIXELS);
+        image_item item = {.label = label[labels - 1],
+                           .height = SIDE,
+                           .width = SIDE,
+                           .channels = PLANES,
+                           .offset = set->used};
+        if (!e) e = images_add(set, &item, path, i);
+        if (!e) set->used += CIFAR_PIXELS;
+    }
+    gzclose(s.file);
+    return e;
+}
+
+/* ---- which it is ---- */
+
+static error *add_file(image_set *set, const char *path, int64_t size)
+{
+    stream s;
+    uint8_t head[4];
+    TRY(stream_open(path, &s));
+    int got = gzread(s.file, head, 4);
+    bool idx = got == 4 && !head[0] && !head[1] && head[2] == 8 && head[3] < 5;
+    bool plain = gzdirect(s.file);
+    error *e = NULL;
+    if (idx && gzrewind(s.file) == 0) e = idx_images(set, &s);
+    gzclose(s.file);
+    if (idx) return e;
+    if (plain && size > 0 && (size % (CIFAR_PIXELS + 1) == 0 || size % (CIFAR_PIXELS + 2) == 0))
+        return cifar_images(set, path, size);
+    return user_error(
+        "'%s' is no file of images that is known: give an idx file, CIFAR's .bin, or a "
+        "directory with a directory for each class",
+        path);
+}
+
+static error *add_path(image_set *set, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st))
+        return user_error("'%s' cannot be opened: %s: check the name and its permissions", path,
+                          strerror(errno));
+    if (S_ISDIR(st.st_mode)) return images_add_directory(set, path);
+    if (!S_ISREG(st.st_mode)) return user_error("'%s' is neither a file nor a directory", path);
+    return add_file(set, path, st.st_size);
+}
+
+static error *add_pattern(image_set *set, const char *pattern)
+{
+    if (access(pattern, F_OK) == 0 || !strpbrk(pattern, "*?[")) return add_path(set, pattern);
+    glob_t found;
+    int status = glob(pattern, 0, NULL, &found);
+    if (status) return user_error("no file matches '%s': check the path", pattern);
+    error *e = NULL;
+    for (size_t i = 0; i < found.gl_pathc && !e; i++)
+        e = add_path(set, found.gl_pathv[i]);
+    globfree(&found);
+    return e;
+}
+
+/* Grey for colours would be trained without a word: what is in memory must have the channels. */
+static error *check_channels(const image_set *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (!s->items[i].path && s->items[i].channels != s->wish.channels)
+            return user_error("the images have %d channel%s, the model takes %lld: give --channels "
+                              "%d",
+                              s->items[i].channels, s->items[i].channels > 1 ? "s" : "",
+                              (long long)s->wish.channels, s->items[i].channels);
+    return NULL;
+}
+
+error *images_open(const char *const *paths, int n, const image_wish *wish, image_set **out)
+{
+    image_set *s;
+    TRY(alloc_array(&s, 1, sizeof *s));
+    s->wish = *wish;
+    pthread_mutex_init(&s->lock, NULL);
+    error *e = n < 1 ? user_error("no images are named: give --train-data PATH") : NULL;
+    for (int i = 0; i < n && !e; i++)
+        e = add_pattern(s, paths[i]);
+    if (!e) e = check_channels(s);
+    if (!e && !s->n)
+        e = user_error("'%s'%s: no image is left%s%s", paths[0], n > 1 ? " and the others" : "",
+                       *s->why ? ": " : "", s->why);
+    if (e) {
+        images_close(s);
+        return e;
+    }
+    *out = s;
+    return NULL;
+}

@@ -1,0 +1,45 @@
+/* fuzz_safetensors.c - opening, and reading all that the header promised: io/safetensors.h */
+#include "io/safetensors.h"
+#include "fuzz/fuzz.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    safetensors *s;
+    if (!fuzz_fine(safetensors_open(fuzz_file(bytes, n), &s))) return 0;
+    for (int64_t i = 0; i < safetensors_count(s); i++) {
+        const safetensors_entry *e = safetensors_entry_at(s, i);
+        if (e->bytes < 0 || e->bytes > (int64_t)n || safetensors_find(s, e->name) != i) abort();
+        void *data = malloc((size_t)e->bytes + 1);
+        if (!data) abort();
+        if (!fuzz_fine(safetensors_read(s, i, 0, e->bytes, data))) abort(); /* it was promised */
+        free(data);
+    }
+    safetensors_close(s);
+    return 0;
+}
+
+static void file(const char *header, size_t data)
+{
+    char bytes[1000] = {0};
+    uint64_t length = strlen(header);
+    memcpy(bytes, &length, sizeof length);
+    memcpy(bytes + 8, header, length);
+    fuzz_keep(bytes, 8 + length + data);
+}
+
+void fuzz_seed(void)
+{
+    file("{}", 0);
+    file("{\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}  ", 24);
+    file("{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"BF16\",\"shape\":[],"
+         "\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"I64\",\"shape\":[0,5],\"data_offsets\":[2,2]},"
+         "\"c\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[2,5]}}",
+         5);
+    file("{\"a\":{\"dtype\":\"F64\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,8]}}", 8);
+    file("{\"a\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"U8\","
+         "\"shape\":[4],\"data_offsets\":[4,8]}}",
+         8);
+}

@@ -1,0 +1,48 @@
+/* fuzz_tokens.c - token shards: data/tokens.h */
+#include "data/tokens.h"
+#include "data/batches.h"
+#include "data/tokens_format.h"
+#include "fuzz/fuzz.h"
+
+#include <stdlib.h>
+
+enum { VOCAB = 1000, BLOCK = 64, BLOCKS = 16 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    const char *path = fuzz_file(bytes, n);
+    token_set *set;
+    batches *b;
+    int32_t ids[BLOCK], next[BLOCK];
+    if (!fuzz_fine(tokens_open(&path, 1, VOCAB, &set))) return 0;
+    int64_t count = tokens_count(set, 0), data = (int64_t)(n - sizeof(tokens_header));
+    if (count < 1 || (data != 2 * count && data != 4 * count)) abort(); /* it was to be checked */
+    for (int64_t at = 0; at < count && at < BLOCK * BLOCKS; at += BLOCK)
+        if (!fuzz_fine(tokens_read(set, 0, at, count - at < BLOCK ? count - at : BLOCK, ids)))
+            break;
+    if (fuzz_fine(batches_open(set, 7, 2, BATCHES_SHUFFLED, 1, &b))) {
+        fuzz_fine(batches_read(b, (int64_t)(bytes[n - 1]), 3, ids, next));
+        batches_close(b);
+    }
+    tokens_close(set);
+    return 0;
+}
+
+static void shard(int32_t magic, int32_t version, int32_t n_tokens, int width)
+{
+    struct {
+        tokens_header h;
+        uint8_t data[160];
+    } file = {.h = {.magic = magic, .version = version, .n_tokens = n_tokens}};
+    for (size_t i = 0; i < sizeof file.data; i += (size_t)width)
+        file.data[i] = (uint8_t)i;
+    fuzz_keep(&file, sizeof file.h + (size_t)(n_tokens < 40 ? n_tokens * width : 160));
+}
+
+void fuzz_seed(void)
+{
+    shard(TOKENS_MAGIC_16, TOKENS_VERSION_16, 40, 2);
+    shard(TOKENS_MAGIC_16, TOKENS_VERSION_16, 1, 2);
+    shard(TOKENS_MAGIC_32, TOKENS_VERSION_32, 40, 4);
+    shard(TOKENS_MAGIC_32, TOKENS_VERSION_32, INT32_MAX, 4);
+}

@@ -1,0 +1,41 @@
+/* choose_token.h - which token comes next, given the logits.
+ *
+ *     logits / temperature --> the top_k largest --> the fewest of these whose probabilities
+ *                                                    sum to top_p --> one of them, by chance
+ *
+ * (Fan, Lewis, Dauphin: "Hierarchical neural story generation", 2018, for top-k; Holtzman et al.:
+ * "The curious case of neural text degeneration", 2020, for top-p.)  Chance is counter-based: a
+ * pick depends on the logits, the seed and the index of the pick alone.
+ */
+#ifndef REGRAD_PICK_H
+#define REGRAD_PICK_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+
+typedef struct {
+    double temperature; /* 0: always the most likely token, of equals the first */
+    double top_p;       /* in (0, 1]; 1: no limit */
+    int64_t top_k;      /* 0: no limit */
+    uint64_t seed;
+} pick_rule;
+
+typedef struct {
+    double weight; /* exp((logit - largest) / temperature) */
+    int32_t id;
+} candidate;
+
+typedef struct {
+    pick_rule rule;
+    candidate *list; /* (n) */
+    int32_t n;       /* tokens to choose from: ids 0 .. n - 1 */
+} picker;
+
+error *picker_open(const pick_rule *rule, int32_t n, picker *out) NODISCARD;
+void picker_close(picker *p);
+
+/* logits has at least n numbers.  User error when they are not numbers. */
+error *pick_token(picker *p, const float *logits, uint64_t index, int32_t *id) NODISCARD;
+
+#endif

@@ -1,0 +1,59 @@
+/* find_tokenizer.c - see tokenizer.h */
+#include "infer/find_tokenizer.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH = 4096 };
+
+static error *path_in(const char *dir, const char *name, char *path)
+{
+    if (snprintf(path, PATH, "%s/%s", dir, name) >= PATH)
+        return user_error("%.200s...: the path is too long", dir);
+    return NULL;
+}
+
+static bool is_there(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+/* The tokenizer's file in dir; *path is empty if there is none. */
+static error *find_vocab(const char *dir, char *path)
+{
+    static const char *const names[] = {"tokenizer.vocab", "tokenizer.json"};
+    glob_t found;
+    for (int i = 0; i < 2; i++) {
+        TRY(path_in(dir, names[i], path));
+        if (is_there(path)) return NULL;
+    }
+    TRY(path_in(dir, "*.tiktoken", path));
+    int status = glob(path, 0, NULL, &found);
+    *path = 0;
+    if (status == 0 && strlen(found.gl_pathv[0]) < PATH) strcpy(path, found.gl_pathv[0]);
+    if (status == 0) globfree(&found);
+    return NULL;
+}
+
+error *tokenizer_open(const char *directory, const char *vocab, const model_config *c, bpe **out)
+{
+    char path[PATH];
+    if (!vocab) {
+        TRY(find_vocab(directory, path));
+        vocab = path;
+    }
+    if (!*vocab)
+        return user_error("no tokenizer in %s: give --vocab FILE, the one of the model's training "
+                          "data (PREFIX.vocab beside PREFIX_train.bin)",
+                          directory);
+    TRY(bpe_open(vocab, out));
+    if (bpe_size(*out) <= c->vocab) return NULL;
+    error *e = user_error("%s has %d tokens, the model in %s only %lld: give --vocab the one that "
+                          "it was trained with",
+                          vocab, bpe_size(*out), directory, (long long)c->vocab);
+    bpe_close(*out);
+    *out = NULL;
+    return e;
+}

@@ -1,0 +1,14 @@
+/* find_tokenizer.h - which file says what a model's tokens are. */
+#ifndef REGRAD_TOKENIZER_H
+#define REGRAD_TOKENIZER_H
+
+#include "data/bpe/bpe.h"
+#include "model/config.h"
+
+/* The tokenizer in the file `vocab`; if that is NULL, the one in the model's directory:
+ * tokenizer.vocab, else tokenizer.json, else the first NAME.tiktoken.  User errors: none there, and
+ * one with more tokens than the model has. */
+error *tokenizer_open(const char *directory, const char *vocab, const model_config *c,
+                      bpe **out) NODISCARD;
+
+#endif

@@ -1,0 +1,71 @@
+/* generator.c - see generator.h */
+#include "infer/generator.h"
+
+#include <stdlib.h>
+
+static void place(generator *g)
+{
+    params_place(&g->params, g->arena);
+    if (g->scores)
+        scorer_place(&g->scorer);
+    else
+        decoder_place(&g->decoder, g->config.vocab);
+}
+
+static error *build(generator *g, int64_t stride)
+{
+    TRY(arena_create(&g->arena));
+    arena_attach(g->arena, &g->null);
+    g->r = (run){.dev = &g->null, .arena = g->arena, .params = &g->params};
+    TRY(g->kind->create(&g->config, &g->params, &g->model));
+    for (int i = 0; i < g->params.n; i++)
+        g->params.row[i].trainable = false; /* so no gradients are placed */
+    if (g->scores)
+        g->scorer = scorer_make(g->kind, &g->r, g->model, g->config.context, stride);
+    else
+        TRY(decoder_open(g->kind, &g->r, g->model, g->config.context, &g->decoder));
+    place(g);
+    if (g->scores)
+        scorer_record(&g->scorer);
+    else
+        decoder_record(&g->decoder);
+    TRY(device_status(&g->null));
+    return arena_plan(g->arena);
+}
+
+error *generator_plan(const model_kind *kind, const model_config *c, int64_t stride,
+                      generator **out)
+{
+    generator *g = NULL;
+    TRY(alloc_array(&g, 1, sizeof *g));
+    g->kind = kind;
+    g->config = *c;
+    g->scores = stride > 0;
+    g->null = device_null();
+    g->params.type = F32;
+    error *e = build(g, stride);
+    if (e)
+        generator_destroy(g);
+    else
+        *out = g;
+    return e;
+}
+
+error *generator_commit(generator *g, device *dev, const weights *w, bool widen)
+{
+    TRY(arena_commit(g->arena, dev, false));
+    g->r.dev = dev;
+    place(g);
+    TRY(device_status(dev));
+    return weights_read(w, &g->params, widen, dev);
+}
+
+void generator_destroy(generator *g)
+{
+    if (!g) return;
+    decoder_close(&g->decoder);
+    if (g->model) g->kind->destroy(g->model);
+    params_free(&g->params);
+    arena_destroy(g->arena);
+    free(g);
+}

@@ -1,0 +1,34 @@
+/* generator.h - a trained model at work: its memory, and the programs that continue and score text.
+ *
+ *   generator_plan     builds the model and records "sample" or "score" over the null device
+ *   generator_commit   takes the memory on a device and reads the parameters
+ *
+ * The plan holds parameters, caches and the activations of a few tokens; nothing of training.
+ */
+#ifndef REGRAD_GENERATOR_H
+#define REGRAD_GENERATOR_H
+
+#include "infer/decoder.h"
+#include "infer/scorer.h"
+#include "io/model_file.h"
+
+typedef struct {
+    const model_kind *kind;
+    model_config config;
+    device null;
+    arena *arena;
+    params params;
+    run r;
+    model *model;
+    bool scores;
+    decoder decoder; /* unless it scores */
+    scorer scorer;
+} generator;
+
+/* stride: 0 to generate, else the scorer's. */
+error *generator_plan(const model_kind *kind, const model_config *c, int64_t stride,
+                      generator **out) NODISCARD;
+error *generator_commit(generator *g, device *dev, const weights *w, bool widen) NODISCARD;
+void generator_destroy(generator *g); /* before the device is closed; NULL is fine */
+
+#endif

@@ -1,0 +1,36 @@
+/* scorer.h - the loss of a long text, in windows that slide.
+ *
+ *     text      t0 t1 t2 t3 t4 t5 t6 t7 t8 t9          length 4, stride 2
+ *     window 0  [ s  s  s  s ]                          s: the token after it is scored
+ *     window 1        [ .  .  s  s ]                    .: seen, scored before
+ *     window 2              [ .  .  s  s ]
+ *     window 3                    [ .  .  s ]           the last one ends with the text
+ *
+ * Every token but the first is scored exactly once, and behind the first window each sees at least
+ * length - stride tokens before it.  A smaller stride means more to see, and more windows.
+ */
+#ifndef REGRAD_SCORER_H
+#define REGRAD_SCORER_H
+
+#include "model/model.h"
+
+typedef struct {
+    const model_kind *kind;
+    run *r;
+    model *m;
+    int64_t length, stride, room;
+    tensor tokens, targets; /* (1,room) i32 */
+    tensor sum;             /* (1) f64 */
+    int steps;
+} scorer;
+
+/* 1 <= stride <= length <= the model's context */
+scorer scorer_make(const model_kind *kind, run *r, model *m, int64_t length, int64_t stride);
+/* Asks the arena for what outlives the program; once in the record and once in the run. */
+void scorer_place(scorer *s);
+void scorer_record(scorer *s);
+
+/* Sum of -ln p over the tokens 1 .. n - 1, n >= 2. */
+error *scorer_run(scorer *s, const int32_t *ids /* (n) */, int64_t n, double *nats) NODISCARD;
+
+#endif

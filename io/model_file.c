@@ -1,0 +1,204 @@
+/* model_file.c - see weights.h */
+#include "io/model_file.h"
+#include "base/outfile.h"
+#include "base/json.h"
+#include "io/llmc.h"
+#include "io/params_file.h"
+#include "model/hf/hf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PATH_ROOM = 4096, MOST_CONFIG = 1 << 20 };
+
+struct weights {
+    char directory[PATH_ROOM];
+    model_config model;
+    safetensors *tensors; /* one of these two */
+    llmc *llmc;
+};
+
+static error *join(const char *directory, const char *name, char path[PATH_ROOM])
+{
+    if (snprintf(path, PATH_ROOM, "%s/%s", directory, name) >= PATH_ROOM)
+        return user_error("%.200s...: the path is too long", directory);
+    return NULL;
+}
+
+/* ---- opening ---- */
+
+/* The directory of a file; "." for one without. */
+static error *directory_of(const char *path, char out[PATH_ROOM])
+{
+    const char *slash = strrchr(path, '/');
+    int length = slash ? (int)(slash - path) : 0;
+    if (length >= PATH_ROOM) return user_error("%.200s...: the path is too long", path);
+    if (slash)
+        snprintf(out, PATH_ROOM, "%.*s", length ? length : 1, path);
+    else
+        strcpy(out, ".");
+    return NULL;
+}
+
+static error *open_llmc(weights *w, const char *path)
+{
+    TRY(llmc_open(path, &w->llmc));
+    const llmc_sizes *z = llmc_about(w->llmc);
+    if (z->width % z->heads)
+        return user_error("%s: %lld heads do not divide a width of %lld: it is damaged", path,
+                          (long long)z->heads, (long long)z->width);
+    w->model = gpt_config("llm.c", z->layers, z->heads, z->width, z->context, z->vocab);
+    return error_context(config_check(&w->model), "%s", path);
+}
+
+/* A model far larger than its file is refused here, before anybody plans memory for it. */
+static error *check_bytes(const weights *w, const char *config)
+{
+    double matrices = config_parameters(&w->model), has = 0;
+    for (int64_t i = 0; i < safetensors_count(w->tensors); i++)
+        has += (double)safetensors_entry_at(w->tensors, i)->bytes;
+    if (2 * matrices <= has) return NULL; /* 2 bytes: 16-bit floats */
+    return user_error(
+        "%s is of a model of %.4g parameters, but %s has only %.4g bytes: they do not "
+        "belong together",
+        config, matrices, safetensors_path(w->tensors), has);
+}
+
+error *weights_config(const char *path, model_config *out)
+{
+    cJSON *json;
+    TRY(json_read(path, MOST_CONFIG, &json));
+    error *e = hf_config_read(path, json, out);
+    cJSON_Delete(json);
+    return e;
+}
+
+static error *open_tensors(weights *w, const char *path)
+{
+    char config[PATH_ROOM];
+    TRY(safetensors_open(path, &w->tensors));
+    TRY(join(w->directory, "config.json", config));
+    TRY(weights_config(config, &w->model));
+    return check_bytes(w, config);
+}
+
+/* Older models are there as pickles alone, which are programs. */
+static error *refuse_pickles(const weights *w)
+{
+    static const char *const names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
+    for (int i = 0; i < 2; i++) {
+        char path[PATH_ROOM];
+        TRY(join(w->directory, names[i], path));
+        if (access(path, F_OK) == 0)
+            return user_error("%s is of pickles, which are not read here: let transformers load "
+                              "it and save_pretrained() write model.safetensors",
+                              path);
+    }
+    return NULL;
+}
+
+static error *open_directory(weights *w)
+{
+    char path[PATH_ROOM];
+    TRY(join(w->directory, "model.safetensors.index.json", path));
+    if (access(path, F_OK) == 0) {
+        char single[PATH_ROOM];
+        TRY(join(w->directory, "model.safetensors", single));
+        if (access(single, F_OK) == 0)
+            return user_error("%s has both model.safetensors and an index of several: give the "
+                              "path of the one that is meant",
+                              w->directory);
+        return open_tensors(w, path);
+    }
+    TRY(join(w->directory, "model.safetensors", path));
+    if (access(path, F_OK)) TRY(refuse_pickles(w));
+    return open_tensors(w, path);
+}
+
+static error *open_any(weights *w, const char *path)
+{
+    struct stat s;
+    if (stat(path, &s) == 0 && S_ISDIR(s.st_mode)) {
+        if (snprintf(w->directory, PATH_ROOM, "%s", path) >= PATH_ROOM)
+            return user_error("%.200s...: the path is too long", path);
+        return open_directory(w);
+    }
+    TRY(directory_of(path, w->directory));
+    bool is_llmc;
+    TRY(llmc_is(path, &is_llmc));
+    return is_llmc ? open_llmc(w, path) : open_tensors(w, path);
+}
+
+error *weights_open(const char *path, weights **out)
+{
+    weights *w;
+    TRY(alloc_array(&w, 1, sizeof *w));
+    error *e = open_any(w, path);
+    if (e) {
+        weights_close(w);
+        return e;
+    }
+    *out = w;
+    return NULL;
+}
+
+void weights_close(weights *w)
+{
+    if (!w) return;
+    safetensors_close(w->tensors);
+    llmc_close(w->llmc);
+    free(w);
+}
+
+const model_config *weights_model(const weights *w)
+{
+    return &w->model;
+}
+
+const char *weights_directory(const weights *w)
+{
+    return w->directory;
+}
+
+/* ---- values ---- */
+
+error *weights_read(const weights *w, params *p, bool widen, device *dev)
+{
+    if (w->llmc) return llmc_read(w->llmc, p, widen, dev);
+    return (widen ? params_read_widened : params_read)(w->tensors, p, dev);
+}
+
+static error *write_text(const char *path, const char *text)
+{
+    outfile *f;
+    TRY(outfile_create(path, &f));
+    error *e = outfile_write(f, text, strlen(text));
+    if (!e) e = outfile_write(f, "\n", 1);
+    if (!e) return outfile_commit(f);
+    outfile_discard(f);
+    return e;
+}
+
+error *weights_write(const char *directory, const model_config *c, const params *p, device *dev)
+{
+    return weights_write_from(directory, c, p, dev, NULL);
+}
+
+error *weights_write_from(const char *directory, const model_config *c, const params *p,
+                          device *dev, const tensor_source *from)
+{
+    char path[PATH_ROOM];
+    if (!hf_lacks(c)) {
+        char *text;
+        TRY(join(directory, "config.json", path));
+        TRY(hf_config_text(c, p->type, &text));
+        error *e = write_text(path, text);
+        free(text);
+        TRY(e);
+    }
+    TRY(join(directory, "model.safetensors", path));
+    return params_write_from(path, p, dev, from);
+}

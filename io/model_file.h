@@ -1,0 +1,42 @@
+/* model_file.h - a trained model on disk, of whatever kind: what --load, ./export, ./generate take.
+ *
+ *   DIR                    model.safetensors (or model.safetensors.index.json), config.json:
+ *                          Hugging Face's (model/hf/hf.h), our checkpoints, the end of a run
+ *   FILE.safetensors       the same, config.json beside it
+ *   FILE.index.json        the same, in several files
+ *   FILE                   a model file of llm.c's, known by its first bytes
+ */
+#ifndef REGRAD_WEIGHTS_H
+#define REGRAD_WEIGHTS_H
+
+#include "params/params.h"
+#include "io/safetensors.h"
+#include "model/config.h"
+
+typedef struct weights weights;
+
+/* Opens, and checks headers and config.json.  User errors name the path and what is wrong. */
+error *weights_open(const char *path, weights **out) NODISCARD;
+void weights_close(weights *w); /* NULL is fine */
+
+/* What a config.json says. */
+error *weights_config(const char *path, model_config *out) NODISCARD;
+
+/* The model that they are of. */
+const model_config *weights_model(const weights *w);
+/* The directory that they lie in, where a tokenizer's files may be. */
+const char *weights_directory(const weights *w);
+
+/* All values of a table that was made for weights_model.  16-bit floats are refused unless `widen`
+ * says to take them as f32, which keeps every value. */
+error *weights_read(const weights *w, params *p, bool widen, device *dev) NODISCARD;
+
+/* config.json and model.safetensors to a directory that exists; each wholly or not at all.  No
+ * config.json for a model of no family that is known (model/hf/hf.h). */
+error *weights_write(const char *directory, const model_config *c, const params *p,
+                     device *dev) NODISCARD;
+/* The same, with values from there, in the order of the table. */
+error *weights_write_from(const char *directory, const model_config *c, const params *p,
+                          device *dev, const tensor_source *from) NODISCARD;
+
+#endif

@@ -1,0 +1,196 @@
+/* vit_file.c - see vit_file.h */
+#include "io/vit_file.h"
+#include "io/safetensors.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { ROOM = 4096, NAME_ROOM = 200 };
+
+typedef struct {
+    const safetensors *file;
+    const model_config *c;
+    bool widen, hugging_face;
+    int64_t taken;
+    device *dev;
+} reader;
+
+/* ---- names ---- */
+
+static const char *const pairs[][2] = {
+    {"cls_token", "vit.embeddings.cls_token"},
+    {"pos_embed", "vit.embeddings.position_embeddings"},
+    {"patch_embed.proj.", "vit.embeddings.patch_embeddings.projection."},
+    {"norm.", "vit.layernorm."},
+    {"head.", "classifier."},
+    {"norm1.", "layernorm_before."},
+    {"norm2.", "layernorm_after."},
+    {"attn.proj.", "attention.output.dense."},
+    {"mlp.fc1.", "intermediate.dense."},
+    {"mlp.fc2.", "output.dense."},
+};
+
+/* Hugging Face's name for timm's; for qkv that of part 0, 1 or 2. */
+static void hugging_name(const char *name, int part, char out[NAME_ROOM])
+{
+    static const char *const parts[] = {"query", "key", "value"};
+    int layer, at = 0;
+    const char *rest = name;
+    char front[60] = "";
+    if (sscanf(name, "blocks.%d.%n", &layer, &at) == 1 && at > 0) {
+        rest = name + at;
+        snprintf(front, sizeof front, "vit.encoder.layer.%d.", layer);
+    }
+    if (!strncmp(rest, "attn.qkv.", 9)) {
+        snprintf(out, NAME_ROOM, "%sattention.attention.%s.%s", front, parts[part], rest + 9);
+        return;
+    }
+    snprintf(out, NAME_ROOM, "%s", name);
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (!strncmp(rest, pairs[i][0], strlen(pairs[i][0])))
+            snprintf(out, NAME_ROOM, "%s%s%s", front, pairs[i][1], rest + strlen(pairs[i][0]));
+}
+
+static int64_t find(const reader *r, const char *name)
+{
+    return safetensors_find(r->file, name);
+}
+
+static error *missing(const reader *r, const char *name)
+{
+    return user_error("%s has no %s: it is no ViT of timm's or Hugging Face's with these options",
+                      safetensors_path(r->file), name);
+}
+
+/* ---- values ---- */
+
+static error *fetch(reader *r, const char *name, tensor into)
+{
+    int64_t i = find(r, name);
+    if (i < 0) return missing(r, name);
+    named_tensor t = {.name = name, .value = into};
+    r->taken++;
+    return (r->widen ? safetensors_fetch_widened : safetensors_fetch)(r->file, i, &t, r->dev);
+}
+
+/* A third of the rows of a (3 n) or (3 n, k) tensor. */
+static tensor third(tensor t, int part)
+{
+    int64_t n = t.dim[0] / 3, size = tensor_count(t) / 3;
+    char *data = (char *)t.data + (size_t)(part * size) * dtype_size(t.type);
+    return t.rank == 1 ? tensor_of(data, t.type, SHAPE(n))
+                       : tensor_of(data, t.type, SHAPE(n, t.dim[1]));
+}
+
+/* Positions (n, n) of a square grid, scaled to (h, w); width numbers each. */
+static void interpolate(const float *from, int64_t n, float *to, int64_t h, int64_t w,
+                        int64_t width)
+{
+    for (int64_t i = 0; i < h; i++)
+        for (int64_t j = 0; j < w; j++) {
+            double y =
+                fmin((double)n - 1, fmax(0, ((double)i + 0.5) * (double)n / (double)h - 0.5));
+            double x =
+                fmin((double)n - 1, fmax(0, ((double)j + 0.5) * (double)n / (double)w - 0.5));
+            int64_t y0 = (int64_t)y, x0 = (int64_t)x, y1 = y0 + (y0 + 1 < n),
+                    x1 = x0 + (x0 + 1 < n);
+            double fy = y - (double)y0, fx = x - (double)x0;
+            for (int64_t k = 0; k < width; k++) {
+                double top = (double)from[(y0 * n + x0) * width + k] * (1 - fx) +
+                             (double)from[(y0 * n + x1) * width + k] * fx;
+                double low = (double)from[(y1 * n + x0) * width + k] * (1 - fx) +
+                             (double)from[(y1 * n + x1) * width + k] * fx;
+                to[(i * w + j) * width + k] = (float)(top * (1 - fy) + low * fy);
+            }
+        }
+}
+
+/* Positions of another image size: the file's are f32, (1, first + n n, width). */
+static error *scale_positions(reader *r, const char *name, const safetensors_entry *e,
+                              int64_t entry, tensor into)
+{
+    const model_config *c = r->c;
+    int64_t first = !c->mean_pool, width = c->width, has = e->dim[1] - first;
+    int64_t n = (int64_t)lrint(sqrt((double)has));
+    int64_t h = c->image_height / c->patch, w = c->image_width / c->patch;
+    if (e->type != F32 || into.type != F32 || e->dim[2] != width || n < 1 || n * n != has)
+        return user_error("%s: %s cannot be scaled to %lld x %lld patches: it must be F32 in the "
+                          "file and in the run, of a "
+                          "square grid, %lld wide",
+                          safetensors_path(r->file), name, (long long)h, (long long)w,
+                          (long long)width);
+    float *from = NULL, *to = NULL;
+    error *failed = alloc_array(&from, (size_t)(e->dim[1] * width), sizeof *from);
+    if (!failed) failed = alloc_array(&to, (size_t)tensor_count(into), sizeof *to);
+    if (!failed) failed = safetensors_read(r->file, entry, 0, e->bytes, from);
+    if (!failed) {
+        memcpy(to, from, (size_t)(first * width) * sizeof *to);
+        interpolate(from + first * width, n, to + first * width, h, w, width);
+        op_put(r->dev, STREAM_COMPUTE, into, to);
+        op_sync(r->dev, STREAM_COMPUTE);
+        failed = device_status(r->dev);
+        r->taken++;
+    }
+    free(from);
+    free(to);
+    return failed;
+}
+
+static error *read_row(reader *r, const char *name, tensor value, bool *head)
+{
+    char theirs[NAME_ROOM];
+    bool qkv = strstr(name, "attn.qkv.") != NULL;
+    for (int part = 0; part < 3 && r->hugging_face && qkv; part++) {
+        hugging_name(name, part, theirs);
+        TRY(fetch(r, theirs, third(value, part)));
+    }
+    if (r->hugging_face && qkv) return NULL;
+    snprintf(theirs, sizeof theirs, "%s", name);
+    if (r->hugging_face) hugging_name(name, 0, theirs);
+    int64_t i = find(r, theirs);
+    const safetensors_entry *e = i < 0 ? NULL : safetensors_entry_at(r->file, i);
+    if (!strncmp(name, "head.", 5) && (!e || e->rank < 1 || e->dim[0] != value.dim[0])) {
+        *head = false;
+        r->taken += e != NULL;
+        return NULL;
+    }
+    if (e && !strcmp(name, "pos_embed") && e->rank == 3 && e->dim[1] != value.dim[1])
+        return scale_positions(r, theirs, e, i, value);
+    return fetch(r, theirs, value);
+}
+
+static error *read_all(reader *r, params *p, bool *head)
+{
+    char name[NAME_ROOM];
+    r->hugging_face = find(r, "vit.embeddings.position_embeddings") >= 0;
+    for (int i = 0; i < p->n; i++)
+        TRY(read_row(r, param_text(&p->row[i], name, sizeof name), p->row[i].value, head));
+    if (r->taken < safetensors_count(r->file))
+        return user_error("%s has %lld tensors that this model has no place for: give the sizes "
+                          "that it was trained with",
+                          safetensors_path(r->file),
+                          (long long)(safetensors_count(r->file) - r->taken));
+    return NULL;
+}
+
+error *vit_read(const char *path, const model_config *c, params *p, bool widen, device *dev,
+                bool *head)
+{
+    char inside[ROOM];
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        if (snprintf(inside, sizeof inside, "%s/model.safetensors", path) >= ROOM)
+            return user_error("%.200s...: the path is too long", path);
+        path = inside;
+    }
+    safetensors *file;
+    TRY(safetensors_open(path, &file));
+    reader r = {.file = file, .c = c, .widen = widen, .dev = dev};
+    *head = true;
+    error *e = read_all(&r, p, head);
+    safetensors_close(file);
+    return e;
+}

@@ -1,0 +1,57 @@
+/* block_keeps.c - see kept.h */
+#include "model/block_keeps.h"
+
+/* What backward reads: what the wanted gradients are made of, and what the residual stream's passes
+ * through on its way to those below. */
+static unsigned needs(const run *r, const model_config *c, const block_ids *ids)
+{
+    unsigned all = 0;
+    if (grad_wanted(r, ids->down.weight)) all |= ACT;
+    if (grads_below(r, ids->down.weight)) all |= PRE;
+    if (grad_wanted(r, ids->up.weight)) all |= one_norm(c) ? NORM1 : NORM2;
+    if (c->residual == RESIDUAL_SEQUENTIAL && grads_below(r, ids->up.weight)) all |= MID | STATS2;
+    if (c->residual == RESIDUAL_PARALLEL && grads_below(r, ids->up.weight)) all |= X | STATS2;
+    if (grad_wanted(r, ids->project.weight)) all |= ATT;
+    if (grads_below(r, ids->project.weight)) all |= QKV | ATT;
+    if (grad_wanted(r, ids->qkv.weight)) all |= NORM1;
+    if (grads_below(r, ids->qkv.weight)) all |= X | STATS1;
+    return all;
+}
+
+/* What of that is made again. */
+static unsigned remade(recompute_level level)
+{
+    switch (level) {
+    case RECOMPUTE_NONE:
+        return 0;
+    case RECOMPUTE_NORMS:
+        return NORM1 | NORM2;
+    case RECOMPUTE_GELU:
+        return NORM1 | NORM2 | ACT;
+    case RECOMPUTE_ATTENTION:
+        return NORM1 | NORM2 | ACT | QKV | ATT;
+    default:
+        return ~(unsigned)X;
+    }
+}
+
+unsigned kept_by_forward(const run *r, const model_config *c, int layer, const block_ids *ids)
+{
+    unsigned again = remade(recompute_of(&c->recompute, layer)), all = needs(r, c, ids),
+             lost = all & again, kept = all & ~lost;
+    bool after =
+        c->residual == RESIDUAL_SEQUENTIAL; /* the MLP reads mid; else x, as attention does */
+    bool act_again = lost & ACT && !(kept & PRE), mlp_again = lost & (NORM2 | PRE) || act_again;
+    if (mlp_again && after && !(again & MID)) kept |= MID;
+    if (lost & (NORM1 | STATS1 | QKV | ATT | MID)) kept |= X;
+    if (mlp_again && (!after || again & MID)) kept |= X;
+    if (recompute_input(&c->recompute, layer) && grads_below(r, ids->norm1.weight))
+        kept &= ~(unsigned)X;
+    return kept;
+}
+
+unsigned kept_in_backward(const run *r, const model_config *c, int layer, const block_ids *ids)
+{
+    unsigned again = remade(recompute_of(&c->recompute, layer));
+    return X | (needs(r, c, ids) & ~(again & (NORM1 | NORM2)));
+}

@@ -1,0 +1,41 @@
+/* block_stack.c - all blocks of a model, one on the other: see block.h.
+ *
+ * Where recompute.h's sqrt is at work, a block's input may not be there when backward comes to it.
+ * Then the blocks below run forward once more, from the nearest input that there is, and leave the
+ * inputs on the way:
+ *
+ *     kept      x0         x3         x6
+ *     block     0   1   2   3   4   5   6   7   8      backward is at 8:  x6 -> x7 -> x8
+ */
+#include "model/block.h"
+
+tensor blocks_forward(run *r, const model_config *c, const block_ids *ids, tensor x, tensor noise,
+                      block_purpose why, block_state *s)
+{
+    for (int l = 0; l < (int)c->layers; l++) {
+        s[l].drop = present(noise) ? tensor_slice(noise, 2 * l, 2) : (tensor){0};
+        block_forward(r, c, l, &ids[l], x, why, &s[l]);
+        x = s[l].out;
+    }
+    return x;
+}
+
+/* Makes the input of block `at`. */
+static void make_input(run *r, const model_config *c, const block_ids *ids, int at, block_state *s)
+{
+    int l = at;
+    while (l > 0 && !present(s[l].x))
+        l--;
+    for (; l < at; l++) {
+        block_forward(r, c, l, &ids[l], s[l].x, BLOCK_AGAIN, &s[l]);
+        s[l + 1].x = s[l].out;
+    }
+}
+
+void blocks_backward(run *r, const model_config *c, const block_ids *ids, tensor d, block_state *s)
+{
+    for (int l = (int)c->layers - 1; l >= 0 && block_wanted(r, &ids[l]); l--) {
+        if (recompute_input(&c->recompute, l) && !present(s[l].x)) make_input(r, c, ids, l, s);
+        block_backward(r, c, l, &ids[l], d, &s[l]);
+    }
+}

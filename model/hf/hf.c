@@ -1,0 +1,159 @@
+/* hf.c - see hf.h */
+#include "model/hf/hf_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const hf_family *family_of_type(const char *type)
+{
+    for (int i = 0; type && i < hf_n_families; i++)
+        if (!strcmp(hf_families[i].type, type)) return &hf_families[i];
+    return NULL;
+}
+
+/* ---- reading ---- */
+
+static error *refuse_type(const hf_source *s)
+{
+    char why[200] = "but only these can be loaded: ";
+    for (int i = 0; i < hf_n_families; i++)
+        snprintf(why + strlen(why), sizeof why - strlen(why), "%s%s", i ? ", " : "",
+                 hf_families[i].type);
+    return hf_refuse(s, "model_type", why);
+}
+
+error *hf_config_read(const char *path, const cJSON *json, model_config *out)
+{
+    hf_source s = {path, json};
+    const cJSON *type = hf_get(&s, "model_type");
+    if (!type)
+        return user_error("%s has no model_type: it is no configuration of Hugging Face's", path);
+    const hf_family *f = family_of_type(cJSON_GetStringValue(type));
+    if (!f) return refuse_type(&s);
+    if (hf_get(&s, "quantization_config"))
+        return user_error("%s: quantization_config: quantized weights cannot be read; take the "
+                          "model as it was before",
+                          path);
+    hf_model m = {.c = f->options};
+    TRY(hf_read_fields(&s, f, &m));
+    TRY(f->settle(&s, &m));
+    snprintf(m.c.name, sizeof m.c.name, "%s", f->type);
+    TRY(error_context(config_check(&m.c), "%s", path));
+    *out = m.c;
+    return NULL;
+}
+
+/* ---- writing ---- */
+
+static bool same_biases(biases a, biases b)
+{
+    return a.norms == b.norms && a.qkv == b.qkv && a.project == b.project && a.up == b.up &&
+           a.down == b.down && a.head == b.head;
+}
+
+/* What a has that b has not; NULL if they are the same model. */
+static const char *difference(const model_config *a, const model_config *b)
+{
+    bool rotary = a->positions == POSITIONS_ROTARY;
+    const struct {
+        bool same;
+        const char *words;
+    } all[] = {
+        {a->causal == b->causal, "attention in both directions"},
+        {same_biases(a->bias, b->bias), "other biases"},
+        {a->kv_heads == b->kv_heads, "grouped keys and values"},
+        {a->head_size == b->head_size, "heads of a size of their own"},
+        {a->act == b->act, "another activation"},
+        {a->gated == b->gated, "another kind of MLP"},
+        {a->inner == b->inner, "another inner width"},
+        {a->norm == b->norm && a->norm_plus_one == b->norm_plus_one, "another norm"},
+        {a->positions == b->positions, "other positions"},
+        {!rotary || (a->rotary.size == b->rotary.size && a->rotary.base == b->rotary.base &&
+                     a->rotary.interleaved == b->rotary.interleaved),
+         "other rotations"},
+        {a->residual == b->residual, "another residual stream"},
+        {a->qk_norm == b->qk_norm, "other norms of queries and keys"},
+        {a->embedding_norm == b->embedding_norm && a->embedding_scale == b->embedding_scale,
+         "another embedding"},
+        {a->tied == b->tied, "another head"},
+        {a->layers == b->layers && a->heads == b->heads && a->width == b->width &&
+             a->context == b->context && a->vocab == b->vocab && a->norm_eps == b->norm_eps,
+         "other sizes"},
+        {a->names == b->names && !a->patch == !b->patch, "other names"},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!all[i].same) return all[i].words;
+    return NULL;
+}
+
+/* What the family's fields are for c, and what those mean: if that is not c, what c has. */
+static const char *fit(const hf_family *f, const model_config *c, hf_model *fields)
+{
+    hf_source none = {"config.json", NULL};
+    hf_model back = {.c = f->options};
+    *fields = (hf_model){.c = *c};
+    if (f->unsettle) f->unsettle(fields);
+    hf_copy_fields(f, &back, fields);
+    error *e = f->settle(&none, &back);
+    if (e) {
+        error_free(e);
+        return "sizes that do not go together";
+    }
+    return difference(c, &back.c);
+}
+
+/* The first family that has the model c, and its fields; or the one that is nearest, by the names
+ * of its parameters, and what c has that it has not. */
+static const hf_family *family_of(const model_config *c, hf_model *fields, const char **lack)
+{
+    const hf_family *near = &hf_families[0];
+    for (int i = hf_n_families - 1; i >= 0; i--)
+        if (hf_families[i].options.names == c->names) near = &hf_families[i];
+    *lack = fit(near, c, fields);
+    if (!*lack) return near;
+    for (int i = 0; i < hf_n_families; i++)
+        if (!fit(&hf_families[i], c, fields)) {
+            *lack = NULL;
+            return &hf_families[i];
+        }
+    return near;
+}
+
+const char *hf_lacks(const model_config *c)
+{
+    hf_model fields;
+    const char *lack;
+    family_of(c, &fields, &lack);
+    return lack;
+}
+
+const char *hf_type(const model_config *c)
+{
+    hf_model fields;
+    const char *lack;
+    return family_of(c, &fields, &lack)->type;
+}
+
+static bool add_fields(cJSON *json, const hf_family *f, const hf_model *fields, dtype type)
+{
+    cJSON *kinds = cJSON_AddArrayToObject(json, "architectures");
+    return kinds && cJSON_AddItemToArray(kinds, cJSON_CreateString(f->architecture)) &&
+           cJSON_AddStringToObject(json, "model_type", f->type) &&
+           hf_write_fields(json, f, fields) &&
+           cJSON_AddStringToObject(json, "torch_dtype", type == BF16 ? "bfloat16" : "float32");
+}
+
+error *hf_config_text(const model_config *c, dtype type, char **out)
+{
+    hf_model fields;
+    const char *lack;
+    const hf_family *f = family_of(c, &fields, &lack);
+    if (lack)
+        return user_error("model %s has %s, which Hugging Face's %s cannot express", c->name, lack,
+                          f->type);
+    cJSON *json = cJSON_CreateObject();
+    *out = json && add_fields(json, f, &fields, type) ? cJSON_Print(json) : NULL;
+    cJSON_Delete(json);
+    return *out ? NULL : user_error("out of memory for config.json");
+}

@@ -1,0 +1,535 @@
+/* hf_families.c - what each family's config.json says; see hf_internal.h.
+ *
+ * A field that is not there has the default of that family's class in transformers.  Values that a
+ * field may not have, as the block cannot express them, stand in the table as HF_MUST.
+ */
+#include "model/families.h"
+#include "model/hf/hf_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#define C(member) offsetof(hf_model, c.member)
+#define M(member) offsetof(hf_model, member)
+#define SIZE(name, older, at, unset)                                                               \
+    {                                                                                              \
+        name, older, HF_SIZE, at, unset, 2e9                                                       \
+    }
+#define SMALL_SIZE(name, older, at, unset)                                                         \
+    {                                                                                              \
+        name, older, HF_SIZE, at, unset, 1e7                                                       \
+    }
+#define FIELD(kind, name, at, unset)                                                               \
+    {                                                                                              \
+        name, NULL, kind, at, unset, 0                                                             \
+    }
+#define MUST(name, value)      FIELD(HF_MUST, name, 0, value)
+#define MUST_FLAG(name, value) FIELD(HF_MUST_FLAG, name, 0, value)
+#define DROPOUT(name)          FIELD(HF_DROPOUT, name, 0, 0)
+#define ELSEWHERE(name)        FIELD(HF_ELSEWHERE, name, 0, 0)
+#define ROTARY_FIELDS                                                                              \
+    FIELD(HF_BASE, "rope_theta", C(rotary.base), 10000), ELSEWHERE("rope_scaling"),                \
+        ELSEWHERE("rope_parameters")
+
+/* ---- shared by the settling functions ---- */
+
+/* Sizes that follow from others. */
+static error *derive(const hf_source *s, hf_model *m, const char *heads, const char *kv_heads)
+{
+    model_config *c = &m->c;
+    if (!c->head_size && c->width % c->heads)
+        return hf_refuse(s, heads, "which does not divide the width");
+    if (!c->head_size) c->head_size = c->width / c->heads;
+    if (!c->kv_heads) c->kv_heads = c->heads;
+    if (c->heads % c->kv_heads) return hf_refuse(s, kv_heads, "which does not divide the heads");
+    if (!c->inner) c->inner = 4 * c->width;
+    return NULL;
+}
+
+/* A table of rope_scaling's or rope_parameters' kind: only the plain rotation.  partial: the family
+ * can turn a part of each head. */
+static error *check_rope(const hf_source *s, const char *name, bool partial, hf_model *m)
+{
+    const cJSON *rope = hf_get(s, name), *item = rope ? rope->child : NULL;
+    if (rope && !cJSON_IsObject(rope)) return hf_refuse(s, name, "but must be an object");
+    for (; item; item = item->next) {
+        const char *word = cJSON_GetStringValue(item);
+        double number = cJSON_IsNumber(item) ? item->valuedouble : -1;
+        if (!strcmp(item->string, "type") || !strcmp(item->string, "rope_type")) {
+            if (!word || strcmp(word, "default"))
+                return hf_refuse(s, name, "a type that is not known here: only default is");
+        } else if (!strcmp(item->string, "rope_theta")) {
+            if (hf_get(s, "rope_theta") && number != m->c.rotary.base)
+                return hf_refuse(s, name, "but rope_theta is another number");
+            if (!(number >= 1 && number <= 1e30))
+                return hf_refuse(s, name, "whose rope_theta must be a number of 1 or more");
+            m->c.rotary.base = number;
+        } else if (!strcmp(item->string, "partial_rotary_factor")) {
+            if (hf_get(s, "partial_rotary_factor") && number != m->rotary_part)
+                return hf_refuse(s, name, "but partial_rotary_factor is another number");
+            if (!(number > 0 && number <= 1))
+                return hf_refuse(s, name, "whose partial_rotary_factor must be from 0 to 1");
+            if (!partial && number != 1)
+                return hf_refuse(s, name,
+                                 "whose partial_rotary_factor must be 1: in this family "
+                                 "whole heads turn");
+            m->rotary_part = number;
+        } else if (!cJSON_IsNull(item))
+            return hf_refuse(s, name, "with a field that is not known here");
+    }
+    return NULL;
+}
+
+static error *settle_rotary(const hf_source *s, hf_model *m)
+{
+    bool partial = m->rotary_part > 0;
+    if (!partial) m->rotary_part = 1;
+    TRY(check_rope(s, "rope_scaling", partial, m));
+    TRY(check_rope(s, "rope_parameters", partial, m));
+    m->c.rotary.size = (int64_t)((double)m->c.head_size * m->rotary_part);
+    if (m->c.rotary.size >= 2 && m->c.rotary.size % 2 == 0) return NULL;
+    return user_error("%s: %lld numbers of a head would be turned, but they are turned in pairs",
+                      s->path, (long long)m->c.rotary.size);
+}
+
+/* The part whose product with the head's size is the number of turned ones, as transformers rounds
+ * it: down. */
+static void unsettle_rotary(hf_model *m)
+{
+    double size = (double)m->c.rotary.size, head = (double)m->c.head_size;
+    m->rotary_part = size / head;
+    if ((int64_t)(head * m->rotary_part) < m->c.rotary.size)
+        m->rotary_part = nextafter(m->rotary_part, 2);
+}
+
+/* Layers of several kinds: all must be of the one that we have. */
+static error *check_layer_types(const hf_source *s)
+{
+    const cJSON *list = hf_get(s, "layer_types"), *item;
+    if (list && !cJSON_IsArray(list)) return hf_refuse(s, "layer_types", "but must be an array");
+    cJSON_ArrayForEach(item, list)
+    {
+        const char *word = cJSON_GetStringValue(item);
+        if (!word || strcmp(word, "full_attention"))
+            return hf_refuse(s, "layer_types", "but only full_attention is known here");
+    }
+    return NULL;
+}
+
+/* ---- GPT-2 ---- */
+
+static const hf_field gpt2_fields[] = {
+    SIZE("n_layer", NULL, C(layers), 12),
+    SIZE("n_head", NULL, C(heads), 12),
+    SIZE("n_embd", NULL, C(width), 768),
+    SIZE("n_positions", "n_ctx", C(context), 1024),
+    SIZE("vocab_size", NULL, C(vocab), 50257),
+    SMALL_SIZE("n_inner", NULL, C(inner), 0),
+    FIELD(HF_ACT, "activation_function", C(act), ACT_GELU_TANH),
+    FIELD(HF_EPSILON, "layer_norm_epsilon", C(norm_eps), 1e-5),
+    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), true),
+    MUST_FLAG("scale_attn_weights", true),
+    MUST_FLAG("scale_attn_by_inverse_layer_idx", false),
+    DROPOUT("attn_pdrop"),
+    DROPOUT("embd_pdrop"),
+    DROPOUT("resid_pdrop"),
+};
+
+static const char *const gpt2_harmless[] = {"reorder_and_upcast_attn",
+                                            "summary_activation",
+                                            "summary_first_dropout",
+                                            "summary_proj_to_labels",
+                                            "summary_type",
+                                            "summary_use_proj",
+                                            NULL};
+
+static error *settle_gpt2(const hf_source *s, hf_model *m)
+{
+    if (!m->c.tied) m->c.names = &gpt2_head_names;
+    return derive(s, m, "n_head", "n_head");
+}
+
+/* ---- LLaMA (and Vicuna, which is one), Qwen 2, Qwen 3, Gemma ---- */
+
+#define LLAMA_SIZES(vocab_, width_, inner_, layers_, heads_, kv_heads_, context_)                  \
+    SIZE("vocab_size", NULL, C(vocab), vocab_), SIZE("hidden_size", NULL, C(width), width_),       \
+        SMALL_SIZE("intermediate_size", NULL, C(inner), inner_),                                   \
+        SIZE("num_hidden_layers", NULL, C(layers), layers_),                                       \
+        SIZE("num_attention_heads", NULL, C(heads), heads_),                                       \
+        SMALL_SIZE("num_key_value_heads", NULL, C(kv_heads), kv_heads_),                           \
+        SIZE("max_position_embeddings", NULL, C(context), context_),                               \
+        FIELD(HF_EPSILON, "rms_norm_eps", C(norm_eps), 1e-6), ROTARY_FIELDS,                       \
+        ELSEWHERE("layer_types"), MUST("attention_dropout", 0)
+
+static const hf_field llama_fields[] = {
+    LLAMA_SIZES(32000, 4096, 11008, 32, 32, 0, 2048),
+    SMALL_SIZE("head_dim", NULL, C(head_size), 0),
+    FIELD(HF_ACT, "hidden_act", C(act), ACT_SILU),
+    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), false),
+    FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
+    FIELD(HF_FLAG, "mlp_bias", M(linear_bias), false),
+};
+
+static const hf_field qwen2_fields[] = {
+    LLAMA_SIZES(151936, 4096, 22016, 32, 32, 32, 32768),
+    SMALL_SIZE("head_dim", NULL, C(head_size), 0),
+    FIELD(HF_ACT, "hidden_act", C(act), ACT_SILU),
+    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), false),
+    MUST_FLAG("use_sliding_window", false),
+    MUST_FLAG("use_mrope", false),
+};
+
+static const hf_field qwen3_fields[] = {
+    LLAMA_SIZES(151936, 4096, 22016, 32, 32, 32, 32768),
+    SMALL_SIZE("head_dim", NULL, C(head_size), 128),
+    FIELD(HF_ACT, "hidden_act", C(act), ACT_SILU),
+    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), false),
+    FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
+    MUST_FLAG("use_sliding_window", false),
+};
+
+static const hf_field gemma_fields[] = {
+    LLAMA_SIZES(256000, 3072, 24576, 28, 16, 16, 8192),
+    SMALL_SIZE("head_dim", NULL, C(head_size), 256),
+    FIELD(HF_ACT, "hidden_activation", C(act), ACT_GELU_TANH),
+    ELSEWHERE("hidden_act"),
+    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), true),
+    FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
+    MUST_FLAG("use_bidirectional_attention", false),
+};
+
+/* Only with use_sliding_window do these say anything. */
+static const char *const qwen_windows[] = {"sliding_window", "max_window_layers", NULL};
+
+static error *settle_llama(const hf_source *s, hf_model *m)
+{
+    TRY(derive(s, m, "num_attention_heads", "num_key_value_heads"));
+    TRY(check_layer_types(s));
+    m->c.bias.qkv = m->c.bias.project = m->qkv_bias;
+    m->c.bias.up = m->c.bias.down = m->linear_bias;
+    return settle_rotary(s, m);
+}
+
+static void unsettle_llama(hf_model *m)
+{
+    m->qkv_bias = m->c.bias.qkv;
+    m->linear_bias = m->c.bias.up;
+}
+
+static error *settle_qwen2(const hf_source *s, hf_model *m)
+{
+    TRY(settle_llama(s, m));
+    m->c.bias.qkv = true;
+    return NULL;
+}
+
+/* hidden_act was written as gelu where the tanh form was meant; transformers reads it so, too. */
+static error *settle_gemma(const hf_source *s, hf_model *m)
+{
+    const cJSON *act = hf_get(s, "hidden_act");
+    const char *word = cJSON_GetStringValue(act);
+    if (act && !hf_get(s, "hidden_activation") &&
+        (!word || (strcmp(word, "gelu") && strcmp(word, "gelu_pytorch_tanh"))))
+        return hf_refuse(s, "hidden_act", "but must be gelu or gelu_pytorch_tanh");
+    TRY(settle_llama(s, m));
+    m->c.embedding_scale = sqrt((double)m->c.width);
+    return NULL;
+}
+
+/* ---- the first Qwen ---- */
+
+static const hf_field qwen_fields[] = {
+    SIZE("vocab_size", NULL, C(vocab), 151936),
+    SIZE("hidden_size", NULL, C(width), 4096),
+    SMALL_SIZE("intermediate_size", NULL, M(twice_inner), 22016),
+    SIZE("num_hidden_layers", NULL, C(layers), 32),
+    SIZE("num_attention_heads", NULL, C(heads), 32),
+    SMALL_SIZE("kv_channels", NULL, C(head_size), 128),
+    SIZE("seq_length", NULL, C(context), 8192),
+    FIELD(HF_EPSILON, "layer_norm_epsilon", C(norm_eps), 1e-6),
+    FIELD(HF_BASE, "rotary_emb_base", C(rotary.base), 10000),
+    FIELD(HF_PART, "rotary_pct", M(rotary_part), 1),
+    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), false),
+    MUST_FLAG("no_bias", true),
+    MUST_FLAG("scale_attn_weights", true),
+    MUST_FLAG("use_cache_quantization", false),
+    MUST("attn_dropout_prob", 0),
+    DROPOUT("emb_dropout_prob"),
+};
+
+/* The first two do something beyond seq_length only, which is our context. */
+static const char *const qwen_harmless[] = {"use_dynamic_ntk",
+                                            "use_logn_attn",
+                                            "max_position_embeddings",
+                                            "use_flash_attn",
+                                            "use_cache_kernel",
+                                            "softmax_in_fp32",
+                                            "fp32",
+                                            "fp16",
+                                            "bf16",
+                                            "onnx_safe",
+                                            "tokenizer_type",
+                                            NULL};
+
+static error *settle_qwen(const hf_source *s, hf_model *m)
+{
+    if (m->twice_inner % 2) return hf_refuse(s, "intermediate_size", "but must be even");
+    m->c.inner = m->twice_inner / 2;
+    TRY(derive(s, m, "num_attention_heads", "num_attention_heads"));
+    return settle_rotary(s, m);
+}
+
+static void unsettle_qwen(hf_model *m)
+{
+    m->twice_inner = 2 * m->c.inner;
+    unsettle_rotary(m);
+}
+
+/* ---- BLOOM ---- */
+
+static const hf_field bloom_fields[] = {
+    SIZE("vocab_size", NULL, C(vocab), 250880),
+    SIZE("hidden_size", "n_embed", C(width), 64),
+    SIZE("n_layer", "num_hidden_layers", C(layers), 2),
+    SIZE("n_head", "num_attention_heads", C(heads), 8),
+    SIZE("seq_length", NULL, C(context), 2048),
+    FIELD(HF_EPSILON, "layer_norm_epsilon", C(norm_eps), 1e-5),
+    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), true),
+    MUST_FLAG("apply_residual_connection_post_layernorm", false),
+    MUST("attention_dropout", 0),
+    DROPOUT("hidden_dropout"),
+    ELSEWHERE("n_inner"),
+};
+
+static const char *const bloom_harmless[] = {"attention_softmax_in_fp32",
+                                             "bias_dropout_fusion",
+                                             "masked_softmax_fusion",
+                                             "offset_alibi",
+                                             "skip_bias_add",
+                                             "skip_bias_add_qkv",
+                                             "slow_but_exact",
+                                             NULL};
+
+static error *settle_bloom(const hf_source *s, hf_model *m)
+{
+    const cJSON *inner = hf_get(s, "n_inner");
+    TRY(derive(s, m, "n_head", "n_head"));
+    if (inner && !(cJSON_IsNumber(inner) && inner->valuedouble == 4 * (double)m->c.width))
+        return hf_refuse(s, "n_inner", "but BLOOM's is always four times its width");
+    return NULL;
+}
+
+/* ---- Phi 1, 1.5, 2 ---- */
+
+static const hf_field phi_fields[] = {
+    SIZE("vocab_size", NULL, C(vocab), 51200),
+    SIZE("hidden_size", "n_embd", C(width), 2048),
+    SMALL_SIZE("intermediate_size", "n_inner", C(inner), 8192),
+    SIZE("num_hidden_layers", "n_layer", C(layers), 24),
+    SIZE("num_attention_heads", "n_head", C(heads), 32),
+    SMALL_SIZE("num_key_value_heads", "n_head_kv", C(kv_heads), 0),
+    SMALL_SIZE("head_dim", NULL, C(head_size), 0),
+    SIZE("max_position_embeddings", "n_positions", C(context), 2048),
+    FIELD(HF_ACT, "hidden_act", C(act), ACT_GELU_TANH),
+    FIELD(HF_EPSILON, "layer_norm_eps", C(norm_eps), 1e-5),
+    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), false),
+    FIELD(HF_PART, "partial_rotary_factor", M(rotary_part), 0.5),
+    ROTARY_FIELDS,
+    MUST_FLAG("qk_layernorm", false),
+    MUST("attention_dropout", 0),
+    DROPOUT("resid_pdrop"),
+    DROPOUT("embd_pdrop"),
+};
+
+static error *settle_phi(const hf_source *s, hf_model *m)
+{
+    TRY(derive(s, m, "num_attention_heads", "num_key_value_heads"));
+    return settle_rotary(s, m);
+}
+
+/* ---- Falcon ---- */
+
+static const hf_field falcon_fields[] = {
+    SIZE("vocab_size", NULL, C(vocab), 65024),
+    SIZE("hidden_size", NULL, C(width), 4544),
+    SIZE("num_hidden_layers", "n_layer", C(layers), 32),
+    SIZE("num_attention_heads", "n_head", C(heads), 71),
+    SMALL_SIZE("num_kv_heads", "n_head_kv", C(kv_heads), 0),
+    SMALL_SIZE("ffn_hidden_size", NULL, C(inner), 0),
+    SIZE("max_position_embeddings", NULL, C(context), 2048),
+    SMALL_SIZE("num_ln_in_parallel_attn", NULL, M(parallel_norms), 0),
+    FIELD(HF_ACT, "activation", C(act), ACT_GELU_ERF),
+    FIELD(HF_EPSILON, "layer_norm_epsilon", C(norm_eps), 1e-5),
+    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), true),
+    FIELD(HF_FLAG, "multi_query", M(grouped), true),
+    FIELD(HF_FLAG, "parallel_attn", M(parallel), true),
+    FIELD(HF_FLAG, "new_decoder_architecture", M(both), false),
+    FIELD(HF_FLAG, "bias", M(linear_bias), false),
+    ROTARY_FIELDS,
+    MUST_FLAG("alibi", false),
+    MUST_FLAG("apply_residual_connection_post_layernorm", false),
+    MUST("attention_dropout", 0),
+    DROPOUT("hidden_dropout"),
+};
+
+/* The later form (new_decoder_architecture) is parallel and grouped whatever else is said, with a
+ * norm for each branch unless one is asked for.  The earlier one does not read num_kv_heads, which
+ * transformers writes as the number of heads. */
+static error *settle_falcon(const hf_source *s, hf_model *m)
+{
+    model_config *c = &m->c;
+    if (m->parallel_norms > 2) return hf_refuse(s, "num_ln_in_parallel_attn", "but must be 1 or 2");
+    if (!m->both && hf_get(s, "num_kv_heads") && c->kv_heads != c->heads &&
+        !(m->grouped && c->kv_heads == 1))
+        return hf_refuse(s, "num_kv_heads", "but multi_query says another number");
+    if (!m->both) c->kv_heads = m->grouped ? 1 : c->heads;
+    TRY(derive(s, m, "num_attention_heads", "num_kv_heads"));
+    bool two = m->both && m->parallel_norms != 1;
+    if (!m->both && m->parallel_norms == 2)
+        return hf_refuse(s, "num_ln_in_parallel_attn", "without new_decoder_architecture");
+    c->residual = two                      ? RESIDUAL_PARALLEL
+                  : m->both || m->parallel ? RESIDUAL_PARALLEL_ONE_NORM
+                                           : RESIDUAL_SEQUENTIAL;
+    c->names = two ? &falcon_two_names : &falcon_names;
+    c->bias = (biases){.norms = true,
+                       .qkv = m->linear_bias,
+                       .project = m->linear_bias,
+                       .up = m->linear_bias,
+                       .down = m->linear_bias};
+    return settle_rotary(s, m);
+}
+
+static void unsettle_falcon(hf_model *m)
+{
+    const model_config *c = &m->c;
+    m->linear_bias = c->bias.up;
+    m->grouped = c->kv_heads == 1;
+    m->parallel = c->residual != RESIDUAL_SEQUENTIAL;
+    m->both = c->residual == RESIDUAL_PARALLEL || (c->kv_heads != 1 && c->kv_heads != c->heads);
+    m->parallel_norms = !m->both ? 0 : c->residual == RESIDUAL_PARALLEL ? 2 : 1;
+}
+
+/* ---- ChatGLM 2 and 3 ---- */
+
+static const hf_field chatglm_fields[] = {
+    SIZE("padded_vocab_size", NULL, C(vocab), 65024),
+    SIZE("vocab_size", NULL, M(same_vocab), 0),
+    SIZE("hidden_size", NULL, C(width), 4096),
+    SMALL_SIZE("ffn_hidden_size", NULL, C(inner), 13696),
+    SIZE("num_layers", "num_hidden_layers", C(layers), 28),
+    SIZE("num_attention_heads", NULL, C(heads), 32),
+    SMALL_SIZE("kv_channels", NULL, C(head_size), 128),
+    SMALL_SIZE("multi_query_group_num", NULL, C(kv_heads), 1),
+    SIZE("seq_length", NULL, C(context), 2048),
+    FIELD(HF_EPSILON, "layernorm_epsilon", C(norm_eps), 1e-5),
+    FIELD(HF_FLAG, "multi_query_attention", M(grouped), false),
+    FIELD(HF_FLAG, "add_bias_linear", M(linear_bias), false),
+    FIELD(HF_FLAG, "add_qkv_bias", M(qkv_bias), false),
+    MUST_FLAG("rmsnorm", true),
+    MUST_FLAG("post_layer_norm", true),
+    MUST_FLAG("apply_residual_connection_post_layernorm", false),
+    MUST_FLAG("tie_word_embeddings", false),
+    MUST_FLAG("prefix_projection", false),
+    MUST("rope_ratio", 1),
+    MUST("quantization_bit", 0),
+    MUST("attention_dropout", 0),
+    DROPOUT("hidden_dropout"),
+    ELSEWHERE("pre_seq_len"),
+};
+
+/* The scores are divided by a layer's number and multiplied by it again. */
+static const char *const chatglm_harmless[] = {"apply_query_key_layer_scaling",
+                                               "attention_softmax_in_fp32",
+                                               "bias_dropout_fusion",
+                                               "fp32_residual_connection",
+                                               "interleaved_qkv",
+                                               "original_rope",
+                                               NULL};
+
+static error *settle_chatglm(const hf_source *s, hf_model *m)
+{
+    model_config *c = &m->c;
+    if (m->same_vocab && m->same_vocab != c->vocab)
+        return hf_refuse(s, "vocab_size", "but padded_vocab_size is another number");
+    if (hf_get(s, "pre_seq_len"))
+        return hf_refuse(s, "pre_seq_len", "and a prefix of its own is not known here");
+    if (!m->grouped) c->kv_heads = c->heads;
+    TRY(derive(s, m, "num_attention_heads", "multi_query_group_num"));
+    c->bias = (biases){.qkv = m->qkv_bias || m->linear_bias,
+                       .project = m->linear_bias,
+                       .up = m->linear_bias,
+                       .down = m->linear_bias};
+    c->rotary = (rotary_form){.size = c->head_size / 2, .base = 10000, .interleaved = true};
+    if (c->rotary.size < 2 || c->rotary.size % 2)
+        return hf_refuse(s, "kv_channels", "but half of a head is turned in pairs");
+    return NULL;
+}
+
+static void unsettle_chatglm(hf_model *m)
+{
+    m->qkv_bias = m->c.bias.qkv;
+    m->linear_bias = m->c.bias.up;
+    m->grouped = m->c.kv_heads != m->c.heads;
+    m->same_vocab = m->c.vocab;
+}
+
+/* ---- the table ---- */
+
+#define FIELDS(name) .fields = name##_fields, .n_fields = sizeof name##_fields / sizeof(hf_field)
+
+const hf_family hf_families[] = {
+    {"gpt2", "GPT2LMHeadModel", {GPT2_OPTIONS}, FIELDS(gpt2), gpt2_harmless, settle_gpt2, NULL},
+    {"llama",
+     "LlamaForCausalLM",
+     {LLAMA_OPTIONS},
+     FIELDS(llama),
+     NULL,
+     settle_llama,
+     unsettle_llama},
+    {"qwen2", "Qwen2ForCausalLM", {QWEN2_OPTIONS}, FIELDS(qwen2), qwen_windows, settle_qwen2, NULL},
+    {"qwen3",
+     "Qwen3ForCausalLM",
+     {QWEN3_OPTIONS},
+     FIELDS(qwen3),
+     qwen_windows,
+     settle_llama,
+     unsettle_llama},
+    {"gemma",
+     "GemmaForCausalLM",
+     {GEMMA_OPTIONS},
+     FIELDS(gemma),
+     NULL,
+     settle_gemma,
+     unsettle_llama},
+    {"bloom",
+     "BloomForCausalLM",
+     {BLOOM_OPTIONS},
+     FIELDS(bloom),
+     bloom_harmless,
+     settle_bloom,
+     NULL},
+    {"phi", "PhiForCausalLM", {PHI_OPTIONS}, FIELDS(phi), NULL, settle_phi, unsettle_rotary},
+    {"falcon",
+     "FalconForCausalLM",
+     {FALCON_OPTIONS},
+     FIELDS(falcon),
+     NULL,
+     settle_falcon,
+     unsettle_falcon},
+    {"chatglm",
+     "ChatGLMModel",
+     {CHATGLM_OPTIONS},
+     FIELDS(chatglm),
+     chatglm_harmless,
+     settle_chatglm,
+     unsettle_chatglm},
+    {"qwen",
+     "QWenLMHeadModel",
+     {QWEN_OPTIONS},
+     FIELDS(qwen),
+     qwen_harmless,
+     settle_qwen,
+     unsettle_qwen},
+};
+
+const int hf_n_families = sizeof hf_families / sizeof *hf_families;

@@ -1,0 +1,338 @@
+/* hf_fields.c - the fields of a config.json by a family's table; see hf_internal.h */
+#include "model/hf/hf_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What changes nothing in what a model computes, whatever its family: who wrote the file, tokens
+ * that generation stops at, initial values, what other heads would do, which of several programs for
+ * the same function is taken. */
+static const char *const harmless[] = {"_attn_implementation",
+                                       "_attn_implementation_autoset",
+                                       "_attn_implementation_internal",
+                                       "_commit_hash",
+                                       "_flash_attn_2_enabled",
+                                       "_name_or_path",
+                                       "architectures",
+                                       "auto_map",
+                                       "bad_words_ids",
+                                       "begin_suppress_tokens",
+                                       "bos_token_id",
+                                       "chunk_size_feed_forward",
+                                       "classifier_dropout",
+                                       "decoder_start_token_id",
+                                       "diversity_penalty",
+                                       "do_sample",
+                                       "dtype",
+                                       "early_stopping",
+                                       "encoder_no_repeat_ngram_size",
+                                       "eos_token_id",
+                                       "exponential_decay_length_penalty",
+                                       "finetuning_task",
+                                       "forced_bos_token_id",
+                                       "forced_eos_token_id",
+                                       "gradient_checkpointing",
+                                       "id2label",
+                                       "initializer_range",
+                                       "is_decoder",
+                                       "keys_to_ignore_at_inference",
+                                       "label2id",
+                                       "length_penalty",
+                                       "max_length",
+                                       "min_length",
+                                       "model_type",
+                                       "no_repeat_ngram_size",
+                                       "num_beam_groups",
+                                       "num_beams",
+                                       "num_return_sequences",
+                                       "output_attentions",
+                                       "output_hidden_states",
+                                       "output_past",
+                                       "output_scores",
+                                       "pad_token_id",
+                                       "prefix",
+                                       "pretraining_tp",
+                                       "problem_type",
+                                       "remove_invalid_values",
+                                       "repetition_penalty",
+                                       "return_dict",
+                                       "return_dict_in_generate",
+                                       "sep_token_id",
+                                       "suppress_tokens",
+                                       "task_specific_params",
+                                       "temperature",
+                                       "tf_legacy_loss",
+                                       "tokenizer_class",
+                                       "top_k",
+                                       "top_p",
+                                       "torch_dtype",
+                                       "torchscript",
+                                       "transformers_version",
+                                       "typical_p",
+                                       "unk_token_id",
+                                       "use_bfloat16",
+                                       "use_cache",
+                                       NULL};
+
+/* What every family's file may say, but only this: a decoder alone, with all of its heads. */
+static const hf_field common[] = {
+    {"is_encoder_decoder", NULL, HF_MUST_FLAG, 0, false, 0},
+    {"add_cross_attention", NULL, HF_MUST_FLAG, 0, false, 0},
+    {"tie_encoder_decoder", NULL, HF_MUST_FLAG, 0, false, 0},
+    {"pruned_heads", NULL, HF_EMPTY, 0, 0, 0},
+};
+
+enum { COMMON = sizeof common / sizeof *common };
+
+const cJSON *hf_get(const hf_source *s, const char *name)
+{
+    const cJSON *item = name ? cJSON_GetObjectItemCaseSensitive(s->json, name) : NULL;
+    return cJSON_IsNull(item) ? NULL : item;
+}
+
+error *hf_refuse(const hf_source *s, const char *name, const char *why)
+{
+    char value[100] = "not what it should be";
+    cJSON_PrintPreallocated((cJSON *)(size_t)hf_get(s, name), value, sizeof value, false);
+    return user_error("%s: %s is %.60s, %s", s->path, name, value, why);
+}
+
+/* ---- one field ---- */
+
+static error *read_size(const hf_source *s, const hf_field *f, const char *name, int64_t *out)
+{
+    const cJSON *item = hf_get(s, name);
+    double value = item ? cJSON_IsNumber(item) ? item->valuedouble : 0 : f->unset;
+    char why[80];
+    *out = 0;
+    if (item && (!(value >= 1 && value <= f->most) || value != floor(value))) {
+        snprintf(why, sizeof why, "but must be a whole number from 1 to %.0f", f->most);
+        return hf_refuse(s, name, why);
+    }
+    *out = (int64_t)value;
+    return NULL;
+}
+
+static error *read_number(const hf_source *s, const hf_field *f, const char *name, double *out)
+{
+    const cJSON *item = hf_get(s, name);
+    *out = item ? cJSON_IsNumber(item) ? item->valuedouble : -1 : f->unset;
+    if (!item) return NULL;
+    if (f->kind == HF_EPSILON && !(*out > 0 && *out < 1))
+        return hf_refuse(s, name, "but must be a number between 0 and 1");
+    if (f->kind == HF_PART && !(*out > 0 && *out <= 1))
+        return hf_refuse(s, name, "but must be a number from 0 to 1, and not 0");
+    if (f->kind == HF_BASE && !(*out >= 1 && *out <= 1e30))
+        return hf_refuse(s, name, "but must be a number of 1 or more");
+    return NULL;
+}
+
+static error *read_flag(const hf_source *s, const hf_field *f, const char *name, bool *out)
+{
+    const cJSON *item = hf_get(s, name);
+    *out = item ? cJSON_IsTrue(item) : f->unset != 0;
+    return item && !cJSON_IsBool(item) ? hf_refuse(s, name, "but must be true or false") : NULL;
+}
+
+/* transformers' words; the first of each kind is written. */
+static const struct {
+    const char *word;
+    activation act;
+} acts[] = {{"gelu_new", ACT_GELU_TANH},  {"gelu_pytorch_tanh", ACT_GELU_TANH},
+            {"gelu_fast", ACT_GELU_TANH}, {"gelu", ACT_GELU_ERF},
+            {"silu", ACT_SILU},           {"swish", ACT_SILU}};
+
+enum { ACTS = sizeof acts / sizeof *acts };
+
+static error *read_act(const hf_source *s, const hf_field *f, const char *name, activation *out)
+{
+    const cJSON *item = hf_get(s, name);
+    const char *word = cJSON_GetStringValue(item);
+    *out = (activation)f->unset;
+    if (!item) return NULL;
+    for (int i = 0; word && i < ACTS; i++)
+        if (!strcmp(word, acts[i].word)) {
+            *out = acts[i].act;
+            return NULL;
+        }
+    return hf_refuse(s, name,
+                     "but must be gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, silu or swish");
+}
+
+static error *check_must(const hf_source *s, const hf_field *f, const char *name)
+{
+    const cJSON *item = hf_get(s, name);
+    bool same = f->kind == HF_MUST    ? cJSON_IsNumber(item) && item->valuedouble == f->unset
+                : f->kind == HF_EMPTY ? cJSON_IsObject(item) && !item->child
+                                      : cJSON_IsBool(item) && cJSON_IsTrue(item) == (f->unset != 0);
+    return !item || same ? NULL : hf_refuse(s, name, "which this program cannot express");
+}
+
+static error *check_rate(const hf_source *s, const char *name)
+{
+    const cJSON *item = hf_get(s, name);
+    bool rate = cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < 1;
+    return !item || rate ? NULL : hf_refuse(s, name, "but must be a number from 0 to 1, and not 1");
+}
+
+static error *read_field(const hf_source *s, const hf_field *f, const char *name, void *at)
+{
+    switch (f->kind) {
+    case HF_SIZE:
+        return read_size(s, f, name, at);
+    case HF_EPSILON:
+    case HF_PART:
+    case HF_BASE:
+        return read_number(s, f, name, at);
+    case HF_FLAG:
+        return read_flag(s, f, name, at);
+    case HF_ACT:
+        return read_act(s, f, name, at);
+    case HF_MUST:
+    case HF_MUST_FLAG:
+    case HF_EMPTY:
+        return check_must(s, f, name);
+    case HF_DROPOUT:
+        return check_rate(s, name);
+    default:
+        return NULL;
+    }
+}
+
+/* ---- all of them ---- */
+
+/* Two names of one thing must not say two things. */
+static error *check_names(const hf_source *s, const hf_field *f)
+{
+    const cJSON *a = hf_get(s, f->name), *b = hf_get(s, f->older);
+    char why[120];
+    if (!a || !b || cJSON_Compare(a, b, true)) return NULL;
+    snprintf(why, sizeof why, "but %s says something else, and they are two names of one number",
+             f->name);
+    return hf_refuse(s, f->older, why);
+}
+
+/* null means "none" in transformers, and absence the default: they are the same where that is none. */
+static error *check_null(const hf_source *s, const hf_field *f)
+{
+    bool number = f->kind == HF_SIZE || f->kind == HF_EPSILON || f->kind == HF_PART ||
+                  f->kind == HF_BASE || f->kind == HF_FLAG;
+    if (!number || f->unset == 0 || hf_get(s, f->name) || hf_get(s, f->older)) return NULL;
+    const char *names[] = {f->name, f->older};
+    for (int i = 0; i < 2; i++)
+        if (names[i] && cJSON_GetObjectItemCaseSensitive(s->json, names[i]))
+            return user_error("%s: %s is null, but must say something or be left out", s->path,
+                              names[i]);
+    return NULL;
+}
+
+static bool in_list(const char *const *list, const char *name)
+{
+    for (; list && *list; list++)
+        if (!strcmp(*list, name)) return true;
+    return false;
+}
+
+static bool in_table(const hf_field *table, int n, const char *name)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(table[i].name, name) || (table[i].older && !strcmp(table[i].older, name)))
+            return true;
+    return false;
+}
+
+static bool is_known(const hf_family *f, const char *name)
+{
+    return in_table(f->fields, f->n_fields, name) || in_table(common, COMMON, name) ||
+           in_list(harmless, name) || in_list(f->harmless, name);
+}
+
+static error *read_table(const hf_source *s, const hf_field *table, int n, hf_model *m)
+{
+    for (int i = 0; i < n; i++) {
+        const hf_field *field = &table[i];
+        bool older = !hf_get(s, field->name) && hf_get(s, field->older);
+        TRY(check_names(s, field));
+        TRY(check_null(s, field));
+        TRY(read_field(s, field, older ? field->older : field->name, (char *)m + field->at));
+    }
+    return NULL;
+}
+
+error *hf_read_fields(const hf_source *s, const hf_family *f, hf_model *m)
+{
+    TRY(read_table(s, common, COMMON, m));
+    TRY(read_table(s, f->fields, f->n_fields, m));
+    const cJSON *item = s->json ? s->json->child : NULL;
+    for (; item; item = item->next) {
+        if (cJSON_GetObjectItemCaseSensitive(s->json, item->string) != item)
+            return user_error("%s has %s twice: only one can be meant", s->path, item->string);
+        if (!cJSON_IsNull(item) && !is_known(f, item->string))
+            return hf_refuse(s, item->string,
+                             "which is not known here, and may change what the model computes");
+    }
+    return NULL;
+}
+
+static bool write_field(cJSON *json, const hf_field *f, const void *at)
+{
+    const char *word = NULL;
+    switch (f->kind) {
+    case HF_SIZE:
+        return !*(const int64_t *)at ||
+               cJSON_AddNumberToObject(json, f->name, (double)*(const int64_t *)at);
+    case HF_EPSILON:
+    case HF_PART:
+    case HF_BASE:
+        return cJSON_AddNumberToObject(json, f->name, *(const double *)at);
+    case HF_FLAG:
+        return cJSON_AddBoolToObject(json, f->name, *(const bool *)at);
+    case HF_MUST:
+        return cJSON_AddNumberToObject(json, f->name, f->unset);
+    case HF_MUST_FLAG:
+        return cJSON_AddBoolToObject(json, f->name, f->unset != 0);
+    case HF_DROPOUT:
+        return cJSON_AddNumberToObject(json, f->name, 0);
+    case HF_ACT:
+        for (int i = ACTS - 1; i >= 0; i--)
+            if (acts[i].act == *(const activation *)at) word = acts[i].word;
+        return word && cJSON_AddStringToObject(json, f->name, word);
+    default:
+        return true;
+    }
+}
+
+bool hf_write_fields(cJSON *json, const hf_family *f, const hf_model *m)
+{
+    bool fine = true;
+    for (int i = 0; fine && i < f->n_fields; i++)
+        fine = write_field(json, &f->fields[i], (const char *)m + f->fields[i].at);
+    return fine;
+}
+
+void hf_copy_fields(const hf_family *f, hf_model *to, const hf_model *from)
+{
+    for (int i = 0; i < f->n_fields; i++) {
+        size_t at = f->fields[i].at, size = 0;
+        switch (f->fields[i].kind) {
+        case HF_SIZE:
+            size = sizeof(int64_t);
+            break;
+        case HF_EPSILON:
+        case HF_PART:
+        case HF_BASE:
+            size = sizeof(double);
+            break;
+        case HF_FLAG:
+            size = sizeof(bool);
+            break;
+        case HF_ACT:
+            size = sizeof(activation);
+            break;
+        default:
+            break;
+        }
+        memcpy((char *)to + at, (const char *)from + at, size);
+    }
+}

@@ -1,0 +1,119 @@
+/* tensor_names.c - see names.h */
+#include "model/tensor_names.h"
+
+#define BOTH(stem)                                                                                 \
+    {                                                                                              \
+        stem ".weight", stem ".bias"                                                               \
+    }
+
+#define GPT2_NAMES(prefix)                                                                         \
+    {                                                                                              \
+        .tokens = prefix "wte.weight", .positions = prefix "wpe.weight",                           \
+        .final_norm = BOTH(prefix "ln_f"), .head = {.weight = "lm_head.weight"},                   \
+        .block = {.norm1 = BOTH(prefix "h.%d.ln_1"),                                               \
+                  .qkv = BOTH(prefix "h.%d.attn.c_attn"),                                          \
+                  .project = BOTH(prefix "h.%d.attn.c_proj"),                                      \
+                  .norm2 = BOTH(prefix "h.%d.ln_2"),                                               \
+                  .up = BOTH(prefix "h.%d.mlp.c_fc"),                                              \
+                  .down = BOTH(prefix "h.%d.mlp.c_proj")},                                         \
+        .transposed = true                                                                         \
+    }
+
+/* As OpenAI's files have them; transformers takes them so only without a head of its own. */
+const model_names gpt2_names = GPT2_NAMES("");
+const model_names gpt2_head_names = GPT2_NAMES("transformer.");
+
+/* The layout of LLaMA, Qwen 2 and 3, and Gemma. */
+const model_names llama_names = {
+    .tokens = "model.embed_tokens.weight",
+    .final_norm = {.weight = "model.norm.weight"},
+    .head = {.weight = "lm_head.weight"},
+    .block = {.norm1 = {.weight = "model.layers.%d.input_layernorm.weight"},
+              .qkv = BOTH("model.layers.%d.self_attn.{q,k,v}_proj"),
+              .project = BOTH("model.layers.%d.self_attn.o_proj"),
+              .norm2 = {.weight = "model.layers.%d.post_attention_layernorm.weight"},
+              .up = BOTH("model.layers.%d.mlp.{gate,up}_proj"),
+              .down = BOTH("model.layers.%d.mlp.down_proj"),
+              .q_norm = "model.layers.%d.self_attn.q_norm.weight",
+              .k_norm = "model.layers.%d.self_attn.k_norm.weight"},
+};
+
+const model_names phi_names = {
+    .tokens = "model.embed_tokens.weight",
+    .final_norm = BOTH("model.final_layernorm"),
+    .head = BOTH("lm_head"),
+    .block = {.norm1 = BOTH("model.layers.%d.input_layernorm"),
+              .qkv = BOTH("model.layers.%d.self_attn.{q,k,v}_proj"),
+              .project = BOTH("model.layers.%d.self_attn.dense"),
+              .up = BOTH("model.layers.%d.mlp.fc1"),
+              .down = BOTH("model.layers.%d.mlp.fc2")},
+};
+
+const model_names bloom_names = {
+    .tokens = "transformer.word_embeddings.weight",
+    .embedding_norm = BOTH("transformer.word_embeddings_layernorm"),
+    .final_norm = BOTH("transformer.ln_f"),
+    .head = {.weight = "lm_head.weight"},
+    .block = {.norm1 = BOTH("transformer.h.%d.input_layernorm"),
+              .qkv = BOTH("transformer.h.%d.self_attention.query_key_value"),
+              .project = BOTH("transformer.h.%d.self_attention.dense"),
+              .norm2 = BOTH("transformer.h.%d.post_attention_layernorm"),
+              .up = BOTH("transformer.h.%d.mlp.dense_h_to_4h"),
+              .down = BOTH("transformer.h.%d.mlp.dense_4h_to_h")},
+    .qkv_by_group = true,
+};
+
+/* Falcon's two forms differ in what the norms are called. */
+#define FALCON_BUT_NORMS                                                                           \
+    .tokens = "transformer.word_embeddings.weight", .final_norm = BOTH("transformer.ln_f"),        \
+    .head = {.weight = "lm_head.weight"}, .qkv_by_group = true,                                    \
+    .block.qkv = BOTH("transformer.h.%d.self_attention.query_key_value"),                          \
+    .block.project = BOTH("transformer.h.%d.self_attention.dense"),                                \
+    .block.up = BOTH("transformer.h.%d.mlp.dense_h_to_4h"),                                        \
+    .block.down = BOTH("transformer.h.%d.mlp.dense_4h_to_h")
+
+const model_names falcon_names = {
+    FALCON_BUT_NORMS,
+    .block.norm1 = BOTH("transformer.h.%d.input_layernorm"),
+    .block.norm2 = BOTH("transformer.h.%d.post_attention_layernorm"),
+};
+
+const model_names falcon_two_names = {
+    FALCON_BUT_NORMS,
+    .block.norm1 = BOTH("transformer.h.%d.ln_attn"),
+    .block.norm2 = BOTH("transformer.h.%d.ln_mlp"),
+};
+
+const model_names chatglm_names = {
+    .tokens = "transformer.embedding.word_embeddings.weight",
+    .final_norm = {.weight = "transformer.encoder.final_layernorm.weight"},
+    .head = {.weight = "transformer.output_layer.weight"},
+    .block = {.norm1 = {.weight = "transformer.encoder.layers.%d.input_layernorm.weight"},
+              .qkv = BOTH("transformer.encoder.layers.%d.self_attention.query_key_value"),
+              .project = BOTH("transformer.encoder.layers.%d.self_attention.dense"),
+              .norm2 = {.weight = "transformer.encoder.layers.%d.post_attention_layernorm.weight"},
+              .up = BOTH("transformer.encoder.layers.%d.mlp.dense_h_to_4h"),
+              .down = BOTH("transformer.encoder.layers.%d.mlp.dense_4h_to_h")},
+};
+
+/* The first Qwen: w2 is the gate. */
+const model_names qwen_names = {
+    .tokens = "transformer.wte.weight",
+    .final_norm = {.weight = "transformer.ln_f.weight"},
+    .head = {.weight = "lm_head.weight"},
+    .block = {.norm1 = {.weight = "transformer.h.%d.ln_1.weight"},
+              .qkv = BOTH("transformer.h.%d.attn.c_attn"),
+              .project = BOTH("transformer.h.%d.attn.c_proj"),
+              .norm2 = {.weight = "transformer.h.%d.ln_2.weight"},
+              .up = BOTH("transformer.h.%d.mlp.{w2,w1}"),
+              .down = BOTH("transformer.h.%d.mlp.c_proj")},
+};
+
+const model_names vit_names = {
+    .block = {.norm1 = BOTH("blocks.%d.norm1"),
+              .qkv = BOTH("blocks.%d.attn.qkv"),
+              .project = BOTH("blocks.%d.attn.proj"),
+              .norm2 = BOTH("blocks.%d.norm2"),
+              .up = BOTH("blocks.%d.mlp.fc1"),
+              .down = BOTH("blocks.%d.mlp.fc2")},
+};

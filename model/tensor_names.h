@@ -1,0 +1,42 @@
+/* tensor_names.h - what a family calls its parameters, in Hugging Face's files (ViT: timm's).
+ *
+ * The block and the models ask for a place (block.qkv, head); the map has the name of that place's
+ * tensor.  One %d stands for the layer.  Braces stand for several tensors, whose rows in this order
+ * are the rows of ours:
+ *
+ *     model.layers.%d.self_attn.{q,k,v}_proj.weight     q_proj, k_proj, v_proj: our qkv
+ *     model.layers.%d.mlp.{gate,up}_proj.weight         gate_proj, up_proj: our up, when gated
+ *
+ * How many rows each has is in the parameter table (param_spec.part_rows).
+ */
+#ifndef REGRAD_NAMES_H
+#define REGRAD_NAMES_H
+
+#include <stdbool.h>
+
+typedef struct {
+    const char *weight, *bias; /* NULL: the family has none */
+} tensor_names;
+
+typedef struct {
+    const char *tokens;    /* (V,C), the embedding */
+    const char *positions; /* (P,C), learned ones */
+    tensor_names embedding_norm;
+    tensor_names final_norm;
+    tensor_names head; /* (V,C), when it is not tied */
+    struct {
+        tensor_names norm1, norm2; /* before attention, before the MLP */
+        tensor_names qkv, project; /* of attention: in and out; qkv has parts of H, KV, KV heads */
+        tensor_names up, down;     /* of the MLP; up has two parts, gate and up, when gated */
+        const char *q_norm, *k_norm;
+    } block;
+    bool transposed;   /* files have the matrices of the block as (in, out): Conv1D */
+    bool qkv_by_group; /* files have the rows of qkv as, for each key head, its queries, its key,
+                        * its value */
+} model_names;
+
+extern const model_names gpt2_names, gpt2_head_names, llama_names, phi_names, bloom_names,
+    falcon_names, falcon_two_names, chatglm_names, qwen_names;
+extern const model_names vit_names; /* of the block alone */
+
+#endif

@@ -1,0 +1,516 @@
+/* params.c - see params.h */
+#include "params/params.h"
+#include "base/rng.h"
+#include "core/stored_numbers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *grad_policy_name(grad_policy policy)
+{
+    static const char *const names[] = {"own", "overlay", "release", "fold", "auto"};
+    return names[policy];
+}
+
+int params_add(params *p, param_spec spec)
+{
+    if (p->n == p->room) {
+        int more = p->room ? 2 * p->room : 64;
+        param *rows = realloc(p->row, (size_t)more * sizeof *rows);
+        if (!rows) return -1;
+        p->row = rows;
+        p->room = more;
+    }
+    if (!spec.writers) spec.writers = 1;
+    int64_t count = tensor_count(tensor_of(NULL, F32, spec.shape));
+    p->row[p->n] = (param){.spec = spec, .trainable = true, .count = count, .own = count};
+    return p->n++;
+}
+
+void params_free(params *p)
+{
+    free(p->row);
+    free(p->queue);
+    *p = (params){0};
+}
+
+int64_t params_count(const params *p)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < p->n; i++)
+        if (!param_is_pool(p, i)) sum += p->row[i].count;
+    return sum;
+}
+
+const char *param_text(const param *row, char *buffer, size_t size)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(buffer, size, row->spec.name, row->spec.layer);
+#pragma GCC diagnostic pop
+    return buffer;
+}
+
+static block_name gradient_name(const param *row)
+{
+    return NAME(row->spec.name, row->spec.layer);
+}
+
+/* The type of the masters; DT_NONE without. */
+static dtype master_type(const params *p)
+{
+    static const dtype types[] = {
+        [MASTER_F32] = F32, [MASTER_SPLIT16] = I16, [MASTER_SPLIT8] = I8, [MASTER_NONE] = DT_NONE};
+    return p->type == BF16 ? types[p->master] : DT_NONE;
+}
+
+error *params_store(params *p, const param_storage *storage)
+{
+    p->storage = storage;
+    return alloc_array(&p->queue, 2 * (size_t)p->n, sizeof *p->queue);
+}
+
+/* ---- own ranges ---- */
+
+bool param_is_pool(const params *p, int id)
+{
+    return p->storage && p->storage->pool && p->storage->pool == id;
+}
+
+bool param_in_pool(const params *p, int id)
+{
+    return p->storage && p->storage->pool && !p->row[id].own;
+}
+
+/* Does the storage stand behind this row? */
+static bool stored(const params *p, int id)
+{
+    return p->storage && (!p->storage->pool || param_in_pool(p, id));
+}
+
+static bool expands(const params *p, int id)
+{
+    return stored(p, id) && p->storage->expand;
+}
+
+static bool collects(const params *p, int id)
+{
+    return stored(p, id) && p->storage->collects;
+}
+
+bool params_divided(const params *p)
+{
+    return p->storage && !p->storage->pool && (p->storage->expand || p->storage->spread);
+}
+
+shape param_own_shape(const params *p, int id)
+{
+    const param *row = &p->row[id];
+    return row->own == row->count ? row->spec.shape : SHAPE(row->own);
+}
+
+static tensor own_of(const params *p, int id, tensor whole)
+{
+    const param *row = &p->row[id];
+    if (!present(whole) || !row->own) return (tensor){0};
+    char *first = (char *)whole.data + (size_t)row->own_first * dtype_size(whole.type);
+    return tensor_of(first, whole.type, param_own_shape(p, id));
+}
+
+tensor param_own_value(const params *p, int id)
+{
+    return expands(p, id) ? p->row[id].stored : own_of(p, id, p->row[id].value);
+}
+
+tensor param_own_gradient(const params *p, int id)
+{
+    const param *row = &p->row[id];
+    return present(row->collected) ? row->collected : own_of(p, id, row->gradient);
+}
+
+static void place_value(params *p, arena *a, int id)
+{
+    param *row = &p->row[id];
+    block_name name = NAME(row->spec.name, row->spec.layer);
+    if (!expands(p, id))
+        row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape, name);
+    else if (row->own)
+        row->stored = arena_keep(a, KIND_PARAMETER, p->type, param_own_shape(p, id), name);
+}
+
+static void place_gradient(params *p, arena *a, int id)
+{
+    param *row = &p->row[id];
+    if (!collects(p, id))
+        row->gradient = arena_keep(a, KIND_GRADIENT, p->type, row->spec.shape, gradient_name(row));
+    else if (row->own)
+        row->collected =
+            arena_keep(a, KIND_GRADIENT, p->type, param_own_shape(p, id), gradient_name(row));
+}
+
+void params_place(params *p, arena *a)
+{
+    dtype master = master_type(p);
+    for (p->first = 0; p->first < p->n && !p->row[p->first].trainable;)
+        p->first++;
+    for (int id = 0; id < p->n; id++)
+        place_value(p, a, id);
+    for (int id = 0; id < p->n && master != DT_NONE; id++)
+        if (p->row[id].trainable && p->row[id].own)
+            p->row[id].master = arena_keep(a, KIND_MASTER, master, param_own_shape(p, id),
+                                           gradient_name(&p->row[id]));
+    for (int id = 0; id < p->n && p->policy == GRADS_OWN; id++)
+        if (p->row[id].trainable) place_gradient(p, a, id);
+}
+
+/* ---- initial values ---- */
+
+enum { CHUNK = 1 << 16 }; /* elements prepared on the host at a time */
+
+/* Elements [first, first + n), first a multiple of four, as double or float. */
+static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t first, int64_t n,
+                       dtype type, void *out)
+{
+    uint64_t base = id << 40;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i += 4) {
+        double four[4] = {1, 1, 1, 1};
+        double scale = row->spec.init == INIT_ZERO     ? 0
+                       : row->spec.init == INIT_NORMAL ? row->spec.std
+                                                       : 1;
+        if (row->spec.init == INIT_NORMAL)
+            rng_normal4(seed, RNG_INIT, base + (uint64_t)(first + i) / 4, four);
+        for (int64_t k = 0; k < 4 && i + k < n; k++) {
+            if (type == F64)
+                ((double *)out)[i + k] = scale * four[k];
+            else
+                ((float *)out)[i + k] = (float)(scale * four[k]);
+        }
+    }
+}
+
+/* Of elements [first, first + n), those that t has, whose first element is number `begin`;
+ * *skipped: how many of them come before that. */
+static tensor part_within(tensor t, int64_t begin, int64_t first, int64_t n, int64_t *skipped)
+{
+    int64_t end = begin + tensor_count(t);
+    int64_t from = first > begin ? first : begin, to = first + n < end ? first + n : end;
+    *skipped = from - first;
+    if (!present(t) || from >= to) return (tensor){0};
+    return tensor_of((char *)t.data + (size_t)(from - begin) * dtype_size(t.type), t.type,
+                     SHAPE(to - from));
+}
+
+tensor param_kept(const param *row, int64_t first, int64_t n, int64_t *skipped)
+{
+    if (present(row->value)) return part_within(row->value, 0, first, n, skipped);
+    return part_within(row->stored, row->own_first, first, n, skipped);
+}
+
+/* host: elements of which `skipped` come before the part. */
+static void put_part(device *dev, tensor part, int64_t skipped, const void *host)
+{
+    if (!present(part)) return;
+    op_put(dev, STREAM_COMPUTE, part, (const char *)host + (size_t)skipped * dtype_size(part.type));
+    op_sync(dev, STREAM_COMPUTE);
+}
+
+/* Floats to a bf16 parameter and its master, as the optimizer's update would leave them - without a
+ * master, the nearest.  x is used up. */
+static void put_split(const params *p, device *dev, int id, int64_t first, int64_t n, float *x,
+                      uint16_t *hi)
+{
+    const param *row = &p->row[id];
+    int64_t skipped;
+    tensor master = part_within(row->master, row->own_first, first, n, &skipped);
+    if (master.type == F32) put_part(dev, master, skipped, x);
+    for (int64_t i = 0; i < n; i++) {
+        split s = split_float(row->master.type == I8 ? with_24_bits(x[i]) : x[i]);
+        int8_t upper = (int8_t)(s.lo / 256);
+        hi[i] = s.hi;
+        /* never ahead of what is read */
+        if (master.type == I16) memcpy((char *)x + 2 * i, &s.lo, sizeof s.lo);
+        if (master.type == I8) memcpy((char *)x + i, &upper, sizeof upper);
+    }
+    if (master.type != F32) put_part(dev, master, skipped, x);
+    tensor part = param_kept(row, first, n, &skipped);
+    put_part(dev, part, skipped, hi);
+}
+
+error *param_initialize(const params *p, device *dev, uint64_t seed, int id)
+{
+    const param *row = &p->row[id];
+    char *host = NULL;
+    TRY(alloc_array(&host, CHUNK, sizeof(double)));
+    for (int64_t first = 0; first < row->count; first += CHUNK) {
+        int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
+        int64_t skipped;
+        tensor part = param_kept(row, first, n, &skipped);
+        if (!present(part)) continue;
+        fill_chunk(row, seed, (uint64_t)id, first, n, p->type, host);
+        if (p->type == BF16)
+            put_split(p, dev, id, first, n, (float *)(void *)host,
+                      (uint16_t *)(void *)(host + CHUNK * sizeof(float)));
+        else
+            put_part(dev, part, skipped, host);
+    }
+    free(host);
+    return device_status(dev);
+}
+
+error *params_initialize(params *p, device *dev, uint64_t seed)
+{
+    for (int id = 0; id < p->n; id++)
+        TRY(param_initialize(p, dev, seed, id));
+    return NULL;
+}
+
+static void adopt(const params *p, device *dev, int id, float *host)
+{
+    const param *row = &p->row[id];
+    if (row->master.type != F32) { /* a bf16 number is its own hi */
+        op_clear(dev, STREAM_COMPUTE, row->master);
+        return;
+    }
+    tensor value = param_own_value(p, id);
+    for (int64_t first = 0; first < row->own; first += CHUNK) {
+        int64_t n = row->own - first < CHUNK ? row->own - first : CHUNK, skipped;
+        op_get_floats(dev, STREAM_COMPUTE, host, part_within(value, 0, first, n, &skipped));
+        put_part(dev, part_within(row->master, 0, first, n, &skipped), 0, host);
+    }
+}
+
+error *param_adopt(const params *p, device *dev, int id)
+{
+    float *host = NULL;
+    TRY(alloc_array(&host, CHUNK, sizeof *host));
+    if (present(p->row[id].master)) adopt(p, dev, id, host);
+    free(host);
+    return device_status(dev);
+}
+
+error *params_adopt(params *p, device *dev)
+{
+    for (int id = 0; id < p->n; id++)
+        TRY(param_adopt(p, dev, id));
+    return NULL;
+}
+
+/* ---- a step ---- */
+
+void params_begin_step(run *r, int micro_batches)
+{
+    params *p = r->params;
+    p->training = true;
+    p->micro_batches = micro_batches;
+    if (p->policy == GRADS_RELEASE && micro_batches > 1)
+        device_fail(r->dev, internal_error("release would update after each of %d micro-batches",
+                                           micro_batches));
+    for (int i = 0; i < p->n; i++) {
+        p->row[i].has_gradient = p->row[i].updated = p->row[i].has_collected = false;
+        p->row[i].readers = 0;
+    }
+    params_begin_micro(r, 0);
+}
+
+/* Every gradient must have been written by all its writers in the micro-batch that ends here. */
+static void check_writers(run *r)
+{
+    for (int i = 0; i < r->params->n; i++) {
+        const param *row = &r->params->row[i];
+        char name[80];
+        if (!row->trainable || row->writes == row->spec.writers) continue;
+        device_fail(r->dev, internal_error("the gradient of %s was written %d times, not %d",
+                                           param_text(row, name, sizeof name), row->writes,
+                                           row->spec.writers));
+    }
+}
+
+void params_begin_micro(run *r, int micro)
+{
+    if (micro > 0) check_writers(r);
+    r->params->micro = micro;
+    for (int i = 0; i < r->params->n; i++)
+        r->params->row[i].writes = 0;
+}
+
+void params_end_step(run *r)
+{
+    params *p = r->params;
+    check_writers(r);
+    if (p->storage && p->storage->spread) p->storage->spread(p->storage->own, r);
+    p->training = false;
+    for (int i = 0; i < p->n && p->policy == GRADS_OVERLAY; i++)
+        arena_drop(r->arena, collects(p, i) ? &p->row[i].collected : &p->row[i].gradient);
+}
+
+/* What the gradients of the micro-batch under way are of the step's. */
+static fold_part part_of(const params *p)
+{
+    if (p->micro_batches == 1) return FOLD_WHOLE;
+    if (p->micro == p->micro_batches - 1) return FOLD_LAST;
+    return p->micro ? FOLD_LATER : FOLD_FIRST;
+}
+
+/* ---- a complete gradient ---- */
+
+static bool at_once(const params *p)
+{
+    return p->policy == GRADS_RELEASE || p->policy == GRADS_FOLD;
+}
+
+/* Release, fold: the optimizer takes the gradient in, and its space is given back. */
+static void update(run *r, int id)
+{
+    params *p = r->params;
+    phase before = phase_enter(r->phases, PHASE_OPTIMIZER);
+    p->complete(p->context, id, part_of(p));
+    phase_enter(r->phases, before);
+    arena_drop(r->arena, &p->row[id].gradient);
+}
+
+/* The own range of the gradient goes to what was collected so far; its space is given back. */
+static void keep_collected(run *r, int id)
+{
+    params *p = r->params;
+    param *row = &p->row[id];
+    tensor part = own_of(p, id, row->gradient);
+    if (present(part) && !row->has_collected) {
+        if (p->policy == GRADS_OVERLAY)
+            row->collected = arena_take(r->arena, KIND_GRADIENT, p->type, param_own_shape(p, id),
+                                        gradient_name(row));
+        OP(copy, r->dev, r->stream, .dst = row->collected, .src = part);
+    } else if (present(part)) {
+        OP(add, r->dev, r->stream, .x = row->collected, .y = part);
+    }
+    row->has_collected = true;
+    arena_drop(r->arena, &row->gradient);
+}
+
+/* The gradients under way have come. */
+static void settle(run *r)
+{
+    params *p = r->params;
+    if (!p->under_way) return;
+    p->storage->settle(p->storage->own, r);
+    for (int i = 0; i < p->under_way; i++) {
+        int id = p->queue[p->n + i];
+        if (at_once(p))
+            update(r, id);
+        else if (collects(p, id))
+            keep_collected(r, id);
+    }
+    p->under_way = 0;
+}
+
+/* The gradients that wait set out. */
+static void send(run *r)
+{
+    params *p = r->params;
+    settle(r);
+    for (int i = 0; i < p->waiting; i++)
+        p->queue[p->n + i] = p->queue[i];
+    p->under_way = p->waiting;
+    p->waiting = 0;
+    p->waiting_bytes = 0;
+    if (p->under_way) p->storage->collect(p->storage->own, r, p->queue + p->n, p->under_way);
+    if (!p->storage->bucket) settle(r);
+}
+
+static void enqueue(run *r, int id)
+{
+    params *p = r->params;
+    p->queue[p->waiting++] = id;
+    p->waiting_bytes += (int64_t)tensor_bytes(p->row[id].gradient);
+    if (p->waiting_bytes >= p->storage->bucket) send(r);
+}
+
+/* The gradient is whole and the weight is read no more, in this micro-batch. */
+static void finish_if_complete(run *r, param *row, int id)
+{
+    params *p = r->params;
+    bool last = p->micro == p->micro_batches - 1;
+    if (!p->training || row->updated) return;
+    if (!row->has_gradient || row->writes < row->spec.writers || row->readers) return;
+    if (at_once(p)) {
+        row->updated = last;
+        row->has_gradient = last; /* else the next micro-batch's comes anew */
+    } else if (collects(p, id)) {
+        row->has_gradient = false;
+    } else if (stored(p, id) && last) {
+        row->updated = true; /* as far as this pass goes: it is written no more */
+    }
+    if (collects(p, id) || (stored(p, id) && p->policy != GRADS_FOLD && last))
+        enqueue(r, id);
+    else if (at_once(p))
+        update(r, id);
+}
+
+void params_end_micro(run *r)
+{
+    if (!r->params->storage) return;
+    send(r);
+    settle(r);
+}
+
+/* ---- the hooks ---- */
+
+bool grad_wanted(const run *r, int id)
+{
+    return id >= 0 && r->params->row[id].trainable;
+}
+
+bool grads_below(const run *r, int id)
+{
+    return r->params->first < id;
+}
+
+tensor param_use(run *r, int id)
+{
+    params *p = r->params;
+    param *row = &p->row[id];
+    if (p->training && row->updated) {
+        char name[80];
+        device_fail(r->dev, internal_error("%s is read after its update",
+                                           param_text(row, name, sizeof name)));
+    }
+    if (expands(p, id) && !row->readers) {
+        row->value = arena_take(r->arena, KIND_PARAMETER, p->type, row->spec.shape,
+                                NAME(row->spec.name, row->spec.layer));
+        p->storage->expand(p->storage->own, r, id);
+    }
+    row->readers++;
+    return row->value;
+}
+
+void param_done(run *r, int id)
+{
+    param *row = &r->params->row[id];
+    row->readers--;
+    if (!row->readers && expands(r->params, id)) arena_drop(r->arena, &row->value);
+    finish_if_complete(r, row, id);
+}
+
+grad grad_begin(run *r, int id)
+{
+    params *p = r->params;
+    param *row = &p->row[id];
+    if (!p->training) return (grad){0};
+    phase_enter(r->phases, PHASE_BACKWARD);
+    if (!row->trainable) return (grad){0};
+    grad g = {.accumulate = row->has_gradient};
+    if (!row->has_gradient && (p->policy != GRADS_OWN || collects(p, id)))
+        row->gradient =
+            arena_take(r->arena, KIND_GRADIENT, p->type, row->spec.shape, gradient_name(row));
+    row->has_gradient = true;
+    g.t = row->gradient;
+    return g;
+}
+
+void grad_done(run *r, int id)
+{
+    param *row = &r->params->row[id];
+    if (!row->trainable || !r->params->training) return;
+    row->writes++;
+    finish_if_complete(r, row, id);
+}

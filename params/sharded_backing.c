@@ -1,0 +1,167 @@
+/* sharded_backing.c - see zero.h */
+#include "params/sharded_backing.h"
+
+#include <stdlib.h>
+
+enum { UNIT = 16 }; /* elements: vector loops and 16-byte accesses begin on such a boundary */
+
+struct zero {
+    param_storage storage;
+    share *shares; /* (n) */
+    int *order;    /* (n) scratch: the largest first */
+    int stage;
+};
+
+/* ---- who owns what ---- */
+
+static void deal_evenly(zero *z, const params *p, int ranks)
+{
+    for (int id = 0; id < p->n; id++)
+        z->shares[id] = share_evenly(p->row[id].count, ranks, UNIT);
+}
+
+static error *deal_whole(zero *z, const params *p, int ranks)
+{
+    int64_t *load;
+    TRY(alloc_array(&load, (size_t)ranks, sizeof *load));
+    for (int i = 0; i < p->n; i++) { /* by size; of equals the first */
+        int at = i;
+        for (; at > 0 && p->row[z->order[at - 1]].count < p->row[i].count; at--)
+            z->order[at] = z->order[at - 1];
+        z->order[at] = i;
+    }
+    for (int i = 0; i < p->n; i++) {
+        int id = z->order[i], least = 0;
+        for (int r = 1; r < ranks; r++)
+            if (load[r] < load[least]) least = r;
+        z->shares[id] = (share){.count = p->row[id].count, .owner = least};
+        load[least] += p->row[id].count;
+    }
+    free(load);
+    return NULL;
+}
+
+static void take_own(const zero *z, params *p, int rank)
+{
+    for (int id = 0; id < p->n; id++) {
+        param *row = &p->row[id];
+        row->own_first = share_begin(&z->shares[id], rank);
+        row->own = share_begin(&z->shares[id], rank + 1) - row->own_first;
+    }
+}
+
+/* ---- behind the hooks ---- */
+
+/* What comes on the other stream waits for what there is; on a device with one they are the same. */
+static void leave(run *r)
+{
+    op_fork(r->dev, r->stream, STREAM_COMM);
+}
+static void come_back(run *r)
+{
+    comm_join(r->comm, r->dev, r->stream);
+}
+
+static void doing(run *r, const char *what)
+{
+    r->comm->doing = what;
+}
+
+static void collect(void *own, run *r, const int *ids, int n)
+{
+    const zero *z = own;
+    doing(r, "adding up gradients");
+    leave(r);
+    comm_group(r->comm, r->dev, true);
+    for (int i = 0; i < n; i++) {
+        tensor g = r->params->row[ids[i]].gradient;
+        if (z->stage)
+            comm_scatter(r->comm, r->dev, STREAM_COMM, g, &z->shares[ids[i]]);
+        else
+            comm_sum(r->comm, r->dev, STREAM_COMM, g);
+    }
+    comm_group(r->comm, r->dev, false);
+}
+
+static void settle(void *own, run *r)
+{
+    (void)own;
+    come_back(r);
+}
+
+static void spread(void *own, run *r)
+{
+    const zero *z = own;
+    doing(r, "gathering parameters");
+    leave(r);
+    comm_group(r->comm, r->dev, true);
+    for (int id = 0; id < r->params->n; id++)
+        if (r->params->row[id].trainable)
+            comm_gather(r->comm, r->dev, STREAM_COMM, r->params->row[id].value, &z->shares[id]);
+    comm_group(r->comm, r->dev, false);
+    come_back(r);
+}
+
+static void expand(void *own, run *r, int id)
+{
+    const zero *z = own;
+    const param *row = &r->params->row[id];
+    doing(r, "gathering parameters");
+    if (row->own) {
+        char *first =
+            (char *)row->value.data + (size_t)row->own_first * dtype_size(row->value.type);
+        OP(copy, r->dev, r->stream, .src = row->stored,
+           .dst = tensor_of(first, row->value.type, SHAPE(row->own)));
+    }
+    leave(r);
+    comm_gather(r->comm, r->dev, STREAM_COMM, row->value, &z->shares[id]);
+    come_back(r);
+}
+
+/* ---- life ---- */
+
+static error *deal(zero *z, params *p, const comm *c, bool whole)
+{
+    TRY(alloc_array(&z->shares, (size_t)p->n, sizeof *z->shares));
+    TRY(alloc_array(&z->order, (size_t)p->n, sizeof *z->order));
+    if (whole)
+        TRY(deal_whole(z, p, c->size));
+    else
+        deal_evenly(z, p, c->size);
+    if (z->stage) take_own(z, p, c->rank);
+    return params_store(p, &z->storage);
+}
+
+error *zero_open(run *r, int stage, bool whole, int64_t bucket, zero **out)
+{
+    zero *z;
+    TRY(alloc_array(&z, 1, sizeof *z));
+    z->stage = stage;
+    z->storage = (param_storage){.own = z,
+                                 .collects = stage >= 2 && r->params->policy != GRADS_RELEASE,
+                                 .bucket = bucket,
+                                 .expand = stage == 3 ? expand : NULL,
+                                 .collect = collect,
+                                 .settle = settle,
+                                 .spread = stage == 1 || stage == 2 ? spread : NULL};
+    error *e = deal(z, r->params, r->comm, whole);
+    if (e) {
+        zero_close(z);
+        return e;
+    }
+    *out = z;
+    return NULL;
+}
+
+void zero_close(zero *z)
+{
+    if (!z) return;
+    free(z->shares);
+    free(z->order);
+    free(z);
+}
+
+const share *zero_share(const zero *z, int id)
+{
+    return &z->shares[id];
+}

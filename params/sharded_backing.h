@@ -1,0 +1,37 @@
+/* sharded_backing.h - data parallel training, and its states, gradients and parameters dealt to the ranks
+ * (Rajbhandari et al.: "ZeRO: memory optimizations toward training trillion parameter models", SC
+ * 2020): a storage behind the parameter table's hooks.
+ *
+ *   --zero   a rank keeps            gradients of K micro-batches        values       moved, N = 1 copy
+ *     0      all                     summed once                         -            2 N
+ *     1      own states              scattered once                      gathered     2 N
+ *     2      ... and own gradients   scattered in every micro-batch      gathered     (K+1) N
+ *     3      ... and own values      scattered in every micro-batch      gathered     3 K N
+ *                                                                        at each use
+ *
+ * Each tensor is dealt by itself: rank r owns its r-th range of elements, so any sizes and any number
+ * of ranks will do (ranges are as even as their unit of 16 elements lets them, the last ones may be
+ * empty).  An optimizer that sees whole matrices owns whole tensors: the largest first, each goes to
+ * the rank with the least.
+ *
+ * Under release a gradient's space is given back as soon as its own range is updated, so that stage
+ * 1 has no more gradients than stage 2.  A gather at stage 3 holds one tensor, and only between the
+ * hooks: forward and backward are two gathers, the tied embedding's two uses two more.
+ */
+#ifndef REGRAD_DIST_ZERO_H
+#define REGRAD_DIST_ZERO_H
+
+#include "params/params.h"
+
+typedef struct zero zero;
+
+/* Deals the table to the ranks of r->comm; whole: by tensors.  After the model has declared its
+ * parameters, before params_place.  bucket: bytes of gradients that are sent together, beside the
+ * computation; 0: each one at once, waited for. */
+error *zero_open(run *r, int stage, bool whole, int64_t bucket, zero **out) NODISCARD;
+void zero_close(zero *z); /* NULL is fine */
+
+/* Who owns what of parameter id. */
+const share *zero_share(const zero *z, int id);
+
+#endif

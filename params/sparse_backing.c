@@ -1,0 +1,391 @@
+/* sparse_backing.c - see sparse.h */
+#include "params/sparse_backing.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A matrix in the pool. */
+typedef struct {
+    int id;
+    int64_t elements;
+    int64_t first_group, groups; /* of bits and starts */
+    int64_t begins_with;         /* non-zeros */
+    int64_t had, left, drawn;    /* non-zeros in a change: before, after pruning, new */
+} matrix;
+
+struct sparse {
+    param_storage storage;
+    matrix *matrices; /* (n) */
+    int *of;          /* (rows) which matrix a row is, -1: none */
+    int n;
+    int64_t groups, total;
+    uint64_t seed;
+    tensor bits, starts; /* (groups,32) i32, (groups+1) i64 */
+    tensor count;        /* (1) i64 */
+};
+
+/* Bits of a set, and where its groups' values begin: of all matrices. */
+typedef struct {
+    tensor bits, starts;
+} set;
+
+static set now(const sparse *s)
+{
+    return (set){s->bits, s->starts};
+}
+
+/* Matrix m's part of a set. */
+static set part(set all, const matrix *m)
+{
+    char *starts = (char *)all.starts.data + (size_t)m->first_group * sizeof(int64_t);
+    return (set){tensor_slice(all.bits, m->first_group, m->groups),
+                 tensor_of(starts, I64, SHAPE(m->groups + 1))};
+}
+
+/* ---- behind the hooks ---- */
+
+static void expand(void *own, run *r, int id)
+{
+    const sparse *s = own;
+    set of = part(now(s), &s->matrices[s->of[id]]);
+    OP(expand, r->dev, r->stream, .out = r->params->row[id].value,
+       .values = r->params->row[s->storage.pool].value, .bits = of.bits, .starts = of.starts);
+}
+
+/* Dense gradients go into the pool's. */
+static void collect(void *own, run *r, const int *ids, int n)
+{
+    const sparse *s = own;
+    params *p = r->params;
+    for (int i = 0; i < n; i++) {
+        set of = part(now(s), &s->matrices[s->of[ids[i]]]);
+        grad g = grad_begin(r, s->storage.pool);
+        /* has this matrix been here in this step?  (A pool that folds begins anew.) */
+        g.accumulate = p->micro > 0 && p->policy != GRADS_FOLD;
+        OP(compress, r->dev, r->stream, .values = g, .x = p->row[ids[i]].gradient, .bits = of.bits,
+           .starts = of.starts);
+        grad_done(r, s->storage.pool);
+    }
+}
+
+static void settle(void *own, run *r)
+{
+    (void)own, (void)r;
+}
+
+/* ---- life ---- */
+
+static bool belongs(const param *row)
+{
+    return row->trainable && row->spec.hidden && row->spec.shape.rank == 2;
+}
+
+static int count_matrices(const params *p)
+{
+    int n = 0;
+    for (int id = 0; id < p->n; id++)
+        n += belongs(&p->row[id]);
+    return n;
+}
+
+/* Notes the matrices, and that they own nothing themselves. */
+static void list_matrices(sparse *s, params *p, double sparsity)
+{
+    for (int id = 0; id < p->n; id++) {
+        param *row = &p->row[id];
+        s->of[id] = -1;
+        if (!belongs(row)) continue;
+        s->of[id] = s->n;
+        matrix *m = &s->matrices[s->n++];
+        *m = (matrix){.id = id,
+                      .elements = row->count,
+                      .first_group = s->groups,
+                      .groups = (row->count + SPARSE_GROUP - 1) / SPARSE_GROUP,
+                      .begins_with = (int64_t)llround((1 - sparsity) * (double)row->count)};
+        if (m->begins_with < 1) m->begins_with = 1;
+        s->groups += m->groups;
+        s->total += m->begins_with;
+        row->own = 0;
+    }
+}
+
+static error *build(sparse *s, params *p, double sparsity)
+{
+    int n = count_matrices(p);
+    if (!n)
+        return user_error("--sparsity %g: no matrix of a block is trained: leave it out, or freeze "
+                          "less",
+                          sparsity);
+    TRY(alloc_array(&s->matrices, (size_t)n, sizeof *s->matrices));
+    TRY(alloc_array(&s->of, (size_t)p->n, sizeof *s->of));
+    list_matrices(s, p, sparsity);
+    /* two dimensions: states in fewer bits are for matrices */
+    param_spec pool = {
+        .name = "nonzeros", .layer = -1, .shape = SHAPE(1, s->total), .decay = true, .writers = n};
+    s->storage.pool = params_add(p, pool);
+    if (s->storage.pool < 0) return user_error("out of memory for the parameter table");
+    return params_store(p, &s->storage);
+}
+
+error *sparse_open(run *r, double sparsity, uint64_t seed, sparse **out)
+{
+    sparse *s;
+    TRY(alloc_array(&s, 1, sizeof *s));
+    s->seed = seed;
+    s->storage = (param_storage){
+        .own = s, .collects = true, .expand = expand, .collect = collect, .settle = settle};
+    error *e = build(s, r->params, sparsity);
+    if (e) {
+        sparse_close(s);
+        return e;
+    }
+    *out = s;
+    return NULL;
+}
+
+void sparse_close(sparse *s)
+{
+    if (!s) return;
+    free(s->matrices);
+    free(s->of);
+    free(s);
+}
+
+int sparse_pool(const sparse *s)
+{
+    return s->storage.pool;
+}
+
+int64_t sparse_elements(const sparse *s)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < s->n; i++)
+        sum += s->matrices[i].elements;
+    return sum;
+}
+
+tensor sparse_bits(const sparse *s)
+{
+    return s->bits;
+}
+
+void sparse_place(sparse *s, run *r)
+{
+    s->bits = arena_keep(r->arena, KIND_PARAMETER, I32, SHAPE(s->groups, SPARSE_WORDS),
+                         NAME("nonzeros' bits", 0));
+    s->starts = arena_keep(r->arena, KIND_PARAMETER, I64, SHAPE(s->groups + 1),
+                           NAME("nonzeros' starts", 0));
+    s->count = arena_keep(r->arena, KIND_BATCH, I64, SHAPE(1), NAME("nonzeros' count", 0));
+}
+
+/* ---- how many ---- */
+
+static int64_t fetch(run *r, tensor numbers, int64_t i)
+{
+    int64_t number = 0;
+    op_get(r->dev, r->stream, &number,
+           tensor_of((char *)numbers.data + (size_t)i * sizeof number, I64, SHAPE(1)));
+    op_sync(r->dev, r->stream);
+    return number;
+}
+
+static int64_t count_of(run *r, set all, const matrix *m)
+{
+    return fetch(r, all.starts, m->first_group + m->groups) - fetch(r, all.starts, m->first_group);
+}
+
+int64_t sparse_count(const sparse *s, run *r, int id)
+{
+    return count_of(r, now(s), &s->matrices[s->of[id]]);
+}
+
+static void count_up(sparse *s, run *r)
+{
+    OP(starts, r->dev, r->stream, .starts = s->starts, .bits = s->bits);
+}
+
+/* ---- drawing ---- */
+
+/* Each matrix's m->drawn elements, of those that it has not in `taken`. */
+static void draw(sparse *s, run *r, set taken, uint32_t event)
+{
+    for (int i = 0; i < s->n; i++) {
+        const matrix *m = &s->matrices[i];
+        set of = part(taken, m);
+        OP(regrow, r->dev, r->stream, .bits = part(now(s), m).bits, .taken = of.bits,
+           .starts = of.starts, .elements = m->elements, .n = m->drawn, .seed = s->seed,
+           .matrix = (uint32_t)i, .event = event);
+    }
+    count_up(s, r);
+}
+
+static set take_set(sparse *s, run *r, const char *bits, const char *starts)
+{
+    return (set){
+        arena_take(r->arena, KIND_WORKSPACE, I32, SHAPE(s->groups, SPARSE_WORDS), NAME(bits, 0)),
+        arena_take(r->arena, KIND_WORKSPACE, I64, SHAPE(s->groups + 1), NAME(starts, 0))};
+}
+
+static void copy_set(run *r, set to, set from)
+{
+    OP(copy, r->dev, r->stream, .dst = to.bits, .src = from.bits);
+    OP(copy, r->dev, r->stream, .dst = to.starts, .src = from.starts);
+}
+
+static void drop_set(run *r, set *all)
+{
+    arena_drop(r->arena, &all->bits);
+    arena_drop(r->arena, &all->starts);
+}
+
+static tensor take_dense(run *r, const matrix *m, dtype type)
+{
+    const param_spec *spec = &r->params->row[m->id].spec;
+    return arena_take(r->arena, KIND_PARAMETER, type, spec->shape, NAME(spec->name, spec->layer));
+}
+
+error *sparse_initialize(sparse *s, run *r)
+{
+    params *p = r->params;
+    error *e = NULL;
+    arena_begin(r->arena, "begin with non-zeros");
+    set none = take_set(s, r, "no bits", "no starts");
+    op_clear(r->dev, r->stream, none.bits);
+    op_clear(r->dev, r->stream, none.starts);
+    op_clear(r->dev, r->stream, s->bits);
+    for (int i = 0; i < s->n; i++)
+        s->matrices[i].drawn = s->matrices[i].begins_with;
+    draw(s, r, none, 0);
+    drop_set(r, &none);
+    for (int i = 0; i < s->n; i++) {
+        const matrix *m = &s->matrices[i];
+        param *row = &p->row[m->id];
+        set of = part(now(s), m);
+        row->value = take_dense(r, m, p->type);
+        if (!e && r->dev->ops->alloc) e = param_initialize(p, r->dev, s->seed, m->id);
+        OP(compress, r->dev, r->stream, .values.t = p->row[s->storage.pool].value, .x = row->value,
+           .bits = of.bits, .starts = of.starts);
+        arena_drop(r->arena, &row->value);
+    }
+    arena_end(r->arena);
+    if (!e && r->dev->ops->alloc) e = param_adopt(p, r->dev, s->storage.pool);
+    return e;
+}
+
+/* ---- pruning ---- */
+
+/* The largest limit below which there are no more than `most` of x. */
+static double find_limit(sparse *s, run *r, tensor x, int64_t most)
+{
+    uint32_t low = 0, high = 0x7f800000u; /* bits of 0, and of infinity: in the order of numbers */
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        float limit;
+        memcpy(&limit, &middle, sizeof limit);
+        OP(count_below, r->dev, r->stream, .count = s->count, .x = x, .limit = (double)limit);
+        if (fetch(r, s->count, 0) <= most)
+            low = middle;
+        else
+            high = middle;
+    }
+    float limit;
+    memcpy(&limit, &low, sizeof limit);
+    return (double)limit;
+}
+
+/* What has gone is dealt out in proportion to what each matrix has left; where there is no room for
+ * that, to the first that have. */
+static void deal(sparse *s)
+{
+    int64_t left = 0, dealt = 0, before = 0;
+    for (int i = 0; i < s->n; i++) {
+        left += s->matrices[i].left;
+        s->matrices[i].drawn = 0;
+    }
+    int64_t gone = s->total - left;
+    for (int i = 0; i < s->n && left; i++) {
+        matrix *m = &s->matrices[i];
+        double from = (double)before / (double)left,
+               to = (double)(before + m->left) / (double)left; /* 1 at the last */
+        int64_t room = m->elements - m->had;
+        m->drawn = (int64_t)((double)gone * to) - (int64_t)((double)gone * from);
+        if (m->drawn > room) m->drawn = room;
+        dealt += m->drawn;
+        before += m->left;
+    }
+    for (int i = 0; i < s->n && dealt < gone; i++) {
+        matrix *m = &s->matrices[i];
+        int64_t room = m->elements - m->had - m->drawn, more = gone - dealt;
+        if (more > room) more = room;
+        m->drawn += more;
+        dealt += more;
+    }
+}
+
+/* Matrix m's numbers of t, from their places in one set to those in another. */
+static void move_matrix(run *r, const matrix *m, tensor t, set from, set to)
+{
+    tensor dense = take_dense(r, m, t.type);
+    OP(expand, r->dev, r->stream, .out = dense, .values = t, .bits = part(from, m).bits,
+       .starts = part(from, m).starts);
+    OP(compress, r->dev, r->stream, .values.t = t, .x = dense, .bits = part(to, m).bits,
+       .starts = part(to, m).starts);
+    arena_drop(r->arena, &dense);
+}
+
+/* All of t's numbers, in place.  What stays first moves to the front, beginning with the first
+ * matrix, then to its new places, beginning with the last: none is written over unread. */
+static void move(const sparse *s, run *r, tensor t, set old, set kept)
+{
+    for (int i = 0; i < s->n; i++)
+        move_matrix(r, &s->matrices[i], t, old, kept);
+    for (int i = s->n - 1; i >= 0; i--)
+        move_matrix(r, &s->matrices[i], t, kept, now(s));
+}
+
+/* s's set becomes what stays of it. */
+static void prune(sparse *s, run *r, set old, double fraction)
+{
+    tensor values = r->params->row[s->storage.pool].value;
+    int64_t most = (int64_t)(fraction * (double)s->total), zeros = 0;
+    for (int i = 0; i < s->n; i++) {
+        matrix *m = &s->matrices[i];
+        m->had = count_of(r, old, m);
+        zeros += m->elements - m->had;
+    }
+    OP(prune, r->dev, r->stream, .kept = s->bits, .values = values, .bits = old.bits,
+       .starts = old.starts, .limit = find_limit(s, r, values, most < zeros ? most : zeros));
+    count_up(s, r);
+    for (int i = 0; i < s->n; i++)
+        s->matrices[i].left = count_of(r, now(s), &s->matrices[i]);
+}
+
+error *sparse_renew(sparse *s, run *r, double fraction, int64_t step, const tensor *tensors, int n)
+{
+    arena_begin(r->arena, "renew non-zeros");
+    set old = take_set(s, r, "nonzeros' old bits", "nonzeros' old starts"),
+        kept = take_set(s, r, "nonzeros' kept bits", "nonzeros' kept starts");
+    copy_set(r, old, now(s));
+    prune(s, r, old, fraction);
+    copy_set(r, kept, now(s));
+    deal(s);
+    draw(s, r, old, (uint32_t)step);
+    for (int i = 0; i < n; i++)
+        move(s, r, tensors[i], old, kept);
+    drop_set(r, &old);
+    drop_set(r, &kept);
+    arena_end(r->arena);
+    return device_status(r->dev);
+}
+
+error *sparse_adopt(sparse *s, run *r)
+{
+    count_up(s, r);
+    int64_t has = fetch(r, s->starts, s->groups);
+    if (has != s->total && !r->dev->failure)
+        return user_error("%lld elements are marked as non-zeros, but there are %lld: the file is "
+                          "damaged, take another checkpoint",
+                          (long long)has, (long long)s->total);
+    return device_status(r->dev);
+}

@@ -1,0 +1,262 @@
+/* memory_candidates.c - the settings that there are, planned one by one: see fit.h. */
+#include "plan/memory_search.h"
+#include "train/task.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB 1048576.0
+#define GIB 1073741824.0
+
+typedef struct {
+    options o;
+    size_t peak;
+    double seconds;
+} candidate;
+
+typedef struct {
+    const model_kind *kind;
+    const machine_rates *rates;
+    size_t bytes;
+    candidate now, best, second, least, more; /* more: the best in a GiB more */
+    bool fits, has_second, has_more, has_least;
+} search;
+
+static error *search_new(const model_kind *kind, size_t bytes, const machine_rates *rates,
+                         search **out)
+{
+    TRY(alloc_array(out, 1, sizeof **out));
+    (*out)->kind = kind;
+    (*out)->bytes = bytes;
+    (*out)->rates = rates;
+    return NULL;
+}
+
+/* ---- candidates ---- */
+
+static error *plan_candidate(const search *s, candidate *c)
+{
+    trainer *t;
+    TRY(recompute_parse(c->o.recompute, c->o.model.layers, &c->o.model.recompute));
+    TRY(trainer_plan(&c->o, s->kind, &t));
+    c->peak = arena_peak(t->arena);
+    c->seconds = fit_seconds(&t->work, c->o.type, s->rates);
+    trainer_destroy(t);
+    return NULL;
+}
+
+/* The policy that needs least of those that the options allow. */
+static error *least_gradients(options *o)
+{
+    bool given = o->gradients && strcmp(o->gradients, "auto");
+    if (given || rule_folds(o->optim.rule)) return NULL; /* asked for; the only one */
+    o->optim.gradients = GRADS_AUTO;
+    TRY(optim_resolve(&o->optim, o->accum, &o->policy_reason));
+    o->policy_reason = "chosen by --memory";
+    return NULL;
+}
+
+/* bf16 weights with this master, states of this form; -1: as they are. */
+static void take_forms(options *o, int master, int state)
+{
+    if (master >= 0) {
+        o->dtype_name = "bf16";
+        o->master_name = master_names[master];
+        o->type = o->optim.type = BF16;
+        o->master = (master_form)master;
+    }
+    if (state >= 0) {
+        o->state_name = state_names[state];
+        o->optim.state = (state_form)state;
+    }
+}
+
+static bool faster(const candidate *a, const candidate *b)
+{
+    return a->seconds < b->seconds || (a->seconds <= b->seconds && a->peak < b->peak);
+}
+
+static void consider(search *s, const candidate *c)
+{
+    if (!s->has_least || c->peak < s->least.peak) s->least = *c;
+    s->has_least = true;
+    if (c->peak <= s->bytes + (size_t)GIB && (!s->has_more || faster(c, &s->more))) {
+        s->more = *c;
+        s->has_more = true;
+    }
+    if (c->peak > s->bytes) return;
+    if (!s->fits || faster(c, &s->best)) {
+        s->second = s->best;
+        s->has_second = s->fits;
+        s->best = *c;
+        s->fits = true;
+    } else if (!s->has_second || faster(c, &s->second)) {
+        s->second = *c;
+        s->has_second = true;
+    }
+}
+
+/* The whole batch, split into micro-batches in every way: fewer samples each than asked for, but no
+ * more.  A rule that takes in each micro-batch by itself would be trained otherwise. */
+static error *search_splits(search *s, const options *o)
+{
+    int64_t all = o->batch * o->accum;
+    candidate *c = &s->now;
+    for (int64_t micro = o->batch; micro >= 1; micro--) {
+        if (all % micro || (micro != o->batch && rule_folds(o->optim.rule))) continue;
+        for (int level = 0; level < RECOMPUTE_LEVELS; level++) {
+            c->o = *o;
+            c->o.batch = micro;
+            c->o.accum = all / micro;
+            c->o.recompute = recompute_name((recompute_level)level);
+            if (o->optim.gradients == GRADS_RELEASE && o->gradients && c->o.accum > 1) continue;
+            TRY(least_gradients(&c->o));
+            TRY(plan_candidate(s, c));
+            consider(s, c);
+        }
+    }
+    return NULL;
+}
+
+/* As asked for, and in each of the forms that --allow lists. */
+static error *search_all(search *s, const options *o)
+{
+    options *with;
+    error *e = NULL;
+    TRY(alloc_array(&with, 1, sizeof *with));
+    for (int m = -1; m < MASTER_FORMS && !e; m++)
+        for (int k = -1; k < STATE_FORMS && !e; k++) {
+            if ((m >= 0 && !(o->allow_masters >> m & 1)) || (k >= 0 && !(o->allow_states >> k & 1)))
+                continue;
+            *with = *o;
+            take_forms(with, m, k);
+            e = search_splits(s, with);
+        }
+    free(with);
+    return e;
+}
+
+/* ---- words ---- */
+
+/* "--recompute block --batch 4 --accum 2 --gradients overlay": what to give, besides what was. */
+static const char *settings(const candidate *c, const options *given, char *text, size_t room)
+{
+    int n = snprintf(text, room, "--recompute %s --batch %lld --accum %lld --gradients %s",
+                     c->o.recompute, (long long)c->o.batch, (long long)c->o.accum,
+                     grad_policy_name(c->o.optim.gradients));
+    if (c->o.type != given->type || c->o.master != given->master)
+        n += snprintf(text + n, room - (size_t)n, " --dtype bf16 --master %s",
+                      master_names[c->o.master]);
+    if (c->o.optim.state != given->optim.state)
+        snprintf(text + n, room - (size_t)n, " --state %s", state_names[c->o.optim.state]);
+    return text;
+}
+
+static void print_candidate(FILE *out, const char *name, const candidate *c, const options *given)
+{
+    char text[200];
+    fprintf(out, "  %-10s %9.1f MiB  %s, %.3g s a step predicted\n", name, (double)c->peak / MIB,
+            settings(c, given, text, sizeof text), c->seconds);
+}
+
+static void print_choice(FILE *out, const search *s, const options *given)
+{
+    fprintf(out, "memory: %.1f MiB; products %.0f GFLOP/s", (double)s->bytes / MIB,
+            s->rates->gflops);
+    if (given->type == BF16 || given->allow_masters)
+        fprintf(out, " (in bf16 %.0f)", s->rates->gflops_bf16);
+    fprintf(out, ", stream %.1f GB/s", s->rates->gbs);
+    if (given->type == BF16 || given->allow_masters)
+        fprintf(out, " (in bf16 %.1f)", s->rates->gbs_bf16);
+    fputc('\n', out);
+    print_candidate(out, "chosen", &s->best, given);
+    if (s->has_second) print_candidate(out, "runner-up", &s->second, given);
+    if (faster(&s->more, &s->best))
+        print_candidate(out, "+ 1 GiB", &s->more, given);
+    else
+        fprintf(out, "  + 1 GiB    would buy nothing\n");
+}
+
+/* ---- if nothing fits ---- */
+
+/* A change of what is trained. */
+typedef struct {
+    bool forms, one, lion;
+    const char *words;
+} way;
+
+static const way ways[] = {
+    {true, false, false, "--allow master=split8,state=int8"},
+    {false, true, false, "a step of fewer samples (--batch 1 --accum 1)"},
+    {true, true, false, "--allow master=split8,state=int8 with --batch 1 --accum 1"},
+    {false, true, true, "--optim lion_r, which has one state, with --batch 1 --accum 1"},
+    {true, true, true, "--optim lion_r --allow master=split8,state=int8 --batch 1 --accum 1"},
+};
+
+static error *take_way(const way *w, options *o)
+{
+    if (w->lion) {
+        TRY(optim_another("lion_r", &o->optim, &o->optim));
+        o->gradients = NULL;
+    }
+    if (w->one) o->batch = o->accum = 1;
+    if (w->forms) take_forms(o, MASTER_SPLIT8, STATE_INT8);
+    return optim_resolve(&o->optim, o->accum, &o->policy_reason);
+}
+
+/* The first of the ways, from the setting that needs least, that makes it fit, in words. */
+static const char *what_helps(search *s)
+{
+    candidate *c = &s->now;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        *c = s->least;
+        error *e = take_way(&ways[i], &c->o);
+        if (!e) e = least_gradients(&c->o);
+        if (!e) e = plan_candidate(s, c);
+        if (!e && c->peak <= s->bytes) return ways[i].words;
+        error_free(e); /* these do not go together */
+    }
+    return "a smaller model, shorter sequences or --freeze";
+}
+
+error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machine_rates *rates,
+                  FILE *out)
+{
+    search *s;
+    char text[200];
+    TRY(search_new(kind, bytes, rates, &s));
+    error *e = search_all(s, o);
+    if (!e && !s->fits)
+        e = user_error("--memory %s: nothing fits; %.1f MiB are missing with %s; try %s", o->memory,
+                       (double)(s->least.peak - bytes) / MIB,
+                       settings(&s->least, o, text, sizeof text), what_helps(s));
+    if (!e) {
+        if (out) print_choice(out, s, o);
+        *o = s->best.o;
+    }
+    free(s);
+    return e;
+}
+
+error *fit_check(const trainer *t, size_t free_bytes)
+{
+    /* of some GPU: which settings fit does not depend on it */
+    static const machine_rates rates = {2e4, 2e3, 2e5, 2e3};
+    search *s;
+    char text[200];
+    double needs = (double)arena_peak(t->arena) / MIB, has = (double)free_bytes / MIB;
+    if (arena_peak(t->arena) <= free_bytes) return NULL;
+    TRY(search_new(t->kind, free_bytes, &rates, &s));
+    error *e = search_all(s, t->o);
+    if (!e && s->fits)
+        e = user_error("the plan needs %.1f MiB and %.1f MiB are free: %s would fit (%.1f MiB)",
+                       needs, has, settings(&s->best, t->o, text, sizeof text),
+                       (double)s->best.peak / MIB);
+    else if (!e)
+        e = user_error("the plan needs %.1f MiB and %.1f MiB are free; %s needs %.1f MiB still: "
+                       "use %s",
+                       needs, has, settings(&s->least, t->o, text, sizeof text),
+                       (double)s->least.peak / MIB, what_helps(s));
+    free(s);
+    return e;
+}

@@ -1,0 +1,59 @@
+/* memory_search.h - --memory SIZE: the fastest settings whose plan fits.
+ *
+ * What may be chosen without changing what is trained: how much is made again in backward
+ * (model/recompute.h), how the batch of a step is split into micro-batches, and where gradients lie.
+ * What --allow lists may be chosen, too, though it changes the training: the forms of weights and
+ * states (core/stored_numbers.h).  The classifier's chunks of rows are no choice: they are at most 32 MiB of
+ * logits, and a setting for them would change the order of sums (model/gpt.c).
+ *
+ * Each combination is planned, which takes milliseconds and no memory; its time is predicted as
+ *
+ *     operations / (product rate)  +  bytes / (stream rate)
+ *
+ * counted while it is planned (core/cost.h), with rates of the machine, measured or given.  The
+ * prediction is there to rank; it is no promise of seconds (docs/rank-times.md).
+ */
+#ifndef REGRAD_FIT_H
+#define REGRAD_FIT_H
+
+#include "train/trainer.h"
+
+#include <stdio.h>
+
+/* "8G", "512M", "auto" (0), or several with commas; powers of 1024. */
+error *fit_parse(const char *text, size_t sizes[MOST_SIZES], int *n) NODISCARD;
+
+/* "master=split8,state=int8": bits 1 << master_form, 1 << state_form. */
+error *fit_parse_allow(const char *text, unsigned *masters, unsigned *states) NODISCARD;
+
+typedef struct {
+    double gflops; /* of a matrix product in fp32 */
+    double gbs;    /* 10^9 bytes a second, read and written */
+    /* the same of a run in bf16: as many bytes are more numbers, which the CPU has to convert */
+    double gflops_bf16, gbs_bf16;
+} machine_rates;
+
+/* A fraction of a second of work on the device. */
+error *fit_measure(device *dev, machine_rates *out) NODISCARD;
+
+/* Bytes that are free on the device. */
+error *fit_available(device *dev, size_t *out) NODISCARD;
+
+/* Seconds of a step of a run with this working type. */
+double fit_seconds(const work_count *work, dtype type, const machine_rates *rates);
+
+/* Chooses o->recompute, batch, accum and gradients, and forms that --allow lists; says (out: ?) what
+ * was chosen, the runner-up and what the next GiB would buy.  User error: nothing fits; how much is
+ * missing and what would help. */
+error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machine_rates *rates,
+                  FILE *out) NODISCARD;
+
+/* The plan beside the memory that is free, before any of it is taken.  User error when it needs more:
+ * by how much, and with which settings the same step would fit, or what else would help. */
+error *fit_check(const trainer *t, size_t free) NODISCARD;
+
+/* The largest preset and batch of its longest sequences that trains in each of the sizes, by
+ * optimizer: as usual (own gradients, everything kept), and with _r and recompute sqrt. */
+error *fit_presets(const options *o, const size_t *sizes, int n, FILE *out) NODISCARD;
+
+#endif

@@ -1,0 +1,124 @@
+/* memory_table.c - what trains in how much memory: see fit.h. */
+#include "plan/memory_search.h"
+#include "train/task.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define GIB 1073741824.0
+
+enum { MOST_PRESETS = 64, MOST_BATCH = 65536 };
+
+/* An optimizer as it is used, and what it needs for each preset with one sample. */
+typedef struct {
+    char name[40];
+    bool reduced;
+    size_t one[MOST_PRESETS];
+} row;
+
+static const model_config *preset(const options *o, int i)
+{
+    return o->task->kind == &vit_kind ? vit_preset_at(i) : preset_at(i);
+}
+
+static error *peak_of(const options *asked, const row *r, int which, int64_t samples, size_t *peak)
+{
+    options *o;
+    trainer *t;
+    TRY(alloc_array(&o, 1, sizeof *o));
+    *o = *asked;
+    o->model = *preset(asked, which);
+    o->model.attention = asked->model.attention;
+    o->seq = o->model.context;
+    o->batch = samples;
+    o->accum = 1;
+    o->freeze.n = o->train_only.n = 0; /* names of another model */
+    o->recompute = r->reduced ? "sqrt" : "none";
+    error *e = recompute_parse(o->recompute, o->model.layers, &o->model.recompute);
+    if (!e) e = optim_another(r->name, &o->optim, &o->optim);
+    if (!e) e = optim_resolve(&o->optim, 1, &o->policy_reason);
+    if (!e) e = trainer_plan(o, o->task->kind, &t);
+    if (!e) {
+        *peak = arena_peak(t->arena);
+        trainer_destroy(t);
+    }
+    free(o);
+    return e;
+}
+
+/* The most samples of preset `which` that fit: doubled, then halved in. */
+static error *most_samples(const options *o, const row *r, int which, size_t bytes, int64_t *out)
+{
+    int64_t low = 1, high = 2;
+    size_t peak = 0;
+    while (high <= MOST_BATCH) {
+        TRY(peak_of(o, r, which, high, &peak));
+        if (peak > bytes) break;
+        low = high;
+        high *= 2;
+    }
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        TRY(peak_of(o, r, which, middle, &peak));
+        if (peak > bytes)
+            high = middle;
+        else
+            low = middle;
+    }
+    *out = low;
+    return NULL;
+}
+
+static error *print_cell(const options *o, const row *r, size_t bytes, FILE *out)
+{
+    int best = -1;
+    int64_t samples;
+    char text[64] = "none";
+    for (int i = 0; preset(o, i) && i < MOST_PRESETS; i++)
+        if (r->one[i] <= bytes && (best < 0 || r->one[i] > r->one[best])) best = i;
+    if (best >= 0) {
+        TRY(most_samples(o, r, best, bytes, &samples));
+        snprintf(text, sizeof text, "%s x %lld", preset(o, best)->name, (long long)samples);
+    }
+    fprintf(out, "  %-20s", text);
+    return NULL;
+}
+
+static error *print_row(const options *o, row *r, const size_t *sizes, int n, FILE *out)
+{
+    for (int i = 0; preset(o, i) && i < MOST_PRESETS; i++)
+        TRY(peak_of(o, r, i, 1, &r->one[i]));
+    fprintf(out, "  %-9s", r->name);
+    for (int i = 0; i < n; i++)
+        TRY(print_cell(o, r, sizes[i], out));
+    fputc('\n', out);
+    return NULL;
+}
+
+/* Are there such runs, with the forms of numbers and the ranks that were asked for? */
+static bool is_possible(const options *o, rule_id rule)
+{
+    bool ranks = comm_size(o->comm) > 1, narrow = o->optim.state != STATE_F32;
+    if (rule_at(rule)->sees == BY_MATRIX) return !o->optim.sparse && optim_has_passes(&o->optim);
+    return !(rule_folds(rule) && ranks && (o->zero || narrow));
+}
+
+error *fit_presets(const options *o, const size_t *sizes, int n, FILE *out)
+{
+    fprintf(out,
+            "the largest preset that trains, and with how many samples of its full length in a "
+            "step; with _r: least gradients, --recompute sqrt\n\n  %-9s",
+            "optimizer");
+    for (int i = 0; i < n; i++)
+        fprintf(out, "  %-16.4gGiB ", (double)sizes[i] / GIB);
+    fputc('\n', out);
+    for (int id = 0; id < RULE_COUNT; id++)
+        for (int reduced = 0; reduced < 2 && rule_is_public((rule_id)id); reduced++) {
+            row r = {.reduced = reduced};
+            if (!is_possible(o, (rule_id)id)) continue;
+            snprintf(r.name, sizeof r.name, "%s%s", rule_at((rule_id)id)->name,
+                     reduced ? "_r" : "");
+            TRY(print_row(o, &r, sizes, n, out));
+        }
+    return NULL;
+}

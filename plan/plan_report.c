@@ -1,0 +1,271 @@
+/* plan_report.c - see plan_report.h */
+#include "plan/plan_report.h"
+#include "train/freeze.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double mib(size_t bytes)
+{
+    return (double)bytes / 1048576.0;
+}
+
+/* ---- variants: the same run with another optimizer, policy or form ---- */
+
+static error *plan_variant(const trainer *t, const optim_config *c, arena_summary *out)
+{
+    options o = *t->o;
+    o.optim = *c;
+    trainer *v = NULL;
+    TRY(trainer_plan(&o, t->kind, &v));
+    *out = arena_summarize(v->arena);
+    trainer_destroy(v);
+    return NULL;
+}
+
+static error *peak_with(const trainer *t, grad_policy gradients, bool fused, bool reduced,
+                        size_t *peak)
+{
+    optim_config c = t->o->optim;
+    arena_summary s;
+    c.gradients = gradients;
+    c.fused = fused;
+    c.reduced = reduced;
+    TRY(plan_variant(t, &c, &s));
+    *peak = s.peak;
+    return NULL;
+}
+
+static error *print_savings(const trainer *t, FILE *out)
+{
+    size_t passes, passes_r, own, overlay, at_once;
+    bool has_passes = optim_has_passes(&t->o->optim);
+    grad_policy last = rule_folds(t->o->optim.rule) ? GRADS_FOLD : GRADS_RELEASE;
+    passes = passes_r = 0;
+    if (has_passes) {
+        TRY(peak_with(t, GRADS_OWN, false, false, &passes));
+        TRY(peak_with(t, GRADS_OWN, false, true, &passes_r));
+    }
+    TRY(peak_with(t, GRADS_OWN, true, false, &own));
+    TRY(peak_with(t, GRADS_OVERLAY, true, false, &overlay));
+    fprintf(out, "\nwhat each reuse saves here (MiB of peak)\n");
+    if (has_passes)
+        fprintf(out, "  intermediates  %9.1f   passes, own gradients: %.1f -> %.1f\n",
+                mib(passes) - mib(passes_r), mib(passes), mib(passes_r));
+    fprintf(out, "  overlay        %9.1f   fused, own -> overlay: %.1f -> %.1f\n",
+            mib(own) - mib(overlay), mib(own), mib(overlay));
+    if (last == GRADS_RELEASE && (t->o->accum > 1 || t->o->optim.clip > 0)) {
+        fprintf(out, "  release                0   not with %s: all gradients are needed at once\n",
+                t->o->accum > 1 ? "several micro-batches" : "clipping");
+        return NULL;
+    }
+    TRY(peak_with(t, last, true, false, &at_once));
+    fprintf(out, "  %-14s %9.1f   fused, overlay -> %s: %.1f -> %.1f\n", grad_policy_name(last),
+            mib(overlay) - mib(at_once), grad_policy_name(last), mib(overlay), mib(at_once));
+    return NULL;
+}
+
+static error *print_row(const trainer *t, FILE *out, const char *name, bool fused)
+{
+    optim_config c;
+    arena_summary s;
+    const char *reason;
+    TRY(optim_another(name, &t->o->optim, &c));
+    c.fused = fused;
+    if ((!fused || rule_at(c.rule)->sees == BY_MATRIX) && !optim_has_passes(&c)) return NULL;
+    if (c.sparse && rule_at(c.rule)->sees == BY_MATRIX) {
+        fprintf(out, "  %-10s %-7s not with --sparsity\n", name, fused ? "fused" : "passes");
+        return NULL;
+    }
+    c.clip = t->o->optim.clip;
+    if (c.clip > 0 && rule_folds(c.rule)) {
+        fprintf(out, "  %-10s %-7s not with clipping\n", name, fused ? "fused" : "passes");
+        return NULL;
+    }
+    bool narrow = c.state != STATE_F32;
+    if (comm_size(t->o->comm) > 1 && (t->o->zero || narrow) && rule_folds(c.rule)) {
+        fprintf(out, "  %-10s %-7s not with %s\n", name, fused ? "fused" : "passes",
+                narrow ? "narrow states among ranks" : "--zero");
+        return NULL;
+    }
+    TRY(optim_resolve(&c, t->o->accum, &reason));
+    TRY(plan_variant(t, &c, &s));
+    double n = (double)params_count(&t->params) * 4.0;
+    double copies[] = {(double)(s.most[KIND_PARAMETER] + s.most[KIND_MASTER]) / n,
+                       (double)s.most[KIND_STATE] / n, (double)s.most[KIND_GRADIENT] / n,
+                       (double)s.most[KIND_INTERMEDIATE] / n};
+    fprintf(out, "  %-10s %-7s %-8s %8.1f %8.1f   %5.2f = %.2f + %.2f + %.2f + %.2f\n", name,
+            fused ? "fused" : "passes", grad_policy_name(c.gradients), mib(s.peak), mib(s.load),
+            copies[0] + copies[1] + copies[2] + copies[3], copies[0], copies[1], copies[2],
+            copies[3]);
+    return NULL;
+}
+
+static error *print_side_by_side(const trainer *t, FILE *out)
+{
+    fprintf(out, "\nall optimizers, this model and batch\n");
+    fprintf(out, "  optimizer  form    gradients peak MiB lower b.  copies of N = parameters + "
+                 "states + live gradients + intermediates\n");
+    for (int id = 0; id < RULE_COUNT; id++)
+        for (int fused = 0; rule_is_public((rule_id)id) && fused < 2; fused++) {
+            char name[40];
+            TRY(print_row(t, out, rule_at((rule_id)id)->name, fused));
+            snprintf(name, sizeof name, "%s_r", rule_at((rule_id)id)->name);
+            TRY(print_row(t, out, name, fused));
+        }
+    return NULL;
+}
+
+static const char *bucket_text(const options *o, char *buffer, size_t size)
+{
+    if (o->bucket)
+        snprintf(buffer, size, "in buckets of %lld MiB", (long long)o->bucket);
+    else
+        snprintf(buffer, size, "one by one");
+    return buffer;
+}
+
+/* What is not trained, not kept, or not done in the usual way. */
+static void print_reductions(const trainer *t, FILE *out)
+{
+    int64_t all = params_count(&t->params), trained = trained_count(&t->params);
+    if (trained < all)
+        fprintf(out, "  trained: %lld parameters, the others are frozen\n", (long long)trained);
+    if (strcmp(t->o->recompute, "none")) fprintf(out, "  recompute: %s\n", t->o->recompute);
+    if (t->sparse)
+        fprintf(out, "  sparsity %g: %lld weights of the blocks' %lld are stored\n", t->o->sparsity,
+                (long long)t->params.row[sparse_pool(t->sparse)].count,
+                (long long)sparse_elements(t->sparse));
+    bool flash = t->o->model.attention == ATTENTION_FLASH;
+    if (!flash) fprintf(out, "  attention: %s\n", t->o->attention);
+    if (trained < all || t->sparse || strcmp(t->o->recompute, "none") || !flash) fputc('\n', out);
+}
+
+error *plan_print(const trainer *t, FILE *out)
+{
+    const options *o = t->o;
+    char bucket[60];
+    arena_summary s = arena_summarize(t->arena);
+    fprintf(out, "plan: %s, %lld parameters, batch %lld x %lld, %lld micro-batch%s, %s (%s)\n\n",
+            o->model.name, (long long)params_count(&t->params), (long long)o->batch,
+            (long long)o->seq, (long long)o->accum, o->accum > 1 ? "es" : "", o->optim_name,
+            o->optim.fused ? "fused" : "passes");
+    if (comm_size(o->comm) > 1)
+        fprintf(out,
+                "  as rank %d of %d, --zero %lld; gradients travel %s; a rank is missed after %lld "
+                "s\n\n",
+                comm_rank(o->comm), comm_size(o->comm), (long long)o->zero,
+                bucket_text(o, bucket, sizeof bucket), (long long)o->watchdog);
+    print_reductions(t, out);
+    for (int k = 0; k < KIND_COUNT; k++)
+        fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", block_kind_name((block_kind)k),
+                mib(s.by_kind[k]), 100.0 * (double)s.by_kind[k] / (double)s.peak);
+    fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", "gaps", mib(s.gaps),
+            100.0 * (double)s.gaps / (double)s.peak);
+    fprintf(out, "  %-14s %9.1f MiB  = %zu bytes; lower bound %zu (+%.2f %%)\n", "peak",
+            mib(s.peak), s.peak, s.load, 100.0 * ((double)s.peak / (double)s.load - 1));
+    fprintf(out, "  the peak is in program %s, when %s is taken (event %lld of %lld)\n", s.program,
+            *s.peak_name ? s.peak_name : "nothing", (long long)s.peak_clock, (long long)s.clocks);
+    double n = (double)params_count(&t->params);
+    fprintf(out,
+            "\nbytes for each parameter: %.2f = parameters %.2f + master weights %.2f + states "
+            "%.2f; live gradients %.2f\n",
+            (double)(s.most[KIND_PARAMETER] + s.most[KIND_MASTER] + s.most[KIND_STATE]) / n,
+            (double)s.most[KIND_PARAMETER] / n, (double)s.most[KIND_MASTER] / n,
+            (double)s.most[KIND_STATE] / n, (double)s.most[KIND_GRADIENT] / n);
+    fprintf(out, "gradients: %s (%s)\n", grad_policy_name(o->optim.gradients), o->policy_reason);
+    TRY(print_savings(t, out));
+    return print_side_by_side(t, out);
+}
+
+error *plan_json(const trainer *t, char **out)
+{
+    arena_summary s = arena_summarize(t->arena);
+    cJSON *object = cJSON_CreateObject();
+    bool ok = cJSON_AddNumberToObject(object, "peak_bytes", (double)s.peak) &&
+              cJSON_AddNumberToObject(object, "load_bytes", (double)s.load) &&
+              cJSON_AddNumberToObject(object, "persistent_bytes", (double)s.persistent) &&
+              cJSON_AddStringToObject(object, "gradient_policy",
+                                      grad_policy_name(t->o->optim.gradients)) &&
+              cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason) &&
+              cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params)) &&
+              cJSON_AddNumberToObject(object, "trained", (double)trained_count(&t->params)) &&
+              cJSON_AddNumberToObject(object, "ranks", comm_size(t->o->comm)) &&
+              cJSON_AddNumberToObject(object, "zero", (double)t->o->zero) &&
+              cJSON_AddNumberToObject(object, "step_flops", t->work.flops) &&
+              cJSON_AddNumberToObject(object, "step_bytes", t->work.bytes);
+    cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"),
+          *most = cJSON_AddObjectToObject(object, "most_by_kind");
+    for (int k = 0; k < KIND_COUNT; k++) {
+        const char *name = block_kind_name((block_kind)k);
+        ok = ok && cJSON_AddNumberToObject(kinds, name, (double)s.by_kind[k]) &&
+             cJSON_AddNumberToObject(most, name, (double)s.most[k]);
+    }
+    ok = ok && cJSON_AddNumberToObject(kinds, "gaps", (double)s.gaps);
+    *out = ok ? cJSON_PrintUnformatted(object) : NULL;
+    cJSON_Delete(object);
+    return *out ? NULL : user_error("out of memory for the plan's JSON");
+}
+
+/* ---- the picture ---- */
+
+enum { WIDTH = 1200, HEIGHT = 600, MARGIN = 60 };
+
+typedef struct {
+    FILE *out;
+    arena_summary s;
+    bool persistent; /* the persistent blocks come first and lie below */
+    size_t seen;
+} painter;
+
+static const char *const colours[KIND_COUNT] = {"#4e79a7", "#a0cbe8", "#e15759",
+                                                "#59a14f", "#b07aa1", "#f2b447",
+                                                "#9c9c9c", "#76b7b2", "#ff9da7"};
+
+static void paint(void *context, const block_info *b)
+{
+    painter *p = context;
+    p->persistent = p->seen < p->s.persistent;
+    double x0 = MARGIN + (double)b->start / (double)p->s.clocks * (WIDTH - 2 * MARGIN);
+    double x1 = MARGIN + (double)b->end / (double)p->s.clocks * (WIDTH - 2 * MARGIN);
+    double low = (double)(b->offset + (p->persistent ? 0 : p->s.persistent)) / (double)p->s.peak;
+    double high = low + (double)b->bytes / (double)p->s.peak;
+    double span = HEIGHT - 2 * MARGIN;
+    if (p->persistent) p->seen += b->bytes;
+    fprintf(p->out,
+            "<rect x=\"%.1f\" y=\"%.2f\" width=\"%.1f\" height=\"%.2f\" fill=\"%s\"><title>%s (%s) "
+            "%.2f MiB</title></rect>\n",
+            x0, HEIGHT - MARGIN - high * span, x1 - x0, (high - low) * span, colours[b->kind],
+            b->name, block_kind_name(b->kind), mib(b->bytes));
+}
+
+error *plan_svg(const trainer *t, FILE *out)
+{
+    painter p = {.out = out, .s = arena_summarize(t->arena)};
+    fprintf(out,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
+            "font-family=\"sans-serif\" font-size=\"14\">\n"
+            "<rect width=\"%d\" height=\"%d\" fill=\"white\"/>\n<g stroke=\"white\" "
+            "stroke-width=\"0.3\">\n",
+            WIDTH, HEIGHT, WIDTH, HEIGHT);
+    arena_visit(t->arena, paint, &p);
+    fprintf(out,
+            "</g>\n<text x=\"%d\" y=\"24\">%s, batch %lld x %lld, %s, gradients %s: peak %.1f MiB "
+            "(lower bound %.1f)</text>\n",
+            MARGIN, t->o->model.name, (long long)t->o->batch, (long long)t->o->seq,
+            t->o->optim_name, grad_policy_name(t->o->optim.gradients), mib(p.s.peak),
+            mib(p.s.load));
+    for (int k = 0; k < KIND_COUNT; k++)
+        fprintf(out,
+                "<rect x=\"%d\" y=\"36\" width=\"12\" height=\"12\" fill=\"%s\"/><text x=\"%d\" "
+                "y=\"47\">%s</text>\n",
+                MARGIN + k * 130, colours[k], MARGIN + 16 + k * 130,
+                block_kind_name((block_kind)k));
+    fprintf(out,
+            "<text x=\"%d\" y=\"%d\">events of program %s: takes and drops in order (%lld)</text>\n"
+            "<text transform=\"translate(24 %d) rotate(-90)\">offset in the arena</text>\n</svg>\n",
+            WIDTH / 2 - 150, HEIGHT - 24, p.s.program, (long long)p.s.clocks, HEIGHT / 2 + 60);
+    return ferror(out) ? user_error("the plan's picture cannot be written: is the disk full?")
+                       : NULL;
+}

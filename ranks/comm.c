@@ -1,0 +1,195 @@
+/* comm.c - see comm.h: the fronts, which check and count. */
+#include "ranks/comm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int64_t share_begin(const share *s, int rank)
+{
+    if (s->owner >= 0) return rank <= s->owner ? 0 : s->count;
+    int64_t at = (int64_t)rank * s->each;
+    return at < s->count ? at : s->count;
+}
+
+share share_evenly(int64_t count, int ranks, int64_t unit)
+{
+    int64_t each = (count + ranks - 1) / ranks;
+    return (share){.count = count, .each = (each + unit - 1) / unit * unit, .owner = -1};
+}
+
+/* ---- on tensors ---- */
+
+/* Is there something to do?  A misuse is a failure of the device. */
+static bool goes(const comm *c, device *dev, const char *call, tensor x, const share *s)
+{
+    if (comm_size(c) == 1 || dev->failure || !dev->ops->alloc) return false;
+    if (!c->ops) {
+        device_fail(dev, internal_error("%s: the ranks of a plan are not there", call));
+    } else if (!present(x) || !tensor_contiguous(x) || (s && s->count != tensor_count(x))) {
+        char text[80];
+        device_fail(dev, internal_error("%s of %s, dealt as %lld elements", call,
+                                        tensor_text(x, text, sizeof text),
+                                        s ? (long long)s->count : -1LL));
+    }
+    return !dev->failure;
+}
+
+void comm_sum(comm *c, device *dev, int stream, tensor x)
+{
+    if (!goes(c, dev, "sum", x, NULL)) return;
+    c->bytes += 2 * (int64_t)tensor_bytes(x);
+    c->ops->sum(c, dev, stream, x);
+}
+
+void comm_scatter(comm *c, device *dev, int stream, tensor x, const share *s)
+{
+    if (!goes(c, dev, "scatter", x, s)) return;
+    c->bytes += (int64_t)tensor_bytes(x);
+    c->ops->scatter(c, dev, stream, x, s);
+}
+
+void comm_gather(comm *c, device *dev, int stream, tensor x, const share *s)
+{
+    if (!goes(c, dev, "gather", x, s)) return;
+    c->bytes += (int64_t)tensor_bytes(x);
+    c->ops->gather(c, dev, stream, x, s);
+}
+
+void comm_broadcast(comm *c, device *dev, int stream, tensor x, int root)
+{
+    if (!goes(c, dev, "broadcast", x, NULL)) return;
+    c->bytes += (int64_t)tensor_bytes(x);
+    c->ops->broadcast(c, dev, stream, x, root);
+}
+
+void comm_group(comm *c, device *dev, bool begin)
+{
+    if (comm_size(c) > 1 && c->ops && c->ops->group && dev->ops->alloc)
+        c->ops->group(c, dev, begin);
+}
+
+void comm_join(comm *c, device *dev, int stream)
+{
+    if (c->ops && c->ops->join && dev->ops->alloc && !dev->failure)
+        c->ops->join(c, dev, stream);
+    else
+        op_join(dev, STREAM_COMM, stream);
+}
+
+void comm_abandon(comm *c)
+{
+    if (c && c->ops && c->ops->abandon) c->ops->abandon(c);
+}
+
+double comm_waited(comm *c, device *dev)
+{
+    if (comm_size(c) == 1) return 0;
+    if (c->ops && c->ops->waited && !dev->failure) c->ops->waited(c, dev);
+    return c->seconds;
+}
+
+/* ---- between the hosts ---- */
+
+error *comm_share(comm *c, const void *mine, void *all, size_t bytes)
+{
+    if (comm_size(c) > 1 && c->ops) return c->ops->share_words(c, mine, all, bytes);
+    memcpy(all, mine, bytes);
+    return NULL;
+}
+
+error *comm_barrier(comm *c)
+{
+    char mine = 0, *all;
+    if (comm_size(c) == 1) return NULL;
+    TRY(alloc_array(&all, (size_t)c->size, 1));
+    error *e = comm_share(c, &mine, all, 1);
+    free(all);
+    return e;
+}
+
+enum { WORDS = 480 };
+
+/* How one rank fared. */
+typedef struct {
+    int32_t failed; /* an error_kind, 0 if it did not */
+    char text[WORDS];
+} outcome;
+
+/* The error of the first rank that has one; consumes mine. */
+static error *first_of(comm *c, error *mine, const outcome *all)
+{
+    int first = 0;
+    while (first < c->size && !all[first].failed)
+        first++;
+    if (first == c->size) return NULL;
+    c->agreed = true;
+    c->told = first != c->rank;
+    if (first == c->rank) return error_context(mine, "rank %d", c->rank);
+    error_free(mine);
+    return user_error("rank %d: %.*s", first, WORDS, all[first].text);
+}
+
+error *comm_agree(comm *c, error *mine)
+{
+    outcome own = {0}, *all = NULL;
+    if (comm_size(c) == 1 || !c->ops) return mine;
+    if (mine) {
+        own.failed = (int32_t)error_kind_of(mine);
+        strncpy(own.text, error_text(mine), WORDS - 1);
+    }
+    error *e = alloc_array(&all, (size_t)c->size, sizeof *all);
+    if (!e) e = comm_share(c, &own, all, sizeof own);
+    if (e) {
+        if (!mine)
+            mine = e;
+        else
+            error_free(e);
+    } else {
+        mine = first_of(c, mine, all);
+    }
+    free(all);
+    return mine;
+}
+
+error *comm_compare(comm *c, const uint64_t *mine, int n, int *rank, int *which)
+{
+    uint64_t *all;
+    size_t row = (size_t)n;
+    *rank = *which = -1;
+    TRY(alloc_array(&all, row * (size_t)comm_size(c), sizeof *all));
+    error *e = comm_share(c, mine, all, row * sizeof *all);
+    for (int r = 1; !e && *rank < 0 && r < comm_size(c); r++)
+        for (int i = 0; *rank < 0 && i < n; i++)
+            if (all[(size_t)r * row + (size_t)i] != all[i]) {
+                *rank = r;
+                *which = i;
+            }
+    free(all);
+    return e;
+}
+
+error *comm_alike(comm *c, error *e)
+{
+    if (!e || comm_size(c) == 1) return e;
+    c->agreed = true;
+    c->told = c->rank > 0;
+    return e;
+}
+
+double comm_patience(comm *c, double seconds)
+{
+    if (!c) return 0;
+    double before = c->limit;
+    c->limit = seconds;
+    return before;
+}
+
+comm comm_planned(int size, size_t staging)
+{
+    return (comm){.size = size, .staging = staging};
+}
+
+void comm_close(comm *c, bool failed)
+{
+    if (c && c->ops) c->ops->close(c, failed);
+}

@@ -1,0 +1,451 @@
+/* mpi.c - see mpi.h: ranks over MPI, in the memory of the CPU.
+ *
+ * MPI moves the bytes; the sums are made here, so that their order is that of the ranks whatever
+ * algorithm a library would pick.  A scatter goes slab by slab through the staging block:
+ *
+ *     my x   | to rank 0 | to rank 1 | mine      |       each rank sends its slab of every part ...
+ *     staged | of rank 0 | of rank 1 | of rank 2 |       ... gets all slabs of its own part, and adds
+ *
+ * All waiting is in `wait`, which looks at the clock.  A rank that waits also answers: "are you
+ * there, and where?".  So when patience is at an end, a rank asks all others, and those that do not
+ * answer within two seconds are named: they are stopped, or compute for ever, or their machine is
+ * gone.  (A process that ends is seen by mpirun, which ends the others.)
+ */
+#include "ranks/mpi.h"
+#include "base/bf16.h"
+#include "base/clock.h"
+#include "ranks/mpi_env.h"
+
+#include <limits.h>
+#include <mpi.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { ASK = 1, ANSWER = 2, DOING = 56, SPINS = 2000, REQUESTS = 2 };
+static const double ANSWER_SECONDS = 2;
+
+/* Where a rank is. */
+typedef struct {
+    int64_t calls; /* collective ones it has begun */
+    char doing[DOING];
+} whereabouts;
+
+typedef struct {
+    MPI_Comm data, talk;
+    MPI_Request *requests; /* (2 size) */
+    int *counts, *places;  /* (size) */
+    whereabouts *others;   /* (size) */
+    bool *answered;        /* (size) */
+    int64_t calls, most;   /* most: bytes in one call of MPI */
+    int local_rank;
+} mpi_state;
+
+static mpi_state *state_of(const comm *c)
+{
+    return c->state;
+}
+
+static error *check(int status, const char *call)
+{
+    char text[MPI_MAX_ERROR_STRING];
+    int n;
+    if (status == MPI_SUCCESS) return NULL;
+    MPI_Error_string(status, text, &n);
+    return user_error("MPI: %s: %s", call, text);
+}
+#define MPI_TRY(call) TRY(check(call, #call))
+
+/* ---- waiting ---- */
+
+static whereabouts here(const comm *c)
+{
+    whereabouts w = {.calls = state_of(c)->calls};
+    snprintf(w.doing, sizeof w.doing, "%s", c->doing ? c->doing : "beginning");
+    return w;
+}
+
+/* Answers who has asked; a message of this size does not wait for the other side. */
+static error *answer(const comm *c)
+{
+    mpi_state *s = state_of(c);
+    for (;;) {
+        MPI_Status from;
+        int there = 0;
+        MPI_TRY(MPI_Iprobe(MPI_ANY_SOURCE, ASK, s->talk, &there, &from));
+        if (!there) return NULL;
+        whereabouts mine = here(c);
+        MPI_TRY(MPI_Recv(NULL, 0, MPI_BYTE, from.MPI_SOURCE, ASK, s->talk, MPI_STATUS_IGNORE));
+        MPI_TRY(MPI_Send(&mine, sizeof mine, MPI_BYTE, from.MPI_SOURCE, ANSWER, s->talk));
+    }
+}
+
+static error *take_answers(const comm *c)
+{
+    mpi_state *s = state_of(c);
+    for (;;) {
+        MPI_Status from;
+        int there = 0;
+        MPI_TRY(MPI_Iprobe(MPI_ANY_SOURCE, ANSWER, s->talk, &there, &from));
+        if (!there) return NULL;
+        int r = from.MPI_SOURCE;
+        MPI_TRY(MPI_Recv(&s->others[r], sizeof *s->others, MPI_BYTE, r, ANSWER, s->talk,
+                         MPI_STATUS_IGNORE));
+        s->answered[r] = true;
+    }
+}
+
+static void pause_a_little(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+}
+
+/* Asks everybody; s->answered and s->others then say who is where. */
+static error *ask_all(const comm *c)
+{
+    mpi_state *s = state_of(c);
+    memset(s->answered, 0, (size_t)c->size * sizeof *s->answered);
+    s->answered[c->rank] = true;
+    s->others[c->rank] = here(c);
+    for (int r = 0; r < c->size; r++)
+        if (r != c->rank) MPI_TRY(MPI_Send(NULL, 0, MPI_BYTE, r, ASK, s->talk));
+    for (double end = clock_now() + ANSWER_SECONDS; clock_now() < end; pause_a_little()) {
+        TRY(answer(c));
+        TRY(take_answers(c));
+    }
+    return NULL;
+}
+
+/* Patience is at an end: who is missing?  Of those that are there, the first tells. */
+static error *out_of_patience(comm *c)
+{
+    mpi_state *s = state_of(c);
+    char missing[200] = "";
+    int first = c->size, other = -1, n = 0; /* other: the one furthest behind */
+    TRY(ask_all(c));
+    for (int r = 0; r < c->size; r++) {
+        size_t used = strlen(missing);
+        if (s->answered[r]) {
+            if (first > r) first = r;
+            if (r != c->rank && (other < 0 || s->others[r].calls < s->others[other].calls))
+                other = r;
+        } else if (n++ < 8) {
+            snprintf(missing + used, sizeof missing - used, "%s%d", used ? ", " : "", r);
+        }
+    }
+    c->told = first != c->rank;
+    if (n)
+        return user_error(
+            "rank%s %s gave no sign for %.0f s while rank %d was %s: stopped, hung or "
+            "cut off; start again with --resume auto",
+            n > 1 ? "s" : "", missing, c->limit, c->rank, here(c).doing);
+    return user_error(
+        "for %.0f s rank %d has been %s (call %lld) and rank %d %s (call %lld): they do "
+        "not run the same program, or the network is stuck",
+        c->limit, c->rank, here(c).doing, (long long)s->calls, other, s->others[other].doing,
+        (long long)s->others[other].calls);
+}
+
+/* Until all n requests are done. */
+static error *wait(comm *c, MPI_Request *requests, int n)
+{
+    double begin = clock_now(), end = begin + c->limit;
+    for (int64_t turn = 0;; turn++) {
+        int done = 0;
+        MPI_TRY(MPI_Testall(n, requests, &done, MPI_STATUSES_IGNORE));
+        if (done) break;
+        TRY(answer(c));
+        if (clock_now() > end) return out_of_patience(c);
+        if (turn < SPINS)
+            sched_yield();
+        else
+            pause_a_little();
+    }
+    c->seconds += clock_now() - begin;
+    return NULL;
+}
+
+/* ---- sums ---- */
+
+/* out[i] = sum over r of in[r * each + i], in the order of r; in double, so that a narrower type is
+ * rounded once */
+#define ADD_UP(TYPE, READ, WRITE)                                                                  \
+    do {                                                                                           \
+        const TYPE *x_ = in;                                                                       \
+        TYPE *y_ = out.data;                                                                       \
+        _Pragma("omp parallel for num_threads(threads) if (n > 1 << 14)") for (int64_t i = 0;      \
+                                                                               i < n; i++)         \
+        {                                                                                          \
+            double sum = (double)READ(x_[i]);                                                      \
+            for (int r = 1; r < ranks; r++)                                                        \
+                sum += (double)READ(x_[r * each + i]);                                             \
+            y_[i] = WRITE(sum);                                                                    \
+        }                                                                                          \
+    } while (0)
+#define AS_FLOAT(x) (float)(x)
+#define AS_BF16(x)  bf16_of_float((float)(x))
+
+static error *add_up(int threads, tensor out, const void *in, int64_t each, int ranks)
+{
+    int64_t n = tensor_count(out);
+    switch (out.type) {
+    case F64:
+        ADD_UP(double, , );
+        return NULL;
+    case F32:
+        ADD_UP(float, , AS_FLOAT);
+        return NULL;
+    case BF16:
+        ADD_UP(uint16_t, float_of_bf16, AS_BF16);
+        return NULL;
+    default:
+        return internal_error("ranks add up no %s", dtype_name(out.type));
+    }
+}
+
+static tensor piece(tensor x, int64_t first, int64_t n)
+{
+    return tensor_of((char *)x.data + (size_t)first * dtype_size(x.type), x.type, SHAPE(n));
+}
+
+/* The slab of up to `room` elements of each part, `at` elements in. */
+static int64_t slab_of(const share *s, int rank, int64_t at, int64_t room)
+{
+    int64_t left = share_begin(s, rank + 1) - share_begin(s, rank) - at;
+    return left < 0 ? 0 : left < room ? left : room;
+}
+
+static error *scatter_slab(comm *c, device *dev, tensor x, const share *s, int64_t at, int64_t room)
+{
+    mpi_state *m = state_of(c);
+    int64_t size = (int64_t)dtype_size(x.type), own = slab_of(s, c->rank, at, room);
+    char *staged = c->staged.data;
+    int n = 0;
+    for (int r = 0; r < c->size; r++) {
+        int64_t theirs = slab_of(s, r, at, room);
+        void *part = piece(x, share_begin(s, r) + (theirs ? at : 0), theirs).data;
+        if (r == c->rank) {
+            memcpy(staged + r * room * size, part, (size_t)(theirs * size));
+            continue;
+        }
+        if (own)
+            MPI_TRY(MPI_Irecv(staged + r * room * size, (int)(own * size), MPI_BYTE, r, 0, m->data,
+                              &m->requests[n++]));
+        if (theirs)
+            MPI_TRY(
+                MPI_Isend(part, (int)(theirs * size), MPI_BYTE, r, 0, m->data, &m->requests[n++]));
+    }
+    TRY(wait(c, m->requests, n));
+    if (!own) return NULL;
+    return add_up(dev->threads, piece(x, share_begin(s, c->rank) + at, own), staged, room, c->size);
+}
+
+static error *scatter(comm *c, device *dev, tensor x, const share *s)
+{
+    mpi_state *m = state_of(c);
+    int64_t room = tensor_count(c->staged) / c->size / (int64_t)dtype_size(x.type) / 64 * 64,
+            longest = 0;
+    if (room < 1)
+        return internal_error("%lld bytes of staging for %d ranks",
+                              (long long)tensor_count(c->staged), c->size);
+    for (int r = 0; r < c->size; r++) {
+        int64_t n = share_begin(s, r + 1) - share_begin(s, r);
+        if (n > longest) longest = n;
+    }
+    m->calls++;
+    for (int64_t at = 0; at < longest; at += room)
+        TRY(scatter_slab(c, dev, x, s, at, room));
+    return NULL;
+}
+
+/* ---- gathers ---- */
+
+/* More than one call of MPI can count: part by part, piece by piece. */
+static error *gather_in_pieces(comm *c, tensor x, const share *s)
+{
+    mpi_state *m = state_of(c);
+    int64_t size = (int64_t)dtype_size(x.type), most = m->most / size;
+    for (int r = 0; r < c->size; r++)
+        for (int64_t at = share_begin(s, r), end = share_begin(s, r + 1); at < end; at += most) {
+            int64_t n = end - at < most ? end - at : most;
+            MPI_TRY(MPI_Ibcast(piece(x, at, n).data, (int)(n * size), MPI_BYTE, r, m->data,
+                               &m->requests[0]));
+            TRY(wait(c, m->requests, 1));
+        }
+    return NULL;
+}
+
+static error *gather(comm *c, tensor x, const share *s)
+{
+    mpi_state *m = state_of(c);
+    int64_t size = (int64_t)dtype_size(x.type);
+    m->calls++;
+    if ((int64_t)tensor_bytes(x) > m->most) return gather_in_pieces(c, x, s);
+    for (int r = 0; r < c->size; r++) {
+        m->places[r] = (int)(share_begin(s, r) * size);
+        m->counts[r] = (int)(share_begin(s, r + 1) * size) - m->places[r];
+    }
+    MPI_TRY(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x.data, m->counts, m->places,
+                            MPI_BYTE, m->data, &m->requests[0]));
+    return wait(c, m->requests, 1);
+}
+
+/* ---- the table ---- */
+
+/* A few numbers: everybody gets all and adds them up. */
+static error *sum_small(comm *c, device *dev, tensor x)
+{
+    mpi_state *m = state_of(c);
+    int bytes = (int)tensor_bytes(x);
+    m->calls++;
+    MPI_TRY(MPI_Iallgather(x.data, bytes, MPI_BYTE, c->staged.data, bytes, MPI_BYTE, m->data,
+                           &m->requests[0]));
+    TRY(wait(c, m->requests, 1));
+    return add_up(dev->threads, piece(x, 0, tensor_count(x)), c->staged.data, tensor_count(x),
+                  c->size);
+}
+
+static void mpi_sum(comm *c, device *dev, int stream, tensor x)
+{
+    (void)stream;
+    error *e;
+    if (tensor_bytes(x) * (size_t)c->size <= tensor_bytes(c->staged) / 16) {
+        e = sum_small(c, dev, x);
+    } else {
+        share s = share_evenly(tensor_count(x), c->size, 16);
+        e = scatter(c, dev, x, &s);
+        if (!e) e = gather(c, x, &s);
+    }
+    if (e) device_fail(dev, e);
+}
+
+static void mpi_scatter(comm *c, device *dev, int stream, tensor x, const share *s)
+{
+    (void)stream;
+    error *e = scatter(c, dev, x, s);
+    if (e) device_fail(dev, e);
+}
+
+static void mpi_gather(comm *c, device *dev, int stream, tensor x, const share *s)
+{
+    (void)stream;
+    error *e = gather(c, x, s);
+    if (e) device_fail(dev, e);
+}
+
+static void mpi_broadcast(comm *c, device *dev, int stream, tensor x, int root)
+{
+    mpi_gather(c, dev, stream, x, &(share){.count = tensor_count(x), .owner = root});
+}
+
+static error *mpi_share(comm *c, const void *mine, void *all, size_t bytes)
+{
+    mpi_state *m = state_of(c);
+    if (bytes > INT_MAX) return internal_error("%zu bytes of words", bytes);
+    m->calls++;
+    MPI_TRY(MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, m->data,
+                           &m->requests[0]));
+    return wait(c, m->requests, 1);
+}
+
+static error *mpi_idle(comm *c)
+{
+    return answer(c);
+}
+
+static void state_free(mpi_state *s)
+{
+    free(s->requests);
+    free(s->counts);
+    free(s->places);
+    free(s->others);
+    free(s->answered);
+    free(s);
+}
+
+/* After a failure that not all know of nobody can be waited for: MPI ends them all. */
+static void mpi_close(comm *c, bool failed)
+{
+    if (failed && !c->agreed) {
+        if (c->told) nanosleep(&(struct timespec){.tv_sec = 1}, NULL); /* let the other speak */
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    }
+    MPI_Finalize();
+    state_free(state_of(c));
+    c->state = NULL;
+}
+
+static const comm_ops mpi_table = {.name = "mpi",
+                                   .sum = mpi_sum,
+                                   .scatter = mpi_scatter,
+                                   .gather = mpi_gather,
+                                   .broadcast = mpi_broadcast,
+                                   .idle = mpi_idle,
+                                   .missing = out_of_patience,
+                                   .share_words = mpi_share,
+                                   .close = mpi_close};
+
+/* ---- opening ---- */
+
+bool mpi_started(void)
+{
+    return started_by_mpirun();
+}
+
+bool mpi_built_in(void)
+{
+    return true;
+}
+
+static error *state_alloc(int size, mpi_state **out)
+{
+    mpi_state *s;
+    size_t n = (size_t)size;
+    TRY(alloc_array(&s, 1, sizeof *s));
+    *out = s;
+    TRY(alloc_array(&s->requests, REQUESTS * n, sizeof *s->requests));
+    TRY(alloc_array(&s->counts, n, sizeof *s->counts));
+    TRY(alloc_array(&s->places, n, sizeof *s->places));
+    TRY(alloc_array(&s->others, n, sizeof *s->others));
+    return alloc_array(&s->answered, n, sizeof *s->answered);
+}
+
+/* Errors come back instead of ending the program. */
+static error *copy_world(MPI_Comm *out)
+{
+    MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, out));
+    MPI_TRY(MPI_Comm_set_errhandler(*out, MPI_ERRORS_RETURN));
+    return NULL;
+}
+
+static error *join(comm *c, mpi_state *s)
+{
+    MPI_Comm machine;
+    TRY(copy_world(&s->data));
+    TRY(copy_world(&s->talk));
+    MPI_TRY(MPI_Comm_split_type(s->data, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &machine));
+    MPI_TRY(MPI_Comm_rank(machine, &s->local_rank));
+    MPI_TRY(MPI_Comm_free(&machine));
+    s->most = INT_MAX / 2;
+    return NULL;
+}
+
+error *mpi_open(comm *out)
+{
+    int level, size, rank;
+    mpi_state *s = NULL;
+    MPI_TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level));
+    MPI_TRY(MPI_Comm_size(MPI_COMM_WORLD, &size));
+    MPI_TRY(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
+    *out = (comm){.ops = &mpi_table, .size = size, .rank = rank, .staging = MPI_STAGING};
+    error *e = state_alloc(size, &s);
+    out->state = s;
+    return e ? e : join(out, s);
+}
+
+int mpi_local_rank(const comm *c)
+{
+    return state_of(c)->local_rank;
+}

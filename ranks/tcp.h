@@ -1,0 +1,30 @@
+/* tcp.h - ranks without MPI: the hosts' words by TCP.
+ *
+ * Each process is told who it is by its environment, as torchrun and job scripts do:
+ *
+ *     RANK (or SLURM_PROCID)         0 .. WORLD_SIZE - 1
+ *     WORLD_SIZE (or SLURM_NTASKS)
+ *     LOCAL_RANK (or SLURM_LOCALID)  among those of its machine
+ *     MASTER_ADDR, MASTER_PORT       where rank 0 listens
+ *
+ * This carries words only: NCCL's number at the start, agreements, who is where.  Tensors are NCCL's.
+ */
+#ifndef REGRAD_DIST_WIRE_H
+#define REGRAD_DIST_WIRE_H
+
+#include "ranks/comm.h"
+
+/* Has the environment told this process that it is one of several? */
+bool wire_started(void);
+/* Joins the others; all must come within five minutes. */
+error *wire_open(comm *out) NODISCARD;
+/* Its number among those of its machine; 0 if it has not been told. */
+error *wire_local_rank(int *out) NODISCARD;
+
+/* Starts n processes on this machine, each with such an environment, and returns in each of them with
+ * *parent false.  In the process that called it returns when all of them have ended, with *parent true
+ * and *status theirs: 0, or the first one's that failed; an error names one that was killed.  When one
+ * has failed the others get ten seconds to end by themselves. */
+error *wire_launch(int n, bool *parent, int *status) NODISCARD;
+
+#endif

@@ -1,0 +1,376 @@
+/* checkpoint.c - see checkpoint.h */
+#include "run/checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { NAME_LENGTH = 32, MOST_ASIDE = 100 };
+
+/* Reading a checkpoint to see whether it is whole takes as long as writing it: once is enough. */
+typedef enum { UNKNOWN, WHOLE, BROKEN } condition;
+
+typedef struct {
+    int64_t step;
+    condition is;
+} known;
+
+struct checkpoints {
+    char path[PATH_LENGTH];
+    int lock;    /* the directory, open and locked */
+    known *list; /* by step, ascending */
+    int64_t n, room;
+};
+
+/* ---- names ---- */
+
+static void step_name(int64_t step, char *name)
+{
+    snprintf(name, NAME_LENGTH, "step_%08lld", (long long)step);
+}
+
+static int64_t step_of(const char *name)
+{
+    char back[NAME_LENGTH], *end;
+    if (strncmp(name, "step_", 5) || strlen(name) >= NAME_LENGTH) return -1;
+    int64_t step = strtoll(name + 5, &end, 10);
+    if (step < 0) return -1;
+    step_name(step, back);
+    return strcmp(name, back) ? -1 : step;
+}
+
+int64_t checkpoint_step(const char *path)
+{
+    char copy[PATH_LENGTH];
+    size_t n = strlen(path);
+    if (n >= sizeof copy) return -1;
+    memcpy(copy, path, n + 1);
+    while (n > 1 && copy[n - 1] == '/')
+        copy[--n] = 0;
+    const char *slash = strrchr(copy, '/');
+    return step_of(slash ? slash + 1 : copy);
+}
+
+static error *step_path(const checkpoints *c, int64_t step, const char *tail, char *path)
+{
+    char name[NAME_LENGTH + 32], base[NAME_LENGTH];
+    step_name(step, base);
+    snprintf(name, sizeof name, "%s%s", base, tail);
+    return path_join(path, c->path, name);
+}
+
+/* "step_00001000.tmp", "step_00001000.trash": what was under way when a process ended */
+static bool is_left_over(const char *name)
+{
+    char base[NAME_LENGTH];
+    const char *dot = strchr(name, '.');
+    if (!dot || dot - name >= NAME_LENGTH || (strcmp(dot, ".tmp") && strcmp(dot, ".trash")))
+        return false;
+    snprintf(base, sizeof base, "%.*s", (int)(dot - name), name);
+    return step_of(base) >= 0;
+}
+
+/* ---- directories ---- */
+
+static error *failed(const char *what, const char *path)
+{
+    int number = errno;
+    return user_error("cannot %s %s: %s%s", what, path, strerror(number),
+                      number == ENOSPC || number == EDQUOT ? ": make room on the disk" : "");
+}
+
+/* Names of files are on the disk when their directory is. */
+static error *sync_directory(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return failed("open", path);
+    int bad = fsync(fd);
+    error *e = bad && errno != EINVAL ? failed("sync", path) : NULL;
+    close(fd);
+    return e;
+}
+
+/* Calls visit for each name in a directory but . and .. */
+static error *each_name(const char *path, error *(*visit)(void *context, const char *name),
+                        void *context)
+{
+    error *e = NULL;
+    DIR *d = opendir(path);
+    if (!d) return failed("read", path);
+    struct dirent *entry;
+    while (!e && (errno = 0, entry = readdir(d)))
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            e = visit(context, entry->d_name);
+    if (!e && errno) e = failed("read", path);
+    closedir(d);
+    return e;
+}
+
+static error *remove_file(void *directory, const char *name)
+{
+    char path[PATH_LENGTH];
+    TRY(path_join(path, directory, name));
+    return unlink(path) && errno != ENOENT ? failed("remove", path) : NULL;
+}
+
+/* A directory of files. */
+static error *remove_directory(char *path)
+{
+    TRY(each_name(path, remove_file, path));
+    return rmdir(path) ? failed("remove", path) : NULL;
+}
+
+/* ---- the list ---- */
+
+static error *add_known(checkpoints *c, int64_t step, condition is)
+{
+    if (c->n == c->room) {
+        int64_t room = c->room ? 2 * c->room : 16;
+        known *list = realloc(c->list, (size_t)room * sizeof *list);
+        if (!list) return user_error("out of memory for the list of checkpoints");
+        c->list = list;
+        c->room = room;
+    }
+    int64_t at = c->n++;
+    for (; at > 0 && c->list[at - 1].step > step; at--)
+        c->list[at] = c->list[at - 1];
+    c->list[at] = (known){step, is};
+    return NULL;
+}
+
+static void forget(checkpoints *c, int64_t at)
+{
+    c->n--;
+    memmove(&c->list[at], &c->list[at + 1], (size_t)(c->n - at) * sizeof *c->list);
+}
+
+static int64_t find(const checkpoints *c, int64_t step)
+{
+    int64_t at = c->n - 1;
+    while (at >= 0 && c->list[at].step != step)
+        at--;
+    return at;
+}
+
+static error *list_name(void *context, const char *name)
+{
+    int64_t step = step_of(name);
+    return step < 0 ? NULL : add_known(context, step, UNKNOWN);
+}
+
+/* Finds out whether a checkpoint is whole; why not, if asked for and newly found. */
+static error *examine(checkpoints *c, int64_t at, error **why)
+{
+    char path[PATH_LENGTH];
+    *why = NULL;
+    if (c->list[at].is != UNKNOWN) return NULL;
+    TRY(step_path(c, c->list[at].step, "", path));
+    TRY(manifest_verdict(path, c->list[at].step, why));
+    c->list[at].is = *why ? BROKEN : WHOLE;
+    return NULL;
+}
+
+int64_t checkpoints_count(const checkpoints *c)
+{
+    return c->n;
+}
+
+int64_t checkpoints_latest(const checkpoints *c)
+{
+    return c->n ? c->list[c->n - 1].step : -1;
+}
+
+/* ---- opening ---- */
+
+static error *lock_directory(checkpoints *c)
+{
+    c->lock = open(c->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (c->lock < 0) return failed("open", c->path);
+    /* a file system without locks is used without */
+    if (flock(c->lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+        return user_error("%s: another process is training there: wait for its end, or give --out "
+                          "another directory",
+                          c->path);
+    return NULL;
+}
+
+error *checkpoints_open(const char *directory, checkpoints **out)
+{
+    checkpoints *c;
+    if (strlen(directory) >= PATH_LENGTH)
+        return user_error("--out %.60s...: the path is too long", directory);
+    TRY(alloc_array(&c, 1, sizeof *c));
+    snprintf(c->path, sizeof c->path, "%s", directory);
+    error *e = lock_directory(c);
+    if (!e) e = each_name(c->path, list_name, c);
+    if (e) {
+        checkpoints_close(c);
+        return e;
+    }
+    *out = c;
+    return NULL;
+}
+
+void checkpoints_close(checkpoints *c)
+{
+    if (!c) return;
+    if (c->lock >= 0) close(c->lock);
+    free(c->list);
+    free(c);
+}
+
+typedef struct {
+    checkpoints *c;
+    int n;
+} cleaning;
+
+static error *clean_one(void *context, const char *name)
+{
+    cleaning *k = context;
+    char path[PATH_LENGTH];
+    if (!is_left_over(name)) return NULL;
+    TRY(path_join(path, k->c->path, name));
+    k->n++;
+    return remove_directory(path);
+}
+
+error *checkpoints_clean(checkpoints *c, int *n)
+{
+    cleaning k = {.c = c};
+    error *e = each_name(c->path, clean_one, &k);
+    *n = k.n;
+    return e;
+}
+
+error *checkpoints_newest(checkpoints *c, void (*report)(void *context, error *why), void *context,
+                          char *path, int64_t *step)
+{
+    for (int64_t at = c->n - 1; at >= 0; at--) {
+        error *why;
+        TRY(examine(c, at, &why));
+        if (why) report(context, why);
+        if (c->list[at].is != WHOLE) continue;
+        *step = c->list[at].step;
+        return step_path(c, *step, "", path);
+    }
+    *step = -1;
+    *path = 0;
+    return NULL;
+}
+
+/* ---- writing ---- */
+
+static error *write_parts(const char *path, const checkpoint_part *parts, int n, void *context)
+{
+    for (int i = 0; i < n; i++) {
+        char file[PATH_LENGTH];
+        TRY(path_join(file, path, parts[i].name));
+        TRY(parts[i].write(context, file));
+    }
+    return NULL;
+}
+
+static error *write_directory(const char *path, int64_t step, const checkpoint_part *parts, int n,
+                              void *context)
+{
+    const char *names[MANIFEST_FILES];
+    if (n > MANIFEST_FILES) return internal_error("a checkpoint of %d files", n);
+    for (int i = 0; i < n; i++)
+        names[i] = parts[i].name;
+    TRY(write_parts(path, parts, n, context));
+    TRY(manifest_write(path, step, names, n));
+    return sync_directory(path);
+}
+
+/* Frees the name of a checkpoint that is not whole. */
+static error *set_aside(checkpoints *c, int64_t at)
+{
+    char path[PATH_LENGTH], aside[PATH_LENGTH], tail[32] = ".broken";
+    error *why;
+    TRY(examine(c, at, &why));
+    error_free(why);
+    TRY(step_path(c, c->list[at].step, "", path));
+    if (c->list[at].is == WHOLE)
+        return user_error("%s is there already, and whole: it is not replaced", path);
+    for (int i = 2; i < MOST_ASIDE; i++) {
+        TRY(step_path(c, c->list[at].step, tail, aside));
+        if (rename(path, aside) == 0) {
+            forget(c, at);
+            return NULL;
+        }
+        if (errno != ENOTEMPTY && errno != EEXIST) break;
+        snprintf(tail, sizeof tail, ".broken.%d", i);
+    }
+    return failed("set aside", path);
+}
+
+/* The rename that makes a directory a checkpoint. */
+static error *publish(checkpoints *c, int64_t step, const char *temporary, const char *path)
+{
+    int64_t at = find(c, step);
+    if (at >= 0) TRY(set_aside(c, at));
+    if (rename(temporary, path)) return failed("create", path);
+    TRY(add_known(c, step, WHOLE));
+    return sync_directory(c->path);
+}
+
+/* One may be there that could not be removed when it failed. */
+static error *make_empty(char *path)
+{
+    if (mkdir(path, 0777) == 0) return NULL;
+    if (errno != EEXIST) return failed("create", path);
+    TRY(remove_directory(path));
+    return mkdir(path, 0777) ? failed("create", path) : NULL;
+}
+
+error *checkpoint_write(checkpoints *c, int64_t step, const checkpoint_part *parts, int n,
+                        void *context)
+{
+    char temporary[PATH_LENGTH], path[PATH_LENGTH];
+    TRY(step_path(c, step, ".tmp", temporary));
+    TRY(step_path(c, step, "", path));
+    TRY(make_empty(temporary));
+    error *e = write_directory(temporary, step, parts, n, context);
+    if (!e) e = publish(c, step, temporary, path);
+    if (e) error_free(remove_directory(temporary)); /* the first error is the one to tell */
+    return e;
+}
+
+/* ---- keeping the last few ---- */
+
+static error *discard(checkpoints *c, int64_t at)
+{
+    char path[PATH_LENGTH], trash[PATH_LENGTH];
+    TRY(step_path(c, c->list[at].step, "", path));
+    TRY(step_path(c, c->list[at].step, ".trash", trash));
+    if (rename(path, trash)) {
+        if (errno != ENOENT) return failed("remove", path);
+        forget(c, at); /* somebody else did */
+        return NULL;
+    }
+    forget(c, at);
+    TRY(sync_directory(c->path));
+    return remove_directory(trash);
+}
+
+error *checkpoints_prune(checkpoints *c, int64_t keep)
+{
+    int64_t whole = 0;
+    for (int64_t at = c->n - 1; at >= 0; at--) {
+        error *why;
+        if (whole >= keep) {
+            TRY(discard(c, at));
+            continue;
+        }
+        TRY(examine(c, at, &why));
+        error_free(why);
+        whole += c->list[at].is == WHOLE;
+    }
+    return NULL;
+}

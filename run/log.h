@@ -1,0 +1,70 @@
+/* log.h - a run's records: a line for people on the terminal, a line for programs in log.jsonl.
+ *
+ * log.jsonl has one object a line, written line by line; floats as %.9g, which gives back the same
+ * float bits, whole numbers (bytes) to the last digit.  What is not a finite number is null.
+ *
+ *   {"step":1,"loss":7.6,"lr":0.0003,"grad_norm":1.2,"ms":150.1,"forward_ms":44.7,"backward_ms":98.1,
+ *    "optimizer_ms":6.9,"tokens_per_s":27000,"peak_bytes":123}         (in one line)
+ *   ... "comm_ms":3.1,"comm_bytes":6992000,"ranks":4,"peak_bytes":123}     with several ranks
+ *   {"step":50,"val_loss":5.1}
+ *
+ * A line that the disk does not take is kept and tried again with the next, so that a run can wait
+ * for room; a checkpoint is only made of what is on the disk (log_sync).  A run that is resumed
+ * cuts the log where its checkpoint was made and goes on from there: no step twice, none missing.
+ */
+#ifndef REGRAD_LOG_H
+#define REGRAD_LOG_H
+
+#include "base/error.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    int64_t step, steps;
+    double loss, lr, grad_norm, ms, units_per_s;
+    double forward_ms, backward_ms, optimizer_ms; /* of ms; the rest: data, results */
+    double data_ms;                               /* of ms: waiting for data */
+    double accuracy;                              /* NAN: none */
+    double mfu_llmc, mfu_palm;                    /* NAN: not on a GPU (train/mfu.h) */
+    const char *unit, *unit_3;                    /* "tokens", "tok" */
+    size_t peak_bytes;
+    int ranks;          /* 0 in a run of one process */
+    int64_t comm_bytes; /* moved between ranks (ranks/comm.h) */
+    double comm_ms;     /* of ms: this process has waited for them */
+    double seconds_left;
+} step_record;
+
+typedef struct run_log run_log;
+
+/* A new log, in place of what is there. */
+error *log_start(const char *path, run_log **out) NODISCARD;
+
+/* Goes on with one that was `bytes` long after `step` (as log_sync said): cuts what came later.
+ * *whole is false when lines from before are missing; then those that are there are kept. */
+error *log_continue(const char *path, int64_t step, int64_t bytes, run_log **out,
+                    bool *whole) NODISCARD;
+
+/* A line; nothing without a log (NULL).  After an error, log_keeps says whether the line waits for the next try. */
+error *log_step(run_log *log, const step_record *s) NODISCARD;
+error *log_value(run_log *log, int64_t step, const char *name, double value) NODISCARD;
+bool log_keeps(const run_log *log);
+
+/* All lines to the disk; *bytes is then the file's length. */
+error *log_sync(run_log *log, int64_t *bytes) NODISCARD;
+void log_close(run_log *log); /* NULL is fine */
+
+/* The same step for people, on stdout. */
+void show_step(const step_record *s);
+
+/* "1:02:03", "2:03" */
+const char *duration_text(double seconds, char *buffer, size_t size);
+
+/* Creates a directory and its parents, for good: their names are synced.  option: what to give another
+ * of, for messages. */
+error *make_directory(const char *path, const char *option) NODISCARD;
+
+/* Resident memory of this process in bytes; 0 if unknown. */
+size_t resident_bytes(void);
+
+#endif

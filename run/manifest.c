@@ -1,0 +1,306 @@
+/* manifest.c - see manifest.h */
+#include "run/manifest.h"
+#include "base/outfile.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define FILE_NAME "manifest.json"
+
+enum { CHUNK = 1 << 18, MOST_BYTES = 1 << 20, PARSED_SIZE = 64 /* a byte of JSON, as a tree */ };
+
+error *path_join(char *buffer, const char *directory, const char *name)
+{
+    if (snprintf(buffer, PATH_LENGTH, "%s/%s", directory, name) >= PATH_LENGTH)
+        return user_error("the path %.60s.../%.60s is too long: give --out a shorter one",
+                          directory, name);
+    return NULL;
+}
+
+/* ---- files ---- */
+
+typedef struct {
+    int64_t bytes;
+    uint64_t hash;
+} file_facts;
+
+static error *cannot_read(const char *path)
+{
+    return user_error("%s cannot be read: %s", path, strerror(errno));
+}
+
+/* *wrong tells a file that is not as it should be from a machine that cannot say. */
+static error *open_file(const char *path, int *fd, int64_t *bytes, bool *wrong)
+{
+    struct stat st = {0};
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *wrong = *fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO);
+    if (*wrong) return user_error("%s is missing", path);
+    if (*fd < 0) return cannot_read(path);
+    error *e = fstat(*fd, &st) ? cannot_read(path) : NULL;
+    *wrong = !e && !S_ISREG(st.st_mode);
+    if (*wrong) e = user_error("%s is not a regular file", path);
+    if (e) close(*fd);
+    *bytes = st.st_size;
+    return e;
+}
+
+/* Up to n bytes; *got < n only at the end of the file. */
+static error *read_fully(int fd, const char *path, char *buffer, size_t n, size_t *got)
+{
+    *got = 0;
+    while (*got < n) {
+        ssize_t part = read(fd, buffer + *got, n - *got);
+        if (part < 0 && errno == EINTR) continue;
+        if (part < 0) return cannot_read(path);
+        if (part == 0) break;
+        *got += (size_t)part;
+    }
+    return NULL;
+}
+
+static error *hash_stream(int fd, const char *path, char *buffer, file_facts *out)
+{
+    XXH64_state_t state;
+    size_t got;
+    XXH64_reset(&state, 0);
+    out->bytes = 0;
+    do {
+        TRY(read_fully(fd, path, buffer, CHUNK, &got));
+        XXH64_update(&state, buffer, got);
+        out->bytes += (int64_t)got;
+    } while (got == CHUNK);
+    out->hash = XXH64_digest(&state);
+    return NULL;
+}
+
+static error *hash_file(const char *directory, const char *name, char *buffer, file_facts *out)
+{
+    char path[PATH_LENGTH];
+    int fd;
+    bool wrong;
+    TRY(path_join(path, directory, name));
+    TRY(open_file(path, &fd, &out->bytes, &wrong));
+    error *e = hash_stream(fd, path, buffer, out);
+    close(fd);
+    return e;
+}
+
+/* ---- the text ---- */
+
+static void print_text(FILE *out, int64_t step, const char *const *names, const file_facts *facts,
+                       int n)
+{
+    fprintf(out, "{\"format\":\"regrad-checkpoint\",\"version\":1,\"step\":%lld,\"files\":[\n",
+            (long long)step);
+    for (int i = 0; i < n; i++)
+        fprintf(out, "{\"name\":\"%s\",\"bytes\":%lld,\"xxh64\":\"%016llx\"}%s\n", names[i],
+                (long long)facts[i].bytes, (unsigned long long)facts[i].hash, i + 1 < n ? "," : "");
+    fputs("]}\n", out);
+}
+
+/* The manifest's text; free it. */
+static error *make_text(int64_t step, const char *const *names, const file_facts *facts, int n,
+                        char **text, size_t *size)
+{
+    *text = NULL;
+    FILE *out = open_memstream(text, size);
+    if (!out) return user_error("out of memory for a checkpoint's manifest");
+    print_text(out, step, names, facts, n);
+    bool bad = ferror(out);
+    if (fclose(out) || bad) {
+        free(*text);
+        *text = NULL;
+        return user_error("out of memory for a checkpoint's manifest");
+    }
+    return NULL;
+}
+
+static error *hash_all(const char *directory, const char *const *names, int n, file_facts **facts)
+{
+    char *buffer = NULL;
+    *facts = NULL;
+    TRY(alloc_array(&buffer, CHUNK, 1));
+    error *e = alloc_array(facts, (size_t)n, sizeof **facts);
+    for (int i = 0; i < n && !e; i++)
+        e = hash_file(directory, names[i], buffer, &(*facts)[i]);
+    free(buffer);
+    if (e) {
+        free(*facts);
+        *facts = NULL;
+    }
+    return e;
+}
+
+static error *write_text(const char *directory, const char *text, size_t size)
+{
+    char path[PATH_LENGTH];
+    outfile *f;
+    TRY(path_join(path, directory, FILE_NAME));
+    TRY(outfile_create(path, &f));
+    error *e = outfile_write(f, text, size);
+    if (!e) return outfile_commit(f);
+    outfile_discard(f);
+    return e;
+}
+
+error *manifest_write(const char *directory, int64_t step, const char *const *names, int n)
+{
+    file_facts *facts;
+    char *text = NULL;
+    size_t size;
+    TRY(hash_all(directory, names, n, &facts));
+    error *e = make_text(step, names, facts, n, &text, &size);
+    if (!e) e = write_text(directory, text, size);
+    free(text);
+    free(facts);
+    return e;
+}
+
+/* ---- checking ---- */
+
+typedef struct {
+    char path[PATH_LENGTH];
+    char *text; /* as it is in the file */
+    size_t size;
+    cJSON *json;
+    const char *names[MANIFEST_FILES];
+    file_facts said[MANIFEST_FILES]; /* what it says of each */
+    int n;
+    bool wrong; /* an error was found in the files, not met on the way to them */
+} manifest;
+
+static error *damaged(manifest *m, const char *how)
+{
+    m->wrong = true;
+    return user_error("%s is damaged: %s", m->path, how);
+}
+
+static error *load_text(manifest *m, const char *directory)
+{
+    int fd;
+    int64_t bytes;
+    TRY(path_join(m->path, directory, FILE_NAME));
+    TRY(open_file(m->path, &fd, &bytes, &m->wrong));
+    error *e = bytes > MOST_BYTES ? damaged(m, "it is too long for a manifest") : NULL;
+    if (!e) e = alloc_array(&m->text, (size_t)bytes + 1, 1);
+    if (!e) e = read_fully(fd, m->path, m->text, (size_t)bytes, &m->size);
+    close(fd);
+    return e;
+}
+
+static bool fit_name(const char *name)
+{
+    return name && *name && *name != '.' && strlen(name) < MANIFEST_NAME &&
+           !strpbrk(name, "/\"\\") && strcmp(name, FILE_NAME);
+}
+
+static error *take_entry(manifest *m, const cJSON *entry)
+{
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "name"));
+    const cJSON *bytes = cJSON_GetObjectItemCaseSensitive(entry, "bytes");
+    const char *hash = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "xxh64"));
+    if (!fit_name(name) || !cJSON_IsNumber(bytes) || !hash || m->n == MANIFEST_FILES)
+        return damaged(m, "an entry is not one of a file");
+    if (!(bytes->valuedouble >= 0 && bytes->valuedouble < 9e15))
+        return damaged(m, "a size is not one");
+    m->said[m->n] = (file_facts){(int64_t)bytes->valuedouble, strtoull(hash, NULL, 16)};
+    m->names[m->n++] = name;
+    return NULL;
+}
+
+/* The names, from a text that need not be one of ours. */
+static error *take_names(manifest *m)
+{
+    const cJSON *entry;
+    if (memchr(m->text, 0, m->size)) return damaged(m, "it has bytes of zero");
+    m->json = cJSON_ParseWithLength(m->text, m->size);
+    if (!m->json) { /* which it says when memory is out, too: is it? */
+        void *room;
+        TRY(alloc_array(&room, m->size + 1, PARSED_SIZE));
+        free(room);
+        m->json = cJSON_ParseWithLength(m->text, m->size);
+    }
+    const cJSON *files = cJSON_GetObjectItemCaseSensitive(m->json, "files");
+    if (!cJSON_IsArray(files)) return damaged(m, "it has no list of files");
+    cJSON_ArrayForEach(entry, files) TRY(take_entry(m, entry));
+    return NULL;
+}
+
+/* Sizes first: they cost nothing, and say best what happened to a file that was cut. */
+static error *check_sizes(manifest *m, const char *directory)
+{
+    for (int i = 0; i < m->n; i++) {
+        char path[PATH_LENGTH];
+        int fd;
+        int64_t bytes;
+        TRY(path_join(path, directory, m->names[i]));
+        TRY(open_file(path, &fd, &bytes, &m->wrong));
+        close(fd);
+        m->wrong = bytes != m->said[i].bytes;
+        if (m->wrong)
+            return user_error("%s has %lld bytes, its manifest says %lld", path, (long long)bytes,
+                              (long long)m->said[i].bytes);
+    }
+    return NULL;
+}
+
+static error *compare(manifest *m, const char *directory, int64_t step, const file_facts *facts)
+{
+    char *text;
+    size_t size;
+    for (int i = 0; i < m->n; i++) {
+        m->wrong = facts[i].bytes != m->said[i].bytes || facts[i].hash != m->said[i].hash;
+        if (m->wrong)
+            return user_error("%s/%s is damaged: its XXH64 is not its manifest's", directory,
+                              m->names[i]);
+    }
+    TRY(make_text(step, m->names, facts, m->n, &text, &size));
+    bool same = size == m->size && !memcmp(text, m->text, size);
+    free(text);
+    return same ? NULL : damaged(m, "it is not what is written for these files and this step");
+}
+
+static error *check(manifest *m, const char *directory, int64_t step)
+{
+    file_facts *facts;
+    TRY(load_text(m, directory));
+    TRY(take_names(m));
+    TRY(check_sizes(m, directory));
+    TRY(hash_all(directory, m->names, m->n, &facts));
+    error *e = compare(m, directory, step, facts);
+    free(facts);
+    return e;
+}
+
+error *manifest_verdict(const char *directory, int64_t step, error **damage)
+{
+    manifest *m;
+    *damage = NULL;
+    TRY(alloc_array(&m, 1, sizeof *m));
+    error *e = check(m, directory, step);
+    if (m->wrong) {
+        *damage = e;
+        e = NULL;
+    }
+    cJSON_Delete(m->json);
+    free(m->text);
+    free(m);
+    return e;
+}
+
+error *manifest_check(const char *directory, int64_t step)
+{
+    error *damage;
+    TRY(manifest_verdict(directory, step, &damage));
+    return damage;
+}

@@ -1,0 +1,41 @@
+/* manifest.h - what a checkpoint consists of, and whether it is all there.
+ *
+ * manifest.json is the last file that is written into a checkpoint's directory:
+ *
+ *     {"format":"regrad-checkpoint","version":1,"step":1000,"files":[
+ *     {"name":"model.safetensors","bytes":498000000,"xxh64":"ef46db3751d8e999"},
+ *     {"name":"state.json","bytes":1234,"xxh64":"0123456789abcdef"}
+ *     ]}
+ *
+ * This text is a function of the step and the files.  To check one, the names are taken from it,
+ * the text is made again from the files that have these names, and the two must be the same: so
+ * every byte of every file, of the manifest too, is covered by the comparison.
+ */
+#ifndef REGRAD_MANIFEST_H
+#define REGRAD_MANIFEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { MANIFEST_FILES = 1024, MANIFEST_NAME = 128, PATH_LENGTH = 4096 };
+
+/* Hashes the n files of a directory and writes its manifest; the files must be on the disk already.
+ */
+error *manifest_write(const char *directory, int64_t step, const char *const *names /* (n) */,
+                      int n) NODISCARD;
+
+/* Checks a directory against its manifest: format, step, every name, size and hash (XXH64).  User
+ * errors name the file that is missing, cut or changed. */
+error *manifest_check(const char *directory, int64_t step) NODISCARD;
+
+/* The same, but what is wrong goes to *damage (the caller's; NULL if nothing is), and the error
+ * returned is that it cannot be told: memory is out, or the disk does not read.  A checkpoint must
+ * not be given up for that. */
+error *manifest_verdict(const char *directory, int64_t step, error **damage) NODISCARD;
+
+/* "DIRECTORY/NAME" into a buffer of PATH_LENGTH; a user error if it does not fit. */
+error *path_join(char *buffer, const char *directory, const char *name) NODISCARD;
+
+#endif

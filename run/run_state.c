@@ -1,0 +1,539 @@
+/* run_state.c - see resume.h */
+#include "run/run_state.h"
+#include "base/outfile.h"
+#include "base/json.h"
+#include "io/params_file.h"
+#include "model/hf/hf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NAME_ROOM = 128, MOST_STATE = 1 << 20, COPY = 1 << 16 };
+
+/* ---- the tensors ---- */
+
+typedef struct {
+    char text[NAME_ROOM];
+} state_name;
+
+/* Appends one tensor under "parameter.state", "parameter.state.scale". */
+static void add_state(named_tensor *list, state_name *names, int64_t *n, const param *row,
+                      const char *state, const char *suffix, tensor value)
+{
+    char text[NAME_ROOM - 28];
+    snprintf(names[*n].text, NAME_ROOM, "%s.%s%s", param_text(row, text, sizeof text), state,
+             suffix);
+    list[*n] = (named_tensor){.name = names[*n].text,
+                              .value = value,
+                              .transposed = row->spec.file_transposed && value.rank == 2,
+                              .of = *n,
+                              .dealt = row->own < row->count,
+                              .first = row->own_first,
+                              .held = row->own};
+    ++*n;
+}
+
+/* The optimizer's states, their scales, and the masters, under their names; one block, to be
+ * freed. */
+static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
+{
+    const optimizer *o = t->optimizer;
+    int64_t most = (int64_t)t->params.n * (2 * MAX_STATES + 1) + 2; /* scales, a master */
+    named_tensor *list;
+    TRY(alloc_array(&list, (size_t)most + 1, sizeof *list + sizeof(state_name)));
+    state_name *names = (state_name *)(void *)(list + most + 1);
+    *n = 0;
+    for (int i = 0; i < t->params.n; i++) {
+        const param *row = &t->params.row[i];
+        const rule_info *info = optimizer_rule_of(o, i);
+        if (param_in_pool(&t->params, i)) continue;
+        for (int k = 0; k < info->n_states && row->trainable; k++) {
+            tensor state = o->state[i][k];
+            add_state(list, names, n, row, info->state[k], "",
+                      tensor_of(state.data, present(state) ? state.type : F32, row->spec.shape));
+            if (present(o->scale[i][k]))
+                add_state(list, names, n, row, info->state[k], ".scale", o->scale[i][k]);
+        }
+        if (whole_masters(t) && row->trainable)
+            add_state(list, names, n, row, "master", "",
+                      tensor_of(row->master.data, present(row->master) ? row->master.type : F32,
+                                row->spec.shape));
+    }
+    if (t->sparse) { /* of the model's file, which is whole, only the rest is read */
+        const param *pool = &t->params.row[sparse_pool(t->sparse)];
+        add_state(list, names, n, pool, "value", "", pool->value);
+        add_state(list, names, n, pool, "bits", "", sparse_bits(t->sparse));
+    }
+    *out = list;
+    return NULL;
+}
+
+static error *write_states(run_state *s, const char *path)
+{
+    const trainer *t = s->t;
+    named_tensor *list;
+    int64_t n;
+    tensor_source room;
+    TRY(state_list(t, &list, &n));
+    error *e = safetensors_write_from(path, list, n, t->r.dev, whole_source(&s->states, &room));
+    free(list);
+    return e;
+}
+
+static error *fetch_states(const safetensors *file, const named_tensor *list, int64_t n,
+                           device *dev)
+{
+    if (safetensors_count(file) != n)
+        return user_error("%s has %lld states, this run has %lld: give the --optim and the model "
+                          "it was written with",
+                          safetensors_path(file), (long long)safetensors_count(file), (long long)n);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = safetensors_find(file, list[i].name);
+        if (at < 0)
+            return user_error("%s has no '%s': give the --optim and the model it was written with",
+                              safetensors_path(file), list[i].name);
+        TRY(safetensors_fetch(file, at, &list[i], dev));
+    }
+    return NULL;
+}
+
+static error *read_states(trainer *t, const char *path)
+{
+    named_tensor *list;
+    int64_t n;
+    safetensors *file;
+    TRY(safetensors_open(path, &file));
+    error *e = state_list(t, &list, &n);
+    if (!e) {
+        e = fetch_states(file, list, n, t->r.dev);
+        free(list);
+    }
+    if (!e && t->sparse) e = error_context(sparse_adopt(t->sparse, &t->r), "%s", path);
+    safetensors_close(file);
+    return e;
+}
+
+static error *read_parameters(trainer *t, const char *path)
+{
+    safetensors *file;
+    TRY(safetensors_open(path, &file));
+    error *e = params_read(file, &t->params, t->r.dev);
+    safetensors_close(file);
+    return e;
+}
+
+/* ---- the values ---- */
+
+/* What becomes of a value that is another one now. */
+typedef enum {
+    TAKEN, /* it is what the run goes on from */
+    SAME   /* refused: the way to mend says with what the checkpoint can be gone on with */
+} value_rule;
+
+typedef struct {
+    const char *name;
+    value_rule rule;
+    const char *mend;
+} value_row;
+
+static const value_row values[] = {
+    {"format", SAME, "it was written by another version of this program: use that one"},
+    {"program", SAME, "go on with that program"},
+    {"step", TAKEN, NULL},
+    {"log_bytes", TAKEN, NULL},
+    {"samples_per_step", SAME, "give --batch, --accum and ranks with that product"},
+    {"samples", SAME, "the place in the data is not that of the step"},
+    {"random", SAME, "it was written by another version of this program: use that one"},
+    {"dtype", SAME, "no dtype is cast: go on with that one"},
+    {"optimizer", SAME,
+     "its states are made by another formula: give --optim with that name, or that name with _r"},
+    {"previous_gradient", SAME, "the state prev_grad is not that of a step"},
+    {"data", SAME, "give the same --train-data with the same --seq, in the same order"},
+};
+
+enum { VALUES = sizeof values / sizeof *values };
+
+/* Options whose change makes another model or another order of samples ... */
+static const char *const fixed_options[] = {
+    "layers", "heads",   "width",      "context",  "vocab",      "seq",      "seed",
+    "dtype",  "master",  "state",      "state-of", "inner",      "channels", "patch",
+    "pool",   "classes", "image-size", "freeze",   "train-only", "sparsity", NULL};
+/* ... and those whose change changes no number of the training, so that nothing need be said. */
+static const char *const silent_options[] = {"model",
+                                             "train-data",
+                                             "val-data",
+                                             "optim",
+                                             "optim-impl",
+                                             "gradients",
+                                             "batch",
+                                             "accum",
+                                             "eval-every",
+                                             "eval-batches",
+                                             "out",
+                                             "resume",
+                                             "sample-every",
+                                             "sample-tokens",
+                                             "prompt",
+                                             "keep",
+                                             "load",
+                                             "checkpoint-every",
+                                             "workers",
+                                             "predict",
+                                             "memory",
+                                             "allow",
+                                             "product-rate",
+                                             "stream-rate",
+                                             "recompute",
+                                             "zero",
+                                             "bucket",
+                                             "watchdog",
+                                             "ranks",
+                                             "gpus",
+                                             NULL};
+
+/* ... unless the optimizer takes in each micro-batch's gradient by itself. */
+static const char *const micro_options[] = {"batch", "accum", NULL};
+
+static bool listed(const char *const *list, const char *name)
+{
+    while (*list && strcmp(*list, name))
+        list++;
+    return *list;
+}
+
+static cJSON *model_of(const model_config *c)
+{
+    const struct {
+        const char *name;
+        double value;
+    } all[] = {{"layers", (double)c->layers},
+               {"heads", (double)c->heads},
+               {"width", (double)c->width},
+               {"kv_heads", (double)c->kv_heads},
+               {"head_size", (double)c->head_size},
+               {"inner", (double)c->inner},
+               {"context", (double)c->context},
+               {"vocab", (double)c->vocab},
+               {"norm_eps", c->norm_eps},
+               {"act", c->act},
+               {"bias", c->bias.norms | c->bias.qkv << 1 | c->bias.project << 2 | c->bias.up << 3 |
+                            c->bias.down << 4 | c->bias.head << 5},
+               {"norm", c->norm},
+               {"norm_plus_one", c->norm_plus_one},
+               {"positions", c->positions},
+               {"rotary_size", (double)c->rotary.size},
+               {"rotary_base", c->rotary.base},
+               {"rotary_interleaved", c->rotary.interleaved},
+               {"gated", c->gated},
+               {"residual", c->residual},
+               {"qk_norm", c->qk_norm},
+               {"embedding_norm", c->embedding_norm},
+               {"embedding_scale", c->embedding_scale},
+               {"tied", c->tied},
+               {"causal", c->causal}};
+    cJSON *m = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof all / sizeof *all && m; i++)
+        if (!cJSON_AddNumberToObject(m, all[i].name, all[i].value)) {
+            cJSON_Delete(m);
+            m = NULL;
+        }
+    return m;
+}
+
+/* The values of a run after s->step steps; cJSON_Delete it. */
+static error *values_of(const run_state *s, cJSON **out)
+{
+    const trainer *t = s->t;
+    const options *o = t->o;
+    const rule_info *rule = t->optimizer->info;
+    double per_step = (double)o->batch * (double)o->accum * comm_size(o->comm);
+    char data[32], *text = NULL;
+    snprintf(data, sizeof data, "%016llx", (unsigned long long)s->data);
+    TRY(options_json(o, &text));
+    cJSON *v = cJSON_CreateObject();
+    bool ok = v && json_add(v, "options", cJSON_Parse(text)) &&
+              json_add(v, "model", model_of(&o->model)) &&
+              cJSON_AddStringToObject(v, "format", "regrad-state 1") &&
+              cJSON_AddStringToObject(v, "program", t->kind->program) &&
+              cJSON_AddNumberToObject(v, "step", (double)s->step) &&
+              cJSON_AddNumberToObject(v, "log_bytes", (double)s->log_bytes) &&
+              cJSON_AddNumberToObject(v, "samples_per_step", per_step) &&
+              cJSON_AddNumberToObject(v, "samples", per_step * (double)s->step) &&
+              cJSON_AddStringToObject(v, "random", "philox of (seed, purpose, index)") &&
+              cJSON_AddStringToObject(v, "dtype", dtype_name(t->params.type)) &&
+              cJSON_AddStringToObject(v, "optimizer", rule->name) &&
+              cJSON_AddBoolToObject(v, "previous_gradient", rule->keeps_gradient && s->step > 0) &&
+              cJSON_AddStringToObject(v, "data", data);
+    free(text);
+    if (ok) {
+        *out = v;
+        return NULL;
+    }
+    cJSON_Delete(v);
+    return user_error("out of memory for a checkpoint's state.json");
+}
+
+static error *write_text(const char *path, const char *text)
+{
+    outfile *f;
+    TRY(outfile_create(path, &f));
+    error *e = outfile_write(f, text, strlen(text));
+    if (!e) e = outfile_write(f, "\n", 1);
+    if (!e) return outfile_commit(f);
+    outfile_discard(f);
+    return e;
+}
+
+static error *write_values(const run_state *s, const char *path)
+{
+    cJSON *v = NULL;
+    TRY(values_of(s, &v));
+    char *text = cJSON_Print(v);
+    cJSON_Delete(v);
+    error *e =
+        text ? write_text(path, text) : user_error("out of memory for a checkpoint's state.json");
+    cJSON_free(text);
+    return e;
+}
+
+/* A value as it is in the file, "none" if it is not there. */
+static const char *show(const cJSON *item, char *buffer, int size)
+{
+    if (!item || !cJSON_PrintPreallocated((cJSON *)(size_t)item, buffer, size, false))
+        snprintf(buffer, (size_t)size, "%s", item ? "something else" : "none");
+    return buffer;
+}
+
+static error *refused(const char *path, const char *what, const cJSON *then, const cJSON *now,
+                      const char *mend)
+{
+    char was[100], is[100];
+    return user_error("%s cannot be gone on with: %s was %s and is %s now: %s", path, what,
+                      show(then, was, sizeof was), show(now, is, sizeof is), mend);
+}
+
+static bool silent(const char *option, const trainer *t)
+{
+    if (rule_folds(t->o->optim.rule) && listed(micro_options, option)) return false;
+    return listed(silent_options, option);
+}
+
+/* What a checkpoint says of `name`; of what its program did not have yet, what it did without. */
+static const cJSON *value_then(const cJSON *then, const cJSON *without, const char *name)
+{
+    const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, name);
+    return old ? old : cJSON_GetObjectItemCaseSensitive(without, name);
+}
+
+/* Those that must not change, or (tell) those that may and have. */
+static error *compare_options(const char *path, const cJSON *then, const cJSON *without,
+                              const cJSON *now, const trainer *t, bool tell)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, now)
+    {
+        const cJSON *old = value_then(then, without, item->string);
+        char what[NAME_ROOM], was[100], is[100];
+        bool fixed = listed(fixed_options, item->string);
+        bool same = cJSON_Compare(old, item, true) || cJSON_IsNull(old); /* the optimizer's own */
+        if (silent(item->string, t) || same) continue;
+        snprintf(what, sizeof what, "--%s", item->string);
+        if (fixed && !tell)
+            return refused(path, what, old, item, "give the old value, or begin anew");
+        if (tell && !fixed)
+            printf("  %s was %s, from here on %s\n", what, show(old, was, sizeof was),
+                   show(item, is, sizeof is));
+    }
+    return NULL;
+}
+
+/* Without an option was as with its default. */
+static error *check_options(const char *path, const cJSON *then, const cJSON *now, const trainer *t,
+                            bool tell)
+{
+    char *text;
+    TRY(options_unset_json(t->o->task, &text));
+    cJSON *without = cJSON_Parse(text);
+    free(text);
+    if (!without) return user_error("out of memory for the options");
+    error *e = compare_options(path, then, without, now, t, tell);
+    cJSON_Delete(without);
+    return e;
+}
+
+/* Without a field of the model was as in GPT-2. */
+static error *check_model(const char *path, const cJSON *then, const cJSON *now)
+{
+    const model_config plain = gpt_config("", 1, 1, 1, 1, 1);
+    cJSON *without = model_of(&plain);
+    const cJSON *item;
+    error *e = without ? NULL : user_error("out of memory for the model's sizes");
+    cJSON_ArrayForEach(item, now)
+    {
+        const cJSON *old = value_then(then, without, item->string);
+        if (!e && !cJSON_Compare(old, item, true)) {
+            char what[NAME_ROOM];
+            snprintf(what, sizeof what, "the model's %s", item->string);
+            e = refused(path, what, old, item, "give the old model, or begin anew");
+        }
+    }
+    cJSON_Delete(without);
+    return e;
+}
+
+static error *take_whole(const char *path, const cJSON *values_then, const char *name, int64_t *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(values_then, name);
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble < 9e15))
+        return user_error("%s: %s is no number of ours: take another checkpoint", path, name);
+    *out = (int64_t)item->valuedouble;
+    return NULL;
+}
+
+static error *check_values(const char *path, const cJSON *then, run_state *s)
+{
+    cJSON *now = NULL;
+    TRY(take_whole(path, then, "step", &s->step));
+    TRY(take_whole(path, then, "log_bytes", &s->log_bytes));
+    TRY(values_of(s, &now));
+    const cJSON *options_then = cJSON_GetObjectItemCaseSensitive(then, "options"),
+                *options_now = cJSON_GetObjectItemCaseSensitive(now, "options");
+    error *e = check_options(path, options_then, options_now, s->t, false);
+    if (!e)
+        e = check_model(path, cJSON_GetObjectItemCaseSensitive(then, "model"),
+                        cJSON_GetObjectItemCaseSensitive(now, "model"));
+    for (int i = 0; i < VALUES && !e; i++) {
+        const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, values[i].name),
+                    *b = cJSON_GetObjectItemCaseSensitive(now, values[i].name);
+        if (values[i].rule == SAME && !cJSON_Compare(a, b, true))
+            e = refused(path, values[i].name, a, b, values[i].mend);
+    }
+    if (!e) e = check_options(path, options_then, options_now, s->t, true);
+    cJSON_Delete(now);
+    return e;
+}
+
+static error *read_values(const char *path, run_state *s)
+{
+    cJSON *then;
+    TRY(json_read(path, MOST_STATE, &then));
+    error *e = check_values(path, then, s);
+    cJSON_Delete(then);
+    return e;
+}
+
+/* ---- the files ---- */
+
+static error *copy_bytes(int from, const char *name, outfile *to)
+{
+    char *buffer;
+    error *e = NULL;
+    TRY(alloc_array(&buffer, COPY, 1));
+    for (ssize_t n = 1; n && !e;) {
+        n = read(from, buffer, COPY);
+        if (n > 0) e = outfile_write(to, buffer, (size_t)n);
+        if (n < 0 && errno != EINTR) e = user_error("%s cannot be read: %s", name, strerror(errno));
+    }
+    free(buffer);
+    return e;
+}
+
+static error *copy_file(const char *from, const char *to)
+{
+    outfile *f;
+    int fd = open(from, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return user_error("%s cannot be read: %s", from, strerror(errno));
+    error *e = outfile_create(to, &f);
+    if (!e) {
+        e = copy_bytes(fd, from, f);
+        if (e)
+            outfile_discard(f);
+        else
+            e = outfile_commit(f);
+    }
+    close(fd);
+    return e;
+}
+
+static error *part_model(void *context, const char *path)
+{
+    run_state *s = context;
+    tensor_source room;
+    return params_write_from(path, &s->t->params, s->t->r.dev, whole_source(&s->parameters, &room));
+}
+
+static error *part_states(void *context, const char *path)
+{
+    return write_states(context, path);
+}
+
+static error *part_values(void *context, const char *path)
+{
+    return write_values(context, path);
+}
+
+/* Hugging Face's, so that whatever loads its models loads a checkpoint. */
+static error *part_config(void *context, const char *path)
+{
+    const trainer *t = ((const run_state *)context)->t;
+    char *text;
+    TRY(hf_config_text(&t->o->model, t->params.type, &text));
+    error *e = write_text(path, text);
+    free(text);
+    return e;
+}
+
+static error *part_vocab(void *context, const char *path)
+{
+    return copy_file(((const run_state *)context)->vocab, path);
+}
+
+/* Is the tokenizer's file known, and there? */
+static bool has_vocab(const run_state *s)
+{
+    return s->vocab && !access(s->vocab, R_OK);
+}
+
+error *run_vocab_write(const char *directory, const run_state *s)
+{
+    char path[PATH_LENGTH];
+    if (!has_vocab(s)) return NULL;
+    TRY(path_join(path, directory, "tokenizer.vocab"));
+    return copy_file(s->vocab, path);
+}
+
+static error *write_checkpoint(checkpoints *c, run_state *s)
+{
+    checkpoint_part parts[5] = {{"model.safetensors", part_model},
+                                {"optimizer.safetensors", part_states},
+                                {"state.json", part_values}};
+    int n = 3;
+    if (!hf_lacks(&s->t->o->model)) parts[n++] = (checkpoint_part){"config.json", part_config};
+    if (has_vocab(s)) parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
+    return checkpoint_write(c, s->step, parts, n, s);
+}
+
+error *run_state_write(checkpoints *c, run_state *s)
+{
+    s->parameters = whole_begin(s->t, WHOLE_PARAMETERS);
+    s->states = whole_begin(s->t, WHOLE_STATES);
+    error *e = c ? write_checkpoint(c, s) : NULL;
+    whole_finish(&s->parameters);
+    whole_finish(&s->states);
+    return e;
+}
+
+error *run_state_read(const char *path, run_state *s)
+{
+    char file[PATH_LENGTH];
+    TRY(path_join(file, path, "state.json")); /* first: it says best what does not fit */
+    TRY(read_values(file, s));
+    TRY(path_join(file, path, "model.safetensors"));
+    TRY(read_parameters(s->t, file));
+    TRY(path_join(file, path, "optimizer.safetensors"));
+    return read_states(s->t, file);
+}

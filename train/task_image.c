@@ -1,0 +1,291 @@
+/* task_image.c - the task of telling images apart: ViT on labelled images. */
+#include "data/images/image_source.h"
+#include "data/prefetch.h"
+#include "train/task.h"
+#include "io/vit_file.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEMO_DATA  "/usr/share/datasets/fashion-mnist/"
+#define DEMO_TRAIN DEMO_DATA "train-images-idx3-ubyte.gz"
+#define DEMO_VAL   DEMO_DATA "t10k-images-idx3-ubyte.gz"
+
+static const option_row rows[] = {
+    {"model", "NAME",
+     "preset: vit-nano/4, vit-micro/4 (28 x 28, grey, 10 classes); vit-tiny/16, vit-s/16, "
+     "vit-s/32, "
+     "vit-b/16, vit-b/32, vit-l/16, vit-l/32, vit-h/14, vit-g/14 (224 x 224, colours, 1000)",
+     TEXT, FIELD(model_name), 0, 0, NULL},
+    {"load", "DIR|FILE",
+     "start from this trained ViT of these sizes: timm's or Hugging Face's safetensors, or what a "
+     "run "
+     "left; images and classes may be others",
+     TEXT, FIELD(load), 0, 0, "initial values"},
+    {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG,
+     FIELD(widen), 0, 0, NULL},
+    {"layers", "N", "transformer blocks", WHOLE, FIELD(layers), 1, 1000, "the model's"},
+    {"heads", "N", "attention heads; must divide the width", WHOLE, FIELD(heads), 1, 100000,
+     "the model's"},
+    {"width", "N", "channels", WHOLE, FIELD(width), 1, 1e6, "the model's"},
+    {"inner", "N", "channels inside of the MLP", WHOLE, FIELD(inner), 1, 1e6,
+     "the model's; four times a --width that is given"},
+    {"image-size", "N|HxW", "pixels of an image; other images are scaled and cut to it", TEXT,
+     FIELD(image_size), 0, 0, "the model's"},
+    {"channels", "N", "colours of an image: 1 or 3", WHOLE, FIELD(channels), 1, 3, "the model's"},
+    {"patch", "N", "pixels of a patch's side; must divide the image size", WHOLE, FIELD(patch), 1,
+     1e4, "the model's"},
+    {"pool", "HOW", "what is classified: cls (a class token) or mean (of all positions)", TEXT,
+     FIELD(pool), 0, 0, NULL},
+    {"classes", "N", "number of classes", WHOLE, FIELD(classes), 1, 1e6, "the model's"},
+    {"drop-path", "X",
+     "how often a branch is left out in the last block; less often before (stochastic depth)", REAL,
+     FIELD(drop_path), 0, 0.99, NULL},
+    {"train-data", "PATH",
+     "images to train on: an idx file (labels beside it), CIFAR's .bin files, or a directory with "
+     "a "
+     "directory for each class",
+     LIST, FIELD(train_data), 0, 0, "Fashion-MNIST's"},
+    {"val-data", "PATH", "images to evaluate on", LIST, FIELD(val_data), 0, 0, "Fashion-MNIST's"},
+    {"random-crop", "N", "shift images by up to N pixels each way", WHOLE, FIELD(random_crop), 0,
+     1e4, NULL},
+    {"flip", NULL, "turn left to right, one time in two", FLAG, FIELD(flip), 0, 0, NULL},
+    {"mixup", "ALPHA", "mix pairs of images by Beta(ALPHA, ALPHA); 0 = off", REAL, FIELD(mixup), 0,
+     2, NULL},
+    {"label-smoothing", "X", "spread this part of each target over all classes", REAL,
+     FIELD(label_smoothing), 0, 0.999, NULL},
+    {"bad-images", "HOW",
+     "skip (and count) or fail: images that cannot be decoded, labels out of "
+     "range, empty classes",
+     TEXT, FIELD(bad_images), 0, 0, NULL},
+    {"workers", "N", "threads that prepare images ahead of training; 0 = none", WHOLE,
+     FIELD(workers), 0, 64, NULL},
+    {"predict", "N",
+     "after the last step, write what the first N evaluation images are taken for, and the images, "
+     "to "
+     "predictions.txt (scripts/plot-vit makes a picture)",
+     WHOLE, FIELD(predict), 0, 1e5, NULL},
+    {"eval-batches", "N", "batches in an evaluation; 0 = all images", WHOLE, FIELD(eval_batches), 0,
+     1e6, NULL},
+};
+
+static void image_defaults(options *o)
+{
+    o->pool = "cls";
+    o->bad_images = "fail";
+    o->workers = 1;
+    o->batch = 64;
+}
+
+static error *one_of_two(const char *name, const char *given, const char *a, const char *b,
+                         bool *is_b)
+{
+    *is_b = !strcmp(given, b);
+    if (*is_b || !strcmp(given, a)) return NULL;
+    return user_error("--%s %s: must be %s or %s", name, given, a, b);
+}
+
+static error *image_size(const options *o, model_config *c)
+{
+    char rest;
+    long long h, w;
+    if (!o->image_size) return NULL;
+    int n = sscanf(o->image_size, "%lldx%lld%c", &h, &w, &rest);
+    if (n == 1 && !strpbrk(o->image_size, "xX")) w = h, n = 2;
+    if (n != 2 || strspn(o->image_size, "0123456789x") != strlen(o->image_size))
+        return user_error("--image-size %s: must be pixels, as in 224, or height and width, as in "
+                          "224x160",
+                          o->image_size);
+    c->image_height = h;
+    c->image_width = w;
+    return NULL;
+}
+
+static error *image_resolve(options *o)
+{
+    if (!o->model_name) o->model_name = vit_kind.default_model;
+    model_config *c = &o->model;
+    bool skip;
+    TRY(vit_preset_find(o->model_name, c));
+    TRY(one_of_two("pool", o->pool, "cls", "mean", &c->mean_pool));
+    TRY(one_of_two("bad-images", o->bad_images, "fail", "skip", &skip));
+    TRY(image_size(o, c));
+    if (o->layers) c->layers = o->layers;
+    if (o->heads) c->heads = o->heads;
+    if (o->width) c->width = o->width, c->inner = 0;
+    if (o->inner) c->inner = o->inner;
+    if (o->channels) c->channels = o->channels;
+    if (o->patch) c->patch = o->patch;
+    if (o->classes) c->vocab = o->classes;
+    if (o->widen && !o->load) return user_error("--widen: only with --load");
+    if (c->channels == 2) return user_error("--channels 2: must be 1 or 3");
+    c->drop_path = o->drop_path;
+    TRY(vit_config(c));
+    o->seq = c->context;
+    return NULL;
+}
+
+static void image_resolved(options *o)
+{
+    static _Thread_local char size[48];
+    const model_config *c = &o->model;
+    snprintf(size, sizeof size, "%lldx%lld", (long long)c->image_height, (long long)c->image_width);
+    o->image_size = size;
+    o->layers = c->layers;
+    o->heads = c->heads;
+    o->width = c->width;
+    o->inner = c->inner;
+    o->channels = c->channels;
+    o->patch = c->patch;
+    o->classes = c->vocab;
+}
+
+static int64_t image_units(const options *o)
+{
+    (void)o;
+    return 1;
+}
+
+static error *image_default_data(options *o)
+{
+    if (access(DEMO_TRAIN, R_OK))
+        return user_error("no --train-data, and Fashion-MNIST is not there: install "
+                          "dataset-fashion-mnist (`scripts/deps demo-vit`), or give --train-data "
+                          "PATH");
+    o->train_data = (pattern_list){.pattern = {DEMO_TRAIN}, .n = 1};
+    if (!o->val_data.n) o->val_data = (pattern_list){.pattern = {DEMO_VAL}, .n = 1};
+    return NULL;
+}
+
+static error *image_open(const options *o, bool training, source **out)
+{
+    const model_config *c = &o->model;
+    const pattern_list *list = training ? &o->train_data : &o->val_data;
+    image_options how = {.wish = {.height = c->image_height,
+                                  .width = c->image_width,
+                                  .channels = c->channels,
+                                  .classes = c->vocab,
+                                  .skip_bad = !strcmp(o->bad_images, "skip")},
+                         .training = training,
+                         .seed = (uint64_t)o->seed,
+                         .crop = o->random_crop,
+                         .flip = o->flip,
+                         .mixup = o->mixup,
+                         .smoothing = o->label_smoothing};
+    size_t input = (size_t)(c->channels * c->image_height * c->image_width) * sizeof(float);
+    source *s;
+    TRY(image_source_open(list->pattern, list->n, &how, &s));
+    if (o->workers && training)
+        return prefetch_open(s, (int)o->workers, o->batch, o->batch * comm_size(o->comm), input,
+                             (size_t)c->vocab * sizeof(float), out);
+    *out = s;
+    return NULL;
+}
+
+static error *image_load(trainer *t, device *dev)
+{
+    const options *o = t->o;
+    bool head;
+    TRY(params_initialize(&t->params, dev, (uint64_t)o->seed)); /* of what the file has not */
+    TRY(vit_read(o->load, &o->model, &t->params, o->widen, dev, &head));
+    if (!head)
+        printf("%s has no head for %lld classes: this one begins with initial values\n", o->load,
+               (long long)o->model.vocab);
+    return NULL;
+}
+
+/* ---- predictions.txt ---- */
+
+static int64_t largest(const float *x, int64_t n)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+static int byte_of(float x)
+{
+    return (int)lrintf(fminf(255, fmaxf(0, (x + 1) * 127.5f)));
+}
+
+/* "# image label predicted probability", then a line "column row red green blue" for each pixel, and two
+ * empty lines: gnuplot's `index`. */
+static void print_prediction(FILE *f, const model_config *c, int64_t number, const float *pixels,
+                             const float *target, const float *logits)
+{
+    int64_t size = c->image_height * c->image_width, best = largest(logits, c->vocab);
+    double sum = 0;
+    for (int64_t k = 0; k < c->vocab; k++)
+        sum += exp((double)(logits[k] - logits[best]));
+    fprintf(f, "# %lld %lld %lld %.4f\n", (long long)number, (long long)largest(target, c->vocab),
+            (long long)best, 1 / sum);
+    for (int64_t i = 0; i < size; i++) {
+        fprintf(f, "%lld %lld", (long long)(i % c->image_width), (long long)(i / c->image_width));
+        for (int64_t k = 0; k < 3; k++)
+            fprintf(f, " %d", byte_of(pixels[(c->channels == 3 ? k : 0) * size + i]));
+        fputc('\n', f);
+    }
+    fputs("\n\n", f);
+}
+
+static error *write_predictions(trainer *t, source *data, FILE *f)
+{
+    const options *o = t->o;
+    const model_config *c = &o->model;
+    int64_t size = c->channels * c->image_height * c->image_width;
+    int64_t n = o->predict < data->count ? o->predict : data->count;
+    float *logits;
+    TRY(alloc_array(&logits, (size_t)(o->batch * c->vocab), sizeof *logits));
+    error *e = NULL;
+    for (int64_t first = 0; first < n && !e; first += o->batch) {
+        e = trainer_predict(t, data, first, logits);
+        for (int64_t i = 0; i < o->batch && first + i < n && !e; i++)
+            print_prediction(f, c, first + i, (const float *)t->host_inputs + i * size,
+                             (const float *)t->host_targets + i * c->vocab, logits + i * c->vocab);
+    }
+    free(logits);
+    return e;
+}
+
+static error *image_between(void *own, trainer *t, int64_t step)
+{
+    const options *o = t->o;
+    char path[4096];
+    source *data;
+    (void)own;
+    if (!o->predict || step != o->steps) return NULL;
+    if (!o->val_data.n) return user_error("--predict: there is no --val-data to predict");
+    if (snprintf(path, sizeof path, "%s/predictions.txt", o->out) >= (int)sizeof path)
+        return user_error("--out %s: the path is too long", o->out);
+    TRY(image_open(o, false, &data));
+    FILE *f = fopen(path, "w");
+    error *e = f ? write_predictions(t, data, f) : NULL;
+    if (!f || (ferror(f) | fclose(f))) {
+        if (e) error_free(e);
+        e = user_error("%s cannot be written: %s", path, strerror(errno));
+    }
+    source_close(data);
+    return e;
+}
+
+const task image_task = {
+    .kind = &vit_kind,
+    .samples = "images",
+    .unit = "images",
+    .unit_3 = "img",
+    .rows = rows,
+    .n_rows = sizeof rows / sizeof *rows,
+    .defaults = image_defaults,
+    .resolve = image_resolve,
+    .resolved = image_resolved,
+    .units = image_units,
+    .default_data = image_default_data,
+    .open = image_open,
+    .load = image_load,
+    .between = image_between,
+};

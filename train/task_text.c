@@ -1,0 +1,205 @@
+/* task_text.c - the task of learning text: GPT on token shards, with samples of text now and then. */
+#include "data/text_source.h"
+#include "model/hf/hf.h"
+#include "infer/sampler.h"
+#include "train/task.h"
+#include "io/model_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEMO_DATA "runs/data/kjv"
+
+static const option_row rows[] = {
+    {"model", "NAME|FILE.json",
+     "preset: gpt-nano, gpt-micro, gpt-mini, gpt2-124m, gpt2-350m, gpt2-774m, gpt2-1558m, "
+     "gpt3-6.7b, gpt3-13b, llama-nano, llama2-7b, llama2-13b, vicuna-7b, vicuna-13b, qwen-nano, "
+     "qwen-0.5b, qwen-1.8b, qwen2.5-nano, qwen2.5-0.5b, qwen3-nano, qwen3-0.6b, gemma-nano, "
+     "gemma-2b, gemma-7b, bloom-nano, bloom-560m, bloom-3b, bloom-7b, phi-nano, phi-1.5, phi-2, "
+     "falcon-nano, falcon-7b, chatglm-nano, chatglm3-6b; or Hugging Face's config.json of one of "
+     "these families, for any other size",
+     TEXT, FIELD(model_name), 0, 0, NULL},
+    {"load", "DIR|FILE",
+     "start from this trained model, whose sizes hold: Hugging Face's (safetensors, with "
+     "config.json), what a run left, or llm.c's .bin",
+     TEXT, FIELD(load), 0, 0, "initial values"},
+    {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG,
+     FIELD(widen), 0, 0, NULL},
+    {"layers", "N", "transformer blocks", WHOLE, FIELD(layers), 1, 1000, "the model's"},
+    {"heads", "N", "attention heads; must divide the width", WHOLE, FIELD(heads), 1, 100000,
+     "the model's"},
+    {"width", "N", "channels", WHOLE, FIELD(width), 1, 1e6, "the model's"},
+    {"context", "N", "longest sequence", WHOLE, FIELD(context), 1, 1e8, "the model's"},
+    {"vocab", "N", "number of tokens", WHOLE, FIELD(vocab), 1, 2e9, "the model's"},
+    {"train-data", "GLOB", "token shards to train on (made by ./tokenize)", LIST, FIELD(train_data),
+     0, 0, "the demo's"},
+    {"val-data", "GLOB", "token shards to evaluate on", LIST, FIELD(val_data), 0, 0, "the demo's"},
+    {"seq", "N", "tokens in a sequence", WHOLE, FIELD(seq), 1, 1e8, "the context"},
+    {"eval-batches", "N", "batches in an evaluation", WHOLE, FIELD(eval_batches), 1, 1e6, NULL},
+    {"sample-every", "N", "steps between samples of text; 0 = off", WHOLE, FIELD(sample_every), 0,
+     1e9, NULL},
+    {"sample-tokens", "N", "tokens in a sample", WHOLE, FIELD(sample_tokens), 1, 1e6, NULL},
+    {"prompt", "TEXT", "how samples begin", TEXT, FIELD(prompt), 0, 0, NULL},
+};
+
+static void text_defaults(options *o)
+{
+    o->eval_batches = 8;
+    o->sample_tokens = 128;
+    o->prompt = "";
+}
+
+static error *find_model(const char *name, model_config *out)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && !strcmp(dot, ".json") ? weights_config(name, out) : preset_find(name, out);
+}
+
+/* With --load the file says the sizes: one that is given, too, must be the same. */
+static error *load_model(options *o)
+{
+    weights *w;
+    TRY(weights_open(o->load, &w));
+    o->model = *weights_model(w);
+    weights_close(w);
+    model_config preset = {0};
+    if (o->model_name) TRY(find_model(o->model_name, &preset));
+    const struct {
+        const char *name;
+        int64_t given, has;
+    } sizes[] = {{"layers", o->layers ? o->layers : preset.layers, o->model.layers},
+                 {"heads", o->heads ? o->heads : preset.heads, o->model.heads},
+                 {"width", o->width ? o->width : preset.width, o->model.width},
+                 {"context", o->context ? o->context : preset.context, o->model.context},
+                 {"vocab", o->vocab ? o->vocab : preset.vocab, o->model.vocab}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].given && sizes[i].given != sizes[i].has)
+            return user_error("--%s %lld: the model of --load %s has %lld; leave --%s%s out",
+                              sizes[i].name, (long long)sizes[i].given, o->load,
+                              (long long)sizes[i].has, sizes[i].name,
+                              o->model_name ? " or --model" : "");
+    if (preset.names && preset.names != o->model.names)
+        return user_error("--model %s is of another family than the model of --load %s: leave "
+                          "--model out",
+                          o->model_name, o->load);
+    if (!o->model_name) o->model_name = hf_type(&o->model);
+    snprintf(o->model.name, sizeof o->model.name, "%s", o->model_name);
+    return NULL;
+}
+
+static error *named_model(options *o)
+{
+    if (o->widen) return user_error("--widen: only with --load");
+    if (!o->model_name) o->model_name = gpt_kind.default_model;
+    TRY(find_model(o->model_name, &o->model));
+    const model_config sizes = {.layers = o->layers,
+                                .heads = o->heads,
+                                .width = o->width,
+                                .context = o->context,
+                                .vocab = o->vocab};
+    o->model = config_resized(&o->model, &sizes);
+    return config_check(&o->model);
+}
+
+static error *text_resolve(options *o)
+{
+    TRY(o->load ? load_model(o) : named_model(o));
+    if (!o->seq) o->seq = o->model.context;
+    if (o->seq > o->model.context)
+        return user_error("--seq %lld is longer than the model's context %lld: use a shorter one, "
+                          "or a larger --context",
+                          (long long)o->seq, (long long)o->model.context);
+    return NULL;
+}
+
+static void text_resolved(options *o)
+{
+    o->layers = o->model.layers;
+    o->heads = o->model.heads;
+    o->width = o->model.width;
+    o->context = o->model.context;
+    o->vocab = o->model.vocab;
+}
+
+static int64_t text_units(const options *o)
+{
+    return o->seq;
+}
+
+static error *text_default_data(options *o)
+{
+    if (access(DEMO_DATA "_train.bin", R_OK))
+        return user_error("no --train-data, and the demo's data is not there: run `make "
+                          "demo-data`, or make shards of "
+                          "your own text with `./tokenize --vocab bpe:2048 -o PREFIX FILE` and "
+                          "give --train-data PREFIX_train.bin");
+    o->train_data = (pattern_list){.pattern = {DEMO_DATA "_train.bin"}, .n = 1};
+    if (!o->val_data.n) o->val_data = (pattern_list){.pattern = {DEMO_DATA "_val.bin"}, .n = 1};
+    return NULL;
+}
+
+static error *text_open(const options *o, bool training, source **out)
+{
+    const pattern_list *list = training ? &o->train_data : &o->val_data;
+    return text_source_open(list->pattern, list->n, o->model.vocab, o->seq, o->batch,
+                            training ? BATCHES_SHUFFLED : BATCHES_SEQUENTIAL, (uint64_t)o->seed,
+                            out);
+}
+
+static error *text_load(trainer *t, device *dev)
+{
+    weights *w;
+    TRY(weights_open(t->o->load, &w));
+    error *e = weights_read(w, &t->params, t->o->widen, dev);
+    weights_close(w);
+    return e;
+}
+
+/* ---- samples of text ---- */
+
+static error *text_begin(const options *o, void **own)
+{
+    if (!o->sample_every) return NULL;
+    sampler *s;
+    TRY(alloc_array(&s, 1, sizeof *s));
+    error *e = sampler_open(o, s);
+    if (e) {
+        free(s);
+        return e;
+    }
+    *own = s;
+    return NULL;
+}
+
+static error *text_between(void *own, trainer *t, int64_t step)
+{
+    const options *o = t->o;
+    if (!own || (step % o->sample_every && step != o->steps)) return NULL;
+    return sampler_show(own, t, step);
+}
+
+static void text_end(void *own)
+{
+    if (own) sampler_close(own);
+    free(own);
+}
+
+const task text_task = {
+    .kind = &gpt_kind,
+    .samples = "sequences",
+    .unit = "tokens",
+    .unit_3 = "tok",
+    .rows = rows,
+    .n_rows = sizeof rows / sizeof *rows,
+    .defaults = text_defaults,
+    .resolve = text_resolve,
+    .resolved = text_resolved,
+    .units = text_units,
+    .default_data = text_default_data,
+    .open = text_open,
+    .load = text_load,
+    .begin = text_begin,
+    .between = text_between,
+    .end = text_end,
+};

@@ -1,4 +1,0 @@
-/* the_image.c - linked into train_vit: its task. */
-#include "train/task.h"
-
-const task *const the_task = &image_task;

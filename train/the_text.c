@@ -1,4 +1,0 @@
-/* the_text.c - linked into train_gpt: its task. */
-#include "train/task.h"
-
-const task *const the_task = &text_task;
