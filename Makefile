@@ -194,7 +194,7 @@ FUZZ_CC     ?= clang
 FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
                -Wno-unknown-pragmas -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all
-FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c data/%.c io/%.c model/hf/%.c model/presets.c model/tensor_names.c,$(LIB_SRC)) fuzz/fuzz.c
+FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c data/%.c io/%.c model/%.c,$(LIB_SRC)) fuzz/fuzz.c
 FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/fuzz_*.c)))
 
 build/fuzz/%.o: %.c

@@ -116,7 +116,8 @@ static error *scale_positions(reader *r, const char *name, const safetensors_ent
     int64_t first = !c->mean_pool, width = c->width, has = e->dim[1] - first;
     int64_t n = (int64_t)lrint(sqrt((double)has));
     int64_t h = c->image_height / c->patch, w = c->image_width / c->patch;
-    if (e->type != F32 || into.type != F32 || e->dim[2] != width || n < 1 || n * n != has)
+    if (e->type != F32 || into.type != F32 || e->dim[0] != 1 || e->dim[2] != width || n < 1 ||
+        n * n != has)
         return user_error("%s: %s cannot be scaled to %lld x %lld patches: it must be F32 in the "
                           "file and in the run, of a "
                           "square grid, %lld wide",

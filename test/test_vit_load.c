@@ -187,6 +187,26 @@ static void refused(const char *more, const char *text1, const char *text2)
     cpu_close(&dev);
 }
 
+/* Positions of two images, of another size at that: twice the bytes that the shape should have. */
+static void test_two_grids(void **state)
+{
+    (void)state;
+    enum { C = 33, N = 10 };
+    static float twice[2 * N * C];
+    small_run a;
+    named_tensor *list;
+    int n;
+    open_other(&a, SQUARE);
+    must(params_list(&a.t->params, &list, &n));
+    for (int i = 0; i < n; i++)
+        if (!strcmp(list[i].name, "pos_embed"))
+            list[i].value = tensor_of(twice, F32, SHAPE(2, N, C));
+    must(safetensors_write("two.safetensors", list, n, &a.dev));
+    free(list);
+    small_close(&a);
+    refused("--load two.safetensors --image-size 9x18", "two.safetensors", "pos_embed");
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -217,7 +237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_timm),          cmocka_unit_test(test_hugging_face),
         cmocka_unit_test(test_other_classes), cmocka_unit_test(test_other_size),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_two_grids),
     };
     return cmocka_run_group_tests_name("vit load", tests, enter, leave);
 }
