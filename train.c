@@ -52,10 +52,10 @@ static error *train_on(trainer *t, device *dev)
            !op_has_graphs(dev)   ? ""
            : t->o->no_cuda_graph ? "; operations are launched one by one"
                                  : "; the step is one CUDA graph");
-    if (t->o->model.attention != ATTENTION_FLASH)
+    if (t->o->training.attention != ATTENTION_FLASH)
         printf("attention: %s%s\n", t->o->attention,
-               t->o->model.attention == ATTENTION_CUDNN ? "; not the same bits from run to run"
-                                                        : "");
+               t->o->training.attention == ATTENTION_CUDNN ? "; not the same bits from run to run"
+                                                           : "");
     if (dev->async) {
         size_t available = device_free_memory(dev);
         TRY(device_status(dev));
@@ -115,7 +115,7 @@ static error *run_on(options *o, device *dev)
     if (o->memory) TRY(fit(o, dev));
     error *e = o->train_data.n ? NULL : the_task->default_data(o);
     e = comm_agree(o->comm, e ? e : trainer_plan(o, the_task->kind, &t));
-    if (!e) e = comm_agree(o->comm, device_prepare(dev, o->model.attention));
+    if (!e) e = comm_agree(o->comm, device_prepare(dev, o->training.attention));
     if (!e) e = ranks_join(o->comm, dev);
     if (!e) e = train_on(t, dev);
     if (e) comm_abandon(o->comm);

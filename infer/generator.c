@@ -17,7 +17,7 @@ static error *build(generator *g, int64_t stride)
     TRY(arena_create(&g->arena));
     arena_attach(g->arena, &g->null);
     g->r = (run){.dev = &g->null, .arena = g->arena, .params = &g->params};
-    TRY(g->kind->create(&g->config, &g->params, &g->model));
+    TRY(g->kind->create(&g->config, &plain_training, &g->params, &g->model));
     for (int i = 0; i < g->params.n; i++)
         g->params.row[i].trainable = false; /* so no gradients are placed */
     if (g->scores)

@@ -94,6 +94,7 @@ typedef struct {
     const block_ids *ids;
     block_state *s;
     int layer;
+    attention_method attention;
     int64_t b, t, room;    /* memory is taken for room >= t tokens */
     unsigned hold;         /* what stays when it has been read: a set as above */
     const block_cache *kv; /* ? decoding */
@@ -135,7 +136,7 @@ static tensor take_stat(const pass *p, const char *name)
 static tensor take_attention_workspace(const pass *p, bool backward)
 {
     const model_config *c = p->c;
-    int64_t bytes = attention_workspace(c->attention, p->b, c->heads, p->t, c->head_size, backward);
+    int64_t bytes = attention_workspace(p->attention, p->b, c->heads, p->t, c->head_size, backward);
     if (!bytes) return (tensor){0};
     return arena_take(p->r->arena, KIND_WORKSPACE, U8, SHAPE(bytes),
                       NAME("attention workspace", 0));
@@ -243,7 +244,7 @@ static void make_att(const pass *p)
         OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv,
            .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal,
            .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c),
-           .method = c->attention, .workspace = workspace);
+           .method = p->attention, .workspace = workspace);
         arena_drop(r->arena, &workspace);
     }
     let_go(p, QKV, &s->qkv);
@@ -328,12 +329,15 @@ static void make_out(const pass *p)
     let_go(p, MID, &s->mid);
 }
 
-void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
-                   block_purpose why, block_state *s)
+void block_forward(run *r, const model_config *c, const training_policy *how, int layer,
+                   const block_ids *ids, tensor x, block_purpose why, block_state *s)
 {
     *s = (block_state){.x = x, .drop = s->drop};
     pass p = pass_over(r, c, layer, ids, x, s);
-    p.hold = why == BLOCK_TRAIN ? kept_by_forward(r, c, layer, ids) : why == BLOCK_AGAIN ? X : 0;
+    p.attention = how->attention;
+    p.hold = why == BLOCK_TRAIN   ? kept_by_forward(r, c, &how->recompute, layer, ids)
+             : why == BLOCK_AGAIN ? X
+                                  : 0;
     make_out(&p);
 }
 
@@ -464,7 +468,7 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
     OP(attention_grad, r->dev, r->stream, .dqkv = dqkv, .dout = datt, .out = s->att, .qkv = s->qkv,
        .lse = s->lse, .scratch = scratch, .heads = c->heads, .kv_heads = c->kv_heads,
        .causal = c->causal, .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c),
-       .method = c->attention, .workspace = workspace);
+       .method = p->attention, .workspace = workspace);
     arena_drop(a, &workspace);
     arena_drop(a, &scratch);
     arena_drop(a, &datt);
@@ -509,11 +513,12 @@ static void drop_all(run *r, block_state *s)
 
 /* Sequential: the MLP's branch is behind the attention's, whose d must have its part.  Parallel: both
  * branches read the same d, which changes after both. */
-void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor d,
-                    block_state *s)
+void block_backward(run *r, const model_config *c, const training_policy *how, int layer,
+                    const block_ids *ids, tensor d, block_state *s)
 {
     pass p = pass_over(r, c, layer, ids, d, s);
-    p.hold = kept_in_backward(r, c, layer, ids);
+    p.attention = how->attention;
+    p.hold = kept_in_backward(r, c, &how->recompute, layer, ids);
     bool after = c->residual == RESIDUAL_SEQUENTIAL;
     tensor dnorm2 = mlp_backward(&p, d), shared = {0};
     if (after) {

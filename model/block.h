@@ -31,6 +31,7 @@
 
 #include "params/params.h"
 #include "model/config.h"
+#include "model/training_policy.h"
 
 /* Parameter ids of a projection or a norm; bias is -1 without. */
 typedef struct {
@@ -66,8 +67,8 @@ typedef enum {
 } block_purpose;
 
 /* x (B,T,C) -> s->out.  x is the block's from now on. */
-void block_forward(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
-                   block_purpose why, block_state *s);
+void block_forward(run *r, const model_config *c, const training_policy *how, int layer,
+                   const block_ids *ids, tensor x, block_purpose why, block_state *s);
 
 /* Keys and values of a layer for up to P places of B sequences. */
 typedef struct {
@@ -89,17 +90,19 @@ bool block_wanted(const run *r, const block_ids *ids);
 
 /* d (B,T,C): gradient of out on entry, of x on return (anything, if no gradient below is wanted).
  * s->x must be there if it is needed.  Drops all of s but out. */
-void block_backward(run *r, const model_config *c, int layer, const block_ids *ids, tensor d,
-                    block_state *s);
+void block_backward(run *r, const model_config *c, const training_policy *how, int layer,
+                    const block_ids *ids, tensor d, block_state *s);
 
-/* ---- all of a model's blocks, one on the other (stack.c) ---- */
+/* ---- all of a model's blocks, one on the other (block_stack.c) ---- */
 
 /* x (B,T,C), which is theirs from now on, through all blocks; the last one's output.  noise: ? (2L,B),
  * what each branch is multiplied by. */
-tensor blocks_forward(run *r, const model_config *c, const block_ids *ids, tensor x, tensor noise,
-                      block_purpose why, block_state *s);
+tensor blocks_forward(run *r, const model_config *c, const training_policy *how,
+                      const block_ids *ids, tensor x, tensor noise, block_purpose why,
+                      block_state *s);
 /* Down to the lowest block that a gradient is wanted of; d as above. */
-void blocks_backward(run *r, const model_config *c, const block_ids *ids, tensor d, block_state *s);
+void blocks_backward(run *r, const model_config *c, const training_policy *how,
+                     const block_ids *ids, tensor d, block_state *s);
 
 /* ---- shared with the ends of the models ---- */
 

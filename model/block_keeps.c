@@ -35,23 +35,24 @@ static unsigned remade(recompute_level level)
     }
 }
 
-unsigned kept_by_forward(const run *r, const model_config *c, int layer, const block_ids *ids)
+unsigned kept_by_forward(const run *r, const model_config *c, const recompute_plan *plan, int layer,
+                         const block_ids *ids)
 {
-    unsigned again = remade(recompute_of(&c->recompute, layer)), all = needs(r, c, ids),
-             lost = all & again, kept = all & ~lost;
+    unsigned again = remade(recompute_of(plan, layer)), all = needs(r, c, ids), lost = all & again,
+             kept = all & ~lost;
     bool after =
         c->residual == RESIDUAL_SEQUENTIAL; /* the MLP reads mid; else x, as attention does */
     bool act_again = lost & ACT && !(kept & PRE), mlp_again = lost & (NORM2 | PRE) || act_again;
     if (mlp_again && after && !(again & MID)) kept |= MID;
     if (lost & (NORM1 | STATS1 | QKV | ATT | MID)) kept |= X;
     if (mlp_again && (!after || again & MID)) kept |= X;
-    if (recompute_input(&c->recompute, layer) && grads_below(r, ids->norm1.weight))
-        kept &= ~(unsigned)X;
+    if (recompute_input(plan, layer) && grads_below(r, ids->norm1.weight)) kept &= ~(unsigned)X;
     return kept;
 }
 
-unsigned kept_in_backward(const run *r, const model_config *c, int layer, const block_ids *ids)
+unsigned kept_in_backward(const run *r, const model_config *c, const recompute_plan *plan,
+                          int layer, const block_ids *ids)
 {
-    unsigned again = remade(recompute_of(&c->recompute, layer));
+    unsigned again = remade(recompute_of(plan, layer));
     return X | (needs(r, c, ids) & ~(again & (NORM1 | NORM2)));
 }

@@ -30,10 +30,12 @@ static inline bool one_norm(const model_config *c)
 }
 
 /* What forward leaves: what backward reads and does not make again, and what it makes that from. */
-unsigned kept_by_forward(const run *r, const model_config *c, int layer, const block_ids *ids);
+unsigned kept_by_forward(const run *r, const model_config *c, const recompute_plan *plan, int layer,
+                         const block_ids *ids);
 
 /* What stays in backward when it has been read.  Norms are made again for each reader: they cost
  * little, and what lies beside them is large. */
-unsigned kept_in_backward(const run *r, const model_config *c, int layer, const block_ids *ids);
+unsigned kept_in_backward(const run *r, const model_config *c, const recompute_plan *plan,
+                          int layer, const block_ids *ids);
 
 #endif

@@ -9,33 +9,37 @@
  */
 #include "model/block.h"
 
-tensor blocks_forward(run *r, const model_config *c, const block_ids *ids, tensor x, tensor noise,
-                      block_purpose why, block_state *s)
+tensor blocks_forward(run *r, const model_config *c, const training_policy *how,
+                      const block_ids *ids, tensor x, tensor noise, block_purpose why,
+                      block_state *s)
 {
     for (int l = 0; l < (int)c->layers; l++) {
         s[l].drop = present(noise) ? tensor_slice(noise, 2 * l, 2) : (tensor){0};
-        block_forward(r, c, l, &ids[l], x, why, &s[l]);
+        block_forward(r, c, how, l, &ids[l], x, why, &s[l]);
         x = s[l].out;
     }
     return x;
 }
 
 /* Makes the input of block `at`. */
-static void make_input(run *r, const model_config *c, const block_ids *ids, int at, block_state *s)
+static void make_input(run *r, const model_config *c, const training_policy *how,
+                       const block_ids *ids, int at, block_state *s)
 {
     int l = at;
     while (l > 0 && !present(s[l].x))
         l--;
     for (; l < at; l++) {
-        block_forward(r, c, l, &ids[l], s[l].x, BLOCK_AGAIN, &s[l]);
+        block_forward(r, c, how, l, &ids[l], s[l].x, BLOCK_AGAIN, &s[l]);
         s[l + 1].x = s[l].out;
     }
 }
 
-void blocks_backward(run *r, const model_config *c, const block_ids *ids, tensor d, block_state *s)
+void blocks_backward(run *r, const model_config *c, const training_policy *how,
+                     const block_ids *ids, tensor d, block_state *s)
 {
     for (int l = (int)c->layers - 1; l >= 0 && block_wanted(r, &ids[l]); l--) {
-        if (recompute_input(&c->recompute, l) && !present(s[l].x)) make_input(r, c, ids, l, s);
-        block_backward(r, c, l, &ids[l], d, &s[l]);
+        if (recompute_input(&how->recompute, l) && !present(s[l].x))
+            make_input(r, c, how, ids, l, s);
+        block_backward(r, c, how, l, &ids[l], d, &s[l]);
     }
 }

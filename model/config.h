@@ -21,7 +21,6 @@
 
 #include "core/ops.h"
 #include "model/tensor_names.h"
-#include "model/recompute.h"
 
 typedef enum { NORM_LAYER, NORM_RMS } norm_kind;
 
@@ -83,10 +82,7 @@ typedef struct {
     bool causal;            /* a token sees itself and those before it */
     /* images: 0 for text */
     int64_t image_height, image_width, channels, patch; /* pixels; patches are square */
-    bool mean_pool;   /* the classifier sees the mean of all positions, not a class token */
-    double drop_path; /* how often the last block's branches are left out; the first's: never */
-    recompute_plan recompute;   /* how backward gets what it reads; changes no bit */
-    attention_method attention; /* by what: the last bits may be others */
+    bool mean_pool; /* the classifier sees the mean of all positions, not a class token */
 } model_config;
 
 /* GPT-2's options with the given sizes; everything derived (inner, head_size ...) filled in. */

@@ -20,6 +20,7 @@
 
 struct model {
     model_config config;
+    training_policy training;
     int wte, wpe;           /* wpe: -1 without */
     weight_ids first, head; /* first: the embedding's norm */
     weight_ids final;
@@ -72,12 +73,13 @@ static void gpt_destroy(model *m)
     free(m);
 }
 
-static error *gpt_create(const model_config *c, params *p, model **out)
+static error *gpt_create(const model_config *c, const training_policy *how, params *p, model **out)
 {
     TRY(config_check(c));
     model *m = NULL;
     TRY(alloc_array(&m, 1, sizeof *m));
     m->config = *c;
+    m->training = *how;
     error *e = alloc_array(&m->blocks, (size_t)c->layers, sizeof *m->blocks);
     if (!e) e = alloc_array(&m->states, (size_t)c->layers, sizeof *m->states);
     if (!e) e = alloc_array(&m->caches, (size_t)c->layers, sizeof *m->caches);
@@ -240,8 +242,8 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     arena *a = r->arena;
     const model_config *c = &m->config;
     tensor embedded = embed(r, m, in->inputs, 0, in->inputs.dim[1], true);
-    tensor none = {0},
-           last = blocks_forward(r, c, m->blocks, embedded, none, BLOCK_TRAIN, m->states);
+    tensor none = {0}, last = blocks_forward(r, c, &m->training, m->blocks, embedded, none,
+                                             BLOCK_TRAIN, m->states);
     bool below = grads_through(r, m->final);
 
     tensor mean = {0}, rstd = {0};
@@ -263,7 +265,7 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     arena_drop(a, &rstd);
     arena_drop(a, &last);
 
-    blocks_backward(r, c, m->blocks, d, m->states);
+    blocks_backward(r, c, &m->training, m->blocks, d, m->states);
     embed_grad(r, m, in->inputs, d);
     arena_drop(a, &d);
 }
@@ -271,8 +273,9 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
 static void gpt_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
 {
     int64_t b = in->inputs.dim[0], t = in->inputs.dim[1];
-    tensor last = blocks_forward(r, &m->config, m->blocks, embed(r, m, in->inputs, 0, t, false),
-                                 (tensor){0}, BLOCK_INFER, m->states);
+    tensor last =
+        blocks_forward(r, &m->config, &m->training, m->blocks, embed(r, m, in->inputs, 0, t, false),
+                       (tensor){0}, BLOCK_INFER, m->states);
     tensor x = take_part(r, b, t, t, m->config.width, NAME("final norm", 0));
     apply_norm(r, &m->config, m->final, x, last, (tensor){0}, (tensor){0});
     arena_drop(r->arena, &last);

@@ -7,6 +7,7 @@
 
 #include "params/params.h"
 #include "model/config.h"
+#include "model/training_policy.h"
 
 typedef struct model model;
 
@@ -52,7 +53,7 @@ typedef struct {
     const char *default_model; /* preset */
     bool hits;                 /* it classifies: loss_sink.hits is filled in */
 
-    error *(*create)(const model_config *, params *, model **out);
+    error *(*create)(const model_config *, const training_policy *, params *, model **out);
     void (*destroy)(model *);
     /* The batch's memory: b sequences of t positions. */
     batch (*place_batch)(const model *, arena *, int64_t b, int64_t t);

@@ -1,5 +1,5 @@
 /* recompute.c - see recompute.h */
-#include "model/recompute.h"
+#include "model/training_policy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,8 @@ const char *recompute_name(recompute_level level)
 {
     return names[level];
 }
+
+const training_policy plain_training = {0};
 
 /* ---- the text ---- */
 
@@ -88,6 +90,11 @@ error *recompute_parse(const char *text, int64_t layers, recompute_plan *out)
 }
 
 /* ---- the layers ---- */
+
+recompute_plan recompute_all(recompute_level level, int64_t layers)
+{
+    return (recompute_plan){.range = {{level, 0, layers - 1}}, .n = 1};
+}
 
 static const recompute_range *range_of(const recompute_plan *p, int64_t layer)
 {

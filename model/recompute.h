@@ -49,6 +49,9 @@ const char *recompute_name(recompute_level level);
  * layer, a layer twice. */
 error *recompute_parse(const char *text, int64_t layers, recompute_plan *out) NODISCARD;
 
+/* The same level in all of a model's layers. */
+recompute_plan recompute_all(recompute_level level, int64_t layers);
+
 recompute_level recompute_of(const recompute_plan *p, int64_t layer);
 /* Whether a layer's input is made again from that of an earlier one. */
 bool recompute_input(const recompute_plan *p, int64_t layer);

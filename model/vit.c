@@ -33,6 +33,7 @@
 
 struct model {
     model_config config;
+    training_policy training;
     dtype type;
     int cls, positions; /* cls: -1 with mean pooling */
     weight_ids patch, norm, head;
@@ -99,12 +100,13 @@ static void vit_destroy(model *m)
     free(m);
 }
 
-static error *vit_create(const model_config *c, params *p, model **out)
+static error *vit_create(const model_config *c, const training_policy *how, params *p, model **out)
 {
     TRY(config_check(c));
     model *m = NULL;
     TRY(alloc_array(&m, 1, sizeof *m));
     m->config = *c;
+    m->training = *how;
     m->type = p->type;
     error *e = alloc_array(&m->blocks, (size_t)c->layers, sizeof *m->blocks);
     if (!e) e = alloc_array(&m->states, (size_t)c->layers, sizeof *m->states);
@@ -127,7 +129,7 @@ static batch vit_place_batch(const model *m, arena *a, int64_t b, int64_t t)
                    SHAPE(b, c->channels, c->image_height, c->image_width), NAME("images", 0));
     out.targets =
         arena_keep(a, KIND_BATCH, stat_type(m->type), SHAPE(b, c->vocab), NAME("targets", 0));
-    if (c->drop_path > 0)
+    if (m->training.drop_path > 0)
         out.noise = arena_keep(a, KIND_BATCH, stat_type(m->type), SHAPE(2 * c->layers, b),
                                NAME("drop path", 0));
     return out;
@@ -144,7 +146,7 @@ static void vit_draw(const model *m, uint64_t seed, int64_t first, int64_t b, fl
     int64_t n = 2 * m->config.layers;
     for (int64_t k = 0; k < n; k++) {
         double most = (double)(m->config.layers > 1 ? m->config.layers - 1 : 1);
-        double drop = m->config.drop_path * (double)(k / 2) / most;
+        double drop = m->training.drop_path * (double)(k / 2) / most;
         for (int64_t i = 0; i < b; i++) {
             double u = rng_uniform(seed, RNG_DROP, (uint64_t)((first + i) * n + k));
             noise[k * b + i] = u < drop ? 0 : (float)(1 / (1 - drop));
@@ -241,7 +243,8 @@ static void embed_grad(run *r, model *m, tensor images, tensor d)
 /* Images through all blocks. */
 static tensor encode(run *r, model *m, tensor images, tensor noise, block_purpose why)
 {
-    return blocks_forward(r, &m->config, m->blocks, embed(r, m, images), noise, why, m->states);
+    return blocks_forward(r, &m->config, &m->training, m->blocks, embed(r, m, images), noise, why,
+                          m->states);
 }
 
 /* ---- the classifier ---- */
@@ -333,7 +336,7 @@ static void vit_train(run *r, model *m, const batch *in, const loss_sink *loss)
     classify(r, &t, in->targets, loss, true);
     tensor d = head_backward(r, m, &t);
     head_drop(r, &t);
-    blocks_backward(r, &m->config, m->blocks, d, m->states);
+    blocks_backward(r, &m->config, &m->training, m->blocks, d, m->states);
     if (grads_below(r, m->blocks[0].norm1.weight)) embed_grad(r, m, in->inputs, d);
     arena_drop(r->arena, &d);
 }

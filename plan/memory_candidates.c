@@ -37,7 +37,6 @@ static error *search_new(const model_kind *kind, size_t bytes, const machine_rat
 static error *plan_candidate(const search *s, candidate *c)
 {
     trainer *t;
-    TRY(recompute_parse(c->o.recompute, c->o.model.layers, &c->o.model.recompute));
     TRY(trainer_plan(&c->o, s->kind, &t));
     c->peak = arena_peak(t->arena);
     c->seconds = fit_seconds(&t->work, c->o.type, s->rates);
@@ -108,7 +107,7 @@ static error *search_splits(search *s, const options *o)
             c->o = *o;
             c->o.batch = micro;
             c->o.accum = all / micro;
-            c->o.recompute = recompute_name((recompute_level)level);
+            options_recompute(&c->o, (recompute_level)level);
             if (o->optim.gradients == GRADS_RELEASE && o->gradients && c->o.accum > 1) continue;
             TRY(least_gradients(&c->o));
             TRY(plan_candidate(s, c));

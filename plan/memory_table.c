@@ -28,14 +28,12 @@ static error *peak_of(const options *asked, const row *r, int which, int64_t sam
     TRY(alloc_array(&o, 1, sizeof *o));
     *o = *asked;
     o->model = *preset(asked, which);
-    o->model.attention = asked->model.attention;
     o->seq = o->model.context;
     o->batch = samples;
     o->accum = 1;
     o->freeze.n = o->train_only.n = 0; /* names of another model */
-    o->recompute = r->reduced ? "sqrt" : "none";
-    error *e = recompute_parse(o->recompute, o->model.layers, &o->model.recompute);
-    if (!e) e = optim_another(r->name, &o->optim, &o->optim);
+    options_recompute(o, r->reduced ? RECOMPUTE_SQRT : RECOMPUTE_NONE);
+    error *e = optim_another(r->name, &o->optim, &o->optim);
     if (!e) e = optim_resolve(&o->optim, 1, &o->policy_reason);
     if (!e) e = trainer_plan(o, o->task->kind, &t);
     if (!e) {

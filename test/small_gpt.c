@@ -66,7 +66,8 @@ void load_formula(bench_model *b)
         }
 }
 
-void open_model(bench_model *b, const model_config *c, device *dev, dtype type)
+void open_model(bench_model *b, const model_config *c, const training_policy *how, device *dev,
+                dtype type)
 {
     device null = device_null();
     *b = (bench_model){.dev = &null, .amplitude = 0.4};
@@ -75,7 +76,7 @@ void open_model(bench_model *b, const model_config *c, device *dev, dtype type)
     must(arena_create(&b->arena));
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
-    must(gpt_kind.create(c, &b->p, &b->m));
+    must(gpt_kind.create(c, how, &b->p, &b->m));
     place(b);
     train_once(b);
     b->p.training = false;
@@ -145,7 +146,7 @@ void open_decoding(decoding *d, const model_config *c, int64_t room, device *dev
     must(arena_create(&b->arena));
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
-    must(gpt_kind.create(c, &b->p, &b->m));
+    must(gpt_kind.create(c, &plain_training, &b->p, &b->m));
     place_decoding(d);
     begin_decoding(d);
     decode(d, 0, room);

@@ -32,7 +32,8 @@ typedef struct {
 } decoding;
 
 /* Gradients are in b->p.row[i].gradient after train_once, the loss in b->loss. */
-void open_model(bench_model *b, const model_config *c, device *dev, dtype type);
+void open_model(bench_model *b, const model_config *c, const training_policy *how, device *dev,
+                dtype type);
 void close_model(bench_model *b);
 /* Weights, tokens and targets by formula; open_model has done it with an amplitude of 0.4. */
 void load_formula(bench_model *b);

@@ -220,11 +220,11 @@ static void against_golden(device *dev, dtype type, recompute_level level, doubl
     golden *g;
     must(golden_open("test/golden/families.txt", &g));
     for (int i = 0; i < COUNT(variants); i++) {
-        model_config with = variants[i], *c = &with;
-        with.recompute = (recompute_plan){.range = {{level, 0, with.layers - 1}}, .n = 1};
+        const model_config *c = &variants[i];
+        training_policy how = {.recompute = recompute_all(level, c->layers)};
         bench_model b;
         int64_t n;
-        open_model(&b, c, dev, type);
+        open_model(&b, c, &how, dev, type);
         b.amplitude = amplitude;
         load_formula(&b);
         assert_int_equal(b.p.n, (int)*values(g, c, "tensors", &n));

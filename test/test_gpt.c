@@ -107,7 +107,7 @@ static void against_golden(device *dev, dtype type, double loss_tolerance, doubl
         bench_model b;
         int64_t n;
         model_config c = config_of(v);
-        open_model(&b, &c, dev, type);
+        open_model(&b, &c, &plain_training, dev, type);
         assert_int_equal(b.p.n, (int)*values(g, v->name, "tensors", "", &n));
         train_once(&b);
         must(device_status(dev));
@@ -187,7 +187,7 @@ static void test_gradients_by_differences(void **state)
     device dev = ref_device();
     bench_model b;
     model_config c = config_of(&variants[2]);
-    open_model(&b, &c, &dev, F64);
+    open_model(&b, &c, &plain_training, &dev, F64);
     train_once(&b);
     for (int i = 0; i < b.p.n; i++) {
         const param *row = &b.p.row[i];

@@ -14,7 +14,7 @@ static int64_t count_of(const model_config *c)
 {
     params p = {.type = F32};
     model *m;
-    ok(gpt_kind.create(c, &p, &m));
+    ok(gpt_kind.create(c, &plain_training, &p, &m));
     int64_t n = params_count(&p);
     assert_true(fabs(config_parameters(c) / (double)n - 1) < (n > 100000000 ? 0.002 : 0.05));
     gpt_kind.destroy(m);

@@ -140,10 +140,15 @@ static model_config config_of(const variant *v)
                       .vocab = V,
                       .image_height = v->height,
                       .image_width = v->width,
-                      .mean_pool = v->mean,
-                      .drop_path = v->drop ? 0.5 : 0};
+                      .mean_pool = v->mean};
     must(vit_config(&c));
     return c;
+}
+
+static const training_policy *training_of(const variant *v)
+{
+    static const training_policy dropping = {.drop_path = 0.5};
+    return v->drop ? &dropping : &plain_training;
 }
 
 static void open_bed(bed *b, const variant *v, device *dev, dtype type)
@@ -156,7 +161,7 @@ static void open_bed(bed *b, const variant *v, device *dev, dtype type)
     must(arena_create(&b->arena));
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
-    must(vit_kind.create(&c, &b->p, &b->m));
+    must(vit_kind.create(&c, training_of(v), &b->p, &b->m));
     place(b);
     train_once(b);
     b->p.training = false;
@@ -338,7 +343,7 @@ static int64_t parameters_of(const char *name, int64_t classes)
     assert_int_equal(derived.context, c.context);
     assert_int_equal(derived.inner, c.inner);
     assert_int_equal(derived.head_size, c.head_size);
-    must(vit_kind.create(&c, &p, &m));
+    must(vit_kind.create(&c, &plain_training, &p, &m));
     int64_t n = params_count(&p);
     vit_kind.destroy(m);
     params_free(&p);
@@ -391,7 +396,7 @@ static void test_drawing(void **state)
     params p = {.type = F32};
     model *m;
     c.layers = LAYERS;
-    must(vit_kind.create(&c, &p, &m));
+    must(vit_kind.create(&c, training_of(&variants[3]), &p, &m));
     vit_kind.draw(m, 5, 0, N, all);
     vit_kind.draw(m, 5, 100, 7, some);
     for (int k = 0; k < 2 * LAYERS; k++) {

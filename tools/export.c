@@ -119,7 +119,7 @@ static error *holder_fill(holder *h, const weights *w, bool widen)
 {
     TRY(cpu_device(1, &h->dev));
     h->params.type = F32;
-    TRY(gpt_kind.create(weights_model(w), &h->params, &h->model));
+    TRY(gpt_kind.create(weights_model(w), &plain_training, &h->params, &h->model));
     size_t bytes = (size_t)params_count(&h->params) * sizeof(float);
     TRY(h->dev.ops->alloc(&h->dev, bytes, &h->memory));
     float *at = h->memory;

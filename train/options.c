@@ -463,7 +463,7 @@ static error *resolve_attention(options *o)
     const model_config *c = &o->model;
     int how;
     TRY(one_of("attention", o->attention, attention_method_names, ATTENTION_METHODS, &how));
-    o->model.attention = (attention_method)how;
+    o->training.attention = (attention_method)how;
     const char *wrong = how == ATTENTION_FLASH            ? NULL
                         : o->type != BF16                 ? "is for --dtype bf16"
                         : c->positions == POSITIONS_ALIBI ? "has no ALiBi"
@@ -473,6 +473,12 @@ static error *resolve_attention(options *o)
                             : NULL;
     if (wrong) return user_error("--attention %s %s: leave it out", o->attention, wrong);
     return NULL;
+}
+
+void options_recompute(options *o, recompute_level level)
+{
+    o->recompute = recompute_name(level);
+    o->training.recompute = recompute_all(level, o->model.layers);
 }
 
 /* What --memory may choose must go with the rest. */
@@ -504,7 +510,7 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
             "not known; leave one out",
             out->sparsity);
     TRY(t->resolve(out));
-    TRY(recompute_parse(out->recompute, out->model.layers, &out->model.recompute));
+    TRY(recompute_parse(out->recompute, out->model.layers, &out->training.recompute));
     TRY(check_products(out));
     TRY(resolve_optimizer(out));
     TRY(resolve_schedule(out));

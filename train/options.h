@@ -32,6 +32,7 @@ typedef struct {
     master_form master;                                           /* resolved */
     int64_t layers, heads, width, context, vocab;                 /* 0: the preset's */
     model_config model;                                           /* resolved */
+    training_policy training;                                     /* resolved */
     /* images */
     int64_t inner, channels, patch, classes; /* 0: the preset's */
     const char *image_size, *pool, *bad_images;
@@ -83,6 +84,9 @@ extern const char *const master_names[MASTER_FORMS], *const state_names[STATE_FO
 
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
 error *options_parse(const task *t, int argc, char **argv, options *out) NODISCARD;
+
+/* --recompute LEVEL for all layers, as if it had been given. */
+void options_recompute(options *o, recompute_level level);
 
 /* The name of a task's i-th option in the order of --help; NULL behind the last.  Lets a test see to
  * it that none is forgotten. */

@@ -123,7 +123,7 @@ static error *image_resolve(options *o)
     if (o->classes) c->vocab = o->classes;
     if (o->widen && !o->load) return user_error("--widen: only with --load");
     if (c->channels == 2) return user_error("--channels 2: must be 1 or 3");
-    c->drop_path = o->drop_path;
+    o->training.drop_path = o->drop_path;
     TRY(vit_config(c));
     o->seq = c->context;
     return NULL;

@@ -326,7 +326,7 @@ static error *check_narrow(const options *o)
 
 static error *check_attention(const options *o)
 {
-    if (o->model.attention == ATTENTION_FLASH || o->place != PLACE_CPU) return NULL;
+    if (o->training.attention == ATTENTION_FLASH || o->place != PLACE_CPU) return NULL;
     return user_error("--attention %s is for --device cuda%s: leave it out", o->attention,
                       o->plan ? " (which can be planned without a GPU)" : "");
 }
@@ -349,7 +349,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
                      .stream = STREAM_COMPUTE,
                      .phases = &t->phases,
                      .comm = o->comm};
-        e = kind->create(&o->model, &t->params, &t->model);
+        e = kind->create(&o->model, &o->training, &t->params, &t->model);
     }
     if (!e) e = check_attention(o);
     if (!e && comm_size(o->comm) > 1) e = check_narrow(o);

@@ -1,0 +1,19 @@
+/* training_policy.h - how a model is trained: what may differ from run to run of the same model, and is
+ * no part of its files.
+ */
+#ifndef REGRAD_MODEL_TRAINING_POLICY_H
+#define REGRAD_MODEL_TRAINING_POLICY_H
+
+#include "core/attention_method.h"
+#include "model/recompute.h"
+
+typedef struct {
+    recompute_plan recompute;   /* what backward makes again; changes no bit */
+    attention_method attention; /* which kernels compute attention: the last bits may differ */
+    double drop_path; /* how often the last block's branches are left out; the first's: never */
+} training_policy;
+
+/* Everything kept, our own attention, no branch left out. */
+extern const training_policy plain_training;
+
+#endif
