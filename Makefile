@@ -17,7 +17,8 @@
 #
 # CUDA is what --device cuda is: `nvcc` (a GPU) where nvcc is found, `none` elsewhere or if asked for;
 # SAN=1 has `sim`, an emulator of CUDA on the CPU (test/cudasim/).  GPU_ARCH is the target, e.g. 90;
-# by default the GPU that is here, else 80 90 100 120, and PTX for what comes after.
+# by default the GPU that is here, else 80, and PTX for what comes after; GPU_ARCH=all is 80 90 100 120.
+# `make demo` compiles no CUDA code where there is no GPU.
 
 .DEFAULT_GOAL := all
 
@@ -93,15 +94,21 @@ GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS := train_gpt train_vit tokenize generate export
 
 include cuda/build.mk
-LIB += $(DEVICES)
+LIB += $(DEVICES) $(BUILD)/device
 
-# what objects are made by; when it is another, they are made again
-MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(NVCC) $(NVFLAGS) $(CUDA_HOME) $(JPEG) $(PNG))
+# what objects are made by, and which form of the CUDA device programs are linked with; when it is
+# another, they are made again.  (Linking alone is cheap: `make demo` leaves a build for GPUs as it is.)
+MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(JPEG) $(PNG))
 ifneq ($(MADE_BY),$(file <$(BUILD)/flags))
 .PHONY: $(BUILD)/flags
 endif
 $(BUILD)/flags:
 	@mkdir -p $(@D) && echo '$(MADE_BY)' >$@
+ifneq ($(CUDA),$(file <$(BUILD)/device))
+.PHONY: $(BUILD)/device
+endif
+$(BUILD)/device:
+	@mkdir -p $(@D) && echo '$(CUDA)' >$@
 
 .PHONY: all demo demo-vit demo-data test test-long bench deps deps-test deps-demo deps-demo-vit deps-bench clean format
 .SECONDARY:
@@ -117,31 +124,31 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 
 $(BUILD)/train_gpt: $(BUILD)/train.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 $(BUILD)/train_vit: $(BUILD)/train.o $(BUILD)/train/task_of_train_vit.o $(LIB)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 $(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 $(BUILD)/generate: $(BUILD)/tools/generate.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 $(BUILD)/export: $(BUILD)/tools/export.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 $(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 $(BUILD)/bench_vit: $(BUILD)/tools/bench.o $(BUILD)/train/task_of_train_vit.o $(LIB)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 # ---- tests ----
 
@@ -150,23 +157,23 @@ TESTS     := $(patsubst test/%.c,$(BUILD)/%,$(wildcard test/test_*.c))
 
 $(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cpu.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -lcmocka -o $@
 
 # the tests of the operations again, on CUDA
 CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_ops_ref.c,$(wildcard test/test_ops_*.c)))
 $(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -lcmocka -o $@
 # and once more under the race detector
 RACE_TESTS := $(CUDA_TESTS:$(BUILD)/cuda_%=$(BUILD)/race_%)
 $(BUILD)/race_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB:%.cu.o=%.cu.race.o)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -lcmocka -o $@
 
 # one of these with the kernel files MUTANTS from build/mutant (test/mutants.sh)
 MUTANT_LIB := $(filter-out $(MUTANTS:%=$(BUILD)/cuda/%.cu.race.o),$(LIB:%.cu.o=%.cu.race.o))
 build/mutant/test: $(BUILD)/test/test_$(OF).o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(MUTANT_LIB) $(MUTANTS:%=build/mutant/%.o)
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -lcmocka -o $@
 
 ifeq ($(CUDA),sim)
 TESTS += $(CUDA_TESTS) $(RACE_TESTS)
@@ -243,15 +250,18 @@ test-long: deps-test
 
 # ---- demo, bench ----
 
+# where CUDA was not chosen and there is no GPU to train on
+DEMO_CUDA = $(if $(filter file,$(origin CUDA)),$(if $(GPU_HERE),,CUDA=none))
+
 demo-data: deps-demo
-	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory -j2 $(DEMO_CUDA) all
 	@scripts/demo-data $(if $(TEXT),'$(TEXT)')
 
 demo: demo-data
 	@scripts/demo
 
 demo-vit: deps-demo-vit
-	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory -j2 $(DEMO_CUDA) all
 	@scripts/demo-vit
 
 bench: deps-bench

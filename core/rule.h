@@ -101,4 +101,11 @@ typedef struct {
     double lr, beta[MAX_BETAS], eps, weight_decay; /* defaults */
 } rule_info;
 
+/* In front of a rule's NAME_info: C++ (CUDA) reads it when it compiles. */
+#ifdef __cplusplus
+#define RULE_INFO static constexpr rule_info
+#else
+#define RULE_INFO static const rule_info
+#endif
+
 #endif

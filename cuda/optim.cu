@@ -83,10 +83,9 @@ static __device__ __forceinline__ void store_lanes(const optim_part &part, int64
 
 /* Passes [FIRST, END) of a rule over this block's elements.  The number of a pass is a constant to the
  * compiler: what it does not read is not loaded, what it does not write is not stored. */
-template <class RULE, int FIRST, int END>
+template <class RULE, int FIRST, int END, bool FUSED>
 static __device__ __forceinline__ void run_passes(const optim_part &part, const hyper &h)
 {
-    static constexpr bool FUSED = END - FIRST > 1;
     for (int64_t i = part.first + threadIdx.x * FOUR; i < part.end; i += THREADS * FOUR) {
         lanes v = load_lanes(part, i);
         int written = 0;
@@ -113,15 +112,15 @@ static __device__ __forceinline__ void run_passes(const optim_part &part, const 
 template <class RULE> __global__ void optim_fused_kernel(optim_table t)
 {
     const hyper h = *t.h;
-    if (h.ok) run_passes<RULE, 0, MOST_PASSES>(part_of_block(t, h), h);
+    if (h.ok) run_passes<RULE, 0, RULE::PASSES, true>(part_of_block(t, h), h);
 }
 
 template <class RULE, int PASS = 0>
 __device__ void run_pass_number(int pass, const optim_part &part, const hyper &h)
 {
     if (pass == PASS)
-        run_passes<RULE, PASS, PASS + 1>(part, h);
-    else if constexpr (PASS + 1 < MOST_PASSES)
+        run_passes<RULE, PASS, PASS + 1, false>(part, h);
+    else if constexpr (PASS + 1 < RULE::PASSES)
         run_pass_number<RULE, PASS + 1>(pass, part, h);
 }
 
@@ -198,7 +197,6 @@ static bool complete(const optim_op *o)
 {
     if (o->rule < 0 || o->rule >= RULE_COUNT) return false;
     const rule_info *info = rules[o->rule].info;
-    if (info->n_passes > MOST_PASSES) return false;
     for (int64_t i = 0; i < o->n; i++) {
         bool temp = info->needs_temp && (!o->fused || info->keeps_temp);
         if (temp && !present(o->items[i].temp)) return false;
@@ -228,10 +226,8 @@ static bool any_stored(const optim_op *o)
 extern "C" void cuda_optim(device *dev, int stream, const optim_op *o)
 {
     if (!complete(o)) {
-        device_fail(dev,
-                    internal_error("optim: no such rule, or one with more than %d passes, or an "
-                                   "item lacks a state or an intermediate of it",
-                                   MOST_PASSES));
+        device_fail(dev, internal_error("optim: no such rule, or an item lacks a state or an "
+                                        "intermediate of it"));
         return;
     }
     if (any_stored(o)) {

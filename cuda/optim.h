@@ -6,10 +6,9 @@
 
 #include "optim/rules/all.h"
 
-static constexpr int MOST_PASSES = 16;
-
 #define RULE_TYPE(name)                                                                            \
     struct name##_rule {                                                                           \
+        static constexpr int STATES = name##_info.n_states, PASSES = name##_info.n_passes;         \
         static __device__ __forceinline__ int pass(int k, lane *x, const hyper *h)                 \
         {                                                                                          \
             return name##_pass(k, x, h);                                                           \

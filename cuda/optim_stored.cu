@@ -201,30 +201,30 @@ static __device__ __forceinline__ void store_state(const stored_item &a, int k, 
 template <class RULE>
 static __device__ void update_some(const stored_item &a, span at, float wd, const hyper &h)
 {
-    some<float> p, g, s[MAX_STATES] = {};
+    some<float> p, g, s[MAX_STATES] = {}; /* of which a rule has STATES */
     load_weights(a, at, &p);
     load_numbers(a.g, a.g_type, at, &g);
 #pragma unroll
-    for (int k = 0; k < MAX_STATES; k++)
+    for (int k = 0; k < RULE::STATES; k++)
         load_state(a, k, at, &s[k]);
 #pragma unroll
     for (int j = 0; j < MINE; j++) {
         lane x = {p.x[j], g.x[j], {}, 0, wd};
 #pragma unroll
-        for (int k = 0; k < MAX_STATES; k++)
+        for (int k = 0; k < RULE::STATES; k++)
             x.s[k] = s[k].x[j];
 #pragma unroll
-        for (int pass = 0; pass < MOST_PASSES; pass++)
+        for (int pass = 0; pass < RULE::PASSES; pass++)
             RULE::pass(pass, &x, &h);
         p.x[j] = x.p;
 #pragma unroll
-        for (int k = 0; k < MAX_STATES; k++)
+        for (int k = 0; k < RULE::STATES; k++)
             s[k].x[j] = j < at.n ? x.s[k] : 0;
     }
     store_weights(a, at, p, h);
     __syncwarp(); /* every lane has read the old scales */
 #pragma unroll
-    for (int k = 0; k < MAX_STATES; k++)
+    for (int k = 0; k < RULE::STATES; k++)
         store_state(a, k, at, s[k], h);
 }
 

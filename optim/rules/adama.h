@@ -31,7 +31,7 @@
 
 #include "optim/rules/adamw.h"
 
-static const rule_info adama_info = {
+RULE_INFO adama_info = {
     .name = "adama",
     .summary = "AdamW that takes in each micro-batch's gradient at once",
     .state = {"exp_avg", "exp_avg_sq"},
@@ -64,7 +64,7 @@ HOST_DEVICE int adama_pass(int pass, lane *x, const hyper *h)
         .lr = 1e-3, .beta = {0.9, 0.999}, .eps = 1e-8, .weight_decay = 1e-2                        \
     }
 
-static const rule_info adama_first_info =
+RULE_INFO adama_first_info =
     ADAMA_PART("adama_first", "AdamA's first micro-batch: into m and v", 3, false);
 
 HOST_DEVICE int adama_first_pass(int pass, lane *x, const hyper *h)
@@ -72,7 +72,7 @@ HOST_DEVICE int adama_first_pass(int pass, lane *x, const hyper *h)
     return pass == 0 ? adamw_pass(0, x, h) : pass < 3 ? adamw_pass(pass + 1, x, h) : 0;
 }
 
-static const rule_info adama_last_info =
+RULE_INFO adama_last_info =
     ADAMA_PART("adama_last", "AdamA's last micro-batch: into m and v, and p is updated", 9, true);
 
 HOST_DEVICE int adama_last_pass(int pass, lane *x, const hyper *h)
@@ -89,7 +89,7 @@ HOST_DEVICE int adama_last_pass(int pass, lane *x, const hyper *h)
     }
 }
 
-static const rule_info adama_later_info =
+RULE_INFO adama_later_info =
     ADAMA_PART("adama_later", "AdamA's other micro-batches: into m and v", 3, false);
 
 HOST_DEVICE int adama_later_pass(int pass, lane *x, const hyper *h)

@@ -14,7 +14,7 @@
 
 #include "core/rule.h"
 
-static const rule_info adamw_info = {
+RULE_INFO adamw_info = {
     .name = "adamw",
     .summary = "Adam with decoupled weight decay",
     .state = {"exp_avg", "exp_avg_sq"},

@@ -17,7 +17,7 @@
 
 #include "core/rule.h"
 
-static const rule_info adan_info = {
+RULE_INFO adan_info = {
     .name = "adan",
     .summary = "adaptive Nesterov momentum from gradient differences",
     .state = {"exp_avg", "exp_avg_diff", "exp_avg_sq", "prev_grad"},

@@ -13,7 +13,7 @@
 
 #include "core/rule.h"
 
-static const rule_info lion_info = {
+RULE_INFO lion_info = {
     .name = "lion",
     .summary = "sign of an interpolated momentum: one state",
     .state = {"exp_avg"},

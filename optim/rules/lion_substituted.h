@@ -14,7 +14,7 @@
 
 #include "optim/rules/lion.h"
 
-static const rule_info lion_substituted_info = {
+RULE_INFO lion_substituted_info = {
     .name = "lion_substituted",
     .summary = "the passes of Lion_R as published",
     .state = {"exp_avg"},

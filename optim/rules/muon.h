@@ -19,7 +19,7 @@
 
 #include "optim/rules/adamw.h"
 
-static const rule_info muon_info = {
+RULE_INFO muon_info = {
     .name = "muon",
     .summary = "orthogonal momentum for hidden matrices, AdamW for the rest",
     .state = {"momentum_buffer"},
@@ -56,7 +56,7 @@ HOST_DEVICE int muon_pass(int pass, lane *x, const hyper *h)
 }
 
 /* What g is has been clipped and scaled. */
-static const rule_info muon_apply_info = {
+RULE_INFO muon_apply_info = {
     .name = "muon_apply",
     .summary = "Muon's last line: a step along an orthogonal matrix",
     .n_passes = 2,
@@ -78,7 +78,7 @@ HOST_DEVICE int muon_apply_pass(int pass, lane *x, const hyper *h)
     }
 }
 
-static const rule_info muon_others_info = {
+RULE_INFO muon_others_info = {
     .name = "muon_others",
     .summary = "AdamW for what Muon does not train",
     .state = {"exp_avg", "exp_avg_sq"},

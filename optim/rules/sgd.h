@@ -8,7 +8,7 @@
 
 #include "core/rule.h"
 
-static const rule_info sgd_info = {
+RULE_INFO sgd_info = {
     .name = "sgd",
     .summary = "gradient descent with momentum",
     .state = {"momentum_buffer"},
