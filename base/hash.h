@@ -1,15 +1,25 @@
-/* hash.h - a number from bytes: FNV-1a, 64 bits (Fowler, Noll, Vo). */
+/* hash.h - a number from bytes: FNV-1a, 64 bits (Fowler, Noll, Vo).  For tables and fingerprints, not
+ * against anybody who means harm. */
 #ifndef REGRAD_HASH_H
 #define REGRAD_HASH_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+#define HASH_BEGIN UINT64_C(0xcbf29ce484222325)
+
+/* Continues a hash over n bytes; HASH_BEGIN starts one. */
+static inline uint64_t hash_add(uint64_t hash, const void *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ ((const uint8_t *)bytes)[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* Where in a table: the low bits depend on all bits of the hash. */
 static inline size_t hash_bytes(const uint8_t *p, size_t n)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ p[i]) * UINT64_C(0x100000001b3);
+    uint64_t h = hash_add(HASH_BEGIN, p, n);
     return (size_t)(h ^ h >> 32);
 }
 

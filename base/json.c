@@ -1,11 +1,9 @@
 /* json.c - see json.h */
 #include "base/json.h"
+#include "base/files.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { MOST_DEPTH = 50 };
 
@@ -46,31 +44,12 @@ error *json_parse(const char *path, const char *text, int64_t n, cJSON **out)
     return NULL;
 }
 
-static error *read_text(const char *path, FILE *f, int64_t most, char **text, int64_t *n)
-{
-    struct stat s;
-    if (fstat(fileno(f), &s)) return user_error("%s cannot be read: %s", path, strerror(errno));
-    if (!S_ISREG(s.st_mode)) return user_error("%s is not a file: give the path of one", path);
-    if (s.st_size > most)
-        return user_error("%s has %lld bytes, too many for such a file (most: %lld)", path,
-                          (long long)s.st_size, (long long)most);
-    TRY(alloc_array(text, (size_t)s.st_size + 1, 1));
-    *n = (int64_t)fread(*text, 1, (size_t)s.st_size, f);
-    if (*n == (int64_t)s.st_size) return NULL;
-    free(*text);
-    return user_error("%s cannot be read: %s", path, ferror(f) ? strerror(errno) : "it was cut");
-}
-
 error *json_read(const char *path, int64_t most, cJSON **out)
 {
-    char *text = NULL;
-    int64_t n = 0;
-    FILE *f = fopen(path, "rbe");
-    if (!f) return user_error("%s cannot be opened: %s", path, strerror(errno));
-    error *e = read_text(path, f, most, &text, &n);
-    fclose(f);
-    TRY(e);
-    e = json_parse(path, text, n, out);
+    uint8_t *text;
+    size_t n;
+    TRY(file_read_all(path, most, &text, &n));
+    error *e = json_parse(path, (const char *)text, (int64_t)n, out);
     free(text);
     return e;
 }

@@ -65,14 +65,4 @@ static inline void source_close(source *s) /* NULL is fine */
     if (s) s->ops->close(s);
 }
 
-/* For fingerprints: continues a hash (FNV-1a, 64 bits; FINGERPRINT_BEGIN starts one) over n bytes.
- */
-#define FINGERPRINT_BEGIN 0xcbf29ce484222325u
-static inline uint64_t fingerprint_add(uint64_t hash, const void *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3u;
-    return hash;
-}
-
 #endif

@@ -1,5 +1,6 @@
 /* text_source.c - see text_source.h */
 #include "data/text_source.h"
+#include "base/hash.h"
 
 #include <stdlib.h>
 
@@ -22,13 +23,13 @@ static error *text_fingerprint(const source *base, uint64_t *out)
     const text_source *s = (const text_source *)base;
     const token_set *set = s->set;
     int32_t ids[SOME];
-    uint64_t hash = fingerprint_add(FINGERPRINT_BEGIN, &s->seq, sizeof s->seq);
+    uint64_t hash = hash_add(HASH_BEGIN, &s->seq, sizeof s->seq);
     for (int i = 0; i < tokens_shards(set); i++) {
         int64_t n = tokens_count(set, i), some = n < SOME ? n : SOME;
-        hash = fingerprint_add(hash, &n, sizeof n);
+        hash = hash_add(hash, &n, sizeof n);
         for (int end = 0; end < 2; end++) {
             TRY(tokens_read(set, i, end ? n - some : 0, some, ids));
-            hash = fingerprint_add(hash, ids, (size_t)some * sizeof *ids);
+            hash = hash_add(hash, ids, (size_t)some * sizeof *ids);
         }
     }
     *out = hash;

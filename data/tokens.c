@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/files.h"
 #include "base/grow.h"
 #include "data/tokens_format.h"
 
@@ -26,22 +27,6 @@ struct token_set {
     size_t n, capacity;
     int64_t vocab_size;
 };
-
-/* Reads all n bytes at an offset; a file that ends before them sets errno to 0. */
-static int read_at(int fd, void *to, size_t n, int64_t offset)
-{
-    char *p = to;
-    while (n > 0) {
-        ssize_t got = pread(fd, p, n, offset);
-        if (got < 0 && errno == EINTR) continue;
-        if (got == 0) errno = 0;
-        if (got <= 0) return -1;
-        p += got;
-        offset += got;
-        n -= (size_t)got;
-    }
-    return 0;
-}
 
 /* What is wrong with a file whose header does not say that it is a shard. */
 static error *check_kind(shard *s, const tokens_header *h)
@@ -92,8 +77,7 @@ static error *check_shard(shard *s)
         return user_error("wrong size: %" PRId64 " bytes are too few for the header of a token "
                           "shard: make shards from text with ./tokenize",
                           (int64_t)status.st_size);
-    if (read_at(s->fd, &h, sizeof h, 0) != 0)
-        return user_error("cannot be read: %s: check the disk", strerror(errno));
+    TRY(file_pread(s->fd, s->path, &h, sizeof h, 0));
     TRY(check_kind(s, &h));
     s->n_tokens = h.n_tokens;
     return check_size(s, status.st_size);
@@ -206,10 +190,8 @@ static error *read_block(const token_set *t, const shard *s, int64_t first, size
     uint16_t narrow[BLOCK];
     int64_t offset = (int64_t)sizeof(tokens_header) + first * s->width;
     void *to = s->width == 2 ? (void *)narrow : (void *)wide;
-    if (read_at(s->fd, to, n * (size_t)s->width, offset) != 0)
-        return user_error("token shard '%s' cannot be read at token %" PRId64
-                          ": %s: check the disk",
-                          s->path, first, errno ? strerror(errno) : "it has become shorter");
+    TRY(error_context(file_pread(s->fd, s->path, to, n * (size_t)s->width, offset),
+                      "token %" PRId64, first));
     for (size_t i = 0; i < n; i++) {
         uint32_t id = s->width == 2 ? narrow[i] : wide[i];
         if (id >= t->vocab_size)

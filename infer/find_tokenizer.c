@@ -1,19 +1,11 @@
 /* find_tokenizer.c - see tokenizer.h */
 #include "infer/find_tokenizer.h"
+#include "base/files.h"
 
 #include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { PATH = 4096 };
-
-static error *path_in(const char *dir, const char *name, char *path)
-{
-    if (snprintf(path, PATH, "%s/%s", dir, name) >= PATH)
-        return user_error("%.200s...: the path is too long", dir);
-    return NULL;
-}
 
 static bool is_there(const char *path)
 {
@@ -26,20 +18,20 @@ static error *find_vocab(const char *dir, char *path)
     static const char *const names[] = {"tokenizer.vocab", "tokenizer.json"};
     glob_t found;
     for (int i = 0; i < 2; i++) {
-        TRY(path_in(dir, names[i], path));
+        TRY(path_join(path, dir, names[i]));
         if (is_there(path)) return NULL;
     }
-    TRY(path_in(dir, "*.tiktoken", path));
+    TRY(path_join(path, dir, "*.tiktoken"));
     int status = glob(path, 0, NULL, &found);
     *path = 0;
-    if (status == 0 && strlen(found.gl_pathv[0]) < PATH) strcpy(path, found.gl_pathv[0]);
+    if (status == 0 && strlen(found.gl_pathv[0]) < PATH_LENGTH) strcpy(path, found.gl_pathv[0]);
     if (status == 0) globfree(&found);
     return NULL;
 }
 
 error *tokenizer_open(const char *directory, const char *vocab, const model_config *c, bpe **out)
 {
-    char path[PATH];
+    char path[PATH_LENGTH];
     if (!vocab) {
         TRY(find_vocab(directory, path));
         vocab = path;

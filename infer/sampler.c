@@ -1,5 +1,6 @@
 /* sampler.c - see sampler.h */
 #include "infer/sampler.h"
+#include "base/files.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ error *vocab_path(const options *o, char *path, size_t size)
 
 error *sampler_open(const options *o, sampler *out)
 {
-    char path[4096];
+    char path[PATH_LENGTH];
     *out = (sampler){0};
     TRY(vocab_path(o, path, sizeof path));
     TRY(bpe_open(path, &out->vocab));

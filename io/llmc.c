@@ -1,13 +1,12 @@
 /* llmc.c - see llmc.h */
 #include "io/llmc.h"
+#include "base/files.h"
 #include "base/outfile.h"
 #include "base/f16.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -81,32 +80,16 @@ static bool count_all(const llmc_sizes *z, int64_t *total)
 
 /* ---- opening ---- */
 
-static error *read_at(const llmc *f, int64_t at, int64_t n, void *buffer)
-{
-    for (int64_t got = 0; got < n;) {
-        ssize_t r = pread(f->fd, (char *)buffer + got, (size_t)(n - got), at + got);
-        if (r < 0 && errno == EINTR) continue;
-        if (r < 0) return user_error("%s cannot be read: %s", f->path, strerror(errno));
-        if (r == 0)
-            return user_error("%s ends at byte %lld: fetch or write it again", f->path,
-                              (long long)(at + got));
-        got += r;
-    }
-    return NULL;
-}
-
 error *llmc_is(const char *path, bool *yes)
 {
     int32_t magic = 0;
-    struct stat s;
-    llmc f = {.path = (char *)(size_t)path,
-              .fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)}; /* a pipe would wait for ever */
+    int64_t bytes;
+    int fd;
     *yes = false;
-    if (f.fd < 0) return user_error("%s cannot be opened: %s", path, strerror(errno));
+    TRY(file_open(path, &fd, &bytes));
     error *e = NULL;
-    if (fstat(f.fd, &s)) e = user_error("%s cannot be opened: %s", path, strerror(errno));
-    if (!e && s.st_size >= (off_t)sizeof magic) e = read_at(&f, 0, sizeof magic, &magic);
-    close(f.fd);
+    if (bytes >= (int64_t)sizeof magic) e = file_pread(fd, path, &magic, sizeof magic, 0);
+    close(fd);
     *yes = magic == MAGIC;
     return e;
 }
@@ -134,19 +117,16 @@ static error *check_sizes(const llmc *f, const int32_t h[HEADER], int64_t bytes)
 
 static error *open_checked(llmc *f)
 {
-    struct stat s;
+    int64_t bytes;
     int32_t h[HEADER];
-    f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (f->fd < 0 || fstat(f->fd, &s))
-        return user_error("%s cannot be opened: %s", f->path, strerror(errno));
-    if (!S_ISREG(s.st_mode)) return user_error("%s is not a file: give the path of one", f->path);
-    TRY(read_at(f, 0, sizeof h, h));
+    TRY(file_open(f->path, &f->fd, &bytes));
+    TRY(file_pread(f->fd, f->path, h, sizeof h, 0));
     if (h[0] != MAGIC) return user_error("%s is no model file of llm.c's", f->path);
     if (h[1] != VERSION_F32 && h[1] != VERSION_BF16)
         return user_error("%s is of version %d: only %d (f32) and %d (bf16) can be read", f->path,
                           h[1], VERSION_F32, VERSION_BF16);
     f->sizes = (llmc_sizes){h[2], h[3], h[4], h[5], h[6], h[7], h[1] == VERSION_BF16};
-    return check_sizes(f, h, s.st_size);
+    return check_sizes(f, h, bytes);
 }
 
 error *llmc_open(const char *path, llmc **out)
@@ -235,7 +215,7 @@ static error *read_some(reader *r, int64_t n)
     int64_t size = r->file->sizes.bf16 ? 2 : 4;
     char *upper =
         (char *)r->buffer + (r->widens ? n * 2 : 0); /* so that widening overwrites none unread */
-    TRY(read_at(r->file, r->at, n * size, upper));
+    TRY(file_pread(r->file->fd, r->file->path, upper, (size_t)(n * size), r->at));
     for (int64_t i = 0; i < n && r->widens; i++) {
         uint16_t half;
         memcpy(&half, upper + 2 * i, sizeof half);

@@ -1,6 +1,6 @@
 /* model_file.c - see weights.h */
 #include "io/model_file.h"
-#include "base/outfile.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "io/llmc.h"
 #include "io/params_file.h"
@@ -8,40 +8,19 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_ROOM = 4096, MOST_CONFIG = 1 << 20 };
+enum { MOST_CONFIG = 1 << 20 };
 
 struct weights {
-    char directory[PATH_ROOM];
+    char directory[PATH_LENGTH];
     model_config model;
     safetensors *tensors; /* one of these two */
     llmc *llmc;
 };
 
-static error *join(const char *directory, const char *name, char path[PATH_ROOM])
-{
-    if (snprintf(path, PATH_ROOM, "%s/%s", directory, name) >= PATH_ROOM)
-        return user_error("%.200s...: the path is too long", directory);
-    return NULL;
-}
-
 /* ---- opening ---- */
-
-/* The directory of a file; "." for one without. */
-static error *directory_of(const char *path, char out[PATH_ROOM])
-{
-    const char *slash = strrchr(path, '/');
-    int length = slash ? (int)(slash - path) : 0;
-    if (length >= PATH_ROOM) return user_error("%.200s...: the path is too long", path);
-    if (slash)
-        snprintf(out, PATH_ROOM, "%.*s", length ? length : 1, path);
-    else
-        strcpy(out, ".");
-    return NULL;
-}
 
 static error *open_llmc(weights *w, const char *path)
 {
@@ -78,9 +57,9 @@ error *weights_config(const char *path, model_config *out)
 
 static error *open_tensors(weights *w, const char *path)
 {
-    char config[PATH_ROOM];
+    char config[PATH_LENGTH];
     TRY(safetensors_open(path, &w->tensors));
-    TRY(join(w->directory, "config.json", config));
+    TRY(path_join(config, w->directory, "config.json"));
     TRY(weights_config(config, &w->model));
     return check_bytes(w, config);
 }
@@ -90,8 +69,8 @@ static error *refuse_pickles(const weights *w)
 {
     static const char *const names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
     for (int i = 0; i < 2; i++) {
-        char path[PATH_ROOM];
-        TRY(join(w->directory, names[i], path));
+        char path[PATH_LENGTH];
+        TRY(path_join(path, w->directory, names[i]));
         if (access(path, F_OK) == 0)
             return user_error("%s is of pickles, which are not read here: let transformers load "
                               "it and save_pretrained() write model.safetensors",
@@ -102,18 +81,18 @@ static error *refuse_pickles(const weights *w)
 
 static error *open_directory(weights *w)
 {
-    char path[PATH_ROOM];
-    TRY(join(w->directory, "model.safetensors.index.json", path));
+    char path[PATH_LENGTH];
+    TRY(path_join(path, w->directory, "model.safetensors.index.json"));
     if (access(path, F_OK) == 0) {
-        char single[PATH_ROOM];
-        TRY(join(w->directory, "model.safetensors", single));
+        char single[PATH_LENGTH];
+        TRY(path_join(single, w->directory, "model.safetensors"));
         if (access(single, F_OK) == 0)
             return user_error("%s has both model.safetensors and an index of several: give the "
                               "path of the one that is meant",
                               w->directory);
         return open_tensors(w, path);
     }
-    TRY(join(w->directory, "model.safetensors", path));
+    TRY(path_join(path, w->directory, "model.safetensors"));
     if (access(path, F_OK)) TRY(refuse_pickles(w));
     return open_tensors(w, path);
 }
@@ -122,11 +101,11 @@ static error *open_any(weights *w, const char *path)
 {
     struct stat s;
     if (stat(path, &s) == 0 && S_ISDIR(s.st_mode)) {
-        if (snprintf(w->directory, PATH_ROOM, "%s", path) >= PATH_ROOM)
+        if (snprintf(w->directory, PATH_LENGTH, "%s", path) >= PATH_LENGTH)
             return user_error("%.200s...: the path is too long", path);
         return open_directory(w);
     }
-    TRY(directory_of(path, w->directory));
+    TRY(path_parent(w->directory, path));
     bool is_llmc;
     TRY(llmc_is(path, &is_llmc));
     return is_llmc ? open_llmc(w, path) : open_tensors(w, path);
@@ -171,17 +150,6 @@ error *weights_read(const weights *w, params *p, bool widen, device *dev)
     return (widen ? params_read_widened : params_read)(w->tensors, p, dev);
 }
 
-static error *write_text(const char *path, const char *text)
-{
-    outfile *f;
-    TRY(outfile_create(path, &f));
-    error *e = outfile_write(f, text, strlen(text));
-    if (!e) e = outfile_write(f, "\n", 1);
-    if (!e) return outfile_commit(f);
-    outfile_discard(f);
-    return e;
-}
-
 error *weights_write(const char *directory, const model_config *c, const params *p, device *dev)
 {
     return weights_write_from(directory, c, p, dev, NULL);
@@ -190,15 +158,15 @@ error *weights_write(const char *directory, const model_config *c, const params 
 error *weights_write_from(const char *directory, const model_config *c, const params *p,
                           device *dev, const tensor_source *from)
 {
-    char path[PATH_ROOM];
+    char path[PATH_LENGTH];
     if (!hf_lacks(c)) {
         char *text;
-        TRY(join(directory, "config.json", path));
+        TRY(path_join(path, directory, "config.json"));
         TRY(hf_config_text(c, p->type, &text));
-        error *e = write_text(path, text);
+        error *e = file_write_text(path, text);
         free(text);
         TRY(e);
     }
-    TRY(join(directory, "model.safetensors", path));
+    TRY(path_join(path, directory, "model.safetensors"));
     return params_write_from(path, p, dev, from);
 }

@@ -1,13 +1,12 @@
 /* safetensors.c - opening and reading; see safetensors.h */
 #include "io/safetensors_internal.h"
+#include "base/files.h"
 #include "base/json.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MOST_HEADER = 100 << 20, MOST_INDEX = 16 << 20, MOST_FILES = 10000 };
@@ -31,43 +30,20 @@ static error *no_memory(const char *path)
 
 /* ---- one file ---- */
 
-static error *read_at(const one_file *f, int64_t at, int64_t n, void *buffer)
-{
-    for (int64_t got = 0; got < n;) {
-        ssize_t r = pread(f->fd, (char *)buffer + got, (size_t)(n - got), at + got);
-        if (r < 0 && errno == EINTR) continue;
-        if (r < 0) return user_error("%s cannot be read: %s", f->path, strerror(errno));
-        if (r == 0) return damaged(f->path, "it ends at byte %lld", (long long)(at + got));
-        got += r;
-    }
-    return NULL;
-}
-
-static error *open_regular(one_file *f, int64_t *bytes)
-{
-    struct stat s;
-    f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would wait for ever */
-    if (f->fd < 0 || fstat(f->fd, &s))
-        return user_error("%s cannot be opened: %s", f->path, strerror(errno));
-    if (!S_ISREG(s.st_mode)) return user_error("%s is not a file: give the path of one", f->path);
-    *bytes = s.st_size;
-    return NULL;
-}
-
 /* Length of the header, which lies wholly in the file and begins like one. */
 static error *header_length(const one_file *f, int64_t bytes, int64_t *n)
 {
     uint64_t length;
     char first;
     if (bytes < 9) return damaged(f->path, "it has %lld bytes", (long long)bytes);
-    TRY(read_at(f, 0, sizeof length, &length));
+    TRY(file_pread(f->fd, f->path, &length, sizeof length, 0));
     if (length > (uint64_t)bytes - 8)
         return damaged(f->path, "a header of %llu bytes in a file of %lld",
                        (unsigned long long)length, (long long)bytes);
     if (length > MOST_HEADER)
         return damaged(f->path, "a header of %llu bytes, most are %d", (unsigned long long)length,
                        MOST_HEADER);
-    TRY(read_at(f, 8, 1, &first));
+    TRY(file_pread(f->fd, f->path, &first, 1, 8));
     if (length < 2 || first != '{')
         return damaged(f->path, "its header is not the JSON object of a safetensors file");
     *n = (int64_t)length;
@@ -80,10 +56,10 @@ static error *open_file(safetensors *s, int k, entry_list *list)
     one_file *f = &s->file[k];
     int64_t bytes = 0, n = 0;
     char *text = NULL;
-    TRY(open_regular(f, &bytes));
+    TRY(file_open(f->path, &f->fd, &bytes));
     TRY(header_length(f, bytes, &n));
     TRY(alloc_array(&text, (size_t)n + 1, 1));
-    error *e = read_at(f, 8, n, text);
+    error *e = file_pread(f->fd, f->path, text, (size_t)n, 8);
     if (!e) e = header_parse(f->path, text, n, bytes, list);
     free(text);
     for (int64_t i = 0; i < list->n; i++)
@@ -258,5 +234,6 @@ error *safetensors_read(const safetensors *s, int64_t i, int64_t first_byte, int
     if (first_byte < 0 || n < 0 || first_byte > e->bytes || n > e->bytes - first_byte)
         return internal_error("bytes %lld + %lld of %s", (long long)first_byte, (long long)n,
                               e->name);
-    return read_at(&s->file[e->file], e->offset + first_byte, n, buffer);
+    const one_file *f = &s->file[e->file];
+    return file_pread(f->fd, f->path, buffer, (size_t)n, e->offset + first_byte);
 }

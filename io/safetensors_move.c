@@ -9,6 +9,7 @@
  *      |     |    |       |      <--->     +=================+  strip
  *      +-----+====+-------+                +=================+
  */
+#include "base/files.h"
 #include "base/outfile.h"
 #include "base/f16.h"
 #include "io/safetensors_internal.h"
@@ -102,25 +103,22 @@ static void describe(FILE *header, const named_tensor *t, size_t at)
 
 static error *write_header(outfile *f, const named_tensor *list, int64_t n)
 {
-    char *text = NULL;
-    size_t size = 0, at = 0;
-    FILE *header = open_memstream(&text, &size);
-    if (!header) return user_error("out of memory for the header of a safetensors file");
-    fputs("{\"__metadata__\":{\"format\":\"pt\"}", header); /* transformers asks for it */
+    memory_stream m;
+    size_t at = 0;
+    TRY(memory_stream_open(&m, "the header of a safetensors file"));
+    fputs("{\"__metadata__\":{\"format\":\"pt\"}", m.to); /* transformers asks for it */
     for (int64_t i = 0; i < n; i++) {
-        describe(header, &list[i], at);
+        describe(m.to, &list[i], at);
         at += tensor_bytes(list[i].value);
     }
-    fputc('}', header);
-    while (fflush(header) == 0 && size % 8)
-        fputc(' ', header);
-    bool bad = ferror(header); /* fclose does not tell of an earlier failure */
-    bad = fclose(header) != 0 || bad;
-    uint64_t length = size;
-    error *e = bad ? user_error("out of memory for the header of a safetensors file") : NULL;
-    if (!e) e = outfile_write(f, &length, sizeof length);
-    if (!e) e = outfile_write(f, text, size);
-    free(text);
+    fputc('}', m.to);
+    while (fflush(m.to) == 0 && m.n % 8)
+        fputc(' ', m.to);
+    TRY(memory_stream_close(&m));
+    uint64_t length = m.n;
+    error *e = outfile_write(f, &length, sizeof length);
+    if (!e) e = outfile_write(f, m.text, m.n);
+    free(m.text);
     return e;
 }
 

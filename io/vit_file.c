@@ -1,5 +1,6 @@
 /* vit_file.c - see vit_file.h */
 #include "io/vit_file.h"
+#include "base/files.h"
 #include "io/safetensors.h"
 
 #include <math.h>
@@ -8,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { ROOM = 4096, NAME_ROOM = 200 };
+enum { NAME_ROOM = 200 };
 
 typedef struct {
     const safetensors *file;
@@ -180,11 +181,10 @@ static error *read_all(reader *r, params *p, bool *head)
 error *vit_read(const char *path, const model_config *c, params *p, bool widen, device *dev,
                 bool *head)
 {
-    char inside[ROOM];
+    char inside[PATH_LENGTH];
     struct stat st;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-        if (snprintf(inside, sizeof inside, "%s/model.safetensors", path) >= ROOM)
-            return user_error("%.200s...: the path is too long", path);
+        TRY(path_join(inside, path, "model.safetensors"));
         path = inside;
     }
     safetensors *file;

@@ -85,17 +85,6 @@ static error *failed(const char *what, const char *path)
                       number == ENOSPC || number == EDQUOT ? ": make room on the disk" : "");
 }
 
-/* Names of files are on the disk when their directory is. */
-static error *sync_directory(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return failed("open", path);
-    int bad = fsync(fd);
-    error *e = bad && errno != EINVAL ? failed("sync", path) : NULL;
-    close(fd);
-    return e;
-}
-
 /* Calls visit for each name in a directory but . and .. */
 static error *each_name(const char *path, error *(*visit)(void *context, const char *name),
                         void *context)
@@ -285,7 +274,7 @@ static error *write_directory(const char *path, int64_t step, const checkpoint_p
         names[i] = parts[i].name;
     TRY(write_parts(path, parts, n, context));
     TRY(manifest_write(path, step, names, n));
-    return sync_directory(path);
+    return directory_sync(path);
 }
 
 /* Frees the name of a checkpoint that is not whole. */
@@ -317,7 +306,7 @@ static error *publish(checkpoints *c, int64_t step, const char *temporary, const
     if (at >= 0) TRY(set_aside(c, at));
     if (rename(temporary, path)) return failed("create", path);
     TRY(add_known(c, step, WHOLE));
-    return sync_directory(c->path);
+    return directory_sync(c->path);
 }
 
 /* One may be there that could not be removed when it failed. */
@@ -355,7 +344,7 @@ static error *discard(checkpoints *c, int64_t at)
         return NULL;
     }
     forget(c, at);
-    TRY(sync_directory(c->path));
+    TRY(directory_sync(c->path));
     return remove_directory(trash);
 }
 

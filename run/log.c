@@ -260,43 +260,6 @@ const char *duration_text(double seconds, char *buffer, size_t size)
     return buffer;
 }
 
-/* The name of a new directory is on the disk when the directory that holds it is. */
-static void sync_name(const char *path)
-{
-    char parent[4096];
-    const char *slash = strrchr(path, '/');
-    snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - path) + 1 : 1,
-             slash ? path : ".");
-    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return; /* it is there for now; only a power cut would show the difference */
-    fsync(fd);
-    close(fd);
-}
-
-error *make_directory(const char *path, const char *option)
-{
-    char part[4096];
-    size_t n = strlen(path);
-    if (n == 0 || n >= sizeof part)
-        return user_error("\"%.200s\" is no name for a directory: give %s a shorter one", path,
-                          option);
-    for (size_t i = 1; i <= n; i++) {
-        if (i < n && path[i] != '/') continue;
-        memcpy(part, path, i);
-        part[i] = 0;
-        if (mkdir(part, 0777) == 0)
-            sync_name(part);
-        else if (errno != EEXIST)
-            return user_error("directory %s cannot be made: %s; give %s another", part,
-                              strerror(errno), option);
-    }
-    struct stat st;
-    if (stat(path, &st) || !S_ISDIR(st.st_mode) || access(path, W_OK))
-        return user_error("%s is not a directory that can be written to: give %s another", path,
-                          option);
-    return NULL;
-}
-
 size_t resident_bytes(void)
 {
     unsigned long total = 0, resident = 0;

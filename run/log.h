@@ -60,10 +60,6 @@ void show_step(const step_record *s);
 /* "1:02:03", "2:03" */
 const char *duration_text(double seconds, char *buffer, size_t size);
 
-/* Creates a directory and its parents, for good: their names are synced.  option: what to give another
- * of, for messages. */
-error *make_directory(const char *path, const char *option) NODISCARD;
-
 /* Resident memory of this process in bytes; 0 if unknown. */
 size_t resident_bytes(void);
 

@@ -1,6 +1,6 @@
 /* manifest.c - see manifest.h */
 #include "run/manifest.h"
-#include "base/outfile.h"
+#include "base/files.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -17,14 +17,6 @@
 #define FILE_NAME "manifest.json"
 
 enum { CHUNK = 1 << 18, MOST_BYTES = 1 << 20, PARSED_SIZE = 64 /* a byte of JSON, as a tree */ };
-
-error *path_join(char *buffer, const char *directory, const char *name)
-{
-    if (snprintf(buffer, PATH_LENGTH, "%s/%s", directory, name) >= PATH_LENGTH)
-        return user_error("the path %.60s.../%.60s is too long: give --out a shorter one",
-                          directory, name);
-    return NULL;
-}
 
 /* ---- files ---- */
 
@@ -54,20 +46,6 @@ static error *open_file(const char *path, int *fd, int64_t *bytes, bool *wrong)
     return e;
 }
 
-/* Up to n bytes; *got < n only at the end of the file. */
-static error *read_fully(int fd, const char *path, char *buffer, size_t n, size_t *got)
-{
-    *got = 0;
-    while (*got < n) {
-        ssize_t part = read(fd, buffer + *got, n - *got);
-        if (part < 0 && errno == EINTR) continue;
-        if (part < 0) return cannot_read(path);
-        if (part == 0) break;
-        *got += (size_t)part;
-    }
-    return NULL;
-}
-
 static error *hash_stream(int fd, const char *path, char *buffer, file_facts *out)
 {
     XXH64_state_t state;
@@ -75,7 +53,7 @@ static error *hash_stream(int fd, const char *path, char *buffer, file_facts *ou
     XXH64_reset(&state, 0);
     out->bytes = 0;
     do {
-        TRY(read_fully(fd, path, buffer, CHUNK, &got));
+        TRY(file_read_some(fd, path, buffer, CHUNK, &got));
         XXH64_update(&state, buffer, got);
         out->bytes += (int64_t)got;
     } while (got == CHUNK);
@@ -112,16 +90,13 @@ static void print_text(FILE *out, int64_t step, const char *const *names, const 
 static error *make_text(int64_t step, const char *const *names, const file_facts *facts, int n,
                         char **text, size_t *size)
 {
+    memory_stream m;
     *text = NULL;
-    FILE *out = open_memstream(text, size);
-    if (!out) return user_error("out of memory for a checkpoint's manifest");
-    print_text(out, step, names, facts, n);
-    bool bad = ferror(out);
-    if (fclose(out) || bad) {
-        free(*text);
-        *text = NULL;
-        return user_error("out of memory for a checkpoint's manifest");
-    }
+    TRY(memory_stream_open(&m, "a checkpoint's manifest"));
+    print_text(m.to, step, names, facts, n);
+    TRY(memory_stream_close(&m));
+    *text = m.text;
+    *size = m.n;
     return NULL;
 }
 
@@ -141,26 +116,15 @@ static error *hash_all(const char *directory, const char *const *names, int n, f
     return e;
 }
 
-static error *write_text(const char *directory, const char *text, size_t size)
-{
-    char path[PATH_LENGTH];
-    outfile *f;
-    TRY(path_join(path, directory, FILE_NAME));
-    TRY(outfile_create(path, &f));
-    error *e = outfile_write(f, text, size);
-    if (!e) return outfile_commit(f);
-    outfile_discard(f);
-    return e;
-}
-
 error *manifest_write(const char *directory, int64_t step, const char *const *names, int n)
 {
     file_facts *facts;
-    char *text = NULL;
+    char path[PATH_LENGTH], *text = NULL;
     size_t size;
+    TRY(path_join(path, directory, FILE_NAME));
     TRY(hash_all(directory, names, n, &facts));
     error *e = make_text(step, names, facts, n, &text, &size);
-    if (!e) e = write_text(directory, text, size);
+    if (!e) e = file_write_all(path, text, size);
     free(text);
     free(facts);
     return e;
@@ -193,7 +157,7 @@ static error *load_text(manifest *m, const char *directory)
     TRY(open_file(m->path, &fd, &bytes, &m->wrong));
     error *e = bytes > MOST_BYTES ? damaged(m, "it is too long for a manifest") : NULL;
     if (!e) e = alloc_array(&m->text, (size_t)bytes + 1, 1);
-    if (!e) e = read_fully(fd, m->path, m->text, (size_t)bytes, &m->size);
+    if (!e) e = file_read_some(fd, m->path, m->text, (size_t)bytes, &m->size);
     close(fd);
     return e;
 }

@@ -17,9 +17,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/error.h"
+#include "base/files.h"
 
-enum { MANIFEST_FILES = 1024, MANIFEST_NAME = 128, PATH_LENGTH = 4096 };
+enum { MANIFEST_FILES = 1024, MANIFEST_NAME = 128 };
 
 /* Hashes the n files of a directory and writes its manifest; the files must be on the disk already.
  */
@@ -34,8 +34,5 @@ error *manifest_check(const char *directory, int64_t step) NODISCARD;
  * returned is that it cannot be told: memory is out, or the disk does not read.  A checkpoint must
  * not be given up for that. */
 error *manifest_verdict(const char *directory, int64_t step, error **damage) NODISCARD;
-
-/* "DIRECTORY/NAME" into a buffer of PATH_LENGTH; a user error if it does not fit. */
-error *path_join(char *buffer, const char *directory, const char *name) NODISCARD;
 
 #endif

@@ -17,6 +17,7 @@
 #ifndef REGRAD_LIFE_H
 #define REGRAD_LIFE_H
 
+#include "base/files.h"
 #include "run/log.h"
 #include "run/run_state.h"
 

@@ -1,18 +1,17 @@
 /* run_state.c - see resume.h */
 #include "run/run_state.h"
-#include "base/outfile.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "io/params_file.h"
 #include "model/hf/hf.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { NAME_ROOM = 128, MOST_STATE = 1 << 20, COPY = 1 << 16 };
+enum { NAME_ROOM = 128, MOST_STATE = 1 << 20 };
 
 /* ---- the tensors ---- */
 
@@ -277,25 +276,14 @@ static error *values_of(const run_state *s, cJSON **out)
     return user_error("out of memory for a checkpoint's state.json");
 }
 
-static error *write_text(const char *path, const char *text)
-{
-    outfile *f;
-    TRY(outfile_create(path, &f));
-    error *e = outfile_write(f, text, strlen(text));
-    if (!e) e = outfile_write(f, "\n", 1);
-    if (!e) return outfile_commit(f);
-    outfile_discard(f);
-    return e;
-}
-
 static error *write_values(const run_state *s, const char *path)
 {
     cJSON *v = NULL;
     TRY(values_of(s, &v));
     char *text = cJSON_Print(v);
     cJSON_Delete(v);
-    error *e =
-        text ? write_text(path, text) : user_error("out of memory for a checkpoint's state.json");
+    error *e = text ? file_write_text(path, text)
+                    : user_error("out of memory for a checkpoint's state.json");
     cJSON_free(text);
     return e;
 }
@@ -428,37 +416,6 @@ static error *read_values(const char *path, run_state *s)
 
 /* ---- the files ---- */
 
-static error *copy_bytes(int from, const char *name, outfile *to)
-{
-    char *buffer;
-    error *e = NULL;
-    TRY(alloc_array(&buffer, COPY, 1));
-    for (ssize_t n = 1; n && !e;) {
-        n = read(from, buffer, COPY);
-        if (n > 0) e = outfile_write(to, buffer, (size_t)n);
-        if (n < 0 && errno != EINTR) e = user_error("%s cannot be read: %s", name, strerror(errno));
-    }
-    free(buffer);
-    return e;
-}
-
-static error *copy_file(const char *from, const char *to)
-{
-    outfile *f;
-    int fd = open(from, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return user_error("%s cannot be read: %s", from, strerror(errno));
-    error *e = outfile_create(to, &f);
-    if (!e) {
-        e = copy_bytes(fd, from, f);
-        if (e)
-            outfile_discard(f);
-        else
-            e = outfile_commit(f);
-    }
-    close(fd);
-    return e;
-}
-
 static error *part_model(void *context, const char *path)
 {
     run_state *s = context;
@@ -482,14 +439,14 @@ static error *part_config(void *context, const char *path)
     const trainer *t = ((const run_state *)context)->t;
     char *text;
     TRY(hf_config_text(&t->o->model, t->params.type, &text));
-    error *e = write_text(path, text);
+    error *e = file_write_text(path, text);
     free(text);
     return e;
 }
 
 static error *part_vocab(void *context, const char *path)
 {
-    return copy_file(((const run_state *)context)->vocab, path);
+    return file_copy(((const run_state *)context)->vocab, path);
 }
 
 /* Is the tokenizer's file known, and there? */
@@ -503,7 +460,7 @@ error *run_vocab_write(const char *directory, const run_state *s)
     char path[PATH_LENGTH];
     if (!has_vocab(s)) return NULL;
     TRY(path_join(path, directory, "tokenizer.vocab"));
-    return copy_file(s->vocab, path);
+    return file_copy(s->vocab, path);
 }
 
 static error *write_checkpoint(checkpoints *c, run_state *s)

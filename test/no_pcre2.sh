@@ -12,7 +12,7 @@ report() { # NAME STATUS
     if [ "$2" -eq 0 ]; then echo "ok $1"; else echo "not ok $1"; bad=1; fi
 }
 
-sources=(tools/tokenize.c base/error.c base/outfile.c)
+sources=(tools/tokenize.c base/error.c base/files.c base/outfile.c)
 for file in data/*.c data/bpe/*.c; do
     case $file in
     data/bpe/pattern_pcre2.c) ;;

@@ -240,7 +240,7 @@ static void test_refuses_what_is_no_file(void **state)
     safetensors *s;
     char *path = scratch_path(state, "nosuch");
     fails(safetensors_open(path, &s), path, "No such file");
-    fails(safetensors_open(*state, &s), *state, "not a file");
+    fails(safetensors_open(*state, &s), *state, "not a regular file");
     free(path);
 }
 
@@ -394,7 +394,7 @@ static void test_nothing_is_cast(void **state)
     fails(safetensors_fetch(s, 1, &t, &dev), "(3)", "(4)");
     assert_int_equal(truncate(path, 100), 0); /* while it is open */
     t.value = tensor_of(room, I32, SHAPE(3));
-    fails(safetensors_fetch(s, 1, &t, &dev), path, "it ends");
+    fails(safetensors_fetch(s, 1, &t, &dev), path, "ends too early");
     safetensors_close(s);
     free(path);
 }

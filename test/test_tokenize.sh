@@ -86,7 +86,7 @@ report "so the vocabulary is that of the text without its tail" \
 refuses "no output" "-o PREFIX" text
 refuses "no input" "no INPUT" -o x
 refuses "missing input" "cannot open 'missing'" -o x missing
-refuses "a directory as input" "cannot read '.'" -o x .
+refuses "a directory as input" ". cannot be read" -o x .
 refuses "empty input" "0 bytes" -o x /dev/null
 refuses "bpe without a number" "257 to 1048576" -o x -v bpe: text
 refuses "bpe with a sign" "257 to 1048576" -o x -v bpe:-5 text

@@ -258,7 +258,7 @@ static void test_shard_changes_while_open(void **state)
     ok(open_one(state, "live.bin", 256, &set));
     char *path = scratch_path(state, "live.bin");
     assert_int_equal(truncate(path, HEADER + 10), 0);
-    fails(tokens_read(set, 0, 0, 10, ids), "live.bin", "become shorter");
+    fails(tokens_read(set, 0, 0, 10, ids), "live.bin", "ends too early");
     tokens_close(set);
     free(path);
 }

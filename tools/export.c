@@ -8,7 +8,7 @@
  * What the other form cannot express is refused by name, and nothing that exists is written over.
  */
 #include "cpu/cpu.h"
-#include "base/outfile.h"
+#include "base/files.h"
 #include "data/bpe/bpe.h"
 #include "io/llmc.h"
 #include "run/log.h"
@@ -133,21 +133,6 @@ static error *holder_fill(holder *h, const weights *w, bool widen)
 
 /* ---- hf ---- */
 
-static error *copy_stream(FILE *in, const char *name, const char *to)
-{
-    enum { BLOCK = 1 << 16 };
-    char block[BLOCK];
-    outfile *f;
-    TRY(outfile_create(to, &f));
-    error *e = NULL;
-    for (size_t n; !e && (n = fread(block, 1, BLOCK, in)) > 0;)
-        e = outfile_write(f, block, n);
-    if (!e && ferror(in)) e = user_error("%s cannot be read: %s", name, strerror(errno));
-    if (!e) return outfile_commit(f);
-    outfile_discard(f);
-    return e;
-}
-
 /* The tokenizer's files beside the source, those that are there. */
 static error *copy_tokenizer(const char *from, const char *to, int *copied)
 {
@@ -160,16 +145,11 @@ static error *copy_tokenizer(const char *from, const char *to, int *copied)
                                         "generation_config.json"};
     *copied = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char source[4200], target[4200];
-        snprintf(source, sizeof source, "%s/%s", from, names[i]);
-        if (snprintf(target, sizeof target, "%s/%s", to, names[i]) >= (int)sizeof target)
-            return user_error("%.200s...: the path is too long", to);
-        FILE *in = fopen(source, "rbe");
-        if (!in && errno == ENOENT) continue;
-        if (!in) return user_error("%s cannot be opened: %s", source, strerror(errno));
-        error *e = copy_stream(in, source, target);
-        fclose(in);
-        TRY(e);
+        char source[PATH_LENGTH], target[PATH_LENGTH];
+        TRY(path_join(source, from, names[i]));
+        TRY(path_join(target, to, names[i]));
+        if (access(source, F_OK) && errno == ENOENT) continue;
+        TRY(file_copy(source, target));
         ++*copied;
     }
     return NULL;
@@ -178,11 +158,11 @@ static error *copy_tokenizer(const char *from, const char *to, int *copied)
 /* Is there a vocabulary of which to make a tokenizer?  Opened and held against the model's. */
 static error *open_vocab(const arguments *a, const weights *w, bpe **out)
 {
-    char beside[4200], copied[4200];
+    char beside[PATH_LENGTH], copied[PATH_LENGTH];
     const char *path = a->vocab ? a->vocab : beside, *directory = weights_directory(w);
-    snprintf(beside, sizeof beside, "%s/tokenizer.vocab", directory);
-    snprintf(copied, sizeof copied, "%s/tokenizer.json", directory);
     *out = NULL;
+    TRY(path_join(beside, directory, "tokenizer.vocab"));
+    TRY(path_join(copied, directory, "tokenizer.json"));
     if (!a->vocab && (access(beside, F_OK) || !access(copied, F_OK))) return NULL;
     TRY(bpe_open(path, out));
     if (bpe_size(*out) <= weights_model(w)->vocab) return NULL;
@@ -201,10 +181,13 @@ static error *write_tokenizer(const arguments *a, const weights *w, const bpe *v
 
 static error *must_be_new(const char *directory, const char *name)
 {
-    char path[4200];
-    snprintf(path, sizeof path, "%s%s%s", directory, name ? "/" : "", name ? name : "");
-    if (access(path, F_OK)) return NULL;
-    return user_error("%s is there already: give another OUT, or move it away", path);
+    char path[PATH_LENGTH];
+    if (name) {
+        TRY(path_join(path, directory, name));
+        directory = path;
+    }
+    if (access(directory, F_OK)) return NULL;
+    return user_error("%s is there already: give another OUT, or move it away", directory);
 }
 
 static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, holder *h)

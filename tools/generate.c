@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "cpu/cpu.h"
-#include "base/grow.h"
+#include "base/files.h"
 #include "infer/generator.h"
 #include "infer/choose_token.h"
 #include "infer/find_tokenizer.h"
@@ -357,20 +357,11 @@ typedef struct {
 
 static error *read_text(const char *path, text *t)
 {
-    enum { BLOCK = 1 << 20 };
     FILE *f = fopen(path, "rbe");
     if (!f) return user_error("--eval %s: %s: name a readable text file", path, strerror(errno));
-    error *e = NULL;
-    size_t got = 1;
-    while (!e && got) {
-        e = grow_array(&t->bytes, &t->room, t->n_bytes + BLOCK, 1);
-        got = e ? 0 : fread(t->bytes + t->n_bytes, 1, BLOCK, f);
-        t->n_bytes += got;
-    }
-    if (!e && ferror(f))
-        e = user_error("--eval %s: %s: name a readable text file", path, strerror(errno));
+    error *e = stream_read_all(f, path, &t->bytes, &t->n_bytes, &t->room);
     fclose(f);
-    return e;
+    return error_context(e, "--eval");
 }
 
 static error *score(session *s, text *t)

@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "data/bpe/bpe.h"
+#include "base/files.h"
 #include "base/grow.h"
 #include "data/tokens.h"
 
@@ -131,26 +132,14 @@ typedef struct {
     size_t n_documents, document_capacity;
 } text;
 
-static error *read_stream(FILE *f, const char *name, text *t)
-{
-    size_t got;
-    do {
-        TRY(grow_array(&t->bytes, &t->capacity, t->n + READ_BLOCK, 1));
-        got = fread(t->bytes + t->n, 1, READ_BLOCK, f);
-        t->n += got;
-    } while (got > 0);
-    if (ferror(f))
-        return user_error("cannot read '%s': %s: name a readable text file", name, strerror(errno));
-    return NULL;
-}
-
 static error *open_and_read(const char *name, text *t)
 {
-    if (strcmp(name, "-") == 0) return read_stream(stdin, "standard input", t);
+    if (strcmp(name, "-") == 0)
+        return stream_read_all(stdin, "standard input", &t->bytes, &t->n, &t->capacity);
     FILE *f = fopen(name, "rbe");
     if (!f)
         return user_error("cannot open '%s': %s: name a readable text file", name, strerror(errno));
-    error *e = read_stream(f, name, t);
+    error *e = stream_read_all(f, name, &t->bytes, &t->n, &t->capacity);
     fclose(f);
     return e;
 }

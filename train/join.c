@@ -1,5 +1,6 @@
 /* join.c - see ranks.h */
 #include "train/join.h"
+#include "base/hash.h"
 #include "cuda/cuda.h"
 #include "ranks/mpi.h"
 #include "ranks/tcp.h"
@@ -20,12 +21,12 @@ static error *hash_of_program(uint64_t *out)
 {
     char *buffer;
     FILE *f = fopen("/proc/self/exe", "rb");
-    *out = FINGERPRINT_BEGIN;
+    *out = HASH_BEGIN;
     if (!f) return NULL; /* no such thing here: nothing to compare */
     error *e = alloc_array(&buffer, CHUNK, 1);
     for (size_t n = 1; !e && n;) {
         n = fread(buffer, 1, CHUNK, f);
-        *out = fingerprint_add(*out, buffer, n);
+        *out = hash_add(*out, buffer, n);
     }
     if (!e && ferror(f)) e = user_error("the program's file cannot be read: %s", strerror(errno));
     if (!e) free(buffer);
@@ -44,7 +45,7 @@ static error *hashes_of_options(const options *o, uint64_t *out, int *n)
     for (*n = 0; *n < MOST_OPTIONS && option_name(o->task, *n); ++*n) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(all, option_name(o->task, *n));
         char *value = item ? cJSON_PrintUnformatted(item) : NULL;
-        out[*n] = value ? fingerprint_add(FINGERPRINT_BEGIN, value, strlen(value)) : 0;
+        out[*n] = value ? hash_add(HASH_BEGIN, value, strlen(value)) : 0;
         cJSON_free(value);
     }
     cJSON_Delete(all);

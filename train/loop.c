@@ -1,7 +1,7 @@
 /* loop.c - see loop.h */
 #include "train/loop.h"
+#include "base/files.h"
 #include "base/clock.h"
-#include "base/outfile.h"
 #include "run/run_dir.h"
 #include "train/mfu.h"
 #include "plan/plan_report.h"
@@ -31,39 +31,22 @@ typedef struct {
 
 /* ---- files of the run ---- */
 
-static error *out_path(const options *o, const char *name, char *path, size_t size)
-{
-    if (snprintf(path, size, "%s/%s", o->out, name) >= (int)size)
-        return user_error("--out %s: the path is too long", o->out);
-    return NULL;
-}
-
-static error *write_file(const options *o, const char *name, const char *text, size_t n)
-{
-    char path[4096];
-    outfile *f;
-    TRY(out_path(o, name, path, sizeof path));
-    TRY(outfile_create(path, &f));
-    error *e = outfile_write(f, text, n);
-    if (!e) return outfile_commit(f);
-    outfile_discard(f);
-    return e;
-}
-
 /* What `print` prints, in a file that is whole, or as it was before. */
 static error *write_out(const trainer *t, const char *name,
                         error *(*print)(const trainer *, FILE *))
 {
-    char *text = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&text, &n);
-    if (!f) return user_error("out of memory for %s", name);
-    error *e = print(t, f);
-    bool bad = ferror(f); /* fclose does not tell of an earlier failure */
-    bad = fclose(f) != 0 || bad;
-    if (!e && bad) e = user_error("out of memory for %s", name);
-    if (!e) e = write_file(t->o, name, text, n);
-    free(text);
+    char path[PATH_LENGTH];
+    memory_stream m;
+    TRY(path_join(path, t->o->out, name));
+    TRY(memory_stream_open(&m, name));
+    error *e = print(t, m.to);
+    error *closed = memory_stream_close(&m);
+    if (e)
+        error_free(closed);
+    else
+        e = closed;
+    if (!e) e = file_write_all(path, m.text, m.n);
+    free(m.text);
     return e;
 }
 
@@ -255,10 +238,10 @@ static error *write_model(session *s)
 static error *finish(session *s)
 {
     const options *o = s->o;
-    char path[4096];
+    char path[PATH_LENGTH];
     int64_t bytes;
     TRY(check_arena(s));
-    TRY(out_path(o, "model.safetensors", path, sizeof path));
+    TRY(path_join(path, o->out, "model.safetensors"));
     TRY(write_model(s));
     run_log *log = s->life.log;
     size_t peak = arena_peak(s->t->arena), resident = resident_bytes(),

@@ -1,4 +1,5 @@
 /* task_image.c - the task of telling images apart: ViT on labelled images. */
+#include "base/files.h"
 #include "data/images/image_source.h"
 #include "data/prefetch.h"
 #include "train/task.h"
@@ -255,13 +256,12 @@ static error *write_predictions(trainer *t, source *data, FILE *f)
 static error *image_between(void *own, trainer *t, int64_t step)
 {
     const options *o = t->o;
-    char path[4096];
+    char path[PATH_LENGTH];
     source *data;
     (void)own;
     if (!o->predict || step != o->steps) return NULL;
     if (!o->val_data.n) return user_error("--predict: there is no --val-data to predict");
-    if (snprintf(path, sizeof path, "%s/predictions.txt", o->out) >= (int)sizeof path)
-        return user_error("--out %s: the path is too long", o->out);
+    TRY(path_join(path, o->out, "predictions.txt"));
     TRY(image_open(o, false, &data));
     FILE *f = fopen(path, "w");
     error *e = f ? write_predictions(t, data, f) : NULL;

@@ -1,32 +1,29 @@
 /* bpe_file.c - the .vocab file, and which format a file has; the layout is in bpe.h
  *
  * A file is believed only as far as it goes: the number of tokens in the head line must fit the
- * file's size before anything is allocated for it, lines are read into a small fixed buffer, and
- * what the merges mean is checked by bpe_from_merges.
+ * file's size before anything is allocated for it, and what the merges mean is checked by
+ * bpe_from_merges.
  */
 #include "data/bpe/bpe_internal.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "base/outfile.h"
+#include "base/files.h"
 
 #define MAGIC "regrad-vocab "
 enum {
     VERSION = 1,
     VERSION_END_OF_TEXT = 2,
-    SHORTEST_MERGE = 4 /* "0 0\n" */,
-    LINE_MAX_BYTES = 64
+    SHORTEST_MERGE = 4 /* "0 0\n" */
 };
 
 static const char mend[] = "make it again with ./tokenize --vocab bpe:N";
 
-/* Reads digits up to the byte `end`, and moves *text behind it. */
+/* Reads digits up to the byte `end`, and moves *text past it. */
 static bool number(const char **text, char end, uint32_t *out)
 {
     const char *p = *text;
@@ -39,13 +36,11 @@ static bool number(const char **text, char end, uint32_t *out)
     return true;
 }
 
-static error *read_head(FILE *f, uint32_t *n_tokens, uint32_t *version)
+/* The first line; *text then points after it. */
+static error *read_head(const char **text, uint32_t *n_tokens, uint32_t *version)
 {
-    char line[LINE_MAX_BYTES];
-    const char *p = line + strlen(MAGIC);
-    if (!fgets(line, sizeof line, f) || strncmp(line, MAGIC, strlen(MAGIC)) != 0)
-        return user_error("the first line is damaged: %s", mend);
-    if (!number(&p, ' ', version) || !number(&p, '\n', n_tokens) || *p)
+    *text += strlen(MAGIC);
+    if (!number(text, ' ', version) || !number(text, '\n', n_tokens))
         return user_error("the first line is damaged: %s", mend);
     if (*version != VERSION && *version != VERSION_END_OF_TEXT)
         return user_error("format version %" PRIu32 ", and only %d and %d are known: %s", *version,
@@ -56,43 +51,41 @@ static error *read_head(FILE *f, uint32_t *n_tokens, uint32_t *version)
     return NULL;
 }
 
-static error *read_merges(FILE *f, bpe_merge *merges, uint32_t n)
+static error *read_merges(const char *text, const char *end, bpe_merge *merges, uint32_t n)
 {
-    char line[LINE_MAX_BYTES];
     for (uint32_t i = 0; i < n; i++) {
-        const char *p = line;
-        if (!fgets(line, sizeof line, f))
+        if (text == end)
             return user_error("ends after %" PRIu32 " of %" PRIu32 " merges: %s", i, n, mend);
-        if (!number(&p, ' ', &merges[i].left) || !number(&p, '\n', &merges[i].right) || *p)
+        if (!number(&text, ' ', &merges[i].left) || !number(&text, '\n', &merges[i].right))
             return user_error("line %" PRIu32 " is not two token ids: %s", i + 2, mend);
     }
-    if (fgetc(f) != EOF) return user_error("goes on after its last merge: %s", mend);
-    return NULL;
+    return text == end ? NULL : user_error("goes on after its last merge: %s", mend);
 }
 
-static error *read_counted(FILE *f, int64_t n_bytes, bpe_merge **merges, uint32_t *n_merges,
+static error *read_counted(const char *text, size_t n_bytes, bpe_merge **merges, uint32_t *n_merges,
                            bool *end_of_text)
 {
     uint32_t n_tokens = 0, version = 0;
-    TRY(read_head(f, &n_tokens, &version));
+    const char *end = text + n_bytes;
+    TRY(read_head(&text, &n_tokens, &version));
     *end_of_text = version == VERSION_END_OF_TEXT;
     uint32_t n = n_tokens - BPE_BYTES - *end_of_text;
-    if ((int64_t)n * SHORTEST_MERGE > n_bytes)
-        return user_error("claims %" PRIu32 " merges, too many for its %" PRId64 " bytes: %s", n,
-                          n_bytes, mend);
+    if ((size_t)n * SHORTEST_MERGE > n_bytes)
+        return user_error("claims %" PRIu32 " merges, too many for its %zu bytes: %s", n, n_bytes,
+                          mend);
     TRY(alloc_array(merges, n, sizeof **merges));
-    TRY(read_merges(f, *merges, n));
+    TRY(read_merges(text, end, *merges, n));
     *n_merges = n;
     return NULL;
 }
 
-static error *read_vocab(FILE *f, int64_t n_bytes, bpe **out)
+static error *read_vocab(const char *text, size_t n_bytes, bpe **out)
 {
     bpe_merge *merges = NULL;
     uint32_t n = 0;
     bool end_of_text = false;
     bpe *v = NULL;
-    error *e = read_counted(f, n_bytes, &merges, &n, &end_of_text);
+    error *e = read_counted(text, n_bytes, &merges, &n, &end_of_text);
     if (!e) e = bpe_from_merges(merges, (int32_t)n, &v);
     if (!e && end_of_text) e = bpe_add_end_of_text(v);
     free(merges);
@@ -114,50 +107,28 @@ static bool looks_like_tiktoken(const char *text)
            strchr("\r\n", text[n + 1 + strspn(text + n + 1, "0123456789")]);
 }
 
-static error *read_whole(FILE *f, int64_t n_bytes, bpe_format format, bpe **out)
+static error *read_any(uint8_t *bytes, size_t n, bpe **out)
 {
-    if (n_bytes > BPE_FILE_MAX)
-        return user_error("has %" PRId64 " bytes, more than a vocabulary can have (%d MiB): name "
-                          "another file",
-                          n_bytes, BPE_FILE_MAX >> 20);
-    uint8_t *text;
-    size_t n = (size_t)n_bytes;
-    TRY(alloc_array(&text, n + 1, 1));
-    error *e = NULL;
-    if (fread(text, 1, n, f) != n)
-        e = user_error("cannot be read: %s", ferror(f) ? strerror(errno) : "it became shorter");
-    else
-        e = (format == BPE_JSON ? bpe_read_json : bpe_read_tiktoken)(text, n, out);
-    free(text);
-    return e;
-}
-
-static error *read_any(FILE *f, bpe **out)
-{
-    struct stat status;
-    char begin[LINE_MAX_BYTES] = "";
-    if (fstat(fileno(f), &status) != 0 || !S_ISREG(status.st_mode))
-        return user_error("not a regular file: name a .vocab file made by ./tokenize");
-    size_t n = fread(begin, 1, sizeof begin - 1, f);
-    if (ferror(f) || fseeko(f, 0, SEEK_SET) != 0)
-        return user_error("cannot be read: %s", strerror(errno));
-    begin[n] = 0;
-    if (strncmp(begin, MAGIC, strlen(MAGIC)) == 0) return read_vocab(f, status.st_size, out);
-    if (begin[strspn(begin, " \t\r\n")] == '{') return read_whole(f, status.st_size, BPE_JSON, out);
-    if (looks_like_tiktoken(begin)) return read_whole(f, status.st_size, BPE_TIKTOKEN, out);
+    const char *text = (const char *)bytes;
+    if (strncmp(text, MAGIC, strlen(MAGIC)) == 0) return read_vocab(text, n, out);
+    if (text[strspn(text, " \t\r\n")] == '{') return bpe_read_json(bytes, n, out);
+    if (looks_like_tiktoken(text)) return bpe_read_tiktoken(bytes, n, out);
     return user_error("not a vocabulary: name a .vocab made by ./tokenize, a .tiktoken, or a "
                       "tokenizer.json");
 }
 
 error *bpe_open(const char *path, bpe **out)
 {
-    FILE *f = fopen(path, "rbe");
-    if (!f)
-        return user_error("cannot open the vocabulary '%s': %s: check the name, or make it with "
-                          "./tokenize --vocab bpe:N",
-                          path, strerror(errno));
-    error *e = read_any(f, out);
-    fclose(f);
+    uint8_t *bytes;
+    size_t n;
+    error *e = file_read_all(path, BPE_FILE_MAX, &bytes, &n);
+    if (e)
+        return error_context(e,
+                             "cannot open the vocabulary '%s' (./tokenize --vocab bpe:N makes "
+                             "one)",
+                             path);
+    e = read_any(bytes, n, out);
+    free(bytes);
     return error_context(e, "vocabulary '%s'", path);
 }
 
@@ -187,21 +158,11 @@ error *bpe_save(const bpe *v, const char *path)
 
 error *bpe_write_file(const bpe *v, const char *path, void (*write)(const bpe *, FILE *))
 {
-    char *text = NULL;
-    size_t n = 0;
-    FILE *to = open_memstream(&text, &n);
-    if (!to) return user_error("out of memory for '%s'", path);
-    write(v, to);
-    bool bad = ferror(to) != 0;
-    if (fclose(to) != 0 || bad) {
-        free(text);
-        return user_error("out of memory for '%s'", path);
-    }
-    outfile *f = NULL;
-    error *e = outfile_create(path, &f);
-    if (!e) e = outfile_write(f, text, n);
-    free(text);
-    if (!e) return outfile_commit(f);
-    outfile_discard(f);
+    memory_stream m;
+    TRY(memory_stream_open(&m, path));
+    write(v, m.to);
+    TRY(memory_stream_close(&m));
+    error *e = file_write_all(path, m.text, m.n);
+    free(m.text);
     return e;
 }

@@ -1,5 +1,6 @@
 /* pattern_pcre2.c - pattern.h by PCRE2 */
 #include "data/bpe/pattern.h"
+#include "base/files.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -33,9 +34,9 @@ bool pattern_available(void)
 /* Writes \s out, and \S where it stands outside of a class. */
 static error *spell_white_space(const char *from, char **out)
 {
-    size_t size;
-    FILE *to = open_memstream(out, &size);
-    if (!to) return user_error("out of memory for a regular expression");
+    memory_stream m;
+    TRY(memory_stream_open(&m, "a regular expression"));
+    FILE *to = m.to;
     bool in_class = false;
     for (const char *p = from; *p; p++) {
         if (*p == '\\' && p[1] == 's')
@@ -56,7 +57,9 @@ static error *spell_white_space(const char *from, char **out)
             if (p[1] == ']') fputc(*++p, to);
         }
     }
-    return fclose(to) == 0 ? NULL : user_error("out of memory for a regular expression");
+    TRY(memory_stream_close(&m));
+    *out = m.text;
+    return NULL;
 }
 
 static error *compile(pattern *p, const char *expression)

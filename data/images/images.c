@@ -5,6 +5,7 @@
  * target, and what sticks out is cut off on both sides.
  */
 #include "data/images/images_internal.h"
+#include "base/hash.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -75,17 +76,17 @@ void images_close(image_set *s)
 uint64_t images_fingerprint(const image_set *s)
 {
     enum { SOME = 1 << 16 };
-    uint64_t hash = FINGERPRINT_BEGIN;
+    uint64_t hash = HASH_BEGIN;
     for (size_t i = 0; i < s->n; i++) {
         const image_item *item = &s->items[i];
         int32_t what[] = {item->label, item->height, item->width, item->channels};
         const char *name = item->path ? strrchr(item->path, '/') : "";
-        hash = fingerprint_add(hash, what, sizeof what);
-        if (name) hash = fingerprint_add(hash, name, strlen(name));
+        hash = hash_add(hash, what, sizeof what);
+        if (name) hash = hash_add(hash, name, strlen(name));
     }
     size_t n = s->used < SOME ? s->used : SOME;
-    hash = fingerprint_add(hash, s->bytes, n);
-    return fingerprint_add(hash, s->bytes + (s->used - n), n);
+    hash = hash_add(hash, s->bytes, n);
+    return hash_add(hash, s->bytes + (s->used - n), n);
 }
 
 /* ---- one image ---- */

@@ -5,6 +5,7 @@
  * taken for an image, and what it is is seen from its first bytes when it is decoded.
  */
 #include "data/images/images_internal.h"
+#include "base/files.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+enum { MOST_PICTURE = 1 << 30 }; /* bytes of a file */
 
 static int visible(const struct dirent *d)
 {
@@ -103,32 +106,16 @@ error *images_add_directory(image_set *s, const char *path)
 
 /* ---- one file ---- */
 
-static error *read_file(const char *path, uint8_t **bytes, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f) return user_error("%s", strerror(errno));
-    struct stat st;
-    error *e = NULL;
-    if (fstat(fileno(f), &st) || st.st_size < 8)
-        e = user_error("%lld bytes are no image", (long long)st.st_size);
-    if (!e) e = alloc_array(bytes, (size_t)st.st_size, 1);
-    if (!e && fread(*bytes, 1, (size_t)st.st_size, f) != (size_t)st.st_size) {
-        e = user_error("cannot be read: %s", ferror(f) ? strerror(errno) : "it became shorter");
-        free(*bytes);
-    }
-    *n = (size_t)st.st_size;
-    fclose(f);
-    return e;
-}
-
 error *picture_decode(const char *path, picture *out)
 {
     static const uint8_t png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     uint8_t *bytes;
     size_t n = 0;
-    TRY(read_file(path, &bytes, &n));
+    TRY(file_read_all(path, MOST_PICTURE, &bytes, &n));
     error *e;
-    if (bytes[0] == 0xff && bytes[1] == 0xd8)
+    if (n < sizeof png)
+        e = user_error("%zu bytes are no image", n);
+    else if (bytes[0] == 0xff && bytes[1] == 0xd8)
         e = picture_jpeg(bytes, n, out);
     else if (!memcmp(bytes, png, sizeof png))
         e = picture_png(bytes, n, out);
