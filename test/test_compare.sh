@@ -84,6 +84,9 @@ done
 check 'the page needs no other file' "$(grep -oE '(src|href)=.{30}' $page)" [ "$(grep -cE '(src|href)=|@import|url\(' $page)" -eq 0 ]
 check 'a bar of each optimizer, and of each run' "$(grep -c '<title>forward: ' $page)" \
     [ "$(grep -c '<title>parameters: ' $page) $(grep -c '<title>forward: ' $page)" = '4 12' ]
+check 'the page says which is best' 'no sentence' grep -qE '<b>Lowest validation loss: ' $page
+check 'a curve that lies on another says so' 'it does not' grep -qF 'same curve as adamw' $page
+check 'the page has values for the pointer' 'none' [ "$(grep -c 'data-chart=' $page)" -ge 3 ]
 check 'every chart is closed' 'svg tags' [ "$(grep -o '<svg ' $page | wc -l)" -eq "$(grep -o '</svg>' $page | wc -l)" ]
 
 # all of the memory is in the bars
@@ -127,8 +130,8 @@ done
 kill -TERM $pid
 wait $pid
 status=$?
-check 'stopped: status 1 and how to go on' "status $status, $(cat "$work/err")" \
-    [ "$status $(grep -c 'the same command goes on' "$work/err")" = '1 1' ]
+check 'stopped: status 1 and how to resume' "status $status, $(cat "$work/err")" \
+    [ "$status $(grep -c 'the same command resumes it' "$work/err")" = '1 1' ]
 lines=$(wc -l <$log)
 compare -cut --optim adamw "${long[@]}"
 check 'it goes on from there' "$(head -c 400 "$work/err")" grep -q 'resuming from' runs/compare-$tag-cut/adamw-lrdefault-s1/output.txt
@@ -136,6 +139,20 @@ check 'it had been cut off' "$lines lines" [ "$lines" -lt 3000 ]
 compare -whole --optim adamw "${long[@]}"
 check 'and ends with the bits of a run that was not cut off' 'other bits' \
     [ "$(field bits adamw -cut)" = "$(field bits adamw -whole)" ]
+
+# ---- from another folder, two at a time, begun again ----
+
+here=$PWD
+(cd "$work" && timeout 300 "$here/scripts/compare" --dir there --jobs 2 --optim adamw,sgd "${common[@]/#$program/$here/$program}" \
+    --threads 1 --train-data t_train.bin --val-data t_val.bin --steps 6 --eval-every 0) >"$work/out" 2>"$work/err" </dev/null
+status=$?
+check 'from another folder, with its own file names' "status $status $(head -c 300 "$work/err")" \
+    [ "$status $(ls -d "$work"/there/*-s1 | wc -l) $(ls "$work/there/report.html")" = "0 2 $work/there/report.html" ]
+again=("$here/scripts/compare" --dir "$work/there" --optim adamw "${common[@]}" --steps 7 --eval-every 0)
+refuses 'and other options are refused without --force' 'other options|--force' "${again[@]}"
+"${again[@]}" --force >"$work/out" 2>"$work/err" </dev/null
+check 'with --force it begins again' "$(head -c 300 "$work/err")" [ "$(grep -c '"loss":' "$work/there/adamw-lrdefault-s1/log.jsonl")" = 7 ]
+refuses 'no jobs' '--jobs 0' scripts/compare --jobs 0 --optim adamw "${small[@]}"
 
 # ---- a run that diverges is a result ----
 
@@ -173,7 +190,7 @@ rm -rf "runs/compare-$tag-x"
 scripts/plot -o "$work/p.svg" --follow 1 $out/adamw-lr1e-3-s1 $out/lion.passes-lr1e-4-s1 >"$work/out" 2>"$work/err"
 status=$?
 check 'plot draws, and stops following what is through' "status $status $(cat "$work/err")" \
-    [ "$status $(grep -c '<path d="M' "$work/p.svg" | awk '{ print ($1 > 20) }')" = '0 1' ]
+    [ "$status $(grep -c '<path ' "$work/p.svg" | awk '{ print ($1 > 20) }')" = '0 1' ]
 check 'plot names the runs' 'no name' grep -q 'lion.passes-lr1e-4-s1, validation' "$work/p.svg"
 mkdir -p "$work/empty"
 : >"$work/empty/log.jsonl"

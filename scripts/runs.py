@@ -1,0 +1,121 @@
+"""runs.py - what the reports read of a run's directory.
+
+    log.jsonl      one object a line (run/log.h); a line that was cut is passed over
+    options.json   every option, resolved
+    plan.txt       the memory plan; its table of kinds
+"""
+import json
+import math
+import os
+import re
+import statistics
+
+
+class RunError(Exception):
+    """Why a run cannot be read: one line for people."""
+
+
+class Run:
+    """A run's directory, read once."""
+
+    def __init__(self, path):
+        self.path, self.name = path, os.path.basename(os.path.normpath(path))
+        log = os.path.join(path, 'log.jsonl')
+        if not os.path.isdir(path):
+            raise RunError(f'{path} is not a directory: give a run\'s, which has log.jsonl')
+        try:
+            with open(log, encoding='utf-8', errors='replace') as f:
+                self.lines = [entry for entry in map(_object, f) if entry]
+        except OSError:
+            raise RunError(f'{path} has no log.jsonl that can be read: is it a run\'s directory (--out)?') from None
+        if not any('loss' in entry for entry in self.lines):
+            raise RunError(f'{log} has no steps: wait for the first, or give another run')
+        self.options = _read_json(os.path.join(path, 'options.json'))
+
+    def series(self, field):
+        """(step, value) of every line that has the field as a number."""
+        return [(e['step'], e[field]) for e in self.lines if _number(e.get(field)) and 'step' in e]
+
+    def by_time(self, field):
+        """(seconds in training steps, value)."""
+        points, seconds = [], 0.0
+        for e in self.lines:
+            seconds += e['ms'] / 1000 if _number(e.get('ms')) else 0
+            if _number(e.get(field)):
+                points.append((seconds, e[field]))
+        return points
+
+    def last(self, field):
+        values = self.series(field)
+        return values[-1][1] if values else None
+
+    def median(self, field):
+        values = [v for _, v in self.series(field)]
+        return statistics.median_low(values) if values else None
+
+    def unit(self):
+        """What the run counts: tokens or images."""
+        names = {k for e in self.lines for k in e if k.endswith('_per_s')}
+        return min(names)[:-len('_per_s')] if names else 'tokens'
+
+    def plan(self):
+        """The plan's bytes by kind, its lower bound and gradient policy, from plan.txt."""
+        kinds, bound, policy = {}, None, '-'
+        try:
+            with open(os.path.join(self.path, 'plan.txt'), encoding='utf-8') as f:
+                text = f.read()
+        except OSError:
+            return kinds, bound, policy
+        for name, mib in re.findall(r'^  ([a-z ]+?) +([0-9.]+) MiB +[0-9.]+ %$', text, re.M):
+            kinds.setdefault(name, float(mib))
+        found = re.search(r'lower bound (\d+)', text)
+        bound = int(found[1]) if found else None
+        found = re.search(r'^gradients: (\w+)', text, re.M)
+        return kinds, bound, found[1] if found else '-'
+
+    def complete(self, steps=None):
+        """Has it made its last step, and left its model?"""
+        steps = steps or self.options.get('steps')
+        model = os.path.join(self.path, 'model.safetensors')
+        return os.path.isfile(model) and os.path.getsize(model) > 0 and any(
+            e.get('step') == steps and 'resident_bytes' in e for e in self.lines)
+
+
+def _object(line):
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _read_json(path):
+    try:
+        with open(path, encoding='utf-8') as f:
+            value = json.load(f)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_complete(path, steps):
+    try:
+        return Run(path).complete(steps)
+    except RunError:
+        return False
+
+
+def smooth(points, stretches=200):
+    """Running means: of at most so many stretches of points their middle and mean."""
+    n = -(-len(points) // stretches) or 1
+    parts = [points[i:i + n] for i in range(0, len(points), n)]
+    return [(sum(x for x, _ in p) / len(p), sum(y for _, y in p) / len(p)) for p in parts]
+
+
+def ceiling(runs):
+    """The highest first loss, and a little: what rises above it has diverged."""
+    return 1.05 * max(run.series('loss')[0][1] for run in runs)
