@@ -61,7 +61,7 @@ static error *train_on(trainer *t, device *dev)
         TRY(device_status(dev));
         TRY(fit_check(t, available));
     }
-    return train_loop(t, dev);
+    return train_loop(t, dev, plan_files);
 }
 
 /* The two rates that are not given, and the memory that is free, from the device. */

@@ -1,4 +1,4 @@
-/* choose_token.c - see pick.h */
+/* choose_token.c - see choose_token.h */
 #include "infer/choose_token.h"
 #include "base/rng.h"
 
@@ -6,16 +6,16 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-error *picker_open(const pick_rule *rule, int32_t n, picker *out)
+error *chooser_open(const choice_rule *rule, int32_t n, chooser *out)
 {
-    *out = (picker){.rule = *rule, .n = n};
+    *out = (chooser){.rule = *rule, .n = n};
     return alloc_array(&out->list, (unsigned long)n, sizeof *out->list);
 }
 
-void picker_close(picker *p)
+void chooser_close(chooser *p)
 {
     free(p->list);
-    *p = (picker){0};
+    *p = (chooser){0};
 }
 
 /* ---- the largest ---- */
@@ -101,9 +101,9 @@ static int32_t draw(const candidate *list, int64_t n, double u)
     return id;
 }
 
-error *pick_token(picker *p, const float *logits, uint64_t index, int32_t *id)
+error *choose_token(chooser *p, const float *logits, uint64_t index, int32_t *id)
 {
-    const pick_rule *rule = &p->rule;
+    const choice_rule *rule = &p->rule;
     int32_t most = 0;
     bool bad = false;
     for (int32_t i = 0; i < p->n; i++) {

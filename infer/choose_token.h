@@ -5,10 +5,10 @@
  *
  * (Fan, Lewis, Dauphin: "Hierarchical neural story generation", 2018, for top-k; Holtzman et al.:
  * "The curious case of neural text degeneration", 2020, for top-p.)  Chance is counter-based: a
- * pick depends on the logits, the seed and the index of the pick alone.
+ * choice depends on the logits, the seed and its index alone.
  */
-#ifndef REGRAD_PICK_H
-#define REGRAD_PICK_H
+#ifndef REGRAD_CHOOSE_TOKEN_H
+#define REGRAD_CHOOSE_TOKEN_H
 
 #include <stdint.h>
 
@@ -19,7 +19,7 @@ typedef struct {
     double top_p;       /* in (0, 1]; 1: no limit */
     int64_t top_k;      /* 0: no limit */
     uint64_t seed;
-} pick_rule;
+} choice_rule;
 
 typedef struct {
     double weight; /* exp((logit - largest) / temperature) */
@@ -27,15 +27,15 @@ typedef struct {
 } candidate;
 
 typedef struct {
-    pick_rule rule;
+    choice_rule rule;
     candidate *list; /* (n) */
     int32_t n;       /* tokens to choose from: ids 0 .. n - 1 */
-} picker;
+} chooser;
 
-error *picker_open(const pick_rule *rule, int32_t n, picker *out) NODISCARD;
-void picker_close(picker *p);
+error *chooser_open(const choice_rule *rule, int32_t n, chooser *out) NODISCARD;
+void chooser_close(chooser *p);
 
 /* logits has at least n numbers.  User error when they are not numbers. */
-error *pick_token(picker *p, const float *logits, uint64_t index, int32_t *id) NODISCARD;
+error *choose_token(chooser *p, const float *logits, uint64_t index, int32_t *id) NODISCARD;
 
 #endif

@@ -8,24 +8,32 @@
 
 #include "data/bpe/bpe.h"
 #include "infer/choose_token.h"
-#include "train/trainer.h"
+#include "infer/decoder.h"
+
+typedef struct {
+    const char *tokenizer; /* its file */
+    const char *prompt;
+    int64_t vocab;  /* tokens that the model has */
+    int64_t window; /* tokens that the decoder is for */
+    int64_t tokens; /* in a sample */
+    uint64_t seed;
+} sampler_options;
 
 typedef struct {
     bpe *vocab;
-    int32_t *prompt; /* encoded */
+    const char *text; /* the prompt ... */
+    int32_t *prompt;  /* ... encoded */
     size_t n_prompt;
+    int64_t tokens;
     float *logits; /* (V) */
-    picker picker;
+    chooser chooser;
 } sampler;
 
-/* PREFIX.vocab for training data called PREFIX_train.bin; a user error for other names. */
-error *vocab_path(const options *o, char *path, size_t size) NODISCARD;
-
-/* Opens the vocabulary that belongs to the training data: PREFIX.vocab beside PREFIX_train.bin. */
-error *sampler_open(const options *o, sampler *out) NODISCARD;
+/* User errors: no such tokenizer, one with more tokens than the model, a prompt that fills the window. */
+error *sampler_open(const sampler_options *o, sampler *out) NODISCARD;
 void sampler_close(sampler *s);
 
-/* Prints one sample of o->sample_tokens tokens to stdout. */
-error *sampler_show(sampler *s, trainer *t, int64_t step) NODISCARD;
+/* Prints one sample to stdout. */
+error *sampler_show(sampler *s, decoder *d, int64_t step) NODISCARD;
 
 #endif

@@ -1,4 +1,4 @@
-/* memory_candidates.c - the settings that there are, planned one by one: see fit.h. */
+/* memory_candidates.c - the settings that there are, planned one by one: see memory_search.h. */
 #include "plan/memory_search.h"
 #include "train/task.h"
 

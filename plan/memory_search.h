@@ -13,18 +13,12 @@
  * counted while it is planned (core/cost.h), with rates of the machine, measured or given.  The
  * prediction is there to rank; it is no promise of seconds (docs/rank-times.md).
  */
-#ifndef REGRAD_FIT_H
-#define REGRAD_FIT_H
+#ifndef REGRAD_MEMORY_SEARCH_H
+#define REGRAD_MEMORY_SEARCH_H
 
 #include "train/trainer.h"
 
 #include <stdio.h>
-
-/* "8G", "512M", "auto" (0), or several with commas; powers of 1024. */
-error *fit_parse(const char *text, size_t sizes[MOST_SIZES], int *n) NODISCARD;
-
-/* "master=split8,state=int8": bits 1 << master_form, 1 << state_form. */
-error *fit_parse_allow(const char *text, unsigned *masters, unsigned *states) NODISCARD;
 
 typedef struct {
     double gflops; /* of a matrix product in fp32 */

@@ -1,4 +1,4 @@
-/* memory_table.c - what trains in how much memory: see fit.h. */
+/* memory_table.c - what trains in how much memory: see memory_search.h. */
 #include "plan/memory_search.h"
 #include "train/task.h"
 

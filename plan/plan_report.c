@@ -269,3 +269,5 @@ error *plan_svg(const trainer *t, FILE *out)
     return ferror(out) ? user_error("the plan's picture cannot be written: is the disk full?")
                        : NULL;
 }
+
+const run_report plan_files[] = {{"plan.txt", plan_print}, {"plan.svg", plan_svg}, {NULL, NULL}};

@@ -3,7 +3,7 @@
 #ifndef REGRAD_PLAN_REPORT_H
 #define REGRAD_PLAN_REPORT_H
 
-#include "train/trainer.h"
+#include "train/loop.h"
 #include <stdio.h>
 
 /* The table: bytes by kind at the peak, when it is, the policy and why, what each reuse saves, and
@@ -15,5 +15,8 @@ error *plan_json(const trainer *t, char **out) NODISCARD;
 
 /* Offset over time, coloured by kind. */
 error *plan_svg(const trainer *t, FILE *out) NODISCARD;
+
+/* plan.txt and plan.svg, for train_loop. */
+extern const run_report plan_files[];
 
 #endif

@@ -168,6 +168,27 @@ error *comm_compare(comm *c, const uint64_t *mine, int n, int *rank, int *which)
     return e;
 }
 
+error *comm_same(comm *c, uint64_t mine, const char *what)
+{
+    int rank, which;
+    if (comm_size(c) == 1) return NULL;
+    TRY(comm_compare(c, &mine, 1, &rank, &which));
+    if (rank < 0) return NULL;
+    return comm_alike(
+        c, user_error("rank %d has other %s than rank 0: give all ranks the same", rank, what));
+}
+
+error *comm_tell(comm *c, void *bytes, size_t n)
+{
+    char *all;
+    if (comm_size(c) == 1) return NULL;
+    TRY(alloc_array(&all, (size_t)c->size, n));
+    error *e = comm_share(c, bytes, all, n);
+    if (!e) memcpy(bytes, all, n);
+    free(all);
+    return e;
+}
+
 error *comm_alike(comm *c, error *e)
 {
     if (!e || comm_size(c) == 1) return e;

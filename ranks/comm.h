@@ -123,8 +123,15 @@ error *comm_agree(comm *c, error *mine) NODISCARD;
 /* Are everybody's n numbers the same?  If not, *rank is the first whose are not the first rank's, and
  * *which the first number that differs; *rank is -1 if they are. */
 error *comm_compare(comm *c, const uint64_t *mine, int n, int *rank, int *which) NODISCARD;
+/* Has everybody this number?  `what` completes the user error "rank 2 has other ...". */
+error *comm_same(comm *c, uint64_t mine, const char *what) NODISCARD;
+/* Everybody gets the first rank's n bytes. */
+error *comm_tell(comm *c, void *bytes, size_t n) NODISCARD;
 /* An error that everybody has found alike: the first rank tells it. */
 error *comm_alike(comm *c, error *e) NODISCARD;
+
+/* Seconds of patience where disks are at work. */
+enum { COMM_DISK_SECONDS = 1800 };
 
 /* From here on up to that many seconds are no fault: disks are slow.  Returns what it was. */
 double comm_patience(comm *c, double seconds);

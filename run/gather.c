@@ -1,31 +1,34 @@
-/* gather.c - see whole.h */
+/* gather.c - see gather.h */
 #include "run/gather.h"
 
-bool whole_masters(const trainer *t)
+bool gather_has_masters(const params *p)
 {
-    return t->params.type == BF16 && t->params.master != MASTER_NONE;
+    return p->type == BF16 && p->master != MASTER_NONE;
 }
 
 /* Of a parameter; a master comes last. */
-static int states(const trainer *t, int id)
+static int states(const run_tensors *t, int id)
 {
-    if (!t->params.row[id].trainable) return 0;
-    return optimizer_rule_of(t->optimizer, id)->n_states + whole_masters(t);
+    const params *p = t->r->params;
+    if (!p->row[id].trainable) return 0;
+    return optimizer_rule_of(t->optimizer, id)->n_states + gather_has_masters(p);
 }
 
-/* Tensor i of the walk: states go parameter by parameter, as in the file. */
-static int64_t count(const trainer *t, whole_what what)
+/* Tensors of the walk: states go parameter by parameter, as in the file. */
+static int64_t count(const run_tensors *t, gather_what what)
 {
+    const params *p = t->r->params;
     int64_t n = 0;
-    if (what == WHOLE_PARAMETERS) return t->params.storage->expand ? t->params.n : 0;
-    if (!params_divided(&t->params)) return 0;
-    for (int id = 0; id < t->params.n; id++)
+    if (!p->storage) return 0;
+    if (what == GATHER_PARAMETERS) return p->storage->expand ? p->n : 0;
+    if (!params_divided(p)) return 0;
+    for (int id = 0; id < p->n; id++)
         n += states(t, id);
     return n;
 }
 
 /* The parameter and the number of the i-th state. */
-static int state_at(const trainer *t, int64_t i, int *k)
+static int state_at(const run_tensors *t, int64_t i, int *k)
 {
     int id = 0;
     for (; i >= states(t, id); id++)
@@ -34,61 +37,60 @@ static int state_at(const trainer *t, int64_t i, int *k)
     return id;
 }
 
-whole_walk whole_begin(trainer *t, whole_what what)
+gather gather_begin(const run_tensors *t, gather_what what)
 {
-    whole_walk w = {.t = t, .what = what};
-    if (t->params.storage) w.n = count(t, what);
-    return w;
+    return (gather){.of = *t, .what = what, .n = count(t, what)};
 }
 
-static tensor gather_state(trainer *t, int64_t i)
+static tensor gather_state(const run_tensors *t, int64_t i)
 {
+    run *r = t->r;
     int k, id = state_at(t, i, &k);
-    const param *row = &t->params.row[id];
+    const param *row = &r->params->row[id];
     bool master = k == optimizer_rule_of(t->optimizer, id)->n_states;
     tensor part = master ? row->master : t->optimizer->state[id][k],
-           whole = arena_take(t->arena, KIND_STATE, F32, row->spec.shape,
-                              NAME(row->spec.name, row->spec.layer));
-    if (present(part) && present(whole)) {
-        char *own = (char *)whole.data + (size_t)row->own_first * dtype_size(F32);
-        OP(copy, t->r.dev, t->r.stream, .src = part, .dst = tensor_of(own, F32, SHAPE(row->own)));
+           full = arena_take(r->arena, KIND_STATE, F32, row->spec.shape,
+                             NAME(row->spec.name, row->spec.layer));
+    if (present(part) && present(full)) {
+        char *own = (char *)full.data + (size_t)row->own_first * dtype_size(F32);
+        OP(copy, r->dev, r->stream, .src = part, .dst = tensor_of(own, F32, SHAPE(row->own)));
     }
-    comm_gather(t->r.comm, t->r.dev, t->r.stream, whole, zero_share(t->zero, id));
-    return whole;
+    comm_gather(r->comm, r->dev, r->stream, full, zero_share(t->zero, id));
+    return full;
 }
 
 static tensor open_next(void *context, int64_t i)
 {
-    whole_walk *w = context;
-    if (!w->begun)
-        arena_begin(w->t->arena, w->what == WHOLE_STATES ? "gather states" : "gather parameters");
-    w->begun = w->open = true;
-    w->whole = w->what == WHOLE_STATES ? gather_state(w->t, i) : param_use(&w->t->r, (int)i);
-    return w->whole;
+    gather *g = context;
+    bool states_only = g->what == GATHER_STATES;
+    if (!g->begun) arena_begin(g->of.r->arena, states_only ? "gather states" : "gather parameters");
+    g->begun = g->open = true;
+    g->full = states_only ? gather_state(&g->of, i) : param_use(g->of.r, (int)i);
+    return g->full;
 }
 
 static void close_open(void *context)
 {
-    whole_walk *w = context;
-    if (w->what == WHOLE_STATES)
-        arena_drop(w->t->arena, &w->whole);
+    gather *g = context;
+    if (g->what == GATHER_STATES)
+        arena_drop(g->of.r->arena, &g->full);
     else
-        param_done(&w->t->r, (int)w->next);
-    w->open = false;
-    w->next++;
-    if (w->next == w->n) arena_end(w->t->arena);
+        param_done(g->of.r, (int)g->next);
+    g->open = false;
+    g->next++;
+    if (g->next == g->n) arena_end(g->of.r->arena);
 }
 
-const tensor_source *whole_source(whole_walk *w, tensor_source *room)
+const tensor_source *gather_source(gather *g, tensor_source *room)
 {
-    *room = (tensor_source){.open = open_next, .close = close_open, .context = w};
-    return w->n ? room : NULL;
+    *room = (tensor_source){.open = open_next, .close = close_open, .context = g};
+    return g->n ? room : NULL;
 }
 
-void whole_finish(whole_walk *w)
+void gather_finish(gather *g)
 {
-    while (w->next < w->n) {
-        if (!w->open) open_next(w, w->next);
-        close_open(w);
+    while (g->next < g->n) {
+        if (!g->open) open_next(g, g->next);
+        close_open(g);
     }
 }

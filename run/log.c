@@ -235,37 +235,3 @@ void log_close(run_log *log)
     free(log->path);
     free(log);
 }
-
-/* ---- for people ---- */
-
-void show_step(const step_record *s)
-{
-    char left[32], mfu[40] = "";
-    if (!isnan(s->mfu_llmc)) snprintf(mfu, sizeof mfu, "  mfu %.1f %%", 100 * s->mfu_llmc);
-    printf("step %5lld/%lld  loss %7.4f  norm %6.3f  lr %.2e  %6.0f ms  %6.0f %s/s%s  left %s  "
-           "%.0f MiB\n",
-           (long long)s->step, (long long)s->steps, s->loss, s->grad_norm, s->lr, s->ms,
-           s->units_per_s, s->unit_3, mfu, duration_text(s->seconds_left, left, sizeof left),
-           (double)s->peak_bytes / 1048576.0);
-    fflush(stdout);
-}
-
-const char *duration_text(double seconds, char *buffer, size_t size)
-{
-    long long s = (long long)(seconds + 0.5);
-    if (s >= 3600)
-        snprintf(buffer, size, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(buffer, size, "%lld:%02lld", s / 60, s % 60);
-    return buffer;
-}
-
-size_t resident_bytes(void)
-{
-    unsigned long total = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f) return 0;
-    if (fscanf(f, "%lu %lu", &total, &resident) != 2) resident = 0;
-    fclose(f);
-    return resident * (size_t)sysconf(_SC_PAGESIZE);
-}

@@ -1,4 +1,4 @@
-/* log.h - a run's records: a line for people on the terminal, a line for programs in log.jsonl.
+/* log.h - a run's records for programs: log.jsonl.
  *
  * log.jsonl has one object a line, written line by line; floats as %.9g, which gives back the same
  * float bits, whole numbers (bytes) to the last digit.  What is not a finite number is null.
@@ -27,7 +27,7 @@ typedef struct {
     double data_ms;                               /* of ms: waiting for data */
     double accuracy;                              /* NAN: none */
     double mfu_llmc, mfu_palm;                    /* NAN: not on a GPU (train/mfu.h) */
-    const char *unit, *unit_3;                    /* "tokens", "tok" */
+    const char *unit;                             /* "tokens" */
     size_t peak_bytes;
     int ranks;          /* 0 in a run of one process */
     int64_t comm_bytes; /* moved between ranks (ranks/comm.h) */
@@ -53,14 +53,5 @@ bool log_keeps(const run_log *log);
 /* All lines to the disk; *bytes is then the file's length. */
 error *log_sync(run_log *log, int64_t *bytes) NODISCARD;
 void log_close(run_log *log); /* NULL is fine */
-
-/* The same step for people, on stdout. */
-void show_step(const step_record *s);
-
-/* "1:02:03", "2:03" */
-const char *duration_text(double seconds, char *buffer, size_t size);
-
-/* Resident memory of this process in bytes; 0 if unknown. */
-size_t resident_bytes(void);
 
 #endif

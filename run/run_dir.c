@@ -1,7 +1,5 @@
-/* run_dir.c - see life.h */
+/* run_dir.c - see run_dir.h */
 #include "run/run_dir.h"
-#include "train/join.h"
-#include "infer/sampler.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,113 +14,110 @@ static void say_broken(void *context, error *why)
     error_warn(error_context(why, "not a whole checkpoint"));
 }
 
-static error *newest(life *l, const options *o)
+static error *take_newest(run_dir *d)
 {
     bool broken = false;
-    TRY(checkpoints_newest(l->all, say_broken, &broken, l->from, &l->state.step));
-    if (l->state.step >= 0) return NULL;
-    l->state.step = 0;
+    TRY(checkpoints_newest(d->all, say_broken, &broken, d->from, &d->contents->step));
+    if (d->contents->step >= 0) return NULL;
+    d->contents->step = 0;
     printf("--resume auto: no %scheckpoint in %s, so the run begins at step 1\n",
-           broken ? "whole " : "", o->out);
+           broken ? "whole " : "", d->o.path);
     return NULL;
 }
 
 /* Are they the same directory? */
-static bool same_place(const char *a, const char *b)
+static bool same_directory(const char *a, const char *b)
 {
     struct stat x, y;
     return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static error *given(life *l, const options *o)
+static error *take_given(run_dir *d)
 {
     char parent[PATH_LENGTH];
-    int64_t step = checkpoint_step(o->resume), latest = checkpoints_latest(l->all);
+    int64_t step = checkpoint_step(d->o.resume), latest = checkpoints_latest(d->all);
     if (step < 0)
         return user_error("--resume %s: give a checkpoint's directory (.../step_00001000), or auto",
-                          o->resume);
-    TRY(error_context(manifest_check(o->resume, step), "--resume %s", o->resume));
-    TRY(path_join(parent, o->resume, ".."));
-    if (latest > (same_place(parent, o->out) ? step : -1))
+                          d->o.resume);
+    TRY(error_context(manifest_check(d->o.resume, step), "--resume %s", d->o.resume));
+    TRY(path_join(parent, d->o.resume, ".."));
+    if (latest > (same_directory(parent, d->o.path) ? step : -1))
         return user_error("--resume %s: --out %s has a checkpoint of step %lld, which would become "
                           "another run's: give another --out, or move it away",
-                          o->resume, o->out, (long long)latest);
-    l->state.step = step;
-    snprintf(l->from, sizeof l->from, "%s", o->resume);
+                          d->o.resume, d->o.path, (long long)latest);
+    d->contents->step = step;
+    snprintf(d->from, sizeof d->from, "%s", d->o.resume);
     return NULL;
 }
 
-static error *decide(life *l, const options *o)
+static error *decide(run_dir *d)
 {
     int left = 0;
-    error *e = checkpoints_clean(l->all, &left);
+    error *e = checkpoints_clean(d->all, &left);
     if (e) error_warn(error_context(e, "what is left of an unfinished checkpoint stays"));
-    if (left) printf("removed %d unfinished or half-removed checkpoint(s) in %s\n", left, o->out);
-    if (!o->resume && checkpoints_count(l->all))
+    if (left)
+        printf("removed %d unfinished or half-removed checkpoint(s) in %s\n", left, d->o.path);
+    if (!d->o.resume && checkpoints_count(d->all))
         return user_error("--out %s has %lld checkpoint(s), up to step %lld: go on with --resume "
                           "auto, give another --out, or remove them",
-                          o->out, (long long)checkpoints_count(l->all),
-                          (long long)checkpoints_latest(l->all));
-    if (!o->resume) return NULL;
-    TRY(strcmp(o->resume, "auto") ? given(l, o) : newest(l, o));
-    if (l->state.step > o->steps)
+                          d->o.path, (long long)checkpoints_count(d->all),
+                          (long long)checkpoints_latest(d->all));
+    if (!d->o.resume) return NULL;
+    TRY(strcmp(d->o.resume, "auto") ? take_given(d) : take_newest(d));
+    if (d->contents->step > d->o.steps)
         return user_error("--steps %lld: %s is further on already; give --steps more than %lld",
-                          (long long)o->steps, l->from, (long long)l->state.step);
+                          (long long)d->o.steps, d->from, (long long)d->contents->step);
     return NULL;
 }
 
-error *life_open(life *l, trainer *t, uint64_t data)
+error *run_dir_open(run_dir *d, const run_dir_options *o, run_contents *contents)
 {
-    const options *o = t->o;
-    l->state = (run_state){.t = t, .data = data, .vocab = l->vocab};
-    error *e = vocab_path(o, l->vocab, sizeof l->vocab);
-    if (e) { /* no tokenizer is known, so none is kept */
-        error_free(e);
-        l->state.vocab = NULL;
+    error *e = NULL;
+    d->o = *o;
+    d->contents = contents;
+    d->comm = contents->tensors.r->comm;
+    if (comm_rank(d->comm) == 0) { /* the others follow */
+        e = checkpoints_open(d->o.path, &d->all);
+        if (!e) e = decide(d);
     }
-    e = NULL;
-    if (comm_rank(o->comm) == 0) { /* the others follow */
-        e = checkpoints_open(o->out, &l->all);
-        if (!e) e = decide(l, o);
-    }
-    TRY(comm_agree(o->comm, e));
-    TRY(ranks_tell(o->comm, l->from, sizeof l->from));
-    return ranks_tell(o->comm, &l->state.step, sizeof l->state.step);
+    TRY(comm_agree(d->comm, e));
+    TRY(comm_tell(d->comm, d->from, sizeof d->from));
+    return comm_tell(d->comm, &contents->step, sizeof contents->step);
 }
 
-static error *log_path(const life *l, char *path)
+static error *log_path(const run_dir *d, char *path)
 {
-    return path_join(path, l->state.t->o->out, "log.jsonl");
+    return path_join(path, d->o.path, "log.jsonl");
 }
 
-error *life_begin(life *l)
+error *run_dir_resume(run_dir *d)
 {
-    char path[PATH_LENGTH];
-    char parent[PATH_LENGTH];
+    char path[PATH_LENGTH], parent[PATH_LENGTH];
     bool whole = true;
-    bool first = comm_rank(l->state.t->o->comm) == 0;
-    TRY(log_path(l, path));
-    if (!*l->from) return first ? log_start(path, &l->log) : NULL;
-    printf("resuming from %s\n", l->from);
-    TRY(run_state_read(l->from, &l->state));
-    if (checkpoint_step(l->from) != l->state.step)
-        return user_error("%s is the checkpoint of step %lld: give it back its name", l->from,
-                          (long long)l->state.step);
+    bool first = comm_rank(d->comm) == 0;
+    TRY(log_path(d, path));
+    if (!*d->from) return first ? log_start(path, &d->log) : NULL;
+    printf("resuming from %s\n", d->from);
+    TRY(run_state_resume(d->from, d->contents));
+    if (checkpoint_step(d->from) != d->contents->step)
+        return user_error("%s is the checkpoint of step %lld: give it back its name", d->from,
+                          (long long)d->contents->step);
     if (!first) return NULL;
-    TRY(path_join(parent, l->from, ".."));
-    if (!same_place(parent, l->state.t->o->out)) return log_start(path, &l->log);
-    TRY(log_continue(path, l->state.step, l->state.log_bytes, &l->log, &whole));
-    if (!whole) printf("%s lacks lines from before step %lld\n", path, (long long)l->state.step);
+    TRY(path_join(parent, d->from, ".."));
+    if (!same_directory(parent, d->o.path)) return log_start(path, &d->log);
+    TRY(log_continue(path, d->contents->step, d->contents->log_bytes, &d->log, &whole));
+    if (!whole)
+        printf("%s lacks lines from before step %lld\n", path, (long long)d->contents->step);
     return NULL;
 }
 
 /* ---- on the way ---- */
 
-error *life_logged(life *l, error *e)
+error *run_dir_logged(run_dir *d, error *e)
 {
-    bool failed = e, again = l->warned;
-    if (failed && !log_keeps(l->log)) return e;
-    l->warned = failed;
+    bool failed = e, again = d->warned;
+    if (failed && !log_keeps(d->log)) return e;
+    d->warned = failed;
     if (failed && again)
         error_free(e);
     else if (failed)
@@ -131,33 +126,32 @@ error *life_logged(life *l, error *e)
 }
 
 /* Before a checkpoint: where it goes, and the log that it says the length of. */
-static error *make_ready(life *l, run_state *now)
+static error *make_ready(run_dir *d, run_contents *now)
 {
-    TRY(make_directory(l->state.t->o->out, "--out")); /* it may have been removed */
-    return log_sync(l->log, &now->log_bytes);
+    TRY(make_directory(d->o.path, "--out")); /* it may have been removed */
+    return log_sync(d->log, &now->log_bytes);
 }
 
-error *life_keep(life *l, int64_t step)
+error *run_dir_checkpoint(run_dir *d, int64_t step)
 {
-    const options *o = l->state.t->o;
-    bool first = comm_rank(o->comm) == 0;
-    if (step == l->state.step) return NULL;
-    run_state now = l->state;
+    bool first = comm_rank(d->comm) == 0;
+    if (step == d->contents->step) return NULL;
+    run_contents now = *d->contents;
     now.step = step;
-    double limit = comm_patience(o->comm, PATIENCE);
-    error *e = first ? make_ready(l, &now) : NULL;
-    error *written = run_state_write(e ? NULL : l->all, &now); /* all gather, come what may */
-    e = comm_agree(o->comm, e ? e : written);
-    comm_patience(o->comm, limit);
+    double limit = comm_patience(d->comm, COMM_DISK_SECONDS);
+    error *e = first ? make_ready(d, &now) : NULL;
+    error *written = run_state_write(e ? NULL : d->all, &now); /* all gather, come what may */
+    e = comm_agree(d->comm, e ? e : written);
+    comm_patience(d->comm, limit);
     TRY(e);
-    l->state = now;
-    e = first ? checkpoints_prune(l->all, o->keep) : NULL;
+    *d->contents = now;
+    e = first ? checkpoints_prune(d->all, d->o.keep) : NULL;
     if (e) error_warn(error_context(e, "old checkpoints stay"));
     return NULL;
 }
 
-void life_close(life *l)
+void run_dir_close(run_dir *d)
 {
-    log_close(l->log);
-    checkpoints_close(l->all);
+    log_close(d->log);
+    checkpoints_close(d->all);
 }

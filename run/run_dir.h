@@ -1,10 +1,11 @@
-/* run_dir.h - one run over several processes: where each begins, and what the next one finds.
+/* run_dir.h - a run's directory: one run over several processes.
  *
- *   life_open      locks --out, so that no two processes write there; removes what a stopped one
- *                  left; decides where to begin, as --resume says.  Nothing else is touched yet.
- *   life_begin     fills the tensors from the checkpoint, if there is one, and opens the log there
- *   life_logged    a line of the log that the disk did not take is no reason to stop
- *   life_keep      log to disk, checkpoint, old ones away
+ *   run_dir_open         locks --out, so that no two processes write there; removes what a stopped
+ *                        one left; decides which checkpoint to resume from, as --resume says.
+ *                        Nothing else is touched yet.
+ *   run_dir_resume       fills the tensors from that checkpoint, if there is one, and opens the log
+ *   run_dir_logged       a line of the log that the disk did not take is no reason to stop
+ *   run_dir_checkpoint   log to disk, checkpoint, old ones away
  *
  * With several ranks all of them come to each of these; the first one has the lock, the log and the
  * checkpoints, the others hear from it where to begin.
@@ -14,27 +15,35 @@
  *     --resume DIR       that one; refused when it is not whole, or when --out has later ones, which
  *                        would become another run's
  */
-#ifndef REGRAD_LIFE_H
-#define REGRAD_LIFE_H
+#ifndef REGRAD_RUN_DIR_H
+#define REGRAD_RUN_DIR_H
 
 #include "base/files.h"
 #include "run/log.h"
 #include "run/run_state.h"
 
 typedef struct {
+    const char *path;   /* --out */
+    const char *resume; /* ? --resume */
+    int64_t steps;      /* --steps */
+    int64_t keep;       /* --keep: checkpoints */
+} run_dir_options;
+
+typedef struct {
+    run_dir_options o;
+    run_contents *contents; /* its step: the last one that is in a checkpoint; 0 in a new run */
+    comm *comm;
     checkpoints *all;
-    run_state state; /* step: the last one that is in a checkpoint; 0 in a new run */
-    char from[PATH_LENGTH], vocab[PATH_LENGTH];
+    char from[PATH_LENGTH]; /* the checkpoint to resume from; empty in a new run */
     run_log *log;
     bool warned; /* that the log waits for the disk */
-} life;
+} run_dir;
 
-/* `data` is the training data's fingerprint. */
-error *life_open(life *l, trainer *t, uint64_t data) NODISCARD;
-error *life_begin(life *l) NODISCARD;
-error *life_logged(life *l, error *e) NODISCARD;
+error *run_dir_open(run_dir *d, const run_dir_options *o, run_contents *contents) NODISCARD;
+error *run_dir_resume(run_dir *d) NODISCARD;
+error *run_dir_logged(run_dir *d, error *e) NODISCARD;
 /* A checkpoint after step; nothing if there is one already. */
-error *life_keep(life *l, int64_t step) NODISCARD;
-void life_close(life *l);
+error *run_dir_checkpoint(run_dir *d, int64_t step) NODISCARD;
+void run_dir_close(run_dir *d);
 
 #endif

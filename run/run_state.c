@@ -1,9 +1,10 @@
-/* run_state.c - see resume.h */
+/* run_state.c - see run_state.h */
 #include "run/run_state.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "io/params_file.h"
 #include "model/hf/hf.h"
+#include "run/gather.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +13,12 @@
 #include <unistd.h>
 
 enum { NAME_ROOM = 128, MOST_STATE = 1 << 20 };
+
+/* A checkpoint that is being written. */
+typedef struct {
+    const run_contents *contents;
+    gather parameters, states;
+} checkpoint_writing;
 
 /* ---- the tensors ---- */
 
@@ -38,18 +45,19 @@ static void add_state(named_tensor *list, state_name *names, int64_t *n, const p
 
 /* The optimizer's states, their scales, and the masters, under their names; one block, to be
  * freed. */
-static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
+static error *state_list(const run_tensors *t, named_tensor **out, int64_t *n)
 {
     const optimizer *o = t->optimizer;
-    int64_t most = (int64_t)t->params.n * (2 * MAX_STATES + 1) + 2; /* scales, a master */
+    const params *p = t->r->params;
+    int64_t most = (int64_t)p->n * (2 * MAX_STATES + 1) + 2; /* scales, a master */
     named_tensor *list;
     TRY(alloc_array(&list, (size_t)most + 1, sizeof *list + sizeof(state_name)));
     state_name *names = (state_name *)(void *)(list + most + 1);
     *n = 0;
-    for (int i = 0; i < t->params.n; i++) {
-        const param *row = &t->params.row[i];
+    for (int i = 0; i < p->n; i++) {
+        const param *row = &p->row[i];
         const rule_info *info = optimizer_rule_of(o, i);
-        if (param_in_pool(&t->params, i)) continue;
+        if (param_in_pool(p, i)) continue;
         for (int k = 0; k < info->n_states && row->trainable; k++) {
             tensor state = o->state[i][k];
             add_state(list, names, n, row, info->state[k], "",
@@ -57,13 +65,13 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
             if (present(o->scale[i][k]))
                 add_state(list, names, n, row, info->state[k], ".scale", o->scale[i][k]);
         }
-        if (whole_masters(t) && row->trainable)
+        if (gather_has_masters(p) && row->trainable)
             add_state(list, names, n, row, "master", "",
                       tensor_of(row->master.data, present(row->master) ? row->master.type : F32,
                                 row->spec.shape));
     }
     if (t->sparse) { /* of the model's file, which is whole, only the rest is read */
-        const param *pool = &t->params.row[sparse_pool(t->sparse)];
+        const param *pool = &p->row[sparse_pool(t->sparse)];
         add_state(list, names, n, pool, "value", "", pool->value);
         add_state(list, names, n, pool, "bits", "", sparse_bits(t->sparse));
     }
@@ -71,14 +79,14 @@ static error *state_list(const trainer *t, named_tensor **out, int64_t *n)
     return NULL;
 }
 
-static error *write_states(run_state *s, const char *path)
+static error *write_states(checkpoint_writing *w, const char *path)
 {
-    const trainer *t = s->t;
+    const run_tensors *t = &w->contents->tensors;
     named_tensor *list;
     int64_t n;
     tensor_source room;
     TRY(state_list(t, &list, &n));
-    error *e = safetensors_write_from(path, list, n, t->r.dev, whole_source(&s->states, &room));
+    error *e = safetensors_write_from(path, list, n, t->r->dev, gather_source(&w->states, &room));
     free(list);
     return e;
 }
@@ -100,7 +108,7 @@ static error *fetch_states(const safetensors *file, const named_tensor *list, in
     return NULL;
 }
 
-static error *read_states(trainer *t, const char *path)
+static error *read_states(const run_tensors *t, const char *path)
 {
     named_tensor *list;
     int64_t n;
@@ -108,19 +116,19 @@ static error *read_states(trainer *t, const char *path)
     TRY(safetensors_open(path, &file));
     error *e = state_list(t, &list, &n);
     if (!e) {
-        e = fetch_states(file, list, n, t->r.dev);
+        e = fetch_states(file, list, n, t->r->dev);
         free(list);
     }
-    if (!e && t->sparse) e = error_context(sparse_adopt(t->sparse, &t->r), "%s", path);
+    if (!e && t->sparse) e = error_context(sparse_adopt(t->sparse, t->r), "%s", path);
     safetensors_close(file);
     return e;
 }
 
-static error *read_parameters(trainer *t, const char *path)
+static error *read_parameters(const run_tensors *t, const char *path)
 {
     safetensors *file;
     TRY(safetensors_open(path, &file));
-    error *e = params_read(file, &t->params, t->r.dev);
+    error *e = params_read(file, t->r->params, t->r->dev);
     safetensors_close(file);
     return e;
 }
@@ -155,54 +163,6 @@ static const value_row values[] = {
 };
 
 enum { VALUES = sizeof values / sizeof *values };
-
-/* Options whose change makes another model or another order of samples ... */
-static const char *const fixed_options[] = {
-    "layers", "heads",   "width",      "context",  "vocab",      "seq",      "seed",
-    "dtype",  "master",  "state",      "state-of", "inner",      "channels", "patch",
-    "pool",   "classes", "image-size", "freeze",   "train-only", "sparsity", NULL};
-/* ... and those whose change changes no number of the training, so that nothing need be said. */
-static const char *const silent_options[] = {"model",
-                                             "train-data",
-                                             "val-data",
-                                             "optim",
-                                             "optim-impl",
-                                             "gradients",
-                                             "batch",
-                                             "accum",
-                                             "eval-every",
-                                             "eval-batches",
-                                             "out",
-                                             "resume",
-                                             "sample-every",
-                                             "sample-tokens",
-                                             "prompt",
-                                             "keep",
-                                             "load",
-                                             "checkpoint-every",
-                                             "workers",
-                                             "predict",
-                                             "memory",
-                                             "allow",
-                                             "product-rate",
-                                             "stream-rate",
-                                             "recompute",
-                                             "zero",
-                                             "bucket",
-                                             "watchdog",
-                                             "ranks",
-                                             "gpus",
-                                             NULL};
-
-/* ... unless the optimizer takes in each micro-batch's gradient by itself. */
-static const char *const micro_options[] = {"batch", "accum", NULL};
-
-static bool listed(const char *const *list, const char *name)
-{
-    while (*list && strcmp(*list, name))
-        list++;
-    return *list;
-}
 
 static cJSON *model_of(const model_config *c)
 {
@@ -243,31 +203,27 @@ static cJSON *model_of(const model_config *c)
     return m;
 }
 
-/* The values of a run after s->step steps; cJSON_Delete it. */
-static error *values_of(const run_state *s, cJSON **out)
+/* The values of a run after c->step steps; cJSON_Delete it. */
+static error *values_of(const run_contents *c, cJSON **out)
 {
-    const trainer *t = s->t;
-    const options *o = t->o;
-    const rule_info *rule = t->optimizer->info;
-    double per_step = (double)o->batch * (double)o->accum * comm_size(o->comm);
-    char data[32], *text = NULL;
-    snprintf(data, sizeof data, "%016llx", (unsigned long long)s->data);
-    TRY(options_json(o, &text));
+    const rule_info *rule = c->tensors.optimizer->info;
+    double per_step = (double)c->samples_per_step;
+    char data[32];
+    snprintf(data, sizeof data, "%016llx", (unsigned long long)c->data);
     cJSON *v = cJSON_CreateObject();
-    bool ok = v && json_add(v, "options", cJSON_Parse(text)) &&
-              json_add(v, "model", model_of(&o->model)) &&
+    bool ok = v && json_add(v, "options", cJSON_Parse(c->options)) &&
+              json_add(v, "model", model_of(c->model)) &&
               cJSON_AddStringToObject(v, "format", "regrad-state 1") &&
-              cJSON_AddStringToObject(v, "program", t->kind->program) &&
-              cJSON_AddNumberToObject(v, "step", (double)s->step) &&
-              cJSON_AddNumberToObject(v, "log_bytes", (double)s->log_bytes) &&
+              cJSON_AddStringToObject(v, "program", c->program) &&
+              cJSON_AddNumberToObject(v, "step", (double)c->step) &&
+              cJSON_AddNumberToObject(v, "log_bytes", (double)c->log_bytes) &&
               cJSON_AddNumberToObject(v, "samples_per_step", per_step) &&
-              cJSON_AddNumberToObject(v, "samples", per_step * (double)s->step) &&
+              cJSON_AddNumberToObject(v, "samples", per_step * (double)c->step) &&
               cJSON_AddStringToObject(v, "random", "philox of (seed, purpose, index)") &&
-              cJSON_AddStringToObject(v, "dtype", dtype_name(t->params.type)) &&
+              cJSON_AddStringToObject(v, "dtype", dtype_name(c->tensors.r->params->type)) &&
               cJSON_AddStringToObject(v, "optimizer", rule->name) &&
-              cJSON_AddBoolToObject(v, "previous_gradient", rule->keeps_gradient && s->step > 0) &&
+              cJSON_AddBoolToObject(v, "previous_gradient", rule->keeps_gradient && c->step > 0) &&
               cJSON_AddStringToObject(v, "data", data);
-    free(text);
     if (ok) {
         *out = v;
         return NULL;
@@ -276,10 +232,10 @@ static error *values_of(const run_state *s, cJSON **out)
     return user_error("out of memory for a checkpoint's state.json");
 }
 
-static error *write_values(const run_state *s, const char *path)
+static error *write_values(const run_contents *c, const char *path)
 {
     cJSON *v = NULL;
-    TRY(values_of(s, &v));
+    TRY(values_of(c, &v));
     char *text = cJSON_Print(v);
     cJSON_Delete(v);
     error *e = text ? file_write_text(path, text)
@@ -304,10 +260,12 @@ static error *refused(const char *path, const char *what, const cJSON *then, con
                       show(then, was, sizeof was), show(now, is, sizeof is), mend);
 }
 
-static bool silent(const char *option, const trainer *t)
+/* What becomes of the named option when it has changed; options of another program are told. */
+static resume_rule rule_of_option(const run_contents *c, const char *name)
 {
-    if (rule_folds(t->o->optim.rule) && listed(micro_options, option)) return false;
-    return listed(silent_options, option);
+    for (int i = 0; i < c->n_options; i++)
+        if (!strcmp(c->option[i].name, name)) return c->option[i].resume;
+    return RESUME_TOLD;
 }
 
 /* What a checkpoint says of `name`; of what its program did not have yet, what it did without. */
@@ -319,20 +277,20 @@ static const cJSON *value_then(const cJSON *then, const cJSON *without, const ch
 
 /* Those that must not change, or (tell) those that may and have. */
 static error *compare_options(const char *path, const cJSON *then, const cJSON *without,
-                              const cJSON *now, const trainer *t, bool tell)
+                              const cJSON *now, const run_contents *c, bool tell)
 {
     const cJSON *item;
     cJSON_ArrayForEach(item, now)
     {
         const cJSON *old = value_then(then, without, item->string);
         char what[NAME_ROOM], was[100], is[100];
-        bool fixed = listed(fixed_options, item->string);
+        resume_rule rule = rule_of_option(c, item->string);
         bool same = cJSON_Compare(old, item, true) || cJSON_IsNull(old); /* the optimizer's own */
-        if (silent(item->string, t) || same) continue;
+        if (rule == RESUME_SILENT || same) continue;
         snprintf(what, sizeof what, "--%s", item->string);
-        if (fixed && !tell)
+        if (rule == RESUME_FIXED && !tell)
             return refused(path, what, old, item, "give the old value, or begin anew");
-        if (tell && !fixed)
+        if (rule == RESUME_TOLD && tell)
             printf("  %s was %s, from here on %s\n", what, show(old, was, sizeof was),
                    show(item, is, sizeof is));
     }
@@ -340,15 +298,12 @@ static error *compare_options(const char *path, const cJSON *then, const cJSON *
 }
 
 /* Without an option was as with its default. */
-static error *check_options(const char *path, const cJSON *then, const cJSON *now, const trainer *t,
-                            bool tell)
+static error *check_options(const char *path, const cJSON *then, const cJSON *now,
+                            const run_contents *c, bool tell)
 {
-    char *text;
-    TRY(options_unset_json(t->o->task, &text));
-    cJSON *without = cJSON_Parse(text);
-    free(text);
+    cJSON *without = cJSON_Parse(c->unset);
     if (!without) return user_error("out of memory for the options");
-    error *e = compare_options(path, then, without, now, t, tell);
+    error *e = compare_options(path, then, without, now, c, tell);
     cJSON_Delete(without);
     return e;
 }
@@ -382,15 +337,15 @@ static error *take_whole(const char *path, const cJSON *values_then, const char 
     return NULL;
 }
 
-static error *check_values(const char *path, const cJSON *then, run_state *s)
+static error *check_values(const char *path, const cJSON *then, run_contents *c)
 {
     cJSON *now = NULL;
-    TRY(take_whole(path, then, "step", &s->step));
-    TRY(take_whole(path, then, "log_bytes", &s->log_bytes));
-    TRY(values_of(s, &now));
+    TRY(take_whole(path, then, "step", &c->step));
+    TRY(take_whole(path, then, "log_bytes", &c->log_bytes));
+    TRY(values_of(c, &now));
     const cJSON *options_then = cJSON_GetObjectItemCaseSensitive(then, "options"),
                 *options_now = cJSON_GetObjectItemCaseSensitive(now, "options");
-    error *e = check_options(path, options_then, options_now, s->t, false);
+    error *e = check_options(path, options_then, options_now, c, false);
     if (!e)
         e = check_model(path, cJSON_GetObjectItemCaseSensitive(then, "model"),
                         cJSON_GetObjectItemCaseSensitive(now, "model"));
@@ -400,16 +355,16 @@ static error *check_values(const char *path, const cJSON *then, run_state *s)
         if (values[i].rule == SAME && !cJSON_Compare(a, b, true))
             e = refused(path, values[i].name, a, b, values[i].mend);
     }
-    if (!e) e = check_options(path, options_then, options_now, s->t, true);
+    if (!e) e = check_options(path, options_then, options_now, c, true);
     cJSON_Delete(now);
     return e;
 }
 
-static error *read_values(const char *path, run_state *s)
+static error *read_values(const char *path, run_contents *c)
 {
     cJSON *then;
     TRY(json_read(path, MOST_STATE, &then));
-    error *e = check_values(path, then, s);
+    error *e = check_values(path, then, c);
     cJSON_Delete(then);
     return e;
 }
@@ -418,9 +373,10 @@ static error *read_values(const char *path, run_state *s)
 
 static error *part_model(void *context, const char *path)
 {
-    run_state *s = context;
+    checkpoint_writing *w = context;
+    const run *r = w->contents->tensors.r;
     tensor_source room;
-    return params_write_from(path, &s->t->params, s->t->r.dev, whole_source(&s->parameters, &room));
+    return params_write_from(path, r->params, r->dev, gather_source(&w->parameters, &room));
 }
 
 static error *part_states(void *context, const char *path)
@@ -430,15 +386,15 @@ static error *part_states(void *context, const char *path)
 
 static error *part_values(void *context, const char *path)
 {
-    return write_values(context, path);
+    return write_values(((const checkpoint_writing *)context)->contents, path);
 }
 
 /* Hugging Face's, so that whatever loads its models loads a checkpoint. */
 static error *part_config(void *context, const char *path)
 {
-    const trainer *t = ((const run_state *)context)->t;
+    const run_contents *c = ((const checkpoint_writing *)context)->contents;
     char *text;
-    TRY(hf_config_text(&t->o->model, t->params.type, &text));
+    TRY(hf_config_text(c->model, c->tensors.r->params->type, &text));
     error *e = file_write_text(path, text);
     free(text);
     return e;
@@ -446,51 +402,52 @@ static error *part_config(void *context, const char *path)
 
 static error *part_vocab(void *context, const char *path)
 {
-    return file_copy(((const run_state *)context)->vocab, path);
+    return file_copy(((const checkpoint_writing *)context)->contents->vocab, path);
 }
 
 /* Is the tokenizer's file known, and there? */
-static bool has_vocab(const run_state *s)
+static bool has_vocab(const run_contents *c)
 {
-    return s->vocab && !access(s->vocab, R_OK);
+    return c->vocab && !access(c->vocab, R_OK);
 }
 
-error *run_vocab_write(const char *directory, const run_state *s)
+error *run_vocab_write(const char *directory, const run_contents *c)
 {
     char path[PATH_LENGTH];
-    if (!has_vocab(s)) return NULL;
+    if (!has_vocab(c)) return NULL;
     TRY(path_join(path, directory, "tokenizer.vocab"));
-    return file_copy(s->vocab, path);
+    return file_copy(c->vocab, path);
 }
 
-static error *write_checkpoint(checkpoints *c, run_state *s)
+static error *write_checkpoint(checkpoints *all, checkpoint_writing *w)
 {
     checkpoint_part parts[5] = {{"model.safetensors", part_model},
                                 {"optimizer.safetensors", part_states},
                                 {"state.json", part_values}};
     int n = 3;
-    if (!hf_lacks(&s->t->o->model)) parts[n++] = (checkpoint_part){"config.json", part_config};
-    if (has_vocab(s)) parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
-    return checkpoint_write(c, s->step, parts, n, s);
+    if (!hf_lacks(w->contents->model)) parts[n++] = (checkpoint_part){"config.json", part_config};
+    if (has_vocab(w->contents)) parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
+    return checkpoint_write(all, w->contents->step, parts, n, w);
 }
 
-error *run_state_write(checkpoints *c, run_state *s)
+error *run_state_write(checkpoints *all, const run_contents *c)
 {
-    s->parameters = whole_begin(s->t, WHOLE_PARAMETERS);
-    s->states = whole_begin(s->t, WHOLE_STATES);
-    error *e = c ? write_checkpoint(c, s) : NULL;
-    whole_finish(&s->parameters);
-    whole_finish(&s->states);
+    checkpoint_writing w = {.contents = c,
+                            .parameters = gather_begin(&c->tensors, GATHER_PARAMETERS),
+                            .states = gather_begin(&c->tensors, GATHER_STATES)};
+    error *e = all ? write_checkpoint(all, &w) : NULL;
+    gather_finish(&w.parameters);
+    gather_finish(&w.states);
     return e;
 }
 
-error *run_state_read(const char *path, run_state *s)
+error *run_state_resume(const char *path, run_contents *c)
 {
     char file[PATH_LENGTH];
     TRY(path_join(file, path, "state.json")); /* first: it says best what does not fit */
-    TRY(read_values(file, s));
+    TRY(read_values(file, c));
     TRY(path_join(file, path, "model.safetensors"));
-    TRY(read_parameters(s->t, file));
+    TRY(read_parameters(&c->tensors, file));
     TRY(path_join(file, path, "optimizer.safetensors"));
-    return read_states(s->t, file);
+    return read_states(&c->tensors, file);
 }

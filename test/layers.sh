@@ -3,7 +3,8 @@
 #
 #   base  <-  core  <-  ranks  <-  params  <-  optim, model  <-  model/hf  <-  io
 #             core  <-  optim/rules  <-  cpu, cuda              base  <-  data/bpe, data/images, data
-#   all of these  <-  infer, run, train, plan, train.c, tools, test
+#   model, data/bpe, io  <-  infer            optim, io  <-  run
+#   all of these  <-  train  <-  plan  <-  train.c, tools, test
 #
 # And no family of models is named where models compute: it is a row of options (model/config.h).
 #
@@ -38,7 +39,11 @@ BEGIN {
     may["data/bpe"] = "base data/bpe"
     may["data/images"] = "base data data/images"
     may["data"] = "base data"
-    split("infer run train plan tools test fuzz .", free, " ")
+    may["infer"] = may["io"] " data/bpe infer"
+    may["run"] = may["io"] " optim run"
+    may["train"] = may["io"] " optim optim/rules data data/images data/bpe cpu cuda infer run train"
+    may["plan"] = may["train"] " plan"
+    split("tools test fuzz .", free, " ")
     for (i in free) may[free[i]] = "*"
     for (i = 1; i < ARGC; i++) known[ARGV[i]] = 1
     edge = "(^|[^A-Za-z0-9_])"
@@ -154,6 +159,12 @@ breaks includes model/gpt.c '#include "optim/registry.h"'
 breaks includes cpu/cpu_device.c '#include "optim/registry.h"'
 breaks includes data/bpe/bpe.c '#include "data/tokens.h"'
 breaks includes io/llmc.c '#include "data/tokens.h"'
+breaks includes infer/sampler.c '#include "train/options.h"'
+breaks includes infer/decoder.c '#include "run/log.h"'
+breaks includes run/gather.h '#include "train/trainer.h"'
+breaks includes run/run_dir.c '#include "infer/sampler.h"'
+breaks includes train/loop.c '#include "plan/plan_report.h"'
+breaks includes train/options.c '#include "tools/anything.h"'
 breaks includes elsewhere/new.c '#include "base/rng.h"'
 breaks rooted core/placement.c '#include "../core/placement.h"'
 breaks rooted test/ref.c '#include "ref.h"'

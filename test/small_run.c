@@ -110,9 +110,10 @@ void small_close(small_run *s)
 
 void small_parameters(small_run *s, float *out)
 {
-    whole_walk walk = whole_begin(s->t, WHOLE_PARAMETERS);
+    const run_tensors all = trainer_tensors(s->t);
+    gather walk = gather_begin(&all, GATHER_PARAMETERS);
     tensor_source room;
-    const tensor_source *from = whole_source(&walk, &room);
+    const tensor_source *from = gather_source(&walk, &room);
     for (int i = 0; i < s->t->params.n; i++) {
         const param *row = &s->t->params.row[i];
         if (param_is_pool(&s->t->params, i)) continue;
@@ -121,7 +122,7 @@ void small_parameters(small_run *s, float *out)
         if (from) from->close(from->context);
         out += row->count;
     }
-    whole_finish(&walk);
+    gather_finish(&walk);
     op_sync(&s->dev, STREAM_COMPUTE);
     must(device_status(&s->dev));
 }

@@ -8,7 +8,7 @@
 
 #include "cuda/cuda.h"
 #include "train/choose_device.h"
-#include "train/loop.h"
+#include "plan/plan_report.h"
 #include "train/task.h"
 #ifdef CUDASIM
 #include "test/cudasim/runtime.h"
@@ -466,7 +466,7 @@ static error *live(const small_run *data, const char *out, const char *more, int
     must(trainer_plan(&o, text_task.kind, &t));
     must(cuda_device(&dev));
     emu_fail_launch(n);
-    error *e = train_loop(t, &dev);
+    error *e = train_loop(t, &dev, plan_files);
     if (n != INT_MAX) emu_fail_launch(0);
     trainer_destroy(t);
     cuda_close(&dev);

@@ -188,24 +188,24 @@ static void make_logits(float *logits)
 }
 
 /* How often each token is drawn. */
-static void count_picks(const pick_rule *rule, const float *logits, int *count)
+static void count_picks(const choice_rule *rule, const float *logits, int *count)
 {
-    picker p;
-    must(picker_open(rule, WORDS, &p));
+    chooser p;
+    must(chooser_open(rule, WORDS, &p));
     memset(count, 0, WORDS * sizeof *count);
     for (uint64_t i = 0; i < DRAWS; i++) {
         int32_t id, again;
-        must(pick_token(&p, logits, i, &id));
-        must(pick_token(&p, logits, i, &again));
+        must(choose_token(&p, logits, i, &id));
+        must(choose_token(&p, logits, i, &again));
         assert_int_equal(id, again);
         assert_true(id >= 0 && id < WORDS);
         count[id]++;
     }
-    picker_close(&p);
+    chooser_close(&p);
 }
 
 /* The rule again, by sorting and nothing else: probabilities (WORDS). */
-static void expected(const pick_rule *rule, const float *logits, double *probability)
+static void expected(const choice_rule *rule, const float *logits, double *probability)
 {
     double sum = 0, mass = 0, kept = 0;
     bool in[WORDS] = {0};
@@ -234,7 +234,7 @@ static void expected(const pick_rule *rule, const float *logits, double *probabi
 static void test_pick_follows_its_rule(void **state)
 {
     (void)state;
-    static const pick_rule rules[] = {
+    static const choice_rule rules[] = {
         {1, 1, 0, 1},         {0.5, 1, 0, 2},     {2, 1, 0, 3},     {1, 1, 1, 4},
         {1, 1, 7, 5},         {1, 1, 199, 6},     {1, 1, 1000, 7},  {1, 0.9, 0, 8},
         {1, 0.3, 0, 9},       {1.5, 0.8, 40, 10}, {1, 1e-9, 0, 11}, {0.001, 1, 0, 12},
@@ -245,7 +245,7 @@ static void test_pick_follows_its_rule(void **state)
     int count[WORDS];
     make_logits(logits);
     for (size_t k = 0; k < sizeof rules / sizeof *rules; k++) {
-        pick_rule rule = rules[k];
+        choice_rule rule = rules[k];
         rule.top_k = rule.top_k > WORDS ? 0 : rule.top_k;
         count_picks(&rules[k], logits, count);
         expected(&rule, logits, probability);
@@ -261,61 +261,61 @@ static void test_pick_follows_its_rule(void **state)
 static void test_greedy(void **state)
 {
     (void)state;
-    pick_rule rule = {.temperature = 0, .top_p = 1};
+    choice_rule rule = {.temperature = 0, .top_p = 1};
     float logits[WORDS];
-    picker p;
+    chooser p;
     int32_t id;
     make_logits(logits);
     logits[40] = logits[160] = 9;
-    must(picker_open(&rule, WORDS, &p));
+    must(chooser_open(&rule, WORDS, &p));
     for (uint64_t i = 0; i < 5; i++) {
-        must(pick_token(&p, logits, i, &id));
+        must(choose_token(&p, logits, i, &id));
         assert_int_equal(id, 40);
     }
-    picker_close(&p);
+    chooser_close(&p);
 }
 
 static void test_seeds_differ(void **state)
 {
     (void)state;
     float logits[WORDS];
-    picker a, b;
+    chooser a, b;
     int same = 0;
-    pick_rule rule = {1, 1, 0, 1}, other = {1, 1, 0, 2};
+    choice_rule rule = {1, 1, 0, 1}, other = {1, 1, 0, 2};
     make_logits(logits);
-    must(picker_open(&rule, WORDS, &a));
-    must(picker_open(&other, WORDS, &b));
+    must(chooser_open(&rule, WORDS, &a));
+    must(chooser_open(&other, WORDS, &b));
     for (uint64_t i = 0; i < 100; i++) {
         int32_t x, y;
-        must(pick_token(&a, logits, i, &x));
-        must(pick_token(&b, logits, i, &y));
+        must(choose_token(&a, logits, i, &x));
+        must(choose_token(&b, logits, i, &y));
         same += x == y;
     }
     assert_true(same < 30);
-    picker_close(&a);
-    picker_close(&b);
+    chooser_close(&a);
+    chooser_close(&b);
 }
 
 static void test_logits_that_are_no_numbers(void **state)
 {
     (void)state;
     static const float bad[] = {NAN, INFINITY};
-    pick_rule rule = {1, 1, 0, 1};
+    choice_rule rule = {1, 1, 0, 1};
     float logits[WORDS];
-    picker p;
+    chooser p;
     int32_t id;
-    must(picker_open(&rule, WORDS, &p));
+    must(chooser_open(&rule, WORDS, &p));
     for (int k = 0; k < 3; k++) {
         make_logits(logits);
         for (int i = 0; i < WORDS && k == 2; i++)
             logits[i] = -INFINITY;
         if (k < 2) logits[150] = bad[k];
-        error *e = pick_token(&p, logits, 0, &id);
+        error *e = choose_token(&p, logits, 0, &id);
         assert_non_null(e);
         assert_int_equal(error_kind_of(e), ERR_USER);
         error_free(e);
     }
-    picker_close(&p);
+    chooser_close(&p);
 }
 
 int main(void)

@@ -11,6 +11,7 @@
 
 #include "test/small_run.h"
 #include "plan/memory_search.h"
+#include "train/option_values.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -244,7 +245,7 @@ static void test_bad_lists(void **state)
                                       ",state=int8"};
     unsigned masters, states;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        expect(fit_parse_allow(bad[i], &masters, &states), "must be some of master=fp32, ");
+        expect(option_forms(bad[i], &masters, &states), "must be some of master=fp32, ");
 }
 
 /* ---- a plan that is larger than what is free ---- */
@@ -282,15 +283,15 @@ static void test_sizes(void **state)
                                       "8GB", "nan", "8G 9G", "0.5", "inf"};
     size_t sizes[MOST_SIZES];
     int n;
-    must(fit_parse("1.5K,2M,3G", sizes, &n));
+    must(option_sizes("1.5K,2M,3G", sizes, &n));
     assert_int_equal(n, 3);
     assert_int_equal(sizes[0], 1536);
     assert_int_equal(sizes[1], 2 << 20);
     assert_int_equal(sizes[2], (size_t)3 << 30);
-    must(fit_parse("auto", sizes, &n));
+    must(option_sizes("auto", sizes, &n));
     assert_true(n == 1 && !sizes[0]);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        error *e = fit_parse(bad[i], sizes, &n);
+        error *e = option_sizes(bad[i], sizes, &n);
         if (!e) fail_msg("--memory '%s' is taken", bad[i]);
         error_free(e);
     }

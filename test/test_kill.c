@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "test/disk/calls.h"
-#include "test/disk/lives.h"
+#include "test/disk/runs.h"
 #include "test/scratch.h"
 
 #include <signal.h>
@@ -53,9 +53,9 @@ static void remove_tree(void **state, const char *name)
 }
 
 /* One life; true if it was killed. */
-static bool lives_and_dies(void **state, const char *words, fate *f, double seconds)
+static bool runs_until_killed(void **state, const char *words, fate *f, double seconds)
 {
-    pid_t child = life_start(*state, words, arm, f);
+    pid_t child = run_start(*state, words, arm, f);
     int status;
     if (seconds > 0) {
         struct timespec t = {.tv_nsec = (long)(seconds * 1e9)};
@@ -64,8 +64,8 @@ static bool lives_and_dies(void **state, const char *words, fate *f, double seco
         nanosleep(&t, NULL);
         kill(child, SIGKILL);
     }
-    status = life_wait(child);
-    if (status && status != 1000 + SIGKILL) fail_msg("status %d: %s", status, life_said(*state));
+    status = run_wait(child);
+    if (status && status != 1000 + SIGKILL) fail_msg("status %d: %s", status, run_said(*state));
     return status;
 }
 
@@ -74,10 +74,10 @@ static void test_killed_anywhere(void **state, const char *optimizer, int kills)
     char words[1000];
     fate *f = mmap(NULL, sizeof *f, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(f != MAP_FAILED);
-    lives_make(*state);
+    runs_make(*state);
     double begun = clock_now();
     snprintf(words, sizeof words, RUN "%s --out whole", optimizer);
-    assert_false(lives_and_dies(state, words, f, 0));
+    assert_false(runs_until_killed(state, words, f, 0));
     double whole_seconds = clock_now() - begun;
     int64_t calls = f->seen;
     assert_true(calls > 60); /* five checkpoints */
@@ -87,13 +87,13 @@ static void test_killed_anywhere(void **state, const char *optimizer, int kills)
         bool by_call = in_checkpoint <= anywhere;
         double u = rng_uniform(17, RNG_TEST, n);
         *f = (fate){.at = by_call ? 1 + (int64_t)(u * (double)calls) : 0};
-        bool killed = lives_and_dies(state, words, f, by_call ? 0 : 1e-4 + u * whole_seconds);
+        bool killed = runs_until_killed(state, words, f, by_call ? 0 : 1e-4 + u * whole_seconds);
         if (killed && by_call) in_checkpoint++;
         if (killed && !by_call) anywhere++;
         if (killed && n % 3) continue; /* killed again before it is done */
         *f = (fate){0};
-        if (killed) assert_false(lives_and_dies(state, words, f, 0));
-        lives_same(*state, "whole", "run", 10);
+        if (killed) assert_false(runs_until_killed(state, words, f, 0));
+        runs_same(*state, "whole", "run", 10);
         remove_tree(state, "run");
         done++;
     }

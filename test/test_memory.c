@@ -10,10 +10,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "run/log.h"
+#include "base/process_memory.h"
 #include "io/params_file.h"
 #include "test/small_run.h"
 #include "run/run_state.h"
+#include "train/contents.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -91,18 +92,21 @@ static void keep_and_resume(small_run *s)
 {
     char path[PATH_LENGTH];
     checkpoints *c;
-    run_state state = {.t = s->t, .step = 4};
+    run_contents contents;
+    must(contents_describe(s->t, 0, &contents));
+    contents.step = 4;
     must(checkpoints_open(s->directory, &c));
-    must(run_state_write(c, &state));
-    state.step = 5;
-    must(run_state_write(c, &state));
+    must(run_state_write(c, &contents));
+    contents.step = 5;
+    must(run_state_write(c, &contents));
     must(checkpoints_prune(c, 1));
     checkpoints_close(c);
     must(checkpoints_open(s->directory, &c));
-    must(checkpoints_newest(c, no_report, NULL, path, &state.step));
-    must(run_state_read(path, &state));
-    assert_int_equal(state.step, 5);
+    must(checkpoints_newest(c, no_report, NULL, path, &contents.step));
+    must(run_state_resume(path, &contents));
+    assert_int_equal(contents.step, 5);
     checkpoints_close(c);
+    contents_free(&contents);
 }
 
 static void remove_checkpoints(const small_run *s)

@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
-#include "run/log.h"
+#include "base/process_memory.h"
 #include "test/long.h"
 #include "test/small_run.h"
 

@@ -3,7 +3,7 @@
  */
 #include "run/checkpoint.h"
 #include "test/disk/calls.h"
-#include "test/disk/lives.h"
+#include "test/disk/runs.h"
 #include "test/scratch.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ static bool every_combination(void)
 static int make(void **state)
 {
     if (scratch_make(state)) return -1;
-    lives_make(*state);
+    runs_make(*state);
     return 0;
 }
 
@@ -54,14 +54,14 @@ static bool there(void **state, const char *name)
 
 static void expect_said(void **state, const char *word)
 {
-    if (!strstr(life_said(*state), word)) fail_msg("expected '%s' in: %s", word, life_said(*state));
+    if (!strstr(run_said(*state), word)) fail_msg("expected '%s' in: %s", word, run_said(*state));
 }
 
 /* Exactly one line from the program, with these words. */
 static void refused(void **state, const char *words, const char *word1, const char *word2)
 {
-    int status = life_status(*state, words);
-    const char *said = life_said(*state), *line = strstr(said, "train: ");
+    int status = run_status(*state, words);
+    const char *said = run_said(*state), *line = strstr(said, "train: ");
     if (status != 1 || !line) fail_msg("%s: status %d: %s", words, status, said);
     if (!strstr(line, word1) || !strstr(line, word2) ||
         strchr(line, '\n') != line + strlen(line) - 1)
@@ -78,7 +78,7 @@ static void resumes_the_same(void **state, const char *arguments)
     const int steps[] = {3, 6, 9};
     snprintf(words, sizeof words,
              MODEL DATA "%s --steps 10 --checkpoint-every 3 --keep 9 --out whole", arguments);
-    life_run(*state, words);
+    run_finishes(*state, words);
     for (int i = 0; i < 3; i++) {
         shell(state,
               "cp -r whole part && cd part && rm -r model.safetensors step_00000010 && "
@@ -88,11 +88,11 @@ static void resumes_the_same(void **state, const char *arguments)
         snprintf(words, sizeof words,
                  MODEL DATA "%s --steps 10 --checkpoint-every 3 --keep 9 --out part --resume auto",
                  arguments);
-        life_run(*state, words);
+        run_finishes(*state, words);
         char word[60];
         snprintf(word, sizeof word, "resuming from part/step_0000000%d", steps[i]);
         expect_said(state, word);
-        lives_same(*state, "whole", "part", 10);
+        runs_same(*state, "whole", "part", 10);
         shell(state, "rm -r part");
     }
     shell(state, "rm -r whole");
@@ -151,13 +151,13 @@ static void carries_over(void **state, const char *whole, const char *first, con
 {
     char words[1000];
     snprintf(words, sizeof words, RUN "%s --out whole", whole);
-    life_run(*state, words);
+    run_finishes(*state, words);
     snprintf(words, sizeof words, RUN "%s --out part", first);
-    life_run(*state, words);
+    run_finishes(*state, words);
     shell(state, "rm -r part/step_00000010");
     snprintf(words, sizeof words, RUN "%s --out part --resume auto", second);
-    life_run(*state, words);
-    lives_same(*state, "whole", "part", 10);
+    run_finishes(*state, words);
+    runs_same(*state, "whole", "part", 10);
     shell(state, "rm -r whole part");
 }
 
@@ -179,25 +179,25 @@ static void test_forms_change(void **state)
 /* Another split sums in another order, so bits may differ; the states and the data do not. */
 static void test_split_changes(void **state)
 {
-    life_run(*state, RUN "--batch 6 --out run --steps 5");
-    life_run(*state, RUN "--batch 3 --accum 2 --out run --resume auto");
+    run_finishes(*state, RUN "--batch 6 --out run --steps 5");
+    run_finishes(*state, RUN "--batch 3 --accum 2 --out run --resume auto");
     expect_said(state, "resuming from run/step_00000005");
     refused(state, RUN "--batch 6 --accum 2 --out run --steps 20 --resume auto", "samples_per_step",
             "--batch, --accum");
-    life_run(*state,
-             RUN "--optim adama --batch 6 --out folds --steps 5"); /* another v: it says so */
-    life_run(*state, RUN "--optim adama_r --batch 3 --accum 2 --out folds --resume auto");
+    run_finishes(*state,
+                 RUN "--optim adama --batch 6 --out folds --steps 5"); /* another v: it says so */
+    run_finishes(*state, RUN "--optim adama_r --batch 3 --accum 2 --out folds --resume auto");
     expect_said(state, "--accum was 1, from here on 2");
 }
 
 static void test_wanted_changes(void **state)
 {
-    life_run(*state, RUN "--batch 6 --out run --steps 5 --lr 0.01");
-    life_run(*state, RUN "--batch 6 --out run --steps 12 --lr 0.02 --resume auto");
+    run_finishes(*state, RUN "--batch 6 --out run --steps 5 --lr 0.01");
+    run_finishes(*state, RUN "--batch 6 --out run --steps 12 --lr 0.02 --resume auto");
     expect_said(state, "--lr was 0.01, from here on 0.02");
     expect_said(state, "--steps was 5, from here on 12");
-    life_run(*state,
-             RUN "--batch 6 --out run --steps 12 --lr 0.02 --resume auto"); /* no more to do */
+    run_finishes(*state,
+                 RUN "--batch 6 --out run --steps 12 --lr 0.02 --resume auto"); /* no more to do */
     refused(state, RUN "--batch 6 --out run --resume auto", "--steps 10", "more than 12");
 }
 
@@ -225,7 +225,7 @@ static void test_refused_changes(void **state)
         {"--train-data other_train.bin", "data", "--train-data"},
         {"--train-data [a-d]_train.bin", "data", "--train-data"},
     };
-    life_run(*state, RUN "--batch 6 --out run --steps 5");
+    run_finishes(*state, RUN "--batch 6 --out run --steps 5");
     shell(state, "cp -r run kept");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         char words[1000];
@@ -264,8 +264,8 @@ static void test_older_program(void **state)
                                             {"--sparsity 0.5", "--sparsity was 0"},
                                             {"--freeze wte*", "--freeze was []"}};
     char words[1000];
-    life_run(*state, RUN "--batch 6 --out whole");
-    life_run(*state, RUN "--batch 6 --out part");
+    run_finishes(*state, RUN "--batch 6 --out whole");
+    run_finishes(*state, RUN "--batch 6 --out part");
     shell(state, "rm -r part/step_00000010");
     make_older(state, "part/step_00000005", 5);
     shell(state, "cp -r part kept");
@@ -274,13 +274,13 @@ static void test_older_program(void **state)
         refused(state, words, others[i][1], "anew");
     }
     shell(state, "diff -r part kept");
-    life_run(*state, RUN "--batch 6 --out part --resume auto");
+    run_finishes(*state, RUN "--batch 6 --out part --resume auto");
     expect_said(state, "resuming from part/step_00000005");
-    if (strstr(life_said(*state), ", from here on ")) fail_msg("%s", life_said(*state));
-    lives_same(*state, "whole", "part", 10);
+    if (strstr(run_said(*state), ", from here on ")) fail_msg("%s", run_said(*state));
+    runs_same(*state, "whole", "part", 10);
     /* another family than that program had */
-    life_run(*state, "--model llama-nano " TINY
-                     "--heads 4 --width 16 --steps 2 --checkpoint-every 1 --out run");
+    run_finishes(*state, "--model llama-nano " TINY
+                         "--heads 4 --width 16 --steps 2 --checkpoint-every 1 --out run");
     make_older(state, "run/step_00000002", 2);
     refused(state,
             "--model llama-nano " TINY "--heads 4 --width 16 --steps 3 --out run --resume auto",
@@ -291,45 +291,46 @@ static void test_older_program(void **state)
 
 static void test_auto(void **state)
 {
-    life_run(*state, RUN "--batch 6 --out run --resume auto");
+    run_finishes(*state, RUN "--batch 6 --out run --resume auto");
     expect_said(state, "--resume auto: no checkpoint in run, so the run begins at step 1");
     refused(state, RUN "--batch 6 --out run", "2 checkpoint(s)", "--resume auto");
-    life_run(*state, RUN "--batch 6 --out plain --checkpoint-every 0");
-    life_run(*state, RUN "--batch 6 --out plain --checkpoint-every 0"); /* as ever: written over */
-    lives_same(*state, "run", "plain", 0);
+    run_finishes(*state, RUN "--batch 6 --out plain --checkpoint-every 0");
+    run_finishes(*state,
+                 RUN "--batch 6 --out plain --checkpoint-every 0"); /* as ever: written over */
+    runs_same(*state, "run", "plain", 0);
 }
 
 static void test_given_directory(void **state)
 {
-    life_run(*state, RUN "--batch 6 --out run");
+    run_finishes(*state, RUN "--batch 6 --out run");
     refused(state, RUN "--batch 6 --out run --resume run/step_00000005", "step 10",
             "another --out");
     refused(state, RUN "--batch 6 --out new --resume run", "--resume run", "auto");
     refused(state, RUN "--batch 6 --out new --resume run/step_00000007", "step_00000007",
             "missing");
-    life_run(*state, RUN "--batch 6 --out new --resume run/step_00000005");
+    run_finishes(*state, RUN "--batch 6 --out new --resume run/step_00000005");
     shell(state, "cmp run/model.safetensors new/model.safetensors");
     shell(state, "[ \"$(head -c 10 new/log.jsonl)\" = '{\"step\":6,' ]");
     refused(state, RUN "--batch 6 --out new --steps 20 --resume run/step_00000005", "--out new",
             "another --out");
-    life_run(*state, RUN "--batch 6 --out run --steps 20 --resume run/step_00000010/");
+    run_finishes(*state, RUN "--batch 6 --out run --steps 20 --resume run/step_00000010/");
     assert_true(there(state, "run/step_00000020"));
 }
 
 static void test_damaged_is_passed_over(void **state)
 {
-    life_run(*state, RUN "--batch 6 --out whole");
+    run_finishes(*state, RUN "--batch 6 --out whole");
     shell(state, "cp -r whole run && printf x | dd of=run/step_00000010/optimizer.safetensors bs=1 "
                  "seek=3000 conv=notrunc 2>/dev/null");
-    life_run(*state, RUN "--batch 6 --out run --resume auto");
+    run_finishes(*state, RUN "--batch 6 --out run --resume auto");
     expect_said(state, "step_00000010/optimizer.safetensors is damaged");
     expect_said(state, "resuming from run/step_00000005");
-    lives_same(*state, "whole", "run", 10);
+    runs_same(*state, "whole", "run", 10);
     assert_true(there(state, "run/step_00000010.broken"));
     shell(state, "rm run/step_*/manifest.json");
-    life_run(*state, RUN "--batch 6 --out run --resume auto");
+    run_finishes(*state, RUN "--batch 6 --out run --resume auto");
     expect_said(state, "no whole checkpoint in run, so the run begins at step 1");
-    lives_same(*state, "whole", "run", 10);
+    runs_same(*state, "whole", "run", 10);
 }
 
 /* Every byte of a checkpoint counts (each one with LONG=1). */
@@ -337,7 +338,7 @@ static void test_every_byte(void **state)
 {
     static const char *const names[] = {"model.safetensors", "optimizer.safetensors", "state.json",
                                         "config.json", "manifest.json"};
-    life_run(*state, TINY "--steps 2 --checkpoint-every 1 --out run");
+    run_finishes(*state, TINY "--steps 2 --checkpoint-every 1 --out run");
     char *directory = scratch_path(state, "run/step_00000002");
     ok(manifest_check(directory, 2));
     for (int f = 0; f < 5; f++) {
@@ -372,13 +373,13 @@ static void test_every_byte(void **state)
 
 static void test_trouble(void **state)
 {
-    life_run(*state, RUN "--batch 6 --out whole");
+    run_finishes(*state, RUN "--batch 6 --out whole");
     /* a name that is taken: the periodic checkpoint fails, the training goes on */
     shell(state, "mkdir run && touch run/step_00000005.tmp");
-    life_run(*state, RUN "--batch 6 --out run");
+    run_finishes(*state, RUN "--batch 6 --out run");
     expect_said(state, "warning: no checkpoint of step 5: ");
     assert_false(there(state, "run/step_00000005"));
-    lives_same(*state, "whole", "run", 10);
+    runs_same(*state, "whole", "run", 10);
     /* a file in the way of the whole directory */
     shell(state, "touch file");
     refused(state, RUN "--batch 6 --out file/run --resume auto", "file", "--out");
@@ -418,25 +419,25 @@ static int lines_of(void **state, const char *name)
 
 static void test_full_disk(void **state)
 {
-    life_run(*state, RUN "--batch 6 --steps 40 --out whole");
+    run_finishes(*state, RUN "--batch 6 --steps 40 --out whole");
     /* full for a while: the log waits, checkpoints are left out, in the end nothing is missing */
     full some = {.from = 30, .to = 60};
-    int status = life_wait(life_start(*state, RUN "--batch 6 --steps 40 --out run", fill, &some));
-    if (status) fail_msg("status %d: %s", status, life_said(*state));
+    int status = run_wait(run_start(*state, RUN "--batch 6 --steps 40 --out run", fill, &some));
+    if (status) fail_msg("status %d: %s", status, run_said(*state));
     expect_said(state, "warning: the log waits, the training goes on: run/log.jsonl");
     expect_said(state, "warning: no checkpoint of step ");
     expect_said(state, "No space left");
-    lives_same(*state, "whole", "run", 40);
+    runs_same(*state, "whole", "run", 40);
     /* for good: trained to the end, and then one line; what was whole is */
     full all = {.from = 30, .to = 1 << 30, .names_too = true};
-    status = life_wait(life_start(*state, RUN "--batch 6 --steps 40 --out full", fill, &all));
+    status = run_wait(run_start(*state, RUN "--batch 6 --steps 40 --out full", fill, &all));
     assert_int_equal(status, 1);
     expect_said(state, "step    40/40");
     expect_said(state, "train: ");
     assert_true(lines_of(state, "full/log.jsonl") < 40);
-    life_run(*state, RUN "--batch 6 --steps 40 --out full --resume auto");
+    run_finishes(*state, RUN "--batch 6 --steps 40 --out full --resume auto");
     expect_said(state, "resuming from full/step_00000005");
-    lives_same(*state, "whole", "full", 40);
+    runs_same(*state, "whole", "full", 40);
 }
 
 static void wait_for_lines(void **state, const char *name, int lines)
@@ -457,12 +458,12 @@ static void wait_for_lines(void **state, const char *name, int lines)
 
 static void test_vanished_directory(void **state)
 {
-    pid_t child = life_start(*state, RUN "--batch 6 --out run --steps 1500 --checkpoint-every 50",
-                             NULL, NULL);
+    pid_t child =
+        run_start(*state, RUN "--batch 6 --out run --steps 1500 --checkpoint-every 50", NULL, NULL);
     wait_for_lines(state, "run/log.jsonl", 5);
     shell(state, "mv run elsewhere && rm -r elsewhere");
-    int status = life_wait(child);
-    if (status) fail_msg("status %d: %s", status, life_said(*state));
+    int status = run_wait(child);
+    if (status) fail_msg("status %d: %s", status, run_said(*state));
     expect_said(state, "log.jsonl was removed");
     assert_true(there(state, "run/model.safetensors"));
     assert_true(there(state, "run/step_00001500/manifest.json"));
@@ -470,13 +471,13 @@ static void test_vanished_directory(void **state)
 
 static void test_two_processes(void **state)
 {
-    pid_t child = life_start(*state, RUN "--batch 6 --out run --steps 100000", NULL, NULL);
+    pid_t child = run_start(*state, RUN "--batch 6 --out run --steps 100000", NULL, NULL);
     wait_for_lines(state, "run/log.jsonl", 2);
     char *kept = scratch_path(state, "said.txt"), *elsewhere = scratch_path(state, "said1.txt");
     rename(kept, elsewhere);
     refused(state, RUN "--batch 6 --out run --resume auto", "another process", "--out");
     kill(child, SIGTERM);
-    assert_int_equal(life_wait(child), 0);
+    assert_int_equal(run_wait(child), 0);
     free(kept);
     free(elsewhere);
 }
@@ -487,14 +488,14 @@ static void stopped_by(void **state, int number, const char *name)
 {
     shell(state, "rm -rf run");
     pid_t child =
-        life_start(*state, RUN "--batch 6 --out run --steps 3000 --checkpoint-every 0", NULL, NULL);
+        run_start(*state, RUN "--batch 6 --out run --steps 3000 --checkpoint-every 0", NULL, NULL);
     wait_for_lines(state, "run/log.jsonl", 3);
     kill(child, number);
-    assert_int_equal(life_wait(child), 0);
+    assert_int_equal(run_wait(child), 0);
     char word[60];
     snprintf(word, sizeof word, "stopped by %s after step ", name);
     expect_said(state, word);
-    int step = atoi(strstr(life_said(*state), word) + strlen(word));
+    int step = atoi(strstr(run_said(*state), word) + strlen(word));
     assert_true(step >= 2 && step < 3000);
     snprintf(word, sizeof word, "run/step_%08d/manifest.json", step);
     assert_true(there(state, word));
@@ -503,13 +504,13 @@ static void stopped_by(void **state, int number, const char *name)
 static void test_stopped_and_resumed(void **state)
 {
 #define SLOW RUN "--batch 6 --steps 60 --checkpoint-every 0 "
-    life_run(*state, SLOW "--out whole");
-    pid_t child = life_start(*state, SLOW "--out run", NULL, NULL);
+    run_finishes(*state, SLOW "--out whole");
+    pid_t child = run_start(*state, SLOW "--out run", NULL, NULL);
     wait_for_lines(state, "run/log.jsonl", 7);
     kill(child, SIGINT);
-    assert_int_equal(life_wait(child), 0);
-    life_run(*state, SLOW "--out run --resume auto");
-    lives_same(*state, "whole", "run", 0);
+    assert_int_equal(run_wait(child), 0);
+    run_finishes(*state, SLOW "--out run --resume auto");
+    runs_same(*state, "whole", "run", 0);
     stopped_by(state, SIGTERM, "SIGTERM");
     stopped_by(state, SIGINT, "SIGINT");
 }
@@ -534,19 +535,19 @@ static void wait_for_step_6(void **state)
 static void test_second_signal(void **state)
 {
 #define CONSTANT RUN "--batch 6 --schedule constant "
-    life_run(*state, CONSTANT "--out whole");
-    life_run(*state, CONSTANT "--out run --steps 5");
-    pid_t child = life_start(*state,
-                             CONSTANT "--out run --eval-every 1 --eval-batches 1000000 "
-                                      "--resume auto",
-                             NULL, NULL);
+    run_finishes(*state, CONSTANT "--out whole");
+    run_finishes(*state, CONSTANT "--out run --steps 5");
+    pid_t child = run_start(*state,
+                            CONSTANT "--out run --eval-every 1 --eval-batches 1000000 "
+                                     "--resume auto",
+                            NULL, NULL);
     wait_for_step_6(state);
     kill(child, SIGTERM);
     usleep(100000);
     assert_int_equal(waitpid(child, NULL, WNOHANG), 0);
     kill(child, SIGINT);
-    assert_int_equal(life_wait(child), 1000 + SIGINT);
-    life_run(*state, CONSTANT "--out run --resume auto");
+    assert_int_equal(run_wait(child), 1000 + SIGINT);
+    run_finishes(*state, CONSTANT "--out run --resume auto");
     expect_said(state, "resuming from run/step_00000005");
     shell(state, "cmp whole/model.safetensors run/model.safetensors");
 }

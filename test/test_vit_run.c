@@ -6,7 +6,7 @@
 #include "cpu/cpu.h"
 #include "test/small_images.h"
 #include "test/small_run.h"
-#include "train/loop.h"
+#include "plan/plan_report.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -179,7 +179,7 @@ static void whole_run(const char *arguments)
     must(small_parse(words, text, &o));
     must(trainer_plan(&o, &vit_kind, &t));
     must(cpu_device((int)o.threads, &dev));
-    must(train_loop(t, &dev));
+    must(train_loop(t, &dev, plan_files));
     trainer_destroy(t);
     cpu_close(&dev);
 }

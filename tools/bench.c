@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "cpu/cpu.h"
-#include "run/log.h"
+#include "base/process_memory.h"
 #include "train/task.h"
 
 #include <math.h>

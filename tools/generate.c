@@ -1,7 +1,7 @@
 /* generate.c - a trained model continues a prompt, or says how well it knows a text.
  *
  *     --prompt, --prompt-ids
- *               -> tokens -> decoder (infer/decoder.h) -> pick (infer/choose_token.h) -> text on stdout
+ *               -> tokens -> decoder (infer/decoder.h) -> choose (infer/choose_token.h) -> text on stdout
  *     --eval    -> tokens -> scorer (infer/scorer.h)   -> loss, perplexity, bits per byte on stdout
  *
  * The standard output holds the text alone; figures go to the standard error.
@@ -282,7 +282,7 @@ static error *encode_prompt(const session *s, int32_t **ids, size_t *n)
     return NULL;
 }
 
-static error *generate_tokens(session *s, picker *p, const int32_t *prompt, size_t n, float *logits,
+static error *generate_tokens(session *s, chooser *p, const int32_t *prompt, size_t n, float *logits,
                               double *began)
 {
     decoder *d = &s->g->decoder;
@@ -295,7 +295,7 @@ static error *generate_tokens(session *s, picker *p, const int32_t *prompt, size
         size_t n_bytes;
         TRY(decoder_next(d, logits));
         if (i == 0) *began = clock_now();
-        TRY(pick_token(p, logits, (uint64_t)i, &id));
+        TRY(choose_token(p, logits, (uint64_t)i, &id));
         if (i == 0 && s->vocab) fputs(s->o->prompt, stdout);
         char number[16];
         const uint8_t *bytes = (uint8_t *)number;
@@ -309,7 +309,7 @@ static error *generate_tokens(session *s, picker *p, const int32_t *prompt, size
     return put_rest(&out);
 }
 
-static error *generate_text(session *s, picker *p, int32_t *prompt, size_t n, float *logits)
+static error *generate_text(session *s, chooser *p, int32_t *prompt, size_t n, float *logits)
 {
     double before = clock_now(), began = before;
     int64_t count = (int64_t)s->o->numbers[TOKENS];
@@ -327,20 +327,20 @@ static error *generate_text(session *s, picker *p, int32_t *prompt, size_t n, fl
 static error *generate(session *s)
 {
     const double *x = s->o->numbers;
-    pick_rule rule = {.temperature = x[TEMPERATURE],
+    choice_rule rule = {.temperature = x[TEMPERATURE],
                       .top_p = x[TOP_P],
                       .top_k = (int64_t)x[TOP_K],
                       .seed = (uint64_t)x[SEED]};
-    picker p = {0};
+    chooser p = {0};
     int32_t *prompt = NULL;
     float *logits = NULL;
     size_t n = 0;
     error *e = encode_prompt(s, &prompt, &n);
     if (!e) e = start(s, 0);
-    if (!e) e = picker_open(&rule, s->vocab ? bpe_size(s->vocab) : (int32_t)s->config.vocab, &p);
+    if (!e) e = chooser_open(&rule, s->vocab ? bpe_size(s->vocab) : (int32_t)s->config.vocab, &p);
     if (!e) e = alloc_array(&logits, (unsigned long)s->config.vocab, sizeof *logits);
     if (!e) e = generate_text(s, &p, prompt, n, logits);
-    picker_close(&p);
+    chooser_close(&p);
     free(prompt);
     free(logits);
     return e;

@@ -1,4 +1,4 @@
-/* join.c - see ranks.h */
+/* join.c - see join.h */
 #include "train/join.h"
 #include "base/hash.h"
 #include "cuda/cuda.h"
@@ -73,27 +73,6 @@ static error *compare_all(const options *o, comm *c)
     return comm_alike(c, e);
 }
 
-error *ranks_same(comm *c, uint64_t mine, const char *what)
-{
-    int rank, which;
-    if (comm_size(c) == 1) return NULL;
-    TRY(comm_compare(c, &mine, 1, &rank, &which));
-    if (rank < 0) return NULL;
-    return comm_alike(
-        c, user_error("rank %d has other %s than rank 0: give all ranks the same", rank, what));
-}
-
-error *ranks_tell(comm *c, void *bytes, size_t n)
-{
-    char *all;
-    if (comm_size(c) == 1) return NULL;
-    TRY(alloc_array(&all, (size_t)c->size, n));
-    error *e = comm_share(c, bytes, all, n);
-    if (!e) memcpy(bytes, all, n);
-    free(all);
-    return e;
-}
-
 /* ---- joining ---- */
 
 /* A rule that folds adds states up over the ranks, so all of them must be there. */
@@ -145,7 +124,7 @@ static error *choose_gpu(int local)
 static error *join(options *o, comm *c, error *(*open)(comm *))
 {
     TRY(open(c));
-    c->limit = PATIENCE;
+    c->limit = COMM_DISK_SECONDS;
     if (c->size == 1) return NULL;
     if (c->rank && !freopen("/dev/null", "w", stdout))
         return user_error("/dev/null cannot be opened: %s", strerror(errno));

@@ -10,8 +10,8 @@
  * What must be the same everywhere is compared before anything else is done: the program itself,
  * every option, the training data.  A rank whose is another is named.
  */
-#ifndef REGRAD_RANKS_H
-#define REGRAD_RANKS_H
+#ifndef REGRAD_JOIN_H
+#define REGRAD_JOIN_H
 
 #include "train/trainer.h"
 
@@ -25,14 +25,5 @@ error *ranks_open(options *o, comm *room) NODISCARD;
 
 /* When the device is open: on a GPU, from here on through NCCL. */
 error *ranks_join(comm *c, device *dev) NODISCARD;
-
-/* Has everybody this number?  `what` completes "rank 2 has other ...". */
-error *ranks_same(comm *c, uint64_t mine, const char *what) NODISCARD;
-
-/* Everybody gets the first rank's n bytes. */
-error *ranks_tell(comm *c, void *bytes, size_t n) NODISCARD;
-
-/* Seconds of patience where disks are at work. */
-enum { PATIENCE = 1800 };
 
 #endif

@@ -2,13 +2,15 @@
 #include "train/loop.h"
 #include "base/files.h"
 #include "base/clock.h"
-#include "run/run_dir.h"
-#include "train/mfu.h"
-#include "plan/plan_report.h"
-#include "train/join.h"
-#include "run/stop.h"
-#include "train/task.h"
+#include "base/process_memory.h"
 #include "io/model_file.h"
+#include "run/gather.h"
+#include "run/run_dir.h"
+#include "run/stop.h"
+#include "train/contents.h"
+#include "train/mfu.h"
+#include "train/show_step.h"
+#include "train/task.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -20,7 +22,9 @@ typedef struct {
     const options *o;
     source *train, *val;
     void *own; /* the task's */
-    life life;
+    const run_report *reports;
+    run_contents contents; /* of the run, for its directory */
+    run_dir dir;
     double step_seconds; /* smoothed */
     double shown;        /* when a line was last shown */
     double peak_flops;   /* of the GPU; NAN on the CPU */
@@ -74,7 +78,8 @@ static void close_session(session *s)
     source_close(s->train);
     source_close(s->val);
     if (s->o->task->end) s->o->task->end(s->own);
-    life_close(&s->life);
+    run_dir_close(&s->dir);
+    contents_free(&s->contents);
 }
 
 /* ---- the loop ---- */
@@ -152,7 +157,6 @@ static error *one_step(session *s, int64_t step)
                           .peak_bytes = arena_peak(s->t->arena)};
     record.units_per_s = (double)units_per_step(o) / seconds;
     record.unit = o->task->unit;
-    record.unit_3 = o->task->unit_3;
     add_mfu(s, &record);
     record.accuracy = result.accuracy;
     record.data_ms = result.data_seconds * 1e3;
@@ -164,9 +168,9 @@ static error *one_step(session *s, int64_t step)
     }
     s->stopped = comm_size(o->comm) > 1 ? result.stop : stop_asked() != NULL;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
-    TRY(life_logged(&s->life, log_step(s->life.log, &record)));
+    TRY(run_dir_logged(&s->dir, log_step(s->dir.log, &record)));
     if (step == s->first || step == o->steps || clock_now() - s->shown > 1) {
-        show_step(&record);
+        show_step(&record, o->task->unit_3);
         s->shown = clock_now();
     }
     return NULL;
@@ -182,7 +186,7 @@ static error *tell_bad(session *s, int64_t step)
     s->bad = bad;
     printf("step %5lld  %lld bad samples were left out; the last: %s\n", (long long)step,
            (long long)bad, why);
-    return life_logged(&s->life, log_value(s->life.log, step, "bad_samples", (double)bad));
+    return run_dir_logged(&s->dir, log_value(s->dir.log, step, "bad_samples", (double)bad));
 }
 
 static error *between_steps(session *s, int64_t step)
@@ -192,12 +196,12 @@ static error *between_steps(session *s, int64_t step)
     if (s->val && due(o->eval_every, step, o->steps)) {
         eval_result result;
         TRY(trainer_evaluate(s->t, s->val, &result));
-        TRY(life_logged(&s->life, log_value(s->life.log, step, "val_loss", result.loss)));
+        TRY(run_dir_logged(&s->dir, log_value(s->dir.log, step, "val_loss", result.loss)));
         if (isnan(result.accuracy)) {
             printf("step %5lld  validation loss %.4f\n", (long long)step, result.loss);
         } else {
-            TRY(life_logged(&s->life,
-                            log_value(s->life.log, step, "val_accuracy", result.accuracy)));
+            TRY(run_dir_logged(&s->dir,
+                               log_value(s->dir.log, step, "val_accuracy", result.accuracy)));
             printf("step %5lld  validation loss %.4f  accuracy %.2f %%\n", (long long)step,
                    result.loss, 100 * result.accuracy);
         }
@@ -222,16 +226,16 @@ static error *write_model(session *s)
     const options *o = s->o;
     error *e = NULL;
     tensor_source room;
-    whole_walk walk = whole_begin(s->t, WHOLE_PARAMETERS);
-    comm_patience(o->comm, PATIENCE);
+    gather walk = gather_begin(&s->contents.tensors, GATHER_PARAMETERS);
+    comm_patience(o->comm, COMM_DISK_SECONDS);
     if (comm_rank(o->comm) == 0) {
         e = make_directory(o->out, "--out"); /* it may have been removed */
         if (!e)
             e = weights_write_from(o->out, &o->model, &s->t->params, s->t->r.dev,
-                                   whole_source(&walk, &room));
-        if (!e) e = run_vocab_write(o->out, &s->life.state);
+                                   gather_source(&walk, &room));
+        if (!e) e = run_vocab_write(o->out, &s->contents);
     }
-    whole_finish(&walk);
+    gather_finish(&walk);
     return comm_agree(o->comm, e);
 }
 
@@ -243,11 +247,11 @@ static error *finish(session *s)
     TRY(check_arena(s));
     TRY(path_join(path, o->out, "model.safetensors"));
     TRY(write_model(s));
-    run_log *log = s->life.log;
+    run_log *log = s->dir.log;
     size_t peak = arena_peak(s->t->arena), resident = resident_bytes(),
            high = arena_high_water(s->t->arena);
-    TRY(life_logged(&s->life, log_value(log, o->steps, "high_water_bytes", (double)high)));
-    TRY(life_logged(&s->life, log_value(log, o->steps, "resident_bytes", (double)resident)));
+    TRY(run_dir_logged(&s->dir, log_value(log, o->steps, "high_water_bytes", (double)high)));
+    TRY(run_dir_logged(&s->dir, log_value(log, o->steps, "resident_bytes", (double)resident)));
     printf("wrote %s; memory planned %.1f MiB, handed out %.1f MiB, process %.1f MiB\n", path,
            (double)peak / 1048576.0, (double)high / 1048576.0, (double)resident / 1048576.0);
     return log_sync(log, &bytes);
@@ -256,7 +260,7 @@ static error *finish(session *s)
 /* A checkpoint that fails is a pity; the training goes on, and the one before stays. */
 static void keep(session *s, int64_t step)
 {
-    error *e = life_keep(&s->life, step);
+    error *e = run_dir_checkpoint(&s->dir, step);
     comm *c = s->o->comm;
     if (e && c && c->told)
         error_free(e);
@@ -270,7 +274,7 @@ static void keep(session *s, int64_t step)
 static error *stop(session *s, int64_t step, const char *signal_name)
 {
     TRY(check_arena(s));
-    TRY(life_keep(&s->life, step));
+    TRY(run_dir_checkpoint(&s->dir, step));
     printf("stopped by %s after step %lld; go on with --resume auto --out %s\n", signal_name,
            (long long)step, s->o->out);
     return NULL;
@@ -297,27 +301,32 @@ static error *write_reports(session *s)
 {
     if (comm_rank(s->o->comm)) return NULL;
     TRY(write_out(s->t, "options.json", print_options));
-    TRY(write_out(s->t, "plan.txt", plan_print));
-    return write_out(s->t, "plan.svg", plan_svg);
+    for (const run_report *r = s->reports; r->name; r++)
+        TRY(write_out(s->t, r->name, r->print));
+    return NULL;
 }
 
 /* Each of these by all ranks; what fails in one ends all. */
 static error *begin(session *s, device *dev)
 {
-    comm *c = s->o->comm;
+    const options *o = s->o;
+    comm *c = o->comm;
+    const run_dir_options where = {
+        .path = o->out, .resume = o->resume, .steps = o->steps, .keep = o->keep};
     uint64_t data = 0;
     error *e = open_data(s);
-    if (!e && comm_rank(c) == 0) e = make_directory(s->o->out, "--out");
+    if (!e && comm_rank(c) == 0) e = make_directory(o->out, "--out");
     if (!e) e = source_fingerprint(s->train, &data);
+    if (!e) e = contents_describe(s->t, data, &s->contents);
     TRY(comm_agree(c, e));
-    TRY(ranks_same(c, data, "training data"));
-    TRY(life_open(&s->life, s->t, data));
+    TRY(comm_same(c, data, "training data"));
+    TRY(run_dir_open(&s->dir, &where, &s->contents));
     e = find_peak(s, dev);
     if (!e) e = trainer_commit(s->t, dev, false); /* before an older run's files are replaced */
-    if (!e) e = life_begin(&s->life);
+    if (!e) e = run_dir_resume(&s->dir);
     if (!e) e = write_reports(s);
     TRY(comm_agree(c, e));
-    comm_patience(c, (double)s->o->watchdog);
+    comm_patience(c, (double)o->watchdog);
     return NULL;
 }
 
@@ -325,7 +334,7 @@ static error *run_session(session *s, device *dev)
 {
     const options *o = s->o;
     TRY(begin(s, dev));
-    s->first = s->life.state.step + 1;
+    s->first = s->contents.step + 1;
     int64_t per_step = units_per_step(o), epoch = s->train->count * o->task->units(o);
     printf("%lld %s a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step,
            o->task->unit, (long long)epoch, (long long)o->steps,
@@ -333,9 +342,9 @@ static error *run_session(session *s, device *dev)
     return run_steps(s);
 }
 
-error *train_loop(trainer *t, device *dev)
+error *train_loop(trainer *t, device *dev, const run_report *reports)
 {
-    session s = {.t = t, .o = t->o};
+    session s = {.t = t, .o = t->o, .reports = reports};
     stop_listen();
     error *e = run_session(&s, dev);
     stop_unlisten();

@@ -4,8 +4,16 @@
 
 #include "train/trainer.h"
 
-/* Trains a planned run on dev, writing o->out/{log.jsonl, plan.txt, plan.svg, options.json, config.json,
- * model.safetensors}. */
-error *train_loop(trainer *t, device *dev) NODISCARD;
+#include <stdio.h>
+
+/* A file that is written into --out as a run begins. */
+typedef struct {
+    const char *name;
+    error *(*print)(const trainer *t, FILE *out);
+} run_report;
+
+/* Trains a planned run on dev, writing o->out/{log.jsonl, options.json, config.json, model.safetensors},
+ * and the reports, a list that ends with one without a name (of plan/plan_report.h, which stands above). */
+error *train_loop(trainer *t, device *dev, const run_report *reports) NODISCARD;
 
 #endif

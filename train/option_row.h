@@ -1,14 +1,40 @@
-/* option_row.h - one option: a row of the table that makes the parser, --help and config.json. */
+/* option_row.h - one option: a row of the table that makes the parser, --help, options.json, and what a
+ * resume does with it.
+ */
 #ifndef REGRAD_OPTION_ROW_H
 #define REGRAD_OPTION_ROW_H
 
+#include "run/run_contents.h"
 #include "train/options.h"
 
 typedef enum { WHOLE, REAL, TEXT, FLAG, LIST } option_type;
 
+/* The headings of --help, in their order. */
+typedef enum {
+    MODEL,
+    DATA,
+    OPTIMIZER,
+    PRECISION,
+    MEMORY,
+    RUN,
+    OUTPUT,
+    RANKS,
+    OPTION_GROUPS
+} option_group;
+
+/* What a resume does when it has changed (run/run_contents.h).  Flags are not kept in checkpoints. */
+typedef enum {
+    FIXED = RESUME_FIXED,
+    TOLD = RESUME_TOLD,
+    SILENT = RESUME_SILENT,
+    SPLIT /* silent; told when the optimizer takes in each micro-batch's gradient by itself */
+} option_resume;
+
 typedef struct {
     const char *name, *arg, *help;
     option_type type;
+    option_group group;
+    option_resume resume;
     size_t field;
     double least, most;     /* for numbers */
     const char *when_unset; /* shown as the default when the number is 0 or NAN */

@@ -1,5 +1,5 @@
 /* options.c - see options.h */
-#include "plan/memory_search.h"
+#include "train/option_values.h"
 #include "train/task.h"
 
 #include <argp.h>
@@ -13,125 +13,134 @@
 
 static const option_row common[] = {
     {"optim", "NAME", "adamw, adama, adan, lion, muon, sgd; with suffix _r: memory-reduced", TEXT,
-     FIELD(optim_name), 0, 0, NULL},
+     OPTIMIZER, SILENT, FIELD(optim_name), 0, 0, NULL},
     {"optim-impl", "HOW",
      "fused (one pass) or passes (operation by operation over whole tensors, as published)", TEXT,
-     FIELD(impl), 0, 0, NULL},
-    {"gradients", "WHERE", "own, overlay, release, fold or auto", TEXT, FIELD(gradients), 0, 0,
-     "own; auto for _r; fold for adama"},
+     OPTIMIZER, SILENT, FIELD(impl), 0, 0, NULL},
+    {"gradients", "WHERE", "own, overlay, release, fold or auto", TEXT, MEMORY, SILENT,
+     FIELD(gradients), 0, 0, "own; auto for _r; fold for adama"},
     {"dtype", "TYPE",
      "fp32, or bf16: parameters, activations and their gradients (sums, norms' statistics, loss "
      "and "
      "optimizer stay fp32)",
-     TEXT, FIELD(dtype_name), 0, 0, NULL},
+     TEXT, PRECISION, FIXED, FIELD(dtype_name), 0, 0, NULL},
     {"master", "FORM",
      "with --dtype bf16, what is kept of a weight besides its bf16: fp32; split16 (the 16 bits it "
      "lacks: same training as fp32); split8 (8 of them); none (rounded at random)",
-     TEXT, FIELD(master_name), 0, 0, "fp32"},
+     TEXT, PRECISION, FIXED, FIELD(master_name), 0, 0, "fp32"},
     {"state", "FORM", "of the optimizer's states: fp32, bf16, or int8 (in blocks with a scale)",
-     TEXT, FIELD(state_name), 0, 0, NULL},
+     TEXT, PRECISION, FIXED, FIELD(state_name), 0, 0, NULL},
     {"state-of", "WHICH",
      "what --state is for: matrices (vectors, tensors of less than 4096 numbers and embeddings "
      "stay "
      "fp32), or all",
-     TEXT, FIELD(state_of), 0, 0, NULL},
-    {"lr", "X", "peak learning rate", REAL, FIELD(lr), 0, 1e6, "the optimizer's"},
-    {"beta1", "X", "decay rate", REAL, FIELD(beta1), 0, BETA_MOST, "the optimizer's"},
-    {"beta2", "X", "decay rate", REAL, FIELD(beta2), 0, BETA_MOST, "the optimizer's"},
-    {"beta3", "X", "decay rate", REAL, FIELD(beta3), 0, BETA_MOST, "the optimizer's"},
-    {"eps", "X", "added to the denominator", REAL, FIELD(eps), 1e-30, 1, "the optimizer's"},
+     TEXT, PRECISION, FIXED, FIELD(state_of), 0, 0, NULL},
+    {"lr", "X", "peak learning rate", REAL, OPTIMIZER, TOLD, FIELD(lr), 0, 1e6, "the optimizer's"},
+    {"beta1", "X", "decay rate", REAL, OPTIMIZER, TOLD, FIELD(beta1), 0, BETA_MOST,
+     "the optimizer's"},
+    {"beta2", "X", "decay rate", REAL, OPTIMIZER, TOLD, FIELD(beta2), 0, BETA_MOST,
+     "the optimizer's"},
+    {"beta3", "X", "decay rate", REAL, OPTIMIZER, TOLD, FIELD(beta3), 0, BETA_MOST,
+     "the optimizer's"},
+    {"eps", "X", "added to the denominator", REAL, OPTIMIZER, TOLD, FIELD(eps), 1e-30, 1,
+     "the optimizer's"},
     {"adam-lr", "X",
      "muon: peak learning rate of AdamW, which trains embeddings, head, gains and biases", REAL,
-     FIELD(adam_lr), 0, 1e6, "3e-4 with muon"},
-    {"adam-beta1", "X", "muon: AdamW's decay rate", REAL, FIELD(adam_beta1), 0, BETA_MOST,
-     "0.9 with muon"},
-    {"adam-beta2", "X", "muon: AdamW's decay rate", REAL, FIELD(adam_beta2), 0, BETA_MOST,
-     "0.95 with muon"},
-    {"adam-eps", "X", "muon: AdamW's eps", REAL, FIELD(adam_eps), 1e-30, 1, "1e-10 with muon"},
-    {"newton-schulz", "N", "muon: steps that make a matrix orthogonal", WHOLE, FIELD(newton_schulz),
-     1, 100, "5 with muon"},
-    {"weight-decay", "X", "decoupled, on matrices and embeddings", REAL, FIELD(weight_decay), 0,
-     1e6, "the optimizer's"},
-    {"grad-clip", "X", "largest global gradient norm; 0 = off", REAL, FIELD(grad_clip), 0, 1e30,
-     NULL},
-    {"schedule", "NAME", "cosine, linear, constant or wsd", TEXT, FIELD(schedule_name), 0, 0, NULL},
-    {"warmup", "N", "steps of linear warm-up", WHOLE, FIELD(warmup), 0, 1e9, NULL},
+     OPTIMIZER, TOLD, FIELD(adam_lr), 0, 1e6, "3e-4 with muon"},
+    {"adam-beta1", "X", "muon: AdamW's decay rate", REAL, OPTIMIZER, TOLD, FIELD(adam_beta1), 0,
+     BETA_MOST, "0.9 with muon"},
+    {"adam-beta2", "X", "muon: AdamW's decay rate", REAL, OPTIMIZER, TOLD, FIELD(adam_beta2), 0,
+     BETA_MOST, "0.95 with muon"},
+    {"adam-eps", "X", "muon: AdamW's eps", REAL, OPTIMIZER, TOLD, FIELD(adam_eps), 1e-30, 1,
+     "1e-10 with muon"},
+    {"newton-schulz", "N", "muon: steps that make a matrix orthogonal", WHOLE, OPTIMIZER, TOLD,
+     FIELD(newton_schulz), 1, 100, "5 with muon"},
+    {"weight-decay", "X", "decoupled, on matrices and embeddings", REAL, OPTIMIZER, TOLD,
+     FIELD(weight_decay), 0, 1e6, "the optimizer's"},
+    {"grad-clip", "X", "largest global gradient norm; 0 = off", REAL, OPTIMIZER, TOLD,
+     FIELD(grad_clip), 0, 1e30, NULL},
+    {"schedule", "NAME", "cosine, linear, constant or wsd", TEXT, OPTIMIZER, TOLD,
+     FIELD(schedule_name), 0, 0, NULL},
+    {"warmup", "N", "steps of linear warm-up", WHOLE, OPTIMIZER, TOLD, FIELD(warmup), 0, 1e9, NULL},
     {"final-lr-fraction", "X", "the schedule ends at this fraction of the learning rate", REAL,
-     FIELD(final_lr_fraction), 0, 1, NULL},
+     OPTIMIZER, TOLD, FIELD(final_lr_fraction), 0, 1, NULL},
     {"freeze", "PATTERN",
      "parameters that stay as they are: names, with * and ?; they have no gradient and no state, "
      "and "
      "what only those would need is not kept",
-     LIST, FIELD(freeze), 0, 0, "none"},
-    {"train-only", "PATTERN", "freeze all others", LIST, FIELD(train_only), 0, 0, "all"},
+     LIST, OPTIMIZER, FIXED, FIELD(freeze), 0, 0, "none"},
+    {"train-only", "PATTERN", "freeze all others", LIST, OPTIMIZER, FIXED, FIELD(train_only), 0, 0,
+     "all"},
     {"sparsity", "X",
      "part of the blocks' matrices that is zero: weights, gradients and states are stored for the "
      "others only, whose number is fixed and whose places change; 0 = off",
-     REAL, FIELD(sparsity), 0, 0.9999, NULL},
+     REAL, OPTIMIZER, FIXED, FIELD(sparsity), 0, 0.9999, NULL},
     {"regrow-every", "N",
      "with --sparsity: steps between changes of places, in the first 3/4 of the steps: the "
      "smallest weights become zero, as many zeros elsewhere are trained from then on; 0 = never",
-     WHOLE, FIELD(regrow_every), 0, 1e9, NULL},
+     WHOLE, OPTIMIZER, TOLD, FIELD(regrow_every), 0, 1e9, NULL},
     {"regrow-fraction", "X", "with --sparsity: of the weights, how many change places each time",
-     REAL, FIELD(regrow_fraction), 0, 0.9, NULL},
+     REAL, OPTIMIZER, TOLD, FIELD(regrow_fraction), 0, 0.9, NULL},
     {"recompute", "LEVEL",
      "make again in backward instead of keeping, with the same bits: none, norms, gelu (norms and "
      "activations), attention (... and attention), block (all of a block), sqrt (... and most "
      "blocks' inputs); or by layers: block:0-5,norms:6-11",
-     TEXT, FIELD(recompute), 0, 0, NULL},
+     TEXT, MEMORY, SILENT, FIELD(recompute), 0, 0, NULL},
     {"memory", "SIZE",
      "choose --recompute, --batch, --accum and --gradients for the fastest training of this batch "
      "in "
      "so much memory (8G, or auto: what is free); with --plan 2G,4G,8G: what trains in each",
-     TEXT, FIELD(memory), 0, 0, "off"},
+     TEXT, MEMORY, SILENT, FIELD(memory), 0, 0, "off"},
     {"allow", "LIST",
      "with --memory: forms that it may choose, too, though they change the training: master=split8 "
      "(with --dtype bf16; or fp32, split16, none), state=int8 (or bf16), with commas between",
-     TEXT, FIELD(allow), 0, 0, "none"},
-    {"product-rate", "X", "GFLOP/s of a matrix product, for --memory; 0 = measured", REAL,
-     FIELD(product_rate), 0, 1e9, NULL},
-    {"stream-rate", "X", "GB/s from and to memory, for --memory; 0 = measured", REAL,
-     FIELD(stream_rate), 0, 1e9, NULL},
-    {"batch", "N", "samples in a micro-batch", WHOLE, FIELD(batch), 1, 1e6, NULL},
-    {"accum", "N", "micro-batches in a step", WHOLE, FIELD(accum), 1, 1e6, NULL},
-    {"steps", "N", "steps to train", WHOLE, FIELD(steps), 1, 1e9, NULL},
-    {"device", "WHERE", "cpu, cuda, or auto: cuda where there is a GPU", TEXT, FIELD(device_name),
-     0, 0, NULL},
+     TEXT, MEMORY, SILENT, FIELD(allow), 0, 0, "none"},
+    {"product-rate", "X", "GFLOP/s of a matrix product, for --memory; 0 = measured", REAL, MEMORY,
+     SILENT, FIELD(product_rate), 0, 1e9, NULL},
+    {"stream-rate", "X", "GB/s from and to memory, for --memory; 0 = measured", REAL, MEMORY,
+     SILENT, FIELD(stream_rate), 0, 1e9, NULL},
+    {"batch", "N", "samples in a micro-batch", WHOLE, DATA, SPLIT, FIELD(batch), 1, 1e6, NULL},
+    {"accum", "N", "micro-batches in a step", WHOLE, DATA, SPLIT, FIELD(accum), 1, 1e6, NULL},
+    {"steps", "N", "steps to train", WHOLE, RUN, TOLD, FIELD(steps), 1, 1e9, NULL},
+    {"device", "WHERE", "cpu, cuda, or auto: cuda where there is a GPU", TEXT, RUN, TOLD,
+     FIELD(device_name), 0, 0, NULL},
     {"attention", "HOW",
      "flash, or on a GPU with --dtype bf16: cudnn (NVIDIA's; not the same bits from run to run), "
      "cudnn-repeatable (the same bits, with T x T of each head in memory)",
-     TEXT, FIELD(attention), 0, 0, NULL},
+     TEXT, MODEL, TOLD, FIELD(attention), 0, 0, NULL},
     {"no-cuda-graph", NULL, "on CUDA: launch every operation by itself, not the step as a graph",
-     FLAG, FIELD(no_cuda_graph), 0, 0, NULL},
-    {"threads", "N", "CPU threads", WHOLE, FIELD(threads), 1, 1024, "all cores"},
-    {"seed", "N", "of all randomness", WHOLE, FIELD(seed), 0, 9e15, NULL},
-    {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, FIELD(eval_every), 0, 1e9,
-     NULL},
+     FLAG, RUN, SILENT, FIELD(no_cuda_graph), 0, 0, NULL},
+    {"threads", "N", "CPU threads", WHOLE, RUN, TOLD, FIELD(threads), 1, 1024, "all cores"},
+    {"seed", "N", "of all randomness", WHOLE, RUN, FIXED, FIELD(seed), 0, 9e15, NULL},
+    {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, OUTPUT, SILENT,
+     FIELD(eval_every), 0, 1e9, NULL},
     {"checkpoint-every", "N",
      "steps between checkpoints, and one after the last; 0 = only when stopped by Ctrl-C", WHOLE,
-     FIELD(checkpoint_every), 0, 1e9, NULL},
-    {"keep", "K", "checkpoints to keep: the newest whole ones", WHOLE, FIELD(keep), 1, 1e6, NULL},
+     RUN, SILENT, FIELD(checkpoint_every), 0, 1e9, NULL},
+    {"keep", "K", "checkpoints to keep: the newest whole ones", WHOLE, RUN, SILENT, FIELD(keep), 1,
+     1e6, NULL},
     {"resume", "auto|DIR",
      "go on from the newest whole checkpoint of this run (begin, if there is none), or from DIR",
-     TEXT, FIELD(resume), 0, 0, "off"},
+     TEXT, RUN, SILENT, FIELD(resume), 0, 0, "off"},
     {"out", "DIR",
      "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
      "go",
-     TEXT, FIELD(out), 0, 0, NULL},
+     TEXT, OUTPUT, SILENT, FIELD(out), 0, 0, NULL},
     {"zero", "STAGE",
      "of what each rank keeps but its part: 0 nothing, 1 states, 2 and gradients, 3 and parameters",
-     WHOLE, FIELD(zero), 0, 3, NULL},
+     WHOLE, RANKS, SILENT, FIELD(zero), 0, 3, NULL},
     {"bucket", "MIB",
      "gradients that ranks add up together, beside the computation; 0 = each tensor at once", WHOLE,
-     FIELD(bucket), 0, 1 << 20, NULL},
-    {"watchdog", "SECONDS", "a rank that is missing for so long ends the run", WHOLE,
+     RANKS, SILENT, FIELD(bucket), 0, 1 << 20, NULL},
+    {"watchdog", "SECONDS", "a rank that is missing for so long ends the run", WHOLE, RANKS, SILENT,
      FIELD(watchdog), 1, 1e6, NULL},
-    {"gpus", "N", "that many ranks on this machine, each with a GPU of its own", WHOLE, FIELD(gpus),
-     1, 1024, NULL},
+    {"gpus", "N", "that many ranks on this machine, each with a GPU of its own", WHOLE, RANKS,
+     SILENT, FIELD(gpus), 1, 1024, NULL},
     {"ranks", "N", "with --plan: as one of N ranks; a run has as many as were started", WHOLE,
-     FIELD(ranks), 1, 1 << 20, NULL},
-    {"plan", NULL, "print the memory plan and stop", FLAG, FIELD(plan), 0, 0, NULL},
-    {"json", NULL, "with --plan: as one JSON object", FLAG, FIELD(json), 0, 0, NULL},
+     RANKS, SILENT, FIELD(ranks), 1, 1 << 20, NULL},
+    {"plan", NULL, "print the memory plan and stop", FLAG, MEMORY, SILENT, FIELD(plan), 0, 0, NULL},
+    {"json", NULL, "with --plan: as one JSON object", FLAG, MEMORY, SILENT, FIELD(json), 0, 0,
+     NULL},
 };
 
 enum { COMMON = sizeof common / sizeof *common, MAX_ROWS = 96, KEY_BASE = 1000, KEY_HELP = '?' };
@@ -491,7 +500,7 @@ static error *resolve_allow(options *o)
         return user_error("--allow %s: only with --memory; to have a form, give --dtype bf16 "
                           "--master FORM, --state FORM",
                           o->allow);
-    TRY(fit_parse_allow(o->allow, &o->allow_masters, &o->allow_states));
+    TRY(option_forms(o->allow, &o->allow_masters, &o->allow_states));
     if (o->allow_masters) c.type = BF16;
     if (o->allow_states >> STATE_BF16) c.state = STATE_BF16;
     if (o->allow_states >> STATE_INT8) c.state = STATE_INT8;
@@ -515,7 +524,7 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
     TRY(resolve_optimizer(out));
     TRY(resolve_schedule(out));
     TRY(resolve_attention(out));
-    if (out->memory) TRY(fit_parse(out->memory, out->sizes, &out->n_sizes));
+    if (out->memory) TRY(option_sizes(out->memory, out->sizes, &out->n_sizes));
     if (out->n_sizes > 1 && (!out->plan || out->json))
         return user_error(
             "--memory %s: several sizes only with --plan, which prints what trains in "

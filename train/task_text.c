@@ -1,4 +1,5 @@
 /* task_text.c - the task of learning text: GPT on token shards, with samples of text now and then. */
+#include "base/files.h"
 #include "data/text_source.h"
 #include "model/hf/hf.h"
 #include "infer/sampler.h"
@@ -19,28 +20,33 @@ static const option_row rows[] = {
      "gemma-2b, gemma-7b, bloom-nano, bloom-560m, bloom-3b, bloom-7b, phi-nano, phi-1.5, phi-2, "
      "falcon-nano, falcon-7b, chatglm-nano, chatglm3-6b; or Hugging Face's config.json of one of "
      "these families, for any other size",
-     TEXT, FIELD(model_name), 0, 0, NULL},
+     TEXT, MODEL, SILENT, FIELD(model_name), 0, 0, NULL},
     {"load", "DIR|FILE",
      "start from this trained model, whose sizes hold: Hugging Face's (safetensors, with "
      "config.json), what a run left, or llm.c's .bin",
-     TEXT, FIELD(load), 0, 0, "initial values"},
-    {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG,
-     FIELD(widen), 0, 0, NULL},
-    {"layers", "N", "transformer blocks", WHOLE, FIELD(layers), 1, 1000, "the model's"},
-    {"heads", "N", "attention heads; must divide the width", WHOLE, FIELD(heads), 1, 100000,
+     TEXT, MODEL, SILENT, FIELD(load), 0, 0, "initial values"},
+    {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG, MODEL,
+     SILENT, FIELD(widen), 0, 0, NULL},
+    {"layers", "N", "transformer blocks", WHOLE, MODEL, FIXED, FIELD(layers), 1, 1000,
      "the model's"},
-    {"width", "N", "channels", WHOLE, FIELD(width), 1, 1e6, "the model's"},
-    {"context", "N", "longest sequence", WHOLE, FIELD(context), 1, 1e8, "the model's"},
-    {"vocab", "N", "number of tokens", WHOLE, FIELD(vocab), 1, 2e9, "the model's"},
-    {"train-data", "GLOB", "token shards to train on (made by ./tokenize)", LIST, FIELD(train_data),
-     0, 0, "the demo's"},
-    {"val-data", "GLOB", "token shards to evaluate on", LIST, FIELD(val_data), 0, 0, "the demo's"},
-    {"seq", "N", "tokens in a sequence", WHOLE, FIELD(seq), 1, 1e8, "the context"},
-    {"eval-batches", "N", "batches in an evaluation", WHOLE, FIELD(eval_batches), 1, 1e6, NULL},
-    {"sample-every", "N", "steps between samples of text; 0 = off", WHOLE, FIELD(sample_every), 0,
-     1e9, NULL},
-    {"sample-tokens", "N", "tokens in a sample", WHOLE, FIELD(sample_tokens), 1, 1e6, NULL},
-    {"prompt", "TEXT", "how samples begin", TEXT, FIELD(prompt), 0, 0, NULL},
+    {"heads", "N", "attention heads; must divide the width", WHOLE, MODEL, FIXED, FIELD(heads), 1,
+     100000, "the model's"},
+    {"width", "N", "channels", WHOLE, MODEL, FIXED, FIELD(width), 1, 1e6, "the model's"},
+    {"context", "N", "longest sequence", WHOLE, MODEL, FIXED, FIELD(context), 1, 1e8,
+     "the model's"},
+    {"vocab", "N", "number of tokens", WHOLE, MODEL, FIXED, FIELD(vocab), 1, 2e9, "the model's"},
+    {"train-data", "GLOB", "token shards to train on (made by ./tokenize)", LIST, DATA, SILENT,
+     FIELD(train_data), 0, 0, "the demo's"},
+    {"val-data", "GLOB", "token shards to evaluate on", LIST, DATA, SILENT, FIELD(val_data), 0, 0,
+     "the demo's"},
+    {"seq", "N", "tokens in a sequence", WHOLE, DATA, FIXED, FIELD(seq), 1, 1e8, "the context"},
+    {"eval-batches", "N", "batches in an evaluation", WHOLE, OUTPUT, SILENT, FIELD(eval_batches), 1,
+     1e6, NULL},
+    {"sample-every", "N", "steps between samples of text; 0 = off", WHOLE, OUTPUT, SILENT,
+     FIELD(sample_every), 0, 1e9, NULL},
+    {"sample-tokens", "N", "tokens in a sample", WHOLE, OUTPUT, SILENT, FIELD(sample_tokens), 1,
+     1e6, NULL},
+    {"prompt", "TEXT", "how samples begin", TEXT, OUTPUT, SILENT, FIELD(prompt), 0, 0, NULL},
 };
 
 static void text_defaults(options *o)
@@ -156,14 +162,37 @@ static error *text_load(trainer *t, device *dev)
     return e;
 }
 
+/* PREFIX.vocab beside PREFIX_train.bin */
+static error *text_tokenizer(const options *o, char *path, size_t size)
+{
+    static const char tail[] = "_train";
+    const char *data = o->train_data.pattern[0], *end = NULL;
+    for (const char *p = strstr(data, tail); p; p = strstr(p + 1, tail))
+        end = p;
+    if (!end)
+        return user_error("--sample-every: %s is not named PREFIX_train.bin, so PREFIX.vocab is "
+                          "not known; use --sample-every 0",
+                          data);
+    snprintf(path, size, "%.*s.vocab", (int)(end - data), data);
+    return NULL;
+}
+
 /* ---- samples of text ---- */
 
 static error *text_begin(const options *o, void **own)
 {
     if (!o->sample_every) return NULL;
+    char path[PATH_LENGTH];
     sampler *s;
+    TRY(text_tokenizer(o, path, sizeof path));
     TRY(alloc_array(&s, 1, sizeof *s));
-    error *e = sampler_open(o, s);
+    const sampler_options how = {.tokenizer = path,
+                                 .prompt = o->prompt,
+                                 .vocab = o->model.vocab,
+                                 .window = o->seq,
+                                 .tokens = o->sample_tokens,
+                                 .seed = (uint64_t)o->seed};
+    error *e = sampler_open(&how, s);
     if (e) {
         free(s);
         return e;
@@ -176,7 +205,7 @@ static error *text_between(void *own, trainer *t, int64_t step)
 {
     const options *o = t->o;
     if (!own || (step % o->sample_every && step != o->steps)) return NULL;
-    return sampler_show(own, t, step);
+    return sampler_show(own, &t->decoder, step);
 }
 
 static void text_end(void *own)
@@ -198,6 +227,7 @@ const task text_task = {
     .units = text_units,
     .default_data = text_default_data,
     .open = text_open,
+    .tokenizer = text_tokenizer,
     .load = text_load,
     .begin = text_begin,
     .between = text_between,

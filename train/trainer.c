@@ -291,16 +291,24 @@ static error *record_sparse(trainer *t)
     return t->o->regrow_every > 0 ? renew(t, 1) : NULL;
 }
 
-/* What files need of what is not whole. */
-static void record_walks(trainer *t)
+run_tensors trainer_tensors(trainer *t)
 {
-    whole_walk parameters = whole_begin(t, WHOLE_PARAMETERS), states = whole_begin(t, WHOLE_STATES);
-    t->params.training = false;
-    whole_finish(&parameters);
-    whole_finish(&states);
+    return (run_tensors){
+        .r = &t->r, .optimizer = t->optimizer, .zero = t->zero, .sparse = t->sparse};
 }
 
-/* ---- life ---- */
+/* What files need of what is sharded or sparse. */
+static void record_gathers(trainer *t)
+{
+    const run_tensors all = trainer_tensors(t);
+    gather parameters = gather_begin(&all, GATHER_PARAMETERS),
+           states = gather_begin(&all, GATHER_STATES);
+    t->params.training = false;
+    gather_finish(&parameters);
+    gather_finish(&states);
+}
+
+/* ---- from plan to end ---- */
 
 /* What is narrower than fp32, among ranks.  At stage 0 each has all, and all do the same.  Where each
  * updates a part, a tensor's pieces must not depend on where it is cut: blocks of 8-bit states and the
@@ -369,7 +377,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
         if (o->eval_every > 0) eval_program(t, NULL);
         if (samples(t)) decoder_record(&t->decoder);
         if (predicts(t)) predict_program(t, NULL, 0);
-        record_walks(t);
+        record_gathers(t);
         if (t->sparse) e = record_sparse(t);
     }
     if (!e) e = arena_plan(t->arena);

@@ -15,6 +15,7 @@
 #include "data/source.h"
 #include "params/sharded_backing.h"
 #include "infer/decoder.h"
+#include "run/run_contents.h"
 #include "train/options.h"
 
 /* The last micro-batch has the optimizer's step with it; one alone is the last. */
@@ -69,6 +70,9 @@ typedef struct {
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out) NODISCARD;
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh) NODISCARD;
 void trainer_destroy(trainer *t);
+
+/* What of it files have, or are made from. */
+run_tensors trainer_tensors(trainer *t);
 
 /* Step 1, 2, ...: accum micro-batches of the data, one update.
  * Where the device has graphs, the first step of a process runs as it is and is then noted down as

@@ -1,10 +1,10 @@
-/* lives.c - see lives.h */
-#include "test/disk/lives.h"
+/* runs.c - see runs.h */
+#include "test/disk/runs.h"
 #include "cpu/cpu.h"
 #include "base/rng.h"
 #include "data/tokens.h"
 #include "test/scratch.h"
-#include "train/loop.h"
+#include "plan/plan_report.h"
 #include "train/task.h"
 
 #include <fcntl.h>
@@ -28,7 +28,7 @@ static void make_shard(const char *directory, const char *name, uint64_t seed, u
     ok(tokens_finish(w));
 }
 
-void lives_make(const char *directory)
+void runs_make(const char *directory)
 {
     static const char *const names[] = {"a", "b", "c", "d", "e"};
     for (uint64_t i = 0; i < 5; i++)
@@ -38,7 +38,7 @@ void lives_make(const char *directory)
 
 /* ---- one run ---- */
 
-static error *live(int argc, char **argv)
+static error *train_words(int argc, char **argv)
 {
     static options o;
     device dev;
@@ -47,7 +47,7 @@ static error *live(int argc, char **argv)
     TRY(trainer_plan(&o, the_task->kind, &t));
     error *e = cpu_device((int)o.threads, &dev);
     if (!e) {
-        e = train_loop(t, &dev);
+        e = train_loop(t, &dev, plan_files);
         trainer_destroy(t);
         cpu_close(&dev);
         return e;
@@ -56,7 +56,7 @@ static error *live(int argc, char **argv)
     return e;
 }
 
-static int live_in(const char *directory, const char *words)
+static int train_in(const char *directory, const char *words)
 {
     char text[2000], *argv[WORDS] = {(char *)(size_t) "train"}, *rest = NULL;
     int argc = 1;
@@ -67,43 +67,43 @@ static int live_in(const char *directory, const char *words)
     for (char *w = strtok_r(text, " ", &rest); w && argc < WORDS - 1;
          w = strtok_r(NULL, " ", &rest))
         argv[argc++] = w;
-    error *e = live(argc, argv);
+    error *e = train_words(argc, argv);
     int status = e ? error_report("train", e) : 0;
     fflush(stdout);
     return status;
 }
 
-pid_t life_start(const char *directory, const char *words, void (*before)(void *), void *context)
+pid_t run_start(const char *directory, const char *words, void (*before)(void *), void *context)
 {
     fflush(stdout);
     pid_t child = fork();
     if (child < 0) fail_msg("fork");
     if (child) return child;
     if (before) before(context);
-    _exit(live_in(directory, words));
+    _exit(train_in(directory, words));
 }
 
-int life_wait(pid_t child)
+int run_wait(pid_t child)
 {
     int status;
     if (waitpid(child, &status, 0) != child) fail_msg("waitpid");
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
-int life_status(const char *directory, const char *words)
+int run_status(const char *directory, const char *words)
 {
-    return life_wait(life_start(directory, words, NULL, NULL));
+    return run_wait(run_start(directory, words, NULL, NULL));
 }
 
-void life_run(const char *directory, const char *words)
+void run_finishes(const char *directory, const char *words)
 {
-    int status = life_status(directory, words);
-    if (status) fail_msg("%s: status %d: %s", words, status, life_said(directory));
+    int status = run_status(directory, words);
+    if (status) fail_msg("%s: status %d: %s", words, status, run_said(directory));
 }
 
-const char *life_said(const char *directory)
+const char *run_said(const char *directory)
 {
-    static char text[LIFE_SAID];
+    static char text[RUN_SAID];
     char path[1000];
     snprintf(path, sizeof path, "%s/said.txt", directory);
     FILE *f = fopen(path, "r");
@@ -152,7 +152,7 @@ static char *steady_log(const char *directory, const char *which)
     return out;
 }
 
-void lives_same(const char *directory, const char *a, const char *b, int64_t step)
+void runs_same(const char *directory, const char *a, const char *b, int64_t step)
 {
     char *x = steady_log(directory, a), *y = steady_log(directory, b);
     if (strcmp(x, y)) fail_msg("the logs of %s and %s differ:\n%s---\n%s", a, b, x, y);

@@ -1,0 +1,65 @@
+/* contents.c - see contents.h */
+#include "train/contents.h"
+#include "base/files.h"
+#include "train/task.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static resume_rule rule_of(const options *o, const option_row *row)
+{
+    if (row->resume != SPLIT) return (resume_rule)row->resume;
+    return rule_folds(o->optim.rule) ? RESUME_TOLD : RESUME_SILENT;
+}
+
+static error *describe_options(const options *o, run_contents *out)
+{
+    run_option *list;
+    int n = option_count(o->task);
+    TRY(alloc_array(&list, (size_t)n, sizeof *list));
+    for (int i = 0; i < n; i++) {
+        const option_row *row = option_row_at(o->task, i);
+        list[i] = (run_option){row->name, rule_of(o, row)};
+    }
+    out->option = list;
+    out->n_options = n;
+    TRY(options_json(o, &out->options));
+    return options_unset_json(o->task, &out->unset);
+}
+
+/* Where no tokenizer is known, none is kept. */
+static error *describe_vocab(const options *o, run_contents *out)
+{
+    char path[PATH_LENGTH];
+    if (!o->task->tokenizer) return NULL;
+    error *e = o->task->tokenizer(o, path, sizeof path);
+    if (e) {
+        error_free(e);
+        return NULL;
+    }
+    out->vocab = strdup(path);
+    return out->vocab ? NULL : user_error("out of memory for the tokenizer's name");
+}
+
+error *contents_describe(trainer *t, uint64_t data, run_contents *out)
+{
+    const options *o = t->o;
+    *out = (run_contents){.tensors = trainer_tensors(t),
+                          .model = &o->model,
+                          .program = t->kind->program,
+                          .samples_per_step = o->batch * o->accum * comm_size(o->comm),
+                          .data = data};
+    error *e = describe_options(o, out);
+    if (!e) e = describe_vocab(o, out);
+    if (e) contents_free(out);
+    return e;
+}
+
+void contents_free(run_contents *c)
+{
+    free(c->option);
+    free(c->options);
+    free(c->unset);
+    free(c->vocab);
+    *c = (run_contents){0};
+}

@@ -1,0 +1,12 @@
+/* contents.h - what the run of a trainer holds, as run/ wants it described (run/run_contents.h). */
+#ifndef REGRAD_TRAIN_CONTENTS_H
+#define REGRAD_TRAIN_CONTENTS_H
+
+#include "run/run_contents.h"
+#include "train/trainer.h"
+
+/* `data` is the training data's fingerprint.  The trainer must outlive it. */
+error *contents_describe(trainer *t, uint64_t data, run_contents *out) NODISCARD;
+void contents_free(run_contents *c);
+
+#endif

@@ -1,0 +1,13 @@
+/* option_values.h - what is written after --memory and --allow. */
+#ifndef REGRAD_OPTION_VALUES_H
+#define REGRAD_OPTION_VALUES_H
+
+#include "train/options.h"
+
+/* --memory: "8G", "512M", "auto" (0), or several with commas; powers of 1024. */
+error *option_sizes(const char *text, size_t sizes[MOST_SIZES], int *n) NODISCARD;
+
+/* --allow: "master=split8,state=int8"; bits 1 << master_form, 1 << state_form. */
+error *option_forms(const char *text, unsigned *masters, unsigned *states) NODISCARD;
+
+#endif
