@@ -11,6 +11,8 @@
 #   make bench-gpu  the same on the GPU that is here
 #   make ptxas      docs/ptxas.md: what the kernels take of a GPU, of the build that is there
 #   make deps       install what the build needs (Debian packages)
+#   make install    programs, man pages and shell completion, under PREFIX=/usr/local in DESTDIR=; uninstall
+#   make dist       regrad-VERSION.tar.gz
 #
 # BUILD names the directory of objects; SAN=1 builds with AddressSanitizer and UBSan, ARCH picks the
 # CPU that the code is for (native; x86-64-v3 runs on any machine since 2013).
@@ -284,6 +286,28 @@ deps-test deps-demo deps-demo-vit deps-bench deps-fuzz: deps-%:
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cpp')
+
+# ---- install ----
+
+VERSION := $(file <VERSION)
+PREFIX  ?= /usr/local
+BIN     := $(DESTDIR)$(PREFIX)/bin
+MAN     := $(DESTDIR)$(PREFIX)/share/man/man1
+COMPLETE := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+.PHONY: install uninstall dist
+
+install: all
+	@mkdir -p '$(BIN)' '$(MAN)' '$(COMPLETE)'
+	install -m 755 $(PROGRAMS:%=$(BUILD)/%) '$(BIN)'
+	@for p in $(PROGRAMS); do \
+	    scripts/man $(BUILD)/$$p >'$(MAN)'/$$p.1 && scripts/completion $(BUILD)/$$p >'$(COMPLETE)'/$$p || exit 1; done
+
+uninstall:
+	rm -f $(PROGRAMS:%='$(BIN)'/%) $(PROGRAMS:%='$(MAN)'/%.1) $(PROGRAMS:%='$(COMPLETE)'/%)
+
+dist:
+	git archive --prefix=regrad-$(VERSION)/ -o regrad-$(VERSION).tar.gz HEAD
+	@echo regrad-$(VERSION).tar.gz
 
 clean:
 	rm -rf build $(PROGRAMS)
