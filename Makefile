@@ -69,11 +69,11 @@ JPEG    := $(JPEG)
 PNG     := $(PNG)
 ifeq ($(JPEG),yes)
 LIBS    += -ljpeg
-$(BUILD)/data/images/picture_jpeg.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_JPEG
+$(BUILD)/data/images/picture_jpeg.o $(BUILD)/test/test_image_files.o $(BUILD)/test/test_pictures.o: FLAGS += -DWITH_JPEG
 endif
 ifeq ($(PNG),yes)
 LIBS    += -lpng
-$(BUILD)/data/images/picture_png.o $(BUILD)/test/test_image_files.o: FLAGS += -DWITH_PNG
+$(BUILD)/data/images/picture_png.o $(BUILD)/test/test_image_files.o $(BUILD)/test/test_pictures.o: FLAGS += -DWITH_PNG
 endif
 
 # MPI carries the ranks of --zero on the CPU, and starts them; MPI=no builds without

@@ -112,6 +112,11 @@ static int64_t prefetch_bad(source *base, char *why, size_t size)
     return source_bad(((prefetch *)base)->inner, why, size);
 }
 
+static int64_t prefetch_warned(source *base, char *why, size_t size)
+{
+    return source_warned(((prefetch *)base)->inner, why, size);
+}
+
 static void prefetch_close(source *base)
 {
     prefetch *p = (prefetch *)base;
@@ -150,7 +155,7 @@ error *prefetch_open(source *inner, int workers, int64_t count, int64_t stride, 
                      size_t target_bytes, source **out)
 {
     static const source_ops ops = {prefetch_read, prefetch_fingerprint, prefetch_close,
-                                   prefetch_bad};
+                                   prefetch_bad, prefetch_warned};
     prefetch *p;
     if (workers > MOST_WORKERS) workers = MOST_WORKERS;
     error *e = alloc_array(&p, 1, sizeof *p);
@@ -158,7 +163,7 @@ error *prefetch_open(source *inner, int workers, int64_t count, int64_t stride, 
         source_close(inner);
         return e;
     }
-    p->base = (source){&ops, inner->count, inner->ends};
+    p->base = (source){.ops = &ops, .count = inner->count, .ends = inner->ends};
     p->inner = inner;
     p->count = count;
     p->stride = stride;

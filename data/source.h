@@ -29,13 +29,15 @@ typedef struct {
     error *(*read)(source *, int64_t first, int64_t count, void *inputs, void *targets);
     error *(*fingerprint)(const source *, uint64_t *out);
     void (*close)(source *);
-    int64_t (*bad)(source *, char *why, size_t size); /* ? see source_bad */
+    int64_t (*bad)(source *, char *why, size_t size);    /* ? see source_bad */
+    int64_t (*warned)(source *, char *why, size_t size); /* ? see source_warned */
 } source_ops;
 
 struct source {
     const source_ops *ops;
-    int64_t count; /* samples in an epoch, at least 1 */
-    bool ends;     /* samples from count on are empty (they add no loss), not the next epoch's */
+    int64_t count;    /* samples in an epoch, at least 1 */
+    bool ends;        /* samples from count on are empty (they add no loss), not the next epoch's */
+    int64_t left_out; /* how often a sample was read as an empty one, because it is bad */
 };
 
 /* Samples first .. first + count of the run, one after the other. */
@@ -58,6 +60,12 @@ static inline error *source_fingerprint(const source *s, uint64_t *out)
 static inline int64_t source_bad(source *s, char *why, size_t size)
 {
     return s->ops->bad ? s->ops->bad(s, why, size) : 0;
+}
+
+/* How many samples were read with a warning, and which was the last. */
+static inline int64_t source_warned(source *s, char *why, size_t size)
+{
+    return s->ops->warned ? s->ops->warned(s, why, size) : 0;
 }
 
 static inline void source_close(source *s) /* NULL is fine */

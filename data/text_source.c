@@ -47,7 +47,7 @@ static void text_close(source *base)
 error *text_source_open(const char *const *patterns, int n, int64_t vocab, int64_t seq,
                         int64_t batch, batch_order order, uint64_t seed, source **out)
 {
-    static const source_ops ops = {text_read, text_fingerprint, text_close, NULL};
+    static const source_ops ops = {text_read, text_fingerprint, text_close, NULL, NULL};
     text_source *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     s->base.ops = &ops;

@@ -1,9 +1,9 @@
-/* fuzz_images.c - files of images: data/images/images.h (idx, CIFAR), and single pictures (JPEG, PNG).
+/* fuzz_images.c - files of images: data/images/images.h (idx, CIFAR), and single pictures (JPEG, PNG, EXIF).
  *
  * An idx file's labels lie beside it, so both are links in a directory of their own: `images` to the
  * bytes, `labels` to labels enough for a few.
  */
-#include "data/images/images_internal.h"
+#include "data/images/image_source.h"
 #include "fuzz/fuzz.h"
 
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LABELS = 4, SIDE = 8 };
+enum { LABELS = 4, SIDE = 8, CLASSES = 10 };
 
 static const char *link_to(const char *bytes)
 {
@@ -29,29 +29,46 @@ static const char *link_to(const char *bytes)
     return images;
 }
 
+/* A picture is all there, in the wanted colours, whichever way it is turned. */
+static void try_picture(const uint8_t *bytes, size_t n)
+{
+    for (int k = 0; k < 4; k++) {
+        picture p;
+        int64_t channels = k & 1 ? 3 : 1;
+        if (!fuzz_fine(picture_decode(bytes, n, channels, k & 2, &p))) continue;
+        volatile uint8_t sum = 0;
+        if (p.height < 1 || p.width < 1 || p.channels != channels) abort();
+        for (int64_t i = 0; i < p.height * p.width * channels; i++)
+            sum = (uint8_t)(sum + p.pixels[i]);
+        free(p.pixels);
+    }
+    if (exif_orientation(bytes, n) > 8) abort();
+}
+
+static void try_set(const char *path, int64_t channels, bool skip)
+{
+    image_options o = {
+        .wish = {.channels = channels, .classes = CLASSES, .bad = skip ? BAD_ANY : BAD_FAIL},
+        .height = SIDE,
+        .width = SIDE};
+    float inputs[3 * SIDE * SIDE], targets[CLASSES];
+    source *s;
+    uint64_t hash;
+    if (!fuzz_fine(image_source_open(&path, 1, &o, &s))) return;
+    for (int64_t i = 0; i < s->count; i++)
+        if (fuzz_fine(source_read(s, i, 1, inputs, targets)))
+            for (int k = 0; k < CLASSES; k++)
+                if (targets[k] < 0 || targets[k] > 1) abort();
+    fuzz_fine(source_fingerprint(s, &hash));
+    source_close(s);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    const char *file = fuzz_file(bytes, n), *path = link_to(file);
-    picture p;
-    image_set *s;
-    image_wish wish = {SIDE, SIDE, 1, 10, n % 2};
-    if (fuzz_fine(picture_decode(file, &p))) {
-        uint8_t sum = 0;
-        for (int64_t i = 0; i < p.height * p.width * p.channels; i++)
-            sum = (uint8_t)(sum + p.pixels[i]); /* all of it is there */
-        free(p.pixels);
-        if (p.height < 1 || p.width < 1) abort();
-        (void)sum;
-    }
-    for (int colours = 1; colours <= 3; colours += 2) {
-        uint8_t all[3 * SIDE * SIDE];
-        int64_t label;
-        wish.channels = colours;
-        if (!fuzz_fine(images_open(&path, 1, &wish, &s))) continue;
-        for (int64_t i = 0; i < images_count(s); i++)
-            if (fuzz_fine(images_read(s, i, all, &label)) && (label < 0 || label > 9)) abort();
-        images_close(s);
-    }
+    const char *path = link_to(fuzz_file(bytes, n));
+    try_picture(bytes, n);
+    try_set(path, 1, n % 2);
+    try_set(path, 3, n % 2);
     return 0;
 }
 
@@ -65,9 +82,12 @@ void fuzz_seed(void)
                                   13,   'I', 'H', 'D', 'R',  0,    0,    0,    1,    0,    0,
                                   0,    1,   8,   0,   0,    0,    0,    0x3a, 0x7e, 0x9b, 0x55};
     static const uint8_t jpeg[] = {0xff, 0xd8, 0xff, 0xdb, 0, 3, 0, 0xff, 0xd9};
+    static const uint8_t tiff[] = {'M',  'M', 0, 42, 0, 0, 0, 8, 0, 1, 1,
+                                   0x12, 0,   3, 0,  0, 0, 1, 0, 6, 0, 0};
     fuzz_keep(idx, sizeof idx);
     fuzz_keep(deep, sizeof deep);
     fuzz_keep(cifar, sizeof cifar);
     fuzz_keep(png, sizeof png);
     fuzz_keep(jpeg, sizeof jpeg);
+    fuzz_keep(tiff, sizeof tiff);
 }

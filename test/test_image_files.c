@@ -22,7 +22,7 @@ enum { SIDE = 16, SIZE = SIDE * SIDE, CLASSES = 3 };
 static image_options plain(int64_t channels)
 {
     return (image_options){
-        .wish = {.height = SIDE, .width = SIDE, .channels = channels, .classes = CLASSES}};
+        .wish = {.channels = channels, .classes = CLASSES}, .height = SIDE, .width = SIDE};
 }
 
 static int enter(void **state)
@@ -157,7 +157,7 @@ static void test_formats(void **state)
     free(p);
     assert_int_equal(creat("formats/c/.hidden", 0666) < 0, 0);
 
-    const double want[] = {200, 30, 60}, grey[] = {77, 77, 77}, black[] = {0, 0, 0};
+    const double want[] = {200, 30, 60}, grey[] = {77, 77, 77};
     const double luma[] = {0.299 * 200 + 0.587 * 30 + 0.114 * 60};
     source *s = open_source("formats", plain(3));
     assert_int_equal(s->count, 5);
@@ -165,7 +165,7 @@ static void test_formats(void **state)
     expect_flat(s, 1, 3, want, 0);
     expect_flat(s, 2, 3, want, 1);
     expect_flat(s, 3, 3, grey, 2);
-    expect_flat(s, 4, 3, black, 2);
+    expect_flat(s, 4, 3, want, 2); /* what is transparent has a colour, too */
     source_close(s);
     s = open_source("formats", plain(1));
     expect_flat(s, 0, 1, luma, 0);
@@ -226,7 +226,18 @@ static void noise(const char *png, const char *jpeg)
     write_jpeg(jpeg, p, 64, 64, 3);
 }
 
-/* Each bad file is refused by name, or counted, and the next good one taken in its place. */
+/* Image i, or the next that can be read, is of one colour. */
+static void expect_instead(source *s, int64_t i, uint8_t grey, int64_t label)
+{
+    labelled got;
+    ok(images_read(image_source_set(s), i, true, &got));
+    assert_int_equal(got.label, label);
+    assert_int_equal(got.view.pixels[0], grey);
+    free(got.owned);
+}
+
+/* Each bad file is refused by name; or counted, and the next good one taken in its place in training, none
+ * in evaluation. */
 static void one_bad(const char *root, const char *file, const char *word)
 {
     static float x[SIZE], t[CLASSES];
@@ -235,11 +246,14 @@ static void one_bad(const char *root, const char *file, const char *word)
     fails(source_read(s, 1, 1, x, t), file, word);
     source_close(s);
     image_options o = plain(1);
-    o.wish.skip_bad = true;
+    o.wish.bad = BAD_UNREADABLE;
     s = open_source(root, o);
-    const double next[] = {99};
     for (int again = 0; again < 2; again++) {
-        expect_flat(s, 1, 1, next, 2);
+        expect_instead(s, 1, 99, 2);
+        ok(source_read(s, 1, 1, x, t));
+        for (int k = 0; k < CLASSES; k++)
+            assert_true(t[k] == 0);
+        assert_int_equal(s->left_out, again + 1);
         assert_int_equal(source_bad(s, why, sizeof why), 1); /* once */
         assert_non_null(strstr(why, file));
     }
@@ -286,12 +300,16 @@ static void test_nothing_left(void **state)
     make_classes("nothing", abc);
     for (int i = 0; i < CLASSES; i++) {
         char path[40];
-        snprintf(path, sizeof path, "nothing/%s/x", abc[i]);
+        snprintf(path, sizeof path, "nothing/%s/x.jpg", abc[i]);
         file_write(path, "this is a text", 14);
     }
     image_options o = plain(1);
-    o.wish.skip_bad = true;
+    o.wish.bad = BAD_ANY;
     source *s = open_source("nothing", o);
+    ok(source_read(s, 0, 1, x, t)); /* an evaluation of nothing */
+    source_close(s);
+    o.training = true;
+    s = open_source("nothing", o);
     fails(source_read(s, 0, 1, x, t), "not one of 3 images", "neither JPEG");
     source_close(s);
 }
@@ -313,7 +331,7 @@ static void test_directories(void **state)
     flat_png("sparse/a/1.png", 4, 4, 10);
     flat_png("sparse/c/1.png", 4, 4, 99);
     fails(try_source("sparse", o), "'sparse/b'", "no images");
-    o.wish.skip_bad = true;
+    o.wish.bad = BAD_ANY;
     source *s = open_source("sparse", o);
     assert_int_equal(s->count, 2);
     assert_int_equal(source_bad(s, why, sizeof why), 1);
@@ -326,12 +344,132 @@ static void test_directories(void **state)
     fails(try_source("sparse/a", o), "no class directories", "for each class");
 }
 
+static void directory(const char *path)
+{
+    assert_int_equal(mkdir(path, 0777), 0);
+}
+
+/* The order of torchvision's ImageFolder: classes, their directories by path ('-' comes before '/'),
+ * files by name.  What is no picture is told with a number, a link to nothing by its name. */
+static void test_walk(void **state)
+{
+    (void)state;
+    static const char *const order[] = {"walk/a/2.png",        "walk/a/d-/8.png",
+                                        "walk/a/d/deep/1.PNG", "walk/a/linked/only",
+                                        "walk/b/1.png",        "walk/c/1.png"};
+    char text[400];
+    make_classes("walk", abc);
+    directory("walk/a/d");
+    directory("walk/a/d/deep");
+    directory("walk/a/d-");
+    directory("elsewhere");
+    flat_png("elsewhere/only", 4, 4, 1);
+    assert_int_equal(symlink("../../elsewhere", "walk/a/linked"), 0);
+    for (int i = 0; i < 6; i++)
+        if (i != 3) flat_png(order[i], 4, 4, 1);
+    file_write("walk/a/notes.txt", "no picture", 10);
+    file_write("walk/b/Thumbs.db", "no picture", 10);
+    file_write("walk/readme", "no picture", 10);
+    file_write("walk/c/.hidden.png", "", 0);
+    source *s = open_source("walk", plain(1));
+    assert_int_equal(s->count, 6);
+    for (int i = 0; i < 6; i++) {
+        images_describe(image_source_set(s), i, text, sizeof text);
+        assert_string_equal(text, order[i]);
+    }
+    const char *passed = images_passed_over(image_source_set(s));
+    assert_non_null(strstr(passed, "3 files"));
+    assert_non_null(strstr(passed, "walk/readme"));
+    assert_non_null(strstr(passed, "1 hidden"));
+    source_close(s);
+    assert_int_equal(symlink("nowhere", "walk/a/9.png"), 0);
+    fails(try_source("walk", plain(1)), "'walk/a/9.png'", "leads nowhere");
+    image_options o = plain(1);
+    o.wish.bad = BAD_UNREADABLE;
+    s = open_source("walk", o);
+    assert_int_equal(s->count, 6);
+    assert_int_equal(source_bad(s, text, sizeof text), 1);
+    assert_non_null(strstr(text, "walk/a/9.png"));
+    source_close(s);
+    assert_int_equal(unlink("walk/a/9.png"), 0);
+    assert_int_equal(symlink("..", "walk/a/up"), 0);
+    fails(try_source("walk", plain(1)), "walk/a/up/a/up", "deep");
+}
+
+/* What is evaluated has the training's classes, by their names. */
+static void test_names(void **state)
+{
+    (void)state;
+    static const char *const bcd[CLASSES] = {"b", "c", "d"};
+    const char *const roots[] = {"t[12]"};
+    const double one[] = {1};
+    image_names names;
+    make_classes("t1", abc);
+    make_classes("t2", bcd);
+    ok(image_names_find(roots, 1, &names));
+    assert_int_equal(names.n, 4);
+    for (int i = 0; i < 4; i++)
+        assert_true(names.name[i][0] == 'a' + i && !names.name[i][1]);
+    names.n = 3;
+    flat_png("t2/d/1.png", 4, 4, 1);
+    flat_png("t2/b/1.png", 4, 4, 1);
+    flat_png("t2/c/1.png", 4, 4, 1);
+    image_options o = plain(1);
+    o.wish.names = &names;
+    fails(try_source("t2", o), "'t2/d' is no class", "a to c");
+    assert_int_equal(unlink("t2/d/1.png") | rmdir("t2/d"), 0);
+    source *s = open_source("t2", o);
+    expect_flat(s, 0, 1, one, 1);
+    expect_flat(s, 1, 1, one, 2);
+    source_close(s);
+    names.n = 4;
+    image_names_free(&names);
+}
+
+static uint64_t fingerprint(const char *path)
+{
+    uint64_t f;
+    source *s = open_source(path, plain(1));
+    ok(source_fingerprint(s, &f));
+    source_close(s);
+    return f;
+}
+
+/* Other contents under the same names, of the same size or not; another name. */
+static void test_fingerprint(void **state)
+{
+    (void)state;
+    static const long at[] = {0, 9999, 15000, 40000, 79999};
+    static uint8_t bytes[80000];
+    make_classes("print", abc);
+    flat_png("print/a/1.png", 4, 4, 10);
+    flat_png("print/b/1.png", 4, 4, 10);
+    file_write("print/c/1.png", bytes, sizeof bytes);
+    uint64_t before = fingerprint("print");
+    assert_true(before == fingerprint("print"));
+    for (int i = 0; i < 5; i++) {
+        size_t n = i < 3 ? 15001 : sizeof bytes;
+        file_write("print/c/1.png", bytes, n);
+        before = fingerprint("print");
+        bytes[at[i]] ^= 1;
+        file_write("print/c/1.png", bytes, n);
+        assert_true(before != fingerprint("print"));
+        before = fingerprint("print");
+        file_write("print/c/1.png", bytes, n - 1);
+        assert_true(before != fingerprint("print"));
+    }
+    before = fingerprint("print");
+    assert_int_equal(rename("print/c/1.png", "print/c/2.png"), 0);
+    assert_true(before != fingerprint("print"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats),     cmocka_unit_test(test_scaling),
         cmocka_unit_test(test_bad_files),   cmocka_unit_test(test_nothing_left),
-        cmocka_unit_test(test_directories),
+        cmocka_unit_test(test_directories), cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_names),       cmocka_unit_test(test_fingerprint),
     };
     return cmocka_run_group_tests_name("image files", tests, enter, leave);
 }

@@ -15,10 +15,11 @@
 
 enum { N = 23, H = 6, W = 9, CLASSES = 5, SIZE = H * W };
 
-static const image_options plain = {
-    .wish = {.height = H, .width = W, .channels = 1, .classes = CLASSES},
-    .training = true,
-    .seed = 3};
+static const image_options plain = {.wish = {.channels = 1, .classes = CLASSES},
+                                    .height = H,
+                                    .width = W,
+                                    .training = true,
+                                    .seed = 3};
 
 static source *open_source(const char *path, image_options o)
 {
@@ -146,7 +147,7 @@ static void test_labels_out_of_range(void **state)
         bad += small_label(i, CLASSES) == CLASSES - 1;
     assert_true(bad > 0 && bad < N);
     fails(try_source("f-images-idx3-ubyte", o), "label 4", "--classes");
-    o.wish.skip_bad = true;
+    o.wish.bad = BAD_ANY;
     source *s = open_source("f-images-idx3-ubyte", o);
     assert_int_equal(s->count, N - bad);
     assert_int_equal(source_bad(s, why, sizeof why), bad);
@@ -164,7 +165,8 @@ static void test_cifar(void **state)
     static float x[PIXELS], t[100];
     for (int labels = 1; labels <= 2; labels++) {
         uint8_t *p = bytes;
-        image_options o = {.wish = {32, 32, 3, labels == 1 ? 10 : 100, false}};
+        image_options o = {
+            .wish = {.channels = 3, .classes = labels == 1 ? 10 : 100}, .height = 32, .width = 32};
         for (int i = 0; i < IMAGES; i++) {
             if (labels == 2) *p++ = 19; /* the coarse label does not count */
             *p++ = (uint8_t)(labels == 2 ? 90 + i : i);

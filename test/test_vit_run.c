@@ -104,7 +104,8 @@ static void test_refusals(void **state)
     refused("--image-size 0", "--image-size 0x0", "16384");
     refused("--image-size 99999999999999999999", "--image-size", "16384");
     refused("--pool max", "--pool max", "cls or mean");
-    refused("--bad-images maybe", "--bad-images maybe", "fail or skip");
+    refused("--bad-images maybe", "--bad-images maybe", "fail, skip or a part");
+    refused("--bad-images 1.5", "--bad-images 1.5", "fail, skip or a part");
     refused("--channels 2", "--channels 2", "1 or 3");
     refused("--drop-path 1", "--drop-path", "between");
     refused("--mixup -1", "--mixup", "between");

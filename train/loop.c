@@ -30,6 +30,8 @@ typedef struct {
     double peak_flops;   /* of the GPU; NAN on the CPU */
     int64_t first;       /* step of this process */
     int64_t bad;         /* samples left out, as far as was told */
+    int64_t warned;      /* samples read with a warning, likewise */
+    bool too_many;       /* of the training data are bad */
     bool stopped;        /* asked to, by a signal to this process or to another rank's */
 } session;
 
@@ -137,7 +139,7 @@ static error *one_step(session *s, int64_t step)
     double lr = schedule_lr(&o->schedule, step - 1), begin = clock_now();
     step_result result;
     comm_state before = comm_so_far(s);
-    s->t->stop = stop_asked() != NULL;
+    s->t->stop = stop_asked() || s->too_many;
     error *e = trainer_step(s->t, s->train, step, lr, &result);
     if (e && s->t->r.dev->async) return error_context(e, "step %lld", (long long)step);
     if (e) return e;
@@ -180,8 +182,15 @@ static error *one_step(session *s, int64_t step)
 static error *tell_bad(session *s, int64_t step)
 {
     char why[400];
-    int64_t bad =
-        source_bad(s->train, why, sizeof why) + (s->val ? source_bad(s->val, why, sizeof why) : 0);
+    int64_t warned = source_warned(s->train, why, sizeof why);
+    if (warned && !s->warned)
+        printf("step %5lld  decoded with a warning: %s (the first of such)\n", (long long)step,
+               why);
+    s->warned = warned;
+    int64_t in_val = s->val ? source_bad(s->val, why, sizeof why) : 0,
+            in_train = source_bad(s->train, in_val ? NULL : why, in_val ? 0 : sizeof why),
+            bad = in_train + in_val;
+    s->too_many = (double)in_train > s->o->bad_share * (double)s->train->count;
     if (bad == s->bad) return NULL;
     s->bad = bad;
     printf("step %5lld  %lld bad samples were left out; the last: %s\n", (long long)step,
@@ -192,7 +201,6 @@ static error *tell_bad(session *s, int64_t step)
 static error *between_steps(session *s, int64_t step)
 {
     const options *o = s->o;
-    TRY(tell_bad(s, step));
     if (s->val && due(o->eval_every, step, o->steps)) {
         eval_result result;
         TRY(trainer_evaluate(s->t, s->val, &result));
@@ -206,6 +214,7 @@ static error *between_steps(session *s, int64_t step)
                    result.loss, 100 * result.accuracy);
         }
     }
+    TRY(tell_bad(s, step));
     return o->task->between ? o->task->between(s->own, s->t, step) : NULL;
 }
 
@@ -280,6 +289,17 @@ static error *stop(session *s, int64_t step, const char *signal_name)
     return NULL;
 }
 
+/* After `step`: too many samples cannot be read.  What was trained is kept. */
+static error *give_up(session *s, int64_t step)
+{
+    char why[400];
+    int64_t bad = source_bad(s->train, why, sizeof why);
+    TRY(stop(s, step, "bad data"));
+    return user_error("%lld of %lld %s cannot be read; the last: %s: mend them, or give "
+                      "--bad-images skip",
+                      (long long)bad, (long long)s->train->count, s->o->task->samples, why);
+}
+
 static error *run_steps(session *s)
 {
     const options *o = s->o;
@@ -289,12 +309,13 @@ static error *run_steps(session *s)
         TRY(one_step(s, ++step));
         error *e = between_steps(s, step);
         if (e) return s->t->r.dev->async ? error_context(e, "after step %lld", (long long)step) : e;
-        if (comm_size(o->comm) == 1) s->stopped = stop_asked() != NULL;
+        if (comm_size(o->comm) == 1) s->stopped = stop_asked() || s->too_many;
         bool last = step == o->steps; /* nobody keeps it else */
         if (due(o->checkpoint_every, step, o->steps) && (last || !s->stopped)) keep(s, step);
     }
-    const char *by = stop_asked() ? stop_asked() : "a signal to another rank";
-    return step < o->steps ? stop(s, step, by) : finish(s);
+    const char *by = stop_asked() ? stop_asked() : "another rank";
+    if (step == o->steps) return finish(s);
+    return s->too_many ? give_up(s, step) : stop(s, step, by);
 }
 
 static error *write_reports(session *s)

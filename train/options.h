@@ -36,6 +36,8 @@ typedef struct {
     /* images */
     int64_t inner, channels, patch, classes; /* 0: the preset's */
     const char *image_size, *pool, *bad_images;
+    double bad_share; /* resolved: a run stops when more of its images than this cannot be read */
+    bool upright;
     double drop_path, mixup, label_smoothing;
     int64_t random_crop, workers, predict;
     bool flip;

@@ -45,7 +45,7 @@ static const option_row rows[] = {
     {"pool", "HOW", "what is classified: cls (a class token) or mean (of all positions)", TEXT,
      MODEL, FIXED, FIELD(pool), 0, 0, NULL},
     {"classes", "N", "number of classes", WHOLE, MODEL, FIXED, FIELD(classes), 1, 1e6,
-     "the model's"},
+     "as many as --train-data has directories; else the model's"},
     {"drop-path", "X",
      "how often a branch is left out in the last block; less often before (stochastic depth)", REAL,
      MODEL, TOLD, FIELD(drop_path), 0, 0.99, NULL},
@@ -65,9 +65,12 @@ static const option_row rows[] = {
     {"label-smoothing", "X", "spread this part of each target over all classes", REAL, DATA, TOLD,
      FIELD(label_smoothing), 0, 0.999, NULL},
     {"bad-images", "HOW",
-     "skip (and count) or fail: images that cannot be decoded, labels out of "
-     "range, empty classes",
+     "fail; a part, as in 0.05: images that cannot be decoded are left out and counted, and when "
+     "they are more than this part the run stops with a checkpoint; or skip, without end, also "
+     "labels out of range and empty classes",
      TEXT, DATA, TOLD, FIELD(bad_images), 0, 0, NULL},
+    {"upright", NULL, "turn images as EXIF's orientation says", FLAG, DATA, TOLD, FIELD(upright), 0,
+     0, NULL},
     {"workers", "N", "threads that prepare images ahead of training; 0 = none", WHOLE, DATA, SILENT,
      FIELD(workers), 0, 64, NULL},
     {"predict", "N",
@@ -82,7 +85,7 @@ static const option_row rows[] = {
 static void image_defaults(options *o)
 {
     o->pool = "cls";
-    o->bad_images = "fail";
+    o->bad_images = "0.05";
     o->workers = 1;
     o->batch = 64;
 }
@@ -111,14 +114,36 @@ static error *image_size(const options *o, model_config *c)
     return NULL;
 }
 
+/* A share in (0, 1), or one of two words. */
+static error *resolve_bad(options *o)
+{
+    char *end;
+    if (!strcmp(o->bad_images, "fail") || !strcmp(o->bad_images, "skip")) {
+        o->bad_share = *o->bad_images == 's';
+        return NULL;
+    }
+    o->bad_share = strtod(o->bad_images, &end);
+    if (end != o->bad_images && !*end && o->bad_share > 0 && o->bad_share < 1) return NULL;
+    return user_error("--bad-images %s: must be fail, skip or a part, as in 0.05", o->bad_images);
+}
+
+/* As many classes as the training data has directories. */
+static error *count_classes(const options *o, model_config *c)
+{
+    image_names names;
+    TRY(image_names_find(o->train_data.pattern, o->train_data.n, &names));
+    if (names.n) c->vocab = names.n;
+    image_names_free(&names);
+    return NULL;
+}
+
 static error *image_resolve(options *o)
 {
     if (!o->model_name) o->model_name = vit_kind.default_model;
     model_config *c = &o->model;
-    bool skip;
     TRY(vit_preset_find(o->model_name, c));
     TRY(one_of_two("pool", o->pool, "cls", "mean", &c->mean_pool));
-    TRY(one_of_two("bad-images", o->bad_images, "fail", "skip", &skip));
+    TRY(resolve_bad(o));
     TRY(image_size(o, c));
     if (o->layers) c->layers = o->layers;
     if (o->heads) c->heads = o->heads;
@@ -126,7 +151,10 @@ static error *image_resolve(options *o)
     if (o->inner) c->inner = o->inner;
     if (o->channels) c->channels = o->channels;
     if (o->patch) c->patch = o->patch;
-    if (o->classes) c->vocab = o->classes;
+    if (o->classes)
+        c->vocab = o->classes;
+    else
+        TRY(count_classes(o, c));
     if (o->widen && !o->load) return user_error("--widen: only with --load");
     if (c->channels == 2) return user_error("--channels 2: must be 1 or 3");
     o->training.drop_path = o->drop_path;
@@ -167,24 +195,47 @@ static error *image_default_data(options *o)
     return NULL;
 }
 
-static error *image_open(const options *o, bool training, source **out)
+/* What was passed over on opening, once for all ranks. */
+static void tell_passed_over(const options *o, source *s)
+{
+    const char *text = images_passed_over(image_source_set(s));
+    if (*text && comm_rank(o->comm) == 0) printf("%s\n", text);
+}
+
+static error *open_named(const options *o, bool training, const image_names *names, source **out)
 {
     const model_config *c = &o->model;
     const pattern_list *list = training ? &o->train_data : &o->val_data;
-    image_options how = {.wish = {.height = c->image_height,
-                                  .width = c->image_width,
-                                  .channels = c->channels,
+    image_options how = {.wish = {.channels = c->channels,
                                   .classes = c->vocab,
-                                  .skip_bad = !strcmp(o->bad_images, "skip")},
+                                  .names = names,
+                                  .bad = o->bad_share == 0   ? BAD_FAIL
+                                         : o->bad_share == 1 ? BAD_ANY
+                                                             : BAD_UNREADABLE,
+                                  .upright = o->upright},
+                         .height = c->image_height,
+                         .width = c->image_width,
                          .training = training,
                          .seed = (uint64_t)o->seed,
                          .crop = o->random_crop,
                          .flip = o->flip,
                          .mixup = o->mixup,
                          .smoothing = o->label_smoothing};
+    return image_source_open(list->pattern, list->n, &how, out);
+}
+
+/* Classes have the training's names, also where images are only evaluated. */
+static error *image_open(const options *o, bool training, source **out)
+{
+    const model_config *c = &o->model;
     size_t input = (size_t)(c->channels * c->image_height * c->image_width) * sizeof(float);
     source *s;
-    TRY(image_source_open(list->pattern, list->n, &how, &s));
+    image_names names;
+    TRY(image_names_find(o->train_data.pattern, o->train_data.n, &names));
+    error *e = open_named(o, training, &names, &s);
+    image_names_free(&names);
+    TRY(e);
+    tell_passed_over(o, s);
     if (o->workers && training)
         return prefetch_open(s, (int)o->workers, o->batch, o->batch * comm_size(o->comm), input,
                              (size_t)c->vocab * sizeof(float), out);
@@ -239,6 +290,7 @@ static void print_prediction(FILE *f, const model_config *c, int64_t number, con
     fputs("\n\n", f);
 }
 
+/* f: NULL in all ranks but the first, which compute only. */
 static error *write_predictions(trainer *t, source *data, FILE *f)
 {
     const options *o = t->o;
@@ -250,11 +302,23 @@ static error *write_predictions(trainer *t, source *data, FILE *f)
     error *e = NULL;
     for (int64_t first = 0; first < n && !e; first += o->batch) {
         e = trainer_predict(t, data, first, logits);
-        for (int64_t i = 0; i < o->batch && first + i < n && !e; i++)
+        for (int64_t i = 0; f && i < o->batch && first + i < n && !e; i++)
             print_prediction(f, c, first + i, (const float *)t->host_inputs + i * size,
                              (const float *)t->host_targets + i * c->vocab, logits + i * c->vocab);
     }
     free(logits);
+    return e;
+}
+
+static error *predict_into(trainer *t, source *data, const char *path)
+{
+    if (comm_rank(t->o->comm)) return write_predictions(t, data, NULL);
+    FILE *f = fopen(path, "w");
+    error *e = f ? write_predictions(t, data, f) : NULL;
+    if (!f || (ferror(f) | fclose(f))) {
+        if (e) error_free(e);
+        e = user_error("%s cannot be written: %s", path, strerror(errno));
+    }
     return e;
 }
 
@@ -268,12 +332,7 @@ static error *image_between(void *own, trainer *t, int64_t step)
     if (!o->val_data.n) return user_error("--predict: there is no --val-data to predict");
     TRY(path_join(path, o->out, "predictions.txt"));
     TRY(image_open(o, false, &data));
-    FILE *f = fopen(path, "w");
-    error *e = f ? write_predictions(t, data, f) : NULL;
-    if (!f || (ferror(f) | fclose(f))) {
-        if (e) error_free(e);
-        e = user_error("%s cannot be written: %s", path, strerror(errno));
-    }
+    error *e = predict_into(t, data, path);
     source_close(data);
     return e;
 }

@@ -243,6 +243,7 @@ static void eval_program(trainer *t, source *data)
     loss_sink loss = {.sum = t->loss, .hits = t->hits};
     loss.scale = data ? mean_over(t, batches) * (double)(batches * at_once) / (double)samples : 1;
     int n = iterations(t, batches);
+    int64_t before = data ? data->left_out : 0;
     arena_begin(t->arena, "eval");
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
@@ -250,7 +251,12 @@ static void eval_program(trainer *t, source *data)
         loss.accumulate = k > 0;
         t->kind->evaluate(&t->r, t->model, &t->batch, &loss);
     }
-    if (present(t->sums)) comm_sum(t->r.comm, t->r.dev, t->r.stream, shared_sums(t));
+    t->left_out = data ? (double)(data->left_out - before) : 0;
+    if (present(
+            t->sums)) { /* in the place of the wish to stop, which an evaluation has no use for */
+        op_put(t->r.dev, t->r.stream, number(t, SUM_STOP), &t->left_out);
+        comm_sum(t->r.comm, t->r.dev, t->r.stream, shared_sums(t));
+    }
     arena_end(t->arena);
 }
 
@@ -444,14 +450,13 @@ static double fetch_loss(trainer *t, int64_t n, double *accuracy)
     return loss;
 }
 
-/* Did a rank ask to stop?  (With one process the loop knows.) */
-static bool stop_agreed(trainer *t)
+/* The third of the sums of all ranks; `alone` with one process. */
+static double fetch_third(trainer *t, double alone)
 {
-    double wishes = 0;
-    if (!present(t->sums)) return false;
-    op_get(t->r.dev, t->r.stream, &wishes, number(t, SUM_STOP));
+    if (!present(t->sums)) return alone;
+    op_get(t->r.dev, t->r.stream, &alone, number(t, SUM_STOP));
     op_sync(t->r.dev, t->r.stream);
-    return wishes > 0;
+    return alone;
 }
 
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out)
@@ -466,7 +471,7 @@ error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_resu
     hyper h = optimizer_results(t->optimizer);
     *out = (step_result){.grad_norm = (double)h.grad_norm, .finite = h.ok};
     out->loss = fetch_loss(t, samples_at_once(t) * t->o->accum, &out->accuracy);
-    out->stop = stop_agreed(t);
+    out->stop = fetch_third(t, 0) > 0; /* with one process the loop knows */
     out->data_seconds = t->data_seconds;
     for (int i = 0; i < PHASE_COUNT; i++)
         out->seconds[i] = t->r.dev->async ? (double)NAN : t->phases.seconds[i];
@@ -480,7 +485,13 @@ error *trainer_evaluate(trainer *t, source *data, eval_result *out)
 {
     t->params.training = false;
     eval_program(t, data);
+    double n = (double)eval_samples(t, data), left_out;
     out->loss = fetch_loss(t, eval_samples(t, data), &out->accuracy);
+    left_out = fetch_third(t, t->left_out);
+    if (left_out > 0) {
+        out->loss *= n / (n - left_out);
+        out->accuracy *= n / (n - left_out);
+    }
     return device_status(t->r.dev);
 }
 

@@ -42,6 +42,7 @@ typedef struct {
     tensor loss;     /* (1) f64 */
     tensor sums;     /* ? (4) f64, with other ranks: loss, hits, a wish to stop, all ranks' loss */
     double stop;     /* this rank's wish */
+    double left_out; /* of an evaluation: samples that this rank could not read */
     decoder decoder; /* with --sample-every */
     tensor predictions; /* ? (B,V): logits of a batch */
     float *host_noise;
@@ -78,7 +79,8 @@ run_tensors trainer_tensors(trainer *t);
  * Where the device has graphs, the first step of a process runs as it is and is then noted down as
  * graphs; later ones launch these.  The same bits either way; --no-cuda-graph turns it off. */
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
-/* Mean loss over eval_batches batches; with 0, and for a source that ends, over no more than all. */
+/* Mean loss over eval_batches batches; with 0, and for a source that ends, over no more than all.  Samples
+ * that cannot be read do not count. */
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
 
 /* Logits (B,V) of samples [first, first + batch); inputs (as the source gives them) stay in

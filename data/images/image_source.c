@@ -18,25 +18,35 @@ static double unit(uint32_t bits)
     return (double)bits * 0x1p-32;
 }
 
-/* An image, flipped and shifted as `draw` says, times `part`, added to out. */
-static void add_image(const image_options *o, const uint8_t *in, const uint32_t draw[4], float part,
+/* An image of the wanted size, flipped and shifted as `draw` says, times `part`, added to out. */
+static void add_image(const image_options *o, view v, const uint32_t draw[4], float part,
                       float *out)
 {
-    int64_t h = o->wish.height, w = o->wish.width, span = 2 * o->crop + 1;
+    int64_t h = o->height, w = o->width, span = 2 * o->crop + 1;
     int64_t down = 0, right = 0;
     bool flip = o->training && o->flip && draw[0] >> 31;
     if (o->training && o->crop) {
         down = (int64_t)(unit(draw[1]) * (double)span) - o->crop;
         right = (int64_t)(unit(draw[2]) * (double)span) - o->crop;
     }
-    for (int64_t c = 0; c < o->wish.channels; c++)
+    for (int64_t c = 0; c < v.channels; c++)
         for (int64_t i = 0; i < h; i++)
             for (int64_t j = 0; j < w; j++) {
                 int64_t y = i + down, x = (flip ? w - 1 - j : j) + right;
                 bool inside = y >= 0 && y < h && x >= 0 && x < w;
-                float value = inside ? (float)in[(c * h + y) * w + x] : 0;
+                float value = inside ? (float)v.pixels[y * v.stride + x * v.channels + c] : 0;
                 out[(c * h + i) * w + j] += part * (value / 127.5f - 1);
             }
+}
+
+/* The picture in the wanted size: itself, or in `room`. */
+static error *fit(const image_options *o, view *v, uint8_t *room)
+{
+    if (v->height == o->height && v->width == o->width) return NULL;
+    window w = window_covering(v->height, v->width, o->height, o->width, 1);
+    TRY(picture_resize(*v, &w, RESAMPLE_BILINEAR, room));
+    *v = (view){room, o->height, o->width, v->channels, o->width * v->channels};
+    return NULL;
 }
 
 /* X ~ Beta(alpha, alpha), by Johnk's rejection: U^(1/a) / (U^(1/a) + V^(1/a)) when the sum is at most
@@ -54,66 +64,86 @@ static double draw_beta(uint64_t seed, int64_t s, double alpha)
     return 0.5;
 }
 
-/* Adds `part` of image i and of its label. */
-static error *add_sample(image_source *s, int64_t i, uint64_t draw, double part, uint8_t *pixels,
-                         float *input, float *target)
+static void add_target(const image_source *s, int64_t label, double part, float *target)
 {
-    int64_t label, classes = s->o.wish.classes;
-    uint32_t bits[4];
+    int64_t classes = s->o.wish.classes;
     double spread = s->o.training ? s->o.smoothing : 0;
-    TRY(images_read(s->set, i, pixels, &label));
-    rng_bits(s->o.seed, RNG_AUGMENT, draw, bits);
-    add_image(&s->o, pixels, bits, (float)part, input);
     for (int64_t c = 0; c < classes; c++)
         target[c] += (float)(part * ((c == label ? 1 - spread : 0) + spread / (double)classes));
-    return NULL;
+}
+
+/* Adds `part` of image i and of its label. */
+static error *add_sample(image_source *s, int64_t i, uint64_t draw, double part, uint8_t *room,
+                         float *input, float *target)
+{
+    labelled got;
+    uint32_t bits[4];
+    TRY(images_read(s->set, i, s->o.training, &got));
+    if (got.label < 0) {
+        s->base.left_out++;
+        return NULL;
+    }
+    error *e = fit(&s->o, &got.view, room);
+    if (!e) {
+        rng_bits(s->o.seed, RNG_AUGMENT, draw, bits);
+        add_image(&s->o, got.view, bits, (float)part, input);
+        add_target(s, got.label, part, target);
+    }
+    free(got.owned);
+    return e;
 }
 
 /* inputs and targets are zero. */
-static error *read_one(image_source *s, int64_t number, uint8_t *pixels, float *input,
-                       float *target)
+static error *read_one(image_source *s, int64_t number, uint8_t *room, float *input, float *target)
 {
     int64_t n = s->base.count;
     uint64_t index = (uint64_t)number;
-    if (!s->o.training)
-        return number < n ? add_sample(s, number, 0, 1, pixels, input, target) : NULL;
-    uint64_t image =
+    if (!s->o.training) return number < n ? add_sample(s, number, 0, 1, room, input, target) : NULL;
+    uint64_t own =
         rng_permute(s->o.seed, RNG_ORDER, index / (uint64_t)n, index % (uint64_t)n, (uint64_t)n);
-    if (s->o.mixup == 0) return add_sample(s, (int64_t)image, 2 * index, 1, pixels, input, target);
+    if (s->o.mixup == 0) return add_sample(s, (int64_t)own, 2 * index, 1, room, input, target);
     uint32_t bits[4];
     double part = draw_beta(s->o.seed, number, s->o.mixup);
     rng_bits(s->o.seed, RNG_AUGMENT, 2 * index + 1, bits);
     int64_t other = (int64_t)(unit(bits[3]) * (double)n);
-    TRY(add_sample(s, (int64_t)image, 2 * index, part, pixels, input, target));
-    return add_sample(s, other, 2 * index + 1, 1 - part, pixels, input, target);
+    TRY(add_sample(s, (int64_t)own, 2 * index, part, room, input, target));
+    return add_sample(s, other, 2 * index + 1, 1 - part, room, input, target);
 }
 
 static error *image_read(source *base, int64_t first, int64_t count, void *inputs, void *targets)
 {
     image_source *s = (image_source *)base;
-    int64_t size = s->o.wish.channels * s->o.wish.height * s->o.wish.width,
-            classes = s->o.wish.classes;
-    uint8_t *pixels;
-    TRY(alloc_array(&pixels, (size_t)size, 1));
+    int64_t size = s->o.wish.channels * s->o.height * s->o.width, classes = s->o.wish.classes;
+    uint8_t *room;
+    TRY(alloc_array(&room, (size_t)size, 1));
     memset(inputs, 0, (size_t)(count * size) * sizeof(float));
     memset(targets, 0, (size_t)(count * classes) * sizeof(float));
     error *e = NULL;
     for (int64_t i = 0; i < count && !e; i++)
-        e = read_one(s, first + i, pixels, (float *)inputs + i * size,
+        e = read_one(s, first + i, room, (float *)inputs + i * size,
                      (float *)targets + i * classes);
-    free(pixels);
+    free(room);
     return e;
 }
 
 static error *image_fingerprint(const source *base, uint64_t *out)
 {
-    *out = images_fingerprint(((const image_source *)base)->set);
-    return NULL;
+    return images_fingerprint(((const image_source *)base)->set, out);
 }
 
 static int64_t image_bad(source *base, char *why, size_t size)
 {
     return images_bad(((image_source *)base)->set, why, size);
+}
+
+static int64_t image_warned(source *base, char *why, size_t size)
+{
+    return images_warned(((image_source *)base)->set, why, size);
+}
+
+image_set *image_source_set(source *s)
+{
+    return ((image_source *)s)->set;
 }
 
 static void image_close(source *base)
@@ -125,7 +155,8 @@ static void image_close(source *base)
 error *image_source_open(const char *const *paths, int n, const image_options *options,
                          source **out)
 {
-    static const source_ops ops = {image_read, image_fingerprint, image_close, image_bad};
+    static const source_ops ops = {image_read, image_fingerprint, image_close, image_bad,
+                                   image_warned};
     image_source *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     s->o = *options;

@@ -1,23 +1,26 @@
 /* image_source.h - labelled images (images.h) as a source, changed a little each time.
  *
- * A sample's inputs are f32 (channels, height, width), (byte / 255 - 0.5) / 0.5; its targets f32
+ * A sample's inputs are f32 (channels, height, width), (byte / 255 - mean) / std; its targets f32
  * (classes): how much of each class it is.  In training, sample s is
  *
- *     image  perm(seed, epoch)[s % N]   --flip-->  --shift-->  \
- *                                                               mixed  ->  inputs, targets
- *     image  any, drawn by s            --flip-->  --shift-->  /
+ *     image  perm(seed, epoch)[s % N]   --fit-->  --flip-->  --shift-->  \
+ *                                                                         mixed  ->  inputs, targets
+ *     image  any, drawn by s            --fit-->  --flip-->  --shift-->  /
  *
  * where all that is drawn is drawn by (seed, s): the same for any batch, any number of workers, and
- * when a run is resumed.  Evaluation takes the images in order, as they are, once.
+ * when a run is resumed.  Evaluation takes the images in order, as they are, once; one that cannot be
+ * decoded is left out: its inputs and targets are zero.
  */
 #ifndef REGRAD_IMAGE_SOURCE_H
 #define REGRAD_IMAGE_SOURCE_H
 
 #include "data/images/images.h"
+#include "data/images/resize.h"
 #include "data/source.h"
 
 typedef struct {
     image_wish wish;
+    int64_t height, width; /* that the model takes; others are scaled to cover it, and cut */
     bool training;
     uint64_t seed;
     int64_t crop; /* shifts by up to so many pixels up, down, left, right; black comes in */
@@ -28,5 +31,8 @@ typedef struct {
 
 error *image_source_open(const char *const *paths /* (n) */, int n, const image_options *options,
                          source **out) NODISCARD;
+
+/* Of a source that image_source_open made: the images. */
+image_set *image_source_set(source *s);
 
 #endif

@@ -113,6 +113,20 @@ static error *stream_append(stream *s, image_set *set, size_t n)
     return e;
 }
 
+/* The bytes from `at` on: planes of `size` pixels become pixels of `channels` bytes. */
+static error *interleave(image_set *set, size_t at, int64_t channels, int64_t size)
+{
+    uint8_t *planes, *to = set->bytes + at;
+    if (channels == 1) return NULL;
+    TRY(alloc_array(&planes, (size_t)channels, (size_t)size));
+    memcpy(planes, to, (size_t)(channels * size));
+    for (int64_t i = 0; i < size; i++)
+        for (int64_t c = 0; c < channels; c++)
+            *to++ = planes[c * size + i];
+    free(planes);
+    return NULL;
+}
+
 static error *idx_pairs(image_set *set, stream *s, stream *labels)
 {
     int64_t dim[4], n_labels[4];
@@ -128,7 +142,12 @@ static error *idx_pairs(image_set *set, stream *s, stream *labels)
         size_t before = set->used, n = set->n;
         TRY(stream_read(labels, &label, 1));
         TRY(stream_append(s, set, (size_t)(channels * h * w)));
-        image_item item = {label, (int32_t)h, (int32_t)w, (int32_t)channels, before, NULL, false};
+        TRY(interleave(set, before, channels, h * w));
+        image_item item = {.label = label,
+                           .height = (int32_t)h,
+                           .width = (int32_t)w,
+                           .channels = (int32_t)channels,
+                           .offset = before};
         TRY(images_add(set, &item, s->path, i));
         if (set->n == n) set->used = before; /* left out */
     }
@@ -162,6 +181,7 @@ static error *cifar_images(image_set *set, const char *path, int64_t size)
         e = stream_read(&s, label, labels);
         if (!e) e = images_room(set, CIFAR_PIXELS);
         if (!e) e = stream_read(&s, set->bytes + set->used, CIFAR_PIXELS);
+        if (!e) e = interleave(set, set->used, PLANES, SIDE * SIDE);
         image_item item = {.label = label[labels - 1],
                            .height = SIDE,
                            .width = SIDE,
@@ -196,8 +216,9 @@ static error *add_file(image_set *set, const char *path, int64_t size)
         path);
 }
 
-static error *add_path(image_set *set, const char *path)
+static error *add_path(void *context, const char *path)
 {
+    image_set *set = context;
     struct stat st;
     if (stat(path, &st))
         return user_error("'%s' cannot be opened: %s: check the name and its permissions", path,
@@ -207,15 +228,15 @@ static error *add_path(image_set *set, const char *path)
     return add_file(set, path, st.st_size);
 }
 
-static error *add_pattern(image_set *set, const char *pattern)
+error *images_each_path(const char *pattern, error *(*each)(void *, const char *), void *context)
 {
-    if (access(pattern, F_OK) == 0 || !strpbrk(pattern, "*?[")) return add_path(set, pattern);
+    if (access(pattern, F_OK) == 0 || !strpbrk(pattern, "*?[")) return each(context, pattern);
     glob_t found;
     int status = glob(pattern, 0, NULL, &found);
     if (status) return user_error("no file matches '%s': check the path", pattern);
     error *e = NULL;
     for (size_t i = 0; i < found.gl_pathc && !e; i++)
-        e = add_path(set, found.gl_pathv[i]);
+        e = each(context, found.gl_pathv[i]);
     globfree(&found);
     return e;
 }
@@ -240,7 +261,7 @@ error *images_open(const char *const *paths, int n, const image_wish *wish, imag
     pthread_mutex_init(&s->lock, NULL);
     error *e = n < 1 ? user_error("no images are named: give --train-data PATH") : NULL;
     for (int i = 0; i < n && !e; i++)
-        e = add_pattern(s, paths[i]);
+        e = images_each_path(paths[i], add_path, s);
     if (!e) e = check_channels(s);
     if (!e && !s->n)
         e = user_error("'%s'%s: no image is left%s%s", paths[0], n > 1 ? " and the others" : "",

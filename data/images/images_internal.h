@@ -10,9 +10,10 @@
 typedef struct {
     int32_t label;
     int32_t height, width, channels; /* of the bytes */
-    size_t offset;                   /* in `bytes`: (channels, height, width) */
+    size_t offset;                   /* in `bytes`: (height, width, channels) */
     char *path;                      /* of a file, else NULL */
-    bool told;                       /* it is counted as bad */
+    int32_t name;                    /* where the part of `path` below the directory begins */
+    bool bad, warned;                /* it is counted as such */
 } image_item;
 
 struct image_set {
@@ -21,35 +22,31 @@ struct image_set {
     size_t n, capacity;
     uint8_t *bytes; /* (used) */
     size_t used, room;
-    pthread_mutex_t lock; /* of the rest */
-    int64_t bad;
-    char why[400];
+    char passed_over[600];
+    pthread_mutex_t lock; /* of the rest, and of the items' flags */
+    int64_t bad, warned;
+    char why[400], warning[400];
 };
 
 /* Adds an item; a label outside of the classes is bad: an error, or counted. */
 error *images_add(image_set *s, const image_item *item, const char *from, int64_t number) NODISCARD;
 /* Makes room for n more bytes. */
 error *images_room(image_set *s, size_t n) NODISCARD;
-/* A bad image: the error itself, or NULL when it is counted instead (and e freed). */
-error *images_spoilt(image_set *s, error *e) NODISCARD;
+/* Something bad that `least` allows to count: the error itself, or NULL when it is counted instead
+ * (and e freed). */
+error *images_spoilt(image_set *s, bad_policy least, error *e) NODISCARD;
 
 error *images_add_directory(image_set *s, const char *path) NODISCARD;
 
-/* A picture as it was decoded: rows of pixels of `channels` bytes. */
-typedef struct {
-    int64_t height, width, channels;
-    uint8_t *pixels; /* (height, width, channels); free it */
-} picture;
+/* Calls `each` with every path that a pattern (*, ?, [) stands for; the pattern itself, if there is such a
+ * file or nothing to expand. */
+error *images_each_path(const char *pattern, error *(*each)(void *, const char *),
+                        void *context) NODISCARD;
 
-/* Is that many bytes of pixels too much for a file of n bytes?  A header may claim anything. */
-static inline bool picture_absurd(size_t pixels, size_t n)
-{
-    return pixels > ((size_t)1 << 20) + n * 2048;
-}
+/* The bytes of a whole file. */
+error *images_read_file(const char *path, uint8_t **bytes, size_t *n) NODISCARD;
 
-/* Decode a file by its first bytes.  User errors do not name the path. */
-error *picture_decode(const char *path, picture *out) NODISCARD;
-error *picture_jpeg(const uint8_t *file, size_t n, picture *out) NODISCARD;
-error *picture_png(const uint8_t *file, size_t n, picture *out) NODISCARD;
+/* Continues a fingerprint with the size and the contents of a file. */
+error *images_hash_file(const char *path, uint64_t *hash) NODISCARD;
 
 #endif

@@ -1,22 +1,29 @@
 /* picture_jpeg.c - decoding JPEG by libjpeg(-turbo), if the build has it.
  *
- * The library reports errors through a callback that must not return: it jumps back here.  Warnings
- * (a cut file, whose rest it would paint grey) count as errors, too.
+ * The library reports errors through a callback that must not return: it jumps back here.  A warning
+ * comes with whole pixels (bytes too many before a marker, an odd revision of JFIF) and is counted; but
+ * for one, that the file has ended: its rest would be grey.
  */
-#include "data/images/images_internal.h"
+#include "data/images/picture.h"
 
 #ifdef WITH_JPEG
 
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <jpeglib.h>
+#include <jerror.h>
+
+enum { EXIF = JPEG_APP0 + 1 };
 
 typedef struct {
     struct jpeg_error_mgr manager;
     jmp_buf back;
     char text[JMSG_LENGTH_MAX];
+    int warnings;
+    char warning[JMSG_LENGTH_MAX]; /* the first */
 } trouble;
 
 static void give_up(j_common_ptr info)
@@ -28,17 +35,39 @@ static void give_up(j_common_ptr info)
 
 static void on_message(j_common_ptr info, int level)
 {
-    if (level < 0) give_up(info);
+    trouble *t = (trouble *)info->err;
+    if (level >= 0) return;
+    if (t->manager.msg_code == JWRN_JPEG_EOF) give_up(info);
+    if (!t->warnings++) t->manager.format_message(info, t->warning);
+}
+
+static int orientation_of(const struct jpeg_decompress_struct *d)
+{
+    static const uint8_t head[] = {'E', 'x', 'i', 'f', 0, 0};
+    for (const struct jpeg_marker_struct *m = d->marker_list; m; m = m->next)
+        if (m->marker == EXIF && m->data_length > sizeof head &&
+            !memcmp(m->data, head, sizeof head))
+            return exif_orientation(m->data + sizeof head, m->data_length - sizeof head);
+    return 0;
 }
 
 static void start(struct jpeg_decompress_struct *d, const uint8_t *file, size_t n)
 {
     jpeg_create_decompress(d);
     jpeg_mem_src(d, file, (unsigned long)n);
+    jpeg_save_markers(d, EXIF, 0xffff);
     jpeg_read_header(d, TRUE);
-    bool grey = d->jpeg_color_space == JCS_GRAYSCALE;
-    d->out_color_space = grey ? JCS_GRAYSCALE : JCS_RGB;
+    d->out_color_space = d->num_components == 1   ? JCS_GRAYSCALE
+                         : d->num_components == 4 ? JCS_CMYK
+                                                  : JCS_RGB;
     jpeg_start_decompress(d);
+}
+
+/* Adobe writes how much of the paper is left white, and others after it. */
+static void invert(uint8_t *pixels, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        pixels[i] = (uint8_t)~pixels[i];
 }
 
 error *picture_jpeg(const uint8_t *file, size_t n, picture *out)
@@ -68,8 +97,16 @@ error *picture_jpeg(const uint8_t *file, size_t n, picture *out)
         jpeg_read_scanlines(&d, &line, 1);
     }
     if (!e) {
+        int orientation = orientation_of(&d); /* finishing forgets it */
         jpeg_finish_decompress(&d);
-        *out = (picture){d.output_height, d.output_width, d.output_components, pixels};
+        if (d.output_components == 4) invert(pixels, row * d.output_height);
+        *out = (picture){.height = d.output_height,
+                         .width = d.output_width,
+                         .channels = d.output_components,
+                         .pixels = pixels,
+                         .warnings = t.warnings,
+                         .orientation = orientation};
+        snprintf(out->warning, sizeof out->warning, "%s", t.warning);
     }
     jpeg_destroy_decompress(&d);
     return e;
