@@ -9,6 +9,9 @@
 #include "base/rng.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
 
 int64_t small_label(int64_t i, int64_t classes)
 {
@@ -61,4 +64,36 @@ void small_images_write(const char *directory, const char *name, int64_t n, int6
     }
     assert_int_equal(fclose(images), 0);
     assert_int_equal(fclose(labels), 0);
+}
+
+static void put_chunk(FILE *f, const char *kind, const uint8_t *data, size_t n)
+{
+    uLong sum = crc32(crc32(0, (const Bytef *)kind, 4), data, (uInt)n);
+    put_32(f, (int64_t)n);
+    fwrite(kind, 1, 4, f);
+    fwrite(data, 1, n, f);
+    put_32(f, (int64_t)sum);
+}
+
+void small_png_write(const char *path, int height, int width, uint8_t grey)
+{
+    enum { MOST = 1 << 16 };
+    static uint8_t rows[MOST], packed[MOST];
+    uint8_t head[13] = {0, 0, (uint8_t)(height >> 8), (uint8_t)height,
+                        0, 0, (uint8_t)(width >> 8),  (uint8_t)width,
+                        8};
+    size_t n = (size_t)(height * (width + 1));
+    uLongf length = MOST;
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_true(n < MOST);
+    memset(rows, grey, n);
+    for (int i = 0; i < height; i++)
+        rows[i * (width + 1)] = 0; /* filter: none */
+    assert_int_equal(compress(packed, &length, rows, n), Z_OK);
+    fwrite("\x89PNG\r\n\x1a\n", 1, 8, f);
+    put_chunk(f, "IHDR", head, sizeof head);
+    put_chunk(f, "IDAT", packed, length);
+    put_chunk(f, "IEND", packed, 0);
+    assert_int_equal(fclose(f), 0);
 }

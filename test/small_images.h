@@ -13,4 +13,7 @@ int64_t small_label(int64_t i, int64_t classes);
 void small_images_write(const char *directory, const char *name, int64_t n, int64_t channels,
                         int64_t height, int64_t width, int64_t classes);
 
+/* A grey PNG of one level. */
+void small_png_write(const char *path, int height, int width, uint8_t grey);
+
 #endif
