@@ -6,6 +6,7 @@
 #include "cpu/cpu.h"
 #include "test/small_images.h"
 #include "test/small_run.h"
+#include "plan/plan_report.h"
 #include "train/loop.h"
 
 #include <math.h>
@@ -25,7 +26,7 @@ static error *train_on(const char *more, options *o)
     must(small_parse(words, text, o));
     must(trainer_plan(o, &vit_kind, &t));
     must(cpu_device((int)o->threads, &dev));
-    error *e = train_loop(t, &dev);
+    error *e = train_loop(t, &dev, plan_files);
     trainer_destroy(t);
     cpu_close(&dev);
     return e;
