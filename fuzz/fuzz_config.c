@@ -59,9 +59,9 @@ void fuzz_seed(void)
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         fuzz_keep(texts[i], strlen(texts[i]));
-    for (int i = 0; preset_at(i); i++) { /* of every family, with all of its fields */
+    for (int i = 0; i < text_presets.n; i++) { /* of every family, with all of its fields */
         char *text;
-        error *e = hf_config_text(preset_at(i), F32, &text);
+        error *e = hf_config_text(&text_presets.row[i], F32, &text);
         if (!fuzz_fine(e)) continue;
         fuzz_keep(text, strlen(text));
         free(text);

@@ -16,7 +16,7 @@ static void copy(device *dev, int stream, void *to, const void *from, size_t n)
 /* Four patches of two pixels, one layer, one head, width 2, three classes. */
 static error *small_vit(model_config *c)
 {
-    TRY(vit_preset_find("vit-nano/4", c));
+    TRY(preset_find(&image_presets, "vit-nano/4", c));
     c->layers = c->heads = c->kv_heads = 1;
     c->width = c->inner = c->head_size = c->patch = 2;
     c->image_height = c->image_width = 4;

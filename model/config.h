@@ -1,26 +1,21 @@
 /* config.h - a transformer as a row of options.
  *
- * There is one block; what differs between families is here, and a family is a row of these options
- * with a map of names (names.h).  Presets are rows of a table (presets.c); sizes given on the
- * command line override them.
+ * There is one block.  What differs between families of models is here: a family is a row of these
+ * options (families.h) with a map of tensor names (tensor_names.h), a preset is a family with sizes
+ * (presets.c), and sizes given on the command line override a preset's.
  *
- *               norm   positions  residual     activation       biases            else
- *     GPT-2     layer  learned    sequential   gelu             all               tied
- *     LLaMA     rms    rotary     sequential   silu, gated      none              grouped heads
- *     Qwen      rms    rotary     sequential   silu, gated      q, k, v           (3: norms of q, k)
- *     ChatGLM   rms    rotary *   sequential   silu, gated      q, k, v           two key heads
- *     Gemma     rms+1  rotary     sequential   gelu, gated      none              tied, scaled
- *     BLOOM     layer  ALiBi      sequential   gelu             all               tied, embedding norm
- *     Falcon    layer  rotary     parallel     gelu (erf)       norms             tied, one key head
- *     Phi       layer  rotary *   parallel     gelu             all               head with a bias
- *
- * *: of a part of each head.
+ * Whatever must know all fields reads them from one table (MODEL_FIELDS below): limits, config.json
+ * (model/hf/), what a resumed run may not change (run/), `--plan --json`.  A new option of the block is
+ * a member, its row in the table, and the place that uses it.
  */
 #ifndef REGRAD_MODEL_CONFIG_H
 #define REGRAD_MODEL_CONFIG_H
 
 #include "core/ops.h"
 #include "model/tensor_names.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
 
 typedef enum { NORM_LAYER, NORM_RMS } norm_kind;
 
@@ -85,6 +80,112 @@ typedef struct {
     bool mean_pool; /* the classifier sees the mean of all positions, not a class token */
 } model_config;
 
+/* ---- the fields as a table ---- */
+
+typedef enum {
+    FIELD_SIZE,    /* int64_t */
+    FIELD_NUMBER,  /* double, from least to most */
+    FIELD_EPSILON, /* double, above least and below most */
+    FIELD_FLAG,    /* bool */
+    FIELD_CHOICE,  /* an enum */
+    FIELD_BIASES   /* biases, one bit each, in their order */
+} field_type;
+
+/* One row for each member but name and names; when several fields of two models differ, the first is
+ * the one that is reported.
+ *
+ *   id, type      the name in checkpoints and in JSON
+ *   member        of model_config
+ *   least, most   limits; a size that may be 0 says nothing then
+ *   before        its value in checkpoints that were written before the field existed: GPT-2's.
+ *                 NAN: it is not compared then
+ *   json          what most families call it in config.json; NULL: their model_type says it
+ *   other         what a model has whose value is another one
+ */
+/* clang-format off */
+#define MODEL_FIELDS(X)                                                                            \
+    /* id, type               member              least most  before  json, other */               \
+    X(causal, FLAG,           causal,             0, 1,       1, NULL,                             \
+      "attention in both directions")                                                              \
+    X(bias, BIASES,           bias,               0, 63,      31, NULL, "other biases")            \
+    X(kv_heads, SIZE,         kv_heads,           1, 1e5,     0, "num_key_value_heads",            \
+      "grouped keys and values")                                                                   \
+    X(head_size, SIZE,        head_size,          1, 1e7,     0, "head_dim",                       \
+      "heads of a size of their own")                                                              \
+    X(act, CHOICE,            act,                1, ACT_SILU, ACT_GELU_TANH, "hidden_act",        \
+      "another activation")                                                                        \
+    X(norm, CHOICE,           norm,               0, NORM_RMS, 0, NULL, "another norm")            \
+    X(norm_plus_one, FLAG,    norm_plus_one,      0, 1,       0, NULL, "another norm")             \
+    X(gated, FLAG,            gated,              0, 1,       0, NULL, "another kind of MLP")      \
+    X(inner, SIZE,            inner,              1, 1e7,     0, "intermediate_size",              \
+      "another inner width")                                                                       \
+    X(positions, CHOICE,      positions,          0, POSITIONS_NONE, 0, NULL, "other positions")   \
+    X(rotary_size, SIZE,      rotary.size,        0, 1e7,     0, NULL, "other rotations")          \
+    X(rotary_base, NUMBER,    rotary.base,        1, 1e30,    0, "rope_theta", "other rotations")  \
+    X(rotary_interleaved, FLAG, rotary.interleaved, 0, 1,     0, NULL, "other rotations")          \
+    X(residual, CHOICE,       residual,           0, RESIDUAL_PARALLEL_ONE_NORM, 0, NULL,          \
+      "another residual stream")                                                                   \
+    X(qk_norm, FLAG,          qk_norm,            0, 1,       0, NULL,                             \
+      "other norms of queries and keys")                                                           \
+    X(embedding_norm, FLAG,   embedding_norm,     0, 1,       0, NULL, "another embedding")        \
+    X(embedding_scale, EPSILON, embedding_scale,  0, 1e30,    1, NULL, "another embedding")        \
+    X(tied, FLAG,             tied,               0, 1,       1, "tie_word_embeddings",            \
+      "another head")                                                                              \
+    X(layers, SIZE,           layers,             1, 1000,    0, "num_hidden_layers", "other sizes") \
+    X(heads, SIZE,            heads,              1, 1e5,     0, "num_attention_heads",            \
+      "other sizes")                                                                               \
+    X(width, SIZE,            width,              1, 1e6,     0, "hidden_size", "other sizes")     \
+    X(context, SIZE,          context,            1, 1e8,     0, "max_position_embeddings",        \
+      "other sizes")                                                                               \
+    X(vocab, SIZE,            vocab,              1, 2e9,     0, "vocab_size", "other sizes")      \
+    X(norm_eps, EPSILON,      norm_eps,           0, 1,       1e-5, "rms_norm_eps", "other sizes") \
+    X(image_height, SIZE,     image_height,       0, 16384,   NAN, NULL, "images")                 \
+    X(image_width, SIZE,      image_width,        0, 16384,   NAN, NULL, "images")                 \
+    X(channels, SIZE,         channels,           0, 3,       NAN, NULL, "images")                 \
+    X(patch, SIZE,            patch,              0, 16384,   NAN, NULL, "images")                 \
+    X(mean_pool, FLAG,        mean_pool,          0, 1,       NAN, NULL, "images")
+
+/* clang-format on */
+
+#define MODEL_FIELD_ID(id, ...) MODEL_##id,
+typedef enum { MODEL_FIELDS(MODEL_FIELD_ID) MODEL_FIELD_COUNT } model_field_id;
+#undef MODEL_FIELD_ID
+
+typedef struct {
+    const char *name;
+    field_type type;
+    size_t at; /* in model_config */
+    double least, most, before;
+    const char *json, *other;
+} model_field;
+
+extern const model_field model_fields[MODEL_FIELD_COUNT];
+
+/* Any field as a number: a flag is 0 or 1, biases are bits. */
+double config_value(const model_config *c, const model_field *field);
+/* The first field in which they differ, or NULL. */
+const model_field *config_difference(const model_config *a, const model_config *b);
+/* All fields by name, as numbers; and what those mean that older checkpoints lack.  cJSON_Delete it;
+ * NULL: out of memory. */
+cJSON *config_json(const model_config *c);
+cJSON *config_json_before(void);
+
+/* ---- presets ---- */
+
+typedef struct {
+    const model_config *row;
+    int n;
+} preset_list;
+
+extern const preset_list text_presets, image_presets;
+
+/* The preset of that name; user error naming the nearest one if there is none. */
+error *preset_find(const preset_list *list, const char *name, model_config *out) NODISCARD;
+/* "gpt-nano, gpt-micro, ...", for --help; free it.  NULL: out of memory. */
+char *preset_names(const preset_list *list);
+
+/* ---- configurations ---- */
+
 /* GPT-2's options with the given sizes; everything derived (inner, head_size ...) filled in. */
 model_config gpt_config(const char *name, int64_t layers, int64_t heads, int64_t width,
                         int64_t context, int64_t vocab);
@@ -92,14 +193,6 @@ model_config gpt_config(const char *name, int64_t layers, int64_t heads, int64_t
 /* A ViT's options over the sizes that are given in c (inner 0: four times the width): everything
  * derived is filled in.  User error when patches do not cover the image. */
 error *vit_config(model_config *c) NODISCARD;
-/* The ViT preset of that name, and preset i, or NULL behind the last. */
-error *vit_preset_find(const char *name, model_config *out) NODISCARD;
-const model_config *vit_preset_at(int i);
-
-/* The preset of that name; user error naming the nearest one if there is none. */
-error *preset_find(const char *name, model_config *out) NODISCARD;
-/* Preset i, or NULL behind the last. */
-const model_config *preset_at(int i);
 
 /* The same family in other sizes: layers, heads, width, context, vocab of `sizes`, where they are
  * not 0.  What is derived keeps its proportions. */
@@ -113,7 +206,7 @@ double config_parameters(const model_config *c);
  * with padding. */
 int64_t classifier_rows(const model_config *c, int64_t rows, dtype type, int64_t *ld);
 
-/* Refuses sizes that cannot be: heads that do not divide the width, zero, negative, absurd ones. */
+/* Refuses values outside the limits of the table, and fields that contradict each other. */
 error *config_check(const model_config *c) NODISCARD;
 
 #endif

@@ -331,6 +331,7 @@ static void gpt_decode(run *r, model *m, const decode_step *s)
 const model_kind gpt_kind = {
     .program = "train_gpt",
     .default_model = "gpt-mini",
+    .presets = &text_presets,
     .create = gpt_create,
     .destroy = gpt_destroy,
     .place_batch = gpt_place_batch,

@@ -50,8 +50,9 @@ typedef struct {
 
 typedef struct {
     const char *program;       /* "train_gpt" */
-    const char *default_model; /* preset */
-    bool hits;                 /* it classifies: loss_sink.hits is filled in */
+    const char *default_model; /* one of its presets */
+    const preset_list *presets;
+    bool hits; /* it classifies: loss_sink.hits is filled in */
 
     error *(*create)(const model_config *, const training_policy *, params *, model **out);
     void (*destroy)(model *);

@@ -362,6 +362,7 @@ static void vit_predict(run *r, model *m, const batch *in, tensor logits)
 const model_kind vit_kind = {
     .program = "train_vit",
     .default_model = "vit-nano/4",
+    .presets = &image_presets,
     .hits = true,
     .create = vit_create,
     .destroy = vit_destroy,

@@ -7,7 +7,7 @@
 
 #define GIB 1073741824.0
 
-enum { MOST_PRESETS = 64, MOST_BATCH = 65536 };
+enum { MOST_PRESETS = 256, MOST_BATCH = 65536 };
 
 /* An optimizer as it is used, and what it needs for each preset with one sample. */
 typedef struct {
@@ -18,7 +18,8 @@ typedef struct {
 
 static const model_config *preset(const options *o, int i)
 {
-    return o->task->kind == &vit_kind ? vit_preset_at(i) : preset_at(i);
+    const preset_list *list = o->task->kind->presets;
+    return i < list->n ? &list->row[i] : NULL;
 }
 
 static error *peak_of(const options *asked, const row *r, int which, int64_t samples, size_t *peak)

@@ -1,5 +1,6 @@
 /* plan_report.c - see plan_report.h */
 #include "plan/plan_report.h"
+#include "base/json.h"
 #include "train/freeze.h"
 
 #include <cjson/cJSON.h>
@@ -191,6 +192,7 @@ error *plan_json(const trainer *t, char **out)
               cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason) &&
               cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params)) &&
               cJSON_AddNumberToObject(object, "trained", (double)trained_count(&t->params)) &&
+              json_add(object, "model", config_json(&t->o->model)) &&
               cJSON_AddNumberToObject(object, "ranks", comm_size(t->o->comm)) &&
               cJSON_AddNumberToObject(object, "zero", (double)t->o->zero) &&
               cJSON_AddNumberToObject(object, "step_flops", t->work.flops) &&

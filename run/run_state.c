@@ -164,45 +164,6 @@ static const value_row values[] = {
 
 enum { VALUES = sizeof values / sizeof *values };
 
-static cJSON *model_of(const model_config *c)
-{
-    const struct {
-        const char *name;
-        double value;
-    } all[] = {{"layers", (double)c->layers},
-               {"heads", (double)c->heads},
-               {"width", (double)c->width},
-               {"kv_heads", (double)c->kv_heads},
-               {"head_size", (double)c->head_size},
-               {"inner", (double)c->inner},
-               {"context", (double)c->context},
-               {"vocab", (double)c->vocab},
-               {"norm_eps", c->norm_eps},
-               {"act", c->act},
-               {"bias", c->bias.norms | c->bias.qkv << 1 | c->bias.project << 2 | c->bias.up << 3 |
-                            c->bias.down << 4 | c->bias.head << 5},
-               {"norm", c->norm},
-               {"norm_plus_one", c->norm_plus_one},
-               {"positions", c->positions},
-               {"rotary_size", (double)c->rotary.size},
-               {"rotary_base", c->rotary.base},
-               {"rotary_interleaved", c->rotary.interleaved},
-               {"gated", c->gated},
-               {"residual", c->residual},
-               {"qk_norm", c->qk_norm},
-               {"embedding_norm", c->embedding_norm},
-               {"embedding_scale", c->embedding_scale},
-               {"tied", c->tied},
-               {"causal", c->causal}};
-    cJSON *m = cJSON_CreateObject();
-    for (size_t i = 0; i < sizeof all / sizeof *all && m; i++)
-        if (!cJSON_AddNumberToObject(m, all[i].name, all[i].value)) {
-            cJSON_Delete(m);
-            m = NULL;
-        }
-    return m;
-}
-
 /* The values of a run after c->step steps; cJSON_Delete it. */
 static error *values_of(const run_contents *c, cJSON **out)
 {
@@ -212,7 +173,7 @@ static error *values_of(const run_contents *c, cJSON **out)
     snprintf(data, sizeof data, "%016llx", (unsigned long long)c->data);
     cJSON *v = cJSON_CreateObject();
     bool ok = v && json_add(v, "options", cJSON_Parse(c->options)) &&
-              json_add(v, "model", model_of(c->model)) &&
+              json_add(v, "model", config_json(c->model)) &&
               cJSON_AddStringToObject(v, "format", "regrad-state 1") &&
               cJSON_AddStringToObject(v, "program", c->program) &&
               cJSON_AddNumberToObject(v, "step", (double)c->step) &&
@@ -308,17 +269,16 @@ static error *check_options(const char *path, const cJSON *then, const cJSON *no
     return e;
 }
 
-/* Without a field of the model was as in GPT-2. */
+/* What a checkpoint does not say of its model is as it was before the field existed. */
 static error *check_model(const char *path, const cJSON *then, const cJSON *now)
 {
-    const model_config plain = gpt_config("", 1, 1, 1, 1, 1);
-    cJSON *without = model_of(&plain);
+    cJSON *without = config_json_before();
     const cJSON *item;
     error *e = without ? NULL : user_error("out of memory for the model's sizes");
     cJSON_ArrayForEach(item, now)
     {
         const cJSON *old = value_then(then, without, item->string);
-        if (!e && !cJSON_Compare(old, item, true)) {
+        if (!e && old && !cJSON_Compare(old, item, true)) {
             char what[NAME_ROOM];
             snprintf(what, sizeof what, "the model's %s", item->string);
             e = refused(path, what, old, item, "give the old model, or begin anew");

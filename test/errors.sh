@@ -218,10 +218,19 @@ train_help() {
     done
     [ $without -eq 1 ] || ok "--help shows each default"
     for option in --plan --json --help; do grep -q -e "$option" out || not_ok "--help" "no $option"; done
-    for option in $(grep -oE 'GPT2\("[^"]+"' "$root/model/presets.c" | cut -d'"' -f2 | grep .); do
+    local presets optimizers
+    presets=$(sed -n '/model_config texts/,/^};/p' "$root/model/presets.c" | grep -oE '^ *[A-Z0-9]+\("[^"]+"' | cut -d'"' -f2)
+    # a rule with a header of its own is an optimizer, unless another names it as its passes
+    optimizers=$(sed -n 's,^#include "optim/rules/\(.*\)\.h"$,\1,p' "$root/optim/rules/all.h")
+    for option in $optimizers; do
+        grep -q "r_passes = \"$option\"" "$root"/optim/rules/*.h && optimizers=$(grep -vx "$option" <<<"$optimizers")
+    done
+    [ "$(wc -w <<<"$presets")" -ge 30 ] || { not_ok "--help" "only these presets were found: $presets"; without=1; }
+    [ "$(wc -w <<<"$optimizers")" -ge 6 ] || { not_ok "--help" "only these optimizers were found: $optimizers"; without=1; }
+    for option in $presets; do
         grep -qw -e "$option" out || { not_ok "--help" "no preset $option"; without=1; }
     done
-    for option in $(grep -oE '^#define OPTIM_RULES.*' "$root/optim/rules/all.h" | grep -oE 'X\([a-z_0-9]+\)' | tr -d 'X()' | grep -v substituted); do
+    for option in $optimizers; do
         grep -qw -e "$option" out || { not_ok "--help" "no optimizer $option"; without=1; }
     done
     [ $without -eq 1 ] || ok "--help shows presets and optimizers"

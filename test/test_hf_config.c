@@ -48,12 +48,12 @@ static void check_same_model(const model_config *a, const model_config *b)
 static void test_presets_as_config_json(void **state)
 {
     (void)state;
-    for (int i = 0; preset_at(i); i++) {
+    for (int i = 0; i < text_presets.n; i++) {
         model_config back;
         char *text;
-        ok(hf_config_text(preset_at(i), F32, &text));
+        ok(hf_config_text(&text_presets.row[i], F32, &text));
         ok(read_text(text, &back));
-        check_same_model(preset_at(i), &back);
+        check_same_model(&text_presets.row[i], &back);
         free(text);
     }
 }
@@ -68,7 +68,7 @@ static void check_published(const cJSON *item)
     model_config c, preset;
     ok(hf_config_read(name, cJSON_GetObjectItem(item, "config"), &c));
     if (*name) {
-        ok(preset_find(name, &preset));
+        ok(preset_find(&text_presets, name, &preset));
         check_same_model(&c, &preset);
     } else
         assert_true(c.names == &qwen_names);
@@ -91,11 +91,11 @@ static void test_published_configs(void **state)
     ok(json_read("test/golden/configs.json", 1 << 20, &file));
     list = cJSON_GetObjectItem(file, "configs");
     cJSON_ArrayForEach(item, list) check_published(item);
-    for (int i = 0; preset_at(i); i++) {
-        bool there = is_ours(preset_at(i)->name);
+    for (int i = 0; i < text_presets.n; i++) {
+        bool there = is_ours(text_presets.row[i].name);
         cJSON_ArrayForEach(item, list) there |=
-            !strcmp(cJSON_GetObjectItem(item, "preset")->valuestring, preset_at(i)->name);
-        if (!there) fail_msg("no published file of %s", preset_at(i)->name);
+            !strcmp(cJSON_GetObjectItem(item, "preset")->valuestring, text_presets.row[i].name);
+        if (!there) fail_msg("no published file of %s", text_presets.row[i].name);
     }
     cJSON_Delete(file);
 }
@@ -163,6 +163,12 @@ static bool is_heard(const hf_family *f, const char *field, bool flag)
     return false;
 }
 
+static bool is_flag(const hf_field *f)
+{
+    return f->kind == HF_FLAG ||
+           (f->kind == HF_OPTION && model_fields[f->option].type == FIELD_FLAG);
+}
+
 /* Every name in a family's table: a value of no kind is refused by that name; an option's value is heard. */
 static void check_field(const hf_family *f, const hf_field *field, const char *name)
 {
@@ -187,7 +193,7 @@ static void check_field(const hf_family *f, const hf_field *field, const char *n
     default:
         /* chatglm's vocab_size only repeats padded_vocab_size, or is refused */
         if (strcmp(f->type, "chatglm") || strcmp(name, "vocab_size"))
-            if (!is_heard(f, name, field->kind == HF_FLAG))
+            if (!is_heard(f, name, is_flag(field)))
                 fail_msg("%s: %s is read and changes nothing", f->type, name);
     }
 }
@@ -198,7 +204,7 @@ static void test_no_field_is_ignored(void **state)
     for (int i = 0; i < hf_n_families; i++) {
         const hf_family *f = &hf_families[i];
         for (int k = 0; k < f->n_fields; k++) {
-            check_field(f, &f->fields[k], f->fields[k].name);
+            check_field(f, &f->fields[k], hf_name(&f->fields[k]));
             if (f->fields[k].older) check_field(f, &f->fields[k], f->fields[k].older);
         }
     }
@@ -350,30 +356,78 @@ static void test_resized(void **state)
 {
     (void)state;
     model_config c, r;
-    ok(preset_find("phi-2", &c));
+    ok(preset_find(&text_presets, "phi-2", &c));
     r = config_resized(&c, &(model_config){.layers = 3, .heads = 4, .width = 160});
     assert_true(r.layers == 3 && r.heads == 4 && r.kv_heads == 4 && r.width == 160);
     assert_true(r.head_size == 40 && r.inner == 640 && r.rotary.size == 16);
     assert_true(r.vocab == c.vocab && r.context == c.context && r.names == c.names);
-    ok(preset_find("gemma-2b", &c));
+    ok(preset_find(&text_presets, "gemma-2b", &c));
     r = config_resized(&c, &(model_config){.width = 64, .heads = 4});
     assert_true(r.kv_heads == 1 && r.embedding_scale == 8 && r.inner == 512);
     r = config_resized(&c, &(model_config){.context = 100, .vocab = 50});
     assert_true(r.head_size == 256 && r.context == 100 && r.vocab == 50);
-    ok(preset_find("qwen3-0.6b", &c)); /* heads are twice the width */
+    ok(preset_find(&text_presets, "qwen3-0.6b", &c)); /* heads are twice the width */
     r = config_resized(&c, &(model_config){.width = 512});
     assert_true(r.heads == 16 && r.head_size == 64 && r.rotary.size == 64 && r.kv_heads == 8);
-    ok(preset_find("gemma-7b", &c)); /* and four thirds of it */
+    ok(preset_find(&text_presets, "gemma-7b", &c)); /* and four thirds of it */
     r = config_resized(&c, &(model_config){.width = 96, .heads = 4});
     assert_true(r.kv_heads == 4 && r.head_size == 32 && r.rotary.size == 32 && r.inner == 768);
-    ok(preset_find("qwen2.5-0.5b", &c));
+    ok(preset_find(&text_presets, "qwen2.5-0.5b", &c));
     r = config_resized(&c, &(model_config){.heads = 7});
-    fails(config_check(&r), "qwen2.5-0.5b", "key heads divide the heads");
+    fails(config_check(&r), "qwen2.5-0.5b", "the key heads must divide the heads");
+}
+
+/* Every member but the names has its row: the bytes of a model_config that are no padding. */
+static void test_every_member_is_in_the_table(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {
+        [FIELD_SIZE] = sizeof(int64_t),      [FIELD_NUMBER] = sizeof(double),
+        [FIELD_EPSILON] = sizeof(double),    [FIELD_FLAG] = sizeof(bool),
+        [FIELD_CHOICE] = sizeof(activation), [FIELD_BIASES] = sizeof(biases)};
+    static model_config c;
+    unsigned char *bytes = (unsigned char *)&c;
+    memset(&c, 0xff, sizeof c);
+    __builtin_clear_padding(&c);
+    memset(c.name, 0, sizeof c.name);
+    memset(&c.names, 0, sizeof c.names);
+    for (int i = 0; i < MODEL_FIELD_COUNT; i++) {
+        const model_field *f = &model_fields[i];
+        for (size_t k = 0; k < sizes[f->type]; k++)
+            if (!bytes[f->at + k]) fail_msg("two rows stand for the byte of %s", f->name);
+        memset(bytes + f->at, 0, sizes[f->type]);
+    }
+    for (size_t k = 0; k < sizeof c; k++)
+        if (bytes[k]) fail_msg("no row of MODEL_FIELDS stands for byte %zu of model_config", k);
+}
+
+/* A value of a field that is another one makes another model: for config.json, which says that it
+ * cannot express it or expresses it, and for a checkpoint. */
+static void test_every_field_is_compared(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MODEL_FIELD_COUNT; i++) {
+        const model_field *f = &model_fields[i];
+        model_config a = gpt_config("a", 2, 2, 8, 16, 32), b = a;
+        unsigned char *first = (unsigned char *)&b + f->at;
+        if (f->type == FIELD_NUMBER || f->type == FIELD_EPSILON)
+            *(double *)(void *)first += 1;
+        else
+            *first = !*first;
+        assert_ptr_equal(config_difference(&a, &b), f);
+        cJSON *one = config_json(&a), *two = config_json(&b);
+        assert_int_equal(cJSON_GetArraySize(one), MODEL_FIELD_COUNT);
+        const cJSON *x = cJSON_GetObjectItem(one, f->name), *y = cJSON_GetObjectItem(two, f->name);
+        assert_true(x && y && !cJSON_Compare(x, y, true));
+        cJSON_Delete(one), cJSON_Delete(two);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_member_is_in_the_table),
+        cmocka_unit_test(test_every_field_is_compared),
         cmocka_unit_test(test_presets_as_config_json),
         cmocka_unit_test(test_published_configs),
         cmocka_unit_test(test_no_field_is_ignored),

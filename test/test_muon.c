@@ -311,10 +311,10 @@ static void test_temporaries_cost_nothing(void **state)
     (void)state;
     static const char *const more[] = {"", "--accum 2", "--grad-clip 1 --optim-impl passes"};
     for (int k = 0; k < 3; k++) {
-        for (int i = 0; preset_at(i); i++)
-            costs_nothing(preset_at(i)->name, 16, more[k]);
-        for (int i = 0; vit_preset_at(i); i++)
-            costs_nothing(vit_preset_at(i)->name, 16, more[k]);
+        for (int i = 0; i < text_presets.n; i++)
+            costs_nothing(text_presets.row[i].name, 16, more[k]);
+        for (int i = 0; i < image_presets.n; i++)
+            costs_nothing(image_presets.row[i].name, 16, more[k]);
     }
 }
 

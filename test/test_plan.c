@@ -378,26 +378,26 @@ static void test_near_the_lower_bound(void **state)
 {
     (void)state;
     static const char *const policies[] = {"own", "overlay", "release"};
-    for (int m = 0; preset_at(m); m++)
+    for (int m = 0; m < text_presets.n; m++)
         for (int p = 0; p < 3; p++)
-            near_the_bound(preset_at(m)->name, policies[p], "adamw", "fused", 2);
-    for (int m = 0; vit_preset_at(m); m++)
+            near_the_bound(text_presets.row[m].name, policies[p], "adamw", "fused", 2);
+    for (int m = 0; m < image_presets.n; m++)
         for (int p = 0; p < 3; p++)
-            near_the_bound(vit_preset_at(m)->name, policies[p], "adamw", "fused", 2);
-    for (int m = 0; preset_at(m); m++) /* its products' blocks come and go in between */
+            near_the_bound(image_presets.row[m].name, policies[p], "adamw", "fused", 2);
+    for (int m = 0; m < text_presets.n; m++) /* its products' blocks come and go in between */
         for (int p = 0; p < 3; p++)
-            near_the_bound(preset_at(m)->name, policies[p], "muon_r", "fused", 2);
-    for (int m = 0; vit_preset_at(m); m++)
+            near_the_bound(text_presets.row[m].name, policies[p], "muon_r", "fused", 2);
+    for (int m = 0; m < image_presets.n; m++)
         for (int p = 0; p < 3; p++)
-            near_the_bound(vit_preset_at(m)->name, policies[p], "muon_r", "fused", 2);
+            near_the_bound(image_presets.row[m].name, policies[p], "muon_r", "fused", 2);
     if (!long_run()) return;
     static const char *const optims[] = {"adamw_r", "adan", "lion_r", "sgd"};
-    for (int m = 0; preset_at(m); m++)
+    for (int m = 0; m < text_presets.n; m++)
         for (int p = 0; p < 3; p++)
             for (int o = 0; o < 4; o++)
                 for (int n = 1; n <= 16; n *= 4) {
-                    near_the_bound(preset_at(m)->name, policies[p], optims[o], "fused", n);
-                    near_the_bound(preset_at(m)->name, policies[p], optims[o], "passes", n);
+                    near_the_bound(text_presets.row[m].name, policies[p], optims[o], "fused", n);
+                    near_the_bound(text_presets.row[m].name, policies[p], optims[o], "passes", n);
                 }
 }
 

@@ -336,7 +336,7 @@ static int64_t parameters_of(const char *name, int64_t classes)
     model_config c;
     params p = {.type = F32};
     model *m;
-    must(vit_preset_find(name, &c));
+    must(preset_find(&image_presets, name, &c));
     if (classes) c.vocab = classes;
     model_config derived = c;
     must(vit_config(&derived));
@@ -377,7 +377,7 @@ static void test_sizes_that_cannot_be(void **state)
     assert_non_null(strstr(error_text(e), "--patch 3"));
     assert_non_null(strstr(error_text(e), "9 x 16"));
     error_free(e);
-    e = vit_preset_find("vit-b-32", &c);
+    e = preset_find(&image_presets, "vit-b-32", &c);
     assert_non_null(e);
     assert_non_null(strstr(error_text(e), "vit-b/32"));
     error_free(e);

@@ -289,27 +289,37 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
     return s->failure ? EINVAL : 0;
 }
 
-/* Appends "[default: ...]" to an option's help. */
+/* The value that an option has when it is not given. */
+static void default_text(const task *t, const option_row *row, char *out, size_t size)
+{
+    options d = options_unset(t);
+    const void *at = option_field(&d, row);
+    const char *word = row->type == TEXT ? *(const char *const *)at : NULL;
+    if (row->when_unset)
+        snprintf(out, size, "%s", row->when_unset);
+    else if (row->type == WHOLE)
+        snprintf(out, size, "%lld", (long long)*(const int64_t *)at);
+    else if (row->type == REAL)
+        snprintf(out, size, "%g", *(const double *)at);
+    else
+        snprintf(out, size, "%s", word ? word : t->kind->default_model);
+    if (!*out) snprintf(out, size, "empty");
+}
+
+/* An option's help with "[default: ...]" after it, and with the models before that of --model. */
 static char *with_default(int key, const char *text, void *input)
 {
     const task *t = ((const parse_state *)input)->o->task;
     const option_row *row = row_of_key(t, key);
+    char value[64], *out = NULL, *names = NULL;
     if (!row || row->type == FLAG) return (char *)(size_t)text;
-    options d = options_unset(t);
-    char value[64] = "", *out = NULL;
-    if (row->when_unset)
-        snprintf(value, sizeof value, "%s", row->when_unset);
-    else if (row->type == WHOLE)
-        snprintf(value, sizeof value, "%lld", (long long)*(int64_t *)option_field(&d, row));
-    else if (row->type == REAL)
-        snprintf(value, sizeof value, "%g", *(double *)option_field(&d, row));
-    else
-        snprintf(value, sizeof value, "%s",
-                 *(const char **)option_field(&d, row) ? *(const char **)option_field(&d, row)
-                                                       : t->kind->default_model);
-    if (asprintf(&out, "%s [default: %s]", text, *value ? value : "empty") < 0)
-        return (char *)(size_t)text;
-    return out;
+    bool models = row->field == FIELD(model_name);
+    if (models) names = preset_names(t->kind->presets);
+    default_text(t, row, value, sizeof value);
+    int n = asprintf(&out, "%s%s%s%s [default: %s]", models ? "preset: " : "", names ? names : "",
+                     models ? "; " : "", text, value);
+    free(names);
+    return n < 0 ? (char *)(size_t)text : out;
 }
 
 static error *run_argp(int argc, char **argv, options *o)

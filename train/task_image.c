@@ -18,10 +18,8 @@
 
 static const option_row rows[] = {
     {"model", "NAME",
-     "preset: vit-nano/4, vit-micro/4 (28 x 28, grey, 10 classes); vit-tiny/16, vit-s/16, "
-     "vit-s/32, "
-     "vit-b/16, vit-b/32, vit-l/16, vit-l/32, vit-h/14, vit-g/14 (224 x 224, colours, 1000)",
-     TEXT, MODEL, SILENT, FIELD(model_name), 0, 0, NULL},
+     "images of 224 x 224, colours, 1000 classes; nano and micro: 28 x 28, grey, 10 classes", TEXT,
+     MODEL, SILENT, FIELD(model_name), 0, 0, NULL},
     {"load", "DIR|FILE",
      "start from this trained ViT of these sizes: timm's or Hugging Face's safetensors, or what a "
      "run "
@@ -141,7 +139,7 @@ static error *image_resolve(options *o)
 {
     if (!o->model_name) o->model_name = vit_kind.default_model;
     model_config *c = &o->model;
-    TRY(vit_preset_find(o->model_name, c));
+    TRY(preset_find(&image_presets, o->model_name, c));
     TRY(one_of_two("pool", o->pool, "cls", "mean", &c->mean_pool));
     TRY(resolve_bad(o));
     TRY(image_size(o, c));

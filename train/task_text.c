@@ -14,13 +14,8 @@
 
 static const option_row rows[] = {
     {"model", "NAME|FILE.json",
-     "preset: gpt-nano, gpt-micro, gpt-mini, gpt2-124m, gpt2-350m, gpt2-774m, gpt2-1558m, "
-     "gpt3-6.7b, gpt3-13b, llama-nano, llama2-7b, llama2-13b, vicuna-7b, vicuna-13b, qwen-nano, "
-     "qwen-0.5b, qwen-1.8b, qwen2.5-nano, qwen2.5-0.5b, qwen3-nano, qwen3-0.6b, gemma-nano, "
-     "gemma-2b, gemma-7b, bloom-nano, bloom-560m, bloom-3b, bloom-7b, phi-nano, phi-1.5, phi-2, "
-     "falcon-nano, falcon-7b, chatglm-nano, chatglm3-6b; or Hugging Face's config.json of one of "
-     "these families, for any other size",
-     TEXT, MODEL, SILENT, FIELD(model_name), 0, 0, NULL},
+     "or Hugging Face's config.json of one of these families, for any other size", TEXT, MODEL,
+     SILENT, FIELD(model_name), 0, 0, NULL},
     {"load", "DIR|FILE",
      "start from this trained model, whose sizes hold: Hugging Face's (safetensors, with "
      "config.json), what a run left, or llm.c's .bin",
@@ -59,7 +54,8 @@ static void text_defaults(options *o)
 static error *find_model(const char *name, model_config *out)
 {
     const char *dot = strrchr(name, '.');
-    return dot && !strcmp(dot, ".json") ? weights_config(name, out) : preset_find(name, out);
+    return dot && !strcmp(dot, ".json") ? weights_config(name, out)
+                                        : preset_find(&text_presets, name, out);
 }
 
 /* With --load the file says the sizes: one that is given, too, must be the same. */

@@ -28,7 +28,8 @@ error *hf_config_read(const char *path, const cJSON *json, model_config *out)
     hf_source s = {path, json};
     const cJSON *type = hf_get(&s, "model_type");
     if (!type)
-        return user_error("%s has no model_type: it is no configuration of Hugging Face's", path);
+        return user_error("%s has no model_type: it is not a configuration of Hugging Face's",
+                          path);
     const hf_family *f = family_of_type(cJSON_GetStringValue(type));
     if (!f) return refuse_type(&s);
     if (hf_get(&s, "quantization_config"))
@@ -37,7 +38,7 @@ error *hf_config_read(const char *path, const cJSON *json, model_config *out)
                           path);
     hf_model m = {.c = f->options};
     TRY(hf_read_fields(&s, f, &m));
-    TRY(f->settle(&s, &m));
+    TRY(f->decode(&s, &m));
     snprintf(m.c.name, sizeof m.c.name, "%s", f->type);
     TRY(error_context(config_check(&m.c), "%s", path));
     *out = m.c;
@@ -46,74 +47,40 @@ error *hf_config_read(const char *path, const cJSON *json, model_config *out)
 
 /* ---- writing ---- */
 
-static bool same_biases(biases a, biases b)
-{
-    return a.norms == b.norms && a.qkv == b.qkv && a.project == b.project && a.up == b.up &&
-           a.down == b.down && a.head == b.head;
-}
-
 /* What a has that b has not; NULL if they are the same model. */
 static const char *difference(const model_config *a, const model_config *b)
 {
-    bool rotary = a->positions == POSITIONS_ROTARY;
-    const struct {
-        bool same;
-        const char *words;
-    } all[] = {
-        {a->causal == b->causal, "attention in both directions"},
-        {same_biases(a->bias, b->bias), "other biases"},
-        {a->kv_heads == b->kv_heads, "grouped keys and values"},
-        {a->head_size == b->head_size, "heads of a size of their own"},
-        {a->act == b->act, "another activation"},
-        {a->gated == b->gated, "another kind of MLP"},
-        {a->inner == b->inner, "another inner width"},
-        {a->norm == b->norm && a->norm_plus_one == b->norm_plus_one, "another norm"},
-        {a->positions == b->positions, "other positions"},
-        {!rotary || (a->rotary.size == b->rotary.size && a->rotary.base == b->rotary.base &&
-                     a->rotary.interleaved == b->rotary.interleaved),
-         "other rotations"},
-        {a->residual == b->residual, "another residual stream"},
-        {a->qk_norm == b->qk_norm, "other norms of queries and keys"},
-        {a->embedding_norm == b->embedding_norm && a->embedding_scale == b->embedding_scale,
-         "another embedding"},
-        {a->tied == b->tied, "another head"},
-        {a->layers == b->layers && a->heads == b->heads && a->width == b->width &&
-             a->context == b->context && a->vocab == b->vocab && a->norm_eps == b->norm_eps,
-         "other sizes"},
-        {a->names == b->names && !a->patch == !b->patch, "other names"},
-    };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!all[i].same) return all[i].words;
-    return NULL;
+    const model_field *field = config_difference(a, b);
+    return field ? field->other : a->names == b->names ? NULL : "other names";
 }
 
-/* What the family's fields are for c, and what those mean: if that is not c, what c has. */
-static const char *fit(const hf_family *f, const model_config *c, hf_model *fields)
+/* The family's fields for c; what c has that they cannot say, or NULL. */
+static const char *encode(const hf_family *f, const model_config *c, hf_model *fields)
 {
     hf_source none = {"config.json", NULL};
-    hf_model back = {.c = f->options};
+    hf_model decoded = {.c = f->options};
     *fields = (hf_model){.c = *c};
-    if (f->unsettle) f->unsettle(fields);
-    hf_copy_fields(f, &back, fields);
-    error *e = f->settle(&none, &back);
+    if (f->encode) f->encode(fields);
+    hf_copy_fields(f, &decoded, fields);
+    error *e = f->decode(&none, &decoded);
     if (e) {
         error_free(e);
         return "sizes that do not go together";
     }
-    return difference(c, &back.c);
+    return difference(c, &decoded.c);
 }
 
-/* The first family that has the model c, and its fields; or the one that is nearest, by the names
- * of its parameters, and what c has that it has not. */
+/* The first family that can express c, and its fields; or the nearest one, by the names of its
+ * parameters, and what c has that it cannot express. */
 static const hf_family *family_of(const model_config *c, hf_model *fields, const char **lack)
 {
     const hf_family *near = &hf_families[0];
     for (int i = hf_n_families - 1; i >= 0; i--)
         if (hf_families[i].options.names == c->names) near = &hf_families[i];
-    *lack = fit(near, c, fields);
+    *lack = encode(near, c, fields);
     if (!*lack) return near;
     for (int i = 0; i < hf_n_families; i++)
-        if (!fit(&hf_families[i], c, fields)) {
+        if (!encode(&hf_families[i], c, fields)) {
             *lack = NULL;
             return &hf_families[i];
         }

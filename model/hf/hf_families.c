@@ -9,29 +9,28 @@
 #include <math.h>
 #include <string.h>
 
-#define C(member) offsetof(hf_model, c.member)
 #define M(member) offsetof(hf_model, member)
-#define SIZE(name, older, at, unset)                                                               \
+/* An option under its usual name, and under a name of the family's; what its absence means. */
+#define OPTION(id, unset)                                                                          \
     {                                                                                              \
-        name, older, HF_SIZE, at, unset, 2e9                                                       \
+        NULL, NULL, HF_OPTION, MODEL_##id, 0, unset                                                \
     }
-#define SMALL_SIZE(name, older, at, unset)                                                         \
+#define NAMED(id, name, older, unset)                                                              \
     {                                                                                              \
-        name, older, HF_SIZE, at, unset, 1e7                                                       \
+        name, older, HF_OPTION, MODEL_##id, 0, unset                                               \
     }
 #define FIELD(kind, name, at, unset)                                                               \
     {                                                                                              \
-        name, NULL, kind, at, unset, 0                                                             \
+        name, NULL, kind, 0, at, unset                                                             \
     }
 #define MUST(name, value)      FIELD(HF_MUST, name, 0, value)
 #define MUST_FLAG(name, value) FIELD(HF_MUST_FLAG, name, 0, value)
 #define DROPOUT(name)          FIELD(HF_DROPOUT, name, 0, 0)
 #define ELSEWHERE(name)        FIELD(HF_ELSEWHERE, name, 0, 0)
-#define ROTARY_FIELDS                                                                              \
-    FIELD(HF_BASE, "rope_theta", C(rotary.base), 10000), ELSEWHERE("rope_scaling"),                \
-        ELSEWHERE("rope_parameters")
+#define ROPE_FIELDS                                                                                \
+    OPTION(rotary_base, 10000), ELSEWHERE("rope_scaling"), ELSEWHERE("rope_parameters")
 
-/* ---- shared by the settling functions ---- */
+/* ---- shared by the families ---- */
 
 /* Sizes that follow from others. */
 static error *derive(const hf_source *s, hf_model *m, const char *heads, const char *kv_heads)
@@ -80,7 +79,7 @@ static error *check_rope(const hf_source *s, const char *name, bool partial, hf_
     return NULL;
 }
 
-static error *settle_rotary(const hf_source *s, hf_model *m)
+static error *decode_rotary(const hf_source *s, hf_model *m)
 {
     bool partial = m->rotary_part > 0;
     if (!partial) m->rotary_part = 1;
@@ -94,7 +93,7 @@ static error *settle_rotary(const hf_source *s, hf_model *m)
 
 /* The part whose product with the head's size is the number of turned ones, as transformers rounds
  * it: down. */
-static void unsettle_rotary(hf_model *m)
+static void encode_rotary(hf_model *m)
 {
     double size = (double)m->c.rotary.size, head = (double)m->c.head_size;
     m->rotary_part = size / head;
@@ -119,15 +118,15 @@ static error *check_layer_types(const hf_source *s)
 /* ---- GPT-2 ---- */
 
 static const hf_field gpt2_fields[] = {
-    SIZE("n_layer", NULL, C(layers), 12),
-    SIZE("n_head", NULL, C(heads), 12),
-    SIZE("n_embd", NULL, C(width), 768),
-    SIZE("n_positions", "n_ctx", C(context), 1024),
-    SIZE("vocab_size", NULL, C(vocab), 50257),
-    SMALL_SIZE("n_inner", NULL, C(inner), 0),
-    FIELD(HF_ACT, "activation_function", C(act), ACT_GELU_TANH),
-    FIELD(HF_EPSILON, "layer_norm_epsilon", C(norm_eps), 1e-5),
-    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), true),
+    NAMED(layers, "n_layer", NULL, 12),
+    NAMED(heads, "n_head", NULL, 12),
+    NAMED(width, "n_embd", NULL, 768),
+    NAMED(context, "n_positions", "n_ctx", 1024),
+    OPTION(vocab, 50257),
+    NAMED(inner, "n_inner", NULL, 0),
+    NAMED(act, "activation_function", NULL, ACT_GELU_TANH),
+    NAMED(norm_eps, "layer_norm_epsilon", NULL, 1e-5),
+    OPTION(tied, true),
     MUST_FLAG("scale_attn_weights", true),
     MUST_FLAG("scale_attn_by_inverse_layer_idx", false),
     DROPOUT("attn_pdrop"),
@@ -143,7 +142,7 @@ static const char *const gpt2_harmless[] = {"reorder_and_upcast_attn",
                                             "summary_use_proj",
                                             NULL};
 
-static error *settle_gpt2(const hf_source *s, hf_model *m)
+static error *decode_gpt2(const hf_source *s, hf_model *m)
 {
     if (!m->c.tied) m->c.names = &gpt2_head_names;
     return derive(s, m, "n_head", "n_head");
@@ -152,48 +151,44 @@ static error *settle_gpt2(const hf_source *s, hf_model *m)
 /* ---- LLaMA (and Vicuna, which is one), Qwen 2, Qwen 3, Gemma ---- */
 
 #define LLAMA_SIZES(vocab_, width_, inner_, layers_, heads_, kv_heads_, context_)                  \
-    SIZE("vocab_size", NULL, C(vocab), vocab_), SIZE("hidden_size", NULL, C(width), width_),       \
-        SMALL_SIZE("intermediate_size", NULL, C(inner), inner_),                                   \
-        SIZE("num_hidden_layers", NULL, C(layers), layers_),                                       \
-        SIZE("num_attention_heads", NULL, C(heads), heads_),                                       \
-        SMALL_SIZE("num_key_value_heads", NULL, C(kv_heads), kv_heads_),                           \
-        SIZE("max_position_embeddings", NULL, C(context), context_),                               \
-        FIELD(HF_EPSILON, "rms_norm_eps", C(norm_eps), 1e-6), ROTARY_FIELDS,                       \
-        ELSEWHERE("layer_types"), MUST("attention_dropout", 0)
+    OPTION(vocab, vocab_), OPTION(width, width_), OPTION(inner, inner_), OPTION(layers, layers_),  \
+        OPTION(heads, heads_), OPTION(kv_heads, kv_heads_), OPTION(context, context_),             \
+        OPTION(norm_eps, 1e-6), ROPE_FIELDS, ELSEWHERE("layer_types"),                             \
+        MUST("attention_dropout", 0)
 
 static const hf_field llama_fields[] = {
     LLAMA_SIZES(32000, 4096, 11008, 32, 32, 0, 2048),
-    SMALL_SIZE("head_dim", NULL, C(head_size), 0),
-    FIELD(HF_ACT, "hidden_act", C(act), ACT_SILU),
-    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), false),
+    OPTION(head_size, 0),
+    OPTION(act, ACT_SILU),
+    OPTION(tied, false),
     FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
     FIELD(HF_FLAG, "mlp_bias", M(linear_bias), false),
 };
 
 static const hf_field qwen2_fields[] = {
     LLAMA_SIZES(151936, 4096, 22016, 32, 32, 32, 32768),
-    SMALL_SIZE("head_dim", NULL, C(head_size), 0),
-    FIELD(HF_ACT, "hidden_act", C(act), ACT_SILU),
-    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), false),
+    OPTION(head_size, 0),
+    OPTION(act, ACT_SILU),
+    OPTION(tied, false),
     MUST_FLAG("use_sliding_window", false),
     MUST_FLAG("use_mrope", false),
 };
 
 static const hf_field qwen3_fields[] = {
     LLAMA_SIZES(151936, 4096, 22016, 32, 32, 32, 32768),
-    SMALL_SIZE("head_dim", NULL, C(head_size), 128),
-    FIELD(HF_ACT, "hidden_act", C(act), ACT_SILU),
-    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), false),
+    OPTION(head_size, 128),
+    OPTION(act, ACT_SILU),
+    OPTION(tied, false),
     FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
     MUST_FLAG("use_sliding_window", false),
 };
 
 static const hf_field gemma_fields[] = {
     LLAMA_SIZES(256000, 3072, 24576, 28, 16, 16, 8192),
-    SMALL_SIZE("head_dim", NULL, C(head_size), 256),
-    FIELD(HF_ACT, "hidden_activation", C(act), ACT_GELU_TANH),
+    OPTION(head_size, 256),
+    NAMED(act, "hidden_activation", NULL, ACT_GELU_TANH),
     ELSEWHERE("hidden_act"),
-    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), true),
+    OPTION(tied, true),
     FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
     MUST_FLAG("use_bidirectional_attention", false),
 };
@@ -201,37 +196,37 @@ static const hf_field gemma_fields[] = {
 /* Only with use_sliding_window do these say anything. */
 static const char *const qwen_windows[] = {"sliding_window", "max_window_layers", NULL};
 
-static error *settle_llama(const hf_source *s, hf_model *m)
+static error *decode_llama(const hf_source *s, hf_model *m)
 {
     TRY(derive(s, m, "num_attention_heads", "num_key_value_heads"));
     TRY(check_layer_types(s));
     m->c.bias.qkv = m->c.bias.project = m->qkv_bias;
     m->c.bias.up = m->c.bias.down = m->linear_bias;
-    return settle_rotary(s, m);
+    return decode_rotary(s, m);
 }
 
-static void unsettle_llama(hf_model *m)
+static void encode_llama(hf_model *m)
 {
     m->qkv_bias = m->c.bias.qkv;
     m->linear_bias = m->c.bias.up;
 }
 
-static error *settle_qwen2(const hf_source *s, hf_model *m)
+static error *decode_qwen2(const hf_source *s, hf_model *m)
 {
-    TRY(settle_llama(s, m));
+    TRY(decode_llama(s, m));
     m->c.bias.qkv = true;
     return NULL;
 }
 
 /* hidden_act was written as gelu where the tanh form was meant; transformers reads it so, too. */
-static error *settle_gemma(const hf_source *s, hf_model *m)
+static error *decode_gemma(const hf_source *s, hf_model *m)
 {
     const cJSON *act = hf_get(s, "hidden_act");
     const char *word = cJSON_GetStringValue(act);
     if (act && !hf_get(s, "hidden_activation") &&
         (!word || (strcmp(word, "gelu") && strcmp(word, "gelu_pytorch_tanh"))))
         return hf_refuse(s, "hidden_act", "but must be gelu or gelu_pytorch_tanh");
-    TRY(settle_llama(s, m));
+    TRY(decode_llama(s, m));
     m->c.embedding_scale = sqrt((double)m->c.width);
     return NULL;
 }
@@ -239,17 +234,17 @@ static error *settle_gemma(const hf_source *s, hf_model *m)
 /* ---- the first Qwen ---- */
 
 static const hf_field qwen_fields[] = {
-    SIZE("vocab_size", NULL, C(vocab), 151936),
-    SIZE("hidden_size", NULL, C(width), 4096),
-    SMALL_SIZE("intermediate_size", NULL, M(twice_inner), 22016),
-    SIZE("num_hidden_layers", NULL, C(layers), 32),
-    SIZE("num_attention_heads", NULL, C(heads), 32),
-    SMALL_SIZE("kv_channels", NULL, C(head_size), 128),
-    SIZE("seq_length", NULL, C(context), 8192),
-    FIELD(HF_EPSILON, "layer_norm_epsilon", C(norm_eps), 1e-6),
-    FIELD(HF_BASE, "rotary_emb_base", C(rotary.base), 10000),
+    OPTION(vocab, 151936),
+    OPTION(width, 4096),
+    FIELD(HF_SIZE, "intermediate_size", M(twice_inner), 22016),
+    OPTION(layers, 32),
+    OPTION(heads, 32),
+    NAMED(head_size, "kv_channels", NULL, 128),
+    NAMED(context, "seq_length", NULL, 8192),
+    NAMED(norm_eps, "layer_norm_epsilon", NULL, 1e-6),
+    NAMED(rotary_base, "rotary_emb_base", NULL, 10000),
     FIELD(HF_PART, "rotary_pct", M(rotary_part), 1),
-    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), false),
+    OPTION(tied, false),
     MUST_FLAG("no_bias", true),
     MUST_FLAG("scale_attn_weights", true),
     MUST_FLAG("use_cache_quantization", false),
@@ -271,30 +266,30 @@ static const char *const qwen_harmless[] = {"use_dynamic_ntk",
                                             "tokenizer_type",
                                             NULL};
 
-static error *settle_qwen(const hf_source *s, hf_model *m)
+static error *decode_qwen(const hf_source *s, hf_model *m)
 {
     if (m->twice_inner % 2) return hf_refuse(s, "intermediate_size", "but must be even");
     m->c.inner = m->twice_inner / 2;
     TRY(derive(s, m, "num_attention_heads", "num_attention_heads"));
-    return settle_rotary(s, m);
+    return decode_rotary(s, m);
 }
 
-static void unsettle_qwen(hf_model *m)
+static void encode_qwen(hf_model *m)
 {
     m->twice_inner = 2 * m->c.inner;
-    unsettle_rotary(m);
+    encode_rotary(m);
 }
 
 /* ---- BLOOM ---- */
 
 static const hf_field bloom_fields[] = {
-    SIZE("vocab_size", NULL, C(vocab), 250880),
-    SIZE("hidden_size", "n_embed", C(width), 64),
-    SIZE("n_layer", "num_hidden_layers", C(layers), 2),
-    SIZE("n_head", "num_attention_heads", C(heads), 8),
-    SIZE("seq_length", NULL, C(context), 2048),
-    FIELD(HF_EPSILON, "layer_norm_epsilon", C(norm_eps), 1e-5),
-    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), true),
+    OPTION(vocab, 250880),
+    NAMED(width, "hidden_size", "n_embed", 64),
+    NAMED(layers, "n_layer", "num_hidden_layers", 2),
+    NAMED(heads, "n_head", "num_attention_heads", 8),
+    NAMED(context, "seq_length", NULL, 2048),
+    NAMED(norm_eps, "layer_norm_epsilon", NULL, 1e-5),
+    OPTION(tied, true),
     MUST_FLAG("apply_residual_connection_post_layernorm", false),
     MUST("attention_dropout", 0),
     DROPOUT("hidden_dropout"),
@@ -310,7 +305,7 @@ static const char *const bloom_harmless[] = {"attention_softmax_in_fp32",
                                              "slow_but_exact",
                                              NULL};
 
-static error *settle_bloom(const hf_source *s, hf_model *m)
+static error *decode_bloom(const hf_source *s, hf_model *m)
 {
     const cJSON *inner = hf_get(s, "n_inner");
     TRY(derive(s, m, "n_head", "n_head"));
@@ -322,50 +317,50 @@ static error *settle_bloom(const hf_source *s, hf_model *m)
 /* ---- Phi 1, 1.5, 2 ---- */
 
 static const hf_field phi_fields[] = {
-    SIZE("vocab_size", NULL, C(vocab), 51200),
-    SIZE("hidden_size", "n_embd", C(width), 2048),
-    SMALL_SIZE("intermediate_size", "n_inner", C(inner), 8192),
-    SIZE("num_hidden_layers", "n_layer", C(layers), 24),
-    SIZE("num_attention_heads", "n_head", C(heads), 32),
-    SMALL_SIZE("num_key_value_heads", "n_head_kv", C(kv_heads), 0),
-    SMALL_SIZE("head_dim", NULL, C(head_size), 0),
-    SIZE("max_position_embeddings", "n_positions", C(context), 2048),
-    FIELD(HF_ACT, "hidden_act", C(act), ACT_GELU_TANH),
-    FIELD(HF_EPSILON, "layer_norm_eps", C(norm_eps), 1e-5),
-    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), false),
+    OPTION(vocab, 51200),
+    NAMED(width, "hidden_size", "n_embd", 2048),
+    NAMED(inner, "intermediate_size", "n_inner", 8192),
+    NAMED(layers, "num_hidden_layers", "n_layer", 24),
+    NAMED(heads, "num_attention_heads", "n_head", 32),
+    NAMED(kv_heads, "num_key_value_heads", "n_head_kv", 0),
+    OPTION(head_size, 0),
+    NAMED(context, "max_position_embeddings", "n_positions", 2048),
+    OPTION(act, ACT_GELU_TANH),
+    NAMED(norm_eps, "layer_norm_eps", NULL, 1e-5),
+    OPTION(tied, false),
     FIELD(HF_PART, "partial_rotary_factor", M(rotary_part), 0.5),
-    ROTARY_FIELDS,
+    ROPE_FIELDS,
     MUST_FLAG("qk_layernorm", false),
     MUST("attention_dropout", 0),
     DROPOUT("resid_pdrop"),
     DROPOUT("embd_pdrop"),
 };
 
-static error *settle_phi(const hf_source *s, hf_model *m)
+static error *decode_phi(const hf_source *s, hf_model *m)
 {
     TRY(derive(s, m, "num_attention_heads", "num_key_value_heads"));
-    return settle_rotary(s, m);
+    return decode_rotary(s, m);
 }
 
 /* ---- Falcon ---- */
 
 static const hf_field falcon_fields[] = {
-    SIZE("vocab_size", NULL, C(vocab), 65024),
-    SIZE("hidden_size", NULL, C(width), 4544),
-    SIZE("num_hidden_layers", "n_layer", C(layers), 32),
-    SIZE("num_attention_heads", "n_head", C(heads), 71),
-    SMALL_SIZE("num_kv_heads", "n_head_kv", C(kv_heads), 0),
-    SMALL_SIZE("ffn_hidden_size", NULL, C(inner), 0),
-    SIZE("max_position_embeddings", NULL, C(context), 2048),
-    SMALL_SIZE("num_ln_in_parallel_attn", NULL, M(parallel_norms), 0),
-    FIELD(HF_ACT, "activation", C(act), ACT_GELU_ERF),
-    FIELD(HF_EPSILON, "layer_norm_epsilon", C(norm_eps), 1e-5),
-    FIELD(HF_FLAG, "tie_word_embeddings", C(tied), true),
+    OPTION(vocab, 65024),
+    OPTION(width, 4544),
+    NAMED(layers, "num_hidden_layers", "n_layer", 32),
+    NAMED(heads, "num_attention_heads", "n_head", 71),
+    NAMED(kv_heads, "num_kv_heads", "n_head_kv", 0),
+    NAMED(inner, "ffn_hidden_size", NULL, 0),
+    OPTION(context, 2048),
+    FIELD(HF_SIZE, "num_ln_in_parallel_attn", M(parallel_norms), 0),
+    NAMED(act, "activation", NULL, ACT_GELU_ERF),
+    NAMED(norm_eps, "layer_norm_epsilon", NULL, 1e-5),
+    OPTION(tied, true),
     FIELD(HF_FLAG, "multi_query", M(grouped), true),
     FIELD(HF_FLAG, "parallel_attn", M(parallel), true),
     FIELD(HF_FLAG, "new_decoder_architecture", M(both), false),
     FIELD(HF_FLAG, "bias", M(linear_bias), false),
-    ROTARY_FIELDS,
+    ROPE_FIELDS,
     MUST_FLAG("alibi", false),
     MUST_FLAG("apply_residual_connection_post_layernorm", false),
     MUST("attention_dropout", 0),
@@ -375,7 +370,7 @@ static const hf_field falcon_fields[] = {
 /* The later form (new_decoder_architecture) is parallel and grouped whatever else is said, with a
  * norm for each branch unless one is asked for.  The earlier one does not read num_kv_heads, which
  * transformers writes as the number of heads. */
-static error *settle_falcon(const hf_source *s, hf_model *m)
+static error *decode_falcon(const hf_source *s, hf_model *m)
 {
     model_config *c = &m->c;
     if (m->parallel_norms > 2) return hf_refuse(s, "num_ln_in_parallel_attn", "but must be 1 or 2");
@@ -396,10 +391,10 @@ static error *settle_falcon(const hf_source *s, hf_model *m)
                        .project = m->linear_bias,
                        .up = m->linear_bias,
                        .down = m->linear_bias};
-    return settle_rotary(s, m);
+    return decode_rotary(s, m);
 }
 
-static void unsettle_falcon(hf_model *m)
+static void encode_falcon(hf_model *m)
 {
     const model_config *c = &m->c;
     m->linear_bias = c->bias.up;
@@ -412,16 +407,16 @@ static void unsettle_falcon(hf_model *m)
 /* ---- ChatGLM 2 and 3 ---- */
 
 static const hf_field chatglm_fields[] = {
-    SIZE("padded_vocab_size", NULL, C(vocab), 65024),
-    SIZE("vocab_size", NULL, M(same_vocab), 0),
-    SIZE("hidden_size", NULL, C(width), 4096),
-    SMALL_SIZE("ffn_hidden_size", NULL, C(inner), 13696),
-    SIZE("num_layers", "num_hidden_layers", C(layers), 28),
-    SIZE("num_attention_heads", NULL, C(heads), 32),
-    SMALL_SIZE("kv_channels", NULL, C(head_size), 128),
-    SMALL_SIZE("multi_query_group_num", NULL, C(kv_heads), 1),
-    SIZE("seq_length", NULL, C(context), 2048),
-    FIELD(HF_EPSILON, "layernorm_epsilon", C(norm_eps), 1e-5),
+    NAMED(vocab, "padded_vocab_size", NULL, 65024),
+    FIELD(HF_SIZE, "vocab_size", M(same_vocab), 0),
+    OPTION(width, 4096),
+    NAMED(inner, "ffn_hidden_size", NULL, 13696),
+    NAMED(layers, "num_layers", "num_hidden_layers", 28),
+    OPTION(heads, 32),
+    NAMED(head_size, "kv_channels", NULL, 128),
+    NAMED(kv_heads, "multi_query_group_num", NULL, 1),
+    NAMED(context, "seq_length", NULL, 2048),
+    NAMED(norm_eps, "layernorm_epsilon", NULL, 1e-5),
     FIELD(HF_FLAG, "multi_query_attention", M(grouped), false),
     FIELD(HF_FLAG, "add_bias_linear", M(linear_bias), false),
     FIELD(HF_FLAG, "add_qkv_bias", M(qkv_bias), false),
@@ -446,7 +441,7 @@ static const char *const chatglm_harmless[] = {"apply_query_key_layer_scaling",
                                                "original_rope",
                                                NULL};
 
-static error *settle_chatglm(const hf_source *s, hf_model *m)
+static error *decode_chatglm(const hf_source *s, hf_model *m)
 {
     model_config *c = &m->c;
     if (m->same_vocab && m->same_vocab != c->vocab)
@@ -465,7 +460,7 @@ static error *settle_chatglm(const hf_source *s, hf_model *m)
     return NULL;
 }
 
-static void unsettle_chatglm(hf_model *m)
+static void encode_chatglm(hf_model *m)
 {
     m->qkv_bias = m->c.bias.qkv;
     m->linear_bias = m->c.bias.up;
@@ -478,58 +473,46 @@ static void unsettle_chatglm(hf_model *m)
 #define FIELDS(name) .fields = name##_fields, .n_fields = sizeof name##_fields / sizeof(hf_field)
 
 const hf_family hf_families[] = {
-    {"gpt2", "GPT2LMHeadModel", {GPT2_OPTIONS}, FIELDS(gpt2), gpt2_harmless, settle_gpt2, NULL},
-    {"llama",
-     "LlamaForCausalLM",
-     {LLAMA_OPTIONS},
-     FIELDS(llama),
-     NULL,
-     settle_llama,
-     unsettle_llama},
-    {"qwen2", "Qwen2ForCausalLM", {QWEN2_OPTIONS}, FIELDS(qwen2), qwen_windows, settle_qwen2, NULL},
+    {"gpt2", "GPT2LMHeadModel", {GPT2_OPTIONS}, FIELDS(gpt2), gpt2_harmless, decode_gpt2, NULL},
+    {"llama", "LlamaForCausalLM", {LLAMA_OPTIONS}, FIELDS(llama), NULL, decode_llama, encode_llama},
+    {"qwen2", "Qwen2ForCausalLM", {QWEN2_OPTIONS}, FIELDS(qwen2), qwen_windows, decode_qwen2, NULL},
     {"qwen3",
      "Qwen3ForCausalLM",
      {QWEN3_OPTIONS},
      FIELDS(qwen3),
      qwen_windows,
-     settle_llama,
-     unsettle_llama},
-    {"gemma",
-     "GemmaForCausalLM",
-     {GEMMA_OPTIONS},
-     FIELDS(gemma),
-     NULL,
-     settle_gemma,
-     unsettle_llama},
+     decode_llama,
+     encode_llama},
+    {"gemma", "GemmaForCausalLM", {GEMMA_OPTIONS}, FIELDS(gemma), NULL, decode_gemma, encode_llama},
     {"bloom",
      "BloomForCausalLM",
      {BLOOM_OPTIONS},
      FIELDS(bloom),
      bloom_harmless,
-     settle_bloom,
+     decode_bloom,
      NULL},
-    {"phi", "PhiForCausalLM", {PHI_OPTIONS}, FIELDS(phi), NULL, settle_phi, unsettle_rotary},
+    {"phi", "PhiForCausalLM", {PHI_OPTIONS}, FIELDS(phi), NULL, decode_phi, encode_rotary},
     {"falcon",
      "FalconForCausalLM",
      {FALCON_OPTIONS},
      FIELDS(falcon),
      NULL,
-     settle_falcon,
-     unsettle_falcon},
+     decode_falcon,
+     encode_falcon},
     {"chatglm",
      "ChatGLMModel",
      {CHATGLM_OPTIONS},
      FIELDS(chatglm),
      chatglm_harmless,
-     settle_chatglm,
-     unsettle_chatglm},
+     decode_chatglm,
+     encode_chatglm},
     {"qwen",
      "QWenLMHeadModel",
      {QWEN_OPTIONS},
      FIELDS(qwen),
      qwen_harmless,
-     settle_qwen,
-     unsettle_qwen},
+     decode_qwen,
+     encode_qwen},
 };
 
 const int hf_n_families = sizeof hf_families / sizeof *hf_families;

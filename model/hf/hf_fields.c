@@ -77,9 +77,9 @@ static const char *const harmless[] = {"_attn_implementation",
 
 /* What every family's file may say, but only this: a decoder alone, with all of its heads. */
 static const hf_field common[] = {
-    {"is_encoder_decoder", NULL, HF_MUST_FLAG, 0, false, 0},
-    {"add_cross_attention", NULL, HF_MUST_FLAG, 0, false, 0},
-    {"tie_encoder_decoder", NULL, HF_MUST_FLAG, 0, false, 0},
+    {"is_encoder_decoder", NULL, HF_MUST_FLAG, 0, 0, false},
+    {"add_cross_attention", NULL, HF_MUST_FLAG, 0, 0, false},
+    {"tie_encoder_decoder", NULL, HF_MUST_FLAG, 0, 0, false},
     {"pruned_heads", NULL, HF_EMPTY, 0, 0, 0},
 };
 
@@ -98,40 +98,59 @@ error *hf_refuse(const hf_source *s, const char *name, const char *why)
     return user_error("%s: %s is %.60s, %s", s->path, name, value, why);
 }
 
+const char *hf_name(const hf_field *f)
+{
+    return f->name ? f->name : model_fields[f->option].json;
+}
+
 /* ---- one field ---- */
 
-static error *read_size(const hf_source *s, const hf_field *f, const char *name, int64_t *out)
+enum { MOST_SIZE = 10000000 };
+
+static error *read_size(const hf_source *s, const char *name, double unset, double most,
+                        int64_t *out)
 {
     const cJSON *item = hf_get(s, name);
-    double value = item ? cJSON_IsNumber(item) ? item->valuedouble : 0 : f->unset;
+    double value = item ? cJSON_IsNumber(item) ? item->valuedouble : 0 : unset;
     char why[80];
     *out = 0;
-    if (item && (!(value >= 1 && value <= f->most) || value != floor(value))) {
-        snprintf(why, sizeof why, "but must be a whole number from 1 to %.0f", f->most);
+    if (item && (!(value >= 1 && value <= most) || value != floor(value))) {
+        snprintf(why, sizeof why, "but must be a whole number from 1 to %.0f", most);
         return hf_refuse(s, name, why);
     }
     *out = (int64_t)value;
     return NULL;
 }
 
-static error *read_number(const hf_source *s, const hf_field *f, const char *name, double *out)
+/* A number of the field's type and limits. */
+static error *read_number(const hf_source *s, const char *name, double unset,
+                          const model_field *limits, double *out)
 {
     const cJSON *item = hf_get(s, name);
-    *out = item ? cJSON_IsNumber(item) ? item->valuedouble : -1 : f->unset;
+    char why[80];
+    double x = *out = item ? cJSON_IsNumber(item) ? item->valuedouble : (double)NAN : unset;
     if (!item) return NULL;
-    if (f->kind == HF_EPSILON && !(*out > 0 && *out < 1))
-        return hf_refuse(s, name, "but must be a number between 0 and 1");
-    if (f->kind == HF_PART && !(*out > 0 && *out <= 1))
-        return hf_refuse(s, name, "but must be a number from 0 to 1, and not 0");
-    if (f->kind == HF_BASE && !(*out >= 1 && *out <= 1e30))
-        return hf_refuse(s, name, "but must be a number of 1 or more");
-    return NULL;
+    if (limits->type == FIELD_EPSILON) {
+        snprintf(why, sizeof why, "but must be a number between %g and %g", limits->least,
+                 limits->most);
+        return x > limits->least && x < limits->most ? NULL : hf_refuse(s, name, why);
+    }
+    snprintf(why, sizeof why, "but must be a number of %g or more", limits->least);
+    return x >= limits->least && x <= limits->most ? NULL : hf_refuse(s, name, why);
 }
 
-static error *read_flag(const hf_source *s, const hf_field *f, const char *name, bool *out)
+static error *read_part(const hf_source *s, const char *name, double unset, double *out)
 {
     const cJSON *item = hf_get(s, name);
-    *out = item ? cJSON_IsTrue(item) : f->unset != 0;
+    *out = item ? cJSON_IsNumber(item) ? item->valuedouble : 0 : unset;
+    if (!item || (*out > 0 && *out <= 1)) return NULL;
+    return hf_refuse(s, name, "but must be a number from 0 to 1, and not 0");
+}
+
+static error *read_flag(const hf_source *s, const char *name, double unset, bool *out)
+{
+    const cJSON *item = hf_get(s, name);
+    *out = item ? cJSON_IsTrue(item) : unset != 0;
     return item && !cJSON_IsBool(item) ? hf_refuse(s, name, "but must be true or false") : NULL;
 }
 
@@ -145,11 +164,11 @@ static const struct {
 
 enum { ACTS = sizeof acts / sizeof *acts };
 
-static error *read_act(const hf_source *s, const hf_field *f, const char *name, activation *out)
+static error *read_act(const hf_source *s, const char *name, double unset, activation *out)
 {
     const cJSON *item = hf_get(s, name);
     const char *word = cJSON_GetStringValue(item);
-    *out = (activation)f->unset;
+    *out = (activation)unset;
     if (!item) return NULL;
     for (int i = 0; word && i < ACTS; i++)
         if (!strcmp(word, acts[i].word)) {
@@ -176,19 +195,34 @@ static error *check_rate(const hf_source *s, const char *name)
     return !item || rate ? NULL : hf_refuse(s, name, "but must be a number from 0 to 1, and not 1");
 }
 
-static error *read_field(const hf_source *s, const hf_field *f, const char *name, void *at)
+static error *read_option(const hf_source *s, const hf_field *f, const char *name, hf_model *m)
 {
+    const model_field *option = &model_fields[f->option];
+    void *at = (char *)&m->c + option->at;
+    switch (option->type) {
+    case FIELD_SIZE:
+        return read_size(s, name, f->unset, option->most, at);
+    case FIELD_FLAG:
+        return read_flag(s, name, f->unset, at);
+    case FIELD_CHOICE: /* the only one that is a field */
+        return read_act(s, name, f->unset, at);
+    default:
+        return read_number(s, name, f->unset, option, at);
+    }
+}
+
+static error *read_field(const hf_source *s, const hf_field *f, const char *name, hf_model *m)
+{
+    void *at = (char *)m + f->at;
     switch (f->kind) {
+    case HF_OPTION:
+        return read_option(s, f, name, m);
     case HF_SIZE:
-        return read_size(s, f, name, at);
-    case HF_EPSILON:
+        return read_size(s, name, f->unset, MOST_SIZE, at);
     case HF_PART:
-    case HF_BASE:
-        return read_number(s, f, name, at);
+        return read_part(s, name, f->unset, at);
     case HF_FLAG:
-        return read_flag(s, f, name, at);
-    case HF_ACT:
-        return read_act(s, f, name, at);
+        return read_flag(s, name, f->unset, at);
     case HF_MUST:
     case HF_MUST_FLAG:
     case HF_EMPTY:
@@ -205,21 +239,21 @@ static error *read_field(const hf_source *s, const hf_field *f, const char *name
 /* Two names of one thing must not say two things. */
 static error *check_names(const hf_source *s, const hf_field *f)
 {
-    const cJSON *a = hf_get(s, f->name), *b = hf_get(s, f->older);
+    const cJSON *a = hf_get(s, hf_name(f)), *b = hf_get(s, f->older);
     char why[120];
     if (!a || !b || cJSON_Compare(a, b, true)) return NULL;
     snprintf(why, sizeof why, "but %s says something else, and they are two names of one number",
-             f->name);
+             hf_name(f));
     return hf_refuse(s, f->older, why);
 }
 
 /* null means "none" in transformers, and absence the default: they are the same where that is none. */
 static error *check_null(const hf_source *s, const hf_field *f)
 {
-    bool number = f->kind == HF_SIZE || f->kind == HF_EPSILON || f->kind == HF_PART ||
-                  f->kind == HF_BASE || f->kind == HF_FLAG;
-    if (!number || f->unset == 0 || hf_get(s, f->name) || hf_get(s, f->older)) return NULL;
-    const char *names[] = {f->name, f->older};
+    bool number = f->kind == HF_SIZE || f->kind == HF_PART || f->kind == HF_FLAG ||
+                  (f->kind == HF_OPTION && model_fields[f->option].type != FIELD_CHOICE);
+    if (!number || f->unset == 0 || hf_get(s, hf_name(f)) || hf_get(s, f->older)) return NULL;
+    const char *names[] = {hf_name(f), f->older};
     for (int i = 0; i < 2; i++)
         if (names[i] && cJSON_GetObjectItemCaseSensitive(s->json, names[i]))
             return user_error("%s: %s is null, but must say something or be left out", s->path,
@@ -237,7 +271,7 @@ static bool in_list(const char *const *list, const char *name)
 static bool in_table(const hf_field *table, int n, const char *name)
 {
     for (int i = 0; i < n; i++)
-        if (!strcmp(table[i].name, name) || (table[i].older && !strcmp(table[i].older, name)))
+        if (!strcmp(hf_name(&table[i]), name) || (table[i].older && !strcmp(table[i].older, name)))
             return true;
     return false;
 }
@@ -252,10 +286,10 @@ static error *read_table(const hf_source *s, const hf_field *table, int n, hf_mo
 {
     for (int i = 0; i < n; i++) {
         const hf_field *field = &table[i];
-        bool older = !hf_get(s, field->name) && hf_get(s, field->older);
+        bool older = !hf_get(s, hf_name(field)) && hf_get(s, field->older);
         TRY(check_names(s, field));
         TRY(check_null(s, field));
-        TRY(read_field(s, field, older ? field->older : field->name, (char *)m + field->at));
+        TRY(read_field(s, field, older ? field->older : hf_name(field), m));
     }
     return NULL;
 }
@@ -275,16 +309,39 @@ error *hf_read_fields(const hf_source *s, const hf_family *f, hf_model *m)
     return NULL;
 }
 
-static bool write_field(cJSON *json, const hf_field *f, const void *at)
+static bool write_size(cJSON *json, const char *name, int64_t value)
 {
+    return !value || cJSON_AddNumberToObject(json, name, (double)value);
+}
+
+static bool write_option(cJSON *json, const hf_field *f, const hf_model *m)
+{
+    const model_field *option = &model_fields[f->option];
+    double value = config_value(&m->c, option);
     const char *word = NULL;
+    switch (option->type) {
+    case FIELD_SIZE:
+        return write_size(json, hf_name(f), (int64_t)value);
+    case FIELD_FLAG:
+        return cJSON_AddBoolToObject(json, hf_name(f), value != 0);
+    case FIELD_CHOICE:
+        for (int i = ACTS - 1; i >= 0; i--)
+            if (acts[i].act == m->c.act) word = acts[i].word;
+        return word && cJSON_AddStringToObject(json, hf_name(f), word);
+    default:
+        return cJSON_AddNumberToObject(json, hf_name(f), value);
+    }
+}
+
+static bool write_field(cJSON *json, const hf_field *f, const hf_model *m)
+{
+    const void *at = (const char *)m + f->at;
     switch (f->kind) {
+    case HF_OPTION:
+        return write_option(json, f, m);
     case HF_SIZE:
-        return !*(const int64_t *)at ||
-               cJSON_AddNumberToObject(json, f->name, (double)*(const int64_t *)at);
-    case HF_EPSILON:
+        return write_size(json, f->name, *(const int64_t *)at);
     case HF_PART:
-    case HF_BASE:
         return cJSON_AddNumberToObject(json, f->name, *(const double *)at);
     case HF_FLAG:
         return cJSON_AddBoolToObject(json, f->name, *(const bool *)at);
@@ -294,10 +351,6 @@ static bool write_field(cJSON *json, const hf_field *f, const void *at)
         return cJSON_AddBoolToObject(json, f->name, f->unset != 0);
     case HF_DROPOUT:
         return cJSON_AddNumberToObject(json, f->name, 0);
-    case HF_ACT:
-        for (int i = ACTS - 1; i >= 0; i--)
-            if (acts[i].act == *(const activation *)at) word = acts[i].word;
-        return word && cJSON_AddStringToObject(json, f->name, word);
     default:
         return true;
     }
@@ -307,32 +360,37 @@ bool hf_write_fields(cJSON *json, const hf_family *f, const hf_model *m)
 {
     bool fine = true;
     for (int i = 0; fine && i < f->n_fields; i++)
-        fine = write_field(json, &f->fields[i], (const char *)m + f->fields[i].at);
+        fine = write_field(json, &f->fields[i], m);
     return fine;
+}
+
+static size_t size_of(const hf_field *f)
+{
+    static const size_t options[] = {
+        [FIELD_SIZE] = sizeof(int64_t),      [FIELD_NUMBER] = sizeof(double),
+        [FIELD_EPSILON] = sizeof(double),    [FIELD_FLAG] = sizeof(bool),
+        [FIELD_CHOICE] = sizeof(activation), [FIELD_BIASES] = sizeof(biases)};
+    switch (f->kind) {
+    case HF_OPTION:
+        return options[model_fields[f->option].type];
+    case HF_SIZE:
+        return sizeof(int64_t);
+    case HF_PART:
+        return sizeof(double);
+    case HF_FLAG:
+        return sizeof(bool);
+    default:
+        return 0;
+    }
 }
 
 void hf_copy_fields(const hf_family *f, hf_model *to, const hf_model *from)
 {
     for (int i = 0; i < f->n_fields; i++) {
-        size_t at = f->fields[i].at, size = 0;
-        switch (f->fields[i].kind) {
-        case HF_SIZE:
-            size = sizeof(int64_t);
-            break;
-        case HF_EPSILON:
-        case HF_PART:
-        case HF_BASE:
-            size = sizeof(double);
-            break;
-        case HF_FLAG:
-            size = sizeof(bool);
-            break;
-        case HF_ACT:
-            size = sizeof(activation);
-            break;
-        default:
-            break;
-        }
-        memcpy((char *)to + at, (const char *)from + at, size);
+        const hf_field *field = &f->fields[i];
+        size_t at = field->kind == HF_OPTION
+                        ? offsetof(hf_model, c) + model_fields[field->option].at
+                        : field->at;
+        memcpy((char *)to + at, (const char *)from + at, size_of(field));
     }
 }

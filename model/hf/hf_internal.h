@@ -1,10 +1,10 @@
-/* hf_internal.h - between the parts of hf.h: what a family's config.json may say.
+/* hf_internal.h - shared by the parts of hf.h: what a family's config.json may say.
  *
  * A family is a row: the options that all of its models have, a table of fields, and two functions
- * between what the fields say and the options they mean.
+ * that translate between fields and options where they are not one and the same.
  *
- *   config.json --fields--> hf_model --settle--> model_config        reading
- *   config.json <--fields-- hf_model <--unsettle-- model_config      writing
+ *   config.json --fields--> hf_model --decode--> model_config      reading
+ *   config.json <--fields-- hf_model <--encode-- model_config      writing
  */
 #ifndef REGRAD_HF_INTERNAL_H
 #define REGRAD_HF_INTERNAL_H
@@ -16,7 +16,7 @@ typedef struct {
     const cJSON *json; /* NULL: none; what is refused has no value then */
 } hf_source;
 
-/* A configuration, and what is there as a field but no option of ours. */
+/* A configuration, and the values of fields that are not options of ours. */
 typedef struct {
     model_config c;
     double rotary_part;           /* of a head is turned */
@@ -27,24 +27,24 @@ typedef struct {
 } hf_model;
 
 typedef enum {
-    HF_SIZE,      /* int64_t: a whole number, 1 to `most` */
-    HF_EPSILON,   /* double: between 0 and 1, without both */
-    HF_PART,      /* double: more than 0, at most 1 */
-    HF_BASE,      /* double: 1 or more */
-    HF_FLAG,      /* bool */
-    HF_ACT,       /* activation: a word */
-    HF_MUST,      /* the number `unset`, or it is refused */
+    HF_OPTION, /* an option of ours: type, limits and usual name are in its row of model_fields */
+    HF_SIZE,   /* int64_t: a whole number, 1 to 1e7 */
+    HF_PART,   /* double: more than 0, at most 1 */
+    HF_FLAG,   /* bool */
+    HF_MUST,   /* the number `unset`, or it is refused */
     HF_MUST_FLAG, /* the same for true and false */
-    HF_EMPTY,     /* an object with nothing in it, or it is refused; never written */
-    HF_DROPOUT,   /* a rate, passed over: no part of the function.  0 is written */
+    HF_EMPTY,     /* an empty object, or it is refused; never written */
+    HF_DROPOUT,   /* a rate, ignored: we train without dropout.  0 is written */
     HF_ELSEWHERE  /* read by other code */
 } hf_kind;
 
 typedef struct {
-    const char *name, *older; /* two names of the same; `older` is never written */
+    const char *name, *older; /* two names of the same; `older` is never written.  name: ? NULL: the
+                               * usual one */
     hf_kind kind;
-    size_t at; /* in hf_model */
-    double unset, most;
+    model_field_id option; /* of HF_OPTION */
+    size_t at;             /* of others, in hf_model */
+    double unset;
 } hf_field;
 
 typedef struct {
@@ -52,14 +52,16 @@ typedef struct {
     model_config options;
     const hf_field *fields;
     int n_fields;
-    const char *const *harmless; /* names of fields that change nothing, NULL behind the last */
-    error *(*settle)(const hf_source *, hf_model *);
-    void (*unsettle)(hf_model *);
+    const char *const *harmless; /* names of fields that change nothing, NULL after the last */
+    error *(*decode)(const hf_source *, hf_model *);
+    void (*encode)(hf_model *); /* ? */
 } hf_family;
 
 extern const hf_family hf_families[];
 extern const int hf_n_families;
 
+/* What the field is called. */
+const char *hf_name(const hf_field *f);
 /* The field, or NULL when it is absent or null. */
 const cJSON *hf_get(const hf_source *s, const char *name);
 /* "PATH: FIELD is VALUE, WHY" */
@@ -69,7 +71,7 @@ error *hf_refuse(const hf_source *s, const char *name, const char *why) NODISCAR
 error *hf_read_fields(const hf_source *s, const hf_family *f, hf_model *m) NODISCARD;
 /* False: out of memory. */
 bool hf_write_fields(cJSON *json, const hf_family *f, const hf_model *m);
-/* The table's members of `from`, and nothing else. */
+/* Copies the members that the family's fields stand for, and no others. */
 void hf_copy_fields(const hf_family *f, hf_model *to, const hf_model *from);
 
 #endif

@@ -1,0 +1,201 @@
+/* config.c - see config.h */
+#include "model/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the table ---- */
+
+#define ROW(id_, type_, member_, least_, most_, before_, json_, other_)                            \
+    [MODEL_##id_] = {                                                                              \
+        .name = #id_,                                                                              \
+        .type = FIELD_##type_,                                                                     \
+        .at = offsetof(model_config, member_),                                                     \
+        .least = least_,                                                                           \
+        .most = most_,                                                                             \
+        .before = before_,                                                                         \
+        .json = json_,                                                                             \
+        .other = other_,                                                                           \
+    },
+
+const model_field model_fields[MODEL_FIELD_COUNT] = {MODEL_FIELDS(ROW)};
+
+static int bits_of(const biases *b)
+{
+    return b->norms | b->qkv << 1 | b->project << 2 | b->up << 3 | b->down << 4 | b->head << 5;
+}
+
+double config_value(const model_config *c, const model_field *field)
+{
+    const void *at = (const char *)c + field->at;
+    switch (field->type) {
+    case FIELD_SIZE:
+        return (double)*(const int64_t *)at;
+    case FIELD_FLAG:
+        return *(const bool *)at;
+    case FIELD_CHOICE:
+        return *(const unsigned *)at;
+    case FIELD_BIASES:
+        return bits_of(at);
+    default:
+        return *(const double *)at;
+    }
+}
+
+const model_field *config_difference(const model_config *a, const model_config *b)
+{
+    for (int i = 0; i < MODEL_FIELD_COUNT; i++)
+        if (config_value(a, &model_fields[i]) != config_value(b, &model_fields[i]))
+            return &model_fields[i];
+    return NULL;
+}
+
+/* c: ? NULL for the values before a field existed */
+static cJSON *json_of(const model_config *c)
+{
+    cJSON *object = cJSON_CreateObject();
+    for (int i = 0; i < MODEL_FIELD_COUNT && object; i++) {
+        const model_field *f = &model_fields[i];
+        double value = c ? config_value(c, f) : f->before;
+        if (isnan(value) || cJSON_AddNumberToObject(object, f->name, value)) continue;
+        cJSON_Delete(object);
+        object = NULL;
+    }
+    return object;
+}
+
+cJSON *config_json(const model_config *c)
+{
+    return json_of(c);
+}
+
+cJSON *config_json_before(void)
+{
+    return json_of(NULL);
+}
+
+/* ---- sizes ---- */
+
+static int64_t scaled(int64_t of, int64_t from, int64_t to)
+{
+    return (of * to + from / 2) / from;
+}
+
+model_config config_resized(const model_config *from, const model_config *sizes)
+{
+    model_config c = *from;
+    if (sizes->layers) c.layers = sizes->layers;
+    if (sizes->context) c.context = sizes->context;
+    if (sizes->vocab) c.vocab = sizes->vocab;
+    if (!sizes->heads && !sizes->width) return c;
+    if (sizes->heads) c.heads = sizes->heads;
+    if (sizes->width) c.width = sizes->width;
+    c.kv_heads = from->kv_heads == from->heads ? c.heads : from->kv_heads;
+    int64_t all = from->heads * from->head_size; /* the width, unless heads are apart from it */
+    c.head_size = all == from->width ? c.width / c.heads
+                                     : (scaled(all, from->width, c.width) / c.heads + 1) / 2 * 2;
+    c.inner = scaled(from->inner, from->width, c.width);
+    c.rotary.size = scaled(from->rotary.size, from->head_size, c.head_size) / 2 * 2;
+    if (from->embedding_scale != 1) c.embedding_scale = sqrt((double)c.width);
+    return c;
+}
+
+double config_parameters(const model_config *c)
+{
+    double width = (double)c->width, heads = (double)c->heads + (double)c->kv_heads;
+    double attention = 2 * heads * (double)c->head_size,
+           mlp = (c->gated ? 3 : 2) * (double)c->inner;
+    double rows = (double)c->vocab * (c->tied || c->patch ? 1 : 2);
+    if (c->positions == POSITIONS_LEARNED) rows += (double)c->context;
+    return width * (rows + (double)c->layers * (attention + mlp));
+}
+
+int64_t classifier_rows(const model_config *c, int64_t rows, dtype type, int64_t *ld)
+{
+    enum { MOST_BYTES = 32 << 20, MOST_ROWS = 1024, ALIGN = 16 };
+    *ld = (c->vocab + ALIGN - 1) / ALIGN * ALIGN;
+    int64_t fit = MOST_BYTES / (*ld * (int64_t)dtype_size(type));
+    if (fit > MOST_ROWS) fit = MOST_ROWS;
+    if (fit < 1) fit = 1;
+    int64_t chunks = (rows + fit - 1) / fit;
+    return (rows + chunks - 1) / chunks;
+}
+
+/* ---- checks ---- */
+
+static error *check_limits(const model_config *c, const model_field *f)
+{
+    double value = config_value(c, f);
+    bool rotary = f->at == offsetof(model_config, rotary.base);
+    if (rotary && c->positions != POSITIONS_ROTARY) return NULL;
+    bool fine = f->type == FIELD_EPSILON ? value > f->least && value < f->most
+                                         : value >= f->least && value <= f->most;
+    if (fine) return NULL;
+    if (f->type == FIELD_SIZE)
+        return user_error("--%s %.0f: must be between %.0f and %.0f", f->name, value, f->least,
+                          f->most);
+    return user_error("model %s: %s is %g: must be between %g and %g", c->name, f->name, value,
+                      f->least, f->most);
+}
+
+/* What must hold between fields. */
+static error *check_relations(const model_config *c)
+{
+    const struct {
+        bool fine;
+        const char *rule;
+    } rules[] = {
+        {c->heads % c->kv_heads == 0, "the key heads must divide the heads"},
+        {c->norm == NORM_LAYER || !c->bias.norms, "an RMSNorm cannot have a bias"},
+        {c->norm == NORM_RMS || !c->norm_plus_one, "only an RMSNorm can multiply by 1 + w"},
+        {c->positions != POSITIONS_ROTARY || (c->rotary.size >= 2 && c->rotary.size % 2 == 0 &&
+                                              c->rotary.size <= c->head_size && c->rotary.base > 0),
+         "the rotated part of a head must be even and its base positive"},
+        {c->positions != POSITIONS_ALIBI || c->causal, "ALiBi needs causal attention"},
+        {!c->tied || !c->bias.head, "a tied head cannot have a bias"},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (!rules[i].fine)
+            return user_error("model %s: invalid configuration: %s", c->name, rules[i].rule);
+    return NULL;
+}
+
+error *config_check(const model_config *c)
+{
+    if (c->heads >= 1 && c->width % c->heads && c->head_size == c->width / c->heads)
+        return user_error("--heads %lld does not divide --width %lld: choose a width that is a "
+                          "multiple of the heads",
+                          (long long)c->heads, (long long)c->width);
+    for (int i = 0; i < MODEL_FIELD_COUNT; i++)
+        TRY(check_limits(c, &model_fields[i]));
+    return check_relations(c);
+}
+
+/* ---- images ---- */
+
+error *vit_config(model_config *c)
+{
+    enum { MOST = 1 << 14 };
+    if (c->patch < 1 || c->image_height < 1 || c->image_width < 1 || c->image_height > MOST ||
+        c->image_width > MOST)
+        return user_error("--image-size %lldx%lld, --patch %lld: each must be from 1 to %d",
+                          (long long)c->image_height, (long long)c->image_width,
+                          (long long)c->patch, MOST);
+    if (c->image_height % c->patch || c->image_width % c->patch)
+        return user_error("--patch %lld does not divide the images' %lld x %lld pixels: choose "
+                          "another --patch or --image-size",
+                          (long long)c->patch, (long long)c->image_height,
+                          (long long)c->image_width);
+    c->context =
+        (c->image_height / c->patch) * (c->image_width / c->patch) + (c->mean_pool ? 0 : 1);
+    c->kv_heads = c->heads;
+    c->head_size = c->heads > 0 ? c->width / c->heads : 0;
+    if (!c->inner) c->inner = 4 * c->width;
+    c->norm_eps = 1e-6;
+    c->act = ACT_GELU_ERF;
+    c->bias = (biases)BLOCK_BIASES;
+    c->embedding_scale = 1;
+    c->names = &vit_names;
+    c->tied = c->causal = false;
+    return config_check(c);
+}
