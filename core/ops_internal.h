@@ -1,30 +1,59 @@
-/* ops_internal.h - between ops.c, ops_sparse.c and ops_written.c */
+/* ops_internal.h - the words in which the rows of core/ops.def speak of a call `o`.
+ *
+ * What must hold is said in them (core/ops.c) and what it costs (core/cost.c).
+ */
 #ifndef REGRAD_OPS_INTERNAL_H
 #define REGRAD_OPS_INTERNAL_H
 
 #include "core/ops.h"
 
-enum { MAX_WRITTEN = 4 };
+/* ---- roles and types ---- */
 
-/* The tensors that an operation writes, at most MAX_WRITTEN, some of them perhaps absent; returns how
- * many. */
-#define OP_WRITTEN(name) int written_##name(const name##_op *o, tensor *w);
-DEVICE_OPS(OP_WRITTEN)
-#undef OP_WRITTEN
+enum { IN = 1, OUT = 2, INOUT = IN | OUT, PART = 4, SCRATCH = 8, OPT = 16 };
+enum {
+    OPT_IN = OPT | IN,
+    OPT_OUT = OPT | OUT,
+    OPT_INOUT = OPT | INOUT,
+    OPT_SCRATCH = OPT | SCRATCH
+};
+enum { WORK = DTYPE_COUNT, EXACT, STAT, SAME, ANY }; /* beside the dtypes */
 
-/* ---- checks ---- */
+/* ---- sizes; 0 of what is absent ---- */
 
-/* The device fails: a sentence that must hold, and the two tensors to show. */
-void op_misuse(device *dev, const char *op, const char *sentence, tensor a, tensor b);
+static inline int64_t rows(tensor t)
+{
+    return present(t) ? tensor_rows(t) : 0;
+}
 
-/* Inside a check function: CHECK(sentence, the two tensors to show). */
-#define CHECK(sentence, a, b)                                                                      \
-    do {                                                                                           \
-        if (!(sentence)) {                                                                         \
-            op_misuse(dev, op, #sentence, a, b);                                                   \
-            return false;                                                                          \
-        }                                                                                          \
-    } while (0)
+static inline int64_t cols(tensor t)
+{
+    return present(t) ? tensor_cols(t) : 0;
+}
+
+static inline int64_t count(tensor t)
+{
+    return present(t) ? tensor_count(t) : 0;
+}
+
+/* Dimension i. */
+static inline int64_t dim(tensor t, int i)
+{
+    return i < t.rank ? t.dim[i] : 0;
+}
+
+/* Groups of bits that n elements have. */
+static inline int64_t groups_of(int64_t n)
+{
+    return n / SPARSE_GROUP + (n % SPARSE_GROUP > 0);
+}
+
+/* ---- what must hold ---- */
+
+/* Both begin at the same place; while recording, in the same block at the same place. */
+static inline bool overlap(tensor a, tensor b)
+{
+    return present(a) && present(b) && a.data == b.data;
+}
 
 static inline bool working(const device *dev, tensor t)
 {
@@ -37,9 +66,43 @@ static inline bool fits(tensor t, dtype type, int64_t count)
     return !present(t) || (t.type == type && tensor_count(t) == count && tensor_contiguous(t));
 }
 
-/* Those that are not in ops.c. */
-#define OP_CHECK(name) bool check_##name(device *dev, const char *op, const name##_op *o);
-SPARSE_OPS(OP_CHECK)
-#undef OP_CHECK
+/* Rows of `cols` numbers have whole heads of `size`, of which the first + second are normed. */
+static inline bool heads_fit(int64_t cols, int64_t size, int64_t first, int64_t second)
+{
+    return size > 0 && cols % size == 0 && first >= 0 && second >= 0 && first + second > 0 &&
+           first + second <= cols / size;
+}
+
+/* As many bytes at least; where none are needed, it is absent. */
+static inline bool room_fits(tensor workspace, int64_t bytes)
+{
+    return bytes ? count(workspace) >= bytes : !present(workspace);
+}
+
+/* ---- what it costs ---- */
+
+static inline double bytes(tensor t)
+{
+    return (double)count(t) * (double)dtype_size(t.type);
+}
+
+/* A gradient that is added to is read, too. */
+static inline double added_bytes(grad g)
+{
+    return bytes(g.t) * (g.accumulate ? 2 : 1);
+}
+
+/* A product's own traffic.  BLAS copies what it multiplies into tiles before it uses them: each operand
+ * is read, written and read.  Beside many rows that is nothing; beside few it is what the weights cost. */
+static inline double arranged(tensor a, tensor b, tensor out)
+{
+    return 3 * (bytes(a) + bytes(b) + bytes(out));
+}
+
+/* Pairs of a query and a key of t tokens. */
+static inline double pairs(double t, bool causal)
+{
+    return causal ? t * (t + 1) / 2 : t * t;
+}
 
 #endif

@@ -1,4 +1,4 @@
-/* sparse_bits.h - words of 32 bits that say which elements are there (core/ops.h), for the host and
+/* sparse_bits.h - words of 32 bits that say which elements are there (core/ops.def), for the host and
  * for CUDA: counting, and what is drawn at random when elements come anew.
  *
  * n of F free elements are to be drawn, each as likely as any other.  All of a permutation would be

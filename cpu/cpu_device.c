@@ -126,16 +126,16 @@ void cpu_nonfinite(device *dev, int stream, const nonfinite_op *o)
     *o->count = count;
 }
 
-static const device_ops cpu_ops = {.name = "cpu",
-                                   .working_types = 1u << F32 | 1u << BF16,
-                                   .alloc = cpu_alloc,
-                                   .release = cpu_release,
-                                   .put = cpu_put,
-                                   .get = cpu_get,
-                                   .set = cpu_set,
-#define OP_ENTRY(name) .name = cpu_##name,
-                                   DEVICE_OPS(OP_ENTRY)
-#undef OP_ENTRY
+static const device_ops cpu_ops = {
+    .name = "cpu",
+    .working_types = 1u << F32 | 1u << BF16,
+    .alloc = cpu_alloc,
+    .release = cpu_release,
+    .put = cpu_put,
+    .get = cpu_get,
+    .set = cpu_set,
+#define OPERATION(name) .name = cpu_##name,
+#include "core/ops.def"
 };
 
 /* Cores this process may run on. */

@@ -5,9 +5,8 @@
 #include "base/bf16.h"
 #include "cpu/cpu.h"
 
-#define CPU_OP(name) void cpu_##name(device *dev, int stream, const name##_op *o);
-DEVICE_OPS(CPU_OP)
-#undef CPU_OP
+#define OPERATION(name) void cpu_##name(device *dev, int stream, const name##_op *o);
+#include "core/ops.def"
 
 /* ---- working numbers: f32, or bf16 that is computed as f32 ----
  *

@@ -136,24 +136,24 @@ static void cuda_order(device *dev, int from, int to)
         CUDA_OK(dev, cudaStreamWaitEvent(cuda_stream(dev, to), event, 0));
 }
 
-static const device_ops cuda_table = {.name = "cuda",
-                                      .working_types = 1u << F32 | 1u << BF16,
-                                      .alloc = cuda_alloc,
-                                      .release = cuda_release,
-                                      .put = cuda_put,
-                                      .get = cuda_get,
-                                      .set = cuda_set,
-                                      .sync = cuda_sync,
-                                      .fork = cuda_order,
-                                      .join = cuda_order,
-                                      .lend = cuda_lend,
-                                      .graph_begin = cuda_graph_begin,
-                                      .graph_end = cuda_graph_end,
-                                      .graph_launch = cuda_graph_launch,
-                                      .graph_free = cuda_graph_free,
-#define OP_ENTRY(name) .name = cuda_##name,
-                                      CUDA_OPS(OP_ENTRY)
-#undef OP_ENTRY
+static const device_ops cuda_table = {
+    .name = "cuda",
+    .working_types = 1u << F32 | 1u << BF16,
+    .alloc = cuda_alloc,
+    .release = cuda_release,
+    .put = cuda_put,
+    .get = cuda_get,
+    .set = cuda_set,
+    .sync = cuda_sync,
+    .fork = cuda_order,
+    .join = cuda_order,
+    .lend = cuda_lend,
+    .graph_begin = cuda_graph_begin,
+    .graph_end = cuda_graph_end,
+    .graph_launch = cuda_graph_launch,
+    .graph_free = cuda_graph_free,
+#define OPERATION(name) .name = cuda_##name,
+#include "core/ops.def"
 };
 
 /* ---- opening ---- */

@@ -7,39 +7,8 @@
 
 #include <cuda_runtime_api.h>
 
-/* What this device can do: of DEVICE_OPS, those that have a function cuda_NAME. */
-#define CUDA_OPS(X)                                                                                \
-    X(fill)                                                                                        \
-    X(copy)                                                                                        \
-    X(add)                                                                                         \
-    X(embedding)                                                                                   \
-    X(embedding_grad)                                                                              \
-    X(norm)                                                                                        \
-    X(norm_grad)                                                                                   \
-    X(linear)                                                                                      \
-    X(activate)                                                                                    \
-    X(linear_dx)                                                                                   \
-    X(linear_dw)                                                                                   \
-    X(attention)                                                                                   \
-    X(attention_grad)                                                                              \
-    X(attention_cached)                                                                            \
-    X(head_norm)                                                                                   \
-    X(head_norm_grad)                                                                              \
-    X(rotary)                                                                                      \
-    X(gate)                                                                                        \
-    X(gate_grad)                                                                                   \
-    X(classify)                                                                                    \
-    X(loss)                                                                                        \
-    X(sumsq)                                                                                       \
-    X(clip)                                                                                        \
-    X(optim)                                                                                       \
-    X(nonfinite)                                                                                   \
-    MATRIX_OPS(X)                                                                                  \
-    IMAGE_OPS(X) SPARSE_OPS(X)
-
-#define CUDA_OP(name) void cuda_##name(device *dev, int stream, const name##_op *o);
-CUDA_OPS(CUDA_OP)
-#undef CUDA_OP
+#define OPERATION(name) void cuda_##name(device *dev, int stream, const name##_op *o);
+#include "core/ops.def"
 
 /* In graph.c. */
 void cuda_graph_begin(device *dev, int stream);

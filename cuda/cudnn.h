@@ -3,7 +3,7 @@
  *     cudnn_load.c   finds the library, when it is first needed
  *     cudnn_graph.c  the graphs: forward and backward as operations on (B,H,T,.) tensors, which the
  *                    library fuses into one kernel; and which of its engines is made ready for one
- *     cudnn.c        keeps what was made ready, and runs it: attention and attention_grad (core/ops.h)
+ *     cudnn.c        keeps what was made ready, and runs it: attention and attention_grad (core/ops.def)
  *     cudnn_none.c   in place of these, built with a toolkit that has no cudnn.h
  *
  * Making an engine ready needs a GPU.  Whether there is one, and how much workspace it wants, the

@@ -50,7 +50,7 @@ static __host__ __device__ __forceinline__ int pitch_of(int size)
     return size | 1;
 }
 
-/* What a head's scores lose with each token of distance; see core/ops.h. */
+/* What a head's scores lose with each token of distance; see core/ops.def. */
 template <class T> __device__ __forceinline__ float slope_of(const attention_call<T> &a, int head)
 {
     if (!a.alibi) return 0.0f;

@@ -1,4 +1,4 @@
-/* sparse.cu - the operations on non-zeros (core/ops.h).
+/* sparse.cu - the operations on non-zeros (core/ops.def).
  *
  *     a warp has a group of 1024 elements: a lane reads one of its 32 words and counts its ones, the
  *     lanes add up, so each word's values have a place; then the warp goes from word to word, a lane

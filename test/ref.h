@@ -1,10 +1,10 @@
 /* ref.h - the reference device: what every other device is held against.
  *
- * Working type F64, one thread, plain loops that follow the formulas of core/ops.h line by line.
+ * Working type F64, one thread, plain loops that follow the formulas of core/ops.def line by line.
  * It is itself held against central differences and values worked by hand (test_ops_ref.c).  It has
  * no optim: update rules are shared by all devices, so there is nothing to be different from.
  *
- *     formulas in core/ops.h  <-- read --  ref.c, ref_*.c      <-- central differences
+ *     formulas in core/ops.def <-- read --  ref.c, ref_*.c      <-- central differences
  *                                                |
  *                                     every device in float, within a bound (trial.h)
  */
@@ -29,8 +29,7 @@ static inline double *ref_at(tensor t, int64_t r, int64_t c)
 }
 
 /* The operations by name (there is no ref_optim). */
-#define REF_OP(name) void ref_##name(device *dev, int stream, const name##_op *o);
-DEVICE_OPS(REF_OP)
-#undef REF_OP
+#define OPERATION(name) void ref_##name(device *dev, int stream, const name##_op *o);
+#include "core/ops.def"
 
 #endif

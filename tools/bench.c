@@ -56,14 +56,13 @@ static double median(times t)
 typedef struct {
     device_ops ops;
     const device_ops *real;
-#define OP_SECONDS(name) double name;
     struct {
-        DEVICE_OPS(OP_SECONDS)
+#define OPERATION(name) double name;
+#include "core/ops.def"
     } seconds;
-#undef OP_SECONDS
 } stopwatch;
 
-#define OP_TIMED(name)                                                                             \
+#define OPERATION(name)                                                                            \
     static void timed_##name(device *dev, int stream, const name##_op *o)                          \
     {                                                                                              \
         stopwatch *w = (stopwatch *)(size_t)dev->ops;                                              \
@@ -71,17 +70,15 @@ typedef struct {
         w->real->name(dev, stream, o);                                                             \
         w->seconds.name += clock_now() - start;                                                    \
     }
-DEVICE_OPS(OP_TIMED)
-#undef OP_TIMED
+#include "core/ops.def"
 
 /* May be started again: times add up. */
 static void stopwatch_start(stopwatch *w, device *dev)
 {
     w->ops = *dev->ops;
     w->real = dev->ops;
-#define OP_SET(name) w->ops.name = timed_##name;
-    DEVICE_OPS(OP_SET)
-#undef OP_SET
+#define OPERATION(name) w->ops.name = timed_##name;
+#include "core/ops.def"
     dev->ops = &w->ops;
 }
 
@@ -94,13 +91,12 @@ static void stopwatch_stop(stopwatch *w, device *dev)
 static void print_seconds(const stopwatch *w, int steps)
 {
     const char *comma = "";
-#define OP_PRINT(name)                                                                             \
+#define OPERATION(name)                                                                            \
     if (w->seconds.name > 0) {                                                                     \
         printf("%s\"" #name "\":%.3f", comma, w->seconds.name / steps * 1e3);                      \
         comma = ",";                                                                               \
     }
-    DEVICE_OPS(OP_PRINT)
-#undef OP_PRINT
+#include "core/ops.def"
 }
 
 /* ---- the products of a step, alone ---- */
