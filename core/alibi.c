@@ -1,4 +1,4 @@
-/* alibi.c - the slopes of ALiBi; see core/ops.h. */
+/* alibi.c - the slopes of ALiBi; see core/ops.def. */
 #include "core/ops.h"
 
 #include <math.h>

@@ -17,7 +17,7 @@
  * With a gate, up puts out two halves, and act is act(first) * second.  All options are in
  * model/config.h; no family is named here.
  *
- * The residual additions and the activation are part of the products (core/ops.h, linear).  In
+ * The residual additions and the activation are part of the products (core/ops.def, linear).  In
  * backward one tensor, the gradient of the residual stream, is carried down and added to in place.
  * Each step gives back what it has read last, so that the next gradient can lie there; only then is
  * a weight done, so that its update (under release) finds that room, too.
