@@ -1,6 +1,9 @@
 /* vit_file.c - see vit_file.h */
 #include "io/vit_file.h"
 #include "base/files.h"
+#include "base/json.h"
+#include "base/resample.h"
+#include "model/hf/hf.h"
 #include "io/safetensors.h"
 
 #include <math.h>
@@ -8,13 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { NAME_ROOM = 200 };
 
 typedef struct {
     const safetensors *file;
     const model_config *c;
-    bool widen, hugging_face;
+    bool widen, hugging_face, backbone; /* backbone: names without "vit." */
     int64_t taken;
     device *dev;
 } reader;
@@ -34,8 +38,14 @@ static const char *const pairs[][2] = {
     {"mlp.fc2.", "output.dense."},
 };
 
+/* Without "vit.", where the file has the backbone alone. */
+static void drop_prefix(const reader *r, char name[NAME_ROOM])
+{
+    if (r->backbone && !strncmp(name, "vit.", 4)) memmove(name, name + 4, strlen(name + 4) + 1);
+}
+
 /* Hugging Face's name for timm's; for qkv that of part 0, 1 or 2. */
-static void hugging_name(const char *name, int part, char out[NAME_ROOM])
+static void hugging_name(const reader *r, const char *name, int part, char out[NAME_ROOM])
 {
     static const char *const parts[] = {"query", "key", "value"};
     int layer, at = 0;
@@ -47,12 +57,14 @@ static void hugging_name(const char *name, int part, char out[NAME_ROOM])
     }
     if (!strncmp(rest, "attn.qkv.", 9)) {
         snprintf(out, NAME_ROOM, "%sattention.attention.%s.%s", front, parts[part], rest + 9);
+        drop_prefix(r, out);
         return;
     }
     snprintf(out, NAME_ROOM, "%s", name);
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (!strncmp(rest, pairs[i][0], strlen(pairs[i][0])))
             snprintf(out, NAME_ROOM, "%s%s%s", front, pairs[i][1], rest + strlen(pairs[i][0]));
+    drop_prefix(r, out);
 }
 
 static int64_t find(const reader *r, const char *name)
@@ -86,27 +98,39 @@ static tensor third(tensor t, int part)
                        : tensor_of(data, t.type, SHAPE(n, t.dim[1]));
 }
 
-/* Positions (n, n) of a square grid, scaled to (h, w); width numbers each. */
-static void interpolate(const float *from, int64_t n, float *to, int64_t h, int64_t w,
-                        int64_t width)
+/* A row of n vectors of `width` numbers, `step` apart in `from`, as m. */
+static error *resample(const float *from, int64_t n, int64_t step, float *to, int64_t m,
+                       int64_t to_step, int64_t width)
 {
-    for (int64_t i = 0; i < h; i++)
-        for (int64_t j = 0; j < w; j++) {
-            double y =
-                fmin((double)n - 1, fmax(0, ((double)i + 0.5) * (double)n / (double)h - 0.5));
-            double x =
-                fmin((double)n - 1, fmax(0, ((double)j + 0.5) * (double)n / (double)w - 0.5));
-            int64_t y0 = (int64_t)y, x0 = (int64_t)x, y1 = y0 + (y0 + 1 < n),
-                    x1 = x0 + (x0 + 1 < n);
-            double fy = y - (double)y0, fx = x - (double)x0;
-            for (int64_t k = 0; k < width; k++) {
-                double top = (double)from[(y0 * n + x0) * width + k] * (1 - fx) +
-                             (double)from[(y0 * n + x1) * width + k] * fx;
-                double low = (double)from[(y1 * n + x0) * width + k] * (1 - fx) +
-                             (double)from[(y1 * n + x1) * width + k] * fx;
-                to[(i * w + j) * width + k] = (float)(top * (1 - fy) + low * fy);
-            }
+    double *w;
+    int64_t first;
+    TRY(alloc_array(&w, resample_most(RESAMPLE_BICUBIC, n, m), sizeof *w));
+    for (int64_t i = 0; i < m; i++) {
+        int64_t count = resample_weights(RESAMPLE_BICUBIC, n, m, i, &first, w);
+        for (int64_t k = 0; k < width; k++) {
+            double sum = 0;
+            for (int64_t j = 0; j < count; j++)
+                sum += w[j] * (double)from[(first + j) * step + k];
+            to[i * to_step + k] = (float)sum;
         }
+    }
+    free(w);
+    return NULL;
+}
+
+/* Positions (n, n) of a square grid, scaled to (h, w); width numbers each.  Across, then down. */
+static error *interpolate(const float *from, int64_t n, float *to, int64_t h, int64_t w,
+                          int64_t width)
+{
+    float *rows;
+    TRY(alloc_array(&rows, (size_t)(n * w), (size_t)width * sizeof *rows));
+    error *e = NULL;
+    for (int64_t y = 0; y < n && !e; y++)
+        e = resample(from + y * n * width, n, width, rows + y * w * width, w, width, width);
+    for (int64_t x = 0; x < w && !e; x++)
+        e = resample(rows + x * width, n, w * width, to + x * width, h, w * width, width);
+    free(rows);
+    return e;
 }
 
 /* Positions of another image size: the file's are f32, (1, first + n n, width). */
@@ -130,7 +154,9 @@ static error *scale_positions(reader *r, const char *name, const safetensors_ent
     if (!failed) failed = safetensors_read(r->file, entry, 0, e->bytes, from);
     if (!failed) {
         memcpy(to, from, (size_t)(first * width) * sizeof *to);
-        interpolate(from + first * width, n, to + first * width, h, w, width);
+        failed = interpolate(from + first * width, n, to + first * width, h, w, width);
+    }
+    if (!failed) {
         op_put(r->dev, STREAM_COMPUTE, into, to);
         op_sync(r->dev, STREAM_COMPUTE);
         failed = device_status(r->dev);
@@ -146,12 +172,12 @@ static error *read_row(reader *r, const char *name, tensor value, bool *head)
     char theirs[NAME_ROOM];
     bool qkv = strstr(name, "attn.qkv.") != NULL;
     for (int part = 0; part < 3 && r->hugging_face && qkv; part++) {
-        hugging_name(name, part, theirs);
+        hugging_name(r, name, part, theirs);
         TRY(fetch(r, theirs, third(value, part)));
     }
     if (r->hugging_face && qkv) return NULL;
     snprintf(theirs, sizeof theirs, "%s", name);
-    if (r->hugging_face) hugging_name(name, 0, theirs);
+    if (r->hugging_face) hugging_name(r, name, 0, theirs);
     int64_t i = find(r, theirs);
     const safetensors_entry *e = i < 0 ? NULL : safetensors_entry_at(r->file, i);
     if (!strncmp(name, "head.", 5) && (!e || e->rank < 1 || e->dim[0] != value.dim[0])) {
@@ -164,10 +190,23 @@ static error *read_row(reader *r, const char *name, tensor value, bool *head)
     return fetch(r, theirs, value);
 }
 
+/* What belongs to other ends than ours. */
+static void count_unread(reader *r)
+{
+    static const char *const names[] = {"pooler.dense.weight",   "pooler.dense.bias",
+                                        "embeddings.mask_token", "vit.pooler.dense.weight",
+                                        "vit.pooler.dense.bias", "vit.embeddings.mask_token",
+                                        "decoder.0.weight",      "decoder.0.bias"};
+    for (size_t i = 0; r->hugging_face && i < sizeof names / sizeof *names; i++)
+        r->taken += find(r, names[i]) >= 0;
+}
+
 static error *read_all(reader *r, params *p, bool *head)
 {
     char name[NAME_ROOM];
-    r->hugging_face = find(r, "vit.embeddings.position_embeddings") >= 0;
+    r->backbone = find(r, "embeddings.position_embeddings") >= 0;
+    r->hugging_face = r->backbone || find(r, "vit.embeddings.position_embeddings") >= 0;
+    count_unread(r);
     for (int i = 0; i < p->n; i++)
         TRY(read_row(r, param_text(&p->row[i], name, sizeof name), p->row[i].value, head));
     if (r->taken < safetensors_count(r->file))
@@ -176,6 +215,30 @@ static error *read_all(reader *r, params *p, bool *head)
                           safetensors_path(r->file),
                           (long long)(safetensors_count(r->file) - r->taken));
     return NULL;
+}
+
+error *vit_file_config(const char *path, bool *found, model_config *out)
+{
+    enum { MOST_CONFIG = 1 << 20 };
+    char inside[PATH_LENGTH], parent[PATH_LENGTH];
+    struct stat st;
+    cJSON *json;
+    *found = false;
+    if (stat(path, &st) || !S_ISDIR(st.st_mode)) {
+        TRY(path_parent(parent, path));
+        path = parent;
+    }
+    TRY(path_join(inside, path, "config.json"));
+    if (access(inside, F_OK)) return NULL;
+    TRY(json_read(inside, MOST_CONFIG, &json));
+    const char *type = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "model_type"));
+    error *e = NULL;
+    if (type && !strcmp(type, "vit")) {
+        *found = true;
+        e = hf_vit_read(inside, json, out);
+    }
+    cJSON_Delete(json);
+    return e;
 }
 
 error *vit_read(const char *path, const model_config *c, params *p, bool widen, device *dev,

@@ -10,15 +10,22 @@
  *   blocks.N.mlp.fc1, fc2          ...intermediate.dense, ...output.dense
  *   norm, head                     vit.layernorm, classifier
  *
+ * Hugging Face's ViTModel has the same names without "vit." and no classifier; its pooler is left out, and
+ * so are the mask token and the decoder of ViTForMaskedImageModeling.
+ *
  * Two things may differ from the model that is made, as one trains on where others have stopped:
- * images of another size, when the positions' square grid is interpolated (bilinear, as one scales an
- * image); and other classes, when the head keeps its initial values.
+ * images of another size, when the positions' square grid is interpolated as timm does it (bicubic,
+ * antialias); and other classes, when the head keeps its initial values.
  */
 #ifndef REGRAD_VIT_FILE_H
 #define REGRAD_VIT_FILE_H
 
 #include "params/params.h"
 #include "model/config.h"
+
+/* What the config.json beside the weights says of the model, over a preset's values in *out: one of Hugging
+ * Face's ViT.  *found: there is one.  path: a file, or a directory. */
+error *vit_file_config(const char *path, bool *found, model_config *out) NODISCARD;
 
 /* path: a file, or a directory with model.safetensors.  The table has its initial values.  *head: were
  * the classes' values taken, too?  User errors: as params_read's. */

@@ -191,9 +191,11 @@ error *vit_config(model_config *c)
     c->kv_heads = c->heads;
     c->head_size = c->heads > 0 ? c->width / c->heads : 0;
     if (!c->inner) c->inner = 4 * c->width;
-    c->norm_eps = 1e-6;
-    c->act = ACT_GELU_ERF;
-    c->bias = (biases)BLOCK_BIASES;
+    if (!(c->norm_eps > 0)) { /* nothing was said of norm, activation and biases: the paper's */
+        c->norm_eps = 1e-6;
+        c->act = ACT_GELU_ERF;
+        c->bias = (biases)BLOCK_BIASES;
+    }
     c->embedding_scale = 1;
     c->names = &vit_names;
     c->tied = c->causal = false;

@@ -190,8 +190,9 @@ char *preset_names(const preset_list *list);
 model_config gpt_config(const char *name, int64_t layers, int64_t heads, int64_t width,
                         int64_t context, int64_t vocab);
 
-/* A ViT's options over the sizes that are given in c (inner 0: four times the width): everything
- * derived is filled in.  User error when patches do not cover the image. */
+/* A ViT's options over what is given in c: sizes (inner 0: four times the width); norm, activation and
+ * biases (norm_eps 0: the paper's).  Everything derived is filled in.  User error when patches do not cover
+ * the image. */
 error *vit_config(model_config *c) NODISCARD;
 
 /* The same family in other sizes: layers, heads, width, context, vocab of `sizes`, where they are

@@ -135,20 +135,54 @@ static error *count_classes(const options *o, model_config *c)
     return NULL;
 }
 
+/* The sizes that were given, over the preset's. */
+static void apply_sizes(const options *o, model_config *c)
+{
+    if (o->layers) c->layers = o->layers;
+    if (o->heads) c->heads = o->heads;
+    if (o->width) c->width = o->width, c->inner = 4 * o->width;
+    if (o->inner) c->inner = o->inner;
+    if (o->channels) c->channels = o->channels;
+    if (o->patch) c->patch = o->patch;
+}
+
+/* A config.json beside the weights says what the model is; what was asked for must be the same. */
+static error *apply_file(const options *o, bool named, model_config *c)
+{
+    model_config theirs = *c;
+    bool found;
+    TRY(vit_file_config(o->load, &found, &theirs));
+    if (!found) return NULL;
+    const struct {
+        const char *name;
+        int64_t given, asked, has;
+    } sizes[] = {{"layers", o->layers, c->layers, theirs.layers},
+                 {"heads", o->heads, c->heads, theirs.heads},
+                 {"width", o->width, c->width, theirs.width},
+                 {"inner", o->inner, c->inner, theirs.inner},
+                 {"channels", o->channels, c->channels, theirs.channels},
+                 {"patch", o->patch, c->patch, theirs.patch}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if ((named || sizes[i].given) && sizes[i].asked != sizes[i].has)
+            return user_error("--%s %lld: the model of --load %s has %lld; leave --%s%s out",
+                              sizes[i].name, (long long)sizes[i].asked, o->load,
+                              (long long)sizes[i].has, sizes[i].name, named ? " or --model" : "");
+    theirs.mean_pool = c->mean_pool;
+    *c = theirs;
+    return NULL;
+}
+
 static error *image_resolve(options *o)
 {
+    bool named = o->model_name;
     if (!o->model_name) o->model_name = vit_kind.default_model;
     model_config *c = &o->model;
     TRY(preset_find(&image_presets, o->model_name, c));
     TRY(one_of_two("pool", o->pool, "cls", "mean", &c->mean_pool));
     TRY(resolve_bad(o));
+    apply_sizes(o, c);
+    if (o->load) TRY(apply_file(o, named, c));
     TRY(image_size(o, c));
-    if (o->layers) c->layers = o->layers;
-    if (o->heads) c->heads = o->heads;
-    if (o->width) c->width = o->width, c->inner = 0;
-    if (o->inner) c->inner = o->inner;
-    if (o->channels) c->channels = o->channels;
-    if (o->patch) c->patch = o->patch;
     if (o->classes)
         c->vocab = o->classes;
     else

@@ -23,6 +23,10 @@
 /* User errors name `path`, the field and its value. */
 error *hf_config_read(const char *path, const cJSON *json, model_config *out) NODISCARD;
 
+/* The same of a ViT (ViTConfig), over a preset's values in *out: what its fields say, and as many classes
+ * as it has labels. */
+error *hf_vit_read(const char *path, const cJSON *json, model_config *out) NODISCARD;
+
 /* Can one of the families express it?  NULL, or what it has that is not to be had there. */
 const char *hf_lacks(const model_config *c);
 
