@@ -4,12 +4,16 @@
  *                                       files: of --vocab, or copied from beside the source, or
  *                                       made of a tokenizer.vocab beside it
  *   export --to llmc  DIR|FILE OUT      OUT, one .bin of llm.c's (version 3)
+ *   export --to gguf  DIR|FILE OUT      OUT, one file for llama.cpp, with the tokenizer in it;
+ *                                       --type f32, f16, bf16 or q8_0
  *
  * What the other form cannot express is refused by name, and nothing that exists is written over.
  */
 #include "cpu/cpu.h"
 #include "base/files.h"
 #include "data/bpe/bpe.h"
+#include "data/bpe/bpe_parts.h"
+#include "io/gguf_model.h"
 #include "io/llmc.h"
 #include "run/log.h"
 #include "model/hf/hf.h"
@@ -24,7 +28,7 @@
 #include <unistd.h>
 
 typedef struct {
-    const char *to, *from, *out, *vocab;
+    const char *to, *from, *out, *vocab, *type;
     bool widen;
     const char *wrong; /* the word that has no place */
 } arguments;
@@ -37,9 +41,12 @@ static const char doc[] =
     "  export --to hf gpt2_124M.bin gpt2";
 
 static const struct argp_option argp_options[] = {
-    {"to", 't', "FORM", 0, "hf or llmc (default: hf)", 0},
+    {"to", 't', "FORM", 0, "hf, llmc or gguf (default: hf)", 0},
+    {"type", 'T', "TYPE", 0,
+     "With gguf: how matrices are stored, f32, f16, bf16 or q8_0 (default: f16)", 0},
     {"vocab", 'v', "FILE", 0,
-     "With hf: the tokenizer, a .vocab, .tiktoken or tokenizer.json (default: what lies beside the "
+     "With hf and gguf: the tokenizer, a .vocab, .tiktoken or tokenizer.json (default: what lies "
+     "beside the "
      "source)",
      0},
     {"widen", 'w', NULL, 0, "Take 16-bit floats as f32, which keeps every value (default: refuse)",
@@ -57,6 +64,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case 'v':
         a->vocab = arg;
+        return 0;
+    case 'T':
+        a->type = arg;
         return 0;
     case 'w':
         a->widen = true;
@@ -91,10 +101,11 @@ static error *parse(int argc, char **argv, arguments *a)
         return user_error("%s: unknown, incomplete or one too many (--help lists the options)",
                           a->wrong ? a->wrong : "the options");
     if (!a->out) return user_error("say what to export and where to: export DIR|FILE OUT (--help)");
-    if (strcmp(a->to, "hf") && strcmp(a->to, "llmc"))
-        return user_error("--to %s: must be hf or llmc", a->to);
-    if (a->vocab && strcmp(a->to, "hf"))
-        return user_error("--vocab: only with --to hf; llm.c's format has no tokenizer in it");
+    if (strcmp(a->to, "hf") && strcmp(a->to, "llmc") && strcmp(a->to, "gguf"))
+        return user_error("--to %s: must be hf, llmc or gguf", a->to);
+    if (a->vocab && !strcmp(a->to, "llmc"))
+        return user_error("--vocab: not with --to llmc, whose format has no tokenizer in it");
+    if (a->type && strcmp(a->to, "gguf")) return user_error("--type: only with --to gguf");
     return NULL;
 }
 
@@ -246,6 +257,92 @@ static error *to_llmc(const arguments *a, const weights *w, holder *h)
     return NULL;
 }
 
+/* ---- gguf ---- */
+
+static error *type_of(const char *name, gguf_type *out)
+{
+    static const char *const names[] = {
+        [GGUF_F32] = "f32", [GGUF_F16] = "f16", [GGUF_BF16] = "bf16", [GGUF_Q8_0] = "q8_0"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(name, names[i])) {
+            *out = (gguf_type)i;
+            return NULL;
+        }
+    return user_error("--type %s: must be f32, f16, bf16 or q8_0", name);
+}
+
+/* The vocabulary as llama.cpp's "gpt2" kind: tokens in characters for bytes, and merges. */
+static error *put_vocabulary(gguf *g, const bpe *v, int64_t size)
+{
+    enum { ORDINARY = 1, CONTROL = 3, UNUSED = 5 };
+    char key[2 * BPE_KEY_BYTES];
+    bool exact;
+    const char *pre = bpe_llama_pre(v, &exact);
+    if (!pre)
+        return user_error(
+            "--to gguf: llama.cpp has no name for the expression by which the tokenizer cuts "
+            "text; --to hf keeps it");
+    if (!exact)
+        error_warn(user_error(
+            "llama.cpp cuts text by GPT-2's rule, the vocabulary was learned by a simpler "
+            "one: ids differ around apostrophes and outside of ASCII"));
+    gguf_text(g, "tokenizer.ggml.model", "gpt2");
+    gguf_text(g, "tokenizer.ggml.pre", pre);
+    gguf_texts(g, "tokenizer.ggml.tokens", (size_t)size);
+    for (int32_t id = 0; id < size; id++)
+        gguf_item_text(
+            g, key, id < bpe_size(v) ? bpe_key(v, id, key) : (size_t)sprintf(key, "[PAD%d]", id));
+    gguf_numbers(g, "tokenizer.ggml.token_type", (size_t)size);
+    for (int32_t id = 0; id < size; id++)
+        gguf_item_number(g, id >= bpe_size(v)        ? UNUSED
+                            : bpe_key_special(v, id) ? CONTROL
+                                                     : ORDINARY);
+    gguf_texts(g, "tokenizer.ggml.merges", (size_t)bpe_n_merges(v));
+    for (int32_t i = 0; i < bpe_n_merges(v); i++)
+        gguf_item_text(g, key, bpe_merge_key(v, i, key));
+    if (bpe_end_of_text(v) >= 0) gguf_u32(g, "tokenizer.ggml.eos_token_id", bpe_end_of_text(v));
+    gguf_bool(g, "tokenizer.ggml.add_bos_token", bpe_begin_of_text(v) >= 0);
+    return NULL;
+}
+
+/* The vocabulary of --vocab, or the one that lies beside the source. */
+static error *vocabulary_for_gguf(const arguments *a, const weights *w, bpe **out)
+{
+    char path[PATH_LENGTH];
+    TRY(open_vocab(a, w, out));
+    if (*out) return NULL;
+    TRY(path_join(path, weights_directory(w), "tokenizer.json"));
+    if (access(path, F_OK))
+        return user_error(
+            "%s has no tokenizer beside it, and a GGUF file holds one: give --vocab FILE", a->from);
+    return bpe_open(path, out);
+}
+
+static error *write_gguf(const arguments *a, const weights *w, holder *h, gguf *g)
+{
+    gguf_type type = GGUF_F16;
+    bpe *vocab = NULL;
+    TRY(type_of(a->type ? a->type : "f16", &type));
+    TRY(must_be_new(a->out, NULL));
+    TRY(vocabulary_for_gguf(a, w, &vocab));
+    error *e = holder_fill(h, w, a->widen);
+    if (!e) e = gguf_model(g, weights_model(w), &h->params, type);
+    if (!e) e = put_vocabulary(g, vocab, weights_model(w)->vocab);
+    bpe_close(vocab);
+    if (!e) e = gguf_write(g, a->out);
+    if (!e) printf("wrote %s (%lld parameters)\n", a->out, (long long)params_count(&h->params));
+    return e;
+}
+
+static error *to_gguf(const arguments *a, const weights *w, holder *h)
+{
+    gguf *g;
+    TRY(gguf_create(&g));
+    error *e = write_gguf(a, w, h, g);
+    gguf_discard(g);
+    return e;
+}
+
 static error *run_program(int argc, char **argv)
 {
     arguments a;
@@ -253,7 +350,9 @@ static error *run_program(int argc, char **argv)
     holder h = {0};
     TRY(parse(argc, argv, &a));
     TRY(weights_open(a.from, &w));
-    error *e = strcmp(a.to, "hf") ? to_llmc(&a, w, &h) : to_hf(&a, w, &h);
+    error *e = !strcmp(a.to, "hf")     ? to_hf(&a, w, &h)
+               : !strcmp(a.to, "llmc") ? to_llmc(&a, w, &h)
+                                       : to_gguf(&a, w, &h);
     holder_close(&h);
     weights_close(w);
     return e;

@@ -1,0 +1,68 @@
+/* gguf.h - writing the model files of llama.cpp and what is built on it.
+ *
+ *   "GGUF", version 3, number of tensors, number of entries      little endian, all of it
+ *   entries:  key, type, value                                   strings are length and bytes
+ *   tensors:  name, number of dimensions, sizes (the fastest first), type, offset
+ *   padding to 32 bytes; then the tensors' data, each padded to 32
+ *
+ * (ggml's docs/gguf.md.)  A file is put together in memory but for the tensors' data, which is made
+ * row by row from f32 while it is written:
+ *
+ *     gguf_create(&g);   gguf_text(g, "general.architecture", ...);   gguf_tensor(g, ...) ...
+ *     gguf_write(g, path);   gguf_discard(g);
+ *
+ * A failure on the way is kept, and gguf_write says it.
+ */
+#ifndef REGRAD_GGUF_H
+#define REGRAD_GGUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+typedef struct gguf gguf;
+
+/* How numbers are stored.  Q8_0: blocks of 32 share an f16 scale, max |x| / 127; a row has to be whole
+ * blocks. */
+enum { GGUF_BLOCK = 32 };
+typedef enum { GGUF_F32, GGUF_F16, GGUF_BF16, GGUF_Q8_0 } gguf_type;
+
+error *gguf_create(gguf **out) NODISCARD;
+void gguf_discard(gguf *g); /* NULL is fine */
+
+/* ---- metadata ---- */
+
+void gguf_u32(gguf *g, const char *key, int64_t value);
+void gguf_f32(gguf *g, const char *key, double value);
+void gguf_bool(gguf *g, const char *key, bool value);
+void gguf_text(gguf *g, const char *key, const char *value);
+
+/* An array of n strings, or of n i32; then the items, each of them. */
+void gguf_texts(gguf *g, const char *key, size_t n);
+void gguf_numbers(gguf *g, const char *key, size_t n);
+void gguf_item_text(gguf *g, const void *bytes, size_t n);
+void gguf_item_number(gguf *g, int32_t value);
+
+/* ---- tensors ---- */
+
+/* A tensor's values, in f32 in host memory: row i of it is data + order(i) * ld, plus `add`.  order(i)
+ * is i, or with heads of `pairs` rows the two halves of each head in turn: 0, D/2, 1, D/2 + 1 ...  The
+ * same holds for the elements of a vector. */
+typedef struct {
+    const float *data;
+    int64_t ld;
+    int64_t pairs; /* 0, or the rows of a head */
+    float add;
+} gguf_rows;
+
+/* A matrix (rows, cols), or a vector of cols elements where rows is 0.  The values must outlive
+ * gguf_write; the name is copied. */
+void gguf_tensor(gguf *g, const char *name, gguf_type type, int64_t rows, int64_t cols,
+                 gguf_rows values);
+
+/* The file, wholly or not at all. */
+error *gguf_write(gguf *g, const char *path) NODISCARD;
+
+#endif
