@@ -191,6 +191,9 @@ ifneq ($(SAN),)
 TESTS := $(filter-out %/test_memory,$(TESTS))
 endif
 
+# in a build for GPUs it is in LIB
+$(BUILD)/test_library: $(BUILD)/cuda/library.o
+
 # here each of them fails in turn; the programs' mains are in it as functions
 FAULTY := malloc calloc realloc aligned_alloc strdup strndup asprintf free open read pread write \
           pwrite fsync close rename mkdir fstat stat opendir readdir ftruncate lseek flock \
@@ -236,10 +239,13 @@ test: deps-test
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@scripts/run-tests
 
-# on a GPU: the operations, the optimizer's bits, training, resuming; compute-sanitizer
+# on a GPU: the operations, the optimizer's bits, training, resuming; compute-sanitizer.  A machine that
+# has GPUs to lend may have no packages to give: what cannot be installed or built is said, and what is
+# there is run
 GPU_TESTS := $(CUDA_TESTS) $(BUILD)/test_cuda $(BUILD)/test_nccl
-test-gpu: deps-test
-	@$(MAKE) --no-print-directory -j2 CUDA=nvcc gpu-tests
+test-gpu:
+	-@scripts/deps test
+	-@$(MAKE) --no-print-directory -k -j$$(nproc) CUDA=nvcc gpu-tests
 	@PROGRAMS=build/release scripts/run-tests $(GPU_TESTS) test/test_cuda.sh test/compute_sanitizer.sh
 gpu-tests: all $(GPU_TESTS)
 .PHONY: test-gpu gpu-tests
@@ -272,7 +278,7 @@ bench: deps-bench
 	@scripts/rank-times
 
 bench-gpu:
-	@$(MAKE) --no-print-directory -j2 CUDA=nvcc all
+	-@$(MAKE) --no-print-directory -k -j$$(nproc) CUDA=nvcc all
 	@scripts/bench-gpu
 
 ptxas: all

@@ -4,8 +4,10 @@
  * in a later call: op_sync, or whatever comes next.  Each call is checked; the first failure stays
  * in the device, with the call and the place, and nothing runs after it.
  *
- * Copies from the host are taken from its memory before they return (the runtime stages them), so
- * the host may use that memory again at once; copies to the host have arrived after op_sync.
+ * Copies from the host are taken from its memory before they return, so the host may use that memory
+ * again at once; copies to the host have arrived after op_sync.  Up to 64 KiB the runtime takes them; a
+ * batch is more, and for that it would wait until the stream has caught up, so a batch goes through one
+ * of two buffers that the GPU reads by itself (pinned).
  */
 #include "cuda/cuda_internal.h"
 
@@ -62,8 +64,50 @@ static void cuda_release(device *dev, void *memory)
 /* More than that the runtime copies in pieces, and waits for the stream. */
 enum { PUT_AT_ONCE = 64 << 10 };
 
+static void open_stages(device *dev)
+{
+    cuda_state *s = cuda_state_of(dev);
+    for (int i = 0; i < CUDA_STAGES; i++)
+        if (!CUDA_OK(dev, cudaMallocHost(&s->stage[i].memory, CUDA_STAGE)) ||
+            !CUDA_OK(dev, cudaEventCreateWithFlags(&s->stage[i].read, cudaEventDisableTiming)))
+            return;
+}
+
+static void close_stages(cuda_state *s)
+{
+    for (int i = 0; i < CUDA_STAGES; i++) {
+        if (s->stage[i].read) cudaEventDestroy(s->stage[i].read);
+        if (s->stage[i].memory) cudaFreeHost(s->stage[i].memory);
+    }
+}
+
+/* By way of a buffer that is free, or as soon as the older one is. */
+static void put_staged(device *dev, int stream, void *dst, const void *host, size_t bytes)
+{
+    cuda_state *s = cuda_state_of(dev);
+    cuda_stage *stage = &s->stage[s->puts++ % CUDA_STAGES];
+    cudaError_t ready = stage->used ? cudaEventQuery(stage->read) : cudaSuccess;
+    if (ready == cudaErrorNotReady) {
+        (void)cudaGetLastError(); /* which is no failure */
+        cuda_guard(dev, stage->stream);
+        if (dev->failure) return;
+        ready = cudaEventSynchronize(stage->read);
+    }
+    if (!CUDA_OK(dev, ready)) return;
+    memcpy(stage->memory, host, bytes);
+    stage->stream = stream;
+    stage->used = CUDA_OK(dev, cudaMemcpyAsync(dst, stage->memory, bytes, cudaMemcpyHostToDevice,
+                                               cuda_stream(dev, stream))) &&
+                  CUDA_OK(dev, cudaEventRecord(stage->read, cuda_stream(dev, stream)));
+}
+
 static void cuda_put(device *dev, int stream, void *dst, const void *host, size_t bytes)
 {
+    if (dev->failure) return;
+    if (bytes > PUT_AT_ONCE && bytes <= CUDA_STAGE) {
+        put_staged(dev, stream, dst, host, bytes);
+        return;
+    }
     if (bytes > PUT_AT_ONCE) cuda_guard(dev, stream);
     if (dev->failure) return;
     CUDA_OK(dev,
@@ -224,15 +268,17 @@ static error *open_on(device *dev)
         return user_error("cublasLt does not start on %s: %s", s->name,
                           s->lt.GetStatusName(status));
     open_streams(dev);
+    if (!dev->failure) open_stages(dev);
     return dev->failure ? device_status(dev) : try_kernel(dev);
 }
 
+/* Kernels are loaded when they are first launched, which may be in a capture (CUDA 12.3 and newer), and
+ * is in the first step: all of cublasLt's at once take seconds and hundreds of MiB. */
 error *cuda_device(device *out)
 {
     cuda_state *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     *out = (device){.ops = &cuda_table, .state = s, .threads = 1, .async = true};
-    setenv("CUDA_MODULE_LOADING", "EAGER", 0); /* no loading, no allocation in a later step */
     error *e = open_on(out);
     if (e) cuda_close(out);
     return e;
@@ -248,6 +294,7 @@ void cuda_close(device *dev)
         if (s->event[i]) cudaEventDestroy(s->event[i]);
         if (s->stream[i]) cudaStreamDestroy(s->stream[i]);
     }
+    close_stages(s);
     if (s->handle) s->lt.Destroy(s->handle);
     lt_unload(&s->lt);
     error_free(dev->failure);

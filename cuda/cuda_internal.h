@@ -16,19 +16,30 @@ void *cuda_graph_end(device *dev, int stream);
 void cuda_graph_launch(device *dev, int stream, void *graph);
 void cuda_graph_free(device *dev, void *graph);
 
-enum { PLANS = 64, CUDA_SUMS_AT_ONCE = 64 };
+enum { PLANS = 64, CUDA_SUMS_AT_ONCE = 64, PRODUCT_KEYS = 21, PRODUCT_ALGORITHMS = 8 };
 
-/* An algorithm of cublasLt, and the product that it was found for. */
+/* Algorithms of cublasLt, and the product that they were found for. */
 typedef struct {
-    int64_t key[19];
-    cublasLtMatmulAlgo_t algo;
-    size_t workspace;
-    bool refused; /* there is none */
+    int64_t key[PRODUCT_KEYS];
+    cublasLtMatmulAlgo_t algo[PRODUCT_ALGORITHMS]; /* the library's first choice first */
+    size_t workspace[PRODUCT_ALGORITHMS];
+    int n, at; /* so many; those before `at` were refused after all */
 } product_plan;
+
+/* The host's memory that the GPU reads by itself; a batch of 1024 x 1024 tokens is 4 MiB. */
+enum { CUDA_STAGES = 2, CUDA_STAGE = 4 << 20 };
+typedef struct {
+    void *memory;
+    cudaEvent_t read; /* comes when what was put there last has been read */
+    int stream;       /* on which it is */
+    bool used;
+} cuda_stage;
 
 typedef struct {
     cudaStream_t stream[STREAM_COUNT];
     cudaEvent_t event[STREAM_COUNT]; /* the last one recorded on each stream */
+    cuda_stage stage[CUDA_STAGES];
+    unsigned puts; /* by way of them */
     lt_library lt;
     cublasLtHandle_t handle;
     /* In the room that was lent; NULL and 0 until then. */
@@ -84,14 +95,19 @@ typedef struct {
     const void *x, *y, *c, *bias; /* c, bias: NULL if there is none */
     void *d;
     const void *gelu_of; /* NULL, or bf16 (rows,cols): d = sum * gelu'(gelu_of), the tanh form */
+    void *x_sums;        /* NULL, or (rows): op(x) summed over `inner` is written there, too */
     int64_t ldx, ldy, ldc, ldd, ld_gelu;
     bool x_transposed; /* x is (inner,rows), else (rows,inner) */
     bool y_transposed; /* y is (cols,inner), else (inner,cols) */
     bool scaled;       /* alpha and beta are given; else both are 1 */
     float alpha, beta;
 } product;
-/* False if the library has no such product with gelu_of, or the device has failed: nothing is done. */
+/* False if the library has no such product with gelu_of or x_sums, or the device has failed: nothing is
+ * done.  Products without these two there always are. */
 bool cuda_product(device *dev, int stream, const product *p);
+/* Without the library: see plain_product.cu. */
+void cuda_plain_product(device *dev, int stream, const product *p);
+void cuda_bias_rows(device *dev, int stream, const product *p);
 
 /* Attention by cuDNN (cudnn.c). */
 void cuda_cudnn_attention(device *dev, int stream, const attention_op *o);

@@ -86,11 +86,23 @@ void cuda_linear_dx(device *dev, int stream, const linear_dx_op *o)
     if (o->act != ACT_NONE) cuda_apply_grad(dev, stream, o->act, o->dx, o->pre);
 }
 
+/* The sums over rows that are db are on the way of the product that is dw: dout is not read again.  The
+ * library writes them, and does not add. */
+static bool linear_dw_with_db(device *dev, int stream, const linear_dw_op *o, const product *dw)
+{
+    if (!present(o->db.t) || o->db.accumulate) return false;
+    product p = *dw;
+    p.x_sums = o->db.t.data;
+    return cuda_product(dev, stream, &p);
+}
+
 void cuda_linear_dw(device *dev, int stream, const linear_dw_op *o)
 {
     tensor dw = o->dw.t;
-    if (present(o->db.t)) cuda_column_sums(dev, stream, o->db, o->dout);
-    if (!present(dw)) return;
+    if (!present(dw)) {
+        cuda_column_sums(dev, stream, o->db, o->dout);
+        return;
+    }
     product p = {.rows = tensor_rows(dw),
                  .cols = tensor_cols(dw),
                  .inner = tensor_rows(o->dout),
@@ -104,6 +116,8 @@ void cuda_linear_dw(device *dev, int stream, const linear_dw_op *o)
                  .ldc = dw.ld,
                  .ldd = dw.ld,
                  .x_transposed = true};
+    if (linear_dw_with_db(dev, stream, o, &p)) return;
+    if (present(o->db.t)) cuda_column_sums(dev, stream, o->db, o->dout);
     cuda_product(dev, stream, &p);
 }
 

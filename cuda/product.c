@@ -5,9 +5,15 @@
  *
  *     d^T (cols,rows) = op(y)^T op(x)^T        A = y, B = x, D = d, bias along the rows of D
  *
- * Products are in float, without TF32, or of bf16, with sums in float.  An algorithm is asked for once for each kind of product and
- * kept; it depends on shapes, distances and alignments only, so a step repeats its bits.  How it
- * may use the workspace is part of that.
+ * Products are in float, without TF32, or of bf16, with all sums in float: also where the library cuts
+ * `inner` among blocks, which it would else add up in bf16.  Algorithms are asked for once for each kind
+ * of product and kept; they depend on shapes, distances and alignments only, so a step repeats its bits.
+ * How they may use the workspace is part of that.
+ *
+ * The library need not have what it is asked for, and tells so at two places (PyTorch met both, at odd
+ * sizes): it finds no algorithm, or it finds one and then refuses to run it.  So there are retreats:
+ *
+ *     the next of its algorithms -> without what is done on the way (epilogue) -> plain_product.cu
  */
 #include "cuda/cuda_internal.h"
 
@@ -36,10 +42,32 @@ static bool set_desc(device *dev, cublasLtMatmulDesc_t d, cublasLtMatmulDescAttr
     return LT_OK(lt->MatmulDescSetAttribute(d, a, value, bytes));
 }
 
-/* The library wants rows of the epilogue's input to begin on 16 bytes (AUX_LD in cublasLt.h). */
-static bool may_have_gelu(const product *p)
+enum { EPILOGUE_ALIGNMENT = 16 };
+
+static bool on_16_bytes(const void *p)
 {
-    return !p->gelu_of || (p->ld_gelu % 8 == 0 && (uintptr_t)p->gelu_of % 16 == 0);
+    return (uintptr_t)p % EPILOGUE_ALIGNMENT == 0;
+}
+
+/* The library wants rows of the epilogue's input to begin on 16 bytes (AUX_LD in cublasLt.h). */
+static bool may_have_epilogue(const product *p)
+{
+    return (!p->gelu_of || (p->ld_gelu % 8 == 0 && on_16_bytes(p->gelu_of))) &&
+           on_16_bytes(p->x_sums);
+}
+
+/* The bias where an epilogue may read it.  The heuristic is told how its operands are aligned, but not
+ * the bias: an algorithm that reads 16 bytes at a time would fault. */
+static const void *aligned_bias(device *dev, int stream, const product *p)
+{
+    size_t bytes = (size_t)p->cols * dtype_size(p->type);
+    if (!p->bias || on_16_bytes(p->bias)) return p->bias;
+    if (bytes > CUDA_ROOM_SUMS / STREAM_COUNT || !cuda_state_of(dev)->counter) return NULL;
+    void *to = cuda_state_of(dev)->sums[stream];
+    return CUDA_OK(dev, cudaMemcpyAsync(to, p->bias, bytes, cudaMemcpyDeviceToDevice,
+                                        cuda_stream(dev, stream)))
+               ? to
+               : NULL;
 }
 
 static bool describe(device *dev, const product *p, objects *x)
@@ -51,15 +79,17 @@ static bool describe(device *dev, const product *p, objects *x)
     cublasOperation_t op_y = p->y_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t op_x = p->x_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     cudaDataType_t type = p->type == BF16 ? CUDA_R_16BF : CUDA_R_32F;
-    cublasLtEpilogue_t epilogue = p->gelu_of ? CUBLASLT_EPILOGUE_DGELU
-                                  : p->bias  ? CUBLASLT_EPILOGUE_BIAS
-                                             : CUBLASLT_EPILOGUE_DEFAULT;
+    cublasLtEpilogue_t epilogue = p->gelu_of  ? CUBLASLT_EPILOGUE_DGELU
+                                  : p->x_sums ? CUBLASLT_EPILOGUE_BGRADB
+                                  : p->bias   ? CUBLASLT_EPILOGUE_BIAS
+                                              : CUBLASLT_EPILOGUE_DEFAULT;
+    const void *bias = p->x_sums ? p->x_sums : p->bias;
     return LT_OK(lt->MatmulDescCreate(&x->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F)) &&
            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_TRANSA, &op_y, sizeof op_y) &&
            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_TRANSB, &op_x, sizeof op_x) &&
            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) &&
-           (!p->bias ||
-            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias)) &&
+           (!bias ||
+            set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias)) &&
            (!p->gelu_of || (set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
                                      &p->gelu_of, sizeof p->gelu_of) &&
                             set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
@@ -87,12 +117,27 @@ static void forget(device *dev, objects *x)
 /* What an algorithm depends on. */
 static product_plan wanted_plan(const product *p, size_t workspace)
 {
-    return (product_plan){
-        .key = {p->rows, p->cols, p->inner, p->ldx, p->ldy, p->ldd, p->c ? p->ldc : 0,
-                p->bias != NULL, p->x_transposed, p->y_transposed, cuda_alignment(p->x),
-                cuda_alignment(p->y), cuda_alignment(p->c ? p->c : p->d), cuda_alignment(p->d),
-                p->bias ? cuda_alignment(p->bias) : 0, (int64_t)workspace, p->type,
-                p->gelu_of ? p->ld_gelu : 0, p->gelu_of ? cuda_alignment(p->gelu_of) : 0}};
+    return (product_plan){.key = {p->rows,
+                                  p->cols,
+                                  p->inner,
+                                  p->ldx,
+                                  p->ldy,
+                                  p->ldd,
+                                  p->c ? p->ldc : 0,
+                                  p->bias != NULL,
+                                  p->x_transposed,
+                                  p->y_transposed,
+                                  cuda_alignment(p->x),
+                                  cuda_alignment(p->y),
+                                  cuda_alignment(p->c ? p->c : p->d),
+                                  cuda_alignment(p->d),
+                                  p->bias ? cuda_alignment(p->bias) : 0,
+                                  (int64_t)workspace,
+                                  p->type,
+                                  p->gelu_of ? p->ld_gelu : 0,
+                                  p->gelu_of ? cuda_alignment(p->gelu_of) : 0,
+                                  p->x_sums != NULL,
+                                  p->x_sums ? cuda_alignment(p->x_sums) : 0}};
 }
 
 static bool set_preference(device *dev, cublasLtMatmulPreference_t preference,
@@ -102,65 +147,96 @@ static bool set_preference(device *dev, cublasLtMatmulPreference_t preference,
     return LT_OK(lt->MatmulPreferenceSetAttribute(preference, a, value, bytes));
 }
 
-/* Fills in the algorithm of a plan; where a gelu is wanted there need be none. */
-static bool find_algorithm(device *dev, objects *x, product_plan *plan)
+/* Fills in the algorithms of a plan; there may be none. */
+static bool find_algorithms(device *dev, objects *x, product_plan *plan)
 {
     const lt_library *lt = &cuda_state_of(dev)->lt;
     static const cublasLtMatmulPreferenceAttributes_t attributes[] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     size_t workspace = (size_t)plan->key[15];
-    cublasLtMatmulHeuristicResult_t result;
-    int found = 0;
+    uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE; /* or none */
+    cublasLtMatmulHeuristicResult_t result[PRODUCT_ALGORITHMS];
     if (!LT_OK(lt->MatmulPreferenceCreate(&x->preference)) ||
         !set_preference(dev, x->preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
-                        sizeof workspace))
+                        sizeof workspace) ||
+        !set_preference(dev, x->preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes,
+                        sizeof schemes))
         return false;
     for (int i = 0; i < 4; i++) {
         uint32_t bytes = (uint32_t)plan->key[10 + i];
         if (!set_preference(dev, x->preference, attributes[i], &bytes, sizeof bytes)) return false;
     }
     cublasLtHandle_t handle = cuda_state_of(dev)->handle;
-    cublasStatus_t status = lt->MatmulAlgoGetHeuristic(handle, x->desc, x->a, x->b, x->c, x->d,
-                                                       x->preference, 1, &result, &found);
-    plan->refused = plan->key[17] != 0 && (status != CUBLAS_STATUS_SUCCESS || found < 1);
-    if (plan->refused) return true;
-    if (!lt_ok(dev, status, "cublasLtMatmulAlgoGetHeuristic", __LINE__)) return false;
-    if (found < 1)
-        device_fail(dev, internal_error("cublasLt has no algorithm for (%lld,%lld) x (%lld,%lld)",
-                                        (long long)plan->key[0], (long long)plan->key[2],
-                                        (long long)plan->key[2], (long long)plan->key[1]));
-    plan->algo = result.algo;
-    plan->workspace = result.workspaceSize;
-    return found > 0;
+    cublasStatus_t status =
+        lt->MatmulAlgoGetHeuristic(handle, x->desc, x->a, x->b, x->c, x->d, x->preference,
+                                   PRODUCT_ALGORITHMS, result, &plan->n);
+    if (status != CUBLAS_STATUS_SUCCESS) plan->n = 0;
+    for (int i = 0; i < plan->n; i++) {
+        plan->algo[i] = result[i].algo;
+        plan->workspace[i] = result[i].workspaceSize;
+    }
+    return status == CUBLAS_STATUS_SUCCESS || status == CUBLAS_STATUS_NOT_SUPPORTED ||
+           status == CUBLAS_STATUS_INVALID_VALUE ||
+           lt_ok(dev, status, "cublasLtMatmulAlgoGetHeuristic", __LINE__);
 }
 
 /* The plan for a product, made now if there is none yet; NULL after a failure. */
-static const product_plan *plan_for(device *dev, const product *p, size_t workspace, objects *x)
+static product_plan *plan_for(device *dev, const product *p, size_t workspace, objects *x)
 {
     cuda_state *s = cuda_state_of(dev);
     product_plan plan = wanted_plan(p, workspace);
     for (int64_t i = 0; i < s->plans && i < PLANS; i++)
         if (!memcmp(s->plan[i].key, plan.key, sizeof plan.key)) return &s->plan[i];
-    if (!find_algorithm(dev, x, &plan)) return NULL;
+    if (!find_algorithms(dev, x, &plan)) return NULL;
     product_plan *slot = &s->plan[s->plans++ % PLANS];
     *slot = plan;
     return slot;
 }
 
-bool cuda_product(device *dev, int stream, const product *p)
+/* ---- a product ---- */
+
+/* By the first algorithm that the library does not refuse to run.  False: there is none. */
+static bool run_plan(device *dev, int stream, const product *p, const objects *x,
+                     product_plan *plan)
 {
-    if (!may_have_gelu(p)) return false;
     cuda_state *s = cuda_state_of(dev);
     const float alpha = p->scaled ? p->alpha : 1, beta = !p->c ? 0 : p->scaled ? p->beta : 1;
-    size_t workspace = stream == STREAM_COMPUTE ? s->workspace_bytes : 0;
+    for (; plan->at < plan->n; plan->at++) {
+        cublasStatus_t status =
+            s->lt.Matmul(s->handle, x->desc, &alpha, p->y, x->a, p->x, x->b, &beta,
+                         p->c ? p->c : p->d, x->c, p->d, x->d, &plan->algo[plan->at], s->workspace,
+                         plan->workspace[plan->at], s->stream[stream]);
+        if (status == CUBLAS_STATUS_SUCCESS) return true;
+        if (status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE)
+            return lt_ok(dev, status, "cublasLtMatmul", __LINE__);
+    }
+    return false;
+}
+
+/* By the library.  False: it has no such product, or the device has failed; nothing is done. */
+static bool library_product(device *dev, int stream, const product *p)
+{
+    size_t workspace = stream == STREAM_COMPUTE ? cuda_state_of(dev)->workspace_bytes : 0;
     objects x = {0};
-    const product_plan *plan = describe(dev, p, &x) ? plan_for(dev, p, workspace, &x) : NULL;
-    bool have = plan && !plan->refused;
-    if (have)
-        LT_OK(s->lt.Matmul(s->handle, x.desc, &alpha, p->y, x.a, p->x, x.b, &beta,
-                           p->c ? p->c : p->d, x.c, p->d, x.d, &plan->algo, s->workspace,
-                           plan->workspace, s->stream[stream]));
+    product_plan *plan = describe(dev, p, &x) ? plan_for(dev, p, workspace, &x) : NULL;
+    bool done = plan && run_plan(dev, stream, p, &x, plan);
     forget(dev, &x);
-    return have;
+    return done;
+}
+
+bool cuda_product(device *dev, int stream, const product *p)
+{
+    product q = *p;
+    if (dev->failure || !may_have_epilogue(p)) return false;
+    q.bias = aligned_bias(dev, stream, p);
+    if ((!p->bias || q.bias) && library_product(dev, stream, &q)) return true;
+    if (dev->failure || p->gelu_of || p->x_sums) return false;
+    if (p->bias && !p->c && !p->scaled) { /* the bias as what is added to */
+        cuda_bias_rows(dev, stream, p);
+        q.bias = NULL, q.c = p->d, q.ldc = p->ldd;
+        if (library_product(dev, stream, &q)) return true;
+    }
+    cuda_plain_product(dev, stream, p);
+    return !dev->failure;
 }

@@ -55,6 +55,8 @@ bool rig_has_bf16(void);
 bool rig_rounds_between(void);
 /* Other threads, or another order of threads, may change the last bits of a result. */
 bool rig_bits_vary(void);
+/* A product's last bits may depend on where its operands begin: cublasLt chooses by that. */
+bool rig_products_vary(void);
 /* Each launch takes long, as on the emulator: without LONG, some of the checks are left out in most
  * cases. */
 bool rig_slow(void);

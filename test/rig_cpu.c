@@ -40,6 +40,11 @@ bool rig_bits_vary(void)
     return true;
 }
 
+bool rig_products_vary(void)
+{
+    return false;
+}
+
 bool rig_slow(void)
 {
     return false;

@@ -57,6 +57,11 @@ bool rig_bits_vary(void)
     return false;
 }
 
+bool rig_products_vary(void)
+{
+    return true;
+}
+
 bool rig_slow(void)
 {
 #ifdef CUDASIM

@@ -400,6 +400,39 @@ static void test_machines(void **state)
     device_close(&dev);
 }
 
+/* A batch of tokens goes to the GPU while its stream has work, and the host's memory is free at once; the
+ * driver is left to load kernels when they are launched. */
+static void test_puts(void **state)
+{
+    enum { N = 64 << 10, PUTS = 5 };
+    (void)state;
+    device dev;
+    void *memory;
+    int32_t *host = malloc(N * sizeof *host);
+    must(cuda_device(&dev));
+    assert_null(getenv("CUDA_MODULE_LOADING"));
+    must(dev.ops->alloc(&dev, PUTS * N * sizeof *host, &memory));
+    int before = emu_host_waits();
+    for (int k = 0; k < PUTS; k++) {
+        for (int i = 0; i < N; i++)
+            host[i] = k * N + i;
+        op_put(&dev, k % 2 ? STREAM_COMM : STREAM_COMPUTE,
+               tensor_of((int32_t *)memory + k * N, I32, SHAPE(N)), host);
+    }
+    assert_int_equal(emu_host_waits(), before);
+    op_sync(&dev, STREAM_COMM);
+    for (int k = 0; k < PUTS; k++) {
+        op_get(&dev, STREAM_COMPUTE, host, tensor_of((int32_t *)memory + k * N, I32, SHAPE(N)));
+        op_sync(&dev, STREAM_COMPUTE);
+        for (int i = 0; i < N; i++)
+            assert_int_equal(host[i], k * N + i);
+    }
+    must(device_status(&dev));
+    dev.ops->release(&dev, memory);
+    cuda_close(&dev);
+    free(host);
+}
+
 /* Opens the device and does a few operations, while the n-th call of the runtime fails. */
 static error *with_failing_call(int n)
 {
@@ -512,7 +545,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #ifdef CUDASIM
-        cmocka_unit_test(test_failing_run),
+        cmocka_unit_test(test_failing_run),   cmocka_unit_test(test_puts),
 #endif
         cmocka_unit_test(test_training),      cmocka_unit_test(test_families),
         cmocka_unit_test(test_cudnn),         cmocka_unit_test(test_bits),

@@ -94,6 +94,7 @@ void emu_race_device_memory(void *, size_t bytes);
 void emu_race_forget(void *device_memory);
 
 /* In runtime.cpp. */
+bool emu_recorded(const char *what); /* is nothing to be run, only noted? */
 bool emu_launch_allowed(const void *kernel, dim3 grid, dim3 block, size_t shared);
 /* ready: ? are other processes so far?  Asked again and again, until they are. */
 void emu_enqueue(cudaStream_t, std::function<void()>, std::function<bool()> ready = nullptr);
@@ -131,7 +132,9 @@ void emu_launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cuda
 }
 
 #define LAUNCH(kernel, grid, block, shared, stream, ...)                                           \
-    emu_launch(kernel, grid, block, shared, stream, __VA_ARGS__)
+    do {                                                                                           \
+        if (!emu_recorded(#kernel)) emu_launch(kernel, grid, block, shared, stream, __VA_ARGS__);  \
+    } while (0)
 #define SHARED(T, name, dims)                                                                      \
     static emu_shared_array name##_array;                                                          \
     T(&name) dims = *(T(*) dims)emu_shared(&name##_array, sizeof(T dims))

@@ -5,6 +5,14 @@
  * leaves its block of memory, alignment below what was promised; the workspace is overwritten.
  * Matrices are in column order, as the library's default has it.  What the real library accepts
  * beyond this was not tried here.
+ *
+ * And as unfaithful as the library is known to be:
+ *   - of operands that do not begin on 16 bytes another algorithm makes the product: other bits;
+ *   - of bf16 whose sides are odd there is no algorithm with a bias, or none at all; of other sizes
+ *     that are no multiple of 8 the first algorithm is refused when it is to run (PyTorch's pull
+ *     requests 91436 and 92201);
+ *   - an epilogue reads its bias 16 bytes at a time, wherever it begins (194497): a fault;
+ *   - unless it is forbidden, parts of a long sum are added in the output's type.
  */
 #include "test/cudasim/emu.h"
 #include "test/cudasim/runtime.h"
@@ -21,7 +29,7 @@ struct cudasim_desc {
 };
 
 /* Bits of an epilogue. */
-enum { ADDS_BIAS = 4, DGELU = 64, HAS_AUX = 128, GELU_ROWS = 16 };
+enum { ADDS_BIAS = 4, DGELU = 64, HAS_AUX = 128, SUMS_B = 512, GELU_ROWS = 16 };
 struct cudasim_layout {
     cudaDataType type;
     uint64_t rows, cols;
@@ -30,12 +38,16 @@ struct cudasim_layout {
 struct cudasim_preference {
     size_t workspace;
     uint32_t align[4]; /* of A, B, C, D */
+    uint32_t schemes;
 };
 struct cublasLtContext {
     int unused;
 };
 
-enum { WORKSPACE = 4096, ALIGN_DEFAULT = 256 };
+enum { WORKSPACE = 4096, ALIGN_DEFAULT = 256, ALGORITHMS = 2, LONG_SUM = 64 };
+
+/* What there is in cublasLtMatmulAlgo_t. */
+enum { ALGO_KEY, ALGO_WORKSPACE, ALGO_ALIGN, ALGO_NUMBER = ALGO_ALIGN + 4, ALGO_ROUNDS };
 
 /* ---- descriptors ---- */
 
@@ -117,7 +129,9 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t l)
 
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *p)
 {
-    *p = new cudasim_preference{0, {ALIGN_DEFAULT, ALIGN_DEFAULT, ALIGN_DEFAULT, ALIGN_DEFAULT}};
+    *p = new cudasim_preference{0,
+                                {ALIGN_DEFAULT, ALIGN_DEFAULT, ALIGN_DEFAULT, ALIGN_DEFAULT},
+                                CUBLASLT_REDUCTION_SCHEME_MASK};
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -132,6 +146,7 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
                                                     const void *value, size_t bytes)
 {
     if (a == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) return take(&p->workspace, value, bytes);
+    if (a == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK) return take(&p->schemes, value, bytes);
     return take(&p->align[a - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES], value, bytes);
 }
 
@@ -165,8 +180,23 @@ static cublasStatus_t examine(const cudasim_desc *d, const cudasim_layout *a,
         return CUBLAS_STATUS_INVALID_VALUE;
     if (d->epilogue & DGELU && (out->type != CUDA_R_16BF || out->rows < GELU_ROWS))
         return CUBLAS_STATUS_NOT_SUPPORTED; /* as the library may for any problem */
-    return d->epilogue & ADDS_BIAS && !d->bias ? CUBLAS_STATUS_INVALID_VALUE
-                                               : CUBLAS_STATUS_SUCCESS;
+    return d->epilogue & (ADDS_BIAS | SUMS_B) && !d->bias ? CUBLAS_STATUS_INVALID_VALUE
+                                                          : CUBLAS_STATUS_SUCCESS;
+}
+
+/* How many algorithms the heuristic knows. */
+static int algorithms_for(const cudasim_desc *d, const cudasim_layout *a, const cudasim_layout *b,
+                          const cudasim_layout *out)
+{
+    bool odd = a->type == CUDA_R_16BF && a->ld % 2 && b->ld % 2;
+    if (odd && (d->epilogue != CUBLASLT_EPILOGUE_DEFAULT || out->ld % 2)) return 0;
+    return ALGORITHMS;
+}
+
+/* One that the heuristic names, and that does not run. */
+static bool refused_late(const cudasim_layout *out, int number)
+{
+    return out->type == CUDA_R_16BF && out->rows % 8 && number == 0;
 }
 
 /* What an algorithm was found for. */
@@ -205,14 +235,19 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     cublasStatus_t s = examine(d, a, b, c, out, &size);
     if (s) return s;
     if (want < 1) return CUBLAS_STATUS_INVALID_VALUE;
-    *r = {};
-    r->workspaceSize = p->workspace >= WORKSPACE ? WORKSPACE : 0;
-    r->algo.data[0] = key_of(d, a, b, c, out);
-    r->algo.data[1] = r->workspaceSize;
-    for (int i = 0; i < 4; i++)
-        r->algo.data[2 + i] = p->align[i];
-    *found = 1;
-    return CUBLAS_STATUS_SUCCESS;
+    for (int k = 0; k < want && k < algorithms_for(d, a, b, out); k++) {
+        r[k] = {};
+        r[k].workspaceSize = p->workspace >= WORKSPACE ? WORKSPACE : 0;
+        uint64_t *data = r[k].algo.data;
+        data[ALGO_KEY] = key_of(d, a, b, c, out);
+        data[ALGO_WORKSPACE] = r[k].workspaceSize;
+        for (int i = 0; i < 4; i++)
+            data[ALGO_ALIGN + i] = p->align[i];
+        data[ALGO_NUMBER] = (uint64_t)k;
+        data[ALGO_ROUNDS] = p->schemes & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
+        *found = k + 1;
+    }
+    return *found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
 /* ---- the product ---- */
@@ -233,6 +268,12 @@ static void put(void *x, const cudasim_layout *l, uint64_t i, float value)
         ((uint16_t *)x)[i] = bf16_of_float(value);
     else
         ((float *)x)[i] = value;
+}
+
+/* As a value of a matrix's type. */
+static float rounded(const cudasim_layout *l, float x)
+{
+    return l->type == CUDA_R_16BF ? float_of_bf16(bf16_of_float(x)) : x;
 }
 
 static void must_touch(const char *what, const void *p, const cudasim_layout *l)
@@ -263,6 +304,7 @@ static float gelu_slope(float x)
 }
 
 struct call {
+    bool rounds, backwards; /* parts of sums to the output's type; the other algorithm */
     cudasim_desc d;
     cudasim_layout a, b, c, out;
     float alpha, beta;
@@ -278,20 +320,28 @@ static void multiply(const call &x)
     must_touch("B", x.B, &x.b);
     must_touch("D", x.D, &x.out);
     if (x.beta != 0) must_touch("C", x.C, &x.c);
-    bool bias = x.d.epilogue & ADDS_BIAS;
+    bool bias = x.d.epilogue & ADDS_BIAS, sums = x.d.epilogue & SUMS_B;
     cudasim_layout aux = {x.out.type, p.m, p.n, x.d.aux_ld};
     if (x.d.epilogue & HAS_AUX) must_touch("the epilogue's input", x.d.aux, &aux);
-    if (bias && !emu_may_touch(x.d.bias, p.m * size_of(&x.out)))
+    if ((bias || sums) && !emu_may_touch(x.d.bias, (bias ? p.m : p.n) * size_of(&x.out)))
         emu_die("cublasLtMatmul: the bias leaves its memory");
+    if ((bias || sums) && (uintptr_t)x.d.bias % 16)
+        emu_die("cublasLtMatmul: the bias does not begin on 16 bytes");
     std::vector<float> a = dense(x.A, &x.a, x.d.transa), b = dense(x.B, &x.b, x.d.transb);
     std::vector<float> sum(p.m);
     for (uint64_t j = 0; j < p.n; j++) {
         sum.assign(p.m, 0.0f);
-        for (uint64_t k = 0; k < p.k; k++) {
+        float of_b = 0;
+        for (uint64_t n = 0; n < p.k; n++) {
+            uint64_t k = x.backwards ? p.k - 1 - n : n;
             const float *column = &a[k * p.m], factor = b[k + j * p.k];
             for (uint64_t i = 0; i < p.m; i++)
                 sum[i] += column[i] * factor;
+            of_b += factor;
+            for (uint64_t i = 0; x.rounds && p.k >= LONG_SUM && n == p.k / 2 && i < p.m; i++)
+                sum[i] = rounded(&x.out, sum[i]);
         }
+        if (sums) put((void *)x.d.bias, &x.out, j, of_b);
         for (uint64_t i = 0; i < p.m; i++) {
             float v = x.alpha * sum[i];
             if (x.beta != 0) v += x.beta * get(x.C, &x.c, i + j * (uint64_t)x.c.ld);
@@ -318,13 +368,18 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
     problem p;
     cublasStatus_t s = examine(d, a, b, c, out, &p);
     if (s) return s;
-    size_t need = algo->data[1];
-    if (algo->data[0] != key_of(d, a, b, c, out) || bytes < need || !aligned(workspace, 256))
+    size_t need = algo->data[ALGO_WORKSPACE];
+    const uint64_t *align = &algo->data[ALGO_ALIGN];
+    if (algo->data[ALGO_KEY] != key_of(d, a, b, c, out) || bytes < need || !aligned(workspace, 256))
         return CUBLAS_STATUS_INVALID_VALUE;
-    if (!aligned(A, algo->data[2]) || !aligned(B, algo->data[3]) || !aligned(C, algo->data[4]) ||
-        !aligned(D, algo->data[5]))
+    if (!aligned(A, align[0]) || !aligned(B, align[1]) || !aligned(C, align[2]) ||
+        !aligned(D, align[3]))
         return CUBLAS_STATUS_INVALID_VALUE;
-    call x = {*d, *a, *b, *c, *out, *(const float *)alpha, *(const float *)beta, A, B, C, D};
+    if (emu_recorded("product")) return CUBLAS_STATUS_SUCCESS;
+    if (refused_late(out, (int)algo->data[ALGO_NUMBER])) return CUBLAS_STATUS_NOT_SUPPORTED;
+    bool other = !aligned(A, 16) || !aligned(B, 16) || !aligned(D, 16);
+    call x = {algo->data[ALGO_ROUNDS] != 0, other, *d, *a, *b, *c, *out, *(const float *)alpha,
+              *(const float *)beta,         A,     B,  C,  D};
     emu_enqueue(stream, [=] {
         memset(workspace, 0xff, need);
         multiply(x);

@@ -56,13 +56,15 @@ std::map<const void *, size_t> shared_limit;
 std::vector<CUstream_st *> streams;
 cudaError_t last_error;
 emu_machine machine;
-int fail_after, fail_launch, graph_launches, allocations;
+int fail_after, fail_launch, graph_launches, allocations, host_waits;
 /* For tests: a stream that runs as early as it may, and one whose waits are left out; -1: none. */
 int eager_stream = -1, deaf_stream = -1;
 bool refuse_memory;
+void (*record_note)(void *, const char *);
+void *record_context;
 int open_depth;
 
-enum { SHARED_DEFAULT = 48 * 1024, SHARED_MOST = 99 * 1024, PAGE = 4096 };
+enum { STAGED_MOST = 64 << 10, SHARED_DEFAULT = 48 * 1024, SHARED_MOST = 99 * 1024, PAGE = 4096 };
 
 } // namespace
 
@@ -115,6 +117,7 @@ static void *take_device_memory(size_t bytes)
     if (m == MAP_FAILED) emu_die("no memory");
     char *p = (char *)m + PAGE;
     if (mprotect(p, pages, PROT_READ | PROT_WRITE)) emu_die("mprotect failed");
+    if (record_note) return p;
     madvise(p, pages, MADV_HUGEPAGE);
     memset(p, 0xff, bytes); /* NaN, or -1 */
     __asan_poison_memory_region(p + bytes, pages - bytes);
@@ -196,6 +199,11 @@ void emu_refuse_memory(bool refuse)
 int emu_allocations(void)
 {
     return allocations;
+}
+
+int emu_host_waits(void)
+{
+    return host_waits;
 }
 
 int emu_graph_launches(void)
@@ -306,8 +314,21 @@ static bool is_stream(const CUstream_st *s, int number)
     return number >= 0 && (size_t)number < streams.size() && streams[(size_t)number] == s;
 }
 
+void emu_record(void (*note)(void *context, const char *what), void *context)
+{
+    record_note = note;
+    record_context = context;
+}
+
+bool emu_recorded(const char *what)
+{
+    if (record_note) record_note(record_context, what);
+    return record_note;
+}
+
 void emu_enqueue(cudaStream_t s, std::function<void()> run, std::function<bool()> ready)
 {
+    if (record_note) return;
     if (!s) emu_die("the default stream is not for this project: it waits for all others");
     if (s->capture) {
         s->capture->notes[s].push_back({run, nullptr, nullptr, ready});
@@ -383,7 +404,7 @@ cudaError_t cudaRuntimeGetVersion(int *v)
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {
     MAY_FAIL(cudaErrorInvalidValue);
-    *total = 1ul << 30;
+    *total = record_note ? 1ul << 40 : 1ul << 30;
     size_t used = emu_device_bytes();
     *available = used < *total ? *total - used : 0;
     return cudaSuccess;
@@ -453,7 +474,10 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
                             cudaStream_t s)
 {
     MAY_FAIL(cudaErrorInvalidValue);
-    if (!bytes) return cudaSuccess;
+    if (!bytes || emu_recorded("copy")) {
+        if (kind == cudaMemcpyDeviceToHost) memset(to, 0, bytes);
+        return cudaSuccess;
+    }
     bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
     bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
     if (inside(device_memory, to, bytes) != to_device ||
@@ -466,6 +490,10 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
         auto stage =
             std::make_shared<std::vector<char>>((const char *)from, (const char *)from + bytes);
         emu_enqueue(s, [=] { memcpy(to, stage->data(), bytes); });
+        if (bytes > STAGED_MOST) {
+            host_waits++;
+            drain(s, NULL);
+        }
         return cudaSuccess;
     }
     emu_enqueue(s, [=] { memcpy(to, from, bytes); });
@@ -476,6 +504,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 cudaError_t cudaMemsetAsync(void *to, int byte, size_t bytes, cudaStream_t s)
 {
     MAY_FAIL(cudaErrorInvalidValue);
+    if (emu_recorded("set")) return cudaSuccess;
     if (bytes && !inside(device_memory, to, bytes)) return fail(cudaErrorInvalidValue);
     emu_enqueue(s, [=] { memset(to, byte, bytes); });
     return cudaSuccess;
@@ -557,6 +586,13 @@ cudaError_t cudaEventQuery(cudaEvent_t e)
     MAY_FAIL(cudaErrorInvalidValue);
     bool there = !e->last || advance(e->last->on, e->last.get(), false);
     return there ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t e)
+{
+    MAY_FAIL(cudaErrorInvalidValue);
+    if (e->last) drain(e->last->on, e->last.get());
+    return cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
