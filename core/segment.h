@@ -8,6 +8,9 @@
  *      segment   lane k has elements k, k + SEGMENT_LANES, ...
  *
  * So a sum has the same bits for any number of threads, and on a GPU, where a lane is a lane.
+ *
+ * The losses of a batch are summed in LOSS_LANES interleaved sums, which are then added in order: one
+ * block of a GPU has them.
  */
 #ifndef REGRAD_SEGMENT_H
 #define REGRAD_SEGMENT_H
@@ -16,6 +19,7 @@
 
 enum {
     SEGMENT_LANES = 32,
+    LOSS_LANES = 256,
     SEGMENT_BLOCK = 2048, /* segments begin on one */
     SEGMENTS = 1024,      /* enough warps to keep a GPU's memory busy */
     SEGMENT_SMALLEST = 4 * SEGMENT_BLOCK

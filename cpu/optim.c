@@ -86,9 +86,12 @@ void cpu_clip(device *dev, int stream, const clip_op *o)
 void cpu_loss(device *dev, int stream, const loss_op *o)
 {
     (void)dev, (void)stream;
-    double sum = 0, *out = o->sum.data;
+    double part[LOSS_LANES] = {0}, sum = 0, *out = o->sum.data;
     for (int64_t i = 0; i < tensor_count(o->x); i++)
-        sum += o->x.type == F32 ? (double)floats(o->x)[i] : ((const double *)o->x.data)[i];
+        part[i % LOSS_LANES] +=
+            o->x.type == F32 ? (double)floats(o->x)[i] : ((const double *)o->x.data)[i];
+    for (int k = 0; k < LOSS_LANES; k++)
+        sum += part[k];
     *out = (o->accumulate ? *out : 0) + o->scale * sum;
     if (present(o->hyper) && !isfinite(*out)) ((hyper *)o->hyper.data)->ok = 0;
 }
@@ -161,8 +164,8 @@ enum { MOST_PASSES = 16 };
     X(name, 4)                                                                                     \
     X(name, 5)                                                                                     \
     X(name, 6)                                                                                     \
-    X(name, 7) X(name, 8) X(name, 9) X(name, 10) X(name, 11) X(name, 12) X(name, 13) X(name, 14)   \
-        X(name, 15)
+    X(name, 7)                                                                                     \
+    X(name, 8) X(name, 9) X(name, 10) X(name, 11) X(name, 12) X(name, 13) X(name, 14) X(name, 15)
 
 #define FUSED_PASS(name, k)                                                                        \
     if (k < name##_info.n_passes) name##_pass(k, &x, &h);

@@ -7,22 +7,6 @@
  * bytes: 2 (2H+2KV) D for each token, and the keys and values again for every OWN queries */
 #include "cuda/attention_mma.h"
 
-/* Scores that are not to be seen become -infinity. */
-template <class S>
-MMA_FN void hide(float (&s)[S::MT][S::WALK / 8][4], const mma_call &a, int64_t row, int64_t key)
-{
-    int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
-#pragma unroll
-    for (int m = 0; m < S::MT; m++)
-#pragma unroll
-        for (int n = 0; n < S::WALK / 8; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int64_t i = row + m * 16 + g + e / 2 * 8, j = key + n * 8 + 2 * t + e % 2;
-                if (j >= a.length || (a.causal && j > i)) s[m][n][e] = -INFINITY;
-            }
-}
-
 /* What is known of the rows of a lane. */
 template <int MT> struct row_state {
     float max[MT][2], sum[MT][2]; /* of scores without the scale; of p, this lane's part */
@@ -70,11 +54,10 @@ __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
     mma_place at = place_of_block(a, S::OWN, a.batch * a.heads, a.causal);
     int64_t b = at.head / a.heads;
     int head = (int)(at.head % a.heads), kv = head / (a.heads / a.kv_heads);
-    mma_rows keys = rows_in_qkv(a, b, a.heads + kv),
-             values = rows_in_qkv(a, b, a.heads + a.kv_heads + kv);
+    mma_pair walk = {rows_in_qkv(a, b, a.heads + kv), rows_in_qkv(a, b, a.heads + a.kv_heads + kv)};
     int w = threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    int64_t row = at.first + w * S::MT * 16;
-    int64_t end = a.causal && at.first + S::OWN < a.length ? at.first + S::OWN : a.length;
+    int row = at.first + w * S::MT * 16, length = (int)a.length;
+    int end = a.causal && at.first + S::OWN < length ? at.first + S::OWN : length;
     float out[S::MT][D / 8][4] = {}, c = a.scale * LOG2_E;
     row_state<S::MT> state;
     for (int m = 0; m < S::MT; m++)
@@ -83,24 +66,30 @@ __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
             state.sum[m][half] = 0;
         }
     copy_tile<D, S::OWN>(q, rows_in_qkv(a, b, head), at.first, a);
-    copy_tile<D, S::WALK>(walked, keys, 0, a);
-    copy_tile<D, S::WALK>(walked + S::WALK_TILE, values, 0, a);
+    copy_pair<D, S::WALK>(walked, walk, 0, a);
     copy_commit();
     bf16 *mine = q + w * S::MT * 16 * S::PITCH;
-    for (int64_t k0 = 0, stage = 0; k0 < end; k0 += S::WALK, stage ^= 1) {
+    unsigned kept[D / 16][S::MT][4]; /* the queries, where there are registers for them */
+    if (S::KEEPS) {
+        copy_wait<0>();
+        __syncthreads();
+        keep_rows<S::MT, D>(kept, mine, S::PITCH);
+    }
+    for (int k0 = 0, stage = 0; k0 < end; k0 += S::WALK, stage ^= 1) {
         bf16 *k = walked + stage * 2 * S::WALK_TILE, *v = k + S::WALK_TILE;
         bf16 *next = walked + (stage ^ 1) * 2 * S::WALK_TILE;
         copy_wait<0>();
         __syncthreads(); /* this tile is here, and nobody reads the one before */
-        if (k0 + S::WALK < end) {
-            copy_tile<D, S::WALK>(next, keys, k0 + S::WALK, a);
-            copy_tile<D, S::WALK>(next + S::WALK_TILE, values, k0 + S::WALK, a);
-        }
+        if (k0 + S::WALK < end) copy_pair<D, S::WALK>(next, walk, k0 + S::WALK, a);
         copy_commit();
         float s[S::MT][S::WALK / 8][4] = {};
-        multiply_rows<S::MT, S::WALK, D>(s, mine, k, S::PITCH);
+        if (S::KEEPS)
+            multiply_kept<S::MT, S::WALK, D>(s, kept, k, S::PITCH);
+        else
+            multiply_rows<S::MT, S::WALK, D>(s, mine, k, S::PITCH);
         if (ALIBI) lean<S>(s, slope_of(a, head) / a.scale, row, k0);
-        if (k0 + S::WALK > a.length || (a.causal && k0 + S::WALK > row + 1)) hide<S>(s, a, row, k0);
+        if (k0 + S::WALK > length || (a.causal && k0 + S::WALK > row + 1))
+            hide<S, false>(s, a, row, k0);
         soften<S>(s, out, state, c);
         multiply_cols<S::MT, D, S::WALK>(out, s, v, S::PITCH);
     }

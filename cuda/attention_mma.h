@@ -30,16 +30,13 @@ template <int D_, int MT_, int WALK_, int STAGES_> struct mma_shape {
     static constexpr int D = D_, MT = MT_, WALK = WALK_, STAGES = STAGES_, PITCH = D + 8,
                          OWN = MMA_WARPS * MMA_ROWS * MT, OWN_TILE = OWN * PITCH,
                          WALK_TILE = WALK * PITCH;
+    static constexpr bool KEEPS = D <= 64; /* the forward pass: queries in registers */
 };
 template <int D, bool ALIBI>
 using forward_shape = mma_shape<D, D <= (ALIBI ? 64 : 128) ? 2 : 1, D <= 64 ? 64 : 32, 2>;
 template <int D> using queries_shape = mma_shape<D, D <= 64 ? 2 : 1, 32, D <= 128 ? 2 : 1>;
 template <int D>
-using keys_shape = mma_shape<D, 1,
-                             D <= 64    ? 64
-                             : D <= 128 ? 32
-                                        : 16,
-                             D <= 128 ? 2 : 1>;
+using keys_shape = mma_shape<D, D <= 64 ? 2 : 1, D <= 128 ? 32 : 16, D <= 128 ? 2 : 1>;
 
 /* Calls launch<D>(...) for the least D that holds a head. */
 #define BY_PADDED_HEAD(size, launch, ...)                                                          \
@@ -73,34 +70,96 @@ MMA_FN mma_rows rows_in_out(const mma_call &a, const bf16 *x, int64_t b, int hea
     return {x + b * a.length * ld_out(a) + (int64_t)head * a.size, ld_out(a)};
 }
 
-/* Begins to copy rows [first, first + ROWS) to s, zeros beyond the end of the sequence and of the
- * head; by the block. */
-template <int D, int ROWS>
-MMA_FN void copy_tile(bf16 *s, mma_rows from, int64_t first, const mma_call &a)
+/* Two tiles of as many rows: a head's keys and values, or queries and dout. */
+struct mma_pair {
+    mma_rows first, second;
+};
+
+/* Begins to copy rows [row0, row0 + ROWS) of one head, or of two, to s and to the tile behind it, zeros
+ * beyond the end of the sequence and of the head; by the block.  A thread has one column of chunks where
+ * a block's threads are whole rows: its address moves by a constant from chunk to chunk (at D = 128 the
+ * forward kernel has no registers for that).  Where rows do not begin on 16 bytes elements are copied at
+ * once, one by one. */
+template <int D, int ROWS, int TILES>
+MMA_FN void copy_tiles(bf16 *s, const mma_pair &from, int row0, const mma_call &a)
 {
-    static constexpr int CHUNKS = D / 8, PITCH = D + 8;
-    for (int i = threadIdx.x; i < ROWS * CHUNKS; i += MMA_THREADS) {
-        int row = i / CHUNKS, c = i % CHUNKS * 8;
+    static constexpr int CHUNKS = D / 8, PITCH = D + 8, STEP = MMA_THREADS / CHUNKS,
+                         TILE_ROOM = ROWS * PITCH;
+    int rows = (int)a.length - row0; /* may be negative, or more than ROWS */
+    const bf16 *x = from.first.x, *y = from.second.x;
+    int64_t ld_x = from.first.ld, ld_y = from.second.ld;
+    if (!a.whole) {
+#pragma unroll 1
+        for (int i = threadIdx.x; i < ROWS * D; i += MMA_THREADS) {
+            int row = i / D, c = i % D, to = row * PITCH + c;
+            bool valid = row < rows && c < a.size;
+            s[to] = valid ? x[(row0 + row) * ld_x + c] : bf16{0};
+            if (TILES == 2) s[TILE_ROOM + to] = valid ? y[(row0 + row) * ld_y + c] : bf16{0};
+        }
+    } else if (D < 128 && MMA_THREADS % CHUNKS == 0 && ROWS % STEP == 0) {
+        int row = threadIdx.x / CHUNKS, c = threadIdx.x % CHUNKS * 8;
         bf16 *to = s + row * PITCH + c;
-        bool valid = first + row < a.length && c < a.size;
-        const bf16 *x = valid ? from.x + (first + row) * from.ld + c : from.x;
-        if (a.whole) {
-            copy16(to, x, valid);
-        } else {
-            for (int k = 0; k < 8; k++)
-                narrowed(&to[k], valid && c + k < a.size ? widened(x[k]) : 0.0f);
+        x += (row0 + row) * ld_x + c;
+        y += (row0 + row) * ld_y + c;
+        rows = c < a.size ? rows - row : 0;
+#pragma unroll
+        for (int k = 0; k < ROWS; k += STEP) {
+            copy16(to + k * PITCH, x, k < rows);
+            if (TILES == 2) copy16(to + TILE_ROOM + k * PITCH, y, k < rows);
+            x += STEP * ld_x;
+            y += STEP * ld_y;
+        }
+    } else {
+        for (int i = threadIdx.x; i < ROWS * CHUNKS; i += MMA_THREADS) {
+            int row = i / CHUNKS, c = i % CHUNKS * 8, to = row * PITCH + c;
+            bool valid = row < rows && c < a.size;
+            copy16(s + to, x + (row0 + row) * ld_x + c, valid);
+            if (TILES == 2) copy16(s + TILE_ROOM + to, y + (row0 + row) * ld_y + c, valid);
         }
     }
+}
+
+template <int D, int ROWS>
+MMA_FN void copy_tile(bf16 *s, mma_rows from, int row0, const mma_call &a)
+{
+    copy_tiles<D, ROWS, 1>(s, {from, from}, row0, a);
+}
+
+template <int D, int ROWS>
+MMA_FN void copy_pair(bf16 *s, const mma_pair &from, int row0, const mma_call &a)
+{
+    copy_tiles<D, ROWS, 2>(s, from, row0, a);
+}
+
+/* Scores that are not to be seen become -infinity: of rows [row, ..) and columns [column, ..), queries and
+ * keys; TURNED: keys and queries. */
+template <class S, bool TURNED>
+MMA_FN void hide(float (&s)[S::MT][S::WALK / 8][4], const mma_call &a, int row, int column)
+{
+    int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4, end = (int)a.length - column - 2 * t;
+    int diagonal = a.causal ? row - column + g - 2 * t : S::WALK;
+#pragma unroll
+    for (int m = 0; m < S::MT; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            int at = diagonal + m * 16 + half * 8, limit = at + 1 < end ? at + 1 : end;
+#pragma unroll
+            for (int n = 0; n < S::WALK / 8; n++)
+#pragma unroll
+                for (int e = 2 * half; e < 2 * half + 2; e++) {
+                    int j = n * 8 + e % 2;
+                    if (TURNED ? j < at : j >= limit) s[m][n][e] = -INFINITY;
+                }
+        }
 }
 
 /* s += slope * (column - row) for scores of rows [row, ..) and columns [column, ..): ALiBi before the
  * scale, with a slope divided by it. */
 template <class SHAPE_>
-MMA_FN void lean(float (&s)[SHAPE_::MT][SHAPE_::WALK / 8][4], float slope, int64_t row,
-                 int64_t column)
+MMA_FN void lean(float (&s)[SHAPE_::MT][SHAPE_::WALK / 8][4], float slope, int row, int column)
 {
     int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
-    float first = (float)((int)(column - row) + 2 * t - g);
+    float first = (float)(column - row + 2 * t - g);
 #pragma unroll
     for (int m = 0; m < SHAPE_::MT; m++)
 #pragma unroll
@@ -144,15 +203,15 @@ MMA_FN void store_rows(const mma_call &a, bf16 *to, int64_t ld, int64_t row, bf1
 /* Blocks are numbered tile by tile over all heads.  With a causal mask the longest walks come first,
  * so that the last blocks to run are short ones. */
 struct mma_place {
-    int64_t first; /* row of the sequence */
-    int64_t head;  /* of all sequences' */
+    int first;    /* row of the sequence */
+    int64_t head; /* of all sequences' */
 };
 
 MMA_FN mma_place place_of_block(const mma_call &a, int own, int64_t heads, bool longest_last)
 {
     int64_t tiles = (a.length + own - 1) / own, tile = blockIdx.x / heads;
     if (longest_last) tile = tiles - 1 - tile;
-    return {tile * own, blockIdx.x % heads};
+    return {(int)tile * own, blockIdx.x % heads};
 }
 
 template <class KERNEL> static bool allow_shared(device *dev, KERNEL *kernel, int bytes)

@@ -2,10 +2,14 @@
  *
  *     losses_i = lse(logits_i) - logits_i[target_i];  logits_i <- (softmax - onehot) * scale
  *
- * A block has a row: once through it for the largest and the sum of exponentials (softmax.h), then
- * it is read once more and written.
- * bytes: s V for each row, 3 s V with the gradient (s: an element's size) */
+ * A block has a row: once through it for the largest and the sum of exponentials, then it is read once
+ * more and written.  The second time it comes from shared memory, if it fits there: each thread leaves
+ * its own 16 bytes there, so that nobody waits.
+ * bytes: s V for each row, 2 s V with the gradient, or 3 where a row is too long (s: an element's size) */
 #include "cuda/softmax.h"
+
+/* Of a row in shared memory: what every GPU of sm_80 and newer gives a block, without the other 2 KiB. */
+static constexpr int MOST_SHARED = 97 << 10;
 
 template <class T> struct classify_call {
     T *logits;              /* (R,V) */
@@ -16,21 +20,24 @@ template <class T> struct classify_call {
     bool backward, whole;
 };
 
-template <class T> __global__ void classify_kernel(classify_call<T> a)
+template <class T, bool KEEPS>
+__global__ void __launch_bounds__(ROW_THREADS) classify_kernel(classify_call<T> a)
 {
+    SHARED_DYN(T, kept);
     int64_t r = blockIdx.x;
     T *x = a.logits + r * a.ld;
     int32_t target = a.targets[r];
     float chosen = widened(x[target]); /* before anyone writes: there is a barrier in between */
-    peak p = block_peak(row_peak(x, a.cols, a.whole));
+    peak p = block_peak<ROW_THREADS>(
+        row_peak<ROW_THREADS>(x, a.cols, a.whole, KEEPS && a.backward ? kept : (T *)NULL));
     if (threadIdx.x == 0)
         a.losses[r] = (float)(log((double)p.sum) + (double)p.max - (double)chosen);
     if (!a.backward) return;
     float factor = a.scale / p.sum;
-    for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += SOFTMAX_THREADS * WIDTH<T>) {
-        unpacked<T> v = load(x + c, a.cols - c, a.whole);
+    for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += ROW_THREADS * WIDTH<T>) {
+        unpacked<T> v = KEEPS ? load(kept + c, WIDTH<T>, true) : load(x + c, a.cols - c, a.whole);
         for (int i = 0; i < WIDTH<T>; i++) {
-            v.x[i] = expf(v.x[i] - p.max) * factor;
+            v.x[i] = exp_for<T>(v.x[i] - p.max) * factor;
             if (c + i == target) v.x[i] -= a.scale;
         }
         store(x + c, a.cols - c, a.whole, v);
@@ -46,7 +53,15 @@ template <class T> static void launch_classify(device *dev, int stream, const cl
     a.cols = tensor_cols(o->logits), a.ld = o->logits.ld;
     a.scale = (float)o->scale;
     a.backward = o->backward, a.whole = wide(o->logits);
-    RUN(dev, stream, classify_kernel<T>, groups(tensor_rows(o->logits), 1), SOFTMAX_THREADS, 0, a);
+    unsigned rows = groups(tensor_rows(o->logits), 1);
+    int bytes = (int)(groups(a.cols, WIDTH<T>) * 16);
+    if (bytes > MOST_SHARED) {
+        RUN(dev, stream, (classify_kernel<T, false>), rows, ROW_THREADS, 0, a);
+    } else if (CUDA_OK(dev,
+                       cudaFuncSetAttribute((const void *)classify_kernel<T, true>,
+                                            cudaFuncAttributeMaxDynamicSharedMemorySize, bytes))) {
+        RUN(dev, stream, (classify_kernel<T, true>), rows, ROW_THREADS, (size_t)bytes, a);
+    }
 }
 
 extern "C" void cuda_classify(device *dev, int stream, const classify_op *o)

@@ -22,7 +22,7 @@ template <class T> __global__ void gate_kernel(gate_call<T> a)
         int64_t left = a.cols - c;
         unpacked<T> x = load(g + c, left, a.whole), y = load(u + c, left, a.whole);
         for (int i = 0; i < WIDTH<T>; i++)
-            x.x[i] = act_of(a.act, x.x[i]) * y.x[i];
+            x.x[i] = act_of<T>(a.act, x.x[i]) * y.x[i];
         store(a.out + blockIdx.x * a.ld_out + c, left, a.whole, x);
     }
 }
@@ -35,8 +35,8 @@ template <class T> __global__ void gate_grad_kernel(gate_call<T> a)
         unpacked<T> x = load(g + c, left, a.whole), y = load(u + c, left, a.whole);
         unpacked<T> d = load(a.dout + blockIdx.x * a.ld_out + c, left, a.whole);
         for (int i = 0; i < WIDTH<T>; i++) {
-            float dg = d.x[i] * y.x[i] * act_grad_of(a.act, x.x[i]);
-            y.x[i] = d.x[i] * act_of(a.act, x.x[i]);
+            float dg = d.x[i] * y.x[i] * act_grad_of<T>(a.act, x.x[i]);
+            y.x[i] = d.x[i] * act_of<T>(a.act, x.x[i]);
             x.x[i] = dg;
         }
         store(g + c, left, a.whole, x);

@@ -1,27 +1,26 @@
 /* loss.cu - sum (+)= scale * sum(x), and hyper.grad_norm and hyper.clip from the slots.
  *
- * Both add in double and in order, as the CPU does, so that they have its bits.  One thread adds;
- * the block only brings the numbers near.  bytes: 4 or 8 for each element, a few thousand of them
- */
+ * Both add in double, in the order that the CPU has (core/segment.h; the slots one after the other), so
+ * that they have its bits.  One block does: of x there are as many as tokens, of slots as tensors.
+ * bytes: 4 or 8 for each element */
 #include "cuda/gpu.h"
 
 #include "core/rule.h"
+#include "core/segment.h"
 
-static constexpr int THREADS = 256;
+static constexpr int THREADS = LOSS_LANES;
 
-/* In thread 0: x[0] + x[1] + ... + x[n-1]; to be called by the whole block. */
-template <class T> __device__ double sum_in_order(const T *x, int64_t n)
+/* In thread 0: x[0] + x[1] + ... + x[THREADS-1], in order; to be called by the whole block. */
+static __device__ double add_lanes(double mine)
 {
-    SHARED(double, near, [THREADS]);
+    SHARED(double, lanes, [THREADS]);
     double sum = 0;
-    for (int64_t from = 0; from < n; from += THREADS) {
-        int64_t i = from + threadIdx.x;
-        if (i < n) near[threadIdx.x] = (double)x[i];
-        __syncthreads();
-        for (int k = 0; threadIdx.x == 0 && k < THREADS && from + k < n; k++)
-            sum += near[k];
-        __syncthreads();
-    }
+    lanes[threadIdx.x] = mine;
+    __syncthreads();
+    if (threadIdx.x) return 0;
+#pragma unroll 16
+    for (int k = 0; k < THREADS; k++)
+        sum += lanes[k];
     return sum;
 }
 
@@ -29,7 +28,11 @@ template <class T>
 __global__ void loss_kernel(double *out, bool accumulate, const T *x, int64_t n, hyper *h,
                             double scale)
 {
-    double sum = sum_in_order(x, n);
+    double part = 0;
+#pragma unroll 8
+    for (int64_t i = threadIdx.x; i < n; i += THREADS)
+        part += (double)x[i];
+    double sum = add_lanes(part);
     if (threadIdx.x) return;
     double all = (accumulate ? *out : 0) + scale * sum;
     *out = all;
@@ -47,6 +50,25 @@ extern "C" void cuda_loss(device *dev, int stream, const loss_op *o)
     else
         RUN(dev, stream, loss_kernel<double>, 1, THREADS, 0, sum, o->accumulate,
             (const double *)o->x.data, n, h, o->scale);
+}
+
+/* In thread 0: x[0] + x[1] + ... + x[n-1]; to be called by the whole block, which brings the numbers
+ * near. */
+static __device__ double sum_in_order(const double *x, int64_t n)
+{
+    SHARED(double, near, [THREADS]);
+    double sum = 0;
+    for (int64_t from = 0; from < n; from += THREADS) {
+        int64_t i = from + threadIdx.x;
+        if (i < n) near[threadIdx.x] = x[i];
+        __syncthreads();
+        int count = n - from < THREADS ? (int)(n - from) : THREADS;
+#pragma unroll 8
+        for (int k = 0; threadIdx.x == 0 && k < count; k++)
+            sum += near[k];
+        __syncthreads();
+    }
+    return sum;
 }
 
 static __global__ void clip_kernel(hyper *h, const double *slots, int64_t n, double max_norm)

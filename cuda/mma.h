@@ -49,7 +49,7 @@ MMA_FN void ldmatrix_transposed(unsigned (&r)[4], const bf16 *row)
                  : "memory");
 }
 
-/* Begins to copy 16 bytes, or to write zeros; global must be an address in any case. */
+/* Begins to copy 16 bytes, or to write zeros: then global is not read (CUTLASS relies on that, too). */
 MMA_FN void copy16(void *shared, const void *global, bool valid)
 {
     asm volatile("cp.async.cg.shared.global [%0],[%1],16,%2;" ::"r"(
@@ -158,6 +158,36 @@ MMA_FN void multiply_rows(float (&c)[MT][N / 8][4], const bf16 *a, const bf16 *b
             }
         }
     }
+}
+
+/* a (16 MT rows of s, K), for the registers */
+template <int MT, int K>
+MMA_FN void keep_rows(unsigned (&x)[K / 16][MT][4], const bf16 *a, int pitch)
+{
+#pragma unroll
+    for (int k = 0; k < K; k += 16)
+#pragma unroll
+        for (int m = 0; m < MT; m++)
+            load_a(x[k / 16][m], a, pitch, m * 16, k);
+}
+
+/* The same product as multiply_rows, of rows that were kept. */
+template <int MT, int N, int K>
+MMA_FN void multiply_kept(float (&c)[MT][N / 8][4], const unsigned (&x)[K / 16][MT][4],
+                          const bf16 *b, int pitch)
+{
+#pragma unroll
+    for (int k = 0; k < K; k += 16)
+#pragma unroll
+        for (int n = 0; n < N; n += 16) {
+            unsigned y[4];
+            load_b_rows(y, b, pitch, n, k);
+#pragma unroll
+            for (int m = 0; m < MT; m++) {
+                mma(c[m][n / 8], x[k / 16][m], y);
+                mma(c[m][n / 8 + 1], x[k / 16][m], y + 2);
+            }
+        }
 }
 
 /* Two bf16 of two floats, the first in the lower half. */

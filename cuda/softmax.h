@@ -8,9 +8,11 @@
 #ifndef REGRAD_CUDA_SOFTMAX_H
 #define REGRAD_CUDA_SOFTMAX_H
 
-#include "cuda/gpu.h"
+#include "cuda/activation.h"
 
-static constexpr int SOFTMAX_THREADS = 256, SOFTMAX_WARPS = SOFTMAX_THREADS / WARP;
+/* Of a block of classify_soft.cu, and of classify.cu, whose rows are long. */
+static constexpr int SOFTMAX_THREADS = 256, SOFTMAX_WARPS = SOFTMAX_THREADS / WARP,
+                     ROW_THREADS = 512;
 
 struct peak {
     float max, sum; /* the largest, and the sum of e^(x - max) */
@@ -31,32 +33,35 @@ static __device__ __forceinline__ peak warp_peak(peak p)
     return p;
 }
 
-/* This thread's part of a row. */
-template <class T> static __device__ peak row_peak(const T *x, int64_t cols, bool whole)
+/* This thread's part of a row; `keep`, if given, is where the block keeps it, 16 bytes after 16. */
+template <int THREADS = SOFTMAX_THREADS, class T>
+static __device__ peak row_peak(const T *x, int64_t cols, bool whole, T *keep = NULL)
 {
     peak p = {-FLT_MAX, 0};
-    for (int64_t c = threadIdx.x * WIDTH<T>; c < cols; c += SOFTMAX_THREADS * WIDTH<T>) {
+    for (int64_t c = threadIdx.x * WIDTH<T>; c < cols; c += THREADS * WIDTH<T>) {
         unpacked<T> v = load(x + c, cols - c, whole);
+        if (keep) store(keep + c, WIDTH<T>, true, v);
         float max = p.max;
         for (int i = 0; i < WIDTH<T>; i++)
             if (c + i < cols) max = fmaxf(max, v.x[i]);
         if (max > p.max) p.sum *= expf(p.max - max);
         p.max = max;
         for (int i = 0; i < WIDTH<T>; i++)
-            if (c + i < cols) p.sum += expf(v.x[i] - max);
+            if (c + i < cols) p.sum += exp_for<T>(v.x[i] - max);
     }
     return p;
 }
 
 /* The row's, from each thread's; by the whole block, with one barrier. */
+template <int THREADS = SOFTMAX_THREADS>
 static __device__ __forceinline__ peak block_peak(peak mine)
 {
-    SHARED(peak, peaks, [SOFTMAX_WARPS]);
+    SHARED(peak, peaks, [THREADS / WARP]);
     peak p = warp_peak(mine);
     if (threadIdx.x % WARP == 0) peaks[threadIdx.x / WARP] = p;
     __syncthreads();
     p = peaks[0];
-    for (int w = 1; w < SOFTMAX_WARPS; w++)
+    for (int w = 1; w < THREADS / WARP; w++)
         p = higher(p, peaks[w]);
     return p;
 }
