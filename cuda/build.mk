@@ -63,6 +63,13 @@ $(BUILD)/%.cu.o: %.cu $(BUILD)/cuda/flags
 	    { cat $(@:.cu.o=.ptxas) >&2; exit 1; }
 endif
 
+ifeq ($(CUDA),nvcc)
+# what scripts/gpu-day asks of cublasLt
+$(BUILD)/gemm_probe: scripts/gemm_probe.cu $(BUILD)/cuda/flags
+	$(if $(V),,@echo "  nvcc $<")
+	$(Q)$(NVCC) -std=c++20 -O2 $(GENCODE) -Werror all-warnings $< -o $@ -ldl
+endif
+
 ifeq ($(CUDA),sim)
 CXX      := g++
 SIM_SRC  := $(sort $(wildcard test/cudasim/*.cpp))
@@ -98,6 +105,12 @@ $(BUILD)/%.cu.race.o: %.cu $(BUILD)/flags
 build/mutant/%.o: build/mutant/cuda/%.cu
 	$(Q)$(RACE_CXX) -Ibuild/mutant $(SIM_CXX) $(RACE_CU) -x c++ -c $< -o $@
 	$(Q)$(RACE_NAMES) $@
+
+# a step as a GPU would be given it (scripts/gpu-model)
+$(BUILD)/test/cudasim/gpu_model.o: FLAGS += $(SIM_INC)
+$(BUILD)/gpu_model: $(BUILD)/test/cudasim/gpu_model.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 # mistakes on purpose, with the sanitizers, without, and for the race detector
 $(BUILD)/test_cudasim: $(addprefix $(BUILD)/test/cudasim/faults,.cu.o .cu.race.o _plain.o)

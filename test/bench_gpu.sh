@@ -21,6 +21,11 @@ if [ "$(uname -m)" = x86_64 ]; then
     report "a table of our side" $?
     [ "$(grep -cE '^\| Regrad, --attention cudnn(-repeatable)? \| [0-9]+ tokens/s ' "$work/table.md")" -eq 2 ]
     report "and of attention by cuDNN" $?
+    grep -qE '^\| Regrad, --optim adamw_r \| [0-9]+ tokens/s ' "$work/table.md"
+    report "and of adamw_r" $?
+    scripts/bench-gpu --only tiny --programs "$work/none" --without-torch --steps 6 --out "$work/none.md" >"$work/log" 2>&1 &&
+        [ "$(grep -cE '^\| Regrad.* \| failed: ' "$work/none.md")" -eq 4 ]
+    report "a failure is a row" $?
 fi
 if ! command -v nvidia-smi >/dev/null; then
     scripts/bench-gpu >"$work/log" 2>&1
