@@ -65,7 +65,7 @@ endif
 
 ifeq ($(CUDA),nvcc)
 # what scripts/gpu-day asks of cublasLt
-$(BUILD)/gemm_probe: scripts/gemm_probe.cu $(BUILD)/cuda/flags
+$(BUILD)/gemm_probe: tools/gemm_probe.cu $(BUILD)/cuda/flags
 	$(if $(V),,@echo "  nvcc $<")
 	$(Q)$(NVCC) -std=c++20 -O2 $(GENCODE) -Werror all-warnings $< -o $@ -ldl
 endif

@@ -110,12 +110,13 @@ double config_parameters(const model_config *c)
     return width * (rows + (double)c->layers * (attention + mlp));
 }
 
-int64_t classifier_rows(const model_config *c, int64_t rows, dtype type, int64_t *ld)
+int64_t classifier_rows(const model_config *c, int64_t most_mib, int64_t rows, dtype type,
+                        int64_t *ld)
 {
-    enum { MOST_BYTES = 32 << 20, MOST_ROWS = 1024, ALIGN = 16 };
+    enum { MIB = 1 << 20, ROWS_OF_MIB = 32, ALIGN = 16 };
     *ld = (c->vocab + ALIGN - 1) / ALIGN * ALIGN;
-    int64_t fit = MOST_BYTES / (*ld * (int64_t)dtype_size(type));
-    if (fit > MOST_ROWS) fit = MOST_ROWS;
+    int64_t fit = most_mib * MIB / (*ld * (int64_t)dtype_size(type));
+    if (fit > most_mib * ROWS_OF_MIB) fit = most_mib * ROWS_OF_MIB;
     if (fit < 1) fit = 1;
     int64_t chunks = (rows + fit - 1) / fit;
     return (rows + chunks - 1) / chunks;

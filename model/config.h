@@ -202,10 +202,11 @@ model_config config_resized(const model_config *from, const model_config *sizes)
 /* How many parameters its matrices have. */
 double config_parameters(const model_config *c);
 
-/* Rows of logits that the classifier holds at a time for a batch of `rows`: at most 32 MiB, and no
- * more than 1024 rows, as more make its products no faster; in equal chunks.  *ld is a row's length
- * with padding. */
-int64_t classifier_rows(const model_config *c, int64_t rows, dtype type, int64_t *ld);
+/* Rows of logits that the classifier holds at a time for a batch of `rows`: at most so many MiB, and no
+ * more than 1024 rows for each 32 of them, as more make its products no faster; in equal chunks.  *ld is
+ * a row's length with padding. */
+int64_t classifier_rows(const model_config *c, int64_t most_mib, int64_t rows, dtype type,
+                        int64_t *ld);
 
 /* Refuses values outside the limits of the table, and fields that contradict each other. */
 error *config_check(const model_config *c) NODISCARD;

@@ -4,13 +4,13 @@
  *
  * The classifier is where a small model's memory goes: logits are (B T, V).  Softmax, loss and
  * gradient are one operation, in place, and rows are taken in chunks (classifier_rows: at most 32 MiB
- * of logits), so the logits of all rows never exist at once.  A chunk's gradient replaces the chunk
+ * of logits, or what --logits-mib says), so the logits of all rows never exist at once.  A chunk's gradient replaces the chunk
  * of the norm's output that made it:
  *
  *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x
  *                                                                   ->  x <- dlogits W
  *
- * The chunk depends on model and batch only, never on a memory setting, so that none changes the
+ * The chunk depends on model, batch and device only, never on a memory setting, so that none changes the
  * bits.
  */
 #include "model/block.h"
@@ -202,7 +202,8 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
     int64_t rows = present(targets) ? tensor_rows(x) : 0;
     tensor losses =
         arena_take(r->arena, KIND_ACTIVATION, stat_type(x.type), SHAPE(room), NAME("losses", 0));
-    int64_t ld, chunk = classifier_rows(&m->config, room, x.type, &ld);
+    int64_t mib = m->training.logits_mib ? m->training.logits_mib : DEFAULT_LOGITS_MIB;
+    int64_t ld, chunk = classifier_rows(&m->config, mib, room, x.type, &ld);
     tensor logits =
         arena_take(r->arena, KIND_ACTIVATION, x.type, SHAPE(chunk, ld), NAME("logits", 0));
     logits.dim[1] = m->config.vocab; /* the rest is padding */

@@ -10,8 +10,13 @@
 typedef struct {
     recompute_plan recompute;   /* what backward makes again; changes no bit */
     attention_method attention; /* which kernels compute attention: the last bits may differ */
+    int64_t
+        logits_mib; /* most MiB of logits at a time, 0: DEFAULT_LOGITS_MIB; the last bits may differ */
     double drop_path; /* how often the last block's branches are left out; the first's: never */
 } training_policy;
+
+/* What fits into a CPU's cache; a GPU wants larger products, and has the memory. */
+enum { DEFAULT_LOGITS_MIB = 32, GPU_LOGITS_MIB = 512 };
 
 /* Everything kept, our own attention, no branch left out. */
 extern const training_policy plain_training;

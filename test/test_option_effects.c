@@ -117,6 +117,8 @@ static const row rows[] = {
     {"attention", "--plan --dtype bf16 --device cuda --width 64",
      "--plan --dtype bf16 --device cuda --width 64 --attention cudnn", 0, WRITTEN,
      "attention: cudnn"},
+    {"logits-mib", "--seq 16 --batch 8", "--seq 16 --batch 8 --logits-mib 1", PEAK | WEIGHTS,
+     LR | STEPS, NULL},
     {"memory", "--batch 4 --width 64", "--batch 4 --width 64 --memory 1045K", PEAK, LR | STEPS,
      "chosen"},
     {"allow", "--batch 4 --width 64 --memory 1045K --product-rate 100 --stream-rate 10",

@@ -151,7 +151,7 @@ static error *products_open(products *p, const trainer *t, device *dev)
             if (s[k] > p->widest) p->widest = s[k];
     }
     int64_t ld;
-    p->chunk = classifier_rows(c, p->classified, F32, &ld);
+    p->chunk = classifier_rows(c, DEFAULT_LOGITS_MIB, p->classified, F32, &ld);
     size_t acts = (size_t)(p->rows * p->widest * c->layers);
     TRY(alloc_array(&p->weights, (size_t)(p->layer_weights * c->layers), sizeof(float)));
     TRY(alloc_array(&p->x, acts, sizeof(float)));

@@ -108,6 +108,11 @@ static const option_row common[] = {
      "flash, or on a GPU with --dtype bf16: cudnn (NVIDIA's; not the same bits from run to run), "
      "cudnn-repeatable (the same bits, with T x T of each head in memory)",
      TEXT, MODEL, TOLD, FIELD(attention), 0, 0, NULL},
+    {"logits-mib", "N",
+     "most MiB of logits at a time; 0 = 32, on a GPU 512, where larger products are faster (the "
+     "last bits "
+     "depend on it)",
+     WHOLE, MODEL, TOLD, FIELD(training.logits_mib), 0, 1 << 20, NULL},
     {"no-cuda-graph", NULL, "on CUDA: launch every operation by itself, not the step as a graph",
      FLAG, RUN, SILENT, FIELD(no_cuda_graph), 0, 0, NULL},
     {"threads", "N", "CPU threads", WHOLE, RUN, TOLD, FIELD(threads), 1, 1024, "all cores"},

@@ -363,7 +363,10 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
                      .stream = STREAM_COMPUTE,
                      .phases = &t->phases,
                      .comm = o->comm};
-        e = kind->create(&o->model, &o->training, &t->params, &t->model);
+        training_policy how = o->training;
+        if (!how.logits_mib)
+            how.logits_mib = o->place == PLACE_CUDA ? GPU_LOGITS_MIB : DEFAULT_LOGITS_MIB;
+        e = kind->create(&o->model, &how, &t->params, &t->model);
     }
     if (!e) e = check_attention(o);
     if (!e && comm_size(o->comm) > 1) e = check_narrow(o);
