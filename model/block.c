@@ -335,7 +335,7 @@ void block_forward(run *r, const model_config *c, const training_policy *how, in
     *s = (block_state){.x = x, .drop = s->drop};
     pass p = pass_over(r, c, layer, ids, x, s);
     p.attention = how->attention;
-    p.hold = why == BLOCK_TRAIN   ? kept_by_forward(r, c, &how->recompute, layer, ids)
+    p.hold = why == BLOCK_TRAIN   ? forward_keeps(r, c, &how->recompute, layer, ids)
              : why == BLOCK_AGAIN ? X
                                   : 0;
     make_out(&p);
@@ -518,7 +518,7 @@ void block_backward(run *r, const model_config *c, const training_policy *how, i
 {
     pass p = pass_over(r, c, layer, ids, d, s);
     p.attention = how->attention;
-    p.hold = kept_in_backward(r, c, &how->recompute, layer, ids);
+    p.hold = backward_keeps(r, c, &how->recompute, layer, ids);
     bool after = c->residual == RESIDUAL_SEQUENTIAL;
     tensor dnorm2 = mlp_backward(&p, d), shared = {0};
     if (after) {

@@ -1,4 +1,4 @@
-/* block_keeps.c - see kept.h */
+/* block_keeps.c - see block_keeps.h */
 #include "model/block_keeps.h"
 
 /* What backward reads: what the wanted gradients are made of, and what the residual stream's passes
@@ -18,8 +18,8 @@ static unsigned needs(const run *r, const model_config *c, const block_ids *ids)
     return all;
 }
 
-/* What of that is made again. */
-static unsigned remade(recompute_level level)
+/* What of that is recomputed. */
+static unsigned recomputed(recompute_level level)
 {
     switch (level) {
     case RECOMPUTE_NONE:
@@ -35,11 +35,11 @@ static unsigned remade(recompute_level level)
     }
 }
 
-unsigned kept_by_forward(const run *r, const model_config *c, const recompute_plan *plan, int layer,
-                         const block_ids *ids)
+unsigned forward_keeps(const run *r, const model_config *c, const recompute_plan *plan, int layer,
+                       const block_ids *ids)
 {
-    unsigned again = remade(recompute_of(plan, layer)), all = needs(r, c, ids), lost = all & again,
-             kept = all & ~lost;
+    unsigned again = recomputed(recompute_of(plan, layer)), all = needs(r, c, ids),
+             lost = all & again, kept = all & ~lost;
     bool after =
         c->residual == RESIDUAL_SEQUENTIAL; /* the MLP reads mid; else x, as attention does */
     bool act_again = lost & ACT && !(kept & PRE), mlp_again = lost & (NORM2 | PRE) || act_again;
@@ -50,9 +50,9 @@ unsigned kept_by_forward(const run *r, const model_config *c, const recompute_pl
     return kept;
 }
 
-unsigned kept_in_backward(const run *r, const model_config *c, const recompute_plan *plan,
-                          int layer, const block_ids *ids)
+unsigned backward_keeps(const run *r, const model_config *c, const recompute_plan *plan, int layer,
+                        const block_ids *ids)
 {
-    unsigned again = remade(recompute_of(plan, layer));
+    unsigned again = recomputed(recompute_of(plan, layer));
     return X | (needs(r, c, ids) & ~(again & (NORM1 | NORM2)));
 }

@@ -1,11 +1,11 @@
-/* block_keeps.h - which tensors of a block forward leaves for backward.
+/* block_keeps.h - which tensors of a block forward keeps for backward.
  *
  *     wanted gradients (params/params.h) --> what backward reads  --+
- *                                                                 |--> what forward keeps
- *     --recompute (recompute.h) ---------> what it makes again  --+    (and what that is made from)
+ *                                                                   |--> what forward keeps
+ *     --recompute (recompute.h) --> what backward recomputes -------+    (and what that needs)
  */
-#ifndef REGRAD_KEPT_H
-#define REGRAD_KEPT_H
+#ifndef REGRAD_BLOCK_KEEPS_H
+#define REGRAD_BLOCK_KEEPS_H
 
 #include "model/block.h"
 
@@ -29,13 +29,13 @@ static inline bool one_norm(const model_config *c)
     return c->residual == RESIDUAL_PARALLEL_ONE_NORM;
 }
 
-/* What forward leaves: what backward reads and does not make again, and what it makes that from. */
-unsigned kept_by_forward(const run *r, const model_config *c, const recompute_plan *plan, int layer,
-                         const block_ids *ids);
+/* What forward keeps: what backward reads and does not recompute, and what recomputing starts from. */
+unsigned forward_keeps(const run *r, const model_config *c, const recompute_plan *plan, int layer,
+                       const block_ids *ids);
 
-/* What stays in backward when it has been read.  Norms are made again for each reader: they cost
- * little, and what lies beside them is large. */
-unsigned kept_in_backward(const run *r, const model_config *c, const recompute_plan *plan,
-                          int layer, const block_ids *ids);
+/* What backward keeps after the first read.  Norms are recomputed for each reader: they cost little,
+ * and what is allocated meanwhile is large. */
+unsigned backward_keeps(const run *r, const model_config *c, const recompute_plan *plan, int layer,
+                        const block_ids *ids);
 
 #endif

@@ -1,5 +1,5 @@
 /* config.c - see config.h */
-#include "model/config.h"
+#include "model/families.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-/* families.h - what all models of a family have in common, as initialisers of a model_config; the
- * sizes, and the base of rotations, come beside them (presets.c, hf_families.c).
+/* families.h - what all models of a family have in common, as initialisers of a model_config.  Sizes and
+ * the base of the rotations are added by presets.c and model/hf/hf_families.c, and the names of tensors
+ * are in tensor_names.c.
  *
  * Sources: transformers' configuration and modelling files of each; ChatGLM's are in its own
  * repository (THUDM/chatglm3-6b).
@@ -8,6 +9,10 @@
 #define REGRAD_FAMILIES_H
 
 #include "model/config.h"
+
+extern const model_names gpt2_names, gpt2_head_names, llama_names, phi_names, bloom_names,
+    falcon_names, falcon_two_names, chatglm_names, qwen_names;
+extern const model_names vit_names; /* of the block alone */
 
 #define GPT2_OPTIONS                                                                               \
     .names = &gpt2_names, .norm_eps = 1e-5, .act = ACT_GELU_TANH, .bias = BLOCK_BIASES,            \

@@ -1,6 +1,6 @@
-/* recompute.h - what forward does not keep for backward, which makes it again.
+/* recompute.h - which activations forward does not keep: backward recomputes them.
  *
- *   level       not kept of a block                        made again by
+ *   level       not kept of a block                        recomputed by
  *   none        nothing
  *   norms       outputs of the norms                       the norms
  *   gelu        ... and of the activation                  + the activation
@@ -9,8 +9,8 @@
  *   sqrt        ... and of a range of n blocks all inputs  + its forward once more, from the last
  *               but every ceil(sqrt(n))-th                   input that there is
  *
- * Each level is given for all layers or for ranges of them.  What is made again is made by the same
- * operations from the same values, so that all levels give the same bits.
+ * A level is given for all layers or for ranges of them.  Recomputing runs the same operations on the
+ * same values, so all levels give the same bits.
  */
 #ifndef REGRAD_MODEL_RECOMPUTE_H
 #define REGRAD_MODEL_RECOMPUTE_H
@@ -45,15 +45,15 @@ typedef struct {
 
 const char *recompute_name(recompute_level level);
 
-/* "block", or "block:0-5,norms:6-11"; a single layer is "block:3".  User error: not a level, not a
- * layer, a layer twice. */
+/* "block", or "block:0-5,norms:6-11"; a single layer is "block:3".  User error: an unknown level, a
+ * layer that the model does not have, or one given twice. */
 error *recompute_parse(const char *text, int64_t layers, recompute_plan *out) NODISCARD;
 
 /* The same level in all of a model's layers. */
 recompute_plan recompute_all(recompute_level level, int64_t layers);
 
 recompute_level recompute_of(const recompute_plan *p, int64_t layer);
-/* Whether a layer's input is made again from that of an earlier one. */
+/* Whether a layer's input is recomputed from that of an earlier layer. */
 bool recompute_input(const recompute_plan *p, int64_t layer);
 
 #endif

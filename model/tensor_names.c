@@ -1,5 +1,5 @@
-/* tensor_names.c - see names.h */
-#include "model/tensor_names.h"
+/* tensor_names.c - see tensor_names.h */
+#include "model/families.h"
 
 #define BOTH(stem)                                                                                 \
     {                                                                                              \

@@ -1,4 +1,5 @@
-/* tensor_names.h - what a family calls its parameters, in Hugging Face's files (ViT: timm's).
+/* tensor_names.h - what a family calls its parameters, in Hugging Face's files (ViT: timm's); the
+ * families are in families.h.
  *
  * The block and the models ask for a place (block.qkv, head); the map has the name of that place's
  * tensor.  One %d stands for the layer.  Braces stand for several tensors, whose rows in this order
@@ -34,9 +35,5 @@ typedef struct {
     bool qkv_by_group; /* files have the rows of qkv as, for each key head, its queries, its key,
                         * its value */
 } model_names;
-
-extern const model_names gpt2_names, gpt2_head_names, llama_names, phi_names, bloom_names,
-    falcon_names, falcon_two_names, chatglm_names, qwen_names;
-extern const model_names vit_names; /* of the block alone */
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "io/params_file.h"
 #include "model/hf/hf.h"
+#include "model/families.h"
 #include "model/model.h"
 #include "test/scratch.h"
 #include "test/small_run.h"

@@ -3,6 +3,7 @@
  * refused by name, or is one of those known to change nothing. */
 #include "base/json.h"
 #include "model/hf/hf_internal.h"
+#include "model/families.h"
 #include "model/model.h"
 #include "test/scratch.h"
 

@@ -16,6 +16,7 @@
 #include "io/gguf_model.h"
 #include "io/llmc.h"
 #include "run/log.h"
+#include "model/families.h"
 #include "model/hf/hf.h"
 #include "model/model.h"
 #include "io/model_file.h"

@@ -4,14 +4,14 @@
  * phi (1, 1.5, 2), falcon, chatglm (2, 3).  hf_families.c has a table of fields for each.  Every field
  * of a file is one of these:
  *
- *   an option      layers, heads, eps ...; one that is not there has transformers' default
- *   a must         it may only say what our block does (attention_dropout 0, alibi false in Falcon)
+ *   an option      layers, heads, eps ...; an absent one has transformers' default
+ *   required       it may only say what our block does (attention_dropout 0, alibi false in Falcon)
  *   harmless       it does not change what is computed (token ids, architectures, use_cache ...);
- *                  also rates of dropout on the residual stream: we train without
- *   refused        everything else, by name; and two fields that contradict each other, or one that
- *                  is there twice
+ *                  nor do rates of dropout on the residual stream, as we train without dropout
+ *   refused        everything else, by name; also two fields that contradict each other, and a
+ *                  field that appears twice
  *
- * The other way the first family is taken whose fields, read again, give the same model.
+ * To write a file, the first family is chosen whose fields, when read back, give the same model.
  */
 #ifndef REGRAD_HF_H
 #define REGRAD_HF_H
@@ -27,15 +27,14 @@ error *hf_config_read(const char *path, const cJSON *json, model_config *out) NO
  * as it has labels. */
 error *hf_vit_read(const char *path, const cJSON *json, model_config *out) NODISCARD;
 
-/* Can one of the families express it?  NULL, or what it has that is not to be had there. */
+/* NULL if one of the families can express the model, else the feature that none can. */
 const char *hf_lacks(const model_config *c);
 
 /* The model_type of that family, or of the nearest. */
 const char *hf_type(const model_config *c);
 
-/* The text of a config.json that `transformers` reads, of weights in f32 or bf16; free
- * it.  User error: a configuration that
- * no family of its can express. */
+/* The text of a config.json that `transformers` reads, for weights in f32 or bf16; free it.  User
+ * error: a configuration that no family can express. */
 error *hf_config_text(const model_config *c, dtype type, char **out) NODISCARD;
 
 #endif
