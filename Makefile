@@ -1,6 +1,6 @@
 # Regrad
 #
-#   make            the programs: train_gpt, tokenize, generate, export
+#   make            the programs: train_gpt, train_vit, tokenize, generate, export, predict
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
 #   make demo-vit   a ViT on Fashion-MNIST, its curves and a contact sheet (runs/demo-vit/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
@@ -93,7 +93,7 @@ LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_non
 GPT_SRC  := train/task_of_train_gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
-PROGRAMS := train_gpt train_vit tokenize generate export
+PROGRAMS := train_gpt train_vit tokenize generate export predict
 
 include cuda/build.mk
 LIB += $(DEVICES) $(BUILD)/device
@@ -144,6 +144,10 @@ $(BUILD)/export: $(BUILD)/tools/export.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
+$(BUILD)/predict: $(BUILD)/tools/predict.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
+
 $(BUILD)/bench: $(BUILD)/tools/bench.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
@@ -183,6 +187,7 @@ endif
 
 # runs the program that lies beside it
 $(BUILD)/test_option_effects: | $(BUILD)/train_gpt
+$(BUILD)/test_predict: | $(BUILD)/predict
 
 # every allocation of this program is seen; a sanitizer has its own allocator, so not there
 WRAPPED := malloc calloc realloc aligned_alloc

@@ -1,9 +1,7 @@
 /* vit_file.c - see vit_file.h */
 #include "io/vit_file.h"
 #include "base/files.h"
-#include "base/json.h"
 #include "base/resample.h"
-#include "model/hf/hf.h"
 #include "io/safetensors.h"
 
 #include <math.h>
@@ -11,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 enum { NAME_ROOM = 200 };
 
@@ -215,30 +212,6 @@ static error *read_all(reader *r, params *p, bool *head)
                           safetensors_path(r->file),
                           (long long)(safetensors_count(r->file) - r->taken));
     return NULL;
-}
-
-error *vit_file_config(const char *path, bool *found, model_config *out)
-{
-    enum { MOST_CONFIG = 1 << 20 };
-    char inside[PATH_LENGTH], parent[PATH_LENGTH];
-    struct stat st;
-    cJSON *json;
-    *found = false;
-    if (stat(path, &st) || !S_ISDIR(st.st_mode)) {
-        TRY(path_parent(parent, path));
-        path = parent;
-    }
-    TRY(path_join(inside, path, "config.json"));
-    if (access(inside, F_OK)) return NULL;
-    TRY(json_read(inside, MOST_CONFIG, &json));
-    const char *type = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "model_type"));
-    error *e = NULL;
-    if (type && !strcmp(type, "vit")) {
-        *found = true;
-        e = hf_vit_read(inside, json, out);
-    }
-    cJSON_Delete(json);
-    return e;
 }
 
 error *vit_read(const char *path, const model_config *c, params *p, bool widen, device *dev,

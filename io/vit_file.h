@@ -23,10 +23,6 @@
 #include "params/params.h"
 #include "model/config.h"
 
-/* What the config.json beside the weights says of the model, over a preset's values in *out: one of Hugging
- * Face's ViT.  *found: there is one.  path: a file, or a directory. */
-error *vit_file_config(const char *path, bool *found, model_config *out) NODISCARD;
-
 /* path: a file, or a directory with model.safetensors.  The table has its initial values.  *head: were
  * the classes' values taken, too?  User errors: as params_read's. */
 error *vit_read(const char *path, const model_config *c, params *p, bool widen, device *dev,

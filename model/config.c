@@ -69,6 +69,45 @@ cJSON *config_json(const model_config *c)
     return json_of(c);
 }
 
+static void set_value(model_config *c, const model_field *field, double value)
+{
+    void *at = (char *)c + field->at;
+    int bits = (int)value;
+    switch (field->type) {
+    case FIELD_SIZE:
+        *(int64_t *)at = (int64_t)value;
+        return;
+    case FIELD_FLAG:
+        *(bool *)at = value != 0;
+        return;
+    case FIELD_CHOICE:
+        *(unsigned *)at = (unsigned)value;
+        return;
+    case FIELD_BIASES:
+        *(biases *)at = (biases){bits & 1, bits & 2, bits & 4, bits & 8, bits & 16, bits & 32};
+        return;
+    default:
+        *(double *)at = value;
+    }
+}
+
+error *config_from_json(const char *path, const cJSON *json, model_config *c)
+{
+    for (int i = 0; i < MODEL_FIELD_COUNT; i++) {
+        const model_field *f = &model_fields[i];
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, f->name);
+        double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+        if (!item) continue;
+        if (!(fabs(value) <= 2e9)) return user_error("%s: %s is no number", path, f->name);
+        bool fine = value >= f->least && value <= f->most;
+        if (!fine && f->at != offsetof(model_config, rotary.base))
+            return user_error("%s: %s is %g: must be between %g and %g", path, f->name, value,
+                              f->least, f->most);
+        set_value(c, f, value);
+    }
+    return NULL;
+}
+
 cJSON *config_json_before(void)
 {
     return json_of(NULL);

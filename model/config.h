@@ -168,6 +168,8 @@ const model_field *config_difference(const model_config *a, const model_config *
 /* All fields by name, as numbers; and what those mean that older checkpoints lack.  cJSON_Delete it;
  * NULL: out of memory. */
 cJSON *config_json(const model_config *c);
+/* The other way: fields that the object has; user errors name `path` and the field. */
+error *config_from_json(const char *path, const cJSON *json, model_config *c) NODISCARD;
 cJSON *config_json_before(void);
 
 /* ---- presets ---- */

@@ -17,9 +17,9 @@ report() { # NAME STATUS
 for how in CUDA=none 'SAN=1 CUDA=none' SAN=1 CUDA=nvcc MPI=no 'JPEG=no PNG=no PCRE2=no'; do
     [ "$how" != CUDA=nvcc ] || command -v nvcc >/dev/null || continue
     # shellcheck disable=SC2086 # options are words
-    made=$(make -n $how GPU_ARCH=90 BUILD="$work/none" 2>/dev/null | grep -oE "ld  $work/none/(train_gpt|train_vit|tokenize|generate|export)\"" | sort -u | wc -l)
-    [ "$made" = 5 ]
-    report "$how: all five programs" $?
+    made=$(make -n $how GPU_ARCH=90 BUILD="$work/none" 2>/dev/null | grep -oE "ld  $work/none/(train_gpt|train_vit|tokenize|generate|export|predict)\"" | sort -u | wc -l)
+    [ "$made" = 6 ]
+    report "$how: all six programs" $?
 done
 
 # ---- for which GPUs ----

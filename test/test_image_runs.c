@@ -2,6 +2,7 @@
  * classes by name, other pictures under the same names.
  */
 #include "test/scratch.h"
+#include "test/golden.h"
 
 #include "cpu/cpu.h"
 #include "test/small_images.h"
@@ -31,6 +32,9 @@ static error *train_on(const char *more, options *o)
     cpu_close(&dev);
     return e;
 }
+
+static uint8_t turned[4000];
+static size_t n_turned;
 
 /* The value of the last line of the log that has the name. */
 static double logged(const char *directory, const char *name)
@@ -158,8 +162,36 @@ static void test_other_pictures(void **state)
     must(train_on("--steps 4 --eval-every 0 --out re --resume auto", &o));
 }
 
+/* A picture that EXIF says is turned, in an epoch of all. */
+static void test_upright(void **state)
+{
+    (void)state;
+    options o;
+    double loss[2];
+    mkdir("turned", 0777);
+    mkdir("turned/a", 0777);
+    put("turned", "b", "1", 50);
+    file_write("turned/a/1.png", turned, n_turned);
+    for (int i = 0; i < 2; i++) {
+        must(train_on(i ? "--train-data turned --steps 20 --eval-every 0 --out up --upright"
+                        : "--train-data turned --steps 20 --eval-every 0 --out up",
+                      &o));
+        loss[i] = logged("up", "grad_norm");
+    }
+    assert_true(loss[0] != loss[1]);
+}
+
 static int enter(void **state)
 {
+    golden *g;
+    const double *v;
+    int64_t n;
+    error *e = golden_open("test/golden/pictures.txt", &g);
+    if (!e) e = golden_get(g, "png_exif.file", &v, &n);
+    if (e) return error_report("test_image_runs", e);
+    for (n_turned = 0; n_turned < (size_t)n; n_turned++)
+        turned[n_turned] = (uint8_t)v[n_turned];
+    golden_free(g);
     if (scratch_make(state) || chdir(*state)) return 1;
     fill();
     return 0;
@@ -177,6 +209,7 @@ int main(void)
         cmocka_unit_test(test_bad_in_training),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_other_pictures),
+        cmocka_unit_test(test_upright),
     };
     return cmocka_run_group_tests_name("image runs", tests, enter, leave);
 }

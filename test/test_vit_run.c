@@ -36,7 +36,8 @@ static void test_options_change_training(void **state)
         "--classes 5",     "--channels 1",     "--inner 20",
         "--seed 2",        "--image-size 6x9", "--width 36",
         "--heads 11",      "--layers 3",       "--batch 4",
-        "--patch 1",
+        "--patch 1",       "--mean 0.3",       "--std 0.4",
+        "--mean imagenet",
     };
     small_result base = train("");
     for (size_t i = 0; i < sizeof added / sizeof *added; i++) {
@@ -106,6 +107,12 @@ static void test_refusals(void **state)
     refused("--pool max", "--pool max", "cls or mean");
     refused("--bad-images maybe", "--bad-images maybe", "fail, skip or a part");
     refused("--bad-images 1.5", "--bad-images 1.5", "fail, skip or a part");
+    refused("--mean 2", "--mean 2", "from 0 to 1");
+    refused("--mean 0.1,0.2", "--mean 0.1,0.2", "three");
+    refused("--mean clip --std 0.5", "--std 0.5", "leave one out");
+    refused("--std 0", "--std 0", "from 0.001");
+    refused("--interpolation cubic", "--interpolation cubic", "bilinear or bicubic");
+    refused("--crop-pct 2", "--crop-pct 2", "between");
     refused("--channels 2", "--channels 2", "1 or 3");
     refused("--drop-path 1", "--drop-path", "between");
     refused("--mixup -1", "--mixup", "between");
@@ -195,6 +202,29 @@ static void same_file(const char *a, const char *b)
     free(y);
 }
 
+static bool same_bytes(const char *a, const char *b)
+{
+    size_t n, m;
+    uint8_t *x = file_read(a, &n), *y = file_read(b, &m);
+    bool same = n == m && !memcmp(x, y, n);
+    free(x);
+    free(y);
+    return same;
+}
+
+/* Images of another size: the kernel changes what is trained, --crop-pct only what is evaluated. */
+static void test_scaling_options(void **state)
+{
+    (void)state;
+    small_images_write(".", "re", 20, 3, 9, 15, 7);
+    whole_run("--steps 3 --image-size 12x18 --out plain");
+    whole_run("--steps 3 --image-size 12x18 --out cubic --interpolation bicubic");
+    whole_run("--steps 3 --image-size 12x18 --out part --crop-pct 0.8");
+    assert_false(same_bytes("plain/model.safetensors", "cubic/model.safetensors"));
+    assert_true(same_bytes("plain/model.safetensors", "part/model.safetensors"));
+    assert_false(same_bytes("plain/predictions.txt", "part/predictions.txt"));
+}
+
 /* 20 images in batches of 3: step 4 is in the middle of the first epoch, step 9 in the second. */
 static void test_resume(void **state)
 {
@@ -226,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_it_learns),
         cmocka_unit_test(test_whole_evaluation),
+        cmocka_unit_test(test_scaling_options),
         cmocka_unit_test(test_resume),
     };
     return cmocka_run_group_tests_name("vit runs", tests, enter, leave);

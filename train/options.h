@@ -38,6 +38,8 @@ typedef struct {
     const char *image_size, *pool, *bad_images;
     double bad_share; /* resolved: a run stops when more of its images than this cannot be read */
     bool upright;
+    const char *mean, *std, *interpolation;  /* ? mean, std */
+    double crop_part, mean_of[3], std_of[3]; /* the latter resolved; std_of 0: not given */
     double drop_path, mixup, label_smoothing;
     int64_t random_crop, workers, predict;
     bool flip;

@@ -3,7 +3,10 @@
 #include "data/images/image_source.h"
 #include "data/prefetch.h"
 #include "train/task.h"
+#include "io/image_card.h"
 #include "io/vit_file.h"
+
+#include "base/rng.h"
 
 #include <errno.h>
 #include <math.h>
@@ -54,6 +57,16 @@ static const option_row rows[] = {
      LIST, DATA, SILENT, FIELD(train_data), 0, 0, "Fashion-MNIST's"},
     {"val-data", "PATH", "images to evaluate on", LIST, DATA, SILENT, FIELD(val_data), 0, 0,
      "Fashion-MNIST's"},
+    {"interpolation", "HOW", "by which images are scaled: bilinear or bicubic", TEXT, DATA, TOLD,
+     FIELD(interpolation), 0, 0, NULL},
+    {"crop-pct", "X",
+     "images are scaled to cover 1 / X of the size, and the middle cut out (timm's crop_pct)", REAL,
+     DATA, TOLD, FIELD(crop_part), 0.1, 1, NULL},
+    {"mean", "X,X,X|NAME",
+     "what is subtracted from pixels of 0 to 1: a number, one for each channel, or imagenet, "
+     "inception or clip (which say --std, too)",
+     TEXT, DATA, TOLD, FIELD(mean), 0, 0, "0.5"},
+    {"std", "X,X,X", "what they are then divided by", TEXT, DATA, TOLD, FIELD(std), 0, 0, "0.5"},
     {"random-crop", "N", "shift images by up to N pixels each way", WHOLE, DATA, TOLD,
      FIELD(random_crop), 0, 1e4, NULL},
     {"flip", NULL, "turn left to right, one time in two", FLAG, DATA, SILENT, FIELD(flip), 0, 0,
@@ -72,9 +85,8 @@ static const option_row rows[] = {
     {"workers", "N", "threads that prepare images ahead of training; 0 = none", WHOLE, DATA, SILENT,
      FIELD(workers), 0, 64, NULL},
     {"predict", "N",
-     "after the last step, write what the first N evaluation images are taken for, and the images, "
-     "to "
-     "predictions.txt (scripts/plot-vit makes a picture)",
+     "after the last step, write what N evaluation images, drawn by the seed, are taken for, and "
+     "the images, to predictions.txt (scripts/plot-vit makes a picture)",
      WHOLE, OUTPUT, SILENT, FIELD(predict), 0, 1e5, NULL},
     {"eval-batches", "N", "batches in an evaluation; 0 = all images", WHOLE, OUTPUT, SILENT,
      FIELD(eval_batches), 0, 1e6, NULL},
@@ -84,6 +96,8 @@ static void image_defaults(options *o)
 {
     o->pool = "cls";
     o->bad_images = "0.05";
+    o->interpolation = "bilinear";
+    o->crop_part = 1;
     o->workers = 1;
     o->batch = 64;
 }
@@ -125,6 +139,48 @@ static error *resolve_bad(options *o)
     return user_error("--bad-images %s: must be fail, skip or a part, as in 0.05", o->bad_images);
 }
 
+/* One number for all channels, or three with commas between. */
+static error *three_numbers(const char *name, const char *text, double least, double out[3])
+{
+    int n = 0, used = 0;
+    const char *at = text;
+    while (n < 3 && sscanf(at, "%lf%n", &out[n], &used) == 1 && out[n] >= least && out[n] <= 1) {
+        n++;
+        at += used;
+        if (*at != ',') break;
+        at++;
+    }
+    if (*at || (n != 1 && n != 3))
+        return user_error("--%s %s: must be a number from %g to 1, or three with commas between",
+                          name, text, least);
+    if (n == 1) out[1] = out[2] = out[0];
+    return NULL;
+}
+
+static error *resolve_pixels(options *o)
+{
+    static const struct {
+        const char *name;
+        double mean[3], std[3];
+    } known[] = {
+        {"imagenet", {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}},
+        {"inception", {0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}},
+        {"clip", {0.48145466, 0.4578275, 0.40821073}, {0.26862954, 0.26130258, 0.27577711}}};
+    bool bicubic;
+    TRY(one_of_two("interpolation", o->interpolation, "bilinear", "bicubic", &bicubic));
+    for (size_t i = 0; o->mean && i < sizeof known / sizeof *known; i++)
+        if (!strcmp(o->mean, known[i].name)) {
+            memcpy(o->mean_of, known[i].mean, sizeof o->mean_of);
+            memcpy(o->std_of, known[i].std, sizeof o->std_of);
+            if (!o->std) return NULL;
+            return user_error("--std %s with --mean %s, which says it: leave one out", o->std,
+                              o->mean);
+        }
+    if (!o->mean && !o->std) return NULL;
+    TRY(three_numbers("mean", o->mean ? o->mean : "0.5", 0, o->mean_of));
+    return three_numbers("std", o->std ? o->std : "0.5", 1e-3, o->std_of);
+}
+
 /* As many classes as the training data has directories. */
 static error *count_classes(const options *o, model_config *c)
 {
@@ -149,10 +205,12 @@ static void apply_sizes(const options *o, model_config *c)
 /* A config.json beside the weights says what the model is; what was asked for must be the same. */
 static error *apply_file(const options *o, bool named, model_config *c)
 {
-    model_config theirs = *c;
+    image_card card = {.model = *c};
     bool found;
-    TRY(vit_file_config(o->load, &found, &theirs));
+    TRY(image_card_read(o->load, &found, &card));
+    image_card_free(&card);
     if (!found) return NULL;
+    model_config theirs = card.model;
     const struct {
         const char *name;
         int64_t given, asked, has;
@@ -167,7 +225,9 @@ static error *apply_file(const options *o, bool named, model_config *c)
             return user_error("--%s %lld: the model of --load %s has %lld; leave --%s%s out",
                               sizes[i].name, (long long)sizes[i].asked, o->load,
                               (long long)sizes[i].has, sizes[i].name, named ? " or --model" : "");
-    theirs.mean_pool = c->mean_pool;
+    snprintf(theirs.name, sizeof theirs.name, "%s", c->name);
+    if (theirs.mean_pool != c->mean_pool)
+        return user_error("--pool %s: the model of --load %s has the other one", o->pool, o->load);
     *c = theirs;
     return NULL;
 }
@@ -180,6 +240,7 @@ static error *image_resolve(options *o)
     TRY(preset_find(&image_presets, o->model_name, c));
     TRY(one_of_two("pool", o->pool, "cls", "mean", &c->mean_pool));
     TRY(resolve_bad(o));
+    TRY(resolve_pixels(o));
     apply_sizes(o, c);
     if (o->load) TRY(apply_file(o, named, c));
     TRY(image_size(o, c));
@@ -247,12 +308,17 @@ static error *open_named(const options *o, bool training, const image_names *nam
                                   .upright = o->upright},
                          .height = c->image_height,
                          .width = c->image_width,
+                         .kernel = !strcmp(o->interpolation, "bicubic") ? RESAMPLE_BICUBIC
+                                                                        : RESAMPLE_BILINEAR,
+                         .crop_part = training ? 1 : o->crop_part,
                          .training = training,
                          .seed = (uint64_t)o->seed,
                          .crop = o->random_crop,
                          .flip = o->flip,
                          .mixup = o->mixup,
                          .smoothing = o->label_smoothing};
+    memcpy(how.mean, o->mean_of, sizeof how.mean);
+    memcpy(how.std, o->std_of, sizeof how.std);
     return image_source_open(list->pattern, list->n, &how, out);
 }
 
@@ -297,16 +363,19 @@ static int64_t largest(const float *x, int64_t n)
     return best;
 }
 
-static int byte_of(float x)
+static int byte_of(const options *o, int64_t channel, float x)
 {
-    return (int)lrintf(fminf(255, fmaxf(0, (x + 1) * 127.5f)));
+    double mean = o->std_of[channel] > 0 ? o->mean_of[channel] : 0.5,
+           std = o->std_of[channel] > 0 ? o->std_of[channel] : 0.5;
+    return (int)lrint(fmin(255, fmax(0, ((double)x * std + mean) * 255)));
 }
 
 /* "# image label predicted probability", then a line "column row red green blue" for each pixel, and two
  * empty lines: gnuplot's `index`. */
-static void print_prediction(FILE *f, const model_config *c, int64_t number, const float *pixels,
+static void print_prediction(FILE *f, const options *o, int64_t number, const float *pixels,
                              const float *target, const float *logits)
 {
+    const model_config *c = &o->model;
     int64_t size = c->image_height * c->image_width, best = largest(logits, c->vocab);
     double sum = 0;
     for (int64_t k = 0; k < c->vocab; k++)
@@ -316,26 +385,57 @@ static void print_prediction(FILE *f, const model_config *c, int64_t number, con
     for (int64_t i = 0; i < size; i++) {
         fprintf(f, "%lld %lld", (long long)(i % c->image_width), (long long)(i / c->image_width));
         for (int64_t k = 0; k < 3; k++)
-            fprintf(f, " %d", byte_of(pixels[(c->channels == 3 ? k : 0) * size + i]));
+            fprintf(f, " %d", byte_of(o, k, pixels[(c->channels == 3 ? k : 0) * size + i]));
         fputc('\n', f);
     }
     fputs("\n\n", f);
 }
 
-/* f: NULL in all ranks but the first, which compute only. */
-static error *write_predictions(trainer *t, source *data, FILE *f)
+/* Of the n evaluation images the first ones of an order drawn by the seed: classes lie one after another in
+ * a directory. */
+typedef struct {
+    source base;
+    source *all;
+    uint64_t seed;
+    int64_t input, target; /* numbers of a sample */
+} drawn;
+
+static int64_t drawn_number(const drawn *d, int64_t i)
 {
+    uint64_t n = (uint64_t)d->all->count, k = (uint64_t)i;
+    return k < n ? (int64_t)rng_permute(d->seed, RNG_ORDER, 0, k, n) : i;
+}
+
+static error *drawn_read(source *base, int64_t first, int64_t count, void *inputs, void *targets)
+{
+    const drawn *d = (const drawn *)base;
+    for (int64_t i = 0; i < count; i++) {
+        float *input = (float *)inputs + i * d->input, *target = (float *)targets + i * d->target;
+        TRY(source_read(d->all, drawn_number(d, first + i), 1, input, target));
+    }
+    return NULL;
+}
+
+/* f: NULL in all ranks but the first, which compute only. */
+static error *write_predictions(trainer *t, source *all, FILE *f)
+{
+    static const source_ops ops = {.read = drawn_read};
     const options *o = t->o;
     const model_config *c = &o->model;
-    int64_t size = c->channels * c->image_height * c->image_width;
-    int64_t n = o->predict < data->count ? o->predict : data->count;
+    drawn d = {.base = {.ops = &ops, .count = all->count, .ends = true},
+               .all = all,
+               .seed = (uint64_t)o->seed,
+               .input = c->channels * c->image_height * c->image_width,
+               .target = c->vocab};
+    int64_t n = o->predict < all->count ? o->predict : all->count;
     float *logits;
     TRY(alloc_array(&logits, (size_t)(o->batch * c->vocab), sizeof *logits));
     error *e = NULL;
     for (int64_t first = 0; first < n && !e; first += o->batch) {
-        e = trainer_predict(t, data, first, logits);
+        e = trainer_predict(t, &d.base, first, logits);
         for (int64_t i = 0; f && i < o->batch && first + i < n && !e; i++)
-            print_prediction(f, c, first + i, (const float *)t->host_inputs + i * size,
+            print_prediction(f, o, drawn_number(&d, first + i),
+                             (const float *)t->host_inputs + i * d.input,
                              (const float *)t->host_targets + i * c->vocab, logits + i * c->vocab);
     }
     free(logits);
@@ -354,19 +454,45 @@ static error *predict_into(trainer *t, source *data, const char *path)
     return e;
 }
 
-static error *image_between(void *own, trainer *t, int64_t step)
+static error *write_sheet(trainer *t)
 {
-    const options *o = t->o;
     char path[PATH_LENGTH];
     source *data;
-    (void)own;
-    if (!o->predict || step != o->steps) return NULL;
-    if (!o->val_data.n) return user_error("--predict: there is no --val-data to predict");
-    TRY(path_join(path, o->out, "predictions.txt"));
-    TRY(image_open(o, false, &data));
+    if (!t->o->val_data.n) return user_error("--predict: there is no --val-data to predict");
+    TRY(path_join(path, t->o->out, "predictions.txt"));
+    TRY(image_open(t->o, false, &data));
     error *e = predict_into(t, data, path);
     source_close(data);
     return e;
+}
+
+/* config.json and classes.txt, for whoever uses the model. */
+static error *write_card(const options *o)
+{
+    image_names names;
+    TRY(image_names_find(o->train_data.pattern, o->train_data.n, &names));
+    image_card card = {.model = o->model,
+                       .names = names.name,
+                       .n_names = names.n,
+                       .crop_part = o->crop_part,
+                       .bicubic = !strcmp(o->interpolation, "bicubic")};
+    for (int i = 0; i < 3; i++) {
+        bool given = o->std_of[i] > 0;
+        card.mean[i] = given ? o->mean_of[i] : 0.5;
+        card.std[i] = given ? o->std_of[i] : 0.5;
+    }
+    error *e = image_card_write(o->out, &card);
+    image_names_free(&names);
+    return e;
+}
+
+static error *image_between(void *own, trainer *t, int64_t step)
+{
+    const options *o = t->o;
+    (void)own;
+    if (step != o->steps) return NULL;
+    if (comm_rank(o->comm) == 0) TRY(write_card(o));
+    return o->predict ? write_sheet(t) : NULL;
 }
 
 const task image_task = {

@@ -11,6 +11,7 @@ typedef struct {
     source base;
     image_options o;
     image_set *set;
+    float value[3][256]; /* what a byte of each channel becomes */
 } image_source;
 
 static double unit(uint32_t bits)
@@ -19,9 +20,9 @@ static double unit(uint32_t bits)
 }
 
 /* An image of the wanted size, flipped and shifted as `draw` says, times `part`, added to out. */
-static void add_image(const image_options *o, view v, const uint32_t draw[4], float part,
-                      float *out)
+static void add_image(const image_source *s, view v, const uint32_t draw[4], float part, float *out)
 {
+    const image_options *o = &s->o;
     int64_t h = o->height, w = o->width, span = 2 * o->crop + 1;
     int64_t down = 0, right = 0;
     bool flip = o->training && o->flip && draw[0] >> 31;
@@ -34,17 +35,19 @@ static void add_image(const image_options *o, view v, const uint32_t draw[4], fl
             for (int64_t j = 0; j < w; j++) {
                 int64_t y = i + down, x = (flip ? w - 1 - j : j) + right;
                 bool inside = y >= 0 && y < h && x >= 0 && x < w;
-                float value = inside ? (float)v.pixels[y * v.stride + x * v.channels + c] : 0;
-                out[(c * h + i) * w + j] += part * (value / 127.5f - 1);
+                uint8_t value = inside ? v.pixels[y * v.stride + x * v.channels + c] : 0;
+                out[(c * h + i) * w + j] += part * s->value[c][value];
             }
 }
 
 /* The picture in the wanted size: itself, or in `room`. */
 static error *fit(const image_options *o, view *v, uint8_t *room)
 {
-    if (v->height == o->height && v->width == o->width) return NULL;
-    window w = window_covering(v->height, v->width, o->height, o->width, 1);
-    TRY(picture_resize(*v, &w, RESAMPLE_BILINEAR, room));
+    bool cut = o->crop_part > 0 && o->crop_part < 1;
+    if (v->height == o->height && v->width == o->width && !cut) return NULL;
+    window w = window_covering(v->height, v->width, o->height, o->width,
+                               o->crop_part > 0 ? o->crop_part : 1);
+    TRY(picture_resize(*v, &w, o->kernel, room));
     *v = (view){room, o->height, o->width, v->channels, o->width * v->channels};
     return NULL;
 }
@@ -86,7 +89,7 @@ static error *add_sample(image_source *s, int64_t i, uint64_t draw, double part,
     error *e = fit(&s->o, &got.view, room);
     if (!e) {
         rng_bits(s->o.seed, RNG_AUGMENT, draw, bits);
-        add_image(&s->o, got.view, bits, (float)part, input);
+        add_image(s, got.view, bits, (float)part, input);
         add_target(s, got.label, part, target);
     }
     free(got.owned);
@@ -152,6 +155,16 @@ static void image_close(source *base)
     free(base);
 }
 
+/* In floats, in the order of torchvision's ToTensor and Normalize. */
+static void set_values(image_source *s)
+{
+    for (int c = 0; c < 3; c++)
+        for (int v = 0; v < 256; v++) {
+            float mean = (float)s->o.mean[c], std = (float)s->o.std[c];
+            s->value[c][v] = std > 0 ? ((float)v / 255 - mean) / std : (float)v / 127.5f - 1;
+        }
+}
+
 error *image_source_open(const char *const *paths, int n, const image_options *options,
                          source **out)
 {
@@ -160,6 +173,7 @@ error *image_source_open(const char *const *paths, int n, const image_options *o
     image_source *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     s->o = *options;
+    set_values(s);
     error *e = images_open(paths, n, &options->wish, &s->set);
     if (e) {
         free(s);

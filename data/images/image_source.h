@@ -20,7 +20,10 @@
 
 typedef struct {
     image_wish wish;
-    int64_t height, width; /* that the model takes; others are scaled to cover it, and cut */
+    int64_t height, width;  /* that the model takes; others are scaled to cover it, and cut */
+    resample_kernel kernel; /* by which */
+    double crop_part;       /* of the scaled image that much is kept, as timm's crop_pct; 0: 1 */
+    double mean[3], std[3]; /* of each channel, of values from 0 to 1; std 0: 1/2 and 1/2 */
     bool training;
     uint64_t seed;
     int64_t crop; /* shifts by up to so many pixels up, down, left, right; black comes in */

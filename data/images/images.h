@@ -38,6 +38,8 @@ typedef struct {
     const image_names *names; /* ? class directories are numbered by these */
     bad_policy bad;
     bool upright; /* turned as EXIF says */
+    bool
+        unlabelled; /* paths are pictures, and directories of them at any depth; all are of class 0 */
 } image_wish;
 
 typedef struct image_set image_set;

@@ -223,6 +223,7 @@ static error *add_path(void *context, const char *path)
     if (stat(path, &st))
         return user_error("'%s' cannot be opened: %s: check the name and its permissions", path,
                           strerror(errno));
+    if (set->wish.unlabelled) return images_add_unlabelled(set, path);
     if (S_ISDIR(st.st_mode)) return images_add_directory(set, path);
     if (!S_ISREG(st.st_mode)) return user_error("'%s' is neither a file nor a directory", path);
     return add_file(set, path, st.st_size);

@@ -200,10 +200,10 @@ static error *add_file(walk *w, const char *path, size_t root, int label)
     return e;
 }
 
-static error *add_class(walk *w, const char *path, size_t root, int label)
+/* All pictures below `path`. */
+static error *add_below(walk *w, const char *path, size_t root, int label)
 {
     folders all = {0};
-    size_t before = w->set->n;
     error *e = descend(w, path, 0, &all);
     if (!e) qsort(all.item, all.n, sizeof *all.item, by_path);
     for (size_t i = 0; i < all.n && !e; i++) {
@@ -213,12 +213,18 @@ static error *add_class(walk *w, const char *path, size_t root, int label)
             e = add_file(w, files->path[k], root, label);
     }
     folders_free(&all);
-    if (!e && w->set->n == before)
-        e = images_spoilt(w->set, BAD_ANY,
-                          user_error("class directory '%s' has no images: remove it and lower "
-                                     "--classes, or --bad-images skip",
-                                     path));
     return e;
+}
+
+static error *add_class(walk *w, const char *path, size_t root, int label)
+{
+    size_t before = w->set->n;
+    TRY(add_below(w, path, root, label));
+    if (w->set->n > before) return NULL;
+    return images_spoilt(w->set, BAD_ANY,
+                         user_error("class directory '%s' has no images: remove it and lower "
+                                    "--classes, or --bad-images skip",
+                                    path));
 }
 
 /* ---- all classes ---- */
@@ -297,6 +303,22 @@ error *images_add_directory(image_set *s, const char *path)
     if (!e) e = add_classes(&w, path, &classes);
     if (!e) tell(&w, path);
     listing_free(&classes);
+    return e;
+}
+
+error *images_add_unlabelled(image_set *s, const char *path)
+{
+    struct stat st;
+    walk w = {.set = s};
+    if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
+        TRY(add_below(&w, path, strlen(path), 0));
+        tell(&w, path);
+        return NULL;
+    }
+    image_item item = {.path = strdup(path)};
+    if (!item.path) return user_error("out of memory for the name '%s'", path);
+    error *e = images_add(s, &item, path, 0);
+    if (e) free(item.path);
     return e;
 }
 

@@ -37,6 +37,8 @@ error *images_room(image_set *s, size_t n) NODISCARD;
 error *images_spoilt(image_set *s, bad_policy least, error *e) NODISCARD;
 
 error *images_add_directory(image_set *s, const char *path) NODISCARD;
+/* Pictures without labels: a file, or all below a directory. */
+error *images_add_unlabelled(image_set *s, const char *path) NODISCARD;
 
 /* Calls `each` with every path that a pattern (*, ?, [) stands for; the pattern itself, if there is such a
  * file or nothing to expand. */

@@ -1,0 +1,24 @@
+/* classifier.h - a trained model of images, ready to classify: its memory planned, its weights read.
+ *
+ *     classifier_plan     memory for so many images at a time, as for training: recorded, not taken
+ *     classifier_commit   takes it on a device, reads the weights
+ *     classifier_run      pixels (images, channels, height, width) -> logits (images, classes)
+ */
+#ifndef REGRAD_CLASSIFIER_H
+#define REGRAD_CLASSIFIER_H
+
+#include "model/model.h"
+
+typedef struct classifier classifier;
+
+error *classifier_plan(const model_kind *kind, const model_config *c, int64_t images,
+                       classifier **out) NODISCARD;
+/* path: as vit_read's.  The head must be there. */
+error *classifier_commit(classifier *k, device *dev, const char *path, bool widen) NODISCARD;
+error *classifier_run(classifier *k, const float *pixels, float *logits) NODISCARD;
+void classifier_destroy(classifier *k); /* NULL is fine */
+
+size_t classifier_bytes(const classifier *k);
+int64_t classifier_parameters(const classifier *k);
+
+#endif

@@ -1,0 +1,230 @@
+/* image_card.c - see image_card.h */
+#include "io/image_card.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "model/hf/hf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MOST_CONFIG = 1 << 24 };
+
+void image_card_free(image_card *card)
+{
+    for (int64_t i = 0; i < card->n_names; i++)
+        free(card->names[i]);
+    free(card->names);
+    card->names = NULL;
+    card->n_names = 0;
+}
+
+/* ---- writing ---- */
+
+static error *no_memory(void)
+{
+    return user_error("out of memory for config.json");
+}
+
+static cJSON *sizes(const int64_t *x, int n)
+{
+    double values[4];
+    for (int i = 0; i < n; i++)
+        values[i] = (double)x[i];
+    return cJSON_CreateDoubleArray(values, n);
+}
+
+static const char *act_word(activation act)
+{
+    return act == ACT_GELU_TANH ? "gelu_tanh" : act == ACT_SILU ? "silu" : "gelu";
+}
+
+/* The arguments of timm's VisionTransformer. */
+static bool add_vit(cJSON *json, const model_config *c)
+{
+    cJSON *a = cJSON_AddObjectToObject(json, "model_args");
+    const int64_t size[] = {c->image_height, c->image_width};
+    return cJSON_AddStringToObject(json, "architecture", "vit_base_patch16_224") && a &&
+           json_add(a, "img_size", sizes(size, 2)) &&
+           cJSON_AddNumberToObject(a, "patch_size", (double)c->patch) &&
+           cJSON_AddNumberToObject(a, "in_chans", (double)c->channels) &&
+           cJSON_AddNumberToObject(a, "embed_dim", (double)c->width) &&
+           cJSON_AddNumberToObject(a, "depth", (double)c->layers) &&
+           cJSON_AddNumberToObject(a, "num_heads", (double)c->heads) &&
+           cJSON_AddNumberToObject(a, "mlp_ratio", (double)c->inner / (double)c->width) &&
+           cJSON_AddBoolToObject(a, "qkv_bias", c->bias.qkv) &&
+           cJSON_AddStringToObject(a, "act_layer", act_word(c->act)) &&
+           cJSON_AddBoolToObject(a, "class_token", !c->mean_pool) &&
+           cJSON_AddStringToObject(a, "global_pool", c->mean_pool ? "avg" : "token");
+}
+
+/* What timm's loaders of data look at. */
+static bool add_data(cJSON *json, const image_card *card)
+{
+    const model_config *c = &card->model;
+    const int64_t input[] = {c->channels, c->image_height, c->image_width};
+    int channels = (int)c->channels;
+    cJSON *p = cJSON_AddObjectToObject(json, "pretrained_cfg");
+    return p && json_add(p, "input_size", sizes(input, 3)) &&
+           json_add(p, "mean", cJSON_CreateDoubleArray(card->mean, channels)) &&
+           json_add(p, "std", cJSON_CreateDoubleArray(card->std, channels)) &&
+           cJSON_AddStringToObject(p, "interpolation", card->bicubic ? "bicubic" : "bilinear") &&
+           cJSON_AddNumberToObject(p, "crop_pct", card->crop_part) &&
+           cJSON_AddBoolToObject(p, "fixed_input_size", true) &&
+           cJSON_AddNumberToObject(p, "num_classes", (double)c->vocab) &&
+           cJSON_AddStringToObject(p, "first_conv", "patch_embed.proj") &&
+           cJSON_AddStringToObject(p, "classifier", "head");
+}
+
+static bool add_names(cJSON *json, const image_card *card)
+{
+    cJSON *list = cJSON_AddArrayToObject(json, "label_names");
+    bool ok = list;
+    for (int64_t i = 0; ok && i < card->n_names; i++) {
+        cJSON *name = cJSON_CreateString(card->names[i]);
+        ok = name && cJSON_AddItemToArray(list, name);
+    }
+    return ok;
+}
+
+static error *config_text(const image_card *card, char **out)
+{
+    const model_config *c = &card->model;
+    cJSON *json = cJSON_CreateObject();
+    bool ok = json && add_vit(json, c) &&
+              cJSON_AddNumberToObject(json, "num_classes", (double)c->vocab) &&
+              cJSON_AddNumberToObject(json, "num_features", (double)c->width) &&
+              (!card->n_names || add_names(json, card)) && add_data(json, card) &&
+              json_add(json, "regrad", config_json(c));
+    *out = ok ? cJSON_Print(json) : NULL;
+    cJSON_Delete(json);
+    return *out ? NULL : no_memory();
+}
+
+static error *write_names(const char *directory, const image_card *card)
+{
+    char path[PATH_LENGTH];
+    memory_stream m;
+    TRY(path_join(path, directory, "classes.txt"));
+    TRY(memory_stream_open(&m, "classes.txt"));
+    for (int64_t i = 0; i < card->n_names; i++)
+        fprintf(m.to, "%s\n", card->names[i]);
+    TRY(memory_stream_close(&m));
+    error *e = file_write_all(path, m.text, m.n);
+    free(m.text);
+    return e;
+}
+
+error *image_card_write(const char *directory, const image_card *card)
+{
+    char path[PATH_LENGTH], *text;
+    TRY(path_join(path, directory, "config.json"));
+    TRY(config_text(card, &text));
+    error *e = file_write_text(path, text);
+    free(text);
+    return e || !card->n_names ? e : write_names(directory, card);
+}
+
+/* ---- reading ---- */
+
+static const cJSON *member(const cJSON *json, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(json, name);
+}
+
+/* Three numbers, or one for a single channel; others are passed over. */
+static void read_three(const cJSON *list, double out[3])
+{
+    int n = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0;
+    for (int i = 0; i < 3 && n > 0; i++) {
+        const cJSON *x = cJSON_GetArrayItem(list, i < n ? i : n - 1);
+        if (cJSON_IsNumber(x) && x->valuedouble >= 0 && x->valuedouble <= 1)
+            out[i] = x->valuedouble;
+    }
+}
+
+static error *take_name(image_card *card, const char *name)
+{
+    char *copy = strdup(name ? name : "");
+    if (!copy) return no_memory();
+    card->names[card->n_names++] = copy;
+    return NULL;
+}
+
+/* A list of names (timm's label_names), or an object {"0": name, ...} (id2label). */
+static error *read_names(const cJSON *list, image_card *card)
+{
+    int n = cJSON_IsArray(list) || cJSON_IsObject(list) ? cJSON_GetArraySize(list) : 0;
+    if (!n) return NULL;
+    TRY(alloc_array(&card->names, (size_t)n, sizeof *card->names));
+    for (int i = 0; i < n; i++) {
+        char key[20];
+        snprintf(key, sizeof key, "%d", i);
+        const cJSON *item = cJSON_IsArray(list) ? cJSON_GetArrayItem(list, i) : member(list, key);
+        TRY(take_name(card, cJSON_GetStringValue(item)));
+    }
+    return NULL;
+}
+
+static void read_data(const cJSON *p, image_card *card)
+{
+    const cJSON *part = member(p, "crop_pct");
+    const char *how = cJSON_GetStringValue(member(p, "interpolation"));
+    read_three(member(p, "mean"), card->mean);
+    read_three(member(p, "std"), card->std);
+    if (cJSON_IsNumber(part) && part->valuedouble > 0 && part->valuedouble <= 1)
+        card->crop_part = part->valuedouble;
+    card->bicubic = how && !strcmp(how, "bicubic");
+}
+
+static error *read_config(const char *path, const cJSON *json, bool *found, image_card *card)
+{
+    const char *type = cJSON_GetStringValue(member(json, "model_type"));
+    const cJSON *own = member(json, "regrad");
+    read_data(member(json, "pretrained_cfg"), card);
+    TRY(read_names(member(json, own ? "label_names" : "id2label"), card));
+    *found = own || (type && !strcmp(type, "vit"));
+    if (own) {
+        TRY(config_from_json(path, own, &card->model));
+        return error_context(vit_config(&card->model), "%s", path);
+    }
+    return *found ? hf_vit_read(path, json, &card->model) : NULL;
+}
+
+/* Hugging Face's file of what is done to pixels: image_mean, image_std. */
+static error *read_processor(const char *directory, image_card *card)
+{
+    char path[PATH_LENGTH];
+    cJSON *json;
+    TRY(path_join(path, directory, "preprocessor_config.json"));
+    if (access(path, F_OK)) return NULL;
+    TRY(json_read(path, MOST_CONFIG, &json));
+    read_three(member(json, "image_mean"), card->mean);
+    read_three(member(json, "image_std"), card->std);
+    cJSON_Delete(json);
+    return NULL;
+}
+
+error *image_card_read(const char *path, bool *found, image_card *out)
+{
+    char inside[PATH_LENGTH], parent[PATH_LENGTH];
+    struct stat st;
+    cJSON *json;
+    *found = false;
+    out->names = NULL;
+    out->n_names = 0;
+    if (stat(path, &st) || !S_ISDIR(st.st_mode)) {
+        TRY(path_parent(parent, path));
+        path = parent;
+    }
+    TRY(path_join(inside, path, "config.json"));
+    if (access(inside, F_OK)) return NULL;
+    TRY(json_read(inside, MOST_CONFIG, &json));
+    error *e = read_config(inside, json, found, out);
+    cJSON_Delete(json);
+    if (!e) e = read_processor(path, out);
+    if (e) image_card_free(out);
+    return e;
+}
