@@ -156,6 +156,10 @@ $(BUILD)/bench_vit: $(BUILD)/tools/bench.o $(BUILD)/train/task_of_train_vit.o $(
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
+$(BUILD)/bench_products: $(BUILD)/tools/bench_products.o $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+
 # ---- tests ----
 
 TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c test/rig_*.c),$(wildcard test/*.c)))

@@ -31,7 +31,6 @@ enum { QUERIES = 32, HALF = QUERIES / 2, KEYS = 128, FEW_KEYS = 64, MOST_SIZE = 
 
 /* One query head of one sequence: matrices (T,D). */
 typedef struct {
-    const blas *blas;
     int64_t length, size; /* T, D */
     view q, k, v;
     bool causal;
@@ -122,12 +121,11 @@ static void prefetch(const head *h, block b, view x)
             __builtin_prefetch(x.data + r * x.ld * size + at);
 }
 
-static head head_of(device *dev, tensor qkv, int64_t heads, int64_t kv_heads, int64_t b, int64_t h)
+static head head_of(tensor qkv, int64_t heads, int64_t kv_heads, int64_t b, int64_t h)
 {
     int64_t length = qkv.dim[1], size = tensor_cols(qkv) / (heads + 2 * kv_heads);
     int64_t kv = h / (heads / kv_heads);
     return (head){
-        .blas = cpu_blas(dev),
         .length = length,
         .size = size,
         .q = view_at(qkv, b * length, h * size),
@@ -225,13 +223,13 @@ static void attend(const head *h, block b, view result, float *lse)
     int64_t end = keys_end(h, b);
     for (b.key = 0; b.key < end; b.key += KEYS) {
         b.m = min64(KEYS, end - b.key);
-        blas_xy(h->blas, b.m, lanes_of(b), h->size, rows_of(h, h->k, b.key, b.m, room),
-                (panel){qt, QUERIES}, 0, s, QUERIES);
+        small_xy(b.m, lanes_of(b), h->size, rows_of(h, h->k, b.key, b.m, room),
+                 (panel){qt, QUERIES}, 0, s, QUERIES);
         softmax_block(h, b, s, &r);
         for (int64_t i = 0; i < b.n && b.key; i++)
             scale_row(out + i * ld, h->size, r.shrink[i]);
-        blas_xty(h->blas, b.n, h->size, b.m, (panel){s, QUERIES},
-                 rows_of(h, h->v, b.key, b.m, room), b.key > 0, out, ld);
+        small_xty(b.n, h->size, b.m, (panel){s, QUERIES}, rows_of(h, h->v, b.key, b.m, room),
+                  b.key > 0, out, ld);
     }
     for (int64_t i = 0; i < b.n; i++) {
         scale_row(out + i * ld, h->size, 1 / r.sum[i]);
@@ -240,22 +238,33 @@ static void attend(const head *h, block b, view result, float *lse)
     put_rows(h, sums, b.n, result);
 }
 
+static int64_t query_blocks(int64_t length)
+{
+    return (length + QUERIES - 1) / QUERIES;
+}
+
+static void attend_range(const void *op, int64_t first, int64_t end)
+{
+    const attention_op *o = op;
+    int64_t length = o->qkv.dim[1], blocks = query_blocks(length);
+    for (int64_t at = first; at < end; at++) {
+        int64_t b = at / blocks / o->heads, i = at / blocks % o->heads,
+                query = at % blocks * QUERIES;
+        head h = head_of(o->qkv, o->heads, o->kv_heads, b, i);
+        h.causal = o->causal, h.scale = (float)o->scale;
+        h.slope = o->alibi ? (float)alibi_slope(o->heads, i) : 0;
+        attend(&h, (block){.query = query, .n = min64(QUERIES, length - query)},
+               view_at(o->out, b * length + query, i * h.size),
+               floats(o->lse) + (b * o->heads + i) * length + query);
+    }
+}
+
 void cpu_attention(device *dev, int stream, const attention_op *o)
 {
     (void)stream;
     if (!head_size_fits(dev, o->out, o->heads)) return;
-    int64_t batch = o->qkv.dim[0], length = o->qkv.dim[1];
-#pragma omp parallel for collapse(3) num_threads(dev->threads) schedule(dynamic)
-    for (int64_t b = 0; b < batch; b++)
-        for (int64_t i = 0; i < o->heads; i++)
-            for (int64_t query = 0; query < length; query += QUERIES) {
-                head h = head_of(dev, o->qkv, o->heads, o->kv_heads, b, i);
-                h.causal = o->causal, h.scale = (float)o->scale;
-                h.slope = o->alibi ? (float)alibi_slope(o->heads, i) : 0;
-                attend(&h, (block){.query = query, .n = min64(QUERIES, length - query)},
-                       view_at(o->out, b * length + query, i * h.size),
-                       floats(o->lse) + (b * o->heads + i) * length + query);
-            }
+    pool_for(cpu_threads(dev), o->qkv.dim[0] * o->heads * query_blocks(o->qkv.dim[1]), 1,
+             attend_range, o);
 }
 
 /* ---- backward ---- */
@@ -318,8 +327,8 @@ static void begin_meeting(const head *h, const head_grad *g, block b, panel q, p
 /* Probabilities and ds of a block of queries and keys. */
 static void meet(const head *h, block b, panel k, panel v, meeting *m)
 {
-    blas_xy(h->blas, b.m, lanes_of(b), h->size, k, (panel){m->qt, QUERIES}, 0, m->s, QUERIES);
-    blas_xy(h->blas, b.m, lanes_of(b), h->size, v, (panel){m->dout_t, QUERIES}, 0, m->dp, QUERIES);
+    small_xy(b.m, lanes_of(b), h->size, k, (panel){m->qt, QUERIES}, 0, m->s, QUERIES);
+    small_xy(b.m, lanes_of(b), h->size, v, (panel){m->dout_t, QUERIES}, 0, m->dp, QUERIES);
     score_grads(h, b, m->lse, m->r, m->s, m->dp);
 }
 
@@ -352,9 +361,9 @@ static void attend_grad(const head *h, const head_grad *g, block b)
         b.m = min64(KEYS, end - b.key);
         panel k = rows_of(h, h->k, b.key, b.m, NULL);
         meet(h, b, k, rows_of(h, h->v, b.key, b.m, NULL), &m);
-        blas_xy(h->blas, b.m, h->size, b.n, p, dout, 1, floats_at(g->dv, b.key), ld);
-        blas_xy(h->blas, b.m, h->size, b.n, ds, q, 1, floats_at(g->dk, b.key), ld);
-        blas_xty(h->blas, b.n, h->size, b.m, ds, k, b.key > 0, floats_at(g->dq, b.query), ld);
+        small_xy(b.m, h->size, b.n, p, dout, 1, floats_at(g->dv, b.key), ld);
+        small_xy(b.m, h->size, b.n, ds, q, 1, floats_at(g->dk, b.key), ld);
+        small_xty(b.n, h->size, b.m, ds, k, b.key > 0, floats_at(g->dq, b.query), ld);
     }
 }
 
@@ -376,7 +385,7 @@ static void query_grads(const head *h, const head_grad *g, block b)
         b.m = min64(FEW_KEYS, end - b.key);
         panel k = rows_of(h, h->k, b.key, b.m, keys[0]);
         meet(h, b, k, rows_of(h, h->v, b.key, b.m, keys[1]), &m);
-        blas_xty(h->blas, b.n, h->size, b.m, (panel){m.dp, QUERIES}, k, b.key > 0, dq, h->size);
+        small_xty(b.n, h->size, b.m, (panel){m.dp, QUERIES}, k, b.key > 0, dq, h->size);
     }
     put_rows(h, dq, b.n, rows_from(g->dq, b.query));
 }
@@ -394,18 +403,17 @@ static void key_grads(const head *h, const head_grad *g, block b, panel k, panel
               dout = rows_of(h, g->dout, b.query, b.n, rows[1]);
         begin_meeting(h, g, b, q, dout, &m);
         meet(h, b, k, v, &m);
-        blas_xy(h->blas, b.m, h->size, b.n, (panel){m.s, QUERIES}, dout, 1, dv, h->size);
-        blas_xy(h->blas, b.m, h->size, b.n, (panel){m.dp, QUERIES}, q, 1, dk, h->size);
+        small_xy(b.m, h->size, b.n, (panel){m.s, QUERIES}, dout, 1, dv, h->size);
+        small_xy(b.m, h->size, b.n, (panel){m.dp, QUERIES}, q, 1, dk, h->size);
     }
 }
 
 /* Query head i of sequence b, which key head kv serves. */
-static void open_head(device *dev, const attention_grad_op *o, int64_t b, int64_t i, head *h,
-                      head_grad *g)
+static void open_head(const attention_grad_op *o, int64_t b, int64_t i, head *h, head_grad *g)
 {
     int64_t length = o->qkv.dim[1], first = b * length, size = tensor_cols(o->out) / o->heads;
     int64_t kv = i / (o->heads / o->kv_heads);
-    *h = head_of(dev, o->qkv, o->heads, o->kv_heads, b, i);
+    *h = head_of(o->qkv, o->heads, o->kv_heads, b, i);
     h->causal = o->causal, h->scale = (float)o->scale;
     h->slope = o->alibi ? (float)alibi_slope(o->heads, i) : 0;
     *g = (head_grad){
@@ -420,19 +428,19 @@ static void open_head(device *dev, const attention_grad_op *o, int64_t b, int64_
 }
 
 /* bf16: dk and dv of a block of keys, from all query heads [first, end) that it serves. */
-static void key_block(device *dev, const attention_grad_op *o, int64_t b, int64_t first,
-                      int64_t end, int64_t key)
+static void key_block(const attention_grad_op *o, int64_t b, int64_t first, int64_t end,
+                      int64_t key)
 {
     head h;
     head_grad g;
     float keys[2][FEW_KEYS * MOST_SIZE], sums[2][FEW_KEYS * MOST_SIZE];
-    open_head(dev, o, b, first, &h, &g);
+    open_head(o, b, first, &h, &g);
     block at = {.key = key, .m = min64(FEW_KEYS, h.length - key)};
     panel k = rows_of(&h, h.k, key, at.m, keys[0]), v = rows_of(&h, h.v, key, at.m, keys[1]);
     for (int i = 0; i < 2; i++)
         memset(sums[i], 0, (size_t)(at.m * h.size) * sizeof *sums[i]);
     for (int64_t i = first; i < end; i++) {
-        open_head(dev, o, b, i, &h, &g);
+        open_head(o, b, i, &h, &g);
         key_grads(&h, &g, at, k, v, sums[0], sums[1]);
     }
     put_rows(&h, sums[0], at.m, rows_from(g.dk, key));
@@ -440,34 +448,38 @@ static void key_block(device *dev, const attention_grad_op *o, int64_t b, int64_
 }
 
 /* All query heads of key head kv of sequence b. */
-static void group_grad(device *dev, const attention_grad_op *o, int64_t b, int64_t kv)
+static void group_grad(const attention_grad_op *o, int64_t b, int64_t kv)
 {
     int64_t group = o->heads / o->kv_heads, length = o->qkv.dim[1], size;
     bool f32 = o->qkv.type == F32;
     head h;
     head_grad g;
-    open_head(dev, o, b, kv * group, &h, &g);
+    open_head(o, b, kv * group, &h, &g);
     size = h.size;
     for (int64_t t = 0; t < length && f32; t++) {
         memset(floats_at(g.dk, t), 0, (size_t)size * sizeof(float));
         memset(floats_at(g.dv, t), 0, (size_t)size * sizeof(float));
     }
     for (int64_t i = kv * group; i < (kv + 1) * group; i++) {
-        open_head(dev, o, b, i, &h, &g);
+        open_head(o, b, i, &h, &g);
         for (int64_t query = 0; query < length; query += QUERIES)
             (f32 ? attend_grad : query_grads)(
                 &h, &g, (block){.query = query, .n = min64(QUERIES, length - query)});
     }
     for (int64_t key = 0; key < length && !f32; key += FEW_KEYS)
-        key_block(dev, o, b, kv * group, (kv + 1) * group, key);
+        key_block(o, b, kv * group, (kv + 1) * group, key);
+}
+
+static void group_range(const void *op, int64_t first, int64_t end)
+{
+    const attention_grad_op *o = op;
+    for (int64_t i = first; i < end; i++)
+        group_grad(o, i / o->kv_heads, i % o->kv_heads);
 }
 
 void cpu_attention_grad(device *dev, int stream, const attention_grad_op *o)
 {
     (void)stream;
     if (!head_size_fits(dev, o->out, o->heads)) return;
-#pragma omp parallel for collapse(2) num_threads(dev->threads) schedule(dynamic)
-    for (int64_t b = 0; b < o->qkv.dim[0]; b++)
-        for (int64_t kv = 0; kv < o->kv_heads; kv++)
-            group_grad(dev, o, b, kv);
+    pool_for(cpu_threads(dev), o->qkv.dim[0] * o->kv_heads, 1, group_range, o);
 }

@@ -85,7 +85,7 @@ static void scale_row(float *x, int64_t n, float factor)
 }
 
 /* out of queries [first, first + n) of a head */
-static void attend(const blas *b, const head *h, int64_t first, int64_t n, void *result, int64_t ld)
+static void attend(const head *h, int64_t first, int64_t n, void *result, int64_t ld)
 {
     float s[QUERIES * KEYS], queries[QUERIES * MOST_HEAD_SIZE], keys[KEYS * MOST_HEAD_SIZE];
     float sums[QUERIES * MOST_HEAD_SIZE], *out = result;
@@ -102,7 +102,7 @@ static void attend(const blas *b, const head *h, int64_t first, int64_t n, void 
         r[i] = (running){-INFINITY, 0};
     for (int64_t key = 0; key < end; key += KEYS) {
         int64_t m = min64(KEYS, end - key);
-        blas_xyt(b, n, m, h->size, q, fetch(h->k, key, m, 0, h->size, keys), 0, s, KEYS);
+        small_xyt(n, m, h->size, q, fetch(h->k, key, m, 0, h->size, keys), 0, s, KEYS);
         for (int64_t i = 0; i < n; i++) {
             int64_t seen = min64(m, h->position + first + i + 1 - key); /* of these m keys */
             if (seen < 0) seen = 0;
@@ -111,8 +111,8 @@ static void attend(const blas *b, const head *h, int64_t first, int64_t n, void 
             memset(s + i * KEYS + seen, 0, (size_t)(m - seen) * sizeof *s);
             if (key) scale_row(out + i * ld, h->size, shrink);
         }
-        blas_xy(b, n, h->size, m, (panel){s, KEYS}, fetch(h->v, key, m, 0, h->size, keys), key > 0,
-                out, ld);
+        small_xy(n, h->size, m, (panel){s, KEYS}, fetch(h->v, key, m, 0, h->size, keys), key > 0,
+                 out, ld);
     }
     for (int64_t i = 0; i < n; i++) {
         scale_row(out + i * ld, h->size, 1 / r[i].sum);
@@ -122,24 +122,38 @@ static void attend(const blas *b, const head *h, int64_t first, int64_t n, void 
     }
 }
 
+static void keep_range(const void *op, int64_t first, int64_t end)
+{
+    const attention_cached_op *o = op;
+    for (int64_t i = first; i < end; i++)
+        keep_new(o, i / o->keys.dim[1], i % o->keys.dim[1]);
+}
+
+static int64_t query_blocks(int64_t length)
+{
+    return (length + QUERIES - 1) / QUERIES;
+}
+
+static void attend_range(const void *op, int64_t first, int64_t end)
+{
+    const attention_cached_op *o = op;
+    int64_t length = o->qkv.dim[1], blocks = query_blocks(length);
+    for (int64_t at = first; at < end; at++) {
+        int64_t b = at / blocks / o->heads, i = at / blocks % o->heads,
+                query = at % blocks * QUERIES;
+        head h = head_of(o, b, i);
+        attend(&h, query, min64(QUERIES, length - query),
+               place(o->out, b * length + query, i * h.size), o->out.ld);
+    }
+}
+
 void cpu_attention_cached(device *dev, int stream, const attention_cached_op *o)
 {
     (void)stream;
-    int64_t batch = o->qkv.dim[0], length = o->qkv.dim[1];
+    int64_t batch = o->qkv.dim[0], length = o->qkv.dim[1], size = o->keys.dim[3];
     if (!head_size_fits(dev, o->out, o->heads)) return;
-#pragma omp parallel num_threads(dev->threads)
-    {
-#pragma omp for collapse(2)
-        for (int64_t b = 0; b < batch; b++)
-            for (int64_t kv = 0; kv < o->keys.dim[1]; kv++)
-                keep_new(o, b, kv);
-#pragma omp for collapse(3) schedule(dynamic)
-        for (int64_t b = 0; b < batch; b++)
-            for (int64_t i = 0; i < o->heads; i++)
-                for (int64_t query = 0; query < length; query += QUERIES) {
-                    head h = head_of(o, b, i);
-                    attend(cpu_blas(dev), &h, query, min64(QUERIES, length - query),
-                           place(o->out, b * length + query, i * h.size), o->out.ld);
-                }
-    }
+    pool_for(cpu_threads(dev), batch * o->keys.dim[1], rows_at_once(length * size), keep_range, o);
+    int64_t seen = o->position + length;
+    pool_for(cpu_threads(dev), batch * o->heads * query_blocks(length),
+             rows_at_once(seen * size / 4), attend_range, o);
 }

@@ -1,7 +1,6 @@
 /* blas.c - see blas.h */
 #include "cpu/blas.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,28 +31,13 @@ static void map_work_spaces(int threads)
         blas_memory_free(held[i]);
 }
 
-/* Threads and tables that the library makes in its first product. */
-static error *warm_up(const blas *b, int threads)
-{
-    enum { N = 192 };
-    float *x;
-    TRY(alloc_array(&x, (unsigned long)(threads + 1) * N * N, sizeof *x));
-#pragma omp parallel num_threads(threads)
-    {
-        panel in = {x, N};
-        blas_xyt(b, N, N, N, in, in, 0, x + (omp_get_thread_num() + 1) * N * N, N);
-    }
-    free(x);
-    return NULL;
-}
-
 error *blas_open(int threads, blas *out)
 {
     *out = (blas){.sgemm = cblas_sgemm, .set_threads = openblas_set_num_threads};
     describe(out);
     out->set_threads(1);
     map_work_spaces(threads);
-    return warm_up(out, threads);
+    return NULL;
 }
 
 void blas_product(const blas *b, bool x_transposed, bool y_transposed, int64_t m, int64_t n,
@@ -80,36 +64,4 @@ void blas_xty(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, 
               float *c, int64_t ldc)
 {
     blas_product(b, true, false, m, n, k, 1, x, y, beta, c, ldc);
-}
-
-/* ---- tiles ---- */
-
-enum { ALIGN = 16 }; /* floats in a cache line */
-
-/* Where part i of n begins, on a cache line. */
-static int64_t cut(int64_t length, int64_t i, int64_t n)
-{
-    return i == n ? length : length * i / n / ALIGN * ALIGN;
-}
-
-grid grid_over(int64_t rows, int64_t cols, int threads)
-{
-    int64_t count = (int64_t)threads * TILES_EACH;
-    grid best = {rows, cols, 1, count, count};
-    for (int64_t down = 1; down <= count; down++) {
-        int64_t across = count / down;
-        if (down * across != count) continue;
-        if (rows / down + cols / across < best.rows / best.down + best.cols / best.across)
-            best = (grid){rows, cols, down, across, count};
-    }
-    return best;
-}
-
-tile grid_tile(grid g, int64_t i)
-{
-    int64_t y = i / g.across, x = i % g.across;
-    tile t = {.row = cut(g.rows, y, g.down), .col = cut(g.cols, x, g.across)};
-    t.rows = cut(g.rows, y + 1, g.down) - t.row;
-    t.cols = cut(g.cols, x + 1, g.across) - t.col;
-    return t;
 }

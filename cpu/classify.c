@@ -67,13 +67,18 @@ ROW_FN void classify_row(const classify_op *o, int64_t r, int type)
     store(type, x, target, part - (float)o->scale);
 }
 
+static void classify_range(const void *op, int64_t first, int64_t end)
+{
+    const classify_op *o = op;
+    for (int64_t r = first; r < end; r++)
+        FOR_WORKING_TYPE(o->logits.type, classify_row(o, r, TYPE));
+}
+
 void cpu_classify(device *dev, int stream, const classify_op *o)
 {
     (void)stream;
-    int64_t rows = tensor_rows(o->logits);
-#pragma omp parallel for num_threads(dev->threads) schedule(dynamic)
-    for (int64_t r = 0; r < rows; r++)
-        FOR_WORKING_TYPE(o->logits.type, classify_row(o, r, TYPE));
+    pool_for(cpu_threads(dev), tensor_rows(o->logits), rows_at_once(tensor_cols(o->logits)),
+             classify_range, o);
 }
 
 /* ---- against weights of classes ---- */
@@ -111,11 +116,16 @@ ROW_FN void classify_soft_row(const classify_soft_op *o, int64_t r, int type)
         store(type, x, i, exponential(x, i, max, type) * factor - t[i] * scale);
 }
 
+static void classify_soft_range(const void *op, int64_t first, int64_t end)
+{
+    const classify_soft_op *o = op;
+    for (int64_t r = first; r < end; r++)
+        FOR_WORKING_TYPE(o->logits.type, classify_soft_row(o, r, TYPE));
+}
+
 void cpu_classify_soft(device *dev, int stream, const classify_soft_op *o)
 {
     (void)stream;
-    int64_t rows = tensor_rows(o->logits);
-#pragma omp parallel for num_threads(dev->threads) schedule(dynamic)
-    for (int64_t r = 0; r < rows; r++)
-        FOR_WORKING_TYPE(o->logits.type, classify_soft_row(o, r, TYPE));
+    pool_for(cpu_threads(dev), tensor_rows(o->logits), rows_at_once(tensor_cols(o->logits)),
+             classify_soft_range, o);
 }

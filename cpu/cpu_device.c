@@ -5,7 +5,6 @@
 #include "cpu/cpu_internal.h"
 
 #include <math.h>
-#include <omp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,11 +31,26 @@ static void cpu_release(device *dev, void *memory)
     free(memory);
 }
 
+/* `rows` rows of some bytes, from and to so far apart. */
+typedef struct {
+    char *to;
+    const char *from;
+    size_t to_step, from_step, bytes;
+} rows_to_move;
+
+static void move_range(const void *context, int64_t first, int64_t end)
+{
+    const rows_to_move *m = context;
+    for (int64_t r = first; r < end; r++)
+        memcpy(m->to + (size_t)r * m->to_step, m->from + (size_t)r * m->from_step, m->bytes);
+}
+
 static void move(device *dev, void *to, const void *from, size_t bytes)
 {
-#pragma omp parallel for num_threads(dev->threads) if (bytes > CHUNK)
-    for (size_t at = 0; at < bytes; at += CHUNK)
-        memcpy((char *)to + at, (const char *)from + at, bytes - at < CHUNK ? bytes - at : CHUNK);
+    size_t whole = bytes / CHUNK, rest = bytes % CHUNK;
+    rows_to_move m = {to, from, CHUNK, CHUNK, CHUNK};
+    pool_for(cpu_threads(dev), (int64_t)whole, 1, move_range, &m);
+    memcpy((char *)to + whole * CHUNK, (const char *)from + whole * CHUNK, rest);
 }
 
 static void cpu_put(device *dev, int stream, void *dst, const void *host, size_t bytes)
@@ -51,12 +65,24 @@ static void cpu_get(device *dev, int stream, void *host, const void *src, size_t
     move(dev, host, src, bytes);
 }
 
+typedef struct {
+    char *to;
+    int byte;
+    size_t bytes;
+} bytes_to_set;
+
+static void set_range(const void *context, int64_t first, int64_t end)
+{
+    const bytes_to_set *b = context;
+    size_t from = (size_t)first * CHUNK, to = (size_t)end * CHUNK;
+    memset(b->to + from, b->byte, (to < b->bytes ? to : b->bytes) - from);
+}
+
 static void cpu_set(device *dev, int stream, void *dst, int byte, size_t bytes)
 {
     (void)stream;
-#pragma omp parallel for num_threads(dev->threads)
-    for (size_t at = 0; at < bytes; at += CHUNK)
-        memset((char *)dst + at, byte, bytes - at < CHUNK ? bytes - at : CHUNK);
+    pool_for(cpu_threads(dev), (int64_t)((bytes + CHUNK - 1) / CHUNK), 1, set_range,
+             &(bytes_to_set){dst, byte, bytes});
 }
 
 void cpu_copy(device *dev, int stream, const copy_op *o)
@@ -66,27 +92,33 @@ void cpu_copy(device *dev, int stream, const copy_op *o)
         move(dev, o->dst.data, o->src.data, tensor_bytes(o->src));
         return;
     }
-    size_t bytes = (size_t)tensor_cols(o->src) * dtype_size(o->src.type);
-    size_t from = (size_t)o->src.ld * dtype_size(o->src.type),
-           to = (size_t)o->dst.ld * dtype_size(o->src.type);
-#pragma omp parallel for num_threads(dev->threads) if (tensor_count(o->src) >= CHUNK)
-    for (int64_t r = 0; r < tensor_rows(o->src); r++)
-        memcpy((char *)o->dst.data + (size_t)r * to, (const char *)o->src.data + (size_t)r * from,
-               bytes);
+    size_t size = dtype_size(o->src.type);
+    rows_to_move m = {.to = o->dst.data,
+                      .from = o->src.data,
+                      .to_step = (size_t)o->dst.ld * size,
+                      .from_step = (size_t)o->src.ld * size,
+                      .bytes = (size_t)tensor_cols(o->src) * size};
+    pool_for(cpu_threads(dev), tensor_rows(o->src), rows_at_once(tensor_cols(o->src)), move_range,
+             &m);
 }
 
-ROW_FN void fill_part(device *dev, void *x, int64_t n, float value, int type)
+ROW_FN void fill_part(void *x, int64_t first, int64_t end, float value, int type)
 {
-#pragma omp parallel for simd num_threads(dev->threads)
-    for (int64_t i = 0; i < n; i++)
+#pragma omp simd
+    for (int64_t i = first; i < end; i++)
         store(type, x, i, value);
+}
+
+static void fill_range(const void *op, int64_t first, int64_t end)
+{
+    const fill_op *o = op;
+    FOR_WORKING_TYPE(o->x.type, fill_part(o->x.data, first, end, (float)o->value, TYPE));
 }
 
 void cpu_fill(device *dev, int stream, const fill_op *o)
 {
     (void)stream;
-    FOR_WORKING_TYPE(o->x.type,
-                     fill_part(dev, o->x.data, tensor_count(o->x), (float)o->value, TYPE));
+    pool_for(cpu_threads(dev), tensor_count(o->x), rows_at_once(1), fill_range, o);
 }
 
 ROW_FN int64_t count_nonfinite(const void *x, int64_t n, int type)
@@ -97,33 +129,51 @@ ROW_FN int64_t count_nonfinite(const void *x, int64_t n, int type)
     return count;
 }
 
-ROW_FN void add_part(device *dev, void *x, const void *y, int64_t n, int type)
+ROW_FN void add_part(void *x, const void *y, int64_t first, int64_t end, int type)
 {
-#pragma omp parallel for simd num_threads(dev->threads)
-    for (int64_t i = 0; i < n; i++)
+#pragma omp simd
+    for (int64_t i = first; i < end; i++)
         store(type, x, i, load(type, x, i) + load(type, y, i));
+}
+
+static void add_range(const void *op, int64_t first, int64_t end)
+{
+    const add_op *o = op;
+    FOR_WORKING_TYPE(o->x.type, add_part(o->x.data, o->y.data, first, end, TYPE));
 }
 
 void cpu_add(device *dev, int stream, const add_op *o)
 {
     (void)stream;
-    FOR_WORKING_TYPE(o->x.type, add_part(dev, o->x.data, o->y.data, tensor_count(o->x), TYPE));
+    pool_for(cpu_threads(dev), tensor_count(o->x), rows_at_once(1), add_range, o);
+}
+
+static void nonfinite_range(const void *op, int64_t first, int64_t end)
+{
+    const nonfinite_op *o = op;
+    int64_t cols = tensor_cols(o->x), count = 0;
+    for (int64_t r = first; r < end; r++)
+        FOR_WORKING_TYPE(o->x.type, count += count_nonfinite(place(o->x, r, 0), cols, TYPE));
+    __atomic_fetch_add(o->count, count, __ATOMIC_RELAXED);
 }
 
 void cpu_nonfinite(device *dev, int stream, const nonfinite_op *o)
 {
     (void)stream;
-    int64_t rows = tensor_rows(o->x), cols = tensor_cols(o->x), count = 0;
-    if (o->x.type == F32 || o->x.type == BF16) {
-#pragma omp parallel for num_threads(dev->threads) reduction(+ : count)
-        for (int64_t r = 0; r < rows; r++)
-            FOR_WORKING_TYPE(o->x.type, count += count_nonfinite(place(o->x, r, 0), cols, TYPE));
-    } else if (o->x.type == F64) {
+    int64_t rows = tensor_rows(o->x), cols = tensor_cols(o->x);
+    *o->count = 0;
+    if (o->x.type == F32 || o->x.type == BF16)
+        pool_for(cpu_threads(dev), rows, rows_at_once(cols), nonfinite_range, o);
+    else if (o->x.type == F64)
         for (int64_t r = 0; r < rows; r++)
             for (int64_t c = 0; c < cols; c++)
-                count += !isfinite(((const double *)o->x.data)[r * o->x.ld + c]);
-    }
-    *o->count = count;
+                *o->count += !isfinite(((const double *)o->x.data)[r * o->x.ld + c]);
+}
+
+static void cpu_lend(device *dev, tensor room)
+{
+    cpu_state *s = dev->state;
+    s->room = tensor_count(room) < PRODUCT_ROOM_LEAST ? (tensor){0} : room;
 }
 
 static const device_ops cpu_ops = {
@@ -134,6 +184,7 @@ static const device_ops cpu_ops = {
     .put = cpu_put,
     .get = cpu_get,
     .set = cpu_set,
+    .lend = cpu_lend,
 #define OPERATION(name) .name = cpu_##name,
 #include "core/ops.def"
 };
@@ -142,7 +193,7 @@ static const device_ops cpu_ops = {
 static int cores(void)
 {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) ? omp_get_num_procs() : CPU_COUNT(&set);
+    return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
 }
 
 error *cpu_device(int threads, device *out)
@@ -152,26 +203,26 @@ error *cpu_device(int threads, device *out)
         return user_error("%d threads: give a number from 1 to %d, or 0 for one per core", threads,
                           MOST);
     if (!threads) threads = cores();
-    blas *b;
-    TRY(alloc_array(&b, 1, sizeof *b));
-    error *e = blas_open(threads, b);
-    if (e) {
-        free(b);
-        return e;
-    }
-    *out = (device){.ops = &cpu_ops, .state = b, .threads = threads};
-    return NULL;
+    cpu_state *state;
+    TRY(alloc_array(&state, 1, sizeof *state));
+    error *e = pool_open(threads, cores(), &state->pool);
+    if (!e) e = blas_open(threads, &state->blas);
+    *out = (device){.ops = &cpu_ops, .state = state, .threads = threads};
+    if (e) cpu_close(out);
+    return e;
 }
 
 void cpu_close(device *dev)
 {
-    free(dev->state);
+    cpu_state *state = dev->state;
+    if (state) pool_close(state->pool);
+    free(state);
     *dev = (device){0};
 }
 
 const blas *cpu_blas(const device *dev)
 {
-    return dev->state;
+    return &((const cpu_state *)dev->state)->blas;
 }
 
 const char *cpu_describe(const device *dev, char *buffer, size_t size)

@@ -3,10 +3,37 @@
 #define REGRAD_CPU_INTERNAL_H
 
 #include "base/bf16.h"
+#include "cpu/blas.h"
 #include "cpu/cpu.h"
+#include "cpu/pool.h"
+#include "cpu/product.h"
 
 #define OPERATION(name) void cpu_##name(device *dev, int stream, const name##_op *o);
 #include "core/ops.def"
+
+/* What is behind a CPU device. */
+typedef struct {
+    pool *pool;
+    blas blas;
+    tensor room; /* lent, for products; or absent */
+} cpu_state;
+
+static inline pool *cpu_threads(const device *dev)
+{
+    return ((const cpu_state *)dev->state)->pool;
+}
+
+static inline tensor cpu_room(const device *dev)
+{
+    return ((const cpu_state *)dev->state)->room;
+}
+
+/* How many rows a thread should have at the least: below that, waking it takes longer. */
+static inline int64_t rows_at_once(int64_t cols)
+{
+    enum { NUMBERS = 8192 };
+    return cols < 1 ? NUMBERS : cols < NUMBERS ? NUMBERS / cols : 1;
+}
 
 /* ---- working numbers: f32, or bf16 that is computed as f32 ----
  *
@@ -67,11 +94,6 @@ static inline view view_at(tensor t, int64_t r, int64_t c)
 /* Rows [r, r + rows), columns [c, c + cols) as an operand of a product: where they lie, or (bf16)
  * converted into `room` of rows * cols floats. */
 panel fetch(view v, int64_t r, int64_t rows, int64_t c, int64_t cols, float *room);
-
-/* The products of linear.c when they are stored in bf16. */
-void linear_bf16(device *dev, const linear_op *o);
-void linear_dx_bf16(device *dev, const linear_dx_op *o);
-void linear_dw_bf16(device *dev, const linear_dw_op *o);
 
 /* Attention's panels are made for heads of a limited size; else the device has failed. */
 enum { MOST_HEAD_SIZE = 512 };

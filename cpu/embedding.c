@@ -29,14 +29,13 @@ ROW_FN void add_position(void *out, const void *token, float scale, const void *
         store(type, out, i, scale * load(type, token, i) + load(type, position, i));
 }
 
-void cpu_embedding(device *dev, int stream, const embedding_op *o)
+static void embedding_range(const void *op, int64_t first, int64_t end)
 {
-    (void)stream;
+    const embedding_op *o = op;
     const int32_t *tokens = o->tokens.data;
-    int64_t rows = tensor_rows(o->out), n = tensor_cols(o->out), length = o->tokens.dim[1];
+    int64_t n = tensor_cols(o->out), length = o->tokens.dim[1];
     float scale = o->scale == 0 ? 1 : (float)o->scale;
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = first; r < end; r++) {
         void *out = place(o->out, r, 0);
         const void *token = place(o->wte, tokens[r], 0);
         if (!present(o->wpe)) {
@@ -46,6 +45,13 @@ void cpu_embedding(device *dev, int stream, const embedding_op *o)
         const void *position = place(o->wpe, o->first_position + r % length, 0);
         FOR_WORKING_TYPE(o->out.type, add_position(out, token, scale, position, n, TYPE));
     }
+}
+
+void cpu_embedding(device *dev, int stream, const embedding_op *o)
+{
+    (void)stream;
+    pool_for(cpu_threads(dev), tensor_rows(o->out), rows_at_once(tensor_cols(o->out)),
+             embedding_range, o);
 }
 
 /* ---- gradient, f32 ---- */
@@ -65,14 +71,14 @@ static void clear_columns(grad g, int64_t c, int64_t n)
         memset(row(g.t, r) + c, 0, (size_t)n * sizeof(float));
 }
 
-static void embedding_grad_f32(device *dev, const embedding_grad_op *o)
+static void strip_range(const void *op, int64_t first, int64_t end)
 {
+    const embedding_grad_op *o = op;
     const int32_t *tokens = o->tokens.data;
     tensor dwte = o->dwte.t, dwpe = o->dwpe.t;
     int64_t rows = tensor_rows(o->dout), n = tensor_cols(o->dout), length = o->tokens.dim[1];
     float scale = o->scale == 0 ? 1 : (float)o->scale;
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t c = 0; c < n; c += COLUMNS) {
+    for (int64_t c = first * COLUMNS; c < min64(end * COLUMNS, n); c += COLUMNS) {
         int64_t width = min64(COLUMNS, n - c);
         clear_columns(o->dwte, c, width);
         clear_columns(o->dwpe, c, width);
@@ -82,6 +88,12 @@ static void embedding_grad_f32(device *dev, const embedding_grad_op *o)
             if (present(dwpe)) add_rows(row(dwpe, o->first_position + r % length) + c, 1, d, width);
         }
     }
+}
+
+static void embedding_grad_f32(device *dev, const embedding_grad_op *o)
+{
+    int64_t strips = (tensor_cols(o->dout) + COLUMNS - 1) / COLUMNS;
+    pool_for(cpu_threads(dev), strips, 1, strip_range, o);
 }
 
 /* ---- gradient, bf16 ---- */
@@ -126,28 +138,38 @@ static void position_sum(const embedding_grad_op *o, int64_t t, int64_t c, int64
     store_row(BF16, row, n, sum);
 }
 
+static void clear_range(const void *gradient, int64_t first, int64_t end)
+{
+    tensor t = ((const grad *)gradient)->t;
+    for (int64_t r = first; r < end; r++)
+        memset(place(t, r, 0), 0, (size_t)tensor_cols(t) * dtype_size(t.type));
+}
+
 static void clear(device *dev, grad g)
 {
     if (!present(g.t) || g.accumulate) return;
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t r = 0; r < tensor_rows(g.t); r++)
-        memset(place(g.t, r, 0), 0, (size_t)tensor_cols(g.t) * dtype_size(g.t.type));
+    pool_for(cpu_threads(dev), tensor_rows(g.t), rows_at_once(tensor_cols(g.t)), clear_range, &g);
 }
 
-static void embedding_grad_bf16(device *dev, const embedding_grad_op *o)
+static void sum_range(const void *op, int64_t from, int64_t end)
 {
+    const embedding_grad_op *o = op;
     const int32_t *tokens = o->tokens.data;
-    int64_t rows = tensor_rows(o->dout), n = tensor_cols(o->dout), length = o->tokens.dim[1];
-    clear(dev, o->dwte);
-    clear(dev, o->dwpe);
-#pragma omp parallel for num_threads(dev->threads) schedule(dynamic)
-    for (int64_t r = 0; r < rows; r++) {
+    int64_t n = tensor_cols(o->dout), length = o->tokens.dim[1];
+    for (int64_t r = from; r < end; r++) {
         bool token = present(o->dwte.t) && first_with_its_token(tokens, r);
         for (int64_t c = 0; c < n; c += SUMS) {
             if (token) token_sum(o, tokens, r, c, min64(SUMS, n - c));
             if (present(o->dwpe.t) && r < length) position_sum(o, r, c, min64(SUMS, n - c));
         }
     }
+}
+
+static void embedding_grad_bf16(device *dev, const embedding_grad_op *o)
+{
+    clear(dev, o->dwte);
+    clear(dev, o->dwpe);
+    pool_for(cpu_threads(dev), tensor_rows(o->dout), 1, sum_range, o);
 }
 
 void cpu_embedding_grad(device *dev, int stream, const embedding_grad_op *o)

@@ -49,22 +49,31 @@ ROW_FN void gate_grad_row(activation act, int64_t n, void *x, const void *dout, 
     }
 }
 
+static void gate_range(const void *op, int64_t first, int64_t end)
+{
+    const gate_op *o = op;
+    for (int64_t r = first; r < end; r++)
+        FOR_WORKING_TYPE(o->x.type, gate_row(o->act, tensor_cols(o->out), place(o->x, r, 0),
+                                             place(o->out, r, 0), TYPE));
+}
+
 void cpu_gate(device *dev, int stream, const gate_op *o)
 {
     (void)stream;
-    int64_t rows = tensor_rows(o->out), n = tensor_cols(o->out);
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t r = 0; r < rows; r++)
-        FOR_WORKING_TYPE(o->x.type,
-                         gate_row(o->act, n, place(o->x, r, 0), place(o->out, r, 0), TYPE));
+    pool_for(cpu_threads(dev), tensor_rows(o->out), rows_at_once(tensor_cols(o->x)), gate_range, o);
+}
+
+static void gate_grad_range(const void *op, int64_t first, int64_t end)
+{
+    const gate_grad_op *o = op;
+    for (int64_t r = first; r < end; r++)
+        FOR_WORKING_TYPE(o->x.type, gate_grad_row(o->act, tensor_cols(o->dout), place(o->x, r, 0),
+                                                  place(o->dout, r, 0), TYPE));
 }
 
 void cpu_gate_grad(device *dev, int stream, const gate_grad_op *o)
 {
     (void)stream;
-    int64_t rows = tensor_rows(o->dout), n = tensor_cols(o->dout);
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t r = 0; r < rows; r++)
-        FOR_WORKING_TYPE(o->x.type,
-                         gate_grad_row(o->act, n, place(o->x, r, 0), place(o->dout, r, 0), TYPE));
+    pool_for(cpu_threads(dev), tensor_rows(o->dout), rows_at_once(tensor_cols(o->x)),
+             gate_grad_range, o);
 }

@@ -25,13 +25,12 @@ ROW_FN void norm_head(void *x, const void *w, int64_t n, double eps, int type)
         store(type, x, i, load(type, x, i) * rstd * load(type, w, i));
 }
 
-void cpu_head_norm(device *dev, int stream, const head_norm_op *o)
+static void head_norm_range(const void *op, int64_t first, int64_t end)
 {
-    (void)stream;
-    int64_t rows = tensor_rows(o->x), n = tensor_count(o->w1), heads = o->first + o->second;
+    const head_norm_op *o = op;
+    int64_t n = tensor_count(o->w1), heads = o->first + o->second;
     size_t size = dtype_size(o->x.type);
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = first; r < end; r++) {
         if (present(o->kept))
             memcpy((char *)o->kept.data + (size_t)(r * heads * n) * size, place(o->x, r, 0),
                    (size_t)(heads * n) * size);
@@ -40,6 +39,13 @@ void cpu_head_norm(device *dev, int stream, const head_norm_op *o)
                              norm_head(place(o->x, r, h * n),
                                        h < o->first ? o->w1.data : o->w2.data, n, o->eps, TYPE));
     }
+}
+
+void cpu_head_norm(device *dev, int stream, const head_norm_op *o)
+{
+    (void)stream;
+    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)), head_norm_range,
+             o);
 }
 
 /* dx of one head; its part of dw is added to sums (D) */
@@ -85,17 +91,22 @@ static void add_groups(const head_norm_grad_op *o, grad g, int64_t column)
     }
 }
 
-void cpu_head_norm_grad(device *dev, int stream, const head_norm_grad_op *o)
+static void head_norm_grad_range(const void *op, int64_t first, int64_t end)
 {
-    (void)stream;
+    const head_norm_grad_op *o = op;
     int64_t rows = tensor_rows(o->dx), n = tensor_count(o->w1);
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t g = 0; g < NORM_GROUPS; g++) {
+    for (int64_t g = first; g < end; g++) {
         float *sums = floats(o->scratch) + g * 2 * n;
         memset(sums, 0, (size_t)(2 * n) * sizeof *sums);
         for (int64_t r = rows * g / NORM_GROUPS; r < rows * (g + 1) / NORM_GROUPS; r++)
             row_grad(o, r, sums);
     }
+}
+
+void cpu_head_norm_grad(device *dev, int stream, const head_norm_grad_op *o)
+{
+    (void)stream;
+    pool_for(cpu_threads(dev), NORM_GROUPS, 1, head_norm_grad_range, o);
     add_groups(o, o->dw1, 0);
-    add_groups(o, o->dw2, n);
+    add_groups(o, o->dw2, tensor_count(o->w1));
 }

@@ -8,14 +8,12 @@
 
 #include <string.h>
 
-void cpu_patches(device *dev, int stream, const patches_op *o)
+static void patches_range(const void *op, int64_t first, int64_t end)
 {
-    (void)stream;
+    const patches_op *o = op;
     int64_t channels = o->images.dim[1], high = o->images.dim[2], wide = o->images.dim[3];
     int64_t h = o->height, w = o->width, down = high / h, across = wide / w;
-    int64_t strips = o->images.dim[0] * down; /* a strip: one row of patches of one image */
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t s = 0; s < strips; s++) {
+    for (int64_t s = first; s < end; s++) { /* a strip: one row of patches of one image */
         const float *image = floats(o->images) + s / down * channels * high * wide;
         for (int64_t line = 0; line < channels * h; line++) {
             const float *in = image + (line / h * high + s % down * h + line % h) * wide;
@@ -25,6 +23,13 @@ void cpu_patches(device *dev, int stream, const patches_op *o)
     }
 }
 
+void cpu_patches(device *dev, int stream, const patches_op *o)
+{
+    (void)stream;
+    pool_for(cpu_threads(dev), o->images.dim[0] * (o->images.dim[2] / o->height),
+             rows_at_once(o->images.dim[1] * o->images.dim[3] * o->height), patches_range, o);
+}
+
 ROW_FN void add_two(void *out, const void *x, const void *y, int64_t n, int type)
 {
 #pragma omp simd
@@ -32,20 +37,25 @@ ROW_FN void add_two(void *out, const void *x, const void *y, int64_t n, int type
         store(type, out, i, load(type, x, i) + load(type, y, i));
 }
 
-void cpu_positions(device *dev, int stream, const positions_op *o)
+static void positions_range(const void *op, int64_t first, int64_t end)
 {
-    (void)stream;
-    int64_t length = o->out.dim[1], n = o->out.dim[2], rows = o->out.dim[0] * length;
-    int64_t first = length - o->x.dim[1];
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t r = 0; r < rows; r++) {
+    const positions_op *o = op;
+    int64_t length = o->out.dim[1], n = o->out.dim[2], added = length - o->x.dim[1];
+    for (int64_t r = first; r < end; r++) {
         int64_t b = r / length, t = r % length;
         const void *x =
-            t < first ? place(o->first, t, 0) : place(o->x, b * (length - first) + t - first, 0);
+            t < added ? place(o->first, t, 0) : place(o->x, b * (length - added) + t - added, 0);
         const void *position = place(o->positions, t, 0);
         void *out = place(o->out, r, 0);
         FOR_WORKING_TYPE(o->out.type, add_two(out, x, position, n, TYPE));
     }
+}
+
+void cpu_positions(device *dev, int stream, const positions_op *o)
+{
+    (void)stream;
+    pool_for(cpu_threads(dev), tensor_rows(o->out), rows_at_once(tensor_cols(o->out)),
+             positions_range, o);
 }
 
 /* Adds n numbers, or writes them over what is there. */
@@ -77,24 +87,37 @@ ROW_FN void position_grad(const positions_grad_op *o, int64_t t, int64_t c, int6
     if (present(o->dfirst.t) && t < length - o->dx.dim[1]) give(o->dfirst, at, sum, n, type);
 }
 
+static int64_t strips_of(int64_t n)
+{
+    return (n + COLUMNS - 1) / COLUMNS;
+}
+
+static void position_range(const void *op, int64_t first, int64_t end)
+{
+    const positions_grad_op *o = op;
+    int64_t n = o->dout.dim[2], strips = strips_of(n);
+    for (int64_t s = first; s < end; s++) {
+        int64_t c = s % strips * COLUMNS;
+        FOR_WORKING_TYPE(o->dout.type,
+                         position_grad(o, s / strips, c, min64(COLUMNS, n - c), TYPE));
+    }
+}
+
+static void sample_range(const void *op, int64_t first, int64_t end)
+{
+    const positions_grad_op *o = op;
+    int64_t length = o->dout.dim[1], n = o->dout.dim[2], kept = o->dx.dim[1];
+    for (int64_t b = first; b < end; b++)
+        memmove(place(o->dx, b * kept, 0), place(o->dout, b * length + length - kept, 0),
+                (size_t)(kept * n) * dtype_size(o->dx.type));
+}
+
 void cpu_positions_grad(device *dev, int stream, const positions_grad_op *o)
 {
     (void)stream;
-    int64_t length = o->dout.dim[1], n = o->dout.dim[2], kept = o->dx.dim[1];
-    int64_t strips = (n + COLUMNS - 1) / COLUMNS;
-#pragma omp parallel num_threads(dev->threads)
-    {
-#pragma omp for nowait
-        for (int64_t s = 0; s < length * strips; s++) {
-            int64_t c = s % strips * COLUMNS;
-            FOR_WORKING_TYPE(o->dout.type,
-                             position_grad(o, s / strips, c, min64(COLUMNS, n - c), TYPE));
-        }
-#pragma omp for
-        for (int64_t b = 0; b < o->dout.dim[0]; b++)
-            memmove(place(o->dx, b * kept, 0), place(o->dout, b * length + length - kept, 0),
-                    (size_t)(kept * n) * dtype_size(o->dx.type));
-    }
+    int64_t length = o->dout.dim[1], n = o->dout.dim[2];
+    pool_for(cpu_threads(dev), length * strips_of(n), 1, position_range, o);
+    pool_for(cpu_threads(dev), o->dout.dim[0], rows_at_once(o->dx.dim[1] * n), sample_range, o);
 }
 
 /* Columns [c, c + n) of the mean over a sample's positions, or of the first of them. */
@@ -110,14 +133,19 @@ ROW_FN void pool_part(const pool_op *o, int64_t b, int64_t c, int64_t n, int typ
     store_row((dtype)type, place(o->out, b, c), n, sum);
 }
 
+static void pool_range(const void *op, int64_t first, int64_t end)
+{
+    const pool_op *o = op;
+    int64_t n = o->x.dim[2];
+    for (int64_t b = first; b < end; b++)
+        for (int64_t c = 0; c < n; c += COLUMNS)
+            FOR_WORKING_TYPE(o->x.type, pool_part(o, b, c, min64(COLUMNS, n - c), TYPE));
+}
+
 void cpu_pool(device *dev, int stream, const pool_op *o)
 {
     (void)stream;
-    int64_t n = o->x.dim[2];
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t b = 0; b < o->x.dim[0]; b++)
-        for (int64_t c = 0; c < n; c += COLUMNS)
-            FOR_WORKING_TYPE(o->x.type, pool_part(o, b, c, min64(COLUMNS, n - c), TYPE));
+    pool_for(cpu_threads(dev), o->x.dim[0], rows_at_once(o->x.dim[1] * o->x.dim[2]), pool_range, o);
 }
 
 /* out = scale * x + residual, one row */
@@ -129,13 +157,12 @@ ROW_FN void scale_row(void *out, const void *x, float scale, const void *residua
         store(type, out, i, scale * load(type, x, i) + (residual ? load(type, residual, i) : 0));
 }
 
-void cpu_pool_grad(device *dev, int stream, const pool_grad_op *o)
+static void pool_grad_range(const void *op, int64_t first, int64_t end)
 {
-    (void)stream;
-    int64_t length = o->dx.dim[1], n = o->dx.dim[2], rows = o->dx.dim[0] * length;
+    const pool_grad_op *o = op;
+    int64_t length = o->dx.dim[1], n = o->dx.dim[2];
     float part = o->first ? 1.0f : 1.0f / (float)length;
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = first; r < end; r++) {
         void *dx = place(o->dx, r, 0);
         if (o->first && r % length)
             memset(dx, 0, (size_t)n * dtype_size(o->dx.type));
@@ -145,15 +172,28 @@ void cpu_pool_grad(device *dev, int stream, const pool_grad_op *o)
     }
 }
 
-void cpu_scale_samples(device *dev, int stream, const scale_samples_op *o)
+void cpu_pool_grad(device *dev, int stream, const pool_grad_op *o)
 {
     (void)stream;
-    int64_t length = o->x.dim[1], n = o->x.dim[2], rows = o->x.dim[0] * length;
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t r = 0; r < rows; r++) {
+    pool_for(cpu_threads(dev), tensor_rows(o->dx), rows_at_once(tensor_cols(o->dx)),
+             pool_grad_range, o);
+}
+
+static void scale_samples_range(const void *op, int64_t first, int64_t end)
+{
+    const scale_samples_op *o = op;
+    int64_t length = o->x.dim[1], n = o->x.dim[2];
+    for (int64_t r = first; r < end; r++) {
         float scale = floats(o->scale)[r / length];
         const void *residual = present(o->residual) ? place(o->residual, r, 0) : NULL;
         FOR_WORKING_TYPE(
             o->x.type, scale_row(place(o->out, r, 0), place(o->x, r, 0), scale, residual, n, TYPE));
     }
+}
+
+void cpu_scale_samples(device *dev, int stream, const scale_samples_op *o)
+{
+    (void)stream;
+    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)),
+             scale_samples_range, o);
 }

@@ -35,13 +35,17 @@ ROW_FN void norm_row(const norm_op *o, int64_t r, int type)
     if (present(o->rstd)) floats(o->rstd)[r] = rstd;
 }
 
+static void norm_range(const void *op, int64_t first, int64_t end)
+{
+    const norm_op *o = op;
+    for (int64_t r = first; r < end; r++)
+        FOR_WORKING_TYPE(o->x.type, norm_row(o, r, TYPE));
+}
+
 void cpu_norm(device *dev, int stream, const norm_op *o)
 {
     (void)stream;
-    int64_t rows = tensor_rows(o->x);
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t r = 0; r < rows; r++)
-        FOR_WORKING_TYPE(o->x.type, norm_row(o, r, TYPE));
+    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)), norm_range, o);
 }
 
 /* dx of one row; its part of dw and db is added to sums: (2,C) */
@@ -89,23 +93,30 @@ static void add_groups(const norm_grad_op *o, grad g, int64_t column, int64_t i)
     store(type, g.t.data, i, g.accumulate ? load(type, g.t.data, i) + sum : sum);
 }
 
+static void group_range(const void *op, int64_t first, int64_t end)
+{
+    const norm_grad_op *o = op;
+    int64_t rows = tensor_rows(o->x), n = tensor_cols(o->x);
+    for (int64_t g = first; g < end; g++) {
+        float *sums = floats(o->scratch) + g * 2 * n;
+        memset(sums, 0, (size_t)(2 * n) * sizeof *sums);
+        for (int64_t r = rows * g / NORM_GROUPS; r < rows * (g + 1) / NORM_GROUPS; r++)
+            FOR_WORKING_TYPE(o->x.type, norm_grad_row(o, r, sums, TYPE));
+    }
+}
+
+static void column_range(const void *op, int64_t first, int64_t end)
+{
+    const norm_grad_op *o = op;
+    for (int64_t i = first; i < end; i++) {
+        add_groups(o, o->dw, i, i);
+        add_groups(o, o->db, tensor_cols(o->x) + i, i);
+    }
+}
+
 void cpu_norm_grad(device *dev, int stream, const norm_grad_op *o)
 {
     (void)stream;
-    int64_t rows = tensor_rows(o->x), n = tensor_cols(o->x);
-#pragma omp parallel num_threads(dev->threads)
-    {
-#pragma omp for
-        for (int64_t g = 0; g < NORM_GROUPS; g++) {
-            float *sums = floats(o->scratch) + g * 2 * n;
-            memset(sums, 0, (size_t)(2 * n) * sizeof *sums);
-            for (int64_t r = rows * g / NORM_GROUPS; r < rows * (g + 1) / NORM_GROUPS; r++)
-                FOR_WORKING_TYPE(o->x.type, norm_grad_row(o, r, sums, TYPE));
-        }
-#pragma omp for
-        for (int64_t i = 0; i < n; i++) {
-            add_groups(o, o->dw, i, i);
-            add_groups(o, o->db, n + i, i);
-        }
-    }
+    pool_for(cpu_threads(dev), NORM_GROUPS, 1, group_range, o);
+    pool_for(cpu_threads(dev), tensor_cols(o->x), 256, column_range, o);
 }

@@ -53,17 +53,28 @@ static double add_up(const double *x, int64_t n)
     return sum;
 }
 
-static double sum_of_squares(const device *dev, tensor x)
+typedef struct {
+    tensor x;
+    double *part;
+} squares_of;
+
+static void squares_range(const void *context, int64_t first, int64_t end)
 {
-    int64_t n = tensor_count(x), count = segment_count(n);
-    double part[SEGMENTS];
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t i = 0; i < count; i++) {
+    const squares_of *s = context;
+    int64_t n = tensor_count(s->x);
+    for (int64_t i = first; i < end; i++) {
         double lanes[LANES] = {0};
         int64_t start = segment_start(n, i);
-        add_squares(lanes, x, start, segment_start(n, i + 1) - start);
-        part[i] = add_up(lanes, LANES);
+        add_squares(lanes, s->x, start, segment_start(n, i + 1) - start);
+        s->part[i] = add_up(lanes, LANES);
     }
+}
+
+static double sum_of_squares(const device *dev, tensor x)
+{
+    int64_t count = segment_count(tensor_count(x));
+    double part[SEGMENTS];
+    pool_for(cpu_threads(dev), count, 1, squares_range, &(squares_of){x, part});
     return add_up(part, count);
 }
 
@@ -231,33 +242,59 @@ static double fused_segment(int rule, const optim_item *it, const hyper *h, int6
     return add_up(lanes, LANES);
 }
 
+/* Segments of some items, the same number of each, whether they are there or not. */
+typedef struct {
+    int rule, pass;
+    const hyper *h;
+    const optim_item *items;
+    int64_t most;
+    double (*part)[SEGMENTS]; /* sums of g^2 */
+} segments;
+
+static void fused_range(const void *context, int64_t first, int64_t end)
+{
+    const segments *s = context;
+    for (int64_t at = first; at < end; at++) {
+        int64_t i = at / s->most, k = at % s->most;
+        if (k < segments_of(&s->items[i]))
+            s->part[i][k] = fused_segment(s->rule, &s->items[i], s->h, k);
+    }
+}
+
 /* At most GROUP items: their segments in parallel, then their slots. */
 static void fused_group(const device *dev, int rule, const hyper *h, const optim_item *items,
                         int64_t n)
 {
     double part[GROUP][SEGMENTS];
-    int64_t most = most_segments(items, n);
-#pragma omp parallel for collapse(2) num_threads(dev->threads) schedule(dynamic)
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t k = 0; k < most; k++)
-            if (k < segments_of(&items[i])) part[i][k] = fused_segment(rule, &items[i], h, k);
+    segments s = {
+        .rule = rule, .h = h, .items = items, .most = most_segments(items, n), .part = part};
+    pool_for(cpu_threads(dev), n * s.most, 1, fused_range, &s);
     for (int64_t i = 0; i < n; i++)
         if (present(items[i].slot))
             *(double *)items[i].slot.data = add_up(part[i], segments_of(&items[i]));
 }
 
+static void pass_range(const void *context, int64_t first, int64_t end)
+{
+    const segments *s = context;
+    for (int64_t at = first; at < end; at++) {
+        const optim_item *it = &s->items[at / s->most];
+        int64_t k = at % s->most;
+        if (k >= segments_of(it)) continue;
+        int64_t n = tensor_count(it->p), start = segment_start(n, k);
+        int64_t length = segment_start(n, k + 1) - start;
+        rules[s->rule].pass(s->pass, arrays_of(it, s->h, start, NULL), s->h, length);
+    }
+}
+
 static void pass_over_all(const device *dev, const optim_op *o, const hyper *h, int pass)
 {
-    int64_t most = most_segments(o->items, o->n);
-#pragma omp parallel for collapse(2) num_threads(dev->threads) schedule(dynamic)
-    for (int64_t i = 0; i < o->n; i++)
-        for (int64_t k = 0; k < most; k++) {
-            const optim_item *it = &o->items[i];
-            if (k >= segments_of(it)) continue;
-            int64_t n = tensor_count(it->p), start = segment_start(n, k);
-            int64_t length = segment_start(n, k + 1) - start;
-            rules[o->rule].pass(pass, arrays_of(it, h, start, NULL), h, length);
-        }
+    segments s = {.rule = o->rule,
+                  .pass = pass,
+                  .h = h,
+                  .items = o->items,
+                  .most = most_segments(o->items, o->n)};
+    pool_for(cpu_threads(dev), o->n * s.most, 1, pass_range, &s);
 }
 
 /* What only the rule can say of its operands: every state, and the intermediate if the passes need

@@ -43,12 +43,19 @@ static void turn_all(const rotary_op *o, int64_t t, int64_t pair, int64_t n)
     }
 }
 
+static void rotary_range(const void *op, int64_t first, int64_t end)
+{
+    const rotary_op *o = op;
+    int64_t pairs = o->size / 2, parts = (pairs + PAIRS - 1) / PAIRS;
+    for (int64_t i = first; i < end; i++) {
+        int64_t pair = i % parts * PAIRS;
+        turn_all(o, i / parts, pair, min64(PAIRS, pairs - pair));
+    }
+}
+
 void cpu_rotary(device *dev, int stream, const rotary_op *o)
 {
     (void)stream;
-    int64_t length = o->x.dim[1], pairs = o->size / 2;
-#pragma omp parallel for collapse(2) num_threads(dev->threads)
-    for (int64_t t = 0; t < length; t++)
-        for (int64_t pair = 0; pair < pairs; pair += PAIRS)
-            turn_all(o, t, pair, min64(PAIRS, pairs - pair));
+    pool_for(cpu_threads(dev), o->x.dim[1] * ((o->size / 2 + PAIRS - 1) / PAIRS),
+             rows_at_once(o->x.dim[0] * o->heads * o->size), rotary_range, o);
 }

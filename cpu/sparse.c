@@ -87,13 +87,12 @@ static group group_at(tensor bits, tensor starts, int64_t n, int64_t g)
                    .value = ((const int64_t *)starts.data)[g]};
 }
 
-void cpu_expand(device *dev, int stream, const expand_op *o)
+static void expand_range(const void *op, int64_t first, int64_t end)
 {
-    (void)stream;
+    const expand_op *o = op;
     size_t size = dtype_size(o->out.type);
     int64_t n = tensor_count(o->out);
-#pragma omp parallel for num_threads(dev->threads) schedule(static)
-    for (int64_t i = 0; i < groups_of(o->starts); i++) {
+    for (int64_t i = first; i < end; i++) {
         group g = group_at(o->bits, o->starts, n, i);
         char *out = (char *)o->out.data + (size_t)g.first * size;
         const char *values = (const char *)o->values.data + (size_t)g.value * size;
@@ -101,13 +100,18 @@ void cpu_expand(device *dev, int stream, const expand_op *o)
     }
 }
 
-void cpu_compress(device *dev, int stream, const compress_op *o)
+void cpu_expand(device *dev, int stream, const expand_op *o)
 {
     (void)stream;
+    pool_for(cpu_threads(dev), groups_of(o->starts), 8, expand_range, o);
+}
+
+static void compress_range(const void *op, int64_t first, int64_t end)
+{
+    const compress_op *o = op;
     size_t size = dtype_size(o->x.type);
     int64_t n = tensor_count(o->x);
-#pragma omp parallel for num_threads(dev->threads) schedule(static)
-    for (int64_t i = 0; i < groups_of(o->starts); i++) {
+    for (int64_t i = first; i < end; i++) {
         group g = group_at(o->bits, o->starts, n, i);
         const char *x = (const char *)o->x.data + (size_t)g.first * size;
         char *values = (char *)o->values.t.data + (size_t)g.value * size;
@@ -116,6 +120,12 @@ void cpu_compress(device *dev, int stream, const compress_op *o)
         else
             FOR_SIZE(size, compress_group(values, x, g.bits, g.n, SIZE));
     }
+}
+
+void cpu_compress(device *dev, int stream, const compress_op *o)
+{
+    (void)stream;
+    pool_for(cpu_threads(dev), groups_of(o->starts), 8, compress_range, o);
 }
 
 /* ---- what changes the set ---- */
@@ -134,29 +144,34 @@ void cpu_starts(device *dev, int stream, const starts_op *o)
     }
 }
 
-ROW_FN int64_t count_part(const void *x, int64_t n, float limit, int threads, int type)
+ROW_FN int64_t count_part(const void *x, int64_t first, int64_t end, float limit, int type)
 {
     int64_t count = 0;
-#pragma omp parallel for simd num_threads(threads) reduction(+ : count)
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = first; i < end; i++)
         count += fabsf(load(type, x, i)) < limit;
     return count;
+}
+
+static void count_range(const void *op, int64_t first, int64_t end)
+{
+    const count_below_op *o = op;
+    int64_t found;
+    FOR_WORKING_TYPE(o->x.type, found = count_part(o->x.data, first, end, (float)o->limit, TYPE));
+    __atomic_fetch_add((int64_t *)o->count.data, found, __ATOMIC_RELAXED);
 }
 
 void cpu_count_below(device *dev, int stream, const count_below_op *o)
 {
     (void)stream;
-    int64_t *count = o->count.data;
-    FOR_WORKING_TYPE(o->x.type, *count = count_part(o->x.data, tensor_count(o->x), (float)o->limit,
-                                                    dev->threads, TYPE));
+    *(int64_t *)o->count.data = 0;
+    pool_for(cpu_threads(dev), tensor_count(o->x), rows_at_once(1), count_range, o);
 }
 
-void cpu_prune(device *dev, int stream, const prune_op *o)
+static void prune_range(const void *op, int64_t first, int64_t end)
 {
-    (void)stream;
+    const prune_op *o = op;
     float limit = (float)o->limit;
-#pragma omp parallel for num_threads(dev->threads) schedule(static)
-    for (int64_t i = 0; i < groups_of(o->starts); i++) {
+    for (int64_t i = first; i < end; i++) {
         group g = group_at(o->bits, o->starts, (i + 1) * SPARSE_GROUP, i);
         uint32_t *kept = (uint32_t *)o->kept.data + i * SPARSE_WORDS;
         for (int64_t w = 0; w < SPARSE_WORDS; w++) {
@@ -170,9 +185,15 @@ void cpu_prune(device *dev, int stream, const prune_op *o)
     }
 }
 
-void cpu_regrow(device *dev, int stream, const regrow_op *o)
+void cpu_prune(device *dev, int stream, const prune_op *o)
 {
     (void)stream;
+    pool_for(cpu_threads(dev), groups_of(o->starts), 8, prune_range, o);
+}
+
+static void regrow_range(const void *op, int64_t first, int64_t end)
+{
+    const regrow_op *o = op;
     const int64_t *starts = o->starts.data;
     int64_t groups = groups_of(o->starts);
     drawing d = {.seed = {(uint32_t)o->seed, (uint32_t)(o->seed >> 32)},
@@ -180,9 +201,13 @@ void cpu_regrow(device *dev, int stream, const regrow_op *o)
                  .event = o->event,
                  .free = o->elements - (starts[groups] - starts[0]),
                  .n = o->n};
-    if (!d.n) return;
-#pragma omp parallel for num_threads(dev->threads) schedule(static)
-    for (int64_t g = 0; g < groups; g++)
+    for (int64_t g = first; g < end; g++)
         draw_words(&d, o->bits.data, o->taken.data, g * SPARSE_WORDS, SPARSE_WORDS,
                    g * SPARSE_GROUP - (starts[g] - starts[0]), o->elements);
+}
+
+void cpu_regrow(device *dev, int stream, const regrow_op *o)
+{
+    (void)stream;
+    pool_for(cpu_threads(dev), o->n ? groups_of(o->starts) : 0, 8, regrow_range, o);
 }

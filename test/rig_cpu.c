@@ -20,9 +20,10 @@ size_t rig_memory(void)
     return 96 << 20;
 }
 
+/* Little: so that what is tested does not fit at once. */
 size_t rig_room(void)
 {
-    return 0;
+    return 1 << 20;
 }
 
 bool rig_has_bf16(void)
@@ -37,7 +38,7 @@ bool rig_rounds_between(void)
 
 bool rig_bits_vary(void)
 {
-    return true;
+    return false;
 }
 
 bool rig_products_vary(void)

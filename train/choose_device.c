@@ -72,5 +72,5 @@ error *device_prepare(device *dev, attention_method how)
 
 size_t device_room(place_choice where)
 {
-    return where == PLACE_CUDA ? CUDA_ROOM : 0;
+    return where == PLACE_CUDA ? CUDA_ROOM : CPU_ROOM;
 }

@@ -1,0 +1,32 @@
+/* micro.h - the innermost loop of all products: a tile of the output, in registers.
+ *
+ *                     b (k, TILE_COLS)
+ *                   +-----------------+        tile (rows, TILE_COLS) = a b,
+ *      a (rows,k)   |                 |        each element one chain of fused multiply-adds from 0,
+ *      +--------+   +-----------------+        in the order of k
+ *      |        |   |  rows x 2       |
+ *      +--------+   |  vectors        |        rows <= TILE_ROWS; a tile with fewer rows does less,
+ *                   +-----------------+        not the same for nothing
+ *
+ * a is packed (a column of TILE_ROWS numbers behind the other), or where it lies: by rows or by
+ * columns.  b's rows are `ldb` apart.
+ */
+#ifndef REGRAD_CPU_MICRO_H
+#define REGRAD_CPU_MICRO_H
+
+#include "cpu/lanes.h"
+
+typedef enum { A_PACKED, A_ROWS, A_COLUMNS } a_layout;
+
+typedef struct {
+    const float *a;
+    int64_t lda; /* of A_ROWS: from row to row; of A_COLUMNS: from k to k */
+    const float *b;
+    int64_t ldb, k;
+    const float *next; /* of what is needed next, and where it begins; NULL: nothing */
+} micro_product;
+
+/* tile[TILE_ROWS][TILE_COLS], of which `rows` rows are written; aligned to a cache line */
+void micro_tile(a_layout layout, int rows, const micro_product *p, float *tile);
+
+#endif

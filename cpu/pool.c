@@ -1,0 +1,200 @@
+/* pool.c - see pool.h */
+#include "cpu/pool.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A number that can be waited for to change. */
+typedef struct {
+    _Alignas(64) atomic_uint value;
+    atomic_int sleepers;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+} event;
+
+struct pool {
+    event start, turn, done; /* a job is there; all are at the barrier; all are done */
+    _Alignas(64) atomic_int arrived, left;
+    team_fn *f;
+    void *context;
+    int threads, working; /* working: on this job */
+    double spin;          /* seconds */
+    bool stop;
+    struct helper {
+        pthread_t thread;
+        pool *pool;
+        int index;
+    } * helpers;
+    int running; /* helpers that were started */
+};
+
+static void event_open(event *e)
+{
+    pthread_mutex_init(&e->mutex, NULL);
+    pthread_cond_init(&e->changed, NULL);
+}
+
+static void event_close(event *e)
+{
+    pthread_mutex_destroy(&e->mutex);
+    pthread_cond_destroy(&e->changed);
+}
+
+static void event_next(event *e)
+{
+    atomic_fetch_add(&e->value, 1);
+    if (!atomic_load(&e->sleepers)) return;
+    pthread_mutex_lock(&e->mutex);
+    pthread_cond_broadcast(&e->changed);
+    pthread_mutex_unlock(&e->mutex);
+}
+
+static inline void relax(void)
+{
+#if defined __x86_64__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
+/* Until the event's value is no longer `old`. */
+static void event_wait(event *e, unsigned old, double spin)
+{
+    enum { AT_ONCE = 64 };
+    for (double end = spin > 0 ? clock_now() + spin : 0; spin > 0;) {
+        for (int i = 0; i < AT_ONCE; i++) {
+            if (atomic_load_explicit(&e->value, memory_order_acquire) != old) return;
+            relax();
+        }
+        if (clock_now() > end) break;
+    }
+    pthread_mutex_lock(&e->mutex);
+    atomic_fetch_add(&e->sleepers, 1);
+    while (atomic_load(&e->value) == old)
+        pthread_cond_wait(&e->changed, &e->mutex);
+    atomic_fetch_sub(&e->sleepers, 1);
+    pthread_mutex_unlock(&e->mutex);
+}
+
+static void *help(void *argument)
+{
+    struct helper *h = argument;
+    pool *p = h->pool;
+    for (unsigned job = 0;; job++) {
+        event_wait(&p->start, job, p->spin);
+        if (p->stop) return NULL;
+        if (h->index < p->working) p->f(p->context, (member){p, h->index, p->working});
+        if (atomic_fetch_sub(&p->left, 1) == 1) event_next(&p->done);
+    }
+}
+
+error *pool_open(int threads, int cores, pool **out)
+{
+    enum { STACK = 8 << 20 }; /* attention has its blocks there */
+    const double spin = 50e-6;
+    pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
+    if (!p) return user_error("no memory for the threads");
+    memset(p, 0, sizeof *p);
+    p->threads = threads;
+    p->spin = threads <= cores ? spin : 0;
+    event_open(&p->start);
+    event_open(&p->turn);
+    event_open(&p->done);
+    *out = p;
+    p->helpers = calloc((size_t)threads, sizeof *p->helpers);
+    int code = p->helpers ? 0 : ENOMEM;
+    pthread_attr_t how;
+    pthread_attr_init(&how);
+    pthread_attr_setstacksize(&how, STACK);
+    for (; !code && p->running < threads - 1; p->running += !code) {
+        struct helper *h = &p->helpers[p->running];
+        *h = (struct helper){.pool = p, .index = p->running + 1};
+        code = pthread_create(&h->thread, &how, help, h);
+    }
+    pthread_attr_destroy(&how);
+    if (!code) return NULL;
+    pool_close(p);
+    *out = NULL;
+    return user_error("%d threads: %s; give fewer --threads", threads, strerror(code));
+}
+
+void pool_close(pool *p)
+{
+    if (!p) return;
+    p->stop = true;
+    event_next(&p->start);
+    for (int i = 0; i < p->running; i++)
+        pthread_join(p->helpers[i].thread, NULL);
+    event_close(&p->start);
+    event_close(&p->turn);
+    event_close(&p->done);
+    free(p->helpers);
+    free(p);
+}
+
+void pool_run(pool *p, int threads, team_fn *f, void *context)
+{
+    if (threads > p->threads) threads = p->threads;
+    if (threads <= 1) {
+        f(context, (member){p, 0, 1});
+        return;
+    }
+    p->f = f;
+    p->context = context;
+    p->working = threads;
+    unsigned done = atomic_load(&p->done.value);
+    atomic_store(&p->left, p->running);
+    event_next(&p->start);
+    f(context, (member){p, 0, threads});
+    event_wait(&p->done, done, p->spin);
+}
+
+void pool_barrier(member me)
+{
+    if (me.threads == 1) return;
+    pool *p = me.pool;
+    unsigned turn = atomic_load(&p->turn.value);
+    if (atomic_fetch_add(&p->arrived, 1) == me.threads - 1) {
+        atomic_store(&p->arrived, 0);
+        event_next(&p->turn);
+    } else {
+        event_wait(&p->turn, turn, p->spin);
+    }
+}
+
+/* ---- loops ---- */
+
+typedef struct {
+    range_fn *f;
+    const void *context;
+    int64_t n, part;
+    atomic_llong next;
+} loop;
+
+static void take_parts(void *context, member me)
+{
+    (void)me;
+    loop *l = context;
+    for (int64_t at; (at = atomic_fetch_add(&l->next, l->part)) < l->n;)
+        l->f(l->context, at, at + l->part < l->n ? at + l->part : l->n);
+}
+
+void pool_for(pool *p, int64_t n, int64_t grain, range_fn *f, const void *context)
+{
+    enum { PARTS_EACH = 4 }; /* who is done takes the next */
+    int64_t parts = (int64_t)p->threads * PARTS_EACH, part = (n + parts - 1) / parts;
+    if (p->threads == 1 || n <= grain) {
+        if (n > 0) f(context, 0, n);
+        return;
+    }
+    loop l = {.f = f, .context = context, .n = n, .part = part < grain ? grain : part};
+    int64_t count = (n + l.part - 1) / l.part;
+    pool_run(p, count < p->threads ? (int)count : p->threads, take_parts, &l);
+}

@@ -1,0 +1,341 @@
+/* product.c - see product.h
+ *
+ *      for a chunk of the shared matrix's free side, and of the depth:
+ *          all:         pack its panels                                   barrier
+ *          a job each:  a group of the other matrix's panels; for each DEPTH of them:
+ *                           pack it, times all shared panels, each tile finished at once
+ *                                                                         barrier
+ */
+#include "cpu/product.h"
+
+#include "cpu/cpu_internal.h"
+#include "cpu/micro.h"
+#include "cpu/pack.h"
+
+#include <stdatomic.h>
+
+enum {
+    DEPTH = PRODUCT_DEPTH,
+    GROUP = 4,               /* panels of rows of a job; of columns it is one */
+    CHUNK_DEPTH = 4 * DEPTH, /* at least that deep, if there is so much */
+    JOBS_EACH = 4,           /* for each thread, or more */
+    SMALL = 1 << 17,         /* multiplications below which waking threads does not pay */
+    TILE = TILE_ROWS * TILE_COLS
+};
+
+/* The panel that a job packs for itself. */
+enum {
+    OWN_ROWS = GROUP * TILE_ROWS * DEPTH,
+    OWN_COLS = TILE_COLS * DEPTH,
+    OWN = OWN_ROWS > OWN_COLS ? OWN_ROWS : OWN_COLS
+};
+
+/* One side of a product: rows of a, or columns of b. */
+typedef struct {
+    operand f;
+    int64_t n, width; /* of all, and of a panel */
+    void (*pack)(operand, int64_t, int64_t, int64_t, int64_t, float *);
+} side;
+
+typedef struct {
+    const product *p;
+    side shared, streamed;
+    bool shares_rows;
+    int64_t chunk, wide, deep; /* of the shared side, of the streamed one, of the depth */
+    int64_t group;
+    float *packed; /* of the shared side */
+    float *sums;   /* f32 sums of a chunk, where out is not f32 and the depth goes in steps */
+    atomic_llong next_panel, next_job;
+} work;
+
+/* A part of the whole: [s, s + ns) of the shared side, [t, t + nt) of the streamed one. */
+typedef struct {
+    int64_t s, ns, t, nt, k, nk;
+} chunk;
+
+/* ---- a tile's end ---- */
+
+/* A tile in the output, and whether it is its first and its last part of the depth. */
+typedef struct {
+    int64_t i, j, rows, cols;
+    bool first, last;
+    float *sums; /* where its f32 sums are, between the parts */
+    int64_t ld;
+} spot;
+
+#define EACH_ROW  for (int64_t r = 0; r < s->rows; r++)
+#define EACH_CELL for (int64_t c = 0; c < cols; c++)
+
+ROW_FN void add_old(const product *p, const spot *s, int64_t cols, float *tile)
+{
+    if (p->beta == 0) return;
+    EACH_ROW
+    {
+        float *x = tile + r * TILE_COLS, beta = p->beta;
+        const void *old = place(p->out, s->i + r, s->j);
+        FOR_WORKING_TYPE(p->out.type, EACH_CELL x[c] = beta * load(TYPE, old, c) + x[c]);
+    }
+}
+
+ROW_FN void add_sums(const spot *s, int64_t cols, float *tile)
+{
+    EACH_ROW
+    EACH_CELL tile[r * TILE_COLS + c] = s->sums[r * s->ld + c] + tile[r * TILE_COLS + c];
+}
+
+ROW_FN void add_bias(const product *p, const spot *s, int64_t cols, float *tile)
+{
+    const void *bias = place(p->bias, 0, s->j);
+    EACH_ROW
+    {
+        float *x = tile + r * TILE_COLS;
+        FOR_WORKING_TYPE(p->bias.type, EACH_CELL x[c] += load(TYPE, bias, c));
+    }
+}
+
+/* tile = part of x, or the other way round */
+ROW_FN void load_tile(tensor x, const spot *s, int64_t cols, float *tile)
+{
+    EACH_ROW
+    {
+        const void *from = place(x, s->i + r, s->j);
+        FOR_WORKING_TYPE(x.type, EACH_CELL tile[r * TILE_COLS + c] = load(TYPE, from, c));
+    }
+}
+
+ROW_FN void store_tile(tensor x, const spot *s, int64_t cols, const float *tile)
+{
+    EACH_ROW
+    {
+        void *to = place(x, s->i + r, s->j);
+        FOR_WORKING_TYPE(x.type, EACH_CELL store(TYPE, to, c, tile[r * TILE_COLS + c]));
+    }
+}
+
+/* In bf16 the argument is rounded, whether it is kept or not: so it can be made again from it. */
+ROW_FN void activate_tile(const product *p, const spot *s, int64_t cols, float *tile)
+{
+    if (p->out.type == BF16)
+        for (int64_t i = 0; i < s->rows * TILE_COLS; i++)
+            tile[i] = float_of_bf16(bf16_of_float(tile[i]));
+    if (present(p->pre)) store_tile(p->pre, s, cols, tile);
+    activate(p->act, s->rows * TILE_COLS, tile, tile);
+}
+
+ROW_FN void slope_tile(const product *p, const spot *s, int64_t cols, float *tile)
+{
+    float at[TILE] = {0};
+    load_tile(p->slope_at, s, cols, at);
+    activate_grad(p->act, s->rows * TILE_COLS, at, tile);
+}
+
+ROW_FN void add_residual(const product *p, const spot *s, int64_t cols, float *tile)
+{
+    EACH_ROW
+    {
+        float *x = tile + r * TILE_COLS;
+        const void *from = place(p->residual, s->i + r, s->j);
+        FOR_WORKING_TYPE(p->residual.type, EACH_CELL x[c] += load(TYPE, from, c));
+    }
+}
+
+ROW_FN void finish_as(const product *p, const spot *s, int64_t cols, float *tile)
+{
+    if (p->alpha != 1)
+        for (int64_t i = 0; i < s->rows * TILE_COLS; i++)
+            tile[i] *= p->alpha;
+    if (s->first)
+        add_old(p, s, cols, tile);
+    else
+        add_sums(s, cols, tile);
+    if (!s->last) {
+        EACH_ROW
+        memcpy(s->sums + r * s->ld, tile + r * TILE_COLS, (size_t)cols * sizeof *tile);
+        return;
+    }
+    if (present(p->bias)) add_bias(p, s, cols, tile);
+    if (present(p->slope_at))
+        slope_tile(p, s, cols, tile);
+    else if (p->act != ACT_NONE)
+        activate_tile(p, s, cols, tile);
+    if (present(p->residual)) add_residual(p, s, cols, tile);
+    store_tile(p->out, s, cols, tile);
+}
+
+static void finish(const product *p, const spot *s, float *tile)
+{
+    if (s->cols == TILE_COLS)
+        finish_as(p, s, TILE_COLS, tile);
+    else
+        finish_as(p, s, s->cols, tile);
+}
+
+/* ---- jobs ---- */
+
+static int64_t panels_of(int64_t n, int64_t width)
+{
+    return (n + width - 1) / width;
+}
+
+/* Where a panel of the shared side lies, for the part of the depth that begins at k of a chunk. */
+static float *shared_panel(const work *w, const chunk *c, int64_t which, int64_t k)
+{
+    int64_t all = panels_of(c->ns, w->shared.width) * w->shared.width;
+    int64_t depth = min64(DEPTH, c->nk - k);
+    return w->packed + k * all + which * w->shared.width * depth;
+}
+
+static void pack_shared(work *w, const chunk *c, int64_t which)
+{
+    int64_t width = w->shared.width, at = which * width, n = min64(width, c->ns - at);
+    for (int64_t k = 0; k < c->nk; k += DEPTH)
+        w->shared.pack(w->shared.f, c->s + at, n, c->k + k, min64(DEPTH, c->nk - k),
+                       shared_panel(w, c, which, k));
+}
+
+/* One tile: panel `which` of the shared side times one of the streamed side, which is at t. */
+static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int64_t k,
+                    const float *own)
+{
+    _Alignas(64) float tile[TILE];
+    const product *p = w->p;
+    int64_t depth = min64(DEPTH, c->nk - k), s = which * w->shared.width;
+    const float *shared = shared_panel(w, c, which, k);
+    int64_t ns = min64(w->shared.width, c->ns - s), nt = min64(w->streamed.width, c->nt - t);
+    spot at = {.i = w->shares_rows ? c->s + s : c->t + t,
+               .j = w->shares_rows ? c->t + t : c->s + s,
+               .rows = w->shares_rows ? ns : nt,
+               .cols = w->shares_rows ? nt : ns,
+               .first = c->k + k == 0,
+               .last = c->k + k + depth == p->k};
+    micro_product m = {.a = w->shares_rows ? shared : own,
+                       .b = w->shares_rows ? own : shared,
+                       .ldb = TILE_COLS,
+                       .k = depth};
+    if (p->out.type == F32) {
+        at.sums = row(p->out, at.i) + at.j;
+        at.ld = p->out.ld;
+    } else {
+        at.ld = w->shares_rows ? w->wide : w->chunk;
+        at.sums = w->sums + (w->shares_rows ? s * at.ld + t : t * at.ld + s);
+    }
+    micro_tile(A_PACKED, (int)at.rows, &m, tile);
+    finish(p, &at, tile);
+}
+
+/* Group g of the streamed panels against panels [first, end) of the shared side. */
+static void do_job(const work *w, const chunk *c, int64_t g, int64_t first, int64_t end)
+{
+    _Alignas(64) float own[OWN];
+    int64_t width = w->streamed.width, from = g * w->group * width,
+            to = min64(from + w->group * width, c->nt);
+    for (int64_t k = 0; k < c->nk; k += DEPTH) {
+        int64_t depth = min64(DEPTH, c->nk - k);
+        for (int64_t t = from; t < to; t += width)
+            w->streamed.pack(w->streamed.f, c->t + t, min64(width, to - t), c->k + k, depth,
+                             own + (t - from) * depth);
+        for (int64_t which = first; which < end; which++)
+            for (int64_t t = from; t < to; t += width)
+                do_tile(w, c, which, t, k, own + (t - from) * depth);
+    }
+}
+
+/* How many have been taken before a phase of the same counter: all of the phases before it, and one
+ * in vain by each thread. */
+typedef struct {
+    int64_t panels, jobs;
+} taken;
+
+static void do_chunk(work *w, const chunk *c, member me, taken *before)
+{
+    int64_t panels = panels_of(c->ns, w->shared.width), at;
+    while ((at = atomic_fetch_add(&w->next_panel, 1) - before->panels) < panels)
+        pack_shared(w, c, at);
+    before->panels += panels + me.threads;
+    pool_barrier(me);
+    int64_t groups = panels_of(c->nt, w->group * w->streamed.width);
+    int64_t cuts = min64(panels, panels_of((int64_t)me.threads * JOBS_EACH, groups));
+    while ((at = atomic_fetch_add(&w->next_job, 1) - before->jobs) < groups * cuts) {
+        int64_t cut = at % cuts;
+        do_job(w, c, at / cuts, panels * cut / cuts, panels * (cut + 1) / cuts);
+    }
+    before->jobs += groups * cuts + me.threads;
+    pool_barrier(me);
+}
+
+static void do_all(void *context, member me)
+{
+    work *w = context;
+    taken before = {0};
+    chunk c;
+    for (c.s = 0; c.s < w->shared.n; c.s += w->chunk)
+        for (c.t = 0; c.t < w->streamed.n; c.t += w->wide)
+            for (c.k = 0; c.k < w->p->k; c.k += w->deep) {
+                c.ns = min64(w->chunk, w->shared.n - c.s);
+                c.nt = min64(w->wide, w->streamed.n - c.t);
+                c.nk = min64(w->deep, w->p->k - c.k);
+                do_chunk(w, &c, me, &before);
+            }
+}
+
+/* ---- the cut ---- */
+
+static int64_t rounded(int64_t n, int64_t to)
+{
+    return panels_of(n, to) * to;
+}
+
+/* n in equal parts of at most `most` >= `of`, which are multiples of `of`. */
+static int64_t part_of(int64_t n, int64_t most, int64_t of)
+{
+    return rounded(panels_of(n, panels_of(n, most / of * of)), of);
+}
+
+/* room: for `packed` and for `sums`, so many floats each */
+static void cut(work *w, int64_t packed, int64_t sums)
+{
+    int64_t width = w->shared.width, k = rounded(w->p->k, DEPTH), all = rounded(w->shared.n, width);
+    w->deep = min64(k, CHUNK_DEPTH);
+    if (packed / w->deep < 4 * width) w->deep = DEPTH;
+    w->chunk = part_of(w->shared.n, min64(all, packed / w->deep), width);
+    if (w->chunk >= all) w->deep = min64(k, packed / all / DEPTH * DEPTH);
+    w->wide = rounded(w->streamed.n, w->streamed.width);
+    if (w->p->out.type == F32 || w->p->k <= DEPTH) return;
+    w->chunk = part_of(w->shared.n, min64(w->chunk, sums / (8 * TILE_COLS)), width);
+    w->wide = part_of(w->streamed.n, sums / w->chunk, w->group * w->streamed.width);
+}
+
+static void run_in(device *dev, const product *p, float *room, int64_t packed, int64_t sums)
+{
+    side rows = {p->a, p->m, TILE_ROWS, pack_rows}, cols = {p->b, p->n, TILE_COLS, pack_columns};
+    bool shares_rows = p->m <= p->n;
+    work w = {.p = p,
+              .shared = shares_rows ? rows : cols,
+              .streamed = shares_rows ? cols : rows,
+              .shares_rows = shares_rows,
+              .group = shares_rows ? 1 : GROUP,
+              .packed = room,
+              .sums = room + packed};
+    cut(&w, packed, sums);
+    bool small = p->m * p->n < SMALL && p->m * p->n * p->k < SMALL;
+    pool_run(cpu_threads(dev), small ? 1 : dev->threads, do_all, &w);
+}
+
+/* For a device that nobody has lent anything. */
+static __attribute__((noinline)) void run_on_stack(device *dev, const product *p)
+{
+    enum { PACKED = 1 << 16, SUMS = 1 << 15 };
+    _Alignas(64) float room[PACKED + SUMS];
+    run_in(dev, p, room, PACKED, SUMS);
+}
+
+void product_run(device *dev, const product *p)
+{
+    tensor room = cpu_room(dev);
+    if (!present(room)) {
+        run_on_stack(dev, p);
+        return;
+    }
+    int64_t floats_there = tensor_count(room) / (int64_t)sizeof(float), sums = floats_there / 4;
+    run_in(dev, p, floats(room), floats_there - sums, sums);
+}

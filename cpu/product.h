@@ -1,0 +1,83 @@
+/* product.h - products of matrices, with all that a layer does to their result.
+ *
+ *                     b (k,n)
+ *                   +--------+--------+      Each element of the output is made in one way, whatever
+ *                   | DEPTH  |        |      the processor, the number of threads and the tiles:
+ *      a (m,k)      +--------+--------+
+ *      +-----+-----+ +-------+               (0 + a0 b0 + a1 b1 ...)  DEPTH fused multiply-adds in
+ *      |DEPTH|     | | out   |                                        the order of k, rounded once
+ *      +-----+-----+ +-------+               + (the next DEPTH of them from 0)                each
+ *                                            + ...
+ *
+ * so that a run has the same bits on every processor.  And a row of the output does not depend on how
+ * many rows there are: a token alone gets what it gets in a batch.
+ *
+ * What is multiplied is copied ("packed") first, so that the innermost loop (micro.h) finds it in its
+ * order.  The smaller matrix is packed once, shared by all threads; the larger one goes by in panels,
+ * each packed by the one thread that needs it, in its own cache:
+ *
+ *      shared  a a a a      thread 0: pack a panel of b, times all of a; the next free panel; ...
+ *                           thread 1: the same
+ *
+ * What comes after the sum (bias, activation, residual, the activation's gradient, rounding to bf16)
+ * is done with a tile of it in the first cache.
+ */
+#ifndef REGRAD_CPU_PRODUCT_H
+#define REGRAD_CPU_PRODUCT_H
+
+#include "core/ops.h"
+
+enum { PRODUCT_DEPTH = 256 };
+
+/* A matrix as it is stored: from row to row, and from column to column, so many elements; one of both
+ * is 1. */
+typedef struct {
+    const void *data;
+    int64_t row, col;
+    dtype type; /* F32 or BF16 */
+} operand;
+
+static inline operand operand_of(tensor t)
+{
+    return (operand){t.data, t.ld, 1, t.type};
+}
+
+static inline operand transposed(tensor t)
+{
+    return (operand){t.data, 1, t.ld, t.type};
+}
+
+/* out = act(alpha a b + beta out + bias) + residual, or (alpha a b + beta out) act'(slope_at).  All of
+ * one type, and computed in f32; in bf16 the argument of act is rounded. */
+typedef struct {
+    int64_t m, n, k;
+    operand a, b;
+    tensor out; /* (m,n) */
+    float alpha, beta;
+    tensor bias, residual, pre; /* ? (n), (m,n), (m,n): pre gets the argument of act */
+    tensor slope_at;            /* ? (m,n) */
+    activation act;
+} product;
+
+void product_run(device *dev, const product *p);
+
+/* ---- products of what lies in a cache anyway, by the calling thread alone ---- */
+
+/* A row-major matrix of f32 inside a larger one. */
+typedef struct {
+    const float *data;
+    int64_t ld;
+} panel;
+
+/* c (m,n) = x y + beta c with x (m,k), y (k,n); a t after a letter: that one is stored transposed.
+ * beta is 0 or 1. */
+void small_xy(int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc);
+void small_xyt(int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c,
+               int64_t ldc);
+void small_xty(int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c,
+               int64_t ldc);
+
+/* The fewest bytes lent that are of use; without, products work on the stack, in smaller pieces. */
+enum { PRODUCT_ROOM_LEAST = 1 << 20 };
+
+#endif
