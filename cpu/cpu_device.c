@@ -196,6 +196,14 @@ static int cores(void)
     return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
 }
 
+/* The caller's stack grows now, by what operations have there at the most, and not in a step. */
+static __attribute__((noinline)) void grow_stack(void)
+{
+    char far[3 << 19];
+    far[0] = 0;
+    __asm__ volatile("" ::"r"(far) : "memory");
+}
+
 error *cpu_device(int threads, device *out)
 {
     enum { MOST = 1024 };
@@ -207,6 +215,7 @@ error *cpu_device(int threads, device *out)
     TRY(alloc_array(&state, 1, sizeof *state));
     error *e = pool_open(threads, cores(), &state->pool);
     if (!e) e = blas_open(threads, &state->blas);
+    grow_stack();
     *out = (device){.ops = &cpu_ops, .state = state, .threads = threads};
     if (e) cpu_close(out);
     return e;

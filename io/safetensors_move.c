@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 1 << 20 }; /* bytes moved at a time */
+enum { CHUNK = 1 << 19 }; /* bytes moved at a time */
 
 /* Two halves, each of which holds a strip; a chunk takes both. */
 typedef struct {
