@@ -185,8 +185,13 @@ MUTANT_LIB := $(filter-out $(MUTANTS:%=$(BUILD)/cuda/%.cu.race.o),$(LIB:%.cu.o=%
 build/mutant/test: $(BUILD)/test/test_$(OF).o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(MUTANT_LIB) $(MUTANTS:%=build/mutant/%.o)
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -lcmocka -o $@
 
+# a step as a GPU would be given it (scripts/gpu-model)
+$(BUILD)/gpu_model: $(BUILD)/test/cudasim/gpu_model.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
+
 ifeq ($(CUDA),sim)
-TESTS += $(CUDA_TESTS) $(RACE_TESTS)
+TESTS += $(CUDA_TESTS) $(RACE_TESTS) $(BUILD)/gpu_model
 endif
 
 # runs the program that lies beside it

@@ -106,11 +106,7 @@ build/mutant/%.o: build/mutant/cuda/%.cu
 	$(Q)$(RACE_CXX) -Ibuild/mutant $(SIM_CXX) $(RACE_CU) -x c++ -c $< -o $@
 	$(Q)$(RACE_NAMES) $@
 
-# a step as a GPU would be given it (scripts/gpu-model)
 $(BUILD)/test/cudasim/gpu_model.o: FLAGS += $(SIM_INC)
-$(BUILD)/gpu_model: $(BUILD)/test/cudasim/gpu_model.o $(GPT) $(LIB)
-	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 # mistakes on purpose, with the sanitizers, without, and for the race detector
 $(BUILD)/test_cudasim: $(addprefix $(BUILD)/test/cudasim/faults,.cu.o .cu.race.o _plain.o)

@@ -3,14 +3,23 @@
  *
  *     dx (+)= rstd * (h - avg(h) - n*avg(h*n));   dw (+)= sum_r dout*n;   db (+)= sum_r dout
  *
- *     1  group    scratch (NORM_GROUPS,2C): sums over the rows of each group.  The warps of a block
- *                 take turns at the rows, a lane having 16 bytes of columns, and their sums are added
- *                 in order: with a warp alone there were too few loads under way to keep the memory
- *                 busy.  First, because dx may lie on dout.
+ *     1  once     a block has a group of rows and, of some of them at a time, all columns: a thread has 16
+ *                 bytes of columns, so it sums dw and db of its own, and needs of the others only the two
+ *                 averages, one barrier for each time
  *     2  add      dw, db (C): the groups in order
- *     3  dx       a warp has a row, as in norm.cu
  *
- * bytes: 5 s C for each row (2 read by step 1, 2 read and 1 written by step 3) */
+ *              RY rows at a time          | TX threads: a row |      parts (G,2C): sums over a group
+ *                                         | TX threads: a row |
+ *
+ * Groups are as many as keep 132 SMs busy, in the libraries' workspace; without one, NORM_GROUPS, in the
+ * operation's scratch.  Where a row is too long for a block, three kernels do it:
+ *
+ *     1  group    scratch (NORM_GROUPS,2C): sums over the rows of each group; the warps of a block take
+ *                 turns at the rows.  First, because dx may lie on dout.
+ *     2  add
+ *     3  dx       a warp has a row, as in norm.cu; alone where dw and db are not wanted
+ *
+ * bytes: 3 s C for each row (x and dout read, dx written; one more if it is added to), or 5 with three */
 #include "cuda/gpu.h"
 
 static constexpr int WARPS = 4, THREADS = 128, MOST_WARPS = 16; /* of norm_group_kernel */
@@ -20,11 +29,93 @@ template <class T> struct norm_grad_call {
     T *dx, *dw, *db;          /* (R,C), (C), (C); dw, db may be NULL */
     const T *dout, *x, *w;    /* (R,C), (R,C), (C) */
     const float *mean, *rstd; /* (R) */
-    float *scratch;           /* (NORM_GROUPS,2C) */
+    float *scratch;           /* (NORM_GROUPS,2C), or as many groups as there are */
     int64_t rows, cols;
     float offset;
     bool rms, accumulate, dw_accumulate, db_accumulate, whole;
 };
+
+/* ---- in one pass ---- */
+
+/* In shared memory dw and db of the rows at a time, which leave room for what is static in 48 KiB. */
+static constexpr int ONCE_THREADS = 512, ONCE_WARPS = ONCE_THREADS / WARP, ONCE_GROUPS = 128,
+                     ONCE_ROOM = 47 << 10;
+
+struct row_sums {
+    float h, hn;
+};
+
+/* A row's sums over its threads' warps, in order; by the whole block, with one barrier. */
+static __device__ __forceinline__ row_sums sums_of_row(row_sums (*near)[ONCE_WARPS], int turn,
+                                                       float h, float hn)
+{
+    int first = threadIdx.y * (blockDim.x / WARP), w = first + threadIdx.x / WARP;
+    h = warp_sum(h);
+    hn = warp_sum(hn);
+    if (threadIdx.x % WARP == 0) near[turn][w] = {h, hn};
+    __syncthreads(); /* the other turn's are read no more once all are here */
+    row_sums sum = {};
+    for (int k = 0; k < (int)blockDim.x / WARP; k++) {
+        sum.h += near[turn][first + k].h;
+        sum.hn += near[turn][first + k].hn;
+    }
+    return sum;
+}
+
+template <class T>
+__global__ void __launch_bounds__(ONCE_THREADS) norm_once_kernel(norm_grad_call<T> a)
+{
+    SHARED(row_sums, near, [2][ONCE_WARPS]);
+    SHARED_DYN(float, parts); /* (RY,2,TX,WIDTH) */
+    int64_t c = threadIdx.x * WIDTH<T>, left = a.cols - c;
+    int64_t end = a.rows * (blockIdx.x + 1) / gridDim.x;
+    unpacked<T> w = load(a.w + c, left, a.whole), dw = {}, db = {};
+    for (int i = 0; i < WIDTH<T>; i++)
+        w.x[i] = i < left ? a.offset + w.x[i] : 0.0f;
+    int turn = 0;
+    for (int64_t r0 = a.rows * blockIdx.x / gridDim.x; r0 < end; r0 += blockDim.y, turn ^= 1) {
+        int64_t r = r0 + threadIdx.y, at = r * a.cols + c;
+        bool mine = r < end && left > 0;
+        unpacked<T> x = {}, d = {};
+        float mean = 0, rstd = 0, h = 0, hn = 0;
+        if (mine) {
+            x = load(a.x + at, left, a.whole);
+            d = load(a.dout + at, left, a.whole);
+            rstd = a.rstd[r];
+            if (!a.rms) mean = a.mean[r];
+        }
+        for (int i = 0; i < WIDTH<T>; i++) {
+            x.x[i] = (x.x[i] - mean) * rstd;
+            h += d.x[i] * w.x[i];
+            hn += d.x[i] * w.x[i] * x.x[i];
+            dw.x[i] += d.x[i] * x.x[i];
+            db.x[i] += d.x[i];
+        }
+        row_sums sum = sums_of_row(near, turn, h, hn);
+        if (!mine) continue;
+        float h_avg = a.rms ? 0.0f : sum.h / (float)a.cols, hn_avg = sum.hn / (float)a.cols;
+        unpacked<T> dx = {};
+        if (a.accumulate) dx = load(a.dx + at, left, a.whole);
+        for (int i = 0; i < WIDTH<T>; i++)
+            dx.x[i] += rstd * (d.x[i] * w.x[i] - h_avg - x.x[i] * hn_avg);
+        store(a.dx + at, left, a.whole, dx);
+    }
+    float *row = parts + threadIdx.y * 2 * blockDim.x * WIDTH<T>;
+    for (int i = 0; i < WIDTH<T>; i++) {
+        row[c + i] = dw.x[i];
+        row[blockDim.x * WIDTH<T> + c + i] = db.x[i];
+    }
+    __syncthreads();
+    int span = blockDim.x * WIDTH<T>, all = blockDim.x * blockDim.y;
+    for (int k = threadIdx.y * blockDim.x + threadIdx.x; k < 2 * span; k += all) {
+        float sum = 0;
+        for (int y = 0; y < (int)blockDim.y; y++)
+            sum += parts[y * 2 * span + k];
+        if (k % span < a.cols) a.scratch[(2 * blockIdx.x + k / span) * a.cols + k % span] = sum;
+    }
+}
+
+/* ---- in three ---- */
 
 /* A block has SPAN columns of a group. */
 template <class T>
@@ -61,21 +152,22 @@ __global__ void __launch_bounds__(MOST_WARPS *WARP) norm_group_kernel(norm_grad_
 
 template <class T>
 static __device__ void add_groups(const norm_grad_call<T> &a, T *out, bool accumulate,
-                                  int64_t column, int64_t c)
+                                  int64_t column, int64_t c, int groups)
 {
     if (!out) return;
     float sum = 0;
-    for (int64_t group = 0; group < NORM_GROUPS; group++)
+#pragma unroll 8
+    for (int64_t group = 0; group < groups; group++)
         sum += a.scratch[group * 2 * a.cols + column];
     narrowed(&out[c], accumulate ? widened(out[c]) + sum : sum);
 }
 
-template <class T> __global__ void norm_add_kernel(norm_grad_call<T> a)
+template <class T> __global__ void norm_add_kernel(norm_grad_call<T> a, int groups)
 {
     int64_t c = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (c >= a.cols) return;
-    add_groups(a, a.dw, a.dw_accumulate, c, c);
-    add_groups(a, a.db, a.db_accumulate, a.cols + c, c);
+    add_groups(a, a.dw, a.dw_accumulate, c, c, groups);
+    add_groups(a, a.db, a.db_accumulate, a.cols + c, c, groups);
 }
 
 template <class T> __global__ void norm_dx_kernel(norm_grad_call<T> a)
@@ -110,6 +202,26 @@ template <class T> __global__ void norm_dx_kernel(norm_grad_call<T> a)
     }
 }
 
+/* The whole of it with every row read once.  False, and nothing is done, where a row is too long. */
+template <class T> static bool launch_once(device *dev, int stream, norm_grad_call<T> a)
+{
+    const cuda_state *s = cuda_state_of(dev);
+    unsigned across = threads_for(a.cols, WIDTH<T>, 1024), room = across * WIDTH<T> * 2 * 4;
+    if (across > ONCE_THREADS || room > ONCE_ROOM || across * WIDTH<T> < a.cols) return false;
+    unsigned down = ONCE_THREADS / across < 4 ? ONCE_THREADS / across : 4;
+    if (down > ONCE_ROOM / room) down = ONCE_ROOM / room;
+    int64_t n = a.rows / (4 * down), most = NORM_GROUPS;
+    if (stream == STREAM_COMPUTE &&
+        s->workspace_bytes >= ONCE_GROUPS * 2 * a.cols * sizeof(float)) {
+        a.scratch = (float *)s->workspace;
+        most = ONCE_GROUPS;
+    }
+    n = n < 1 ? 1 : n > most ? most : n;
+    RUN(dev, stream, norm_once_kernel<T>, (unsigned)n, dim3(across, down), (size_t)room * down, a);
+    RUN(dev, stream, norm_add_kernel<T>, groups(a.cols, THREADS), THREADS, 0, a, (int)n);
+    return true;
+}
+
 template <class T> static void launch_norm_grad(device *dev, int stream, const norm_grad_op *o)
 {
     norm_grad_call<T> a = {};
@@ -125,11 +237,13 @@ template <class T> static void launch_norm_grad(device *dev, int stream, const n
     a.offset = (float)o->offset, a.rms = o->rms;
     a.dw_accumulate = o->dw.accumulate, a.db_accumulate = o->db.accumulate;
     a.whole = wide(o->dx) && wide(o->dout) && wide(o->x) && wide(o->w);
+    if ((a.dw || a.db) && launch_once(dev, stream, a)) return;
     if (a.dw || a.db) {
         dim3 grid(groups(a.cols, SPAN<T>), NORM_GROUPS);
         unsigned threads = threads_for(groups(a.rows, NORM_GROUPS) * WARP, 1, MOST_WARPS * WARP);
         RUN(dev, stream, norm_group_kernel<T>, grid, threads, 0, a);
-        RUN(dev, stream, norm_add_kernel<T>, groups(a.cols, THREADS), THREADS, 0, a);
+        RUN(dev, stream, norm_add_kernel<T>, groups(a.cols, THREADS), THREADS, 0, a,
+            (int)NORM_GROUPS);
     }
     RUN(dev, stream, norm_dx_kernel<T>, groups(a.rows, WARPS), WARPS * WARP, 0, a);
 }

@@ -14,6 +14,9 @@
  * sizes): it finds no algorithm, or it finds one and then refuses to run it.  So there are retreats:
  *
  *     the next of its algorithms -> without what is done on the way (epilogue) -> plain_product.cu
+ *
+ * And it is slow where sides of bf16 matrices are no multiples of 16 bytes, which most vocabularies are
+ * not: a long side is cut into a multiple and a rest, so that 50257 columns are 50256 and 1.
  */
 #include "cuda/cuda_internal.h"
 
@@ -225,7 +228,8 @@ static bool library_product(device *dev, int stream, const product *p)
     return done;
 }
 
-bool cuda_product(device *dev, int stream, const product *p)
+/* By the library, or else by a kernel of our own. */
+static bool whole_product(device *dev, int stream, const product *p)
 {
     product q = *p;
     if (dev->failure || !may_have_epilogue(p)) return false;
@@ -239,4 +243,71 @@ bool cuda_product(device *dev, int stream, const product *p)
     }
     cuda_plain_product(dev, stream, p);
     return !dev->failure;
+}
+
+/* ---- long sides ---- */
+
+enum { SIDE_UNIT = 8, LONG_SIDE = 1024 };
+
+/* What an epilogue would do besides is done by passes, where a side is cut.
+ *
+ * So many of a side's n go with the bulk: all, or those that are whole 16 bytes of bf16. */
+static int64_t bulk_of(const product *p, int64_t n)
+{
+    return p->type == BF16 && n >= LONG_SIDE ? n / SIDE_UNIT * SIDE_UNIT : n;
+}
+
+/* n elements further on; NULL stays NULL. */
+static const void *on(const product *p, const void *at, int64_t n)
+{
+    return at ? (const char *)at + (size_t)n * dtype_size(p->type) : NULL;
+}
+
+static product from_row(const product *p, int64_t first)
+{
+    product q = *p;
+    q.rows -= first;
+    q.x = on(p, p->x, p->x_transposed ? first : first * p->ldx);
+    q.c = on(p, p->c, first * p->ldc);
+    q.d = (char *)p->d + (size_t)(first * p->ldd) * dtype_size(p->type);
+    return q;
+}
+
+static product from_column(const product *p, int64_t first)
+{
+    product q = *p;
+    q.cols -= first;
+    q.y = on(p, p->y, p->y_transposed ? first * p->ldy : first);
+    q.c = on(p, p->c, first);
+    q.d = (char *)p->d + (size_t)first * dtype_size(p->type);
+    q.bias = on(p, p->bias, first);
+    return q;
+}
+
+/* The few products of the rest come first, rounded; what is added to them is not. */
+static bool cut_inner(device *dev, int stream, const product *p, int64_t bulk)
+{
+    product rest = *p, most = *p;
+    rest.inner -= bulk;
+    rest.x = on(p, p->x, p->x_transposed ? bulk * p->ldx : bulk);
+    rest.y = on(p, p->y, p->y_transposed ? bulk : bulk * p->ldy);
+    most.inner = bulk;
+    most.c = p->d, most.ldc = p->ldd, most.bias = NULL, most.beta = 1;
+    return whole_product(dev, stream, &rest) && whole_product(dev, stream, &most);
+}
+
+bool cuda_product(device *dev, int stream, const product *p)
+{
+    /* only along what lies side by side in memory */
+    bool along_rows = p->x_transposed, along_inner = !p->x_transposed || p->y_transposed;
+    int64_t rows = along_rows ? bulk_of(p, p->rows) : p->rows, cols = bulk_of(p, p->cols);
+    int64_t inner = along_inner && !p->c && !p->bias ? bulk_of(p, p->inner) : p->inner;
+    bool cut = rows < p->rows || cols < p->cols || inner < p->inner;
+    if (!cut) return whole_product(dev, stream, p);
+    if (p->gelu_of || p->x_sums) return false;
+    if (inner < p->inner) return cut_inner(dev, stream, p, inner);
+    product bulk = *p, rest = rows < p->rows ? from_row(p, rows) : from_column(p, cols);
+    bulk.rows = rows;
+    if (rows == p->rows) bulk.cols = cols;
+    return cuda_product(dev, stream, &rest) && cuda_product(dev, stream, &bulk);
 }

@@ -22,7 +22,7 @@ static struct {
     const device_ops *cuda; /* the device's own */
     work_count counted;
     device counting;
-} model;
+} step;
 
 static void note(void *context, const char *what)
 {
@@ -60,11 +60,11 @@ static void tell_sums(const sumsq_item *it, int64_t n)
     static void model_##name(device *dev, int stream, const name##_op *o)                          \
     {                                                                                              \
         printf("op\t%s\t", #name);
-#define COST(name, flops, bytes)                                                                   \
-        double before = model.counted.flops;                                                       \
-        model.counting.ops->name(&model.counting, stream, o);                                      \
-        printf(" flops=%.0f\n", model.counted.flops - before);                                     \
-        if (model.cuda->name) model.cuda->name(dev, stream, o);                                    \
+#define COST(name, of_flops, of_bytes)                                                                   \
+        double before = step.counted.flops;                                                       \
+        step.counting.ops->name(&step.counting, stream, o);                                      \
+        printf(" flops=%.0f\n", step.counted.flops - before);                                     \
+        if (step.cuda->name) step.cuda->name(dev, stream, o);                                    \
     }
 #include "core/ops.def"
 /* clang-format on */
@@ -94,14 +94,18 @@ static error *model_step(int argc, char **argv)
     TRY(trainer_commit(t, &dev, false));
     source *data;
     TRY(text_task.open(&o, true, &data));
-    model.cuda = dev.ops;
-    model.counting = device_counting(&model.counted);
+    step.cuda = dev.ops;
+    step.counting = device_counting(&step.counted);
     device_ops table = noted(dev.ops);
     dev.ops = &table;
     printf("begin\t%lld\n", (long long)(o.batch * o.seq));
     error *e = trainer_step(t, data, 1, 1e-3, &result);
     printf("end\n");
     fflush(stdout);
+    dev.ops = step.cuda;
+    source_close(data);
+    trainer_destroy(t);
+    cuda_close(&dev);
     return e;
 }
 
