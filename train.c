@@ -35,6 +35,11 @@ static error *print_json(const trainer *t)
 static error *show_plan(const trainer *t)
 {
     TRY(t->o->json ? print_json(t) : plan_print(t, stdout));
+    const char *out = t->o->out, *beside = t->o->plan_beside;
+    if (out) TRY(plan_write(t));
+    if (out && !t->o->json)
+        printf("\nwrote %s/plan.txt and %s/plan.svg%s%s\n", out, out, beside ? ", beside " : "",
+               beside ? beside : "");
     if (fflush(stdout) == 0 && !ferror(stdout)) return NULL;
     return user_error("cannot write to the standard output: %s: make room, or write to another "
                       "disk",

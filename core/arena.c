@@ -42,6 +42,8 @@ typedef struct {
     size_t loop; /* event index where iteration 1 begins, 0 if there is none */
     size_t top, load;
     int64_t peak_clock;
+    arena_mark_info marks[ARENA_MARKS];
+    int n_marks;
 } program;
 
 struct arena {
@@ -157,6 +159,15 @@ static void record_drop(arena *a, program *p, const tensor *t)
     p->blocks[id].end = (int64_t)p->n_events;
     p->events[p->n_events++] = -(int64_t)id - 1;
     a->live_blocks--;
+}
+
+void arena_mark(arena *a, const char *what)
+{
+    program *p = a->current;
+    if (!a->recording || !p || p->n_marks == ARENA_MARKS) return;
+    for (int i = 0; i < p->n_marks; i++)
+        if (!strcmp(p->marks[i].what, what)) return;
+    p->marks[p->n_marks++] = (arena_mark_info){what, (int64_t)p->n_events};
 }
 
 /* ---- replay ---- */
@@ -487,14 +498,24 @@ arena_summary arena_summarize(const arena *a)
     return s;
 }
 
-static void show(const program *p, int64_t clocks, void (*visit)(void *, const block_info *),
+int arena_marks(const arena *a, arena_mark_info out[ARENA_MARKS])
+{
+    const program *p = peak_program(a);
+    for (int i = 0; p && i < p->n_marks; i++)
+        out[i] = p->marks[i];
+    return p ? p->n_marks : 0;
+}
+
+/* base: where the region begins; clocks: how long persistent blocks live, 0 for others. */
+static void show(const program *p, size_t base, int64_t clocks, void (*visit)(void *, const block_info *),
                  void *context)
 {
     for (size_t i = 0; i < p->n_blocks; i++) {
         const block *b = &p->blocks[i];
         block_info info = {.kind = b->kind,
                            .bytes = b->room,
-                           .offset = b->offset,
+                           .offset = base + b->offset,
+                           .persistent = clocks > 0,
                            .start = b->start,
                            .end = b->end};
         if (clocks) {
@@ -509,6 +530,6 @@ static void show(const program *p, int64_t clocks, void (*visit)(void *, const b
 void arena_visit(const arena *a, void (*visit)(void *, const block_info *), void *context)
 {
     const program *p = peak_program(a);
-    show(&a->keep, p ? (int64_t)p->n_events : 1, visit, context);
-    if (p) show(p, 0, visit, context);
+    show(&a->keep, 0, p ? (int64_t)p->n_events : 1, visit, context);
+    if (p) show(p, a->persistent, 0, visit, context);
 }

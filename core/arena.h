@@ -83,6 +83,11 @@ error *arena_plan(arena *a) NODISCARD;
  * memory, with the size. */
 error *arena_commit(arena *a, device *dev, bool fill_fresh) NODISCARD;
 
+/* The part of a program that begins here: "forward" ...; of each word the first place counts, and only
+ * while recording.  For pictures. */
+enum { ARENA_MARKS = 6 };
+void arena_mark(arena *a, const char *what);
+
 bool arena_recording(const arena *a);
 size_t arena_peak(const arena *a);       /* bytes of the plan: persistent + largest program */
 size_t arena_load(const arena *a);       /* lower bound for any placement of the same blocks */
@@ -97,7 +102,8 @@ bool arena_find(const arena *a, const void *address, char *buffer, size_t size);
 typedef struct {
     char name[64];
     block_kind kind;
-    size_t bytes, offset; /* offset within the program's region, or within the persistent one */
+    bool persistent;
+    size_t bytes, offset; /* offset from the beginning of the arena */
     int64_t start, end;   /* clock of take and drop; whole program for persistent ones */
 } block_info;
 
@@ -113,6 +119,14 @@ typedef struct {
 } arena_summary;
 
 arena_summary arena_summarize(const arena *a);
+
+typedef struct {
+    const char *what;
+    int64_t clock;
+} arena_mark_info;
+
+/* The marks of the program with the peak, in order; how many there are. */
+int arena_marks(const arena *a, arena_mark_info out[ARENA_MARKS]);
 
 /* Calls visit for every block: those of the program of the peak, and the persistent ones. */
 void arena_visit(const arena *a, void (*visit)(void *context, const block_info *), void *context);

@@ -497,6 +497,7 @@ grad grad_begin(run *r, int id)
     param *row = &p->row[id];
     if (!p->training) return (grad){0};
     phase_enter(r->phases, PHASE_BACKWARD);
+    arena_mark(r->arena, "backward");
     if (!row->trainable) return (grad){0};
     grad g = {.accumulate = row->has_gradient};
     if (!row->has_gradient && (p->policy != GRADS_OWN || collects(p, id)))

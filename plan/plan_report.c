@@ -1,6 +1,8 @@
 /* plan_report.c - see plan_report.h */
 #include "plan/plan_report.h"
+#include "plan/plan_picture.h"
 #include "base/json.h"
+#include "base/files.h"
 #include "train/freeze.h"
 
 #include <cjson/cJSON.h>
@@ -210,66 +212,48 @@ error *plan_json(const trainer *t, char **out)
     return *out ? NULL : user_error("out of memory for the plan's JSON");
 }
 
-/* ---- the picture ---- */
-
-enum { WIDTH = 1200, HEIGHT = 600, MARGIN = 60 };
-
-typedef struct {
-    FILE *out;
-    arena_summary s;
-    bool persistent; /* the persistent blocks come first and lie below */
-    size_t seen;
-} painter;
-
-static const char *const colours[KIND_COUNT] = {"#4e79a7", "#a0cbe8", "#e15759",
-                                                "#59a14f", "#b07aa1", "#f2b447",
-                                                "#9c9c9c", "#76b7b2", "#ff9da7"};
-
-static void paint(void *context, const block_info *b)
+static error *draw(const trainer *t, FILE *out)
 {
-    painter *p = context;
-    p->persistent = p->seen < p->s.persistent;
-    double x0 = MARGIN + (double)b->start / (double)p->s.clocks * (WIDTH - 2 * MARGIN);
-    double x1 = MARGIN + (double)b->end / (double)p->s.clocks * (WIDTH - 2 * MARGIN);
-    double low = (double)(b->offset + (p->persistent ? 0 : p->s.persistent)) / (double)p->s.peak;
-    double high = low + (double)b->bytes / (double)p->s.peak;
-    double span = HEIGHT - 2 * MARGIN;
-    if (p->persistent) p->seen += b->bytes;
-    fprintf(p->out,
-            "<rect x=\"%.1f\" y=\"%.2f\" width=\"%.1f\" height=\"%.2f\" fill=\"%s\"><title>%s (%s) "
-            "%.2f MiB</title></rect>\n",
-            x0, HEIGHT - MARGIN - high * span, x1 - x0, (high - low) * span, colours[b->kind],
-            b->name, block_kind_name(b->kind), mib(b->bytes));
+    return plan_picture(&t, 1, out);
 }
 
-error *plan_svg(const trainer *t, FILE *out)
+/* "adamw" or "adamw/passes" in place of the optimizer. */
+static error *other_optimizer(const char *text, options *o, char name[40])
 {
-    painter p = {.out = out, .s = arena_summarize(t->arena)};
-    fprintf(out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
-            "font-family=\"sans-serif\" font-size=\"14\">\n"
-            "<rect width=\"%d\" height=\"%d\" fill=\"white\"/>\n<g stroke=\"white\" "
-            "stroke-width=\"0.3\">\n",
-            WIDTH, HEIGHT, WIDTH, HEIGHT);
-    arena_visit(t->arena, paint, &p);
-    fprintf(out,
-            "</g>\n<text x=\"%d\" y=\"24\">%s, batch %lld x %lld, %s, gradients %s: peak %.1f MiB "
-            "(lower bound %.1f)</text>\n",
-            MARGIN, t->o->model.name, (long long)t->o->batch, (long long)t->o->seq,
-            t->o->optim_name, grad_policy_name(t->o->optim.gradients), mib(p.s.peak),
-            mib(p.s.load));
-    for (int k = 0; k < KIND_COUNT; k++)
-        fprintf(out,
-                "<rect x=\"%d\" y=\"36\" width=\"12\" height=\"12\" fill=\"%s\"/><text x=\"%d\" "
-                "y=\"47\">%s</text>\n",
-                MARGIN + k * 130, colours[k], MARGIN + 16 + k * 130,
-                block_kind_name((block_kind)k));
-    fprintf(out,
-            "<text x=\"%d\" y=\"%d\">events of program %s: takes and drops in order (%lld)</text>\n"
-            "<text transform=\"translate(24 %d) rotate(-90)\">offset in the arena</text>\n</svg>\n",
-            WIDTH / 2 - 150, HEIGHT - 24, p.s.program, (long long)p.s.clocks, HEIGHT / 2 + 60);
-    return ferror(out) ? user_error("the plan's picture cannot be written: is the disk full?")
-                       : NULL;
+    const char *form = strchr(text, '/');
+    snprintf(name, 40, "%.*s", form ? (int)(form - text) : 39, text);
+    bool passes = form && !strcmp(form, "/passes"), fused = form && !strcmp(form, "/fused");
+    if (form && !passes && !fused)
+        return user_error("--plan-beside %s: must be NAME, NAME/passes or NAME/fused", text);
+    optim_config c;
+    TRY(error_context(optim_another(name, &o->optim, &c), "--plan-beside"));
+    if (form) c.fused = fused;
+    c.clip = o->optim.clip;
+    TRY(optim_resolve(&c, o->accum, &o->policy_reason));
+    o->optim = c;
+    o->optim_name = name;
+    return NULL;
 }
 
-const run_report plan_files[] = {{"plan.txt", plan_print}, {"plan.svg", plan_svg}, {NULL, NULL}};
+static error *draw_beside(const trainer *t, FILE *out)
+{
+    options o = *t->o;
+    char name[40];
+    trainer *other = NULL;
+    if (!o.plan_beside) return draw(t, out);
+    TRY(other_optimizer(o.plan_beside, &o, name));
+    TRY(trainer_plan(&o, t->kind, &other));
+    const trainer *both[] = {other, t};
+    error *e = plan_picture(both, 2, out);
+    trainer_destroy(other);
+    return e;
+}
+
+error *plan_write(const trainer *t)
+{
+    TRY(make_directory(t->o->out, "--out"));
+    TRY(run_report_write(t, &(run_report){"plan.txt", plan_print}));
+    return run_report_write(t, &(run_report){"plan.svg", draw_beside});
+}
+
+const run_report plan_files[] = {{"plan.txt", plan_print}, {"plan.svg", draw}, {NULL, NULL}};

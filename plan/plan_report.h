@@ -13,8 +13,8 @@ error *plan_print(const trainer *t, FILE *out) NODISCARD;
 /* One object: peak_bytes, load_bytes, gradient_policy, by_kind {...}.  Free *out. */
 error *plan_json(const trainer *t, char **out) NODISCARD;
 
-/* Offset over time, coloured by kind. */
-error *plan_svg(const trainer *t, FILE *out) NODISCARD;
+/* plan.txt and plan.svg into the directory --out, beside the plan of --plan-beside. */
+error *plan_write(const trainer *t) NODISCARD;
 
 /* plan.txt and plan.svg, for train_loop. */
 extern const run_report plan_files[];

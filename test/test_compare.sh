@@ -208,6 +208,19 @@ check 'plot: an odd name' "$(grep -o '<title>.*</title>' "$work/odd.svg")" grep 
 check 'plot: in UTF-8' 'it is not' iconv -f UTF-8 -t UTF-8 -o /dev/null "$work/odd.svg"
 refuses 'plot: an unknown option' '--fellow' scripts/plot --fellow $out/adamw-lr1e-3-s1
 
+# ---- the plan's picture ----
+
+"$program" --plan --model gpt-nano --batch 2 --seq 16 --optim adamw_r --plan-beside adamw/passes --out "$work/plan" >"$work/out" 2>"$work/err"
+picture=$work/plan/plan.svg
+check 'the picture of two plans is XML' "$(cat "$work/err")" \
+    python3 -c 'import sys, xml.dom.minidom as m; m.parse(sys.argv[1])' "$picture"
+check 'with peaks, phases and both optimizers' "$(grep -o '<text.*' "$picture" | head -30)" \
+    [ "$(grep -cE '>peak [0-9.]+ MiB|>(forward|backward|optimizer)<|>adamw(_r)?: [0-9]+ MiB<' "$picture")" -ge 8 ]
+rect=$(grep -c 'gradient.*MiB</title>' "$picture")
+check 'and blocks in it have their names' "$rect gradients" [ "$rect" -ge 3 ]
+check 'nothing else is written' "$(ls "$work/plan")" [ "$(ls "$work/plan" | tr '\n' ' ')" = 'plan.svg plan.txt ' ]
+refuses 'a picture for nobody' '--plan-beside' "$program" --plan --plan-beside lion
+
 # ---- the tables ----
 
 scripts/paper-table >"$work/table" 2>"$work/err"

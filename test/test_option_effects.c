@@ -155,6 +155,7 @@ static const row rows[] = {
     {"bucket", "--plan --ranks 4", "--plan --ranks 4 --bucket 2", 0, 0, "in buckets of 2 MiB"},
     {"watchdog", "--plan --ranks 4", "--plan --ranks 4 --watchdog 9", 0, 0, "missed after 9 s"},
     {"plan", "", "--plan", WRITTEN, 0, "peak"},
+    {"plan-beside", "--plan", "--plan --plan-beside lion/passes", 0, WRITTEN, "beside lion/passes"},
     {"json", "--plan", "--plan --json", 0, WRITTEN, "{\"peak_bytes\":"},
 };
 

@@ -37,15 +37,13 @@ typedef struct {
 
 /* ---- files of the run ---- */
 
-/* What `print` prints, in a file that is whole, or as it was before. */
-static error *write_out(const trainer *t, const char *name,
-                        error *(*print)(const trainer *, FILE *))
+error *run_report_write(const trainer *t, const run_report *r)
 {
     char path[PATH_LENGTH];
     memory_stream m;
-    TRY(path_join(path, t->o->out, name));
-    TRY(memory_stream_open(&m, name));
-    error *e = print(t, m.to);
+    TRY(path_join(path, t->o->out, r->name));
+    TRY(memory_stream_open(&m, r->name));
+    error *e = r->print(t, m.to);
     error *closed = memory_stream_close(&m);
     if (e)
         error_free(closed);
@@ -321,9 +319,9 @@ static error *run_steps(session *s)
 static error *write_reports(session *s)
 {
     if (comm_rank(s->o->comm)) return NULL;
-    TRY(write_out(s->t, "options.json", print_options));
+    TRY(run_report_write(s->t, &(run_report){"options.json", print_options}));
     for (const run_report *r = s->reports; r->name; r++)
-        TRY(write_out(s->t, r->name, r->print));
+        TRY(run_report_write(s->t, r));
     return NULL;
 }
 

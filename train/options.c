@@ -130,7 +130,7 @@ static const option_row common[] = {
     {"out", "DIR",
      "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
      "go",
-     TEXT, OUTPUT, SILENT, FIELD(out), 0, 0, NULL},
+     TEXT, OUTPUT, SILENT, FIELD(out), 0, 0, "runs/train; with --plan: nothing is written"},
     {"zero", "STAGE",
      "of what each rank keeps but its part: 0 nothing, 1 states, 2 and gradients, 3 and parameters",
      WHOLE, RANKS, SILENT, FIELD(zero), 0, 3, NULL},
@@ -144,6 +144,10 @@ static const option_row common[] = {
     {"ranks", "N", "with --plan: as one of N ranks; a run has as many as were started", WHOLE,
      RANKS, SILENT, FIELD(ranks), 1, 1 << 20, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, MEMORY, SILENT, FIELD(plan), 0, 0, NULL},
+    {"plan-beside", "NAME",
+     "with --plan --out: plan.svg shows the plan of this optimizer, too; NAME/passes and NAME/fused "
+     "name its form",
+     TEXT, MEMORY, SILENT, FIELD(plan_beside), 0, 0, "none"},
     {"json", NULL, "with --plan: as one JSON object", FLAG, MEMORY, SILENT, FIELD(json), 0, 0,
      NULL},
 };
@@ -181,7 +185,6 @@ static const options defaults = {
     .seed = 1,
     .eval_every = 50,
     .keep = 2,
-    .out = "runs/train",
     .watchdog = 25,
     .ranks = 1,
     .gpus = 1,
@@ -560,5 +563,9 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
                           (long long)out->gpus, (long long)out->gpus);
     if (out->json && !out->plan)
         return user_error("--json: only with --plan; a run writes log.jsonl by itself");
+    if (out->plan_beside && (!out->plan || !out->out))
+        return user_error("--plan-beside %s: only with --plan and --out, which writes the picture",
+                          out->plan_beside);
+    if (!out->out && !out->plan) out->out = "runs/train";
     return NULL;
 }

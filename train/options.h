@@ -73,7 +73,8 @@ typedef struct {
     place_choice place; /* resolved */
     int64_t threads, seed;
     int64_t eval_every, eval_batches, sample_every, sample_tokens;
-    const char *prompt, *out;
+    const char *prompt, *out; /* out: NULL with --plan, if nothing is to be written */
+    const char *plan_beside;  /* ? another optimizer, for the picture */
     int64_t checkpoint_every, keep;
     const char *resume; /* NULL, "auto" or a checkpoint's directory */
     bool no_cuda_graph, plan, json;

@@ -220,11 +220,13 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
         }
         before = t->counted;
         phase_enter(&t->phases, PHASE_FORWARD);
+        arena_mark(t->arena, "forward");
         t->kind->train(&t->r, t->model, &t->batch, &loss);
         params_end_micro(&t->r);
         after = t->counted;
         phase_enter(&t->phases, PHASE_OPTIMIZER);
         if (k == n - 1) {
+            arena_mark(t->arena, "optimizer");
             optimizer_end_step(t->optimizer);
             params_end_step(&t->r);
         }

@@ -1,0 +1,26 @@
+/* plan_picture.h - the memory plan as a picture (SVG): where every block lies, over one step.
+ *
+ *     MiB
+ *      ^   - - - - - - - - - - - - - - - peak
+ *      |   | activations  /\   gradients |
+ *      |   |------------------------------|
+ *      |   | states                       |      one or two plans side by side, on one scale
+ *      |   | parameters                   |
+ *      +---+----------+---------------+---+-> allocations, in order
+ *           forward      backward       optimizer
+ *
+ * Persistent blocks of one kind that lie together are drawn as one; the ten largest blocks have their
+ * names, and each has a tooltip.  Drawn here and not by a script, so that a plan needs no other
+ * program.
+ */
+#ifndef REGRAD_PLAN_PICTURE_H
+#define REGRAD_PLAN_PICTURE_H
+
+#include <stdio.h>
+
+#include "train/trainer.h"
+
+/* n plans, 1 or 2, beside each other. */
+error *plan_picture(const trainer *const *plans, int n, FILE *out) NODISCARD;
+
+#endif
