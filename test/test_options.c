@@ -550,13 +550,14 @@ static void test_config(void **state)
     cJSON *object = config();
     int n = 0;
     for (const cJSON *item = object->child; item; item = item->next) {
-        bool known = cJSON_IsArray(item) || !strcmp(item->string, "ranks"); /* only with --plan */
+        bool known = cJSON_IsArray(item) || !strcmp(item->string, "ranks") ||
+                     !strcmp(item->string, "plan-beside"); /* these two only with --plan */
         for (int i = 0; i < ROWS; i++)
             known |= !strcmp(item->string, rows[i].name);
         if (!known) fail_msg("--%s is not tested", item->string);
         n++;
     }
-    assert_int_equal(n, ROWS + LISTS + 1);
+    assert_int_equal(n, ROWS + LISTS + 2);
     static const struct {
         const char *name;
         double value;
