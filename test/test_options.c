@@ -125,6 +125,7 @@ static const row rows[] = {
     WORD("resume", "auto", resume, NULL),
     WORD("out", "here", out, "runs/train"),
     NUMBER("gpus", "4", WHOLE, gpus, 1, "1025", false),
+    NUMBER("logits-mib", "64", WHOLE, training.logits_mib, 0, "1048577", true),
     NUMBER("zero", "2", WHOLE, zero, 0, "4", true),
     NUMBER("bucket", "25", WHOLE, bucket, 0, "1048577", true),
     NUMBER("watchdog", "60", WHOLE, watchdog, 25, "0", false),
