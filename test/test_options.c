@@ -558,7 +558,7 @@ static void test_config(void **state)
         if (!known) fail_msg("--%s is not tested", item->string);
         n++;
     }
-    assert_int_equal(n, ROWS + LISTS + 2);
+    assert_int_equal(n, ROWS + LISTS + 1);
     static const struct {
         const char *name;
         double value;
