@@ -11,7 +11,8 @@
 #   make bench-gpu  the same on the GPU that is here
 #   make ptxas      docs/ptxas.md: what the kernels take of a GPU, of the build that is there
 #   make deps       install what the build needs (Debian packages)
-#   make install    programs, man pages and shell completion, under PREFIX=/usr/local in DESTDIR=; uninstall
+#   make library    libregrad.so and libregrad.a (lib/regrad.h)
+#   make install    programs, library, man pages and shell completion, under PREFIX=/usr/local in DESTDIR=; uninstall
 #   make dist       regrad-VERSION.tar.gz
 #
 # BUILD names the directory of objects; SAN=1 builds with AddressSanitizer and UBSan, ARCH picks the
@@ -40,6 +41,9 @@ OPT     := -O3
 ifneq ($(SAN),)
 FLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DREGRAD_DEBUG
 OPT     := -O1
+endif
+ifneq ($(PIC),)
+FLAGS   += -fPIC -fvisibility=hidden
 endif
 LIBS    := -lopenblas -lcjson -lz -lm -lpthread
 
@@ -307,22 +311,60 @@ deps-test deps-demo deps-demo-vit deps-bench deps-fuzz: deps-%:
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cpp')
 
-# ---- install ----
+# ---- the library: libregrad.so, and libregrad.a of one object, with nothing but regrad_* to be seen ----
 
 VERSION := $(file <VERSION)
+$(BUILD)/lib/regrad.o: FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
+
+# its objects are compiled once more, as PIC=1, in a directory of their own
+.PHONY: library
+library:
+	@$(MAKE) --no-print-directory PIC=1 BUILD=$(BUILD)/pic $(BUILD)/pic/libregrad.so $(BUILD)/pic/libregrad.a
+	@ln -f $(BUILD)/pic/libregrad.so $(BUILD)/pic/libregrad.a $(BUILD)/
+
+$(BUILD)/libregrad.so: $(LIB) $(BUILD)/lib/regrad.o
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) -shared -Wl,-soname,libregrad.so -Wl,--no-undefined $(filter %.o,$^) $(LIBS) -o $@
+
+$(BUILD)/libregrad.a: $(LIB) $(BUILD)/lib/regrad.o
+	$(if $(V),,@echo "  ar  $@")
+	$(Q)ld -r -o $(BUILD)/regrad_all.o $(filter %.o,$^)
+	$(Q)objcopy --wildcard --keep-global-symbol='regrad_*' $(BUILD)/regrad_all.o
+	$(Q)rm -f $@ && ar rcs $@ $(BUILD)/regrad_all.o
+
+# ---- install ----
+
 PREFIX  ?= /usr/local
 BIN     := $(DESTDIR)$(PREFIX)/bin
 MAN     := $(DESTDIR)$(PREFIX)/share/man/man1
 COMPLETE := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+INCLUDE := $(DESTDIR)$(PREFIX)/include
+LIBRARY := $(DESTDIR)$(PREFIX)/lib
 .PHONY: install uninstall dist
 
-install: all
+define PKG_CONFIG
+Name: regrad
+Description: training of GPT and ViT models in one planned block of memory
+Version: $(VERSION)
+Cflags: -I$(PREFIX)/include
+Libs: -L$(PREFIX)/lib -lregrad
+Libs.private: -fopenmp $(LIBS)
+endef
+
+install: all library
+	@mkdir -p '$(INCLUDE)' '$(LIBRARY)/pkgconfig'
+	install -m 644 lib/regrad.h '$(INCLUDE)'
+	install -m 644 $(BUILD)/libregrad.a '$(LIBRARY)'
+	install -m 755 $(BUILD)/libregrad.so '$(LIBRARY)'
+	$(file >$(BUILD)/regrad.pc,$(PKG_CONFIG))
+	install -m 644 $(BUILD)/regrad.pc '$(LIBRARY)/pkgconfig'
 	@mkdir -p '$(BIN)' '$(MAN)' '$(COMPLETE)'
 	install -m 755 $(PROGRAMS:%=$(BUILD)/%) '$(BIN)'
 	@for p in $(PROGRAMS); do \
 	    scripts/man $(BUILD)/$$p >'$(MAN)'/$$p.1 && scripts/completion $(BUILD)/$$p >'$(COMPLETE)'/$$p || exit 1; done
 
 uninstall:
+	rm -f '$(INCLUDE)'/regrad.h '$(LIBRARY)'/libregrad.* '$(LIBRARY)'/pkgconfig/regrad.pc
 	rm -f $(PROGRAMS:%='$(BIN)'/%) $(PROGRAMS:%='$(MAN)'/%.1) $(PROGRAMS:%='$(COMPLETE)'/%)
 
 dist:

@@ -43,7 +43,7 @@ BEGIN {
     may["run"] = may["io"] " optim run"
     may["train"] = may["io"] " optim optim/rules data data/images data/bpe cpu cuda infer run train"
     may["plan"] = may["train"] " plan"
-    split("tools test fuzz .", free, " ")
+    split("lib tools test fuzz .", free, " ")
     for (i in free) may[free[i]] = "*"
     for (i = 1; i < ARGC; i++) known[ARGV[i]] = 1
     edge = "(^|[^A-Za-z0-9_])"
