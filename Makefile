@@ -64,9 +64,17 @@ ifeq ($(PCRE2),yes)
 LIBS    += -lpcre2-8
 endif
 
-# libjpeg(-turbo) and libpng read directories of images; JPEG=no, PNG=no build without
 has      = $(shell echo 'int main(void) { return $(1); }' | \
              $(CC) -include stdio.h -include $(2) -x c - $(3) -o /dev/null 2>/dev/null && echo yes || echo no)
+
+# utf8proc composes text (NFC) for the tokenizers that ask for it; UTF8PROC=no builds without it
+UTF8PROC ?= $(call has,utf8proc_version()[0],utf8proc.h,-lutf8proc)
+UTF8PROC := $(UTF8PROC)
+ifeq ($(UTF8PROC),yes)
+LIBS    += -lutf8proc
+endif
+
+# libjpeg(-turbo) and libpng read directories of images; JPEG=no, PNG=no build without
 JPEG    ?= $(call has,jpeg_std_error(0) == 0,jpeglib.h,-ljpeg)
 PNG     ?= $(call has,png_access_version_number() == 0,png.h,-lpng)
 JPEG    := $(JPEG)
@@ -93,7 +101,7 @@ endif
 # the rooms, from what knows least to what knows most (test/layers.sh); tools/ and test/ are above
 ROOMS    := base core ranks params cpu optim data/bpe data/images data model/hf model io infer train run plan
 LIB_SRC  := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
-LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_none).c data/bpe/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c,$(LIB_SRC))
+LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_none).c data/bpe/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c data/bpe/nfc_$(if $(filter yes,$(UTF8PROC)),none,utf8proc).c,$(LIB_SRC))
 GPT_SRC  := train/task_of_train_gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
@@ -197,6 +205,11 @@ $(BUILD)/gpu_model: $(BUILD)/test/cudasim/gpu_model.o $(GPT) $(LIB)
 ifeq ($(CUDA),sim)
 TESTS += $(CUDA_TESTS) $(RACE_TESTS) $(BUILD)/gpu_model
 endif
+
+# the tokens of many texts, for the comparison with other programs
+$(BUILD)/peer_ids: $(BUILD)/test/peers/ids.o $(GPT) $(LIB)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
 
 # runs the program that lies beside it
 $(BUILD)/test_option_effects: | $(BUILD)/train_gpt

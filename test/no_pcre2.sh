@@ -32,7 +32,7 @@ refuses() {
         [ ! -e "$work/x_train.bin" ]
     report "refuses $(basename "$1")" $?
 }
-refuses test/golden/bpe.tiktoken
+refuses test/golden/bpe_gpt2.json
 cat >"$work/tokenizer.json" <<'JSON'
 {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "decoder": {"type": "ByteLevel"},
  "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}

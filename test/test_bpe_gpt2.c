@@ -1,7 +1,7 @@
 /* test_bpe_gpt2.c - .tiktoken vocabularies: the ids of an independent GPT-2 BPE
  * (test/golden/bpe.py), and what is refused.  REGRAD_R50K names GPT-2's own r50k_base.tiktoken,
  * where one has it. */
-#include "test/scratch.h"
+#include "test/ranks_file.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -112,7 +112,7 @@ static void check_chars(const bpe *v, char *ranges, const char *golden)
 static void check_golden(const char *vocab, const char *golden)
 {
     bpe *v;
-    ok(bpe_open(vocab, &v));
+    ok(open_ranks(vocab, &v));
     FILE *f = fopen(golden, "rb");
     if (!f) fail_msg("cannot open %s: tests run from the root of the repository", golden);
     char *line = NULL, *chars = NULL;
@@ -152,7 +152,7 @@ static void test_golden_r50k(void **state)
     const char *path = getenv("REGRAD_R50K");
     if (!path) skip();
     bpe *v;
-    ok(bpe_open(path, &v));
+    ok(open_ranks(path, &v));
     assert_int_equal(bpe_size(v), 50257);
     assert_int_equal(bpe_end_of_text(v), 50256);
     bpe_close(v);
@@ -210,7 +210,7 @@ static void test_million_strings(void **state)
     (void)state;
     NEEDS_PCRE2();
     bpe *v;
-    ok(bpe_open(vocabulary, &v));
+    ok(open_ranks(vocabulary, &v));
     check_strings(v, BPE_SPECIAL_TEXT, 0, 900000);
     check_strings(v, BPE_SPECIAL_ALLOW, 900000, 100000);
     bpe_close(v);
@@ -222,7 +222,7 @@ static void test_long_pieces(void **state)
     (void)state;
     NEEDS_PCRE2();
     bpe *v;
-    ok(bpe_open(vocabulary, &v));
+    ok(open_ranks(vocabulary, &v));
     size_t n = 1 << 21;
     uint8_t *text = malloc(n), *back;
     static const char *const fills[] = {"a", " ", "\n", "the", "\xff", "\xe3\x80\x80", "1", "."};
@@ -248,7 +248,7 @@ static void test_special_tokens(void **state)
     (void)state;
     NEEDS_PCRE2();
     bpe *v;
-    ok(bpe_open(vocabulary, &v));
+    ok(open_ranks(vocabulary, &v));
     int32_t end = bpe_end_of_text(v);
     assert_int_equal(end, 900);
     assert_int_equal(bpe_size(v), 901);
@@ -281,7 +281,7 @@ static void test_saving(void **state)
     NEEDS_PCRE2();
     char *path = scratch_path(state, "saved.vocab");
     bpe *v;
-    ok(bpe_open(vocabulary, &v));
+    ok(open_ranks(vocabulary, &v));
     ok(bpe_save(v, path));
     bpe_close(v);
     size_t n, n_saved;
@@ -338,14 +338,14 @@ static void test_damaged_lines(void **state)
         write_bytes(f, -1);
         fputs(cases[i].lines, f);
         fclose(f);
-        fails(bpe_open(path, &v), "damaged.tiktoken", cases[i].complaint);
+        fails(open_ranks(path, &v), "damaged.tiktoken", cases[i].complaint);
     }
     FILE *f = fopen(path, "wb");
     fprintf(f, "YWI= %d\n", write_bytes(f, 'Q'));
     fclose(f);
-    fails(bpe_open(path, &v), "damaged.tiktoken", "no token for the byte 0x51");
+    fails(open_ranks(path, &v), "damaged.tiktoken", "no token for the byte 0x51");
     file_write(path, "IQ== 0\nIg== 1\n", 14);
-    fails(bpe_open(path, &v), "damaged.tiktoken", "has 2 tokens");
+    fails(open_ranks(path, &v), "damaged.tiktoken", "has 2 tokens");
     free(path);
 }
 
@@ -362,14 +362,18 @@ static void write_pairs(const char *path, int n_tokens)
     fclose(f);
 }
 
-static void test_known_others(void **state)
+/* A list of tokens says neither how text is cut nor what is special: one that is not known is refused, whatever
+ * its length. */
+static void test_unknown_refused(void **state)
 {
+    static const int sizes[] = {300, 50256, 100256, 128000, 151643};
     char *path = scratch_path(state, "other.tiktoken");
     bpe *v;
-    write_pairs(path, 100256);
-    fails(bpe_open(path, &v), "cl100k_base", "tokenizer.json");
-    write_pairs(path, 199998);
-    fails(bpe_open(path, &v), "o200k_base", "tokenizer.json");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        write_pairs(path, sizes[i]);
+        fails(bpe_open(path, &v), "Llama 3's", "tokenizer.json");
+    }
+    fails(bpe_open(vocabulary, &v), "bpe.tiktoken", "900 tokens");
     free(path);
 }
 
@@ -379,7 +383,7 @@ static void test_large_ids(void **state)
     char *path = scratch_path(state, "large.tiktoken");
     write_pairs(path, 70000);
     bpe *v;
-    ok(bpe_open(path, &v));
+    ok(open_ranks(path, &v));
     assert_int_equal(bpe_end_of_text(v), 70000);
     int32_t ids[8];
     size_t n;
@@ -411,7 +415,7 @@ static void test_flipped_and_cut(void **state)
         file_write(path, good, trial % 2 ? n : at);
         good[at] = old;
         bpe *v;
-        error *e = bpe_open(path, &v);
+        error *e = open_ranks(path, &v);
         if (e) assert_int_equal(error_kind_of(e), ERR_USER);
         error_free(e);
         if (e) continue;
@@ -472,7 +476,7 @@ int main(void)
         cmocka_unit_test(test_special_tokens),
         cmocka_unit_test(test_saving),
         cmocka_unit_test(test_damaged_lines),
-        cmocka_unit_test(test_known_others),
+        cmocka_unit_test(test_unknown_refused),
         cmocka_unit_test(test_large_ids),
         cmocka_unit_test(test_flipped_and_cut),
         cmocka_unit_test(test_utf8),

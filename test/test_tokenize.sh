@@ -125,9 +125,9 @@ report "have 257 tokens" "$([ "$(cat bytes.vocab)" = "regrad-vocab 2 257" ]; ech
 ids() { od -An -v -tu2 -j1024 -w2 "$1" | tr -d ' ' | tr '\n' ' '; }
 
 printf 'a;bc;;d;' >documents; printf 'e<|endoftext|>f' >other; printf '' >nothing
-small=$root/test/golden/bpe.tiktoken # the letter a is 64, b is 65, ...; end-of-text is 900
+small=$root/test/golden/bpe_gpt2.json # the letter a is 64, b is 65, ...; end-of-text is 900
 if "$tokenize" -v "$small" -f 0 -o gpt2 text >out 2>err; then
-    same_text "a .tiktoken" "$small" gpt2_train.bin
+    same_text "a tokenizer.json" "$small" gpt2_train.bin
     same_text "PREFIX.vocab is the same" gpt2.vocab gpt2_train.bin
     succeeds "inputs are documents" "$tokenize" -v "$small" -f 0 -o docs other nothing documents
     report "with end-of-text between them" \
@@ -147,7 +147,7 @@ if "$tokenize" -v "$small" -f 0 -o gpt2 text >out 2>err; then
            [ "$("$tokenize" -d -v "$small" half_val.bin)" = fxf ]; echo $?)"
 else
     grep -q 'libpcre2-dev' err && echo "skip GPT-2's vocabularies: built without PCRE2"
-    [ "$(grep -c libpcre2-dev err)" -eq 1 ] || report "a .tiktoken is read" 1
+    [ "$(grep -c libpcre2-dev err)" -eq 1 ] || report "a tokenizer.json is read" 1
 fi
 
 refuses "decoding learns nothing" "--decode learns nothing" -d -v bpe:280 plain_val.bin

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/grow.h"
+#include "data/bpe/added.h"
+#include "data/bpe/borders.h"
 #include "data/bpe/spellings.h"
 
 enum {
@@ -117,6 +119,7 @@ error *bpe_new(bpe_format format, bpe **out)
     (*out)->format = format;
     (*out)->end_of_text = -1;
     (*out)->begin_of_text = -1;
+    (*out)->unknown = -1;
     return NULL;
 }
 
@@ -163,31 +166,68 @@ error *bpe_add_merge(bpe *v, bpe_merge m, int32_t made)
     return NULL;
 }
 
-/* Sorting by how long the spelling is, the longest first, and then by id. */
-static int by_length(const void *a, const void *b, void *context)
+/* How end-of-text is called where nothing else says it, the likeliest first. */
+static const char *const end_names[] = {BPE_END_OF_TEXT,
+                                        "<|end_of_text|>",
+                                        "</s>",
+                                        "<eos>",
+                                        "<\xef\xbd\x9c"
+                                        "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+                                        "<|eos|>",
+                                        "[EOS]"};
+
+static int32_t find_special(const bpe *v, const char *content)
 {
-    const bpe_special_token *x = a, *y = b;
-    size_t n_x, n_y;
-    bpe_token(context, x->id, &n_x);
-    bpe_token(context, y->id, &n_y);
-    return n_x != n_y ? (n_x < n_y) - (n_x > n_y) : (x->id > y->id) - (x->id < y->id);
+    for (int32_t i = 0; i < v->n_special; i++)
+        if (v->special[i].n == strlen(content) &&
+            !memcmp(v->special[i].content, content, v->special[i].n))
+            return v->special[i].id;
+    return -1;
+}
+
+bool bpe_choose_end_of_text(bpe *v, const char *content)
+{
+    int32_t id = find_special(v, content);
+    if (id >= 0) v->end_of_text = id;
+    return id >= 0;
+}
+
+/* v->special with contents of its own. */
+static error *copy_special(bpe *v, const bpe_special_token *list, int32_t n)
+{
+    size_t total = 0;
+    for (int32_t i = 0; i < n; i++)
+        total += list[i].n;
+    TRY(alloc_array(&v->special, (size_t)n, sizeof *v->special));
+    TRY(alloc_array(&v->contents, total, 1));
+    uint8_t *to = v->contents;
+    for (int32_t i = 0; i < n; i++) {
+        v->special[i] = list[i];
+        v->special[i].content = to;
+        memcpy(to, list[i].content, list[i].n);
+        to += list[i].n;
+    }
+    v->n_special = n;
+    return NULL;
 }
 
 error *bpe_set_special(bpe *v, const bpe_special_token *list, int32_t n)
 {
-    TRY(alloc_array(&v->special, (size_t)n, sizeof *v->special));
-    TRY(alloc_array(&v->is_special, (size_t)v->size, sizeof *v->is_special));
-    v->n_special = n;
-    for (int32_t i = 0; i < n; i++) {
-        size_t length;
-        const uint8_t *bytes = bpe_token(v, list[i].id, &length);
-        v->special[i] = list[i];
-        v->is_special[list[i].id] = true;
-        if (length == strlen(BPE_END_OF_TEXT) && memcmp(bytes, BPE_END_OF_TEXT, length) == 0)
-            v->end_of_text = list[i].id;
-    }
-    qsort_r(v->special, (size_t)n, sizeof *v->special, by_length, v);
+    TRY(copy_special(v, list, n));
+    if (!v->is_special) TRY(alloc_array(&v->is_special, (size_t)v->size, sizeof *v->is_special));
+    for (size_t i = 0; i < sizeof end_names / sizeof *end_names && v->end_of_text < 0; i++)
+        v->end_of_text = find_special(v, end_names[i]);
     return NULL;
+}
+
+error *bpe_index(bpe *v)
+{
+    TRY(added_make(v, false, &v->added));
+    TRY(added_make(v, true, &v->added_normalized));
+    if (!v->whole_first && !v->metaspace) return NULL;
+    TRY(alloc_array(&v->words, 1, sizeof *v->words));
+    TRY(spellings_make(v->words, v));
+    return v->metaspace ? borders_make(v, &v->borders) : NULL;
 }
 
 error *bpe_add_end_of_text(bpe *v)
@@ -200,7 +240,40 @@ error *bpe_add_end_of_text(bpe *v)
     TRY(grow_array(&v->start, &start_capacity, start_capacity + 1, sizeof *v->start));
     memcpy(v->bytes + n_bytes, BPE_END_OF_TEXT, n);
     v->start[++v->size] = (uint32_t)(n_bytes + n);
-    return bpe_set_special(v, &(bpe_special_token){.id = v->size - 1}, 1);
+    const bpe_special_token end = {
+        .id = v->size - 1, .content = (const uint8_t *)BPE_END_OF_TEXT, .n = (uint32_t)n};
+    TRY(bpe_set_special(v, &end, 1));
+    v->is_special[v->size - 1] = true;
+    return bpe_index(v);
+}
+
+/* ---- joining whatever spells a token ---- */
+
+static error *join_splits(bpe *v, const spellings *s, int32_t id, uint32_t rank)
+{
+    size_t n;
+    const uint8_t *bytes = bpe_token(v, id, &n);
+    for (size_t k = 1; k < n; k++) {
+        int32_t left = spellings_find(s, bytes, k);
+        int32_t right = left < 0 ? -1 : spellings_find(s, bytes + k, n - k);
+        if (right >= 0) TRY(pair_map_insert(&v->merged, (uint32_t)left, (uint32_t)right, rank));
+    }
+    return NULL;
+}
+
+error *bpe_join_all(bpe *v, const int32_t *order, int32_t n)
+{
+    spellings s;
+    v->joins_all = true;
+    TRY(alloc_array(&v->made, (size_t)n, sizeof *v->made));
+    memcpy(v->made, order, (size_t)n * sizeof *order);
+    error *e = pair_map_init(&v->merged, 2 * (size_t)n);
+    if (e) return e;
+    e = spellings_make(&s, v);
+    for (int32_t rank = 0; rank < n && !e; rank++)
+        e = join_splits(v, &s, order[rank], (uint32_t)rank);
+    spellings_free(&s);
+    return e;
 }
 
 bool bpe_is_special(const bpe *v, int32_t id)
@@ -245,9 +318,15 @@ void bpe_close(bpe *v)
     free(v->bytes);
     free(v->start);
     free(v->special);
+    free(v->contents);
     free(v->is_special);
+    free(v->score);
     pair_map_free(&v->merged);
-    pattern_free(v->cut);
+    for (int i = 0; i < v->n_steps; i++)
+        pattern_free(v->step[i].cut);
+    added_free(v->added);
+    added_free(v->added_normalized);
+    borders_free(v->borders);
     if (v->words) spellings_free(v->words);
     free(v->words);
     free(v->source);

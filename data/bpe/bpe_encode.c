@@ -1,162 +1,94 @@
-/* bpe_encode.c - from text to tokens; see bpe.h
+/* bpe_encode.c - from text to pieces; see bpe.h
  *
- *     text -> between special tokens -> runs of UTF-8, runs of what is none -> pieces -> tokens
- *             (if they are to be         (only where an expression cuts)
- *              found at all)
+ *     text -> between added tokens -> normalized -> between added tokens that are normalized
+ *          -> runs of UTF-8, runs of what is none -> pieces -> tokens (pieces.c)
+ *             (only where an expression cuts)
  *
- * Encoding a piece.  Its tokens are a linked list, and a heap holds the merges that are possible,
- * lowest rank first, leftmost first:
- *
- *     place     0    1    2    3              rank[p]: rank of the merge of the token at p with the
- *     token    ' '  't'  'h'  'e'                      next one; tells when a heap entry is stale
- *     rank      -    0    44   -
- *
- * So a piece of k bytes costs k log k, whether it is a word or a megabyte without a space.
+ * The order is that of Hugging Face's library.  The steps of cutting are nested: each cuts the pieces of
+ * the one before.
  */
 #include "data/bpe/bpe_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/grow.h"
-#include "data/bpe/spellings.h"
 #include "base/utf8.h"
+#include "data/bpe/added.h"
+#include "data/bpe/borders.h"
+#include "data/bpe/byte_chars.h"
+#include "data/bpe/normal.h"
 
-enum {
-    BLOCK = 4096,          /* ids given to the sink at a time */
-    MAX_PIECE = 64 << 20,  /* bytes; the workspace takes 64 for each */
-    SMALL_PIECE = 64,      /* bytes for which there is room from the start */
-    INVALID_RUN = 1 << 16, /* most bytes of a piece that is no UTF-8 */
-};
-
-/* ---- a piece ---- */
-
-static error *workspace_fit(bpe_workspace *w, size_t k)
-{
-    if (k <= w->capacity) return NULL;
-    if (k < SMALL_PIECE) k = SMALL_PIECE;
-    if (k < 2 * w->capacity) k = 2 * w->capacity;
-    uint32_t **arrays[] = {&w->token, &w->next, &w->prev, &w->rank};
-    for (int i = 0; i < 4; i++) {
-        size_t capacity = w->capacity;
-        TRY(grow_array(arrays[i], &capacity, k, sizeof **arrays[i]));
-    }
-    size_t capacity = 3 * w->capacity;
-    TRY(grow_array(&w->heap, &capacity, 3 * k, sizeof *w->heap));
-    w->capacity = k;
-    return NULL;
-}
-
-void bpe_workspace_free(bpe_workspace *w)
-{
-    free(w->token);
-    free(w->next);
-    free(w->prev);
-    free(w->rank);
-    free(w->heap);
-}
-
-/* Notes which merge, if any, the token at place p makes with its successor. */
-static void consider(bpe_workspace *w, const pair_map *merged, uint32_t p)
-{
-    uint32_t q = w->next[p];
-    w->rank[p] = q == BPE_NO_PLACE ? PAIR_ABSENT : pair_map_find(merged, w->token[p], w->token[q]);
-    if (w->rank[p] != PAIR_ABSENT) heap_push(w->heap, &w->n_heap, (heap_entry){w->rank[p], p});
-}
-
-static void join(bpe_workspace *w, const bpe *v, uint32_t p)
-{
-    uint32_t q = w->next[p], after = w->next[q];
-    w->token[p] = (uint32_t)v->made[w->rank[p]];
-    w->rank[q] = PAIR_ABSENT;
-    w->next[p] = after;
-    if (after != BPE_NO_PLACE) w->prev[after] = p;
-    consider(w, &v->merged, p);
-    if (w->prev[p] != BPE_NO_PLACE) consider(w, &v->merged, w->prev[p]);
-}
-
-/* What the piece begins with before any merge: a byte, or a character that is a token. */
-static size_t first_token(const bpe *v, const uint8_t *piece, size_t k, uint32_t *token)
-{
-    size_t length = v->words ? utf8_length(piece, k) : 0;
-    int32_t id = length ? spellings_find(v->words, piece, length) : -1;
-    *token = (uint32_t)(id < 0 ? v->byte_token[*piece] : id);
-    return id < 0 ? 1 : length;
-}
-
-error *bpe_merge_piece(const bpe *v, bpe_workspace *w, const uint8_t *piece, size_t k)
-{
-    if (k > MAX_PIECE)
-        return user_error("%zu bytes of the text are one piece to its vocabulary, and %d MiB are "
-                          "the most: put spaces or line breaks into the text",
-                          k, MAX_PIECE >> 20);
-    TRY(workspace_fit(w, k));
-    w->n_heap = 0;
-    for (uint32_t p = 0, before = BPE_NO_PLACE, after; p < k; before = p, p = after) {
-        size_t length = first_token(v, piece + p, k - p, &w->token[p]);
-        after = p + (uint32_t)length;
-        w->prev[p] = before;
-        w->next[p] = after < k ? after : BPE_NO_PLACE;
-    }
-    for (uint32_t p = 0; k && p != BPE_NO_PLACE; p = w->next[p])
-        consider(w, &v->merged, p);
-    while (w->n_heap > 0) {
-        heap_entry best = heap_pop(w->heap, &w->n_heap);
-        if (w->rank[best.second] == best.first) join(w, v, (uint32_t)best.second);
-    }
-    return NULL;
-}
-
-/* ---- a text ---- */
+enum { INVALID_RUN = 1 << 16 /* most bytes of a piece that is no UTF-8 */ };
 
 typedef struct {
     const bpe *v;
-    bpe_workspace w;
-    pattern_match *match; /* NULL where the vocabulary has no expression */
-    bpe_sink sink;
-    void *to;
-    size_t n_ids;
-    int32_t ids[BLOCK];
+    bpe_special special;
+    pattern_match *match[BPE_STEPS];
+    bpe_writer out;
 } encoder;
 
-static error *flush(encoder *c)
+/* ---- pieces by steps ---- */
+
+static error *encode_step(encoder *c, int i, const uint8_t *text, size_t n, bool mapped);
+
+/* Characters for bytes, back to the bytes. */
+static error *encode_mapped(encoder *c, const uint8_t *text, size_t n)
 {
-    size_t n = c->n_ids;
-    c->n_ids = 0;
-    return n > 0 ? c->sink(c->to, c->ids, n) : NULL;
+    uint8_t small[256], *bytes = small;
+    size_t used = 0;
+    if (n > sizeof small) TRY(alloc_array(&bytes, n, 1));
+    for (size_t at = 0, length; at < n; at += length) {
+        length = text[at] < 0x80 ? 1 : 2;
+        bytes[used++] = (uint8_t)byte_of_char(utf8_decode(text + at, length));
+    }
+    error *e = bpe_writer_piece(&c->out, bytes, used);
+    if (bytes != small) free(bytes);
+    return e;
 }
 
-static error *emit(encoder *c, int32_t id)
+/* The bytes as characters, which the further steps cut. */
+static error *encode_mapping(encoder *c, int i, const uint8_t *text, size_t n)
 {
-    c->ids[c->n_ids++] = id;
-    return c->n_ids == BLOCK ? flush(c) : NULL;
+    uint8_t small[512], *chars = small;
+    size_t used = 0;
+    if (2 * n > sizeof small) TRY(alloc_array(&chars, 2 * n, 1));
+    for (size_t k = 0; k < n; k++) {
+        uint32_t x = byte_to_char(text[k]);
+        if (x >= 0x80) chars[used++] = (uint8_t)(0xC0 | x >> 6);
+        chars[used++] = (uint8_t)(x >= 0x80 ? 0x80 | (x & 0x3F) : x);
+    }
+    error *e = encode_step(c, i, chars, used, true);
+    if (chars != small) free(chars);
+    return e;
 }
 
-static error *encode_piece(encoder *c, const uint8_t *piece, size_t k)
+/* A piece for each match, and one for what lies between two matches. */
+static error *encode_matches(encoder *c, int i, const uint8_t *text, size_t n, bool mapped)
 {
-    TRY(bpe_merge_piece(c->v, &c->w, piece, k));
-    for (uint32_t p = 0; p != BPE_NO_PLACE; p = c->w.next[p])
-        TRY(emit(c, (int32_t)c->w.token[p]));
+    const pattern *cut = c->v->step[i].cut;
+    for (size_t at = 0, begin, end; at < n; at = end) {
+        TRY(pattern_next(cut, c->match[i], text, n, at, &begin, &end));
+        if (begin > at) TRY(encode_step(c, i + 1, text + at, begin - at, mapped));
+        if (end > begin) TRY(encode_step(c, i + 1, text + begin, end - begin, mapped));
+    }
     return NULL;
 }
+
+static error *encode_step(encoder *c, int i, const uint8_t *text, size_t n, bool mapped)
+{
+    if (i < c->v->n_steps && c->v->step[i].cut) return encode_matches(c, i, text, n, mapped);
+    if (i < c->v->n_steps) return encode_mapping(c, i + 1, text, n);
+    return mapped ? encode_mapped(c, text, n) : bpe_writer_piece(&c->out, text, n);
+}
+
+/* ---- a text without added tokens ---- */
 
 /* By our own rule. */
 static error *encode_chunks(encoder *c, const uint8_t *text, size_t n)
 {
     for (size_t done = 0, k; done < n; done += k) {
         k = bpe_chunk(text + done, n - done);
-        TRY(encode_piece(c, text + done, k));
-    }
-    return NULL;
-}
-
-/* By the expression: a piece for each match, and one for what lies between two matches. */
-static error *encode_matches(encoder *c, const uint8_t *text, size_t n)
-{
-    for (size_t at = 0, begin, end; at < n; at = end) {
-        TRY(pattern_next(c->v->cut, c->match, text, n, at, &begin, &end));
-        if (begin > at) TRY(encode_piece(c, text + at, begin - at));
-        if (end > begin) TRY(encode_piece(c, text + begin, end - begin));
+        TRY(bpe_writer_piece(&c->out, text + done, k));
     }
     return NULL;
 }
@@ -165,8 +97,12 @@ static error *encode_matches(encoder *c, const uint8_t *text, size_t n)
 static size_t valid_run(const uint8_t *text, size_t n)
 {
     size_t end = 0;
-    for (size_t length; end < n && (length = utf8_length(text + end, n - end)) > 0;)
-        end += length;
+    for (size_t length; end < n; end += length) {
+        uint64_t eight;
+        while (n - end >= 8 && (memcpy(&eight, text + end, 8), !(eight & 0x8080808080808080U)))
+            end += 8;
+        if (end == n || (length = utf8_length(text + end, n - end)) == 0) break;
+    }
     return end;
 }
 
@@ -178,85 +114,120 @@ static size_t invalid_run(const uint8_t *text, size_t n)
     return end;
 }
 
-/* In SentencePiece's manner: one piece. */
+static error *encode_runs(encoder *c, const uint8_t *text, size_t n)
+{
+    for (size_t at = 0, k; at < n; at += k) {
+        k = valid_run(text + at, n - at);
+        if (k > 0) TRY(encode_step(c, 0, text + at, k, false));
+        at += k;
+        k = invalid_run(text + at, n - at);
+        if (k > 0) TRY(bpe_writer_piece(&c->out, text + at, k));
+    }
+    return NULL;
+}
+
+/* In SentencePiece's manner: one piece, which is cut where nothing reaches across. */
 static error *encode_whole(encoder *c, const uint8_t *text, size_t n)
 {
+    for (size_t done = 0, k; done < n; done += k) {
+        k = borders_next(c->v->borders, text + done, n - done);
+        TRY(bpe_writer_piece(&c->out, text + done, k));
+    }
+    return NULL;
+}
+
+/* The text and a space before it, where Metaspace puts one. */
+static error *encode_spaced(encoder *c, const uint8_t *text, size_t n, bool begins)
+{
+    bpe_space space = c->v->space;
+    bool wanted = space == SPACE_ALWAYS || (space == SPACE_FIRST && begins);
+    if (!wanted || *text == ' ') return encode_whole(c, text, n);
+    size_t k = borders_next(c->v->borders, text, n);
+    uint8_t *first; /* the first piece is made anew, the others stay where they are */
+    TRY(alloc_array(&first, k + 1, 1));
+    *first = ' ';
+    memcpy(first + 1, text, k);
+    error *e = encode_whole(c, first, k + 1);
+    free(first);
+    return e || k == n ? e : encode_whole(c, text + k, n - k);
+}
+
+/* With spaces for U+2581, where no normalizer has made them. */
+static error *encode_metaspace(encoder *c, const uint8_t *text, size_t n, bool begins)
+{
     uint8_t *plain;
-    if (!n) return NULL;
-    TRY(alloc_array(&plain, n + 1, 1));
-    size_t used = c->v->space_before;
-    *plain = ' ';
-    used += bpe_metaspace_plain(text, n, plain + used);
-    error *e = encode_piece(c, plain, used);
+    if (c->v->replaces || !memmem(text, n, BPE_META, sizeof BPE_META - 1))
+        return encode_spaced(c, text, n, begins);
+    TRY(alloc_array(&plain, n, 1));
+    error *e = encode_spaced(c, plain, bpe_metaspace_plain(text, n, plain), begins);
     free(plain);
     return e;
 }
 
-/* Text without special tokens. */
-static error *encode_plain(encoder *c, const uint8_t *text, size_t n)
+/* Normalized text without added tokens. */
+static error *encode_plain(encoder *c, const uint8_t *text, size_t n, bool begins)
 {
-    if (c->v->metaspace) return encode_whole(c, text, n);
-    if (!c->match) return encode_chunks(c, text, n);
-    for (size_t at = 0, k; at < n; at += k) {
-        k = valid_run(text + at, n - at);
-        TRY(encode_matches(c, text + at, k));
-        at += k;
-        k = invalid_run(text + at, n - at);
-        if (k > 0) TRY(encode_piece(c, text + at, k));
-    }
-    return NULL;
+    if (c->v->metaspace) return encode_metaspace(c, text, n, begins);
+    return c->v->n_steps ? encode_runs(c, text, n) : encode_chunks(c, text, n);
 }
 
-/* The longest special token that begins at p, or NULL. */
-static const bpe_special_token *special_at(const bpe *v, bpe_special special, const uint8_t *p,
-                                           size_t n)
-{
-    for (int32_t i = 0; i < v->n_special; i++) {
-        size_t length;
-        const uint8_t *bytes = bpe_token(v, v->special[i].id, &length);
-        bool active = v->special[i].always || special == BPE_SPECIAL_ALLOW;
-        if (active && length <= n && memcmp(bytes, p, length) == 0) return &v->special[i];
-    }
-    return NULL;
-}
+/* ---- added tokens ---- */
 
-static error *encode_text(encoder *c, const uint8_t *text, size_t n, bpe_special special)
+typedef error *encode_part(encoder *c, const uint8_t *text, size_t n, bool begins);
+
+/* Every added token of the set, and by `part` what lies between. */
+static error *encode_between(encoder *c, const added_set *set, const uint8_t *text, size_t n,
+                             bool begins, encode_part *part)
 {
-    const bpe *v = c->v;
-    bool first[256] = {false}; /* bytes that an active special token begins with */
-    bool any = false;
-    for (int32_t i = 0; i < v->n_special; i++)
-        if (v->special[i].always || special == BPE_SPECIAL_ALLOW)
-            any = first[v->bytes[v->start[v->special[i].id]]] = true;
     size_t done = 0;
-    for (size_t at = 0; any && at < n;) {
-        const bpe_special_token *s = NULL;
-        if (first[text[at]]) s = special_at(v, special, text + at, n - at);
-        if (!s) {
-            at++;
-            continue;
-        }
-        TRY(encode_plain(c, text + done, at - done));
-        TRY(emit(c, s->id));
-        at += v->start[s->id + 1] - v->start[s->id];
-        done = at;
+    added_match m;
+    for (size_t at = 0;
+         added_active(set, c->special) && added_next(set, text, n, at, done, c->special, &m);
+         at = m.go_on) {
+        if (done < m.begin) TRY(part(c, text + done, m.begin - done, begins && !done));
+        TRY(bpe_writer_put(&c->out, m.token->id));
+        done = m.end;
     }
-    return encode_plain(c, text + done, n - done);
+    return done < n ? part(c, text + done, n - done, begins && !done) : NULL;
+}
+
+static error *encode_normalized(encoder *c, const uint8_t *text, size_t n, bool begins)
+{
+    return encode_between(c, c->v->added_normalized, text, n, begins, encode_plain);
+}
+
+static error *encode_raw(encoder *c, const uint8_t *text, size_t n, bool begins)
+{
+    uint8_t *normal;
+    size_t n_normal;
+    if (!normal_changes(c->v, text, n)) return encode_normalized(c, text, n, begins);
+    TRY(normal_text(c->v, text, n, begins, &normal, &n_normal));
+    error *e = encode_normalized(c, normal, n_normal, begins);
+    free(normal);
+    return e;
+}
+
+static error *encode_text(encoder *c, const uint8_t *text, size_t n)
+{
+    TRY(encode_between(c, c->v->added, text, n, true, encode_raw));
+    return bpe_writer_flush(&c->out);
 }
 
 error *bpe_encode_to(const bpe *v, const uint8_t *text, size_t n, bpe_special special,
                      bpe_sink sink, void *to)
 {
-    encoder c;
-    memset(&c, 0, offsetof(encoder, ids));
-    c.v = v;
-    c.sink = sink;
-    c.to = to;
-    error *e = v->cut ? pattern_match_create(v->cut, &c.match) : NULL;
-    if (!e) e = encode_text(&c, text, n, special);
-    if (!e) e = flush(&c);
-    pattern_match_free(c.match);
-    bpe_workspace_free(&c.w);
+    encoder *c;
+    TRY(alloc_array(&c, 1, sizeof *c));
+    c->v = v;
+    c->special = special;
+    error *e = bpe_writer_open(&c->out, v, sink, to);
+    for (int i = 0; i < v->n_steps && !e; i++)
+        if (v->step[i].cut) e = pattern_match_create(v->step[i].cut, &c->match[i]);
+    if (!e) e = encode_text(c, text, n);
+    for (int i = 0; i < v->n_steps; i++)
+        pattern_match_free(c->match[i]);
+    bpe_writer_free(&c->out);
+    free(c);
     return e;
 }
 

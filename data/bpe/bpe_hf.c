@@ -80,6 +80,7 @@ static void write_vocab(const bpe *v, FILE *to)
 {
     fputc('{', to);
     for (int32_t id = 0; id < v->size; id++) {
+        if (v->start[id] == v->start[id + 1]) continue; /* an id that is no token */
         if (id > 0) fputs(", ", to);
         write_key(v, id, to);
         fprintf(to, ": %" PRId32, id);
@@ -88,8 +89,9 @@ static void write_vocab(const bpe *v, FILE *to)
 }
 
 /* The two tokens in UTF-8, as merges.txt has them. */
-static void write_merge(const bpe *v, bpe_merge m, FILE *to)
+static void write_merge(const bpe *v, bpe_merge m, bool first, FILE *to)
 {
+    (void)first;
     const uint32_t ids[] = {m.left, m.right};
     for (int k = 0; k < 2; k++) {
         size_t n;
@@ -101,45 +103,88 @@ static void write_merge(const bpe *v, bpe_merge m, FILE *to)
             fputc((int)(c >= 0x80 ? 0x80 | (c & 0x3F) : c), to);
         }
     }
+    fputc('\n', to);
+}
+
+/* What is called for every merge, in order. */
+typedef void merge_writer(const bpe *v, bpe_merge m, bool first, FILE *to);
+
+static int by_ids(const void *a, const void *b)
+{
+    const bpe_merge *x = a, *y = b;
+    return x->left != y->left ? (x->left > y->left) - (x->left < y->left)
+                              : (x->right > y->right) - (x->right < y->right);
+}
+
+/* Where any two tokens join that spell a third one: all of these, each token's in the order of the parts. */
+static void all_joins(const bpe *v, merge_writer *write, FILE *to)
+{
+    bpe_merge list[BPE_MAX_TOKEN];
+    bool first = true;
+    for (int32_t id = 0; id < v->size; id++) {
+        size_t length, n = 0;
+        const uint8_t *bytes = bpe_token(v, id, &length);
+        for (size_t k = 1; k < length && !bpe_is_special(v, id); k++) {
+            int32_t left = spellings_find(v->words, bytes, k);
+            int32_t right = spellings_find(v->words, bytes + k, length - k);
+            if (left >= 0 && right >= 0) list[n++] = (bpe_merge){(uint32_t)left, (uint32_t)right};
+        }
+        qsort(list, n, sizeof *list, by_ids);
+        for (size_t k = 0; k < n; k++, first = false)
+            write(v, list[k], first, to);
+    }
+}
+
+static void each_merge(const bpe *v, merge_writer *write, FILE *to)
+{
+    if (v->joins_all) {
+        all_joins(v, write, to);
+        return;
+    }
+    for (int32_t i = 0; i < v->n_merges; i++)
+        write(v, v->merges[i], i == 0, to);
 }
 
 /* "left right", the form that every version of the format has. */
+static void write_merge_json(const bpe *v, bpe_merge m, bool first, FILE *to)
+{
+    fputs(first ? "\"" : ", \"", to);
+    write_chars(v, (int32_t)m.left, to);
+    fputc(' ', to);
+    write_chars(v, (int32_t)m.right, to);
+    fputc('"', to);
+}
+
 static void write_merges_json(const bpe *v, FILE *to)
 {
     fputc('[', to);
-    for (int32_t i = 0; i < v->n_merges; i++) {
-        fputs(i > 0 ? ", \"" : "\"", to);
-        write_chars(v, (int32_t)v->merges[i].left, to);
-        fputc(' ', to);
-        write_chars(v, (int32_t)v->merges[i].right, to);
-        fputc('"', to);
-    }
+    each_merge(v, write_merge_json, to);
     fputc(']', to);
 }
 
 static void write_added(const bpe *v, FILE *to)
 {
     fputc('[', to);
-    bool first = true;
-    for (int32_t id = 0; id < v->size; id++) {
-        if (!bpe_is_special(v, id)) continue;
-        bool always = false;
-        for (int32_t i = 0; i < v->n_special; i++)
-            if (v->special[i].id == id) always = v->special[i].always;
-        fprintf(to, "%s\n    {\"id\": %" PRId32 ", \"content\": ", first ? "" : ",", id);
+    for (int32_t i = 0; i < v->n_special; i++) {
+        int32_t id = v->special[i].id;
+        fprintf(to, "%s\n    {\"id\": %" PRId32 ", \"content\": ", i ? "," : "", id);
         write_key(v, id, to);
-        fprintf(to,
-                ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": "
-                "false, \"special\": %s}",
-                always ? "false" : "true");
-        first = false;
+        fputs(", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": "
+              "false, \"special\": true}",
+              to);
     }
     fputc(']', to);
 }
 
+/* ? The expression that cuts. */
+static const char *expression_of(const bpe *v)
+{
+    return v->n_steps ? pattern_expression(v->step[0].cut) : NULL;
+}
+
 static bool cuts_like_gpt2(const bpe *v)
 {
-    return v->cut && strcmp(pattern_expression(v->cut), PATTERN_GPT2) == 0;
+    return v->n_steps && strcmp(expression_of(v), PATTERN_GPT2) == 0;
 }
 
 static void write_cutting(const bpe *v, FILE *to)
@@ -150,7 +195,7 @@ static void write_cutting(const bpe *v, FILE *to)
         fprintf(to, "%strue}", byte_level);
         return;
     }
-    const char *expression = v->cut ? pattern_expression(v->cut) : bpe_chunk_expression;
+    const char *expression = v->n_steps ? expression_of(v) : bpe_chunk_expression;
     fputs("{\"type\": \"Sequence\", \"pretokenizers\": [\n"
           "    {\"type\": \"Split\", \"pattern\": {\"Regex\": ",
           to);
@@ -164,15 +209,16 @@ void bpe_write_json(const bpe *v, FILE *to)
           "  \"added_tokens\": ",
           to);
     write_added(v, to);
-    fputs(",\n  \"normalizer\": null,\n  \"pre_tokenizer\": ", to);
+    fprintf(to, ",\n  \"normalizer\": %s,\n  \"pre_tokenizer\": ",
+            v->compose ? "{\"type\": \"NFC\"}" : "null");
     write_cutting(v, to);
     fputs(",\n  \"post_processor\": null,\n  \"decoder\": {\"type\": \"ByteLevel\", "
           "\"add_prefix_space\": true, \"trim_offsets\": true, \"use_regex\": true},\n"
           "  \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, "
           "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, "
-          "\"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": false,\n"
-          "    \"vocab\": ",
+          "\"fuse_unk\": false, \"byte_fallback\": false, ",
           to);
+    fprintf(to, "\"ignore_merges\": %s,\n    \"vocab\": ", v->joins_all ? "true" : "false");
     write_vocab(v, to);
     fputs(",\n    \"merges\": ", to);
     write_merges_json(v, to);
@@ -184,21 +230,24 @@ void bpe_write_json(const bpe *v, FILE *to)
 static void write_merges_txt(const bpe *v, FILE *to)
 {
     fputs("#version: 0.2\n", to);
-    for (int32_t i = 0; i < v->n_merges; i++) {
-        write_merge(v, v->merges[i], to);
-        fputc('\n', to);
-    }
+    each_merge(v, write_merge, to);
 }
 
 /* GPT-2's class builds its own rule of cutting; others must take the one in tokenizer.json. */
 static void write_config(const bpe *v, FILE *to)
 {
     static const char *const names[] = {"bos_token", "eos_token", "unk_token"};
+    bool gpt2 = !v->source && cuts_like_gpt2(v);
     fputs("{\n  \"add_prefix_space\": false,\n", to);
-    for (size_t i = 0; v->end_of_text >= 0 && i < sizeof names / sizeof *names; i++)
-        fprintf(to, "  \"%s\": \"" BPE_END_OF_TEXT "\",\n", names[i]);
+    for (size_t i = 0; v->end_of_text >= 0 && i < sizeof names / sizeof *names; i++) {
+        bool begins = i == 0 && v->begin_of_text >= 0;
+        if (v->source && i != 1 && !begins) continue;
+        fprintf(to, "  \"%s\": ", names[i]);
+        write_key(v, begins ? v->begin_of_text : v->end_of_text, to);
+        fputs(",\n", to);
+    }
     fprintf(to, "  \"clean_up_tokenization_spaces\": false,\n  \"tokenizer_class\": \"%s\"\n}\n",
-            cuts_like_gpt2(v) ? "GPT2Tokenizer" : "PreTrainedTokenizerFast");
+            gpt2 ? "GPT2Tokenizer" : "PreTrainedTokenizerFast");
 }
 
 /* Is the key of a special token that of an ordinary one? */
@@ -207,6 +256,7 @@ static error *check_special(const spellings *s, const bpe *v, int32_t id)
     char text[BPE_MAX_TOKEN + 1], shown[64];
     uint8_t bytes[BPE_MAX_TOKEN];
     size_t n;
+    if (!bpe_is_special(v, id)) return NULL;
     const uint8_t *content = bpe_token(v, id, &n);
     memcpy(text, content, n);
     text[n] = 0;
@@ -231,21 +281,33 @@ static error *check_writable(const bpe *v)
     return error_context(bpe_check_keys(v), "the vocabulary cannot be written as tokenizer.json");
 }
 
+/* The file that was read is what is written again, and says all. */
+static void write_tokenizer(const bpe *v, FILE *to)
+{
+    if (v->source)
+        fwrite(v->source, 1, v->n_source, to);
+    else
+        bpe_write_json(v, to);
+}
+
 error *bpe_write_hf(const bpe *v, const char *dir)
 {
     static const struct {
         const char *name;
         void (*write)(const bpe *, FILE *);
-    } files[] = {{"vocab.json", write_vocab},
-                 {"merges.txt", write_merges_txt},
-                 {"tokenizer_config.json", write_config},
-                 {"tokenizer.json", bpe_write_json}};
-    if (v->source)
-        return user_error("a tokenizer in SentencePiece's manner cannot be made anew: copy its own "
-                          "files");
-    TRY(check_writable(v));
+        bool parts; /* what is in tokenizer.json, once more */
+    } files[] = {{"vocab.json", write_vocab, true},
+                 {"merges.txt", write_merges_txt, true},
+                 {"tokenizer_config.json", write_config, false},
+                 {"tokenizer.json", write_tokenizer, false}};
+    if (v->source && v->format != BPE_JSON)
+        return user_error(
+            "a SentencePiece model or a tekken.json cannot be said as tokenizer.json: copy "
+            "the file itself, which transformers and mistral-common read");
+    if (!v->source) TRY(check_writable(v));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char *path;
+        if (v->source && files[i].parts) continue;
         if (asprintf(&path, "%s/%s", dir, files[i].name) < 0)
             return user_error("out of memory: no room for the name '%s'", files[i].name);
         error *e = bpe_write_file(v, path, files[i].write);

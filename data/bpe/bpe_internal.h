@@ -14,12 +14,34 @@ typedef struct {
     uint32_t left, right; /* ids of the tokens joined */
 } bpe_merge;
 
-typedef enum { BPE_VOCAB, BPE_TIKTOKEN, BPE_JSON } bpe_format;
+typedef enum { BPE_VOCAB, BPE_TIKTOKEN, BPE_JSON, BPE_TEKKEN, BPE_SENTENCEPIECE } bpe_format;
 
+/* A token that is looked for in a text before the text is cut (added.h). */
 typedef struct {
     int32_t id;
-    bool always; /* found in text even where special tokens are text */
+    bool always;     /* found in text even where special tokens are text */
+    bool normalized; /* looked for behind the normalizer, which its content passes, too */
+    bool left, right,
+        word; /* takes white space on its left, its right; stands between no letters */
+    const uint8_t *content; /* (n) as it is looked for */
+    uint32_t n;
 } bpe_special_token;
+
+/* A step by which a text is cut, in what the one before has left. */
+typedef struct {
+    pattern *
+        cut; /* every match is a piece, and what lies between two; or NULL: from here on texts are */
+} bpe_step;  /* GPT-2's characters for bytes (byte_chars.h) */
+
+enum { BPE_STEPS = 8 };
+
+/* Does a space come in front?  Of a text that begins with one, too:
+ *   SPACE_ONCE      at the very beginning (SentencePiece's dummy prefix)
+ *   SPACE_EACH      behind every added token as well (a normalizer's Prepend)
+ * or only of one that begins with none (Metaspace's prepend_scheme):
+ *   SPACE_FIRST     at the very beginning
+ *   SPACE_ALWAYS    behind every added token as well */
+typedef enum { SPACE_NEVER, SPACE_ONCE, SPACE_EACH, SPACE_FIRST, SPACE_ALWAYS } bpe_space;
 
 /* The bytes of all tokens lie one after another:
  *
@@ -31,29 +53,48 @@ typedef struct {
  */
 struct bpe {
     bpe_format format;
-    int32_t size;               /* tokens, with the special ones */
-    int32_t n_merges;           /* the first merge has the lowest rank, 0 */
-    bpe_merge *merges;          /* (n_merges) */
-    int32_t *made;              /* (n_merges): the token that the merge makes */
-    uint8_t *bytes;             /* (start[size]) */
-    uint32_t *start;            /* (size + 1) */
-    int32_t byte_token[256];    /* the token that is this byte */
-    pair_map merged;            /* (left, right) -> rank */
-    pattern *cut;               /* NULL: bpe_chunk's rule */
-    bpe_special_token *special; /* (n_special), the longest first */
+    int32_t size;            /* tokens, with the special ones */
+    int32_t n_merges;        /* the first merge has the lowest rank, 0 */
+    bpe_merge *merges;       /* (n_merges) */
+    int32_t *made;           /* (n_merges): the token that the merge makes */
+    uint8_t *bytes;          /* (start[size]) */
+    uint32_t *start;         /* (size + 1) */
+    int32_t byte_token[256]; /* the token that is this byte */
+    pair_map merged;         /* (left, right) -> rank */
+    bool joins_all; /* merges is NULL: any two tokens that spell a third one join; rank -> made */
+    bpe_step step[BPE_STEPS]; /* (n_steps) none: bpe_chunk's rule, or with metaspace bpe_borders' */
+    int n_steps;
+    bpe_special_token *special; /* (n_special) */
     int32_t n_special;
-    bool *is_special;    /* (size), or NULL if none is */
-    int32_t end_of_text; /* or -1 */
+    uint8_t *contents; /* what theirs point into */
+    struct added_set *added,
+        *added_normalized; /* ? those of special[] in text, and behind the normalizer */
+    bool *is_special;      /* (size), or NULL if none is */
+    int32_t end_of_text;   /* or -1 */
+    bool compose;          /* the normalizer's NFC */
+    bool whole_first;      /* a piece that is a token is that token, merges or not */
     /* in SentencePiece's manner (bpe_metaspace.c) */
-    bool metaspace, space_before;
+    bool metaspace, replaces; /* replaces: in the normalizer, before added tokens are looked for */
+    bpe_space space;
+    bool cut_at_spaces;      /* a piece begins at each space */
+    int32_t unknown;         /* ? what cannot be written becomes this; -1: bytes always can be */
+    bool fuse_unknown;       /* several in a row become one */
+    struct borders *borders; /* where a text can be cut, as no token reaches across */
+    float *score;            /* ? (size): unigram, not merges (unigram.c) */
+    float least_score;       /* of all tokens */
+    size_t longest;          /* bytes of a token */
+    bool bytes_by_name;      /* a text "<0x41>" may be the token of that byte */
     int32_t begin_of_text;   /* or -1 */
-    struct spellings *words; /* tokens by their spelling */
-    uint8_t *source;         /* (n_source): the file */
+    struct spellings *words; /* ? tokens by their spelling; with whole_first or metaspace */
+    uint8_t *source;         /* ? (n_source): the file, which is what is written again */
     size_t n_source;
 };
 
 /* The text with a space for each U+2581; `to` has room for n bytes. */
+#define BPE_META "\xe2\x96\x81"
 size_t bpe_metaspace_plain(const uint8_t *from, size_t n, uint8_t *to);
+/* The byte of "<0x41>", or -1. */
+int bpe_metaspace_byte(const char *name);
 
 /* Checks merges and builds a .vocab vocabulary from a copy of them.  User error for a merge of
  * tokens that do not exist before it, a pair merged twice, tokens too long; it names no file. */
@@ -79,10 +120,21 @@ error *bpe_add_merge(bpe *v, bpe_merge m, int32_t made) NODISCARD;
 /* Fills byte_token; user error if a byte has no token.  Special tokens do not count. */
 error *bpe_find_bytes(bpe *v) NODISCARD;
 
-/* Makes n of the spelled tokens special ones; end_of_text is the one spelled <|endoftext|>. */
+/* Makes n of the spelled tokens special ones; end_of_text becomes the one that is spelled as the well known
+ * ones are (bpe.c has the list). */
 error *bpe_set_special(bpe *v, const bpe_special_token *list /* (n) */, int32_t n) NODISCARD;
 bool bpe_is_special(const bpe *v, int32_t id);
 #define BPE_END_OF_TEXT "<|endoftext|>"
+
+/* What comes last when a vocabulary is read: the tables for finding added tokens and whole pieces. */
+error *bpe_index(bpe *v) NODISCARD;
+
+/* Any two tokens that spell one of these n join to it, the first of them first: what tiktoken does with its
+ * ids, and SentencePiece with the order of its scores. */
+error *bpe_join_all(bpe *v, const int32_t *order /* (n) */, int32_t n) NODISCARD;
+
+/* Makes the special token of that content end-of-text; false if there is none. */
+bool bpe_choose_end_of_text(bpe *v, const char *content);
 
 /* A token for an error message: printable ASCII as it is, other bytes as \xNN, cut if long. */
 const char *bpe_show(const uint8_t *bytes, size_t n, char out[64]);
@@ -102,6 +154,33 @@ typedef struct {
  * w->next[p], ... until BPE_NO_PLACE. */
 error *bpe_merge_piece(const bpe *v, bpe_workspace *w, const uint8_t *piece, size_t k) NODISCARD;
 void bpe_workspace_free(bpe_workspace *w);
+error *bpe_workspace_fit(bpe_workspace *w, size_t k) NODISCARD;
+
+/* ---- the pieces of a text ---- */
+
+typedef struct {
+    uint64_t key; /* hash of the bytes */
+    uint8_t length, n;
+    uint8_t bytes[22];
+    int32_t ids[8];
+} bpe_cached; /* a line of the processor's cache */
+
+/* What turns pieces into tokens, and remembers those of short pieces. */
+typedef struct {
+    const bpe *v;
+    bpe_workspace w;
+    bpe_cached *cache; /* (CACHE) */
+    bpe_sink sink;
+    void *to;
+    size_t n_ids;
+    int32_t ids[4096 + 8];
+} bpe_writer;
+
+error *bpe_writer_open(bpe_writer *o, const bpe *v, bpe_sink sink, void *to) NODISCARD;
+error *bpe_writer_put(bpe_writer *o, int32_t id) NODISCARD;
+error *bpe_writer_piece(bpe_writer *o, const uint8_t *piece, size_t k) NODISCARD; /* k > 0 */
+error *bpe_writer_flush(bpe_writer *o) NODISCARD;
+void bpe_writer_free(bpe_writer *o);
 
 /* ---- the formats: bpe_open and bpe_save choose among these ---- */
 
@@ -110,6 +189,9 @@ enum { BPE_FILE_MAX = 64 << 20 }; /* bytes of a .tiktoken or tokenizer.json that
 /* From a whole file in memory, which may be changed; text[n] is 0. */
 error *bpe_read_tiktoken(uint8_t *text, size_t n, bpe **out) NODISCARD;
 error *bpe_read_json(uint8_t *text, size_t n, bpe **out) NODISCARD;
+
+/* Keeps the file itself, which is then what bpe_save writes. */
+error *bpe_keep_source(bpe *v, const uint8_t *text, size_t n) NODISCARD;
 
 /* Writes a file in one step, by way of memory. */
 error *bpe_write_file(const bpe *v, const char *path, void (*write)(const bpe *, FILE *)) NODISCARD;

@@ -8,9 +8,10 @@
  *
  * Spellings are in GPT-2's characters for bytes (byte_chars.h), but for added tokens, which are
  * spelled as they are.  This reader gives the ids that the file's own program gives, or refuses:
- * every part of the file that can change ids is either known here, or named in the refusal.
+ * every part of the file that can change ids is either known (bpe_json_rules.c), or named in the refusal.
+ * `truncation` and `padding` are settings for batches of a program's and change no id of a whole text.
  *
- * A file with byte_fallback is of another manner: bpe_metaspace.c.
+ * A file in SentencePiece's manner has other spellings: bpe_metaspace.c.
  *
  * The whole file is parsed to a tree.  What that may take is known before: a file has at most
  * BPE_FILE_MAX bytes and MAX_NODES commas and brackets, and cJSON follows nesting 1000 deep only.
@@ -23,6 +24,7 @@
 
 #include "data/bpe/bpe_json_internal.h"
 #include "data/bpe/byte_chars.h"
+#include "data/bpe/unigram.h"
 
 enum {
     MAX_ADDED = 1 << 16,
@@ -38,7 +40,7 @@ const cJSON *json_get(const cJSON *object, const char *name)
     return cJSON_GetObjectItemCaseSensitive(object, name);
 }
 
-static bool is_null(const cJSON *item)
+bool json_is_null(const cJSON *item)
 {
     return !item || cJSON_IsNull(item);
 }
@@ -56,7 +58,7 @@ static const char *named(const cJSON *item)
     if (cJSON_IsString(item)) return item->valuestring;
     if (cJSON_IsTrue(item)) return "true";
     if (cJSON_IsFalse(item)) return "false";
-    return is_null(item) ? "null" : cJSON_IsNumber(item) ? "a number" : "something else";
+    return json_is_null(item) ? "null" : cJSON_IsNumber(item) ? "a number" : "something else";
 }
 
 error *json_refused(const char *what, const cJSON *item)
@@ -64,11 +66,10 @@ error *json_refused(const char *what, const cJSON *item)
     return user_error("%s: '%.100s' %s", what, named(item), not_known);
 }
 
-/* An option that must be absent, null, or have the value that changes nothing. */
-static error *must_be_off(const cJSON *object, const char *name, const char *where)
+error *json_must_be_off(const cJSON *object, const char *name, const char *where)
 {
     const cJSON *item = json_get(object, name);
-    bool off = is_null(item) || cJSON_IsFalse(item) || json_is(item, "") ||
+    bool off = json_is_null(item) || cJSON_IsFalse(item) || json_is(item, "") ||
                (cJSON_IsNumber(item) && item->valuedouble == 0.0);
     if (off) return NULL;
     return user_error("%s.%s: '%.100s' %s", where, name, named(item), not_known);
@@ -87,11 +88,14 @@ static bool token_id(const cJSON *item, int32_t *out)
 
 typedef struct {
     bpe_spelling *list; /* (size); .bytes is NULL where no token was seen yet */
+    bool *ordinary;     /* (size): in model.vocab */
+    float *score;       /* ? (size): of unigram */
     int32_t size;
     bpe_special_token *added; /* (n_added) */
     int32_t n_added;
-    uint8_t *bytes; /* what the characters of the ordinary tokens stand for, end to end */
-    bool metaspace;
+    uint8_t *bytes,
+        *to; /* what is spelled in characters, end to end, and where the next one goes */
+    bool metaspace, unigram;
     int32_t byte_token[256]; /* with metaspace; -1: none */
 } token_list;
 
@@ -103,12 +107,8 @@ static bool spelling_of(bool metaspace, const char *from, uint8_t *to, size_t *n
     return true;
 }
 
-/* Added tokens have special rules for what is around them, and none of these is known here. */
 static error *check_added(const cJSON *item)
 {
-    static const char *const rules[] = {"single_word", "lstrip", "rstrip"};
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
-        TRY(must_be_off(item, rules[i], "added_tokens"));
     const cJSON *content = json_get(item, "content");
     int32_t id;
     if (!cJSON_IsString(content) || !*content->valuestring || !token_id(json_get(item, "id"), &id))
@@ -126,53 +126,95 @@ static error *put(token_list *t, int32_t id, const uint8_t *bytes, size_t n)
     return NULL;
 }
 
-static error *read_added(const cJSON *added, token_list *t)
+static void note_added(token_list *t, const cJSON *item)
 {
-    const cJSON *item;
-    cJSON_ArrayForEach(item, added)
-    {
-        int32_t id = 0;
-        const char *content = json_get(item, "content")->valuestring;
-        (void)token_id(json_get(item, "id"), &id); /* checked by check_added */
-        TRY(put(t, id, (const uint8_t *)content, strlen(content)));
-        t->added[t->n_added++] = (bpe_special_token){id, !cJSON_IsTrue(json_get(item, "special"))};
+    int32_t id = 0;
+    const char *content = json_get(item, "content")->valuestring;
+    (void)token_id(json_get(item, "id"), &id); /* checked by check_added */
+    t->added[t->n_added++] =
+        (bpe_special_token){.id = id,
+                            .always = !cJSON_IsTrue(json_get(item, "special")),
+                            .normalized = cJSON_IsTrue(json_get(item, "normalized")),
+                            .left = cJSON_IsTrue(json_get(item, "lstrip")),
+                            .right = cJSON_IsTrue(json_get(item, "rstrip")),
+                            .word = cJSON_IsTrue(json_get(item, "single_word")),
+                            .content = (const uint8_t *)content,
+                            .n = (uint32_t)strlen(content)};
+}
+
+/* Is that ordinary token spelled so in model.vocab? */
+static bool is_spelled(const token_list *t, int32_t id, const char *text)
+{
+    uint8_t bytes[4 * BPE_MAX_TOKEN];
+    size_t n = strlen(text);
+    return n <= sizeof bytes && spelling_of(t->metaspace, text, bytes, &n) && n == t->list[id].n &&
+           !memcmp(bytes, t->list[id].bytes, n);
+}
+
+/* Added tokens are tokens of their own, unless model.vocab has them, too: by the same id. */
+static error *read_added(token_list *t)
+{
+    for (int32_t i = 0; i < t->n_added; i++) {
+        const bpe_special_token *a = &t->added[i];
+        if (t->ordinary[a->id] && is_spelled(t, a->id, (const char *)a->content)) continue;
+        TRY(put(t, a->id, a->content, a->n));
     }
     return NULL;
 }
 
-/* Is the entry of model.vocab one of the added tokens, which are in both places? */
 static bool is_added(const token_list *t, int32_t id, const char *content)
 {
-    const bpe_spelling *s = &t->list[id];
-    return s->bytes && s->n == strlen(content) && memcmp(s->bytes, content, s->n) == 0;
+    for (int32_t i = 0; i < t->n_added; i++)
+        if (t->added[i].id == id)
+            return t->added[i].n == strlen(content) &&
+                   !memcmp(t->added[i].content, content, t->added[i].n);
+    return false;
 }
 
+/* An entry of model.vocab. */
+static error *read_token(token_list *t, int32_t id, const char *text)
+{
+    size_t n;
+    int byte = t->metaspace ? bpe_metaspace_byte(text) : -1;
+    if (byte >= 0) {
+        t->byte_token[byte] = id;
+        *t->to = (uint8_t)byte;
+        return put(t, id, t->to++, 1);
+    }
+    if (spelling_of(t->metaspace, text, t->to, &n) && n > 0) {
+        t->ordinary[id] = true;
+        t->to += n;
+        return put(t, id, t->to - n, n);
+    }
+    if (is_added(t, id, text)) return NULL; /* spelled as it is */
+    return user_error(
+        "model.vocab: '%.100s' is not spelled in the characters for bytes that GPT-2 has: "
+        "it %s",
+        text, not_known);
+}
+
+/* {"a": 0, ...}, or [["a", -1.5], ...] of unigram. */
 static error *read_vocab(const cJSON *vocab, token_list *t)
 {
-    uint8_t *to = t->bytes;
     const cJSON *item;
+    int32_t id = 0;
     cJSON_ArrayForEach(item, vocab)
     {
-        int32_t id;
-        size_t n;
+        const char *text = item->string;
+        if (t->score) {
+            const cJSON *name = item->child, *score = name ? name->next : NULL;
+            if (!cJSON_IsArray(item) || !cJSON_IsString(name) || !cJSON_IsNumber(score))
+                return user_error("model.vocab: entry %" PRId32 " is no token and its score", id);
+            text = name->valuestring;
+            t->score[id] = (float)score->valuedouble;
+            TRY(read_token(t, id++, text));
+            continue;
+        }
         if (!token_id(item, &id) || id >= t->size)
             return user_error("model.vocab: '%.100s' has no id from 0 to %d, as there are %d "
                               "tokens: ids must have no gaps",
-                              item->string, t->size - 1, t->size);
-        if (is_added(t, id, item->string)) continue;
-        int byte = t->metaspace ? bpe_metaspace_byte(item->string) : -1;
-        if (byte >= 0) {
-            t->byte_token[byte] = id;
-            *to = (uint8_t)byte;
-            TRY(put(t, id, to++, 1));
-            continue;
-        }
-        if (!spelling_of(t->metaspace, item->string, to, &n) || n == 0)
-            return user_error("model.vocab: '%.100s' is not spelled in the characters for bytes "
-                              "that GPT-2 has: it %s",
-                              item->string, not_known);
-        TRY(put(t, id, to, n));
-        to += n;
+                              text, t->size - 1, t->size);
+        TRY(read_token(t, id, text));
     }
     return NULL;
 }
@@ -193,8 +235,9 @@ static error *count_tokens(const cJSON *added, const cJSON *vocab, token_list *t
     }
     cJSON_ArrayForEach(item, vocab)
     {
+        const char *text = cJSON_IsArray(item) ? cJSON_GetStringValue(item->child) : item->string;
         n_vocab++;
-        n_bytes += (int64_t)strlen(item->string);
+        n_bytes += text ? (int64_t)strlen(text) + 1 : 1;
     }
     if (largest + 1 > n_vocab + n_added)
         return user_error("added_tokens: id %" PRId64 " is too large for %" PRId64
@@ -205,21 +248,32 @@ static error *count_tokens(const cJSON *added, const cJSON *vocab, token_list *t
                           BPE_MAX_SIZE - MAX_ADDED);
     t->size = (int32_t)(largest + 1 > n_vocab ? largest + 1 : n_vocab);
     TRY(alloc_array(&t->list, (size_t)t->size, sizeof *t->list));
+    TRY(alloc_array(&t->ordinary, (size_t)t->size, sizeof *t->ordinary));
     TRY(alloc_array(&t->added, (size_t)n_added, sizeof *t->added));
-    return alloc_array(&t->bytes, (size_t)n_bytes, 1);
+    TRY(alloc_array(&t->bytes, (size_t)n_bytes, 1));
+    t->to = t->bytes;
+    cJSON_ArrayForEach(item, added) note_added(t, item);
+    return NULL;
 }
 
-static error *read_tokens(bpe *v, const cJSON *added, const cJSON *vocab, token_list *t)
+static error *read_tokens(bpe *v, const cJSON *added, const cJSON *vocab, bool unigram,
+                          token_list *t)
 {
     TRY(count_tokens(added, vocab, t));
-    TRY(read_added(added, t));
+    if (unigram) TRY(alloc_array(&t->score, (size_t)t->size, sizeof *t->score));
     TRY(read_vocab(vocab, t));
+    TRY(read_added(t));
     for (int32_t id = 0; id < t->size; id++)
         if (!t->list[id].bytes)
             return user_error("no token has id %" PRId32 ", though %" PRId32
                               " has one: ids must have no gaps",
                               id, t->size - 1);
     TRY(bpe_spell(v, t->list, t->size));
+    TRY(alloc_array(&v->is_special, (size_t)v->size, sizeof *v->is_special));
+    for (int32_t id = 0; id < v->size; id++)
+        v->is_special[id] = !t->ordinary[id];
+    v->score = t->score;
+    t->score = NULL;
     return t->n_added > 0 ? bpe_set_special(v, t->added, t->n_added) : NULL;
 }
 
@@ -300,149 +354,82 @@ static error *read_merges(bpe *v, const cJSON *merges)
     return e;
 }
 
+/* The token of what cannot be written: a name, or unigram's number. */
+static error *read_unknown(bpe *v, const cJSON *model, const cJSON *vocab, bool unigram)
+{
+    const cJSON *number = json_get(model, "unk_id"), *name = json_get(model, "unk_token");
+    int32_t id;
+    if (unigram && token_id(number, &id)) v->unknown = id;
+    if (!unigram && cJSON_IsString(name) && token_id(json_get(vocab, name->valuestring), &id))
+        v->unknown = id;
+    v->fuse_unknown = unigram || cJSON_IsTrue(json_get(model, "fuse_unk"));
+    if (v->unknown < v->size) return NULL;
+    return user_error("model.unk_id: there is no token %" PRId32, v->unknown);
+}
+
+/* With metaspace: which bytes can be written, and by what. */
+static error *read_bytes(bpe *v, const cJSON *model, const cJSON *vocab, const token_list *t)
+{
+    bool fallback = cJSON_IsTrue(json_get(model, "byte_fallback")), all = true;
+    TRY(read_unknown(v, model, vocab, t->unigram));
+    for (int byte = 0; byte < 256; byte++) {
+        int32_t id = fallback ? t->byte_token[byte] : -1;
+        v->byte_token[byte] = id;
+        uint8_t text = (uint8_t)byte;
+        bool character = byte < 0x80 && spellings_find(v->words, &text, 1) >= 0;
+        all = all && (id >= 0 || character);
+        if (id < 0 && !character && v->unknown < 0)
+            return user_error(
+                "model.vocab has no <0x%02X>, and no unk_token in its place: some texts "
+                "could not be written",
+                (unsigned)byte);
+    }
+    if (all && !t->unigram) v->unknown = -1; /* nothing is */
+    return NULL;
+}
+
+static error *check_ids(const bpe *v)
+{
+    if (v->begin_of_text < v->size) return NULL;
+    return user_error("post_processor: token %" PRId32 " of %" PRId32, v->begin_of_text, v->size);
+}
+
 static error *read_model(bpe *v, const cJSON *root, token_list *t)
 {
-    static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix",
-                                      "ignore_merges"};
+    static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix"};
     const cJSON *model = json_get(root, "model"), *type = json_get(model, "type");
     const cJSON *vocab = json_get(model, "vocab"), *merges = json_get(model, "merges");
-    if (type && !json_is(type, "BPE")) return json_refused("model.type", type);
-    if (!cJSON_IsObject(vocab) || !cJSON_IsArray(merges))
+    t->unigram = json_is(type, "Unigram");
+    if (type && !t->unigram && !json_is(type, "BPE")) return json_refused("model.type", type);
+    if (t->unigram ? !cJSON_IsArray(vocab) : !cJSON_IsObject(vocab) || !cJSON_IsArray(merges))
         return user_error("model.vocab or model.merges is missing: name the tokenizer.json of a "
                           "BPE tokenizer");
     for (size_t i = 0; i < sizeof off / sizeof *off; i++)
-        TRY(must_be_off(model, off[i], "model"));
+        TRY(json_must_be_off(model, off[i], "model"));
     t->metaspace = v->metaspace;
+    v->whole_first = cJSON_IsTrue(json_get(model, "ignore_merges"));
+    v->bytes_by_name = t->unigram && cJSON_IsTrue(json_get(model, "byte_fallback"));
     memset(t->byte_token, 0xff, sizeof t->byte_token); /* all -1 */
-    TRY(read_tokens(v, json_get(root, "added_tokens"), vocab, t));
-    if (v->metaspace) {
-        if (!t->n_added) return user_error("added_tokens: there is none, but <s> and <unk>");
-        TRY(bpe_metaspace_finish(v, t->byte_token));
-    } else {
-        TRY(bpe_find_bytes(v));
-        TRY(bpe_check_keys(v));
-    }
-    return read_merges(v, merges);
-}
-
-/* ---- how text is cut ---- */
-
-/* Split by a regular expression, or ByteLevel, which has GPT-2's in it unless use_regex is false.
- * The expression is *out, NULL if there is none. */
-static error *read_step(const cJSON *step, const char **out, bool *byte_level)
-{
-    const cJSON *type = json_get(step, "type"),
-                *regex = json_get(json_get(step, "pattern"), "Regex");
-    *out = NULL;
-    *byte_level = json_is(type, "ByteLevel");
-    if (*byte_level) {
-        TRY(must_be_off(step, "add_prefix_space", "pre_tokenizer"));
-        if (!cJSON_IsFalse(json_get(step, "use_regex"))) *out = PATTERN_GPT2;
-        return NULL;
-    }
-    if (!json_is(type, "Split")) return json_refused("pre_tokenizer", step);
-    if (!cJSON_IsString(regex))
-        return user_error("pre_tokenizer: Split by something else than a Regex %s", not_known);
-    if (!json_is(json_get(step, "behavior"), "Isolated"))
-        return json_refused("pre_tokenizer.behavior", json_get(step, "behavior"));
-    TRY(must_be_off(step, "invert", "pre_tokenizer"));
-    *out = regex->valuestring;
-    return NULL;
-}
-
-/* Steps, each of which cuts what the one before has left: one that cuts, and ByteLevel at the end.
- */
-static error *read_steps(const cJSON *steps, const char **expression, bool *byte_level)
-{
-    const cJSON *step;
-    cJSON_ArrayForEach(step, steps)
-    {
-        const char *one;
-        if (*byte_level) return json_refused("pre_tokenizer behind ByteLevel", step);
-        TRY(read_step(step, &one, byte_level));
-        if (one && *expression)
-            return user_error("pre_tokenizer: more than one expression that cuts %s", not_known);
-        if (one) *expression = one;
-    }
-    return NULL;
-}
-
-/* Hugging Face's engine takes "[^(\\s|[.,])]" for a class in a class, which is the same as one class
- * of all; ours ends it at the first bracket.  So inner brackets are left out.  `out` has room. */
-static error *flatten_classes(const char *from, char *out)
-{
-    int depth = 0;
-    for (const char *p = from; *p; p++) {
-        bool and = depth && p[0] == '&' && p[1] == '&';
-        if (and || (depth && p[0] == '[' && p[1] == '^'))
-            return user_error("pre_tokenizer: '%.100s': such a class in a class %s", from,
-                              not_known);
-        if (*p == '\\' && p[1]) {
-            *out++ = *p++;
-            *out++ = *p;
-            continue;
-        }
-        bool posix = depth && p[0] == '[' && p[1] == ':';
-        bool inner = (*p == '[' && depth && !posix) || (*p == ']' && depth > 1);
-        depth += *p == '[' && !posix;
-        depth -= *p == ']' && depth > 0 && !(p > from && p[-1] == ':');
-        if (!inner) *out++ = *p;
-    }
-    *out = 0;
-    return depth ? user_error("pre_tokenizer: '%.100s' has a class without an end", from) : NULL;
-}
-
-static error *compile_cutting(const char *expression, pattern **out)
-{
-    char *flat;
-    TRY(alloc_array(&flat, strlen(expression) + 1, 1));
-    error *e = flatten_classes(expression, flat);
-    if (!e) e = pattern_compile(flat, out);
-    free(flat);
-    return e;
-}
-
-static error *read_cutting(bpe *v, const cJSON *root)
-{
-    const cJSON *pre = json_get(root, "pre_tokenizer"), *type = json_get(pre, "type");
-    const char *expression = NULL;
-    bool byte_level = false;
-    if (json_is(type, "Sequence")) {
-        TRY(read_steps(json_get(pre, "pretokenizers"), &expression, &byte_level));
-    } else {
-        TRY(read_step(pre, &expression, &byte_level));
-    }
-    if (!byte_level) return user_error("pre_tokenizer: one without ByteLevel %s", not_known);
-    if (!expression)
-        return user_error("pre_tokenizer: one that cuts nothing (no expression) %s", not_known);
-    if (strcmp(expression, bpe_chunk_expression) == 0)
-        return NULL; /* our own rule, needs no engine */
-    return compile_cutting(expression, &v->cut);
-}
-
-/* What comes before and behind, and must not change any id. */
-static error *check_surroundings(const cJSON *root)
-{
-    const cJSON *normalizer = json_get(root, "normalizer"), *decoder = json_get(root, "decoder");
-    const cJSON *post = json_get(root, "post_processor");
-    if (!is_null(normalizer)) return json_refused("normalizer", normalizer);
-    if (!is_null(post) && !json_is(json_get(post, "type"), "ByteLevel"))
-        return json_refused("post_processor", post);
-    if (!json_is(json_get(decoder, "type"), "ByteLevel")) return json_refused("decoder", decoder);
-    TRY(must_be_off(root, "truncation", "tokenizer"));
-    return must_be_off(root, "padding", "tokenizer");
+    TRY(read_tokens(v, json_get(root, "added_tokens"), vocab, t->unigram, t));
+    TRY(check_ids(v));
+    if (!v->metaspace) TRY(bpe_find_bytes(v));
+    if (!v->metaspace) TRY(bpe_check_keys(v));
+    TRY(bpe_index(v));
+    if (v->metaspace) TRY(read_bytes(v, model, vocab, t));
+    if (t->unigram) unigram_prepare(v);
+    return t->unigram ? NULL : read_merges(v, merges);
 }
 
 static error *read_root(const cJSON *root, bpe **out)
 {
     bpe *v;
     token_list t = {0};
-    bool metaspace = cJSON_IsTrue(json_get(json_get(root, "model"), "byte_fallback"));
-    if (!metaspace) TRY(check_surroundings(root));
     TRY(bpe_new(BPE_JSON, &v));
-    error *e = metaspace ? bpe_metaspace_rules(v, root) : read_cutting(v, root);
+    error *e = bpe_json_rules(v, root);
     if (!e) e = read_model(v, root, &t);
     free(t.list);
+    free(t.ordinary);
+    free(t.score);
     free(t.added);
     free(t.bytes);
     if (e) {
@@ -453,8 +440,7 @@ static error *read_root(const cJSON *root, bpe **out)
     return NULL;
 }
 
-/* The file itself, which is what is written again: nothing here could make it. */
-static error *keep_source(bpe *v, const uint8_t *text, size_t n)
+error *bpe_keep_source(bpe *v, const uint8_t *text, size_t n)
 {
     TRY(alloc_array(&v->source, n + 1, 1));
     memcpy(v->source, text, n);
@@ -482,8 +468,8 @@ error *bpe_read_json(uint8_t *text, size_t n, bpe **out)
     }
     error *e = read_root(root, out);
     cJSON_Delete(root);
-    if (e || !(*out)->metaspace) return e;
-    e = keep_source(*out, text, n);
+    if (e) return e;
+    e = bpe_keep_source(*out, text, n);
     if (e) bpe_close(*out);
     return e;
 }

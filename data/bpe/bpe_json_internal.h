@@ -1,4 +1,4 @@
-/* bpe_json_internal.h - between bpe_json.c and bpe_metaspace.c: the parts of a tokenizer.json. */
+/* bpe_json_internal.h - between the readers of a tokenizer.json: the tree, the rules around the model. */
 #ifndef REGRAD_BPE_JSON_INTERNAL_H
 #define REGRAD_BPE_JSON_INTERNAL_H
 
@@ -8,14 +8,14 @@
 
 const cJSON *json_get(const cJSON *object, const char *name);
 bool json_is(const cJSON *item, const char *text);
+bool json_is_null(const cJSON *item); /* or absent */
 /* "WHAT: 'type' is not known here: ..." */
 error *json_refused(const char *what, const cJSON *item) NODISCARD;
+/* An option that must be absent, null, or have the value that changes nothing. */
+error *json_must_be_off(const cJSON *object, const char *name, const char *where) NODISCARD;
 
-/* Normalizer, pre-tokenizer and post-processor of a file with byte_fallback. */
-error *bpe_metaspace_rules(bpe *v, const cJSON *root) NODISCARD;
-/* The byte of "<0x41>", or -1. */
-int bpe_metaspace_byte(const char *name);
-/* When all tokens are spelled, and those in front and around are special. */
-error *bpe_metaspace_finish(bpe *v, const int32_t *byte_token /* (256), -1: none */) NODISCARD;
+/* Normalizer, pre-tokenizer, post-processor and decoder: v->compose, step, metaspace, space,
+ * cut_at_spaces, begin_of_text. */
+error *bpe_json_rules(bpe *v, const cJSON *root) NODISCARD;
 
 #endif

@@ -9,8 +9,10 @@
  *     262 " the"   ' t' 'h' 'e' -> ' t' 'he'      (258 was "he")
  *
  * That is all of it, as a span of text between two token borders is merged as if it stood alone:
- * what reaches past its borders would have removed them.  More than two left over mean that the
- * file was not learned by byte-pair encoding, and it is refused.
+ * what reaches past its borders would have removed them.  More than two left over are no merge that
+ * byte-pair encoding has learned: Llama 3's file has 678 such tokens.  There any two tokens join that
+ * spell a third one, as in the file's own program, the lowest id first; and a piece that is a token as a
+ * whole is that one.
  */
 #include "data/bpe/bpe_internal.h"
 
@@ -18,15 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/bpe/spellings.h"
+#include "base/grow.h"
+#include "data/bpe/normal.h"
+#include "data/bpe/ranks.h"
 
 static const char mend[] = "get the file again";
 
-/* Files of this many tokens are other known ones, whose text is cut in other ways. */
-static const struct {
-    int32_t n_tokens;
-    const char *name;
-} others[] = {{100256, "cl100k_base"}, {199998, "o200k_base"}};
+enum { MOST_RANKS = BPE_MAX_SIZE - (1 << 13) };
 
 static int base64_value(uint8_t c)
 {
@@ -99,9 +99,9 @@ static error *read_lines(uint8_t *text, size_t n, bpe_spelling *list, int32_t n_
 }
 
 /* Finds the merge that makes each longer token. */
-static error *find_merges(bpe *v, int32_t n_tokens, bpe_workspace *w)
+static error *find_merges(bpe *v, int32_t first, int32_t n_tokens, bpe_workspace *w)
 {
-    for (int32_t id = 0; id < n_tokens; id++) {
+    for (int32_t id = first; id < first + n_tokens; id++) {
         size_t n;
         char shown[64];
         const uint8_t *bytes = bpe_token(v, id, &n);
@@ -117,63 +117,160 @@ static error *find_merges(bpe *v, int32_t n_tokens, bpe_workspace *w)
     return NULL;
 }
 
-static error *check_spellings(const bpe *v)
+static error *compile(bpe *v, const char *expression)
 {
-    spellings s;
-    error *e = spellings_make(&s, v);
-    spellings_free(&s);
+    v->n_steps = 1;
+    return pattern_compile(expression, &v->step[0].cut);
+}
+
+/* The merges, or that any two tokens join that spell a third one. */
+static error *learn_merges(bpe *v, int32_t first, int32_t n, bool irregular)
+{
+    if (!irregular) {
+        bpe_workspace w = {0};
+        TRY(bpe_reserve_merges(v, n - BPE_BYTES));
+        error *e = find_merges(v, first, n, &w);
+        bpe_workspace_free(&w);
+        return e;
+    }
+    int32_t *order;
+    TRY(alloc_array(&order, (size_t)n, sizeof *order));
+    for (int32_t i = 0; i < n; i++)
+        order[i] = first + i;
+    error *e = bpe_join_all(v, order, n);
+    free(order);
     return e;
 }
 
-static error *fill(bpe *v, const bpe_spelling *list, int32_t n_tokens)
+error *bpe_from_ranks(bpe *v, const rank_tokens *t, const char *expression, bool irregular)
 {
-    TRY(bpe_spell(v, list, n_tokens + 1));
-    TRY(bpe_set_special(v, &(bpe_special_token){.id = n_tokens}, 1));
-    TRY(check_spellings(v));
+    int32_t size = t->n_ranks + t->n_special;
+    TRY(bpe_spell(v, t->list, size));
+    TRY(alloc_array(&v->is_special, (size_t)size, sizeof *v->is_special));
+    for (int32_t id = 0; id < size; id++)
+        v->is_special[id] = id < t->first || id >= t->first + t->n_ranks;
+    TRY(bpe_set_special(v, t->special, t->n_named));
+    v->whole_first = true;
     TRY(bpe_find_bytes(v));
-    TRY(bpe_reserve_merges(v, n_tokens - BPE_BYTES));
-    TRY(pattern_compile(PATTERN_GPT2, &v->cut));
-    bpe_workspace w = {0};
-    error *e = find_merges(v, n_tokens, &w);
-    bpe_workspace_free(&w);
-    return e;
+    TRY(bpe_index(v)); /* refuses two that are spelled alike, too */
+    TRY(learn_merges(v, t->first, t->n_ranks, irregular));
+    return compile(v, expression);
+}
+
+/* ---- special tokens ---- */
+
+static int32_t count_special(const ranks_kind *kind)
+{
+    int32_t n = 0;
+    for (const special_run *r = kind->special; r->count; r++)
+        n += r->count;
+    return n;
+}
+
+enum { NAME_ROOM = 80 };
+
+/* Behind the ranks; `names` has room for all. */
+static void list_special(const ranks_kind *kind, rank_tokens *t, char (*names)[NAME_ROOM])
+{
+    int32_t id = t->n_ranks;
+    for (const special_run *r = kind->special; r->count; r++)
+        for (int32_t i = 0; i < r->count; i++, id++, names++) {
+            const char *number = r->name ? strstr(r->name, "%d") : NULL;
+            if (number)
+                snprintf(*names, NAME_ROOM, "%.*s%" PRId32 "%s", (int)(number - r->name), r->name,
+                         r->first + i, number + 2);
+            else
+                snprintf(*names, NAME_ROOM, "%s", r->name ? r->name : "");
+            t->list[id] = (bpe_spelling){(const uint8_t *)*names, strlen(*names)};
+            if (!r->name) continue;
+            t->special[t->n_named++] = (bpe_special_token){
+                .id = id, .content = (const uint8_t *)*names, .n = (uint32_t)strlen(*names)};
+        }
+}
+
+static error *fill(bpe *v, rank_tokens *t, const ranks_kind *kind)
+{
+    char(*names)[NAME_ROOM];
+    TRY(alloc_array(&names, (size_t)t->n_special, sizeof *names));
+    list_special(kind, t, names);
+    error *e = bpe_from_ranks(v, t, kind->expression, kind->irregular);
+    free(names);
+    if (e || !kind->begin) return e;
+    for (int32_t i = 0; i < v->n_special; i++)
+        if (v->special[i].n == strlen(kind->begin) &&
+            !memcmp(v->special[i].content, kind->begin, v->special[i].n))
+            v->begin_of_text = v->special[i].id;
+    return NULL;
+}
+
+/* ---- which file it is ---- */
+
+static uint64_t fingerprint(const bpe_spelling *list, int32_t n)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    const uint64_t prime = UINT64_C(0x100000001b3);
+    for (int32_t i = 0; i < n; i++) {
+        h = (h ^ (list[i].n & 0xff)) * prime;
+        h = (h ^ (list[i].n >> 8 & 0xff)) * prime;
+        for (size_t k = 0; k < list[i].n; k++)
+            h = (h ^ list[i].bytes[k]) * prime;
+    }
+    return h;
 }
 
 static error *check_count(size_t n)
 {
-    if (n < BPE_BYTES || n >= BPE_MAX_SIZE)
-        return user_error("has %zu tokens, but a vocabulary has %d to %d: %s", n, BPE_BYTES,
-                          BPE_MAX_SIZE - 1, mend);
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if ((size_t)others[i].n_tokens == n)
-            return user_error("has %zu tokens as %s has, which cuts text by another expression "
-                              "than GPT-2's: use its tokenizer.json, which says how",
-                              n, others[i].name);
-    return NULL;
+    if (n >= BPE_BYTES && n <= MOST_RANKS) return NULL;
+    return user_error("has %zu tokens, but a vocabulary has %d to %d: %s", n, BPE_BYTES, MOST_RANKS,
+                      mend);
 }
 
-error *bpe_read_tiktoken(uint8_t *text, size_t n, bpe **out)
+static error *find_kind(const bpe_spelling *list, int32_t n, const ranks_kind **kind)
+{
+    if (!*kind) *kind = ranks_find(n, fingerprint(list, n));
+    if (*kind) return NULL;
+    return user_error("is a list of %" PRId32 " tokens that are not " RANKS_NAMES
+                      ": such a file does not say how its text is cut, so use the model's "
+                      "tokenizer.json, which does",
+                      n);
+}
+
+static error *read_kind(uint8_t *text, size_t n, const ranks_kind *kind, rank_tokens *t, bpe *v)
+{
+    TRY(alloc_array(&t->list, (size_t)t->n_ranks, sizeof *t->list));
+    TRY(read_lines(text, n, t->list, t->n_ranks));
+    TRY(find_kind(t->list, t->n_ranks, &kind));
+    t->n_special = count_special(kind);
+    size_t capacity = (size_t)t->n_ranks, size = capacity + (size_t)t->n_special;
+    TRY(grow_array(&t->list, &capacity, size, sizeof *t->list));
+    TRY(alloc_array(&t->special, (size_t)t->n_special, sizeof *t->special));
+    v->compose = kind->compose;
+    return fill(v, t, kind);
+}
+
+error *bpe_read_ranks(uint8_t *text, size_t n, const ranks_kind *kind, bpe **out)
 {
     size_t n_lines = 0;
     for (const uint8_t *p = text; (p = memchr(p, '\n', (size_t)(text + n - p))) != NULL; p++)
         n_lines++;
     TRY(check_count(n_lines));
-    bpe_spelling *list = NULL;
-    bpe *v = NULL;
-    error *e = bpe_new(BPE_TIKTOKEN, &v);
-    if (!e) e = alloc_array(&list, n_lines + 1, sizeof *list);
-    if (!e) e = read_lines(text, n, list, (int32_t)n_lines);
-    if (!e) {
-        list[n_lines] = (bpe_spelling){(const uint8_t *)BPE_END_OF_TEXT, strlen(BPE_END_OF_TEXT)};
-        e = fill(v, list, (int32_t)n_lines);
-    }
-    free(list);
+    rank_tokens t = {.n_ranks = (int32_t)n_lines};
+    bpe *v;
+    TRY(bpe_new(BPE_TIKTOKEN, &v));
+    error *e = read_kind(text, n, kind, &t, v);
+    free(t.list);
+    free(t.special);
     if (e) {
         bpe_close(v);
         return e;
     }
     *out = v;
     return NULL;
+}
+
+error *bpe_read_tiktoken(uint8_t *text, size_t n, bpe **out)
+{
+    return bpe_read_ranks(text, n, NULL, out);
 }
 
 static void write_base64(const uint8_t *bytes, size_t n, FILE *to)
@@ -190,8 +287,9 @@ static void write_base64(const uint8_t *bytes, size_t n, FILE *to)
 
 void bpe_write_tiktoken(const bpe *v, FILE *to)
 {
-    for (int32_t id = 0; id < v->end_of_text; id++) {
+    for (int32_t id = 0; id < v->size; id++) {
         size_t n;
+        if (bpe_is_special(v, id)) continue;
         const uint8_t *bytes = bpe_token(v, id, &n);
         write_base64(bytes, n, to);
         fprintf(to, " %" PRId32 "\n", id);

@@ -22,6 +22,9 @@
 #define PATTERN_GPT2                                                                               \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
+/* A character of a word, as Rust's and Oniguruma's \w have it. */
+#define PATTERN_WORD "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]"
+
 typedef struct pattern pattern;             /* compiled; any number of threads may use it */
 typedef struct pattern_match pattern_match; /* one thread's scratch */
 
@@ -32,6 +35,7 @@ bool pattern_available(void);
 error *pattern_compile(const char *expression, pattern **out) NODISCARD;
 void pattern_free(pattern *p); /* NULL is fine */
 const char *pattern_expression(const pattern *p);
+bool pattern_can_be_empty(const pattern *p); /* may it match no character? */
 
 error *pattern_match_create(const pattern *p, pattern_match **out) NODISCARD;
 void pattern_match_free(pattern_match *m); /* NULL is fine */

@@ -24,6 +24,12 @@ const char *pattern_expression(const pattern *p)
     return "";
 }
 
+bool pattern_can_be_empty(const pattern *p)
+{
+    (void)p;
+    return false;
+}
+
 error *pattern_match_create(const pattern *p, pattern_match **out)
 {
     (void)p, (void)out;

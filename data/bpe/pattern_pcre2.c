@@ -37,6 +37,7 @@ static error *spell_white_space(const char *from, char **out)
     memory_stream m;
     TRY(memory_stream_open(&m, "a regular expression"));
     FILE *to = m.to;
+    fputs("(*LF)(*BSR_UNICODE)", to); /* whatever the library was built for */
     bool in_class = false;
     for (const char *p = from; *p; p++) {
         if (*p == '\\' && p[1] == 's')
@@ -114,6 +115,12 @@ void pattern_free(pattern *p)
 const char *pattern_expression(const pattern *p)
 {
     return p->expression;
+}
+
+bool pattern_can_be_empty(const pattern *p)
+{
+    uint32_t empty = 0;
+    return pcre2_pattern_info(p->code, PCRE2_INFO_MATCHEMPTY, &empty) != 0 || empty;
 }
 
 error *pattern_match_create(const pattern *p, pattern_match **out)

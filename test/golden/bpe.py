@@ -4,12 +4,15 @@
     test/golden/bpe.py learn > test/golden/bpe.tiktoken
     test/golden/bpe.py golden test/golden/bpe.tiktoken > test/golden/bpe.txt
     test/golden/bpe.py golden r50k_base.tiktoken > test/golden/bpe_r50k.txt
+    test/golden/bpe.py json > test/golden/bpe_gpt2.json
 
 Made with Python 3.11 (Unicode 14) and its `regex` module (Debian: python3-regex); shares nothing with
 the programs under test.
 
 `learn` makes a small vocabulary from the texts below.  It learns across the borders that GPT-2's
 expression makes, so that nearly every wrong cut shows: there is a token that only a wrong cut could use.
+
+`json` says the same vocabulary as a tokenizer.json, with <|endoftext|> behind the last token.
 
 `golden` prints
     text HEX ID ID ...           for each text; the empty one is -
@@ -20,6 +23,8 @@ Bytes that are no UTF-8: each run of them is a piece of its own, and the text ar
 ended and began there.
 """
 import base64
+import json
+import os
 import random
 import sys
 import unicodedata
@@ -194,8 +199,35 @@ def golden(path):
     print("ids", len(ids), f"{fnv(ids):016x}")
 
 
+def as_json():
+    order = byte_order()
+    chars = {b: chr(b if b in order[:188] else 256 + order.index(b) - 188) for b in range(256)}
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bpe.tiktoken")
+    with open(path, encoding="ascii") as f:
+        ranks = {base64.b64decode(token): int(i) for token, i in map(str.split, f)}
+    merges = []
+    for token, rank in ranks.items():
+        if len(token) > 1:
+            parts = [bytes([b]) for b in token]
+            while len(parts) > 2:
+                best, i = min((ranks.get(parts[k] + parts[k + 1], 1 << 30), k) for k in range(len(parts) - 1))
+                assert best < rank
+                parts[i:i + 2] = [parts[i] + parts[i + 1]]
+            merges.append(["".join(chars[b] for b in p) for p in parts])
+    end = {"id": len(ranks), "content": "<|endoftext|>", "single_word": False, "lstrip": False, "rstrip": False,
+           "normalized": False, "special": True}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    print(json.dumps({"version": "1.0", "truncation": None, "padding": None, "added_tokens": [end], "normalizer": None,
+                      "pre_tokenizer": byte_level, "post_processor": None, "decoder": byte_level,
+                      "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                                "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+                                "vocab": {"".join(chars[b] for b in t): i for t, i in ranks.items()}, "merges": merges}}))
+
+
 if sys.argv[1:] == ["learn"]:
     learn()
+elif sys.argv[1:] == ["json"]:
+    as_json()
 elif len(sys.argv) == 3 and sys.argv[1] == "golden":
     golden(sys.argv[2])
 else:
