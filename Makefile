@@ -130,6 +130,7 @@ all: $(PROGRAMS:%=$(BUILD)/%)
 	@$(if $(SAN),,for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done)
 	@echo "  MPI (for several ranks on CPUs): $(if $(filter yes,$(MPI)),found,none; apt-get install libopenmpi-dev openmpi-bin)"
 	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
+	@echo "  utf8proc (for tokenizers with NFC): $(if $(filter yes,$(UTF8PROC)),found,none; apt-get install libutf8proc-dev)"
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -209,7 +210,7 @@ endif
 # the tokens of many texts, for the comparison with other programs
 $(BUILD)/peer_ids: $(BUILD)/test/peers/ids.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 # runs the program that lies beside it
 $(BUILD)/test_option_effects: | $(BUILD)/train_gpt
@@ -235,7 +236,7 @@ $(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c))
 # fuzz targets: clang's libFuzzer, and only what reads files (no OpenMP, no BLAS)
 FUZZ_CC     ?= clang
 FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
-               -Wno-unknown-pragmas -fno-omit-frame-pointer -fsanitize=address,undefined \
+               -Wno-unknown-pragmas -Wno-format-zero-length -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all
 FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c data/%.c io/%.c model/%.c,$(LIB_SRC)) fuzz/fuzz.c
 FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/fuzz_*.c)))

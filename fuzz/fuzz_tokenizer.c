@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#define REPLACE "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\u2581\"}"
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     return fuzz_vocabulary(bytes, n);
@@ -56,10 +58,48 @@ static void with_byte_tokens(const char *normalizer)
     fuzz_keep(text, used);
 }
 
-#define REPLACE "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\u2581\"}"
+/* The kinds that the tests know, around a small vocabulary: some byte tokens, or byte-level's. */
+static void with_rules(const char *rules, const char *model)
+{
+    char text[2000];
+    int n = snprintf(
+        text, sizeof text,
+        "{\"added_tokens\":[{\"id\":9,\"content\":\"<s>\",\"special\":true,\"lstrip\":true},"
+        "{\"id\":10,\"content\":\"a\",\"normalized\":true,\"single_word\":true,\"rstrip\":true}],"
+        "%s,\"model\":%s}",
+        rules, model);
+    fuzz_keep(text, (size_t)n);
+}
+
+#define SMALL                                                                                      \
+    "{\"\u2581\":0,\"t\":1,\"h\":2,\"e\":3,\"th\":4,\"\u2581\u2581\":5,\"<unk>\":6,\"<0x41>\":7,"  \
+    "\"\\n\":8}"
+
+static void more_kinds(void)
+{
+    static const char bpe[] = "{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"fuse_unk\":true,"
+                              "\"byte_fallback\":true,\"ignore_merges\":true,\"vocab\":" SMALL
+                              ",\"merges\":[\"t h\",[\"\u2581\",\"\u2581\"]]}";
+    static const char unigram[] = "{\"type\":\"Unigram\",\"unk_id\":0,\"byte_fallback\":true,"
+                                  "\"vocab\":[[\"<unk>\",0],[\"\u2581\",-2],"
+                                  "[\"t\",-3.5],[\"th\",-4],[\"<0x41>\",-9],[\"e\",-1e3],[\"h\",-3]"
+                                  ",[\"\u2581t\",-1],[\"a\",-5]]}";
+    for (int i = 0; i < 2; i++) {
+        const char *model = i ? unigram : bpe;
+        with_rules("\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":"
+                   "\"\u2581\","
+                   "\"prepend_scheme\":\"first\",\"split\":false}",
+                   model);
+        with_rules("\"normalizer\":{\"type\":\"NFC\"},\"pre_tokenizer\":{\"type\":\"Metaspace\","
+                   "\"replacement\":\"\u2581\",\"prepend_scheme\":\"always\"}",
+                   model);
+        with_rules("\"normalizer\":" REPLACE, model);
+    }
+}
 
 void fuzz_seed(void)
 {
+    more_kinds();
     with_byte_tokens(REPLACE);
     with_byte_tokens("{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":"
                      "\"\u2581\"}," REPLACE "]}");

@@ -30,9 +30,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     device dev = {.ops = &ops, .threads = 1};
     model_config c;
     params p = {.type = F32};
+    training_policy policy = {0};
     model *m;
     bool head;
-    if (!fuzz_fine(small_vit(&c)) || !fuzz_fine(vit_kind.create(&c, &p, &m))) abort();
+    if (!fuzz_fine(small_vit(&c)) || !fuzz_fine(vit_kind.create(&c, &policy, &p, &m))) abort();
     for (int i = 0; i < p.n; i++) {
         void *data = malloc((size_t)p.row[i].count * sizeof(float));
         if (!data) abort();

@@ -2,7 +2,6 @@
 #include "infer/find_tokenizer.h"
 #include "base/files.h"
 
-#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,20 +11,17 @@ static bool is_there(const char *path)
     return access(path, F_OK) == 0;
 }
 
-/* The tokenizer's file in dir; *path is empty if there is none. */
+/* The tokenizer's file in dir; *path is empty if there is none.  Only names that are the model's own: whose
+ * a NAME.tiktoken is, its name does not say. */
 static error *find_vocab(const char *dir, char *path)
 {
-    static const char *const names[] = {"tokenizer.vocab", "tokenizer.json"};
-    glob_t found;
-    for (int i = 0; i < 2; i++) {
+    static const char *const names[] = {"tokenizer.vocab", "tokenizer.json", "tekken.json",
+                                        "tokenizer.model"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         TRY(path_join(path, dir, names[i]));
         if (is_there(path)) return NULL;
     }
-    TRY(path_join(path, dir, "*.tiktoken"));
-    int status = glob(path, 0, NULL, &found);
     *path = 0;
-    if (status == 0 && strlen(found.gl_pathv[0]) < PATH_LENGTH) strcpy(path, found.gl_pathv[0]);
-    if (status == 0) globfree(&found);
     return NULL;
 }
 

@@ -6,7 +6,7 @@
 #include "model/config.h"
 
 /* The tokenizer in the file `vocab`; if that is NULL, the one in the model's directory:
- * tokenizer.vocab, else tokenizer.json, else the first NAME.tiktoken.  User errors: none there, and
+ * tokenizer.vocab, else tokenizer.json, tekken.json, tokenizer.model.  User errors: none there, and
  * one with more tokens than the model has. */
 error *tokenizer_open(const char *directory, const char *vocab, const model_config *c,
                       bpe **out) NODISCARD;

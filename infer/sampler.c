@@ -18,7 +18,7 @@ error *sampler_open(const sampler_options *o, sampler *out)
     choice_rule rule = {.temperature = 0.8, .top_p = 1, .seed = o->seed};
     if (!e) e = chooser_open(&rule, size, &out->chooser);
     if (!e) e = alloc_array(&out->logits, (unsigned long)o->vocab, sizeof *out->logits);
-    if (!e) e = alloc_array(&out->prompt, n + 2, sizeof *out->prompt);
+    if (!e) e = alloc_array(&out->prompt, bpe_most_tokens(out->vocab, n + 1), sizeof *out->prompt);
     if (!e) e = bpe_encode(out->vocab, (const uint8_t *)o->prompt, n, out->prompt, &out->n_prompt);
     if (!e && out->n_prompt == 0) { /* nothing to start from: a line break */
         e = bpe_encode(out->vocab, (const uint8_t *)"\n", 1, out->prompt, &out->n_prompt);

@@ -101,7 +101,8 @@ done
 refuses "a fraction of nothing" "is nothing" -o x -f 0.00001 text
 refuses "unwritable output" "no/dir/x_train.bin" -o no/dir/x text
 report "nothing is left of what was refused" "$(find . -name "x*" -o -name "*tmp*" | grep -c .)"
-refuses "the same of a file" "learned.vocab has none" -o x -v learned.vocab -s ';' text
+refuses "no threads" "1 to 1024" -o x --threads 0 text
+refuses "decoding by threads" "--threads" -d -t 2 plain_val.bin
 refuses "an empty separator" "--separator ''" -o x -s '' text
 refuses "an unknown rule for special tokens" "text or allow" -o x --special maybe text
 refuses "decoding separates nothing" "--separator" -d -s ';' plain_val.bin
@@ -121,6 +122,10 @@ cmp -s anew_train.bin parted_train.bin && cmp -s anew.vocab parted.vocab
 report "with the same files" $?
 succeeds "bytes with a separator" "$tokenize" -s ';' -f 0 -o bytes sentences
 report "have 257 tokens" "$([ "$(cat bytes.vocab)" = "regrad-vocab 2 257" ]; echo $?)"
+
+succeeds "a separator without an end-of-text token" "$tokenize" -v learned.vocab -s ';' -f 0 -o apart sentences
+report "parts what it parts, and that is said" \
+    "$(grep -q 'no end-of-text token' out && [ "$("$tokenize" -d -v learned.vocab apart_train.bin)" = "$(tr -d ';' <sentences)" ]; echo $?)"
 
 ids() { od -An -v -tu2 -j1024 -w2 "$1" | tr -d ' ' | tr '\n' ' '; }
 

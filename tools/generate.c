@@ -265,7 +265,8 @@ static error *encode_prompt(const session *s, int32_t **ids, size_t *n)
 {
     const char *prompt = s->vocab ? s->o->prompt : s->o->prompt_ids;
     size_t bytes = strlen(prompt);
-    TRY(alloc_array(ids, bytes + 2, sizeof **ids));
+    size_t most = s->vocab ? bpe_most_tokens(s->vocab, bytes) + 1 : bytes + 2;
+    TRY(alloc_array(ids, most, sizeof **ids));
     if (s->vocab && bytes) {
         int32_t begin = bpe_begin_of_text(s->vocab);
         if (begin >= 0) **ids = begin;
@@ -282,8 +283,8 @@ static error *encode_prompt(const session *s, int32_t **ids, size_t *n)
     return NULL;
 }
 
-static error *generate_tokens(session *s, chooser *p, const int32_t *prompt, size_t n, float *logits,
-                              double *began)
+static error *generate_tokens(session *s, chooser *p, const int32_t *prompt, size_t n,
+                              float *logits, double *began)
 {
     decoder *d = &s->g->decoder;
     output out = {.stream = s->o->stream};
@@ -328,9 +329,9 @@ static error *generate(session *s)
 {
     const double *x = s->o->numbers;
     choice_rule rule = {.temperature = x[TEMPERATURE],
-                      .top_p = x[TOP_P],
-                      .top_k = (int64_t)x[TOP_K],
-                      .seed = (uint64_t)x[SEED]};
+                        .top_p = x[TOP_P],
+                        .top_k = (int64_t)x[TOP_K],
+                        .seed = (uint64_t)x[SEED]};
     chooser p = {0};
     int32_t *prompt = NULL;
     float *logits = NULL;
@@ -375,7 +376,7 @@ static error *score(session *s, text *t)
         return user_error("--stride %lld: at most the model's context, %lld", (long long)stride,
                           (long long)context);
     TRY(read_text(o->eval, t));
-    TRY(alloc_array(&t->ids, t->n_bytes + 1, sizeof *t->ids));
+    TRY(alloc_array(&t->ids, bpe_most_tokens(s->vocab, t->n_bytes), sizeof *t->ids));
     TRY(bpe_encode(s->vocab, t->bytes, t->n_bytes, t->ids, &t->n));
     if (t->n < 2)
         return user_error("--eval %s: %zu tokens, and a token is scored after another: give a "

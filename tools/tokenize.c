@@ -6,8 +6,9 @@
  *                                   v                          v
  *                          PREFIX_train.bin             PREFIX_val.bin
  *
- * With a vocabulary that has an end-of-text token, each INPUT is a document, and --separator cuts
- * it into more; an end-of-text goes between two documents of a part.  Else all is one text.
+ * Each INPUT is a document, and --separator cuts it into more; between two documents of a part goes the
+ * vocabulary's end-of-text token, if it has one.  No token reaches from one document into the next.  Only with
+ * a vocabulary made here, without --separator, all is one text.
  *
  * The validation part is the end of the text and never seen by the learning of the vocabulary.  All
  * three files are complete on the disk before the first gets its name, so that a full disk
@@ -23,7 +24,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "data/bpe/bpe.h"
+#include "data/bpe/bpe_documents.h"
 #include "base/files.h"
 #include "base/grow.h"
 #include "data/tokens.h"
@@ -37,6 +38,8 @@ enum {
 
 typedef struct {
     const char *vocab, *prefix, *val_fraction, *separator, *special; /* NULL if not given */
+    const char *thread_text;
+    int threads;
     bool decode;
     const char **inputs; /* (n_inputs) */
     int n_inputs;
@@ -46,10 +49,9 @@ typedef struct {
 static const char doc[] =
     "Turns text into token shards for training.\v"
     "Writes PREFIX_train.bin, PREFIX_val.bin (llm.c's format: 16 bits a token, or 32 for more than "
-    "65536 tokens) and PREFIX.vocab. INPUT - is the standard input. Several inputs are one text; "
-    "or, "
-    "if the vocabulary has an end-of-text token (.tiktoken, tokenizer.json, one learned with "
-    "--separator), documents with that token between them.\n\n"
+    "65536 tokens) and PREFIX.vocab. INPUT - is the standard input. Inputs are documents, with the "
+    "vocabulary's end-of-text token between them if it has one; with bytes or bpe:N, and no "
+    "--separator, they are one text.\n\n"
     "  tokenize --vocab bpe:2048 -o text book.txt\n"
     "  tokenize --vocab r50k_base.tiktoken -o gpt2 book.txt\n"
     "  tokenize --decode --vocab text.vocab text_val.bin";
@@ -57,7 +59,9 @@ static const char doc[] =
 static const struct argp_option argp_options[] = {
     {"vocab", 'v', "VOCAB", 0,
      "bytes (256 tokens), bpe:N (N tokens learned from the train part), or a FILE: a .vocab, a "
-     ".tiktoken in GPT-2's form, a Hugging Face tokenizer.json of byte-level BPE (default: bytes)",
+     "tokenizer.json, a SentencePiece .model, a tekken.json, a .tiktoken of GPT-2, Qwen, Llama 3 "
+     "or 4, "
+     "cl100k or o200k (default: bytes)",
      0},
     {"output", 'o', "PREFIX", 0, "Where to write (no default; needed unless decoding)", 0},
     {"val-fraction", 'f', "F", 0,
@@ -73,6 +77,9 @@ static const struct argp_option argp_options[] = {
      "The spelling of a special token, such as <|endoftext|>, in a text: is text like any other, "
      "or "
      "is that token (default: text)",
+     0},
+    {"threads", 't', "N", 0,
+     "Threads that encode; the files are the same for any number (default: one for each processor)",
      0},
     {"decode", 'd', NULL, 0,
      "Write the text of the INPUT shards (default: the standard input) to the standard output", 0},
@@ -98,6 +105,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case 'S':
         o->special = arg;
+        return 0;
+    case 't':
+        o->thread_text = arg;
         return 0;
     case 'd':
         o->decode = true;
@@ -232,19 +242,19 @@ static range within(range r, range part)
 }
 
 /* The documents, as far as they lie in a part of the text. */
-static error *encode_part(const bpe *v, const text *t, range part, bpe_special special,
+static error *encode_part(const bpe *v, const text *t, range part, bpe_special special, int threads,
                           token_writer *w)
 {
-    int32_t end_of_text = bpe_end_of_text(v);
-    bool first = true;
+    bpe_document *list;
+    size_t n = 0;
+    TRY(alloc_array(&list, t->n_documents + 1, sizeof *list));
     for (size_t i = 0; i < t->n_documents; i++) {
         range d = within(t->documents[i], part);
-        if (d.begin >= d.end) continue;
-        if (!first) TRY(tokens_append(w, &end_of_text, 1));
-        TRY(bpe_encode_to(v, t->bytes + d.begin, d.end - d.begin, special, append, w));
-        first = false;
+        if (d.begin < d.end) list[n++] = (bpe_document){t->bytes + d.begin, d.end - d.begin};
     }
-    return NULL;
+    error *e = bpe_encode_documents(v, list, n, special, threads, append, w);
+    free(list);
+    return e;
 }
 
 static error *output_names(const char *prefix, outputs *o)
@@ -267,16 +277,17 @@ static error *check_part(const char *name, size_t n_bytes, const token_writer *w
 }
 
 /* Writes all three files, as far as can be done without giving them their names. */
-static error *write_parts(const text *t, size_t n_train, bpe_special special, outputs *o)
+static error *write_parts(const text *t, size_t n_train, bpe_special special, int threads,
+                          outputs *o)
 {
     size_t n_val = t->n - n_train;
     TRY(tokens_create(o->train_path, bpe_size(o->vocab), &o->train));
-    TRY(encode_part(o->vocab, t, (range){0, n_train}, special, o->train));
+    TRY(encode_part(o->vocab, t, (range){0, n_train}, special, threads, o->train));
     TRY(check_part("train", n_train, o->train));
     TRY(tokens_seal(o->train));
     if (n_val == 0) return NULL;
     TRY(tokens_create(o->val_path, bpe_size(o->vocab), &o->val));
-    TRY(encode_part(o->vocab, t, (range){n_train, t->n}, special, o->val));
+    TRY(encode_part(o->vocab, t, (range){n_train, t->n}, special, threads, o->val));
     TRY(check_part("val", n_val, o->val));
     return tokens_seal(o->val);
 }
@@ -295,6 +306,21 @@ static void report_part(const char *name, size_t n_bytes, int64_t n_tokens, cons
 {
     printf("%-5s %12zu bytes %12" PRId64 " tokens %7.3f bytes/token   %s\n", name, n_bytes,
            n_tokens, (double)n_bytes / (double)n_tokens, path);
+}
+
+/* What stands between documents: one may have meant another token, or any. */
+static void report_documents(const bpe *v, const text *t)
+{
+    int32_t end = bpe_end_of_text(v);
+    size_t n;
+    if (t->n_documents < 2) return;
+    const uint8_t *spelled = end < 0 ? NULL : bpe_token(v, end, &n);
+    if (!spelled)
+        printf("documents %8zu, with nothing between: the vocabulary has no end-of-text token\n",
+               t->n_documents);
+    else
+        printf("documents %8zu, between them token %" PRId32 ", %.*s\n", t->n_documents, end,
+               (int)n, (const char *)spelled);
 }
 
 /* The documents of a part, with a line break between them; the caller frees *out. */
@@ -330,12 +356,9 @@ static error *vocab_and_documents(const options *opt, text *t, size_t n_train, b
     bool made = strcmp(opt->vocab, "bytes") == 0 || strncmp(opt->vocab, "bpe:", 4) == 0;
     if (made && opt->separator) return learn_from_documents(opt, t, n_train, out);
     TRY(make_vocab(opt->vocab, t->bytes, n_train, 0, out));
-    if (bpe_end_of_text(*out) >= 0) return find_documents(t, opt->separator);
-    if (opt->separator)
-        return user_error("--separator needs a vocabulary with an end-of-text token, and %s has "
-                          "none: make one with --separator, or leave it out",
-                          opt->vocab);
-    return add_document(t, 0, t->n);
+    bool one_text =
+        made && !opt->separator; /* what is learned here, or is bytes, has no such token */
+    return one_text ? add_document(t, 0, t->n) : find_documents(t, opt->separator);
 }
 
 static error *make_files(const options *opt, bpe_special special, text *t, size_t n_train,
@@ -345,7 +368,7 @@ static error *make_files(const options *opt, bpe_special special, text *t, size_
     double begun = clock_now();
     TRY(vocab_and_documents(opt, t, n_train, &o->vocab));
     double learned = clock_now();
-    TRY(write_parts(t, n_train, special, o));
+    TRY(write_parts(t, n_train, special, opt->threads, o));
     double written = clock_now();
     int64_t train = tokens_written(o->train), val = o->val ? tokens_written(o->val) : 0;
     TRY(name_files(o));
@@ -353,6 +376,7 @@ static error *make_files(const options *opt, bpe_special special, text *t, size_
     const char *how = strncmp(vocab, "bpe:", 4) == 0 ? "learned" : "loaded";
     printf("vocab %12" PRId32 " tokens, %s in %.2f s, text encoded in %.2f s   %s\n",
            bpe_size(o->vocab), how, learned - begun, written - learned, o->vocab_path);
+    report_documents(o->vocab, t);
     report_part("train", n_train, train, o->train_path);
     if (val > 0) report_part("val", t->n - n_train, val, o->val_path);
     return NULL;
@@ -388,6 +412,18 @@ static error *read_and_write(const options *opt, double fraction, bpe_special sp
     return make_files(opt, special, t, n_train, o);
 }
 
+static error *read_threads(options *o)
+{
+    enum { MOST = 1024 };
+    char *end = NULL;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    long n = o->thread_text ? strtol(o->thread_text, &end, 10) : online < 1 ? 1 : online;
+    if (o->thread_text && (end == o->thread_text || *end || n < 1 || n > MOST))
+        return user_error("--threads %s: give a number from 1 to %d", o->thread_text, MOST);
+    o->threads = (int)(n < MOST ? n : MOST);
+    return NULL;
+}
+
 static error *read_special(const options *opt, bpe_special *out)
 {
     if (opt->separator && !*opt->separator)
@@ -399,7 +435,7 @@ static error *read_special(const options *opt, bpe_special *out)
     return NULL;
 }
 
-static error *tokenize(const options *opt)
+static error *tokenize(options *opt)
 {
     if (!opt->prefix || !*opt->prefix)
         return user_error("no --output: say -o PREFIX, where to write");
@@ -415,6 +451,7 @@ static error *tokenize(const options *opt)
     }
     bpe_special special = BPE_SPECIAL_TEXT;
     TRY(read_special(opt, &special));
+    TRY(read_threads(opt));
     text t = {0};
     outputs o = {0};
     error *e = read_and_write(opt, fraction, special, &t, &o);
@@ -468,6 +505,7 @@ static error *decode(const options *opt)
                         : opt->val_fraction ? "--val-fraction"
                         : opt->separator    ? "--separator"
                         : opt->special      ? "--special"
+                        : opt->thread_text  ? "--threads"
                                             : NULL;
     if (extra)
         return user_error(

@@ -41,7 +41,7 @@ static error *add(added_set *s, const bpe *v, const bpe_special_token *token)
 {
     entry *e = &s->list[s->n];
     if (token->normalized) {
-        TRY(normal_text(v, token->content, token->n, false, &e->bytes, &e->n));
+        TRY(normal_text(v, token->content, token->n, v->space == SPACE_EACH, &e->bytes, &e->n));
     } else {
         TRY(alloc_array(&e->bytes, token->n, 1));
         memcpy(e->bytes, token->content, token->n);

@@ -167,14 +167,11 @@ error *bpe_add_merge(bpe *v, bpe_merge m, int32_t made)
 }
 
 /* How end-of-text is called where nothing else says it, the likeliest first. */
-static const char *const end_names[] = {BPE_END_OF_TEXT,
-                                        "<|end_of_text|>",
-                                        "</s>",
-                                        "<eos>",
-                                        "<\xef\xbd\x9c"
-                                        "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
-                                        "<|eos|>",
-                                        "[EOS]"};
+#define DEEPSEEK_END                                                                               \
+    "<\xef\xbd\x9c"                                                                                \
+    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"
+static const char *const end_names[] = {BPE_END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>",
+                                        (DEEPSEEK_END),  "<|eos|>",         "[EOS]"};
 
 static int32_t find_special(const bpe *v, const char *content)
 {

@@ -20,22 +20,20 @@
  *   - a run of white space (space, \t \n \v \f \r), without its last space if a word follows it.
  * A run longer than 64 KiB is cut there.  Chunks put together are the text, byte for byte.
  *
- * Three formats of vocabulary are read, and told apart by what is in the file:
+ * Five formats of vocabulary are read, and told apart by what is in the file (docs/formats.md has a table):
  *
  *   .vocab           ours: what is said above.  Text: a head line, then the two ids of each merge:
  *                        regrad-vocab 1 2048   <- format version 1; 2048 tokens, so 1792 merges
  *                        101 32                <- token 256 is token 101 ('e') and token 32 (' ')
- *                    Version 2 is the same with one more token, the last: the special
- * <|endoftext|>. .tiktoken        lines "BASE64 ID", ids 0, 1, 2, ... in order, as GPT-2's
- * r50k_base.tiktoken: the spelling of each token; a longer one joins the two tokens that encoding
- * it by the earlier ones gives.  Cut by GPT-2's expression (pattern.h).  One more token, behind the
- * last, is the special <|endoftext|>. tokenizer.json   Hugging Face's, for byte-level BPE:
- * model.vocab, model.merges, added_tokens, and the pre-tokenizer's expression.  What would change
- * ids in a way not known here (a normalizer, a post-processor that adds tokens, ...) is refused by
- * name.  With byte_fallback it is in SentencePiece's manner, as LLaMA's and Gemma's are: one piece that
- * begins as characters, not bytes, often with a space put in front (bpe_metaspace.c).
+ *                    Version 2 is the same with one more token, the last: the special <|endoftext|>.
+ *   .tiktoken        lines "BASE64 ID", ids 0, 1, 2, ... in order.  Such a file says neither how text is
+ *                    cut nor what is special, so it is known by its content (ranks_known.h) or refused.
+ *   tokenizer.json   Hugging Face's, of BPE or unigram, with whatever stands around the model
+ *                    (bpe_json_rules.c); what is not known there is refused by name.
+ *   tekken.json      Mistral's: ranks, an expression and special tokens in one file.
+ *   .model           SentencePiece's own file, BPE or unigram.
  *
- * The last two cut by Unicode characters, for which the text is UTF-8.  Where it is not, nothing is
+ * All but the first cut by Unicode characters, for which the text is UTF-8.  Where it is not, nothing is
  * lost: each run of bytes that are no UTF-8 (as The Unicode Standard, table 3-7, has it) is a piece
  * of its own, and the text before and behind it is cut as if it ended and began there.
  *
@@ -46,6 +44,7 @@
 #ifndef REGRAD_BPE_H
 #define REGRAD_BPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -99,9 +98,12 @@ int32_t bpe_begin_of_text(const bpe *v);
 /* The bytes of token id, 0 <= id < size; valid as long as v. */
 const uint8_t *bpe_token(const bpe *v, int32_t id, size_t *n_bytes);
 
-/* Text of n bytes to *count <= n + 1 token ids (n, but for a vocabulary that puts a space in front).
- * Special tokens are text. */
-error *bpe_encode(const bpe *v, const uint8_t *text, size_t n, int32_t *ids /* (n + 1) */,
+/* The most tokens that n bytes of text can make: n + 1 (a space in front), but where added tokens put spaces
+ * between, or NFC takes characters apart. */
+size_t bpe_most_tokens(const bpe *v, size_t n);
+
+/* Text of n bytes to *count <= bpe_most_tokens(v, n) token ids.  Special tokens are text. */
+error *bpe_encode(const bpe *v, const uint8_t *text, size_t n, int32_t *ids /* (most) */,
                   size_t *count) NODISCARD;
 
 /* The same, for any length of text: the ids go to the sink, some thousands at a time.  Costs
@@ -110,6 +112,19 @@ typedef enum { BPE_SPECIAL_TEXT, BPE_SPECIAL_ALLOW } bpe_special;
 typedef error *(*bpe_sink)(void *to, const int32_t *ids /* (n) */, size_t n);
 error *bpe_encode_to(const bpe *v, const uint8_t *text, size_t n, bpe_special special,
                      bpe_sink sink, void *to) NODISCARD;
+
+/* The same for many texts, one after another: what was learned of pieces is kept. */
+typedef struct bpe_encoder bpe_encoder;
+error *bpe_encoder_open(const bpe *v, bpe_special special, bpe_sink sink, void *to,
+                        bpe_encoder **out) NODISCARD;
+/* inside: the text goes on from one before it (bpe_part). */
+error *bpe_encoder_text(bpe_encoder *c, const uint8_t *text, size_t n, bool inside) NODISCARD;
+void bpe_encoder_close(bpe_encoder *c); /* NULL is fine */
+
+/* Can texts be parted without changing their tokens?  Then the first place at or behind `at` > 0 where that is
+ * so, n if there is none. */
+bool bpe_can_part(const bpe *v);
+size_t bpe_part(const bpe *v, const uint8_t *text, size_t n, size_t at);
 
 /* Tokens to *n_bytes bytes in *out, which the caller frees.  User error for an id outside v. */
 error *bpe_decode(const bpe *v, const int32_t *ids /* (n) */, size_t n, uint8_t **out,

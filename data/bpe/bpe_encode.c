@@ -17,15 +17,21 @@
 #include "data/bpe/borders.h"
 #include "data/bpe/byte_chars.h"
 #include "data/bpe/normal.h"
+#include "data/bpe/ranks_known.h"
 
 enum { INVALID_RUN = 1 << 16 /* most bytes of a piece that is no UTF-8 */ };
 
-typedef struct {
+struct bpe_encoder {
     const bpe *v;
     bpe_special special;
     pattern_match *match[BPE_STEPS];
     bpe_writer out;
-} encoder;
+};
+
+typedef struct bpe_encoder encoder;
+
+/* Where a part of a text stands in it. */
+typedef enum { BEGINS, BEHIND_TOKEN, INSIDE } place;
 
 /* ---- pieces by steps ---- */
 
@@ -137,10 +143,10 @@ static error *encode_whole(encoder *c, const uint8_t *text, size_t n)
 }
 
 /* The text and a space before it, where Metaspace puts one. */
-static error *encode_spaced(encoder *c, const uint8_t *text, size_t n, bool begins)
+static error *encode_spaced(encoder *c, const uint8_t *text, size_t n, place at)
 {
     bpe_space space = c->v->space;
-    bool wanted = space == SPACE_ALWAYS || (space == SPACE_FIRST && begins);
+    bool wanted = (space == SPACE_ALWAYS && at != INSIDE) || (space == SPACE_FIRST && at == BEGINS);
     if (!wanted || *text == ' ') return encode_whole(c, text, n);
     size_t k = borders_next(c->v->borders, text, n);
     uint8_t *first; /* the first piece is made anew, the others stay where they are */
@@ -153,63 +159,90 @@ static error *encode_spaced(encoder *c, const uint8_t *text, size_t n, bool begi
 }
 
 /* With spaces for U+2581, where no normalizer has made them. */
-static error *encode_metaspace(encoder *c, const uint8_t *text, size_t n, bool begins)
+static error *encode_metaspace(encoder *c, const uint8_t *text, size_t n, place at)
 {
     uint8_t *plain;
     if (c->v->replaces || !memmem(text, n, BPE_META, sizeof BPE_META - 1))
-        return encode_spaced(c, text, n, begins);
+        return encode_spaced(c, text, n, at);
     TRY(alloc_array(&plain, n, 1));
-    error *e = encode_spaced(c, plain, bpe_metaspace_plain(text, n, plain), begins);
+    error *e = encode_spaced(c, plain, bpe_metaspace_plain(text, n, plain), at);
     free(plain);
     return e;
 }
 
 /* Normalized text without added tokens. */
-static error *encode_plain(encoder *c, const uint8_t *text, size_t n, bool begins)
+static error *encode_plain(encoder *c, const uint8_t *text, size_t n, place at)
 {
-    if (c->v->metaspace) return encode_metaspace(c, text, n, begins);
+    if (c->v->metaspace) return encode_metaspace(c, text, n, at);
     return c->v->n_steps ? encode_runs(c, text, n) : encode_chunks(c, text, n);
 }
 
 /* ---- added tokens ---- */
 
-typedef error *encode_part(encoder *c, const uint8_t *text, size_t n, bool begins);
+typedef error *encode_part(encoder *c, const uint8_t *text, size_t n, place at);
 
 /* Every added token of the set, and by `part` what lies between. */
 static error *encode_between(encoder *c, const added_set *set, const uint8_t *text, size_t n,
-                             bool begins, encode_part *part)
+                             place begin, encode_part *part)
 {
     size_t done = 0;
     added_match m;
     for (size_t at = 0;
          added_active(set, c->special) && added_next(set, text, n, at, done, c->special, &m);
          at = m.go_on) {
-        if (done < m.begin) TRY(part(c, text + done, m.begin - done, begins && !done));
+        if (done < m.begin) TRY(part(c, text + done, m.begin - done, done ? BEHIND_TOKEN : begin));
         TRY(bpe_writer_put(&c->out, m.token->id));
         done = m.end;
+        begin = BEHIND_TOKEN;
     }
-    return done < n ? part(c, text + done, n - done, begins && !done) : NULL;
+    return done < n ? part(c, text + done, n - done, done ? BEHIND_TOKEN : begin) : NULL;
 }
 
-static error *encode_normalized(encoder *c, const uint8_t *text, size_t n, bool begins)
+static error *encode_normalized(encoder *c, const uint8_t *text, size_t n, place at)
 {
-    return encode_between(c, c->v->added_normalized, text, n, begins, encode_plain);
+    return encode_between(c, c->v->added_normalized, text, n, at, encode_plain);
 }
 
-static error *encode_raw(encoder *c, const uint8_t *text, size_t n, bool begins)
+static error *encode_raw(encoder *c, const uint8_t *text, size_t n, place at)
 {
     uint8_t *normal;
     size_t n_normal;
-    if (!normal_changes(c->v, text, n)) return encode_normalized(c, text, n, begins);
-    TRY(normal_text(c->v, text, n, begins, &normal, &n_normal));
-    error *e = encode_normalized(c, normal, n_normal, begins);
+    bool space = c->v->space == SPACE_EACH ? at != INSIDE : at == BEGINS;
+    if (!normal_changes(c->v, text, n)) return encode_normalized(c, text, n, at);
+    TRY(normal_text(c->v, text, n, space, &normal, &n_normal));
+    error *e = encode_normalized(c, normal, n_normal, at);
     free(normal);
     return e;
 }
 
-static error *encode_text(encoder *c, const uint8_t *text, size_t n)
+error *bpe_encoder_open(const bpe *v, bpe_special special, bpe_sink sink, void *to, encoder **out)
 {
-    TRY(encode_between(c, c->v->added, text, n, true, encode_raw));
+    TRY(alloc_array(out, 1, sizeof **out));
+    encoder *c = *out;
+    c->v = v;
+    c->special = special;
+    error *e = bpe_writer_open(&c->out, v, sink, to);
+    for (int i = 0; i < v->n_steps && !e; i++)
+        if (v->step[i].cut) e = pattern_match_create(v->step[i].cut, &c->match[i]);
+    if (e) {
+        bpe_encoder_close(c);
+        *out = NULL;
+    }
+    return e;
+}
+
+void bpe_encoder_close(encoder *c)
+{
+    if (!c) return;
+    for (int i = 0; i < BPE_STEPS; i++)
+        pattern_match_free(c->match[i]);
+    bpe_writer_free(&c->out);
+    free(c);
+}
+
+error *bpe_encoder_text(encoder *c, const uint8_t *text, size_t n, bool inside)
+{
+    TRY(encode_between(c, c->v->added, text, n, inside ? INSIDE : BEGINS, encode_raw));
     return bpe_writer_flush(&c->out);
 }
 
@@ -217,28 +250,74 @@ error *bpe_encode_to(const bpe *v, const uint8_t *text, size_t n, bpe_special sp
                      bpe_sink sink, void *to)
 {
     encoder *c;
-    TRY(alloc_array(&c, 1, sizeof *c));
-    c->v = v;
-    c->special = special;
-    error *e = bpe_writer_open(&c->out, v, sink, to);
-    for (int i = 0; i < v->n_steps && !e; i++)
-        if (v->step[i].cut) e = pattern_match_create(v->step[i].cut, &c->match[i]);
-    if (!e) e = encode_text(c, text, n);
-    for (int i = 0; i < v->n_steps; i++)
-        pattern_match_free(c->match[i]);
-    bpe_writer_free(&c->out);
-    free(c);
+    TRY(bpe_encoder_open(v, special, sink, to, &c));
+    error *e = bpe_encoder_text(c, text, n, false);
+    bpe_encoder_close(c);
     return e;
 }
 
+/* ---- where a text can be parted ---- */
+
+/* Between a line break alone and a letter no rule that is known here has a piece: it takes white space up
+ * to the break, or what stands before it with it; and no word begins with a break. */
+static bool is_line_border(const uint8_t *text, size_t at)
+{
+    uint8_t before = text[at - 2], letter = text[at] | 0x20;
+    return text[at - 1] == '\n' && before > ' ' && before < 0x7f && letter >= 'a' && letter <= 'z';
+}
+
+/* Does an added token reach over that place, or take white space there? */
+static bool added_in_the_way(const bpe *v)
+{
+    for (int32_t i = 0; i < v->n_special; i++) {
+        const bpe_special_token *s = &v->special[i];
+        const uint8_t *line = memchr(s->content, '\n', s->n);
+        uint8_t first = s->content[0] | 0x20;
+        if ((s->left && first >= 'a' && first <= 'z') || (line && line + 1 < s->content + s->n))
+            return true;
+    }
+    return false;
+}
+
+bool bpe_can_part(const bpe *v)
+{
+    bool known = v->metaspace || v->n_steps == 0;
+    if (v->n_steps == 1 && v->step[0].cut)
+        known = ranks_cuts_so(pattern_expression(v->step[0].cut));
+    return known && !added_in_the_way(v);
+}
+
+size_t bpe_part(const bpe *v, const uint8_t *text, size_t n, size_t at)
+{
+    for (; at < n; at++) {
+        const uint8_t *line = memchr(text + at, '\n', n - at);
+        if (!line) break;
+        at = (size_t)(line - text) + 1;
+        if (at < n && at >= 2 && is_line_border(text, at) &&
+            (!v->metaspace || borders_next(v->borders, text + at - 1, 2) == 1))
+            return at;
+        at--;
+    }
+    return n;
+}
+
+size_t bpe_most_tokens(const bpe *v, size_t n)
+{
+    size_t each = v->compose ? 3 : 1; /* no character's NFC is longer */
+    if (v->space == SPACE_EACH || v->space == SPACE_ALWAYS) each++;
+    if (v->n_special == 0) each = v->compose ? 3 : 1;
+    return each * n + 1;
+}
+
 typedef struct {
-    int32_t *ids;
-    size_t count;
+    int32_t *ids; /* (room) */
+    size_t count, room;
 } array;
 
 static error *append(void *to, const int32_t *ids, size_t n)
 {
     array *a = to;
+    if (n > a->room - a->count) return internal_error("%zu tokens and more of a text", a->room);
     memcpy(a->ids + a->count, ids, n * sizeof *ids);
     a->count += n;
     return NULL;
@@ -246,7 +325,7 @@ static error *append(void *to, const int32_t *ids, size_t n)
 
 error *bpe_encode(const bpe *v, const uint8_t *text, size_t n, int32_t *ids, size_t *count)
 {
-    array a = {ids, 0};
+    array a = {ids, 0, bpe_most_tokens(v, n)};
     TRY(bpe_encode_to(v, text, n, BPE_SPECIAL_TEXT, append, &a));
     *count = a.count;
     return NULL;

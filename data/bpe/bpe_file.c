@@ -11,14 +11,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/files.h"
+#include "base/json.h"
 
 #define MAGIC "regrad-vocab "
 enum {
     VERSION = 1,
     VERSION_END_OF_TEXT = 2,
-    SHORTEST_MERGE = 4 /* "0 0\n" */
+    SHORTEST_MERGE = 4,     /* "0 0\n" */
+    MOST_CONFIG = 16 << 20, /* bytes of a tokenizer_config.json: chat templates are long */
 };
 
 static const char mend[] = "make it again with ./tokenize --vocab bpe:N";
@@ -117,6 +120,22 @@ static error *read_any(uint8_t *bytes, size_t n, bpe **out)
                       "tokenizer.json");
 }
 
+/* A tokenizer.json does not say which of its tokens ends a text; tokenizer_config.json beside it does. */
+static error *read_end_of_text(const char *path, bpe *v)
+{
+    char directory[PATH_LENGTH], beside[PATH_LENGTH];
+    cJSON *json;
+    TRY(path_parent(directory, path));
+    TRY(path_join(beside, directory, "tokenizer_config.json"));
+    if (access(beside, F_OK)) return NULL;
+    TRY(json_read(beside, MOST_CONFIG, &json));
+    const cJSON *end = cJSON_GetObjectItemCaseSensitive(json, "eos_token");
+    if (cJSON_IsObject(end)) end = cJSON_GetObjectItemCaseSensitive(end, "content");
+    if (cJSON_IsString(end)) (void)bpe_choose_end_of_text(v, end->valuestring);
+    cJSON_Delete(json);
+    return NULL;
+}
+
 error *bpe_open(const char *path, bpe **out)
 {
     uint8_t *bytes;
@@ -129,6 +148,10 @@ error *bpe_open(const char *path, bpe **out)
                              path);
     e = read_any(bytes, n, out);
     free(bytes);
+    if (!e && (*out)->format == BPE_JSON) {
+        e = read_end_of_text(path, *out);
+        if (e) bpe_close(*out);
+    }
     return error_context(e, "vocabulary '%s'", path);
 }
 

@@ -61,9 +61,10 @@ const char *bpe_llama_pre(const bpe *v, bool *exact)
          "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
          "qwen2"},
     };
-    *exact = v->cut;
-    if (!v->cut) return v->metaspace ? NULL : "gpt-2";
+    *exact = v->n_steps > 0;
+    if (v->metaspace || v->joins_all || v->n_steps > 1) return NULL;
+    if (!v->n_steps) return "gpt-2";
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!strcmp(pattern_expression(v->cut), known[i].expression)) return known[i].name;
+        if (!strcmp(pattern_expression(v->step[0].cut), known[i].expression)) return known[i].name;
     return NULL;
 }

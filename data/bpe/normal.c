@@ -18,10 +18,10 @@ bool normal_changes(const bpe *v, const uint8_t *text, size_t n)
 }
 
 /* *out is the text with spaces for U+2581, and one in front. */
-static error *plain(const bpe *v, const uint8_t *text, size_t n, bool begins, uint8_t **out,
+static error *plain(const bpe *v, const uint8_t *text, size_t n, bool space, uint8_t **out,
                     size_t *n_out)
 {
-    bool space = n > 0 && (v->space == SPACE_EACH || (v->space == SPACE_ONCE && begins));
+    space = space && n > 0 && (v->space == SPACE_EACH || v->space == SPACE_ONCE);
     TRY(alloc_array(out, n + 2, 1));
     **out = ' ';
     if (v->replaces) {
@@ -33,7 +33,7 @@ static error *plain(const bpe *v, const uint8_t *text, size_t n, bool begins, ui
     return NULL;
 }
 
-error *normal_text(const bpe *v, const uint8_t *text, size_t n, bool begins, uint8_t **out,
+error *normal_text(const bpe *v, const uint8_t *text, size_t n, bool space, uint8_t **out,
                    size_t *n_out)
 {
     uint8_t *composed = NULL;
@@ -46,7 +46,7 @@ error *normal_text(const bpe *v, const uint8_t *text, size_t n, bool begins, uin
             return NULL;
         }
     }
-    error *e = plain(v, composed ? composed : text, n_composed, begins, out, n_out);
+    error *e = plain(v, composed ? composed : text, n_composed, space, out, n_out);
     free(composed);
     return e;
 }

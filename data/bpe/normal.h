@@ -12,8 +12,8 @@
 /* Does any of it change this text? */
 bool normal_changes(const bpe *v, const uint8_t *text, size_t n);
 
-/* *out is the caller's, and has room for one more byte.  `begins`: the text is the beginning of one. */
-error *normal_text(const bpe *v, const uint8_t *text, size_t n, bool begins, uint8_t **out,
+/* *out is the caller's, and has room for one more byte.  `space`: one goes in front, if the normalizer has it. */
+error *normal_text(const bpe *v, const uint8_t *text, size_t n, bool space, uint8_t **out,
                    size_t *n_out) NODISCARD;
 
 /* Has this build NFC? */

@@ -8,6 +8,7 @@
 #include "data/bpe/ranks_known.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "data/bpe/pattern.h"
 
@@ -113,4 +114,12 @@ const ranks_kind *ranks_find(int32_t n_ranks, uint64_t fingerprint)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i].n_ranks == n_ranks && others[i].fingerprint == fingerprint) return &others[i];
     return NULL;
+}
+
+bool ranks_cuts_so(const char *expression)
+{
+    bool known = strcmp(expression, ranks_gpt2.expression) == 0;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        known = known || strcmp(expression, others[i].expression) == 0;
+    return known;
 }

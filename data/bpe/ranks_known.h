@@ -34,6 +34,9 @@ extern const ranks_kind ranks_gpt2;
 /* The kind with that content, NULL if none has it. */
 const ranks_kind *ranks_find(int32_t n_ranks, uint64_t fingerprint);
 
+/* Is that the expression of one of them? */
+bool ranks_cuts_so(const char *expression);
+
 /* The names of all, for a message. */
 #define RANKS_NAMES "GPT-2's, Qwen's, Llama 3's, Llama 4's, cl100k_base or o200k_base"
 
