@@ -1,7 +1,8 @@
-/* placement.c - see place.h */
+/* placement.c - see placement.h */
 #include "core/placement.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,68 +39,206 @@ static double order_key(const placement *b, int order)
     }
 }
 
-/* Blocks placed so far, by offset. */
+/* ---- what is taken, where, when ----
+ *
+ * A block's place depends only on which offsets are taken at some time of its life.  A tree over time
+ * knows that.  Its leaves are the times at which blocks begin; a node has two sets of offsets:
+ *
+ *     ever      of all blocks that are alive at some time of this node
+ *     always    of those that are alive all the time of this node, and not of its parent
+ *
+ * A life is O(log n) whole nodes (`ever` of these) below O(log n) others (`always` of these).  A set is
+ * a list of spans; as blocks lie on one another without gaps, it is short: n blocks are placed in about
+ * n log n steps. */
+
 typedef struct {
-    const placement *blocks;
-    const size_t *offset;
-    size_t *index;
-    size_t n;
-} placed;
+    size_t from, to;
+} span;
+
+/* Ascending; no two touch. */
+typedef struct {
+    span *list;
+    uint32_t n, room;
+} span_set;
+
+typedef struct {
+    span_set ever, always;
+} node;
+
+/* What is still to be seen of a set. */
+typedef struct {
+    const span *at, *end;
+} view;
+
+typedef struct {
+    node *nodes;       /* (2 leaves): 1 is the root, 2i and 2i + 1 are below i */
+    size_t leaves;     /* a power of two */
+    view seen[4 * 64]; /* of the block under way: at most four sets on each floor */
+    int n_seen;
+    bool failed; /* out of memory */
+} time_tree;
+
+/* The first span that ends at `from` or later. */
+static uint32_t first_at(const span_set *s, size_t from)
+{
+    uint32_t low = 0, high = s->n;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (s->list[middle].to < from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool add_span(span_set *s, span new)
+{
+    uint32_t first = first_at(s, new.from), last = first;
+    for (; last < s->n && s->list[last].from <= new.to; last++) {
+        if (s->list[last].from < new.from) new.from = s->list[last].from;
+        if (s->list[last].to > new.to) new.to = s->list[last].to;
+    }
+    if (first == last && s->n == s->room) {
+        uint32_t room = s->room ? 2 * s->room : 2;
+        span *list = realloc(s->list, room * sizeof *list);
+        if (!list) return false;
+        s->list = list;
+        s->room = room;
+    }
+    memmove(s->list + first + 1, s->list + last, (s->n - last) * sizeof *s->list);
+    s->n = s->n - (last - first) + 1;
+    s->list[first] = new;
+    return true;
+}
+
+/* The block takes its offsets in all nodes, of times [low, high), that its life [start, end) touches. */
+static void occupy(time_tree *t, size_t at, size_t low, size_t high, size_t start, size_t end,
+                   span s)
+{
+    if (end <= low || high <= start) return;
+    node *now = &t->nodes[at];
+    bool whole = start <= low && high <= end;
+    if (!add_span(&now->ever, s) || (whole && !add_span(&now->always, s))) t->failed = true;
+    if (whole) return;
+    size_t middle = low + (high - low) / 2;
+    occupy(t, 2 * at, low, middle, start, end, s);
+    occupy(t, 2 * at + 1, middle, high, start, end, s);
+}
+
+/* The sets in which is all that is taken at some time of [start, end). */
+static void look(time_tree *t, size_t at, size_t low, size_t high, size_t start, size_t end)
+{
+    if (end <= low || high <= start) return;
+    bool whole = start <= low && high <= end;
+    const span_set *s = whole ? &t->nodes[at].ever : &t->nodes[at].always;
+    if (s->n) t->seen[t->n_seen++] = (view){s->list, s->list + s->n};
+    if (whole) return;
+    size_t middle = low + (high - low) / 2;
+    look(t, 2 * at, low, middle, start, end);
+    look(t, 2 * at + 1, middle, high, start, end);
+}
+
+/* The first span that ends behind `cursor`: mostly one of the next. */
+static const span *skip(view v, size_t cursor)
+{
+    size_t step = 1;
+    if (v.at == v.end || v.at->to > cursor) return v.at;
+    for (; step < (size_t)(v.end - v.at) && v.at[step].to <= cursor; step *= 2)
+        v.at += step;
+    for (; step; step /= 2) /* v.at ends at cursor or before it */
+        if (step < (size_t)(v.end - v.at) && v.at[step].to <= cursor) v.at += step;
+    return v.at + 1;
+}
+
+/* From cursor on: the end of what is taken there; *next: where the next span begins behind that. */
+static size_t end_of_taken(time_tree *t, size_t cursor, size_t *next)
+{
+    for (bool moved = true; moved;) {
+        moved = false;
+        *next = SIZE_MAX;
+        for (int i = 0; i < t->n_seen; i++) {
+            view *v = &t->seen[i];
+            v->at = skip(*v, cursor);
+            if (v->at == v->end) {
+                *v-- = t->seen[--t->n_seen];
+                i--;
+            } else if (v->at->from <= cursor) {
+                cursor = v->at->to;
+                moved = true;
+            } else if (v->at->from < *next) {
+                *next = v->at->from;
+            }
+        }
+    }
+    return cursor;
+}
 
 /* The smallest gap that is sufficient, or the lowest; else the top. */
-static size_t find_gap(const placed *p, const placement *b, bool lowest)
+static size_t find_gap(time_tree *t, size_t bytes, bool lowest)
 {
-    size_t cursor = 0, best = 0, best_size = SIZE_MAX;
-    for (size_t i = 0; i < p->n; i++) {
-        const placement *other = &p->blocks[p->index[i]];
-        if (other->end <= b->start || other->start >= b->end) continue;
-        size_t at = p->offset[p->index[i]];
-        if (at >= cursor && at - cursor >= b->bytes && at - cursor < best_size) {
-            if (lowest) return cursor;
-            best = cursor;
-            best_size = at - cursor;
-        }
-        if (at + other->bytes > cursor) cursor = at + other->bytes;
+    size_t best = 0, best_size = SIZE_MAX, next;
+    for (size_t at = end_of_taken(t, 0, &next);; at = end_of_taken(t, next, &next)) {
+        if (next == SIZE_MAX) return best_size == SIZE_MAX ? at : best;
+        if (next - at < bytes || next - at >= best_size) continue;
+        if (lowest) return at;
+        best = at;
+        best_size = next - at;
     }
-    return best_size == SIZE_MAX ? cursor : best;
 }
 
-static void insert(placed *p, size_t index)
+static void tree_clear(time_tree *t)
 {
-    size_t i = p->n++;
-    while (i > 0 && p->offset[p->index[i - 1]] > p->offset[index]) {
-        p->index[i] = p->index[i - 1];
-        i--;
-    }
-    p->index[i] = index;
+    for (size_t i = 0; i < 2 * t->leaves; i++)
+        t->nodes[i].ever.n = t->nodes[i].always.n = 0;
 }
+
+static void tree_free(time_tree *t)
+{
+    for (size_t i = 0; t->nodes && i < 2 * t->leaves; i++) {
+        free(t->nodes[i].ever.list);
+        free(t->nodes[i].always.list);
+    }
+    free(t->nodes);
+}
+
+/* ---- orders ---- */
+
+/* When a block lives, in leaves: [first, last). */
+typedef struct {
+    size_t first, last;
+} life;
 
 typedef struct {
     placement *blocks;
     size_t n;
     ranked *rank; /* (2n): the order under way, and room to change it */
-    size_t *work; /* (2n): indices by offset, and offsets */
+    life *lives;
+    size_t *offset;
+    time_tree tree;
     size_t best;
 } search;
 
-/* Places them in the order of `rank`; keeps the offsets if none before was as low. */
-static size_t place_ranked(search *s, bool lowest)
+/* Places them in the order of `rank`; keeps the offsets if none before was as low.  Unless all of them
+ * are asked for, gives up where it cannot be lower any more. */
+static void place_ranked(search *s, bool lowest, bool all)
 {
-    size_t top = 0, *offset = s->work + s->n;
-    placed p = {s->blocks, offset, s->work, 0};
+    size_t top = 0;
+    tree_clear(&s->tree);
     for (size_t i = 0; i < s->n; i++) {
-        size_t which = s->rank[i].index;
-        offset[which] = find_gap(&p, &s->blocks[which], lowest);
-        insert(&p, which);
-        size_t end = offset[which] + s->blocks[which].bytes;
-        if (end > top) top = end;
+        size_t which = s->rank[i].index, bytes = s->blocks[which].bytes;
+        life l = s->lives[which];
+        s->tree.n_seen = 0;
+        look(&s->tree, 1, 0, s->tree.leaves, l.first, l.last);
+        size_t at = s->offset[which] = find_gap(&s->tree, bytes, lowest);
+        if (bytes) occupy(&s->tree, 1, 0, s->tree.leaves, l.first, l.last, (span){at, at + bytes});
+        if (at + bytes > top) top = at + bytes;
+        if (top >= s->best && !all) return;
     }
-    if (top < s->best) {
-        s->best = top;
-        for (size_t i = 0; i < s->n; i++)
-            s->blocks[i].offset = offset[i];
-    }
-    return top;
+    if (top >= s->best || s->tree.failed) return;
+    s->best = top;
+    for (size_t i = 0; i < s->n; i++)
+        s->blocks[i].offset = s->offset[i];
 }
 
 static void rank_by(search *s, int order)
@@ -112,12 +251,11 @@ static void rank_by(search *s, int order)
 /* The blocks that stuck out above `load` go first, the rest stays in its order. */
 static void promote(search *s, size_t load)
 {
-    const size_t *offset = s->work + s->n;
     ranked *later = s->rank + s->n;
     size_t first = 0, rest = 0;
     for (size_t i = 0; i < s->n; i++) {
         ranked r = s->rank[i];
-        bool out = offset[r.index] + s->blocks[r.index].bytes > load;
+        bool out = s->offset[r.index] + s->blocks[r.index].bytes > load;
         if (out)
             s->rank[first++] = r;
         else
@@ -131,29 +269,87 @@ static bool near(const search *s, size_t load)
     return s->best <= load + load / 1000;
 }
 
+static int by_value(const void *pa, const void *pb)
+{
+    int64_t a = *(const int64_t *)pa, b = *(const int64_t *)pb;
+    return a < b ? -1 : a > b;
+}
+
+/* How many of the n different times are before `when`. */
+static size_t times_before(const int64_t *times, size_t n, int64_t when)
+{
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (times[middle] < when)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Two blocks meet if one begins in the life of the other: so only the times at which blocks begin count. */
+static error *count_leaves(search *s)
+{
+    int64_t *times = NULL;
+    size_t n = 0;
+    TRY(alloc_array(&times, s->n, sizeof *times));
+    for (size_t i = 0; i < s->n; i++)
+        times[i] = s->blocks[i].start;
+    qsort(times, s->n, sizeof *times, by_value);
+    for (size_t i = 0; i < s->n; i++)
+        if (!n || times[i] != times[n - 1]) times[n++] = times[i];
+    for (size_t i = 0; i < s->n; i++)
+        s->lives[i] = (life){times_before(times, n, s->blocks[i].start),
+                             times_before(times, n, s->blocks[i].end)};
+    free(times);
+    for (s->tree.leaves = 1; s->tree.leaves < n;)
+        s->tree.leaves *= 2;
+    return alloc_array(&s->tree.nodes, 2 * s->tree.leaves, sizeof *s->tree.nodes);
+}
+
+static error *search_begin(search *s, placement *blocks, size_t n)
+{
+    *s = (search){.blocks = blocks, .n = n, .best = SIZE_MAX};
+    TRY(alloc_array(&s->rank, 2 * n, sizeof *s->rank));
+    TRY(alloc_array(&s->lives, n, sizeof *s->lives));
+    TRY(alloc_array(&s->offset, n, sizeof *s->offset));
+    return count_leaves(s);
+}
+
+static void search_end(search *s)
+{
+    tree_free(&s->tree);
+    free(s->rank);
+    free(s->lives);
+    free(s->offset);
+}
+
 error *place_blocks(placement *blocks, size_t n, size_t *top)
 {
     enum { ROUNDS = 20 };
-    search s = {.blocks = blocks, .n = n, .best = SIZE_MAX};
+    static const int soonest[ORDER_COUNT] = {ORDER_SIZE, ORDER_START, ORDER_END, ORDER_AREA,
+                                             ORDER_LIFETIME};
+    search s;
     size_t load = 0;
     *top = 0;
-    error *e = place_load(blocks, n, &load, NULL);
-    if (!e) e = alloc_array(&s.rank, 2 * n, sizeof *s.rank);
-    if (!e) e = alloc_array(&s.work, 2 * n, sizeof *s.work);
+    error *e = search_begin(&s, blocks, n);
+    if (!e) e = place_load(blocks, n, &load, NULL);
     for (int way = 0; !e && way < 2 * ORDER_COUNT && s.best > load; way++) {
-        rank_by(&s, way % ORDER_COUNT);
-        place_ranked(&s, way >= ORDER_COUNT);
+        rank_by(&s, soonest[way % ORDER_COUNT]);
+        place_ranked(&s, way >= ORDER_COUNT, false);
     }
     for (int way = 0; !e && way < 2 * ORDER_COUNT && !near(&s, load); way++) {
         rank_by(&s, way % ORDER_COUNT);
         for (int round = 0; round < ROUNDS && !near(&s, load); round++) {
-            place_ranked(&s, way >= ORDER_COUNT);
+            place_ranked(&s, way >= ORDER_COUNT, true);
             promote(&s, load);
         }
     }
+    if (!e && s.tree.failed) e = user_error("out of memory while planning: close other programs");
     if (!e) *top = s.best == SIZE_MAX ? 0 : s.best;
-    free(s.rank);
-    free(s.work);
+    search_end(&s);
     return e;
 }
 

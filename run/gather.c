@@ -27,14 +27,13 @@ static int64_t count(const run_tensors *t, gather_what what)
     return n;
 }
 
-/* The parameter and the number of the i-th state. */
-static int state_at(const run_tensors *t, int64_t i, int *k)
+/* The parameter and the number of the i-th state; the walk is in order. */
+static int state_at(gather *g, int64_t i, int *k)
 {
-    int id = 0;
-    for (; i >= states(t, id); id++)
-        i -= states(t, id);
-    *k = (int)i;
-    return id;
+    for (; i - g->first >= states(&g->of, g->id); g->id++)
+        g->first += states(&g->of, g->id);
+    *k = (int)(i - g->first);
+    return g->id;
 }
 
 gather gather_begin(const run_tensors *t, gather_what what)
@@ -42,10 +41,11 @@ gather gather_begin(const run_tensors *t, gather_what what)
     return (gather){.of = *t, .what = what, .n = count(t, what)};
 }
 
-static tensor gather_state(const run_tensors *t, int64_t i)
+static tensor gather_state(gather *g, int64_t i)
 {
+    const run_tensors *t = &g->of;
     run *r = t->r;
-    int k, id = state_at(t, i, &k);
+    int k, id = state_at(g, i, &k);
     const param *row = &r->params->row[id];
     bool master = k == optimizer_rule_of(t->optimizer, id)->n_states;
     tensor part = master ? row->master : t->optimizer->state[id][k],
@@ -65,7 +65,7 @@ static tensor open_next(void *context, int64_t i)
     bool states_only = g->what == GATHER_STATES;
     if (!g->begun) arena_begin(g->of.r->arena, states_only ? "gather states" : "gather parameters");
     g->begun = g->open = true;
-    g->full = states_only ? gather_state(&g->of, i) : param_use(g->of.r, (int)i);
+    g->full = states_only ? gather_state(g, i) : param_use(g->of.r, (int)i);
     return g->full;
 }
 

@@ -21,6 +21,8 @@ typedef struct {
     run_tensors of;
     gather_what what;
     int64_t next, n; /* tensors done, of all */
+    int64_t first;   /* the first state of parameter `id`, at which the walk is */
+    int id;
     bool begun, open;
     tensor full;
 } gather;

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <cmocka.h>
 
 enum { MOST = 800 };
@@ -396,6 +397,27 @@ static void test_gpt_grid(void **state)
     assert_true(worst[1] <= 2 && worst[0] <= 5);
 }
 
+/* As deep as a model of a thousand layers, in every size at random: found at once, in the first order,
+ * without a gap. */
+static void test_deep_stack(void **state)
+{
+    (void)state;
+    enum { DEEP = 20000 };
+    placement *b = calloc(DEEP, sizeof *b);
+    size_t load, top, sum = 0;
+    uint64_t at = 0;
+    assert_non_null(b);
+    for (int64_t i = 0; i < DEEP; i++) {
+        b[i] = (placement){256 * (1 + draw(7, &at, 12)), i, 2 * DEEP - i, 0};
+        sum += b[i].bytes;
+    }
+    must(place_blocks(b, DEEP, &top));
+    must(place_load(b, DEEP, &load, NULL));
+    assert_int_equal(load, sum);
+    assert_int_equal(top, load);
+    free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -409,6 +431,7 @@ int main(void)
         cmocka_unit_test(test_no_bytes),
         cmocka_unit_test(test_first_time_of_the_load),
         cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_deep_stack),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_stack_is_perfect),
         cmocka_unit_test(test_gpt_is_within_one_percent),
