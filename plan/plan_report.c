@@ -145,7 +145,7 @@ static void print_reductions(const trainer *t, FILE *out)
     if (trained < all || t->sparse || strcmp(t->o->recompute, "none") || !flash) fputc('\n', out);
 }
 
-error *plan_print(const trainer *t, FILE *out)
+error *plan_summary(const trainer *t, FILE *out)
 {
     const options *o = t->o;
     char bucket[60];
@@ -178,6 +178,12 @@ error *plan_print(const trainer *t, FILE *out)
             (double)s.most[KIND_PARAMETER] / n, (double)s.most[KIND_MASTER] / n,
             (double)s.most[KIND_STATE] / n, (double)s.most[KIND_GRADIENT] / n);
     fprintf(out, "gradients: %s (%s)\n", grad_policy_name(o->optim.gradients), o->policy_reason);
+    return NULL;
+}
+
+error *plan_print(const trainer *t, FILE *out)
+{
+    TRY(plan_summary(t, out));
     TRY(print_savings(t, out));
     return print_side_by_side(t, out);
 }
@@ -256,4 +262,4 @@ error *plan_write(const trainer *t)
     return run_report_write(t, &(run_report){"plan.svg", draw_beside});
 }
 
-const run_report plan_files[] = {{"plan.txt", plan_print}, {"plan.svg", draw}, {NULL, NULL}};
+const run_report plan_files[] = {{"plan.txt", plan_summary}, {"plan.svg", draw}, {NULL, NULL}};
