@@ -21,6 +21,8 @@ enum { ALIGNMENT = 256, CANARY = 256, CANARY_BYTE = 0xA5, MAX_PROGRAMS = 8 };
 /* Addresses handed out while recording: block i gets (i + 1) << RECORD_SHIFT, so that a view into a
  * block of up to a terabyte still shows which block it is.  Nobody may read or write there. */
 enum { RECORD_SHIFT = 40 };
+/* All blocks of a recording together have no more bytes, so no sum of them overflows. */
+static const size_t MOST_BYTES = (size_t)1 << 60;
 static const uintptr_t KEPT = (uintptr_t)1 << 63; /* persistent ones: no program may drop them */
 
 typedef struct {
@@ -56,6 +58,7 @@ struct arena {
     size_t next_keep, cursor; /* replay: next persistent block, next event */
     size_t live_blocks, live_at_loop;
     size_t persistent, region; /* bytes */
+    size_t taken;              /* while recording: bytes of all blocks so far, at most MOST_BYTES */
     char *memory;
     size_t high_water;
 };
@@ -78,6 +81,14 @@ const char *block_kind_name(block_kind kind)
 static size_t round_up(size_t bytes)
 {
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static void text_of(block_name name, char *buffer, size_t size)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(buffer, size, name.format, name.number);
+#pragma GCC diagnostic pop
 }
 
 static void fail(arena *a, error *e)
@@ -177,14 +188,6 @@ static bool same_name(block_name a, block_name b)
     return a.number == b.number && (a.format == b.format || !strcmp(a.format, b.format));
 }
 
-static void text_of(block_name name, char *buffer, size_t size)
-{
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(buffer, size, name.format, name.number);
-#pragma GCC diagnostic pop
-}
-
 static tensor hand_out(arena *a, const block *b, size_t base, dtype type, shape s)
 {
     char *p = a->memory + base + b->offset;
@@ -232,18 +235,30 @@ static void replay_drop(arena *a, program *p, const tensor *t)
 
 /* ---- both ---- */
 
-static block describe(block_kind kind, dtype type, shape s, block_name name)
+/* false: the device has failed */
+static bool describe(arena *a, block_kind kind, dtype type, shape s, block_name name, block *b)
 {
-    block b = {.name = name, .kind = kind};
-    b.bytes = tensor_bytes(tensor_of(NULL, type, s));
-    b.room = round_up(b.bytes + RED_ZONE);
-    return b;
+    char text[80], dims[80];
+    tensor t = tensor_of(NULL, type, s);
+    *b = (block){.name = name, .kind = kind, .bytes = tensor_bytes(t)};
+    if (a->dev->failure) return false;
+    if (b->bytes <= MOST_BYTES && a->taken <= MOST_BYTES - b->bytes) {
+        b->room = round_up(b->bytes + RED_ZONE);
+        if (a->recording) a->taken += b->room;
+        return true;
+    }
+    text_of(name, text, sizeof text);
+    fail(a,
+         user_error("no machine has the memory for this: the plan passes 2^60 bytes at %s %s; use "
+                    "a smaller batch, shorter sequences or a smaller model",
+                    text, tensor_text(t, dims, sizeof dims)));
+    return false;
 }
 
 tensor arena_keep(arena *a, block_kind kind, dtype type, shape s, block_name name)
 {
-    block asked = describe(kind, type, s, name);
-    if (a->dev->failure) return (tensor){0};
+    block asked;
+    if (!describe(a, kind, type, s, name, &asked)) return (tensor){0};
     if (a->recording) {
         tensor t = record_take(a, &a->keep, &asked, type, s);
         a->live_blocks--; /* counts blocks of programs only */
@@ -291,8 +306,8 @@ void arena_end(arena *a)
 
 tensor arena_take(arena *a, block_kind kind, dtype type, shape s, block_name name)
 {
-    block asked = describe(kind, type, s, name);
-    if (a->dev->failure) return (tensor){0};
+    block asked;
+    if (!describe(a, kind, type, s, name, &asked)) return (tensor){0};
     if (!a->current) {
         fail(a, internal_error("a block is taken outside of a program"));
         return (tensor){0};

@@ -26,8 +26,9 @@ static double optim_bytes(const optim_op *o)
 static void count_work(device *dev, double flops, double moved)
 {
     work_count *c = dev->state;
-    c->flops += flops;
-    c->bytes += moved;
+    double times = dev->alike ? (double)dev->alike : 1;
+    c->flops += times * flops;
+    c->bytes += times * moved;
 }
 
 /* The letters of a row are doubles here: products of them do not overflow. */

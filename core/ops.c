@@ -279,6 +279,12 @@ void op_join(device *dev, int from, int to)
     if (!dev->failure && dev->ops->join) dev->ops->join(dev, from, to);
 }
 
+int64_t op_alike(device *dev, int64_t n)
+{
+    dev->alike = dev->ops->alloc ? 1 : n;
+    return dev->alike;
+}
+
 /* Also after a failure: what was lent may be about to go. */
 void op_lend(device *dev, tensor room)
 {

@@ -123,6 +123,7 @@ struct device {
     void *state;    /* the implementation's own */
     int threads;    /* CPU threads it may use */
     bool async;     /* operations go on when they have returned: host time is not theirs */
+    int64_t alike;  /* each operation stands for as many, if this is not 0; see op_alike */
     error *failure; /* the first one; see device_status */
     /* When set, called with every tensor that an operation has written. */
     void (*watch)(void *context, device *, const char *op, tensor written);
@@ -148,6 +149,12 @@ void op_join(device *dev, int from, int to);
 /* What a device needs beside the operands of its operations it does not take for itself: it is planned
  * with all the rest, and lent (u8; absent: taken back).  How much: train/choose_device.h. */
 void op_lend(device *dev, tensor room);
+
+/* For a loop whose next n iterations differ in addresses only: how many of them the one that follows
+ * does.  A device that computes nothing has seen all of them with one, which counts as n, so that a
+ * plan takes as long for a large batch as for a small one; any other does them one by one.  The loop
+ * ends with op_alike(dev, 1). */
+int64_t op_alike(device *dev, int64_t n);
 
 /* See device_ops; op_graph_end must follow op_graph_begin also after a failure. */
 bool op_has_graphs(const device *dev);

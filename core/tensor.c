@@ -7,9 +7,9 @@ static const struct {
     const char *name;
     size_t size;
 } types[DTYPE_COUNT] = {
-    [DT_NONE] = {"none", 0}, [F32] = {"f32", 4},   [F64] = {"f64", 8}, [I32] = {"i32", 4},
-    [U8] = {"u8", 1},        [BF16] = {"bf16", 2}, [I16] = {"i16", 2}, [I8] = {"i8", 1},
-    [I64] = {"i64", 8},
+    [DT_NONE] = {"none", 0}, [F32] = {"f32", 4}, [F64] = {"f64", 8},
+    [I32] = {"i32", 4},      [U8] = {"u8", 1},   [BF16] = {"bf16", 2},
+    [I16] = {"i16", 2},      [I8] = {"i8", 1},   [I64] = {"i64", 8},
 };
 
 size_t dtype_size(dtype type)
@@ -36,22 +36,29 @@ int64_t tensor_cols(tensor t)
     return t.rank ? t.dim[t.rank - 1] : 1;
 }
 
+/* Of sizes, which are not negative. */
+static int64_t product(int64_t a, int64_t b)
+{
+    int64_t c;
+    return __builtin_mul_overflow(a, b, &c) ? INT64_MAX : c;
+}
+
 int64_t tensor_rows(tensor t)
 {
     int64_t rows = 1;
     for (int i = 0; i + 1 < t.rank; i++)
-        rows *= t.dim[i];
+        rows = product(rows, t.dim[i]);
     return rows;
 }
 
 int64_t tensor_count(tensor t)
 {
-    return tensor_rows(t) * tensor_cols(t);
+    return product(tensor_rows(t), tensor_cols(t));
 }
 
 size_t tensor_bytes(tensor t)
 {
-    return (size_t)(tensor_rows(t) * t.ld) * dtype_size(t.type);
+    return (size_t)product(product(tensor_rows(t), t.ld), (int64_t)dtype_size(t.type));
 }
 
 bool tensor_contiguous(tensor t)

@@ -210,8 +210,9 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
     tensor w = param_use(r, m->head.weight), bias = use(r, m->head.bias);
     grad dw = backward ? grad_begin(r, m->head.weight) : (grad){0};
     grad db = backward && present(bias) ? grad_begin(r, m->head.bias) : (grad){0};
-    for (int64_t first = 0; first < rows; first += chunk) {
+    for (int64_t first = 0, times; first < rows && !r->dev->failure; first += times * chunk) {
         int64_t n = rows - first < chunk ? rows - first : chunk;
+        times = op_alike(r->dev, first && n == chunk ? (rows - first) / chunk : 1);
         tensor part = tensor_slice(logits, 0, n), xs = tensor_slice(x, first, n);
         OP(linear, r->dev, r->stream, .out = part, .x = xs, .w = w, .bias = bias);
         OP(classify, r->dev, r->stream, .logits = part, .targets = rows_of(targets, first, n),
@@ -223,6 +224,7 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
             OP(linear_dx, r->dev, r->stream, .dx = xs, .dout = part, .w = w);
         dw.accumulate = db.accumulate = true;
     }
+    op_alike(r->dev, 1);
     /* Before the head's gradient is done: a loss that is not finite stops all updates. */
     if (rows)
         OP(loss, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate,

@@ -32,14 +32,16 @@ static tensor part_of(tensor x, bool tall, int64_t first, int64_t n)
 static void replace(run *r, tensor x, bool tall, tensor f, tensor room, int64_t width, double scale)
 {
     int64_t large = x.dim[!tall];
-    for (int64_t first = 0; first < large; first += width) {
+    for (int64_t first = 0, times; first < large && !r->dev->failure; first += times * width) {
         int64_t n = least(width, large - first), small = x.dim[tall];
+        times = op_alike(r->dev, n == width ? (large - first) / width : 1);
         tensor now = part_of(x, tall, first, n);
         tensor old = tensor_of(room.data, x.type, tall ? SHAPE(n, small) : SHAPE(small, n));
         OP(copy, r->dev, r->stream, .dst = old, .src = now);
         OP(matmul, r->dev, r->stream, .out = now, .x = tall ? old : f, .y = tall ? f : old,
            .alpha = scale, .beta = scale * A);
     }
+    op_alike(r->dev, 1);
 }
 
 void newton_schulz(run *r, tensor x, tensor squares, double eps, int64_t steps, block_name name)

@@ -59,7 +59,15 @@ shard() {
 
 zeros() { head -c "$1" /dev/zero; }
 
+# llama FILE WIDTH HEADS HEAD INNER: a config.json
+llama() {
+    printf '{"model_type": "llama", "hidden_size": %d, "num_attention_heads": %d, "head_dim": %d, "intermediate_size": %d,
+        "num_hidden_layers": 2, "vocab_size": 32000, "max_position_embeddings": 1000000, "hidden_act": "silu"}' "${@:2}" >"$1"
+}
+
 make_files() {
+    llama heads.json 1 100000 10000000 4
+    llama wide.json 64 4 16 10000000
     zeros 400 | shard good.bin 20240520 1 200
     zeros 400 | shard magic.bin 20240521 1 200
     zeros 400 | shard version.bin 20240520 2 200
@@ -163,6 +171,8 @@ train_option_errors() {
     refuses "size of nothing" "--layers 0|between 1 and" --plan --layers 0
     refuses "absurd size" "--width 1e12|between 1 and" --plan --width 1e12
     refuses "sizes that multiply to too much" "--batch" --plan --context 1e8 --batch 1e6 --width 1e5 --heads 1
+    refuses "heads of a config.json that multiply to too much" "no machine|--batch" --plan --json --model heads.json --batch 4000 --seq 1000
+    refuses "an MLP of a config.json, and many samples" "no machine|--batch" --plan --optim muon --model wide.json --batch 1e6 --seq 1000
     refuses "no number" "--lr fast|number" --plan --lr fast
     refuses "not a number" "--lr nan|number" --plan --lr nan
     refuses "half a step" "--steps 2.5|whole" --plan --steps 2.5

@@ -164,6 +164,38 @@ static void test_persistent_blocks_are_checked(void **state)
     }
 }
 
+/* Sizes whose products pass 64 bits, and blocks that each fit but not together: a user's error, which
+ * names the block. */
+static void test_no_machine_has_it(void **state)
+{
+    (void)state;
+    const int64_t sides[] = {INT64_MAX, (int64_t)1 << 40, (int64_t)1 << 31, 1};
+    for (int i = 0; i < 4; i++) {
+        bed b;
+        open_bed(&b);
+        arena_keep(b.a, KIND_STATE, F32, SHAPE((int64_t)1 << 57), NAME("half", 0));
+        arena_begin(b.a, "train");
+        tensor t =
+            arena_take(b.a, KIND_ACTIVATION, F32, SHAPE(sides[i], sides[i]), NAME("h%d.x", 3));
+        if (i == 3) {
+            arena_drop(b.a, &t);
+            t = arena_take(b.a, KIND_ACTIVATION, F32, SHAPE((int64_t)1 << 57), NAME("h%d.x", 3));
+        }
+        assert_false(present(t));
+        error *e = device_status(&b.null);
+        assert_non_null(e);
+        assert_int_equal(error_kind_of(e), ERR_USER);
+        assert_non_null(strstr(error_text(e), "h3.x"));
+        assert_non_null(strstr(error_text(e), "a smaller batch"));
+        error_free(e);
+        close_bed(&b);
+    }
+    tensor x = tensor_of(NULL, F64, SHAPE(INT64_MAX / 2, 3, 5));
+    assert_int_equal(tensor_rows(x), INT64_MAX);
+    assert_int_equal(tensor_count(x), INT64_MAX);
+    assert_int_equal(tensor_bytes(x), INT64_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_whole_programs),
         cmocka_unit_test(test_outside_of_a_program),
         cmocka_unit_test(test_persistent_blocks_are_checked),
+        cmocka_unit_test(test_no_machine_has_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

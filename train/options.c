@@ -374,11 +374,12 @@ static error *one_of(const char *option, const char *text, const char *const *na
 static error *check_products(const options *o)
 {
     const double most = 1e14; /* numbers */
-    double width = (double)o->model.width, layers = (double)o->model.layers,
-           vocab = (double)o->model.vocab;
-    double parameters = config_parameters(&o->model);
+    const model_config *c = &o->model;
+    double heads = ((double)c->heads + 2 * (double)c->kv_heads) * (double)c->head_size;
+    double layer = 17 * (double)c->width + heads + (double)c->inner;
+    double parameters = config_parameters(c);
     double positions = (double)o->batch * (double)o->seq,
-           activations = positions * (layers * 17 * width + vocab);
+           activations = positions * ((double)c->layers * layer + (double)c->vocab);
     if (parameters > most)
         return user_error("a model of %.2g parameters fits into no machine: lower --width, "
                           "--layers, --vocab or --context",
