@@ -104,7 +104,8 @@ static error *plan_with(options *o)
 {
     trainer *t = NULL;
     o->place = device_likely(o->place);
-    if (o->n_sizes > 1) return fit_presets(o, o->sizes, o->n_sizes, stdout);
+    bool several = o->n_sizes > 1 || (o->n_sizes && o->model_name && strpbrk(o->model_name, "*?["));
+    if (several) return fit_presets(o, o->sizes, o->n_sizes, stdout);
     if (o->memory) TRY(fit(o, NULL));
     error *e = comm_agree(o->comm, trainer_plan(o, the_task->kind, &t));
     if (!e) e = show_plan(t);

@@ -33,6 +33,7 @@
 #define REGRAD_OPS_H
 
 #include "core/attention_method.h"
+#include "core/rope.h"
 #include "base/error.h"
 #include "core/tensor.h"
 #include "core/rule.h"

@@ -27,7 +27,8 @@ static void turn_all(const rotary_op *o, int64_t t, int64_t pair, int64_t n)
     float c[PAIRS], s[PAIRS];
     double position = (double)(o->first_position + t);
     for (int64_t i = 0; i < n; i++) {
-        double a = position * pow(o->base, -2.0 * (double)(pair + i) / (double)o->size);
+        double f = pow(o->base, -2.0 * (double)(pair + i) / (double)o->size);
+        double a = position * rope_scaled(f, o->scaling);
         c[i] = (float)cos(a);
         s[i] = (float)(o->inverse ? -sin(a) : sin(a));
     }

@@ -13,6 +13,7 @@ template <class T> struct rotary_call {
     int64_t ld, length, first_position;
     int heads, head, size;
     double step; /* log2 of the ratio of two neighbouring angles */
+    rope_scaling scaling;
     bool interleaved, inverse;
 };
 
@@ -26,7 +27,7 @@ template <class T> __global__ void rotary_kernel(rotary_call<T> a)
         int left = a.size / 2 - first, n = left < PAIRS ? left : PAIRS;
         __syncthreads();
         for (int i = threadIdx.x; i < n; i += THREADS) {
-            double angle = position * exp2((first + i) * a.step);
+            double angle = position * rope_scaled(exp2((first + i) * a.step), a.scaling);
             cosine[i] = (float)cos(angle);
             sine[i] = (float)(a.inverse ? -sin(angle) : sin(angle));
         }
@@ -48,6 +49,7 @@ template <class T> static void launch_rotary(device *dev, int stream, const rota
     a.ld = o->x.ld, a.length = o->x.dim[1], a.first_position = o->first_position;
     a.heads = (int)o->heads, a.head = (int)o->head, a.size = (int)o->size;
     a.step = -2.0 * log2(o->base) / (double)o->size;
+    a.scaling = o->scaling;
     a.interleaved = o->interleaved, a.inverse = o->inverse;
     RUN(dev, stream, rotary_kernel<T>, groups(tensor_rows(o->x), 1), THREADS, 0, a);
 }

@@ -16,7 +16,8 @@ enum { MOST_CONFIG = 1 << 20 };
 struct weights {
     char directory[PATH_LENGTH];
     model_config model;
-    safetensors *tensors; /* one of these two */
+    const char *const *ignored; /* ? while it is opened */
+    safetensors *tensors;       /* one of these two */
     llmc *llmc;
 };
 
@@ -48,9 +49,14 @@ static error *check_bytes(const weights *w, const char *config)
 
 error *weights_config(const char *path, model_config *out)
 {
+    return weights_config_but(path, NULL, out);
+}
+
+error *weights_config_but(const char *path, const char *const *ignored, model_config *out)
+{
     cJSON *json;
     TRY(json_read(path, MOST_CONFIG, &json));
-    error *e = hf_config_read(path, json, out);
+    error *e = hf_config_read_but(path, json, ignored, out);
     cJSON_Delete(json);
     return e;
 }
@@ -60,7 +66,7 @@ static error *open_tensors(weights *w, const char *path)
     char config[PATH_LENGTH];
     TRY(safetensors_open(path, &w->tensors));
     TRY(path_join(config, w->directory, "config.json"));
-    TRY(weights_config(config, &w->model));
+    TRY(weights_config_but(config, w->ignored, &w->model));
     return check_bytes(w, config);
 }
 
@@ -113,8 +119,14 @@ static error *open_any(weights *w, const char *path)
 
 error *weights_open(const char *path, weights **out)
 {
+    return weights_open_but(path, NULL, out);
+}
+
+error *weights_open_but(const char *path, const char *const *ignored, weights **out)
+{
     weights *w;
     TRY(alloc_array(&w, 1, sizeof *w));
+    w->ignored = ignored;
     error *e = open_any(w, path);
     if (e) {
         weights_close(w);

@@ -17,10 +17,15 @@ typedef struct weights weights;
 
 /* Opens, and checks headers and config.json.  User errors name the path and what is wrong. */
 error *weights_open(const char *path, weights **out) NODISCARD;
+/* The same; ignored: ? fields of its config.json that are let through, NULL after the last. */
+error *weights_open_but(const char *path, const char *const *ignored, weights **out) NODISCARD;
 void weights_close(weights *w); /* NULL is fine */
 
 /* What a config.json says. */
 error *weights_config(const char *path, model_config *out) NODISCARD;
+/* The same; ignored: ? see hf_config_read_but. */
+error *weights_config_but(const char *path, const char *const *ignored,
+                          model_config *out) NODISCARD;
 
 /* The model that they are of. */
 const model_config *weights_model(const weights *w);

@@ -121,10 +121,14 @@ static bool ends_in(const char *name, const char *ending)
 /* No parameter: the causal mask, "h.7.attn.bias" or "h.7.attn.masked_bias"; frequencies. */
 static bool is_constant(const char *name)
 {
-    int layer, end = 0;
+    static const char *const masks[] = {"h.%d.attn.%n", "gpt_neox.layers.%d.attention.%n"};
     if (ends_in(name, ".inv_freq")) return true;
-    if (sscanf(name, "h.%d.attn.%n", &layer, &end) != 1 || !end) return false;
-    return !strcmp(name + end, "bias") || !strcmp(name + end, "masked_bias");
+    for (int i = 0; i < 2; i++) {
+        int layer, end = 0;
+        if (sscanf(name, i ? masks[1] : masks[0], &layer, &end) == 1 && end)
+            return !strcmp(name + end, "bias") || !strcmp(name + end, "masked_bias");
+    }
+    return false;
 }
 
 static error *find(const safetensors *s, const char *name, int64_t *i)

@@ -191,6 +191,12 @@ static void make_norm1(const pass *p)
     make_norm(p, p->ids->norm1, s->x, STATS1, &s->norm1, &s->mean1, &s->rstd1, names);
 }
 
+static bool is_rotated(const pass *p)
+{
+    int64_t skip = p->c->rotary.skip;
+    return p->c->positions == POSITIONS_ROTARY && !(skip && (p->layer + 1) % skip == 0);
+}
+
 /* Queries and keys get their norms and their positions. */
 static void prepare_heads(const pass *p)
 {
@@ -206,10 +212,10 @@ static void prepare_heads(const pass *p)
         done(r, p->ids->q_norm);
         done(r, p->ids->k_norm);
     }
-    if (c->positions == POSITIONS_ROTARY)
+    if (is_rotated(p))
         OP(rotary, r->dev, r->stream, .x = s->qkv, .heads = heads, .head = c->head_size,
            .size = c->rotary.size, .first_position = p->position, .base = c->rotary.base,
-           .interleaved = c->rotary.interleaved);
+           .scaling = c->rotary.scaling, .interleaved = c->rotary.interleaved);
 }
 
 static void make_qkv(const pass *p)
@@ -420,10 +426,10 @@ static void unprepare_heads(const pass *p, tensor dqkv)
     const model_config *c = p->c;
     const block_ids *ids = p->ids;
     int64_t heads = c->heads + c->kv_heads;
-    if (c->positions == POSITIONS_ROTARY)
+    if (is_rotated(p))
         OP(rotary, r->dev, r->stream, .x = dqkv, .heads = heads, .head = c->head_size,
-           .size = c->rotary.size, .base = c->rotary.base, .interleaved = c->rotary.interleaved,
-           .inverse = true);
+           .size = c->rotary.size, .base = c->rotary.base, .scaling = c->rotary.scaling,
+           .interleaved = c->rotary.interleaved, .inverse = true);
     if (!c->qk_norm) return;
     tensor scratch = arena_take(r->arena, KIND_WORKSPACE, stat_of(p),
                                 SHAPE(NORM_GROUPS, 2 * c->head_size), NAME("norm scratch", 0));

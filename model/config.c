@@ -191,6 +191,10 @@ static error *check_relations(const model_config *c)
         {c->positions != POSITIONS_ROTARY || (c->rotary.size >= 2 && c->rotary.size % 2 == 0 &&
                                               c->rotary.size <= c->head_size && c->rotary.base > 0),
          "the rotated part of a head must be even and its base positive"},
+        {c->rotary.scaling.high <= 0 ||
+             (c->rotary.scaling.low < c->rotary.scaling.high && c->rotary.scaling.low > 0 &&
+              c->rotary.scaling.context > 0),
+         "RoPE scaling by wavelength needs 0 < low < high and a context"},
         {c->positions != POSITIONS_ALIBI || c->causal, "ALiBi needs causal attention"},
         {!c->tied || !c->bias.head, "a tied head cannot have a bias"},
     };

@@ -12,6 +12,7 @@
 #define REGRAD_MODEL_CONFIG_H
 
 #include "core/ops.h"
+#include "core/rope.h"
 #include "model/tensor_names.h"
 
 #include <cjson/cJSON.h>
@@ -50,6 +51,8 @@ typedef struct {
     int64_t size; /* even; at most head_size */
     double base;
     bool interleaved;
+    rope_scaling scaling; /* core/rope.h */
+    int64_t skip;         /* layers skip - 1, 2 skip - 1, ... are without; 0: none is */
 } rotary_form;
 
 typedef struct {
@@ -123,6 +126,11 @@ typedef enum {
     X(rotary_size, SIZE,      rotary.size,        0, 1e7,     0, NULL, "other rotations")          \
     X(rotary_base, NUMBER,    rotary.base,        1, 1e30,    0, "rope_theta", "other rotations")  \
     X(rotary_interleaved, FLAG, rotary.interleaved, 0, 1,     0, NULL, "other rotations")          \
+    X(rope_factor, NUMBER,    rotary.scaling.factor, 0, 1e6,  0, NULL, "other rotations")          \
+    X(rope_low, NUMBER,       rotary.scaling.low, 0, 1e6,     0, NULL, "other rotations")          \
+    X(rope_high, NUMBER,      rotary.scaling.high, 0, 1e6,    0, NULL, "other rotations")          \
+    X(rope_context, NUMBER,   rotary.scaling.context, 0, 1e9, 0, NULL, "other rotations")          \
+    X(rotary_skip, SIZE,      rotary.skip,        0, 1000,    0, NULL, "other rotations")          \
     X(residual, CHOICE,       residual,           0, RESIDUAL_PARALLEL_ONE_NORM, 0, NULL,          \
       "another residual stream")                                                                   \
     X(qk_norm, FLAG,          qk_norm,            0, 1,       0, NULL,                             \

@@ -11,7 +11,7 @@
 #include "model/config.h"
 
 extern const model_names gpt2_names, gpt2_head_names, llama_names, phi_names, bloom_names,
-    falcon_names, falcon_two_names, chatglm_names, qwen_names;
+    falcon_names, falcon_two_names, chatglm_names, qwen_names, neox_names, phi3_names;
 extern const model_names vit_names; /* of the block alone */
 
 #define GPT2_OPTIONS                                                                               \
@@ -25,11 +25,28 @@ extern const model_names vit_names; /* of the block alone */
 #define LLAMA_OPTIONS LLAMA_LIKE, .norm_eps = 1e-5, .act = ACT_SILU, .embedding_scale = 1
 #define QWEN2_OPTIONS                                                                              \
     LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_SILU, .embedding_scale = 1, .bias.qkv = true
+/* From 14b on. */
+#define QWEN25_LARGE                                                                               \
+    LLAMA_LIKE, .norm_eps = 1e-5, .act = ACT_SILU, .embedding_scale = 1, .bias.qkv = true
 #define QWEN3_OPTIONS                                                                              \
     LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_SILU, .embedding_scale = 1, .qk_norm = true
 /* embedding_scale is the root of the width. */
 #define GEMMA_OPTIONS                                                                              \
     LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_GELU_TANH, .norm_plus_one = true, .tied = true
+/* The angles' frequencies for contexts longer than the first one of 8192. */
+#define LLAMA3_SCALING(factor_)                                                                    \
+    .rotary.scaling.factor = factor_, .rotary.scaling.low = 1, .rotary.scaling.high = 4,           \
+    .rotary.scaling.context = 8192
+/* Every fourth layer is without positions (Yang et al. 2025, arXiv 2501.18795). */
+#define SMOLLM3_OPTIONS                                                                            \
+    LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_SILU, .embedding_scale = 1, .rotary.skip = 4
+#define PHI3_OPTIONS                                                                               \
+    .names = &phi3_names, .norm = NORM_RMS, .norm_eps = 1e-5, .positions = POSITIONS_ROTARY,       \
+    .act = ACT_SILU, .gated = true, .embedding_scale = 1, .causal = true
+/* GPT-NeoX, Pythia */
+#define NEOX_OPTIONS                                                                               \
+    .names = &neox_names, .norm_eps = 1e-5, .positions = POSITIONS_ROTARY, .act = ACT_GELU_ERF,    \
+    .bias = BLOCK_BIASES, .residual = RESIDUAL_PARALLEL, .embedding_scale = 1, .causal = true
 #define QWEN_OPTIONS                                                                               \
     .names = &qwen_names, .norm = NORM_RMS, .norm_eps = 1e-6, .positions = POSITIONS_ROTARY,       \
     .act = ACT_SILU, .gated = true, .bias.qkv = true, .embedding_scale = 1, .causal = true

@@ -38,6 +38,35 @@ static const model_config texts[] = {
     ROW("llama2-13b", 40, 40, 40, 128, 5120, 13824, 4096, 32000, LLAMA_OPTIONS, ROPE(128, 1e4)),
     ROW("vicuna-7b", 32, 32, 32, 128, 4096, 11008, 4096, 32000, LLAMA_OPTIONS, ROPE(128, 1e4)),
     ROW("vicuna-13b", 40, 40, 40, 128, 5120, 13824, 4096, 32000, LLAMA_OPTIONS, ROPE(128, 1e4)),
+    ROW("llama2-70b", 80, 64, 8, 128, 8192, 28672, 4096, 32000, LLAMA_OPTIONS, ROPE(128, 1e4)),
+    ROW("tinyllama-1.1b", 22, 32, 4, 64, 2048, 5632, 2048, 32000, LLAMA_OPTIONS, ROPE(64, 1e4)),
+    ROW("llama3-nano", 2, 4, 2, 16, 64, 176, 64, 2048, LLAMA_OPTIONS, ROPE(16, 5e5),
+        LLAMA3_SCALING(8), TIED),
+    ROW("llama3-8b", 32, 32, 8, 128, 4096, 14336, 8192, 128256, LLAMA_OPTIONS, ROPE(128, 5e5)),
+    ROW("llama3.1-8b", 32, 32, 8, 128, 4096, 14336, 131072, 128256, LLAMA_OPTIONS, ROPE(128, 5e5),
+        LLAMA3_SCALING(8)),
+    ROW("llama3.1-70b", 80, 64, 8, 128, 8192, 28672, 131072, 128256, LLAMA_OPTIONS, ROPE(128, 5e5),
+        LLAMA3_SCALING(8)),
+    ROW("llama3.1-405b", 126, 128, 8, 128, 16384, 53248, 131072, 128256, LLAMA_OPTIONS,
+        ROPE(128, 5e5), LLAMA3_SCALING(8)),
+    ROW("llama3.2-1b", 16, 32, 8, 64, 2048, 8192, 131072, 128256, LLAMA_OPTIONS, ROPE(64, 5e5),
+        LLAMA3_SCALING(32), TIED),
+    ROW("llama3.2-3b", 28, 24, 8, 128, 3072, 8192, 131072, 128256, LLAMA_OPTIONS, ROPE(128, 5e5),
+        LLAMA3_SCALING(32), TIED),
+
+    ROW("mistral-7b", 32, 32, 8, 128, 4096, 14336, 32768, 32768, LLAMA_OPTIONS, ROPE(128, 1e6)),
+    ROW("mistral-nemo-12b", 40, 32, 8, 128, 5120, 14336, 131072, 131072, LLAMA_OPTIONS,
+        ROPE(128, 1e6)),
+    ROW("mistral-small-24b", 40, 32, 8, 128, 5120, 32768, 32768, 131072, LLAMA_OPTIONS,
+        ROPE(128, 1e8)),
+
+    ROW("smollm2-135m", 30, 9, 3, 64, 576, 1536, 8192, 49152, LLAMA_OPTIONS, ROPE(64, 1e5), TIED),
+    ROW("smollm2-360m", 32, 15, 5, 64, 960, 2560, 8192, 49152, LLAMA_OPTIONS, ROPE(64, 1e5), TIED),
+    ROW("smollm2-1.7b", 24, 32, 32, 64, 2048, 8192, 8192, 49152, LLAMA_OPTIONS, ROPE(64, 1.3e5),
+        TIED),
+    ROW("smollm3-nano", 4, 4, 2, 16, 64, 176, 64, 2048, SMOLLM3_OPTIONS, ROPE(16, 1e4), TIED),
+    ROW("smollm3-3b", 36, 16, 4, 128, 2048, 11008, 65536, 128256, SMOLLM3_OPTIONS, ROPE(128, 5e6),
+        TIED),
 
     /* 0.5b and 1.8b are those of Qwen 1.5 */
     ROW("qwen-nano", 2, 4, 4, 16, 64, 176, 64, 2048, QWEN2_OPTIONS, ROPE(16, 1e6)),
@@ -46,9 +75,23 @@ static const model_config texts[] = {
     ROW("qwen2.5-nano", 2, 4, 2, 16, 64, 176, 64, 2048, QWEN2_OPTIONS, ROPE(16, 1e6), TIED),
     ROW("qwen2.5-0.5b", 24, 14, 2, 64, 896, 4864, 32768, 151936, QWEN2_OPTIONS, ROPE(64, 1e6),
         TIED),
+    ROW("qwen2.5-1.5b", 28, 12, 2, 128, 1536, 8960, 131072, 151936, QWEN2_OPTIONS, ROPE(128, 1e6),
+        TIED),
+    ROW("qwen2.5-3b", 36, 16, 2, 128, 2048, 11008, 32768, 151936, QWEN2_OPTIONS, ROPE(128, 1e6),
+        TIED),
+    ROW("qwen2.5-7b", 28, 28, 4, 128, 3584, 18944, 131072, 152064, QWEN2_OPTIONS, ROPE(128, 1e6)),
+    ROW("qwen2.5-14b", 48, 40, 8, 128, 5120, 13824, 131072, 152064, QWEN25_LARGE, ROPE(128, 1e6)),
+    ROW("qwen2.5-32b", 64, 40, 8, 128, 5120, 27648, 131072, 152064, QWEN25_LARGE, ROPE(128, 1e6)),
+    ROW("qwen2.5-72b", 80, 64, 8, 128, 8192, 29568, 131072, 152064, QWEN25_LARGE, ROPE(128, 1e6)),
     ROW("qwen3-nano", 2, 4, 2, 32, 64, 176, 64, 2048, QWEN3_OPTIONS, ROPE(32, 1e6), TIED),
     ROW("qwen3-0.6b", 28, 16, 8, 128, 1024, 3072, 40960, 151936, QWEN3_OPTIONS, ROPE(128, 1e6),
         TIED),
+    ROW("qwen3-1.7b", 28, 16, 8, 128, 2048, 6144, 40960, 151936, QWEN3_OPTIONS, ROPE(128, 1e6),
+        TIED),
+    ROW("qwen3-4b", 36, 32, 8, 128, 2560, 9728, 40960, 151936, QWEN3_OPTIONS, ROPE(128, 1e6), TIED),
+    ROW("qwen3-8b", 36, 32, 8, 128, 4096, 12288, 40960, 151936, QWEN3_OPTIONS, ROPE(128, 1e6)),
+    ROW("qwen3-14b", 40, 40, 8, 128, 5120, 17408, 40960, 151936, QWEN3_OPTIONS, ROPE(128, 1e6)),
+    ROW("qwen3-32b", 64, 64, 8, 128, 5120, 25600, 40960, 151936, QWEN3_OPTIONS, ROPE(128, 1e6)),
 
     ROW("gemma-nano", 2, 4, 1, 32, 64, 256, 64, 2048, GEMMA_OPTIONS, ROPE(32, 1e4), SCALE(8)),
     ROW("gemma-2b", 18, 8, 1, 256, 2048, 16384, 8192, 256000, GEMMA_OPTIONS, ROPE(256, 1e4),
@@ -64,6 +107,18 @@ static const model_config texts[] = {
     ROW("phi-nano", 2, 4, 4, 16, 64, 256, 64, 2048, PHI_OPTIONS, ROPE(8, 1e4)),
     ROW("phi-1.5", 24, 32, 32, 64, 2048, 8192, 2048, 51200, PHI_OPTIONS, ROPE(32, 1e4)),
     ROW("phi-2", 32, 32, 32, 80, 2560, 10240, 2048, 51200, PHI_OPTIONS, ROPE(32, 1e4)),
+    ROW("phi3-nano", 2, 4, 2, 16, 64, 176, 64, 2048, PHI3_OPTIONS, ROPE(16, 1e4)),
+    ROW("phi-4", 40, 40, 10, 128, 5120, 17920, 16384, 100352, PHI3_OPTIONS, ROPE(128, 2.5e5)),
+
+    ROW("neox-nano", 2, 4, 4, 16, 64, 256, 64, 2048, NEOX_OPTIONS, ROPE(4, 1e4)),
+    ROW("pythia-70m", 6, 8, 8, 64, 512, 2048, 2048, 50304, NEOX_OPTIONS, ROPE(16, 1e4)),
+    ROW("pythia-160m", 12, 12, 12, 64, 768, 3072, 2048, 50304, NEOX_OPTIONS, ROPE(16, 1e4)),
+    ROW("pythia-410m", 24, 16, 16, 64, 1024, 4096, 2048, 50304, NEOX_OPTIONS, ROPE(16, 1e4)),
+    ROW("pythia-1b", 16, 8, 8, 256, 2048, 8192, 2048, 50304, NEOX_OPTIONS, ROPE(64, 1e4)),
+    ROW("pythia-1.4b", 24, 16, 16, 128, 2048, 8192, 2048, 50304, NEOX_OPTIONS, ROPE(32, 1e4)),
+    ROW("pythia-2.8b", 32, 32, 32, 80, 2560, 10240, 2048, 50304, NEOX_OPTIONS, ROPE(20, 1e4)),
+    ROW("pythia-6.9b", 32, 32, 32, 128, 4096, 16384, 2048, 50432, NEOX_OPTIONS, ROPE(32, 1e4)),
+    ROW("pythia-12b", 36, 40, 40, 128, 5120, 20480, 2048, 50688, NEOX_OPTIONS, ROPE(32, 1e4)),
 
     ROW("falcon-nano", 2, 4, 1, 16, 64, 256, 64, 2048, FALCON_OPTIONS, ROPE(16, 1e4)),
     ROW("falcon-7b", 32, 71, 1, 64, 4544, 18176, 2048, 65024, FALCON_OPTIONS, ROPE(64, 1e4)),
@@ -100,7 +155,7 @@ static const model_config images[] = {
 
 #define LIST(rows)                                                                                 \
     {                                                                                              \
-        rows, (int)(sizeof(rows) / sizeof *(rows))                                                        \
+        rows, (int)(sizeof(rows) / sizeof *(rows))                                                 \
     }
 
 const preset_list text_presets = LIST(texts), image_presets = LIST(images);

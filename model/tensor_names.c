@@ -49,6 +49,32 @@ const model_names phi_names = {
               .down = BOTH("model.layers.%d.mlp.fc2")},
 };
 
+/* LLaMA's, but q, k, v are one matrix, and so are gate and up. */
+const model_names phi3_names = {
+    .tokens = "model.embed_tokens.weight",
+    .final_norm = {.weight = "model.norm.weight"},
+    .head = {.weight = "lm_head.weight"},
+    .block = {.norm1 = {.weight = "model.layers.%d.input_layernorm.weight"},
+              .qkv = BOTH("model.layers.%d.self_attn.qkv_proj"),
+              .project = BOTH("model.layers.%d.self_attn.o_proj"),
+              .norm2 = {.weight = "model.layers.%d.post_attention_layernorm.weight"},
+              .up = BOTH("model.layers.%d.mlp.gate_up_proj"),
+              .down = BOTH("model.layers.%d.mlp.down_proj")},
+};
+
+const model_names neox_names = {
+    .tokens = "gpt_neox.embed_in.weight",
+    .final_norm = BOTH("gpt_neox.final_layer_norm"),
+    .head = {.weight = "embed_out.weight"},
+    .block = {.norm1 = BOTH("gpt_neox.layers.%d.input_layernorm"),
+              .qkv = BOTH("gpt_neox.layers.%d.attention.query_key_value"),
+              .project = BOTH("gpt_neox.layers.%d.attention.dense"),
+              .norm2 = BOTH("gpt_neox.layers.%d.post_attention_layernorm"),
+              .up = BOTH("gpt_neox.layers.%d.mlp.dense_h_to_4h"),
+              .down = BOTH("gpt_neox.layers.%d.mlp.dense_4h_to_h")},
+    .qkv_by_group = true,
+};
+
 const model_names bloom_names = {
     .tokens = "transformer.word_embeddings.weight",
     .embedding_norm = BOTH("transformer.word_embeddings_layernorm"),

@@ -269,7 +269,8 @@ static top head_forward(run *r, model *m, tensor x, tensor logits)
     apply_norm(r, c, m->norm, t.d, t.pooled, t.mean, t.rstd);
     t.logits = logits;
     if (!present(logits)) {
-        classifier_rows(c, DEFAULT_LOGITS_MIB, b > 0 ? b : 1, m->type, &ld); /* 0: the arena has failed */
+        classifier_rows(c, DEFAULT_LOGITS_MIB, b > 0 ? b : 1, m->type,
+                        &ld); /* 0: the arena has failed */
         t.logits = take(r, m->type, SHAPE(b, ld), "logits");
         t.logits.dim[1] = c->vocab; /* the rest is padding */
     }

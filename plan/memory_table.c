@@ -2,6 +2,7 @@
 #include "plan/memory_search.h"
 #include "train/task.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,20 @@ static const model_config *preset(const options *o, int i)
     return i < list->n ? &list->row[i] : NULL;
 }
 
+/* --model may say which of them are meant. */
+static bool is_meant(const options *o, int i)
+{
+    bool pattern = o->model_name && strpbrk(o->model_name, "*?[");
+    return !pattern || !fnmatch(o->model_name, preset(o, i)->name, 0);
+}
+
+/* The length of its sequences: the context, or --seq if that is shorter. */
+static int64_t length_of(const options *o, int i)
+{
+    int64_t context = preset(o, i)->context;
+    return o->longest && o->longest < context ? o->longest : context;
+}
+
 static error *peak_of(const options *asked, const row *r, int which, int64_t samples, size_t *peak)
 {
     options *o;
@@ -29,7 +44,7 @@ static error *peak_of(const options *asked, const row *r, int which, int64_t sam
     TRY(alloc_array(&o, 1, sizeof *o));
     *o = *asked;
     o->model = *preset(asked, which);
-    o->seq = o->model.context;
+    o->seq = length_of(asked, which);
     o->batch = samples;
     o->accum = 1;
     o->freeze.n = o->train_only.n = 0; /* names of another model */
@@ -74,7 +89,7 @@ static error *print_cell(const options *o, const row *r, size_t bytes, FILE *out
     int64_t samples;
     char text[64] = "none";
     for (int i = 0; preset(o, i) && i < MOST_PRESETS; i++)
-        if (r->one[i] <= bytes && (best < 0 || r->one[i] > r->one[best])) best = i;
+        if (r->one[i] && r->one[i] <= bytes && (best < 0 || r->one[i] > r->one[best])) best = i;
     if (best >= 0) {
         TRY(most_samples(o, r, best, bytes, &samples));
         snprintf(text, sizeof text, "%s x %lld", preset(o, best)->name, (long long)samples);
@@ -86,7 +101,7 @@ static error *print_cell(const options *o, const row *r, size_t bytes, FILE *out
 static error *print_row(const options *o, row *r, const size_t *sizes, int n, FILE *out)
 {
     for (int i = 0; preset(o, i) && i < MOST_PRESETS; i++)
-        TRY(peak_of(o, r, i, 1, &r->one[i]));
+        if (is_meant(o, i)) TRY(peak_of(o, r, i, 1, &r->one[i]));
     fprintf(out, "  %-9s", r->name);
     for (int i = 0; i < n; i++)
         TRY(print_cell(o, r, sizes[i], out));
@@ -105,9 +120,9 @@ static bool is_possible(const options *o, rule_id rule)
 error *fit_presets(const options *o, const size_t *sizes, int n, FILE *out)
 {
     fprintf(out,
-            "the largest preset that trains, and with how many samples of its full length in a "
+            "the largest preset that trains, and with how many samples of %s in a "
             "step; with _r: least gradients, --recompute sqrt\n\n  %-9s",
-            "optimizer");
+            o->longest ? "--seq tokens" : "its full length", "optimizer");
     for (int i = 0; i < n; i++)
         fprintf(out, "  %-16.4gGiB ", (double)sizes[i] / GIB);
     fputc('\n', out);

@@ -186,6 +186,8 @@ train_option_errors() {
     refuses "no such parameter" "--freeze 'h.9.*' fits no parameter|names are like" --plan --freeze "h.9.*"
     refuses "nothing to train" "leaves no parameter to train" --plan --freeze "*"
     refuses "less memory than parameters" "--memory 1M: nothing fits|MiB are missing|try a smaller model" --plan --memory 1M --product-rate 1 --stream-rate 1
+    refuses "several models without a table" "several models only with|--plan --memory" --model "gpt*"
+    refuses "no such models" "no preset has such a name|--help" --plan --memory 1G --model "nosuch*"
     refuses "two that say how much is made again" "--recompute block|--memory|leave one out" --plan --memory 1G --recompute block
     refuses "eps of lion" "--eps|lion" --plan --optim lion --eps 1e-8
     refuses "release with micro-batches" "--accum 4|overlay" --plan --gradients release --accum 4

@@ -55,6 +55,18 @@ void ref_head_norm_grad(device *dev, int stream, const head_norm_grad_op *o)
 
 /* ---- rotations ---- */
 
+/* As transformers writes it: by wavelengths. */
+static double ref_frequency(const rotary_op *o, double f)
+{
+    const rope_scaling *s = &o->scaling;
+    double length = 2 * 3.14159265358979323846 / f;
+    if (s->factor == 0) return f;
+    if (s->high == 0 || length > s->context / s->low) return f / s->factor;
+    if (length < s->context / s->high) return f;
+    double smooth = (s->context / length - s->low) / (s->high - s->low);
+    return (1 - smooth) * f / s->factor + smooth * f;
+}
+
 void ref_rotary(device *dev, int stream, const rotary_op *o)
 {
     (void)dev, (void)stream;
@@ -63,7 +75,7 @@ void ref_rotary(device *dev, int stream, const rotary_op *o)
         for (int64_t h = 0; h < o->heads; h++)
             for (int64_t i = 0; i < o->size / 2; i++) {
                 double a = (double)(o->first_position + r % T) *
-                           pow(o->base, -2.0 * (double)i / (double)o->size);
+                           ref_frequency(o, pow(o->base, -2.0 * (double)i / (double)o->size));
                 if (o->inverse) a = -a;
                 double *head = ref_at(o->x, r, h * o->head);
                 double *x = head + (o->interleaved ? 2 * i : i),

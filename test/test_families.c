@@ -1,7 +1,7 @@
 /* test_families.c - the block's options against Hugging Face transformers.
  *
  *   golden values (test/golden/families.py) -- loss, logits,   --> reference device, F64
- *   of tiny models of fifteen kinds            every gradient  \-> CPU device, F32, 1 and 2 threads
+ *   of tiny models of twenty kinds            every gradient  \-> CPU device, F32, 1 and 2 threads
  *
  * Each gradient is held by its sum, its sum of squares, two products with fixed vectors, in which any
  * wrong or misplaced element shows, and its first elements.  Decoding from caches gives the logits of
@@ -92,6 +92,15 @@ static const model_config variants[] = {
      .residual = RESIDUAL_PARALLEL, .tied = true},
     {PLAIN("falcon_one", 4, 2, 6, 96, ACT_GELU_ERF), ROTARY(6), .bias.norms = true,
      .residual = RESIDUAL_PARALLEL_ONE_NORM, .tied = true},
+    {LLAMA("llama3", 4, 2, 10, 10, 10000, 1e-5, ACT_SILU), .embedding_scale = 1,
+     .rotary.scaling = {4, 1, 4, 64}},
+    {LLAMA("linear", 4, 2, 6, 6, 10000, 1e-5, ACT_SILU), .embedding_scale = 1,
+     .rotary.scaling = {.factor = 2.5}},
+    {LLAMA("smollm3", 4, 2, 6, 6, 10000, 1e-5, ACT_SILU), .embedding_scale = 1, .rotary.skip = 2,
+     .tied = true},
+    {LLAMA("phi3", 3, 3, 8, 4, 10000, 1e-5, ACT_SILU), .embedding_scale = 1},
+    {PLAIN("neox", 3, 3, 8, 40, ACT_GELU_ERF), ROTARY(4), .bias = BLOCK_BIASES,
+     .residual = RESIDUAL_PARALLEL},
     {PLAIN("falcon_old", 4, 4, 6, 96, ACT_GELU_ERF), ROTARY(6), .bias = BLOCK_BIASES},
 };
 
@@ -112,6 +121,9 @@ static bool power_of_two(int64_t n)
     X("rotations of a part", turned &&turned < c->head_size)                                       \
     X("rotations by another base", turned && c->rotary.base != 10000)                              \
     X("rotations of neighbours", turned && c->rotary.interleaved)                                  \
+    X("rotations scaled evenly", c->rotary.scaling.factor > 0 && c->rotary.scaling.high == 0)      \
+    X("rotations scaled by wavelength", c->rotary.scaling.high > 0)                                \
+    X("layers without rotations", turned && c->rotary.skip)                                        \
     X("ALiBi", alibi &&power_of_two(c->heads))                                                     \
     X("ALiBi, heads no power of two", alibi && !power_of_two(c->heads))                            \
     X("SwiGLU", c->gated && c->act == ACT_SILU)                                                    \

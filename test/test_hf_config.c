@@ -114,7 +114,8 @@ static const char *const bases[][2] = {
 /* Base b of a family: 0 is the plain one; NULL when there is no such. */
 static const char *base_of(const hf_family *f, int b)
 {
-    if (b == 0) return "\"_name_or_path\":null";
+    /* without the second, Mistral has windows */
+    if (b == 0) return "\"_name_or_path\":null,\"sliding_window\":null";
     for (size_t i = 0; i < sizeof bases / sizeof *bases; i++)
         if (!strcmp(bases[i][0], f->type) && b-- == 1) return bases[i][1];
     return NULL;
@@ -190,6 +191,8 @@ static void check_field(const hf_family *f, const hf_field *field, const char *n
         fails(read_with(f, base_of(f, 0), name, "-0.1", &c), name, "-0.1");
         break;
     case HF_ELSEWHERE:
+    case HF_ROPE: /* test_config_habits */
+    case HF_NONE:
         break;
     default:
         /* chatglm's vocab_size only repeats padded_vocab_size, or is refused */
@@ -248,9 +251,9 @@ static void test_unknown_fields_are_refused(void **state)
                             fields[k][1], &c),
                   "x/config.json", fields[k][0]);
         }
-    static const char *const types[] = {"mistral", "mixtral", "gemma2",    "gemma3_text",
-                                        "phi3",    "opt",     "glm",       "qwen2_moe",
-                                        "mamba",   "bert",    "RefinedWeb"};
+    static const char *const types[] = {"ministral", "mixtral", "gemma2",    "gemma3_text",
+                                        "phimoe",    "opt",     "glm",       "qwen2_moe",
+                                        "mamba",     "bert",    "RefinedWeb"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         model_config c;
         char text[ROOM];
@@ -263,7 +266,27 @@ static void test_config_refusals(void **state)
 {
     (void)state;
     static const char *const bad[][3] = {
-        {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}", "rope_scaling"},
+        {"llama", "\"rope_scaling\":{\"type\":\"linear\"}", "without a factor"},
+        {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2,\"low_freq_factor\":1}",
+         "llama3"},
+        {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"rope_type\":\"llama3\",\"factor\":2}",
+         "two types"},
+        {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.5}", "factor must be"},
+        {"llama",
+         "\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
+         "\"high_freq_factor\":1,\"original_max_position_embeddings\":8192}",
+         "larger high_freq_factor"},
+        {"llama",
+         "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},"
+         "\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":4}",
+         "says something else"},
+        {"mistral", "\"sliding_window\":4096", "sliding_window is 4096, less than"},
+        {"mistral", "\"rms_norm_eps\":1e-5", "sliding_window is 4096 when it is absent"},
+        {"phi3", "\"sliding_window\":2047", "sliding_window is 2047, less than"},
+        {"phi3", "\"rope_scaling\":{\"type\":\"longrope\"}", "not default, linear or llama3"},
+        {"smollm3", "\"no_rope_layers\":[1,0]", "a number for each layer"},
+        {"smollm3", "\"num_hidden_layers\":4,\"no_rope_layers\":[1,0,0,1]", "every n-th"},
+        {"llama", "\"rope_interleaved\":true", "rope_interleaved is true"},
         {"llama", "\"rope_scaling\":{\"rope_type\":\"llama3\"}", "rope_scaling"},
         {"llama", "\"rope_scaling\":{\"factor\":2.0}", "rope_scaling"},
         {"llama", "\"rope_scaling\":7", "rope_scaling is 7"},
@@ -271,7 +294,8 @@ static void test_config_refusals(void **state)
         {"llama", "\"rope_parameters\":{\"rope_theta\":\"5\"}", "rope_parameters"},
         {"llama", "\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "partial_rotary_factor"},
         {"llama", "\"rope_parameters\":{\"full_attention\":{}}", "rope_parameters"},
-        {"llama", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}", "only default"},
+        {"llama", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}",
+         "not default, linear or llama3"},
         {"llama", "\"rope_theta\":0", "rope_theta is 0"},
         {"llama", "\"attention_dropout\":0.1", "attention_dropout is 0.1"},
         {"llama", "\"hidden_act\":\"relu\"", "hidden_act is \"relu\""},
@@ -350,6 +374,46 @@ static void test_config_habits(void **state)
                  "\"num_ln_in_parallel_attn\":1}",
                  &a));
     assert_true(a.residual == RESIDUAL_PARALLEL_ONE_NORM && a.kv_heads == 2);
+    ok(read_text(
+        "{\"model_type\":\"llama\",\"rope_theta\":5e5,\"rope_scaling\":{\"type\":\"llama3\","
+        "\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,"
+        "\"original_max_position_embeddings\":8192}}",
+        &a));
+    ok(read_text("{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"llama3\",\"rope_"
+                 "theta\":5e5,"
+                 "\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,"
+                 "\"original_max_position_embeddings\":8192}}",
+                 &b));
+    check_same_model(&a, &b);
+    assert_true(a.rotary.scaling.factor == 8 && a.rotary.scaling.low == 1 &&
+                a.rotary.scaling.high == 4 && a.rotary.scaling.context == 8192);
+    ok(read_text("{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":1}}",
+                 &a));
+    assert_true(a.rotary.scaling.factor == 0);
+    ok(read_text("{\"model_type\":\"mistral\",\"max_position_embeddings\":4096}", &a));
+    ok(read_text("{\"model_type\":\"mistral\",\"sliding_window\":131072}", &a));
+    ok(read_text(
+        "{\"model_type\":\"smollm3\",\"num_hidden_layers\":4,\"no_rope_layers\":[1,0,1,0]}", &a));
+    ok(read_text(
+        "{\"model_type\":\"smollm3\",\"num_hidden_layers\":4,\"no_rope_layer_interval\":2}", &b));
+    check_same_model(&a, &b);
+    assert_int_equal(a.rotary.skip, 2);
+}
+
+/* Unknown fields may be let through by name; what is known may not. */
+static void test_ignored_fields(void **state)
+{
+    (void)state;
+    static const char *const made_up[] = {"made_up", NULL}, *const width[] = {"hidden_size", NULL};
+    model_config a, b;
+    cJSON *json = cJSON_Parse("{\"model_type\":\"llama\",\"hidden_size\":512,\"made_up\":[1]}");
+    fails(hf_config_read("x/config.json", json, &a), "made_up is [1]", "--ignore-field");
+    ok(hf_config_read_but("x/config.json", json, made_up, &a));
+    ok(read_text("{\"model_type\":\"llama\",\"hidden_size\":512}", &b));
+    check_same_model(&a, &b);
+    fails(hf_config_read_but("x/config.json", json, width, &a), "--ignore-field hidden_size",
+          "known field");
+    cJSON_Delete(json);
 }
 
 /* Other sizes of a preset: its family stays. */
@@ -435,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_unknown_fields_are_refused),
         cmocka_unit_test(test_config_refusals),
         cmocka_unit_test(test_config_habits),
+        cmocka_unit_test(test_ignored_fields),
         cmocka_unit_test(test_resized),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

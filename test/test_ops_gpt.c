@@ -173,6 +173,7 @@ typedef struct {
     int64_t B, T, all, heads, D, size, first;
     double base;
     bool interleaved, inverse;
+    rope_scaling scaling;
 } rotary_case;
 
 static void call_rotary(device *dev, const tensor *t, const void *options)
@@ -180,17 +181,19 @@ static void call_rotary(device *dev, const tensor *t, const void *options)
     const rotary_case *c = options;
     OP(rotary, dev, STREAM_COMPUTE, .x = t[0], .heads = c->heads, .head = c->D, .size = c->size,
        .first_position = c->first, .base = c->base, .interleaved = c->interleaved,
-       .inverse = c->inverse);
+       .inverse = c->inverse, .scaling = c->scaling);
 }
 
 static void rotary_trial(bench *b, const rotary_case *c)
 {
     trial t;
     trial_begin(b, &t, call_rotary, c,
-                "rotary B=%lld T=%lld heads=%lld of %lld D=%lld size=%lld first=%lld base=%g%s%s",
+                "rotary B=%lld T=%lld heads=%lld of %lld D=%lld size=%lld first=%lld base=%g "
+                "scaled by %g%s%s",
                 (long long)c->B, (long long)c->T, (long long)c->heads, (long long)c->all,
                 (long long)c->D, (long long)c->size, (long long)c->first, c->base,
-                c->interleaved ? " interleaved" : "", c->inverse ? " inverse" : "");
+                c->scaling.factor, c->interleaved ? " interleaved" : "",
+                c->inverse ? " inverse" : "");
     trial_operand(&t, 0, "x", ADDED, WORK, SHAPE(c->B, c->T, c->all * c->D), 0);
     trial_draw(&t, 0, 0, 1);
     trial_reference(b, &t);
@@ -211,16 +214,29 @@ static void rotary_trial(bench *b, const rotary_case *c)
 static void test_rotary(void **state)
 {
     static const rotary_case cases[] = {
-        {1, 1, 1, 1, 2, 2, 0, 10000, false, false},
-        {1, 2, 4, 3, 530, 530, 0, 10000, false, false},
-        {2, 5, 4, 3, 6, 6, 0, 10000, false, false},
-        {2, 7, 6, 4, 10, 4, 3, 500, false, false},
-        {1, 33, 3, 2, 64, 64, 0, 1e6, false, false},
-        {3, 2, 3, 2, 17, 16, 9, 10000, false, false},
-        {1, 3, 2, 2, 256, 256, 0, 10000, false, false},
-        {1, 4, 3, 2, 80, 32, 8190, 10000, false, false},
-        {2, 3, 2, 0, 4, 4, 0, 10, false, false},
-        {1, 5, 2, 1, 4, 0, 0, 10000, false, false},
+        {1, 1, 1, 1, 2, 2, 0, 10000, false, false, {0, 0, 0, 0}},
+        {1, 2, 4, 3, 530, 530, 0, 10000, false, false, {0, 0, 0, 0}},
+        {2, 5, 4, 3, 6, 6, 0, 10000, false, false, {0, 0, 0, 0}},
+        {2, 7, 6, 4, 10, 4, 3, 500, false, false, {0, 0, 0, 0}},
+        {1, 33, 3, 2, 64, 64, 0, 1e6, false, false, {0, 0, 0, 0}},
+        {3, 2, 3, 2, 17, 16, 9, 10000, false, false, {0, 0, 0, 0}},
+        {1, 3, 2, 2, 256, 256, 0, 10000, false, false, {0, 0, 0, 0}},
+        {1, 4, 3, 2, 80, 32, 8190, 10000, false, false, {0, 0, 0, 0}},
+        {2, 3, 2, 0, 4, 4, 0, 10, false, false, {0, 0, 0, 0}},
+        {1, 5, 2, 1, 4, 0, 0, 10000, false, false, {0, 0, 0, 0}},
+        {1, 9, 3, 2, 12, 12, 5, 10000, false, false, {4, 0, 0, 0}},
+        {2,
+         7,
+         3,
+         2,
+         64,
+         64,
+         100,
+         5e5,
+         false,
+         false,
+         {8, 1, 4, 8192}}, /* waves of all three kinds */
+        {1, 5, 2, 2, 20, 10, 3, 10000, false, false, {32, 1, 4, 64}},
     };
     for (int i = 0; i < COUNT(cases); i++)
         for (int form = 0; form < 4; form++) {

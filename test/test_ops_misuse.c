@@ -256,6 +256,7 @@ static void heads_on(rig *on)
     REFUSE(rotary, rotary, size, 3);
     REFUSE(rotary, rotary, size, C + 2);
     REFUSE(rotary, rotary, base, 0);
+    REFUSE(rotary, rotary, scaling.factor, -1);
     REFUSE(rotary, rotary, first_position, -1);
     gate_op gate = {.out = work(on, SHAPE(R, N)), .x = work(on, SHAPE(R, 2 * N)), .act = ACT_SILU};
     ACCEPT(gate, gate);

@@ -148,6 +148,8 @@ static const row rows[] = {
     {"resume", "", "--resume earlier/step_00000003", STEPS | FIRST, WEIGHTS | PEAK,
      "resuming from earlier/step_00000003"},
     {"load", "", "--load earlier", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
+    {"ignore-field", "--load earlier", "--load marked --ignore-field made_up", 0,
+     TRAINING | PEAK | STEPS, "the field made_up is ignored"},
     {"widen", "--load earlier", "--load narrow --widen", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
     {"out", "", "--out elsewhere/deep", WRITTEN, 0, "wrote elsewhere/deep/model.safetensors"},
     {"ranks", "--plan", "--plan --ranks 4", 0, 0, "as rank 0 of 4, --zero 0"},
@@ -411,13 +413,16 @@ static void write_narrow(const char *to, const char *from)
     safetensors_close(all);
 }
 
-/* What --resume, --load and --widen need: an earlier run, with a checkpoint in its middle. */
+/* What --resume, --load, --ignore-field and --widen need: an earlier run, with a checkpoint in its middle. */
 static void make_earlier(void)
 {
     run_result r = run_program("--checkpoint-every 3");
     free_result(&r);
     if (system("mv out earlier && mkdir narrow && cp earlier/config.json narrow")) fail();
     write_narrow("narrow/model.safetensors", "earlier/model.safetensors");
+    if (system("mkdir marked && cp earlier/model.safetensors marked && "
+               "sed 's/{/{\"made_up\": 1,/' earlier/config.json >marked/config.json"))
+        fail();
 }
 
 static int open_all(void **state)

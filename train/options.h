@@ -27,6 +27,7 @@ typedef struct {
     const char *model_name;
     const char *load; /* DIR or FILE of a trained model; NULL: initial values */
     bool widen;
+    pattern_list ignore_field;                                    /* of config.json */
     const char *dtype_name, *master_name, *state_name, *state_of; /* master: NULL or a word */
     dtype type;                                                   /* resolved */
     master_form master;                                           /* resolved */
@@ -69,6 +70,7 @@ typedef struct {
     double product_rate, stream_rate;     /* GFLOP/s, GB/s; 0: measured */
     /* the run */
     int64_t batch, seq, accum, steps;
+    int64_t longest; /* --seq as it was given; 0: not */
     const char *device_name;
     place_choice place; /* resolved */
     int64_t threads, seed;

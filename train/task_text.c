@@ -6,6 +6,8 @@
 #include "train/task.h"
 #include "io/model_file.h"
 
+#include <fnmatch.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +24,9 @@ static const option_row rows[] = {
      TEXT, MODEL, SILENT, FIELD(load), 0, 0, "initial values"},
     {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG, MODEL,
      SILENT, FIELD(widen), 0, 0, NULL},
+    {"ignore-field", "NAME",
+     "a field of config.json that is not known here and does not change what the model computes",
+     LIST, MODEL, SILENT, FIELD(ignore_field), 0, 0, "none"},
     {"layers", "N", "transformer blocks", WHOLE, MODEL, FIXED, FIELD(layers), 1, 1000,
      "the model's"},
     {"heads", "N", "attention heads; must divide the width", WHOLE, MODEL, FIXED, FIELD(heads), 1,
@@ -51,22 +56,50 @@ static void text_defaults(options *o)
     o->prompt = "";
 }
 
-static error *find_model(const char *name, model_config *out)
+/* A preset's name with * or ?: several models, for --plan --memory's table. */
+static bool is_pattern(const char *name)
 {
-    const char *dot = strrchr(name, '.');
-    return dot && !strcmp(dot, ".json") ? weights_config(name, out)
-                                        : preset_find(&text_presets, name, out);
+    return name && strpbrk(name, "*?[");
+}
+
+static error *find_pattern(const options *o, model_config *out)
+{
+    if (!o->plan || !o->memory)
+        return user_error("--model %s: several models only with --plan --memory SIZE, which prints "
+                          "what trains in it",
+                          o->model_name);
+    for (int i = 0; i < text_presets.n; i++)
+        if (!fnmatch(o->model_name, text_presets.row[i].name, 0)) {
+            *out = text_presets.row[i];
+            return NULL;
+        }
+    return user_error("--model %s: no preset has such a name (--help lists them all)",
+                      o->model_name);
+}
+
+static error *find_model(const options *o, model_config *out)
+{
+    const char *name = o->model_name, *dot = strrchr(name, '.');
+    if (dot && !strcmp(dot, ".json")) return weights_config_but(name, o->ignore_field.pattern, out);
+    return is_pattern(name) ? find_pattern(o, out) : preset_find(&text_presets, name, out);
+}
+
+static void tell_ignored(const options *o)
+{
+    for (int i = 0; i < o->ignore_field.n && !o->json; i++)
+        printf("config.json: the field %s is ignored, as --ignore-field says\n",
+               o->ignore_field.pattern[i]);
 }
 
 /* With --load the file says the sizes: one that is given, too, must be the same. */
 static error *load_model(options *o)
 {
     weights *w;
-    TRY(weights_open(o->load, &w));
+    TRY(weights_open_but(o->load, o->ignore_field.pattern, &w));
     o->model = *weights_model(w);
     weights_close(w);
     model_config preset = {0};
-    if (o->model_name) TRY(find_model(o->model_name, &preset));
+    if (o->model_name) TRY(find_model(o, &preset));
     const struct {
         const char *name;
         int64_t given, has;
@@ -94,7 +127,7 @@ static error *named_model(options *o)
 {
     if (o->widen) return user_error("--widen: only with --load");
     if (!o->model_name) o->model_name = gpt_kind.default_model;
-    TRY(find_model(o->model_name, &o->model));
+    TRY(find_model(o, &o->model));
     const model_config sizes = {.layers = o->layers,
                                 .heads = o->heads,
                                 .width = o->width,
@@ -107,7 +140,9 @@ static error *named_model(options *o)
 static error *text_resolve(options *o)
 {
     TRY(o->load ? load_model(o) : named_model(o));
-    if (!o->seq) o->seq = o->model.context;
+    tell_ignored(o);
+    o->longest = o->seq;
+    if (!o->seq || is_pattern(o->model_name)) o->seq = o->model.context;
     if (o->seq > o->model.context)
         return user_error("--seq %lld is longer than the model's context %lld: use a shorter one, "
                           "or a larger --context",
@@ -152,7 +187,7 @@ static error *text_open(const options *o, bool training, source **out)
 static error *text_load(trainer *t, device *dev)
 {
     weights *w;
-    TRY(weights_open(t->o->load, &w));
+    TRY(weights_open_but(t->o->load, t->o->ignore_field.pattern, &w));
     error *e = weights_read(w, &t->params, t->o->widen, dev);
     weights_close(w);
     return e;

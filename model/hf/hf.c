@@ -16,7 +16,7 @@ static const hf_family *family_of_type(const char *type)
 
 static error *refuse_type(const hf_source *s)
 {
-    char why[200] = "but only these can be loaded: ";
+    char why[300] = "but only these can be loaded: ";
     for (int i = 0; i < hf_n_families; i++)
         snprintf(why + strlen(why), sizeof why - strlen(why), "%s%s", i ? ", " : "",
                  hf_families[i].type);
@@ -25,7 +25,13 @@ static error *refuse_type(const hf_source *s)
 
 error *hf_config_read(const char *path, const cJSON *json, model_config *out)
 {
-    hf_source s = {path, json};
+    return hf_config_read_but(path, json, NULL, out);
+}
+
+error *hf_config_read_but(const char *path, const cJSON *json, const char *const *ignored,
+                          model_config *out)
+{
+    hf_source s = {path, json, ignored};
     const cJSON *type = hf_get(&s, "model_type");
     if (!type)
         return user_error("%s has no model_type: it is not a configuration of Hugging Face's",
@@ -57,7 +63,7 @@ static const char *difference(const model_config *a, const model_config *b)
 /* The family's fields for c; what c has that they cannot say, or NULL. */
 static const char *encode(const hf_family *f, const model_config *c, hf_model *fields)
 {
-    hf_source none = {"config.json", NULL};
+    hf_source none = {.path = "config.json"};
     hf_model decoded = {.c = f->options};
     *fields = (hf_model){.c = *c};
     if (f->encode) f->encode(fields);

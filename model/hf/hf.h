@@ -1,7 +1,7 @@
 /* hf.h - Hugging Face's config.json to a model_config and back.
  *
- * model_type: gpt2, llama (Vicuna, too), qwen (the first), qwen2 (1.5, 2, 2.5), qwen3, gemma, bloom,
- * phi (1, 1.5, 2), falcon, chatglm (2, 3).  hf_families.c has a table of fields for each.  Every field
+ * model_type: gpt2, llama (1 to 3.3, Vicuna, SmolLM 2), mistral, smollm3, qwen (the first), qwen2 (1.5,
+ * 2, 2.5), qwen3, gemma, bloom, phi (1, 1.5, 2), phi3 (3, 4), gpt_neox (Pythia), falcon, chatglm (2, 3).  hf_families.c has a table of fields for each.  Every field
  * of a file is one of these:
  *
  *   an option      layers, heads, eps ...; an absent one has transformers' default
@@ -22,6 +22,9 @@
 
 /* User errors name `path`, the field and its value. */
 error *hf_config_read(const char *path, const cJSON *json, model_config *out) NODISCARD;
+/* The same; ignored: ? unknown fields that are let through, NULL after the last. */
+error *hf_config_read_but(const char *path, const cJSON *json, const char *const *ignored,
+                          model_config *out) NODISCARD;
 
 /* The same of a ViT (ViTConfig), over a preset's values in *out: what its fields say, and as many classes
  * as it has labels. */

@@ -7,6 +7,7 @@
 #include "model/hf/hf_internal.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define M(member) offsetof(hf_model, member)
@@ -27,8 +28,9 @@
 #define MUST_FLAG(name, value) FIELD(HF_MUST_FLAG, name, 0, value)
 #define DROPOUT(name)          FIELD(HF_DROPOUT, name, 0, 0)
 #define ELSEWHERE(name)        FIELD(HF_ELSEWHERE, name, 0, 0)
-#define ROPE_FIELDS                                                                                \
-    OPTION(rotary_base, 10000), ELSEWHERE("rope_scaling"), ELSEWHERE("rope_parameters")
+#define ROPE_SCALING                                                                               \
+    FIELD(HF_ROPE, "rope_scaling", M(c.rotary.scaling), 0), ELSEWHERE("rope_parameters")
+#define ROPE_FIELDS OPTION(rotary_base, 10000), ROPE_SCALING
 
 /* ---- shared by the families ---- */
 
@@ -45,46 +47,139 @@ static error *derive(const hf_source *s, hf_model *m, const char *heads, const c
     return NULL;
 }
 
-/* A table of rope_scaling's or rope_parameters' kind: only the plain rotation.  partial: the family
- * can turn a part of each head. */
-static error *check_rope(const hf_source *s, const char *name, bool partial, hf_model *m)
+/* The number in `rope`, which the field `older` must not contradict. */
+static error *rope_number(const hf_source *s, const char *name, const cJSON *item, double least,
+                          double most, const char *older, double *out)
+{
+    char why[160];
+    double number = cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
+    const cJSON *other = hf_get(s, older);
+    snprintf(why, sizeof why, "whose %s must be a number from %g to %g", item->string, least, most);
+    if (!(number >= least && number <= most)) return hf_refuse(s, name, why);
+    snprintf(why, sizeof why, "but %s is another number", older ? older : "");
+    if (other && number != other->valuedouble) return hf_refuse(s, name, why);
+    *out = number;
+    return NULL;
+}
+
+typedef struct {
+    const char *type;
+    rope_scaling scaling;
+    double base, part;
+} rope_table;
+
+/* One field of rope_scaling or rope_parameters. */
+static error *read_rope_field(const hf_source *s, const char *name, const cJSON *item,
+                              rope_table *t)
+{
+    const struct {
+        const char *field;
+        double least, most;
+        double *at;
+        const char *older[2];
+    } numbers[] = {
+        {"rope_theta", 1, 1e30, &t->base, {"rope_theta", "rotary_emb_base"}},
+        {"partial_rotary_factor", 1e-6, 1, &t->part, {"partial_rotary_factor", "rotary_pct"}},
+        {"factor", 1, 1e6, &t->scaling.factor, {NULL, NULL}},
+        {"low_freq_factor", 1e-6, 1e6, &t->scaling.low, {NULL, NULL}},
+        {"high_freq_factor", 1e-6, 1e6, &t->scaling.high, {NULL, NULL}},
+        {"original_max_position_embeddings",
+         1,
+         1e9,
+         &t->scaling.context,
+         {"original_max_position_embeddings", NULL}},
+    };
+    const char *word = cJSON_GetStringValue(item);
+    if (!strcmp(item->string, "type") || !strcmp(item->string, "rope_type")) {
+        bool known = word && (!strcmp(word, "default") || !strcmp(word, "linear") ||
+                              !strcmp(word, "llama3"));
+        if (!known) return hf_refuse(s, name, "of a type that is not default, linear or llama3");
+        if (t->type && strcmp(t->type, word)) return hf_refuse(s, name, "with two types");
+        t->type = word;
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (!strcmp(item->string, numbers[i].field))
+            for (int k = 0; k < 2; k++)
+                TRY(rope_number(s, name, item, numbers[i].least, numbers[i].most,
+                                numbers[i].older[k], numbers[i].at));
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (!strcmp(item->string, numbers[i].field)) return NULL;
+    return cJSON_IsNull(item) ? NULL : hf_refuse(s, name, "with a field that is not known here");
+}
+
+/* The type's own fields are there, and no others. */
+static error *check_scaling(const hf_source *s, const char *name, rope_table *t)
+{
+    bool linear = t->type && !strcmp(t->type, "linear"),
+         waves = t->type && !strcmp(t->type, "llama3");
+    rope_scaling *x = &t->scaling;
+    if ((linear || waves) != (x->factor > 0))
+        return hf_refuse(s, name,
+                         linear || waves ? "without a factor" : "with a factor but no type");
+    if (waves && !(x->low > 0 && x->high > x->low && x->context > 0))
+        return hf_refuse(s, name,
+                         "which needs low_freq_factor, a larger high_freq_factor, and "
+                         "original_max_position_embeddings");
+    if (!waves && (x->low > 0 || x->high > 0))
+        return hf_refuse(s, name, "with a field of llama3 but another type");
+    if (!waves) x->context = 0;
+    if (x->factor == 1 || !(linear || waves)) *x = (rope_scaling){0};
+    return NULL;
+}
+
+/* An object of rope_scaling's or rope_parameters' kind.  partial: the family can rotate a part of each
+ * head. */
+static error *read_rope(const hf_source *s, const char *name, bool partial, hf_model *m)
 {
     const cJSON *rope = hf_get(s, name), *item = rope ? rope->child : NULL;
-    if (rope && !cJSON_IsObject(rope)) return hf_refuse(s, name, "but must be an object");
-    for (; item; item = item->next) {
-        const char *word = cJSON_GetStringValue(item);
-        double number = cJSON_IsNumber(item) ? item->valuedouble : -1;
-        if (!strcmp(item->string, "type") || !strcmp(item->string, "rope_type")) {
-            if (!word || strcmp(word, "default"))
-                return hf_refuse(s, name, "a type that is not known here: only default is");
-        } else if (!strcmp(item->string, "rope_theta")) {
-            if (hf_get(s, "rope_theta") && number != m->c.rotary.base)
-                return hf_refuse(s, name, "but rope_theta is another number");
-            if (!(number >= 1 && number <= 1e30))
-                return hf_refuse(s, name, "whose rope_theta must be a number of 1 or more");
-            m->c.rotary.base = number;
-        } else if (!strcmp(item->string, "partial_rotary_factor")) {
-            if (hf_get(s, "partial_rotary_factor") && number != m->rotary_part)
-                return hf_refuse(s, name, "but partial_rotary_factor is another number");
-            if (!(number > 0 && number <= 1))
-                return hf_refuse(s, name, "whose partial_rotary_factor must be from 0 to 1");
-            if (!partial && number != 1)
-                return hf_refuse(s, name,
-                                 "whose partial_rotary_factor must be 1: in this family "
-                                 "whole heads turn");
-            m->rotary_part = number;
-        } else if (!cJSON_IsNull(item))
-            return hf_refuse(s, name, "with a field that is not known here");
-    }
+    rope_table t = {.base = m->c.rotary.base, .part = m->rotary_part};
+    if (!rope) return NULL;
+    if (!cJSON_IsObject(rope)) return hf_refuse(s, name, "but must be an object");
+    for (; item; item = item->next)
+        TRY(read_rope_field(s, name, item, &t));
+    if (!partial && t.part != 1)
+        return hf_refuse(s, name,
+                         "whose partial_rotary_factor must be 1: in this family whole heads turn");
+    TRY(check_scaling(s, name, &t));
+    m->c.rotary.base = t.base;
+    m->c.rotary.scaling = t.scaling;
+    m->rotary_part = t.part;
     return NULL;
+}
+
+/* Both objects may be there, if they agree. */
+static error *read_ropes(const hf_source *s, bool partial, hf_model *m)
+{
+    TRY(read_rope(s, "rope_scaling", partial, m));
+    rotary_form first = m->c.rotary;
+    bool both = hf_get(s, "rope_scaling") && hf_get(s, "rope_parameters");
+    TRY(read_rope(s, "rope_parameters", partial, m));
+    if (both && memcmp(&first.scaling, &m->c.rotary.scaling, sizeof first.scaling))
+        return hf_refuse(s, "rope_parameters", "but rope_scaling says something else");
+    return NULL;
+}
+
+/* A window that is as long as the context changes nothing.  unset: what its absence means; 0: none */
+static error *check_window(const hf_source *s, const hf_model *m, double unset)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(s->json, "sliding_window");
+    double window = cJSON_IsNumber(item) ? item->valuedouble : item || !s->json ? 0 : unset;
+    if (item && !cJSON_IsNumber(item) && !cJSON_IsNull(item))
+        return hf_refuse(s, "sliding_window", "but must be a number or null");
+    if (item ? cJSON_IsNull(item) || window >= (double)m->c.context
+             : window == 0 || window >= (double)m->c.context)
+        return NULL;
+    return user_error("%s: sliding_window is %g%s, less than max_position_embeddings (%lld): "
+                      "attention in windows is not known here",
+                      s->path, window, item ? "" : " when it is absent", (long long)m->c.context);
 }
 
 static error *decode_rotary(const hf_source *s, hf_model *m)
 {
     bool partial = m->rotary_part > 0;
     if (!partial) m->rotary_part = 1;
-    TRY(check_rope(s, "rope_scaling", partial, m));
-    TRY(check_rope(s, "rope_parameters", partial, m));
+    TRY(read_ropes(s, partial, m));
     m->c.rotary.size = (int64_t)((double)m->c.head_size * m->rotary_part);
     if (m->c.rotary.size >= 2 && m->c.rotary.size % 2 == 0) return NULL;
     return user_error("%s: %lld numbers of a head would be turned, but they are turned in pairs",
@@ -150,11 +245,12 @@ static error *decode_gpt2(const hf_source *s, hf_model *m)
 
 /* ---- LLaMA (and Vicuna, which is one), Qwen 2, Qwen 3, Gemma ---- */
 
-#define LLAMA_SIZES(vocab_, width_, inner_, layers_, heads_, kv_heads_, context_)                  \
+#define LLAMA_SIZES_ALONE(vocab_, width_, inner_, layers_, heads_, kv_heads_, context_)            \
     OPTION(vocab, vocab_), OPTION(width, width_), OPTION(inner, inner_), OPTION(layers, layers_),  \
-        OPTION(heads, heads_), OPTION(kv_heads, kv_heads_), OPTION(context, context_),             \
-        OPTION(norm_eps, 1e-6), ROPE_FIELDS, ELSEWHERE("layer_types"),                             \
-        MUST("attention_dropout", 0)
+        OPTION(heads, heads_), OPTION(kv_heads, kv_heads_), OPTION(context, context_)
+#define FULL_ATTENTION ELSEWHERE("layer_types"), MUST("attention_dropout", 0)
+#define LLAMA_SIZES(...)                                                                           \
+    LLAMA_SIZES_ALONE(__VA_ARGS__), OPTION(norm_eps, 1e-6), ROPE_FIELDS, FULL_ATTENTION
 
 static const hf_field llama_fields[] = {
     LLAMA_SIZES(32000, 4096, 11008, 32, 32, 0, 2048),
@@ -229,6 +325,127 @@ static error *decode_gemma(const hf_source *s, hf_model *m)
     TRY(decode_llama(s, m));
     m->c.embedding_scale = sqrt((double)m->c.width);
     return NULL;
+}
+
+/* ---- Mistral ---- */
+
+static const hf_field mistral_fields[] = {
+    LLAMA_SIZES(32000, 4096, 14336, 32, 32, 8, 131072),
+    OPTION(head_size, 0),
+    OPTION(act, ACT_SILU),
+    OPTION(tied, false),
+    FIELD(HF_NONE, "sliding_window", 0, 0),
+};
+
+static error *decode_mistral(const hf_source *s, hf_model *m)
+{
+    TRY(check_window(s, m, 4096));
+    return decode_llama(s, m);
+}
+
+/* ---- SmolLM 3 ---- */
+
+static const hf_field smollm3_fields[] = {
+    LLAMA_SIZES_ALONE(128256, 2048, 11008, 36, 16, 4, 32768),
+    OPTION(norm_eps, 1e-6),
+    OPTION(rotary_base, 2000000),
+    ROPE_SCALING,
+    FULL_ATTENTION,
+    NAMED(rotary_skip, "no_rope_layer_interval", NULL, 4),
+    ELSEWHERE("no_rope_layers"),
+    OPTION(act, ACT_SILU),
+    OPTION(tied, true),
+    FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
+    FIELD(HF_FLAG, "mlp_bias", M(linear_bias), false),
+    MUST_FLAG("use_sliding_window", false),
+};
+
+/* no_rope_layers has a 0 for each layer without rotations; the interval then says nothing. */
+static error *decode_smollm3(const hf_source *s, hf_model *m)
+{
+    const cJSON *list = hf_get(s, "no_rope_layers"), *item;
+    int64_t *skip = &m->c.rotary.skip, layer = 0;
+    if (list && (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != m->c.layers))
+        return hf_refuse(s, "no_rope_layers", "but must be an array with a number for each layer");
+    if (list) *skip = 0;
+    cJSON_ArrayForEach(item, list)
+    {
+        layer++;
+        bool without = cJSON_IsNumber(item) && item->valuedouble == 0;
+        if (without && !*skip) *skip = layer;
+        if (without != (*skip && layer % *skip == 0))
+            return hf_refuse(s, "no_rope_layers", "but the layers without must be every n-th");
+    }
+    return decode_llama(s, m);
+}
+
+/* ---- Phi 3 and 4 ---- */
+
+static const hf_field phi3_fields[] = {
+    LLAMA_SIZES_ALONE(32064, 3072, 8192, 32, 32, 0, 4096),
+    OPTION(norm_eps, 1e-5),
+    ROPE_FIELDS,
+    FULL_ATTENTION,
+    OPTION(head_size, 0),
+    OPTION(act, ACT_SILU),
+    OPTION(tied, false),
+    FIELD(HF_PART, "partial_rotary_factor", M(rotary_part), 1),
+    FIELD(HF_NONE, "sliding_window", 0, 0),
+    ELSEWHERE("original_max_position_embeddings"),
+    MUST_FLAG("attention_bias", false),
+    MUST_FLAG("mlp_bias", false),
+    MUST_FLAG("lm_head_bias", false),
+    DROPOUT("resid_pdrop"),
+    DROPOUT("embd_pdrop"),
+};
+
+static error *decode_phi3(const hf_source *s, hf_model *m)
+{
+    const cJSON *original = hf_get(s, "original_max_position_embeddings");
+    if (original && !cJSON_IsNumber(original))
+        return hf_refuse(s, "original_max_position_embeddings", "but must be a number");
+    TRY(check_window(s, m, 0));
+    return decode_llama(s, m);
+}
+
+static void encode_phi3(hf_model *m)
+{
+    encode_llama(m);
+    encode_rotary(m);
+}
+
+/* ---- GPT-NeoX and Pythia ---- */
+
+static const hf_field neox_fields[] = {
+    OPTION(vocab, 50432),
+    OPTION(width, 6144),
+    OPTION(layers, 44),
+    OPTION(heads, 64),
+    OPTION(inner, 24576),
+    OPTION(context, 2048),
+    OPTION(act, ACT_GELU_ERF),
+    NAMED(norm_eps, "layer_norm_eps", NULL, 1e-5),
+    OPTION(tied, false),
+    NAMED(rotary_base, "rotary_emb_base", "rope_theta", 10000),
+    FIELD(HF_PART, "rotary_pct", M(rotary_part), 0.25),
+    ROPE_SCALING,
+    FIELD(HF_FLAG, "use_parallel_residual", M(parallel), true),
+    MUST_FLAG("attention_bias", true),
+    MUST("attention_dropout", 0),
+    DROPOUT("hidden_dropout"),
+};
+
+static error *decode_neox(const hf_source *s, hf_model *m)
+{
+    TRY(derive(s, m, "num_attention_heads", "num_attention_heads"));
+    m->c.residual = m->parallel ? RESIDUAL_PARALLEL : RESIDUAL_SEQUENTIAL;
+    return decode_rotary(s, m);
+}
+
+static void encode_neox(hf_model *m)
+{
+    m->parallel = m->c.residual != RESIDUAL_SEQUENTIAL;
+    encode_rotary(m);
 }
 
 /* ---- the first Qwen ---- */
@@ -483,6 +700,28 @@ const hf_family hf_families[] = {
      qwen_windows,
      decode_llama,
      encode_llama},
+    {"mistral",
+     "MistralForCausalLM",
+     {LLAMA_OPTIONS},
+     FIELDS(mistral),
+     NULL,
+     decode_mistral,
+     encode_llama},
+    {"smollm3",
+     "SmolLM3ForCausalLM",
+     {SMOLLM3_OPTIONS},
+     FIELDS(smollm3),
+     qwen_windows,
+     decode_smollm3,
+     encode_llama},
+    {"phi3", "Phi3ForCausalLM", {PHI3_OPTIONS}, FIELDS(phi3), NULL, decode_phi3, encode_phi3},
+    {"gpt_neox",
+     "GPTNeoXForCausalLM",
+     {NEOX_OPTIONS},
+     FIELDS(neox),
+     NULL,
+     decode_neox,
+     encode_neox},
     {"gemma", "GemmaForCausalLM", {GEMMA_OPTIONS}, FIELDS(gemma), NULL, decode_gemma, encode_llama},
     {"bloom",
      "BloomForCausalLM",

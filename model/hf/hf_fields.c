@@ -8,78 +8,35 @@
 /* What changes nothing in what a model computes, whatever its family: who wrote the file, tokens
  * that generation stops at, initial values, what other heads would do, which of several programs for
  * the same function is taken. */
-static const char *const harmless[] = {"_attn_implementation",
-                                       "_attn_implementation_autoset",
-                                       "_attn_implementation_internal",
-                                       "_commit_hash",
-                                       "_flash_attn_2_enabled",
-                                       "_name_or_path",
-                                       "architectures",
-                                       "auto_map",
-                                       "bad_words_ids",
-                                       "begin_suppress_tokens",
-                                       "bos_token_id",
-                                       "chunk_size_feed_forward",
-                                       "classifier_dropout",
-                                       "decoder_start_token_id",
-                                       "diversity_penalty",
-                                       "do_sample",
-                                       "dtype",
-                                       "early_stopping",
-                                       "encoder_no_repeat_ngram_size",
-                                       "eos_token_id",
-                                       "exponential_decay_length_penalty",
-                                       "finetuning_task",
-                                       "forced_bos_token_id",
-                                       "forced_eos_token_id",
-                                       "gradient_checkpointing",
-                                       "id2label",
-                                       "initializer_range",
-                                       "is_decoder",
-                                       "keys_to_ignore_at_inference",
-                                       "label2id",
-                                       "length_penalty",
-                                       "max_length",
-                                       "min_length",
-                                       "model_type",
-                                       "no_repeat_ngram_size",
-                                       "num_beam_groups",
-                                       "num_beams",
-                                       "num_return_sequences",
-                                       "output_attentions",
-                                       "output_hidden_states",
-                                       "output_past",
-                                       "output_scores",
-                                       "pad_token_id",
-                                       "prefix",
-                                       "pretraining_tp",
-                                       "problem_type",
-                                       "remove_invalid_values",
-                                       "repetition_penalty",
-                                       "return_dict",
-                                       "return_dict_in_generate",
-                                       "sep_token_id",
-                                       "suppress_tokens",
-                                       "task_specific_params",
-                                       "temperature",
-                                       "tf_legacy_loss",
-                                       "tokenizer_class",
-                                       "top_k",
-                                       "top_p",
-                                       "torch_dtype",
-                                       "torchscript",
-                                       "transformers_version",
-                                       "typical_p",
-                                       "unk_token_id",
-                                       "use_bfloat16",
-                                       "use_cache",
-                                       NULL};
+static const char *const harmless[] = {
+    /* what programs for fine-tuning add to config.json: unsloth,
+                                        * TRL's NEFTune; SmolLM 2's own, transformers.js */
+    "is_llama_config", "neftune_noise_alpha", "transformers.js_config", "unsloth_fixed",
+    "unsloth_version", "attn_implementation", "max_sequence_length", "tokenizer_model_max_length",
+    "tokenizer_padding_side", "cache_implementation",
+    /* transformers' */
+    "_attn_implementation", "_attn_implementation_autoset", "_attn_implementation_internal",
+    "_commit_hash", "_flash_attn_2_enabled", "_name_or_path", "architectures", "auto_map",
+    "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "chunk_size_feed_forward",
+    "classifier_dropout", "decoder_start_token_id", "diversity_penalty", "do_sample", "dtype",
+    "early_stopping", "encoder_no_repeat_ngram_size", "eos_token_id",
+    "exponential_decay_length_penalty", "finetuning_task", "forced_bos_token_id",
+    "forced_eos_token_id", "gradient_checkpointing", "id2label", "initializer_range", "is_decoder",
+    "keys_to_ignore_at_inference", "label2id", "length_penalty", "max_length", "min_length",
+    "model_type", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_return_sequences",
+    "output_attentions", "output_hidden_states", "output_past", "output_scores", "pad_token_id",
+    "prefix", "pretraining_tp", "problem_type", "remove_invalid_values", "repetition_penalty",
+    "return_dict", "return_dict_in_generate", "sep_token_id", "suppress_tokens",
+    "task_specific_params", "temperature", "tf_legacy_loss", "tokenizer_class", "top_k", "top_p",
+    "torch_dtype", "torchscript", "transformers_version", "typical_p", "unk_token_id",
+    "use_bfloat16", "use_cache", NULL};
 
 /* What every family's file may say, but only this: a decoder alone, with all of its heads. */
 static const hf_field common[] = {
     {"is_encoder_decoder", NULL, HF_MUST_FLAG, 0, 0, false},
     {"add_cross_attention", NULL, HF_MUST_FLAG, 0, 0, false},
     {"tie_encoder_decoder", NULL, HF_MUST_FLAG, 0, 0, false},
+    {"rope_interleaved", NULL, HF_MUST_FLAG, 0, 0, false}, /* SmolLM 2 */
     {"pruned_heads", NULL, HF_EMPTY, 0, 0, 0},
 };
 
@@ -302,9 +259,16 @@ error *hf_read_fields(const hf_source *s, const hf_family *f, hf_model *m)
     for (; item; item = item->next) {
         if (cJSON_GetObjectItemCaseSensitive(s->json, item->string) != item)
             return user_error("%s has %s twice: only one can be meant", s->path, item->string);
-        if (!cJSON_IsNull(item) && !is_known(f, item->string))
+        bool known = is_known(f, item->string), ignored = in_list(s->ignored, item->string);
+        if (known && ignored)
+            return user_error(
+                "--ignore-field %s: it is a known field of %s; only unknown ones can be "
+                "ignored",
+                item->string, s->path);
+        if (!cJSON_IsNull(item) && !known && !ignored)
             return hf_refuse(s, item->string,
-                             "which is not known here, and may change what the model computes");
+                             "which is not known here, and may change what the model computes "
+                             "(--ignore-field lets it through)");
     }
     return NULL;
 }
@@ -333,6 +297,20 @@ static bool write_option(cJSON *json, const hf_field *f, const hf_model *m)
     }
 }
 
+static bool write_rope(cJSON *json, const char *name, const rope_scaling *s)
+{
+    if (s->factor <= 0) return true;
+    cJSON *object = cJSON_AddObjectToObject(json, name);
+    bool waves = s->high > 0;
+    bool fine = object &&
+                cJSON_AddStringToObject(object, "rope_type", waves ? "llama3" : "linear") &&
+                cJSON_AddNumberToObject(object, "factor", s->factor);
+    if (!fine || !waves) return fine;
+    return cJSON_AddNumberToObject(object, "low_freq_factor", s->low) &&
+           cJSON_AddNumberToObject(object, "high_freq_factor", s->high) &&
+           cJSON_AddNumberToObject(object, "original_max_position_embeddings", s->context);
+}
+
 static bool write_field(cJSON *json, const hf_field *f, const hf_model *m)
 {
     const void *at = (const char *)m + f->at;
@@ -351,6 +329,10 @@ static bool write_field(cJSON *json, const hf_field *f, const hf_model *m)
         return cJSON_AddBoolToObject(json, f->name, f->unset != 0);
     case HF_DROPOUT:
         return cJSON_AddNumberToObject(json, f->name, 0);
+    case HF_NONE:
+        return cJSON_AddNullToObject(json, f->name);
+    case HF_ROPE:
+        return write_rope(json, f->name, at);
     default:
         return true;
     }
@@ -379,6 +361,8 @@ static size_t size_of(const hf_field *f)
         return sizeof(double);
     case HF_FLAG:
         return sizeof(bool);
+    case HF_ROPE:
+        return sizeof(rope_scaling);
     default:
         return 0;
     }

@@ -13,7 +13,8 @@
 
 typedef struct {
     const char *path;
-    const cJSON *json; /* NULL: none; what is refused has no value then */
+    const cJSON *json;          /* NULL: none; what is refused has no value then */
+    const char *const *ignored; /* ? fields that may be there, NULL after the last */
 } hf_source;
 
 /* A configuration, and the values of fields that are not options of ours. */
@@ -34,6 +35,8 @@ typedef enum {
     HF_MUST,   /* the number `unset`, or it is refused */
     HF_MUST_FLAG, /* the same for true and false */
     HF_EMPTY,     /* an empty object, or it is refused; never written */
+    HF_ROPE,      /* "rope_scaling", an object: the frequencies of rotations */
+    HF_NONE,      /* read by other code; null is written */
     HF_DROPOUT,   /* a rate, ignored: we train without dropout.  0 is written */
     HF_ELSEWHERE  /* read by other code */
 } hf_kind;

@@ -46,7 +46,7 @@ static const hf_family family = {.type = "vit",
 
 error *hf_vit_read(const char *path, const cJSON *json, model_config *out)
 {
-    hf_source s = {path, json};
+    hf_source s = {.path = path, .json = json};
     hf_model m = {.c = *out};
     TRY(hf_read_fields(&s, &family, &m));
     model_config *c = &m.c;

@@ -42,6 +42,10 @@ def rope(base, part=1.0):
     return {"rope_type": "default", "rope_theta": base, "partial_rotary_factor": part}
 
 
+def scaled(kind, **more):
+    return {"rope_type": kind, "rope_theta": 10000.0, **more}
+
+
 def llama_names(biases=()):
     """Where our parameters are: (key, theirs or several of theirs), weights and then biases."""
     a, m = "self_attn.", "mlp."
@@ -77,6 +81,10 @@ FALCON = {**BLOOM, "embedding_norm": None, "norm2": None}
 FALCON_OLD = {**FALCON, "norm2": "post_attention_layernorm"}
 FALCON_TWO = {**FALCON, "norm1": "ln_attn", "norm2": "ln_mlp"}
 GLM = {**llama_names(), "up": ["mlp.gate_up_proj"]}
+PHI3 = {**GLM, "qkv": ["self_attn.qkv_proj"]}
+NEOX = {"root": "gpt_neox.", "layer": "layers.%d.", "tokens": "embed_in", "final": "final_layer_norm",
+        "norm1": "input_layernorm", "norm2": "post_attention_layernorm", "qkv": ["attention.query_key_value"],
+        "project": ["attention.dense"], "up": ["mlp.dense_h_to_4h"], "down": ["mlp.dense_4h_to_h"]}
 
 # name, class, names, settings; groups: (key heads, queries of each, head size) of rows by group
 VARIANTS = [
@@ -133,6 +141,22 @@ VARIANTS = [
     # ChatGLM3's function: see above
     ("chatglm", "Glm", GLM,
      llama(attention_bias=True, head_dim=8, rope_parameters=rope(10000.0, 0.5)), None),
+    # angles scaled by the wave's length: one pair of five stays, one is between, three are divided
+    ("llama3", "Llama", llama_names(),
+     llama(head_dim=10, rope_parameters=scaled("llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                                               original_max_position_embeddings=64)), None),
+    # all angles divided
+    ("linear", "Llama", llama_names(), llama(rope_parameters=scaled("linear", factor=2.5)), None),
+    # the second layer without rotations
+    ("smollm3", "SmolLM3", llama_names(), llama(no_rope_layer_interval=2, tie_word_embeddings=True), None),
+    # q, k, v in one matrix, gate and up in one; half of a head turned
+    ("phi3", "Phi3", PHI3,
+     llama(head_dim=8, num_attention_heads=3, num_key_value_heads=3, rope_parameters=rope(10000.0, 0.5), resid_pdrop=0.0), None),
+    # both branches, of a norm each, all biases, half of a head turned, a head of its own
+    ("neox", "GPTNeoX", NEOX,
+     base(hidden_size=24, intermediate_size=40, num_attention_heads=3, layer_norm_eps=1e-5, hidden_act="gelu",
+          rope_parameters=rope(10000.0, 0.5), hidden_dropout=0.0, attention_dropout=0.0, tie_word_embeddings=False),
+     (3, 1, 8)),
 ]
 
 

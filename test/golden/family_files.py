@@ -60,6 +60,14 @@ families = {
     "llama-bias": base(model_type="llama", attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
                        head_dim=8, rope_theta=5e5, **LLAMA),
     "qwen2": base(model_type="qwen2", num_key_value_heads=2, rope_theta=1e6, tie_word_embeddings=True, **LLAMA),
+    "llama3": base(model_type="llama", num_key_value_heads=2, head_dim=10, rope_theta=1e4,
+                   rope_scaling=dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                                     original_max_position_embeddings=64), **LLAMA),
+    "mistral": base(model_type="mistral", num_key_value_heads=2, sliding_window=None, rope_theta=1e6, **LLAMA),
+    "smollm3": base(model_type="smollm3", num_key_value_heads=2, no_rope_layer_interval=2, pad_token_id=0, **LLAMA),
+    "phi3": base(model_type="phi3", num_key_value_heads=2, head_dim=6, pad_token_id=0, rope_theta=2.5e5,
+                 sliding_window=None, **LLAMA),
+    "neox": base(model_type="gpt_neox", rotary_pct=0.7, rotary_emb_base=5000, **LLAMA),
     "gemma": base(model_type="gemma", num_key_value_heads=1, head_dim=8, **LLAMA),
     "bloom": dict(model_type="bloom", vocab_size=VOCAB, hidden_size=24, n_layer=2, n_head=6, seq_length=CONTEXT),
     "phi": base(model_type="phi", partial_rotary_factor=0.4, **{**LLAMA, "intermediate_size": 44}),
@@ -155,6 +163,9 @@ def plain(config):
     file = {n: tuple(t.shape) for n, t in state.items()
             if not (tied and n == "lm_head.weight") and ".attn.bias" not in n and "masked_bias" not in n}
     mean = 0.0 if config["model_type"] == "gemma" else 1.0
+    if config["model_type"] == "gpt_neox":  # the module is lm_head since 5.0, the file's name has stayed
+        file["embed_out.weight"] = file.pop("lm_head.weight")
+        state["embed_out.weight"] = state["lm_head.weight"]
     with torch.no_grad():
         for n in file:
             state[n].copy_(tensor(n, file[n], mean))

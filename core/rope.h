@@ -1,0 +1,35 @@
+/* rope.h - the frequencies of rotary position embeddings for contexts longer than a model was first
+ * trained with, the same on every device.
+ *
+ *     linear   f / factor                                           (Chen et al. 2023, arXiv 2306.15595)
+ *     llama3   by the wave's length w = 2 pi / f beside the first context (Llama 3.1's reference program):
+ *
+ *         w < context / high                    f          fast ones stay
+ *         w > context / low                     f / factor
+ *         between                               (1 - t) f / factor + t f,  t = (context / w - low) / (high - low)
+ */
+#ifndef REGRAD_ROPE_H
+#define REGRAD_ROPE_H
+
+#include "base/host_device.h"
+
+#include <stdbool.h>
+
+typedef struct {
+    double factor;    /* 0: frequencies stay as they are */
+    double low, high; /* 0: linear */
+    double context;   /* that the model was first trained with */
+} rope_scaling;
+
+HOST_DEVICE double rope_scaled(double f, rope_scaling s)
+{
+    if (!(s.factor > 0)) return f;
+    if (!(s.high > 0)) return f / s.factor;
+    double waves = s.context * f / 6.283185307179586; /* in the first context */
+    if (waves > s.high) return f;
+    if (waves < s.low) return f / s.factor;
+    double t = (waves - s.low) / (s.high - s.low);
+    return (1 - t) * f / s.factor + t * f;
+}
+
+#endif
