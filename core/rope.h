@@ -2,7 +2,7 @@
  * trained with, the same on every device.
  *
  *     linear   f / factor                                           (Chen et al. 2023, arXiv 2306.15595)
- *     llama3   by the wave's length w = 2 pi / f beside the first context (Llama 3.1's reference program):
+ *     waves    by the wave's length w = 2 pi / f beside the first context, as published with the 128k models of July 2024:
  *
  *         w < context / high                    f          fast ones stay
  *         w > context / low                     f / factor
