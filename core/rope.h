@@ -2,7 +2,8 @@
  * trained with, the same on every device.
  *
  *     linear   f / factor                                           (Chen et al. 2023, arXiv 2306.15595)
- *     waves    by the wave's length w = 2 pi / f beside the first context, as published with the 128k models of July 2024:
+ *     waves    by a wave's length w = 2 pi / f beside the first context (as published in July 2024 with
+ *              models of 128k tokens):
  *
  *         w < context / high                    f          fast ones stay
  *         w > context / low                     f / factor
