@@ -163,11 +163,15 @@ int main(int argc, char **argv)
     int theirs = 0;
     error *e = options_parse(the_task, argc, argv, &o);
     if (!e) e = ranks_start(&o, &parent, &theirs);
-    if (!e && parent) return theirs;
+    if (!e && parent) {
+        options_free(&o);
+        return theirs;
+    }
     if (!e) e = ranks_open(&o, &ranks);
     if (!e) e = run_with(&o);
     bool failed = e;
     int status = report(&ranks, e);
     comm_close(&ranks, failed);
+    options_free(&o);
     return status;
 }

@@ -38,31 +38,6 @@ error *optim_another(const char *name, const optim_config *like, optim_config *o
     return NULL;
 }
 
-/* Rules that fold, and only they, do so. */
-static error *resolve_fold(optim_config *c, const char **reason)
-{
-    const char *name = rule_at(c->rule)->name, *suffix = c->reduced ? "_r" : "";
-    if (!rule_folds(c->rule))
-        return user_error("--gradients fold with --optim %s%s: it needs the sum of all "
-                          "micro-batches' gradients; use --gradients overlay or auto, or --optim "
-                          "adama",
-                          name, suffix);
-    if (c->gradients == GRADS_OWN || c->gradients == GRADS_OVERLAY)
-        return user_error("--gradients %s with --optim %s%s: it gives back each gradient's space "
-                          "as soon as it has taken it in; leave --gradients out, or use --optim "
-                          "adamw",
-                          grad_policy_name(c->gradients), name, suffix);
-    if (c->clip > 0)
-        return user_error("--grad-clip %g with --optim %s%s: the norm is known only when all "
-                          "gradients have gone into the states; use --grad-clip 0, or --optim "
-                          "adamw",
-                          c->clip, name, suffix);
-    c->gradients = GRADS_FOLD;
-    *reason = "the optimizer takes in each tensor's gradient as soon as it is complete, in every "
-              "micro-batch";
-    return NULL;
-}
-
 granularity optim_sees(const optim_config *c)
 {
     granularity sees = rule_at(c->rule)->sees;
@@ -74,48 +49,16 @@ bool optim_has_passes(const optim_config *c)
     return c->type != BF16 && c->state == STATE_F32;
 }
 
-/* What cannot be done with the non-zeros of all matrices in a row. */
-static error *check_sparse(const optim_config *c)
-{
-    const char *name = rule_at(c->rule)->name;
-    if (rule_at(c->rule)->sees == BY_MATRIX)
-        return user_error("--sparsity with --optim %s: it makes whole matrices orthogonal, and "
-                          "there are only their non-zeros; use --optim adamw",
-                          name);
-    if (c->state == STATE_INT8)
-        return user_error("--sparsity with --state int8: its blocks share a scale, and non-zeros "
-                          "change their places; use --state bf16");
-    return NULL;
-}
-
 error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason)
 {
-    if (c->sparse) TRY(check_sparse(c));
-    if (rule_at(c->rule)->sees == BY_MATRIX && !optim_has_passes(c))
-        return user_error("--optim %s: it makes matrices orthogonal in fp32; use --dtype fp32 and "
-                          "--state fp32, or --optim adamw",
-                          rule_at(c->rule)->name);
-    if (!c->fused && !optim_has_passes(c))
-        return user_error(
-            "--optim-impl passes: each pass leaves its result where parameters, "
-            "gradients and states lie, which takes 32 bits; use --optim-impl fused, or "
-            "--dtype fp32 and --state fp32");
-    if (c->reduced && !c->fused && rule_at(c->rule)->r_passes && !(c->beta[1] > 0))
-        return user_error(
-            "--beta2 0: the published passes of %s_r divide by it; use --optim-impl fused",
-            rule_at(c->rule)->name);
-    if (rule_folds(c->rule) || c->gradients == GRADS_FOLD) return resolve_fold(c, reason);
+    TRY(optim_refuse(c, micro_batches));
+    if (rule_folds(c->rule)) {
+        c->gradients = GRADS_FOLD;
+        *reason = "the optimizer takes in each tensor's gradient as soon as it is complete, in "
+                  "every micro-batch";
+        return NULL;
+    }
     *reason = "asked for by --gradients";
-    if (c->gradients == GRADS_RELEASE && micro_batches > 1)
-        return user_error("--gradients release with --accum %lld: gradients must live until the "
-                          "last micro-batch; "
-                          "use --gradients overlay or auto, or --accum 1",
-                          (long long)micro_batches);
-    if (c->gradients == GRADS_RELEASE && c->clip > 0)
-        return user_error("--gradients release with --grad-clip %g: the norm needs all gradients "
-                          "before the first "
-                          "update; use --gradients overlay or auto, or --grad-clip 0",
-                          c->clip);
     if (!c->reduced && c->gradients == GRADS_OWN)
         *reason = "the optimizer's default: gradients have their own space";
     if (c->gradients != GRADS_AUTO) return NULL;

@@ -54,9 +54,12 @@ error *optim_defaults(const char *name, optim_config *out) NODISCARD;
 /* The same, of numbers that lie in memory as those of `like`: their types, states and non-zeros. */
 error *optim_another(const char *name, const optim_config *like, optim_config *out) NODISCARD;
 
-/* Turns `auto` into a policy, with the reason in words; refuses what cannot be (release with
- * clipping or with several micro-batches; anything but fold for a rule that folds, and fold for
- * another). */
+/* The table of what an optimizer cannot be combined with (optim/conflicts.c): does a row of it hold,
+ * and with what in few words (NULL: not worth a line); and the same as a user error. */
+bool optim_conflicts(const optim_config *c, int64_t micro_batches, const char **with);
+error *optim_refuse(const optim_config *c, int64_t micro_batches) NODISCARD;
+
+/* Turns `auto` into a policy, with the reason in words; refuses what that table has. */
 error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason) NODISCARD;
 
 /* Can it run pass by pass?  Passes leave each result in memory, and in less than 32 bits it would not

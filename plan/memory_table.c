@@ -1,9 +1,10 @@
 /* memory_table.c - what trains in how much memory: see memory_search.h. */
 #include "plan/memory_search.h"
+#include "train/conflicts.h"
 #include "train/task.h"
 
 #include <fnmatch.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #define GIB 1073741824.0
@@ -37,27 +38,34 @@ static int64_t length_of(const options *o, int i)
     return o->longest && o->longest < context ? o->longest : context;
 }
 
-static error *peak_of(const options *asked, const row *r, int which, int64_t samples, size_t *peak)
+/* The options of one cell: this optimizer and model, one micro-batch of so many samples. */
+static error *options_of(const options *asked, const row *r, const model_config *m, int64_t seq,
+                         int64_t samples, options *o)
 {
-    options *o;
-    trainer *t;
-    TRY(alloc_array(&o, 1, sizeof *o));
     *o = *asked;
-    o->model = *preset(asked, which);
-    o->seq = length_of(asked, which);
+    o->model = *m;
+    o->seq = seq;
     o->batch = samples;
     o->accum = 1;
     o->freeze.n = o->train_only.n = 0; /* names of another model */
     options_recompute(o, r->reduced ? RECOMPUTE_SQRT : RECOMPUTE_NONE);
-    error *e = optim_another(r->name, &o->optim, &o->optim);
-    if (!e) e = optim_resolve(&o->optim, 1, &o->policy_reason);
-    if (!e) e = trainer_plan(o, o->task->kind, &t);
-    if (!e) {
-        *peak = arena_peak(t->arena);
-        trainer_destroy(t);
-    }
-    free(o);
-    return e;
+    return optim_another(r->name, &o->optim, &o->optim);
+}
+
+/* What does not go with the rest (--attention cudnn with a model of ALiBi) fits nowhere. */
+static error *peak_of(const options *asked, const row *r, int which, int64_t samples, size_t *peak)
+{
+    options o;
+    trainer *t;
+    const char *with;
+    TRY(options_of(asked, r, preset(asked, which), length_of(asked, which), samples, &o));
+    *peak = SIZE_MAX;
+    if (options_conflict(&o, &with)) return NULL;
+    TRY(optim_resolve(&o.optim, 1, &o.policy_reason));
+    TRY(trainer_plan(&o, o.task->kind, &t));
+    *peak = arena_peak(t->arena);
+    trainer_destroy(t);
+    return NULL;
 }
 
 /* The most samples of preset `which` that fit: doubled, then halved in. */
@@ -110,11 +118,13 @@ static error *print_row(const options *o, row *r, const size_t *sizes, int n, FI
 }
 
 /* Are there such runs, with the forms of numbers and the ranks that were asked for? */
-static bool is_possible(const options *o, rule_id rule)
+static error *is_possible(const options *asked, const row *r, bool *possible)
 {
-    bool ranks = comm_size(o->comm) > 1, narrow = o->optim.state != STATE_F32;
-    if (rule_at(rule)->sees == BY_MATRIX) return !o->optim.sparse && optim_has_passes(&o->optim);
-    return !(rule_folds(rule) && ranks && (o->zero || narrow));
+    options o;
+    const char *with;
+    TRY(options_of(asked, r, &asked->model, asked->seq, 1, &o));
+    *possible = !options_conflict(&o, &with);
+    return NULL;
 }
 
 error *fit_presets(const options *o, const size_t *sizes, int n, FILE *out)
@@ -129,10 +139,11 @@ error *fit_presets(const options *o, const size_t *sizes, int n, FILE *out)
     for (int id = 0; id < RULE_COUNT; id++)
         for (int reduced = 0; reduced < 2 && rule_is_public((rule_id)id); reduced++) {
             row r = {.reduced = reduced};
-            if (!is_possible(o, (rule_id)id)) continue;
+            bool possible;
             snprintf(r.name, sizeof r.name, "%s%s", rule_at((rule_id)id)->name,
                      reduced ? "_r" : "");
-            TRY(print_row(o, &r, sizes, n, out));
+            TRY(is_possible(o, &r, &possible));
+            if (possible) TRY(print_row(o, &r, sizes, n, out));
         }
     return NULL;
 }

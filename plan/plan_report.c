@@ -3,6 +3,7 @@
 #include "plan/plan_picture.h"
 #include "base/json.h"
 #include "base/files.h"
+#include "train/conflicts.h"
 #include "train/freeze.h"
 
 #include <cjson/cJSON.h>
@@ -16,10 +17,16 @@ static double mib(size_t bytes)
 
 /* ---- variants: the same run with another optimizer, policy or form ---- */
 
-static error *plan_variant(const trainer *t, const optim_config *c, arena_summary *out)
+static options variant_options(const trainer *t, const optim_config *c)
 {
     options o = *t->o;
     o.optim = *c;
+    return o;
+}
+
+static error *plan_variant(const trainer *t, const optim_config *c, arena_summary *out)
+{
+    options o = variant_options(t, c);
     trainer *v = NULL;
     TRY(trainer_plan(&o, t->kind, &v));
     *out = arena_summarize(v->arena);
@@ -73,23 +80,14 @@ static error *print_row(const trainer *t, FILE *out, const char *name, bool fuse
 {
     optim_config c;
     arena_summary s;
-    const char *reason;
+    const char *reason, *with;
     TRY(optim_another(name, &t->o->optim, &c));
     c.fused = fused;
-    if ((!fused || rule_at(c.rule)->sees == BY_MATRIX) && !optim_has_passes(&c)) return NULL;
-    if (c.sparse && rule_at(c.rule)->sees == BY_MATRIX) {
-        fprintf(out, "  %-10s %-7s not with --sparsity\n", name, fused ? "fused" : "passes");
-        return NULL;
-    }
     c.clip = t->o->optim.clip;
-    if (c.clip > 0 && rule_folds(c.rule)) {
-        fprintf(out, "  %-10s %-7s not with clipping\n", name, fused ? "fused" : "passes");
-        return NULL;
-    }
-    bool narrow = c.state != STATE_F32;
-    if (comm_size(t->o->comm) > 1 && (t->o->zero || narrow) && rule_folds(c.rule)) {
-        fprintf(out, "  %-10s %-7s not with %s\n", name, fused ? "fused" : "passes",
-                narrow ? "narrow states among ranks" : "--zero");
+    options o = variant_options(t, &c);
+    if (options_conflict(&o, &with)) {
+        if (with)
+            fprintf(out, "  %-10s %-7s not with %s\n", name, fused ? "fused" : "passes", with);
         return NULL;
     }
     TRY(optim_resolve(&c, t->o->accum, &reason));

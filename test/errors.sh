@@ -185,6 +185,7 @@ train_option_errors() {
     refuses "ranks with sparsity" "--sparsity with several ranks|one rank" --plan --ranks 2 --sparsity 0.5
     refuses "no such parameter" "--freeze 'h.9.*' fits no parameter|names are like" --plan --freeze "h.9.*"
     refuses "nothing to train" "leaves no parameter to train" --plan --freeze "*"
+    refuses "cudnn with a model that it has nothing for" "--attention cudnn has no ALiBi" --plan --attention cudnn --dtype bf16 --device cuda --model bloom-560m
     refuses "less memory than parameters" "--memory 1M: nothing fits|MiB are missing|try a smaller model" --plan --memory 1M --product-rate 1 --stream-rate 1
     refuses "several models without a table" "several models only with|--plan --memory" --model "gpt*"
     refuses "no such models" "no preset has such a name|--help" --plan --memory 1G --model "nosuch*"
@@ -244,6 +245,9 @@ train_help() {
     done
     for option in $optimizers; do
         grep -qw -e "$option" out || { not_ok "--help" "no optimizer $option"; without=1; }
+    done
+    for option in Model Data Optimizer Memory "The run" Output "Several ranks"; do
+        grep -qx -e " $option" out || { not_ok "--help" "no heading $option"; without=1; }
     done
     [ $without -eq 1 ] || ok "--help shows presets and optimizers"
 }

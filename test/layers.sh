@@ -6,7 +6,8 @@
 #   model, data/bpe, io  <-  infer            optim, io  <-  run
 #   all of these  <-  train  <-  plan  <-  train.c, tools, test
 #
-# And no family of models is named where models compute: it is a row of options (model/config.h).
+# And no family of models is named where models compute: it is a row of options (model/config.h); no
+# option is without a heading in --help and without what a resume does with it (train/option_row.h).
 #
 # The text is read, not compiled, so this holds for every configuration.  Then each rule is broken in a
 # copy of the tree, and each time the check must say so.
@@ -87,6 +88,16 @@ FNR == 1 {
     }
 }
 
+# rows of options: from {"name" to FIELD(...)
+file ~ /^train\/(options|task_[a-z]+)\.c$/ && $0 ~ /^    \{"[a-z0-9-]+", *("|NULL)/ { row = ""; in_row = 1 }
+in_row { row = row $0 }
+in_row && /FIELD\(/ {
+    if (row !~ /(MODEL|DATA|OPTIMIZER|PRECISION|MEMORY|RUN|OUTPUT|RANKS), *(FIXED|TOLD|SILENT|SPLIT), *(0|HAS_[A-Z0-9]+), *FIELD/)
+        wrong("resume", "an option without a heading or a rule for resuming: " row)
+    in_row = 0
+    options++
+}
+
 text ~ /^[ \t]*#[ \t]*include[ \t]*"/ || (text == "" && $0 ~ /^[ \t]*#[ \t]*include[ \t]*"/) {
     split($0, part, "\"")
     if (!(part[2] in known)) wrong("rooted", "includes " part[2] ", which is no file from the root")
@@ -100,6 +111,9 @@ text ~ /^[ \t]*#[ \t]*include[ \t]*"/ || (text == "" && $0 ~ /^[ \t]*#[ \t]*incl
 library && text ~ ends && text !~ /[sS]tatic_assert/ { wrong("exit", text) }
 library && file !~ /^base\/error\.c$/ && text ~ prints { wrong("stderr", text) }
 library && file !~ /^base\/error\.[ch]$/ && text ~ mains { wrong("stderr", text) }
+END {
+    if (options < 60) print "resume\ttrain/: only " options + 0 " rows of options were found"
+}
 AWK
 )
 
@@ -110,7 +124,7 @@ what_is_wrong() { (cd "$1" && texts | tr '\n' '\0' | xargs -0 awk "$rules"); }
 
 (cd "$root" && texts | tar -cf - -T -) | tar -xf - -C "$copy" || exit 1
 before=$(what_is_wrong "$copy")
-for check in includes rooted exit stderr marks family; do
+for check in includes rooted exit stderr marks family resume; do
     found=$(grep "^$check	" <<<"$before")
     if [ -z "$found" ]; then
         echo "ok $check"
@@ -173,5 +187,7 @@ breaks stderr train/loop.c 'static void f(void) { perror("x"); }'
 breaks stderr train/options.c 'static int f(error *e) { return error_report("x", e); }'
 breaks marks core/placement.c "/* TO""DO: later */"
 breaks includes core/ops.def '#include "params/params.h"'
+breaks resume train/options.c '    {"new", "N", "help", WHOLE, RUN, FIELD(x), 0, 0, NULL},'
+breaks resume train/task_text.c '    {"new", NULL, "help", FLAG, SILENT, 0, FIELD(x), 0, 0, NULL},'
 
 exit $bad

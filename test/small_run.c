@@ -75,6 +75,7 @@ arena_summary small_plan(const char *arguments, int64_t *parameters)
     arena_summary s = arena_summarize(t->arena);
     *parameters = params_count(&t->params);
     trainer_destroy(t);
+    options_free(&o);
     return s;
 }
 
@@ -89,7 +90,8 @@ void small_open(small_run *s, const char *arguments)
         write_images(s);
     else
         write_text(s);
-    s->o.train_data = (pattern_list){.pattern = {s->shard}, .n = 1};
+    s->shards[0] = s->shard;
+    s->o.train_data = (pattern_list){s->shards, 1};
     must(t->open(&s->o, true, &s->data));
     must(trainer_plan(&s->o, t->kind, &s->t));
     must(
@@ -103,6 +105,7 @@ void small_close(small_run *s)
     trainer_destroy(s->t);
     device_close(&s->dev);
     source_close(s->data);
+    options_free(&s->o);
     unlink(s->shard);
     unlink(s->labels);
     rmdir(s->directory);

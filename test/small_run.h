@@ -22,6 +22,7 @@ typedef struct {
     device dev;
     source *data;
     char directory[64], shard[100], labels[100];
+    const char *shards[1]; /* the list with the shard */
     char text[SMALL_TEXT]; /* the arguments, cut into words */
 } small_run;
 

@@ -478,11 +478,11 @@ static void test_failing_calls(void **state)
 
 /* ---- a failure in the middle of a run ---- */
 
-#define LIFE                                                                                       \
+#define RUN                                                                                       \
     SMALL_MODEL "--device cuda --no-cuda-graph --optim adamw_r --steps 6 --checkpoint-every 2 "
 
-/* A whole life of the program, in which the n-th launch of a kernel fails (0: none). */
-static error *live(const small_run *data, const char *out, const char *more, int n)
+/* A whole run of the program, in which the n-th launch of a kernel fails (0: none). */
+static error *run_once(const small_run *data, const char *out, const char *more, int n)
 {
     char text[1000], *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
     int argc = 1;
@@ -490,7 +490,7 @@ static error *live(const small_run *data, const char *out, const char *more, int
     trainer *t;
     device dev;
     comm alone = {.size = 1};
-    snprintf(text, sizeof text, LIFE "--train-data %s --val-data %s --out %s/%s --eval-every 3 %s",
+    snprintf(text, sizeof text, RUN "--train-data %s --val-data %s --out %s/%s --eval-every 3 %s",
              data->shard, data->shard, data->directory, out, more);
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
@@ -503,6 +503,7 @@ static error *live(const small_run *data, const char *out, const char *more, int
     if (n != INT_MAX) emu_fail_launch(0);
     trainer_destroy(t);
     cuda_close(&dev);
+    options_free(&o);
     return e;
 }
 
@@ -520,18 +521,18 @@ static void test_failing_run(void **state)
     (void)state;
     small_run data;
     small_open(&data, SMALL_MODEL);
-    must(live(&data, "whole", "", INT_MAX));
+    must(run_once(&data, "whole", "", INT_MAX));
     int launches = INT_MAX - emu_launches_left();
     emu_fail_launch(0);
     assert_true(launches > 100);
     for (int part = 5; part < 10; part += 2) {
-        error *e = live(&data, "part", "", launches * part / 10);
+        error *e = run_once(&data, "part", "", launches * part / 10);
         assert_non_null(e);
         assert_non_null(strstr(error_text(e), "cuda/"));
         refused(e, "step ", "CUDA: launch of ");
         in_directory(&data, "test -f part/step_00000002/model.safetensors");
         in_directory(&data, "test ! -e part/model.safetensors");
-        must(live(&data, "part", "--resume auto", 0));
+        must(run_once(&data, "part", "--resume auto", 0));
         in_directory(&data, "cmp -s whole/model.safetensors part/model.safetensors");
         in_directory(&data, "rm -r part");
     }

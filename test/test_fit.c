@@ -357,6 +357,20 @@ static void test_presets_of_forms(void **state)
         free(text[i]);
 }
 
+/* A method of attention that some models have nothing for leaves those out of the table, too. */
+static void test_presets_of_cudnn(void **state)
+{
+    (void)state;
+    static const char *const left_out[] = {"bloom", "qwen2.5", "qwen3", "falcon", "chatglm"};
+    char *text = table_of("--plan --memory 1M,2G --dtype bf16 --device cuda --attention cudnn "
+                          "--model gpt2-124m",
+                          (size_t)2 << 30);
+    assert_non_null(strstr(text, "\n  adamw_r "));
+    for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++)
+        if (strstr(text, left_out[i])) fail_msg("%s in: %s", left_out[i], text);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_measured),
         cmocka_unit_test(test_presets),
         cmocka_unit_test(test_presets_of_forms),
+        cmocka_unit_test(test_presets_of_cudnn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -230,6 +230,7 @@ static void refused(const char *frozen, const char *words)
     snprintf(arguments, sizeof arguments, "--layers 2 --width 32 --heads 2 %s", frozen);
     error *e = small_parse(arguments, text, &o);
     if (!e) e = trainer_plan(&o, &gpt_kind, &t);
+    options_free(&o);
     if (!e) fail_msg("%s: not refused", frozen);
     if (error_kind_of(e) != ERR_USER || !strstr(error_text(e), words))
         fail_msg("%s: expected: %s; got: %s", frozen, words, error_text(e));

@@ -27,6 +27,7 @@ static error *parse(const char *const *words)
     int argc = 1;
     while (argc < WORDS - 1 && *words)
         argv[argc++] = (char *)(uintptr_t)*words++;
+    options_free(&o); /* of the parse before */
     return options_parse(&text_task, argc, argv, &o);
 }
 
@@ -504,8 +505,10 @@ static void test_too_many_files(void **state)
     static char *argv[MAX_PATTERNS + 4] = {name, option};
     for (int i = 0; i <= MAX_PATTERNS; i++)
         argv[2 + i] = file;
+    options_free(&o);
     must(options_parse(&text_task, 2 + MAX_PATTERNS, argv, &o));
     assert_int_equal(o.train_data.n, MAX_PATTERNS);
+    options_free(&o);
     REFUSED(options_parse(&text_task, 3 + MAX_PATTERNS, argv, &o), "4096", "quote");
 }
 

@@ -159,7 +159,8 @@ static void test_whole_evaluation(void **state)
         char arguments[400];
         snprintf(arguments, sizeof arguments, SMALL_VIT "--batch %s", batches[i]);
         small_open(&s, arguments);
-        s.o.val_data = (pattern_list){.pattern = {"val-images-idx3-ubyte"}, .n = 1};
+        static const char *const names[] = {"val-images-idx3-ubyte"};
+        s.o.val_data = (pattern_list){names, 1};
         must(image_task.open(&s.o, false, &val));
         must(trainer_evaluate(s.t, val, &r));
         if (i == 0) loss = r.loss, accuracy = r.accuracy;
@@ -190,6 +191,7 @@ static void whole_run(const char *arguments)
     must(train_loop(t, &dev, plan_files));
     trainer_destroy(t);
     cpu_close(&dev);
+    options_free(&o);
 }
 
 static void same_file(const char *a, const char *b)

@@ -4,6 +4,7 @@
 #include "cuda/cuda.h"
 #include "ranks/mpi.h"
 #include "ranks/tcp.h"
+#include "train/conflicts.h"
 #include "train/task.h"
 
 #include <cjson/cJSON.h>
@@ -74,19 +75,6 @@ static error *compare_all(const options *o, comm *c)
 }
 
 /* ---- joining ---- */
-
-/* A rule that folds adds states up over the ranks, so all of them must be there. */
-static error *check_stage(const options *o)
-{
-    if (o->zero && rule_folds(o->optim.rule))
-        return user_error("--zero %lld with --optim %s: the ranks add up its states, so each has "
-                          "them whole; use --zero 0, or --optim adamw",
-                          (long long)o->zero, o->optim_name);
-    if (o->memory && !o->plan)
-        return user_error("--memory with several ranks: each would choose for itself; choose with "
-                          "--plan --ranks N --memory, and give what it says");
-    return NULL;
-}
 
 /* All ranks on GPUs, or all on CPUs. */
 static error *choose_place(options *o, comm *c)
@@ -185,5 +173,5 @@ error *ranks_open(options *o, comm *room)
     } else if (!o->plan && wire_started()) {
         TRY(join(o, room, wire_open));
     }
-    return comm_size(o->comm) > 1 ? comm_alike(room, check_stage(o)) : NULL;
+    return comm_size(o->comm) > 1 ? comm_alike(room, options_refuse(o)) : NULL;
 }

@@ -1,5 +1,7 @@
 /* option_row.h - one option: a row of the table that makes the parser, --help, options.json, and what a
- * resume does with it.
+ * resume does with it.  What it does not go with is a row of train/conflicts.c.
+ *
+ * In help, {optimizers} and {presets} stand for what there is of them.
  */
 #ifndef REGRAD_OPTION_ROW_H
 #define REGRAD_OPTION_ROW_H
@@ -35,6 +37,7 @@ typedef struct {
     option_type type;
     option_group group;
     option_resume resume;
+    unsigned of; /* HAS_...: for optimizers that have such a number; 0: for all */
     size_t field;
     double least, most;     /* for numbers */
     const char *when_unset; /* shown as the default when the number is 0 or NAN */
@@ -53,5 +56,8 @@ static inline void *option_field(options *o, const option_row *row)
 {
     return (char *)o + row->field;
 }
+
+/* Its value as it is given; false: it has none to show (flags, lists). */
+bool option_print(options *o, const option_row *row, char *out, size_t room);
 
 #endif

@@ -12,10 +12,10 @@
 #include "optim/schedule.h"
 #include "train/choose_device.h"
 
-enum { MAX_PATTERNS = 4096, MOST_SIZES = 16 };
+enum { MAX_PATTERNS = 4096, MAX_LISTS = 8, MOST_SIZES = 16 };
 
 typedef struct {
-    const char *pattern[MAX_PATTERNS];
+    const char *const *pattern; /* (n) */
     int n;
 } pattern_list;
 
@@ -23,6 +23,7 @@ typedef struct task task; /* train/task.h */
 
 typedef struct {
     const task *task;
+    const char **words; /* ? what the lists have; copies of these options have the same */
     /* model */
     const char *model_name;
     const char *load; /* DIR or FILE of a trained model; NULL: initial values */
@@ -91,6 +92,7 @@ extern const char *const master_names[MASTER_FORMS], *const state_names[STATE_FO
 
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
 error *options_parse(const task *t, int argc, char **argv, options *out) NODISCARD;
+void options_free(options *o); /* of these, not of copies; argv stays the caller's */
 
 /* --recompute LEVEL for all layers, as if it had been given. */
 void options_recompute(options *o, recompute_level level);

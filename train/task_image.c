@@ -21,74 +21,75 @@
 
 static const option_row rows[] = {
     {"model", "NAME",
-     "images of 224 x 224, colours, 1000 classes; nano and micro: 28 x 28, grey, 10 classes", TEXT,
-     MODEL, SILENT, FIELD(model_name), 0, 0, NULL},
+     "preset: {presets}; nano and micro are for 28 x 28, grey, 10 classes, the others for 224 x "
+     "224, colours, 1000",
+     TEXT, MODEL, SILENT, 0, FIELD(model_name), 0, 0, NULL},
     {"load", "DIR|FILE",
      "start from this trained ViT of these sizes: timm's or Hugging Face's safetensors, or what a "
      "run "
      "left; images and classes may be others",
-     TEXT, MODEL, SILENT, FIELD(load), 0, 0, "initial values"},
+     TEXT, MODEL, SILENT, 0, FIELD(load), 0, 0, "initial values"},
     {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG, MODEL,
-     SILENT, FIELD(widen), 0, 0, NULL},
-    {"layers", "N", "transformer blocks", WHOLE, MODEL, FIXED, FIELD(layers), 1, 1000,
+     SILENT, 0, FIELD(widen), 0, 0, NULL},
+    {"layers", "N", "transformer blocks", WHOLE, MODEL, FIXED, 0, FIELD(layers), 1, 1000,
      "the model's"},
-    {"heads", "N", "attention heads; must divide the width", WHOLE, MODEL, FIXED, FIELD(heads), 1,
-     100000, "the model's"},
-    {"width", "N", "channels", WHOLE, MODEL, FIXED, FIELD(width), 1, 1e6, "the model's"},
-    {"inner", "N", "channels inside of the MLP", WHOLE, MODEL, FIXED, FIELD(inner), 1, 1e6,
+    {"heads", "N", "attention heads; must divide the width", WHOLE, MODEL, FIXED, 0, FIELD(heads),
+     1, 100000, "the model's"},
+    {"width", "N", "channels", WHOLE, MODEL, FIXED, 0, FIELD(width), 1, 1e6, "the model's"},
+    {"inner", "N", "channels inside of the MLP", WHOLE, MODEL, FIXED, 0, FIELD(inner), 1, 1e6,
      "the model's; four times a --width that is given"},
     {"image-size", "N|HxW", "pixels of an image; other images are scaled and cut to it", TEXT,
-     MODEL, FIXED, FIELD(image_size), 0, 0, "the model's"},
-    {"channels", "N", "colours of an image: 1 or 3", WHOLE, MODEL, FIXED, FIELD(channels), 1, 3,
+     MODEL, FIXED, 0, FIELD(image_size), 0, 0, "the model's"},
+    {"channels", "N", "colours of an image: 1 or 3", WHOLE, MODEL, FIXED, 0, FIELD(channels), 1, 3,
      "the model's"},
-    {"patch", "N", "pixels of a patch's side; must divide the image size", WHOLE, MODEL, FIXED,
+    {"patch", "N", "pixels of a patch's side; must divide the image size", WHOLE, MODEL, FIXED, 0,
      FIELD(patch), 1, 1e4, "the model's"},
     {"pool", "HOW", "what is classified: cls (a class token) or mean (of all positions)", TEXT,
-     MODEL, FIXED, FIELD(pool), 0, 0, NULL},
-    {"classes", "N", "number of classes", WHOLE, MODEL, FIXED, FIELD(classes), 1, 1e6,
+     MODEL, FIXED, 0, FIELD(pool), 0, 0, NULL},
+    {"classes", "N", "number of classes", WHOLE, MODEL, FIXED, 0, FIELD(classes), 1, 1e6,
      "as many as --train-data has directories; else the model's"},
     {"drop-path", "X",
      "how often a branch is left out in the last block; less often before (stochastic depth)", REAL,
-     MODEL, TOLD, FIELD(drop_path), 0, 0.99, NULL},
+     MODEL, TOLD, 0, FIELD(drop_path), 0, 0.99, NULL},
     {"train-data", "PATH",
      "images to train on: an idx file (labels beside it), CIFAR's .bin files, or a directory with "
      "a "
      "directory for each class",
-     LIST, DATA, SILENT, FIELD(train_data), 0, 0, "Fashion-MNIST's"},
-    {"val-data", "PATH", "images to evaluate on", LIST, DATA, SILENT, FIELD(val_data), 0, 0,
+     LIST, DATA, SILENT, 0, FIELD(train_data), 0, 0, "Fashion-MNIST's"},
+    {"val-data", "PATH", "images to evaluate on", LIST, DATA, SILENT, 0, FIELD(val_data), 0, 0,
      "Fashion-MNIST's"},
-    {"interpolation", "HOW", "by which images are scaled: bilinear or bicubic", TEXT, DATA, TOLD,
+    {"interpolation", "HOW", "by which images are scaled: bilinear or bicubic", TEXT, DATA, TOLD, 0,
      FIELD(interpolation), 0, 0, NULL},
     {"crop-pct", "X",
      "images are scaled to cover 1 / X of the size, and the middle cut out (timm's crop_pct)", REAL,
-     DATA, TOLD, FIELD(crop_part), 0.1, 1, NULL},
+     DATA, TOLD, 0, FIELD(crop_part), 0.1, 1, NULL},
     {"mean", "X,X,X|NAME",
      "what is subtracted from pixels of 0 to 1: a number, one for each channel, or imagenet, "
      "inception or clip (which say --std, too)",
-     TEXT, DATA, TOLD, FIELD(mean), 0, 0, "0.5"},
-    {"std", "X,X,X", "what they are then divided by", TEXT, DATA, TOLD, FIELD(std), 0, 0, "0.5"},
-    {"random-crop", "N", "shift images by up to N pixels each way", WHOLE, DATA, TOLD,
+     TEXT, DATA, TOLD, 0, FIELD(mean), 0, 0, "0.5"},
+    {"std", "X,X,X", "what they are then divided by", TEXT, DATA, TOLD, 0, FIELD(std), 0, 0, "0.5"},
+    {"random-crop", "N", "shift images by up to N pixels each way", WHOLE, DATA, TOLD, 0,
      FIELD(random_crop), 0, 1e4, NULL},
-    {"flip", NULL, "turn left to right, one time in two", FLAG, DATA, SILENT, FIELD(flip), 0, 0,
+    {"flip", NULL, "turn left to right, one time in two", FLAG, DATA, SILENT, 0, FIELD(flip), 0, 0,
      NULL},
-    {"mixup", "ALPHA", "mix pairs of images by Beta(ALPHA, ALPHA); 0 = off", REAL, DATA, TOLD,
+    {"mixup", "ALPHA", "mix pairs of images by Beta(ALPHA, ALPHA); 0 = off", REAL, DATA, TOLD, 0,
      FIELD(mixup), 0, 2, NULL},
     {"label-smoothing", "X", "spread this part of each target over all classes", REAL, DATA, TOLD,
-     FIELD(label_smoothing), 0, 0.999, NULL},
+     0, FIELD(label_smoothing), 0, 0.999, NULL},
     {"bad-images", "HOW",
      "fail; a part, as in 0.05: images that cannot be decoded are left out and counted, and when "
      "they are more than this part the run stops with a checkpoint; or skip, without end, also "
      "labels out of range and empty classes",
-     TEXT, DATA, TOLD, FIELD(bad_images), 0, 0, NULL},
-    {"upright", NULL, "turn images as EXIF's orientation says", FLAG, DATA, TOLD, FIELD(upright), 0,
-     0, NULL},
+     TEXT, DATA, TOLD, 0, FIELD(bad_images), 0, 0, NULL},
+    {"upright", NULL, "turn images as EXIF's orientation says", FLAG, DATA, TOLD, 0, FIELD(upright),
+     0, 0, NULL},
     {"workers", "N", "threads that prepare images ahead of training; 0 = none", WHOLE, DATA, SILENT,
-     FIELD(workers), 0, 64, NULL},
+     0, FIELD(workers), 0, 64, NULL},
     {"predict", "N",
      "after the last step, write what N evaluation images, drawn by the seed, are taken for, and "
      "the images, to predictions.txt (scripts/plot-vit makes a picture)",
-     WHOLE, OUTPUT, SILENT, FIELD(predict), 0, 1e5, NULL},
-    {"eval-batches", "N", "batches in an evaluation; 0 = all images", WHOLE, OUTPUT, SILENT,
+     WHOLE, OUTPUT, SILENT, 0, FIELD(predict), 0, 1e5, NULL},
+    {"eval-batches", "N", "batches in an evaluation; 0 = all images", WHOLE, OUTPUT, SILENT, 0,
      FIELD(eval_batches), 0, 1e6, NULL},
 };
 
@@ -248,7 +249,6 @@ static error *image_resolve(options *o)
         c->vocab = o->classes;
     else
         TRY(count_classes(o, c));
-    if (o->widen && !o->load) return user_error("--widen: only with --load");
     if (c->channels == 2) return user_error("--channels 2: must be 1 or 3");
     o->training.drop_path = o->drop_path;
     TRY(vit_config(c));
@@ -279,12 +279,13 @@ static int64_t image_units(const options *o)
 
 static error *image_default_data(options *o)
 {
+    static const char *const train[] = {DEMO_TRAIN}, *const val[] = {DEMO_VAL};
     if (access(DEMO_TRAIN, R_OK))
         return user_error("no --train-data, and Fashion-MNIST is not there: install "
                           "dataset-fashion-mnist (`scripts/deps demo-vit`), or give --train-data "
                           "PATH");
-    o->train_data = (pattern_list){.pattern = {DEMO_TRAIN}, .n = 1};
-    if (!o->val_data.n) o->val_data = (pattern_list){.pattern = {DEMO_VAL}, .n = 1};
+    o->train_data = (pattern_list){train, 1};
+    if (!o->val_data.n) o->val_data = (pattern_list){val, 1};
     return NULL;
 }
 

@@ -16,37 +16,38 @@
 
 static const option_row rows[] = {
     {"model", "NAME|FILE.json",
-     "or Hugging Face's config.json of one of these families, for any other size", TEXT, MODEL,
-     SILENT, FIELD(model_name), 0, 0, NULL},
+     "preset: {presets}; or Hugging Face's config.json of one of these families, for any other "
+     "size",
+     TEXT, MODEL, SILENT, 0, FIELD(model_name), 0, 0, NULL},
     {"load", "DIR|FILE",
      "start from this trained model, whose sizes hold: Hugging Face's (safetensors, with "
      "config.json), what a run left, or llm.c's .bin",
-     TEXT, MODEL, SILENT, FIELD(load), 0, 0, "initial values"},
+     TEXT, MODEL, SILENT, 0, FIELD(load), 0, 0, "initial values"},
     {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG, MODEL,
-     SILENT, FIELD(widen), 0, 0, NULL},
+     SILENT, 0, FIELD(widen), 0, 0, NULL},
     {"ignore-field", "NAME",
      "a field of config.json that is not known here and does not change what the model computes",
-     LIST, MODEL, SILENT, FIELD(ignore_field), 0, 0, "none"},
-    {"layers", "N", "transformer blocks", WHOLE, MODEL, FIXED, FIELD(layers), 1, 1000,
+     LIST, MODEL, SILENT, 0, FIELD(ignore_field), 0, 0, "none"},
+    {"layers", "N", "transformer blocks", WHOLE, MODEL, FIXED, 0, FIELD(layers), 1, 1000,
      "the model's"},
-    {"heads", "N", "attention heads; must divide the width", WHOLE, MODEL, FIXED, FIELD(heads), 1,
-     100000, "the model's"},
-    {"width", "N", "channels", WHOLE, MODEL, FIXED, FIELD(width), 1, 1e6, "the model's"},
-    {"context", "N", "longest sequence", WHOLE, MODEL, FIXED, FIELD(context), 1, 1e8,
+    {"heads", "N", "attention heads; must divide the width", WHOLE, MODEL, FIXED, 0, FIELD(heads),
+     1, 100000, "the model's"},
+    {"width", "N", "channels", WHOLE, MODEL, FIXED, 0, FIELD(width), 1, 1e6, "the model's"},
+    {"context", "N", "longest sequence", WHOLE, MODEL, FIXED, 0, FIELD(context), 1, 1e8,
      "the model's"},
-    {"vocab", "N", "number of tokens", WHOLE, MODEL, FIXED, FIELD(vocab), 1, 2e9, "the model's"},
-    {"train-data", "GLOB", "token shards to train on (made by ./tokenize)", LIST, DATA, SILENT,
+    {"vocab", "N", "number of tokens", WHOLE, MODEL, FIXED, 0, FIELD(vocab), 1, 2e9, "the model's"},
+    {"train-data", "GLOB", "token shards to train on (made by ./tokenize)", LIST, DATA, SILENT, 0,
      FIELD(train_data), 0, 0, "the demo's"},
-    {"val-data", "GLOB", "token shards to evaluate on", LIST, DATA, SILENT, FIELD(val_data), 0, 0,
-     "the demo's"},
-    {"seq", "N", "tokens in a sequence", WHOLE, DATA, FIXED, FIELD(seq), 1, 1e8, "the context"},
-    {"eval-batches", "N", "batches in an evaluation", WHOLE, OUTPUT, SILENT, FIELD(eval_batches), 1,
-     1e6, NULL},
-    {"sample-every", "N", "steps between samples of text; 0 = off", WHOLE, OUTPUT, SILENT,
+    {"val-data", "GLOB", "token shards to evaluate on", LIST, DATA, SILENT, 0, FIELD(val_data), 0,
+     0, "the demo's"},
+    {"seq", "N", "tokens in a sequence", WHOLE, DATA, FIXED, 0, FIELD(seq), 1, 1e8, "the context"},
+    {"eval-batches", "N", "batches in an evaluation", WHOLE, OUTPUT, SILENT, 0, FIELD(eval_batches),
+     1, 1e6, NULL},
+    {"sample-every", "N", "steps between samples of text; 0 = off", WHOLE, OUTPUT, SILENT, 0,
      FIELD(sample_every), 0, 1e9, NULL},
-    {"sample-tokens", "N", "tokens in a sample", WHOLE, OUTPUT, SILENT, FIELD(sample_tokens), 1,
+    {"sample-tokens", "N", "tokens in a sample", WHOLE, OUTPUT, SILENT, 0, FIELD(sample_tokens), 1,
      1e6, NULL},
-    {"prompt", "TEXT", "how samples begin", TEXT, OUTPUT, SILENT, FIELD(prompt), 0, 0, NULL},
+    {"prompt", "TEXT", "how samples begin", TEXT, OUTPUT, SILENT, 0, FIELD(prompt), 0, 0, NULL},
 };
 
 static void text_defaults(options *o)
@@ -125,7 +126,6 @@ static error *load_model(options *o)
 
 static error *named_model(options *o)
 {
-    if (o->widen) return user_error("--widen: only with --load");
     if (!o->model_name) o->model_name = gpt_kind.default_model;
     TRY(find_model(o, &o->model));
     const model_config sizes = {.layers = o->layers,
@@ -166,13 +166,15 @@ static int64_t text_units(const options *o)
 
 static error *text_default_data(options *o)
 {
+    static const char *const train[] = {DEMO_DATA "_train.bin"}, *const val[] = {DEMO_DATA
+                                                                                 "_val.bin"};
     if (access(DEMO_DATA "_train.bin", R_OK))
         return user_error("no --train-data, and the demo's data is not there: run `make "
                           "demo-data`, or make shards of "
                           "your own text with `./tokenize --vocab bpe:2048 -o PREFIX FILE` and "
                           "give --train-data PREFIX_train.bin");
-    o->train_data = (pattern_list){.pattern = {DEMO_DATA "_train.bin"}, .n = 1};
-    if (!o->val_data.n) o->val_data = (pattern_list){.pattern = {DEMO_DATA "_val.bin"}, .n = 1};
+    o->train_data = (pattern_list){train, 1};
+    if (!o->val_data.n) o->val_data = (pattern_list){val, 1};
     return NULL;
 }
 

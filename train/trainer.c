@@ -1,6 +1,7 @@
 /* trainer.c - see trainer.h */
 #include "train/trainer.h"
 #include "base/clock.h"
+#include "train/conflicts.h"
 #include "train/freeze.h"
 #include "train/task.h"
 #include "run/gather.h"
@@ -318,35 +319,6 @@ static void record_gathers(trainer *t)
 
 /* ---- from plan to end ---- */
 
-/* What is narrower than fp32, among ranks.  At stage 0 each has all, and all do the same.  Where each
- * updates a part, a tensor's pieces must not depend on where it is cut: blocks of 8-bit states and the
- * random numbers of rounding do, and the halves of split masters no engine gathers. */
-static error *check_narrow(const options *o)
-{
-    bool folds = rule_folds(o->optim.rule), narrow = o->optim.state != STATE_F32;
-    if (folds && narrow)
-        return user_error("several ranks with --optim %s and --state %s: they add its states up in "
-                          "fp32; use --state fp32, or --optim adamw",
-                          o->optim_name, o->state_name);
-    if (o->zero && narrow)
-        return user_error("--zero %lld with --state %s: states are dealt in fp32 only; use --zero "
-                          "0, or --state fp32",
-                          (long long)o->zero, o->state_name);
-    if (o->zero && o->type == BF16 && o->master != MASTER_F32)
-        return user_error(
-            "--zero %lld with --dtype bf16 --master %s: masters are dealt in fp32 only; "
-            "use --zero 0, or --master fp32",
-            (long long)o->zero, o->master_name);
-    return NULL;
-}
-
-static error *check_attention(const options *o)
-{
-    if (o->training.attention == ATTENTION_FLASH || o->place != PLACE_CPU) return NULL;
-    return user_error("--attention %s is for --device cuda%s: leave it out", o->attention,
-                      o->plan ? " (which can be planned without a GPU)" : "");
-}
-
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
 {
     trainer *t = NULL;
@@ -370,12 +342,8 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
             how.logits_mib = o->place == PLACE_CUDA ? GPU_LOGITS_MIB : DEFAULT_LOGITS_MIB;
         e = kind->create(&o->model, &how, &t->params, &t->model);
     }
-    if (!e) e = check_attention(o);
-    if (!e && comm_size(o->comm) > 1) e = check_narrow(o);
+    if (!e) e = options_refuse(o);
     if (!e) e = freeze_apply(o, &t->params);
-    if (!e && o->sparsity > 0 && comm_size(o->comm) > 1)
-        e = user_error("--sparsity with several ranks: each has all non-zeros to itself; leave it "
-                       "out, or use one rank");
     if (!e && o->sparsity > 0) e = sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse);
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
     if (!e && comm_size(o->comm) > 1)

@@ -1,0 +1,192 @@
+/* conflicts.c - see conflicts.h
+ *
+ * One row for each: it is refused when all of its conditions hold.  What an optimizer cannot do by
+ * itself stands in optim/conflicts.c.
+ */
+#include "train/conflicts.h"
+#include "base/fill.h"
+#include "train/task.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef bool (*condition)(const options *o);
+
+#define CONDITION(name, is)                                                                        \
+    static bool name(const options *o)                                                             \
+    {                                                                                              \
+        return is;                                                                                 \
+    }
+
+/* as given */
+CONDITION(is_sparse, o->sparsity > 0)
+CONDITION(loads, o->load)
+CONDITION(loads_not, !o->load)
+CONDITION(widens, o->widen)
+CONDITION(plans, o->plan)
+CONDITION(trains, !o->plan)
+CONDITION(as_json, o->json)
+CONDITION(has_memory, o->memory)
+CONDITION(has_no_memory, !o->memory)
+CONDITION(allows, o->allow)
+CONDITION(recomputes, strcmp(o->recompute, "none"))
+CONDITION(plans_beside, o->plan_beside)
+CONDITION(has_no_out, !o->out)
+CONDITION(plans_ranks, o->ranks > 1)
+CONDITION(starts_ranks, o->gpus > 1)
+CONDITION(names_master, o->master_name)
+/* resolved */
+CONDITION(several_sizes, o->n_sizes > 1)
+CONDITION(in_fp32, o->type == F32)
+CONDITION(by_cudnn, o->training.attention != ATTENTION_FLASH)
+CONDITION(alibi, o->model.positions == POSITIONS_ALIBI)
+CONDITION(shared_key_heads, o->model.kv_heads != o->model.heads)
+CONDITION(odd_heads, o->model.head_size % ATTENTION_CUDNN_HEADS)
+CONDITION(on_cpu, o->place == PLACE_CPU)
+CONDITION(folds, rule_folds(o->optim.rule))
+CONDITION(narrow_states, o->optim.state != STATE_F32)
+CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
+CONDITION(sharded, o->zero > 0)
+CONDITION(ranked, comm_size(o->comm) > 1)
+
+typedef struct {
+    condition when[4];
+    const char *with; /* in few words; NULL: not worth a line in a table of variants */
+    const char *message;
+} conflict;
+
+#define BESIDE "--plan-beside {plan-beside}: only with --plan and --out, which writes the picture"
+
+static const conflict given[] = {
+    {{is_sparse, loads},
+     NULL,
+     "--sparsity {sparsity} with --load: which of a trained model's weights to keep is not known; "
+     "leave one out"},
+    {{widens, loads_not}, NULL, "--widen: only with --load"},
+    {{allows, has_no_memory},
+     NULL,
+     "--allow {allow}: only with --memory; to have a form, give --dtype bf16 --master FORM, "
+     "--state FORM"},
+    {{has_memory, recomputes},
+     NULL,
+     "--recompute {recompute} with --memory, which chooses it: leave one out"},
+    {{plans_ranks, trains},
+     NULL,
+     "--ranks {ranks}: only with --plan; start that many with mpirun -np {ranks}"},
+    {{starts_ranks, plans},
+     NULL,
+     "--gpus {gpus} with --plan: give --ranks {gpus}, which plans one of them"},
+    {{plans_beside, trains}, NULL, BESIDE},
+    {{plans_beside, has_no_out}, NULL, BESIDE},
+    {{as_json, trains}, NULL, "--json: only with --plan; a run writes log.jsonl by itself"},
+};
+
+#define SEVERAL                                                                                    \
+    "--memory {memory}: several sizes only with --plan, which prints what trains in each; give "   \
+    "one"
+
+static const conflict resolved[] = {
+    {{names_master, in_fp32},
+     NULL,
+     "--master {master}: only with --dtype bf16; weights in fp32 are their own masters"},
+    {{by_cudnn, in_fp32}, NULL, "--attention {attention} is for --dtype bf16: leave it out"},
+    {{by_cudnn, alibi}, NULL, "--attention {attention} has no ALiBi: leave it out"},
+    {{by_cudnn, shared_key_heads},
+     NULL,
+     "--attention {attention} has no shared key heads: leave it out"},
+    {{by_cudnn, odd_heads},
+     NULL,
+     "--attention {attention} takes heads of 8, 16, 24 ... numbers: leave it out"},
+    {{by_cudnn, on_cpu, plans},
+     NULL,
+     "--attention {attention} is for --device cuda (which can be planned without a GPU): leave it "
+     "out"},
+    {{by_cudnn, on_cpu}, NULL, "--attention {attention} is for --device cuda: leave it out"},
+    {{several_sizes, trains}, NULL, SEVERAL},
+    {{several_sizes, as_json}, NULL, SEVERAL},
+    /* A rule that folds adds states up over the ranks, so all of them must be there, in fp32. */
+    {{ranked, sharded, folds},
+     "--zero",
+     "--zero {zero} with --optim {optim}: the ranks add up its states, so each has them whole; use "
+     "--zero 0, or --optim adamw"},
+    {{ranked, has_memory, trains},
+     NULL,
+     "--memory with several ranks: each would choose for itself; choose with --plan --ranks N "
+     "--memory, and give what it says"},
+    {{ranked, folds, narrow_states},
+     "narrow states among ranks",
+     "several ranks with --optim {optim} and --state {state}: they add its states up in fp32; use "
+     "--state fp32, or --optim adamw"},
+    /* At stage 0 each rank has all, and all do the same.  Where each updates a part, a tensor's pieces
+     * must not depend on where it is cut: blocks of 8-bit states and the random numbers of rounding
+     * do, and the halves of split masters no engine gathers. */
+    {{ranked, sharded, narrow_states},
+     NULL,
+     "--zero {zero} with --state {state}: states are dealt in fp32 only; use --zero 0, or --state "
+     "fp32"},
+    {{ranked, sharded, narrow_masters},
+     NULL,
+     "--zero {zero} with --dtype bf16 --master {master}: masters are dealt in fp32 only; use "
+     "--zero 0, or --master fp32"},
+    {{ranked, is_sparse},
+     NULL,
+     "--sparsity with several ranks: each has all non-zeros to itself; leave it out, or use one "
+     "rank"},
+};
+
+enum { GIVEN = sizeof given / sizeof *given, RESOLVED = sizeof resolved / sizeof *resolved };
+
+static bool holds(const conflict *row, const options *o)
+{
+    for (int k = 0; k < 4 && row->when[k]; k++)
+        if (!row->when[k](o)) return false;
+    return true;
+}
+
+/* The first row that holds, NULL if none does. */
+static const conflict *find_in(const conflict *rows, int n, const options *o)
+{
+    int i = 0;
+    while (i < n && !holds(&rows[i], o))
+        i++;
+    return i < n ? &rows[i] : NULL;
+}
+
+/* An option's value, by its name. */
+static bool value_of(const void *context, const char *name, char *out, size_t room)
+{
+    options o = *(const options *)context;
+    for (int i = 0; i < option_count(o.task); i++) {
+        const option_row *row = option_row_at(o.task, i);
+        if (!strcmp(row->name, name)) return option_print(&o, row, out, room);
+    }
+    return false;
+}
+
+static error *refuse(const conflict *row, const options *o)
+{
+    if (!row) return NULL;
+    char *text = fill_text(row->message, value_of, o);
+    error *e = user_error("%s", text ? text : row->message);
+    free(text);
+    return e;
+}
+
+error *options_refuse_given(const options *o)
+{
+    return refuse(find_in(given, GIVEN, o), o);
+}
+
+error *options_refuse(const options *o)
+{
+    return refuse(find_in(resolved, RESOLVED, o), o);
+}
+
+bool options_conflict(const options *o, const char **with)
+{
+    if (optim_conflicts(&o->optim, o->accum, with)) return true;
+    const conflict *row = find_in(resolved, RESOLVED, o);
+    *with = row ? row->with : NULL;
+    return row;
+}
