@@ -247,7 +247,7 @@ train_help() {
         grep -qw -e "$option" out || { not_ok "--help" "no optimizer $option"; without=1; }
     done
     for option in Model Data Optimizer Memory "The run" Output "Several ranks"; do
-        grep -qx -e " $option" out || { not_ok "--help" "no heading $option"; without=1; }
+        grep -qx -e " $option:" out || { not_ok "--help" "no heading $option"; without=1; }
     done
     [ $without -eq 1 ] || ok "--help shows presets and optimizers"
 }

@@ -378,8 +378,8 @@ static char *full_help(int key, const char *text, void *input)
 static void list_rows(const task *t, struct argp_option *list)
 {
     static const char *const headings[OPTION_GROUPS] = {
-        "Model",  "Data",    "Optimizer", "Precision of numbers",
-        "Memory", "The run", "Output",    "Several ranks"};
+        "Model:",  "Data:",    "Optimizer:", "Precision of numbers:",
+        "Memory:", "The run:", "Output:",    "Several ranks:"};
     for (int g = 0; g < OPTION_GROUPS; g++)
         *list++ = (struct argp_option){.doc = headings[g], .group = g + 1};
     for (int i = 0; i < option_count(t); i++) {
