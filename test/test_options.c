@@ -115,6 +115,7 @@ static const row rows[] = {
     NUMBER("steps", "9", WHOLE, steps, 200, "1000000001", false),
     WORD("device", "cuda", device_name, "auto"),
     NUMBER("threads", "3", WHOLE, threads, 0, "100000", false),
+    NUMBER("logits-mib", "9", WHOLE, training.logits_mib, 0, "1048577", true),
     NUMBER("seed", "9000000000000000", WHOLE, seed, 1, "1e17", true),
     NUMBER("eval-every", "11", WHOLE, eval_every, 50, "1000000001", true),
     NUMBER("eval-batches", "13", WHOLE, eval_batches, 8, "1000001", false),
