@@ -133,7 +133,7 @@ static const row rows[] = {
     NUMBER("watchdog", "60", WHOLE, watchdog, 25, "0", false),
 };
 
-enum { ROWS = sizeof rows / sizeof *rows, LISTS = 4 };
+enum { ROWS = sizeof rows / sizeof *rows, LISTS = 5 };
 
 static double number(const row *r)
 {
