@@ -30,7 +30,14 @@ typedef struct {
     size_t bytes; /* of a row as it is stored */
 } entry;
 
+/* Memory that lives as long as the file is put together. */
+typedef struct room {
+    struct room *next;
+    float at[];
+} room;
+
 struct gguf {
+    room *rooms;
     memory_stream values;
     uint64_t n_values;
     entry *tensors;
@@ -57,8 +64,23 @@ void gguf_discard(gguf *g)
     if (g->values.to) error_free(memory_stream_close(&g->values));
     free(g->values.text);
     free(g->tensors);
+    for (room *r = g->rooms, *next; r; r = next) {
+        next = r->next;
+        free(r);
+    }
     error_free(g->failure);
     free(g);
+}
+
+error *gguf_room(gguf *g, size_t n, float **out)
+{
+    char *memory;
+    TRY(alloc_array(&memory, sizeof(room) + n * sizeof(float), 1));
+    room *r = (room *)(void *)memory;
+    r->next = g->rooms;
+    g->rooms = r;
+    *out = r->at;
+    return NULL;
 }
 
 /* ---- metadata ---- */

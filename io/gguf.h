@@ -57,6 +57,9 @@ typedef struct {
     float add;
 } gguf_rows;
 
+/* Room for n numbers of a tensor that exists only in the file; it lives as long as g. */
+error *gguf_room(gguf *g, size_t n, float **out) NODISCARD;
+
 /* A matrix (rows, cols), or a vector of cols elements where rows is 0.  The values must outlive
  * gguf_write; the name is copied. */
 void gguf_tensor(gguf *g, const char *name, gguf_type type, int64_t rows, int64_t cols,

@@ -1,6 +1,7 @@
 /* gguf_model.c - see gguf_model.h */
 #include "io/gguf_model.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +34,17 @@ static error *architecture_of(const model_config *c, const architecture **out)
         "--to gguf: models of type %s are not written: gpt2, llama, mistral, qwen2, qwen3, "
         "gemma, phi, bloom, falcon are; --to hf writes all",
         type);
+}
+
+/* llama.cpp's architectures rotate all layers; only its LLaMA has frequencies scaled by wavelength. */
+static error *check_rotations(const architecture *a, const model_config *c)
+{
+    bool waves = c->rotary.scaling.high > 0;
+    if (c->positions != POSITIONS_ROTARY ||
+        (!c->rotary.skip && (!waves || !strcmp(a->name, "llama"))))
+        return NULL;
+    return user_error("--to gguf: llama.cpp's %s has no %s; --to hf writes them", a->name,
+                      waves ? "rotations scaled by wavelength" : "layers without rotations");
 }
 
 /* ---- metadata ---- */
@@ -70,6 +82,11 @@ static void put_sizes(gguf *g, const architecture *a, const model_config *c)
     if (c->positions == POSITIONS_ROTARY) {
         gguf_f32(g, key(a, "rope.freq_base", k), c->rotary.base);
         gguf_u32(g, key(a, "rope.dimension_count", k), c->rotary.size);
+    }
+    const rope_scaling *s = &c->rotary.scaling;
+    if (s->factor > 0 && s->high <= 0) {
+        gguf_text(g, key(a, "rope.scaling.type", k), "linear");
+        gguf_f32(g, key(a, "rope.scaling.factor", k), s->factor);
     }
 }
 
@@ -166,6 +183,21 @@ static void put_place(writer *w, const param *p, const char *suffix)
     }
 }
 
+/* What each frequency is divided by. */
+static error *put_frequencies(gguf *g, const rotary_form *form)
+{
+    float *x;
+    if (form->scaling.high <= 0) return NULL;
+    int64_t pairs = form->size / 2;
+    TRY(gguf_room(g, (size_t)pairs, &x));
+    for (int64_t i = 0; i < pairs; i++) {
+        double f = pow(form->base, -2.0 * (double)i / (double)form->size);
+        x[i] = (float)(f / rope_scaled(f, form->scaling));
+    }
+    gguf_tensor(g, "rope_freqs.weight", GGUF_F32, 0, pairs, (gguf_rows){.data = x, .ld = pairs});
+    return NULL;
+}
+
 /* Is this name a bias's? */
 static bool is_bias(const char *name)
 {
@@ -177,8 +209,10 @@ error *gguf_model(gguf *g, const model_config *c, const params *p, gguf_type mat
 {
     writer w = {.g = g, .c = c, .matrices = matrices};
     TRY(architecture_of(c, &w.a));
+    TRY(check_rotations(w.a, c));
     put_about(g, w.a, c, matrices);
     put_sizes(g, w.a, c);
+    TRY(put_frequencies(g, &c->rotary));
     for (int i = 0; i < p->n; i++) {
         const param *row = &p->row[i];
         snprintf(w.layer, sizeof w.layer, row->spec.layer < 0 ? "" : "blk.%d.", row->spec.layer);

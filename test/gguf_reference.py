@@ -139,12 +139,25 @@ BLOOM = {'token_embd': 'transformer.word_embeddings', 'token_embd_norm': 'transf
          'ffn_up': 'transformer.h.{}.mlp.dense_h_to_4h', 'ffn_down': 'transformer.h.{}.mlp.dense_4h_to_h'}
 NAMES = {'gpt2': GPT2, 'llama': LLAMA, 'qwen2': LLAMA, 'qwen3': LLAMA, 'gemma': LLAMA, 'phi2': PHI, 'bloom': BLOOM,
          'falcon': BLOOM}
-MODELS = {'gpt-nano': 'gpt2', 'llama-nano': 'llama', 'qwen2.5-nano': 'qwen2', 'qwen3-nano': 'qwen3', 'gemma-nano': 'gemma',
+MODELS = {'gpt-nano': 'gpt2', 'llama-nano': 'llama', 'llama3-nano': 'llama', 'qwen2.5-nano': 'qwen2', 'qwen3-nano': 'qwen3', 'gemma-nano': 'gemma',
           'phi-nano': 'phi2', 'bloom-nano': 'bloom', 'falcon-nano': 'falcon'}
+
+
+def frequencies(base, size, factor=8, low=1, high=4, context=8192):
+    """What llama.cpp divides each frequency by: llama3-nano's scaling, as transformers writes it."""
+    found = []
+    for i in range(size // 2):
+        wave = 2 * math.pi * base ** (2 * i / size)
+        smooth = (context / wave - low) / (high - low)
+        part = 1 if wave < context / high else factor if wave > context / low else 1 / ((1 - smooth) / factor + smooth)
+        found.append(struct.unpack('<f', struct.pack('<f', part))[0])
+    return found
 
 
 def expected(arch, name, source, values):
     """The numbers of one tensor, from the safetensors file."""
+    if name == 'rope_freqs.weight':
+        return frequencies(values['llama.rope.freq_base'], values['llama.rope.dimension_count'])
     heads, kv = values[f'{arch}.attention.head_count'], values[f'{arch}.attention.head_count_kv']
     parts = name.split('.')
     stem, suffix = parts[-2], parts[-1]
@@ -189,7 +202,9 @@ def check_model(work, model, arch):
     reader, source = Reader(path), safetensors(f'{directory}/model.safetensors')
     wrong = [n for n in reader.tensors if reader.numbers(n) != expected(arch, n, source, reader.values)]
     report(f'{model}: {len(reader.tensors)} tensors', not wrong and reader.values['general.architecture'] == arch, f'{wrong}')
-    total = sum(math.prod(d) for d, _, _ in reader.tensors.values())
+    scaled = 'rope_freqs.weight' in reader.tensors
+    report(f'{model}: scaled rotations', scaled == (model == 'llama3-nano'))
+    total = sum(math.prod(d) for n, (d, _, _) in reader.tensors.items() if n != 'rope_freqs.weight')
     parts = sum(math.prod(s) for s, _ in source.values())
     report(f'{model}: nothing is missing', total == parts, f'{total} numbers of {parts}')
 
@@ -245,6 +260,8 @@ def check_refusals(work):
     refuses('a type for another form', '--to gguf', f'{BUILD}/export', '--type', 'f16', directory, f'{work}/x')
     os.rename(f'{directory}/tokenizer.vocab', f'{work}/away')
     refuses('no tokenizer', '--vocab', f'{BUILD}/export', '--to', 'gguf', directory, f'{work}/x')
+    smollm3 = train(work, 'smollm3-nano')
+    refuses('layers without rotations', 'smollm3', f'{BUILD}/export', '--to', 'gguf', smollm3, f'{work}/x')
     chatglm = train(work, 'chatglm-nano')
     refuses('a family that llama.cpp has otherwise', 'chatglm', f'{BUILD}/export', '--to', 'gguf', chatglm, f'{work}/x')
 

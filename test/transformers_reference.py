@@ -16,7 +16,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9, 7]
 NANOS = ["gpt-nano", "llama-nano", "qwen-nano", "qwen2.5-nano", "qwen3-nano", "gemma-nano", "bloom-nano", "phi-nano",
-         "falcon-nano"]
+         "falcon-nano", "llama3-nano", "smollm3-nano", "phi3-nano", "neox-nano"]
 build = os.path.abspath(sys.argv[1])
 bad = 0
 
@@ -93,7 +93,8 @@ def test_defaults():
     """Configurations as transformers makes them when only sizes are said: with numbers that we leave out."""
     small = dict(vocab_size=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
     keys = dict(num_key_value_heads=4)
-    for kind, more in {"llama": {}, "qwen2": keys, "gemma": {**keys, "head_dim": 8}, "bloom": {}, "phi": {}, "falcon": {}}.items():
+    for kind, more in {"llama": {}, "qwen2": keys, "gemma": {**keys, "head_dim": 8}, "bloom": {}, "phi": {}, "falcon": {},
+                       "mistral": {**keys, "sliding_window": None}, "phi3": {"pad_token_id": 0}, "gpt_neox": {}}.items():
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **small, **more)).eval()
         model.save_pretrained(f"own-{kind}")
         want, got = loss_of(model), first_loss(f"own-{kind}", f"own-run-{kind}")
