@@ -165,8 +165,6 @@ static error *check_window(const hf_source *s, const hf_model *m, double unset)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(s->json, "sliding_window");
     double window = cJSON_IsNumber(item) ? item->valuedouble : item || !s->json ? 0 : unset;
-    if (item && !cJSON_IsNumber(item) && !cJSON_IsNull(item))
-        return hf_refuse(s, "sliding_window", "but must be a number or null");
     if (item ? cJSON_IsNull(item) || window >= (double)m->c.context
              : window == 0 || window >= (double)m->c.context)
         return NULL;
@@ -353,6 +351,7 @@ static const hf_field smollm3_fields[] = {
     FULL_ATTENTION,
     NAMED(rotary_skip, "no_rope_layer_interval", NULL, 4),
     ELSEWHERE("no_rope_layers"),
+    FIELD(HF_NONE, "pad_token_id", 0, 0), /* whose default is outside of a small vocabulary */
     OPTION(act, ACT_SILU),
     OPTION(tied, true),
     FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
@@ -391,6 +390,7 @@ static const hf_field phi3_fields[] = {
     OPTION(tied, false),
     FIELD(HF_PART, "partial_rotary_factor", M(rotary_part), 1),
     FIELD(HF_NONE, "sliding_window", 0, 0),
+    FIELD(HF_NONE, "pad_token_id", 0, 0), /* as above */
     ELSEWHERE("original_max_position_embeddings"),
     MUST_FLAG("attention_bias", false),
     MUST_FLAG("mlp_bias", false),

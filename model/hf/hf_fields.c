@@ -184,6 +184,10 @@ static error *read_field(const hf_source *s, const hf_field *f, const char *name
     case HF_MUST_FLAG:
     case HF_EMPTY:
         return check_must(s, f, name);
+    case HF_NONE:
+        return !hf_get(s, name) || cJSON_IsNumber(hf_get(s, name))
+                   ? NULL
+                   : hf_refuse(s, name, "but must be a number or null");
     case HF_DROPOUT:
         return check_rate(s, name);
     default:

@@ -36,7 +36,7 @@ typedef enum {
     HF_MUST_FLAG, /* the same for true and false */
     HF_EMPTY,     /* an empty object, or it is refused; never written */
     HF_ROPE,      /* "rope_scaling", an object: the frequencies of rotations */
-    HF_NONE,      /* read by other code; null is written */
+    HF_NONE,      /* a number or null, read by other code; null is written */
     HF_DROPOUT,   /* a rate, ignored: we train without dropout.  0 is written */
     HF_ELSEWHERE  /* read by other code */
 } hf_kind;
