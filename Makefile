@@ -15,8 +15,9 @@
 #   make install    programs, library, man pages and shell completion, under PREFIX=/usr/local in DESTDIR=; uninstall
 #   make dist       regrad-VERSION.tar.gz
 #
-# BUILD names the directory of objects; SAN=1 builds with AddressSanitizer and UBSan, ARCH picks the
-# CPU that the code is for (native; x86-64-v3 runs on any machine since 2013).
+# BUILD names the directory of objects; SAN=1 builds with AddressSanitizer and UBSan.  What computes
+# (cpu/) is compiled for several kinds of processor, and a program takes the best of them where it runs
+# (cpu/kernel.h); ARCH is the CPU that all else is for: by default any x86-64.
 #
 # CUDA is what --device cuda is: `nvcc` (a GPU) where nvcc is found, `none` elsewhere or if asked for;
 # SAN=1 has `sim`, an emulator of CUDA on the CPU (test/cudasim/).  GPU_ARCH is the target, e.g. 90;
@@ -30,8 +31,9 @@ CC      := gcc
 endif
 V       ?=
 Q       := $(if $(V),,@)
-ARCH    ?= native
 SAN     ?=
+X86     := $(filter x86_64,$(shell uname -m))
+ARCH    ?= $(if $(SAN),native,$(if $(X86),x86-64,native))
 BUILD   ?= build/$(if $(SAN),san,release)
 TEXT    ?=
 
@@ -45,14 +47,14 @@ endif
 ifneq ($(PIC),)
 FLAGS   += -fPIC -fvisibility=hidden
 endif
-LIBS    := -lopenblas -lcjson -lz -lm -lpthread
+LIBS    := -lcjson -lz -lm -lpthread
 
 NVCC      ?= $(shell command -v nvcc)
 CUDA      ?= $(if $(SAN),$(if $(filter x86_64,$(shell uname -m)),sim,none),$(if $(NVCC),nvcc,none))
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 
 # optimizer arithmetic is the same everywhere: no fused multiply-add
-$(BUILD)/cpu/optim.o $(BUILD)/cpu/stored.o $(BUILD)/test/test_ops_optim.o $(BUILD)/test/test_storage.o: FLAGS += -ffp-contract=off
+$(BUILD)/test/test_ops_optim.o $(BUILD)/test/test_storage.o: FLAGS += -ffp-contract=off
 $(BUILD)/cuda/optim.cu.o $(BUILD)/cuda/optim_stored.cu.o $(BUILD)/cuda/loss.cu.o: NVFLAGS += --fmad=false
 
 # PCRE2 cuts text for .tiktoken and tokenizer.json; PCRE2=no builds without it
@@ -88,6 +90,13 @@ LIBS    += -lpng
 $(BUILD)/data/images/picture_png.o $(BUILD)/test/test_image_files.o $(BUILD)/test/test_pictures.o: FLAGS += -DWITH_PNG
 endif
 
+# OpenBLAS is a peer of our products (--products blas); BLAS=no builds without
+BLAS    ?= $(call has,openblas_get_num_threads() < 0,cblas.h,-lopenblas)
+BLAS    := $(BLAS)
+ifeq ($(BLAS),yes)
+LIBS    += -lopenblas
+endif
+
 # MPI carries the ranks of --zero on the CPU, and starts them; MPI=no builds without
 MPI_C   := $(shell pkg-config --cflags ompi-c 2>/dev/null)
 MPI_L   := $(or $(shell pkg-config --libs ompi-c 2>/dev/null),-lmpi)
@@ -101,9 +110,17 @@ endif
 # the rooms, from what knows least to what knows most (test/layers.sh); tools/ and test/ are above
 ROOMS    := base core ranks params cpu optim data/bpe data/images data model/hf model io infer train run plan
 LIB_SRC  := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
-LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_none).c data/bpe/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c data/bpe/nfc_$(if $(filter yes,$(UTF8PROC)),none,utf8proc).c,$(LIB_SRC))
+LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_none).c data/bpe/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c data/bpe/nfc_$(if $(filter yes,$(UTF8PROC)),none,utf8proc).c cpu/blas$(if $(filter yes,$(BLAS)),_none).c,$(LIB_SRC))
+# what computes on the CPU, once for each kind of processor
+CPU_ONCE    := cpu/cpu_device.c cpu/pool.c cpu/blas.c cpu/blas_none.c
+CPU_SRC     := $(filter-out $(CPU_ONCE),$(filter cpu/%,$(LIB_SRC)))
+CPU_KERNELS := plain $(if $(X86),avx2 avx512)
+CPU_FLAGS_plain  := $(if $(X86),-march=x86-64)
+CPU_FLAGS_avx2   := -march=x86-64-v3
+CPU_FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
+LIB_SRC     := $(filter-out $(CPU_SRC),$(LIB_SRC))
 GPT_SRC  := train/task_of_train_gpt.c
-LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o)
+LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o) $(CPU_KERNELS:%=$(BUILD)/cpu/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS := train_gpt train_vit tokenize generate export predict
 
@@ -112,7 +129,7 @@ LIB += $(DEVICES) $(BUILD)/device
 
 # what objects are made by, and which form of the CUDA device programs are linked with; when it is
 # another, they are made again.  (Linking alone is cheap: `make demo` leaves a build for GPUs as it is.)
-MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(JPEG) $(PNG))
+MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(JPEG) $(PNG) $(BLAS) $(CPU_FLAGS_avx2) $(CPU_FLAGS_avx512))
 ifneq ($(MADE_BY),$(file <$(BUILD)/flags))
 .PHONY: $(BUILD)/flags
 endif
@@ -131,6 +148,18 @@ all: $(PROGRAMS:%=$(BUILD)/%)
 	@echo "  MPI (for several ranks on CPUs): $(if $(filter yes,$(MPI)),found,none; apt-get install libopenmpi-dev openmpi-bin)"
 	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
 	@echo "  utf8proc (for tokenizers with NFC): $(if $(filter yes,$(UTF8PROC)),found,none; apt-get install libutf8proc-dev)"
+	@echo "  OpenBLAS (for --products blas): $(if $(filter yes,$(BLAS)),found,none; apt-get install libopenblas-openmp-dev)"
+
+# nothing of a kernel but its cpu_kernel is seen by others: one cannot run another's code
+define cpu_kernel
+$(BUILD)/cpu/$(1)/%.o: cpu/%.c $(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(if $$(V),,@echo "  cc  $$< ($(1))")
+	$$(Q)$$(CC) $$(FLAGS) $$(OPT) $$(CPU_FLAGS_$(1)) -ffp-contract=off -DCPU_KERNEL=cpu_kernel_$(1) -MMD -MP -c $$< -o $$@
+$(BUILD)/cpu/$(1).o: $(CPU_SRC:cpu/%.c=$(BUILD)/cpu/$(1)/%.o)
+	$$(Q)$$(CC) -r -nostdlib $$^ -o $$@.all && objcopy --keep-global-symbol=cpu_kernel_$(1) $$@.all $$@
+endef
+$(foreach kernel,$(CPU_KERNELS),$(eval $(call cpu_kernel,$(kernel))))
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -171,7 +200,7 @@ $(BUILD)/bench_vit: $(BUILD)/tools/bench.o $(BUILD)/train/task_of_train_vit.o $(
 
 $(BUILD)/bench_products: $(BUILD)/tools/bench_products.o $(LIB)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 # ---- tests ----
 

@@ -135,6 +135,7 @@ static error *run_with(options *o)
     if (o->plan) return plan_with(o);
     error *mine = device_open(o->place, (int)o->threads, &dev);
     bool open = !mine;
+    if (open) mine = device_use(&dev, o->cpu_kernel, o->products);
     error *e = comm_agree(o->comm, mine);
     if (!e) e = run_on(o, &dev);
     if (open) device_close(&dev);

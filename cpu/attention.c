@@ -25,6 +25,7 @@
  * probabilities is made twice: 7 products where f32, whose dk and dv add up in place, has 5.
  */
 #include "cpu/cpu_internal.h"
+#include "cpu/sums.h"
 #include "cpu/vector.h"
 
 enum { QUERIES = 32, HALF = QUERIES / 2, KEYS = 128, FEW_KEYS = 64, MOST_SIZE = MOST_HEAD_SIZE };
@@ -303,11 +304,9 @@ static void score_grads(const head *h, block b, const float *lse, const float *r
 
 static float dot(const float *x, const float *y, int64_t n)
 {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i] * y[i];
-    return sum;
+    float sum[SUM_LANES] = {0};
+    FOR_LANES(n, i, k, sum[k] += x[i] * y[i]);
+    return fold_lanes(sum);
 }
 
 /* g->r is known. */

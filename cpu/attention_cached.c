@@ -13,6 +13,7 @@
  * In bf16 a block of keys or values is converted as it is needed, and the output adds up aside.
  */
 #include "cpu/cpu_internal.h"
+#include "cpu/sums.h"
 #include "cpu/vector.h"
 
 enum { QUERIES = 32, KEYS = 128 };
@@ -61,17 +62,14 @@ typedef struct {
  * largest so far; returns how what was summed shrinks. */
 static float softmax_row(const head *h, float *s, int64_t n, float distance, running *r)
 {
-    float max = r->max, sum = 0;
+    float max = r->max, lanes[SUM_LANES] = {0};
 #pragma omp simd reduction(max : max)
     for (int64_t j = 0; j < n; j++) {
         s[j] = h->scale * s[j] - h->slope * (distance - (float)j);
         max = s[j] > max ? s[j] : max;
     }
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < n; j++) {
-        s[j] = vector_exp(s[j] - max);
-        sum += s[j];
-    }
+    FOR_LANES(n, j, k, s[j] = vector_exp(s[j] - max); lanes[k] += s[j]);
+    float sum = fold_lanes(lanes);
     float shrink = vector_exp(r->max - max);
     *r = (running){max, r->sum * shrink + sum};
     return shrink;

@@ -1,6 +1,7 @@
 /* blas.c - see blas.h */
 #include "cpu/blas.h"
 
+#include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,37 +32,19 @@ static void map_work_spaces(int threads)
         blas_memory_free(held[i]);
 }
 
+static void product_by_blas(bool x_transposed, bool y_transposed, int64_t m, int64_t n, int64_t k,
+                            float alpha, panel x, panel y, float beta, float *c, int64_t ldc)
+{
+    cblas_sgemm(CblasRowMajor, x_transposed ? CblasTrans : CblasNoTrans,
+                y_transposed ? CblasTrans : CblasNoTrans, (blasint)m, (blasint)n, (blasint)k, alpha,
+                x.data, (blasint)x.ld, y.data, (blasint)y.ld, beta, c, (blasint)ldc);
+}
+
 error *blas_open(int threads, blas *out)
 {
-    *out = (blas){.sgemm = cblas_sgemm, .set_threads = openblas_set_num_threads};
+    *out = (blas){.product = product_by_blas};
     describe(out);
-    out->set_threads(1);
+    openblas_set_num_threads(1);
     map_work_spaces(threads);
     return NULL;
-}
-
-void blas_product(const blas *b, bool x_transposed, bool y_transposed, int64_t m, int64_t n,
-                  int64_t k, float alpha, panel x, panel y, float beta, float *c, int64_t ldc)
-{
-    b->sgemm(CblasRowMajor, x_transposed ? CblasTrans : CblasNoTrans,
-             y_transposed ? CblasTrans : CblasNoTrans, (blasint)m, (blasint)n, (blasint)k, alpha,
-             x.data, (blasint)x.ld, y.data, (blasint)y.ld, beta, c, (blasint)ldc);
-}
-
-void blas_xy(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c,
-             int64_t ldc)
-{
-    blas_product(b, false, false, m, n, k, 1, x, y, beta, c, ldc);
-}
-
-void blas_xyt(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta,
-              float *c, int64_t ldc)
-{
-    blas_product(b, false, true, m, n, k, 1, x, y, beta, c, ldc);
-}
-
-void blas_xty(const blas *b, int64_t m, int64_t n, int64_t k, panel x, panel y, float beta,
-              float *c, int64_t ldc)
-{
-    blas_product(b, true, false, m, n, k, 1, x, y, beta, c, ldc);
 }

@@ -6,6 +6,7 @@
  * are computed again.
  */
 #include "cpu/cpu_internal.h"
+#include "cpu/sums.h"
 #include "cpu/vector.h"
 
 #include <math.h>
@@ -27,20 +28,13 @@ ROW_FN double exp_sum(void *x, int64_t n, float max, bool keep, int type)
     double total = 0;
     for (int64_t from = 0; from < n; from += BLOCK) {
         int64_t to = min64(from + BLOCK, n);
-        float sum = 0;
-        if (keep) {
-#pragma omp simd reduction(+ : sum)
-            for (int64_t i = from; i < to; i++) {
-                float e = vector_exp(load(type, x, i) - max);
-                store(type, x, i, e);
-                sum += e;
-            }
-        } else {
-#pragma omp simd reduction(+ : sum)
-            for (int64_t i = from; i < to; i++)
-                sum += vector_exp(load(type, x, i) - max);
-        }
-        total += sum;
+        float sum[SUM_LANES] = {0};
+        if (keep)
+            FOR_LANES(to - from, i, k, float e = vector_exp(load(type, x, from + i) - max);
+                      store(type, x, from + i, e); sum[k] += e);
+        else
+            FOR_LANES(to - from, i, k, sum[k] += vector_exp(load(type, x, from + i) - max));
+        total += fold_lanes(sum);
     }
     return total;
 }

@@ -1,193 +1,79 @@
-/* cpu_device.c - see cpu.h: the table, memory, and the operations that only move bytes.
- *
- * There is one stream: an operation has run when it returns, so sync, fork and join are nothing.
- */
+/* cpu_device.c - see cpu.h: opening, and which of the kernels of kernel.h is at work. */
 #include "cpu/cpu_internal.h"
+#include "cpu/kernel.h"
 
-#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-enum { CHUNK = 1 << 18, HUGE_PAGE = 2 << 20 }; /* bytes */
-
-static error *cpu_alloc(device *dev, size_t bytes, void **out)
-{
-    (void)dev;
-    size_t rounded = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    *out = rounded >= bytes ? aligned_alloc(HUGE_PAGE, rounded) : NULL;
-    if (!*out)
-        return user_error("no memory for %.1f MiB: train a smaller model, batch or sequence",
-                          (double)bytes / (1 << 20));
-    madvise(*out, rounded, MADV_HUGEPAGE); /* a wish: fewer TLB misses */
-    return NULL;
-}
-
-static void cpu_release(device *dev, void *memory)
-{
-    (void)dev;
-    free(memory);
-}
-
-/* `rows` rows of some bytes, from and to so far apart. */
-typedef struct {
-    char *to;
-    const char *from;
-    size_t to_step, from_step, bytes;
-} rows_to_move;
-
-static void move_range(const void *context, int64_t first, int64_t end)
-{
-    const rows_to_move *m = context;
-    for (int64_t r = first; r < end; r++)
-        memcpy(m->to + (size_t)r * m->to_step, m->from + (size_t)r * m->from_step, m->bytes);
-}
-
-static void move(device *dev, void *to, const void *from, size_t bytes)
-{
-    size_t whole = bytes / CHUNK, rest = bytes % CHUNK;
-    rows_to_move m = {to, from, CHUNK, CHUNK, CHUNK};
-    pool_for(cpu_threads(dev), (int64_t)whole, 1, move_range, &m);
-    memcpy((char *)to + whole * CHUNK, (const char *)from + whole * CHUNK, rest);
-}
-
-static void cpu_put(device *dev, int stream, void *dst, const void *host, size_t bytes)
-{
-    (void)stream;
-    move(dev, dst, host, bytes);
-}
-
-static void cpu_get(device *dev, int stream, void *host, const void *src, size_t bytes)
-{
-    (void)stream;
-    move(dev, host, src, bytes);
-}
-
-typedef struct {
-    char *to;
-    int byte;
-    size_t bytes;
-} bytes_to_set;
-
-static void set_range(const void *context, int64_t first, int64_t end)
-{
-    const bytes_to_set *b = context;
-    size_t from = (size_t)first * CHUNK, to = (size_t)end * CHUNK;
-    memset(b->to + from, b->byte, (to < b->bytes ? to : b->bytes) - from);
-}
-
-static void cpu_set(device *dev, int stream, void *dst, int byte, size_t bytes)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), (int64_t)((bytes + CHUNK - 1) / CHUNK), 1, set_range,
-             &(bytes_to_set){dst, byte, bytes});
-}
-
-void cpu_copy(device *dev, int stream, const copy_op *o)
-{
-    (void)stream;
-    if (tensor_contiguous(o->dst) && tensor_contiguous(o->src)) {
-        move(dev, o->dst.data, o->src.data, tensor_bytes(o->src));
-        return;
-    }
-    size_t size = dtype_size(o->src.type);
-    rows_to_move m = {.to = o->dst.data,
-                      .from = o->src.data,
-                      .to_step = (size_t)o->dst.ld * size,
-                      .from_step = (size_t)o->src.ld * size,
-                      .bytes = (size_t)tensor_cols(o->src) * size};
-    pool_for(cpu_threads(dev), tensor_rows(o->src), rows_at_once(tensor_cols(o->src)), move_range,
-             &m);
-}
-
-ROW_FN void fill_part(void *x, int64_t first, int64_t end, float value, int type)
-{
-#pragma omp simd
-    for (int64_t i = first; i < end; i++)
-        store(type, x, i, value);
-}
-
-static void fill_range(const void *op, int64_t first, int64_t end)
-{
-    const fill_op *o = op;
-    FOR_WORKING_TYPE(o->x.type, fill_part(o->x.data, first, end, (float)o->value, TYPE));
-}
-
-void cpu_fill(device *dev, int stream, const fill_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_count(o->x), rows_at_once(1), fill_range, o);
-}
-
-ROW_FN int64_t count_nonfinite(const void *x, int64_t n, int type)
-{
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i++)
-        count += !isfinite(load(type, x, i));
-    return count;
-}
-
-ROW_FN void add_part(void *x, const void *y, int64_t first, int64_t end, int type)
-{
-#pragma omp simd
-    for (int64_t i = first; i < end; i++)
-        store(type, x, i, load(type, x, i) + load(type, y, i));
-}
-
-static void add_range(const void *op, int64_t first, int64_t end)
-{
-    const add_op *o = op;
-    FOR_WORKING_TYPE(o->x.type, add_part(o->x.data, o->y.data, first, end, TYPE));
-}
-
-void cpu_add(device *dev, int stream, const add_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_count(o->x), rows_at_once(1), add_range, o);
-}
-
-static void nonfinite_range(const void *op, int64_t first, int64_t end)
-{
-    const nonfinite_op *o = op;
-    int64_t cols = tensor_cols(o->x), count = 0;
-    for (int64_t r = first; r < end; r++)
-        FOR_WORKING_TYPE(o->x.type, count += count_nonfinite(place(o->x, r, 0), cols, TYPE));
-    __atomic_fetch_add(o->count, count, __ATOMIC_RELAXED);
-}
-
-void cpu_nonfinite(device *dev, int stream, const nonfinite_op *o)
-{
-    (void)stream;
-    int64_t rows = tensor_rows(o->x), cols = tensor_cols(o->x);
-    *o->count = 0;
-    if (o->x.type == F32 || o->x.type == BF16)
-        pool_for(cpu_threads(dev), rows, rows_at_once(cols), nonfinite_range, o);
-    else if (o->x.type == F64)
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t c = 0; c < cols; c++)
-                *o->count += !isfinite(((const double *)o->x.data)[r * o->x.ld + c]);
-}
-
-static void cpu_lend(device *dev, tensor room)
-{
-    cpu_state *s = dev->state;
-    s->room = tensor_count(room) < PRODUCT_ROOM_LEAST ? (tensor){0} : room;
-}
-
-static const device_ops cpu_ops = {
-    .name = "cpu",
-    .working_types = 1u << F32 | 1u << BF16,
-    .alloc = cpu_alloc,
-    .release = cpu_release,
-    .put = cpu_put,
-    .get = cpu_get,
-    .set = cpu_set,
-    .lend = cpu_lend,
-#define OPERATION(name) .name = cpu_##name,
-#include "core/ops.def"
+/* What there is, the best first, and whether this processor has what each was compiled for. */
+static const struct {
+    const char *name;
+    const cpu_kernel *kernel;
+} kernels[] = {
+#ifdef __x86_64__
+    {"avx512", &cpu_kernel_avx512},
+    {"avx2", &cpu_kernel_avx2},
+#endif
+    {"plain", &cpu_kernel_plain},
 };
+
+enum { KERNELS = sizeof kernels / sizeof *kernels };
+
+static bool runs_here(int kernel)
+{
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    if (kernel == 0) return __builtin_cpu_supports("x86-64-v4");
+    if (kernel == 1) return __builtin_cpu_supports("x86-64-v3");
+#else
+    (void)kernel;
+#endif
+    return true;
+}
+
+/* Into text: "avx512, avx2 or plain", of those that run here. */
+static const char *names_here(char *text, size_t size)
+{
+    text[0] = 0;
+    for (int i = 0; i < KERNELS; i++)
+        if (runs_here(i))
+            snprintf(text + strlen(text), size - strlen(text), "%s%s",
+                     !text[0]           ? ""
+                     : i == KERNELS - 1 ? " or "
+                                        : ", ",
+                     kernels[i].name);
+    return text;
+}
+
+error *cpu_use_kernel(device *dev, const char *name)
+{
+    cpu_state *state = dev->state;
+    char here[100];
+    for (int i = 0; i < KERNELS; i++) {
+        if (!runs_here(i) || (strcmp(name, "auto") && strcmp(name, kernels[i].name))) continue;
+        dev->ops = &kernels[i].kernel->ops;
+        state->kernel = kernels[i].name;
+        state->code = kernels[i].kernel;
+        return NULL;
+    }
+    return user_error("--cpu-kernel %s: this processor runs auto, %s", name,
+                      names_here(here, sizeof here));
+}
+
+error *cpu_use_products(device *dev, const char *name)
+{
+    cpu_state *state = dev->state;
+    if (!strcmp(name, "own")) {
+        state->by_blas = false;
+        return NULL;
+    }
+    if (strcmp(name, "blas"))
+        return user_error("--products %s: must be own or blas (OpenBLAS)", name);
+    state->by_blas = true;
+    return blas_open(dev->threads, &state->blas);
+}
 
 /* Cores this process may run on. */
 static int cores(void)
@@ -214,9 +100,9 @@ error *cpu_device(int threads, device *out)
     cpu_state *state;
     TRY(alloc_array(&state, 1, sizeof *state));
     error *e = pool_open(threads, cores(), &state->pool);
-    if (!e) e = blas_open(threads, &state->blas);
+    *out = (device){.state = state, .threads = threads};
+    if (!e) e = cpu_use_kernel(out, "auto");
     grow_stack();
-    *out = (device){.ops = &cpu_ops, .state = state, .threads = threads};
     if (e) cpu_close(out);
     return e;
 }
@@ -229,14 +115,20 @@ void cpu_close(device *dev)
     *dev = (device){0};
 }
 
-const blas *cpu_blas(const device *dev)
+double cpu_burn(device *dev, int64_t n)
 {
-    return &((const cpu_state *)dev->state)->blas;
+    return ((const cpu_state *)dev->state)->code->burn(dev, n);
+}
+
+void cpu_stream(device *dev, float *const pgmv[4], int64_t n)
+{
+    ((const cpu_state *)dev->state)->code->stream(dev, pgmv, n);
 }
 
 const char *cpu_describe(const device *dev, char *buffer, size_t size)
 {
-    snprintf(buffer, size, "%d thread%s, %s", dev->threads, dev->threads > 1 ? "s" : "",
-             cpu_blas(dev)->about);
+    const cpu_state *s = dev->state;
+    snprintf(buffer, size, "%d thread%s, %s%s%s", dev->threads, dev->threads > 1 ? "s" : "",
+             s->kernel, s->by_blas ? ", products by " : "", s->by_blas ? s->blas.about : "");
     return buffer;
 }

@@ -5,6 +5,7 @@
 #include "base/bf16.h"
 #include "cpu/blas.h"
 #include "cpu/cpu.h"
+#include "cpu/kernel.h"
 #include "cpu/pool.h"
 #include "cpu/product.h"
 
@@ -14,6 +15,9 @@
 /* What is behind a CPU device. */
 typedef struct {
     pool *pool;
+    const char *kernel;
+    const cpu_kernel *code;
+    bool by_blas; /* f32 products are OpenBLAS's */
     blas blas;
     tensor room; /* lent, for products; or absent */
 } cpu_state;
@@ -21,6 +25,12 @@ typedef struct {
 static inline pool *cpu_threads(const device *dev)
 {
     return ((const cpu_state *)dev->state)->pool;
+}
+
+static inline const blas *cpu_blas(const device *dev)
+{
+    const cpu_state *s = dev->state;
+    return s->by_blas ? &s->blas : NULL;
 }
 
 static inline tensor cpu_room(const device *dev)
@@ -34,6 +44,10 @@ static inline int64_t rows_at_once(int64_t cols)
     enum { NUMBERS = 8192 };
     return cols < 1 ? NUMBERS : cols < NUMBERS ? NUMBERS / cols : 1;
 }
+
+/* limit.c; see cpu.h */
+double burn_lanes(device *dev, int64_t n);
+void stream_lanes(device *dev, float *const pgmv[4], int64_t n);
 
 /* ---- working numbers: f32, or bf16 that is computed as f32 ----
  *

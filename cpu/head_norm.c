@@ -4,17 +4,16 @@
  * kept.  Rows lie in NORM_GROUPS groups, whose sums for the weights are added in order, as in norm.c.
  */
 #include "cpu/cpu_internal.h"
+#include "cpu/sums.h"
 
 #include <math.h>
 #include <string.h>
 
 ROW_FN float rstd_of(const void *x, int64_t n, double eps, int type)
 {
-    float square = 0;
-#pragma omp simd reduction(+ : square)
-    for (int64_t i = 0; i < n; i++)
-        square += load(type, x, i) * load(type, x, i);
-    return 1.0f / sqrtf(square / (float)n + (float)eps);
+    float square[SUM_LANES] = {0};
+    FOR_LANES(n, i, k, square[k] += load(type, x, i) * load(type, x, i));
+    return 1.0f / sqrtf(fold_lanes(square) / (float)n + (float)eps);
 }
 
 ROW_FN void norm_head(void *x, const void *w, int64_t n, double eps, int type)
@@ -52,14 +51,10 @@ void cpu_head_norm(device *dev, int stream, const head_norm_op *o)
 ROW_FN void head_grad(const void *x, const void *w, int64_t n, double eps, void *dx, float *sums,
                       int type)
 {
-    float rstd = rstd_of(x, n, eps, type), hn_sum = 0;
-#pragma omp simd reduction(+ : hn_sum)
-    for (int64_t i = 0; i < n; i++) {
-        float d = load(type, dx, i), norm = load(type, x, i) * rstd;
-        sums[i] += d * norm;
-        hn_sum += d * load(type, w, i) * norm;
-    }
-    float hn_avg = hn_sum / (float)n;
+    float rstd = rstd_of(x, n, eps, type), hn_sum[SUM_LANES] = {0};
+    FOR_LANES(n, i, k, float d = load(type, dx, i), norm = load(type, x, i) * rstd;
+              sums[i] += d * norm; hn_sum[k] += d * load(type, w, i) * norm);
+    float hn_avg = fold_lanes(hn_sum) / (float)n;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
         store(type, dx, i,

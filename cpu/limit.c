@@ -1,4 +1,5 @@
-/* limit.c - what the processor could do at most: fused multiply-adds in registers and nothing else. */
+/* limit.c - what the machine could do at most: fused multiply-adds in registers and nothing else; the
+ * memory traffic of an optimizer step without its arithmetic. */
 #include "cpu/cpu_internal.h"
 #include "cpu/lanes.h"
 
@@ -20,7 +21,28 @@ static void burn(const void *context, int64_t first, int64_t end)
     if (out[0] == 1.5f) *(volatile float *)(size_t)context = out[0]; /* so that it is computed */
 }
 
-double cpu_burn(device *dev, int64_t n)
+typedef struct {
+    float *const *of;
+} streams;
+
+static void stream(const void *context, int64_t first, int64_t end)
+{
+    float *const *x = ((const streams *)context)->of, *p = x[0], *g = x[1], *m = x[2], *v = x[3];
+#pragma omp simd
+    for (int64_t i = first; i < end; i++) {
+        float d = g[i];
+        m[i] = m[i] + d;
+        v[i] = v[i] + d;
+        p[i] = p[i] + d;
+    }
+}
+
+void stream_lanes(device *dev, float *const pgmv[4], int64_t n)
+{
+    pool_for(cpu_threads(dev), n, 1 << 14, stream, &(streams){pgmv});
+}
+
+double burn_lanes(device *dev, int64_t n)
 {
     float unused = 0;
     pool_for(cpu_threads(dev), n, 1, burn, &unused);

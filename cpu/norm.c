@@ -1,5 +1,6 @@
 /* norm.c - LayerNorm and RMSNorm.  A row stays in the first cache while it is read two or three times. */
 #include "cpu/cpu_internal.h"
+#include "cpu/sums.h"
 
 #include <math.h>
 #include <string.h>
@@ -9,17 +10,11 @@ ROW_FN void norm_row(const norm_op *o, int64_t r, int type)
     int64_t n = tensor_cols(o->x);
     const void *x = place(o->x, r, 0), *w = o->w.data, *b = present(o->b) ? o->b.data : NULL;
     void *out = place(o->out, r, 0);
-    float sum = 0, square = 0;
-    if (!o->rms) {
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < n; i++)
-            sum += load(type, x, i);
-    }
-    float mean = sum / (float)n, offset = (float)o->offset;
-#pragma omp simd reduction(+ : square)
-    for (int64_t i = 0; i < n; i++)
-        square += (load(type, x, i) - mean) * (load(type, x, i) - mean);
-    float rstd = 1.0f / sqrtf(square / (float)n + (float)o->eps);
+    float sum[SUM_LANES] = {0}, square[SUM_LANES] = {0};
+    if (!o->rms) FOR_LANES(n, i, k, sum[k] += load(type, x, i));
+    float mean = fold_lanes(sum) / (float)n, offset = (float)o->offset;
+    FOR_LANES(n, i, k, float d = load(type, x, i) - mean; square[k] += d * d);
+    float rstd = 1.0f / sqrtf(fold_lanes(square) / (float)n + (float)o->eps);
     if (b) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
@@ -56,17 +51,11 @@ ROW_FN void norm_grad_row(const norm_grad_op *o, int64_t r, float *sums, int typ
     float mean = o->rms ? 0 : floats(o->mean)[r], rstd = floats(o->rstd)[r];
     float offset = (float)o->offset;
     void *dx = place(o->dx, r, 0);
-    float *dw = sums, *db = sums + n, h_sum = 0, hn_sum = 0;
-#pragma omp simd reduction(+ : h_sum, hn_sum)
-    for (int64_t i = 0; i < n; i++) {
-        float di = load(type, d, i), norm = (load(type, x, i) - mean) * rstd,
+    float *dw = sums, *db = sums + n, h_sum[SUM_LANES] = {0}, hn_sum[SUM_LANES] = {0};
+    FOR_LANES(n, i, k, float di = load(type, d, i), norm = (load(type, x, i) - mean) * rstd,
               h = di * (offset + load(type, w, i));
-        dw[i] += di * norm;
-        db[i] += di;
-        h_sum += h;
-        hn_sum += h * norm;
-    }
-    float h_avg = o->rms ? 0 : h_sum / (float)n, hn_avg = hn_sum / (float)n;
+              dw[i] += di * norm; db[i] += di; h_sum[k] += h; hn_sum[k] += h * norm);
+    float h_avg = o->rms ? 0 : fold_lanes(h_sum) / (float)n, hn_avg = fold_lanes(hn_sum) / (float)n;
 #define DX(i)                                                                                      \
     (rstd * (load(type, d, i) * (offset + load(type, w, i)) - h_avg -                              \
              (load(type, x, i) - mean) * rstd * hn_avg))

@@ -329,8 +329,64 @@ static __attribute__((noinline)) void run_on_stack(device *dev, const product *p
     run_in(dev, p, room, PACKED, SUMS);
 }
 
+/* ---- by OpenBLAS ---- */
+
+enum { BLAS_TILE = 256 }; /* rows and columns that a thread has at a time */
+
+typedef struct {
+    const blas *blas;
+    const product *p;
+} blas_work;
+
+static bool ends_with_sum(const product *p)
+{
+    return p->act == ACT_NONE && !present(p->bias) && !present(p->residual) &&
+           !present(p->slope_at);
+}
+
+static void finish_blas(const product *p, int64_t i, int64_t j, int64_t m, int64_t n)
+{
+    for (int64_t r = 0; r < m && !ends_with_sum(p); r += TILE_ROWS)
+        for (int64_t c = 0; c < n; c += TILE_COLS) {
+            float tile[TILE] = {0};
+            finish(p,
+                   &(spot){.i = i + r,
+                           .j = j + c,
+                           .rows = min64(TILE_ROWS, m - r),
+                           .cols = min64(TILE_COLS, n - c),
+                           .last = true,
+                           .sums = row(p->out, i + r) + j + c,
+                           .ld = p->out.ld},
+                   tile);
+        }
+}
+
+static panel panel_at(operand x, int64_t i, int64_t k)
+{
+    return (panel){(const float *)x.data + i * x.row + k * x.col, x.col == 1 ? x.row : x.col};
+}
+
+static void blas_range(const void *context, int64_t first, int64_t end)
+{
+    const blas_work *w = context;
+    const product *p = w->p;
+    int64_t across = panels_of(p->n, BLAS_TILE);
+    for (int64_t at = first; at < end; at++) {
+        int64_t i = at / across * BLAS_TILE, j = at % across * BLAS_TILE;
+        int64_t m = min64(BLAS_TILE, p->m - i), n = min64(BLAS_TILE, p->n - j);
+        w->blas->product(p->a.col != 1, p->b.col != 1, m, n, p->k, p->alpha, panel_at(p->a, i, 0),
+                         panel_at(p->b, 0, j), p->beta, row(p->out, i) + j, p->out.ld);
+        finish_blas(p, i, j, m, n);
+    }
+}
+
 void product_run(device *dev, const product *p)
 {
+    if (cpu_blas(dev) && p->out.type == F32) {
+        pool_for(cpu_threads(dev), panels_of(p->m, BLAS_TILE) * panels_of(p->n, BLAS_TILE), 1,
+                 blas_range, &(blas_work){cpu_blas(dev), p});
+        return;
+    }
     tensor room = cpu_room(dev);
     if (!present(room)) {
         run_on_stack(dev, p);

@@ -96,6 +96,7 @@ void small_open(small_run *s, const char *arguments)
     must(trainer_plan(&s->o, t->kind, &s->t));
     must(
         device_open(s->o.place == PLACE_AUTO ? PLACE_CPU : s->o.place, (int)s->o.threads, &s->dev));
+    must(device_use(&s->dev, s->o.cpu_kernel, s->o.products));
     must(trainer_commit(s->t, &s->dev, true));
 }
 

@@ -4,15 +4,13 @@
  *   bench_vit [options of train_vit]    the same
  *
  * In turn, `rounds` times: a few training steps; the step's matrix products alone; the optimizer
- * alone and a loop over its arrays without arithmetic.  So a drift of the machine's speed meets all
- * alike.
+ * alone and a loop over its arrays without arithmetic; and around all of them a loop of nothing but
+ * fused multiply-adds.  So a drift of the machine's speed meets all alike.
  *
- *   products    every dense product of a step (forward, input gradient, weight gradient, the
- * classifier in the step's chunks) by OpenBLAS on buffers as large and as many as the step's, timed
- * one by one both ways: threads inside sgemm, and one sgemm a thread on a tile of the output; the
- * faster counts attention   its six products (two forward, four backward) per head as full T x T
- * sgemm, heads in parallel stream      p, m, v are read and written in place and g is read, with
- * one addition each: the memory traffic of adamw without its arithmetic
+ *     fma         what the processor can do at most (cpu_burn)
+ *     products    every dense product of a step (forward, input gradient, weight gradient, the
+ *                 classifier in the step's chunks) on buffers as large and as many as the step's
+ *     stream      p, m, v are read and written in place and g is read (cpu_stream)
  */
 #include "base/clock.h"
 #include "base/rng.h"
@@ -21,7 +19,6 @@
 #include "train/task.h"
 
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,10 +99,9 @@ static void print_seconds(const stopwatch *w, int steps)
 /* ---- the products of a step, alone ---- */
 
 typedef struct {
-    const blas *b;
     device *dev;
     const model_config *c;
-    int64_t batch, seq, rows, threads;
+    int64_t batch, rows;
     float *weights;               /* as many as the model has in a layer, for each layer */
     float *x, *y;                 /* activations: rows x widest, for each layer */
     float *head, *dhead, *logits; /* (V,C), (V,C), (chunk,V) */
@@ -134,15 +130,12 @@ static error *products_open(products *p, const trainer *t, device *dev)
 {
     const options *o = t->o;
     const model_config *c = &o->model;
-    *p = (products){.b = cpu_blas(dev),
-                    .dev = dev,
+    *p = (products){.dev = dev,
                     .c = c,
                     .batch = o->batch,
-                    .seq = o->seq,
                     .rows = o->batch * o->seq,
                     .classified = o->batch * t->kind->targets(t->model, o->seq),
-                    .pixels = c->channels * c->patch * c->patch,
-                    .threads = dev->threads};
+                    .pixels = c->channels * c->patch * c->patch};
     block_shapes shapes = shapes_of(c);
     for (int i = 0; i < 4; i++) {
         const int64_t *s = shapes.size[i];
@@ -179,70 +172,44 @@ static void products_close(products *p)
 
 typedef enum { FORWARD, INPUT, WEIGHT } product_kind;
 
-/* out = x w', dx = dout w or dw (+)= dout' x, by the library's own threads or by tiles. */
-static double one_product(products *p, product_kind kind, bool tiles, bool accumulate, int64_t rows,
-                          int64_t n, int64_t k, float *x, float *w, float *out)
+/* out = x w', dx = dout w or dw (+)= dout' x; its time is added to *sum */
+static void one_product(products *p, double *sum, product_kind kind, bool accumulate, int64_t rows,
+                        int64_t n, int64_t k, float *x, float *w, float *out)
 {
     tensor tx = tensor_of(x, F32, SHAPE(rows, k)), tw = tensor_of(w, F32, SHAPE(n, k)),
            to = tensor_of(out, F32, SHAPE(rows, n));
-    int r = (int)rows, in = (int)n, ik = (int)k;
     double start = clock_now();
-    if (tiles) {
-        if (kind == FORWARD) OP(linear, p->dev, 0, .out = to, .x = tx, .w = tw);
-        if (kind == INPUT) OP(linear_dx, p->dev, 0, .dx = tx, .dout = to, .w = tw);
-        if (kind == WEIGHT) OP(linear_dw, p->dev, 0, .dw = {tw, accumulate}, .x = tx, .dout = to);
-    } else {
-        p->b->set_threads((int)p->threads);
-        if (kind == FORWARD)
-            p->b->sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, r, in, ik, 1, x, ik, w, ik, 0, out,
-                        in);
-        if (kind == INPUT)
-            p->b->sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, r, ik, in, 1, out, in, w, ik, 0,
-                        x, ik);
-        if (kind == WEIGHT)
-            p->b->sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, in, ik, r, 1, out, in, x, ik,
-                        accumulate, w, ik);
-    }
-    return clock_now() - start;
-}
-
-/* Times of all products by the library's threads and by tiles. */
-typedef struct {
-    double threads, tiles;
-} two_ways;
-
-static void both_ways(products *p, two_ways *sum, product_kind kind, bool accumulate, int64_t rows,
-                      int64_t n, int64_t k, float *x, float *w, float *out)
-{
-    sum->threads += one_product(p, kind, false, accumulate, rows, n, k, x, w, out);
-    sum->tiles += one_product(p, kind, true, accumulate, rows, n, k, x, w, out);
+    if (kind == FORWARD) OP(linear, p->dev, 0, .out = to, .x = tx, .w = tw);
+    if (kind == INPUT) OP(linear_dx, p->dev, 0, .dx = tx, .dout = to, .w = tw);
+    if (kind == WEIGHT) OP(linear_dw, p->dev, 0, .dw = {tw, accumulate}, .x = tx, .dout = to);
+    *sum += clock_now() - start;
     p->flops += 2.0 * (double)rows * (double)n * (double)k;
 }
 
-static void layer_products(products *p, two_ways *sum, product_kind kind, int64_t layer)
+static void layer_products(products *p, double *sum, product_kind kind, int64_t layer)
 {
     const model_config *c = p->c;
     block_shapes shapes = shapes_of(c);
     float *w = p->weights + layer * p->layer_weights, *x = p->x + layer * p->rows * p->widest;
     for (int i = 0; i < 4; i++) {
         int64_t out = shapes.size[i][0], in = shapes.size[i][1];
-        both_ways(p, sum, kind, false, p->rows, out, in, x, w, p->y);
+        one_product(p, sum, kind, false, p->rows, out, in, x, w, p->y);
         w += out * in;
     }
 }
 
 /* The product in front of a ViT; no one asks for the images' gradient. */
-static void patch_product(products *p, two_ways *sum, product_kind kind)
+static void patch_product(products *p, double *sum, product_kind kind)
 {
     const model_config *c = p->c;
     int64_t rows = p->batch * (c->context - (c->mean_pool ? 0 : 1));
     if (p->pixels)
-        both_ways(p, sum, kind, false, rows, c->width, p->pixels, p->patches, p->embedding, p->y);
+        one_product(p, sum, kind, false, rows, c->width, p->pixels, p->patches, p->embedding, p->y);
 }
 
 static double dense_products(products *p)
 {
-    two_ways sum = {0};
+    double sum = 0;
     p->flops = 0;
     patch_product(p, &sum, FORWARD);
     for (int64_t l = 0; l < p->c->layers; l++)
@@ -250,51 +217,26 @@ static double dense_products(products *p)
     for (int64_t first = 0; first < p->classified; first += p->chunk) {
         int64_t n = p->classified - first < p->chunk ? p->classified - first : p->chunk;
         float *x = p->x + first * p->c->width;
-        both_ways(p, &sum, FORWARD, false, n, p->c->vocab, p->c->width, x, p->head, p->logits);
-        both_ways(p, &sum, WEIGHT, first > 0, n, p->c->vocab, p->c->width, x, p->dhead, p->logits);
-        both_ways(p, &sum, INPUT, false, n, p->c->vocab, p->c->width, x, p->head, p->logits);
+        one_product(p, &sum, FORWARD, false, n, p->c->vocab, p->c->width, x, p->head, p->logits);
+        one_product(p, &sum, WEIGHT, first > 0, n, p->c->vocab, p->c->width, x, p->dhead,
+                    p->logits);
+        one_product(p, &sum, INPUT, false, n, p->c->vocab, p->c->width, x, p->head, p->logits);
     }
     for (int64_t l = p->c->layers - 1; l >= 0; l--) {
         layer_products(p, &sum, WEIGHT, l);
         layer_products(p, &sum, INPUT, l);
     }
     patch_product(p, &sum, WEIGHT);
-    return sum.threads < sum.tiles ? sum.threads : sum.tiles;
+    return sum;
 }
 
-/* Scores and values forward; dV, dP, dQ, dK backward: each head's T x T in
- * a thread's own buffer. */
-static double attention_products(products *p)
+/* What attention multiplies: two products forward, four backward (a fifth makes the scores again, and
+ * is not counted), below the diagonal if it is causal. */
+static double attention_flops(const products *p, int64_t seq)
 {
-    int64_t t = p->seq, d = p->c->head_size, heads = p->c->heads, kv_heads = p->c->kv_heads;
-    int64_t ld = (heads + 2 * kv_heads) * d, sharing = heads / kv_heads;
-    float *scores;
-    error *e = alloc_array(&scores, (size_t)(p->threads * t * t), sizeof *scores);
-    if (e) {
-        error_free(e);
-        return 0;
-    }
-    double start = clock_now();
-#pragma omp parallel for collapse(3) num_threads((int)p->threads)
-    for (int64_t l = 0; l < p->c->layers; l++)
-        for (int64_t b = 0; b < p->batch; b++)
-            for (int64_t h = 0; h < heads; h++) {
-                float *s = scores + omp_get_thread_num() * t * t;
-                float *base = p->x + l * p->rows * p->widest + b * t * ld,
-                      *out = p->y + b * t * ld + h * d;
-                panel q = {base + h * d, ld}, k = {base + (heads + h / sharing) * d, ld},
-                      v = {base + (heads + kv_heads + h / sharing) * d, ld}, ps = {s, t};
-                blas_xyt(p->b, t, t, d, q, k, 0, s, t);
-                blas_xy(p->b, t, d, t, ps, v, 0, out, ld);
-                blas_xty(p->b, t, d, t, ps, q, 0, out, ld);
-                blas_xyt(p->b, t, t, d, q, v, 0, s, t);
-                blas_xy(p->b, t, d, t, ps, k, 0, out, ld);
-                blas_xty(p->b, t, d, t, ps, q, 0, out, ld);
-            }
-    double seconds = clock_now() - start;
-    free(scores);
-    p->flops += 12.0 * (double)(p->rows * t * d * heads * p->c->layers);
-    return seconds;
+    const model_config *c = p->c;
+    double pairs = c->patch ? (double)(c->context * c->context) : (double)(seq * (seq + 1)) / 2;
+    return 12.0 * pairs * (double)(c->heads * c->head_size * p->batch * c->layers);
 }
 
 /* ---- the optimizer alone ---- */
@@ -309,7 +251,6 @@ static error *arrays_open(arrays *x, int64_t n)
     *x = (arrays){.n = n};
     for (int i = 0; i < 4; i++) {
         TRY(alloc_array(&x->a[i], (size_t)n, sizeof(float)));
-#pragma omp parallel for
         for (int64_t j = 0; j < n; j++)
             x->a[i][j] = 1e-3f * (float)(j % 101);
     }
@@ -322,17 +263,10 @@ static void arrays_close(arrays *x)
         free(x->a[i]);
 }
 
-static double stream_loop(arrays *x)
+static double stream_loop(arrays *x, device *dev)
 {
-    float *p = x->a[0], *g = x->a[1], *m = x->a[2], *v = x->a[3];
     double start = clock_now();
-#pragma omp parallel for simd
-    for (int64_t i = 0; i < x->n; i++) {
-        float d = g[i];
-        m[i] = m[i] + d;
-        v[i] = v[i] + d;
-        p[i] = p[i] + d;
-    }
+    cpu_stream(dev, x->a, x->n);
     return clock_now() - start;
 }
 
@@ -362,10 +296,10 @@ static double fused_step(arrays *x, device *dev)
 /* ---- main ---- */
 
 typedef struct {
-    times step, dense, attention, fused, stream;
+    times step, dense, fused, stream, fma;
     stopwatch by_op; /* over the steps of all rounds */
     size_t peak, resident;
-    double flops;
+    double dense_flops, attention_flops;
 } figures;
 
 /* Samples without meaning: random tokens, or random pixels and classes.  They cost next to nothing,
@@ -410,6 +344,13 @@ static error *noise_read(source *base, int64_t first, int64_t count, void *input
 
 static const source_ops noise_ops = {.read = noise_read};
 
+/* FLOP/s of the processor now, in some milliseconds */
+static double fma_rate(device *dev)
+{
+    double start = clock_now(), flops = cpu_burn(dev, 400);
+    return flops / (clock_now() - start);
+}
+
 static error *run_rounds(trainer *t, source *data, device *dev, figures *f)
 {
     products p;
@@ -421,26 +362,29 @@ static error *run_rounds(trainer *t, source *data, device *dev, figures *f)
     TRY(products_open(&p, t, dev));
     TRY(arrays_open(&x, params_count(&t->params)));
     for (int round = 0; round < ROUNDS; round++) {
+        add(&f->fma, fma_rate(dev));
         double begin = clock_now();
         for (int i = 0; i < STEPS || (clock_now() - begin < 0.5 && i < MAX_TIMES / ROUNDS); i++) {
             double start = clock_now();
             TRY(trainer_step(t, data, step++, 1e-4, &r));
             add(&f->step, clock_now() - start);
         }
+        add(&f->fma, fma_rate(dev));
         stopwatch_start(&f->by_op, dev);
         TRY(trainer_step(t, data, step++, 1e-4, &r));
         stopwatch_stop(&f->by_op, dev);
         begin = clock_now();
         for (int i = 0; i < 2 || (clock_now() - begin < 0.5 && i < MAX_TIMES / ROUNDS); i++) {
             add(&f->dense, dense_products(&p));
-            add(&f->attention, attention_products(&p));
-            f->flops = p.flops;
+            f->dense_flops = p.flops;
             for (int k = 0; k < 3; k++) {
                 add(&f->fused, fused_step(&x, dev));
-                add(&f->stream, stream_loop(&x));
+                add(&f->stream, stream_loop(&x, dev));
             }
         }
     }
+    add(&f->fma, fma_rate(dev));
+    f->attention_flops = attention_flops(&p, t->o->seq);
     products_close(&p);
     arrays_close(&x);
     return device_status(dev);
@@ -449,20 +393,21 @@ static error *run_rounds(trainer *t, source *data, device *dev, figures *f)
 static void print_figures(const options *o, const trainer *t, device *dev, const figures *f)
 {
     char about[200];
-    double step = median(f->step), dense = median(f->dense), attention = median(f->attention);
+    double step = median(f->step), dense = median(f->dense), fma = median(f->fma);
+    double rate = f->dense_flops / dense;
     printf("{\"model\":\"%s\",\"parameters\":%lld,\"batch\":%lld,\"seq\":%lld,\"optim\":\"%s\","
-           "\"device\":\"%s\","
-           "\"step_ms\":%.3f,\"%s_per_s\":%.1f,\"dense_ms\":%.3f,\"attention_ms\":%.3f,"
-           "\"products_gflops\":%.1f,"
-           "\"of_limit\":%.4f,\"fused_ms\":%.3f,\"stream_ms\":%.3f,\"fused_of_stream\":%.4f,\"plan_"
-           "bytes\":%zu,\"resident_bytes\":%zu,\"ops_ms\":{",
+           "\"device\":\"%s\",\"step_ms\":%.3f,\"%s_per_s\":%.1f,",
            o->model.name, (long long)params_count(&t->params), (long long)o->batch,
            (long long)o->seq, o->optim_name, cpu_describe(dev, about, sizeof about), step * 1e3,
-           the_task->unit, (double)(o->batch * the_task->units(o) * o->accum) / step, dense * 1e3,
-           attention * 1e3, f->flops / (dense + attention) * 1e-9,
-           (dense + attention) * (double)o->accum / step, median(f->fused) * 1e3,
-           median(f->stream) * 1e3, median(f->stream) / median(f->fused), arena_peak(t->arena),
-           f->resident);
+           the_task->unit, (double)(o->batch * the_task->units(o) * o->accum) / step);
+    printf("\"fma_gflops\":%.1f,\"products_ms\":%.3f,\"products_gflops\":%.1f,"
+           "\"products_of_fma\":%.4f,\"step_of_fma\":%.4f,",
+           fma * 1e-9, dense * 1e3, rate * 1e-9, rate / fma,
+           (f->dense_flops + f->attention_flops) * (double)o->accum / fma / step);
+    printf("\"fused_ms\":%.3f,\"stream_ms\":%.3f,\"fused_of_stream\":%.4f,\"plan_bytes\":%zu,"
+           "\"resident_bytes\":%zu,\"ops_ms\":{",
+           median(f->fused) * 1e3, median(f->stream) * 1e3, median(f->stream) / median(f->fused),
+           arena_peak(t->arena), f->resident);
     print_seconds(&f->by_op, ROUNDS);
     puts("}}");
 }
@@ -478,6 +423,8 @@ static error *bench(int argc, char **argv)
     o.eval_every = o.sample_every = 0;
     TRY(trainer_plan(&o, the_task->kind, &t));
     TRY(cpu_device((int)o.threads, &dev));
+    TRY(cpu_use_kernel(&dev, o.cpu_kernel));
+    TRY(cpu_use_products(&dev, o.products));
     TRY(trainer_commit(t, &dev, false));
     error *e = run_rounds(t, &data.base, &dev, &f);
     if (!e) print_figures(&o, t, &dev, &f);

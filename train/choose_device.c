@@ -26,6 +26,13 @@ error *device_open(place_choice where, int threads, device *out)
     return cpu_device(threads, out);
 }
 
+error *device_use(device *dev, const char *kernel, const char *products)
+{
+    if (is_cuda(dev)) return NULL;
+    TRY(cpu_use_kernel(dev, kernel));
+    return cpu_use_products(dev, products);
+}
+
 void device_close(device *dev)
 {
     if (is_cuda(dev))

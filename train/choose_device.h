@@ -10,9 +10,11 @@ extern const char *const place_names[PLACE_COUNT]; /* "auto", "cpu", "cuda" */
 /* auto: CUDA if there is a GPU that can be used, else the CPU; why a GPU that is there cannot be
  * used goes to standard output, in one line.  threads: of the CPU, 0 for one on each core. */
 error *device_open(place_choice where, int threads, device *out) NODISCARD;
+/* On the CPU: what computes, see cpu/cpu.h; user errors as there. */
+error *device_use(device *dev, const char *kernel, const char *products) NODISCARD;
 void device_close(device *dev);
 
-/* "cpu, 2 threads, OpenBLAS 0.3.21 SkylakeX" or "cuda, NVIDIA H100 80GB HBM3, 79.1 GiB"; returns
+/* "cpu, 2 threads, avx512" or "cuda, NVIDIA H100 80GB HBM3, 79.1 GiB"; returns
  * buffer. */
 const char *device_describe(const device *dev, char *buffer, size_t size);
 

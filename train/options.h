@@ -74,6 +74,7 @@ typedef struct {
     int64_t longest; /* --seq as it was given; 0: not */
     const char *device_name;
     place_choice place; /* resolved */
+    const char *cpu_kernel, *products; /* see cpu/cpu.h */
     int64_t threads, seed;
     int64_t eval_every, eval_batches, sample_every, sample_tokens;
     const char *prompt, *out; /* out: NULL with --plan, if nothing is to be written */

@@ -1,0 +1,142 @@
+/* test_kernels.c - a run has the same bits by every kernel of the CPU, with any number of threads.
+ *
+ * Whole training runs (GPT; ViT with all that is random; a LLaMA block with grouped heads; bf16) by
+ * each kernel that this processor runs (cpu/kernel.h), on 1, 2 and 3 threads: every parameter, loss
+ * and norm of a gradient is that of the first.  Sizes are odd, so that tiles, panels and sums have
+ * ends; one product is deeper than a part of the sum (cpu/product.h).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "cpu/cpu.h"
+#include "test/small_run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const kernels[] = {"avx512", "avx2", "plain"};
+
+enum { KERNELS = sizeof kernels / sizeof *kernels };
+
+static bool runs_here(const char *kernel)
+{
+    device dev;
+    must(cpu_device(1, &dev));
+    error *e = cpu_use_kernel(&dev, kernel);
+    cpu_close(&dev);
+    error_free(e);
+    return !e;
+}
+
+static small_result train(const char *sizes, const char *kernel, int threads)
+{
+    char arguments[600];
+    snprintf(arguments, sizeof arguments,
+             "%s --steps 6 --warmup 2 --lr 0.003 --grad-clip 0.5 --cpu-kernel %s --threads %d",
+             sizes, kernel, threads);
+    return small_train(arguments);
+}
+
+static void all_agree(const char *sizes)
+{
+    small_result want = train(sizes, "plain", 1);
+    for (int k = 0; k < KERNELS; k++) {
+        if (!runs_here(kernels[k])) {
+            print_message("  no %s here\n", kernels[k]);
+            continue;
+        }
+        for (int threads = 1; threads <= 3; threads++) {
+            small_result got = train(sizes, kernels[k], threads);
+            int64_t at = first_difference(&want, &got);
+            if (at >= 0 || memcmp(want.loss, got.loss, (size_t)want.steps * sizeof *want.loss) ||
+                memcmp(want.grad_norm, got.grad_norm, (size_t)want.steps * sizeof(double)))
+                fail_msg("%s: %s, %d threads: other bits than plain, 1 thread (parameter %lld)",
+                         sizes, kernels[k], threads, (long long)at);
+            small_free(&got);
+        }
+    }
+    small_free(&want);
+}
+
+static void test_gpt(void **state)
+{
+    (void)state;
+    all_agree("--vocab 291 --layers 2 --heads 3 --width 69 --context 37 --batch 3 --seq 37");
+    all_agree("--vocab 59 --layers 1 --heads 4 --width 76 --context 19 --batch 2 --seq 19 "
+              "--dtype bf16");
+}
+
+static void test_llama(void **state)
+{
+    (void)state;
+    all_agree("--model llama-nano --vocab 59 --batch 2 --seq 33");
+    all_agree("--model gemma-nano --vocab 59 --batch 2 --seq 13");
+    all_agree("--model qwen3-nano --vocab 59 --batch 2 --seq 13");
+}
+
+static void test_vit(void **state)
+{
+    (void)state;
+    all_agree(SMALL_VIT "--drop-path 0.3 --mixup 0.5 --random-crop 2 --flip ");
+}
+
+/* ---- a product by each kernel ---- */
+
+enum { MOST = 90, DEEP = 700 };
+
+static void draw(float *x, int64_t n, uint64_t seed)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)rng_uniform(seed, RNG_TEST, (uint64_t)i) - 0.5f;
+}
+
+/* Row r of the output alone, and in a batch: the same bits. */
+static void test_row_alone(void **state)
+{
+    (void)state;
+    static float x[5 * DEEP], w[MOST * DEEP], all[5 * MOST], one[MOST];
+    device dev;
+    must(cpu_device(2, &dev));
+    draw(x, 5 * DEEP, 1);
+    draw(w, MOST * DEEP, 2);
+    tensor tw = tensor_of(w, F32, SHAPE(MOST, DEEP));
+    OP(linear, &dev, 0, .out = tensor_of(all, F32, SHAPE(5, MOST)),
+       .x = tensor_of(x, F32, SHAPE(5, DEEP)), .w = tw);
+    for (int64_t r = 0; r < 5; r++) {
+        OP(linear, &dev, 0, .out = tensor_of(one, F32, SHAPE(1, MOST)),
+           .x = tensor_of(x + r * DEEP, F32, SHAPE(1, DEEP)), .w = tw);
+        assert_memory_equal(one, all + r * MOST, sizeof one);
+    }
+    must(device_status(&dev));
+    cpu_close(&dev);
+}
+
+static void test_unknown(void **state)
+{
+    (void)state;
+    device dev;
+    must(cpu_device(1, &dev));
+    error *e = cpu_use_kernel(&dev, "sse9");
+    assert_non_null(e);
+    assert_non_null(strstr(error_text(e), "--cpu-kernel sse9: this processor runs auto, "));
+    error_free(e);
+    e = cpu_use_products(&dev, "mkl");
+    assert_non_null(e);
+    assert_non_null(strstr(error_text(e), "must be own or blas"));
+    error_free(e);
+    cpu_close(&dev);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gpt),     cmocka_unit_test(test_llama),
+        cmocka_unit_test(test_vit),     cmocka_unit_test(test_row_alone),
+        cmocka_unit_test(test_unknown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
