@@ -60,6 +60,20 @@ static bool add_vit(cJSON *json, const model_config *c)
            cJSON_AddStringToObject(a, "global_pool", c->mean_pool ? "avg" : "token");
 }
 
+/* The arguments of timm's ConvNeXt; it would halve the first stage, too, behind a stem of 2. */
+static bool add_convnext(cJSON *json, const model_config *c)
+{
+    int64_t widths[CONV_STAGES];
+    if (c->patch != 4) return true;
+    cJSON *a = cJSON_AddObjectToObject(json, "model_args");
+    for (int i = 0; i < CONV_STAGES; i++)
+        widths[i] = c->width << i;
+    return cJSON_AddStringToObject(json, "architecture", "convnext_tiny") && a &&
+           cJSON_AddNumberToObject(a, "in_chans", (double)c->channels) &&
+           json_add(a, "depths", sizes(c->stage, CONV_STAGES)) &&
+           json_add(a, "dims", sizes(widths, CONV_STAGES));
+}
+
 /* What timm's loaders of data look at. */
 static bool add_data(cJSON *json, const image_card *card)
 {
@@ -74,8 +88,8 @@ static bool add_data(cJSON *json, const image_card *card)
            cJSON_AddNumberToObject(p, "crop_pct", card->crop_part) &&
            cJSON_AddBoolToObject(p, "fixed_input_size", true) &&
            cJSON_AddNumberToObject(p, "num_classes", (double)c->vocab) &&
-           cJSON_AddStringToObject(p, "first_conv", "patch_embed.proj") &&
-           cJSON_AddStringToObject(p, "classifier", "head");
+           cJSON_AddStringToObject(p, "first_conv", c->stage[0] ? "stem.0" : "patch_embed.proj") &&
+           cJSON_AddStringToObject(p, "classifier", c->stage[0] ? "head.fc" : "head");
 }
 
 static bool add_names(cJSON *json, const image_card *card)
@@ -93,9 +107,10 @@ static error *config_text(const image_card *card, char **out)
 {
     const model_config *c = &card->model;
     cJSON *json = cJSON_CreateObject();
-    bool ok = json && add_vit(json, c) &&
+    bool ok = json && (c->stage[0] ? add_convnext : add_vit)(json, c) &&
               cJSON_AddNumberToObject(json, "num_classes", (double)c->vocab) &&
-              cJSON_AddNumberToObject(json, "num_features", (double)c->width) &&
+              cJSON_AddNumberToObject(json, "num_features",
+                                      (double)(c->width << (c->stage[0] ? CONV_STAGES - 1 : 0))) &&
               (!card->n_names || add_names(json, card)) && add_data(json, card) &&
               json_add(json, "regrad", config_json(c));
     *out = ok ? cJSON_Print(json) : NULL;
@@ -188,7 +203,7 @@ static error *read_config(const char *path, const cJSON *json, bool *found, imag
     *found = own || (type && !strcmp(type, "vit"));
     if (own) {
         TRY(config_from_json(path, own, &card->model));
-        return error_context(vit_config(&card->model), "%s", path);
+        return error_context(image_config(&card->model), "%s", path);
     }
     return *found ? hf_vit_read(path, json, &card->model) : NULL;
 }

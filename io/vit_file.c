@@ -64,6 +64,34 @@ static void hugging_name(const reader *r, const char *name, int part, char out[N
     drop_prefix(r, out);
 }
 
+/* The same of ConvNeXt: STAGE and BLOCK are numbers in both. */
+static void hugging_conv_name(const char *name, char out[NAME_ROOM])
+{
+    static const char *const parts[][2] = {{"conv_dw.", "dwconv."},
+                                           {"norm.", "layernorm."},
+                                           {"mlp.fc1.", "pwconv1."},
+                                           {"mlp.fc2.", "pwconv2."},
+                                           {"gamma", "layer_scale_parameter"}};
+    static const char *const ends[][2] = {{"stem.0.", "convnext.embeddings.patch_embeddings."},
+                                          {"stem.1.", "convnext.embeddings.layernorm."},
+                                          {"head.norm.", "convnext.layernorm."},
+                                          {"head.fc.", "classifier."}};
+    int stage, block, at = 0;
+    snprintf(out, NAME_ROOM, "%s", name);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (!strncmp(name, ends[i][0], strlen(ends[i][0])))
+            snprintf(out, NAME_ROOM, "%s%s", ends[i][1], name + strlen(ends[i][0]));
+    if (sscanf(name, "stages.%d.downsample.%n", &stage, &at) == 1 && at)
+        snprintf(out, NAME_ROOM, "convnext.encoder.stages.%d.downsampling_layer.%s", stage,
+                 name + at);
+    at = 0;
+    if (sscanf(name, "stages.%d.blocks.%d.%n", &stage, &block, &at) != 2 || !at) return;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strncmp(name + at, parts[i][0], strlen(parts[i][0])))
+            snprintf(out, NAME_ROOM, "convnext.encoder.stages.%d.layers.%d.%s%s", stage, block,
+                     parts[i][1], name + at + strlen(parts[i][0]));
+}
+
 static int64_t find(const reader *r, const char *name)
 {
     return safetensors_find(r->file, name);
@@ -174,10 +202,14 @@ static error *read_row(reader *r, const char *name, tensor value, bool *head)
     }
     if (r->hugging_face && qkv) return NULL;
     snprintf(theirs, sizeof theirs, "%s", name);
-    if (r->hugging_face) hugging_name(r, name, 0, theirs);
+    if (r->hugging_face && r->c->stage[0])
+        hugging_conv_name(name, theirs);
+    else if (r->hugging_face)
+        hugging_name(r, name, 0, theirs);
     int64_t i = find(r, theirs);
     const safetensors_entry *e = i < 0 ? NULL : safetensors_entry_at(r->file, i);
-    if (!strncmp(name, "head.", 5) && (!e || e->rank < 1 || e->dim[0] != value.dim[0])) {
+    bool classes = !strncmp(name, "head.", 5) && strncmp(name, "head.norm.", 10);
+    if (classes && (!e || e->rank < 1 || e->dim[0] != value.dim[0])) {
         *head = false;
         r->taken += e != NULL;
         return NULL;
@@ -202,7 +234,8 @@ static error *read_all(reader *r, params *p, bool *head)
 {
     char name[NAME_ROOM];
     r->backbone = find(r, "embeddings.position_embeddings") >= 0;
-    r->hugging_face = r->backbone || find(r, "vit.embeddings.position_embeddings") >= 0;
+    r->hugging_face = r->backbone || find(r, "vit.embeddings.position_embeddings") >= 0 ||
+                      find(r, "convnext.embeddings.patch_embeddings.weight") >= 0;
     count_unread(r);
     for (int i = 0; i < p->n; i++)
         TRY(read_row(r, param_text(&p->row[i], name, sizeof name), p->row[i].value, head));

@@ -13,6 +13,14 @@
  * Hugging Face's ViTModel has the same names without "vit." and no classifier; its pooler is left out, and
  * so are the mask token and the decoder of ViTForMaskedImageModeling.
  *
+ * ConvNeXt: timm's names are ours (model/convnext.c); of Hugging Face's ConvNextForImageClassification
+ *
+ *   stem.{0, 1}                    convnext.embeddings.{patch_embeddings, layernorm}
+ *   stages.S.downsample.{0, 1}     convnext.encoder.stages.S.downsampling_layer.{0, 1}
+ *   stages.S.blocks.N.{conv_dw, norm, mlp.fc1, mlp.fc2, gamma}
+ *                                  ...stages.S.layers.N.{dwconv, layernorm, pwconv1, pwconv2, layer_scale_parameter}
+ *   head.{norm, fc}                convnext.layernorm, classifier
+ *
  * Two things may differ from the model that is made, as one trains on where others have stopped:
  * images of another size, when the positions' square grid is interpolated as timm does it (bicubic,
  * antialias); and other classes, when the head keeps its initial values.

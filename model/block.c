@@ -52,8 +52,8 @@ void apply_norm_grad(run *r, const model_config *c, weight_ids ids, tensor dx, b
     done(r, ids.weight);
 }
 
-static void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual,
-                         activation act, tensor pre)
+void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
+                  tensor pre)
 {
     tensor w = use(r, ids.weight), b = use(r, ids.bias);
     OP(linear, r->dev, r->stream, .out = out, .x = x, .w = w, .bias = b, .residual = residual,
@@ -62,9 +62,7 @@ static void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor re
     done(r, ids.bias);
 }
 
-/* The gradients that are wanted of a layer's weight and bias; x is read for the last time, and may be
- * absent if the weight's is not.  The weight stays in use: its dx comes next. */
-static tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
+tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
 {
     tensor w = use(r, ids.weight);
     grad dw = begin(r, ids.weight), db = begin(r, ids.bias);

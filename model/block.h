@@ -116,6 +116,13 @@ error *declare_norm(const model_config *c, params *p, tensor_names names, int la
 /* Whether a gradient is wanted of these or of anything below. */
 bool grads_through(const run *r, weight_ids ids);
 
+/* out = act(linear(x)) + residual; residual and pre may be absent */
+void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
+                  tensor pre);
+/* The gradients that are wanted of a layer's weight and bias; x is read for the last time, and may be
+ * absent if the weight's is not.  The weight stays in use: its dx comes next. */
+tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout);
+
 /* out = norm(x); mean and rstd may be absent */
 void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean,
                 tensor rstd);

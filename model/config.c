@@ -139,8 +139,18 @@ model_config config_resized(const model_config *from, const model_config *sizes)
     return c;
 }
 
+/* Of a convolutional network: what its linear layers have. */
+static double convnext_parameters(const model_config *c)
+{
+    double sum = 0, width = (double)c->width;
+    for (int i = 0; i < CONV_STAGES; i++, width *= 2)
+        sum += width * width * (8 * (double)c->stage[i] + (i ? 2 : 0));
+    return sum + width / 2 * (double)c->vocab;
+}
+
 double config_parameters(const model_config *c)
 {
+    if (c->stage[0]) return convnext_parameters(c);
     double width = (double)c->width, heads = (double)c->heads + (double)c->kv_heads;
     double attention = 2 * heads * (double)c->head_size,
            mlp = (c->gated ? 3 : 2) * (double)c->inner;
@@ -216,6 +226,46 @@ error *config_check(const model_config *c)
 }
 
 /* ---- images ---- */
+
+error *image_config(model_config *c)
+{
+    return c->stage[0] ? convnext_config(c) : vit_config(c);
+}
+
+error *convnext_config(model_config *c)
+{
+    enum { MOST = 1 << 14 };
+    c->layers = 0;
+    for (int i = 0; i < CONV_STAGES; i++) {
+        if (c->stage[i] < 1 || c->stage[i] > 1000)
+            return user_error("model %s: stage %d has %lld blocks: must be between 1 and 1000",
+                              c->name, i + 1, (long long)c->stage[i]);
+        c->layers += c->stage[i];
+    }
+    int64_t least = c->patch << (CONV_STAGES - 1);
+    if (c->patch < 1 || c->patch > MOST || c->image_height > MOST || c->image_width > MOST ||
+        c->image_height < least || c->image_width < least)
+        return user_error("--image-size %lldx%lld: must be from %lld (the stages halve it) to %d",
+                          (long long)c->image_height, (long long)c->image_width, (long long)least,
+                          MOST);
+    if (c->image_height % c->patch || c->image_width % c->patch)
+        return user_error("--patch %lld does not divide the images' %lld x %lld pixels: choose "
+                          "another --patch or --image-size",
+                          (long long)c->patch, (long long)c->image_height,
+                          (long long)c->image_width);
+    c->context = (c->image_height / c->patch) * (c->image_width / c->patch);
+    c->heads = c->kv_heads = 1;
+    c->head_size = c->width;
+    c->inner = 4 * c->width;
+    c->norm_eps = 1e-6;
+    c->act = ACT_GELU_ERF;
+    c->bias = (biases)BLOCK_BIASES;
+    c->embedding_scale = 1;
+    c->names = &vit_names;
+    c->mean_pool = true;
+    c->tied = c->causal = false;
+    return config_check(c);
+}
 
 error *vit_config(model_config *c)
 {

@@ -55,6 +55,8 @@ typedef struct {
     int64_t skip;         /* layers skip - 1, 2 skip - 1, ... are without; 0: none is */
 } rotary_form;
 
+enum { CONV_STAGES = 4 };
+
 typedef struct {
     char name[32];
     const model_names *names;
@@ -81,6 +83,9 @@ typedef struct {
     /* images: 0 for text */
     int64_t image_height, image_width, channels, patch; /* pixels; patches are square */
     bool mean_pool; /* the classifier sees the mean of all positions, not a class token */
+    /* a convolutional network (model/convnext.c): blocks in each stage; 0: a transformer.  The first
+     * stage has `width` channels, each further one twice as many, on a quarter of the pixels */
+    int64_t stage[CONV_STAGES];
 } model_config;
 
 /* ---- the fields as a table ---- */
@@ -151,7 +156,11 @@ typedef enum {
     X(image_width, SIZE,      image_width,        0, 16384,   NAN, NULL, "images")                 \
     X(channels, SIZE,         channels,           0, 3,       NAN, NULL, "images")                 \
     X(patch, SIZE,            patch,              0, 16384,   NAN, NULL, "images")                 \
-    X(mean_pool, FLAG,        mean_pool,          0, 1,       NAN, NULL, "images")
+    X(mean_pool, FLAG,        mean_pool,          0, 1,       NAN, NULL, "images")                 \
+    X(stage_1, SIZE,          stage[0],           0, 1000,    NAN, NULL, "other stages")           \
+    X(stage_2, SIZE,          stage[1],           0, 1000,    NAN, NULL, "other stages")           \
+    X(stage_3, SIZE,          stage[2],           0, 1000,    NAN, NULL, "other stages")           \
+    X(stage_4, SIZE,          stage[3],           0, 1000,    NAN, NULL, "other stages")
 
 /* clang-format on */
 
@@ -204,6 +213,10 @@ model_config gpt_config(const char *name, int64_t layers, int64_t heads, int64_t
  * biases (norm_eps 0: the paper's).  Everything derived is filled in.  User error when patches do not cover
  * the image. */
 error *vit_config(model_config *c) NODISCARD;
+/* The same of a convolutional network: over sizes, stages and classes. */
+error *convnext_config(model_config *c) NODISCARD;
+/* By which of the two c is: by its stages. */
+error *image_config(model_config *c) NODISCARD;
 
 /* The same family in other sizes: layers, heads, width, context, vocab of `sizes`, where they are
  * not 0.  What is derived keeps its proportions. */

@@ -138,6 +138,22 @@ static const model_config texts[] = {
         .act = ACT_GELU_ERF, .bias = BLOCK_BIASES, .embedding_scale = 1, .names = &vit_names       \
     }
 
+/* ConvNeXt (Liu et al. 2022) as the paper and timm have it; timm's nano with the paper's stem. */
+#define CONVNEXT(name_, width_, s1_, s2_, s3_, s4_, patch_, size_, channels_, classes_)            \
+    {                                                                                              \
+        .name = name_, .layers = (s1_) + (s2_) + (s3_) + (s4_), .heads = 1, .kv_heads = 1,         \
+        .width = width_, .head_size = width_, .inner = 4 * (width_), .patch = patch_,              \
+        .image_height = size_, .image_width = size_, .channels = channels_, .vocab = classes_,     \
+        .context = ((size_) / (patch_)) * ((size_) / (patch_)), .norm_eps = 1e-6,                  \
+        .act = ACT_GELU_ERF, .bias = BLOCK_BIASES, .embedding_scale = 1, .names = &vit_names,      \
+        .mean_pool = true, .stage = {                                                              \
+            s1_,                                                                                   \
+            s2_,                                                                                   \
+            s3_,                                                                                   \
+            s4_                                                                                    \
+        }                                                                                          \
+    }
+
 static const model_config images[] = {
     /*  name        layers heads width inner patch size channels classes */
     VIT("vit-nano/4", 4, 4, 64, 128, 4, 28, 1, 10),
@@ -151,6 +167,14 @@ static const model_config images[] = {
     VIT("vit-l/16", 24, 16, 1024, 4096, 16, 224, 3, 1000),
     VIT("vit-h/14", 32, 16, 1280, 5120, 14, 224, 3, 1000),
     VIT("vit-g/14", 40, 16, 1408, 6144, 14, 224, 3, 1000),
+    /*       name          width  blocks of the stages   patch size channels classes */
+    CONVNEXT("convnext-micro/2", 32, 2, 2, 4, 2, 2, 28, 1, 10),
+    CONVNEXT("convnext-nano", 80, 2, 2, 8, 2, 4, 224, 3, 1000),
+    CONVNEXT("convnext-t", 96, 3, 3, 9, 3, 4, 224, 3, 1000),
+    CONVNEXT("convnext-s", 96, 3, 3, 27, 3, 4, 224, 3, 1000),
+    CONVNEXT("convnext-b", 128, 3, 3, 27, 3, 4, 224, 3, 1000),
+    CONVNEXT("convnext-l", 192, 3, 3, 27, 3, 4, 224, 3, 1000),
+    CONVNEXT("convnext-xl", 256, 3, 3, 27, 3, 4, 224, 3, 1000),
 };
 
 #define LIST(rows)                                                                                 \

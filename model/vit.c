@@ -26,6 +26,7 @@
  */
 #include "base/rng.h"
 #include "model/block.h"
+#include "model/image_head.h"
 #include "model/model.h"
 
 #include <math.h>
@@ -36,7 +37,8 @@ struct model {
     training_policy training;
     dtype type;
     int cls, positions; /* cls: -1 with mean pooling */
-    weight_ids patch, norm, head;
+    weight_ids patch;
+    image_head head;
     block_ids *blocks;   /* [layers] */
     block_state *states; /* [layers] */
 };
@@ -80,16 +82,16 @@ static error *declare_all(model *m, params *p)
         TRY(block_declare(c, l, p, &m->blocks[l]));
     tensor_names cls_norm = {"norm.weight", "norm.bias"},
                  mean_norm = {"fc_norm.weight", "fc_norm.bias"};
-    TRY(declare_norm(c, p, c->mean_pool ? mean_norm : cls_norm, -1, &m->norm));
+    TRY(declare_norm(c, p, c->mean_pool ? mean_norm : cls_norm, -1, &m->head.norm));
     param_spec head = {.name = "head.weight",
                        .layer = -1,
                        .shape = SHAPE(c->vocab, c->width),
                        .decay = true,
                        .init = INIT_NORMAL,
                        .std = 0.02};
-    TRY(declare(p, head, &m->head.weight));
+    TRY(declare(p, head, &m->head.head.weight));
     return declare(p, (param_spec){.name = "head.bias", .layer = -1, .shape = SHAPE(c->vocab)},
-                   &m->head.bias);
+                   &m->head.head.bias);
 }
 
 static void vit_destroy(model *m)
@@ -247,96 +249,12 @@ static tensor encode(run *r, model *m, tensor images, tensor noise, block_purpos
                           m->states);
 }
 
-/* ---- the classifier ---- */
-
-/* Images, pooled, through norm and head: what the classifier keeps between its two passes. */
-typedef struct {
-    tensor pooled, mean, rstd; /* (B,C), (B) */
-    tensor d;                  /* (B,C): the norm's output, then gradients */
-    tensor logits;             /* (B,classes) */
-} top;
-
-/* logits ?: where they go. */
-static top head_forward(run *r, model *m, tensor x, tensor logits)
-{
-    const model_config *c = &m->config;
-    int64_t b = x.dim[0], ld;
-    top t = {.pooled = take(r, m->type, SHAPE(b, c->width), "pooled"),
-             .mean = take(r, stat_type(m->type), SHAPE(b), "final mean"),
-             .rstd = take(r, stat_type(m->type), SHAPE(b), "final rstd"),
-             .d = take(r, m->type, SHAPE(b, c->width), "final norm")};
-    OP(pool, r->dev, r->stream, .out = t.pooled, .x = x, .first = !c->mean_pool);
-    apply_norm(r, c, m->norm, t.d, t.pooled, t.mean, t.rstd);
-    t.logits = logits;
-    if (!present(logits)) {
-        classifier_rows(c, DEFAULT_LOGITS_MIB, b > 0 ? b : 1, m->type,
-                        &ld); /* 0: the arena has failed */
-        t.logits = take(r, m->type, SHAPE(b, ld), "logits");
-        t.logits.dim[1] = c->vocab; /* the rest is padding */
-    }
-    tensor w = param_use(r, m->head.weight), bias = param_use(r, m->head.bias);
-    OP(linear, r->dev, r->stream, .out = t.logits, .x = t.d, .w = w, .bias = bias);
-    param_done(r, m->head.weight);
-    param_done(r, m->head.bias);
-    return t;
-}
-
-static void classify(run *r, top *t, tensor targets, const loss_sink *sink, bool backward)
-{
-    dtype stat = stat_type(t->logits.type);
-    tensor losses = take(r, stat, SHAPE(t->logits.dim[0]), "losses"), hits = {0};
-    if (present(sink->hits)) hits = take(r, stat, SHAPE(t->logits.dim[0]), "hits");
-    OP(classify_soft, r->dev, r->stream, .logits = t->logits, .targets = targets, .losses = losses,
-       .hits = hits, .backward = backward, .scale = sink->scale);
-    OP(loss, r->dev, r->stream, .sum = sink->sum, .accumulate = sink->accumulate, .x = losses,
-       .hyper = sink->hyper, .scale = sink->scale);
-    if (present(sink->hits))
-        OP(loss, r->dev, r->stream, .sum = sink->hits, .accumulate = sink->accumulate, .x = hits,
-           .scale = 1);
-    if (backward) loss_agree(r, sink);
-    arena_drop(r->arena, &hits);
-    arena_drop(r->arena, &losses);
-}
-
-static void head_drop(run *r, top *t)
-{
-    tensor *all[] = {&t->logits, &t->d, &t->pooled, &t->mean, &t->rstd};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        arena_drop(r->arena, all[i]);
-}
-
-/* logits hold their gradient; returns that of the last block's output (B,T,C), absent if no gradient
- * is wanted below the norm. */
-static tensor head_backward(run *r, model *m, top *t)
-{
-    const model_config *c = &m->config;
-    bool below = grads_through(r, m->norm);
-    tensor d = {0};
-    grad dw = grad_begin(r, m->head.weight), db = grad_begin(r, m->head.bias);
-    tensor w = param_use(r, m->head.weight);
-    if (present(dw.t) || present(db.t))
-        OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = t->d, .dout = t->logits);
-    if (below) OP(linear_dx, r->dev, r->stream, .dx = t->d, .dout = t->logits, .w = w);
-    grad_done(r, m->head.weight);
-    grad_done(r, m->head.bias);
-    param_done(r, m->head.weight);
-    if (below) apply_norm_grad(r, c, m->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
-    if (!grads_below(r, m->norm.weight)) return d;
-    d = take(r, m->type, SHAPE(t->d.dim[0], c->context, c->width), "residual gradient");
-    OP(pool_grad, r->dev, r->stream, .dx = d, .dout = t->d, .first = !c->mean_pool);
-    return d;
-}
-
 /* ---- the programs ---- */
 
 static void vit_train(run *r, model *m, const batch *in, const loss_sink *loss)
 {
     tensor last = encode(r, m, in->inputs, in->noise, BLOCK_TRAIN);
-    top t = head_forward(r, m, last, (tensor){0});
-    arena_drop(r->arena, &last);
-    classify(r, &t, in->targets, loss, true);
-    tensor d = head_backward(r, m, &t);
-    head_drop(r, &t);
+    tensor d = image_head_train(r, &m->head, &m->config, last, in->targets, loss);
     blocks_backward(r, &m->config, &m->training, m->blocks, d, m->states);
     if (grads_below(r, m->blocks[0].norm1.weight)) embed_grad(r, m, in->inputs, d);
     arena_drop(r->arena, &d);
@@ -345,19 +263,13 @@ static void vit_train(run *r, model *m, const batch *in, const loss_sink *loss)
 static void vit_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
 {
     tensor last = encode(r, m, in->inputs, (tensor){0}, BLOCK_INFER);
-    top t = head_forward(r, m, last, (tensor){0});
-    arena_drop(r->arena, &last);
-    classify(r, &t, in->targets, loss, false);
-    head_drop(r, &t);
+    image_head_evaluate(r, &m->head, &m->config, last, in->targets, loss);
 }
 
 static void vit_predict(run *r, model *m, const batch *in, tensor logits)
 {
     tensor last = encode(r, m, in->inputs, (tensor){0}, BLOCK_INFER);
-    top t = head_forward(r, m, last, logits);
-    arena_drop(r->arena, &last);
-    t.logits = (tensor){0}; /* not ours */
-    head_drop(r, &t);
+    image_head_predict(r, &m->head, &m->config, last, logits);
 }
 
 const model_kind vit_kind = {

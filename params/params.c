@@ -176,7 +176,7 @@ static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t fir
     for (int64_t i = 0; i < n; i += 4) {
         double four[4] = {1, 1, 1, 1};
         double scale = row->spec.init == INIT_ZERO     ? 0
-                       : row->spec.init == INIT_NORMAL ? row->spec.std
+                       : row->spec.init >= INIT_NORMAL ? row->spec.std
                                                        : 1;
         if (row->spec.init == INIT_NORMAL)
             rng_normal4(seed, RNG_INIT, base + (uint64_t)(first + i) / 4, four);

@@ -40,7 +40,7 @@ const char *grad_policy_name(grad_policy policy);
 /* What is kept of a bf16 parameter's f32 value besides itself (core/stored_numbers.h). */
 typedef enum { MASTER_F32, MASTER_SPLIT16, MASTER_SPLIT8, MASTER_NONE } master_form;
 
-typedef enum { INIT_ZERO, INIT_ONE, INIT_NORMAL } init_kind;
+typedef enum { INIT_ZERO, INIT_ONE, INIT_NORMAL, INIT_VALUE } init_kind;
 
 typedef struct run run;
 
@@ -51,7 +51,7 @@ typedef struct {
     shape shape;
     bool decay;
     init_kind init;
-    double std;           /* INIT_NORMAL */
+    double std;           /* INIT_NORMAL; the value of INIT_VALUE */
     int writers;          /* of its gradient in one backward; 0 means 1 */
     bool embedding;       /* a table of which a step may touch some rows only */
     bool hidden;          /* a weight between hidden layers: of those that see whole matrices */

@@ -122,3 +122,96 @@ void ref_classify_soft(device *dev, int stream, const classify_soft_op *o)
             x[v] = (exp(x[v] - lse) * mass - t[v]) * o->scale;
     }
 }
+
+/* ---- channels last ---- */
+
+void ref_depthwise(device *dev, int stream, const depthwise_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t B = o->x.dim[0], H = o->x.dim[1], W = o->x.dim[2], C = o->x.dim[3], K = o->side;
+    for (int64_t p = 0; p < B * H * W; p++)
+        for (int64_t c = 0; c < C; c++) {
+            double sum = present(o->bias) ? *ref_at(o->bias, 0, c) : 0;
+            for (int64_t i = 0; i < K; i++)
+                for (int64_t j = 0; j < K; j++) {
+                    int64_t y = p / W % H + i - K / 2, x = p % W + j - K / 2,
+                            tap = o->flipped ? K * K - 1 - (i * K + j) : i * K + j;
+                    if (y < 0 || y >= H || x < 0 || x >= W) continue;
+                    sum += *ref_at(o->w, c, tap) * *ref_at(o->x, (p / (H * W) * H + y) * W + x, c);
+                }
+            *ref_at(o->out, p, c) = sum;
+        }
+}
+
+static void ref_give(grad g, int64_t row, int64_t column, double sum)
+{
+    if (!present(g.t)) return;
+    double *to = ref_at(g.t, row, column);
+    *to = sum + (g.accumulate ? *to : 0);
+}
+
+void ref_depthwise_grad(device *dev, int stream, const depthwise_grad_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t B = o->x.dim[0], H = o->x.dim[1], W = o->x.dim[2], C = o->x.dim[3], K = o->side;
+    for (int64_t c = 0; c < C; c++) {
+        double bias = 0;
+        for (int64_t tap = 0; tap < K * K; tap++) {
+            double sum = 0;
+            for (int64_t p = 0; p < B * H * W; p++) {
+                int64_t y = p / W % H + tap / K - K / 2, x = p % W + tap % K - K / 2;
+                if (y < 0 || y >= H || x < 0 || x >= W) continue;
+                sum += *ref_at(o->dout, p, c) * *ref_at(o->x, (p / (H * W) * H + y) * W + x, c);
+            }
+            ref_give(o->dw, c, tap, sum);
+        }
+        for (int64_t p = 0; p < B * H * W; p++)
+            bias += *ref_at(o->dout, p, c);
+        ref_give(o->db, 0, c, bias);
+    }
+}
+
+void ref_merge(device *dev, int stream, const merge_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t H = o->x.dim[1], W = o->x.dim[2], C = o->x.dim[3], K = o->side, h = H / K, w = W / K;
+    for (int64_t p = 0; p < o->x.dim[0] * h * w; p++)
+        for (int64_t k = 0; k < C * K * K; k++) {
+            int64_t y = p / w % h * K + k / K % K, x = p % w * K + k % K;
+            *ref_at(o->out, p, k) = *ref_at(o->x, (p / (h * w) * H + y) * W + x, k / (K * K));
+        }
+}
+
+void ref_merge_grad(device *dev, int stream, const merge_grad_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t H = o->dx.dim[1], W = o->dx.dim[2], C = o->dx.dim[3], K = o->side, h = H / K, w = W / K;
+    for (int64_t p = 0; p < o->dx.dim[0] * H * W; p++)
+        for (int64_t c = 0; c < C; c++) {
+            int64_t y = p / W % H, x = p % W;
+            bool seen = y / K < h && x / K < w;
+            *ref_at(o->dx, p, c) = seen ? *ref_at(o->dout, (p / (H * W) * h + y / K) * w + x / K,
+                                                  (c * K + y % K) * K + x % K)
+                                        : 0;
+        }
+}
+
+void ref_scale_channels(device *dev, int stream, const scale_channels_op *o)
+{
+    (void)dev, (void)stream;
+    for (int64_t r = 0; r < tensor_rows(o->x); r++)
+        for (int64_t c = 0; c < tensor_cols(o->x); c++)
+            *ref_at(o->out, r, c) = *ref_at(o->scale, 0, c) * *ref_at(o->x, r, c) +
+                                    (present(o->residual) ? *ref_at(o->residual, r, c) : 0);
+}
+
+void ref_scale_channels_grad(device *dev, int stream, const scale_channels_grad_op *o)
+{
+    (void)dev, (void)stream;
+    for (int64_t c = 0; c < tensor_cols(o->x); c++) {
+        double sum = 0;
+        for (int64_t r = 0; r < tensor_rows(o->x); r++)
+            sum += *ref_at(o->dout, r, c) * *ref_at(o->x, r, c);
+        ref_give(o->dscale, 0, c, sum);
+    }
+}

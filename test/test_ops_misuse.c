@@ -515,6 +515,32 @@ static void images_on(rig *on)
     REFUSE(classify_soft, soft, hits, stat(on, SHAPE(R + 1)));
 }
 
+static void channels_on(rig *on)
+{
+    tensor image = work(on, SHAPE(B, 4, 5, C)), other = work(on, SHAPE(B, 4, 5, C)),
+           w = work(on, SHAPE(C, 9)), merged = work(on, SHAPE(B, 2, 2, 4 * C)),
+           vector = work(on, SHAPE(C));
+    depthwise_op depthwise = {.out = other, .x = image, .w = w, .bias = vector, .side = 3};
+    ACCEPT(depthwise, depthwise);
+    REFUSE(depthwise, depthwise, side, 5);
+    depthwise_grad_op depthwise_grad = {.dw = {.t = w}, .x = image, .dout = other, .side = 3};
+    depthwise_grad.db.t = vector;
+    ACCEPT(depthwise_grad, depthwise_grad);
+    REFUSE(depthwise_grad, depthwise_grad, db.t, w);
+    merge_op merge = {.out = merged, .x = image, .side = 2};
+    ACCEPT(merge, merge);
+    REFUSE(merge, merge, side, 3);
+    merge_grad_op merge_grad = {.dx = image, .dout = merged, .side = 2};
+    ACCEPT(merge_grad, merge_grad);
+    REFUSE(merge_grad, merge_grad, dout, other);
+    scale_channels_op scale = {.out = other, .x = image, .scale = vector};
+    ACCEPT(scale_channels, scale);
+    REFUSE(scale_channels, scale, scale, w);
+    scale_channels_grad_op scale_grad = {.dscale = {.t = vector}, .x = image, .dout = other};
+    ACCEPT(scale_channels_grad, scale_grad);
+    REFUSE(scale_channels_grad, scale_grad, dscale.t, w);
+}
+
 /* More of these are refused in test_ops_sparse.c. */
 static void non_zeros_on(rig *on)
 {
@@ -587,6 +613,7 @@ static void test_matrices(void **state)
 static void test_images(void **state)
 {
     each_device(state, images_on);
+    each_device(state, channels_on);
 }
 static void test_non_zeros(void **state)
 {

@@ -174,7 +174,7 @@ static error *open_model(session *s)
             "%s has no config.json that says what model it is: give the directory of a "
             "run of train_vit, or of Hugging Face's ViT",
             s->o->load);
-    TRY(classifier_plan(&vit_kind, &s->card.model, s->o->batch, &s->model));
+    TRY(classifier_plan(&image_kind, &s->card.model, s->o->batch, &s->model));
     TRY(cpu_device((int)s->o->threads, &s->dev));
     s->open = true;
     return classifier_commit(s->model, &s->dev, s->o->load, s->o->widen);

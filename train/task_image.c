@@ -197,7 +197,8 @@ static void apply_sizes(const options *o, model_config *c)
 {
     if (o->layers) c->layers = o->layers;
     if (o->heads) c->heads = o->heads;
-    if (o->width) c->width = o->width, c->inner = 4 * o->width;
+    if (o->width && c->stage[0]) c->width = o->width;
+    if (o->width && !c->stage[0]) c->width = o->width, c->inner = 4 * o->width;
     if (o->inner) c->inner = o->inner;
     if (o->channels) c->channels = o->channels;
     if (o->patch) c->patch = o->patch;
@@ -236,7 +237,7 @@ static error *apply_file(const options *o, bool named, model_config *c)
 static error *image_resolve(options *o)
 {
     bool named = o->model_name;
-    if (!o->model_name) o->model_name = vit_kind.default_model;
+    if (!o->model_name) o->model_name = image_kind.default_model;
     model_config *c = &o->model;
     TRY(preset_find(&image_presets, o->model_name, c));
     TRY(one_of_two("pool", o->pool, "cls", "mean", &c->mean_pool));
@@ -251,7 +252,7 @@ static error *image_resolve(options *o)
         TRY(count_classes(o, c));
     if (c->channels == 2) return user_error("--channels 2: must be 1 or 3");
     o->training.drop_path = o->drop_path;
-    TRY(vit_config(c));
+    TRY(image_config(c));
     o->seq = c->context;
     return NULL;
 }
@@ -497,7 +498,7 @@ static error *image_between(void *own, trainer *t, int64_t step)
 }
 
 const task image_task = {
-    .kind = &vit_kind,
+    .kind = &image_kind,
     .samples = "images",
     .unit = "images",
     .unit_3 = "img",

@@ -1,0 +1,686 @@
+/* convnext.c - ConvNeXt (Liu et al. 2022), channels last: every pixel is a row, and what is between two
+ * convolutions is the same norms and products as in a transformer.
+ *
+ *   images (B,Ch,H,W) -> patches -> linear -> norm
+ *        stage 1 | norm, 2 x 2 pixels side by side, linear | stage 2 | ... | stage 4
+ *        mean of all pixels -> norm -> head -> softmax, loss
+ *
+ *   a block     x + drop * gamma * down(gelu(up(norm(depthwise 7 x 7 (x)))))
+ *
+ * A convolution whose stride is its kernel is a product of pixels side by side with a matrix: the stem cuts
+ * patches as the ViT does, downsampling merges pixels (merge_op).  Both are cut again in backward.
+ *
+ * What backward reads of a block, and what --recompute makes again:
+ *
+ *     tensor   rows of   read by                   norms   gelu, attention   block, sqrt
+ *     x        C         depthwise's weight        kept    kept              kept
+ *     conv     C         norm                      kept    kept              again
+ *     norm     C         up's weight               again   again             again
+ *     pre      4 C       gelu                      kept    kept              again
+ *     act      4 C       down's weight             kept    again             again
+ *     out      C         gamma                     kept    kept              again
+ *
+ * and only what a wanted gradient needs is kept at all (--freeze).
+ *
+ * Names and shapes are timm's:
+ *
+ *   stem.{0, 1}, stages.S.downsample.{0, 1}, stages.S.blocks.N.{conv_dw, norm, mlp.fc1, mlp.fc2}.{weight, bias},
+ *   stages.S.blocks.N.gamma, head.{norm, fc}.{weight, bias}
+ *
+ * Stochastic depth as in vit.c: a block's branch, with a probability that grows linearly.
+ */
+#include "base/rng.h"
+#include "model/image_head.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SIDE = 7, HALVE = 2, FRONT_ROOM = 40, MIDDLE_ROOM = 60, NAME_ROOM = 80, MOST_NAMES = 12 };
+
+#define GAMMA 1e-6
+
+typedef struct {
+    weight_ids conv, norm, up, down;
+    int gamma;
+} conv_block;
+
+/* Between two stages; the stem of the first one. */
+typedef struct {
+    weight_ids norm, linear;
+    int64_t height, width, channels; /* of what it puts out */
+} entrance;
+
+typedef struct {
+    tensor x, conv, mean, rstd, norm, pre, act, out, drop;
+} conv_state;
+
+typedef struct {
+    tensor x, mean,
+        rstd; /* what the norm reads: the stem's own product, or the stage before's output */
+} entrance_state;
+
+struct model {
+    model_config config;
+    training_policy training;
+    dtype type;
+    entrance entrance[CONV_STAGES];
+    entrance_state entered[CONV_STAGES];
+    conv_block *blocks;       /* [layers] */
+    conv_state *states;       /* [layers] */
+    char (*names)[NAME_ROOM]; /* of the parameters */
+    int n_names;
+    image_head head;
+};
+
+/* ---- the table ---- */
+
+/* A name that lives as long as the model. */
+static const char *name_of(model *m, const char *front, const char *rest)
+{
+    char *name = m->names[m->n_names++];
+    snprintf(name, NAME_ROOM, "%s%s", front, rest);
+    return name;
+}
+
+static error *declare_vector(model *m, params *p, const char *front, const char *rest, int layer,
+                             int64_t n, init_kind init, double value, int *id)
+{
+    return declare(p,
+                   (param_spec){.name = name_of(m, front, rest),
+                                .layer = layer,
+                                .shape = SHAPE(n),
+                                .init = init,
+                                .std = value},
+                   id);
+}
+
+/* FRONT.weight of this shape, and FRONT.bias. */
+static error *declare_pair(model *m, params *p, const char *front, int layer, shape s, bool hidden,
+                           weight_ids *ids)
+{
+    param_spec w = {.name = name_of(m, front, ".weight"),
+                    .layer = layer,
+                    .shape = s,
+                    .decay = true,
+                    .init = INIT_NORMAL,
+                    .std = 0.02,
+                    .hidden = hidden};
+    TRY(declare(p, w, &ids->weight));
+    return declare_vector(m, p, front, ".bias", layer, s.dim[0], INIT_ZERO, 0, &ids->bias);
+}
+
+static error *declare_layer_norm(model *m, params *p, const char *front, int layer, int64_t n,
+                                 weight_ids *ids)
+{
+    TRY(declare_vector(m, p, front, ".weight", layer, n, INIT_ONE, 0, &ids->weight));
+    return declare_vector(m, p, front, ".bias", layer, n, INIT_ZERO, 0, &ids->bias);
+}
+
+static error *declare_block(model *m, params *p, const char *front, int layer, int64_t n,
+                            conv_block *b)
+{
+    char name[MIDDLE_ROOM];
+#define NAMED(rest) (snprintf(name, sizeof name, "%s.%s", front, rest), name)
+    TRY(declare_pair(m, p, NAMED("conv_dw"), layer, SHAPE(n, 1, SIDE, SIDE), false, &b->conv));
+    TRY(declare_layer_norm(m, p, NAMED("norm"), layer, n, &b->norm));
+    TRY(declare_pair(m, p, NAMED("mlp.fc1"), layer, SHAPE(4 * n, n), true, &b->up));
+    TRY(declare_pair(m, p, NAMED("mlp.fc2"), layer, SHAPE(n, 4 * n), true, &b->down));
+    return declare_vector(m, p, NAMED("gamma"), "", layer, n, INIT_VALUE, GAMMA, &b->gamma);
+#undef NAMED
+}
+
+static error *declare_stem(model *m, params *p)
+{
+    const model_config *c = &m->config;
+    entrance *e = &m->entrance[0];
+    TRY(declare_pair(m, p, "stem.0", -1, SHAPE(c->width, c->channels, c->patch, c->patch), false,
+                     &e->linear));
+    return declare_layer_norm(m, p, "stem.1", -1, c->width, &e->norm);
+}
+
+static error *declare_downsample(model *m, params *p, int stage, int64_t n)
+{
+    char name[MIDDLE_ROOM];
+    entrance *e = &m->entrance[stage];
+    snprintf(name, sizeof name, "stages.%d.downsample.0", stage);
+    TRY(declare_layer_norm(m, p, name, -1, n / 2, &e->norm));
+    snprintf(name, sizeof name, "stages.%d.downsample.1", stage);
+    return declare_pair(m, p, name, -1, SHAPE(n, n / 2, HALVE, HALVE), false, &e->linear);
+}
+
+static error *declare_all(model *m, params *p)
+{
+    const model_config *c = &m->config;
+    int64_t n = c->width, h = c->image_height / c->patch, w = c->image_width / c->patch;
+    TRY(declare_stem(m, p));
+    for (int s = 0, layer = 0; s < CONV_STAGES; s++, n *= 2, h /= 2, w /= 2) {
+        if (s) TRY(declare_downsample(m, p, s, n));
+        m->entrance[s].height = h;
+        m->entrance[s].width = w;
+        m->entrance[s].channels = n;
+        for (int i = 0; i < (int)c->stage[s]; i++, layer++) {
+            char front[FRONT_ROOM];
+            snprintf(front, sizeof front, "stages.%d.blocks.%d", s, i);
+            TRY(declare_block(m, p, front, layer, n, &m->blocks[layer]));
+        }
+    }
+    n /= 2;
+    TRY(declare_layer_norm(m, p, "head.norm", -1, n, &m->head.norm));
+    return declare_pair(m, p, "head.fc", -1, SHAPE(c->vocab, n), false, &m->head.head);
+}
+
+static void convnext_destroy(model *m)
+{
+    if (!m) return;
+    free(m->blocks);
+    free(m->states);
+    free(m->names);
+    free(m);
+}
+
+static error *convnext_create(const model_config *c, const training_policy *how, params *p,
+                              model **out)
+{
+    TRY(config_check(c));
+    model *m = NULL;
+    TRY(alloc_array(&m, 1, sizeof *m));
+    m->config = *c;
+    m->training = *how;
+    m->type = p->type;
+    size_t layers = (size_t)c->layers;
+    error *e = alloc_array(&m->blocks, layers, sizeof *m->blocks);
+    if (!e) e = alloc_array(&m->states, layers, sizeof *m->states);
+    if (!e) e = alloc_array(&m->names, (layers + CONV_STAGES + 1) * MOST_NAMES, NAME_ROOM);
+    if (!e) e = declare_all(m, p);
+    if (e) {
+        convnext_destroy(m);
+        return e;
+    }
+    *out = m;
+    return NULL;
+}
+
+static batch convnext_place_batch(const model *m, arena *a, int64_t b, int64_t t)
+{
+    const model_config *c = &m->config;
+    dtype stat = stat_type(m->type);
+    batch out = {0};
+    (void)t;
+    out.inputs =
+        arena_keep(a, KIND_BATCH, stat, SHAPE(b, c->channels, c->image_height, c->image_width),
+                   NAME("images", 0));
+    out.targets = arena_keep(a, KIND_BATCH, stat, SHAPE(b, c->vocab), NAME("targets", 0));
+    if (m->training.drop_path > 0)
+        out.noise = arena_keep(a, KIND_BATCH, stat, SHAPE(c->layers, b), NAME("drop path", 0));
+    return out;
+}
+
+static int64_t convnext_targets(const model *m, int64_t t)
+{
+    (void)m, (void)t;
+    return 1;
+}
+
+static void convnext_draw(const model *m, uint64_t seed, int64_t first, int64_t b, float *noise)
+{
+    int64_t n = m->config.layers;
+    for (int64_t k = 0; k < n; k++) {
+        double drop = m->training.drop_path * (double)k / (double)(n > 1 ? n - 1 : 1);
+        for (int64_t i = 0; i < b; i++) {
+            double u = rng_uniform(seed, RNG_DROP, (uint64_t)((first + i) * n + k));
+            noise[k * b + i] = u < drop ? 0 : (float)(1 / (1 - drop));
+        }
+    }
+}
+
+/* ---- shapes ---- */
+
+static tensor take(run *r, dtype type, shape s, const char *name, int layer)
+{
+    return arena_take(r->arena, KIND_ACTIVATION, type, s, NAME(name, layer));
+}
+
+/* (B,H,W,cols) */
+static tensor take_pixels(run *r, tensor like, int64_t cols, const char *name, int layer)
+{
+    return take(r, r->params->type, SHAPE(like.dim[0], like.dim[1], like.dim[2], cols), name,
+                layer);
+}
+
+static tensor take_stat(run *r, tensor like, const char *name, int layer)
+{
+    return take(r, stat_type(r->params->type), SHAPE(tensor_rows(like)), name, layer);
+}
+
+/* (B,H,W,C) as (B,H W,C) */
+static tensor as_positions(tensor t)
+{
+    return present(t) ? tensor_of(t.data, t.type, SHAPE(t.dim[0], t.dim[1] * t.dim[2], t.dim[3]))
+                      : t;
+}
+
+/* (N,...) as a matrix of N rows */
+static tensor as_matrix(tensor w)
+{
+    return present(w) ? tensor_of(w.data, w.type, SHAPE(w.dim[0], tensor_count(w) / w.dim[0])) : w;
+}
+
+static void drop(run *r, tensor *t)
+{
+    arena_drop(r->arena, t);
+}
+
+/* ---- a block ---- */
+
+/* What stays behind the forward pass. */
+typedef struct {
+    bool x, conv, norm, pre, act, out;
+} keeps;
+
+static bool wanted_in(const run *r, const conv_block *b)
+{
+    return grads_below(r, b->gamma + 1);
+}
+
+static keeps keeps_of(const run *r, const model *m, int layer, const conv_block *b)
+{
+    recompute_level level = recompute_of(&m->training.recompute, layer);
+    bool all = level >= RECOMPUTE_BLOCK;
+    if (!wanted_in(r, b)) return (keeps){0};
+    if (all) return (keeps){.x = true};
+    return (keeps){.x = grad_wanted(r, b->conv.weight),
+                   .conv = grads_through(r, b->norm),
+                   .norm = grad_wanted(r, b->up.weight) && level < RECOMPUTE_NORMS,
+                   .pre = grads_below(r, b->down.weight) ||
+                          (grad_wanted(r, b->down.weight) && level >= RECOMPUTE_GELU),
+                   .act = grad_wanted(r, b->down.weight) && level < RECOMPUTE_GELU,
+                   .out = grad_wanted(r, b->gamma)};
+}
+
+static void make_norm(run *r, const model *m, int layer, const conv_block *b, conv_state *s,
+                      bool stats)
+{
+    if (stats && !present(s->rstd)) {
+        s->mean = take_stat(r, s->conv, "h%d.mean", layer);
+        s->rstd = take_stat(r, s->conv, "h%d.rstd", layer);
+    }
+    s->norm = take_pixels(r, s->conv, s->conv.dim[3], "h%d.norm", layer);
+    apply_norm(r, &m->config, b->norm, s->norm, s->conv, s->mean, s->rstd);
+}
+
+/* From x to the branch's output; what `keep` does not have is dropped when it has been read. */
+static void make_branch(run *r, const model *m, int layer, const conv_block *b, conv_state *s,
+                        keeps keep)
+{
+    int64_t n = s->x.dim[3];
+    s->conv = take_pixels(r, s->x, n, "h%d.conv", layer);
+    tensor w = param_use(r, b->conv.weight), bias = param_use(r, b->conv.bias), none = {0};
+    OP(depthwise, r->dev, r->stream, .out = s->conv, .x = s->x, .w = as_matrix(w), .bias = bias,
+       .side = SIDE);
+    param_done(r, b->conv.weight);
+    param_done(r, b->conv.bias);
+    make_norm(r, m, layer, b, s, keep.conv);
+    if (!keep.conv) drop(r, &s->conv);
+    if (keep.pre) s->pre = take_pixels(r, s->x, 4 * n, "h%d.pre", layer);
+    s->act = take_pixels(r, s->x, 4 * n, "h%d.act", layer);
+    apply_linear(r, b->up, s->act, s->norm, none, m->config.act, s->pre);
+    if (!keep.norm) drop(r, &s->norm);
+    s->out = take_pixels(r, s->x, n, "h%d.branch", layer);
+    apply_linear(r, b->down, s->out, s->act, none, ACT_NONE, none);
+    if (!keep.act) drop(r, &s->act);
+}
+
+/* The block's output, which is the next one's x. */
+static tensor block_forward_conv(run *r, const model *m, int layer, conv_state *s, bool train)
+{
+    const conv_block *b = &m->blocks[layer];
+    keeps keep = train ? keeps_of(r, m, layer, b) : (keeps){0};
+    make_branch(r, m, layer, b, s, keep);
+    bool dropped = present(s->drop);
+    tensor out = take_pixels(r, s->x, s->x.dim[3], "h%d.out", layer),
+           gamma = param_use(r, b->gamma);
+    OP(scale_channels, r->dev, r->stream, .out = out, .x = s->out, .scale = gamma,
+       .residual = dropped ? (tensor){0} : s->x);
+    param_done(r, b->gamma);
+    if (dropped)
+        OP(scale_samples, r->dev, r->stream, .out = as_positions(out), .x = as_positions(out),
+           .scale = s->drop, .residual = as_positions(s->x));
+    if (!keep.out) drop(r, &s->out);
+    if (!keep.x) drop(r, &s->x);
+    return out;
+}
+
+/* What backward reads and forward did not keep. */
+static void remake(run *r, const model *m, int layer, const conv_block *b, conv_state *s)
+{
+    keeps need = {.x = true,
+                  .conv = grads_through(r, b->norm),
+                  .norm = grad_wanted(r, b->up.weight),
+                  .pre = grads_below(r, b->down.weight),
+                  .act = grad_wanted(r, b->down.weight),
+                  .out = grad_wanted(r, b->gamma)};
+    if (recompute_of(&m->training.recompute, layer) >= RECOMPUTE_BLOCK) {
+        make_branch(r, m, layer, b, s, need);
+        if (!need.out) drop(r, &s->out);
+        return;
+    }
+    if (need.act && !present(s->act)) {
+        s->act = take_pixels(r, s->pre, tensor_cols(s->pre), "h%d.act", layer);
+        OP(activate, r->dev, r->stream, .out = s->act, .x = s->pre, .act = m->config.act);
+    }
+}
+
+/* d (B,H,W,C): the gradient of the block's output.  That of the branch's; absent if none in it is wanted.
+ * All of these drop what has been read for the last time. */
+static tensor gamma_backward(run *r, const conv_block *b, int layer, conv_state *s, tensor d)
+{
+    tensor branch = take_pixels(r, d, d.dim[3], "h%d.dbranch", layer), source = d;
+    if (present(s->drop)) {
+        OP(scale_samples, r->dev, r->stream, .out = as_positions(branch), .x = as_positions(d),
+           .scale = s->drop);
+        source = branch;
+    }
+    tensor gamma = param_use(r, b->gamma);
+    grad dgamma = grad_begin(r, b->gamma);
+    if (present(dgamma.t))
+        OP(scale_channels_grad, r->dev, r->stream, .dscale = dgamma, .x = s->out, .dout = source);
+    grad_done(r, b->gamma);
+    drop(r, &s->out);
+    if (grads_through(r, b->down))
+        OP(scale_channels, r->dev, r->stream, .out = branch, .x = source, .scale = gamma);
+    param_done(r, b->gamma);
+    if (!grads_through(r, b->down)) drop(r, &branch);
+    return branch;
+}
+
+/* dout: the gradient of the branch's output, taken; returns that of the norm's. */
+static tensor mlp_backward(run *r, const model *m, const conv_block *b, int layer, conv_state *s,
+                           tensor dout)
+{
+    tensor w = linear_weight_grad(r, b->down, s->act, dout), dpre = {0}, dnorm = {0};
+    drop(r, &s->act);
+    bool below = grads_below(r, b->down.weight);
+    if (below) {
+        dpre = take_pixels(r, dout, 4 * dout.dim[3], "h%d.dpre", layer);
+        OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = dout, .w = w, .pre = s->pre,
+           .act = m->config.act);
+    }
+    param_done(r, b->down.weight);
+    drop(r, &s->pre);
+    int64_t n = dout.dim[3];
+    tensor like = dout;
+    drop(r, &dout);
+    if (!below) return dnorm;
+    if (grad_wanted(r, b->up.weight) && !present(s->norm)) make_norm(r, m, layer, b, s, false);
+    w = linear_weight_grad(r, b->up, s->norm, dpre);
+    drop(r, &s->norm);
+    if (grads_below(r, b->up.weight)) {
+        dnorm = take_pixels(r, like, n, "h%d.dnorm", layer);
+        OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dpre, .w = w);
+    }
+    param_done(r, b->up.weight);
+    drop(r, &dpre);
+    return dnorm;
+}
+
+/* dnorm, taken: through norm and convolution; what lies below is added to d. */
+static void conv_backward(run *r, const model *m, const conv_block *b, int layer, conv_state *s,
+                          tensor dnorm, tensor d)
+{
+    apply_norm_grad(r, &m->config, b->norm, dnorm, false, dnorm, s->conv, s->mean, s->rstd);
+    drop(r, &s->conv);
+    drop(r, &s->mean);
+    drop(r, &s->rstd);
+    bool below = grads_below(r, b->conv.weight);
+    tensor w = param_use(r, b->conv.weight);
+    grad dw = grad_begin(r, b->conv.weight), db = grad_begin(r, b->conv.bias);
+    dw.t = as_matrix(dw.t);
+    if (present(dw.t) || present(db.t))
+        OP(depthwise_grad, r->dev, r->stream, .dw = dw, .db = db, .x = present(s->x) ? s->x : dnorm,
+           .dout = dnorm, .side = SIDE);
+    grad_done(r, b->conv.weight);
+    grad_done(r, b->conv.bias);
+    if (below) {
+        tensor dx = take_pixels(r, d, d.dim[3], "h%d.dconv", layer);
+        OP(depthwise, r->dev, r->stream, .out = dx, .x = dnorm, .w = as_matrix(w), .side = SIDE,
+           .flipped = true);
+        OP(add, r->dev, r->stream, .x = d, .y = dx);
+        drop(r, &dx);
+    }
+    param_done(r, b->conv.weight);
+    drop(r, &dnorm);
+}
+
+/* d: the gradient of the block's output on entry, of its input on return. */
+static void block_backward_conv(run *r, const model *m, int layer, conv_state *s, tensor d)
+{
+    const conv_block *b = &m->blocks[layer];
+    remake(r, m, layer, b, s);
+    tensor branch = gamma_backward(r, b, layer, s, d);
+    if (present(branch)) {
+        tensor dnorm = mlp_backward(r, m, b, layer, s, branch);
+        if (present(dnorm) && grads_through(r, b->norm))
+            conv_backward(r, m, b, layer, s, dnorm, d);
+        else
+            drop(r, &dnorm);
+    }
+    tensor *left[] = {&s->x, &s->conv, &s->mean, &s->rstd, &s->norm, &s->pre, &s->act, &s->out};
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
+        if (present(*left[i])) drop(r, left[i]);
+}
+
+/* ---- entrances ---- */
+
+static tensor take_patches(run *r, const model *m, tensor images)
+{
+    const model_config *c = &m->config;
+    tensor cut =
+        take(r, m->type, SHAPE(images.dim[0], c->context, c->channels * c->patch * c->patch),
+             "patches", 0);
+    OP(patches, r->dev, r->stream, .out = cut, .images = images, .height = c->patch,
+       .width = c->patch);
+    return cut;
+}
+
+/* x, normed, 2 x 2 pixels side by side. */
+static tensor take_merged(run *r, const model *m, int stage, entrance_state *s, bool stats)
+{
+    const entrance *e = &m->entrance[stage];
+    tensor norm = take_pixels(r, s->x, s->x.dim[3], "s%d.norm", stage);
+    if (stats && !present(s->rstd)) {
+        s->mean = take_stat(r, s->x, "s%d.mean", stage);
+        s->rstd = take_stat(r, s->x, "s%d.rstd", stage);
+    }
+    apply_norm(r, &m->config, e->norm, norm, s->x, s->mean, s->rstd);
+    tensor merged =
+        take(r, m->type, SHAPE(s->x.dim[0], e->height, e->width, s->x.dim[3] * HALVE * HALVE),
+             "s%d.merged", stage);
+    OP(merge, r->dev, r->stream, .out = merged, .x = norm, .side = HALVE);
+    drop(r, &norm);
+    return merged;
+}
+
+static void apply_entrance(run *r, const entrance *e, tensor out, tensor x)
+{
+    tensor w = param_use(r, e->linear.weight), bias = param_use(r, e->linear.bias);
+    OP(linear, r->dev, r->stream, .out = out, .x = x, .w = as_matrix(w), .bias = bias);
+    param_done(r, e->linear.weight);
+    param_done(r, e->linear.bias);
+}
+
+static bool stem_wanted(const run *r, const model *m)
+{
+    return grads_through(r, m->entrance[0].norm);
+}
+
+static tensor enter_first(run *r, model *m, tensor images, bool train)
+{
+    const entrance *e = &m->entrance[0];
+    entrance_state *s = &m->entered[0];
+    tensor cut = take_patches(r, m, images);
+    *s = (entrance_state){0};
+    shape pixels = SHAPE(images.dim[0], e->height, e->width, e->channels);
+    s->x = take(r, m->type, pixels, "stem", 0);
+    apply_entrance(r, e, s->x, cut);
+    drop(r, &cut);
+    bool keep = train && stem_wanted(r, m);
+    if (keep) {
+        s->mean = take_stat(r, s->x, "stem mean", 0);
+        s->rstd = take_stat(r, s->x, "stem rstd", 0);
+    }
+    tensor out = take(r, m->type, pixels, "stem norm", 0);
+    apply_norm(r, &m->config, e->norm, out, s->x, s->mean, s->rstd);
+    if (!keep) drop(r, &s->x);
+    return out;
+}
+
+static bool entrance_wanted(const run *r, const entrance *e)
+{
+    return grads_through(r, e->linear);
+}
+
+/* x, taken, into stage 1, 2 or 3. */
+static tensor enter(run *r, model *m, int stage, tensor x, bool train)
+{
+    const entrance *e = &m->entrance[stage];
+    entrance_state *s = &m->entered[stage];
+    *s = (entrance_state){.x = x};
+    bool keep = train && entrance_wanted(r, e);
+    tensor merged = take_merged(r, m, stage, s, keep),
+           out =
+               take(r, m->type, SHAPE(x.dim[0], e->height, e->width, e->channels), "s%d.in", stage);
+    apply_entrance(r, e, out, merged);
+    drop(r, &merged);
+    if (!keep) drop(r, &s->x);
+    return out;
+}
+
+/* The gradients that are wanted of an entrance's product; the weight stays in use. */
+static tensor entrance_weight_grad(run *r, const entrance *e, tensor x, tensor d)
+{
+    tensor w = param_use(r, e->linear.weight);
+    grad dw = grad_begin(r, e->linear.weight), db = grad_begin(r, e->linear.bias);
+    dw.t = as_matrix(dw.t);
+    if (present(dw.t) || present(db.t))
+        OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = d);
+    grad_done(r, e->linear.weight);
+    grad_done(r, e->linear.bias);
+    return w;
+}
+
+/* d, taken: the gradient of what entered the stage; returns that of the stage before's output, absent if
+ * none below is wanted. */
+static tensor leave(run *r, model *m, int stage, tensor d)
+{
+    const entrance *e = &m->entrance[stage];
+    entrance_state *s = &m->entered[stage];
+    tensor merged = {0}, dx = {0};
+    if (grad_wanted(r, e->linear.weight)) merged = take_merged(r, m, stage, s, false);
+    tensor w = entrance_weight_grad(r, e, merged, d);
+    if (present(merged)) drop(r, &merged);
+    if (grads_through(r, e->norm)) {
+        tensor dmerged =
+            take(r, m->type, SHAPE(s->x.dim[0], e->height, e->width, s->x.dim[3] * HALVE * HALVE),
+                 "s%d.dmerged", stage);
+        OP(linear_dx, r->dev, r->stream, .dx = dmerged, .dout = d, .w = as_matrix(w));
+        dx = take_pixels(r, s->x, s->x.dim[3], "s%d.dx", stage);
+        OP(merge_grad, r->dev, r->stream, .dx = dx, .dout = dmerged, .side = HALVE);
+        drop(r, &dmerged);
+        apply_norm_grad(r, &m->config, e->norm, dx, false, dx, s->x, s->mean, s->rstd);
+    }
+    param_done(r, e->linear.weight);
+    drop(r, &d);
+    drop(r, &s->x);
+    drop(r, &s->mean);
+    drop(r, &s->rstd);
+    return dx;
+}
+
+/* d, taken: the gradient of the stem's output. */
+static void leave_first(run *r, model *m, tensor images, tensor d)
+{
+    const entrance *e = &m->entrance[0];
+    entrance_state *s = &m->entered[0];
+    apply_norm_grad(r, &m->config, e->norm, d, false, d, s->x, s->mean, s->rstd);
+    if (entrance_wanted(r, e)) {
+        tensor cut = take_patches(r, m, images);
+        entrance_weight_grad(r, e, cut, d);
+        param_done(r, e->linear.weight);
+        drop(r, &cut);
+    }
+    drop(r, &s->x);
+    drop(r, &s->mean);
+    drop(r, &s->rstd);
+    drop(r, &d);
+}
+
+/* ---- the programs ---- */
+
+/* Images through all stages: the last one's output (B,H,W,C). */
+static tensor encode(run *r, model *m, tensor images, tensor noise, bool train)
+{
+    tensor x = enter_first(r, m, images, train);
+    for (int s = 0, layer = 0; s < CONV_STAGES; s++) {
+        if (s) x = enter(r, m, s, x, train);
+        for (int i = 0; i < (int)m->config.stage[s]; i++, layer++) {
+            conv_state *state = &m->states[layer];
+            *state = (conv_state){.x = x};
+            if (present(noise)) state->drop = tensor_slice(noise, layer, 1);
+            x = block_forward_conv(r, m, layer, state, train);
+        }
+    }
+    return x;
+}
+
+static void convnext_train(run *r, model *m, const batch *in, const loss_sink *loss)
+{
+    tensor last = encode(r, m, in->inputs, in->noise, true);
+    tensor d = image_head_train(r, &m->head, &m->config, as_positions(last), in->targets, loss);
+    int layer = (int)m->config.layers;
+    for (int s = CONV_STAGES - 1; s >= 0 && present(d); s--) {
+        const entrance *e = &m->entrance[s];
+        d = tensor_of(d.data, d.type, SHAPE(in->inputs.dim[0], e->height, e->width, e->channels));
+        for (int i = (int)m->config.stage[s]; i > 0; i--) {
+            layer--;
+            if (wanted_in(r, &m->blocks[layer]))
+                block_backward_conv(r, m, layer, &m->states[layer], d);
+        }
+        bool wanted = s ? entrance_wanted(r, e) : stem_wanted(r, m);
+        if (wanted && s) {
+            d = leave(r, m, s, d);
+        } else {
+            if (wanted)
+                leave_first(r, m, in->inputs, d);
+            else
+                drop(r, &d);
+            d = (tensor){0};
+        }
+    }
+}
+
+static void convnext_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
+{
+    tensor last = encode(r, m, in->inputs, (tensor){0}, false);
+    image_head_evaluate(r, &m->head, &m->config, as_positions(last), in->targets, loss);
+}
+
+static void convnext_predict(run *r, model *m, const batch *in, tensor logits)
+{
+    tensor last = encode(r, m, in->inputs, (tensor){0}, false);
+    image_head_predict(r, &m->head, &m->config, as_positions(last), logits);
+}
+
+const model_kind convnext_kind = {
+    .program = "train_vit",
+    .default_model = "convnext-micro/2",
+    .presets = &image_presets,
+    .hits = true,
+    .create = convnext_create,
+    .destroy = convnext_destroy,
+    .place_batch = convnext_place_batch,
+    .targets = convnext_targets,
+    .train = convnext_train,
+    .draw = convnext_draw,
+    .evaluate = convnext_evaluate,
+    .predict = convnext_predict,
+};

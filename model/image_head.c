@@ -1,0 +1,116 @@
+/* image_head.c - see image_head.h */
+#include "model/image_head.h"
+
+/* Images, pooled, through norm and head: what the classifier keeps between its two passes. */
+typedef struct {
+    tensor pooled, mean, rstd; /* (B,C), (B) */
+    tensor d;                  /* (B,C): the norm's output, then gradients */
+    tensor logits;             /* (B,classes) */
+    int64_t positions;
+} top;
+
+static tensor take(run *r, dtype type, shape s, const char *name)
+{
+    return arena_take(r->arena, KIND_ACTIVATION, type, s, NAME(name, 0));
+}
+
+/* logits ?: where they go. */
+static top forward(run *r, const image_head *h, const model_config *c, tensor x, tensor logits)
+{
+    dtype type = r->params->type;
+    int64_t b = x.dim[0], width = x.dim[2], ld;
+    top t = {.pooled = take(r, type, SHAPE(b, width), "pooled"),
+             .mean = take(r, stat_type(type), SHAPE(b), "final mean"),
+             .rstd = take(r, stat_type(type), SHAPE(b), "final rstd"),
+             .d = take(r, type, SHAPE(b, width), "final norm"),
+             .positions = x.dim[1]};
+    OP(pool, r->dev, r->stream, .out = t.pooled, .x = x, .first = !c->mean_pool);
+    apply_norm(r, c, h->norm, t.d, t.pooled, t.mean, t.rstd);
+    t.logits = logits;
+    if (!present(logits)) {
+        classifier_rows(c, DEFAULT_LOGITS_MIB, b > 0 ? b : 1, type,
+                        &ld); /* 0: the arena has failed */
+        t.logits = take(r, type, SHAPE(b, ld), "logits");
+        t.logits.dim[1] = c->vocab; /* the rest is padding */
+    }
+    tensor w = param_use(r, h->head.weight), bias = param_use(r, h->head.bias);
+    OP(linear, r->dev, r->stream, .out = t.logits, .x = t.d, .w = w, .bias = bias);
+    param_done(r, h->head.weight);
+    param_done(r, h->head.bias);
+    return t;
+}
+
+static void classify(run *r, top *t, tensor targets, const loss_sink *sink, bool backward)
+{
+    dtype stat = stat_type(t->logits.type);
+    tensor losses = take(r, stat, SHAPE(t->logits.dim[0]), "losses"), hits = {0};
+    if (present(sink->hits)) hits = take(r, stat, SHAPE(t->logits.dim[0]), "hits");
+    OP(classify_soft, r->dev, r->stream, .logits = t->logits, .targets = targets, .losses = losses,
+       .hits = hits, .backward = backward, .scale = sink->scale);
+    OP(loss, r->dev, r->stream, .sum = sink->sum, .accumulate = sink->accumulate, .x = losses,
+       .hyper = sink->hyper, .scale = sink->scale);
+    if (present(sink->hits))
+        OP(loss, r->dev, r->stream, .sum = sink->hits, .accumulate = sink->accumulate, .x = hits,
+           .scale = 1);
+    if (backward) loss_agree(r, sink);
+    arena_drop(r->arena, &hits);
+    arena_drop(r->arena, &losses);
+}
+
+static void drop(run *r, top *t)
+{
+    tensor *all[] = {&t->logits, &t->d, &t->pooled, &t->mean, &t->rstd};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        arena_drop(r->arena, all[i]);
+}
+
+/* logits hold their gradient; returns that of the last block's output (B,T,C), absent if no gradient
+ * is wanted below the norm. */
+static tensor backward(run *r, const image_head *h, const model_config *c, top *t)
+{
+    bool below = grads_through(r, h->norm);
+    tensor d = {0};
+    grad dw = grad_begin(r, h->head.weight), db = grad_begin(r, h->head.bias);
+    tensor w = param_use(r, h->head.weight);
+    if (present(dw.t) || present(db.t))
+        OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = t->d, .dout = t->logits);
+    if (below) OP(linear_dx, r->dev, r->stream, .dx = t->d, .dout = t->logits, .w = w);
+    grad_done(r, h->head.weight);
+    grad_done(r, h->head.bias);
+    param_done(r, h->head.weight);
+    if (below) apply_norm_grad(r, c, h->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
+    if (!grads_below(r, h->norm.weight)) return d;
+    d = take(r, r->params->type, SHAPE(t->d.dim[0], t->positions, t->d.dim[1]),
+             "residual gradient");
+    OP(pool_grad, r->dev, r->stream, .dx = d, .dout = t->d, .first = !c->mean_pool);
+    return d;
+}
+
+tensor image_head_train(run *r, const image_head *h, const model_config *c, tensor last,
+                        tensor targets, const loss_sink *loss)
+{
+    top t = forward(r, h, c, last, (tensor){0});
+    arena_drop(r->arena, &last);
+    classify(r, &t, targets, loss, true);
+    tensor d = backward(r, h, c, &t);
+    drop(r, &t);
+    return d;
+}
+
+void image_head_evaluate(run *r, const image_head *h, const model_config *c, tensor last,
+                         tensor targets, const loss_sink *loss)
+{
+    top t = forward(r, h, c, last, (tensor){0});
+    arena_drop(r->arena, &last);
+    classify(r, &t, targets, loss, false);
+    drop(r, &t);
+}
+
+void image_head_predict(run *r, const image_head *h, const model_config *c, tensor last,
+                        tensor logits)
+{
+    top t = forward(r, h, c, last, logits);
+    arena_drop(r->arena, &last);
+    t.logits = (tensor){0}; /* not ours */
+    drop(r, &t);
+}
