@@ -20,7 +20,11 @@ typedef enum {
     RNG_DROP = 6,
     RNG_AUGMENT = 7,
     RNG_MIX = 8,
-    RNG_REGROW = 9
+    RNG_REGROW = 9,
+    RNG_CROP = 20, /* images: see data/images/augment.h */
+    RNG_JITTER = 21,
+    RNG_ERASE = 22,
+    RNG_CUT = 23
 } rng_stream;
 
 /* 128 bits for (seed, stream, index). */

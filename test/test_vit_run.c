@@ -31,13 +31,29 @@ static void test_options_change_training(void **state)
 {
     (void)state;
     static const char *const added[] = {
-        "--drop-path 0.5", "--mixup 0.5",      "--label-smoothing 0.1",
-        "--random-crop 2", "--flip",           "--pool mean",
-        "--classes 5",     "--channels 1",     "--inner 20",
-        "--seed 2",        "--image-size 6x9", "--width 36",
-        "--heads 11",      "--layers 3",       "--batch 4",
-        "--patch 1",       "--mean 0.3",       "--std 0.4",
+        "--drop-path 0.5",
+        "--mixup 0.5",
+        "--label-smoothing 0.1",
+        "--random-crop 2",
+        "--flip",
+        "--pool mean",
+        "--classes 5",
+        "--channels 1",
+        "--inner 20",
+        "--seed 2",
+        "--image-size 6x9",
+        "--width 36",
+        "--heads 11",
+        "--layers 3",
+        "--batch 4",
+        "--patch 1",
+        "--mean 0.3",
+        "--std 0.4",
         "--mean imagenet",
+        "--resized-crop 0.5",
+        "--color-jitter 0.4",
+        "--random-erasing 1",
+        "--cutmix 1",
     };
     small_result base = train("");
     for (size_t i = 0; i < sizeof added / sizeof *added; i++) {

@@ -72,6 +72,18 @@ static const option_row rows[] = {
      FIELD(random_crop), 0, 1e4, NULL},
     {"flip", NULL, "turn left to right, one time in two", FLAG, DATA, SILENT, 0, FIELD(flip), 0, 0,
      NULL},
+    {"resized-crop", "X",
+     "take a part of each image of X to all of its area, of another shape, scaled "
+     "(RandomResizedCrop, with X = 0.08); 0 = off",
+     REAL, DATA, TOLD, 0, FIELD(crop_least), 0, 1, NULL},
+    {"color-jitter", "X", "change brightness, contrast and saturation by up to this part; 0 = off",
+     REAL, DATA, TOLD, 0, FIELD(jitter), 0, 1, NULL},
+    {"random-erasing", "P", "how often a rectangle is erased", REAL, DATA, TOLD, 0, FIELD(erase), 0,
+     1, NULL},
+    {"cutmix", "ALPHA",
+     "put a rectangle of another image in, by Beta(ALPHA, ALPHA); 0 = off.  With --mixup it is one "
+     "or the other",
+     REAL, DATA, TOLD, 0, FIELD(cutmix), 0, 2, NULL},
     {"mixup", "ALPHA", "mix pairs of images by Beta(ALPHA, ALPHA); 0 = off", REAL, DATA, TOLD, 0,
      FIELD(mixup), 0, 2, NULL},
     {"label-smoothing", "X", "spread this part of each target over all classes", REAL, DATA, TOLD,
@@ -317,6 +329,10 @@ static error *open_named(const options *o, bool training, const image_names *nam
                          .seed = (uint64_t)o->seed,
                          .crop = o->random_crop,
                          .flip = o->flip,
+                         .crop_least = o->crop_least,
+                         .jitter = o->jitter,
+                         .erase = o->erase,
+                         .cutmix = o->cutmix,
                          .mixup = o->mixup,
                          .smoothing = o->label_smoothing};
     memcpy(how.mean, o->mean_of, sizeof how.mean);

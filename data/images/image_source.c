@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "data/images/augment.h"
 
 typedef struct {
     source base;
@@ -19,13 +20,28 @@ static double unit(uint32_t bits)
     return (double)bits * 0x1p-32;
 }
 
-/* An image of the wanted size, flipped and shifted as `draw` says, times `part`, added to out. */
-static void add_image(const image_source *s, view v, const uint32_t draw[4], float part, float *out)
+/* What of an image is added, and how much of it: `part` of all, but for a rectangle that it has to itself
+ * (cut, inside) or that another has. */
+typedef struct {
+    double part;
+    box cut; /* height 0: none */
+    bool inside;
+} share;
+
+static bool in_box(const box *b, int64_t y, int64_t x)
+{
+    return y >= b->top && y < b->top + b->height && x >= b->left && x < b->left + b->width;
+}
+
+/* An image of the wanted size, flipped and shifted as `draw` says, as far as it is shared, added to out. */
+static void add_image(const image_source *s, view v, const uint32_t draw[4], const share *of,
+                      const box *erased, float *out)
 {
     const image_options *o = &s->o;
     int64_t h = o->height, w = o->width, span = 2 * o->crop + 1;
     int64_t down = 0, right = 0;
     bool flip = o->training && o->flip && draw[0] >> 31;
+    float part = (float)of->part;
     if (o->training && o->crop) {
         down = (int64_t)(unit(draw[1]) * (double)span) - o->crop;
         right = (int64_t)(unit(draw[2]) * (double)span) - o->crop;
@@ -33,6 +49,8 @@ static void add_image(const image_source *s, view v, const uint32_t draw[4], flo
     for (int64_t c = 0; c < v.channels; c++)
         for (int64_t i = 0; i < h; i++)
             for (int64_t j = 0; j < w; j++) {
+                if (of->cut.height && in_box(&of->cut, i, j) != of->inside) continue;
+                if (erased->height && in_box(erased, i, j)) continue; /* 0 */
                 int64_t y = i + down, x = (flip ? w - 1 - j : j) + right;
                 bool inside = y >= 0 && y < h && x >= 0 && x < w;
                 uint8_t value = inside ? v.pixels[y * v.stride + x * v.channels + c] : 0;
@@ -40,15 +58,29 @@ static void add_image(const image_source *s, view v, const uint32_t draw[4], flo
             }
 }
 
-/* The picture in the wanted size: itself, or in `room`. */
-static error *fit(const image_options *o, view *v, uint8_t *room)
+static draws drawn_by(const image_source *s, uint64_t stream, uint64_t sample)
 {
-    bool cut = o->crop_part > 0 && o->crop_part < 1;
-    if (v->height == o->height && v->width == o->width && !cut) return NULL;
-    window w = window_covering(v->height, v->width, o->height, o->width,
-                               o->crop_part > 0 ? o->crop_part : 1);
+    return (draws){s->o.seed, stream, sample};
+}
+
+/* The picture in the wanted size: itself, or in `room`. */
+static error *fit(const image_source *s, view *v, uint64_t sample, uint8_t *room)
+{
+    const image_options *o = &s->o;
+    bool part = o->crop_part > 0 && o->crop_part < 1, crop = o->training && o->crop_least > 0;
+    window w = {o->height, o->width, 0, 0, o->height, o->width};
+    if (crop) {
+        box b = augment_crop(drawn_by(s, RNG_CROP, sample), v->height, v->width, o->crop_least);
+        *v = view_part(*v, b.top, b.left, b.height, b.width);
+    } else if (part || v->height != o->height || v->width != o->width)
+        w = window_covering(v->height, v->width, o->height, o->width, part ? o->crop_part : 1);
+    bool jitter = o->training && o->jitter > 0;
+    if (v->height == o->height && v->width == o->width && !part && !jitter) return NULL;
     TRY(picture_resize(*v, &w, o->kernel, room));
     *v = (view){room, o->height, o->width, v->channels, o->width * v->channels};
+    if (jitter)
+        augment_jitter(drawn_by(s, RNG_JITTER, sample), o->jitter, room, o->height * o->width,
+                       v->channels);
     return NULL;
 }
 
@@ -75,42 +107,69 @@ static void add_target(const image_source *s, int64_t label, double part, float 
         target[c] += (float)(part * ((c == label ? 1 - spread : 0) + spread / (double)classes));
 }
 
-/* Adds `part` of image i and of its label. */
-static error *add_sample(image_source *s, int64_t i, uint64_t draw, double part, uint8_t *room,
+/* Adds what is shared of image i and of its label. */
+static error *add_sample(image_source *s, int64_t i, uint64_t draw, const share *of, uint8_t *room,
                          float *input, float *target)
 {
     labelled got;
     uint32_t bits[4];
+    box erased = {0};
     TRY(images_read(s->set, i, s->o.training, &got));
     if (got.label < 0) {
         s->base.left_out++;
         return NULL;
     }
-    error *e = fit(&s->o, &got.view, room);
+    error *e = fit(s, &got.view, draw, room);
     if (!e) {
         rng_bits(s->o.seed, RNG_AUGMENT, draw, bits);
-        add_image(s, got.view, bits, (float)part, input);
-        add_target(s, got.label, part, target);
+        if (s->o.training && s->o.erase > 0)
+            erased =
+                augment_erase(drawn_by(s, RNG_ERASE, draw), s->o.height, s->o.width, s->o.erase);
+        share all = *of;
+        if (of->cut.height) all.part = 1;
+        add_image(s, got.view, bits, &all, &erased, input);
+        add_target(s, got.label, of->part, target);
     }
     free(got.owned);
     return e;
 }
 
+/* How much of a sample is its own image, and which part of it: mixup or cutmix. */
+static share draw_share(const image_source *s, int64_t number)
+{
+    const image_options *o = &s->o;
+    uint32_t bits[4];
+    rng_bits(o->seed, RNG_CUT, (uint64_t)number << 20, bits);
+    bool cut = o->cutmix > 0 && (o->mixup == 0 || bits[3] >> 31);
+    share own = {.part = draw_beta(o->seed, number, cut ? o->cutmix : o->mixup)};
+    if (!cut) return own;
+    own.cut = augment_cut(drawn_by(s, RNG_CUT, ((uint64_t)number << 16) + 1), o->height, o->width,
+                          own.part);
+    own.part = 1 - (double)(own.cut.height * own.cut.width) / (double)(o->height * o->width);
+    if (own.part == 1) own.cut = (box){0};
+    return own;
+}
+
 /* inputs and targets are zero. */
 static error *read_one(image_source *s, int64_t number, uint8_t *room, float *input, float *target)
 {
+    static const share whole = {.part = 1};
     int64_t n = s->base.count;
     uint64_t index = (uint64_t)number;
-    if (!s->o.training) return number < n ? add_sample(s, number, 0, 1, room, input, target) : NULL;
+    if (!s->o.training)
+        return number < n ? add_sample(s, number, 0, &whole, room, input, target) : NULL;
     uint64_t own =
         rng_permute(s->o.seed, RNG_ORDER, index / (uint64_t)n, index % (uint64_t)n, (uint64_t)n);
-    if (s->o.mixup == 0) return add_sample(s, (int64_t)own, 2 * index, 1, room, input, target);
+    if (s->o.mixup == 0 && s->o.cutmix == 0)
+        return add_sample(s, (int64_t)own, 2 * index, &whole, room, input, target);
     uint32_t bits[4];
-    double part = draw_beta(s->o.seed, number, s->o.mixup);
+    share first = draw_share(s, number), second = first;
+    second.part = 1 - first.part;
+    second.inside = true;
     rng_bits(s->o.seed, RNG_AUGMENT, 2 * index + 1, bits);
     int64_t other = (int64_t)(unit(bits[3]) * (double)n);
-    TRY(add_sample(s, (int64_t)own, 2 * index, part, room, input, target));
-    return add_sample(s, other, 2 * index + 1, 1 - part, room, input, target);
+    TRY(add_sample(s, (int64_t)own, 2 * index, &first, room, input, target));
+    return add_sample(s, other, 2 * index + 1, &second, room, input, target);
 }
 
 static error *image_read(source *base, int64_t first, int64_t count, void *inputs, void *targets)
