@@ -37,7 +37,7 @@ for word in qk_norm; do
     mapfile -t others < <(outside "$option" "$word")
     says "$option: $word" "${others[@]}"
 done
-for word in 'phi_names|PHI_OPTIONS' 'bloom_names|BLOOM_OPTIONS' 'falcon_names|FALCON_OPTIONS' 'chatglm_names|CHATGLM_OPTIONS' \
+for word in 'phi_names|PHI_OPTIONS' 'phi3_names|PHI3_OPTIONS' 'neox_names|NEOX_OPTIONS' SMOLLM3_OPTIONS 'bloom_names|BLOOM_OPTIONS' 'falcon_names|FALCON_OPTIONS' 'chatglm_names|CHATGLM_OPTIONS' \
     'llama_names|LLAMA_OPTIONS' 'QWEN2_OPTIONS' 'QWEN3_OPTIONS' 'GEMMA_OPTIONS'; do
     mapfile -t others < <(outside "$family" "$word")
     says "$family: $word" "${others[@]}"

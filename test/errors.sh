@@ -223,7 +223,9 @@ train_help() {
     run --help
     if [ $status -ne 0 ] || [ -s err ]; then not_ok "--help" "status $status: $(head -c 200 err)"; return; fi
     local option without=0
-    tr -s '\n ' ' ' <out | sed 's/ --/\n--/g' >flat # one line for each option, whatever was broken over lines
+    # one line for each option, whatever was broken over lines and whatever its text names
+    awk '{ match($0, /^ */) } RLENGTH <= 6 && substr($0, RLENGTH + 1, 1) == "-" { printf "\n" }
+        { sub(RLENGTH <= 6 ? "^ *(-., )?" : "^ *", RLENGTH <= 6 ? "" : " "); printf "%s", $0 }' out >flat
     for option in model layers heads width context vocab train-data val-data optim optim-impl gradients lr beta1 beta2 \
         beta3 eps weight-decay grad-clip schedule warmup final-lr-fraction batch seq accum steps threads seed eval-every \
         eval-batches sample-every sample-tokens prompt checkpoint-every keep resume out; do
