@@ -334,7 +334,8 @@ demo-vit: deps-demo-vit
 	@scripts/demo-vit
 
 bench: deps-bench
-	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench $(BUILD)/bench_vit
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench $(BUILD)/bench_vit $(BUILD)/bench_products
+	@$(BUILD)/bench_products
 	@scripts/bench
 	@scripts/rank-times
 

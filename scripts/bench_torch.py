@@ -8,7 +8,8 @@ script pays for: forward with loss, backward, AdamW with zero_grad(set_to_none=T
     scripts/bench_torch.py --layers 12 --heads 12 --width 768 --batch 16 --patch 32 --image-size 224 --classes 1000
 
 The model is idiomatic and written with care: tied head, fused qkv, one causal mask for all layers,
-added in place (the fastest of the forms tried), torch's own gelu (tanh), layer norm, cross entropy.
+added in place (the fastest of the forms tried), torch's own gelu (tanh), layer norm, cross entropy; where torch
+has them (not Debian's 1.13), scaled_dot_product_attention and AdamW(fused=True); --compile: torch.compile.
 LLaMA has RMSNorm, rotations (their table made once), keys that heads share (repeated), a gate with silu, gate and
 up in one matrix, no biases, a head of its own.
 The ViT has the same blocks without a mask and with gelu's exact form, a strided convolution in front,
@@ -56,6 +57,7 @@ def options():
     parser.add_argument("--inner", type=int, default=0, metavar="N", help="width of the MLP (default: 4 widths)")
     parser.add_argument("--warmup", type=int, default=2, metavar="N",
                         help="steps before those that count (default 2)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
     parser.add_argument("--foreach", action="store_true", help="AdamW(foreach=True)")
     parser.add_argument("--malloc", choices=["default", *TUNABLES], default="default",
                         help="how glibc serves large blocks (default: default)")
@@ -95,6 +97,15 @@ except ImportError as missing:
     sys.exit(f"bench_torch.py: {missing}: install PyTorch (Debian: apt-get install python3-torch)")
 
 
+def attend(q, k, v, mask):  # (B,H,T,D) thrice
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=mask is not None)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)  # (B,H,T,T)
+    if mask is not None:
+        scores += mask
+    return F.softmax(scores, dim=-1) @ v
+
+
 class Attention(nn.Module):
     def __init__(self, width, heads):
         super().__init__()
@@ -106,10 +117,7 @@ class Attention(nn.Module):
         B, T, C = x.shape
         q, k, v = (part.view(B, T, self.heads, -1).transpose(1, 2)  # (B,H,T,D)
                    for part in self.qkv(x).split(C, dim=2))
-        scores = (q * (C // self.heads) ** -0.5) @ k.transpose(2, 3)  # (B,H,T,T)
-        if mask is not None:
-            scores += mask
-        y = F.softmax(scores, dim=-1) @ v
+        y = attend(q, k, v, mask)
         return self.proj(y.transpose(1, 2).reshape(B, T, C))
 
 
@@ -201,9 +209,7 @@ class LlamaBlock(nn.Module):
         heads = [self.heads, self.kv_heads, self.kv_heads]
         q, k, v = (part.transpose(1, 2) for part in self.qkv(x).view(B, T, -1, self.size).split(heads, dim=2))
         k, v = (part.repeat_interleave(self.heads // self.kv_heads, dim=1) for part in (rotate(k, cos, sin), v))
-        scores = (rotate(q, cos, sin) * self.size ** -0.5) @ k.transpose(2, 3)  # (B,H,T,T)
-        scores += mask
-        return self.proj((F.softmax(scores, dim=-1) @ v).transpose(1, 2).reshape(B, T, C))
+        return self.proj(attend(rotate(q, cos, sin), k, v, mask).transpose(1, 2).reshape(B, T, C))
 
     def forward(self, x, mask, cos, sin):  # (B,T,C), (T,T), (T,D/2) twice -> (B,T,C)
         x = x + self.attention(self.norm1(x), mask, cos, sin)
@@ -313,13 +319,16 @@ def main():
     torch.manual_seed(1)
     rss_import = peak_rss()
     model = (ViT if opt.patch else Llama if opt.llama else GPT)(opt)
-    optimizer = torch.optim.AdamW(model.parameters(), **({"foreach": True} if opt.foreach else {}))
+    fused = not opt.foreach and not torch.__version__.startswith("1.")
+    kind = {"foreach": True} if opt.foreach else {"fused": True} if fused else {}
+    optimizer = torch.optim.AdamW(model.parameters(), **kind)
+    forward = torch.compile(model) if opt.compile else model
 
     rows = []  # milliseconds: forward, backward, optimizer
     for _ in range(opt.warmup + opt.steps):
         inputs, targets = model.batch(opt)
         marks = [time.perf_counter()]
-        loss = model(inputs, targets)
+        loss = forward(inputs, targets)
         marks.append(time.perf_counter())
         loss.backward()
         marks.append(time.perf_counter())
@@ -339,7 +348,8 @@ def main():
         "peer": "torch",
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "optimizer": "AdamW(foreach=True)" if opt.foreach else "AdamW",
+        "optimizer": f"AdamW({', '.join(f'{k}={v}' for k, v in kind.items())})",
+        "compiled": opt.compile,
         "foreach": opt.foreach,
         "malloc": opt.malloc,
         **{name: getattr(opt, name) for name in sizes},
