@@ -22,6 +22,34 @@ while read -r name; do
 done < <(grep -oE '`[a-z_]+/[A-Za-z0-9_./*]*`' CONTRIBUTING.md | tr -d '`' | grep -v NAME | sort -u)
 says contributing "${lost[@]}"
 
+# Every function that the walks of docs/architecture.md name is defined, every type and header is there.
+# found NAME: as a function that is defined, a type, a macro, or an operation
+found() {
+    grep -qE "^(static )?(inline )?[a-z_0-9 ]*[ *]?\\b$1\\(" -r base core ranks params cpu optim model io data infer run train plan --include='*.[ch]' ||
+        grep -qE "\\} $1;|^typedef struct $1 |^#define $1\\b|^OPERATION \\($1\\)" -r base core ranks params optim model io data infer run train plan
+}
+lost=() walked=0
+while read -r name; do
+    case $name in *.h) compgen -G "*/$name" >/dev/null ;; *) found "$name" ;; esac || lost+=("$name")
+    walked=$((walked + 1))
+done < <(grep -oE '`[a-z_]+(\.h)?`' docs/architecture.md | tr -d '`' | sort -u)
+says architecture "${lost[@]}"
+[ $walked -ge 40 ] || not_ok architecture "only $walked names were found in docs/architecture.md"
+if found train_no_such_thing; then not_ok "self-test: architecture" "finds what is not there"; else ok "self-test: architecture"; fi
+
+# ---- optimizers: two files, and nobody else names one ----
+
+lost=()
+while read -r rule; do
+    grep -qE "X\($rule\)" optim/rules/all.h || lost+=("$rule: not in OPTIM_RULES")
+    while read -r file; do
+        lost+=("$file names $rule")
+    done < <(grep -nE "\"$rule(_r)?\"|RULE_$rule\b|\b${rule}_(info|pass)" -r base core ranks params cpu cuda model io data infer run train.c \
+        $(ls optim/*.[ch] train/*.[ch] plan/*.[ch] | grep -vE 'train/options.c|plan/memory_candidates.c') |
+        grep -vE ':[0-9]+: *(/\*|\*)' | cut -d: -f1 | sort -u)
+done < <(grep -hoE '^ *\.name = "[a-z]+"' optim/rules/{adan,lion,muon,sgd,adama}.h | cut -d'"' -f2)
+says optimizers "${lost[@]}"
+
 # ---- operations ----
 
 mapfile -t operations < <(sed -nE 's/^OPERATION \((\w+)\)$/\1/p' core/ops.def)
