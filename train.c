@@ -12,6 +12,7 @@
  *                    null device; --plan stops here
  *   train_loop       data, steps, log, result       train/loop.c
  */
+#include "base/descriptors.h"
 #include "train/choose_device.h"
 #include "plan/memory_search.h"
 #include "train/loop.h"
@@ -162,7 +163,9 @@ int main(int argc, char **argv)
     comm ranks = {.size = 1};
     bool parent = false;
     int theirs = 0;
-    error *e = options_parse(the_task, argc, argv, &o);
+    error *e = descriptors_fill();
+    if (e) return error_report(the_task->kind->program, e);
+    e = options_parse(the_task, argc, argv, &o);
     if (!e) e = ranks_start(&o, &parent, &theirs);
     if (!e && parent) {
         options_free(&o);

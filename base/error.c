@@ -1,6 +1,7 @@
 /* error.c - see error.h */
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,12 +13,13 @@ enum { TEXT_MAX = 1000 };
 struct error {
     error_kind kind;
     bool is_static;
+    int number; /* errno, 0: none */
     char text[TEXT_MAX];
 };
 
 /* What is returned when there is no memory for an error object; never written to. */
 static const struct error no_memory = {
-    ERR_USER, true, "out of memory: close other programs or use a smaller model or batch"};
+    ERR_USER, true, 0, "out of memory: close other programs or use a smaller model or batch"};
 
 /* An error is one line, whatever the words were that it quotes. */
 static void to_one_line(char *text)
@@ -32,6 +34,7 @@ static error *make(error_kind kind, const char *prefix, const char *fmt, va_list
     if (!e) return (error *)(size_t)&no_memory;
     e->kind = kind;
     e->is_static = false;
+    e->number = 0;
     int used = snprintf(e->text, TEXT_MAX, "%s", prefix);
     if (used < 0 || used >= TEXT_MAX) used = TEXT_MAX - 1;
     vsnprintf(e->text + used, (size_t)(TEXT_MAX - used), fmt, args);
@@ -57,6 +60,17 @@ error *internal_error_at(const char *file, int line, const char *fmt, ...)
     error *e = make(ERR_INTERNAL, prefix, fmt, args);
     va_end(args);
     return e;
+}
+
+error *error_numbered(error *e, int number)
+{
+    if (e && !e->is_static) e->number = number;
+    return e;
+}
+
+bool error_is_full_disk(const error *e)
+{
+    return e && (e->number == ENOSPC || e->number == EDQUOT);
 }
 
 error *error_context(error *e, const char *fmt, ...)

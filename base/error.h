@@ -17,6 +17,8 @@
 #ifndef REGRAD_ERROR_H
 #define REGRAD_ERROR_H
 
+#include <stdbool.h>
+
 typedef struct error error;
 typedef enum { ERR_USER = 1, ERR_INTERNAL = 2 } error_kind; /* also the exit status */
 
@@ -30,6 +32,10 @@ error *internal_error_at(const char *file, int line, const char *fmt, ...)
 
 /* The same error with "context: " before its text; consumes e.  NULL stays NULL. */
 error *error_context(error *e, const char *fmt, ...) PRINTF_LIKE(2, 3) NODISCARD;
+
+/* The same error, which knows errno's number; and whether that says that a disk is full. */
+error *error_numbered(error *e, int number) NODISCARD;
+bool error_is_full_disk(const error *e); /* NULL is not */
 
 const char *
 error_text(const error *e); /* the message, without newline; internal ones with file:line */

@@ -25,7 +25,8 @@ static error *failed(const outfile *f, const char *what)
     const char *mend = number == ENOSPC || number == EDQUOT || number == EFBIG
                            ? "make room, or write to another disk"
                            : "check that the directory exists and can be written";
-    return user_error("cannot %s '%s': %s: %s", what, f->path, strerror(number), mend);
+    return error_numbered(
+        user_error("cannot %s '%s': %s: %s", what, f->path, strerror(number), mend), number);
 }
 
 static error *open_temporary(outfile *f, const char *path)

@@ -7,7 +7,7 @@
 
 error *sampler_open(const sampler_options *o, sampler *out)
 {
-    *out = (sampler){.text = o->prompt, .tokens = o->tokens};
+    *out = (sampler){.text = o->prompt, .tokens = o->tokens, .stop = o->stop};
     TRY(bpe_open(o->tokenizer, &out->vocab));
     size_t n = strlen(o->prompt);
     int32_t size = bpe_size(out->vocab);
@@ -56,7 +56,7 @@ error *sampler_show(sampler *s, decoder *d, int64_t step)
     printf("--- sample after step %lld ---\n%s", (long long)step, s->text);
     decoder_begin(d);
     decoder_push(d, s->prompt, (int64_t)s->n_prompt);
-    for (int64_t i = 0; i < s->tokens; i++)
+    for (int64_t i = 0; i < s->tokens && !(s->stop && s->stop()); i++)
         TRY(one_token(s, d, (uint64_t)step << 24 | (uint64_t)i));
     decoder_end(d);
     printf("\n---\n");

@@ -17,6 +17,7 @@ typedef struct {
     int64_t window; /* tokens that the decoder is for */
     int64_t tokens; /* in a sample */
     uint64_t seed;
+    bool (*stop)(void); /* ? asked after each token: is that enough? */
 } sampler_options;
 
 typedef struct {
@@ -25,6 +26,7 @@ typedef struct {
     int32_t *prompt;  /* ... encoded */
     size_t n_prompt;
     int64_t tokens;
+    bool (*stop)(void);
     float *logits; /* (V) */
     chooser chooser;
 } sampler;
@@ -33,7 +35,7 @@ typedef struct {
 error *sampler_open(const sampler_options *o, sampler *out) NODISCARD;
 void sampler_close(sampler *s);
 
-/* Prints one sample to stdout. */
+/* Prints one sample to stdout, or as much of it as there is when it is asked to stop. */
 error *sampler_show(sampler *s, decoder *d, int64_t step) NODISCARD;
 
 #endif

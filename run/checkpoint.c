@@ -1,5 +1,6 @@
 /* checkpoint.c - see checkpoint.h */
 #include "run/checkpoint.h"
+#include "base/files.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -76,13 +77,30 @@ static bool is_left_over(const char *name)
     return step_of(base) >= 0;
 }
 
+/* "model.safetensors.tmp.4711": a file of a run, by the names of base/outfile.c */
+static bool is_temporary(const char *name)
+{
+    static const char *const files[] = {"model.safetensors", "config.json",     "options.json",
+                                        "plan.txt",          "plan.svg",        "tokenizer.vocab",
+                                        "tokenizer.json",    "predictions.txt", NULL};
+    for (const char *const *file = files; *file; file++) {
+        size_t n = strlen(*file);
+        const char *tail = name + n;
+        if (strncmp(name, *file, n) || strncmp(tail, ".tmp.", 5)) continue;
+        return tail[5] && strspn(tail + 5, "0123456789") == strlen(tail + 5);
+    }
+    return false;
+}
+
 /* ---- directories ---- */
 
 static error *failed(const char *what, const char *path)
 {
     int number = errno;
-    return user_error("cannot %s %s: %s%s", what, path, strerror(number),
-                      number == ENOSPC || number == EDQUOT ? ": make room on the disk" : "");
+    return error_numbered(
+        user_error("cannot %s %s: %s%s", what, path, strerror(number),
+                   number == ENOSPC || number == EDQUOT ? ": make room on the disk" : ""),
+        number);
 }
 
 /* Calls visit for each name in a directory but . and .. */
@@ -206,6 +224,47 @@ error *checkpoints_open(const char *directory, checkpoints **out)
     return NULL;
 }
 
+const char *checkpoints_path(const checkpoints *c)
+{
+    return c->path;
+}
+
+static bool same_directory(int fd, const char *path)
+{
+    struct stat held, named;
+    return !fstat(fd, &held) && !stat(path, &named) && held.st_dev == named.st_dev &&
+           held.st_ino == named.st_ino;
+}
+
+/* What the kernel calls the directory that is open. */
+static bool present_name(const checkpoints *c, char *name)
+{
+    char link[64];
+    struct stat st;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", c->lock);
+    ssize_t n = fstat(c->lock, &st) || !st.st_nlink ? -1 : readlink(link, name, PATH_LENGTH - 1);
+    if (n <= 0) return false;
+    name[n] = 0;
+    return same_directory(c->lock, name);
+}
+
+error *checkpoints_follow(checkpoints *c, bool *moved)
+{
+    char name[PATH_LENGTH];
+    *moved = false;
+    if (same_directory(c->lock, c->path)) return NULL;
+    if (present_name(c, name)) {
+        *moved = true;
+        strcpy(c->path, name);
+        return NULL;
+    }
+    TRY(make_directory(c->path, "--out"));
+    close(c->lock);
+    c->n = 0;
+    TRY(lock_directory(c));
+    return each_name(c->path, list_name, c);
+}
+
 void checkpoints_close(checkpoints *c)
 {
     if (!c) return;
@@ -223,6 +282,10 @@ static error *clean_one(void *context, const char *name)
 {
     cleaning *k = context;
     char path[PATH_LENGTH];
+    if (is_temporary(name)) {
+        k->n++;
+        return remove_file(k->c->path, name);
+    }
     if (!is_left_over(name)) return NULL;
     TRY(path_join(path, k->c->path, name));
     k->n++;
@@ -346,6 +409,21 @@ static error *discard(checkpoints *c, int64_t at)
     forget(c, at);
     TRY(directory_sync(c->path));
     return remove_directory(trash);
+}
+
+error *checkpoints_give_way(checkpoints *c, int64_t *step)
+{
+    int64_t newest = c->n - 1;
+    *step = -1;
+    for (; newest > 0; newest--) {
+        error *why;
+        TRY(examine(c, newest, &why));
+        error_free(why);
+        if (c->list[newest].is == WHOLE) break;
+    }
+    if (newest <= 0) return NULL;
+    *step = c->list[0].step;
+    return discard(c, 0);
 }
 
 error *checkpoints_prune(checkpoints *c, int64_t keep)

@@ -40,8 +40,20 @@ typedef struct checkpoints checkpoints;
 error *checkpoints_open(const char *directory, checkpoints **out) NODISCARD;
 void checkpoints_close(checkpoints *c); /* NULL is fine */
 
-/* Removes what stopped processes left; *n is how many directories had that. */
+/* Where it is now: the directory is held by its descriptor, so a run goes on in it when it is renamed. */
+const char *checkpoints_path(const checkpoints *c);
+
+/* Finds it again after it may have been renamed (*moved), or removed: then it is made anew, and has no
+ * checkpoints.  User error: it can be neither found nor made. */
+error *checkpoints_follow(checkpoints *c, bool *moved) NODISCARD;
+
+/* Removes what stopped processes left: *n is how many unfinished checkpoints, and files of the run that
+ * had not got their names. */
 error *checkpoints_clean(checkpoints *c, int *n) NODISCARD;
+
+/* The disk is full: removes the oldest one, if a newer one is whole; *step is -1 if there is none to
+ * spare. */
+error *checkpoints_give_way(checkpoints *c, int64_t *step) NODISCARD;
 
 /* How many directories are called step_N, whole or not, and the largest N (-1 without any). */
 int64_t checkpoints_count(const checkpoints *c);

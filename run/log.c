@@ -17,10 +17,10 @@ enum { WAITING = 1 << 19, LINE = 1 << 9, CHUNK = 1 << 16 };
 struct run_log {
     int fd;
     char *path;
-    int64_t bytes; /* on the disk, or on their way */
-    int64_t lines; /* of this run that got there */
-    bool kept;     /* the last line is in `text` or on the disk */
-    size_t used;   /* of text: what has not been written */
+    int64_t bytes;   /* on the disk, or on their way */
+    int64_t lines;   /* of this run that got there */
+    int64_t dropped; /* lines that there was no room for */
+    size_t used;     /* of text: what has not been written */
     char text[WAITING];
 };
 
@@ -29,8 +29,10 @@ struct run_log {
 static error *cannot_write(const run_log *log)
 {
     int number = errno;
-    return user_error("%s cannot be written: %s%s", log->path, strerror(number),
-                      number == ENOSPC || number == EDQUOT ? ": make room on the disk" : "");
+    return error_numbered(
+        user_error("%s cannot be written: %s%s", log->path, strerror(number),
+                   number == ENOSPC || number == EDQUOT ? ": make room on the disk" : ""),
+        number);
 }
 
 static error *write_waiting(run_log *log)
@@ -61,19 +63,20 @@ static size_t add_number(char *line, const char *name, double value)
     return (size_t)n;
 }
 
+/* What there is no room for, on the disk or here, is left out, and counted. */
 static error *take_line(run_log *log, const char *line, size_t n)
 {
-    log->kept = n <= WAITING - log->used;
-    if (log->kept) {
-        memcpy(log->text + log->used, line, n);
-        log->used += n;
+    error *e = n <= WAITING - log->used ? NULL : write_waiting(log);
+    if (n > WAITING - log->used) {
+        log->dropped++;
+        return e;
     }
+    memcpy(log->text + log->used, line, n);
+    log->used += n;
+    TRY(e);
     TRY(write_waiting(log));
-    if (log->kept) {
-        log->lines++;
-        return NULL;
-    }
-    return take_line(log, line, n); /* there is room now */
+    log->lines++;
+    return NULL;
 }
 
 error *log_step(run_log *log, const step_record *s)
@@ -115,9 +118,14 @@ error *log_value(run_log *log, int64_t step, const char *name, double value)
 }
 
 /* Where nothing could be written at all, waiting is no use. */
-bool log_keeps(const run_log *log)
+bool log_waits(const run_log *log)
 {
-    return log->kept && log->lines > 0;
+    return log->lines > 0;
+}
+
+int64_t log_dropped(const run_log *log)
+{
+    return log ? log->dropped : 0;
 }
 
 /* A file that was removed takes lines as if nothing had happened. */

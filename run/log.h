@@ -8,8 +8,8 @@
  *   ... "comm_ms":3.1,"comm_bytes":6992000,"ranks":4,"peak_bytes":123}     with several ranks
  *   {"step":50,"val_loss":5.1}
  *
- * A line that the disk does not take is kept and tried again with the next, so that a run can wait
- * for room; a checkpoint is only made of what is on the disk (log_sync).  A run that is resumed
+ * A line that the disk does not take waits and is tried again with the next, so that a run can wait
+ * for room (half a MiB of lines; then some are lost, and counted); a checkpoint is only made of what is on the disk (log_sync).  A run that is resumed
  * cuts the log where its checkpoint was made and goes on from there: no step twice, none missing.
  */
 #ifndef REGRAD_LOG_H
@@ -45,10 +45,12 @@ error *log_start(const char *path, run_log **out) NODISCARD;
 error *log_continue(const char *path, int64_t step, int64_t bytes, run_log **out,
                     bool *whole) NODISCARD;
 
-/* A line; nothing without a log (NULL).  After an error, log_keeps says whether the line waits for the next try. */
+/* A line; nothing without a log (NULL).  After an error, log_waits says whether lines wait for the next
+ * try: half a MiB of them, then they are left out and counted. */
 error *log_step(run_log *log, const step_record *s) NODISCARD;
 error *log_value(run_log *log, int64_t step, const char *name, double value) NODISCARD;
-bool log_keeps(const run_log *log);
+bool log_waits(const run_log *log);
+int64_t log_dropped(const run_log *log);
 
 /* All lines to the disk; *bytes is then the file's length. */
 error *log_sync(run_log *log, int64_t *bytes) NODISCARD;

@@ -116,7 +116,7 @@ error *run_dir_resume(run_dir *d)
 error *run_dir_logged(run_dir *d, error *e)
 {
     bool failed = e, again = d->warned;
-    if (failed && !log_keeps(d->log)) return e;
+    if (failed && !log_waits(d->log)) return e;
     d->warned = failed;
     if (failed && again)
         error_free(e);
@@ -125,27 +125,70 @@ error *run_dir_logged(run_dir *d, error *e)
     return NULL;
 }
 
+error *run_dir_path(run_dir *d, const char **path)
+{
+    bool moved = false;
+    *path = NULL;
+    if (!d->all) return NULL;
+    TRY(checkpoints_follow(d->all, &moved));
+    d->o.path = *path = checkpoints_path(d->all);
+    if (moved) printf("--out was renamed: the run goes on in %s\n", *path);
+    return NULL;
+}
+
+error *run_dir_make_room(run_dir *d, error **e, bool *again)
+{
+    int64_t step = -1;
+    if (d->all && error_is_full_disk(*e)) {
+        error *failed = checkpoints_give_way(d->all, &step);
+        if (failed) error_warn(error_context(failed, "no checkpoint gives way"));
+        if (failed) step = -1;
+    }
+    if (step >= 0) {
+        error_free(*e);
+        *e = NULL;
+        printf("the disk is full: removed the checkpoint of step %lld\n", (long long)step);
+    }
+    *again = step >= 0;
+    return comm_tell(d->comm, again, sizeof *again);
+}
+
 /* Before a checkpoint: where it goes, and the log that it says the length of. */
 static error *make_ready(run_dir *d, run_contents *now)
 {
-    TRY(make_directory(d->o.path, "--out")); /* it may have been removed */
+    const char *path;
+    TRY(run_dir_path(d, &path));
     return log_sync(d->log, &now->log_bytes);
+}
+
+/* All ranks gather, come what may in the first. */
+static error *write_checkpoint(run_dir *d, run_contents *now)
+{
+    error *e = NULL;
+    for (bool again = true; again;) {
+        e = comm_rank(d->comm) == 0 ? make_ready(d, now) : NULL;
+        error *written = run_state_write(e ? NULL : d->all, now);
+        if (!e) e = written;
+        error *lost = run_dir_make_room(d, &e, &again);
+        if (lost) {
+            error_free(e);
+            return lost;
+        }
+    }
+    return e;
 }
 
 error *run_dir_checkpoint(run_dir *d, int64_t step)
 {
-    bool first = comm_rank(d->comm) == 0;
     if (step == d->contents->step) return NULL;
     run_contents now = *d->contents;
     now.step = step;
     double limit = comm_patience(d->comm, COMM_DISK_SECONDS);
-    error *e = first ? make_ready(d, &now) : NULL;
-    error *written = run_state_write(e ? NULL : d->all, &now); /* all gather, come what may */
-    e = comm_agree(d->comm, e ? e : written);
+    error *e = comm_agree(d->comm, write_checkpoint(d, &now));
     comm_patience(d->comm, limit);
     TRY(e);
     *d->contents = now;
-    e = first ? checkpoints_prune(d->all, d->o.keep) : NULL;
+    e = d->all ? checkpoints_prune(d->all, d->o.keep) : NULL;
     if (e) error_warn(error_context(e, "old checkpoints stay"));
     return NULL;
 }

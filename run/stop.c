@@ -7,37 +7,59 @@
 /* A handler has no other way to say what it saw: the one variable of the program that is its own. */
 static volatile sig_atomic_t came;
 
-static void note(int signal_number)
+/* Those whose second one ends the process come first. */
+static const struct {
+    int number;
+    const char *name;
+    bool twice;
+} signals[] = {{SIGINT, "SIGINT", true},
+               {SIGTERM, "SIGTERM", true},
+               {SIGHUP, "SIGHUP", false},
+               {SIGPIPE, "SIGPIPE", false}};
+
+enum { SIGNALS = sizeof signals / sizeof *signals };
+
+static void note(int number)
 {
-    came = signal_number;
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+    if (!came) came = number;
+    for (int i = 0; i < SIGNALS; i++)
+        if (signals[i].twice) signal(signals[i].number, SIG_DFL);
 }
 
-static void both(void (*handler)(int))
+static void handle_all(void (*handler)(int))
 {
-    static const int numbers[] = {SIGINT, SIGTERM};
     struct sigaction new = {.sa_handler = handler, .sa_flags = SA_RESTART};
     sigemptyset(&new.sa_mask);
-    sigaddset(&new.sa_mask, SIGINT);
-    sigaddset(&new.sa_mask, SIGTERM);
-    for (int i = 0; i < 2; i++)
-        sigaction(numbers[i], &new, NULL);
+    for (int i = 0; i < SIGNALS; i++)
+        sigaddset(&new.sa_mask, signals[i].number);
+    for (int i = 0; i < SIGNALS; i++)
+        sigaction(signals[i].number, &new, NULL);
+    signal(SIGXFSZ, handler == SIG_DFL ? SIG_DFL : SIG_IGN);
 }
 
 void stop_listen(void)
 {
     came = 0;
-    both(note);
+    handle_all(note);
 }
 
 void stop_unlisten(void)
 {
-    both(SIG_DFL);
+    bool nobody_reads = came == SIGPIPE;
+    handle_all(SIG_DFL);
+    if (nobody_reads) signal(SIGPIPE, SIG_IGN); /* what is printed last finds nobody either */
     came = 0;
 }
 
 const char *stop_asked(void)
 {
-    return came == SIGINT ? "SIGINT" : came ? "SIGTERM" : NULL;
+    int i = 0;
+    while (i < SIGNALS - 1 && signals[i].number != came)
+        i++;
+    return came ? signals[i].name : NULL;
+}
+
+bool stop_is_asked(void)
+{
+    return came != 0;
 }

@@ -196,21 +196,30 @@ static error *tell_bad(session *s, int64_t step)
     return run_dir_logged(&s->dir, log_value(s->dir.log, step, "bad_samples", (double)bad));
 }
 
+static error *tell_evaluation(session *s, int64_t step, const eval_result *r)
+{
+    if (r->stopped) {
+        printf("step %5lld  evaluation left: asked to stop\n", (long long)step);
+        return NULL;
+    }
+    TRY(run_dir_logged(&s->dir, log_value(s->dir.log, step, "val_loss", r->loss)));
+    if (isnan(r->accuracy)) {
+        printf("step %5lld  validation loss %.4f\n", (long long)step, r->loss);
+        return NULL;
+    }
+    TRY(run_dir_logged(&s->dir, log_value(s->dir.log, step, "val_accuracy", r->accuracy)));
+    printf("step %5lld  validation loss %.4f  accuracy %.2f %%\n", (long long)step, r->loss,
+           100 * r->accuracy);
+    return NULL;
+}
+
 static error *between_steps(session *s, int64_t step)
 {
     const options *o = s->o;
     if (s->val && due(o->eval_every, step, o->steps)) {
         eval_result result;
         TRY(trainer_evaluate(s->t, s->val, &result));
-        TRY(run_dir_logged(&s->dir, log_value(s->dir.log, step, "val_loss", result.loss)));
-        if (isnan(result.accuracy)) {
-            printf("step %5lld  validation loss %.4f\n", (long long)step, result.loss);
-        } else {
-            TRY(run_dir_logged(&s->dir,
-                               log_value(s->dir.log, step, "val_accuracy", result.accuracy)));
-            printf("step %5lld  validation loss %.4f  accuracy %.2f %%\n", (long long)step,
-                   result.loss, 100 * result.accuracy);
-        }
+        TRY(tell_evaluation(s, step, &result));
     }
     TRY(tell_bad(s, step));
     return o->task->between ? o->task->between(s->own, s->t, step) : NULL;
@@ -227,23 +236,35 @@ static error *check_arena(const session *s)
     return NULL;
 }
 
-/* The trained model: by the first rank, while all of them gather what is dealt. */
-static error *write_model(session *s)
+/* The trained model: by the first rank, while all of them gather what is sharded. */
+static error *try_model(session *s)
 {
     const options *o = s->o;
-    error *e = NULL;
+    const char *path = NULL;
     tensor_source room;
     gather walk = gather_begin(&s->contents.tensors, GATHER_PARAMETERS);
-    comm_patience(o->comm, COMM_DISK_SECONDS);
-    if (comm_rank(o->comm) == 0) {
-        e = make_directory(o->out, "--out"); /* it may have been removed */
-        if (!e)
-            e = weights_write_from(o->out, &o->model, &s->t->params, s->t->r.dev,
-                                   gather_source(&walk, &room));
-        if (!e) e = run_vocab_write(o->out, &s->contents);
+    error *e = run_dir_path(&s->dir, &path);
+    if (!e && path) {
+        e = weights_write_from(path, &o->model, &s->t->params, s->t->r.dev,
+                               gather_source(&walk, &room));
+        if (!e) e = run_vocab_write(path, &s->contents);
+        if (!e) e = directory_sync(path);
     }
     gather_finish(&walk);
-    return comm_agree(o->comm, e);
+    return e;
+}
+
+/* On a full disk checkpoints give way to it, but for the newest. */
+static error *write_model(session *s)
+{
+    error *e = NULL, *lost = NULL;
+    comm_patience(s->o->comm, COMM_DISK_SECONDS);
+    for (bool again = true; again && !lost;) {
+        e = try_model(s);
+        lost = run_dir_make_room(&s->dir, &e, &again);
+    }
+    if (lost) error_free(e);
+    return comm_agree(s->o->comm, lost ? lost : e);
 }
 
 static error *finish(session *s)
@@ -252,8 +273,8 @@ static error *finish(session *s)
     char path[PATH_LENGTH];
     int64_t bytes;
     TRY(check_arena(s));
-    TRY(path_join(path, o->out, "model.safetensors"));
     TRY(write_model(s));
+    TRY(path_join(path, s->dir.o.path, "model.safetensors"));
     run_log *log = s->dir.log;
     size_t peak = arena_peak(s->t->arena), resident = resident_bytes(),
            high = arena_high_water(s->t->arena);
@@ -261,6 +282,9 @@ static error *finish(session *s)
     TRY(run_dir_logged(&s->dir, log_value(log, o->steps, "resident_bytes", (double)resident)));
     printf("wrote %s; memory planned %.1f MiB, handed out %.1f MiB, process %.1f MiB\n", path,
            (double)peak / 1048576.0, (double)high / 1048576.0, (double)resident / 1048576.0);
+    if (log_dropped(log))
+        printf("log.jsonl lacks %lld lines for which there was no room\n",
+               (long long)log_dropped(log));
     return log_sync(log, &bytes);
 }
 
@@ -283,7 +307,7 @@ static error *stop(session *s, int64_t step, const char *signal_name)
     TRY(check_arena(s));
     TRY(run_dir_checkpoint(&s->dir, step));
     printf("stopped by %s after step %lld; go on with --resume auto --out %s\n", signal_name,
-           (long long)step, s->o->out);
+           (long long)step, s->dir.o.path);
     return NULL;
 }
 

@@ -3,6 +3,7 @@
 #include "data/text_source.h"
 #include "model/hf/hf.h"
 #include "infer/sampler.h"
+#include "run/stop.h"
 #include "train/task.h"
 #include "io/model_file.h"
 
@@ -224,7 +225,8 @@ static error *text_begin(const options *o, void **own)
                                  .vocab = o->model.vocab,
                                  .window = o->seq,
                                  .tokens = o->sample_tokens,
-                                 .seed = (uint64_t)o->seed};
+                                 .seed = (uint64_t)o->seed,
+                                 .stop = comm_size(o->comm) > 1 ? NULL : stop_is_asked};
     error *e = sampler_open(&how, s);
     if (e) {
         free(s);

@@ -5,6 +5,7 @@
 #include "train/freeze.h"
 #include "train/task.h"
 #include "run/gather.h"
+#include "run/stop.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -134,7 +135,28 @@ static int64_t eval_samples(const trainer *t, const source *data)
 {
     int64_t at_once = samples_at_once(t), n = t->o->eval_batches * at_once;
     if (!data) return n > 0 ? n : 2 * at_once; /* recording */
-    return n > 0 && !(data->ends && n > data->count) ? n : data->count;
+    if (n > 0 && n <= data->count) return n;
+    if (data->ends) return data->count;
+    int64_t batches = data->count / at_once; /* whole ones, and two at least, as recorded */
+    return (batches < 2 && t->o->eval_batches != 1 ? 2 : batches < 1 ? 1 : batches) * at_once;
+}
+
+/* Is there a wish to stop, in any rank?  An evaluation may take longer than who asks has patience. */
+static bool stop_wished(trainer *t)
+{
+    comm *c = t->r.comm;
+    char mine = stop_is_asked(), *all;
+    if (arena_recording(t->arena)) return false;
+    if (comm_size(c) == 1) return mine;
+    error *e = alloc_array(&all, (size_t)c->size, 1);
+    if (!e) {
+        e = comm_share(c, &mine, all, 1);
+        for (int i = 0; i < c->size; i++)
+            mine |= all[i];
+        free(all);
+    }
+    if (e) device_fail(t->r.dev, e);
+    return mine;
 }
 
 static int graph_of(const trainer *t, int64_t k)
@@ -238,7 +260,8 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
     note_work(t, n, before, after);
 }
 
-static void eval_program(trainer *t, source *data)
+/* True: it was stopped on the way, and its sums are of a part. */
+static bool eval_program(trainer *t, source *data)
 {
     int64_t at_once = samples_at_once(t), samples = eval_samples(t, data),
             batches = (samples + at_once - 1) / at_once;
@@ -247,12 +270,14 @@ static void eval_program(trainer *t, source *data)
     loss.scale = data ? mean_over(t, batches) * (double)(batches * at_once) / (double)samples : 1;
     int n = iterations(t, batches);
     int64_t before = data ? data->left_out : 0;
+    bool stopped = false;
     arena_begin(t->arena, "eval");
-    for (int k = 0; k < n; k++) {
+    for (int k = 0; k < n && !stopped; k++) {
         arena_iteration(t->arena, k);
         feed(t, data, own_samples(t, k));
         loss.accumulate = k > 0;
         t->kind->evaluate(&t->r, t->model, &t->batch, &loss);
+        if (k > 0 && k + 1 < n) stopped = stop_wished(t);
     }
     t->left_out = data ? (double)(data->left_out - before) : 0;
     if (present(
@@ -261,6 +286,7 @@ static void eval_program(trainer *t, source *data)
         comm_sum(t->r.comm, t->r.dev, t->r.stream, shared_sums(t));
     }
     arena_end(t->arena);
+    return stopped;
 }
 
 static void predict_program(trainer *t, source *data, int64_t first)
@@ -457,7 +483,7 @@ error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_resu
 error *trainer_evaluate(trainer *t, source *data, eval_result *out)
 {
     t->params.training = false;
-    eval_program(t, data);
+    out->stopped = eval_program(t, data);
     double n = (double)eval_samples(t, data), left_out;
     out->loss = fetch_loss(t, eval_samples(t, data), &out->accuracy);
     left_out = fetch_third(t, t->left_out);

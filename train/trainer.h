@@ -66,6 +66,7 @@ typedef struct {
 typedef struct {
     double loss;
     double accuracy; /* of a classifier, else NAN */
+    bool stopped;    /* on the way, by a wish to stop: the numbers are of a part */
 } eval_result;
 
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out) NODISCARD;

@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# edges.sh - where a run meets the machine: nothing is lost, nothing is silent.
+#
+#     test/edges.sh [renamed|temporaries|closed|full|signals]
+#
+# Each check fails on a build that does not have what it is for.  A tmpfs of its own size for a full
+# disk takes a name space of mounts: where that is not to be had, those checks are skipped.
+set -u
+root=$(cd "$(dirname "$0")/.." && pwd)
+programs=${PROGRAMS:-$root/build/release}
+work=$(mktemp -d) || exit 1
+pid=''
+trap '[ -z "$pid" ] || kill -9 $pid 2>/dev/null; wait; rm -rf "$work"' EXIT
+bad=0
+cd "$work" || exit 1
+
+ok() { echo "ok $1"; }
+not_ok() { echo "not ok $1: $2"; bad=1; }
+skip() { echo "skip $1: $2"; }
+# check TITLE COMMAND...: fine if the command says so
+check() { local title=$1; shift; if "$@"; then ok "$title"; else not_ok "$title" "$(tail -n 2 out err 2>/dev/null | tr '\n' '~' | head -c 400)"; fi; }
+
+"$programs/tokenize" --vocab bpe:300 -o d "$root"/README.md "$root"/docs/*.md >/dev/null || { echo "not ok data"; exit 1; }
+tiny=(--layers 1 --heads 2 --width 16 --context 16 --vocab 300 --batch 2 --threads 1 --device cpu --warmup 2 --train-data d_train.bin --eval-every 0)
+train() { "$programs/train_gpt" "${tiny[@]}" "$@"; }
+# start OPTIONS...: the same beside this script; its process is $pid (a function's would be a shell)
+start() { "$programs/train_gpt" "${tiny[@]}" "$@" >out 2>err & pid=$!; }
+
+lines() { grep -c . "$1" 2>/dev/null || true; }
+# wait_for FILE N: until the file has n lines (a minute at most)
+wait_for() {
+    local i
+    for ((i = 0; i < 1200; i++)); do
+        [ "$(lines "$1")" -ge "$2" ] 2>/dev/null && return 0
+        sleep 0.05
+    done
+    return 1
+}
+# wait_said WORDS: until the run has said them in `out`
+wait_said() {
+    local i
+    for ((i = 0; i < 1200; i++)); do
+        grep -q -e "$1" out 2>/dev/null && return 0
+        sleep 0.05
+    done
+    return 1
+}
+# whole_log FILE N: has each step from 1 to n once
+whole_log() { [ "$(sed -nE 's/^\{"step":([0-9]+),"loss".*/\1/p' "$1" | tr '\n' ' ')" = "$(seq -s ' ' 1 "$2") " ]; }
+
+# ---- the directory ----
+
+edge_renamed() {
+    rm -rf run moved
+    start --width 128 --batch 8 --steps 300 --checkpoint-every 100 --out run
+    wait_for run/log.jsonl 5
+    mv run moved
+    wait $pid
+    check "renamed: status" [ $? -eq 0 ]
+    check "renamed: nothing under the old name" [ ! -e run ]
+    check "renamed: the whole log" whole_log moved/log.jsonl 300
+    check "renamed: checkpoint and model" [ -s moved/step_00000300/manifest.json -a -s moved/model.safetensors ]
+    check "renamed: it is said" grep -q 'the run goes on in .*moved' out
+    rm -rf run moved
+}
+
+edge_temporaries() {
+    mkdir run
+    echo x >run/model.safetensors.tmp.4711
+    echo x >run/options.json.tmp.12
+    echo x >run/notes.tmp.5
+    echo x >run/model.safetensors.tmp.old
+    train --steps 2 --out run >out 2>err
+    check "temporary files of killed runs go" [ ! -e run/model.safetensors.tmp.4711 -a ! -e run/options.json.tmp.12 ]
+    check "and no others" [ -e run/notes.tmp.5 -a -e run/model.safetensors.tmp.old ]
+    rm -rf run
+}
+
+# ---- descriptors ----
+
+edge_closed() {
+    train --steps 5 --out run <&- >&- 2>&-
+    check "closed descriptors: status" [ $? -eq 0 ]
+    check "closed descriptors: the log has its lines alone" [ "$(grep -vc '^{"step":.*}$' run/log.jsonl)" = 0 ]
+    rm -rf run
+}
+
+# ---- a full disk ----
+
+mounts() { unshare -rm sh -c "mkdir -p m && mount -t tmpfs -o size=$1 tmpfs m" 2>/dev/null; }
+# on_disk SIZE COMMAND: in a name space with a tmpfs of that size at ./disk
+on_disk() { unshare -rm bash -c 'mkdir -p disk && mount -t tmpfs -o size='"$1"' tmpfs disk && '"$2"; }
+
+edge_full() {
+    local size model step least
+    if ! mounts 1m; then skip "full disk" "no name spaces of mounts here"; return; fi
+    train --width 64 --steps 20 --checkpoint-every 20 --out run >/dev/null 2>&1
+    step=$(du -sk run/step_00000020 | cut -f1)
+    model=$(du -sk run/model.safetensors | cut -f1)
+    rm -rf run
+    export -f train
+    export programs
+    # room for two checkpoints, or one and the model, and some KiB of reports: never for three
+    least=$((2 * step + model / 2 + 120))
+    for size in $least $((least + step / 2)) $((least + step - 40)); do
+        on_disk "${size}k" "$(declare -p tiny); train --width 64 --steps 80 --checkpoint-every 20 --keep 2 --out disk/run >out 2>err; echo \$? >status; ls disk/run >left; [ -s disk/run/model.safetensors ] && cp disk/run/model.safetensors model; ls disk/run/step_00000080/manifest.json >>left 2>&1"
+        check "full disk: $size KiB: status" [ "$(cat status)" = 0 ]
+        check "full disk: $size KiB: model" [ -s model ]
+        check "full disk: $size KiB: the newest checkpoint" grep -q 'step_00000080/manifest' left
+        rm -f model status left
+    done
+    # the disk is full for longer than the log can wait
+    on_disk 2m "$(declare -p tiny)
+        train --steps 9000 --schedule constant --out disk/run >out 2>err & pid=\$!
+        for i in \$(seq 1200); do [ \"\$(wc -l <disk/run/log.jsonl 2>/dev/null)\" -gt 20 ] 2>/dev/null && break; sleep 0.02; done
+        cat /dev/zero >disk/filler 2>/dev/null
+        for i in \$(seq 1200); do sed -nE 's/^step +([0-9]+).*/\1/p' out | tail -n 1 | grep -qE '^[5-9][0-9]{3}' && break; kill -0 \$pid 2>/dev/null || break; sleep 0.05; done
+        rm disk/filler
+        wait \$pid; echo \$? >status; [ -s disk/run/model.safetensors ] && echo model >model"
+    check "full disk for thousands of steps: status" [ "$(cat status)" = 0 ]
+    check "full disk for thousands of steps: model" [ -s model ]
+    check "full disk for thousands of steps: lost lines are counted" grep -qE 'log.jsonl lacks [0-9]+ lines' out
+    rm -f model status
+}
+
+# ---- signals ----
+
+edge_signals() {
+    local signal
+    for signal in HUP TERM INT; do
+        start --steps 1000000 --out run
+        wait_for run/log.jsonl 5
+        kill -$signal $pid
+        wait $pid
+        check "SIG$signal: status" [ $? -eq 0 ]
+        check "SIG$signal: a checkpoint, and it is said" grep -q "stopped by SIG$signal" out
+        rm -rf run
+    done
+    # an evaluation that takes minutes, a sample of hours
+    start --width 256 --context 256 --layers 4 --batch 1 --steps 10 --eval-every 1 --eval-batches 1000000 --val-data d_train.bin --out run
+    wait_for run/log.jsonl 1
+    kill -TERM $pid
+    wait $pid
+    check "SIGTERM in an evaluation: status" [ $? -eq 0 ]
+    check "SIGTERM in an evaluation: it is left" [ "$(grep -c val_loss run/log.jsonl)" = 0 ]
+    check "SIGTERM in an evaluation: a checkpoint" [ -s run/step_00000001/manifest.json ]
+    rm -rf run
+    start --steps 10 --sample-every 1 --sample-tokens 1000000 --out run
+    wait_said 'sample after step 1 '
+    kill -TERM $pid
+    wait $pid
+    check "SIGTERM in a sample: status" [ $? -eq 0 ]
+    check "SIGTERM in a sample: a checkpoint" [ -s run/step_00000001/manifest.json ]
+    rm -rf run
+    { train --steps 1000000 --out run 2>err; echo $? >status; } | head -n 3 >/dev/null
+    check "a closed pipe: status" [ "$(cat status)" = 0 ]
+    check "a closed pipe: a checkpoint" compgen -G 'run/step_*/manifest.json'
+    rm -rf run
+    (ulimit -f 16; train --width 64 --steps 3 --out run >out 2>err)
+    check "files of 16 KiB at most: status" [ $? -eq 1 ]
+    check "files of 16 KiB at most: one line" grep -q '^train_gpt: .*File too large' err
+    rm -rf run
+}
+
+for edge in "${@:-renamed temporaries closed full signals}"; do
+    for one in $edge; do "edge_$one"; done
+done
+exit $bad
