@@ -13,6 +13,7 @@
  *   train_loop       data, steps, log, result       train/loop.c
  */
 #include "base/descriptors.h"
+#include "base/process_memory.h"
 #include "train/choose_device.h"
 #include "plan/memory_search.h"
 #include "train/loop.h"
@@ -21,6 +22,7 @@
 #include "train/task.h"
 
 #include <errno.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,11 +64,9 @@ static error *train_on(trainer *t, device *dev)
         printf("attention: %s%s\n", t->o->attention,
                t->o->training.attention == ATTENTION_CUDNN ? "; not the same bits from run to run"
                                                            : "");
-    if (dev->async) {
-        size_t available = device_free_memory(dev);
-        TRY(device_status(dev));
-        TRY(fit_check(t, available));
-    }
+    size_t available = dev->async ? device_free_memory(dev) : memory_left();
+    TRY(device_status(dev));
+    if (available) TRY(fit_check(t, available));
     return train_loop(t, dev, plan_files);
 }
 
@@ -75,7 +75,7 @@ static error *ask_device(device *dev, size_t *bytes, machine_rates *rates)
 {
     machine_rates measured;
     if (!*bytes) TRY(fit_available(dev, bytes));
-    TRY(fit_measure(dev, &measured));
+    TRY(fit_measure(dev, *bytes, &measured));
     if (!(rates->gflops > 0)) rates->gflops = measured.gflops;
     if (!(rates->gflops_bf16 > 0)) rates->gflops_bf16 = measured.gflops_bf16;
     if (!(rates->gbs > 0)) rates->gbs = measured.gbs;
@@ -90,13 +90,17 @@ static error *fit(options *o, device *dev)
                            .gbs = o->stream_rate,
                            .gflops_bf16 = o->product_rate,
                            .gbs_bf16 = o->stream_rate};
-    size_t bytes = o->sizes[0];
+    size_t bytes = o->sizes[0], overhead = 0;
     device own;
+    if (o->place == PLACE_CPU) /* there a size means the process */
+        overhead = process_overhead(o->threads ? (int)o->threads : omp_get_max_threads());
+    if (bytes) bytes = bytes > overhead ? bytes - overhead : 1;
     if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) {
         if (!dev) TRY(device_open(o->place, (int)o->threads, &own));
         error *e = ask_device(dev ? dev : &own, &bytes, &rates);
         if (!dev) device_close(&own);
         TRY(e);
+        if (!o->sizes[0]) bytes = bytes > overhead ? bytes - overhead : 1;
     }
     return fit_memory(o, the_task->kind, bytes, &rates, o->json ? NULL : stdout);
 }

@@ -1,8 +1,28 @@
 /* process_memory.c - see process_memory.h */
 #include "base/process_memory.h"
 
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+/* The number after `key` in a file of lines; false: none there. */
+static bool number_in(const char *path, const char *key, size_t *out)
+{
+    char line[300];
+    unsigned long long value;
+    bool found = false;
+    FILE *f = fopen(path, "r");
+    if (!f) return false;
+    while (!found && fgets(line, sizeof line, f))
+        found = !strncmp(line, key, strlen(key)) && sscanf(line + strlen(key), "%llu", &value) == 1;
+    fclose(f);
+    if (found) *out = value > SIZE_MAX ? SIZE_MAX : (size_t)value;
+    return found;
+}
 
 size_t resident_bytes(void)
 {
@@ -12,4 +32,84 @@ size_t resident_bytes(void)
     if (fscanf(f, "%lu %lu", &total, &resident) != 2) resident = 0;
     fclose(f);
     return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t peak_resident_bytes(void)
+{
+    size_t kib;
+    return number_in("/proc/self/status", "VmHWM:", &kib) ? kib * 1024 : resident_bytes();
+}
+
+static void at_most(size_t *left, size_t limit, size_t used)
+{
+    size_t now = limit > used ? limit - used : 1; /* 0 would be: unknown */
+    if (!*left || now < *left) *left = now;
+}
+
+/* Where control groups are mounted, and what their files are called. */
+typedef struct {
+    const char *root, *limit, *used, *pages;
+} group_files;
+
+static const group_files version_1 = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes",
+                                      "memory.usage_in_bytes", "total_cache "},
+                         version_2 = {"/sys/fs/cgroup", "memory.max", "memory.current", "file "};
+
+/* The limit of one group. */
+static void add_group(const group_files *v, const char *group, size_t *left)
+{
+    char path[PATH_MAX + 300];
+    size_t limit, used, pages = 0;
+    snprintf(path, sizeof path, "%s%s/%s", v->root, group, v->limit);
+    if (!number_in(path, "", &limit) || limit > SIZE_MAX / 4) return; /* "max" */
+    snprintf(path, sizeof path, "%s%s/%s", v->root, group, v->used);
+    if (!number_in(path, "", &used)) return;
+    snprintf(path, sizeof path, "%s%s/memory.stat", v->root, group);
+    if (!number_in(path, v->pages, &pages) || pages > used) pages = 0;
+    at_most(left, limit, used - pages);
+}
+
+/* Those of a group and of all above it; in a container the path is the host's, and only the root is
+ * there. */
+static void add_groups(const group_files *v, char *group, size_t *left)
+{
+    group[strcspn(group, "\n")] = 0;
+    for (char *slash; (slash = strrchr(group, '/')); *slash = 0)
+        add_group(v, group, left);
+    add_group(v, "", left);
+}
+
+static void add_control_groups(size_t *left)
+{
+    char line[PATH_MAX];
+    FILE *f = fopen("/proc/self/cgroup", "r");
+    if (!f) return;
+    while (fgets(line, sizeof line, f)) {
+        char *names = strchr(line, ':'), *group = names ? strchr(names + 1, ':') : NULL;
+        if (!group) continue;
+        *group++ = 0;
+        if (!names[1]) add_groups(&version_2, group, left);
+        if (!strcmp(names + 1, "memory")) add_groups(&version_1, group, left);
+    }
+    fclose(f);
+}
+
+size_t memory_left(void)
+{
+    size_t left = 0, kib, swap = 0;
+    struct rlimit space;
+    if (number_in("/proc/meminfo", "MemAvailable:", &kib)) {
+        number_in("/proc/meminfo", "SwapFree:", &swap);
+        left = (kib + swap) * 1024;
+    }
+    if (!getrlimit(RLIMIT_AS, &space) && space.rlim_cur != RLIM_INFINITY &&
+        number_in("/proc/self/status", "VmSize:", &kib))
+        at_most(&left, space.rlim_cur, kib * 1024);
+    add_control_groups(&left);
+    return left;
+}
+
+size_t process_overhead(int threads)
+{
+    return ((size_t)12 << 20) + (size_t)(threads > 0 ? threads : 1) * ((size_t)512 << 10);
 }

@@ -1,6 +1,7 @@
 /* memory_search.c - see memory_search.h */
 #include "plan/memory_search.h"
 #include "base/clock.h"
+#include "base/process_memory.h"
 #include "train/task.h"
 
 #include <math.h>
@@ -9,33 +10,34 @@
 error *fit_available(device *dev, size_t *out)
 {
     *out = device_free_memory(dev);
+    if (!*out) *out = memory_left();
     if (*out) return NULL;
-    FILE *f = fopen("/proc/meminfo", "r");
-    char line[200];
-    unsigned long long kib = 0;
-    while (f && !kib && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) != 1) kib = 0;
-    if (f) fclose(f);
-    if (!kib)
-        return user_error("--memory auto: /proc/meminfo does not say what is free: give the size, "
-                          "like 8G");
-    *out = (size_t)kib * 1024;
-    return NULL;
+    return user_error("--memory auto: /proc/meminfo does not say what is free: give the size, like "
+                      "8G");
 }
 
 /* ---- rates ---- */
 
-enum { SIDE = 1024, STREAM_FLOATS = 16 << 20 };
+/* What is measured, in memory that a small budget has, too: a product of two squares, and passes from one
+ * half of it to the other. */
+enum { LEAST_SIDE = 128, MOST_SIDE = 1024, MOST_BYTES = 64 << 20 };
+
+typedef struct {
+    void *memory;
+    int64_t side, half; /* of a square, of the floats */
+} bench_room;
+
+typedef void (*bench_work)(device *, const bench_room *, dtype);
 
 /* Seconds of an operation in a type: the least of some. */
-static double time_of(device *dev, void (*work)(device *, void *, dtype), void *memory, dtype type)
+static double time_of(device *dev, bench_work work, const bench_room *room, dtype type)
 {
     double best = INFINITY, total = 0;
-    work(dev, memory, type); /* threads and pages are there from here on */
+    work(dev, room, type); /* threads and pages are there from here on */
     op_sync(dev, STREAM_COMPUTE);
     for (int i = 0; i < 20 && total < 0.15; i++) {
         double begin = clock_now();
-        work(dev, memory, type);
+        work(dev, room, type);
         op_sync(dev, STREAM_COMPUTE);
         double took = clock_now() - begin;
         total += took;
@@ -44,53 +46,60 @@ static double time_of(device *dev, void (*work)(device *, void *, dtype), void *
     return best;
 }
 
-static tensor square_at(void *memory, dtype type, int i)
+static tensor square_at(const bench_room *room, dtype type, int i)
 {
-    return tensor_of((float *)memory + (size_t)i * SIDE * SIDE, type, SHAPE(SIDE, SIDE));
+    return tensor_of((float *)room->memory + i * room->side * room->side, type,
+                     SHAPE(room->side, room->side));
 }
 
-static void multiply(device *dev, void *memory, dtype type)
+static void multiply(device *dev, const bench_room *room, dtype type)
 {
-    OP(linear, dev, STREAM_COMPUTE, .out = square_at(memory, type, 0),
-       .x = square_at(memory, type, 1), .w = square_at(memory, type, 2));
+    OP(linear, dev, STREAM_COMPUTE, .out = square_at(room, type, 0), .x = square_at(room, type, 1),
+       .w = square_at(room, type, 2));
 }
 
 /* Reads one half and writes the other. */
-static void stream(device *dev, void *memory, dtype type)
+static void stream(device *dev, const bench_room *room, dtype type)
 {
-    int64_t half = STREAM_FLOATS / 2;
-    OP(copy, dev, STREAM_COMPUTE, .dst = tensor_of(memory, type, SHAPE(half)),
-       .src = tensor_of((float *)memory + half, type, SHAPE(half)));
+    OP(copy, dev, STREAM_COMPUTE, .dst = tensor_of(room->memory, type, SHAPE(room->half)),
+       .src = tensor_of((float *)room->memory + room->half, type, SHAPE(room->half)));
 }
 
 /* The same with a little to compute on the way. */
-static void activate(device *dev, void *memory, dtype type)
+static void activate(device *dev, const bench_room *room, dtype type)
 {
-    shape half = SHAPE(STREAM_FLOATS / 2 / SIDE, SIDE);
-    OP(activate, dev, STREAM_COMPUTE, .out = tensor_of(memory, type, half),
-       .x = tensor_of((float *)memory + STREAM_FLOATS / 2, type, half), .act = ACT_GELU_TANH);
+    shape rows = SHAPE(room->half / room->side, room->side);
+    OP(activate, dev, STREAM_COMPUTE, .out = tensor_of(room->memory, type, rows),
+       .x = tensor_of((float *)room->memory + room->half, type, rows), .act = ACT_GELU_TANH);
 }
 
-error *fit_measure(device *dev, machine_rates *out)
+error *fit_measure(device *dev, size_t most, machine_rates *out)
 {
-    void *memory;
-    size_t bytes = (size_t)STREAM_FLOATS * sizeof(float);
-    double product[2] = {INFINITY, INFINITY}, copy = INFINITY, computed[2] = {INFINITY, INFINITY};
     static const dtype types[] = {F32, BF16};
-    TRY(dev->ops->alloc(dev, bytes, &memory));
-    op_clear(dev, STREAM_COMPUTE, tensor_of(memory, F32, SHAPE(STREAM_FLOATS)));
+    double product[2] = {INFINITY, INFINITY}, copy = INFINITY, computed[2] = {INFINITY, INFINITY};
+    bench_room room = {.side = MOST_SIDE};
+    size_t bytes = most < MOST_BYTES ? most : MOST_BYTES;
+    while (room.side > LEAST_SIDE && (size_t)(4 * room.side * room.side) * sizeof(float) > bytes)
+        room.side /= 2;
+    size_t squares = (size_t)(4 * room.side * room.side) * sizeof(float);
+    if (bytes < squares) bytes = squares;
+    room.half = (int64_t)(bytes / sizeof(float) / 2) / room.side * room.side;
+    bytes = (size_t)(2 * room.half) * sizeof(float);
+    TRY(dev->ops->alloc(dev, bytes, &room.memory));
+    op_clear(dev, STREAM_COMPUTE, tensor_of(room.memory, F32, SHAPE(2 * room.half)));
     for (int round = 0; round < 2; round++) { /* a moment's trouble then falls on one of them */
-        copy = fmin(copy, time_of(dev, stream, memory, F32));
+        copy = fmin(copy, time_of(dev, stream, &room, F32));
         for (int i = 0; i < 2; i++) {
-            product[i] = fmin(product[i], time_of(dev, multiply, memory, types[i]));
-            computed[i] = fmin(computed[i], time_of(dev, activate, memory, types[i]));
+            product[i] = fmin(product[i], time_of(dev, multiply, &room, types[i]));
+            computed[i] = fmin(computed[i], time_of(dev, activate, &room, types[i]));
         }
     }
-    out->gflops = 2.0 * SIDE * SIDE * SIDE / product[0] * 1e-9;
-    out->gflops_bf16 = 2.0 * SIDE * SIDE * SIDE / product[1] * 1e-9;
+    double operations = 2.0 * (double)(room.side * room.side * room.side);
+    out->gflops = operations / product[0] * 1e-9;
+    out->gflops_bf16 = operations / product[1] * 1e-9;
     out->gbs = (double)bytes / copy * 1e-9;
     out->gbs_bf16 = out->gbs * computed[0] / computed[1] / 2;
-    dev->ops->release(dev, memory);
+    dev->ops->release(dev, room.memory);
     return device_status(dev);
 }
 

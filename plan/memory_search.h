@@ -27,10 +27,10 @@ typedef struct {
     double gflops_bf16, gbs_bf16;
 } machine_rates;
 
-/* A fraction of a second of work on the device. */
-error *fit_measure(device *dev, machine_rates *out) NODISCARD;
+/* A fraction of a second of work on the device, in at most `most` bytes (and 256 KiB at least). */
+error *fit_measure(device *dev, size_t most, machine_rates *out) NODISCARD;
 
-/* Bytes that are free on the device. */
+/* Bytes that are free on the device; on the CPU, that this process may take (base/process_memory.h). */
 error *fit_available(device *dev, size_t *out) NODISCARD;
 
 /* Seconds of a step of a run with this working type. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # edges.sh - where a run meets the machine: nothing is lost, nothing is silent.
 #
-#     test/edges.sh [renamed|temporaries|closed|full|signals]
+#     test/edges.sh [renamed|temporaries|closed|full|signals|memory]
 #
 # Each check fails on a build that does not have what it is for.  A tmpfs of its own size for a full
 # disk takes a name space of mounts: where that is not to be had, those checks are skipped.
@@ -162,7 +162,36 @@ edge_signals() {
     rm -rf run
 }
 
-for edge in "${@:-renamed temporaries closed full signals}"; do
+# ---- memory ----
+
+edge_memory() {
+    local peak size
+    for size in 30 34 48; do
+        "$programs/train_gpt" --model gpt-nano --vocab 300 --threads 1 --device cpu --train-data d_train.bin --eval-every 0 --steps 3 --memory ${size}M --out run >out 2>err
+        peak=$(sed -nE 's/.*process ([0-9]+)\..*/\1/p' out)
+        check "--memory ${size}M: the process has no more at its peak" [ "${peak:-1000}" -lt $size ]
+        rm -rf run
+    done
+    (ulimit -v 600000; "$programs/train_gpt" --model gpt2-124m --device cpu --threads 1 --train-data d_train.bin --batch 1 --seq 8 --steps 1 --out run >out 2>err)
+    check "ulimit -v: status" [ $? -eq 1 ]
+    check "ulimit -v: refused before it is taken, with a way out" grep -qE '^train_gpt: the plan needs .* MiB are free' err
+    (ulimit -v 700000; "$programs/train_gpt" --plan --model gpt-mini --device cpu --threads 1 --memory auto --product-rate 100 --stream-rate 10 >out 2>err)
+    check "--memory auto knows ulimit -v" grep -qE '^memory: [1-6][0-9]{2}\.' out
+    rm -rf run
+    group=/sys/fs/cgroup/memory/regrad-test-$$
+    if ! mkdir "$group" 2>/dev/null || ! echo $((300 << 20)) 2>/dev/null >"$group/memory.limit_in_bytes"; then
+        rmdir "$group" 2>/dev/null
+        skip "control group" "this user may make none of version 1"
+        return
+    fi
+    (echo $BASHPID >"$group/cgroup.procs" && exec "$programs/train_gpt" --model gpt2-124m --device cpu --threads 1 --train-data d_train.bin --batch 1 --seq 8 --steps 1 --out run) >out 2>err
+    check "control group: a plan over its limit is refused, not killed" grep -qE '^train_gpt: the plan needs .* MiB are free' err
+    (echo $BASHPID >"$group/cgroup.procs" && exec "$programs/train_gpt" --plan --model gpt-mini --device cpu --threads 1 --memory auto --product-rate 100 --stream-rate 10) >out 2>err
+    check "control group: --memory auto" grep -qE '^memory: 2[0-9]{2}\.' out
+    rmdir "$group"
+}
+
+for edge in "${@:-renamed temporaries closed full signals memory}"; do
     for one in $edge; do "edge_$one"; done
 done
 exit $bad

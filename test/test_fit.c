@@ -306,7 +306,7 @@ static void test_measured(void **state)
     machine_rates got;
     size_t bytes = 0;
     must(device_open(PLACE_CPU, 2, &dev));
-    must(fit_measure(&dev, &got));
+    must(fit_measure(&dev, (size_t)1 << 20, &got));
     must(fit_available(&dev, &bytes));
     device_close(&dev);
     assert_true(got.gflops > 0 && got.gbs > 0 && got.gflops_bf16 > 0 && got.gbs_bf16 > 0);

@@ -276,7 +276,7 @@ static error *finish(session *s)
     TRY(write_model(s));
     TRY(path_join(path, s->dir.o.path, "model.safetensors"));
     run_log *log = s->dir.log;
-    size_t peak = arena_peak(s->t->arena), resident = resident_bytes(),
+    size_t peak = arena_peak(s->t->arena), resident = peak_resident_bytes(),
            high = arena_high_water(s->t->arena);
     TRY(run_dir_logged(&s->dir, log_value(log, o->steps, "high_water_bytes", (double)high)));
     TRY(run_dir_logged(&s->dir, log_value(log, o->steps, "resident_bytes", (double)resident)));
