@@ -115,9 +115,10 @@ static error *read_any(uint8_t *bytes, size_t n, bpe **out)
     const char *text = (const char *)bytes;
     if (strncmp(text, MAGIC, strlen(MAGIC)) == 0) return read_vocab(text, n, out);
     if (text[strspn(text, " \t\r\n")] == '{') return bpe_read_json(bytes, n, out);
+    if (n > 2 && text[0] == '\n' && text[1]) return bpe_read_sentencepiece(bytes, n, out);
     if (looks_like_tiktoken(text)) return bpe_read_tiktoken(bytes, n, out);
-    return user_error("not a vocabulary: name a .vocab made by ./tokenize, a .tiktoken, or a "
-                      "tokenizer.json");
+    return user_error("not a vocabulary: name a .vocab made by ./tokenize, a tokenizer.json, a "
+                      "SentencePiece .model, a tekken.json or a .tiktoken");
 }
 
 /* A tokenizer.json does not say which of its tokens ends a text; tokenizer_config.json beside it does. */

@@ -80,11 +80,12 @@ struct bpe {
     int32_t unknown;         /* ? what cannot be written becomes this; -1: bytes always can be */
     bool fuse_unknown;       /* several in a row become one */
     struct borders *borders; /* where a text can be cut, as no token reaches across */
-    float *score;            /* ? (size): unigram, not merges (unigram.c) */
-    float least_score;       /* of all tokens */
+    double *score;           /* ? (size): unigram, not merges (unigram.c) */
+    double least_score;      /* of all tokens */
     size_t longest;          /* bytes of a token */
-    bool bytes_by_name;      /* a text "<0x41>" may be the token of that byte */
-    int32_t begin_of_text;   /* or -1 */
+    bool single_sums;      /* sums of scores are kept in single precision, as SentencePiece does */
+    bool bytes_by_name;    /* a text "<0x41>" may be the token of that byte */
+    int32_t begin_of_text; /* or -1 */
     struct spellings *words; /* ? tokens by their spelling; with whole_first or metaspace */
     uint8_t *source;         /* ? (n_source): the file, which is what is written again */
     size_t n_source;
@@ -188,7 +189,8 @@ enum { BPE_FILE_MAX = 64 << 20 }; /* bytes of a .tiktoken or tokenizer.json that
 
 /* From a whole file in memory, which may be changed; text[n] is 0. */
 error *bpe_read_tiktoken(uint8_t *text, size_t n, bpe **out) NODISCARD;
-error *bpe_read_json(uint8_t *text, size_t n, bpe **out) NODISCARD;
+error *bpe_read_json(uint8_t *text, size_t n, bpe **out) NODISCARD; /* tekken.json, too */
+error *bpe_read_sentencepiece(uint8_t *bytes, size_t n, bpe **out) NODISCARD;
 
 /* Keeps the file itself, which is then what bpe_save writes. */
 error *bpe_keep_source(bpe *v, const uint8_t *text, size_t n) NODISCARD;

@@ -89,7 +89,7 @@ static bool token_id(const cJSON *item, int32_t *out)
 typedef struct {
     bpe_spelling *list; /* (size); .bytes is NULL where no token was seen yet */
     bool *ordinary;     /* (size): in model.vocab */
-    float *score;       /* ? (size): of unigram */
+    double *score;      /* ? (size): of unigram */
     int32_t size;
     bpe_special_token *added; /* (n_added) */
     int32_t n_added;
@@ -206,7 +206,7 @@ static error *read_vocab(const cJSON *vocab, token_list *t)
             if (!cJSON_IsArray(item) || !cJSON_IsString(name) || !cJSON_IsNumber(score))
                 return user_error("model.vocab: entry %" PRId32 " is no token and its score", id);
             text = name->valuestring;
-            t->score[id] = (float)score->valuedouble;
+            t->score[id] = score->valuedouble;
             TRY(read_token(t, id++, text));
             continue;
         }
@@ -451,8 +451,8 @@ error *bpe_keep_source(bpe *v, const uint8_t *text, size_t n)
 error *bpe_read_json(uint8_t *text, size_t n, bpe **out)
 {
     /* cJSON ends texts at a zero byte, and no token is spelled with one */
-    if (memchr(text, 0, n) || memmem(text, n, "\\u0000", 6))
-        return user_error("has a zero byte in it: get the file again");
+    bool zero = memmem(text, n, "\\u0000", 6);
+    if (memchr(text, 0, n)) return user_error("has a zero byte in it: get the file again");
     size_t n_nodes = 0;
     for (size_t i = 0; i < n; i++)
         n_nodes += text[i] == ',' || text[i] == '{' || text[i] == '[';
@@ -466,7 +466,9 @@ error *bpe_read_json(uint8_t *text, size_t n, bpe **out)
                           "get the file again",
                           at);
     }
-    error *e = read_root(root, out);
+    error *e = bpe_is_tekken(root) ? bpe_read_tekken(root, out)
+               : zero              ? user_error("has a zero byte in it: get the file again")
+                                   : read_root(root, out);
     cJSON_Delete(root);
     if (e) return e;
     e = bpe_keep_source(*out, text, n);

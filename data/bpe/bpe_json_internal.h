@@ -18,4 +18,8 @@ error *json_must_be_off(const cJSON *object, const char *name, const char *where
  * cut_at_spaces, begin_of_text. */
 error *bpe_json_rules(bpe *v, const cJSON *root) NODISCARD;
 
+/* tekken.json, the other kind of JSON (bpe_tekken.c). */
+bool bpe_is_tekken(const cJSON *root);
+error *bpe_read_tekken(const cJSON *root, bpe **out) NODISCARD;
+
 #endif

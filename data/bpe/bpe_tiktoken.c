@@ -36,8 +36,7 @@ static int base64_value(uint8_t c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Decodes n characters in place; the number of bytes, 0 if that is no base64 or of nothing. */
-static size_t base64_decode(uint8_t *text, size_t n)
+size_t base64_decode(uint8_t *text, size_t n)
 {
     size_t padding = 0, out = 0;
     if (n % 4 != 0) return 0;

@@ -17,6 +17,9 @@ typedef struct {
 error *bpe_from_ranks(bpe *v, const rank_tokens *t, const char *expression,
                       bool irregular) NODISCARD;
 
+/* Decodes n characters in place; the number of bytes, 0 if that is no base64 or of nothing. */
+size_t base64_decode(uint8_t *text, size_t n);
+
 /* A .tiktoken as one of that kind; NULL: of the kind that has this content, or a user error. */
 error *bpe_read_ranks(uint8_t *text, size_t n, const ranks_kind *kind, bpe **out) NODISCARD;
 

@@ -8,25 +8,25 @@
 #include "data/bpe/spellings.h"
 
 /* How much less than the least likely token an unknown character is: SentencePiece's number. */
-static const float unknown_penalty = 10.0F;
+static const double unknown_penalty = 10;
 
 typedef struct {
-    float score;    /* of the best way up to here */
+    double score;   /* of the best way up to here */
     uint32_t begin; /* its last token */
     int32_t id;     /* or NOTHING ends here, or a character that is UNKNOWN */
 } node;
 
 enum { NOTHING = -1, UNKNOWN = -2 };
 
-static void reach(node *to, float score, uint32_t begin, int32_t id)
+static void reach(const bpe *v, node *to, double score, uint32_t begin, int32_t id)
 {
     if (to->id != NOTHING && score <= to->score) return;
-    *to = (node){score, begin, id};
+    *to = (node){v->single_sums ? (double)(float)score : score, begin, id};
 }
 
-static float lowest_score(const bpe *v)
+static double lowest_score(const bpe *v)
 {
-    float lowest = 0;
+    double lowest = 0;
     bool any = false;
     for (int32_t id = 0; id < v->size; id++)
         if (!bpe_is_special(v, id) && (!any || v->score[id] < lowest)) {
@@ -54,20 +54,20 @@ static int32_t byte_by_name(const bpe *v, const uint8_t *p, size_t n)
 
 static void find_ways(const bpe *v, node *best, const uint8_t *piece, size_t k)
 {
-    float unknown = v->least_score - unknown_penalty;
+    double unknown = v->least_score - unknown_penalty;
     for (size_t at = 0, one; at < k; at += one) {
         bool alone = false;
         one = char_length(piece + at, k - at);
         for (size_t n = one; at + n <= k && n <= v->longest;) {
             int32_t id = spellings_find(v->words, piece + at, n);
-            if (id >= 0) reach(&best[at + n], best[at].score + v->score[id], (uint32_t)at, id);
+            if (id >= 0) reach(v, &best[at + n], best[at].score + v->score[id], (uint32_t)at, id);
             alone |= id >= 0 && n == one;
             if (at + n == k) break;
             n += char_length(piece + at + n, k - at - n);
         }
         int32_t byte = v->bytes_by_name ? byte_by_name(v, piece + at, k - at) : -1;
-        if (byte >= 0) reach(&best[at + 6], best[at].score + v->score[byte], (uint32_t)at, byte);
-        if (!alone) reach(&best[at + one], best[at].score + unknown, (uint32_t)at, UNKNOWN);
+        if (byte >= 0) reach(v, &best[at + 6], best[at].score + v->score[byte], (uint32_t)at, byte);
+        if (!alone) reach(v, &best[at + one], best[at].score + unknown, (uint32_t)at, UNKNOWN);
     }
 }
 
@@ -129,7 +129,7 @@ error *unigram_piece(const bpe *v, bpe_workspace *w, const uint8_t *piece, size_
 
 void unigram_prepare(bpe *v)
 {
-    v->least_score = lowest_score(v);
+    if (!v->single_sums) v->least_score = lowest_score(v);
     for (int32_t id = 0; id < v->size; id++) {
         size_t n;
         (void)bpe_token(v, id, &n);
