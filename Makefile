@@ -6,6 +6,7 @@
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
 #   make test-gpu   the tests of the CUDA device, on the GPU that is here
+#   make test-peers tokenizers against PyPI's, on generated texts
 #   make fuzz       fuzz targets, FUZZ_SECONDS=60 each
 #   make bench      speed and memory against PyTorch and the machine's limit
 #   make bench-gpu  the same on the GPU that is here
@@ -240,6 +241,10 @@ endif
 $(BUILD)/peer_ids: $(BUILD)/test/peers/ids.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
+
+.PHONY: test-peers
+test-peers: $(BUILD)/peer_ids
+	@BUILD=$(BUILD) test/peers/run.sh
 
 # runs the program that lies beside it
 $(BUILD)/test_option_effects: | $(BUILD)/train_gpt

@@ -17,17 +17,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_DEPTH = 3, MOST_PIECE = 4096, MOST_METADATA = 4 << 20 };
+enum { MOST_DEPTH = 3, MOST_PIECE = 4096, MOST_METADATA = 64 << 20 };
 
 static const struct {
     const char *name;
     int64_t size;
     dtype type;
 } dtypes[] = {
-    {"F32", 4, F32},     {"F64", 8, F64},     {"I32", 4, I32},         {"U8", 1, U8},
-    {"BF16", 2, BF16},   {"F16", 2, DT_NONE}, {"I64", 8, DT_NONE},     {"BOOL", 1, DT_NONE},
-    {"I8", 1, I8},       {"I16", 2, I16},     {"U16", 2, DT_NONE},     {"U32", 4, DT_NONE},
-    {"U64", 8, DT_NONE}, {"C64", 8, DT_NONE}, {"F8_E4M3", 1, DT_NONE}, {"F8_E5M2", 1, DT_NONE},
+    {"F32", 4, F32},
+    {"F64", 8, F64},
+    {"I32", 4, I32},
+    {"U8", 1, U8},
+    {"BF16", 2, BF16},
+    {"F16", 2, DT_NONE},
+    {"I64", 8, DT_NONE},
+    {"BOOL", 1, DT_NONE},
+    {"I8", 1, I8},
+    {"I16", 2, I16},
+    {"U16", 2, DT_NONE},
+    {"U32", 4, DT_NONE},
+    {"U64", 8, DT_NONE},
+    {"C64", 8, DT_NONE},
+    {"F8_E4M3", 1, DT_NONE},
+    {"F8_E5M2", 1, DT_NONE},
+    {"F8_E8M0", 1, DT_NONE},
+    {"F8_E4M3FNUZ", 1, DT_NONE},
+    {"F8_E5M2FNUZ", 1, DT_NONE},
 };
 
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };
@@ -113,6 +128,11 @@ static error *read_dtype(const char *path, const cJSON *json, safetensors_entry 
         *size = dtypes[i].size;
         return NULL;
     }
+    if (!strcmp(json->valuestring, "F4") || !strncmp(json->valuestring, "F6_", 3))
+        return user_error(
+            "%s: tensor '%.100s' is %.20s, of less than a byte each, which is not taken: "
+            "convert the file first",
+            path, e->name, json->valuestring);
     return damaged(path, "tensor '%.100s' has the unknown dtype '%.20s'", e->name,
                    json->valuestring);
 }

@@ -134,6 +134,7 @@ static void test_refuses_bad_entries(void **state)
          "'shape' twice"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"x\":1,\"data_offsets\":[0,8]}}", 8, "'x'"},
         {"{\"a\\u0000\":" ENTRY("F32", "2", 0, 8) "}", 8, "character of zero"},
+        {"{\"a\":{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[0,1]}}", 1, "less than a byte"},
         {"{\"__metadata__\":{\"format\":1}}", 0, "__metadata__"},
         {"{\"__metadata__\":{]}", 0, "__metadata__"},
     };

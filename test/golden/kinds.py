@@ -4,7 +4,7 @@
     test/golden/kinds.py > test/golden/kinds.json       needs tokenizers 0.23.3
 
 Each is made as transformers 5.24 or the families' own files have it, around a vocabulary that is learned
-from the texts here.  test/peers/tokenizers.py takes the same kinds with more texts.
+from the texts here.  test/peers/against_tokenizers.py takes the same kinds with more texts.
 """
 import json
 import os

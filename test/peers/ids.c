@@ -1,4 +1,4 @@
-/* ids.c - the tokens of many texts, for the comparison with other programs (test/peers/tokenizers.py).
+/* ids.c - the tokens of many texts, for the comparison with other programs (test/peers/against_tokenizers.py).
  *
  *     ids VOCABULARY text|allow < texts > ids
  *
