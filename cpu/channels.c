@@ -22,22 +22,36 @@ ROW_FN void merge_pixel(void *merged, tensor x, int64_t corner, int64_t width, i
         }
 }
 
-static void merge_all(device *dev, tensor x, tensor merged, int64_t side, bool back)
+/* Both ways. */
+typedef struct {
+    tensor x, merged;
+    int64_t side;
+    bool back;
+} merging;
+
+static void merge_range(const void *context, int64_t first, int64_t end)
 {
-    int64_t h = merged.dim[1], w = merged.dim[2], pixels = merged.dim[0] * h * w;
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t p = 0; p < pixels; p++) {
-        int64_t b = p / (h * w), y = p / w % h * side, k = p % w * side;
+    const merging *m = context;
+    tensor x = m->x;
+    int64_t h = m->merged.dim[1], w = m->merged.dim[2];
+    for (int64_t p = first; p < end; p++) {
+        int64_t b = p / (h * w), y = p / w % h * m->side, k = p % w * m->side;
         int64_t corner = (b * x.dim[1] + y) * x.dim[2] + k;
-        FOR_WORKING_TYPE(x.type,
-                         merge_pixel(place(merged, p, 0), x, corner, x.dim[2], side, back, TYPE));
+        FOR_WORKING_TYPE(x.type, merge_pixel(place(m->merged, p, 0), x, corner, x.dim[2], m->side,
+                                             m->back, TYPE));
     }
+}
+
+static void merge_all(device *dev, const merging *m)
+{
+    pool_for(cpu_threads(dev), tensor_rows(m->merged), rows_at_once(tensor_cols(m->merged)),
+             merge_range, m);
 }
 
 void cpu_merge(device *dev, int stream, const merge_op *o)
 {
     (void)stream;
-    merge_all(dev, o->x, o->out, o->side, false);
+    merge_all(dev, &(merging){o->x, o->out, o->side, false});
 }
 
 void cpu_merge_grad(device *dev, int stream, const merge_grad_op *o)
@@ -45,7 +59,7 @@ void cpu_merge_grad(device *dev, int stream, const merge_grad_op *o)
     (void)stream;
     if (o->dx.dim[1] % o->side || o->dx.dim[2] % o->side)
         memset(o->dx.data, 0, tensor_bytes(o->dx));
-    merge_all(dev, o->dx, o->dout, o->side, true);
+    merge_all(dev, &(merging){o->dx, o->dout, o->side, true});
 }
 
 ROW_FN void scale_row(void *out, const void *x, const void *scale, const void *residual, int64_t n,
@@ -57,16 +71,20 @@ ROW_FN void scale_row(void *out, const void *x, const void *scale, const void *r
               load(type, scale, i) * load(type, x, i) + (residual ? load(type, residual, i) : 0));
 }
 
+static void scale_range(const void *op, int64_t first, int64_t end)
+{
+    const scale_channels_op *o = op;
+    for (int64_t r = first; r < end; r++) {
+        const void *residual = present(o->residual) ? place(o->residual, r, 0) : NULL;
+        FOR_WORKING_TYPE(o->x.type, scale_row(place(o->out, r, 0), place(o->x, r, 0), o->scale.data,
+                                              residual, tensor_cols(o->x), TYPE));
+    }
+}
+
 void cpu_scale_channels(device *dev, int stream, const scale_channels_op *o)
 {
     (void)stream;
-    int64_t rows = tensor_rows(o->x), n = tensor_cols(o->x);
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t r = 0; r < rows; r++) {
-        const void *residual = present(o->residual) ? place(o->residual, r, 0) : NULL;
-        FOR_WORKING_TYPE(o->x.type, scale_row(place(o->out, r, 0), place(o->x, r, 0), o->scale.data,
-                                              residual, n, TYPE));
-    }
+    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)), scale_range, o);
 }
 
 enum { COLUMNS = 64 };
@@ -86,14 +104,18 @@ ROW_FN void scale_grad_part(const scale_channels_grad_op *o, int64_t c, int64_t 
         store(type, to, i, sum[i] + (o->dscale.accumulate ? load(type, to, i) : 0));
 }
 
+static void scale_grad_range(const void *op, int64_t first, int64_t end)
+{
+    const scale_channels_grad_op *o = op;
+    for (int64_t s = first; s < end; s++) {
+        int64_t c = s * COLUMNS, n = min64(COLUMNS, tensor_cols(o->x) - c);
+        FOR_WORKING_TYPE(o->x.type, scale_grad_part(o, c, n, TYPE));
+    }
+}
+
 void cpu_scale_channels_grad(device *dev, int stream, const scale_channels_grad_op *o)
 {
     (void)stream;
-    int64_t n = tensor_cols(o->x), strips = (n + COLUMNS - 1) / COLUMNS;
     if (!present(o->dscale.t)) return;
-#pragma omp parallel for num_threads(dev->threads)
-    for (int64_t s = 0; s < strips; s++) {
-        int64_t c = s * COLUMNS;
-        FOR_WORKING_TYPE(o->x.type, scale_grad_part(o, c, min64(COLUMNS, n - c), TYPE));
-    }
+    pool_for(cpu_threads(dev), (tensor_cols(o->x) + COLUMNS - 1) / COLUMNS, 1, scale_grad_range, o);
 }

@@ -12,20 +12,12 @@
  *     SPAN sums  +=  w[i][0..K) x  plane[y + i][x .. x + SPAN + K - 1)
  */
 #include "cpu/cpu_internal.h"
+#include "cpu/lanes.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __AVX512F__
-enum { LANES = 16, SPAN = 8 };
-#else
-enum { LANES = 8, SPAN = 6 };
-#endif
-
-typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
-
-enum { SEVEN = 7, MOST_SIDE = 63 };
+enum { SEVEN = 7, SPAN = LANES == 16 ? 8 : 6 };
 
 /* Where the vectors of one image lie. */
 typedef struct {
@@ -86,18 +78,18 @@ ROW_FN void fill_weights(float *to, tensor w, int64_t c, int64_t n, int64_t taps
             to[t * LANES + i] = load(type, place(w, c + i, 0), flipped ? taps - 1 - t : t);
 }
 
-/* SPAN pixels' sums: of a line of K taps, K a constant. */
-ROW_FN void add_line(lanes sum[SPAN], const float *in, const float *w, const int side)
+/* SPAN pixels' sums: of a line of seven taps. */
+ROW_FN void add_line(lanes sum[SPAN], const float *in, const float *w)
 {
-    lanes weight[MOST_SIDE];
-    for (int j = 0; j < side; j++)
-        weight[j] = *(const lanes *)(w + j * LANES);
+    lanes weight[SEVEN];
+    for (int j = 0; j < SEVEN; j++)
+        weight[j] = lanes_load(w + j * LANES);
 #pragma GCC unroll 16
     for (int k = 0; k < SPAN + SEVEN - 1; k++) {
-        lanes x = *(const lanes *)(in + k * LANES);
+        lanes x = lanes_load(in + k * LANES);
 #pragma GCC unroll 16
         for (int j = 0; j < SEVEN; j++)
-            if (k - j >= 0 && k - j < SPAN) sum[k - j] += x * weight[j];
+            if (k - j >= 0 && k - j < SPAN) sum[k - j] = lanes_fma(x, weight[j], sum[k - j]);
     }
 }
 
@@ -105,9 +97,9 @@ ROW_FN void add_line(lanes sum[SPAN], const float *in, const float *w, const int
 ROW_FN void add_any_line(lanes sum[SPAN], const float *in, const float *w, int64_t side)
 {
     for (int64_t j = 0; j < side; j++) {
-        lanes weight = *(const lanes *)(w + j * LANES);
+        lanes weight = lanes_load(w + j * LANES);
         for (int k = 0; k < SPAN; k++)
-            sum[k] += *(const lanes *)(in + (k + j) * LANES) * weight;
+            sum[k] = lanes_fma(lanes_load(in + (k + j) * LANES), weight, sum[k]);
     }
 }
 
@@ -123,12 +115,15 @@ ROW_FN void convolve_row(const padded *p, const float *w, lanes bias, const dept
             const float *in = p->plane + ((y + i) * p->across + x) * LANES,
                         *line = w + i * p->side * LANES;
             if (p->side == SEVEN)
-                add_line(sum, in, line, SEVEN);
+                add_line(sum, in, line);
             else
                 add_any_line(sum, in, line, p->side);
         }
-        for (int k = 0; k < SPAN && x + k < p->width; k++)
-            give(place(o->out, row + x + k, c), (const float *)&sum[k], n, type);
+        for (int k = 0; k < SPAN && x + k < p->width; k++) {
+            float out[LANES];
+            lanes_store(out, sum[k]);
+            give(place(o->out, row + x + k, c), out, n, type);
+        }
     }
 }
 
@@ -140,41 +135,50 @@ ROW_FN void convolve(padded *p, float *w, const depthwise_op *o, int64_t b, int6
     fill_weights(w, o->w, c, n, p->side * p->side, o->flipped, type);
     if (present(o->bias)) take(bias, place(o->bias, 0, c), n, type);
     for (int64_t y = 0; y < p->height; y++)
-        convolve_row(p, w, *(lanes *)bias, o, (b * p->height + y) * p->width, y, c, n, type);
+        convolve_row(p, w, lanes_load(bias), o, (b * p->height + y) * p->width, y, c, n, type);
 }
 
-/* Zeroed memory for each thread: `floats` for planes and weights.  NULL: the device has failed. */
-static float *room_for(device *dev, size_t each)
+/* What the parts of an operation share; each part has memory of its own. */
+typedef struct {
+    device *dev;
+    const void *op;
+} job;
+
+/* Zeroed.  NULL: the device has failed. */
+static float *room_for(device *dev, size_t floats)
 {
-    float *room = aligned_alloc(64, ((size_t)dev->threads * each * sizeof *room + 63) / 64 * 64);
-    if (room)
-        memset(room, 0, (size_t)dev->threads * each * sizeof *room);
-    else
-        device_fail(dev, user_error("out of memory for a convolution"));
+    float *room = calloc(floats, sizeof *room);
+    if (!room) device_fail(dev, user_error("out of memory for a convolution"));
     return room;
+}
+
+static int64_t strips_of(tensor x)
+{
+    return (x.dim[3] + LANES - 1) / LANES;
+}
+
+/* Images, LANES channels of each at a time. */
+static void depthwise_range(const void *context, int64_t first, int64_t end)
+{
+    const job *j = context;
+    const depthwise_op *o = j->op;
+    int64_t strips = strips_of(o->x), taps = o->side * o->side;
+    size_t plane = plane_floats(o->x.dim[1], o->x.dim[2], o->side);
+    padded p = padded_of(o->x, o->side);
+    p.plane = room_for(j->dev, plane + (size_t)(taps * LANES));
+    for (int64_t k = first; k < end && p.plane; k++) {
+        int64_t c = k % strips * LANES, n = min64(LANES, o->x.dim[3] - c);
+        if (n < LANES) memset(p.plane, 0, plane * sizeof(float));
+        FOR_WORKING_TYPE(o->x.type, convolve(&p, p.plane + plane, o, k / strips, c, n, TYPE));
+    }
+    free(p.plane);
 }
 
 void cpu_depthwise(device *dev, int stream, const depthwise_op *o)
 {
     (void)stream;
-    int64_t channels = o->x.dim[3], strips = (channels + LANES - 1) / LANES,
-            taps = o->side * o->side, jobs = o->x.dim[0] * strips;
-    size_t plane = plane_floats(o->x.dim[1], o->x.dim[2], o->side),
-           each = (plane + (size_t)(taps * LANES) + 15) / 16 * 16;
-    float *room = room_for(dev, each);
-    if (!room) return;
-#pragma omp parallel num_threads(dev->threads)
-    {
-        padded p = padded_of(o->x, o->side);
-        p.plane = room + (size_t)omp_get_thread_num() * each;
-#pragma omp for
-        for (int64_t job = 0; job < jobs; job++) {
-            int64_t c = job % strips * LANES, n = min64(LANES, channels - c);
-            if (n < LANES) memset(p.plane, 0, plane * sizeof(float));
-            FOR_WORKING_TYPE(o->x.type, convolve(&p, p.plane + plane, o, job / strips, c, n, TYPE));
-        }
-    }
-    free(room);
+    job j = {dev, o};
+    pool_for(cpu_threads(dev), o->x.dim[0] * strips_of(o->x), 1, depthwise_range, &j);
 }
 
 /* ---- gradients ---- */
@@ -185,23 +189,23 @@ ROW_FN void correlate_line(lanes sum[SEVEN], const float *d, const float *x)
     lanes dout[SPAN];
 #pragma GCC unroll 16
     for (int k = 0; k < SPAN; k++)
-        dout[k] = *(const lanes *)(d + k * LANES);
+        dout[k] = lanes_load(d + k * LANES);
 #pragma GCC unroll 16
     for (int k = 0; k < SPAN + SEVEN - 1; k++) {
-        lanes v = *(const lanes *)(x + k * LANES);
+        lanes v = lanes_load(x + k * LANES);
 #pragma GCC unroll 16
         for (int j = 0; j < SEVEN; j++)
-            if (k - j >= 0 && k - j < SPAN) sum[j] += dout[k - j] * v;
+            if (k - j >= 0 && k - j < SPAN) sum[j] = lanes_fma(dout[k - j], v, sum[j]);
     }
 }
 
 ROW_FN void correlate_any_line(float *sums, const float *d, const float *x, int64_t side)
 {
     for (int64_t j = 0; j < side; j++) {
-        lanes sum = *(lanes *)(sums + j * LANES);
+        lanes sum = lanes_load(sums + j * LANES);
         for (int k = 0; k < SPAN; k++)
-            sum += *(const lanes *)(d + k * LANES) * *(const lanes *)(x + (k + j) * LANES);
-        *(lanes *)(sums + j * LANES) = sum;
+            sum = lanes_fma(lanes_load(d + k * LANES), lanes_load(x + (k + j) * LANES), sum);
+        lanes_store(sums + j * LANES, sum);
     }
 }
 
@@ -214,10 +218,12 @@ static void correlate_row(const padded *p, const float *d, const float *in, floa
             correlate_any_line(sums, d + x * LANES, in + x * LANES, p->side);
         return;
     }
-    memcpy(sum, sums, sizeof sum);
+    for (int j = 0; j < SEVEN; j++)
+        sum[j] = lanes_load(sums + j * LANES);
     for (int64_t x = 0; x < p->width; x += SPAN)
         correlate_line(sum, d + x * LANES, in + x * LANES);
-    memcpy(sums, sum, sizeof sum);
+    for (int j = 0; j < SEVEN; j++)
+        lanes_store(sums + j * LANES, sum[j]);
 }
 
 static void correlate(const padded *p, const float *d, int64_t i, float *sums)
@@ -234,7 +240,8 @@ ROW_FN void fill_dout(const padded *p, float *d, tensor dout, int64_t b, int64_t
         for (int64_t k = 0; k < p->width; k++) {
             float *to = d + (y * p->across + k) * LANES;
             take(to, place(dout, (b * p->height + y) * p->width + k, c), n, type);
-            *(lanes *)bias += *(lanes *)to;
+            for (int i = 0; i < LANES; i++)
+                bias[i] += to[i];
         }
 }
 
@@ -267,26 +274,26 @@ ROW_FN void strip_grad(padded *p, float *d, float *sums, const depthwise_grad_op
     }
 }
 
+/* LANES channels at a time, of all images. */
+static void depthwise_grad_range(const void *context, int64_t first, int64_t end)
+{
+    const job *j = context;
+    const depthwise_grad_op *o = j->op;
+    size_t plane = plane_floats(o->x.dim[1], o->x.dim[2], o->side);
+    padded p = padded_of(o->x, o->side);
+    p.plane = room_for(j->dev, 2 * plane + (size_t)((o->side * o->side + 1) * LANES));
+    for (int64_t s = first; s < end && p.plane; s++) {
+        int64_t c = s * LANES, n = min64(LANES, o->x.dim[3] - c);
+        if (n < LANES) memset(p.plane, 0, 2 * plane * sizeof(float));
+        FOR_WORKING_TYPE(o->x.type,
+                         strip_grad(&p, p.plane + plane, p.plane + 2 * plane, o, c, n, TYPE));
+    }
+    free(p.plane);
+}
+
 void cpu_depthwise_grad(device *dev, int stream, const depthwise_grad_op *o)
 {
     (void)stream;
-    int64_t channels = o->x.dim[3], strips = (channels + LANES - 1) / LANES,
-            taps = o->side * o->side;
-    size_t plane = plane_floats(o->x.dim[1], o->x.dim[2], o->side),
-           each = (2 * plane + (size_t)((taps + 1) * LANES) + 15) / 16 * 16;
-    float *room = room_for(dev, each);
-    if (!room) return;
-#pragma omp parallel num_threads(dev->threads)
-    {
-        padded p = padded_of(o->x, o->side);
-        p.plane = room + (size_t)omp_get_thread_num() * each;
-#pragma omp for
-        for (int64_t s = 0; s < strips; s++) {
-            int64_t c = s * LANES, n = min64(LANES, channels - c);
-            if (n < LANES) memset(p.plane, 0, 2 * plane * sizeof(float));
-            FOR_WORKING_TYPE(o->x.type,
-                             strip_grad(&p, p.plane + plane, p.plane + 2 * plane, o, c, n, TYPE));
-        }
-    }
-    free(room);
+    job j = {dev, o};
+    pool_for(cpu_threads(dev), strips_of(o->x), 1, depthwise_grad_range, &j);
 }
