@@ -60,10 +60,12 @@ static error *train_on(trainer *t, device *dev)
            !op_has_graphs(dev)   ? ""
            : t->o->no_cuda_graph ? "; operations are launched one by one"
                                  : "; the step is one CUDA graph");
-    if (t->o->training.attention != ATTENTION_FLASH)
+    int method = t->o->training.attention;
+    if (method != ATTENTION_OWN)
         printf("attention: %s%s\n", t->o->attention,
-               t->o->training.attention == ATTENTION_CUDNN ? "; not the same bits from run to run"
-                                                           : "");
+               dev->kind->attention_varies && dev->kind->attention_varies(method)
+                   ? "; not the same bits from run to run"
+                   : "");
     size_t available = dev->async ? device_free_memory(dev) : memory_left();
     TRY(device_status(dev));
     if (available) TRY(fit_check(t, available));
@@ -96,7 +98,7 @@ static error *fit(options *o, device *dev)
         overhead = process_overhead(o->threads ? (int)o->threads : omp_get_max_threads());
     if (bytes) bytes = bytes > overhead ? bytes - overhead : 1;
     if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) {
-        if (!dev) TRY(device_open(o->place, (int)o->threads, &own));
+        if (!dev) TRY(device_open(o->place, (int)o->threads, stdout, &own));
         error *e = ask_device(dev ? dev : &own, &bytes, &rates);
         if (!dev) device_close(&own);
         TRY(e);
@@ -138,7 +140,7 @@ static error *run_with(options *o)
 {
     device dev;
     if (o->plan) return plan_with(o);
-    error *mine = device_open(o->place, (int)o->threads, &dev);
+    error *mine = device_open(o->place, (int)o->threads, stdout, &dev);
     bool open = !mine;
     if (open) mine = device_use(&dev, o->cpu_kernel, o->products);
     error *e = comm_agree(o->comm, mine);

@@ -32,7 +32,7 @@
 #ifndef REGRAD_OPS_H
 #define REGRAD_OPS_H
 
-#include "core/attention_method.h"
+#include "core/device_kind.h"
 #include "core/rope.h"
 #include "base/error.h"
 #include "core/tensor.h"
@@ -121,11 +121,12 @@ typedef struct {
 
 struct device {
     const device_ops *ops;
-    void *state;    /* the implementation's own */
-    int threads;    /* CPU threads it may use */
-    bool async;     /* operations go on when they have returned: host time is not theirs */
-    int64_t alike;  /* each operation stands for as many, if this is not 0; see op_alike */
-    error *failure; /* the first one; see device_status */
+    const device_kind *kind; /* ? what else can be asked of it */
+    void *state;             /* the implementation's own */
+    int threads;             /* CPU threads it may use */
+    bool async;              /* operations go on when they have returned: host time is not theirs */
+    int64_t alike;           /* each operation stands for as many, if this is not 0; see op_alike */
+    error *failure;          /* the first one; see device_status */
     /* When set, called with every tensor that an operation has written. */
     void (*watch)(void *context, device *, const char *op, tensor written);
     void *watch_context;
@@ -148,7 +149,7 @@ void op_fork(device *dev, int from, int to);
 void op_join(device *dev, int from, int to);
 
 /* What a device needs beside the operands of its operations it does not take for itself: it is planned
- * with all the rest, and lent (u8; absent: taken back).  How much: train/choose_device.h. */
+ * with all the rest, and lent (u8; absent: taken back).  How much: its kind's `room`. */
 void op_lend(device *dev, tensor room);
 
 /* For a loop whose next n iterations differ in addresses only: how many of them the one that follows

@@ -73,10 +73,12 @@ static inline bool heads_fit(int64_t cols, int64_t size, int64_t first, int64_t 
            first + second <= cols / size;
 }
 
-/* As many bytes at least; where none are needed, it is absent. */
-static inline bool room_fits(tensor workspace, int64_t bytes)
+/* Has it the bytes that this device works in for an attention? */
+static inline bool room_fits(const device *dev, tensor workspace, int method, int64_t B, int64_t H,
+                             int64_t T, int64_t D, bool backward)
 {
-    return bytes ? count(workspace) >= bytes : !present(workspace);
+    attention_sizes s = {.batch = B, .heads = H, .length = T, .head_size = D};
+    return count(workspace) >= attention_workspace(dev->kind, method, &s, backward);
 }
 
 /* ---- what it costs ---- */

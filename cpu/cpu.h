@@ -9,6 +9,8 @@
 
 #include "core/ops.h"
 
+extern const device_kind cpu_kind;
+
 /* Opens the device with this many threads (0: one for each core we may run on), the best kernel that
  * the processor runs, and products of its own. */
 error *cpu_device(int threads, device *out) NODISCARD;

@@ -100,7 +100,7 @@ error *cpu_device(int threads, device *out)
     cpu_state *state;
     TRY(alloc_array(&state, 1, sizeof *state));
     error *e = pool_open(threads, cores(), &state->pool);
-    *out = (device){.state = state, .threads = threads};
+    *out = (device){.kind = &cpu_kind, .state = state, .threads = threads};
     if (!e) e = cpu_use_kernel(out, "auto");
     grow_stack();
     if (e) cpu_close(out);
@@ -132,3 +132,27 @@ const char *cpu_describe(const device *dev, char *buffer, size_t size)
              s->kernel, s->by_blas ? ", products by " : "", s->by_blas ? s->blas.about : "");
     return buffer;
 }
+
+/* A core is always there. */
+static bool cpu_likely(void)
+{
+    return true;
+}
+
+static error *cpu_use(device *dev, const char *kernel, const char *products)
+{
+    TRY(cpu_use_kernel(dev, kernel));
+    return cpu_use_products(dev, products);
+}
+
+static const char *const methods[] = {"flash"};
+
+const device_kind cpu_kind = {.name = "cpu",
+                              .room = CPU_ROOM,
+                              .attention = methods,
+                              .n_attention = 1,
+                              .likely = cpu_likely,
+                              .open = cpu_device,
+                              .close = cpu_close,
+                              .describe = cpu_describe,
+                              .use = cpu_use};

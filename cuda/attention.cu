@@ -108,7 +108,7 @@ template <class T> static attention_call<T> call_of(const attention_op *o)
 
 extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
 {
-    if (o->method != ATTENTION_FLASH)
+    if (o->method != ATTENTION_OWN)
         cuda_cudnn_attention(dev, stream, o);
     else if (o->qkv.type == F32)
         attention_forward(dev, stream, call_of<float>(o));

@@ -173,7 +173,7 @@ template <class T> static void attention_grad(device *dev, int stream, const att
 
 extern "C" void cuda_attention_grad(device *dev, int stream, const attention_grad_op *o)
 {
-    if (o->method != ATTENTION_FLASH)
+    if (o->method != ATTENTION_OWN)
         cuda_cudnn_attention_grad(dev, stream, o);
     else
         BY_TYPE(o->qkv.type, attention_grad<element>(dev, stream, o));

@@ -2,7 +2,7 @@
 #
 #   CUDA=nvcc   cuda/*.cu by nvcc, cuda/*.c by CC, the runtime linked in, cublasLt loaded when needed
 #   CUDA=sim    the same files with the emulator's headers, the emulator in place of the libraries
-#   CUDA=none   cuda/absent.c
+#   CUDA=none   cuda/absent.c, cuda/cuda_kind.c
 #
 # In the emulator's form each kernel file is compiled once more, for the race detector
 # (test/cudasim/race.cpp).
@@ -19,7 +19,7 @@ CU_C   := $(filter-out cuda/absent.c $(if $(filter yes,$(NCCL)),cuda/nccl_none.c
 CUDNN  ?= $(if $(or $(filter sim,$(CUDA)),$(wildcard $(CUDA_HOME)/include/cudnn.h /usr/include/cudnn.h)),yes,no)
 CU_C   := $(filter-out $(if $(filter yes,$(CUDNN)),cuda/cudnn_none.c,cuda/cudnn.c cuda/cudnn_graph.c cuda/cudnn_load.c),$(CU_C))
 
-DEVICES := $(BUILD)/cuda/absent.o
+DEVICES := $(BUILD)/cuda/absent.o $(BUILD)/cuda/cuda_kind.o
 
 # 90 for an H100; empty without a GPU
 GPU_HERE := $(if $(NVCC),$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sed -n '1s/\.//p'))

@@ -1,8 +1,9 @@
 /* cuda.h - the operation table on an NVIDIA GPU (sm_80 and newer), in float or bf16.
  *
- *     device.c      memory, streams, errors, the table
+ *     cuda_device.c memory, streams, errors, the table
+ *     cuda_kind.c   what can be asked of it without a GPU: room, workspaces, methods of attention
  *     driver.c      is there a driver at all?
- *     graph.c       the training step as one CUDA graph
+ *     cuda_graph.c  the training step as one CUDA graph
  *     NAME.cu       one operation: kernel -> launcher -> checks
  *     product.c     the matrix products, by cublasLt (lt.c loads it when a device is opened)
  *     cudnn.c       attention by cuDNN (cudnn_load.c loads it when it is asked for)
@@ -11,12 +12,32 @@
  *
  * Every result has the same bits from run to run; the optimizer's, and the sums that clip it, have
  * the CPU's bits.  There are no atomics on floating-point numbers.  (Attention by cuDNN is another
- * matter; see core/attention_method.h.)
+ * matter; see below.)
  */
 #ifndef REGRAD_CUDA_H
 #define REGRAD_CUDA_H
 
 #include "ranks/comm.h"
+
+extern const device_kind cuda_kind;
+
+/* Methods of attention.
+ *
+ *     flash             kernels of ours (ATTENTION_OWN): the same bits from run to run
+ *     cudnn             the queries' gradient is summed up by atomic additions, in whatever order they
+ *                       come, so its bits differ from run to run
+ *     cudnn-repeatable  without those; all T x T scores' gradients lie in its workspace
+ *
+ * cuDNN's are for bf16, KV = H, no ALiBi, D a multiple of 8. */
+enum {
+    CUDA_ATTENTION_FLASH = ATTENTION_OWN,
+    CUDA_ATTENTION_CUDNN,
+    CUDA_ATTENTION_CUDNN_REPEATABLE,
+    CUDA_ATTENTIONS
+};
+
+/* Bytes that cuDNN's engines may work in; the rest of a workspace is ours. */
+int64_t cuda_engine_room(int method, const attention_sizes *s, bool backward);
 
 /* Is the device in this program at all?  If so, what it was built for: "sm_80 sm_90 ..." */
 const char *cuda_built_for(void);

@@ -278,7 +278,8 @@ error *cuda_device(device *out)
 {
     cuda_state *s;
     TRY(alloc_array(&s, 1, sizeof *s));
-    *out = (device){.ops = &cuda_table, .state = s, .threads = 1, .async = true};
+    *out =
+        (device){.ops = &cuda_table, .kind = &cuda_kind, .state = s, .threads = 1, .async = true};
     error *e = open_on(out);
     if (e) cuda_close(out);
     return e;

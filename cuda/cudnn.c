@@ -1,4 +1,4 @@
-/* cudnn.c - attention and its gradient by cuDNN; see cudnn.h and core/attention_method.h.
+/* cudnn.c - attention and its gradient by cuDNN; see cudnn.h and cuda_kind.c.
  *
  *     attention ---> shape ---> kept plan? --no--> cudnn_plan_make (seconds: kernels are compiled)
  *                                   |
@@ -161,8 +161,7 @@ static void run(device *dev, int stream, const cudnn_shape *of, size_t budget, c
     x->lib.BackendDestroyDescriptor(pack);
 }
 
-static cudnn_shape shape_of(tensor out, int64_t heads, bool causal, attention_method how,
-                            bool backward)
+static cudnn_shape shape_of(tensor out, int64_t heads, bool causal, int method, bool backward)
 {
     return (cudnn_shape){.batch = out.dim[0],
                          .heads = heads,
@@ -171,12 +170,14 @@ static cudnn_shape shape_of(tensor out, int64_t heads, bool causal, attention_me
                          .type = CUDNN_DATA_BFLOAT16,
                          .causal = causal,
                          .backward = backward,
-                         .repeatable = backward && how == ATTENTION_CUDNN_REPEATABLE};
+                         .repeatable = backward && method == CUDA_ATTENTION_CUDNN_REPEATABLE};
 }
 
-static size_t budget_of(attention_method how, const cudnn_shape *s)
+static size_t budget_of(int method, const cudnn_shape *s)
 {
-    return (size_t)attention_engine_room(how, s->batch, s->heads, s->length, s->size, s->backward);
+    attention_sizes sizes = {
+        .batch = s->batch, .heads = s->heads, .length = s->length, .head_size = s->size};
+    return (size_t)cuda_engine_room(method, &sizes, s->backward);
 }
 
 /* q, k and v (or their gradients) in a tensor (B,T,3*H*D) of bf16. */

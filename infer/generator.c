@@ -5,6 +5,11 @@
 
 static void place(generator *g)
 {
+    int64_t room = g->null.kind ? (int64_t)g->null.kind->room : 0;
+    if (room)
+        g->room =
+            arena_keep(g->arena, KIND_WORKSPACE, U8, SHAPE(room), NAME("room of the device", 0));
+    if (room && !arena_recording(g->arena)) op_lend(g->r.dev, g->room);
     params_place(&g->params, g->arena);
     if (g->scores)
         scorer_place(&g->scorer);
@@ -34,7 +39,7 @@ static error *build(generator *g, int64_t stride)
 }
 
 error *generator_plan(const model_kind *kind, const model_config *c, int64_t stride,
-                      generator **out)
+                      const device_kind *on, generator **out)
 {
     generator *g = NULL;
     TRY(alloc_array(&g, 1, sizeof *g));
@@ -42,6 +47,7 @@ error *generator_plan(const model_kind *kind, const model_config *c, int64_t str
     g->config = *c;
     g->scores = stride > 0;
     g->null = device_null();
+    g->null.kind = on;
     g->params.type = F32;
     error *e = build(g, stride);
     if (e)
@@ -63,6 +69,7 @@ error *generator_commit(generator *g, device *dev, const weights *w, bool widen)
 void generator_destroy(generator *g)
 {
     if (!g) return;
+    if (present(g->room) && !arena_recording(g->arena)) op_lend(g->r.dev, (tensor){0});
     decoder_close(&g->decoder);
     if (g->model) g->kind->destroy(g->model);
     params_free(&g->params);

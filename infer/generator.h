@@ -1,6 +1,7 @@
 /* generator.h - a trained model at work: its memory, and the programs that continue and score text.
  *
- *   generator_plan     builds the model and records "sample" or "score" over the null device
+ *   generator_plan     builds the model and records "sample" or "score" over the null device, for the
+ *                      kind of device that it will run on
  *   generator_commit   takes the memory on a device and reads the parameters
  *
  * The plan holds parameters, caches and the activations of a few tokens; nothing of training.
@@ -17,6 +18,7 @@ typedef struct {
     model_config config;
     device null;
     arena *arena;
+    tensor room; /* lent to the device; absent if it needs none */
     params params;
     run r;
     model *model;
@@ -27,7 +29,7 @@ typedef struct {
 
 /* stride: 0 to generate, else the scorer's. */
 error *generator_plan(const model_kind *kind, const model_config *c, int64_t stride,
-                      generator **out) NODISCARD;
+                      const device_kind *on, generator **out) NODISCARD;
 error *generator_commit(generator *g, device *dev, const weights *w, bool widen) NODISCARD;
 void generator_destroy(generator *g); /* before the device is closed; NULL is fine */
 

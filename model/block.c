@@ -92,7 +92,7 @@ typedef struct {
     const block_ids *ids;
     block_state *s;
     int layer;
-    attention_method attention;
+    int attention;         /* method */
     int64_t b, t, room;    /* memory is taken for room >= t tokens */
     unsigned hold;         /* what stays when it has been read: a set as above */
     const block_cache *kv; /* ? decoding */
@@ -134,7 +134,14 @@ static tensor take_stat(const pass *p, const char *name)
 static tensor take_attention_workspace(const pass *p, bool backward)
 {
     const model_config *c = p->c;
-    int64_t bytes = attention_workspace(p->attention, p->b, c->heads, p->t, c->head_size, backward);
+    attention_sizes sizes = {.batch = p->b,
+                             .heads = c->heads,
+                             .kv_heads = c->kv_heads,
+                             .length = p->t,
+                             .head_size = c->head_size,
+                             .type = p->r->params->type,
+                             .alibi = c->positions == POSITIONS_ALIBI};
+    int64_t bytes = attention_workspace(p->r->dev->kind, p->attention, &sizes, backward);
     if (!bytes) return (tensor){0};
     return arena_take(p->r->arena, KIND_WORKSPACE, U8, SHAPE(bytes),
                       NAME("attention workspace", 0));

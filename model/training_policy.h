@@ -4,14 +4,13 @@
 #ifndef REGRAD_MODEL_TRAINING_POLICY_H
 #define REGRAD_MODEL_TRAINING_POLICY_H
 
-#include "core/attention_method.h"
 #include "model/recompute.h"
 
 typedef struct {
-    recompute_plan recompute;   /* what backward makes again; changes no bit */
-    attention_method attention; /* which kernels compute attention: the last bits may differ */
-    int64_t
-        logits_mib; /* most MiB of logits at a time, 0: DEFAULT_LOGITS_MIB; the last bits may differ */
+    recompute_plan recompute; /* what backward makes again; changes no bit */
+    int attention;            /* a method of the device's: the last bits may differ */
+    int64_t logits_mib; /* most MiB of logits at a time, 0: DEFAULT_LOGITS_MIB; the last bits may
+                         * differ */
     double drop_path; /* how often the last block's branches are left out; the first's: never */
 } training_policy;
 

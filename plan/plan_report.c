@@ -138,7 +138,7 @@ static void print_reductions(const trainer *t, FILE *out)
         fprintf(out, "  sparsity %g: %lld weights of the blocks' %lld are stored\n", t->o->sparsity,
                 (long long)t->params.row[sparse_pool(t->sparse)].count,
                 (long long)sparse_elements(t->sparse));
-    bool flash = t->o->training.attention == ATTENTION_FLASH;
+    bool flash = t->o->training.attention == ATTENTION_OWN;
     if (!flash) fprintf(out, "  attention: %s\n", t->o->attention);
     if (trained < all || t->sparse || strcmp(t->o->recompute, "none") || !flash) fputc('\n', out);
 }

@@ -48,7 +48,7 @@ share share_evenly(int64_t count, int ranks, int64_t unit);
 
 typedef struct {
     const char *name; /* "mpi", "nccl" */
-    /* x is contiguous; see the fronts below. */
+    /* ? x is contiguous; see the fronts below.  None: tensors are for the device to carry. */
     void (*sum)(comm *, device *, int stream, tensor x);
     void (*scatter)(comm *, device *, int stream, tensor x, const share *s);
     void (*gather)(comm *, device *, int stream, tensor x, const share *s);
@@ -66,6 +66,8 @@ typedef struct {
     /* ? After a failure: nothing that was asked for is waited for any more. */
     void (*abandon)(comm *);
     error *(*share_words)(comm *, const void *mine, void *all, size_t bytes);
+    /* The number of this rank among those of its machine; 0 if nobody knows. */
+    error *(*local_rank)(comm *, int *out);
     void (*close)(comm *, bool failed);
 } comm_ops;
 

@@ -377,6 +377,12 @@ static void mpi_close(comm *c, bool failed)
     c->state = NULL;
 }
 
+static error *mpi_local_rank(comm *c, int *out)
+{
+    *out = state_of(c)->local_rank;
+    return NULL;
+}
+
 static const comm_ops mpi_table = {.name = "mpi",
                                    .sum = mpi_sum,
                                    .scatter = mpi_scatter,
@@ -385,6 +391,7 @@ static const comm_ops mpi_table = {.name = "mpi",
                                    .idle = mpi_idle,
                                    .missing = out_of_patience,
                                    .share_words = mpi_share,
+                                   .local_rank = mpi_local_rank,
                                    .close = mpi_close};
 
 /* ---- opening ---- */
@@ -443,9 +450,4 @@ error *mpi_open(comm *out)
     error *e = state_alloc(size, &s);
     out->state = s;
     return e ? e : join(out, s);
-}
-
-int mpi_local_rank(const comm *c)
-{
-    return state_of(c)->local_rank;
 }

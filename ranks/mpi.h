@@ -14,7 +14,5 @@ bool mpi_built_in(void);
 
 /* Joins the others.  User error when this program was built without MPI. */
 error *mpi_open(comm *out) NODISCARD;
-/* The number of this rank among those of its machine. */
-int mpi_local_rank(const comm *c);
 
 #endif

@@ -18,9 +18,3 @@ error *mpi_open(comm *out)
     return user_error("mpirun started this program, which was built without MPI: install "
                       "libopenmpi-dev and run make again, or start it without mpirun");
 }
-
-int mpi_local_rank(const comm *c)
-{
-    (void)c;
-    return 0;
-}

@@ -299,12 +299,6 @@ static void wire_close(comm *c, bool failed)
     c->state = NULL;
 }
 
-static const comm_ops wire_table = {.name = "wire",
-                                    .idle = wire_idle,
-                                    .missing = out_of_patience,
-                                    .share_words = wire_share,
-                                    .close = wire_close};
-
 /* ---- meeting ---- */
 
 /* The value of a variable that is not empty; NULL. */
@@ -334,12 +328,20 @@ bool wire_started(void)
     return tasks && strcmp(tasks, "1") && getenv("SLURM_PROCID") && getenv("MASTER_ADDR");
 }
 
-error *wire_local_rank(int *out)
+static error *wire_local_rank(comm *c, int *out)
 {
+    (void)c;
     *out = 0;
     if (!value_of("LOCAL_RANK") && !value_of("SLURM_LOCALID")) return NULL;
     return number("LOCAL_RANK", "SLURM_LOCALID", 0, 1 << 16, out);
 }
+
+static const comm_ops wire_table = {.name = "wire",
+                                    .idle = wire_idle,
+                                    .missing = out_of_patience,
+                                    .share_words = wire_share,
+                                    .local_rank = wire_local_rank,
+                                    .close = wire_close};
 
 /* torchrun's own process may listen on the port: then the next one is ours. */
 static error *port(char *text, size_t size)

@@ -18,8 +18,6 @@
 bool wire_started(void);
 /* Joins the others; all must come within five minutes. */
 error *wire_open(comm *out) NODISCARD;
-/* Its number among those of its machine; 0 if it has not been told. */
-error *wire_local_rank(int *out) NODISCARD;
 
 /* Starts n processes on this machine, each with such an environment, and returns in each of them with
  * *parent false.  In the process that called it returns when all of them have ended, with *parent true

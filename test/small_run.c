@@ -95,8 +95,8 @@ void small_open(small_run *s, const char *arguments)
     s->o.train_data = (pattern_list){s->shards, 1};
     must(t->open(&s->o, true, &s->data));
     must(trainer_plan(&s->o, t->kind, &s->t));
-    must(
-        device_open(s->o.place == PLACE_AUTO ? PLACE_CPU : s->o.place, (int)s->o.threads, &s->dev));
+    must(device_open(s->o.place == PLACE_AUTO ? PLACE_CPU : s->o.place, (int)s->o.threads, stdout,
+                     &s->dev));
     must(device_use(&s->dev, s->o.cpu_kernel, s->o.products));
     must(trainer_commit(s->t, &s->dev, true));
 }

@@ -86,7 +86,7 @@ static void compare(const char *what, const small_result *got, const small_resul
 {
     same_numbers(what, got, want);
     /* the plan is the CPU's, and what the device is lent */
-    size_t more = got->peak - want->peak, room = device_room(PLACE_CUDA);
+    size_t more = got->peak - want->peak, room = cuda_kind.room;
     if (got->peak < want->peak + room || more > room + 1024)
         fail_msg("%s: planned are %zu bytes, on the CPU %zu; the device is lent %zu", what,
                  got->peak, want->peak, room);
@@ -388,14 +388,14 @@ static void test_machines(void **state)
         device dev;
         emu_set_machine(cases[i].machine);
         refused(cuda_device(&dev), cases[i].says, cases[i].also);
-        must(device_open(PLACE_AUTO, 1, &dev));
+        must(device_open(PLACE_AUTO, 1, stdout, &dev));
         assert_string_equal(dev.ops->name, "cpu");
         device_close(&dev);
-        refused(device_open(PLACE_CUDA, 1, &dev), cases[i].says, cases[i].also);
+        refused(device_open(PLACE_CUDA, 1, stdout, &dev), cases[i].says, cases[i].also);
     }
     emu_set_machine(EMU_DEVICE);
     device dev;
-    must(device_open(PLACE_AUTO, 1, &dev));
+    must(device_open(PLACE_AUTO, 1, stdout, &dev));
     assert_string_equal(dev.ops->name, "cuda");
     device_close(&dev);
 }

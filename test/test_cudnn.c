@@ -78,8 +78,10 @@ static cudnn_library real_library(void)
 
 static size_t budget_of(const cudnn_shape *s)
 {
-    attention_method how = s->repeatable ? ATTENTION_CUDNN_REPEATABLE : ATTENTION_CUDNN;
-    return (size_t)attention_engine_room(how, s->batch, s->heads, s->length, s->size, s->backward);
+    int method = s->repeatable ? CUDA_ATTENTION_CUDNN_REPEATABLE : CUDA_ATTENTION_CUDNN;
+    attention_sizes sizes = {
+        .batch = s->batch, .heads = s->heads, .length = s->length, .head_size = s->size};
+    return (size_t)cuda_engine_room(method, &sizes, s->backward);
 }
 
 static void test_accepted(void **state)

@@ -258,7 +258,7 @@ static void test_free_memory(void **state)
     options o, again;
     parse(words, &o);
     trainer *t = planned(&o);
-    size_t room = device_room(PLACE_CPU), peak = arena_peak(t->arena);
+    size_t room = device_kind_at(PLACE_CPU)->room, peak = arena_peak(t->arena);
     size_t less = room + (peak - room) * 4 / 5;
     must(fit_check(t, peak));
     error *e = fit_check(t, less);
@@ -305,7 +305,7 @@ static void test_measured(void **state)
     device dev;
     machine_rates got;
     size_t bytes = 0;
-    must(device_open(PLACE_CPU, 2, &dev));
+    must(device_open(PLACE_CPU, 2, NULL, &dev));
     must(fit_measure(&dev, (size_t)1 << 20, &got));
     must(fit_available(&dev, &bytes));
     device_close(&dev);

@@ -16,7 +16,8 @@ report() { # TITLE STATUS
     if [ "$2" -eq 0 ]; then echo "ok $build: $1"; else echo "not ok $build: $1"; bad=1; fi
 }
 
-run() { timeout 120 "$generate" "$@" >out 2>err </dev/null; }
+# on the CPU unless an argument says otherwise: the last --device counts
+run() { timeout 120 "$generate" --device cpu "$@" >out 2>err </dev/null; }
 
 # refuses TITLE WORDS ARGUMENTS...; words are separated by |
 refuses() {
@@ -54,6 +55,14 @@ generating() {
     report "figures are on stderr" $?
     says b --prompt 'line 5:' --tokens 80 && cmp -s a b
     report "the same again" $?
+    grep -q '; cpu, 1 thread' err
+    report "--device cpu is said" $?
+    case $build in
+    *san*) # the emulator's CUDA
+        says c --prompt 'line 5:' --tokens 12 --temperature 0 &&
+            says b --prompt 'line 5:' --tokens 12 --temperature 0 --device cuda && cmp -s b c && grep -q '; cuda, ' err
+        report "--device cuda gives the same text" $? ;;
+    esac
     says b --prompt 'line 5:' --tokens 80 --stream && cmp -s a b
     report "--stream gives the same" $?
     says b --prompt 'line 5:' --tokens 40 && head -c "$(wc -c <b)" a | cmp -s - b
@@ -118,6 +127,7 @@ evaluating() {
 refusing() {
     local m=(--load run --vocab data.vocab)
     refuses "no --load" "--load" --prompt x
+    refuses "no such device" "--device tpu|cuda" "${m[@]}" --prompt x --device tpu
     refuses "nothing to do" "--prompt|--eval" "${m[@]}"
     refuses "two things to do" "--prompt|--eval" "${m[@]}" --prompt x --eval text
     refuses "no such directory" "nosuch" --load nosuch --vocab data.vocab --prompt x

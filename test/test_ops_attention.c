@@ -7,6 +7,7 @@
  * Short: the small cases in every combination, a quarter of the large ones.  LONG=1: all of them,
  * and cases at random, whose sizes nobody chose.
  */
+#include "cuda/cuda.h"
 #include "test/long.h"
 #include "test/ref.h"
 #include "test/trial.h"
@@ -27,13 +28,13 @@ typedef struct {
     bool causal;
     double scale, spread; /* spread: deviation of q and k */
     bool alibi;
-    attention_method method;
+    int method; /* of CUDA's */
 } attention_case;
 
 /* In a case's name; nothing for the device's own. */
 static const char *by(const attention_case *c)
 {
-    static const char *const names[ATTENTION_METHODS] = {"", " by cuDNN", " by cuDNN, repeatable"};
+    static const char *const names[CUDA_ATTENTIONS] = {"", " by cuDNN", " by cuDNN, repeatable"};
     return names[c->method];
 }
 
@@ -112,7 +113,8 @@ static void attention_row_units(const bench *rigs, operand *o, const attention_c
 /* cuDNN wants its operands on 16 bytes, and room. */
 static void add_room(trial *t, int i, const attention_case *c, bool backward)
 {
-    int64_t bytes = attention_workspace(c->method, c->B, c->H, c->T, c->D, backward);
+    attention_sizes s = {.batch = c->B, .heads = c->H, .length = c->T, .head_size = c->D};
+    int64_t bytes = attention_workspace(&cuda_kind, c->method, &s, backward);
     if (!bytes) return;
     trial_operand(t, i, "workspace", SCRATCH, BYTES, SHAPE(bytes), 0);
     t->shift = 8;
@@ -229,7 +231,7 @@ static void attention_grad_trial(bench *b, const attention_case *c)
     trial_draw(&t, G_QKV, 0, c->spread);
     /* out and lse as the forward operation would have left them */
     attention_case plain = *c;
-    plain.method = ATTENTION_FLASH;
+    plain.method = ATTENTION_OWN;
     tensor forward[] = {tensor_of(t.operands[G_OUT].value, F64, t.operands[G_OUT].dims),
                         tensor_of(t.operands[G_LSE].value, F64, t.operands[G_LSE].dims),
                         tensor_of(t.operands[G_QKV].value, F64, t.operands[G_QKV].dims),
@@ -514,8 +516,8 @@ static void each_cudnn_case(bench *b, void (*trial_of)(bench *, const attention_
                                     .causal = form % 2,
                                     .scale = 1 / sqrt((double)head_sizes[d]),
                                     .spread = 1,
-                                    .method =
-                                        form / 2 ? ATTENTION_CUDNN_REPEATABLE : ATTENTION_CUDNN};
+                                    .method = form / 2 ? CUDA_ATTENTION_CUDNN_REPEATABLE
+                                                       : CUDA_ATTENTION_CUDNN};
                 trial_of(b, &c);
             }
 }

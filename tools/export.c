@@ -9,7 +9,7 @@
  *
  * What the other form cannot express is refused by name, and nothing that exists is written over.
  */
-#include "cpu/cpu.h"
+#include "train/choose_device.h"
 #include "base/files.h"
 #include "data/bpe/bpe.h"
 #include "data/bpe/bpe_parts.h"
@@ -124,12 +124,12 @@ static void holder_close(holder *h)
     if (h->memory) h->dev.ops->release(&h->dev, h->memory);
     if (h->model) gpt_kind.destroy(h->model);
     params_free(&h->params);
-    if (h->dev.state) cpu_close(&h->dev);
+    if (h->dev.state) device_close(&h->dev);
 }
 
 static error *holder_fill(holder *h, const weights *w, bool widen)
 {
-    TRY(cpu_device(1, &h->dev));
+    TRY(device_open(PLACE_CPU, 1, NULL, &h->dev));
     h->params.type = F32;
     TRY(gpt_kind.create(weights_model(w), &plain_training, &h->params, &h->model));
     size_t bytes = (size_t)params_count(&h->params) * sizeof(float);

@@ -13,16 +13,17 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "cpu/cpu.h"
 #include "base/files.h"
 #include "infer/generator.h"
 #include "infer/choose_token.h"
 #include "infer/find_tokenizer.h"
 #include "infer/utf8_shown.h"
+#include "train/choose_device.h"
 
 typedef struct {
     const char *load, *vocab, *prompt, *prompt_ids, *eval;
     bool stream, widen;
+    place_choice place;
     double numbers[7]; /* see number_rows */
     error *failure;
 } options;
@@ -36,6 +37,7 @@ enum {
     KEY_PROMPT,
     KEY_PROMPT_IDS,
     KEY_EVAL,
+    KEY_DEVICE,
     KEY_STREAM,
     KEY_WIDEN,
     KEY_NUMBERS
@@ -87,6 +89,13 @@ static error *take_number(options *o, int i, const char *text)
     return NULL;
 }
 
+static error *take_place(options *o, const char *text)
+{
+    for (o->place = 0; o->place < PLACE_COUNT; o->place++)
+        if (!strcmp(text, place_names[o->place])) return NULL;
+    return user_error("--device %s: must be auto, cpu or cuda", text);
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     options *o = state->input;
@@ -112,6 +121,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_WIDEN:
         o->widen = true;
         return 0;
+    case KEY_DEVICE:
+        o->failure = take_place(o, arg);
+        return o->failure ? EINVAL : 0;
     case ARGP_KEY_ARG:
         o->failure = user_error("%s: no option: quote the prompt as one word, see --help", arg);
         return EINVAL;
@@ -134,7 +146,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 static error *parse(int argc, char **argv, options *o)
 {
-    struct argp_option list[9 + NUMBERS] = {
+    struct argp_option list[10 + NUMBERS] = {
         {"load", KEY_LOAD, "DIR|FILE", 0, "a trained model, as train_gpt --load takes it (needed)",
          0},
         {"vocab", KEY_VOCAB, "FILE", 0, "the tokenizer (default: the one beside the model)", 0},
@@ -146,11 +158,13 @@ static error *parse(int argc, char **argv, options *o)
         {"stream", KEY_STREAM, NULL, 0, "print each token as it comes", 0},
         {"eval", KEY_EVAL, "FILE", 0, "measure this text instead", 0},
         {"widen", KEY_WIDEN, NULL, 0, "take 16-bit floats as f32, which keeps every value", 0},
+        {"device", KEY_DEVICE, "WHERE", 0,
+         "cpu, cuda, or auto: cuda where there is a GPU (default: auto)", 0},
         {"help", '?', NULL, 0, "show this list", -1},
     };
     for (int i = 0; i < NUMBERS; i++) {
         o->numbers[i] = number_rows[i].otherwise;
-        list[8 + i] = (struct argp_option){.name = number_rows[i].name,
+        list[9 + i] = (struct argp_option){.name = number_rows[i].name,
                                            .key = KEY_NUMBERS + i,
                                            .arg = "N",
                                            .doc = number_rows[i].help};
@@ -187,7 +201,7 @@ static void report_memory(const session *s)
     arena_summary sum = arena_summarize(s->g->arena);
     char text[200];
     fprintf(stderr, "%s: %lld parameters; %s; %.1f MiB planned:", s->config.name,
-            (long long)params_count(&s->g->params), cpu_describe(&s->dev, text, sizeof text),
+            (long long)params_count(&s->g->params), device_describe(&s->dev, text, sizeof text),
             (double)sum.peak / 1048576);
     for (int k = 0; k < KIND_COUNT; k++)
         if (sum.most[k])
@@ -198,9 +212,9 @@ static void report_memory(const session *s)
 
 static error *start(session *s, int64_t stride)
 {
-    TRY(generator_plan(&gpt_kind, &s->config, stride, &s->g));
-    TRY(cpu_device((int)s->o->numbers[THREADS], &s->dev));
+    TRY(device_open(s->o->place, (int)s->o->numbers[THREADS], stderr, &s->dev));
     s->open = true;
+    TRY(generator_plan(&gpt_kind, &s->config, stride, s->dev.kind, &s->g));
     return generator_commit(s->g, &s->dev, s->weights, s->o->widen);
 }
 
@@ -418,7 +432,7 @@ static error *run_program(int argc, char **argv)
         e = tokenizer_open(weights_directory(s.weights), o.vocab, &s.config, &s.vocab);
     if (!e) e = o.eval ? evaluate(&s) : generate(&s);
     generator_destroy(s.g);
-    if (s.open) cpu_close(&s.dev);
+    if (s.open) device_close(&s.dev);
     weights_close(s.weights);
     bpe_close(s.vocab);
     return e;

@@ -1,15 +1,28 @@
-/* choose_device.h - where a program runs: the device behind --device. */
-#ifndef REGRAD_TRAIN_DEVICE_H
-#define REGRAD_TRAIN_DEVICE_H
+/* choose_device.h - where a program runs: the device that --device names.
+ *
+ * The kinds of devices there are stand in one list, in choose_device.c; what can be asked of each is
+ * in core/device_kind.h.
+ */
+#ifndef REGRAD_TRAIN_CHOOSE_DEVICE_H
+#define REGRAD_TRAIN_CHOOSE_DEVICE_H
 
 #include "core/ops.h"
+
+#include <stdio.h>
 
 typedef enum { PLACE_AUTO, PLACE_CPU, PLACE_CUDA, PLACE_COUNT } place_choice;
 extern const char *const place_names[PLACE_COUNT]; /* "auto", "cpu", "cuda" */
 
+/* Where auto would go: CUDA if there is a driver.  For plans, which open nothing. */
+place_choice device_likely(place_choice where);
+
+/* The kind of device there; for PLACE_AUTO the CPU's, which is always there. */
+const device_kind *device_kind_at(place_choice where);
+place_choice device_place(const device *dev); /* where this one is */
+
 /* auto: CUDA if there is a GPU that can be used, else the CPU; why a GPU that is there cannot be
- * used goes to standard output, in one line.  threads: of the CPU, 0 for one on each core. */
-error *device_open(place_choice where, int threads, device *out) NODISCARD;
+ * used goes to `out` (NULL: nowhere), in one line.  threads: of the CPU, 0 for one on each core. */
+error *device_open(place_choice where, int threads, FILE *out, device *dev) NODISCARD;
 /* On the CPU: what computes, see cpu/cpu.h; user errors as there. */
 error *device_use(device *dev, const char *kernel, const char *products) NODISCARD;
 void device_close(device *dev);
@@ -22,14 +35,11 @@ const char *device_describe(const device *dev, char *buffer, size_t size);
 size_t device_memory(const device *dev);
 size_t device_free_memory(device *dev); /* likewise, of what nobody has taken */
 
-/* Where auto would go: CUDA if there is a driver.  For plans, which open nothing. */
-place_choice device_likely(place_choice where);
-place_choice device_place(const device *dev); /* where this one is */
+/* A method of attention by its name: its number, and the first kind of device that has it.  User
+ * error: none does. */
+error *device_attention(const char *name, int *method, const device_kind **whose) NODISCARD;
 
-/* Makes ready what a method of attention needs on the GPU.  User error: it is not here. */
-error *device_prepare(device *dev, attention_method how) NODISCARD;
-
-/* Bytes that the device there must be lent (op_lend) for its libraries and sums; 0: none. */
-size_t device_room(place_choice where);
+/* Makes ready what a method of attention needs.  User error: it is not here. */
+error *device_prepare(device *dev, int attention) NODISCARD;
 
 #endif

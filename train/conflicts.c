@@ -39,11 +39,8 @@ CONDITION(names_master, o->master_name)
 /* resolved */
 CONDITION(several_sizes, o->n_sizes > 1)
 CONDITION(in_fp32, o->type == F32)
-CONDITION(by_cudnn, o->training.attention != ATTENTION_FLASH)
-CONDITION(alibi, o->model.positions == POSITIONS_ALIBI)
-CONDITION(shared_key_heads, o->model.kv_heads != o->model.heads)
-CONDITION(odd_heads, o->model.head_size % ATTENTION_CUDNN_HEADS)
-CONDITION(on_cpu, o->place == PLACE_CPU)
+CONDITION(attention_elsewhere,
+          o->place != PLACE_AUTO && o->training.attention >= device_kind_at(o->place)->n_attention)
 CONDITION(folds, rule_folds(o->optim.rule))
 CONDITION(narrow_states, o->optim.state != STATE_F32)
 CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
@@ -90,19 +87,11 @@ static const conflict resolved[] = {
     {{names_master, in_fp32},
      NULL,
      "--master {master}: only with --dtype bf16; weights in fp32 are their own masters"},
-    {{by_cudnn, in_fp32}, NULL, "--attention {attention} is for --dtype bf16: leave it out"},
-    {{by_cudnn, alibi}, NULL, "--attention {attention} has no ALiBi: leave it out"},
-    {{by_cudnn, shared_key_heads},
-     NULL,
-     "--attention {attention} has no shared key heads: leave it out"},
-    {{by_cudnn, odd_heads},
-     NULL,
-     "--attention {attention} takes heads of 8, 16, 24 ... numbers: leave it out"},
-    {{by_cudnn, on_cpu, plans},
+    {{attention_elsewhere, plans},
      NULL,
      "--attention {attention} is for --device cuda (which can be planned without a GPU): leave it "
      "out"},
-    {{by_cudnn, on_cpu}, NULL, "--attention {attention} is for --device cuda: leave it out"},
+    {{attention_elsewhere}, NULL, "--attention {attention} is for --device cuda: leave it out"},
     {{several_sizes, trains}, NULL, SEVERAL},
     {{several_sizes, as_json}, NULL, SEVERAL},
     /* A rule that folds adds states up over the ranks, so all of them must be there, in fp32. */
@@ -178,8 +167,28 @@ error *options_refuse_given(const options *o)
     return refuse(find_in(given, GIVEN, o), o);
 }
 
+/* What the device of a method of attention says of these sizes without being there: why not, or NULL.
+ * The rest (lengths, sizes of heads) it says when it is. */
+static const char *attention_lacks(const options *o)
+{
+    const model_config *c = &o->model;
+    const device_kind *whose;
+    int method;
+    attention_sizes sizes = {.heads = c->heads,
+                             .kv_heads = c->kv_heads,
+                             .head_size = c->head_size,
+                             .type = o->type,
+                             .alibi = c->positions == POSITIONS_ALIBI};
+    error *e = device_attention(o->attention, &method, &whose);
+    bool unknown = e;
+    error_free(e); /* it is told where the name is looked up */
+    return unknown || !whose->attention_lacks ? NULL : whose->attention_lacks(method, &sizes);
+}
+
 error *options_refuse(const options *o)
 {
+    const char *wrong = attention_lacks(o);
+    if (wrong) return user_error("--attention %s %s: leave it out", o->attention, wrong);
     return refuse(find_in(resolved, RESOLVED, o), o);
 }
 
@@ -188,5 +197,5 @@ bool options_conflict(const options *o, const char **with)
     if (optim_conflicts(&o->optim, o->accum, with)) return true;
     const conflict *row = find_in(resolved, RESOLVED, o);
     *with = row ? row->with : NULL;
-    return row;
+    return row || attention_lacks(o);
 }

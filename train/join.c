@@ -1,7 +1,6 @@
 /* join.c - see join.h */
 #include "train/join.h"
 #include "base/hash.h"
-#include "cuda/cuda.h"
 #include "ranks/mpi.h"
 #include "ranks/tcp.h"
 #include "train/conflicts.h"
@@ -80,33 +79,13 @@ static error *compare_all(const options *o, comm *c)
 static error *choose_place(options *o, comm *c)
 {
     int rank, which;
-    if (o->place == PLACE_AUTO) o->place = cuda_driver_here() ? PLACE_CUDA : PLACE_CPU;
+    o->place = device_likely(o->place);
     uint64_t place = (uint64_t)o->place;
     TRY(comm_compare(c, &place, 1, &rank, &which));
     if (rank < 0) return NULL;
     return comm_alike(c, user_error("rank %d and rank 0 are not both on machines with a GPU: give "
                                     "--device cpu or cuda",
                                     rank));
-}
-
-/* The local rank's, of those that are to be seen; where one is, it was chosen for this rank. */
-static error *choose_gpu(int local)
-{
-    char number[32];
-    const char *seen = getenv("CUDA_VISIBLE_DEVICES");
-    if (seen && !strchr(seen, ',')) return NULL;
-    snprintf(number, sizeof number, "%d", local);
-    for (int i = 0; seen && i < local; i++) {
-        seen = strchr(seen, ',');
-        if (!seen)
-            return user_error("there is no GPU for it: it is number %d on its machine, and "
-                              "CUDA_VISIBLE_DEVICES=%s has %d: start fewer ranks there",
-                              local, getenv("CUDA_VISIBLE_DEVICES"), i + 1);
-        seen++;
-    }
-    if (seen) snprintf(number, sizeof number, "%.*s", (int)strcspn(seen, ","), seen);
-    if (setenv("CUDA_VISIBLE_DEVICES", number, 1)) return user_error("out of memory");
-    return NULL;
 }
 
 static error *join(options *o, comm *c, error *(*open)(comm *))
@@ -119,22 +98,17 @@ static error *join(options *o, comm *c, error *(*open)(comm *))
     o->comm = c;
     TRY(compare_all(o, c));
     TRY(choose_place(o, c));
-    if (o->place == PLACE_CUDA) {
+    const device_kind *kind = device_kind_at(o->place);
+    if (kind->join) { /* the device's engine carries tensors, and has its own room for it */
         int local = 0;
-        error *e = NULL;
-        c->staging = 0; /* NCCL has its own */
-        if (open == mpi_open)
-            local = mpi_local_rank(c);
-        else
-            e = wire_local_rank(&local);
-        return comm_agree(c, e ? e : choose_gpu(local));
+        c->staging = 0;
+        error *e = c->ops->local_rank(c, &local);
+        return comm_agree(c, e || !kind->choose ? e : kind->choose(local));
     }
-    return open == mpi_open
-               ? NULL
-               : comm_alike(c,
-                            user_error("several ranks on CPUs are carried by MPI: start them with "
-                                       "mpirun -np %d %s ..., or give --device cuda",
-                                       c->size, o->task->kind->program));
+    if (c->ops->sum) return NULL;
+    return comm_alike(c, user_error("several ranks on CPUs are carried by MPI: start them with "
+                                    "mpirun -np %d %s ..., or give --device cuda",
+                                    c->size, o->task->kind->program));
 }
 
 error *ranks_start(const options *o, bool *parent, int *status)
@@ -145,28 +119,21 @@ error *ranks_start(const options *o, bool *parent, int *status)
         return user_error("--gpus %lld in one of several ranks that something else has started: "
                           "leave it out",
                           (long long)o->gpus);
-    const char *seen = getenv("CUDA_VISIBLE_DEVICES");
-    int n = seen && *seen;
-    for (const char *at = seen; n && (at = strchr(at, ',')); at++)
-        n++;
-    if (seen && n < o->gpus)
-        return user_error(
-            "--gpus %lld: CUDA_VISIBLE_DEVICES=%s has %d: ask for no more, or show more",
-            (long long)o->gpus, seen, n);
+    TRY(device_kind_at(PLACE_CUDA)->enough((int)o->gpus));
     return wire_launch((int)o->gpus, parent, status);
 }
 
 error *ranks_join(comm *c, device *dev)
 {
-    if (comm_size(c) == 1 || strcmp(dev->ops->name, "cuda")) return NULL;
-    return cuda_join(dev, c);
+    return comm_size(c) > 1 && dev->kind->join ? dev->kind->join(dev, c) : NULL;
 }
 
 error *ranks_open(options *o, comm *room)
 {
     *room = (comm){.size = 1};
     if (o->plan && o->ranks > 1) {
-        *room = comm_planned((int)o->ranks, o->place == PLACE_CUDA ? 0 : MPI_STAGING);
+        *room = comm_planned((int)o->ranks,
+                             device_kind_at(device_likely(o->place))->join ? 0 : MPI_STAGING);
         o->comm = room;
     } else if (mpi_started()) {
         TRY(join(o, room, mpi_open));

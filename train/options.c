@@ -551,13 +551,10 @@ static error *resolve_schedule(options *o)
     return NULL;
 }
 
-/* Whether cuDNN has engines for the rest of it (lengths, sizes of heads) it says on the GPU. */
 static error *resolve_attention(options *o)
 {
-    int how;
-    TRY(one_of("attention", o->attention, attention_method_names, ATTENTION_METHODS, &how));
-    o->training.attention = (attention_method)how;
-    return NULL;
+    const device_kind *whose;
+    return device_attention(o->attention, &o->training.attention, &whose);
 }
 
 void options_recompute(options *o, recompute_level level)

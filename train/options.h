@@ -62,7 +62,7 @@ typedef struct {
     double sparsity, regrow_fraction; /* see params/sparse_backing.h; sparsity 0: off */
     int64_t regrow_every;
     const char *recompute;    /* see model/recompute.h */
-    const char *attention;    /* see core/attention_method.h */
+    const char *attention;    /* a method of the device's (core/device_kind.h) */
     const char *memory;       /* ? sizes, see plan/memory_search.h */
     size_t sizes[MOST_SIZES]; /* resolved; 0: what is free */
     int n_sizes;

@@ -60,7 +60,7 @@ static void place_sums(trainer *t)
 /* What the device works in beside its operands. */
 static void place_room(trainer *t)
 {
-    int64_t bytes = (int64_t)device_room(t->o->place);
+    int64_t bytes = (int64_t)device_kind_at(t->o->place)->room;
     if (!bytes) return;
     t->room = arena_keep(t->arena, KIND_WORKSPACE, U8, SHAPE(bytes), NAME("room of the device", 0));
     if (!arena_recording(t->arena)) op_lend(t->r.dev, t->room);
@@ -352,6 +352,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     t->o = o;
     t->kind = kind;
     t->null = device_counting(&t->counted);
+    t->null.kind = device_kind_at(o->place);
     t->params.type = o->type;
     t->params.master = o->master;
     error *e = arena_create(&t->arena);
