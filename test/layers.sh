@@ -8,6 +8,8 @@
 #
 # And no family of models is named where models compute: it is a row of options (model/config.h); no
 # option is without a heading in --help and without what a resume does with it (train/option_row.h).
+# And no family of models is named where models compute: it is a row of options (model/config.h).  A
+# function fits a screen: 60 lines.
 #
 # The text is read, not compiled, so this holds for every configuration.  Then each rule is broken in a
 # copy of the tree, and each time the check must say so.
@@ -58,12 +60,21 @@ function layer(path,    d) { d = directory(path); sub("^test/.*", "test", d); re
 
 FNR == 1 {
     file = FILENAME
+    body = 0
     code = file ~ /\.(c|h|def|cu|cuh)$/
     library = code && file !~ /^(train\.c$|lib\/example\.c$|tools\/|test\/|fuzz\/)/
     inside = 0
 }
 /TO[D]O|FIX[M]E/ { wrong("marks", $0) }
 !code { next }
+
+# a function fits a screen; tests have tables in theirs, and a probe is read once from top to bottom
+/^\{/ { body = FNR }
+/^\}/ {
+    if (body && FNR - body - 1 > 60 && file !~ /^test\/|_probe\.cu$/) wrong("length", "ends a function of " FNR - body - 1 " lines, 60 are allowed")
+    body = 0
+}
+
 (file ~ /^(core|params|cpu|cuda|optim)\// || file ~ /^model\/(block|block_params|block_keeps|gpt|block_stack|recompute)\.[ch]$/) &&
     tolower($0) ~ /llama|vicuna|qwen|gemma|bloom|falcon|chatglm/ { wrong("family", $0) }
 
@@ -124,7 +135,7 @@ what_is_wrong() { (cd "$1" && texts | tr '\n' '\0' | xargs -0 awk "$rules"); }
 
 (cd "$root" && texts | tar -cf - -T -) | tar -xf - -C "$copy" || exit 1
 before=$(what_is_wrong "$copy")
-for check in includes rooted exit stderr marks family resume; do
+for check in includes rooted exit stderr marks length family resume; do
     found=$(grep "^$check	" <<<"$before")
     if [ -z "$found" ]; then
         echo "ok $check"
@@ -189,5 +200,6 @@ breaks marks core/placement.c "/* TO""DO: later */"
 breaks includes core/ops.def '#include "params/params.h"'
 breaks resume train/options.c '    {"new", "N", "help", WHOLE, RUN, FIELD(x), 0, 0, NULL},'
 breaks resume train/task_text.c '    {"new", NULL, "help", FLAG, SILENT, 0, FIELD(x), 0, 0, NULL},'
+breaks length base/rng.h "$(printf 'static void f(void)\n{\n'; yes '    g();' | head -61; echo '}')"
 
 exit $bad
