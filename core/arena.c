@@ -27,7 +27,7 @@ static const uintptr_t KEPT = (uintptr_t)1 << 63; /* persistent ones: no program
 
 typedef struct {
     block_name name;
-    block_kind kind;
+    int kind;
     size_t bytes;  /* asked for */
     size_t room;   /* rounded up, with red zone */
     size_t offset; /* in its region */
@@ -49,6 +49,7 @@ typedef struct {
 } program;
 
 struct arena {
+    const arena_kinds *kinds;
     device *dev;
     bool recording, fill_fresh;
     program keep; /* the persistent blocks */
@@ -70,14 +71,6 @@ static bool at_once(const arena *a)
     return !a->dev->ops->sync;
 }
 
-const char *block_kind_name(block_kind kind)
-{
-    static const char *const names[KIND_COUNT] = {"parameters", "master weights", "gradients",
-                                                  "states",     "intermediates",  "activations",
-                                                  "workspace",  "batch",          "cache"};
-    return names[kind];
-}
-
 static size_t round_up(size_t bytes)
 {
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -96,9 +89,10 @@ static void fail(arena *a, error *e)
     device_fail(a->dev, e);
 }
 
-error *arena_create(arena **out)
+error *arena_create(const arena_kinds *kinds, arena **out)
 {
     TRY(alloc_array(out, 1, sizeof **out));
+    (*out)->kinds = kinds;
     (*out)->recording = true;
     return NULL;
 }
@@ -147,6 +141,10 @@ static bool grow(arena *a, void *array, size_t n, size_t *room, size_t item)
 
 static tensor record_take(arena *a, program *p, const block *b, dtype type, shape s)
 {
+    if (b->kind < 0 || b->kind >= a->kinds->n) {
+        fail(a, internal_error("a block of kind %d, where there are %d", b->kind, a->kinds->n));
+        return (tensor){0};
+    }
     if (!grow(a, &p->blocks, p->n_blocks, &p->room_blocks, sizeof *p->blocks) ||
         !grow(a, &p->events, p->n_events, &p->room_events, sizeof *p->events))
         return (tensor){0};
@@ -236,7 +234,7 @@ static void replay_drop(arena *a, program *p, const tensor *t)
 /* ---- both ---- */
 
 /* false: the device has failed */
-static bool describe(arena *a, block_kind kind, dtype type, shape s, block_name name, block *b)
+static bool block_of(arena *a, int kind, dtype type, shape s, block_name name, block *b)
 {
     char text[80], dims[80];
     tensor t = tensor_of(NULL, type, s);
@@ -255,10 +253,10 @@ static bool describe(arena *a, block_kind kind, dtype type, shape s, block_name 
     return false;
 }
 
-tensor arena_keep(arena *a, block_kind kind, dtype type, shape s, block_name name)
+tensor arena_keep(arena *a, int kind, dtype type, shape s, block_name name)
 {
     block asked;
-    if (!describe(a, kind, type, s, name, &asked)) return (tensor){0};
+    if (!block_of(a, kind, type, s, name, &asked)) return (tensor){0};
     if (a->recording) {
         tensor t = record_take(a, &a->keep, &asked, type, s);
         a->live_blocks--; /* counts blocks of programs only */
@@ -304,10 +302,10 @@ void arena_end(arena *a)
     a->current = NULL;
 }
 
-tensor arena_take(arena *a, block_kind kind, dtype type, shape s, block_name name)
+tensor arena_take(arena *a, int kind, dtype type, shape s, block_name name)
 {
     block asked;
-    if (!describe(a, kind, type, s, name, &asked)) return (tensor){0};
+    if (!block_of(a, kind, type, s, name, &asked)) return (tensor){0};
     if (!a->current) {
         fail(a, internal_error("a block is taken outside of a program"));
         return (tensor){0};
@@ -431,16 +429,12 @@ static bool holds(const char *base, const block *b, const char *address)
     return address >= base + b->offset && address < base + b->offset + b->bytes;
 }
 
-/* "wte.weight", or "gradient of wte.weight": parameters, gradients and states share names. */
-static void describe_block(const block *b, char *buffer, size_t size)
+/* "wte.weight", or "gradient of wte.weight". */
+static void describe_block(const arena *a, const block *b, char *buffer, size_t size)
 {
     char name[64];
     text_of(b->name, name, sizeof name);
-    const char *prefix = b->kind == KIND_GRADIENT ? "gradient of "
-                         : b->kind == KIND_STATE  ? "state of "
-                         : b->kind == KIND_MASTER ? "master of "
-                                                  : "";
-    snprintf(buffer, size, "%s%s", prefix, name);
+    snprintf(buffer, size, "%s%s", a->kinds->kind[b->kind].prefix, name);
 }
 
 bool arena_find(const arena *a, const void *address, char *buffer, size_t size)
@@ -448,14 +442,14 @@ bool arena_find(const arena *a, const void *address, char *buffer, size_t size)
     const program *p = a->current;
     for (size_t i = 0; i < a->keep.n_blocks; i++)
         if (holds(a->memory, &a->keep.blocks[i], address)) {
-            describe_block(&a->keep.blocks[i], buffer, size);
+            describe_block(a, &a->keep.blocks[i], buffer, size);
             return true;
         }
     for (size_t i = 0; p && i < p->n_blocks; i++) {
         const block *b = &p->blocks[i];
         bool alive = b->start < (int64_t)a->cursor && (int64_t)a->cursor <= b->end;
         if (alive && holds(a->memory + a->persistent, b, address)) {
-            describe_block(b, buffer, size);
+            describe_block(a, b, buffer, size);
             return true;
         }
     }
@@ -471,9 +465,9 @@ static const program *peak_program(const arena *a)
 }
 
 /* The most bytes of each kind that a program has alive at one time. */
-static void most_of(const program *p, size_t most[KIND_COUNT])
+static void most_of(const program *p, size_t most[ARENA_KINDS])
 {
-    size_t live[KIND_COUNT] = {0};
+    size_t live[ARENA_KINDS] = {0};
     for (size_t i = 0; i < p->n_events; i++) {
         int64_t event = p->events[i];
         const block *b = &p->blocks[(event > 0 ? event : -event) - 1];
@@ -522,8 +516,8 @@ int arena_marks(const arena *a, arena_mark_info out[ARENA_MARKS])
 }
 
 /* base: where the region begins; clocks: how long persistent blocks live, 0 for others. */
-static void show(const program *p, size_t base, int64_t clocks, void (*visit)(void *, const block_info *),
-                 void *context)
+static void show(const program *p, size_t base, int64_t clocks,
+                 void (*visit)(void *, const block_info *), void *context)
 {
     for (size_t i = 0; i < p->n_blocks; i++) {
         const block *b = &p->blocks[i];

@@ -35,20 +35,16 @@
 
 typedef struct arena arena;
 
-typedef enum {
-    KIND_PARAMETER,
-    KIND_MASTER, /* what bf16 parameters lack of their f32 values */
-    KIND_GRADIENT,
-    KIND_STATE,        /* of the optimizer */
-    KIND_INTERMEDIATE, /* of the optimizer's pass-by-pass form */
-    KIND_ACTIVATION,
-    KIND_WORKSPACE,
-    KIND_BATCH, /* tokens, targets, scalars of a step */
-    KIND_CACHE, /* keys and values of the tokens so far, while text is generated */
-    KIND_COUNT
-} block_kind;
-
-const char *block_kind_name(block_kind kind);
+/* What blocks are for.  The arena counts the bytes of each kind and knows them by number alone; names
+ * are its user's, for reports.  Blocks of several kinds may share a name: `prefix` tells them apart
+ * where a block is named in a message ("gradient of wte.weight"). */
+enum { ARENA_KINDS = 16 };
+typedef struct {
+    int n; /* <= ARENA_KINDS */
+    struct {
+        const char *name, *prefix;
+    } kind[ARENA_KINDS];
+} arena_kinds;
 
 /* A block's name: a format with at most one %d, and its number.  Compared by both in replay. */
 typedef struct {
@@ -58,20 +54,21 @@ typedef struct {
 
 #define NAME(format_, number_) ((block_name){format_, number_})
 
-error *arena_create(arena **out) NODISCARD;
+/* The kinds must outlive it. */
+error *arena_create(const arena_kinds *kinds, arena **out) NODISCARD;
 void arena_destroy(arena *a); /* gives the memory back to the device it came from */
 
 /* The device whose failure slot is used and, after commit, that owns the memory. */
 void arena_attach(arena *a, device *dev);
 
 /* A block for the whole run.  dtype and shape as given; contents undefined at first. */
-tensor arena_keep(arena *a, block_kind kind, dtype type, shape s, block_name name);
+tensor arena_keep(arena *a, int kind, dtype type, shape s, block_name name);
 
 /* Programs are told apart by name (a string constant). */
 void arena_begin(arena *a, const char *program);
 void arena_end(arena *a); /* every block of the program must have been dropped */
 
-tensor arena_take(arena *a, block_kind kind, dtype type, shape s, block_name name);
+tensor arena_take(arena *a, int kind, dtype type, shape s, block_name name);
 void arena_drop(arena *a, tensor *t); /* t becomes absent; an absent t is ignored */
 
 /* At the head of iteration k = 0, 1, ... of the micro-batch loop. */
@@ -101,21 +98,21 @@ bool arena_find(const arena *a, const void *address, char *buffer, size_t size);
 
 typedef struct {
     char name[64];
-    block_kind kind;
+    int kind;
     bool persistent;
     size_t bytes, offset; /* offset from the beginning of the arena */
     int64_t start, end;   /* clock of take and drop; whole program for persistent ones */
 } block_info;
 
 typedef struct {
-    const char *program;        /* the one with the peak */
-    size_t peak, load;          /* bytes, persistent included */
-    size_t persistent;          /* bytes */
-    size_t by_kind[KIND_COUNT]; /* bytes alive at the peak moment */
-    size_t most[KIND_COUNT];    /* most bytes of a kind alive at any one time */
-    size_t gaps;                /* peak - sum of by_kind: what placement loses */
-    int64_t peak_clock, clocks; /* when, of how many events */
-    char peak_name[64];         /* the block whose taking makes the peak */
+    const char *program;         /* the one with the peak */
+    size_t peak, load;           /* bytes, persistent included */
+    size_t persistent;           /* bytes */
+    size_t by_kind[ARENA_KINDS]; /* bytes alive at the peak moment */
+    size_t most[ARENA_KINDS];    /* most bytes of a kind alive at any one time */
+    size_t gaps;                 /* peak - sum of by_kind: what placement loses */
+    int64_t peak_clock, clocks;  /* when, of how many events */
+    char peak_name[64];          /* the block whose taking makes the peak */
 } arena_summary;
 
 arena_summary arena_summarize(const arena *a);

@@ -34,7 +34,7 @@ static void program(classifier *k)
 
 static error *build(classifier *k)
 {
-    TRY(arena_create(&k->arena));
+    TRY(arena_create(&block_kinds, &k->arena));
     arena_attach(k->arena, &k->null);
     k->r = (run){.dev = &k->null, .arena = k->arena, .params = &k->params};
     TRY(k->kind->create(&k->config, &plain_training, &k->params, &k->model));

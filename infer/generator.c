@@ -19,7 +19,7 @@ static void place(generator *g)
 
 static error *build(generator *g, int64_t stride)
 {
-    TRY(arena_create(&g->arena));
+    TRY(arena_create(&block_kinds, &g->arena));
     arena_attach(g->arena, &g->null);
     g->r = (run){.dev = &g->null, .arena = g->arena, .params = &g->params};
     TRY(g->kind->create(&g->config, &plain_training, &g->params, &g->model));

@@ -29,7 +29,7 @@
 #ifndef REGRAD_PARAMS_H
 #define REGRAD_PARAMS_H
 
-#include "core/arena.h"
+#include "params/block_kinds.h"
 #include "ranks/comm.h"
 #include "params/step_clock.h"
 

@@ -3,7 +3,7 @@
 #ifndef REGRAD_TEST_ARENA_BED_H
 #define REGRAD_TEST_ARENA_BED_H
 
-#include "core/arena.h"
+#include "params/block_kinds.h"
 #include "test/host.h"
 
 #include <setjmp.h>
@@ -28,7 +28,7 @@ static inline void must(error *e)
 
 static inline void open_bed(bed *b)
 {
-    must(arena_create(&b->a));
+    must(arena_create(&block_kinds, &b->a));
     b->null = device_null();
     b->host = host_device(&b->memory);
     arena_attach(b->a, &b->null);

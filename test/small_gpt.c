@@ -73,7 +73,7 @@ void open_model(bench_model *b, const model_config *c, const training_policy *ho
     *b = (bench_model){.dev = &null, .amplitude = 0.4};
     b->p.type = type;
     b->p.policy = GRADS_OWN;
-    must(arena_create(&b->arena));
+    must(arena_create(&block_kinds, &b->arena));
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
     must(gpt_kind.create(c, how, &b->p, &b->m));
@@ -143,7 +143,7 @@ void open_decoding(decoding *d, const model_config *c, int64_t room, device *dev
     *d = (decoding){.room = room, .b.amplitude = 0.4};
     bench_model *b = &d->b;
     b->p.type = F64;
-    must(arena_create(&b->arena));
+    must(arena_create(&block_kinds, &b->arena));
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
     must(gpt_kind.create(c, &plain_training, &b->p, &b->m));

@@ -146,6 +146,19 @@ static void test_outside_of_a_program(void **state)
     close_bed(&b);
 }
 
+static void test_kinds_are_checked(void **state)
+{
+    (void)state;
+    bed b;
+    open_bed(&b);
+    for (int kind = -1; kind <= KIND_COUNT; kind += KIND_COUNT + 1) {
+        tensor t = arena_keep(b.a, kind, F32, SHAPE(1), NAME("x", 0));
+        assert_false(present(t));
+        refused(&b.null, "a block of kind");
+    }
+    close_bed(&b);
+}
+
 static void test_persistent_blocks_are_checked(void **state)
 {
     (void)state;
@@ -205,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_outside_of_a_program),
         cmocka_unit_test(test_persistent_blocks_are_checked),
         cmocka_unit_test(test_no_machine_has_it),
+        cmocka_unit_test(test_kinds_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

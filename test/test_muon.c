@@ -80,7 +80,7 @@ static void open_engine(engine *e, const char *name, bool fused, grad_policy pol
     e->p.type = F32;
     for (int i = 0; i < TENSORS; i++)
         assert_int_equal(params_add(&e->p, tensors[i]), i);
-    must(arena_create(&e->a));
+    must(arena_create(&block_kinds, &e->a));
     arena_attach(e->a, &e->null);
     e->r = (run){.dev = &e->null, .arena = e->a, .params = &e->p};
     must(optimizer_create(&config, &e->r, &e->o));
@@ -192,7 +192,7 @@ static void test_orthogonal(void **state)
         arena *a;
         params p = {.type = F32};
         must(cpu_device(2, &dev));
-        must(arena_create(&a));
+        must(arena_create(&block_kinds, &a));
         arena_attach(a, &null);
         run r = {.dev = &null, .arena = a, .params = &p};
         tensor x = {0};

@@ -149,7 +149,7 @@ static void open_engine(engine *e, const rule_case *c, bool fused, grad_policy p
                                                         .shape = SHAPE(sizes[i]),
                                                         .decay = i == 0}),
                          i);
-    must(arena_create(&e->a));
+    must(arena_create(&block_kinds, &e->a));
     arena_attach(e->a, &e->null);
     e->r = (run){.dev = &e->null, .arena = e->a, .params = &e->p};
     must(optimizer_create(&config, &e->r, &e->o));

@@ -115,7 +115,7 @@ static void open_bed(bed *b, grad_policy policy)
     b->host = host_device(&b->memory);
     b->p = (params){.type = F32, .policy = policy, .complete = updated, .context = b};
     b->r = (run){.dev = &b->null, .params = &b->p};
-    must(arena_create(&b->r.arena));
+    must(arena_create(&block_kinds, &b->r.arena));
     arena_attach(b->r.arena, &b->null);
     for (int i = 0; i < ROWS; i++)
         assert_int_equal(params_add(&b->p, specs[i]), i);
@@ -428,7 +428,7 @@ static void initialize(initial *x, dtype type, uint64_t seed)
     x->null = device_null();
     x->host = host_device(&x->memory);
     x->p = (params){.type = type, .policy = GRADS_OVERLAY};
-    must(arena_create(&x->a));
+    must(arena_create(&block_kinds, &x->a));
     arena_attach(x->a, &x->null);
     for (int i = 0; i < 4; i++)
         params_add(

@@ -158,7 +158,7 @@ static void open_bed(bed *b, const variant *v, device *dev, dtype type)
     *b = (bed){.v = v, .dev = &null};
     b->p.type = type;
     b->p.policy = GRADS_OWN;
-    must(arena_create(&b->arena));
+    must(arena_create(&block_kinds, &b->arena));
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
     must(vit_kind.create(&c, training_of(v), &b->p, &b->m));

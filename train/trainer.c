@@ -355,7 +355,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     t->null.kind = device_kind_at(o->place);
     t->params.type = o->type;
     t->params.master = o->master;
-    error *e = arena_create(&t->arena);
+    error *e = arena_create(&block_kinds, &t->arena);
     if (!e) {
         arena_attach(t->arena, &t->null);
         t->r = (run){.dev = &t->null,
