@@ -90,7 +90,7 @@ static error *open_run(regrad_run *r, const char *kind, int n, const char *const
     options *o = &r->o;
     TRY(parse(r, kind, n, given));
     if (!o->train_data.n) return user_error("--train-data: give the data to train on");
-    TRY(device_open(o->place, (int)o->threads, &r->dev));
+    TRY(device_open(o->place, (int)o->threads, NULL, &r->dev));
     r->open = true;
     TRY(device_use(&r->dev, o->cpu_kernel, o->products));
     o->place = device_place(&r->dev);
