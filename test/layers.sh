@@ -8,8 +8,7 @@
 #
 # And no family of models is named where models compute: it is a row of options (model/config.h); no
 # option is without a heading in --help and without what a resume does with it (train/option_row.h).
-# And no family of models is named where models compute: it is a row of options (model/config.h).  A
-# function fits a screen: 60 lines.
+# A function fits a screen: 60 lines.
 #
 # The text is read, not compiled, so this holds for every configuration.  Then each rule is broken in a
 # copy of the tree, and each time the check must say so.
