@@ -129,7 +129,7 @@ error *alloc_array(void *out_pointer, unsigned long count, unsigned long size)
     void *p = NULL;
     if (!__builtin_mul_overflow(count, size, &bytes))
         p = calloc(count ? count : 1, size ? size : 1);
-    if (!p) return user_error("out of memory: %lu x %lu bytes are not to be had", count, size);
+    if (!p) return user_error("out of memory allocating %lu x %lu bytes", count, size);
     memcpy(out_pointer, &p, sizeof p);
     return NULL;
 }

@@ -17,7 +17,7 @@ static inline NODISCARD error *grow_array(void *pointer, size_t *capacity, size_
     void *old, *grown = NULL;
     memcpy(&old, pointer, sizeof old);
     if (!__builtin_mul_overflow(wanted, size, &bytes)) grown = realloc(old, bytes);
-    if (!grown) return user_error("out of memory: %zu x %zu bytes are not to be had", wanted, size);
+    if (!grown) return user_error("out of memory allocating %zu x %zu bytes", wanted, size);
     memcpy(pointer, &grown, sizeof grown);
     *capacity = wanted;
     return NULL;

@@ -139,7 +139,7 @@ static void look(time_tree *t, size_t at, size_t low, size_t high, size_t start,
     look(t, 2 * at + 1, middle, high, start, end);
 }
 
-/* The first span that ends behind `cursor`: mostly one of the next. */
+/* The first span that ends after `cursor`: mostly one of the next. */
 static const span *skip(view v, size_t cursor)
 {
     size_t step = 1;
@@ -151,7 +151,7 @@ static const span *skip(view v, size_t cursor)
     return v.at + 1;
 }
 
-/* From cursor on: the end of what is taken there; *next: where the next span begins behind that. */
+/* From cursor on: the end of what is taken there; *next: where the next span begins after that. */
 static size_t end_of_taken(time_tree *t, size_t cursor, size_t *next)
 {
     for (bool moved = true; moved;) {

@@ -1,5 +1,5 @@
 /* sparse_bits.h - words of 32 bits that say which elements are there (core/ops.def), for the host and
- * for CUDA: counting, and what is drawn at random when elements come anew.
+ * for CUDA: counting, and what is drawn at random when elements grow back.
  *
  * n of F free elements are to be drawn, each as likely as any other.  All of a permutation would be
  * dear; so the free elements, in order, are cut into n runs of F/n, and one of each is drawn:
@@ -69,10 +69,10 @@ HOST_DEVICE void draw_words(const drawing *d, uint32_t *bits, const uint32_t *ta
     if (next < z && ++j < d->n) next = drawn_of(d, j);
     for (int64_t w = first; w < first + words; w++) {
         uint32_t is_free = ~taken[w] & elements_of(w, end);
-        int64_t behind = z + ones_of(is_free);
-        for (; j < d->n && next < behind; next = ++j < d->n ? drawn_of(d, j) : next)
+        int64_t after = z + ones_of(is_free);
+        for (; j < d->n && next < after; next = ++j < d->n ? drawn_of(d, j) : next)
             bits[w] |= nth_one(is_free, next - z);
-        z = behind;
+        z = after;
     }
 }
 

@@ -3,7 +3,7 @@
  * A rule computes in f32 lanes (core/rule.h).  Here is what lies between a lane and memory; both
  * devices compile it, without contraction, so they store the same bits.
  *
- * A bf16 weight, and what its f32 value has besides (hi: rounded to the nearest, ties away from
+ * A bf16 weight, and the rest of its f32 value (hi: rounded to the nearest, ties away from
  * zero, which needs no more than an addition):
  *
  *      master f32       the value once more; the weight is its hi                        2 + 4 bytes

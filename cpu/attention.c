@@ -270,7 +270,7 @@ void cpu_attention(device *dev, int stream, const attention_op *o)
 
 /* ---- backward ---- */
 
-/* What the backward pass of a head has besides the head. */
+/* What the backward pass of a head needs beside the head. */
 typedef struct {
     view out, dout, dq, dk, dv;
     const float *lse;

@@ -8,7 +8,7 @@
  *
  * As there, scores exist one block at a time, under the largest so far.  A generated token reads
  * the whole cache once, so its time is that of the memory: what matters is that a head's rows lie
- * one behind the other.  Threads share (sequence, head) pairs and blocks of queries.
+ * one after another.  Threads share (sequence, head) pairs and blocks of queries.
  *
  * In bf16 a block of keys or values is converted as it is needed, and the output adds up aside.
  */

@@ -12,7 +12,7 @@
 #define OPERATION(name) void cpu_##name(device *dev, int stream, const name##_op *o);
 #include "core/ops.def"
 
-/* What is behind a CPU device. */
+/* A CPU device's state. */
 typedef struct {
     pool *pool;
     const char *kernel;

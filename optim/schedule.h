@@ -1,11 +1,16 @@
 /* schedule.h - the learning rate of each step.
  *
- *   warmup        lr (step + 1) / warmup, then from step = warmup on, with x from 0 to 1 over the
- * rest: constant      lr linear        lr (1 - x (1 - f)) cosine        lr (f + (1 - f) (1 + cos(pi
- * x)) / 2)       Loshchilov, Hutter, ICLR 2017 wsd           lr, and over the last fifth linearly
- * to f lr    warm-up, stable, decay: Hu et al. 2024
+ *   warm-up    lr (step + 1) / warmup
  *
- * f is the final fraction; the last step runs at x just below 1.
+ * and after it, with x going from 0 to 1 over the remaining steps:
+ *
+ *   constant   lr
+ *   linear     lr (1 - x (1 - f))
+ *   cosine     lr (f + (1 - f) (1 + cos(pi x)) / 2)     Loshchilov, Hutter: SGDR, ICLR 2017
+ *   wsd        lr, then linearly to f lr over the       warm-up, stable, decay: Hu et al., MiniCPM,
+ *              last fifth                               2024
+ *
+ * f is the final fraction.  The last step has an x just below 1.
  */
 #ifndef REGRAD_SCHEDULE_H
 #define REGRAD_SCHEDULE_H

@@ -82,7 +82,7 @@ bool param_in_pool(const params *p, int id)
     return p->storage && p->storage->pool && !p->row[id].own;
 }
 
-/* Does the storage stand behind this row? */
+/* Does the storage keep this row? */
 static bool stored(const params *p, int id)
 {
     return p->storage && (!p->storage->pool || param_in_pool(p, id));
@@ -434,7 +434,7 @@ static void finish_if_complete(run *r, param *row, int id)
     if (!row->has_gradient || row->writes < row->spec.writers || row->readers) return;
     if (at_once(p)) {
         row->updated = last;
-        row->has_gradient = last; /* else the next micro-batch's comes anew */
+        row->has_gradient = last; /* else the next micro-batch's is a new one */
     } else if (collects(p, id)) {
         row->has_gradient = false;
     } else if (stored(p, id) && last) {

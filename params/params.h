@@ -21,7 +21,7 @@
  * Under fold the earlier micro-batches wait for the readers, too, though the weight does not change
  * yet: so all micro-batches ask for the same memory, and what is recorded of two holds for all.
  * Where several ranks share a run, or values are stored otherwise than they are read, a storage
- * stands behind the hooks (param_storage below); models do not know that either.
+ * is hidden by the hooks (param_storage below); models do not know that either.
  *
  * The contract for models: rows come in the order of the forward pass; in backward, every use of a
  * weight is open or over when its last writer is done; a use after its update is reported as an internal error.
@@ -37,7 +37,7 @@ typedef enum { GRADS_OWN, GRADS_OVERLAY, GRADS_RELEASE, GRADS_FOLD, GRADS_AUTO }
 
 const char *grad_policy_name(grad_policy policy);
 
-/* What is kept of a bf16 parameter's f32 value besides itself (core/stored_numbers.h). */
+/* What is kept of a bf16 parameter's f32 value beside the parameter (core/stored_numbers.h). */
 typedef enum { MASTER_F32, MASTER_SPLIT16, MASTER_SPLIT8, MASTER_NONE } master_form;
 
 typedef enum { INIT_ZERO, INIT_ONE, INIT_NORMAL, INIT_VALUE } init_kind;
@@ -92,8 +92,8 @@ typedef struct {
     void *own;
     bool collects;  /* gradients are kept as `collected`; else as they are, and collected once */
     int64_t bucket; /* bytes of gradients that are collected together; 0: each at once */
-    /* ? The row that holds what counts of several others' values (params/sparse_backing.h): those own nothing,
-     * all else is as without a storage.  0: none, each row has its own. */
+    /* ? Index of the row that stores the non-zeros of all pooled matrices (params/sparse_backing.h), which
+     * own nothing themselves; other rows are as without a storage.  0: none. */
     int pool;
     void (*expand)(void *own, run *r, int id); /* ? NULL: values are kept whole */
     void (*collect)(void *own, run *r, const int *ids, int n);
@@ -151,11 +151,12 @@ error *param_initialize(const params *p, device *dev, uint64_t seed, int id) NOD
 error *params_adopt(params *p, device *dev) NODISCARD;
 error *param_adopt(const params *p, device *dev, int id) NODISCARD;
 
-/* A training step: begin, then micro-batches 0, 1, ..., then (under own and overlay) the optimizer
- * reads row[i].gradient, then end. */
-/* Puts a storage behind the hooks; before params_place.  It must outlive the table. */
+/* Where values and gradients are kept, if not each in one block of its own; before params_place.  The
+ * storage must outlive the table. */
 error *params_store(params *p, const param_storage *storage) NODISCARD;
 
+/* A training step: begin, micro-batches 0, 1, ..., then (under own and overlay) the optimizer reads
+ * row[i].gradient, then end. */
 void params_begin_step(run *r, int micro_batches);
 void params_begin_micro(run *r, int micro);
 void params_end_micro(run *r); /* gradients are what they are */

@@ -50,7 +50,7 @@ static void take_own(const zero *z, params *p, int rank)
     }
 }
 
-/* ---- behind the hooks ---- */
+/* ---- what the hooks call ---- */
 
 /* What comes on the other stream waits for what there is; on a device with one they are the same. */
 static void leave(run *r)

@@ -1,6 +1,6 @@
-/* sharded_backing.h - data parallel training, and its states, gradients and parameters dealt to the ranks
+/* sharded_backing.h - data parallel training, and its states, gradients and parameters sharded over the ranks
  * (Rajbhandari et al.: "ZeRO: memory optimizations toward training trillion parameter models", SC
- * 2020): a storage behind the parameter table's hooks.
+ * 2020): a storage that the parameter table's hooks call.
  *
  *   --zero   a rank keeps            gradients of K micro-batches        values       moved, N = 1 copy
  *     0      all                     summed once                         -            2 N
@@ -9,7 +9,7 @@
  *     3      ... and own values      scattered in every micro-batch      gathered     3 K N
  *                                                                        at each use
  *
- * Each tensor is dealt by itself: rank r owns its r-th range of elements, so any sizes and any number
+ * Each tensor is sharded by itself: rank r owns its r-th range of elements, so any sizes and any number
  * of ranks will do (ranges are as even as their unit of 16 elements lets them, the last ones may be
  * empty).  An optimizer that sees whole matrices owns whole tensors: the largest first, each goes to
  * the rank with the least.

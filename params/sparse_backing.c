@@ -43,7 +43,7 @@ static set part(set all, const matrix *m)
                  tensor_of(starts, I64, SHAPE(m->groups + 1))};
 }
 
-/* ---- behind the hooks ---- */
+/* ---- what the hooks call ---- */
 
 static void expand(void *own, run *r, int id)
 {
@@ -61,7 +61,7 @@ static void collect(void *own, run *r, const int *ids, int n)
     for (int i = 0; i < n; i++) {
         set of = part(now(s), &s->matrices[s->of[ids[i]]]);
         grad g = grad_begin(r, s->storage.pool);
-        /* has this matrix been here in this step?  (A pool that folds begins anew.) */
+        /* has this matrix been here in this step?  (A pool that folds starts again from zero.) */
         g.accumulate = p->micro > 0 && p->policy != GRADS_FOLD;
         OP(compress, r->dev, r->stream, .values = g, .x = p->row[ids[i]].gradient, .bits = of.bits,
            .starts = of.starts);
@@ -294,11 +294,11 @@ static double find_limit(sparse *s, run *r, tensor x, int64_t most)
     return (double)limit;
 }
 
-/* What has gone is dealt out in proportion to what each matrix has left; where there is no room for
+/* What was pruned is shared out in proportion to what each matrix has left; where there is no room for
  * that, to the first that have. */
 static void deal(sparse *s)
 {
-    int64_t left = 0, dealt = 0, before = 0;
+    int64_t left = 0, given = 0, before = 0;
     for (int i = 0; i < s->n; i++) {
         left += s->matrices[i].left;
         s->matrices[i].drawn = 0;
@@ -311,15 +311,15 @@ static void deal(sparse *s)
         int64_t room = m->elements - m->had;
         m->drawn = (int64_t)((double)gone * to) - (int64_t)((double)gone * from);
         if (m->drawn > room) m->drawn = room;
-        dealt += m->drawn;
+        given += m->drawn;
         before += m->left;
     }
-    for (int i = 0; i < s->n && dealt < gone; i++) {
+    for (int i = 0; i < s->n && given < gone; i++) {
         matrix *m = &s->matrices[i];
-        int64_t room = m->elements - m->had - m->drawn, more = gone - dealt;
+        int64_t room = m->elements - m->had - m->drawn, more = gone - given;
         if (more > room) more = room;
         m->drawn += more;
-        dealt += more;
+        given += more;
     }
 }
 

@@ -11,7 +11,7 @@
  * once, and so the whole of it counts as backward.
  *
  * Operations on the CPU are over when they return, so the clock on the wall is the time of a phase.
- * A device that works behind the program's back (async) is to record an event at each phase_enter
+ * A device that runs asynchronously (async) is to record an event at each phase_enter
  * instead, and to add the differences when the step is over; nothing else has to change.  Until then
  * the trainer says NAN of its phases, which the log writes as null.
  */

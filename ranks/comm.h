@@ -1,4 +1,4 @@
-/* comm.h - what ranks say to each other: one interface, whoever carries it.
+/* comm.h - how ranks talk to each other: one interface, whoever carries it.
  *
  * A run may be shared by N processes, called ranks 0 .. N-1.  All of them run the same program and
  * so come to the same calls in the same order.  Three engines carry them (none of them is ours:
@@ -6,10 +6,10 @@
  *
  *     one process    no engine: every call returns at once
  *     MPI            the CPU's memory                                  ranks/mpi.c
- *     NCCL           a GPU's memory, on a stream; host words by MPI    cuda/nccl.c
+ *     NCCL           a GPU's memory, on a stream; control messages by MPI    cuda/nccl.c
  *                    or by a socket                                    ranks/tcp.c
  *
- * A tensor is dealt to the ranks by a `share`: rank r owns one range of its elements, which may be
+ * A tensor is sharded over the ranks by a `share`: rank r owns one range of its elements, which may be
  * empty.  The two halves of an all-reduce work on it in place:
  *
  *              rank 0     rank 1     rank 2

@@ -380,7 +380,7 @@ static int open_at(const struct addrinfo *a, bool connects)
     int on = 1, off = 0, fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (a->ai_family == AF_INET6) /* one that listens hears IPv4 besides */
+    if (a->ai_family == AF_INET6) /* a listener hears IPv4 as well */
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     bool open = connects ? !connect(fd, a->ai_addr, a->ai_addrlen)
                          : !bind(fd, a->ai_addr, a->ai_addrlen) && !listen(fd, 128);

@@ -1,13 +1,13 @@
-/* tcp.h - ranks without MPI: the hosts' words by TCP.
+/* tcp.h - ranks without MPI: control messages over TCP.
  *
- * Each process is told who it is by its environment, as torchrun and job scripts do:
+ * Each process learns who it is from its environment, as torchrun and job scripts do:
  *
  *     RANK (or SLURM_PROCID)         0 .. WORLD_SIZE - 1
  *     WORLD_SIZE (or SLURM_NTASKS)
  *     LOCAL_RANK (or SLURM_LOCALID)  among those of its machine
  *     MASTER_ADDR, MASTER_PORT       where rank 0 listens
  *
- * This carries words only: NCCL's number at the start, agreements, who is where.  Tensors are NCCL's.
+ * This carries control messages only: NCCL's unique id at the start, agreements, who is where.  Tensors are NCCL's.
  */
 #ifndef REGRAD_DIST_WIRE_H
 #define REGRAD_DIST_WIRE_H

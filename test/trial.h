@@ -1,17 +1,19 @@
 /* trial.h - one operation, one case, tried on a device and held against the reference.
  *
  * A trial lists the operands of an operation by role.  Given values are drawn in double and rounded
- * to the operand's type (float, or bf16), so that every device starts from the same numbers.  Each operand lies in memory of its
- * own:
+ * to the operand's type (float or bf16), so that every device starts from the same numbers.  Each
+ * operand lies in memory of its own:
  *
- *     | guard | row 0 ... | padding | row 1 ... | padding | ... | guard |      sentinel: all bits
- * set (NaN, index -1) Outputs that are to be written hold the sentinel before, too: what is read,
- * added to or left out by mistake shows up as NaN.  After the operation all but the written
- * elements must be as before, inputs included.  Then the same again
- *   - on memory shifted by one element (or `shift`): the same bits (a result must not depend on where things
- * lie);
- *   - with one thread, in some cases with five (more than there may be rows): within the bound; on
- *     a GPU in other orders of threads: the same bits.
+ *     | guard | row 0 ... | padding | row 1 ... | padding | ... | guard |
+ *
+ * Guards and padding hold a sentinel, all bits set: a NaN as a float, -1 as an index.  Outputs that
+ * are to be written hold it before the operation, too, so that what is read, added to or left out by
+ * mistake shows up as a NaN.  Afterwards everything but the written elements must be as before, inputs
+ * included.  Then the operation runs again
+ *   - on memory shifted by one element (or `shift`): the same bits, for no result may depend on where
+ *     things lie;
+ *   - with one thread, and in some cases with five (more than there may be rows): within the bound; on
+ *     a GPU with threads in other orders: the same bits.
  *
  * The bound.  Written in `unit` for each output element, it is
  *

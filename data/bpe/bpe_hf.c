@@ -1,8 +1,9 @@
 /* bpe_hf.c - writing the files of a Hugging Face tokenizer
  *
  *     tokenizer.json          everything, for the fast tokenizers and for bpe_open
- *     vocab.json, merges.txt  GPT-2's own two files; for GPT-2's vocabulary, byte for byte those
- * that were published (encoder.json, vocab.bpe) tokenizer_config.json   which class reads them
+ *     vocab.json, merges.txt  GPT-2's own two files; of GPT-2's vocabulary, byte for byte those that
+ *                             were published (encoder.json, vocab.bpe)
+ *     tokenizer_config.json   which class reads them
  *
  * All text is ASCII: other characters are written as \uXXXX.
  */

@@ -1,10 +1,11 @@
 /* bpe_json.c - reading Hugging Face's tokenizer.json
  *
- *     { "added_tokens": [{"id": 50256, "content": "<|endoftext|>", "special": true, ...}],
- *       "normalizer": null,
- *       "pre_tokenizer": {"type": "ByteLevel", "use_regex": true, ...},   <- or Split, then
- * ByteLevel "post_processor": ..., "decoder": {"type": "ByteLevel", ...}, "model": {"type": "BPE",
- * "vocab": {"!": 0, ...}, "merges": ["h e", ["t", "he"], ...]} }
+ *     { "added_tokens":  [{"id": 50256, "content": "<|endoftext|>", "special": true, ...}],
+ *       "normalizer":    null,
+ *       "pre_tokenizer": {"type": "ByteLevel", "use_regex": true, ...},     <- or Split, then ByteLevel
+ *       "post_processor": ...,
+ *       "decoder":       {"type": "ByteLevel", ...},
+ *       "model":         {"type": "BPE", "vocab": {"!": 0, ...}, "merges": ["h e", ["t", "he"], ...]} }
  *
  * Spellings are in GPT-2's characters for bytes (byte_chars.h), but for added tokens, which are
  * spelled as they are.  This reader gives the ids that the file's own program gives, or refuses:
