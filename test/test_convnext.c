@@ -150,7 +150,7 @@ static void open_bed(bed *b, const variant *v, const training_policy *how, devic
     *b = (bed){.v = v, .dev = &null};
     b->p.type = type;
     b->p.policy = GRADS_OWN;
-    must(arena_create(&b->arena));
+    must(arena_create(&block_kinds, &b->arena));
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
     must(convnext_kind.create(&c, how, &b->p, &b->m));
