@@ -80,7 +80,7 @@ error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason
     return NULL;
 }
 
-static void update_one(void *context, int id, fold_part part);
+static void update_complete(void *context, const int *ids, int n, fold_part part);
 
 error *optimizer_create(const optim_config *c, run *r, optimizer **out)
 {
@@ -98,7 +98,7 @@ error *optimizer_create(const optim_config *c, run *r, optimizer **out)
         return e;
     }
     r->params->policy = c->gradients;
-    r->params->complete = update_one;
+    r->params->complete = update_complete;
     r->params->context = o;
     *out = o;
     return NULL;
@@ -316,10 +316,8 @@ static void fold_over_ranks(optimizer *o, int id, fold_part part)
     apply(o, o->c.rule, 1, FOLD_LAST);
 }
 
-/* Release and fold: called by the hooks when parameter id's gradient is complete. */
-static void update_one(void *context, int id, fold_part part)
+static void update_one(optimizer *o, int id, fold_part part)
 {
-    optimizer *o = context;
     bool fold = o->c.gradients == GRADS_FOLD;
     if (!o->r->params->row[id].own) return;
     if (!o->c.fused) norms_of(o, id, id + 1);
@@ -334,6 +332,33 @@ static void update_one(void *context, int id, fold_part part)
         apply(o, rule_of(o, id), 1, part);
     }
     if (fold) add_norm(o, id, part);
+}
+
+/* Several at once, by one operation, but for those whose rule sees whole matrices. */
+static void update_some(optimizer *o, const int *ids, int n)
+{
+    rule_id rule = o->c.rule;
+    int64_t items = 0;
+    for (int i = 0; i < n; i++) {
+        if (!o->r->params->row[ids[i]].own || by_matrix(o, ids[i])) continue;
+        rule = rule_of(o, ids[i]);
+        if (!o->c.fused) norms_of(o, ids[i], ids[i] + 1);
+        prepare(o, ids[i], &o->items[items++]);
+    }
+    if (items) apply(o, rule, items, FOLD_WHOLE);
+    for (int i = 0; i < n; i++)
+        if (o->r->params->row[ids[i]].own && by_matrix(o, ids[i])) apply_by_matrix(o, ids[i]);
+}
+
+/* Release and fold: called by the hooks when these parameters' gradients are complete. */
+static void update_complete(void *context, const int *ids, int n, fold_part part)
+{
+    optimizer *o = context;
+    if (n > 1 && part == FOLD_WHOLE)
+        update_some(o, ids, n);
+    else
+        for (int i = 0; i < n; i++)
+            update_one(o, ids[i], part);
 }
 
 /* hyper's gradient norm and clip; of all ranks' parts, where each has some. */

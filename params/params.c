@@ -19,6 +19,9 @@ int params_add(params *p, param_spec spec)
         param *rows = realloc(p->row, (size_t)more * sizeof *rows);
         if (!rows) return -1;
         p->row = rows;
+        int *queue = realloc(p->queue, 2 * (size_t)more * sizeof *queue);
+        if (!queue) return -1;
+        p->queue = queue;
         p->room = more;
     }
     if (!spec.writers) spec.writers = 1;
@@ -64,10 +67,9 @@ static dtype master_type(const params *p)
     return p->type == BF16 ? types[p->master] : DT_NONE;
 }
 
-error *params_store(params *p, const param_storage *storage)
+void params_store(params *p, const param_storage *storage)
 {
     p->storage = storage;
-    return alloc_array(&p->queue, 2 * (size_t)p->n, sizeof *p->queue);
 }
 
 /* ---- own ranges ---- */
@@ -359,14 +361,33 @@ static bool at_once(const params *p)
     return p->policy == GRADS_RELEASE || p->policy == GRADS_FOLD;
 }
 
-/* Release, fold: the optimizer takes the gradient in, and its space is given back. */
-static void update(run *r, int id)
+/* Release, fold: the optimizer takes gradients in, and their space is given back. */
+static void update(run *r, const int *ids, int n)
 {
     params *p = r->params;
+    if (!n) return;
     phase before = phase_enter(r->phases, PHASE_OPTIMIZER);
-    p->complete(p->context, id, part_of(p));
+    p->complete(p->context, ids, n, part_of(p));
     phase_enter(r->phases, before);
-    arena_drop(r->arena, &p->row[id].gradient);
+    for (int i = 0; i < n; i++)
+        arena_drop(r->arena, &p->row[ids[i]].gradient);
+}
+
+/* Those that wait. */
+static void update_waiting(run *r)
+{
+    params *p = r->params;
+    update(r, p->queue, p->waiting);
+    p->waiting = 0;
+}
+
+/* A complete gradient, without storage. */
+static void update_soon(run *r, int id)
+{
+    params *p = r->params;
+    bool waits = p->together && p->policy == GRADS_RELEASE && p->row[id].spec.shape.rank < 2;
+    p->queue[p->waiting++] = id;
+    if (!waits) update_waiting(r);
 }
 
 /* The own range of the gradient goes to what was collected so far; its space is given back. */
@@ -396,7 +417,7 @@ static void settle(run *r)
     for (int i = 0; i < p->under_way; i++) {
         int id = p->queue[p->n + i];
         if (at_once(p))
-            update(r, id);
+            update(r, &id, 1);
         else if (collects(p, id))
             keep_collected(r, id);
     }
@@ -443,12 +464,15 @@ static void finish_if_complete(run *r, param *row, int id)
     if (collects(p, id) || (stored(p, id) && p->policy != GRADS_FOLD && last))
         enqueue(r, id);
     else if (at_once(p))
-        update(r, id);
+        update_soon(r, id);
 }
 
 void params_end_micro(run *r)
 {
-    if (!r->params->storage) return;
+    if (!r->params->storage) {
+        update_waiting(r);
+        return;
+    }
     send(r);
     settle(r);
 }

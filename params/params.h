@@ -110,11 +110,15 @@ typedef struct {
     int first;          /* trainable row of the table, n if there is none; see grads_below */
     bool training;      /* hooks of gradients are alive */
     int micro, micro_batches; /* of the step under way */
-    /* release, fold: parameter id's gradient is complete, that of the whole step or of a part */
-    void (*complete)(void *context, int id, fold_part part);
+    /* release, fold: these parameters' gradients are complete, those of the whole step or of a part */
+    void (*complete)(void *context, const int *ids, int n, fold_part part);
+    /* release: a vector's gradient waits for the next matrix's, so that one operation takes both (on a
+     * GPU a launch costs more than a vector) */
+    bool together;
     void *context;
     const param_storage *storage; /* NULL: all lies here, whole */
-    /* gradients on their way to being collected: waiting, and under way */
+    /* gradients on their way to being collected: waiting, and under way; without storage, those that
+     * wait for a matrix's */
     int *queue; /* (2 n): waiting[], then under_way[] */
     int waiting, under_way;
     int64_t waiting_bytes;
@@ -153,7 +157,7 @@ error *param_adopt(const params *p, device *dev, int id) NODISCARD;
 
 /* Where values and gradients are kept, if not each in one block of its own; before params_place.  The
  * storage must outlive the table. */
-error *params_store(params *p, const param_storage *storage) NODISCARD;
+void params_store(params *p, const param_storage *storage);
 
 /* A training step: begin, micro-batches 0, 1, ..., then (under own and overlay) the optimizer reads
  * row[i].gradient, then end. */

@@ -129,7 +129,8 @@ static error *deal(zero *z, params *p, const comm *c, bool whole)
     else
         deal_evenly(z, p, c->size);
     if (z->stage) take_own(z, p, c->rank);
-    return params_store(p, &z->storage);
+    params_store(p, &z->storage);
+    return NULL;
 }
 
 error *zero_open(run *r, int stage, bool whole, int64_t bucket, zero **out)

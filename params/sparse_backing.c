@@ -125,7 +125,8 @@ static error *build(sparse *s, params *p, double sparsity)
         .name = "nonzeros", .layer = -1, .shape = SHAPE(1, s->total), .decay = true, .writers = n};
     s->storage.pool = params_add(p, pool);
     if (s->storage.pool < 0) return user_error("out of memory for the parameter table");
-    return params_store(p, &s->storage);
+    params_store(p, &s->storage);
+    return NULL;
 }
 
 error *sparse_open(run *r, double sparsity, uint64_t seed, sparse **out)

@@ -6,6 +6,7 @@
  *
  *     0     gradient 0 is begun, to be written      0+   ... to be added to
  *     u0    parameter 0 is updated
+ *     u3 &1 parameters 3 and 1 are, by one operation
  *     f0 l0 e0   the same with the gradient of the first, a later, the last of several micro-batches
  *
  * The first step is recorded, the others replayed in memory filled with NaNs.
@@ -83,14 +84,17 @@ static void check_gradient(const bed *b, int id)
     }
 }
 
-static void updated(void *context, int id, fold_part which)
+static void updated(void *context, const int *ids, int n, fold_part which)
 {
     static const char *const words[] = {
         [FOLD_FIRST] = "f", [FOLD_LATER] = "l", [FOLD_LAST] = "e", [FOLD_WHOLE] = "u"};
     bed *b = context;
-    note(b, words[which], id, "");
-    assert_int_equal(b->p.row[id].readers, 0);
-    check_gradient(b, id);
+    assert_true(n > 0);
+    for (int i = 0; i < n; i++) {
+        note(b, i ? "&" : words[which], ids[i], "");
+        assert_int_equal(b->p.row[ids[i]].readers, 0);
+        check_gradient(b, ids[i]);
+    }
 }
 
 static void open_bed(bed *b, grad_policy policy)
@@ -191,6 +195,7 @@ static void step(bed *b, int micro_batches)
         params_begin_micro(&b->r, b->micro);
         forward(b);
         backward(b);
+        params_end_micro(&b->r);
     }
     for (int id = 0; id < ROWS && b->p.policy < GRADS_RELEASE; id++)
         if (id != FROZEN) check_gradient(b, id);
@@ -234,6 +239,27 @@ static void test_policies(void **state)
     assert_int_equal(own, overlay);
     assert_true(release < overlay && release >= 1000 * sizeof(float));
     assert_int_equal(most_gradients(GRADS_FOLD, 1, "3 u3 0 1 u1 2? 0+ u0"), release);
+}
+
+/* A vector waits for the next matrix, also for none. */
+static void test_together(void **state)
+{
+    (void)state;
+    for (int last = 0; last < 2; last++) {
+        bed b;
+        open_bed(&b, GRADS_RELEASE);
+        b.p.together = true;
+        if (last) { /* no matrix comes behind it */
+            b.p.row[TIED].trainable = b.p.row[WEIGHT].trainable = false;
+        }
+        for (int i = 0; i < 3; i++) {
+            step(&b, 1);
+            assert_string_equal(b.words, last ? "3 0? 1? 2? 0? u3" : "3 0 1 u3 &1 2? 0+ u0");
+            if (!i) commit(&b);
+        }
+        must(device_status(&b.host));
+        close_bed(&b);
+    }
 }
 
 static void test_micro_batches(void **state)
@@ -533,6 +559,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_together),
         cmocka_unit_test(test_micro_batches),
         cmocka_unit_test(test_where_gradients_lie),
         cmocka_unit_test(test_release_waits_for_readers),

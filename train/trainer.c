@@ -355,6 +355,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     t->null.kind = device_kind_at(o->place);
     t->params.type = o->type;
     t->params.master = o->master;
+    t->params.together = o->place == PLACE_CUDA;
     error *e = arena_create(&block_kinds, &t->arena);
     if (!e) {
         arena_attach(t->arena, &t->null);
