@@ -30,7 +30,7 @@ template <int D_, int MT_, int WALK_, int STAGES_> struct mma_shape {
     static constexpr int D = D_, MT = MT_, WALK = WALK_, STAGES = STAGES_, PITCH = D + 8,
                          OWN = MMA_WARPS * MMA_ROWS * MT, OWN_TILE = OWN * PITCH,
                          WALK_TILE = WALK * PITCH;
-    static constexpr bool KEEPS = D <= 64; /* the forward pass: queries in registers */
+    static constexpr bool KEEPS = D == 64; /* the forward pass: queries in registers */
 };
 template <int D, bool ALIBI>
 using forward_shape = mma_shape<D, D <= (ALIBI ? 64 : 128) ? 2 : 1, D <= 64 ? 64 : 32, 2>;

@@ -150,6 +150,12 @@ MMA_FN void copy_queries(bf16 *s, const query_walk &x, int64_t b, const mma_call
 /* bf16 of room for a tile of queries, dout, lse and r. */
 template <class S> static constexpr int QUERIES_ROOM = 2 * S::WALK_TILE + 4 * S::WALK;
 
+/* This warp's first row: made again where it is wanted, for there is no register to keep it in. */
+template <class S> MMA_FN int row_of_warp(const mma_place &at)
+{
+    return at.first + threadIdx.x / WARP * S::MT * 16;
+}
+
 template <int D, bool DK, bool DV>
 __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
 {
@@ -158,12 +164,10 @@ __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
     SHARED_DYN(bf16, shared);
     bf16 *k = shared, *v = k + S::OWN_TILE, *walked = v + S::OWN_TILE;
     mma_place at = place_of_block(a, S::OWN, a.batch * a.kv_heads, false);
-    int64_t b = at.head / a.kv_heads;
-    int first = a.causal ? (int)(at.first / S::WALK * S::WALK) : 0;
+    int b = (int)(at.head / a.kv_heads), first = a.causal ? (int)(at.first / S::WALK * S::WALK) : 0;
     int kv = (int)(at.head % a.kv_heads), sharing = a.heads / a.kv_heads, last = (kv + 1) * sharing;
     query_walk now = {first, first, kv * sharing};
-    int w = threadIdx.x / WARP, mine = w * S::MT * 16 * S::PITCH;
-    int row = at.first + w * S::MT * 16;
+    int mine = threadIdx.x / WARP * S::MT * 16 * S::PITCH;
     float dk[S::MT][D / 8][4] = {}, dv[S::MT][D / 8][4] = {};
     copy_tile<D, S::OWN>(k, rows_in_qkv(a, b, a.heads + kv), at.first, a);
     copy_tile<D, S::OWN>(v, rows_in_qkv(a, b, a.heads + a.kv_heads + kv), at.first, a);
@@ -183,6 +187,7 @@ __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
             copy_wait<0>();
             __syncthreads();
         }
+        int row = row_of_warp<S>(at);
         float s[S::MT][S::WALK / 8][4] = {};
         multiply_rows<S::MT, S::WALK, D>(s, k + mine, q, S::PITCH);
         if (a.alibi) lean<S>(s, -slope_of(a, now.head) / a.scale, row, now.query);
@@ -196,6 +201,7 @@ __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
         grad_of_weights<S>(s, dp, r);
         multiply_cols<S::MT, D, S::WALK>(dk, s, q, S::PITCH);
     }
+    int row = row_of_warp<S>(at);
     float scale[S::MT][2], one[S::MT][2];
     for (int m = 0; m < S::MT; m++)
         for (int half = 0; half < 2; half++)

@@ -95,6 +95,23 @@ static void consider(search *s, const candidate *c)
     }
 }
 
+/* One setting; on a GPU with fewer logits at a time, too, unless their number was given. */
+static error *search_logits(search *s, int64_t given)
+{
+    static const int64_t smaller[] = {GPU_LOGITS_MIB / 4, DEFAULT_LOGITS_MIB};
+    candidate *c = &s->now;
+    c->o.training.logits_mib = given;
+    TRY(plan_candidate(s, c));
+    consider(s, c);
+    for (int i = 0; i < 2 && c->o.place == PLACE_CUDA && !given; i++) {
+        size_t before = c->peak;
+        c->o.training.logits_mib = smaller[i];
+        TRY(plan_candidate(s, c));
+        if (c->peak != before) consider(s, c); /* else there are few anyway */
+    }
+    return NULL;
+}
+
 /* The whole batch, split into micro-batches in every way: fewer samples each than asked for, but no
  * more.  A rule that takes in each micro-batch by itself would be trained otherwise. */
 static error *search_splits(search *s, const options *o)
@@ -110,8 +127,7 @@ static error *search_splits(search *s, const options *o)
             options_recompute(&c->o, (recompute_level)level);
             if (o->optim.gradients == GRADS_RELEASE && o->gradients && c->o.accum > 1) continue;
             TRY(least_gradients(&c->o));
-            TRY(plan_candidate(s, c));
-            consider(s, c);
+            TRY(search_logits(s, o->training.logits_mib));
         }
     }
     return NULL;
@@ -147,7 +163,10 @@ static const char *settings(const candidate *c, const options *given, char *text
         n += snprintf(text + n, room - (size_t)n, " --dtype bf16 --master %s",
                       master_names[c->o.master]);
     if (c->o.optim.state != given->optim.state)
-        snprintf(text + n, room - (size_t)n, " --state %s", state_names[c->o.optim.state]);
+        n += snprintf(text + n, room - (size_t)n, " --state %s", state_names[c->o.optim.state]);
+    if (c->o.training.logits_mib != given->training.logits_mib)
+        snprintf(text + n, room - (size_t)n, " --logits-mib %lld",
+                 (long long)c->o.training.logits_mib);
     return text;
 }
 

@@ -85,11 +85,11 @@ static void same_numbers(const char *what, const small_result *got, const small_
 static void compare(const char *what, const small_result *got, const small_result *want)
 {
     same_numbers(what, got, want);
-    /* the plan is the CPU's, and what the device is lent */
-    size_t more = got->peak - want->peak, room = cuda_kind.room;
-    if (got->peak < want->peak + room || more > room + 1024)
-        fail_msg("%s: planned are %zu bytes, on the CPU %zu; the device is lent %zu", what,
-                 got->peak, want->peak, room);
+    /* but for what either device is lent, the plan is the CPU's, in which no vector waits for a matrix */
+    size_t gpu = got->peak - cuda_kind.room, cpu = want->peak - cpu_kind.room;
+    if (gpu < cpu || gpu > cpu + 4096) /* some vectors, each on 256 bytes */
+        fail_msg("%s: planned are %zu bytes, on the CPU %zu, without what the devices are lent",
+                 what, gpu, cpu);
 }
 
 static void test_training(void **state)

@@ -371,9 +371,39 @@ static void test_presets_of_cudnn(void **state)
     free(text);
 }
 
+/* Where memory is short on a GPU, fewer logits at a time are chosen, and said. */
+static void test_logits(void **state)
+{
+    (void)state;
+    options o, chosen;
+    parse("--model gpt2-124m --dtype bf16 --batch 2 --seq 1024 --recompute block", &o);
+    o.place = PLACE_CUDA;
+    int fewer = 0;
+    for (size_t bytes = (size_t)8 << 30, less; !fewer; bytes = less) {
+        char text[2000] = "";
+        FILE *out = fmemopen(text, sizeof text, "w");
+        chosen = o;
+        must(fit_memory(&chosen, &gpt_kind, bytes, &rates, out));
+        fclose(out);
+        trainer *t = planned(&chosen);
+        assert_true(arena_peak(t->arena) <= bytes);
+        less = arena_peak(t->arena) - 1;
+        trainer_destroy(t);
+        fewer = chosen.training.logits_mib > 0;
+        if (fewer) assert_non_null(strstr(text, "--logits-mib"));
+        if (bytes == (size_t)8 << 30) assert_false(fewer);
+    }
+    /* as asked for */
+    o.training.logits_mib = 64;
+    chosen = o;
+    must(fit_memory(&chosen, &gpt_kind, (size_t)8 << 30, &rates, NULL));
+    assert_int_equal(chosen.training.logits_mib, 64);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_logits),
         cmocka_unit_test(test_operations_are_counted),
         cmocka_unit_test(test_recomputing_costs),
         cmocka_unit_test(test_freezing_spares),

@@ -406,6 +406,14 @@ static void test_norm_grad(void **state)
     bench_report(*state, "norm_grad");
 }
 
+/* Rows that are too long for a block of a GPU. */
+static void test_norm_grad_long(void **state)
+{
+    norm_grad_trial(*state, 70, 4100, ADD_DX | ADD_DB, 0, 1);
+    norm_grad_trial(*state, 9, 2052, NO_DB, 0, 1);
+    bench_report(*state, "norm_grad, long");
+}
+
 /* ---- classify ---- */
 
 enum { LOGITS, TARGETS, LOSSES };
@@ -502,7 +510,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_embedding), cmocka_unit_test(test_embedding_grad),
         cmocka_unit_test(test_norm),      cmocka_unit_test(test_norm_extremes),
-        cmocka_unit_test(test_norm_grad), cmocka_unit_test(test_classify),
+        cmocka_unit_test(test_norm_grad), cmocka_unit_test(test_norm_grad_long),
+        cmocka_unit_test(test_classify),
     };
     return RUN_IN_ALL_TYPES(tests);
 }
