@@ -6,6 +6,7 @@
 #include "test/long.h"
 #include "test/small_run.h"
 
+#include "cpu/cpu.h"
 #include "cuda/cuda.h"
 #include "train/choose_device.h"
 #include "plan/plan_report.h"
