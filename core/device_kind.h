@@ -31,7 +31,9 @@ enum { ATTENTION_OWN };
 
 typedef struct device_kind {
     const char *name; /* as --device takes it */
-    size_t room;      /* bytes it must be lent (op_lend) for its libraries and sums; 0: none */
+    size_t room;      /* most bytes it wants to be lent (op_lend) for its libraries and sums; 0: none */
+    /* ? Of these, what products want whose results are (m,n), with a sum over k each; NULL: all. */
+    size_t (*room_for)(int64_t m, int64_t n, int64_t k);
 
     /* ---- methods of attention ---- */
     const char *const *attention; /* (n_attention) names */

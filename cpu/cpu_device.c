@@ -1,6 +1,7 @@
 /* cpu_device.c - see cpu.h: opening, and which of the kernels of kernel.h is at work. */
 #include "cpu/cpu_internal.h"
 #include "cpu/kernel.h"
+#include "cpu/product.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -147,8 +148,23 @@ static error *cpu_use(device *dev, const char *kernel, const char *products)
 
 static const char *const methods[] = {"flash"};
 
+/* The smaller operand, as deep as it is packed at a time, and a third of that for sums; nothing where about
+ * that much fits the stack. */
+static size_t cpu_room_for(int64_t m, int64_t n, int64_t k)
+{
+    int64_t free = m < n ? m : n, deep = (k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH * PRODUCT_DEPTH;
+    if (deep > PRODUCT_CHUNK) deep = PRODUCT_CHUNK;
+    if (free > CPU_ROOM / deep) free = CPU_ROOM / deep;
+    int64_t floats = free * deep, bytes = floats * (int64_t)sizeof(float) / 3 * 4;
+    if (floats <= 2 * PRODUCT_STACK) return 0;
+    return (size_t)(bytes < PRODUCT_ROOM_LEAST ? PRODUCT_ROOM_LEAST
+                    : bytes > CPU_ROOM         ? CPU_ROOM
+                                               : bytes);
+}
+
 const device_kind cpu_kind = {.name = "cpu",
                               .room = CPU_ROOM,
+                              .room_for = cpu_room_for,
                               .attention = methods,
                               .n_attention = 1,
                               .likely = cpu_likely,

@@ -17,7 +17,7 @@
 enum {
     DEPTH = PRODUCT_DEPTH,
     GROUP = 4,               /* panels of rows of a job; of columns it is one */
-    CHUNK_DEPTH = 4 * DEPTH, /* at least that deep, if there is so much */
+    CHUNK_DEPTH = PRODUCT_CHUNK, /* at least that deep, if there is so much */
     JOBS_EACH = 4,           /* for each thread, or more */
     SMALL = 1 << 17,         /* multiplications below which waking threads does not pay */
     TILE = TILE_ROWS * TILE_COLS
@@ -324,9 +324,9 @@ static void run_in(device *dev, const product *p, float *room, int64_t packed, i
 /* For a device that nobody has lent anything. */
 static __attribute__((noinline)) void run_on_stack(device *dev, const product *p)
 {
-    enum { PACKED = 1 << 16, SUMS = 1 << 15 };
-    _Alignas(64) float room[PACKED + SUMS];
-    run_in(dev, p, room, PACKED, SUMS);
+    enum { SUMS = 1 << 15 };
+    _Alignas(64) float room[PRODUCT_STACK + SUMS];
+    run_in(dev, p, room, PRODUCT_STACK, SUMS);
 }
 
 /* ---- by OpenBLAS ---- */

@@ -28,6 +28,8 @@
 #include "core/ops.h"
 
 enum { PRODUCT_DEPTH = 256 };
+/* As deep are the parts of the shared operand that are packed at a time, at least, if it is. */
+enum { PRODUCT_CHUNK = 4 * PRODUCT_DEPTH };
 
 /* A matrix as it is stored: from row to row, and from column to column, so many elements; one of both
  * is 1. */
@@ -79,5 +81,8 @@ void small_xty(int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, fl
 
 /* The fewest bytes lent that are of use; without, products work on the stack, in smaller pieces. */
 enum { PRODUCT_ROOM_LEAST = 1 << 20 };
+
+/* Without, what is packed at a time on the stack, in floats. */
+enum { PRODUCT_STACK = 1 << 16 };
 
 #endif

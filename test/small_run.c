@@ -139,7 +139,8 @@ small_result small_train(const char *arguments)
     small_result r = {.n = params_count(&s.t->params),
                       .steps = s.o.steps,
                       .policy = s.o.optim.gradients,
-                      .peak = arena_peak(s.t->arena)};
+                      .peak = arena_peak(s.t->arena),
+                      .room = present(s.t->room) ? tensor_bytes(s.t->room) : 0};
     must(alloc_array(&r.parameters, (size_t)r.n, sizeof(float)));
     must(alloc_array(&r.loss, (size_t)r.steps, sizeof(double)));
     must(alloc_array(&r.grad_norm, (size_t)r.steps, sizeof(double)));

@@ -48,7 +48,7 @@ typedef struct {
     double *loss, *grad_norm; /* by step */
     int64_t steps;
     grad_policy policy;
-    size_t peak;
+    size_t peak, room; /* planned; of that, what the device is lent */
 } small_result;
 
 /* Runs o.steps steps from the beginning. */

@@ -6,7 +6,6 @@
 #include "test/long.h"
 #include "test/small_run.h"
 
-#include "cpu/cpu.h"
 #include "cuda/cuda.h"
 #include "train/choose_device.h"
 #include "plan/plan_report.h"
@@ -87,7 +86,7 @@ static void compare(const char *what, const small_result *got, const small_resul
 {
     same_numbers(what, got, want);
     /* but for what either device is lent, the plan is the CPU's, in which no vector waits for a matrix */
-    size_t gpu = got->peak - cuda_kind.room, cpu = want->peak - cpu_kind.room;
+    size_t gpu = got->peak - got->room, cpu = want->peak - want->room;
     if (gpu < cpu || gpu > cpu + 4096) /* some vectors, each on 256 bytes */
         fail_msg("%s: planned are %zu bytes, on the CPU %zu, without what the devices are lent",
                  what, gpu, cpu);

@@ -57,10 +57,31 @@ static void place_sums(trainer *t)
     if (!arena_recording(a)) c->staged = staged; /* other plans are made while the run has it */
 }
 
-/* What the device works in beside its operands. */
+/* What the device works in beside its operands: for the largest of the three products of each matrix (out,
+ * in) with a micro-batch's rows. */
+static size_t room_wanted(const trainer *t)
+{
+    const options *o = t->o;
+    const device_kind *kind = device_kind_at(o->place);
+    int64_t units = o->task->units(o), rows = o->batch * (units > 1 ? units : o->model.context);
+    size_t most = 0;
+    if (!kind->room_for) return kind->room;
+    for (int i = 0; i < t->params.n; i++) {
+        shape s = t->params.row[i].spec.shape;
+        int64_t out = s.dim[0], in = 1;
+        for (int d = 1; d < s.rank; d++)
+            in *= s.dim[d];
+        const size_t forms[] = {kind->room_for(rows, out, in), kind->room_for(rows, in, out),
+                                kind->room_for(out, in, rows)};
+        for (int f = 0; s.rank > 1 && f < 3; f++)
+            if (forms[f] > most) most = forms[f];
+    }
+    return most;
+}
+
 static void place_room(trainer *t)
 {
-    int64_t bytes = (int64_t)device_kind_at(t->o->place)->room;
+    int64_t bytes = (int64_t)room_wanted(t);
     if (!bytes) return;
     t->room = arena_keep(t->arena, KIND_WORKSPACE, U8, SHAPE(bytes), NAME("room of the device", 0));
     if (!arena_recording(t->arena)) op_lend(t->r.dev, t->room);
