@@ -55,7 +55,7 @@ error *outfile_create(const char *path, outfile **out)
 }
 
 /* n bytes to the disk, however many calls that takes. */
-static error *put(outfile *f, const unsigned char *data, size_t n)
+static error *put_bytes(outfile *f, const unsigned char *data, size_t n)
 {
     while (n > 0) {
         ssize_t done = write(f->fd, data, n);
@@ -71,7 +71,7 @@ static error *flush(outfile *f)
 {
     size_t n = f->used;
     f->used = 0;
-    return put(f, f->buffer, n);
+    return put_bytes(f, f->buffer, n);
 }
 
 error *outfile_write(outfile *f, const void *data, size_t n_bytes)
@@ -79,7 +79,7 @@ error *outfile_write(outfile *f, const void *data, size_t n_bytes)
     if (f->fd < 0) return internal_error("'%s' is written to after it was sealed", f->path);
     if (n_bytes == 0) return NULL;
     if (n_bytes > BUFFER - f->used) TRY(flush(f));
-    if (n_bytes >= BUFFER) return put(f, data, n_bytes);
+    if (n_bytes >= BUFFER) return put_bytes(f, data, n_bytes);
     memcpy(f->buffer + f->used, data, n_bytes);
     f->used += n_bytes;
     return NULL;

@@ -71,7 +71,7 @@ static void add_group(const group_files *v, const char *group, size_t *left)
 
 /* Those of a group and of all above it; in a container the path is the host's, and only the root is
  * there. */
-static void add_groups(const group_files *v, char *group, size_t *left)
+static void add_cgroups(const group_files *v, char *group, size_t *left)
 {
     group[strcspn(group, "\n")] = 0;
     for (char *slash; (slash = strrchr(group, '/')); *slash = 0)
@@ -88,8 +88,8 @@ static void add_control_groups(size_t *left)
         char *names = strchr(line, ':'), *group = names ? strchr(names + 1, ':') : NULL;
         if (!group) continue;
         *group++ = 0;
-        if (!names[1]) add_groups(&version_2, group, left);
-        if (!strcmp(names + 1, "memory")) add_groups(&version_1, group, left);
+        if (!names[1]) add_cgroups(&version_2, group, left);
+        if (!strcmp(names + 1, "memory")) add_cgroups(&version_1, group, left);
     }
     fclose(f);
 }

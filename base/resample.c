@@ -19,7 +19,7 @@ static double cubic(double x)
 }
 
 /* Half a kernel, in old numbers. */
-static double reach(resample_kernel kernel, int64_t n, int64_t m)
+static double reach_of_filter(resample_kernel kernel, int64_t n, int64_t m)
 {
     double scale = (double)n / (double)m;
     return (kernel == RESAMPLE_BICUBIC ? 2 : 1) * (scale > 1 ? scale : 1);
@@ -27,14 +27,14 @@ static double reach(resample_kernel kernel, int64_t n, int64_t m)
 
 size_t resample_most(resample_kernel kernel, int64_t n, int64_t m)
 {
-    return (size_t)ceil(reach(kernel, n, m)) * 2 + 1;
+    return (size_t)ceil(reach_of_filter(kernel, n, m)) * 2 + 1;
 }
 
 int64_t resample_weights(resample_kernel kernel, int64_t n, int64_t m, int64_t i, int64_t *from,
                          double *weight)
 {
     double scale = (double)n / (double)m, shrink = 1 / (scale > 1 ? scale : 1), sum = 0,
-           half = reach(kernel, n, m), centre = ((double)i + 0.5) * scale;
+           half = reach_of_filter(kernel, n, m), centre = ((double)i + 0.5) * scale;
     int64_t first = (int64_t)(centre - half + 0.5), end = (int64_t)(centre + half + 0.5);
     if (first < 0) first = 0;
     if (end > n) end = n;

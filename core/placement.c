@@ -127,7 +127,7 @@ static void occupy(time_tree *t, size_t at, size_t low, size_t high, size_t star
 }
 
 /* The sets in which is all that is taken at some time of [start, end). */
-static void look(time_tree *t, size_t at, size_t low, size_t high, size_t start, size_t end)
+static void look_for_gap(time_tree *t, size_t at, size_t low, size_t high, size_t start, size_t end)
 {
     if (end <= low || high <= start) return;
     bool whole = start <= low && high <= end;
@@ -135,8 +135,8 @@ static void look(time_tree *t, size_t at, size_t low, size_t high, size_t start,
     if (s->n) t->seen[t->n_seen++] = (view){s->list, s->list + s->n};
     if (whole) return;
     size_t middle = low + (high - low) / 2;
-    look(t, 2 * at, low, middle, start, end);
-    look(t, 2 * at + 1, middle, high, start, end);
+    look_for_gap(t, 2 * at, low, middle, start, end);
+    look_for_gap(t, 2 * at + 1, middle, high, start, end);
 }
 
 /* The first span that ends after `cursor`: mostly one of the next. */
@@ -229,7 +229,7 @@ static void place_ranked(search *s, bool lowest, bool all)
         size_t which = s->rank[i].index, bytes = s->blocks[which].bytes;
         life l = s->lives[which];
         s->tree.n_seen = 0;
-        look(&s->tree, 1, 0, s->tree.leaves, l.first, l.last);
+        look_for_gap(&s->tree, 1, 0, s->tree.leaves, l.first, l.last);
         size_t at = s->offset[which] = find_gap(&s->tree, bytes, lowest);
         if (bytes) occupy(&s->tree, 1, 0, s->tree.leaves, l.first, l.last, (span){at, at + bytes});
         if (at + bytes > top) top = at + bytes;

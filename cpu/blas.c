@@ -11,7 +11,7 @@ extern void *blas_memory_alloc(int) __attribute__((weak));
 extern void blas_memory_free(void *) __attribute__((weak));
 
 /* "OpenBLAS 0.3.21  NO_AFFINITY ..." and "SkylakeX" -> "OpenBLAS 0.3.21 SkylakeX" */
-static void describe(blas *b)
+static void describe_blas(blas *b)
 {
     const char *text = openblas_get_config(), *first = strchr(text, ' ');
     size_t length = first ? (size_t)(first - text) + 1 + strcspn(first + 1, " ") : strlen(text);
@@ -43,7 +43,7 @@ static void product_by_blas(bool x_transposed, bool y_transposed, int64_t m, int
 error *blas_open(int threads, blas *out)
 {
     *out = (blas){.product = product_by_blas};
-    describe(out);
+    describe_blas(out);
     openblas_set_num_threads(1);
     map_work_spaces(threads);
     return NULL;

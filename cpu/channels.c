@@ -62,7 +62,7 @@ void cpu_merge_grad(device *dev, int stream, const merge_grad_op *o)
     merge_all(dev, &(merging){o->dx, o->dout, o->side, true});
 }
 
-ROW_FN void scale_row(void *out, const void *x, const void *scale, const void *residual, int64_t n,
+ROW_FN void scale_channel_row(void *out, const void *x, const void *scale, const void *residual, int64_t n,
                       int type)
 {
 #pragma omp simd
@@ -76,7 +76,7 @@ static void scale_range(const void *op, int64_t first, int64_t end)
     const scale_channels_op *o = op;
     for (int64_t r = first; r < end; r++) {
         const void *residual = present(o->residual) ? place(o->residual, r, 0) : NULL;
-        FOR_WORKING_TYPE(o->x.type, scale_row(place(o->out, r, 0), place(o->x, r, 0), o->scale.data,
+        FOR_WORKING_TYPE(o->x.type, scale_channel_row(place(o->out, r, 0), place(o->x, r, 0), o->scale.data,
                                               residual, tensor_cols(o->x), TYPE));
     }
 }

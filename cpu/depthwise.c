@@ -2,7 +2,7 @@
  *
  * A vector is LANES channels of one pixel.  An image's channels, LANES at a time, are copied into a plane
  * of their own with zeros about it: then no tap asks where the image ends, and what is read lies one
- * vector behind the other.  The copy costs a load and a store for each K K products.
+ * vector after the other.  The copy costs a load and a store for each K K products.
  *
  *     x (H, W, C)        plane (H + K - 1, W + K - 1 + SPAN, LANES)
  *
@@ -38,7 +38,7 @@ static padded padded_of(tensor x, int64_t side)
 }
 
 /* n <= LANES numbers between memory and a vector. */
-ROW_FN void take(float *to, const void *from, int64_t n, int type)
+ROW_FN void take_channels(float *to, const void *from, int64_t n, int type)
 {
     if (n == LANES)
         for (int i = 0; i < LANES; i++)
@@ -58,13 +58,13 @@ ROW_FN void give(void *to, const float *from, int64_t n, int type)
             store(type, to, i, from[i]);
 }
 
-/* Channels [c, c + n) of image b; the border, and channels behind the last, stay zero. */
+/* Channels [c, c + n) of image b; the border, and channels after the last, stay zero. */
 ROW_FN void fill_plane(const padded *p, tensor x, int64_t b, int64_t c, int64_t n, int type)
 {
     int64_t half = p->side / 2;
     for (int64_t y = 0; y < p->height; y++)
         for (int64_t k = 0; k < p->width; k++)
-            take(p->plane + ((y + half) * p->across + k + half) * LANES,
+            take_channels(p->plane + ((y + half) * p->across + k + half) * LANES,
                  place(x, (b * p->height + y) * p->width + k, c), n, type);
 }
 
@@ -133,7 +133,7 @@ ROW_FN void convolve(padded *p, float *w, const depthwise_op *o, int64_t b, int6
     float bias[LANES] = {0};
     fill_plane(p, o->x, b, c, n, type);
     fill_weights(w, o->w, c, n, p->side * p->side, o->flipped, type);
-    if (present(o->bias)) take(bias, place(o->bias, 0, c), n, type);
+    if (present(o->bias)) take_channels(bias, place(o->bias, 0, c), n, type);
     for (int64_t y = 0; y < p->height; y++)
         convolve_row(p, w, lanes_load(bias), o, (b * p->height + y) * p->width, y, c, n, type);
 }
@@ -239,7 +239,7 @@ ROW_FN void fill_dout(const padded *p, float *d, tensor dout, int64_t b, int64_t
     for (int64_t y = 0; y < p->height; y++)
         for (int64_t k = 0; k < p->width; k++) {
             float *to = d + (y * p->across + k) * LANES;
-            take(to, place(dout, (b * p->height + y) * p->width + k, c), n, type);
+            take_channels(to, place(dout, (b * p->height + y) * p->width + k, c), n, type);
             for (int i = 0; i < LANES; i++)
                 bias[i] += to[i];
         }

@@ -14,7 +14,7 @@
 
 enum { COLUMNS = 64 };
 
-ROW_FN void scale_row(void *out, const void *token, float scale, int64_t n, int type)
+ROW_FN void scale_token(void *out, const void *token, float scale, int64_t n, int type)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
@@ -39,7 +39,7 @@ static void embedding_range(const void *op, int64_t first, int64_t end)
         void *out = place(o->out, r, 0);
         const void *token = place(o->wte, tokens[r], 0);
         if (!present(o->wpe)) {
-            FOR_WORKING_TYPE(o->out.type, scale_row(out, token, scale, n, TYPE));
+            FOR_WORKING_TYPE(o->out.type, scale_token(out, token, scale, n, TYPE));
             continue;
         }
         const void *position = place(o->wpe, o->first_position + r % length, 0);

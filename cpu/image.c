@@ -59,7 +59,7 @@ void cpu_positions(device *dev, int stream, const positions_op *o)
 }
 
 /* Adds n numbers, or writes them over what is there. */
-ROW_FN void give(grad g, int64_t at, const float *sum, int64_t n, int type)
+ROW_FN void store_sums(grad g, int64_t at, const float *sum, int64_t n, int type)
 {
     void *to = place(g.t, 0, at);
 #pragma omp simd
@@ -83,8 +83,8 @@ ROW_FN void position_grad(const positions_grad_op *o, int64_t t, int64_t c, int6
     int64_t length = o->dout.dim[1], width = o->dout.dim[2], at = t * width + c;
     for (int64_t b = 0; b < o->dout.dim[0]; b++)
         add_to_sum(sum, place(o->dout, b * length + t, c), n, type);
-    if (present(o->dpositions.t)) give(o->dpositions, at, sum, n, type);
-    if (present(o->dfirst.t) && t < length - o->dx.dim[1]) give(o->dfirst, at, sum, n, type);
+    if (present(o->dpositions.t)) store_sums(o->dpositions, at, sum, n, type);
+    if (present(o->dfirst.t) && t < length - o->dx.dim[1]) store_sums(o->dfirst, at, sum, n, type);
 }
 
 static int64_t strips_of(int64_t n)
@@ -149,7 +149,7 @@ void cpu_pool(device *dev, int stream, const pool_op *o)
 }
 
 /* out = scale * x + residual, one row */
-ROW_FN void scale_row(void *out, const void *x, float scale, const void *residual, int64_t n,
+ROW_FN void scale_sample_row(void *out, const void *x, float scale, const void *residual, int64_t n,
                       int type)
 {
 #pragma omp simd
@@ -168,7 +168,7 @@ static void pool_grad_range(const void *op, int64_t first, int64_t end)
             memset(dx, 0, (size_t)n * dtype_size(o->dx.type));
         else
             FOR_WORKING_TYPE(o->dx.type,
-                             scale_row(dx, place(o->dout, r / length, 0), part, NULL, n, TYPE));
+                             scale_sample_row(dx, place(o->dout, r / length, 0), part, NULL, n, TYPE));
     }
 }
 
@@ -187,7 +187,7 @@ static void scale_samples_range(const void *op, int64_t first, int64_t end)
         float scale = floats(o->scale)[r / length];
         const void *residual = present(o->residual) ? place(o->residual, r, 0) : NULL;
         FOR_WORKING_TYPE(
-            o->x.type, scale_row(place(o->out, r, 0), place(o->x, r, 0), scale, residual, n, TYPE));
+            o->x.type, scale_sample_row(place(o->out, r, 0), place(o->x, r, 0), scale, residual, n, TYPE));
     }
 }
 

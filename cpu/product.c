@@ -286,7 +286,7 @@ static int64_t rounded(int64_t n, int64_t to)
 }
 
 /* n in equal parts of at most `most` >= `of`, which are multiples of `of`. */
-static int64_t part_of(int64_t n, int64_t most, int64_t of)
+static int64_t equal_part(int64_t n, int64_t most, int64_t of)
 {
     return rounded(panels_of(n, panels_of(n, most / of * of)), of);
 }
@@ -297,12 +297,12 @@ static void cut(work *w, int64_t packed, int64_t sums)
     int64_t width = w->shared.width, k = rounded(w->p->k, DEPTH), all = rounded(w->shared.n, width);
     w->deep = min64(k, CHUNK_DEPTH);
     if (packed / w->deep < 4 * width) w->deep = DEPTH;
-    w->chunk = part_of(w->shared.n, min64(all, packed / w->deep), width);
+    w->chunk = equal_part(w->shared.n, min64(all, packed / w->deep), width);
     if (w->chunk >= all) w->deep = min64(k, packed / all / DEPTH * DEPTH);
     w->wide = rounded(w->streamed.n, w->streamed.width);
     if (w->p->out.type == F32 || w->p->k <= DEPTH) return;
-    w->chunk = part_of(w->shared.n, min64(w->chunk, sums / (8 * TILE_COLS)), width);
-    w->wide = part_of(w->streamed.n, sums / w->chunk, w->group * w->streamed.width);
+    w->chunk = equal_part(w->shared.n, min64(w->chunk, sums / (8 * TILE_COLS)), width);
+    w->wide = equal_part(w->streamed.n, sums / w->chunk, w->group * w->streamed.width);
 }
 
 static void run_in(device *dev, const product *p, float *room, int64_t packed, int64_t sums)

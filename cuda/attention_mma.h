@@ -75,7 +75,7 @@ struct mma_pair {
     mma_rows first, second;
 };
 
-/* Begins to copy rows [row0, row0 + ROWS) of one head, or of two, to s and to the tile behind it, zeros
+/* Begins to copy rows [row0, row0 + ROWS) of one head, or of two, to s and to the tile after it, zeros
  * beyond the end of the sequence and of the head; by the block.  A thread has one column of chunks where
  * a block's threads are whole rows: its address moves by a constant from chunk to chunk (at D = 128 the
  * forward kernel has no registers for that).  Where rows do not begin on 16 bytes elements are copied at

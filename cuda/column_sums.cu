@@ -29,7 +29,7 @@ template <class T> struct column_call {
 };
 
 template <class T>
-static __device__ __forceinline__ void give(const column_call<T> &a, int64_t c, float sum)
+static __device__ __forceinline__ void put_sum(const column_call<T> &a, int64_t c, float sum)
 {
     narrowed(&a.db[c], a.accumulate ? widened(a.db[c]) + sum : sum);
 }
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(MOST_WARPS *WARP) column_parts_kernel(column_c
         if (a.parts)
             a.parts[group * a.cols + from + k] = all;
         else
-            give(a, from + k, all);
+            put_sum(a, from + k, all);
     }
 }
 
@@ -70,7 +70,7 @@ template <class T> __global__ void column_add_kernel(column_call<T> a, int n)
 #pragma unroll 8
     for (int group = 0; group < n; group++)
         sum += a.parts[group * a.cols + c];
-    give(a, c, sum);
+    put_sum(a, c, sum);
 }
 
 /* How many groups of rows, where `across` blocks have the columns. */

@@ -49,7 +49,7 @@ static error *refusal(const builder *b, cudnnStatus_t status, const char *what)
     return user_error("cuDNN does not take %s: %s (%s)", what, b->l->GetErrorString(status), why);
 }
 
-static void check(builder *b, cudnnStatus_t status, const char *what)
+static void check_status(builder *b, cudnnStatus_t status, const char *what)
 {
     if (status != CUDNN_STATUS_SUCCESS && !b->failure) b->failure = refusal(b, status, what);
 }
@@ -60,7 +60,7 @@ static descriptor make(builder *b, cudnnBackendDescriptorType_t type)
     if (b->p->n == CUDNN_DESCRIPTORS && !b->failure)
         b->failure = internal_error("a graph of more than %d parts", CUDNN_DESCRIPTORS);
     if (b->failure) return NULL;
-    check(b, b->l->BackendCreateDescriptor(type, &d), "a descriptor");
+    check_status(b, b->l->BackendCreateDescriptor(type, &d), "a descriptor");
     if (d) b->p->all[b->p->n++] = d;
     return d;
 }
@@ -71,7 +71,7 @@ static void set(builder *b, descriptor d, cudnnBackendAttributeName_t name,
     if (b->failure) return;
     char what[40];
     snprintf(what, sizeof what, "attribute %d", (int)name);
-    check(b, b->l->BackendSetAttribute(d, name, type, n, values), what);
+    check_status(b, b->l->BackendSetAttribute(d, name, type, n, values), what);
 }
 
 static void set_part(builder *b, descriptor d, cudnnBackendAttributeName_t name, descriptor part)
@@ -81,7 +81,7 @@ static void set_part(builder *b, descriptor d, cudnnBackendAttributeName_t name,
 
 static void finalize(builder *b, descriptor d, const char *what)
 {
-    if (!b->failure) check(b, b->l->BackendFinalize(d), what);
+    if (!b->failure) check_status(b, b->l->BackendFinalize(d), what);
 }
 
 /* ---- tensors ---- */
@@ -108,7 +108,7 @@ static descriptor named(builder *b, int id, cudnnDataType_t type, const int64_t 
     return any_tensor(b, id, type, dims, distances, false, false);
 }
 
-static descriptor number(builder *b, int id)
+static descriptor scalar(builder *b, int id)
 {
     return any_tensor(b, id, CUDNN_DATA_FLOAT, b->one, b->one, false, true);
 }
@@ -125,7 +125,7 @@ static descriptor column(builder *b)
 
 /* ---- operations ---- */
 
-static void append(builder *b, descriptor op, const char *what)
+static void append_operation(builder *b, descriptor op, const char *what)
 {
     finalize(b, op, what);
     if (!b->failure) b->ops[b->n_ops++] = op;
@@ -142,7 +142,7 @@ static descriptor product(builder *b, descriptor x, descriptor y, descriptor out
     set_part(b, op, CUDNN_ATTR_OPERATION_MATMUL_BDESC, y);
     set_part(b, op, CUDNN_ATTR_OPERATION_MATMUL_CDESC, out);
     set_part(b, op, CUDNN_ATTR_OPERATION_MATMUL_DESC, how);
-    append(b, op, "a product of these tensors");
+    append_operation(b, op, "a product of these tensors");
     return out;
 }
 
@@ -162,7 +162,7 @@ static descriptor pointwise(builder *b, cudnnPointwiseMode_t mode, int64_t axis,
     if (y) set_part(b, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, y);
     if (t) set_part(b, op, CUDNN_ATTR_OPERATION_POINTWISE_TDESC, t);
     set_part(b, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, out);
-    append(b, op, "a pointwise operation on these tensors");
+    append_operation(b, op, "a pointwise operation on these tensors");
     return out;
 }
 
@@ -183,16 +183,16 @@ static descriptor reduce(builder *b, cudnnReduceTensorOp_t what, descriptor x, d
     set_part(b, op, CUDNN_ATTR_OPERATION_REDUCTION_DESC, how);
     set_part(b, op, CUDNN_ATTR_OPERATION_REDUCTION_XDESC, x);
     set_part(b, op, CUDNN_ATTR_OPERATION_REDUCTION_YDESC, out);
-    append(b, op, "a reduction of these tensors");
+    append_operation(b, op, "a reduction of these tensors");
     return out;
 }
 
-static descriptor transpose(builder *b, descriptor x, descriptor out)
+static descriptor transposed(builder *b, descriptor x, descriptor out)
 {
     descriptor op = make(b, CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR);
     set_part(b, op, CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x);
     set_part(b, op, CUDNN_ATTR_OPERATION_RESHAPE_YDESC, out);
-    append(b, op, "a transposed tensor");
+    append_operation(b, op, "a transposed tensor");
     return out;
 }
 
@@ -200,7 +200,7 @@ static descriptor transpose(builder *b, descriptor x, descriptor out)
 static descriptor hide(builder *b, descriptor x)
 {
     if (!b->s->causal) return x;
-    descriptor lowest = number(b, CUDNN_LOWEST), row = scores(b, CUDNN_DATA_INT32),
+    descriptor lowest = scalar(b, CUDNN_LOWEST), row = scores(b, CUDNN_DATA_INT32),
                col = scores(b, CUDNN_DATA_INT32), seen = scores(b, CUDNN_DATA_BOOLEAN);
     pointwise(b, CUDNN_POINTWISE_GEN_INDEX, 2, x, NULL, NULL, row);
     pointwise(b, CUDNN_POINTWISE_GEN_INDEX, 3, x, NULL, NULL, col);
@@ -222,7 +222,7 @@ static void build_forward(builder *b)
                out = named(b, CUDNN_OUT, type, b->inner, b->in_out),
                lse = named(b, CUDNN_LSE, f, b->row, b->by_row);
     descriptor s = product(b, q, k, scores(b, f));
-    s = apply(b, CUDNN_POINTWISE_MUL, s, number(b, CUDNN_SCALE), scores(b, f));
+    s = apply(b, CUDNN_POINTWISE_MUL, s, scalar(b, CUDNN_SCALE), scores(b, f));
     s = hide(b, s);
     descriptor max = reduce(b, CUDNN_REDUCE_TENSOR_MAX, s, column(b));
     descriptor e = apply(b, CUDNN_POINTWISE_SUB, s, max, scores(b, f));
@@ -248,28 +248,28 @@ static void build_backward(builder *b)
                dq = named(b, CUDNN_DQ, type, b->inner, b->in_qkv),
                dk = named(b, CUDNN_DK, type, b->inner, b->in_qkv),
                dv = named(b, CUDNN_DV, type, b->inner, b->in_qkv);
-    descriptor scale = number(b, CUDNN_SCALE);
+    descriptor scale = scalar(b, CUDNN_SCALE);
     descriptor d = apply(b, CUDNN_POINTWISE_MUL, dout, out,
                          any_tensor(b, b->next_id++, f, b->inner, b->in_out, true, false));
     d = reduce(b, CUDNN_REDUCE_TENSOR_ADD, d, column(b));
-    apply(b, CUDNN_POINTWISE_MUL, d, number(b, CUDNN_ONE), dots);
+    apply(b, CUDNN_POINTWISE_MUL, d, scalar(b, CUDNN_ONE), dots);
 
     descriptor s = product(b, q, k, scores(b, f));
     s = apply(b, CUDNN_POINTWISE_MUL, s, scale, scores(b, f));
     s = hide(b, apply(b, CUDNN_POINTWISE_SUB, s, lse, scores(b, f)));
     descriptor p = apply(b, CUDNN_POINTWISE_EXP, s, NULL, scores(b, f));
     descriptor turned_p = any_tensor(b, b->next_id++, type, b->wide, b->down, true, false);
-    product(b, transpose(b, p, turned_p), dout, dv);
+    product(b, transposed(b, p, turned_p), dout, dv);
 
     descriptor ds = product(b, dout, v, scores(b, f));
     ds = apply(b, CUDNN_POINTWISE_SUB, ds, dots, scores(b, f));
     ds = apply(b, CUDNN_POINTWISE_MUL, ds, p, scores(b, f));
     ds = apply(b, CUDNN_POINTWISE_MUL, ds, scale, scores(b, type));
     descriptor turned_ds = any_tensor(b, b->next_id++, type, b->wide, b->down, true, false);
-    product(b, transpose(b, ds, turned_ds), q, dk);
+    product(b, transposed(b, ds, turned_ds), q, dk);
 
     descriptor k_again = any_tensor(b, b->next_id++, type, b->inner, b->in_qkv, true, false);
-    transpose(b, k, k_again);
+    transposed(b, k, k_again);
     if (b->s->repeatable) {
         product(b, ds, k_again, dq);
         return;
@@ -278,7 +278,7 @@ static void build_backward(builder *b)
     apply(b, CUDNN_POINTWISE_IDENTITY, product(b, ds, k_again, sums), NULL, dq);
 }
 
-static builder begin(const cudnn_library *l, cudnnHandle_t handle, const char *described,
+static builder builder_begin(const cudnn_library *l, cudnnHandle_t handle, const char *described,
                      const cudnn_shape *s, cudnn_plan *p)
 {
     int64_t h = s->heads, t = s->length, d = s->size;
@@ -320,7 +320,7 @@ static int64_t get_number(builder *b, descriptor d, cudnnBackendAttributeName_t 
 {
     int64_t n = 0, value = -1;
     if (!b->failure)
-        check(b, b->l->BackendGetAttribute(d, name, CUDNN_TYPE_INT64, 1, &n, &value),
+        check_status(b, b->l->BackendGetAttribute(d, name, CUDNN_TYPE_INT64, 1, &n, &value),
               "a question for a number");
     return value;
 }
@@ -330,7 +330,7 @@ static int engine_of(builder *b, descriptor config)
     int64_t n = 0;
     descriptor engine = make(b, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     if (!b->failure)
-        check(b,
+        check_status(b,
               b->l->BackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE,
                                         CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &engine),
               "a question for the engine");
@@ -355,7 +355,7 @@ static int64_t list_engines(builder *b, descriptor config[MOST_ENGINES])
     for (int i = 0; i < MOST_ENGINES; i++)
         config[i] = make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
     if (!b->failure)
-        check(b,
+        check_status(b,
               b->l->BackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                         CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_ENGINES, &n, config),
               "a question for engines");
@@ -417,7 +417,7 @@ error *cudnn_plan_make(const cudnn_library *l, cudnnHandle_t handle, const char 
                        const cudnn_shape *of, size_t budget, cudnn_plan *out)
 {
     *out = (cudnn_plan){.engine = -1};
-    builder b = begin(l, handle, described, of, out);
+    builder b = builder_begin(l, handle, described, of, out);
     if (of->backward)
         build_backward(&b);
     else

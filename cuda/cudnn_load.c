@@ -6,7 +6,7 @@
 
 #define LIBRARY "libcudnn.so." LIBRARY_TEXT(CUDNN_MAJOR)
 
-static error *take_all(cudnn_library *l)
+static error *take_cudnn(cudnn_library *l)
 {
 #define CUDNN_TAKE(name) TRY(library_take(l->library, LIBRARY, "cudnn" #name, &l->name));
     CUDNN_FUNCTIONS(CUDNN_TAKE)
@@ -18,7 +18,7 @@ error *cudnn_load(cudnn_library *out)
 {
     *out = (cudnn_library){0};
     TRY(library_open(LIBRARY, "cuDNN", &out->library));
-    error *e = take_all(out);
+    error *e = take_cudnn(out);
     if (e) cudnn_unload(out);
     return e;
 }

@@ -2,7 +2,7 @@
  *
  * Asked of its library, not of CUDA's runtime, which might start the driver: that reads its environment
  * when it starts, and a rank's GPU (train/join.c) is put there after this question; nor may a process
- * be forked into ranks behind it. */
+ * be forked into ranks after it. */
 #include "cuda/cuda.h"
 
 #include <dlfcn.h>

@@ -32,8 +32,8 @@ static __global__ void tile_kernel(const int32_t *tokens, int32_t *order, int64_
     order[first + rank] = (int32_t)(first + mine);
 }
 
-/* Each two parts of `width` become one.  A thread has an element: it comes behind those of the other
- * part with a smaller token, and behind those of the left part with the same. */
+/* Each two parts of `width` become one.  A thread has an element: it comes after those of the other
+ * part with a smaller token, and after those of the left part with the same. */
 static __global__ void merge_kernel(const int32_t *tokens, const int32_t *from, int32_t *to,
                                     int64_t rows, int64_t width)
 {

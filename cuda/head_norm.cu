@@ -90,7 +90,7 @@ template <class T> __global__ void head_norm_group_kernel(head_norm_call<T> a)
 }
 
 template <class T>
-static __device__ void add_groups(const head_norm_call<T> &a, T *out, bool accumulate, int second,
+static __device__ void add_head_groups(const head_norm_call<T> &a, T *out, bool accumulate, int second,
                                   int64_t c)
 {
     if (!out) return;
@@ -104,8 +104,8 @@ template <class T> __global__ void head_norm_add_kernel(head_norm_call<T> a)
 {
     int64_t c = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (c >= a.size) return;
-    add_groups(a, a.dw1, a.dw1_accumulate, 0, c);
-    add_groups(a, a.dw2, a.dw2_accumulate, 1, c);
+    add_head_groups(a, a.dw1, a.dw1_accumulate, 0, c);
+    add_head_groups(a, a.dw2, a.dw2_accumulate, 1, c);
 }
 
 template <class T> __global__ void head_norm_dx_kernel(head_norm_call<T> a)

@@ -7,7 +7,7 @@
  *     STREAM_COMM          \ scatter of a bucket ... \____/
  *
  * All its calls are on STREAM_COMM, one after the other, whoever asks: what is asked for on another
- * stream waits there and is waited for.  A tensor that is dealt evenly goes by the collective of that
+ * stream waits there and is waited for.  A tensor that divides evenly goes by the collective of that
  * name; any other by one reduction or broadcast for each rank, in one group.  The order of its sums
  * is NCCL's: the same from run to run with the same ranks, not the same for every stage.
  *
@@ -43,7 +43,7 @@ typedef struct {
 
 enum { SPINS = 2000, AHEAD = 16, MEETING_SECONDS = 300 };
 
-static nccl_state *state_of(const comm *c)
+static nccl_state *nccl_state_of(const comm *c)
 {
     return c->state;
 }
@@ -107,7 +107,7 @@ static cudaStream_t enter(device *dev, int stream)
 
 static void nccl_join(comm *c, device *dev, int stream)
 {
-    const nccl_state *s = state_of(c);
+    const nccl_state *s = nccl_state_of(c);
     cuda_stamp(dev, stream, s->waited, -1);
     op_join(dev, STREAM_COMM, stream);
     cuda_stamp(dev, stream, s->waited, 1);
@@ -116,12 +116,12 @@ static void nccl_join(comm *c, device *dev, int stream)
 static void leave(comm *c, device *dev, int stream)
 {
     if (stream != STREAM_COMM) nccl_join(c, dev, stream);
-    keep_pace(dev, state_of(c));
+    keep_pace(dev, nccl_state_of(c));
 }
 
 static void nccl_sum(comm *c, device *dev, int stream, tensor x)
 {
-    const nccl_state *s = state_of(c);
+    const nccl_state *s = nccl_state_of(c);
     span all = span_of(dev, x, 0, tensor_count(x));
     cudaStream_t on = enter(dev, stream);
     if (!dev->failure) NCCL_DO(AllReduce(all.at, all.at, all.n, all.type, ncclSum, s->comm, on));
@@ -140,18 +140,18 @@ static span range_of(device *dev, tensor x, const share *s, int rank)
     return span_of(dev, x, first, share_begin(s, rank + 1) - first);
 }
 
-static void nccl_scatter(comm *c, device *dev, int stream, tensor x, const share *dealt)
+static void nccl_scatter(comm *c, device *dev, int stream, tensor x, const share *parts)
 {
-    const nccl_state *s = state_of(c);
+    const nccl_state *s = nccl_state_of(c);
     cudaStream_t on = enter(dev, stream);
-    if (even(c, dealt)) {
-        span own = range_of(dev, x, dealt, c->rank);
+    if (even(c, parts)) {
+        span own = range_of(dev, x, parts, c->rank);
         if (!dev->failure)
             NCCL_DO(ReduceScatter(x.data, own.at, own.n, own.type, ncclSum, s->comm, on));
     } else {
         NCCL_DO(GroupStart());
         for (int r = 0; r < c->size && !dev->failure; r++) {
-            span part = range_of(dev, x, dealt, r);
+            span part = range_of(dev, x, parts, r);
             if (part.n)
                 NCCL_DO(Reduce(part.at, part.at, part.n, part.type, ncclSum, r, s->comm, on));
         }
@@ -160,17 +160,17 @@ static void nccl_scatter(comm *c, device *dev, int stream, tensor x, const share
     leave(c, dev, stream);
 }
 
-static void nccl_gather(comm *c, device *dev, int stream, tensor x, const share *dealt)
+static void nccl_gather(comm *c, device *dev, int stream, tensor x, const share *parts)
 {
-    const nccl_state *s = state_of(c);
+    const nccl_state *s = nccl_state_of(c);
     cudaStream_t on = enter(dev, stream);
-    if (even(c, dealt)) {
-        span own = range_of(dev, x, dealt, c->rank);
+    if (even(c, parts)) {
+        span own = range_of(dev, x, parts, c->rank);
         if (!dev->failure) NCCL_DO(AllGather(own.at, x.data, own.n, own.type, s->comm, on));
     } else {
         NCCL_DO(GroupStart());
         for (int r = 0; r < c->size && !dev->failure; r++) {
-            span part = range_of(dev, x, dealt, r);
+            span part = range_of(dev, x, parts, r);
             if (part.n) NCCL_DO(Broadcast(part.at, part.at, part.n, part.type, r, s->comm, on));
         }
         NCCL_DO(GroupEnd());
@@ -185,7 +185,7 @@ static void nccl_broadcast(comm *c, device *dev, int stream, tensor x, int root)
 
 static void nccl_group(comm *c, device *dev, bool begin)
 {
-    nccl_state *s = state_of(c);
+    nccl_state *s = nccl_state_of(c);
     if (begin ? dev->failure != NULL : !s->open) return;
     s->open += begin ? 1 : -1;
     if (begin)
@@ -207,7 +207,7 @@ static error *look_at_hosts(comm *host, double since)
 /* The same, and with NCCL. */
 static error *look(comm *c, double since)
 {
-    nccl_state *s = state_of(c);
+    nccl_state *s = nccl_state_of(c);
     ncclResult_t state = ncclSuccess;
     s->host.doing = c->doing;
     s->host.limit = c->limit;
@@ -247,7 +247,7 @@ static void until(device *dev, nccl_state *s, cudaEvent_t event)
 
 static void guard(device *dev, int stream)
 {
-    nccl_state *s = state_of(cuda_state_of(dev)->ranks);
+    nccl_state *s = nccl_state_of(cuda_state_of(dev)->ranks);
     if (dev->failure || cuda_state_of(dev)->capturing) return;
     if (CUDA_OK(dev, cudaEventRecord(s->done, cuda_stream(dev, stream)))) until(dev, s, s->done);
 }
@@ -255,7 +255,7 @@ static void guard(device *dev, int stream)
 static void nccl_waited(comm *c, device *dev)
 {
     uint64_t ns = 0;
-    op_get(dev, STREAM_COMPUTE, &ns, tensor_of(state_of(c)->waited, U8, SHAPE(sizeof ns)));
+    op_get(dev, STREAM_COMPUTE, &ns, tensor_of(nccl_state_of(c)->waited, U8, SHAPE(sizeof ns)));
     op_sync(dev, STREAM_COMPUTE);
     c->seconds = 1e-9 * (double)ns;
 }
@@ -263,7 +263,7 @@ static void nccl_waited(comm *c, device *dev)
 /* All ranks have asked for the same until here, so the streams come to an end. */
 static error *nccl_share(comm *c, const void *mine, void *all, size_t bytes)
 {
-    nccl_state *s = state_of(c);
+    nccl_state *s = nccl_state_of(c);
     if (s->comm) guard(s->dev, STREAM_COMM);
     TRY(device_status(s->dev));
     s->host.limit = c->limit;
@@ -275,13 +275,13 @@ static error *nccl_share(comm *c, const void *mine, void *all, size_t bytes)
 
 static void nccl_abandon(comm *c)
 {
-    abandon(state_of(c));
+    abandon(nccl_state_of(c));
 }
 
 /* The device is closed: what is its goes first. */
-static void part(device *dev)
+static void part_from_others(device *dev)
 {
-    nccl_state *s = state_of(cuda_state_of(dev)->ranks);
+    nccl_state *s = nccl_state_of(cuda_state_of(dev)->ranks);
     cudaEvent_t events[] = {s->done, s->behind[0], s->behind[1]};
     for (int i = 0; i < 3; i++)
         if (events[i]) cudaEventDestroy(events[i]);
@@ -292,7 +292,7 @@ static void part(device *dev)
 
 static void nccl_close(comm *c, bool failed)
 {
-    nccl_state *s = state_of(c);
+    nccl_state *s = nccl_state_of(c);
     comm host = s->host;
     if (!s->adrift) nccl_unload(&s->lib);
     host.agreed = c->agreed;
@@ -399,7 +399,7 @@ static error *meet_watched(nccl_state *s, ncclUniqueId id)
     return e;
 }
 
-static error *join(device *dev, nccl_state *s)
+static error *join_others(device *dev, nccl_state *s)
 {
     ncclUniqueId id = {{0}};
     TRY(comm_agree(&s->host, nccl_load(&s->lib)));
@@ -414,7 +414,7 @@ error *cuda_join(device *dev, comm *c)
     TRY(alloc_array(&s, 1, sizeof *s));
     s->host = *c;
     s->dev = dev;
-    error *e = join(dev, s);
+    error *e = join_others(dev, s);
     *c = s->host;
     c->ops = &nccl_table;
     c->state = s;

@@ -6,7 +6,7 @@
 
 #define LIBRARY "libnccl.so.2"
 
-static error *take_all(nccl_library *l)
+static error *take_nccl(nccl_library *l)
 {
 #define NCCL_TAKE(name) TRY(library_take(l->library, LIBRARY, "nccl" #name, &l->name));
     NCCL_FUNCTIONS(NCCL_TAKE)
@@ -18,7 +18,7 @@ error *nccl_load(nccl_library *out)
 {
     *out = (nccl_library){0};
     TRY(library_open(LIBRARY, "NCCL", &out->library));
-    error *e = take_all(out);
+    error *e = take_nccl(out);
     if (e) nccl_unload(out);
     return e;
 }

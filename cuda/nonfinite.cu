@@ -5,15 +5,15 @@
 
 static constexpr int THREADS = 256, MOST_BLOCKS = 1024;
 
-static __device__ double number(double x)
+static __device__ double widened(double x)
 {
     return x;
 }
-static __device__ float number(float x)
+static __device__ float widened(float x)
 {
     return x;
 }
-static __device__ float number(bf16 x)
+static __device__ float widened(bf16 x)
 {
     return widened(x);
 }
@@ -26,7 +26,7 @@ __global__ void nonfinite_kernel(unsigned long long *count, const T *x, int64_t 
     int mine = 0;
     for (int64_t r = blockIdx.x; r < rows; r += gridDim.x)
         for (int64_t c = threadIdx.x; c < cols; c += THREADS)
-            mine += !isfinite(number(x[r * ld + c]));
+            mine += !isfinite(widened(x[r * ld + c]));
     for (int d = WARP / 2; d; d /= 2)
         mine += __shfl_xor_sync(ALL_LANES, mine, d);
     if (threadIdx.x % WARP == 0 && mine) atomicAdd(count, (unsigned long long)mine);

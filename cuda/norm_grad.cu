@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(MOST_WARPS *WARP) norm_group_kernel(norm_grad_
 }
 
 template <class T>
-static __device__ void add_groups(const norm_grad_call<T> &a, T *out, bool accumulate,
+static __device__ void add_norm_groups(const norm_grad_call<T> &a, T *out, bool accumulate,
                                   int64_t column, int64_t c, int groups)
 {
     if (!out) return;
@@ -166,8 +166,8 @@ template <class T> __global__ void norm_add_kernel(norm_grad_call<T> a, int grou
 {
     int64_t c = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (c >= a.cols) return;
-    add_groups(a, a.dw, a.dw_accumulate, c, c, groups);
-    add_groups(a, a.db, a.db_accumulate, a.cols + c, c, groups);
+    add_norm_groups(a, a.dw, a.dw_accumulate, c, c, groups);
+    add_norm_groups(a, a.db, a.db_accumulate, a.cols + c, c, groups);
 }
 
 template <class T> __global__ void norm_dx_kernel(norm_grad_call<T> a)

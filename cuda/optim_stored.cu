@@ -167,7 +167,7 @@ static __device__ __forceinline__ float block_scale(const some<float> &x, uint8_
     return float_of_bits(most);
 }
 
-/* Behind the tensor's end x is 0. */
+/* Past the tensor's end x is 0. */
 static __device__ __forceinline__ void store_state(const stored_item &a, int k, span at,
                                                    const some<float> &x, const hyper &h)
 {

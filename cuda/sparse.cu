@@ -45,7 +45,7 @@ static __device__ __forceinline__ group_view view_group(const uint32_t *bits, co
 }
 
 /* Of word w: has the lane's element a value, and where is it? */
-static __device__ __forceinline__ bool value_of(const group_view &v, int w, int64_t *at)
+static __device__ __forceinline__ bool element_value(const group_view &v, int w, int64_t *at)
 {
     int lane = threadIdx.x % WARP;
     uint32_t word = __shfl_sync(ALL_LANES, v.word, w);
@@ -61,7 +61,7 @@ __global__ void expand_kernel(T *out, const T *values, const uint32_t *bits, con
     if (!v.there) return;
     for (int w = 0; w < SPARSE_WORDS; w++) {
         int64_t e = v.group * SPARSE_GROUP + w * WARP + threadIdx.x % WARP, at;
-        bool has = value_of(v, w, &at);
+        bool has = element_value(v, w, &at);
         if (e < n) out[e] = has ? values[at] : T(0);
     }
 }
@@ -75,7 +75,7 @@ __global__ void compress_kernel(T *values, const T *x, const uint32_t *bits, con
     if (!v.there) return;
     for (int w = 0; w < SPARSE_WORDS; w++) {
         int64_t e = v.group * SPARSE_GROUP + w * WARP + threadIdx.x % WARP, at;
-        if (value_of(v, w, &at)) values[at] = x[e];
+        if (element_value(v, w, &at)) values[at] = x[e];
     }
 }
 
@@ -87,7 +87,7 @@ __global__ void compress_add_kernel(T *values, const T *x, const uint32_t *bits,
     if (!v.there) return;
     for (int w = 0; w < SPARSE_WORDS; w++) {
         int64_t e = v.group * SPARSE_GROUP + w * WARP + threadIdx.x % WARP, at;
-        if (value_of(v, w, &at)) narrowed(&values[at], widened(values[at]) + widened(x[e]));
+        if (element_value(v, w, &at)) narrowed(&values[at], widened(values[at]) + widened(x[e]));
     }
 }
 

@@ -1,4 +1,4 @@
-/* stamp.cu - how long a stream waited: the GPU's clock, taken before and behind what it waits for.
+/* stamp.cu - how long a stream waited: the GPU's clock, taken before and after what it waits for.
  *
  *     stream   ... | - clock | wait for another stream | + clock | ...
  *

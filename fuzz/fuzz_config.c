@@ -9,7 +9,7 @@
 
 enum { MOST = 1 << 20 };
 
-/* The text of c, which must be to be had; free it. */
+/* The text of c, which must exist; free it. */
 static char *text_of(const model_config *c)
 {
     char *text;

@@ -17,7 +17,7 @@ struct classifier {
     tensor logits; /* (batch, classes) */
 };
 
-static void place(classifier *k)
+static void place_classifier(classifier *k)
 {
     params_place(&k->params, k->arena);
     k->in = k->kind->place_batch(k->model, k->arena, k->images, k->config.context);
@@ -32,7 +32,7 @@ static void program(classifier *k)
     arena_end(k->arena);
 }
 
-static error *build(classifier *k)
+static error *build_classifier(classifier *k)
 {
     TRY(arena_create(&block_kinds, &k->arena));
     arena_attach(k->arena, &k->null);
@@ -40,7 +40,7 @@ static error *build(classifier *k)
     TRY(k->kind->create(&k->config, &plain_training, &k->params, &k->model));
     for (int i = 0; i < k->params.n; i++)
         k->params.row[i].trainable = false; /* so no gradients are placed */
-    place(k);
+    place_classifier(k);
     program(k);
     TRY(device_status(&k->null));
     return arena_plan(k->arena);
@@ -56,7 +56,7 @@ error *classifier_plan(const model_kind *kind, const model_config *c, int64_t im
     k->images = images;
     k->null = device_null();
     k->params.type = F32;
-    error *e = build(k);
+    error *e = build_classifier(k);
     if (e)
         classifier_destroy(k);
     else
@@ -69,7 +69,7 @@ error *classifier_commit(classifier *k, device *dev, const char *path, bool wide
     bool head;
     TRY(arena_commit(k->arena, dev, false));
     k->r.dev = dev;
-    place(k);
+    place_classifier(k);
     TRY(device_status(dev));
     TRY(vit_read(path, &k->config, &k->params, widen, dev, &head));
     if (!head)

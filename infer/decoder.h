@@ -8,7 +8,7 @@
  * Only new tokens are computed: a prompt in pieces of up to `room` tokens, then one token at a
  * time. When the window is full, its newer half stays and the older one is forgotten.  Learned
  * positions mean nothing beyond those that were trained, so the half that stays begins again at
- * position 0 and is computed anew: that doubles the work for a token on average, however long the
+ * position 0 and is computed again: that doubles the work for a token on average, however long the
  * text grows.
  *
  * All is one program of the arena, from decoder_begin to decoder_end, in which each piece is an

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-static void place(generator *g)
+static void place_blocks(generator *g)
 {
     int64_t room = g->null.kind ? (int64_t)g->null.kind->room : 0;
     if (room)
@@ -29,7 +29,7 @@ static error *build(generator *g, int64_t stride)
         g->scorer = scorer_make(g->kind, &g->r, g->model, g->config.context, stride);
     else
         TRY(decoder_open(g->kind, &g->r, g->model, g->config.context, &g->decoder));
-    place(g);
+    place_blocks(g);
     if (g->scores)
         scorer_record(&g->scorer);
     else
@@ -61,7 +61,7 @@ error *generator_commit(generator *g, device *dev, const weights *w, bool widen)
 {
     TRY(arena_commit(g->arena, dev, false));
     g->r.dev = dev;
-    place(g);
+    place_blocks(g);
     TRY(device_status(dev));
     return weights_read(w, &g->params, widen, dev);
 }

@@ -48,7 +48,7 @@ static void part(scorer *s, const int32_t *ids, int64_t first, int64_t end, bool
     }
 }
 
-static void begin(scorer *s)
+static void begin_recording(scorer *s)
 {
     s->steps = 0;
     arena_begin(s->r->arena, "score");
@@ -63,7 +63,7 @@ static void end(scorer *s)
 
 void scorer_record(scorer *s)
 {
-    begin(s);
+    begin_recording(s);
     step(s, NULL, 0, s->room, true);
     end(s);
 }
@@ -73,7 +73,7 @@ error *scorer_run(scorer *s, const int32_t *ids, int64_t n, double *nats)
     run *r = s->r;
     int64_t last = n - 1, seen = 0; /* of the window's tokens, those scored before */
     op_clear(r->dev, r->stream, s->sum);
-    begin(s);
+    begin_recording(s);
     for (int64_t at = 0, length = 0; at + length < last && !r->dev->failure;) {
         if (length) at += s->stride;
         length = last - at < s->length ? last - at : s->length;

@@ -6,7 +6,7 @@
  *     window 2              [ .  .  s  s ]
  *     window 3                    [ .  .  s ]           the last one ends with the text
  *
- * Every token but the first is scored exactly once, and behind the first window each sees at least
+ * Every token but the first is scored exactly once, and after the first window each sees at least
  * length - stride tokens before it.  A smaller stride means more to see, and more windows.
  */
 #ifndef REGRAD_SCORER_H

@@ -305,7 +305,7 @@ static int64_t order(const gguf_rows *v, int64_t i)
     return i - in + in % 2 * (v->pairs / 2) + in / 2;
 }
 
-static void read_row(const entry *t, int64_t i, float *to)
+static void fetch_row(const entry *t, int64_t i, float *to)
 {
     const gguf_rows *v = &t->values;
     const float *row = v->data + (t->rows ? order(v, i) * v->ld : 0);
@@ -322,7 +322,7 @@ static error *write_tensor(const entry *t, outfile *f)
     error *e = alloc_array(&stored, t->bytes, 1);
     if (!e) {
         for (int64_t i = 0; !e && i < (t->rows ? t->rows : 1); i++) {
-            read_row(t, i, row);
+            fetch_row(t, i, row);
             store_row(t->type, row, t->cols, stored);
             e = outfile_write(f, stored, t->bytes);
         }

@@ -118,7 +118,7 @@ typedef struct {
     bool pairs;
 } part;
 
-static void put_part(writer *w, const param *p, const char *suffix, part of)
+static void write_part(writer *w, const param *p, const char *suffix, part of)
 {
     char text[64];
     bool matrix = p->spec.shape.rank > 1, norm = strstr(of.name, "norm") != NULL;
@@ -142,7 +142,7 @@ static void put_parts(writer *w, const param *p, const char *suffix, const part 
         part of = parts[i];
         of.first = first;
         if (i == n - 1) of.rows = rows - first;
-        put_part(w, p, suffix, of);
+        write_part(w, p, suffix, of);
         first += of.rows;
     }
 }

@@ -60,7 +60,7 @@ static bool add_vit(cJSON *json, const model_config *c)
            cJSON_AddStringToObject(a, "global_pool", c->mean_pool ? "avg" : "token");
 }
 
-/* The arguments of timm's ConvNeXt; it would halve the first stage, too, behind a stem of 2. */
+/* The arguments of timm's ConvNeXt; it would halve the first stage, too, after a stem of 2. */
 static bool add_convnext(cJSON *json, const model_config *c)
 {
     int64_t widths[CONV_STAGES];

@@ -29,8 +29,8 @@ static bool part_name(const char *name, int k, char out[NAME_ROOM])
     return false;
 }
 
-/* n rows of t from `first`.  (What is dealt is not there whole: its parts are told by .at.) */
-static tensor rows_of(tensor t, int64_t first, int64_t n)
+/* n rows of t from `first`.  (A sharded tensor is not here whole: .at says where its parts lie.) */
+static tensor row_range(tensor t, int64_t first, int64_t n)
 {
     shape s = {.rank = t.rank};
     memcpy(s.dim, t.dim, sizeof s.dim);
@@ -58,13 +58,13 @@ static void list_row(const params *p, int id, named_tensor *list, name_text *nam
         named_tensor *t = &list[*n];
         *t = (named_tensor){.name = names[*n].text, .value = value, .of = id};
         t->at = first * (row->count / spec->shape.dim[0]);
-        t->dealt = !present(row->value);
+        t->sharded = !present(row->value);
         t->first = row->own_first;
         t->held = row->own;
         t->transposed = spec->file_transposed && spec->shape.rank == 2;
         t->groups = spec->file_groups;
         memcpy(t->part_rows, spec->part_rows, sizeof t->part_rows);
-        if (several) t->value = rows_of(value, t->dealt ? 0 : first, spec->part_rows[k]);
+        if (several) t->value = row_range(value, t->sharded ? 0 : first, spec->part_rows[k]);
         first += spec->part_rows[k];
     }
 }

@@ -102,7 +102,7 @@ static error *find_file(safetensors *s, const char *name, int *k)
     return NULL;
 }
 
-/* Moves all entries of `from` behind those of `to`. */
+/* Moves all entries of `from` after those of `to`. */
 static error *move_entries(const safetensors *s, entry_list *to, entry_list *from)
 {
     if (!from->n) return NULL;

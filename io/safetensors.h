@@ -38,9 +38,9 @@ typedef struct {
     bool transposed;
     int64_t groups, part_rows[3]; /* not with transposed */
     int64_t of, at;               /* element `at` of the source's `of`-th tensor is its first */
-    /* Of a tensor that is dealt to several processes, fetching brings this one's: elements [first,
+    /* Of a tensor that is sharded over several processes, fetching brings this one's: elements [first,
      * first + held) of the source's tensor, which begin at value.data. */
-    bool dealt;
+    bool sharded;
     int64_t first, held;
 } named_tensor;
 

@@ -71,7 +71,7 @@ static char *skip_space(char *p)
     return p + strspn(p, " \t\r\n");
 }
 
-/* Behind the string that begins at p; NULL if it does not end. */
+/* After the string that begins at p; NULL if it does not end. */
 static char *string_end(char *p)
 {
     for (p++; *p && *p != '"'; p++)
@@ -79,7 +79,7 @@ static char *string_end(char *p)
     return *p ? p + 1 : NULL;
 }
 
-/* Behind the object that begins at p; NULL if it does not end or nests too deep. */
+/* After the object that begins at p; NULL if it does not end or nests too deep. */
 static char *object_end(char *p)
 {
     for (int depth = 1; *p;) {
@@ -295,7 +295,7 @@ static error *check_cover(const char *path, entry_list *list, int64_t data_bytes
             return damaged(path, "the data of tensor '%.100s' begin at byte %lld: %s %lld", e->name,
                            (long long)e->offset,
                            e->offset < at ? "they overlap those that end at"
-                                          : "there is a gap behind byte",
+                                          : "there is a gap after byte",
                            (long long)at);
         at += e->bytes;
     }

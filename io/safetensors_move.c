@@ -52,7 +52,7 @@ static error *staging_open(const named_tensor *list, int64_t n, staging *b)
 }
 
 /* n elements of t from `first`, as a tensor. */
-static tensor part_of(tensor t, int64_t first, int64_t n)
+static tensor flat_part(tensor t, int64_t first, int64_t n)
 {
     return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
 }
@@ -62,7 +62,7 @@ typedef struct {
     int64_t first, n;
 } element_run;
 
-/* Run i in the file's order; false behind the last. */
+/* Run i in the file's order; false after the last. */
 static bool run_at(const named_tensor *t, int64_t i, element_run *run)
 {
     *run = (element_run){0, tensor_count(t->value)};
@@ -87,7 +87,7 @@ static void transpose(char *to, const char *from, int64_t rows, int64_t cols, si
 /* ---- writing ---- */
 
 /* One entry of the header; `at` is where its data begins. */
-static void describe(FILE *header, const named_tensor *t, size_t at)
+static void print_entry(FILE *header, const named_tensor *t, size_t at)
 {
     const int64_t *d = t->value.dim;
     fprintf(header, ",\"");
@@ -108,7 +108,7 @@ static error *write_header(outfile *f, const named_tensor *list, int64_t n)
     TRY(memory_stream_open(&m, "the header of a safetensors file"));
     fputs("{\"__metadata__\":{\"format\":\"pt\"}", m.to); /* transformers asks for it */
     for (int64_t i = 0; i < n; i++) {
-        describe(m.to, &list[i], at);
+        print_entry(m.to, &list[i], at);
         at += tensor_bytes(list[i].value);
     }
     fputc('}', m.to);
@@ -127,7 +127,7 @@ static error *write_plain(outfile *f, tensor t, device *dev, const staging *b)
     int64_t size = (int64_t)dtype_size(t.type), most = 2 * b->half / size, count = tensor_count(t);
     for (int64_t first = 0; first < count; first += most) {
         int64_t n = count - first < most ? count - first : most;
-        op_get(dev, STREAM_COMPUTE, b->bytes, part_of(t, first, n));
+        op_get(dev, STREAM_COMPUTE, b->bytes, flat_part(t, first, n));
         op_sync(dev, STREAM_COMPUTE);
         TRY(outfile_write(f, b->bytes, (size_t)(n * size)));
     }
@@ -142,7 +142,7 @@ static error *write_transposed(outfile *f, tensor t, device *dev, const staging 
     for (int64_t strip = b->half / size / rows, first = 0; first < cols; first += strip) {
         int64_t n = cols - first < strip ? cols - first : strip;
         for (int64_t r = 0; r < rows; r++)
-            op_get(dev, STREAM_COMPUTE, part + r * n * size, part_of(t, r * cols + first, n));
+            op_get(dev, STREAM_COMPUTE, part + r * n * size, flat_part(t, r * cols + first, n));
         op_sync(dev, STREAM_COMPUTE);
         transpose(b->bytes, part, rows, n, (size_t)size);
         TRY(outfile_write(f, b->bytes, (size_t)(n * rows * size)));
@@ -154,7 +154,7 @@ static error *write_runs(outfile *f, const named_tensor *t, device *dev, const s
 {
     element_run run;
     for (int64_t i = 0; run_at(t, i, &run); i++)
-        TRY(write_plain(f, part_of(t->value, run.first, run.n), dev, b));
+        TRY(write_plain(f, flat_part(t->value, run.first, run.n), dev, b));
     return NULL;
 }
 
@@ -275,13 +275,13 @@ static void put_part(const named_tensor *into, int64_t first, int64_t n, const c
 {
     tensor t = into->value;
     int64_t from = first, to = first + n, begin = 0;
-    if (into->dealt) {
+    if (into->sharded) {
         begin = into->first - into->at;
         if (from < begin) from = begin;
         if (to > begin + into->held) to = begin + into->held;
     }
     if (from < to)
-        op_put(dev, STREAM_COMPUTE, part_of(t, from - begin, to - from),
+        op_put(dev, STREAM_COMPUTE, flat_part(t, from - begin, to - from),
                host + (size_t)(from - first) * dtype_size(t.type));
 }
 

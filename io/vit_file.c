@@ -92,7 +92,7 @@ static void hugging_conv_name(const char *name, char out[NAME_ROOM])
                      parts[i][1], name + at + strlen(parts[i][0]));
 }
 
-static int64_t find(const reader *r, const char *name)
+static int64_t find_entry(const reader *r, const char *name)
 {
     return safetensors_find(r->file, name);
 }
@@ -107,7 +107,7 @@ static error *missing(const reader *r, const char *name)
 
 static error *fetch(reader *r, const char *name, tensor into)
 {
-    int64_t i = find(r, name);
+    int64_t i = find_entry(r, name);
     if (i < 0) return missing(r, name);
     named_tensor t = {.name = name, .value = into};
     r->taken++;
@@ -206,7 +206,7 @@ static error *read_row(reader *r, const char *name, tensor value, bool *head)
         hugging_conv_name(name, theirs);
     else if (r->hugging_face)
         hugging_name(r, name, 0, theirs);
-    int64_t i = find(r, theirs);
+    int64_t i = find_entry(r, theirs);
     const safetensors_entry *e = i < 0 ? NULL : safetensors_entry_at(r->file, i);
     bool classes = !strncmp(name, "head.", 5) && strncmp(name, "head.norm.", 10);
     if (classes && (!e || e->rank < 1 || e->dim[0] != value.dim[0])) {
@@ -227,15 +227,15 @@ static void count_unread(reader *r)
                                         "vit.pooler.dense.bias", "vit.embeddings.mask_token",
                                         "decoder.0.weight",      "decoder.0.bias"};
     for (size_t i = 0; r->hugging_face && i < sizeof names / sizeof *names; i++)
-        r->taken += find(r, names[i]) >= 0;
+        r->taken += find_entry(r, names[i]) >= 0;
 }
 
 static error *read_all(reader *r, params *p, bool *head)
 {
     char name[NAME_ROOM];
-    r->backbone = find(r, "embeddings.position_embeddings") >= 0;
-    r->hugging_face = r->backbone || find(r, "vit.embeddings.position_embeddings") >= 0 ||
-                      find(r, "convnext.embeddings.patch_embeddings.weight") >= 0;
+    r->backbone = find_entry(r, "embeddings.position_embeddings") >= 0;
+    r->hugging_face = r->backbone || find_entry(r, "vit.embeddings.position_embeddings") >= 0 ||
+                      find_entry(r, "convnext.embeddings.patch_embeddings.weight") >= 0;
     count_unread(r);
     for (int i = 0; i < p->n; i++)
         TRY(read_row(r, param_text(&p->row[i], name, sizeof name), p->row[i].value, head));

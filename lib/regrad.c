@@ -71,7 +71,7 @@ static error *check_word(const char *word)
     return NULL;
 }
 
-static error *parse(regrad_run *r, const char *kind, int n, const char *const *given)
+static error *parse_words(regrad_run *r, const char *kind, int n, const char *const *given)
 {
     const task *found;
     TRY(find_task(kind, &found));
@@ -88,7 +88,7 @@ static error *parse(regrad_run *r, const char *kind, int n, const char *const *g
 static error *open_run(regrad_run *r, const char *kind, int n, const char *const *given)
 {
     options *o = &r->o;
-    TRY(parse(r, kind, n, given));
+    TRY(parse_words(r, kind, n, given));
     if (!o->train_data.n) return user_error("--train-data: give the data to train on");
     TRY(device_open(o->place, (int)o->threads, NULL, &r->dev));
     r->open = true;
@@ -131,7 +131,7 @@ API char *regrad_plan(const char *kind, int n, const char *const *given, char **
 {
     regrad_run r = {0};
     *json = NULL;
-    error *e = parse(&r, kind, n, given);
+    error *e = parse_words(&r, kind, n, given);
     if (!e) {
         r.o.place = device_likely(r.o.place);
         e = trainer_plan(&r.o, r.o.task->kind, &r.t);

@@ -522,7 +522,7 @@ static void drop_all(run *r, block_state *s)
         arena_drop(r->arena, all[i]);
 }
 
-/* Sequential: the MLP's branch is behind the attention's, whose d must have its part.  Parallel: both
+/* Sequential: the MLP's branch comes after the attention's, whose d must have its part.  Parallel: both
  * branches read the same d, which changes after both. */
 void block_backward(run *r, const model_config *c, const training_policy *how, int layer,
                     const block_ids *ids, tensor d, block_state *s)

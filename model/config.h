@@ -76,7 +76,7 @@ typedef struct {
     biases bias;
     residual_kind residual;
     bool qk_norm;           /* an RMSNorm of each query and key head, before positions */
-    bool embedding_norm;    /* a norm behind the embedding */
+    bool embedding_norm;    /* a norm after the embedding */
     double embedding_scale; /* tokens' embeddings are multiplied by it; 1: as they are */
     bool tied;              /* the head is the token embedding */
     bool causal;            /* a token sees itself and those before it */

@@ -148,7 +148,7 @@ static error *declare_downsample(model *m, params *p, int stage, int64_t n)
     return declare_pair(m, p, name, -1, SHAPE(n, n / 2, HALVE, HALVE), false, &e->linear);
 }
 
-static error *declare_all(model *m, params *p)
+static error *declare_convnext(model *m, params *p)
 {
     const model_config *c = &m->config;
     int64_t n = c->width, h = c->image_height / c->patch, w = c->image_width / c->patch;
@@ -191,7 +191,7 @@ static error *convnext_create(const model_config *c, const training_policy *how,
     error *e = alloc_array(&m->blocks, layers, sizeof *m->blocks);
     if (!e) e = alloc_array(&m->states, layers, sizeof *m->states);
     if (!e) e = alloc_array(&m->names, (layers + CONV_STAGES + 1) * MOST_NAMES, NAME_ROOM);
-    if (!e) e = declare_all(m, p);
+    if (!e) e = declare_convnext(m, p);
     if (e) {
         convnext_destroy(m);
         return e;
@@ -235,7 +235,7 @@ static void convnext_draw(const model *m, uint64_t seed, int64_t first, int64_t 
 
 /* ---- shapes ---- */
 
-static tensor take(run *r, dtype type, shape s, const char *name, int layer)
+static tensor take_map(run *r, dtype type, shape s, const char *name, int layer)
 {
     return arena_take(r->arena, KIND_ACTIVATION, type, s, NAME(name, layer));
 }
@@ -243,13 +243,13 @@ static tensor take(run *r, dtype type, shape s, const char *name, int layer)
 /* (B,H,W,cols) */
 static tensor take_pixels(run *r, tensor like, int64_t cols, const char *name, int layer)
 {
-    return take(r, r->params->type, SHAPE(like.dim[0], like.dim[1], like.dim[2], cols), name,
+    return take_map(r, r->params->type, SHAPE(like.dim[0], like.dim[1], like.dim[2], cols), name,
                 layer);
 }
 
 static tensor take_stat(run *r, tensor like, const char *name, int layer)
 {
-    return take(r, stat_type(r->params->type), SHAPE(tensor_rows(like)), name, layer);
+    return take_map(r, stat_type(r->params->type), SHAPE(tensor_rows(like)), name, layer);
 }
 
 /* (B,H,W,C) as (B,H W,C) */
@@ -272,7 +272,7 @@ static void drop(run *r, tensor *t)
 
 /* ---- a block ---- */
 
-/* What stays behind the forward pass. */
+/* What remains after the forward pass. */
 typedef struct {
     bool x, conv, norm, pre, act, out;
 } keeps;
@@ -475,7 +475,7 @@ static tensor take_patches(run *r, const model *m, tensor images)
 {
     const model_config *c = &m->config;
     tensor cut =
-        take(r, m->type, SHAPE(images.dim[0], c->context, c->channels * c->patch * c->patch),
+        take_map(r, m->type, SHAPE(images.dim[0], c->context, c->channels * c->patch * c->patch),
              "patches", 0);
     OP(patches, r->dev, r->stream, .out = cut, .images = images, .height = c->patch,
        .width = c->patch);
@@ -493,7 +493,7 @@ static tensor take_merged(run *r, const model *m, int stage, entrance_state *s, 
     }
     apply_norm(r, &m->config, e->norm, norm, s->x, s->mean, s->rstd);
     tensor merged =
-        take(r, m->type, SHAPE(s->x.dim[0], e->height, e->width, s->x.dim[3] * HALVE * HALVE),
+        take_map(r, m->type, SHAPE(s->x.dim[0], e->height, e->width, s->x.dim[3] * HALVE * HALVE),
              "s%d.merged", stage);
     OP(merge, r->dev, r->stream, .out = merged, .x = norm, .side = HALVE);
     drop(r, &norm);
@@ -520,7 +520,7 @@ static tensor enter_first(run *r, model *m, tensor images, bool train)
     tensor cut = take_patches(r, m, images);
     *s = (entrance_state){0};
     shape pixels = SHAPE(images.dim[0], e->height, e->width, e->channels);
-    s->x = take(r, m->type, pixels, "stem", 0);
+    s->x = take_map(r, m->type, pixels, "stem", 0);
     apply_entrance(r, e, s->x, cut);
     drop(r, &cut);
     bool keep = train && stem_wanted(r, m);
@@ -528,7 +528,7 @@ static tensor enter_first(run *r, model *m, tensor images, bool train)
         s->mean = take_stat(r, s->x, "stem mean", 0);
         s->rstd = take_stat(r, s->x, "stem rstd", 0);
     }
-    tensor out = take(r, m->type, pixels, "stem norm", 0);
+    tensor out = take_map(r, m->type, pixels, "stem norm", 0);
     apply_norm(r, &m->config, e->norm, out, s->x, s->mean, s->rstd);
     if (!keep) drop(r, &s->x);
     return out;
@@ -548,7 +548,7 @@ static tensor enter(run *r, model *m, int stage, tensor x, bool train)
     bool keep = train && entrance_wanted(r, e);
     tensor merged = take_merged(r, m, stage, s, keep),
            out =
-               take(r, m->type, SHAPE(x.dim[0], e->height, e->width, e->channels), "s%d.in", stage);
+               take_map(r, m->type, SHAPE(x.dim[0], e->height, e->width, e->channels), "s%d.in", stage);
     apply_entrance(r, e, out, merged);
     drop(r, &merged);
     if (!keep) drop(r, &s->x);
@@ -570,7 +570,7 @@ static tensor entrance_weight_grad(run *r, const entrance *e, tensor x, tensor d
 
 /* d, taken: the gradient of what entered the stage; returns that of the stage before's output, absent if
  * none below is wanted. */
-static tensor leave(run *r, model *m, int stage, tensor d)
+static tensor leave_stage(run *r, model *m, int stage, tensor d)
 {
     const entrance *e = &m->entrance[stage];
     entrance_state *s = &m->entered[stage];
@@ -580,7 +580,7 @@ static tensor leave(run *r, model *m, int stage, tensor d)
     if (present(merged)) drop(r, &merged);
     if (grads_through(r, e->norm)) {
         tensor dmerged =
-            take(r, m->type, SHAPE(s->x.dim[0], e->height, e->width, s->x.dim[3] * HALVE * HALVE),
+            take_map(r, m->type, SHAPE(s->x.dim[0], e->height, e->width, s->x.dim[3] * HALVE * HALVE),
                  "s%d.dmerged", stage);
         OP(linear_dx, r->dev, r->stream, .dx = dmerged, .dout = d, .w = as_matrix(w));
         dx = take_pixels(r, s->x, s->x.dim[3], "s%d.dx", stage);
@@ -617,7 +617,7 @@ static void leave_first(run *r, model *m, tensor images, tensor d)
 /* ---- the programs ---- */
 
 /* Images through all stages: the last one's output (B,H,W,C). */
-static tensor encode(run *r, model *m, tensor images, tensor noise, bool train)
+static tensor encode_image(run *r, model *m, tensor images, tensor noise, bool train)
 {
     tensor x = enter_first(r, m, images, train);
     for (int s = 0, layer = 0; s < CONV_STAGES; s++) {
@@ -634,7 +634,7 @@ static tensor encode(run *r, model *m, tensor images, tensor noise, bool train)
 
 static void convnext_train(run *r, model *m, const batch *in, const loss_sink *loss)
 {
-    tensor last = encode(r, m, in->inputs, in->noise, true);
+    tensor last = encode_image(r, m, in->inputs, in->noise, true);
     tensor d = image_head_train(r, &m->head, &m->config, as_positions(last), in->targets, loss);
     int layer = (int)m->config.layers;
     for (int s = CONV_STAGES - 1; s >= 0 && present(d); s--) {
@@ -647,7 +647,7 @@ static void convnext_train(run *r, model *m, const batch *in, const loss_sink *l
         }
         bool wanted = s ? entrance_wanted(r, e) : stem_wanted(r, m);
         if (wanted && s) {
-            d = leave(r, m, s, d);
+            d = leave_stage(r, m, s, d);
         } else {
             if (wanted)
                 leave_first(r, m, in->inputs, d);
@@ -660,13 +660,13 @@ static void convnext_train(run *r, model *m, const batch *in, const loss_sink *l
 
 static void convnext_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
 {
-    tensor last = encode(r, m, in->inputs, (tensor){0}, false);
+    tensor last = encode_image(r, m, in->inputs, (tensor){0}, false);
     image_head_evaluate(r, &m->head, &m->config, as_positions(last), in->targets, loss);
 }
 
 static void convnext_predict(run *r, model *m, const batch *in, tensor logits)
 {
-    tensor last = encode(r, m, in->inputs, (tensor){0}, false);
+    tensor last = encode_image(r, m, in->inputs, (tensor){0}, false);
     image_head_predict(r, &m->head, &m->config, as_positions(last), logits);
 }
 

@@ -9,7 +9,7 @@ typedef struct {
     int64_t positions;
 } top;
 
-static tensor take(run *r, dtype type, shape s, const char *name)
+static tensor take_head(run *r, dtype type, shape s, const char *name)
 {
     return arena_take(r->arena, KIND_ACTIVATION, type, s, NAME(name, 0));
 }
@@ -19,10 +19,10 @@ static top forward(run *r, const image_head *h, const model_config *c, tensor x,
 {
     dtype type = r->params->type;
     int64_t b = x.dim[0], width = x.dim[2], ld;
-    top t = {.pooled = take(r, type, SHAPE(b, width), "pooled"),
-             .mean = take(r, stat_type(type), SHAPE(b), "final mean"),
-             .rstd = take(r, stat_type(type), SHAPE(b), "final rstd"),
-             .d = take(r, type, SHAPE(b, width), "final norm"),
+    top t = {.pooled = take_head(r, type, SHAPE(b, width), "pooled"),
+             .mean = take_head(r, stat_type(type), SHAPE(b), "final mean"),
+             .rstd = take_head(r, stat_type(type), SHAPE(b), "final rstd"),
+             .d = take_head(r, type, SHAPE(b, width), "final norm"),
              .positions = x.dim[1]};
     OP(pool, r->dev, r->stream, .out = t.pooled, .x = x, .first = !c->mean_pool);
     apply_norm(r, c, h->norm, t.d, t.pooled, t.mean, t.rstd);
@@ -30,7 +30,7 @@ static top forward(run *r, const image_head *h, const model_config *c, tensor x,
     if (!present(logits)) {
         classifier_rows(c, DEFAULT_LOGITS_MIB, b > 0 ? b : 1, type,
                         &ld); /* 0: the arena has failed */
-        t.logits = take(r, type, SHAPE(b, ld), "logits");
+        t.logits = take_head(r, type, SHAPE(b, ld), "logits");
         t.logits.dim[1] = c->vocab; /* the rest is padding */
     }
     tensor w = param_use(r, h->head.weight), bias = param_use(r, h->head.bias);
@@ -43,8 +43,8 @@ static top forward(run *r, const image_head *h, const model_config *c, tensor x,
 static void classify(run *r, top *t, tensor targets, const loss_sink *sink, bool backward)
 {
     dtype stat = stat_type(t->logits.type);
-    tensor losses = take(r, stat, SHAPE(t->logits.dim[0]), "losses"), hits = {0};
-    if (present(sink->hits)) hits = take(r, stat, SHAPE(t->logits.dim[0]), "hits");
+    tensor losses = take_head(r, stat, SHAPE(t->logits.dim[0]), "losses"), hits = {0};
+    if (present(sink->hits)) hits = take_head(r, stat, SHAPE(t->logits.dim[0]), "hits");
     OP(classify_soft, r->dev, r->stream, .logits = t->logits, .targets = targets, .losses = losses,
        .hits = hits, .backward = backward, .scale = sink->scale);
     OP(loss, r->dev, r->stream, .sum = sink->sum, .accumulate = sink->accumulate, .x = losses,
@@ -80,7 +80,7 @@ static tensor backward(run *r, const image_head *h, const model_config *c, top *
     param_done(r, h->head.weight);
     if (below) apply_norm_grad(r, c, h->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
     if (!grads_below(r, h->norm.weight)) return d;
-    d = take(r, r->params->type, SHAPE(t->d.dim[0], t->positions, t->d.dim[1]),
+    d = take_head(r, r->params->type, SHAPE(t->d.dim[0], t->positions, t->d.dim[1]),
              "residual gradient");
     OP(pool_grad, r->dev, r->stream, .dx = d, .dout = t->d, .first = !c->mean_pool);
     return d;

@@ -1,4 +1,4 @@
-/* image_kind.c - the models of images as one kind: each call goes on to vit_kind or convnext_kind, as the
+/* image_kind.c - the models of images as one kind: each call is passed on to vit_kind or convnext_kind, as the
  * configuration says. */
 #include "model/model.h"
 

@@ -20,7 +20,7 @@ static int64_t panel_width(int64_t small, int64_t large)
 }
 
 /* Columns [first, first + n) of x, or such rows. */
-static tensor part_of(tensor x, bool tall, int64_t first, int64_t n)
+static tensor strip_of(tensor x, bool tall, int64_t first, int64_t n)
 {
     if (tall) return tensor_slice(x, first, n);
     x.data = (char *)x.data + (size_t)first * dtype_size(x.type);
@@ -35,7 +35,7 @@ static void replace(run *r, tensor x, bool tall, tensor f, tensor room, int64_t 
     for (int64_t first = 0, times; first < large && !r->dev->failure; first += times * width) {
         int64_t n = least(width, large - first), small = x.dim[tall];
         times = op_alike(r->dev, n == width ? (large - first) / width : 1);
-        tensor now = part_of(x, tall, first, n);
+        tensor now = strip_of(x, tall, first, n);
         tensor old = tensor_of(room.data, x.type, tall ? SHAPE(n, small) : SHAPE(small, n));
         OP(copy, r->dev, r->stream, .dst = old, .src = now);
         OP(matmul, r->dev, r->stream, .out = now, .x = tall ? old : f, .y = tall ? f : old,

@@ -54,7 +54,7 @@ error *optim_defaults(const char *name, optim_config *out) NODISCARD;
 /* The same, of numbers that lie in memory as those of `like`: their types, states and non-zeros. */
 error *optim_another(const char *name, const optim_config *like, optim_config *out) NODISCARD;
 
-/* The table of what an optimizer cannot be combined with (optim/conflicts.c): does a row of it hold,
+/* The table of what an optimizer cannot be combined with (optim/optim_conflicts.c): does a row of it hold,
  * and with what in few words (NULL: not worth a line); and the same as a user error. */
 bool optim_conflicts(const optim_config *c, int64_t micro_batches, const char **with);
 error *optim_refuse(const optim_config *c, int64_t micro_batches) NODISCARD;

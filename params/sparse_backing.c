@@ -69,7 +69,7 @@ static void collect(void *own, run *r, const int *ids, int n)
     }
 }
 
-static void settle(void *own, run *r)
+static void settle_sparse(void *own, run *r)
 {
     (void)own, (void)r;
 }
@@ -110,7 +110,7 @@ static void list_matrices(sparse *s, params *p, double sparsity)
     }
 }
 
-static error *build(sparse *s, params *p, double sparsity)
+static error *build_matrices(sparse *s, params *p, double sparsity)
 {
     int n = count_matrices(p);
     if (!n)
@@ -135,8 +135,8 @@ error *sparse_open(run *r, double sparsity, uint64_t seed, sparse **out)
     TRY(alloc_array(&s, 1, sizeof *s));
     s->seed = seed;
     s->storage = (param_storage){
-        .own = s, .collects = true, .expand = expand, .collect = collect, .settle = settle};
-    error *e = build(s, r->params, sparsity);
+        .own = s, .collects = true, .expand = expand, .collect = collect, .settle = settle_sparse};
+    error *e = build_matrices(s, r->params, sparsity);
     if (e) {
         sparse_close(s);
         return e;
@@ -182,7 +182,7 @@ void sparse_place(sparse *s, run *r)
 
 /* ---- how many ---- */
 
-static int64_t fetch(run *r, tensor numbers, int64_t i)
+static int64_t fetch_number(run *r, tensor numbers, int64_t i)
 {
     int64_t number = 0;
     op_get(r->dev, r->stream, &number,
@@ -193,7 +193,7 @@ static int64_t fetch(run *r, tensor numbers, int64_t i)
 
 static int64_t count_of(run *r, set all, const matrix *m)
 {
-    return fetch(r, all.starts, m->first_group + m->groups) - fetch(r, all.starts, m->first_group);
+    return fetch_number(r, all.starts, m->first_group + m->groups) - fetch_number(r, all.starts, m->first_group);
 }
 
 int64_t sparse_count(const sparse *s, run *r, int id)
@@ -209,7 +209,7 @@ static void count_up(sparse *s, run *r)
 /* ---- drawing ---- */
 
 /* Each matrix's m->drawn elements, of those that it has not in `taken`. */
-static void draw(sparse *s, run *r, set taken, uint32_t event)
+static void draw_elements(sparse *s, run *r, set taken, uint32_t event)
 {
     for (int i = 0; i < s->n; i++) {
         const matrix *m = &s->matrices[i];
@@ -257,7 +257,7 @@ error *sparse_initialize(sparse *s, run *r)
     op_clear(r->dev, r->stream, s->bits);
     for (int i = 0; i < s->n; i++)
         s->matrices[i].drawn = s->matrices[i].begins_with;
-    draw(s, r, none, 0);
+    draw_elements(s, r, none, 0);
     drop_set(r, &none);
     for (int i = 0; i < s->n; i++) {
         const matrix *m = &s->matrices[i];
@@ -285,7 +285,7 @@ static double find_limit(sparse *s, run *r, tensor x, int64_t most)
         float limit;
         memcpy(&limit, &middle, sizeof limit);
         OP(count_below, r->dev, r->stream, .count = s->count, .x = x, .limit = (double)limit);
-        if (fetch(r, s->count, 0) <= most)
+        if (fetch_number(r, s->count, 0) <= most)
             low = middle;
         else
             high = middle;
@@ -371,7 +371,7 @@ error *sparse_renew(sparse *s, run *r, double fraction, int64_t step, const tens
     prune(s, r, old, fraction);
     copy_set(r, kept, now(s));
     deal(s);
-    draw(s, r, old, (uint32_t)step);
+    draw_elements(s, r, old, (uint32_t)step);
     for (int i = 0; i < n; i++)
         move(s, r, tensors[i], old, kept);
     drop_set(r, &old);
@@ -383,7 +383,7 @@ error *sparse_renew(sparse *s, run *r, double fraction, int64_t step, const tens
 error *sparse_adopt(sparse *s, run *r)
 {
     count_up(s, r);
-    int64_t has = fetch(r, s->starts, s->groups);
+    int64_t has = fetch_number(r, s->starts, s->groups);
     if (has != s->total && !r->dev->failure)
         return user_error("%lld elements are marked as non-zeros, but there are %lld: the file is "
                           "damaged, take another checkpoint",

@@ -34,7 +34,7 @@ typedef struct {
     error *failure;
 } block_list;
 
-static void collect(void *context, const block_info *b)
+static void collect_block(void *context, const block_info *b)
 {
     block_list *list = context;
     block_info *last = list->n ? &list->block[list->n - 1] : NULL;
@@ -214,7 +214,7 @@ static void draw_legend(const panel *p)
 
 static error *draw_panel(panel *p)
 {
-    arena_visit(p->t->arena, collect, &p->list);
+    arena_visit(p->t->arena, collect_block, &p->list);
     TRY(p->list.failure);
     draw_phases(p);
     draw_axes(p);

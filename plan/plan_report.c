@@ -216,7 +216,7 @@ error *plan_json(const trainer *t, char **out)
     return *out ? NULL : user_error("out of memory for the plan's JSON");
 }
 
-static error *draw(const trainer *t, FILE *out)
+static error *draw_plan(const trainer *t, FILE *out)
 {
     return plan_picture(&t, 1, out);
 }
@@ -244,7 +244,7 @@ static error *draw_beside(const trainer *t, FILE *out)
     options o = *t->o;
     char name[40];
     trainer *other = NULL;
-    if (!o.plan_beside) return draw(t, out);
+    if (!o.plan_beside) return draw_plan(t, out);
     TRY(other_optimizer(o.plan_beside, &o, name));
     TRY(trainer_plan(&o, t->kind, &other));
     const trainer *both[] = {other, t};
@@ -260,4 +260,4 @@ error *plan_write(const trainer *t)
     return run_report_write(t, &(run_report){"plan.svg", draw_beside});
 }
 
-const run_report plan_files[] = {{"plan.txt", plan_summary}, {"plan.svg", draw}, {NULL, NULL}};
+const run_report plan_files[] = {{"plan.txt", plan_summary}, {"plan.svg", draw_plan}, {NULL, NULL}};

@@ -27,7 +27,7 @@ static bool goes(const comm *c, device *dev, const char *call, tensor x, const s
         device_fail(dev, internal_error("%s: the ranks of a plan are not there", call));
     } else if (!present(x) || !tensor_contiguous(x) || (s && s->count != tensor_count(x))) {
         char text[80];
-        device_fail(dev, internal_error("%s of %s, dealt as %lld elements", call,
+        device_fail(dev, internal_error("%s of %s, sharded as %lld elements", call,
                                         tensor_text(x, text, sizeof text),
                                         s ? (long long)s->count : -1LL));
     }

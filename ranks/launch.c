@@ -21,7 +21,7 @@
 
 enum { GRACE = 10 }; /* seconds */
 
-static error *failed(const char *what)
+static error *launch_failed(const char *what)
 {
     return user_error("ranks cannot be started: %s: %s", what, strerror(errno));
 }
@@ -32,10 +32,10 @@ static error *listen_somewhere(int *fd, int *port)
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof at;
     *fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (*fd < 0) return failed("socket");
+    if (*fd < 0) return launch_failed("socket");
     if (bind(*fd, (struct sockaddr *)&at, size) || listen(*fd, 128) ||
         getsockname(*fd, (struct sockaddr *)&at, &size)) {
-        error *e = failed("a port to meet at");
+        error *e = launch_failed("a port to meet at");
         close(*fd);
         return e;
     }
@@ -47,14 +47,14 @@ static error *set(const char *name, int value)
 {
     char text[16];
     snprintf(text, sizeof text, "%d", value);
-    return setenv(name, text, 1) ? failed("its environment") : NULL;
+    return setenv(name, text, 1) ? launch_failed("its environment") : NULL;
 }
 
 /* In a child: who it is. */
 static error *become(int rank, int n, int listener, int port)
 {
     if (rank) close(listener);
-    if (setenv("MASTER_ADDR", "127.0.0.1", 1)) return failed("its environment");
+    if (setenv("MASTER_ADDR", "127.0.0.1", 1)) return launch_failed("its environment");
     unsetenv("TORCHELASTIC_USE_AGENT_STORE");
     TRY(set("MASTER_PORT", port));
     TRY(set("WORLD_SIZE", n));
@@ -91,7 +91,7 @@ static void ended(family *f, pid_t pid, int how)
 }
 
 /* Until all have ended; signals are passed on. */
-static error *watch(family *f, const sigset_t *signals)
+static error *watch_family(family *f, const sigset_t *signals)
 {
     for (int since_failure = 0; f->left;) {
         int how, signal = sigtimedwait(signals, NULL, &(struct timespec){.tv_sec = 1});
@@ -112,7 +112,7 @@ static bool bear(family *f, int listener, int port, const sigset_t *before, erro
     for (int rank = 0; rank < f->n; rank++) {
         pid_t pid = fork();
         if (pid < 0) {
-            *e = failed("fork");
+            *e = launch_failed("fork");
             return false;
         }
         if (pid > 0) {
@@ -152,7 +152,7 @@ error *wire_launch(int n, bool *parent, int *status)
     } else {
         close(listener);
         if (e) to_all(&f, SIGKILL);
-        error *other = watch(&f, &signals);
+        error *other = watch_family(&f, &signals);
         if (e)
             error_free(other);
         else

@@ -48,7 +48,7 @@ static mpi_state *state_of(const comm *c)
     return c->state;
 }
 
-static error *check(int status, const char *call)
+static error *check_mpi(int status, const char *call)
 {
     char text[MPI_MAX_ERROR_STRING];
     int n;
@@ -56,7 +56,7 @@ static error *check(int status, const char *call)
     MPI_Error_string(status, text, &n);
     return user_error("MPI: %s: %s", call, text);
 }
-#define MPI_TRY(call) TRY(check(call, #call))
+#define MPI_TRY(call) TRY(check_mpi(call, #call))
 
 /* ---- waiting ---- */
 

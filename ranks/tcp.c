@@ -109,7 +109,7 @@ static error *say(comm *c, int i, uint32_t kind, const void *bytes, size_t n)
     return send_bytes(c, i, bytes, n);
 }
 
-static error *take(comm *c, int i, header h, const char *bytes)
+static error *take_message(comm *c, int i, header h, const char *bytes)
 {
     wire_state *s = state_of(c);
     peer *p = &s->peers[i];
@@ -164,7 +164,7 @@ static error *receive(comm *c, int i)
         if (h.bytes > MOST_BYTES)
             return internal_error("rank %d sends %u bytes at once", rank_of(c, i), h.bytes);
         if (p->have - at - sizeof h < h.bytes) break;
-        e = take(c, i, h, p->in + at + sizeof h);
+        e = take_message(c, i, h, p->in + at + sizeof h);
         at += sizeof h + h.bytes;
     }
     memmove(p->in, p->in + at, p->have - at);
@@ -302,15 +302,15 @@ static void wire_close(comm *c, bool failed)
 /* ---- meeting ---- */
 
 /* The value of a variable that is not empty; NULL. */
-static const char *value_of(const char *name)
+static const char *environment_value(const char *name)
 {
     const char *value = getenv(name);
     return value && *value ? value : NULL;
 }
 
-static error *number(const char *a, const char *b, int least, int most, int *out)
+static error *environment_number(const char *a, const char *b, int least, int most, int *out)
 {
-    const char *name = value_of(a) ? a : b, *text = value_of(name);
+    const char *name = environment_value(a) ? a : b, *text = environment_value(name);
     char *end;
     if (!text) return user_error("%s is not set: ranks without mpirun need it", a);
     long value = strtol(text, &end, 10);
@@ -323,7 +323,7 @@ static error *number(const char *a, const char *b, int least, int most, int *out
 /* What is no number is said when they meet. */
 bool wire_started(void)
 {
-    const char *world = value_of("WORLD_SIZE"), *tasks = value_of("SLURM_NTASKS");
+    const char *world = environment_value("WORLD_SIZE"), *tasks = environment_value("SLURM_NTASKS");
     if (world) return strcmp(world, "1");
     return tasks && strcmp(tasks, "1") && getenv("SLURM_PROCID") && getenv("MASTER_ADDR");
 }
@@ -332,8 +332,8 @@ static error *wire_local_rank(comm *c, int *out)
 {
     (void)c;
     *out = 0;
-    if (!value_of("LOCAL_RANK") && !value_of("SLURM_LOCALID")) return NULL;
-    return number("LOCAL_RANK", "SLURM_LOCALID", 0, 1 << 16, out);
+    if (!environment_value("LOCAL_RANK") && !environment_value("SLURM_LOCALID")) return NULL;
+    return environment_number("LOCAL_RANK", "SLURM_LOCALID", 0, 1 << 16, out);
 }
 
 static const comm_ops wire_table = {.name = "wire",
@@ -348,7 +348,7 @@ static error *port(char *text, size_t size)
 {
     int n = 0;
     const char *taken = getenv("TORCHELASTIC_USE_AGENT_STORE");
-    TRY(number("MASTER_PORT", "MASTER_PORT", 1, 65534, &n));
+    TRY(environment_number("MASTER_PORT", "MASTER_PORT", 1, 65534, &n));
     snprintf(text, size, "%d", n + (taken && !strcmp(taken, "True")));
     return NULL;
 }
@@ -482,7 +482,7 @@ static error *gather_round(comm *c, int listener)
     return NULL;
 }
 
-static error *meet(comm *c)
+static error *meet_hosts(comm *c)
 {
     int fd = -1;
     const char *host = getenv("MASTER_ADDR");
@@ -503,8 +503,8 @@ error *wire_open(comm *out)
 {
     wire_state *s;
     int size = 0, rank = 0;
-    TRY(number("WORLD_SIZE", "SLURM_NTASKS", 1, 1 << 16, &size));
-    TRY(number("RANK", "SLURM_PROCID", 0, size - 1, &rank));
+    TRY(environment_number("WORLD_SIZE", "SLURM_NTASKS", 1, 1 << 16, &size));
+    TRY(environment_number("RANK", "SLURM_PROCID", 0, size - 1, &rank));
     TRY(alloc_array(&s, 1, sizeof *s));
     *out =
         (comm){.ops = &wire_table, .state = s, .size = size, .rank = rank, .limit = JOIN_SECONDS};
@@ -513,5 +513,5 @@ error *wire_open(comm *out)
     TRY(alloc_array(&s->polled, (size_t)n, sizeof *s->polled));
     for (s->n = 0; s->n < n; s->n++)
         s->peers[s->n].fd = -1;
-    return meet(out);
+    return meet_hosts(out);
 }

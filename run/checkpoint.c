@@ -157,7 +157,7 @@ static void forget(checkpoints *c, int64_t at)
     memmove(&c->list[at], &c->list[at + 1], (size_t)(c->n - at) * sizeof *c->list);
 }
 
-static int64_t find(const checkpoints *c, int64_t step)
+static int64_t find_newest(const checkpoints *c, int64_t step)
 {
     int64_t at = c->n - 1;
     while (at >= 0 && c->list[at].step != step)
@@ -365,7 +365,7 @@ static error *set_aside(checkpoints *c, int64_t at)
 /* The rename that makes a directory a checkpoint. */
 static error *publish(checkpoints *c, int64_t step, const char *temporary, const char *path)
 {
-    int64_t at = find(c, step);
+    int64_t at = find_newest(c, step);
     if (at >= 0) TRY(set_aside(c, at));
     if (rename(temporary, path)) return failed("create", path);
     TRY(add_known(c, step, WHOLE));

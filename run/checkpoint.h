@@ -40,10 +40,10 @@ typedef struct checkpoints checkpoints;
 error *checkpoints_open(const char *directory, checkpoints **out) NODISCARD;
 void checkpoints_close(checkpoints *c); /* NULL is fine */
 
-/* Where it is now: the directory is held by its descriptor, so a run goes on in it when it is renamed. */
+/* Where it is now: the directory is held by its descriptor, so a run continues in it when it is renamed. */
 const char *checkpoints_path(const checkpoints *c);
 
-/* Finds it again after it may have been renamed (*moved), or removed: then it is made anew, and has no
+/* Finds it again after it may have been renamed (*moved), or removed: then it is made again, and has no
  * checkpoints.  User error: it can be neither found nor made. */
 error *checkpoints_follow(checkpoints *c, bool *moved) NODISCARD;
 

@@ -10,7 +10,7 @@
  *
  * A line that the disk does not take waits and is tried again with the next, so that a run can wait
  * for room (half a MiB of lines; then some are lost, and counted); a checkpoint is only made of what is on the disk (log_sync).  A run that is resumed
- * cuts the log where its checkpoint was made and goes on from there: no step twice, none missing.
+ * cuts the log where its checkpoint was made and continues from there: no step twice, none missing.
  */
 #ifndef REGRAD_LOG_H
 #define REGRAD_LOG_H

@@ -58,7 +58,7 @@ static error *decide(run_dir *d)
     if (left)
         printf("removed %d unfinished or half-removed checkpoint(s) in %s\n", left, d->o.path);
     if (!d->o.resume && checkpoints_count(d->all))
-        return user_error("--out %s has %lld checkpoint(s), up to step %lld: go on with --resume "
+        return user_error("--out %s has %lld checkpoint(s), up to step %lld: resume with --resume "
                           "auto, give another --out, or remove them",
                           d->o.path, (long long)checkpoints_count(d->all),
                           (long long)checkpoints_latest(d->all));
@@ -121,7 +121,7 @@ error *run_dir_logged(run_dir *d, error *e)
     if (failed && again)
         error_free(e);
     else if (failed)
-        error_warn(error_context(e, "the log waits, the training goes on"));
+        error_warn(error_context(e, "the log waits, the training continues"));
     return NULL;
 }
 
@@ -132,7 +132,7 @@ error *run_dir_path(run_dir *d, const char **path)
     if (!d->all) return NULL;
     TRY(checkpoints_follow(d->all, &moved));
     d->o.path = *path = checkpoints_path(d->all);
-    if (moved) printf("--out was renamed: the run goes on in %s\n", *path);
+    if (moved) printf("--out was renamed: the run continues in %s\n", *path);
     return NULL;
 }
 

@@ -43,7 +43,7 @@ error *run_dir_open(run_dir *d, const run_dir_options *o, run_contents *contents
 error *run_dir_resume(run_dir *d) NODISCARD;
 error *run_dir_logged(run_dir *d, error *e) NODISCARD;
 /* Where it is now, for files of the run; NULL but in the first rank.  It is found again when it was
- * renamed, which is told, and made anew when it was removed. */
+ * renamed, which is told, and made again when it was removed. */
 error *run_dir_path(run_dir *d, const char **path) NODISCARD;
 /* By all ranks, after something was written: if the first one's error is that the disk is full, and a
  * checkpoint can be spared, that is removed, the error freed and *again true. */

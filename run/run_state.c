@@ -37,7 +37,7 @@ static void add_state(named_tensor *list, state_name *names, int64_t *n, const p
                               .value = value,
                               .transposed = row->spec.file_transposed && value.rank == 2,
                               .of = *n,
-                              .dealt = row->own < row->count,
+                              .sharded = row->own < row->count,
                               .first = row->own_first,
                               .held = row->own};
     ++*n;
@@ -137,8 +137,8 @@ static error *read_parameters(const run_tensors *t, const char *path)
 
 /* What becomes of a value that is another one now. */
 typedef enum {
-    TAKEN, /* it is what the run goes on from */
-    SAME   /* refused: the way to mend says with what the checkpoint can be gone on with */
+    TAKEN, /* it is what the run resumes from */
+    SAME   /* refused: the way to mend says from what the checkpoint can be resumed */
 } value_rule;
 
 typedef struct {
@@ -217,7 +217,7 @@ static error *refused(const char *path, const char *what, const cJSON *then, con
                       const char *mend)
 {
     char was[100], is[100];
-    return user_error("%s cannot be gone on with: %s was %s and is %s now: %s", path, what,
+    return user_error("cannot resume from %s: %s was %s and is %s now: %s", path, what,
                       show(then, was, sizeof was), show(now, is, sizeof is), mend);
 }
 
@@ -250,7 +250,7 @@ static error *compare_options(const char *path, const cJSON *then, const cJSON *
         if (rule == RESUME_SILENT || same) continue;
         snprintf(what, sizeof what, "--%s", item->string);
         if (rule == RESUME_FIXED && !tell)
-            return refused(path, what, old, item, "give the old value, or begin anew");
+            return refused(path, what, old, item, "give the old value, or start a new run");
         if (rule == RESUME_TOLD && tell)
             printf("  %s was %s, from here on %s\n", what, show(old, was, sizeof was),
                    show(item, is, sizeof is));
@@ -281,7 +281,7 @@ static error *check_model(const char *path, const cJSON *then, const cJSON *now)
         if (!e && old && !cJSON_Compare(old, item, true)) {
             char what[NAME_ROOM];
             snprintf(what, sizeof what, "the model's %s", item->string);
-            e = refused(path, what, old, item, "give the old model, or begin anew");
+            e = refused(path, what, old, item, "give the old model, or start a new run");
         }
     }
     cJSON_Delete(without);

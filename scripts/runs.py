@@ -3,12 +3,16 @@
     log.jsonl      one object a line (run/log.h); a line that was cut is passed over
     options.json   every option, resolved
     plan.txt       the memory plan; its table of kinds
+
+    scripts/runs.py complete DIR STEPS       status 0: it made its last step and left its model
+    scripts/runs.py values DIR FIELD...      the last value of each, or FIELD:median; tabs between, "-": none
 """
 import json
 import math
 import os
 import re
 import statistics
+import sys
 
 
 class RunError(Exception):
@@ -119,3 +123,16 @@ def smooth(points, stretches=200):
 def ceiling(runs):
     """The highest first loss, and a little: what rises above it has diverged."""
     return 1.05 * max(run.series('loss')[0][1] for run in runs)
+
+
+def main(words):
+    what, path = words[0], words[1]
+    if what == 'complete':
+        sys.exit(0 if is_complete(path, int(words[2])) else 1)
+    run = Run(path)
+    values = [run.median(f[:-len(':median')]) if f.endswith(':median') else run.last(f) for f in words[2:]]
+    print('\t'.join('-' if v is None else f'{v:.9g}' if isinstance(v, float) else str(v) for v in values))
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])

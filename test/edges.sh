@@ -60,7 +60,7 @@ edge_renamed() {
     check "renamed: nothing under the old name" [ ! -e run ]
     check "renamed: the whole log" whole_log moved/log.jsonl 300
     check "renamed: checkpoint and model" [ -s moved/step_00000300/manifest.json -a -s moved/model.safetensors ]
-    check "renamed: it is said" grep -q 'the run goes on in .*moved' out
+    check "renamed: it is said" grep -q 'the run continues in .*moved' out
     rm -rf run moved
 }
 

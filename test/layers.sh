@@ -59,6 +59,12 @@ function layer(path,    d) { d = directory(path); sub("^test/.*", "test", d); re
 
 FNR == 1 {
     file = FILENAME
+    name = file
+    sub(/.*\//, "", name)
+    if (name ~ /\.(c|h|def|cu|cpp|py|sh)$/ && file !~ /^test\/cudasim\/include\//) { # those stand in for NVIDIA's
+        if (name in named) wrong("names", "has the name of " named[name])
+        named[name] = file
+    }
     body = 0
     code = file ~ /\.(c|h|def|cu|cuh)$/
     library = code && file !~ /^(train\.c$|lib\/example\.c$|tools\/|test\/|fuzz\/)/
@@ -118,6 +124,16 @@ text ~ /^[ \t]*#[ \t]*include[ \t]*"/ || (text == "" && $0 ~ /^[ \t]*#[ \t]*incl
     if (!fine) wrong("includes", "includes " part[2])
     next
 }
+code && file !~ /^(test|fuzz)\// && text ~ /^(static|ROW_FN|HOST_DEVICE)[ \t][^=({]*[A-Za-z0-9_]\(/ {
+    name = text
+    sub(/\(.*/, "", name)
+    sub(/.*[^A-Za-z0-9_]/, "", name)
+    if (!((name, file) in stands)) {
+        stands[name, file] = 1
+        if (places[name]++ > 1) wrong("names", name "() stands in two other files, too:" seen[name])
+        seen[name] = seen[name] " " file
+    }
+}
 library && text ~ ends && text !~ /[sS]tatic_assert/ { wrong("exit", text) }
 library && file !~ /^base\/error\.c$/ && text ~ prints { wrong("stderr", text) }
 library && file !~ /^base\/error\.[ch]$/ && text ~ mains { wrong("stderr", text) }
@@ -134,7 +150,7 @@ what_is_wrong() { (cd "$1" && texts | tr '\n' '\0' | xargs -0 awk "$rules"); }
 
 (cd "$root" && texts | tar -cf - -T -) | tar -xf - -C "$copy" || exit 1
 before=$(what_is_wrong "$copy")
-for check in includes rooted exit stderr marks length family resume; do
+for check in includes rooted exit stderr marks length names family resume; do
     found=$(grep "^$check	" <<<"$before")
     if [ -z "$found" ]; then
         echo "ok $check"
@@ -199,6 +215,9 @@ breaks marks core/placement.c "/* TO""DO: later */"
 breaks includes core/ops.def '#include "params/params.h"'
 breaks resume train/options.c '    {"new", "N", "help", WHOLE, RUN, FIELD(x), 0, 0, NULL},'
 breaks resume train/task_text.c '    {"new", NULL, "help", FLAG, SILENT, 0, FIELD(x), 0, 0, NULL},'
+breaks names train/rng.c '/* another */'
+breaks names train/zz.c 'static error_t parse_option(int key, char *arg, struct argp_state *state)'
+breaks names train/zz.c 'ROW_FN int parse_option('
 breaks length base/rng.h "$(printf 'static void f(void)\n{\n'; yes '    g();' | head -61; echo '}')"
 
 exit $bad

@@ -318,7 +318,7 @@ static void test_damaged_lines(void **state)
         {"YWI 256\n", "line 257: the token is not base64"},
         {"YW=I 256\n", "line 257: the token is not base64"},
         {"Y*I= 256\n", "line 257: the token is not base64"},
-        {"YWJ= 256\n", "line 257: the token is not base64"}, /* bits behind the end */
+        {"YWJ= 256\n", "line 257: the token is not base64"}, /* bits past the end */
         {"==== 256\n", "line 257: the token is not base64"},
         {" 256\n", "line 257: the token is not base64"},
         {"YWI=256\n", "line 257 is not a token"},

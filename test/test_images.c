@@ -76,7 +76,7 @@ static void check_in_order(const char *path)
         for (int64_t k = 0; k < CLASSES; k++)
             assert_true(t[k] == (k == label));
     }
-    ok(source_read(s, N, 1, x, t)); /* behind the end: nothing */
+    ok(source_read(s, N, 1, x, t)); /* past the end: nothing */
     for (int64_t k = 0; k < CLASSES; k++)
         assert_true(t[k] == 0);
     source_close(s);

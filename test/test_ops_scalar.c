@@ -22,7 +22,7 @@
 
 enum { MAX = 300001 };
 
-/* Size i, 0 behind the last one. */
+/* Size i, 0 after the last one. */
 static int64_t size_at(int64_t i)
 {
     static const int64_t sizes[] = {1, 7, 64, 1000, 70001, MAX};

@@ -468,9 +468,9 @@ refused 'a rank with another binary' 'rank 1 runs another build'
 words=(-np 2 "${base[@]}" --optim adama --zero 1)
 refused 'adama with stage 1' 'zero 1 with --optim adama'
 words=(-np 2 "${base[@]}" --zero 1 --state int8)
-refused '8-bit states with stage 1' 'zero 1 with --state int8: states are dealt in fp32 only'
+refused '8-bit states with stage 1' 'zero 1 with --state int8: states are sharded in fp32 only'
 words=(-np 2 "${base[@]}" --zero 3 --dtype bf16 --master split16)
-refused 'split masters with stage 3' 'zero 3 with --dtype bf16 --master split16: masters are dealt in fp32 only'
+refused 'split masters with stage 3' 'zero 3 with --dtype bf16 --master split16: masters are sharded in fp32 only'
 words=(-np 2 "${base[@]}" --optim adama --state bf16)
 refused 'adama with narrow states' 'several ranks with --optim adama and --state bf16'
 words=(-np 2 "${base[@]}" --freeze nothing)

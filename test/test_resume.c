@@ -424,7 +424,7 @@ static void test_full_disk(void **state)
     full some = {.from = 30, .to = 60};
     int status = run_wait(run_start(*state, RUN "--batch 6 --steps 40 --out run", fill, &some));
     if (status) fail_msg("status %d: %s", status, run_said(*state));
-    expect_said(state, "warning: the log waits, the training goes on: run/log.jsonl");
+    expect_said(state, "warning: the log waits, the training continues: run/log.jsonl");
     expect_said(state, "warning: no checkpoint of step ");
     expect_said(state, "No space left");
     runs_same(*state, "whole", "run", 40);

@@ -155,7 +155,7 @@ static void test_gradients_are_the_dense_ones(void **state)
 
 /* ---- a change of places ---- */
 
-/* The pool's numbers put in their places, each matrix behind the other; -1 where there is none. */
+/* The pool's numbers put in their places, each matrix after the other; -1 where there is none. */
 typedef struct {
     int64_t n;
     int *matrix;     /* (n) its parameter */

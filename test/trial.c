@@ -125,7 +125,7 @@ void trial_end(trial *t)
 
 /* ---- memory of one run ---- */
 
-/* All operands of a run, one behind the other between guards: what was put there and what came
+/* All operands of a run, one after the other between guards: what was put there and what came
  * back. */
 typedef struct {
     unsigned char *before, *after;

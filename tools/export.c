@@ -56,7 +56,7 @@ static const struct argp_option argp_options[] = {
     {0},
 };
 
-static error_t parse_option(int key, char *arg, struct argp_state *state)
+static error_t take_option(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
     switch (key) {
@@ -95,7 +95,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static error *parse(int argc, char **argv, arguments *a)
 {
     static const struct argp argp = {
-        .options = argp_options, .parser = parse_option, .args_doc = "DIR|FILE OUT", .doc = doc};
+        .options = argp_options, .parser = take_option, .args_doc = "DIR|FILE OUT", .doc = doc};
     *a = (arguments){.to = "hf"};
     error_t status = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, a);
     if (a->wrong || status)

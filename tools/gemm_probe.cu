@@ -1,4 +1,4 @@
-/* gemm_probe.cu - the products of a GPT-2 124M step, asked of cublasLt as cuda/product.c asks for them, and
+/* gemm_probe.cu - the products of a GPT-2 124M step, asked of cublasLt as cuda/lt_product.c asks for them, and
  * variants: is each supported, are the numbers right (against sums in double), how fast is the first
  * algorithm of the heuristic, and how fast the best of 12?  One JSON object a line.
  *
@@ -44,7 +44,7 @@ static void fail(const char *what, const char *why)
     exit(1);
 }
 
-static __global__ void fill(bf16 *p, size_t n, unsigned seed, float scale)
+static __global__ void fill_matrix(bf16 *p, size_t n, unsigned seed, float scale)
 {
     for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n;
          i += (size_t)gridDim.x * blockDim.x) {
@@ -65,7 +65,7 @@ typedef struct {
     bool x_transposed, y_transposed;
     extra with;
     bool adds, apart; /* beta = 1; what is added lies apart from d */
-    long ld_x, ld_d;  /* 0: rows lie one behind the other */
+    long ld_x, ld_d;  /* 0: rows lie one after the other */
 } shape;
 
 enum { ALGORITHMS = 12, SAMPLES = 24 };

@@ -235,7 +235,7 @@ static error *check_output(void)
                       strerror(errno));
 }
 
-/* A token's bytes come behind those held; all whole characters go out. */
+/* A token's bytes come after those held; all whole characters go out. */
 static error *put_token(output *out, const uint8_t *bytes, size_t n)
 {
     memcpy(out->held + out->n, bytes, n);

@@ -122,7 +122,7 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
     return o->failure ? EINVAL : 0;
 }
 
-static error *parse(int argc, char **argv, options *o)
+static error *parse_arguments(int argc, char **argv, options *o)
 {
     struct argp parser = {
         .options = rows,
@@ -332,7 +332,7 @@ static int64_t column_sum(const tally *t, int64_t n, int64_t column)
     return sum;
 }
 
-static double part(int64_t a, int64_t b)
+static double part_of_file(int64_t a, int64_t b)
 {
     return b ? (double)a / (double)b : (double)NAN;
 }
@@ -342,11 +342,11 @@ static void print_tally(session *s, const tally *t)
     char room[24];
     int64_t n = classes_of(s);
     printf("images\t%lld\naccuracy\t%.4f\ntop-5\t%.4f\n\nclass\timages\trecall\tprecision\n",
-           (long long)t->n, part(t->right, t->n), part(t->in_five, t->n));
+           (long long)t->n, part_of_file(t->right, t->n), part_of_file(t->in_five, t->n));
     for (int64_t k = 0; k < n; k++) {
         int64_t hits = t->confusion[k * n + k];
         printf("%s\t%lld\t%.4f\t%.4f\n", name_of(s, k, room), (long long)row_sum(t, n, k),
-               part(hits, row_sum(t, n, k)), part(hits, column_sum(t, n, k)));
+               part_of_file(hits, row_sum(t, n, k)), part_of_file(hits, column_sum(t, n, k)));
     }
     printf("\nis, taken for");
     for (int64_t j = 0; j < n; j++)
@@ -381,8 +381,8 @@ static error *print_tally_json(session *s, const tally *t)
 {
     cJSON *json = cJSON_CreateObject();
     bool ok = json && cJSON_AddNumberToObject(json, "images", (double)t->n) &&
-              cJSON_AddNumberToObject(json, "accuracy", part(t->right, t->n)) &&
-              cJSON_AddNumberToObject(json, "top_5", part(t->in_five, t->n)) &&
+              cJSON_AddNumberToObject(json, "accuracy", part_of_file(t->right, t->n)) &&
+              cJSON_AddNumberToObject(json, "top_5", part_of_file(t->in_five, t->n)) &&
               add_classes(s, t, cJSON_AddArrayToObject(json, "classes"));
     char *text = ok ? cJSON_PrintUnformatted(json) : NULL;
     cJSON_Delete(json);
@@ -424,7 +424,7 @@ static void draw_matrix(session *s, const tally *t, FILE *f)
         int64_t sum = row_sum(t, n, i);
         for (int64_t j = 0; j < n; j++) {
             int64_t k = t->confusion[i * n + j];
-            int light = (int)(255 - 200 * (sum ? part(k, sum) : 0));
+            int light = (int)(255 - 200 * (sum ? part_of_file(k, sum) : 0));
             fprintf(f,
                     "<rect x=\"%lld\" y=\"%lld\" width=\"%d\" height=\"%d\" fill=\"rgb(%s)\" "
                     "stroke=\"#ddd\"><title>%lld</title></rect>\n",
@@ -502,7 +502,7 @@ int main(int argc, char **argv)
 {
     static options o;
     session s = {.o = &o};
-    error *e = parse(argc, argv, &o);
+    error *e = parse_arguments(argc, argv, &o);
     if (!e) e = run_session(&s);
     source_close(s.data);
     classifier_destroy(s.model);

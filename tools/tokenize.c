@@ -194,7 +194,7 @@ static void text_free(text *t)
     free(t->documents);
 }
 
-/* Where the validation part begins: behind the last line break that leaves it the fraction; or
+/* Where the validation part begins: after the last line break that leaves it the fraction; or
  * exactly there, if the line is so long that going back would cost half of the train part. */
 static size_t cut(const text *t, double fraction)
 {
@@ -228,7 +228,7 @@ typedef struct {
     char *vocab_path, *train_path, *val_path;
 } outputs;
 
-static error *append(void *writer, const int32_t *ids, size_t n)
+static error *append_bytes(void *writer, const int32_t *ids, size_t n)
 {
     return tokens_append(writer, ids, n);
 }
@@ -252,7 +252,7 @@ static error *encode_part(const bpe *v, const text *t, range part, bpe_special s
         range d = within(t->documents[i], part);
         if (d.begin < d.end) list[n++] = (bpe_document){t->bytes + d.begin, d.end - d.begin};
     }
-    error *e = bpe_encode_documents(v, list, n, special, threads, append, w);
+    error *e = bpe_encode_documents(v, list, n, special, threads, append_bytes, w);
     free(list);
     return e;
 }

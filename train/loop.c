@@ -267,7 +267,7 @@ static error *write_model(session *s)
     return comm_agree(s->o->comm, lost ? lost : e);
 }
 
-static error *finish(session *s)
+static error *finish_run(session *s)
 {
     const options *o = s->o;
     char path[PATH_LENGTH];
@@ -288,7 +288,7 @@ static error *finish(session *s)
     return log_sync(log, &bytes);
 }
 
-/* A checkpoint that fails is a pity; the training goes on, and the one before stays. */
+/* A checkpoint that fails is a pity; the training continues, and the one before stays. */
 static void keep(session *s, int64_t step)
 {
     error *e = run_dir_checkpoint(&s->dir, step);
@@ -306,7 +306,7 @@ static error *stop(session *s, int64_t step, const char *signal_name)
 {
     TRY(check_arena(s));
     TRY(run_dir_checkpoint(&s->dir, step));
-    printf("stopped by %s after step %lld; go on with --resume auto --out %s\n", signal_name,
+    printf("stopped by %s after step %lld; resume with --resume auto --out %s\n", signal_name,
            (long long)step, s->dir.o.path);
     return NULL;
 }
@@ -336,7 +336,7 @@ static error *run_steps(session *s)
         if (due(o->checkpoint_every, step, o->steps) && (last || !s->stopped)) keep(s, step);
     }
     const char *by = stop_asked() ? stop_asked() : "another rank";
-    if (step == o->steps) return finish(s);
+    if (step == o->steps) return finish_run(s);
     return s->too_many ? give_up(s, step) : stop(s, step, by);
 }
 

@@ -1,5 +1,5 @@
 /* option_row.h - one option: a row of the table that makes the parser, --help, options.json, and what a
- * resume does with it.  What it does not go with is a row of train/conflicts.c.
+ * resume does with it.  What it does not go with is a row of train/option_conflicts.c.
  *
  * In help, {optimizers} and {presets} stand for what there is of them.
  */

@@ -134,7 +134,7 @@ static const option_row common[] = {
     {"keep", "K", "checkpoints to keep: the newest whole ones", WHOLE, RUN, SILENT, 0, FIELD(keep),
      1, 1e6, NULL},
     {"resume", "auto|DIR",
-     "go on from the newest whole checkpoint of this run (begin, if there is none), or from DIR",
+     "resume from the newest whole checkpoint of this run (begin, if there is none), or from DIR",
      TEXT, RUN, SILENT, 0, FIELD(resume), 0, 0, "off"},
     {"out", "DIR",
      "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "

@@ -98,7 +98,7 @@ void options_free(options *o); /* of these, not of copies; argv stays the caller
 /* --recompute LEVEL for all layers, as if it had been given. */
 void options_recompute(options *o, recompute_level level);
 
-/* The name of a task's i-th option in the order of --help; NULL behind the last.  Lets a test see to
+/* The name of a task's i-th option in the order of --help; NULL after the last.  Lets a test see to
  * it that none is forgotten. */
 const char *option_name(const task *t, int i);
 

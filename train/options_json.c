@@ -37,7 +37,7 @@ static bool add_list(cJSON *array, const pattern_list *list)
 }
 
 /* False: out of memory. */
-static bool add_row(cJSON *object, const option_row *row, options *o)
+static bool add_option(cJSON *object, const option_row *row, options *o)
 {
     const char *text = row->type == TEXT ? *(const char **)option_field(o, row) : NULL;
     switch (row->type) {
@@ -59,7 +59,7 @@ static error *print_rows(options *o, char **out)
     cJSON *object = cJSON_CreateObject();
     bool ok = object;
     for (int i = 0; ok && i < option_count(o->task); i++)
-        ok = add_row(object, option_row_at(o->task, i), o);
+        ok = add_option(object, option_row_at(o->task, i), o);
     *out = ok ? cJSON_Print(object) : NULL;
     cJSON_Delete(object);
     return *out ? NULL : user_error("out of memory for options.json");

@@ -226,7 +226,7 @@ static void launch_graphs(trainer *t, source *data, int64_t step)
 }
 
 /* While a step is recorded: all of its work, when `before` is what was counted before the last of the
- * n micro-batches that were recorded, and `after` behind it. */
+ * n micro-batches that were recorded, and `after` after it. */
 static void note_work(trainer *t, int n, work_count before, work_count after)
 {
     double left_out = (double)(t->o->accum - n);

@@ -1,6 +1,6 @@
 /* added.h - finding added tokens in a text.
  *
- * The leftmost, longest one counts, and the search goes on behind it, whether it was taken or not (one that
+ * The leftmost, longest one counts, and the search continues after it, whether it was taken or not (one that
  * must stand alone, or a special one in a text that is only text), as in Hugging Face's library.
  *
  *     "<s>x<sep>"      first['<'] -> lengths 5, 3 -> by hash: is "<s>x<" one? no; "<s>"? yes
@@ -23,10 +23,10 @@ bool added_active(const added_set *s, bpe_special special);
 typedef struct {
     const bpe_special_token *token;
     size_t begin, end; /* of what it takes, white space beside it too */
-    size_t go_on;      /* where the search goes on */
+    size_t go_on;      /* where the search continues */
 } added_match;
 
-/* The first one at or behind `at` that counts; `done`: text before it is taken already.  False: none. */
+/* The first one at or after `at` that counts; `done`: text before it is taken already.  False: none. */
 bool added_next(const added_set *s, const uint8_t *text, size_t n, size_t at, size_t done,
                 bpe_special special, added_match *out);
 

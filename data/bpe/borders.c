@@ -35,7 +35,7 @@ static error *note(borders *b, const uint8_t *bytes, size_t n)
     return NULL;
 }
 
-static error *fill(borders *b, const bpe *v)
+static error *fill_borders(borders *b, const bpe *v)
 {
     TRY(pair_map_init(&b->other, 1 << 12));
     for (int32_t id = 0; id < v->size; id++) {
@@ -55,7 +55,7 @@ error *borders_make(const bpe *v, borders **out)
 {
     TRY(alloc_array(out, 1, sizeof **out));
     (*out)->v = v;
-    return fill(*out, v);
+    return fill_borders(*out, v);
 }
 
 void borders_free(borders *b)

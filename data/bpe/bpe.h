@@ -35,7 +35,7 @@
  *
  * All but the first cut by Unicode characters, for which the text is UTF-8.  Where it is not, nothing is
  * lost: each run of bytes that are no UTF-8 (as The Unicode Standard, table 3-7, has it) is a piece
- * of its own, and the text before and behind it is cut as if it ended and began there.
+ * of its own, and the text before and after it is cut as if it ended and began there.
  *
  * Special tokens, such as <|endoftext|>, stand for what no text says.  Where a text does contain
  * their spelling, it is text like any other (BPE_SPECIAL_TEXT) unless the caller says that the text
@@ -66,7 +66,7 @@ error *bpe_bytes(bpe **out) NODISCARD;
  * pair must occur twice.  User error when the text has not pairs enough, naming the size it has. */
 error *bpe_learn(const uint8_t *text, size_t n, int64_t size, bpe **out) NODISCARD;
 
-/* Adds the special token <|endoftext|>, behind the last one, to a vocabulary of bpe_bytes or
+/* Adds the special token <|endoftext|>, after the last one, to a vocabulary of bpe_bytes or
  * bpe_learn that has none. */
 error *bpe_add_end_of_text(bpe *v) NODISCARD;
 
@@ -117,11 +117,11 @@ error *bpe_encode_to(const bpe *v, const uint8_t *text, size_t n, bpe_special sp
 typedef struct bpe_encoder bpe_encoder;
 error *bpe_encoder_open(const bpe *v, bpe_special special, bpe_sink sink, void *to,
                         bpe_encoder **out) NODISCARD;
-/* inside: the text goes on from one before it (bpe_part). */
+/* inside: the text continues from one before it (bpe_part). */
 error *bpe_encoder_text(bpe_encoder *c, const uint8_t *text, size_t n, bool inside) NODISCARD;
 void bpe_encoder_close(bpe_encoder *c); /* NULL is fine */
 
-/* Can texts be parted without changing their tokens?  Then the first place at or behind `at` > 0 where that is
+/* Can texts be parted without changing their tokens?  Then the first place at or after `at` > 0 where that is
  * so, n if there is none. */
 bool bpe_can_part(const bpe *v);
 size_t bpe_part(const bpe *v, const uint8_t *text, size_t n, size_t at);

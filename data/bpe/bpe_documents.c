@@ -55,7 +55,7 @@ static error *add_document(work *w, const bpe_document *d, bool can_part)
     return NULL;
 }
 
-static error *collect(void *to, const int32_t *ids, size_t n)
+static error *collect_ids(void *to, const int32_t *ids, size_t n)
 {
     unit *u = *(unit **)to;
     TRY(grow_array(&u->ids, &u->capacity, u->n + n, sizeof *u->ids));
@@ -72,7 +72,7 @@ static error *encode_unit(work *w, int thread, unit *u)
         const part *p = &w->parts.list[i];
         TRY(bpe_encoder_text(w->encoder[thread], p->text, p->n, p->inside));
         bool between = p->last && i + 1 < w->parts.n && end >= 0;
-        if (between) TRY(collect(&w->current[thread], &end, 1));
+        if (between) TRY(collect_ids(&w->current[thread], &end, 1));
     }
     return NULL;
 }
@@ -111,7 +111,7 @@ static error *encode_round(work *w, int n, bpe_sink sink, void *to)
     return e;
 }
 
-static error *prepare(work *w, const bpe_document *list, size_t n)
+static error *prepare_documents(work *w, const bpe_document *list, size_t n)
 {
     bool can_part = bpe_can_part(w->v);
     for (size_t i = 0; i < n; i++)
@@ -120,7 +120,7 @@ static error *prepare(work *w, const bpe_document *list, size_t n)
     TRY(alloc_array(&w->encoder, (size_t)w->threads, sizeof *w->encoder));
     TRY(alloc_array(&w->current, (size_t)w->threads, sizeof *w->current));
     for (int t = 0; t < w->threads; t++)
-        TRY(bpe_encoder_open(w->v, w->special, collect, &w->current[t], &w->encoder[t]));
+        TRY(bpe_encoder_open(w->v, w->special, collect_ids, &w->current[t], &w->encoder[t]));
     return NULL;
 }
 
@@ -140,7 +140,7 @@ error *bpe_encode_documents(const bpe *v, const bpe_document *list, size_t n, bp
                             int threads, bpe_sink sink, void *to)
 {
     work w = {.v = v, .special = special, .threads = threads};
-    error *e = prepare(&w, list, n);
+    error *e = prepare_documents(&w, list, n);
     for (size_t at = 0; !e && at < w.parts.n;) {
         int units = lay_out(&w, &at);
         e = encode_round(&w, units, sink, to);

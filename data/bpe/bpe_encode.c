@@ -149,7 +149,7 @@ static error *encode_spaced(encoder *c, const uint8_t *text, size_t n, place at)
     bool wanted = (space == SPACE_ALWAYS && at != INSIDE) || (space == SPACE_FIRST && at == BEGINS);
     if (!wanted || *text == ' ') return encode_whole(c, text, n);
     size_t k = borders_next(c->v->borders, text, n);
-    uint8_t *first; /* the first piece is made anew, the others stay where they are */
+    uint8_t *first; /* the first piece is made again, the others stay where they are */
     TRY(alloc_array(&first, k + 1, 1));
     *first = ' ';
     memcpy(first + 1, text, k);
@@ -314,7 +314,7 @@ typedef struct {
     size_t count, room;
 } array;
 
-static error *append(void *to, const int32_t *ids, size_t n)
+static error *append_ids(void *to, const int32_t *ids, size_t n)
 {
     array *a = to;
     if (n > a->room - a->count) return internal_error("%zu tokens and more of a text", a->room);
@@ -326,7 +326,7 @@ static error *append(void *to, const int32_t *ids, size_t n)
 error *bpe_encode(const bpe *v, const uint8_t *text, size_t n, int32_t *ids, size_t *count)
 {
     array a = {ids, 0, bpe_most_tokens(v, n)};
-    TRY(bpe_encode_to(v, text, n, BPE_SPECIAL_TEXT, append, &a));
+    TRY(bpe_encode_to(v, text, n, BPE_SPECIAL_TEXT, append_ids, &a));
     *count = a.count;
     return NULL;
 }

@@ -27,7 +27,7 @@ enum {
 static const char mend[] = "make it again with ./tokenize --vocab bpe:N";
 
 /* Reads digits up to the byte `end`, and moves *text past it. */
-static bool number(const char **text, char end, uint32_t *out)
+static bool decimal(const char **text, char end, uint32_t *out)
 {
     const char *p = *text;
     uint32_t value = 0;
@@ -43,7 +43,7 @@ static bool number(const char **text, char end, uint32_t *out)
 static error *read_head(const char **text, uint32_t *n_tokens, uint32_t *version)
 {
     *text += strlen(MAGIC);
-    if (!number(text, ' ', version) || !number(text, '\n', n_tokens))
+    if (!decimal(text, ' ', version) || !decimal(text, '\n', n_tokens))
         return user_error("the first line is damaged: %s", mend);
     if (*version != VERSION && *version != VERSION_END_OF_TEXT)
         return user_error("format version %" PRIu32 ", and only %d and %d are known: %s", *version,
@@ -59,10 +59,10 @@ static error *read_merges(const char *text, const char *end, bpe_merge *merges, 
     for (uint32_t i = 0; i < n; i++) {
         if (text == end)
             return user_error("ends after %" PRIu32 " of %" PRIu32 " merges: %s", i, n, mend);
-        if (!number(&text, ' ', &merges[i].left) || !number(&text, '\n', &merges[i].right))
+        if (!decimal(&text, ' ', &merges[i].left) || !decimal(&text, '\n', &merges[i].right))
             return user_error("line %" PRIu32 " is not two token ids: %s", i + 2, mend);
     }
-    return text == end ? NULL : user_error("goes on after its last merge: %s", mend);
+    return text == end ? NULL : user_error("continues after its last merge: %s", mend);
 }
 
 static error *read_counted(const char *text, size_t n_bytes, bpe_merge **merges, uint32_t *n_merges,

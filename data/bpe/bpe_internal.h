@@ -20,7 +20,7 @@ typedef enum { BPE_VOCAB, BPE_TIKTOKEN, BPE_JSON, BPE_TEKKEN, BPE_SENTENCEPIECE 
 typedef struct {
     int32_t id;
     bool always;     /* found in text even where special tokens are text */
-    bool normalized; /* looked for behind the normalizer, which its content passes, too */
+    bool normalized; /* looked for after the normalizer, which its content passes, too */
     bool left, right,
         word; /* takes white space on its left, its right; stands between no letters */
     const uint8_t *content; /* (n) as it is looked for */
@@ -37,10 +37,10 @@ enum { BPE_STEPS = 8 };
 
 /* Does a space come in front?  Of a text that begins with one, too:
  *   SPACE_ONCE      at the very beginning (SentencePiece's dummy prefix)
- *   SPACE_EACH      behind every added token as well (a normalizer's Prepend)
+ *   SPACE_EACH      after every added token as well (a normalizer's Prepend)
  * or only of one that begins with none (Metaspace's prepend_scheme):
  *   SPACE_FIRST     at the very beginning
- *   SPACE_ALWAYS    behind every added token as well */
+ *   SPACE_ALWAYS    after every added token as well */
 typedef enum { SPACE_NEVER, SPACE_ONCE, SPACE_EACH, SPACE_FIRST, SPACE_ALWAYS } bpe_space;
 
 /* The bytes of all tokens lie one after another:
@@ -68,7 +68,7 @@ struct bpe {
     int32_t n_special;
     uint8_t *contents; /* what theirs point into */
     struct added_set *added,
-        *added_normalized; /* ? those of special[] in text, and behind the normalizer */
+        *added_normalized; /* ? those of special[] in text, and after the normalizer */
     bool *is_special;      /* (size), or NULL if none is */
     int32_t end_of_text;   /* or -1 */
     bool compose;          /* the normalizer's NFC */

@@ -101,7 +101,7 @@ static error *read_split(bpe *v, const cJSON *step)
 /* Its own expression, then the bytes as characters, which further steps see. */
 static error *read_byte_level(bpe *v, const cJSON *step, bool more, bool *mapped)
 {
-    if (*mapped) return json_refused("pre_tokenizer behind ByteLevel", step);
+    if (*mapped) return json_refused("pre_tokenizer after ByteLevel", step);
     TRY(json_must_be_off(step, "add_prefix_space", "pre_tokenizer"));
     if (!cJSON_IsFalse(json_get(step, "use_regex"))) TRY(add_step(v, PATTERN_GPT2));
     *mapped = true;

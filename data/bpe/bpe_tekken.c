@@ -4,7 +4,7 @@
  *      "vocab": [{"rank": 0, "token_bytes": "AA==", ...}, ...],
  *      "special_tokens": [{"rank": 0, "token_str": "<unk>", ...}, ...]}
  *
- * Special tokens have the first ids, a rank the id behind them; only so many ranks count as make the
+ * Special tokens have the first ids, a rank the id after them; only so many ranks count as make the
  * vocabulary's size.  A file without special_tokens has those of the first versions.  Merging is tiktoken's
  * (facts: mistral_common 1.13.1, tokens/tokenizers/tekken.py).
  */
@@ -128,7 +128,7 @@ static error *name_special(tekken *k)
     return NULL;
 }
 
-static error *read_all(tekken *k, bpe *v)
+static error *read_tekken(tekken *k, bpe *v)
 {
     const char *expression = cJSON_GetStringValue(json_get(k->config, "pattern"));
     if (!expression || !cJSON_IsArray(k->vocab)) return bad("config.pattern and vocab");
@@ -153,7 +153,7 @@ error *bpe_read_tekken(const cJSON *root, bpe **out)
                 .vocab = json_get(root, "vocab"),
                 .special = json_get(root, "special_tokens")};
     TRY(bpe_new(BPE_TEKKEN, out));
-    error *e = read_all(&k, *out);
+    error *e = read_tekken(&k, *out);
     free(k.t.list);
     free(k.t.special);
     free(k.bytes);

@@ -56,7 +56,7 @@ size_t base64_decode(uint8_t *text, size_t n)
 }
 
 /* The digits between p and end; -1 if that is no number up to 10^8. */
-static int64_t number(const uint8_t *p, const uint8_t *end)
+static int64_t rank_number(const uint8_t *p, const uint8_t *end)
 {
     int64_t value = 0;
     if (p == end || end - p > 8) return -1;
@@ -71,7 +71,7 @@ static int64_t number(const uint8_t *p, const uint8_t *end)
 static error *read_line(uint8_t *line, size_t n, int32_t id, bpe_spelling *out)
 {
     uint8_t *space = memchr(line, ' ', n);
-    int64_t given = space ? number(space + 1, line + n) : -1;
+    int64_t given = space ? rank_number(space + 1, line + n) : -1;
     if (given < 0)
         return user_error("line %" PRId32 " is not a token in base64, a space and an id: %s",
                           id + 1, mend);
@@ -168,7 +168,7 @@ static int32_t count_special(const ranks_kind *kind)
 
 enum { NAME_ROOM = 80 };
 
-/* Behind the ranks; `names` has room for all. */
+/* After the ranks; `names` has room for all. */
 static void list_special(const ranks_kind *kind, rank_tokens *t, char (*names)[NAME_ROOM])
 {
     int32_t id = t->n_ranks;

@@ -11,7 +11,7 @@
 #define FREE UINT32_MAX
 
 /* The slot where c is, or the free one where it belongs. */
-static size_t slot_of(const chunk_set *s, const chunk *c)
+static size_t chunk_slot(const chunk_set *s, const chunk *c)
 {
     size_t i = c->hash & s->mask;
     for (; s->table[i] != FREE; i = (i + 1) & s->mask) {
@@ -32,7 +32,7 @@ static error *make_table(chunk_set *s, size_t capacity)
     s->mask = capacity - 1;
     memset(table, 0xff, capacity * sizeof *table); /* all FREE */
     for (size_t i = 0; i < s->n; i++)
-        table[slot_of(s, &s->items[i])] = (uint32_t)i;
+        table[chunk_slot(s, &s->items[i])] = (uint32_t)i;
     return NULL;
 }
 
@@ -42,7 +42,7 @@ error *chunk_set_count(chunk_set *s, const uint8_t *text, size_t n)
     for (size_t done = 0, length; done < n; done += length) {
         length = bpe_chunk(text + done, n - done);
         chunk c = {text + done, length, hash_bytes(text + done, length), 1};
-        size_t slot = slot_of(s, &c);
+        size_t slot = chunk_slot(s, &c);
         if (s->table[slot] != FREE) {
             s->items[s->table[slot]].count++;
             continue;

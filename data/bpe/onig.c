@@ -1,6 +1,6 @@
 /* onig.c - see onig.h
  *
- * One pass from left to right.  Repetitions stand behind what they repeat, so the output's place where the
+ * One pass from left to right.  Repetitions stand after what they repeat, so the output's place where the
  * last atom began is kept, one for each open group:
  *
  *     in    ( ? : a b { 1 , 2 } +
@@ -31,7 +31,7 @@ typedef struct {
     bool repeated; /* the last atom has its repetition */
 } translator;
 
-static error *put(translator *t, const char *text, size_t n)
+static error *put_pattern(translator *t, const char *text, size_t n)
 {
     TRY(grow_array(&t->out, &t->capacity, t->n + n + 1, 1));
     memcpy(t->out + t->n, text, n);
@@ -42,13 +42,13 @@ static error *put(translator *t, const char *text, size_t n)
 
 static error *put_text(translator *t, const char *text)
 {
-    return put(t, text, strlen(text));
+    return put_pattern(t, text, strlen(text));
 }
 
 static error *insert(translator *t, size_t place, const char *text)
 {
     size_t n = strlen(text), behind = t->n - place;
-    TRY(put(t, text, n));
+    TRY(put_pattern(t, text, n));
     memmove(t->out + place + n, t->out + place, behind);
     memcpy(t->out + place, text, n);
     return NULL;
@@ -110,7 +110,7 @@ static error *property(translator *t)
 }
 
 /* A character by its number: \x41, \x{1F600}, \u3000. */
-static error *number(translator *t)
+static error *repeat_number(translator *t)
 {
     char text[20];
     bool braces = t->at[1] == 'x' && t->at[2] == '{';
@@ -152,7 +152,7 @@ static error *escape(translator *t, bool in_class)
     };
     char c = t->at[1];
     if (c == 'p' || c == 'P') return property(t);
-    if (c == 'x' || c == 'u') return number(t);
+    if (c == 'x' || c == 'u') return repeat_number(t);
     for (size_t i = 0; i < sizeof letters / sizeof *letters; i++) {
         const char *said = in_class ? letters[i].in_class : letters[i].alone;
         if (c != letters[i].letter) continue;
@@ -163,7 +163,7 @@ static error *escape(translator *t, bool in_class)
     bool plain = c && !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'));
     if (!plain || (c & 0x80)) return refuse(t, c ? 2 : 1);
     t->at += 2;
-    return put(t, t->at - 2, 2);
+    return put_pattern(t, t->at - 2, 2);
 }
 
 /* ---- classes ---- */
@@ -185,13 +185,13 @@ static error *members(translator *t, int depth)
             TRY(escape(t, true));
         } else {
             if (*t->at == ']') TRY(put_text(t, "\\"));
-            TRY(put(t, t->at++, 1));
+            TRY(put_pattern(t, t->at++, 1));
         }
     }
     return user_error("the regular expression '%.100s' has a class without an end", t->from);
 }
 
-/* [A&&[B]] as (?:(?=[B])[A]): what is behind && must be one class in brackets. */
+/* [A&&[B]] as (?:(?=[B])[A]): what follows && must be one class in brackets. */
 static error *intersection(translator *t, size_t begin)
 {
     bool negated = t->out[begin + 1] == '^';
@@ -200,7 +200,7 @@ static error *intersection(translator *t, size_t begin)
     size_t place = t->n;
     TRY(put_text(t, "](?:(?=["));
     size_t other = t->n;
-    if (*t->at == '^') TRY(put(t, t->at++, 1));
+    if (*t->at == '^') TRY(put_pattern(t, t->at++, 1));
     TRY(members(t, 1));
     if (t->at[0] != ']' || t->at[1] != ']') return refuse(t, 1);
     t->at += 2;
@@ -216,7 +216,7 @@ static error *intersection(translator *t, size_t begin)
     error *e = put_text(t, "(?:(?=[");
     if (!e) e = put_text(t, second);
     if (!e) e = put_text(t, "])");
-    if (!e) e = put(t, first, n_first);
+    if (!e) e = put_pattern(t, first, n_first);
     if (!e) e = put_text(t, "])");
     free(second);
     free(first);
@@ -226,8 +226,8 @@ static error *intersection(translator *t, size_t begin)
 static error *class(translator *t)
 {
     size_t begin = t->n;
-    TRY(put(t, t->at++, 1));
-    if (*t->at == '^') TRY(put(t, t->at++, 1));
+    TRY(put_pattern(t, t->at++, 1));
+    if (*t->at == '^') TRY(put_pattern(t, t->at++, 1));
     TRY(members(t, 0));
     if (*t->at == '&') return intersection(t, begin);
     t->at++;
@@ -246,7 +246,7 @@ static error *options(translator *t)
     if (!open) return refuse(t, n + 3); /* in Ruby it reaches over alternatives, too */
     TRY(put_text(t, "(?"));
     for (size_t i = 0; i < n; i++)
-        TRY(put(t, p[i] == 'm' ? "s" : p + i, 1));
+        TRY(put_pattern(t, p[i] == 'm' ? "s" : p + i, 1));
     if (memchr(p, 'x', n)) return refuse(t, n + 3); /* blanks would be passed over */
     t->at = p + n + 1;
     return put_text(t, ":");
@@ -267,7 +267,7 @@ static error *open_group(translator *t)
             if (!strncmp(t->at, known[i], strlen(known[i]))) n = strlen(known[i]);
         if (n) {
             t->at += n;
-            TRY(put(t, t->at - n, n));
+            TRY(put_pattern(t, t->at - n, n));
         } else {
             TRY(options(t));
         }
@@ -298,8 +298,8 @@ static error *repeat(translator *t)
     if (t->repeated) return refuse(t, 1);
     t->repeated = true;
     if (*t->at != '{') {
-        TRY(put(t, t->at++, 1));
-        if (*t->at == '+' || *t->at == '?') TRY(put(t, t->at++, 1));
+        TRY(put_pattern(t, t->at++, 1));
+        if (*t->at == '+' || *t->at == '?') TRY(put_pattern(t, t->at++, 1));
         return NULL;
     }
     t->at += interval(t->at, text, &exact);
@@ -307,7 +307,7 @@ static error *repeat(translator *t)
     if (again) TRY(insert(t, atom, "(?:"));
     TRY(put_text(t, text));
     if (again) TRY(put_text(t, ")"));
-    if (*t->at == '+' || *t->at == '?') TRY(put(t, t->at++, 1));
+    if (*t->at == '+' || *t->at == '?') TRY(put_pattern(t, t->at++, 1));
     return NULL;
 }
 
@@ -331,10 +331,10 @@ static error *one(translator *t)
         if (!t->depth) return refuse(t, 1);
         t->depth--;
         t->repeated = false;
-        return put(t, t->at++, 1);
+        return put_pattern(t, t->at++, 1);
     case '|':
         t->repeated = true;
-        return put(t, t->at++, 1);
+        return put_pattern(t, t->at++, 1);
     case '^':
     case '$':
         begin_atom(t);
@@ -350,7 +350,7 @@ static error *one(translator *t)
     }
     begin_atom(t); /* a character, all of its bytes */
     do
-        TRY(put(t, t->at++, 1));
+        TRY(put_pattern(t, t->at++, 1));
     while ((*t->at & 0xC0) == 0x80);
     return NULL;
 }
@@ -358,7 +358,7 @@ static error *one(translator *t)
 error *onig_translate(const char *expression, char **out)
 {
     translator t = {.from = expression, .at = expression, .repeated = true};
-    error *e = put(&t, "", 0);
+    error *e = put_pattern(&t, "", 0);
     while (!e && *t.at)
         e = one(&t);
     if (!e && t.depth)
@@ -374,10 +374,10 @@ error *onig_translate(const char *expression, char **out)
 error *onig_literal(const char *text, char **out)
 {
     translator t = {.from = text, .at = text};
-    error *e = put(&t, "", 0);
+    error *e = put_pattern(&t, "", 0);
     for (; !e && *t.at; t.at++) {
-        if (strchr("\\^$.|?*+()[]{}#-", *t.at)) e = put(&t, "\\", 1);
-        if (!e) e = put(&t, t.at, 1);
+        if (strchr("\\^$.|?*+()[]{}#-", *t.at)) e = put_pattern(&t, "\\", 1);
+        if (!e) e = put_pattern(&t, t.at, 1);
     }
     if (e) {
         free(t.out);

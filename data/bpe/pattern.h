@@ -40,7 +40,7 @@ bool pattern_can_be_empty(const pattern *p); /* may it match no character? */
 error *pattern_match_create(const pattern *p, pattern_match **out) NODISCARD;
 void pattern_match_free(pattern_match *m); /* NULL is fine */
 
-/* The first match that is not empty at or behind `at`: text[*begin .. *end), at <= *begin < *end;
+/* The first match that is not empty at or after `at`: text[*begin .. *end), at <= *begin < *end;
  * or *begin = *end = n if there is none.  The text is valid UTF-8.  User error when the expression
  * takes the engine too much work. */
 error *pattern_next(const pattern *p, pattern_match *m, const uint8_t *text /* (n) */, size_t n,

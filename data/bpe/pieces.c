@@ -68,7 +68,7 @@ static void consider(bpe_workspace *w, const pair_map *merged, uint32_t p)
     if (w->rank[p] != PAIR_ABSENT) heap_push(w->heap, &w->n_heap, (heap_entry){w->rank[p], p});
 }
 
-static void join(bpe_workspace *w, const bpe *v, uint32_t p)
+static void join_pieces(bpe_workspace *w, const bpe *v, uint32_t p)
 {
     uint32_t q = w->next[p], after = w->next[q];
     w->token[p] = (uint32_t)v->made[w->rank[p]];
@@ -86,7 +86,7 @@ static void merge_many(const bpe *v, bpe_workspace *w)
         consider(w, &v->merged, p);
     while (w->n_heap > 0) {
         heap_entry best = heap_pop(w->heap, &w->n_heap);
-        if (w->rank[best.second] == best.first) join(w, v, (uint32_t)best.second);
+        if (w->rank[best.second] == best.first) join_pieces(w, v, (uint32_t)best.second);
     }
 }
 

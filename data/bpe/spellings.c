@@ -8,7 +8,7 @@
 #include "base/hash.h"
 
 /* The slot of the spelling, or the free one where it belongs. */
-static size_t slot_of(const spellings *s, const uint8_t *bytes, size_t n)
+static size_t spelling_slot(const spellings *s, const uint8_t *bytes, size_t n)
 {
     size_t i = hash_bytes(bytes, n) & s->mask;
     for (; s->table[i] != 0; i = (i + 1) & s->mask) {
@@ -30,7 +30,7 @@ error *spellings_make(spellings *s, const bpe *v)
         if (bpe_is_special(v, id)) continue;
         size_t n;
         const uint8_t *bytes = bpe_token(v, id, &n);
-        uint32_t *slot = &s->table[slot_of(s, bytes, n)];
+        uint32_t *slot = &s->table[spelling_slot(s, bytes, n)];
         char shown[64];
         if (*slot != 0)
             return user_error("tokens %" PRIu32 " and %" PRId32 " are spelled alike (%s)",
@@ -48,5 +48,5 @@ void spellings_free(spellings *s)
 
 int32_t spellings_find(const spellings *s, const uint8_t *bytes, size_t n)
 {
-    return (int32_t)s->table[slot_of(s, bytes, n)] - 1;
+    return (int32_t)s->table[spelling_slot(s, bytes, n)] - 1;
 }

@@ -34,7 +34,7 @@ const char *images_passed_over(const image_set *s)
 
 /* ---- what is bad ---- */
 
-static void count(image_set *s, int64_t *n, char why[400], const char *text)
+static void count_left_out(image_set *s, int64_t *n, char why[400], const char *text)
 {
     pthread_mutex_lock(&s->lock);
     ++*n;
@@ -45,7 +45,7 @@ static void count(image_set *s, int64_t *n, char why[400], const char *text)
 error *images_spoilt(image_set *s, bad_policy least, error *e)
 {
     if (s->wish.bad < least || error_kind_of(e) != ERR_USER) return e;
-    count(s, &s->bad, s->why, error_text(e));
+    count_left_out(s, &s->bad, s->why, error_text(e));
     error_free(e);
     return NULL;
 }
@@ -139,7 +139,7 @@ static error *read_file(image_set *s, image_item *item, labelled *out)
     if (p.warnings && !set_flag(s, &item->warned)) {
         char text[400];
         snprintf(text, sizeof text, "image '%.160s': %s", item->path, p.warning);
-        count(s, &s->warned, s->warning, text);
+        count_left_out(s, &s->warned, s->warning, text);
     }
     out->owned = p.pixels;
     out->view = picture_view(&p);

@@ -128,7 +128,7 @@ static error *recolour(picture *p, int64_t channels,
     return NULL;
 }
 
-static error *finish(picture *p, int64_t channels, bool upright)
+static error *picture_finish(picture *p, int64_t channels, bool upright)
 {
     if (upright) TRY(turn(p));
     if (p->channels == 4) TRY(recolour(p, 3, from_cmyk));
@@ -145,7 +145,7 @@ error *picture_decode(const uint8_t *bytes, size_t n, int64_t channels, bool upr
         TRY(picture_png(bytes, n, out));
     else
         return user_error("neither JPEG nor PNG, whatever its name says");
-    error *e = finish(out, channels, upright);
+    error *e = picture_finish(out, channels, upright);
     if (e) free(out->pixels);
     return e;
 }

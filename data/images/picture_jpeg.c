@@ -51,7 +51,7 @@ static int orientation_of(const struct jpeg_decompress_struct *d)
     return 0;
 }
 
-static void start(struct jpeg_decompress_struct *d, const uint8_t *file, size_t n)
+static void jpeg_start(struct jpeg_decompress_struct *d, const uint8_t *file, size_t n)
 {
     jpeg_create_decompress(d);
     jpeg_mem_src(d, file, (unsigned long)n);
@@ -83,7 +83,7 @@ error *picture_jpeg(const uint8_t *file, size_t n, picture *out)
         free(pixels);
         return user_error("%s", t.text);
     }
-    start(&d, file, n);
+    jpeg_start(&d, file, n);
     size_t row = (size_t)d.output_width * (size_t)d.output_components;
     error *e = picture_absurd(row * d.output_height, n)
                    ? user_error("%u x %u pixels in %zu bytes: it is damaged", d.output_width,

@@ -20,7 +20,7 @@ typedef struct {
     char text[200];
 } stream;
 
-static void give_up(png_structp png, png_const_charp text)
+static void png_give_up(png_structp png, png_const_charp text)
 {
     stream *s = png_get_error_ptr(png);
     snprintf(s->text, sizeof s->text, "%s", text);
@@ -33,7 +33,7 @@ static void ignore(png_structp png, png_const_charp text)
     (void)png, (void)text;
 }
 
-static void give(png_structp png, png_bytep to, size_t n)
+static void png_give(png_structp png, png_bytep to, size_t n)
 {
     stream *s = png_get_io_ptr(png);
     if (n > s->left) png_error(png, "the file ends too early");
@@ -43,7 +43,7 @@ static void give(png_structp png, png_bytep to, size_t n)
 }
 
 /* Reads the header; asks for grey or colours of 8 bits, nothing else. */
-static void begin(png_structp png, png_infop info)
+static void png_begin(png_structp png, png_infop info)
 {
     png_read_info(png, info);
     png_set_strip_16(png);
@@ -74,7 +74,7 @@ static error *read_png(png_structp png, png_infop info, stream *s, size_t n, pic
         free(rows);
         return user_error("%s", s->text);
     }
-    begin(png, info);
+    png_begin(png, info);
     size_t h = png_get_image_height(png, info), row = png_get_rowbytes(png, info);
     uint8_t *made = NULL;
     png_bytep *starts = NULL;
@@ -104,11 +104,11 @@ static error *read_png(png_structp png, png_infop info, stream *s, size_t n, pic
 error *picture_png(const uint8_t *file, size_t n, picture *out)
 {
     stream s = {file, n, ""};
-    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &s, give_up, ignore);
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &s, png_give_up, ignore);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     error *e = info ? NULL : user_error("out of memory for libpng");
     if (!e) {
-        png_set_read_fn(png, &s, give);
+        png_set_read_fn(png, &s, png_give);
         e = read_png(png, info, &s, n, out);
     }
     png_destroy_read_struct(&png, &info, NULL);

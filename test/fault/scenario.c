@@ -1,6 +1,6 @@
 /* scenario.c - see scenario.h */
 #include "test/fault/scenario.h"
-#include "test/fault/files.h"
+#include "test/fault/fault_files.h"
 #include "test/fault/inject.h"
 #include "test/scratch.h"
 

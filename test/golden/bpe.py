@@ -12,7 +12,7 @@ the programs under test.
 `learn` makes a small vocabulary from the texts below.  It learns across the borders that GPT-2's
 expression makes, so that nearly every wrong cut shows: there is a token that only a wrong cut could use.
 
-`json` says the same vocabulary as a tokenizer.json, with <|endoftext|> behind the last token.
+`json` says the same vocabulary as a tokenizer.json, with <|endoftext|> after the last token.
 
 `golden` prints
     text HEX ID ID ...           for each text; the empty one is -

@@ -1,7 +1,7 @@
-/* conflicts.c - see conflicts.h
+/* option_conflicts.c - see conflicts.h
  *
  * One row for each: it is refused when all of its conditions hold.  What an optimizer cannot do by
- * itself stands in optim/conflicts.c.
+ * itself stands in optim/optim_conflicts.c.
  */
 #include "train/conflicts.h"
 #include "base/fill.h"
@@ -112,11 +112,11 @@ static const conflict resolved[] = {
      * do, and the halves of split masters no engine gathers. */
     {{ranked, sharded, narrow_states},
      NULL,
-     "--zero {zero} with --state {state}: states are dealt in fp32 only; use --zero 0, or --state "
+     "--zero {zero} with --state {state}: states are sharded in fp32 only; use --zero 0, or --state "
      "fp32"},
     {{ranked, sharded, narrow_masters},
      NULL,
-     "--zero {zero} with --dtype bf16 --master {master}: masters are dealt in fp32 only; use "
+     "--zero {zero} with --dtype bf16 --master {master}: masters are sharded in fp32 only; use "
      "--zero 0, or --master fp32"},
     {{ranked, is_sparse},
      NULL,

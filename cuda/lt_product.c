@@ -1,4 +1,4 @@
-/* product.c - matrix products by cublasLt.
+/* lt_product.c - matrix products by cublasLt.
  *
  * The library keeps matrices in column order.  A matrix in row order is its own transpose in column
  * order, so for d = op(x) op(y) it is asked for the transposes:

@@ -1,7 +1,7 @@
-/* conflicts.c - what an optimizer cannot be combined with: see optimizer.h.
+/* optim_conflicts.c - what an optimizer cannot be combined with: see optimizer.h.
  *
  * One row for each: it is refused when all of its conditions hold.  The options' own table is
- * train/conflicts.c.
+ * train/option_conflicts.c.
  */
 #include "base/fill.h"
 #include "optim/optimizer.h"

@@ -1,4 +1,4 @@
-/* files.h - a directory's content, remembered: to set it up again, and to see what became of it. */
+/* fault_files.h - a directory's content, remembered: to set it up again, and to see what became of it. */
 #ifndef REGRAD_TEST_FAULT_FILES_H
 #define REGRAD_TEST_FAULT_FILES_H
 

@@ -1,5 +1,5 @@
 /* files.c - see files.h */
-#include "test/fault/files.h"
+#include "test/fault/fault_files.h"
 #include "test/scratch.h"
 
 #include <errno.h>
