@@ -209,19 +209,19 @@ static void test_refused_changes(void **state)
         {"--optim lion", "adamw", "--optim"},
         {"--optim adan_r", "optimizer", "--optim"},
         {"--optim adama", "another formula", "--optim"}, /* though they have the same names */
-        {"--layers 1", "--layers was 2", "anew"},
-        {"--heads 11", "--heads was 3", "anew"},
-        {"--width 36", "--width was 33", "anew"},
-        {"--context 16", "--context was 13", "anew"},
-        {"--vocab 60", "--vocab was 59", "anew"},
-        {"--seq 12", "--seq was 11", "anew"},
-        {"--seed 2", "--seed was 1", "anew"},
-        {"--dtype bf16", "--dtype was", "anew"},
-        {"--state int8", "--state was", "anew"},
-        {"--state-of all", "--state-of was", "anew"},
-        {"--sparsity 0.5", "--sparsity was 0", "anew"},
-        {"--freeze wte*", "--freeze was [] and is [\"wte*\"] now", "anew"},
-        {"--train-only wpe*", "--train-only was", "anew"},
+        {"--layers 1", "--layers was 2", "new run"},
+        {"--heads 11", "--heads was 3", "new run"},
+        {"--width 36", "--width was 33", "new run"},
+        {"--context 16", "--context was 13", "new run"},
+        {"--vocab 60", "--vocab was 59", "new run"},
+        {"--seq 12", "--seq was 11", "new run"},
+        {"--seed 2", "--seed was 1", "new run"},
+        {"--dtype bf16", "--dtype was", "new run"},
+        {"--state int8", "--state was", "new run"},
+        {"--state-of all", "--state-of was", "new run"},
+        {"--sparsity 0.5", "--sparsity was 0", "new run"},
+        {"--freeze wte*", "--freeze was [] and is [\"wte*\"] now", "new run"},
+        {"--train-only wpe*", "--train-only was", "new run"},
         {"--train-data other_train.bin", "data", "--train-data"},
         {"--train-data [a-d]_train.bin", "data", "--train-data"},
     };
@@ -271,7 +271,7 @@ static void test_older_program(void **state)
     shell(state, "cp -r part kept");
     for (int i = 0; i < 3; i++) {
         snprintf(words, sizeof words, RUN "--batch 6 --out part --resume auto %s", others[i][0]);
-        refused(state, words, others[i][1], "anew");
+        refused(state, words, others[i][1], "new run");
     }
     shell(state, "diff -r part kept");
     run_finishes(*state, RUN "--batch 6 --out part --resume auto");
@@ -284,7 +284,7 @@ static void test_older_program(void **state)
     make_older(state, "run/step_00000002", 2);
     refused(state,
             "--model llama-nano " TINY "--heads 4 --width 16 --steps 3 --out run --resume auto",
-            "the model's norm was 0 and is 1 now", "anew");
+            "the model's norm was 0 and is 1 now", "new run");
 }
 
 /* ---- where to begin ---- */
