@@ -363,7 +363,8 @@ format:
 # ---- the library: libregrad.so, and libregrad.a of one object, with nothing but regrad_* to be seen ----
 
 VERSION := $(file <VERSION)
-$(BUILD)/lib/regrad.o: FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
+$(BUILD)/lib/regrad.o $(BUILD)/train.o $(BUILD)/test/fault/train_main.o $(BUILD)/test/fault/train_vit_main.o: FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
+$(BUILD)/lib/regrad.o $(BUILD)/train.o: VERSION
 
 # its objects are compiled once more, as PIC=1, in a directory of their own
 .PHONY: library

@@ -163,6 +163,23 @@ static int report(const comm *ranks, error *e)
     return error_report(the_task->kind->program, e);
 }
 
+/* --version is answered; -h, and a call without any word, are --help. */
+static bool answered(int *argc, char ***argv)
+{
+    static char help[] = "--help";
+    static char *asked[] = {NULL, help, NULL};
+    const char *word = *argc == 2 ? (*argv)[1] : *argc < 2 ? "-h" : "";
+    if (!strcmp(word, "--version")) {
+        printf("%s (Regrad) %s\n", the_task->kind->program, REGRAD_VERSION);
+        return true;
+    }
+    if (strcmp(word, "-h")) return false;
+    asked[0] = **argv;
+    *argc = 2;
+    *argv = asked;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     options o;
@@ -171,6 +188,7 @@ int main(int argc, char **argv)
     int theirs = 0;
     error *e = descriptors_fill();
     if (e) return error_report(the_task->kind->program, e);
+    if (answered(&argc, &argv)) return 0;
     e = options_parse(the_task, argc, argv, &o);
     if (!e) e = ranks_start(&o, &parent, &theirs);
     if (!e && parent) {

@@ -421,6 +421,6 @@ error *cuda_join(device *dev, comm *c)
     c->seconds = 0;
     cuda_state_of(dev)->ranks = c;
     cuda_state_of(dev)->guard = guard;
-    cuda_state_of(dev)->part = part;
+    cuda_state_of(dev)->part = part_from_others;
     return e;
 }

@@ -9,14 +9,6 @@ static __device__ double widened(double x)
 {
     return x;
 }
-static __device__ float widened(float x)
-{
-    return x;
-}
-static __device__ float widened(bf16 x)
-{
-    return widened(x);
-}
 
 /* x (rows,cols) */
 template <class T>

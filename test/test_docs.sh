@@ -79,6 +79,16 @@ for page in README.md docs/tutorial.md; do
     rm -rf runs/compare-* runs/mine
 done
 
+# ---- what every program answers ----
+
+for program in train_gpt train_vit; do
+    [ "$("$root/build/release/$program" --version)" = "$program (Regrad) $(cat "$root/VERSION")" ]
+    report "$program --version" $? "$("$root/build/release/$program" --version 2>&1)"
+    "$root/build/release/$program" --help >help
+    "$root/build/release/$program" -h | cmp -s - help && "$root/build/release/$program" </dev/null | cmp -s - help
+    report "$program -h, and bare" $?
+done
+
 # ---- links, length ----
 
 cd "$root" || exit 1
