@@ -87,7 +87,7 @@ static void test_bad_in_validation(void **state)
     put("good", "bee", "1", 200);
     put("good", "cat", "1", 250);
     for (int i = 0; i < 9; i++) {
-        char name[10];
+        char name[16];
         snprintf(name, sizeof name, "0%d", i);
         put("spoilt", "bee", name, -1);
     }

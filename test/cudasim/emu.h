@@ -132,9 +132,8 @@ void emu_launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cuda
 }
 
 #define LAUNCH(kernel, grid, block, shared, stream, ...)                                           \
-    do {                                                                                           \
-        if (!emu_recorded(#kernel)) emu_launch(kernel, grid, block, shared, stream, __VA_ARGS__);  \
-    } while (0)
+    (emu_recorded(#kernel) ? (void)0                                                               \
+                           : emu_launch(kernel, grid, block, shared, stream, __VA_ARGS__))
 #define SHARED(T, name, dims)                                                                      \
     static emu_shared_array name##_array;                                                          \
     T(&name) dims = *(T(*) dims)emu_shared(&name##_array, sizeof(T dims))
