@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #ifdef WITH_CUDNN
+#include "cuda/cuda.h"
 #include "cuda/cudnn.h"
 
 #include <dlfcn.h>

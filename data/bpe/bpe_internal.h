@@ -170,7 +170,8 @@ typedef struct {
 typedef struct {
     const bpe *v;
     bpe_workspace w;
-    bpe_cached *cache; /* (CACHE) */
+    bpe_cached *cache; /* ? (CACHE), once there have been SHORT_TEXT pieces */
+    size_t pieces;     /* up to there */
     bpe_sink sink;
     void *to;
     size_t n_ids;

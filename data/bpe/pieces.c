@@ -26,7 +26,8 @@ enum {
     MAX_PIECE = 64 << 20, /* bytes; the workspace takes 64 for each */
     SMALL_PIECE = 64,     /* bytes for which there is room from the start */
     FEW = 16,             /* tokens of a piece for which looking at all is faster than a heap */
-    CACHE = 1 << 15,      /* pieces remembered */
+    SHORT_TEXT = 256,
+    CACHE = 1 << 15, /* pieces remembered */
 };
 
 error *bpe_workspace_fit(bpe_workspace *w, size_t k)
@@ -191,7 +192,7 @@ error *bpe_writer_open(bpe_writer *o, const bpe *v, bpe_sink sink, void *to)
     o->v = v;
     o->sink = sink;
     o->to = to;
-    return alloc_array(&o->cache, CACHE, sizeof *o->cache);
+    return NULL;
 }
 
 void bpe_writer_free(bpe_writer *o)
@@ -240,6 +241,11 @@ static error *find_tokens(bpe_writer *o, const uint8_t *piece, size_t k)
 error *bpe_writer_piece(bpe_writer *o, const uint8_t *piece, size_t k)
 {
     if (k > sizeof o->cache->bytes) return find_tokens(o, piece, k);
+    if (o->pieces < SHORT_TEXT) { /* for so few, clearing the cache would cost more */
+        o->pieces++;
+        return find_tokens(o, piece, k);
+    }
+    if (!o->cache) TRY(alloc_array(&o->cache, CACHE, sizeof *o->cache));
     uint64_t key = hash_of(piece, k);
     const bpe_cached *c = &o->cache[key % CACHE];
     if (o->n_ids + 32 > BLOCK) TRY(bpe_writer_flush(o)); /* room for all of its tokens */
