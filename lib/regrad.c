@@ -121,6 +121,7 @@ API void regrad_close(regrad_run *r)
     source_close(r->train);
     source_close(r->val);
     if (r->open) device_close(&r->dev);
+    options_free(&r->o);
     for (int i = 0; i < r->n_words; i++)
         free(r->words[i]);
     free(r->words);
@@ -138,6 +139,7 @@ API char *regrad_plan(const char *kind, int n, const char *const *given, char **
     }
     if (!e) e = plan_json(r.t, json);
     trainer_destroy(r.t);
+    options_free(&r.o);
     for (int i = 0; i < r.n_words; i++)
         free(r.words[i]);
     free(r.words);

@@ -51,6 +51,20 @@ static void write_images(small_run *s)
                        c->vocab);
 }
 
+/* Tests plan and throw away; what options hold lasts as long as the program, and is to be found by a search
+ * for leaks. */
+static void keep_words(const options *o)
+{
+    static struct kept {
+        const void *words;
+        struct kept *next;
+    } * all;
+    struct kept *k = malloc(sizeof *k);
+    assert_non_null(k);
+    *k = (struct kept){o->words, all};
+    all = k;
+}
+
 error *small_parse(const char *arguments, char text[SMALL_TEXT], options *o)
 {
     char *argv[SMALL_ARGS] = {(char *)(size_t) "test"}, *rest = NULL;
@@ -63,7 +77,9 @@ error *small_parse(const char *arguments, char text[SMALL_TEXT], options *o)
         assert_true(argc < SMALL_ARGS - 1);
         argv[argc++] = word;
     }
-    return options_parse(images ? &image_task : &text_task, argc, argv, o);
+    error *e = options_parse(images ? &image_task : &text_task, argc, argv, o);
+    if (!e) keep_words(o);
+    return e;
 }
 
 arena_summary small_plan(const char *arguments, int64_t *parameters)
