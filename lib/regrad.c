@@ -164,7 +164,7 @@ API char *regrad_train_step(regrad_run *r, regrad_step *out)
 
 API char *regrad_evaluate(regrad_run *r, double *loss, double *accuracy)
 {
-    eval_result result = {NAN, NAN};
+    eval_result result = {.loss = NAN, .accuracy = NAN};
     error *e = r->val ? trainer_evaluate(r->t, r->val, &result)
                       : user_error("--val-data: no data to evaluate on was given");
     *loss = result.loss;
