@@ -373,10 +373,35 @@ static void test_optional(void **state)
     rig_clear(on);
 }
 
+/* lion_substituted.h's sign is that of b1 m + (1-b1) g more often than if it were found from the gradient's end, where
+ * the published program does not begin. */
+static void test_lion_begins_at_the_momentum(void **state)
+{
+    (void)state;
+    enum { N = 1000000 };
+    const hyper h = numbers_of_step(&lion_substituted_info, 0, 1);
+    int64_t wrong = 0, wrong_from_g = 0;
+    for (uint64_t i = 0; i < N; i++) {
+        float m = (float)normal_at(2, RNG_TEST, i); /* and g nearly opposite, so that they cancel */
+        float g = (float)(-9 * m * (1 + 3e-6 * normal_at(3, RNG_TEST, i)));
+        double exact = (double)h.beta[0] * m + (double)h.rest[0] * g;
+        lane x = {.g = g, .s = {m}};
+        for (int pass = 0; pass < 4; pass++)
+            lion_substituted_pass(pass, &x, &h);
+        float from_g = g + h.beta[0] / h.beta[1] * (x.s[0] - g);
+        wrong += ((double)x.g > 0) != (exact > 0);
+        wrong_from_g += ((double)from_g > 0) != (exact > 0);
+    }
+    print_message("of %d signs near zero %lld are wrong, and %lld would be\n", N, (long long)wrong,
+                  (long long)wrong_from_g);
+    assert_true(wrong > 0 && 4 * wrong < 3 * wrong_from_g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms), cmocka_unit_test(test_rules_differ),
-        cmocka_unit_test(test_not_ok), cmocka_unit_test(test_optional)};
+        cmocka_unit_test(test_lion_begins_at_the_momentum), cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_rules_differ), cmocka_unit_test(test_not_ok),
+        cmocka_unit_test(test_optional)};
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }
