@@ -55,8 +55,8 @@ CUDA      ?= $(if $(SAN),$(if $(filter x86_64,$(shell uname -m)),sim,none),$(if 
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 
 # optimizer arithmetic is the same everywhere: no fused multiply-add
-$(BUILD)/test/test_ops_optim.o $(BUILD)/test/test_storage.o: FLAGS += -ffp-contract=off
-$(BUILD)/cuda/optim.cu.o $(BUILD)/cuda/optim_stored.cu.o $(BUILD)/cuda/loss.cu.o: NVFLAGS += --fmad=false
+$(BUILD)/test/test_ops_optim.o $(BUILD)/test/test_stored_numbers.o: FLAGS += -ffp-contract=off
+$(BUILD)/cuda/optim.cu.o $(BUILD)/cuda/optim_stored.cu.o $(BUILD)/cuda/sum.cu.o: NVFLAGS += --fmad=false
 
 # PCRE2 cuts text for .tiktoken and tokenizer.json; PCRE2=no builds without it
 PCRE2   ?= $(shell echo 'int main(void) { return pcre2_config(PCRE2_CONFIG_JIT, 0); }' | \

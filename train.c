@@ -94,11 +94,11 @@ static error *fit(options *o, device *dev)
                            .gbs_bf16 = o->stream_rate};
     size_t bytes = o->sizes[0], overhead = 0;
     device own;
-    if (o->place == PLACE_CPU) /* there a size means the process */
+    if (o->device == DEVICE_CPU) /* there a size means the process */
         overhead = process_overhead(o->threads ? (int)o->threads : omp_get_max_threads());
     if (bytes) bytes = bytes > overhead ? bytes - overhead : 1;
     if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) {
-        if (!dev) TRY(device_open(o->place, (int)o->threads, stdout, &own));
+        if (!dev) TRY(device_open(o->device, (int)o->threads, stdout, &own));
         error *e = ask_device(dev ? dev : &own, &bytes, &rates);
         if (!dev) device_close(&own);
         TRY(e);
@@ -110,7 +110,7 @@ static error *fit(options *o, device *dev)
 static error *plan_with(options *o)
 {
     trainer *t = NULL;
-    o->place = device_likely(o->place);
+    o->device = device_likely(o->device);
     bool several = o->n_sizes > 1 || (o->n_sizes && o->model_name && strpbrk(o->model_name, "*?["));
     if (several) return fit_presets(o, o->sizes, o->n_sizes, stdout);
     if (o->memory) TRY(fit(o, NULL));
@@ -124,7 +124,7 @@ static error *plan_with(options *o)
 static error *run_on(options *o, device *dev)
 {
     trainer *t = NULL;
-    o->place = device_place(dev);
+    o->device = device_choice_of(dev);
     if (o->memory) TRY(fit(o, dev));
     error *e = o->train_data.n ? NULL : the_task->default_data(o);
     e = comm_agree(o->comm, e ? e : trainer_plan(o, the_task->kind, &t));
@@ -140,7 +140,7 @@ static error *run_with(options *o)
 {
     device dev;
     if (o->plan) return plan_with(o);
-    error *mine = device_open(o->place, (int)o->threads, stdout, &dev);
+    error *mine = device_open(o->device, (int)o->threads, stdout, &dev);
     bool open = !mine;
     if (open) mine = device_use(&dev, o->cpu_kernel, o->products);
     error *e = comm_agree(o->comm, mine);

@@ -37,8 +37,8 @@ error *error_context(error *e, const char *fmt, ...) PRINTF_LIKE(2, 3) NODISCARD
 error *error_numbered(error *e, int number) NODISCARD;
 bool error_is_full_disk(const error *e); /* NULL is not */
 
-const char *
-error_text(const error *e); /* the message, without newline; internal ones with file:line */
+/* The message, without newline; internal ones with file:line. */
+const char *error_text(const error *e);
 error_kind error_kind_of(const error *e);
 void error_free(error *e);
 

@@ -23,7 +23,8 @@ enum { ALIGNMENT = 256, CANARY = 256, CANARY_BYTE = 0xA5, MAX_PROGRAMS = 8 };
 enum { RECORD_SHIFT = 40 };
 /* All blocks of a recording together have no more bytes, so no sum of them overflows. */
 static const size_t MOST_BYTES = (size_t)1 << 60;
-static const uintptr_t KEPT = (uintptr_t)1 << 63; /* persistent ones: no program may drop them */
+static const uintptr_t PERSISTENT = (uintptr_t)1
+                                    << 63; /* persistent ones: no program may drop them */
 
 typedef struct {
     block_name name;
@@ -260,7 +261,7 @@ tensor arena_keep(arena *a, int kind, dtype type, shape s, block_name name)
     if (a->recording) {
         tensor t = record_take(a, &a->keep, &asked, type, s);
         a->live_blocks--; /* counts blocks of programs only */
-        t.data = (void *)((uintptr_t)t.data | KEPT);
+        t.data = (void *)((uintptr_t)t.data | PERSISTENT);
         return t;
     }
     const block *b = a->next_keep < a->keep.n_blocks ? &a->keep.blocks[a->next_keep] : NULL;
@@ -347,15 +348,15 @@ void arena_iteration(arena *a, int k)
 
 static error *plan_program(program *p)
 {
-    placement *places = NULL;
-    TRY(alloc_array(&places, p->n_blocks, sizeof *places));
+    placement *placements = NULL;
+    TRY(alloc_array(&placements, p->n_blocks, sizeof *placements));
     for (size_t i = 0; i < p->n_blocks; i++)
-        places[i] = (placement){p->blocks[i].room, p->blocks[i].start, p->blocks[i].end, 0};
-    error *e = place_blocks(places, p->n_blocks, &p->top);
-    if (!e) e = place_load(places, p->n_blocks, &p->load, &p->peak_clock);
+        placements[i] = (placement){p->blocks[i].room, p->blocks[i].start, p->blocks[i].end, 0};
+    error *e = place_blocks(placements, p->n_blocks, &p->top);
+    if (!e) e = place_load(placements, p->n_blocks, &p->load, &p->peak_clock);
     for (size_t i = 0; i < p->n_blocks; i++)
-        p->blocks[i].offset = places[i].offset;
-    free(places);
+        p->blocks[i].offset = placements[i].offset;
+    free(placements);
     return e;
 }
 

@@ -13,6 +13,7 @@
 #include "core/ops_internal.h"
 #include "core/stored_numbers.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -289,4 +290,42 @@ int64_t op_alike(device *dev, int64_t n)
 void op_lend(device *dev, tensor room)
 {
     if (dev->ops->lend) dev->ops->lend(dev, room);
+}
+
+/* ---- graphs: one that was begun must be ended also after a failure, so that the device can go on ---- */
+
+bool op_has_graphs(const device *dev)
+{
+    return dev->ops->graph_begin;
+}
+
+void op_graph_begin(device *dev, int stream)
+{
+    if (!dev->failure) dev->ops->graph_begin(dev, stream);
+}
+
+void *op_graph_end(device *dev, int stream)
+{
+    return dev->ops->graph_end(dev, stream);
+}
+
+void op_graph_launch(device *dev, int stream, void *graph)
+{
+    if (!dev->failure) dev->ops->graph_launch(dev, stream, graph);
+}
+
+void op_graph_free(device *dev, void *graph)
+{
+    if (graph) dev->ops->graph_free(dev, graph);
+}
+
+/* ---- the slopes of ALiBi; see core/ops.def ---- */
+
+double alibi_slope(int64_t heads, int64_t h)
+{
+    int64_t n = 1;
+    while (2 * n <= heads)
+        n *= 2;
+    return h < n ? exp2(-8.0 * (double)(h + 1) / (double)n)
+                 : exp2(-4.0 * (double)(2 * (h - n) + 1) / (double)n);
 }

@@ -24,14 +24,14 @@ enum { ORDER_SIZE, ORDER_AREA, ORDER_LIFETIME, ORDER_START, ORDER_END, ORDER_COU
 
 static double order_key(const placement *b, int order)
 {
-    double life = (double)(b->end - b->start), bytes = (double)b->bytes;
+    double lifetime = (double)(b->end - b->start), bytes = (double)b->bytes;
     switch (order) {
     case ORDER_SIZE:
         return bytes;
     case ORDER_AREA:
-        return bytes * life;
+        return bytes * lifetime;
     case ORDER_LIFETIME:
-        return life;
+        return lifetime;
     case ORDER_START:
         return -(double)b->start;
     default:
@@ -118,9 +118,9 @@ static void occupy(time_tree *t, size_t at, size_t low, size_t high, size_t star
 {
     if (end <= low || high <= start) return;
     node *now = &t->nodes[at];
-    bool whole = start <= low && high <= end;
-    if (!add_span(&now->ever, s) || (whole && !add_span(&now->always, s))) t->failed = true;
-    if (whole) return;
+    bool covers = start <= low && high <= end;
+    if (!add_span(&now->ever, s) || (covers && !add_span(&now->always, s))) t->failed = true;
+    if (covers) return;
     size_t middle = low + (high - low) / 2;
     occupy(t, 2 * at, low, middle, start, end, s);
     occupy(t, 2 * at + 1, middle, high, start, end, s);
@@ -130,10 +130,10 @@ static void occupy(time_tree *t, size_t at, size_t low, size_t high, size_t star
 static void look_for_gap(time_tree *t, size_t at, size_t low, size_t high, size_t start, size_t end)
 {
     if (end <= low || high <= start) return;
-    bool whole = start <= low && high <= end;
-    const span_set *s = whole ? &t->nodes[at].ever : &t->nodes[at].always;
+    bool covers = start <= low && high <= end;
+    const span_set *s = covers ? &t->nodes[at].ever : &t->nodes[at].always;
     if (s->n) t->seen[t->n_seen++] = (view){s->list, s->list + s->n};
-    if (whole) return;
+    if (covers) return;
     size_t middle = low + (high - low) / 2;
     look_for_gap(t, 2 * at, low, middle, start, end);
     look_for_gap(t, 2 * at + 1, middle, high, start, end);
@@ -207,13 +207,13 @@ static void tree_free(time_tree *t)
 /* When a block lives, in leaves: [first, last). */
 typedef struct {
     size_t first, last;
-} life;
+} lifetime;
 
 typedef struct {
     placement *blocks;
     size_t n;
     ranked *rank; /* (2n): the order under way, and room to change it */
-    life *lives;
+    lifetime *lifetimes;
     size_t *offset;
     time_tree tree;
     size_t best;
@@ -227,7 +227,7 @@ static void place_ranked(search *s, bool lowest, bool all)
     tree_clear(&s->tree);
     for (size_t i = 0; i < s->n; i++) {
         size_t which = s->rank[i].index, bytes = s->blocks[which].bytes;
-        life l = s->lives[which];
+        lifetime l = s->lifetimes[which];
         s->tree.n_seen = 0;
         look_for_gap(&s->tree, 1, 0, s->tree.leaves, l.first, l.last);
         size_t at = s->offset[which] = find_gap(&s->tree, bytes, lowest);
@@ -301,8 +301,8 @@ static error *count_leaves(search *s)
     for (size_t i = 0; i < s->n; i++)
         if (!n || times[i] != times[n - 1]) times[n++] = times[i];
     for (size_t i = 0; i < s->n; i++)
-        s->lives[i] = (life){times_before(times, n, s->blocks[i].start),
-                             times_before(times, n, s->blocks[i].end)};
+        s->lifetimes[i] = (lifetime){times_before(times, n, s->blocks[i].start),
+                                     times_before(times, n, s->blocks[i].end)};
     free(times);
     for (s->tree.leaves = 1; s->tree.leaves < n;)
         s->tree.leaves *= 2;
@@ -313,7 +313,7 @@ static error *search_begin(search *s, placement *blocks, size_t n)
 {
     *s = (search){.blocks = blocks, .n = n, .best = SIZE_MAX};
     TRY(alloc_array(&s->rank, 2 * n, sizeof *s->rank));
-    TRY(alloc_array(&s->lives, n, sizeof *s->lives));
+    TRY(alloc_array(&s->lifetimes, n, sizeof *s->lifetimes));
     TRY(alloc_array(&s->offset, n, sizeof *s->offset));
     return count_leaves(s);
 }
@@ -322,7 +322,7 @@ static void search_end(search *s)
 {
     tree_free(&s->tree);
     free(s->rank);
-    free(s->lives);
+    free(s->lifetimes);
     free(s->offset);
 }
 

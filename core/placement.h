@@ -9,8 +9,8 @@
  * the blocks that stick out above LOAD go first in the next round (squeaky wheel optimization:
  * Joslin, Clements 1999), for 20 rounds at most.
  */
-#ifndef REGRAD_PLACE_H
-#define REGRAD_PLACE_H
+#ifndef REGRAD_CORE_PLACEMENT_H
+#define REGRAD_CORE_PLACEMENT_H
 
 #include "base/error.h"
 #include <stddef.h>

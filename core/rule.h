@@ -62,7 +62,7 @@ enum {
 
 /* Which of a step's gradients a rule is run with: that of a micro-batch (the first, one between, the
  * last), or the sum of all. */
-typedef enum { FOLD_FIRST, FOLD_LATER, FOLD_LAST, FOLD_PARTS, FOLD_WHOLE = FOLD_PARTS } fold_part;
+typedef enum { FOLD_FIRST, FOLD_LATER, FOLD_LAST, FOLD_PARTS, FOLD_ALL = FOLD_PARTS } fold_part;
 
 /* How much of a tensor a rule must see at once.  A rule BY_MATRIX is two, with a device's matrix
  * products between them (optim/newton_schulz.h):

@@ -28,8 +28,8 @@
  * average that moves by less than half a code would stand still.  Random: Philox of (seed; place,
  * step, tensor and state), so the same bits in each run, on each device, for any number of threads.
  */
-#ifndef REGRAD_STORAGE_H
-#define REGRAD_STORAGE_H
+#ifndef REGRAD_CORE_STORED_NUMBERS_H
+#define REGRAD_CORE_STORED_NUMBERS_H
 
 #include "base/bf16.h"
 #include "base/philox.h"

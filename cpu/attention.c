@@ -83,20 +83,20 @@ static inline void lean(const head *h, block b, int64_t j, float *s)
 }
 
 typedef float four __attribute__((vector_size(16), aligned(4)));
-typedef int32_t four_places __attribute__((vector_size(16)));
-#define PICK(a, b, ...) __builtin_shuffle(a, b, (four_places){__VA_ARGS__})
+typedef int32_t four_indices __attribute__((vector_size(16)));
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (four_indices){__VA_ARGS__})
 
 /* t (4,4) = scale x^T, in registers */
 static inline void transpose_4x4(panel x, float scale, float *t)
 {
     four a = *(const four *)x.data, b = *(const four *)(x.data + x.ld);
     four c = *(const four *)(x.data + 2 * x.ld), d = *(const four *)(x.data + 3 * x.ld);
-    four ab = PICK(a, b, 0, 4, 1, 5), cd = PICK(c, d, 0, 4, 1, 5);
-    *(four *)t = PICK(ab, cd, 0, 1, 4, 5) * scale;
-    *(four *)(t + QUERIES) = PICK(ab, cd, 2, 3, 6, 7) * scale;
-    ab = PICK(a, b, 2, 6, 3, 7), cd = PICK(c, d, 2, 6, 3, 7);
-    *(four *)(t + 2 * QUERIES) = PICK(ab, cd, 0, 1, 4, 5) * scale;
-    *(four *)(t + 3 * QUERIES) = PICK(ab, cd, 2, 3, 6, 7) * scale;
+    four ab = SHUFFLE(a, b, 0, 4, 1, 5), cd = SHUFFLE(c, d, 0, 4, 1, 5);
+    *(four *)t = SHUFFLE(ab, cd, 0, 1, 4, 5) * scale;
+    *(four *)(t + QUERIES) = SHUFFLE(ab, cd, 2, 3, 6, 7) * scale;
+    ab = SHUFFLE(a, b, 2, 6, 3, 7), cd = SHUFFLE(c, d, 2, 6, 3, 7);
+    *(four *)(t + 2 * QUERIES) = SHUFFLE(ab, cd, 0, 1, 4, 5) * scale;
+    *(four *)(t + 3 * QUERIES) = SHUFFLE(ab, cd, 2, 3, 6, 7) * scale;
 }
 
 /* t (D,QUERIES), of which a block's lanes, = scale x^T, with zeros for missing rows; x (n,D) */

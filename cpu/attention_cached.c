@@ -27,12 +27,12 @@ typedef struct {
 
 static head head_of(const attention_cached_op *o, int64_t b, int64_t h)
 {
-    int64_t length = o->qkv.dim[1], places = o->keys.dim[2], size = o->keys.dim[3];
+    int64_t length = o->qkv.dim[1], capacity = o->keys.dim[2], size = o->keys.dim[3];
     int64_t pair = b * o->keys.dim[1] + h / (o->heads / o->keys.dim[1]);
     return (head){
         .q = view_at(o->qkv, b * length, h * size),
-        .k = view_at(o->keys, pair * places, 0),
-        .v = view_at(o->values, pair * places, 0),
+        .k = view_at(o->keys, pair * capacity, 0),
+        .v = view_at(o->values, pair * capacity, 0),
         .size = size,
         .position = o->position,
         .scale = (float)o->scale,
@@ -48,8 +48,8 @@ static void keep_new(const attention_cached_op *o, int64_t b, int64_t kv)
     for (int64_t t = 0; t < length; t++) {
         int64_t r = b * length + t, k = (o->heads + kv) * size;
         size_t bytes = (size_t)size * dtype_size(o->qkv.type);
-        memcpy(place(o->keys, to + t, 0), place(o->qkv, r, k), bytes);
-        memcpy(place(o->values, to + t, 0), place(o->qkv, r, k + heads * size), bytes);
+        memcpy(element_at(o->keys, to + t, 0), element_at(o->qkv, r, k), bytes);
+        memcpy(element_at(o->values, to + t, 0), element_at(o->qkv, r, k + heads * size), bytes);
     }
 }
 
@@ -141,7 +141,7 @@ static void attend_range(const void *op, int64_t first, int64_t end)
                 query = at % blocks * QUERIES;
         head h = head_of(o, b, i);
         attend(&h, query, min64(QUERIES, length - query),
-               place(o->out, b * length + query, i * h.size), o->out.ld);
+               element_at(o->out, b * length + query, i * h.size), o->out.ld);
     }
 }
 

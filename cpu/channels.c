@@ -11,7 +11,7 @@ ROW_FN void merge_pixel(void *merged, tensor x, int64_t corner, int64_t width, i
     int64_t channels = x.dim[3];
     for (int64_t i = 0; i < side; i++)
         for (int64_t j = 0; j < side; j++) {
-            void *pixel = place(x, corner + i * width + j, 0);
+            void *pixel = element_at(x, corner + i * width + j, 0);
             for (int64_t c = 0; c < channels; c++) {
                 int64_t at = (c * side + i) * side + j;
                 if (back)
@@ -37,8 +37,8 @@ static void merge_range(const void *context, int64_t first, int64_t end)
     for (int64_t p = first; p < end; p++) {
         int64_t b = p / (h * w), y = p / w % h * m->side, k = p % w * m->side;
         int64_t corner = (b * x.dim[1] + y) * x.dim[2] + k;
-        FOR_WORKING_TYPE(x.type, merge_pixel(place(m->merged, p, 0), x, corner, x.dim[2], m->side,
-                                             m->back, TYPE));
+        FOR_WORKING_TYPE(x.type, merge_pixel(element_at(m->merged, p, 0), x, corner, x.dim[2],
+                                             m->side, m->back, TYPE));
     }
 }
 
@@ -62,8 +62,8 @@ void cpu_merge_grad(device *dev, int stream, const merge_grad_op *o)
     merge_all(dev, &(merging){o->dx, o->dout, o->side, true});
 }
 
-ROW_FN void scale_channel_row(void *out, const void *x, const void *scale, const void *residual, int64_t n,
-                      int type)
+ROW_FN void scale_channel_row(void *out, const void *x, const void *scale, const void *residual,
+                              int64_t n, int type)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
@@ -75,9 +75,10 @@ static void scale_range(const void *op, int64_t first, int64_t end)
 {
     const scale_channels_op *o = op;
     for (int64_t r = first; r < end; r++) {
-        const void *residual = present(o->residual) ? place(o->residual, r, 0) : NULL;
-        FOR_WORKING_TYPE(o->x.type, scale_channel_row(place(o->out, r, 0), place(o->x, r, 0), o->scale.data,
-                                              residual, tensor_cols(o->x), TYPE));
+        const void *residual = present(o->residual) ? element_at(o->residual, r, 0) : NULL;
+        FOR_WORKING_TYPE(o->x.type,
+                         scale_channel_row(element_at(o->out, r, 0), element_at(o->x, r, 0),
+                                           o->scale.data, residual, tensor_cols(o->x), TYPE));
     }
 }
 
@@ -94,12 +95,12 @@ ROW_FN void scale_grad_part(const scale_channels_grad_op *o, int64_t c, int64_t 
 {
     float sum[COLUMNS] = {0};
     for (int64_t r = 0; r < tensor_rows(o->x); r++) {
-        const void *x = place(o->x, r, c), *d = place(o->dout, r, c);
+        const void *x = element_at(o->x, r, c), *d = element_at(o->dout, r, c);
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
             sum[i] += load(type, x, i) * load(type, d, i);
     }
-    void *to = place(o->dscale.t, 0, c);
+    void *to = element_at(o->dscale.t, 0, c);
     for (int64_t i = 0; i < n; i++)
         store(type, to, i, sum[i] + (o->dscale.accumulate ? load(type, to, i) : 0));
 }

@@ -49,7 +49,7 @@ ROW_FN void classify_row(const classify_op *o, int64_t r, int type)
 {
     int64_t n = tensor_cols(o->logits);
     int32_t target = ((const int32_t *)o->targets.data)[r];
-    void *x = place(o->logits, r, 0);
+    void *x = element_at(o->logits, r, 0);
     float max = maximum(x, n, type), chosen = load(type, x, target);
     double sum = exp_sum(x, n, max, o->backward && type == F32, type);
     floats(o->losses)[r] = (float)(log(sum) + (double)max - (double)chosen);
@@ -89,7 +89,7 @@ ROW_FN int64_t largest(const void *x, int64_t n, int type)
 ROW_FN void classify_soft_row(const classify_soft_op *o, int64_t r, int type)
 {
     int64_t n = tensor_cols(o->logits);
-    void *x = place(o->logits, r, 0);
+    void *x = element_at(o->logits, r, 0);
     float max = maximum(x, n, type);
     const float *t = row(o->targets, r);
     if (present(o->hits)) {

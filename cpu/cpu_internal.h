@@ -84,7 +84,7 @@ ROW_FN void store(int type, void *x, int64_t i, float value)
 }
 
 /* Element c of row r, whatever the type. */
-static inline void *place(tensor t, int64_t r, int64_t c)
+static inline void *element_at(tensor t, int64_t r, int64_t c)
 {
     return (char *)t.data + (size_t)(r * t.ld + c) * dtype_size(t.type);
 }
@@ -102,7 +102,7 @@ typedef struct {
 
 static inline view view_at(tensor t, int64_t r, int64_t c)
 {
-    return (view){place(t, r, c), t.ld, t.type};
+    return (view){element_at(t, r, c), t.ld, t.type};
 }
 
 /* Rows [r, r + rows), columns [c, c + cols) as an operand of a product: where they lie, or (bf16)

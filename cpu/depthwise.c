@@ -65,7 +65,7 @@ ROW_FN void fill_plane(const padded *p, tensor x, int64_t b, int64_t c, int64_t 
     for (int64_t y = 0; y < p->height; y++)
         for (int64_t k = 0; k < p->width; k++)
             take_channels(p->plane + ((y + half) * p->across + k + half) * LANES,
-                 place(x, (b * p->height + y) * p->width + k, c), n, type);
+                          element_at(x, (b * p->height + y) * p->width + k, c), n, type);
 }
 
 /* The weights of channels [c, c + n) as (K K, LANES). */
@@ -75,7 +75,7 @@ ROW_FN void fill_weights(float *to, tensor w, int64_t c, int64_t n, int64_t taps
     memset(to, 0, (size_t)(taps * LANES) * sizeof *to);
     for (int64_t i = 0; i < n; i++)
         for (int64_t t = 0; t < taps; t++)
-            to[t * LANES + i] = load(type, place(w, c + i, 0), flipped ? taps - 1 - t : t);
+            to[t * LANES + i] = load(type, element_at(w, c + i, 0), flipped ? taps - 1 - t : t);
 }
 
 /* SPAN pixels' sums: of a line of seven taps. */
@@ -122,7 +122,7 @@ ROW_FN void convolve_row(const padded *p, const float *w, lanes bias, const dept
         for (int k = 0; k < SPAN && x + k < p->width; k++) {
             float out[LANES];
             lanes_store(out, sum[k]);
-            give(place(o->out, row + x + k, c), out, n, type);
+            give(element_at(o->out, row + x + k, c), out, n, type);
         }
     }
 }
@@ -133,7 +133,7 @@ ROW_FN void convolve(padded *p, float *w, const depthwise_op *o, int64_t b, int6
     float bias[LANES] = {0};
     fill_plane(p, o->x, b, c, n, type);
     fill_weights(w, o->w, c, n, p->side * p->side, o->flipped, type);
-    if (present(o->bias)) take_channels(bias, place(o->bias, 0, c), n, type);
+    if (present(o->bias)) take_channels(bias, element_at(o->bias, 0, c), n, type);
     for (int64_t y = 0; y < p->height; y++)
         convolve_row(p, w, lanes_load(bias), o, (b * p->height + y) * p->width, y, c, n, type);
 }
@@ -239,7 +239,7 @@ ROW_FN void fill_dout(const padded *p, float *d, tensor dout, int64_t b, int64_t
     for (int64_t y = 0; y < p->height; y++)
         for (int64_t k = 0; k < p->width; k++) {
             float *to = d + (y * p->across + k) * LANES;
-            take_channels(to, place(dout, (b * p->height + y) * p->width + k, c), n, type);
+            take_channels(to, element_at(dout, (b * p->height + y) * p->width + k, c), n, type);
             for (int i = 0; i < LANES; i++)
                 bias[i] += to[i];
         }
@@ -248,7 +248,7 @@ ROW_FN void fill_dout(const padded *p, float *d, tensor dout, int64_t b, int64_t
 /* A channel's numbers, from every LANES-th of `sums`. */
 ROW_FN void give_grad(grad g, int64_t row, int64_t count, const float *sums, int type)
 {
-    void *to = place(g.t, row, 0);
+    void *to = element_at(g.t, row, 0);
     for (int64_t t = 0; t < count; t++)
         store(type, to, t, sums[t * LANES] + (g.accumulate ? load(type, to, t) : 0));
 }
@@ -269,7 +269,7 @@ ROW_FN void strip_grad(padded *p, float *d, float *sums, const depthwise_grad_op
     for (int64_t i = 0; i < n; i++) {
         if (present(o->dw.t)) give_grad(o->dw, c + i, taps, sums + i, type);
         if (!present(o->db.t)) continue;
-        void *to = place(o->db.t, 0, c + i);
+        void *to = element_at(o->db.t, 0, c + i);
         store(type, to, 0, bias[i] + (o->db.accumulate ? load(type, to, 0) : 0));
     }
 }

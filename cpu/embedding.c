@@ -36,13 +36,13 @@ static void embedding_range(const void *op, int64_t first, int64_t end)
     int64_t n = tensor_cols(o->out), length = o->tokens.dim[1];
     float scale = o->scale == 0 ? 1 : (float)o->scale;
     for (int64_t r = first; r < end; r++) {
-        void *out = place(o->out, r, 0);
-        const void *token = place(o->wte, tokens[r], 0);
+        void *out = element_at(o->out, r, 0);
+        const void *token = element_at(o->wte, tokens[r], 0);
         if (!present(o->wpe)) {
             FOR_WORKING_TYPE(o->out.type, scale_token(out, token, scale, n, TYPE));
             continue;
         }
-        const void *position = place(o->wpe, o->first_position + r % length, 0);
+        const void *position = element_at(o->wpe, o->first_position + r % length, 0);
         FOR_WORKING_TYPE(o->out.type, add_position(out, token, scale, position, n, TYPE));
     }
 }
@@ -114,11 +114,11 @@ static void token_sum(const embedding_grad_op *o, const int32_t *tokens, int64_t
                       int64_t n)
 {
     float sum[SUMS] = {0}, d[SUMS], scale = o->scale == 0 ? 1 : (float)o->scale;
-    void *row = place(o->dwte.t, tokens[first], c);
+    void *row = element_at(o->dwte.t, tokens[first], c);
     if (o->dwte.accumulate) load_row(BF16, row, n, sum);
     for (int64_t r = first; r < tensor_rows(o->dout); r++) {
         if (tokens[r] != tokens[first]) continue;
-        load_row(BF16, place(o->dout, r, c), n, d);
+        load_row(BF16, element_at(o->dout, r, c), n, d);
         add_rows(sum, scale, d, n);
     }
     store_row(BF16, row, n, sum);
@@ -129,10 +129,10 @@ static void position_sum(const embedding_grad_op *o, int64_t t, int64_t c, int64
 {
     float sum[SUMS] = {0}, d[SUMS];
     int64_t length = o->tokens.dim[1];
-    void *row = place(o->dwpe.t, o->first_position + t, c);
+    void *row = element_at(o->dwpe.t, o->first_position + t, c);
     if (o->dwpe.accumulate) load_row(BF16, row, n, sum);
     for (int64_t r = t; r < tensor_rows(o->dout); r += length) {
-        load_row(BF16, place(o->dout, r, c), n, d);
+        load_row(BF16, element_at(o->dout, r, c), n, d);
         add_rows(sum, 1, d, n);
     }
     store_row(BF16, row, n, sum);
@@ -142,7 +142,7 @@ static void clear_range(const void *gradient, int64_t first, int64_t end)
 {
     tensor t = ((const grad *)gradient)->t;
     for (int64_t r = first; r < end; r++)
-        memset(place(t, r, 0), 0, (size_t)tensor_cols(t) * dtype_size(t.type));
+        memset(element_at(t, r, 0), 0, (size_t)tensor_cols(t) * dtype_size(t.type));
 }
 
 static void clear(device *dev, grad g)

@@ -53,8 +53,8 @@ static void gate_range(const void *op, int64_t first, int64_t end)
 {
     const gate_op *o = op;
     for (int64_t r = first; r < end; r++)
-        FOR_WORKING_TYPE(o->x.type, gate_row(o->act, tensor_cols(o->out), place(o->x, r, 0),
-                                             place(o->out, r, 0), TYPE));
+        FOR_WORKING_TYPE(o->x.type, gate_row(o->act, tensor_cols(o->out), element_at(o->x, r, 0),
+                                             element_at(o->out, r, 0), TYPE));
 }
 
 void cpu_gate(device *dev, int stream, const gate_op *o)
@@ -67,8 +67,9 @@ static void gate_grad_range(const void *op, int64_t first, int64_t end)
 {
     const gate_grad_op *o = op;
     for (int64_t r = first; r < end; r++)
-        FOR_WORKING_TYPE(o->x.type, gate_grad_row(o->act, tensor_cols(o->dout), place(o->x, r, 0),
-                                                  place(o->dout, r, 0), TYPE));
+        FOR_WORKING_TYPE(o->x.type,
+                         gate_grad_row(o->act, tensor_cols(o->dout), element_at(o->x, r, 0),
+                                       element_at(o->dout, r, 0), TYPE));
 }
 
 void cpu_gate_grad(device *dev, int stream, const gate_grad_op *o)

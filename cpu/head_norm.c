@@ -30,12 +30,12 @@ static void head_norm_range(const void *op, int64_t first, int64_t end)
     int64_t n = tensor_count(o->w1), heads = o->first + o->second;
     size_t size = dtype_size(o->x.type);
     for (int64_t r = first; r < end; r++) {
-        if (present(o->kept))
-            memcpy((char *)o->kept.data + (size_t)(r * heads * n) * size, place(o->x, r, 0),
+        if (present(o->saved))
+            memcpy((char *)o->saved.data + (size_t)(r * heads * n) * size, element_at(o->x, r, 0),
                    (size_t)(heads * n) * size);
         for (int64_t h = 0; h < heads; h++)
             FOR_WORKING_TYPE(o->x.type,
-                             norm_head(place(o->x, r, h * n),
+                             norm_head(element_at(o->x, r, h * n),
                                        h < o->first ? o->w1.data : o->w2.data, n, o->eps, TYPE));
     }
 }
@@ -69,8 +69,9 @@ static void row_grad(const head_norm_grad_op *o, int64_t r, float *sums)
         bool first = h < o->first;
         size_t at = (size_t)((r * heads + h) * n) * dtype_size(o->dx.type);
         FOR_WORKING_TYPE(o->dx.type,
-                         head_grad((char *)o->kept.data + at, first ? o->w1.data : o->w2.data, n,
-                                   o->eps, place(o->dx, r, h * n), first ? sums : sums + n, TYPE));
+                         head_grad((char *)o->saved.data + at, first ? o->w1.data : o->w2.data, n,
+                                   o->eps, element_at(o->dx, r, h * n), first ? sums : sums + n,
+                                   TYPE));
     }
 }
 

@@ -18,7 +18,7 @@ static void patches_range(const void *op, int64_t first, int64_t end)
         for (int64_t line = 0; line < channels * h; line++) {
             const float *in = image + (line / h * high + s % down * h + line % h) * wide;
             for (int64_t j = 0; j < across; j++)
-                store_row(o->out.type, place(o->out, s * across + j, line * w), w, in + j * w);
+                store_row(o->out.type, element_at(o->out, s * across + j, line * w), w, in + j * w);
         }
     }
 }
@@ -43,10 +43,10 @@ static void positions_range(const void *op, int64_t first, int64_t end)
     int64_t length = o->out.dim[1], n = o->out.dim[2], added = length - o->x.dim[1];
     for (int64_t r = first; r < end; r++) {
         int64_t b = r / length, t = r % length;
-        const void *x =
-            t < added ? place(o->first, t, 0) : place(o->x, b * (length - added) + t - added, 0);
-        const void *position = place(o->positions, t, 0);
-        void *out = place(o->out, r, 0);
+        const void *x = t < added ? element_at(o->first, t, 0)
+                                  : element_at(o->x, b * (length - added) + t - added, 0);
+        const void *position = element_at(o->positions, t, 0);
+        void *out = element_at(o->out, r, 0);
         FOR_WORKING_TYPE(o->out.type, add_two(out, x, position, n, TYPE));
     }
 }
@@ -61,7 +61,7 @@ void cpu_positions(device *dev, int stream, const positions_op *o)
 /* Adds n numbers, or writes them over what is there. */
 ROW_FN void store_sums(grad g, int64_t at, const float *sum, int64_t n, int type)
 {
-    void *to = place(g.t, 0, at);
+    void *to = element_at(g.t, 0, at);
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
         store(type, to, i, g.accumulate ? load(type, to, i) + sum[i] : sum[i]);
@@ -82,7 +82,7 @@ ROW_FN void position_grad(const positions_grad_op *o, int64_t t, int64_t c, int6
     float sum[COLUMNS] = {0};
     int64_t length = o->dout.dim[1], width = o->dout.dim[2], at = t * width + c;
     for (int64_t b = 0; b < o->dout.dim[0]; b++)
-        add_to_sum(sum, place(o->dout, b * length + t, c), n, type);
+        add_to_sum(sum, element_at(o->dout, b * length + t, c), n, type);
     if (present(o->dpositions.t)) store_sums(o->dpositions, at, sum, n, type);
     if (present(o->dfirst.t) && t < length - o->dx.dim[1]) store_sums(o->dfirst, at, sum, n, type);
 }
@@ -106,10 +106,10 @@ static void position_range(const void *op, int64_t first, int64_t end)
 static void sample_range(const void *op, int64_t first, int64_t end)
 {
     const positions_grad_op *o = op;
-    int64_t length = o->dout.dim[1], n = o->dout.dim[2], kept = o->dx.dim[1];
+    int64_t length = o->dout.dim[1], n = o->dout.dim[2], rest = o->dx.dim[1];
     for (int64_t b = first; b < end; b++)
-        memmove(place(o->dx, b * kept, 0), place(o->dout, b * length + length - kept, 0),
-                (size_t)(kept * n) * dtype_size(o->dx.type));
+        memmove(element_at(o->dx, b * rest, 0), element_at(o->dout, b * length + length - rest, 0),
+                (size_t)(rest * n) * dtype_size(o->dx.type));
 }
 
 void cpu_positions_grad(device *dev, int stream, const positions_grad_op *o)
@@ -125,12 +125,12 @@ ROW_FN void pool_part(const pool_op *o, int64_t b, int64_t c, int64_t n, int typ
 {
     int64_t length = o->x.dim[1];
     float sum[COLUMNS], part = 1.0f / (float)length;
-    load_row((dtype)type, place(o->x, b * length, c), n, sum);
+    load_row((dtype)type, element_at(o->x, b * length, c), n, sum);
     for (int64_t t = 1; t < length && !o->first; t++)
-        add_to_sum(sum, place(o->x, b * length + t, c), n, type);
+        add_to_sum(sum, element_at(o->x, b * length + t, c), n, type);
     for (int64_t i = 0; i < n && !o->first; i++)
         sum[i] *= part;
-    store_row((dtype)type, place(o->out, b, c), n, sum);
+    store_row((dtype)type, element_at(o->out, b, c), n, sum);
 }
 
 static void pool_range(const void *op, int64_t first, int64_t end)
@@ -150,7 +150,7 @@ void cpu_pool(device *dev, int stream, const pool_op *o)
 
 /* out = scale * x + residual, one row */
 ROW_FN void scale_sample_row(void *out, const void *x, float scale, const void *residual, int64_t n,
-                      int type)
+                             int type)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
@@ -163,12 +163,12 @@ static void pool_grad_range(const void *op, int64_t first, int64_t end)
     int64_t length = o->dx.dim[1], n = o->dx.dim[2];
     float part = o->first ? 1.0f : 1.0f / (float)length;
     for (int64_t r = first; r < end; r++) {
-        void *dx = place(o->dx, r, 0);
+        void *dx = element_at(o->dx, r, 0);
         if (o->first && r % length)
             memset(dx, 0, (size_t)n * dtype_size(o->dx.type));
         else
-            FOR_WORKING_TYPE(o->dx.type,
-                             scale_sample_row(dx, place(o->dout, r / length, 0), part, NULL, n, TYPE));
+            FOR_WORKING_TYPE(o->dx.type, scale_sample_row(dx, element_at(o->dout, r / length, 0),
+                                                          part, NULL, n, TYPE));
     }
 }
 
@@ -185,9 +185,10 @@ static void scale_samples_range(const void *op, int64_t first, int64_t end)
     int64_t length = o->x.dim[1], n = o->x.dim[2];
     for (int64_t r = first; r < end; r++) {
         float scale = floats(o->scale)[r / length];
-        const void *residual = present(o->residual) ? place(o->residual, r, 0) : NULL;
-        FOR_WORKING_TYPE(
-            o->x.type, scale_sample_row(place(o->out, r, 0), place(o->x, r, 0), scale, residual, n, TYPE));
+        const void *residual = present(o->residual) ? element_at(o->residual, r, 0) : NULL;
+        FOR_WORKING_TYPE(o->x.type,
+                         scale_sample_row(element_at(o->out, r, 0), element_at(o->x, r, 0), scale,
+                                          residual, n, TYPE));
     }
 }
 

@@ -65,9 +65,9 @@ static void activate_row(const activate_op *o, int64_t r)
     float part[ROOM];
     for (int64_t c = 0; c < tensor_cols(o->x); c += ROOM) {
         int64_t n = min64(ROOM, tensor_cols(o->x) - c);
-        load_row(o->x.type, place(o->x, r, c), n, part);
+        load_row(o->x.type, element_at(o->x, r, c), n, part);
         activate(o->act, n, part, part);
-        store_row(o->x.type, place(o->out, r, c), n, part);
+        store_row(o->x.type, element_at(o->out, r, c), n, part);
     }
 }
 
@@ -111,7 +111,7 @@ ROW_FN void add_rows(const linear_dw_op *o, int64_t r, int64_t rows, int64_t c, 
 {
     float some[COLUMNS] = {0}; /* in groups: fewer roundings */
     for (int64_t i = r; i < r + rows; i++) {
-        const void *d = place(o->dout, i, c);
+        const void *d = element_at(o->dout, i, c);
 #pragma omp simd
         for (int64_t k = 0; k < n; k++)
             some[k] += load(type, d, k);
@@ -128,7 +128,7 @@ ROW_FN void column_sums(const linear_dw_op *o, int64_t c, int64_t n, int type)
     int64_t rows = tensor_rows(o->dout);
     for (int64_t r = 0; r < rows; r += AT_ONCE)
         add_rows(o, r, min64(AT_ONCE, rows - r), c, n, sum, type);
-    void *db = place(o->db.t, 0, c);
+    void *db = element_at(o->db.t, 0, c);
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
         store(type, db, i, o->db.accumulate ? load(type, db, i) + sum[i] : sum[i]);

@@ -8,8 +8,8 @@
 ROW_FN void norm_row(const norm_op *o, int64_t r, int type)
 {
     int64_t n = tensor_cols(o->x);
-    const void *x = place(o->x, r, 0), *w = o->w.data, *b = present(o->b) ? o->b.data : NULL;
-    void *out = place(o->out, r, 0);
+    const void *x = element_at(o->x, r, 0), *w = o->w.data, *b = present(o->b) ? o->b.data : NULL;
+    void *out = element_at(o->out, r, 0);
     float sum[SUM_LANES] = {0}, square[SUM_LANES] = {0};
     if (!o->rms) FOR_LANES(n, i, k, sum[k] += load(type, x, i));
     float mean = fold_lanes(sum) / (float)n, offset = (float)o->offset;
@@ -47,10 +47,10 @@ void cpu_norm(device *dev, int stream, const norm_op *o)
 ROW_FN void norm_grad_row(const norm_grad_op *o, int64_t r, float *sums, int type)
 {
     int64_t n = tensor_cols(o->x);
-    const void *x = place(o->x, r, 0), *d = place(o->dout, r, 0), *w = o->w.data;
+    const void *x = element_at(o->x, r, 0), *d = element_at(o->dout, r, 0), *w = o->w.data;
     float mean = o->rms ? 0 : floats(o->mean)[r], rstd = floats(o->rstd)[r];
     float offset = (float)o->offset;
-    void *dx = place(o->dx, r, 0);
+    void *dx = element_at(o->dx, r, 0);
     float *dw = sums, *db = sums + n, h_sum[SUM_LANES] = {0}, hn_sum[SUM_LANES] = {0};
     FOR_LANES(n, i, k, float di = load(type, d, i), norm = (load(type, x, i) - mean) * rstd,
               h = di * (offset + load(type, w, i));

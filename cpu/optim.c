@@ -42,7 +42,7 @@ ROW_FN void add_squares_of(double *lanes, const void *x, int64_t n, int type)
 /* The same of n elements of a tensor from `first`. */
 static void add_squares(double *lanes, tensor x, int64_t first, int64_t n)
 {
-    FOR_WORKING_TYPE(x.type, add_squares_of(lanes, place(x, 0, first), n, TYPE));
+    FOR_WORKING_TYPE(x.type, add_squares_of(lanes, element_at(x, 0, first), n, TYPE));
 }
 
 static double add_up(const double *x, int64_t n)
@@ -94,7 +94,7 @@ void cpu_clip(device *dev, int stream, const clip_op *o)
     h->clip = o->max_norm > 0 && norm > o->max_norm ? (float)(o->max_norm / norm) : 1.0f;
 }
 
-void cpu_loss(device *dev, int stream, const loss_op *o)
+void cpu_sum(device *dev, int stream, const sum_op *o)
 {
     (void)dev, (void)stream;
     double part[LOSS_LANES] = {0}, sum = 0, *out = o->sum.data;

@@ -16,10 +16,10 @@
 
 enum {
     DEPTH = PRODUCT_DEPTH,
-    GROUP = 4,               /* panels of rows of a job; of columns it is one */
+    GROUP = 4,                   /* panels of rows of a job; of columns it is one */
     CHUNK_DEPTH = PRODUCT_CHUNK, /* at least that deep, if there is so much */
-    JOBS_EACH = 4,           /* for each thread, or more */
-    SMALL = 1 << 17,         /* multiplications below which waking threads does not pay */
+    JOBS_EACH = 4,               /* for each thread, or more */
+    SMALL = 1 << 17,             /* multiplications below which waking threads does not pay */
     TILE = TILE_ROWS * TILE_COLS
 };
 
@@ -72,7 +72,7 @@ ROW_FN void add_old(const product *p, const spot *s, int64_t cols, float *tile)
     EACH_ROW
     {
         float *x = tile + r * TILE_COLS, beta = p->beta;
-        const void *old = place(p->out, s->i + r, s->j);
+        const void *old = element_at(p->out, s->i + r, s->j);
         FOR_WORKING_TYPE(p->out.type, EACH_CELL x[c] = beta * load(TYPE, old, c) + x[c]);
     }
 }
@@ -85,7 +85,7 @@ ROW_FN void add_sums(const spot *s, int64_t cols, float *tile)
 
 ROW_FN void add_bias(const product *p, const spot *s, int64_t cols, float *tile)
 {
-    const void *bias = place(p->bias, 0, s->j);
+    const void *bias = element_at(p->bias, 0, s->j);
     EACH_ROW
     {
         float *x = tile + r * TILE_COLS;
@@ -98,7 +98,7 @@ ROW_FN void load_tile(tensor x, const spot *s, int64_t cols, float *tile)
 {
     EACH_ROW
     {
-        const void *from = place(x, s->i + r, s->j);
+        const void *from = element_at(x, s->i + r, s->j);
         FOR_WORKING_TYPE(x.type, EACH_CELL tile[r * TILE_COLS + c] = load(TYPE, from, c));
     }
 }
@@ -107,7 +107,7 @@ ROW_FN void store_tile(tensor x, const spot *s, int64_t cols, const float *tile)
 {
     EACH_ROW
     {
-        void *to = place(x, s->i + r, s->j);
+        void *to = element_at(x, s->i + r, s->j);
         FOR_WORKING_TYPE(x.type, EACH_CELL store(TYPE, to, c, tile[r * TILE_COLS + c]));
     }
 }
@@ -134,7 +134,7 @@ ROW_FN void add_residual(const product *p, const spot *s, int64_t cols, float *t
     EACH_ROW
     {
         float *x = tile + r * TILE_COLS;
-        const void *from = place(p->residual, s->i + r, s->j);
+        const void *from = element_at(p->residual, s->i + r, s->j);
         FOR_WORKING_TYPE(p->residual.type, EACH_CELL x[c] += load(TYPE, from, c));
     }
 }

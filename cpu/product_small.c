@@ -32,7 +32,7 @@ static void small_tile(operand x, int rows, panel y, int64_t cols, int64_t depth
     }
 }
 
-static const float *at_place(operand f, int64_t i, int64_t k)
+static const float *factor_at(operand f, int64_t i, int64_t k)
 {
     return (const float *)f.data + i * f.row + k * f.col;
 }
@@ -44,13 +44,13 @@ static void multiply(int64_t m, int64_t n, int64_t k, operand x, operand y, floa
     for (int64_t j = 0; j < n; j += TILE_COLS)
         for (int64_t d = 0; d < k; d += DEPTH) {
             int64_t cols = min64(TILE_COLS, n - j), depth = min64(DEPTH, k - d);
-            panel columns = {at_place(y, d, j), y.row};
+            panel columns = {factor_at(y, d, j), y.row};
             if (y.col != 1 || cols < TILE_COLS) {
                 pack_columns(y, j, cols, d, depth, packed);
                 columns = (panel){packed, TILE_COLS};
             }
             for (int64_t i = 0; i < m; i += TILE_ROWS)
-                small_tile((operand){at_place(x, i, d), x.row, x.col, F32},
+                small_tile((operand){factor_at(x, i, d), x.row, x.col, F32},
                            (int)min64(TILE_ROWS, m - i), columns, cols, depth, d > 0 ? 1 : beta,
                            c + i * ldc + j, ldc);
         }

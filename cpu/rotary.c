@@ -35,7 +35,7 @@ static void turn_all(const rotary_op *o, int64_t t, int64_t pair, int64_t n)
     for (int64_t b = 0; b < o->x.dim[0]; b++) {
         int64_t r = b * o->x.dim[1] + t;
         for (int64_t h = 0; h < o->heads; h++) {
-            void *head = place(o->x, r, h * o->head);
+            void *head = element_at(o->x, r, h * o->head);
             if (o->interleaved)
                 FOR_WORKING_TYPE(o->x.type, turn(head, 2 * pair, 2 * pair + 1, 2, n, c, s, TYPE));
             else

@@ -173,13 +173,13 @@ static void prune_range(const void *op, int64_t first, int64_t end)
     float limit = (float)o->limit;
     for (int64_t i = first; i < end; i++) {
         group g = group_at(o->bits, o->starts, (i + 1) * SPARSE_GROUP, i);
-        uint32_t *kept = (uint32_t *)o->kept.data + i * SPARSE_WORDS;
+        uint32_t *remaining = (uint32_t *)o->remaining.data + i * SPARSE_WORDS;
         for (int64_t w = 0; w < SPARSE_WORDS; w++) {
-            kept[w] = g.bits[w];
+            remaining[w] = g.bits[w];
             for (uint32_t word = g.bits[w]; word; word &= word - 1, g.value++) {
                 float x = o->values.type == BF16 ? load(BF16, o->values.data, g.value)
                                                  : load(F32, o->values.data, g.value);
-                if (fabsf(x) < limit) kept[w] &= ~(word & (0u - word));
+                if (fabsf(x) < limit) remaining[w] &= ~(word & (0u - word));
             }
         }
     }

@@ -18,7 +18,7 @@ _Static_assert(BLOCK % STATE_BLOCK == 0 && BLOCK % NOISE_ELEMENTS == 0, "whole b
 
 static void decode_weight(const optim_item *it, int64_t first, int64_t n, float *to)
 {
-    const uint16_t *hi = place(it->p, 0, first);
+    const uint16_t *hi = element_at(it->p, 0, first);
     switch (it->master.type) {
     case F32:
         load_row(F32, floats(it->master) + first, n, to);
@@ -38,7 +38,7 @@ static void decode_weight(const optim_item *it, int64_t first, int64_t n, float 
 
 static void decode_state(tensor codes, tensor scales, int64_t first, int64_t n, float *to)
 {
-    const void *from = place(codes, 0, first);
+    const void *from = element_at(codes, 0, first);
     for (int64_t at = 0; at < n; at += STATE_BLOCK) {
         int64_t end = min64(at + STATE_BLOCK, n);
         float scale = present(scales) ? floats(scales)[(first + at) / STATE_BLOCK] : 0;
@@ -63,7 +63,7 @@ static bool coded(tensor t)
 void decode_block(const optim_item *it, int64_t first, int64_t n, decoded *d)
 {
     if (coded(it->p)) decode_weight(it, first, n, d->p);
-    if (coded(it->g)) load_row(BF16, place(it->g, 0, first), n, d->g);
+    if (coded(it->g)) load_row(BF16, element_at(it->g, 0, first), n, d->g);
     for (int k = 0; k < MAX_STATES; k++)
         if (coded(it->state[k])) decode_state(it->state[k], it->scale[k], first, n, d->s[k]);
 }
@@ -83,8 +83,8 @@ static void draw(const hyper *h, const optim_item *it, int what, int64_t first, 
 static void encode_weight(const optim_item *it, const hyper *h, int64_t first, int64_t n,
                           const float *x)
 {
-    uint16_t *hi = place(it->p, 0, first), bits[BLOCK];
-    void *master = present(it->master) ? place(it->master, 0, first) : NULL;
+    uint16_t *hi = element_at(it->p, 0, first), bits[BLOCK];
+    void *master = present(it->master) ? element_at(it->master, 0, first) : NULL;
     switch (it->master.type) {
     case F32:
         store_row(F32, master, n, x);
@@ -127,7 +127,7 @@ static void encode_state(const optim_item *it, int k, const hyper *h, int64_t fi
 {
     uint16_t bits[BLOCK];
     dtype type = it->state[k].type;
-    void *to = place(it->state[k], 0, first);
+    void *to = element_at(it->state[k], 0, first);
     draw(h, it, k, first, n, bits);
     for (int64_t at = 0; at < n; at += STATE_BLOCK) {
         int64_t end = min64(at + STATE_BLOCK, n);

@@ -1,6 +1,6 @@
 /* stored.h - an optimizer's numbers between memory and panels of floats. */
-#ifndef REGRAD_CPU_STORAGE_H
-#define REGRAD_CPU_STORAGE_H
+#ifndef REGRAD_CPU_STORED_H
+#define REGRAD_CPU_STORED_H
 
 #include "core/ops.h"
 #include "core/segment.h"

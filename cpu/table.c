@@ -46,10 +46,10 @@ static void move_range(const void *context, int64_t first, int64_t end)
 
 static void move(device *dev, void *to, const void *from, size_t bytes)
 {
-    size_t whole = bytes / CHUNK, rest = bytes % CHUNK;
+    size_t chunks = bytes / CHUNK, rest = bytes % CHUNK;
     rows_to_move m = {to, from, CHUNK, CHUNK, CHUNK};
-    pool_for(cpu_threads(dev), (int64_t)whole, 1, move_range, &m);
-    memcpy((char *)to + whole * CHUNK, (const char *)from + whole * CHUNK, rest);
+    pool_for(cpu_threads(dev), (int64_t)chunks, 1, move_range, &m);
+    memcpy((char *)to + chunks * CHUNK, (const char *)from + chunks * CHUNK, rest);
 }
 
 static void cpu_put(device *dev, int stream, void *dst, const void *host, size_t bytes)
@@ -152,7 +152,7 @@ static void nonfinite_range(const void *op, int64_t first, int64_t end)
     const nonfinite_op *o = op;
     int64_t cols = tensor_cols(o->x), count = 0;
     for (int64_t r = first; r < end; r++)
-        FOR_WORKING_TYPE(o->x.type, count += count_nonfinite(place(o->x, r, 0), cols, TYPE));
+        FOR_WORKING_TYPE(o->x.type, count += count_nonfinite(element_at(o->x, r, 0), cols, TYPE));
     __atomic_fetch_add(o->count, count, __ATOMIC_RELAXED);
 }
 

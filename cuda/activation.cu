@@ -22,20 +22,20 @@ static constexpr int MOST_THREADS = 256;
     } while (0)
 
 /* A block has a row. */
-template <class T, activation ACT> __global__ void activate_kernel(apply_call a, bool whole)
+template <class T, activation ACT> __global__ void activate_kernel(apply_call a, bool aligned)
 {
     int64_t r = blockIdx.x;
     const T *x = (const T *)a.x + r * a.ldx, *residual = (const T *)a.residual;
     T *y = (T *)a.y + r * a.ldy;
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += blockDim.x * WIDTH<T>) {
         int64_t left = a.cols - c;
-        unpacked<T> v = load(x + c, left, whole), res = {};
-        if (residual) res = load(residual + r * a.ldr + c, left, whole);
+        unpacked<T> v = load(x + c, left, aligned), res = {};
+        if (residual) res = load(residual + r * a.ldr + c, left, aligned);
         for (int i = 0; i < WIDTH<T>; i++) {
             v.x[i] = act_of<T>(ACT, v.x[i]);
             if (residual) v.x[i] += res.x[i];
         }
-        store(y + c, left, whole, v);
+        store(y + c, left, aligned, v);
     }
 }
 
@@ -52,15 +52,16 @@ extern "C" void cuda_apply(device *dev, int stream, const apply_call *a)
 
 template <class T, activation ACT>
 __global__ void activate_grad_kernel(T *dx, const T *pre, int64_t cols, int64_t ld_dx,
-                                     int64_t ld_pre, bool whole)
+                                     int64_t ld_pre, bool aligned)
 {
     int64_t r = blockIdx.x;
     for (int64_t c = threadIdx.x * WIDTH<T>; c < cols; c += blockDim.x * WIDTH<T>) {
         T *to = dx + r * ld_dx + c;
-        unpacked<T> d = load(to, cols - c, whole), x = load(pre + r * ld_pre + c, cols - c, whole);
+        unpacked<T> d = load(to, cols - c, aligned),
+                    x = load(pre + r * ld_pre + c, cols - c, aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             d.x[i] *= act_grad_of<T>(ACT, x.x[i]);
-        store(to, cols - c, whole, d);
+        store(to, cols - c, aligned, d);
     }
 }
 

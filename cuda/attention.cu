@@ -26,8 +26,8 @@ template <class T, int CHUNKS> __global__ void attention_kernel(attention_call<T
     float slope = slope_of(a, head);
     int64_t ld = ld_qkv(a), n_keys = a.position + a.length;
     if (a.keys) {
-        k_head = a.keys + (b * a.kv_heads + kv) * a.places * a.size;
-        v_head = a.values + (b * a.kv_heads + kv) * a.places * a.size;
+        k_head = a.keys + (b * a.kv_heads + kv) * a.capacity * a.size;
+        v_head = a.values + (b * a.kv_heads + kv) * a.capacity * a.size;
         ld = a.size;
     }
     float sum[ROWS][CHUNKS] = {}, max[ROWS], part[ROWS], s[ROWS];
@@ -102,7 +102,7 @@ template <class T> static attention_call<T> call_of(const attention_op *o)
     a.heads = (int)o->heads, a.kv_heads = (int)o->kv_heads;
     a.size = (int)(tensor_cols(o->out) / o->heads);
     a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
-    a.whole = wide(o->qkv) && wide(o->out) && a.size % WIDTH<T> == 0;
+    a.aligned = wide(o->qkv) && wide(o->out) && a.size % WIDTH<T> == 0;
     return a;
 }
 

@@ -11,7 +11,7 @@ template <class T> __global__ void cache_kernel(attention_call<T> a)
 {
     int64_t t = blockIdx.x % a.length, kv = blockIdx.x / a.length % a.kv_heads;
     int64_t b = blockIdx.x / a.length / a.kv_heads;
-    int64_t to = ((b * a.kv_heads + kv) * a.places + a.position + t) * a.size;
+    int64_t to = ((b * a.kv_heads + kv) * a.capacity + a.position + t) * a.size;
     const T *from = a.qkv + head_in_qkv(a, b, a.heads + (int)kv) + t * ld_qkv(a);
     for (int d = threadIdx.x; d < a.size; d += THREADS) {
         a.keys[to + d] = from[d];
@@ -25,7 +25,7 @@ template <class T> static void cached(device *dev, int stream, const attention_c
     a.out = (T *)o->out.data;
     a.qkv = (const T *)o->qkv.data;
     a.keys = (T *)o->keys.data, a.values = (T *)o->values.data;
-    a.places = o->keys.dim[2], a.position = o->position;
+    a.capacity = o->keys.dim[2], a.position = o->position;
     a.batch = o->qkv.dim[0], a.length = o->qkv.dim[1];
     a.heads = (int)o->heads, a.kv_heads = (int)o->keys.dim[1];
     a.size = (int)o->keys.dim[3];

@@ -164,7 +164,7 @@ template <class T> static void attention_grad(device *dev, int stream, const att
     a.heads = (int)o->heads, a.kv_heads = (int)o->kv_heads;
     a.size = (int)(tensor_cols(o->out) / o->heads);
     a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
-    a.whole = wide(o->qkv) && wide(o->dqkv) && wide(o->dout) && a.size % WIDTH<T> == 0;
+    a.aligned = wide(o->qkv) && wide(o->dqkv) && wide(o->dout) && a.size % WIDTH<T> == 0;
     if (!head_fits(dev, a.size)) return;
     RUN(dev, stream, attention_r_kernel<T>, groups(a.batch * a.length, 1), WARPS * WARP, 0, a,
         (const T *)o->out.data);

@@ -3,7 +3,7 @@
  *     s = q k^T (16 MT x WALK a warp) -> p = 2^(s c - max c) -> out += p v,   c = scale log2(e)
  *
  * Sums are float; p is rounded to bf16 for the second product, its sum is not.  A row's largest score
- * and sum are kept by the four lanes that hold the row.
+ * and sum are held by the four lanes that hold the row.
  * bytes: 2 (2H+2KV) D for each token, and the keys and values again for every OWN queries */
 #include "cuda/attention_mma.h"
 
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
     using S = forward_shape<D, ALIBI>;
     SHARED_DYN(bf16, shared);
     bf16 *q = shared, *walked = q + S::OWN_TILE;
-    mma_place at = place_of_block(a, S::OWN, a.batch * a.heads, a.causal);
+    mma_position at = position_of_block(a, S::OWN, a.batch * a.heads, a.causal);
     int64_t b = at.head / a.heads;
     int head = (int)(at.head % a.heads), kv = head / (a.heads / a.kv_heads);
     mma_pair walk = {rows_in_qkv(a, b, a.heads + kv), rows_in_qkv(a, b, a.heads + a.kv_heads + kv)};
@@ -69,11 +69,11 @@ __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
     copy_pair<D, S::WALK>(walked, walk, 0, a);
     copy_commit();
     bf16 *mine = q + w * S::MT * 16 * S::PITCH;
-    unsigned kept[D / 16][S::MT][4]; /* the queries, where there are registers for them */
+    unsigned held[D / 16][S::MT][4]; /* the queries, where there are registers for them */
     if (S::KEEPS) {
         copy_wait<0>();
         __syncthreads();
-        keep_rows<S::MT, D>(kept, mine, S::PITCH);
+        keep_rows<S::MT, D>(held, mine, S::PITCH);
     }
     for (int k0 = 0, stage = 0; k0 < end; k0 += S::WALK, stage ^= 1) {
         bf16 *k = walked + stage * 2 * S::WALK_TILE, *v = k + S::WALK_TILE;
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
         copy_commit();
         float s[S::MT][S::WALK / 8][4] = {};
         if (S::KEEPS)
-            multiply_kept<S::MT, S::WALK, D>(s, kept, k, S::PITCH);
+            multiply_held<S::MT, S::WALK, D>(s, held, k, S::PITCH);
         else
             multiply_rows<S::MT, S::WALK, D>(s, mine, k, S::PITCH);
         if (ALIBI) lean<S>(s, slope_of(a, head) / a.scale, row, k0);

@@ -88,7 +88,7 @@ MMA_FN void copy_tiles(bf16 *s, const mma_pair &from, int row0, const mma_call &
     int rows = (int)a.length - row0; /* may be negative, or more than ROWS */
     const bf16 *x = from.first.x, *y = from.second.x;
     int64_t ld_x = from.first.ld, ld_y = from.second.ld;
-    if (!a.whole) {
+    if (!a.aligned) {
 #pragma unroll 1
         for (int i = threadIdx.x; i < ROWS * D; i += MMA_THREADS) {
             int row = i / D, c = i % D, to = row * PITCH + c;
@@ -192,7 +192,7 @@ MMA_FN void store_rows(const mma_call &a, bf16 *to, int64_t ld, int64_t row, bf1
         int r = i / CHUNKS, col = i % CHUNKS * 8;
         if (row + r >= a.length || col >= a.size) continue;
         bf16 *out = to + (row + r) * ld + col;
-        if (a.whole)
+        if (a.aligned)
             *(packed<bf16> *)out = *(const packed<bf16> *)&s[r * PITCH + col];
         else
             for (int k = 0; k < 8 && col + k < a.size; k++)
@@ -202,12 +202,12 @@ MMA_FN void store_rows(const mma_call &a, bf16 *to, int64_t ld, int64_t row, bf1
 
 /* Blocks are numbered tile by tile over all heads.  With a causal mask the longest walks come first,
  * so that the last blocks to run are short ones. */
-struct mma_place {
+struct mma_position {
     int first;    /* row of the sequence */
     int64_t head; /* of all sequences' */
 };
 
-MMA_FN mma_place place_of_block(const mma_call &a, int own, int64_t heads, bool longest_last)
+MMA_FN mma_position position_of_block(const mma_call &a, int own, int64_t heads, bool longest_last)
 {
     int64_t tiles = (a.length + own - 1) / own, tile = blockIdx.x / heads;
     if (longest_last) tile = tiles - 1 - tile;

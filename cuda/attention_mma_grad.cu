@@ -36,7 +36,7 @@ template <int D> __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma
     using S = queries_shape<D>;
     SHARED_DYN(bf16, shared);
     bf16 *q = shared, *g = q + S::OWN_TILE, *walked = g + S::OWN_TILE;
-    mma_place at = place_of_block(a, S::OWN, a.batch * a.heads, a.causal);
+    mma_position at = position_of_block(a, S::OWN, a.batch * a.heads, a.causal);
     int64_t b = at.head / a.heads;
     int head = (int)(at.head % a.heads), kv = head / (a.heads / a.kv_heads);
     mma_pair walk = {rows_in_qkv(a, b, a.heads + kv), rows_in_qkv(a, b, a.heads + a.kv_heads + kv)};
@@ -151,7 +151,7 @@ MMA_FN void copy_queries(bf16 *s, const query_walk &x, int64_t b, const mma_call
 template <class S> static constexpr int QUERIES_ROOM = 2 * S::WALK_TILE + 4 * S::WALK;
 
 /* This warp's first row: made again where it is wanted, for there is no register to keep it in. */
-template <class S> MMA_FN int row_of_warp(const mma_place &at)
+template <class S> MMA_FN int row_of_warp(const mma_position &at)
 {
     return at.first + threadIdx.x / WARP * S::MT * 16;
 }
@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
     static_assert(S::WALK <= MMA_THREADS, "a thread copies the lse of one query");
     SHARED_DYN(bf16, shared);
     bf16 *k = shared, *v = k + S::OWN_TILE, *walked = v + S::OWN_TILE;
-    mma_place at = place_of_block(a, S::OWN, a.batch * a.kv_heads, false);
+    mma_position at = position_of_block(a, S::OWN, a.batch * a.kv_heads, false);
     int b = (int)(at.head / a.kv_heads), first = a.causal ? (int)(at.first / S::WALK * S::WALK) : 0;
     int kv = (int)(at.head % a.kv_heads), sharing = a.heads / a.kv_heads, last = (kv + 1) * sharing;
     query_walk now = {first, first, kv * sharing};

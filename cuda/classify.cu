@@ -17,30 +17,31 @@ template <class T> struct classify_call {
     float *losses;          /* (R) */
     int64_t cols, ld;
     float scale;
-    bool backward, whole;
+    bool backward, aligned;
 };
 
 template <class T, bool KEEPS>
 __global__ void __launch_bounds__(ROW_THREADS) classify_kernel(classify_call<T> a)
 {
-    SHARED_DYN(T, kept);
+    SHARED_DYN(T, cached);
     int64_t r = blockIdx.x;
     T *x = a.logits + r * a.ld;
     int32_t target = a.targets[r];
     float chosen = widened(x[target]); /* before anyone writes: there is a barrier in between */
     peak p = block_peak<ROW_THREADS>(
-        row_peak<ROW_THREADS>(x, a.cols, a.whole, KEEPS && a.backward ? kept : (T *)NULL));
+        row_peak<ROW_THREADS>(x, a.cols, a.aligned, KEEPS && a.backward ? cached : (T *)NULL));
     if (threadIdx.x == 0)
         a.losses[r] = (float)(log((double)p.sum) + (double)p.max - (double)chosen);
     if (!a.backward) return;
     float factor = a.scale / p.sum;
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += ROW_THREADS * WIDTH<T>) {
-        unpacked<T> v = KEEPS ? load(kept + c, WIDTH<T>, true) : load(x + c, a.cols - c, a.whole);
+        unpacked<T> v =
+            KEEPS ? load(cached + c, WIDTH<T>, true) : load(x + c, a.cols - c, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++) {
             v.x[i] = exp_for<T>(v.x[i] - p.max) * factor;
             if (c + i == target) v.x[i] -= a.scale;
         }
-        store(x + c, a.cols - c, a.whole, v);
+        store(x + c, a.cols - c, a.aligned, v);
     }
 }
 
@@ -52,7 +53,7 @@ template <class T> static void launch_classify(device *dev, int stream, const cl
     a.losses = (float *)o->losses.data;
     a.cols = tensor_cols(o->logits), a.ld = o->logits.ld;
     a.scale = (float)o->scale;
-    a.backward = o->backward, a.whole = wide(o->logits);
+    a.backward = o->backward, a.aligned = wide(o->logits);
     unsigned rows = groups(tensor_rows(o->logits), 1);
     int bytes = (int)(groups(a.cols, WIDTH<T>) * 16);
     if (bytes > MOST_SHARED) {

@@ -16,25 +16,25 @@ template <class T> struct soft_call {
     float *losses, *hits; /* (R); hits may be NULL */
     int64_t cols, ld;
     float scale;
-    bool backward, whole;
+    bool backward, aligned;
 };
 
 /* Where the first of the largest is. */
-struct place_of {
+struct indexed {
     float value;
     int at;
 };
 
-static __device__ __forceinline__ place_of first_largest(place_of a, place_of b)
+static __device__ __forceinline__ indexed first_largest(indexed a, indexed b)
 {
     return b.value > a.value || (b.value == a.value && b.at < a.at) ? b : a;
 }
 
-template <class T> static __device__ place_of row_largest(const T *x, int64_t cols, bool whole)
+template <class T> static __device__ indexed row_largest(const T *x, int64_t cols, bool aligned)
 {
-    place_of best = {-INFINITY, INT32_MAX};
+    indexed best = {-INFINITY, INT32_MAX};
     for (int64_t c = threadIdx.x * WIDTH<T>; c < cols; c += SOFTMAX_THREADS * WIDTH<T>) {
-        unpacked<T> v = load(x + c, cols - c, whole);
+        unpacked<T> v = load(x + c, cols - c, aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             if (c + i < cols) best = first_largest(best, {v.x[i], (int)(c + i)});
     }
@@ -42,11 +42,11 @@ template <class T> static __device__ place_of row_largest(const T *x, int64_t co
 }
 
 /* The row's, from each thread's; by the whole block, with one barrier.  `slots` has WARPS. */
-static __device__ place_of block_largest(place_of p, place_of *slots)
+static __device__ indexed block_largest(indexed p, indexed *slots)
 {
     for (int d = WARP / 2; d; d /= 2) {
-        place_of other = {__shfl_xor_sync(ALL_LANES, p.value, d),
-                          __shfl_xor_sync(ALL_LANES, p.at, d)};
+        indexed other = {__shfl_xor_sync(ALL_LANES, p.value, d),
+                         __shfl_xor_sync(ALL_LANES, p.at, d)};
         p = first_largest(p, other);
     }
     if (threadIdx.x % WARP == 0) slots[threadIdx.x / WARP] = p;
@@ -63,12 +63,12 @@ struct weights {
 
 template <class T>
 static __device__ weights row_weights(const T *x, const float *t, float max, int64_t cols,
-                                      bool whole)
+                                      bool aligned)
 {
     SHARED(weights, slots, [SOFTMAX_WARPS]);
     weights w = {0, 0};
     for (int64_t c = threadIdx.x * WIDTH<T>; c < cols; c += SOFTMAX_THREADS * WIDTH<T>) {
-        unpacked<T> v = load(x + c, cols - c, whole), by = load_as<T>(t + c, cols - c, whole);
+        unpacked<T> v = load(x + c, cols - c, aligned), by = load_as<T>(t + c, cols - c, aligned);
         for (int i = 0; i < WIDTH<T>; i++) {
             if (c + i >= cols) break;
             w.mass += (double)by.x[i];
@@ -91,27 +91,27 @@ static __device__ weights row_weights(const T *x, const float *t, float max, int
 
 template <class T> __global__ void classify_soft_kernel(soft_call<T> a)
 {
-    SHARED(place_of, of_logits, [SOFTMAX_WARPS]);
-    SHARED(place_of, of_targets, [SOFTMAX_WARPS]);
+    SHARED(indexed, of_logits, [SOFTMAX_WARPS]);
+    SHARED(indexed, of_targets, [SOFTMAX_WARPS]);
     int64_t r = blockIdx.x;
     T *x = a.logits + r * a.ld;
     const float *t = a.targets + r * a.cols;
     if (a.hits) {
-        place_of guess = block_largest(row_largest(x, a.cols, a.whole), of_logits);
-        place_of label = block_largest(row_largest(t, a.cols, a.whole), of_targets);
+        indexed guess = block_largest(row_largest(x, a.cols, a.aligned), of_logits);
+        indexed label = block_largest(row_largest(t, a.cols, a.aligned), of_targets);
         if (threadIdx.x == 0) a.hits[r] = label.value > 0 && guess.at == label.at;
     }
-    peak p = block_peak(row_peak(x, a.cols, a.whole));
-    weights w = row_weights(x, t, p.max, a.cols, a.whole);
+    peak p = block_peak(row_peak(x, a.cols, a.aligned));
+    weights w = row_weights(x, t, p.max, a.cols, a.aligned);
     if (threadIdx.x == 0) a.losses[r] = (float)(w.mass * log((double)p.sum) - w.chosen);
     if (!a.backward) return;
     float factor = (float)(w.mass * (double)a.scale / (double)p.sum);
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += SOFTMAX_THREADS * WIDTH<T>) {
-        unpacked<T> v = load(x + c, a.cols - c, a.whole),
-                    by = load_as<T>(t + c, a.cols - c, a.whole);
+        unpacked<T> v = load(x + c, a.cols - c, a.aligned),
+                    by = load_as<T>(t + c, a.cols - c, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             v.x[i] = expf(v.x[i] - p.max) * factor - by.x[i] * a.scale;
-        store(x + c, a.cols - c, a.whole, v);
+        store(x + c, a.cols - c, a.aligned, v);
     }
 }
 
@@ -124,7 +124,7 @@ template <class T> static void launch_soft(device *dev, int stream, const classi
     if (present(o->hits)) a.hits = (float *)o->hits.data;
     a.cols = tensor_cols(o->logits), a.ld = o->logits.ld;
     a.scale = (float)o->scale;
-    a.backward = o->backward, a.whole = wide(o->logits) && wide(o->targets);
+    a.backward = o->backward, a.aligned = wide(o->logits) && wide(o->targets);
     RUN(dev, stream, classify_soft_kernel<T>, groups(tensor_rows(o->logits), 1), SOFTMAX_THREADS, 0,
         a);
 }

@@ -25,7 +25,7 @@ template <class T> struct column_call {
     const T *dout; /* (R,N) */
     float *parts;  /* (G,N); NULL when G is 1 */
     int64_t rows, cols, ld;
-    bool accumulate, whole;
+    bool accumulate, aligned;
 };
 
 template <class T>
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(MOST_WARPS *WARP) column_parts_kernel(column_c
     unpacked<T> sum = {};
 #pragma unroll 4
     for (int64_t r = a.rows * group / gridDim.y + w; r < end; r += warps) {
-        unpacked<T> d = load(a.dout + r * a.ld + from + at, left, a.whole);
+        unpacked<T> d = load(a.dout + r * a.ld + from + at, left, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             sum.x[i] += d.x[i];
     }
@@ -87,7 +87,7 @@ template <class T> static void launch_sums(device *dev, int stream, grad db, ten
     column_call<T> a = {};
     a.db = (T *)db.t.data, a.dout = (const T *)dout.data;
     a.rows = tensor_rows(dout), a.cols = tensor_cols(dout), a.ld = dout.ld;
-    a.accumulate = db.accumulate, a.whole = wide(dout);
+    a.accumulate = db.accumulate, a.aligned = wide(dout);
     unsigned across = groups(a.cols, SPAN<T>), n = (unsigned)groups_of_rows(a.rows, a.cols, across);
     if (n > 1 && !cuda_has_room(dev)) return;
     if (n > 1) a.parts = (float *)cuda_state_of(dev)->sums[stream];

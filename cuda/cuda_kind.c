@@ -30,10 +30,10 @@ static const char *cudnn_lacks(int method, const attention_sizes *s)
  * (bf16). */
 int64_t cuda_engine_room(int method, const attention_sizes *s, bool backward)
 {
-    int64_t whole = (s->length + TILE - 1) / TILE * TILE, heads = s->batch * s->heads;
+    int64_t padded = (s->length + TILE - 1) / TILE * TILE, heads = s->batch * s->heads;
     if (method == ATTENTION_OWN) return 0;
     if (!backward) return SMALL_BYTES;
-    return heads * whole * (method == CUDA_ATTENTION_CUDNN ? 4 * s->head_size : 2 * whole) +
+    return heads * padded * (method == CUDA_ATTENTION_CUDNN ? 4 * s->head_size : 2 * padded) +
            SMALL_BYTES;
 }
 

@@ -14,18 +14,18 @@
 #include <float.h>
 #include <stdlib.h>
 
-enum { KEPT = 16, FIRST_BROKEN = 91000, LAST_BROKEN = 91001 };
+enum { CACHED = 16, FIRST_BROKEN = 91000, LAST_BROKEN = 91001 };
 
 typedef struct {
     cudnn_shape of;
     size_t budget;
     cudnn_plan plan;
-} kept_plan;
+} cached_plan;
 
 struct cudnn_state {
     cudnn_library lib;
     cudnnHandle_t handle;
-    kept_plan kept[KEPT];
+    cached_plan cached[CACHED];
     int64_t made; /* ever; the oldest is replaced */
 };
 
@@ -81,8 +81,8 @@ void cuda_close_cudnn(device *dev)
 {
     struct cudnn_state *x = cuda_state_of(dev)->cudnn;
     if (!x) return;
-    for (int64_t i = 0; i < x->made && i < KEPT; i++)
-        cudnn_plan_free(&x->lib, &x->kept[i].plan);
+    for (int64_t i = 0; i < x->made && i < CACHED; i++)
+        cudnn_plan_free(&x->lib, &x->cached[i].plan);
     if (x->handle) x->lib.Destroy(x->handle);
     cudnn_unload(&x->lib);
     free(x);
@@ -102,8 +102,9 @@ static bool same_shape(const cudnn_shape *a, const cudnn_shape *b)
 static const cudnn_plan *plan_for(device *dev, struct cudnn_state *x, const cudnn_shape *of,
                                   size_t budget)
 {
-    for (int64_t i = 0; i < x->made && i < KEPT; i++)
-        if (same_shape(&x->kept[i].of, of) && x->kept[i].budget == budget) return &x->kept[i].plan;
+    for (int64_t i = 0; i < x->made && i < CACHED; i++)
+        if (same_shape(&x->cached[i].of, of) && x->cached[i].budget == budget)
+            return &x->cached[i].plan;
     cudnn_plan plan;
     error *e = cudnn_plan_make(&x->lib, x->handle, NULL, of, budget, &plan);
     if (e) {
@@ -111,9 +112,9 @@ static const cudnn_plan *plan_for(device *dev, struct cudnn_state *x, const cudn
         error_free(e);
         return NULL;
     }
-    kept_plan *slot = &x->kept[x->made++ % KEPT];
-    if (x->made > KEPT) cudnn_plan_free(&x->lib, &slot->plan);
-    *slot = (kept_plan){.of = *of, .budget = budget, .plan = plan};
+    cached_plan *slot = &x->cached[x->made++ % CACHED];
+    if (x->made > CACHED) cudnn_plan_free(&x->lib, &slot->plan);
+    *slot = (cached_plan){.of = *of, .budget = budget, .plan = plan};
     return &slot->plan;
 }
 
@@ -181,7 +182,7 @@ static size_t budget_of(int method, const cudnn_shape *s)
 }
 
 /* q, k and v (or their gradients) in a tensor (B,T,3*H*D) of bf16. */
-static void place_heads(const cudnn_shape *s, void *qkv, void *at[3])
+static void find_heads(const cudnn_shape *s, void *qkv, void *at[3])
 {
     for (int i = 0; i < 3; i++)
         at[i] = (char *)qkv + i * s->heads * s->size * (int64_t)dtype_size(BF16);
@@ -204,7 +205,7 @@ void cuda_cudnn_attention(device *dev, int stream, const attention_op *o)
                          [CUDNN_LSE] = o->lse.data,
                          [CUDNN_SCALE] = &scale,
                          [CUDNN_LOWEST] = s.causal ? &lowest : NULL}};
-    place_heads(&s, o->qkv.data, &x.at[CUDNN_Q]);
+    find_heads(&s, o->qkv.data, &x.at[CUDNN_Q]);
     run(dev, stream, &s, budget_of(o->method, &s), &x, o->workspace.data);
 }
 
@@ -222,7 +223,7 @@ void cuda_cudnn_attention_grad(device *dev, int stream, const attention_grad_op 
                          [CUDNN_DOUT] = o->dout.data,
                          [CUDNN_DOTS] = o->scratch.data,
                          [CUDNN_SUMS] = s.repeatable ? NULL : (char *)o->workspace.data + budget}};
-    place_heads(&s, o->qkv.data, &x.at[CUDNN_Q]);
-    place_heads(&s, o->dqkv.data, &x.at[CUDNN_DQ]);
+    find_heads(&s, o->qkv.data, &x.at[CUDNN_Q]);
+    find_heads(&s, o->dqkv.data, &x.at[CUDNN_DQ]);
     run(dev, stream, &s, budget, &x, o->workspace.data);
 }

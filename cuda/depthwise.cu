@@ -10,7 +10,7 @@ template <class T> struct depthwise_call {
     T *out;                                  /* (B,H,W,C) */
     const T *x, *w, *bias;                   /* (B,H,W,C), (C,K K), (C); bias may be NULL */
     int64_t height, width, cols, side, ld_w; /* H, W, C, K */
-    bool flipped, whole;
+    bool flipped, aligned;
 };
 
 template <class T> __global__ void depthwise_kernel(depthwise_call<T> a)
@@ -25,13 +25,13 @@ template <class T> __global__ void depthwise_kernel(depthwise_call<T> a)
             int64_t y = row + t / a.side - half, x = column + t % a.side - half;
             if (y < 0 || y >= a.height || x < 0 || x >= a.width) continue;
             unpacked<T> v =
-                load(a.x + ((b * a.height + y) * a.width + x) * a.cols + c, left, a.whole);
+                load(a.x + ((b * a.height + y) * a.width + x) * a.cols + c, left, a.aligned);
             for (int i = 0; i < WIDTH<T>; i++)
                 if (i < left)
                     sum.x[i] +=
                         widened(a.w[(c + i) * a.ld_w + (a.flipped ? taps - 1 - t : t)]) * v.x[i];
         }
-        store(a.out + p * a.cols + c, left, a.whole, sum);
+        store(a.out + p * a.cols + c, left, a.aligned, sum);
     }
 }
 
@@ -41,7 +41,7 @@ template <class T> static void launch_depthwise(device *dev, int stream, const d
     a.out = (T *)o->out.data, a.x = (const T *)o->x.data, a.w = (const T *)o->w.data;
     if (present(o->bias)) a.bias = (const T *)o->bias.data;
     a.height = o->x.dim[1], a.width = o->x.dim[2], a.cols = o->x.dim[3], a.side = o->side;
-    a.ld_w = o->w.ld, a.flipped = o->flipped, a.whole = wide(o->out) && wide(o->x);
+    a.ld_w = o->w.ld, a.flipped = o->flipped, a.aligned = wide(o->out) && wide(o->x);
     RUN(dev, stream, depthwise_kernel<T>, groups(tensor_rows(o->x), 1),
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }

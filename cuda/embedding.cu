@@ -11,7 +11,7 @@ template <class T> struct embedding_call {
     const T *wte, *wpe;    /* (V,C), (P,C) from the first position on; wpe may be NULL */
     int64_t cols, length, ld_out, ld_wte, ld_wpe;
     float scale;
-    bool whole;
+    bool aligned;
 };
 
 template <class T> __global__ void embedding_kernel(embedding_call<T> a)
@@ -20,15 +20,15 @@ template <class T> __global__ void embedding_kernel(embedding_call<T> a)
     const T *token = a.wte + a.tokens[r] * a.ld_wte;
     const T *position = a.wpe ? a.wpe + r % a.length * a.ld_wpe : NULL;
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += blockDim.x * WIDTH<T>) {
-        unpacked<T> v = load(token + c, a.cols - c, a.whole);
+        unpacked<T> v = load(token + c, a.cols - c, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             v.x[i] *= a.scale;
         if (position) {
-            unpacked<T> p = load(position + c, a.cols - c, a.whole);
+            unpacked<T> p = load(position + c, a.cols - c, a.aligned);
             for (int i = 0; i < WIDTH<T>; i++)
                 v.x[i] += p.x[i];
         }
-        store(a.out + r * a.ld_out + c, a.cols - c, a.whole, v);
+        store(a.out + r * a.ld_out + c, a.cols - c, a.aligned, v);
     }
 }
 
@@ -43,7 +43,7 @@ template <class T> static void launch_embedding(device *dev, int stream, const e
     a.length = o->tokens.dim[1];
     a.ld_out = o->out.ld, a.ld_wte = o->wte.ld, a.ld_wpe = o->wpe.ld;
     a.scale = o->scale == 0 ? 1.0f : (float)o->scale;
-    a.whole = wide(o->out) && wide(o->wte) && wide(o->wpe);
+    a.aligned = wide(o->out) && wide(o->wte) && wide(o->wpe);
     RUN(dev, stream, embedding_kernel<T>, groups(tensor_rows(o->out), 1),
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }

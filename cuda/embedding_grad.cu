@@ -78,7 +78,7 @@ template <class T> struct token_call {
     const int32_t *tokens, *order; /* (R), (R) */
     int64_t rows, cols, ld_dwte, ld_dout;
     float scale;
-    bool whole;
+    bool aligned;
 };
 
 /* A block has WARP * WIDTH columns of the token that begins at its place in the order, if one does.
@@ -98,7 +98,7 @@ template <class T> __global__ void token_kernel(token_call<T> a)
 #pragma unroll 4
         for (int k = w; k < n; k += WARPS) {
             int64_t r = __shfl_sync(ALL_LANES, at, k);
-            unpacked<T> d = load(a.dout + r * a.ld_dout + c, left, a.whole);
+            unpacked<T> d = load(a.dout + r * a.ld_dout + c, left, a.aligned);
             for (int i = 0; i < WIDTH<T>; i++)
                 sum.x[i] += a.scale * d.x[i];
         }
@@ -108,18 +108,18 @@ template <class T> __global__ void token_kernel(token_call<T> a)
     __syncthreads();
     if (w > 0 || left <= 0) return;
     T *row = a.dwte + token * a.ld_dwte + c;
-    unpacked<T> all = load(row, left, a.whole);
+    unpacked<T> all = load(row, left, a.aligned);
     for (int i = 0; i < WIDTH<T>; i++)
         for (int v = 0; v < WARPS; v++)
             all.x[i] += sums[v][i][lane];
-    store(row, left, a.whole, all);
+    store(row, left, a.aligned, all);
 }
 
 template <class T> struct position_call {
     T *dwpe;       /* (P,C) from the first position on */
     const T *dout; /* (B,T,C) */
     int64_t batch, length, cols, ld_dwpe, ld_dout;
-    bool whole;
+    bool aligned;
 };
 
 /* A block has a position. */
@@ -128,13 +128,14 @@ template <class T> __global__ void position_kernel(position_call<T> a)
     int64_t t = blockIdx.x;
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += blockDim.x * WIDTH<T>) {
         T *row = a.dwpe + t * a.ld_dwpe + c;
-        unpacked<T> sum = load(row, a.cols - c, a.whole);
+        unpacked<T> sum = load(row, a.cols - c, a.aligned);
         for (int64_t b = 0; b < a.batch; b++) {
-            unpacked<T> d = load(a.dout + (b * a.length + t) * a.ld_dout + c, a.cols - c, a.whole);
+            unpacked<T> d =
+                load(a.dout + (b * a.length + t) * a.ld_dout + c, a.cols - c, a.aligned);
             for (int i = 0; i < WIDTH<T>; i++)
                 sum.x[i] += d.x[i];
         }
-        store(row, a.cols - c, a.whole, sum);
+        store(row, a.cols - c, a.aligned, sum);
     }
 }
 
@@ -157,7 +158,7 @@ template <class T> static void token_rows(device *dev, int stream, const embeddi
     a.rows = tensor_rows(o->dout), a.cols = tensor_cols(o->dout);
     a.ld_dwte = o->dwte.t.ld, a.ld_dout = o->dout.ld;
     a.scale = o->scale == 0 ? 1.0f : (float)o->scale;
-    a.whole = wide(o->dwte.t) && wide(o->dout);
+    a.aligned = wide(o->dwte.t) && wide(o->dout);
     clear(dev, stream, o->dwte);
     dim3 grid(groups(a.rows, 1), groups(a.cols, WARP * WIDTH<T>));
     RUN(dev, stream, token_kernel<T>, grid, THREADS, 0, a);
@@ -170,7 +171,7 @@ template <class T> static void position_rows(device *dev, int stream, const embe
     a.dout = (const T *)o->dout.data;
     a.batch = o->tokens.dim[0], a.length = o->tokens.dim[1], a.cols = tensor_cols(o->dout);
     a.ld_dwpe = o->dwpe.t.ld, a.ld_dout = o->dout.ld;
-    a.whole = wide(o->dwpe.t) && wide(o->dout);
+    a.aligned = wide(o->dwpe.t) && wide(o->dout);
     clear(dev, stream, o->dwpe);
     RUN(dev, stream, position_kernel<T>, groups(a.length, 1),
         threads_for(a.cols, WIDTH<T>, THREADS), 0, a);

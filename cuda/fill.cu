@@ -3,13 +3,13 @@
 
 static constexpr int THREADS = 256;
 
-template <class T> __global__ void fill_kernel(T *x, int64_t n, float value, bool whole)
+template <class T> __global__ void fill_kernel(T *x, int64_t n, float value, bool aligned)
 {
     int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * WIDTH<T>;
     unpacked<T> v;
     for (int k = 0; k < WIDTH<T>; k++)
         v.x[k] = value;
-    if (i < n) store(x + i, n - i, whole, v);
+    if (i < n) store(x + i, n - i, aligned, v);
 }
 
 extern "C" void cuda_fill(device *dev, int stream, const fill_op *o)

@@ -17,14 +17,14 @@
 static constexpr int TILE = WARP, WARPS = 4;
 
 template <class T> struct attention_call {
-    T *out, *dqkv;             /* (B,T,H*D), (B,T,(H+2KV)*D); written by forward, backward */
-    float *lse, *r;            /* (B,H,T) */
-    const T *qkv, *dout;       /* (B,T,(H+2KV)*D), (B,T,H*D) */
-    T *keys, *values;          /* (B,KV,P,D); NULL: those in qkv */
-    int64_t places, position;  /* P; how many keys come before the first query's */
-    int64_t batch, length;     /* B, T */
-    int heads, kv_heads, size; /* H, KV, D */
-    bool causal, alibi, whole; /* whole: heads are made of 16 bytes */
+    T *out, *dqkv;               /* (B,T,H*D), (B,T,(H+2KV)*D); written by forward, backward */
+    float *lse, *r;              /* (B,H,T) */
+    const T *qkv, *dout;         /* (B,T,(H+2KV)*D), (B,T,H*D) */
+    T *keys, *values;            /* (B,KV,P,D); NULL: those in qkv */
+    int64_t capacity, position;  /* P; how many keys come before the first query's */
+    int64_t batch, length;       /* B, T */
+    int heads, kv_heads, size;   /* H, KV, D */
+    bool causal, alibi, aligned; /* aligned: heads are made of 16 bytes */
     float scale;
 };
 

@@ -12,7 +12,7 @@ template <class T> struct gate_call {
     const T *dout; /* (R,N) */
     int64_t cols, ld_x, ld_out;
     activation act;
-    bool whole;
+    bool aligned;
 };
 
 template <class T> __global__ void gate_kernel(gate_call<T> a)
@@ -20,10 +20,10 @@ template <class T> __global__ void gate_kernel(gate_call<T> a)
     const T *g = a.x + blockIdx.x * a.ld_x, *u = g + a.cols;
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += blockDim.x * WIDTH<T>) {
         int64_t left = a.cols - c;
-        unpacked<T> x = load(g + c, left, a.whole), y = load(u + c, left, a.whole);
+        unpacked<T> x = load(g + c, left, a.aligned), y = load(u + c, left, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             x.x[i] = act_of<T>(a.act, x.x[i]) * y.x[i];
-        store(a.out + blockIdx.x * a.ld_out + c, left, a.whole, x);
+        store(a.out + blockIdx.x * a.ld_out + c, left, a.aligned, x);
     }
 }
 
@@ -32,15 +32,15 @@ template <class T> __global__ void gate_grad_kernel(gate_call<T> a)
     T *g = a.x + blockIdx.x * a.ld_x, *u = g + a.cols;
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += blockDim.x * WIDTH<T>) {
         int64_t left = a.cols - c;
-        unpacked<T> x = load(g + c, left, a.whole), y = load(u + c, left, a.whole);
-        unpacked<T> d = load(a.dout + blockIdx.x * a.ld_out + c, left, a.whole);
+        unpacked<T> x = load(g + c, left, a.aligned), y = load(u + c, left, a.aligned);
+        unpacked<T> d = load(a.dout + blockIdx.x * a.ld_out + c, left, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++) {
             float dg = d.x[i] * y.x[i] * act_grad_of<T>(a.act, x.x[i]);
             y.x[i] = d.x[i] * act_of<T>(a.act, x.x[i]);
             x.x[i] = dg;
         }
-        store(g + c, left, a.whole, x);
-        store(u + c, left, a.whole, y);
+        store(g + c, left, a.aligned, x);
+        store(u + c, left, a.aligned, y);
     }
 }
 
@@ -51,7 +51,7 @@ template <class T> static gate_call<T> gate_of(tensor x, tensor out, activation 
     a.x = (T *)x.data, a.out = (T *)out.data, a.dout = (const T *)out.data;
     a.cols = tensor_cols(out), a.ld_x = x.ld, a.ld_out = out.ld;
     a.act = act;
-    a.whole = wide(x) && wide(out) && a.cols % WIDTH<T> == 0;
+    a.aligned = wide(x) && wide(out) && a.cols % WIDTH<T> == 0;
     return a;
 }
 

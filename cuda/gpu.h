@@ -101,10 +101,10 @@ static inline bool wide(tensor t)
 
 /* p[0 .. WIDTH-1] of which `left` are there, 0 for the others */
 template <class T>
-static __device__ __forceinline__ unpacked<T> load(const T *p, int64_t left, bool whole)
+static __device__ __forceinline__ unpacked<T> load(const T *p, int64_t left, bool aligned)
 {
     unpacked<T> v;
-    if (whole && left >= WIDTH<T>) {
+    if (aligned && left >= WIDTH<T>) {
         packed<T> raw = *(const packed<T> *)p;
 #pragma unroll
         for (int i = 0; i < WIDTH<T>; i++)
@@ -118,13 +118,13 @@ static __device__ __forceinline__ unpacked<T> load(const T *p, int64_t left, boo
 }
 
 template <class T>
-static __device__ __forceinline__ void store(T *p, int64_t left, bool whole, const unpacked<T> &v)
+static __device__ __forceinline__ void store(T *p, int64_t left, bool aligned, const unpacked<T> &v)
 {
     packed<T> raw;
 #pragma unroll
     for (int i = 0; i < WIDTH<T>; i++)
         narrowed(&raw.x[i], v.x[i]);
-    if (whole && left >= WIDTH<T>) {
+    if (aligned && left >= WIDTH<T>) {
         *(packed<T> *)p = raw;
         return;
     }
@@ -135,12 +135,12 @@ static __device__ __forceinline__ void store(T *p, int64_t left, bool whole, con
 
 /* As many floats as there are T in 16 bytes. */
 template <class T>
-static __device__ __forceinline__ unpacked<T> load_as(const float *p, int64_t left, bool whole)
+static __device__ __forceinline__ unpacked<T> load_as(const float *p, int64_t left, bool aligned)
 {
     unpacked<T> v;
 #pragma unroll
     for (int k = 0; k < WIDTH<T>; k += WIDTH<float>) {
-        unpacked<float> part = load(p + k, left - k, whole);
+        unpacked<float> part = load(p + k, left - k, aligned);
 #pragma unroll
         for (int i = 0; i < WIDTH<float>; i++)
             v.x[k + i] = part.x[i];

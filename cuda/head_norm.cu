@@ -12,7 +12,7 @@ static constexpr int WARPS = 4, THREADS = WARPS * WARP;
 static constexpr int MOST_WARPS = 16, SPAN = 4 * WARP; /* of head_norm_group_kernel */
 
 template <class T> struct head_norm_call {
-    T *x, *kept;      /* (R,ld), (R,H,D); kept may be NULL in the forward pass */
+    T *x, *saved;     /* (R,ld), (R,H,D); kept may be NULL in the forward pass */
     const T *w1, *w2; /* (D), (D) */
     T *dw1, *dw2;     /* (D), (D); may be NULL */
     float *scratch;   /* (NORM_GROUPS,2D) */
@@ -23,14 +23,14 @@ template <class T> struct head_norm_call {
 
 /* One head of x (or dx), and what belongs to it. */
 template <class T> struct one_head {
-    T *x, *kept;
+    T *x, *saved;
     const T *w;
 };
 template <class T>
 static __device__ __forceinline__ one_head<T> head_at(const head_norm_call<T> &a, int64_t r,
                                                       int64_t h)
 {
-    return {a.x + r * a.ld + h * a.size, a.kept ? a.kept + (r * a.heads + h) * a.size : NULL,
+    return {a.x + r * a.ld + h * a.size, a.saved ? a.saved + (r * a.heads + h) * a.size : NULL,
             h < a.first ? a.w1 : a.w2};
 }
 
@@ -51,7 +51,7 @@ template <class T> __global__ void head_norm_kernel(head_norm_call<T> a)
     float rstd = rstd_of(h.x, a.size, a.eps, lane);
     for (int64_t i = lane; i < a.size; i += WARP) {
         T x = h.x[i];
-        if (h.kept) h.kept[i] = x;
+        if (h.saved) h.saved[i] = x;
         narrowed(&h.x[i], widened(x) * rstd * widened(h.w[i]));
     }
 }
@@ -70,10 +70,10 @@ template <class T> __global__ void head_norm_group_kernel(head_norm_call<T> a)
 #pragma unroll 2
         for (int64_t k = w; k < n; k += warps) {
             one_head<T> h = head_at(a, row + k / heads, head + k % heads);
-            float rstd = rstd_of(h.kept, a.size, a.eps, lane);
+            float rstd = rstd_of(h.saved, a.size, a.eps, lane);
             for (int j = 0; j < SPAN / WARP; j++) {
                 int64_t c = from + j * WARP + lane;
-                if (c < a.size) sum[j] += widened(h.x[c]) * (widened(h.kept[c]) * rstd);
+                if (c < a.size) sum[j] += widened(h.x[c]) * (widened(h.saved[c]) * rstd);
             }
         }
         for (int j = 0; j < SPAN / WARP; j++)
@@ -90,8 +90,8 @@ template <class T> __global__ void head_norm_group_kernel(head_norm_call<T> a)
 }
 
 template <class T>
-static __device__ void add_head_groups(const head_norm_call<T> &a, T *out, bool accumulate, int second,
-                                  int64_t c)
+static __device__ void add_head_groups(const head_norm_call<T> &a, T *out, bool accumulate,
+                                       int second, int64_t c)
 {
     if (!out) return;
     float sum = 0;
@@ -114,21 +114,21 @@ template <class T> __global__ void head_norm_dx_kernel(head_norm_call<T> a)
     int lane = threadIdx.x % WARP;
     if (rh >= a.rows * a.heads) return;
     one_head<T> h = head_at(a, rh / a.heads, rh % a.heads);
-    float rstd = rstd_of(h.kept, a.size, a.eps, lane), sum = 0;
+    float rstd = rstd_of(h.saved, a.size, a.eps, lane), sum = 0;
     for (int64_t i = lane; i < a.size; i += WARP)
-        sum += widened(h.x[i]) * widened(h.w[i]) * (widened(h.kept[i]) * rstd);
+        sum += widened(h.x[i]) * widened(h.w[i]) * (widened(h.saved[i]) * rstd);
     float avg = warp_sum(sum) / (float)a.size;
     for (int64_t i = lane; i < a.size; i += WARP)
         narrowed(&h.x[i],
-                 rstd * (widened(h.x[i]) * widened(h.w[i]) - widened(h.kept[i]) * rstd * avg));
+                 rstd * (widened(h.x[i]) * widened(h.w[i]) - widened(h.saved[i]) * rstd * avg));
 }
 
 template <class T>
-static head_norm_call<T> call_of(tensor x, tensor kept, tensor w1, tensor w2, int64_t first,
+static head_norm_call<T> call_of(tensor x, tensor saved, tensor w1, tensor w2, int64_t first,
                                  int64_t second, double eps)
 {
     head_norm_call<T> a = {};
-    a.x = (T *)x.data, a.kept = present(kept) ? (T *)kept.data : NULL;
+    a.x = (T *)x.data, a.saved = present(saved) ? (T *)saved.data : NULL;
     a.w1 = (const T *)w1.data, a.w2 = (const T *)w2.data;
     a.rows = tensor_rows(x), a.ld = x.ld, a.size = tensor_count(w1);
     a.heads = first + second, a.first = first;
@@ -138,7 +138,7 @@ static head_norm_call<T> call_of(tensor x, tensor kept, tensor w1, tensor w2, in
 
 template <class T> static void launch_head_norm(device *dev, int stream, const head_norm_op *o)
 {
-    head_norm_call<T> a = call_of<T>(o->x, o->kept, o->w1, o->w2, o->first, o->second, o->eps);
+    head_norm_call<T> a = call_of<T>(o->x, o->saved, o->w1, o->w2, o->first, o->second, o->eps);
     RUN(dev, stream, head_norm_kernel<T>, groups(a.rows * a.heads, WARPS), THREADS, 0, a);
 }
 
@@ -150,7 +150,7 @@ extern "C" void cuda_head_norm(device *dev, int stream, const head_norm_op *o)
 template <class T>
 static void launch_head_norm_grad(device *dev, int stream, const head_norm_grad_op *o)
 {
-    head_norm_call<T> a = call_of<T>(o->dx, o->kept, o->w1, o->w2, o->first, o->second, o->eps);
+    head_norm_call<T> a = call_of<T>(o->dx, o->saved, o->w1, o->w2, o->first, o->second, o->eps);
     a.scratch = (float *)o->scratch.data;
     if (present(o->dw1.t)) a.dw1 = (T *)o->dw1.t.data;
     if (present(o->dw2.t)) a.dw2 = (T *)o->dw2.t.data;

@@ -36,10 +36,10 @@ static bool load_from(library_search *s, const char *path)
     return s->library;
 }
 
-static void note_place(library_search *s, const char *place)
+static void note_path(library_search *s, const char *looked)
 {
     size_t used = strlen(s->looked_at);
-    snprintf(s->looked_at + used, sizeof s->looked_at - used, "%s%s", used ? ", " : "", place);
+    snprintf(s->looked_at + used, sizeof s->looked_at - used, "%s%s", used ? ", " : "", looked);
 }
 
 static bool load_from_pattern(library_search *s, const char *prefix, const char *pattern)
@@ -59,7 +59,7 @@ static bool load_from_prefix(library_search *s, const char *prefix)
     if (!prefix || !*prefix) return false;
     for (size_t i = 0; i < sizeof pip_paths / sizeof *pip_paths; i++)
         if (load_from_pattern(s, prefix, pip_paths[i])) return true;
-    note_place(s, prefix);
+    note_path(s, prefix);
     return false;
 }
 
@@ -86,7 +86,7 @@ error *library_open(const char *file, const char *product, void **out)
     snprintf(path, sizeof path, "%s%s", CUDA_LIBRARIES, file);
     snprintf(home, sizeof home, "%s/.local", getenv("HOME") ? getenv("HOME") : "");
     bool found = load_from(&s, file) || (*CUDA_LIBRARIES && load_from(&s, path));
-    if (*CUDA_LIBRARIES) note_place(&s, CUDA_LIBRARIES);
+    if (*CUDA_LIBRARIES) note_path(&s, CUDA_LIBRARIES);
     const char *prefixes[] = {getenv("VIRTUAL_ENV"),
                               getenv("CONDA_PREFIX"),
                               prefix_of_python(python, sizeof python),

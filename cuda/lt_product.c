@@ -229,7 +229,7 @@ static bool library_product(device *dev, int stream, const product *p)
 }
 
 /* By the library, or else by a kernel of our own. */
-static bool whole_product(device *dev, int stream, const product *p)
+static bool full_product(device *dev, int stream, const product *p)
 {
     product q = *p;
     if (dev->failure || !may_have_epilogue(p)) return false;
@@ -293,7 +293,7 @@ static bool cut_inner(device *dev, int stream, const product *p, int64_t bulk)
     rest.y = on(p, p->y, p->y_transposed ? bulk : bulk * p->ldy);
     most.inner = bulk;
     most.c = p->d, most.ldc = p->ldd, most.bias = NULL, most.beta = 1;
-    return whole_product(dev, stream, &rest) && whole_product(dev, stream, &most);
+    return full_product(dev, stream, &rest) && full_product(dev, stream, &most);
 }
 
 bool cuda_product(device *dev, int stream, const product *p)
@@ -303,7 +303,7 @@ bool cuda_product(device *dev, int stream, const product *p)
     int64_t rows = along_rows ? bulk_of(p, p->rows) : p->rows, cols = bulk_of(p, p->cols);
     int64_t inner = along_inner && !p->c && !p->bias ? bulk_of(p, p->inner) : p->inner;
     bool cut = rows < p->rows || cols < p->cols || inner < p->inner;
-    if (!cut) return whole_product(dev, stream, p);
+    if (!cut) return full_product(dev, stream, p);
     if (p->gelu_of || p->x_sums) return false;
     if (inner < p->inner) return cut_inner(dev, stream, p, inner);
     product bulk = *p, rest = rows < p->rows ? from_row(p, rows) : from_column(p, cols);

@@ -171,9 +171,9 @@ MMA_FN void keep_rows(unsigned (&x)[K / 16][MT][4], const bf16 *a, int pitch)
             load_a(x[k / 16][m], a, pitch, m * 16, k);
 }
 
-/* The same product as multiply_rows, of rows that were kept. */
+/* The same product as multiply_rows, of rows that were held. */
 template <int MT, int N, int K>
-MMA_FN void multiply_kept(float (&c)[MT][N / 8][4], const unsigned (&x)[K / 16][MT][4],
+MMA_FN void multiply_held(float (&c)[MT][N / 8][4], const unsigned (&x)[K / 16][MT][4],
                           const bf16 *b, int pitch)
 {
 #pragma unroll

@@ -18,7 +18,7 @@ template <class T> struct norm_call {
     const T *x, *w, *b; /* (R,C), (C), (C); b may be NULL */
     int64_t rows, cols;
     float eps, offset;
-    bool rms, whole;
+    bool rms, aligned;
 };
 
 template <class T> __global__ void norm_kernel(norm_call<T> a)
@@ -29,24 +29,24 @@ template <class T> __global__ void norm_kernel(norm_call<T> a)
     const T *x = a.x + r * a.cols;
     float sum = 0, square = 0;
     for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
-        unpacked<T> v = load(x + c, a.cols - c, a.whole);
+        unpacked<T> v = load(x + c, a.cols - c, a.aligned);
         for (int i = 0; i < WIDTH<T>; i += 4)
             sum += (v.x[i] + v.x[i + 1]) + (v.x[i + 2] + v.x[i + 3]);
     }
     float mean = a.rms ? 0.0f : warp_sum(sum) / (float)a.cols;
     for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
-        unpacked<T> v = load(x + c, a.cols - c, a.whole);
+        unpacked<T> v = load(x + c, a.cols - c, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             if (c + i < a.cols) square += (v.x[i] - mean) * (v.x[i] - mean);
     }
     float rstd = 1.0f / sqrtf(warp_sum(square) / (float)a.cols + a.eps);
     for (int64_t c = lane * WIDTH<T>; c < a.cols; c += STRIDE<T>) {
         int64_t left = a.cols - c;
-        unpacked<T> v = load(x + c, left, a.whole), w = load(a.w + c, left, a.whole), b = {};
-        if (a.b) b = load(a.b + c, left, a.whole);
+        unpacked<T> v = load(x + c, left, a.aligned), w = load(a.w + c, left, a.aligned), b = {};
+        if (a.b) b = load(a.b + c, left, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             v.x[i] = (v.x[i] - mean) * rstd * (a.offset + w.x[i]) + b.x[i];
-        store(a.out + r * a.cols + c, left, a.whole, v);
+        store(a.out + r * a.cols + c, left, a.aligned, v);
     }
     if (lane) return;
     if (a.mean) a.mean[r] = mean;
@@ -63,7 +63,7 @@ template <class T> static void launch_norm(device *dev, int stream, const norm_o
     if (present(o->b)) a.b = (const T *)o->b.data;
     a.rows = tensor_rows(o->x), a.cols = tensor_cols(o->x);
     a.eps = (float)o->eps, a.offset = (float)o->offset, a.rms = o->rms;
-    a.whole = wide(o->out) && wide(o->x) && wide(o->w) && wide(o->b);
+    a.aligned = wide(o->out) && wide(o->x) && wide(o->w) && wide(o->b);
     RUN(dev, stream, norm_kernel<T>, groups(a.rows, WARPS), WARPS * WARP, 0, a);
 }
 

@@ -32,7 +32,7 @@ template <class T> struct norm_grad_call {
     float *scratch;           /* (NORM_GROUPS,2C), or as many groups as there are */
     int64_t rows, cols;
     float offset;
-    bool rms, accumulate, dw_accumulate, db_accumulate, whole;
+    bool rms, accumulate, dw_accumulate, db_accumulate, aligned;
 };
 
 /* ---- in one pass ---- */
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(ONCE_THREADS) norm_once_kernel(norm_grad_call<
     SHARED_DYN(float, parts); /* (RY,2,TX,WIDTH) */
     int64_t c = threadIdx.x * WIDTH<T>, left = a.cols - c;
     int64_t end = a.rows * (blockIdx.x + 1) / gridDim.x;
-    unpacked<T> w = load(a.w + c, left, a.whole), dw = {}, db = {};
+    unpacked<T> w = load(a.w + c, left, a.aligned), dw = {}, db = {};
     for (int i = 0; i < WIDTH<T>; i++)
         w.x[i] = i < left ? a.offset + w.x[i] : 0.0f;
     int turn = 0;
@@ -79,8 +79,8 @@ __global__ void __launch_bounds__(ONCE_THREADS) norm_once_kernel(norm_grad_call<
         unpacked<T> x = {}, d = {};
         float mean = 0, rstd = 0, h = 0, hn = 0;
         if (mine) {
-            x = load(a.x + at, left, a.whole);
-            d = load(a.dout + at, left, a.whole);
+            x = load(a.x + at, left, a.aligned);
+            d = load(a.dout + at, left, a.aligned);
             rstd = a.rstd[r];
             if (!a.rms) mean = a.mean[r];
         }
@@ -95,10 +95,10 @@ __global__ void __launch_bounds__(ONCE_THREADS) norm_once_kernel(norm_grad_call<
         if (!mine) continue;
         float h_avg = a.rms ? 0.0f : sum.h / (float)a.cols, hn_avg = sum.hn / (float)a.cols;
         unpacked<T> dx = {};
-        if (a.accumulate) dx = load(a.dx + at, left, a.whole);
+        if (a.accumulate) dx = load(a.dx + at, left, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             dx.x[i] += rstd * (d.x[i] * w.x[i] - h_avg - x.x[i] * hn_avg);
-        store(a.dx + at, left, a.whole, dx);
+        store(a.dx + at, left, a.aligned, dx);
     }
     float *row = parts + threadIdx.y * 2 * blockDim.x * WIDTH<T>;
     for (int i = 0; i < WIDTH<T>; i++) {
@@ -128,8 +128,8 @@ __global__ void __launch_bounds__(MOST_WARPS *WARP) norm_group_kernel(norm_grad_
     float dw[WIDTH<T>] = {}, db[WIDTH<T>] = {};
 #pragma unroll 4
     for (int64_t r = a.rows * group / NORM_GROUPS + w; r < end; r += warps) {
-        unpacked<T> d = load(a.dout + r * a.cols + from + at, left, a.whole);
-        unpacked<T> x = load(a.x + r * a.cols + from + at, left, a.whole);
+        unpacked<T> d = load(a.dout + r * a.cols + from + at, left, a.aligned);
+        unpacked<T> x = load(a.x + r * a.cols + from + at, left, a.aligned);
         float mean = a.rms ? 0.0f : a.mean[r], rstd = a.rstd[r];
         for (int i = 0; i < WIDTH<T>; i++) {
             dw[i] += d.x[i] * ((x.x[i] - mean) * rstd);
@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(MOST_WARPS *WARP) norm_group_kernel(norm_grad_
 
 template <class T>
 static __device__ void add_norm_groups(const norm_grad_call<T> &a, T *out, bool accumulate,
-                                  int64_t column, int64_t c, int groups)
+                                       int64_t column, int64_t c, int groups)
 {
     if (!out) return;
     float sum = 0;
@@ -179,8 +179,8 @@ template <class T> __global__ void norm_dx_kernel(norm_grad_call<T> a)
     float mean = a.rms ? 0.0f : a.mean[r], rstd = a.rstd[r], h_sum = 0, hn_sum = 0;
     for (int64_t c = lane * WIDTH<T>; c < a.cols; c += SPAN<T>) {
         int64_t left = a.cols - c;
-        unpacked<T> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
-        unpacked<T> w = load(a.w + c, left, a.whole);
+        unpacked<T> v = load(x + c, left, a.aligned), d = load(dout + c, left, a.aligned);
+        unpacked<T> w = load(a.w + c, left, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++) {
             float h = d.x[i] * (a.offset + w.x[i]);
             h_sum += h;
@@ -191,14 +191,14 @@ template <class T> __global__ void norm_dx_kernel(norm_grad_call<T> a)
           hn_avg = warp_sum(hn_sum) / (float)a.cols;
     for (int64_t c = lane * WIDTH<T>; c < a.cols; c += SPAN<T>) {
         int64_t left = a.cols - c;
-        unpacked<T> v = load(x + c, left, a.whole), d = load(dout + c, left, a.whole);
-        unpacked<T> w = load(a.w + c, left, a.whole), dx = {};
+        unpacked<T> v = load(x + c, left, a.aligned), d = load(dout + c, left, a.aligned);
+        unpacked<T> w = load(a.w + c, left, a.aligned), dx = {};
         T *to = a.dx + r * a.cols + c;
-        if (a.accumulate) dx = load(to, left, a.whole);
+        if (a.accumulate) dx = load(to, left, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             dx.x[i] +=
                 rstd * (d.x[i] * (a.offset + w.x[i]) - h_avg - (v.x[i] - mean) * rstd * hn_avg);
-        store(to, left, a.whole, dx);
+        store(to, left, a.aligned, dx);
     }
 }
 
@@ -236,7 +236,7 @@ template <class T> static void launch_norm_grad(device *dev, int stream, const n
     a.accumulate = o->accumulate;
     a.offset = (float)o->offset, a.rms = o->rms;
     a.dw_accumulate = o->dw.accumulate, a.db_accumulate = o->db.accumulate;
-    a.whole = wide(o->dx) && wide(o->dout) && wide(o->x) && wide(o->w);
+    a.aligned = wide(o->dx) && wide(o->dout) && wide(o->x) && wide(o->w);
     if ((a.dw || a.db) && launch_once(dev, stream, a)) return;
     if (a.dw || a.db) {
         dim3 grid(groups(a.cols, SPAN<T>), NORM_GROUPS);

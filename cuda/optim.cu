@@ -21,7 +21,7 @@ struct optim_arrays {
 struct optim_table {
     optim_arrays of[AT_ONCE];
     unsigned first_block[AT_ONCE + 1];
-    uint64_t decays, whole; /* a bit for each: weight decay; all arrays begin on 16 bytes */
+    uint64_t decays, aligned; /* a bit for each: weight decay; all arrays begin on 16 bytes */
     const hyper *h;
 };
 static_assert(sizeof(optim_table) < 4096, "the arguments of a kernel are 4 KiB at most");
@@ -33,7 +33,7 @@ struct optim_part {
     optim_arrays a;
     int64_t first, end;
     float wd;
-    bool whole; /* all arrays begin on 16 bytes */
+    bool aligned; /* all arrays begin on 16 bytes */
 };
 
 static __device__ optim_part part_of_block(const optim_table &t, const hyper &h)
@@ -46,7 +46,7 @@ static __device__ optim_part part_of_block(const optim_table &t, const hyper &h)
     part.first = (int64_t)(blockIdx.x - t.first_block[item]) * CHUNK;
     part.end = part.first + CHUNK < part.a.n ? part.first + CHUNK : part.a.n;
     part.wd = t.decays >> item & 1 ? h.lr_wd : 0;
-    part.whole = t.whole >> item & 1;
+    part.aligned = t.aligned >> item & 1;
     return part;
 }
 
@@ -60,10 +60,10 @@ static __device__ __forceinline__ lanes load_lanes(const optim_part &part, int64
 {
     const optim_arrays &a = part.a;
     int64_t left = part.end - i;
-    lanes v = {load(a.p + i, left, part.whole), load(a.g + i, left, part.whole)};
+    lanes v = {load(a.p + i, left, part.aligned), load(a.g + i, left, part.aligned)};
     for (int k = 0; k < MAX_STATES; k++)
-        v.s[k] = load(a.s[k] + i, left, part.whole);
-    v.t = load(a.t + i, left, part.whole);
+        v.s[k] = load(a.s[k] + i, left, part.aligned);
+    v.t = load(a.t + i, left, part.aligned);
     return v;
 }
 
@@ -72,13 +72,13 @@ static __device__ __forceinline__ void store_lanes(const optim_part &part, int64
 {
     const optim_arrays &a = part.a;
     int64_t left = part.end - i;
-    if (written & LANE_P) store(a.p + i, left, part.whole, v.p);
-    if (written & LANE_G) store(a.g + i, left, part.whole, v.g);
-    if (written & LANE_T) store(a.t + i, left, part.whole, v.t);
-    if (written & LANE_S0) store(a.s[0] + i, left, part.whole, v.s[0]);
-    if (written & LANE_S1) store(a.s[1] + i, left, part.whole, v.s[1]);
-    if (written & LANE_S2) store(a.s[2] + i, left, part.whole, v.s[2]);
-    if (written & LANE_S3) store(a.s[3] + i, left, part.whole, v.s[3]);
+    if (written & LANE_P) store(a.p + i, left, part.aligned, v.p);
+    if (written & LANE_G) store(a.g + i, left, part.aligned, v.g);
+    if (written & LANE_T) store(a.t + i, left, part.aligned, v.t);
+    if (written & LANE_S0) store(a.s[0] + i, left, part.aligned, v.s[0]);
+    if (written & LANE_S1) store(a.s[1] + i, left, part.aligned, v.s[1]);
+    if (written & LANE_S2) store(a.s[2] + i, left, part.aligned, v.s[2]);
+    if (written & LANE_S3) store(a.s[3] + i, left, part.aligned, v.s[3]);
 }
 
 /* Passes [FIRST, END) of a rule over this block's elements.  The number of a pass is a constant to the
@@ -170,7 +170,7 @@ static int fill_table(const optim_op *o, int64_t first, optim_table *t)
             a->s[k] = array_of(it->state[k], it);
             address |= (uintptr_t)a->s[k];
         }
-        t->whole |= (uint64_t)(address % 16 == 0) << n;
+        t->aligned |= (uint64_t)(address % 16 == 0) << n;
         a->n = tensor_count(it->p);
         t->decays |= (uint64_t)it->decay << n;
         t->first_block[n + 1] = t->first_block[n] + groups(a->n, CHUNK);

@@ -27,7 +27,7 @@ struct stored_item {
     int64_t n;
     uint32_t id;
     uint8_t p_type, g_type, master_type, s_type[MAX_STATES];
-    bool whole; /* all of them begin on 16 bytes */
+    bool aligned; /* all of them begin on 16 bytes */
 };
 
 struct stored_table {
@@ -48,13 +48,13 @@ template <class T> struct alignas(MINE * sizeof(T) < 16 ? MINE * sizeof(T) : 16)
 struct span {
     int64_t i;
     int n;
-    bool whole;
+    bool aligned;
 };
 
 template <class T> static __device__ __forceinline__ some<T> load_some(const void *from, span at)
 {
     const T *x = (const T *)from + at.i;
-    if (at.whole && at.n == MINE) return *(const some<T> *)x;
+    if (at.aligned && at.n == MINE) return *(const some<T> *)x;
     some<T> v = {};
 #pragma unroll
     for (int j = 0; j < MINE; j++)
@@ -66,7 +66,7 @@ template <class T>
 static __device__ __forceinline__ void store_some(void *to, span at, const some<T> &v)
 {
     T *x = (T *)to + at.i;
-    if (at.whole && at.n == MINE) {
+    if (at.aligned && at.n == MINE) {
         *(some<T> *)x = v;
         return;
     }
@@ -242,7 +242,7 @@ template <class RULE> __global__ void optim_stored_kernel(stored_table t)
     for (first += (int64_t)(threadIdx.x / WARP) * AT_A_TIME; first < end;
          first += THREADS / WARP * AT_A_TIME) {
         int64_t i = first + threadIdx.x % WARP * MINE, left = a.n - i;
-        span at = {i, left <= 0 ? 0 : left < MINE ? (int)left : MINE, a.whole};
+        span at = {i, left <= 0 ? 0 : left < MINE ? (int)left : MINE, a.aligned};
         update_some<RULE>(a, at, wd, h);
     }
 }
@@ -263,7 +263,7 @@ static bool on_16_bytes(tensor t)
 
 static void fill_item(const optim_item *it, stored_item *a)
 {
-    a->whole = on_16_bytes(it->p) && on_16_bytes(it->g) && on_16_bytes(it->master);
+    a->aligned = on_16_bytes(it->p) && on_16_bytes(it->g) && on_16_bytes(it->master);
     a->p = it->p.data;
     a->g = it->g.data;
     a->master = it->master.data;
@@ -271,7 +271,7 @@ static void fill_item(const optim_item *it, stored_item *a)
     a->g_type = (uint8_t)it->g.type;
     a->master_type = (uint8_t)it->master.type;
     for (int k = 0; k < MAX_STATES; k++) {
-        a->whole = a->whole && on_16_bytes(it->state[k]);
+        a->aligned = a->aligned && on_16_bytes(it->state[k]);
         a->s[k] = it->state[k].data;
         a->s_type[k] = (uint8_t)it->state[k].type;
         a->scale[k] = (float *)it->scale[k].data;

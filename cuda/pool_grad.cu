@@ -9,7 +9,7 @@ template <class T> struct pool_grad_call {
     T *dx;                /* (B,T,C) */
     const T *dout;        /* (B,C) */
     int64_t length, cols; /* T, C */
-    bool first, whole;
+    bool first, aligned;
 };
 
 template <class T> __global__ void pool_grad_kernel(pool_grad_call<T> a)
@@ -19,10 +19,10 @@ template <class T> __global__ void pool_grad_kernel(pool_grad_call<T> a)
     float part = a.first ? 1.0f : 1.0f / (float)a.length;
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += blockDim.x * WIDTH<T>) {
         unpacked<T> d = {};
-        if (!none) d = load(a.dout + b * a.cols + c, a.cols - c, a.whole);
+        if (!none) d = load(a.dout + b * a.cols + c, a.cols - c, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             d.x[i] *= part;
-        store(a.dx + r * a.cols + c, a.cols - c, a.whole, d);
+        store(a.dx + r * a.cols + c, a.cols - c, a.aligned, d);
     }
 }
 
@@ -31,7 +31,7 @@ template <class T> static void launch_pool_grad(device *dev, int stream, const p
     pool_grad_call<T> a = {};
     a.dx = (T *)o->dx.data, a.dout = (const T *)o->dout.data;
     a.length = o->dx.dim[1], a.cols = tensor_cols(o->dx);
-    a.first = o->first, a.whole = wide(o->dx) && wide(o->dout);
+    a.first = o->first, a.aligned = wide(o->dx) && wide(o->dout);
     RUN(dev, stream, pool_grad_kernel<T>, groups(tensor_rows(o->dx), 1),
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }

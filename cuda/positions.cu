@@ -9,7 +9,7 @@ template <class T> struct positions_call {
     T *out;                         /* (B,T,C) */
     const T *x, *first, *positions; /* (B,T-P,C), (P,C), (T,C) */
     int64_t length, before, cols;   /* T, P, C */
-    bool whole;
+    bool aligned;
 };
 
 template <class T> __global__ void positions_kernel(positions_call<T> a)
@@ -19,11 +19,11 @@ template <class T> __global__ void positions_kernel(positions_call<T> a)
                               : a.x + (b * (a.length - a.before) + t - a.before) * a.cols;
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += blockDim.x * WIDTH<T>) {
         int64_t left = a.cols - c;
-        unpacked<T> v = load(x + c, left, a.whole),
-                    p = load(a.positions + t * a.cols + c, left, a.whole);
+        unpacked<T> v = load(x + c, left, a.aligned),
+                    p = load(a.positions + t * a.cols + c, left, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             v.x[i] += p.x[i];
-        store(a.out + r * a.cols + c, left, a.whole, v);
+        store(a.out + r * a.cols + c, left, a.aligned, v);
     }
 }
 
@@ -34,7 +34,7 @@ template <class T> static void launch_positions(device *dev, int stream, const p
     a.x = (const T *)o->x.data, a.positions = (const T *)o->positions.data;
     if (present(o->first)) a.first = (const T *)o->first.data;
     a.length = o->out.dim[1], a.before = a.length - o->x.dim[1], a.cols = tensor_cols(o->out);
-    a.whole = wide(o->out) && wide(o->x) && wide(o->first) && wide(o->positions);
+    a.aligned = wide(o->out) && wide(o->x) && wide(o->first) && wide(o->positions);
     RUN(dev, stream, positions_kernel<T>, groups(tensor_rows(o->out), 1),
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }

@@ -11,35 +11,36 @@ template <class T> struct positions_grad_call {
     T *dx, *dfirst, *dpositions;         /* (B,T-P,C), (P,C), (T,C); NULL: not wanted */
     const T *dout;                       /* (B,T,C) */
     int64_t batch, length, before, cols; /* B, T, P, C */
-    bool first_adds, positions_add, whole;
+    bool first_adds, positions_add, aligned;
 };
 
 template <class T>
-static __device__ void give(T *to, bool adds, int64_t left, bool whole, unpacked<T> sum)
+static __device__ void give(T *to, bool adds, int64_t left, bool aligned, unpacked<T> sum)
 {
     unpacked<T> old = {};
-    if (adds) old = load(to, left, whole);
+    if (adds) old = load(to, left, aligned);
     for (int i = 0; i < WIDTH<T>; i++)
         sum.x[i] += old.x[i];
-    store(to, left, whole, sum);
+    store(to, left, aligned, sum);
 }
 
 template <class T> __global__ void positions_grad_kernel(positions_grad_call<T> a)
 {
-    int64_t t = blockIdx.x, kept = a.length - a.before;
+    int64_t t = blockIdx.x, rest = a.length - a.before;
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += blockDim.x * WIDTH<T>) {
         int64_t left = a.cols - c;
         unpacked<T> sum = {};
         for (int64_t b = 0; b < a.batch; b++) {
-            unpacked<T> d = load(a.dout + (b * a.length + t) * a.cols + c, left, a.whole);
+            unpacked<T> d = load(a.dout + (b * a.length + t) * a.cols + c, left, a.aligned);
             for (int i = 0; i < WIDTH<T>; i++)
                 sum.x[i] += d.x[i];
             if (a.dx && t >= a.before)
-                store(a.dx + (b * kept + t - a.before) * a.cols + c, left, a.whole, d);
+                store(a.dx + (b * rest + t - a.before) * a.cols + c, left, a.aligned, d);
         }
-        if (a.dpositions) give(a.dpositions + t * a.cols + c, a.positions_add, left, a.whole, sum);
+        if (a.dpositions)
+            give(a.dpositions + t * a.cols + c, a.positions_add, left, a.aligned, sum);
         if (a.dfirst && t < a.before)
-            give(a.dfirst + t * a.cols + c, a.first_adds, left, a.whole, sum);
+            give(a.dfirst + t * a.cols + c, a.first_adds, left, a.aligned, sum);
     }
 }
 
@@ -54,7 +55,7 @@ static void launch_positions_grad(device *dev, int stream, const positions_grad_
     a.batch = o->dout.dim[0], a.length = o->dout.dim[1], a.cols = o->dout.dim[2];
     a.before = a.length - o->dx.dim[1];
     a.first_adds = o->dfirst.accumulate, a.positions_add = o->dpositions.accumulate;
-    a.whole = wide(o->dx) && wide(o->dout) && wide(o->dfirst.t) && wide(o->dpositions.t);
+    a.aligned = wide(o->dx) && wide(o->dout) && wide(o->dfirst.t) && wide(o->dpositions.t);
     RUN(dev, stream, positions_grad_kernel<T>, groups(a.length, 1),
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }

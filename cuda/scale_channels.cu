@@ -11,7 +11,7 @@ template <class T> struct scale_channels_call {
     T *out;                        /* (R,C) */
     const T *x, *scale, *residual; /* (R,C), (C), (R,C); residual may be NULL */
     int64_t cols;                  /* C */
-    bool whole;
+    bool aligned;
 };
 
 template <class T> __global__ void scale_channels_kernel(scale_channels_call<T> a)
@@ -19,12 +19,12 @@ template <class T> __global__ void scale_channels_kernel(scale_channels_call<T> 
     int64_t r = blockIdx.x;
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += blockDim.x * WIDTH<T>) {
         int64_t at = r * a.cols + c, left = a.cols - c;
-        unpacked<T> v = load(a.x + at, left, a.whole), res = {},
-                    s = load(a.scale + c, left, a.whole);
-        if (a.residual) res = load(a.residual + at, left, a.whole);
+        unpacked<T> v = load(a.x + at, left, a.aligned), res = {},
+                    s = load(a.scale + c, left, a.aligned);
+        if (a.residual) res = load(a.residual + at, left, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++)
             v.x[i] = s.x[i] * v.x[i] + res.x[i];
-        store(a.out + at, left, a.whole, v);
+        store(a.out + at, left, a.aligned, v);
     }
 }
 
@@ -35,7 +35,7 @@ static void launch_scale_channels(device *dev, int stream, const scale_channels_
     a.out = (T *)o->out.data, a.x = (const T *)o->x.data, a.scale = (const T *)o->scale.data;
     if (present(o->residual)) a.residual = (const T *)o->residual.data;
     a.cols = tensor_cols(o->x);
-    a.whole = wide(o->out) && wide(o->x) && wide(o->residual) && wide(o->scale);
+    a.aligned = wide(o->out) && wide(o->x) && wide(o->residual) && wide(o->scale);
     RUN(dev, stream, scale_channels_kernel<T>, groups(tensor_rows(o->x), 1),
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }

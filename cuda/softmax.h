@@ -35,11 +35,11 @@ static __device__ __forceinline__ peak warp_peak(peak p)
 
 /* This thread's part of a row; `keep`, if given, is where the block keeps it, 16 bytes after 16. */
 template <int THREADS = SOFTMAX_THREADS, class T>
-static __device__ peak row_peak(const T *x, int64_t cols, bool whole, T *keep = NULL)
+static __device__ peak row_peak(const T *x, int64_t cols, bool aligned, T *keep = NULL)
 {
     peak p = {-FLT_MAX, 0};
     for (int64_t c = threadIdx.x * WIDTH<T>; c < cols; c += THREADS * WIDTH<T>) {
-        unpacked<T> v = load(x + c, cols - c, whole);
+        unpacked<T> v = load(x + c, cols - c, aligned);
         if (keep) store(keep + c, WIDTH<T>, true, v);
         float max = p.max;
         for (int i = 0; i < WIDTH<T>; i++)

@@ -126,7 +126,7 @@ __global__ void count_below_kernel(unsigned long long *count, const T *x, int64_
 }
 
 template <class T>
-__global__ void prune_kernel(uint32_t *kept, const T *values, const uint32_t *bits,
+__global__ void prune_kernel(uint32_t *remaining, const T *values, const uint32_t *bits,
                              const int64_t *starts, int64_t groups, float limit)
 {
     group_view v = view_group(bits, starts, groups);
@@ -134,7 +134,7 @@ __global__ void prune_kernel(uint32_t *kept, const T *values, const uint32_t *bi
     uint32_t stays = v.word;
     for (uint32_t word = v.word; word; word &= word - 1, v.values++)
         if (fabsf(widened(values[v.values])) < limit) stays &= ~(word & (0u - word));
-    kept[v.group * SPARSE_WORDS + threadIdx.x % WARP] = stays;
+    remaining[v.group * SPARSE_WORDS + threadIdx.x % WARP] = stays;
 }
 
 static __global__ void regrow_kernel(drawing d, uint32_t *bits, const uint32_t *taken,
@@ -216,7 +216,7 @@ extern "C" void cuda_prune(device *dev, int stream, const prune_op *o)
 {
     int64_t n = groups_in(o->starts);
     BY_TYPE(o->values.type, RUN(dev, stream, prune_kernel<element>, groups(n, WARPS), WARPS * WARP,
-                                0, (uint32_t *)o->kept.data, (const element *)o->values.data,
+                                0, (uint32_t *)o->remaining.data, (const element *)o->values.data,
                                 (const uint32_t *)o->bits.data, (const int64_t *)o->starts.data, n,
                                 (float)o->limit));
 }

@@ -78,9 +78,10 @@ static int shard_of(const batches *b, int64_t w)
 
 static int64_t window_of(const batches *b, int64_t sample)
 {
-    int64_t n = batches_windows(b), epoch = sample / n, place = sample % n;
-    if (b->order == BATCHES_SEQUENTIAL) return place;
-    return (int64_t)rng_permute(b->seed, RNG_ORDER, (uint64_t)epoch, (uint64_t)place, (uint64_t)n);
+    int64_t n = batches_windows(b), epoch = sample / n, position = sample % n;
+    if (b->order == BATCHES_SEQUENTIAL) return position;
+    return (int64_t)rng_permute(b->seed, RNG_ORDER, (uint64_t)epoch, (uint64_t)position,
+                                (uint64_t)n);
 }
 
 error *batches_read(const batches *b, int64_t sample, int64_t count, int32_t *inputs,

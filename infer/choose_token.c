@@ -80,13 +80,13 @@ static int64_t limit_mass(candidate *list, int64_t n, double top_p)
 {
     if (top_p >= 1) return n;
     double sum = sum_of(list, n), least = (1 - top_p) * sum / (double)n, reached = 0;
-    int64_t heavy = 0, kept = 0;
+    int64_t heavy = 0, eligible = 0;
     for (int64_t i = 0; i < n; i++)
         if (list[i].weight >= least) list[heavy++] = list[i];
     qsort(list, (size_t)heavy, sizeof *list, compare);
-    while (kept < heavy && reached < top_p * sum)
-        reached += list[kept++].weight;
-    return kept;
+    while (eligible < heavy && reached < top_p * sum)
+        reached += list[eligible++].weight;
+    return eligible;
 }
 
 static int32_t draw(const candidate *list, int64_t n, double u)

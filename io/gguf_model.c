@@ -148,7 +148,7 @@ static void put_parts(writer *w, const param *p, const char *suffix, const part 
 }
 
 /* One place of the model and what it is called there. */
-static void put_place(writer *w, const param *p, const char *suffix)
+static void put_name(writer *w, const param *p, const char *suffix)
 {
     const model_config *c = w->c;
     const __typeof__(c->names->block) *n = &c->names->block;
@@ -216,7 +216,7 @@ error *gguf_model(gguf *g, const model_config *c, const params *p, gguf_type mat
     for (int i = 0; i < p->n; i++) {
         const param *row = &p->row[i];
         snprintf(w.layer, sizeof w.layer, row->spec.layer < 0 ? "" : "blk.%d.", row->spec.layer);
-        put_place(&w, row, is_bias(row->spec.name) ? "bias" : "weight");
+        put_name(&w, row, is_bias(row->spec.name) ? "bias" : "weight");
     }
     return NULL;
 }

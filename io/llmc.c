@@ -232,7 +232,7 @@ static error *read_row(void *context, const param *row, int64_t padding)
         int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
         TRY(read_some(r, n));
         int64_t skipped;
-        tensor part = param_kept(row, first, n, &skipped);
+        tensor part = param_part(row, first, n, &skipped);
         if (present(part)) op_put(r->dev, STREAM_COMPUTE, part, r->buffer + skipped);
         op_sync(r->dev, STREAM_COMPUTE);
     }

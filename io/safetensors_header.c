@@ -99,16 +99,16 @@ static char *object_end(char *p)
 /* cJSON's tree of text[from, to), NULL if that is not one whole value. */
 static cJSON *parse_piece(char *from, char *to)
 {
-    char kept = *to;
+    char saved = *to;
     *to = 0;
     cJSON *json = cJSON_ParseWithOpts(from, NULL, true);
-    *to = kept;
+    *to = saved;
     return json;
 }
 
 /* ---- one entry ---- */
 
-static bool whole_number(const cJSON *json, int64_t *out)
+static bool get_integer(const cJSON *json, int64_t *out)
 {
     const double most = 9007199254740992.0; /* 2^53: from there doubles skip numbers */
     if (!cJSON_IsNumber(json)) return false;
@@ -146,7 +146,7 @@ static error *read_shape(const char *path, const cJSON *json, safetensors_entry 
             return damaged(path, "tensor '%.100s' has more than %d dimensions", e->name,
                            SAFETENSORS_RANK);
         int64_t *dim = &e->dim[e->rank++];
-        if (!whole_number(d, dim) || __builtin_mul_overflow(*bytes, *dim, bytes))
+        if (!get_integer(d, dim) || __builtin_mul_overflow(*bytes, *dim, bytes))
             return damaged(path, "tensor '%.100s' has a dimension that cannot be", e->name);
     }
     return NULL;
@@ -156,8 +156,8 @@ static error *read_range(const char *path, const cJSON *json, int64_t data_bytes
                          safetensors_entry *e, int64_t *end)
 {
     const cJSON *first = cJSON_IsArray(json) ? json->child : NULL;
-    if (!first || !first->next || first->next->next || !whole_number(first, &e->offset) ||
-        !whole_number(first->next, end) || *end < e->offset)
+    if (!first || !first->next || first->next->next || !get_integer(first, &e->offset) ||
+        !get_integer(first->next, end) || *end < e->offset)
         return damaged(path, "tensor '%.100s' has data_offsets that are no range", e->name);
     if (*end > data_bytes)
         return damaged(path, "the data of tensor '%.100s' end at byte %lld of %lld", e->name,
@@ -272,7 +272,7 @@ static error *take_pairs(const char *path, char *text, int64_t data_bytes, entry
     return *skip_space(p + 1) ? damaged(path, "%s", no_json) : NULL;
 }
 
-static int compare_places(const void *a, const void *b)
+static int compare_offsets(const void *a, const void *b)
 {
     const safetensors_entry *x = a, *y = b;
     if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
@@ -288,7 +288,7 @@ static int compare_names(const void *a, const void *b)
 static error *check_cover(const char *path, entry_list *list, int64_t data_bytes)
 {
     int64_t at = 0;
-    if (list->n) qsort(list->row, (size_t)list->n, sizeof *list->row, compare_places);
+    if (list->n) qsort(list->row, (size_t)list->n, sizeof *list->row, compare_offsets);
     for (int64_t i = 0; i < list->n; i++) {
         const safetensors_entry *e = &list->row[i];
         if (e->offset != at)

@@ -162,15 +162,15 @@ static error *write_all(outfile *f, const named_tensor *list, int64_t n, device 
                         const tensor_source *from, const staging *b)
 {
     int64_t open = -1;
-    tensor whole = {0};
+    tensor full = {0};
     TRY(write_header(f, list, n));
     for (int64_t i = 0; i < n; i++) {
         named_tensor t = list[i];
         if (from) {
             if (t.of != open && open >= 0) from->close(from->context);
-            if (t.of != open) whole = from->open(from->context, t.of);
+            if (t.of != open) full = from->open(from->context, t.of);
             open = t.of;
-            t.value.data = (char *)whole.data + (size_t)t.at * dtype_size(t.value.type);
+            t.value.data = (char *)full.data + (size_t)t.at * dtype_size(t.value.type);
         }
         TRY(device_status(dev)); /* rather than writing on what is not there */
         TRY(t.transposed ? write_transposed(f, t.value, dev, b) : write_runs(f, &t, dev, b));

@@ -90,10 +90,10 @@ static error *open_run(regrad_run *r, const char *kind, int n, const char *const
     options *o = &r->o;
     TRY(parse_words(r, kind, n, given));
     if (!o->train_data.n) return user_error("--train-data: give the data to train on");
-    TRY(device_open(o->place, (int)o->threads, NULL, &r->dev));
+    TRY(device_open(o->device, (int)o->threads, NULL, &r->dev));
     r->open = true;
     TRY(device_use(&r->dev, o->cpu_kernel, o->products));
-    o->place = device_place(&r->dev);
+    o->device = device_choice_of(&r->dev);
     TRY(trainer_plan(o, o->task->kind, &r->t));
     TRY(device_prepare(&r->dev, o->training.attention));
     TRY(o->task->open(o, true, &r->train));
@@ -134,7 +134,7 @@ API char *regrad_plan(const char *kind, int n, const char *const *given, char **
     *json = NULL;
     error *e = parse_words(&r, kind, n, given);
     if (!e) {
-        r.o.place = device_likely(r.o.place);
+        r.o.device = device_likely(r.o.device);
         e = trainer_plan(&r.o, r.o.task->kind, &r.t);
     }
     if (!e) e = plan_json(r.t, json);

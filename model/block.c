@@ -109,9 +109,9 @@ static pass pass_over(run *r, const model_config *c, int layer, const block_ids 
 
 tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name)
 {
-    tensor whole =
+    tensor full =
         arena_take(r->arena, KIND_ACTIVATION, r->params->type, SHAPE(b, room, cols), name);
-    return present(whole) ? tensor_of(whole.data, whole.type, SHAPE(b, t, cols)) : whole;
+    return present(full) ? tensor_of(full.data, full.type, SHAPE(b, t, cols)) : full;
 }
 
 static tensor take_rows(const pass *p, int64_t cols, const char *name)
@@ -212,7 +212,7 @@ static void prepare_heads(const pass *p)
     if (c->qk_norm) {
         if (p->hold & QKV) s->heads = take_rows(p, heads * c->head_size, "h%d.heads");
         tensor q = use(r, p->ids->q_norm), k = use(r, p->ids->k_norm);
-        OP(head_norm, r->dev, r->stream, .x = s->qkv, .kept = s->heads, .w1 = q, .w2 = k,
+        OP(head_norm, r->dev, r->stream, .x = s->qkv, .saved = s->heads, .w1 = q, .w2 = k,
            .first = c->heads, .second = c->kv_heads, .eps = c->norm_eps);
         done(r, p->ids->q_norm);
         done(r, p->ids->k_norm);
@@ -440,7 +440,7 @@ static void unprepare_heads(const pass *p, tensor dqkv)
                                 SHAPE(NORM_GROUPS, 2 * c->head_size), NAME("norm scratch", 0));
     tensor q = use(r, ids->q_norm), k = use(r, ids->k_norm);
     grad dq = begin(r, ids->q_norm), dk = begin(r, ids->k_norm);
-    OP(head_norm_grad, r->dev, r->stream, .dx = dqkv, .kept = p->s->heads, .w1 = q, .w2 = k,
+    OP(head_norm_grad, r->dev, r->stream, .dx = dqkv, .saved = p->s->heads, .w1 = q, .w2 = k,
        .dw1 = dq, .dw2 = dk, .scratch = scratch, .first = c->heads, .second = c->kv_heads,
        .eps = c->norm_eps);
     arena_drop(r->arena, &scratch);

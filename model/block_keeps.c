@@ -39,15 +39,15 @@ unsigned forward_keeps(const run *r, const model_config *c, const recompute_plan
                        const block_ids *ids)
 {
     unsigned again = recomputed(recompute_of(plan, layer)), all = needs(r, c, ids),
-             lost = all & again, kept = all & ~lost;
+             lost = all & again, keeps = all & ~lost;
     bool after =
         c->residual == RESIDUAL_SEQUENTIAL; /* the MLP reads mid; else x, as attention does */
-    bool act_again = lost & ACT && !(kept & PRE), mlp_again = lost & (NORM2 | PRE) || act_again;
-    if (mlp_again && after && !(again & MID)) kept |= MID;
-    if (lost & (NORM1 | STATS1 | QKV | ATT | MID)) kept |= X;
-    if (mlp_again && (!after || again & MID)) kept |= X;
-    if (recompute_input(plan, layer) && grads_below(r, ids->norm1.weight)) kept &= ~(unsigned)X;
-    return kept;
+    bool act_again = lost & ACT && !(keeps & PRE), mlp_again = lost & (NORM2 | PRE) || act_again;
+    if (mlp_again && after && !(again & MID)) keeps |= MID;
+    if (lost & (NORM1 | STATS1 | QKV | ATT | MID)) keeps |= X;
+    if (mlp_again && (!after || again & MID)) keeps |= X;
+    if (recompute_input(plan, layer) && grads_below(r, ids->norm1.weight)) keeps &= ~(unsigned)X;
+    return keeps;
 }
 
 unsigned backward_keeps(const run *r, const model_config *c, const recompute_plan *plan, int layer,

@@ -227,7 +227,7 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
     op_alike(r->dev, 1);
     /* Before the head's gradient is done: a loss that is not finite stops all updates. */
     if (rows)
-        OP(loss, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate,
+        OP(sum, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate,
            .x = rows_of(losses, 0, rows), .hyper = loss->hyper, .scale = loss->scale);
     if (backward) loss_agree(r, loss);
     if (backward) grad_done(r, m->head.weight);

@@ -47,10 +47,10 @@ static void classify(run *r, top *t, tensor targets, const loss_sink *sink, bool
     if (present(sink->hits)) hits = take_head(r, stat, SHAPE(t->logits.dim[0]), "hits");
     OP(classify_soft, r->dev, r->stream, .logits = t->logits, .targets = targets, .losses = losses,
        .hits = hits, .backward = backward, .scale = sink->scale);
-    OP(loss, r->dev, r->stream, .sum = sink->sum, .accumulate = sink->accumulate, .x = losses,
+    OP(sum, r->dev, r->stream, .sum = sink->sum, .accumulate = sink->accumulate, .x = losses,
        .hyper = sink->hyper, .scale = sink->scale);
     if (present(sink->hits))
-        OP(loss, r->dev, r->stream, .sum = sink->hits, .accumulate = sink->accumulate, .x = hits,
+        OP(sum, r->dev, r->stream, .sum = sink->hits, .accumulate = sink->accumulate, .x = hits,
            .scale = 1);
     if (backward) loss_agree(r, sink);
     arena_drop(r->arena, &hits);
@@ -81,7 +81,7 @@ static tensor backward(run *r, const image_head *h, const model_config *c, top *
     if (below) apply_norm_grad(r, c, h->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
     if (!grads_below(r, h->norm.weight)) return d;
     d = take_head(r, r->params->type, SHAPE(t->d.dim[0], t->positions, t->d.dim[1]),
-             "residual gradient");
+                  "residual gradient");
     OP(pool_grad, r->dev, r->stream, .dx = d, .dout = t->d, .first = !c->mean_pool);
     return d;
 }

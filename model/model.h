@@ -35,7 +35,7 @@ static inline void loss_agree(run *r, const loss_sink *s)
 {
     if (!present(s->all)) return;
     comm_sum(r->comm, r->dev, r->stream, s->all);
-    OP(loss, r->dev, r->stream, .sum = s->total, .x = s->sum, .hyper = s->hyper, .scale = 1);
+    OP(sum, r->dev, r->stream, .sum = s->total, .x = s->sum, .hyper = s->hyper, .scale = 1);
 }
 
 /* One step of generation or scoring: the next n tokens of each of B sequences. */

@@ -75,8 +75,8 @@ error *recompute_parse(const char *text, int64_t layers, recompute_plan *out)
     const char *at = text;
     for (bool more = true; more;) {
         recompute_range r;
-        bool whole = take_level(&at, &r.level) && take_layers(&at, layers, &r);
-        if (!whole || (*at && *at != ','))
+        bool parsed = take_level(&at, &r.level) && take_layers(&at, layers, &r);
+        if (!parsed || (*at && *at != ','))
             return user_error("--recompute %s: must be none, norms, gelu, attention, block or "
                               "sqrt, for all layers or for some: block:0-5,norms:6-11",
                               text);

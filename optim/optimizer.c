@@ -268,10 +268,10 @@ static void apply_by_matrix(optimizer *o, int id)
                       o->c.newton_schulz_steps, NAME(spec->name, spec->layer));
         first += n;
     }
-    optim_item step = {.p = it->p, .g = it->temp, .decay = it->decay}, kept = *it;
+    optim_item step = {.p = it->p, .g = it->temp, .decay = it->decay}, saved = *it;
     *it = step;
     run_rule(o, rule_named(o->info->apply), 1);
-    if (!o->c.reduced) arena_drop(o->r->arena, &kept.temp);
+    if (!o->c.reduced) arena_drop(o->r->arena, &saved.temp);
 }
 
 /* The slots of parameters [first, end), by one operation. */
@@ -285,10 +285,10 @@ static void norms_of(optimizer *o, int first, int end)
     OP(sumsq, o->r->dev, o->r->stream, .items = o->norms, .n = n);
 }
 
-/* Adds the slot to those of the earlier micro-batches (the loss's operation adds any doubles). */
+/* Adds the slot to those of the earlier micro-batches. */
 static void add_norm(optimizer *o, int id, fold_part part)
 {
-    OP(loss, o->r->dev, o->r->stream, .sum = element(o->sums, id),
+    OP(sum, o->r->dev, o->r->stream, .sum = element(o->sums, id),
        .accumulate = part == FOLD_LATER || part == FOLD_LAST, .x = element(o->slots, id),
        .scale = 1);
 }
@@ -299,8 +299,8 @@ static void add_norm(optimizer *o, int id, fold_part part)
 static void fold_over_ranks(optimizer *o, int id, fold_part part)
 {
     run *r = o->r;
-    bool first = part == FOLD_FIRST || part == FOLD_WHOLE,
-         last = part == FOLD_LAST || part == FOLD_WHOLE;
+    bool first = part == FOLD_FIRST || part == FOLD_ALL,
+         last = part == FOLD_LAST || part == FOLD_ALL;
     for (int k = 0; k < o->info->n_states && first && comm_rank(r->comm); k++)
         op_clear(r->dev, r->stream, o->state[id][k]);
     part = first ? FOLD_FIRST : FOLD_LATER;
@@ -345,7 +345,7 @@ static void update_some(optimizer *o, const int *ids, int n)
         if (!o->c.fused) norms_of(o, ids[i], ids[i] + 1);
         prepare(o, ids[i], &o->items[items++]);
     }
-    if (items) apply(o, rule, items, FOLD_WHOLE);
+    if (items) apply(o, rule, items, FOLD_ALL);
     for (int i = 0; i < n; i++)
         if (o->r->params->row[ids[i]].own && by_matrix(o, ids[i])) apply_by_matrix(o, ids[i]);
 }
@@ -354,7 +354,7 @@ static void update_some(optimizer *o, const int *ids, int n)
 static void update_complete(void *context, const int *ids, int n, fold_part part)
 {
     optimizer *o = context;
-    if (n > 1 && part == FOLD_WHOLE)
+    if (n > 1 && part == FOLD_ALL)
         update_some(o, ids, n);
     else
         for (int i = 0; i < n; i++)
@@ -389,7 +389,7 @@ static void update_all(optimizer *o)
         rule = rule_of(o, i);
         prepare(o, i, &o->items[n++]);
     }
-    apply(o, rule, n, FOLD_WHOLE);
+    apply(o, rule, n, FOLD_ALL);
     for (int i = 0; i < p->n; i++)
         if (!by_matrix(o, i)) give_back(o, i);
     for (int i = 0; i < p->n; i++) {

@@ -67,42 +67,42 @@ static dtype master_type(const params *p)
     return p->type == BF16 ? types[p->master] : DT_NONE;
 }
 
-void params_store(params *p, const param_storage *storage)
+void params_back(params *p, const param_backing *backing)
 {
-    p->storage = storage;
+    p->backing = backing;
 }
 
 /* ---- own ranges ---- */
 
 bool param_is_pool(const params *p, int id)
 {
-    return p->storage && p->storage->pool && p->storage->pool == id;
+    return p->backing && p->backing->pool && p->backing->pool == id;
 }
 
 bool param_in_pool(const params *p, int id)
 {
-    return p->storage && p->storage->pool && !p->row[id].own;
+    return p->backing && p->backing->pool && !p->row[id].own;
 }
 
-/* Does the storage keep this row? */
+/* Does the backing keep this row? */
 static bool stored(const params *p, int id)
 {
-    return p->storage && (!p->storage->pool || param_in_pool(p, id));
+    return p->backing && (!p->backing->pool || param_in_pool(p, id));
 }
 
 static bool expands(const params *p, int id)
 {
-    return stored(p, id) && p->storage->expand;
+    return stored(p, id) && p->backing->expand;
 }
 
 static bool collects(const params *p, int id)
 {
-    return stored(p, id) && p->storage->collects;
+    return stored(p, id) && p->backing->collects;
 }
 
 bool params_divided(const params *p)
 {
-    return p->storage && !p->storage->pool && (p->storage->expand || p->storage->spread);
+    return p->backing && !p->backing->pool && (p->backing->expand || p->backing->spread);
 }
 
 shape param_own_shape(const params *p, int id)
@@ -111,12 +111,12 @@ shape param_own_shape(const params *p, int id)
     return row->own == row->count ? row->spec.shape : SHAPE(row->own);
 }
 
-static tensor own_of(const params *p, int id, tensor whole)
+static tensor own_of(const params *p, int id, tensor full)
 {
     const param *row = &p->row[id];
-    if (!present(whole) || !row->own) return (tensor){0};
-    char *first = (char *)whole.data + (size_t)row->own_first * dtype_size(whole.type);
-    return tensor_of(first, whole.type, param_own_shape(p, id));
+    if (!present(full) || !row->own) return (tensor){0};
+    char *first = (char *)full.data + (size_t)row->own_first * dtype_size(full.type);
+    return tensor_of(first, full.type, param_own_shape(p, id));
 }
 
 tensor param_own_value(const params *p, int id)
@@ -203,7 +203,7 @@ static tensor part_within(tensor t, int64_t begin, int64_t first, int64_t n, int
                      SHAPE(to - from));
 }
 
-tensor param_kept(const param *row, int64_t first, int64_t n, int64_t *skipped)
+tensor param_part(const param *row, int64_t first, int64_t n, int64_t *skipped)
 {
     if (present(row->value)) return part_within(row->value, 0, first, n, skipped);
     return part_within(row->stored, row->own_first, first, n, skipped);
@@ -235,7 +235,7 @@ static void put_split(const params *p, device *dev, int id, int64_t first, int64
         if (master.type == I8) memcpy((char *)x + i, &upper, sizeof upper);
     }
     if (master.type != F32) put_part(dev, master, skipped, x);
-    tensor part = param_kept(row, first, n, &skipped);
+    tensor part = param_part(row, first, n, &skipped);
     put_part(dev, part, skipped, hi);
 }
 
@@ -247,7 +247,7 @@ error *param_initialize(const params *p, device *dev, uint64_t seed, int id)
     for (int64_t first = 0; first < row->count; first += CHUNK) {
         int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
         int64_t skipped;
-        tensor part = param_kept(row, first, n, &skipped);
+        tensor part = param_part(row, first, n, &skipped);
         if (!present(part)) continue;
         fill_chunk(row, seed, (uint64_t)id, first, n, p->type, host);
         if (p->type == BF16)
@@ -340,7 +340,7 @@ void params_end_step(run *r)
 {
     params *p = r->params;
     check_writers(r);
-    if (p->storage && p->storage->spread) p->storage->spread(p->storage->own, r);
+    if (p->backing && p->backing->spread) p->backing->spread(p->backing->own, r);
     p->training = false;
     for (int i = 0; i < p->n && p->policy == GRADS_OVERLAY; i++)
         arena_drop(r->arena, collects(p, i) ? &p->row[i].collected : &p->row[i].gradient);
@@ -349,7 +349,7 @@ void params_end_step(run *r)
 /* What the gradients of the micro-batch under way are of the step's. */
 static fold_part part_of(const params *p)
 {
-    if (p->micro_batches == 1) return FOLD_WHOLE;
+    if (p->micro_batches == 1) return FOLD_ALL;
     if (p->micro == p->micro_batches - 1) return FOLD_LAST;
     return p->micro ? FOLD_LATER : FOLD_FIRST;
 }
@@ -381,7 +381,7 @@ static void update_waiting(run *r)
     p->waiting = 0;
 }
 
-/* A complete gradient, without storage. */
+/* A complete gradient, without backing. */
 static void update_soon(run *r, int id)
 {
     params *p = r->params;
@@ -413,7 +413,7 @@ static void settle(run *r)
 {
     params *p = r->params;
     if (!p->under_way) return;
-    p->storage->settle(p->storage->own, r);
+    p->backing->settle(p->backing->own, r);
     for (int i = 0; i < p->under_way; i++) {
         int id = p->queue[p->n + i];
         if (at_once(p))
@@ -434,8 +434,8 @@ static void send(run *r)
     p->under_way = p->waiting;
     p->waiting = 0;
     p->waiting_bytes = 0;
-    if (p->under_way) p->storage->collect(p->storage->own, r, p->queue + p->n, p->under_way);
-    if (!p->storage->bucket) settle(r);
+    if (p->under_way) p->backing->collect(p->backing->own, r, p->queue + p->n, p->under_way);
+    if (!p->backing->bucket) settle(r);
 }
 
 static void enqueue(run *r, int id)
@@ -443,7 +443,7 @@ static void enqueue(run *r, int id)
     params *p = r->params;
     p->queue[p->waiting++] = id;
     p->waiting_bytes += (int64_t)tensor_bytes(p->row[id].gradient);
-    if (p->waiting_bytes >= p->storage->bucket) send(r);
+    if (p->waiting_bytes >= p->backing->bucket) send(r);
 }
 
 /* The gradient is whole and the weight is read no more, in this micro-batch. */
@@ -469,7 +469,7 @@ static void finish_if_complete(run *r, param *row, int id)
 
 void params_end_micro(run *r)
 {
-    if (!r->params->storage) {
+    if (!r->params->backing) {
         update_waiting(r);
         return;
     }
@@ -501,7 +501,7 @@ tensor param_use(run *r, int id)
     if (expands(p, id) && !row->readers) {
         row->value = arena_take(r->arena, KIND_PARAMETER, p->type, row->spec.shape,
                                 NAME(row->spec.name, row->spec.layer));
-        p->storage->expand(p->storage->own, r, id);
+        p->backing->expand(p->backing->own, r, id);
     }
     row->readers++;
     return row->value;

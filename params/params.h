@@ -20,8 +20,8 @@
  * A gradient with several writers in one backward (a tied embedding) is complete after the last.
  * Under fold the earlier micro-batches wait for the readers, too, though the weight does not change
  * yet: so all micro-batches ask for the same memory, and what is recorded of two holds for all.
- * Where several ranks share a run, or values are stored otherwise than they are read, a storage
- * is hidden by the hooks (param_storage below); models do not know that either.
+ * Where several ranks share a run, or values are stored otherwise than they are read, a backing
+ * is hidden by the hooks (param_backing below); models do not know that either.
  *
  * The contract for models: rows come in the order of the forward pass; in backward, every use of a
  * weight is open or over when its last writer is done; a use after its update is reported as an internal error.
@@ -67,12 +67,12 @@ typedef struct {
     bool trainable;
     int64_t count;          /* elements */
     int64_t own_first, own; /* those that this process updates: all, unless ranks share the work */
-    tensor value;  /* whole; under storage.expand present between its uses' first and last */
-    tensor stored; /* ? under storage.expand: (own) what lies there else */
+    tensor value;  /* whole; under backing.expand present between its uses' first and last */
+    tensor stored; /* ? under backing.expand: (own) what lies there else */
     tensor master; /* ? of a bf16 value: (own), f32, i16 or i8 */
     /* in a step */
     tensor gradient;  /* whole, of this process */
-    tensor collected; /* ? under storage.collects: (own) the sum of all ranks and micro-batches */
+    tensor collected; /* ? under backing.collects: (own) the sum of all ranks and micro-batches */
     int readers, writes;
     bool has_gradient, updated, has_collected;
 } param;
@@ -93,13 +93,13 @@ typedef struct {
     bool collects;  /* gradients are kept as `collected`; else as they are, and collected once */
     int64_t bucket; /* bytes of gradients that are collected together; 0: each at once */
     /* ? Index of the row that stores the non-zeros of all pooled matrices (params/sparse_backing.h), which
-     * own nothing themselves; other rows are as without a storage.  0: none. */
+     * own nothing themselves; other rows are as without a backing.  0: none. */
     int pool;
     void (*expand)(void *own, run *r, int id); /* ? NULL: values are kept whole */
     void (*collect)(void *own, run *r, const int *ids, int n);
     void (*settle)(void *own, run *r);
     void (*spread)(void *own, run *r);
-} param_storage;
+} param_backing;
 
 typedef struct {
     param *row;
@@ -116,8 +116,8 @@ typedef struct {
      * GPU a launch costs more than a vector) */
     bool together;
     void *context;
-    const param_storage *storage; /* NULL: all lies here, whole */
-    /* gradients on their way to being collected: waiting, and under way; without storage, those that
+    const param_backing *backing; /* NULL: all lies here, whole */
+    /* gradients on their way to being collected: waiting, and under way; without backing, those that
      * wait for a matrix's */
     int *queue; /* (2 n): waiting[], then under_way[] */
     int waiting, under_way;
@@ -156,8 +156,8 @@ error *params_adopt(params *p, device *dev) NODISCARD;
 error *param_adopt(const params *p, device *dev, int id) NODISCARD;
 
 /* Where values and gradients are kept, if not each in one block of its own; before params_place.  The
- * storage must outlive the table. */
-void params_store(params *p, const param_storage *storage);
+ * backing must outlive the table. */
+void params_back(params *p, const param_backing *backing);
 
 /* A training step: begin, micro-batches 0, 1, ..., then (under own and overlay) the optimizer reads
  * row[i].gradient, then end. */
@@ -173,7 +173,7 @@ tensor param_own_gradient(const params *p, int id);
 shape param_own_shape(const params *p, int id);
 /* What is kept here of a value's elements [first, first + n), outside of its uses; *skipped: how many
  * of them come before that. */
-tensor param_kept(const param *row, int64_t first, int64_t n, int64_t *skipped);
+tensor param_part(const param *row, int64_t first, int64_t n, int64_t *skipped);
 /* Does each rank update a part, not all? */
 bool params_divided(const params *p);
 /* Is this row the pool, and no parameter of the model?  Does it own what it has only there? */

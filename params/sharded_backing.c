@@ -6,7 +6,7 @@
 enum { UNIT = 16 }; /* elements: vector loops and 16-byte accesses begin on such a boundary */
 
 struct zero {
-    param_storage storage;
+    param_backing backing;
     share *shares; /* (n) */
     int *order;    /* (n) scratch: the largest first */
     int stage;
@@ -20,7 +20,7 @@ static void deal_evenly(zero *z, const params *p, int ranks)
         z->shares[id] = share_evenly(p->row[id].count, ranks, UNIT);
 }
 
-static error *deal_whole(zero *z, const params *p, int ranks)
+static error *shard_by_matrix(zero *z, const params *p, int ranks)
 {
     int64_t *load;
     TRY(alloc_array(&load, (size_t)ranks, sizeof *load));
@@ -120,32 +120,32 @@ static void expand(void *own, run *r, int id)
 
 /* ---- life ---- */
 
-static error *deal(zero *z, params *p, const comm *c, bool whole)
+static error *deal(zero *z, params *p, const comm *c, bool full)
 {
     TRY(alloc_array(&z->shares, (size_t)p->n, sizeof *z->shares));
     TRY(alloc_array(&z->order, (size_t)p->n, sizeof *z->order));
-    if (whole)
-        TRY(deal_whole(z, p, c->size));
+    if (full)
+        TRY(shard_by_matrix(z, p, c->size));
     else
         deal_evenly(z, p, c->size);
     if (z->stage) take_own(z, p, c->rank);
-    params_store(p, &z->storage);
+    params_back(p, &z->backing);
     return NULL;
 }
 
-error *zero_open(run *r, int stage, bool whole, int64_t bucket, zero **out)
+error *zero_open(run *r, int stage, bool full, int64_t bucket, zero **out)
 {
     zero *z;
     TRY(alloc_array(&z, 1, sizeof *z));
     z->stage = stage;
-    z->storage = (param_storage){.own = z,
+    z->backing = (param_backing){.own = z,
                                  .collects = stage >= 2 && r->params->policy != GRADS_RELEASE,
                                  .bucket = bucket,
                                  .expand = stage == 3 ? expand : NULL,
                                  .collect = collect,
                                  .settle = settle,
                                  .spread = stage == 1 || stage == 2 ? spread : NULL};
-    error *e = deal(z, r->params, r->comm, whole);
+    error *e = deal(z, r->params, r->comm, full);
     if (e) {
         zero_close(z);
         return e;

@@ -1,6 +1,6 @@
 /* sharded_backing.h - data parallel training, and its states, gradients and parameters sharded over the ranks
  * (Rajbhandari et al.: "ZeRO: memory optimizations toward training trillion parameter models", SC
- * 2020): a storage that the parameter table's hooks call.
+ * 2020): a backing that the parameter table's hooks call.
  *
  *   --zero   a rank keeps            gradients of K micro-batches        values       moved, N = 1 copy
  *     0      all                     summed once                         -            2 N
@@ -25,10 +25,10 @@
 
 typedef struct zero zero;
 
-/* Deals the table to the ranks of r->comm; whole: by tensors.  After the model has declared its
+/* Shards the table over the ranks of r->comm; full: by tensors.  After the model has declared its
  * parameters, before params_place.  bucket: bytes of gradients that are sent together, beside the
  * computation; 0: each one at once, waited for. */
-error *zero_open(run *r, int stage, bool whole, int64_t bucket, zero **out) NODISCARD;
+error *zero_open(run *r, int stage, bool full, int64_t bucket, zero **out) NODISCARD;
 void zero_close(zero *z); /* NULL is fine */
 
 /* Who owns what of parameter id. */

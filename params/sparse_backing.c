@@ -15,7 +15,7 @@ typedef struct {
 } matrix;
 
 struct sparse {
-    param_storage storage;
+    param_backing backing;
     matrix *matrices; /* (n) */
     int *of;          /* (rows) which matrix a row is, -1: none */
     int n;
@@ -50,7 +50,7 @@ static void expand(void *own, run *r, int id)
     const sparse *s = own;
     set of = part(now(s), &s->matrices[s->of[id]]);
     OP(expand, r->dev, r->stream, .out = r->params->row[id].value,
-       .values = r->params->row[s->storage.pool].value, .bits = of.bits, .starts = of.starts);
+       .values = r->params->row[s->backing.pool].value, .bits = of.bits, .starts = of.starts);
 }
 
 /* Dense gradients go into the pool's. */
@@ -60,12 +60,12 @@ static void collect(void *own, run *r, const int *ids, int n)
     params *p = r->params;
     for (int i = 0; i < n; i++) {
         set of = part(now(s), &s->matrices[s->of[ids[i]]]);
-        grad g = grad_begin(r, s->storage.pool);
+        grad g = grad_begin(r, s->backing.pool);
         /* has this matrix been here in this step?  (A pool that folds starts again from zero.) */
         g.accumulate = p->micro > 0 && p->policy != GRADS_FOLD;
         OP(compress, r->dev, r->stream, .values = g, .x = p->row[ids[i]].gradient, .bits = of.bits,
            .starts = of.starts);
-        grad_done(r, s->storage.pool);
+        grad_done(r, s->backing.pool);
     }
 }
 
@@ -123,9 +123,9 @@ static error *build_matrices(sparse *s, params *p, double sparsity)
     /* two dimensions: states in fewer bits are for matrices */
     param_spec pool = {
         .name = "nonzeros", .layer = -1, .shape = SHAPE(1, s->total), .decay = true, .writers = n};
-    s->storage.pool = params_add(p, pool);
-    if (s->storage.pool < 0) return user_error("out of memory for the parameter table");
-    params_store(p, &s->storage);
+    s->backing.pool = params_add(p, pool);
+    if (s->backing.pool < 0) return user_error("out of memory for the parameter table");
+    params_back(p, &s->backing);
     return NULL;
 }
 
@@ -134,7 +134,7 @@ error *sparse_open(run *r, double sparsity, uint64_t seed, sparse **out)
     sparse *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     s->seed = seed;
-    s->storage = (param_storage){
+    s->backing = (param_backing){
         .own = s, .collects = true, .expand = expand, .collect = collect, .settle = settle_sparse};
     error *e = build_matrices(s, r->params, sparsity);
     if (e) {
@@ -155,7 +155,7 @@ void sparse_close(sparse *s)
 
 int sparse_pool(const sparse *s)
 {
-    return s->storage.pool;
+    return s->backing.pool;
 }
 
 int64_t sparse_elements(const sparse *s)
@@ -193,7 +193,8 @@ static int64_t fetch_number(run *r, tensor numbers, int64_t i)
 
 static int64_t count_of(run *r, set all, const matrix *m)
 {
-    return fetch_number(r, all.starts, m->first_group + m->groups) - fetch_number(r, all.starts, m->first_group);
+    return fetch_number(r, all.starts, m->first_group + m->groups) -
+           fetch_number(r, all.starts, m->first_group);
 }
 
 int64_t sparse_count(const sparse *s, run *r, int id)
@@ -265,12 +266,12 @@ error *sparse_initialize(sparse *s, run *r)
         set of = part(now(s), m);
         row->value = take_dense(r, m, p->type);
         if (!e && r->dev->ops->alloc) e = param_initialize(p, r->dev, s->seed, m->id);
-        OP(compress, r->dev, r->stream, .values.t = p->row[s->storage.pool].value, .x = row->value,
+        OP(compress, r->dev, r->stream, .values.t = p->row[s->backing.pool].value, .x = row->value,
            .bits = of.bits, .starts = of.starts);
         arena_drop(r->arena, &row->value);
     }
     arena_end(r->arena);
-    if (!e && r->dev->ops->alloc) e = param_adopt(p, r->dev, s->storage.pool);
+    if (!e && r->dev->ops->alloc) e = param_adopt(p, r->dev, s->backing.pool);
     return e;
 }
 
@@ -337,25 +338,25 @@ static void move_matrix(run *r, const matrix *m, tensor t, set from, set to)
 
 /* All of t's numbers, in place.  What stays first moves to the front, beginning with the first
  * matrix, then to its new places, beginning with the last: none is written over unread. */
-static void move(const sparse *s, run *r, tensor t, set old, set kept)
+static void move(const sparse *s, run *r, tensor t, set old, set remaining)
 {
     for (int i = 0; i < s->n; i++)
-        move_matrix(r, &s->matrices[i], t, old, kept);
+        move_matrix(r, &s->matrices[i], t, old, remaining);
     for (int i = s->n - 1; i >= 0; i--)
-        move_matrix(r, &s->matrices[i], t, kept, now(s));
+        move_matrix(r, &s->matrices[i], t, remaining, now(s));
 }
 
 /* s's set becomes what stays of it. */
 static void prune(sparse *s, run *r, set old, double fraction)
 {
-    tensor values = r->params->row[s->storage.pool].value;
+    tensor values = r->params->row[s->backing.pool].value;
     int64_t most = (int64_t)(fraction * (double)s->total), zeros = 0;
     for (int i = 0; i < s->n; i++) {
         matrix *m = &s->matrices[i];
         m->had = count_of(r, old, m);
         zeros += m->elements - m->had;
     }
-    OP(prune, r->dev, r->stream, .kept = s->bits, .values = values, .bits = old.bits,
+    OP(prune, r->dev, r->stream, .remaining = s->bits, .values = values, .bits = old.bits,
        .starts = old.starts, .limit = find_limit(s, r, values, most < zeros ? most : zeros));
     count_up(s, r);
     for (int i = 0; i < s->n; i++)
@@ -366,16 +367,16 @@ error *sparse_renew(sparse *s, run *r, double fraction, int64_t step, const tens
 {
     arena_begin(r->arena, "renew non-zeros");
     set old = take_set(s, r, "nonzeros' old bits", "nonzeros' old starts"),
-        kept = take_set(s, r, "nonzeros' kept bits", "nonzeros' kept starts");
+        remaining = take_set(s, r, "nonzeros' kept bits", "nonzeros' kept starts");
     copy_set(r, old, now(s));
     prune(s, r, old, fraction);
-    copy_set(r, kept, now(s));
+    copy_set(r, remaining, now(s));
     deal(s);
     draw_elements(s, r, old, (uint32_t)step);
     for (int i = 0; i < n; i++)
-        move(s, r, tensors[i], old, kept);
+        move(s, r, tensors[i], old, remaining);
     drop_set(r, &old);
-    drop_set(r, &kept);
+    drop_set(r, &remaining);
     arena_end(r->arena);
     return device_status(r->dev);
 }

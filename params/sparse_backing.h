@@ -1,5 +1,5 @@
 /* sparse_backing.h - matrices of which a fixed number of elements are not zero, and which ones changes during
- * the training: a storage that the parameter table's hooks call.
+ * the training: a backing that the parameter table's hooks call.
  *
  * Dynamic sparse reparameterisation (Mostafa, Wang 2019: "Parameter efficient training of deep
  * convolutional neural networks by dynamic sparse reparameterization"): now and then the smallest

@@ -103,7 +103,7 @@ static error *search_logits(search *s, int64_t given)
     c->o.training.logits_mib = given;
     TRY(plan_candidate(s, c));
     consider(s, c);
-    for (int i = 0; i < 2 && c->o.place == PLACE_CUDA && !given; i++) {
+    for (int i = 0; i < 2 && c->o.device == DEVICE_CUDA && !given; i++) {
         size_t before = c->peak;
         c->o.training.logits_mib = smaller[i];
         TRY(plan_candidate(s, c));

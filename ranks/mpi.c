@@ -1,7 +1,7 @@
 /* mpi.c - see mpi.h: ranks over MPI, in the memory of the CPU.
  *
  * MPI moves the bytes; the sums are made here, so that their order is that of the ranks whatever
- * algorithm a library would pick.  A scatter goes slab by slab through the staging block:
+ * algorithm a library would choose.  A scatter goes slab by slab through the staging block:
  *
  *     my x   | to rank 0 | to rank 1 | mine      |       each rank sends its slab of every part ...
  *     staged | of rank 0 | of rank 1 | of rank 2 |       ... gets all slabs of its own part, and adds
@@ -35,11 +35,11 @@ typedef struct {
 
 typedef struct {
     MPI_Comm data, talk;
-    MPI_Request *requests; /* (2 size) */
-    int *counts, *places;  /* (size) */
-    whereabouts *others;   /* (size) */
-    bool *answered;        /* (size) */
-    int64_t calls, most;   /* most: bytes in one call of MPI */
+    MPI_Request *requests;       /* (2 size) */
+    int *counts, *displacements; /* (size) */
+    whereabouts *others;         /* (size) */
+    bool *answered;              /* (size) */
+    int64_t calls, most;         /* most: bytes in one call of MPI */
     int local_rank;
 } mpi_state;
 
@@ -284,10 +284,10 @@ static error *gather(comm *c, tensor x, const share *s)
     m->calls++;
     if ((int64_t)tensor_bytes(x) > m->most) return gather_in_pieces(c, x, s);
     for (int r = 0; r < c->size; r++) {
-        m->places[r] = (int)(share_begin(s, r) * size);
-        m->counts[r] = (int)(share_begin(s, r + 1) * size) - m->places[r];
+        m->displacements[r] = (int)(share_begin(s, r) * size);
+        m->counts[r] = (int)(share_begin(s, r + 1) * size) - m->displacements[r];
     }
-    MPI_TRY(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x.data, m->counts, m->places,
+    MPI_TRY(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x.data, m->counts, m->displacements,
                             MPI_BYTE, m->data, &m->requests[0]));
     return wait(c, m->requests, 1);
 }
@@ -359,7 +359,7 @@ static void state_free(mpi_state *s)
 {
     free(s->requests);
     free(s->counts);
-    free(s->places);
+    free(s->displacements);
     free(s->others);
     free(s->answered);
     free(s);
@@ -414,7 +414,7 @@ static error *state_alloc(int size, mpi_state **out)
     *out = s;
     TRY(alloc_array(&s->requests, REQUESTS * n, sizeof *s->requests));
     TRY(alloc_array(&s->counts, n, sizeof *s->counts));
-    TRY(alloc_array(&s->places, n, sizeof *s->places));
+    TRY(alloc_array(&s->displacements, n, sizeof *s->displacements));
     TRY(alloc_array(&s->others, n, sizeof *s->others));
     return alloc_array(&s->answered, n, sizeof *s->answered);
 }

@@ -15,7 +15,7 @@
 enum { NAME_LENGTH = 32, MOST_ASIDE = 100 };
 
 /* Reading a checkpoint to see whether it is whole takes as long as writing it: once is enough. */
-typedef enum { UNKNOWN, WHOLE, BROKEN } condition;
+typedef enum { UNKNOWN, COMPLETE, BROKEN } condition;
 
 typedef struct {
     int64_t step;
@@ -179,7 +179,7 @@ static error *examine(checkpoints *c, int64_t at, error **why)
     if (c->list[at].is != UNKNOWN) return NULL;
     TRY(step_path(c, c->list[at].step, "", path));
     TRY(manifest_verdict(path, c->list[at].step, why));
-    c->list[at].is = *why ? BROKEN : WHOLE;
+    c->list[at].is = *why ? BROKEN : COMPLETE;
     return NULL;
 }
 
@@ -307,7 +307,7 @@ error *checkpoints_newest(checkpoints *c, void (*report)(void *context, error *w
         error *why;
         TRY(examine(c, at, &why));
         if (why) report(context, why);
-        if (c->list[at].is != WHOLE) continue;
+        if (c->list[at].is != COMPLETE) continue;
         *step = c->list[at].step;
         return step_path(c, *step, "", path);
     }
@@ -348,7 +348,7 @@ static error *set_aside(checkpoints *c, int64_t at)
     TRY(examine(c, at, &why));
     error_free(why);
     TRY(step_path(c, c->list[at].step, "", path));
-    if (c->list[at].is == WHOLE)
+    if (c->list[at].is == COMPLETE)
         return user_error("%s is there already, and whole: it is not replaced", path);
     for (int i = 2; i < MOST_ASIDE; i++) {
         TRY(step_path(c, c->list[at].step, tail, aside));
@@ -368,7 +368,7 @@ static error *publish(checkpoints *c, int64_t step, const char *temporary, const
     int64_t at = find_newest(c, step);
     if (at >= 0) TRY(set_aside(c, at));
     if (rename(temporary, path)) return failed("create", path);
-    TRY(add_known(c, step, WHOLE));
+    TRY(add_known(c, step, COMPLETE));
     return directory_sync(c->path);
 }
 
@@ -419,7 +419,7 @@ error *checkpoints_give_way(checkpoints *c, int64_t *step)
         error *why;
         TRY(examine(c, newest, &why));
         error_free(why);
-        if (c->list[newest].is == WHOLE) break;
+        if (c->list[newest].is == COMPLETE) break;
     }
     if (newest <= 0) return NULL;
     *step = c->list[0].step;
@@ -428,16 +428,16 @@ error *checkpoints_give_way(checkpoints *c, int64_t *step)
 
 error *checkpoints_prune(checkpoints *c, int64_t keep)
 {
-    int64_t whole = 0;
+    int64_t complete = 0;
     for (int64_t at = c->n - 1; at >= 0; at--) {
         error *why;
-        if (whole >= keep) {
+        if (complete >= keep) {
             TRY(discard(c, at));
             continue;
         }
         TRY(examine(c, at, &why));
         error_free(why);
-        whole += c->list[at].is == WHOLE;
+        complete += c->list[at].is == COMPLETE;
     }
     return NULL;
 }

@@ -19,8 +19,8 @@ static int64_t count(const run_tensors *t, gather_what what)
 {
     const params *p = t->r->params;
     int64_t n = 0;
-    if (!p->storage) return 0;
-    if (what == GATHER_PARAMETERS) return p->storage->expand ? p->n : 0;
+    if (!p->backing) return 0;
+    if (what == GATHER_PARAMETERS) return p->backing->expand ? p->n : 0;
     if (!params_divided(p)) return 0;
     for (int id = 0; id < p->n; id++)
         n += states(t, id);

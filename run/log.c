@@ -56,9 +56,9 @@ static error *write_waiting(run_log *log)
 /* Part of a line, at the end of `text`. */
 static size_t add_number(char *line, const char *name, double value)
 {
-    bool whole = value == floor(value) && fabs(value) < 9e15; /* bytes, to the last of them */
+    bool intact = value == floor(value) && fabs(value) < 9e15; /* bytes, to the last of them */
     int n = !isfinite(value) ? snprintf(line, LINE, ",\"%s\":null", name)
-            : whole          ? snprintf(line, LINE, ",\"%s\":%.0f", name, value)
+            : intact         ? snprintf(line, LINE, ",\"%s\":%.0f", name, value)
                              : snprintf(line, LINE, ",\"%s\":%.9g", name, value);
     return (size_t)n;
 }
@@ -219,7 +219,7 @@ static error *find_cut(run_log *log, cutter *c)
     return e;
 }
 
-error *log_continue(const char *path, int64_t step, int64_t bytes, run_log **out, bool *whole)
+error *log_continue(const char *path, int64_t step, int64_t bytes, run_log **out, bool *intact)
 {
     run_log *log;
     cutter c = {.step = step, .limit = bytes};
@@ -231,7 +231,7 @@ error *log_continue(const char *path, int64_t step, int64_t bytes, run_log **out
         return e;
     }
     log->bytes = c.cut;
-    *whole = c.cut == bytes;
+    *intact = c.cut == bytes;
     *out = log;
     return NULL;
 }

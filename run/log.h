@@ -43,7 +43,7 @@ error *log_start(const char *path, run_log **out) NODISCARD;
 /* Goes on with one that was `bytes` long after `step` (as log_sync said): cuts what came later.
  * *whole is false when lines from before are missing; then those that are there are kept. */
 error *log_continue(const char *path, int64_t step, int64_t bytes, run_log **out,
-                    bool *whole) NODISCARD;
+                    bool *intact) NODISCARD;
 
 /* A line; nothing without a log (NULL).  After an error, log_waits says whether lines wait for the next
  * try: half a MiB of them, then they are left out and counted. */

@@ -93,7 +93,7 @@ static error *log_path(const run_dir *d, char *path)
 error *run_dir_resume(run_dir *d)
 {
     char path[PATH_LENGTH], parent[PATH_LENGTH];
-    bool whole = true;
+    bool intact = true;
     bool first = comm_rank(d->comm) == 0;
     TRY(log_path(d, path));
     if (!*d->from) return first ? log_start(path, &d->log) : NULL;
@@ -105,8 +105,8 @@ error *run_dir_resume(run_dir *d)
     if (!first) return NULL;
     TRY(path_join(parent, d->from, ".."));
     if (!same_directory(parent, d->o.path)) return log_start(path, &d->log);
-    TRY(log_continue(path, d->contents->step, d->contents->log_bytes, &d->log, &whole));
-    if (!whole)
+    TRY(log_continue(path, d->contents->step, d->contents->log_bytes, &d->log, &intact));
+    if (!intact)
         printf("%s lacks lines from before step %lld\n", path, (long long)d->contents->step);
     return NULL;
 }

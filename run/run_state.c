@@ -288,7 +288,8 @@ static error *check_model(const char *path, const cJSON *then, const cJSON *now)
     return e;
 }
 
-static error *take_whole(const char *path, const cJSON *values_then, const char *name, int64_t *out)
+static error *take_integer(const char *path, const cJSON *values_then, const char *name,
+                           int64_t *out)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(values_then, name);
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble < 9e15))
@@ -300,8 +301,8 @@ static error *take_whole(const char *path, const cJSON *values_then, const char 
 static error *check_values(const char *path, const cJSON *then, run_contents *c)
 {
     cJSON *now = NULL;
-    TRY(take_whole(path, then, "step", &c->step));
-    TRY(take_whole(path, then, "log_bytes", &c->log_bytes));
+    TRY(take_integer(path, then, "step", &c->step));
+    TRY(take_integer(path, then, "log_bytes", &c->log_bytes));
     TRY(values_of(c, &now));
     const cJSON *options_then = cJSON_GetObjectItemCaseSensitive(then, "options"),
                 *options_now = cJSON_GetObjectItemCaseSensitive(now, "options");

@@ -29,7 +29,7 @@ bad=0
 tests_of() {
     case ${1##*/} in
     attention*) echo ops_attention ;;
-    loss* | sumsq* | nonfinite*) echo ops_scalar ops_optim ;;
+    sum.cu | sumsq* | nonfinite*) echo ops_scalar ops_optim ;;
     optim_stored*) echo ops_stored ;;
     optim*) echo ops_optim ;;
     head_norm* | rotary* | gate*) echo ops_gpt ;;

@@ -186,7 +186,7 @@ void ref_classify(device *dev, int stream, const classify_op *o)
     }
 }
 
-void ref_loss(device *dev, int stream, const loss_op *o)
+void ref_sum(device *dev, int stream, const sum_op *o)
 {
     (void)dev, (void)stream;
     double *out = o->sum.data, sum = 0;

@@ -6,7 +6,7 @@
  *
  *     formulas in core/ops.def <-- read --  ref.c, ref_*.c      <-- central differences
  *                                                |
- *                                     every device in float, within a bound (trial.h)
+ *                                     every device in float, within a bound (op_case.h)
  */
 #ifndef REGRAD_TEST_REF_H
 #define REGRAD_TEST_REF_H

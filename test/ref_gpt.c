@@ -21,7 +21,7 @@ void ref_head_norm(device *dev, int stream, const head_norm_op *o)
         for (int64_t h = 0; h < heads; h++) {
             double *x = ref_at(o->x, r, h * D), rstd = head_rstd(x, D, o->eps);
             for (int64_t i = 0; i < D; i++) {
-                if (present(o->kept)) ((double *)o->kept.data)[(r * heads + h) * D + i] = x[i];
+                if (present(o->saved)) ((double *)o->saved.data)[(r * heads + h) * D + i] = x[i];
                 x[i] *= rstd * *ref_at(h < o->first ? o->w1 : o->w2, 0, i);
             }
         }
@@ -41,7 +41,7 @@ void ref_head_norm_grad(device *dev, int stream, const head_norm_grad_op *o)
     clear(o->dw2);
     for (int64_t r = 0; r < tensor_rows(o->dx); r++)
         for (int64_t h = 0; h < heads; h++) {
-            const double *x = (double *)o->kept.data + (r * heads + h) * D;
+            const double *x = (double *)o->saved.data + (r * heads + h) * D;
             double *dx = ref_at(o->dx, r, h * D), rstd = head_rstd(x, D, o->eps), avg = 0;
             tensor w = h < o->first ? o->w1 : o->w2, dw = h < o->first ? o->dw1.t : o->dw2.t;
             for (int64_t i = 0; i < D; i++) {

@@ -15,8 +15,8 @@ void ref_patches(device *dev, int stream, const patches_op *o)
             for (int64_t i = 0; i < H; i++)
                 for (int64_t j = 0; j < W; j++) {
                     int64_t patch = b * (H / h) * (W / w) + i / h * (W / w) + j / w;
-                    int64_t place = (c * h + i % h) * w + j % w;
-                    out[patch * Ch * h * w + place] = in[((b * Ch + c) * H + i) * W + j];
+                    int64_t position = (c * h + i % h) * w + j % w;
+                    out[patch * Ch * h * w + position] = in[((b * Ch + c) * H + i) * W + j];
                 }
 }
 

@@ -72,12 +72,12 @@ void ref_count_below(device *dev, int stream, const count_below_op *o)
 void ref_prune(device *dev, int stream, const prune_op *o)
 {
     (void)dev, (void)stream;
-    uint32_t *kept = o->kept.data;
-    memcpy(kept, o->bits.data, tensor_bytes(o->bits));
+    uint32_t *remaining = o->remaining.data;
+    memcpy(remaining, o->bits.data, tensor_bytes(o->bits));
     for (int64_t e = 0; e < tensor_rows(o->bits) * SPARSE_GROUP; e++) {
         if (!is_there(o->bits, e)) continue;
         double value = ((const double *)o->values.data)[index_of(o->bits, o->starts, e)];
-        if (fabs(value) < o->limit) kept[e / 32] &= ~(1u << e % 32);
+        if (fabs(value) < o->limit) remaining[e / 32] &= ~(1u << e % 32);
     }
 }
 

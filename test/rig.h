@@ -22,7 +22,7 @@ typedef struct {
 
 /* The devices under test; the state of a test group. */
 typedef struct {
-    dtype work;              /* working type of the trials: F32, or BF16 */
+    dtype work;              /* working type of the cases: F32, or BF16 */
     rig ref, many, one, odd; /* CPU: 2 threads, 1 and 5; emulator: upwards, downwards, any order */
     int cases;
     double worst; /* largest error / bound so far */

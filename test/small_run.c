@@ -55,13 +55,13 @@ static void write_images(small_run *s)
  * for leaks. */
 static void keep_words(const options *o)
 {
-    static struct kept {
+    static struct saved {
         const void *words;
-        struct kept *next;
+        struct saved *next;
     } * all;
-    struct kept *k = malloc(sizeof *k);
+    struct saved *k = malloc(sizeof *k);
     assert_non_null(k);
-    *k = (struct kept){o->words, all};
+    *k = (struct saved){o->words, all};
     all = k;
 }
 
@@ -111,8 +111,8 @@ void small_open(small_run *s, const char *arguments)
     s->o.train_data = (pattern_list){s->shards, 1};
     must(t->open(&s->o, true, &s->data));
     must(trainer_plan(&s->o, t->kind, &s->t));
-    must(device_open(s->o.place == PLACE_AUTO ? PLACE_CPU : s->o.place, (int)s->o.threads, stdout,
-                     &s->dev));
+    must(device_open(s->o.device == DEVICE_AUTO ? DEVICE_CPU : s->o.device, (int)s->o.threads,
+                     stdout, &s->dev));
     must(device_use(&s->dev, s->o.cpu_kernel, s->o.products));
     must(trainer_commit(s->t, &s->dev, true));
 }

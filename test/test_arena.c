@@ -29,8 +29,8 @@ typedef struct {
 typedef struct {
     bed *b;
     live_block live[LIVE_MAX];
-    int n_live, n_kept, taken; /* the first n_kept are not dropped at random */
-    void *address[LOG_MAX];    /* of each take */
+    int n_live, n_saved, taken; /* the first n_kept are not dropped at random */
+    void *address[LOG_MAX];     /* of each take */
 } walk;
 
 static bool overlap(tensor a, tensor b)
@@ -72,11 +72,11 @@ static void walk_some(walk *w, uint64_t seed, uint64_t *at, int events)
 {
     for (int i = 0; i < events; i++) {
         double u = rng_uniform(seed, RNG_TEST, (*at)++), v = rng_uniform(seed, RNG_TEST, (*at)++);
-        if (w->n_live == w->n_kept || (u < 0.55 && w->n_live < LIVE_MAX))
+        if (w->n_live == w->n_saved || (u < 0.55 && w->n_live < LIVE_MAX))
             walk_take(w, (block_kind)(i % KIND_COUNT), i % 3 ? F32 : U8,
                       1 + (int64_t)(v * v * v * 20000));
         else
-            walk_drop(w, w->n_kept + (int)(v * (w->n_live - w->n_kept)));
+            walk_drop(w, w->n_saved + (int)(v * (w->n_live - w->n_saved)));
     }
 }
 
@@ -129,14 +129,14 @@ static void run_loop(walk *w, uint64_t seed, int iterations)
     for (int k = 0; k < n; k++) {
         arena_iteration(a, k);
         if (k == 0) walk_take(w, KIND_GRADIENT, F32, 5000); /* an overlaid gradient */
-        w->n_kept = 2;
+        w->n_saved = 2;
         w->taken = k ? 200 : 100; /* later iterations take the blocks of iteration 1 */
         uint64_t at = k ? 1000 : 0;
         walk_some(w, seed, &at, 60);
         while (w->n_live > 2)
             walk_drop(w, w->n_live - 1);
     }
-    w->n_kept = 0;
+    w->n_saved = 0;
     walk_take(w, KIND_INTERMEDIATE, F32, 5000);
     while (w->n_live)
         walk_drop(w, 0);

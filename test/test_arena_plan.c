@@ -161,14 +161,14 @@ static void test_plan_of_13b(void **state)
             persistent += room(tensor_bytes(t));
         }
     arena_begin(b.a, "train");
-    tensor kept[LAYERS], scratch;
+    tensor saved[LAYERS], scratch;
     for (int l = 0; l < LAYERS; l++)
-        kept[l] = arena_take(b.a, KIND_ACTIVATION, F32, SHAPE(16, 2048, WIDTH), NAME("act %d", l));
+        saved[l] = arena_take(b.a, KIND_ACTIVATION, F32, SHAPE(16, 2048, WIDTH), NAME("act %d", l));
     scratch = arena_take(b.a, KIND_WORKSPACE, F32, SHAPE(3, INT64_C(1) << 31),
                          NAME("scratch", 0)); /* 24 GiB */
     arena_drop(b.a, &scratch);
     for (int l = LAYERS - 1; l >= 0; l--)
-        arena_drop(b.a, &kept[l]);
+        arena_drop(b.a, &saved[l]);
     arena_end(b.a);
     must(arena_plan(b.a));
     size_t acts = LAYERS * room((size_t)16 * 2048 * WIDTH * 4);

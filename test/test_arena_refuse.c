@@ -21,13 +21,13 @@ typedef enum {
     LEFT_ALIVE,
     OTHER_PROGRAM,
     IN_PROGRAM,
-    KEPT_DROPPED,
+    PERSISTENT_DROPPED,
     DEVIATIONS
 } deviation;
 
 static void run_deviating(arena *a, deviation how)
 {
-    tensor kept = arena_keep(a, KIND_STATE, F32, SHAPE(50), NAME("kept", 0));
+    tensor saved = arena_keep(a, KIND_STATE, F32, SHAPE(50), NAME("kept", 0));
     arena_begin(a, how == OTHER_PROGRAM ? "other" : "train");
     if (how == IN_PROGRAM) arena_begin(a, "eval");
     tensor x = arena_take(a, how == OTHER_KIND ? KIND_WORKSPACE : KIND_ACTIVATION, F32,
@@ -43,7 +43,7 @@ static void run_deviating(arena *a, deviation how)
     if (how == DROP_ANOTHER) arena_drop(a, &y);
     if (how != DROP_LATER) arena_drop(a, &x);
     if (how == TWICE) arena_drop(a, &copy);
-    if (how == KEPT_DROPPED) arena_drop(a, &kept);
+    if (how == PERSISTENT_DROPPED) arena_drop(a, &saved);
     arena_drop(a, &y);
     arena_drop(a, &x);
     if (how != LEFT_ALIVE) arena_drop(a, &z);
@@ -68,7 +68,7 @@ static void test_replay_is_checked(void **state)
         [LEFT_ALIVE] = "program train ends with 1 blocks alive",
         [OTHER_PROGRAM] = "program other begins where it may not",
         [IN_PROGRAM] = "program eval begins where it may not",
-        [KEPT_DROPPED] = "where the plan has y",
+        [PERSISTENT_DROPPED] = "where the plan has y",
     };
     for (int how = 0; how < DEVIATIONS; how++) {
         bed b;
@@ -88,7 +88,7 @@ static void test_record_is_checked(void **state)
         [TWICE] = "program train drops a block that is not alive",
         [LEFT_ALIVE] = "program train ends with 1 blocks alive",
         [IN_PROGRAM] = "program eval begins where it may not",
-        [KEPT_DROPPED] = "program train drops a block that is not alive",
+        [PERSISTENT_DROPPED] = "program train drops a block that is not alive",
     };
     for (int how = 0; how < DEVIATIONS; how++) {
         if (how != SAME && !words[how]) continue;

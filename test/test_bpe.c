@@ -215,9 +215,9 @@ static void test_learning_is_the_plain_way(void **state)
 {
     (void)state;
     static uint8_t text[600];
-    for (uint64_t trial = 0; trial < (uint64_t)tries(60, 1000); trial++) {
-        random_text(trial, text, sizeof text, 'a', 1 + (uint32_t)trial % 4);
-        check_learning(text, sizeof text, trial % 4 == 0 ? 4 : 20);
+    for (uint64_t attempt = 0; attempt < (uint64_t)tries(60, 1000); attempt++) {
+        random_text(attempt, text, sizeof text, 'a', 1 + (uint32_t)attempt % 4);
+        check_learning(text, sizeof text, attempt % 4 == 0 ? 4 : 20);
     }
 }
 
@@ -227,12 +227,12 @@ static void test_encoding_is_the_plain_way(void **state)
     enum { N = 400 };
     static uint8_t text[N];
     static int32_t ids[N], plain[N];
-    for (uint64_t trial = 0; trial < (uint64_t)tries(60, 1000); trial++) {
-        uint32_t kinds = 2 + (uint32_t)trial % 3;
+    for (uint64_t attempt = 0; attempt < (uint64_t)tries(60, 1000); attempt++) {
+        uint32_t kinds = 2 + (uint32_t)attempt % 3;
         bpe *v;
-        random_text(trial, text, N, 'a', kinds);
+        random_text(attempt, text, N, 'a', kinds);
         ok(bpe_learn(text, N, 280, &v));
-        random_text(100000 + trial, text, N, 'a', kinds);
+        random_text(100000 + attempt, text, N, 'a', kinds);
         size_t n, n_plain = plain_encode(v, text, N, plain);
         ok(bpe_encode(v, text, N, ids, &n));
         assert_int_equal(n, n_plain);
@@ -272,10 +272,10 @@ static void test_round_trips(void **state)
     check_round_trip(v, (const uint8_t *)hard_text, n_hard);
     check_round_trip(v, NULL, 0);
     uint8_t text[200];
-    for (uint64_t trial = 0; trial < (uint64_t)tries(5000, 100000); trial++) {
-        size_t n = random_below(trial << 10 | 1023, sizeof text);
+    for (uint64_t attempt = 0; attempt < (uint64_t)tries(5000, 100000); attempt++) {
+        size_t n = random_below(attempt << 10 | 1023, sizeof text);
         for (size_t i = 0; i < n; i++) { /* half of it any byte, half of it pieces of the text */
-            uint64_t index = trial << 10 | i;
+            uint64_t index = attempt << 10 | i;
             uint32_t r = random_below(index, 512);
             text[i] = r < 256 ? (uint8_t)r : (uint8_t)hard_text[(r + i) % n_hard];
         }
@@ -454,11 +454,11 @@ static void test_cut_and_flipped(void **state)
         fails(bpe_open(path, &v), "fuzz.vocab", "");
     }
     int accepted = 0;
-    uint32_t each = (uint32_t)tries(4, 80), trials = each * (uint32_t)n;
-    for (uint32_t trial = 0; trial < trials; trial++) {
+    uint32_t each = (uint32_t)tries(4, 80), attempts = each * (uint32_t)n;
+    for (uint32_t attempt = 0; attempt < attempts; attempt++) {
         memcpy(bad, good, n);
-        bad[trial / each] ^= (uint8_t)(1 + random_below(trial, 255));
-        if (trial % each == 0) bad[trial / each] = (uint8_t)('0' + trial / each % 10);
+        bad[attempt / each] ^= (uint8_t)(1 + random_below(attempt, 255));
+        if (attempt % each == 0) bad[attempt / each] = (uint8_t)('0' + attempt / each % 10);
         file_write(path, bad, n);
         error *e = bpe_open(path, &v);
         if (e) assert_int_equal(error_kind_of(e), ERR_USER);
@@ -468,7 +468,7 @@ static void test_cut_and_flipped(void **state)
         bpe_close(v);
         accepted++;
     }
-    assert_true(accepted > 0 && accepted < (int)trials); /* both ways were tried */
+    assert_true(accepted > 0 && accepted < (int)attempts); /* both ways were tried */
     free(good);
     free(bad);
     free(path);

@@ -405,14 +405,15 @@ static void test_flipped_and_cut(void **state)
     char *path = scratch_path(state, "fuzz.tiktoken");
     size_t n;
     uint8_t *good = file_read(vocabulary, &n);
-    int accepted = 0, trials = 400;
-    for (int trial = 0; trial < trials; trial++) {
+    int accepted = 0, attempts = 400;
+    for (int attempt = 0; attempt < attempts; attempt++) {
         uint32_t bits[4];
-        rng_bits(12, RNG_TEST, (uint64_t)trial, bits);
+        rng_bits(12, RNG_TEST, (uint64_t)attempt, bits);
         size_t at = bits[0] % n;
         uint8_t old = good[at];
-        if (trial % 2) good[at] = trial % 4 == 1 ? (uint8_t)base64[bits[1] % 64] : (uint8_t)bits[1];
-        file_write(path, good, trial % 2 ? n : at);
+        if (attempt % 2)
+            good[at] = attempt % 4 == 1 ? (uint8_t)base64[bits[1] % 64] : (uint8_t)bits[1];
+        file_write(path, good, attempt % 2 ? n : at);
         good[at] = old;
         bpe *v;
         error *e = open_ranks(path, &v);
@@ -423,7 +424,7 @@ static void test_flipped_and_cut(void **state)
         bpe_close(v);
         accepted++;
     }
-    assert_true(accepted > 0 && accepted < trials); /* both ways were tried */
+    assert_true(accepted > 0 && accepted < attempts); /* both ways were tried */
     free(good);
     free(path);
 }

@@ -84,10 +84,10 @@ static void check_same(const bpe *a, const bpe *b, bool valid)
 {
     enum { N = 100 };
     assert_int_equal(bpe_size(a), bpe_size(b));
-    for (uint64_t trial = 0; trial < 3000; trial++) {
+    for (uint64_t attempt = 0; attempt < 3000; attempt++) {
         uint8_t text[N], *back;
         int32_t ids_a[N], ids_b[N];
-        size_t n_a, n_b, n_back, n = random_text(trial, valid, text, 16 + trial % 80);
+        size_t n_a, n_b, n_back, n = random_text(attempt, valid, text, 16 + attempt % 80);
         ok(bpe_encode(a, text, n, ids_a, &n_a));
         ok(bpe_encode(b, text, n, ids_b, &n_b));
         assert_int_equal(n_a, n_b);
@@ -473,14 +473,14 @@ static void test_flipped_and_cut(void **state)
     bpe *v = learned(), *w;
     char *good = json_of(state, v), *path = scratch_path(state, "fuzz.json");
     size_t n = strlen(good);
-    int accepted = 0, trials = 1500;
-    for (int trial = 0; trial < trials; trial++) {
+    int accepted = 0, attempts = 1500;
+    for (int attempt = 0; attempt < attempts; attempt++) {
         uint32_t bits[4];
-        rng_bits(14, RNG_TEST, (uint64_t)trial, bits);
+        rng_bits(14, RNG_TEST, (uint64_t)attempt, bits);
         size_t at = bits[0] % n;
         char old = good[at];
-        if (trial % 3) good[at] = trial % 3 == 1 ? good[bits[1] % n] : (char)bits[1];
-        file_write(path, good, trial % 3 ? n : at);
+        if (attempt % 3) good[at] = attempt % 3 == 1 ? good[bits[1] % n] : (char)bits[1];
+        file_write(path, good, attempt % 3 ? n : at);
         good[at] = old;
         error *e = bpe_open(path, &w);
         if (e) assert_int_equal(error_kind_of(e), ERR_USER);
@@ -488,12 +488,12 @@ static void test_flipped_and_cut(void **state)
         if (e) continue;
         uint8_t text[64];
         int32_t ids[64];
-        size_t count, n_text = random_text((uint64_t)trial, false, text, 64);
+        size_t count, n_text = random_text((uint64_t)attempt, false, text, 64);
         ok(bpe_encode(w, text, n_text, ids, &count));
         bpe_close(w);
         accepted++;
     }
-    assert_true(accepted > 0 && accepted < trials);
+    assert_true(accepted > 0 && accepted < attempts);
     free(good);
     free(path);
     bpe_close(v);

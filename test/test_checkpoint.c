@@ -324,10 +324,10 @@ static void test_changed_bytes(void **state)
         uint8_t *bytes = file_read(path, &n);
         size_t stride = all || f ? 1 : 9973;
         for (size_t i = 0; i < n; i += stride) {
-            uint8_t kept = bytes[i];
-            bytes[i] = (uint8_t)(kept ^ (1 << (i * 5 % 8)));
+            uint8_t saved = bytes[i];
+            bytes[i] = (uint8_t)(saved ^ (1 << (i * 5 % 8)));
             expect_refused(&b, names[f], bytes, n, f == 2 ? "step_" : names[f], (long long)i);
-            bytes[i] = kept;
+            bytes[i] = saved;
             if (f || i % (5 * stride) == 0)
                 expect_refused(&b, names[f], bytes, i, "step_", -(long long)i);
         }

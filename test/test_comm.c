@@ -58,7 +58,7 @@ static int64_t size_of(int id)
     return sizes[id % 8] * (1 + id / 8);
 }
 
-static void deal(int ranks, int rank, int stage, bool whole, params *p, zero **z)
+static void deal(int ranks, int rank, int stage, bool full, params *p, zero **z)
 {
     comm c = comm_planned(ranks, 0);
     run r = {.params = p, .comm = &c};
@@ -67,22 +67,22 @@ static void deal(int ranks, int rank, int stage, bool whole, params *p, zero **z
     for (int i = 0; i < TENSORS; i++)
         assert_int_equal(
             params_add(p, (param_spec){.name = "t", .layer = -1, .shape = SHAPE(size_of(i))}), i);
-    ok(zero_open(&r, stage, whole, 0, z));
+    ok(zero_open(&r, stage, full, 0, z));
 }
 
-static void check_dealt(int ranks, bool whole)
+static void check_dealt(int ranks, bool full)
 {
     int64_t next[TENSORS] = {0}, least = INT64_MAX, most = 0;
     for (int rank = 0; rank < ranks; rank++) {
         params p;
         zero *z;
         int64_t load = 0;
-        deal(ranks, rank, 1 + ranks % 3, whole, &p, &z);
+        deal(ranks, rank, 1 + ranks % 3, full, &p, &z);
         for (int i = 0; i < TENSORS; i++) {
             const param *row = &p.row[i];
             assert_int_equal(row->own_first,
                              row->own ? next[i] : share_begin(zero_share(z, i), rank));
-            if (whole) assert_true(row->own == 0 || row->own == size_of(i));
+            if (full) assert_true(row->own == 0 || row->own == size_of(i));
             next[i] += row->own;
             load += row->own;
         }
@@ -96,7 +96,7 @@ static void check_dealt(int ranks, bool whole)
     int64_t unit = 0;
     for (int i = 0; i < TENSORS; i++)
         unit = size_of(i) > unit ? size_of(i) : unit;
-    if (whole) assert_true(most - least <= unit);
+    if (full) assert_true(most - least <= unit);
 }
 
 static void test_dealt(void **state)

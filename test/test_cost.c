@@ -59,7 +59,7 @@ static void test_by_hand(void **state)
 
     COSTS(0, 3 * 4. * R * N, classify, .logits = out, .losses = f32(SHAPE(R)),
           .targets = tensor_of(NULL, I32, SHAPE(R)), .backward = true);
-    COSTS(0, 4. * R, loss, .sum = tensor_of(NULL, F64, SHAPE(1)), .x = f32(SHAPE(R)));
+    COSTS(0, 4. * R, sum, .sum = tensor_of(NULL, F64, SHAPE(1)), .x = f32(SHAPE(R)));
     COSTS(0, 3 * 4. * R * K, add, .x = x, .y = f32(SHAPE(R, K)));
     sumsq_item items[] = {{tensor_of(NULL, F64, SHAPE(1)), x}, {tensor_of(NULL, F64, SHAPE(1)), w}};
     COSTS(0, 4. * (R * K + N * K), sumsq, .items = items, .n = 2);

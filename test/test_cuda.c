@@ -58,10 +58,10 @@ static const char *const runs[] = {
     SMALL_VIT "--dtype bf16 --optim adamw --steps 3",
 };
 
-static void train_on(const char *place, const char *what, small_result *r)
+static void train_on(const char *where, const char *what, small_result *r)
 {
     char arguments[500];
-    snprintf(arguments, sizeof arguments, "%s --device %s", what, place);
+    snprintf(arguments, sizeof arguments, "%s --device %s", what, where);
     *r = small_train(arguments);
 }
 
@@ -388,14 +388,14 @@ static void test_machines(void **state)
         device dev;
         emu_set_machine(cases[i].machine);
         refused(cuda_device(&dev), cases[i].says, cases[i].also);
-        must(device_open(PLACE_AUTO, 1, stdout, &dev));
+        must(device_open(DEVICE_AUTO, 1, stdout, &dev));
         assert_string_equal(dev.ops->name, "cpu");
         device_close(&dev);
-        refused(device_open(PLACE_CUDA, 1, stdout, &dev), cases[i].says, cases[i].also);
+        refused(device_open(DEVICE_CUDA, 1, stdout, &dev), cases[i].says, cases[i].also);
     }
     emu_set_machine(EMU_DEVICE);
     device dev;
-    must(device_open(PLACE_AUTO, 1, stdout, &dev));
+    must(device_open(DEVICE_AUTO, 1, stdout, &dev));
     assert_string_equal(dev.ops->name, "cuda");
     device_close(&dev);
 }
@@ -478,7 +478,7 @@ static void test_failing_calls(void **state)
 
 /* ---- a failure in the middle of a run ---- */
 
-#define RUN                                                                                       \
+#define RUN                                                                                        \
     SMALL_MODEL "--device cuda --no-cuda-graph --optim adamw_r --steps 6 --checkpoint-every 2 "
 
 /* A whole run of the program, in which the n-th launch of a kernel fails (0: none). */

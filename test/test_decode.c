@@ -1,12 +1,12 @@
 /* test_decode.c - text generation: the logits of the decoder are those of training, at every
- * position; the window moves on; the pick of a token follows its rule.
+ * position; the window moves on; the choose of a token follows its rule.
  *
  * Logits.  Decoder and training forward are the same formula in float, in sums of other orders.  An
  * operation that sums n terms is off by about eps sqrt(n) of its result, in a random direction;
  * some 7 of them follow each other in a block, and 3 outside.  So with N the longest sum (the MLP's
  * width or the text's length) two such passes through L blocks differ by about
  *
- *     c eps sqrt(2 (7 L + 3) N)     of the size (rms) of a position's logits;  c = 4 as in trial.h
+ *     c eps sqrt(2 (7 L + 3) N)     of the size (rms) of a position's logits;  c = 4 as in op_case.h
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -207,7 +207,7 @@ static void count_picks(const choice_rule *rule, const float *logits, int *count
 /* The rule again, by sorting and nothing else: probabilities (WORDS). */
 static void expected(const choice_rule *rule, const float *logits, double *probability)
 {
-    double sum = 0, mass = 0, kept = 0;
+    double sum = 0, mass = 0, saved = 0;
     bool in[WORDS] = {0};
     float most_likely = logits[0];
     for (int i = 1; i < WORDS; i++)
@@ -226,9 +226,9 @@ static void expected(const choice_rule *rule, const float *logits, double *proba
         }
     }
     for (int i = 0; i < WORDS; i++)
-        kept += in[i] ? probability[i] : 0;
+        saved += in[i] ? probability[i] : 0;
     for (int i = 0; i < WORDS; i++)
-        probability[i] = in[i] ? probability[i] / kept : 0;
+        probability[i] = in[i] ? probability[i] / saved : 0;
 }
 
 static void test_pick_follows_its_rule(void **state)

@@ -309,10 +309,10 @@ static void test_contradictions(void **state)
     ok(cpu_device(1, &dev));
     ok(json_read("test/golden/family_files.json", MOST_JSON, &json));
     for (int i = 0; i < 3; i++) {
-        char *dir = scratch_path(state, "contradiction"), place[300];
-        snprintf(place, sizeof place, "%s-%d", dir, i);
+        char *dir = scratch_path(state, "contradiction"), out[300];
+        snprintf(out, sizeof out, "%s-%d", dir, i);
         check_contradiction(cJSON_GetObjectItem(cJSON_GetObjectItem(json, "families"), names[i]),
-                            place, &dev);
+                            out, &dev);
         free(dir);
     }
     cJSON_Delete(json);

@@ -193,11 +193,11 @@ static void test_not_kept(void **state)
      * backward */
     static const char *const top[] = {
         "h.1.mlp.c_proj.weight", "h1.act", "h1.pre", "h1.mean2", "h1.dpre", "h0.dqkv", "h0.mean1"};
-    static const char *const kept[] = {"h1.lse", "h1.mean2", "h1.dqkv",
-                                       "h1.pre", "h0.pre",   "h0.mean1"};
+    static const char *const saved[] = {"h1.lse", "h1.mean2", "h1.dqkv",
+                                        "h1.pre", "h0.pre",   "h0.mean1"};
     holds(SMALL_MODEL "--train-only h.1.mlp.c_proj.*", top, 7, 2);
     /* a norm's gradient needs all that comes down to it */
-    holds(SMALL_MODEL "--train-only h.1.ln_1.*", kept, 6, 4);
+    holds(SMALL_MODEL "--train-only h.1.ln_1.*", saved, 6, 4);
 }
 
 /* A sum over all that is kept, when only the norms of the upper half are trained. */

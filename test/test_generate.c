@@ -156,7 +156,7 @@ static void test_whole_characters(void **state)
     (void)state;
     static const struct {
         const char *text;
-        size_t whole;
+        size_t full;
     } cases[] = {
         {"", 0},
         {"a", 1},
@@ -177,7 +177,7 @@ static void test_whole_characters(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *text = cases[i].text;
-        assert_int_equal(utf8_whole((const uint8_t *)text, strlen(text)), cases[i].whole);
+        assert_int_equal(utf8_complete((const uint8_t *)text, strlen(text)), cases[i].full);
     }
 }
 

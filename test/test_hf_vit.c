@@ -52,15 +52,15 @@ static void add(file *f, const char *name, shape s, bool norm)
 
 static void add_pair(file *f, const char *name, int64_t out, int64_t in)
 {
-    char whole[90];
+    char full[90];
     bool norm = in == 0, skip = !f->qkv_bias && strstr(name, "attention.attention");
-    snprintf(whole, sizeof whole, "%s.weight", name);
-    add(f, whole, norm ? SHAPE(out) : SHAPE(out, in), norm);
-    snprintf(whole, sizeof whole, "%s.bias", name);
+    snprintf(full, sizeof full, "%s.weight", name);
+    add(f, full, norm ? SHAPE(out) : SHAPE(out, in), norm);
+    snprintf(full, sizeof full, "%s.bias", name);
     if (skip)
         f->k++;
     else
-        add(f, whole, SHAPE(out), false);
+        add(f, full, SHAPE(out), false);
 }
 
 static void add_layer(file *f, int64_t layer)

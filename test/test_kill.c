@@ -78,7 +78,7 @@ static void test_killed_anywhere(void **state, const char *optimizer, int kills)
     double begun = clock_now();
     snprintf(words, sizeof words, RUN "%s --out whole", optimizer);
     assert_false(runs_until_killed(state, words, f, 0));
-    double whole_seconds = clock_now() - begun;
+    double full_seconds = clock_now() - begun;
     int64_t calls = f->seen;
     assert_true(calls > 60); /* five checkpoints */
     snprintf(words, sizeof words, RUN "%s --out run", optimizer);
@@ -87,7 +87,7 @@ static void test_killed_anywhere(void **state, const char *optimizer, int kills)
         bool by_call = in_checkpoint <= anywhere;
         double u = rng_uniform(17, RNG_TEST, n);
         *f = (fate){.at = by_call ? 1 + (int64_t)(u * (double)calls) : 0};
-        bool killed = runs_until_killed(state, words, f, by_call ? 0 : 1e-4 + u * whole_seconds);
+        bool killed = runs_until_killed(state, words, f, by_call ? 0 : 1e-4 + u * full_seconds);
         if (killed && by_call) in_checkpoint++;
         if (killed && !by_call) anywhere++;
         if (killed && n % 3) continue; /* killed again before it is done */

@@ -35,7 +35,7 @@ static void test_found(void **state)
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         char prefix[1000], value[1100], command[2200];
         const char *was = getenv(places[i].variable);
-        char *kept = was ? strdup(was) : NULL;
+        char *saved = was ? strdup(was) : NULL;
         bool path = !strcmp(places[i].variable, "PATH");
         void *library;
         snprintf(prefix, sizeof prefix, "%s/%s", (const char *)*state, places[i].path);
@@ -56,8 +56,8 @@ static void test_found(void **state)
         if (!strstr(from.dli_fname, places[i].path)) fail_msg("from %s", from.dli_fname);
         dlclose(library); /* it stays where it is */
         assert_non_null(dlopen(from.dli_fname, RTLD_NOW | RTLD_NOLOAD));
-        kept ? setenv(places[i].variable, kept, 1) : unsetenv(places[i].variable);
-        free(kept);
+        saved ? setenv(places[i].variable, saved, 1) : unsetenv(places[i].variable);
+        free(saved);
     }
 }
 

@@ -69,9 +69,9 @@ static void test_initial_values(void **state)
             fetch(&s, row->value, hi);
             if (present(row->master)) fetch(&s, row->master, master);
             for (int64_t k = 0; k < row->count; k++) {
-                float kept = m == 2 ? with_24_bits(want[k]) : want[k];
-                assert_int_equal(hi[k], split_float(kept).hi);
-                if (m < 3) assert_true(value_of(row, hi, master, k) == kept);
+                float saved = m == 2 ? with_24_bits(want[k]) : want[k];
+                assert_int_equal(hi[k], split_float(saved).hi);
+                if (m < 3) assert_true(value_of(row, hi, master, k) == saved);
             }
         }
         small_close(&s);

@@ -16,7 +16,7 @@ typedef struct {
     comm *c;
     device *dev;
     char *memory;
-} place;
+} endpoint;
 
 /* x[i] of a rank: numbers that every type holds, and all sums of them. */
 static int number(int rank, int64_t i)
@@ -24,7 +24,7 @@ static int number(int rank, int64_t i)
     return (int)((i * 7 + rank * 5) % 11);
 }
 
-static void put_numbers(const place *p, tensor x)
+static void put_numbers(const endpoint *p, tensor x)
 {
     double wide[MOST];
     float single[MOST];
@@ -68,7 +68,7 @@ static bool they_are(const char *x, dtype type, int64_t first, int64_t end, int 
     return true;
 }
 
-static bool calls_are_right(const place *p, dtype type, share s)
+static bool calls_are_right(const endpoint *p, dtype type, share s)
 {
     comm *c = p->c;
     char x[MOST * 8];
@@ -102,7 +102,7 @@ static bool calls_are_right(const place *p, dtype type, share s)
     return right && they_are(x, type, 0, s.count, c->size - 1, c->size);
 }
 
-static int all_calls(const place *p)
+static int all_calls(const endpoint *p)
 {
     static const dtype types[] = {F32, F64, BF16};
     int n = p->c->size;
@@ -120,7 +120,7 @@ static int all_calls(const place *p)
 }
 
 /* One of them sums where the others gather. */
-static int other_call(const place *p)
+static int other_call(const endpoint *p)
 {
     tensor t = tensor_of(p->memory, F32, SHAPE(48));
     share s = share_evenly(48, p->c->size, 1);
@@ -134,7 +134,7 @@ static int other_call(const place *p)
 }
 
 /* One of them does not come. */
-static int no_call(const place *p)
+static int no_call(const endpoint *p)
 {
     tensor t = tensor_of(p->memory, F32, SHAPE(48));
     p->c->limit = 1;
@@ -152,7 +152,7 @@ static int no_call(const place *p)
 }
 
 /* NCCL says that another one has failed; it has not called, so nothing else would end the waiting. */
-static int remote_failure(const place *p)
+static int remote_failure(const endpoint *p)
 {
     tensor t = tensor_of(p->memory, F32, SHAPE(48));
     if (p->c->rank) {
@@ -167,13 +167,13 @@ static int remote_failure(const place *p)
     return told ? 7 : 6;
 }
 
-static int never(const place *p)
+static int never(const endpoint *p)
 {
     (void)p;
     return 1;
 }
 
-static int on_gpu(comm *c, int (*what)(const place *))
+static int on_gpu(comm *c, int (*what)(const endpoint *))
 {
     device dev;
     void *memory = NULL;
@@ -185,7 +185,7 @@ static int on_gpu(comm *c, int (*what)(const place *))
     if (e && c->told) status = 0;
     c->doing = "adding up";
     if (!e) e = dev.ops->alloc(&dev, MOST * 8, &memory);
-    if (!e) status = what(&(place){c, &dev, memory});
+    if (!e) status = what(&(endpoint){c, &dev, memory});
     if (status) comm_abandon(c);
     if (memory) dev.ops->release(&dev, memory);
     cuda_close(&dev);
@@ -207,7 +207,7 @@ static error *alone(comm *c, const void *mine, void *all, size_t bytes)
 static const comm_ops nobody = {.name = "alone", .share_words = alone};
 
 /* The fronts do nothing for one rank: the engine is called by itself. */
-static int one_rank(const place *p)
+static int one_rank(const endpoint *p)
 {
     const comm_ops *ops = p->c->ops;
     share s = share_evenly(37, 1, 16);
@@ -224,7 +224,7 @@ static int one_rank(const place *p)
 }
 
 /* More elements than the tensor has bytes for never reach NCCL. */
-static int beyond(const place *p)
+static int beyond(const endpoint *p)
 {
     share s = share_evenly(38, 1, 1);
     p->c->ops->scatter(p->c, p->dev, STREAM_COMPUTE, tensor_of(p->memory, F32, SHAPE(37)), &s);
@@ -246,7 +246,7 @@ static void test_one_rank(void **state)
 
 /* ---- several, each with an emulated GPU ---- */
 
-static int in_processes(int n, int (*what)(const place *))
+static int in_processes(int n, int (*what)(const endpoint *))
 {
     bool parent;
     int status;

@@ -10,7 +10,7 @@
 #include "cuda/cuda.h"
 #include "test/long.h"
 #include "test/ref.h"
-#include "test/trial.h"
+#include "test/op_case.h"
 
 #include "base/rng.h"
 
@@ -49,7 +49,7 @@ static int64_t at(const attention_case *c, int64_t heads, int64_t b, int64_t i, 
     return ((b * c->T + i) * heads + head) * c->D;
 }
 
-/* A score and what it is off by, in the unit of trial.h. */
+/* A score and what it is off by, in the unit of op_case.h. */
 typedef struct {
     double s, unit;
 } score;
@@ -111,35 +111,34 @@ static void attention_row_units(const bench *rigs, operand *o, const attention_c
 }
 
 /* cuDNN wants its operands on 16 bytes, and room. */
-static void add_room(trial *t, int i, const attention_case *c, bool backward)
+static void add_room(op_case *t, int i, const attention_case *c, bool backward)
 {
     attention_sizes s = {.batch = c->B, .heads = c->H, .length = c->T, .head_size = c->D};
     int64_t bytes = attention_workspace(&cuda_kind, c->method, &s, backward);
     if (!bytes) return;
-    trial_operand(t, i, "workspace", SCRATCH, BYTES, SHAPE(bytes), 0);
+    case_operand(t, i, "workspace", SCRATCH, BYTES, SHAPE(bytes), 0);
     t->shift = 8;
 }
 
-static void attention_trial(bench *b, const attention_case *c)
+static void check_attention(bench *b, const attention_case *c)
 {
-    trial t;
-    trial_begin(b, &t, call_attention, c,
-                "attention%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g", by(c),
-                (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
-                (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
-                c->spread);
-    if (trial_left_out(b, &t)) return;
-    trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
-    trial_operand(&t, LSE, "lse", WRITTEN, STAT, SHAPE(c->B, c->H, c->T), 0);
-    trial_operand(&t, QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
+    op_case t;
+    case_begin(b, &t, call_attention, c,
+               "attention%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g", by(c),
+               (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV, (long long)c->D,
+               c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale, c->spread);
+    if (case_left_out(b, &t)) return;
+    case_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
+    case_operand(&t, LSE, "lse", WRITTEN, STAT, SHAPE(c->B, c->H, c->T), 0);
+    case_operand(&t, QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
     add_room(&t, ROOM, c, false);
-    trial_draw(&t, QKV, 0, c->spread);
-    trial_reference(b, &t);
+    case_draw(&t, QKV, 0, c->spread);
+    case_reference(b, &t);
     for (int64_t row = 0; row < c->B * c->H * c->T; row++)
         attention_row_units(b, t.operands, c, row / (c->H * c->T), row / c->T % c->H, row % c->T);
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 /* ---- attention_grad ---- */
@@ -211,24 +210,24 @@ static void attention_grad_units(const bench *rigs, operand *o, const attention_
     free(squares);
 }
 
-static void attention_grad_trial(bench *b, const attention_case *c)
+static void check_attention_grad(bench *b, const attention_case *c)
 {
-    trial t;
-    trial_begin(b, &t, call_attention_grad, c,
-                "attention_grad%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g",
-                by(c), (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
-                (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
-                c->spread);
-    if (trial_left_out(b, &t)) return;
-    trial_operand(&t, DQKV, "dqkv", WRITTEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
-    trial_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
-    trial_operand(&t, G_OUT, "out", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
-    trial_operand(&t, G_QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
-    trial_operand(&t, G_LSE, "lse", GIVEN, STAT, SHAPE(c->B, c->H, c->T), 0);
-    trial_operand(&t, G_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(c->B, c->H, c->T), 0);
+    op_case t;
+    case_begin(b, &t, call_attention_grad, c,
+               "attention_grad%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g",
+               by(c), (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
+               (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
+               c->spread);
+    if (case_left_out(b, &t)) return;
+    case_operand(&t, DQKV, "dqkv", WRITTEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
+    case_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
+    case_operand(&t, G_OUT, "out", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
+    case_operand(&t, G_QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
+    case_operand(&t, G_LSE, "lse", GIVEN, STAT, SHAPE(c->B, c->H, c->T), 0);
+    case_operand(&t, G_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(c->B, c->H, c->T), 0);
     add_room(&t, G_ROOM, c, true);
-    trial_draw(&t, DOUT, 0, 1);
-    trial_draw(&t, G_QKV, 0, c->spread);
+    case_draw(&t, DOUT, 0, 1);
+    case_draw(&t, G_QKV, 0, c->spread);
     /* out and lse as the forward operation would have left them */
     attention_case plain = *c;
     plain.method = ATTENTION_OWN;
@@ -237,13 +236,13 @@ static void attention_grad_trial(bench *b, const attention_case *c)
                         tensor_of(t.operands[G_QKV].value, F64, t.operands[G_QKV].dims),
                         {0}};
     call_attention(&b->ref.dev, forward, &plain);
-    trial_round(&t, G_OUT);
-    trial_round(&t, G_LSE);
-    trial_reference(b, &t);
+    case_round(&t, G_OUT);
+    case_round(&t, G_LSE);
+    case_reference(b, &t);
     attention_grad_units(b, t.operands, c);
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 /* ---- attention_cached ---- */
@@ -305,33 +304,33 @@ static void forbid_rest(operand *o, const cached_case *c)
             o->value[r * c->D + d] = forbidden;
 }
 
-static void attention_cached_trial(bench *b, const cached_case *c)
+static void check_attention_cached(bench *b, const cached_case *c)
 {
-    trial t;
+    op_case t;
     shape cache = SHAPE(c->B, c->KV, c->P, c->D);
-    trial_begin(b, &t, call_attention_cached, c,
-                "attention_cached B=%lld T=%lld at %lld of %lld H=%lld KV=%lld D=%lld scale=%.3g "
-                "spread=%g",
-                (long long)c->B, (long long)c->T, (long long)c->position, (long long)c->P,
-                (long long)c->H, (long long)c->KV, (long long)c->D, c->scale, c->spread);
-    if (trial_left_out(b, &t)) return;
-    trial_operand(&t, C_OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
-    trial_operand(&t, C_QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
-    trial_operand(&t, C_KEYS, "keys", ADDED, WORK, cache, 0);
-    trial_operand(&t, C_VALUES, "values", ADDED, WORK, cache, 0);
-    trial_draw(&t, C_QKV, 0, c->spread);
-    trial_draw(&t, C_KEYS, 0, c->spread);
-    trial_draw(&t, C_VALUES, 0, c->spread);
+    case_begin(b, &t, call_attention_cached, c,
+               "attention_cached B=%lld T=%lld at %lld of %lld H=%lld KV=%lld D=%lld scale=%.3g "
+               "spread=%g",
+               (long long)c->B, (long long)c->T, (long long)c->position, (long long)c->P,
+               (long long)c->H, (long long)c->KV, (long long)c->D, c->scale, c->spread);
+    if (case_left_out(b, &t)) return;
+    case_operand(&t, C_OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
+    case_operand(&t, C_QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
+    case_operand(&t, C_KEYS, "keys", ADDED, WORK, cache, 0);
+    case_operand(&t, C_VALUES, "values", ADDED, WORK, cache, 0);
+    case_draw(&t, C_QKV, 0, c->spread);
+    case_draw(&t, C_KEYS, 0, c->spread);
+    case_draw(&t, C_VALUES, 0, c->spread);
     forbid_rest(&t.operands[C_KEYS], c);
     forbid_rest(&t.operands[C_VALUES], c);
-    trial_round(&t, C_KEYS);
-    trial_round(&t, C_VALUES);
-    trial_reference(b, &t);
+    case_round(&t, C_KEYS);
+    case_round(&t, C_VALUES);
+    case_reference(b, &t);
     for (int64_t row = 0; row < c->B * c->H * c->T; row++)
         cached_row_units(t.operands, c, row / (c->H * c->T), row / c->T % c->H, row % c->T);
-    trial_compare(b, &t); /* the caches have no unit: they must be exact */
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t); /* the caches have no unit: they must be exact */
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 /* One token and many, with nothing before them, with little and with several blocks of it; the
@@ -360,7 +359,7 @@ static void each_cached_case(bench *b)
                                      1 / sqrt((double)head_sizes[d]),
                                      1,
                                      (t + p + d) % 3 == 0};
-                    attention_cached_trial(b, &c);
+                    check_attention_cached(b, &c);
                 }
 }
 
@@ -372,7 +371,7 @@ static void each_cached_extreme(bench *b)
         {1, 130, 2, 1, 8, 400, 0, 0.3, 1, true},  {1, 1, 2, 1, 5, 1000, 600, 1, 4, false},
         {1, 3, 2, 1, 600, 40, 17, 0.05, 1, false}};
     for (int i = 0; i < COUNT(cases); i++)
-        if (cases[i].D <= rig_most_head()) attention_cached_trial(b, &cases[i]);
+        if (cases[i].D <= rig_most_head()) check_attention_cached(b, &cases[i]);
 }
 
 /* Token after token, or in pieces: the same as attention over the whole at once. */
@@ -400,8 +399,8 @@ static void test_cached_is_attention(void **state)
                .scale = 0.7);
             rig_well(&((bench *)*state)->ref, "attention_cached");
             for (int64_t k = 0; k < B * n * H * D; k++) {
-                int64_t at_whole = (k / (n * H * D) * T + first) * H * D + k % (n * H * D);
-                assert_true(fabs(out[k] - want[at_whole]) < 1e-13);
+                int64_t at_full = (k / (n * H * D) * T + first) * H * D + k % (n * H * D);
+                assert_true(fabs(out[k] - want[at_full]) < 1e-13);
             }
         }
 }
@@ -416,7 +415,7 @@ static void test_attention_cached(void **state)
 
 /* ---- cases ---- */
 
-static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *))
+static void each_case(bench *b, void (*case_of)(bench *, const attention_case *))
 {
     static const int64_t lengths[] = {1, 2, 63, 64, 65, 130},
                          head_sizes[] = {1, 8, 17, 64, 80, 128};
@@ -439,14 +438,14 @@ static void each_case(bench *b, void (*trial_of)(bench *, const attention_case *
                                         1 / sqrt((double)head_sizes[d]),
                                         1,
                                         .alibi = causal && (t + d) % 3 == 0};
-                    trial_of(b, &c);
+                    case_of(b, &c);
                 }
 }
 
 /* Scores up to +-200 (exp without the maximum overflows), a scale of its own, longer texts.  The race
  * detector takes every fifth, the odd ones not aligned: a head of 256 that is copied 16 bytes at a time
  * is the tenth. */
-static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_case *))
+static void each_extreme(bench *b, void (*case_of)(bench *, const attention_case *))
 {
     static const attention_case cases[] = {
         {1, 65, 3, 1, 17, true, 1, 4, .alibi = true},
@@ -467,7 +466,7 @@ static void each_extreme(bench *b, void (*trial_of)(bench *, const attention_cas
         {1, 65, 1, 1, 32, true, -0.2, 1, .alibi = false},
     };
     for (int i = 0; i < COUNT(cases); i++)
-        if (cases[i].D <= rig_most_head()) trial_of(b, &cases[i]);
+        if (cases[i].D <= rig_most_head()) case_of(b, &cases[i]);
 }
 
 static int64_t draw(uint64_t which, uint64_t part, int64_t least, int64_t most)
@@ -483,7 +482,7 @@ static bool has_memory(const attention_case *c)
     return numbers * (int64_t)sizeof(double) + guards <= (int64_t)rig_memory();
 }
 
-static void each_random(bench *b, void (*trial_of)(bench *, const attention_case *))
+static void each_random(bench *b, void (*case_of)(bench *, const attention_case *))
 {
     for (uint64_t i = 0; i < (uint64_t)tries(0, 300); i++) {
         int64_t KV = draw(i, 0, 1, 4), D = draw(i, 1, 1, 130);
@@ -495,12 +494,12 @@ static void each_random(bench *b, void (*trial_of)(bench *, const attention_case
                             .causal = i % 2,
                             .scale = 1 / sqrt((double)D),
                             .spread = (double)draw(i, 5, 1, 3)};
-        if (has_memory(&c)) trial_of(b, &c);
+        if (has_memory(&c)) case_of(b, &c);
     }
 }
 
 /* What cuDNN takes: bf16, heads of 8 times something that share no keys. */
-static void each_cudnn_case(bench *b, void (*trial_of)(bench *, const attention_case *))
+static void each_cudnn_case(bench *b, void (*case_of)(bench *, const attention_case *))
 {
     static const int64_t lengths[] = {1, 2, 33, 130}, head_sizes[] = {8, 64, 80, 128};
     if (b->work != BF16 || !rig_has_cudnn()) return;
@@ -518,35 +517,35 @@ static void each_cudnn_case(bench *b, void (*trial_of)(bench *, const attention_
                                     .spread = 1,
                                     .method = form / 2 ? CUDA_ATTENTION_CUDNN_REPEATABLE
                                                        : CUDA_ATTENTION_CUDNN};
-                trial_of(b, &c);
+                case_of(b, &c);
             }
 }
 
 static void test_cudnn(void **state)
 {
-    each_cudnn_case(*state, attention_trial);
+    each_cudnn_case(*state, check_attention);
     bench_report(*state, "attention by cuDNN");
-    each_cudnn_case(*state, attention_grad_trial);
+    each_cudnn_case(*state, check_attention_grad);
     bench_report(*state, "attention_grad by cuDNN");
 }
 
 static void test_attention(void **state)
 {
-    each_case(*state, attention_trial);
+    each_case(*state, check_attention);
     bench_report(*state, "attention");
-    each_extreme(*state, attention_trial);
+    each_extreme(*state, check_attention);
     bench_report(*state, "attention, extremes");
-    each_random(*state, attention_trial);
+    each_random(*state, check_attention);
     bench_report(*state, "attention, at random");
 }
 
 static void test_attention_grad(void **state)
 {
-    each_case(*state, attention_grad_trial);
+    each_case(*state, check_attention_grad);
     bench_report(*state, "attention_grad");
-    each_extreme(*state, attention_grad_trial);
+    each_extreme(*state, check_attention_grad);
     bench_report(*state, "attention_grad, extremes");
-    each_random(*state, attention_grad_trial);
+    each_random(*state, check_attention_grad);
     bench_report(*state, "attention_grad, at random");
 }
 

@@ -3,7 +3,7 @@
  * the reference against central differences and numbers worked by hand.
  */
 #include "test/ref.h"
-#include "test/trial.h"
+#include "test/op_case.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -47,7 +47,7 @@ static void call_depthwise(device *dev, const tensor *t, const void *options)
 }
 
 /* The root of the sum of the squares of an element's terms, from a convolution of squares. */
-static void depthwise_unit(trial *t, const image_case *c)
+static void depthwise_unit(op_case *t, const image_case *c)
 {
     operand *o = t->operands;
     int64_t K = c->K;
@@ -72,24 +72,24 @@ static void test_depthwise(void **state)
     for (int i = 0; i < COUNT(images) * 2; i++) {
         const image_case *c = &images[i / 2];
         how h = {.side = c->K, .flipped = i & 1};
-        trial t;
-        trial_begin(*state, &t, call_depthwise, &h, "depthwise B=%lld %lldx%lld C=%lld K=%lld%s",
-                    (long long)c->B, (long long)c->H, (long long)c->W, (long long)c->C,
-                    (long long)c->K, h.flipped ? " flipped" : " bias");
-        trial_operand(&t, 0, "out", WRITTEN, WORK, PIXELS(c), 0);
-        trial_operand(&t, 1, "x", GIVEN, WORK, PIXELS(c), 0);
-        trial_operand(&t, 2, "w", GIVEN, WORK, SHAPE(c->C, c->K * c->K), 0);
-        trial_draw(&t, 1, 0, 1);
-        trial_draw(&t, 2, 0, 1);
+        op_case t;
+        case_begin(*state, &t, call_depthwise, &h, "depthwise B=%lld %lldx%lld C=%lld K=%lld%s",
+                   (long long)c->B, (long long)c->H, (long long)c->W, (long long)c->C,
+                   (long long)c->K, h.flipped ? " flipped" : " bias");
+        case_operand(&t, 0, "out", WRITTEN, WORK, PIXELS(c), 0);
+        case_operand(&t, 1, "x", GIVEN, WORK, PIXELS(c), 0);
+        case_operand(&t, 2, "w", GIVEN, WORK, SHAPE(c->C, c->K * c->K), 0);
+        case_draw(&t, 1, 0, 1);
+        case_draw(&t, 2, 0, 1);
         if (!h.flipped) {
-            trial_operand(&t, 3, "bias", GIVEN, WORK, SHAPE(c->C), 0);
-            trial_draw(&t, 3, 0, 1);
+            case_operand(&t, 3, "bias", GIVEN, WORK, SHAPE(c->C), 0);
+            case_draw(&t, 3, 0, 1);
         }
-        trial_reference(*state, &t);
+        case_reference(*state, &t);
         depthwise_unit(&t, c);
-        trial_compare(*state, &t);
-        trial_poison(*state, &t);
-        trial_end(&t);
+        case_compare(*state, &t);
+        case_poison(*state, &t);
+        case_end(&t);
     }
     bench_report(*state, "depthwise");
 }
@@ -101,7 +101,7 @@ static void call_depthwise_grad(device *dev, const tensor *t, const void *option
        .db = {t[1], h->accumulate}, .x = t[2], .dout = t[3], .side = h->side);
 }
 
-static void depthwise_grad_unit(trial *t, const image_case *c)
+static void depthwise_grad_unit(op_case *t, const image_case *c)
 {
     operand *o = t->operands;
     int64_t n = c->B * c->H * c->W, taps = c->K * c->K;
@@ -128,22 +128,22 @@ static void test_depthwise_grad(void **state)
         how h = {.side = c->K, .accumulate = i & 1};
         int which = i / 2 % 2; /* both; dw alone, or db alone */
         operand_role role = h.accumulate ? ADDED : WRITTEN;
-        trial t;
-        trial_begin(*state, &t, call_depthwise_grad, &h,
-                    "depthwise_grad B=%lld %lldx%lld C=%lld K=%lld%s%s", (long long)c->B,
-                    (long long)c->H, (long long)c->W, (long long)c->C, (long long)c->K,
-                    h.accumulate ? " adds" : "", which ? " one" : "");
-        if (!which || i & 1) trial_operand(&t, 0, "dw", role, WORK, SHAPE(c->C, c->K * c->K), 0);
-        if (!which || !(i & 1)) trial_operand(&t, 1, "db", role, WORK, SHAPE(c->C), 0);
-        trial_operand(&t, 2, "x", GIVEN, WORK, PIXELS(c), 0);
-        trial_operand(&t, 3, "dout", GIVEN, WORK, PIXELS(c), 0);
+        op_case t;
+        case_begin(*state, &t, call_depthwise_grad, &h,
+                   "depthwise_grad B=%lld %lldx%lld C=%lld K=%lld%s%s", (long long)c->B,
+                   (long long)c->H, (long long)c->W, (long long)c->C, (long long)c->K,
+                   h.accumulate ? " adds" : "", which ? " one" : "");
+        if (!which || i & 1) case_operand(&t, 0, "dw", role, WORK, SHAPE(c->C, c->K * c->K), 0);
+        if (!which || !(i & 1)) case_operand(&t, 1, "db", role, WORK, SHAPE(c->C), 0);
+        case_operand(&t, 2, "x", GIVEN, WORK, PIXELS(c), 0);
+        case_operand(&t, 3, "dout", GIVEN, WORK, PIXELS(c), 0);
         for (int k = 0; k < 4; k++)
-            if (k > 1 || (h.accumulate && t.operands[k].role != ABSENT)) trial_draw(&t, k, 0, 1);
-        trial_reference(*state, &t);
+            if (k > 1 || (h.accumulate && t.operands[k].role != ABSENT)) case_draw(&t, k, 0, 1);
+        case_reference(*state, &t);
         depthwise_grad_unit(&t, c);
-        trial_compare(*state, &t);
-        trial_poison(*state, &t);
-        trial_end(&t);
+        case_compare(*state, &t);
+        case_poison(*state, &t);
+        case_end(&t);
     }
     bench_report(*state, "depthwise_grad");
 }
@@ -170,17 +170,17 @@ static void test_merge(void **state)
         const image_case *c = &merges[i / 2];
         shape merged = SHAPE(c->B, c->H / c->K, c->W / c->K, c->C * c->K * c->K);
         bool back = i & 1;
-        trial t;
-        trial_begin(*state, &t, back ? call_merge_grad : call_merge, &c->K,
-                    "merge%s B=%lld %lldx%lld C=%lld K=%lld", back ? "_grad" : "", (long long)c->B,
-                    (long long)c->H, (long long)c->W, (long long)c->C, (long long)c->K);
-        trial_operand(&t, 0, back ? "dx" : "out", WRITTEN, WORK, back ? PIXELS(c) : merged, 0);
-        trial_operand(&t, 1, back ? "dout" : "x", GIVEN, WORK, back ? merged : PIXELS(c), 0);
-        trial_draw(&t, 1, 0, 1);
-        trial_reference(*state, &t); /* no rounding: the bound stays 0 */
-        trial_compare(*state, &t);
-        trial_poison(*state, &t);
-        trial_end(&t);
+        op_case t;
+        case_begin(*state, &t, back ? call_merge_grad : call_merge, &c->K,
+                   "merge%s B=%lld %lldx%lld C=%lld K=%lld", back ? "_grad" : "", (long long)c->B,
+                   (long long)c->H, (long long)c->W, (long long)c->C, (long long)c->K);
+        case_operand(&t, 0, back ? "dx" : "out", WRITTEN, WORK, back ? PIXELS(c) : merged, 0);
+        case_operand(&t, 1, back ? "dout" : "x", GIVEN, WORK, back ? merged : PIXELS(c), 0);
+        case_draw(&t, 1, 0, 1);
+        case_reference(*state, &t); /* no rounding: the bound stays 0 */
+        case_compare(*state, &t);
+        case_poison(*state, &t);
+        case_end(&t);
     }
     bench_report(*state, "merge, merge_grad");
 }
@@ -205,27 +205,27 @@ static void test_scale_channels(void **state)
     for (int i = 0; i < COUNT(matrices) * 4; i++) {
         const matrix_case *c = &matrices[i / 4];
         bool residual = i & 1, in_place = i & 2;
-        trial t;
-        trial_begin(*state, &t, call_scale, NULL, "scale_channels R=%lld C=%lld%s%s",
-                    (long long)c->R, (long long)c->C, residual ? " residual" : "",
-                    in_place ? " in place" : "");
-        trial_operand(&t, 1, "x", GIVEN, WORK, SHAPE(c->R, c->C), 0);
-        trial_operand(&t, 0, "out", WRITTEN, WORK, SHAPE(c->R, c->C), 0);
+        op_case t;
+        case_begin(*state, &t, call_scale, NULL, "scale_channels R=%lld C=%lld%s%s",
+                   (long long)c->R, (long long)c->C, residual ? " residual" : "",
+                   in_place ? " in place" : "");
+        case_operand(&t, 1, "x", GIVEN, WORK, SHAPE(c->R, c->C), 0);
+        case_operand(&t, 0, "out", WRITTEN, WORK, SHAPE(c->R, c->C), 0);
         if (in_place) t.operands[0].shares = 1 + 1;
-        trial_operand(&t, 2, "scale", GIVEN, WORK, SHAPE(c->C), 0);
-        trial_draw(&t, 1, 0, 1);
-        trial_draw(&t, 2, 1, 1);
+        case_operand(&t, 2, "scale", GIVEN, WORK, SHAPE(c->C), 0);
+        case_draw(&t, 1, 0, 1);
+        case_draw(&t, 2, 1, 1);
         if (residual) {
-            trial_operand(&t, 3, "residual", GIVEN, WORK, SHAPE(c->R, c->C), 0);
-            trial_draw(&t, 3, 0, 1);
+            case_operand(&t, 3, "residual", GIVEN, WORK, SHAPE(c->R, c->C), 0);
+            case_draw(&t, 3, 0, 1);
         }
-        trial_reference(*state, &t);
+        case_reference(*state, &t);
         operand *o = t.operands;
         for (int64_t k = 0; k < c->R * c->C; k++)
             o[0].unit[k] = fabs(o[1].value[k] * o[2].value[k % c->C]) + fabs(o[0].want[k]);
-        trial_compare(*state, &t);
-        trial_poison(*state, &t);
-        trial_end(&t);
+        case_compare(*state, &t);
+        case_poison(*state, &t);
+        case_end(&t);
     }
     bench_report(*state, "scale_channels");
 }
@@ -241,16 +241,16 @@ static void test_scale_channels_grad(void **state)
     for (int i = 0; i < COUNT(matrices) * 2; i++) {
         const matrix_case *c = &matrices[i / 2];
         bool adds = i & 1;
-        trial t;
-        trial_begin(*state, &t, call_scale_grad, &adds, "scale_channels_grad R=%lld C=%lld%s",
-                    (long long)c->R, (long long)c->C, adds ? " adds" : "");
-        trial_operand(&t, 0, "dscale", adds ? ADDED : WRITTEN, WORK, SHAPE(c->C), 0);
-        trial_operand(&t, 1, "x", GIVEN, WORK, SHAPE(c->R, c->C), 0);
-        trial_operand(&t, 2, "dout", GIVEN, WORK, SHAPE(c->R, c->C), 0);
-        if (adds) trial_draw(&t, 0, 0, 1);
-        trial_draw(&t, 1, 0, 1);
-        trial_draw(&t, 2, 0, 1);
-        trial_reference(*state, &t);
+        op_case t;
+        case_begin(*state, &t, call_scale_grad, &adds, "scale_channels_grad R=%lld C=%lld%s",
+                   (long long)c->R, (long long)c->C, adds ? " adds" : "");
+        case_operand(&t, 0, "dscale", adds ? ADDED : WRITTEN, WORK, SHAPE(c->C), 0);
+        case_operand(&t, 1, "x", GIVEN, WORK, SHAPE(c->R, c->C), 0);
+        case_operand(&t, 2, "dout", GIVEN, WORK, SHAPE(c->R, c->C), 0);
+        if (adds) case_draw(&t, 0, 0, 1);
+        case_draw(&t, 1, 0, 1);
+        case_draw(&t, 2, 0, 1);
+        case_reference(*state, &t);
         operand *o = t.operands;
         for (int64_t k = 0; k < c->C; k++) {
             double squares = 0;
@@ -259,9 +259,9 @@ static void test_scale_channels_grad(void **state)
             o[0].unit[k] =
                 summed(c->R + 1, squares) + fabs(o[0].want[k]) + (adds ? fabs(o[0].value[k]) : 0);
         }
-        trial_compare(*state, &t);
-        trial_poison(*state, &t);
-        trial_end(&t);
+        case_compare(*state, &t);
+        case_poison(*state, &t);
+        case_end(&t);
     }
     bench_report(*state, "scale_channels_grad");
 }

@@ -3,7 +3,7 @@
  */
 #include "test/long.h"
 #include "test/ref.h"
-#include "test/trial.h"
+#include "test/op_case.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -23,8 +23,8 @@ static double square(double x)
 /* Rows of `all` heads of D numbers, of which the first and the second ones are normed. */
 typedef struct {
     int64_t R, all, first, second, D;
-    bool kept; /* head_norm */
-    int flags; /* head_norm_grad: 1 no dw1, 2 no dw2, 4 accumulate dw1, 8 accumulate dw2 */
+    bool saved; /* head_norm */
+    int flags;  /* head_norm_grad: 1 no dw1, 2 no dw2, 4 accumulate dw1, 8 accumulate dw2 */
 } heads_case;
 
 static const heads_case heads_cases[] = {
@@ -38,13 +38,13 @@ static const heads_case heads_cases[] = {
 
 static const double heads_eps = 1e-5;
 
-enum { H_X, H_KEPT, H_W1, H_W2, H_DW1, H_DW2, H_SCRATCH };
+enum { H_X, H_SAVED, H_W1, H_W2, H_DW1, H_DW2, H_SCRATCH };
 
 static void call_head_norm(device *dev, const tensor *t, const void *options)
 {
     const heads_case *c = options;
-    OP(head_norm, dev, STREAM_COMPUTE, .x = t[H_X], .kept = t[H_KEPT], .w1 = t[H_W1], .w2 = t[H_W2],
-       .first = c->first, .second = c->second, .eps = heads_eps);
+    OP(head_norm, dev, STREAM_COMPUTE, .x = t[H_X], .saved = t[H_SAVED], .w1 = t[H_W1],
+       .w2 = t[H_W2], .first = c->first, .second = c->second, .eps = heads_eps);
 }
 
 /* rstd is off by that much, relatively. */
@@ -53,38 +53,38 @@ static double rstd_unit(const heads_case *c)
     return 3 + 0.5 * sqrt((double)c->D);
 }
 
-static void heads_begin(bench *b, trial *t, trial_call *call, const char *op, const heads_case *c)
+static void heads_begin(bench *b, op_case *t, case_call *call, const char *op, const heads_case *c)
 {
-    trial_begin(b, t, call, c, "%s R=%lld heads=%lld of %lld + %lld D=%lld%s flags=%d", op,
-                (long long)c->R, (long long)c->all, (long long)c->first, (long long)c->second,
-                (long long)c->D, c->kept ? " kept" : "", c->flags);
-    trial_operand(t, H_X, "x", ADDED, WORK, SHAPE(c->R, c->all * c->D), 0);
-    trial_operand(t, H_W1, "w1", GIVEN, WORK, SHAPE(c->D), 0);
-    trial_operand(t, H_W2, "w2", GIVEN, WORK, SHAPE(c->D), 0);
-    trial_draw(t, H_X, 0, 1);
-    trial_draw(t, H_W1, 1, 0.3);
-    trial_draw(t, H_W2, 1, 0.3);
+    case_begin(b, t, call, c, "%s R=%lld heads=%lld of %lld + %lld D=%lld%s flags=%d", op,
+               (long long)c->R, (long long)c->all, (long long)c->first, (long long)c->second,
+               (long long)c->D, c->saved ? " kept" : "", c->flags);
+    case_operand(t, H_X, "x", ADDED, WORK, SHAPE(c->R, c->all * c->D), 0);
+    case_operand(t, H_W1, "w1", GIVEN, WORK, SHAPE(c->D), 0);
+    case_operand(t, H_W2, "w2", GIVEN, WORK, SHAPE(c->D), 0);
+    case_draw(t, H_X, 0, 1);
+    case_draw(t, H_W1, 1, 0.3);
+    case_draw(t, H_W2, 1, 0.3);
 }
 
-static void head_norm_trial(bench *b, const heads_case *c)
+static void check_head_norm(bench *b, const heads_case *c)
 {
-    trial t;
+    op_case t;
     heads_begin(b, &t, call_head_norm, "head_norm", c);
     int64_t normed = (c->first + c->second) * c->D, cols = c->all * c->D;
-    if (c->kept) trial_operand(&t, H_KEPT, "kept", WRITTEN, WORK, SHAPE(c->R, normed), 0);
-    trial_reference(b, &t);
+    if (c->saved) case_operand(&t, H_SAVED, "kept", WRITTEN, WORK, SHAPE(c->R, normed), 0);
+    case_reference(b, &t);
     operand *x = &t.operands[H_X]; /* what is not normed, and what is kept, must be exact */
     for (int64_t i = 0; i < c->R * cols; i++)
         x->unit[i] = i % cols < normed ? fabs(x->want[i]) * rstd_unit(c) : 0;
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void call_head_norm_grad(device *dev, const tensor *t, const void *options)
 {
     const heads_case *c = options;
-    OP(head_norm_grad, dev, STREAM_COMPUTE, .dx = t[H_X], .kept = t[H_KEPT], .w1 = t[H_W1],
+    OP(head_norm_grad, dev, STREAM_COMPUTE, .dx = t[H_X], .saved = t[H_SAVED], .w1 = t[H_W1],
        .w2 = t[H_W2], .dw1 = {t[H_DW1], c->flags & 4}, .dw2 = {t[H_DW2], c->flags & 8},
        .scratch = t[H_SCRATCH], .first = c->first, .second = c->second, .eps = heads_eps);
 }
@@ -93,7 +93,7 @@ static void call_head_norm_grad(device *dev, const tensor *t, const void *option
 static void head_grad_units(operand *o, const heads_case *c, int64_t r, int64_t h, double *squares)
 {
     int64_t D = c->D, second = h >= c->first, normed = c->first + c->second;
-    const double *x = o[H_KEPT].value + (r * normed + h) * D,
+    const double *x = o[H_SAVED].value + (r * normed + h) * D,
                  *dx = o[H_X].value + (r * c->all + h) * D, *w = o[H_W1 + second].value;
     double mean = 0, avg = 0, avg_squares = 0;
     for (int64_t i = 0; i < D; i++)
@@ -112,22 +112,21 @@ static void head_grad_units(operand *o, const heads_case *c, int64_t r, int64_t 
     }
 }
 
-static void head_norm_grad_trial(bench *b, const heads_case *c)
+static void check_head_norm_grad(bench *b, const heads_case *c)
 {
-    trial t;
+    op_case t;
     heads_begin(b, &t, call_head_norm_grad, "head_norm_grad", c);
     int64_t normed = c->first + c->second;
-    trial_operand(&t, H_KEPT, "kept", GIVEN, WORK, SHAPE(c->R, normed * c->D), 0);
-    trial_operand(&t, H_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(NORM_GROUPS, 2 * c->D), 0);
-    trial_draw(&t, H_KEPT, 0, 2);
+    case_operand(&t, H_SAVED, "kept", GIVEN, WORK, SHAPE(c->R, normed * c->D), 0);
+    case_operand(&t, H_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(NORM_GROUPS, 2 * c->D), 0);
+    case_draw(&t, H_SAVED, 0, 2);
     for (int i = 0; i < 2; i++) {
         bool add = c->flags & 4 << i;
         if (c->flags & 1 << i) continue;
-        trial_operand(&t, H_DW1 + i, i ? "dw2" : "dw1", add ? ADDED : WRITTEN, WORK, SHAPE(c->D),
-                      0);
-        if (add) trial_draw(&t, H_DW1 + i, 0, 1);
+        case_operand(&t, H_DW1 + i, i ? "dw2" : "dw1", add ? ADDED : WRITTEN, WORK, SHAPE(c->D), 0);
+        if (add) case_draw(&t, H_DW1 + i, 0, 1);
     }
-    trial_reference(b, &t);
+    case_reference(b, &t);
     double squares[2 * 130] = {0};
     for (int64_t k = 0; k < c->R * normed; k++)
         head_grad_units(t.operands, c, k / normed, k % normed, squares);
@@ -139,18 +138,18 @@ static void head_norm_grad_trial(bench *b, const heads_case *c)
             dw->unit[d] = summed(c->R * normed + 1, sum) + sqrt(sum) * rstd_unit(c);
         }
     }
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_head_norm(void **state)
 {
     for (int i = 0; i < COUNT(heads_cases); i++)
-        for (int kept = 0; kept < 2; kept++) {
+        for (int saved = 0; saved < 2; saved++) {
             heads_case c = heads_cases[i];
-            c.kept = kept;
-            head_norm_trial(*state, &c);
+            c.saved = saved;
+            check_head_norm(*state, &c);
         }
     bench_report(*state, "head_norm");
 }
@@ -162,7 +161,7 @@ static void test_head_norm_grad(void **state)
         for (int f = 0; f < COUNT(forms); f++) {
             heads_case c = heads_cases[i];
             c.flags = forms[f];
-            head_norm_grad_trial(*state, &c);
+            check_head_norm_grad(*state, &c);
         }
     bench_report(*state, "head_norm_grad");
 }
@@ -184,19 +183,18 @@ static void call_rotary(device *dev, const tensor *t, const void *options)
        .inverse = c->inverse, .scaling = c->scaling);
 }
 
-static void rotary_trial(bench *b, const rotary_case *c)
+static void check_rotary(bench *b, const rotary_case *c)
 {
-    trial t;
-    trial_begin(b, &t, call_rotary, c,
-                "rotary B=%lld T=%lld heads=%lld of %lld D=%lld size=%lld first=%lld base=%g "
-                "scaled by %g%s%s",
-                (long long)c->B, (long long)c->T, (long long)c->heads, (long long)c->all,
-                (long long)c->D, (long long)c->size, (long long)c->first, c->base,
-                c->scaling.factor, c->interleaved ? " interleaved" : "",
-                c->inverse ? " inverse" : "");
-    trial_operand(&t, 0, "x", ADDED, WORK, SHAPE(c->B, c->T, c->all * c->D), 0);
-    trial_draw(&t, 0, 0, 1);
-    trial_reference(b, &t);
+    op_case t;
+    case_begin(b, &t, call_rotary, c,
+               "rotary B=%lld T=%lld heads=%lld of %lld D=%lld size=%lld first=%lld base=%g "
+               "scaled by %g%s%s",
+               (long long)c->B, (long long)c->T, (long long)c->heads, (long long)c->all,
+               (long long)c->D, (long long)c->size, (long long)c->first, c->base, c->scaling.factor,
+               c->interleaved ? " interleaved" : "", c->inverse ? " inverse" : "");
+    case_operand(&t, 0, "x", ADDED, WORK, SHAPE(c->B, c->T, c->all * c->D), 0);
+    case_draw(&t, 0, 0, 1);
+    case_reference(b, &t);
     operand *x = &t.operands[0];
     int64_t cols = c->all * c->D;
     for (int64_t k = 0; k < c->B * c->T * cols; k++) {
@@ -205,9 +203,9 @@ static void rotary_trial(bench *b, const rotary_case *c)
         int64_t other = c->interleaved ? k + 1 - 2 * (i % 2) : i < half ? k + half : k - half;
         x->unit[k] = 2 * (fabs(x->value[k]) + fabs(x->value[other]));
     }
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 /* Full and partial, near and far (an angle in float would be off by 2^-11 there), odd heads. */
@@ -242,7 +240,7 @@ static void test_rotary(void **state)
         for (int form = 0; form < 4; form++) {
             rotary_case c = cases[i];
             c.interleaved = form & 1, c.inverse = form & 2;
-            rotary_trial(*state, &c);
+            check_rotary(*state, &c);
         }
     bench_report(*state, "rotary");
 }
@@ -269,19 +267,18 @@ static void call_gate_grad(device *dev, const tensor *t, const void *options)
        .act = ((const gate_case *)options)->act);
 }
 
-static void gate_trial(bench *b, const gate_case *c, bool backward)
+static void check_gate(bench *b, const gate_case *c, bool backward)
 {
-    trial t;
-    trial_begin(b, &t, backward ? call_gate_grad : call_gate, c,
-                "gate%s R=%lld N=%lld ld+%lld,+%lld act=%d spread=%g", backward ? "_grad" : "",
-                (long long)c->R, (long long)c->N, (long long)c->pad_x, (long long)c->pad_out,
-                c->act, c->spread);
-    trial_operand(&t, G_X, "x", backward ? ADDED : GIVEN, WORK, SHAPE(c->R, 2 * c->N), c->pad_x);
-    trial_operand(&t, G_OUT, "out", backward ? GIVEN : WRITTEN, WORK, SHAPE(c->R, c->N),
-                  c->pad_out);
-    trial_draw(&t, G_X, 0, c->spread);
-    if (backward) trial_draw(&t, G_OUT, 0, 1);
-    trial_reference(b, &t);
+    op_case t;
+    case_begin(b, &t, backward ? call_gate_grad : call_gate, c,
+               "gate%s R=%lld N=%lld ld+%lld,+%lld act=%d spread=%g", backward ? "_grad" : "",
+               (long long)c->R, (long long)c->N, (long long)c->pad_x, (long long)c->pad_out, c->act,
+               c->spread);
+    case_operand(&t, G_X, "x", backward ? ADDED : GIVEN, WORK, SHAPE(c->R, 2 * c->N), c->pad_x);
+    case_operand(&t, G_OUT, "out", backward ? GIVEN : WRITTEN, WORK, SHAPE(c->R, c->N), c->pad_out);
+    case_draw(&t, G_X, 0, c->spread);
+    if (backward) case_draw(&t, G_OUT, 0, 1);
+    case_reference(b, &t);
     operand *o = t.operands;
     for (int64_t k = 0; k < c->R * c->N; k++) {
         int64_t g = k / c->N * 2 * c->N + k % c->N, u = g + c->N;
@@ -299,9 +296,9 @@ static void gate_trial(bench *b, const gate_case *c, bool backward)
         o[G_X].unit[g] = d * fabs(y) * (1 + fabs(x)) + UNDERFLOW_UNIT;
         o[G_X].unit[u] = d * act;
     }
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_gate(void **state)
@@ -312,8 +309,8 @@ static void test_gate(void **state)
             for (int form = 0; form < 8; form++) {
                 gate_case c = {sizes[i][0],      sizes[i][1], form & 1 ? 4 : 0,
                                form & 2 ? 3 : 0, act,         form & 4 ? 10 : 1};
-                gate_trial(*state, &c, false);
-                gate_trial(*state, &c, true);
+                check_gate(*state, &c, false);
+                check_gate(*state, &c, true);
             }
     bench_report(*state, "gate, gate_grad");
 }

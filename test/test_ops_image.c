@@ -2,7 +2,7 @@
  * reference against central differences and numbers worked by hand.
  */
 #include "test/ref.h"
-#include "test/trial.h"
+#include "test/op_case.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -38,18 +38,18 @@ static void test_patches(void **state)
     };
     for (int i = 0; i < COUNT(cases); i++) {
         const patch_case *c = &cases[i];
-        trial t;
-        trial_begin(*state, &t, call_patches, c, "patches B=%lld Ch=%lld %lldx%lld by %lldx%lld",
-                    (long long)c->B, (long long)c->Ch, (long long)c->H, (long long)c->W,
-                    (long long)c->h, (long long)c->w);
-        trial_operand(&t, 0, "out", WRITTEN, WORK,
-                      SHAPE(c->B, c->H / c->h * (c->W / c->w), c->Ch * c->h * c->w), 0);
-        trial_operand(&t, 1, "images", GIVEN, STAT, SHAPE(c->B, c->Ch, c->H, c->W), 0);
-        trial_draw(&t, 1, 0, 1);
-        trial_reference(*state, &t); /* no rounding: the bound stays 0 */
-        trial_compare(*state, &t);
-        trial_poison(*state, &t);
-        trial_end(&t);
+        op_case t;
+        case_begin(*state, &t, call_patches, c, "patches B=%lld Ch=%lld %lldx%lld by %lldx%lld",
+                   (long long)c->B, (long long)c->Ch, (long long)c->H, (long long)c->W,
+                   (long long)c->h, (long long)c->w);
+        case_operand(&t, 0, "out", WRITTEN, WORK,
+                     SHAPE(c->B, c->H / c->h * (c->W / c->w), c->Ch * c->h * c->w), 0);
+        case_operand(&t, 1, "images", GIVEN, STAT, SHAPE(c->B, c->Ch, c->H, c->W), 0);
+        case_draw(&t, 1, 0, 1);
+        case_reference(*state, &t); /* no rounding: the bound stays 0 */
+        case_compare(*state, &t);
+        case_poison(*state, &t);
+        case_end(&t);
     }
     bench_report(*state, "patches");
 }
@@ -71,36 +71,36 @@ static void call_positions(device *dev, const tensor *t, const void *options)
     OP(positions, dev, STREAM_COMPUTE, .out = t[0], .x = t[1], .positions = t[2], .first = t[3]);
 }
 
-static void positions_trial(bench *b, const sequence *s, bool in_place)
+static void check_positions(bench *b, const sequence *s, bool in_place)
 {
-    trial t;
-    trial_begin(b, &t, call_positions, NULL, "positions B=%lld T=%lld C=%lld P=%lld%s",
-                (long long)s->B, (long long)s->T, (long long)s->C, (long long)s->P,
-                in_place ? " in place" : "");
-    trial_operand(&t, 1, "x", GIVEN, WORK, SHAPE(s->B, s->T - s->P, s->C), 0);
-    trial_operand(&t, 0, "out", WRITTEN, WORK, SHAPE(s->B, s->T, s->C), 0);
+    op_case t;
+    case_begin(b, &t, call_positions, NULL, "positions B=%lld T=%lld C=%lld P=%lld%s",
+               (long long)s->B, (long long)s->T, (long long)s->C, (long long)s->P,
+               in_place ? " in place" : "");
+    case_operand(&t, 1, "x", GIVEN, WORK, SHAPE(s->B, s->T - s->P, s->C), 0);
+    case_operand(&t, 0, "out", WRITTEN, WORK, SHAPE(s->B, s->T, s->C), 0);
     if (in_place) t.operands[0].shares = 1 + 1;
-    trial_operand(&t, 2, "positions", GIVEN, WORK, SHAPE(s->T, s->C), 0);
-    trial_draw(&t, 1, 0, 1);
-    trial_draw(&t, 2, 0, 1);
+    case_operand(&t, 2, "positions", GIVEN, WORK, SHAPE(s->T, s->C), 0);
+    case_draw(&t, 1, 0, 1);
+    case_draw(&t, 2, 0, 1);
     if (s->P) {
-        trial_operand(&t, 3, "first", GIVEN, WORK, SHAPE(s->P, s->C), 0);
-        trial_draw(&t, 3, 0, 1);
+        case_operand(&t, 3, "first", GIVEN, WORK, SHAPE(s->P, s->C), 0);
+        case_draw(&t, 3, 0, 1);
     }
-    trial_reference(b, &t);
+    case_reference(b, &t);
     for (int64_t i = 0; i < s->B * s->T * s->C; i++)
         t.operands[0].unit[i] = fabs(t.operands[0].want[i]);
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_positions(void **state)
 {
     for (int i = 0; i < COUNT(sequences); i++) {
         const sequence *s = &sequences[i];
-        if (s->T > s->P) positions_trial(*state, s, false);
-        if (!s->P) positions_trial(*state, s, true);
+        if (s->T > s->P) check_positions(*state, s, false);
+        if (!s->P) check_positions(*state, s, true);
     }
     bench_report(*state, "positions");
 }
@@ -114,24 +114,24 @@ static void call_positions_grad(device *dev, const tensor *t, const void *option
        .dfirst = {t[2], flags & ADD_FIRST}, .dpositions = {t[3], flags & ADD_POSITIONS});
 }
 
-static void positions_grad_trial(bench *b, const sequence *s, int flags)
+static void check_positions_grad(bench *b, const sequence *s, int flags)
 {
-    trial t;
+    op_case t;
     bool first = s->P && !(flags & NO_FIRST), positions = !(flags & NO_POSITIONS);
-    trial_begin(b, &t, call_positions_grad, &flags, "positions_grad B=%lld T=%lld C=%lld P=%lld %d",
-                (long long)s->B, (long long)s->T, (long long)s->C, (long long)s->P, flags);
-    trial_operand(&t, 0, "dx", WRITTEN, WORK, SHAPE(s->B, s->T - s->P, s->C), 0);
-    trial_operand(&t, 1, "dout", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
-    trial_draw(&t, 1, 0, 1);
+    case_begin(b, &t, call_positions_grad, &flags, "positions_grad B=%lld T=%lld C=%lld P=%lld %d",
+               (long long)s->B, (long long)s->T, (long long)s->C, (long long)s->P, flags);
+    case_operand(&t, 0, "dx", WRITTEN, WORK, SHAPE(s->B, s->T - s->P, s->C), 0);
+    case_operand(&t, 1, "dout", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
+    case_draw(&t, 1, 0, 1);
     if (first)
-        trial_operand(&t, 2, "dfirst", flags & ADD_FIRST ? ADDED : WRITTEN, WORK, SHAPE(s->P, s->C),
-                      0);
+        case_operand(&t, 2, "dfirst", flags & ADD_FIRST ? ADDED : WRITTEN, WORK, SHAPE(s->P, s->C),
+                     0);
     if (positions)
-        trial_operand(&t, 3, "dpositions", flags & ADD_POSITIONS ? ADDED : WRITTEN, WORK,
-                      SHAPE(s->T, s->C), 0);
-    if (first && flags & ADD_FIRST) trial_draw(&t, 2, 0, 1);
-    if (positions && flags & ADD_POSITIONS) trial_draw(&t, 3, 0, 1);
-    trial_reference(b, &t);
+        case_operand(&t, 3, "dpositions", flags & ADD_POSITIONS ? ADDED : WRITTEN, WORK,
+                     SHAPE(s->T, s->C), 0);
+    if (first && flags & ADD_FIRST) case_draw(&t, 2, 0, 1);
+    if (positions && flags & ADD_POSITIONS) case_draw(&t, 3, 0, 1);
+    case_reference(b, &t);
     operand *o = t.operands;
     for (int64_t i = 0; i < s->T * s->C; i++) {
         double squares = 0;
@@ -144,9 +144,9 @@ static void positions_grad_trial(bench *b, const sequence *s, int flags)
             o[3].unit[i] =
                 summed(s->B + 1, squares + (flags & ADD_POSITIONS ? square(o[3].value[i]) : 0));
     }
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_positions_grad(void **state)
@@ -155,7 +155,7 @@ static void test_positions_grad(void **state)
         for (int flags = 0; flags < 16; flags++)
             if (sequences[i].T > sequences[i].P && !(flags & ADD_FIRST && flags & NO_FIRST) &&
                 !(flags & ADD_POSITIONS && flags & NO_POSITIONS))
-                positions_grad_trial(*state, &sequences[i], flags);
+                check_positions_grad(*state, &sequences[i], flags);
     bench_report(*state, "positions_grad");
 }
 
@@ -171,43 +171,43 @@ static void call_pool_grad(device *dev, const tensor *t, const void *options)
     OP(pool_grad, dev, STREAM_COMPUTE, .dx = t[0], .dout = t[1], .first = *(const bool *)options);
 }
 
-static void pool_trials(bench *b, const sequence *s, bool first)
+static void check_pool(bench *b, const sequence *s, bool first)
 {
-    trial t;
-    trial_begin(b, &t, call_pool, &first, "pool B=%lld T=%lld C=%lld%s", (long long)s->B,
-                (long long)s->T, (long long)s->C, first ? " first" : "");
-    trial_operand(&t, 0, "out", WRITTEN, WORK, SHAPE(s->B, s->C), 0);
-    trial_operand(&t, 1, "x", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
-    trial_draw(&t, 1, 0, 1);
-    trial_reference(b, &t);
+    op_case t;
+    case_begin(b, &t, call_pool, &first, "pool B=%lld T=%lld C=%lld%s", (long long)s->B,
+               (long long)s->T, (long long)s->C, first ? " first" : "");
+    case_operand(&t, 0, "out", WRITTEN, WORK, SHAPE(s->B, s->C), 0);
+    case_operand(&t, 1, "x", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
+    case_draw(&t, 1, 0, 1);
+    case_reference(b, &t);
     for (int64_t i = 0; i < s->B * s->C && !first; i++) {
         double squares = 0;
         for (int64_t k = 0; k < s->T; k++)
             squares += square(t.operands[1].value[(i / s->C * s->T + k) * s->C + i % s->C]);
         t.operands[0].unit[i] = summed(s->T, squares) / (double)s->T + fabs(t.operands[0].want[i]);
     }
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 
-    trial_begin(b, &t, call_pool_grad, &first, "pool_grad B=%lld T=%lld C=%lld%s", (long long)s->B,
-                (long long)s->T, (long long)s->C, first ? " first" : "");
-    trial_operand(&t, 0, "dx", WRITTEN, WORK, SHAPE(s->B, s->T, s->C), 0);
-    trial_operand(&t, 1, "dout", GIVEN, WORK, SHAPE(s->B, s->C), 0);
-    trial_draw(&t, 1, 0, 1);
-    trial_reference(b, &t);
+    case_begin(b, &t, call_pool_grad, &first, "pool_grad B=%lld T=%lld C=%lld%s", (long long)s->B,
+               (long long)s->T, (long long)s->C, first ? " first" : "");
+    case_operand(&t, 0, "dx", WRITTEN, WORK, SHAPE(s->B, s->T, s->C), 0);
+    case_operand(&t, 1, "dout", GIVEN, WORK, SHAPE(s->B, s->C), 0);
+    case_draw(&t, 1, 0, 1);
+    case_reference(b, &t);
     for (int64_t i = 0; i < s->B * s->T * s->C; i++)
         t.operands[0].unit[i] = fabs(t.operands[0].want[i]);
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_pool(void **state)
 {
     for (int i = 0; i < COUNT(sequences); i++) {
-        pool_trials(*state, &sequences[i], false);
-        pool_trials(*state, &sequences[i], true);
+        check_pool(*state, &sequences[i], false);
+        check_pool(*state, &sequences[i], true);
     }
     bench_report(*state, "pool, pool_grad");
 }
@@ -225,27 +225,27 @@ static void test_scale_samples(void **state)
     for (int i = 0; i < COUNT(sequences) * 4; i++) {
         const sequence *s = &sequences[i / 4];
         bool residual = i & 1, in_place = i & 2;
-        trial t;
-        trial_begin(*state, &t, call_scale, NULL, "scale_samples B=%lld T=%lld C=%lld%s%s",
-                    (long long)s->B, (long long)s->T, (long long)s->C, residual ? " residual" : "",
-                    in_place ? " in place" : "");
-        trial_operand(&t, 1, "x", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
-        trial_operand(&t, 0, "out", WRITTEN, WORK, SHAPE(s->B, s->T, s->C), 0);
+        op_case t;
+        case_begin(*state, &t, call_scale, NULL, "scale_samples B=%lld T=%lld C=%lld%s%s",
+                   (long long)s->B, (long long)s->T, (long long)s->C, residual ? " residual" : "",
+                   in_place ? " in place" : "");
+        case_operand(&t, 1, "x", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
+        case_operand(&t, 0, "out", WRITTEN, WORK, SHAPE(s->B, s->T, s->C), 0);
         if (in_place) t.operands[0].shares = 1 + 1;
-        trial_operand(&t, 2, "scale", GIVEN, STAT, SHAPE(s->B), 0);
-        trial_draw(&t, 1, 0, 1);
-        trial_draw(&t, 2, 1, 1);
+        case_operand(&t, 2, "scale", GIVEN, STAT, SHAPE(s->B), 0);
+        case_draw(&t, 1, 0, 1);
+        case_draw(&t, 2, 1, 1);
         if (residual) {
-            trial_operand(&t, 3, "residual", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
-            trial_draw(&t, 3, 0, 1);
+            case_operand(&t, 3, "residual", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
+            case_draw(&t, 3, 0, 1);
         }
-        trial_reference(*state, &t);
+        case_reference(*state, &t);
         operand *o = t.operands;
         for (int64_t k = 0; k < s->B * s->T * s->C; k++)
             o[0].unit[k] = fabs(o[1].value[k] * o[2].value[k / (s->T * s->C)]) + fabs(o[0].want[k]);
-        trial_compare(*state, &t);
-        trial_poison(*state, &t);
-        trial_end(&t);
+        case_compare(*state, &t);
+        case_poison(*state, &t);
+        case_end(&t);
     }
     bench_report(*state, "scale_samples");
 }
@@ -296,7 +296,7 @@ static void soft_units(operand *o, int64_t R, int64_t V, soft_options options)
 }
 
 /* One-hot, smoothed, mixed of two, and no sample at all, row by row. */
-static void soft_targets(trial *t, int64_t R, int64_t V)
+static void soft_targets(op_case *t, int64_t R, int64_t V)
 {
     for (int64_t r = 0; r < R; r++)
         for (int64_t v = 0; v < V; v++) {
@@ -304,26 +304,26 @@ static void soft_targets(trial *t, int64_t R, int64_t V)
             double kinds[] = {one, 0.9 * one + 0.1 * even, 0.3 * one + 0.7 * other, 0};
             t->operands[TARGETS].value[r * V + v] = kinds[r % 4];
         }
-    trial_round(t, TARGETS);
+    case_round(t, TARGETS);
 }
 
-static void soft_trial(bench *b, int64_t R, int64_t V, int form, double mean, double deviation)
+static void check_soft(bench *b, int64_t R, int64_t V, int form, double mean, double deviation)
 {
     int64_t pad = form & 1 ? 7 : 0;
     soft_options options = {form & 2, 1.0 / (double)R};
-    trial t;
-    trial_begin(b, &t, call_soft, &options, "classify_soft R=%lld V=%lld form %d x=%g+-%g",
-                (long long)R, (long long)V, form, mean, deviation);
-    trial_operand(&t, LOGITS, "logits", options.backward ? ADDED : GIVEN, WORK, SHAPE(R, V), pad);
-    trial_operand(&t, TARGETS, "targets", GIVEN, STAT, SHAPE(R, V), 0);
-    trial_operand(&t, LOSSES, "losses", WRITTEN, STAT, SHAPE(R), 0);
-    if (form & 4) trial_operand(&t, HITS, "hits", WRITTEN, STAT, SHAPE(R), 0);
-    trial_draw(&t, LOGITS, mean, deviation);
+    op_case t;
+    case_begin(b, &t, call_soft, &options, "classify_soft R=%lld V=%lld form %d x=%g+-%g",
+               (long long)R, (long long)V, form, mean, deviation);
+    case_operand(&t, LOGITS, "logits", options.backward ? ADDED : GIVEN, WORK, SHAPE(R, V), pad);
+    case_operand(&t, TARGETS, "targets", GIVEN, STAT, SHAPE(R, V), 0);
+    case_operand(&t, LOSSES, "losses", WRITTEN, STAT, SHAPE(R), 0);
+    if (form & 4) case_operand(&t, HITS, "hits", WRITTEN, STAT, SHAPE(R), 0);
+    case_draw(&t, LOGITS, mean, deviation);
     soft_targets(&t, R, V);
-    trial_reference(b, &t);
+    case_reference(b, &t);
     soft_units(t.operands, R, V, options);
-    trial_compare(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_end(&t);
 }
 
 static void test_classify_soft(void **state)
@@ -333,9 +333,9 @@ static void test_classify_soft(void **state)
     } sizes[] = {{1, 1}, {5, 2}, {1, 10}, {64, 10}, {33, 59}, {9, 1000}, {3, 2049}};
     for (int i = 0; i < COUNT(sizes); i++)
         for (int form = 0; form < 8; form++) {
-            soft_trial(*state, sizes[i].R, sizes[i].V, form, 0, 1);
-            soft_trial(*state, sizes[i].R, sizes[i].V, form, 0, 10);
-            soft_trial(*state, sizes[i].R, sizes[i].V, form, 1e3, 1);
+            check_soft(*state, sizes[i].R, sizes[i].V, form, 0, 1);
+            check_soft(*state, sizes[i].R, sizes[i].V, form, 0, 10);
+            check_soft(*state, sizes[i].R, sizes[i].V, form, 1e3, 1);
         }
     bench_report(*state, "classify_soft");
 }

@@ -4,7 +4,7 @@
  */
 #include "test/long.h"
 #include "test/ref.h"
-#include "test/trial.h"
+#include "test/op_case.h"
 
 #include "base/rng.h"
 
@@ -59,7 +59,7 @@ static double act_slope(activation act)
 }
 
 /* In bf16 the argument of act is rounded before (core/ops.h): by half a step of what it is. */
-static double rounded_unit(const trial *t, double argument)
+static double rounded_unit(const op_case *t, double argument)
 {
     return t->work == BF16 ? BF16_ROUNDOFF * fabs(argument) / (BOUND_C * FLT_EPSILON) : 0;
 }
@@ -70,10 +70,10 @@ static double square(double x)
 }
 
 /* Where the operands lie may choose the algorithm, and what is done on the way. */
-static void compare_product(bench *b, trial *t)
+static void compare_product(bench *b, op_case *t)
 {
     t->layout_matters = rig_products_vary();
-    trial_compare(b, t);
+    case_compare(b, t);
 }
 
 /* ---- linear ---- */
@@ -86,7 +86,7 @@ static void call_linear(device *dev, const tensor *t, const void *options)
        .residual = t[RESIDUAL], .pre = t[PRE], .act = *(const activation *)options);
 }
 
-static void linear_units(trial *t, size s, activation act)
+static void linear_units(op_case *t, size s, activation act)
 {
     operand *o = t->operands;
     bool bias = o[BIAS].role != ABSENT, residual = o[RESIDUAL].role != ABSENT;
@@ -113,34 +113,34 @@ static void linear_units(trial *t, size s, activation act)
 /* flags: 1 bias, 2 residual, 4 pre, 8 padding everywhere, 16 padding of out only */
 static void linear_case(bench *b, size s, activation act, int flags, double spread)
 {
-    trial t;
-    trial_begin(b, &t, call_linear, &act, "linear R=%lld K=%lld N=%lld act=%s%s%s%s%s spread=%g",
-                (long long)s.R, (long long)s.K, (long long)s.N, act_names[act],
-                flags & 1 ? " bias" : "", flags & 2 ? " residual" : "", flags & 4 ? " pre" : "",
-                flags & 8    ? " ld+3"
-                : flags & 16 ? " out.ld+5"
-                             : "",
-                spread);
+    op_case t;
+    case_begin(b, &t, call_linear, &act, "linear R=%lld K=%lld N=%lld act=%s%s%s%s%s spread=%g",
+               (long long)s.R, (long long)s.K, (long long)s.N, act_names[act],
+               flags & 1 ? " bias" : "", flags & 2 ? " residual" : "", flags & 4 ? " pre" : "",
+               flags & 8    ? " ld+3"
+               : flags & 16 ? " out.ld+5"
+                            : "",
+               spread);
     int64_t pad = flags & 8 ? 3 : 0;
-    trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(s.R, s.N), flags & 16 ? 5 : pad);
-    trial_operand(&t, X, "x", GIVEN, WORK, SHAPE(s.R, s.K), pad);
-    trial_operand(&t, W, "w", GIVEN, WORK, SHAPE(s.N, s.K), pad);
-    trial_draw(&t, X, 0, spread);
-    trial_draw(&t, W, 0, 1 / sqrt((double)s.K));
+    case_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(s.R, s.N), flags & 16 ? 5 : pad);
+    case_operand(&t, X, "x", GIVEN, WORK, SHAPE(s.R, s.K), pad);
+    case_operand(&t, W, "w", GIVEN, WORK, SHAPE(s.N, s.K), pad);
+    case_draw(&t, X, 0, spread);
+    case_draw(&t, W, 0, 1 / sqrt((double)s.K));
     if (flags & 1) {
-        trial_operand(&t, BIAS, "bias", GIVEN, WORK, SHAPE(s.N), 0);
-        trial_draw(&t, BIAS, 0, spread);
+        case_operand(&t, BIAS, "bias", GIVEN, WORK, SHAPE(s.N), 0);
+        case_draw(&t, BIAS, 0, spread);
     }
     if (flags & 2) {
-        trial_operand(&t, RESIDUAL, "residual", GIVEN, WORK, SHAPE(s.R, s.N), pad);
-        trial_draw(&t, RESIDUAL, 0, spread);
+        case_operand(&t, RESIDUAL, "residual", GIVEN, WORK, SHAPE(s.R, s.N), pad);
+        case_draw(&t, RESIDUAL, 0, spread);
     }
-    if (flags & 4) trial_operand(&t, PRE, "pre", WRITTEN, WORK, SHAPE(s.R, s.N), pad);
-    trial_reference(b, &t);
+    if (flags & 4) case_operand(&t, PRE, "pre", WRITTEN, WORK, SHAPE(s.R, s.N), pad);
+    case_reference(b, &t);
     linear_units(&t, s, act);
     compare_product(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_linear(void **state)
@@ -179,19 +179,19 @@ static void call_activate(device *dev, const tensor *t, const void *options)
 /* flags: 1 padding of out, 2 padding of x */
 static void activate_case(bench *b, size s, activation act, int flags, double spread)
 {
-    trial t;
-    trial_begin(b, &t, call_activate, &act, "activate R=%lld N=%lld act=%s%s%s spread=%g",
-                (long long)s.R, (long long)s.N, act_names[act], flags & 1 ? " out.ld+5" : "",
-                flags & 2 ? " x.ld+3" : "", spread);
-    trial_operand(&t, ACT_OUT, "out", WRITTEN, WORK, SHAPE(s.R, s.N), flags & 1 ? 5 : 0);
-    trial_operand(&t, ACT_X, "x", GIVEN, WORK, SHAPE(s.R, s.N), flags & 2 ? 3 : 0);
-    trial_draw(&t, ACT_X, 0, spread);
-    trial_reference(b, &t);
+    op_case t;
+    case_begin(b, &t, call_activate, &act, "activate R=%lld N=%lld act=%s%s%s spread=%g",
+               (long long)s.R, (long long)s.N, act_names[act], flags & 1 ? " out.ld+5" : "",
+               flags & 2 ? " x.ld+3" : "", spread);
+    case_operand(&t, ACT_OUT, "out", WRITTEN, WORK, SHAPE(s.R, s.N), flags & 1 ? 5 : 0);
+    case_operand(&t, ACT_X, "x", GIVEN, WORK, SHAPE(s.R, s.N), flags & 2 ? 3 : 0);
+    case_draw(&t, ACT_X, 0, spread);
+    case_reference(b, &t);
     for (int64_t i = 0; i < s.R * s.N; i++)
         t.operands[ACT_OUT].unit[i] = fabs(t.operands[ACT_X].value[i]) + UNDERFLOW_UNIT;
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_activate(void **state)
@@ -222,7 +222,7 @@ static void call_linear_dx(device *dev, const tensor *t, const void *options)
        .dout = t[DX_DOUT], .w = t[DX_W], .pre = t[DX_PRE], .act = o->act);
 }
 
-static void linear_dx_units(const bench *b, trial *t, size s, dx_options options)
+static void linear_dx_units(const bench *b, op_case *t, size s, dx_options options)
 {
     operand *o = t->operands;
     for (int64_t r = 0; r < s.R; r++)
@@ -247,28 +247,27 @@ static void linear_dx_units(const bench *b, trial *t, size s, dx_options options
 static void linear_dx_case(bench *b, size s, dx_options options, int64_t pad, int64_t dout_pad,
                            double spread)
 {
-    trial t;
-    trial_begin(b, &t, call_linear_dx, &options,
-                "linear_dx R=%lld K=%lld N=%lld act=%s%s ld+%lld dout.ld+%lld spread=%g",
-                (long long)s.R, (long long)s.K, (long long)s.N, act_names[options.act],
-                options.accumulate ? " accumulate" : "", (long long)pad, (long long)dout_pad,
-                spread);
-    trial_operand(&t, DX_DX, "dx", options.accumulate ? ADDED : WRITTEN, WORK, SHAPE(s.R, s.K),
-                  pad);
-    trial_operand(&t, DX_DOUT, "dout", GIVEN, WORK, SHAPE(s.R, s.N), dout_pad);
-    trial_operand(&t, DX_W, "w", GIVEN, WORK, SHAPE(s.N, s.K), pad);
-    trial_draw(&t, DX_DOUT, 0, 1);
-    trial_draw(&t, DX_W, 0, 1);
-    if (options.accumulate) trial_draw(&t, DX_DX, 0, 1);
+    op_case t;
+    case_begin(b, &t, call_linear_dx, &options,
+               "linear_dx R=%lld K=%lld N=%lld act=%s%s ld+%lld dout.ld+%lld spread=%g",
+               (long long)s.R, (long long)s.K, (long long)s.N, act_names[options.act],
+               options.accumulate ? " accumulate" : "", (long long)pad, (long long)dout_pad,
+               spread);
+    case_operand(&t, DX_DX, "dx", options.accumulate ? ADDED : WRITTEN, WORK, SHAPE(s.R, s.K), pad);
+    case_operand(&t, DX_DOUT, "dout", GIVEN, WORK, SHAPE(s.R, s.N), dout_pad);
+    case_operand(&t, DX_W, "w", GIVEN, WORK, SHAPE(s.N, s.K), pad);
+    case_draw(&t, DX_DOUT, 0, 1);
+    case_draw(&t, DX_W, 0, 1);
+    if (options.accumulate) case_draw(&t, DX_DX, 0, 1);
     if (options.act != ACT_NONE) {
-        trial_operand(&t, DX_PRE, "pre", GIVEN, WORK, SHAPE(s.R, s.K), pad);
-        trial_draw(&t, DX_PRE, 0, spread);
+        case_operand(&t, DX_PRE, "pre", GIVEN, WORK, SHAPE(s.R, s.K), pad);
+        case_draw(&t, DX_PRE, 0, spread);
     }
-    trial_reference(b, &t);
+    case_reference(b, &t);
     linear_dx_units(b, &t, s, options);
     compare_product(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_linear_dx(void **state)
@@ -310,7 +309,7 @@ static void call_linear_dw(device *dev, const tensor *t, const void *options)
        .db = {t[DW_DB], o->db_accumulate}, .x = t[DW_X], .dout = t[DW_DOUT]);
 }
 
-static void linear_dw_units(trial *t, size s, dw_options options)
+static void linear_dw_units(op_case *t, size s, dw_options options)
 {
     operand *o = t->operands;
     for (int64_t n = 0; n < s.N && o[DW_DW].role != ABSENT; n++)
@@ -333,31 +332,31 @@ static void linear_dw_case(bench *b, size s, int flags)
 {
     dw_options options = {.dw_accumulate = flags & 4, .db_accumulate = flags & 8};
     int64_t pad = flags & 16 ? 3 : 0;
-    trial t;
-    trial_begin(b, &t, call_linear_dw, &options, "linear_dw R=%lld K=%lld N=%lld%s%s%s%s%s%s",
-                (long long)s.R, (long long)s.K, (long long)s.N, flags & 1 ? " no dw" : "",
-                flags & 2 ? " no db" : "", flags & 4 ? " dw accumulate" : "",
-                flags & 8 ? " db accumulate" : "", flags & 16 ? " ld+3" : "",
-                flags & 32 ? " no x" : "");
-    trial_operand(&t, DW_DOUT, "dout", GIVEN, WORK, SHAPE(s.R, s.N), pad);
-    trial_draw(&t, DW_DOUT, 0, 1);
+    op_case t;
+    case_begin(b, &t, call_linear_dw, &options, "linear_dw R=%lld K=%lld N=%lld%s%s%s%s%s%s",
+               (long long)s.R, (long long)s.K, (long long)s.N, flags & 1 ? " no dw" : "",
+               flags & 2 ? " no db" : "", flags & 4 ? " dw accumulate" : "",
+               flags & 8 ? " db accumulate" : "", flags & 16 ? " ld+3" : "",
+               flags & 32 ? " no x" : "");
+    case_operand(&t, DW_DOUT, "dout", GIVEN, WORK, SHAPE(s.R, s.N), pad);
+    case_draw(&t, DW_DOUT, 0, 1);
     if (!(flags & 32)) {
-        trial_operand(&t, DW_X, "x", GIVEN, WORK, SHAPE(s.R, s.K), pad);
-        trial_draw(&t, DW_X, 0, 1);
+        case_operand(&t, DW_X, "x", GIVEN, WORK, SHAPE(s.R, s.K), pad);
+        case_draw(&t, DW_X, 0, 1);
     }
     if (!(flags & 1)) {
-        trial_operand(&t, DW_DW, "dw", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(s.N, s.K), 0);
-        if (flags & 4) trial_draw(&t, DW_DW, 0, 1);
+        case_operand(&t, DW_DW, "dw", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(s.N, s.K), 0);
+        if (flags & 4) case_draw(&t, DW_DW, 0, 1);
     }
     if (!(flags & 2)) {
-        trial_operand(&t, DW_DB, "db", flags & 8 ? ADDED : WRITTEN, WORK, SHAPE(s.N), 0);
-        if (flags & 8) trial_draw(&t, DW_DB, 0, 1);
+        case_operand(&t, DW_DB, "db", flags & 8 ? ADDED : WRITTEN, WORK, SHAPE(s.N), 0);
+        if (flags & 8) case_draw(&t, DW_DB, 0, 1);
     }
-    trial_reference(b, &t);
+    case_reference(b, &t);
     linear_dw_units(&t, s, options);
     compare_product(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_linear_dw(void **state)
@@ -394,17 +393,17 @@ static void matmul_case(bench *b, size s, int flags)
                      .alpha = flags & 4 ? -0.75 : 2.0315,
                      .beta = flags & 4 ? 3.4445 : 0};
     int64_t pad = flags & 8 ? 3 : 0;
-    trial t;
-    trial_begin(b, &t, call_matmul, &how, "matmul M=%lld K=%lld N=%lld%s%s%s%s", (long long)s.R,
-                (long long)s.K, (long long)s.N, flags & 1 ? " x'" : "", flags & 2 ? " y'" : "",
-                flags & 4 ? " beta" : "", flags & 8 ? " ld+3" : "");
-    trial_operand(&t, MM_OUT, "out", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(s.R, s.N), pad);
-    trial_operand(&t, MM_X, "x", GIVEN, WORK, flags & 1 ? SHAPE(s.K, s.R) : SHAPE(s.R, s.K), pad);
-    trial_operand(&t, MM_Y, "y", GIVEN, WORK, flags & 2 ? SHAPE(s.N, s.K) : SHAPE(s.K, s.N), pad);
-    if (flags & 4) trial_draw(&t, MM_OUT, 0, 1);
-    trial_draw(&t, MM_X, 0, 1);
-    trial_draw(&t, MM_Y, 0, 1);
-    trial_reference(b, &t);
+    op_case t;
+    case_begin(b, &t, call_matmul, &how, "matmul M=%lld K=%lld N=%lld%s%s%s%s", (long long)s.R,
+               (long long)s.K, (long long)s.N, flags & 1 ? " x'" : "", flags & 2 ? " y'" : "",
+               flags & 4 ? " beta" : "", flags & 8 ? " ld+3" : "");
+    case_operand(&t, MM_OUT, "out", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(s.R, s.N), pad);
+    case_operand(&t, MM_X, "x", GIVEN, WORK, flags & 1 ? SHAPE(s.K, s.R) : SHAPE(s.R, s.K), pad);
+    case_operand(&t, MM_Y, "y", GIVEN, WORK, flags & 2 ? SHAPE(s.N, s.K) : SHAPE(s.K, s.N), pad);
+    if (flags & 4) case_draw(&t, MM_OUT, 0, 1);
+    case_draw(&t, MM_X, 0, 1);
+    case_draw(&t, MM_Y, 0, 1);
+    case_reference(b, &t);
     operand *o = t.operands;
     for (int64_t r = 0; r < s.R; r++)
         for (int64_t n = 0; n < s.N; n++) {
@@ -416,8 +415,8 @@ static void matmul_case(bench *b, size s, int flags)
             o[MM_OUT].unit[r * s.N + n] = summed(s.K + 2, squares) + fabs(before);
         }
     compare_product(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_matmul(void **state)

@@ -232,16 +232,17 @@ static void embedding_on(rig *on)
 
 static void heads_on(rig *on)
 {
-    tensor x = work(on, SHAPE(R, 4 * D)), kept = work(on, SHAPE(R, 3 * D)), w = work(on, SHAPE(D));
-    head_norm_op norm = {.x = x, .kept = kept, .w1 = w, .w2 = w, .first = 2, .second = 1, .eps = 1};
+    tensor x = work(on, SHAPE(R, 4 * D)), saved = work(on, SHAPE(R, 3 * D)), w = work(on, SHAPE(D));
+    head_norm_op norm = {
+        .x = x, .saved = saved, .w1 = w, .w2 = w, .first = 2, .second = 1, .eps = 1};
     ACCEPT(head_norm, norm);
     REFUSE(head_norm, norm, x, wider(x));
-    REFUSE(head_norm, norm, kept, x);
+    REFUSE(head_norm, norm, saved, x);
     REFUSE(head_norm, norm, w2, wider(w));
     REFUSE(head_norm, norm, first, 4);
     REFUSE(head_norm, norm, second, -1);
     tensor scratch = stat(on, SHAPE(NORM_GROUPS, 2 * D));
-    head_norm_grad_op norm_grad = {.dx = x, .kept = kept, .w1 = w, .w2 = w, .scratch = scratch};
+    head_norm_grad_op norm_grad = {.dx = x, .saved = saved, .w1 = w, .w2 = w, .scratch = scratch};
     norm_grad.first = 2, norm_grad.second = 1, norm_grad.eps = 1;
     norm_grad.dw1.t = norm_grad.dw2.t = work(on, SHAPE(D));
     ACCEPT(head_norm_grad, norm_grad);
@@ -427,12 +428,12 @@ static void sums_on(rig *on)
     REFUSE(classify, classify, targets, longer(classify.targets));
     REFUSE(classify, classify, losses, longer(losses));
 
-    loss_op loss = {.sum = sum, .x = losses, .hyper = numbers, .scale = 1};
-    ACCEPT(loss, loss);
-    REFUSE(loss, loss, sum, slots);
-    REFUSE(loss, loss, x, classify.targets);
-    REFUSE(loss, loss, hyper, longer(numbers));
-    REFUSE(loss, loss, hyper, sum);
+    sum_op total = {.sum = sum, .x = losses, .hyper = numbers, .scale = 1};
+    ACCEPT(sum, total);
+    REFUSE(sum, total, sum, slots);
+    REFUSE(sum, total, x, classify.targets);
+    REFUSE(sum, total, hyper, longer(numbers));
+    REFUSE(sum, total, hyper, sum);
 
     sumsq_item right = {sum, logits}, longer_slot = {slots, logits};
     sumsq_op sumsq = {.items = &right, .n = 1};
@@ -546,7 +547,7 @@ static void non_zeros_on(rig *on)
 {
     tensor x = work(on, SHAPE(R, C)), values = work(on, SHAPE(N)), count = zeros(on, I64, SHAPE(1));
     tensor bits = zeros(on, I32, SHAPE(1, SPARSE_WORDS)), starts_ = zeros(on, I64, SHAPE(2));
-    tensor kept = zeros(on, I32, SHAPE(1, SPARSE_WORDS));
+    tensor remaining = zeros(on, I32, SHAPE(1, SPARSE_WORDS));
     expand_op expand = {.out = x, .values = values, .bits = bits, .starts = starts_};
     ACCEPT(expand, expand);
     REFUSE(expand, expand, bits, starts_);
@@ -559,10 +560,12 @@ static void non_zeros_on(rig *on)
     count_below_op below = {.count = count, .x = x, .limit = 1};
     ACCEPT(count_below, below);
     REFUSE(count_below, below, count, starts_);
-    prune_op prune = {.kept = kept, .values = values, .bits = bits, .starts = starts_, .limit = 1};
+    prune_op prune = {
+        .remaining = remaining, .values = values, .bits = bits, .starts = starts_, .limit = 1};
     ACCEPT(prune, prune);
-    REFUSE(prune, prune, kept, bits);
-    regrow_op regrow = {.bits = kept, .taken = bits, .starts = starts_, .elements = R * C, .n = 1};
+    REFUSE(prune, prune, remaining, bits);
+    regrow_op regrow = {
+        .bits = remaining, .taken = bits, .starts = starts_, .elements = R * C, .n = 1};
     ACCEPT(regrow, regrow);
     REFUSE(regrow, regrow, elements, 0);
 }

@@ -156,10 +156,10 @@ typedef struct {
     optim_item items[ITEMS];
 } fleet;
 
-static tensor part(tensor whole, int i)
+static tensor part(tensor full, int i)
 {
-    return present(whole) ? tensor_of((float *)whole.data + item_start(i), F32, SHAPE(item_size(i)))
-                          : whole;
+    return present(full) ? tensor_of((float *)full.data + item_start(i), F32, SHAPE(item_size(i)))
+                         : full;
 }
 
 static void make_fleet(rig *on, int rule, form how, fleet *f)

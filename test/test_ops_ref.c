@@ -269,14 +269,14 @@ static void test_head_norm_gradient(void **state)
 {
     (void)state;
     enum { R = 3, ALL = 5, FIRST = 2, SECOND = 1, D = 4, N = R * ALL * D };
-    double in[MAX], x[MAX], w1[MAX], w2[MAX], kept[MAX], dx[MAX], dout[MAX], dw1[D], dw2[D],
+    double in[MAX], x[MAX], w1[MAX], w2[MAX], saved[MAX], dx[MAX], dout[MAX], dw1[D], dw2[D],
         scratch[NORM_GROUPS * 2 * D];
     draw(in, N, 21), draw(w1, D, 22), draw(w2, D, 23), draw(dout, N, 24);
-    tensor all = doubles(x, SHAPE(R, ALL * D)), normed = doubles(kept, SHAPE(R, 3 * D));
+    tensor all = doubles(x, SHAPE(R, ALL * D)), normed = doubles(saved, SHAPE(R, 3 * D));
     in_place p = {.input = in,
                   .n = N,
                   .norm = {.x = all,
-                           .kept = normed,
+                           .saved = normed,
                            .w1 = doubles(w1, SHAPE(D)),
                            .w2 = doubles(w2, SHAPE(D)),
                            .first = FIRST,
@@ -286,7 +286,7 @@ static void test_head_norm_gradient(void **state)
     value(&f); /* for kept */
     memcpy(dx, dout, sizeof dx);
     device ref = ref_device();
-    OP(head_norm_grad, &ref, STREAM_COMPUTE, .dx = doubles(dx, SHAPE(R, ALL * D)), .kept = normed,
+    OP(head_norm_grad, &ref, STREAM_COMPUTE, .dx = doubles(dx, SHAPE(R, ALL * D)), .saved = normed,
        .w1 = p.norm.w1, .w2 = p.norm.w2, .dw1 = {doubles(dw1, SHAPE(D)), false},
        .dw2 = {doubles(dw2, SHAPE(D)), false},
        .scratch = doubles(scratch, SHAPE(NORM_GROUPS, 2 * D)), .first = FIRST, .second = SECOND,

@@ -5,7 +5,7 @@
  * with every combination, and more widths: every one up to 70, around which vectors end.
  */
 #include "test/long.h"
-#include "test/trial.h"
+#include "test/op_case.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -49,23 +49,23 @@ static void call_embedding(device *dev, const tensor *t, const void *options)
        .wpe = t[WPE], .first_position = c->first, .scale = c->scale);
 }
 
-static void embedding_trial(bench *b, const embedding_case *c, bool positions, int64_t pad)
+static void check_embedding(bench *b, const embedding_case *c, bool positions, int64_t pad)
 {
-    trial t;
-    trial_begin(b, &t, call_embedding, c,
-                "embedding B=%lld T=%lld C=%lld V=%lld first=%lld%s ld+%lld", (long long)c->B,
-                (long long)c->T, (long long)c->C, (long long)c->V, (long long)c->first,
-                positions ? " wpe" : "", (long long)pad);
-    trial_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->C), 0);
-    trial_operand(&t, TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
-    trial_operand(&t, WTE, "wte", GIVEN, WORK, SHAPE(c->V, c->C), pad);
-    trial_draw_index(&t, TOKENS, c->V);
-    trial_draw(&t, WTE, 0, 1);
+    op_case t;
+    case_begin(b, &t, call_embedding, c,
+               "embedding B=%lld T=%lld C=%lld V=%lld first=%lld%s ld+%lld", (long long)c->B,
+               (long long)c->T, (long long)c->C, (long long)c->V, (long long)c->first,
+               positions ? " wpe" : "", (long long)pad);
+    case_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->C), 0);
+    case_operand(&t, TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
+    case_operand(&t, WTE, "wte", GIVEN, WORK, SHAPE(c->V, c->C), pad);
+    case_draw_index(&t, TOKENS, c->V);
+    case_draw(&t, WTE, 0, 1);
     if (positions) {
-        trial_operand(&t, WPE, "wpe", GIVEN, WORK, SHAPE(c->P, c->C), pad);
-        trial_draw(&t, WPE, 0, 1);
+        case_operand(&t, WPE, "wpe", GIVEN, WORK, SHAPE(c->P, c->C), pad);
+        case_draw(&t, WPE, 0, 1);
     }
-    trial_reference(b, &t);
+    case_reference(b, &t);
     operand *o = t.operands;
     for (int64_t row = 0; row < c->B * c->T; row++)
         for (int64_t k = 0; k < c->C; k++) {
@@ -73,16 +73,16 @@ static void embedding_trial(bench *b, const embedding_case *c, bool positions, i
             double p = positions ? o[WPE].value[(c->first + row % c->T) * c->C + k] : 0;
             o[OUT].unit[row * c->C + k] = fabs(e) + fabs(p);
         }
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_embedding(void **state)
 {
     for (int i = 0; i < COUNT(embeddings); i++)
         for (int form = 0; form < 4; form++)
-            embedding_trial(*state, &embeddings[i], form & 1, form & 2 ? 3 : 0);
+            check_embedding(*state, &embeddings[i], form & 1, form & 2 ? 3 : 0);
     bench_report(*state, "embedding");
 }
 
@@ -118,32 +118,32 @@ static void embedding_grad_units(operand *o, int which, const double *row_of, in
 }
 
 /* flags: 1 no dwte, 2 no dwpe, 4 accumulate dwte, 8 accumulate dwpe, 16 padding */
-static void embedding_grad_trial(bench *b, const embedding_case *c, int flags)
+static void check_embedding_grad(bench *b, const embedding_case *c, int flags)
 {
     embedding_grad_options options = {c, flags & 4, flags & 8};
     int64_t pad = flags & 16 ? 3 : 0, rows = c->B * c->T;
-    trial t;
-    trial_begin(b, &t, call_embedding_grad, &options,
-                "embedding_grad B=%lld T=%lld C=%lld V=%lld first=%lld%s%s%s%s ld+%lld",
-                (long long)c->B, (long long)c->T, (long long)c->C, (long long)c->V,
-                (long long)c->first, flags & 1 ? " no dwte" : "", flags & 2 ? " no dwpe" : "",
-                flags & 4 ? " dwte accumulate" : "", flags & 8 ? " dwpe accumulate" : "",
-                (long long)pad);
-    if (trial_left_out(b, &t)) return;
-    trial_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->C), 0);
-    trial_operand(&t, GRAD_TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
-    trial_draw(&t, DOUT, 0, 1);
-    trial_draw_index(&t, GRAD_TOKENS, c->V);
+    op_case t;
+    case_begin(b, &t, call_embedding_grad, &options,
+               "embedding_grad B=%lld T=%lld C=%lld V=%lld first=%lld%s%s%s%s ld+%lld",
+               (long long)c->B, (long long)c->T, (long long)c->C, (long long)c->V,
+               (long long)c->first, flags & 1 ? " no dwte" : "", flags & 2 ? " no dwpe" : "",
+               flags & 4 ? " dwte accumulate" : "", flags & 8 ? " dwpe accumulate" : "",
+               (long long)pad);
+    if (case_left_out(b, &t)) return;
+    case_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->C), 0);
+    case_operand(&t, GRAD_TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
+    case_draw(&t, DOUT, 0, 1);
+    case_draw_index(&t, GRAD_TOKENS, c->V);
     if (!(flags & 1)) {
-        trial_operand(&t, DWTE, "dwte", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(c->V, c->C), pad);
-        if (flags & 4) trial_draw(&t, DWTE, 0, 1);
-        trial_operand(&t, GRAD_SCRATCH, "scratch", SCRATCH, INDEX, SHAPE(2, rows), 0);
+        case_operand(&t, DWTE, "dwte", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(c->V, c->C), pad);
+        if (flags & 4) case_draw(&t, DWTE, 0, 1);
+        case_operand(&t, GRAD_SCRATCH, "scratch", SCRATCH, INDEX, SHAPE(2, rows), 0);
     }
     if (!(flags & 2)) {
-        trial_operand(&t, DWPE, "dwpe", flags & 8 ? ADDED : WRITTEN, WORK, SHAPE(c->P, c->C), pad);
-        if (flags & 8) trial_draw(&t, DWPE, 0, 1);
+        case_operand(&t, DWPE, "dwpe", flags & 8 ? ADDED : WRITTEN, WORK, SHAPE(c->P, c->C), pad);
+        if (flags & 8) case_draw(&t, DWPE, 0, 1);
     }
-    trial_reference(b, &t);
+    case_reference(b, &t);
     double position[333];
     assert_true(rows <= COUNT(position));
     for (int64_t r = 0; r < rows; r++)
@@ -151,9 +151,9 @@ static void embedding_grad_trial(bench *b, const embedding_case *c, int flags)
     embedding_grad_units(t.operands, DWTE, t.operands[GRAD_TOKENS].value, rows, c->C,
                          t.operands[DOUT].value, factor(c));
     embedding_grad_units(t.operands, DWPE, position, rows, c->C, t.operands[DOUT].value, 1);
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_embedding_grad(void **state)
@@ -163,7 +163,7 @@ static void test_embedding_grad(void **state)
             bool nothing = (flags & 3) == 3, idle = (flags & 5) == 5 || (flags & 10) == 10;
             bool large = embeddings[i].V * embeddings[i].C > 100000;
             if (nothing || idle || (large && flags % 5 && !long_run())) continue;
-            embedding_grad_trial(*state, &embeddings[i], flags);
+            check_embedding_grad(*state, &embeddings[i], flags);
         }
     bench_report(*state, "embedding_grad");
 }
@@ -217,26 +217,26 @@ static void norm_units(operand *o, int64_t R, int64_t C, kind k)
     }
 }
 
-static void norm_trial(bench *b, int64_t R, int64_t C, kind k, bool stats, bool bias, double mean,
+static void check_norm(bench *b, int64_t R, int64_t C, kind k, bool stats, bool bias, double mean,
                        double deviation)
 {
-    trial t;
-    trial_begin(b, &t, call_norm, &k, "norm R=%lld C=%lld%s%s%s x=%g+-%g", (long long)R,
-                (long long)C, kind_names[k], stats ? " stats" : "", bias ? " bias" : "", mean,
-                deviation);
-    trial_operand(&t, N_OUT, "out", WRITTEN, WORK, SHAPE(R, C), 0);
-    trial_operand(&t, N_X, "x", GIVEN, WORK, SHAPE(R, C), 0);
-    trial_operand(&t, N_W, "w", GIVEN, WORK, SHAPE(C), 0);
-    trial_draw(&t, N_X, mean, deviation);
-    trial_draw(&t, N_W, 1, 0.3);
-    if (bias) trial_operand(&t, N_B, "b", GIVEN, WORK, SHAPE(C), 0), trial_draw(&t, N_B, 0, 1);
-    if (stats && k == LAYER) trial_operand(&t, N_MEAN, "mean", WRITTEN, STAT, SHAPE(R), 0);
-    if (stats) trial_operand(&t, N_RSTD, "rstd", WRITTEN, STAT, SHAPE(R), 0);
-    trial_reference(b, &t);
+    op_case t;
+    case_begin(b, &t, call_norm, &k, "norm R=%lld C=%lld%s%s%s x=%g+-%g", (long long)R,
+               (long long)C, kind_names[k], stats ? " stats" : "", bias ? " bias" : "", mean,
+               deviation);
+    case_operand(&t, N_OUT, "out", WRITTEN, WORK, SHAPE(R, C), 0);
+    case_operand(&t, N_X, "x", GIVEN, WORK, SHAPE(R, C), 0);
+    case_operand(&t, N_W, "w", GIVEN, WORK, SHAPE(C), 0);
+    case_draw(&t, N_X, mean, deviation);
+    case_draw(&t, N_W, 1, 0.3);
+    if (bias) case_operand(&t, N_B, "b", GIVEN, WORK, SHAPE(C), 0), case_draw(&t, N_B, 0, 1);
+    if (stats && k == LAYER) case_operand(&t, N_MEAN, "mean", WRITTEN, STAT, SHAPE(R), 0);
+    if (stats) case_operand(&t, N_RSTD, "rstd", WRITTEN, STAT, SHAPE(R), 0);
+    case_reference(b, &t);
     norm_units(t.operands, R, C, k);
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_norm(void **state)
@@ -244,11 +244,11 @@ static void test_norm(void **state)
     for (int r = 0; r < COUNT(norm_rows); r++)
         for (int c = 0; c < COUNT(norm_cols); c++)
             for (int form = 0; form < 4; form++)
-                norm_trial(*state, norm_rows[r], norm_cols[c], (r + c + form) % NORM_KINDS,
+                check_norm(*state, norm_rows[r], norm_cols[c], (r + c + form) % NORM_KINDS,
                            form & 1, form & 2, 0, 1);
     for (int64_t c = 1; c <= tries(0, 70); c++)
         for (int form = 0; form < 4; form++)
-            norm_trial(*state, 1 + c % 9, c, c % NORM_KINDS, form & 1, form & 2, 0, 1);
+            check_norm(*state, 1 + c % 9, c, c % NORM_KINDS, form & 1, form & 2, 0, 1);
     bench_report(*state, "norm");
 }
 
@@ -257,9 +257,9 @@ static void test_norm_extremes(void **state)
 {
     for (int c = 0; c < COUNT(norm_cols); c++) {
         for (kind k = LAYER; k < NORM_KINDS; k++) {
-            norm_trial(*state, 5, norm_cols[c], k, true, true, 1000, 1);
-            norm_trial(*state, 5, norm_cols[c], k, true, true, 0, 0.003);
-            norm_trial(*state, 5, norm_cols[c], k, true, true, 0, 1e4);
+            check_norm(*state, 5, norm_cols[c], k, true, true, 1000, 1);
+            check_norm(*state, 5, norm_cols[c], k, true, true, 0, 0.003);
+            check_norm(*state, 5, norm_cols[c], k, true, true, 0, 1e4);
         }
     }
     bench_report(*state, "norm, extremes");
@@ -326,7 +326,7 @@ static void norm_grad_units(operand *o, int64_t R, int64_t C, int flags)
 }
 
 /* mean and rstd of the drawn x, as the forward operation would have left them */
-static void norm_statistics(trial *t, int64_t R, int64_t C, bool rms)
+static void norm_statistics(op_case *t, int64_t R, int64_t C, bool rms)
 {
     for (int64_t r = 0; r < R; r++) {
         const double *x = t->operands[G_X].value + r * C;
@@ -338,45 +338,45 @@ static void norm_statistics(trial *t, int64_t R, int64_t C, bool rms)
         if (!rms) t->operands[G_MEAN].value[r] = mean;
         t->operands[G_RSTD].value[r] = 1 / sqrt(variance + norm_eps);
     }
-    if (!rms) trial_round(t, G_MEAN);
-    trial_round(t, G_RSTD);
+    if (!rms) case_round(t, G_MEAN);
+    case_round(t, G_RSTD);
 }
 
-static void norm_grad_trial(bench *b, int64_t R, int64_t C, int flags, double mean,
+static void check_norm_grad(bench *b, int64_t R, int64_t C, int flags, double mean,
                             double deviation)
 {
-    trial t;
-    trial_begin(b, &t, call_norm_grad, &flags, "norm_grad R=%lld C=%lld%s%s%s%s%s%s%s%s x=%g+-%g",
-                (long long)R, (long long)C, flags & NO_DW ? " no dw" : "",
-                flags & NO_DB ? " no db" : "", flags & ADD_DX ? " dx accumulate" : "",
-                flags & ADD_DW ? " dw accumulate" : "", flags & ADD_DB ? " db accumulate" : "",
-                flags & IN_PLACE ? " dx=dout" : "", flags & RMS_ONE ? " rms" : "",
-                flags & PLUS_ONE ? " 1+w" : "", mean, deviation);
-    if (trial_left_out(b, &t)) return;
-    trial_operand(&t, G_DOUT, "dout", GIVEN, WORK, SHAPE(R, C), 0);
-    trial_operand(&t, G_X, "x", GIVEN, WORK, SHAPE(R, C), 0);
-    if (!(flags & RMS_ONE)) trial_operand(&t, G_MEAN, "mean", GIVEN, STAT, SHAPE(R), 0);
-    trial_operand(&t, G_RSTD, "rstd", GIVEN, STAT, SHAPE(R), 0);
-    trial_operand(&t, G_W, "w", GIVEN, WORK, SHAPE(C), 0);
-    trial_operand(&t, G_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(NORM_GROUPS, 2 * C), 0);
-    trial_draw(&t, G_DOUT, 0, 1);
-    trial_draw(&t, G_X, mean, deviation);
-    trial_draw(&t, G_W, 1, 0.3);
+    op_case t;
+    case_begin(b, &t, call_norm_grad, &flags, "norm_grad R=%lld C=%lld%s%s%s%s%s%s%s%s x=%g+-%g",
+               (long long)R, (long long)C, flags & NO_DW ? " no dw" : "",
+               flags & NO_DB ? " no db" : "", flags & ADD_DX ? " dx accumulate" : "",
+               flags & ADD_DW ? " dw accumulate" : "", flags & ADD_DB ? " db accumulate" : "",
+               flags & IN_PLACE ? " dx=dout" : "", flags & RMS_ONE ? " rms" : "",
+               flags & PLUS_ONE ? " 1+w" : "", mean, deviation);
+    if (case_left_out(b, &t)) return;
+    case_operand(&t, G_DOUT, "dout", GIVEN, WORK, SHAPE(R, C), 0);
+    case_operand(&t, G_X, "x", GIVEN, WORK, SHAPE(R, C), 0);
+    if (!(flags & RMS_ONE)) case_operand(&t, G_MEAN, "mean", GIVEN, STAT, SHAPE(R), 0);
+    case_operand(&t, G_RSTD, "rstd", GIVEN, STAT, SHAPE(R), 0);
+    case_operand(&t, G_W, "w", GIVEN, WORK, SHAPE(C), 0);
+    case_operand(&t, G_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(NORM_GROUPS, 2 * C), 0);
+    case_draw(&t, G_DOUT, 0, 1);
+    case_draw(&t, G_X, mean, deviation);
+    case_draw(&t, G_W, 1, 0.3);
     norm_statistics(&t, R, C, flags & RMS_ONE);
-    trial_operand(&t, G_DX, "dx", flags & ADD_DX ? ADDED : WRITTEN, WORK, SHAPE(R, C), 0);
+    case_operand(&t, G_DX, "dx", flags & ADD_DX ? ADDED : WRITTEN, WORK, SHAPE(R, C), 0);
     if (flags & IN_PLACE) t.operands[G_DX].shares = 1 + G_DOUT;
-    if (flags & ADD_DX) trial_draw(&t, G_DX, 0, 1);
+    if (flags & ADD_DX) case_draw(&t, G_DX, 0, 1);
     if (!(flags & NO_DW))
-        trial_operand(&t, G_DW, "dw", flags & ADD_DW ? ADDED : WRITTEN, WORK, SHAPE(C), 0);
+        case_operand(&t, G_DW, "dw", flags & ADD_DW ? ADDED : WRITTEN, WORK, SHAPE(C), 0);
     if (!(flags & NO_DB))
-        trial_operand(&t, G_DB, "db", flags & ADD_DB ? ADDED : WRITTEN, WORK, SHAPE(C), 0);
-    if (flags & ADD_DW) trial_draw(&t, G_DW, 0, 1);
-    if (flags & ADD_DB) trial_draw(&t, G_DB, 0, 1);
-    trial_reference(b, &t);
+        case_operand(&t, G_DB, "db", flags & ADD_DB ? ADDED : WRITTEN, WORK, SHAPE(C), 0);
+    if (flags & ADD_DW) case_draw(&t, G_DW, 0, 1);
+    if (flags & ADD_DB) case_draw(&t, G_DB, 0, 1);
+    case_reference(b, &t);
     norm_grad_units(t.operands, R, C, flags);
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static bool norm_grad_form(int flags)
@@ -392,25 +392,25 @@ static void test_norm_grad(void **state)
             for (int flags = 0; flags < NORM_GRAD_FORMS; flags++)
                 if (norm_grad_form(flags) &&
                     (long_run() || norm_rows[r] * norm_cols[c] < 5000 || (flags + c) % 5 == 0))
-                    norm_grad_trial(*state, norm_rows[r], norm_cols[c], flags, 0, 1);
+                    check_norm_grad(*state, norm_rows[r], norm_cols[c], flags, 0, 1);
     for (int c = 0; c < COUNT(norm_cols); c++) {
-        norm_grad_trial(*state, 33, norm_cols[c], 0, 1000, 1);
-        norm_grad_trial(*state, 33, norm_cols[c], ADD_DX, 0, 0.003);
-        norm_grad_trial(*state, 33, norm_cols[c], RMS_ONE | ADD_DX, 1, 1);
-        norm_grad_trial(*state, 5, norm_cols[c], RMS_ONE | IN_PLACE | NO_DB, 0, 1);
-        norm_grad_trial(*state, 40, norm_cols[c], RMS_ONE | PLUS_ONE | ADD_DW, 0, 1);
+        check_norm_grad(*state, 33, norm_cols[c], 0, 1000, 1);
+        check_norm_grad(*state, 33, norm_cols[c], ADD_DX, 0, 0.003);
+        check_norm_grad(*state, 33, norm_cols[c], RMS_ONE | ADD_DX, 1, 1);
+        check_norm_grad(*state, 5, norm_cols[c], RMS_ONE | IN_PLACE | NO_DB, 0, 1);
+        check_norm_grad(*state, 40, norm_cols[c], RMS_ONE | PLUS_ONE | ADD_DW, 0, 1);
     }
-    norm_grad_trial(*state, 1100, 17, ADD_DX | ADD_DW, 0, 1); /* of many rows a group */
+    check_norm_grad(*state, 1100, 17, ADD_DX | ADD_DW, 0, 1); /* of many rows a group */
     for (int64_t c = 1; c <= tries(0, 70); c++)
-        norm_grad_trial(*state, 1 + c % 9, c, c % 2 ? ADD_DX | ADD_DW | ADD_DB : 0, 0, 1);
+        check_norm_grad(*state, 1 + c % 9, c, c % 2 ? ADD_DX | ADD_DW | ADD_DB : 0, 0, 1);
     bench_report(*state, "norm_grad");
 }
 
 /* Rows that are too long for a block of a GPU. */
 static void test_norm_grad_long(void **state)
 {
-    norm_grad_trial(*state, 70, 4100, ADD_DX | ADD_DB, 0, 1);
-    norm_grad_trial(*state, 9, 2052, NO_DB, 0, 1);
+    check_norm_grad(*state, 70, 4100, ADD_DX | ADD_DB, 0, 1);
+    check_norm_grad(*state, 9, 2052, NO_DB, 0, 1);
     bench_report(*state, "norm_grad, long");
 }
 
@@ -458,26 +458,26 @@ static void classify_units(operand *o, int64_t R, int64_t V, classify_options op
     }
 }
 
-static void classify_trial(bench *b, int64_t R, int64_t V, int64_t pad, bool backward, double mean,
+static void check_classify(bench *b, int64_t R, int64_t V, int64_t pad, bool backward, double mean,
                            double deviation)
 {
     classify_options options = {backward, 1.0 / (double)R};
-    trial t;
-    trial_begin(b, &t, call_classify, &options, "classify R=%lld V=%lld ld+%lld%s x=%g+-%g",
-                (long long)R, (long long)V, (long long)pad, backward ? " backward" : "", mean,
-                deviation);
-    if (trial_left_out(b, &t)) return;
-    trial_operand(&t, LOGITS, "logits", backward ? ADDED : GIVEN, WORK, SHAPE(R, V), pad);
-    trial_operand(&t, TARGETS, "targets", GIVEN, INDEX, SHAPE(R), 0);
-    trial_operand(&t, LOSSES, "losses", WRITTEN, STAT, SHAPE(R), 0);
-    trial_draw(&t, LOGITS, mean, deviation);
-    trial_draw_index(&t, TARGETS, V);
+    op_case t;
+    case_begin(b, &t, call_classify, &options, "classify R=%lld V=%lld ld+%lld%s x=%g+-%g",
+               (long long)R, (long long)V, (long long)pad, backward ? " backward" : "", mean,
+               deviation);
+    if (case_left_out(b, &t)) return;
+    case_operand(&t, LOGITS, "logits", backward ? ADDED : GIVEN, WORK, SHAPE(R, V), pad);
+    case_operand(&t, TARGETS, "targets", GIVEN, INDEX, SHAPE(R), 0);
+    case_operand(&t, LOSSES, "losses", WRITTEN, STAT, SHAPE(R), 0);
+    case_draw(&t, LOGITS, mean, deviation);
+    case_draw_index(&t, TARGETS, V);
     if (R > 1) t.operands[TARGETS].value[0] = 0, t.operands[TARGETS].value[1] = (double)(V - 1);
-    trial_reference(b, &t);
+    case_reference(b, &t);
     classify_units(t.operands, R, V, options);
-    trial_compare(b, &t);
-    trial_poison(b, &t);
-    trial_end(&t);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
 }
 
 static void test_classify(void **state)
@@ -489,18 +489,18 @@ static void test_classify(void **state)
     for (int i = 0; i < COUNT(sizes); i++)
         for (int form = 0; form < 4; form++) {
             int64_t pad = form & 1 ? 7 : 0;
-            classify_trial(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 1);
-            classify_trial(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 10);
+            check_classify(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 1);
+            check_classify(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 10);
         }
     for (int64_t v = 1; v <= tries(0, 300); v++)
         for (int form = 0; form < 4; form++)
-            classify_trial(*state, 1 + v % 9, v, form & 1, form & 2, 0, 3);
+            check_classify(*state, 1 + v % 9, v, form & 1, form & 2, 0, 3);
     bench_report(*state, "classify");
     for (int backward = 0; backward < 2;
          backward++) { /* exp without the maximum taken off overflows here */
-        classify_trial(*state, 5, 59, 0, backward, 1e4, 1);
-        classify_trial(*state, 5, 59, 0, backward, -1e4, 1);
-        classify_trial(*state, 5, 2048, 0, backward, 0, 1e3);
+        check_classify(*state, 5, 59, 0, backward, 1e4, 1);
+        check_classify(*state, 5, 59, 0, backward, -1e4, 1);
+        check_classify(*state, 5, 2048, 0, backward, 0, 1e3);
     }
     bench_report(*state, "classify, extremes");
 }

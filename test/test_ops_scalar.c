@@ -193,13 +193,13 @@ static loss_result run_loss(rig *on, const double *x, int64_t n, double scale, b
                      .h = {.lr = 1, .grad_norm = 2, .clip = 3, .first = 4, .ok = ok}};
     tensor sum = rig_put(on, F64, SHAPE(1), &r.sum), in = put_reals(on, x, n);
     tensor h = rig_put(on, U8, SHAPE(sizeof r.h), &r.h);
-    OP(loss, &on->dev, STREAM_COMPUTE, .sum = sum, .accumulate = accumulate, .x = in, .hyper = h,
+    OP(sum, &on->dev, STREAM_COMPUTE, .sum = sum, .accumulate = accumulate, .x = in, .hyper = h,
        .scale = scale);
     rig_well(on, "loss");
     rig_get(on, sum, &r.sum);
     rig_get(on, h, &r.h);
-    hyper kept = {.lr = 1, .grad_norm = 2, .clip = 3, .first = 4, .ok = r.h.ok};
-    assert_memory_equal(&r.h, &kept, sizeof kept);
+    hyper saved = {.lr = 1, .grad_norm = 2, .clip = 3, .first = 4, .ok = r.h.ok};
+    assert_memory_equal(&r.h, &saved, sizeof saved);
     rig_clear(on);
     return r;
 }
@@ -256,7 +256,7 @@ static void loss_without_hyper(rig *on)
 {
     double out = 7;
     tensor sum = rig_put(on, F64, SHAPE(1), &out), x = put_reals(on, (double[]){NAN, 1}, 2);
-    OP(loss, &on->dev, STREAM_COMPUTE, .sum = sum, .x = x, .scale = 1);
+    OP(sum, &on->dev, STREAM_COMPUTE, .sum = sum, .x = x, .scale = 1);
     rig_well(on, "loss without hyper");
     rig_get(on, sum, &out);
     assert_true(isnan(out));
@@ -365,8 +365,8 @@ static hyper run_clip(rig *on, const double *slots, int64_t n, double max_norm)
     OP(clip, &on->dev, STREAM_COMPUTE, .slots = in, .hyper = out, .max_norm = max_norm);
     rig_well(on, "clip");
     rig_get(on, out, &h);
-    hyper kept = {.lr = 5, .clip = h.clip, .grad_norm = h.grad_norm, .first = 6, .ok = h.ok};
-    assert_memory_equal(&h, &kept, sizeof kept);
+    hyper saved = {.lr = 5, .clip = h.clip, .grad_norm = h.grad_norm, .first = 6, .ok = h.ok};
+    assert_memory_equal(&h, &saved, sizeof saved);
     rig_clear(on);
     return h;
 }

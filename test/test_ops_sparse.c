@@ -218,13 +218,13 @@ static void prune_on(rig *on)
         want[e / 32] &= ~(1u << e % 32);
     }
     tensor x = rig_put(on, type, SHAPE(all), values),
-           kept = rig_put(on, I32, SHAPE(set.groups, SPARSE_WORDS), got),
+           remaining = rig_put(on, I32, SHAPE(set.groups, SPARSE_WORDS), got),
            count = rig_put(on, I64, SHAPE(1), &counted);
-    OP(prune, &on->dev, STREAM_COMPUTE, .kept = kept, .values = x, .bits = put_bits(on),
+    OP(prune, &on->dev, STREAM_COMPUTE, .remaining = remaining, .values = x, .bits = put_bits(on),
        .starts = put_starts(on), .limit = limit);
     OP(count_below, &on->dev, STREAM_COMPUTE, .count = count, .x = x, .limit = limit);
     rig_well(on, "prune, count_below");
-    rig_get(on, kept, got);
+    rig_get(on, remaining, got);
     rig_get(on, count, &counted);
     assert_memory_equal(got, want, (size_t)set.groups * SPARSE_WORDS * 4);
     assert_int_equal(counted, below);
@@ -346,7 +346,7 @@ static void refused_on(rig *on)
            values = rig_put(on, type, SHAPE(BEFORE + set.there), zeros),
            longer = rig_put(on, type, SHAPE(2049), zeros),
            ints = rig_put(on, I32, SHAPE(2000), zeros), count = rig_put(on, I64, SHAPE(1), zeros),
-           kept = rig_put(on, I32, SHAPE(set.groups, SPARSE_WORDS), zeros), absent = {0};
+           remaining = rig_put(on, I32, SHAPE(set.groups, SPARSE_WORDS), zeros), absent = {0};
     expand_op expand = {.out = x, .values = values, .bits = bits, .starts = starts};
     GOES(expand, expand);
     REFUSED(expand, expand, out, longer);
@@ -364,14 +364,15 @@ static void refused_on(rig *on)
     compress_op sum_of_ints = compress;
     sum_of_ints.x = ints;
     REFUSED(compress, sum_of_ints, values.t, ints); /* whole numbers are not added */
-    prune_op prune = {.kept = kept, .values = values, .bits = bits, .starts = starts, .limit = 1};
+    prune_op prune = {
+        .remaining = remaining, .values = values, .bits = bits, .starts = starts, .limit = 1};
     GOES(prune, prune);
-    REFUSED(prune, prune, kept, bits);
-    REFUSED(prune, prune, kept, ints);
+    REFUSED(prune, prune, remaining, bits);
+    REFUSED(prune, prune, remaining, ints);
     REFUSED(prune, prune, values, ints);
     REFUSED(prune, prune, starts, count);
     regrow_op regrow = {
-        .bits = kept, .taken = bits, .starts = starts, .elements = 2000, .n = 1, .seed = 1};
+        .bits = remaining, .taken = bits, .starts = starts, .elements = 2000, .n = 1, .seed = 1};
     GOES(regrow, regrow);
     REFUSED(regrow, regrow, bits, bits);
     REFUSED(regrow, regrow, elements, 2049);

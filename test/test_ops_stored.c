@@ -218,10 +218,10 @@ static tensor put(rig *on, dtype type, const void *all, int64_t n)
     return type == DT_NONE ? (tensor){0} : rig_put(on, type, SHAPE(n), all);
 }
 
-static tensor part(tensor whole, int64_t first, int64_t n)
+static tensor part(tensor full, int64_t first, int64_t n)
 {
-    if (!present(whole)) return whole;
-    return tensor_of((char *)whole.data + (size_t)first * dtype_size(whole.type), whole.type,
+    if (!present(full)) return full;
+    return tensor_of((char *)full.data + (size_t)first * dtype_size(full.type), full.type,
                      SHAPE(n));
 }
 

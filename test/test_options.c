@@ -75,11 +75,11 @@ typedef struct {
 
 static const row rows[] = {
     WORD("model", "gpt-nano", model_name, "gpt-mini"),
-    NUMBER("layers", "3", WHOLE, layers, 0, "10001", false),
-    NUMBER("heads", "4", WHOLE, heads, 0, "100001", false),
-    NUMBER("width", "96", WHOLE, width, 0, "1000001", false),
-    NUMBER("context", "512", WHOLE, context, 0, "100000001", false),
-    NUMBER("vocab", "300", WHOLE, vocab, 0, "2000000001", false),
+    NUMBER("layers", "3", INTEGER, layers, 0, "10001", false),
+    NUMBER("heads", "4", INTEGER, heads, 0, "100001", false),
+    NUMBER("width", "96", INTEGER, width, 0, "1000001", false),
+    NUMBER("context", "512", INTEGER, context, 0, "100000001", false),
+    NUMBER("vocab", "300", INTEGER, vocab, 0, "2000000001", false),
     WORD("optim", "adan_r", optim_name, "adamw"),
     WORD("optim-impl", "passes", impl, "fused"),
     WORD("gradients", "overlay", gradients, NULL),
@@ -95,43 +95,43 @@ static const row rows[] = {
     NUMBER("adam-beta1", "0.5", REAL, adam_beta1, NAN, "1.5", true),
     NUMBER("adam-beta2", "0.25", REAL, adam_beta2, NAN, "1.5", true),
     NUMBER("adam-eps", "1e-6", REAL, adam_eps, NAN, "1.5", false),
-    NUMBER("newton-schulz", "3", WHOLE, newton_schulz, 0, "101", false),
+    NUMBER("newton-schulz", "3", INTEGER, newton_schulz, 0, "101", false),
     NUMBER("weight-decay", "0.25", REAL, weight_decay, NAN, "1e7", true),
     NUMBER("grad-clip", "1.5", REAL, grad_clip, 0, "1e31", true),
     WORD("schedule", "wsd", schedule_name, "cosine"),
-    NUMBER("warmup", "7", WHOLE, warmup, 20, "1000000001", true),
+    NUMBER("warmup", "7", INTEGER, warmup, 20, "1000000001", true),
     NUMBER("final-lr-fraction", "0.5", REAL, final_lr_fraction, 0.1, "1.01", true),
     WORD("recompute", "sqrt", recompute, "none"),
     WORD("memory", "8G", memory, NULL),
     WORD("attention", "flash", attention, "flash"),
     NUMBER("sparsity", "0.75", REAL, sparsity, 0, "1", true),
-    NUMBER("regrow-every", "7", WHOLE, regrow_every, 100, "1e10", true),
+    NUMBER("regrow-every", "7", INTEGER, regrow_every, 100, "1e10", true),
     NUMBER("regrow-fraction", "0.25", REAL, regrow_fraction, 0.1, "0.95", true),
     NUMBER("product-rate", "100", REAL, product_rate, 0, "1e10", true),
     NUMBER("stream-rate", "10", REAL, stream_rate, 0, "1e10", true),
-    NUMBER("batch", "5", WHOLE, batch, 16, "1000001", false),
-    NUMBER("seq", "33", WHOLE, seq, 256, "100000001", false),
-    NUMBER("accum", "6", WHOLE, accum, 1, "1000001", false),
-    NUMBER("steps", "9", WHOLE, steps, 200, "1000000001", false),
+    NUMBER("batch", "5", INTEGER, batch, 16, "1000001", false),
+    NUMBER("seq", "33", INTEGER, seq, 256, "100000001", false),
+    NUMBER("accum", "6", INTEGER, accum, 1, "1000001", false),
+    NUMBER("steps", "9", INTEGER, steps, 200, "1000000001", false),
     WORD("device", "cuda", device_name, "auto"),
     WORD("cpu-kernel", "plain", cpu_kernel, "auto"),
     WORD("products", "blas", products, "own"),
-    NUMBER("threads", "3", WHOLE, threads, 0, "100000", false),
-    NUMBER("logits-mib", "9", WHOLE, training.logits_mib, 0, "1048577", true),
-    NUMBER("seed", "9000000000000000", WHOLE, seed, 1, "1e17", true),
-    NUMBER("eval-every", "11", WHOLE, eval_every, 50, "1000000001", true),
-    NUMBER("eval-batches", "13", WHOLE, eval_batches, 8, "1000001", false),
-    NUMBER("sample-every", "17", WHOLE, sample_every, 0, "1000000001", true),
-    NUMBER("sample-tokens", "19", WHOLE, sample_tokens, 128, "1000001", false),
+    NUMBER("threads", "3", INTEGER, threads, 0, "100000", false),
+    NUMBER("logits-mib", "9", INTEGER, training.logits_mib, 0, "1048577", true),
+    NUMBER("seed", "9000000000000000", INTEGER, seed, 1, "1e17", true),
+    NUMBER("eval-every", "11", INTEGER, eval_every, 50, "1000000001", true),
+    NUMBER("eval-batches", "13", INTEGER, eval_batches, 8, "1000001", false),
+    NUMBER("sample-every", "17", INTEGER, sample_every, 0, "1000000001", true),
+    NUMBER("sample-tokens", "19", INTEGER, sample_tokens, 128, "1000001", false),
     WORD("prompt", "In the beginning", prompt, ""),
-    NUMBER("checkpoint-every", "23", WHOLE, checkpoint_every, 0, "1000000001", true),
-    NUMBER("keep", "4", WHOLE, keep, 2, "1000001", false),
+    NUMBER("checkpoint-every", "23", INTEGER, checkpoint_every, 0, "1000000001", true),
+    NUMBER("keep", "4", INTEGER, keep, 2, "1000001", false),
     WORD("resume", "auto", resume, NULL),
     WORD("out", "here", out, "runs/train"),
-    NUMBER("gpus", "4", WHOLE, gpus, 1, "1025", false),
-    NUMBER("zero", "2", WHOLE, zero, 0, "4", true),
-    NUMBER("bucket", "25", WHOLE, bucket, 0, "1048577", true),
-    NUMBER("watchdog", "60", WHOLE, watchdog, 25, "0", false),
+    NUMBER("gpus", "4", INTEGER, gpus, 1, "1025", false),
+    NUMBER("zero", "2", INTEGER, zero, 0, "4", true),
+    NUMBER("bucket", "25", INTEGER, bucket, 0, "1048577", true),
+    NUMBER("watchdog", "60", INTEGER, watchdog, 25, "0", false),
 };
 
 enum { ROWS = sizeof rows / sizeof *rows, LISTS = 5 };
@@ -139,7 +139,7 @@ enum { ROWS = sizeof rows / sizeof *rows, LISTS = 5 };
 static double number(const row *r)
 {
     const char *at = (const char *)&o + r->field;
-    return r->type == WHOLE ? (double)*(const int64_t *)at : *(const double *)at;
+    return r->type == INTEGER ? (double)*(const int64_t *)at : *(const double *)at;
 }
 
 static void check_text(const row *r, const char *want)
@@ -432,7 +432,7 @@ static void test_bad_numbers(void **state)
         for (size_t k = 0; k < sizeof never / sizeof *never; k++)
             REFUSED(PARSE("--optim", optim_with(r->name), dashed, never[k]), dashed, never[k],
                     "must be ");
-        if (r->type == WHOLE) REFUSED(PARSE(dashed, "2.5"), dashed, "2.5", "whole number");
+        if (r->type == INTEGER) REFUSED(PARSE(dashed, "2.5"), dashed, "2.5", "whole number");
         if (!r->zero)
             REFUSED(PARSE("--optim", optim_with(r->name), dashed, "0"), dashed, " 0",
                     "must be between");

@@ -87,7 +87,7 @@ static void check_gradient(const bed *b, int id)
 static void updated(void *context, const int *ids, int n, fold_part which)
 {
     static const char *const words[] = {
-        [FOLD_FIRST] = "f", [FOLD_LATER] = "l", [FOLD_LAST] = "e", [FOLD_WHOLE] = "u"};
+        [FOLD_FIRST] = "f", [FOLD_LATER] = "l", [FOLD_LAST] = "e", [FOLD_ALL] = "u"};
     bed *b = context;
     assert_true(n > 0);
     for (int i = 0; i < n; i++) {

@@ -13,10 +13,10 @@ static golden *g;
 
 static const double *record(const char *name, const char *what, int64_t *n)
 {
-    char whole[100];
+    char full[100];
     const double *values;
-    snprintf(whole, sizeof whole, "%s%s%s", name, *what ? "." : "", what);
-    error *e = golden_get(g, whole, &values, n);
+    snprintf(full, sizeof full, "%s%s%s", name, *what ? "." : "", what);
+    error *e = golden_get(g, full, &values, n);
     if (!e) return values;
     error_free(e);
     return NULL;

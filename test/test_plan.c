@@ -162,7 +162,7 @@ static void test_planned_is_used_for_images(void **state)
 
 /* ---- settings at random ---- */
 
-static int pick(uint64_t *at, int n)
+static int choose(uint64_t *at, int n)
 {
     return (int)(n * rng_uniform(8, RNG_TEST, (*at)++));
 }
@@ -173,7 +173,7 @@ static void add_word(char *text, size_t room, uint64_t *at, const char *words)
     int n = 1;
     for (const char *c = words; *c; c++)
         n += *c == '|';
-    for (int skip = pick(at, n); skip; skip--)
+    for (int skip = choose(at, n); skip; skip--)
         words = strchr(words, '|') + 1;
     size_t used = strlen(text);
     snprintf(text + used, room - used, " %.*s", (int)strcspn(words, "|"), words);
@@ -195,7 +195,7 @@ static void random_setting(uint64_t i, char *text, size_t room)
                              *const vit_frozen = "||--freeze patch_embed.*|--train-only "
                                                  "*norm*|--train-only head.*|--freeze *.bias";
     uint64_t at = i * 100;
-    bool images = pick(&at, 2);
+    bool images = choose(&at, 2);
     snprintf(text, room, "%s", images ? SMALL_VIT : SMALL_MODEL);
     for (size_t k = 0; k < sizeof common / sizeof *common; k++)
         add_word(text, room, &at, common[k]);
@@ -210,7 +210,7 @@ static void random_setting(uint64_t i, char *text, size_t room)
     add_word(text, room, &at,
              images ? "--drop-path 0.3|--pool mean|--predict 4"
                     : "--seq 1|--seq 7|--sample-every 2");
-    if (!strstr(text, "--accum 1") || pick(&at, 2)) {
+    if (!strstr(text, "--accum 1") || choose(&at, 2)) {
         add_word(text, room, &at,
                  "--optim adamw|--optim adamw_r|--optim adan|--optim lion_r|--optim sgd_r");
         add_word(text, room, &at, "|--grad-clip 0.5|--gradients overlay|--gradients own");

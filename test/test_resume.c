@@ -146,11 +146,11 @@ static void test_same_bits(void **state)
 
 #define RUN MODEL DATA "--steps 10 --checkpoint-every 5 --keep 9 "
 
-/* A run of 5 steps with `first`, gone on with `second`, is one with `whole` in every bit. */
-static void carries_over(void **state, const char *whole, const char *first, const char *second)
+/* A run of 5 steps with `first`, resumed with `second`, is one with `full` in every bit. */
+static void carries_over(void **state, const char *full, const char *first, const char *second)
 {
     char words[1000];
-    snprintf(words, sizeof words, RUN "%s --out whole", whole);
+    snprintf(words, sizeof words, RUN "%s --out whole", full);
     run_finishes(*state, words);
     snprintf(words, sizeof words, RUN "%s --out part", first);
     run_finishes(*state, words);
@@ -473,12 +473,12 @@ static void test_two_processes(void **state)
 {
     pid_t child = run_start(*state, RUN "--batch 6 --out run --steps 100000", NULL, NULL);
     wait_for_lines(state, "run/log.jsonl", 2);
-    char *kept = scratch_path(state, "said.txt"), *elsewhere = scratch_path(state, "said1.txt");
-    rename(kept, elsewhere);
+    char *saved = scratch_path(state, "said.txt"), *elsewhere = scratch_path(state, "said1.txt");
+    rename(saved, elsewhere);
     refused(state, RUN "--batch 6 --out run --resume auto", "another process", "--out");
     kill(child, SIGTERM);
     assert_int_equal(run_wait(child), 0);
-    free(kept);
+    free(saved);
     free(elsewhere);
 }
 

@@ -194,9 +194,9 @@ static void test_refuses_what_is_cut(void **state)
     safetensors *s;
     size_t n;
     write_file(path, A ",\"b\":" ENTRY("U8", "5", 8, 13) "}  ", 13);
-    uint8_t *whole = file_read(path, &n);
+    uint8_t *full = file_read(path, &n);
     for (size_t k = 0; k < n; k++) {
-        file_write(path, whole, k);
+        file_write(path, full, k);
         fails(safetensors_open(path, &s), path, "not a whole safetensors file");
     }
     static const uint64_t lengths[] = {0,
@@ -210,11 +210,11 @@ static void test_refuses_what_is_cut(void **state)
                                        UINT64_MAX,
                                        UINT64_MAX - 7};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        memcpy(whole, &lengths[i], 8);
-        file_write(path, whole, n);
+        memcpy(full, &lengths[i], 8);
+        file_write(path, full, n);
         fails(safetensors_open(path, &s), path, "not a whole safetensors file");
     }
-    free(whole);
+    free(full);
     free(path);
 }
 
@@ -276,7 +276,7 @@ static void test_round_trip(void **state)
     device dev = host_device(&memory);
     static float matrix[ROWS * COLS], back[ROWS * COLS];
     double one = 0.1, one_back = 0;
-    int32_t whole[3] = {1, -2, INT32_MAX}, whole_back[3];
+    int32_t full[3] = {1, -2, INT32_MAX}, read_back_ints[3];
     for (int i = 0; i < ROWS * COLS; i++)
         matrix[i] = (float)i;
     const named_tensor list[] = {
@@ -285,8 +285,8 @@ static void test_round_trip(void **state)
          .value = tensor_of(matrix, F32, SHAPE(ROWS, COLS)),
          .transposed = true},
         {.name = "one", .value = tensor_of(&one, F64, SHAPE(1))},
-        {.name = "whole", .value = tensor_of(whole, I32, SHAPE(3, 1)), .transposed = true},
-        {.name = "bytes", .value = tensor_of(whole, U8, SHAPE(2, 3, 2))},
+        {.name = "whole", .value = tensor_of(full, I32, SHAPE(3, 1)), .transposed = true},
+        {.name = "bytes", .value = tensor_of(full, U8, SHAPE(2, 3, 2))},
         {.name = "none", .value = tensor_of(matrix, F32, SHAPE(0, 3)), .transposed = true},
     };
     enum { N = sizeof list / sizeof *list };
@@ -295,7 +295,7 @@ static void test_round_trip(void **state)
     safetensors *s;
     ok(safetensors_open(path, &s));
     assert_int_equal(safetensors_count(s), N);
-    void *const into[N] = {back, back, &one_back, whole_back, whole_back, back};
+    void *const into[N] = {back, back, &one_back, read_back_ints, read_back_ints, back};
     for (int k = 0; k < N; k++) {
         named_tensor t = list[k];
         t.value.data = into[k];
@@ -416,9 +416,9 @@ static void test_write_failures(void **state)
     assert_non_null(e);
     error_free(e);
     size_t n;
-    uint8_t *kept = file_read(path, &n);
+    uint8_t *saved = file_read(path, &n);
     assert_int_equal(n, 3);
-    free(kept), free(path);
+    free(saved), free(path);
 }
 
 /* Offsets over 4 GiB, in a sparse file. */

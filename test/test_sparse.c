@@ -44,10 +44,10 @@ static void test_full_set_is_dense(void **state)
                                          "--optim adama --accum 3",
                                          "--optim adamw_r --optim-impl passes --recompute sqrt"};
     for (size_t i = 0; i < sizeof optims / sizeof *optims; i++) {
-        char whole[400], pooled[400];
-        snprintf(whole, sizeof whole, SMALL_MODEL "--steps 4 %s", optims[i]);
+        char full[400], pooled[400];
+        snprintf(full, sizeof full, SMALL_MODEL "--steps 4 %s", optims[i]);
         snprintf(pooled, sizeof pooled, SMALL_MODEL FULL "--steps 4 %s", optims[i]);
-        same(whole, pooled);
+        same(full, pooled);
     }
     same(SMALL_VIT "--steps 4 --drop-path 0.3", SMALL_VIT FULL "--steps 4 --drop-path 0.3");
 }
@@ -220,7 +220,7 @@ static void forget(picture *v)
 static void compare(const picture *a, const picture *b, double fraction)
 {
     int64_t went = 0, came = 0, stayed = 0;
-    float largest_gone = 0, smallest_kept = INFINITY;
+    float largest_gone = 0, smallest_saved = INFINITY;
     for (int64_t i = 0; i < a->n; i++) {
         bool was = !isnan(a->value[0][i]), is = !isnan(b->value[0][i]);
         float size = fabsf(a->value[0][i]);
@@ -228,7 +228,7 @@ static void compare(const picture *a, const picture *b, double fraction)
         came += is && !was;
         stayed += is && was;
         if (was && !is) largest_gone = fmaxf(largest_gone, size);
-        if (was && is) smallest_kept = fminf(smallest_kept, size);
+        if (was && is) smallest_saved = fminf(smallest_saved, size);
         for (int k = 0; is && k < a->kinds; k++)
             if (was)
                 assert_memory_equal(&a->value[k][i], &b->value[k][i], sizeof(float));
@@ -237,7 +237,7 @@ static void compare(const picture *a, const picture *b, double fraction)
     }
     assert_int_equal(went, came);
     assert_int_equal(went, (int64_t)(fraction * (double)(went + stayed))); /* all are different */
-    assert_true(largest_gone < smallest_kept);
+    assert_true(largest_gone < smallest_saved);
 }
 
 static void renewed(const char *arguments)

@@ -196,7 +196,7 @@ static void test_attention_by_cudnn(void **state)
         error *e = small_parse(cases[i].arguments, text, &o);
         if (!cases[i].says[0] && !e) {
             const char *const words[] = {o.attention, "--device cuda", NULL};
-            o.place = PLACE_CPU;
+            o.device = DEVICE_CPU;
             e = trainer_plan(&o, text_task.kind, &t);
             expect_words(e, words);
         } else {

@@ -189,7 +189,7 @@ static void test_whole_evaluation(void **state)
 
 /* ---- stopped, and resumed ---- */
 
-static void whole_run(const char *arguments)
+static void full_run(const char *arguments)
 {
     static options o;
     trainer *t;
@@ -235,9 +235,9 @@ static void test_scaling_options(void **state)
 {
     (void)state;
     small_images_write(".", "re", 20, 3, 9, 15, 7);
-    whole_run("--steps 3 --image-size 12x18 --out plain");
-    whole_run("--steps 3 --image-size 12x18 --out cubic --interpolation bicubic");
-    whole_run("--steps 3 --image-size 12x18 --out part --crop-pct 0.8");
+    full_run("--steps 3 --image-size 12x18 --out plain");
+    full_run("--steps 3 --image-size 12x18 --out cubic --interpolation bicubic");
+    full_run("--steps 3 --image-size 12x18 --out part --crop-pct 0.8");
     assert_false(same_bytes("plain/model.safetensors", "cubic/model.safetensors"));
     assert_true(same_bytes("plain/model.safetensors", "part/model.safetensors"));
     assert_false(same_bytes("plain/predictions.txt", "part/predictions.txt"));
@@ -248,9 +248,9 @@ static void test_resume(void **state)
 {
     (void)state;
     small_images_write(".", "re", 20, 3, 9, 15, 7);
-    whole_run("--steps 9 --out whole");
-    whole_run("--steps 4 --out parts --checkpoint-every 4 --workers 0");
-    whole_run("--steps 9 --out parts --resume auto");
+    full_run("--steps 9 --out whole");
+    full_run("--steps 4 --out parts --checkpoint-every 4 --workers 0");
+    full_run("--steps 9 --out parts --resume auto");
     same_file("whole/model.safetensors", "parts/model.safetensors");
     same_file("whole/predictions.txt", "parts/predictions.txt");
 }

@@ -129,7 +129,7 @@ static void holder_close(holder *h)
 
 static error *holder_fill(holder *h, const weights *w, bool widen)
 {
-    TRY(device_open(PLACE_CPU, 1, NULL, &h->dev));
+    TRY(device_open(DEVICE_CPU, 1, NULL, &h->dev));
     h->params.type = F32;
     TRY(gpt_kind.create(weights_model(w), &plain_training, &h->params, &h->model));
     size_t bytes = (size_t)params_count(&h->params) * sizeof(float);

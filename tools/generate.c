@@ -23,7 +23,7 @@
 typedef struct {
     const char *load, *vocab, *prompt, *prompt_ids, *eval;
     bool stream, widen;
-    place_choice place;
+    device_choice device;
     double numbers[7]; /* see number_rows */
     error *failure;
 } options;
@@ -47,7 +47,7 @@ enum { TOKENS, TEMPERATURE, TOP_K, TOP_P, SEED, STRIDE, THREADS, NUMBERS };
 typedef struct {
     const char *name;
     double least, most, otherwise;
-    bool whole;
+    bool integer;
     const char *help;
 } number_row;
 
@@ -78,9 +78,9 @@ static error *take_number(options *o, int i, const char *text)
     const number_row *row = &number_rows[i];
     char *end;
     double x = strtod(text, &end);
-    if (end == text || *end || isnan(x) || (row->whole && x != floor(x)))
+    if (end == text || *end || isnan(x) || (row->integer && x != floor(x)))
         return user_error("--%s %s: must be a %s", row->name, text,
-                          row->whole ? "whole number" : "number");
+                          row->integer ? "whole number" : "number");
     if (x < row->least || x > row->most || (i == TOP_P && x == 0))
         return user_error("--%s %s: must be %s %.10g%s %.10g", row->name, text,
                           i == TOP_P ? "more than" : "from", row->least,
@@ -89,10 +89,10 @@ static error *take_number(options *o, int i, const char *text)
     return NULL;
 }
 
-static error *take_place(options *o, const char *text)
+static error *parse_device(options *o, const char *text)
 {
-    for (o->place = 0; o->place < PLACE_COUNT; o->place++)
-        if (!strcmp(text, place_names[o->place])) return NULL;
+    for (o->device = 0; o->device < DEVICE_CHOICES; o->device++)
+        if (!strcmp(text, device_choice_names[o->device])) return NULL;
     return user_error("--device %s: must be auto, cpu or cuda", text);
 }
 
@@ -122,7 +122,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->widen = true;
         return 0;
     case KEY_DEVICE:
-        o->failure = take_place(o, arg);
+        o->failure = parse_device(o, arg);
         return o->failure ? EINVAL : 0;
     case ARGP_KEY_ARG:
         o->failure = user_error("%s: no option: quote the prompt as one word, see --help", arg);
@@ -212,7 +212,7 @@ static void report_memory(const session *s)
 
 static error *start(session *s, int64_t stride)
 {
-    TRY(device_open(s->o->place, (int)s->o->numbers[THREADS], stderr, &s->dev));
+    TRY(device_open(s->o->device, (int)s->o->numbers[THREADS], stderr, &s->dev));
     s->open = true;
     TRY(generator_plan(&gpt_kind, &s->config, stride, s->dev.kind, &s->g));
     return generator_commit(s->g, &s->dev, s->weights, s->o->widen);
@@ -240,10 +240,10 @@ static error *put_token(output *out, const uint8_t *bytes, size_t n)
 {
     memcpy(out->held + out->n, bytes, n);
     out->n += n;
-    size_t whole = utf8_whole(out->held, out->n);
-    fwrite(out->held, 1, whole, stdout);
-    memmove(out->held, out->held + whole, out->n - whole);
-    out->n -= whole;
+    size_t complete = utf8_complete(out->held, out->n);
+    fwrite(out->held, 1, complete, stdout);
+    memmove(out->held, out->held + complete, out->n - complete);
+    out->n -= complete;
     if (out->stream) fflush(stdout);
     return check_output();
 }

@@ -6,40 +6,40 @@
 
 #include <string.h>
 
-const char *const place_names[PLACE_COUNT] = {"auto", "cpu", "cuda"};
+const char *const device_choice_names[DEVICE_CHOICES] = {"auto", "cpu", "cuda"};
 
 /* By place; what `auto` tries first comes last. */
-static const device_kind *const kinds[PLACE_COUNT] = {&cpu_kind, &cpu_kind, &cuda_kind};
+static const device_kind *const kinds[DEVICE_CHOICES] = {&cpu_kind, &cpu_kind, &cuda_kind};
 
-const device_kind *device_kind_at(place_choice where)
+const device_kind *device_kind_at(device_choice where)
 {
     return kinds[where];
 }
 
-place_choice device_place(const device *dev)
+device_choice device_choice_of(const device *dev)
 {
-    place_choice where = PLACE_COUNT;
-    while (--where > PLACE_CPU && kinds[where] != dev->kind)
+    device_choice where = DEVICE_CHOICES;
+    while (--where > DEVICE_CPU && kinds[where] != dev->kind)
         ;
     return where;
 }
 
-place_choice device_likely(place_choice where)
+device_choice device_likely(device_choice where)
 {
-    if (where != PLACE_AUTO) return where;
-    for (where = PLACE_COUNT - 1; where > PLACE_CPU && !kinds[where]->likely(); where--)
+    if (where != DEVICE_AUTO) return where;
+    for (where = DEVICE_CHOICES - 1; where > DEVICE_CPU && !kinds[where]->likely(); where--)
         ;
     return where;
 }
 
-error *device_open(place_choice where, int threads, FILE *out, device *dev)
+error *device_open(device_choice where, int threads, FILE *out, device *dev)
 {
-    place_choice first = device_likely(where);
+    device_choice first = device_likely(where);
     error *e = kinds[first]->open(threads, dev);
-    if (!e || where != PLACE_AUTO || first == PLACE_CPU) return e;
+    if (!e || where != DEVICE_AUTO || first == DEVICE_CPU) return e;
     if (out) fprintf(out, "not on the GPU: %s\n", error_text(e));
     error_free(e);
-    return kinds[PLACE_CPU]->open(threads, dev);
+    return kinds[DEVICE_CPU]->open(threads, dev);
 }
 
 error *device_use(device *dev, const char *kernel, const char *products)
@@ -73,9 +73,9 @@ size_t device_free_memory(device *dev)
 /* Kinds number their methods alike, so the one with most names them all. */
 static error *no_such_attention(const char *name)
 {
-    const device_kind *most = kinds[PLACE_CPU];
+    const device_kind *most = kinds[DEVICE_CPU];
     char all[200] = "";
-    for (place_choice where = PLACE_CPU; where < PLACE_COUNT; where++)
+    for (device_choice where = DEVICE_CPU; where < DEVICE_CHOICES; where++)
         if (kinds[where]->n_attention > most->n_attention) most = kinds[where];
     for (int i = 0; i < most->n_attention; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "",
@@ -85,7 +85,7 @@ static error *no_such_attention(const char *name)
 
 error *device_attention(const char *name, int *method, const device_kind **whose)
 {
-    for (place_choice where = PLACE_CPU; where < PLACE_COUNT; where++)
+    for (device_choice where = DEVICE_CPU; where < DEVICE_CHOICES; where++)
         for (int i = 0; i < kinds[where]->n_attention; i++) {
             if (strcmp(name, kinds[where]->attention[i])) continue;
             *method = i;

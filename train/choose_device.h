@@ -10,19 +10,19 @@
 
 #include <stdio.h>
 
-typedef enum { PLACE_AUTO, PLACE_CPU, PLACE_CUDA, PLACE_COUNT } place_choice;
-extern const char *const place_names[PLACE_COUNT]; /* "auto", "cpu", "cuda" */
+typedef enum { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA, DEVICE_CHOICES } device_choice;
+extern const char *const device_choice_names[DEVICE_CHOICES]; /* "auto", "cpu", "cuda" */
 
 /* Where auto would go: CUDA if there is a driver.  For plans, which open nothing. */
-place_choice device_likely(place_choice where);
+device_choice device_likely(device_choice where);
 
-/* The kind of device there; for PLACE_AUTO the CPU's, which is always there. */
-const device_kind *device_kind_at(place_choice where);
-place_choice device_place(const device *dev); /* where this one is */
+/* The kind of device there; for DEVICE_AUTO the CPU's, which is always there. */
+const device_kind *device_kind_at(device_choice where);
+device_choice device_choice_of(const device *dev); /* where this one is */
 
 /* auto: CUDA if there is a GPU that can be used, else the CPU; why a GPU that is there cannot be
  * used goes to `out` (NULL: nowhere), in one line.  threads: of the CPU, 0 for one on each core. */
-error *device_open(place_choice where, int threads, FILE *out, device *dev) NODISCARD;
+error *device_open(device_choice where, int threads, FILE *out, device *dev) NODISCARD;
 /* On the CPU: what computes, see cpu/cpu.h; user errors as there. */
 error *device_use(device *dev, const char *kernel, const char *products) NODISCARD;
 void device_close(device *dev);

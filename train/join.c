@@ -76,12 +76,12 @@ static error *compare_all(const options *o, comm *c)
 /* ---- joining ---- */
 
 /* All ranks on GPUs, or all on CPUs. */
-static error *choose_place(options *o, comm *c)
+static error *agree_on_device(options *o, comm *c)
 {
     int rank, which;
-    o->place = device_likely(o->place);
-    uint64_t place = (uint64_t)o->place;
-    TRY(comm_compare(c, &place, 1, &rank, &which));
+    o->device = device_likely(o->device);
+    uint64_t chosen = (uint64_t)o->device;
+    TRY(comm_compare(c, &chosen, 1, &rank, &which));
     if (rank < 0) return NULL;
     return comm_alike(c, user_error("rank %d and rank 0 are not both on machines with a GPU: give "
                                     "--device cpu or cuda",
@@ -97,8 +97,8 @@ static error *join(options *o, comm *c, error *(*open)(comm *))
         return user_error("/dev/null cannot be opened: %s", strerror(errno));
     o->comm = c;
     TRY(compare_all(o, c));
-    TRY(choose_place(o, c));
-    const device_kind *kind = device_kind_at(o->place);
+    TRY(agree_on_device(o, c));
+    const device_kind *kind = device_kind_at(o->device);
     if (kind->join) { /* the device's engine carries tensors, and has its own room for it */
         int local = 0;
         c->staging = 0;
@@ -119,7 +119,7 @@ error *ranks_start(const options *o, bool *parent, int *status)
         return user_error("--gpus %lld in one of several ranks that something else has started: "
                           "leave it out",
                           (long long)o->gpus);
-    TRY(device_kind_at(PLACE_CUDA)->enough((int)o->gpus));
+    TRY(device_kind_at(DEVICE_CUDA)->enough((int)o->gpus));
     return wire_launch((int)o->gpus, parent, status);
 }
 
@@ -133,7 +133,7 @@ error *ranks_open(options *o, comm *room)
     *room = (comm){.size = 1};
     if (o->plan && o->ranks > 1) {
         *room = comm_planned((int)o->ranks,
-                             device_kind_at(device_likely(o->place))->join ? 0 : MPI_STAGING);
+                             device_kind_at(device_likely(o->device))->join ? 0 : MPI_STAGING);
         o->comm = room;
     } else if (mpi_started()) {
         TRY(join(o, room, mpi_open));

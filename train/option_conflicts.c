@@ -39,8 +39,8 @@ CONDITION(names_master, o->master_name)
 /* resolved */
 CONDITION(several_sizes, o->n_sizes > 1)
 CONDITION(in_fp32, o->type == F32)
-CONDITION(attention_elsewhere,
-          o->place != PLACE_AUTO && o->training.attention >= device_kind_at(o->place)->n_attention)
+CONDITION(attention_elsewhere, o->device != DEVICE_AUTO &&
+                                   o->training.attention >= device_kind_at(o->device)->n_attention)
 CONDITION(folds, rule_folds(o->optim.rule))
 CONDITION(narrow_states, o->optim.state != STATE_F32)
 CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
@@ -112,7 +112,8 @@ static const conflict resolved[] = {
      * do, and the halves of split masters no engine gathers. */
     {{ranked, sharded, narrow_states},
      NULL,
-     "--zero {zero} with --state {state}: states are sharded in fp32 only; use --zero 0, or --state "
+     "--zero {zero} with --state {state}: states are sharded in fp32 only; use --zero 0, or "
+     "--state "
      "fp32"},
     {{ranked, sharded, narrow_masters},
      NULL,

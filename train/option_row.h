@@ -9,7 +9,7 @@
 #include "run/run_contents.h"
 #include "train/options.h"
 
-typedef enum { WHOLE, REAL, TEXT, FLAG, LIST } option_type;
+typedef enum { INTEGER, REAL, TEXT, FLAG, LIST } option_type;
 
 /* The headings of --help, in their order. */
 typedef enum {

@@ -56,7 +56,7 @@ static const option_row common[] = {
      FIELD(adam_beta2), 0, BETA_MOST, "0.95 with muon"},
     {"adam-eps", "X", "muon: AdamW's eps", REAL, OPTIMIZER, TOLD, HAS_OTHERS, FIELD(adam_eps),
      1e-30, 1, "1e-10 with muon"},
-    {"newton-schulz", "N", "muon: steps that make a matrix orthogonal", WHOLE, OPTIMIZER, TOLD,
+    {"newton-schulz", "N", "muon: steps that make a matrix orthogonal", INTEGER, OPTIMIZER, TOLD,
      HAS_OTHERS, FIELD(newton_schulz), 1, 100, "5 with muon"},
     {"weight-decay", "X", "decoupled, on matrices and embeddings", REAL, OPTIMIZER, TOLD, 0,
      FIELD(weight_decay), 0, 1e6, "the optimizer's"},
@@ -64,7 +64,7 @@ static const option_row common[] = {
      FIELD(grad_clip), 0, 1e30, NULL},
     {"schedule", "NAME", "cosine, linear, constant or wsd", TEXT, OPTIMIZER, TOLD, 0,
      FIELD(schedule_name), 0, 0, NULL},
-    {"warmup", "N", "steps of linear warm-up", WHOLE, OPTIMIZER, TOLD, 0, FIELD(warmup), 0, 1e9,
+    {"warmup", "N", "steps of linear warm-up", INTEGER, OPTIMIZER, TOLD, 0, FIELD(warmup), 0, 1e9,
      NULL},
     {"final-lr-fraction", "X", "the schedule ends at this fraction of the learning rate", REAL,
      OPTIMIZER, TOLD, 0, FIELD(final_lr_fraction), 0, 1, NULL},
@@ -82,7 +82,7 @@ static const option_row common[] = {
     {"regrow-every", "N",
      "with --sparsity: steps between changes of places, in the first 3/4 of the steps: the "
      "smallest weights become zero, as many zeros elsewhere are trained from then on; 0 = never",
-     WHOLE, OPTIMIZER, TOLD, 0, FIELD(regrow_every), 0, 1e9, NULL},
+     INTEGER, OPTIMIZER, TOLD, 0, FIELD(regrow_every), 0, 1e9, NULL},
     {"regrow-fraction", "X", "with --sparsity: of the weights, how many change places each time",
      REAL, OPTIMIZER, TOLD, 0, FIELD(regrow_fraction), 0, 0.9, NULL},
     {"recompute", "LEVEL",
@@ -103,9 +103,9 @@ static const option_row common[] = {
      SILENT, 0, FIELD(product_rate), 0, 1e9, NULL},
     {"stream-rate", "X", "GB/s from and to memory, for --memory; 0 = measured", REAL, MEMORY,
      SILENT, 0, FIELD(stream_rate), 0, 1e9, NULL},
-    {"batch", "N", "samples in a micro-batch", WHOLE, DATA, SPLIT, 0, FIELD(batch), 1, 1e6, NULL},
-    {"accum", "N", "micro-batches in a step", WHOLE, DATA, SPLIT, 0, FIELD(accum), 1, 1e6, NULL},
-    {"steps", "N", "steps to train", WHOLE, RUN, TOLD, 0, FIELD(steps), 1, 1e9, NULL},
+    {"batch", "N", "samples in a micro-batch", INTEGER, DATA, SPLIT, 0, FIELD(batch), 1, 1e6, NULL},
+    {"accum", "N", "micro-batches in a step", INTEGER, DATA, SPLIT, 0, FIELD(accum), 1, 1e6, NULL},
+    {"steps", "N", "steps to train", INTEGER, RUN, TOLD, 0, FIELD(steps), 1, 1e9, NULL},
     {"device", "WHERE", "cpu, cuda, or auto: cuda where there is a GPU", TEXT, RUN, TOLD, 0,
      FIELD(device_name), 0, 0, NULL},
     {"attention", "HOW",
@@ -116,23 +116,23 @@ static const option_row common[] = {
      "most MiB of logits at a time; 0 = 32, on a GPU 512, where larger products are faster (the "
      "last bits "
      "depend on it)",
-     WHOLE, MODEL, TOLD, 0, FIELD(training.logits_mib), 0, 1 << 20, NULL},
+     INTEGER, MODEL, TOLD, 0, FIELD(training.logits_mib), 0, 1 << 20, NULL},
     {"no-cuda-graph", NULL, "on CUDA: launch every operation by itself, not the step as a graph",
      FLAG, RUN, SILENT, 0, FIELD(no_cuda_graph), 0, 0, NULL},
-    {"threads", "N", "CPU threads", WHOLE, RUN, TOLD, 0, FIELD(threads), 1, 1024, "all cores"},
+    {"threads", "N", "CPU threads", INTEGER, RUN, TOLD, 0, FIELD(threads), 1, 1024, "all cores"},
     {"cpu-kernel", "NAME",
      "avx512, avx2 or plain, all with the same bits; auto: the best that the processor runs", TEXT,
      RUN, SILENT, 0, FIELD(cpu_kernel), 0, 0, NULL},
     {"products", "HOW", "f32 products on the CPU: own, or blas: by OpenBLAS (other bits)", TEXT,
      RUN, TOLD, 0, FIELD(products), 0, 0, NULL},
-    {"seed", "N", "of all randomness", WHOLE, RUN, FIXED, 0, FIELD(seed), 0, 9e15, NULL},
-    {"eval-every", "N", "steps between evaluations; 0 = off", WHOLE, OUTPUT, SILENT, 0,
+    {"seed", "N", "of all randomness", INTEGER, RUN, FIXED, 0, FIELD(seed), 0, 9e15, NULL},
+    {"eval-every", "N", "steps between evaluations; 0 = off", INTEGER, OUTPUT, SILENT, 0,
      FIELD(eval_every), 0, 1e9, NULL},
     {"checkpoint-every", "N",
-     "steps between checkpoints, and one after the last; 0 = only when stopped by Ctrl-C", WHOLE,
+     "steps between checkpoints, and one after the last; 0 = only when stopped by Ctrl-C", INTEGER,
      RUN, SILENT, 0, FIELD(checkpoint_every), 0, 1e9, NULL},
-    {"keep", "K", "checkpoints to keep: the newest whole ones", WHOLE, RUN, SILENT, 0, FIELD(keep),
-     1, 1e6, NULL},
+    {"keep", "K", "checkpoints to keep: the newest whole ones", INTEGER, RUN, SILENT, 0,
+     FIELD(keep), 1, 1e6, NULL},
     {"resume", "auto|DIR",
      "resume from the newest whole checkpoint of this run (begin, if there is none), or from DIR",
      TEXT, RUN, SILENT, 0, FIELD(resume), 0, 0, "off"},
@@ -142,15 +142,15 @@ static const option_row common[] = {
      TEXT, OUTPUT, SILENT, 0, FIELD(out), 0, 0, "runs/train; with --plan: nothing is written"},
     {"zero", "STAGE",
      "of what each rank keeps but its part: 0 nothing, 1 states, 2 and gradients, 3 and parameters",
-     WHOLE, RANKS, SILENT, 0, FIELD(zero), 0, 3, NULL},
+     INTEGER, RANKS, SILENT, 0, FIELD(zero), 0, 3, NULL},
     {"bucket", "MIB",
-     "gradients that ranks add up together, beside the computation; 0 = each tensor at once", WHOLE,
-     RANKS, SILENT, 0, FIELD(bucket), 0, 1 << 20, NULL},
-    {"watchdog", "SECONDS", "a rank that is missing for so long ends the run", WHOLE, RANKS, SILENT,
-     0, FIELD(watchdog), 1, 1e6, NULL},
-    {"gpus", "N", "that many ranks on this machine, each with a GPU of its own", WHOLE, RANKS,
+     "gradients that ranks add up together, beside the computation; 0 = each tensor at once",
+     INTEGER, RANKS, SILENT, 0, FIELD(bucket), 0, 1 << 20, NULL},
+    {"watchdog", "SECONDS", "a rank that is missing for so long ends the run", INTEGER, RANKS,
+     SILENT, 0, FIELD(watchdog), 1, 1e6, NULL},
+    {"gpus", "N", "that many ranks on this machine, each with a GPU of its own", INTEGER, RANKS,
      SILENT, 0, FIELD(gpus), 1, 1024, NULL},
-    {"ranks", "N", "with --plan: as one of N ranks; a run has as many as were started", WHOLE,
+    {"ranks", "N", "with --plan: as one of N ranks; a run has as many as were started", INTEGER,
      RANKS, SILENT, 0, FIELD(ranks), 1, 1 << 20, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, MEMORY, SILENT, 0, FIELD(plan), 0, 0,
      NULL},
@@ -240,14 +240,14 @@ static error *parse_number(const option_row *row, const char *text, options *o)
     char *end;
     errno = 0;
     double value = strtod(text, &end);
-    bool whole = row->type == WHOLE;
-    if (end == text || *end || errno || isnan(value) || (whole && value != floor(value)))
+    bool integer = row->type == INTEGER;
+    if (end == text || *end || errno || isnan(value) || (integer && value != floor(value)))
         return user_error("--%s %s: must be a %s", row->name, text,
-                          whole ? "whole number" : "number");
+                          integer ? "whole number" : "number");
     if (value < row->least || value > row->most)
         return user_error("--%s %s: must be between %.10g and %.10g", row->name, text, row->least,
                           row->most);
-    if (whole)
+    if (integer)
         *(int64_t *)option_field(o, row) = (int64_t)value;
     else
         *(double *)option_field(o, row) = value;
@@ -321,7 +321,7 @@ bool option_print(options *o, const option_row *row, char *out, size_t room)
 {
     const char *text = row->type == TEXT ? *(const char **)option_field(o, row) : NULL;
     switch (row->type) {
-    case WHOLE:
+    case INTEGER:
         snprintf(out, room, "%lld", (long long)*(int64_t *)option_field(o, row));
         return true;
     case REAL:
@@ -590,8 +590,8 @@ static error *resolve(options *o)
     TRY(resolve_attention(o));
     if (o->memory) TRY(option_sizes(o->memory, o->sizes, &o->n_sizes));
     TRY(resolve_allow(o));
-    TRY(one_of("device", o->device_name, place_names, PLACE_COUNT, &where));
-    o->place = (place_choice)where;
+    TRY(one_of("device", o->device_name, device_choice_names, DEVICE_CHOICES, &where));
+    o->device = (device_choice)where;
     if (!o->out && !o->plan) o->out = "runs/train";
     return options_refuse(o);
 }

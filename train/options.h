@@ -73,7 +73,7 @@ typedef struct {
     int64_t batch, seq, accum, steps;
     int64_t longest; /* --seq as it was given; 0: not */
     const char *device_name;
-    place_choice place; /* resolved */
+    device_choice device;              /* resolved */
     const char *cpu_kernel, *products; /* see cpu/cpu.h */
     int64_t threads, seed;
     int64_t eval_every, eval_batches, sample_every, sample_tokens;

@@ -41,7 +41,7 @@ static bool add_option(cJSON *object, const option_row *row, options *o)
 {
     const char *text = row->type == TEXT ? *(const char **)option_field(o, row) : NULL;
     switch (row->type) {
-    case WHOLE:
+    case INTEGER:
         return cJSON_AddNumberToObject(object, row->name, (double)*(int64_t *)option_field(o, row));
     case REAL:
         return cJSON_AddNumberToObject(object, row->name, *(double *)option_field(o, row));

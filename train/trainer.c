@@ -62,7 +62,7 @@ static void place_sums(trainer *t)
 static size_t room_wanted(const trainer *t)
 {
     const options *o = t->o;
-    const device_kind *kind = device_kind_at(o->place);
+    const device_kind *kind = device_kind_at(o->device);
     int64_t units = o->task->units(o), rows = o->batch * (units > 1 ? units : o->model.context);
     size_t most = 0;
     if (!kind->room_for) return kind->room;
@@ -373,10 +373,10 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     t->o = o;
     t->kind = kind;
     t->null = device_counting(&t->counted);
-    t->null.kind = device_kind_at(o->place);
+    t->null.kind = device_kind_at(o->device);
     t->params.type = o->type;
     t->params.master = o->master;
-    t->params.together = o->place == PLACE_CUDA;
+    t->params.together = o->device == DEVICE_CUDA;
     error *e = arena_create(&block_kinds, &t->arena);
     if (!e) {
         arena_attach(t->arena, &t->null);
@@ -388,7 +388,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
                      .comm = o->comm};
         training_policy how = o->training;
         if (!how.logits_mib)
-            how.logits_mib = o->place == PLACE_CUDA ? GPU_LOGITS_MIB : DEFAULT_LOGITS_MIB;
+            how.logits_mib = o->device == DEVICE_CUDA ? GPU_LOGITS_MIB : DEFAULT_LOGITS_MIB;
         e = kind->create(&o->model, &how, &t->params, &t->model);
     }
     if (!e) e = options_refuse(o);

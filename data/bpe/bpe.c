@@ -221,7 +221,7 @@ error *bpe_index(bpe *v)
 {
     TRY(added_make(v, false, &v->added));
     TRY(added_make(v, true, &v->added_normalized));
-    if (!v->whole_first && !v->metaspace) return NULL;
+    if (!v->ignore_merges && !v->metaspace) return NULL;
     TRY(alloc_array(&v->words, 1, sizeof *v->words));
     TRY(spellings_make(v->words, v));
     return v->metaspace ? borders_make(v, &v->borders) : NULL;

@@ -31,7 +31,7 @@ struct bpe_encoder {
 typedef struct bpe_encoder encoder;
 
 /* Where a part of a text stands in it. */
-typedef enum { BEGINS, BEHIND_TOKEN, INSIDE } place;
+typedef enum { BEGINS, BEHIND_TOKEN, INSIDE } position;
 
 /* ---- pieces by steps ---- */
 
@@ -133,7 +133,7 @@ static error *encode_runs(encoder *c, const uint8_t *text, size_t n)
 }
 
 /* In SentencePiece's manner: one piece, which is cut where nothing reaches across. */
-static error *encode_whole(encoder *c, const uint8_t *text, size_t n)
+static error *encode_text(encoder *c, const uint8_t *text, size_t n)
 {
     for (size_t done = 0, k; done < n; done += k) {
         k = borders_next(c->v->borders, text + done, n - done);
@@ -143,23 +143,23 @@ static error *encode_whole(encoder *c, const uint8_t *text, size_t n)
 }
 
 /* The text and a space before it, where Metaspace puts one. */
-static error *encode_spaced(encoder *c, const uint8_t *text, size_t n, place at)
+static error *encode_spaced(encoder *c, const uint8_t *text, size_t n, position at)
 {
     bpe_space space = c->v->space;
     bool wanted = (space == SPACE_ALWAYS && at != INSIDE) || (space == SPACE_FIRST && at == BEGINS);
-    if (!wanted || *text == ' ') return encode_whole(c, text, n);
+    if (!wanted || *text == ' ') return encode_text(c, text, n);
     size_t k = borders_next(c->v->borders, text, n);
     uint8_t *first; /* the first piece is made again, the others stay where they are */
     TRY(alloc_array(&first, k + 1, 1));
     *first = ' ';
     memcpy(first + 1, text, k);
-    error *e = encode_whole(c, first, k + 1);
+    error *e = encode_text(c, first, k + 1);
     free(first);
-    return e || k == n ? e : encode_whole(c, text + k, n - k);
+    return e || k == n ? e : encode_text(c, text + k, n - k);
 }
 
 /* With spaces for U+2581, where no normalizer has made them. */
-static error *encode_metaspace(encoder *c, const uint8_t *text, size_t n, place at)
+static error *encode_metaspace(encoder *c, const uint8_t *text, size_t n, position at)
 {
     uint8_t *plain;
     if (c->v->replaces || !memmem(text, n, BPE_META, sizeof BPE_META - 1))
@@ -171,7 +171,7 @@ static error *encode_metaspace(encoder *c, const uint8_t *text, size_t n, place 
 }
 
 /* Normalized text without added tokens. */
-static error *encode_plain(encoder *c, const uint8_t *text, size_t n, place at)
+static error *encode_plain(encoder *c, const uint8_t *text, size_t n, position at)
 {
     if (c->v->metaspace) return encode_metaspace(c, text, n, at);
     return c->v->n_steps ? encode_runs(c, text, n) : encode_chunks(c, text, n);
@@ -179,11 +179,11 @@ static error *encode_plain(encoder *c, const uint8_t *text, size_t n, place at)
 
 /* ---- added tokens ---- */
 
-typedef error *encode_part(encoder *c, const uint8_t *text, size_t n, place at);
+typedef error *encode_part(encoder *c, const uint8_t *text, size_t n, position at);
 
 /* Every added token of the set, and by `part` what lies between. */
 static error *encode_between(encoder *c, const added_set *set, const uint8_t *text, size_t n,
-                             place begin, encode_part *part)
+                             position begin, encode_part *part)
 {
     size_t done = 0;
     added_match m;
@@ -198,12 +198,12 @@ static error *encode_between(encoder *c, const added_set *set, const uint8_t *te
     return done < n ? part(c, text + done, n - done, done ? BEHIND_TOKEN : begin) : NULL;
 }
 
-static error *encode_normalized(encoder *c, const uint8_t *text, size_t n, place at)
+static error *encode_normalized(encoder *c, const uint8_t *text, size_t n, position at)
 {
     return encode_between(c, c->v->added_normalized, text, n, at, encode_plain);
 }
 
-static error *encode_raw(encoder *c, const uint8_t *text, size_t n, place at)
+static error *encode_raw(encoder *c, const uint8_t *text, size_t n, position at)
 {
     uint8_t *normal;
     size_t n_normal;

@@ -72,7 +72,7 @@ struct bpe {
     bool *is_special;      /* (size), or NULL if none is */
     int32_t end_of_text;   /* or -1 */
     bool compose;          /* the normalizer's NFC */
-    bool whole_first;      /* a piece that is a token is that token, merges or not */
+    bool ignore_merges;    /* a piece that is a token is that token, merges or not */
     /* in SentencePiece's manner (bpe_metaspace.c) */
     bool metaspace, replaces; /* replaces: in the normalizer, before added tokens are looked for */
     bpe_space space;
@@ -86,7 +86,7 @@ struct bpe {
     bool single_sums;      /* sums of scores are kept in single precision, as SentencePiece does */
     bool bytes_by_name;    /* a text "<0x41>" may be the token of that byte */
     int32_t begin_of_text; /* or -1 */
-    struct spellings *words; /* ? tokens by their spelling; with whole_first or metaspace */
+    struct spellings *words; /* ? tokens by their spelling; with ignore_merges or metaspace */
     uint8_t *source;         /* ? (n_source): the file, which is what is written again */
     size_t n_source;
 };
@@ -149,10 +149,10 @@ typedef struct {
     size_t n_heap, capacity;
 } bpe_workspace;
 
-#define BPE_NO_PLACE UINT32_MAX
+#define BPE_NONE UINT32_MAX
 
 /* Merges what can be merged in a piece of k > 0 bytes.  Its tokens are then w->token[p] for p = 0,
- * w->next[p], ... until BPE_NO_PLACE. */
+ * w->next[p], ... until BPE_NONE. */
 error *bpe_merge_piece(const bpe *v, bpe_workspace *w, const uint8_t *piece, size_t k) NODISCARD;
 void bpe_workspace_free(bpe_workspace *w);
 error *bpe_workspace_fit(bpe_workspace *w, size_t k) NODISCARD;

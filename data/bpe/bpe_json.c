@@ -408,7 +408,7 @@ static error *read_model(bpe *v, const cJSON *root, token_list *t)
     for (size_t i = 0; i < sizeof off / sizeof *off; i++)
         TRY(json_must_be_off(model, off[i], "model"));
     t->metaspace = v->metaspace;
-    v->whole_first = cJSON_IsTrue(json_get(model, "ignore_merges"));
+    v->ignore_merges = cJSON_IsTrue(json_get(model, "ignore_merges"));
     v->bytes_by_name = t->unigram && cJSON_IsTrue(json_get(model, "byte_fallback"));
     memset(t->byte_token, 0xff, sizeof t->byte_token); /* all -1 */
     TRY(read_tokens(v, json_get(root, "added_tokens"), vocab, t->unigram, t));

@@ -27,9 +27,9 @@ static const cJSON *first_of(const cJSON *item, const char *list)
     return members ? members->child : NULL;
 }
 
-static const cJSON *next_of(const cJSON *whole, const cJSON *item)
+static const cJSON *next_of(const cJSON *container, const cJSON *item)
 {
-    return item == whole ? NULL : item->next;
+    return item == container ? NULL : item->next;
 }
 
 /* ---- the normalizer ---- */

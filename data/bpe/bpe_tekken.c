@@ -51,7 +51,7 @@ static error *bad(const char *what)
         "%s: it is no tekken.json that is known here (v3 and later): get the file again", what);
 }
 
-static bool whole(const cJSON *item, int64_t most, int32_t *out)
+static bool get_integer(const cJSON *item, int64_t most, int32_t *out)
 {
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= (double)most))
         return false;
@@ -62,8 +62,8 @@ static bool whole(const cJSON *item, int64_t most, int32_t *out)
 static error *read_sizes(tekken *k)
 {
     int32_t size = 0, special = 0;
-    if (!whole(json_get(k->config, "default_vocab_size"), BPE_MAX_SIZE, &size) ||
-        !whole(json_get(k->config, "default_num_special_tokens"), size, &special) ||
+    if (!get_integer(json_get(k->config, "default_vocab_size"), BPE_MAX_SIZE, &size) ||
+        !get_integer(json_get(k->config, "default_num_special_tokens"), size, &special) ||
         size - special < BPE_BYTES)
         return bad("config.default_vocab_size and default_num_special_tokens");
     k->t.first = k->t.n_special = special;
@@ -89,7 +89,7 @@ static error *read_ranks(tekken *k)
     {
         const char *text = json_get(item, "token_bytes")->valuestring;
         int32_t rank;
-        if (!whole(json_get(item, "rank"), BPE_MAX_SIZE, &rank)) return bad("vocab.rank");
+        if (!get_integer(json_get(item, "rank"), BPE_MAX_SIZE, &rank)) return bad("vocab.rank");
         if (rank >= k->t.n_ranks) continue;
         bpe_spelling *s = &k->t.list[k->t.first + rank];
         size_t n = strlen(text);
@@ -109,7 +109,7 @@ static error *name_special(tekken *k)
     {
         const char *text = cJSON_GetStringValue(json_get(item, "token_str"));
         int32_t rank;
-        if (!text || !*text || !whole(json_get(item, "rank"), k->t.n_special - 1, &rank))
+        if (!text || !*text || !get_integer(json_get(item, "rank"), k->t.n_special - 1, &rank))
             return bad("special_tokens");
         k->t.list[rank] = (bpe_spelling){(const uint8_t *)text, strlen(text)};
     }

@@ -107,7 +107,7 @@ static error *find_merges(bpe *v, int32_t first, int32_t n_tokens, bpe_workspace
         if (n == 1) continue;
         TRY(bpe_merge_piece(v, w, bytes, n));
         uint32_t second = w->next[0];
-        if (second == BPE_NO_PLACE || w->next[second] != BPE_NO_PLACE)
+        if (second == BPE_NONE || w->next[second] != BPE_NONE)
             return user_error("token %" PRId32 " (%s) is not two earlier tokens put together, as "
                               "in byte-pair encoding it must be: %s",
                               id, bpe_show(bytes, n, shown), mend);
@@ -149,7 +149,7 @@ error *bpe_from_ranks(bpe *v, const rank_tokens *t, const char *expression, bool
     for (int32_t id = 0; id < size; id++)
         v->is_special[id] = id < t->first || id >= t->first + t->n_ranks;
     TRY(bpe_set_special(v, t->special, t->n_named));
-    v->whole_first = true;
+    v->ignore_merges = true;
     TRY(bpe_find_bytes(v));
     TRY(bpe_index(v)); /* refuses two that are spelled alike, too */
     TRY(learn_merges(v, t->first, t->n_ranks, irregular));

@@ -35,12 +35,12 @@ typedef struct {
 } pair;
 
 typedef struct {
-    uint32_t *token;          /* (n_places) each */
+    uint32_t *token;          /* (n_positions) each */
     uint32_t *next, *prev;    /* neighbours in the chunk, or NONE */
     uint32_t *chunk;          /* index in chunks.items */
     uint32_t *pair;           /* the pair that begins here, or NONE */
     uint32_t *later, *sooner; /* neighbours in the pair's list, or NONE */
-    size_t n_places;
+    size_t n_positions;
     uint32_t *visit; /* (visit_capacity) places of the pair being merged */
     size_t visit_capacity;
 
@@ -55,7 +55,7 @@ typedef struct {
 } learner;
 
 /* Puts the place p, which has a successor, on the list of the pair that it begins. */
-static error *link_place(learner *l, uint32_t p)
+static error *link_position(learner *l, uint32_t p)
 {
     uint32_t left = l->token[p], right = l->token[l->next[p]];
     uint32_t i = pair_map_find(&l->index, left, right);
@@ -75,7 +75,7 @@ static error *link_place(learner *l, uint32_t p)
     return NULL;
 }
 
-static void unlink_place(learner *l, uint32_t p)
+static void unlink_position(learner *l, uint32_t p)
 {
     pair *q = &l->pairs[l->pair[p]];
     if (l->sooner[p] != NONE)
@@ -115,7 +115,7 @@ static error *best_pair(learner *l, const uint32_t *token_length, uint32_t *out)
     return NULL;
 }
 
-static int by_place(const void *a, const void *b)
+static int by_position(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return (x > y) - (x < y);
@@ -123,7 +123,7 @@ static int by_place(const void *a, const void *b)
 
 /* The places of pair i, from left to right where that matters: in "aaa" the pair (a, a)
  * overlaps itself, and encoding takes the left one. */
-static error *places_of(learner *l, uint32_t i, size_t *n)
+static error *positions_of(learner *l, uint32_t i, size_t *n)
 {
     *n = 0;
     for (uint32_t p = l->pairs[i].first; p != NONE; p = l->later[p]) {
@@ -131,7 +131,7 @@ static error *places_of(learner *l, uint32_t i, size_t *n)
         l->visit[(*n)++] = p;
     }
     if (*n > 0 && l->pairs[i].left == l->pairs[i].right)
-        qsort(l->visit, *n, sizeof *l->visit, by_place);
+        qsort(l->visit, *n, sizeof *l->visit, by_position);
     return NULL;
 }
 
@@ -139,21 +139,21 @@ static error *places_of(learner *l, uint32_t i, size_t *n)
 static error *merge(learner *l, uint32_t i, uint32_t token)
 {
     size_t n, n_pairs = l->n_pairs;
-    TRY(places_of(l, i, &n));
+    TRY(positions_of(l, i, &n));
     for (size_t k = 0; k < n; k++) {
         uint32_t p = l->visit[k];
         if (l->pair[p] != i) continue; /* its left token went into the merge before */
         uint32_t before = l->prev[p], q = l->next[p], after = l->next[q];
-        unlink_place(l, p);
-        if (before != NONE) unlink_place(l, before);
+        unlink_position(l, p);
+        if (before != NONE) unlink_position(l, before);
         if (after != NONE) {
-            unlink_place(l, q);
+            unlink_position(l, q);
             l->prev[after] = p;
         }
         l->token[p] = token;
         l->next[p] = after;
-        if (before != NONE) TRY(link_place(l, before));
-        if (after != NONE) TRY(link_place(l, p));
+        if (before != NONE) TRY(link_position(l, before));
+        if (after != NONE) TRY(link_position(l, p));
     }
     for (size_t k = n_pairs; k < l->n_pairs; k++)
         TRY(push_pair(l, (uint32_t)k));
@@ -186,7 +186,7 @@ static error *lay_out(learner *l)
             l->pair[p] = NONE;
         }
     for (p = 0; p < n; p++)
-        if (l->next[p] != NONE) TRY(link_place(l, p));
+        if (l->next[p] != NONE) TRY(link_position(l, p));
     for (size_t i = 0; i < l->n_pairs; i++)
         TRY(push_pair(l, (uint32_t)i));
     return NULL;

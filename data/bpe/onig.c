@@ -45,12 +45,12 @@ static error *put_text(translator *t, const char *text)
     return put_pattern(t, text, strlen(text));
 }
 
-static error *insert(translator *t, size_t place, const char *text)
+static error *insert(translator *t, size_t offset, const char *text)
 {
-    size_t n = strlen(text), behind = t->n - place;
+    size_t n = strlen(text), behind = t->n - offset;
     TRY(put_pattern(t, text, n));
-    memmove(t->out + place + n, t->out + place, behind);
-    memcpy(t->out + place, text, n);
+    memmove(t->out + offset + n, t->out + offset, behind);
+    memcpy(t->out + offset, text, n);
     return NULL;
 }
 
@@ -96,7 +96,7 @@ static error *property(translator *t)
         sign = sign == 'p' ? 'P' : 'p';
         name++;
     }
-    size_t n = (size_t)(end - name), whole = (size_t)(end + 1 - t->at);
+    size_t n = (size_t)(end - name), length = (size_t)(end + 1 - t->at);
     char known[40] = "";
     for (size_t i = 0; i < sizeof general / sizeof *general; i++)
         if (strlen(general[i]) == n && !strncmp(general[i], name, n))
@@ -104,8 +104,8 @@ static error *property(translator *t)
     for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++)
         if (strlen(scripts[i]) == n && !strncmp(scripts[i], name, n))
             snprintf(known, sizeof known, "\\%c{sc:%s}", sign, scripts[i]);
-    if (!*known) return refuse(t, whole);
-    t->at += whole;
+    if (!*known) return refuse(t, length);
+    t->at += length;
     return put_text(t, known);
 }
 
@@ -197,7 +197,7 @@ static error *intersection(translator *t, size_t begin)
     bool negated = t->out[begin + 1] == '^';
     if (negated || t->at[2] != '[') return refuse(t, 2);
     t->at += 3;
-    size_t place = t->n;
+    size_t offset = t->n;
     TRY(put_text(t, "](?:(?=["));
     size_t other = t->n;
     if (*t->at == '^') TRY(put_pattern(t, t->at++, 1));
@@ -211,7 +211,7 @@ static error *intersection(translator *t, size_t begin)
         free(first);
         return user_error("out of memory for a regular expression");
     }
-    size_t n_first = place - begin;
+    size_t n_first = offset - begin;
     t->n = begin;
     error *e = put_text(t, "(?:(?=[");
     if (!e) e = put_text(t, second);

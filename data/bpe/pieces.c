@@ -65,7 +65,7 @@ void bpe_workspace_free(bpe_workspace *w)
 static void consider(bpe_workspace *w, const pair_map *merged, uint32_t p)
 {
     uint32_t q = w->next[p];
-    w->rank[p] = q == BPE_NO_PLACE ? PAIR_ABSENT : pair_map_find(merged, w->token[p], w->token[q]);
+    w->rank[p] = q == BPE_NONE ? PAIR_ABSENT : pair_map_find(merged, w->token[p], w->token[q]);
     if (w->rank[p] != PAIR_ABSENT) heap_push(w->heap, &w->n_heap, (heap_entry){w->rank[p], p});
 }
 
@@ -75,15 +75,15 @@ static void join_pieces(bpe_workspace *w, const bpe *v, uint32_t p)
     w->token[p] = (uint32_t)v->made[w->rank[p]];
     w->rank[q] = PAIR_ABSENT;
     w->next[p] = after;
-    if (after != BPE_NO_PLACE) w->prev[after] = p;
+    if (after != BPE_NONE) w->prev[after] = p;
     consider(w, &v->merged, p);
-    if (w->prev[p] != BPE_NO_PLACE) consider(w, &v->merged, w->prev[p]);
+    if (w->prev[p] != BPE_NONE) consider(w, &v->merged, w->prev[p]);
 }
 
 static void merge_many(const bpe *v, bpe_workspace *w)
 {
     w->n_heap = 0;
-    for (uint32_t p = 0; p != BPE_NO_PLACE; p = w->next[p])
+    for (uint32_t p = 0; p != BPE_NONE; p = w->next[p])
         consider(w, &v->merged, p);
     while (w->n_heap > 0) {
         heap_entry best = heap_pop(w->heap, &w->n_heap);
@@ -94,9 +94,9 @@ static void merge_many(const bpe *v, bpe_workspace *w)
 /* The same for a few tokens, in an array. */
 static void merge_few(const bpe *v, bpe_workspace *w, uint32_t n)
 {
-    uint32_t place[FEW], token[FEW], rank[FEW], k = 0;
-    for (uint32_t p = 0; p != BPE_NO_PLACE; p = w->next[p], k++) {
-        place[k] = p;
+    uint32_t position[FEW], token[FEW], rank[FEW], k = 0;
+    for (uint32_t p = 0; p != BPE_NONE; p = w->next[p], k++) {
+        position[k] = p;
         token[k] = w->token[p];
     }
     for (k = 0; k + 1 < n; k++)
@@ -109,14 +109,14 @@ static void merge_few(const bpe *v, bpe_workspace *w, uint32_t n)
         token[best] = (uint32_t)v->made[rank[best]];
         n--;
         memmove(token + best + 1, token + best + 2, (n - best - 1) * sizeof *token);
-        memmove(place + best + 1, place + best + 2, (n - best - 1) * sizeof *place);
+        memmove(position + best + 1, position + best + 2, (n - best - 1) * sizeof *position);
         if (best + 2 < n) memmove(rank + best + 1, rank + best + 2, (n - best - 2) * sizeof *rank);
         if (best + 1 < n) rank[best] = pair_map_find(&v->merged, token[best], token[best + 1]);
         if (best > 0) rank[best - 1] = pair_map_find(&v->merged, token[best - 1], token[best]);
     }
     for (k = 0; k < n; k++) {
-        w->token[place[k]] = token[k];
-        w->next[place[k]] = k + 1 < n ? place[k + 1] : BPE_NO_PLACE;
+        w->token[position[k]] = token[k];
+        w->next[position[k]] = k + 1 < n ? position[k + 1] : BPE_NONE;
     }
 }
 
@@ -126,13 +126,13 @@ typedef struct {
     uint32_t last, n;
 } beginning;
 
-static void put_first(beginning *b, uint32_t place, uint32_t token)
+static void put_first(beginning *b, uint32_t position, uint32_t token)
 {
-    b->w->token[place] = token;
-    b->w->prev[place] = b->last;
-    b->w->next[place] = BPE_NO_PLACE;
-    if (b->last != BPE_NO_PLACE) b->w->next[b->last] = place;
-    b->last = place;
+    b->w->token[position] = token;
+    b->w->prev[position] = b->last;
+    b->w->next[position] = BPE_NONE;
+    if (b->last != BPE_NONE) b->w->next[b->last] = position;
+    b->last = position;
     b->n++;
 }
 
@@ -146,7 +146,7 @@ static size_t put_character(const bpe *v, beginning *b, const uint8_t *piece, si
     for (size_t i = 0; i < length; i++)
         bytes = bytes && v->byte_token[piece[p + i]] >= 0;
     if (id < 0 && !bytes) id = v->unknown;
-    if (!bytes && id == v->unknown && v->fuse_unknown && b->last != BPE_NO_PLACE &&
+    if (!bytes && id == v->unknown && v->fuse_unknown && b->last != BPE_NONE &&
         b->w->token[b->last] == (uint32_t)id)
         return length;
     for (size_t i = 0; i < (bytes ? length : 1); i++)
@@ -156,7 +156,7 @@ static size_t put_character(const bpe *v, beginning *b, const uint8_t *piece, si
 
 error *bpe_merge_piece(const bpe *v, bpe_workspace *w, const uint8_t *piece, size_t k)
 {
-    beginning b = {w, BPE_NO_PLACE, 0};
+    beginning b = {w, BPE_NONE, 0};
     TRY(bpe_workspace_fit(w, k));
     for (size_t p = 0; p < k;)
         p += put_character(v, &b, piece, k, (uint32_t)p);
@@ -230,10 +230,10 @@ static void remember(bpe_writer *o, uint64_t key, const uint8_t *piece, size_t k
 static error *find_tokens(bpe_writer *o, const uint8_t *piece, size_t k)
 {
     const bpe *v = o->v;
-    int32_t id = v->whole_first ? spellings_find(v->words, piece, k) : -1;
+    int32_t id = v->ignore_merges ? spellings_find(v->words, piece, k) : -1;
     if (id >= 0) return bpe_writer_put(o, id);
     TRY(v->score ? unigram_piece(v, &o->w, piece, k) : bpe_merge_piece(v, &o->w, piece, k));
-    for (uint32_t p = 0; p != BPE_NO_PLACE; p = o->w.next[p])
+    for (uint32_t p = 0; p != BPE_NONE; p = o->w.next[p])
         TRY(bpe_writer_put(o, (int32_t)o->w.token[p]));
     return NULL;
 }

@@ -79,14 +79,14 @@ static void put_token(const bpe *v, bpe_workspace *w, const node *x, const uint8
     int32_t id = x->id == UNKNOWN ? v->unknown : x->id;
     for (size_t p = x->begin; p < end; p++)
         bytes = bytes && v->byte_token[piece[p]] >= 0;
-    if (!bytes && id == v->unknown && v->fuse_unknown && *before != BPE_NO_PLACE &&
+    if (!bytes && id == v->unknown && v->fuse_unknown && *before != BPE_NONE &&
         w->token[*before] == (uint32_t)id)
         return;
     for (size_t p = x->begin; p < (bytes ? end : x->begin + 1u); p++) {
         w->token[p] = (uint32_t)(bytes ? v->byte_token[piece[p]] : id);
         w->prev[p] = *before;
-        if (*before != BPE_NO_PLACE) w->next[*before] = (uint32_t)p;
-        w->next[p] = BPE_NO_PLACE;
+        if (*before != BPE_NONE) w->next[*before] = (uint32_t)p;
+        w->next[p] = BPE_NONE;
         *before = (uint32_t)p;
     }
 }
@@ -100,7 +100,7 @@ static bool is_unknown(const bpe *v, int32_t id)
 error *unigram_piece(const bpe *v, bpe_workspace *w, const uint8_t *piece, size_t k)
 {
     node *best;
-    uint32_t *ends, before = BPE_NO_PLACE;
+    uint32_t *ends, before = BPE_NONE;
     size_t n = 0;
     TRY(bpe_workspace_fit(w, k));
     TRY(alloc_array(&best, k + 1, sizeof *best));

@@ -16,7 +16,7 @@ static void four(draws d, uint64_t index, double out[4])
 }
 
 /* From 0 to n, both included. */
-static int64_t place_in(double u, int64_t n)
+static int64_t offset_in(double u, int64_t n)
 {
     return (int64_t)(u * (double)(n + 1));
 }
@@ -29,8 +29,8 @@ static box draw_box(const double u[4], double area, double most, int64_t height,
 {
     double shape = exp((2 * u[1] - 1) * most);
     box b = {.height = lrint(sqrt(area / shape)), .width = lrint(sqrt(area * shape))};
-    b.top = place_in(u[2], height - b.height);
-    b.left = place_in(u[3], width - b.width);
+    b.top = offset_in(u[2], height - b.height);
+    b.left = offset_in(u[3], width - b.width);
     return b;
 }
 
@@ -74,7 +74,7 @@ box augment_cut(draws d, int64_t height, int64_t width, double lambda)
     double u[4], part = sqrt(1 - lambda);
     four(d, 0, u);
     int64_t h = (int64_t)((double)height * part), w = (int64_t)((double)width * part),
-            y = place_in(u[0], height - 1), x = place_in(u[1], width - 1);
+            y = offset_in(u[0], height - 1), x = offset_in(u[1], width - 1);
     int64_t top = within(y - h / 2, height), left = within(x - w / 2, width);
     return (box){top, left, within(y + h / 2, height) - top, within(x + w / 2, width) - left};
 }

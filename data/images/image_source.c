@@ -153,15 +153,15 @@ static share draw_share(const image_source *s, int64_t number)
 /* inputs and targets are zero. */
 static error *read_one(image_source *s, int64_t number, uint8_t *room, float *input, float *target)
 {
-    static const share whole = {.part = 1};
+    static const share alone = {.part = 1};
     int64_t n = s->base.count;
     uint64_t index = (uint64_t)number;
     if (!s->o.training)
-        return number < n ? add_sample(s, number, 0, &whole, room, input, target) : NULL;
+        return number < n ? add_sample(s, number, 0, &alone, room, input, target) : NULL;
     uint64_t own =
         rng_permute(s->o.seed, RNG_ORDER, index / (uint64_t)n, index % (uint64_t)n, (uint64_t)n);
     if (s->o.mixup == 0 && s->o.cutmix == 0)
-        return add_sample(s, (int64_t)own, 2 * index, &whole, room, input, target);
+        return add_sample(s, (int64_t)own, 2 * index, &alone, room, input, target);
     uint32_t bits[4];
     share first = draw_share(s, number), second = first;
     second.part = 1 - first.part;

@@ -382,8 +382,8 @@ error *images_read_file(const char *path, uint8_t **bytes, size_t *n)
 /* A file that cannot be read is bad, which is found when it is: its hash is that of nothing. */
 error *images_hash_file(const char *path, uint64_t *hash)
 {
-    enum { WHOLE = 1 << 14, PART = 1 << 12 };
-    uint8_t some[WHOLE];
+    enum { FULL = 1 << 14, PART = 1 << 12 };
+    uint8_t some[FULL];
     struct stat st;
     FILE *f = fopen(path, "rb");
     if (!f) return NULL;
@@ -391,7 +391,7 @@ error *images_hash_file(const char *path, uint64_t *hash)
     error *e = fstat(fileno(f), &st) ? user_error("'%s': %s", path, strerror(errno)) : NULL;
     int64_t size = e ? 0 : st.st_size;
     int64_t at[] = {0, size / 2, size - PART};
-    int parts = size > WHOLE ? 3 : 1;
+    int parts = size > FULL ? 3 : 1;
     *hash = hash_add(*hash, &size, sizeof size);
     for (int i = 0; i < parts && !e; i++) {
         size_t wanted = parts == 1 ? (size_t)size : PART, n = 0;

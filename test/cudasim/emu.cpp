@@ -21,11 +21,11 @@
 
 #ifdef EMU_ASAN
 #include <sanitizer/common_interface_defs.h>
-#define LEAVING(keep, stack, size) __sanitizer_start_switch_fiber(keep, stack, size)
-#define ARRIVED(kept, stack, size) __sanitizer_finish_switch_fiber(kept, stack, size)
+#define LEAVING(keep, stack, size)  __sanitizer_start_switch_fiber(keep, stack, size)
+#define ARRIVED(saved, stack, size) __sanitizer_finish_switch_fiber(saved, stack, size)
 #else
-#define LEAVING(keep, stack, size) ((void)(keep), (void)(stack), (void)(size))
-#define ARRIVED(kept, stack, size) ((void)(kept), (void)(stack), (void)(size))
+#define LEAVING(keep, stack, size)  ((void)(keep), (void)(stack), (void)(size))
+#define ARRIVED(saved, stack, size) ((void)(saved), (void)(stack), (void)(size))
 #endif
 
 namespace
@@ -159,7 +159,7 @@ static unsigned draw(unsigned n)
     return (b.random >> 8) % n;
 }
 
-static int pick_lane(unsigned ready)
+static int choose_lane(unsigned ready)
 {
     if (emu_order == EMU_UPWARDS) return __builtin_ctz(ready);
     if (emu_order == EMU_DOWNWARDS) return 31 - __builtin_clz(ready);
@@ -171,10 +171,10 @@ static int pick_lane(unsigned ready)
 static int next_ready(void)
 {
     int w = emu.index / 32, first = emu_order < EMU_RANDOM ? 0 : (int)draw((unsigned)b.warps);
-    if (b.ready[w]) return w * 32 + pick_lane(b.ready[w]);
+    if (b.ready[w]) return w * 32 + choose_lane(b.ready[w]);
     for (int k = 0; k < b.warps; k++) {
         int v = emu_order == EMU_DOWNWARDS ? b.warps - 1 - k : (first + k) % b.warps;
-        if (b.ready[v]) return v * 32 + pick_lane(b.ready[v]);
+        if (b.ready[v]) return v * 32 + choose_lane(b.ready[v]);
     }
     return -1;
 }

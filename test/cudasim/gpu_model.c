@@ -88,7 +88,7 @@ static error *model_step(int argc, char **argv)
     emu_record(note, NULL);
     TRY(options_parse(&text_task, argc, argv, &o));
     o.comm = &alone;
-    o.place = PLACE_CUDA;
+    o.device = DEVICE_CUDA;
     TRY(trainer_plan(&o, text_task.kind, &t));
     TRY(cuda_device(&dev));
     TRY(trainer_commit(t, &dev, false));

@@ -123,7 +123,7 @@ static unsigned readers_with(stamp old, stamp now, bool shared)
 /* ---- reports ---- */
 
 /* Function, file and line of a place in the program, to stderr. */
-static void print_place(uint32_t offset)
+static void print_position(uint32_t offset)
 {
     char program[400], command[600];
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
@@ -139,7 +139,7 @@ static void print_access(const char *when, stamp s, uint32_t from)
     fprintf(stderr, "    %s block %llu, thread %u, after %u barriers and %u of its warp: ", when,
             (unsigned long long)(block_of(s) - launch_first), thread_of(s), barriers_of(s),
             warp_barriers_of(s));
-    print_place(from);
+    print_position(from);
 }
 
 [[noreturn]] static void report(const char *what, const range *r, const void *p, stamp old,

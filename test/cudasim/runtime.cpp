@@ -87,7 +87,7 @@ struct CUgraphExec_st {
 
 /* ---- device memory: pages of its own, closed to the host ---- */
 
-static size_t whole_pages(size_t bytes)
+static size_t full_pages(size_t bytes)
 {
     return (bytes + PAGE - 1) / PAGE * PAGE;
 }
@@ -95,7 +95,7 @@ static size_t whole_pages(size_t bytes)
 static void protect(int access)
 {
     for (auto &m : device_memory)
-        if (mprotect((void *)(size_t)m.first, whole_pages(m.second), access))
+        if (mprotect((void *)(size_t)m.first, full_pages(m.second), access))
             emu_die("mprotect failed");
 }
 
@@ -112,7 +112,7 @@ static void close_memory(void)
 /*     | page | bytes ... poisoned | page |      both pages closed for good */
 static void *take_device_memory(size_t bytes)
 {
-    size_t pages = whole_pages(bytes);
+    size_t pages = full_pages(bytes);
     void *m = mmap(NULL, pages + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m == MAP_FAILED) emu_die("no memory");
     char *p = (char *)m + PAGE;
@@ -445,7 +445,7 @@ cudaError_t cudaFree(void *p)
     if (i == device_memory.end()) return fail(cudaErrorInvalidValue);
     for (CUstream_st *s : streams) /* the library waits, too */
         drain(s, NULL);
-    size_t pages = whole_pages(i->second);
+    size_t pages = full_pages(i->second);
     __asan_unpoison_memory_region(p, pages);
     emu_race_forget(p);
     munmap((char *)p - PAGE, pages + 2 * PAGE);
@@ -640,11 +640,11 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *out)
     if (!g || g->origin != s) return fail(cudaErrorIllegalState);
     for (CUstream_st *x : streams)
         if (x->capture == g) x->capture = NULL;
-    bool whole = (!g->broken && joined(g)) || emu_off & EMU_CAPTURE;
+    bool complete = (!g->broken && joined(g)) || emu_off & EMU_CAPTURE;
     cudaError_t error =
         g->broken ? cudaErrorStreamCaptureUnsupported : cudaErrorStreamCaptureUnjoined;
     bool fails = fail_after && !--fail_after;
-    if (whole && !fails) *out = g;
+    if (complete && !fails) *out = g;
     if (!*out) delete g;
     return *out ? cudaSuccess : fail(error);
 }

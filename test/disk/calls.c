@@ -49,7 +49,7 @@ static bool may(call_kind kind, const char *path)
 static void add(call c)
 {
     if (!recording) return;
-    int kept = errno;
+    int saved = errno;
     if (recording->n == recording->room) {
         recording->room = recording->room ? 2 * recording->room : 256;
         recording->list =
@@ -64,7 +64,7 @@ static void add(call c)
         c.bytes = memcpy(copy, c.bytes, c.n);
     }
     recording->list[recording->n++] = c;
-    errno = kept;
+    errno = saved;
 }
 
 void calls_mark(int64_t n)

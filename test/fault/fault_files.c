@@ -14,7 +14,7 @@ static int by_name(const FTSENT **a, const FTSENT **b)
 static void add(files *f, const FTSENT *at, size_t skip)
 {
     if (f->n == FILES_MOST) fail_msg("more than %d files in a scenario", FILES_MOST);
-    kept_file *k = &f->file[f->n++];
+    saved_file *k = &f->file[f->n++];
     snprintf(k->name, sizeof k->name, "%s", at->fts_path + skip);
     k->bytes = at->fts_info == FTS_D ? NULL : file_read(at->fts_path, &k->n);
 }
@@ -36,7 +36,7 @@ void files_free(files *f)
     f->n = 0;
 }
 
-const kept_file *files_find(const files *f, const char *name)
+const saved_file *files_find(const files *f, const char *name)
 {
     for (int i = 0; i < f->n; i++)
         if (strcmp(f->file[i].name, name) == 0) return &f->file[i];
@@ -59,7 +59,7 @@ void files_restore(const files *f, const char *directory)
     }
 }
 
-bool files_same(const kept_file *a, const kept_file *b)
+bool files_same(const saved_file *a, const saved_file *b)
 {
     if (!a || !b || !a->bytes != !b->bytes) return !a == !b && a && !a->bytes == !b->bytes;
     return a->n == b->n && (a->n == 0 || !a->bytes || memcmp(a->bytes, b->bytes, a->n) == 0);

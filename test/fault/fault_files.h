@@ -12,21 +12,21 @@ typedef struct {
     char name[200]; /* below the directory */
     uint8_t *bytes; /* (n); NULL for a directory */
     size_t n;
-} kept_file;
+} saved_file;
 
 typedef struct {
-    kept_file file[FILES_MOST]; /* directories before what is in them */
+    saved_file file[FILES_MOST]; /* directories before what is in them */
     int n;
 } files;
 
 /* Everything below a directory; fails the test if that cannot be read. */
 void files_read(files *f, const char *directory);
 void files_free(files *f);
-const kept_file *files_find(const files *f, const char *name);
+const saved_file *files_find(const files *f, const char *name);
 
 /* Makes the directory's content this, and nothing else. */
 void files_restore(const files *f, const char *directory);
 
-bool files_same(const kept_file *a, const kept_file *b);
+bool files_same(const saved_file *a, const saved_file *b);
 
 #endif

@@ -27,7 +27,7 @@ typedef struct {
     char *said;           /* on stdout, in that run */
     int status;           /* of the last run, as wait gives it */
     bool all;             /* every call, in both modes */
-} trial;
+} fault_case;
 
 static const char *const mode_names[] = {"none", "once", "and all after it", "short transfers"};
 
@@ -40,7 +40,8 @@ static char *text_of(int fd)
     return text;
 }
 
-static void fails_at(const trial *t, fault_mode mode, int64_t n, const char *why, const char *more)
+static void fails_at(const fault_case *t, fault_mode mode, int64_t n, const char *why,
+                     const char *more)
 {
     const fault_report *r = t->report;
     char *err = text_of(t->err), stack[1000] = "";
@@ -67,7 +68,7 @@ static int call(const scenario *s, const char *arguments)
     return s->program(argc, argv);
 }
 
-static void in_child(const trial *t, fault_mode mode, int64_t n)
+static void in_child(const fault_case *t, fault_mode mode, int64_t n)
 {
     if (dup2(t->out, STDOUT_FILENO) < 0 || dup2(t->err, STDERR_FILENO) < 0) _exit(100);
     alarm(LIMIT_S);
@@ -82,7 +83,7 @@ static void in_child(const trial *t, fault_mode mode, int64_t n)
     _exit(status);
 }
 
-static void run(trial *t, fault_mode mode, int64_t n)
+static void run(fault_case *t, fault_mode mode, int64_t n)
 {
     fault_report *r = t->report;
     files_restore(&t->before, "work");
@@ -101,12 +102,12 @@ static void run(trial *t, fault_mode mode, int64_t n)
 
 /* What a checkpoint that failed may leave where the disk does not even let it remove that; that it
  * harms nobody is seen afterwards. */
-static bool is_leftover(const trial *t, const char *name)
+static bool is_leftover(const fault_case *t, const char *name)
 {
     return t->s->again && (strstr(name, ".tmp") || strstr(name, ".trash"));
 }
 
-static bool is_partial(const trial *t, const char *name)
+static bool is_partial(const fault_case *t, const char *name)
 {
     for (int i = 0; i < SCENARIO_FILES && t->s->partial[i]; i++)
         if (strcmp(name, t->s->partial[i]) == 0) return true;
@@ -114,10 +115,10 @@ static bool is_partial(const trial *t, const char *name)
 }
 
 /* A file that is not what it was nor what it will be, or one that is missing; NULL if none is. */
-static const char *wrong_file(const trial *t, const files *now, bool success)
+static const char *wrong_file(const fault_case *t, const files *now, bool success)
 {
     for (int i = 0; i < now->n; i++) {
-        const kept_file *k = &now->file[i], *new = files_find(&t->after, k->name);
+        const saved_file *k = &now->file[i], *new = files_find(&t->after, k->name);
         if (is_partial(t, k->name) || files_same(k, new)) continue;
         if (!success && is_leftover(t, k->name)) continue;
         if (t->s->again && !new &&files_same(k, files_find(&t->before, k->name)))
@@ -132,7 +133,7 @@ static const char *wrong_file(const trial *t, const files *now, bool success)
     return NULL;
 }
 
-static void check_files(const trial *t, fault_mode mode, int64_t n, bool success)
+static void check_files(const fault_case *t, fault_mode mode, int64_t n, bool success)
 {
     files now;
     char name[200] = "";
@@ -176,7 +177,7 @@ static const char *wrong_line(const char *program, const char *line)
     return NULL;
 }
 
-static void check(const trial *t, fault_mode mode, int64_t n)
+static void check(const fault_case *t, fault_mode mode, int64_t n)
 {
     const fault_report *r = t->report;
     char *err = text_of(t->err), *out = text_of(t->out), *complaint = after_warnings(err);
@@ -209,7 +210,7 @@ static void check(const trial *t, fault_mode mode, int64_t n)
 }
 
 /* Nothing is lost: without a failure the program goes on from what is there. */
-static void check_again(trial *t, fault_mode mode, int64_t n)
+static void check_again(fault_case *t, fault_mode mode, int64_t n)
 {
     fflush(stdout);
     int status;
@@ -248,7 +249,7 @@ static fault_report *shared_report(void)
     return p;
 }
 
-static void fail_one(trial *t, fault_mode mode, int64_t n)
+static void fail_one(fault_case *t, fault_mode mode, int64_t n)
 {
     run(t, mode, n);
     if (!t->report->struck) fails_at(t, mode, n, "the run is not the same every time", "");
@@ -256,7 +257,7 @@ static void fail_one(trial *t, fault_mode mode, int64_t n)
     if (t->s->again) check_again(t, mode, n);
 }
 
-static void fail_each(trial *t, const fault_report *plan)
+static void fail_each(fault_case *t, const fault_report *plan)
 {
     int64_t cases = 0, survived = 0;
     for (int64_t n = 1; n <= plan->calls; n++) {
@@ -275,8 +276,8 @@ static void fail_each(trial *t, const fault_report *plan)
 void scenario_run(const scenario *s, const char *directory)
 {
     const char *wish = getenv("LONG");
-    static trial t; /* what a failure leaves here is no leak */
-    t = (trial){.s = s, .report = shared_report(), .all = wish && strcmp(wish, "1") == 0};
+    static fault_case t; /* what a failure leaves here is no leak */
+    t = (fault_case){.s = s, .report = shared_report(), .all = wish && strcmp(wish, "1") == 0};
     if (chdir(directory) != 0) fail_msg("cannot go to %s", directory);
     t.out = memfd_create("stdout", 0);
     t.err = memfd_create("stderr", 0);

@@ -1,4 +1,4 @@
-/* test_place.c - places for blocks with lifetimes: never two alive in one place, and little lost.
+/* test_placement.c - places for blocks with lifetimes: never two alive in one place, and little lost.
  *
  *     offset
  *       ^  +-----+      +--------+
@@ -266,65 +266,65 @@ static void norm_gradients(timeline *t, size_t width)
 }
 
 /* What a layer keeps from forward to backward. */
-enum { NORM1, MEAN1, RSTD1, QKV, ATT, LSE, MID, NORM2, MEAN2, RSTD2, PRE, ACT, OUT, KEPT };
+enum { NORM1, MEAN1, RSTD1, QKV, ATT, LSE, MID, NORM2, MEAN2, RSTD2, PRE, ACT, OUT, SAVED };
 
-static void layer_forward(timeline *t, const gpt *g, size_t kept[KEPT])
+static void layer_forward(timeline *t, const gpt *g, size_t saved[SAVED])
 {
     size_t rows = g->batch * g->seq, unit = rows * g->width;
-    const size_t floats[KEPT] = {
+    const size_t floats[SAVED] = {
         [NORM1] = unit,          [MEAN1] = rows,   [RSTD1] = rows, [QKV] = 3 * unit, [ATT] = unit,
         [LSE] = rows * g->heads, [MID] = unit,     [NORM2] = unit, [MEAN2] = rows,   [RSTD2] = rows,
         [PRE] = 4 * unit,        [ACT] = 4 * unit, [OUT] = unit,
     };
-    for (int k = 0; k < KEPT; k++)
-        kept[k] = take(t, floats[k]);
+    for (int k = 0; k < SAVED; k++)
+        saved[k] = take(t, floats[k]);
 }
 
-static void layer_backward(timeline *t, const gpt *g, const size_t kept[KEPT])
+static void layer_backward(timeline *t, const gpt *g, const size_t saved[SAVED])
 {
     size_t rows = g->batch * g->seq, unit = rows * g->width, width = g->width;
-    drop(t, kept[OUT]);
+    drop(t, saved[OUT]);
     projection_gradients(t, width, 4 * width);
-    drop(t, kept[ACT]);
+    drop(t, saved[ACT]);
     size_t dpre = take(t, 4 * unit);
-    drop(t, kept[PRE]);
+    drop(t, saved[PRE]);
     projection_gradients(t, 4 * width, width);
-    drop(t, kept[NORM2]);
+    drop(t, saved[NORM2]);
     size_t dnorm = take(t, unit);
     drop(t, dpre);
     norm_gradients(t, width);
     drop(t, dnorm);
-    drop(t, kept[MID]);
-    drop(t, kept[MEAN2]);
-    drop(t, kept[RSTD2]);
+    drop(t, saved[MID]);
+    drop(t, saved[MEAN2]);
+    drop(t, saved[RSTD2]);
 
     projection_gradients(t, width, width);
     size_t datt = take(t, unit), dqkv = take(t, 3 * unit), scratch = take(t, rows * g->heads);
     drop(t, scratch);
     drop(t, datt);
-    drop(t, kept[ATT]);
-    drop(t, kept[LSE]);
-    drop(t, kept[QKV]);
+    drop(t, saved[ATT]);
+    drop(t, saved[LSE]);
+    drop(t, saved[QKV]);
     projection_gradients(t, 3 * width, width);
-    drop(t, kept[NORM1]);
+    drop(t, saved[NORM1]);
     dnorm = take(t, unit);
     drop(t, dqkv);
     norm_gradients(t, width);
     drop(t, dnorm);
-    drop(t, kept[MEAN1]);
-    drop(t, kept[RSTD1]);
+    drop(t, saved[MEAN1]);
+    drop(t, saved[RSTD1]);
 }
 
 static void gpt_step(timeline *t, const gpt *g, bool overlay)
 {
-    static size_t kept[100][KEPT];
+    static size_t saved[100][SAVED];
     size_t rows = g->batch * g->seq, unit = rows * g->width,
            fit = ((size_t)32 << 20) / 4 / g->vocab;
     size_t chunks = (rows + fit - 1) / fit;
     *t = (timeline){.gradients = overlay};
     size_t embedded = take(t, unit);
     for (int l = 0; l < g->layers; l++)
-        layer_forward(t, g, kept[l]);
+        layer_forward(t, g, saved[l]);
     size_t mean = take(t, rows), rstd = take(t, rows), d = take(t, unit);
     size_t losses = take(t, rows), logits = take(t, (rows + chunks - 1) / chunks * g->vocab);
     gradient(t, g->vocab * g->width);
@@ -334,7 +334,7 @@ static void gpt_step(timeline *t, const gpt *g, bool overlay)
     drop(t, mean);
     drop(t, rstd);
     for (int l = g->layers - 1; l >= 0; l--)
-        layer_backward(t, g, kept[l]);
+        layer_backward(t, g, saved[l]);
     drop(t, embedded);
     gradient(t, g->context * g->width);
     drop(t, d);

@@ -1,4 +1,4 @@
-/* test_phases.c - the time of a step is split into forward, backward and optimizer, with nothing
+/* test_step_clock.c - the time of a step is split into forward, backward and optimizer, with nothing
  * counted twice, wherever the updates happen. */
 #include <setjmp.h>
 #include <stdarg.h>

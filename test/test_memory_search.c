@@ -1,4 +1,4 @@
-/* test_fit.c - --memory: what is chosen fits, is the fastest by its own count, and trains the same.
+/* test_memory_search.c - --memory: what is chosen fits, is the fastest by its own count, and trains the same.
  *
  * The rates are given, so that the choice is the same on every machine.  What is counted is held
  * against formulas for a model small enough to add up by hand.
@@ -43,11 +43,11 @@ static void test_operations_are_counted(void **state)
     options o;
     double c = 32, inner = 128, vocab = 59, t = 8, b = 3, rows = b * t, accum = 5;
     parse("--layers 2 --heads 2 --width 32 --context 8 --vocab 59 --batch 3 --accum 5", &o);
-    trainer *whole = planned(&o);
+    trainer *full = planned(&o);
     double products = 3 * 2 * rows * (2 * (4 * c * c + 2 * c * inner) + vocab * c),
            attention = 2 * 14 * b * c * t * (t + 1) / 2;
-    assert_true(fabs(whole->work.flops - accum * (products + attention)) < 1);
-    trainer_destroy(whole);
+    assert_true(fabs(full->work.flops - accum * (products + attention)) < 1);
+    trainer_destroy(full);
 }
 
 static void test_recomputing_costs(void **state)
@@ -95,12 +95,12 @@ static void test_choice_fits(void **state)
         parse(runs[i], &o);
         plain = o;
         trainer *t = planned(&plain);
-        size_t whole = arena_peak(t->arena);
+        size_t full = arena_peak(t->arena);
         double fastest = fit_seconds(&t->work, F32, &rates), last = INFINITY;
         trainer_destroy(t);
         for (double part = 0.6; part <= 1.05; part += 0.05) {
             options chosen = o;
-            size_t bytes = (size_t)(part * (double)whole);
+            size_t bytes = (size_t)(part * (double)full);
             error *e = fit_memory(&chosen, o.task->kind, bytes, &rates, NULL);
             if (e) {
                 assert_non_null(strstr(error_text(e), "nothing fits"));
@@ -305,7 +305,7 @@ static void test_measured(void **state)
     device dev;
     machine_rates got;
     size_t bytes = 0;
-    must(device_open(PLACE_CPU, 2, NULL, &dev));
+    must(device_open(DEVICE_CPU, 2, NULL, &dev));
     must(fit_measure(&dev, (size_t)1 << 20, &got));
     must(fit_available(&dev, &bytes));
     device_close(&dev);
@@ -377,7 +377,7 @@ static void test_logits(void **state)
     (void)state;
     options o, chosen;
     parse("--model gpt2-124m --dtype bf16 --batch 2 --seq 1024 --recompute block", &o);
-    o.place = PLACE_CUDA;
+    o.device = DEVICE_CUDA;
     int fewer = 0;
     for (size_t bytes = (size_t)8 << 30, less; !fewer; bytes = less) {
         char text[2000] = "";

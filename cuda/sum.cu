@@ -1,4 +1,4 @@
-/* loss.cu - sum (+)= scale * sum(x), and hyper.grad_norm and hyper.clip from the slots.
+/* sum.cu - sum (+)= scale * sum(x), and hyper.grad_norm and hyper.clip from the slots.
  *
  * Both add in double, in the order that the CPU has (core/segment.h; the slots one after the other), so
  * that they have its bits.  One block does: of x there are as many as tokens, of slots as tensors.
@@ -25,8 +25,8 @@ static __device__ double add_lanes(double mine)
 }
 
 template <class T>
-__global__ void loss_kernel(double *out, bool accumulate, const T *x, int64_t n, hyper *h,
-                            double scale)
+__global__ void sum_kernel(double *out, bool accumulate, const T *x, int64_t n, hyper *h,
+                           double scale)
 {
     double part = 0;
 #pragma unroll 8
@@ -39,16 +39,16 @@ __global__ void loss_kernel(double *out, bool accumulate, const T *x, int64_t n,
     if (h && !isfinite(all)) h->ok = 0;
 }
 
-extern "C" void cuda_loss(device *dev, int stream, const loss_op *o)
+extern "C" void cuda_sum(device *dev, int stream, const sum_op *o)
 {
     double *sum = (double *)o->sum.data;
     hyper *h = present(o->hyper) ? (hyper *)o->hyper.data : NULL;
     int64_t n = tensor_count(o->x);
     if (o->x.type == F32)
-        RUN(dev, stream, loss_kernel<float>, 1, THREADS, 0, sum, o->accumulate,
+        RUN(dev, stream, sum_kernel<float>, 1, THREADS, 0, sum, o->accumulate,
             (const float *)o->x.data, n, h, o->scale);
     else
-        RUN(dev, stream, loss_kernel<double>, 1, THREADS, 0, sum, o->accumulate,
+        RUN(dev, stream, sum_kernel<double>, 1, THREADS, 0, sum, o->accumulate,
             (const double *)o->x.data, n, h, o->scale);
 }
 

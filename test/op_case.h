@@ -1,6 +1,6 @@
-/* trial.h - one operation, one case, tried on a device and held against the reference.
+/* op_case.h - one operation, one case, tried on a device and held against the reference.
  *
- * A trial lists the operands of an operation by role.  Given values are drawn in double and rounded
+ * A case lists the operands of an operation by role.  Given values are drawn in double and rounded
  * to the operand's type (float or bf16), so that every device starts from the same numbers.  Each
  * operand lies in memory of its own:
  *
@@ -31,8 +31,8 @@
  * element may be off by half a step of its 8 bits, 2^-8 of the value, besides.  The reference starts
  * from the same rounded inputs and rounds nothing.
  */
-#ifndef REGRAD_TEST_TRIAL_H
-#define REGRAD_TEST_TRIAL_H
+#ifndef REGRAD_TEST_OP_CASE_H
+#define REGRAD_TEST_OP_CASE_H
 
 #include "test/rig.h"
 
@@ -64,7 +64,7 @@ typedef struct {
 } operand;
 
 /* Makes the operation's struct from the tensors (absent ones are {0}) and runs it. */
-typedef void trial_call(device *dev, const tensor *t, const void *options);
+typedef void case_call(device *dev, const tensor *t, const void *options);
 
 typedef struct {
     char name[200];
@@ -72,38 +72,38 @@ typedef struct {
     dtype work;          /* of the devices under test */
     int shift;           /* 0: 1; for operations that want their operands aligned */
     bool layout_matters; /* elsewhere in memory the last bits may be others */
-    trial_call *call;
+    case_call *call;
     const void *options;
     operand operands[MAX_OPERANDS];
-} trial;
+} op_case;
 
 /* Prints and forgets "op: cases, worst error as part of the bound". */
 void bench_report(bench *b, const char *op);
 
-void trial_begin(const bench *b, trial *t, trial_call *call, const void *options, const char *name,
-                 ...) PRINTF_LIKE(5, 6);
+void case_begin(const bench *b, op_case *t, case_call *call, const void *options, const char *name,
+                ...) PRINTF_LIKE(5, 6);
 /* Is this case not to be run?  Then it has been ended; for those that take long to prepare. */
-bool trial_left_out(bench *b, trial *t);
-void trial_operand(trial *t, int i, const char *name, operand_role role, operand_kind kind,
-                   shape dims, int64_t pad);
+bool case_left_out(bench *b, op_case *t);
+void case_operand(op_case *t, int i, const char *name, operand_role role, operand_kind kind,
+                  shape dims, int64_t pad);
 
 /* Fills a GIVEN or ADDED operand with normal numbers, rounded. */
-void trial_draw(trial *t, int i, double mean, double deviation);
+void case_draw(op_case *t, int i, double mean, double deviation);
 /* Fills an INDEX operand with numbers in [0, below). */
-void trial_draw_index(trial *t, int i, int64_t below);
+void case_draw_index(op_case *t, int i, int64_t below);
 /* Rounds a GIVEN or ADDED operand to float after it was filled by hand. */
-void trial_round(trial *t, int i);
+void case_round(op_case *t, int i);
 
 /* Runs the reference: fills `want` and sets `unit` to zero. */
-void trial_reference(bench *b, trial *t);
+void case_reference(bench *b, op_case *t);
 /* Runs the devices under test and compares; fails the cmocka test with op, case, element and
  * numbers. */
-void trial_compare(bench *b, trial *t);
+void case_compare(bench *b, op_case *t);
 /* Puts NaN into one element of each input in turn: what the reference then makes NaN must be NaN on
- * the device (a comparison that drops NaN would hide a run that has failed).  Large trials are left
+ * the device (a comparison that drops NaN would hide a run that has failed).  Large cases are left
  * out. */
-void trial_poison(bench *b, trial *t);
-void trial_end(trial *t);
+void case_poison(bench *b, op_case *t);
+void case_end(op_case *t);
 
 /* What such a rounding takes from a value (rig_rounds_between), as part of the value, in the unit
  * above; 0 where there is none. */

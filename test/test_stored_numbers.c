@@ -1,4 +1,4 @@
-/* test_storage.c - the forms of core/stored_numbers.h and base/bf16.h, one number at a time: every bf16, every
+/* test_stored_numbers.c - the forms of core/stored_numbers.h and base/bf16.h, one number at a time: every bf16, every
  * code, and floats at the edges of what is rounded.
  */
 #include "core/stored_numbers.h"
@@ -72,20 +72,20 @@ static void test_split8(void **state)
     (void)state;
     FOR_ALL_FLOATS(x)
     {
-        float kept = with_24_bits(x);
-        split s = split_float(kept);
+        float saved = with_24_bits(x);
+        split s = split_float(saved);
         float again = joined(s.hi, 256 * (int8_t)(s.lo / 256));
         if (isnan(x)) {
             assert_true(isnan(again));
             continue;
         }
-        assert_int_equal(float_bits(again), float_bits(kept));
-        assert_int_equal(float_bits(with_24_bits(kept)), float_bits(kept));
-        if (isinf(x) || isinf(kept)) continue;
+        assert_int_equal(float_bits(again), float_bits(saved));
+        assert_int_equal(float_bits(with_24_bits(saved)), float_bits(saved));
+        if (isinf(x) || isinf(saved)) continue;
         int exponent;
         frexp((double)x, &exponent);
         if (exponent < -125) exponent = -125;
-        assert_true(fabs((double)kept - (double)x) <= ldexp(1, exponent - 17)); /* half a step */
+        assert_true(fabs((double)saved - (double)x) <= ldexp(1, exponent - 17)); /* half a step */
     }
 }
 

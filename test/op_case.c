@@ -1,5 +1,5 @@
-/* trial.c - see trial.h */
-#include "test/trial.h"
+/* op_case.c - see op_case.h */
+#include "test/op_case.h"
 
 #include "base/bf16.h"
 #include "base/rng.h"
@@ -55,12 +55,12 @@ void bench_report(bench *b, const char *op)
     b->worst_case[0] = 0;
 }
 
-/* ---- making a trial ---- */
+/* ---- making a case ---- */
 
-void trial_begin(const bench *b, trial *t, trial_call *call, const void *options, const char *name,
-                 ...)
+void case_begin(const bench *b, op_case *t, case_call *call, const void *options, const char *name,
+                ...)
 {
-    *t = (trial){.call = call, .options = options, .seed = 1, .work = b->work};
+    *t = (op_case){.call = call, .options = options, .seed = 1, .work = b->work};
     va_list args;
     va_start(args, name);
     vsnprintf(t->name, sizeof t->name, name, args);
@@ -69,25 +69,25 @@ void trial_begin(const bench *b, trial *t, trial_call *call, const void *options
         t->seed = t->seed * 31 + (unsigned char)*c;
 }
 
-void trial_operand(trial *t, int i, const char *name, operand_role role, operand_kind kind,
-                   shape dims, int64_t pad)
+void case_operand(op_case *t, int i, const char *name, operand_role role, operand_kind kind,
+                  shape dims, int64_t pad)
 {
     assert_true(i < MAX_OPERANDS && t->operands[i].role == ABSENT);
-    tensor whole = tensor_of(NULL, F64, dims);
+    tensor full = tensor_of(NULL, F64, dims);
     operand *o = &t->operands[i];
     *o = (operand){.name = name,
                    .role = role,
                    .kind = kind,
                    .dims = dims,
                    .pad = pad,
-                   .rows = tensor_rows(whole),
-                   .cols = tensor_cols(whole)};
+                   .rows = tensor_rows(full),
+                   .cols = tensor_cols(full)};
     o->value = array(o->rows * o->cols, sizeof(double));
     o->want = array(o->rows * o->cols, sizeof(double));
     o->unit = array(o->rows * o->cols, sizeof(double));
 }
 
-void trial_round(trial *t, int i)
+void case_round(op_case *t, int i)
 {
     operand *o = &t->operands[i];
     for (int64_t k = 0; k < o->rows * o->cols; k++)
@@ -96,16 +96,16 @@ void trial_round(trial *t, int i)
                           : (double)(float)o->value[k];
 }
 
-void trial_draw(trial *t, int i, double mean, double deviation)
+void case_draw(op_case *t, int i, double mean, double deviation)
 {
     operand *o = &t->operands[i];
     for (int64_t k = 0; k < o->rows * o->cols; k++)
         o->value[k] = mean + deviation * normal_at(t->seed * MAX_OPERANDS + (uint64_t)i, RNG_TEST,
                                                    (uint64_t)k);
-    trial_round(t, i);
+    case_round(t, i);
 }
 
-void trial_draw_index(trial *t, int i, int64_t below)
+void case_draw_index(op_case *t, int i, int64_t below)
 {
     operand *o = &t->operands[i];
     for (int64_t k = 0; k < o->rows * o->cols; k++)
@@ -113,14 +113,14 @@ void trial_draw_index(trial *t, int i, int64_t below)
                                                         RNG_TEST, (uint64_t)k));
 }
 
-void trial_end(trial *t)
+void case_end(op_case *t)
 {
     for (int i = 0; i < MAX_OPERANDS; i++) {
         free(t->operands[i].value);
         free(t->operands[i].want);
         free(t->operands[i].unit);
     }
-    *t = (trial){0};
+    *t = (op_case){0};
 }
 
 /* ---- memory of one run ---- */
@@ -180,7 +180,7 @@ static void store(void *to, dtype type, double value)
 }
 
 /* Bytes from the image's start to element (r,c) of operand i. */
-static size_t element(const trial *t, const image *m, int i, int64_t r, int64_t c)
+static size_t element(const op_case *t, const image *m, int i, int64_t r, int64_t c)
 {
     const operand *o = &t->operands[i];
     return m->at[i].first + (size_t)(r * (o->cols + o->pad) + c) * dtype_size(m->at[i].type);
@@ -212,7 +212,7 @@ static dtype type_of(const operand *o, dtype work)
 
 /* Places every operand, shifted by so many of its elements (16 bytes for each of them where there are
  * only bytes). */
-static void image_plan(const trial *t, dtype work, int shift, image *m)
+static void image_plan(const op_case *t, dtype work, int shift, image *m)
 {
     m->bytes = RIG_GUARD;
     for (int i = 0; i < MAX_OPERANDS; i++) {
@@ -228,7 +228,7 @@ static void image_plan(const trial *t, dtype work, int shift, image *m)
         if (t->operands[i].shares) m->at[i].first = m->at[t->operands[i].shares - 1].first;
 }
 
-static image image_make(const trial *t, dtype work, int shift)
+static image image_make(const op_case *t, dtype work, int shift)
 {
     image m;
     image_plan(t, work, shift, &m);
@@ -252,7 +252,7 @@ static void image_free(image *m)
 }
 
 /* Forbids the guards: everything but the operands. */
-static void forbid(const trial *t, const image *m, char *memory)
+static void forbid(const op_case *t, const image *m, char *memory)
 {
     ASAN_POISON_MEMORY_REGION(memory, m->bytes);
     for (int i = 0; i < MAX_OPERANDS; i++)
@@ -263,7 +263,7 @@ static void forbid(const trial *t, const image *m, char *memory)
 }
 
 /* Runs the operation on memory of its own. */
-static image launch(const bench *b, const trial *t, rig *on, int shift)
+static image launch(const bench *b, const op_case *t, rig *on, int shift)
 {
     tensor tensors[MAX_OPERANDS] = {0};
     image m = image_make(t, on == &b->ref ? F64 : b->work, shift);
@@ -274,15 +274,15 @@ static image launch(const bench *b, const trial *t, rig *on, int shift)
             tensor_of((char *)on->memory + m.at[i].first, m.at[i].type, t->operands[i].dims);
         tensors[i].ld += t->operands[i].pad;
     }
-    tensor whole = tensor_of(on->memory, U8, SHAPE((int64_t)m.bytes));
+    tensor full = tensor_of(on->memory, U8, SHAPE((int64_t)m.bytes));
     rig_select(b, on);
-    op_put(&on->dev, STREAM_COMPUTE, whole, m.before);
+    op_put(&on->dev, STREAM_COMPUTE, full, m.before);
     op_sync(&on->dev, STREAM_COMPUTE);
     forbid(t, &m, on->memory);
     t->call(&on->dev, tensors, t->options);
     op_sync(&on->dev, STREAM_COMPUTE);
     ASAN_UNPOISON_MEMORY_REGION(on->memory, m.bytes);
-    op_get(&on->dev, STREAM_COMPUTE, m.after, whole);
+    op_get(&on->dev, STREAM_COMPUTE, m.after, full);
     op_sync(&on->dev, STREAM_COMPUTE);
     rig_well(on, t->name);
     return m;
@@ -291,7 +291,7 @@ static image launch(const bench *b, const trial *t, rig *on, int shift)
 /* ---- what is checked ---- */
 
 /* Which operand a byte belongs to: the last that begins before it, guard in front included. */
-static int operand_at(const trial *t, const image *m, size_t byte)
+static int operand_at(const op_case *t, const image *m, size_t byte)
 {
     int found = 0;
     size_t best = 0;
@@ -306,7 +306,7 @@ static int operand_at(const trial *t, const image *m, size_t byte)
 
 /* Guards, padding and inputs are bit for bit as before: `before`, with the elements of outputs
  * taken from `after`, must be `after`. */
-static void check_untouched(const trial *t, const rig *on, image *m)
+static void check_untouched(const op_case *t, const rig *on, image *m)
 {
     for (int i = 0; i < MAX_OPERANDS; i++) {
         const operand *o = &t->operands[i];
@@ -330,7 +330,7 @@ static void check_untouched(const trial *t, const rig *on, image *m)
                                    : "an input");
 }
 
-static void check_values(bench *b, const trial *t, const rig *on, int i, const image *m)
+static void check_values(bench *b, const op_case *t, const rig *on, int i, const image *m)
 {
     const operand *o = &t->operands[i];
     for (int64_t r = 0; r < o->rows; r++)
@@ -351,7 +351,8 @@ static void check_values(bench *b, const trial *t, const rig *on, int i, const i
         }
 }
 
-static void check_same(const trial *t, const rig *on, int i, const image *first, const image *again)
+static void check_same(const op_case *t, const rig *on, int i, const image *first,
+                       const image *again)
 {
     const operand *o = &t->operands[i];
     dtype type = first->at[i].type;
@@ -370,7 +371,7 @@ static void check_same(const trial *t, const rig *on, int i, const image *first,
 /* On the emulator, without LONG, most cases of a long list are left out, by the hash of their names:
  * in bf16, which is the same kernels over another element, more than in float; under the race detector,
  * whose reports do not depend on an order of threads, of short lists, too. */
-static bool left_out(const bench *b, const trial *t)
+static bool left_out(const bench *b, const op_case *t)
 {
     uint64_t hash = t->seed * 0x9e3779b97f4a7c15u >> 40;
     if (!rig_slow()) return false;
@@ -378,15 +379,15 @@ static bool left_out(const bench *b, const trial *t)
     return hash % (rig_once() ? 6 : b->work == BF16 ? 5 : 3);
 }
 
-bool trial_left_out(bench *b, trial *t)
+bool case_left_out(bench *b, op_case *t)
 {
     if (!left_out(b, t)) return false;
     b->cases++;
-    trial_end(t);
+    case_end(t);
     return true;
 }
 
-void trial_reference(bench *b, trial *t)
+void case_reference(bench *b, op_case *t)
 {
     if (left_out(b, t)) return;
     image m = launch(b, t, &b->ref, 0);
@@ -401,7 +402,7 @@ void trial_reference(bench *b, trial *t)
 }
 
 /* One more run, on a device with other threads; `first` is what came before. */
-static void compare_with(bench *b, const trial *t, rig *on, const image *first)
+static void compare_with(bench *b, const op_case *t, rig *on, const image *first)
 {
     image m = launch(b, t, on, 0);
     check_untouched(t, on, &m);
@@ -413,12 +414,12 @@ static void compare_with(bench *b, const trial *t, rig *on, const image *first)
     image_free(&m);
 }
 
-static int elements_of_shift(const trial *t)
+static int elements_of_shift(const op_case *t)
 {
     return t->shift ? t->shift : 1;
 }
 
-static void compare_once(bench *b, const trial *t)
+static void compare_once(bench *b, const op_case *t)
 {
     image m = launch(b, t, &b->many, b->cases % 2 * elements_of_shift(t));
     check_untouched(t, &b->many, &m);
@@ -427,7 +428,7 @@ static void compare_once(bench *b, const trial *t)
     image_free(&m);
 }
 
-void trial_compare(bench *b, trial *t)
+void case_compare(bench *b, op_case *t)
 {
     if (rig_once() || left_out(b, t)) {
         if (!left_out(b, t)) compare_once(b, t);
@@ -453,7 +454,7 @@ void trial_compare(bench *b, trial *t)
 
 /* ---- NaN ---- */
 
-static void check_poison(const trial *t, const rig *on, const image *m, const char *poisoned)
+static void check_poison(const op_case *t, const rig *on, const image *m, const char *poisoned)
 {
     for (int i = 0; i < MAX_OPERANDS; i++) {
         const operand *o = &t->operands[i];
@@ -467,7 +468,7 @@ static void check_poison(const trial *t, const rig *on, const image *m, const ch
     }
 }
 
-void trial_poison(bench *b, trial *t)
+void case_poison(bench *b, op_case *t)
 {
     int64_t total = 0;
     if (rig_once() || (rig_slow() && b->cases % 4)) return;
@@ -476,12 +477,12 @@ void trial_poison(bench *b, trial *t)
     for (int i = 0; i < MAX_OPERANDS && total < 3000; i++) {
         const operand *o = &t->operands[i];
         if ((o->role != GIVEN && o->role != ADDED) || o->kind == INDEX) continue;
-        double *victim = &o->value[t->seed % (uint64_t)(o->rows * o->cols)], kept = *victim;
+        double *victim = &o->value[t->seed % (uint64_t)(o->rows * o->cols)], saved = *victim;
         *victim = NAN;
-        trial_reference(b, t);
+        case_reference(b, t);
         image m = launch(b, t, &b->many, 0);
         check_poison(t, &b->many, &m, o->name);
         image_free(&m);
-        *victim = kept;
+        *victim = saved;
     }
 }
