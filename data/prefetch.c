@@ -155,7 +155,7 @@ error *prefetch_open(source *inner, int workers, int64_t count, int64_t stride, 
                      size_t target_bytes, source **out)
 {
     static const source_ops ops = {prefetch_read, prefetch_fingerprint, prefetch_close,
-                                   prefetch_bad, prefetch_warned};
+                                   prefetch_bad, prefetch_warned, NULL};
     prefetch *p;
     if (workers > MOST_WORKERS) workers = MOST_WORKERS;
     error *e = alloc_array(&p, 1, sizeof *p);

@@ -29,8 +29,9 @@ typedef struct {
     error *(*read)(source *, int64_t first, int64_t count, void *inputs, void *targets);
     error *(*fingerprint)(const source *, uint64_t *out);
     void (*close)(source *);
-    int64_t (*bad)(source *, char *why, size_t size);    /* ? see source_bad */
-    int64_t (*warned)(source *, char *why, size_t size); /* ? see source_warned */
+    int64_t (*bad)(source *, char *why, size_t size);          /* ? see source_bad */
+    int64_t (*warned)(source *, char *why, size_t size);       /* ? see source_warned */
+    int64_t (*unused)(const source *, char *why, size_t size); /* ? see source_unused */
 } source_ops;
 
 struct source {
@@ -66,6 +67,12 @@ static inline int64_t source_bad(source *s, char *why, size_t size)
 static inline int64_t source_warned(source *s, char *why, size_t size)
 {
     return s->ops->warned ? s->ops->warned(s, why, size) : 0;
+}
+
+/* How many files have nothing that is in a sample, and in words which and why. */
+static inline int64_t source_unused(const source *s, char *why, size_t size)
+{
+    return s->ops->unused ? s->ops->unused(s, why, size) : 0;
 }
 
 static inline void source_close(source *s) /* NULL is fine */

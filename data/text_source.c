@@ -2,6 +2,7 @@
 #include "data/text_source.h"
 #include "base/hash.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct {
@@ -36,6 +37,21 @@ static error *text_fingerprint(const source *base, uint64_t *out)
     return NULL;
 }
 
+/* Shards that are shorter than a window. */
+static int64_t text_unused(const source *base, char *why, size_t size)
+{
+    const text_source *s = (const text_source *)base;
+    int all = tokens_shards(s->set), few = 0, first = -1;
+    for (int i = 0; i < all; i++)
+        if (tokens_count(s->set, i) <= s->seq && !few++) first = i;
+    if (few)
+        snprintf(
+            why, size,
+            "%d of %d token shards have less than the %lld + 1 tokens of a window, such as '%s'",
+            few, all, (long long)s->seq, tokens_path(s->set, first));
+    return few;
+}
+
 static void text_close(source *base)
 {
     text_source *s = (text_source *)base;
@@ -47,7 +63,8 @@ static void text_close(source *base)
 error *text_source_open(const char *const *patterns, int n, int64_t vocab, int64_t seq,
                         int64_t batch, batch_order order, uint64_t seed, source **out)
 {
-    static const source_ops ops = {text_read, text_fingerprint, text_close, NULL, NULL};
+    static const source_ops ops = {text_read, text_fingerprint, text_close, NULL,
+                                   NULL,      text_unused};
     text_source *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     s->base.ops = &ops;

@@ -236,6 +236,13 @@ static const cJSON *value_then(const cJSON *then, const cJSON *without, const ch
     return old ? old : cJSON_GetObjectItemCaseSensitive(without, name);
 }
 
+/* null is a number that is the optimizer's own, which the optimizer compares; or a text that is not set. */
+static bool same_option(const cJSON *then, const cJSON *now)
+{
+    if (!then || cJSON_IsNull(then)) return cJSON_IsNull(now) || (then && cJSON_IsNumber(now));
+    return cJSON_Compare(then, now, true);
+}
+
 /* Those that must not change, or (tell) those that may and have. */
 static error *compare_options(const char *path, const cJSON *then, const cJSON *without,
                               const cJSON *now, const run_contents *c, bool tell)
@@ -246,8 +253,7 @@ static error *compare_options(const char *path, const cJSON *then, const cJSON *
         const cJSON *old = value_then(then, without, item->string);
         char what[NAME_ROOM], was[100], is[100];
         resume_rule rule = rule_of_option(c, item->string);
-        bool same = cJSON_Compare(old, item, true) || cJSON_IsNull(old); /* the optimizer's own */
-        if (rule == RESUME_SILENT || same) continue;
+        if (rule == RESUME_SILENT || same_option(old, item)) continue;
         snprintf(what, sizeof what, "--%s", item->string);
         if (rule == RESUME_FIXED && !tell)
             return refused(path, what, old, item, "give the old value, or start a new run");

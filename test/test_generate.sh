@@ -35,9 +35,12 @@ refuses() {
 
 make_model() {
     for i in {1..300}; do echo "line $i: the cat sat on the mät, and the rat sät on €$((i * 7)) 😀"; done >text
+    printf 'the cat' >few
     "$root/build/release/tokenize" --vocab bpe:300 -o data text >log 2>&1 &&
+        "$root/build/release/tokenize" --vocab data.vocab -f 0 -o short few >log 2>&1 &&
         "$root/build/release/train_gpt" --layers 2 --heads 2 --width 16 --context 32 --vocab 310 --batch 4 \
-            --steps 30 --lr 0.01 --warmup 2 --eval-every 0 --train-data data_train.bin --out run --threads 1 --device cpu >log 2>&1
+            --steps 30 --lr 0.01 --warmup 2 --eval-every 15 --train-data data_train.bin short_train.bin \
+            --val-data short_train.bin data_val.bin --eval-batches 1000 --out run --threads 1 --device cpu >trained 2>&1
 }
 
 says() { # ARGUMENTS...: text to FILE
@@ -104,6 +107,12 @@ generating() {
 value() { sed -n "s|.*$1 \([0-9.]*\).*|\1|p" out; }
 
 evaluating() {
+    for line in '--train-data: 1 of 2 token shards have less than the 32 + 1 tokens' '--val-data: 1 of 2' \
+        '--eval-batches 1000: an evaluation takes'; do
+        grep -q -e "$line" "$work/trained"
+        report "training has said $line" $?
+    done
+    refuses "a shard in place of a text" "a shard of tokens|--decode" --load run --vocab data.vocab --eval data_val.bin
     run --load run --vocab data.vocab --eval text
     report "a text is scored" $?
     local n

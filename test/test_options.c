@@ -558,14 +558,19 @@ static void test_config(void **state)
     cJSON *object = config();
     int n = 0;
     for (const cJSON *item = object->child; item; item = item->next) {
-        bool known = cJSON_IsArray(item) || !strcmp(item->string, "ranks") ||
-                     !strcmp(item->string, "plan-beside"); /* these two only with --plan */
+        bool known = cJSON_IsArray(item) || cJSON_IsBool(item) || cJSON_IsNull(item) ||
+                     !strcmp(item->string, "ranks"); /* only with --plan */
         for (int i = 0; i < ROWS; i++)
             known |= !strcmp(item->string, rows[i].name);
         if (!known) fail_msg("--%s is not tested", item->string);
         n++;
     }
-    assert_int_equal(n, ROWS + LISTS + 1);
+    assert_int_equal(n, option_count(&text_task));
+    for (int i = 0; i < n; i++)
+        if (!cJSON_GetObjectItemCaseSensitive(object, option_name(&text_task, i)))
+            fail_msg("options.json lacks --%s", option_name(&text_task, i));
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(object, "load")));
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(object, "widen")));
     static const struct {
         const char *name;
         double value;

@@ -155,6 +155,18 @@ else
     [ "$(grep -c libpcre2-dev err)" -eq 1 ] || report "a tokenizer.json is read" 1
 fi
 
+# what is no text is named, and what is not UTF-8 is told
+gzip -c text >packed.gz
+refuses "a compressed file" "compressed by gzip" -v bpe:300 -o packed packed.gz
+refuses "a shard as text" "a shard of tokens" -v bpe:300 -o packed plain_val.bin
+{ printf '\377\376'; cat text; } >wide
+refuses "UTF-16" "iconv" -v bpe:300 -o packed wide
+succeeds "bytes are of anything" "$tokenize" -f 0 -o packed packed.gz
+{ cat text; printf 'caf\351\n'; } >latin
+"$tokenize" -v bpe:270 -o latin latin >out 2>err
+report "a text that is not UTF-8 is told" \
+    "$([ -s latin_train.bin ] && [ "$(grep -c 'not UTF-8 from byte 5903 on (0xe9)' err)" = 1 ]; echo $?)"
+
 refuses "decoding learns nothing" "--decode learns nothing" -d -v bpe:280 plain_val.bin
 refuses "decoding writes no files" "--output" -d -o x plain_val.bin
 refuses "decoding splits nothing" "--val-fraction" -d -f 0.1 plain_val.bin

@@ -129,6 +129,27 @@ static void test_evaluation_is_repeatable(void **state)
     small_close(&s);
 }
 
+/* Windows that are less than two batches are evaluated once each, whole batches of them. */
+static void test_evaluation_counts_none_twice(void **state)
+{
+    (void)state;
+    small_run s;
+    eval_result one, all;
+    small_open(&s, SMALL_MODEL "--eval-batches 1");
+    must(trainer_evaluate(s.t, s.data, &one));
+    small_close(&s);
+    small_open(&s, SMALL_MODEL "--eval-batches 8");
+    for (s.data->count = 3; s.data->count < 6; s.data->count++) {
+        assert_int_equal(trainer_eval_samples(s.t, s.data), 3);
+        must(trainer_evaluate(s.t, s.data, &all));
+        assert_true(all.loss == one.loss);
+    }
+    assert_int_equal(trainer_eval_samples(s.t, s.data), 6);
+    must(trainer_evaluate(s.t, s.data, &all));
+    assert_true(all.loss != one.loss);
+    small_close(&s);
+}
+
 /* The loss that training reports is what the logits of the decoder say. */
 static void test_decoder_agrees_with_the_loss(void **state)
 {
@@ -212,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_nan_anywhere),
         cmocka_unit_test(test_overflow_in_an_activation),
         cmocka_unit_test(test_evaluation_is_repeatable),
+        cmocka_unit_test(test_evaluation_counts_none_twice),
         cmocka_unit_test(test_decoder_agrees_with_the_loss),
         cmocka_unit_test(test_token_outside_the_vocabulary),
         cmocka_unit_test(test_attention_by_cudnn),

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "data/text_check.h"
 #include "infer/generator.h"
 #include "infer/choose_token.h"
 #include "infer/find_tokenizer.h"
@@ -376,6 +377,7 @@ static error *read_text(const char *path, text *t)
     if (!f) return user_error("--eval %s: %s: name a readable text file", path, strerror(errno));
     error *e = stream_read_all(f, path, &t->bytes, &t->n_bytes, &t->room);
     fclose(f);
+    if (!e) e = text_check(path, t->bytes, t->n_bytes);
     return error_context(e, "--eval");
 }
 

@@ -27,6 +27,7 @@
 #include "data/bpe/bpe_documents.h"
 #include "base/files.h"
 #include "base/grow.h"
+#include "data/text_check.h"
 #include "data/tokens.h"
 
 enum {
@@ -154,10 +155,12 @@ static error *open_and_read(const char *name, text *t)
     return e;
 }
 
-static error *read_input(const char *name, text *t)
+/* With --vocab bytes every file is a sequence of tokens, text or not. */
+static error *read_input(const char *name, bool any_bytes, text *t)
 {
     size_t begin = t->n;
     TRY(open_and_read(name, t));
+    if (!any_bytes) TRY(text_check(name, t->bytes + begin, t->n - begin));
     TRY(grow_array(&t->inputs, &t->input_capacity, t->n_inputs + 1, sizeof *t->inputs));
     t->inputs[t->n_inputs++] = (range){begin, t->n};
     return NULL;
@@ -405,7 +408,7 @@ static error *read_and_write(const options *opt, double fraction, bpe_special sp
                              outputs *o)
 {
     for (int i = 0; i < opt->n_inputs; i++)
-        TRY(read_input(opt->inputs[i], t));
+        TRY(read_input(opt->inputs[i], strcmp(opt->vocab, "bytes") == 0, t));
     TRY(output_names(opt->prefix, o));
     size_t n_train = cut(t, fraction);
     TRY(check_text(t, n_train, fraction, o));

@@ -373,10 +373,26 @@ static error *begin(session *s, device *dev)
     return NULL;
 }
 
+/* What of the data is in no sample, or in no evaluation. */
+static void tell_unused(const session *s)
+{
+    const options *o = s->o;
+    char why[400];
+    if (source_unused(s->train, why, sizeof why)) printf("--train-data: %s: left out\n", why);
+    if (!s->val) return;
+    if (source_unused(s->val, why, sizeof why)) printf("--val-data: %s: left out\n", why);
+    int64_t takes = trainer_eval_samples(s->t, s->val);
+    if (takes < o->eval_batches * o->batch * comm_size(o->comm))
+        printf("--eval-batches %lld: an evaluation takes %lld %s, as --val-data has only %lld\n",
+               (long long)o->eval_batches, (long long)takes, o->task->samples,
+               (long long)s->val->count);
+}
+
 static error *run_session(session *s, device *dev)
 {
     const options *o = s->o;
     TRY(begin(s, dev));
+    tell_unused(s);
     s->first = s->contents.step + 1;
     int64_t per_step = units_per_step(o), epoch = s->train->count * o->task->units(o);
     printf("%lld %s a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step,

@@ -24,7 +24,7 @@ typedef enum {
     OPTION_GROUPS
 } option_group;
 
-/* What a resume does when it has changed (run/run_contents.h).  Flags are not kept in checkpoints. */
+/* What a resume does when it has changed (run/run_contents.h). */
 typedef enum {
     FIXED = RESUME_FIXED,
     TOLD = RESUME_TOLD,

@@ -1,5 +1,5 @@
-/* options_json.c - the options as JSON, row by row of their table: options.json, and what checkpoints
- * keep of them.
+/* options_json.c - the options as JSON, every row of their table: options.json, and what checkpoints
+ * keep of them.  What is not set is null.
  */
 #include "base/utf8.h"
 #include "base/json.h"
@@ -46,12 +46,13 @@ static bool add_option(cJSON *object, const option_row *row, options *o)
     case REAL:
         return cJSON_AddNumberToObject(object, row->name, *(double *)option_field(o, row));
     case TEXT:
-        return !text || json_add(object, row->name, text_item(text));
+        return json_add(object, row->name, text ? text_item(text) : cJSON_CreateNull());
     case LIST:
         return add_list(cJSON_AddArrayToObject(object, row->name), option_field(o, row));
-    default:
-        return true;
+    case FLAG:
+        return cJSON_AddBoolToObject(object, row->name, *(bool *)option_field(o, row));
     }
+    return true;
 }
 
 static error *print_rows(options *o, char **out)

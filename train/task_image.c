@@ -70,7 +70,7 @@ static const option_row rows[] = {
     {"std", "X,X,X", "what they are then divided by", TEXT, DATA, TOLD, 0, FIELD(std), 0, 0, "0.5"},
     {"random-crop", "N", "shift images by up to N pixels each way", INTEGER, DATA, TOLD, 0,
      FIELD(random_crop), 0, 1e4, NULL},
-    {"flip", NULL, "turn left to right, one time in two", FLAG, DATA, SILENT, 0, FIELD(flip), 0, 0,
+    {"flip", NULL, "turn left to right, one time in two", FLAG, DATA, TOLD, 0, FIELD(flip), 0, 0,
      NULL},
     {"resized-crop", "X",
      "take a part of each image of X to all of its area, of another shape, scaled "

@@ -184,7 +184,9 @@ static error *text_default_data(options *o)
 static error *text_open(const options *o, bool training, source **out)
 {
     const pattern_list *list = training ? &o->train_data : &o->val_data;
-    return text_source_open(list->pattern, list->n, o->model.vocab, o->seq, o->batch,
+    int64_t least =
+        training ? o->batch : o->batch * comm_size(o->comm); /* none is evaluated twice */
+    return text_source_open(list->pattern, list->n, o->model.vocab, o->seq, least,
                             training ? BATCHES_SHUFFLED : BATCHES_SEQUENTIAL, (uint64_t)o->seed,
                             out);
 }

@@ -151,15 +151,12 @@ static double mean_over(const trainer *t, int64_t micro_batches)
                   (double)micro_batches);
 }
 
-/* How many samples an evaluation takes. */
-static int64_t eval_samples(const trainer *t, const source *data)
+int64_t trainer_eval_samples(const trainer *t, const source *data)
 {
     int64_t at_once = samples_at_once(t), n = t->o->eval_batches * at_once;
     if (!data) return n > 0 ? n : 2 * at_once; /* recording */
     if (n > 0 && n <= data->count) return n;
-    if (data->ends) return data->count;
-    int64_t batches = data->count / at_once; /* whole ones, and two at least, as recorded */
-    return (batches < 2 && t->o->eval_batches != 1 ? 2 : batches < 1 ? 1 : batches) * at_once;
+    return data->ends ? data->count : data->count / at_once * at_once; /* whole batches */
 }
 
 /* Is there a wish to stop, in any rank?  An evaluation may take longer than who asks has patience. */
@@ -284,9 +281,9 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
 /* True: it was stopped on the way, and its sums are of a part. */
 static bool eval_program(trainer *t, source *data)
 {
-    int64_t at_once = samples_at_once(t), samples = eval_samples(t, data),
+    int64_t at_once = samples_at_once(t), samples = trainer_eval_samples(t, data),
             batches = (samples + at_once - 1) / at_once;
-    if (batches < 2 && t->o->eval_batches != 1) batches = 2; /* as recorded; the rest is empty */
+    if (batches < 2 && t->o->eval_batches != 1) batches = 2; /* as recorded; the rest is nothing */
     loss_sink loss = {.sum = t->loss, .hits = t->hits};
     loss.scale = data ? mean_over(t, batches) * (double)(batches * at_once) / (double)samples : 1;
     int n = iterations(t, batches);
@@ -297,6 +294,7 @@ static bool eval_program(trainer *t, source *data)
         arena_iteration(t->arena, k);
         feed(t, data, own_samples(t, k));
         loss.accumulate = k > 0;
+        if (k * at_once >= samples) loss.scale = 0; /* a batch of samples that have been counted */
         t->kind->evaluate(&t->r, t->model, &t->batch, &loss);
         if (k > 0 && k + 1 < n) stopped = stop_wished(t);
     }
@@ -507,8 +505,8 @@ error *trainer_evaluate(trainer *t, source *data, eval_result *out)
 {
     t->params.training = false;
     out->stopped = eval_program(t, data);
-    double n = (double)eval_samples(t, data), left_out;
-    out->loss = fetch_loss(t, eval_samples(t, data), &out->accuracy);
+    double n = (double)trainer_eval_samples(t, data), left_out;
+    out->loss = fetch_loss(t, trainer_eval_samples(t, data), &out->accuracy);
     left_out = fetch_third(t, t->left_out);
     if (left_out > 0) {
         out->loss *= n / (n - left_out);

@@ -80,6 +80,10 @@ run_tensors trainer_tensors(trainer *t);
  * Where the device has graphs, the first step of a process runs as it is and is then noted down as
  * graphs; later ones launch these.  The same bits either way; --no-cuda-graph turns it off. */
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
+/* How many samples an evaluation takes: those of eval_batches batches, or all that there are, in whole batches
+ * where the source does not end.  No sample twice. */
+int64_t trainer_eval_samples(const trainer *t, const source *data);
+
 /* Mean loss over eval_batches batches; with 0, and for a source that ends, over no more than all.  Samples
  * that cannot be read do not count. */
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;

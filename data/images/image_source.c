@@ -228,7 +228,7 @@ error *image_source_open(const char *const *paths, int n, const image_options *o
                          source **out)
 {
     static const source_ops ops = {image_read, image_fingerprint, image_close, image_bad,
-                                   image_warned};
+                                   image_warned, NULL};
     image_source *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     s->o = *options;
