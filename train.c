@@ -197,9 +197,8 @@ int main(int argc, char **argv)
     }
     if (!e) e = ranks_open(&o, &ranks);
     if (!e) e = run_with(&o);
-    bool failed = e;
     int status = report(&ranks, e);
-    comm_close(&ranks, failed);
+    comm_close(&ranks, status);
     options_free(&o);
     return status;
 }

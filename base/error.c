@@ -62,6 +62,12 @@ error *internal_error_at(const char *file, int line, const char *fmt, ...)
     return e;
 }
 
+error *error_as(error *e, error_kind kind)
+{
+    if (e && !e->is_static) e->kind = kind;
+    return e;
+}
+
 error *error_numbered(error *e, int number)
 {
     if (e && !e->is_static) e->number = number;

@@ -290,7 +290,7 @@ static void part_from_others(device *dev)
     s->comm = NULL;
 }
 
-static void nccl_close(comm *c, bool failed)
+static void nccl_close(comm *c, int status)
 {
     nccl_state *s = nccl_state_of(c);
     comm host = s->host;
@@ -298,7 +298,7 @@ static void nccl_close(comm *c, bool failed)
     host.agreed = c->agreed;
     host.told = c->told;
     free(s);
-    if (host.ops->close) host.ops->close(&host, failed);
+    if (host.ops->close) host.ops->close(&host, status);
 }
 
 static const comm_ops nccl_table = {.name = "nccl",

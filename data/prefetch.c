@@ -102,9 +102,9 @@ static error *prefetch_read(source *base, int64_t first, int64_t count, void *in
     return e;
 }
 
-static error *prefetch_fingerprint(const source *base, uint64_t *out)
+static error *prefetch_fingerprint(const source *base, const fingerprint *known, fingerprint *out)
 {
-    return source_fingerprint(((const prefetch *)base)->inner, out);
+    return source_fingerprint(((const prefetch *)base)->inner, known, out);
 }
 
 static int64_t prefetch_bad(source *base, char *why, size_t size)

@@ -17,7 +17,7 @@
 #ifndef REGRAD_SOURCE_H
 #define REGRAD_SOURCE_H
 
-#include "base/error.h"
+#include "base/fingerprint.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,7 +27,7 @@ typedef struct source source;
 
 typedef struct {
     error *(*read)(source *, int64_t first, int64_t count, void *inputs, void *targets);
-    error *(*fingerprint)(const source *, uint64_t *out);
+    error *(*fingerprint)(const source *, const fingerprint *known, fingerprint *out);
     void (*close)(source *);
     int64_t (*bad)(source *, char *why, size_t size);          /* ? see source_bad */
     int64_t (*warned)(source *, char *why, size_t size);       /* ? see source_warned */
@@ -50,11 +50,11 @@ static inline error *source_read(source *s, int64_t first, int64_t count, void *
     return s->ops->read(s, first, count, inputs, targets);
 }
 
-/* A number that tells this data, and how it is cut into samples, from other: of every file its size
- * and some of what is in it. */
-static inline error *source_fingerprint(const source *s, uint64_t *out)
+/* A number that tells this data from other: of all that is in its files (base/fingerprint.h).
+ * known: ? an earlier one, which is taken if the files have not changed since. */
+static inline error *source_fingerprint(const source *s, const fingerprint *known, fingerprint *out)
 {
-    return s->ops->fingerprint(s, out);
+    return s->ops->fingerprint(s, known, out);
 }
 
 /* How many samples were left out because they are bad, and what was wrong with the last. */

@@ -1,6 +1,5 @@
 /* text_source.c - see text_source.h */
 #include "data/text_source.h"
-#include "base/hash.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +8,6 @@ typedef struct {
     source base;
     token_set *set;
     batches *windows;
-    int64_t seq;
 } text_source;
 
 static error *text_read(source *base, int64_t first, int64_t count, void *inputs, void *targets)
@@ -17,24 +15,9 @@ static error *text_read(source *base, int64_t first, int64_t count, void *inputs
     return batches_read(((text_source *)base)->windows, first, count, inputs, targets);
 }
 
-/* Of each shard its length and its first and last tokens. */
-static error *text_fingerprint(const source *base, uint64_t *out)
+static error *text_fingerprint(const source *base, const fingerprint *known, fingerprint *out)
 {
-    enum { SOME = 1024 };
-    const text_source *s = (const text_source *)base;
-    const token_set *set = s->set;
-    int32_t ids[SOME];
-    uint64_t hash = hash_add(HASH_BEGIN, &s->seq, sizeof s->seq);
-    for (int i = 0; i < tokens_shards(set); i++) {
-        int64_t n = tokens_count(set, i), some = n < SOME ? n : SOME;
-        hash = hash_add(hash, &n, sizeof n);
-        for (int end = 0; end < 2; end++) {
-            TRY(tokens_read(set, i, end ? n - some : 0, some, ids));
-            hash = hash_add(hash, ids, (size_t)some * sizeof *ids);
-        }
-    }
-    *out = hash;
-    return NULL;
+    return tokens_fingerprint(((const text_source *)base)->set, known, out);
 }
 
 /* Shards that are shorter than a window. */
@@ -68,7 +51,6 @@ error *text_source_open(const char *const *patterns, int n, int64_t vocab, int64
     text_source *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     s->base.ops = &ops;
-    s->seq = seq;
     error *e = tokens_open(patterns, n, vocab, &s->set);
     if (!e) e = batches_open(s->set, seq, batch, order, seed, &s->windows);
     if (e) {

@@ -219,3 +219,14 @@ error *tokens_read(const token_set *t, int shard_index, int64_t first, int64_t c
     }
     return NULL;
 }
+
+error *tokens_fingerprint(const token_set *t, const fingerprint *known, fingerprint *out)
+{
+    fingerprint_file *files;
+    TRY(alloc_array(&files, t->n, sizeof *files));
+    for (size_t i = 0; i < t->n; i++)
+        files[i] = (fingerprint_file){.path = t->shards[i].path, .fd = t->shards[i].fd};
+    error *e = fingerprint_files(files, (int64_t)t->n, 0, known, out);
+    free(files);
+    return e;
+}

@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/error.h"
+#include "base/fingerprint.h"
 
 /* ---- reading ---- */
 
@@ -39,6 +39,9 @@ int64_t tokens_count(const token_set *s, int shard); /* tokens in that shard */
  * outside the vocabulary (file, position, id) and for a file that cannot be read any more. */
 error *tokens_read(const token_set *s, int shard, int64_t first, int64_t count,
                    int32_t *ids /* (count) */) NODISCARD;
+
+/* Of all shards, in their order; known: ? see fingerprint_files. */
+error *tokens_fingerprint(const token_set *s, const fingerprint *known, fingerprint *out) NODISCARD;
 
 /* ---- writing ---- */
 

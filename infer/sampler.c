@@ -7,7 +7,7 @@
 
 error *sampler_open(const sampler_options *o, sampler *out)
 {
-    *out = (sampler){.text = o->prompt, .tokens = o->tokens, .stop = o->stop};
+    *out = (sampler){.text = o->prompt, .tokens = o->tokens};
     TRY(bpe_open(o->tokenizer, &out->vocab));
     size_t n = strlen(o->prompt);
     int32_t size = bpe_size(out->vocab);
@@ -51,12 +51,13 @@ static error *one_token(sampler *s, decoder *d, uint64_t index)
     return NULL;
 }
 
-error *sampler_show(sampler *s, decoder *d, int64_t step)
+error *sampler_show(sampler *s, decoder *d, int64_t step, bool (*stop)(void *context),
+                    void *context)
 {
     printf("--- sample after step %lld ---\n%s", (long long)step, s->text);
     decoder_begin(d);
     decoder_push(d, s->prompt, (int64_t)s->n_prompt);
-    for (int64_t i = 0; i < s->tokens && !(s->stop && s->stop()); i++)
+    for (int64_t i = 0; i < s->tokens && !(i > 0 && stop(context)); i++) /* one, as was planned */
         TRY(one_token(s, d, (uint64_t)step << 24 | (uint64_t)i));
     decoder_end(d);
     printf("\n---\n");

@@ -17,7 +17,6 @@ typedef struct {
     int64_t window; /* tokens that the decoder is for */
     int64_t tokens; /* in a sample */
     uint64_t seed;
-    bool (*stop)(void); /* ? asked after each token: is that enough? */
 } sampler_options;
 
 typedef struct {
@@ -26,7 +25,6 @@ typedef struct {
     int32_t *prompt;  /* ... encoded */
     size_t n_prompt;
     int64_t tokens;
-    bool (*stop)(void);
     float *logits; /* (V) */
     chooser chooser;
 } sampler;
@@ -35,7 +33,9 @@ typedef struct {
 error *sampler_open(const sampler_options *o, sampler *out) NODISCARD;
 void sampler_close(sampler *s);
 
-/* Prints one sample to stdout, or as much of it as there is when it is asked to stop. */
-error *sampler_show(sampler *s, decoder *d, int64_t step) NODISCARD;
+/* Prints one sample to stdout, or as much of it as there is when `stop`, which is asked after each token, says
+ * that it is enough. */
+error *sampler_show(sampler *s, decoder *d, int64_t step, bool (*stop)(void *context),
+                    void *context) NODISCARD;
 
 #endif

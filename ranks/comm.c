@@ -126,7 +126,8 @@ static error *first_of(comm *c, error *mine, const outcome *all)
     c->told = first != c->rank;
     if (first == c->rank) return error_context(mine, "rank %d", c->rank);
     error_free(mine);
-    return user_error("rank %d: %.*s", first, WORDS, all[first].text);
+    return error_as(user_error("rank %d: %.*s", first, WORDS, all[first].text),
+                    (error_kind)all[first].failed);
 }
 
 error *comm_agree(comm *c, error *mine)
@@ -210,7 +211,7 @@ comm comm_planned(int size, size_t staging)
     return (comm){.size = size, .staging = staging};
 }
 
-void comm_close(comm *c, bool failed)
+void comm_close(comm *c, int status)
 {
-    if (c && c->ops) c->ops->close(c, failed);
+    if (c && c->ops) c->ops->close(c, status);
 }

@@ -68,7 +68,7 @@ typedef struct {
     error *(*share_words)(comm *, const void *mine, void *all, size_t bytes);
     /* The number of this rank among those of its machine; 0 if nobody knows. */
     error *(*local_rank)(comm *, int *out);
-    void (*close)(comm *, bool failed);
+    void (*close)(comm *, int status);
 } comm_ops;
 
 struct comm {
@@ -140,6 +140,7 @@ double comm_patience(comm *c, double seconds);
 
 /* A comm of which only the size is true: for plans. */
 comm comm_planned(int size, size_t staging);
-void comm_close(comm *c, bool failed); /* NULL is fine */
+/* status: what this process ends with; if the others do not know of a failure, they end with it, too. */
+void comm_close(comm *c, int status); /* NULL is fine */
 
 #endif

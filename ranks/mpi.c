@@ -366,11 +366,11 @@ static void state_free(mpi_state *s)
 }
 
 /* After a failure that not all know of nobody can be waited for: MPI ends them all. */
-static void mpi_close(comm *c, bool failed)
+static void mpi_close(comm *c, int status)
 {
-    if (failed && !c->agreed) {
+    if (status && !c->agreed) {
         if (c->told) nanosleep(&(struct timespec){.tv_sec = 1}, NULL); /* let the other speak */
-        MPI_Abort(MPI_COMM_WORLD, 1);
+        MPI_Abort(MPI_COMM_WORLD, status);
     }
     MPI_Finalize();
     state_free(state_of(c));

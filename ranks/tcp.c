@@ -283,12 +283,12 @@ static error *wire_share(comm *c, const void *mine, void *all, size_t bytes)
     return NULL;
 }
 
-static void wire_close(comm *c, bool failed)
+static void wire_close(comm *c, int status)
 {
     wire_state *s = state_of(c);
     for (int i = 0; i < s->n; i++) {
         peer *p = &s->peers[i];
-        if (p->fd >= 0 && failed && !c->agreed) error_free(say(c, i, LAST, NULL, 0));
+        if (p->fd >= 0 && status && !c->agreed) error_free(say(c, i, LAST, NULL, 0));
         if (p->fd >= 0) close(p->fd);
         free(p->in);
         free(p->words);

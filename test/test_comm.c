@@ -169,7 +169,12 @@ static void test_agree(void **state)
     o = (other){2, 0, 1, "the disk is full"};
     error *e = comm_agree(&c, NULL);
     assert_string_equal(error_text(e), "rank 2: the disk is full");
+    assert_int_equal(error_kind_of(e), ERR_USER);
     assert_true(c.agreed && c.told);
+    error_free(e);
+    o = (other){2, 0, ERR_INTERNAL, "a bug"};
+    e = comm_agree(&c, NULL);
+    assert_int_equal(error_kind_of(e), ERR_INTERNAL);
     error_free(e);
     o = (other){0, 0, 0, NULL}; /* rank 0 is well, the others are as this one */
     c.agreed = c.told = false;
@@ -188,7 +193,7 @@ static void test_one_process(void **state)
     ok(comm_barrier(NULL));
     assert_true(comm_size(NULL) == 1 && comm_rank(NULL) == 0);
     comm_abandon(NULL);
-    comm_close(NULL, false);
+    comm_close(NULL, 0);
 }
 
 /* ---- two ranks that do not run the same program ---- */
@@ -224,26 +229,36 @@ static error *with_memory(comm *c, const char *what)
     return e;
 }
 
-static int one_of_two(const char *what)
+/* "status 2 alone": the last rank ends with it, agreed upon or not. */
+static error *ends_with(comm *c, const char *what)
+{
+    error *e = NULL;
+    if (c->rank == c->size - 1)
+        e = what[7] == '2' ? internal_error("on purpose") : user_error("on purpose");
+    if (e && strstr(what, "alone")) return e;
+    TRY(comm_agree(c, e));
+    return comm_barrier(c);
+}
+
+static int one_of_several(const char *what)
 {
     comm c;
     error *e = mpi_open(&c);
     if (e) return error_report("test_comm", e);
     c.limit = 1;
-    e = with_memory(&c, what);
-    bool failed = e;
-    if (c.told) {
+    e = strncmp(what, "status ", 7) ? with_memory(&c, what) : ends_with(&c, what);
+    int status = e ? (int)error_kind_of(e) : 0;
+    if (c.told)
         error_free(e);
-        e = NULL;
-    }
-    int status = e ? error_report("test_comm", e) : failed;
-    comm_close(&c, failed);
+    else if (e)
+        status = error_report("test_comm", e);
+    comm_close(&c, status);
     return status;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc > 1) return one_of_two(argv[1]);
+    if (argc > 1) return one_of_several(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_even_shares), cmocka_unit_test(test_owned_shares),
         cmocka_unit_test(test_dealt),       cmocka_unit_test(test_stage_0_owns_all),

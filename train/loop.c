@@ -8,6 +8,7 @@
 #include "run/run_dir.h"
 #include "run/stop.h"
 #include "train/contents.h"
+#include "train/holdings.h"
 #include "train/mfu.h"
 #include "train/show_step.h"
 #include "train/task.h"
@@ -332,6 +333,7 @@ static error *run_steps(session *s)
         error *e = between_steps(s, step);
         if (e) return s->t->r.dev->async ? error_context(e, "after step %lld", (long long)step) : e;
         if (comm_size(o->comm) == 1) s->stopped = stop_asked() || s->too_many;
+        s->stopped |= s->t->stop_agreed;
         bool last = step == o->steps; /* nobody keeps it else */
         if (due(o->checkpoint_every, step, o->steps) && (last || !s->stopped)) keep(s, step);
     }
@@ -340,9 +342,10 @@ static error *run_steps(session *s)
     return s->too_many ? give_up(s, step) : stop(s, step, by);
 }
 
-static error *write_reports(session *s)
+static error *write_reports(session *s, const data_prints *prints)
 {
     if (comm_rank(s->o->comm)) return NULL;
+    TRY(data_prints_keep(s->o->out, prints));
     TRY(run_report_write(s->t, &(run_report){"options.json", print_options}));
     for (const run_report *r = s->reports; r->name; r++)
         TRY(run_report_write(s->t, r));
@@ -356,19 +359,21 @@ static error *begin(session *s, device *dev)
     comm *c = o->comm;
     const run_dir_options where = {
         .path = o->out, .resume = o->resume, .steps = o->steps, .keep = o->keep};
-    uint64_t data = 0;
+    data_prints prints;
     error *e = open_data(s);
     if (!e && comm_rank(c) == 0) e = make_directory(o->out, "--out");
-    if (!e) e = source_fingerprint(s->train, &data);
-    if (!e) e = contents_describe(s->t, data, &s->contents);
+    if (!e) e = data_prints_take(o->out, s->train, s->val, &prints);
+    if (!e) e = contents_describe(s->t, prints.train.value, &s->contents);
     TRY(comm_agree(c, e));
-    TRY(comm_same(c, data, "training data"));
+    TRY(holdings_compare_data(c, &prints, s->contents.vocab));
     TRY(run_dir_open(&s->dir, &where, &s->contents));
+    TRY(holdings_compare_checkpoints(c, s->dir.from));
     e = find_peak(s, dev);
     if (!e) e = trainer_commit(s->t, dev, false); /* before an older run's files are replaced */
     if (!e) e = run_dir_resume(&s->dir);
-    if (!e) e = write_reports(s);
     TRY(comm_agree(c, e));
+    TRY(holdings_compare_weights(s->t, *s->dir.from));
+    TRY(comm_agree(c, write_reports(s, &prints)));
     comm_patience(c, (double)o->watchdog);
     return NULL;
 }

@@ -3,7 +3,6 @@
 #include "data/text_source.h"
 #include "model/hf/hf.h"
 #include "infer/sampler.h"
-#include "run/stop.h"
 #include "train/task.h"
 #include "io/model_file.h"
 
@@ -229,8 +228,7 @@ static error *text_begin(const options *o, void **own)
                                  .vocab = o->model.vocab,
                                  .window = o->seq,
                                  .tokens = o->sample_tokens,
-                                 .seed = (uint64_t)o->seed,
-                                 .stop = comm_size(o->comm) > 1 ? NULL : stop_is_asked};
+                                 .seed = (uint64_t)o->seed};
     error *e = sampler_open(&how, s);
     if (e) {
         free(s);
@@ -240,11 +238,16 @@ static error *text_begin(const options *o, void **own)
     return NULL;
 }
 
+static bool enough(void *context)
+{
+    return trainer_stop_wished(context);
+}
+
 static error *text_between(void *own, trainer *t, int64_t step)
 {
     const options *o = t->o;
     if (!own || (step % o->sample_every && step != o->steps)) return NULL;
-    return sampler_show(own, &t->decoder, step);
+    return sampler_show(own, &t->decoder, step, enough, t);
 }
 
 static void text_end(void *own)

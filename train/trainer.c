@@ -159,21 +159,22 @@ int64_t trainer_eval_samples(const trainer *t, const source *data)
     return data->ends ? data->count : data->count / at_once * at_once; /* whole batches */
 }
 
-/* Is there a wish to stop, in any rank?  An evaluation may take longer than who asks has patience. */
-static bool stop_wished(trainer *t)
+bool trainer_stop_wished(trainer *t)
 {
     comm *c = t->r.comm;
     char mine = stop_is_asked(), *all;
     if (arena_recording(t->arena)) return false;
-    if (comm_size(c) == 1) return mine;
-    error *e = alloc_array(&all, (size_t)c->size, 1);
-    if (!e) {
-        e = comm_share(c, &mine, all, 1);
-        for (int i = 0; i < c->size; i++)
-            mine |= all[i];
-        free(all);
+    if (comm_size(c) > 1) {
+        error *e = alloc_array(&all, (size_t)c->size, 1);
+        if (!e) {
+            e = comm_share(c, &mine, all, 1);
+            for (int i = 0; i < c->size; i++)
+                mine |= all[i];
+            free(all);
+        }
+        if (e) device_fail(t->r.dev, e);
     }
-    if (e) device_fail(t->r.dev, e);
+    t->stop_agreed |= mine;
     return mine;
 }
 
@@ -296,7 +297,7 @@ static bool eval_program(trainer *t, source *data)
         loss.accumulate = k > 0;
         if (k * at_once >= samples) loss.scale = 0; /* a batch of samples that have been counted */
         t->kind->evaluate(&t->r, t->model, &t->batch, &loss);
-        if (k > 0 && k + 1 < n) stopped = stop_wished(t);
+        if (k > 0 && k + 1 < n) stopped = trainer_stop_wished(t);
     }
     t->left_out = data ? (double)(data->left_out - before) : 0;
     if (present(

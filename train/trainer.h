@@ -35,15 +35,16 @@ typedef struct {
     double data_seconds; /* of the step so far */
     optimizer *optimizer;
     batch batch;
-    zero *zero;      /* ? with other ranks */
-    tensor room;     /* ? u8, lent to the device */
-    sparse *sparse;  /* ? with --sparsity */
-    tensor hits;     /* ? (1) f64 */
-    tensor loss;     /* (1) f64 */
-    tensor sums;     /* ? (4) f64, with other ranks: loss, hits, a wish to stop, all ranks' loss */
-    double stop;     /* this rank's wish */
-    double left_out; /* of an evaluation: samples that this rank could not read */
-    decoder decoder; /* with --sample-every */
+    zero *zero;       /* ? with other ranks */
+    tensor room;      /* ? u8, lent to the device */
+    sparse *sparse;   /* ? with --sparsity */
+    tensor hits;      /* ? (1) f64 */
+    tensor loss;      /* (1) f64 */
+    tensor sums;      /* ? (4) f64, with other ranks: loss, hits, a wish to stop, all ranks' loss */
+    double stop;      /* this rank's wish */
+    bool stop_agreed; /* trainer_stop_wished has said so */
+    double left_out;  /* of an evaluation: samples that this rank could not read */
+    decoder decoder;  /* with --sample-every */
     tensor predictions; /* ? (B,V): logits of a batch */
     float *host_noise;
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
@@ -87,6 +88,10 @@ int64_t trainer_eval_samples(const trainer *t, const source *data);
 /* Mean loss over eval_batches batches; with 0, and for a source that ends, over no more than all.  Samples
  * that cannot be read do not count. */
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
+
+/* Is there a wish to stop, in any rank?  All ranks ask together: an evaluation or a sample may take longer than
+ * who wishes has patience. */
+bool trainer_stop_wished(trainer *t);
 
 /* Logits (B,V) of samples [first, first + batch); inputs (as the source gives them) stay in
  * t->host_inputs, targets in t->host_targets.  For tasks with o->predict. */

@@ -188,9 +188,9 @@ static error *image_read(source *base, int64_t first, int64_t count, void *input
     return e;
 }
 
-static error *image_fingerprint(const source *base, uint64_t *out)
+static error *image_fingerprint(const source *base, const fingerprint *known, fingerprint *out)
 {
-    return images_fingerprint(((const image_source *)base)->set, out);
+    return images_fingerprint(((const image_source *)base)->set, known, out);
 }
 
 static int64_t image_bad(source *base, char *why, size_t size)

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/grow.h"
-#include "base/hash.h"
 #include "data/source.h"
 
 int64_t images_count(const image_set *s)
@@ -110,19 +109,21 @@ void images_close(image_set *s)
     free(s);
 }
 
-error *images_fingerprint(const image_set *s, uint64_t *out)
+error *images_fingerprint(const image_set *s, const fingerprint *known, fingerprint *out)
 {
-    uint64_t hash = HASH_BEGIN;
+    fingerprint_file *files;
+    int64_t n = 0;
+    uint64_t held = fingerprint_add(0, s->bytes, s->used);
+    TRY(alloc_array(&files, s->n + 1, sizeof *files));
     for (size_t i = 0; i < s->n; i++) {
         const image_item *item = &s->items[i];
         int32_t what[] = {item->label, item->height, item->width, item->channels};
-        hash = hash_add(hash, what, sizeof what);
-        if (!item->path) continue;
-        hash = hash_add(hash, item->path + item->name, strlen(item->path + item->name));
-        TRY(images_hash_file(item->path, &hash));
+        held = fingerprint_add(held, what, sizeof what);
+        if (item->path) files[n++] = (fingerprint_file){item->path, item->path + item->name, -1};
     }
-    *out = hash_add(hash, s->bytes, s->used);
-    return NULL;
+    error *e = fingerprint_files(files, n, held, known, out);
+    free(files);
+    return e;
 }
 
 /* ---- one image ---- */

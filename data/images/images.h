@@ -12,7 +12,7 @@
 #ifndef REGRAD_IMAGES_H
 #define REGRAD_IMAGES_H
 
-#include "base/error.h"
+#include "base/fingerprint.h"
 #include "data/images/picture.h"
 
 #include <stdbool.h>
@@ -77,8 +77,7 @@ int64_t images_warned(image_set *s, char *why, size_t size);
 /* What was passed over on opening, as text; "" if nothing. */
 const char *images_passed_over(const image_set *s);
 
-/* A hash over labels, names, sizes and contents; of a file of more than 16 KiB its beginning, middle and
- * end stand for the contents. */
-error *images_fingerprint(const image_set *s, uint64_t *out) NODISCARD;
+/* Of labels, names, sizes and contents; known: ? see fingerprint_files. */
+error *images_fingerprint(const image_set *s, const fingerprint *known, fingerprint *out) NODISCARD;
 
 #endif

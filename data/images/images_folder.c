@@ -20,7 +20,6 @@
 
 #include "base/files.h"
 #include "base/grow.h"
-#include "base/hash.h"
 #include "data/source.h"
 
 enum { DEEPEST = 60, MOST_PICTURE = 1 << 30 /* bytes of a file */ };
@@ -377,27 +376,4 @@ error *images_read_file(const char *path, uint8_t **bytes, size_t *n)
     if (*n >= 8) return NULL;
     free(*bytes);
     return user_error("%zu bytes are no image", *n);
-}
-
-/* A file that cannot be read is bad, which is found when it is: its hash is that of nothing. */
-error *images_hash_file(const char *path, uint64_t *hash)
-{
-    enum { FULL = 1 << 14, PART = 1 << 12 };
-    uint8_t some[FULL];
-    struct stat st;
-    FILE *f = fopen(path, "rb");
-    if (!f) return NULL;
-    setvbuf(f, NULL, _IONBF, 0);
-    error *e = fstat(fileno(f), &st) ? user_error("'%s': %s", path, strerror(errno)) : NULL;
-    int64_t size = e ? 0 : st.st_size;
-    int64_t at[] = {0, size / 2, size - PART};
-    int parts = size > FULL ? 3 : 1;
-    *hash = hash_add(*hash, &size, sizeof size);
-    for (int i = 0; i < parts && !e; i++) {
-        size_t wanted = parts == 1 ? (size_t)size : PART, n = 0;
-        if (!fseeko(f, at[i], SEEK_SET)) n = fread(some, 1, wanted, f);
-        *hash = hash_add(*hash, some, n);
-    }
-    fclose(f);
-    return e;
 }

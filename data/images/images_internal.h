@@ -48,7 +48,4 @@ error *images_each_path(const char *pattern, error *(*each)(void *, const char *
 /* The bytes of a whole file. */
 error *images_read_file(const char *path, uint8_t **bytes, size_t *n) NODISCARD;
 
-/* Continues a fingerprint with the size and the contents of a file. */
-error *images_hash_file(const char *path, uint64_t *hash) NODISCARD;
-
 #endif

@@ -1,0 +1,225 @@
+/* holdings.c - see holdings.h */
+#include "train/holdings.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "run/checkpoint.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MOST_KEPT = 1 << 16, PIECE = 1 << 20 };
+
+/* ---- data.json ---- */
+
+static const char file_name[] = "data.json";
+
+static uint64_t hex_of(const cJSON *object, const char *name)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+    return text ? strtoull(text, NULL, 16) : 0;
+}
+
+static int64_t whole_of(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    return cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < 9e15
+               ? (int64_t)item->valuedouble
+               : 0;
+}
+
+static fingerprint kept_as(const cJSON *all, const char *name)
+{
+    const cJSON *one = cJSON_GetObjectItemCaseSensitive(all, name);
+    return (fingerprint){.value = hex_of(one, "xxh3"),
+                         .stamp = hex_of(one, "files"),
+                         .bytes = whole_of(one, "bytes"),
+                         .read = whole_of(one, "read")};
+}
+
+/* What is not there, or no such file, is not known. */
+static void find_kept(const char *out, data_prints *known)
+{
+    char path[PATH_LENGTH];
+    cJSON *all = NULL;
+    *known = (data_prints){0};
+    error *e = path_join(path, out, file_name);
+    if (!e && access(path, R_OK)) return;
+    if (!e) e = json_read(path, MOST_KEPT, &all);
+    error_free(e);
+    known->train = kept_as(all, "train");
+    known->val = kept_as(all, "val");
+    cJSON_Delete(all);
+}
+
+static void print_one(FILE *f, const char *name, const fingerprint *p, const char *end)
+{
+    fprintf(f,
+            "\"%s\":{\"files\":\"%016llx\",\"xxh3\":\"%016llx\",\"bytes\":%lld,\"read\":%lld}%s\n",
+            name, (unsigned long long)p->stamp, (unsigned long long)p->value, (long long)p->bytes,
+            (long long)p->read, end);
+}
+
+error *data_prints_keep(const char *out, const data_prints *prints)
+{
+    char path[PATH_LENGTH];
+    memory_stream m;
+    TRY(path_join(path, out, file_name));
+    TRY(memory_stream_open(&m, file_name));
+    fputc('{', m.to);
+    print_one(m.to, "train", &prints->train, ",");
+    print_one(m.to, "val", &prints->val, "}");
+    TRY(memory_stream_close(&m));
+    error *e = file_write_all(path, m.text, m.n);
+    free(m.text);
+    return e;
+}
+
+/* ---- the data ---- */
+
+static void tell_part(const char *option, const fingerprint *p)
+{
+    if (p->read >= p->bytes) return;
+    printf("%s: %.1f GB, too much to be read before the run begins; its fingerprint is of %.1f GB, "
+           "in blocks spread evenly\n",
+           option, (double)p->bytes * 1e-9, (double)p->read * 1e-9);
+}
+
+error *data_prints_take(const char *out, const source *train, const source *val,
+                        data_prints *prints)
+{
+    data_prints known;
+    find_kept(out, &known);
+    *prints = (data_prints){0};
+    TRY(source_fingerprint(train, &known.train, &prints->train));
+    if (val) TRY(source_fingerprint(val, &known.val, &prints->val));
+    tell_part("--train-data", &prints->train);
+    tell_part("--val-data", &prints->val);
+    return NULL;
+}
+
+/* A number of a file; 0 where there is none. */
+static error *number_of_file(const char *path, uint64_t *out)
+{
+    fingerprint p = {0};
+    if (path && !access(path, R_OK)) TRY(fingerprint_path(path, &p));
+    *out = p.value;
+    return NULL;
+}
+
+error *holdings_compare_data(comm *c, const data_prints *prints, const char *vocab)
+{
+    uint64_t tokenizer = 0;
+    if (comm_size(c) == 1) return NULL;
+    TRY(comm_agree(c, number_of_file(vocab, &tokenizer)));
+    TRY(comm_same(c, prints->train.value, "training data"));
+    TRY(comm_same(c, prints->val.value, "validation data"));
+    return comm_same(c, tokenizer, "a tokenizer (PREFIX.vocab beside the training data)");
+}
+
+/* ---- the weights ---- */
+
+/* Of the values that are whole here. */
+static error *number_of_values(trainer *t, uint64_t *out)
+{
+    const params *p = &t->params;
+    char *piece;
+    TRY(alloc_array(&piece, PIECE, 1));
+    for (int i = 0; i < p->n; i++) {
+        tensor value = p->row[i].value;
+        int64_t bytes = present(value) ? (int64_t)tensor_bytes(value) : 0;
+        for (int64_t at = 0; at < bytes; at += PIECE) {
+            int64_t n = bytes - at < PIECE ? bytes - at : PIECE;
+            op_get(t->r.dev, t->r.stream, piece, tensor_of((char *)value.data + at, U8, SHAPE(n)));
+            op_sync(t->r.dev, t->r.stream);
+            *out = fingerprint_add(*out, piece, (size_t)n);
+        }
+    }
+    free(piece);
+    return device_status(t->r.dev);
+}
+
+/* Of all weights in a directory. */
+static error *number_of_directory(const char *directory, uint64_t *out)
+{
+    char pattern[PATH_LENGTH];
+    glob_t found;
+    error *e = NULL;
+    TRY(path_join(pattern, directory, "*.safetensors"));
+    if (glob(pattern, 0, NULL, &found)) return NULL;
+    for (size_t i = 0; i < found.gl_pathc && !e; i++) {
+        uint64_t one = 0;
+        e = number_of_file(found.gl_pathv[i], &one);
+        *out = fingerprint_add(*out, &one, sizeof one);
+    }
+    globfree(&found);
+    return e;
+}
+
+/* Of the files that a model's path stands for. */
+static error *number_of_loaded(const char *path, uint64_t *out)
+{
+    char directory[PATH_LENGTH];
+    struct stat st;
+    if (!stat(path, &st) && S_ISDIR(st.st_mode)) return number_of_directory(path, out);
+    if (!strstr(path, ".index.json")) return number_of_file(path, out);
+    TRY(path_parent(directory, path));
+    return number_of_directory(directory, out);
+}
+
+error *holdings_compare_weights(trainer *t, bool resumed)
+{
+    comm *c = t->r.comm;
+    uint64_t mine = 0;
+    error *e = NULL;
+    if (comm_size(c) == 1) return NULL;
+    if (!t->params.storage || !t->params.storage->expand)
+        e = number_of_values(t, &mine);
+    else if (!resumed && t->o->load)
+        e = number_of_loaded(t->o->load, &mine);
+    TRY(comm_agree(c, e));
+    return comm_same(c, mine, "weights");
+}
+
+/* ---- checkpoints ---- */
+
+/* What tells a file from its copy on another disk, and its contents. */
+typedef struct {
+    int64_t inode, seconds, nanoseconds;
+    uint64_t contents;
+} file_identity;
+
+/* Of its manifest; zeros where there is none. */
+static error *identify(const char *from, file_identity *out)
+{
+    char path[PATH_LENGTH];
+    struct stat st;
+    *out = (file_identity){0};
+    TRY(path_join(path, from, "manifest.json"));
+    if (stat(path, &st)) return NULL;
+    out->inode = (int64_t)st.st_ino;
+    out->seconds = st.st_ctim.tv_sec;
+    out->nanoseconds = st.st_ctim.tv_nsec;
+    return number_of_file(path, &out->contents);
+}
+
+error *holdings_compare_checkpoints(comm *c, const char *from)
+{
+    file_identity mine, first;
+    int rank, which;
+    if (comm_size(c) == 1 || !*from) return NULL;
+    TRY(comm_agree(c, identify(from, &mine)));
+    TRY(comm_compare(c, &mine.contents, 1, &rank, &which));
+    if (rank >= 0)
+        return comm_alike(c,
+                          user_error("rank %d has another %s than rank 0, or none: give an --out "
+                                     "on a disk that all ranks share, or copy it to each",
+                                     rank, from));
+    first = mine;
+    TRY(comm_tell(c, &first, sizeof first));
+    bool copy = memcmp(&mine, &first, sizeof mine);
+    return comm_agree(c, copy ? manifest_check(from, checkpoint_step(from)) : NULL);
+}
