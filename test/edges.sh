@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # edges.sh - where a run meets the machine: nothing is lost, nothing is silent.
 #
-#     test/edges.sh [renamed|temporaries|closed|full|signals|memory]
+#     test/edges.sh [data|ranks|renamed|temporaries|closed|full|signals|memory]
 #
 # Each check fails on a build that does not have what it is for.  A tmpfs of its own size for a full
 # disk takes a name space of mounts: where that is not to be had, those checks are skipped.
@@ -47,6 +47,88 @@ wait_said() {
 }
 # whole_log FILE N: has each step from 1 to n once
 whole_log() { [ "$(sed -nE 's/^\{"step":([0-9]+),"loss".*/\1/p' "$1" | tr '\n' ' ')" = "$(seq -s ' ' 1 "$2") " ]; }
+
+# ---- what a run holds ----
+
+# replaced FILE: its middle, by another part of itself
+replaced() { cp "$1" part && dd if=part of="$1" bs=100 skip=50 seek=40 count=100 conv=notrunc 2>/dev/null; rm part; }
+
+edge_data() {
+    cp d_train.bin x_train.bin
+    local on=(--train-data x_train.bin --checkpoint-every 2 --out run)
+    train "${on[@]}" --steps 2 >out 2>err
+    sed -i 's/"xxh3":"[0-9a-f]*"/"xxh3":"0123456789abcdef"/' run/data.json
+    train "${on[@]}" --steps 4 --resume auto >out 2>err
+    check "data: what is known of unchanged files is taken" grep -q '^train_gpt: cannot resume from .*data was "xxh3:.* is "xxh3:0123456789abcdef" now' err
+    touch x_train.bin
+    train "${on[@]}" --steps 4 --resume auto >out 2>err
+    check "data: touched, not changed: resumed" [ $? -eq 0 ]
+    replaced x_train.bin
+    train "${on[@]}" --steps 6 --resume auto >out 2>err
+    check "data: the middle of a shard is replaced: status" [ $? -eq 1 ]
+    check "data: the middle of a shard is replaced: it is seen" grep -q '^train_gpt: cannot resume from .*: data was ' err
+    rm -rf run x_train.bin
+}
+
+# ranks OPTIONS -- OPTIONS: two of them, the second in ./other; its own options follow
+ranks() {
+    local first=()
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do first+=("$1"); shift; done
+    shift
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe \
+        -np 1 "$programs/train_gpt" "${tiny[@]}" "${first[@]}" : \
+        -np 1 -wdir "$work/other" "$programs/train_gpt" "${tiny[@]}" "${first[@]}" "$@" >out 2>err
+}
+# refused TITLE WORDS STATUS: of ranks
+refused() { check "ranks: $1: status 1, one line" [ "$3" = 1 -a "$(grep -c '^train_gpt: ' err)" = 1 ]; check "ranks: $1: who" grep -qE "^train_gpt: rank 1 has $2" err; }
+
+edge_ranks() {
+    local stage status
+    if ! command -v mpirun >/dev/null || ! grep -aq MPI_Init "$programs/train_gpt"; then skip "ranks" "built without MPI"; return; fi
+    mkdir other && cp d* other
+    train --steps 2 --checkpoint-every 1 --seed 1 --out m >out 2>err
+    (cd other && train --steps 2 --checkpoint-every 1 --seed 2 --out m) >out 2>err
+    for stage in 0 3; do
+        ranks --load m --zero $stage --steps 2 --out run --
+        refused "other weights, stage $stage" "other weights than rank 0" $?
+    done
+    rm -rf run && cp -r m run
+    mkdir other/run && cp -r other/m/step_* other/run
+    ranks --steps 4 --resume run/step_00000002 --out run --
+    refused "another checkpoint" 'another run/step_00000002 than rank 0, or none' $?
+    rm -rf other/run && cp -r run other/run && cp other/m/step_00000002/model.safetensors other/run/step_00000002
+    ranks --steps 4 --batch 1 --resume run/step_00000002 --out run --
+    status=$?
+    check "ranks: a copy of the checkpoint that is damaged" [ $status = 1 -a "$(grep -c '^train_gpt: rank 1: .*is damaged' err)" = 1 ]
+    cp run/step_00000002/model.safetensors other/run/step_00000002
+    ranks --steps 4 --batch 1 --resume run/step_00000002 --out run --
+    check "ranks: a whole copy of the checkpoint" [ $? = 0 ]
+    rm -rf run other/run
+    replaced other/d_val.bin
+    ranks --steps 2 --eval-every 1 --val-data d_val.bin --out run --
+    refused "other validation data" "other validation data" $?
+    cp d_val.bin other
+    echo >>other/d.vocab
+    ranks --steps 2 --out run --
+    refused "another tokenizer" "other .*tokenizer" $?
+    cp d.vocab other
+    ranks --steps 10 --sample-every 1 --sample-tokens 1000000 --out run -- &
+    pid=$!
+    wait_said 'sample after step 1 '
+    kill -TERM "$(pgrep -P "$(pgrep -P $pid mpirun)" train_gpt | tail -n 1)"
+    wait $pid
+    check "ranks: SIGTERM to one in a sample: status" [ $? = 0 ]
+    check "ranks: SIGTERM to one in a sample: a checkpoint" [ -s run/step_00000001/manifest.json ]
+    pid=''
+    rm -rf run
+    for status in 1 2; do
+        for stage in '' ' alone'; do
+            OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe -np 2 "$programs/test_comm" "status $status$stage" >out 2>err
+            check "ranks: status $status$stage" [ $? = $status ]
+        done
+    done
+    rm -rf other m
+}
 
 # ---- the directory ----
 
@@ -191,7 +273,7 @@ edge_memory() {
     rmdir "$group"
 }
 
-for edge in "${@:-renamed temporaries closed full signals memory}"; do
+for edge in "${@:-data ranks renamed temporaries closed full signals memory}"; do
     for one in $edge; do "edge_$one"; done
 done
 exit $bad

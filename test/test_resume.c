@@ -252,6 +252,7 @@ static void make_older(void **state, const char *directory, int64_t step)
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
         shell(state, "grep -q '\"%s' %s/state.json && sed -i '/\"%s/d' %s/state.json", unknown[i],
               directory, unknown[i], directory);
+    shell(state, "sed -i 's/\"xxh3:[0-9a-f]*\"/\"0123456789abcdef\"/' %s/state.json", directory);
     char *path = scratch_path(state, directory);
     ok(manifest_write(path, step, files, 4));
     free(path);
@@ -276,6 +277,7 @@ static void test_older_program(void **state)
     shell(state, "diff -r part kept");
     run_finishes(*state, RUN "--batch 6 --out part --resume auto");
     expect_said(state, "resuming from part/step_00000005");
+    expect_said(state, "whether its data is the same cannot be told");
     if (strstr(run_said(*state), ", from here on ")) fail_msg("%s", run_said(*state));
     runs_same(*state, "whole", "part", 10);
     /* another family than that program had */
