@@ -176,7 +176,7 @@ error *holdings_compare_weights(trainer *t, bool resumed)
     uint64_t mine = 0;
     error *e = NULL;
     if (comm_size(c) == 1) return NULL;
-    if (!t->params.storage || !t->params.storage->expand)
+    if (!t->params.backing || !t->params.backing->expand)
         e = number_of_values(t, &mine);
     else if (!resumed && t->o->load)
         e = number_of_loaded(t->o->load, &mine);
