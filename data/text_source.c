@@ -8,6 +8,7 @@ typedef struct {
     source base;
     token_set *set;
     batches *windows;
+    int64_t seq;
 } text_source;
 
 static error *text_read(source *base, int64_t first, int64_t count, void *inputs, void *targets)
@@ -51,6 +52,7 @@ error *text_source_open(const char *const *patterns, int n, int64_t vocab, int64
     text_source *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     s->base.ops = &ops;
+    s->seq = seq;
     error *e = tokens_open(patterns, n, vocab, &s->set);
     if (!e) e = batches_open(s->set, seq, batch, order, seed, &s->windows);
     if (e) {
