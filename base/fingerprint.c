@@ -38,7 +38,7 @@ uint64_t fingerprint_add(uint64_t value, const void *bytes, size_t n)
 
 /* ---- what the system says ---- */
 
-static error *look(const fingerprint_file *f, struct stat *st)
+static error *file_status(const fingerprint_file *f, struct stat *st)
 {
     if (f->fd < 0 && stat(f->path, st)) *st = (struct stat){0};
     if (f->fd >= 0 && fstat(f->fd, st))
@@ -46,12 +46,12 @@ static error *look(const fingerprint_file *f, struct stat *st)
     return NULL;
 }
 
-static error *look_at_all(reading *r, fingerprint *out)
+static error *stat_all(reading *r, fingerprint *out)
 {
     for (int64_t i = 0; i < r->n; i++) {
         const fingerprint_file *f = &r->file[i];
         struct stat st;
-        TRY(look(f, &st));
+        TRY(file_status(f, &st));
         const int64_t says[] = {st.st_size,         (int64_t)st.st_ino, st.st_mtim.tv_sec,
                                 st.st_mtim.tv_nsec, st.st_ctim.tv_sec,  st.st_ctim.tv_nsec};
         out->stamp = fingerprint_add(out->stamp, says, sizeof says);
@@ -176,7 +176,7 @@ error *fingerprint_files(const fingerprint_file *file, int64_t n, uint64_t also,
     *out = (fingerprint){.value = also, .stamp = also};
     error *e = alloc_array(&r.bytes, (size_t)n + 1, sizeof *r.bytes);
     if (!e) e = alloc_array(&r.first, (size_t)n + 1, sizeof *r.first);
-    if (!e) e = look_at_all(&r, out);
+    if (!e) e = stat_all(&r, out);
     if (!e && known && known->stamp == out->stamp)
         *out = *known;
     else if (!e)
