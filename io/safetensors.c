@@ -30,13 +30,31 @@ static error *no_memory(const char *path)
 
 /* ---- one file ---- */
 
+/* What torch.save writes: a zip archive, before 1.6 a bare pickle of protocol 2 and later.  A pickle is a
+ * program, and not run here. */
+static error *refuse_pickle(const one_file *f, const uint8_t first[4])
+{
+    bool zip = !memcmp(first, "PK\3\4", 4),
+         bare = first[0] == 0x80 && first[1] >= 2 && first[1] <= 5;
+    if (!zip && !bare) return NULL;
+    return user_error(
+        "%s is a pickle, as torch.save writes them, and these are not read here: load it in the "
+        "program "
+        "that made it and let safetensors.torch.save_file write its tensors, with a config.json "
+        "beside them (transformers' save_pretrained() writes both)",
+        f->path);
+}
+
 /* Length of the header, which lies wholly in the file and begins like one. */
 static error *header_length(const one_file *f, int64_t bytes, int64_t *n)
 {
     uint64_t length;
+    uint8_t begin[sizeof length];
     char first;
     if (bytes < 9) return damaged(f->path, "it has %lld bytes", (long long)bytes);
-    TRY(file_pread(f->fd, f->path, &length, sizeof length, 0));
+    TRY(file_pread(f->fd, f->path, begin, sizeof begin, 0));
+    TRY(refuse_pickle(f, begin));
+    memcpy(&length, begin, sizeof length);
     if (length > (uint64_t)bytes - 8)
         return damaged(f->path, "a header of %llu bytes in a file of %lld",
                        (unsigned long long)length, (long long)bytes);
@@ -115,6 +133,23 @@ static error *move_entries(const safetensors *s, entry_list *to, entry_list *fro
     return NULL;
 }
 
+/* Each name of the index is a tensor, but their numbers differ: which is it? */
+static error *not_the_same(const safetensors *s, const cJSON *map)
+{
+    for (int64_t i = 0; i < s->entries.n; i++) {
+        const safetensors_entry *e = &s->entries.row[i];
+        if (cJSON_GetObjectItemCaseSensitive(map, e->name)) continue;
+        return user_error(
+            "%s: it does not name the tensor '%.200s', which %s has; fetch or write it and its "
+            "files again",
+            s->path, e->name, s->file[e->file].path);
+    }
+    for (const cJSON *item = map->child; item; item = item->next)
+        if (cJSON_GetObjectItemCaseSensitive(map, item->string) != item)
+            return bad_index(s, "it names twice", item->string);
+    return NULL;
+}
+
 /* The index and the files say the same: each name once, in the file that the index names. */
 static error *check_map(safetensors *s, const cJSON *map)
 {
@@ -126,9 +161,7 @@ static error *check_map(safetensors *s, const cJSON *map)
         if (i < 0 || s->entries.row[i].file != k)
             return bad_index(s, "the file that it names does not have the tensor", item->string);
     }
-    if (named != s->entries.n)
-        return bad_index(s, "it and its files do not name the same tensors in", s->path);
-    return NULL;
+    return named == s->entries.n ? NULL : not_the_same(s, map);
 }
 
 static error *open_shards(safetensors *s, const cJSON *map)

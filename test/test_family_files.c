@@ -329,6 +329,14 @@ static void test_pickles(void **state)
     snprintf(path, sizeof path, "%s/pytorch_model.bin.index.json", dir);
     file_write(path, "{}", 2);
     fails(weights_open(dir, &w), path, "save_pretrained()");
+    static const struct {
+        const char *name, *bytes;
+    } files[] = {{"ckpt.pt", "PK\3\4 and more of it"}, {"old.pth", "\x80\2\x8a\n and more"}};
+    for (int i = 0; i < 2; i++) { /* by its own path */
+        snprintf(path, sizeof path, "%s/%s", dir, files[i].name);
+        file_write(path, files[i].bytes, 12);
+        fails(weights_open(path, &w), files[i].name, "safetensors.torch.save_file");
+    }
     free(dir);
 }
 

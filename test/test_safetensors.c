@@ -483,7 +483,10 @@ static void test_index(void **state)
         {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "beside"},
         {"{\"weight_map\":{\"a\":\"\"}}", "beside"},
         {"{\"weight_map\":{\"a\":\"m-3.safetensors\"}}", "m-3.safetensors"},
-        {"{\"weight_map\":{\"a\":\"m-2.safetensors\"}}", "same tensors"},
+        {"{\"weight_map\":{\"a\":\"m-2.safetensors\",\"c\":\"m-2.safetensors\",\"b\":\"m-1."
+         "safetensors\",\"c\":\"m-2.safetensors\"}}",
+         "twice 'c'"},
+        {"{\"weight_map\":{\"a\":\"m-2.safetensors\"}}", "not name the tensor 'c'"},
         {"{\"weight_map\":{\"a\":\"m-2.safetensors\",\"b\":\"m-2.safetensors\",\"c\":\"m-2."
          "safetensors\"}}",
          "'b'"},
