@@ -6,7 +6,7 @@
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
 #   make test-gpu   the tests of the CUDA device, on the GPU that is here
-#   make test-peers tokenizers against PyPI's, on generated texts
+#   make test-peers tokenizers and models against PyPI's libraries, both ways
 #   make fuzz       fuzz targets, FUZZ_SECONDS=60 each
 #   make bench      speed and memory against PyTorch and the machine's limit
 #   make bench-gpu  the same on the GPU that is here
@@ -237,13 +237,13 @@ ifeq ($(CUDA),sim)
 TESTS += $(CUDA_TESTS) $(RACE_TESTS) $(BUILD)/gpu_model
 endif
 
-# the tokens of many texts, for the comparison with other programs
-$(BUILD)/peer_ids: $(BUILD)/test/peers/ids.o $(GPT) $(LIB)
+# the tokens of many texts and a model's logits, for the comparison with other programs
+$(BUILD)/peer_%: $(BUILD)/test/peers/%.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 .PHONY: test-peers
-test-peers: $(BUILD)/peer_ids
+test-peers: all $(BUILD)/peer_ids $(BUILD)/peer_logits
 	@BUILD=$(BUILD) test/peers/run.sh
 
 # runs the program that lies beside it

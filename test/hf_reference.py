@@ -6,7 +6,7 @@ It writes models in that form with numbers of its own, reads what our programs w
 its own, and computes the loss of a few tokens straight from the file (x W + b with W (in, out)), one
 number at a time.  So neither our reader, nor our writer, nor our idea of the layout is on both sides.
 """
-import json, math, os, random, struct, subprocess, sys, tempfile
+import json, math, os, random, shutil, struct, subprocess, sys, tempfile
 
 LAYERS, HEADS, WIDTH, CONTEXT, VOCAB = 2, 2, 8, 7, 13
 INNER = 4 * WIDTH
@@ -238,7 +238,17 @@ def test_others():
     os.rename("small.vocab", "wide/tokenizer.vocab")
     status, _, error = run("export", "wide", "hf-beside")
     say(not status and len(json.load(open("hf-beside/vocab.json"))) == 257, "tokenizer.vocab makes one, too", error)
-    for name, words, wanted in (("a vocabulary too large", ("--vocab", "large.vocab", "wide", "x"), "266 tokens"),
+    status, _, error = run("train_gpt", "--model", "qwen2.5-nano", "--vocab", "300", "--context", "8", "--train-data", "tokens.bin",
+                           "--batch", "1", "--seq", str(CONTEXT), "--steps", "1", "--eval-every", "0", "--threads", "1", "--out", "qwen2")
+    say(not status, "a qwen2 is trained", error)
+    shutil.copy("wide/tokenizer.vocab", "qwen2/tokenizer.vocab")
+    status, _, error = run("export", "qwen2", "hf-qwen2")
+    say(status == 1 and "AutoTokenizer" in error and "--fast-tokenizer" in error and not os.path.exists("hf-qwen2/model.safetensors"),
+        "a tokenizer that AutoTokenizer would make anew is refused", error)
+    status, _, error = run("export", "--fast-tokenizer", "qwen2", "hf-qwen2")
+    say(not status and os.path.exists("hf-qwen2/tokenizer.json"), "--fast-tokenizer writes it", error)
+    for name, words, wanted in (("--fast-tokenizer for GGUF", ("--to", "gguf", "--fast-tokenizer", "wide", "x"), "--to hf"),
+                                ("a vocabulary too large", ("--vocab", "large.vocab", "wide", "x"), "266 tokens"),
                                 ("no vocabulary", ("--vocab", "nosuch", "wide", "x"), "nosuch"),
                                 ("--vocab for llm.c", ("--to", "llmc", "--vocab", "large.vocab", "wide", "x"), "--vocab"),
                                 ("an OUT with a model", ("plain", "hf-plain"), "already"),

@@ -30,7 +30,7 @@
 
 typedef struct {
     const char *to, *from, *out, *vocab, *type;
-    bool widen;
+    bool widen, fast;
     const char *wrong; /* the word that has no place */
 } arguments;
 
@@ -50,6 +50,10 @@ static const struct argp_option argp_options[] = {
      "beside the "
      "source)",
      0},
+    {"fast-tokenizer", 'F', NULL, 0,
+     "With hf: write a tokenizer, too, that AutoTokenizer takes for another one; "
+     "PreTrainedTokenizerFast.from_pretrained(OUT) takes it as it is",
+     0},
     {"widen", 'w', NULL, 0, "Take 16-bit floats as f32, which keeps every value (default: refuse)",
      0},
     {"help", '?', NULL, 0, "Show this list", -1},
@@ -68,6 +72,9 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
         return 0;
     case 'T':
         a->type = arg;
+        return 0;
+    case 'F':
+        a->fast = true;
         return 0;
     case 'w':
         a->widen = true;
@@ -106,6 +113,7 @@ static error *parse(int argc, char **argv, arguments *a)
         return user_error("--to %s: must be hf, llmc or gguf", a->to);
     if (a->vocab && !strcmp(a->to, "llmc"))
         return user_error("--vocab: not with --to llmc, whose format has no tokenizer in it");
+    if (a->fast && strcmp(a->to, "hf")) return user_error("--fast-tokenizer: only with --to hf");
     if (a->type && strcmp(a->to, "gguf")) return user_error("--type: only with --to gguf");
     return NULL;
 }
@@ -184,6 +192,20 @@ static error *open_vocab(const arguments *a, const weights *w, bpe **out)
     return e;
 }
 
+/* AutoTokenizer of transformers 5.24 does not believe the files of some types of models: it makes a qwen2's
+ * tokenizer anew (findings/qwen2_autotokenizer.sh). */
+static error *check_auto(const arguments *a, const weights *w, const bpe *vocab)
+{
+    const char *type = hf_type(weights_model(w));
+    if (!vocab || a->fast || strcmp(type, "qwen2") || bpe_is_for_qwen2(vocab)) return NULL;
+    return user_error("AutoTokenizer of transformers gives every model of type qwen2 Qwen's own "
+                      "rule of cutting text, so "
+                      "it would give other ids than the vocabulary of this one: train with Qwen's "
+                      "vocabulary; or take "
+                      "--fast-tokenizer, and PreTrainedTokenizerFast.from_pretrained(OUT) in place "
+                      "of AutoTokenizer");
+}
+
 static error *write_tokenizer(const arguments *a, const weights *w, const bpe *vocab, int *files)
 {
     if (!vocab) return copy_tokenizer(weights_directory(w), a->out, files);
@@ -222,7 +244,8 @@ static error *to_hf(const arguments *a, const weights *w, holder *h)
     TRY(must_be_new(a->out, "config.json"));
     TRY(must_be_new(a->out, "model.safetensors"));
     TRY(open_vocab(a, w, &vocab));
-    error *e = write_hf(a, w, vocab, h);
+    error *e = check_auto(a, w, vocab);
+    if (!e) e = write_hf(a, w, vocab, h);
     bpe_close(vocab);
     return e;
 }

@@ -85,6 +85,10 @@ error *bpe_save(const bpe *v, const char *path) NODISCARD;
  * SentencePiece's manner. */
 error *bpe_write_hf(const bpe *v, const char *dir) NODISCARD;
 
+/* Does transformers' Qwen2Tokenizer, which takes vocabulary and merges from these files but cuts by Qwen's rule after
+ * NFC and wants a token <|endoftext|>, give the same ids? */
+bool bpe_is_for_qwen2(const bpe *v);
+
 void bpe_close(bpe *v); /* NULL is fine */
 
 int32_t bpe_size(const bpe *v); /* tokens, special ones too */

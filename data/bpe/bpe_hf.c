@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "data/bpe/byte_chars.h"
+#include "data/bpe/ranks_known.h"
 #include "data/bpe/spellings.h"
 #include "base/utf8.h"
 
@@ -186,6 +187,18 @@ static const char *expression_of(const bpe *v)
 static bool cuts_like_gpt2(const bpe *v)
 {
     return v->n_steps && strcmp(expression_of(v), PATTERN_GPT2) == 0;
+}
+
+bool bpe_is_for_qwen2(const bpe *v)
+{
+    bool has_end = false;
+    for (int32_t i = 0; i < v->n_special; i++) {
+        const bpe_special_token *s = &v->special[i];
+        has_end |= s->n == strlen(BPE_END_OF_TEXT) && !memcmp(s->content, BPE_END_OF_TEXT, s->n);
+    }
+    return has_end && v->compose && !v->metaspace && (!v->ignore_merges || v->joins_all) &&
+           v->n_steps == 1 && v->step[0].cut &&
+           strcmp(expression_of(v), ranks_qwen_expression) == 0;
 }
 
 static void write_cutting(const bpe *v, FILE *to)

@@ -100,6 +100,8 @@ static const special_run llama4[] = {{"<|begin_of_text|>", 0, 1},
 const ranks_kind ranks_gpt2 = {"GPT-2's", 50256, 0xFBD1925DAAEA78F8, PATTERN_GPT2, gpt2, NULL,
                                false,     false};
 
+const char ranks_qwen_expression[] = QWEN;
+
 static const ranks_kind others[] = {
     {"Qwen's", 151643, 0xACBE8700460EF7BC, QWEN, qwen, NULL, false, true},
     {"Llama 3's", 128000, 0xBD16D66A22E9381A, LLAMA3, llama3, "<|begin_of_text|>", true, false},

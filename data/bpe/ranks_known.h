@@ -34,6 +34,9 @@ extern const ranks_kind ranks_gpt2;
 /* The kind with that content, NULL if none has it. */
 const ranks_kind *ranks_find(int32_t n_ranks, uint64_t fingerprint);
 
+/* By which Qwen cuts, and transformers' Qwen2Tokenizer whatever its files say. */
+extern const char ranks_qwen_expression[];
+
 /* Is that the expression of one of them? */
 bool ranks_cuts_so(const char *expression);
 
