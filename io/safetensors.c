@@ -30,18 +30,18 @@ static error *no_memory(const char *path)
 
 /* ---- one file ---- */
 
-/* What torch.save writes: a zip archive, before 1.6 a bare pickle of protocol 2 and later.  A pickle is a
- * program, and not run here. */
-static error *refuse_pickle(const one_file *f, const uint8_t first[4])
+/* Where a length of a header should be, is the beginning of what torch.save writes: of a zip archive, before 1.6 of
+ * a bare pickle (protocols 2 to 5).  A pickle is a program, and not run here. */
+static error *refuse_pickle(const one_file *f, uint64_t length)
 {
-    bool zip = !memcmp(first, "PK\3\4", 4),
-         bare = first[0] == 0x80 && first[1] >= 2 && first[1] <= 5;
+    uint64_t first = length & 0xff, second = length >> 8 & 0xff;
+    bool zip = (length & 0xffffffff) == 0x04034b50,
+         bare = first == 0x80 && second >= 2 && second <= 5;
     if (!zip && !bare) return NULL;
     return user_error(
         "%s is a pickle, as torch.save writes them, and these are not read here: load it in the "
-        "program "
-        "that made it and let safetensors.torch.save_file write its tensors, with a config.json "
-        "beside them (transformers' save_pretrained() writes both)",
+        "program that made it and let safetensors.torch.save_file write its tensors, with a "
+        "config.json beside them (transformers' save_pretrained() writes both)",
         f->path);
 }
 
@@ -49,12 +49,10 @@ static error *refuse_pickle(const one_file *f, const uint8_t first[4])
 static error *header_length(const one_file *f, int64_t bytes, int64_t *n)
 {
     uint64_t length;
-    uint8_t begin[sizeof length];
     char first;
     if (bytes < 9) return damaged(f->path, "it has %lld bytes", (long long)bytes);
-    TRY(file_pread(f->fd, f->path, begin, sizeof begin, 0));
-    TRY(refuse_pickle(f, begin));
-    memcpy(&length, begin, sizeof length);
+    TRY(file_pread(f->fd, f->path, &length, sizeof length, 0));
+    if (length > (uint64_t)bytes - 8) TRY(refuse_pickle(f, length));
     if (length > (uint64_t)bytes - 8)
         return damaged(f->path, "a header of %llu bytes in a file of %lld",
                        (unsigned long long)length, (long long)bytes);

@@ -451,6 +451,19 @@ static void test_over_4_gib(void **state)
     free(path);
 }
 
+/* A header's length may begin as a pickle does: 0x280 bytes. */
+static void test_no_pickle(void **state)
+{
+    char *path = scratch_path(state, "long.safetensors"), header[0x281];
+    safetensors *s;
+    snprintf(header, sizeof header, "%-640s", "{\"a\":" ENTRY("U8", "1", 0, 1) "}");
+    write_file(path, header, 1);
+    ok(safetensors_open(path, &s));
+    assert_int_equal(safetensors_count(s), 1);
+    safetensors_close(s);
+    free(path);
+}
+
 /* ---- several files ---- */
 
 static void test_index(void **state)
@@ -528,6 +541,7 @@ int main(void)
         cmocka_unit_test(test_nothing_is_cast),
         cmocka_unit_test(test_write_failures),
         cmocka_unit_test(test_over_4_gib),
+        cmocka_unit_test(test_no_pickle),
         cmocka_unit_test(test_index),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

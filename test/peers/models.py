@@ -65,7 +65,7 @@ def family(nano):
                            "--out", f"run-{nano}", "--device", "cpu")
     if status:
         return say(False, f"{nano} trains", error)
-    status, error, _ = run("export", f"run-{nano}", f"hf-{nano}")
+    status, error, _ = run("export", "--fast-tokenizer", f"run-{nano}", f"hf-{nano}")
     if status:
         return say(False, f"{nano} is exported", error)
     for directory in (f"hf-{nano}", f"saved-{nano}"):
