@@ -61,7 +61,7 @@ void cuda_activate(device *dev, int stream, const activate_op *o)
 /* The whole of it by cublasLt, if it can. */
 static bool linear_dx_with_gelu(device *dev, int stream, const linear_dx_op *o, const product *sum)
 {
-    if (o->act != ACT_GELU_TANH || o->w.type != BF16) return false;
+    if (o->act != ACT_GELU_TANH || o->w.type != BF16 || o->accumulate) return false;
     product p = *sum;
     p.gelu_of = address(o->pre), p.ld_gelu = o->pre.ld;
     return cuda_product(dev, stream, &p);

@@ -1,6 +1,7 @@
 /* model_file.c - see weights.h */
 #include "io/model_file.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "io/llmc.h"
 #include "io/params_file.h"
@@ -8,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -152,6 +154,25 @@ const model_config *weights_model(const weights *w)
 const char *weights_directory(const weights *w)
 {
     return w->directory;
+}
+
+/* Of llm.c's files the sizes. */
+error *weights_fingerprint(const weights *w, uint64_t *out)
+{
+    enum { SOME = 4096 };
+    char bytes[SOME];
+    uint64_t hash = HASH_BEGIN;
+    if (w->llmc) hash = hash_add(hash, llmc_about(w->llmc), sizeof(llmc_sizes));
+    for (int64_t i = 0; w->tensors && i < safetensors_count(w->tensors); i++) {
+        const safetensors_entry *e = safetensors_entry_at(w->tensors, i);
+        int64_t n = e->bytes < SOME ? e->bytes : SOME, middle = (e->bytes - n) / 2;
+        hash = hash_add(hash, e->name, strlen(e->name));
+        hash = hash_add(hash, &e->bytes, sizeof e->bytes);
+        TRY(safetensors_read(w->tensors, i, middle, n, bytes));
+        hash = hash_add(hash, bytes, (size_t)n);
+    }
+    *out = hash;
+    return NULL;
 }
 
 /* ---- values ---- */

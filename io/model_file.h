@@ -32,6 +32,9 @@ const model_config *weights_model(const weights *w);
 /* The directory that they lie in, where a tokenizer's files may be. */
 const char *weights_directory(const weights *w);
 
+/* A number by which to know the model again: from names, sizes and some bytes of each tensor. */
+error *weights_fingerprint(const weights *w, uint64_t *out) NODISCARD;
+
 /* All values of a table that was made for weights_model.  16-bit floats are refused unless `widen`
  * says to take them as f32, which keeps every value. */
 error *weights_read(const weights *w, params *p, bool widen, device *dev) NODISCARD;

@@ -9,26 +9,6 @@ enum { NAME_ROOM = 160, CHUNK = 1 << 18, PARTS = 3 };
 
 /* ---- the list ---- */
 
-/* Part k of a name in braces, "a.{q,k,v}_proj" -> "a.k_proj"; a name without them is its only part.
- * False if there is no part k. */
-static bool part_name(const char *name, int k, char out[NAME_ROOM])
-{
-    const char *open = strchr(name, '{'), *close = open ? strchr(open, '}') : NULL;
-    if (!close) {
-        snprintf(out, NAME_ROOM, "%s", name);
-        return k == 0;
-    }
-    const char *from = open + 1, *to = from;
-    for (int i = 0; to < close; from = to + 1, i++) {
-        to = from + strcspn(from, ",}");
-        if (i < k) continue;
-        snprintf(out, NAME_ROOM, "%.*s%.*s%s", (int)(open - name), name, (int)(to - from), from,
-                 close + 1);
-        return true;
-    }
-    return false;
-}
-
 /* n rows of t from `first`.  (A sharded tensor is not here whole: .at says where its parts lie.) */
 static tensor row_range(tensor t, int64_t first, int64_t n)
 {
@@ -44,19 +24,22 @@ typedef struct {
 } name_text;
 
 /* Appends the tensors of a parameter to the list. */
-static void list_row(const params *p, int id, named_tensor *list, name_text *names, int *n)
+static void list_row(const params *p, int id, const char *front, named_tensor *list,
+                     name_text *names, int *n)
 {
     const param *row = &p->row[id];
     const param_spec *spec = &row->spec;
     char name[NAME_ROOM];
+    size_t before = strlen(front);
     bool several = strchr(spec->name, '{');
     tensor value =
         present(row->value) ? row->value : tensor_of(row->stored.data, p->type, spec->shape);
     int64_t first = 0;
-    param_text(row, name, sizeof name);
-    for (int k = 0; k < PARTS && part_name(name, k, names[*n].text); k++, ++*n) {
+    snprintf(name, sizeof name, "%s", front);
+    param_text(row, name + before, sizeof name - before);
+    for (int k = 0; k < PARTS && param_name_part(name, k, names[*n].text, NAME_ROOM); k++, ++*n) {
         named_tensor *t = &list[*n];
-        *t = (named_tensor){.name = names[*n].text, .value = value, .of = id};
+        *t = (named_tensor){.name = names[*n].text, .value = value};
         t->at = first * (row->count / spec->shape.dim[0]);
         t->sharded = !present(row->value);
         t->first = row->own_first;
@@ -69,17 +52,36 @@ static void list_row(const params *p, int id, named_tensor *list, name_text *nam
     }
 }
 
-error *params_list(const params *p, named_tensor **out, int *n)
+/* The rows of the model, or those of its adapters, under names that begin with `front`. */
+typedef struct {
+    const char *front;
+    bool adapters;
+} row_kind;
+
+static const row_kind model_rows = {"", false};
+
+static error *list_rows(const params *p, const row_kind *kind, named_tensor **out, int *n)
 {
     named_tensor *list;
     size_t most = (size_t)p->n * PARTS + 1; /* a name is written before it is known to be none */
     TRY(alloc_array(&list, most, sizeof *list + sizeof(name_text)));
     name_text *names = (name_text *)(void *)(list + most);
     *n = 0;
-    for (int i = 0; i < p->n; i++)
-        if (!param_is_pool(p, i)) list_row(p, i, list, names, n);
+    int first = 0, of = 0;
+    for (int i = 0; i < p->n; i++) {
+        if (param_is_pool(p, i) || (p->row[i].spec.adapter_scale != 0) != kind->adapters) continue;
+        list_row(p, i, kind->front, list, names, n);
+        for (; first < *n; first++)
+            list[first].of = kind->adapters ? of : i;
+        of++;
+    }
     *out = list;
     return NULL;
+}
+
+error *params_list(const params *p, named_tensor **out, int *n)
+{
+    return list_rows(p, &model_rows, out, n);
 }
 
 error *params_write(const char *path, const params *p, device *dev)
@@ -87,14 +89,27 @@ error *params_write(const char *path, const params *p, device *dev)
     return params_write_from(path, p, dev, NULL);
 }
 
-error *params_write_from(const char *path, const params *p, device *dev, const tensor_source *from)
+static error *write_rows(const char *path, const row_kind *kind, const params *p, device *dev,
+                         const tensor_source *from)
 {
     named_tensor *list;
     int n;
-    TRY(params_list(p, &list, &n));
+    TRY(list_rows(p, kind, &list, &n));
     error *e = safetensors_write_from(path, list, n, dev, from);
     free(list);
     return e;
+}
+
+error *params_write_from(const char *path, const params *p, device *dev, const tensor_source *from)
+{
+    return write_rows(path, &model_rows, p, dev, from);
+}
+
+error *adapters_write_from(const char *path, const char *front, const params *p, device *dev,
+                           const tensor_source *from)
+{
+    const row_kind kind = {front, true};
+    return write_rows(path, &kind, p, dev, from);
 }
 
 /* ---- reading ---- */
@@ -104,8 +119,7 @@ static const char *const prefixes[] = {"transformer.", "model."};
 
 enum { PREFIXES = sizeof prefixes / sizeof *prefixes };
 
-/* A name without its prefix. */
-static const char *plain(const char *name)
+const char *params_plain_name(const char *name)
 {
     for (int i = 0; i < PREFIXES; i++)
         if (!strncmp(name, prefixes[i], strlen(prefixes[i]))) return name + strlen(prefixes[i]);
@@ -131,21 +145,28 @@ static bool is_constant(const char *name)
     return false;
 }
 
-static error *find(const safetensors *s, const char *name, int64_t *i)
+/* The entry front + name, with one of the prefixes between them or without; -1: there is none. */
+static error *look_up(const safetensors *s, const char *front, const char *name, int64_t *i)
 {
-    const char *bare = plain(name);
-    *i = safetensors_find(s, bare);
-    for (int k = 0; k < PREFIXES; k++) {
-        char prefixed[NAME_ROOM + 20];
-        snprintf(prefixed, sizeof prefixed, "%s%s", prefixes[k], bare);
-        int64_t also = safetensors_find(s, prefixed);
+    const char *bare = params_plain_name(name);
+    char whole[2 * NAME_ROOM];
+    *i = -1;
+    for (int k = -1; k < PREFIXES; k++) {
+        snprintf(whole, sizeof whole, "%s%s%s", front, k < 0 ? "" : prefixes[k], bare);
+        int64_t also = safetensors_find(s, whole);
         if (*i >= 0 && also >= 0)
             return user_error("%s has both '%s' and '%s': only one can be meant",
-                              safetensors_path(s), safetensors_entry_at(s, *i)->name, prefixed);
+                              safetensors_path(s), safetensors_entry_at(s, *i)->name, whole);
         if (also >= 0) *i = also;
     }
+    return NULL;
+}
+
+static error *find(const safetensors *s, const char *name, int64_t *i)
+{
+    TRY(look_up(s, "", name, i));
     if (*i >= 0) return NULL;
-    bool head = !strcmp(bare, "lm_head.weight");
+    bool head = !strcmp(params_plain_name(name), "lm_head.weight");
     return user_error("%s has no tensor '%s': the file is of another kind of model, or not whole%s",
                       safetensors_path(s), name,
                       head ? ", or the head is tied: then tie_word_embeddings is true" : "");
@@ -178,7 +199,7 @@ static error *check_tied(const safetensors *s, int64_t head, const char *embeddi
 static error *check_rest(const safetensors *s, const bool *used, const char *embedding)
 {
     for (int64_t i = 0; i < safetensors_count(s); i++) {
-        const char *name = safetensors_entry_at(s, i)->name, *bare = plain(name);
+        const char *name = safetensors_entry_at(s, i)->name, *bare = params_plain_name(name);
         if (used[i] || is_constant(bare)) continue;
         if (strcmp(bare, "lm_head.weight"))
             return user_error("%s: tensor '%.100s' has no place in the model: the file is of "
@@ -224,4 +245,41 @@ error *params_read(const safetensors *s, params *p, device *dev)
 error *params_read_widened(const safetensors *s, params *p, device *dev)
 {
     return read_params(s, p, safetensors_fetch_widened, dev);
+}
+
+/* ---- adapters ---- */
+
+static error *read_adapters(const safetensors *s, const named_tensor *list, int n,
+                            const char *front, bool *used, bool widen, device *dev)
+{
+    for (int k = 0; k < n; k++) {
+        int64_t i;
+        TRY(look_up(s, front, list[k].name, &i));
+        if (i < 0)
+            return user_error("%s has no tensor '%s%s': it is not whole, or of another model",
+                              safetensors_path(s), front, list[k].name);
+        used[i] = true;
+        TRY((widen ? safetensors_fetch_widened : safetensors_fetch)(s, i, &list[k], dev));
+    }
+    for (int64_t i = 0; i < safetensors_count(s); i++)
+        if (!used[i])
+            return user_error(
+                "%s: tensor '%.100s' has no place: what is known of adapters is A and "
+                "B beside matrices of the model's blocks",
+                safetensors_path(s), safetensors_entry_at(s, i)->name);
+    return NULL;
+}
+
+error *adapters_read(const safetensors *s, const char *front, params *p, bool widen, device *dev)
+{
+    const row_kind kind = {"", true};
+    named_tensor *list;
+    bool *used = NULL;
+    int n;
+    TRY(list_rows(p, &kind, &list, &n));
+    error *e = alloc_array(&used, (size_t)safetensors_count(s) + 1, sizeof *used);
+    if (!e) e = read_adapters(s, list, n, front, used, widen, dev);
+    free(used);
+    free(list);
+    return e;
 }

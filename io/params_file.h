@@ -20,7 +20,7 @@
 #include "params/params.h"
 #include "io/safetensors.h"
 
-/* Writes all parameters: wholly or not at all. */
+/* Writes all parameters of the model (adapters are none): wholly or not at all. */
 error *params_write(const char *path, const params *p, device *dev) NODISCARD;
 
 /* The same, with values from there, in the order of the table. */
@@ -33,7 +33,17 @@ error *params_read(const safetensors *s, params *p, device *dev) NODISCARD;
 /* The same, but BF16 and F16 tensors are taken as f32: every value is kept exactly. */
 error *params_read_widened(const safetensors *s, params *p, device *dev) NODISCARD;
 
-/* The table as the list of its *n tensors in files and their names; one block, to be freed. */
+/* The same of adapters alone (model/lora.h), whose names have `front` before them; where a table has some, a
+ * source has their values alone. */
+error *adapters_write_from(const char *path, const char *front, const params *p, device *dev,
+                           const tensor_source *from) NODISCARD;
+error *adapters_read(const safetensors *s, const char *front, params *p, bool widen,
+                     device *dev) NODISCARD;
+
+/* A tensor's name without what some writers put before it: transformer. or model. */
+const char *params_plain_name(const char *name);
+
+/* The model's part of the table as the list of its *n tensors in files and their names; one block, to be freed. */
 error *params_list(const params *p, named_tensor **out, int *n) NODISCARD;
 
 #endif

@@ -28,7 +28,8 @@
  *
  * groups > 0: the device has the rows of up to three parts one part below the other, the file has
  * them group by group: part_rows[0] / groups rows of the first part, so many of the second, the
- * third, then those of the next group.  (queries, keys, values; a group is a key head.)
+ * third, then those of the next group.  (queries, keys, values; a group is a key head.)  Of a transposed one
+ * these are the device's columns.
  *
  *     device  q0 q1 q2 q3 | k0 k1 | v0 v1          file, 2 groups  q0 q1 k0 v0 | q2 q3 k1 v1
  */
@@ -36,7 +37,7 @@ typedef struct {
     const char *name;
     tensor value; /* contiguous */
     bool transposed;
-    int64_t groups, part_rows[3]; /* not with transposed */
+    int64_t groups, part_rows[3];
     int64_t of, at;               /* element `at` of the source's `of`-th tensor is its first */
     /* Of a tensor that is sharded over several processes, fetching brings this one's: elements [first,
      * first + held) of the source's tensor, which begin at value.data. */

@@ -29,10 +29,10 @@ typedef struct {
 static bool grouped_rightly(const named_tensor *t)
 {
     int64_t rows = 0;
-    bool even = !t->transposed && t->value.rank >= 1;
+    bool even = t->value.rank >= (t->transposed ? 2 : 1);
     for (int k = 0; k < 3; rows += t->part_rows[k++])
         even = even && t->part_rows[k] % t->groups == 0;
-    return even && rows == t->value.dim[0];
+    return even && rows == t->value.dim[t->transposed ? 1 : 0];
 }
 
 static error *staging_open(const named_tensor *list, int64_t n, staging *b)
@@ -57,7 +57,8 @@ static tensor flat_part(tensor t, int64_t first, int64_t n)
     return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
 }
 
-/* Elements of a tensor that lie together in the file and on the device. */
+/* What of a tensor lies together in the file and on the device: elements; of a transposed one columns of the
+ * device's, which are rows of the file's. */
 typedef struct {
     int64_t first, n;
 } element_run;
@@ -65,11 +66,12 @@ typedef struct {
 /* Run i in the file's order; false after the last. */
 static bool run_at(const named_tensor *t, int64_t i, element_run *run)
 {
-    *run = (element_run){0, tensor_count(t->value)};
+    int64_t all = t->transposed ? t->value.dim[1] : tensor_count(t->value);
+    *run = (element_run){0, all};
     if (!t->groups) return i == 0;
     int64_t group = i / 3, part = i % 3, rows = t->part_rows[part] / t->groups;
     if (group == t->groups) return false;
-    int64_t before = group * rows, cols = tensor_count(t->value) / t->value.dim[0];
+    int64_t before = group * rows, cols = t->transposed ? 1 : all / t->value.dim[0];
     for (int64_t k = 0; k < part; k++)
         before += t->part_rows[k];
     *run = (element_run){before * cols, rows * cols};
@@ -134,13 +136,14 @@ static error *write_plain(outfile *f, tensor t, device *dev, const staging *b)
     return NULL;
 }
 
-static error *write_transposed(outfile *f, tensor t, device *dev, const staging *b)
+static error *write_columns(outfile *f, tensor t, element_run run, device *dev, const staging *b)
 {
     int64_t rows = t.dim[0], cols = t.dim[1], size = (int64_t)dtype_size(t.type);
     char *part = b->bytes + b->half;
     if (!rows || !cols) return NULL;
-    for (int64_t strip = b->half / size / rows, first = 0; first < cols; first += strip) {
-        int64_t n = cols - first < strip ? cols - first : strip;
+    int64_t strip = b->half / size / rows, end = run.first + run.n;
+    for (int64_t first = run.first; first < end; first += strip) {
+        int64_t n = end - first < strip ? end - first : strip;
         for (int64_t r = 0; r < rows; r++)
             op_get(dev, STREAM_COMPUTE, part + r * n * size, flat_part(t, r * cols + first, n));
         op_sync(dev, STREAM_COMPUTE);
@@ -154,7 +157,8 @@ static error *write_runs(outfile *f, const named_tensor *t, device *dev, const s
 {
     element_run run;
     for (int64_t i = 0; run_at(t, i, &run); i++)
-        TRY(write_plain(f, flat_part(t->value, run.first, run.n), dev, b));
+        TRY(t->transposed ? write_columns(f, t->value, run, dev, b)
+                          : write_plain(f, flat_part(t->value, run.first, run.n), dev, b));
     return NULL;
 }
 
@@ -173,7 +177,7 @@ static error *write_all(outfile *f, const named_tensor *list, int64_t n, device 
             t.value.data = (char *)full.data + (size_t)t.at * dtype_size(t.value.type);
         }
         TRY(device_status(dev)); /* rather than writing on what is not there */
-        TRY(t.transposed ? write_transposed(f, t.value, dev, b) : write_runs(f, &t, dev, b));
+        TRY(write_runs(f, &t, dev, b));
         TRY(device_status(dev));
     }
     if (from && open >= 0) from->close(from->context);
@@ -298,19 +302,19 @@ static error *fetch_plain(const elements *s, const named_tensor *into, element_r
     return NULL;
 }
 
-static error *fetch_transposed(const elements *s, const named_tensor *into, device *dev,
-                               const staging *b)
+static error *fetch_columns(const elements *s, const named_tensor *into, element_run run,
+                            device *dev, const staging *b)
 {
     tensor t = into->value;
     int64_t rows = t.dim[0], cols = t.dim[1], size = (int64_t)dtype_size(t.type);
     char *part = b->bytes + b->half;
     if (!rows || !cols) return NULL;
-    for (int64_t strip = b->half / size / rows, first = 0; first < cols; first += strip) {
-        int64_t n = cols - first < strip ? cols - first : strip;
+    for (int64_t strip = b->half / size / rows, first = 0; first < run.n; first += strip) {
+        int64_t n = run.n - first < strip ? run.n - first : strip;
         TRY(read_elements(s, first * rows, n * rows, b->bytes));
         transpose(part, b->bytes, n, rows, (size_t)size);
         for (int64_t r = 0; r < rows; r++)
-            put_part(into, r * cols + first, n, part + r * n * size, dev);
+            put_part(into, r * cols + run.first + first, n, part + r * n * size, dev);
         op_sync(dev, STREAM_COMPUTE);
     }
     return NULL;
@@ -319,8 +323,9 @@ static error *fetch_transposed(const elements *s, const named_tensor *into, devi
 static error *fetch_runs(elements s, const named_tensor *t, device *dev, const staging *b)
 {
     element_run run;
-    for (int64_t i = 0; run_at(t, i, &run); i++, s.first += run.n)
-        TRY(fetch_plain(&s, t, run, dev, b));
+    int64_t line = t->transposed ? t->value.dim[0] : 1; /* elements of what a run counts */
+    for (int64_t i = 0; run_at(t, i, &run); i++, s.first += run.n * line)
+        TRY(t->transposed ? fetch_columns(&s, t, run, dev, b) : fetch_plain(&s, t, run, dev, b));
     return NULL;
 }
 
@@ -333,8 +338,7 @@ static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, b
     staging b = {0};
     TRY(check_same(s, entry, into, widen));
     TRY(staging_open(into, 1, &b));
-    error *e =
-        into->transposed ? fetch_transposed(&from, into, dev, &b) : fetch_runs(from, into, dev, &b);
+    error *e = fetch_runs(from, into, dev, &b);
     free(b.bytes);
     return e ? e : device_status(dev);
 }

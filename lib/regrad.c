@@ -18,6 +18,7 @@
 #include "run/gather.h"
 #include "train/choose_device.h"
 #include "train/task.h"
+#include "train/tuning.h"
 
 #define API __attribute__((visibility("default")))
 
@@ -172,15 +173,21 @@ API char *regrad_evaluate(regrad_run *r, double *loss, double *accuracy)
     return told(e);
 }
 
+static error *trained_write(regrad_run *r, const char *directory, const tensor_source *from)
+{
+    const params *p = &r->t->params;
+    const adapter_about about = tuning_about(&r->o);
+    if (p->adapted) return adapter_write(directory, &about, p, &r->dev, from);
+    return weights_write_from(directory, &r->o.model, p, &r->dev, from);
+}
+
 API char *regrad_save(regrad_run *r, const char *directory)
 {
     tensor_source room;
     run_tensors tensors = trainer_tensors(r->t);
     gather walk = gather_begin(&tensors, GATHER_PARAMETERS);
     error *e = make_directory(directory, "the directory");
-    if (!e)
-        e = weights_write_from(directory, &r->o.model, &r->t->params, &r->dev,
-                               gather_source(&walk, &room));
+    if (!e) e = trained_write(r, directory, gather_source(&walk, &room));
     gather_finish(&walk);
     return told(e);
 }

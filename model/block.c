@@ -6,34 +6,14 @@
 
 /* ---- pieces ---- */
 
-static tensor use(run *r, int id)
-{
-    return id < 0 ? (tensor){0} : param_use(r, id);
-}
-
-static void done(run *r, int id)
-{
-    if (id >= 0) param_done(r, id);
-}
-
-static grad begin(run *r, int id)
-{
-    return id < 0 ? (grad){0} : grad_begin(r, id);
-}
-
-static void finish(run *r, int id)
-{
-    if (id >= 0) grad_done(r, id);
-}
-
 void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean,
                 tensor rstd)
 {
-    tensor w = use(r, ids.weight), b = use(r, ids.bias);
+    tensor w = use_if_any(r, ids.weight), b = use_if_any(r, ids.bias);
     OP(norm, r->dev, r->stream, .out = out, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b,
        .eps = c->norm_eps, .offset = c->norm_plus_one, .rms = c->norm == NORM_RMS);
-    done(r, ids.weight);
-    done(r, ids.bias);
+    done_if_any(r, ids.weight);
+    done_if_any(r, ids.bias);
 }
 
 void apply_norm_grad(run *r, const model_config *c, weight_ids ids, tensor dx, bool accumulate,
@@ -41,41 +21,15 @@ void apply_norm_grad(run *r, const model_config *c, weight_ids ids, tensor dx, b
 {
     tensor scratch = arena_take(r->arena, KIND_WORKSPACE, rstd.type,
                                 SHAPE(NORM_GROUPS, 2 * tensor_cols(x)), NAME("norm scratch", 0));
-    tensor w = use(r, ids.weight);
-    grad dw = begin(r, ids.weight), db = begin(r, ids.bias);
+    tensor w = use_if_any(r, ids.weight);
+    grad dw = begin_if_any(r, ids.weight), db = begin_if_any(r, ids.bias);
     OP(norm_grad, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dw = dw, .db = db,
        .dout = dout, .x = x, .mean = mean, .rstd = rstd, .w = w, .scratch = scratch,
        .offset = c->norm_plus_one, .rms = c->norm == NORM_RMS);
     arena_drop(r->arena, &scratch);
-    finish(r, ids.weight);
-    finish(r, ids.bias);
-    done(r, ids.weight);
-}
-
-void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
-                  tensor pre)
-{
-    tensor w = use(r, ids.weight), b = use(r, ids.bias);
-    OP(linear, r->dev, r->stream, .out = out, .x = x, .w = w, .bias = b, .residual = residual,
-       .act = act, .pre = pre);
-    done(r, ids.weight);
-    done(r, ids.bias);
-}
-
-tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout)
-{
-    tensor w = use(r, ids.weight);
-    grad dw = begin(r, ids.weight), db = begin(r, ids.bias);
-    if (present(dw.t) || present(db.t))
-        OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout);
-    finish(r, ids.weight);
-    finish(r, ids.bias);
-    return w;
-}
-
-bool grads_through(const run *r, weight_ids ids)
-{
-    return grads_below(r, (ids.bias < 0 ? ids.weight : ids.bias) + 1);
+    finish_if_any(r, ids.weight);
+    finish_if_any(r, ids.bias);
+    done_if_any(r, ids.weight);
 }
 
 bool block_wanted(const run *r, const block_ids *ids)
@@ -159,12 +113,13 @@ static tensor branch_scale(const block_state *s, int branch)
 }
 
 /* out = residual + scale * linear(x) */
-static void add_branch(run *r, weight_ids ids, tensor out, tensor x, tensor residual, tensor scale)
+static void add_branch(const pass *p, weight_ids ids, tensor out, tensor x, tensor residual,
+                       tensor scale)
 {
     tensor none = {0};
-    apply_linear(r, ids, out, x, present(scale) ? none : residual, ACT_NONE, none);
+    apply_linear_in(p->r, ids, out, x, p->room, present(scale) ? none : residual, ACT_NONE, none);
     if (present(scale))
-        OP(scale_samples, r->dev, r->stream, .out = out, .x = out, .scale = scale,
+        OP(scale_samples, p->r->dev, p->r->stream, .out = out, .x = out, .scale = scale,
            .residual = residual);
 }
 
@@ -211,11 +166,11 @@ static void prepare_heads(const pass *p)
     int64_t heads = c->heads + c->kv_heads;
     if (c->qk_norm) {
         if (p->hold & QKV) s->heads = take_rows(p, heads * c->head_size, "h%d.heads");
-        tensor q = use(r, p->ids->q_norm), k = use(r, p->ids->k_norm);
+        tensor q = use_if_any(r, p->ids->q_norm), k = use_if_any(r, p->ids->k_norm);
         OP(head_norm, r->dev, r->stream, .x = s->qkv, .saved = s->heads, .w1 = q, .w2 = k,
            .first = c->heads, .second = c->kv_heads, .eps = c->norm_eps);
-        done(r, p->ids->q_norm);
-        done(r, p->ids->k_norm);
+        done_if_any(r, p->ids->q_norm);
+        done_if_any(r, p->ids->k_norm);
     }
     if (is_rotated(p))
         OP(rotary, r->dev, r->stream, .x = s->qkv, .heads = heads, .head = c->head_size,
@@ -231,7 +186,7 @@ static void make_qkv(const pass *p)
     if (present(s->qkv)) return;
     make_norm1(p);
     s->qkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
-    apply_linear(p->r, p->ids->qkv, s->qkv, s->norm1, none, ACT_NONE, none);
+    apply_linear_in(p->r, p->ids->qkv, s->qkv, s->norm1, p->room, none, ACT_NONE, none);
     if (!one_norm(c)) let_go(p, NORM1, &s->norm1); /* else the MLP reads it, too */
     prepare_heads(p);
 }
@@ -268,7 +223,7 @@ static void make_mid(const pass *p)
     if (present(s->mid)) return;
     make_att(p);
     s->mid = take_rows(p, p->c->width, "h%d.mid");
-    add_branch(p->r, p->ids->project, s->mid, s->att, s->x, branch_scale(s, 0));
+    add_branch(p, p->ids->project, s->mid, s->att, s->x, branch_scale(s, 0));
     let_go(p, ATT, &s->att);
     if (p->c->residual != RESIDUAL_PARALLEL) let_go(p, X, &s->x); /* else norm2 reads it */
 }
@@ -316,9 +271,9 @@ static void make_act(const pass *p)
         return;
     }
     tensor *norm = make_mlp_norm(p, &what);
-    if (p->c->gated) {
-        s->pre = take_rows(p, 2 * p->c->inner, "h%d.pre");
-        apply_linear(p->r, p->ids->up, s->pre, *norm, none, ACT_NONE, none);
+    if (p->c->gated || linear_adapted(p->ids->up)) {
+        s->pre = take_rows(p, (p->c->gated ? 2 : 1) * p->c->inner, "h%d.pre");
+        apply_linear_in(p->r, p->ids->up, s->pre, *norm, p->room, none, ACT_NONE, none);
         activate(p);
         let_go(p, PRE, &s->pre);
     } else {
@@ -335,7 +290,7 @@ static void make_out(const pass *p)
     if (p->c->residual != RESIDUAL_SEQUENTIAL) make_mid(p); /* while norm1 is there */
     make_act(p);
     s->out = take_rows(p, p->c->width, "h%d.out");
-    add_branch(p->r, p->ids->down, s->out, s->act, s->mid, branch_scale(s, 1));
+    add_branch(p, p->ids->down, s->out, s->act, s->mid, branch_scale(s, 1));
     let_go(p, ACT, &s->act);
     let_go(p, MID, &s->mid);
 }
@@ -390,14 +345,15 @@ static tensor mlp_backward(const pass *p, tensor d)
     const block_ids *ids = p->ids;
     block_state *s = p->s;
     tensor scale = branch_scale(s, 1), branch = begin_branch(p, d, scale), dpre = {0}, dnorm = {0};
+    tensor none = {0};
     bool below = grads_below(r, ids->down.weight);
-    if (grad_wanted(r, ids->down.weight) || (below && !present(s->pre))) make_act(p);
-    tensor w = linear_weight_grad(r, ids->down, s->act, branch);
+    if (linear_wants_input(r, ids->down) || (below && !present(s->pre))) make_act(p);
+    linear_grads g = linear_begin_grad(r, ids->down, s->act, branch);
     arena_drop(a, &s->act);
     if (below) {
         dpre = take_rows(p, c->inner, c->gated ? "h%d.dact" : "h%d.dpre");
-        OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = branch, .w = w,
-           .pre = c->gated ? (tensor){0} : s->pre, .act = c->gated ? ACT_NONE : c->act);
+        linear_input_grad(r, ids->down, &g, dpre, false, branch, c->gated ? none : s->pre,
+                          c->gated ? ACT_NONE : c->act);
     }
     end_branch(p, &branch, scale);
     if (below && c->gated) { /* pre becomes its own gradient */
@@ -407,20 +363,20 @@ static tensor mlp_backward(const pass *p, tensor d)
         s->pre = (tensor){0};
     }
     arena_drop(a, &s->pre);
-    param_done(r, ids->down.weight);
+    linear_end_grad(r, ids->down, &g);
     if (!below) return dnorm;
 
     unsigned what = 0;
-    tensor none = {0}, *norm = grad_wanted(r, ids->up.weight) ? make_mlp_norm(p, &what) : NULL;
-    w = linear_weight_grad(r, ids->up, norm ? *norm : none, dpre);
+    tensor *norm = linear_wants_input(r, ids->up) ? make_mlp_norm(p, &what) : NULL;
+    g = linear_begin_grad(r, ids->up, norm ? *norm : none, dpre);
     if (norm && what == NORM1) let_go(p, NORM1, norm); /* attention reads it, too */
     if (norm && what == NORM2) arena_drop(a, norm);
     if (grads_below(r, ids->up.weight)) {
         dnorm = take_rows(p, c->width, "h%d.dnorm2");
-        OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dpre, .w = w);
+        linear_input_grad(r, ids->up, &g, dnorm, false, dpre, none, ACT_NONE);
     }
     arena_drop(a, &dpre);
-    param_done(r, ids->up.weight);
+    linear_end_grad(r, ids->up, &g);
     return dnorm;
 }
 
@@ -438,17 +394,17 @@ static void unprepare_heads(const pass *p, tensor dqkv)
     if (!c->qk_norm) return;
     tensor scratch = arena_take(r->arena, KIND_WORKSPACE, stat_of(p),
                                 SHAPE(NORM_GROUPS, 2 * c->head_size), NAME("norm scratch", 0));
-    tensor q = use(r, ids->q_norm), k = use(r, ids->k_norm);
-    grad dq = begin(r, ids->q_norm), dk = begin(r, ids->k_norm);
+    tensor q = use_if_any(r, ids->q_norm), k = use_if_any(r, ids->k_norm);
+    grad dq = begin_if_any(r, ids->q_norm), dk = begin_if_any(r, ids->k_norm);
     OP(head_norm_grad, r->dev, r->stream, .dx = dqkv, .saved = p->s->heads, .w1 = q, .w2 = k,
        .dw1 = dq, .dw2 = dk, .scratch = scratch, .first = c->heads, .second = c->kv_heads,
        .eps = c->norm_eps);
     arena_drop(r->arena, &scratch);
     arena_drop(r->arena, &p->s->heads);
-    finish(r, ids->q_norm);
-    finish(r, ids->k_norm);
-    done(r, ids->q_norm);
-    done(r, ids->k_norm);
+    finish_if_any(r, ids->q_norm);
+    finish_if_any(r, ids->k_norm);
+    done_if_any(r, ids->q_norm);
+    done_if_any(r, ids->k_norm);
 }
 
 /* The gradient of what norm1 has put out, added to `shared` if that is there; absent if none below is
@@ -460,16 +416,16 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
     const model_config *c = p->c;
     const block_ids *ids = p->ids;
     block_state *s = p->s;
-    tensor scale = branch_scale(s, 0), branch = begin_branch(p, d, scale), datt = {0};
+    tensor scale = branch_scale(s, 0), branch = begin_branch(p, d, scale), datt = {0}, none = {0};
     bool below = grads_below(r, ids->project.weight);
-    if (grad_wanted(r, ids->project.weight) || below) make_att(p);
-    tensor w = linear_weight_grad(r, ids->project, s->att, branch);
+    if (linear_wants_input(r, ids->project) || below) make_att(p);
+    linear_grads g = linear_begin_grad(r, ids->project, s->att, branch);
     if (below) {
         datt = take_rows(p, c->heads * c->head_size, "h%d.datt");
-        OP(linear_dx, r->dev, r->stream, .dx = datt, .dout = branch, .w = w);
+        linear_input_grad(r, ids->project, &g, datt, false, branch, none, ACT_NONE);
     }
     end_branch(p, &branch, scale);
-    param_done(r, ids->project.weight);
+    linear_end_grad(r, ids->project, &g);
     if (!below) return shared;
 
     tensor dqkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.dqkv");
@@ -488,17 +444,16 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
     arena_drop(a, &s->qkv);
     unprepare_heads(p, dqkv);
 
-    if (grad_wanted(r, ids->qkv.weight)) make_norm1(p);
-    w = linear_weight_grad(r, ids->qkv, s->norm1, dqkv);
+    if (linear_wants_input(r, ids->qkv)) make_norm1(p);
+    g = linear_begin_grad(r, ids->qkv, s->norm1, dqkv);
     arena_drop(a, &s->norm1);
     tensor dnorm = shared;
     if (grads_below(r, ids->qkv.weight)) {
         if (!present(shared)) dnorm = take_rows(p, c->width, "h%d.dnorm1");
-        OP(linear_dx, r->dev, r->stream, .dx = dnorm, .accumulate = present(shared), .dout = dqkv,
-           .w = w);
+        linear_input_grad(r, ids->qkv, &g, dnorm, present(shared), dqkv, none, ACT_NONE);
     }
     arena_drop(a, &dqkv);
-    param_done(r, ids->qkv.weight);
+    linear_end_grad(r, ids->qkv, &g);
     return dnorm;
 }
 

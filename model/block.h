@@ -31,12 +31,8 @@
 
 #include "params/params.h"
 #include "model/config.h"
+#include "model/projection.h"
 #include "model/training_policy.h"
-
-/* Parameter ids of a projection or a norm; bias is -1 without. */
-typedef struct {
-    int weight, bias;
-} weight_ids;
 
 typedef struct {
     weight_ids norm1, qkv, project, norm2, up, down;
@@ -58,7 +54,8 @@ typedef struct {
 } block_state;
 
 /* Adds the block's rows to the table. */
-error *block_declare(const model_config *c, int layer, params *p, block_ids *ids) NODISCARD;
+error *block_declare(const model_config *c, const lora_plan *lora, int layer, params *p,
+                     block_ids *ids) NODISCARD;
 
 typedef enum {
     BLOCK_INFER, /* nothing stays but out */
@@ -112,16 +109,6 @@ tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block
 error *declare(params *p, param_spec spec, int *id) NODISCARD;
 error *declare_norm(const model_config *c, params *p, tensor_names names, int layer,
                     weight_ids *ids) NODISCARD;
-
-/* Whether a gradient is wanted of these or of anything below. */
-bool grads_through(const run *r, weight_ids ids);
-
-/* out = act(linear(x)) + residual; residual and pre may be absent */
-void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
-                  tensor pre);
-/* The gradients that are wanted of a layer's weight and bias; x is read for the last time, and may be
- * absent if the weight's is not.  The weight stays in use: its dx comes next. */
-tensor linear_weight_grad(run *r, weight_ids ids, tensor x, tensor dout);
 
 /* out = norm(x); mean and rstd may be absent */
 void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean,

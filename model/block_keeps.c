@@ -6,14 +6,14 @@
 static unsigned needs(const run *r, const model_config *c, const block_ids *ids)
 {
     unsigned all = 0;
-    if (grad_wanted(r, ids->down.weight)) all |= ACT;
+    if (linear_wants_input(r, ids->down)) all |= ACT;
     if (grads_below(r, ids->down.weight)) all |= PRE;
-    if (grad_wanted(r, ids->up.weight)) all |= one_norm(c) ? NORM1 : NORM2;
+    if (linear_wants_input(r, ids->up)) all |= one_norm(c) ? NORM1 : NORM2;
     if (c->residual == RESIDUAL_SEQUENTIAL && grads_below(r, ids->up.weight)) all |= MID | STATS2;
     if (c->residual == RESIDUAL_PARALLEL && grads_below(r, ids->up.weight)) all |= X | STATS2;
-    if (grad_wanted(r, ids->project.weight)) all |= ATT;
+    if (linear_wants_input(r, ids->project)) all |= ATT;
     if (grads_below(r, ids->project.weight)) all |= QKV | ATT;
-    if (grad_wanted(r, ids->qkv.weight)) all |= NORM1;
+    if (linear_wants_input(r, ids->qkv)) all |= NORM1;
     if (grads_below(r, ids->qkv.weight)) all |= X | STATS1;
     return all;
 }

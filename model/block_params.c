@@ -27,8 +27,8 @@ error *declare_norm(const model_config *c, params *p, tensor_names names, int la
 }
 
 /* A projection: w says its shape, how it begins, and its layout in files. */
-static error *declare_linear(const model_config *c, params *p, tensor_names names, bool bias,
-                             param_spec w, weight_ids *ids)
+static error *declare_linear(const model_config *c, const lora_plan *lora, params *p,
+                             tensor_names names, bool bias, param_spec w, weight_ids *ids)
 {
     param_spec b = w;
     w.name = names.weight;
@@ -40,7 +40,8 @@ static error *declare_linear(const model_config *c, params *p, tensor_names name
     TRY(declare(p, w, &ids->weight));
     b.name = names.bias;
     b.shape = SHAPE(w.shape.dim[0]);
-    return bias ? declare(p, b, &ids->bias) : NULL;
+    if (bias) TRY(declare(p, b, &ids->bias));
+    return lora_declare(lora, p, ids->weight, ids->adapter);
 }
 
 static error *declare_head_norms(const model_config *c, params *p, int layer, block_ids *ids)
@@ -52,7 +53,8 @@ static error *declare_head_norms(const model_config *c, params *p, int layer, bl
     return declare(p, w, &ids->k_norm);
 }
 
-error *block_declare(const model_config *c, int layer, params *p, block_ids *ids)
+error *block_declare(const model_config *c, const lora_plan *lora, int layer, params *p,
+                     block_ids *ids)
 {
     int64_t width = c->width, q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
     int64_t up = c->gated ? 2 * c->inner : c->inner;
@@ -72,13 +74,13 @@ error *block_declare(const model_config *c, int layer, params *p, block_ids *ids
                down = {.layer = layer, .shape = SHAPE(width, c->inner), .std = residual};
     ids->q_norm = ids->k_norm = -1;
     TRY(declare_norm(c, p, n->norm1, layer, &ids->norm1));
-    TRY(declare_linear(c, p, n->qkv, c->bias.qkv, qkv, &ids->qkv));
+    TRY(declare_linear(c, lora, p, n->qkv, c->bias.qkv, qkv, &ids->qkv));
     if (c->qk_norm) TRY(declare_head_norms(c, p, layer, ids));
-    TRY(declare_linear(c, p, n->project, c->bias.project, project, &ids->project));
+    TRY(declare_linear(c, lora, p, n->project, c->bias.project, project, &ids->project));
     if (c->residual != RESIDUAL_PARALLEL_ONE_NORM)
         TRY(declare_norm(c, p, n->norm2, layer, &ids->norm2));
-    TRY(declare_linear(c, p, n->up, c->bias.up, into, &ids->up));
-    return declare_linear(c, p, n->down, c->bias.down, down, &ids->down);
+    TRY(declare_linear(c, lora, p, n->up, c->bias.up, into, &ids->up));
+    return declare_linear(c, lora, p, n->down, c->bias.down, down, &ids->down);
 }
 
 /* ---- caches ---- */

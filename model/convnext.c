@@ -244,7 +244,7 @@ static tensor take_map(run *r, dtype type, shape s, const char *name, int layer)
 static tensor take_pixels(run *r, tensor like, int64_t cols, const char *name, int layer)
 {
     return take_map(r, r->params->type, SHAPE(like.dim[0], like.dim[1], like.dim[2], cols), name,
-                layer);
+                    layer);
 }
 
 static tensor take_stat(run *r, tensor like, const char *name, int layer)
@@ -397,28 +397,28 @@ static tensor gamma_backward(run *r, const conv_block *b, int layer, conv_state 
 static tensor mlp_backward(run *r, const model *m, const conv_block *b, int layer, conv_state *s,
                            tensor dout)
 {
-    tensor w = linear_weight_grad(r, b->down, s->act, dout), dpre = {0}, dnorm = {0};
+    linear_grads g = linear_begin_grad(r, b->down, s->act, dout);
+    tensor dpre = {0}, dnorm = {0}, none = {0};
     drop(r, &s->act);
     bool below = grads_below(r, b->down.weight);
     if (below) {
         dpre = take_pixels(r, dout, 4 * dout.dim[3], "h%d.dpre", layer);
-        OP(linear_dx, r->dev, r->stream, .dx = dpre, .dout = dout, .w = w, .pre = s->pre,
-           .act = m->config.act);
+        linear_input_grad(r, b->down, &g, dpre, false, dout, s->pre, m->config.act);
     }
-    param_done(r, b->down.weight);
+    linear_end_grad(r, b->down, &g);
     drop(r, &s->pre);
     int64_t n = dout.dim[3];
     tensor like = dout;
     drop(r, &dout);
     if (!below) return dnorm;
     if (grad_wanted(r, b->up.weight) && !present(s->norm)) make_norm(r, m, layer, b, s, false);
-    w = linear_weight_grad(r, b->up, s->norm, dpre);
+    g = linear_begin_grad(r, b->up, s->norm, dpre);
     drop(r, &s->norm);
     if (grads_below(r, b->up.weight)) {
         dnorm = take_pixels(r, like, n, "h%d.dnorm", layer);
-        OP(linear_dx, r->dev, r->stream, .dx = dnorm, .dout = dpre, .w = w);
+        linear_input_grad(r, b->up, &g, dnorm, false, dpre, none, ACT_NONE);
     }
-    param_done(r, b->up.weight);
+    linear_end_grad(r, b->up, &g);
     drop(r, &dpre);
     return dnorm;
 }
@@ -476,7 +476,7 @@ static tensor take_patches(run *r, const model *m, tensor images)
     const model_config *c = &m->config;
     tensor cut =
         take_map(r, m->type, SHAPE(images.dim[0], c->context, c->channels * c->patch * c->patch),
-             "patches", 0);
+                 "patches", 0);
     OP(patches, r->dev, r->stream, .out = cut, .images = images, .height = c->patch,
        .width = c->patch);
     return cut;
@@ -494,7 +494,7 @@ static tensor take_merged(run *r, const model *m, int stage, entrance_state *s, 
     apply_norm(r, &m->config, e->norm, norm, s->x, s->mean, s->rstd);
     tensor merged =
         take_map(r, m->type, SHAPE(s->x.dim[0], e->height, e->width, s->x.dim[3] * HALVE * HALVE),
-             "s%d.merged", stage);
+                 "s%d.merged", stage);
     OP(merge, r->dev, r->stream, .out = merged, .x = norm, .side = HALVE);
     drop(r, &norm);
     return merged;
@@ -547,8 +547,8 @@ static tensor enter(run *r, model *m, int stage, tensor x, bool train)
     *s = (entrance_state){.x = x};
     bool keep = train && entrance_wanted(r, e);
     tensor merged = take_merged(r, m, stage, s, keep),
-           out =
-               take_map(r, m->type, SHAPE(x.dim[0], e->height, e->width, e->channels), "s%d.in", stage);
+           out = take_map(r, m->type, SHAPE(x.dim[0], e->height, e->width, e->channels), "s%d.in",
+                          stage);
     apply_entrance(r, e, out, merged);
     drop(r, &merged);
     if (!keep) drop(r, &s->x);
@@ -579,9 +579,9 @@ static tensor leave_stage(run *r, model *m, int stage, tensor d)
     tensor w = entrance_weight_grad(r, e, merged, d);
     if (present(merged)) drop(r, &merged);
     if (grads_through(r, e->norm)) {
-        tensor dmerged =
-            take_map(r, m->type, SHAPE(s->x.dim[0], e->height, e->width, s->x.dim[3] * HALVE * HALVE),
-                 "s%d.dmerged", stage);
+        tensor dmerged = take_map(
+            r, m->type, SHAPE(s->x.dim[0], e->height, e->width, s->x.dim[3] * HALVE * HALVE),
+            "s%d.dmerged", stage);
         OP(linear_dx, r->dev, r->stream, .dx = dmerged, .dout = d, .w = as_matrix(w));
         dx = take_pixels(r, s->x, s->x.dim[3], "s%d.dx", stage);
         OP(merge_grad, r->dev, r->stream, .dx = dx, .dout = dmerged, .side = HALVE);

@@ -49,9 +49,9 @@ static error *declare_all(model *m, params *p)
     if (c->positions == POSITIONS_LEARNED) TRY(declare(p, embedding, &m->wpe));
     if (c->embedding_norm) TRY(declare_norm(c, p, c->names->embedding_norm, -1, &m->first));
     for (int l = 0; l < (int)c->layers; l++)
-        TRY(block_declare(c, l, p, &m->blocks[l]));
+        TRY(block_declare(c, &m->training.lora, l, p, &m->blocks[l]));
     TRY(declare_norm(c, p, c->names->final_norm, -1, &m->final));
-    m->head = (weight_ids){m->wte, -1};
+    m->head = (weight_ids){.weight = m->wte, .bias = -1};
     if (c->tied) return NULL;
     param_spec head = {.name = c->names->head.weight,
                        .layer = -1,
@@ -109,16 +109,6 @@ static int64_t gpt_targets(const model *m, int64_t t)
 
 /* ---- forward ---- */
 
-static tensor use(run *r, int id)
-{
-    return id < 0 ? (tensor){0} : param_use(r, id);
-}
-
-static void done(run *r, int id)
-{
-    if (id >= 0) param_done(r, id);
-}
-
 /* The embedding x through its norm, if it has one.  With keep, what backward needs stays, if a
  * gradient is wanted there. */
 static tensor norm_embedding(run *r, model *m, tensor x, int64_t room, bool keep)
@@ -147,11 +137,11 @@ static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t r
 {
     tensor x =
         take_part(r, tokens.dim[0], tokens.dim[1], room, m->config.width, NAME("embedded", 0));
-    tensor wte = param_use(r, m->wte), wpe = use(r, m->wpe);
+    tensor wte = param_use(r, m->wte), wpe = use_if_any(r, m->wpe);
     OP(embedding, r->dev, r->stream, .out = x, .tokens = tokens, .wte = wte, .wpe = wpe,
        .first_position = position, .scale = m->config.embedding_scale);
     param_done(r, m->wte);
-    done(r, m->wpe);
+    done_if_any(r, m->wpe);
     return norm_embedding(r, m, x, room, keep);
 }
 
@@ -207,7 +197,7 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
     tensor logits =
         arena_take(r->arena, KIND_ACTIVATION, x.type, SHAPE(chunk, ld), NAME("logits", 0));
     logits.dim[1] = m->config.vocab; /* the rest is padding */
-    tensor w = param_use(r, m->head.weight), bias = use(r, m->head.bias);
+    tensor w = param_use(r, m->head.weight), bias = use_if_any(r, m->head.bias);
     grad dw = backward ? grad_begin(r, m->head.weight) : (grad){0};
     grad db = backward && present(bias) ? grad_begin(r, m->head.bias) : (grad){0};
     for (int64_t first = 0, times; first < rows && !r->dev->failure; first += times * chunk) {
@@ -233,7 +223,7 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
     if (backward) grad_done(r, m->head.weight);
     if (backward && present(bias)) grad_done(r, m->head.bias);
     param_done(r, m->head.weight);
-    done(r, m->head.bias);
+    done_if_any(r, m->head.bias);
     arena_drop(r->arena, &logits);
     arena_drop(r->arena, &losses);
 }
@@ -308,10 +298,10 @@ static void last_logits(run *r, model *m, tensor x, tensor logits)
     tensor last =
         tensor_of((char *)x.data + (size_t)((t - 1) * c) * dtype_size(x.type), x.type, SHAPE(b, c));
     last.ld = t * c;
-    tensor w = param_use(r, m->head.weight), bias = use(r, m->head.bias);
+    tensor w = param_use(r, m->head.weight), bias = use_if_any(r, m->head.bias);
     OP(linear, r->dev, r->stream, .out = logits, .x = last, .w = w, .bias = bias);
     param_done(r, m->head.weight);
-    done(r, m->head.bias);
+    done_if_any(r, m->head.bias);
 }
 
 static void gpt_decode(run *r, model *m, const decode_step *s)

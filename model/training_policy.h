@@ -4,6 +4,7 @@
 #ifndef REGRAD_MODEL_TRAINING_POLICY_H
 #define REGRAD_MODEL_TRAINING_POLICY_H
 
+#include "model/lora.h"
 #include "model/recompute.h"
 
 typedef struct {
@@ -11,6 +12,7 @@ typedef struct {
     int attention;            /* a method of the device's: the last bits may differ */
     int64_t logits_mib; /* most MiB of logits at a time, 0: DEFAULT_LOGITS_MIB; the last bits may
                          * differ */
+    lora_plan lora;   /* adapters, which are trained instead of the model */
     double drop_path; /* how often the last block's branches are left out; the first's: never */
 } training_policy;
 

@@ -79,7 +79,7 @@ static error *declare_all(model *m, params *p)
     const model_config *c = &m->config;
     TRY(declare_embedding(m, p));
     for (int l = 0; l < (int)c->layers; l++)
-        TRY(block_declare(c, l, p, &m->blocks[l]));
+        TRY(block_declare(c, &m->training.lora, l, p, &m->blocks[l]));
     tensor_names cls_norm = {"norm.weight", "norm.bias"},
                  mean_norm = {"fc_norm.weight", "fc_norm.bias"};
     TRY(declare_norm(c, p, c->mean_pool ? mean_norm : cls_norm, -1, &m->head.norm));

@@ -263,7 +263,8 @@ static void apply_by_matrix(optimizer *o, int id)
     run_rule(o, o->c.rule, 1);
     int64_t rows = tensor_rows(it->p), first = 0;
     for (int k = 0; first < rows && !o->r->dev->failure; k++) {
-        int64_t n = spec->part_rows[0] ? spec->part_rows[k] : rows;
+        bool several = spec->part_rows[0] && spec->adapter_scale == 0;
+        int64_t n = several ? spec->part_rows[k] : rows;
         newton_schulz(o->r, tensor_slice(it->temp, first, n), o->squares, o->c.eps,
                       o->c.newton_schulz_steps, NAME(spec->name, spec->layer));
         first += n;

@@ -26,12 +26,15 @@ int params_add(params *p, param_spec spec)
     }
     if (!spec.writers) spec.writers = 1;
     int64_t count = tensor_count(tensor_of(NULL, F32, spec.shape));
+    p->adapted = p->adapted || spec.adapter_scale != 0;
     p->row[p->n] = (param){.spec = spec, .trainable = true, .count = count, .own = count};
     return p->n++;
 }
 
 void params_free(params *p)
 {
+    for (int i = 0; i < p->n; i++)
+        free(p->row[i].own_name);
     free(p->row);
     free(p->queue);
     *p = (params){0};
@@ -45,6 +48,11 @@ int64_t params_count(const params *p)
     return sum;
 }
 
+bool param_saved(const params *p, int id)
+{
+    return !p->adapted || p->row[id].spec.adapter_scale != 0;
+}
+
 const char *param_text(const param *row, char *buffer, size_t size)
 {
 #pragma GCC diagnostic push
@@ -52,6 +60,24 @@ const char *param_text(const param *row, char *buffer, size_t size)
     snprintf(buffer, size, row->spec.name, row->spec.layer);
 #pragma GCC diagnostic pop
     return buffer;
+}
+
+bool param_name_part(const char *name, int k, char *out, size_t size)
+{
+    const char *open = strchr(name, '{'), *close = open ? strchr(open, '}') : NULL;
+    if (!close) {
+        snprintf(out, size, "%s", name);
+        return k == 0;
+    }
+    const char *from = open + 1, *to = from;
+    for (int i = 0; to < close; from = to + 1, i++) {
+        to = from + strcspn(from, ",}");
+        if (i < k) continue;
+        snprintf(out, size, "%.*s%.*s%s", (int)(open - name), name, (int)(to - from), from,
+                 close + 1);
+        return true;
+    }
+    return false;
 }
 
 static block_name gradient_name(const param *row)
@@ -169,6 +195,15 @@ void params_place(params *p, arena *a)
 
 enum { CHUNK = 1 << 16 }; /* elements prepared on the host at a time */
 
+/* Four numbers between -1 and 1. */
+static void uniform4(uint64_t seed, uint64_t index, double out[4])
+{
+    uint32_t bits[4];
+    rng_bits(seed, RNG_INIT, index, bits);
+    for (int k = 0; k < 4; k++)
+        out[k] = ((double)bits[k] + 0.5) * 0x1p-31 - 1;
+}
+
 /* Elements [first, first + n), first a multiple of four, as double or float. */
 static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t first, int64_t n,
                        dtype type, void *out)
@@ -182,6 +217,7 @@ static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t fir
                                                        : 1;
         if (row->spec.init == INIT_NORMAL)
             rng_normal4(seed, RNG_INIT, base + (uint64_t)(first + i) / 4, four);
+        if (row->spec.init == INIT_UNIFORM) uniform4(seed, base + (uint64_t)(first + i) / 4, four);
         for (int64_t k = 0; k < 4 && i + k < n; k++) {
             if (type == F64)
                 ((double *)out)[i + k] = scale * four[k];

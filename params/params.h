@@ -40,7 +40,7 @@ const char *grad_policy_name(grad_policy policy);
 /* What is kept of a bf16 parameter's f32 value beside the parameter (core/stored_numbers.h). */
 typedef enum { MASTER_F32, MASTER_SPLIT16, MASTER_SPLIT8, MASTER_NONE } master_form;
 
-typedef enum { INIT_ZERO, INIT_ONE, INIT_NORMAL, INIT_VALUE } init_kind;
+typedef enum { INIT_ZERO, INIT_ONE, INIT_NORMAL, INIT_VALUE, INIT_UNIFORM } init_kind;
 
 typedef struct run run;
 
@@ -51,7 +51,7 @@ typedef struct {
     shape shape;
     bool decay;
     init_kind init;
-    double std;           /* INIT_NORMAL; the value of INIT_VALUE */
+    double std;           /* INIT_NORMAL; the value of INIT_VALUE; the bound of INIT_UNIFORM */
     int writers;          /* of its gradient in one backward; 0 means 1 */
     bool embedding;       /* a table of which a step may touch some rows only */
     bool hidden;          /* a weight between hidden layers: of those that see whole matrices */
@@ -60,10 +60,14 @@ typedef struct {
                            * a name like "{q,k,v}_proj" files have a tensor for each */
     int64_t file_groups;  /* ? files have row group by group: part_rows[i] / file_groups rows of
                            * each part in turn */
+    /* Of an adapter's A and B (model/lora.h): what their product is multiplied by; else 0.  B's part_rows
+     * are columns. */
+    double adapter_scale;
 } param_spec;
 
 typedef struct {
     param_spec spec;
+    char *own_name; /* ? spec.name, if it is to be freed */
     bool trainable;
     int64_t count;          /* elements */
     int64_t own_first, own; /* those that this process updates: all, unless ranks share the work */
@@ -104,11 +108,12 @@ typedef struct {
 typedef struct {
     param *row;
     int n, room;
-    dtype type;         /* working type of the run: parameters, their gradients, activations */
-    master_form master; /* with type BF16 */
-    grad_policy policy; /* GRADS_AUTO must be resolved before params_place */
-    int first;          /* trainable row of the table, n if there is none; see grads_below */
-    bool training;      /* hooks of gradients are alive */
+    bool adapted; /* some rows are adapters' (spec.adapter_scale): a run's files have these alone */
+    dtype type;   /* working type of the run: parameters, their gradients, activations */
+    master_form master;       /* with type BF16 */
+    grad_policy policy;       /* GRADS_AUTO must be resolved before params_place */
+    int first;                /* trainable row of the table, n if there is none; see grads_below */
+    bool training;            /* hooks of gradients are alive */
     int micro, micro_batches; /* of the step under way */
     /* release, fold: these parameters' gradients are complete, those of the whole step or of a part */
     void (*complete)(void *context, const int *ids, int n, fold_part part);
@@ -139,8 +144,15 @@ int params_add(params *p, param_spec spec);
 void params_free(params *p);
 int64_t params_count(const params *p); /* elements of all parameters, but the pool */
 
+/* Do the files that a run writes have it? */
+bool param_saved(const params *p, int id);
+
 /* The parameter's name, e.g. "h.3.ln_1.weight". */
 const char *param_text(const param *row, char *buffer, size_t size);
+
+/* Part k of a name in braces, "a.{q,k,v}_proj" -> "a.k_proj"; a name without them is its only part.
+ * False if there is no part k. */
+bool param_name_part(const char *name, int k, char *out, size_t size);
 
 /* Asks the arena for the parameters (and own gradients); once in the record and once in the run. */
 void params_place(params *p, arena *a);

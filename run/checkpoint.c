@@ -80,9 +80,17 @@ static bool is_left_over(const char *name)
 /* "model.safetensors.tmp.4711": a file of a run, by the names of base/outfile.c */
 static bool is_temporary(const char *name)
 {
-    static const char *const files[] = {"model.safetensors", "config.json",     "options.json",
-                                        "plan.txt",          "plan.svg",        "tokenizer.vocab",
-                                        "tokenizer.json",    "predictions.txt", NULL};
+    static const char *const files[] = {"adapter_model.safetensors",
+                                        "adapter_config.json",
+                                        "model.safetensors",
+                                        "config.json",
+                                        "options.json",
+                                        "plan.txt",
+                                        "plan.svg",
+                                        "tokenizer.vocab",
+                                        "tokenizer.json",
+                                        "predictions.txt",
+                                        NULL};
     for (const char *const *file = files; *file; file++) {
         size_t n = strlen(*file);
         const char *tail = name + n;

@@ -20,7 +20,9 @@ static int64_t count(const run_tensors *t, gather_what what)
     const params *p = t->r->params;
     int64_t n = 0;
     if (!p->backing) return 0;
-    if (what == GATHER_PARAMETERS) return p->backing->expand ? p->n : 0;
+    for (int id = 0; id < p->n && what == GATHER_PARAMETERS && p->backing->expand; id++)
+        n += param_saved(p, id);
+    if (what == GATHER_PARAMETERS) return n;
     if (!params_divided(p)) return 0;
     for (int id = 0; id < p->n; id++)
         n += states(t, id);
@@ -59,13 +61,23 @@ static tensor gather_state(gather *g, int64_t i)
     return full;
 }
 
+/* The i-th parameter that files have. */
+static int parameter_at(const params *p, int64_t i)
+{
+    int id = 0;
+    while (!param_saved(p, id) || i-- > 0)
+        id++;
+    return id;
+}
+
 static tensor open_next(void *context, int64_t i)
 {
     gather *g = context;
     bool states_only = g->what == GATHER_STATES;
     if (!g->begun) arena_begin(g->of.r->arena, states_only ? "gather states" : "gather parameters");
     g->begun = g->open = true;
-    g->full = states_only ? gather_state(g, i) : param_use(g->of.r, (int)i);
+    g->full =
+        states_only ? gather_state(g, i) : param_use(g->of.r, parameter_at(g->of.r->params, i));
     return g->full;
 }
 
@@ -75,7 +87,7 @@ static void close_open(void *context)
     if (g->what == GATHER_STATES)
         arena_drop(g->of.r->arena, &g->full);
     else
-        param_done(g->of.r, (int)g->next);
+        param_done(g->of.r, parameter_at(g->of.r->params, g->next));
     g->open = false;
     g->next++;
     if (g->next == g->n) arena_end(g->of.r->arena);

@@ -15,6 +15,7 @@
 #include "io/safetensors.h"
 #include "run/run_contents.h"
 
+/* Parameters: those that files have (params/params.h, param_saved). */
 typedef enum { GATHER_PARAMETERS, GATHER_STATES } gather_what;
 
 typedef struct {

@@ -12,6 +12,7 @@
 #ifndef REGRAD_RUN_CONTENTS_H
 #define REGRAD_RUN_CONTENTS_H
 
+#include "io/adapter_file.h"
 #include "model/config.h"
 #include "optim/optimizer.h"
 #include "params/sharded_backing.h"
@@ -39,6 +40,9 @@ typedef struct {
 typedef struct {
     run_tensors tensors;
     const model_config *model;
+    bool adapted;           /* files have the adapters alone */
+    adapter_about adapters; /* then */
+    uint64_t base;          /* then: fingerprint of the model that they are beside */
     const char *program;
     run_option *option; /* (n_options) */
     int n_options;

@@ -2,6 +2,7 @@
 #include "run/run_state.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "io/model_file.h"
 #include "io/params_file.h"
 #include "model/hf/hf.h"
 #include "run/gather.h"
@@ -124,9 +125,15 @@ static error *read_states(const run_tensors *t, const char *path)
     return e;
 }
 
+const char *run_model_file(const run_contents *c)
+{
+    return c->adapted ? "adapter_model.safetensors" : "model.safetensors";
+}
+
 static error *read_parameters(const run_tensors *t, const char *path)
 {
     safetensors *file;
+    if (t->r->params->adapted) return adapter_tensors_read(path, t->r->params, t->r->dev);
     TRY(safetensors_open(path, &file));
     error *e = params_read(file, t->r->params, t->r->dev);
     safetensors_close(file);
@@ -159,6 +166,7 @@ static const value_row values[] = {
     {"optimizer", SAME,
      "its states are made by another formula: give --optim with that name, or that name with _r"},
     {"previous_gradient", SAME, "the state prev_grad is not that of a step"},
+    {"base", SAME, "its adapters are beside another model: give the --load that they began with"},
     {"data", SAME, "give the same --train-data, in the same order"},
 };
 
@@ -188,6 +196,10 @@ static error *values_of(const run_contents *c, cJSON **out)
               cJSON_AddStringToObject(v, "optimizer", rule->name) &&
               cJSON_AddBoolToObject(v, "previous_gradient", rule->keeps_gradient && c->step > 0) &&
               cJSON_AddStringToObject(v, "data", data);
+    if (ok && c->adapted) {
+        snprintf(data, sizeof data, "%016llx", (unsigned long long)c->base);
+        ok = cJSON_AddStringToObject(v, "base", data);
+    }
     if (ok) {
         *out = v;
         return NULL;
@@ -328,10 +340,11 @@ static error *check_values(const char *path, const cJSON *then, run_contents *c)
     for (int i = 0; i < VALUES && !e; i++) {
         const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, values[i].name),
                     *b = cJSON_GetObjectItemCaseSensitive(now, values[i].name);
+        bool same = (!a && !b) || cJSON_Compare(a, b, true);
         if (is_older_hash(values[i].name, a))
             printf("  the checkpoint is of an earlier version: whether its data is the same cannot "
                    "be told\n");
-        else if (values[i].rule == SAME && !cJSON_Compare(a, b, true))
+        else if (values[i].rule == SAME && !same)
             e = refused(path, values[i].name, a, b, values[i].mend);
     }
     if (!e) e = check_options(path, options_then, options_now, c, true);
@@ -355,7 +368,16 @@ static error *part_model(void *context, const char *path)
     checkpoint_writing *w = context;
     const run *r = w->contents->tensors.r;
     tensor_source room;
-    return params_write_from(path, r->params, r->dev, gather_source(&w->parameters, &room));
+    const tensor_source *from = gather_source(&w->parameters, &room);
+    if (w->contents->adapted)
+        return adapter_tensors_write(path, &w->contents->adapters, r->params, r->dev, from);
+    return params_write_from(path, r->params, r->dev, from);
+}
+
+static error *part_adapter_config(void *context, const char *path)
+{
+    const run_contents *c = ((const checkpoint_writing *)context)->contents;
+    return adapter_config_write(path, &c->adapters, c->tensors.r->params);
 }
 
 static error *part_states(void *context, const char *path)
@@ -400,13 +422,24 @@ error *run_vocab_write(const char *directory, const run_contents *c)
 
 static error *write_checkpoint(checkpoints *all, checkpoint_writing *w)
 {
-    checkpoint_part parts[5] = {{"model.safetensors", part_model},
+    const run_contents *c = w->contents;
+    checkpoint_part parts[5] = {{run_model_file(c), part_model},
                                 {"optimizer.safetensors", part_states},
                                 {"state.json", part_values}};
     int n = 3;
-    if (!hf_lacks(w->contents->model)) parts[n++] = (checkpoint_part){"config.json", part_config};
-    if (has_vocab(w->contents)) parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
-    return checkpoint_write(all, w->contents->step, parts, n, w);
+    if (c->adapted)
+        parts[n++] = (checkpoint_part){"adapter_config.json", part_adapter_config};
+    else if (!hf_lacks(c->model))
+        parts[n++] = (checkpoint_part){"config.json", part_config};
+    if (has_vocab(c)) parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
+    return checkpoint_write(all, c->step, parts, n, w);
+}
+
+error *run_model_write(const char *directory, const run_contents *c, const tensor_source *from)
+{
+    const run *r = c->tensors.r;
+    if (c->adapted) return adapter_write(directory, &c->adapters, r->params, r->dev, from);
+    return weights_write_from(directory, c->model, r->params, r->dev, from);
 }
 
 error *run_state_write(checkpoints *all, const run_contents *c)
@@ -425,7 +458,7 @@ error *run_state_resume(const char *path, run_contents *c)
     char file[PATH_LENGTH];
     TRY(path_join(file, path, "state.json")); /* first: it says best what does not fit */
     TRY(read_values(file, c));
-    TRY(path_join(file, path, "model.safetensors"));
+    TRY(path_join(file, path, run_model_file(c)));
     TRY(read_parameters(&c->tensors, file));
     TRY(path_join(file, path, "optimizer.safetensors"));
     return read_states(&c->tensors, file);

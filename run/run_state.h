@@ -24,6 +24,12 @@
  * the others' `all` is NULL. */
 error *run_state_write(checkpoints *all, const run_contents *c) NODISCARD;
 
+/* What a run leaves in its directory: the model, or its adapters; and which of the files has the
+ * parameters. */
+error *run_model_write(const char *directory, const run_contents *c,
+                       const tensor_source *from) NODISCARD;
+const char *run_model_file(const run_contents *c);
+
 /* The tokenizer's file into a directory with a trained model; nothing if none is known. */
 error *run_vocab_write(const char *directory, const run_contents *c) NODISCARD;
 

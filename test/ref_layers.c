@@ -120,11 +120,11 @@ void ref_linear_dx(device *dev, int stream, const linear_dx_op *o)
     int64_t R = tensor_rows(o->dout), N = tensor_rows(o->w), K = tensor_cols(o->w);
     for (int64_t r = 0; r < R; r++)
         for (int64_t k = 0; k < K; k++) {
-            double sum = 0;
+            double sum = o->accumulate ? *ref_at(o->dx, r, k) : 0;
             for (int64_t n = 0; n < N; n++)
                 sum += *ref_at(o->dout, r, n) * *ref_at(o->w, n, k);
             if (present(o->pre)) sum *= ref_act_grad(o->act, *ref_at(o->pre, r, k));
-            *ref_at(o->dx, r, k) = sum + (o->accumulate ? *ref_at(o->dx, r, k) : 0);
+            *ref_at(o->dx, r, k) = sum;
         }
 }
 

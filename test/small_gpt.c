@@ -77,6 +77,7 @@ void open_model(bench_model *b, const model_config *c, const training_policy *ho
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
     must(gpt_kind.create(c, how, &b->p, &b->m));
+    if (how->lora.rank) lora_freeze_rest(&b->p);
     place(b);
     train_once(b);
     b->p.training = false;
@@ -137,7 +138,8 @@ void decode(decoding *d, int64_t first, int64_t n)
     gpt_kind.decode(&d->b.r, d->b.m, &s);
 }
 
-void open_decoding(decoding *d, const model_config *c, int64_t room, device *dev)
+void open_decoding(decoding *d, const model_config *c, const training_policy *how, int64_t room,
+                   device *dev)
 {
     device null = device_null();
     *d = (decoding){.room = room, .b.amplitude = 0.4};
@@ -146,7 +148,7 @@ void open_decoding(decoding *d, const model_config *c, int64_t room, device *dev
     must(arena_create(&block_kinds, &b->arena));
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
-    must(gpt_kind.create(c, &plain_training, &b->p, &b->m));
+    must(gpt_kind.create(c, how, &b->p, &b->m));
     place_decoding(d);
     begin_decoding(d);
     decode(d, 0, room);

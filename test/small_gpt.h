@@ -31,7 +31,8 @@ typedef struct {
     int steps;
 } decoding;
 
-/* Gradients are in b->p.row[i].gradient after train_once, the loss in b->loss. */
+/* Gradients are in b->p.row[i].gradient after train_once, the loss in b->loss.  With adapters (how->lora)
+ * they alone are trained. */
 void open_model(bench_model *b, const model_config *c, const training_policy *how, device *dev,
                 dtype type);
 void close_model(bench_model *b);
@@ -42,7 +43,8 @@ void evaluate_once(bench_model *b);
 double loss_of(bench_model *b); /* by evaluate_once */
 double element(tensor t, int64_t i);
 
-void open_decoding(decoding *d, const model_config *c, int64_t room, device *dev);
+void open_decoding(decoding *d, const model_config *c, const training_policy *how, int64_t room,
+                   device *dev);
 void begin_decoding(decoding *d);
 /* Tokens first .. first + n of all sequences. */
 void decode(decoding *d, int64_t first, int64_t n);

@@ -285,7 +285,7 @@ static void test_decoding_against_transformers(void **state)
             int64_t n;
             const double *want = values(g, c, "logits", &n);
             assert_int_equal(n, B * V);
-            open_decoding(&d, c, room, &dev);
+            open_decoding(&d, c, &plain_training, room, &dev);
             d.b.amplitude = amplitude;
             load_formula(&d.b);
             begin_decoding(&d);

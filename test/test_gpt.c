@@ -159,7 +159,7 @@ static void test_decoding_against_pytorch(void **state)
     assert_int_equal(of, T * V);
     for (int64_t room = 1; room <= T; room += 5) {
         decoding d;
-        open_decoding(&d, &c, room, &dev);
+        open_decoding(&d, &c, &plain_training, room, &dev);
         for (int round = 0; round < 2; round++) { /* the second finds the caches of the first */
             begin_decoding(&d);
             for (int64_t first = 0; first < T; first += n) {

@@ -228,7 +228,7 @@ static void linear_dx_units(const bench *b, op_case *t, size s, dx_options optio
     for (int64_t r = 0; r < s.R; r++)
         for (int64_t k = 0; k < s.K; k++) {
             int64_t at = r * s.K + k;
-            double sum = 0, squares = options.accumulate ? square(o[DX_DX].value[at]) : 0;
+            double sum = options.accumulate ? o[DX_DX].value[at] : 0, squares = square(sum);
             for (int64_t n = 0; n < s.N; n++) {
                 double term = o[DX_DOUT].value[r * s.N + n] * o[DX_W].value[n * s.K + k];
                 sum += term;
@@ -273,9 +273,10 @@ static void linear_dx_case(bench *b, size s, dx_options options, int64_t pad, in
 static void test_linear_dx(void **state)
 {
     static const dx_options forms[] = {
-        {ACT_NONE, false}, {ACT_NONE, true}, {ACT_GELU_TANH, false}, {ACT_GELU_ERF, false}};
+        {ACT_NONE, false}, {ACT_NONE, true}, {ACT_GELU_TANH, false}, {ACT_GELU_ERF, false},
+        {ACT_GELU_TANH, true}};
     for (int i = 0; i < n_sizes(); i++)
-        for (int form = 0; form < 4; form++)
+        for (int form = 0; form < 5; form++)
             for (int pads = 0; pads < 3; pads++)
                 if (meets_all(size_at(i)) || (form + pads + i) % 6 == 0)
                     linear_dx_case(*state, size_at(i), forms[form], pads == 1 ? 3 : 0,

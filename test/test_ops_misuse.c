@@ -336,7 +336,6 @@ static void linear_on(rig *on)
     REFUSE(linear_dx, dx, dout, wider(out));
     REFUSE(linear_dx, dx, pre, absent);
     REFUSE(linear_dx, dx, act, ACT_NONE);
-    REFUSE(linear_dx, dx, accumulate, true);
 
     linear_dw_op dw = {.dw = {.t = w}, .db = {.t = bias}, .x = x, .dout = out};
     ACCEPT(linear_dw, dw);

@@ -151,6 +151,14 @@ static const row rows[] = {
     {"resume", "", "--resume earlier/step_00000003", STEPS | FIRST, WEIGHTS | PEAK,
      "resuming from earlier/step_00000003"},
     {"load", "", "--load earlier", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
+    {"lora", "--load earlier", "--load earlier --lora 2", PEAK | LOSSES | WEIGHTS, FIRST | STEPS,
+     "adapter_model.safetensors"},
+    {"lora-alpha", "--load earlier --lora 2", "--load earlier --lora 2 --lora-alpha 9",
+     LOSSES | WEIGHTS, LR | FIRST | PEAK | STEPS, NULL},
+    {"lora-on", "--load earlier --lora 2", "--load earlier --lora 2 --lora-on c_fc",
+     LOSSES | WEIGHTS | PEAK, LR | FIRST | STEPS, NULL},
+    {"adapter", "--load earlier --lora 2", "--load earlier --adapter tuned", FIRST | WEIGHTS,
+     LR | STEPS | PEAK, NULL},
     {"ignore-field", "--load earlier", "--load marked --ignore-field made_up", 0,
      TRAINING | PEAK | STEPS, "the field made_up is ignored"},
     {"widen", "--load earlier", "--load narrow --widen", FIRST | WEIGHTS, LR | STEPS | PEAK, NULL},
@@ -258,8 +266,10 @@ static run_result run_program(const char *arguments)
     if (status != 0) fail_msg("status %d: %s\n%s", status, command, r.text);
     read_log(&r, "out/log.jsonl");
     read_samples(&r);
-    if (!access("out/model.safetensors", R_OK)) {
-        char *bytes = (char *)file_read("out/model.safetensors", &n);
+    static const char *const weights[] = {"out/model.safetensors", "out/adapter_model.safetensors"};
+    for (int i = 0; i < 2; i++) {
+        if (access(weights[i], R_OK)) continue;
+        char *bytes = (char *)file_read(weights[i], &n);
         append(&r, WEIGHTS, bytes, n);
         free(bytes);
     }
@@ -422,6 +432,9 @@ static void make_earlier(void)
     run_result r = run_program("--checkpoint-every 3");
     free_result(&r);
     if (system("mv out earlier && mkdir narrow && cp earlier/config.json narrow")) fail();
+    r = run_program("--load earlier --lora 2 --seed 3");
+    free_result(&r);
+    if (system("mv out tuned")) fail();
     write_narrow("narrow/model.safetensors", "earlier/model.safetensors");
     if (system("mkdir marked && cp earlier/model.safetensors marked && "
                "sed 's/{/{\"made_up\": 1,/' earlier/config.json >marked/config.json"))

@@ -140,6 +140,16 @@ matrix vit "$vit --drop-path 0.2 --mixup 0.2" 97 5
         --optim lion_r --freeze 'wpe.weight' --recompute attention
 }
 
+# adapters beside a model that is not trained: it is gathered where it is sharded, and sends nothing
+# shellcheck disable=SC2086
+{
+    run 1 base $gpt --steps 1 --batch 4
+    equal 'gpt, adapters, 2 ranks, stage 0' 2 0 2 2 $gpt --load base --lora 3 --steps 4
+    equal 'gpt, adapters, 2 ranks, stage 2' 2 2 2 2 $gpt --load base --lora 3 --steps 4
+    equal 'gpt, adapters, recomputed blocks, 3 ranks, stage 3' 3 3 2 1 $gpt --load base --lora 3 --lora-on c_attn c_fc --steps 4 \
+        --checkpoint-every 4 --optim adan_r --recompute block
+}
+
 # once under the sanitizers (MPI itself leaks)
 if [ -x "$root/build/san/train_gpt" ]; then
     # shellcheck disable=SC2086

@@ -81,7 +81,7 @@ static void resumes_the_same(void **state, const char *arguments)
     run_finishes(*state, words);
     for (int i = 0; i < 3; i++) {
         shell(state,
-              "cp -r whole part && cd part && rm -r model.safetensors step_00000010 && "
+              "cp -r whole part && cd part && rm -r *model.safetensors step_00000010 && "
               "for s in 3 6 9; do [ $s -le %d ] || rm -r step_0000000$s; done && "
               "printf '{\"step\":11,\"lo' >>log.jsonl",
               steps[i]);
@@ -96,6 +96,35 @@ static void resumes_the_same(void **state, const char *arguments)
         shell(state, "rm -r part");
     }
     shell(state, "rm -r whole");
+}
+
+/* Adapters go on beside the model that they began with; what is beside another one is refused. */
+static void test_adapters(void **state)
+{
+    static const char *const some[] = {
+        "--lora 3 --batch 6 --threads 2",
+        "--lora 2 --lora-on attn.* --optim adan_r --batch 3 --accum 2 --recompute sqrt",
+        "--adapter first --optim adama --batch 3 --accum 2 --freeze *.lora_A.*",
+        "--lora 3 --optim muon_r --batch 6",
+    };
+    run_finishes(*state, MODEL DATA "--steps 1 --out base");
+    run_finishes(*state, MODEL DATA "--steps 1 --seed 2 --out other");
+    run_finishes(*state, MODEL DATA "--load base --lora 2 --steps 2 --out first");
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        char words[300];
+        snprintf(words, sizeof words, "--load base %s", some[i]);
+        resumes_the_same(state, words);
+    }
+    run_finishes(*state,
+                 MODEL DATA "--load base --lora 2 --steps 3 --checkpoint-every 3 --out tuned");
+#define AGAIN DATA "--out tuned --resume auto --steps 5 "
+    refused(state, MODEL AGAIN "--load other --lora 2", "base was",
+            "its adapters are beside another");
+    refused(state, MODEL AGAIN "--load base --lora 3", "--lora was 2 and is 3 now", "");
+    refused(state, MODEL AGAIN "--load base --lora 2 --lora-alpha 9", "--lora-alpha was 4", "");
+    refused(state, MODEL AGAIN "--load base --lora 2 --lora-on *c_fc", "--lora-on was []", "");
+    refused(state, MODEL AGAIN "--load base", "--lora was 2 and is 0 now", "");
+    shell(state, "rm -r base other first tuned");
 }
 
 static void test_same_bits(void **state)
@@ -540,21 +569,14 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, scratch_remove)
     const struct CMUnitTest tests[] = {
-        TEST(test_same_bits),
-        TEST(test_forms_change),
-        TEST(test_split_changes),
-        TEST(test_wanted_changes),
-        TEST(test_refused_changes),
-        TEST(test_older_program),
-        TEST(test_auto),
-        TEST(test_given_directory),
-        TEST(test_damaged_is_passed_over),
-        TEST(test_every_byte),
-        TEST(test_trouble),
-        TEST(test_full_disk),
-        TEST(test_vanished_directory),
-        TEST(test_two_processes),
-        TEST(test_stopped_and_resumed),
+        TEST(test_adapters),        TEST(test_same_bits),
+        TEST(test_forms_change),    TEST(test_split_changes),
+        TEST(test_wanted_changes),  TEST(test_refused_changes),
+        TEST(test_older_program),   TEST(test_auto),
+        TEST(test_given_directory), TEST(test_damaged_is_passed_over),
+        TEST(test_every_byte),      TEST(test_trouble),
+        TEST(test_full_disk),       TEST(test_vanished_directory),
+        TEST(test_two_processes),   TEST(test_stopped_and_resumed),
         TEST(test_second_signal),
     };
     if (!access("/dev/shm", W_OK)) setenv("TMPDIR", "/dev/shm", 0);

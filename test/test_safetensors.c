@@ -336,36 +336,44 @@ static void test_tall_matrix(void **state)
     free(a), free(b), free(path);
 }
 
-/* Rows group by group in the file, part below part on the device: a matrix, and the bias to it. */
+/* Rows group by group in the file, part below part on the device: a matrix, the bias to it, and its
+ * transpose. */
 static void test_grouped_rows(void **state)
 {
     enum { G = 3, COLUMNS = 5, HIGH = 27 };
     static const int64_t in_group[] = {4, 2, 3};
     host_memory memory;
     device dev = host_device(&memory);
-    float matrix[HIGH * COLUMNS], bias[HIGH], back[HIGH * COLUMNS];
+    float matrix[HIGH * COLUMNS], turned[HIGH * COLUMNS], bias[HIGH], back[HIGH * COLUMNS],
+        again[HIGH * COLUMNS];
     for (int i = 0; i < HIGH * COLUMNS; i++)
-        matrix[i] = (float)i;
+        matrix[i] = turned[i % COLUMNS * HIGH + i / COLUMNS] = (float)i;
     for (int i = 0; i < HIGH; i++)
         bias[i] = (float)i;
     named_tensor list[] = {
         {.name = "matrix", .value = tensor_of(matrix, F32, SHAPE(HIGH, COLUMNS))},
-        {.name = "bias", .value = tensor_of(bias, F32, SHAPE(HIGH))}};
-    for (int k = 0; k < 2; k++) {
+        {.name = "bias", .value = tensor_of(bias, F32, SHAPE(HIGH))},
+        {.name = "turned",
+         .value = tensor_of(turned, F32, SHAPE(COLUMNS, HIGH)),
+         .transposed = true}};
+    for (int k = 0; k < 3; k++) {
         list[k].groups = G;
         for (int part = 0; part < 3; part++)
             list[k].part_rows[part] = G * in_group[part];
     }
     char *path = scratch_path(state, "grouped.safetensors");
     safetensors *s;
-    ok(safetensors_write(path, list, 2, &dev));
+    ok(safetensors_write(path, list, 3, &dev));
     ok(safetensors_open(path, &s));
+    ok(safetensors_read(s, safetensors_find(s, "matrix"), 0, sizeof matrix, back));
+    ok(safetensors_read(s, safetensors_find(s, "turned"), 0, sizeof matrix, again));
+    assert_memory_equal(back, again, sizeof matrix);
     ok(safetensors_read(s, safetensors_find(s, "bias"), 0, sizeof bias, back));
     for (int g = 0, at = 0; g < G; g++)
         for (int part = 0, before = 0; part < 3; before += G * (int)in_group[part++])
             for (int r = 0; r < in_group[part]; r++)
                 assert_true(back[at++] == (float)(before + g * in_group[part] + r));
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < 3; k++) {
         named_tensor t = list[k];
         t.value.data = back;
         ok(safetensors_fetch(s, safetensors_find(s, t.name), &t, &dev));

@@ -1,7 +1,9 @@
 /* contents.c - see contents.h */
 #include "train/contents.h"
 #include "base/files.h"
+#include "io/model_file.h"
 #include "train/task.h"
+#include "train/tuning.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,16 +43,30 @@ static error *describe_vocab(const options *o, run_contents *out)
     return out->vocab ? NULL : user_error("out of memory for the tokenizer's name");
 }
 
+/* Adapters belong to one model. */
+static error *describe_base(const options *o, run_contents *out)
+{
+    weights *w;
+    if (!out->adapted || !o->load) return NULL;
+    TRY(weights_open_but(o->load, o->ignore_field.pattern, &w));
+    error *e = weights_fingerprint(w, &out->base);
+    weights_close(w);
+    return e;
+}
+
 error *contents_describe(trainer *t, uint64_t data, run_contents *out)
 {
     const options *o = t->o;
     *out = (run_contents){.tensors = trainer_tensors(t),
                           .model = &o->model,
+                          .adapted = t->params.adapted,
+                          .adapters = tuning_about(o),
                           .program = t->kind->program,
                           .samples_per_step = o->batch * o->accum * comm_size(o->comm),
                           .data = data};
     error *e = describe_options(o, out);
     if (!e) e = describe_vocab(o, out);
+    if (!e) e = describe_base(o, out);
     if (e) contents_free(out);
     return e;
 }

@@ -1,5 +1,6 @@
 /* freeze.c - see freeze.h */
 #include "train/freeze.h"
+#include "train/tuning.h"
 
 #include <fnmatch.h>
 
@@ -38,12 +39,13 @@ static error *check_list(const char *option, const pattern_list *list, const par
 error *freeze_apply(const options *o, params *p)
 {
     int trained = 0;
+    TRY(tuning_check(o, p));
     TRY(check_list("freeze", &o->freeze, p));
     TRY(check_list("train-only", &o->train_only, p));
     for (int i = 0; i < p->n; i++) {
         param *row = &p->row[i];
-        row->trainable =
-            (!o->train_only.n || listed(&o->train_only, row)) && !listed(&o->freeze, row);
+        row->trainable = param_saved(p, i) && (!o->train_only.n || listed(&o->train_only, row)) &&
+                         !listed(&o->freeze, row);
         trained += row->trainable;
     }
     if (!trained) return user_error("--freeze leaves no parameter to train: leave a pattern out");

@@ -5,7 +5,7 @@
 #include "train/options.h"
 
 /* Marks the rows of the table.  A parameter is trained if --train-only, where given, has its name, and
- * --freeze has not.  In a pattern * stands for any part of a name, dots included, and ? for one
+ * --freeze has not; beside adapters nothing else is.  In a pattern * stands for any part of a name, dots included, and ? for one
  * character.  User error: a pattern that no name fits; nothing left to train. */
 error *freeze_apply(const options *o, params *p) NODISCARD;
 

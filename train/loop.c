@@ -3,9 +3,9 @@
 #include "base/files.h"
 #include "base/clock.h"
 #include "base/process_memory.h"
-#include "io/model_file.h"
 #include "run/gather.h"
 #include "run/run_dir.h"
+#include "run/run_state.h"
 #include "run/stop.h"
 #include "train/contents.h"
 #include "train/holdings.h"
@@ -240,14 +240,12 @@ static error *check_arena(const session *s)
 /* The trained model: by the first rank, while all of them gather what is sharded. */
 static error *try_model(session *s)
 {
-    const options *o = s->o;
     const char *path = NULL;
     tensor_source room;
     gather walk = gather_begin(&s->contents.tensors, GATHER_PARAMETERS);
     error *e = run_dir_path(&s->dir, &path);
     if (!e && path) {
-        e = weights_write_from(path, &o->model, &s->t->params, s->t->r.dev,
-                               gather_source(&walk, &room));
+        e = run_model_write(path, &s->contents, gather_source(&walk, &room));
         if (!e) e = run_vocab_write(path, &s->contents);
         if (!e) e = directory_sync(path);
     }
@@ -275,7 +273,7 @@ static error *finish_run(session *s)
     int64_t bytes;
     TRY(check_arena(s));
     TRY(write_model(s));
-    TRY(path_join(path, s->dir.o.path, "model.safetensors"));
+    TRY(path_join(path, s->dir.o.path, run_model_file(&s->contents)));
     run_log *log = s->dir.log;
     size_t peak = arena_peak(s->t->arena), resident = peak_resident_bytes(),
            high = arena_high_water(s->t->arena);

@@ -24,6 +24,11 @@ CONDITION(is_sparse, o->sparsity > 0)
 CONDITION(loads, o->load)
 CONDITION(loads_not, !o->load)
 CONDITION(widens, o->widen)
+CONDITION(tunes, o->lora > 0 || o->adapter)
+CONDITION(tunes_not, !o->lora && !o->adapter)
+CONDITION(adapts, o->adapter)
+CONDITION(names_alpha, o->lora_alpha > 0)
+CONDITION(names_layers, o->lora_on.n)
 CONDITION(plans, o->plan)
 CONDITION(trains, !o->plan)
 CONDITION(as_json, o->json)
@@ -61,6 +66,18 @@ static const conflict given[] = {
      "--sparsity {sparsity} with --load: which of a trained model's weights to keep is not known; "
      "leave one out"},
     {{widens, loads_not}, NULL, "--widen: only with --load"},
+    {{tunes, loads_not, trains},
+     NULL,
+     "--lora and --adapter: only with --load, whose model they are beside"},
+    {{adapts, loads_not}, NULL, "--adapter {adapter}: only with --load"},
+    {{names_alpha, tunes_not}, NULL, "--lora-alpha {lora-alpha}: only with --lora"},
+    {{names_layers, tunes_not}, NULL, "--lora-on: only with --lora"},
+    {{names_layers, adapts},
+     NULL,
+     "--lora-on with --adapter, whose files say which matrices have an adapter: leave it out"},
+    {{tunes, is_sparse},
+     NULL,
+     "--sparsity {sparsity} with --lora: the matrices are not trained; leave it out"},
     {{allows, has_no_memory},
      NULL,
      "--allow {allow}: only with --memory; to have a form, give --dtype bf16 --master FORM, "

@@ -1,5 +1,6 @@
 /* options.c - see options.h */
 #include "base/fill.h"
+#include "io/adapter_file.h"
 #include "train/conflicts.h"
 #include "train/option_values.h"
 #include "train/task.h"
@@ -607,6 +608,8 @@ error *options_parse(const task *t, int argc, char **argv, options *out)
 
 void options_free(options *o)
 {
+    adapter_close(o->adapter_file);
+    o->adapter_file = NULL;
     free(o->words);
     o->words = NULL;
 }

@@ -19,7 +19,8 @@ typedef struct {
     int n;
 } pattern_list;
 
-typedef struct task task; /* train/task.h */
+typedef struct task task;                 /* train/task.h */
+typedef struct adapter_file adapter_file; /* io/adapter_file.h */
 
 typedef struct {
     const task *task;
@@ -28,7 +29,12 @@ typedef struct {
     const char *model_name;
     const char *load; /* DIR or FILE of a trained model; NULL: initial values */
     bool widen;
-    pattern_list ignore_field;                                    /* of config.json */
+    pattern_list ignore_field; /* of config.json */
+    int64_t lora;              /* rank of adapters; 0: none */
+    double lora_alpha;
+    pattern_list lora_on;
+    const char *adapter;        /* ? a directory of peft's */
+    adapter_file *adapter_file; /* ? opened; copies of these options have the same */
     const char *dtype_name, *master_name, *state_name, *state_of; /* master: NULL or a word */
     dtype type;                                                   /* resolved */
     master_form master;                                           /* resolved */

@@ -4,6 +4,7 @@
 #include "model/hf/hf.h"
 #include "infer/sampler.h"
 #include "train/task.h"
+#include "train/tuning.h"
 #include "io/model_file.h"
 
 #include <fnmatch.h>
@@ -25,6 +26,22 @@ static const option_row rows[] = {
      TEXT, MODEL, SILENT, 0, FIELD(load), 0, 0, "initial values"},
     {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG, MODEL,
      SILENT, 0, FIELD(widen), 0, 0, NULL},
+    {"lora", "RANK",
+     "with --load: train adapters of that rank beside the model's matrices, which stay as they "
+     "are; "
+     "the run's files hold the adapters alone, as peft writes them; 0 = off",
+     INTEGER, MODEL, FIXED, 0, FIELD(lora), 0, 65536, NULL},
+    {"lora-alpha", "X", "with --lora: the adapters' part is multiplied by X / RANK", REAL, MODEL,
+     FIXED, 0, FIELD(lora_alpha), 1e-6, 1e9, "twice the rank"},
+    {"lora-on", "PATTERN",
+     "with --lora: matrices that have an adapter, by their names in the model's files or the ends "
+     "of "
+     "these (q_proj), with * and ?",
+     LIST, MODEL, FIXED, 0, FIELD(lora_on), 0, 0, "all of the blocks"},
+    {"adapter", "DIR",
+     "with --load: begin with these adapters (adapter_model.safetensors, adapter_config.json), and "
+     "train them on",
+     TEXT, MODEL, SILENT, 0, FIELD(adapter), 0, 0, "none"},
     {"ignore-field", "NAME",
      "a field of config.json that is not known here and does not change what the model computes",
      LIST, MODEL, SILENT, 0, FIELD(ignore_field), 0, 0, "none"},
@@ -143,6 +160,7 @@ static error *text_resolve(options *o)
 {
     TRY(o->load ? load_model(o) : named_model(o));
     tell_ignored(o);
+    TRY(tuning_resolve(o));
     o->longest = o->seq;
     if (!o->seq || is_pattern(o->model_name)) o->seq = o->model.context;
     if (o->seq > o->model.context)
@@ -196,7 +214,7 @@ static error *text_load(trainer *t, device *dev)
     TRY(weights_open_but(t->o->load, t->o->ignore_field.pattern, &w));
     error *e = weights_read(w, &t->params, t->o->widen, dev);
     weights_close(w);
-    return e;
+    return e ? e : tuning_load(t->o, &t->params, dev);
 }
 
 /* PREFIX.vocab beside PREFIX_train.bin */

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 enum { WORDS = 80, TOKENS = 59 };
 
@@ -158,8 +159,12 @@ void runs_same(const char *directory, const char *a, const char *b, int64_t step
     if (strcmp(x, y)) fail_msg("the logs of %s and %s differ:\n%s---\n%s", a, b, x, y);
     free(x);
     free(y);
-    same_file(directory, a, b, "model.safetensors");
-    static const char *const names[] = {"model.safetensors", "optimizer.safetensors"};
+    const char *trained = "model.safetensors";
+    char adapters[1000];
+    snprintf(adapters, sizeof adapters, "%s/%s/adapter_%s", directory, a, trained);
+    if (!access(adapters, F_OK)) trained = "adapter_model.safetensors";
+    same_file(directory, a, b, trained);
+    const char *const names[] = {trained, "optimizer.safetensors"};
     for (int i = 0; i < 2 && step; i++) {
         char name[100];
         snprintf(name, sizeof name, "step_%08lld/%s", (long long)step, names[i]);

@@ -174,6 +174,7 @@ def places(model, names):
 
     root = names["root"]
     add(root, names["tokens"])
+    add(root, names.get("positions"))
     add(root, names.get("embedding_norm"))
     for layer in range(L):
         prefix = root + names["layer"] % layer

@@ -1,0 +1,326 @@
+/* adapter_file.c - see adapter_file.h */
+#include "io/adapter_file.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "io/params_file.h"
+#include "model/families.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FRONT "base_model.model."
+
+enum { MOST_CONFIG = 1 << 20, NAME_ROOM = 160, MOST_RANK = 1 << 16 };
+
+struct adapter_file {
+    char path[PATH_LENGTH]; /* of the configuration */
+    safetensors *tensors;
+    lora_plan plan;
+    char **layers; /* (plan.n_on) */
+};
+
+/* ---- the configuration ---- */
+
+/* What becomes of a field. */
+typedef enum {
+    READ,     /* it is read below */
+    HARMLESS, /* it changes nothing of what is computed from the files */
+    ONLY      /* it must be what `text` says, or say nothing */
+} field_rule;
+
+typedef struct {
+    const char *name;
+    field_rule rule;
+    const char *text;
+} field;
+
+static const field fields[] = {
+    {"r", READ, NULL},
+    {"lora_alpha", READ, NULL},
+    {"use_rslora", READ, NULL},
+    {"peft_type", ONLY, "LORA"},
+    {"bias", ONLY, "none"},
+    {"task_type", HARMLESS, NULL},
+    {"auto_mapping", HARMLESS, NULL},
+    {"base_model_name_or_path", HARMLESS, NULL},
+    {"revision", HARMLESS, NULL},
+    {"peft_version", HARMLESS, NULL},
+    {"inference_mode", HARMLESS, NULL},
+    {"target_modules", HARMLESS, NULL}, /* the tensors say it */
+    {"exclude_modules", HARMLESS, NULL},
+    {"layers_to_transform", HARMLESS, NULL},
+    {"layers_pattern", HARMLESS, NULL},
+    {"fan_in_fan_out", HARMLESS, NULL},
+    {"lora_dropout", HARMLESS, NULL},
+    {"megatron_core", HARMLESS, NULL}, /* without megatron_config */
+    {"ensure_weight_tying", HARMLESS, NULL},
+    {"loftq_config", HARMLESS, NULL}, /* how it began */
+    {"eva_config", HARMLESS, NULL},
+    {"init_lora_weights", HARMLESS, NULL}, /* see check_init */
+    {"qalora_group_size", HARMLESS, NULL}, /* with use_qalora */
+};
+
+static const field *find_field(const char *name)
+{
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (!strcmp(fields[i].name, name)) return &fields[i];
+    return NULL;
+}
+
+/* null, false, 0, "", [], {} */
+static bool says_nothing(const cJSON *item)
+{
+    if (cJSON_IsNumber(item)) return item->valuedouble == 0;
+    if (cJSON_IsString(item)) return !*item->valuestring;
+    return !cJSON_IsTrue(item) && !item->child;
+}
+
+static error *check_field(const char *path, const cJSON *item)
+{
+    const field *row = find_field(item->string);
+    char text[100];
+    if (row && row->rule != ONLY) return NULL;
+    if (!says_nothing(item)) {
+        if (row && cJSON_IsString(item) && !strcmp(item->valuestring, row->text)) return NULL;
+        if (!cJSON_PrintPreallocated((cJSON *)(size_t)item, text, sizeof text, false))
+            snprintf(text, sizeof text, "a long value");
+        return user_error(
+            "%s: %.60s is %s, which is not known here: only plain LoRA on matrices of "
+            "the blocks is",
+            path, item->string, text);
+    }
+    return NULL;
+}
+
+/* Some ways to begin change the model's own weights, too (PiSSA, OLoRA, CorDA ...). */
+static error *check_init(const char *path, const cJSON *json)
+{
+    const cJSON *init = cJSON_GetObjectItemCaseSensitive(json, "init_lora_weights");
+    static const char *const fine[] = {"gaussian", "eva", "orthogonal"};
+    if (!cJSON_IsString(init)) return NULL;
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(init->valuestring, fine[i])) return NULL;
+    return user_error("%s: init_lora_weights is \"%.40s\", which changes the base model's weights, "
+                      "too: let peft save it as plain LoRA",
+                      path, init->valuestring);
+}
+
+static error *read_number(const char *path, const cJSON *json, const char *name, double least,
+                          double most, double *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= least && item->valuedouble <= most))
+        return user_error("%s: %s must be a number from %g to %g", path, name, least, most);
+    *out = item->valuedouble;
+    return NULL;
+}
+
+static error *take_config(adapter_file *f, const cJSON *json)
+{
+    const cJSON *item;
+    double rank = 0;
+    if (!cJSON_IsString(cJSON_GetObjectItemCaseSensitive(json, "peft_type")))
+        return user_error("%s: there is no peft_type: it is no adapter's", f->path);
+    cJSON_ArrayForEach(item, json) TRY(check_field(f->path, item));
+    TRY(check_init(f->path, json));
+    TRY(read_number(f->path, json, "r", 1, MOST_RANK, &rank));
+    TRY(read_number(f->path, json, "lora_alpha", 1e-6, 1e9, &f->plan.alpha));
+    f->plan.rank = (int64_t)rank;
+    f->plan.rank_stabilized = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "use_rslora"));
+    if ((double)f->plan.rank != rank) return user_error("%s: r must be a whole number", f->path);
+    return NULL;
+}
+
+static error *read_config(adapter_file *f)
+{
+    cJSON *json;
+    TRY(json_read(f->path, MOST_CONFIG, &json));
+    error *e = take_config(f, json);
+    cJSON_Delete(json);
+    return e;
+}
+
+/* ---- which modules ---- */
+
+/* The names of those that have an A, without what some put before them: they fit the ends of ours. */
+static error *list_layers(adapter_file *f)
+{
+    size_t front = strlen(FRONT);
+    int64_t n = safetensors_count(f->tensors);
+    TRY(alloc_array(&f->layers, (size_t)n + 1, sizeof *f->layers));
+    for (int64_t i = 0; i < n; i++) {
+        const char *name = safetensors_entry_at(f->tensors, i)->name;
+        char layer[NAME_ROOM], *copy;
+        if (strncmp(name, FRONT, front) || !strstr(name, ".lora_A.") ||
+            !lora_layer(params_plain_name(name + front), layer, sizeof layer))
+            continue;
+        copy = strdup(layer);
+        if (!copy) return user_error("out of memory for an adapter's names");
+        f->layers[f->plan.n_on++] = copy;
+    }
+    f->plan.on = (const char *const *)f->layers;
+    if (!f->plan.n_on)
+        return user_error("%s has no tensor %s....lora_A.weight: it is no LoRA adapter's",
+                          safetensors_path(f->tensors), FRONT);
+    return NULL;
+}
+
+static error *open_files(adapter_file *f, const char *directory)
+{
+    char path[PATH_LENGTH];
+    TRY(path_join(f->path, directory, "adapter_config.json"));
+    TRY(read_config(f));
+    TRY(path_join(path, directory, "adapter_model.safetensors"));
+    TRY(safetensors_open(path, &f->tensors));
+    return list_layers(f);
+}
+
+error *adapter_open(const char *directory, adapter_file **out)
+{
+    adapter_file *f;
+    TRY(alloc_array(&f, 1, sizeof *f));
+    error *e = open_files(f, directory);
+    if (e) {
+        adapter_close(f);
+        return e;
+    }
+    *out = f;
+    return NULL;
+}
+
+void adapter_close(adapter_file *f)
+{
+    if (!f) return;
+    for (int i = 0; i < f->plan.n_on; i++)
+        free(f->layers[i]);
+    free(f->layers);
+    safetensors_close(f->tensors);
+    free(f);
+}
+
+const lora_plan *adapter_plan(const adapter_file *f)
+{
+    return &f->plan;
+}
+
+error *adapter_read(const adapter_file *f, params *p, bool widen, device *dev)
+{
+    return adapters_read(f->tensors, FRONT, p, widen, dev);
+}
+
+error *adapter_tensors_read(const char *path, params *p, device *dev)
+{
+    safetensors *s;
+    TRY(safetensors_open(path, &s));
+    error *e = adapters_read(s, FRONT, p, false, dev);
+    safetensors_close(s);
+    return e;
+}
+
+/* ---- writing ---- */
+
+/* transformers' GPT2LMHeadModel has its layers in `transformer`, OpenAI's files have not. */
+static const char *front_of(const model_config *c)
+{
+    return c->names == &gpt2_names ? FRONT "transformer." : FRONT;
+}
+
+/* A module's name without what comes before its layer's number and that: "attn.c_attn".  peft takes the ends
+ * of names. */
+static const char *tail_of(const char *layer)
+{
+    const char *number = strstr(layer, "%d.");
+    return number ? number + 3 : layer;
+}
+
+/* Has every layer an adapter where row i's is? */
+static bool in_all_layers(const params *p, int i, int64_t layers)
+{
+    int64_t n = 0;
+    for (int k = 0; k < p->n; k++)
+        n += !strcmp(p->row[k].spec.name, p->row[i].spec.name);
+    return n == layers;
+}
+
+static bool has_text(const cJSON *array, const char *text)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, array) if (!strcmp(item->valuestring, text)) return true;
+    return false;
+}
+
+static bool add_text(cJSON *array, const char *text)
+{
+    cJSON *item = cJSON_CreateString(text);
+    if (item && cJSON_AddItemToArray(array, item)) return true;
+    cJSON_Delete(item);
+    return false;
+}
+
+/* The ends of names that all layers have in common, else whole names. */
+static bool add_targets(cJSON *array, const adapter_about *about, const params *p)
+{
+    const char *front = front_of(about->model) + strlen(FRONT);
+    bool ok = array;
+    for (int i = 0; ok && i < p->n; i++) {
+        char layer[NAME_ROOM], name[NAME_ROOM], whole[2 * NAME_ROOM];
+        if (!lora_is_a(&p->row[i])) continue;
+        lora_layer(p->row[i].spec.name, layer, sizeof layer);
+        const char *text = tail_of(layer);
+        if (!in_all_layers(p, i, about->model->layers)) {
+            lora_layer(param_text(&p->row[i], name, sizeof name), layer, sizeof layer);
+            snprintf(whole, sizeof whole, "%s%s", front, layer);
+            text = whole;
+        }
+        if (!has_text(array, text)) ok = add_text(array, text);
+    }
+    return ok;
+}
+
+static cJSON *config_of(const adapter_about *about, const params *p)
+{
+    cJSON *json = cJSON_CreateObject(), *targets = cJSON_CreateArray();
+    bool ok = add_targets(targets, about, p);
+    ok = ok && json && cJSON_AddStringToObject(json, "peft_type", "LORA") &&
+         cJSON_AddStringToObject(json, "task_type", "CAUSAL_LM") &&
+         cJSON_AddStringToObject(json, "base_model_name_or_path", about->base) &&
+         cJSON_AddNumberToObject(json, "r", (double)about->plan->rank) &&
+         cJSON_AddNumberToObject(json, "lora_alpha", about->plan->alpha) &&
+         cJSON_AddBoolToObject(json, "use_rslora", about->plan->rank_stabilized) &&
+         cJSON_AddNumberToObject(json, "lora_dropout", 0) &&
+         cJSON_AddStringToObject(json, "bias", "none") &&
+         cJSON_AddBoolToObject(json, "fan_in_fan_out", about->model->names->transposed) &&
+         cJSON_AddBoolToObject(json, "inference_mode", true) &&
+         json_add(json, "target_modules", targets);
+    if (ok) return json;
+    cJSON_Delete(json);
+    return NULL;
+}
+
+error *adapter_config_write(const char *path, const adapter_about *about, const params *p)
+{
+    cJSON *json = config_of(about, p);
+    char *text = json ? cJSON_Print(json) : NULL;
+    cJSON_Delete(json);
+    error *e =
+        text ? file_write_text(path, text) : user_error("out of memory for adapter_config.json");
+    cJSON_free(text);
+    return e;
+}
+
+error *adapter_tensors_write(const char *path, const adapter_about *about, const params *p,
+                             device *dev, const tensor_source *from)
+{
+    return adapters_write_from(path, front_of(about->model), p, dev, from);
+}
+
+error *adapter_write(const char *directory, const adapter_about *about, const params *p,
+                     device *dev, const tensor_source *from)
+{
+    char path[PATH_LENGTH];
+    TRY(path_join(path, directory, "adapter_config.json"));
+    TRY(adapter_config_write(path, about, p));
+    TRY(path_join(path, directory, "adapter_model.safetensors"));
+    return adapter_tensors_write(path, about, p, dev, from);
+}

@@ -1,0 +1,210 @@
+/* projection.c - see projection.h */
+#include "model/projection.h"
+
+/* ---- parameters that may not be there ---- */
+
+tensor use_if_any(run *r, int id)
+{
+    return id < 0 ? (tensor){0} : param_use(r, id);
+}
+
+void done_if_any(run *r, int id)
+{
+    if (id >= 0) param_done(r, id);
+}
+
+grad begin_if_any(run *r, int id)
+{
+    return id < 0 ? (grad){0} : grad_begin(r, id);
+}
+
+void finish_if_any(run *r, int id)
+{
+    if (id >= 0) grad_done(r, id);
+}
+
+/* ---- which there are ---- */
+
+bool linear_adapted(weight_ids ids)
+{
+    bool any = false;
+    for (int k = 0; k < LORA_PARTS; k++)
+        any = any || ids.adapter[k];
+    return any;
+}
+
+bool linear_wants_input(const run *r, weight_ids ids)
+{
+    bool any = grad_wanted(r, ids.weight);
+    for (int k = 0; k < LORA_PARTS; k++)
+        if (ids.adapter[k])
+            any = any || grad_wanted(r, ids.adapter[k]) || grad_wanted(r, ids.adapter[k] + 1);
+    return any;
+}
+
+bool grads_through(const run *r, weight_ids ids)
+{
+    int last = ids.bias < 0 ? ids.weight : ids.bias;
+    for (int k = 0; k < LORA_PARTS; k++)
+        if (ids.adapter[k]) last = ids.adapter[k] + 1;
+    return grads_below(r, last + 1);
+}
+
+/* ---- adapters ---- */
+
+/* The columns of t (the rows of W) that part k has. */
+static tensor part_columns(const run *r, weight_ids ids, int k, tensor t)
+{
+    const param_spec *w = &r->params->row[ids.weight].spec;
+    int64_t n = r->params->row[ids.adapter[k] + 1].spec.shape.dim[1], first = 0;
+    for (int i = 0; i < k; i++)
+        first += w->part_rows[i];
+    if (!present(t)) return t;
+    t.dim[t.rank - 1] = n;
+    t.data = (char *)t.data + (size_t)first * dtype_size(t.type);
+    return t;
+}
+
+/* For (b,t,rank), as take_part (block.h). */
+static tensor take_low(run *r, tensor x, int64_t room, int64_t rank, const char *name)
+{
+    if (!present(x)) return x;
+    int64_t b = x.rank == 3 ? x.dim[0] : 1, t = x.rank == 3 ? x.dim[1] : tensor_rows(x);
+    tensor whole =
+        arena_take(r->arena, KIND_ACTIVATION, r->params->type, SHAPE(b, room, rank), NAME(name, 0));
+    return present(whole) ? tensor_of(whole.data, whole.type, SHAPE(b, t, rank)) : whole;
+}
+
+/* t (b,t,rank) *= scale.  A factor for each sample is what devices have an operation for; in f32 where the
+ * working type is bf16. */
+static void scale_low(run *r, tensor t, double scale)
+{
+    if (scale == 1 || !present(t)) return;
+    tensor all = arena_take(r->arena, KIND_WORKSPACE, stat_type(t.type), SHAPE(t.dim[0]),
+                            NAME("adapter's scale", 0));
+    OP(fill, r->dev, r->stream, .x = all, .value = scale);
+    OP(scale_samples, r->dev, r->stream, .out = t, .x = t, .scale = all);
+    arena_drop(r->arena, &all);
+}
+
+/* h = s x A' */
+static tensor make_low(run *r, int a, tensor x, int64_t room)
+{
+    const param_spec *spec = &r->params->row[a].spec;
+    tensor h = take_low(r, x, room, spec->shape.dim[0], "adapter's x A'"), w = param_use(r, a);
+    OP(linear, r->dev, r->stream, .out = h, .x = x, .w = w);
+    param_done(r, a);
+    scale_low(r, h, spec->adapter_scale);
+    return h;
+}
+
+static void add_adapter(run *r, weight_ids ids, int k, tensor out, tensor x, int64_t room)
+{
+    int a = ids.adapter[k], b = a + 1;
+    tensor h = make_low(r, a, x, room), w = param_use(r, b);
+    OP(linear_dx, r->dev, r->stream, .dx = part_columns(r, ids, k, out), .accumulate = true,
+       .dout = h, .w = w);
+    param_done(r, b);
+    arena_drop(r->arena, &h);
+}
+
+/* dB, whose transpose (r,out) the table has: h' dout */
+static void grad_of_b(run *r, int a, tensor x, tensor dout)
+{
+    int b = a + 1;
+    if (!grad_wanted(r, b)) return;
+    tensor h = make_low(r, a, x, x.rank == 3 ? x.dim[1] : tensor_rows(x));
+    grad db = grad_begin(r, b);
+    OP(linear_dw, r->dev, r->stream, .dw = db, .x = dout, .dout = h);
+    arena_drop(r->arena, &h);
+    grad_done(r, b);
+}
+
+/* The gradients of both; what is left is g = s dout B, if somebody reads it: A stays in use then. */
+static tensor adapter_begin_grad(run *r, weight_ids ids, int k, tensor x, tensor dout, bool below)
+{
+    int a = ids.adapter[k], b = a + 1;
+    tensor columns = part_columns(r, ids, k, dout), g = {0}, bt = param_use(r, b);
+    if (grad_wanted(r, a) || below) {
+        const param_spec *spec = &r->params->row[a].spec;
+        g = take_low(r, dout, dout.rank == 3 ? dout.dim[1] : tensor_rows(dout), spec->shape.dim[0],
+                     "gradient of an adapter's x A'");
+        OP(linear, r->dev, r->stream, .out = g, .x = columns, .w = bt);
+        scale_low(r, g, spec->adapter_scale);
+    }
+    grad_of_b(r, a, x, columns);
+    param_done(r, b);
+    param_use(r, a); /* until linear_end_grad */
+    if (grad_wanted(r, a)) {
+        grad da = grad_begin(r, a);
+        OP(linear_dw, r->dev, r->stream, .dw = da, .x = x, .dout = g);
+        grad_done(r, a);
+    }
+    if (!below) arena_drop(r->arena, &g);
+    return g;
+}
+
+/* ---- layers ---- */
+
+void apply_linear_in(run *r, weight_ids ids, tensor out, tensor x, int64_t room, tensor residual,
+                     activation act, tensor pre)
+{
+    tensor w = use_if_any(r, ids.weight), b = use_if_any(r, ids.bias);
+    OP(linear, r->dev, r->stream, .out = out, .x = x, .w = w, .bias = b, .residual = residual,
+       .act = act, .pre = pre);
+    done_if_any(r, ids.weight);
+    done_if_any(r, ids.bias);
+    if (act != ACT_NONE && linear_adapted(ids))
+        device_fail(r->dev, internal_error("the activation comes before the adapters"));
+    for (int k = 0; k < LORA_PARTS; k++)
+        if (ids.adapter[k]) add_adapter(r, ids, k, out, x, room);
+}
+
+void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
+                  tensor pre)
+{
+    apply_linear_in(r, ids, out, x, x.rank == 3 ? x.dim[1] : tensor_rows(x), residual, act, pre);
+}
+
+linear_grads linear_begin_grad(run *r, weight_ids ids, tensor x, tensor dout)
+{
+    linear_grads all = {0};
+    if (grad_wanted(r, ids.weight)) all.w = param_use(r, ids.weight); /* else when it is read */
+    grad dw = begin_if_any(r, ids.weight), db = begin_if_any(r, ids.bias);
+    if (present(dw.t) || present(db.t))
+        OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout);
+    finish_if_any(r, ids.weight);
+    finish_if_any(r, ids.bias);
+    for (int k = 0; k < LORA_PARTS; k++)
+        if (ids.adapter[k])
+            all.g[k] = adapter_begin_grad(r, ids, k, x, dout, grads_below(r, ids.weight));
+    return all;
+}
+
+/* The adapters' parts first: the slope is that of the whole sum. */
+void linear_input_grad(run *r, weight_ids ids, linear_grads *g, tensor dx, bool accumulate,
+                       tensor dout, tensor pre, activation act)
+{
+    if (!present(g->w)) g->w = param_use(r, ids.weight);
+    for (int k = 0; k < LORA_PARTS; k++) {
+        if (!ids.adapter[k]) continue;
+        tensor a = param_use(r, ids.adapter[k]);
+        OP(linear_dx, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dout = g->g[k],
+           .w = a);
+        param_done(r, ids.adapter[k]);
+        arena_drop(r->arena, &g->g[k]);
+        accumulate = true;
+    }
+    OP(linear_dx, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dout = dout, .w = g->w,
+       .pre = pre, .act = act);
+}
+
+void linear_end_grad(run *r, weight_ids ids, linear_grads *g)
+{
+    if (present(g->w)) param_done(r, ids.weight);
+    for (int k = 0; k < LORA_PARTS; k++)
+        if (ids.adapter[k]) {
+            arena_drop(r->arena, &g->g[k]);
+            param_done(r, ids.adapter[k]);
+        }
+}
