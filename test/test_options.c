@@ -536,6 +536,27 @@ static void test_memory(void **state)
             "--allow master=none: --optim-impl passes", "fused");
 }
 
+static void test_adapters(void **state)
+{
+    (void)state;
+    must(PARSE("--plan", "--lora", "4", "--lora-on", "c_attn", "h.1.mlp.*"));
+    assert_int_equal(o.training.lora.rank, 4);
+    assert_true(o.training.lora.alpha == 8);
+    LIST(o.lora_on, "c_attn", "h.1.mlp.*");
+    must(PARSE("--plan", "--lora", "4", "--lora-alpha", "3"));
+    assert_true(o.training.lora.alpha == 3);
+    must(PARSE("--plan"));
+    assert_int_equal(o.training.lora.rank, 0);
+    REFUSED(PARSE("--lora", "4"), "--lora", "only with --load");
+    REFUSED(PARSE("--plan", "--adapter", "x"), "--adapter x", "only with --load");
+    REFUSED(PARSE("--plan", "--lora-alpha", "3"), "--lora-alpha 3", "only with --lora");
+    REFUSED(PARSE("--plan", "--lora-on", "a"), "--lora-on", "only with --lora");
+    REFUSED(PARSE("--plan", "--lora", "65537"), "--lora 65537", "65536");
+    REFUSED(PARSE("--plan", "--lora", "4", "--lora-alpha", "0"), "--lora-alpha 0", "1e-06");
+    REFUSED(PARSE("--plan", "--lora", "4", "--sparsity", "0.5"), "--sparsity 0.5", "--lora");
+    REFUSED(PARSE("--load", "x", "--adapter", "y", "--lora-on", "z"), "--lora-on", "leave it out");
+}
+
 /* ---- config.json ---- */
 
 static cJSON *config(void)
@@ -559,7 +580,8 @@ static void test_config(void **state)
     int n = 0;
     for (const cJSON *item = object->child; item; item = item->next) {
         bool known = cJSON_IsArray(item) || cJSON_IsBool(item) || cJSON_IsNull(item) ||
-                     !strcmp(item->string, "ranks"); /* only with --plan */
+                     !strcmp(item->string, "ranks") ||  /* only with --plan */
+                     !strncmp(item->string, "lora", 4); /* test_adapters */
         for (int i = 0; i < ROWS; i++)
             known |= !strcmp(item->string, rows[i].name);
         if (!known) fail_msg("--%s is not tested", item->string);
@@ -608,6 +630,7 @@ int main(void)
         cmocka_unit_test(test_data_files),
         cmocka_unit_test(test_too_many_files),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_adapters),
         cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
