@@ -42,6 +42,11 @@ LANE_FN void lanes_store(float *x, lanes v)
     _mm512_storeu_ps(x, v);
 }
 
+LANE_FN lanes lanes_add(lanes a, lanes b)
+{
+    return _mm512_add_ps(a, b);
+}
+
 LANE_FN lanes lanes_fma(lanes a, lanes b, lanes c)
 {
     return _mm512_fmadd_ps(a, b, c);
@@ -117,6 +122,11 @@ LANE_FN lanes lanes_all(float x)
 LANE_FN void lanes_store(float *x, lanes v)
 {
     _mm256_storeu_ps(x, v);
+}
+
+LANE_FN lanes lanes_add(lanes a, lanes b)
+{
+    return _mm256_add_ps(a, b);
 }
 
 LANE_FN lanes lanes_fma(lanes a, lanes b, lanes c)
@@ -200,6 +210,13 @@ LANE_FN lanes lanes_all(float x)
 LANE_FN void lanes_store(float *x, lanes v)
 {
     memcpy(x, v.f, sizeof v.f);
+}
+
+LANE_FN lanes lanes_add(lanes a, lanes b)
+{
+    for (int i = 0; i < LANES; i++)
+        a.f[i] += b.f[i];
+    return a;
 }
 
 LANE_FN lanes lanes_fma(lanes a, lanes b, lanes c)

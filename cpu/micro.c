@@ -1,7 +1,10 @@
 /* micro.c - see micro.h */
 #include "cpu/micro.h"
 
-LANE_FN void multiply(a_layout layout, int rows, const micro_product *p, float *tile)
+/* Rows of b between two of p->next: all of them are asked for within a part of the depth. */
+enum { EVERY = 4 };
+
+LANE_FN void multiply(a_layout layout, int rows, const micro_product *p)
 {
     const float *a = p->a, *b = p->b;
     int64_t row = layout == A_ROWS ? p->lda : 1, step = layout == A_PACKED ? TILE_ROWS
@@ -9,32 +12,40 @@ LANE_FN void multiply(a_layout layout, int rows, const micro_product *p, float *
                                                                            : p->lda;
     lanes sum[TILE_ROWS][TILE_VECTORS];
 #pragma GCC unroll 14
-    for (int i = 0; i < rows; i++)
-        sum[i][0] = sum[i][1] = lanes_zero();
-    for (int64_t k = 0; k < p->k; k++) {
-        lanes b0 = lanes_load(b), b1 = lanes_load(b + LANES);
-        __builtin_prefetch(b + 8 * TILE_COLS);
-        if (TILE_COLS > 16) __builtin_prefetch(b + 8 * TILE_COLS + 16);
-#pragma GCC unroll 14
-        for (int i = 0; i < rows; i++) {
-            lanes x = lanes_all(a[i * row]);
-            sum[i][0] = lanes_fma(x, b0, sum[i][0]);
-            sum[i][1] = lanes_fma(x, b1, sum[i][1]);
-        }
-        a += step;
-        b += p->ldb;
-    }
-#pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
-        lanes_store(tile + i * TILE_COLS, sum[i][0]);
-        lanes_store(tile + i * TILE_COLS + LANES, sum[i][1]);
+        sum[i][0] = sum[i][1] = lanes_zero();
+        __builtin_prefetch(p->out + i * p->ld, 1);
+        if (TILE_COLS > 16) __builtin_prefetch(p->out + i * p->ld + 16, 1);
     }
+    for (int64_t k = 0, asked = 0; k < p->k; asked++) {
+        if (asked < p->n_next) __builtin_prefetch(p->next[asked], 0, 2);
+        for (int64_t end = k + EVERY < p->k ? k + EVERY : p->k; k < end; k++) {
+            lanes b0 = lanes_load(b), b1 = lanes_load(b + LANES);
+            __builtin_prefetch(b + 8 * TILE_COLS);
+            if (layout == A_PACKED) __builtin_prefetch(a + 16 * TILE_ROWS);
+            if (TILE_COLS > 16) __builtin_prefetch(b + 8 * TILE_COLS + 16);
+#pragma GCC unroll 14
+            for (int i = 0; i < rows; i++) {
+                lanes x = lanes_all(a[i * row]);
+                sum[i][0] = lanes_fma(x, b0, sum[i][0]);
+                sum[i][1] = lanes_fma(x, b1, sum[i][1]);
+            }
+            a += step;
+            b += p->ldb;
+        }
+    }
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            float *to = p->out + i * p->ld + v * LANES;
+            lanes_store(to, p->add ? lanes_add(lanes_load(to), sum[i][v]) : sum[i][v]);
+        }
 }
 
 /* The number of rows as a constant: sums stay in registers. */
 #define CASE(layout, n)                                                                            \
     case n:                                                                                        \
-        if (n <= TILE_ROWS) multiply(layout, n <= TILE_ROWS ? n : 1, p, tile);                     \
+        if (n <= TILE_ROWS) multiply(layout, n <= TILE_ROWS ? n : 1, p);                           \
         return
 
 #define CASES(layout)                                                                              \
@@ -55,23 +66,23 @@ LANE_FN void multiply(a_layout layout, int rows, const micro_product *p, float *
         CASE(layout, 14);                                                                          \
     }
 
-static void packed(int rows, const micro_product *p, float *tile)
+static void packed(int rows, const micro_product *p)
 {
     CASES(A_PACKED)
 }
 
-static void by_rows(int rows, const micro_product *p, float *tile)
+static void by_rows(int rows, const micro_product *p)
 {
     CASES(A_ROWS)
 }
 
-static void by_columns(int rows, const micro_product *p, float *tile)
+static void by_columns(int rows, const micro_product *p)
 {
     CASES(A_COLUMNS)
 }
 
-void micro_tile(a_layout layout, int rows, const micro_product *p, float *tile)
+void micro_tile(a_layout layout, int rows, const micro_product *p)
 {
-    static void (*const of[])(int, const micro_product *, float *) = {packed, by_rows, by_columns};
-    of[layout](rows, p, tile);
+    static void (*const of[])(int, const micro_product *) = {packed, by_rows, by_columns};
+    of[layout](rows, p);
 }

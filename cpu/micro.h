@@ -16,6 +16,8 @@
 
 #include "cpu/lanes.h"
 
+#include <stdbool.h>
+
 typedef enum { A_PACKED, A_ROWS, A_COLUMNS } a_layout;
 
 typedef struct {
@@ -23,10 +25,15 @@ typedef struct {
     int64_t lda; /* of A_ROWS: from row to row; of A_COLUMNS: from k to k */
     const float *b;
     int64_t ldb, k;
-    const float *next; /* of what is needed next, and where it begins; NULL: nothing */
+    float *out; /* (rows, TILE_COLS) */
+    int64_t ld;
+    bool add;                /* to what is in out, the sum being the second term */
+    const void *const *next; /* n_next addresses that are needed soon: into the second cache */
+    int64_t n_next;          /* at most MICRO_NEXT of them are asked for */
 } micro_product;
 
-/* tile[TILE_ROWS][TILE_COLS], of which `rows` rows are written; aligned to a cache line */
-void micro_tile(a_layout layout, int rows, const micro_product *p, float *tile);
+enum { MICRO_NEXT = 64 };
+
+void micro_tile(a_layout layout, int rows, const micro_product *p);
 
 #endif

@@ -3,6 +3,10 @@
 
 #include "cpu/lanes.h"
 
+#include <stdbool.h>
+
+enum { PART = 16 }; /* rows at a time */
+
 LANE_FN const char *element(operand f, int64_t i, int64_t k)
 {
     return (const char *)f.data + (i * f.row + k * f.col) * (f.type == BF16 ? 2 : 4);
@@ -20,16 +24,21 @@ LANE_FN lanes load_lanes(dtype type, const char *from, int64_t n)
     return lanes_of_bf16(part);
 }
 
+/* `width` lanes; what the others would overwrite is written next, but for the last of a strip. */
+LANE_FN void put(float *to, lanes v, int64_t width, bool last)
+{
+    if (width == LANES || !last)
+        lanes_store(to, v);
+    else
+        lanes_store_part(to, v, width);
+}
+
 /* At most LANES numbers of each k, which lie side by side; `width` of each are written. */
 LANE_FN void copy_strip(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, int64_t width,
                         int64_t step, float *to)
 {
     for (int64_t at = 0; at < depth; at++, to += step) {
-        lanes v = load_lanes(f.type, element(f, i, k + at), n);
-        if (width == LANES)
-            lanes_store(to, v);
-        else
-            lanes_store_part(to, v, width);
+        put(to, load_lanes(f.type, element(f, i, k + at), n), width, at + 1 == depth);
     }
 }
 
@@ -44,10 +53,7 @@ LANE_FN void turn_strip(operand f, int64_t i, int64_t n, int64_t k, int64_t dept
             v[r] = r < n ? load_lanes(f.type, element(f, i + r, k + at), deep) : lanes_zero();
         lanes_transpose(v);
         for (int64_t d = 0; d < deep; d++)
-            if (width == LANES)
-                lanes_store(to + (at + d) * step, v[d]);
-            else
-                lanes_store_part(to + (at + d) * step, v[d], width);
+            put(to + (at + d) * step, v[d], width, at + d + 1 == depth);
     }
 }
 
@@ -81,17 +87,50 @@ LANE_FN void strip(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, in
     }
 }
 
+LANE_FN void rows_panel(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
+{
+    strip(f, i, n < TILE_ROWS ? n : TILE_ROWS, k, depth, TILE_ROWS, TILE_ROWS, to);
+}
+
+LANE_FN void columns_panel(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
+{
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        int64_t left = n - v * LANES;
+        left = left < 0 ? 0 : left > LANES ? LANES : left;
+        strip(f, i + v * LANES, left, k, depth, LANES, TILE_COLS, to + v * LANES);
+    }
+}
+
+/* Numbers [i, i + n) of each of rows [k, k + depth) as they are stored. */
+static void ask_for(operand f, int64_t i, int64_t n, int64_t k, int64_t depth)
+{
+    int64_t bytes = n * (f.type == BF16 ? 2 : 4);
+    for (int64_t at = k; at < k + depth; at++)
+        for (int64_t c = 0; c < bytes; c += 64)
+            __builtin_prefetch(element(f, i, at) + c);
+}
+
+/* Panels of `width`, one by one; where a row as it is stored goes through all of them, some rows at a
+ * time, so that each line of memory is fetched once, and ahead. */
+LANE_FN void panels(void one(operand, int64_t, int64_t, int64_t, int64_t, float *), int64_t width,
+                    operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
+{
+    int64_t part = f.row == 1 ? PART : depth;
+    if (f.row == 1) ask_for(f, i, n, k, part < depth ? part : depth);
+    for (int64_t at = 0; at < depth; at += part) {
+        int64_t rows = depth - at < part ? depth - at : part, left = depth - at - rows;
+        if (f.row == 1) ask_for(f, i, n, k + at + rows, left < part ? left : part);
+        for (int64_t p = 0; p < n; p += width)
+            one(f, i + p, n - p, k + at, rows, to + p * depth + at * width);
+    }
+}
+
 void pack_rows(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
 {
-    strip(f, i, n, k, depth, TILE_ROWS, TILE_ROWS, to);
+    panels(rows_panel, TILE_ROWS, f, i, n, k, depth, to);
 }
 
 void pack_columns(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
 {
-    operand t = {f.data, f.col, f.row, f.type};
-    for (int v = 0; v < TILE_VECTORS; v++) {
-        int64_t left = n - v * LANES;
-        left = left < 0 ? 0 : left > LANES ? LANES : left;
-        strip(t, i + v * LANES, left, k, depth, LANES, TILE_COLS, to + v * LANES);
-    }
+    panels(columns_panel, TILE_COLS, (operand){f.data, f.col, f.row, f.type}, i, n, k, depth, to);
 }

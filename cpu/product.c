@@ -16,17 +16,18 @@
 
 enum {
     DEPTH = PRODUCT_DEPTH,
-    GROUP = 4,                   /* panels of rows of a job; of columns it is one */
+    GROUP = 4,                   /* most panels of a job, and of what is packed at a time */
     CHUNK_DEPTH = PRODUCT_CHUNK, /* at least that deep, if there is so much */
-    JOBS_EACH = 4,               /* for each thread, or more */
-    SMALL = 1 << 17,             /* multiplications below which waking threads does not pay */
+    L2 = 1 << 17,    /* floats: of a part of the shared side, where the depth is cut anyway */
+    JOBS_EACH = 4,   /* for each thread, or more */
+    SMALL = 1 << 17, /* multiplications below which waking threads does not pay */
     TILE = TILE_ROWS * TILE_COLS
 };
 
 /* The panel that a job packs for itself. */
 enum {
     OWN_ROWS = GROUP * TILE_ROWS * DEPTH,
-    OWN_COLS = TILE_COLS * DEPTH,
+    OWN_COLS = GROUP * TILE_COLS * DEPTH,
     OWN = OWN_ROWS > OWN_COLS ? OWN_ROWS : OWN_COLS
 };
 
@@ -45,7 +46,7 @@ typedef struct {
     int64_t group;
     float *packed; /* of the shared side */
     float *sums;   /* f32 sums of a chunk, where out is not f32 and the depth goes in steps */
-    atomic_llong next_panel, next_job;
+    atomic_llong next_part, next_job;
 } work;
 
 /* A part of the whole: [s, s + ns) of the shared side, [t, t + nt) of the streamed one. */
@@ -185,19 +186,73 @@ static float *shared_panel(const work *w, const chunk *c, int64_t which, int64_t
     return w->packed + k * all + which * w->shared.width * depth;
 }
 
-static void pack_shared(work *w, const chunk *c, int64_t which)
+/* What of the streamed side is packed next: so many lines of cache in each of its rows as they are
+ * stored, and how many of all are asked for during a tile. */
+typedef struct {
+    const char *at;
+    int64_t rows, lines, step, line, each;
+} ahead;
+
+/* The block of panels from t, at part k of the depth; it is needed after so many tiles. */
+static ahead ahead_of(const work *w, const chunk *c, int64_t t, int64_t k, int64_t tiles)
 {
-    int64_t width = w->shared.width, at = which * width, n = min64(width, c->ns - at);
-    for (int64_t k = 0; k < c->nk; k += DEPTH)
-        w->shared.pack(w->shared.f, c->s + at, n, c->k + k, min64(DEPTH, c->nk - k),
-                       shared_panel(w, c, which, k));
+    operand f = w->streamed.f;
+    if (w->streamed.pack == pack_columns) f = (operand){f.data, f.col, f.row, f.type};
+    int64_t size = f.type == BF16 ? 2 : 4, n = min64(w->group * w->streamed.width, c->nt - t),
+            depth = min64(DEPTH, c->nk - k);
+    if (n <= 0) return (ahead){0};
+    bool along = f.col == 1;
+    int64_t rows = along ? n : depth, lines = ((along ? depth : n) * size + 63) / 64;
+    return (ahead){.at = (const char *)f.data + ((c->t + t) * f.row + (c->k + k) * f.col) * size,
+                   .rows = rows,
+                   .lines = lines,
+                   .step = (along ? f.row : f.col) * size,
+                   .each = min64((rows * lines + tiles - 1) / tiles, MICRO_NEXT)};
+}
+
+static int64_t look_ahead(ahead *a, const void **soon)
+{
+    int64_t n = 0;
+    while (n < a->each && a->rows) {
+        int64_t end = min64(a->line + a->each - n, a->lines);
+        while (a->line < end)
+            soon[n++] = a->at + a->line++ * 64;
+        if (a->line < a->lines) break;
+        a->line = 0;
+        a->at += a->step;
+        a->rows--;
+    }
+    return n;
+}
+
+/* Some panels of the shared side, at one part of the depth. */
+static void pack_shared(work *w, const chunk *c, int64_t which, int64_t k)
+{
+    int64_t width = w->shared.width, at = which * width;
+    w->shared.pack(w->shared.f, c->s + at, min64(GROUP * width, c->ns - at), c->k + k,
+                   min64(DEPTH, c->nk - k), shared_panel(w, c, which, k));
+}
+
+static bool ends_with_sum(const product *p)
+{
+    return p->act == ACT_NONE && !present(p->bias) && !present(p->residual) &&
+           !present(p->slope_at);
+}
+
+/* Whether the sum is all that a tile has to store, or to add to what is there. */
+static bool is_plain(const product *p, const spot *s)
+{
+    if (s->cols < TILE_COLS || p->alpha != 1) return false;
+    if (s->first && p->beta != 0 && (p->beta != 1 || p->out.type != F32)) return false;
+    return !s->last || (p->out.type == F32 && ends_with_sum(p));
 }
 
 /* One tile: panel `which` of the shared side times one of the streamed side, which is at t. */
 static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int64_t k,
-                    const float *own)
+                    const float *own, ahead *next)
 {
     _Alignas(64) float tile[TILE];
+    const void *soon[MICRO_NEXT];
     const product *p = w->p;
     int64_t depth = min64(DEPTH, c->nk - k), s = which * w->shared.width;
     const float *shared = shared_panel(w, c, which, k);
@@ -208,10 +263,6 @@ static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int
                .cols = w->shares_rows ? nt : ns,
                .first = c->k + k == 0,
                .last = c->k + k + depth == p->k};
-    micro_product m = {.a = w->shares_rows ? shared : own,
-                       .b = w->shares_rows ? own : shared,
-                       .ldb = TILE_COLS,
-                       .k = depth};
     if (p->out.type == F32) {
         at.sums = row(p->out, at.i) + at.j;
         at.ld = p->out.ld;
@@ -219,45 +270,63 @@ static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int
         at.ld = w->shares_rows ? w->wide : w->chunk;
         at.sums = w->sums + (w->shares_rows ? s * at.ld + t : t * at.ld + s);
     }
-    micro_tile(A_PACKED, (int)at.rows, &m, tile);
-    finish(p, &at, tile);
+    bool plain = is_plain(p, &at);
+    micro_tile(A_PACKED, (int)at.rows,
+               &(micro_product){.a = w->shares_rows ? shared : own,
+                                .b = w->shares_rows ? own : shared,
+                                .ldb = TILE_COLS,
+                                .k = depth,
+                                .out = plain ? at.sums : tile,
+                                .ld = plain ? at.ld : TILE_COLS,
+                                .add = plain && (!at.first || p->beta != 0),
+                                .next = soon,
+                                .n_next = look_ahead(next, soon)});
+    if (!plain) finish(p, &at, tile);
 }
 
 /* Group g of the streamed panels against panels [first, end) of the shared side. */
-static void do_job(const work *w, const chunk *c, int64_t g, int64_t first, int64_t end)
+static void do_job(const work *w, const chunk *c, int64_t g, int64_t first, int64_t end,
+                   int threads)
 {
     _Alignas(64) float own[OWN];
     int64_t width = w->streamed.width, from = g * w->group * width,
-            to = min64(from + w->group * width, c->nt);
+            to = min64(from + w->group * width, c->nt), ours = panels_of(to - from, width);
     for (int64_t k = 0; k < c->nk; k += DEPTH) {
-        int64_t depth = min64(DEPTH, c->nk - k);
-        for (int64_t t = from; t < to; t += width)
-            w->streamed.pack(w->streamed.f, c->t + t, min64(width, to - t), c->k + k, depth,
-                             own + (t - from) * depth);
-        for (int64_t which = first; which < end; which++)
-            for (int64_t t = from; t < to; t += width)
-                do_tile(w, c, which, t, k, own + (t - from) * depth);
+        int64_t depth = min64(DEPTH, c->nk - k), tiles = (end - first) * ours;
+        w->streamed.pack(w->streamed.f, c->t + from, to - from, c->k + k, depth, own);
+        ahead next = k + DEPTH < c->nk
+                         ? ahead_of(w, c, from, k + DEPTH, tiles)
+                         : ahead_of(w, c, from + threads * w->group * width, 0, tiles);
+        if (w->shares_rows) /* columns outside: of both panels theirs is the larger */
+            for (int64_t i = 0; i < ours; i++)
+                for (int64_t which = first; which < end; which++)
+                    do_tile(w, c, which, from + i * width, k, own + i * width * depth, &next);
+        else
+            for (int64_t which = first; which < end; which++)
+                for (int64_t i = 0; i < ours; i++)
+                    do_tile(w, c, which, from + i * width, k, own + i * width * depth, &next);
     }
 }
 
 /* How many have been taken before a phase of the same counter: all of the phases before it, and one
  * in vain by each thread. */
 typedef struct {
-    int64_t panels, jobs;
+    int64_t parts, jobs;
 } taken;
 
 static void do_chunk(work *w, const chunk *c, member me, taken *before)
 {
     int64_t panels = panels_of(c->ns, w->shared.width), at;
-    while ((at = atomic_fetch_add(&w->next_panel, 1) - before->panels) < panels)
-        pack_shared(w, c, at);
-    before->panels += panels + me.threads;
+    int64_t parts = panels_of(panels, GROUP), steps = panels_of(c->nk, DEPTH);
+    while ((at = atomic_fetch_add(&w->next_part, 1) - before->parts) < parts * steps)
+        pack_shared(w, c, at % parts * GROUP, at / parts * DEPTH);
+    before->parts += parts * steps + me.threads;
     pool_barrier(me);
     int64_t groups = panels_of(c->nt, w->group * w->streamed.width);
     int64_t cuts = min64(panels, panels_of((int64_t)me.threads * JOBS_EACH, groups));
     while ((at = atomic_fetch_add(&w->next_job, 1) - before->jobs) < groups * cuts) {
         int64_t cut = at % cuts;
-        do_job(w, c, at / cuts, panels * cut / cuts, panels * (cut + 1) / cuts);
+        do_job(w, c, at / cuts, panels * cut / cuts, panels * (cut + 1) / cuts, me.threads);
     }
     before->jobs += groups * cuts + me.threads;
     pool_barrier(me);
@@ -299,6 +368,7 @@ static void cut(work *w, int64_t packed, int64_t sums)
     if (packed / w->deep < 4 * width) w->deep = DEPTH;
     w->chunk = equal_part(w->shared.n, min64(all, packed / w->deep), width);
     if (w->chunk >= all) w->deep = min64(k, packed / all / DEPTH * DEPTH);
+    if (w->deep > CHUNK_DEPTH) w->deep = min64(w->deep, (L2 / all + DEPTH) / DEPTH * DEPTH);
     w->wide = rounded(w->streamed.n, w->streamed.width);
     if (w->p->out.type == F32 || w->p->k <= DEPTH) return;
     w->chunk = equal_part(w->shared.n, min64(w->chunk, sums / (8 * TILE_COLS)), width);
@@ -313,9 +383,10 @@ static void run_in(device *dev, const product *p, float *room, int64_t packed, i
               .shared = shares_rows ? rows : cols,
               .streamed = shares_rows ? cols : rows,
               .shares_rows = shares_rows,
-              .group = shares_rows ? 1 : GROUP,
               .packed = room,
               .sums = room + packed};
+    int64_t each = panels_of(w.streamed.n, w.streamed.width) / ((int64_t)dev->threads * JOBS_EACH);
+    w.group = each < 1 ? 1 : min64(each, GROUP);
     cut(&w, packed, sums);
     bool small = p->m * p->n < SMALL && p->m * p->n * p->k < SMALL;
     pool_run(cpu_threads(dev), small ? 1 : dev->threads, do_all, &w);
@@ -337,12 +408,6 @@ typedef struct {
     const blas *blas;
     const product *p;
 } blas_work;
-
-static bool ends_with_sum(const product *p)
-{
-    return p->act == ACT_NONE && !present(p->bias) && !present(p->residual) &&
-           !present(p->slope_at);
-}
 
 static void finish_blas(const product *p, int64_t i, int64_t j, int64_t m, int64_t n)
 {

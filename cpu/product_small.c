@@ -14,21 +14,21 @@ static void small_tile(operand x, int rows, panel y, int64_t cols, int64_t depth
                        float *c, int64_t ldc)
 {
     _Alignas(64) float tile[TILE];
-    bool by_rows = x.col == 1;
-    micro_product m = {
-        .a = x.data, .lda = by_rows ? x.row : x.col, .b = y.data, .ldb = y.ld, .k = depth};
-    micro_tile(by_rows ? A_ROWS : A_COLUMNS, rows, &m, tile);
-    for (int r = 0; r < rows; r++) {
+    bool by_rows = x.col == 1, whole = cols == TILE_COLS;
+    micro_product m = {.a = x.data,
+                       .lda = by_rows ? x.row : x.col,
+                       .b = y.data,
+                       .ldb = y.ld,
+                       .k = depth,
+                       .out = whole ? c : tile,
+                       .ld = whole ? ldc : TILE_COLS,
+                       .add = whole && beta != 0};
+    micro_tile(by_rows ? A_ROWS : A_COLUMNS, rows, &m);
+    for (int r = 0; r < rows && !whole; r++) {
         float *to = c + r * ldc;
         const float *from = tile + r * TILE_COLS;
-        if (cols == TILE_COLS && beta != 0)
-            for (int i = 0; i < TILE_COLS; i++)
-                to[i] += from[i];
-        else if (beta != 0)
-            for (int64_t i = 0; i < cols; i++)
-                to[i] += from[i];
-        else
-            memcpy(to, from, (size_t)cols * sizeof *to);
+        for (int64_t i = 0; i < cols; i++)
+            to[i] = beta != 0 ? to[i] + from[i] : from[i];
     }
 }
 

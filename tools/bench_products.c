@@ -1,6 +1,6 @@
 /* bench_products.c - how near products are to the processor's limit.
  *
- *   bench_products [threads]      a table on stdout
+ *   bench_products [threads [ROWSxOUTxIN ...]]      a table on stdout
  *
  * For each shape (rows, out, in) the three products of a layer, in turn with a loop of nothing but
  * fused multiply-adds, so that a drift of the machine's speed meets both: medians, and their ratio.
@@ -95,7 +95,14 @@ static error *bench_products(int argc, char **argv)
     TRY(dev.ops->alloc(&dev, CPU_ROOM, &room));
     op_lend(&dev, tensor_of(room, U8, SHAPE(CPU_ROOM)));
     printf("%s\n", cpu_describe(&dev, about, sizeof about));
-    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+    for (int i = 2; i < argc; i++) {
+        long long rows, out, in;
+        if (sscanf(argv[i], "%lldx%lldx%lld", &rows, &out, &in) != 3 || rows < 1 || out < 1 ||
+            in < 1)
+            return user_error("%s: a shape is ROWSxOUTxIN", argv[i]);
+        TRY(measure(&dev, (layer){rows, out, in}));
+    }
+    for (size_t i = 0; i < sizeof layers / sizeof *layers && argc < 3; i++)
         TRY(measure(&dev, layers[i]));
     dev.ops->release(&dev, room);
     cpu_close(&dev);
