@@ -28,6 +28,11 @@ void fuzz_keep(const void *bytes, size_t n);
 /* The path of a file with these bytes; valid until the next call. */
 const char *fuzz_file(const uint8_t *bytes, size_t n);
 
+/* The path of a directory that lasts as long as the process; what is put in is removed with it. */
+const char *fuzz_directory(void);
+/* A file of that name in it: with these bytes for good, or (bytes NULL) what fuzz_file has last made. */
+const char *fuzz_beside(const char *name, const void *bytes, size_t n);
+
 /* Ends the program if e is an error of ours, or not one line; frees it.  True: there was none. */
 int fuzz_fine(error *e);
 

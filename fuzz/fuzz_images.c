@@ -4,29 +4,20 @@
  * bytes, `labels` to labels enough for a few.
  */
 #include "data/images/image_source.h"
+#include "data/images/picture.h"
 #include "fuzz/fuzz.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { LABELS = 4, SIDE = 8, CLASSES = 10 };
 
-static const char *link_to(const char *bytes)
+static const char *with_labels(void)
 {
-    static char directory[] = "/tmp/regrad-fuzz-XXXXXX", images[60], labels[60];
-    if (!*images) {
-        static const uint8_t four[] = {0, 0, 8, 1, 0, 0, 0, LABELS, 0, 1, 2, 3};
-        if (!mkdtemp(directory)) abort();
-        snprintf(images, sizeof images, "%s/images", directory);
-        snprintf(labels, sizeof labels, "%s/labels", directory);
-        FILE *f = fopen(labels, "wb");
-        if (!f || fwrite(four, 1, sizeof four, f) != sizeof four || fclose(f)) abort();
-    }
-    unlink(images);
-    if (symlink(bytes, images)) abort();
-    return images;
+    static const uint8_t four[] = {0, 0, 8, 1, 0, 0, 0, LABELS, 0, 1, 2, 3};
+    fuzz_beside("labels", four, sizeof four);
+    return fuzz_beside("images", NULL, 0);
 }
 
 /* A picture is all there, in the wanted colours, whichever way it is turned. */
@@ -65,7 +56,8 @@ static void try_set(const char *path, int64_t channels, bool skip)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    const char *path = link_to(fuzz_file(bytes, n));
+    const char *path = with_labels();
+    fuzz_file(bytes, n);
     try_picture(bytes, n);
     try_set(path, 1, n % 2);
     try_set(path, 3, n % 2);

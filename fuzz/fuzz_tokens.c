@@ -1,6 +1,7 @@
-/* fuzz_tokens.c - token shards: data/tokens.h */
+/* fuzz_tokens.c - token shards: data/tokens.h, and whether a text is one: data/text_check.h */
 #include "data/tokens.h"
 #include "data/batches.h"
+#include "data/text_check.h"
 #include "data/tokens_format.h"
 #include "fuzz/fuzz.h"
 
@@ -14,6 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     token_set *set;
     batches *b;
     int32_t ids[BLOCK], next[BLOCK];
+    fuzz_fine(text_refuse_other("text", bytes, n));
+    if (text_first_bad(bytes, n) > n) abort();
     if (!fuzz_fine(tokens_open(&path, 1, VOCAB, &set))) return 0;
     int64_t count = tokens_count(set, 0), data = (int64_t)(n - sizeof(tokens_header));
     if (count < 1 || (data != 2 * count && data != 4 * count)) abort(); /* it was to be checked */

@@ -160,26 +160,31 @@ static void read_three(const cJSON *list, double out[3])
     }
 }
 
-static error *take_name(image_card *card, const char *name)
+/* Which name an item is: its place in a list, its key in an object; -1 for another key. */
+static int64_t number_of(const cJSON *item, bool object, int64_t place, int64_t n)
 {
-    char *copy = strdup(name ? name : "");
-    if (!copy) return no_memory();
-    card->names[card->n_names++] = copy;
-    return NULL;
+    char *end;
+    if (!object) return place;
+    long number = strtol(item->string, &end, 10);
+    return *end || end == item->string || number < 0 || number >= n ? -1 : number;
 }
 
-/* A list of names (timm's label_names), or an object {"0": name, ...} (id2label). */
+/* A list of names (timm's label_names), or an object {"0": name, ...} (id2label); of one that is not there ''. */
 static error *read_names(const cJSON *list, image_card *card)
 {
-    int n = cJSON_IsArray(list) || cJSON_IsObject(list) ? cJSON_GetArraySize(list) : 0;
+    bool object = cJSON_IsObject(list);
+    int64_t n = object || cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0, place = 0;
     if (!n) return NULL;
     TRY(alloc_array(&card->names, (size_t)n, sizeof *card->names));
-    for (int i = 0; i < n; i++) {
-        char key[20];
-        snprintf(key, sizeof key, "%d", i);
-        const cJSON *item = cJSON_IsArray(list) ? cJSON_GetArrayItem(list, i) : member(list, key);
-        TRY(take_name(card, cJSON_GetStringValue(item)));
+    card->n_names = n;
+    for (const cJSON *item = list->child; item; item = item->next, place++) {
+        int64_t i = number_of(item, object, place, n);
+        const char *name = cJSON_GetStringValue(item);
+        if (i < 0 || card->names[i]) continue;
+        if (!(card->names[i] = strdup(name ? name : ""))) return no_memory();
     }
+    for (int64_t i = 0; i < n; i++)
+        if (!card->names[i] && !(card->names[i] = strdup(""))) return no_memory();
     return NULL;
 }
 

@@ -1,0 +1,33 @@
+/* fuzz_tokenizer_config.c - tokenizer_config.json beside a tokenizer.json, which says what ends a text:
+ * data/bpe/bpe_file.c. */
+#include "fuzz/vocabulary.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    static const char vocabulary[] =
+        "{\"added_tokens\":[{\"id\":3,\"content\":\"<s>\",\"special\":true},"
+        "{\"id\":4,\"content\":\"</"
+        "s>\",\"special\":true},{\"id\":5,\"content\":\"<end>\",\"special\":true}],"
+        "\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":"
+        "\"\xe2\x96\x81\","
+        "\"prepend_scheme\":\"first\",\"split\":false},\"model\":{\"type\":\"BPE\",\"unk_token\":"
+        "\"<unk>\","
+        "\"vocab\":{\"<unk>\":0,\"\xe2\x96\x81\":1,\"t\":2},\"merges\":[]}}";
+    bpe *v;
+    const char *path = fuzz_beside("tokenizer.json", vocabulary, sizeof vocabulary - 1);
+    fuzz_beside("tokenizer_config.json", NULL, 0);
+    fuzz_file(bytes, n);
+    if (!fuzz_fine(bpe_open(path, &v))) return 0;
+    if (bpe_end_of_text(v) < -1 || bpe_end_of_text(v) >= bpe_size(v)) abort();
+    bpe_close(v);
+    return 0;
+}
+
+void fuzz_seed(void)
+{
+    static const char *const texts[] = {
+        "{\"eos_token\":\"<end>\"}", "{\"eos_token\":{\"content\":\"</s>\"}}",
+        "{\"eos_token\":{\"content\":7}}", "{\"eos_token\":\"t\"}", "[]"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        fuzz_keep(texts[i], strlen(texts[i]));
+}
