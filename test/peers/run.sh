@@ -1,10 +1,31 @@
 #!/usr/bin/env bash
-# run.sh - tokenizers against the real libraries, in a virtual environment under build/ (make test-peers).
+# run.sh - tokenizers and models against the real libraries, in a virtual environment under build/ (make test-peers).
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 venv=build/peers
-if [ ! -x $venv/bin/python ] || ! $venv/bin/python -c 'import tokenizers' 2>/dev/null; then
-    python3 -m venv $venv && $venv/bin/pip -q install tokenizers==0.23.3 ||
-        { echo "skip peers the Python package tokenizers 0.23.3 is not to be had"; exit 0; }
+status=0
+
+packages='tokenizers==0.23.3 transformers==5.24.0 safetensors==0.8.0 tiktoken==0.14.0 sentencepiece==0.2.3
+          mistral-common==1.13.1 dashscope==2.0.2 llama-models==0.3.0 torch==2.15.0'
+
+# have PACKAGE==VERSION...: is each of them there?
+have() {
+    [ -x $venv/bin/python ] && $venv/bin/python - "$@" 2>/dev/null <<'END'
+import sys
+from importlib.metadata import version
+
+sys.exit(any(version(p.split("==")[0]).split("+")[0] != p.split("==")[1] for p in sys.argv[1:]))
+END
+}
+
+# shellcheck disable=SC2086 # words
+if ! have $packages; then
+    python3 -m venv $venv && $venv/bin/pip -q install $packages ||
+        { echo "skip peers these Python packages are not to be had: ${packages//$'\n'/ }"; exit 0; }
 fi
-$venv/bin/python test/peers/against_tokenizers.py "${PEER_TEXTS:-10000}"
+n=${PEER_TEXTS:-10000}
+for test in against_tokenizers against_programs patterns models; do
+    $venv/bin/python test/peers/$test.py "$n" || status=1
+done
+$venv/bin/python test/transformers_reference.py "${BUILD:-build/release}" || status=1
+exit $status
