@@ -417,11 +417,13 @@ static void update_waiting(run *r)
     p->waiting = 0;
 }
 
-/* A complete gradient, without backing. */
+/* A complete gradient of a row without backing.  Where other rows have one, no vector waits: what waits there
+ * is to be collected. */
 static void update_soon(run *r, int id)
 {
     params *p = r->params;
-    bool waits = p->together && p->policy == GRADS_RELEASE && p->row[id].spec.shape.rank < 2;
+    bool waits =
+        p->together && !p->backing && p->policy == GRADS_RELEASE && p->row[id].spec.shape.rank < 2;
     p->queue[p->waiting++] = id;
     if (!waits) update_waiting(r);
 }

@@ -78,15 +78,12 @@ static device_ops noted(const device_ops *cuda)
     return all;
 }
 
-static error *model_step(int argc, char **argv)
+static error *model_step(options o)
 {
-    options o;
     trainer *t;
     device dev;
     step_result result;
     comm alone = {.size = 1};
-    emu_record(note, NULL);
-    TRY(options_parse(&text_task, argc, argv, &o));
     o.comm = &alone;
     o.device = DEVICE_CUDA;
     TRY(trainer_plan(&o, text_task.kind, &t));
@@ -111,7 +108,11 @@ static error *model_step(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    error *e = model_step(argc, argv);
+    options o;
+    emu_record(note, NULL);
+    error *e = options_parse(&text_task, argc, argv, &o);
+    if (!e) e = model_step(o);
+    options_free(&o);
     if (!e) return 0;
     fprintf(stderr, "gpu_model: %s\n", error_text(e));
     return 1;
