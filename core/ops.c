@@ -142,6 +142,16 @@ static bool all_f32(const optim_item *it)
     return all;
 }
 
+/* What only the rule can say of its operands: every state, and the intermediate if the passes need
+ * one. */
+static bool optim_item_is_complete(const optim_item *it, const rule_info *rule, bool fused)
+{
+    bool all = !rule->needs_temp || (fused && !rule->keeps_temp) || present(it->temp);
+    for (int k = 0; k < rule->n_states; k++)
+        all = all && present(it->state[k]);
+    return all;
+}
+
 static bool optim_item_fits(const optim_item *it, bool fused)
 {
     int64_t n = tensor_count(it->p);
@@ -156,7 +166,9 @@ static bool optim_item_fits(const optim_item *it, bool fused)
 static bool optim_items_fit(const optim_op *o)
 {
     for (int64_t i = 0; i < o->n; i++)
-        if (!optim_item_fits(&o->items[i], o->fused)) return false;
+        if (!optim_item_fits(&o->items[i], o->fused) ||
+            !optim_item_is_complete(&o->items[i], o->rule, o->fused))
+            return false;
     return true;
 }
 

@@ -19,7 +19,7 @@
 
 #include "base/host_device.h"
 
-enum { MAX_STATES = 4, MAX_BETAS = 3 };
+enum { MAX_STATES = 4, MAX_BETAS = 3, MAX_PASSES = 16 };
 
 /* A step's numbers for the parameters that a rule leaves to another (rule_info.others). */
 typedef struct {
@@ -72,7 +72,7 @@ typedef enum { FOLD_FIRST, FOLD_LATER, FOLD_LAST, FOLD_PARTS, FOLD_ALL = FOLD_PA
  *     apply      p, with temp as its gradient              element by element
  *
  * It is for the weights between hidden layers alone; all other parameters have the rule `others`. */
-typedef enum { BY_ELEMENT, BY_BLOCK, BY_MATRIX } granularity;
+typedef enum { BY_ELEMENT, BY_MATRIX } granularity;
 
 /* Which numbers a rule has as options. */
 enum { HAS_BETA1 = 1, HAS_BETA2 = 2, HAS_BETA3 = 4, HAS_EPS = 8, HAS_OTHERS = 16 };

@@ -166,7 +166,6 @@ typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
         }                                                                                          \
     }
 
-enum { MOST_PASSES = 16 };
 #define EACH_PASS(X, name)                                                                         \
     X(name, 0)                                                                                     \
     X(name, 1)                                                                                     \
@@ -200,12 +199,13 @@ enum { MOST_PASSES = 16 };
 
 OPTIM_RULES(RULE_LOOPS)
 
-static const struct {
-    const rule_info *info;
+typedef struct {
     fused_fn *fused;
     pass_fn *pass;
-} rules[] = {
-#define RULE_ENTRY(name) {&name##_info, name##_fused, name##_one},
+} rule_loops;
+
+static const rule_loops loops[] = {
+#define RULE_ENTRY(name) {name##_fused, name##_one},
     OPTIM_RULES(RULE_ENTRY)
 #undef RULE_ENTRY
 };
@@ -227,7 +227,8 @@ static int64_t most_segments(const optim_item *items, int64_t n)
 }
 
 /* One segment of an item, block by block; returns its sum of g^2 if that is wanted. */
-static double fused_segment(int rule, const optim_item *it, const hyper *h, int64_t segment)
+static double fused_segment(const rule_loops *rule, const optim_item *it, const hyper *h,
+                            int64_t segment)
 {
     int64_t n = tensor_count(it->p), end = segment_start(n, segment + 1);
     double lanes[LANES] = {0};
@@ -236,7 +237,7 @@ static double fused_segment(int rule, const optim_item *it, const hyper *h, int6
         if (present(it->slot)) add_squares(lanes, it->g, at, count);
         decoded d;
         decode_block(it, at, count, &d);
-        rules[rule].fused(arrays_of(it, h, at, &d), h, count);
+        rule->fused(arrays_of(it, h, at, &d), h, count);
         encode_block(it, h, at, count, &d);
     }
     return add_up(lanes, LANES);
@@ -244,7 +245,8 @@ static double fused_segment(int rule, const optim_item *it, const hyper *h, int6
 
 /* Segments of some items, the same number of each, whether they are there or not. */
 typedef struct {
-    int rule, pass;
+    const rule_loops *rule;
+    int pass;
     const hyper *h;
     const optim_item *items;
     int64_t most;
@@ -262,8 +264,8 @@ static void fused_range(const void *context, int64_t first, int64_t end)
 }
 
 /* At most GROUP items: their segments in parallel, then their slots. */
-static void fused_group(const device *dev, int rule, const hyper *h, const optim_item *items,
-                        int64_t n)
+static void fused_group(const device *dev, const rule_loops *rule, const hyper *h,
+                        const optim_item *items, int64_t n)
 {
     double part[GROUP][SEGMENTS];
     segments s = {
@@ -283,13 +285,14 @@ static void pass_range(const void *context, int64_t first, int64_t end)
         if (k >= segments_of(it)) continue;
         int64_t n = tensor_count(it->p), start = segment_start(n, k);
         int64_t length = segment_start(n, k + 1) - start;
-        rules[s->rule].pass(s->pass, arrays_of(it, s->h, start, NULL), s->h, length);
+        s->rule->pass(s->pass, arrays_of(it, s->h, start, NULL), s->h, length);
     }
 }
 
-static void pass_over_all(const device *dev, const optim_op *o, const hyper *h, int pass)
+static void pass_over_all(const device *dev, const rule_loops *rule, const optim_op *o,
+                          const hyper *h, int pass)
 {
-    segments s = {.rule = o->rule,
+    segments s = {.rule = rule,
                   .pass = pass,
                   .h = h,
                   .items = o->items,
@@ -297,39 +300,22 @@ static void pass_over_all(const device *dev, const optim_op *o, const hyper *h, 
     pool_for(cpu_threads(dev), o->n * s.most, 1, pass_range, &s);
 }
 
-/* What only the rule can say of its operands: every state, and the intermediate if the passes need
- * one. */
-static bool complete(const optim_op *o)
-{
-    if (o->rule < 0 || o->rule >= RULE_COUNT) return false;
-    const rule_info *info = rules[o->rule].info;
-    if (info->n_passes > MOST_PASSES) return false;
-    for (int64_t i = 0; i < o->n; i++) {
-        bool temp = info->needs_temp && (!o->fused || info->keeps_temp);
-        if (temp && !present(o->items[i].temp)) return false;
-        for (int k = 0; k < info->n_states; k++)
-            if (!present(o->items[i].state[k])) return false;
-    }
-    return true;
-}
-
 void cpu_optim(device *dev, int stream, const optim_op *o)
 {
     (void)stream;
     const hyper *h = o->hyper.data;
-    if (!complete(o)) {
-        device_fail(dev,
-                    internal_error("optim: no such rule, or one with more than %d passes, or an "
-                                   "item lacks a state or an intermediate of it",
-                                   MOST_PASSES));
+    int number = rule_named(o->rule->name);
+    if (number == RULE_COUNT) {
+        device_fail(dev, internal_error("optim: no rule is called %s", o->rule->name));
         return;
     }
+    const rule_loops *rule = &loops[number];
     if (!h->ok) return;
     if (o->fused) {
         for (int64_t i = 0; i < o->n; i += GROUP)
-            fused_group(dev, o->rule, h, o->items + i, min64(GROUP, o->n - i));
+            fused_group(dev, rule, h, o->items + i, min64(GROUP, o->n - i));
         return;
     }
-    for (int pass = 0; pass < rules[o->rule].info->n_passes; pass++)
-        pass_over_all(dev, o, h, pass);
+    for (int pass = 0; pass < o->rule->n_passes; pass++)
+        pass_over_all(dev, rule, o, h, pass);
 }

@@ -178,11 +178,6 @@ static void nccl_gather(comm *c, device *dev, int stream, tensor x, const share 
     leave(c, dev, stream);
 }
 
-static void nccl_broadcast(comm *c, device *dev, int stream, tensor x, int root)
-{
-    nccl_gather(c, dev, stream, x, &(share){.count = tensor_count(x), .owner = root});
-}
-
 static void nccl_group(comm *c, device *dev, bool begin)
 {
     nccl_state *s = nccl_state_of(c);
@@ -305,7 +300,6 @@ static const comm_ops nccl_table = {.name = "nccl",
                                     .sum = nccl_sum,
                                     .scatter = nccl_scatter,
                                     .gather = nccl_gather,
-                                    .broadcast = nccl_broadcast,
                                     .group = nccl_group,
                                     .join = nccl_join,
                                     .waited = nccl_waited,

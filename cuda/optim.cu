@@ -136,12 +136,10 @@ typedef void fused_kernel(optim_table);
 typedef void pass_kernel(optim_table, int);
 
 static const struct {
-    const rule_info *info;
     fused_kernel *fused;
     pass_kernel *pass;
-} rules[] = {
-#define RULE_ENTRY(name)                                                                           \
-    {&name##_info, optim_fused_kernel<name##_rule>, optim_pass_kernel<name##_rule>},
+} kernels[] = {
+#define RULE_ENTRY(name) {optim_fused_kernel<name##_rule>, optim_pass_kernel<name##_rule>},
     OPTIM_RULES(RULE_ENTRY)
 #undef RULE_ENTRY
 };
@@ -193,19 +191,6 @@ static void sum_slots(device *dev, int stream, const optim_op *o, int64_t first,
     cuda_square_sums(dev, stream, sums, count, (const hyper *)o->hyper.data);
 }
 
-static bool complete(const optim_op *o)
-{
-    if (o->rule < 0 || o->rule >= RULE_COUNT) return false;
-    const rule_info *info = rules[o->rule].info;
-    for (int64_t i = 0; i < o->n; i++) {
-        bool temp = info->needs_temp && (!o->fused || info->keeps_temp);
-        if (temp && !present(o->items[i].temp)) return false;
-        for (int k = 0; k < info->n_states; k++)
-            if (!present(o->items[i].state[k])) return false;
-    }
-    return true;
-}
-
 /* Is anything of it in a form of core/stored_numbers.h? */
 static bool stored(const optim_item *it)
 {
@@ -225,28 +210,28 @@ static bool any_stored(const optim_op *o)
 
 extern "C" void cuda_optim(device *dev, int stream, const optim_op *o)
 {
-    if (!complete(o)) {
-        device_fail(dev, internal_error("optim: no such rule, or an item lacks a state or an "
-                                        "intermediate of it"));
+    int rule = rule_named(o->rule->name);
+    if (rule == RULE_COUNT) {
+        device_fail(dev, internal_error("optim: no rule is called %s", o->rule->name));
         return;
     }
     if (any_stored(o)) {
         for (int64_t first = 0; first < o->n; first += AT_ONCE)
             sum_slots(dev, stream, o, first,
                       (int)(o->n - first < AT_ONCE ? o->n - first : AT_ONCE));
-        cuda_optim_stored(dev, stream, o);
+        cuda_optim_stored(dev, stream, o, rule);
         return;
     }
-    int passes = o->fused ? 1 : rules[o->rule].info->n_passes;
+    int passes = o->fused ? 1 : o->rule->n_passes;
     for (int pass = 0; pass < passes; pass++) {
         optim_table t;
         int n;
         for (int64_t first = 0; (n = fill_table(o, first, &t)) > 0; first += n) {
             if (o->fused) {
                 sum_slots(dev, stream, o, first, n);
-                RUN(dev, stream, rules[o->rule].fused, t.first_block[n], THREADS, 0, t);
+                RUN(dev, stream, kernels[rule].fused, t.first_block[n], THREADS, 0, t);
             } else {
-                RUN(dev, stream, rules[o->rule].pass, t.first_block[n], THREADS, 0, t, pass);
+                RUN(dev, stream, kernels[rule].pass, t.first_block[n], THREADS, 0, t, pass);
             }
         }
     }

@@ -18,6 +18,6 @@ OPTIM_RULES(RULE_TYPE)
 #undef RULE_TYPE
 
 /* The fused form over items that are not all f32; see optim_stored.cu. */
-extern "C" void cuda_optim_stored(device *dev, int stream, const optim_op *o);
+extern "C" void cuda_optim_stored(device *dev, int stream, const optim_op *o, int rule);
 
 #endif

@@ -280,7 +280,7 @@ static void fill_item(const optim_item *it, stored_item *a)
     a->id = it->id;
 }
 
-extern "C" void cuda_optim_stored(device *dev, int stream, const optim_op *o)
+extern "C" void cuda_optim_stored(device *dev, int stream, const optim_op *o, int rule)
 {
     for (int64_t first = 0; first < o->n; first += AT_ONCE) {
         stored_table t = {};
@@ -293,6 +293,6 @@ extern "C" void cuda_optim_stored(device *dev, int stream, const optim_op *o)
             t.decays |= (uint32_t)it->decay << n;
             t.first_block[n + 1] += groups(t.of[n].n, CHUNK);
         }
-        RUN(dev, stream, kernels[o->rule], t.first_block[AT_ONCE], THREADS, 0, t);
+        RUN(dev, stream, kernels[rule], t.first_block[AT_ONCE], THREADS, 0, t);
     }
 }

@@ -95,13 +95,3 @@ void classifier_destroy(classifier *k)
     arena_destroy(k->arena);
     free(k);
 }
-
-size_t classifier_bytes(const classifier *k)
-{
-    return arena_peak(k->arena);
-}
-
-int64_t classifier_parameters(const classifier *k)
-{
-    return params_count(&k->params);
-}

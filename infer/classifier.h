@@ -18,7 +18,4 @@ error *classifier_commit(classifier *k, device *dev, const char *path, bool wide
 error *classifier_run(classifier *k, const float *pixels, float *logits) NODISCARD;
 void classifier_destroy(classifier *k); /* NULL is fine */
 
-size_t classifier_bytes(const classifier *k);
-int64_t classifier_parameters(const classifier *k);
-
 #endif

@@ -312,7 +312,7 @@ error *adapter_config_write(const char *path, const adapter_about *about, const 
 error *adapter_tensors_write(const char *path, const adapter_about *about, const params *p,
                              device *dev, const tensor_source *from)
 {
-    return adapters_write_from(path, front_of(about->model), p, dev, from);
+    return adapters_write(path, front_of(about->model), p, dev, from);
 }
 
 error *adapter_write(const char *directory, const adapter_about *about, const params *p,

@@ -49,16 +49,11 @@ static error *check_bytes(const weights *w, const char *config)
         config, matrices, safetensors_path(w->tensors), has);
 }
 
-error *weights_config(const char *path, model_config *out)
-{
-    return weights_config_but(path, NULL, out);
-}
-
-error *weights_config_but(const char *path, const char *const *ignored, model_config *out)
+error *weights_config(const char *path, const char *const *ignored, model_config *out)
 {
     cJSON *json;
     TRY(json_read(path, MOST_CONFIG, &json));
-    error *e = hf_config_read_but(path, json, ignored, out);
+    error *e = hf_config_read(path, json, ignored, out);
     cJSON_Delete(json);
     return e;
 }
@@ -68,7 +63,7 @@ static error *open_tensors(weights *w, const char *path)
     char config[PATH_LENGTH];
     TRY(safetensors_open(path, &w->tensors));
     TRY(path_join(config, w->directory, "config.json"));
-    TRY(weights_config_but(config, w->ignored, &w->model));
+    TRY(weights_config(config, w->ignored, &w->model));
     return check_bytes(w, config);
 }
 
@@ -119,12 +114,7 @@ static error *open_any(weights *w, const char *path)
     return is_llmc ? open_llmc(w, path) : open_tensors(w, path);
 }
 
-error *weights_open(const char *path, weights **out)
-{
-    return weights_open_but(path, NULL, out);
-}
-
-error *weights_open_but(const char *path, const char *const *ignored, weights **out)
+error *weights_open(const char *path, const char *const *ignored, weights **out)
 {
     weights *w;
     TRY(alloc_array(&w, 1, sizeof *w));
@@ -183,13 +173,8 @@ error *weights_read(const weights *w, params *p, bool widen, device *dev)
     return (widen ? params_read_widened : params_read)(w->tensors, p, dev);
 }
 
-error *weights_write(const char *directory, const model_config *c, const params *p, device *dev)
-{
-    return weights_write_from(directory, c, p, dev, NULL);
-}
-
-error *weights_write_from(const char *directory, const model_config *c, const params *p,
-                          device *dev, const tensor_source *from)
+error *weights_write(const char *directory, const model_config *c, const params *p, device *dev,
+                     const tensor_source *from)
 {
     char path[PATH_LENGTH];
     if (!hf_lacks(c)) {
@@ -201,5 +186,5 @@ error *weights_write_from(const char *directory, const model_config *c, const pa
         TRY(e);
     }
     TRY(path_join(path, directory, "model.safetensors"));
-    return params_write_from(path, p, dev, from);
+    return params_write(path, p, dev, from);
 }

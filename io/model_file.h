@@ -15,17 +15,13 @@
 
 typedef struct weights weights;
 
-/* Opens, and checks headers and config.json.  User errors name the path and what is wrong. */
-error *weights_open(const char *path, weights **out) NODISCARD;
-/* The same; ignored: ? fields of its config.json that are let through, NULL after the last. */
-error *weights_open_but(const char *path, const char *const *ignored, weights **out) NODISCARD;
+/* Opens, and checks headers and config.json.  ignored: ? unknown fields of config.json that are let
+ * through, NULL after the last.  User errors name the path and what is wrong. */
+error *weights_open(const char *path, const char *const *ignored, weights **out) NODISCARD;
 void weights_close(weights *w); /* NULL is fine */
 
-/* What a config.json says. */
-error *weights_config(const char *path, model_config *out) NODISCARD;
-/* The same; ignored: ? see hf_config_read_but. */
-error *weights_config_but(const char *path, const char *const *ignored,
-                          model_config *out) NODISCARD;
+/* What a config.json says; ignored as above. */
+error *weights_config(const char *path, const char *const *ignored, model_config *out) NODISCARD;
 
 /* The model that they are of. */
 const model_config *weights_model(const weights *w);
@@ -40,11 +36,9 @@ error *weights_fingerprint(const weights *w, uint64_t *out) NODISCARD;
 error *weights_read(const weights *w, params *p, bool widen, device *dev) NODISCARD;
 
 /* config.json and model.safetensors to a directory that exists; each wholly or not at all.  No
- * config.json for a model of no family that is known (model/hf/hf.h). */
-error *weights_write(const char *directory, const model_config *c, const params *p,
-                     device *dev) NODISCARD;
-/* The same, with values from there, in the order of the table. */
-error *weights_write_from(const char *directory, const model_config *c, const params *p,
-                          device *dev, const tensor_source *from) NODISCARD;
+ * config.json for a model of no family that is known (model/hf/hf.h).  from: ? values from there, in
+ * the order of the table. */
+error *weights_write(const char *directory, const model_config *c, const params *p, device *dev,
+                     const tensor_source *from) NODISCARD;
 
 #endif

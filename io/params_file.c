@@ -84,29 +84,24 @@ error *params_list(const params *p, named_tensor **out, int *n)
     return list_rows(p, &model_rows, out, n);
 }
 
-error *params_write(const char *path, const params *p, device *dev)
-{
-    return params_write_from(path, p, dev, NULL);
-}
-
 static error *write_rows(const char *path, const row_kind *kind, const params *p, device *dev,
                          const tensor_source *from)
 {
     named_tensor *list;
     int n;
     TRY(list_rows(p, kind, &list, &n));
-    error *e = safetensors_write_from(path, list, n, dev, from);
+    error *e = safetensors_write(path, list, n, dev, from);
     free(list);
     return e;
 }
 
-error *params_write_from(const char *path, const params *p, device *dev, const tensor_source *from)
+error *params_write(const char *path, const params *p, device *dev, const tensor_source *from)
 {
     return write_rows(path, &model_rows, p, dev, from);
 }
 
-error *adapters_write_from(const char *path, const char *front, const params *p, device *dev,
-                           const tensor_source *from)
+error *adapters_write(const char *path, const char *front, const params *p, device *dev,
+                      const tensor_source *from)
 {
     const row_kind kind = {front, true};
     return write_rows(path, &kind, p, dev, from);

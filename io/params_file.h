@@ -20,12 +20,10 @@
 #include "params/params.h"
 #include "io/safetensors.h"
 
-/* Writes all parameters of the model (adapters are none): wholly or not at all. */
-error *params_write(const char *path, const params *p, device *dev) NODISCARD;
-
-/* The same, with values from there, in the order of the table. */
-error *params_write_from(const char *path, const params *p, device *dev,
-                         const tensor_source *from) NODISCARD;
+/* Writes all parameters of the model (adapters are none), wholly or not at all.  from: ? values from
+ * there, in the order of the table. */
+error *params_write(const char *path, const params *p, device *dev,
+                    const tensor_source *from) NODISCARD;
 
 /* Every parameter's value from the file.  User errors: a parameter that is missing, a tensor that
  * has no place, another shape or dtype; the values are then partly those of the file. */
@@ -35,8 +33,8 @@ error *params_read_widened(const safetensors *s, params *p, device *dev) NODISCA
 
 /* The same of adapters alone (model/lora.h), whose names have `front` before them; where a table has some, a
  * source has their values alone. */
-error *adapters_write_from(const char *path, const char *front, const params *p, device *dev,
-                           const tensor_source *from) NODISCARD;
+error *adapters_write(const char *path, const char *front, const params *p, device *dev,
+                      const tensor_source *from) NODISCARD;
 error *adapters_read(const safetensors *s, const char *front, params *p, bool widen,
                      device *dev) NODISCARD;
 

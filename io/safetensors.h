@@ -53,13 +53,11 @@ typedef struct {
     void *context;
 } tensor_source;
 
-/* Writes n tensors, in this order; under a temporary name, synced, then renamed.  User errors: the
- * path cannot be written, the disk is full; then no file of that name is left or changed. */
-error *safetensors_write(const char *path, const named_tensor *list, int64_t n,
-                         device *dev) NODISCARD;
-/* The same, with values from there. */
-error *safetensors_write_from(const char *path, const named_tensor *list, int64_t n, device *dev,
-                              const tensor_source *from) NODISCARD;
+/* Writes n tensors, in this order; under a temporary name, synced, then renamed.  from: ? values from
+ * there.  User errors: the path cannot be written, the disk is full; then no file of that name is left
+ * or changed. */
+error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev,
+                         const tensor_source *from) NODISCARD;
 
 /* ---- reading ---- */
 

@@ -184,13 +184,8 @@ static error *write_all(outfile *f, const named_tensor *list, int64_t n, device 
     return device_status(dev);
 }
 
-error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev)
-{
-    return safetensors_write_from(path, list, n, dev, NULL);
-}
-
-error *safetensors_write_from(const char *path, const named_tensor *list, int64_t n, device *dev,
-                              const tensor_source *from)
+error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev,
+                         const tensor_source *from)
 {
     outfile *f;
     staging b = {0};

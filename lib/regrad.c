@@ -178,7 +178,7 @@ static error *trained_write(regrad_run *r, const char *directory, const tensor_s
     const params *p = &r->t->params;
     const adapter_about about = tuning_about(&r->o);
     if (p->adapted) return adapter_write(directory, &about, p, &r->dev, from);
-    return weights_write_from(directory, &r->o.model, p, &r->dev, from);
+    return weights_write(directory, &r->o.model, p, &r->dev, from);
 }
 
 API char *regrad_save(regrad_run *r, const char *directory)

@@ -38,12 +38,6 @@ error *optim_another(const char *name, const optim_config *like, optim_config *o
     return NULL;
 }
 
-granularity optim_sees(const optim_config *c)
-{
-    granularity sees = rule_at(c->rule)->sees;
-    return c->state == STATE_INT8 && sees == BY_ELEMENT ? BY_BLOCK : sees;
-}
-
 bool optim_has_passes(const optim_config *c)
 {
     return c->type != BF16 && c->state == STATE_F32;
@@ -242,8 +236,8 @@ static void prepare(optimizer *o, int id, optim_item *it)
 
 static void run_rule(optimizer *o, rule_id rule, int64_t n)
 {
-    OP(optim, o->r->dev, o->r->stream, .rule = rule, .fused = o->c.fused, .hyper = o->hyper,
-       .items = o->items, .n = n);
+    OP(optim, o->r->dev, o->r->stream, .rule = rule_at(rule), .fused = o->c.fused,
+       .hyper = o->hyper, .items = o->items, .n = n);
 }
 
 /* n items of one rule. */

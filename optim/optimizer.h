@@ -66,9 +66,6 @@ error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason
  * be that of the fused form. */
 bool optim_has_passes(const optim_config *c);
 
-/* How much of a tensor an update must see at once: what may be cut apart, and where. */
-granularity optim_sees(const optim_config *c);
-
 typedef struct {
     optim_config c;
     const rule_info *info;

@@ -28,14 +28,6 @@ bool rule_is_public(rule_id id)
     return true;
 }
 
-rule_id rule_named(const char *name)
-{
-    rule_id id = 0;
-    while (id < RULE_COUNT && strcmp(rule_at(id)->name, name))
-        id++;
-    return id;
-}
-
 bool rule_folds(rule_id id)
 {
     return rule_at(id)->fold[FOLD_FIRST];

@@ -18,9 +18,6 @@ error *rule_find(const char *name, rule_id *id, bool *reduced) NODISCARD;
 /* True for rules that users choose; false for those that only do a part for another. */
 bool rule_is_public(rule_id id);
 
-/* The rule of exactly this name, public or not; RULE_COUNT if there is none. */
-rule_id rule_named(const char *name);
-
 /* True for rules that take in each micro-batch's gradient at once. */
 bool rule_folds(rule_id id);
 

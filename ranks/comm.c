@@ -55,13 +55,6 @@ void comm_gather(comm *c, device *dev, int stream, tensor x, const share *s)
     c->ops->gather(c, dev, stream, x, s);
 }
 
-void comm_broadcast(comm *c, device *dev, int stream, tensor x, int root)
-{
-    if (!goes(c, dev, "broadcast", x, NULL)) return;
-    c->bytes += (int64_t)tensor_bytes(x);
-    c->ops->broadcast(c, dev, stream, x, root);
-}
-
 void comm_group(comm *c, device *dev, bool begin)
 {
     if (comm_size(c) > 1 && c->ops && c->ops->group && dev->ops->alloc)
@@ -95,16 +88,6 @@ error *comm_share(comm *c, const void *mine, void *all, size_t bytes)
     if (comm_size(c) > 1 && c->ops) return c->ops->share_words(c, mine, all, bytes);
     memcpy(all, mine, bytes);
     return NULL;
-}
-
-error *comm_barrier(comm *c)
-{
-    char mine = 0, *all;
-    if (comm_size(c) == 1) return NULL;
-    TRY(alloc_array(&all, (size_t)c->size, 1));
-    error *e = comm_share(c, &mine, all, 1);
-    free(all);
-    return e;
 }
 
 enum { WORDS = 480 };

@@ -52,7 +52,6 @@ typedef struct {
     void (*sum)(comm *, device *, int stream, tensor x);
     void (*scatter)(comm *, device *, int stream, tensor x, const share *s);
     void (*gather)(comm *, device *, int stream, tensor x, const share *s);
-    void (*broadcast)(comm *, device *, int stream, tensor x, int root);
     /* ? Between these, calls may be carried together. */
     void (*group)(comm *, device *, bool begin);
     /* ? What comes on the stream waits for STREAM_COMM, and how long it does is counted. */
@@ -103,8 +102,6 @@ void comm_sum(comm *c, device *dev, int stream, tensor x);
 void comm_scatter(comm *c, device *dev, int stream, tensor x, const share *s);
 /* Every range of x becomes its owner's. */
 void comm_gather(comm *c, device *dev, int stream, tensor x, const share *s);
-/* x becomes the root's. */
-void comm_broadcast(comm *c, device *dev, int stream, tensor x, int root);
 void comm_group(comm *c, device *dev, bool begin);
 /* What comes on the stream waits for STREAM_COMM. */
 void comm_join(comm *c, device *dev, int stream);
@@ -117,7 +114,6 @@ double comm_waited(comm *c, device *dev);
 
 /* all (size, bytes) = everybody's `mine`; the only call that returns its failure. */
 error *comm_share(comm *c, const void *mine, void *all, size_t bytes) NODISCARD;
-error *comm_barrier(comm *c) NODISCARD;
 /* Everybody comes here with what happened to it.  All went well: NULL.  Else each gets an error; the
  * first rank's that has one names it, and is the one to tell (the others' have c->told set). */
 error *comm_agree(comm *c, error *mine) NODISCARD;

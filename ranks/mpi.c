@@ -335,11 +335,6 @@ static void mpi_gather(comm *c, device *dev, int stream, tensor x, const share *
     if (e) device_fail(dev, e);
 }
 
-static void mpi_broadcast(comm *c, device *dev, int stream, tensor x, int root)
-{
-    mpi_gather(c, dev, stream, x, &(share){.count = tensor_count(x), .owner = root});
-}
-
 static error *mpi_share(comm *c, const void *mine, void *all, size_t bytes)
 {
     mpi_state *m = state_of(c);
@@ -387,7 +382,6 @@ static const comm_ops mpi_table = {.name = "mpi",
                                    .sum = mpi_sum,
                                    .scatter = mpi_scatter,
                                    .gather = mpi_gather,
-                                   .broadcast = mpi_broadcast,
                                    .idle = mpi_idle,
                                    .missing = out_of_patience,
                                    .share_words = mpi_share,

@@ -87,7 +87,7 @@ static error *write_states(checkpoint_writing *w, const char *path)
     int64_t n;
     tensor_source room;
     TRY(state_list(t, &list, &n));
-    error *e = safetensors_write_from(path, list, n, t->r->dev, gather_source(&w->states, &room));
+    error *e = safetensors_write(path, list, n, t->r->dev, gather_source(&w->states, &room));
     free(list);
     return e;
 }
@@ -371,7 +371,7 @@ static error *part_model(void *context, const char *path)
     const tensor_source *from = gather_source(&w->parameters, &room);
     if (w->contents->adapted)
         return adapter_tensors_write(path, &w->contents->adapters, r->params, r->dev, from);
-    return params_write_from(path, r->params, r->dev, from);
+    return params_write(path, r->params, r->dev, from);
 }
 
 static error *part_adapter_config(void *context, const char *path)
@@ -439,7 +439,7 @@ error *run_model_write(const char *directory, const run_contents *c, const tenso
 {
     const run *r = c->tensors.r;
     if (c->adapted) return adapter_write(directory, &c->adapters, r->params, r->dev, from);
-    return weights_write_from(directory, c->model, r->params, r->dev, from);
+    return weights_write(directory, c->model, r->params, r->dev, from);
 }
 
 error *run_state_write(checkpoints *all, const run_contents *c)

@@ -414,7 +414,7 @@ static void write_theirs(small_run *s, const char *path)
         snprintf(names[i], sizeof names[i], "%s", text);
         list[i] = (named_tensor){.name = names[i], .value = s->t->params.row[i].value};
     }
-    must(safetensors_write(path, list, s->t->params.n, &s->dev));
+    must(safetensors_write(path, list, s->t->params.n, &s->dev, NULL));
 }
 
 static void test_files(void **state)
@@ -426,7 +426,7 @@ static void test_files(void **state)
     step_result r;
     small_open(&a, SMALL_CONV "--seed 7");
     must(trainer_step(a.t, a.data, 1, 1e-2, &r));
-    must(params_write(paths[0], &a.t->params, &a.dev));
+    must(params_write(paths[0], &a.t->params, &a.dev, NULL));
     write_theirs(&a, paths[1]);
     for (int i = 0; i < 4; i++) {
         char words[500], name[100];

@@ -87,7 +87,7 @@ static void write_shards(const char *dir, const named_tensor *list, int n, devic
     for (int half = 0; half < 2; half++) {
         int first = half * (n / 2), end = half ? n : n / 2;
         snprintf(path, sizeof path, "%s/model-0000%d-of-00002.safetensors", dir, half + 1);
-        ok(safetensors_write(path, list + first, end - first, dev));
+        ok(safetensors_write(path, list + first, end - first, dev, NULL));
         for (int i = first; i < end; i++)
             snprintf(index + strlen(index), sizeof index - strlen(index), "%s\"%s\":\"%s\"",
                      i ? "," : "", list[i].name, strrchr(path, '/') + 1);
@@ -126,7 +126,7 @@ static void write_files(const cJSON *family, const char *dir, file_form form, de
     if (form == SHARDS)
         write_shards(dir, list, n, dev);
     else
-        ok(safetensors_write(path, list, n, dev));
+        ok(safetensors_write(path, list, n, dev, NULL));
     for (int i = 0; i < own; i++)
         free(list[i].value.data);
 }
@@ -194,7 +194,7 @@ static generator *open_generator(const char *dir, bool widen, device *dev)
 {
     weights *w;
     generator *g;
-    ok(weights_open(dir, &w));
+    ok(weights_open(dir, NULL, &w));
     ok(generator_plan(&gpt_kind, weights_model(w), 0, &cpu_kind, &g));
     ok(generator_commit(g, dev, w, widen));
     weights_close(w);
@@ -207,7 +207,7 @@ static void write_back(char again[320], const char *dir, const char *name, const
 {
     snprintf(again, 320, "%s/%s", dir, name);
     assert_int_equal(mkdir(again, 0777), 0);
-    ok(weights_write(again, c, p, dev));
+    ok(weights_write(again, c, p, dev, NULL));
     strcat(again, "/model.safetensors");
 }
 
@@ -217,9 +217,9 @@ static void check_same_config(const char *dir, const char *again)
     model_config one, two;
     char path[320];
     snprintf(path, sizeof path, "%s/config.json", dir);
-    ok(weights_config(path, &one));
+    ok(weights_config(path, NULL, &one));
     snprintf(path, sizeof path, "%s/%s/config.json", dir, again);
-    ok(weights_config(path, &two));
+    ok(weights_config(path, NULL, &two));
     ok(hf_config_text(&one, F32, &first));
     ok(hf_config_text(&two, F32, &second));
     assert_string_equal(first, second);
@@ -233,7 +233,7 @@ static void check_half(const char *dir, device *dev)
     generator *g;
     small_run s;
     char arguments[400], file[320], again[320];
-    ok(weights_open(dir, &w));
+    ok(weights_open(dir, NULL, &w));
     ok(generator_plan(&gpt_kind, weights_model(w), 0, &cpu_kind, &g));
     fails(generator_commit(g, dev, w, false), "BF16", "--widen");
     weights_close(w);
@@ -293,7 +293,7 @@ static void check_contradiction(const cJSON *family, const char *dir, device *de
     cJSON_DeleteItemFromObject(config, "tie_word_embeddings");
     cJSON_AddBoolToObject(config, "tie_word_embeddings", !tied);
     write_files(wrong, dir, PLAIN, dev);
-    ok(weights_open(dir, &w));
+    ok(weights_open(dir, NULL, &w));
     ok(generator_plan(&gpt_kind, weights_model(w), 0, &cpu_kind, &g));
     fails(generator_commit(g, dev, w, false), "lm_head.weight", "tie_word_embeddings");
     generator_destroy(g);
@@ -325,17 +325,17 @@ static void test_pickles(void **state)
     char *dir = scratch_path(state, "pickles"), path[300];
     weights *w;
     assert_int_equal(mkdir(dir, 0777), 0);
-    fails(weights_open(dir, &w), "model.safetensors", "No such file");
+    fails(weights_open(dir, NULL, &w), "model.safetensors", "No such file");
     snprintf(path, sizeof path, "%s/pytorch_model.bin.index.json", dir);
     file_write(path, "{}", 2);
-    fails(weights_open(dir, &w), path, "save_pretrained()");
+    fails(weights_open(dir, NULL, &w), path, "save_pretrained()");
     static const struct {
         const char *name, *bytes;
     } files[] = {{"ckpt.pt", "PK\3\4 and more of it"}, {"old.pth", "\x80\2\x8a\n and more"}};
     for (int i = 0; i < 2; i++) { /* by its own path */
         snprintf(path, sizeof path, "%s/%s", dir, files[i].name);
         file_write(path, files[i].bytes, 12);
-        fails(weights_open(path, &w), files[i].name, "safetensors.torch.save_file");
+        fails(weights_open(path, NULL, &w), files[i].name, "safetensors.torch.save_file");
     }
     free(dir);
 }

@@ -32,7 +32,7 @@ static void train_and_write(small_run *s)
     small_open(s, MODEL);
     for (int64_t step = 1; step <= 4; step++)
         must(trainer_step(s->t, s->data, step, 0.02, &r));
-    must(weights_write(s->directory, &s->o.model, &s->t->params, &s->dev));
+    must(weights_write(s->directory, &s->o.model, &s->t->params, &s->dev, NULL));
     for (int i = 0; i < LETTERS; i++)
         ids[i] = (i * i + 3 * i) % V;
 }
@@ -52,7 +52,7 @@ static generator *load(const small_run *s, int64_t stride, device *dev)
 {
     generator *g;
     weights *w;
-    must(weights_open(s->directory, &w));
+    must(weights_open(s->directory, NULL, &w));
     must(generator_plan(&gpt_kind, weights_model(w), stride, &cpu_kind, &g));
     must(cpu_device(2, dev));
     must(generator_commit(g, dev, w, false));

@@ -104,7 +104,7 @@ static void write_weights(const char *directory, bool qkv_bias, bool backbone)
     mkdir(directory, 0777);
     snprintf(path, sizeof path, "%s/model.safetensors", directory);
     must(cpu_device(1, &dev));
-    must(safetensors_write(path, f.list, f.n, &dev));
+    must(safetensors_write(path, f.list, f.n, &dev, NULL));
     cpu_close(&dev);
     for (int i = 0; i < f.n; i++)
         free(f.list[i].value.data);
@@ -274,7 +274,7 @@ static void test_positions(void **state)
         list[i] = (named_tensor){.name = names[i], .value = t->params.row[i].value};
         if (!strcmp(names[i], "pos_embed")) memcpy(list[i].value.data, from, sizeof from);
     }
-    must(safetensors_write("grid.safetensors", list, t->params.n, &dev));
+    must(safetensors_write("grid.safetensors", list, t->params.n, &dev, NULL));
     trainer_destroy(t);
     cpu_close(&dev);
     for (int i = 0; i < 4; i++) {

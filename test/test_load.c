@@ -19,7 +19,7 @@ static error *read_config(const char *text, model_config *c)
 {
     cJSON *json = cJSON_Parse(text);
     assert_non_null(json);
-    error *e = hf_config_read("x/config.json", json, c);
+    error *e = hf_config_read("x/config.json", json, NULL, c);
     cJSON_Delete(json);
     return e;
 }
@@ -150,7 +150,7 @@ static void test_load_is_the_same(void **state)
 {
     small_run a, b;
     make_model(state, &a, "");
-    ok(weights_write(*state, &a.o.model, &a.t->params, &a.dev));
+    ok(weights_write(*state, &a.o.model, &a.t->params, &a.dev, NULL));
     load(state, &b, ".", "--seed 77");
     check_same(&a.t->params, &b.t->params);
     step_result one, other; /* and so is what follows */
@@ -214,14 +214,14 @@ static void write_habit(const char *path, small_run *s, const char *prefix,
     }
     for (int k = 0; k < n_extra; k++)
         list[n++] = extra[k];
-    ok(safetensors_write(path, list, n, &s->dev));
+    ok(safetensors_write(path, list, n, &s->dev, NULL));
     free(own);
 }
 
 static error *read_back(const char *path, small_run *s)
 {
     weights *w;
-    ok(weights_open(path, &w));
+    ok(weights_open(path, NULL, &w));
     error *e = weights_read(w, &s->t->params, false, &s->dev);
     weights_close(w);
     return e;
@@ -310,7 +310,7 @@ static void test_parts(void **state)
         const char *names[2] = {cases[i].names[0], cases[i].names[1]};
         make_table(&p, names, cases[i].groups, numbers);
         memcpy(want, numbers, sizeof want);
-        ok(params_write(path, &p, &dev));
+        ok(params_write(path, &p, &dev, NULL));
         ok(safetensors_open(path, &s));
         assert_int_equal(safetensors_count(s), i ? 3 : 7);
         int64_t second = safetensors_find(s, cases[i].second);
@@ -422,7 +422,7 @@ static void test_llmc(void **state)
             free(a), free(b), free(out);
         } else {
             weights *w;
-            ok(weights_open(path, &w));
+            ok(weights_open(path, NULL, &w));
             fails(weights_read(w, &s.t->params, false, &s.dev), "bf16", "--widen");
             weights_close(w);
         }
@@ -446,19 +446,19 @@ static void test_llmc_refusals(void **state)
                                        {T, V, L, NH, C, INT32_MAX}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         write_llmc(path, 3, sizes[i]);
-        fails(weights_open(path, &w), path, ":");
+        fails(weights_open(path, NULL, &w), path, ":");
     }
     write_llmc(path, 4, NULL);
-    fails(weights_open(path, &w), path, "version 4");
+    fails(weights_open(path, NULL, &w), path, "version 4");
     size_t n = write_llmc(path, 3, NULL);
     static const int64_t cuts[] = {5000, 1024, 1023, 31, 8, 4};
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
         assert_int_equal(truncate(path, cuts[i]), 0);
-        fails(weights_open(path, &w), path, "again");
+        fails(weights_open(path, NULL, &w), path, "again");
     }
     write_llmc(path, 3, NULL);
     assert_int_equal(truncate(path, (off_t)n + 1), 0);
-    fails(weights_open(path, &w), path, "bytes");
+    fails(weights_open(path, NULL, &w), path, "bytes");
     free(path);
 }
 

@@ -135,7 +135,7 @@ static void one_run(const char *arguments)
     must(trainer_evaluate(s.t, s.data, &result));
     char path[100];
     snprintf(path, sizeof path, "%s/model.safetensors", s.directory);
-    must(params_write(path, &s.t->params, &s.dev));
+    must(params_write(path, &s.t->params, &s.dev, NULL));
     keep_and_resume(&s);
     watching = false;
     size_t grown = mapped_bytes() - opened, resident = resident_bytes();

@@ -7,6 +7,7 @@
  */
 #include "core/cost.h"
 #include "core/ops_internal.h"
+#include "optim/registry.h"
 #include "test/rig.h"
 
 #include <setjmp.h>
@@ -458,14 +459,23 @@ static void optim_on(rig *on)
     wide_state.state[0] = wider(x[2]);
     strange.p = typed(x[0], I32);
     no_p.p = absent;
-    optim_op optim = {
-        .fused = true, .hyper = zeros(on, U8, SHAPE(sizeof(hyper))), .items = &right, .n = 1};
+    optim_item no_state = right;
+    no_state.state[1] = absent;
+    optim_op optim = {.rule = rule_at(RULE_adamw),
+                      .fused = true,
+                      .hyper = zeros(on, U8, SHAPE(sizeof(hyper))),
+                      .items = &right,
+                      .n = 1};
     ACCEPT(optim, optim); /* hyper.ok is 0: nothing is done */
     REFUSE(optim, optim, hyper, x[0]);
     REFUSE(optim, optim, items, &short_g);
     REFUSE(optim, optim, items, &wide_state);
     REFUSE(optim, optim, items, &strange);
     REFUSE(optim, optim, items, &no_p);
+    REFUSE(optim, optim, items, &no_state);
+    REFUSE(optim, optim, rule, NULL);
+    static const rule_info long_rule = {.name = "adamw", .n_passes = MAX_PASSES + 1};
+    REFUSE(optim, optim, rule, &long_rule);
 }
 
 static void matrices_on(rig *on)
@@ -635,7 +645,7 @@ static void test_all(void **state)
 static void test_lacks(void **state)
 {
     bench *b = *state;
-    optim_op optim = {.hyper = zeros(&b->ref, U8, SHAPE(sizeof(hyper)))};
+    optim_op optim = {.rule = rule_at(RULE_sgd), .hyper = zeros(&b->ref, U8, SHAPE(sizeof(hyper)))};
     op_optim(&b->ref.dev, STREAM_COMPUTE, &optim);
     error *e = device_status(&b->ref.dev);
     assert_non_null(e);

@@ -18,7 +18,7 @@
 
 #include "base/rng.h"
 #include "test/formula.h"
-#include "optim/rules/all.h"
+#include "optim/registry.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -217,7 +217,7 @@ static void run_on_device(rig *on, int rule, form how, float clip, result *r)
         hyper h = numbers_of_step(infos[rule], step, clip), after;
         tensor step_numbers = rig_put(on, U8, SHAPE(sizeof h), &h);
         op_put(&on->dev, STREAM_COMPUTE, f.g, numbers(step));
-        OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule, .fused = how == FUSED,
+        OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule_at(rule), .fused = how == FUSED,
            .hyper = step_numbers, .items = f.items, .n = ITEMS);
         rig_get(on, step_numbers, &after);
         assert_memory_equal(&after, &h, sizeof h);
@@ -325,7 +325,7 @@ static void not_ok_on(rig *on)
             make_fleet(on, rule, how, &f);
             tensor step_numbers = rig_put(on, U8, SHAPE(sizeof h), &h);
             op_put(&on->dev, STREAM_COMPUTE, f.g, numbers(0));
-            OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule, .fused = how == FUSED,
+            OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule_at(rule), .fused = how == FUSED,
                .hyper = step_numbers, .items = f.items, .n = ITEMS);
             rig_well(on, "optim");
             rig_get(on, f.p, after);
@@ -358,13 +358,15 @@ static void test_optional(void **state)
     make_fleet(on, RULE_sgd, PASSES, &f);
     tensor step_numbers = rig_put(on, U8, SHAPE(sizeof h), &h);
     op_put(&on->dev, STREAM_COMPUTE, f.g, numbers(0));
-    OP(optim, &on->dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = true, .hyper = step_numbers);
-    OP(optim, &on->dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = false, .hyper = step_numbers);
+    OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule_at(RULE_sgd), .fused = true,
+       .hyper = step_numbers);
+    OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule_at(RULE_sgd), .fused = false,
+       .hyper = step_numbers);
     rig_get(on, f.p, got);
     assert_memory_equal(got, numbers(-1), sizeof got);
     f.items[0].decay = false;
-    OP(optim, &on->dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = true, .hyper = step_numbers,
-       .items = f.items, .n = 1);
+    OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule_at(RULE_sgd), .fused = true,
+       .hyper = step_numbers, .items = f.items, .n = 1);
     rig_well(on, "optim without slot");
     rig_get(on, f.p, got);
     for (int64_t i = 0; i < TOTAL; i++) /* the first step of sgd, on the first tensor only */

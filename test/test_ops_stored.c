@@ -10,7 +10,7 @@
 
 #include "core/stored_numbers.h"
 #include "test/formula.h"
-#include "optim/rules/all.h"
+#include "optim/registry.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -259,7 +259,7 @@ static void run_on_device(rig *on, int rule, const form *f, bytes *b)
             else
                 ((float *)(void *)g)[i] = gradient(i, step, F32);
         op_put(&on->dev, STREAM_COMPUTE, gradients, g);
-        OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule, .fused = true, .hyper = numbers,
+        OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule_at(rule), .fused = true, .hyper = numbers,
            .items = items, .n = ITEMS);
     }
     rig_well(on, infos[rule]->name);
@@ -327,7 +327,7 @@ static void test_slots(void **state)
                        .slot = part(all, 0, 1)};
     static const float none[TOTAL];
     item.state[0] = rig_put(on, F32, SHAPE(TOTAL), none);
-    OP(optim, &on->dev, STREAM_COMPUTE, .rule = RULE_sgd, .fused = true, .hyper = numbers,
+    OP(optim, &on->dev, STREAM_COMPUTE, .rule = rule_at(RULE_sgd), .fused = true, .hyper = numbers,
        .items = &item, .n = 1);
     if (rig_has_bf16())
         OP(sumsq, &on->dev, STREAM_COMPUTE, .items = &(sumsq_item){part(all, 1, 1), item.g},

@@ -291,7 +291,7 @@ static void test_round_trip(void **state)
     };
     enum { N = sizeof list / sizeof *list };
     char *path = scratch_path(state, "trip.safetensors");
-    ok(safetensors_write(path, list, N, &dev));
+    ok(safetensors_write(path, list, N, &dev, NULL));
     safetensors *s;
     ok(safetensors_open(path, &s));
     assert_int_equal(safetensors_count(s), N);
@@ -327,7 +327,7 @@ static void test_tall_matrix(void **state)
         .name = "tall", .value = tensor_of(a, F32, SHAPE(TALL, 2)), .transposed = true};
     char *path = scratch_path(state, "tall.safetensors");
     safetensors *s;
-    ok(safetensors_write(path, &t, 1, &dev));
+    ok(safetensors_write(path, &t, 1, &dev, NULL));
     ok(safetensors_open(path, &s));
     t.value.data = b;
     ok(safetensors_fetch(s, 0, &t, &dev));
@@ -363,7 +363,7 @@ static void test_grouped_rows(void **state)
     }
     char *path = scratch_path(state, "grouped.safetensors");
     safetensors *s;
-    ok(safetensors_write(path, list, 3, &dev));
+    ok(safetensors_write(path, list, 3, &dev, NULL));
     ok(safetensors_open(path, &s));
     ok(safetensors_read(s, safetensors_find(s, "matrix"), 0, sizeof matrix, back));
     ok(safetensors_read(s, safetensors_find(s, "turned"), 0, sizeof matrix, again));
@@ -415,12 +415,12 @@ static void test_write_failures(void **state)
     float x[2] = {1, 2};
     named_tensor t = {.name = "x", .value = tensor_of(x, F32, SHAPE(2))};
     char *path = scratch_path(state, "nosuch/x.safetensors");
-    fails(safetensors_write(path, &t, 1, &dev), path, "No such file");
+    fails(safetensors_write(path, &t, 1, &dev, NULL), path, "No such file");
     free(path);
     path = scratch_path(state, "keep.safetensors");
     file_write(path, "old", 3);
     dev.failure = user_error("the device broke");
-    error *e = safetensors_write(path, &t, 1, &dev);
+    error *e = safetensors_write(path, &t, 1, &dev, NULL);
     assert_non_null(e);
     error_free(e);
     size_t n;

@@ -51,7 +51,7 @@ static void test_timm(void **state)
     (void)state;
     small_run a, b;
     open_other(&a, "");
-    must(params_write("model.safetensors", &a.t->params, &a.dev));
+    must(params_write("model.safetensors", &a.t->params, &a.dev, NULL));
     small_open(&b, SMALL_VIT "--load model.safetensors");
     same_values(&a, &b, "");
     small_close(&b);
@@ -108,7 +108,7 @@ static void write_theirs(small_run *s, const char *path, int leave)
             (named_tensor){.name = names[2 * k + 1],
                            .value = tensor_of((float *)b.data + k * width, F32, SHAPE(width))};
     }
-    must(safetensors_write(path, list, n, &s->dev));
+    must(safetensors_write(path, list, n, &s->dev, NULL));
 }
 
 static void test_hugging_face(void **state)
@@ -130,7 +130,7 @@ static void test_other_classes(void **state)
     (void)state;
     small_run a, b, fresh;
     open_other(&a, "--classes 5");
-    must(params_write("five.safetensors", &a.t->params, &a.dev));
+    must(params_write("five.safetensors", &a.t->params, &a.dev, NULL));
     small_open(&b, SMALL_VIT "--load five.safetensors");
     small_open(&fresh, SMALL_VIT);
     same_values(&a, &b, "head.");
@@ -153,7 +153,7 @@ static void test_other_size(void **state)
     for (int i = 0; i < 1 + N * N; i++)
         for (int k = 0; k < C; k++)
             x[i * C + k] = i == 0 ? 100 : (float)k;
-    must(params_write("square.safetensors", &a.t->params, &a.dev));
+    must(params_write("square.safetensors", &a.t->params, &a.dev, NULL));
     small_open(&b, SMALL_VIT "--image-size 9x18 --load square.safetensors");
     same_values(&a, &b, "pos_embed");
     const float *y = row_of(&b, "pos_embed")->value.data;
@@ -196,7 +196,7 @@ static void test_two_grids(void **state)
     for (int i = 0; i < n; i++)
         if (!strcmp(list[i].name, "pos_embed"))
             list[i].value = tensor_of(twice, F32, SHAPE(2, N, C));
-    must(safetensors_write("two.safetensors", list, n, &a.dev));
+    must(safetensors_write("two.safetensors", list, n, &a.dev, NULL));
     free(list);
     small_close(&a);
     refused("--load two.safetensors --image-size 9x18", "two.safetensors", "pos_embed");
@@ -207,7 +207,7 @@ static void test_refusals(void **state)
     (void)state;
     small_run a;
     open_other(&a, "");
-    must(params_write("full.safetensors", &a.t->params, &a.dev));
+    must(params_write("full.safetensors", &a.t->params, &a.dev, NULL));
     small_close(&a);
     refused("--load absent.safetensors", "absent.safetensors", "No such file");
     refused("--load full.safetensors --layers 3", "blocks.2.norm1.weight", "full.safetensors");

@@ -288,7 +288,7 @@ static double fused_step(arrays *x, device *dev)
                        .slot = tensor_of(&squares, F64, SHAPE(1)),
                        .state = {tensor_of(x->a[2], F32, s), tensor_of(x->a[3], F32, s)}};
     double start = clock_now();
-    OP(optim, dev, 0, .rule = RULE_adamw, .fused = true,
+    OP(optim, dev, 0, .rule = rule_at(RULE_adamw), .fused = true,
        .hyper = tensor_of(&h, U8, SHAPE(sizeof h)), .items = &item, .n = 1);
     return clock_now() - start;
 }

@@ -230,7 +230,7 @@ static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, h
     TRY(holder_fill(h, w, a->widen));
     TRY(make_directory(a->out, "OUT"));
     TRY(write_tokenizer(a, w, vocab, &files));
-    TRY(weights_write(a->out, weights_model(w), &h->params, &h->dev));
+    TRY(weights_write(a->out, weights_model(w), &h->params, &h->dev, NULL));
     printf("wrote %s: config.json, model.safetensors (%lld parameters), %d files of the "
            "tokenizer%s\n",
            a->out, (long long)params_count(&h->params), files,
@@ -373,7 +373,7 @@ static error *run_program(int argc, char **argv)
     weights *w;
     holder h = {0};
     TRY(parse(argc, argv, &a));
-    TRY(weights_open(a.from, &w));
+    TRY(weights_open(a.from, NULL, &w));
     error *e = !strcmp(a.to, "hf")     ? to_hf(&a, w, &h)
                : !strcmp(a.to, "llmc") ? to_llmc(&a, w, &h)
                                        : to_gguf(&a, w, &h);

@@ -428,7 +428,7 @@ static error *run_program(int argc, char **argv)
     options o = {0};
     session s = {.o = &o};
     TRY(parse(argc, argv, &o));
-    error *e = weights_open(o.load, &s.weights);
+    error *e = weights_open(o.load, NULL, &s.weights);
     if (!e) s.config = *weights_model(s.weights);
     if (!e && !o.prompt_ids)
         e = tokenizer_open(weights_directory(s.weights), o.vocab, &s.config, &s.vocab);

@@ -48,7 +48,7 @@ static error *describe_base(const options *o, run_contents *out)
 {
     weights *w;
     if (!out->adapted || !o->load) return NULL;
-    TRY(weights_open_but(o->load, o->ignore_field.pattern, &w));
+    TRY(weights_open(o->load, o->ignore_field.pattern, &w));
     error *e = weights_fingerprint(w, &out->base);
     weights_close(w);
     return e;

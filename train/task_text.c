@@ -100,7 +100,7 @@ static error *find_pattern(const options *o, model_config *out)
 static error *find_model(const options *o, model_config *out)
 {
     const char *name = o->model_name, *dot = strrchr(name, '.');
-    if (dot && !strcmp(dot, ".json")) return weights_config_but(name, o->ignore_field.pattern, out);
+    if (dot && !strcmp(dot, ".json")) return weights_config(name, o->ignore_field.pattern, out);
     return is_pattern(name) ? find_pattern(o, out) : preset_find(&text_presets, name, out);
 }
 
@@ -115,7 +115,7 @@ static void tell_ignored(const options *o)
 static error *load_model(options *o)
 {
     weights *w;
-    TRY(weights_open_but(o->load, o->ignore_field.pattern, &w));
+    TRY(weights_open(o->load, o->ignore_field.pattern, &w));
     o->model = *weights_model(w);
     weights_close(w);
     model_config preset = {0};
@@ -211,7 +211,7 @@ static error *text_open(const options *o, bool training, source **out)
 static error *text_load(trainer *t, device *dev)
 {
     weights *w;
-    TRY(weights_open_but(t->o->load, t->o->ignore_field.pattern, &w));
+    TRY(weights_open(t->o->load, t->o->ignore_field.pattern, &w));
     error *e = weights_read(w, &t->params, t->o->widen, dev);
     weights_close(w);
     return e ? e : tuning_load(t->o, &t->params, dev);

@@ -13,11 +13,6 @@ int64_t images_count(const image_set *s)
     return (int64_t)s->n;
 }
 
-int64_t images_label(const image_set *s, int64_t i)
-{
-    return s->items[i].label;
-}
-
 void images_describe(const image_set *s, int64_t i, char *text, size_t size)
 {
     if (s->items[i].path)

@@ -55,7 +55,6 @@ error *image_names_find(const char *const *paths /* (n) */, int n, image_names *
 void image_names_free(image_names *names);
 
 int64_t images_count(const image_set *s); /* at least 1 */
-int64_t images_label(const image_set *s, int64_t i);
 /* Where image i is, for people: its path, or its number. */
 void images_describe(const image_set *s, int64_t i, char *text, size_t size);
 

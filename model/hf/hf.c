@@ -23,13 +23,8 @@ static error *refuse_type(const hf_source *s)
     return hf_refuse(s, "model_type", why);
 }
 
-error *hf_config_read(const char *path, const cJSON *json, model_config *out)
-{
-    return hf_config_read_but(path, json, NULL, out);
-}
-
-error *hf_config_read_but(const char *path, const cJSON *json, const char *const *ignored,
-                          model_config *out)
+error *hf_config_read(const char *path, const cJSON *json, const char *const *ignored,
+                      model_config *out)
 {
     hf_source s = {path, json, ignored};
     const cJSON *type = hf_get(&s, "model_type");

@@ -20,11 +20,10 @@
 
 #include "model/config.h"
 
-/* User errors name `path`, the field and its value. */
-error *hf_config_read(const char *path, const cJSON *json, model_config *out) NODISCARD;
-/* The same; ignored: ? unknown fields that are let through, NULL after the last. */
-error *hf_config_read_but(const char *path, const cJSON *json, const char *const *ignored,
-                          model_config *out) NODISCARD;
+/* ignored: ? unknown fields that are let through, NULL after the last.  User errors name `path`, the
+ * field and its value. */
+error *hf_config_read(const char *path, const cJSON *json, const char *const *ignored,
+                      model_config *out) NODISCARD;
 
 /* The same of a ViT (ViTConfig), over a preset's values in *out: what its fields say, and as many classes
  * as it has labels. */

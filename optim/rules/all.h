@@ -13,11 +13,14 @@
 #include "optim/rules/muon.h"
 #include "optim/rules/sgd.h"
 
+#include <string.h>
+
 #define OPTIM_RULES(X)                                                                             \
     X(adamw)                                                                                       \
     X(adama)                                                                                       \
-    X(adama_first) X(adama_later) X(adama_last) X(adan) X(lion) X(lion_substituted) X(muon)        \
-        X(muon_apply) X(muon_others) X(sgd)
+    X(adama_first)                                                                                 \
+    X(adama_later) X(adama_last) X(adan) X(lion) X(lion_substituted) X(muon) X(muon_apply)         \
+        X(muon_others) X(sgd)
 
 typedef enum {
 #define RULE_ENUM(name) RULE_##name,
@@ -25,5 +28,15 @@ typedef enum {
 #undef RULE_ENUM
         RULE_COUNT
 } rule_id;
+
+/* The rule of exactly this name; RULE_COUNT if there is none. */
+static inline rule_id rule_named(const char *name)
+{
+#define RULE_NAME(rule)                                                                            \
+    if (!strcmp(name, #rule)) return RULE_##rule;
+    OPTIM_RULES(RULE_NAME)
+#undef RULE_NAME
+    return RULE_COUNT;
+}
 
 #endif

@@ -45,7 +45,7 @@ static error *run_model(const weights *w, const char *ids)
 int main(int argc, char **argv)
 {
     weights *w;
-    error *e = argc == 3 ? weights_open(argv[1], &w) : user_error("logits MODEL ID,ID,...");
+    error *e = argc == 3 ? weights_open(argv[1], NULL, &w) : user_error("logits MODEL ID,ID,...");
     if (!e) {
         e = run_model(w, argv[2]);
         weights_close(w);
