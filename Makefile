@@ -91,6 +91,15 @@ LIBS    += -lpng
 $(BUILD)/data/images/picture_png.o $(BUILD)/test/test_image_files.o $(BUILD)/test/test_pictures.o: FLAGS += -DWITH_PNG
 endif
 
+# libzstd unpacks .zst texts; ZSTD=no builds without
+ZSTD    ?= $(call has,ZSTD_versionNumber() == 0,zstd.h,-lzstd)
+ZSTD    := $(ZSTD)
+ifeq ($(ZSTD),yes)
+LIBS    += -lzstd
+$(BUILD)/base/unpack.o: FLAGS += -DWITH_ZSTD
+build/fuzz/base/unpack.o build/fuzz/fuzz/fuzz_unpack.o: FUZZ_FLAGS += -DWITH_ZSTD
+endif
+
 # OpenBLAS is a peer of our products (--products blas); BLAS=no builds without
 BLAS    ?= $(call has,openblas_get_num_threads() < 0,cblas.h,-lopenblas)
 BLAS    := $(BLAS)
@@ -109,7 +118,7 @@ $(BUILD)/ranks/mpi.o: FLAGS += $(patsubst -I%,-isystem %,$(MPI_C))
 endif
 
 # the rooms, from what knows least to what knows most (test/layers.sh); tools/ and test/ are above
-ROOMS    := base core ranks params cpu optim data/bpe data/images data model/hf model io infer train run plan
+ROOMS    := base core ranks params cpu optim data/bpe data/chat data/images data model/hf model io infer train run plan
 LIB_SRC  := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
 LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_none).c data/bpe/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c data/bpe/nfc_$(if $(filter yes,$(UTF8PROC)),none,utf8proc).c cpu/blas$(if $(filter yes,$(BLAS)),_none).c,$(LIB_SRC))
 # what computes on the CPU, once for each kind of processor
@@ -130,7 +139,7 @@ LIB += $(DEVICES) $(BUILD)/device
 
 # what objects are made by, and which form of the CUDA device programs are linked with; when it is
 # another, they are made again.  (Linking alone is cheap: `make demo` leaves a build for GPUs as it is.)
-MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(JPEG) $(PNG) $(BLAS) $(CPU_FLAGS_avx2) $(CPU_FLAGS_avx512))
+MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(JPEG) $(PNG) $(ZSTD) $(BLAS) $(CPU_FLAGS_avx2) $(CPU_FLAGS_avx512))
 ifneq ($(MADE_BY),$(file <$(BUILD)/flags))
 .PHONY: $(BUILD)/flags
 endif
@@ -149,6 +158,7 @@ all: $(PROGRAMS:%=$(BUILD)/%)
 	@echo "  MPI (for several ranks on CPUs): $(if $(filter yes,$(MPI)),found,none; apt-get install libopenmpi-dev openmpi-bin)"
 	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
 	@echo "  utf8proc (for tokenizers with NFC): $(if $(filter yes,$(UTF8PROC)),found,none; apt-get install libutf8proc-dev)"
+	@echo "  libzstd (for texts in .zst): $(if $(filter yes,$(ZSTD)),found,none; apt-get install libzstd-dev)"
 	@echo "  OpenBLAS (for --products blas): $(if $(filter yes,$(BLAS)),found,none; apt-get install libopenblas-openmp-dev)"
 
 # nothing of a kernel but its cpu_kernel is seen by others: one cannot run another's code
@@ -175,7 +185,7 @@ $(BUILD)/train_vit: $(BUILD)/train.o $(BUILD)/train/task_of_train_vit.o $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
-$(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(GPT) $(LIB)
+$(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(BUILD)/tools/tokenize_chat.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
@@ -243,7 +253,7 @@ $(BUILD)/peer_%: $(BUILD)/test/peers/%.o $(GPT) $(LIB)
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 .PHONY: test-peers
-test-peers: all $(BUILD)/peer_ids $(BUILD)/peer_logits
+test-peers: all $(BUILD)/peer_ids $(BUILD)/peer_logits $(BUILD)/peer_templates
 	@BUILD=$(BUILD) test/peers/run.sh
 
 # runs the program that lies beside it

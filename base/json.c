@@ -30,7 +30,7 @@ static const char *unsafe(const char *text, int64_t n)
 }
 
 /* Text of n bytes with text[n] == 0.  `path` is for messages. */
-static error *json_parse(const char *path, const char *text, int64_t n, cJSON **out)
+error *json_parse(const char *path, const char *text, int64_t n, cJSON **out)
 {
     const char *why = unsafe(text, n);
     if (why) return user_error("%s cannot be read as JSON: %s; write or fetch it again", path, why);

@@ -15,6 +15,9 @@
 /* The object in a file of at most `most` bytes; cJSON_Delete it.  User errors name the path. */
 error *json_read(const char *path, int64_t most, cJSON **out) NODISCARD;
 
+/* The same from memory: text of n bytes with text[n] == 0.  `path` is for messages. */
+error *json_parse(const char *path, const char *text, int64_t n, cJSON **out) NODISCARD;
+
 /* Hands `item` to the object, or frees it; false: out of memory, for which a NULL stands, too. */
 bool json_add(cJSON *object, const char *name, cJSON *item);
 

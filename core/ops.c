@@ -34,8 +34,8 @@ error *device_status(device *dev)
 
 device device_null(void)
 {
-    static const device_ops none = {.name = "null",
-                                    .working_types = 1u << F32 | 1u << F64 | 1u << BF16};
+    static const device_ops none = {
+        .name = "null", .working_types = 1u << F32 | 1u << F64 | 1u << BF16, .documents = true};
     return (device){.ops = &none, .threads = 1};
 }
 

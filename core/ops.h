@@ -96,6 +96,7 @@ typedef struct {
 typedef struct {
     const char *name;
     unsigned working_types; /* bit set of 1 << dtype */
+    bool documents;         /* attention and embedding heed `starts` */
     /* Memory.  put and get copy between host and device in stream order.  put has taken the host's
      * bytes when it returns; what get brings is there after sync. */
     error *(*alloc)(device *, size_t bytes, void **out); /* at least 256-byte aligned */

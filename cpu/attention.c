@@ -35,7 +35,8 @@ typedef struct {
     int64_t length, size; /* T, D */
     view q, k, v;
     bool causal;
-    float scale, slope; /* slope: of ALiBi; 0 without */
+    float scale, slope;    /* slope: of ALiBi; 0 without */
+    const int32_t *starts; /* ? (T): the first key that each query sees */
 } head;
 
 /* A block of scores. */
@@ -61,10 +62,25 @@ static int64_t keys_end(const head *h, block b)
     return h->causal ? b.query + b.n : h->length;
 }
 
+/* The first key that a query of the block sees: what is before it is skipped. */
+static int64_t keys_begin(const head *h, block b)
+{
+    return h->starts ? h->starts[b.query] : 0;
+}
+
+/* Gives `value` to the lanes of row j of a block whose documents begin after its key. */
+static inline void hide_from_later(const head *h, block b, int64_t j, float *s, float value)
+{
+    if (!h->starts || h->starts[b.query + b.n - 1] <= b.key + j) return;
+    for (int64_t i = 0; i < b.n; i++)
+        s[i] = h->starts[b.query + i] > b.key + j ? value : s[i];
+}
+
 /* Gives `value` to the lanes of row j of a block that lie above the diagonal. */
 static inline void hide(const head *h, block b, int64_t j, float *s, float value)
 {
     int lanes = lanes_of(b), hidden = (int)min64(b.key + j - b.query, lanes);
+    hide_from_later(h, b, j, s, value);
     if (!h->causal || hidden <= 0) return;
 #pragma omp simd
     for (int i = 0; i < lanes; i++)
@@ -133,6 +149,12 @@ static head head_of(tensor qkv, int64_t heads, int64_t kv_heads, int64_t b, int6
         .k = view_at(qkv, b * length, (heads + kv) * size),
         .v = view_at(qkv, b * length, (heads + kv_heads + kv) * size),
     };
+}
+
+/* Of sequence b; NULL without documents. */
+static const int32_t *starts_of(tensor starts, int64_t b)
+{
+    return present(starts) ? (const int32_t *)starts.data + b * starts.dim[1] : NULL;
 }
 
 bool head_size_fits(device *dev, tensor out, int64_t heads)
@@ -215,22 +237,22 @@ static void attend(const head *h, block b, view result, float *lse)
         out = (float *)(size_t)result.data;
         ld = result.ld;
     }
-    for (int i = 0; i < QUERIES; i++)
-        r.max[i] = -INFINITY;
+    for (int i = 0; i < QUERIES; i++) /* with documents a query may see nothing of its first keys */
+        r.max[i] = h->starts ? -1e30f : -INFINITY;
     transpose(rows_of(h, h->q, b.query, b.n, room), b, h->size, h->scale, qt);
     prefetch(h, b, h->q);
     prefetch(h, b, h->k);
     prefetch(h, b, h->v);
-    int64_t end = keys_end(h, b);
-    for (b.key = 0; b.key < end; b.key += KEYS) {
+    int64_t begin = keys_begin(h, b), end = keys_end(h, b);
+    for (b.key = begin; b.key < end; b.key += KEYS) {
         b.m = min64(KEYS, end - b.key);
         small_xy(b.m, lanes_of(b), h->size, rows_of(h, h->k, b.key, b.m, room),
                  (panel){qt, QUERIES}, 0, s, QUERIES);
         softmax_block(h, b, s, &r);
-        for (int64_t i = 0; i < b.n && b.key; i++)
+        for (int64_t i = 0; i < b.n && b.key > begin; i++)
             scale_row(out + i * ld, h->size, r.shrink[i]);
         small_xty(b.n, h->size, b.m, (panel){s, QUERIES}, rows_of(h, h->v, b.key, b.m, room),
-                  b.key > 0, out, ld);
+                  b.key > begin, out, ld);
     }
     for (int64_t i = 0; i < b.n; i++) {
         scale_row(out + i * ld, h->size, 1 / r.sum[i]);
@@ -254,6 +276,7 @@ static void attend_range(const void *op, int64_t first, int64_t end)
         head h = head_of(o->qkv, o->heads, o->kv_heads, b, i);
         h.causal = o->causal, h.scale = (float)o->scale;
         h.slope = o->alibi ? (float)alibi_slope(o->heads, i) : 0;
+        h.starts = starts_of(o->starts, b);
         attend(&h, (block){.query = query, .n = min64(QUERIES, length - query)},
                view_at(o->out, b * length + query, i * h.size),
                floats(o->lse) + (b * o->heads + i) * length + query);
@@ -354,15 +377,15 @@ static void attend_grad(const head *h, const head_grad *g, block b)
     prefetch(h, b, h->v);
     prefetch(h, b, g->out);
     prefetch(h, b, g->dout);
-    int64_t end = keys_end(h, b), ld = g->dq.ld;
+    int64_t begin = keys_begin(h, b), end = keys_end(h, b), ld = g->dq.ld;
     panel p = {m.s, QUERIES}, ds = {m.dp, QUERIES};
-    for (b.key = 0; b.key < end; b.key += KEYS) {
+    for (b.key = begin; b.key < end; b.key += KEYS) {
         b.m = min64(KEYS, end - b.key);
         panel k = rows_of(h, h->k, b.key, b.m, NULL);
         meet(h, b, k, rows_of(h, h->v, b.key, b.m, NULL), &m);
         small_xy(b.m, h->size, b.n, p, dout, 1, floats_at(g->dv, b.key), ld);
         small_xy(b.m, h->size, b.n, ds, q, 1, floats_at(g->dk, b.key), ld);
-        small_xty(b.n, h->size, b.m, ds, k, b.key > 0, floats_at(g->dq, b.query), ld);
+        small_xty(b.n, h->size, b.m, ds, k, b.key > begin, floats_at(g->dq, b.query), ld);
     }
 }
 
@@ -379,12 +402,12 @@ static void query_grads(const head *h, const head_grad *g, block b)
     panel dout = rows_of(h, g->dout, b.query, b.n, rows[0]);
     find_r(h, g, b, rows_of(h, g->out, b.query, b.n, rows[1]), dout);
     begin_meeting(h, g, b, rows_of(h, h->q, b.query, b.n, rows[1]), dout, &m);
-    int64_t end = keys_end(h, b);
-    for (b.key = 0; b.key < end; b.key += FEW_KEYS) {
+    int64_t begin = keys_begin(h, b), end = keys_end(h, b);
+    for (b.key = begin; b.key < end; b.key += FEW_KEYS) {
         b.m = min64(FEW_KEYS, end - b.key);
         panel k = rows_of(h, h->k, b.key, b.m, keys[0]);
         meet(h, b, k, rows_of(h, h->v, b.key, b.m, keys[1]), &m);
-        small_xty(b.n, h->size, b.m, (panel){m.dp, QUERIES}, k, b.key > 0, dq, h->size);
+        small_xty(b.n, h->size, b.m, (panel){m.dp, QUERIES}, k, b.key > begin, dq, h->size);
     }
     put_rows(h, dq, b.n, rows_from(g->dq, b.query));
 }
@@ -398,6 +421,7 @@ static void key_grads(const head *h, const head_grad *g, block b, panel k, panel
     for (b.query = h->causal ? b.key / QUERIES * QUERIES : 0; b.query < h->length;
          b.query += QUERIES) {
         b.n = min64(QUERIES, h->length - b.query);
+        if (h->starts && h->starts[b.query] >= b.key + b.m) break; /* later documents */
         panel q = rows_of(h, h->q, b.query, b.n, rows[0]),
               dout = rows_of(h, g->dout, b.query, b.n, rows[1]);
         begin_meeting(h, g, b, q, dout, &m);
@@ -415,6 +439,7 @@ static void open_head(const attention_grad_op *o, int64_t b, int64_t i, head *h,
     *h = head_of(o->qkv, o->heads, o->kv_heads, b, i);
     h->causal = o->causal, h->scale = (float)o->scale;
     h->slope = o->alibi ? (float)alibi_slope(o->heads, i) : 0;
+    h->starts = starts_of(o->starts, b);
     *g = (head_grad){
         .out = view_at(o->out, first, i * size),
         .dout = view_at(o->dout, first, i * size),

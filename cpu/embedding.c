@@ -29,6 +29,12 @@ ROW_FN void add_position(void *out, const void *token, float scale, const void *
         store(type, out, i, scale * load(type, token, i) + load(type, position, i));
 }
 
+/* The position of row r of all B T, from where its document begins. */
+static inline int64_t position_of(tensor starts, int64_t r, int64_t length)
+{
+    return r % length - (present(starts) ? ((const int32_t *)starts.data)[r] : 0);
+}
+
 static void embedding_range(const void *op, int64_t first, int64_t end)
 {
     const embedding_op *o = op;
@@ -42,7 +48,8 @@ static void embedding_range(const void *op, int64_t first, int64_t end)
             FOR_WORKING_TYPE(o->out.type, scale_token(out, token, scale, n, TYPE));
             continue;
         }
-        const void *position = element_at(o->wpe, o->first_position + r % length, 0);
+        const void *position =
+            element_at(o->wpe, o->first_position + position_of(o->starts, r, length), 0);
         FOR_WORKING_TYPE(o->out.type, add_position(out, token, scale, position, n, TYPE));
     }
 }
@@ -85,7 +92,8 @@ static void strip_range(const void *op, int64_t first, int64_t end)
         for (int64_t r = 0; r < rows; r++) {
             const float *d = row(o->dout, r) + c;
             if (present(dwte)) add_rows(row(dwte, tokens[r]) + c, scale, d, width);
-            if (present(dwpe)) add_rows(row(dwpe, o->first_position + r % length) + c, 1, d, width);
+            int64_t at = o->first_position + position_of(o->starts, r, length);
+            if (present(dwpe)) add_rows(row(dwpe, at) + c, 1, d, width);
         }
     }
 }
@@ -131,7 +139,9 @@ static void position_sum(const embedding_grad_op *o, int64_t t, int64_t c, int64
     int64_t length = o->tokens.dim[1];
     void *row = element_at(o->dwpe.t, o->first_position + t, c);
     if (o->dwpe.accumulate) load_row(BF16, row, n, sum);
-    for (int64_t r = t; r < tensor_rows(o->dout); r += length) {
+    bool documents = present(o->starts); /* then any row may be at this position */
+    for (int64_t r = t; r < tensor_rows(o->dout); r += documents ? 1 : length) {
+        if (position_of(o->starts, r, length) != t) continue;
         load_row(BF16, element_at(o->dout, r, c), n, d);
         add_rows(sum, 1, d, n);
     }

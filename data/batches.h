@@ -12,6 +12,8 @@
  * of (seed, epoch) computed on the spot.  So the place of a run in its data is one integer; it does
  * not depend on batch size, accumulation or the number of processes; and any sample can be read at
  * any time.
+ *
+ * Of marked shards the windows are what packing.h makes of their documents; all else is the same.
  */
 #ifndef REGRAD_BATCHES_H
 #define REGRAD_BATCHES_H
@@ -33,11 +35,20 @@ error *batches_open(const token_set *set, int64_t seq, int64_t batch, batch_orde
                     uint64_t seed, batches **out) NODISCARD;
 void batches_close(batches *b); /* NULL is fine */
 
+bool batches_packed(const batches *b);
+/* What is to be said of them in a line, nothing if they are not packed. */
+void batches_about(const batches *b, char *out, size_t size);
+/* Targets that are learned in samples sample .. sample + count. */
+int64_t batches_learned(const batches *b, int64_t sample, int64_t count);
+
 int64_t batches_windows(const batches *b); /* W: samples in an epoch */
 
 /* Samples sample .. sample + count of the run; a batch may go over the end of an epoch.  Errors are
  * those of tokens_read. */
 error *batches_read(const batches *b, int64_t sample, int64_t count,
                     int32_t *inputs /* (count,T) */, int32_t *targets /* (count,T) */) NODISCARD;
+/* The same with starts, which need not be packed; targets that are not learned are -1. */
+error *batches_read_packed(const batches *b, int64_t sample, int64_t count, int32_t *inputs,
+                           int32_t *targets, int32_t *starts /* (count,T) */) NODISCARD;
 
 #endif

@@ -154,8 +154,11 @@ static error *start(prefetch *p, int workers)
 error *prefetch_open(source *inner, int workers, int64_t count, int64_t stride, size_t input_bytes,
                      size_t target_bytes, source **out)
 {
-    static const source_ops ops = {prefetch_read, prefetch_fingerprint, prefetch_close,
-                                   prefetch_bad, prefetch_warned, NULL};
+    static const source_ops ops = {.read = prefetch_read,
+                                   .fingerprint = prefetch_fingerprint,
+                                   .close = prefetch_close,
+                                   .bad = prefetch_bad,
+                                   .warned = prefetch_warned};
     prefetch *p;
     if (workers > MOST_WORKERS) workers = MOST_WORKERS;
     error *e = alloc_array(&p, 1, sizeof *p);

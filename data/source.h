@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef struct source source;
 
@@ -32,12 +33,19 @@ typedef struct {
     int64_t (*bad)(source *, char *why, size_t size);          /* ? see source_bad */
     int64_t (*warned)(source *, char *why, size_t size);       /* ? see source_warned */
     int64_t (*unused)(const source *, char *why, size_t size); /* ? see source_unused */
+    /* ? Of one whose samples are rows of packed documents (data/packing.h): the same as read, with where
+     * each token's document begins, and the number of targets that are learned. */
+    error *(*read_packed)(source *, int64_t first, int64_t count, void *inputs, void *targets,
+                          int32_t *starts);
+    int64_t (*learned)(const source *, int64_t first, int64_t count);
 } source_ops;
 
 struct source {
     const source_ops *ops;
     int64_t count;    /* samples in an epoch, at least 1 */
     bool ends;        /* samples from count on are empty (they add no loss), not the next epoch's */
+    bool packed;      /* read_packed and learned are there, and only they make sense */
+    char about[200];  /* what is to be said of it in a line; may be empty */
     int64_t left_out; /* how often a sample was read as an empty one, because it is bad */
 };
 
@@ -48,6 +56,22 @@ static inline error *source_read(source *s, int64_t first, int64_t count, void *
     if (first < 0 || count < 0 || count > INT64_MAX - first)
         return internal_error("samples %lld + %lld", (long long)first, (long long)count);
     return s->ops->read(s, first, count, inputs, targets);
+}
+
+/* The same with where each token's document begins, for any source of rows of `length` tokens: one that is not
+ * packed has one document a row.  Targets that are not learned are -1. */
+static inline error *source_read_packed(source *s, int64_t first, int64_t count, void *inputs,
+                                        void *targets, int32_t *starts, int64_t length)
+{
+    if (s->packed) return s->ops->read_packed(s, first, count, inputs, targets, starts);
+    memset(starts, 0, (size_t)(count * length) * sizeof *starts);
+    return source_read(s, first, count, inputs, targets);
+}
+
+/* Targets that are learned in samples first .. first + count of so many each. */
+static inline int64_t source_learned(const source *s, int64_t first, int64_t count, int64_t each)
+{
+    return s->packed ? s->ops->learned(s, first, count) : count * each;
 }
 
 /* A number that tells this data from other: of all that is in its files (base/fingerprint.h).

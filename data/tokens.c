@@ -18,8 +18,9 @@ enum { BLOCK = 4096 }; /* tokens converted at a time */
 
 typedef struct {
     char *path;
-    int fd, width; /* bytes of a token: 2 or 4 */
-    int64_t n_tokens;
+    int fd, width;                 /* bytes of a token: 2 or 4 */
+    int64_t n_tokens, n_documents; /* n_documents: 0 of a plain one */
+    bool marked;
 } shard;
 
 struct token_set {
@@ -31,12 +32,22 @@ struct token_set {
 /* What is wrong with a file whose header does not say that it is a shard. */
 static error *check_kind(shard *s, const tokens_header *h)
 {
-    int32_t version = TOKENS_VERSION_16;
-    s->width = 2;
-    if (h->magic == TOKENS_MAGIC_32) {
-        version = TOKENS_VERSION_32;
-        s->width = 4;
-    } else if (h->magic != TOKENS_MAGIC_16) {
+    static const struct {
+        int32_t magic, version;
+        int width;
+        bool marked;
+    } kinds[] = {{TOKENS_MAGIC_16, TOKENS_VERSION_16, 2, false},
+                 {TOKENS_MAGIC_32, TOKENS_VERSION_32, 4, false},
+                 {TOKENS_MAGIC_MARKED_16, TOKENS_VERSION_MARKED, 2, true},
+                 {TOKENS_MAGIC_MARKED_32, TOKENS_VERSION_MARKED, 4, true}};
+    int32_t version = -1;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (kinds[i].magic == h->magic) {
+            version = kinds[i].version;
+            s->width = kinds[i].width;
+            s->marked = kinds[i].marked;
+        }
+    if (version < 0) {
         return user_error("wrong magic number %" PRId32
                           " (a token shard has %d or %d): make shards "
                           "from text with ./tokenize",
@@ -52,12 +63,17 @@ static error *check_kind(shard *s, const tokens_header *h)
 static error *check_size(const shard *s, int64_t size)
 {
     int64_t wanted = (int64_t)sizeof(tokens_header) + s->n_tokens * s->width;
+    if (s->marked) wanted += s->n_documents * 4 + (s->n_tokens + 7) / 8;
     if (s->n_tokens < 0)
         return user_error("wrong size: the header claims %" PRId64 " tokens: make the shard again "
                           "with ./tokenize",
                           s->n_tokens);
     if (s->n_tokens == 0)
         return user_error("the shard is empty (0 tokens): leave it out, or make it from a text");
+    if (s->marked && (s->n_documents < 1 || s->n_documents > s->n_tokens))
+        return user_error("the header claims %" PRId64 " documents of %" PRId64
+                          " tokens: make the shard again with ./tokenize",
+                          s->n_documents, s->n_tokens);
     if (size != wanted)
         return user_error("wrong size: %" PRId64 " bytes, but the %" PRId64 " tokens of its header "
                           "make %" PRId64 ": it was cut or overwritten, make it again with "
@@ -80,6 +96,7 @@ static error *check_shard(shard *s)
     TRY(file_pread(s->fd, s->path, &h, sizeof h, 0));
     TRY(check_kind(s, &h));
     s->n_tokens = h.n_tokens;
+    s->n_documents = s->marked ? h.n_documents : 0;
     return check_size(s, status.st_size);
 }
 
@@ -229,4 +246,64 @@ error *tokens_fingerprint(const token_set *t, const fingerprint *known, fingerpr
     error *e = fingerprint_files(files, (int64_t)t->n, 0, known, out);
     free(files);
     return e;
+}
+
+/* ---- marks ---- */
+
+int64_t tokens_documents(const token_set *s, int shard_index)
+{
+    return s->shards[shard_index].n_documents;
+}
+
+static int64_t end_of_ids(const shard *s)
+{
+    return (int64_t)sizeof(tokens_header) + s->n_tokens * s->width;
+}
+
+error *tokens_document_starts(const token_set *t, int shard_index, int32_t *starts)
+{
+    const shard *s = &t->shards[shard_index];
+    size_t n = (size_t)s->n_documents;
+    TRY(file_pread(s->fd, s->path, starts, n * sizeof *starts, end_of_ids(s)));
+    starts[n] = (int32_t)s->n_tokens;
+    for (size_t i = 0; i < n; i++)
+        if (starts[i] >= starts[i + 1] || (i == 0 && starts[0] != 0))
+            return user_error("token shard '%s': document %zu begins at token %" PRId32
+                              ", which is no place for it: make the shard again with ./tokenize",
+                              s->path, i, starts[i]);
+    return NULL;
+}
+
+error *tokens_learned(const token_set *t, int shard_index, int64_t first, int64_t count,
+                      uint8_t *learned)
+{
+    const shard *s = &t->shards[shard_index];
+    uint8_t bits[BLOCK / 8 + 1];
+    if (!s->marked || first < 0 || count < 0 || count > s->n_tokens - first)
+        return internal_error("the mask of tokens %" PRId64 " + %" PRId64, first, count);
+    int64_t masks = end_of_ids(s) + s->n_documents * 4;
+    for (int64_t done = 0, n; done < count; done += n) {
+        int64_t at = first + done, byte = at / 8;
+        n = count - done < BLOCK ? count - done : BLOCK;
+        TRY(file_pread(s->fd, s->path, bits, (size_t)((at + n - 1) / 8 - byte + 1), masks + byte));
+        for (int64_t i = 0; i < n; i++)
+            learned[done + i] = bits[(at + i) / 8 - byte] >> (at + i) % 8 & 1;
+    }
+    return NULL;
+}
+
+bool tokens_look_marked(const char *const *patterns, int n)
+{
+    bool marked = false;
+    for (int p = 0; p < n && !marked; p++) {
+        token_set t = {.vocab_size = INT32_MAX};
+        error_free(add_matches(&t, patterns[p]));
+        for (size_t i = 0; i < t.n; i++) {
+            marked = marked || t.shards[i].marked;
+            close(t.shards[i].fd);
+            free(t.shards[i].path);
+        }
+        free(t.shards);
+    }
+    return marked;
 }

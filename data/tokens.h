@@ -5,6 +5,13 @@
  *       20240520    1      uint16 ids: vocabularies up to 65,536
  *       20240801    7      uint32 ids: larger ones
  *
+ * A marked shard also says where its documents begin and which of its tokens are learned, that is,
+ * predicted in training:
+ *
+ *     | magic | version | number of tokens | number of documents | 0 ... | id ... | first ... | mask ... |
+ *       20261129  1       uint16 ids                                                int32 of      bit i % 8 of
+ *       20261130  1       uint32 ids                                                each document byte i / 8
+ *
  * A shard holds 1 to 2^31 - 1 tokens.  A training set is any number of shards, together a
  * token_set.  It is read by pread, not mapped, so that the text does not count as memory of the
  * run; files stay open, so that one replaced meanwhile does not change a run.  Reading changes no
@@ -13,6 +20,7 @@
 #ifndef REGRAD_TOKENS_H
 #define REGRAD_TOKENS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +51,21 @@ error *tokens_read(const token_set *s, int shard, int64_t first, int64_t count,
 /* Of all shards, in their order; known: ? see fingerprint_files. */
 error *tokens_fingerprint(const token_set *s, const fingerprint *known, fingerprint *out) NODISCARD;
 
+/* Documents of a marked shard; 0 if it is a plain one. */
+int64_t tokens_documents(const token_set *s, int shard);
+
+/* Where each document begins, and after the last one the shard's length.  User error unless they
+ * ascend from 0. */
+error *tokens_document_starts(const token_set *s, int shard,
+                              int32_t *starts /* (documents + 1) */) NODISCARD;
+
+/* Whether tokens first .. first + count of a marked shard are learned. */
+error *tokens_learned(const token_set *s, int shard, int64_t first, int64_t count,
+                      uint8_t *learned /* (count) */) NODISCARD;
+
+/* Is one of the files that the patterns name a marked shard?  What cannot be read is none. */
+bool tokens_look_marked(const char *const *patterns /* (n) */, int n);
+
 /* ---- writing ---- */
 
 typedef struct token_writer token_writer;
@@ -52,6 +75,12 @@ typedef struct token_writer token_writer;
 error *tokens_create(const char *path, int64_t vocab_size, token_writer **out) NODISCARD;
 error *tokens_append(token_writer *w, const int32_t *ids /* (n) */, size_t n) NODISCARD;
 int64_t tokens_written(const token_writer *w);
+
+/* Starts a marked shard instead. */
+error *tokens_create_marked(const char *path, int64_t vocab_size, token_writer **out) NODISCARD;
+/* A document of n > 0 tokens. */
+error *tokens_append_document(token_writer *w, const int32_t *ids /* (n) */,
+                              const uint8_t *learned /* (n) */, size_t n) NODISCARD;
 
 /* Writes the header and all that is still buffered to the disk, short of the renaming. */
 error *tokens_seal(token_writer *w) NODISCARD;

@@ -4,7 +4,9 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/grow.h"
 #include "base/outfile.h"
 #include "data/tokens_format.h"
 
@@ -13,7 +15,11 @@ enum { BLOCK = 4096 }; /* tokens converted at a time */
 struct token_writer {
     outfile *file;
     int64_t vocab_size, n_tokens;
-    bool wide, sealed;
+    bool wide, sealed, marked;
+    int32_t *starts; /* (n_documents), of a marked shard */
+    size_t n_documents, capacity;
+    uint8_t *mask; /* a bit for each token, likewise */
+    size_t mask_room;
 };
 
 error *tokens_create(const char *path, int64_t vocab_size, token_writer **out)
@@ -31,6 +37,13 @@ error *tokens_create(const char *path, int64_t vocab_size, token_writer **out)
         return e;
     }
     *out = w;
+    return NULL;
+}
+
+error *tokens_create_marked(const char *path, int64_t vocab_size, token_writer **out)
+{
+    TRY(tokens_create(path, vocab_size, out));
+    (*out)->marked = true;
     return NULL;
 }
 
@@ -60,6 +73,21 @@ error *tokens_append(token_writer *w, const int32_t *ids, size_t n)
     return NULL;
 }
 
+error *tokens_append_document(token_writer *w, const int32_t *ids, const uint8_t *learned, size_t n)
+{
+    int64_t first = w->n_tokens;
+    if (!w->marked || n == 0) return internal_error("a document of %zu tokens", n);
+    TRY(tokens_append(w, ids, n));
+    TRY(grow_array(&w->starts, &w->capacity, w->n_documents + 1, sizeof *w->starts));
+    w->starts[w->n_documents++] = (int32_t)first;
+    size_t before = w->mask_room;
+    TRY(grow_array(&w->mask, &w->mask_room, (size_t)(w->n_tokens + 7) / 8, 1));
+    memset(w->mask + before, 0, w->mask_room - before);
+    for (size_t i = 0; i < n; i++)
+        if (learned[i]) w->mask[((size_t)first + i) / 8] |= (uint8_t)(1 << ((size_t)first + i) % 8);
+    return NULL;
+}
+
 int64_t tokens_written(const token_writer *w)
 {
     return w->n_tokens;
@@ -73,6 +101,13 @@ error *tokens_seal(token_writer *w)
         .version = w->wide ? TOKENS_VERSION_32 : TOKENS_VERSION_16,
         .n_tokens = (int32_t)w->n_tokens,
     };
+    if (w->marked) {
+        h.magic = w->wide ? TOKENS_MAGIC_MARKED_32 : TOKENS_MAGIC_MARKED_16;
+        h.version = TOKENS_VERSION_MARKED;
+        h.n_documents = (int32_t)w->n_documents;
+        TRY(outfile_write(w->file, w->starts, w->n_documents * sizeof *w->starts));
+        TRY(outfile_write(w->file, w->mask, (size_t)(w->n_tokens + 7) / 8));
+    }
     TRY(outfile_rewind(w->file));
     TRY(outfile_write(w->file, &h, sizeof h));
     TRY(outfile_seal(w->file));
@@ -88,7 +123,8 @@ error *tokens_finish(token_writer *w)
         return e;
     }
     e = outfile_commit(w->file);
-    free(w);
+    w->file = NULL;
+    tokens_discard(w);
     return e;
 }
 
@@ -96,5 +132,7 @@ void tokens_discard(token_writer *w)
 {
     if (!w) return;
     outfile_discard(w->file);
+    free(w->starts);
+    free(w->mask);
     free(w);
 }

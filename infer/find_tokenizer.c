@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool is_there(const char *path)
@@ -22,6 +23,18 @@ static error *find_vocab(const char *dir, char *path)
         if (is_there(path)) return NULL;
     }
     *path = 0;
+    return NULL;
+}
+
+error *tokenizer_path(const char *name, char *path)
+{
+    struct stat status;
+    bool directory = stat(name, &status) == 0 && S_ISDIR(status.st_mode);
+    if (directory) TRY(find_vocab(name, path));
+    if (directory && !*path)
+        return user_error("no tokenizer in the directory %s: name its file", name);
+    if (!directory && snprintf(path, PATH_LENGTH, "%s", name) >= PATH_LENGTH)
+        return user_error("the name '%.40s...' is too long", name);
     return NULL;
 }
 

@@ -208,7 +208,7 @@ static void make_att(const pass *p)
                             NAME("h%d.lse", p->layer));
         tensor workspace = take_attention_workspace(p, false);
         OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv,
-           .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal,
+           .starts = r->starts, .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal,
            .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c),
            .method = p->attention, .workspace = workspace);
         arena_drop(r->arena, &workspace);
@@ -433,9 +433,9 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
                                 NAME("attention scratch", 0)),
            workspace = take_attention_workspace(p, true);
     OP(attention_grad, r->dev, r->stream, .dqkv = dqkv, .dout = datt, .out = s->att, .qkv = s->qkv,
-       .lse = s->lse, .scratch = scratch, .heads = c->heads, .kv_heads = c->kv_heads,
-       .causal = c->causal, .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c),
-       .method = p->attention, .workspace = workspace);
+       .lse = s->lse, .starts = r->starts, .scratch = scratch, .heads = c->heads,
+       .kv_heads = c->kv_heads, .causal = c->causal, .alibi = c->positions == POSITIONS_ALIBI,
+       .scale = score_scale(c), .method = p->attention, .workspace = workspace);
     arena_drop(a, &workspace);
     arena_drop(a, &scratch);
     arena_drop(a, &datt);

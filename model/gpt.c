@@ -94,10 +94,13 @@ static error *gpt_create(const model_config *c, const training_policy *how, para
 
 static batch gpt_place_batch(const model *m, arena *a, int64_t b, int64_t t)
 {
-    (void)m;
     batch out = {0};
     out.inputs = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("tokens", 0));
     out.targets = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("targets", 0));
+    if (!m->training.packed) return out;
+    out.starts = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("document starts", 0));
+    out.rows = arena_keep(a, KIND_BATCH, I32, SHAPE(1, b * t), NAME("learned rows", 0));
+    out.n_learned = b * t;
     return out;
 }
 
@@ -139,7 +142,7 @@ static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t r
         take_part(r, tokens.dim[0], tokens.dim[1], room, m->config.width, NAME("embedded", 0));
     tensor wte = param_use(r, m->wte), wpe = use_if_any(r, m->wpe);
     OP(embedding, r->dev, r->stream, .out = x, .tokens = tokens, .wte = wte, .wpe = wpe,
-       .first_position = position, .scale = m->config.embedding_scale);
+       .starts = r->starts, .first_position = position, .scale = m->config.embedding_scale);
     param_done(r, m->wte);
     done_if_any(r, m->wpe);
     return norm_embedding(r, m, x, room, keep);
@@ -165,7 +168,7 @@ static void embed_grad(run *r, model *m, tensor tokens, tensor d)
                              NAME("embedding scratch", 0));
     grad dwte = grad_begin(r, m->wte), dwpe = m->wpe < 0 ? (grad){0} : grad_begin(r, m->wpe);
     OP(embedding_grad, r->dev, r->stream, .dwte = dwte, .dwpe = dwpe, .dout = d, .tokens = tokens,
-       .scratch = scratch, .scale = m->config.embedding_scale);
+       .starts = r->starts, .scratch = scratch, .scale = m->config.embedding_scale);
     arena_drop(r->arena, &scratch);
     grad_done(r, m->wte);
     if (m->wpe >= 0) grad_done(r, m->wpe);
@@ -228,12 +231,54 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
     arena_drop(r->arena, &losses);
 }
 
+/* The first n of a batch's learned rows. */
+static tensor rows_taken(tensor rows, int64_t n)
+{
+    return tensor_of(rows.data, I32, SHAPE(1, n));
+}
+
+/* x (B,T,C) as a table of rows */
+static tensor as_table(tensor x)
+{
+    return tensor_of(x.data, x.type, SHAPE(tensor_rows(x), tensor_cols(x)));
+}
+
+/* The same of a batch of which not all is learned: its rows that are, side by side, and back; the
+ * gradient of the others is 0.  Rows of x are chosen by number as rows of the embedding are by token. */
+static void classify_learned(run *r, model *m, tensor x, const batch *in, const loss_sink *loss,
+                             bool backward)
+{
+    if (r->dev->failure) return;
+    int64_t room = tensor_rows(x), n = in->n_learned, c = tensor_cols(x);
+    if (n < 1 || n > room) {
+        device_fail(r->dev,
+                    internal_error("%lld of %lld rows are learned", (long long)n, (long long)room));
+        return;
+    }
+    tensor all =
+        arena_take(r->arena, KIND_ACTIVATION, x.type, SHAPE(1, room, c), NAME("learned", 0));
+    tensor some = present(all) ? tensor_of(all.data, x.type, SHAPE(1, n, c)) : all;
+    OP(embedding, r->dev, r->stream, .out = some, .tokens = rows_taken(in->rows, n),
+       .wte = as_table(x));
+    classify_rows(r, m, some, in->targets, room, loss, backward);
+    if (backward && grads_through(r, m->final)) {
+        tensor scratch = arena_take(r->arena, KIND_WORKSPACE, I32, SHAPE(2, room),
+                                    NAME("learned rows scratch", 0));
+        tensor part = present(scratch) ? tensor_of(scratch.data, I32, SHAPE(2, n)) : scratch;
+        OP(embedding_grad, r->dev, r->stream, .dwte = {as_table(x), false}, .dout = some,
+           .tokens = rows_taken(in->rows, n), .scratch = part);
+        arena_drop(r->arena, &scratch);
+    }
+    arena_drop(r->arena, &all);
+}
+
 /* ---- the programs ---- */
 
 static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
 {
     arena *a = r->arena;
     const model_config *c = &m->config;
+    r->starts = in->starts;
     tensor embedded = embed(r, m, in->inputs, 0, in->inputs.dim[1], true);
     tensor none = {0}, last = blocks_forward(r, c, &m->training, m->blocks, embedded, none,
                                              BLOCK_TRAIN, m->states);
@@ -252,7 +297,10 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
                           NAME("final norm", 0));
     apply_norm(r, c, m->final, d, last, mean, rstd);
     if (!below) arena_drop(a, &last);
-    classify_rows(r, m, d, in->targets, tensor_rows(d), loss, true);
+    if (present(in->rows))
+        classify_learned(r, m, d, in, loss, true);
+    else
+        classify_rows(r, m, d, in->targets, tensor_rows(d), loss, true);
     if (below) apply_norm_grad(r, c, m->final, d, false, d, last, mean, rstd);
     arena_drop(a, &mean);
     arena_drop(a, &rstd);
@@ -261,19 +309,25 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     blocks_backward(r, c, &m->training, m->blocks, d, m->states);
     embed_grad(r, m, in->inputs, d);
     arena_drop(a, &d);
+    r->starts = (tensor){0};
 }
 
 static void gpt_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
 {
     int64_t b = in->inputs.dim[0], t = in->inputs.dim[1];
+    r->starts = in->starts;
     tensor last =
         blocks_forward(r, &m->config, &m->training, m->blocks, embed(r, m, in->inputs, 0, t, false),
                        (tensor){0}, BLOCK_INFER, m->states);
     tensor x = take_part(r, b, t, t, m->config.width, NAME("final norm", 0));
     apply_norm(r, &m->config, m->final, x, last, (tensor){0}, (tensor){0});
     arena_drop(r->arena, &last);
-    classify_rows(r, m, x, in->targets, b * t, loss, false);
+    if (present(in->rows))
+        classify_learned(r, m, x, in, loss, false);
+    else
+        classify_rows(r, m, x, in->targets, b * t, loss, false);
     arena_drop(r->arena, &x);
+    r->starts = (tensor){0};
 }
 
 /* ---- generation ---- */

@@ -16,6 +16,12 @@ typedef struct {
     tensor inputs;  /* GPT: (B,T) i32 tokens; ViT: (B,Ch,H,W) images */
     tensor targets; /* GPT: (B,T) i32 tokens, the inputs moved by one; ViT: (B,classes) weights */
     tensor noise;   /* ? ViT: (2 layers, B) stat, what `draw` has drawn */
+    /* GPT with training_policy.packed: */
+    tensor starts; /* ? (B,T) i32: where in its row each token's document begins */
+    tensor
+        rows; /* ? (1,B T) i32: the first n_learned of them are the rows that are learned, ascending,
+                      * and the first n_learned of targets are theirs */
+    int64_t n_learned;
 } batch;
 
 /* Where a pass adds its loss. */

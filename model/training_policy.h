@@ -12,7 +12,8 @@ typedef struct {
     int attention;            /* a method of the device's: the last bits may differ */
     int64_t logits_mib; /* most MiB of logits at a time, 0: DEFAULT_LOGITS_MIB; the last bits may
                          * differ */
-    lora_plan lora;   /* adapters, which are trained instead of the model */
+    lora_plan lora;     /* adapters, which are trained instead of the model */
+    bool packed;      /* rows are packed documents (data/packing.h), and not all of it is learned */
     double drop_path; /* how often the last block's branches are left out; the first's: never */
 } training_policy;
 

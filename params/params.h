@@ -137,6 +137,7 @@ struct run {
     int stream;
     phase_clock *phases; /* ? the step's */
     comm *comm;          /* ? the other ranks */
+    tensor starts; /* ? (B,T) i32, of a batch of packed documents: where each token's begins */
 };
 
 /* Adds a row; returns its id (0, 1, 2 ...), or -1 when there is no memory. */

@@ -2,8 +2,8 @@
 # layers.sh - dependencies point one way, and who may end the program.
 #
 #   base  <-  core  <-  ranks  <-  params  <-  optim, model  <-  model/hf  <-  io
-#             core  <-  optim/rules  <-  cpu, cuda              base  <-  data/bpe, data/images, data
-#   model, data/bpe, io  <-  infer            optim, io  <-  run
+#             core  <-  optim/rules  <-  cpu, cuda              base  <-  data/bpe, data/chat, data/images, data
+#   model, data/bpe, data/chat, io  <-  infer            optim, io  <-  run
 #   all of these  <-  train  <-  plan  <-  train.c, tools, test
 #
 # And no family of models is named where models compute: it is a row of options (model/config.h); no
@@ -39,11 +39,12 @@ BEGIN {
     may["model/hf"] = may["model"] " model/hf"
     may["io"] = may["model/hf"] " io"
     may["data/bpe"] = "base data/bpe"
+    may["data/chat"] = "base data/chat"
     may["data/images"] = "base data data/images"
     may["data"] = "base data"
-    may["infer"] = may["io"] " data/bpe infer"
+    may["infer"] = may["io"] " data/bpe data/chat infer"
     may["run"] = may["io"] " optim run"
-    may["train"] = may["io"] " optim optim/rules data data/images data/bpe cpu cuda infer run train"
+    may["train"] = may["io"] " optim optim/rules data data/images data/bpe data/chat cpu cuda infer run train"
     may["plan"] = may["train"] " plan"
     split("lib tools test fuzz .", free, " ")
     for (i in free) may[free[i]] = "*"

@@ -52,6 +52,7 @@ device ref_device(void)
     static const device_ops ops = {
         .name = "reference",
         .working_types = 1u << F64,
+        .documents = true,
         .alloc = ref_alloc,
         .release = ref_release,
         .put = ref_put,
@@ -124,6 +125,11 @@ static int64_t token(tensor tokens, int64_t b, int64_t t)
     return ((const int32_t *)tokens.data)[b * tokens.ld + t];
 }
 
+static int64_t position(tensor starts, int64_t b, int64_t t)
+{
+    return present(starts) ? t - token(starts, b, t) : t;
+}
+
 void ref_embedding(device *dev, int stream, const embedding_op *o)
 {
     (void)dev, (void)stream;
@@ -133,7 +139,9 @@ void ref_embedding(device *dev, int stream, const embedding_op *o)
             for (int64_t c = 0; c < C; c++) {
                 double scale = o->scale == 0 ? 1 : o->scale;
                 double e = scale * *ref_at(o->wte, token(o->tokens, b, t), c);
-                double p = present(o->wpe) ? *ref_at(o->wpe, o->first_position + t, c) : 0;
+                double p = present(o->wpe)
+                               ? *ref_at(o->wpe, o->first_position + position(o->starts, b, t), c)
+                               : 0;
                 ((double *)o->out.data)[(b * T + t) * C + c] = e + p;
             }
 }
@@ -159,7 +167,8 @@ void ref_embedding_grad(device *dev, int stream, const embedding_grad_op *o)
                 double d = ((const double *)o->dout.data)[(b * T + t) * C + c];
                 double scaled = o->scale == 0 ? d : o->scale * d;
                 if (present(o->dwte.t)) *ref_at(o->dwte.t, token(o->tokens, b, t), c) += scaled;
-                if (present(o->dwpe.t)) *ref_at(o->dwpe.t, o->first_position + t, c) += d;
+                int64_t at = o->first_position + position(o->starts, b, t);
+                if (present(o->dwpe.t)) *ref_at(o->dwpe.t, at, c) += d;
             }
 }
 

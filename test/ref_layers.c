@@ -177,6 +177,12 @@ static double score(const attention_op *o, const double *q, int64_t b, int64_t h
            lean(o->alibi, o->heads, h, i - j);
 }
 
+/* The first token that token i of sequence b sees. */
+static int64_t first_seen(tensor starts, int64_t b, int64_t i)
+{
+    return present(starts) ? ((const int32_t *)starts.data)[b * starts.dim[1] + i] : 0;
+}
+
 void ref_attention(device *dev, int stream, const attention_op *o)
 {
     (void)dev, (void)stream;
@@ -186,17 +192,18 @@ void ref_attention(device *dev, int stream, const attention_op *o)
         for (int64_t h = 0; h < H; h++)
             for (int64_t i = 0; i < T; i++) {
                 int64_t kv = h / (H / KV), last = o->causal ? i : T - 1;
+                int64_t first = first_seen(o->starts, b, i);
                 const double *q = head_of(o->qkv, b, i, h, D);
                 double *out = head_of(o->out, b, i, h, D), max = -INFINITY, sum = 0;
-                for (int64_t j = 0; j <= last; j++)
+                for (int64_t j = first; j <= last; j++)
                     max = fmax(max, score(o, q, b, h, i, j));
-                for (int64_t j = 0; j <= last; j++)
+                for (int64_t j = first; j <= last; j++)
                     sum += exp(score(o, q, b, h, i, j) - max);
                 double lse = max + log(sum);
                 ((double *)o->lse.data)[(b * H + h) * T + i] = lse;
                 for (int64_t d = 0; d < D; d++)
                     out[d] = 0;
-                for (int64_t j = 0; j <= last; j++) {
+                for (int64_t j = first; j <= last; j++) {
                     double p = exp(score(o, q, b, h, i, j) - lse);
                     for (int64_t d = 0; d < D; d++)
                         out[d] += p * head_of(o->qkv, b, j, H + KV + kv, D)[d];
@@ -215,11 +222,12 @@ void ref_attention_grad(device *dev, int stream, const attention_grad_op *o)
         for (int64_t h = 0; h < H; h++)
             for (int64_t i = 0; i < T; i++) {
                 int64_t kv = h / (H / KV), last = o->causal ? i : T - 1;
+                int64_t first = first_seen(o->starts, b, i);
                 const double *q = head_of(o->qkv, b, i, h, D);
                 const double *dout = head_of(o->dout, b, i, h, D);
                 double lse = ((const double *)o->lse.data)[(b * H + h) * T + i];
                 double r = dot(dout, head_of(o->out, b, i, h, D), D);
-                for (int64_t j = 0; j <= last; j++) {
+                for (int64_t j = first; j <= last; j++) {
                     const double *k = head_of(o->qkv, b, j, H + kv, D);
                     const double *v = head_of(o->qkv, b, j, H + KV + kv, D);
                     double p = exp(o->scale * dot(q, k, D) - lean(o->alibi, H, h, i - j) - lse);

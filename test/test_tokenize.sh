@@ -157,7 +157,11 @@ fi
 
 # what is no text is named, and what is not UTF-8 is told
 gzip -c text >packed.gz
-refuses "a compressed file" "compressed by gzip" -v bpe:300 -o packed packed.gz
+"$tokenize" -v bpe:280 -f 0 -o unpacked text >out && "$tokenize" -v bpe:280 -f 0 -o packed packed.gz >out &&
+    cmp -s packed_train.bin unpacked_train.bin
+report "a compressed file is what it holds" $?
+head -c 100 packed.gz >half.gz
+refuses "half of a compressed file" "no whole gzip file" -v bpe:300 -o half half.gz
 refuses "a shard as text" "a shard of tokens" -v bpe:300 -o packed plain_val.bin
 { printf '\377\376'; cat text; } >wide
 refuses "UTF-16" "iconv" -v bpe:300 -o packed wide
@@ -176,5 +180,68 @@ refuses "a text as shard" "wrong magic" -d text
 report "a full disk when decoding" "$([ $? -eq 1 ] && grep -q 'No space left' err; echo $?)"
 "$tokenize" --help | grep -q 'default: 0.1'
 report "--help shows defaults" $?
+
+# ---- JSON Lines ----
+
+printf '{"text": "the cat\\nsat"}\n{"text": "the mat"}\n' >lines.jsonl
+succeeds "a field of each line is a document" "$tokenize" --jsonl text -v bpe:259 -f 0 -o field lines.jsonl
+report "with end-of-text between" "$([ "$("$tokenize" -d -v field.vocab field_train.bin)" = \
+    "$(printf 'the cat\nsat<|endoftext|>the mat')" ]; echo $?)"
+refuses "a line without that field" "lines.jsonl, line 1: it has no text called body (and 1 more: line 2)" \
+    --jsonl body -v bpe:259 -o x lines.jsonl
+refuses "lines or separators" "--separator cannot go with --jsonl" --jsonl text -s ';' -v bpe:259 -o x lines.jsonl
+
+# ---- conversations ----
+
+cat >chat.jinja <<'END'
+{% for m in messages %}
+{{ '[' + m.role + ']' + m.content + eos_token }}
+{% endfor %}
+{% if add_generation_prompt %}
+[assistant]{% endif %}
+END
+i=0
+while [ $i -lt 20 ]; do
+    echo "{\"messages\": [{\"role\": \"user\", \"content\": \"cat $i\"}, {\"role\": \"assistant\", \"content\": \"mat\"}]}"
+    i=$((i + 1))
+done >chat.jsonl
+magic() { od -An -td4 -N16 "$1" | tr -s ' '; }
+learned() { # in FILE: bits of the mask
+    n=$(od -An -td4 -j8 -N4 "$1"); d=$(od -An -td4 -j12 -N4 "$1")
+    od -An -tx1 -v -j$((1024 + 2 * n + 4 * d)) "$1" | tr -d ' \n' | sed 's/./&\n/g' |
+        awk '{ split("0112122312232334", b, ""); s += b[index("0123456789abcdef", $1)] } END { print s + 0 }'
+}
+succeeds "conversations" "$tokenize" --chat -v parted.vocab --template chat.jinja -o sft chat.jsonl
+report "a tenth is for validation" "$([ "$(magic sft_val.bin)" = " 20261129 1 $(od -An -td4 -j8 -N4 sft_val.bin | tr -d ' ') 2" ]; echo $?)"
+report "an example is as the template has it" "$("$tokenize" -d -v sft.vocab sft_val.bin | head -n 2 | cmp -s - <<'END'
+[user]cat 18<|endoftext|>
+[assistant]mat<|endoftext|>
+END
+echo $?)"
+report "the template is kept" "$(cmp -s sft.jinja chat.jinja; echo $?)"
+report "the answers are learned" "$([ "$(learned sft_val.bin)" -ge 4 ] &&
+    [ "$(learned sft_val.bin)" -lt $(($(od -An -td4 -j8 -N4 sft_val.bin) / 3)) ]; echo $?)"
+"$tokenize" --chat --learn all -v parted.vocab --template chat.jinja -o all chat.jsonl >out
+report "--learn all learns the rest, too" "$([ "$(learned all_val.bin)" -eq "$(od -An -td4 -j8 -N4 all_val.bin)" ]; echo $?)"
+"$tokenize" --chat -v sft.vocab -o again chat.jsonl >out && cmp -s again_train.bin sft_train.bin
+report "PREFIX.jinja beside PREFIX.vocab is the template" $?
+"$tokenize" --chat --show 1 -v sft.vocab chat.jsonl >out && [ "$(wc -l <out)" -eq 1 ] && grep -q '"learned":\[\[' out
+report "--show shows" $?
+refuses "an example that is too long" "chat.jsonl, line 1: it has" --chat -v sft.vocab --max-tokens 12 -o x chat.jsonl
+"$tokenize" --chat -v sft.vocab --max-tokens 27 --too-long cut -f 0 -o cut chat.jsonl >out && grep -q "tokens: 10 cut, 0 skipped" out &&
+    [ "$(bytes_of cut_train.bin)" -lt $(($(bytes_of sft_train.bin) + $(bytes_of sft_val.bin) - 1024)) ]
+report "is cut" $?
+"$tokenize" --chat -v sft.vocab --max-tokens 27 --too-long skip -f 0 -o skip chat.jsonl >out && grep -q "tokens: 0 cut, 10 skipped" out &&
+    [ "$(bytes_of skip_train.bin)" -lt "$(bytes_of cut_train.bin)" ]
+report "or skipped" $?
+echo 'no JSON' >>chat.jsonl
+refuses "a line that is none" "chat.jsonl, line 21" --chat -v sft.vocab -o x chat.jsonl
+echo '{% include "x" %}' >bad.jinja
+refuses "a template that cannot be rendered" "line 1: {% include %}" --chat -v sft.vocab -o x --template bad.jinja chat.jsonl
+refuses "--learn something" "--learn x: say answers or all" --chat --learn x -v sft.vocab -o x chat.jsonl
+refuses "--too-long alone" "only with --max-tokens" --chat --too-long cut -v sft.vocab -o x chat.jsonl
+refuses "--learn without --chat" "only with --chat" --learn all -o x text
+refuses "a vocabulary to be learned from conversations" "learns no vocabulary" --chat -v bpe:300 -o x chat.jsonl
+refuses "--show and --output" "--show writes no files" --chat --show 1 -v sft.vocab -o x chat.jsonl
 
 exit $((failures > 0))

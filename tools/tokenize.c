@@ -28,7 +28,10 @@
 #include "base/files.h"
 #include "base/grow.h"
 #include "data/text_check.h"
+#include "base/json_lines.h"
+#include "base/unpack.h"
 #include "data/tokens.h"
+#include "tools/tokenize_chat.h"
 
 enum {
     READ_BLOCK = 1 << 20,  /* bytes read at a time */
@@ -39,22 +42,36 @@ enum {
 
 typedef struct {
     const char *vocab, *prefix, *val_fraction, *separator, *special; /* NULL if not given */
+    const char *jsonl, *learn, *template_file, *max_tokens, *too_long, *show;
     const char *thread_text;
     int threads;
-    bool decode;
+    bool decode, chat;
     const char **inputs; /* (n_inputs) */
     int n_inputs;
     const char *wrong; /* the word that is no option, or lacks its argument */
 } options;
 
+enum {
+    KEY_JSONL = 1000,
+    KEY_CHAT,
+    KEY_LEARN,
+    KEY_TEMPLATE,
+    KEY_MAX_TOKENS,
+    KEY_TOO_LONG,
+    KEY_SHOW
+};
+
 static const char doc[] =
     "Turns text into token shards for training.\v"
     "Writes PREFIX_train.bin, PREFIX_val.bin (llm.c's format: 16 bits a token, or 32 for more than "
     "65536 tokens) and PREFIX.vocab. INPUT - is the standard input. Inputs are documents, with the "
-    "vocabulary's end-of-text token between them if it has one; with bytes or bpe:N, and no "
+    "vocabulary's end-of-text token between them if it has one; those compressed by gzip or "
+    "Zstandard are read "
+    "as what they hold; with bytes or bpe:N, and no "
     "--separator, they are one text.\n\n"
     "  tokenize --vocab bpe:2048 -o text book.txt\n"
     "  tokenize --vocab r50k_base.tiktoken -o gpt2 book.txt\n"
+    "  tokenize --chat --vocab MODEL -o sft conversations.jsonl.gz\n"
     "  tokenize --decode --vocab text.vocab text_val.bin";
 
 static const struct argp_option argp_options[] = {
@@ -81,6 +98,29 @@ static const struct argp_option argp_options[] = {
      0},
     {"threads", 't', "N", 0,
      "Threads that encode; the files are the same for any number (default: one for each processor)",
+     0},
+    {"jsonl", KEY_JSONL, "FIELD", 0, "An INPUT is JSON Lines, and each line's FIELD is a document",
+     0},
+    {"chat", KEY_CHAT, NULL, 0,
+     "An INPUT is JSON Lines of examples: messages, or prompt and completion, or text. Writes "
+     "shards that know "
+     "documents and what is learned of them (docs/formats.md)",
+     0},
+    {"learn", KEY_LEARN, "answers|all", 0,
+     "With --chat: what is learned of an example (default: answers, and completions)", 0},
+    {"template", KEY_TEMPLATE, "FILE", 0,
+     "With --chat: the chat template (default: chat_template.jinja, or the one in "
+     "tokenizer_config.json, beside "
+     "VOCAB)",
+     0},
+    {"max-tokens", KEY_MAX_TOKENS, "N", 0,
+     "With --chat: the most tokens of an example (default: any)", 0},
+    {"too-long", KEY_TOO_LONG, "refuse|cut|skip", 0,
+     "With --max-tokens: what becomes of a longer one (default: refuse)", 0},
+    {"show", KEY_SHOW, "N", 0,
+     "With --chat: write the first N examples as text, with the bytes that are learned, to the "
+     "standard output, and "
+     "no files",
      0},
     {"decode", 'd', NULL, 0,
      "Write the text of the INPUT shards (default: the standard input) to the standard output", 0},
@@ -113,6 +153,27 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case 'd':
         o->decode = true;
         return 0;
+    case KEY_CHAT:
+        o->chat = true;
+        return 0;
+    case KEY_JSONL:
+        o->jsonl = arg;
+        return 0;
+    case KEY_LEARN:
+        o->learn = arg;
+        return 0;
+    case KEY_TEMPLATE:
+        o->template_file = arg;
+        return 0;
+    case KEY_MAX_TOKENS:
+        o->max_tokens = arg;
+        return 0;
+    case KEY_TOO_LONG:
+        o->too_long = arg;
+        return 0;
+    case KEY_SHOW:
+        o->show = arg;
+        return 0;
     case ARGP_KEY_ARG:
         o->inputs[o->n_inputs++] = arg;
         return 0;
@@ -143,24 +204,48 @@ typedef struct {
     size_t n_documents, document_capacity;
 } text;
 
-static error *open_and_read(const char *name, text *t)
+/* A line's field becomes an input of its own. */
+typedef struct {
+    text *t;
+    const char *field;
+} line_reader;
+
+static error *take_field(void *context, const cJSON *line)
 {
-    if (strcmp(name, "-") == 0)
-        return stream_read_all(stdin, "standard input", &t->bytes, &t->n, &t->capacity);
-    FILE *f = fopen(name, "rbe");
-    if (!f)
-        return user_error("cannot open '%s': %s: name a readable text file", name, strerror(errno));
-    error *e = stream_read_all(f, name, &t->bytes, &t->n, &t->capacity);
-    fclose(f);
+    line_reader *r = context;
+    text *t = r->t;
+    const char *found = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(line, r->field));
+    if (!found) return user_error("it has no text called %s", r->field);
+    size_t n = strlen(found);
+    TRY(grow_array(&t->bytes, &t->capacity, t->n + n + 1, 1));
+    memcpy(t->bytes + t->n, found, n);
+    TRY(grow_array(&t->inputs, &t->input_capacity, t->n_inputs + 1, sizeof *t->inputs));
+    t->inputs[t->n_inputs++] = (range){t->n, t->n + n};
+    t->n += n;
+    return NULL;
+}
+
+/* Bytes from `begin` on are JSON Lines: their documents take their place. */
+static error *take_documents(const options *opt, const char *name, text *t, size_t begin)
+{
+    line_reader r = {t, opt->jsonl};
+    size_t n = t->n - begin;
+    char *lines;
+    TRY(alloc_array(&lines, n + 1, 1));
+    if (n) memcpy(lines, t->bytes + begin, n);
+    t->n = begin;
+    error *e = json_lines(name, lines, n, take_field, &r);
+    free(lines);
     return e;
 }
 
-/* With --vocab bytes every file is a sequence of tokens, text or not. */
-static error *read_input(const char *name, bool any_bytes, text *t)
+static error *read_input(const options *opt, const char *name, text *t)
 {
     size_t begin = t->n;
-    TRY(open_and_read(name, t));
-    if (!any_bytes) TRY(text_check(name, t->bytes + begin, t->n - begin));
+    TRY(read_unpacked(name, &t->bytes, &t->n, &t->capacity));
+    /* with --vocab bytes every file is a sequence of tokens, text or not */
+    if (strcmp(opt->vocab, "bytes") != 0) TRY(text_check(name, t->bytes + begin, t->n - begin));
+    if (opt->jsonl) return take_documents(opt, name, t, begin);
     TRY(grow_array(&t->inputs, &t->input_capacity, t->n_inputs + 1, sizeof *t->inputs));
     t->inputs[t->n_inputs++] = (range){begin, t->n};
     return NULL;
@@ -357,7 +442,7 @@ static error *learn_from_documents(const options *opt, text *t, size_t n_train, 
 static error *vocab_and_documents(const options *opt, text *t, size_t n_train, bpe **out)
 {
     bool made = strcmp(opt->vocab, "bytes") == 0 || strncmp(opt->vocab, "bpe:", 4) == 0;
-    if (made && opt->separator) return learn_from_documents(opt, t, n_train, out);
+    if (made && (opt->separator || opt->jsonl)) return learn_from_documents(opt, t, n_train, out);
     TRY(make_vocab(opt->vocab, t->bytes, n_train, 0, out));
     bool one_text =
         made && !opt->separator; /* what is learned here, or is bytes, has no such token */
@@ -408,7 +493,7 @@ static error *read_and_write(const options *opt, double fraction, bpe_special sp
                              outputs *o)
 {
     for (int i = 0; i < opt->n_inputs; i++)
-        TRY(read_input(opt->inputs[i], strcmp(opt->vocab, "bytes") == 0, t));
+        TRY(read_input(opt, opt->inputs[i], t));
     TRY(output_names(opt->prefix, o));
     size_t n_train = cut(t, fraction);
     TRY(check_text(t, n_train, fraction, o));
@@ -438,20 +523,100 @@ static error *read_special(const options *opt, bpe_special *out)
     return NULL;
 }
 
-static error *tokenize(options *opt)
+/* A whole number >= 1; `otherwise` without a text. */
+static error *read_count(const char *option, const char *given, int64_t otherwise, int64_t *out)
 {
-    if (!opt->prefix || !*opt->prefix)
+    char *end;
+    *out = otherwise;
+    if (!given) return NULL;
+    errno = 0;
+    *out = strtoll(given, &end, 10);
+    if (end != given && !*end && !errno && *out >= 1 && *out <= INT32_MAX) return NULL;
+    return user_error("%s %s: give a whole number from 1 to %d", option, given, INT32_MAX);
+}
+
+static error *read_fraction(const options *opt, double *out)
+{
+    char *end;
+    *out = DEFAULT_VAL_FRACTION;
+    if (!opt->val_fraction) return NULL;
+    *out = strtod(opt->val_fraction, &end);
+    if (end == opt->val_fraction || *end || !(*out >= 0.0 && *out < 1.0))
+        return user_error("--val-fraction %s: give a number from 0 to less than 1",
+                          opt->val_fraction);
+    return NULL;
+}
+
+/* One of the words; the first one without a text. */
+static error *read_word(const char *option, const char *given, const char *const words[3], int *out)
+{
+    *out = 0;
+    for (int i = 0; i < 3 && given && words[i]; i++)
+        if (!strcmp(given, words[i])) {
+            *out = i;
+            return NULL;
+        }
+    return given ? user_error("%s %s: say %s%s%s%s%s", option, given, words[0],
+                              words[2] ? ", " : " or ", words[1], words[2] ? " or " : "",
+                              words[2] ? words[2] : "")
+                 : NULL;
+}
+
+static error *tokenize_examples(const options *opt)
+{
+    static const char *const learn[3] = {"answers", "all"}, *const lengths[3] = {"refuse", "cut",
+                                                                                 "skip"};
+    chat_job job = {.inputs = opt->inputs,
+                    .n_inputs = opt->n_inputs,
+                    .vocab = opt->vocab,
+                    .prefix = opt->prefix,
+                    .template_file = opt->template_file};
+    int which;
+    const char *extra = opt->separator     ? "--separator"
+                        : opt->jsonl       ? "--jsonl"
+                        : opt->thread_text ? "--threads"
+                                           : NULL;
+    if (extra) return user_error("%s cannot go with --chat: leave it out", extra);
+    if (!strcmp(opt->vocab, "bytes") || !strncmp(opt->vocab, "bpe:", 4))
+        return user_error(
+            "--chat learns no vocabulary: give --vocab the model's, its directory or a file");
+    TRY(read_word("--learn", opt->learn, learn, &which));
+    job.all = which == 1;
+    TRY(read_word("--too-long", opt->too_long, lengths, &which));
+    job.too_long = (too_long)which;
+    TRY(read_count("--max-tokens", opt->max_tokens, 0, &job.max_tokens));
+    TRY(read_count("--show", opt->show, 0, &job.show));
+    if (opt->too_long && !job.max_tokens) return user_error("--too-long: only with --max-tokens");
+    if (job.show && opt->prefix) return user_error("--show writes no files: leave --output out");
+    TRY(read_fraction(opt, &job.fraction));
+    TRY(read_special(opt, &job.special));
+    return tokenize_chat(&job);
+}
+
+static error *check_options(const options *opt)
+{
+    const char *only_chat = opt->learn           ? "--learn"
+                            : opt->template_file ? "--template"
+                            : opt->max_tokens    ? "--max-tokens"
+                            : opt->too_long      ? "--too-long"
+                            : opt->show          ? "--show"
+                                                 : NULL;
+    if (only_chat && !opt->chat) return user_error("%s: only with --chat", only_chat);
+    if ((!opt->prefix || !*opt->prefix) && !opt->show)
         return user_error("no --output: say -o PREFIX, where to write");
     if (opt->n_inputs == 0)
         return user_error("no INPUT: name a text file, or - for standard input");
-    double fraction = DEFAULT_VAL_FRACTION;
-    if (opt->val_fraction) {
-        char *end;
-        fraction = strtod(opt->val_fraction, &end);
-        if (end == opt->val_fraction || *end || !(fraction >= 0.0 && fraction < 1.0))
-            return user_error("--val-fraction %s: give a number from 0 to less than 1",
-                              opt->val_fraction);
-    }
+    if (opt->jsonl && opt->separator)
+        return user_error("--separator cannot go with --jsonl: leave it out");
+    return NULL;
+}
+
+static error *tokenize(options *opt)
+{
+    double fraction;
+    TRY(check_options(opt));
+    if (opt->chat) return tokenize_examples(opt);
+    TRY(read_fraction(opt, &fraction));
     bpe_special special = BPE_SPECIAL_TEXT;
     TRY(read_special(opt, &special));
     TRY(read_threads(opt));
@@ -509,6 +674,8 @@ static error *decode(const options *opt)
                         : opt->separator    ? "--separator"
                         : opt->special      ? "--special"
                         : opt->thread_text  ? "--threads"
+                        : opt->chat         ? "--chat"
+                        : opt->jsonl        ? "--jsonl"
                                             : NULL;
     if (extra)
         return user_error(

@@ -401,6 +401,8 @@ static error *run_session(session *s, device *dev)
     printf("%lld %s a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step,
            o->task->unit, (long long)epoch, (long long)o->steps,
            (double)per_step * (double)o->steps / (double)epoch);
+    if (*s->train->about) printf("training: %s\n", s->train->about);
+    if (s->val && *s->val->about) printf("validation: %s\n", s->val->about);
     return run_steps(s);
 }
 

@@ -51,6 +51,8 @@ CONDITION(narrow_states, o->optim.state != STATE_F32)
 CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
 CONDITION(sharded, o->zero > 0)
 CONDITION(ranked, comm_size(o->comm) > 1)
+CONDITION(packed, o->training.packed)
+CONDITION(on_cuda, o->device == DEVICE_CUDA)
 
 typedef struct {
     condition when[4];
@@ -136,6 +138,11 @@ static const conflict resolved[] = {
      NULL,
      "--zero {zero} with --dtype bf16 --master {master}: masters are sharded in fp32 only; use "
      "--zero 0, or --master fp32"},
+    {{packed, on_cuda},
+     NULL,
+     "--train-data of ./tokenize --chat with --device cuda: its attention does not know documents "
+     "yet; "
+     "use --device cpu"},
     {{ranked, is_sparse},
      NULL,
      "--sparsity with several ranks: each has all non-zeros to itself; leave it out, or use one "

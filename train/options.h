@@ -52,7 +52,7 @@ typedef struct {
     int64_t random_crop, workers, predict;
     bool flip;
     /* data */
-    pattern_list train_data, val_data;
+    pattern_list train_data, val_data; /* training.packed, resolved: they are marked shards */
     /* optimizer: NAN means the optimizer's default */
     const char *optim_name, *impl, *gradients, *schedule_name;
     double lr, beta1, beta2, beta3, eps, weight_decay, grad_clip;

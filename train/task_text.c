@@ -161,6 +161,8 @@ static error *text_resolve(options *o)
     TRY(o->load ? load_model(o) : named_model(o));
     tell_ignored(o);
     TRY(tuning_resolve(o));
+    o->training.packed = tokens_look_marked(o->train_data.pattern, o->train_data.n) ||
+                         tokens_look_marked(o->val_data.pattern, o->val_data.n);
     o->longest = o->seq;
     if (!o->seq || is_pattern(o->model_name)) o->seq = o->model.context;
     if (o->seq > o->model.context)

@@ -104,12 +104,38 @@ static void place(trainer *t)
 
 /* ---- programs: recorded once, then run ---- */
 
+/* Of a packed batch: the rows that are learned come first, with their targets, in order. */
+static void pick_learned(trainer *t)
+{
+    int32_t *targets = t->host_targets;
+    int64_t all = tensor_count(t->batch.targets), n = 0;
+    for (int64_t i = 0; i < all; i++) {
+        if (targets[i] < 0) continue;
+        t->host_rows[n] = (int32_t)i;
+        targets[n++] = targets[i];
+    }
+    for (int64_t i = n; i < all; i++)
+        t->host_rows[i] = targets[i] = 0; /* not read */
+    t->batch.n_learned = n;
+}
+
+static error *read_batch(trainer *t, source *data, int64_t first)
+{
+    const options *o = t->o;
+    if (!present(t->batch.starts))
+        return source_read(data, first, o->batch, t->host_inputs, t->host_targets);
+    TRY(source_read_packed(data, first, o->batch, t->host_inputs, t->host_targets, t->host_starts,
+                           o->seq));
+    pick_learned(t);
+    return NULL;
+}
+
 /* Copies samples [first, first + batch) to the device; nothing while recording. */
 static void feed(trainer *t, source *data, int64_t first)
 {
     if (arena_recording(t->arena) || t->r.dev->failure) return;
     double begin = clock_now();
-    error *e = source_read(data, first, t->o->batch, t->host_inputs, t->host_targets);
+    error *e = read_batch(t, data, first);
     t->data_seconds += clock_now() - begin;
     if (e) {
         device_fail(t->r.dev, e);
@@ -117,6 +143,9 @@ static void feed(trainer *t, source *data, int64_t first)
     }
     op_put(t->r.dev, t->r.stream, t->batch.inputs, t->host_inputs);
     op_put(t->r.dev, t->r.stream, t->batch.targets, t->host_targets);
+    if (!present(t->batch.starts)) return;
+    op_put(t->r.dev, t->r.stream, t->batch.starts, t->host_starts);
+    op_put(t->r.dev, t->r.stream, t->batch.rows, t->host_rows);
 }
 
 /* The same for what is drawn at random, in training. */
@@ -144,11 +173,13 @@ static int64_t own_samples(const trainer *t, int64_t micro_batch)
     return micro_batch * samples_at_once(t) + comm_rank(t->r.comm) * t->o->batch;
 }
 
-/* The mean over the targets of all micro-batches. */
-static double mean_over(const trainer *t, int64_t micro_batches)
+/* The mean over the targets that are learned of all ranks' micro-batches `first`, first + 1, ... of the run. */
+static double mean_over(const trainer *t, const source *data, int64_t first, int64_t micro_batches)
 {
-    return 1.0 / ((double)(samples_at_once(t) * t->kind->targets(t->model, t->o->seq)) *
-                  (double)micro_batches);
+    int64_t at_once = samples_at_once(t), each = t->kind->targets(t->model, t->o->seq);
+    if (data && data->packed)
+        return 1.0 / (double)source_learned(data, first * at_once, micro_batches * at_once, each);
+    return 1.0 / ((double)(at_once * each) * (double)micro_batches);
 }
 
 int64_t trainer_eval_samples(const trainer *t, const source *data)
@@ -241,7 +272,7 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
     loss_sink loss = {.sum = t->loss,
                       .hyper = t->optimizer->hyper,
                       .hits = t->hits,
-                      .scale = mean_over(t, o->accum)};
+                      .scale = mean_over(t, data, (step - 1) * o->accum, o->accum)};
     int n = iterations(t, o->accum);
     work_count before = t->counted, after = before;
     arena_begin(t->arena, "train");
@@ -286,7 +317,8 @@ static bool eval_program(trainer *t, source *data)
             batches = (samples + at_once - 1) / at_once;
     if (batches < 2 && t->o->eval_batches != 1) batches = 2; /* as recorded; the rest is nothing */
     loss_sink loss = {.sum = t->loss, .hits = t->hits};
-    loss.scale = data ? mean_over(t, batches) * (double)(batches * at_once) / (double)samples : 1;
+    loss.scale =
+        data ? mean_over(t, data, 0, batches) * (double)(batches * at_once) / (double)samples : 1;
     int n = iterations(t, batches);
     int64_t before = data ? data->left_out : 0;
     bool stopped = false;
@@ -425,6 +457,10 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
             dev->ops->name);
     TRY(alloc_array(&t->host_inputs, tensor_bytes(t->batch.inputs), 1));
     TRY(alloc_array(&t->host_targets, tensor_bytes(t->batch.targets), 1));
+    if (present(t->batch.starts)) {
+        TRY(alloc_array(&t->host_starts, tensor_bytes(t->batch.starts), 1));
+        TRY(alloc_array(&t->host_rows, tensor_bytes(t->batch.rows), 1));
+    }
     if (present(t->batch.noise)) TRY(alloc_array(&t->host_noise, tensor_bytes(t->batch.noise), 1));
     TRY(arena_commit(t->arena, dev, fill_fresh));
     t->r.dev = dev;
@@ -452,6 +488,8 @@ void trainer_destroy(trainer *t)
     sparse_close(t->sparse);
     arena_destroy(t->arena);
     free(t->host_noise);
+    free(t->host_starts);
+    free(t->host_rows);
     decoder_close(&t->decoder);
     free(t->host_inputs);
     free(t->host_targets);

@@ -227,8 +227,11 @@ static void set_values(image_source *s)
 error *image_source_open(const char *const *paths, int n, const image_options *options,
                          source **out)
 {
-    static const source_ops ops = {image_read, image_fingerprint, image_close, image_bad,
-                                   image_warned, NULL};
+    static const source_ops ops = {.read = image_read,
+                                   .fingerprint = image_fingerprint,
+                                   .close = image_close,
+                                   .bad = image_bad,
+                                   .warned = image_warned};
     image_source *s;
     TRY(alloc_array(&s, 1, sizeof *s));
     s->o = *options;

@@ -3,3 +3,4 @@
 
 #define main tokenize_main
 #include "tools/tokenize.c"
+#include "tools/tokenize_chat.c"

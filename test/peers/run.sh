@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# run.sh - tokenizers and models against the real libraries, in a virtual environment under build/ (make test-peers).
+# run.sh - tokenizers, models and chat templates against the real libraries, in a virtual environment under build/ (make test-peers).
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 venv=build/peers
 status=0
 
 packages='tokenizers==0.23.3 transformers==5.24.0 safetensors==0.8.0 tiktoken==0.14.0 sentencepiece==0.2.3
-          mistral-common==1.13.1 dashscope==2.0.2 llama-models==0.3.0 torch==2.15.0'
+          mistral-common==1.13.1 dashscope==2.0.2 llama-models==0.3.0 torch==2.15.0
+          jinja2==3.1.6'
 
 # have PACKAGE==VERSION...: is each of them there?
 have() {
@@ -28,4 +29,15 @@ for test in against_tokenizers against_programs patterns models; do
     $venv/bin/python test/peers/$test.py "$n" || status=1
 done
 $venv/bin/python test/transformers_reference.py "${BUILD:-build/release}" || status=1
+
+# chat templates of published models, which the source of a package has a folder of
+templates=$venv/templates
+if [ ! -d $templates ]; then
+    mkdir -p $templates.new && $venv/bin/pip -q download --no-deps --no-build-isolation --no-binary :all: \
+        -d $templates.new llama-cpp-python==0.3.16 &&
+        tar -xzf $templates.new/*.tar.gz -C $templates.new --wildcards '*/models/templates/*.jinja' &&
+        rm $templates.new/*.tar.gz && mv $templates.new $templates ||
+        { echo "skip peers the source of llama-cpp-python 0.3.16 is not to be had"; exit $status; }
+fi
+$venv/bin/python test/peers/templates.py "${BUILD:-build/release}/peer_templates" $templates || status=1
 exit $status

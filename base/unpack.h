@@ -1,0 +1,23 @@
+/* unpack.h - what a file holds when it is compressed: told by its first bytes, not by its name.
+ *
+ *     1f 8b         gzip (one member after another, as gzip writes them)
+ *     28 b5 2f fd   Zstandard (frames likewise), where the program was built with libzstd
+ *     else          as it is
+ */
+#ifndef REGRAD_UNPACK_H
+#define REGRAD_UNPACK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* Bytes [begin, *n) of an array (base/grow.h) are a whole file: if it is compressed, they become what it holds.
+ * `most`: bytes that this may be, 0: no limit.  User errors name the file. */
+error *unpack(const char *name, uint8_t **bytes, size_t *n, size_t *capacity, size_t begin,
+              size_t most) NODISCARD;
+
+/* Appends what a file (or - for the standard input) holds. */
+error *read_unpacked(const char *name, uint8_t **bytes, size_t *n, size_t *capacity) NODISCARD;
+
+#endif

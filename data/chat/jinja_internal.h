@@ -1,0 +1,217 @@
+/* jinja_internal.h - what the parts of jinja.h share: a pool of memory, words, the tree, values. */
+#ifndef REGRAD_JINJA_INTERNAL_H
+#define REGRAD_JINJA_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "data/chat/jinja.h"
+
+enum {
+    JINJA_MOST_DEPTH = 200,        /* of the tree while it is read */
+    JINJA_MOST_NESTING = 600,      /* of its evaluation */
+    JINJA_MOST_STEPS = 4 << 20,    /* nodes evaluated in one rendering */
+    JINJA_MOST_MEMORY = 96 << 20,  /* bytes of values in one rendering */
+    JINJA_MOST_TEMPLATE = 1 << 20, /* bytes of a template */
+};
+
+/* ---- memory that goes all at once ---- */
+
+typedef struct pool_block pool_block;
+typedef struct {
+    pool_block *last;
+    size_t used, room; /* of the last block */
+    size_t bytes, most;
+} pool;
+
+error *pool_take(pool *p, size_t bytes, void *out_pointer) NODISCARD; /* zeroed, for any type */
+void pool_free(pool *p);
+
+/* ---- words ---- */
+
+typedef enum {
+    W_DATA,  /* text between the tags */
+    W_PRINT, /* {{ */
+    W_PRINT_END,
+    W_BLOCK, /* {% */
+    W_BLOCK_END,
+    W_NAME,
+    W_STRING, /* its escapes are undone */
+    W_INTEGER,
+    W_REAL,
+    W_OPERATOR,
+    W_END
+} word_kind;
+
+typedef struct {
+    word_kind kind;
+    int line;
+    const char *text; /* (n) */
+    size_t n;
+    int64_t whole;
+    double real;
+} word;
+
+typedef struct {
+    word *word; /* (n), the last one W_END */
+    size_t n, capacity;
+} words;
+
+/* text (n) must stay. */
+error *jinja_words(pool *p, const char *text, size_t n, words *out) NODISCARD;
+
+/* ---- the tree ---- */
+
+typedef enum {
+    /* expressions */
+    N_STRING,
+    N_INTEGER,
+    N_REAL,
+    N_TRUE,
+    N_FALSE,
+    N_NONE,
+    N_NAME,
+    N_LIST,      /* list: items */
+    N_DICT,      /* list: key, value, key, value */
+    N_ATTRIBUTE, /* a.text */
+    N_INDEX,     /* a[b] */
+    N_SLICE,     /* a[b:c:d] */
+    N_CALL,      /* a(list) */
+    N_KEYWORD,   /* text=a, in the list of a call */
+    N_FILTER,    /* a | text(list) */
+    N_TEST,      /* a is text(list) */
+    N_NOT,
+    N_MINUS,
+    N_AND,
+    N_OR,
+    N_BINARY, /* a text b */
+    N_CHOICE, /* b if a else c */
+    /* statements */
+    N_DATA,  /* text */
+    N_PRINT, /* a */
+    N_SET,   /* list = a: names, or one attribute of a namespace; with body: text=rendered body */
+    N_IF,    /* a, body, orelse */
+    N_FOR,   /* list: targets, a: over what, b: ? condition, body, orelse */
+    N_MACRO, /* text, list: parameters (N_KEYWORD if with a default), body */
+    N_GENERATION,
+    N_BREAK,
+    N_CONTINUE
+} node_kind;
+
+typedef struct node node;
+struct node {
+    node_kind kind;
+    int line;
+    const char *text; /* (n) */
+    size_t n;
+    int64_t whole;
+    double real;
+    node *a, *b, *c, *d;
+    node *list, *body, *orelse;
+    node *next; /* in a list or a body */
+};
+
+struct jinja {
+    char *name;
+    pool pool;
+    node *body;
+};
+
+error *jinja_tree(pool *p, const words *w, node **out) NODISCARD;
+
+/* ---- values ---- */
+
+typedef enum {
+    V_UNDEFINED, /* text: its name */
+    V_NONE,
+    V_BOOL,
+    V_INTEGER,
+    V_REAL,
+    V_STRING,
+    V_LIST,
+    V_DICT,
+    V_SPACE,
+    V_MACRO,
+    V_FUNCTION
+} value_kind;
+
+typedef struct value value;
+typedef struct {
+    value *item; /* (n); of a dict: key, value, key, value */
+    size_t n, capacity;
+} items;
+
+struct value {
+    value_kind kind;
+    bool truth;
+    int64_t whole;
+    double real;
+    const char *text; /* (n) */
+    size_t n;
+    items *items;
+    const node *macro;
+};
+
+/* Arguments of a call. */
+enum { MOST_ARGUMENTS = 16 };
+typedef struct {
+    value plain[MOST_ARGUMENTS], named[MOST_ARGUMENTS];
+    const char *name[MOST_ARGUMENTS]; /* of the named ones */
+    size_t name_length[MOST_ARGUMENTS];
+    int n, n_named;
+} arguments;
+
+static inline bool is_text(const char *text, size_t n, const char *word_)
+{
+    return strlen(word_) == n && !memcmp(text, word_, n);
+}
+
+static inline value v_none(void)
+{
+    return (value){.kind = V_NONE};
+}
+static inline value v_bool(bool b)
+{
+    return (value){.kind = V_BOOL, .truth = b};
+}
+static inline value v_integer(int64_t i)
+{
+    return (value){.kind = V_INTEGER, .whole = i};
+}
+static inline value v_real(double r)
+{
+    return (value){.kind = V_REAL, .real = r};
+}
+static inline value v_string(const char *s, size_t n)
+{
+    return (value){.kind = V_STRING, .text = s, .n = n};
+}
+static inline value v_undefined(const char *s, size_t n)
+{
+    return (value){.kind = V_UNDEFINED, .text = s, .n = n};
+}
+
+const char *v_kind_name(value v); /* "a list" */
+bool v_true(value v);
+bool v_equal(value a, value b);
+bool v_number(value v, double *out);
+bool v_is_dict(value v);
+error *v_new(pool *p, value_kind kind, value *out) NODISCARD; /* an empty list, dict or namespace */
+error *v_append(pool *p, value list, value item) NODISCARD;
+error *v_put(pool *p, value dict, value key, value item) NODISCARD;
+bool v_get(value dict, const char *key, size_t n, value *out);
+error *v_concat(pool *p, value a, value b, value *out) NODISCARD; /* of two strings */
+error *v_shown(pool *p, value v, value *out) NODISCARD;           /* as {{ }} prints it */
+error *v_from_json(pool *p, const cJSON *json, int depth, value *out) NODISCARD;
+error *v_to_json(pool *p, value v, int64_t indent, value *out) NODISCARD; /* indent < 0: one line */
+error *v_strip(value v, const char *set, size_t n_set, bool left, bool right,
+               value *out) NODISCARD;                /* set NULL: white space */
+size_t v_length(value v);                            /* characters, items, pairs */
+value v_slice_text(value v, size_t from, size_t to); /* characters */
+
+error *jinja_filter(pool *p, value x, const node *f, const arguments *a, value *out) NODISCARD;
+error *jinja_test(value x, const char *name, size_t n, const arguments *a, bool *out) NODISCARD;
+error *jinja_method(pool *p, value x, const node *call, const arguments *a, value *out) NODISCARD;
+
+#endif

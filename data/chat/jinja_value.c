@@ -1,0 +1,388 @@
+/* jinja_value.c - the values of a template: Python's, as far as templates use them.  See jinja.h. */
+#include "data/chat/jinja_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/utf8.h"
+
+const char *v_kind_name(value v)
+{
+    static const char *const names[] = {[V_UNDEFINED] = "what is not defined",
+                                        [V_NONE] = "none",
+                                        [V_BOOL] = "a truth value",
+                                        [V_INTEGER] = "a number",
+                                        [V_REAL] = "a number",
+                                        [V_STRING] = "a string",
+                                        [V_LIST] = "a list",
+                                        [V_DICT] = "a mapping",
+                                        [V_SPACE] = "a namespace",
+                                        [V_MACRO] = "a macro",
+                                        [V_FUNCTION] = "a function"};
+    return names[v.kind];
+}
+
+bool v_is_dict(value v)
+{
+    return v.kind == V_DICT || v.kind == V_SPACE;
+}
+
+bool v_true(value v)
+{
+    switch (v.kind) {
+    case V_UNDEFINED:
+    case V_NONE:
+        return false;
+    case V_BOOL:
+        return v.truth;
+    case V_INTEGER:
+        return v.whole != 0;
+    case V_REAL:
+        return v.real != 0;
+    case V_STRING:
+        return v.n > 0;
+    case V_LIST:
+    case V_DICT:
+        return v.items->n > 0;
+    default:
+        return true;
+    }
+}
+
+bool v_number(value v, double *out)
+{
+    *out = v.kind == V_REAL ? v.real : v.kind == V_BOOL ? v.truth : (double)v.whole;
+    return v.kind == V_REAL || v.kind == V_INTEGER || v.kind == V_BOOL;
+}
+
+/* Values come from JSON or are made by a tree, so none holds itself; depth is bounded as those are. */
+bool v_equal(value a, value b)
+{
+    double x, y;
+    if (v_number(a, &x) && v_number(b, &y)) return x == y;
+    if (a.kind != b.kind) return false;
+    switch (a.kind) {
+    case V_STRING:
+        return a.n == b.n && (!a.n || !memcmp(a.text, b.text, a.n));
+    case V_LIST:
+        if (a.items->n != b.items->n) return false;
+        for (size_t i = 0; i < a.items->n; i++)
+            if (!v_equal(a.items->item[i], b.items->item[i])) return false;
+        return true;
+    case V_DICT:
+        if (a.items->n != b.items->n) return false;
+        for (size_t i = 0; i < a.items->n; i += 2) {
+            value other;
+            if (!v_get(b, a.items->item[i].text, a.items->item[i].n, &other) ||
+                !v_equal(a.items->item[i + 1], other))
+                return false;
+        }
+        return true;
+    case V_SPACE:
+        return a.items == b.items;
+    case V_MACRO:
+        return a.macro == b.macro;
+    case V_FUNCTION:
+        return a.text == b.text;
+    default:
+        return true;
+    }
+}
+
+error *v_new(pool *p, value_kind kind, value *out)
+{
+    *out = (value){.kind = kind};
+    return pool_take(p, sizeof *out->items, &out->items);
+}
+
+error *v_append(pool *p, value list, value item)
+{
+    items *l = list.items;
+    if (l->n == l->capacity) {
+        size_t wanted = l->capacity ? 2 * l->capacity : 4;
+        value *grown;
+        TRY(pool_take(p, wanted * sizeof *grown, &grown));
+        if (l->n) memcpy(grown, l->item, l->n * sizeof *grown);
+        l->item = grown;
+        l->capacity = wanted;
+    }
+    l->item[l->n++] = item;
+    return NULL;
+}
+
+static value *find_key(value dict, const char *key, size_t n)
+{
+    for (size_t i = 0; i < dict.items->n; i += 2) {
+        value k = dict.items->item[i];
+        if (k.n == n && (!n || !memcmp(k.text, key, n))) return &dict.items->item[i + 1];
+    }
+    return NULL;
+}
+
+bool v_get(value dict, const char *key, size_t n, value *out)
+{
+    value *found = find_key(dict, key, n);
+    if (found) *out = *found;
+    return found != NULL;
+}
+
+error *v_put(pool *p, value dict, value key, value item)
+{
+    value *found = find_key(dict, key.text, key.n);
+    if (found) {
+        *found = item;
+        return NULL;
+    }
+    TRY(v_append(p, dict, key));
+    return v_append(p, dict, item);
+}
+
+error *v_concat(pool *p, value a, value b, value *out)
+{
+    char *text;
+    TRY(pool_take(p, a.n + b.n + 1, &text));
+    if (a.n) memcpy(text, a.text, a.n);
+    if (b.n) memcpy(text + a.n, b.text, b.n);
+    *out = v_string(text, a.n + b.n);
+    return NULL;
+}
+
+/* The shortest digits that say the same number, as Python prints them. */
+static int print_real(double x, char *out, size_t room)
+{
+    int n = 0;
+    for (int digits = 1; digits <= 17; digits++) {
+        n = snprintf(out, room, "%.*g", digits, x);
+        if (strtod(out, NULL) == x) break;
+    }
+    if (!strpbrk(out, ".en")) n += snprintf(out + n, room - (size_t)n, ".0");
+    return n;
+}
+
+error *v_shown(pool *p, value v, value *out)
+{
+    char text[40], *kept;
+    int n;
+    switch (v.kind) {
+    case V_STRING:
+        *out = v;
+        return NULL;
+    case V_UNDEFINED:
+        *out = v_string("", 0);
+        return NULL;
+    case V_NONE:
+        *out = v_string("None", 4);
+        return NULL;
+    case V_BOOL:
+        *out = v.truth ? v_string("True", 4) : v_string("False", 5);
+        return NULL;
+    case V_INTEGER:
+        n = snprintf(text, sizeof text, "%lld", (long long)v.whole);
+        break;
+    case V_REAL:
+        n = print_real(v.real, text, sizeof text);
+        break;
+    default:
+        return user_error("%s is printed, which only has a form in Python: tojson makes text of it",
+                          v_kind_name(v));
+    }
+    TRY(pool_take(p, (size_t)n + 1, &kept));
+    memcpy(kept, text, (size_t)n);
+    *out = v_string(kept, (size_t)n);
+    return NULL;
+}
+
+/* ---- JSON ---- */
+
+static error *from_string(pool *p, const char *text, value *out)
+{
+    size_t n = strlen(text);
+    char *kept;
+    TRY(pool_take(p, n + 1, &kept));
+    memcpy(kept, text, n);
+    *out = v_string(kept, n);
+    return NULL;
+}
+
+error *v_from_json(pool *p, const cJSON *json, int depth, value *out)
+{
+    enum { MOST_DEPTH = 64 };
+    if (depth > MOST_DEPTH) return user_error("the conversation nests deeper than %d", MOST_DEPTH);
+    if (cJSON_IsString(json)) return from_string(p, json->valuestring, out);
+    if (cJSON_IsNumber(json)) {
+        bool whole =
+            json->valuedouble == floor(json->valuedouble) && fabs(json->valuedouble) < 9e15;
+        *out = whole ? v_integer((int64_t)json->valuedouble) : v_real(json->valuedouble);
+        return NULL;
+    }
+    *out = cJSON_IsBool(json) ? v_bool(cJSON_IsTrue(json)) : v_none();
+    if (!cJSON_IsArray(json) && !cJSON_IsObject(json)) return NULL;
+    bool dict = cJSON_IsObject(json);
+    TRY(v_new(p, dict ? V_DICT : V_LIST, out));
+    for (const cJSON *i = json->child; i; i = i->next) {
+        value key, item;
+        TRY(v_from_json(p, i, depth + 1, &item));
+        if (dict) {
+            TRY(from_string(p, i->string, &key));
+            TRY(v_put(p, *out, key, item));
+        } else {
+            TRY(v_append(p, *out, item));
+        }
+    }
+    return NULL;
+}
+
+typedef struct {
+    pool *pool;
+    char *text;
+    size_t n, room;
+    int64_t indent;
+} writer;
+
+static error *write_text(writer *w, const char *text, size_t n)
+{
+    if (n > w->room - w->n) {
+        size_t room = 2 * (w->room + n);
+        char *grown;
+        TRY(pool_take(w->pool, room, &grown));
+        if (w->n) memcpy(grown, w->text, w->n);
+        w->text = grown;
+        w->room = room;
+    }
+    if (n) memcpy(w->text + w->n, text, n);
+    w->n += n;
+    return NULL;
+}
+
+static error *put_string(writer *w, value v)
+{
+    static const char plain[] = "\"\"\\\\\nn\rr\tt\bb\ff";
+    TRY(write_text(w, "\"", 1));
+    for (size_t i = 0; i < v.n; i++) {
+        unsigned char c = (unsigned char)v.text[i];
+        char code[8] = {(char)c};
+        size_t n = 1;
+        for (size_t k = 0; k + 1 < sizeof plain; k += 2)
+            if (v.text[i] == plain[k])
+                n = (size_t)snprintf(code, sizeof code, "\\%c", plain[k + 1]);
+        if (n == 1 && c < 0x20) n = (size_t)snprintf(code, sizeof code, "\\u%04x", c);
+        TRY(write_text(w, code, n));
+    }
+    return write_text(w, "\"", 1);
+}
+
+static error *new_line(writer *w, int depth)
+{
+    if (w->indent < 0) return NULL;
+    TRY(write_text(w, "\n", 1));
+    for (int64_t i = 0; i < depth * w->indent; i++)
+        TRY(write_text(w, " ", 1));
+    return NULL;
+}
+
+static error *put_json(writer *w, value v, int depth)
+{
+    value shown;
+    if (v.kind == V_STRING) return put_string(w, v);
+    if (v.kind == V_NONE) return write_text(w, "null", 4);
+    if (v.kind == V_BOOL) return v.truth ? write_text(w, "true", 4) : write_text(w, "false", 5);
+    if (v.kind == V_INTEGER || v.kind == V_REAL) {
+        TRY(v_shown(w->pool, v, &shown));
+        return write_text(w, shown.text, shown.n);
+    }
+    if (v.kind != V_LIST && v.kind != V_DICT) return user_error("tojson of %s", v_kind_name(v));
+    bool dict = v.kind == V_DICT;
+    size_t step = dict ? 2 : 1;
+    TRY(write_text(w, dict ? "{" : "[", 1));
+    for (size_t i = 0; i < v.items->n; i += step) {
+        if (i) TRY(write_text(w, w->indent < 0 ? ", " : ",", w->indent < 0 ? 2 : 1));
+        TRY(new_line(w, depth + 1));
+        if (dict) {
+            TRY(put_string(w, v.items->item[i]));
+            TRY(write_text(w, ": ", 2));
+        }
+        TRY(put_json(w, v.items->item[i + step - 1], depth + 1));
+    }
+    if (v.items->n) TRY(new_line(w, depth));
+    return write_text(w, dict ? "}" : "]", 1);
+}
+
+error *v_to_json(pool *p, value v, int64_t indent, value *out)
+{
+    writer w = {.pool = p, .indent = indent > 16 ? 16 : indent};
+    TRY(put_json(&w, v, 0));
+    *out = v_string(w.text, w.n);
+    return NULL;
+}
+
+/* ---- text ---- */
+
+/* Bytes of a character; what is no UTF-8 counts byte by byte. */
+static size_t character_size(const char *text, size_t n)
+{
+    size_t length = utf8_length((const uint8_t *)text, n);
+    return length ? length : 1;
+}
+
+size_t v_length(value v)
+{
+    size_t n = 0;
+    if (v.kind == V_LIST) return v.items->n;
+    if (v_is_dict(v)) return v.items->n / 2;
+    for (size_t i = 0; v.kind == V_STRING && i < v.n; i += character_size(v.text + i, v.n - i))
+        n++;
+    return n;
+}
+
+value v_slice_text(value v, size_t from, size_t to)
+{
+    size_t begin = v.n, at = 0, n = 0;
+    for (; at < v.n && n < to; n++) {
+        if (n == from) begin = at;
+        at += character_size(v.text + at, v.n - at);
+    }
+    return begin < at ? v_string(v.text + begin, at - begin) : v_string("", 0);
+}
+
+/* What Python's str.isspace() says yes to. */
+static bool is_blank(uint32_t c)
+{
+    return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 ||
+           c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
+           c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+/* Is the character of n bytes one of those to go? */
+static bool goes(const char *c, size_t n, const char *set, size_t n_set)
+{
+    if (!set)
+        return utf8_length((const uint8_t *)c, n) == n &&
+               is_blank(utf8_decode((const uint8_t *)c, n));
+    for (size_t i = 0, m; i < n_set; i += m) {
+        m = character_size(set + i, n_set - i);
+        if (m == n && !memcmp(c, set + i, n)) return true;
+    }
+    return false;
+}
+
+error *v_strip(value v, const char *set, size_t n_set, bool left, bool right, value *out)
+{
+    size_t begin = 0, end = v.n;
+    if (v.kind != V_STRING) return user_error("white space is taken from %s", v_kind_name(v));
+    while (left && begin < end) {
+        size_t n = character_size(v.text + begin, end - begin);
+        if (!goes(v.text + begin, n, set, n_set)) break;
+        begin += n;
+    }
+    while (right && begin < end) {
+        size_t n = 1;
+        while (n < 4 && n < end - begin && ((unsigned char)v.text[end - n] & 0xc0) == 0x80)
+            n++;
+        if (utf8_length((const uint8_t *)v.text + end - n, n) != n) n = 1;
+        if (!goes(v.text + end - n, n, set, n_set)) break;
+        end -= n;
+    }
+    *out = v_string(v.text + begin, end - begin);
+    return NULL;
+}

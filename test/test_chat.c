@@ -1,0 +1,328 @@
+/* test_chat.c - conversations: templates against transformers, what is learned, lines of JSON, packed files.
+ *
+ * test/golden/chat.jsonl has been made by test/golden/chat.py with transformers and Jinja2: templates in the
+ * manners of the families and corners of the language, each with its text or the fact that it is refused.
+ */
+#include "test/scratch.h"
+
+#include <zlib.h>
+
+#include "base/files.h"
+#include "base/json_lines.h"
+#include "base/unpack.h"
+#include "data/chat/chat.h"
+#include "infer/chat_tokens.h"
+
+/* ---- against transformers ---- */
+
+static void compare(const cJSON *line, const jinja_text *text)
+{
+    const char *want = cJSON_GetStringValue(cJSON_GetObjectItem(line, "text"));
+    const cJSON *spans = cJSON_GetObjectItem(line, "spans");
+    assert_non_null(want);
+    assert_string_equal(text->text, want);
+    assert_int_equal(2 * text->n_spans, cJSON_GetArraySize(spans));
+    for (size_t i = 0; i < text->n_spans; i++) {
+        assert_int_equal(text->spans[i].begin,
+                         cJSON_GetArrayItem(spans, (int)(2 * i))->valuedouble);
+        assert_int_equal(text->spans[i].end,
+                         cJSON_GetArrayItem(spans, (int)(2 * i + 1))->valuedouble);
+    }
+}
+
+static error *against_golden(void *context, const cJSON *line)
+{
+    const char *source = cJSON_GetStringValue(cJSON_GetObjectItem(line, "template"));
+    bool refused = cJSON_IsNull(cJSON_GetObjectItem(line, "text"));
+    int *n = context;
+    jinja *t = NULL;
+    jinja_text text = {0};
+    error *e = jinja_parse("it", source, strlen(source), &t);
+    if (!e) e = jinja_render(t, cJSON_GetObjectItem(line, "variables"), &text);
+    if (refused) {
+        if (!e) fail_msg("%s: rendered, but transformers refuses it", source);
+        assert_int_equal(error_kind_of(e), ERR_USER);
+        error_free(e);
+    } else {
+        if (e) fail_msg("%s: %s", source, error_text(e));
+        compare(line, &text);
+    }
+    jinja_text_free(&text);
+    jinja_free(t);
+    n[refused]++;
+    return NULL;
+}
+
+static void test_templates_against_transformers(void **state)
+{
+    (void)state;
+    uint8_t *lines;
+    size_t size;
+    int n[2] = {0};
+    ok(file_read_all("test/golden/chat.jsonl", 1 << 24, &lines, &size));
+    ok(json_lines("chat.jsonl", (const char *)lines, size, against_golden, n));
+    free(lines);
+    assert_true(n[0] > 60 && n[1] > 8);
+}
+
+static error *render(const char *source, const char *variables, char *out, size_t room)
+{
+    jinja *t;
+    jinja_text text = {0};
+    cJSON *v = cJSON_Parse(variables);
+    error *e = jinja_parse("FILE", source, strlen(source), &t);
+    if (!e) {
+        e = jinja_render(t, v, &text);
+        snprintf(out, room, "%s", text.text ? text.text : "");
+        jinja_text_free(&text);
+        jinja_free(t);
+    }
+    cJSON_Delete(v);
+    return e;
+}
+
+/* What is not rendered is named, with its line. */
+static void test_refused_constructs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source, *word;
+    } cases[] = {
+        {"\n{% include 'x' %}", "include"},
+        {"\n{{ 'x' | wordcount }}", "wordcount"},
+        {"\n{{ 1 is sameas(1) }}", "sameas"},
+        {"\n{{ 'x'.encode() }}", "encode"},
+        {"\n{{ strftime_now('%d') }}", "strftime_now"},
+        {"\n{% for a in [1] recursive %}{% endfor %}", "recursive"},
+        {"\n{{ cycler(1) }}", "cycler"},
+        {"\n{{ 1 < 2 < 3 }}", "chain"},
+        {"\n{{ [1] }}", "tojson"},
+        {"\n{{ 'x' | safe }}", "safe"},
+    };
+    char text[100];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        fails(render(cases[i].source, "{}", text, sizeof text), "FILE: line 2", cases[i].word);
+}
+
+/* A template that does not end, or grows without bounds, is stopped. */
+static void test_bounds(void **state)
+{
+    (void)state;
+    char text[100], deep[3000] = "{{ ";
+    fails(render("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
+                 "{}", text, sizeof text),
+          "the chat template FILE", "");
+    fails(render("{% set n = namespace(s='xxxxxxxx') %}{% for a in range(100) %}{% set n.s = n.s + "
+                 "n.s %}{% endfor %}",
+                 "{}", text, sizeof text),
+          "MiB of values", "");
+    for (int i = 0; i < 1200; i++)
+        strcat(deep, "(");
+    strcat(deep, "1");
+    for (int i = 0; i < 1200; i++)
+        strcat(deep, ")");
+    strcat(deep, " }}");
+    fails(render(deep, "{}", text, sizeof text), "nests deeper", "");
+    strcpy(deep, "{{ 1");
+    for (int i = 0; i < 1200; i++)
+        strcat(deep, "+1");
+    strcat(deep, " }}");
+    fails(render(deep, "{}", text, sizeof text), "nests deeper", "");
+    fails(render("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "{}", text, sizeof text),
+          "nests deeper", "");
+}
+
+/* ---- what is learned ---- */
+
+#define TURNS "{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}"
+#define ASKS  TURNS "{% if add_generation_prompt %}[assistant]{% endif %}"
+#define TALK                                                                                       \
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"3+4\"},{\"role\":\"assistant\",\"content\":"  \
+    "\"7\"},"                                                                                      \
+    "{\"role\":\"user\",\"content\":\"so\"},{\"role\":\"assistant\",\"content\":\"ok\"}]}"
+
+/* The learned parts of an example, with | between. */
+static error *learned(void **state, const char *template, const char *line, bool all, char *out)
+{
+    char *path = scratch_path(state, "it.jinja");
+    chat *c = NULL;
+    chat_example e = {0};
+    cJSON *json = cJSON_Parse(line);
+    if (template) ok(file_write_all(path, template, strlen(template)));
+    ok(chat_open(template ? path : NULL, *state, NULL, "</s>", &c));
+    error *failed = chat_read(c, json, all, &e);
+    *out = 0;
+    for (size_t i = 0; i < e.text.n_spans && !failed; i++)
+        sprintf(out + strlen(out), "%.*s|", (int)(e.text.spans[i].end - e.text.spans[i].begin),
+                e.text.text + e.text.spans[i].begin);
+    chat_example_free(&e);
+    chat_close(c);
+    cJSON_Delete(json);
+    free(path);
+    return failed;
+}
+
+static void test_answers(void **state)
+{
+    char text[300];
+    ok(learned(state, ASKS, TALK, false, text));
+    assert_string_equal(text, "7</s>|ok</s>|");
+    ok(learned(state, ASKS, TALK, true, text));
+    assert_string_equal(text, "[user]3+4</s>[assistant]7</s>[user]so</s>[assistant]ok</s>|");
+    ok(learned(
+        state,
+        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
+        "{% endgeneration %}{% endif %};{% endfor %}",
+        TALK, false, text));
+    assert_string_equal(text, "7|ok|");
+    ok(learned(state, NULL, "{\"prompt\":\"a \",\"completion\":\"b\"}", false, text));
+    assert_string_equal(text, "b|");
+    ok(learned(state, NULL, "{\"text\":\"all of it\"}", false, text));
+    assert_string_equal(text, "all of it|");
+    ok(learned(state, ASKS,
+               "{\"prompt\":[{\"role\":\"user\",\"content\":\"x\"}],\"completion\":[{\"role\":"
+               "\"assistant\",\"content\":"
+               "\"y\"}]}",
+               false, text));
+    assert_string_equal(text, "y</s>|");
+    /* no telling where the answer begins, or ends */
+    fails(learned(state, TURNS "{% if add_generation_prompt %}<answer>{% endif %}", TALK, false,
+                  text),
+          "message 2", "generation");
+    fails(learned(state, "{{ messages | length }}" ASKS, TALK, false, text), "message 2",
+          "--learn all");
+    fails(learned(state, NULL, "{\"messages\":[]}", false, text), "--template", "");
+    fails(learned(state, ASKS, "{\"messages\":[{\"content\":\"x\"}]}", false, text), "message 1",
+          "role");
+    fails(learned(state, ASKS, "{\"prompt\":\"x\"}", false, text), "neither messages", "");
+}
+
+static void test_tokenizer_config(void **state)
+{
+    static const char config[] =
+        "{\"bos_token\":{\"content\":\"<b>\"},\"eos_token\":\"<e>\",\"chat_template\":[{\"name\":"
+        "\"tools\",\"template\":\"no\"},{\"name\":\"default\",\"template\":\"{{ bos_token }}"
+        "{{ messages[0].content }}{{ eos_token }}\"}]}";
+    char *path = scratch_path(state, "tokenizer_config.json");
+    chat *c;
+    jinja_text text;
+    cJSON *messages = cJSON_Parse("[{\"role\":\"user\",\"content\":\"x\"}]");
+    ok(file_write_all(path, config, strlen(config)));
+    ok(chat_open(NULL, *state, "other", "other", &c));
+    ok(chat_prompt(c, messages, &text));
+    assert_string_equal(text.text, "<b>x<e>");
+    jinja_text_free(&text);
+    chat_close(c);
+    cJSON_Delete(messages);
+    assert_int_equal(remove(path), 0);
+    free(path);
+}
+
+/* Tokens that reach into a learned part are learned; the end of a text is. */
+static void test_tokens(void **state)
+{
+    (void)state;
+    bpe *v;
+    chat_tokens t;
+    static const char text[] = "aaab aaab aaab";
+    jinja_span span = {3, 6};
+    chat_example e = {
+        .text = {.text = (char *)(size_t) "aaabaaaaaa", .n = 10, .spans = &span, .n_spans = 1},
+        .plain = true};
+    ok(bpe_learn((const uint8_t *)text, sizeof text - 1, 257, &v)); /* 256: aa */
+    ok(bpe_add_end_of_text(v));
+    ok(chat_encode(v, &e, BPE_SPECIAL_TEXT, &t)); /* aa a b aa aa aa end */
+    const uint8_t want[] = {0, 0, 1, 1, 0, 0, 1};
+    assert_int_equal(t.n, sizeof want);
+    assert_memory_equal(t.learned, want, sizeof want);
+    assert_int_equal(t.ids[6], 257);
+    chat_tokens_free(&t);
+    bpe_close(v);
+}
+
+/* ---- files ---- */
+
+static error *count_line(void *context, const cJSON *line)
+{
+    ++*(int *)context;
+    return cJSON_GetObjectItem(line, "bad") ? user_error("it is bad") : NULL;
+}
+
+static void test_lines(void **state)
+{
+    (void)state;
+    static const char fine[] = "{}\n \r\n{\"a\":[1]}",
+                      bad[] = "{}\n{\"bad\":1}\n[1]\n{\n{\"a\":\"\\u0000\"}\n{}\n";
+    int n = 0;
+    ok(json_lines("FILE", fine, sizeof fine - 1, count_line, &n));
+    assert_int_equal(n, 2);
+    fails(json_lines("FILE", bad, sizeof bad - 1, count_line, &n), "FILE, line 2: it is bad",
+          "3 more: lines 3, 4, 5");
+    assert_int_equal(n, 5);
+}
+
+/* n bytes as a member of gzip's. */
+static size_t gzip(const uint8_t *bytes, size_t n, uint8_t *out, size_t room)
+{
+    z_stream z = {0};
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = (Bytef *)(size_t)bytes, z.avail_in = (uInt)n, z.next_out = out,
+    z.avail_out = (uInt)room;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&z);
+    return room - z.avail_out;
+}
+
+static void test_unpacking(void **state)
+{
+    (void)state;
+    enum { N = 3000000, ROOM = 100000 };
+    uint8_t *text, *packed, *bytes = NULL;
+    size_t n, used = 0, capacity = 0;
+    ok(alloc_array(&text, N, 1));
+    ok(alloc_array(&packed, ROOM, 1));
+    for (size_t i = 0; i < N; i++)
+        text[i] = (uint8_t)('a' + i / 1000 % 26);
+    n = gzip(text, N, packed, ROOM);
+    n += gzip(text, 5, packed + n, ROOM - n); /* another member */
+    for (size_t cut = 0; cut < 2; cut++) {
+        free(bytes);
+        bytes = NULL;
+        capacity = 0;
+        ok(alloc_array(&bytes, n + 3, 1));
+        memcpy(bytes, "abc", 3);
+        memcpy(bytes + 3, packed, n);
+        used = capacity = n + 3 - cut;
+        if (cut)
+            fails(unpack("FILE", &bytes, &used, &capacity, 3, 0), "FILE", "no whole gzip file");
+        else
+            ok(unpack("FILE", &bytes, &used, &capacity, 3, 0));
+        if (!cut) {
+            assert_int_equal(used, 3 + N + 5);
+            assert_memory_equal(bytes, "abc", 3);
+            assert_memory_equal(bytes + 3, text, N);
+            assert_memory_equal(bytes + 3 + N, text, 5);
+            used = n + 3;
+            memcpy(bytes + 3, packed, n);
+            fails(unpack("FILE", &bytes, &used, &capacity, 3, 1000), "more than 1000 bytes", "");
+        }
+    }
+    free(bytes);
+    free(packed);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_templates_against_transformers),
+        cmocka_unit_test(test_refused_constructs),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test_setup_teardown(test_answers, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(test_tokenizer_config, scratch_make, scratch_remove),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_unpacking),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
