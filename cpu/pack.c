@@ -1,28 +1,9 @@
 /* pack.c - see pack.h */
 #include "cpu/pack.h"
 
-#include "cpu/lanes.h"
-
 #include <stdbool.h>
 
 enum { PART = 16 }; /* rows at a time */
-
-LANE_FN const char *element(operand f, int64_t i, int64_t k)
-{
-    return (const char *)f.data + (i * f.row + k * f.col) * (f.type == BF16 ? 2 : 4);
-}
-
-/* n numbers, the other lanes 0 */
-LANE_FN lanes load_lanes(dtype type, const char *from, int64_t n)
-{
-    if (type == F32)
-        return n == LANES ? lanes_load((const float *)(const void *)from)
-                          : lanes_load_part((const float *)(const void *)from, n);
-    if (n == LANES) return lanes_of_bf16((const uint16_t *)(const void *)from);
-    uint16_t part[LANES] = {0};
-    memcpy(part, from, (size_t)n * sizeof *part);
-    return lanes_of_bf16(part);
-}
 
 /* `width` lanes; what the others would overwrite is written next, but for the last of a strip. */
 LANE_FN void put(float *to, lanes v, int64_t width, bool last)

@@ -7,6 +7,7 @@
 #ifndef REGRAD_CPU_PACK_H
 #define REGRAD_CPU_PACK_H
 
+#include "cpu/lanes.h"
 #include "cpu/product.h"
 
 /* Rows [i, i + n) and columns [k, k + depth) of f, n <= TILE_ROWS: to (depth, TILE_ROWS). */
@@ -14,5 +15,24 @@ void pack_rows(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float 
 
 /* Columns [i, i + n) and rows [k, k + depth) of f, n <= TILE_COLS: to (depth, TILE_COLS). */
 void pack_columns(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to);
+
+/* ---- what else reads operands by lanes ---- */
+
+LANE_FN const char *element(operand f, int64_t i, int64_t k)
+{
+    return (const char *)f.data + (i * f.row + k * f.col) * (f.type == BF16 ? 2 : 4);
+}
+
+/* n numbers, the other lanes 0 */
+LANE_FN lanes load_lanes(dtype type, const char *from, int64_t n)
+{
+    if (type == F32)
+        return n == LANES ? lanes_load((const float *)(const void *)from)
+                          : lanes_load_part((const float *)(const void *)from, n);
+    if (n == LANES) return lanes_of_bf16((const uint16_t *)(const void *)from);
+    uint16_t part[LANES] = {0};
+    memcpy(part, from, (size_t)n * sizeof *part);
+    return lanes_of_bf16(part);
+}
 
 #endif

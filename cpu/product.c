@@ -11,6 +11,7 @@
 #include "cpu/cpu_internal.h"
 #include "cpu/micro.h"
 #include "cpu/pack.h"
+#include "cpu/tile.h"
 
 #include <stdatomic.h>
 
@@ -18,10 +19,9 @@ enum {
     DEPTH = PRODUCT_DEPTH,
     GROUP = 4,                   /* most panels of a job, and of what is packed at a time */
     CHUNK_DEPTH = PRODUCT_CHUNK, /* at least that deep, if there is so much */
-    L2 = 1 << 17,    /* floats: of a part of the shared side, where the depth is cut anyway */
-    JOBS_EACH = 4,   /* for each thread, or more */
-    SMALL = 1 << 17, /* multiplications below which waking threads does not pay */
-    TILE = TILE_ROWS * TILE_COLS
+    L2 = 1 << 17,   /* floats: of a part of the shared side, where the depth is cut anyway */
+    JOBS_EACH = 4,  /* for each thread, or more */
+    SMALL = 1 << 17 /* multiplications below which waking threads does not pay */
 };
 
 /* The panel that a job packs for itself. */
@@ -53,123 +53,6 @@ typedef struct {
 typedef struct {
     int64_t s, ns, t, nt, k, nk;
 } chunk;
-
-/* ---- a tile's end ---- */
-
-/* A tile in the output, and whether it is its first and its last part of the depth. */
-typedef struct {
-    int64_t i, j, rows, cols;
-    bool first, last;
-    float *sums; /* where its f32 sums are, between the parts */
-    int64_t ld;
-} spot;
-
-#define EACH_ROW  for (int64_t r = 0; r < s->rows; r++)
-#define EACH_CELL for (int64_t c = 0; c < cols; c++)
-
-ROW_FN void add_old(const product *p, const spot *s, int64_t cols, float *tile)
-{
-    if (p->beta == 0) return;
-    EACH_ROW
-    {
-        float *x = tile + r * TILE_COLS, beta = p->beta;
-        const void *old = element_at(p->out, s->i + r, s->j);
-        FOR_WORKING_TYPE(p->out.type, EACH_CELL x[c] = beta * load(TYPE, old, c) + x[c]);
-    }
-}
-
-ROW_FN void add_sums(const spot *s, int64_t cols, float *tile)
-{
-    EACH_ROW
-    EACH_CELL tile[r * TILE_COLS + c] = s->sums[r * s->ld + c] + tile[r * TILE_COLS + c];
-}
-
-ROW_FN void add_bias(const product *p, const spot *s, int64_t cols, float *tile)
-{
-    const void *bias = element_at(p->bias, 0, s->j);
-    EACH_ROW
-    {
-        float *x = tile + r * TILE_COLS;
-        FOR_WORKING_TYPE(p->bias.type, EACH_CELL x[c] += load(TYPE, bias, c));
-    }
-}
-
-/* tile = part of x, or the other way round */
-ROW_FN void load_tile(tensor x, const spot *s, int64_t cols, float *tile)
-{
-    EACH_ROW
-    {
-        const void *from = element_at(x, s->i + r, s->j);
-        FOR_WORKING_TYPE(x.type, EACH_CELL tile[r * TILE_COLS + c] = load(TYPE, from, c));
-    }
-}
-
-ROW_FN void store_tile(tensor x, const spot *s, int64_t cols, const float *tile)
-{
-    EACH_ROW
-    {
-        void *to = element_at(x, s->i + r, s->j);
-        FOR_WORKING_TYPE(x.type, EACH_CELL store(TYPE, to, c, tile[r * TILE_COLS + c]));
-    }
-}
-
-/* In bf16 the argument is rounded, whether it is kept or not: so it can be made again from it. */
-ROW_FN void activate_tile(const product *p, const spot *s, int64_t cols, float *tile)
-{
-    if (p->out.type == BF16)
-        for (int64_t i = 0; i < s->rows * TILE_COLS; i++)
-            tile[i] = float_of_bf16(bf16_of_float(tile[i]));
-    if (present(p->pre)) store_tile(p->pre, s, cols, tile);
-    activate(p->act, s->rows * TILE_COLS, tile, tile);
-}
-
-ROW_FN void slope_tile(const product *p, const spot *s, int64_t cols, float *tile)
-{
-    float at[TILE] = {0};
-    load_tile(p->slope_at, s, cols, at);
-    activate_grad(p->act, s->rows * TILE_COLS, at, tile);
-}
-
-ROW_FN void add_residual(const product *p, const spot *s, int64_t cols, float *tile)
-{
-    EACH_ROW
-    {
-        float *x = tile + r * TILE_COLS;
-        const void *from = element_at(p->residual, s->i + r, s->j);
-        FOR_WORKING_TYPE(p->residual.type, EACH_CELL x[c] += load(TYPE, from, c));
-    }
-}
-
-ROW_FN void finish_as(const product *p, const spot *s, int64_t cols, float *tile)
-{
-    if (p->alpha != 1)
-        for (int64_t i = 0; i < s->rows * TILE_COLS; i++)
-            tile[i] *= p->alpha;
-    if (s->first)
-        add_old(p, s, cols, tile);
-    else
-        add_sums(s, cols, tile);
-    if (!s->last) {
-        EACH_ROW
-        memcpy(s->sums + r * s->ld, tile + r * TILE_COLS, (size_t)cols * sizeof *tile);
-        return;
-    }
-    if (present(p->bias)) add_bias(p, s, cols, tile);
-    if (present(p->slope_at))
-        slope_tile(p, s, cols, tile);
-    else if (p->act != ACT_NONE)
-        activate_tile(p, s, cols, tile);
-    if (present(p->residual)) add_residual(p, s, cols, tile);
-    store_tile(p->out, s, cols, tile);
-}
-
-static void finish(const product *p, const spot *s, float *tile)
-{
-    if (s->cols == TILE_COLS)
-        finish_as(p, s, TILE_COLS, tile);
-    else
-        finish_as(p, s, s->cols, tile);
-}
 
 /* ---- jobs ---- */
 
@@ -233,20 +116,6 @@ static void pack_shared(work *w, const chunk *c, int64_t which, int64_t k)
                    min64(DEPTH, c->nk - k), shared_panel(w, c, which, k));
 }
 
-static bool ends_with_sum(const product *p)
-{
-    return p->act == ACT_NONE && !present(p->bias) && !present(p->residual) &&
-           !present(p->slope_at);
-}
-
-/* Whether the sum is all that a tile has to store, or to add to what is there. */
-static bool is_plain(const product *p, const spot *s)
-{
-    if (s->cols < TILE_COLS || p->alpha != 1) return false;
-    if (s->first && p->beta != 0 && (p->beta != 1 || p->out.type != F32)) return false;
-    return !s->last || (p->out.type == F32 && ends_with_sum(p));
-}
-
 /* One tile: panel `which` of the shared side times one of the streamed side, which is at t. */
 static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int64_t k,
                     const float *own, ahead *next)
@@ -270,7 +139,7 @@ static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int
         at.ld = w->shares_rows ? w->wide : w->chunk;
         at.sums = w->sums + (w->shares_rows ? s * at.ld + t : t * at.ld + s);
     }
-    bool plain = is_plain(p, &at);
+    bool plain = tile_is_plain(p, &at);
     micro_tile(A_PACKED, (int)at.rows,
                &(micro_product){.a = w->shares_rows ? shared : own,
                                 .b = w->shares_rows ? own : shared,
@@ -281,7 +150,7 @@ static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int
                                 .add = plain && (!at.first || p->beta != 0),
                                 .next = soon,
                                 .n_next = look_ahead(next, soon)});
-    if (!plain) finish(p, &at, tile);
+    if (!plain) tile_finish(p, &at, tile);
 }
 
 /* Group g of the streamed panels against panels [first, end) of the shared side. */
@@ -414,15 +283,15 @@ static void finish_blas(const product *p, int64_t i, int64_t j, int64_t m, int64
     for (int64_t r = 0; r < m && !ends_with_sum(p); r += TILE_ROWS)
         for (int64_t c = 0; c < n; c += TILE_COLS) {
             float tile[TILE] = {0};
-            finish(p,
-                   &(spot){.i = i + r,
-                           .j = j + c,
-                           .rows = min64(TILE_ROWS, m - r),
-                           .cols = min64(TILE_COLS, n - c),
-                           .last = true,
-                           .sums = row(p->out, i + r) + j + c,
-                           .ld = p->out.ld},
-                   tile);
+            tile_finish(p,
+                        &(spot){.i = i + r,
+                                .j = j + c,
+                                .rows = min64(TILE_ROWS, m - r),
+                                .cols = min64(TILE_COLS, n - c),
+                                .last = true,
+                                .sums = row(p->out, i + r) + j + c,
+                                .ld = p->out.ld},
+                        tile);
         }
 }
 
@@ -452,6 +321,7 @@ void product_run(device *dev, const product *p)
                  blas_range, &(blas_work){cpu_blas(dev), p});
         return;
     }
+    if (product_few(dev, p)) return;
     tensor room = cpu_room(dev);
     if (!present(room)) {
         run_on_stack(dev, p);

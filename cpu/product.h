@@ -63,6 +63,12 @@ typedef struct {
 
 void product_run(device *dev, const product *p);
 
+/* The most rows of a that are multiplied without packing b. */
+enum { PRODUCT_FEW = 4 };
+
+/* Does it, if a has few rows, b is stored transposed and out is overwritten: a token's step (product_few.c). */
+bool product_few(device *dev, const product *p);
+
 /* ---- products of what lies in a cache anyway, by the calling thread alone ---- */
 
 /* A row-major matrix of f32 inside a larger one. */
@@ -73,6 +79,8 @@ typedef struct {
 
 /* c (m,n) = x y + beta c with x (m,k), y (k,n); a t after a letter: that one is stored transposed.
  * beta is 0 or 1. */
+void few_xyt(int64_t m, int64_t n, int64_t k, panel x, panel y, float *c,
+             int64_t ldc); /* m <= PRODUCT_FEW */
 void small_xy(int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc);
 void small_xyt(int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c,
                int64_t ldc);

@@ -6,8 +6,9 @@
 #include "cpu/cpu_internal.h"
 #include "cpu/micro.h"
 #include "cpu/pack.h"
+#include "cpu/tile.h"
 
-enum { DEPTH = PRODUCT_DEPTH, TILE = TILE_ROWS * TILE_COLS };
+enum { DEPTH = PRODUCT_DEPTH };
 
 /* One tile of c, over a part of the depth. */
 static void small_tile(operand x, int rows, panel y, int64_t cols, int64_t depth, float beta,
