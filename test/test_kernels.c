@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/bf16.h"
 #include "base/rng.h"
 #include "cpu/cpu.h"
 #include "test/small_run.h"
@@ -94,25 +95,46 @@ static void draw(float *x, int64_t n, uint64_t seed)
         x[i] = (float)rng_uniform(seed, RNG_TEST, (uint64_t)i) - 0.5f;
 }
 
-/* Row r of the output alone, and in a batch: the same bits. */
+/* Rows of the output alone, a few of them, and all: the same bits, by f32 and by bf16. */
+static void rows_alone(dtype type, const void *x, const void *w, int64_t k)
+{
+    enum { ALL = 9 };
+    static float all[ALL * MOST], some[ALL * MOST];
+    size_t size = dtype_size(type);
+    device dev;
+    must(cpu_device(2, &dev));
+    tensor tw = tensor_of((void *)(size_t)w, type, SHAPE(MOST, k));
+    OP(linear, &dev, 0, .out = tensor_of(all, type, SHAPE(ALL, MOST)),
+       .x = tensor_of((void *)(size_t)x, type, SHAPE(ALL, k)), .w = tw, .act = ACT_GELU_TANH);
+    for (int64_t rows = 1; rows < ALL; rows++)
+        for (int64_t r = 0; r + rows <= ALL; r++) {
+            const char *from = (const char *)x + (size_t)(r * k) * size;
+            OP(linear, &dev, 0, .out = tensor_of(some, type, SHAPE(rows, MOST)),
+               .x = tensor_of((void *)(size_t)from, type, SHAPE(rows, k)), .w = tw,
+               .act = ACT_GELU_TANH);
+            assert_memory_equal(some, (const char *)all + (size_t)(r * MOST) * size,
+                                (size_t)(rows * MOST) * size);
+        }
+    must(device_status(&dev));
+    cpu_close(&dev);
+}
+
 static void test_row_alone(void **state)
 {
     (void)state;
-    static float x[5 * DEEP], w[MOST * DEEP], all[5 * MOST], one[MOST];
-    device dev;
-    must(cpu_device(2, &dev));
-    draw(x, 5 * DEEP, 1);
+    static float x[9 * DEEP], w[MOST * DEEP];
+    static uint16_t x16[9 * DEEP], w16[MOST * DEEP];
+    draw(x, 9 * DEEP, 1);
     draw(w, MOST * DEEP, 2);
-    tensor tw = tensor_of(w, F32, SHAPE(MOST, DEEP));
-    OP(linear, &dev, 0, .out = tensor_of(all, F32, SHAPE(5, MOST)),
-       .x = tensor_of(x, F32, SHAPE(5, DEEP)), .w = tw);
-    for (int64_t r = 0; r < 5; r++) {
-        OP(linear, &dev, 0, .out = tensor_of(one, F32, SHAPE(1, MOST)),
-           .x = tensor_of(x + r * DEEP, F32, SHAPE(1, DEEP)), .w = tw);
-        assert_memory_equal(one, all + r * MOST, sizeof one);
+    for (int i = 0; i < 9 * DEEP; i++)
+        x16[i] = bf16_of_float(x[i]);
+    for (int i = 0; i < MOST * DEEP; i++)
+        w16[i] = bf16_of_float(w[i]);
+    const int64_t depths[] = {1, 2, 7, 16, 33, 256, 257, DEEP};
+    for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
+        rows_alone(F32, x, w, depths[i]);
+        rows_alone(BF16, x16, w16, depths[i]);
     }
-    must(device_status(&dev));
-    cpu_close(&dev);
 }
 
 static void test_unknown(void **state)
