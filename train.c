@@ -19,7 +19,9 @@
 #include "train/loop.h"
 #include "plan/plan_report.h"
 #include "train/join.h"
+#include "train/freeze.h"
 #include "train/task.h"
+#include "train/tuning.h"
 
 #include <errno.h>
 #include <omp.h>
@@ -37,6 +39,7 @@ static error *print_json(const trainer *t)
 
 static error *show_plan(const trainer *t)
 {
+    tuning_tell(t->o);
     TRY(t->o->json ? print_json(t) : plan_print(t, stdout));
     const char *out = t->o->out, *beside = t->o->plan_beside;
     if (out) TRY(plan_write(t));
@@ -47,6 +50,16 @@ static error *show_plan(const trainer *t)
     return user_error("cannot write to the standard output: %s: make room, or write to another "
                       "disk",
                       strerror(errno));
+}
+
+/* What of the model is trained, and how a loaded one is where nothing was said. */
+static void tell_trained(const trainer *t)
+{
+    int64_t trained = trained_count(&t->params), all = params_count(&t->params);
+    if (trained < all)
+        printf("trained: %lld parameters%s\n", (long long)trained,
+               t->params.adapted ? ", of adapters" : "");
+    tuning_tell(t->o);
 }
 
 static error *train_on(trainer *t, device *dev)
@@ -60,6 +73,7 @@ static error *train_on(trainer *t, device *dev)
            !op_has_graphs(dev)   ? ""
            : t->o->no_cuda_graph ? "; operations are launched one by one"
                                  : "; the step is one CUDA graph");
+    tell_trained(t);
     int method = t->o->training.attention;
     if (method != ATTENTION_OWN)
         printf("attention: %s%s\n", t->o->attention,

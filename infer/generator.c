@@ -22,7 +22,9 @@ static error *build(generator *g, int64_t stride)
     TRY(arena_create(&block_kinds, &g->arena));
     arena_attach(g->arena, &g->null);
     g->r = (run){.dev = &g->null, .arena = g->arena, .params = &g->params};
-    TRY(g->kind->create(&g->config, &plain_training, &g->params, &g->model));
+    training_policy how = plain_training;
+    if (g->adapters) how.lora = *adapter_plan(g->adapters);
+    TRY(g->kind->create(&g->config, &how, &g->params, &g->model));
     for (int i = 0; i < g->params.n; i++)
         g->params.row[i].trainable = false; /* so no gradients are placed */
     if (g->scores)
@@ -41,10 +43,18 @@ static error *build(generator *g, int64_t stride)
 error *generator_plan(const model_kind *kind, const model_config *c, int64_t stride,
                       const device_kind *on, generator **out)
 {
+    return generator_plan_adapted(kind, c, NULL, stride, on, out);
+}
+
+error *generator_plan_adapted(const model_kind *kind, const model_config *c,
+                              const adapter_file *adapters, int64_t stride, const device_kind *on,
+                              generator **out)
+{
     generator *g = NULL;
     TRY(alloc_array(&g, 1, sizeof *g));
     g->kind = kind;
     g->config = *c;
+    g->adapters = adapters;
     g->scores = stride > 0;
     g->null = device_null();
     g->null.kind = on;
@@ -63,7 +73,8 @@ error *generator_commit(generator *g, device *dev, const weights *w, bool widen)
     g->r.dev = dev;
     place_blocks(g);
     TRY(device_status(dev));
-    return weights_read(w, &g->params, widen, dev);
+    TRY(weights_read(w, &g->params, widen, dev));
+    return g->adapters ? adapter_read(g->adapters, &g->params, widen, dev) : NULL;
 }
 
 void generator_destroy(generator *g)

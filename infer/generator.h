@@ -11,11 +11,13 @@
 
 #include "infer/decoder.h"
 #include "infer/scorer.h"
+#include "io/adapter_file.h"
 #include "io/model_file.h"
 
 typedef struct {
     const model_kind *kind;
     model_config config;
+    const adapter_file *adapters; /* ? */
     device null;
     arena *arena;
     tensor room; /* lent to the device; absent if it needs none */
@@ -30,6 +32,10 @@ typedef struct {
 /* stride: 0 to generate, else the scorer's. */
 error *generator_plan(const model_kind *kind, const model_config *c, int64_t stride,
                       const device_kind *on, generator **out) NODISCARD;
+/* The same with adapters beside the model, if there are any (NULL: none); they must outlive it. */
+error *generator_plan_adapted(const model_kind *kind, const model_config *c,
+                              const adapter_file *adapters, int64_t stride, const device_kind *on,
+                              generator **out) NODISCARD;
 error *generator_commit(generator *g, device *dev, const weights *w, bool widen) NODISCARD;
 void generator_destroy(generator *g); /* before the device is closed; NULL is fine */
 

@@ -82,6 +82,17 @@ static error *refuse_pickles(const weights *w)
     return NULL;
 }
 
+static error *refuse_adapters(const weights *w)
+{
+    char path[PATH_LENGTH];
+    TRY(path_join(path, w->directory, "adapter_config.json"));
+    if (access(path, F_OK)) return NULL;
+    return user_error(
+        "%s has adapters alone: give the model that they are beside, and this as --adapter "
+        "(./export: as --merge)",
+        w->directory);
+}
+
 static error *open_directory(weights *w)
 {
     char path[PATH_LENGTH];
@@ -96,6 +107,7 @@ static error *open_directory(weights *w)
         return open_tensors(w, path);
     }
     TRY(path_join(path, w->directory, "model.safetensors"));
+    if (access(path, F_OK)) TRY(refuse_adapters(w));
     if (access(path, F_OK)) TRY(refuse_pickles(w));
     return open_tensors(w, path);
 }

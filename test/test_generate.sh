@@ -198,6 +198,34 @@ families() {
     done
 }
 
+# adapters beside a model, and merged into it, are one model
+adapters() {
+    local bin=$root/build/release
+    for model in run run-llama; do
+        data=data vocab=data.vocab
+        [ $model = run ] || { data=f vocab=$root/test/golden/bpe_llama.json; }
+        rm -rf tuned merged
+        "$bin/train_gpt" --load $model --lora 3 --lora-on '*' --batch 4 --steps 20 --lr 0.05 --warmup 2 --eval-every 0 \
+            --train-data ${data}_train.bin --out tuned --threads 1 --device cpu >log 2>&1 &&
+            "$bin/export" --merge tuned $model merged >log 2>&1
+        report "$model: adapters are trained and merged" $?
+        words=(--vocab "$vocab" --threads 1)
+        run --load $model "${words[@]}" --eval text && cp out plain
+        run --load $model --adapter tuned "${words[@]}" --eval text && cp out beside && ! cmp -s plain beside
+        report "$model: --adapter is heeded" $?
+        run --load merged "${words[@]}" --eval text && paste <(grep -o '[0-9.]*' beside) <(grep -o '[0-9.]*' out) |
+            awk '{ d = $1 - $2; if (d * d > 1e-8 * $1 * $1) bad = 1 } END { exit bad || !NR }'
+        report "$model: merged is as good as beside" $?
+        run --load $model --adapter tuned "${words[@]}" --prompt line --temperature 0 --tokens 30 && cp out beside
+        run --load merged "${words[@]}" --prompt line --temperature 0 --tokens 30 && cmp -s out beside
+        report "$model: the same text" $?
+    done
+    refuses 'adapters alone' 'adapters alone|--adapter' --load tuned --vocab data.vocab --prompt x
+    refuses 'adapters of another model' 'has no place' --load run --adapter tuned --vocab data.vocab --prompt x
+    sed 's/"use_rslora":/"use_dora": true, "use_rslora":/' tuned/adapter_config.json >c && cp c tuned/adapter_config.json
+    refuses 'what is not LoRA' 'use_dora is true' --load run-llama --adapter tuned --prompt-ids 9
+}
+
 cd "$work" || exit 1
 build=release
 make_model
@@ -208,6 +236,7 @@ cp run/config.json nan/ # the last 4 KiB are parameters, now all bits set
 { head -c -4096 run/model.safetensors; head -c 4096 /dev/zero | tr '\0' '\377'; } >nan/model.safetensors
 generate=$root/build/release/generate
 families
+adapters
 for directory in "${builds[@]}"; do
     build=$(basename "$directory") generate=$directory/generate
     if [ ! -x "$generate" ]; then

@@ -133,8 +133,9 @@ static void make_model(void **state, small_run *s, const char *more)
 static void load(void **state, small_run *s, const char *name, const char *more)
 {
     char arguments[500];
-    snprintf(arguments, sizeof arguments, "--load %s/%s --batch 3 --seq 11 --threads 2 %s",
-             (char *)*state, name, more);
+    snprintf(arguments, sizeof arguments,
+             "--load %s/%s --batch 3 --seq 11 --threads 2 --grad-clip 0 %s", (char *)*state, name,
+             more);
     small_open(s, arguments);
 }
 

@@ -7,12 +7,15 @@
  *   export --to gguf  DIR|FILE OUT      OUT, one file for llama.cpp, with the tokenizer in it;
  *                                       --type f32, f16, bf16 or q8_0
  *
+ *   --merge DIR                         the matrices with peft's adapters of DIR added to them
+ *
  * What the other form cannot express is refused by name, and nothing that exists is written over.
  */
 #include "train/choose_device.h"
 #include "base/files.h"
 #include "data/bpe/bpe.h"
 #include "data/bpe/bpe_parts.h"
+#include "io/adapter_file.h"
 #include "io/gguf_model.h"
 #include "io/llmc.h"
 #include "run/log.h"
@@ -29,7 +32,7 @@
 #include <unistd.h>
 
 typedef struct {
-    const char *to, *from, *out, *vocab, *type;
+    const char *to, *from, *out, *vocab, *type, *merge;
     bool widen, fast;
     const char *wrong; /* the word that has no place */
 } arguments;
@@ -39,7 +42,8 @@ static const char doc[] =
     "DIR|FILE is what train_gpt --load takes. Forms: hf (a directory that transformers loads) and "
     "llmc (llm.c's model .bin, version 3).\n\n"
     "  export --to hf runs/train exported\n"
-    "  export --to hf gpt2_124M.bin gpt2";
+    "  export --to hf gpt2_124M.bin gpt2\n"
+    "  export --merge runs/lora base merged";
 
 static const struct argp_option argp_options[] = {
     {"to", 't', "FORM", 0, "hf, llmc or gguf (default: hf)", 0},
@@ -53,6 +57,10 @@ static const struct argp_option argp_options[] = {
     {"fast-tokenizer", 'F', NULL, 0,
      "With hf: write a tokenizer, too, that AutoTokenizer takes for another one; "
      "PreTrainedTokenizerFast.from_pretrained(OUT) takes it as it is",
+     0},
+    {"merge", 'm', "DIR", 0,
+     "Add the adapters of DIR (adapter_model.safetensors, adapter_config.json) to the model's "
+     "matrices",
      0},
     {"widen", 'w', NULL, 0, "Take 16-bit floats as f32, which keeps every value (default: refuse)",
      0},
@@ -75,6 +83,9 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
         return 0;
     case 'F':
         a->fast = true;
+        return 0;
+    case 'm':
+        a->merge = arg;
         return 0;
     case 'w':
         a->widen = true;
@@ -135,11 +146,11 @@ static void holder_close(holder *h)
     if (h->dev.state) device_close(&h->dev);
 }
 
-static error *holder_fill(holder *h, const weights *w, bool widen)
+static error *holder_read(holder *h, const weights *w, const adapter_file *adapters, bool widen)
 {
-    TRY(device_open(DEVICE_CPU, 1, NULL, &h->dev));
-    h->params.type = F32;
-    TRY(gpt_kind.create(weights_model(w), &plain_training, &h->params, &h->model));
+    training_policy how = plain_training;
+    if (adapters) how.lora = *adapter_plan(adapters);
+    TRY(gpt_kind.create(weights_model(w), &how, &h->params, &h->model));
     size_t bytes = (size_t)params_count(&h->params) * sizeof(float);
     TRY(h->dev.ops->alloc(&h->dev, bytes, &h->memory));
     float *at = h->memory;
@@ -148,7 +159,22 @@ static error *holder_fill(holder *h, const weights *w, bool widen)
         row->value = tensor_of(at, F32, row->spec.shape);
         at += row->count;
     }
-    return weights_read(w, &h->params, widen, &h->dev);
+    TRY(weights_read(w, &h->params, widen, &h->dev));
+    if (!adapters) return NULL;
+    TRY(adapter_read(adapters, &h->params, widen, &h->dev));
+    return lora_merge(&h->params, &h->dev);
+}
+
+/* The values of w, with the adapters of --merge added. */
+static error *holder_fill(holder *h, const arguments *a, const weights *w)
+{
+    adapter_file *adapters = NULL;
+    TRY(device_open(DEVICE_CPU, 1, NULL, &h->dev));
+    h->params.type = F32;
+    if (a->merge) TRY(adapter_open(a->merge, &adapters));
+    error *e = holder_read(h, w, adapters, a->widen);
+    adapter_close(adapters);
+    return e;
 }
 
 /* ---- hf ---- */
@@ -227,7 +253,7 @@ static error *must_be_new(const char *directory, const char *name)
 static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, holder *h)
 {
     int files;
-    TRY(holder_fill(h, w, a->widen));
+    TRY(holder_fill(h, a, w));
     TRY(make_directory(a->out, "OUT"));
     TRY(write_tokenizer(a, w, vocab, &files));
     TRY(weights_write(a->out, weights_model(w), &h->params, &h->dev, NULL));
@@ -275,7 +301,7 @@ static error *to_llmc(const arguments *a, const weights *w, holder *h)
                     .width = c->width};
     TRY(check_llmc(c));
     TRY(must_be_new(a->out, NULL));
-    TRY(holder_fill(h, w, a->widen));
+    TRY(holder_fill(h, a, w));
     TRY(llmc_write(a->out, &z, &h->params, &h->dev));
     printf("wrote %s (%lld parameters)\n", a->out, (long long)params_count(&h->params));
     return NULL;
@@ -349,7 +375,7 @@ static error *write_gguf(const arguments *a, const weights *w, holder *h, gguf *
     TRY(type_of(a->type ? a->type : "f16", &type));
     TRY(must_be_new(a->out, NULL));
     TRY(vocabulary_for_gguf(a, w, &vocab));
-    error *e = holder_fill(h, w, a->widen);
+    error *e = holder_fill(h, a, w);
     if (!e) e = gguf_model(g, weights_model(w), &h->params, type);
     if (!e) e = put_vocabulary(g, vocab, weights_model(w)->vocab);
     bpe_close(vocab);

@@ -22,7 +22,7 @@
 #include "train/choose_device.h"
 
 typedef struct {
-    const char *load, *vocab, *prompt, *prompt_ids, *eval;
+    const char *load, *adapter, *vocab, *prompt, *prompt_ids, *eval;
     bool stream, widen;
     device_choice device;
     double numbers[7]; /* see number_rows */
@@ -34,6 +34,7 @@ typedef struct {
 enum {
     KEY_FIRST = 1000,
     KEY_LOAD,
+    KEY_ADAPTER,
     KEY_VOCAB,
     KEY_PROMPT,
     KEY_PROMPT_IDS,
@@ -104,6 +105,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_LOAD:
         o->load = arg;
         return 0;
+    case KEY_ADAPTER:
+        o->adapter = arg;
+        return 0;
     case KEY_VOCAB:
         o->vocab = arg;
         return 0;
@@ -147,9 +151,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 static error *parse(int argc, char **argv, options *o)
 {
-    struct argp_option list[10 + NUMBERS] = {
+    struct argp_option list[11 + NUMBERS] = {
         {"load", KEY_LOAD, "DIR|FILE", 0, "a trained model, as train_gpt --load takes it (needed)",
          0},
+        {"adapter", KEY_ADAPTER, "DIR", 0,
+         "adapters beside it (adapter_model.safetensors, adapter_config.json)", 0},
         {"vocab", KEY_VOCAB, "FILE", 0, "the tokenizer (default: the one beside the model)", 0},
         {"prompt", KEY_PROMPT, "TEXT", 0, "what to continue", 0},
         {"prompt-ids", KEY_PROMPT_IDS, "N,...", 0,
@@ -165,10 +171,10 @@ static error *parse(int argc, char **argv, options *o)
     };
     for (int i = 0; i < NUMBERS; i++) {
         o->numbers[i] = number_rows[i].otherwise;
-        list[9 + i] = (struct argp_option){.name = number_rows[i].name,
-                                           .key = KEY_NUMBERS + i,
-                                           .arg = "N",
-                                           .doc = number_rows[i].help};
+        list[10 + i] = (struct argp_option){.name = number_rows[i].name,
+                                            .key = KEY_NUMBERS + i,
+                                            .arg = "N",
+                                            .doc = number_rows[i].help};
     }
     struct argp parser = {.options = list, .parser = parse_option, .doc = doc};
     error_t status = argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, o);
@@ -191,6 +197,7 @@ typedef struct {
     const options *o;
     model_config config;
     weights *weights;
+    adapter_file *adapters; /* ? */
     bpe *vocab;
     generator *g;
     device dev;
@@ -215,7 +222,7 @@ static error *start(session *s, int64_t stride)
 {
     TRY(device_open(s->o->device, (int)s->o->numbers[THREADS], stderr, &s->dev));
     s->open = true;
-    TRY(generator_plan(&gpt_kind, &s->config, stride, s->dev.kind, &s->g));
+    TRY(generator_plan_adapted(&gpt_kind, &s->config, s->adapters, stride, s->dev.kind, &s->g));
     return generator_commit(s->g, &s->dev, s->weights, s->o->widen);
 }
 
@@ -430,12 +437,14 @@ static error *run_program(int argc, char **argv)
     TRY(parse(argc, argv, &o));
     error *e = weights_open(o.load, NULL, &s.weights);
     if (!e) s.config = *weights_model(s.weights);
+    if (!e && o.adapter) e = adapter_open(o.adapter, &s.adapters);
     if (!e && !o.prompt_ids)
         e = tokenizer_open(weights_directory(s.weights), o.vocab, &s.config, &s.vocab);
     if (!e) e = o.eval ? evaluate(&s) : generate(&s);
     generator_destroy(s.g);
     if (s.open) device_close(&s.dev);
     weights_close(s.weights);
+    adapter_close(s.adapters);
     bpe_close(s.vocab);
     return e;
 }

@@ -4,6 +4,7 @@
 #include "train/conflicts.h"
 #include "train/option_values.h"
 #include "train/task.h"
+#include "train/tuning.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -39,7 +40,7 @@ static const option_row common[] = {
      "fp32), or all",
      TEXT, PRECISION, FIXED, 0, FIELD(state_of), 0, 0, NULL},
     {"lr", "X", "peak learning rate", REAL, OPTIMIZER, TOLD, 0, FIELD(lr), 0, 1e6,
-     "the optimizer's"},
+     "the optimizer's; with --load a fiftieth, of adapters a fifth of it"},
     {"beta1", "X", "decay rate", REAL, OPTIMIZER, TOLD, HAS_BETA1, FIELD(beta1), 0, BETA_MOST,
      "the optimizer's"},
     {"beta2", "X", "decay rate", REAL, OPTIMIZER, TOLD, HAS_BETA2, FIELD(beta2), 0, BETA_MOST,
@@ -62,11 +63,11 @@ static const option_row common[] = {
     {"weight-decay", "X", "decoupled, on matrices and embeddings", REAL, OPTIMIZER, TOLD, 0,
      FIELD(weight_decay), 0, 1e6, "the optimizer's"},
     {"grad-clip", "X", "largest global gradient norm; 0 = off", REAL, OPTIMIZER, TOLD, 0,
-     FIELD(grad_clip), 0, 1e30, NULL},
+     FIELD(grad_clip), 0, 1e30, "0; with --load 1"},
     {"schedule", "NAME", "cosine, linear, constant or wsd", TEXT, OPTIMIZER, TOLD, 0,
      FIELD(schedule_name), 0, 0, NULL},
     {"warmup", "N", "steps of linear warm-up", INTEGER, OPTIMIZER, TOLD, 0, FIELD(warmup), 0, 1e9,
-     NULL},
+     "20; with --load 3 % of the steps"},
     {"final-lr-fraction", "X", "the schedule ends at this fraction of the learning rate", REAL,
      OPTIMIZER, TOLD, 0, FIELD(final_lr_fraction), 0, 1, NULL},
     {"freeze", "PATTERN",
@@ -187,7 +188,8 @@ static const options defaults = {
     .adam_beta1 = NAN,
     .adam_beta2 = NAN,
     .adam_eps = NAN,
-    .warmup = 20,
+    .grad_clip = NAN,
+    .warmup = -1,
     .final_lr_fraction = 0.1,
     .regrow_every = 100,
     .regrow_fraction = 0.1,
@@ -502,7 +504,8 @@ static error *resolve_others(const options *o, optim_config *c)
 {
     const rule_info *info = rule_at(c->rule);
     bool has = info->options & HAS_OTHERS;
-    double lr = isnan(o->lr) ? info->lr : o->lr, adam_lr = c->others.lr_ratio * info->lr;
+    double lr = isnan(o->lr) ? tuning_lr(o) : o->lr,
+           adam_lr = c->others.lr_ratio * (isnan(o->lr) ? lr : info->lr);
     take_given(&adam_lr, o->adam_lr);
     take_given(&c->others.beta[0], o->adam_beta1);
     take_given(&c->others.beta[1], o->adam_beta2);
@@ -529,7 +532,6 @@ static error *resolve_optimizer(options *o)
     take_given(&c->eps, o->eps);
     take_given(&c->weight_decay, o->weight_decay);
     TRY(resolve_others(o, c));
-    c->clip = o->grad_clip;
     c->sparse = o->sparsity > 0;
     TRY(resolve_types(o));
     int which;
@@ -539,14 +541,15 @@ static error *resolve_optimizer(options *o)
         TRY(one_of("gradients", o->gradients, policies, 5, &which));
         c->gradients = (grad_policy)which;
     }
+    c->clip = isnan(o->grad_clip) ? tuning_clip(o) : o->grad_clip;
     return optim_resolve(c, o->accum, &o->policy_reason);
 }
 
 static error *resolve_schedule(options *o)
 {
     TRY(schedule_find(o->schedule_name, &o->schedule.kind));
-    o->schedule.lr = isnan(o->lr) ? rule_at(o->optim.rule)->lr : o->lr;
-    o->schedule.warmup = o->warmup;
+    o->schedule.lr = isnan(o->lr) ? tuning_lr(o) : o->lr;
+    o->schedule.warmup = o->warmup < 0 ? tuning_warmup(o) : o->warmup;
     o->schedule.steps = o->steps;
     o->schedule.final_fraction = o->final_lr_fraction;
     return NULL;

@@ -71,6 +71,8 @@ error *options_json(const options *given, char **out)
     options o = *given; /* with the defaults put in */
     o.task->resolved(&o);
     o.lr = o.schedule.lr;
+    o.warmup = o.schedule.warmup;
+    o.grad_clip = o.optim.clip;
     o.beta1 = o.optim.beta[0];
     o.beta2 = o.optim.beta[1];
     o.beta3 = o.optim.beta[2];

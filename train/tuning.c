@@ -1,8 +1,59 @@
 /* tuning.c - see tuning.h */
 #include "train/tuning.h"
 
+#include "train/task.h"
+
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+/* ---- defaults ---- */
+
+enum { FIRST_WARMUP = 20 };
+
+static bool is_tuning(const options *o)
+{
+    return o->load && o->task == &text_task;
+}
+
+double tuning_lr(const options *o)
+{
+    double lr = rule_at(o->optim.rule)->lr;
+    if (!is_tuning(o)) return lr;
+    return lr / (o->training.lora.rank ? 5 : 50);
+}
+
+double tuning_clip(const options *o)
+{
+    bool cannot = rule_folds(o->optim.rule) || o->optim.gradients == GRADS_RELEASE;
+    return is_tuning(o) && !cannot ? 1 : 0;
+}
+
+int64_t tuning_warmup(const options *o)
+{
+    return is_tuning(o) ? (o->steps * 3 + 99) / 100 : FIRST_WARMUP;
+}
+
+void tuning_tell(const options *o)
+{
+    if (!is_tuning(o) || o->json) return;
+    const struct {
+        bool chosen;
+        const char *name;
+        double is;
+    } all[] = {{isnan(o->lr), "lr", o->schedule.lr},
+               {isnan(o->grad_clip), "grad-clip", o->optim.clip},
+               {o->warmup < 0, "warmup", (double)o->schedule.warmup}};
+    const char *before = "fine-tuning, as --load says:";
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (!all[i].chosen) continue;
+        printf("%s --%s %g", before, all[i].name, all[i].is);
+        before = ",";
+    }
+    if (*before == ',') printf(" (give these to have others)\n");
+}
+
+/* ---- adapters ---- */
 
 /* What the files say, which what was given must not contradict. */
 static error *take_adapter(options *o)
