@@ -253,7 +253,9 @@ $(BUILD)/peer_%: $(BUILD)/test/peers/%.o $(GPT) $(LIB)
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 .PHONY: test-peers
-test-peers: all $(BUILD)/peer_ids $(BUILD)/peer_logits $(BUILD)/peer_templates
+test-peers:
+	@scripts/deps build bench
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/peer_ids $(BUILD)/peer_logits $(BUILD)/peer_templates
 	@BUILD=$(BUILD) test/peers/run.sh
 
 # runs the program that lies beside it
