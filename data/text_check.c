@@ -47,7 +47,9 @@ static bool is_shard(const uint8_t *bytes, size_t n)
     if (n < sizeof h) return false;
     memcpy(&h, bytes, sizeof h);
     return (h.magic == TOKENS_MAGIC_16 && h.version == TOKENS_VERSION_16) ||
-           (h.magic == TOKENS_MAGIC_32 && h.version == TOKENS_VERSION_32);
+           (h.magic == TOKENS_MAGIC_32 && h.version == TOKENS_VERSION_32) ||
+           ((h.magic == TOKENS_MAGIC_MARKED_16 || h.magic == TOKENS_MAGIC_MARKED_32) &&
+            h.version == TOKENS_VERSION_MARKED);
 }
 
 error *text_refuse_other(const char *name, const uint8_t *bytes, size_t n)
