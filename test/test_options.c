@@ -464,6 +464,16 @@ static void test_unknown_options(void **state)
     REFUSED(PARSE("--nosuch=4", "--steps", "3"), "--nosuch", "--help");
     REFUSED(PARSE("--bet", "0.5"), "--bet", "--help"); /* of three, which? */
     REFUSED(PARSE("-z"), "-z", "--help");
+    REFUSED(PARSE("--optin", "adamw"), "--optin: no such option", "nearest is --optim");
+    REFUSED(PARSE("--step_s=3"), "--step_s=3: no such option", "nearest is --steps");
+    REFUSED(PARSE("-steps", "3"), "-steps: one dash is missing: --steps");
+    REFUSED(PARSE("-steps=3"), "-steps=3: one dash is missing: --steps=3");
+    REFUSED(PARSE("--bet", "0.5"), "--bet could be --beta1, --beta2, --beta3");
+    REFUSED(PARSE("--seed", "1", "--steps"), "--steps needs a value: --steps N");
+    REFUSED(PARSE("--out", "--steps", "3"), "--out needs a value, but the next word is --steps");
+    REFUSED(PARSE("--plan=yes"), "--plan takes no value");
+    must(PARSE("--prompt=--steps", "--steps", "3"));
+    assert_string_equal(o.prompt, "--steps");
     REFUSED(PARSE("stray"), "stray", "--help");
     REFUSED(PARSE("--steps", "3", "stray"), "stray", "--help");
     REFUSED(PARSE("--plan", "stray", "--steps", "3"), "stray", "--help");

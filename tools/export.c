@@ -12,6 +12,7 @@
  * What the other form cannot express is refused by name, and nothing that exists is written over.
  */
 #include "train/choose_device.h"
+#include "base/command_line.h"
 #include "base/files.h"
 #include "data/bpe/bpe.h"
 #include "data/bpe/bpe_parts.h"
@@ -98,9 +99,6 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
         else if (!a->wrong)
             a->wrong = arg;
         return 0;
-    case ARGP_KEY_ERROR:
-        if (!a->wrong) a->wrong = state->argv[state->next - 1];
-        return 0;
     case '?':
         state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
@@ -115,10 +113,12 @@ static error *parse(int argc, char **argv, arguments *a)
     static const struct argp argp = {
         .options = argp_options, .parser = take_option, .args_doc = "DIR|FILE OUT", .doc = doc};
     *a = (arguments){.to = "hf"};
+    TRY(command_line_check(argp_options, argc, argv));
     error_t status = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, a);
-    if (a->wrong || status)
-        return user_error("%s: unknown, incomplete or one too many (--help lists the options)",
-                          a->wrong ? a->wrong : "the options");
+    if (a->wrong)
+        return user_error("%s: a word too many; an export has one source and one OUT (--help)",
+                          a->wrong);
+    if (status) return user_error("the options cannot be read: %s", strerror(status));
     if (!a->out) return user_error("say what to export and where to: export DIR|FILE OUT (--help)");
     if (strcmp(a->to, "hf") && strcmp(a->to, "llmc") && strcmp(a->to, "gguf"))
         return user_error("--to %s: must be hf, llmc or gguf", a->to);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/command_line.h"
 #include "base/files.h"
 #include "data/text_check.h"
 #include "infer/generator.h"
@@ -132,12 +133,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         o->failure = user_error("%s: no option: quote the prompt as one word, see --help", arg);
         return EINVAL;
-    case ARGP_KEY_ERROR:
-        if (!o->failure)
-            o->failure =
-                user_error("%s: unknown, ambiguous or incomplete option: --help lists them",
-                           state->argv[state->next - 1]);
-        return 0;
     case '?':
         state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
@@ -177,6 +172,7 @@ static error *parse(int argc, char **argv, options *o)
                                             .doc = number_rows[i].help};
     }
     struct argp parser = {.options = list, .parser = parse_option, .doc = doc};
+    TRY(command_line_check(list, argc, argv));
     error_t status = argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, o);
     if (o->failure) return o->failure;
     if (status) return user_error("the options cannot be read: %s", strerror(status));

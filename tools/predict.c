@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/command_line.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "cpu/cpu.h"
@@ -106,12 +107,6 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         o->failure = take_path(o, arg);
         break;
-    case ARGP_KEY_ERROR:
-        if (!o->failure)
-            o->failure =
-                user_error("%s: unknown, ambiguous or incomplete option: --help lists them",
-                           state->argv[state->next - 1]);
-        return 0;
     case '?':
         state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
@@ -132,6 +127,7 @@ static error *parse_arguments(int argc, char **argv, options *o)
                "  predict --load runs/flowers garden/*.jpg\n"
                "  predict --load runs/flowers --eval flowers/test --picture confusion.svg"};
     *o = (options){.top = FIRST_FEW, .batch = 32};
+    TRY(command_line_check(rows, argc, argv));
     error_t status = argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, o);
     if (o->failure) return o->failure;
     if (status) return user_error("the options cannot be read: %s", strerror(status));

@@ -25,6 +25,7 @@
 
 #include "base/clock.h"
 #include "data/bpe/bpe_documents.h"
+#include "base/command_line.h"
 #include "base/files.h"
 #include "base/grow.h"
 #include "data/text_check.h"
@@ -48,7 +49,6 @@ typedef struct {
     bool decode, chat;
     const char **inputs; /* (n_inputs) */
     int n_inputs;
-    const char *wrong; /* the word that is no option, or lacks its argument */
 } options;
 
 enum {
@@ -176,9 +176,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_ARG:
         o->inputs[o->n_inputs++] = arg;
-        return 0;
-    case ARGP_KEY_ERROR:
-        o->wrong = state->argv[state->next - 1];
         return 0;
     case '?':
         state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
@@ -703,10 +700,11 @@ int main(int argc, char **argv)
     static const struct argp parser = {argp_options, parse_option, "INPUT...", doc, 0, 0, 0};
     options o = {.vocab = "bytes"};
     error *e = alloc_array(&o.inputs, (unsigned long)argc, sizeof *o.inputs);
+    if (!e) e = command_line_check(argp_options, argc, argv);
     if (!e) {
-        if (argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &o))
-            e = user_error("%s: unknown, ambiguous or incomplete option: --help lists them",
-                           o.wrong);
+        error_t status = argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &o);
+        if (status)
+            e = user_error("the options cannot be read: %s", strerror(status));
         else
             e = o.decode ? decode(&o) : tokenize(&o);
     }

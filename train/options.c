@@ -1,4 +1,5 @@
 /* options.c - see options.h */
+#include "base/command_line.h"
 #include "base/fill.h"
 #include "io/adapter_file.h"
 #include "train/conflicts.h"
@@ -310,8 +311,8 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
         s->failure = s->open ? add_pattern(s, arg)
                              : user_error("%s: not an option (--help lists them)", arg);
     else if (key == ARGP_KEY_ERROR && !s->failure)
-        s->failure = user_error("%s: unknown, ambiguous or incomplete option (--help lists them)",
-                                state->argv[state->next - 1]);
+        s->failure =
+            user_error("%s: not an option (--help lists them)", state->argv[state->next - 1]);
     else if (key == KEY_HELP) {
         state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
@@ -410,6 +411,7 @@ static error *run_argp(int argc, char **argv, options *o)
     if (option_count(o->task) > MAX_ROWS)
         return internal_error("%d options, room for %d", option_count(o->task), MAX_ROWS);
     list_rows(o->task, list);
+    TRY(command_line_check(list, argc, argv));
     struct argp argp = {.options = list,
                         .parser = on_key,
                         .help_filter = full_help,
