@@ -1,5 +1,6 @@
 /* error.c - see error.h */
 #include "base/error.h"
+#include "base/shown.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -22,10 +23,11 @@ static const struct error no_memory = {
     ERR_USER, true, 0, "out of memory: close other programs or use a smaller model or batch"};
 
 /* An error is one line, whatever the words were that it quotes. */
-static void to_one_line(char *text)
+static void to_one_line(char text[TEXT_MAX])
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < ' ') *text = ' ';
+    char raw[TEXT_MAX];
+    memcpy(raw, text, TEXT_MAX);
+    text_shown(raw, text, TEXT_MAX);
 }
 
 static error *make(error_kind kind, const char *prefix, const char *fmt, va_list args)

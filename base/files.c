@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,16 +43,39 @@ static error *file_unreadable(const char *path)
     return user_error("%s cannot be read: %s", path, strerror(errno));
 }
 
+static error *not_regular(const char *path)
+{
+    return user_error("%s is not a regular file: give the path of one", path);
+}
+
+error *file_check_regular(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) || S_ISREG(s.st_mode) ? NULL : not_regular(path);
+}
+
+error *file_check_stream(const char *path)
+{
+    struct stat s, in;
+    bool typed = !fstat(STDIN_FILENO, &in) && isatty(STDIN_FILENO);
+    if (stat(path, &s) || S_ISREG(s.st_mode) || S_ISFIFO(s.st_mode) || S_ISDIR(s.st_mode))
+        return NULL;
+    if (S_ISCHR(s.st_mode) && typed && s.st_rdev == in.st_rdev) return NULL;
+    return user_error("%s is a device: give the path of a file, or a pipe", path);
+}
+
 error *file_open(const char *path, int *fd, int64_t *bytes)
 {
     struct stat s;
+    *fd = -1;
+    TRY(file_check_regular(path));
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would wait for ever */
     if (*fd < 0) return user_error("%s cannot be opened: %s", path, strerror(errno));
     error *e = NULL;
     if (fstat(*fd, &s))
         e = user_error("%s cannot be opened: %s", path, strerror(errno));
     else if (!S_ISREG(s.st_mode))
-        e = user_error("%s is not a regular file: give the path of one", path);
+        e = not_regular(path);
     else
         *bytes = s.st_size;
     if (e) {

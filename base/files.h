@@ -26,6 +26,13 @@ error *path_join(char *buffer, const char *directory, const char *name) NODISCAR
 /* The directory that holds a file, "." for a bare name, into a buffer of PATH_LENGTH. */
 error *path_parent(char *buffer, const char *path) NODISCARD;
 
+/* A pipe or a device is refused before it is opened, which for some does something.  NULL, too, where
+ * nothing is there: opening will tell. */
+error *file_check_regular(const char *path) NODISCARD;
+
+/* The same for what is read to its end, which a pipe has, too, and what is typed. */
+error *file_check_stream(const char *path) NODISCARD;
+
 /* Opens a regular file for reading and says its size.  A pipe or a device is refused, not waited
  * for. */
 error *file_open(const char *path, int *fd, int64_t *bytes) NODISCARD;

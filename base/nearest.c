@@ -31,6 +31,8 @@ const char *nearest_name(const char *wrong, const char *const *names, size_t n)
 {
     const char *best = NULL;
     int least = 0;
+    for (size_t i = 0; i < n && *wrong; i++)
+        if (!strncmp(names[i], wrong, strlen(wrong))) return names[i];
     for (size_t i = 0; i < n; i++) {
         int d = distance(wrong, names[i]);
         if (!best || d < least) {

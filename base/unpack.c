@@ -123,6 +123,7 @@ error *read_unpacked(const char *name, uint8_t **bytes, size_t *n, size_t *capac
     size_t begin = *n;
     bool standard = strcmp(name, "-") == 0;
     if (standard) name = "standard input";
+    if (!standard) TRY(file_check_stream(name));
     FILE *f = standard ? stdin : fopen(name, "rbe");
     if (!f)
         return user_error("cannot open '%s': %s: name a readable text file", name, strerror(errno));

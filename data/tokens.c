@@ -115,11 +115,12 @@ static error *add_shard(token_set *t, const char *path)
     shard *s = &t->shards[t->n];
     *s = (shard){.path = strdup(path)};
     if (!s->path) return user_error("out of memory: no room for the name '%s'", path);
-    s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make us wait */
-    if (s->fd < 0) {
-        error *e = open_failed(path);
+    error *e = file_check_regular(path);
+    s->fd = e ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would make us wait */
+    if (!e && s->fd < 0) e = open_failed(path);
+    if (e) {
         free(s->path);
-        return e;
+        return error_context(e, "token shard '%s'", path);
     }
     t->n++;
     return error_context(check_shard(s), "token shard '%s'", path);

@@ -38,6 +38,23 @@ error *tokenizer_path(const char *name, char *path)
     return NULL;
 }
 
+/* A model may have room for more tokens than there are, but then its own tokenizer has as few. */
+static error *check_beside(const char *directory, const char *vocab, const bpe *given)
+{
+    char path[PATH_LENGTH];
+    bpe *own;
+    TRY(find_vocab(directory, path));
+    if (!*path || !strcmp(path, vocab)) return NULL;
+    TRY(bpe_open(path, &own));
+    int32_t size = bpe_size(own);
+    bpe_close(own);
+    if (size == bpe_size(given)) return NULL;
+    return user_error(
+        "%s has %d tokens, the model's own tokenizer %s has %d: leave --vocab out, or "
+        "give the one that it was trained with",
+        vocab, bpe_size(given), path, size);
+}
+
 error *tokenizer_open(const char *directory, const char *vocab, const model_config *c, bpe **out)
 {
     char path[PATH_LENGTH];
@@ -50,10 +67,12 @@ error *tokenizer_open(const char *directory, const char *vocab, const model_conf
                           "data (PREFIX.vocab beside PREFIX_train.bin)",
                           directory);
     TRY(bpe_open(vocab, out));
-    if (bpe_size(*out) <= c->vocab) return NULL;
-    error *e = user_error("%s has %d tokens, the model in %s only %lld: give --vocab the one that "
-                          "it was trained with",
-                          vocab, bpe_size(*out), directory, (long long)c->vocab);
+    error *e = bpe_size(*out) <= c->vocab ? check_beside(directory, vocab, *out) : NULL;
+    if (!e && bpe_size(*out) <= c->vocab) return NULL;
+    if (!e)
+        e = user_error("%s has %d tokens, the model in %s only %lld: give --vocab the one that "
+                       "it was trained with",
+                       vocab, bpe_size(*out), directory, (long long)c->vocab);
     bpe_close(*out);
     *out = NULL;
     return e;

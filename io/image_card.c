@@ -206,6 +206,10 @@ static error *read_config(const char *path, const cJSON *json, bool *found, imag
     read_data(member(json, "pretrained_cfg"), card);
     TRY(read_names(member(json, own ? "label_names" : "id2label"), card));
     *found = own || (type && !strcmp(type, "vit"));
+    if (!*found && type && member(json, "vocab_size"))
+        return user_error("%s is of a model of text (%s): train_gpt, generate and export take it, "
+                          "for images give a model of images",
+                          path, type);
     if (own) {
         TRY(config_from_json(path, own, &card->model));
         return error_context(image_config(&card->model), "%s", path);

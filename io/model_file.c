@@ -58,11 +58,45 @@ error *weights_config(const char *path, const char *const *ignored, model_config
     return e;
 }
 
+/* Without a config.json: what else says whose it is? */
+static error *refuse_without(const weights *w, const char *config)
+{
+    char path[PATH_LENGTH];
+    cJSON *state = NULL;
+    TRY(path_join(path, w->directory, "state.json"));
+    if (!access(path, F_OK)) TRY(json_read(path, MOST_CONFIG, &state));
+    const char *program = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(state, "program"));
+    error *e =
+        program
+            ? user_error("%s is missing, which says what model it is: this is a checkpoint of %s",
+                         config, program)
+            : user_error("%s is missing, which says what model it is", config);
+    cJSON_Delete(state);
+    return e;
+}
+
+/* A file of neither kind is not called a damaged one of either. */
+static error *check_beginning(const char *path)
+{
+    uint64_t header = 0;
+    int64_t bytes;
+    int fd;
+    if (strstr(path, ".safetensors") || strstr(path, ".json")) return NULL;
+    TRY(file_open(path, &fd, &bytes));
+    error *e = bytes >= 8 ? file_pread(fd, path, &header, sizeof header, 0) : NULL;
+    close(fd);
+    if (e || (bytes >= 8 && header <= (uint64_t)bytes - 8)) return e;
+    return user_error("%s is no model: it begins neither as llm.c's do (20240326) nor as "
+                      "safetensors; if it was one, it is damaged: fetch or write it again",
+                      path);
+}
+
 static error *open_tensors(weights *w, const char *path)
 {
     char config[PATH_LENGTH];
     TRY(safetensors_open(path, &w->tensors));
     TRY(path_join(config, w->directory, "config.json"));
+    if (access(config, F_OK)) return refuse_without(w, config);
     TRY(weights_config(config, w->ignored, &w->model));
     return check_bytes(w, config);
 }
@@ -123,6 +157,7 @@ static error *open_any(weights *w, const char *path)
     TRY(path_parent(w->directory, path));
     bool is_llmc;
     TRY(llmc_is(path, &is_llmc));
+    if (!is_llmc) TRY(check_beginning(path));
     return is_llmc ? open_llmc(w, path) : open_tensors(w, path);
 }
 

@@ -2,6 +2,7 @@
 #include "io/vit_file.h"
 #include "base/files.h"
 #include "base/resample.h"
+#include "io/llmc.h"
 #include "io/safetensors.h"
 
 #include <math.h>
@@ -257,6 +258,11 @@ error *vit_read(const char *path, const model_config *c, params *p, bool widen, 
         path = inside;
     }
     safetensors *file;
+    bool is_llmc;
+    TRY(llmc_is(path, &is_llmc));
+    if (is_llmc)
+        return user_error("%s is a GPT of llm.c's: train_gpt takes it, for images give a ViT",
+                          path);
     TRY(safetensors_open(path, &file));
     reader r = {.file = file, .c = c, .widen = widen, .dev = dev};
     *head = true;

@@ -34,6 +34,9 @@ static error *cannot_read(const char *path)
 static error *open_file(const char *path, int *fd, int64_t *bytes, bool *wrong)
 {
     struct stat st = {0};
+    *fd = -1;
+    *wrong = !stat(path, &st) && !S_ISREG(st.st_mode);
+    if (*wrong) return user_error("%s is not a regular file", path);
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     *wrong = *fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO);
     if (*wrong) return user_error("%s is missing", path);

@@ -156,7 +156,7 @@ typedef struct {
 
 static const value_row values[] = {
     {"format", SAME, "it was written by another version of this program: use that one"},
-    {"program", SAME, "go on with that program"},
+    {"program", TAKEN, NULL}, /* compared before all others */
     {"step", TAKEN, NULL},
     {"log_bytes", TAKEN, NULL},
     {"samples_per_step", SAME, "give --batch, --accum and ranks with that product"},
@@ -319,6 +319,14 @@ static error *take_integer(const char *path, const cJSON *values_then, const cha
     return NULL;
 }
 
+static error *check_program(const char *path, const cJSON *then, const cJSON *now)
+{
+    const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, "program"),
+                *b = cJSON_GetObjectItemCaseSensitive(now, "program");
+    return cJSON_Compare(a, b, true) ? NULL
+                                     : refused(path, "program", a, b, "go on with that program");
+}
+
 static bool is_older_hash(const char *name, const cJSON *then)
 {
     const char *text = cJSON_GetStringValue(then);
@@ -331,9 +339,10 @@ static error *check_values(const char *path, const cJSON *then, run_contents *c)
     TRY(take_integer(path, then, "step", &c->step));
     TRY(take_integer(path, then, "log_bytes", &c->log_bytes));
     TRY(values_of(c, &now));
+    error *e = check_program(path, then, now);
     const cJSON *options_then = cJSON_GetObjectItemCaseSensitive(then, "options"),
                 *options_now = cJSON_GetObjectItemCaseSensitive(now, "options");
-    error *e = check_options(path, options_then, options_now, c, false);
+    if (!e) e = check_options(path, options_then, options_now, c, false);
     if (!e)
         e = check_model(path, cJSON_GetObjectItemCaseSensitive(then, "model"),
                         cJSON_GetObjectItemCaseSensitive(now, "model"));

@@ -376,6 +376,7 @@ typedef struct {
 
 static error *read_text(const char *path, text *t)
 {
+    TRY(file_check_stream(path));
     FILE *f = fopen(path, "rbe");
     if (!f) return user_error("--eval %s: %s: name a readable text file", path, strerror(errno));
     error *e = stream_read_all(f, path, &t->bytes, &t->n_bytes, &t->room);

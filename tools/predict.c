@@ -17,6 +17,7 @@
 
 #include "base/command_line.h"
 #include "base/files.h"
+#include "base/shown.h"
 #include "base/json.h"
 #include "cpu/cpu.h"
 #include "data/images/image_source.h"
@@ -274,18 +275,26 @@ static error *print_json_line(session *s, const char *path, const guess *guesses
     return ok ? NULL : user_error("out of memory for a line of JSON");
 }
 
+enum { NAME_ROOM = 500 };
+
+static const char *shown_name(const session *s, int64_t class, char room[NAME_ROOM])
+{
+    char number[24];
+    return text_shown(name_of(s, class, number), room, NAME_ROOM);
+}
+
 static error *print_one(session *s, void *guesses, int64_t i, int64_t label, const float *logits)
 {
-    char path[PATH_LENGTH], room[24];
+    char path[PATH_LENGTH], shown[PATH_LENGTH], room[NAME_ROOM];
     int64_t n = classes_of(s), top = s->o->top < n ? s->o->top : n;
     const guess *g = guesses;
     (void)label;
     rank_classes(logits, n, guesses);
     images_describe(image_source_set(s->data), i, path, sizeof path);
     if (s->o->json) return print_json_line(s, path, g, top);
-    printf("%s", path);
+    printf("%s", text_shown(path, shown, sizeof shown));
     for (int64_t k = 0; k < top; k++)
-        printf("\t%s\t%.4f", name_of(s, g[k].class, room), g[k].probability);
+        printf("\t%s\t%.4f", shown_name(s, g[k].class, room), g[k].probability);
     putchar('\n');
     return NULL;
 }
@@ -335,20 +344,20 @@ static double part_of_file(int64_t a, int64_t b)
 
 static void print_tally(session *s, const tally *t)
 {
-    char room[24];
+    char room[NAME_ROOM];
     int64_t n = classes_of(s);
     printf("images\t%lld\naccuracy\t%.4f\ntop-5\t%.4f\n\nclass\timages\trecall\tprecision\n",
            (long long)t->n, part_of_file(t->right, t->n), part_of_file(t->in_five, t->n));
     for (int64_t k = 0; k < n; k++) {
         int64_t hits = t->confusion[k * n + k];
-        printf("%s\t%lld\t%.4f\t%.4f\n", name_of(s, k, room), (long long)row_sum(t, n, k),
+        printf("%s\t%lld\t%.4f\t%.4f\n", shown_name(s, k, room), (long long)row_sum(t, n, k),
                part_of_file(hits, row_sum(t, n, k)), part_of_file(hits, column_sum(t, n, k)));
     }
     printf("\nis, taken for");
     for (int64_t j = 0; j < n; j++)
-        printf("\t%s", name_of(s, j, room));
+        printf("\t%s", shown_name(s, j, room));
     for (int64_t i = 0; i < n; i++) {
-        printf("\n%s", name_of(s, i, room));
+        printf("\n%s", shown_name(s, i, room));
         for (int64_t j = 0; j < n; j++)
             printf("\t%lld", (long long)t->confusion[i * n + j]);
     }

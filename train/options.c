@@ -283,11 +283,21 @@ static error *add_pattern(parse_state *s, const char *pattern)
     return NULL;
 }
 
+/* What is empty unless it is given may be given so. */
+static bool may_be_empty(const task *t, const option_row *row)
+{
+    options unset = options_unset(t);
+    const char *text = *(const char **)option_field(&unset, row);
+    return text && !*text;
+}
+
 static error *take_option(parse_state *s, const option_row *row, const char *arg)
 {
     s->open = NULL;
     switch (row->type) {
     case TEXT:
+        if (!*arg && !may_be_empty(s->o->task, row))
+            return user_error("--%s: an empty word; give %s", row->name, row->arg);
         *(const char **)option_field(s->o, row) = arg;
         return NULL;
     case FLAG:

@@ -5,6 +5,8 @@
  */
 #include "data/images/images_internal.h"
 
+#include "base/files.h"
+
 #include <errno.h>
 #include <glob.h>
 #include <limits.h>
@@ -27,6 +29,7 @@ typedef struct {
 static error *stream_open(const char *path, stream *s)
 {
     s->path = path;
+    TRY(file_check_regular(path));
     errno = 0;
     s->file = gzopen(path, "rb");
     if (!s->file)
@@ -211,9 +214,9 @@ static error *add_file(image_set *set, const char *path, int64_t size)
     if (plain && size > 0 && (size % (CIFAR_PIXELS + 1) == 0 || size % (CIFAR_PIXELS + 2) == 0))
         return cifar_images(set, path, size);
     return user_error(
-        "'%s' is no file of images that is known: give an idx file, CIFAR's .bin, or a "
-        "directory with a directory for each class",
-        path);
+        "'%s' (%lld bytes) is no file of images that is known: give an idx file, CIFAR's .bin (a "
+        "multiple of %d or %d bytes), or a directory with a directory for each class",
+        path, (long long)size, CIFAR_PIXELS + 1, CIFAR_PIXELS + 2);
 }
 
 static error *add_path(void *context, const char *path)

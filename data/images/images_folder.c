@@ -20,6 +20,7 @@
 
 #include "base/files.h"
 #include "base/grow.h"
+#include "base/shown.h"
 #include "data/source.h"
 
 enum { DEEPEST = 60, MOST_PICTURE = 1 << 30 /* bytes of a file */ };
@@ -188,7 +189,7 @@ static error *add_file(walk *w, const char *path, size_t root, int label)
 {
     image_set *s = w->set;
     if (!picture_by_name(path) && !picture_by_head(path)) {
-        if (!w->others++) snprintf(w->first, sizeof w->first, "%s", path);
+        if (!w->others++) text_shown(path, w->first, sizeof w->first);
         return NULL;
     }
     image_item item = {.label = label, .path = strdup(path), .name = (int32_t)root + 1};
@@ -239,7 +240,7 @@ static error *list_classes(walk *w, const char *path, listing *classes)
     listing files = {0};
     error *e = list(w, path, classes, &files);
     if (!e && files.n) {
-        snprintf(w->first, sizeof w->first, "%s", files.path[0]);
+        text_shown(files.path[0], w->first, sizeof w->first);
         w->others += (int64_t)files.n;
     }
     listing_free(&files);

@@ -28,6 +28,11 @@ error *hf_config_read(const char *path, const cJSON *json, const char *const *ig
 {
     hf_source s = {path, json, ignored};
     const cJSON *type = hf_get(&s, "model_type");
+    const char *timm = cJSON_GetStringValue(hf_get(&s, "architecture"));
+    if (!type && timm)
+        return user_error("%s is of a model of images (timm's %s): train_vit and predict take it, "
+                          "for text give a model of text",
+                          path, timm);
     if (!type)
         return user_error("%s has no model_type: it is not a configuration of Hugging Face's",
                           path);
