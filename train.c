@@ -62,6 +62,21 @@ static void tell_trained(const trainer *t)
     tuning_tell(t->o);
 }
 
+/* Do the plan, and what data takes beside it, fit into the memory that is left? */
+static error *check_room(const trainer *t, device *dev)
+{
+    size_t left = memory_left(), data = 0;
+    if (the_task->held) TRY(the_task->held(t->o, &data));
+    if (left && data >= left)
+        return user_error(
+            "the data takes %.1f MiB in memory, of which %.1f MiB are free: give fewer "
+            "files, or a directory of pictures, which are read as they are needed",
+            (double)data / 1048576.0, (double)left / 1048576.0);
+    size_t available = dev->async ? device_free_memory(dev) : left ? left - data : 0;
+    TRY(device_status(dev));
+    return available ? fit_check(t, available) : NULL;
+}
+
 static error *train_on(trainer *t, device *dev)
 {
     char text[320];
@@ -80,9 +95,7 @@ static error *train_on(trainer *t, device *dev)
                dev->kind->attention_varies && dev->kind->attention_varies(method)
                    ? "; not the same bits from run to run"
                    : "");
-    size_t available = dev->async ? device_free_memory(dev) : memory_left();
-    TRY(device_status(dev));
-    if (available) TRY(fit_check(t, available));
+    TRY(check_room(t, dev));
     return train_loop(t, dev, plan_files);
 }
 
@@ -99,6 +112,21 @@ static error *ask_device(device *dev, size_t *bytes, machine_rates *rates)
     return NULL;
 }
 
+/* What the task's data takes beside the plan, and what a process does. */
+static error *beside_plan(const options *o, size_t *bytes)
+{
+    *bytes = process_overhead(o->threads ? (int)o->threads : omp_get_max_threads());
+    size_t data = 0;
+    if (the_task->held && o->train_data.n) TRY(the_task->held(o, &data));
+    if (o->sizes[0] && *bytes + data >= o->sizes[0])
+        return user_error(
+            "--memory: the process takes %.1f MiB and its data %.1f MiB, which leaves "
+            "nothing for training",
+            (double)*bytes / 1048576.0, (double)data / 1048576.0);
+    *bytes += data;
+    return NULL;
+}
+
 /* On the device of the run, or (NULL: a plan) on one that is opened to be asked. */
 static error *fit(options *o, device *dev)
 {
@@ -109,7 +137,7 @@ static error *fit(options *o, device *dev)
     size_t bytes = o->sizes[0], overhead = 0;
     device own;
     if (o->device == DEVICE_CPU) /* there a size means the process */
-        overhead = process_overhead(o->threads ? (int)o->threads : omp_get_max_threads());
+        TRY(beside_plan(o, &overhead));
     if (bytes) bytes = bytes > overhead ? bytes - overhead : 1;
     if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) {
         if (!dev) TRY(device_open(o->device, (int)o->threads, stdout, &own));
@@ -139,8 +167,8 @@ static error *run_on(options *o, device *dev)
 {
     trainer *t = NULL;
     o->device = device_choice_of(dev);
-    if (o->memory) TRY(fit(o, dev));
     error *e = o->train_data.n ? NULL : the_task->default_data(o);
+    if (!e && o->memory) e = fit(o, dev);
     e = comm_agree(o->comm, e ? e : trainer_plan(o, the_task->kind, &t));
     if (!e) e = comm_agree(o->comm, device_prepare(dev, o->training.attention));
     if (!e) e = ranks_join(o->comm, dev);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_WORKERS = 64, AHEAD = 2 }; /* slots: one a worker and AHEAD more */
+enum { MOST_WORKERS = 64 };
 
 typedef enum { EMPTY, FILLING, READY } slot_state;
 
@@ -170,7 +170,7 @@ error *prefetch_open(source *inner, int workers, int64_t count, int64_t stride, 
     p->inner = inner;
     p->count = count;
     p->stride = stride;
-    p->n = workers + AHEAD;
+    p->n = (int)prefetch_blocks(workers);
     p->input_bytes = (size_t)count * input_bytes;
     p->target_bytes = (size_t)count * target_bytes;
     pthread_mutex_init(&p->lock, NULL);

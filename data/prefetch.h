@@ -13,6 +13,14 @@
 
 #include "data/source.h"
 
+enum { PREFETCH_AHEAD = 2 };
+
+/* Blocks that are held: one a worker, and some ahead. */
+static inline size_t prefetch_blocks(int workers)
+{
+    return (size_t)workers + PREFETCH_AHEAD;
+}
+
 /* Takes `inner` over, also when it fails.  A block: `count` samples, inputs and targets of so many
  * bytes a sample; the next one expected begins `stride` samples further on (several ranks read in
  * turn).  `inner` must allow reading from several threads. */

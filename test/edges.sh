@@ -26,6 +26,9 @@ train() { "$programs/train_gpt" "${tiny[@]}" "$@"; }
 # start OPTIONS...: the same beside this script; its process is $pid (a function's would be a shell)
 start() { "$programs/train_gpt" "${tiny[@]}" "$@" >out 2>err & pid=$!; }
 
+byte() { printf '%b' "\\0$(printf %o "$1")"; }
+be32() { byte $(($1 >> 24 & 255)); byte $(($1 >> 16 & 255)); byte $(($1 >> 8 & 255)); byte $(($1 & 255)); }
+
 lines() { grep -c . "$1" 2>/dev/null || true; }
 # wait_for FILE N: until the file has n lines (a minute at most)
 wait_for() {
@@ -160,11 +163,47 @@ edge_temporaries() {
 
 # ---- descriptors ----
 
+# closed TITLE FILE COMMAND...: with each set of descriptors closed it leaves the same FILE, byte for byte
+closed() {
+    local title=$1 file=$2 which status
+    shift 2
+    rm -rf left kept
+    "$@" <&0 >out 2>err
+    mv left kept
+    for which in '<&-' '>&-' '2>&-' '<&- >&-' '<&- 2>&-' '>&- 2>&-' '<&- >&- 2>&-'; do
+        rm -rf left
+        eval '"$@" '"$which"
+        status=$?
+        check "$title, $which: status" [ $status -eq 0 ]
+        check "$title, $which: the same $file" cmp -s "$file" "${file/left/kept}"
+    done >>closed.txt 2>&1
+    if grep '^not ok' closed.txt; then bad=1; else ok "$title"; fi
+    rm -rf left kept closed.txt
+}
+
+tokenize_here() { mkdir left && "$programs/tokenize" "$@"; }
+
 edge_closed() {
+    local vit=("$programs/train_vit" --model vit-nano/4 --threads 1 --device cpu --train-data x-images-idx3-ubyte --eval-every 0)
+    train --steps 2 --out m >out 2>err
+    closed "closed descriptors: train_gpt" left/model.safetensors train --steps 2 --sample-every 1 --sample-tokens 4 --out left
+    closed "closed descriptors: tokenize" left/x_train.bin tokenize_here --vocab bpe:280 -o left/x d.vocab
+    closed "closed descriptors: export" left/model.safetensors "$programs/export" m left
+    { be32 $((0x803)); be32 8; be32 28; be32 28; head -c $((8 * 784)) d_train.bin; } >x-images-idx3-ubyte
+    { be32 $((0x801)); be32 8; head -c 8 /dev/zero; } >x-labels-idx1-ubyte
+    closed "closed descriptors: train_vit" left/predictions.txt "${vit[@]}" --batch 2 --steps 2 --predict 3 --val-data x-images-idx3-ubyte --out left
     train --steps 5 --out run <&- >&- 2>&-
-    check "closed descriptors: status" [ $? -eq 0 ]
     check "closed descriptors: the log has its lines alone" [ "$(grep -vc '^{"step":.*}$' run/log.jsonl)" = 0 ]
-    rm -rf run
+    # what is written to the standard output has nowhere to go: that is told by the status, and no file is written into
+    "${vit[@]}" --batch 2 --steps 2 --out v >out 2>err
+    ls -lR m v d* >before
+    "$programs/generate" --load m --vocab d.vocab --prompt a --tokens 5 --threads 1 <&- >&- 2>&-
+    "$programs/predict" --load v x-images-idx3-ubyte <&- >&- 2>&-
+    "$programs/tokenize" --decode --vocab d.vocab d_val.bin <&- >&- 2>&-
+    check "closed descriptors: generate, predict, tokenize --decode change nothing" cmp -s before <(ls -lR m v d*)
+    "$programs/generate" --load m --vocab d.vocab --prompt a --tokens 5 --threads 1 <&- 2>&- >out
+    check "closed descriptors: generate: its text" [ -s out ]
+    rm -rf run m v x-* before
 }
 
 # ---- a full disk ----
@@ -254,12 +293,39 @@ edge_memory() {
         check "--memory ${size}M: the process has no more at its peak" [ "${peak:-1000}" -lt $size ]
         rm -rf run
     done
+    # what the images take counts, too: 20,000 of them, 16 MB
+    { be32 $((0x803)); be32 20000; be32 28; be32 28; head -c $((20000 * 784)) /dev/zero; } >x-images-idx3-ubyte
+    { be32 $((0x801)); be32 20000; head -c 20000 /dev/zero; } >x-labels-idx1-ubyte
+    local vit=("$programs/train_vit" --model vit-nano/4 --threads 1 --device cpu --train-data x-images-idx3-ubyte --eval-every 0 --steps 2 --out run)
+    "${vit[@]}" --memory 52M >out 2>err
+    peak=$(sed -nE 's/.*process ([0-9]+)\..*/\1/p' out)
+    check "--memory with images: the process has no more at its peak" [ "${peak:-1000}" -lt 52 ]
+    "${vit[@]}" --memory 28M >out 2>err
+    check "--memory with images: less than they take is refused" grep -q '^train_vit: --memory: the process takes .* and its data 1[0-9]\.' err
+    { be32 $((0x803)); be32 200000; be32 16384; be32 16384; } | gzip >x-images-idx3-ubyte
+    "${vit[@]}" >out 2>err
+    check "images of terabytes, said by 40 bytes: refused" grep -q '^train_vit: the data takes .* MiB in memory' err
+    rm -rf run x-*
     (ulimit -v 600000; "$programs/train_gpt" --model gpt2-124m --device cpu --threads 1 --train-data d_train.bin --batch 1 --seq 8 --steps 1 --out run >out 2>err)
     check "ulimit -v: status" [ $? -eq 1 ]
     check "ulimit -v: refused before it is taken, with a way out" grep -qE '^train_gpt: the plan needs .* MiB are free' err
     (ulimit -v 700000; "$programs/train_gpt" --plan --model gpt-mini --device cpu --threads 1 --memory auto --product-rate 100 --stream-rate 10 >out 2>err)
     check "--memory auto knows ulimit -v" grep -qE '^memory: [1-6][0-9]{2}\.' out
     rm -rf run
+    # version 2, as it looks from inside: files of this script's in the place of the system's
+    if grep -q '^0::' /proc/self/cgroup 2>/dev/null && unshare -rm mount -t tmpfs t /sys/fs/cgroup 2>/dev/null; then
+        for size in 300 max; do
+            unshare -rm bash -c 'mount -t tmpfs t /sys/fs/cgroup && cd /sys/fs/cgroup &&
+                if [ '$size' = max ]; then echo max; else echo $(('${size/max/0}' << 20)); fi >memory.max &&
+                echo $((100 << 20)) >memory.current && printf "anon 1\nfile $((60 << 20))\n" >memory.stat &&
+                cd '"$work"' && exec "$@"' sh "$programs/train_gpt" --plan --model gpt-mini --device cpu --threads 1 --memory auto --product-rate 100 --stream-rate 10 >out.$size 2>err
+        done
+        # 300 - (100 - 60) - what a process takes, 12.5
+        check "control group of version 2: --memory auto" grep -qE '^memory: 24[78]\.' out.300
+        check "control group of version 2 without a limit" [ "$(grep -cE '^memory: 2?[0-9]{2}\.' out.max)" = 0 -a -s out.max ]
+    else
+        skip "control group of version 2" "no name spaces, or no group of that version"
+    fi
     group=/sys/fs/cgroup/memory/regrad-test-$$
     if ! mkdir "$group" 2>/dev/null || ! echo $((300 << 20)) 2>/dev/null >"$group/memory.limit_in_bytes"; then
         rmdir "$group" 2>/dev/null

@@ -359,6 +359,17 @@ static error *image_open(const options *o, bool training, source **out)
     return NULL;
 }
 
+/* The sets, and batches that are prepared ahead. */
+static error *image_held(const options *o, size_t *bytes)
+{
+    const model_config *c = &o->model;
+    size_t sample = (size_t)(c->channels * c->image_height * c->image_width + c->vocab),
+           batches = 1 + (o->workers ? prefetch_blocks((int)o->workers) : 0);
+    *bytes = batches * (size_t)o->batch * sample * sizeof(float);
+    TRY(images_held(o->train_data.pattern, o->train_data.n, bytes));
+    return o->eval_every > 0 ? images_held(o->val_data.pattern, o->val_data.n, bytes) : NULL;
+}
+
 static error *image_load(trainer *t, device *dev)
 {
     const options *o = t->o;
@@ -526,6 +537,7 @@ const task image_task = {
     .units = image_units,
     .default_data = image_default_data,
     .open = image_open,
+    .held = image_held,
     .load = image_load,
     .between = image_between,
 };

@@ -49,6 +49,10 @@ error *images_open(const char *const *paths /* (n) */, int n, const image_wish *
                    image_set **out) NODISCARD;
 void images_close(image_set *s); /* NULL is fine */
 
+/* Adds what the files among the paths will take in memory when they are open; by what their headers say, which is
+ * not read on. */
+error *images_held(const char *const *paths /* (n) */, int n, size_t *bytes) NODISCARD;
+
 /* The class directories of all directories among the paths, in the order of their names; none, n = 0,
  * where no path is a directory. */
 error *image_names_find(const char *const *paths /* (n) */, int n, image_names *out) NODISCARD;

@@ -219,6 +219,42 @@ static error *add_file(image_set *set, const char *path, int64_t size)
         path, (long long)size, CIFAR_PIXELS + 1, CIFAR_PIXELS + 2);
 }
 
+/* What a file's header says that will be in memory; nothing, where it cannot be read: opening tells why. */
+static size_t held_of(const char *path, int64_t size)
+{
+    int64_t dim[4] = {0};
+    size_t pixels = 1, n = (size_t)size / CIFAR_PIXELS;
+    int rank = 0;
+    stream s;
+    error *e = stream_open(path, &s);
+    if (e) {
+        error_free(e);
+        return 0;
+    }
+    e = idx_header(&s, 3, 4, dim, &rank);
+    gzclose(s.file);
+    for (int i = 1; !e && i < rank; i++)
+        pixels *= (size_t)dim[i];
+    if (!e) n = (size_t)dim[0];
+    if (e) pixels = CIFAR_PIXELS;
+    error_free(e);
+    return n * (pixels + sizeof(image_item));
+}
+
+static error *add_held(void *context, const char *path)
+{
+    struct stat st;
+    if (!stat(path, &st) && S_ISREG(st.st_mode)) *(size_t *)context += held_of(path, st.st_size);
+    return NULL;
+}
+
+error *images_held(const char *const *paths, int n, size_t *bytes)
+{
+    for (int i = 0; i < n; i++)
+        TRY(images_each_path(paths[i], add_held, bytes));
+    return NULL;
+}
+
 static error *add_path(void *context, const char *path)
 {
     image_set *set = context;
