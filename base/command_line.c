@@ -73,7 +73,7 @@ static error *check_value(const struct argp_option *options, const struct argp_o
                           const char *next)
 {
     const char *name = o->name ? o->name : "";
-    if (!next) return user_error("--%s needs a value: --%s %s", name, name, o->arg);
+    if (!next) return user_error("--%s needs a value: --%s %s (see --help)", name, name, o->arg);
     if (strncmp(next, "--", 2) || !find_exactly(options, next + 2)) return NULL;
     return user_error("--%s needs a value, but the next word is %s; if that is meant: --%s=%s",
                       name, next, name, next);
