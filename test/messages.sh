@@ -32,16 +32,16 @@ says() {
 for program in train_gpt train_vit; do
     says "$program: a dash too few" '-steps: one dash is missing: --steps$' $program -steps 3
     says "$program: a wrong letter" '--optin: no such option; the nearest is --optim ' $program --optin adamw
-    says "$program: no value" '--steps needs a value: --steps N$' $program --steps
+    says "$program: no value" '--steps needs a value: --steps N ' $program --steps
     says "$program: an option for a value" '--out needs a value, but the next word is --steps' $program --out --steps 3
 done
 says 'tokenize: a dash too few' '-vocab: one dash is missing: --vocab$' tokenize -vocab bytes -o x README
 says 'tokenize: a wrong letter' '--vocap: no such option; the nearest is --vocab ' tokenize --vocap x
-says 'tokenize: no value' '--output needs a value: --output PREFIX$' tokenize -o
+says 'tokenize: no value' '--output needs a value: --output PREFIX ' tokenize -o
 says 'generate: a wrong letter' '--promt: no such option; the nearest is --prompt ' generate --promt x
-says 'generate: no value' '--tokens needs a value: --tokens N$' generate --tokens
+says 'generate: no value' '--tokens needs a value: --tokens N ' generate --tokens
 says 'export: a dash too few' '-type: one dash is missing: --type$' export -type f16 a b
-says 'export: no value' '--to needs a value: --to FORM$' export --to
+says 'export: no value' '--to needs a value: --to FORM ' export --to
 says 'predict: a wrong letter' '--lod: no such option; the nearest is --load ' predict --lod x
 says 'predict: no value' '--load needs a value' predict --load
 says 'a flag with a value' '--plan takes no value' train_gpt --plan=yes
