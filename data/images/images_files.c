@@ -131,14 +131,14 @@ static error *interleave(image_set *set, size_t at, int64_t channels, int64_t si
 }
 
 /* SIZE_MAX where it does not fit. */
-static size_t product(size_t a, size_t b)
+static size_t size_product(size_t a, size_t b)
 {
     size_t c;
     return __builtin_mul_overflow(a, b, &c) ? SIZE_MAX : c;
 }
 
 /* All room at once, as far as a file of this size can have so much in it: growing might copy it. */
-static error *make_room(image_set *set, const char *path, size_t bytes)
+static error *reserve_pixels(image_set *set, const char *path, size_t bytes)
 {
     enum { DEFLATES = 1032 }; /* bytes that one can stand for (zlib's technical details) */
     struct stat st;
@@ -156,8 +156,9 @@ static error *idx_pairs(image_set *set, stream *s, stream *labels)
         return user_error("'%s' has %lld labels, but '%s' %lld images: they do not belong together",
                           labels->path, (long long)n_labels[0], s->path, (long long)dim[0]);
     int64_t channels = rank == 4 ? dim[1] : 1, h = dim[rank - 2], w = dim[rank - 1];
-    TRY(make_room(set, s->path,
-                  product(product((size_t)dim[0], (size_t)channels), (size_t)(h * w))));
+    TRY(reserve_pixels(
+        set, s->path,
+        size_product(size_product((size_t)dim[0], (size_t)channels), (size_t)(h * w))));
     for (int64_t i = 0; i < dim[0]; i++) {
         uint8_t label;
         size_t before = set->used, n = set->n;
@@ -195,7 +196,7 @@ static error *cifar_images(image_set *set, const char *path, int64_t size)
     size_t labels = fine ? 2 : 1;
     int64_t n = size / (fine ? hundred : ten);
     stream s;
-    TRY(make_room(set, path, (size_t)n * CIFAR_PIXELS));
+    TRY(reserve_pixels(set, path, (size_t)n * CIFAR_PIXELS));
     TRY(stream_open(path, &s));
     error *e = NULL;
     for (int64_t i = 0; i < n && !e; i++) {
@@ -257,7 +258,7 @@ static size_t held_of(const char *path, int64_t size)
     if (!e) n = (size_t)dim[0];
     if (e) pixels = CIFAR_PIXELS;
     error_free(e);
-    return product(n, pixels + sizeof(image_item));
+    return size_product(n, pixels + sizeof(image_item));
 }
 
 static error *add_held(void *context, const char *path)
