@@ -119,9 +119,11 @@ static error *beside_plan(const options *o, size_t *bytes)
     size_t data = 0;
     if (the_task->held && o->train_data.n) TRY(the_task->held(o, &data));
     if (o->sizes[0] && data >= o->sizes[0] - (*bytes < o->sizes[0] ? *bytes : o->sizes[0]))
-        return user_error(
-            "--memory %s: nothing fits: the process takes %.1f MiB and its data %.1f MiB",
-            o->memory, (double)*bytes / 1048576.0, (double)data / 1048576.0);
+        return user_error("--memory %s: nothing fits: %.1f MiB are missing: the process takes %.1f "
+                          "MiB and its data %.1f MiB",
+                          o->memory,
+                          ((double)*bytes + (double)data - (double)o->sizes[0]) / 1048576.0,
+                          (double)*bytes / 1048576.0, (double)data / 1048576.0);
     *bytes = data > SIZE_MAX - *bytes ? SIZE_MAX : *bytes + data;
     return NULL;
 }
