@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         }
         safetensors_close(s);
     }
-    if (fuzz_fine(weights_open(fuzz_directory(), &w))) weights_close(w);
+    if (fuzz_fine(weights_open(fuzz_directory(), NULL, &w))) weights_close(w);
     return 0;
 }
 

@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     fuzz_beside("config.json", config, sizeof config - 1);
     fuzz_beside("model.safetensors", NULL, 0);
     fuzz_file(bytes, n);
-    if (!fuzz_fine(weights_open(fuzz_directory(), &w))) return 0;
+    if (!fuzz_fine(weights_open(fuzz_directory(), NULL, &w))) return 0;
     read_all(w, n % 2);
     weights_close(w);
     return 0;
