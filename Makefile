@@ -48,7 +48,7 @@ endif
 ifneq ($(PIC),)
 FLAGS   += -fPIC -fvisibility=hidden
 endif
-LIBS    := -lcjson -lz -lm -lpthread
+LIBS    := -lcjson -lz -lm -lpthread -ldl
 
 NVCC      ?= $(shell command -v nvcc)
 CUDA      ?= $(if $(SAN),$(if $(filter x86_64,$(shell uname -m)),sim,none),$(if $(NVCC),nvcc,none))
@@ -100,13 +100,6 @@ $(BUILD)/base/unpack.o: FLAGS += -DWITH_ZSTD
 build/fuzz/base/unpack.o build/fuzz/fuzz/fuzz_unpack.o: FUZZ_FLAGS += -DWITH_ZSTD
 endif
 
-# OpenBLAS is a peer of our products (--products blas); BLAS=no builds without
-BLAS    ?= $(call has,openblas_get_num_threads() < 0,cblas.h,-lopenblas)
-BLAS    := $(BLAS)
-ifeq ($(BLAS),yes)
-LIBS    += -lopenblas
-endif
-
 # MPI carries the ranks of --zero on the CPU, and starts them; MPI=no builds without
 MPI_C   := $(shell pkg-config --cflags ompi-c 2>/dev/null)
 MPI_L   := $(or $(shell pkg-config --libs ompi-c 2>/dev/null),-lmpi)
@@ -120,9 +113,9 @@ endif
 # the rooms, from what knows least to what knows most (test/layers.sh); tools/ and test/ are above
 ROOMS    := base core ranks params cpu optim data/bpe data/chat data/images data model/hf model io infer train run plan
 LIB_SRC  := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
-LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_none).c data/bpe/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c data/bpe/nfc_$(if $(filter yes,$(UTF8PROC)),none,utf8proc).c cpu/blas$(if $(filter yes,$(BLAS)),_none).c,$(LIB_SRC))
+LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_none).c data/bpe/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c data/bpe/nfc_$(if $(filter yes,$(UTF8PROC)),none,utf8proc).c,$(LIB_SRC))
 # what computes on the CPU, once for each kind of processor
-CPU_ONCE    := cpu/cpu_device.c cpu/pool.c cpu/blas.c cpu/blas_none.c
+CPU_ONCE    := cpu/cpu_device.c cpu/pool.c cpu/blas.c
 CPU_SRC     := $(filter-out $(CPU_ONCE),$(filter cpu/%,$(LIB_SRC)))
 CPU_KERNELS := plain $(if $(X86),avx2 avx512)
 CPU_FLAGS_plain  := $(if $(X86),-march=x86-64)
@@ -139,7 +132,7 @@ LIB += $(DEVICES) $(BUILD)/device
 
 # what objects are made by, and which form of the CUDA device programs are linked with; when it is
 # another, they are made again.  (Linking alone is cheap: `make demo` leaves a build for GPUs as it is.)
-MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(JPEG) $(PNG) $(ZSTD) $(BLAS) $(CPU_FLAGS_avx2) $(CPU_FLAGS_avx512))
+MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(JPEG) $(PNG) $(ZSTD) $(CPU_FLAGS_avx2) $(CPU_FLAGS_avx512))
 ifneq ($(MADE_BY),$(file <$(BUILD)/flags))
 .PHONY: $(BUILD)/flags
 endif
@@ -159,7 +152,6 @@ all: $(PROGRAMS:%=$(BUILD)/%)
 	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
 	@echo "  utf8proc (for tokenizers with NFC): $(if $(filter yes,$(UTF8PROC)),found,none; apt-get install libutf8proc-dev)"
 	@echo "  libzstd (for texts in .zst): $(if $(filter yes,$(ZSTD)),found,none; apt-get install libzstd-dev)"
-	@echo "  OpenBLAS (for --products blas): $(if $(filter yes,$(BLAS)),found,none; apt-get install libopenblas-openmp-dev)"
 
 # nothing of a kernel but its cpu_kernel is seen by others: one cannot run another's code
 define cpu_kernel
@@ -294,7 +286,7 @@ build/fuzz/%.o: %.c
 
 $(FUZZ): build/fuzz/%: build/fuzz/fuzz/fuzz_%.o $(FUZZ_SRC:%.c=build/fuzz/%.o)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ $(filter-out -lopenblas,$(LIBS)) -o $@
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
 
 .PHONY: fuzz fuzz-build deps-fuzz
 fuzz-build: $(FUZZ)

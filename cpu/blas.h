@@ -1,5 +1,9 @@
-/* blas.h - OpenBLAS, if the program was built with it: a peer to measure against, and something to
- * fall back on where the kernels here do badly. */
+/* blas.h - OpenBLAS, where it is installed: a peer to measure against, and something to fall back on
+ * where the kernels here do badly.
+ *
+ * It is loaded when it is asked for, so that no program needs it to be built or to start: the library
+ * maps memory before main, which a program with a limit (ulimit -v) may not have.
+ */
 #ifndef REGRAD_CPU_BLAS_H
 #define REGRAD_CPU_BLAS_H
 
@@ -7,14 +11,17 @@
 #include "cpu/product.h"
 
 typedef struct {
-    /* c (m,n) = alpha op(x) op(y) + beta c, by the calling thread alone */
-    void (*product)(bool x_transposed, bool y_transposed, int64_t m, int64_t n, int64_t k,
-                    float alpha, panel x, panel y, float beta, float *c, int64_t ldc);
+    void (*sgemm)(int, int, int, int, int, int, float, const float *, int, const float *, int,
+                  float, float *, int);
     char about[96]; /* "OpenBLAS 0.3.21 SkylakeX" */
 } blas;
 
-/* Lets the library map the work space of each of `threads` threads: outside of the plan.  User error:
- * built without it. */
+/* Loads it, and lets it map the work space of each of `threads` threads: outside of the plan.  User
+ * error: there is none. */
 error *blas_open(int threads, blas *out) NODISCARD;
+
+/* c (m,n) = alpha op(x) op(y) + beta c, by the calling thread alone */
+void blas_product(const blas *b, bool x_transposed, bool y_transposed, int64_t m, int64_t n,
+                  int64_t k, float alpha, panel x, panel y, float beta, float *c, int64_t ldc);
 
 #endif

@@ -72,8 +72,9 @@ error *cpu_use_products(device *dev, const char *name)
     }
     if (strcmp(name, "blas"))
         return user_error("--products %s: must be own or blas (OpenBLAS)", name);
+    TRY(blas_open(dev->threads, &state->blas));
     state->by_blas = true;
-    return blas_open(dev->threads, &state->blas);
+    return NULL;
 }
 
 /* Cores this process may run on. */

@@ -308,8 +308,9 @@ static void blas_range(const void *context, int64_t first, int64_t end)
     for (int64_t at = first; at < end; at++) {
         int64_t i = at / across * BLAS_TILE, j = at % across * BLAS_TILE;
         int64_t m = min64(BLAS_TILE, p->m - i), n = min64(BLAS_TILE, p->n - j);
-        w->blas->product(p->a.col != 1, p->b.col != 1, m, n, p->k, p->alpha, panel_at(p->a, i, 0),
-                         panel_at(p->b, 0, j), p->beta, row(p->out, i) + j, p->out.ld);
+        blas_product(w->blas, p->a.col != 1, p->b.col != 1, m, n, p->k, p->alpha,
+                     panel_at(p->a, i, 0), panel_at(p->b, 0, j), p->beta, row(p->out, i) + j,
+                     p->out.ld);
         finish_blas(p, i, j, m, n);
     }
 }

@@ -311,6 +311,8 @@ edge_memory() {
     check "ulimit -v: refused before it is taken, with a way out" grep -qE '^train_gpt: the plan needs .* MiB are free' err
     (ulimit -v 700000; "$programs/train_gpt" --plan --model gpt-mini --device cpu --threads 1 --memory auto --product-rate 100 --stream-rate 10 >out 2>err)
     check "--memory auto knows ulimit -v" grep -qE '^memory: [1-6][0-9]{2}\.' out
+    (ulimit -v 100000; timeout 60 "$programs/tokenize" -o small "$root"/README.md >out 2>err)
+    check "ulimit -v: what multiplies nothing needs little" [ $? -eq 0 ]
     rm -rf run
     # version 2, as it looks from inside: files of this script's in the place of the system's
     if grep -q '^0::' /proc/self/cgroup 2>/dev/null && unshare -rm mount -t tmpfs t /sys/fs/cgroup 2>/dev/null; then

@@ -30,7 +30,7 @@ report "without a pack: one line" $?
 BUILT=build/release QUICK=1 XZ=-0 scripts/gpu-pack "$work/pack" >"$work/log" 2>&1
 report "a pack of what is built" $?
 tar -tJf "$work/pack/gpu-day.tar.xz" >"$work/log"
-[ "$(grep -cE '^bin/train_gpt$|^lib/libopenblas|^data/tokens.bin$' "$work/log")" -eq 3 ]
+[ "$(grep -cE '^bin/train_gpt$|^lib/libcjson|^data/tokens.bin$' "$work/log")" -eq 3 ]
 report "programs, libraries, tokens are in it" $?
 mkdir "$work/built"
 BUILT=$work/built QUICK=1 XZ=-0 scripts/gpu-pack "$work/empty" >"$work/log" 2>&1
