@@ -42,7 +42,7 @@ static void map_work_spaces(const functions *f, int threads)
 }
 
 /* to: a pointer to a function, as POSIX allows to make one */
-static bool find(void *library, const char *name, void *to)
+static bool find_symbol(void *library, const char *name, void *to)
 {
     void *found = dlsym(library, name);
     memcpy(to, &found, sizeof found);
@@ -64,13 +64,13 @@ error *blas_open(int threads, blas *out)
     void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL); /* for good: it may have threads */
     if (!library) return user_error("--products blas: %s; install libopenblas0-openmp", dlerror());
     *out = (blas){0};
-    if (!find(library, "cblas_sgemm", &out->sgemm) ||
-        !find(library, "openblas_get_config", &f.config) ||
-        !find(library, "openblas_get_corename", &f.corename) ||
-        !find(library, "openblas_set_num_threads", &f.set_threads))
+    if (!find_symbol(library, "cblas_sgemm", &out->sgemm) ||
+        !find_symbol(library, "openblas_get_config", &f.config) ||
+        !find_symbol(library, "openblas_get_corename", &f.corename) ||
+        !find_symbol(library, "openblas_set_num_threads", &f.set_threads))
         return user_error("--products blas: %s lacks what is called: OpenBLAS 0.3 is needed", name);
-    find(library, "blas_memory_alloc", &f.map);
-    find(library, "blas_memory_free", &f.unmap);
+    find_symbol(library, "blas_memory_alloc", &f.map);
+    find_symbol(library, "blas_memory_free", &f.unmap);
     describe_blas(&f, out);
     f.set_threads(1);
     map_work_spaces(&f, threads);
