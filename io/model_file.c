@@ -42,7 +42,7 @@ static error *check_bytes(const weights *w, const char *config)
     double matrices = config_parameters(&w->model), has = 0;
     for (int64_t i = 0; i < safetensors_count(w->tensors); i++)
         has += (double)safetensors_entry_at(w->tensors, i)->bytes;
-    if (2 * matrices <= has) return NULL; /* 2 bytes: 16-bit floats */
+    if (matrices <= has) return NULL; /* of a byte each: a type that is refused by its name later */
     return user_error(
         "%s is of a model of %.4g parameters, but %s has only %.4g bytes: they do not "
         "belong together",
@@ -86,6 +86,7 @@ static error *check_beginning(const char *path)
     error *e = bytes >= 8 ? file_pread(fd, path, &header, sizeof header, 0) : NULL;
     close(fd);
     if (e || (bytes >= 8 && header <= (uint64_t)bytes - 8)) return e;
+    TRY(safetensors_refuse_pickle(path, header));
     return user_error("%s is no model: it begins neither as llm.c's do (20240326) nor as "
                       "safetensors; if it was one, it is damaged: fetch or write it again",
                       path);

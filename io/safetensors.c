@@ -30,9 +30,7 @@ static error *no_memory(const char *path)
 
 /* ---- one file ---- */
 
-/* Where a length of a header should be, is the beginning of what torch.save writes: of a zip archive, before 1.6 of
- * a bare pickle (protocols 2 to 5).  A pickle is a program, and not run here. */
-static error *refuse_pickle(const one_file *f, uint64_t length)
+error *safetensors_refuse_pickle(const char *path, uint64_t length)
 {
     uint64_t first = length & 0xff, second = length >> 8 & 0xff;
     bool zip = (length & 0xffffffff) == 0x04034b50,
@@ -42,7 +40,7 @@ static error *refuse_pickle(const one_file *f, uint64_t length)
         "%s is a pickle, as torch.save writes them, and these are not read here: load it in the "
         "program that made it and let safetensors.torch.save_file write its tensors, with a "
         "config.json beside them (transformers' save_pretrained() writes both)",
-        f->path);
+        path);
 }
 
 /* Length of the header, which lies wholly in the file and begins like one. */
@@ -52,7 +50,7 @@ static error *header_length(const one_file *f, int64_t bytes, int64_t *n)
     char first;
     if (bytes < 9) return damaged(f->path, "it has %lld bytes", (long long)bytes);
     TRY(file_pread(f->fd, f->path, &length, sizeof length, 0));
-    if (length > (uint64_t)bytes - 8) TRY(refuse_pickle(f, length));
+    if (length > (uint64_t)bytes - 8) TRY(safetensors_refuse_pickle(f->path, length));
     if (length > (uint64_t)bytes - 8)
         return damaged(f->path, "a header of %llu bytes in a file of %lld",
                        (unsigned long long)length, (long long)bytes);

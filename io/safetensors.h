@@ -78,6 +78,9 @@ typedef struct safetensors safetensors;
 
 /* A file, or an index (a path that ends in .index.json) with its files beside it. */
 error *safetensors_open(const char *path, safetensors **out) NODISCARD;
+/* User error if a file that has this where the length of a header should be, and is shorter, begins as what
+ * torch.save writes: a zip archive, before 1.6 a bare pickle (protocols 2 to 5), which is a program. */
+error *safetensors_refuse_pickle(const char *path, uint64_t length) NODISCARD;
 void safetensors_close(safetensors *s); /* NULL is fine */
 
 const char *safetensors_path(const safetensors *s); /* as it was opened */

@@ -184,7 +184,7 @@ static void test_load_refusals(void **state)
     fails(parse("/nosuch/x", NULL, NULL), "/nosuch/x", "No such file");
     char *config = scratch_path(state, "config.json"), *away = scratch_path(state, "away.json");
     assert_int_equal(rename(config, away), 0);
-    fails(parse(*state, NULL, NULL), config, "No such file");
+    fails(parse(*state, NULL, NULL), config, "is missing");
     static const char absurd[] = "{\"model_type\":\"gpt2\",\"n_layer\":1000,\"n_embd\":999996,"
                                  "\"vocab_size\":2000000000}";
     file_write(config, absurd, sizeof absurd - 1);
