@@ -114,12 +114,12 @@ static error *write_header(outfile *f, const named_tensor *list, int64_t n)
         at += tensor_bytes(list[i].value);
     }
     fputc('}', m.to);
-    while (fflush(m.to) == 0 && m.n % 8)
-        fputc(' ', m.to);
     TRY(memory_stream_close(&m));
-    uint64_t length = m.n;
+    size_t spaces = (8 - m.n % 8) % 8;
+    uint64_t length = m.n + spaces;
     error *e = outfile_write(f, &length, sizeof length);
     if (!e) e = outfile_write(f, m.text, m.n);
+    if (!e) e = outfile_write(f, "       ", spaces);
     free(m.text);
     return e;
 }

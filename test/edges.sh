@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # edges.sh - where a run meets the machine: nothing is lost, nothing is silent.
 #
-#     test/edges.sh [data|ranks|renamed|temporaries|closed|full|signals|memory]
+#     test/edges.sh [data|ranks|renamed|temporaries|closed|full|kill|faults|signals|memory]
 #
 # Each check fails on a build that does not have what it is for.  A tmpfs of its own size for a full
 # disk takes a name space of mounts: where that is not to be had, those checks are skipped.
@@ -28,6 +28,12 @@ start() { "$programs/train_gpt" "${tiny[@]}" "$@" >out 2>err & pid=$!; }
 
 byte() { printf '%b' "\\0$(printf %o "$1")"; }
 be32() { byte $(($1 >> 24 & 255)); byte $(($1 >> 16 & 255)); byte $(($1 >> 8 & 255)); byte $(($1 & 255)); }
+
+# few_images N: as idx files x-...
+few_images() {
+    { be32 $((0x803)); be32 "$1"; be32 28; be32 28; head -c $(($1 * 784)) d_train.bin; } >x-images-idx3-ubyte
+    { be32 $((0x801)); be32 "$1"; for ((i = 0; i < $1; i++)); do byte $((i % 10)); done; } >x-labels-idx1-ubyte
+}
 
 lines() { grep -c . "$1" 2>/dev/null || true; }
 # wait_for FILE N: until the file has n lines (a minute at most)
@@ -189,8 +195,7 @@ edge_closed() {
     closed "closed descriptors: train_gpt" left/model.safetensors train --steps 2 --sample-every 1 --sample-tokens 4 --out left
     closed "closed descriptors: tokenize" left/x_train.bin tokenize_here --vocab bpe:280 -o left/x d.vocab
     closed "closed descriptors: export" left/model.safetensors "$programs/export" m left
-    { be32 $((0x803)); be32 8; be32 28; be32 28; head -c $((8 * 784)) d_train.bin; } >x-images-idx3-ubyte
-    { be32 $((0x801)); be32 8; head -c 8 /dev/zero; } >x-labels-idx1-ubyte
+    few_images 8
     closed "closed descriptors: train_vit" left/predictions.txt "${vit[@]}" --batch 2 --steps 2 --predict 3 --val-data x-images-idx3-ubyte --out left
     train --steps 5 --out run <&- >&- 2>&-
     check "closed descriptors: the log has its lines alone" [ "$(grep -vc '^{"step":.*}$' run/log.jsonl)" = 0 ]
@@ -242,6 +247,119 @@ edge_full() {
     check "full disk for thousands of steps: model" [ -s model ]
     check "full disk for thousands of steps: lost lines are counted" grep -qE 'log.jsonl lacks [0-9]+ lines' out
     rm -f model status
+}
+
+# ---- kill -9 at any moment ----
+
+# Rows of options; the run must come to the same bits however often it is killed and resumed.
+kill_rows=(
+    '--optim adamw' '--optim adamw_r --gradients release' '--optim adan --grad-clip 0.5' '--optim lion_r'
+    '--optim muon' '--optim sgd --keep 1' '--optim adama --accum 2 --gradients fold' '--state int8'
+    '--dtype bf16 --master split16' '--dtype bf16 --master split8 --state bf16' '--sparsity 0.5 --regrow-every 2'
+    '--freeze wte* --recompute block' '--eval-every 2 --val-data d_val.bin --sample-every 3 --sample-tokens 5 --accum 2'
+    'vit')
+
+# killed N OPTIONS: N kills of a run with these options
+killed() {
+    local n=$1 done=0 whole=0 begun wait_us took row=("$programs/train_gpt" "${tiny[@]}" --layers 2)
+    shift
+    if [ "$1" = vit ]; then
+        row=("$programs/train_vit" --model vit-nano/4 --threads 1 --device cpu --batch 2 --mixup 0.3 --flip --train-data x-images-idx3-ubyte --eval-every 0)
+        shift
+    fi
+    row+=(--steps 8 --checkpoint-every 1 "$@")
+    rm -rf run one
+    begun=${EPOCHREALTIME/./}
+    "${row[@]}" --out one >out 2>err || { tail -n 1 err; return 1; }
+    took=$((${EPOCHREALTIME/./} - begun))
+    while [ $done -lt "$n" ] || [ $whole -eq 0 ]; do
+        wait_us=$((RANDOM * RANDOM % (took + 20000)))
+        "${row[@]}" --resume auto --out run >out 2>err &
+        pid=$!
+        if [ $done -lt "$n" ]; then
+            sleep $((wait_us / 1000000)).$(printf %06d $((wait_us % 1000000)))
+            kill -9 $pid 2>/dev/null
+        fi
+        wait $pid 2>/dev/null
+        case $? in
+        137) done=$((done + 1)) ;;
+        0)
+            cmp one/model.safetensors run/model.safetensors || return 1
+            whole_log run/log.jsonl 8 || { echo "the log of run"; return 1; }
+            whole=$((whole + 1))
+            rm -rf run
+            ;;
+        *) tail -n 1 err; return 1 ;;
+        esac
+    done
+    kills=$((kills + done)) wholes=$((wholes + whole))
+}
+
+edge_kill() {
+    local each=1 row kills=0 wholes=0 why
+    [ "${LONG:-0}" = 1 ] && each=72
+    RANDOM=${SEED:-$$}
+    echo "# kill: SEED=${SEED:-$$}"
+    few_images 24
+    for row in "${kill_rows[@]}"; do
+        # shellcheck disable=SC2086 # words
+        { killed $each $row >why; } 2>/dev/null && ok "kill -9: $row" || not_ok "kill -9: $row" "$(cat why)"
+    done
+    echo "# kill: $kills kills, $wholes runs that came to their end, all to the same bits"
+    rm -rf run one x-*
+}
+
+# ---- every call on a file fails once ----
+
+# struck TITLE FILE COMMAND...: with each call failing in turn the command says so (status 1, a word of why), or leaves
+# FILE as it is without a failure; and afterwards it does its work
+struck() {
+    local title=$1 file=$2 calls i status last=0 log=$work/calls errno
+    shift 2
+    restore() { rm -rf left && { [ ! -d before ] || cp -r before left; }; }
+    restore
+    FAULT_LOG=$log LD_PRELOAD=$work/faults.so "$@" >out 2>err || { not_ok "faults: $title" "$(tail -n 1 err)"; return; }
+    calls=$(cut -d ' ' -f 1 "$log")
+    cp "$file" one.file
+    for ((i = 1 + RANDOM % stride; i <= calls; i += stride)); do
+        for errno in $errnos; do
+            restore
+            timeout 60 env FAULT_AT=$i FAULT_ERRNO=$errno FAULT_LOG="$log" LD_PRELOAD="$work/faults.so" "$@" >out 2>err
+            status=$?
+            last="call $i, $(cut -d ' ' -f 2 "$log"), error $errno: status $status: $(tail -n 1 err)"
+            case $status in
+            0) cmp -s "$file" one.file || { not_ok "faults: $title" "$last: another $file"; return; } ;;
+            1) [ -s err ] || { not_ok "faults: $title" "$last: without a word"; return; } ;;
+            *) not_ok "faults: $title" "$last"; return ;;
+            esac
+            [ "$status" = 0 ] || [ "${again:-}" != yes ] || { "$@" >out 2>err && cmp -s "$file" one.file; } ||
+                { not_ok "faults: $title" "$last: then, without a failure: $(tail -n 1 err)"; return; }
+            runs=$((runs + 1))
+        done
+    done
+    ok "faults: $title, $calls calls"
+}
+
+edge_faults() {
+    local stride=23 errnos=5 runs=0 again
+    [ "${LONG:-0}" = 1 ] && stride=1 errnos='5 28 12'
+    RANDOM=${SEED:-$$}
+    if ! cc -D_GNU_SOURCE -O1 -shared -fPIC -o faults.so "$root/test/preload/faults.c" -ldl 2>err; then not_ok "faults" "$(tail -n 1 err)"; return; fi
+    train --steps 2 --checkpoint-every 2 --out m >out 2>err
+    "$programs/train_vit" --model vit-nano/4 --threads 1 --device cpu --batch 2 --steps 1 --eval-every 0 --train-data "$(few_images 8; echo x-images-idx3-ubyte)" --out v >out 2>err
+    rm -rf before
+    again=yes
+    struck "train_gpt" left/model.safetensors "$programs/train_gpt" "${tiny[@]}" --steps 3 --checkpoint-every 1 --resume auto --sample-every 2 --sample-tokens 3 --out left
+    again=no
+    struck "tokenize" left_train.bin "$programs/tokenize" --vocab bpe:270 -o left d.vocab
+    struck "generate" out "$programs/generate" --load m --prompt a --tokens 5 --threads 1
+    struck "predict" out "$programs/predict" --load v x-images-idx3-ubyte
+    struck "export" left/model.safetensors "$programs/export" m left
+    cp -r m before
+    again=yes
+    struck "a resumed run" left/model.safetensors "$programs/train_gpt" "${tiny[@]}" --steps 4 --checkpoint-every 2 --resume auto --out left
+    rm -rf before left* m v x-* one.file
+    echo "# faults: $runs runs with a failing call"
 }
 
 # ---- signals ----
@@ -341,7 +459,7 @@ edge_memory() {
     rmdir "$group"
 }
 
-for edge in "${@:-data ranks renamed temporaries closed full signals memory}"; do
+for edge in "${@:-data ranks renamed temporaries closed full kill faults signals memory}"; do
     for one in $edge; do "edge_$one"; done
 done
 exit $bad
