@@ -308,3 +308,21 @@ bool tokens_look_marked(const char *const *patterns, int n)
     }
     return marked;
 }
+
+bool tokens_is_shard(const char *path)
+{
+    tokens_header h;
+    shard s = {0};
+    int64_t bytes;
+    int fd;
+    error *e = file_open(path, &fd, &bytes);
+    if (!e) {
+        e = bytes < (int64_t)sizeof h ? user_error("too short")
+                                      : file_pread(fd, path, &h, sizeof h, 0);
+        close(fd);
+    }
+    if (!e) e = check_kind(&s, &h);
+    bool is = !e;
+    error_free(e);
+    return is;
+}

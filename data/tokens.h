@@ -63,6 +63,9 @@ error *tokens_document_starts(const token_set *s, int shard,
 error *tokens_learned(const token_set *s, int shard, int64_t first, int64_t count,
                       uint8_t *learned /* (count) */) NODISCARD;
 
+/* Does the file begin as a shard does? */
+bool tokens_is_shard(const char *path);
+
 /* Is one of the files that the patterns name a marked shard?  What cannot be read is none. */
 bool tokens_look_marked(const char *const *patterns /* (n) */, int n);
 

@@ -4,6 +4,7 @@
  * lie inside of its text, in order. */
 #include "base/json_lines.h"
 #include "data/chat/chat.h"
+#include "data/chat/jinja.h"
 #include "fuzz/fuzz.h"
 
 #include <stdlib.h>

@@ -89,6 +89,7 @@ static bool is_temporary(const char *name)
                                         "plan.svg",
                                         "tokenizer.vocab",
                                         "tokenizer.json",
+                                        "chat_template.jinja",
                                         "predictions.txt",
                                         NULL};
     for (const char *const *file = files; *file; file++) {

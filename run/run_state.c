@@ -421,18 +421,40 @@ static bool has_vocab(const run_contents *c)
     return c->vocab && !access(c->vocab, R_OK);
 }
 
+/* PREFIX.jinja beside the tokenizer's PREFIX.vocab: the chat template that the data was made with. */
+static bool find_template(const run_contents *c, char *path)
+{
+    size_t n = has_vocab(c) ? strlen(c->vocab) : 0;
+    if (n < 6 || strcmp(c->vocab + n - 6, ".vocab") != 0 || n + 1 > PATH_LENGTH) return false;
+    sprintf(path, "%.*s.jinja", (int)(n - 6), c->vocab);
+    return !access(path, R_OK);
+}
+
+static error *part_template(void *context, const char *path)
+{
+    char from[PATH_LENGTH];
+    const run_contents *c = ((const checkpoint_writing *)context)->contents;
+    return find_template(c, from) ? file_copy(from, path)
+                                  : internal_error("the chat template has gone");
+}
+
 error *run_vocab_write(const char *directory, const run_contents *c)
 {
     char path[PATH_LENGTH];
+    char from[PATH_LENGTH];
     if (!has_vocab(c)) return NULL;
     TRY(path_join(path, directory, "tokenizer.vocab"));
-    return file_copy(c->vocab, path);
+    TRY(file_copy(c->vocab, path));
+    if (!find_template(c, from)) return NULL;
+    TRY(path_join(path, directory, "chat_template.jinja"));
+    return file_copy(from, path);
 }
 
 static error *write_checkpoint(checkpoints *all, checkpoint_writing *w)
 {
     const run_contents *c = w->contents;
-    checkpoint_part parts[5] = {{run_model_file(c), part_model},
+    char from[PATH_LENGTH];
+    checkpoint_part parts[6] = {{run_model_file(c), part_model},
                                 {"optimizer.safetensors", part_states},
                                 {"state.json", part_values}};
     int n = 3;
@@ -441,6 +463,8 @@ static error *write_checkpoint(checkpoints *all, checkpoint_writing *w)
     else if (!hf_lacks(c->model))
         parts[n++] = (checkpoint_part){"config.json", part_config};
     if (has_vocab(c)) parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
+    if (find_template(c, from))
+        parts[n++] = (checkpoint_part){"chat_template.jinja", part_template};
     return checkpoint_write(all, c->step, parts, n, w);
 }
 

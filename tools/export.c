@@ -188,7 +188,8 @@ static error *copy_tokenizer(const char *from, const char *to, int *copied)
                                         "merges.txt",
                                         "special_tokens_map.json",
                                         "added_tokens.json",
-                                        "generation_config.json"};
+                                        "generation_config.json",
+                                        "chat_template.jinja"};
     *copied = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char source[PATH_LENGTH], target[PATH_LENGTH];
@@ -232,11 +233,29 @@ static error *check_auto(const arguments *a, const weights *w, const bpe *vocab)
                       "of AutoTokenizer");
 }
 
+/* Where texts end, and how conversations are written, for a tokenizer made anew. */
+static error *write_ending(const arguments *a, const weights *w, const bpe *vocab, int *files)
+{
+    char from[PATH_LENGTH], to[PATH_LENGTH], text[64];
+    if (bpe_end_of_text(vocab) >= 0) {
+        snprintf(text, sizeof text, "{\"eos_token_id\": %d}", (int)bpe_end_of_text(vocab));
+        TRY(path_join(to, a->out, "generation_config.json"));
+        TRY(file_write_text(to, text));
+        ++*files;
+    }
+    TRY(path_join(from, weights_directory(w), "chat_template.jinja"));
+    if (access(from, F_OK)) return NULL;
+    TRY(path_join(to, a->out, "chat_template.jinja"));
+    ++*files;
+    return file_copy(from, to);
+}
+
 static error *write_tokenizer(const arguments *a, const weights *w, const bpe *vocab, int *files)
 {
     if (!vocab) return copy_tokenizer(weights_directory(w), a->out, files);
     *files = 4;
-    return bpe_write_hf(vocab, a->out);
+    TRY(bpe_write_hf(vocab, a->out));
+    return write_ending(a, w, vocab, files);
 }
 
 static error *must_be_new(const char *directory, const char *name)
