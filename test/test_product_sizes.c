@@ -1,0 +1,183 @@
+/* test_product_sizes.c - products of sizes that are drawn, against sums in double, by each kernel.
+ *
+ * Sizes gather at the ends of tiles, panels and parts of the depth (cpu/product.h); rows lie further
+ * apart than they are long, and operands begin where no vector does.  What a kernel stores is compared
+ * with a sum in double, and with what plain C stores, bit by bit; what lies between the rows of the
+ * output must stay.  LONG=1 draws twenty times as many.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "cpu/cpu.h"
+#include "test/long.h"
+#include "test/small_run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_SIDE = 130, MOST_DEPTH = 1100, GAP = 5, SIDE_ROOM = MOST_SIDE + GAP, KERNELS = 3 };
+
+static const char *const kernels[KERNELS] = {"plain", "avx2", "avx512"};
+
+typedef struct {
+    int64_t m, n, k, lda, ldb, ldc;
+    int a_turned, b_turned, a_shift, b_shift, c_shift; /* shifts: in elements */
+    double alpha, beta;
+    uint64_t seed;
+} drawn;
+
+static uint64_t draw(uint64_t seed, uint64_t i, uint64_t below)
+{
+    return (uint64_t)(rng_uniform(seed, RNG_TEST, i) * (double)below) % below;
+}
+
+/* Often beside a multiple of what tiles are made of. */
+static int64_t draw_size(uint64_t seed, uint64_t i, int64_t most)
+{
+    static const int64_t edges[] = {1, 4, 6, 8, 14, 16, 28, 32, 56, 64, 256, 512, 1024};
+    int64_t size = 1 + (int64_t)draw(seed, i, (uint64_t)most);
+    if (draw(seed, i + 1, 2))
+        size = edges[draw(seed, i + 2, sizeof edges / sizeof *edges)] - 1 +
+               (int64_t)draw(seed, i + 3, 3);
+    return size < 1 ? 1 : size > most ? most : size;
+}
+
+static drawn draw_one(uint64_t seed)
+{
+    static const double alphas[] = {1, 1, 1, 0.5}, betas[] = {0, 0, 1, -0.25};
+    drawn t = {.m = draw_size(seed, 0, MOST_SIDE),
+               .n = draw_size(seed, 10, MOST_SIDE),
+               .k = draw_size(seed, 20, MOST_DEPTH),
+               .a_turned = (int)draw(seed, 30, 2),
+               .b_turned = (int)draw(seed, 31, 2),
+               .a_shift = (int)draw(seed, 32, GAP),
+               .b_shift = (int)draw(seed, 33, GAP),
+               .c_shift = (int)draw(seed, 34, GAP),
+               .alpha = alphas[draw(seed, 35, 4)],
+               .beta = betas[draw(seed, 36, 4)],
+               .seed = seed};
+    t.lda = (t.a_turned ? t.m : t.k) + (int64_t)draw(seed, 37, GAP);
+    t.ldb = (t.b_turned ? t.k : t.n) + (int64_t)draw(seed, 38, GAP);
+    t.ldc = t.n + (int64_t)draw(seed, 39, GAP);
+    return t;
+}
+
+static float a[SIDE_ROOM * (MOST_DEPTH + GAP)], b[SIDE_ROOM * (MOST_DEPTH + GAP)];
+static float before[SIDE_ROOM * SIDE_ROOM], first[SIDE_ROOM * SIDE_ROOM], c[SIDE_ROOM * SIDE_ROOM];
+
+static void fill(float *x, size_t n, uint64_t seed)
+{
+    uint64_t state = seed * 2 + 1;
+    for (size_t i = 0; i < n; i++) { /* Knuth's: cheap, and good enough for products */
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        x[i] = (float)((double)(state >> 40) * 0x1p-24 - 0.5);
+    }
+}
+
+static tensor matrix(float *x, int64_t rows, int64_t cols, int64_t ld)
+{
+    tensor t = tensor_of(x, F32, SHAPE(rows, cols));
+    t.ld = ld;
+    return t;
+}
+
+static void multiply(const drawn *t, const char *kernel, int threads, float *out)
+{
+    device dev;
+    must(cpu_device(threads, &dev));
+    must(cpu_use_kernel(&dev, kernel));
+    OP(matmul, &dev, 0, .out = matrix(out + t->c_shift, t->m, t->n, t->ldc),
+       .x = t->a_turned ? matrix(a + t->a_shift, t->k, t->m, t->lda)
+                        : matrix(a + t->a_shift, t->m, t->k, t->lda),
+       .y = t->b_turned ? matrix(b + t->b_shift, t->n, t->k, t->ldb)
+                        : matrix(b + t->b_shift, t->k, t->n, t->ldb),
+       .x_transposed = t->a_turned, .y_transposed = t->b_turned, .alpha = t->alpha,
+       .beta = t->beta);
+    must(device_status(&dev));
+    cpu_close(&dev);
+}
+
+static double number(const float *x, int64_t ld, int turned, int64_t i, int64_t k)
+{
+    return turned ? x[k * ld + i] : x[i * ld + k];
+}
+
+/* What should be in the output's element (i, j), and how far rounding may lead from it. */
+static double wanted(const drawn *t, int64_t i, int64_t j, double *within)
+{
+    double sum = 0, sizes = 0, old = t->beta * before[t->c_shift + i * t->ldc + j];
+    for (int64_t k = 0; k < t->k; k++) {
+        double x = number(a + t->a_shift, t->lda, t->a_turned, i, k) *
+                   number(b + t->b_shift, t->ldb, !t->b_turned, j, k);
+        sum += x;
+        sizes += fabs(x);
+    }
+    *within = 0x1p-24 * ((double)t->k + 4) * (fabs(t->alpha) * sizes + fabs(old)) + 1e-37;
+    return t->alpha * sum + old;
+}
+
+static void check(const drawn *t, const float *out)
+{
+    for (int64_t i = 0; i < t->m; i++)
+        for (int64_t j = 0; j < t->n; j++) {
+            double within, want = wanted(t, i, j, &within);
+            double got = out[t->c_shift + i * t->ldc + j];
+            if (!(fabs(got - want) <= within))
+                fail_msg("seed %llu: %lld x %lld x %lld, element (%lld, %lld): %g, not %g",
+                         (unsigned long long)t->seed, (long long)t->m, (long long)t->n,
+                         (long long)t->k, (long long)i, (long long)j, got, want);
+        }
+    for (size_t x = 0; x < sizeof before / sizeof *before; x++) {
+        int64_t at = (int64_t)x - t->c_shift;
+        bool inside = at >= 0 && at / t->ldc < t->m && at % t->ldc < t->n;
+        if (!inside && memcmp(&out[x], &before[x], sizeof *out))
+            fail_msg("seed %llu: number %zu, beside the output, is written",
+                     (unsigned long long)t->seed, x);
+    }
+}
+
+static bool runs_here(const char *kernel)
+{
+    device dev;
+    must(cpu_device(1, &dev));
+    error *e = cpu_use_kernel(&dev, kernel);
+    cpu_close(&dev);
+    error_free(e);
+    return !e;
+}
+
+static void test_drawn_sizes(void **state)
+{
+    (void)state;
+    bool runs[KERNELS];
+    for (int i = 0; i < KERNELS; i++)
+        runs[i] = runs_here(kernels[i]);
+    for (int64_t n = 0; n < tries(60, 1200); n++) {
+        drawn t = draw_one((uint64_t)n);
+        fill(a, sizeof a / sizeof *a, t.seed * 3);
+        fill(b, sizeof b / sizeof *b, t.seed * 3 + 1);
+        fill(before, sizeof before / sizeof *before, t.seed * 3 + 2);
+        for (int i = 0; i < KERNELS; i++) {
+            if (!runs[i]) continue;
+            float *out = i ? c : first;
+            memcpy(out, before, sizeof before);
+            multiply(&t, kernels[i], 1 + (int)draw(t.seed, 50 + (uint64_t)i, 3), out);
+            if (!i)
+                check(&t, out);
+            else if (memcmp(out, first, sizeof first))
+                fail_msg("seed %llu: %s gives other bits than plain", (unsigned long long)t.seed,
+                         kernels[i]);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_drawn_sizes)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
