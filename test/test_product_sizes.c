@@ -61,6 +61,7 @@ static drawn draw_one(uint64_t seed)
                .alpha = alphas[draw(seed, 35, 4)],
                .beta = betas[draw(seed, 36, 4)],
                .seed = seed};
+    if (!draw(seed, 40, 4)) t.m = 1 + (int64_t)draw(seed, 41, 5); /* few rows go another way */
     t.lda = (t.a_turned ? t.m : t.k) + (int64_t)draw(seed, 37, GAP);
     t.ldb = (t.b_turned ? t.k : t.n) + (int64_t)draw(seed, 38, GAP);
     t.ldc = t.n + (int64_t)draw(seed, 39, GAP);
@@ -157,7 +158,7 @@ static void test_drawn_sizes(void **state)
     bool runs[KERNELS];
     for (int i = 0; i < KERNELS; i++)
         runs[i] = runs_here(kernels[i]);
-    for (int64_t n = 0; n < tries(60, 1200); n++) {
+    for (int64_t n = 0; n < tries(500, 10000); n++) {
         drawn t = draw_one((uint64_t)n);
         fill(a, sizeof a / sizeof *a, t.seed * 3);
         fill(b, sizeof b / sizeof *b, t.seed * 3 + 1);
