@@ -5,6 +5,7 @@
 #ifndef REGRAD_OPS_INTERNAL_H
 #define REGRAD_OPS_INTERNAL_H
 
+#include "core/block_codes.h"
 #include "core/ops.h"
 
 /* ---- roles and types ---- */

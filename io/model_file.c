@@ -221,6 +221,16 @@ error *weights_read(const weights *w, params *p, bool widen, device *dev)
     return (widen ? params_read_widened : params_read)(w->tensors, p, dev);
 }
 
+error *weights_read_into(const weights *w, params *p, bool widen, const tensor_source *into,
+                         device *dev)
+{
+    if (w->llmc)
+        return user_error(
+            "%s: llm.c's files are not read in parts: ./export --to hf makes one that is",
+            w->directory);
+    return params_read_into(w->tensors, p, widen, into, dev);
+}
+
 error *weights_write(const char *directory, const model_config *c, const params *p, device *dev,
                      const tensor_source *from)
 {

@@ -35,6 +35,10 @@ error *weights_fingerprint(const weights *w, uint64_t *out) NODISCARD;
  * says to take them as f32, which keeps every value. */
 error *weights_read(const weights *w, params *p, bool widen, device *dev) NODISCARD;
 
+/* The same into values that are there one at a time (io/params_file.h).  User error: llm.c's files. */
+error *weights_read_into(const weights *w, params *p, bool widen, const tensor_source *into,
+                         device *dev) NODISCARD;
+
 /* config.json and model.safetensors to a directory that exists; each wholly or not at all.  No
  * config.json for a model of no family that is known (model/hf/hf.h).  from: ? values from there, in
  * the order of the table. */

@@ -208,25 +208,40 @@ static error *check_rest(const safetensors *s, const bool *used, const char *emb
 typedef error *fetch_function(const safetensors *, int64_t, const named_tensor *, device *);
 
 static error *read_all(const safetensors *s, const named_tensor *list, int n, bool *used,
-                       fetch_function *fetch, device *dev)
+                       fetch_function *fetch, const tensor_source *into, device *dev)
 {
+    int64_t open = -1;
+    tensor whole = {0};
     for (int k = 0; k < n; k++) {
         int64_t i;
-        TRY(find(s, list[k].name, &i));
+        named_tensor t = list[k];
+        TRY(find(s, t.name, &i));
         used[i] = true;
-        TRY(fetch(s, i, &list[k], dev));
+        if (into && t.of != open) {
+            if (open >= 0) into->close(into->context);
+            whole = into->open(into->context, t.of);
+            open = t.of;
+        }
+        if (into) {
+            t.value.data = (char *)whole.data + (size_t)t.at * dtype_size(t.value.type);
+            t.sharded = false;
+        }
+        TRY(device_status(dev));
+        TRY(fetch(s, i, &t, dev));
     }
+    if (open >= 0) into->close(into->context);
     return check_rest(s, used, list[0].name); /* models list it first */
 }
 
-static error *read_params(const safetensors *s, params *p, fetch_function *fetch, device *dev)
+static error *read_params(const safetensors *s, params *p, fetch_function *fetch,
+                          const tensor_source *into, device *dev)
 {
     named_tensor *list;
     bool *used = NULL;
     int n;
     TRY(params_list(p, &list, &n));
     error *e = alloc_array(&used, (size_t)safetensors_count(s), sizeof *used);
-    if (!e) e = read_all(s, list, n, used, fetch, dev);
+    if (!e) e = read_all(s, list, n, used, fetch, into, dev);
     free(used);
     free(list);
     return e;
@@ -234,12 +249,18 @@ static error *read_params(const safetensors *s, params *p, fetch_function *fetch
 
 error *params_read(const safetensors *s, params *p, device *dev)
 {
-    return read_params(s, p, safetensors_fetch, dev);
+    return read_params(s, p, safetensors_fetch, NULL, dev);
 }
 
 error *params_read_widened(const safetensors *s, params *p, device *dev)
 {
-    return read_params(s, p, safetensors_fetch_widened, dev);
+    return read_params(s, p, safetensors_fetch_widened, NULL, dev);
+}
+
+error *params_read_into(const safetensors *s, params *p, bool widen, const tensor_source *into,
+                        device *dev)
+{
+    return read_params(s, p, widen ? safetensors_fetch_widened : safetensors_fetch, into, dev);
 }
 
 /* ---- adapters ---- */

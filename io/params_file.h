@@ -31,6 +31,10 @@ error *params_read(const safetensors *s, params *p, device *dev) NODISCARD;
 /* The same, but BF16 and F16 tensors are taken as f32: every value is kept exactly. */
 error *params_read_widened(const safetensors *s, params *p, device *dev) NODISCARD;
 
+/* The same, but each row's value is there only between into's open and close: nothing is sharded. */
+error *params_read_into(const safetensors *s, params *p, bool widen, const tensor_source *into,
+                        device *dev) NODISCARD;
+
 /* The same of adapters alone (model/lora.h), whose names have `front` before them; where a table has some, a
  * source has their values alone. */
 error *adapters_write(const char *path, const char *front, const params *p, device *dev,

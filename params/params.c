@@ -113,12 +113,12 @@ bool param_in_pool(const params *p, int id)
 /* Does the backing keep this row? */
 static bool stored(const params *p, int id)
 {
-    return p->backing && (!p->backing->pool || param_in_pool(p, id));
+    return p->backing && !p->row[id].coded && (!p->backing->pool || param_in_pool(p, id));
 }
 
 static bool expands(const params *p, int id)
 {
-    return stored(p, id) && p->backing->expand;
+    return p->row[id].coded || (stored(p, id) && p->backing->expand);
 }
 
 static bool collects(const params *p, int id)
@@ -160,7 +160,11 @@ static void place_value(params *p, arena *a, int id)
 {
     param *row = &p->row[id];
     block_name name = NAME(row->spec.name, row->spec.layer);
-    if (!expands(p, id))
+    if (row->coded) {
+        row->codes =
+            arena_keep(a, KIND_PARAMETER, U8, SHAPE(code_bytes(p->form, row->count)), name);
+        row->scales = arena_keep(a, KIND_PARAMETER, F32, SHAPE(code_blocks(row->count)), name);
+    } else if (!expands(p, id))
         row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape, name);
     else if (row->own)
         row->stored = arena_keep(a, KIND_PARAMETER, p->type, param_own_shape(p, id), name);
@@ -174,6 +178,33 @@ static void place_gradient(params *p, arena *a, int id)
     else if (row->own)
         row->collected =
             arena_keep(a, KIND_GRADIENT, p->type, param_own_shape(p, id), gradient_name(row));
+}
+
+void params_encode(params *p, code_form form)
+{
+    p->form = form;
+    for (int id = 0; id < p->n && form != CODES_NONE; id++) {
+        param *row = &p->row[id];
+        row->coded = row->spec.hidden && !row->trainable && row->spec.adapter_scale == 0;
+    }
+}
+
+tensor param_fill_begin(run *r, int id)
+{
+    param *row = &r->params->row[id];
+    if (row->coded)
+        row->value = arena_take(r->arena, KIND_PARAMETER, r->params->type, row->spec.shape,
+                                NAME(row->spec.name, row->spec.layer));
+    return row->value;
+}
+
+void param_fill_end(run *r, int id)
+{
+    param *row = &r->params->row[id];
+    if (!row->coded) return;
+    OP(quantize, r->dev, r->stream, .codes = row->codes, .scales = row->scales, .x = row->value,
+       .form = (int)r->params->form);
+    arena_drop(r->arena, &row->value);
 }
 
 void params_place(params *p, arena *a)
@@ -539,7 +570,11 @@ tensor param_use(run *r, int id)
     if (expands(p, id) && !row->readers) {
         row->value = arena_take(r->arena, KIND_PARAMETER, p->type, row->spec.shape,
                                 NAME(row->spec.name, row->spec.layer));
-        p->backing->expand(p->backing->own, r, id);
+        if (row->coded)
+            OP(dequantize, r->dev, r->stream, .out = row->value, .codes = row->codes,
+               .scales = row->scales, .form = (int)p->form);
+        else
+            p->backing->expand(p->backing->own, r, id);
     }
     row->readers++;
     return row->value;

@@ -29,6 +29,7 @@
 #ifndef REGRAD_PARAMS_H
 #define REGRAD_PARAMS_H
 
+#include "core/block_codes.h"
 #include "params/block_kinds.h"
 #include "ranks/comm.h"
 #include "params/step_clock.h"
@@ -73,7 +74,9 @@ typedef struct {
     int64_t own_first, own; /* those that this process updates: all, unless ranks share the work */
     tensor value;  /* whole; under backing.expand present between its uses' first and last */
     tensor stored; /* ? under backing.expand: (own) what lies there else */
-    tensor master; /* ? of a bf16 value: (own), f32, i16 or i8 */
+    bool coded;    /* it lies as codes, and its value is there between its uses' first and last */
+    tensor codes, scales; /* ? then */
+    tensor master;        /* ? of a bf16 value: (own), f32, i16 or i8 */
     /* in a step */
     tensor gradient;  /* whole, of this process */
     tensor collected; /* ? under backing.collects: (own) the sum of all ranks and micro-batches */
@@ -108,6 +111,7 @@ typedef struct {
 typedef struct {
     param *row;
     int n, room;
+    code_form form; /* of coded rows */
     bool adapted; /* some rows are adapters' (spec.adapter_scale): a run's files have these alone */
     dtype type;   /* working type of the run: parameters, their gradients, activations */
     master_form master;       /* with type BF16 */
@@ -154,6 +158,12 @@ const char *param_text(const param *row, char *buffer, size_t size);
 /* Part k of a name in braces, "a.{q,k,v}_proj" -> "a.k_proj"; a name without them is its only part.
  * False if there is no part k. */
 bool param_name_part(const char *name, int k, char *out, size_t size);
+
+/* Before params_place: matrices of the blocks that are not trained lie in that form. */
+void params_encode(params *p, code_form form);
+/* A coded row's value is there from begin on, to be filled; end makes codes of it.  Other rows: their value. */
+tensor param_fill_begin(run *r, int id);
+void param_fill_end(run *r, int id);
 
 /* Asks the arena for the parameters (and own gradients); once in the record and once in the run. */
 void params_place(params *p, arena *a);

@@ -551,6 +551,24 @@ static void channels_on(rig *on)
     REFUSE(scale_channels_grad, scale_grad, dscale.t, w);
 }
 
+static void codes_on(rig *on)
+{
+    tensor x = work(on, SHAPE(R, C));
+    quantize_op quantize = {.codes = zeros(on, U8, SHAPE(R * C)),
+                            .scales = zeros(on, F32, SHAPE(code_blocks(R * C))),
+                            .x = x,
+                            .form = CODES_INT8};
+    ACCEPT(quantize, quantize);
+    REFUSE(quantize, quantize, form, CODES_NF4);
+    REFUSE(quantize, quantize, form, CODES_NONE);
+    REFUSE(quantize, quantize, scales, longer(quantize.scales));
+    dequantize_op dequantize = {
+        .out = x, .codes = quantize.codes, .scales = quantize.scales, .form = CODES_INT8};
+    ACCEPT(dequantize, dequantize);
+    REFUSE(dequantize, dequantize, form, CODES_NF4);
+    REFUSE(dequantize, dequantize, codes, longer(quantize.codes));
+}
+
 /* More of these are refused in test_ops_sparse.c. */
 static void non_zeros_on(rig *on)
 {
@@ -630,6 +648,7 @@ static void test_images(void **state)
 static void test_non_zeros(void **state)
 {
     each_device(state, non_zeros_on);
+    each_device(state, codes_on);
 }
 
 /* After all others. */

@@ -157,6 +157,8 @@ static const row rows[] = {
      LOSSES | WEIGHTS, LR | FIRST | PEAK | STEPS, NULL},
     {"lora-on", "--load earlier --lora 2", "--load earlier --lora 2 --lora-on c_fc",
      LOSSES | WEIGHTS | PEAK, LR | FIRST | STEPS, NULL},
+    {"base", "--load earlier --lora 2", "--load earlier --lora 2 --base nf4", FIRST | WEIGHTS,
+     LR | STEPS, NULL},
     {"adapter", "--load earlier --lora 2", "--load earlier --adapter tuned", FIRST | WEIGHTS,
      LR | STEPS | PEAK, NULL},
     {"ignore-field", "--load earlier", "--load marked --ignore-field made_up", 0,

@@ -27,6 +27,7 @@ CONDITION(widens, o->widen)
 CONDITION(tunes, o->lora > 0 || o->adapter)
 CONDITION(tunes_not, !o->lora && !o->adapter)
 CONDITION(adapts, o->adapter)
+CONDITION(codes, o->base)
 CONDITION(names_alpha, o->lora_alpha > 0)
 CONDITION(names_layers, o->lora_on.n)
 CONDITION(plans, o->plan)
@@ -42,6 +43,7 @@ CONDITION(plans_ranks, o->ranks > 1)
 CONDITION(starts_ranks, o->gpus > 1)
 CONDITION(names_master, o->master_name)
 /* resolved */
+CONDITION(on_cuda, o->device == DEVICE_CUDA)
 CONDITION(several_sizes, o->n_sizes > 1)
 CONDITION(in_fp32, o->type == F32)
 CONDITION(attention_elsewhere, o->device != DEVICE_AUTO &&
@@ -52,7 +54,6 @@ CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
 CONDITION(sharded, o->zero > 0)
 CONDITION(ranked, comm_size(o->comm) > 1)
 CONDITION(packed, o->training.packed)
-CONDITION(on_cuda, o->device == DEVICE_CUDA)
 
 typedef struct {
     condition when[4];
@@ -73,6 +74,9 @@ static const conflict given[] = {
      "--lora and --adapter: only with --load, whose model they are beside"},
     {{adapts, loads_not}, NULL, "--adapter {adapter}: only with --load"},
     {{names_alpha, tunes_not}, NULL, "--lora-alpha {lora-alpha}: only with --lora"},
+    {{codes, tunes_not},
+     NULL,
+     "--base {base}: only with --lora, beside which nothing else is trained"},
     {{names_layers, tunes_not}, NULL, "--lora-on: only with --lora"},
     {{names_layers, adapts},
      NULL,
@@ -103,6 +107,10 @@ static const conflict given[] = {
     "one"
 
 static const conflict resolved[] = {
+    {{codes, on_cuda},
+     NULL,
+     "--base {base}: not on --device cuda yet, where its kernels have not been tried; use --device "
+     "cpu"},
     {{names_master, in_fp32},
      NULL,
      "--master {master}: only with --dtype bf16; weights in fp32 are their own masters"},

@@ -33,6 +33,8 @@ typedef struct {
     int64_t lora;              /* rank of adapters; 0: none */
     double lora_alpha;
     pattern_list lora_on;
+    const char *base;           /* ? a form of matrices that are not trained */
+    code_form base_form;        /* resolved */
     const char *adapter;        /* ? a directory of peft's */
     adapter_file *adapter_file; /* ? opened; copies of these options have the same */
     const char *dtype_name, *master_name, *state_name, *state_of; /* master: NULL or a word */

@@ -38,6 +38,11 @@ static const option_row rows[] = {
      "of "
      "these (q_proj), with * and ?",
      LIST, MODEL, FIXED, 0, FIELD(lora_on), 0, 0, "all of the blocks"},
+    {"base", "FORM",
+     "with --lora: the blocks' matrices, which are not trained, lie in 8 or 4 bits and a scale for "
+     "64 numbers: "
+     "int8, nf4",
+     TEXT, MODEL, FIXED, 0, FIELD(base), 0, 0, "the dtype"},
     {"adapter", "DIR",
      "with --load: begin with these adapters (adapter_model.safetensors, adapter_config.json), and "
      "train them on",
@@ -210,11 +215,20 @@ static error *text_open(const options *o, bool training, source **out)
                             out);
 }
 
+static error *load_coded(trainer *t, const weights *w, device *dev)
+{
+    const tensor_source into = trainer_fill_begin(t);
+    TRY(weights_read_into(w, &t->params, t->o->widen, &into, dev));
+    trainer_fill_end(t);
+    return device_status(dev);
+}
+
 static error *text_load(trainer *t, device *dev)
 {
     weights *w;
     TRY(weights_open(t->o->load, t->o->ignore_field.pattern, &w));
-    error *e = weights_read(w, &t->params, t->o->widen, dev);
+    error *e = t->params.form == CODES_NONE ? weights_read(w, &t->params, t->o->widen, dev)
+                                            : load_coded(t, w, dev);
     weights_close(w);
     return e ? e : tuning_load(t->o, &t->params, dev);
 }

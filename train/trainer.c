@@ -395,6 +395,42 @@ static void record_gathers(trainer *t)
     gather_finish(&states);
 }
 
+/* ---- coded matrices ---- */
+
+static tensor fill_open(void *context, int64_t i)
+{
+    trainer *t = context;
+    t->filled = (int)i;
+    return param_fill_begin(&t->r, t->filled);
+}
+
+static void fill_close(void *context)
+{
+    trainer *t = context;
+    param_fill_end(&t->r, t->filled);
+}
+
+tensor_source trainer_fill_begin(trainer *t)
+{
+    arena_begin(t->arena, "load");
+    return (tensor_source){fill_open, fill_close, t};
+}
+
+void trainer_fill_end(trainer *t)
+{
+    arena_end(t->arena);
+}
+
+static void record_fill(trainer *t)
+{
+    tensor_source into = trainer_fill_begin(t);
+    for (int i = 0; i < t->params.n; i++) {
+        into.open(into.context, i);
+        into.close(into.context);
+    }
+    trainer_fill_end(t);
+}
+
 /* ---- from plan to end ---- */
 
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
@@ -424,6 +460,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     }
     if (!e) e = options_refuse(o);
     if (!e) e = freeze_apply(o, &t->params);
+    if (!e) params_encode(&t->params, o->base_form);
     if (!e && o->sparsity > 0) e = sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse);
     if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
     if (!e && comm_size(o->comm) > 1)
@@ -437,6 +474,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
         if (samples(t)) decoder_record(&t->decoder);
         if (predicts(t)) predict_program(t, NULL, 0);
         record_gathers(t);
+        if (t->params.form != CODES_NONE) record_fill(t);
         if (t->sparse) e = record_sparse(t);
     }
     if (!e) e = arena_plan(t->arena);

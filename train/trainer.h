@@ -41,6 +41,7 @@ typedef struct {
     tensor hits;      /* ? (1) f64 */
     tensor loss;      /* (1) f64 */
     tensor sums;      /* ? (4) f64, with other ranks: loss, hits, a wish to stop, all ranks' loss */
+    int filled;       /* the row that is filled now */
     double stop;      /* this rank's wish */
     bool stop_agreed; /* trainer_stop_wished has said so */
     double left_out;  /* of an evaluation: samples that this rank could not read */
@@ -74,6 +75,11 @@ typedef struct {
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out) NODISCARD;
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh) NODISCARD;
 void trainer_destroy(trainer *t);
+
+/* Where the loaded model's values go, one after the other, where not all are there at once; in a program of the
+ * arena's, between begin and end. */
+tensor_source trainer_fill_begin(trainer *t);
+void trainer_fill_end(trainer *t);
 
 /* What of it files have, or are made from. */
 run_tensors trainer_tensors(trainer *t);

@@ -73,8 +73,18 @@ static error *take_adapter(options *o)
     return NULL;
 }
 
+static error *resolve_base(options *o)
+{
+    if (!o->base) return NULL;
+    o->base_form = !strcmp(o->base, "int8")  ? CODES_INT8
+                   : !strcmp(o->base, "nf4") ? CODES_NF4
+                                             : CODES_NONE;
+    return o->base_form ? NULL : user_error("--base %s: must be int8 or nf4", o->base);
+}
+
 error *tuning_resolve(options *o)
 {
+    TRY(resolve_base(o));
     if (o->adapter) TRY(take_adapter(o));
     if (!o->adapter && o->lora)
         o->training.lora =

@@ -1,0 +1,83 @@
+/* block_codes.h - matrices that are not trained, in 8 or 4 bits: blocks of 64 numbers, each with a scale.
+ *
+ *     scale = largest |x| of the block (f32);  what is read is scale * value(code)
+ *
+ *     int8   code = 127 x / scale, rounded                        a byte
+ *     nf4    code = the nearest of 16 values between -1 and 1     half a byte, the first number in the upper half
+ *
+ * NF4's values (Dettmers et al. 2023, "QLoRA", appendix E) are quantiles of the normal distribution q, so
+ * that normal weights use all of them alike, and 0 is one of them:
+ *
+ *     q(i) at 8 points from 0.9677083 down to 1/2 (which is left out), minus q(i) at 7, and 0; divided by the largest
+ *
+ * 0.9677083 is the paper's (1 - 1/32 + 1 - 1/30) / 2, which leaves out the ends of the distribution.  test_ops_codes.c
+ * computes them anew.
+ */
+#ifndef REGRAD_BLOCK_CODES_H
+#define REGRAD_BLOCK_CODES_H
+
+#include "base/host_device.h"
+
+#include <math.h>
+#include <stdint.h>
+
+enum { CODE_BLOCK = 64 };
+
+typedef enum { CODES_NONE, CODES_INT8, CODES_NF4 } code_form;
+
+/* Bytes of n numbers' codes, and how many scales they have. */
+static inline int64_t code_bytes(code_form form, int64_t n)
+{
+    return form == CODES_NF4 ? (n + 1) / 2 : n;
+}
+
+static inline int64_t code_blocks(int64_t n)
+{
+    return (n + CODE_BLOCK - 1) / CODE_BLOCK;
+}
+
+#define NF4_VALUES                                                                                 \
+    {                                                                                              \
+        -1.0f, -0.69619292f, -0.52507305f, -0.39491749f, -0.28444135f, -0.18477343f, -0.09104999f, \
+            0.0f, 0.07958033f, 0.16093017f, 0.24611229f, 0.33791518f, 0.44070980f, 0.56261694f,    \
+            0.72295672f, 1.0f                                                                      \
+    }
+
+HOST_DEVICE float nf4_value(int code)
+{
+    const float values[16] = NF4_VALUES;
+    return values[code];
+}
+
+/* y between -1 and 1 */
+HOST_DEVICE int nf4_code(float y)
+{
+    int code = 0;
+    for (int i = 1; i < 16; i++)
+        if (y > 0.5f * (nf4_value(i - 1) + nf4_value(i))) code = i;
+    return code;
+}
+
+HOST_DEVICE int int8_code(float y)
+{
+    return (int)rintf(127.0f * y);
+}
+
+HOST_DEVICE float code_value(code_form form, const uint8_t *codes, int64_t i)
+{
+    if (form == CODES_INT8) return (float)(int8_t)codes[i] * (1.0f / 127.0f);
+    return nf4_value(i % 2 ? codes[i / 2] & 15 : codes[i / 2] >> 4);
+}
+
+/* i from a block's first number on, in order: nf4 writes the upper half first. */
+HOST_DEVICE void put_code(code_form form, uint8_t *codes, int64_t i, float y)
+{
+    if (form == CODES_INT8)
+        codes[i] = (uint8_t)int8_code(y);
+    else if (i % 2)
+        codes[i / 2] = (uint8_t)(codes[i / 2] | nf4_code(y));
+    else
+        codes[i / 2] = (uint8_t)(nf4_code(y) << 4);
+}
+
+#endif

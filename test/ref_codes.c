@@ -1,0 +1,57 @@
+/* ref_codes.c - the reference's quantize and dequantize: the nearest code, looked for among all. */
+#include "core/block_codes.h"
+#include "test/ref.h"
+
+#include <math.h>
+
+static double *number(tensor t, int64_t i)
+{
+    return (double *)t.data + i;
+}
+
+static double value_of(int form, int code)
+{
+    return form == CODES_INT8 ? (double)(code - 127) / 127 : (double)nf4_value(code);
+}
+
+static int nearest(int form, double y)
+{
+    int n = form == CODES_INT8 ? 255 : 16, best = 0;
+    for (int code = 1; code < n; code++)
+        if (fabs(value_of(form, code) - y) < fabs(value_of(form, best) - y)) best = code;
+    return best;
+}
+
+void ref_quantize(device *dev, int stream, const quantize_op *o)
+{
+    (void)dev, (void)stream;
+    uint8_t *codes = o->codes.data;
+    for (int64_t b = 0; b < tensor_count(o->scales); b++) {
+        int64_t end =
+            (b + 1) * CODE_BLOCK < tensor_count(o->x) ? (b + 1) * CODE_BLOCK : tensor_count(o->x);
+        double most = 0;
+        for (int64_t i = b * CODE_BLOCK; i < end; i++)
+            most = fmax(most, fabs(*number(o->x, i)));
+        ((float *)o->scales.data)[b] = (float)most;
+        for (int64_t i = b * CODE_BLOCK; i < end; i++) {
+            int code = nearest(o->form, most > 0 ? *number(o->x, i) / most : 0);
+            if (o->form == CODES_INT8)
+                codes[i] = (uint8_t)(code - 127);
+            else
+                codes[i / 2] = (uint8_t)(i % 2 ? (codes[i / 2] & 240) | code : code << 4);
+        }
+    }
+}
+
+void ref_dequantize(device *dev, int stream, const dequantize_op *o)
+{
+    (void)dev, (void)stream;
+    const uint8_t *codes = o->codes.data;
+    for (int64_t i = 0; i < tensor_count(o->out); i++) {
+        int code = o->form == CODES_INT8 ? (int8_t)codes[i] + 127
+                   : i % 2               ? codes[i / 2] & 15
+                                         : codes[i / 2] >> 4;
+        *number(o->out, i) =
+            (double)((const float *)o->scales.data)[i / CODE_BLOCK] * value_of(o->form, code);
+    }
+}

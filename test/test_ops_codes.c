@@ -1,0 +1,209 @@
+/* test_ops_codes.c - matrices in 8 and 4 bits (core/block_codes.h), and training beside them (--base).
+ *
+ *     NF4's values     --> the formula of its paper; bitsandbytes' (golden/codes.py)
+ *     codes and back   --> every device against the reference; bitsandbytes'
+ *     runs             --> planned is used; the base is off by what its codes are, and no more; 7B in 8 GiB
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/bf16.h"
+#include "cpu/cpu.h"
+#include "io/model_file.h"
+#include "test/formula.h"
+#include "test/golden.h"
+#include "test/ref.h"
+#include "test/scratch.h"
+#include "test/small_run.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MOST = 4096 };
+
+static void near(const char *what, int64_t i, double got, double want, double bound)
+{
+    if (!(fabs(got - want) <= bound))
+        fail_msg("%s[%lld]: got %.9g, want %.9g", what, (long long)i, got, want);
+}
+
+/* ---- NF4's values ---- */
+
+/* The normal distribution's quantile, by halving: p between 1/2 and 1. */
+static double quantile(double p)
+{
+    double low = 0, high = 8;
+    for (int i = 0; i < 100; i++) {
+        double x = (low + high) / 2;
+        if (0.5 * erfc(-x / sqrt(2)) < p)
+            low = x;
+        else
+            high = x;
+    }
+    return low;
+}
+
+static void test_values_by_formula(void **state)
+{
+    (void)state;
+    const double offset = 0.9677083, most = quantile(offset);
+    for (int i = 0; i < 8; i++) /* linspace(offset, 1/2, 9) without its end, and minus that of 8 */
+        near("above 0", i, (double)nf4_value(15 - i),
+             quantile(offset - i * (offset - 0.5) / 8) / most, 1e-7);
+    for (int i = 0; i < 7; i++)
+        near("below 0", i, (double)nf4_value(i), -quantile(offset - i * (offset - 0.5) / 7) / most,
+             1e-7);
+    assert_true(nf4_value(7) == 0);
+}
+
+/* ---- codes and back ---- */
+
+static const struct {
+    const char *name;
+    uint32_t k;
+    int64_t n;
+    double amplitude, offset;
+} golden_cases[] = {
+    {"even", 7, 64 * 5, 2, 0}, {"far", 8, 64 * 8, 1e-3, 1e-4}, {"wide", 9, 4096, 300, 0}};
+
+static void there_and_back(device *dev, code_form form, dtype type, void *x, void *y, int64_t n)
+{
+    uint8_t codes[MOST];
+    float scales[MOST / CODE_BLOCK + 1];
+    tensor c = tensor_of(codes, U8, SHAPE(code_bytes(form, n))),
+           s = tensor_of(scales, F32, SHAPE(code_blocks(n)));
+    OP(quantize, dev, STREAM_COMPUTE, .codes = c, .scales = s, .x = tensor_of(x, type, SHAPE(n)),
+       .form = (int)form);
+    OP(dequantize, dev, STREAM_COMPUTE, .out = tensor_of(y, type, SHAPE(n)), .codes = c,
+       .scales = s, .form = (int)form);
+    must(device_status(dev));
+}
+
+static void test_against_bitsandbytes(void **state)
+{
+    (void)state;
+    golden *g;
+    device dev;
+    const double *want;
+    int64_t n;
+    float x[MOST], y[MOST];
+    must(golden_open("test/golden/codes.txt", &g));
+    must(golden_get(g, "nf4.values", &want, &n));
+    for (int i = 0; i < 16; i++)
+        near("nf4.values", i, (double)nf4_value(i), want[i], 2e-7);
+    must(cpu_device(2, &dev));
+    for (size_t v = 0; v < sizeof golden_cases / sizeof *golden_cases; v++) {
+        char name[40];
+        double sum = 0, squares = 0, most = 0;
+        snprintf(name, sizeof name, "nf4.%s", golden_cases[v].name);
+        must(golden_get(g, name, &want, &n));
+        for (int64_t i = 0; i < golden_cases[v].n; i++)
+            x[i] = formula_value(golden_cases[v].k, (uint32_t)i, golden_cases[v].amplitude,
+                                 golden_cases[v].offset);
+        there_and_back(&dev, CODES_NF4, F32, x, y, golden_cases[v].n);
+        for (int64_t i = 0; i < golden_cases[v].n; i++) {
+            sum += (double)y[i];
+            squares += (double)y[i] * (double)y[i];
+            most = fmax(most, fabs((double)y[i]));
+        }
+        double bound = 3e-7 * most; /* their values are other floats, by an ulp or two */
+        near(name, -2, sum, want[0], bound * (double)golden_cases[v].n);
+        near(name, -1, squares, want[1], 2 * bound * most * (double)golden_cases[v].n);
+        for (int i = 0; i < 24; i++)
+            near(name, i, (double)y[i], want[2 + i], bound);
+        for (int i = 0; i < 8; i++)
+            near(name, golden_cases[v].n - 8 + i, (double)y[golden_cases[v].n - 8 + i],
+                 want[26 + i], bound);
+    }
+    cpu_close(&dev);
+    golden_free(g);
+}
+
+/* Odd lengths, zeros, one number; in both types.  Between two codes either is right: so what is compared is how
+ * far off the number is. */
+static void test_against_reference(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {1, 2, 63, 64, 65, 127, 1000, 4095};
+    device dev, ref = ref_device();
+    must(cpu_device(2, &dev));
+    for (int form = CODES_INT8; form <= CODES_NF4; form++)
+        for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
+            float x[MOST], y[MOST];
+            double wide[MOST], want[MOST];
+            uint16_t h[MOST], back[MOST];
+            int64_t n = lengths[k];
+            for (int64_t i = 0; i < n; i++) {
+                h[i] = bf16_of_float(i % 5 ? formula_value(31, (uint32_t)i, 3, 0.1) : 0);
+                wide[i] = (double)(x[i] = float_of_bf16(h[i]));
+            }
+            there_and_back(&ref, (code_form)form, F64, wide, want, n);
+            there_and_back(&dev, (code_form)form, F32, x, y, n);
+            there_and_back(&dev, (code_form)form, BF16, h, back, n);
+            for (int64_t i = 0; i < n; i++) {
+                near("f32", i, fabs((double)y[i] - wide[i]), fabs(want[i] - wide[i]), 1e-6);
+                near("bf16", i, fabs((double)float_of_bf16(back[i]) - wide[i]),
+                     fabs(want[i] - wide[i]), 0.004 * fabs(want[i]) + 1e-6);
+            }
+        }
+    cpu_close(&dev);
+}
+
+/* ---- runs ---- */
+
+/* The matrices that the run computes with are those of the file within half a step of its codes, and the first
+ * loss is near; what is planned is used; the base does not change, adapters do. */
+static void test_runs(void **state)
+{
+    static const struct {
+        const char *form;
+        double loss_error;
+    } forms[] = {{"int8", 2e-3}, {"nf4", 3e-2}};
+    small_run base;
+    char words[500];
+    small_open(&base, SMALL_MODEL);
+    must(weights_write(*state, &base.o.model, &base.t->params, &base.dev, NULL));
+    small_close(&base);
+#define TUNED "--load %s --batch 3 --seq 11 --threads 2 --lora 3 --steps 5 --lr 0.02 --warmup 0 "
+    snprintf(words, sizeof words, TUNED, (const char *)*state);
+    small_result plain = small_train(words);
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < 2; k++) {
+            snprintf(words, sizeof words, TUNED "--base %s %s", (const char *)*state, forms[i].form,
+                     k ? "--optim adamw_r --recompute block" : "");
+            small_result coded = small_train(words);
+            near(words, 0, coded.loss[0], plain.loss[0], forms[i].loss_error);
+            assert_true(coded.loss[0] != plain.loss[0]);
+            assert_true(coded.loss[4] < coded.loss[0]);
+            assert_true(coded.peak < plain.peak);
+            small_free(&coded);
+        }
+    small_free(&plain);
+}
+
+/* What the issue of these forms is: a model of 7 billion where there are 8 GiB. */
+static void test_large_plan(void **state)
+{
+    (void)state;
+    int64_t parameters;
+    arena_summary s =
+        small_plan("--plan --model llama2-7b --batch 1 --seq 1024 --lora 16 --base nf4 "
+                   "--recompute block --dtype bf16 --optim adamw --eval-every 0 --device cpu",
+                   &parameters);
+    printf("llama2-7b, nf4, adapters of rank 16, 1 x 1024: %.2f GiB\n", (double)s.peak / 0x1p30);
+    assert_true(parameters > 6700000000);
+    assert_true(s.peak < (size_t)8 << 30);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_values_by_formula), cmocka_unit_test(test_against_bitsandbytes),
+        cmocka_unit_test(test_against_reference), cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_large_plan),
+    };
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}
