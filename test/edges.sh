@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # edges.sh - where a run meets the machine: nothing is lost, nothing is silent.
 #
-#     test/edges.sh [data|ranks|renamed|temporaries|closed|full|kill|faults|signals|memory]
+#     test/edges.sh [data|ranks|renamed|temporaries|closed|full|sizes|kill|faults|signals|network|memory]
 #
 # Each check fails on a build that does not have what it is for.  A tmpfs of its own size for a full
 # disk takes a name space of mounts: where that is not to be had, those checks are skipped.
@@ -278,12 +278,13 @@ killed() {
         pid=$!
         if [ $done -lt "$n" ]; then
             sleep $((wait_us / 1000000)).$(printf %06d $((wait_us % 1000000)))
-            kill -9 $pid 2>/dev/null
+            kill -$signal $pid 2>/dev/null
         fi
         wait $pid 2>/dev/null
         case $? in
-        137) done=$((done + 1)) ;;
+        137 | 143) done=$((done + 1)) ;; # TERM: before it listened, so before anything was written
         0)
+            [ -e run/model.safetensors ] || { done=$((done + 1)) && grep -q 'stopped by SIGTERM' out || return 1; continue; }
             cmp one/model.safetensors run/model.safetensors || return 1
             whole_log run/log.jsonl 8 || { echo "the log of run"; return 1; }
             whole=$((whole + 1))
@@ -296,7 +297,7 @@ killed() {
 }
 
 edge_kill() {
-    local each=1 row kills=0 wholes=0 why
+    local each=1 row kills=0 wholes=0 signal=9
     [ "${LONG:-0}" = 1 ] && each=72
     RANDOM=${SEED:-$$}
     echo "# kill: SEED=${SEED:-$$}"
@@ -306,7 +307,61 @@ edge_kill() {
         { killed $each $row >why; } 2>/dev/null && ok "kill -9: $row" || not_ok "kill -9: $row" "$(cat why)"
     done
     echo "# kill: $kills kills, $wholes runs that came to their end, all to the same bits"
+    # asked to stop in whatever it does: planning, a step, an evaluation, a sample, a checkpoint, the last file
+    signal=TERM kills=0 wholes=0
+    { killed $((12 * each)) --eval-every 2 --val-data d_val.bin --sample-every 3 --sample-tokens 50 >why; } 2>/dev/null &&
+        ok "SIGTERM at any moment" || not_ok "SIGTERM at any moment" "$(cat why)"
+    echo "# kill: $kills times SIGTERM, $wholes runs that came to their end, all to the same bits"
     rm -rf run one x-*
+}
+
+# ---- a disk of any size ----
+
+edge_sizes() {
+    local size need steps=4 row
+    if ! mounts 1m; then skip "a disk of any size" "no name spaces of mounts here"; return; fi
+    row="train --steps 4 --checkpoint-every 1 --keep 2 --out disk/run"
+    [ "${LONG:-0}" = 1 ] && steps=60
+    export -f train
+    export programs
+    train --steps 4 --out one >out 2>err
+    on_disk 4m "$(declare -p tiny); $row >/dev/null 2>&1; du -sk disk >used"
+    need=$(cut -f1 used)
+    for ((i = 1; i <= steps; i++)); do
+        size=$(((need + 40) * i / steps / 4 * 4 + 4))
+        # what did not fit is told, and with more room the run comes to the same end
+        on_disk "${size}k" "$(declare -p tiny); $row >out 2>err; echo \$? >status
+            mount -o remount,size=4m disk
+            $row --resume auto >again 2>again.err || echo \$? >>status
+            cp disk/run/model.safetensors model"
+        case $(tr '\n' ' ' <status) in
+        '0 ') ;;
+        '0 1 ') grep -q 'is further on already\|steps' again.err || { not_ok "a disk of $size KiB" "$(cat again.err)"; continue; } ;;
+        '1 ') [ "$(grep -c '^train_gpt: ' err)" = 1 ] || { not_ok "a disk of $size KiB" "$(tail -n 1 err)"; continue; } ;;
+        *) not_ok "a disk of $size KiB" "status $(tr '\n' ' ' <status): $(tail -n 1 err) $(tail -n 1 again.err)"; continue ;;
+        esac
+        check "a disk of $size of $need KiB" cmp -s one/model.safetensors model
+        rm -f model
+    done
+    rm -rf one used
+}
+
+# ---- no network ----
+
+edge_network() {
+    local san=${programs%/*}/san/train_gpt begun=$SECONDS
+    WORLD_SIZE=2 RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=29511 train --steps 2 --out run >out 2>err
+    check "WORLD_SIZE on the CPU: status" [ $? -eq 1 ]
+    check "WORLD_SIZE on the CPU: MPI is wanted, at once" [ "$(grep -c '^train_gpt: .*mpirun' err)" = 1 -a $((SECONDS - begun)) -lt 20 ]
+    if ! unshare -rn true 2>/dev/null; then skip "no network" "no name spaces of networks here"; return; fi
+    unshare -rn "$programs/train_gpt" "${tiny[@]}" --steps 2 --out run >out 2>err
+    check "no network: one process needs none" [ $? -eq 0 ]
+    rm -rf run
+    if [ ! -x "$san" ] || ! grep -q 'emulated NCCL' "$san"; then skip "no network, several ranks" "no emulator of GPUs"; return; fi
+    ASAN_OPTIONS=detect_leaks=0 timeout 100 unshare -rn "$san" "${tiny[@]/cpu/cuda}" --gpus 2 --steps 2 --out run >out 2>err
+    check "no network: several ranks: status" [ $? -eq 1 ]
+    check "no network: several ranks: it is told" grep -q '^train_gpt: ' err
+    rm -rf run
 }
 
 # ---- every call on a file fails once ----
@@ -459,7 +514,7 @@ edge_memory() {
     rmdir "$group"
 }
 
-for edge in "${@:-data ranks renamed temporaries closed full kill faults signals memory}"; do
+for edge in "${@:-data ranks renamed temporaries closed full sizes kill faults signals network memory}"; do
     for one in $edge; do "edge_$one"; done
 done
 exit $bad

@@ -138,6 +138,13 @@ error *ranks_open(options *o, comm *room)
     } else if (mpi_started()) {
         TRY(join(o, room, mpi_open));
     } else if (!o->plan && wire_started()) {
+        const char *n = getenv("WORLD_SIZE");
+        if (!n || !*n) n = getenv("SLURM_NTASKS");
+        if (o->device == DEVICE_CPU) /* before the others are waited for */
+            return user_error(
+                "%s ranks with --device cpu: on CPUs they are carried by MPI: start them "
+                "with mpirun -np %s %s ..., or give --device cuda",
+                n, n, o->task->kind->program);
         TRY(join(o, room, wire_open));
     }
     return comm_size(o->comm) > 1 ? comm_alike(room, options_refuse(o)) : NULL;
