@@ -244,6 +244,7 @@ static error *await_words(comm *c, int i)
 {
     double begin = clock_now();
     while (!state_of(c)->peers[i].words) {
+        if (state_of(c)->peers[i].fd < 0) return gone(c, i); /* seen by an earlier call */
         TRY(pump(c, 50));
         if (state_of(c)->reported || clock_now() - begin > c->limit) return out_of_patience(c);
     }

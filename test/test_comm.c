@@ -6,9 +6,13 @@
 #include "cpu/cpu.h"
 #include "ranks/mpi.h"
 #include "params/sharded_backing.h"
+#include "ranks/tcp.h"
 #include "test/scratch.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- shares ---- */
 
@@ -195,6 +199,50 @@ static void test_one_process(void **state)
     comm_close(NULL, 0);
 }
 
+/* ---- a rank that ends without a word ---- */
+
+/* One of two processes that meet; the second goes after the first barrier. */
+static error *meet_and_part(int rank)
+{
+    comm c;
+    setenv("RANK", rank ? "1" : "0", 1);
+    TRY(wire_open(&c));
+    error *e = comm_barrier(&c);
+    if (rank) _exit(e != NULL);
+    TRY(e);
+    for (int i = 0; i < 2; i++) { /* the second time, too: its end is heard only once */
+        e = comm_barrier(&c);
+        assert_non_null(e);
+        assert_non_null(strstr(error_text(e), "rank 1 has gone"));
+        error_free(e);
+    }
+    comm_close(&c, 1);
+    return NULL;
+}
+
+static void test_gone(void **state)
+{
+    (void)state;
+    char port[16];
+    int how;
+    snprintf(port, sizeof port, "%d", 20000 + (int)(getpid() % 12000));
+    setenv("WORLD_SIZE", "2", 1);
+    setenv("MASTER_ADDR", "127.0.0.1", 1);
+    setenv("MASTER_PORT", port, 1);
+    pid_t second = fork();
+    assert_true(second >= 0);
+    if (!second) {
+        (void)meet_and_part(1);
+        _exit(1);
+    }
+    alarm(60); /* it must not wait for one that is not there */
+    ok(meet_and_part(0));
+    alarm(0);
+    assert_int_equal(waitpid(second, &how, 0), second);
+    assert_true(WIFEXITED(how) && !WEXITSTATUS(how));
+    unsetenv("WORLD_SIZE");
+}
+
 /* ---- two ranks that do not run the same program ---- */
 
 static error *barrier(comm *c)
@@ -269,7 +317,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_even_shares), cmocka_unit_test(test_owned_shares),
         cmocka_unit_test(test_dealt),       cmocka_unit_test(test_stage_0_owns_all),
         cmocka_unit_test(test_compare),     cmocka_unit_test(test_agree),
-        cmocka_unit_test(test_one_process),
+        cmocka_unit_test(test_one_process), cmocka_unit_test(test_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -370,14 +370,15 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
     [ $? = 1 ] && [ "$(wc -l <out.txt)" = 1 ] && grep -q 'mpirun -np 2 train_gpt' out.txt && ok '--gpus on CPUs: what to do' ||
         not_ok "--gpus on CPUs: $(tail -1 out.txt)"
 
-    # lost NAME SIGNAL WORDS: rank 1 of two gets a signal in the middle
+    # lost NAME SIGNAL WORDS: rank 1 of two gets a signal in the middle; not while a checkpoint is written,
+    # when ranks wait for as long as a slow disk may take
     lost() {
         local status job pid
         rm -rf long
-        local_gpus long --steps 1000000 --batch 1 --eval-every 0 --checkpoint-every 2 --no-cuda-graph --watchdog 2 &
+        local_gpus long --steps 1000000 --batch 1 --eval-every 0 --checkpoint-every 40 --no-cuda-graph --watchdog 2 &
         job=$!
         for _ in $(seq 300); do
-            [ -d long/step_00000002 ] && break
+            grep -q '"step":41,' long/log.jsonl 2>/dev/null && break
             sleep 0.1
         done
         pid=$(pgrep -P "$(pgrep -P $job train_gpt)" train_gpt | sed -n 2p)
