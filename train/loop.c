@@ -266,6 +266,14 @@ static error *write_model(session *s)
     return comm_agree(s->o->comm, lost ? lost : e);
 }
 
+/* At the run's end, whichever it is. */
+static void print_lost_lines(const run_log *log)
+{
+    if (log_dropped(log))
+        printf("log.jsonl lacks %lld lines for which there was no room\n",
+               (long long)log_dropped(log));
+}
+
 static error *finish_run(session *s)
 {
     const options *o = s->o;
@@ -281,9 +289,7 @@ static error *finish_run(session *s)
     TRY(run_dir_logged(&s->dir, log_value(log, o->steps, "resident_bytes", (double)resident)));
     printf("wrote %s; memory planned %.1f MiB, handed out %.1f MiB, process %.1f MiB\n", path,
            (double)peak / 1048576.0, (double)high / 1048576.0, (double)resident / 1048576.0);
-    if (log_dropped(log))
-        printf("log.jsonl lacks %lld lines for which there was no room\n",
-               (long long)log_dropped(log));
+    print_lost_lines(log);
     return log_sync(log, &bytes);
 }
 
@@ -307,6 +313,7 @@ static error *stop(session *s, int64_t step, const char *signal_name)
     TRY(run_dir_checkpoint(&s->dir, step));
     printf("stopped by %s after step %lld; resume with --resume auto --out %s\n", signal_name,
            (long long)step, s->dir.o.path);
+    print_lost_lines(s->dir.log);
     return NULL;
 }
 
