@@ -199,6 +199,13 @@ static void test_one_process(void **state)
     comm_close(NULL, 0);
 }
 
+static error *barrier(comm *c)
+{
+    char mine = 0, all[8];
+    assert_true(c->size <= 8);
+    return comm_share(c, &mine, all, 1);
+}
+
 /* ---- a rank that ends without a word ---- */
 
 /* One of two processes that meet; the second goes after the first barrier. */
@@ -207,11 +214,11 @@ static error *meet_and_part(int rank)
     comm c;
     setenv("RANK", rank ? "1" : "0", 1);
     TRY(wire_open(&c));
-    error *e = comm_barrier(&c);
+    error *e = barrier(&c);
     if (rank) _exit(e != NULL);
     TRY(e);
     for (int i = 0; i < 2; i++) { /* the second time, too: its end is heard only once */
-        e = comm_barrier(&c);
+        e = barrier(&c);
         assert_non_null(e);
         assert_non_null(strstr(error_text(e), "rank 1 has gone"));
         error_free(e);
@@ -244,13 +251,6 @@ static void test_gone(void **state)
 }
 
 /* ---- two ranks that do not run the same program ---- */
-
-static error *barrier(comm *c)
-{
-    char mine = 0, all[8];
-    assert_true(c->size <= 8);
-    return comm_share(c, &mine, all, 1);
-}
 
 /* The first adds up, the second gathers, or speaks, or does nothing but wait for the end. */
 static error *other_call(comm *c, device *dev, const char *what, tensor x)
