@@ -3,4 +3,3 @@
 
 #define main tokenize_main
 #include "tools/tokenize.c"
-#include "tools/tokenize_chat.c"
