@@ -314,7 +314,7 @@ edge_kill() {
     echo "# kill: $kills kills, $wholes runs that came to their end, all to the same bits"
     # asked to stop in whatever it does: planning, a step, an evaluation, a sample, a checkpoint, the last file
     signal=TERM kills=0 wholes=0
-    { killed $((12 * each)) --eval-every 2 --val-data d_val.bin --sample-every 3 --sample-tokens 50 >why; } 2>/dev/null &&
+    { killed $((4 * each)) --eval-every 2 --val-data d_val.bin --sample-every 3 --sample-tokens 50 >why; } 2>/dev/null &&
         ok "SIGTERM at any moment" || not_ok "SIGTERM at any moment" "$(cat why)"
     echo "# kill: $kills times SIGTERM, $wholes runs that came to their end, all to the same bits"
     rm -rf run one x-*
@@ -401,7 +401,7 @@ struck() {
 }
 
 edge_faults() {
-    local stride=23 errnos=5 runs=0 again
+    local stride=61 errnos=5 runs=0 again
     [ "${LONG:-0}" = 1 ] && stride=1 errnos='5 28 12'
     RANDOM=${SEED:-$$}
     if ! cc -D_GNU_SOURCE -O1 -shared -fPIC -o faults.so "$root/test/preload/faults.c" -ldl 2>err; then not_ok "faults" "$(tail -n 1 err)"; return; fi
