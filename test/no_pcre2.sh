@@ -12,14 +12,14 @@ report() { # NAME STATUS
     if [ "$2" -eq 0 ]; then echo "ok $1"; else echo "not ok $1"; bad=1; fi
 }
 
-sources=(tools/tokenize.c base/error.c base/files.c base/outfile.c base/json.c)
+sources=(tools/tokenize*.c infer/chat_tokens.c infer/find_tokenizer.c base/*.c data/chat/*.c)
 for file in data/*.c data/bpe/*.c; do
     case $file in
     data/bpe/pattern_pcre2.c | data/bpe/nfc_utf8proc.c) ;;
-    data/bpe/* | data/tokens*.c) sources+=("$file") ;;
+    *) sources+=("$file") ;;
     esac
 done
-gcc -std=c17 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -fopenmp -O0 "${sources[@]}" -lcjson -lm -o "$work/tokenize" >"$work/log" 2>&1
+gcc -std=c17 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -fopenmp -O0 -ffunction-sections -Wl,--gc-sections "${sources[@]}" -lcjson -lz -lm -o "$work/tokenize" >"$work/log" 2>&1
 report "it builds" $?
 [ $bad = 0 ] || { cat "$work/log"; exit 1; }
 grep -q pcre2 <<<"$(ldd "$work/tokenize")"
