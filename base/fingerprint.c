@@ -142,7 +142,7 @@ static error *hash_blocks(reading *r, int64_t *read)
 #endif
         error *e = hash_block(r, k, buffers + (size_t)me * BLOCK, &sum);
         if (!e) continue;
-#pragma omp critical(fingerprint_failure)
+#pragma omp critical
         {
             error_free(failure);
             failure = e;

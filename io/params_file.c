@@ -222,7 +222,7 @@ static error *read_all(const safetensors *s, const named_tensor *list, int n, bo
             whole = into->open(into->context, t.of);
             open = t.of;
         }
-        if (into) {
+        if (present(whole)) { /* else it is sharded, and lies where the list says */
             t.value.data = (char *)whole.data + (size_t)t.at * dtype_size(t.value.type);
             t.sharded = false;
         }

@@ -186,8 +186,8 @@ train_option_errors() {
     refuses "no such parameter" "--freeze 'h.9.*' fits no parameter|names are like" --plan --freeze "h.9.*"
     refuses "nothing to train" "leaves no parameter to train" --plan --freeze "*"
     refuses "cudnn with a model that it has nothing for" "--attention cudnn has no ALiBi" --plan --attention cudnn --dtype bf16 --device cuda --model bloom-560m
-    refuses "less memory than parameters" "--memory 16M: nothing fits|MiB are missing|try a smaller model" --plan --memory 16M --threads 1 --product-rate 1 --stream-rate 1
-    refuses "less memory than a process" "--memory 1M: nothing fits|MiB are missing|the process takes" --plan --memory 1M --threads 1 --product-rate 1 --stream-rate 1
+    refuses "less memory than parameters" "--memory 16M: nothing fits|MiB are missing|try a smaller model" --plan --device cpu --memory 16M --threads 1 --product-rate 1 --stream-rate 1
+    refuses "less memory than a process" "--memory 1M: nothing fits|MiB are missing|the process takes" --plan --device cpu --memory 1M --threads 1 --product-rate 1 --stream-rate 1
     refuses "several models without a table" "several models only with|--plan --memory" --model "gpt*"
     refuses "no such models" "no preset has such a name|--help" --plan --memory 1G --model "nosuch*"
     refuses "two that say how much is made again" "--recompute block|--memory|leave one out" --plan --memory 1G --recompute block

@@ -139,7 +139,7 @@ void small_parameters(small_run *s, float *out)
         const param *row = &s->t->params.row[i];
         if (param_is_pool(&s->t->params, i)) continue;
         tensor value = from ? from->open(from->context, i) : row->value;
-        op_get_floats(&s->dev, STREAM_COMPUTE, out, value);
+        if (present(value)) op_get_floats(&s->dev, STREAM_COMPUTE, out, value); /* else it is codes */
         if (from) from->close(from->context);
         out += row->count;
     }

@@ -148,6 +148,7 @@ matrix vit "$vit --drop-path 0.2 --mixup 0.2" 97 5
     equal 'gpt, adapters, 2 ranks, stage 2' 2 2 2 2 $gpt --load base --lora 3 --steps 4
     equal 'gpt, adapters, recomputed blocks, 3 ranks, stage 3' 3 3 2 1 $gpt --load base --lora 3 --lora-on c_attn c_fc --steps 4 \
         --checkpoint-every 4 --optim adan_r --recompute block
+    equal 'gpt, adapters beside 4 bits, 2 ranks, stage 3' 2 3 2 1 $gpt --load base --lora 3 --base nf4 --steps 4
 }
 
 # once under the sanitizers (MPI itself leaks)

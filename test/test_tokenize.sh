@@ -87,7 +87,9 @@ refuses "no output" "-o PREFIX" text
 refuses "no input" "no INPUT" -o x
 refuses "missing input" "cannot open 'missing'" -o x missing
 refuses "a directory as input" ". cannot be read" -o x .
-refuses "empty input" "0 bytes" -o x /dev/null
+: >empty
+refuses "empty input" "0 bytes" -o x empty
+refuses "a device as input" "/dev/null" -o x /dev/null
 refuses "bpe without a number" "257 to 1048576" -o x -v bpe: text
 refuses "bpe with a sign" "257 to 1048576" -o x -v bpe:-5 text
 refuses "bpe too small" "257 to 1048576" -o x -v bpe:256 text

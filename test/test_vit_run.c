@@ -134,7 +134,7 @@ static void test_refusals(void **state)
     refused("--mixup -1", "--mixup", "between");
     refused("--label-smoothing 1", "--label-smoothing", "between");
     refused("--heads 5", "--heads 5", "--width 64");
-    refused("--vocab 5", "--vocab", "unknown");
+    refused("--vocab 5", "--vocab", "no such option");
 }
 
 /* ---- accuracy ---- */
