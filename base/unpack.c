@@ -71,6 +71,16 @@ static error *unpack_gzip(unpacking *u)
 }
 
 #ifdef WITH_ZSTD
+/* A frame of today's format, or one to be skipped.  The library may know forms from before version 0.8, too, which
+ * do not heed the limit of memory. */
+static bool is_frame(const uint8_t *p, size_t n)
+{
+    static const uint8_t frame[] = {0x28, 0xb5, 0x2f, 0xfd}, skipped[] = {0x2a, 0x4d, 0x18};
+    if (n < sizeof frame) return false;
+    return !memcmp(p, frame, sizeof frame) ||
+           ((p[0] & 0xf0) == 0x50 && !memcmp(p + 1, skipped, sizeof skipped));
+}
+
 static error *unpack_zstd(unpacking *u)
 {
     ZSTD_DStream *z = ZSTD_createDStream();
@@ -78,10 +88,11 @@ static error *unpack_zstd(unpacking *u)
     if (u->most)
         ZSTD_DCtx_setParameter(z, ZSTD_d_windowLogMax, 24); /* little may be taken for it */
     ZSTD_inBuffer in = {u->from, u->n, 0};
-    size_t left = 1; /* 0 at the end of a frame */
+    size_t left = 0; /* 0 at the end of a frame */
     error *e = NULL;
     while (!e && (in.pos < in.size || left)) {
-        e = make_room(u);
+        e = left || is_frame(u->from + in.pos, in.size - in.pos) ? make_room(u)
+                                                                 : broken(u, "Zstandard");
         if (e) break;
         ZSTD_outBuffer out = {u->to, u->capacity, u->made};
         size_t before = in.pos;

@@ -111,6 +111,13 @@ static error *join(options *o, comm *c, error *(*open)(comm *))
                                     c->size, o->task->kind->program));
 }
 
+static error *wants_mpi(const options *o, const char *n)
+{
+    return user_error("%s ranks with --device cpu: on CPUs they are carried by MPI: start them "
+                      "with mpirun -np %s %s ..., or give --device cuda",
+                      n, n, o->task->kind->program);
+}
+
 error *ranks_start(const options *o, bool *parent, int *status)
 {
     *parent = false;
@@ -119,6 +126,9 @@ error *ranks_start(const options *o, bool *parent, int *status)
         return user_error("--gpus %lld in one of several ranks that something else has started: "
                           "leave it out",
                           (long long)o->gpus);
+    char n[16];
+    snprintf(n, sizeof n, "%d", (int)o->gpus);
+    if (o->device == DEVICE_CPU) return wants_mpi(o, n); /* said once, before there are several */
     TRY(device_kind_at(DEVICE_CUDA)->enough((int)o->gpus));
     return wire_launch((int)o->gpus, parent, status);
 }
@@ -141,10 +151,7 @@ error *ranks_open(options *o, comm *room)
         const char *n = getenv("WORLD_SIZE");
         if (!n || !*n) n = getenv("SLURM_NTASKS");
         if (o->device == DEVICE_CPU) /* before the others are waited for */
-            return user_error(
-                "%s ranks with --device cpu: on CPUs they are carried by MPI: start them "
-                "with mpirun -np %s %s ..., or give --device cuda",
-                n, n, o->task->kind->program);
+            return wants_mpi(o, n);
         TRY(join(o, room, wire_open));
     }
     return comm_size(o->comm) > 1 ? comm_alike(room, options_refuse(o)) : NULL;
