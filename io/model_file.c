@@ -1,12 +1,14 @@
 /* model_file.c - see weights.h */
 #include "io/model_file.h"
 #include "base/files.h"
-#include "base/hash.h"
+#include "base/fingerprint.h"
 #include "base/json.h"
 #include "io/llmc.h"
 #include "io/params_file.h"
 #include "model/hf/hf.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,23 +196,54 @@ const char *weights_directory(const weights *w)
     return w->directory;
 }
 
-/* Of llm.c's files the sizes. */
-error *weights_fingerprint(const weights *w, uint64_t *out)
+/* ---- which model is it? ---- */
+
+static int is_shard(const struct dirent *d)
 {
-    enum { SOME = 4096 };
-    char bytes[SOME];
-    uint64_t hash = HASH_BEGIN;
-    if (w->llmc) hash = hash_add(hash, llmc_about(w->llmc), sizeof(llmc_sizes));
-    for (int64_t i = 0; w->tensors && i < safetensors_count(w->tensors); i++) {
-        const safetensors_entry *e = safetensors_entry_at(w->tensors, i);
-        int64_t n = e->bytes < SOME ? e->bytes : SOME, middle = (e->bytes - n) / 2;
-        hash = hash_add(hash, e->name, strlen(e->name));
-        hash = hash_add(hash, &e->bytes, sizeof e->bytes);
-        TRY(safetensors_read(w->tensors, i, middle, n, bytes));
-        hash = hash_add(hash, bytes, (size_t)n);
+    const char *dot = strrchr(d->d_name, '.');
+    return dot && !strcmp(dot, ".safetensors") && strncmp(d->d_name, "adapter_", 8) != 0;
+}
+
+/* Of the n files of a directory, by their names. */
+static error *fingerprint_shards(const char *directory, struct dirent **name, int n, uint64_t *out)
+{
+    fingerprint_file *file = NULL;
+    char(*path)[PATH_LENGTH] = NULL;
+    fingerprint all = {0};
+    error *e = alloc_array(&file, (size_t)n + 1, sizeof *file);
+    if (!e) e = alloc_array(&path, (size_t)n + 1, sizeof *path);
+    for (int i = 0; i < n && !e; i++) {
+        e = path_join(path[i], directory, name[i]->d_name);
+        file[i] = (fingerprint_file){.path = path[i], .name = name[i]->d_name, .fd = -1};
     }
-    *out = hash;
-    return NULL;
+    if (!e) e = fingerprint_files(file, n, 0, NULL, &all);
+    free(path);
+    free(file);
+    *out = all.value;
+    return e;
+}
+
+error *model_fingerprint(const char *path, uint64_t *out)
+{
+    char directory[PATH_LENGTH];
+    struct stat st;
+    struct dirent **name;
+    fingerprint one = {0};
+    bool within = !stat(path, &st) && S_ISDIR(st.st_mode);
+    if (!within && !strstr(path, ".index.json")) {
+        error *e = fingerprint_path(path, &one);
+        *out = one.value;
+        return e;
+    }
+    if (!within) TRY(path_parent(directory, path));
+    const char *where = within ? path : directory;
+    int n = scandir(where, &name, is_shard, alphasort);
+    if (n < 0) return user_error("%s cannot be read: %s", where, strerror(errno));
+    error *e = fingerprint_shards(where, name, n, out);
+    for (int i = 0; i < n; i++)
+        free(name[i]);
+    free(name);
+    return e;
 }
 
 /* ---- values ---- */

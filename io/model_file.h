@@ -28,8 +28,9 @@ const model_config *weights_model(const weights *w);
 /* The directory that they lie in, where a tokenizer's files may be. */
 const char *weights_directory(const weights *w);
 
-/* A number by which to know the model again: from names, sizes and some bytes of each tensor. */
-error *weights_fingerprint(const weights *w, uint64_t *out) NODISCARD;
+/* A number by which to know the files again that a model's path stands for, wherever they lie: of all that is in
+ * them (base/fingerprint.h); of a directory or an index that is all .safetensors there but adapters. */
+error *model_fingerprint(const char *path, uint64_t *out) NODISCARD;
 
 /* All values of a table that was made for weights_model.  16-bit floats are refused unless `widen`
  * says to take them as f32, which keeps every value. */

@@ -98,7 +98,7 @@ static void resumes_the_same(void **state, const char *arguments)
     shell(state, "rm -r whole");
 }
 
-/* Adapters go on beside the model that they began with; what is beside another one is refused. */
+/* Adapters are resumed beside the model that they began with, and refused beside any other. */
 static void test_adapters(void **state)
 {
     static const char *const some[] = {
@@ -120,11 +120,19 @@ static void test_adapters(void **state)
 #define AGAIN DATA "--out tuned --resume auto --steps 5 "
     refused(state, MODEL AGAIN "--load other --lora 2", "base was",
             "its adapters are beside another");
+    /* nor beside one of which a single number is another */
+    shell(state,
+          "cp -r base near && printf '\\001' | dd of=near/model.safetensors bs=1 conv=notrunc "
+          "seek=$((8 + $(od -An -t u8 -N 8 base/model.safetensors))) 2>dd && ! cmp -s "
+          "base/*.safetensors "
+          "near/*.safetensors");
+    refused(state, MODEL AGAIN "--load near --lora 2", "base was",
+            "its adapters are beside another");
     refused(state, MODEL AGAIN "--load base --lora 3", "--lora was 2 and is 3 now", "");
     refused(state, MODEL AGAIN "--load base --lora 2 --lora-alpha 9", "--lora-alpha was 4", "");
     refused(state, MODEL AGAIN "--load base --lora 2 --lora-on *c_fc", "--lora-on was []", "");
     refused(state, MODEL AGAIN "--load base", "--lora was 2 and is 0 now", "");
-    shell(state, "rm -r base other first tuned");
+    shell(state, "rm -r base other near dd first tuned");
 }
 
 static void test_same_bits(void **state)

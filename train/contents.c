@@ -46,12 +46,7 @@ static error *describe_vocab(const options *o, run_contents *out)
 /* Adapters belong to one model. */
 static error *describe_base(const options *o, run_contents *out)
 {
-    weights *w;
-    if (!out->adapted || !o->load) return NULL;
-    TRY(weights_open(o->load, o->ignore_field.pattern, &w));
-    error *e = weights_fingerprint(w, &out->base);
-    weights_close(w);
-    return e;
+    return out->adapted && o->load ? model_fingerprint(o->load, &out->base) : NULL;
 }
 
 error *contents_describe(trainer *t, uint64_t data, run_contents *out)

@@ -2,9 +2,9 @@
 #include "train/holdings.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "io/model_file.h"
 #include "run/checkpoint.h"
 
-#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,34 +142,6 @@ static error *number_of_values(trainer *t, uint64_t *out)
     return device_status(t->r.dev);
 }
 
-/* Of all weights in a directory. */
-static error *number_of_directory(const char *directory, uint64_t *out)
-{
-    char pattern[PATH_LENGTH];
-    glob_t found;
-    error *e = NULL;
-    TRY(path_join(pattern, directory, "*.safetensors"));
-    if (glob(pattern, 0, NULL, &found)) return NULL;
-    for (size_t i = 0; i < found.gl_pathc && !e; i++) {
-        uint64_t one = 0;
-        e = number_of_file(found.gl_pathv[i], &one);
-        *out = fingerprint_add(*out, &one, sizeof one);
-    }
-    globfree(&found);
-    return e;
-}
-
-/* Of the files that a model's path stands for. */
-static error *number_of_loaded(const char *path, uint64_t *out)
-{
-    char directory[PATH_LENGTH];
-    struct stat st;
-    if (!stat(path, &st) && S_ISDIR(st.st_mode)) return number_of_directory(path, out);
-    if (!strstr(path, ".index.json")) return number_of_file(path, out);
-    TRY(path_parent(directory, path));
-    return number_of_directory(directory, out);
-}
-
 error *holdings_compare_weights(trainer *t, bool resumed)
 {
     comm *c = t->r.comm;
@@ -179,7 +151,7 @@ error *holdings_compare_weights(trainer *t, bool resumed)
     if (!t->params.backing || !t->params.backing->expand)
         e = number_of_values(t, &mine);
     else if (!resumed && t->o->load)
-        e = number_of_loaded(t->o->load, &mine);
+        e = model_fingerprint(t->o->load, &mine);
     TRY(comm_agree(c, e));
     return comm_same(c, mine, "weights");
 }
