@@ -17,7 +17,7 @@ static error *take(void *context, const cJSON *line)
     size_t at = 0;
     for (size_t i = 0; i < e.text.n_spans && !failed; i++) {
         if (e.text.spans[i].begin > e.text.spans[i].end || e.text.spans[i].end > e.text.n) abort();
-        if (!e.text.text || e.text.spans[i].end < at) abort();
+        if (!e.text.text || e.text.spans[i].begin < at) abort();
         at = e.text.spans[i].end;
     }
     chat_example_free(&e);

@@ -98,6 +98,10 @@ static void test_refused_constructs(void **state)
         {"\n{{ 1 < 2 < 3 }}", "chain"},
         {"\n{{ [1] }}", "tojson"},
         {"\n{{ 'x' | safe }}", "safe"},
+        {"\n{% generation %}{% generation %}{% endgeneration %}x{% endgeneration %}",
+         "inside another"},
+        {"\n{% macro f() %}{% generation %}x{% endgeneration %}{% endmacro %}{{ f() }}",
+         "inside of a macro"},
     };
     char text[100];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -108,14 +112,32 @@ static void test_refused_constructs(void **state)
 static void test_bounds(void **state)
 {
     (void)state;
-    char text[100], deep[3000] = "{{ ";
-    fails(render("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
-                 "{}", text, sizeof text),
-          "the chat template FILE", "");
+    char text[100], deep[3000] = "{% for a in range(90000) %}{% if ";
+    for (int i = 0; i < 100; i++)
+        strcat(deep, "not ");
+    strcat(deep, "1 %}{% endif %}{% endfor %}");
+    fails(render(deep, "{}", text, sizeof text), "FILE: line 1: it takes more than", "steps");
+    strcpy(deep, "{{ ");
     fails(render("{% set n = namespace(s='xxxxxxxx') %}{% for a in range(100) %}{% set n.s = n.s + "
                  "n.s %}{% endfor %}",
                  "{}", text, sizeof text),
           "MiB of values", "");
+    fails(
+        render("{% set ns = namespace(l=[],k=[]) %}{% for i in range(50000) %}{% set ns.l=[ns.l] %}"
+               "{% set ns.k=[ns.k] %}{% endfor %}{{ ns.l == ns.k }}",
+               "{}", text, sizeof text),
+        "deeper than 200", "");
+    fails(
+        render(
+            "{% set ns = namespace(l=[],k=[]) %}{% for i in range(60) %}{% set ns.l=[ns.l,ns.l] %}"
+            "{% set ns.k=[ns.k,ns.k] %}{% endfor %}{{ ns.l is eq(ns.k) }}",
+            "{}", text, sizeof text),
+        "line 1: it takes more than", "steps");
+    ok(render(
+        "{% set l = namespace(x=[]) %}{% for i in range(60) %}{% set l.x=[l.x,l.x] %}{% endfor %}"
+        "{{ l.x == l.x }}",
+        "{}", text, sizeof text));
+    assert_string_equal(text, "True");
     for (int i = 0; i < 1200; i++)
         strcat(deep, "(");
     strcat(deep, "1");

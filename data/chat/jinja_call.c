@@ -208,7 +208,7 @@ static error *select_by(pool *p, value x, const arguments *a, bool wanted, value
         if (!v_is_dict(item) || !v_get(item, name.text, name.n, &of))
             of = v_undefined(name.text, name.n);
         is = v_true(of);
-        if (a->n > 1) TRY(jinja_test(of, test.text, test.n, &rest, &is));
+        if (a->n > 1) TRY(jinja_test(p, of, test.text, test.n, &rest, &is));
         if (is == wanted) TRY(v_append(p, *out, item));
     }
     return NULL;
@@ -321,9 +321,12 @@ error *jinja_filter(pool *p, value x, const node *f, const arguments *a, value *
 
 /* ---- tests ---- */
 
-error *jinja_test(value x, const char *name, size_t n, const arguments *a, bool *out)
+error *jinja_test(pool *p, value x, const char *name, size_t n, const arguments *a, bool *out)
 {
     const value *first = argument(a, 0, NULL);
+    const bool equal =
+                   is_text(name, n, "equalto") || is_text(name, n, "eq") || is_text(name, n, "=="),
+               other = is_text(name, n, "ne") || is_text(name, n, "!=");
     double number;
     bool is_number = v_number(x, &number);
     const struct {
@@ -348,12 +351,12 @@ error *jinja_test(value x, const char *name, size_t n, const arguments *a, bool 
         {"odd", x.kind == V_INTEGER && x.whole % 2 != 0},
         {"even", x.kind == V_INTEGER && x.whole % 2 == 0},
         {"callable", x.kind == V_MACRO || x.kind == V_FUNCTION},
-        {"equalto", first && v_equal(x, *first)},
-        {"eq", first && v_equal(x, *first)},
-        {"==", first && v_equal(x, *first)},
-        {"ne", first && !v_equal(x, *first)},
-        {"!=", first && !v_equal(x, *first)},
     };
+    if ((equal || other) && first) {
+        TRY(v_equal(p, x, *first, out));
+        *out = *out == equal;
+        return NULL;
+    }
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         if (is_text(name, n, tests[i].name)) {
             *out = tests[i].is;

@@ -38,7 +38,6 @@ typedef struct {
     buffer *out, *whole; /* where text goes; that of the template */
     jinja_text *result;
     int nesting;
-    int64_t steps;
     flow flow;
     bool placed; /* the error has its line */
 } evaluation;
@@ -195,7 +194,7 @@ static error *order(const node *n, value a, value b, value *out)
     return NULL;
 }
 
-static error *contains(const node *n, value part, value of, value *out)
+static error *contains(evaluation *e, const node *n, value part, value of, value *out)
 {
     bool found = false;
     *out = v_bool(false);
@@ -203,7 +202,7 @@ static error *contains(const node *n, value part, value of, value *out)
         found = !part.n || (of.n && memmem(of.text, of.n, part.text, part.n));
     } else if (of.kind == V_LIST) {
         for (size_t i = 0; i < of.items->n && !found; i++)
-            found = v_equal(of.items->item[i], part);
+            TRY(v_equal(e->pool, of.items->item[i], part, &found));
     } else if (of.kind == V_DICT) {
         value ignored;
         found = part.kind == V_STRING && v_get(of, part.text, part.n, &ignored);
@@ -220,10 +219,12 @@ static error *eval_binary(evaluation *e, const node *n, value *out)
     TRY(eval(e, n->a, &a));
     TRY(eval(e, n->b, &b));
     if (is_text(n->text, n->n, "==") || is_text(n->text, n->n, "!=")) {
-        *out = v_bool(v_equal(a, b) == (n->text[0] == '='));
+        bool equal;
+        TRY(v_equal(e->pool, a, b, &equal));
+        *out = v_bool(equal == (n->text[0] == '='));
         return NULL;
     }
-    if (is_text(n->text, n->n, "in")) return contains(n, a, b, out);
+    if (is_text(n->text, n->n, "in")) return contains(e, n, a, b, out);
     if (n->text[0] == '<' || n->text[0] == '>') return order(n, a, b, out);
     if (n->text[0] != '~') return arithmetic(e, n, a, b, out);
     TRY(v_shown(e->pool, a, &a));
@@ -436,7 +437,7 @@ static error *eval_filter(evaluation *e, const node *n, value *out)
     TRY(eval(e, n->a, &of));
     TRY(eval_arguments(e, n->list, &a));
     if (n->kind == N_FILTER) return jinja_filter(e->pool, of, n, &a, out);
-    TRY(jinja_test(of, n->text, n->n, &a, &is));
+    TRY(jinja_test(e->pool, of, n->text, n->n, &a, &is));
     *out = v_bool(is);
     return NULL;
 }
@@ -515,8 +516,7 @@ static error *eval_kind(evaluation *e, const node *n, value *out)
 /* Every step counts, and nesting is bounded: what was read as a long row may be a deep tree. */
 static error *count_step(evaluation *e, const node *n)
 {
-    if (++e->steps > JINJA_MOST_STEPS)
-        return placed(e, n, user_error("it takes more than %d steps", JINJA_MOST_STEPS));
+    TRY(placed(e, n, pool_step(e->pool)));
     if (e->nesting < JINJA_MOST_NESTING) return NULL;
     return placed(e, n, user_error("it nests deeper than %d", JINJA_MOST_NESTING));
 }
@@ -627,7 +627,7 @@ static error *run_for(evaluation *e, const node *n)
     value list, loop;
     TRY(placed(e, n, loop_items(e, n, &list)));
     if (!list.items->n) return run_body(e, n->orelse);
-    TRY(v_new(e->pool, V_DICT, &loop));
+    TRY(v_new(e->pool, V_LOOP, &loop));
     for (size_t i = 0; i < list.items->n; i++) {
         TRY(new_scope(e, before));
         TRY(bind_targets(e, n, list.items->item[i]));
@@ -645,8 +645,9 @@ static error *run_for(evaluation *e, const node *n)
 static error *run_generation(evaluation *e, const node *n)
 {
     jinja_text *to = e->result;
-    size_t begin = e->whole->n;
+    size_t begin = e->whole->n, before = to->n_spans;
     TRY(run_body(e, n->body));
+    if (to->n_spans != before) return placed(e, n, user_error("{%% generation %%} inside another"));
     if (e->out != e->whole)
         return placed(e, n, user_error("{%% generation %%} inside of a macro or a set"));
     TRY(grow_array(&to->spans, &to->capacity, to->n_spans + 1, sizeof *to->spans));

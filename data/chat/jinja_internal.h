@@ -11,21 +11,24 @@
 enum {
     JINJA_MOST_DEPTH = 200,        /* of the tree while it is read */
     JINJA_MOST_NESTING = 600,      /* of its evaluation */
-    JINJA_MOST_STEPS = 4 << 20,    /* nodes evaluated in one rendering */
+    JINJA_MOST_VALUE = 200,        /* lists and mappings inside of each other */
+    JINJA_MOST_STEPS = 4 << 20,    /* nodes evaluated, and values compared, in one rendering */
     JINJA_MOST_MEMORY = 96 << 20,  /* bytes of values in one rendering */
     JINJA_MOST_TEMPLATE = 1 << 20, /* bytes of a template */
 };
 
-/* ---- memory that goes all at once ---- */
+/* ---- memory that goes all at once, and the steps of who uses it ---- */
 
 typedef struct pool_block pool_block;
 typedef struct {
     pool_block *last;
     size_t used, room; /* of the last block */
     size_t bytes, most;
+    int64_t steps;
 } pool;
 
 error *pool_take(pool *p, size_t bytes, void *out_pointer) NODISCARD; /* zeroed, for any type */
+error *pool_step(pool *p) NODISCARD; /* one more of JINJA_MOST_STEPS */
 void pool_free(pool *p);
 
 /* ---- words ---- */
@@ -132,6 +135,7 @@ typedef enum {
     V_LIST,
     V_DICT,
     V_SPACE,
+    V_LOOP, /* what a loop says of itself */
     V_MACRO,
     V_FUNCTION
 } value_kind;
@@ -140,6 +144,7 @@ typedef struct value value;
 typedef struct {
     value *item; /* (n); of a dict: key, value, key, value */
     size_t n, capacity;
+    int depth; /* of lists and mappings, this one included */
 } items;
 
 struct value {
@@ -194,10 +199,10 @@ static inline value v_undefined(const char *s, size_t n)
 
 const char *v_kind_name(value v); /* "a list" */
 bool v_true(value v);
-bool v_equal(value a, value b);
+error *v_equal(pool *p, value a, value b, bool *out) NODISCARD;
 bool v_number(value v, double *out);
 bool v_is_dict(value v);
-error *v_new(pool *p, value_kind kind, value *out) NODISCARD; /* an empty list, dict or namespace */
+error *v_new(pool *p, value_kind kind, value *out) NODISCARD; /* an empty one that has items */
 error *v_append(pool *p, value list, value item) NODISCARD;
 error *v_put(pool *p, value dict, value key, value item) NODISCARD;
 bool v_get(value dict, const char *key, size_t n, value *out);
@@ -211,7 +216,8 @@ size_t v_length(value v);                            /* characters, items, pairs
 value v_slice_text(value v, size_t from, size_t to); /* characters */
 
 error *jinja_filter(pool *p, value x, const node *f, const arguments *a, value *out) NODISCARD;
-error *jinja_test(value x, const char *name, size_t n, const arguments *a, bool *out) NODISCARD;
+error *jinja_test(pool *p, value x, const char *name, size_t n, const arguments *a,
+                  bool *out) NODISCARD;
 error *jinja_method(pool *p, value x, const node *call, const arguments *a, value *out) NODISCARD;
 
 #endif

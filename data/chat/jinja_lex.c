@@ -46,6 +46,13 @@ error *pool_take(pool *p, size_t bytes, void *out_pointer)
     return NULL;
 }
 
+error *pool_step(pool *p)
+{
+    return ++p->steps <= JINJA_MOST_STEPS
+               ? NULL
+               : user_error("it takes more than %d steps", JINJA_MOST_STEPS);
+}
+
 void pool_free(pool *p)
 {
     for (pool_block *b = p->last, *before; b; b = before) {

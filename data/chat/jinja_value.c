@@ -18,6 +18,7 @@ const char *v_kind_name(value v)
                                         [V_LIST] = "a list",
                                         [V_DICT] = "a mapping",
                                         [V_SPACE] = "a namespace",
+                                        [V_LOOP] = "a loop",
                                         [V_MACRO] = "a macro",
                                         [V_FUNCTION] = "a function"};
     return names[v.kind];
@@ -25,7 +26,7 @@ const char *v_kind_name(value v)
 
 bool v_is_dict(value v)
 {
-    return v.kind == V_DICT || v.kind == V_SPACE;
+    return v.kind == V_DICT || v.kind == V_SPACE || v.kind == V_LOOP;
 }
 
 bool v_true(value v)
@@ -56,38 +57,40 @@ bool v_number(value v, double *out)
     return v.kind == V_REAL || v.kind == V_INTEGER || v.kind == V_BOOL;
 }
 
-/* Values come from JSON or are made by a tree, so none holds itself; depth is bounded as those are. */
-bool v_equal(value a, value b)
+/* Lists, or mappings, of as many items. */
+static error *equal_items(pool *p, value a, value b, bool *out)
+{
+    size_t step = a.kind == V_DICT ? 2 : 1;
+    for (size_t i = 0; i < a.items->n && *out; i += step) {
+        value of = a.items->item[i], other = b.items->item[i];
+        if (step == 2) *out = v_get(b, of.text, of.n, &other);
+        if (*out) TRY(v_equal(p, a.items->item[i + step - 1], other, out));
+    }
+    return NULL;
+}
+
+/* What holds others is made before what holds it, so none holds itself; namespaces and loops, which change,
+ * are only themselves.  Depth is bounded (see hold()), but a list may hold another twice: steps are counted. */
+error *v_equal(pool *p, value a, value b, bool *out)
 {
     double x, y;
-    if (v_number(a, &x) && v_number(b, &y)) return x == y;
-    if (a.kind != b.kind) return false;
-    switch (a.kind) {
-    case V_STRING:
-        return a.n == b.n && (!a.n || !memcmp(a.text, b.text, a.n));
-    case V_LIST:
-        if (a.items->n != b.items->n) return false;
-        for (size_t i = 0; i < a.items->n; i++)
-            if (!v_equal(a.items->item[i], b.items->item[i])) return false;
-        return true;
-    case V_DICT:
-        if (a.items->n != b.items->n) return false;
-        for (size_t i = 0; i < a.items->n; i += 2) {
-            value other;
-            if (!v_get(b, a.items->item[i].text, a.items->item[i].n, &other) ||
-                !v_equal(a.items->item[i + 1], other))
-                return false;
-        }
-        return true;
-    case V_SPACE:
-        return a.items == b.items;
-    case V_MACRO:
-        return a.macro == b.macro;
-    case V_FUNCTION:
-        return a.text == b.text;
-    default:
-        return true;
+    TRY(pool_step(p));
+    *out = a.kind == b.kind;
+    if (v_number(a, &x) && v_number(b, &y)) {
+        *out = x == y;
+    } else if (!*out) {
+        return NULL;
+    } else if (a.kind == V_STRING) {
+        *out = a.n == b.n && (!a.n || !memcmp(a.text, b.text, a.n));
+    } else if (a.kind == V_MACRO) {
+        *out = a.macro == b.macro;
+    } else if (a.kind == V_FUNCTION) {
+        *out = a.text == b.text;
+    } else if (a.items != b.items) {
+        *out = (a.kind == V_LIST || a.kind == V_DICT) && a.items->n == b.items->n;
+        return equal_items(p, a, b, out);
     }
+    return NULL;
 }
 
 error *v_new(pool *p, value_kind kind, value *out)
@@ -96,9 +99,22 @@ error *v_new(pool *p, value_kind kind, value *out)
     return pool_take(p, sizeof *out->items, &out->items);
 }
 
+/* What looks into values goes as deep as they do, by calling itself. */
+static error *hold(value holder, value item)
+{
+    bool deep = item.kind == V_LIST || item.kind == V_DICT;
+    int depth = deep ? item.items->depth + 1 : 1;
+    if (depth > JINJA_MOST_VALUE)
+        return user_error("lists or mappings lie inside of each other deeper than %d",
+                          JINJA_MOST_VALUE);
+    if (depth > holder.items->depth) holder.items->depth = depth;
+    return NULL;
+}
+
 error *v_append(pool *p, value list, value item)
 {
     items *l = list.items;
+    TRY(hold(list, item));
     if (l->n == l->capacity) {
         size_t wanted = l->capacity ? 2 * l->capacity : 4;
         value *grown;
@@ -131,6 +147,7 @@ error *v_put(pool *p, value dict, value key, value item)
 {
     value *found = find_key(dict, key.text, key.n);
     if (found) {
+        TRY(hold(dict, item));
         *found = item;
         return NULL;
     }
