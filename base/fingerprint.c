@@ -112,7 +112,7 @@ static error *hash_block(reading *r, int64_t k, void *buffer, int64_t *read)
     bool there;
     TRY(read_block(&r->file[i], buffer, (size_t)n, offset, &there));
     if (there) r->hash[k] = XXH3_64bits(buffer, (size_t)n);
-    if (there) *read += n;
+    *read += n;
     return NULL;
 }
 

@@ -11,8 +11,8 @@
  * no more than that is; which ones depends on the sizes alone, so that the same files have the same value
  * everywhere.  Whoever asks can say how much was read.
  *
- * As long as the stamp is the same, so are the files: a value that was kept with its stamp need not be
- * computed again.  (The change time cannot be set by a program, so a file copied over another with an
+ * As long as the stamp is the same, so are the files (but for a change within one tick of the system's clock): a
+ * value that was saved with its stamp need not be computed again.  (The change time cannot be set by a program, so a file copied over another with an
  * old modification time is seen.)
  */
 #ifndef REGRAD_FINGERPRINT_H
@@ -32,7 +32,7 @@ typedef struct {
 
 typedef struct {
     uint64_t value, stamp;
-    int64_t bytes, read; /* of the files; that the value is of */
+    int64_t bytes, read; /* of the files; of the blocks that the value is of */
 } fingerprint;
 
 /* Of n files, in this order; `also` stands for what else counts.  known: ? an earlier one, which is taken

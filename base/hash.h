@@ -1,5 +1,5 @@
-/* hash.h - a number from bytes: FNV-1a, 64 bits (Fowler, Noll, Vo).  For tables and fingerprints, not
- * against anybody who means harm. */
+/* hash.h - a number from bytes: FNV-1a, 64 bits (Fowler, Noll, Vo).  For tables of ours, not for
+ * contents (base/fingerprint.h), and not collision-resistant. */
 #ifndef REGRAD_HASH_H
 #define REGRAD_HASH_H
 

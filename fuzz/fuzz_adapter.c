@@ -6,22 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-static void put(const char *directory, const char *name, const uint8_t *bytes, size_t n)
+static void put(const char *name, const uint8_t *bytes, size_t n)
 {
-    char path[200];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    FILE *f = fopen(path, "wb");
+    FILE *f = fopen(fuzz_beside(name, "", 0), "wb"); /* written over by each input */
     if (!f || fwrite(bytes, 1, n, f) != n || fclose(f)) abort();
-}
-
-/* One for all inputs: files are written over. */
-static const char *directory(void)
-{
-    static char made[] = "/tmp/regrad-fuzz-XXXXXX";
-    if (strstr(made, "XXXXXX") && !mkdtemp(made)) abort();
-    return made;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
@@ -29,9 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     const uint8_t *end = n ? memmem(bytes, n, "\n\n", 2) : NULL;
     size_t first = end ? (size_t)(end - bytes) : n, rest = end ? first + 2 : n;
     adapter_file *f;
-    put(directory(), "adapter_config.json", bytes, first);
-    put(directory(), "adapter_model.safetensors", bytes + rest, n - rest);
-    if (!fuzz_fine(adapter_open(directory(), &f))) return 0;
+    put("adapter_config.json", bytes, first);
+    put("adapter_model.safetensors", bytes + rest, n - rest);
+    if (!fuzz_fine(adapter_open(fuzz_directory(), &f))) return 0;
     const lora_plan *plan = adapter_plan(f);
     if (plan->rank < 1 || !(lora_scale(plan) > 0) || plan->n_on < 1) abort();
     for (int i = 0; i < plan->n_on; i++)

@@ -321,6 +321,12 @@ static error *environment_number(const char *a, const char *b, int least, int mo
     return NULL;
 }
 
+const char *wire_size(void)
+{
+    const char *world = environment_value("WORLD_SIZE");
+    return world ? world : environment_value("SLURM_NTASKS");
+}
+
 /* What is no number is said when they meet. */
 bool wire_started(void)
 {

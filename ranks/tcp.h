@@ -16,6 +16,8 @@
 
 /* Has the environment told this process that it is one of several? */
 bool wire_started(void);
+/* What it has told of their number: a word that wire_open checks. */
+const char *wire_size(void);
 /* Joins the others; all must come within five minutes. */
 error *wire_open(comm *out) NODISCARD;
 

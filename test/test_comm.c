@@ -9,8 +9,10 @@
 #include "ranks/tcp.h"
 #include "test/scratch.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -227,12 +229,24 @@ static error *meet_and_part(int rank)
     return NULL;
 }
 
+/* One that nobody listens at. */
+static void free_port(char *port, size_t size)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0 && !bind(fd, (struct sockaddr *)&at, n));
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &n), 0);
+    snprintf(port, size, "%d", ntohs(at.sin_port));
+    close(fd);
+}
+
 static void test_gone(void **state)
 {
     (void)state;
     char port[16];
     int how;
-    snprintf(port, sizeof port, "%d", 20000 + (int)(getpid() % 12000));
+    free_port(port, sizeof port);
     setenv("WORLD_SIZE", "2", 1);
     setenv("MASTER_ADDR", "127.0.0.1", 1);
     setenv("MASTER_PORT", port, 1);
@@ -248,6 +262,9 @@ static void test_gone(void **state)
     assert_int_equal(waitpid(second, &how, 0), second);
     assert_true(WIFEXITED(how) && !WEXITSTATUS(how));
     unsetenv("WORLD_SIZE");
+    unsetenv("RANK");
+    unsetenv("MASTER_ADDR");
+    unsetenv("MASTER_PORT");
 }
 
 /* ---- two ranks that do not run the same program ---- */

@@ -1,6 +1,6 @@
 /* join.c - see join.h */
 #include "train/join.h"
-#include "base/hash.h"
+#include "base/fingerprint.h"
 #include "ranks/mpi.h"
 #include "ranks/tcp.h"
 #include "train/conflicts.h"
@@ -11,26 +11,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { CHUNK = 1 << 20, MOST_OPTIONS = 128 };
+enum { MOST_OPTIONS = 128 };
 
 /* ---- of one mind? ---- */
 
 /* The program's own file. */
 static error *hash_of_program(uint64_t *out)
 {
-    char *buffer;
-    FILE *f = fopen("/proc/self/exe", "rb");
-    *out = HASH_BEGIN;
-    if (!f) return NULL; /* no such thing here: nothing to compare */
-    error *e = alloc_array(&buffer, CHUNK, 1);
-    for (size_t n = 1; !e && n;) {
-        n = fread(buffer, 1, CHUNK, f);
-        *out = hash_add(*out, buffer, n);
-    }
-    if (!e && ferror(f)) e = user_error("the program's file cannot be read: %s", strerror(errno));
-    if (!e) free(buffer);
-    fclose(f);
+    static const char self[] = "/proc/self/exe";
+    fingerprint f = {0};
+    error *e = access(self, R_OK)
+                   ? NULL
+                   : fingerprint_path(self, &f); /* no such thing: nothing to compare */
+    *out = f.value;
     return e;
 }
 
@@ -45,7 +40,7 @@ static error *hashes_of_options(const options *o, uint64_t *out, int *n)
     for (*n = 0; *n < MOST_OPTIONS && option_name(o->task, *n); ++*n) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(all, option_name(o->task, *n));
         char *value = item ? cJSON_PrintUnformatted(item) : NULL;
-        out[*n] = value ? hash_add(HASH_BEGIN, value, strlen(value)) : 0;
+        out[*n] = value ? fingerprint_add(0, value, strlen(value)) : 0;
         cJSON_free(value);
     }
     cJSON_Delete(all);
@@ -113,7 +108,7 @@ static error *join(options *o, comm *c, error *(*open)(comm *))
 
 static error *wants_mpi(const options *o, const char *n)
 {
-    return user_error("%s ranks with --device cpu: on CPUs they are carried by MPI: start them "
+    return user_error("%s ranks on CPUs are carried by MPI: start them "
                       "with mpirun -np %s %s ..., or give --device cuda",
                       n, n, o->task->kind->program);
 }
@@ -148,10 +143,8 @@ error *ranks_open(options *o, comm *room)
     } else if (mpi_started()) {
         TRY(join(o, room, mpi_open));
     } else if (!o->plan && wire_started()) {
-        const char *n = getenv("WORLD_SIZE");
-        if (!n || !*n) n = getenv("SLURM_NTASKS");
-        if (o->device == DEVICE_CPU) /* before the others are waited for */
-            return wants_mpi(o, n);
+        if (device_likely(o->device) == DEVICE_CPU) /* before the others are waited for */
+            return wants_mpi(o, wire_size());
         TRY(join(o, room, wire_open));
     }
     return comm_size(o->comm) > 1 ? comm_alike(room, options_refuse(o)) : NULL;

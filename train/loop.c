@@ -293,7 +293,7 @@ static error *finish_run(session *s)
     return log_sync(log, &bytes);
 }
 
-/* A checkpoint that fails is a pity; the training continues, and the one before stays. */
+/* A checkpoint that fails is not fatal: the training continues, and the one before stays. */
 static void keep(session *s, int64_t step)
 {
     error *e = run_dir_checkpoint(&s->dir, step);
@@ -310,10 +310,11 @@ static void keep(session *s, int64_t step)
 static error *stop(session *s, int64_t step, const char *signal_name)
 {
     TRY(check_arena(s));
+    print_lost_lines(
+        s->dir.log); /* a disk that was full may have no room for the checkpoint, either */
     TRY(run_dir_checkpoint(&s->dir, step));
     printf("stopped by %s after step %lld; resume with --resume auto --out %s\n", signal_name,
            (long long)step, s->dir.o.path);
-    print_lost_lines(s->dir.log);
     return NULL;
 }
 
