@@ -33,7 +33,7 @@ error *internal_error_at(const char *file, int line, const char *fmt, ...)
 /* The same error with "context: " before its text; consumes e.  NULL stays NULL. */
 error *error_context(error *e, const char *fmt, ...) PRINTF_LIKE(2, 3) NODISCARD;
 
-/* The same error, as one of that kind: another process's that is told here. */
+/* The same error, as one of that kind: another process's that is reported here. */
 error *error_as(error *e, error_kind kind) NODISCARD;
 
 /* The same error, which knows errno's number; and whether that says that a disk is full. */

@@ -1,4 +1,4 @@
-/* fuzz_manifest.c - a checkpoint's manifest.json: run/manifest.h.  Only the text that is made again from the files is
+/* fuzz_manifest.c - a checkpoint's manifest.json: run/manifest.h.  Only the text that is rebuilt from the files is
  * whole; so all that is taken says the same. */
 #include "fuzz/fuzz.h"
 #include "run/manifest.h"

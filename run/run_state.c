@@ -324,7 +324,7 @@ static error *check_program(const char *path, const cJSON *then, const cJSON *no
     const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, "program"),
                 *b = cJSON_GetObjectItemCaseSensitive(now, "program");
     return cJSON_Compare(a, b, true) ? NULL
-                                     : refused(path, "program", a, b, "go on with that program");
+                                     : refused(path, "program", a, b, "resume with that program");
 }
 
 static bool is_older_hash(const char *name, const cJSON *then)

@@ -58,6 +58,17 @@ static inline int scratch_remove(void **state)
     return status;
 }
 
+/* Group set-up and tear-down of tests that run in the directory, so that files have short names. */
+static inline int scratch_enter(void **state)
+{
+    return scratch_make(state) || chdir(*state);
+}
+
+static inline int scratch_leave(void **state)
+{
+    return chdir("/") || scratch_remove(state);
+}
+
 /* "DIR/name", in a buffer that the caller frees. */
 static inline char *scratch_path(void **state, const char *name)
 {

@@ -149,16 +149,6 @@ static void test_large(void **state)
     assert_int_equal(unlink("large"), 0);
 }
 
-static int enter(void **state)
-{
-    return scratch_make(state) || chdir(*state);
-}
-
-static int leave(void **state)
-{
-    return chdir("/") || scratch_remove(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,5 +159,5 @@ int main(void)
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_large),
     };
-    return cmocka_run_group_tests(tests, enter, leave);
+    return cmocka_run_group_tests(tests, scratch_enter, scratch_leave);
 }

@@ -25,16 +25,6 @@ static image_options plain(int64_t channels)
         .wish = {.channels = channels, .classes = CLASSES}, .height = SIDE, .width = SIDE};
 }
 
-static int enter(void **state)
-{
-    return scratch_make(state) || chdir(*state);
-}
-
-static int leave(void **state)
-{
-    return chdir("/") || scratch_remove(state);
-}
-
 /* A picture of one colour. */
 static uint8_t *flat(int h, int w, int channels, const uint8_t *colour)
 {
@@ -471,5 +461,5 @@ int main(void)
         cmocka_unit_test(test_directories), cmocka_unit_test(test_walk),
         cmocka_unit_test(test_names),       cmocka_unit_test(test_fingerprint),
     };
-    return cmocka_run_group_tests_name("image files", tests, enter, leave);
+    return cmocka_run_group_tests_name("image files", tests, scratch_enter, scratch_leave);
 }

@@ -197,11 +197,6 @@ static int enter(void **state)
     return 0;
 }
 
-static int leave(void **state)
-{
-    return chdir("/") || scratch_remove(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,5 +206,5 @@ int main(void)
         cmocka_unit_test(test_other_pictures),
         cmocka_unit_test(test_upright),
     };
-    return cmocka_run_group_tests_name("image runs", tests, enter, leave);
+    return cmocka_run_group_tests_name("image runs", tests, enter, scratch_leave);
 }

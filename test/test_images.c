@@ -394,17 +394,6 @@ static void test_fingerprint(void **state)
     assert_true(before != print_of("h-images-idx3-ubyte"));
 }
 
-/* Files have short names: the tests run in their directory. */
-static int enter(void **state)
-{
-    return scratch_make(state) || chdir(*state);
-}
-
-static int leave(void **state)
-{
-    return chdir("/") || scratch_remove(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -421,5 +410,5 @@ int main(void)
         cmocka_unit_test(test_workers_change_nothing),
         cmocka_unit_test(test_fingerprint),
     };
-    return cmocka_run_group_tests_name("images", tests, enter, leave);
+    return cmocka_run_group_tests_name("images", tests, scratch_enter, scratch_leave);
 }

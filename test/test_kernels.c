@@ -13,25 +13,11 @@
 
 #include "base/bf16.h"
 #include "base/rng.h"
-#include "cpu/cpu.h"
+#include "test/kernels.h"
 #include "test/small_run.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static const char *const kernels[] = {"avx512", "avx2", "plain"};
-
-enum { KERNELS = sizeof kernels / sizeof *kernels };
-
-static bool runs_here(const char *kernel)
-{
-    device dev;
-    must(cpu_device(1, &dev));
-    error *e = cpu_use_kernel(&dev, kernel);
-    cpu_close(&dev);
-    error_free(e);
-    return !e;
-}
 
 static small_result train(const char *sizes, const char *kernel, int threads)
 {
@@ -46,7 +32,7 @@ static void all_agree(const char *sizes)
 {
     small_result want = train(sizes, "plain", 1);
     for (int k = 0; k < KERNELS; k++) {
-        if (!runs_here(kernels[k])) {
+        if (!kernel_runs(kernels[k])) {
             print_message("  no %s here\n", kernels[k]);
             continue;
         }

@@ -183,16 +183,11 @@ static int enter(void **state)
     return 0;
 }
 
-static int leave(void **state)
-{
-    return chdir("/") || scratch_remove(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),  cmocka_unit_test(test_json),     cmocka_unit_test(test_eval),
         cmocka_unit_test(test_pixels), cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests_name("predict", tests, enter, leave);
+    return cmocka_run_group_tests_name("predict", tests, enter, scratch_leave);
 }

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "cpu/cpu.h"
+#include "test/kernels.h"
 #include "test/long.h"
 #include "test/small_run.h"
 
@@ -20,9 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_SIDE = 130, MOST_DEPTH = 1100, GAP = 5, SIDE_ROOM = MOST_SIDE + GAP, KERNELS = 3 };
-
-static const char *const kernels[KERNELS] = {"plain", "avx2", "avx512"};
+enum { MOST_SIDE = 130, MOST_DEPTH = 1100, GAP = 5, SIDE_ROOM = MOST_SIDE + GAP };
 
 typedef struct {
     int64_t m, n, k, lda, ldb, ldc;
@@ -142,22 +140,12 @@ static void check(const drawn *t, const float *out)
     }
 }
 
-static bool runs_here(const char *kernel)
-{
-    device dev;
-    must(cpu_device(1, &dev));
-    error *e = cpu_use_kernel(&dev, kernel);
-    cpu_close(&dev);
-    error_free(e);
-    return !e;
-}
-
 static void test_drawn_sizes(void **state)
 {
     (void)state;
     bool runs[KERNELS];
     for (int i = 0; i < KERNELS; i++)
-        runs[i] = runs_here(kernels[i]);
+        runs[i] = kernel_runs(kernels[i]);
     for (int64_t n = 0; n < tries(500, 10000); n++) {
         drawn t = draw_one((uint64_t)n);
         fill(a, sizeof a / sizeof *a, t.seed * 3);

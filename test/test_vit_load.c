@@ -217,16 +217,6 @@ static void test_refusals(void **state)
     refused("--load full.safetensors --pool mean --image-size 9x15", "full.safetensors", "");
 }
 
-static int enter(void **state)
-{
-    return scratch_make(state) || chdir(*state);
-}
-
-static int leave(void **state)
-{
-    return chdir("/") || scratch_remove(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,5 +224,5 @@ int main(void)
         cmocka_unit_test(test_other_classes), cmocka_unit_test(test_other_size),
         cmocka_unit_test(test_refusals),      cmocka_unit_test(test_two_grids),
     };
-    return cmocka_run_group_tests_name("vit load", tests, enter, leave);
+    return cmocka_run_group_tests_name("vit load", tests, scratch_enter, scratch_leave);
 }

@@ -255,16 +255,6 @@ static void test_resume(void **state)
     same_file("whole/predictions.txt", "parts/predictions.txt");
 }
 
-static int enter(void **state)
-{
-    return scratch_make(state) || chdir(*state);
-}
-
-static int leave(void **state)
-{
-    return chdir("/") || scratch_remove(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,5 +267,5 @@ int main(void)
         cmocka_unit_test(test_scaling_options),
         cmocka_unit_test(test_resume),
     };
-    return cmocka_run_group_tests_name("vit runs", tests, enter, leave);
+    return cmocka_run_group_tests_name("vit runs", tests, scratch_enter, scratch_leave);
 }

@@ -248,7 +248,7 @@ static error *parse(int argc, char **argv, options *o)
         {"special", KEY_SPECIAL, "text|allow", 0,
          "the spelling of a special token in --prompt is text, or is that token (default: text)",
          0},
-        {"no-stop", KEY_NO_STOP, NULL, 0, "go on after a token that ends a text", 0},
+        {"no-stop", KEY_NO_STOP, NULL, 0, "continue after a token that ends a text", 0},
         {"help", '?', NULL, 0, "show this list", -1},
     };
     for (int i = 0; i < NUMBERS; i++) {

@@ -1,4 +1,4 @@
-/* tuning.h - training that goes on from a loaded model: what its options are when they are not given, and
+/* tuning.h - training from a loaded model: what its options are when they are not given, and
  * --lora and --adapter, from the options to the plan that a model is made by (model/lora.h).
  *
  *                     from initial values      --load                   --load, adapters
