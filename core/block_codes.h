@@ -1,6 +1,7 @@
 /* block_codes.h - matrices that are not trained, in 8 or 4 bits: blocks of 64 numbers, each with a scale.
  *
  *     scale = largest |x| of the block (f32);  what is read is scale * value(code)
+ *             (a block with a number that is not finite is read as NaN, so that the loss shows it)
  *
  *     int8   code = 127 x / scale, rounded                        a byte
  *     nf4    code = the nearest of 16 values between -1 and 1     half a byte, the first number in the upper half
@@ -18,6 +19,7 @@
 
 #include "base/host_device.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 
@@ -61,6 +63,19 @@ HOST_DEVICE int nf4_code(float y)
 HOST_DEVICE int int8_code(float y)
 {
     return (int)rintf(127.0f * y);
+}
+
+/* A block's scale, when it was `most` before number x: NaN from the first NaN on, which fmaxf would pass over. */
+HOST_DEVICE float code_scale(float most, float x)
+{
+    float size = fabsf(x);
+    return size > most || isnan(size) ? size : most;
+}
+
+/* What of its block's scale x is: from -1 to 1, 0 where the scale is 0 or not finite. */
+HOST_DEVICE float code_share(float x, float scale)
+{
+    return scale > 0 && scale <= FLT_MAX ? x / scale : 0;
 }
 
 HOST_DEVICE float code_value(code_form form, const uint8_t *codes, int64_t i)

@@ -8,11 +8,10 @@ ROW_FN void quantize_block(const quantize_op *o, int64_t at, int64_t n, int type
 {
     float most = 0;
     for (int64_t i = 0; i < n; i++)
-        most = fmaxf(most, fabsf(load(type, o->x.data, at + i)));
+        most = code_scale(most, load(type, o->x.data, at + i));
     ((float *)o->scales.data)[at / CODE_BLOCK] = most;
     for (int64_t i = 0; i < n; i++)
-        put_code(o->form, o->codes.data, at + i,
-                 most > 0 ? load(type, o->x.data, at + i) / most : 0);
+        put_code(o->form, o->codes.data, at + i, code_share(load(type, o->x.data, at + i), most));
 }
 
 static void quantize_range(const void *op, int64_t first, int64_t end)

@@ -18,10 +18,10 @@ __global__ void quantize_kernel(const T *x, uint8_t *codes, float *scales, int64
     int64_t left = count - at, n = left < CODE_BLOCK ? left : (int64_t)CODE_BLOCK;
     float most = 0;
     for (int64_t i = 0; i < n; i++)
-        most = fmaxf(most, fabsf(widened(x[at + i])));
+        most = code_scale(most, widened(x[at + i]));
     scales[block] = most;
     for (int64_t i = 0; i < n; i++)
-        put_code(form, codes, at + i, most > 0 ? widened(x[at + i]) / most : 0);
+        put_code(form, codes, at + i, code_share(widened(x[at + i]), most));
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 /* adapter_file.c - see adapter_file.h */
 #include "io/adapter_file.h"
 #include "base/files.h"
+#include "base/fingerprint.h"
 #include "base/json.h"
 #include "io/params_file.h"
 #include "model/families.h"
@@ -10,6 +11,9 @@
 #include <string.h>
 
 #define FRONT "base_model.model."
+
+static const char config_name[] = "adapter_config.json",
+                  tensors_name[] = "adapter_model.safetensors";
 
 enum { MOST_CONFIG = 1 << 20, NAME_ROOM = 160, MOST_RANK = 1 << 16 };
 
@@ -116,6 +120,15 @@ static error *read_number(const char *path, const cJSON *json, const char *name,
     return NULL;
 }
 
+/* false where there is none */
+static error *read_flag(const char *path, const cJSON *json, const char *name, bool *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+    *out = cJSON_IsTrue(item);
+    if (!item || cJSON_IsBool(item)) return NULL;
+    return user_error("%s: %s must be true or false", path, name);
+}
+
 static error *take_config(adapter_file *f, const cJSON *json)
 {
     const cJSON *item;
@@ -127,7 +140,7 @@ static error *take_config(adapter_file *f, const cJSON *json)
     TRY(read_number(f->path, json, "r", 1, MOST_RANK, &rank));
     TRY(read_number(f->path, json, "lora_alpha", 1e-6, 1e9, &f->plan.alpha));
     f->plan.rank = (int64_t)rank;
-    f->plan.rank_stabilized = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "use_rslora"));
+    TRY(read_flag(f->path, json, "use_rslora", &f->plan.rank_stabilized));
     if ((double)f->plan.rank != rank) return user_error("%s: r must be a whole number", f->path);
     return NULL;
 }
@@ -169,9 +182,9 @@ static error *list_layers(adapter_file *f)
 static error *open_files(adapter_file *f, const char *directory)
 {
     char path[PATH_LENGTH];
-    TRY(path_join(f->path, directory, "adapter_config.json"));
+    TRY(path_join(f->path, directory, config_name));
     TRY(read_config(f));
-    TRY(path_join(path, directory, "adapter_model.safetensors"));
+    TRY(path_join(path, directory, tensors_name));
     TRY(safetensors_open(path, &f->tensors));
     return list_layers(f);
 }
@@ -202,6 +215,18 @@ void adapter_close(adapter_file *f)
 const lora_plan *adapter_plan(const adapter_file *f)
 {
     return &f->plan;
+}
+
+error *adapter_fingerprint(const char *directory, uint64_t *out)
+{
+    char config[PATH_LENGTH], tensors[PATH_LENGTH];
+    fingerprint both = {0};
+    TRY(path_join(config, directory, config_name));
+    TRY(path_join(tensors, directory, tensors_name));
+    const fingerprint_file files[] = {{config, NULL, -1}, {tensors, NULL, -1}};
+    TRY(fingerprint_files(files, 2, 0, NULL, &both));
+    *out = both.value;
+    return NULL;
 }
 
 error *adapter_read(const adapter_file *f, params *p, bool widen, device *dev)
@@ -319,8 +344,8 @@ error *adapter_write(const char *directory, const adapter_about *about, const pa
                      device *dev, const tensor_source *from)
 {
     char path[PATH_LENGTH];
-    TRY(path_join(path, directory, "adapter_config.json"));
+    TRY(path_join(path, directory, config_name));
     TRY(adapter_config_write(path, about, p));
-    TRY(path_join(path, directory, "adapter_model.safetensors"));
+    TRY(path_join(path, directory, tensors_name));
     return adapter_tensors_write(path, about, p, dev, from);
 }

@@ -27,6 +27,9 @@ const lora_plan *adapter_plan(const adapter_file *f);
  * has no place, another shape or dtype (widen: 16-bit floats may go into f32). */
 error *adapter_read(const adapter_file *f, params *p, bool widen, device *dev) NODISCARD;
 
+/* A number by which to know both files again, wherever they lie (base/fingerprint.h). */
+error *adapter_fingerprint(const char *directory, uint64_t *out) NODISCARD;
+
 /* What is written of adapters besides their values. */
 typedef struct {
     const model_config *model;

@@ -90,13 +90,20 @@ static error *log_path(const run_dir *d, char *path)
     return path_join(path, d->o.path, "log.jsonl");
 }
 
+/* Nothing is written where this run's files have no place. */
+static error *begin_log(run_dir *d, const char *path)
+{
+    TRY(run_model_place(d->o.path, d->contents));
+    return log_start(path, &d->log);
+}
+
 error *run_dir_resume(run_dir *d)
 {
     char path[PATH_LENGTH], parent[PATH_LENGTH];
     bool intact = true;
     bool first = comm_rank(d->comm) == 0;
     TRY(log_path(d, path));
-    if (!*d->from) return first ? log_start(path, &d->log) : NULL;
+    if (!*d->from) return first ? begin_log(d, path) : NULL;
     printf("resuming from %s\n", d->from);
     TRY(run_state_resume(d->from, d->contents));
     if (checkpoint_step(d->from) != d->contents->step)
@@ -104,7 +111,8 @@ error *run_dir_resume(run_dir *d)
                           (long long)d->contents->step);
     if (!first) return NULL;
     TRY(path_join(parent, d->from, ".."));
-    if (!same_directory(parent, d->o.path)) return log_start(path, &d->log);
+    if (!same_directory(parent, d->o.path)) return begin_log(d, path);
+    TRY(run_model_place(d->o.path, d->contents));
     TRY(log_continue(path, d->contents->step, d->contents->log_bytes, &d->log, &intact));
     if (!intact)
         printf("%s lacks lines from before step %lld\n", path, (long long)d->contents->step);

@@ -130,6 +130,21 @@ const char *run_model_file(const run_contents *c)
     return c->adapted ? "adapter_model.safetensors" : "model.safetensors";
 }
 
+error *run_model_place(const char *directory, const run_contents *c)
+{
+    const char *const whole[] = {"model.safetensors", "model.safetensors.index.json", NULL};
+    const char *const adapters[] = {"adapter_model.safetensors", NULL};
+    for (const char *const *name = c->adapted ? whole : adapters; *name; name++) {
+        char path[PATH_LENGTH];
+        TRY(path_join(path, directory, *name));
+        if (access(path, F_OK)) continue;
+        return user_error("%s is of another run, and this one's %s would lie beside it, so that it "
+                          "is not clear which is meant: give another --out, or move it away",
+                          path, run_model_file(c));
+    }
+    return NULL;
+}
+
 static error *read_parameters(const run_tensors *t, const char *path)
 {
     safetensors *file;
@@ -145,7 +160,8 @@ static error *read_parameters(const run_tensors *t, const char *path)
 /* What becomes of a value that is another one now. */
 typedef enum {
     TAKEN, /* it is what the run resumes from */
-    SAME   /* refused: the way to mend says from what the checkpoint can be resumed */
+    SAME,  /* refused: the way to mend says from what the checkpoint can be resumed */
+    KNOWN  /* the same, if the checkpoint has it: earlier programs did not write it */
 } value_rule;
 
 typedef struct {
@@ -167,6 +183,8 @@ static const value_row values[] = {
      "its states are made by another formula: give --optim with that name, or that name with _r"},
     {"previous_gradient", SAME, "the state prev_grad is not that of a step"},
     {"base", SAME, "its adapters are beside another model: give the --load that they began with"},
+    {"adapter_scale", KNOWN,
+     "its adapters have another strength: give the --adapter that they began with"},
     {"data", SAME, "give the same --train-data, in the same order"},
 };
 
@@ -198,7 +216,8 @@ static error *values_of(const run_contents *c, cJSON **out)
               cJSON_AddStringToObject(v, "data", data);
     if (ok && c->adapted) {
         snprintf(data, sizeof data, "%016llx", (unsigned long long)c->base);
-        ok = cJSON_AddStringToObject(v, "base", data);
+        ok = cJSON_AddNumberToObject(v, "adapter_scale", lora_scale(c->adapters.plan)) &&
+             cJSON_AddStringToObject(v, "base", data);
     }
     if (ok) {
         *out = v;
@@ -349,11 +368,11 @@ static error *check_values(const char *path, const cJSON *then, run_contents *c)
     for (int i = 0; i < VALUES && !e; i++) {
         const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, values[i].name),
                     *b = cJSON_GetObjectItemCaseSensitive(now, values[i].name);
-        bool same = (!a && !b) || cJSON_Compare(a, b, true);
+        bool same = (!a && (!b || values[i].rule == KNOWN)) || cJSON_Compare(a, b, true);
         if (is_older_hash(values[i].name, a))
             printf("  the checkpoint is of an earlier version: whether its data is the same cannot "
                    "be told\n");
-        else if (values[i].rule == SAME && !same)
+        else if (values[i].rule != TAKEN && !same)
             e = refused(path, values[i].name, a, b, values[i].mend);
     }
     if (!e) e = check_options(path, options_then, options_now, c, true);

@@ -30,6 +30,9 @@ error *run_model_write(const char *directory, const run_contents *c,
                        const tensor_source *from) NODISCARD;
 const char *run_model_file(const run_contents *c);
 
+/* May they lie there?  User error: adapters beside a whole model of an earlier run, or the reverse. */
+error *run_model_place(const char *directory, const run_contents *c) NODISCARD;
+
 /* The tokenizer's file into a directory with a trained model; nothing if none is known. */
 error *run_vocab_write(const char *directory, const run_contents *c) NODISCARD;
 

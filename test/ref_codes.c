@@ -29,12 +29,12 @@ void ref_quantize(device *dev, int stream, const quantize_op *o)
     for (int64_t b = 0; b < tensor_count(o->scales); b++) {
         int64_t end =
             (b + 1) * CODE_BLOCK < tensor_count(o->x) ? (b + 1) * CODE_BLOCK : tensor_count(o->x);
-        double most = 0;
+        float most = 0;
         for (int64_t i = b * CODE_BLOCK; i < end; i++)
-            most = fmax(most, fabs(*number(o->x, i)));
-        ((float *)o->scales.data)[b] = (float)most;
+            most = code_scale(most, (float)*number(o->x, i));
+        ((float *)o->scales.data)[b] = most;
         for (int64_t i = b * CODE_BLOCK; i < end; i++) {
-            int code = nearest(o->form, most > 0 ? *number(o->x, i) / most : 0);
+            int code = nearest(o->form, (double)code_share((float)*number(o->x, i), most));
             if (o->form == CODES_INT8)
                 codes[i] = (uint8_t)(code - 127);
             else

@@ -210,7 +210,7 @@ adapters() {
         report "$model: adapters are trained and merged" $?
         words=(--vocab "$vocab" --threads 1)
         run --load $model "${words[@]}" --eval text && cp out plain
-        run --load $model --adapter tuned "${words[@]}" --eval text && cp out beside && ! cmp -s plain beside
+        run --load $model --adapter tuned "${words[@]}" --eval text && cp out beside && cp out beside.eval && ! cmp -s plain beside
         report "$model: --adapter is heeded" $?
         run --load merged "${words[@]}" --eval text && paste <(grep -o '[0-9.]*' beside) <(grep -o '[0-9.]*' out) |
             awk '{ d = $1 - $2; if (d * d > 1e-8 * $1 * $1) bad = 1 } END { exit bad || !NR }'
@@ -219,6 +219,11 @@ adapters() {
         run --load merged "${words[@]}" --prompt line --temperature 0 --tokens 30 && cmp -s out beside
         report "$model: the same text" $?
     done
+    cp -r tuned strong && sed 's/"use_rslora":.*,/"use_rslora": true,/' tuned/adapter_config.json >strong/adapter_config.json
+    run --load run-llama --adapter strong "${words[@]}" --eval text && ! cmp -s out beside.eval
+    report "alpha / sqrt(r) is another strength" $?
+    sed 's/"use_rslora":.*,/"use_rslora": 1,/' tuned/adapter_config.json >strong/adapter_config.json
+    refuses 'use_rslora is a number' 'use_rslora must be true or false' --load run-llama --adapter strong --prompt-ids 9
     refuses 'adapters alone' 'adapters alone|--adapter' --load tuned --vocab data.vocab --prompt x
     refuses 'adapters of another model' 'has no place' --load run --adapter tuned --vocab data.vocab --prompt x
     sed 's/"use_rslora":/"use_dora": true, "use_rslora":/' tuned/adapter_config.json >c && cp c tuned/adapter_config.json

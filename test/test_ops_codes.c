@@ -1,7 +1,7 @@
 /* test_ops_codes.c - matrices in 8 and 4 bits (core/block_codes.h), and training beside them (--base).
  *
  *     NF4's values     --> the formula of its paper; bitsandbytes' (golden/codes.py)
- *     codes and back   --> every device against the reference; bitsandbytes'
+ *     codes and back   --> every device against the reference; bitsandbytes'; what is not finite stays so
  *     runs             --> planned is used; the base is off by what its codes are, and no more; 7B in 8 GiB
  */
 #include <setjmp.h>
@@ -11,11 +11,10 @@
 #include <cmocka.h>
 
 #include "base/bf16.h"
-#include "cpu/cpu.h"
 #include "io/model_file.h"
 #include "test/formula.h"
 #include "test/golden.h"
-#include "test/ref.h"
+#include "test/rig.h"
 #include "test/scratch.h"
 #include "test/small_run.h"
 
@@ -69,24 +68,26 @@ static const struct {
 } golden_cases[] = {
     {"even", 7, 64 * 5, 2, 0}, {"far", 8, 64 * 8, 1e-3, 1e-4}, {"wide", 9, 4096, 300, 0}};
 
-static void there_and_back(device *dev, code_form form, dtype type, void *x, void *y, int64_t n)
+/* y may be x. */
+static void there_and_back(bench *b, rig *on, code_form form, dtype type, const void *x, void *y,
+                           int64_t n)
 {
-    uint8_t codes[MOST];
-    float scales[MOST / CODE_BLOCK + 1];
-    tensor c = tensor_of(codes, U8, SHAPE(code_bytes(form, n))),
-           s = tensor_of(scales, F32, SHAPE(code_blocks(n)));
-    OP(quantize, dev, STREAM_COMPUTE, .codes = c, .scales = s, .x = tensor_of(x, type, SHAPE(n)),
-       .form = (int)form);
-    OP(dequantize, dev, STREAM_COMPUTE, .out = tensor_of(y, type, SHAPE(n)), .codes = c,
-       .scales = s, .form = (int)form);
-    must(device_status(dev));
+    static const uint8_t nothing[MOST];
+    rig_clear(on);
+    tensor from = rig_put(on, type, SHAPE(n), x), to = rig_put(on, type, SHAPE(n), x),
+           c = rig_put(on, U8, SHAPE(code_bytes(form, n)), nothing),
+           s = rig_put(on, F32, SHAPE(code_blocks(n)), nothing);
+    rig_select(b, on);
+    OP(quantize, &on->dev, STREAM_COMPUTE, .codes = c, .scales = s, .x = from, .form = (int)form);
+    OP(dequantize, &on->dev, STREAM_COMPUTE, .out = to, .codes = c, .scales = s, .form = (int)form);
+    rig_well(on, "codes");
+    rig_get(on, to, y);
 }
 
 static void test_against_bitsandbytes(void **state)
 {
-    (void)state;
+    bench *b = *state;
     golden *g;
-    device dev;
     const double *want;
     int64_t n;
     float x[MOST], y[MOST];
@@ -94,7 +95,6 @@ static void test_against_bitsandbytes(void **state)
     must(golden_get(g, "nf4.values", &want, &n));
     for (int i = 0; i < 16; i++)
         near("nf4.values", i, (double)nf4_value(i), want[i], 2e-7);
-    must(cpu_device(2, &dev));
     for (size_t v = 0; v < sizeof golden_cases / sizeof *golden_cases; v++) {
         char name[40];
         double sum = 0, squares = 0, most = 0;
@@ -103,7 +103,7 @@ static void test_against_bitsandbytes(void **state)
         for (int64_t i = 0; i < golden_cases[v].n; i++)
             x[i] = formula_value(golden_cases[v].k, (uint32_t)i, golden_cases[v].amplitude,
                                  golden_cases[v].offset);
-        there_and_back(&dev, CODES_NF4, F32, x, y, golden_cases[v].n);
+        there_and_back(b, &b->many, CODES_NF4, F32, x, y, golden_cases[v].n);
         for (int64_t i = 0; i < golden_cases[v].n; i++) {
             sum += (double)y[i];
             squares += (double)y[i] * (double)y[i];
@@ -118,7 +118,6 @@ static void test_against_bitsandbytes(void **state)
             near(name, golden_cases[v].n - 8 + i, (double)y[golden_cases[v].n - 8 + i],
                  want[26 + i], bound);
     }
-    cpu_close(&dev);
     golden_free(g);
 }
 
@@ -126,10 +125,8 @@ static void test_against_bitsandbytes(void **state)
  * far off the number is. */
 static void test_against_reference(void **state)
 {
-    (void)state;
     static const int64_t lengths[] = {1, 2, 63, 64, 65, 127, 1000, 4095};
-    device dev, ref = ref_device();
-    must(cpu_device(2, &dev));
+    bench *b = *state;
     for (int form = CODES_INT8; form <= CODES_NF4; form++)
         for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
             float x[MOST], y[MOST];
@@ -140,16 +137,61 @@ static void test_against_reference(void **state)
                 h[i] = bf16_of_float(i % 5 ? formula_value(31, (uint32_t)i, 3, 0.1) : 0);
                 wide[i] = (double)(x[i] = float_of_bf16(h[i]));
             }
-            there_and_back(&ref, (code_form)form, F64, wide, want, n);
-            there_and_back(&dev, (code_form)form, F32, x, y, n);
-            there_and_back(&dev, (code_form)form, BF16, h, back, n);
+            there_and_back(b, &b->ref, (code_form)form, F64, wide, want, n);
+            there_and_back(b, &b->many, (code_form)form, F32, x, y, n);
+            there_and_back(b, &b->odd, (code_form)form, BF16, h, back, n);
             for (int64_t i = 0; i < n; i++) {
                 near("f32", i, fabs((double)y[i] - wide[i]), fabs(want[i] - wide[i]), 1e-6);
                 near("bf16", i, fabs((double)float_of_bf16(back[i]) - wide[i]),
                      fabs(want[i] - wide[i]), 0.004 * fabs(want[i]) + 1e-6);
             }
         }
-    cpu_close(&dev);
+}
+
+/* As doubles, whatever the type. */
+static void values_back(bench *b, rig *on, code_form form, dtype type, const double *x, double *y,
+                        int64_t n)
+{
+    float single[MOST];
+    uint16_t half[MOST];
+    for (int64_t i = 0; i < n; i++)
+        half[i] = bf16_of_float(single[i] = (float)x[i]);
+    if (type == F64) there_and_back(b, on, form, type, x, y, n);
+    if (type == F32) there_and_back(b, on, form, type, single, single, n);
+    if (type == BF16) there_and_back(b, on, form, type, half, half, n);
+    for (int64_t i = 0; i < n && type != F64; i++)
+        y[i] = (double)(type == F32 ? single[i] : float_of_bf16(half[i]));
+}
+
+/* A number that is not finite, first, last or between in the block from 64 to 127: it is NaN, and no other is
+ * touched. */
+static void test_not_finite(void **state)
+{
+    enum { N = 200 };
+    static const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    static const int places[] = {64, 81, 127};
+    bench *b = *state;
+    struct {
+        rig *on;
+        dtype type;
+    } runs[] = {{&b->ref, F64}, {&b->many, F32}, {&b->odd, BF16}};
+    double x[N], want[N], y[N];
+    for (int64_t i = 0; i < N; i++)
+        x[i] = (double)formula_value(33, (uint32_t)i, 3, 0.1);
+    for (int k = 0; k < 2 * 3 * 9; k++) {
+        code_form form = k % 2 ? CODES_INT8 : CODES_NF4;
+        int which = k / 2 % 3, at = places[k / 18];
+        rig *on = runs[which].on;
+        values_back(b, on, form, runs[which].type, x, want, N);
+        double kept = x[at];
+        x[at] = bad[k / 6 % 3];
+        values_back(b, on, form, runs[which].type, x, y, N);
+        x[at] = kept;
+        for (int64_t i = 0; i < N; i++)
+            if (i / CODE_BLOCK == 1 ? !isnan(y[i]) : !(y[i] == want[i]))
+                fail_msg("%g at %d, form %d, type %d: %g at %lld", bad[k / 6 % 3], at, (int)form,
+                         (int)runs[which].type, y[i], (long long)i);
+    }
 }
 
 /* ---- runs ---- */
@@ -200,10 +242,11 @@ static void test_large_plan(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest codes[] = {
         cmocka_unit_test(test_values_by_formula), cmocka_unit_test(test_against_bitsandbytes),
-        cmocka_unit_test(test_against_reference), cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_large_plan),
-    };
-    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+        cmocka_unit_test(test_against_reference), cmocka_unit_test(test_not_finite)};
+    const struct CMUnitTest runs[] = {cmocka_unit_test(test_runs),
+                                      cmocka_unit_test(test_large_plan)};
+    return cmocka_run_group_tests(codes, bench_open, bench_close) +
+           cmocka_run_group_tests(runs, scratch_make, scratch_remove);
 }

@@ -477,6 +477,24 @@ refused 'a rank with other data' 'rank 1 has other training data than rank 0'
 cp "$root/build/release/train_gpt" other/train_gpt && echo >>other/train_gpt
 words=(-np 1 "${base[@]}" : -np 1 other/train_gpt "${base[@]:1}")
 refused 'a rank with another binary' 'rank 1 runs another build'
+# a rank with another base, of codes; with other adapters, where no rank has them whole
+# shellcheck disable=SC2086
+{
+    run 1 first $gpt --load base --lora 2 --steps 1 --batch 4
+    run 1 second $gpt --load base --lora 2 --steps 1 --batch 4 --seed 2
+    run 1 near $gpt --load base --train-only '*c_attn.weight' --steps 1 --batch 4
+}
+mkdir a0 a1 a2 && cp x_*.bin a0 && cp x_*.bin a1 && cp x_*.bin a2 && cp -r base first a0 &&
+    cp -r first a1 && cp -r near a1/base && cp -r base a2 && cp -r second a2/first
+others() { # DIRECTORY OPTIONS: a rank in a0, one there
+    local there=$1
+    shift
+    words=(-np 1 -wdir "$dir/a0" "${base[@]}" "$@" : -np 1 -wdir "$dir/$there" "${base[@]}" "$@")
+}
+others a1 --load base --lora 2 --base nf4
+refused 'a rank with another base in 4 bits' 'rank 1 has other weights than rank 0'
+others a2 --load base --adapter first --zero 3
+refused 'a rank with other adapters at stage 3' 'rank 1 has other weights than rank 0'
 words=(-np 2 "${base[@]}" --optim adama --zero 1)
 refused 'adama with stage 1' 'zero 1 with --optim adama'
 words=(-np 2 "${base[@]}" --zero 1 --state int8)

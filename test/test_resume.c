@@ -98,6 +98,20 @@ static void resumes_the_same(void **state, const char *arguments)
     shell(state, "rm -r whole");
 }
 
+/* As if a program had written it that did not know of it. */
+static void forget_strength(void **state, const char *directory, int64_t step)
+{
+    static const char *const files[] = {"adapter_model.safetensors", "optimizer.safetensors",
+                                        "state.json", "adapter_config.json"};
+    char *path = scratch_path(state, directory);
+    shell(state,
+          "grep -q '\"adapter_scale' %s/state.json && sed -i '/\"adapter_scale/d' "
+          "%s/state.json",
+          directory, directory);
+    ok(manifest_write(path, step, files, 4));
+    free(path);
+}
+
 /* Adapters are resumed beside the model that they began with, and refused beside any other. */
 static void test_adapters(void **state)
 {
@@ -132,6 +146,19 @@ static void test_adapters(void **state)
     refused(state, MODEL AGAIN "--load base --lora 2 --lora-alpha 9", "--lora-alpha was 4", "");
     refused(state, MODEL AGAIN "--load base --lora 2 --lora-on *c_fc", "--lora-on was []", "");
     refused(state, MODEL AGAIN "--load base", "--lora was 2 and is 0 now", "");
+    /* nor with another strength, which a checkpoint of an earlier program does not have */
+#define STRONGER MODEL AGAIN "--load base --adapter first "
+    shell(state, "sed -i 's/\"use_rslora\":\tfalse/\"use_rslora\": true/' "
+                 "first/adapter_config.json && grep -q 'rslora\": true' "
+                 "first/adapter_config.json");
+    refused(state, STRONGER, "adapter_scale was 2 and is 2.8", "another strength");
+    forget_strength(state, "tuned/step_00000003", 3);
+    run_finishes(*state, STRONGER);
+    /* files of either kind do not go where those of the other are */
+    refused(state, MODEL DATA "--load base --lora 2 --steps 2 --out other",
+            "other/model.safetensors is of another run", "--out");
+    refused(state, MODEL DATA "--steps 2 --out first",
+            "first/adapter_model.safetensors is of another run", "--out");
     shell(state, "rm -r base other near dd first tuned");
 }
 

@@ -2,6 +2,7 @@
 #include "train/holdings.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "io/adapter_file.h"
 #include "io/model_file.h"
 #include "run/checkpoint.h"
 
@@ -122,24 +123,45 @@ error *holdings_compare_data(comm *c, const data_prints *prints, const char *voc
 
 /* ---- the weights ---- */
 
-/* Of the values that are whole here. */
-static error *number_of_values(trainer *t, uint64_t *out)
+/* A number that depends on `number` and on a tensor's bytes, by way of a piece of memory; nothing is added of
+ * what is not here. */
+static uint64_t add_tensor(const trainer *t, uint64_t number, tensor x, char *piece)
+{
+    int64_t bytes = present(x) ? (int64_t)tensor_bytes(x) : 0;
+    for (int64_t at = 0; at < bytes; at += PIECE) {
+        int64_t n = bytes - at < PIECE ? bytes - at : PIECE;
+        op_get(t->r.dev, t->r.stream, piece, tensor_of((char *)x.data + at, U8, SHAPE(n)));
+        op_sync(t->r.dev, t->r.stream);
+        number = fingerprint_add(number, piece, (size_t)n);
+    }
+    return number;
+}
+
+/* Of the values that are whole here, or lie as codes. */
+static error *number_of_values(const trainer *t, uint64_t *out)
 {
     const params *p = &t->params;
     char *piece;
     TRY(alloc_array(&piece, PIECE, 1));
     for (int i = 0; i < p->n; i++) {
-        tensor value = p->row[i].value;
-        int64_t bytes = present(value) ? (int64_t)tensor_bytes(value) : 0;
-        for (int64_t at = 0; at < bytes; at += PIECE) {
-            int64_t n = bytes - at < PIECE ? bytes - at : PIECE;
-            op_get(t->r.dev, t->r.stream, piece, tensor_of((char *)value.data + at, U8, SHAPE(n)));
-            op_sync(t->r.dev, t->r.stream);
-            *out = fingerprint_add(*out, piece, (size_t)n);
-        }
+        const param *row = &p->row[i];
+        *out = add_tensor(t, *out, row->value, piece);
+        *out = add_tensor(t, *out, row->codes, piece);
+        *out = add_tensor(t, *out, row->scales, piece);
     }
     free(piece);
     return device_status(t->r.dev);
+}
+
+/* Of the files that a run begins with. */
+static error *number_of_files(const options *o, uint64_t *out)
+{
+    uint64_t adapter = 0;
+    TRY(model_fingerprint(o->load, out));
+    if (!o->adapter) return NULL;
+    TRY(adapter_fingerprint(o->adapter, &adapter));
+    *out = fingerprint_add(*out, &adapter, sizeof adapter);
+    return NULL;
 }
 
 error *holdings_compare_weights(trainer *t, bool resumed)
@@ -151,7 +173,7 @@ error *holdings_compare_weights(trainer *t, bool resumed)
     if (!t->params.backing || !t->params.backing->expand)
         e = number_of_values(t, &mine);
     else if (!resumed && t->o->load)
-        e = model_fingerprint(t->o->load, &mine);
+        e = number_of_files(t->o, &mine);
     TRY(comm_agree(c, e));
     return comm_same(c, mine, "weights");
 }
