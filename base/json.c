@@ -55,6 +55,55 @@ error *json_read(const char *path, int64_t most, cJSON **out)
     return e;
 }
 
+/* ---- spellings of numbers ---- */
+
+/* Where the next number of a text begins, *size bytes; NULL: there is none. */
+static const char *next_number(const char *text, const char *end, size_t *size)
+{
+    for (bool string = false; text < end; text++) {
+        if (string && *text == '\\')
+            text++;
+        else if (*text == '"')
+            string = !string;
+        else if (!string && (*text == '-' || (*text >= '0' && *text <= '9')))
+            break;
+    }
+    if (text >= end) return NULL;
+    *size = strspn(text, "+-.0123456789Ee");
+    return text;
+}
+
+static error *keep_spelling(cJSON *number, const char *text, size_t n)
+{
+    enum { EXACT = 15 }; /* digits that any double keeps */
+    if (n <= EXACT && strcspn(text, ".eE") >= n) return NULL;
+    number->valuestring = cJSON_malloc(n + 1); /* cJSON_Delete frees it */
+    if (!number->valuestring) return user_error("out of memory for JSON");
+    memcpy(number->valuestring, text, n);
+    number->valuestring[n] = 0;
+    return NULL;
+}
+
+/* Numbers come in the order of the text, which json_parse has found not to nest deep. */
+static error *keep_spellings(cJSON *json, const char **text, const char *end)
+{
+    for (cJSON *i = json->child; i; i = i->next) {
+        size_t n;
+        TRY(keep_spellings(i, text, end));
+        if (!cJSON_IsNumber(i)) continue;
+        const char *found = next_number(*text, end, &n);
+        if (!found) return internal_error("fewer numbers in a text of JSON than were read");
+        TRY(keep_spelling(i, found, n));
+        *text = found + n;
+    }
+    return NULL;
+}
+
+error *json_keep_spellings(cJSON *json, const char *text, int64_t n)
+{
+    return keep_spellings(json, &text, text + n);
+}
+
 bool json_add(cJSON *object, const char *name, cJSON *item)
 {
     if (item && cJSON_AddItemToObject(object, name, item)) return true;

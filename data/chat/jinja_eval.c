@@ -24,18 +24,13 @@ struct scope {
     size_t n, capacity;
 };
 
-/* Text on its way out: of the template, or of a macro or a {% set %} around text. */
-typedef struct {
-    char *text;
-    size_t n, room;
-} buffer;
-
 typedef enum { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE } flow;
 
 typedef struct {
     pool *pool;
     scope *root, *scope;
-    buffer *out, *whole; /* where text goes; that of the template */
+    buffer *out,
+        *whole; /* where text goes (of a macro, a {% set %} around text); that of the template */
     jinja_text *result;
     int nesting;
     flow flow;
@@ -95,18 +90,7 @@ static error *not_defined(value v)
 
 static error *emit(evaluation *e, const char *text, size_t n)
 {
-    buffer *b = e->out;
-    if (n > b->room - b->n) {
-        size_t room = 2 * (b->room + n);
-        char *grown;
-        TRY(pool_take(e->pool, room, &grown));
-        if (b->n) memcpy(grown, b->text, b->n);
-        b->text = grown;
-        b->room = room;
-    }
-    if (n) memcpy(b->text + b->n, text, n);
-    b->n += n;
-    return NULL;
+    return buffer_add(e->pool, e->out, text, n);
 }
 
 /* A body's text as a value. */
@@ -180,7 +164,9 @@ static error *order(const node *n, value a, value b, value *out)
 {
     double x, y;
     int sign;
-    if (v_number(a, &x) && v_number(b, &y)) {
+    if (a.kind == V_INTEGER && b.kind == V_INTEGER) {
+        sign = (a.whole > b.whole) - (a.whole < b.whole);
+    } else if (v_number(a, &x) && v_number(b, &y)) {
         sign = (x > y) - (x < y);
     } else if (a.kind == V_STRING && b.kind == V_STRING) {
         size_t least = a.n < b.n ? a.n : b.n;
@@ -236,9 +222,16 @@ static error *eval_binary(evaluation *e, const node *n, value *out)
 
 static error *eval_attribute(evaluation *e, const node *n, value *out)
 {
+    static const char *const methods[] = {"clear",      "copy",   "fromkeys", "get",
+                                          "items",      "keys",   "pop",      "popitem",
+                                          "setdefault", "update", "values"};
     value of;
     TRY(eval(e, n->a, &of));
     if (of.kind == V_UNDEFINED) return not_defined(of);
+    for (size_t i = 0; i < sizeof methods / sizeof *methods && of.kind == V_DICT; i++)
+        if (is_text(n->text, n->n, methods[i]))
+            return user_error(".%s of a mapping is a method to Jinja2: write ['%s'] for its item",
+                              methods[i], methods[i]);
     if (!v_is_dict(of) || !v_get(of, n->text, n->n, out)) *out = v_undefined(n->text, n->n);
     return NULL;
 }
@@ -250,6 +243,7 @@ static error *eval_index(evaluation *e, const node *n, value *out)
     TRY(eval(e, n->b, &at));
     if (of.kind == V_UNDEFINED) return not_defined(of);
     *out = v_undefined("item", 4);
+    if (at.kind == V_BOOL) at = v_integer(at.truth);
     if (v_is_dict(of) && at.kind == V_STRING) {
         if (!v_get(of, at.text, at.n, out)) *out = v_undefined(at.text, at.n);
         return NULL;
@@ -286,7 +280,7 @@ static error *eval_slice(evaluation *e, const node *n, value *out)
         return user_error("a slice of %s", v_kind_name(of));
     if (n->d) TRY(eval(e, n->d, &by));
     if (by.kind != V_INTEGER || by.whole == 0 || by.whole > INT32_MAX || by.whole < -INT32_MAX)
-        return user_error("a slice by steps that are no number, or zero");
+        return user_error("the step of a slice must be a nonzero integer");
     int64_t length = (int64_t)v_length(of);
     bool down = by.whole < 0;
     TRY(eval_bound(e, n->b, down ? length - 1 : 0, length, down, &from));
@@ -341,33 +335,43 @@ static error *eval_arguments(evaluation *e, const node *list, arguments *a)
     return NULL;
 }
 
-static error *call_range(evaluation *e, const arguments *a, value *out)
+static error *range(pool *p, value x, const value **v, value *out)
 {
     enum { MOST = 100000 };
     int64_t bound[3] = {0, 0, 1};
-    for (int i = 0; i < a->n && i < 3; i++) {
-        if (a->plain[i].kind != V_INTEGER) return user_error("range takes numbers");
-        bound[a->n == 1 ? 1 : i] = a->plain[i].whole;
+    (void)x;
+    for (int i = 0; i < 3 && v[i]; i++) {
+        if (v[i]->kind != V_INTEGER) return user_error("range takes whole numbers");
+        bound[v[1] ? i : 1] = v[i]->whole;
     }
     int64_t by = bound[2];
-    if (a->n < 1 || by == 0) return user_error("range takes one to three numbers, the third not 0");
-    TRY(v_new(e->pool, V_LIST, out));
+    if (by == 0) return user_error("range by steps of 0");
+    TRY(v_new(p, V_LIST, out));
     for (int64_t i = bound[0]; by > 0 ? i < bound[1] : i > bound[1]; i += by) {
         if (out->items->n == MOST) return user_error("a range of more than %d", MOST);
-        TRY(v_append(e->pool, *out, v_integer(i)));
+        TRY(v_append(p, *out, v_integer(i)));
         if (by > 0 ? i > INT64_MAX - by : i < INT64_MIN - by) break;
     }
     return NULL;
 }
 
+static error *raise_exception(pool *p, value x, const value **v, value *out)
+{
+    (void)p, (void)x, (void)out;
+    TRY(need_string(v[0], "raise_exception"));
+    return user_error("the template refuses: %.*s", (int)v[0]->n, v[0]->text);
+}
+
 static error *call_function(evaluation *e, value f, const arguments *a, value *out)
 {
-    if (is_text(f.text, f.n, "raise_exception")) {
-        bool text = a->n && a->plain[0].kind == V_STRING;
-        return user_error("the template refuses: %.*s", text ? (int)a->plain[0].n : 0,
-                          text ? a->plain[0].text : "");
-    }
-    if (is_text(f.text, f.n, "range")) return call_range(e, a, out);
+    static const callable rows[] = {{"range", range, {0}, 1, 3},
+                                    {"raise_exception", raise_exception, {"message"}, 1, 1}};
+    const value *v[MOST_PARAMETERS];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (is_text(f.text, f.n, rows[i].name)) {
+            TRY(take_arguments(&rows[i], a, v));
+            return rows[i].run(e->pool, f, v, out);
+        }
     TRY(v_new(e->pool, V_SPACE, out));
     if (a->n) return user_error("namespace takes NAME=VALUE");
     for (int i = 0; i < a->n_named; i++)
@@ -378,20 +382,26 @@ static error *call_function(evaluation *e, value f, const arguments *a, value *o
 /* Parameters get their arguments, by place, then by name, or their defaults. */
 static error *bind_parameters(evaluation *e, const node *macro, const arguments *a, scope *s)
 {
-    int i = 0;
+    int i = 0, taken = 0;
     for (const node *p = macro->list; p; p = p->next, i++) {
-        value v = v_undefined(p->text, p->n);
-        bool given = i < a->n;
-        if (given) v = a->plain[i];
-        for (int k = 0; k < a->n_named && !given; k++)
-            if (a->name_length[k] == p->n && !memcmp(a->name[k], p->text, p->n)) {
-                v = a->named[k];
-                given = true;
-            }
+        value v = i < a->n ? a->plain[i] : v_undefined(p->text, p->n);
+        int given = i < a->n;
+        for (int k = 0; k < a->n_named; k++) {
+            if (a->name_length[k] != p->n || memcmp(a->name[k], p->text, p->n) != 0) continue;
+            if (given++)
+                return user_error("the macro %.*s gets %.*s twice", (int)macro->n, macro->text,
+                                  (int)p->n, p->text);
+            v = a->named[k];
+            taken++;
+        }
         if (!given && p->kind == N_KEYWORD) TRY(eval(e, p->a, &v));
         TRY(bind(e, s, p->text, p->n, v));
     }
-    return a->n > i ? user_error("a macro with %d parameters gets %d", i, a->n) : NULL;
+    if (a->n > i) return user_error("a macro with %d parameters gets %d", i, a->n);
+    return taken < a->n_named
+               ? user_error("the macro %.*s gets an argument of a name that it has not",
+                            (int)macro->n, macro->text)
+               : NULL;
 }
 
 static error *call_macro(evaluation *e, const node *macro, const arguments *a, value *out)
@@ -559,13 +569,15 @@ static error *run_if(evaluation *e, const node *n)
 static error *bind_targets(evaluation *e, const node *n, value item)
 {
     const node *name = n->list;
+    size_t names = 0;
     if (!name->next) return bind(e, e->scope, name->text, name->n, item);
-    for (size_t i = 0; name; name = name->next, i++) {
-        if (item.kind != V_LIST || i >= item.items->n)
-            return placed(e, n,
-                          user_error("an item of the loop has not as many parts as it has names"));
+    for (const node *i = name; i; i = i->next)
+        names++;
+    if (item.kind != V_LIST || item.items->n != names)
+        return placed(e, n,
+                      user_error("an item of the loop has not as many parts as it has names"));
+    for (size_t i = 0; name; name = name->next, i++)
         TRY(bind(e, e->scope, name->text, name->n, item.items->item[i]));
-    }
     return NULL;
 }
 
@@ -602,12 +614,10 @@ static error *new_scope(evaluation *e, scope *up)
 /* The items that the loop's own condition takes. */
 static error *loop_items(evaluation *e, const node *n, value *out)
 {
-    static const node list = {.text = "list", .n = 4};
-    const arguments none = {0};
     scope *before = e->scope;
     value all, taken;
     TRY(eval(e, n->a, &all));
-    if (all.kind != V_LIST) TRY(jinja_filter(e->pool, all, &list, &none, &all));
+    TRY(v_items(e->pool, all, &all));
     *out = all;
     if (!n->b) return NULL;
     TRY(v_new(e->pool, V_LIST, out));
@@ -714,7 +724,8 @@ error *jinja_parse(const char *name, const char *text, size_t n, jinja **out)
     error *e = t->name ? pool_take(&t->pool, n + 1, &copy) : user_error("out of memory");
     if (!e) {
         for (size_t i = 0; i < n; i++) /* line breaks are \n, and the last one goes */
-            if (text[i] != '\r' || i + 1 == n || text[i + 1] != '\n') copy[used++] = text[i];
+            if (text[i] != '\r' || i + 1 == n || text[i + 1] != '\n')
+                copy[used++] = text[i] == '\r' ? '\n' : text[i];
         if (used && copy[used - 1] == '\n') used--;
         e = jinja_words(&t->pool, copy, used, &w);
     }

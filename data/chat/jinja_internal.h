@@ -133,6 +133,7 @@ typedef enum {
     V_REAL,
     V_STRING,
     V_LIST,
+    V_ITERATOR, /* what some filters make: true though empty, without length or index, used up by one use */
     V_DICT,
     V_SPACE,
     V_LOOP, /* what a loop says of itself */
@@ -145,6 +146,7 @@ typedef struct {
     value *item; /* (n); of a dict: key, value, key, value */
     size_t n, capacity;
     int depth; /* of lists and mappings, this one included */
+    bool used; /* of an iterator */
 } items;
 
 struct value {
@@ -158,7 +160,7 @@ struct value {
     const node *macro;
 };
 
-/* Arguments of a call. */
+/* Arguments of a call, as they are written. */
 enum { MOST_ARGUMENTS = 16 };
 typedef struct {
     value plain[MOST_ARGUMENTS], named[MOST_ARGUMENTS];
@@ -166,6 +168,27 @@ typedef struct {
     size_t name_length[MOST_ARGUMENTS];
     int n, n_named;
 } arguments;
+
+/* What can be called: its parameters v[MOST_PARAMETERS] are NULL where nothing is given. */
+enum { MOST_PARAMETERS = 3 };
+typedef struct {
+    const char *name;
+    error *(*run)(pool *p, value x, const value **v, value *out);
+    const char *names[MOST_PARAMETERS]; /* NULL: by place only */
+    int needed, most;                   /* so many must be given; so many can be by place */
+} callable;
+
+/* User error: an argument too many, too few, twice, or of a name that is not among them. */
+error *take_arguments(const callable *c, const arguments *a, const value **v) NODISCARD;
+error *need_string(const value *v, const char *what) NODISCARD;
+
+/* Text that grows in a pool. */
+typedef struct {
+    char *text; /* ? (n) */
+    size_t n, room;
+} buffer;
+
+error *buffer_add(pool *p, buffer *b, const char *text, size_t n) NODISCARD;
 
 static inline bool is_text(const char *text, size_t n, const char *word_)
 {
@@ -210,10 +233,41 @@ error *v_concat(pool *p, value a, value b, value *out) NODISCARD; /* of two stri
 error *v_shown(pool *p, value v, value *out) NODISCARD;           /* as {{ }} prints it */
 error *v_from_json(pool *p, const cJSON *json, int depth, value *out) NODISCARD;
 error *v_to_json(pool *p, value v, int64_t indent, value *out) NODISCARD; /* indent < 0: one line */
-error *v_strip(value v, const char *set, size_t n_set, bool left, bool right,
-               value *out) NODISCARD;                /* set NULL: white space */
-size_t v_length(value v);                            /* characters, items, pairs */
-value v_slice_text(value v, size_t from, size_t to); /* characters */
+error *v_items(pool *p, value x, value *out) NODISCARD; /* of a list, a mapping (keys), a text */
+size_t v_length(value v);                               /* characters, items, pairs */
+value v_slice_text(value v, size_t from, size_t to);    /* characters */
+
+/* ---- texts ---- */
+
+/* Bytes of the character that begins; what is no UTF-8 counts byte by byte. */
+size_t character_size(const char *text, size_t n);
+
+/* Bytes of the first, of the last character if it is white space to Python; 0 if it is not. */
+size_t blank_first(const char *text, size_t n);
+size_t blank_last(const char *text, size_t n);
+
+/* ? set: the characters to go, white space without */
+error *strip_by(value x, const value *set, bool left, bool right, value *out) NODISCARD;
+/* shows: what is no text is printed; otherwise it is refused */
+error *join_items(pool *p, value list, value between, bool shows, value *out) NODISCARD;
+
+/* Filters and methods: see callable. */
+error *text_strip(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_strip_left(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_strip_right(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_upper(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_lower(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_capitalize(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_title(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_title_words(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_replace(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_join(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_split(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_starts(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_ends(pool *p, value x, const value **v, value *out) NODISCARD;
+error *text_to_integer(pool *p, value x, const value **v, value *out) NODISCARD;
+
+/* ---- calls ---- */
 
 error *jinja_filter(pool *p, value x, const node *f, const arguments *a, value *out) NODISCARD;
 error *jinja_test(pool *p, value x, const char *name, size_t n, const arguments *a,

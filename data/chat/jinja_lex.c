@@ -12,7 +12,6 @@
 #include <stdlib.h>
 
 #include "base/grow.h"
-#include "base/utf8.h"
 
 /* ---- the pool ---- */
 
@@ -69,14 +68,9 @@ typedef struct {
     const char *text;
     size_t n, at;
     int line;
-    bool line_begins; /* nothing but what a tag has taken stands before `at` in its line */
+    bool line_begins; /* nothing but what a tag has taken is before `at` in its line */
     words *out;
 } lexer;
-
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
 
 static bool is_letter(char c)
 {
@@ -111,44 +105,70 @@ static void pass(lexer *l, size_t n)
 
 static void pass_space(lexer *l)
 {
-    while (l->at < l->n && is_space(l->text[l->at]))
-        pass(l, 1);
+    for (size_t size; (size = blank_first(l->text + l->at, l->n - l->at)) > 0;)
+        pass(l, size);
 }
 
-static size_t escaped(const char *from, size_t n, char *to, size_t *used)
+/* ---- escapes in strings, Python's ---- */
+
+static void put_code(uint32_t code, char *to, size_t *used)
 {
-    static const char plain[] = "n\nt\tr\rb\bf\fv\va\a0\0\\\\''\"\"";
+    int more = code < 0x80      ? 0
+               : code < 0x800   ? 1
+               : code < 0x10000 ? 2
+                                : 3; /* bytes after the first */
+    static const unsigned char first[] = {0, 0xc0, 0xe0, 0xf0};
+    to[(*used)++] = (char)(first[more] | code >> 6 * more);
+    while (more-- > 0)
+        to[(*used)++] = (char)(0x80 | (code >> 6 * more & 63));
+}
+
+/* n digits of a base, 8 or 16; fewer count if `least` are there, else false. */
+static bool read_code(const char *from, size_t n, size_t least, uint32_t base, uint32_t *code,
+                      size_t *used)
+{
+    *code = 0;
+    for (*used = 0; *used < n; ++*used) {
+        char c = from[*used], lower = (char)(c | 0x20);
+        uint32_t digit = is_digit(c)                    ? (uint32_t)(c - '0')
+                         : lower >= 'a' && lower <= 'f' ? (uint32_t)(lower - 'a' + 10)
+                                                        : base;
+        if (digit >= base) break;
+        *code = *code * base + digit;
+    }
+    return *used >= least;
+}
+
+/* What a backslash begins, of n > 1 bytes: *size of them.  false: nothing has that meaning. */
+static bool unescape(const char *from, size_t n, char *to, size_t *used, size_t *size)
+{
+    static const char plain[] = "n\nt\tr\rb\bf\fv\va\a\\\\''\"\"", wide[] = "xuU";
+    const char c = from[1], *kind = strchr(wide, c);
+    uint32_t code;
+    size_t digits;
+    *size = 2;
+    if (c == '\n') return true; /* the line goes on */
     for (size_t i = 0; i + 1 < sizeof plain; i += 2)
-        if (n > 1 && from[1] == plain[i]) {
+        if (c == plain[i]) {
             to[(*used)++] = plain[i + 1];
-            return 2;
+            return true;
         }
-    to[(*used)++] = '\\'; /* as Python has it */
-    return 1;
-}
-
-/* \uXXXX; 0 if it is none, or a half of a pair. */
-static size_t escaped_code(const char *from, size_t n, char *to, size_t *used)
-{
-    uint32_t code = 0;
-    if (n < 6 || from[1] != 'u') return 0;
-    for (int i = 2; i < 6; i++) {
-        char c = from[i], lower = (char)(c | 0x20);
-        if (!is_digit(c) && !(lower >= 'a' && lower <= 'f')) return 0;
-        code = code << 4 | (uint32_t)(is_digit(c) ? c - '0' : lower - 'a' + 10);
-    }
-    if (code >= 0xd800 && code < 0xe000) return 0;
-    if (code < 0x80) {
-        to[(*used)++] = (char)code;
-    } else if (code < 0x800) {
-        to[(*used)++] = (char)(0xc0 | code >> 6);
-        to[(*used)++] = (char)(0x80 | (code & 63));
+    if (c >= '0' && c <= '7') {
+        read_code(from + 1, n - 1 < 3 ? n - 1 : 3, 1, 8, &code, &digits);
+        *size = 1 + digits;
+    } else if (c && kind) {
+        size_t wanted = (size_t)2 << (kind - wide); /* 2, 4, 8 */
+        if (n - 2 < wanted || !read_code(from + 2, wanted, wanted, 16, &code, &digits))
+            return false;
+        *size = 2 + digits;
     } else {
-        to[(*used)++] = (char)(0xe0 | code >> 12);
-        to[(*used)++] = (char)(0x80 | (code >> 6 & 63));
-        to[(*used)++] = (char)(0x80 | (code & 63));
+        to[(*used)++] = '\\'; /* as Python has it */
+        *size = 1;
+        return c != 'N' && (unsigned char)c < 0x80;
     }
-    return 6;
+    if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+    put_code(code, to, used);
+    return true;
 }
 
 static error *lex_string(lexer *l)
@@ -164,8 +184,13 @@ static error *lex_string(lexer *l)
             to[used++] = l->text[i++];
             continue;
         }
-        size_t n = escaped_code(l->text + i, end - i, to, &used);
-        i += n ? n : escaped(l->text + i, end - i, to, &used);
+        size_t size;
+        if (!unescape(l->text + i, end - i, to, &used, &size)) {
+            pass(l, i - l->at);
+            return user_error("line %d: \\%.*s in a string is not rendered here", l->line,
+                              (int)character_size(l->text + i + 1, end - i - 1), l->text + i + 1);
+        }
+        i += size;
     }
     TRY(add_word(l, (word){.kind = W_STRING, .text = to, .n = used}));
     pass(l, end + 1 - l->at);
@@ -209,7 +234,8 @@ static error *lex_operator(lexer *l)
             l->at += strlen(all[i]);
             return NULL;
         }
-    return user_error("line %d: '%c' has no meaning there", l->line, l->text[l->at]);
+    return user_error("line %d: '%.*s' has no meaning there", l->line,
+                      (int)character_size(l->text + l->at, l->n - l->at), l->text + l->at);
 }
 
 static error *lex_word(lexer *l, int *depth)
@@ -281,16 +307,16 @@ static size_t kept(const lexer *l, size_t tag)
     size_t end = tag, line = tag;
     char sign = tag + 2 < l->n ? l->text[tag + 2] : 0;
     if (sign == '-') {
-        while (end > l->at && is_space(l->text[end - 1]))
-            end--;
+        for (size_t size; (size = blank_last(l->text + l->at, end - l->at)) > 0;)
+            end -= size;
         return end;
     }
     if (sign == '+' || l->text[tag + 1] == '{') return end;
     while (line > l->at && l->text[line - 1] != '\n')
         line--;
     if (line == l->at && !l->line_begins) return end;
-    for (size_t i = line; i < tag; i++)
-        if (!is_space(l->text[i])) return end;
+    for (size_t i = line, size; i < tag; i += size)
+        if (!(size = blank_first(l->text + i, tag - i))) return end;
     return line;
 }
 

@@ -1,7 +1,7 @@
 /* jinja_parse.c - the words of a template as a tree.  See jinja.h.
  *
  * Expressions, from what binds least: b if a else c | or | and | not | == in ... | + - | ~ | * / // % | - |
- * what stands behind a value: .name [index] (arguments) | filter is test.
+ * what follows a value: .name [index] (arguments) | filter is test.
  */
 #include "data/chat/jinja_internal.h"
 
@@ -216,7 +216,7 @@ static error *parse_arguments(parser *p, node **out)
     return NULL;
 }
 
-/* What stands in brackets: an index, or a slice of which each part may be missing. */
+/* What is in brackets: an index, or a slice of which each part may be missing. */
 static error *parse_index(parser *p, node *of, node **out)
 {
     node *part[3] = {0};
@@ -551,6 +551,10 @@ static error *parse_statement(parser *p, node **out)
         return end_of_tag(p);
     }
     if (p->at->kind != W_NAME) return unexpected(p, "a statement");
+    if ((p->at->n > 3 && !memcmp(p->at->text, "end", 3)) || is_name(p, "else") ||
+        is_name(p, "elif"))
+        return user_error("line %d: {%% %.*s %%} has nothing to end", p->at->line,
+                          (int)(p->at->n < 40 ? p->at->n : 40), p->at->text);
     return user_error(
         "line %d: {%% %.*s %%} is not rendered here (if, for, set, macro, break, continue "
         "and generation are)",

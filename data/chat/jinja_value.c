@@ -1,6 +1,7 @@
 /* jinja_value.c - the values of a template: Python's, as far as templates use them.  See jinja.h. */
 #include "data/chat/jinja_internal.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,13 +10,14 @@
 
 const char *v_kind_name(value v)
 {
-    static const char *const names[] = {[V_UNDEFINED] = "what is not defined",
+    static const char *const names[] = {[V_UNDEFINED] = "an undefined value",
                                         [V_NONE] = "none",
                                         [V_BOOL] = "a truth value",
                                         [V_INTEGER] = "a number",
                                         [V_REAL] = "a number",
                                         [V_STRING] = "a string",
                                         [V_LIST] = "a list",
+                                        [V_ITERATOR] = "an iterator",
                                         [V_DICT] = "a mapping",
                                         [V_SPACE] = "a namespace",
                                         [V_LOOP] = "a loop",
@@ -76,7 +78,9 @@ error *v_equal(pool *p, value a, value b, bool *out)
     double x, y;
     TRY(pool_step(p));
     *out = a.kind == b.kind;
-    if (v_number(a, &x) && v_number(b, &y)) {
+    if (a.kind == V_INTEGER && *out) {
+        *out = a.whole == b.whole; /* which a double may not tell apart */
+    } else if (v_number(a, &x) && v_number(b, &y)) {
         *out = x == y;
     } else if (!*out) {
         return NULL;
@@ -165,16 +169,18 @@ error *v_concat(pool *p, value a, value b, value *out)
     return NULL;
 }
 
-/* The shortest digits that say the same number, as Python prints them. */
+/* The shortest digits that say the same number, as Python prints them: with an exponent below 1e-4 and from 1e16
+ * on. */
 static int print_real(double x, char *out, size_t room)
 {
-    int n = 0;
-    for (int digits = 1; digits <= 17; digits++) {
-        n = snprintf(out, room, "%.*g", digits, x);
-        if (strtod(out, NULL) == x) break;
-    }
-    if (!strpbrk(out, ".en")) n += snprintf(out + n, room - (size_t)n, ".0");
-    return n;
+    int digits = 0;
+    if (!isfinite(x)) return snprintf(out, room, "%s", isnan(x) ? "nan" : x > 0 ? "inf" : "-inf");
+    do
+        snprintf(out, room, "%.*e", digits, x); /* with digits + 1 of them */
+    while (strtod(out, NULL) != x && ++digits < 17);
+    int exponent = atoi(strchr(out, 'e') + 1);
+    if (exponent < -4 || exponent >= 16) return (int)strlen(out);
+    return snprintf(out, room, "%.*f", digits - exponent > 1 ? digits - exponent : 1, x);
 }
 
 error *v_shown(pool *p, value v, value *out)
@@ -201,8 +207,7 @@ error *v_shown(pool *p, value v, value *out)
         n = print_real(v.real, text, sizeof text);
         break;
     default:
-        return user_error("%s is printed, which only has a form in Python: tojson makes text of it",
-                          v_kind_name(v));
+        return user_error("%s cannot be printed: use tojson", v_kind_name(v));
     }
     TRY(pool_take(p, (size_t)n + 1, &kept));
     memcpy(kept, text, (size_t)n);
@@ -222,17 +227,26 @@ static error *from_string(pool *p, const char *text, value *out)
     return NULL;
 }
 
+/* By its spelling, where json_keep_spellings() has kept it: 1.0 is no whole number, and those may be large. */
+static error *from_number(const cJSON *json, value *out)
+{
+    const char *spelled = json->valuestring;
+    double x = json->valuedouble;
+    *out = v_real(x);
+    if (spelled ? strpbrk(spelled, ".eE") != NULL : x != floor(x)) return NULL;
+    errno = 0;
+    *out = v_integer(spelled ? strtoll(spelled, NULL, 10) : fabs(x) < 9e15 ? (int64_t)x : 0);
+    if (errno || (!spelled && fabs(x) >= 9e15))
+        return user_error("the number %.40s is too large", spelled ? spelled : "in its variables");
+    return NULL;
+}
+
 error *v_from_json(pool *p, const cJSON *json, int depth, value *out)
 {
     enum { MOST_DEPTH = 64 };
     if (depth > MOST_DEPTH) return user_error("the conversation nests deeper than %d", MOST_DEPTH);
     if (cJSON_IsString(json)) return from_string(p, json->valuestring, out);
-    if (cJSON_IsNumber(json)) {
-        bool whole =
-            json->valuedouble == floor(json->valuedouble) && fabs(json->valuedouble) < 9e15;
-        *out = whole ? v_integer((int64_t)json->valuedouble) : v_real(json->valuedouble);
-        return NULL;
-    }
+    if (cJSON_IsNumber(json)) return from_number(json, out);
     *out = cJSON_IsBool(json) ? v_bool(cJSON_IsTrue(json)) : v_none();
     if (!cJSON_IsArray(json) && !cJSON_IsObject(json)) return NULL;
     bool dict = cJSON_IsObject(json);
@@ -250,26 +264,30 @@ error *v_from_json(pool *p, const cJSON *json, int depth, value *out)
     return NULL;
 }
 
+error *buffer_add(pool *p, buffer *b, const char *text, size_t n)
+{
+    if (n > b->room - b->n) {
+        size_t room = 2 * (b->room + n);
+        char *grown;
+        TRY(pool_take(p, room, &grown));
+        if (b->n) memcpy(grown, b->text, b->n);
+        b->text = grown;
+        b->room = room;
+    }
+    if (n) memcpy(b->text + b->n, text, n);
+    b->n += n;
+    return NULL;
+}
+
 typedef struct {
     pool *pool;
-    char *text;
-    size_t n, room;
+    buffer text;
     int64_t indent;
 } writer;
 
 static error *write_text(writer *w, const char *text, size_t n)
 {
-    if (n > w->room - w->n) {
-        size_t room = 2 * (w->room + n);
-        char *grown;
-        TRY(pool_take(w->pool, room, &grown));
-        if (w->n) memcpy(grown, w->text, w->n);
-        w->text = grown;
-        w->room = room;
-    }
-    if (n) memcpy(w->text + w->n, text, n);
-    w->n += n;
-    return NULL;
+    return buffer_add(w->pool, &w->text, text, n);
 }
 
 static error *put_string(writer *w, value v)
@@ -304,6 +322,8 @@ static error *put_json(writer *w, value v, int depth)
     if (v.kind == V_STRING) return put_string(w, v);
     if (v.kind == V_NONE) return write_text(w, "null", 4);
     if (v.kind == V_BOOL) return v.truth ? write_text(w, "true", 4) : write_text(w, "false", 5);
+    if (v.kind == V_REAL && !isfinite(v.real))
+        return user_error("tojson of what is no finite number");
     if (v.kind == V_INTEGER || v.kind == V_REAL) {
         TRY(v_shown(w->pool, v, &shown));
         return write_text(w, shown.text, shown.n);
@@ -327,16 +347,15 @@ static error *put_json(writer *w, value v, int depth)
 
 error *v_to_json(pool *p, value v, int64_t indent, value *out)
 {
-    writer w = {.pool = p, .indent = indent > 16 ? 16 : indent};
+    writer w = {.pool = p, .indent = indent};
     TRY(put_json(&w, v, 0));
-    *out = v_string(w.text, w.n);
+    *out = v_string(w.text.text, w.text.n);
     return NULL;
 }
 
 /* ---- text ---- */
 
-/* Bytes of a character; what is no UTF-8 counts byte by byte. */
-static size_t character_size(const char *text, size_t n)
+size_t character_size(const char *text, size_t n)
 {
     size_t length = utf8_length((const uint8_t *)text, n);
     return length ? length : 1;
@@ -360,46 +379,4 @@ value v_slice_text(value v, size_t from, size_t to)
         at += character_size(v.text + at, v.n - at);
     }
     return begin < at ? v_string(v.text + begin, at - begin) : v_string("", 0);
-}
-
-/* What Python's str.isspace() says yes to. */
-static bool is_blank(uint32_t c)
-{
-    return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 ||
-           c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202f || c == 0x205f || c == 0x3000;
-}
-
-/* Is the character of n bytes one of those to go? */
-static bool goes(const char *c, size_t n, const char *set, size_t n_set)
-{
-    if (!set)
-        return utf8_length((const uint8_t *)c, n) == n &&
-               is_blank(utf8_decode((const uint8_t *)c, n));
-    for (size_t i = 0, m; i < n_set; i += m) {
-        m = character_size(set + i, n_set - i);
-        if (m == n && !memcmp(c, set + i, n)) return true;
-    }
-    return false;
-}
-
-error *v_strip(value v, const char *set, size_t n_set, bool left, bool right, value *out)
-{
-    size_t begin = 0, end = v.n;
-    if (v.kind != V_STRING) return user_error("white space is taken from %s", v_kind_name(v));
-    while (left && begin < end) {
-        size_t n = character_size(v.text + begin, end - begin);
-        if (!goes(v.text + begin, n, set, n_set)) break;
-        begin += n;
-    }
-    while (right && begin < end) {
-        size_t n = 1;
-        while (n < 4 && n < end - begin && ((unsigned char)v.text[end - n] & 0xc0) == 0x80)
-            n++;
-        if (utf8_length((const uint8_t *)v.text + end - n, n) != n) n = 1;
-        if (!goes(v.text + end - n, n, set, n_set)) break;
-        end -= n;
-    }
-    *out = v_string(v.text + begin, end - begin);
-    return NULL;
 }

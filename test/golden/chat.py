@@ -132,7 +132,29 @@ CORNERS = [
     "{{ loop is defined }}{% for a in 'xyz' %}{{ loop.revindex0 }}{{ loop.first }}{{ loop.previtem }}{{ loop.nextitem }} {% endfor %}",
     "{{ raise_exception('stop') }}", "{{ nothing.attribute }}", "{{ 'a' + 1 }}", "{{ 1 // 0 }}", "{% for %}", "{{ 'a' ", "{% endif %}",
     "{% if true %}", "{{ f(1) }}", "{{ nothing + 1 }}",
+    # numbers as Python prints them, and int
+    "{{ 20.0 }} {{ 40 / 2 }} {{ 0.1 + 0.2 }} {{ 123456789.0 * 1000000 }} {{ 1234567890123456.0 * 10 }} {{ 1 / 100000 }} {{ 1 / 8192 }} {{ -2.5 }}",
+    "{{ '-3' | int }} {{ ' 3\u00a0' | int }} {{ '3.7' | int }} {{ 'abc' | int(5) }} {{ '1_000' | int }} {{ '1e3' | int }} {{ '.' | int }} {{ '' | int(default=2) }} {{ '+7' | int }} {{ -3.7 | int }} {{ none | int(1) }} {{ true | int }} {{ '1__0' | int }} {{ '-.5e1' | int }} {{ [] | int('no') }}",
+    "{{ 9007199254740993 == 9007199254740992 }} {{ 9007199254740993 > 9007199254740992 }} {{ 1 == true }}",
+    "{{ numbers | tojson }} {{ numbers.one }} {{ numbers.large }} {{ numbers.list[0] }} {{ numbers.one is float }} {{ numbers.large + 1 }}",
+    # arguments by name, too many, of other names
+    "{{ 'xax' | trim(chars='x') }} {{ [1, 2] | join(d=',') }} {{ [1, 2] | join(3) }} {{ 'a' | replace(old='a', new='b') }} {{ x | default(default_value=1) }} {{ [1] | tojson(false, 1) }}",
+    "{{ 'xx' | trim('x', 'y') }}", "{{ range(1, 2, 3, 4) }}", "{{ 'a' | upper(1) }}", "{{ ','.join([1]) }}", "{{ 1 is defined(1) }}",
+    "{% macro f(a) %}{{ a }}{% endmacro %}{{ f(b=1) }}", "{% macro f(a) %}{{ a }}{% endmacro %}{{ f(1, a=1) }}", "{{ 'a'.strip(chars='a') }}",
+    "{{ [1] | join(',', d=',') }}", "{{ {}.get() }}", "{{ 'a' | default(x=1) }}", "{{ range() }}", "{{ 'a' is odd }}",
+    # texts
+    r"{{ '\x41\101\1|\U0001f600\u20ac\q\'\"\\' }}{{ 'a\
+b' }}", r"{{ '\x4' }}", r"{{ '\u12' }}", r"{{ '\U00110000' }}", r"{{ '\77\777\78\400' }}",
+    "{{ 'a\u00a0b\u3000 c\x1fd\x85e'.split() | join('_') }}|{{ ' a  b '.split(' ') | join('_') }}|{{ 'a,b,c'.split(',', -1) | join('_') }}|{{ 'a,b,c'.split(',', maxsplit=1) | join('_') }}|{{ ',a,'.split(',') | join('_') }}",
+    '{{ "it\'s o-k (a [b {c <d 1e_f" | title }} {{ "it\'s o-k 1e" .title() }} {{ "aB cD" | capitalize }}',
+    "a\u00a0\n\u3000{%- if true -%}\u2003b\u00a0{%\u00a0endif %}\n \u2002{% if true %}c{% endif %}\rd\r\n{% if true %}\re{% endif %}",
+    "{% for a, b in [[1, 2, 3]] %}{{ a }}{% endfor %}", "{% for a, b in [[1]] %}{{ a }}{% endfor %}",
+    "{{ f is callable }} {{ [1, 2][true] }} {{ 'x'.split('y') | join('|') }} {{ ''.split() | length }} {{ 'aaa'.replace('aa', 'b') }} {{ 'ab'.startswith('') }} {{ 'ab'.endswith('ab') }}",
+    "{% set x = messages | selectattr('role', 'equalto', 'nobody') %}{% if x %}true{% endif %} {{ x is iterable }}{{ x is sequence }}{{ (messages | map(attribute='role'))[0] }}|{{ [1, 2] | reverse | join }}{{ [1, 2] | reverse | reverse | length }}{% for a in [] | map(attribute='x') %}x{% else %}none{% endfor %}{{ [1] | map(attribute='x') == [1] }}{% for k, v in {'a': 1} | items %}{{ k }}{{ v }}{% endfor %}{{ (messages | selectattr('content') | first).role }}",
+    "{{ messages | map(attribute='role') | length }}", "{{ messages | map(attribute='role') | last }}", "{{ messages | map(attribute='role') | tojson }}",
+    "{% for a in [1, 2] %}{{ loop is mapping }}{{ loop is iterable }}{{ loop.index }}{% endfor %}",
 ]
+NUMBERS = {"one": 1.0, "large": 9007199254740993, "list": [1e3, 1e16, -0.0, 12345678901234567, 1.5, 0.1], "x": "1.0", 'a"1': 2}
 
 
 def main():
@@ -144,7 +166,7 @@ def main():
         tokens = {"bos_token": "<s>", "eos_token": "</s>"}
         spans = []
         try:
-            text, found = render_jinja_template([messages], tools=tools, chat_template=template, add_generation_prompt=answer,
+            text, found = render_jinja_template([messages], tools=tools, chat_template=template, add_generation_prompt=answer, numbers=NUMBERS,
                                                 return_assistant_tokens_mask="{% generation %}" in template, **tokens)
             text = text[0]
             for begin, end in found[0] if found else []:
@@ -152,7 +174,7 @@ def main():
         except Exception:
             text = None
         print(json.dumps({"template": template, "text": text, "spans": spans, "variables": dict(
-            messages=messages, tools=tools, documents=None, add_generation_prompt=answer, **tokens)}, ensure_ascii=False))
+            messages=messages, tools=tools, documents=None, add_generation_prompt=answer, **(dict(numbers=NUMBERS) if "numbers" in template else {}), **tokens)}, ensure_ascii=False))
 
 
 main()
