@@ -1,7 +1,10 @@
 /* fuzz_adapter.c - peft's adapters: io/adapter_file.h.  The first bytes are adapter_config.json, up to a line
- * end that is doubled; the rest is adapter_model.safetensors.  What is taken has a plan that can be used. */
+ * end that is doubled; the rest is adapter_model.safetensors.  What is taken has a plan that can be used, and is read
+ * beside a small GPT-2. */
 #include "fuzz/fuzz.h"
 #include "io/adapter_file.h"
+#include "model/families.h"
+#include "model/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +14,35 @@ static void put(const char *name, const uint8_t *bytes, size_t n)
 {
     FILE *f = fopen(fuzz_beside(name, "", 0), "wb"); /* written over by each input */
     if (!f || fwrite(bytes, 1, n, f) != n || fclose(f)) abort();
+}
+
+static void copy(device *dev, int stream, void *to, const void *from, size_t n)
+{
+    (void)dev, (void)stream;
+    memcpy(to, from, n);
+}
+
+/* Rows lie in memory of their own, so that a value too many is seen. */
+static void read_all(const adapter_file *f, bool widen)
+{
+    static const device_ops ops = {.name = "fuzz", .working_types = 1u << F32, .put = copy};
+    device dev = {.ops = &ops, .threads = 1};
+    params p = {.type = F32};
+    training_policy policy = {.lora = *adapter_plan(f)};
+    model_config c = gpt_config("fuzz", 1, 1, 2, 2, 3);
+    model *m;
+    if (policy.lora.rank > 8) return;
+    if (!fuzz_fine(gpt_kind.create(&c, &policy, &p, &m))) abort();
+    for (int i = 0; i < p.n; i++) {
+        void *data = malloc((size_t)p.row[i].count * sizeof(float));
+        if (!data) abort();
+        p.row[i].value = tensor_of(data, F32, p.row[i].spec.shape);
+    }
+    fuzz_fine(adapter_read(f, &p, widen, &dev));
+    for (int i = 0; i < p.n; i++)
+        free(p.row[i].value.data);
+    gpt_kind.destroy(m);
+    params_free(&p);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
@@ -28,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
             if (plan->on[i] && strpbrk(plan->on[i], "*?[\\")) continue; /* read as a pattern */
             abort();
         }
+    read_all(f, n % 2);
     adapter_close(f);
     return 0;
 }
@@ -47,13 +80,13 @@ void fuzz_seed(void)
     static const char tensors[] =
         "{\"base_model.model.h.0.attn.c_attn.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[1,2],"
         "\"data_offsets\":[0,8]},\"base_model.model.h.0.attn.c_attn.lora_B.weight\":{\"dtype\":"
-        "\"F32\",\"shape\":[2,1],\"data_offsets\":[8,16]}}";
+        "\"F32\",\"shape\":[6,1],\"data_offsets\":[8,32]}}";
     seed("{\"peft_type\":\"LORA\",\"r\":1,\"lora_alpha\":2,\"use_rslora\":true,\"bias\":\"none\","
          "\"task_type\":\"CAUSAL_LM\",\"init_lora_weights\":\"gaussian\",\"modules_to_save\":null}",
-         tensors, 16);
+         tensors, 32);
     seed("{\"peft_type\":\"LORA\",\"r\":8,\"lora_alpha\":16,\"use_dora\":true,\"rank_pattern\":{},"
          "\"target_modules\":[\"q_proj\"],\"alpha_pattern\":{\"a\":1}}",
-         tensors, 16);
+         tensors, 32);
     seed("{\"peft_type\":\"LORA\",\"r\":1e9,\"lora_alpha\":-1}", "{}", 0);
     seed("{\"r\":1}", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
 }

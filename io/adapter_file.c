@@ -163,11 +163,17 @@ static error *list_layers(adapter_file *f)
     int64_t n = safetensors_count(f->tensors);
     TRY(alloc_array(&f->layers, (size_t)n + 1, sizeof *f->layers));
     for (int64_t i = 0; i < n; i++) {
-        const char *name = safetensors_entry_at(f->tensors, i)->name;
+        const safetensors_entry *entry = safetensors_entry_at(f->tensors, i);
+        const char *name = entry->name;
         char layer[NAME_ROOM], *copy;
         if (strncmp(name, FRONT, front) || !strstr(name, ".lora_A.") ||
             !lora_layer(params_plain_name(name + front), layer, sizeof layer))
             continue;
+        if (entry->rank != 2 || entry->dim[0] != f->plan.rank)
+            return user_error("%s: r is %lld, but '%.100s' of %s has %lld rows: the two do not "
+                              "belong together",
+                              f->path, (long long)f->plan.rank, name, safetensors_path(f->tensors),
+                              (long long)(entry->rank ? entry->dim[0] : 1));
         copy = strdup(layer);
         if (!copy) return user_error("out of memory for an adapter's names");
         f->layers[f->plan.n_on++] = copy;
@@ -287,7 +293,7 @@ static bool add_text(cJSON *array, const char *text)
 static bool add_targets(cJSON *array, const adapter_about *about, const params *p)
 {
     const char *front = front_of(about->model) + strlen(FRONT);
-    bool ok = array;
+    bool ok = true;
     for (int i = 0; ok && i < p->n; i++) {
         char layer[NAME_ROOM], name[NAME_ROOM], whole[2 * NAME_ROOM];
         if (!lora_is_a(&p->row[i])) continue;
@@ -306,8 +312,9 @@ static bool add_targets(cJSON *array, const adapter_about *about, const params *
 static cJSON *config_of(const adapter_about *about, const params *p)
 {
     cJSON *json = cJSON_CreateObject(), *targets = cJSON_CreateArray();
-    bool ok = add_targets(targets, about, p);
-    ok = ok && json && cJSON_AddStringToObject(json, "peft_type", "LORA") &&
+    bool ok = json_add(json, "target_modules", targets);
+    ok = ok && add_targets(targets, about, p) &&
+         cJSON_AddStringToObject(json, "peft_type", "LORA") &&
          cJSON_AddStringToObject(json, "task_type", "CAUSAL_LM") &&
          cJSON_AddStringToObject(json, "base_model_name_or_path", about->base) &&
          cJSON_AddNumberToObject(json, "r", (double)about->plan->rank) &&
@@ -316,8 +323,7 @@ static cJSON *config_of(const adapter_about *about, const params *p)
          cJSON_AddNumberToObject(json, "lora_dropout", 0) &&
          cJSON_AddStringToObject(json, "bias", "none") &&
          cJSON_AddBoolToObject(json, "fan_in_fan_out", about->model->names->transposed) &&
-         cJSON_AddBoolToObject(json, "inference_mode", true) &&
-         json_add(json, "target_modules", targets);
+         cJSON_AddBoolToObject(json, "inference_mode", true);
     if (ok) return json;
     cJSON_Delete(json);
     return NULL;

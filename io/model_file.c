@@ -1,4 +1,4 @@
-/* model_file.c - see weights.h */
+/* model_file.c - see model_file.h */
 #include "io/model_file.h"
 #include "base/files.h"
 #include "base/fingerprint.h"

@@ -1,5 +1,6 @@
 /* params_file.c - see params_file.h */
 #include "io/params_file.h"
+#include "base/text_ends.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,17 +122,11 @@ const char *params_plain_name(const char *name)
     return name;
 }
 
-static bool ends_in(const char *name, const char *ending)
-{
-    size_t n = strlen(name), m = strlen(ending);
-    return n >= m && !strcmp(name + n - m, ending);
-}
-
 /* No parameter: the causal mask, "h.7.attn.bias" or "h.7.attn.masked_bias"; frequencies. */
 static bool is_constant(const char *name)
 {
     static const char *const masks[] = {"h.%d.attn.%n", "gpt_neox.layers.%d.attention.%n"};
-    if (ends_in(name, ".inv_freq")) return true;
+    if (text_ends(name, ".inv_freq")) return true;
     for (int i = 0; i < 2; i++) {
         int layer, end = 0;
         if (sscanf(name, i ? masks[1] : masks[0], &layer, &end) == 1 && end)

@@ -61,13 +61,6 @@ static pass pass_over(run *r, const model_config *c, int layer, const block_ids 
     return (pass){.r = r, .c = c, .ids = ids, .s = s, .layer = layer, .b = b, .t = t, .room = t};
 }
 
-tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name)
-{
-    tensor full =
-        arena_take(r->arena, KIND_ACTIVATION, r->params->type, SHAPE(b, room, cols), name);
-    return present(full) ? tensor_of(full.data, full.type, SHAPE(b, t, cols)) : full;
-}
-
 static tensor take_rows(const pass *p, int64_t cols, const char *name)
 {
     return take_part(p->r, p->b, p->t, p->room, cols, NAME(name, p->layer));

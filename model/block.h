@@ -103,9 +103,6 @@ void blocks_backward(run *r, const model_config *c, const training_policy *how,
 
 /* ---- shared with the ends of the models ---- */
 
-/* (b,t,cols) at the beginning of a block for (b,room,cols) */
-tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name);
-
 error *declare(params *p, param_spec spec, int *id) NODISCARD;
 error *declare_norm(const model_config *c, params *p, tensor_names names, int layer,
                     weight_ids *ids) NODISCARD;

@@ -1,5 +1,6 @@
 /* lora.c - see lora.h */
 #include "model/lora.h"
+#include "base/text_ends.h"
 
 #include <fnmatch.h>
 #include <math.h>
@@ -25,16 +26,10 @@ bool lora_fits(const char *pattern, const char *layer)
     return false;
 }
 
-static bool ends_in(const char *name, const char *ending)
-{
-    size_t n = strlen(name), m = strlen(ending);
-    return n >= m && !strcmp(name + n - m, ending);
-}
-
 bool lora_layer(const char *name, char *out, size_t size)
 {
     for (int i = 0; i < 2; i++) {
-        if (!ends_in(name, endings[i])) continue;
+        if (!text_ends(name, endings[i])) continue;
         snprintf(out, size, "%.*s", (int)(strlen(name) - strlen(endings[i])), name);
         return true;
     }
@@ -43,18 +38,7 @@ bool lora_layer(const char *name, char *out, size_t size)
 
 bool lora_is_a(const param *row)
 {
-    return row->spec.adapter_scale != 0 && ends_in(row->spec.name, endings[0]);
-}
-
-bool lora_is_b(const param *row)
-{
-    return row->spec.adapter_scale != 0 && ends_in(row->spec.name, endings[1]);
-}
-
-void lora_freeze_rest(params *p)
-{
-    for (int i = 0; i < p->n; i++)
-        p->row[i].trainable = p->row[i].spec.adapter_scale != 0;
+    return row->spec.adapter_scale != 0 && text_ends(row->spec.name, endings[0]);
 }
 
 /* ---- the table ---- */

@@ -47,15 +47,11 @@ error *lora_declare(const lora_plan *plan, params *p, int weight,
  * no adapter. */
 bool lora_layer(const char *name, char *out, size_t size);
 
-/* All rows but the adapters' are not trained. */
-void lora_freeze_rest(params *p);
-
 /* W += s B A for every adapter, whose rows leave the table then: no model computes with it any more.  All values
  * are there whole, on a device whose memory is the host's. */
 error *lora_merge(params *p, device *dev) NODISCARD;
 
-/* Is it A of an adapter?  B? */
+/* Is it A of an adapter? */
 bool lora_is_a(const param *row);
-bool lora_is_b(const param *row);
 
 #endif

@@ -1,6 +1,15 @@
 /* projection.c - see projection.h */
 #include "model/projection.h"
 
+/* ---- memory ---- */
+
+tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name)
+{
+    tensor full =
+        arena_take(r->arena, KIND_ACTIVATION, r->params->type, SHAPE(b, room, cols), name);
+    return present(full) ? tensor_of(full.data, full.type, SHAPE(b, t, cols)) : full;
+}
+
 /* ---- parameters that may not be there ---- */
 
 tensor use_if_any(run *r, int id)
@@ -65,14 +74,17 @@ static tensor part_columns(const run *r, weight_ids ids, int k, tensor t)
     return t;
 }
 
-/* For (b,t,rank), as take_part (block.h). */
+/* t of (b,t,cols); rows without samples are one */
+static int64_t positions_of(tensor x)
+{
+    return x.rank == 3 ? x.dim[1] : tensor_rows(x);
+}
+
+/* (b,t,rank) for x (b,t,cols), as take_part. */
 static tensor take_low(run *r, tensor x, int64_t room, int64_t rank, const char *name)
 {
     if (!present(x)) return x;
-    int64_t b = x.rank == 3 ? x.dim[0] : 1, t = x.rank == 3 ? x.dim[1] : tensor_rows(x);
-    tensor whole =
-        arena_take(r->arena, KIND_ACTIVATION, r->params->type, SHAPE(b, room, rank), NAME(name, 0));
-    return present(whole) ? tensor_of(whole.data, whole.type, SHAPE(b, t, rank)) : whole;
+    return take_part(r, x.rank == 3 ? x.dim[0] : 1, positions_of(x), room, rank, NAME(name, 0));
 }
 
 /* t (b,t,rank) *= scale.  A factor for each sample is what devices have an operation for; in f32 where the
@@ -113,7 +125,7 @@ static void grad_of_b(run *r, int a, tensor x, tensor dout)
 {
     int b = a + 1;
     if (!grad_wanted(r, b)) return;
-    tensor h = make_low(r, a, x, x.rank == 3 ? x.dim[1] : tensor_rows(x));
+    tensor h = make_low(r, a, x, positions_of(x));
     grad db = grad_begin(r, b);
     OP(linear_dw, r->dev, r->stream, .dw = db, .x = dout, .dout = h);
     arena_drop(r->arena, &h);
@@ -127,7 +139,7 @@ static tensor adapter_begin_grad(run *r, weight_ids ids, int k, tensor x, tensor
     tensor columns = part_columns(r, ids, k, dout), g = {0}, bt = param_use(r, b);
     if (grad_wanted(r, a) || below) {
         const param_spec *spec = &r->params->row[a].spec;
-        g = take_low(r, dout, dout.rank == 3 ? dout.dim[1] : tensor_rows(dout), spec->shape.dim[0],
+        g = take_low(r, dout, positions_of(dout), spec->shape.dim[0],
                      "gradient of an adapter's x A'");
         OP(linear, r->dev, r->stream, .out = g, .x = columns, .w = bt);
         scale_low(r, g, spec->adapter_scale);
@@ -163,7 +175,7 @@ void apply_linear_in(run *r, weight_ids ids, tensor out, tensor x, int64_t room,
 void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
                   tensor pre)
 {
-    apply_linear_in(r, ids, out, x, x.rank == 3 ? x.dim[1] : tensor_rows(x), residual, act, pre);
+    apply_linear_in(r, ids, out, x, positions_of(x), residual, act, pre);
 }
 
 linear_grads linear_begin_grad(run *r, weight_ids ids, tensor x, tensor dout)

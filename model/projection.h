@@ -23,6 +23,9 @@ typedef struct {
     int adapter[LORA_PARTS];
 } weight_ids;
 
+/* (b,t,cols) at the beginning of a block for (b,room,cols) */
+tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name);
+
 /* The hooks of params/params.h of a parameter that a layer may be without: id < 0. */
 tensor use_if_any(run *r, int id);
 void done_if_any(run *r, int id);

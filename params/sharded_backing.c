@@ -1,4 +1,4 @@
-/* sharded_backing.c - see zero.h */
+/* sharded_backing.c - see sharded_backing.h */
 #include "params/sharded_backing.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* sparse_backing.c - see sparse.h */
+/* sparse_backing.c - see sparse_backing.h */
 #include "params/sparse_backing.h"
 
 #include <math.h>

@@ -85,6 +85,7 @@ static bool is_temporary(const char *name)
                                         "model.safetensors",
                                         "config.json",
                                         "options.json",
+                                        "data.json",
                                         "plan.txt",
                                         "plan.svg",
                                         "tokenizer.vocab",

@@ -184,7 +184,7 @@ train_option_errors() {
     refuses "dealt states in few bits" "--state int8|--zero 0|--state fp32" --plan --ranks 2 --zero 1 --state int8
     refuses "ranks with sparsity" "--sparsity with several ranks|one rank" --plan --ranks 2 --sparsity 0.5
     refuses "no such parameter" "--freeze 'h.9.*' fits no parameter|names are like" --plan --freeze "h.9.*"
-    refuses "nothing to train" "leaves no parameter to train" --plan --freeze "*"
+    refuses "nothing to train" "leave no parameter to train" --plan --freeze "*"
     refuses "cudnn with a model that it has nothing for" "--attention cudnn has no ALiBi" --plan --attention cudnn --dtype bf16 --device cuda --model bloom-560m
     refuses "less memory than parameters" "--memory 16M: nothing fits|MiB are missing|try a smaller model" --plan --device cpu --memory 16M --threads 1 --product-rate 1 --stream-rate 1
     refuses "less memory than a process" "--memory 1M: nothing fits|MiB are missing|the process takes" --plan --device cpu --memory 1M --threads 1 --product-rate 1 --stream-rate 1
@@ -232,6 +232,8 @@ train_help() {
         eval-batches sample-every sample-tokens prompt checkpoint-every keep resume out; do
         grep -qE -e "^--$option=.*\[default: [^]]+\]" flat || { not_ok "--help" "no default for --$option"; without=1; }
     done
+    grep -q -e '^--lr=.*with --load a fiftieth' flat || { not_ok "--help" "--lr: nothing of --load"; without=1; }
+    "$(dirname "$program")/train_vit" --help | grep -q -e 'fiftieth' && { not_ok "--help" "train_vit has --lr as train_gpt has it"; without=1; }
     [ $without -eq 1 ] || ok "--help shows each default"
     for option in --plan --json --help; do grep -q -e "$option" out || not_ok "--help" "no $option"; done
     local presets optimizers

@@ -77,7 +77,8 @@ void open_model(bench_model *b, const model_config *c, const training_policy *ho
     arena_attach(b->arena, &null);
     b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
     must(gpt_kind.create(c, how, &b->p, &b->m));
-    if (how->lora.rank) lora_freeze_rest(&b->p);
+    for (int i = 0; i < b->p.n; i++)
+        b->p.row[i].trainable = param_saved(&b->p, i);
     place(b);
     train_once(b);
     b->p.training = false;

@@ -3,8 +3,7 @@
  *   golden values (test/golden/families.py) -- loss, logits,   --> reference device, F64
  *   of tiny models of twenty kinds            every gradient  \-> CPU device, F32, 1 and 2 threads
  *
- * Each gradient is held by its sum, its sum of squares, two products with fixed vectors, in which any
- * wrong or misplaced element shows, and its first elements.  Decoding from caches gives the logits of
+ * Each gradient is held by its sums and first elements (test/golden_sums.h).  Decoding from caches gives the logits of
  * the last token, however the tokens before it were grouped.
  */
 #include <setjmp.h>
@@ -16,6 +15,7 @@
 #include "cpu/cpu.h"
 #include "test/formula.h"
 #include "test/golden.h"
+#include "test/golden_sums.h"
 #include "test/ref.h"
 #include "test/small_gpt.h"
 #include "test/small_run.h"
@@ -201,29 +201,13 @@ static void near(const model_config *c, const char *what, int64_t i, double got,
                  got, want, bound);
 }
 
-/* A gradient of n elements of root mean square `rms`, each off by e rms in a direction of its own:
- * its sum and its products with vectors of root mean square 1/sqrt(3) are off by e rms sqrt(n). */
 static void compare_gradient(golden *g, const model_config *c, const param *row, int k, double e)
 {
-    char what[40], name[100];
-    int64_t n, count = row->count;
+    char what[40];
+    int64_t n;
     snprintf(what, sizeof what, "grad.%d", k);
     const double *want = values(g, c, what, &n);
-    double sums[4] = {0};
-    param_text(row, name, sizeof name);
-    for (int64_t i = 0; i < count; i++) {
-        double x = element(row->gradient, i);
-        sums[0] += x;
-        sums[1] += x * x;
-        sums[2] += x * (double)formula_value((uint32_t)(2000 + k), (uint32_t)i, 2, 0);
-        sums[3] += x * (double)formula_value((uint32_t)(3000 + k), (uint32_t)i, 2, 0);
-    }
-    /* The keys' bias (a third of one) has no gradient without rotations: noise of its neighbours. */
-    double rms = fmax(sqrt(want[1] / (double)count), 1e-3), scale = rms * sqrt((double)count);
-    for (int i = 0; i < 4; i++)
-        near(c, name, i - 4, sums[i], want[i], e * (i == 1 ? 2 * scale * scale : 4 * scale));
-    for (int64_t i = 4; i < n; i++)
-        near(c, name, i - 4, element(row->gradient, i - 4), want[i], e * (4 * rms + fabs(want[i])));
+    golden_compare_sums(c->name, row, row->gradient, k, want, n, e);
 }
 
 static void against_golden(device *dev, dtype type, recompute_level level, double loss_error,

@@ -244,8 +244,14 @@ static void test_refuses(void **state)
             "--freeze 'h.7.*' fits no parameter: names are like wte.weight and h.");
     refused("--freeze wte* --freeze w", "--freeze 'w' fits no parameter");
     refused("--train-only WTE*", "--train-only 'WTE*' fits no parameter");
-    refused("--freeze *", "leaves no parameter to train");
-    refused("--train-only wte* --freeze wte*", "leaves no parameter to train");
+    refused("--freeze *", "--freeze and --train-only leave no parameter to train: leave a");
+    /* beside adapters nothing else is trained: its names have no effect */
+    refused("--plan --lora 2 --freeze wte*",
+            "--freeze 'wte*' fits no parameter of an adapter: names are like "
+            "h.0.attn.c_attn.lora_A.weight and h.");
+    refused("--plan --lora 2 --train-only *.lora_A.* --freeze *.lora_?.*",
+            "leave no parameter to train (beside --lora only adapters are trained): leave a");
+    refused("--train-only wte* --freeze wte*", "--freeze and --train-only leave no parameter");
     refused("--recompute all", "--recompute all: must be none, norms");
     refused("--recompute block:", "--recompute block:: must be none");
     refused("--recompute block:0-", "must be none, norms");

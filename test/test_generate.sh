@@ -224,6 +224,10 @@ adapters() {
     report "alpha / sqrt(r) is another strength" $?
     sed 's/"use_rslora":.*,/"use_rslora": 1,/' tuned/adapter_config.json >strong/adapter_config.json
     refuses 'use_rslora is a number' 'use_rslora must be true or false' --load run-llama --adapter strong --prompt-ids 9
+    sed 's/"r":.*,/"r": 4,/' tuned/adapter_config.json >strong/adapter_config.json
+    refuses 'r is another than that of the tensors' 'adapter_config.json: r is 4, but|has 3 rows' --load run-llama --adapter strong --prompt-ids 9
+    rm -rf merged && ! "$bin/export" --merge '' run merged >out 2>err && [ ! -e merged ] && grep -q -e '^export: --merge: an empty word' err
+    report "--merge with an empty word is refused" $?
     refuses 'adapters alone' 'adapters alone|--adapter' --load tuned --vocab data.vocab --prompt x
     refuses 'adapters of another model' 'has no place' --load run --adapter tuned --vocab data.vocab --prompt x
     sed 's/"use_rslora":/"use_dora": true, "use_rslora":/' tuned/adapter_config.json >c && cp c tuned/adapter_config.json

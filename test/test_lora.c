@@ -4,6 +4,7 @@
  *        loss, logits, every gradient --> reference device, F64, at every level of recomputation
  *                                     \-> CPU device, F32
  *   central differences of the loss, every adapter --> reference device
+ *   W + s B A, as peft merges them --> reference device
  *   runs: the same bits whatever is recomputed and where gradients lie; less memory than the whole
  */
 #include <setjmp.h>
@@ -14,9 +15,11 @@
 
 #include "cpu/cpu.h"
 #include "model/families.h"
-#include "test/formula.h"
+#include "io/model_file.h"
 #include "test/golden.h"
+#include "test/golden_sums.h"
 #include "test/ref.h"
+#include "test/scratch.h"
 #include "test/small_gpt.h"
 #include "test/small_run.h"
 
@@ -110,28 +113,14 @@ static void near(const variant *v, const char *what, int64_t i, double got, doub
                  got, want, bound);
 }
 
-/* By its sums and first elements: see compare_gradient in test_families.c. */
 static void compare(golden *g, const variant *v, const char *kind, const param *row, tensor t,
                     int k, double e)
 {
-    char what[40], name[100];
+    char what[40];
     int64_t n;
-    double sums[4] = {0}, count = (double)row->count;
     snprintf(what, sizeof what, "%s.%d", kind, k);
     const double *want = values(g, v, what, &n);
-    param_text(row, name, sizeof name);
-    for (int64_t i = 0; i < row->count; i++) {
-        double x = element(t, i);
-        sums[0] += x;
-        sums[1] += x * x;
-        sums[2] += x * (double)formula_value((uint32_t)(2000 + k), (uint32_t)i, 2, 0);
-        sums[3] += x * (double)formula_value((uint32_t)(3000 + k), (uint32_t)i, 2, 0);
-    }
-    double rms = fmax(sqrt(want[1] / count), 1e-3), scale = rms * sqrt(count);
-    for (int i = 0; i < 4; i++)
-        near(v, name, i - 4, sums[i], want[i], e * (i == 1 ? 2 * scale * scale : 4 * scale));
-    for (int64_t i = 4; i < n; i++)
-        near(v, name, i - 4, element(t, i - 4), want[i], e * (4 * rms + fabs(want[i])));
+    golden_compare_sums(v->name, row, t, k, want, n, e);
 }
 
 static void open_variant(bench_model *b, golden *g, const variant *v, recompute_level level,
@@ -162,6 +151,7 @@ static void against_peft(device *dev, dtype type, recompute_level level, double 
         near(v, "loss of evaluation", 0, loss_of(&b), got, loss_error * want);
         for (int k = 0; k < b.p.n; k++) {
             const param *row = &b.p.row[k];
+            assert_int_equal(row->trainable, row->spec.adapter_scale != 0);
             assert_int_equal(row->trainable, present(row->gradient));
             if (row->trainable) compare(g, v, "grad", row, row->gradient, k, e);
         }
@@ -271,32 +261,75 @@ static void test_merged_against_peft(void **state)
         const variant *v = &variants[i];
         bench_model b;
         bool before[200] = {false};
-        int merged = 0;
+        int merged = 0, matrices = 0;
         open_variant(&b, g, v, RECOMPUTE_NONE, &dev, F64);
         assert_true(b.p.n <= 200);
-        for (int k = 0; k < b.p.n; k++)
+        for (int k = 0; k < b.p.n; k++) {
             before[k] = b.p.row[k].spec.adapter_scale != 0;
+            matrices += before[k] && !before[k - 1]; /* adapters follow their matrix, or its bias */
+        }
         must(lora_merge(&b.p, &dev));
         for (int k = 0, at = 0; k < 200; k++) {
             char key[100];
             snprintf(key, sizeof key, "%s.merged.%d", v->name, k);
-            if (at < b.p.n && golden_has(g, key)) {
+            if (golden_has(g, key)) {
+                assert_true(at < b.p.n && !before[k]);
                 compare(g, v, "merged", &b.p.row[at], b.p.row[at].value, k, 1e-8);
                 merged++;
             }
             at += !before[k];
         }
-        assert_true(merged > 0);
+        assert_int_equal(merged, matrices);
         close_model(&b);
     }
     golden_free(g);
 }
 
+/* ---- runs ---- */
+
+/* Beside one model; the first is what the others must have the bits of, and takes less memory than training all
+ * would. */
+static void test_runs(void **state)
+{
+    static const char *const forms[] = {"",
+                                        "--recompute block",
+                                        "--recompute attention:0,norms:1",
+                                        "--gradients overlay",
+                                        "--optim adamw_r --gradients release",
+                                        "--optim adamw_r --recompute sqrt"};
+    char words[500];
+    small_run base;
+    small_open(&base, SMALL_MODEL);
+    must(weights_write(*state, &base.o.model, &base.t->params, &base.dev, NULL));
+    small_close(&base);
+#define TUNED "--load %s --batch 3 --seq 11 --threads 2 --steps 4 --lr 0.02 --grad-clip 0 %s %s"
+    snprintf(words, sizeof words, TUNED, (const char *)*state, "", "");
+    small_result whole = small_train(words), first = {0};
+    for (int i = 0; i < COUNT(forms); i++) {
+        snprintf(words, sizeof words, TUNED, (const char *)*state, "--lora 3", forms[i]);
+        small_result r = small_train(words);
+        if (!i) {
+            first = r;
+            assert_true(r.peak < whole.peak && r.loss[3] < r.loss[0]);
+            continue;
+        }
+        if (first_difference(&first, &r) >= 0 ||
+            memcmp(first.loss, r.loss, 4 * sizeof *r.loss) != 0)
+            fail_msg("%s: other bits", words);
+        small_free(&r);
+    }
+    small_free(&first);
+    small_free(&whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference_against_peft), cmocka_unit_test(test_cpu_against_peft),
-        cmocka_unit_test(test_decoding_against_peft),  cmocka_unit_test(test_central_differences),
+        cmocka_unit_test_setup_teardown(test_runs, scratch_make, scratch_remove),
+        cmocka_unit_test(test_reference_against_peft),
+        cmocka_unit_test(test_cpu_against_peft),
+        cmocka_unit_test(test_decoding_against_peft),
+        cmocka_unit_test(test_central_differences),
         cmocka_unit_test(test_merged_against_peft),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

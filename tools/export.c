@@ -125,6 +125,7 @@ static error *parse(int argc, char **argv, arguments *a)
     if (a->vocab && !strcmp(a->to, "llmc"))
         return user_error("--vocab: not with --to llmc, whose format has no tokenizer in it");
     if (a->fast && strcmp(a->to, "hf")) return user_error("--fast-tokenizer: only with --to hf");
+    if (a->merge && !*a->merge) return user_error("--merge: an empty word; give DIR");
     if (a->type && strcmp(a->to, "gguf")) return user_error("--type: only with --to gguf");
     return NULL;
 }

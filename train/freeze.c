@@ -1,6 +1,5 @@
 /* freeze.c - see freeze.h */
 #include "train/freeze.h"
-#include "train/tuning.h"
 
 #include <fnmatch.h>
 
@@ -19,27 +18,38 @@ static bool listed(const pattern_list *list, const param *row)
     return false;
 }
 
+static bool fits_any(const char *pattern, const params *p)
+{
+    for (int i = 0; i < p->n; i++)
+        if (param_saved(p, i) && fits(pattern, &p->row[i])) return true;
+    return false;
+}
+
+/* The first that may be trained from row i on. */
+static const param *from_row(const params *p, int i)
+{
+    while (i + 1 < p->n && !param_saved(p, i))
+        i++;
+    return &p->row[i];
+}
+
 /* A pattern without effect is a slip of the pen. */
 static error *check_list(const char *option, const pattern_list *list, const params *p)
 {
     char first[NAME_ROOM], other[NAME_ROOM];
-    for (int k = 0; k < list->n; k++) {
-        int i = 0;
-        while (i < p->n && !fits(list->pattern[k], &p->row[i]))
-            i++;
-        if (i == p->n)
-            return user_error("--%s '%s' fits no parameter: names are like %s and %s, and * stands "
-                              "for any part of one",
-                              option, list->pattern[k], param_text(&p->row[0], first, sizeof first),
-                              param_text(&p->row[p->n / 2], other, sizeof other));
-    }
+    for (int k = 0; k < list->n; k++)
+        if (!fits_any(list->pattern[k], p))
+            return user_error("--%s '%s' fits no parameter%s: names are like %s and %s, and * "
+                              "stands for any part of one",
+                              option, list->pattern[k], p->adapted ? " of an adapter" : "",
+                              param_text(from_row(p, 0), first, sizeof first),
+                              param_text(from_row(p, p->n / 2), other, sizeof other));
     return NULL;
 }
 
 error *freeze_apply(const options *o, params *p)
 {
     int trained = 0;
-    TRY(tuning_check(o, p));
     TRY(check_list("freeze", &o->freeze, p));
     TRY(check_list("train-only", &o->train_only, p));
     for (int i = 0; i < p->n; i++) {
@@ -48,7 +58,10 @@ error *freeze_apply(const options *o, params *p)
                          !listed(&o->freeze, row);
         trained += row->trainable;
     }
-    if (!trained) return user_error("--freeze leaves no parameter to train: leave a pattern out");
+    if (!trained)
+        return user_error("--freeze and --train-only leave no parameter to train%s: leave a "
+                          "pattern out",
+                          p->adapted ? " (beside --lora only adapters are trained)" : "");
     return NULL;
 }
 

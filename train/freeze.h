@@ -6,7 +6,7 @@
 
 /* Marks the rows of the table.  A parameter is trained if --train-only, where given, has its name, and
  * --freeze has not; beside adapters nothing else is.  In a pattern * stands for any part of a name, dots included, and ? for one
- * character.  User error: a pattern that no name fits; nothing left to train. */
+ * character.  User error: a pattern that fits no name of what could be trained; nothing left to train. */
 error *freeze_apply(const options *o, params *p) NODISCARD;
 
 /* Elements of the parameters that are trained. */

@@ -41,7 +41,7 @@ static const option_row common[] = {
      "fp32), or all",
      TEXT, PRECISION, FIXED, 0, FIELD(state_of), 0, 0, NULL},
     {"lr", "X", "peak learning rate", REAL, OPTIMIZER, TOLD, 0, FIELD(lr), 0, 1e6,
-     "the optimizer's; with --load a fiftieth, of adapters a fifth of it"},
+     "the optimizer's"},
     {"beta1", "X", "decay rate", REAL, OPTIMIZER, TOLD, HAS_BETA1, FIELD(beta1), 0, BETA_MOST,
      "the optimizer's"},
     {"beta2", "X", "decay rate", REAL, OPTIMIZER, TOLD, HAS_BETA2, FIELD(beta2), 0, BETA_MOST,
@@ -64,11 +64,11 @@ static const option_row common[] = {
     {"weight-decay", "X", "decoupled, on matrices and embeddings", REAL, OPTIMIZER, TOLD, 0,
      FIELD(weight_decay), 0, 1e6, "the optimizer's"},
     {"grad-clip", "X", "largest global gradient norm; 0 = off", REAL, OPTIMIZER, TOLD, 0,
-     FIELD(grad_clip), 0, 1e30, "0; with --load 1"},
+     FIELD(grad_clip), 0, 1e30, "0"},
     {"schedule", "NAME", "cosine, linear, constant or wsd", TEXT, OPTIMIZER, TOLD, 0,
      FIELD(schedule_name), 0, 0, NULL},
     {"warmup", "N", "steps of linear warm-up", INTEGER, OPTIMIZER, TOLD, 0, FIELD(warmup), 0, 1e9,
-     "20; with --load 3 % of the steps"},
+     "20"},
     {"final-lr-fraction", "X", "the schedule ends at this fraction of the learning rate", REAL,
      OPTIMIZER, TOLD, 0, FIELD(final_lr_fraction), 0, 1, NULL},
     {"freeze", "PATTERN",
@@ -390,7 +390,9 @@ static char *full_help(int key, const char *text, void *input)
         snprintf(value, sizeof value, "%s", t->kind->default_model);
     else
         option_print(&d, row, value, sizeof value);
-    if (asprintf(&out, "%s [default: %s]", filled, *value ? value : "empty") < 0) return filled;
+    if (asprintf(&out, "%s [default: %s%s]", filled, *value ? value : "empty",
+                 tuning_help(t, row->name)) < 0)
+        return filled;
     free(filled);
     return out;
 }

@@ -4,6 +4,7 @@
 #include "train/conflicts.h"
 #include "train/freeze.h"
 #include "train/task.h"
+#include "train/tuning.h"
 #include "run/gather.h"
 #include "run/stop.h"
 
@@ -459,6 +460,7 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
         e = kind->create(&o->model, &how, &t->params, &t->model);
     }
     if (!e) e = options_refuse(o);
+    if (!e) e = tuning_check(o, &t->params);
     if (!e) e = freeze_apply(o, &t->params);
     if (!e) params_encode(&t->params, o->base_form);
     if (!e && o->sparsity > 0) e = sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse);

@@ -34,6 +34,17 @@ int64_t tuning_warmup(const options *o)
     return is_tuning(o) ? (o->steps * 3 + 99) / 100 : FIRST_WARMUP;
 }
 
+const char *tuning_help(const task *t, const char *option)
+{
+    static const char *const all[][2] = {
+        {"lr", "; with --load a fiftieth, of adapters a fifth of it"},
+        {"grad-clip", "; with --load 1"},
+        {"warmup", "; with --load 3 % of the steps"}};
+    for (size_t i = 0; t == &text_task && i < sizeof all / sizeof *all; i++)
+        if (!strcmp(option, all[i][0])) return all[i][1];
+    return "";
+}
+
 void tuning_tell(const options *o)
 {
     if (!is_tuning(o) || o->json) return;

@@ -19,6 +19,8 @@
 double tuning_lr(const options *o);
 double tuning_clip(const options *o);
 int64_t tuning_warmup(const options *o);
+/* What --help says of an option's default besides, "" of others: of a task that tunes. */
+const char *tuning_help(const task *t, const char *option);
 /* Says what of these was chosen. */
 void tuning_tell(const options *o);
 

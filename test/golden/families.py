@@ -235,6 +235,12 @@ def number(x):
     return "%.10g" % (round(x, 13) + 0.0)  # + 0.0: no minus zero
 
 
+def sums(k, g):
+    """What is kept of the elements of g (n), which is number k."""
+    one, two = (torch.from_numpy(values(at + k, g.numel(), 2.0)).double() for at in (2000, 3000))
+    return [x.item() for x in (g.sum(), (g * g).sum(), (g * one).sum(), (g * two).sum(), *g[:8])]
+
+
 def variant(out, name, kind, names, settings, groups):
     config = getattr(transformers, kind + "Config")(**settings)
     config._attn_implementation = "eager"
@@ -250,10 +256,7 @@ def variant(out, name, kind, names, settings, groups):
     out.record(f"{name}.loss", [loss.item()], number)
     out.record(f"{name}.logits", logits[:, -1].detach().numpy(), number)
     for k, row in enumerate(rows):
-        g = gradient(row, groups)
-        one, two = (torch.from_numpy(values(at + k, g.numel(), 2.0)).double() for at in (2000, 3000))
-        short = [g.sum(), (g * g).sum(), (g * one).sum(), (g * two).sum(), *g[:8]]
-        out.record(f"{name}.grad.{k}", [x.item() for x in short], number)
+        out.record(f"{name}.grad.{k}", sums(k, gradient(row, groups)), number)
 
 
 def main():

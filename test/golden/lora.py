@@ -97,12 +97,6 @@ def plan(rows, names, adapted):
     return numbers, adapters, at
 
 
-def sums(k, g):
-    g = g.reshape(-1)
-    one, two = (torch.from_numpy(values(at + k, g.numel(), 2.0)).double() for at in (2000, 3000))
-    return [x.item() for x in (g.sum(), (g * g).sum(), (g * one).sum(), (g * two).sum(), *g[:8])]
-
-
 def as_ours(p, groups, t):
     """Our rows of a parameter of theirs."""
     t = t.T if p.conv else t
@@ -143,15 +137,15 @@ def variant(out, name, model_name, rank, alpha, stabilized, modules):
     for k, stem in adapters:
         a, b = (there[f"base_model.model.{stem}.lora_{x}.default.weight"] for x in "AB")
         owner = by_name[stem + ".weight"]
-        out.record(f"{name}.grad.{k}", sums(k, a.grad), fam.number)
+        out.record(f"{name}.grad.{k}", fam.sums(k, a.grad.reshape(-1)), fam.number)
         gb = b.grad[fam.group_order(groups)] if groups and owner.is_qkv else b.grad
-        out.record(f"{name}.grad.{k + 1}", sums(k + 1, gb.T), fam.number)
+        out.record(f"{name}.grad.{k + 1}", fam.sums(k + 1, gb.T.reshape(-1)), fam.number)
     merged = dict(model.merge_and_unload().named_parameters())
     for k, row in zip(numbers, rows):
         stems = [names[id(p)] for p in row]
         if any(s[:-len(".weight")] in adapted for s in stems if s.endswith(".weight")):
             whole = torch.cat([as_ours(p, groups, merged[s].detach()) for p, s in zip(row, stems)])
-            out.record(f"{name}.merged.{k}", sums(k, whole), fam.number)
+            out.record(f"{name}.merged.{k}", fam.sums(k, whole.reshape(-1)), fam.number)
 
 
 def main():
