@@ -276,7 +276,7 @@ FUZZ_CC     ?= clang
 FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
                -Wno-unknown-pragmas -Wno-format-zero-length -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all
-FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data/%.c io/%.c model/%.c run/%.c,$(LIB_SRC)) fuzz/fuzz.c
+FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data/%.c infer/chat_tokens.c io/%.c model/%.c run/%.c,$(LIB_SRC)) fuzz/fuzz.c
 FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/fuzz_*.c)))
 
 build/fuzz/%.o: %.c

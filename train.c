@@ -13,6 +13,7 @@
  *   train_loop       data, steps, log, result       train/loop.c
  */
 #include "base/descriptors.h"
+#include "base/files.h"
 #include "base/process_memory.h"
 #include "train/choose_device.h"
 #include "plan/memory_search.h"
@@ -23,7 +24,6 @@
 #include "train/task.h"
 #include "train/tuning.h"
 
-#include <errno.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,10 +46,8 @@ static error *show_plan(const trainer *t)
     if (out && !t->o->json)
         printf("\nwrote %s/plan.txt and %s/plan.svg%s%s\n", out, out, beside ? ", beside " : "",
                beside ? beside : "");
-    if (fflush(stdout) == 0 && !ferror(stdout)) return NULL;
-    return user_error("cannot write to the standard output: %s: make room, or write to another "
-                      "disk",
-                      strerror(errno));
+    fflush(stdout);
+    return stdout_check();
 }
 
 /* What of the model is trained, and how a loaded one is where nothing was said. */

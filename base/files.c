@@ -195,6 +195,14 @@ error *file_copy(const char *from, const char *to)
     return e;
 }
 
+error *stdout_check(void)
+{
+    if (!ferror(stdout)) return NULL;
+    return user_error("cannot write to the standard output: %s: make room, or write to another "
+                      "disk",
+                      strerror(errno));
+}
+
 /* ---- text in memory ---- */
 
 static error *no_memory_for(const memory_stream *m)

@@ -56,6 +56,9 @@ error *file_write_all(const char *path, const void *bytes, size_t n) NODISCARD;
 error *file_write_text(const char *path, const char *text) NODISCARD; /* and a line break */
 error *file_copy(const char *from, const char *to) NODISCARD;
 
+/* User error: something could not be written to the standard output, as its flag says after fflush. */
+error *stdout_check(void) NODISCARD;
+
 /* Text printed into memory:
  *
  *     TRY(memory_stream_open(&m, "plan.txt"));      print to m.to

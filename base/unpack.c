@@ -2,8 +2,10 @@
 #include "base/unpack.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 #ifdef WITH_ZSTD
 #include <zstd.h>
@@ -25,8 +27,10 @@ static error *make_room(unpacking *u)
     enum { STEP = 1 << 20 };
     size_t wanted = u->made + (u->n < STEP ? 4 * u->n + 4096 : STEP);
     if (u->made < u->capacity) return NULL;
-    if (u->most && u->made >= u->most)
-        return user_error("%s holds more than %zu bytes when it is unpacked", u->name, u->most);
+    if (u->made >= u->most)
+        return user_error("%s holds more than %zu bytes when it is unpacked, too many for this "
+                          "machine's memory: give it in parts",
+                          u->name, u->most);
     return grow_array(&u->to, &u->capacity, wanted, 1);
 }
 
@@ -55,6 +59,13 @@ static error *inflate_some(unpacking *u, z_stream *z, int *status)
     return broken(u, "gzip");
 }
 
+static bool all_zeros(const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i]) return false;
+    return true;
+}
+
 static error *unpack_gzip(unpacking *u)
 {
     z_stream z = {0};
@@ -62,6 +73,7 @@ static error *unpack_gzip(unpacking *u)
     if (inflateInit2(&z, 15 + 16) != Z_OK) return user_error("out of memory unpacking %s", u->name);
     while (u->at < u->n && !e) { /* members */
         int status = Z_OK;
+        if (all_zeros(u->from + u->at, u->n - u->at)) break; /* tapes, tar and dd pad */
         if (inflateReset(&z) != Z_OK) e = broken(u, "gzip");
         while (status != Z_STREAM_END && !e)
             e = inflate_some(u, &z, &status);
@@ -70,9 +82,8 @@ static error *unpack_gzip(unpacking *u)
     return e;
 }
 
-#ifdef WITH_ZSTD
-/* A frame of today's format, or one to be skipped.  The library may know forms from before version 0.8, too, which
- * do not heed the limit of memory. */
+/* A frame of Zstandard's format of today, or one to be skipped, with which pzstd begins.  The library may know forms
+ * from before version 0.8, too, which do not heed the limit of memory. */
 static bool is_frame(const uint8_t *p, size_t n)
 {
     static const uint8_t frame[] = {0x28, 0xb5, 0x2f, 0xfd}, skipped[] = {0x2a, 0x4d, 0x18};
@@ -81,12 +92,22 @@ static bool is_frame(const uint8_t *p, size_t n)
            ((p[0] & 0xf0) == 0x50 && !memcmp(p + 1, skipped, sizeof skipped));
 }
 
+#ifdef WITH_ZSTD
+/* Larger windows (zstd --long=31) than a program has to take are fine, as far as the limit goes. */
+static int window_log(size_t most)
+{
+    enum { LEAST = 24 };
+    int log = LEAST, limit = sizeof(size_t) == 4 ? 30 : 31;
+    while (log < limit && most >> (log + 1))
+        log++;
+    return log;
+}
+
 static error *unpack_zstd(unpacking *u)
 {
     ZSTD_DStream *z = ZSTD_createDStream();
     if (!z) return user_error("out of memory unpacking %s", u->name);
-    if (u->most)
-        ZSTD_DCtx_setParameter(z, ZSTD_d_windowLogMax, 24); /* little may be taken for it */
+    ZSTD_DCtx_setParameter(z, ZSTD_d_windowLogMax, window_log(u->most));
     ZSTD_inBuffer in = {u->from, u->n, 0};
     size_t left = 0; /* 0 at the end of a frame */
     error *e = NULL;
@@ -99,7 +120,11 @@ static error *unpack_zstd(unpacking *u)
         left = ZSTD_decompressStream(z, &out, &in);
         bool stands = out.pos == u->made && in.pos == before;
         u->made = out.pos;
-        if (ZSTD_isError(left) || (stands && left)) e = broken(u, "Zstandard");
+        if (ZSTD_isError(left))
+            e = user_error("%s cannot be unpacked as Zstandard: %s", u->name,
+                           ZSTD_getErrorName(left));
+        else if (stands && left)
+            e = broken(u, "Zstandard");
     }
     ZSTD_freeDStream(z);
     return e;
@@ -116,10 +141,10 @@ static error *unpack_zstd(unpacking *u)
 error *unpack(const char *name, uint8_t **bytes, size_t *n, size_t *capacity, size_t begin,
               size_t most)
 {
-    static const uint8_t gzip[] = {0x1f, 0x8b}, zstd[] = {0x28, 0xb5, 0x2f, 0xfd};
+    static const uint8_t gzip[] = {0x1f, 0x8b};
     unpacking u = {.name = name, .from = *bytes + begin, .n = *n - begin, .most = most};
     bool is_gzip = u.n > sizeof gzip && !memcmp(u.from, gzip, sizeof gzip);
-    bool is_zstd = u.n > sizeof zstd && !memcmp(u.from, zstd, sizeof zstd);
+    bool is_zstd = is_frame(u.from, u.n);
     if (!is_gzip && !is_zstd) return NULL;
     error *e = is_gzip ? unpack_gzip(&u) : unpack_zstd(&u);
     if (!e) e = grow_array(bytes, capacity, begin + u.made, 1);
@@ -127,6 +152,15 @@ error *unpack(const char *name, uint8_t **bytes, size_t *n, size_t *capacity, si
     if (!e) *n = begin + u.made;
     free(u.to);
     return e;
+}
+
+/* The machine's memory: more would only end in being killed for it. */
+static size_t memory_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages < 1 || size < 1 || (size_t)pages > SIZE_MAX / (size_t)size
+               ? SIZE_MAX
+               : (size_t)pages * (size_t)size;
 }
 
 error *read_unpacked(const char *name, uint8_t **bytes, size_t *n, size_t *capacity)
@@ -140,5 +174,5 @@ error *read_unpacked(const char *name, uint8_t **bytes, size_t *n, size_t *capac
         return user_error("cannot open '%s': %s: name a readable text file", name, strerror(errno));
     error *e = stream_read_all(f, name, bytes, n, capacity);
     if (!standard) fclose(f);
-    return e ? e : unpack(name, bytes, n, capacity, begin, 0);
+    return e ? e : unpack(name, bytes, n, capacity, begin, memory_bytes());
 }

@@ -46,10 +46,8 @@ static bool is_shard(const uint8_t *bytes, size_t n)
     tokens_header h;
     if (n < sizeof h) return false;
     memcpy(&h, bytes, sizeof h);
-    return (h.magic == TOKENS_MAGIC_16 && h.version == TOKENS_VERSION_16) ||
-           (h.magic == TOKENS_MAGIC_32 && h.version == TOKENS_VERSION_32) ||
-           ((h.magic == TOKENS_MAGIC_MARKED_16 || h.magic == TOKENS_MAGIC_MARKED_32) &&
-            h.version == TOKENS_VERSION_MARKED);
+    const tokens_kind *kind = tokens_kind_of(h.magic);
+    return kind && kind->version == h.version;
 }
 
 error *text_refuse_other(const char *name, const uint8_t *bytes, size_t n)

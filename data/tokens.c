@@ -32,32 +32,19 @@ struct token_set {
 /* What is wrong with a file whose header does not say that it is a shard. */
 static error *check_kind(shard *s, const tokens_header *h)
 {
-    static const struct {
-        int32_t magic, version;
-        int width;
-        bool marked;
-    } kinds[] = {{TOKENS_MAGIC_16, TOKENS_VERSION_16, 2, false},
-                 {TOKENS_MAGIC_32, TOKENS_VERSION_32, 4, false},
-                 {TOKENS_MAGIC_MARKED_16, TOKENS_VERSION_MARKED, 2, true},
-                 {TOKENS_MAGIC_MARKED_32, TOKENS_VERSION_MARKED, 4, true}};
-    int32_t version = -1;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (kinds[i].magic == h->magic) {
-            version = kinds[i].version;
-            s->width = kinds[i].width;
-            s->marked = kinds[i].marked;
-        }
-    if (version < 0) {
+    const tokens_kind *kind = tokens_kind_of(h->magic);
+    if (!kind)
         return user_error("wrong magic number %" PRId32
-                          " (a token shard has %d or %d): make shards "
-                          "from text with ./tokenize",
-                          h->magic, TOKENS_MAGIC_16, TOKENS_MAGIC_32);
-    }
-    if (h->version != version)
-        return user_error("format version %" PRId32 ", where %" PRId32 " is known: make the shard "
-                          "again with ./tokenize",
-                          h->version, version);
-    return NULL;
+                          " (a token shard has %d, %d, %d or %d): make shards from text with "
+                          "./tokenize",
+                          h->magic, TOKENS_MAGIC_16, TOKENS_MAGIC_32, TOKENS_MAGIC_MARKED_16,
+                          TOKENS_MAGIC_MARKED_32);
+    s->width = kind->width;
+    s->marked = kind->marked;
+    if (h->version == kind->version) return NULL;
+    return user_error("format version %" PRId32 ", where %" PRId32 " is known: make the shard "
+                      "again with ./tokenize",
+                      h->version, kind->version);
 }
 
 static error *check_size(const shard *s, int64_t size)
@@ -297,14 +284,13 @@ bool tokens_look_marked(const char *const *patterns, int n)
 {
     bool marked = false;
     for (int p = 0; p < n && !marked; p++) {
-        token_set t = {.vocab_size = INT32_MAX};
-        error_free(add_matches(&t, patterns[p]));
-        for (size_t i = 0; i < t.n; i++) {
-            marked = marked || t.shards[i].marked;
-            close(t.shards[i].fd);
-            free(t.shards[i].path);
-        }
-        free(t.shards);
+        token_set *t = NULL;
+        error *e = alloc_array(&t, 1, sizeof *t);
+        if (!e) e = add_matches(t, patterns[p]);
+        for (size_t i = 0; t && i < t->n; i++)
+            marked = marked || t->shards[i].marked;
+        error_free(e);
+        tokens_close(t);
     }
     return marked;
 }

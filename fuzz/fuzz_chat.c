@@ -6,20 +6,49 @@
 #include "data/chat/chat.h"
 #include "data/chat/jinja.h"
 #include "fuzz/fuzz.h"
+#include "infer/chat_tokens.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct {
+    chat *chat;
+    const bpe *vocab;
+} example_reader;
+
+/* A token is learned exactly if part of it is, and for this vocabulary all the text comes back. */
+static error *encode(const bpe *v, const chat_example *e)
+{
+    chat_tokens t;
+    size_t bytes = 0, learned = 0, n;
+    error *failed = chat_encode(v, e, BPE_SPECIAL_TEXT, &t);
+    for (size_t i = 0; i < t.n && !failed; i++) {
+        bpe_token(v, t.ids[i], &n);
+        bytes += n;
+        learned += t.learned[i] ? n : 0;
+    }
+    for (size_t i = 0; i < e->text.n_spans && !failed; i++) {
+        size_t size = e->text.spans[i].end - e->text.spans[i].begin;
+        if (size > learned) abort();
+        learned -= size;
+    }
+    if (!failed && bytes != e->text.n) abort();
+    chat_tokens_free(&t);
+    return failed;
+}
+
 static error *take(void *context, const cJSON *line)
 {
     chat_example e;
-    error *failed = chat_read(context, line, false, &e);
+    example_reader *r = context;
+    error *failed = chat_read(r->chat, line, false, &e);
     size_t at = 0;
     for (size_t i = 0; i < e.text.n_spans && !failed; i++) {
         if (e.text.spans[i].begin > e.text.spans[i].end || e.text.spans[i].end > e.text.n) abort();
         if (!e.text.text || e.text.spans[i].begin < at) abort();
         at = e.text.spans[i].end;
     }
+    if (!failed) failed = encode(r->vocab, &e);
     chat_example_free(&e);
     return failed;
 }
@@ -28,10 +57,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     const uint8_t *zero = memchr(bytes, 0, n);
     size_t length = zero ? (size_t)(zero - bytes) : n, rest = zero ? n - length - 1 : 0;
-    chat *c;
-    if (!fuzz_fine(chat_open(fuzz_file(bytes, length), "/nowhere", NULL, "</s>", &c))) return 0;
-    fuzz_fine(json_lines("FILE", zero ? (const char *)zero + 1 : "", rest, take, c));
-    chat_close(c);
+    static const char text[] = "aaab aaab aaab user user";
+    static bpe *vocab;
+    if (!vocab && !fuzz_fine(bpe_learn((const uint8_t *)text, sizeof text - 1, 262, &vocab)))
+        abort();
+    example_reader r = {.vocab = vocab};
+    if (!fuzz_fine(chat_open(fuzz_file(bytes, length), "/nowhere", NULL, "</s>", &r.chat)))
+        return 0;
+    fuzz_fine(json_lines("FILE", zero ? (const char *)zero + 1 : "", rest, take, &r));
+    chat_close(r.chat);
     return 0;
 }
 
@@ -63,6 +97,9 @@ void fuzz_seed(void)
     seed("{# c #}{% macro f(a, b='x') %}{{ a }}{{ b }}{% endmacro %}{{ f(messages | length) }}{% "
          "set y %}{{ {'a': [1, "
          "none]} | tojson }}{% endset %}{{ y[1:3] }}{{ range(3) | join(',') }}");
+    seed("{{ 20.0 }}{{ '\\x41\\u00e9' | title }}{{ messages | map(attribute='role') | reverse | "
+         "join(d='\\n') }}{{ '-3.5' | int(1) }}{{ 'a' is eq('b') }}{{ {'a': [1.5]} == {'a': [1]} "
+         "}}");
     seed("{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}{{ "
          "messages | "
          "selectattr('role', 'equalto', 'user') | map(attribute='content') | list | first }}");

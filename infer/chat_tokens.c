@@ -80,10 +80,9 @@ static error *mark(const bpe *v, const jinja_text *text, bpe_special special, ch
     if (whole || !text->n_spans || mark_by_bytes(v, text, t, first)) return NULL;
     TRY(mark_by_parts(v, text, special, t, first, &same));
     return same ? NULL
-                : user_error(
-                      "the vocabulary changes the text as it encodes it (composed characters, "
-                      "spaces), so "
-                      "which tokens are the answers' is not known: --learn all learns everything");
+                : user_error("the vocabulary changes the text as it encodes it (composed "
+                             "characters, spaces), so which tokens are the answers' is not known: "
+                             "--learn all learns everything");
 }
 
 error *chat_encode(const bpe *v, const chat_example *e, bpe_special special, chat_tokens *out)
@@ -109,15 +108,14 @@ void chat_tokens_free(chat_tokens *t)
 }
 
 /* PREFIX.jinja beside PREFIX.vocab, as tokenize leaves it; empty if there is none. */
-static error *find_own(const char *vocab_path, char *out)
+static void find_own(const char *vocab_path, char *out)
 {
     size_t n = strlen(vocab_path);
     const char *end = n > 6 && !strcmp(vocab_path + n - 6, ".vocab") ? vocab_path + n - 6 : NULL;
     *out = 0;
-    if (!end) return NULL;
+    if (!end) return;
     int used = snprintf(out, PATH_LENGTH, "%.*s.jinja", (int)(end - vocab_path), vocab_path);
     if (used >= PATH_LENGTH || access(out, F_OK)) *out = 0;
-    return NULL;
 }
 
 /* A token as a text; false: there is none. */
@@ -136,7 +134,7 @@ error *chat_beside(const char *template_file, const char *vocab_path, const bpe 
     char directory[PATH_LENGTH], own[PATH_LENGTH], begin[BPE_MAX_TOKEN + 1], end[BPE_MAX_TOKEN + 1];
     bool begins = spell(v, bpe_begin_of_text(v), begin), ends = spell(v, bpe_end_of_text(v), end);
     TRY(path_parent(directory, vocab_path));
-    TRY(find_own(vocab_path, own));
+    find_own(vocab_path, own);
     if (!template_file && *own) template_file = own;
     return chat_open(template_file, directory, begins ? begin : NULL, ends ? end : NULL, out);
 }

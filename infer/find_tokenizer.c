@@ -1,4 +1,4 @@
-/* find_tokenizer.c - see tokenizer.h */
+/* find_tokenizer.c - see find_tokenizer.h */
 #include "infer/find_tokenizer.h"
 #include "base/files.h"
 

@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include "base/files.h"
+#include "base/grow.h"
 #include "base/json_lines.h"
 #include "base/unpack.h"
 #include "data/chat/chat.h"
@@ -236,7 +237,8 @@ static void test_answers(void **state)
           "message 2", "generation");
     fails(learned(state, "{{ messages | length }}" ASKS, TALK, false, text), "message 2",
           "--learn all");
-    fails(learned(state, NULL, "{\"messages\":[]}", false, text), "--template", "");
+    fails(learned(state, NULL, "{\"messages\":[]}", false, text), "--template", "none lies beside");
+    fails(learned(state, ASKS, "{\"messages\":[]}", false, text), "a non-empty list", "");
     fails(learned(state, ASKS, "{\"messages\":[{\"content\":\"x\"}]}", false, text), "message 1",
           "role");
     fails(learned(state, ASKS, "{\"prompt\":\"x\"}", false, text), "neither messages", "");
@@ -257,6 +259,11 @@ static void test_tokenizer_config(void **state)
     ok(chat_prompt(c, messages, &text));
     assert_string_equal(text.text, "<b>x<e>");
     jinja_text_free(&text);
+    chat_close(c);
+    static const char others[] = "{\"chat_template\":[{\"name\":\"tools\",\"template\":\"no\"}]}";
+    ok(file_write_all(path, others, strlen(others)));
+    ok(chat_open(NULL, *state, NULL, NULL, &c));
+    fails(chat_prompt(c, messages, &text), "none of them called default", "--template");
     chat_close(c);
     cJSON_Delete(messages);
     assert_int_equal(remove(path), 0);
@@ -285,6 +292,62 @@ static void test_tokens(void **state)
     bpe_close(v);
 }
 
+/* A tokenizer.json of bytes and spaces, by these rules. */
+static error *open_bytes(void **state, const char *normalizer, const char *scheme, bpe **out)
+{
+    char text[6000], *path = scratch_path(state, "tokenizer.json");
+    size_t used = (size_t)sprintf(
+        text,
+        "{\"added_tokens\":[],\"normalizer\":%s,\"pre_tokenizer\":{\"type\":\"Metaspace\","
+        "\"replacement\":\"\u2581\",\"prepend_scheme\":\"%s\",\"split\":false},\"model\":{\"type\":"
+        "\"BPE\",\"byte_fallback\":true,\"vocab\":{\"\u2581\":256",
+        normalizer, scheme);
+    for (unsigned byte = 0; byte < 256; byte++)
+        used += (size_t)sprintf(text + used, ",\"<0x%02X>\":%u", byte, byte);
+    used += (size_t)sprintf(text + used, "},\"merges\":[]}}");
+    ok(file_write_all(path, text, used));
+    error *e = bpe_open(path, out);
+    free(path);
+    return e;
+}
+
+static error *mask_of(const bpe *v, const char *text, jinja_span span, char *mask)
+{
+    chat_tokens t;
+    chat_example e = {
+        .text = {.text = (char *)(size_t)text, .n = strlen(text), .spans = &span, .n_spans = 1}};
+    error *failed = chat_encode(v, &e, BPE_SPECIAL_TEXT, &t);
+    for (size_t i = 0; i < t.n; i++)
+        mask[i] = t.learned[i] ? '1' : '0';
+    mask[t.n] = 0;
+    chat_tokens_free(&t);
+    return failed;
+}
+
+/* Tokens that are not the text's bytes: one space more, or composed characters. */
+static void test_other_bytes(void **state)
+{
+    bpe *v;
+    char mask[100];
+    ok(open_bytes(state, "null", "first", &v));
+    ok(mask_of(v, "abcd", (jinja_span){0, 2}, mask));
+    assert_string_equal(mask, "01100"); /* the space in front is no part of it */
+    ok(mask_of(v, "abcd", (jinja_span){1, 3}, mask));
+    assert_string_equal(mask, "00110");
+    bpe_close(v);
+    error *e = open_bytes(state, "{\"type\":\"NFC\"}", "never", &v);
+    if (e && strstr(error_text(e), "utf8proc")) { /* a build may be without */
+        error_free(e);
+        return;
+    }
+    ok(e);
+    ok(mask_of(v, "e\u0301 xy z", (jinja_span){4, 6}, mask));
+    assert_string_equal(mask, "0001100"); /* c3 a9, then " xy z" */
+    fails(mask_of(v, "xe\u0301 y", (jinja_span){0, 2}, mask), "the vocabulary changes the text",
+          "--learn all");
+    bpe_close(v);
+}
+
 /* ---- files ---- */
 
 static error *count_line(void *context, const cJSON *line)
@@ -306,6 +369,18 @@ static void test_lines(void **state)
     assert_int_equal(n, 5);
 }
 
+/* A text of n bytes in the array at bytes + 3, unpacked with that limit. */
+static error *unpacked(const void *packed, size_t n, size_t most, uint8_t **bytes, size_t *used)
+{
+    size_t capacity = 0;
+    *bytes = NULL;
+    ok(grow_array(bytes, &capacity, n + 3, 1));
+    memcpy(*bytes, "abc", 3);
+    memcpy(*bytes + 3, packed, n);
+    *used = n + 3;
+    return unpack("FILE", bytes, used, &capacity, 3, most);
+}
+
 /* n bytes as a member of gzip's. */
 static size_t gzip(const uint8_t *bytes, size_t n, uint8_t *out, size_t room)
 {
@@ -318,43 +393,77 @@ static size_t gzip(const uint8_t *bytes, size_t n, uint8_t *out, size_t room)
     return room - z.avail_out;
 }
 
-static void test_unpacking(void **state)
+static void test_gzip(void **state)
 {
     (void)state;
     enum { N = 3000000, ROOM = 100000 };
-    uint8_t *text, *packed, *bytes = NULL;
-    size_t n, used = 0, capacity = 0;
+    uint8_t *text, *packed, *bytes;
+    size_t n, used;
     ok(alloc_array(&text, N, 1));
     ok(alloc_array(&packed, ROOM, 1));
     for (size_t i = 0; i < N; i++)
         text[i] = (uint8_t)('a' + i / 1000 % 26);
     n = gzip(text, N, packed, ROOM);
     n += gzip(text, 5, packed + n, ROOM - n); /* another member */
-    for (size_t cut = 0; cut < 2; cut++) {
+    for (size_t zeros = 0; zeros < 1000;
+         zeros += 512) { /* with which a tape's block is filled up */
+        ok(unpacked(packed, n + zeros, SIZE_MAX, &bytes, &used));
+        assert_int_equal(used, 3 + N + 5);
+        assert_memory_equal(bytes, "abc", 3);
+        assert_memory_equal(bytes + 3, text, N);
+        assert_memory_equal(bytes + 3 + N, text, 5);
         free(bytes);
-        bytes = NULL;
-        capacity = 0;
-        ok(alloc_array(&bytes, n + 3, 1));
-        memcpy(bytes, "abc", 3);
-        memcpy(bytes + 3, packed, n);
-        used = capacity = n + 3 - cut;
-        if (cut)
-            fails(unpack("FILE", &bytes, &used, &capacity, 3, 0), "FILE", "no whole gzip file");
-        else
-            ok(unpack("FILE", &bytes, &used, &capacity, 3, 0));
-        if (!cut) {
-            assert_int_equal(used, 3 + N + 5);
-            assert_memory_equal(bytes, "abc", 3);
-            assert_memory_equal(bytes + 3, text, N);
-            assert_memory_equal(bytes + 3 + N, text, 5);
-            used = n + 3;
-            memcpy(bytes + 3, packed, n);
-            fails(unpack("FILE", &bytes, &used, &capacity, 3, 1000), "more than 1000 bytes", "");
-        }
     }
+    fails(unpacked(packed, n - 1, SIZE_MAX, &bytes, &used), "FILE", "no whole gzip file");
+    free(bytes);
+    fails(unpacked(packed, n, 1000, &bytes, &used), "more than 1000 bytes", "");
+    free(bytes);
+    packed[n + 1] = 1;
+    fails(unpacked(packed, n + 2, SIZE_MAX, &bytes, &used), "FILE", "no whole gzip file");
     free(bytes);
     free(packed);
     free(text);
+}
+
+/* A frame of Zstandard's (RFC 8878): what it says of its window, and a raw block of 2 bytes. */
+#define FRAME(window) "\x28\xb5\x2f\xfd\0" window "\x11\0\0hi"
+
+static void test_zstandard(void **state)
+{
+    (void)state;
+    static const char plain[] = FRAME("\x00"), skip[] = "\x50\x2a\x4d\x18\1\0\0\0x" FRAME("\x00"),
+                      two[] = FRAME("\x00") FRAME("\x00"),
+                      long_28[] = FRAME("\x90"), /* zstd --long=28 */
+        long_32[] = FRAME("\xb0"), old[] = FRAME("\x00") "\x27\xb5\x2f\xfd\0\0\0\0";
+    static const struct {
+        const char *bytes;
+        size_t n, most;
+        const char *text, *wrong;
+    } cases[] = {
+        {plain, sizeof plain - 1, SIZE_MAX, "hi", NULL},
+        {skip, sizeof skip - 1, SIZE_MAX, "hi", NULL},
+        {two, sizeof two - 1, SIZE_MAX, "hihi", NULL},
+        {long_28, sizeof long_28 - 1, SIZE_MAX, "hi", NULL},
+        {long_28, sizeof long_28 - 1, 1 << 20, NULL, "too much memory"},
+        {long_32, sizeof long_32 - 1, SIZE_MAX, NULL, "cannot be unpacked as Zstandard"},
+        {plain, sizeof plain - 2, SIZE_MAX, NULL, "no whole Zstandard file"},
+        {old, sizeof old - 1, SIZE_MAX, NULL, "no whole Zstandard file"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t *bytes;
+        size_t used;
+        error *e = unpacked(cases[i].bytes, cases[i].n, cases[i].most, &bytes, &used);
+        if (e && strstr(error_text(e), "built without libzstd")) {
+            error_free(e);
+        } else if (cases[i].wrong) {
+            fails(e, "FILE", cases[i].wrong);
+        } else {
+            ok(e);
+            assert_int_equal(used, 3 + strlen(cases[i].text));
+            assert_memory_equal(bytes + 3, cases[i].text, used - 3);
+        }
+        free(bytes);
+    }
 }
 
 int main(void)
@@ -366,8 +475,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_answers, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_tokenizer_config, scratch_make, scratch_remove),
         cmocka_unit_test(test_tokens),
+        cmocka_unit_test_setup_teardown(test_other_bytes, scratch_make, scratch_remove),
         cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_unpacking),
+        cmocka_unit_test(test_gzip),
+        cmocka_unit_test(test_zstandard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -221,14 +221,31 @@ report "an example is as the template has it" "$("$tokenize" -d -v sft.vocab sft
 END
 echo $?)"
 report "the template is kept" "$(cmp -s sft.jinja chat.jinja; echo $?)"
-report "the answers are learned" "$([ "$(learned sft_val.bin)" -ge 4 ] &&
-    [ "$(learned sft_val.bin)" -lt $(($(od -An -td4 -j8 -N4 sft_val.bin) / 3)) ]; echo $?)"
+# four tokens of each of the two: mat, end-of-text and the line break
+report "the answers are learned" "$([ "$(learned sft_val.bin)" -eq 8 ]; echo $?)"
 "$tokenize" --chat --learn all -v parted.vocab --template chat.jinja -o all chat.jsonl >out
 report "--learn all learns the rest, too" "$([ "$(learned all_val.bin)" -eq "$(od -An -td4 -j8 -N4 all_val.bin)" ]; echo $?)"
 "$tokenize" --chat -v sft.vocab -o again chat.jsonl >out && cmp -s again_train.bin sft_train.bin
 report "PREFIX.jinja beside PREFIX.vocab is the template" $?
-"$tokenize" --chat --show 1 -v sft.vocab chat.jsonl >out && [ "$(wc -l <out)" -eq 1 ] && grep -q '"learned":\[\[' out
+"$tokenize" --chat --show 2 -v sft.vocab chat.jsonl >out && cmp -s out - <<'END'
+{"text":"[user]cat 0<|endoftext|>\n[assistant]mat<|endoftext|>\n","learned":[[36,53]]}
+{"text":"[user]cat 1<|endoftext|>\n[assistant]mat<|endoftext|>\n","learned":[[36,53]]}
+END
 report "--show shows" $?
+if [ -w /dev/full ]; then
+    "$tokenize" --chat --show 1 -v sft.vocab chat.jsonl >/dev/full 2>err
+    report "and says when it cannot" "$([ $? -eq 1 ] && grep -q 'cannot write to the standard output' err; echo $?)"
+fi
+refuses "a shard for conversations" "a shard of tokens" --chat -v sft.vocab -o x sft_train.bin
+refuses "a shard for lines of JSON" "a shard of tokens" --jsonl text -v bytes -o x sft_train.bin
+echo '{"messages": [{"role": "user", "content": "cat"}]}' | cat - chat.jsonl >unasked.jsonl
+"$tokenize" --chat -v sft.vocab -f 0 -o unasked unasked.jsonl >out && grep -q "nothing to learn in 1 examples" out
+report "an example without an answer is left out" $?
+cp sft.jinja stale.jinja
+refuses "a template that would not be theirs" "'stale.jinja' is left" -v bytes -o stale text
+echo '{"text": "the cat"}' >plain.jsonl
+cat plain.jsonl plain.jsonl >>plain.jsonl2
+refuses "nor of conversations without one" "'stale.jinja' is left" --chat -v parted.vocab -o stale plain.jsonl2
 refuses "an example that is too long" "chat.jsonl, line 1: it has" --chat -v sft.vocab --max-tokens 12 -o x chat.jsonl
 "$tokenize" --chat -v sft.vocab --max-tokens 27 --too-long cut -f 0 -o cut chat.jsonl >out && grep -q "tokens: 10 cut, 0 skipped" out &&
     [ "$(bytes_of cut_train.bin)" -lt $(($(bytes_of sft_train.bin) + $(bytes_of sft_val.bin) - 1024)) ]

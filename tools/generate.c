@@ -314,14 +314,6 @@ typedef struct {
     memory_stream *copy; /* ? gets them, too */
 } output;
 
-static error *check_output(void)
-{
-    if (!ferror(stdout)) return NULL;
-    return user_error("cannot write to the standard output: %s: make room, or write to another "
-                      "disk",
-                      strerror(errno));
-}
-
 /* A token's bytes come after those held; all whole characters go out. */
 static error *put_token(output *out, const uint8_t *bytes, size_t n)
 {
@@ -333,7 +325,7 @@ static error *put_token(output *out, const uint8_t *bytes, size_t n)
     memmove(out->held, out->held + complete, out->n - complete);
     out->n -= complete;
     if (out->stream) fflush(stdout);
-    return check_output();
+    return stdout_check();
 }
 
 static error *put_rest(output *out)
@@ -341,7 +333,7 @@ static error *put_rest(output *out)
     fwrite(out->held, 1, out->n, stdout);
     out->n = 0;
     fflush(stdout);
-    return check_output();
+    return stdout_check();
 }
 
 /* Numbers separated by commas or blanks. */
@@ -519,7 +511,7 @@ static error *answer(session *s, chooser *p, float *logits, cJSON *messages)
     free(text.text);
     putchar('\n');
     fflush(stdout);
-    return e ? e : check_output();
+    return e ? e : stdout_check();
 }
 
 /* Each line is a message, answered with all before it. */
@@ -625,7 +617,7 @@ static error *score(session *s, text *t)
     printf("loss %.6f  perplexity %.6g  bits/byte %.6f  tokens %.0f  bytes %.0f\n", nats / tokens,
            exp(nats / tokens), nats / log(2) / bytes, tokens, bytes);
     fflush(stdout);
-    return check_output();
+    return stdout_check();
 }
 
 /* ---- scoring shards, as training does ---- */
@@ -723,7 +715,7 @@ static error *score_shards(session *s)
     printf("loss %.6f  perplexity %.6g  tokens %.0f\n", t.nats / t.tokens, exp(t.nats / t.tokens),
            t.tokens);
     fflush(stdout);
-    return check_output();
+    return stdout_check();
 }
 
 static error *evaluate(session *s)

@@ -497,10 +497,8 @@ static error *run_session(session *s)
     TRY(open_data(s));
     TRY(s->o->eval ? evaluate(s) : name_all(s));
     tell_rest(s);
-    if (fflush(stdout) == 0 && !ferror(stdout)) return NULL;
-    return user_error(
-        "cannot write to the standard output: %s: make room, or write to another disk",
-        strerror(errno));
+    fflush(stdout);
+    return stdout_check();
 }
 
 int main(int argc, char **argv)

@@ -63,12 +63,11 @@ enum {
 
 static const char doc[] =
     "Turns text into token shards for training.\v"
-    "Writes PREFIX_train.bin, PREFIX_val.bin (llm.c's format: 16 bits a token, or 32 for more than "
-    "65536 tokens) and PREFIX.vocab. INPUT - is the standard input. Inputs are documents, with the "
-    "vocabulary's end-of-text token between them if it has one; those compressed by gzip or "
-    "Zstandard are read "
-    "as what they hold; with bytes or bpe:N, and no "
-    "--separator, they are one text.\n\n"
+    "Writes PREFIX_train.bin, PREFIX_val.bin (llm.c's "
+    "format: 16 bits a token, or 32 for more than 65536 tokens) and PREFIX.vocab. INPUT - is the "
+    "standard input. Inputs are documents, with the vocabulary's end-of-text token between them if "
+    "it has one; those compressed by gzip or Zstandard are read as what they hold; with bytes or "
+    "bpe:N, and no --separator, they are one text.\n\n"
     "  tokenize --vocab bpe:2048 -o text book.txt\n"
     "  tokenize --vocab r50k_base.tiktoken -o gpt2 book.txt\n"
     "  tokenize --chat --vocab MODEL -o sft conversations.jsonl.gz\n"
@@ -78,14 +77,12 @@ static const struct argp_option argp_options[] = {
     {"vocab", 'v', "VOCAB", 0,
      "bytes (256 tokens), bpe:N (N tokens learned from the train part), or a FILE: a .vocab, a "
      "tokenizer.json, a SentencePiece .model, a tekken.json, a .tiktoken of GPT-2, Qwen, Llama 3 "
-     "or 4, "
-     "cl100k or o200k (default: bytes)",
+     "or 4, cl100k or o200k (default: bytes)",
      0},
     {"output", 'o', "PREFIX", 0, "Where to write (no default; needed unless decoding)", 0},
     {"val-fraction", 'f', "F", 0,
      "Part of the text, at its end and cut at a line break, that goes to PREFIX_val.bin, at least "
-     "0 "
-     "and less than 1 (default: 0.1; 0: no such file)",
+     "0 and less than 1 (default: 0.1; 0: no such file)",
      0},
     {"separator", 's', "STRING", 0,
      "What stands between the documents of an INPUT; it is replaced by the end-of-text token "
@@ -93,8 +90,7 @@ static const struct argp_option argp_options[] = {
      0},
     {"special", 'S', "text|allow", 0,
      "The spelling of a special token, such as <|endoftext|>, in a text: is text like any other, "
-     "or "
-     "is that token (default: text)",
+     "or is that token (default: text)",
      0},
     {"threads", 't', "N", 0,
      "Threads that encode; the files are the same for any number (default: one for each processor)",
@@ -103,15 +99,13 @@ static const struct argp_option argp_options[] = {
      0},
     {"chat", KEY_CHAT, NULL, 0,
      "An INPUT is JSON Lines of examples: messages, or prompt and completion, or text. Writes "
-     "shards that know "
-     "documents and what is learned of them (docs/formats.md)",
+     "shards that know documents and what is learned of them (docs/formats.md)",
      0},
     {"learn", KEY_LEARN, "answers|all", 0,
      "With --chat: what is learned of an example (default: answers, and completions)", 0},
     {"template", KEY_TEMPLATE, "FILE", 0,
      "With --chat: the chat template (default: chat_template.jinja, or the one in "
-     "tokenizer_config.json, beside "
-     "VOCAB)",
+     "tokenizer_config.json, beside VOCAB)",
      0},
     {"max-tokens", KEY_MAX_TOKENS, "N", 0,
      "With --chat: the most tokens of an example (default: any)", 0},
@@ -119,8 +113,7 @@ static const struct argp_option argp_options[] = {
      "With --max-tokens: what becomes of a longer one (default: refuse)", 0},
     {"show", KEY_SHOW, "N", 0,
      "With --chat: write the first N examples as text, with the bytes that are learned, to the "
-     "standard output, and "
-     "no files",
+     "standard output, and no files",
      0},
     {"decode", 'd', NULL, 0,
      "Write the text of the INPUT shards (default: the standard input) to the standard output", 0},
@@ -240,8 +233,9 @@ static error *read_input(const options *opt, const char *name, text *t)
 {
     size_t begin = t->n;
     TRY(read_unpacked(name, &t->bytes, &t->n, &t->capacity));
-    /* with --vocab bytes every file is a sequence of tokens, text or not */
-    if (strcmp(opt->vocab, "bytes") != 0) TRY(text_check(name, t->bytes + begin, t->n - begin));
+    /* with --vocab bytes every file is a sequence of tokens, text or not; but JSON is text */
+    if (opt->jsonl || strcmp(opt->vocab, "bytes") != 0)
+        TRY(text_check(name, t->bytes + begin, t->n - begin));
     if (opt->jsonl) return take_documents(opt, name, t, begin);
     TRY(grow_array(&t->inputs, &t->input_capacity, t->n_inputs + 1, sizeof *t->inputs));
     t->inputs[t->n_inputs++] = (range){begin, t->n};
@@ -299,9 +293,9 @@ static error *make_vocab(const char *vocab, const uint8_t *train, size_t n, int 
     const char *digits = vocab + 4;
     size_t n_digits = strlen(digits);
     if (n_digits < 1 || n_digits > 9 || strspn(digits, "0123456789") != n_digits)
-        return user_error("--vocab %s: bpe: takes the number of tokens, %d to %d, for example "
-                          "bpe:2048",
-                          vocab, BPE_BYTES + 1, BPE_MAX_SIZE);
+        return user_error(
+            "--vocab %s: bpe: takes the number of tokens, %d to %d, for example bpe:2048", vocab,
+            BPE_BYTES + 1, BPE_MAX_SIZE);
     return bpe_learn(train, n, atol(digits) - special, out);
 }
 
@@ -310,7 +304,7 @@ static error *make_vocab(const char *vocab, const uint8_t *train, size_t n, int 
 typedef struct {
     bpe *vocab;
     token_writer *train, *val; /* val is NULL if there is no validation part */
-    char *vocab_path, *train_path, *val_path;
+    char *vocab_path, *train_path, *val_path, *template_path; /* the last is not written here */
 } outputs;
 
 static error *append_bytes(void *writer, const int32_t *ids, size_t n)
@@ -347,7 +341,8 @@ static error *output_names(const char *prefix, outputs *o)
     if (asprintf(&o->vocab_path, "%s.vocab", prefix) < 0) o->vocab_path = NULL;
     if (asprintf(&o->train_path, "%s_train.bin", prefix) < 0) o->train_path = NULL;
     if (asprintf(&o->val_path, "%s_val.bin", prefix) < 0) o->val_path = NULL;
-    if (o->vocab_path && o->train_path && o->val_path) return NULL;
+    if (asprintf(&o->template_path, "%s.jinja", prefix) < 0) o->template_path = NULL;
+    if (o->vocab_path && o->train_path && o->val_path && o->template_path) return NULL;
     return user_error("out of memory: no room for the name '%s'", prefix);
 }
 
@@ -355,10 +350,10 @@ static error *output_names(const char *prefix, outputs *o)
 static error *check_part(const char *name, size_t n_bytes, const token_writer *w)
 {
     if (tokens_written(w) >= 2) return NULL;
-    return user_error("the %s part of the text (%zu bytes) makes %" PRId64
-                      " tokens, and training needs at least 2: give more text, or change "
-                      "--val-fraction",
-                      name, n_bytes, tokens_written(w));
+    return user_error(
+        "the %s part of the text (%zu bytes) makes %" PRId64
+        " tokens, and training needs at least 2: give more text, or change --val-fraction",
+        name, n_bytes, tokens_written(w));
 }
 
 /* Writes all three files, as far as can be done without giving them their names. */
@@ -475,14 +470,17 @@ static error *check_text(const text *t, size_t n_train, double fraction, const o
             "--val-fraction %g leaves none of %zu bytes to train on: use a smaller one", fraction,
             t->n);
     if (fraction > 0.0 && n_train == t->n)
-        return user_error(
-            "--val-fraction %g of %zu bytes is nothing: use a larger one, or 0 for no "
-            "validation part",
-            fraction, t->n);
+        return user_error("--val-fraction %g of %zu bytes is nothing: use a larger one, or 0 for "
+                          "no validation part",
+                          fraction, t->n);
     if (n_train == t->n && access(o->val_path, F_OK) == 0)
         return user_error("'%s' is left from an earlier run and would not fit the new vocabulary: "
                           "remove it, or choose another --output",
                           o->val_path);
+    if (access(o->template_path, F_OK) == 0)
+        return user_error("'%s' is left from an earlier run and is no template of the new shards: "
+                          "remove it, or choose another --output",
+                          o->template_path);
     return NULL;
 }
 
@@ -626,6 +624,7 @@ static error *tokenize(options *opt)
     free(o.vocab_path);
     free(o.train_path);
     free(o.val_path);
+    free(o.template_path);
     text_free(&t);
     return e;
 }
@@ -637,12 +636,9 @@ static error *decode_block(const bpe *v, const int32_t *ids, size_t n)
     uint8_t *bytes;
     size_t n_bytes;
     TRY(bpe_decode(v, ids, n, &bytes, &n_bytes));
-    bool written = fwrite(bytes, 1, n_bytes, stdout) == n_bytes;
+    fwrite(bytes, 1, n_bytes, stdout);
     free(bytes);
-    return written ? NULL
-                   : user_error("cannot write to the standard output: %s: make room, or write to "
-                                "another disk",
-                                strerror(errno));
+    return stdout_check();
 }
 
 static error *decode_shards(const bpe *v, const token_set *set)
@@ -657,10 +653,6 @@ static error *decode_shards(const bpe *v, const token_set *set)
             if (!e) e = decode_block(v, ids, (size_t)n);
         }
     free(ids);
-    if (!e && fflush(stdout) != 0)
-        e = user_error(
-            "cannot write to the standard output: %s: make room, or write to another disk",
-            strerror(errno));
     return e;
 }
 
@@ -678,9 +670,9 @@ static error *decode(const options *opt)
         return user_error(
             "%s cannot go with --decode, which writes to the standard output: leave it out", extra);
     if (strncmp(opt->vocab, "bpe:", 4) == 0)
-        return user_error("--decode learns nothing: give --vocab the .vocab file made with the "
-                          "shards, not %s",
-                          opt->vocab);
+        return user_error(
+            "--decode learns nothing: give --vocab the .vocab file made with the shards, not %s",
+            opt->vocab);
     static const char *const standard_input = "/dev/stdin";
     bpe *v = NULL;
     token_set *set = NULL;
@@ -707,6 +699,8 @@ int main(int argc, char **argv)
             e = user_error("the options cannot be read: %s", strerror(status));
         else
             e = o.decode ? decode(&o) : tokenize(&o);
+        fflush(stdout);
+        if (!e) e = stdout_check();
     }
     free(o.inputs);
     return e ? error_report("tokenize", e) : 0;

@@ -16,6 +16,7 @@
 #include "base/grow.h"
 #include "base/json_lines.h"
 #include "base/unpack.h"
+#include "data/text_check.h"
 #include "data/tokens.h"
 #include "infer/chat_tokens.h"
 #include "infer/find_tokenizer.h"
@@ -63,9 +64,8 @@ static error *limit_tokens(chat_run *r, chat_tokens *t, bool *goes)
     *goes = false;
     if (!most || t->n <= most) return NULL;
     if (r->job->too_long == TOO_LONG_REFUSE)
-        return user_error("it has %zu tokens, more than --max-tokens %zu: --too-long cut or skip "
-                          "takes it all the "
-                          "same",
+        return user_error("it has %zu tokens, more than --max-tokens %zu: give --too-long cut or "
+                          "skip to accept it",
                           t->n, most);
     *goes = r->job->too_long == TOO_LONG_SKIP;
     r->skipped += *goes;
@@ -110,6 +110,7 @@ static error *read_inputs(chat_run *r)
         uint8_t *text = NULL;
         size_t n = 0, capacity = 0;
         error *e = read_unpacked(r->job->inputs[i], &text, &n, &capacity);
+        if (!e) e = text_check(r->job->inputs[i], text, n);
         if (!e) e = json_lines(r->job->inputs[i], (const char *)text, n, take_line, r);
         free(text);
         TRY(e);
@@ -175,18 +176,20 @@ static error *write_files(chat_run *r, chat_files *f)
     if (job->fraction > 0 && n_val == 0 && r->n > 1) n_val = 1;
     if (r->n == 0 || n_val >= r->n)
         return user_error("%zu examples of which something is learned, %zu of them for validation: "
-                          "none are left to "
-                          "train on; give more, or change --val-fraction",
+                          "none are left to train on; give more, or change --val-fraction",
                           r->n, n_val);
     if (n_val == 0 && access(f->val, F_OK) == 0)
         return user_error("'%s' is left from an earlier run and would not fit the new shards: "
-                          "remove it, or choose "
-                          "another --output",
+                          "remove it, or choose another --output",
                           f->val);
+    const char *source = chat_source(r->chat, &n_source);
+    if (!source && access(f->template_file, F_OK) == 0)
+        return user_error("'%s' is left from an earlier run and is no template of the new shards: "
+                          "remove it, or choose another --output",
+                          f->template_file);
     TRY(write_part(r, f->train, 0, r->n - n_val, &f->writer[0]));
     if (n_val) TRY(write_part(r, f->val, r->n - n_val, r->n, &f->writer[1]));
     TRY(bpe_save(r->vocab, f->vocab));
-    const char *source = chat_source(r->chat, &n_source);
     if (source) TRY(file_write_all(f->template_file, source, n_source));
     TRY(finish_files(f));
     report_part(r, "train", 0, r->n - n_val, f->train);

@@ -9,7 +9,7 @@
 #include "base/grow.h"
 #include "base/json.h"
 
-enum { MOST_TEMPLATE = 1 << 20, MOST_CONFIG = 64 << 20 };
+enum { MOST_CONFIG = 64 << 20 };
 
 static const char *const token_names[] = {"bos_token", "eos_token", "pad_token", "unk_token"};
 enum { TOKENS = sizeof token_names / sizeof *token_names, BOS = 0, EOS = 1 };
@@ -19,6 +19,7 @@ struct chat {
     size_t n;
     jinja *template;     /* ? */
     char *token[TOKENS]; /* ? spellings */
+    bool several;        /* templates, of which none is called default */
 };
 
 /* ---- opening ---- */
@@ -59,7 +60,7 @@ static error *read_template(chat *c, const char *path)
 {
     uint8_t *text;
     size_t n;
-    TRY(file_read_all(path, MOST_TEMPLATE, &text, &n));
+    TRY(file_read_all(path, JINJA_MOST_TEMPLATE, &text, &n));
     error *e = take_template(c, path, (const char *)text, n);
     free(text);
     return e;
@@ -76,6 +77,8 @@ static error *read_tokenizer_config(chat *c, const char *path)
         if (text) e = keep_text(text, strlen(text), &c->token[i]);
     }
     const char *template = template_in(config);
+    c->several =
+        !template && cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(config, "chat_template"));
     if (!e && !c->template && template) e = take_template(c, path, template, strlen(template));
     cJSON_Delete(config);
     return e;
@@ -130,7 +133,7 @@ static error *no_room_for_it(void)
     return user_error("out of memory for a conversation");
 }
 
-/* The first n of the messages; those of `line` that stand beside them go along (tools). */
+/* The first n of the messages; those of `line` that are beside them go along (tools). */
 static error *render(const chat *c, const cJSON *messages, int n, const cJSON *line, bool answer,
                      jinja_text *out)
 {
@@ -175,12 +178,11 @@ static error *find_answer(const chat *c, const cJSON *messages, int i, const cJS
     error *e = render(c, messages, i, line, true, &before);
     if (!e) e = render(c, messages, i + 1, line, false, &with);
     if (!e && (!begins_with(&with, &before) || !begins_with(whole, &with)))
-        e = user_error(
-            "where message %d, an answer, begins and ends the template does not show: it writes "
-            "what "
-            "comes before it in another way when it asks for an answer, or when more follows; mark "
-            "answers in it by {%% generation %%} ... {%% endgeneration %%}, or give --learn all",
-            i + 1);
+        e = user_error("where message %d, an answer, begins and ends the template does not show: "
+                       "it writes what comes before it in another way when it asks for an answer, "
+                       "or when more follows; mark answers in it by {%% generation %%} ... {%% "
+                       "endgeneration %%}, or give --learn all",
+                       i + 1);
     if (!e) e = add_span(whole, before.n, with.n);
     jinja_text_free(&before);
     jinja_text_free(&with);
@@ -191,7 +193,7 @@ static error *check_messages(const cJSON *messages)
 {
     int i = 1;
     if (!cJSON_IsArray(messages) || !messages->child)
-        return user_error("messages must be a list with at least one of them");
+        return user_error("messages must be a non-empty list");
     for (const cJSON *m = messages->child; m; m = m->next, i++)
         if (!cJSON_IsObject(m) || !cJSON_IsString(cJSON_GetObjectItemCaseSensitive(m, "role")))
             return user_error("message %d has no role: each is {\"role\": ..., \"content\": ...}",
@@ -199,14 +201,22 @@ static error *check_messages(const cJSON *messages)
     return NULL;
 }
 
+static error *need_template(const chat *c, const char *beside)
+{
+    if (c->template) return NULL;
+    if (c->several)
+        return user_error("tokenizer_config.json has several chat templates, none of them called "
+                          "default: give --template FILE.jinja");
+    return user_error(
+        "messages need a chat template, and none lies beside the %s: give --template FILE.jinja",
+        beside);
+}
+
 static error *read_messages(const chat *c, const cJSON *messages, const cJSON *line, bool all,
                             chat_example *out)
 {
     int i = 0;
-    if (!c->template)
-        return user_error(
-            "messages need a chat template, and none lies beside the vocabulary: give "
-            "--template FILE.jinja");
+    TRY(need_template(c, "vocabulary"));
     TRY(check_messages(messages));
     TRY(render(c, messages, cJSON_GetArraySize(messages), line, false, &out->text));
     if (all) {
@@ -260,8 +270,7 @@ error *chat_read(const chat *c, const cJSON *line, bool all, chat_example *out)
         return read_lists(c, prompt, completion, line, all, out);
     if (cJSON_IsString(text)) return read_plain("", text->valuestring, true, out);
     return user_error("it has neither messages, nor prompt and completion (both texts, or both "
-                      "lists of messages), "
-                      "nor a text");
+                      "lists of messages), nor a text");
 }
 
 void chat_example_free(chat_example *e)
@@ -272,8 +281,7 @@ void chat_example_free(chat_example *e)
 error *chat_prompt(const chat *c, const cJSON *messages, jinja_text *out)
 {
     *out = (jinja_text){0};
-    if (!c->template)
-        return user_error("no chat template lies beside the model: give --template FILE.jinja");
+    TRY(need_template(c, "model"));
     TRY(check_messages(messages));
     return render(c, messages, cJSON_GetArraySize(messages), NULL, true, out);
 }

@@ -22,6 +22,8 @@
 
 #include "base/error.h"
 
+enum { JINJA_MOST_TEMPLATE = 1 << 20 }; /* bytes */
+
 typedef struct jinja jinja;
 
 /* `name` is for messages; both texts may go away. */

@@ -9,12 +9,11 @@
 #include "data/chat/jinja.h"
 
 enum {
-    JINJA_MOST_DEPTH = 200,        /* of the tree while it is read */
-    JINJA_MOST_NESTING = 600,      /* of its evaluation */
-    JINJA_MOST_VALUE = 200,        /* lists and mappings inside of each other */
-    JINJA_MOST_STEPS = 4 << 20,    /* nodes evaluated, and values compared, in one rendering */
-    JINJA_MOST_MEMORY = 96 << 20,  /* bytes of values in one rendering */
-    JINJA_MOST_TEMPLATE = 1 << 20, /* bytes of a template */
+    JINJA_MOST_DEPTH = 200,       /* of the tree while it is read */
+    JINJA_MOST_NESTING = 600,     /* of its evaluation */
+    JINJA_MOST_VALUE = 200,       /* lists and mappings inside of each other */
+    JINJA_MOST_STEPS = 4 << 20,   /* nodes evaluated, and values compared, in one rendering */
+    JINJA_MOST_MEMORY = 96 << 20, /* bytes of values in one rendering */
 };
 
 /* ---- memory that goes all at once, and the steps of who uses it ---- */
