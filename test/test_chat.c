@@ -115,6 +115,8 @@ static void test_refused_constructs(void **state)
         {"\n{{ 'a b'.split(maxsplit=1) }}", "maxsplit"},
         {"\n{{ [{}] | map(attribute='a.b') }}", "dots"},
         {"\n{% if {'items': 1}.items is defined %}{% endif %}", "['items']"},
+        {"\n{% if 'x'.upper is defined %}{% endif %}", "a method"},
+        {"\n{% if [1].sort %}{% endif %}", "a method"},
         {"\n{% set a = [1:2:'x'] %}", "where"},
         {"\n{{ [1][::'x'] }}", "nonzero integer"},
         {"\n{{ \u00e9 }}", "'\u00e9' has no meaning"},

@@ -3,7 +3,7 @@
  *     template   {% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}{% endfor %}
  *                      |  jinja_lex.c    pieces of text, and the words between {{ }} and {% %}
  *                      |  jinja_parse.c  a tree
- *     variables  ------+  jinja_eval.c   values (jinja_value.c), filters, tests and methods (jinja_call.c)
+ *     variables  ------+  jinja_eval.c   values (jinja_value.c), filters, tests and methods (jinja_call.c, jinja_text.c)
  *                      v
  *     text       <|user|>3 + 4
  *

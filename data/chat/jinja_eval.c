@@ -220,18 +220,35 @@ static error *eval_binary(evaluation *e, const node *n, value *out)
 
 /* ---- parts of values ---- */
 
+/* Does Python have a method of that name for such a value? */
+static bool is_method(value of, const char *name, size_t n)
+{
+    static const char *const
+        dict = " clear copy fromkeys get items keys pop popitem setdefault update values ",
+        *const list = " append clear copy count extend index insert pop remove reverse sort ",
+        *const text =
+            " capitalize casefold center count encode endswith expandtabs find format format_map "
+            "index isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric "
+            "isprintable isspace istitle isupper join ljust lower lstrip maketrans partition "
+            "removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split "
+            "splitlines startswith strip swapcase title translate upper zfill ";
+    const char *all = of.kind == V_DICT     ? dict
+                      : of.kind == V_LIST   ? list
+                      : of.kind == V_STRING ? text
+                                            : "";
+    for (const char *at = all; (at = memmem(at, strlen(at), name, n)) != NULL; at++)
+        if (at[-1] == ' ' && at[n] == ' ') return true;
+    return false;
+}
+
 static error *eval_attribute(evaluation *e, const node *n, value *out)
 {
-    static const char *const methods[] = {"clear",      "copy",   "fromkeys", "get",
-                                          "items",      "keys",   "pop",      "popitem",
-                                          "setdefault", "update", "values"};
     value of;
     TRY(eval(e, n->a, &of));
     if (of.kind == V_UNDEFINED) return not_defined(of);
-    for (size_t i = 0; i < sizeof methods / sizeof *methods && of.kind == V_DICT; i++)
-        if (is_text(n->text, n->n, methods[i]))
-            return user_error(".%s of a mapping is a method to Jinja2: write ['%s'] for its item",
-                              methods[i], methods[i]);
+    if (is_method(of, n->text, n->n))
+        return user_error(".%.*s of %s is a method to Jinja2: write ['%.*s'] for an item",
+                          (int)n->n, n->text, v_kind_name(of), (int)n->n, n->text);
     if (!v_is_dict(of) || !v_get(of, n->text, n->n, out)) *out = v_undefined(n->text, n->n);
     return NULL;
 }
