@@ -63,7 +63,7 @@ static void test_templates_against_transformers(void **state)
     ok(file_read_all("test/golden/chat.jsonl", 1 << 24, &lines, &size));
     ok(json_lines("chat.jsonl", (const char *)lines, size, against_golden, n));
     free(lines);
-    assert_int_equal(n[0], 88);
+    assert_int_equal(n[0], 89);
     assert_int_equal(n[1], 34);
 }
 

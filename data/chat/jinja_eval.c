@@ -1,8 +1,8 @@
 /* jinja_eval.c - a template's tree and a conversation's values make a text.  See jinja.h.
  *
- * Names are looked up in scopes: that of the template, one for each turn of a loop, one for each call of a
- * macro (which sees the template's, not its caller's).  What is set in a loop is gone after its turn; what
- * must last is an attribute of a namespace.
+ * Names are looked up in scopes: that of the template, one for each turn of a loop, for what {% set %} or
+ * {% generation %} goes around, and for each call of a macro (which sees where it was defined, not its caller's).
+ * What is set in one is gone after it; what must last is an attribute of a namespace.
  */
 #include "data/chat/jinja_internal.h"
 
@@ -28,7 +28,7 @@ typedef enum { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE } flow;
 
 typedef struct {
     pool *pool;
-    scope *root, *scope;
+    scope *scope;
     buffer *out,
         *whole; /* where text goes (of a macro, a {% set %} around text); that of the template */
     jinja_text *result;
@@ -84,6 +84,13 @@ static value name_value(const evaluation *e, const char *name, size_t n)
 static error *not_defined(value v)
 {
     return user_error("'%.*s' is not defined", (int)(v.n < 60 ? v.n : 60), v.text);
+}
+
+static error *new_scope(evaluation *e, scope *up)
+{
+    TRY(pool_take(e->pool, sizeof *e->scope, &e->scope));
+    e->scope->up = up;
+    return NULL;
 }
 
 /* ---- text ---- */
@@ -421,11 +428,12 @@ static error *bind_parameters(evaluation *e, const node *macro, const arguments 
                : NULL;
 }
 
-static error *call_macro(evaluation *e, const node *macro, const arguments *a, value *out)
+static error *call_macro(evaluation *e, value called, const arguments *a, value *out)
 {
+    const node *macro = called.macro;
     scope *before = e->scope, *mine;
     TRY(pool_take(e->pool, sizeof *mine, &mine));
-    mine->up = e->root;
+    mine->up = called.scope;
     e->scope = mine;
     error *failed = bind_parameters(e, macro, a, mine);
     if (!failed) failed = capture(e, macro->body, out);
@@ -446,7 +454,7 @@ static error *eval_call(evaluation *e, const node *n, value *out)
     }
     TRY(eval(e, n->a, &f));
     TRY(eval_arguments(e, n->list, &a));
-    if (f.kind == V_MACRO) return call_macro(e, f.macro, &a, out);
+    if (f.kind == V_MACRO) return call_macro(e, f, &a, out);
     if (f.kind == V_FUNCTION) return call_function(e, f, &a, out);
     if (f.kind != V_UNDEFINED) return user_error("%s is called", v_kind_name(f));
     if (is_text(f.text, f.n, "strftime_now"))
@@ -559,6 +567,16 @@ static error *eval(evaluation *e, const node *n, value *out)
 
 /* ---- statements ---- */
 
+/* What is set around text, whose own names end with it. */
+static error *capture_inside(evaluation *e, const node *body, value *out)
+{
+    scope *before = e->scope;
+    TRY(new_scope(e, before));
+    TRY(capture(e, body, out));
+    e->scope = before;
+    return NULL;
+}
+
 static error *run_set(evaluation *e, const node *n)
 {
     const node *to = n->list;
@@ -566,7 +584,7 @@ static error *run_set(evaluation *e, const node *n)
     if (n->a)
         TRY(eval(e, n->a, &v));
     else
-        TRY(capture(e, n->body, &v));
+        TRY(capture_inside(e, n->body, &v));
     if (to->kind == N_NAME) return bind(e, e->scope, to->text, to->n, v);
     TRY(eval(e, to->a, &space));
     if (space.kind != V_SPACE)
@@ -621,13 +639,6 @@ static error *bind_loop(evaluation *e, value loop, value list, int64_t i)
     return bind(e, e->scope, "loop", 4, loop);
 }
 
-static error *new_scope(evaluation *e, scope *up)
-{
-    TRY(pool_take(e->pool, sizeof *e->scope, &e->scope));
-    e->scope->up = up;
-    return NULL;
-}
-
 /* The items that the loop's own condition takes. */
 static error *loop_items(evaluation *e, const node *n, value *out)
 {
@@ -673,7 +684,10 @@ static error *run_generation(evaluation *e, const node *n)
 {
     jinja_text *to = e->result;
     size_t begin = e->whole->n, before = to->n_spans;
+    scope *outside = e->scope;
+    TRY(new_scope(e, outside));
     TRY(run_body(e, n->body));
+    e->scope = outside;
     if (to->n_spans != before) return placed(e, n, user_error("{%% generation %%} inside another"));
     if (e->out != e->whole)
         return placed(e, n, user_error("{%% generation %%} inside of a macro or a set"));
@@ -706,8 +720,9 @@ static error *run_statement(evaluation *e, const node *n)
     case N_GENERATION:
         return run_generation(e, n);
     case N_MACRO:
-        return bind(e, e->scope, n->text, n->n,
-                    (value){.kind = V_MACRO, .macro = n, .text = n->text, .n = n->n});
+        return bind(
+            e, e->scope, n->text, n->n,
+            (value){.kind = V_MACRO, .macro = n, .scope = e->scope, .text = n->text, .n = n->n});
     default:
         e->flow = n->kind == N_BREAK ? FLOW_BREAK : FLOW_CONTINUE;
         return NULL;
@@ -768,10 +783,9 @@ static error *run_template(evaluation *e, const jinja *t, const cJSON *variables
 {
     value v;
     TRY(new_scope(e, NULL));
-    e->root = e->scope;
     for (const cJSON *i = variables->child; i; i = i->next) {
         TRY(v_from_json(e->pool, i, 0, &v));
-        TRY(bind(e, e->root, i->string, strlen(i->string), v));
+        TRY(bind(e, e->scope, i->string, strlen(i->string), v));
     }
     return run_body(e, t->body);
 }

@@ -157,6 +157,7 @@ struct value {
     size_t n;
     items *items;
     const node *macro;
+    struct scope *scope; /* of a macro: where it was defined, whose names it sees */
 };
 
 /* Arguments of a call, as they are written. */

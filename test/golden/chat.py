@@ -152,6 +152,8 @@ b' }}", r"{{ '\x4' }}", r"{{ '\u12' }}", r"{{ '\U00110000' }}", r"{{ '\77\777\78
     "{{ f is callable }} {{ [1, 2][true] }} {{ 'x'.split('y') | join('|') }} {{ ''.split() | length }} {{ 'aaa'.replace('aa', 'b') }} {{ 'ab'.startswith('') }} {{ 'ab'.endswith('ab') }}",
     "{% set x = messages | selectattr('role', 'equalto', 'nobody') %}{% if x %}true{% endif %} {{ x is iterable }}{{ x is sequence }}{{ (messages | map(attribute='role'))[0] }}|{{ [1, 2] | reverse | join }}{{ [1, 2] | reverse | reverse | length }}{% for a in [] | map(attribute='x') %}x{% else %}none{% endfor %}{{ [1] | map(attribute='x') == [1] }}{% for k, v in {'a': 1} | items %}{{ k }}{{ v }}{% endfor %}{{ (messages | selectattr('content') | first).role }}",
     "{{ messages | map(attribute='role') | length }}", "{{ messages | map(attribute='role') | last }}", "{{ messages | map(attribute='role') | tojson }}",
+    # what is set inside, and what a macro sees
+    "{% set w %}{% set q = 2 %}x{% endset %}{{ w }}{{ q }}{% generation %}{% set q = 3 %}{{ q }}{% endgeneration %}{{ q }}|{% for a in [1, 2] %}{% macro f(b) %}{{ a }}{{ b }}{{ loop is defined }}{% endmacro %}{{ f(3) }}{% endfor %}{% set c = 4 %}{% macro g() %}{{ c }}{{ a }}{% set c = 5 %}{% endmacro %}{% for a in [1] %}{{ g() }}{% endfor %}{% set c = 6 %}{{ g() }}{{ c }}",
     "{% for a in [1, 2] %}{{ loop is mapping }}{{ loop is iterable }}{{ loop.index }}{% endfor %}",
 ]
 NUMBERS = {"one": 1.0, "large": 9007199254740993, "list": [1e3, 1e16, -0.0, 12345678901234567, 1.5, 0.1], "x": "1.0", 'a"1': 2}
