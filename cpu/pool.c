@@ -18,13 +18,25 @@ typedef struct {
     pthread_cond_t changed;
 } event;
 
+/* A job as all see it, in one number: |generation: 32|open: 1|inside: 31|.  A helper goes in by adding 1 where
+ * it is open, and only then reads what the job is; who calls closes it when it has done its part, and waits for
+ * those that are inside.  So a helper that the system has not let run in time is not waited for: it finds the job
+ * closed. */
+#define GENERATION 32
+#define OPEN       (UINT64_C(1) << 31)
+#define INSIDE     (OPEN - 1)
+
 struct pool {
-    event start, turn, done; /* a job is there; all are at the barrier; all are done */
-    _Alignas(64) atomic_int arrived, left;
+    event start, turn,
+        done; /* a job is there; all are at the barrier; all of a team, or all inside, are done */
+    _Alignas(64) atomic_ullong job;
+    _Alignas(64) atomic_int arrived, left; /* left: of a team */
     team_fn *f;
     void *context;
-    int threads, working; /* working: on this job */
-    double spin;          /* seconds */
+    int threads, working; /* working: on this job, at most */
+    bool team;            /* all of them must */
+    uint32_t generation;
+    double spin; /* seconds */
     bool stop;
     struct helper {
         pthread_t thread;
@@ -83,15 +95,38 @@ static void event_wait(event *e, unsigned old, double spin)
     pthread_mutex_unlock(&e->mutex);
 }
 
+/* Into the job that is open, unless it is the one of `last`; says which it is. */
+static bool go_in(pool *p, uint32_t *last)
+{
+    unsigned long long job = atomic_load(&p->job);
+    do {
+        if (!(job & OPEN) || (uint32_t)(job >> GENERATION) == *last) return false;
+    } while (!atomic_compare_exchange_weak(&p->job, &job, job + 1));
+    *last = (uint32_t)(job >> GENERATION);
+    return true;
+}
+
+static void go_out(pool *p)
+{
+    unsigned long long job = atomic_fetch_sub(&p->job, 1) - 1;
+    if (!(job & (OPEN | INSIDE))) event_next(&p->done);
+}
+
 static void *help(void *argument)
 {
     struct helper *h = argument;
     pool *p = h->pool;
-    for (unsigned job = 0;; job++) {
-        event_wait(&p->start, job, p->spin);
+    uint32_t last = 0;
+    for (unsigned seen = 0;;) {
+        event_wait(&p->start, seen, p->spin);
         if (p->stop) return NULL;
-        if (h->index < p->working) p->f(p->context, (member){p, h->index, p->working});
-        if (atomic_fetch_sub(&p->left, 1) == 1) event_next(&p->done);
+        seen = atomic_load(&p->start.value); /* what is opened from here on changes it */
+        if (!go_in(p, &last)) continue;
+        if (h->index < p->working) {
+            p->f(p->context, (member){p, h->index, p->working});
+            if (p->team && atomic_fetch_sub(&p->left, 1) == 1) event_next(&p->done);
+        }
+        go_out(p);
     }
 }
 
@@ -139,6 +174,24 @@ void pool_close(pool *p)
     free(p);
 }
 
+static void open_job(pool *p, int threads, bool team, team_fn *f, void *context)
+{
+    p->f = f;
+    p->context = context;
+    p->working = threads;
+    p->team = team;
+    atomic_store(&p->left, threads - 1);
+    atomic_store(&p->job, (unsigned long long)++p->generation << GENERATION | OPEN);
+    event_next(&p->start);
+}
+
+/* Returns when nobody is inside any more. */
+static void close_job(pool *p)
+{
+    unsigned done = atomic_load(&p->done.value);
+    if (atomic_fetch_and(&p->job, ~OPEN) & INSIDE) event_wait(&p->done, done, p->spin);
+}
+
 void pool_run(pool *p, int threads, team_fn *f, void *context)
 {
     if (threads > p->threads) threads = p->threads;
@@ -146,14 +199,11 @@ void pool_run(pool *p, int threads, team_fn *f, void *context)
         f(context, (member){p, 0, 1});
         return;
     }
-    p->f = f;
-    p->context = context;
-    p->working = threads;
     unsigned done = atomic_load(&p->done.value);
-    atomic_store(&p->left, p->running);
-    event_next(&p->start);
+    open_job(p, threads, true, f, context);
     f(context, (member){p, 0, threads});
     event_wait(&p->done, done, p->spin);
+    close_job(p);
 }
 
 void pool_barrier(member me)
@@ -181,7 +231,7 @@ typedef struct {
 static void take_parts(void *context, member me)
 {
     (void)me;
-    loop *l = context;
+    loop *l = context; /* whoever comes takes parts, and nobody has to */
     for (int64_t at; (at = atomic_fetch_add(&l->next, l->part)) < l->n;)
         l->f(l->context, at, at + l->part < l->n ? at + l->part : l->n);
 }
@@ -196,5 +246,7 @@ void pool_for(pool *p, int64_t n, int64_t grain, range_fn *f, const void *contex
     }
     loop l = {.f = f, .context = context, .n = n, .part = part < grain ? grain : part};
     int64_t count = (n + l.part - 1) / l.part;
-    pool_run(p, count < p->threads ? (int)count : p->threads, take_parts, &l);
+    open_job(p, count < p->threads ? (int)count : p->threads, false, take_parts, &l);
+    take_parts(&l, (member){p, 0, 1});
+    close_job(p);
 }

@@ -34,7 +34,9 @@ void pool_run(pool *p, int threads, team_fn *f, void *context);
 /* Inside of f: returns when all of them have called it. */
 void pool_barrier(member me);
 
-/* f(context, first, end) over parts of [0, n), each of at least `grain`, in any order and by any
+/* Beside busy programs a thread may come late.  A loop does not wait for it: the others take its parts.
+ *
+ * f(context, first, end) over parts of [0, n), each of at least `grain`, in any order and by any
  * thread: f must give the same bits however [0, n) is cut. */
 typedef void range_fn(const void *context, int64_t first, int64_t end);
 void pool_for(pool *p, int64_t n, int64_t grain, range_fn *f, const void *context);
