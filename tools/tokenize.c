@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "data/bpe/bpe_documents.h"
 #include "base/command_line.h"
+#include "base/descriptors.h"
 #include "base/files.h"
 #include "base/grow.h"
 #include "data/text_check.h"
@@ -609,6 +610,7 @@ static error *check_options(const options *opt)
 static error *tokenize(options *opt)
 {
     double fraction;
+    TRY(descriptors_fill()); /* the shards are the result, the words on the standard output are not */
     TRY(check_options(opt));
     if (opt->chat) return tokenize_examples(opt);
     TRY(read_fraction(opt, &fraction));
