@@ -276,17 +276,25 @@ FUZZ_CC     ?= clang
 FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
                -Wno-unknown-pragmas -Wno-format-zero-length -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all
-FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data/%.c infer/chat_tokens.c io/%.c model/%.c run/%.c,$(LIB_SRC)) fuzz/fuzz.c
-FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(filter-out fuzz/fuzz.c,$(wildcard fuzz/fuzz_*.c)))
+FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data/%.c infer/chat_tokens.c io/%.c model/%.c run/%.c,$(LIB_SRC))
+FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(wildcard fuzz/fuzz_*.c))
+# the calls by which files are read: a target's lie in memory (fuzz/memory_files.h)
+FUZZ_CALLS  := open close read pread stat fstat access fopen gzopen
+build/fuzz/data/images/%.o: FUZZ_FLAGS += $(if $(filter yes,$(JPEG)),-DWITH_JPEG) $(if $(filter yes,$(PNG)),-DWITH_PNG)
 
 build/fuzz/%.o: %.c
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  cc  $< (fuzz)")
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 
-$(FUZZ): build/fuzz/%: build/fuzz/fuzz/fuzz_%.o $(FUZZ_SRC:%.c=build/fuzz/%.o)
+# an archive, so that a target has only what it needs: libFuzzer goes through all counters after each input
+build/fuzz/readers.a: $(FUZZ_SRC:%.c=build/fuzz/%.o)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(FUZZ): build/fuzz/%: build/fuzz/fuzz/fuzz_%.o build/fuzz/fuzz/fuzz.o build/fuzz/fuzz/memory_files.o build/fuzz/readers.a
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(FUZZ_CALLS:%=-Wl,--wrap=%) $^ $(LIBS) -o $@
 
 .PHONY: fuzz fuzz-build deps-fuzz
 fuzz-build: $(FUZZ)

@@ -1,6 +1,6 @@
-/* fuzz.h - what the targets share: bytes in a file that has a name, and what an error must be.
+/* fuzz.h - what the targets share: bytes as a file, and what an error must be.
  *
- *     libFuzzer --bytes--> memory file --/proc/self/fd/N--> a reader of ours --> value or error
+ *     libFuzzer --bytes--> a file in memory (memory_files.h) --> a reader of ours --> value or error
  *
  * Each target is one reader.  It finds bytes by which the reader crashes, reads outside of a block,
  * overflows, leaks, takes seconds, or allocates more than its file deserves (the limits are given by
@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "fuzz/memory_files.h"
 
 /* Defined by a target. */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
@@ -24,14 +25,6 @@ void fuzz_seed(void); /* calls fuzz_keep for each seed */
 
 /* A seed of n bytes, for the corpus. */
 void fuzz_keep(const void *bytes, size_t n);
-
-/* The path of a file with these bytes; valid until the next call. */
-const char *fuzz_file(const uint8_t *bytes, size_t n);
-
-/* The path of a directory that lasts as long as the process; what is put in is removed with it. */
-const char *fuzz_directory(void);
-/* A file of that name in it: with these bytes for good, or (bytes NULL) what fuzz_file has last made. */
-const char *fuzz_beside(const char *name, const void *bytes, size_t n);
 
 /* Ends the program if e is an error of ours, or not one line; frees it.  True: there was none. */
 int fuzz_fine(error *e);

@@ -10,12 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void put(const char *name, const uint8_t *bytes, size_t n)
-{
-    FILE *f = fopen(fuzz_beside(name, "", 0), "wb"); /* written over by each input */
-    if (!f || fwrite(bytes, 1, n, f) != n || fclose(f)) abort();
-}
-
 static void copy(device *dev, int stream, void *to, const void *from, size_t n)
 {
     (void)dev, (void)stream;
@@ -50,9 +44,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     const uint8_t *end = n ? memmem(bytes, n, "\n\n", 2) : NULL;
     size_t first = end ? (size_t)(end - bytes) : n, rest = end ? first + 2 : n;
     adapter_file *f;
-    put("adapter_config.json", bytes, first);
-    put("adapter_model.safetensors", bytes + rest, n - rest);
-    if (!fuzz_fine(adapter_open(fuzz_directory(), &f))) return 0;
+    memory_file("adapter_config.json", bytes, first);
+    memory_file("adapter_model.safetensors", bytes + rest, n - rest);
+    if (!fuzz_fine(adapter_open(memory_directory, &f))) return 0;
     const lora_plan *plan = adapter_plan(f);
     if (plan->rank < 1 || !(lora_scale(plan) > 0) || plan->n_on < 1) abort();
     for (int i = 0; i < plan->n_on; i++)

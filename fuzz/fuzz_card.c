@@ -11,10 +11,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     image_card card = {0};
     bool found;
-    fuzz_beside("config.json", NULL, 0);
-    fuzz_beside("preprocessor_config.json", NULL, 0);
-    fuzz_file(bytes, n);
-    if (!fuzz_fine(image_card_read(fuzz_directory(), &found, &card))) return 0;
+    memory_file("config.json", bytes, n);
+    memory_file("preprocessor_config.json", bytes, n);
+    if (!fuzz_fine(image_card_read(memory_directory, &found, &card))) return 0;
     size_t sum = 0;
     for (int64_t i = 0; i < card.n_names; i++)
         sum += strlen(card.names[i]);

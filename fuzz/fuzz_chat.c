@@ -62,7 +62,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     if (!vocab && !fuzz_fine(bpe_learn((const uint8_t *)text, sizeof text - 1, 262, &vocab)))
         abort();
     example_reader r = {.vocab = vocab};
-    if (!fuzz_fine(chat_open(fuzz_file(bytes, length), "/nowhere", NULL, "</s>", &r.chat)))
+    if (!fuzz_fine(
+            chat_open(memory_file("file", bytes, length), "/nowhere", NULL, "</s>", &r.chat)))
         return 0;
     fuzz_fine(json_lines("FILE", zero ? (const char *)zero + 1 : "", rest, take, &r));
     chat_close(r.chat);

@@ -32,7 +32,7 @@ static void there_and_back(const model_config *c)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    const char *path = fuzz_file(bytes, n);
+    const char *path = memory_file("file", bytes, n);
     cJSON *json;
     model_config c;
     if (!fuzz_fine(json_read(path, MOST, &json))) return 0;

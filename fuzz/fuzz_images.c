@@ -1,7 +1,6 @@
 /* fuzz_images.c - files of images: data/images/images.h (idx, CIFAR), and single pictures (JPEG, PNG, EXIF).
  *
- * An idx file's labels lie beside it, so both are links in a directory of their own: `images` to the
- * bytes, `labels` to labels enough for a few.
+ * An idx file's labels lie beside it: `labels`, enough for a few.
  */
 #include "data/images/image_source.h"
 #include "data/images/picture.h"
@@ -13,11 +12,11 @@
 
 enum { LABELS = 4, SIDE = 8, CLASSES = 10 };
 
-static const char *with_labels(void)
+static const char *with_labels(const uint8_t *bytes, size_t n)
 {
     static const uint8_t four[] = {0, 0, 8, 1, 0, 0, 0, LABELS, 0, 1, 2, 3};
-    fuzz_beside("labels", four, sizeof four);
-    return fuzz_beside("images", NULL, 0);
+    memory_file("labels", four, sizeof four);
+    return memory_file("images", bytes, n);
 }
 
 /* A picture is all there, in the wanted colours, whichever way it is turned. */
@@ -56,8 +55,7 @@ static void try_set(const char *path, int64_t channels, bool skip)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    const char *path = with_labels();
-    fuzz_file(bytes, n);
+    const char *path = with_labels(bytes, n);
     try_picture(bytes, n);
     try_set(path, 1, n % 2);
     try_set(path, 3, n % 2);

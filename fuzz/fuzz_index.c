@@ -16,7 +16,7 @@ static void shard(const char *name, const char *header)
     uint64_t length = strlen(header);
     memcpy(bytes, &length, sizeof length);
     memcpy(bytes + 8, header, length);
-    fuzz_beside(name, bytes, 8 + length + 4);
+    memory_file(name, bytes, 8 + length + 4);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
@@ -27,9 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     weights *w;
     shard("a.safetensors", "{" ENTRY("wte.weight", 0, 4) "}");
     shard("b.safetensors", "{" ENTRY("wpe.weight", 0, 4) "}");
-    fuzz_beside("config.json", config, sizeof config - 1);
-    const char *index = fuzz_beside("model.safetensors.index.json", NULL, 0);
-    fuzz_file(bytes, n);
+    memory_file("config.json", config, sizeof config - 1);
+    const char *index = memory_file("model.safetensors.index.json", bytes, n);
     if (fuzz_fine(safetensors_open(index, &s))) {
         if (safetensors_count(s) < 1 || safetensors_count(s) > 2) abort();
         for (int64_t i = 0; i < safetensors_count(s); i++) {
@@ -38,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         }
         safetensors_close(s);
     }
-    if (fuzz_fine(weights_open(fuzz_directory(), NULL, &w))) weights_close(w);
+    if (fuzz_fine(weights_open(memory_directory, NULL, &w))) weights_close(w);
     return 0;
 }
 

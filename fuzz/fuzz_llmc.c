@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    const char *path = fuzz_file(bytes, n);
+    const char *path = memory_file("file", bytes, n);
     llmc *f;
     bool yes;
     if (fuzz_fine(llmc_is(path, &yes)) && fuzz_fine(llmc_open(path, &f))) llmc_close(f);

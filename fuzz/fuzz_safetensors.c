@@ -8,7 +8,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     safetensors *s;
-    if (!fuzz_fine(safetensors_open(fuzz_file(bytes, n), &s))) return 0;
+    if (!fuzz_fine(safetensors_open(memory_file("file", bytes, n), &s))) return 0;
     for (int64_t i = 0; i < safetensors_count(s); i++) {
         const safetensors_entry *e = safetensors_entry_at(s, i);
         if (e->bytes < 0 || e->bytes > (int64_t)n || safetensors_find(s, e->name) != i) abort();

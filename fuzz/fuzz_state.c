@@ -29,9 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
                       .unset = (char[]){OPTIONS},
                       .samples_per_step = 4,
                       .data = 0x1234};
-    fuzz_beside("state.json", NULL, 0);
-    fuzz_file(bytes, n);
-    if (fuzz_fine(run_state_resume(fuzz_directory(), &c))) abort(); /* there are no tensors */
+    memory_file("state.json", bytes, n);
+    if (fuzz_fine(run_state_resume(memory_directory, &c))) abort(); /* there are no tensors */
     if (c.step < 0 || c.log_bytes < 0) abort();
     return 0;
 }

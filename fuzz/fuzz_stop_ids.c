@@ -8,7 +8,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     stop_ids ids;
-    if (!fuzz_fine(stop_ids_read(fuzz_file(bytes, n), &ids))) return 0;
+    if (!fuzz_fine(stop_ids_read(memory_file("file", bytes, n), &ids))) return 0;
     for (int i = 0; i < ids.n; i++)
         if (ids.id[i] < 0) abort();
     return 0;

@@ -14,9 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         "\"<unk>\","
         "\"vocab\":{\"<unk>\":0,\"\xe2\x96\x81\":1,\"t\":2},\"merges\":[]}}";
     bpe *v;
-    const char *path = fuzz_beside("tokenizer.json", vocabulary, sizeof vocabulary - 1);
-    fuzz_beside("tokenizer_config.json", NULL, 0);
-    fuzz_file(bytes, n);
+    const char *path = memory_file("tokenizer.json", vocabulary, sizeof vocabulary - 1);
+    memory_file("tokenizer_config.json", bytes, n);
     if (!fuzz_fine(bpe_open(path, &v))) return 0;
     if (bpe_end_of_text(v) < -1 || bpe_end_of_text(v) >= bpe_size(v)) abort();
     bpe_close(v);

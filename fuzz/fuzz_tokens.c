@@ -12,7 +12,7 @@ enum { VOCAB = 1000, BLOCK = 64, BLOCKS = 16 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    const char *path = fuzz_file(bytes, n);
+    const char *path = memory_file("file", bytes, n);
     token_set *set;
     batches *b;
     int32_t ids[BLOCK], next[BLOCK];

@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         if (!data) abort();
         p.row[i].value = tensor_of(data, F32, p.row[i].spec.shape);
     }
-    fuzz_fine(vit_read(fuzz_file(bytes, n), &c, &p, n % 2, &dev, &head));
+    fuzz_fine(vit_read(memory_file("file", bytes, n), &c, &p, n % 2, &dev, &head));
     for (int i = 0; i < p.n; i++)
         free(p.row[i].value.data);
     vit_kind.destroy(m);

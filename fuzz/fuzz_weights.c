@@ -43,10 +43,9 @@ static void read_all(const weights *w, bool widen)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     weights *w;
-    fuzz_beside("config.json", config, sizeof config - 1);
-    fuzz_beside("model.safetensors", NULL, 0);
-    fuzz_file(bytes, n);
-    if (!fuzz_fine(weights_open(fuzz_directory(), NULL, &w))) return 0;
+    memory_file("config.json", config, sizeof config - 1);
+    memory_file("model.safetensors", bytes, n);
+    if (!fuzz_fine(weights_open(memory_directory, NULL, &w))) return 0;
     read_all(w, n % 2);
     weights_close(w);
     return 0;

@@ -51,7 +51,7 @@ static inline void fuzz_encode(const bpe *v)
 static inline int fuzz_vocabulary(const uint8_t *bytes, size_t n)
 {
     bpe *v;
-    if (!fuzz_fine(bpe_open(fuzz_file(bytes, n), &v))) return 0;
+    if (!fuzz_fine(bpe_open(memory_file("file", bytes, n), &v))) return 0;
     fuzz_encode(v);
     bpe_close(v);
     return 0;

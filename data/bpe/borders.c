@@ -37,7 +37,7 @@ static error *note(borders *b, const uint8_t *bytes, size_t n)
 
 static error *fill_borders(borders *b, const bpe *v)
 {
-    TRY(pair_map_init(&b->other, 1 << 12));
+    TRY(pair_map_init(&b->other, 0)); /* most vocabularies have few of them, or thousands */
     for (int32_t id = 0; id < v->size; id++) {
         size_t n;
         const uint8_t *bytes = bpe_token(v, id, &n);
