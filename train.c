@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "base/process_memory.h"
 #include "train/choose_device.h"
+#include "train/epochs.h"
 #include "plan/memory_search.h"
 #include "train/loop.h"
 #include "plan/plan_report.h"
@@ -37,9 +38,16 @@ static error *print_json(const trainer *t)
     return NULL;
 }
 
+static void tell_vocab(const options *o)
+{
+    if (o->vocab_taken && !o->json)
+        printf("--vocab %lld, as the tokenizer of --train-data has\n", (long long)o->model.vocab);
+}
+
 static error *show_plan(const trainer *t)
 {
     tuning_tell(t->o);
+    tell_vocab(t->o);
     TRY(t->o->json ? print_json(t) : plan_print(t, stdout));
     const char *out = t->o->out, *beside = t->o->plan_beside;
     if (out) TRY(plan_write(t));
@@ -57,6 +65,7 @@ static void tell_trained(const trainer *t)
     if (trained < all)
         printf("trained: %lld parameters%s\n", (long long)trained,
                t->params.adapted ? ", of adapters" : "");
+    tell_vocab(t->o);
     tuning_tell(t->o);
 }
 
@@ -168,6 +177,7 @@ static error *run_on(options *o, device *dev)
     o->device = device_choice_of(dev);
     error *e = o->train_data.n ? NULL : the_task->default_data(o);
     if (!e && o->memory) e = fit(o, dev);
+    if (!e) e = epochs_take(o);
     e = comm_agree(o->comm, e ? e : trainer_plan(o, the_task->kind, &t));
     if (!e) e = comm_agree(o->comm, device_prepare(dev, o->training.attention));
     if (!e) e = ranks_join(o->comm, dev);

@@ -21,6 +21,7 @@ typedef enum {
     RNG_AUGMENT = 7,
     RNG_MIX = 8,
     RNG_REGROW = 9,
+    RNG_SETS = 10,
     RNG_CROP = 20, /* images: see data/images/augment.h */
     RNG_JITTER = 21,
     RNG_ERASE = 22,

@@ -4,55 +4,60 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "data/mixture.h"
+
 typedef struct {
     source base;
-    token_set *set;
-    batches *windows;
+    mixture *sets;
     int64_t seq;
 } text_source;
 
 static error *text_read(source *base, int64_t first, int64_t count, void *inputs, void *targets)
 {
-    return batches_read(((text_source *)base)->windows, first, count, inputs, targets);
+    if (base->packed) return internal_error("packed windows are read with their starts");
+    return mixture_read(((text_source *)base)->sets, first, count, inputs, targets, NULL);
 }
 
 static error *text_read_packed(source *base, int64_t first, int64_t count, void *inputs,
                                void *targets, int32_t *starts)
 {
-    return batches_read_packed(((text_source *)base)->windows, first, count, inputs, targets,
-                               starts);
+    return mixture_read(((text_source *)base)->sets, first, count, inputs, targets, starts);
 }
 
 static int64_t text_learned(const source *base, int64_t first, int64_t count)
 {
-    return batches_learned(((const text_source *)base)->windows, first, count);
+    return mixture_learned(((const text_source *)base)->sets, first, count);
 }
 
 static error *text_fingerprint(const source *base, const fingerprint *known, fingerprint *out)
 {
-    return tokens_fingerprint(((const text_source *)base)->set, known, out);
+    return mixture_fingerprint(((const text_source *)base)->sets, known, out);
 }
 
 /* Shards that are shorter than a window. */
 static int64_t text_unused(const source *base, char *why, size_t size)
 {
     const text_source *s = (const text_source *)base;
-    int all = base->packed ? 0 : tokens_shards(s->set), few = 0, first = -1;
-    for (int i = 0; i < all; i++)
-        if (tokens_count(s->set, i) <= s->seq && !few++) first = i;
+    const char *example = NULL;
+    int all = 0, few = 0;
+    for (int k = 0; k < mixture_sets(s->sets) && !base->packed; k++) {
+        const token_set *set = mixture_set(s->sets, k);
+        all += tokens_shards(set);
+        for (int i = 0; i < tokens_shards(set); i++)
+            if (tokens_count(set, i) <= s->seq && !few++) example = tokens_path(set, i);
+    }
     if (few)
         snprintf(
             why, size,
             "%d of %d token shards have less than the %lld + 1 tokens of a window, such as '%s'",
-            few, all, (long long)s->seq, tokens_path(s->set, first));
+            few, all, (long long)s->seq, example);
     return few;
 }
 
 static void text_close(source *base)
 {
     text_source *s = (text_source *)base;
-    batches_close(s->windows);
-    tokens_close(s->set);
+    mixture_close(s->sets);
     free(s);
 }
 
@@ -69,15 +74,14 @@ error *text_source_open(const char *const *patterns, int n, int64_t vocab, int64
     TRY(alloc_array(&s, 1, sizeof *s));
     s->base.ops = &ops;
     s->seq = seq;
-    error *e = tokens_open(patterns, n, vocab, &s->set);
-    if (!e) e = batches_open(s->set, seq, batch, order, seed, &s->windows);
+    error *e = mixture_open(patterns, n, vocab, seq, batch, order, seed, &s->sets);
     if (e) {
         text_close(&s->base);
         return e;
     }
-    s->base.count = batches_windows(s->windows);
-    s->base.packed = batches_packed(s->windows);
-    batches_about(s->windows, s->base.about, sizeof s->base.about);
+    s->base.count = mixture_windows(s->sets);
+    s->base.packed = mixture_packed(s->sets);
+    mixture_about(s->sets, s->base.about, sizeof s->base.about);
     *out = &s->base;
     return NULL;
 }

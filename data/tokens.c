@@ -12,34 +12,30 @@
 
 #include "base/files.h"
 #include "base/grow.h"
+#include "base/text_ends.h"
+#include "data/token_pattern.h"
 #include "data/tokens_format.h"
 
 enum { BLOCK = 4096 }; /* tokens converted at a time */
 
-typedef struct {
-    char *path;
-    int fd, width;                 /* bytes of a token: 2 or 4 */
-    int64_t n_tokens, n_documents; /* n_documents: 0 of a plain one */
-    bool marked;
-} shard;
-
 struct token_set {
-    shard *shards; /* (n) */
+    token_shard *shards; /* (n) */
     size_t n, capacity;
     int64_t vocab_size;
 };
 
 /* What is wrong with a file whose header does not say that it is a shard. */
-static error *check_kind(shard *s, const tokens_header *h)
+static error *check_kind(token_shard *s, const tokens_header *h)
 {
     const tokens_kind *kind = tokens_kind_of(h->magic);
     if (!kind)
         return user_error("wrong magic number %" PRId32
                           " (a token shard has %d, %d, %d or %d): make shards from text with "
-                          "./tokenize",
+                          "./tokenize; if it is nothing but ids, give raw16:FILE or raw32:FILE",
                           h->magic, TOKENS_MAGIC_16, TOKENS_MAGIC_32, TOKENS_MAGIC_MARKED_16,
                           TOKENS_MAGIC_MARKED_32);
-    s->width = kind->width;
+    s->type = kind->width == 2 ? ID_U16 : ID_U32;
+    s->first = sizeof *h;
     s->marked = kind->marked;
     if (h->version == kind->version) return NULL;
     return user_error("format version %" PRId32 ", where %" PRId32 " is known: make the shard "
@@ -47,9 +43,9 @@ static error *check_kind(shard *s, const tokens_header *h)
                       h->version, kind->version);
 }
 
-static error *check_size(const shard *s, int64_t size)
+static error *check_size(const token_shard *s, int64_t size)
 {
-    int64_t wanted = (int64_t)sizeof(tokens_header) + s->n_tokens * s->width;
+    int64_t wanted = (int64_t)sizeof(tokens_header) + s->n_tokens * id_bytes(s->type);
     if (s->marked) wanted += s->n_documents * 4 + (s->n_tokens + 7) / 8;
     if (s->n_tokens < 0)
         return user_error("wrong size: the header claims %" PRId64 " tokens: make the shard again "
@@ -69,22 +65,35 @@ static error *check_size(const shard *s, int64_t size)
     return NULL;
 }
 
-static error *check_shard(shard *s)
+static error *check_header(token_shard *s, int64_t size)
 {
-    struct stat status;
     tokens_header h;
-    if (fstat(s->fd, &status) != 0) return user_error("%s: check the disk", strerror(errno));
-    if (!S_ISREG(status.st_mode))
-        return user_error("not a regular file: name a token shard made by ./tokenize");
-    if (status.st_size < (off_t)sizeof h)
+    if (size < (int64_t)sizeof h)
         return user_error("wrong size: %" PRId64 " bytes are too few for the header of a token "
                           "shard: make shards from text with ./tokenize",
-                          (int64_t)status.st_size);
+                          size);
     TRY(file_pread(s->fd, s->path, &h, sizeof h, 0));
     TRY(check_kind(s, &h));
     s->n_tokens = h.n_tokens;
     s->n_documents = s->marked ? h.n_documents : 0;
-    return check_size(s, status.st_size);
+    return check_size(s, size);
+}
+
+static error *check_shard(token_shard *s, token_form form)
+{
+    struct stat status;
+    uint8_t head[8] = {0};
+    if (fstat(s->fd, &status) != 0) return user_error("%s: check the disk", strerror(errno));
+    if (!S_ISREG(status.st_mode))
+        return user_error("not a regular file: name a token shard made by ./tokenize");
+    s->foreign = true;
+    if (form) return tokens_check_raw(s, form, status.st_size);
+    if (tokens_are_megatron(s->path)) return tokens_check_megatron(s, status.st_size);
+    size_t n = status.st_size < 8 ? (size_t)status.st_size : 8;
+    TRY(file_pread(s->fd, s->path, head, n, 0));
+    if (tokens_are_npy(head, n)) return tokens_check_npy(s, status.st_size);
+    s->foreign = false;
+    return check_header(s, status.st_size);
 }
 
 static error *open_failed(const char *path)
@@ -96,11 +105,11 @@ static error *open_failed(const char *path)
     return user_error("cannot open the token shard '%s': %s: %s", path, strerror(number), mend);
 }
 
-static error *add_shard(token_set *t, const char *path)
+static error *add_shard(token_set *t, const char *path, token_form form)
 {
     TRY(grow_array(&t->shards, &t->capacity, t->n + 1, sizeof *t->shards));
-    shard *s = &t->shards[t->n];
-    *s = (shard){.path = strdup(path)};
+    token_shard *s = &t->shards[t->n];
+    *s = (token_shard){.path = strdup(path)};
     if (!s->path) return user_error("out of memory: no room for the name '%s'", path);
     error *e = file_check_regular(path);
     s->fd = e ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would make us wait */
@@ -110,7 +119,7 @@ static error *add_shard(token_set *t, const char *path)
         return error_context(e, "token shard '%s'", path);
     }
     t->n++;
-    return error_context(check_shard(s), "token shard '%s'", path);
+    return error_context(check_shard(s, form), "token shard '%s'", path);
 }
 
 static int by_name(const void *a, const void *b)
@@ -118,9 +127,9 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static error *add_matches(token_set *t, const char *pattern)
+static error *add_files(token_set *t, const char *pattern, token_form form)
 {
-    if (access(pattern, F_OK) == 0 || !strpbrk(pattern, "*?[")) return add_shard(t, pattern);
+    if (access(pattern, F_OK) == 0 || !strpbrk(pattern, "*?[")) return add_shard(t, pattern, form);
     glob_t found;
     int status = glob(pattern, GLOB_NOSORT, NULL, &found); /* its own order depends on the locale */
     if (status == GLOB_NOMATCH)
@@ -133,8 +142,25 @@ static error *add_matches(token_set *t, const char *pattern)
     qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, by_name);
     error *e = NULL;
     for (size_t i = 0; i < found.gl_pathc && !e; i++)
-        e = add_shard(t, found.gl_pathv[i]);
+        e = add_shard(t, found.gl_pathv[i], form);
     globfree(&found);
+    return e;
+}
+
+static error *add_matches(token_set *t, const char *word)
+{
+    token_pattern *p;
+    TRY(alloc_array(&p, 1, sizeof *p));
+    error *e = token_pattern_parse(word, p);
+    size_t n = e ? 0 : strlen(p->path);
+    /* of a pair the index may be named, too */
+    if (!e && !p->form && text_ends(p->path, ".idx")) {
+        memcpy(p->path + n - 4, ".bin", 4);
+        if (!strpbrk(p->path, "*?[") && !tokens_are_megatron(p->path))
+            memcpy(p->path + n - 4, ".idx", 4);
+    }
+    if (!e) e = add_files(t, p->path, p->form);
+    free(p);
     return e;
 }
 
@@ -189,23 +215,60 @@ int64_t tokens_count(const token_set *s, int shard_index)
     return s->shards[shard_index].n_tokens;
 }
 
-static error *read_block(const token_set *t, const shard *s, int64_t first, size_t n, int32_t *ids)
+static error *no_such_token(const token_set *t, const token_shard *s, int64_t at, int64_t id)
 {
-    uint32_t wide[BLOCK];
-    uint16_t narrow[BLOCK];
-    int64_t offset = (int64_t)sizeof(tokens_header) + first * s->width;
-    void *to = s->width == 2 ? (void *)narrow : (void *)wide;
-    TRY(error_context(file_pread(s->fd, s->path, to, n * (size_t)s->width, offset),
+    return user_error("token shard '%s': token %" PRId64 " is %" PRId64
+                      ", but the vocabulary has %" PRId64
+                      " tokens: use the vocabulary that the shard was made with",
+                      s->path, at, id, t->vocab_size);
+}
+
+/* n ids of a type to int64, from bytes of any alignment */
+#define WIDEN(TYPE)                                                                                \
+    for (size_t i = 0; i < n; i++) {                                                               \
+        TYPE id;                                                                                   \
+        memcpy(&id, from + i * sizeof id, sizeof id);                                              \
+        to[i] = (int64_t)id;                                                                       \
+    }
+
+static void widen_ids(id_type type, const uint8_t *from, size_t n, int64_t *to)
+{
+    switch (type) {
+    case ID_U8:
+        WIDEN(uint8_t)
+        break;
+    case ID_U16:
+        WIDEN(uint16_t)
+        break;
+    case ID_U32:
+        WIDEN(uint32_t)
+        break;
+    case ID_I16:
+        WIDEN(int16_t)
+        break;
+    case ID_I32:
+        WIDEN(int32_t)
+        break;
+    case ID_I64:
+    case ID_TYPES:
+        WIDEN(int64_t)
+        break;
+    }
+}
+
+static error *read_block(const token_set *t, const token_shard *s, int64_t first, size_t n,
+                         int32_t *ids)
+{
+    uint8_t bytes[BLOCK * ID_MOST_BYTES];
+    int64_t wide[BLOCK];
+    size_t each = (size_t)id_bytes(s->type);
+    TRY(error_context(file_pread(s->fd, s->path, bytes, n * each, s->first + first * (int64_t)each),
                       "token %" PRId64, first));
+    widen_ids(s->type, bytes, n, wide);
     for (size_t i = 0; i < n; i++) {
-        uint32_t id = s->width == 2 ? narrow[i] : wide[i];
-        if (id >= t->vocab_size)
-            return user_error("token shard '%s': token %" PRId64 " is %" PRIu32
-                              ", but the vocabulary "
-                              "has %" PRId64 " tokens: use the vocabulary that the shard was made "
-                              "with",
-                              s->path, first + (int64_t)i, id, t->vocab_size);
-        ids[i] = (int32_t)id;
+        if (wide[i] < 0 || wide[i] >= t->vocab_size)
+            return no_such_token(t, s, first + (int64_t)i, wide[i]);
+        ids[i] = (int32_t)wide[i];
     }
     return NULL;
 }
@@ -214,7 +277,7 @@ error *tokens_read(const token_set *t, int shard_index, int64_t first, int64_t c
 {
     if (shard_index < 0 || shard_index >= tokens_shards(t))
         return internal_error("shard %d of %d", shard_index, tokens_shards(t));
-    const shard *s = &t->shards[shard_index];
+    const token_shard *s = &t->shards[shard_index];
     if (first < 0 || count < 0 || first > s->n_tokens || count > s->n_tokens - first)
         return internal_error("tokens %" PRId64 " + %" PRId64 " of %" PRId64 " in '%s'", first,
                               count, s->n_tokens, s->path);
@@ -225,13 +288,31 @@ error *tokens_read(const token_set *t, int shard_index, int64_t first, int64_t c
     return NULL;
 }
 
-error *tokens_fingerprint(const token_set *t, const fingerprint *known, fingerprint *out)
+/* How files of others are read counts, too. */
+static uint64_t add_types(uint64_t also, const token_set *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        const uint32_t how[] = {(uint32_t)i, t->shards[i].type};
+        if (t->shards[i].foreign) also = fingerprint_add(also, how, sizeof how);
+    }
+    return also;
+}
+
+error *tokens_fingerprint(const token_set *const *sets, int n, uint64_t also,
+                          const fingerprint *known, fingerprint *out)
 {
     fingerprint_file *files;
-    TRY(alloc_array(&files, t->n, sizeof *files));
-    for (size_t i = 0; i < t->n; i++)
-        files[i] = (fingerprint_file){.path = t->shards[i].path, .fd = t->shards[i].fd};
-    error *e = fingerprint_files(files, (int64_t)t->n, 0, known, out);
+    int64_t all = 0, k = 0;
+    for (int i = 0; i < n; i++)
+        all += (int64_t)sets[i]->n;
+    TRY(alloc_array(&files, (size_t)all, sizeof *files));
+    for (int i = 0; i < n; i++) {
+        for (size_t j = 0; j < sets[i]->n; j++)
+            files[k++] =
+                (fingerprint_file){.path = sets[i]->shards[j].path, .fd = sets[i]->shards[j].fd};
+        also = add_types(also, sets[i]);
+    }
+    error *e = fingerprint_files(files, all, also, known, out);
     free(files);
     return e;
 }
@@ -243,14 +324,14 @@ int64_t tokens_documents(const token_set *s, int shard_index)
     return s->shards[shard_index].n_documents;
 }
 
-static int64_t end_of_ids(const shard *s)
+static int64_t end_of_ids(const token_shard *s)
 {
-    return (int64_t)sizeof(tokens_header) + s->n_tokens * s->width;
+    return (int64_t)sizeof(tokens_header) + s->n_tokens * id_bytes(s->type);
 }
 
 error *tokens_document_starts(const token_set *t, int shard_index, int32_t *starts)
 {
-    const shard *s = &t->shards[shard_index];
+    const token_shard *s = &t->shards[shard_index];
     size_t n = (size_t)s->n_documents;
     TRY(file_pread(s->fd, s->path, starts, n * sizeof *starts, end_of_ids(s)));
     starts[n] = (int32_t)s->n_tokens;
@@ -265,7 +346,7 @@ error *tokens_document_starts(const token_set *t, int shard_index, int32_t *star
 error *tokens_learned(const token_set *t, int shard_index, int64_t first, int64_t count,
                       uint8_t *learned)
 {
-    const shard *s = &t->shards[shard_index];
+    const token_shard *s = &t->shards[shard_index];
     uint8_t bits[BLOCK / 8 + 1];
     if (!s->marked || first < 0 || count < 0 || count > s->n_tokens - first)
         return internal_error("the mask of tokens %" PRId64 " + %" PRId64, first, count);
@@ -298,7 +379,7 @@ bool tokens_look_marked(const char *const *patterns, int n)
 bool tokens_is_shard(const char *path)
 {
     tokens_header h;
-    shard s = {0};
+    token_shard s = {0};
     int64_t bytes;
     int fd;
     error *e = file_open(path, &fd, &bytes);

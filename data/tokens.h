@@ -12,6 +12,8 @@
  *       20261129  1       uint16 ids                                                int32 of      bit i % 8 of
  *       20261130  1       uint32 ids                                                each document byte i / 8
  *
+ * Files of other programs are read, too (token_shard.h).
+ *
  * A shard holds 1 to 2^31 - 1 tokens.  A training set is any number of shards, together a
  * token_set.  It is read by pread, not mapped, so that the text does not count as memory of the
  * run; files stay open, so that one replaced meanwhile does not change a run.  Reading changes no
@@ -25,15 +27,17 @@
 #include <stdint.h>
 
 #include "base/fingerprint.h"
+#include "data/token_shard.h"
 
 /* ---- reading ---- */
 
 typedef struct token_set token_set;
 
 /* Opens the shards that the patterns name, in the order of the patterns, each pattern's files
- * sorted by name.  A pattern is a file's name or, if there is no such file, a glob(3) pattern.
+ * sorted by name.  A pattern is a file's name or, if there is no such file, a glob(3) pattern; raw16:
+ * or raw32: before it, and a weight after it, which does not count here, see token_pattern.h.
  * Checks of every shard: it can be read, magic, version, size = header + tokens, at least one
- * token.  User errors name the file and how to mend it.  vocab_size (1..2^31 - 1) is the number of
+ * token; of other programs' files see token_shard.h.  User errors name the file and how to mend it.  vocab_size (1..2^31 - 1) is the number of
  * tokens that the reader knows; ids are compared with it when they are read. */
 error *tokens_open(const char *const *patterns /* (n) */, int n, int64_t vocab_size,
                    token_set **out) NODISCARD;
@@ -48,8 +52,9 @@ int64_t tokens_count(const token_set *s, int shard); /* tokens in that shard */
 error *tokens_read(const token_set *s, int shard, int64_t first, int64_t count,
                    int32_t *ids /* (count) */) NODISCARD;
 
-/* Of all shards, in their order; known: ? see fingerprint_files. */
-error *tokens_fingerprint(const token_set *s, const fingerprint *known, fingerprint *out) NODISCARD;
+/* Of all shards of n sets, in their order, and of `also`; known: ? see fingerprint_files. */
+error *tokens_fingerprint(const token_set *const *sets, int n, uint64_t also,
+                          const fingerprint *known, fingerprint *out) NODISCARD;
 
 /* Documents of a marked shard; 0 if it is a plain one. */
 int64_t tokens_documents(const token_set *s, int shard);

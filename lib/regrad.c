@@ -17,6 +17,7 @@
 #include "plan/plan_report.h"
 #include "run/gather.h"
 #include "train/choose_device.h"
+#include "train/epochs.h"
 #include "train/task.h"
 #include "train/tuning.h"
 
@@ -95,6 +96,7 @@ static error *open_run(regrad_run *r, const char *kind, int n, const char *const
     r->open = true;
     TRY(device_use(&r->dev, o->cpu_kernel, o->products));
     o->device = device_choice_of(&r->dev);
+    TRY(epochs_take(o));
     TRY(trainer_plan(o, o->task->kind, &r->t));
     TRY(device_prepare(&r->dev, o->training.attention));
     TRY(o->task->open(o, true, &r->train));

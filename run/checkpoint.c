@@ -181,6 +181,31 @@ static error *list_name(void *context, const char *name)
     return step < 0 ? NULL : add_known(context, step, UNKNOWN);
 }
 
+/* The largest step below a limit. */
+typedef struct {
+    int64_t limit, step;
+} search;
+
+static error *note_step(void *context, const char *name)
+{
+    search *s = context;
+    int64_t step = step_of(name);
+    if (step < s->limit && step > s->step) s->step = step;
+    return NULL;
+}
+
+int64_t checkpoint_below(const char *directory, int64_t step, char *path)
+{
+    search s = {.limit = step, .step = -1};
+    char name[NAME_LENGTH];
+    error *e = each_name(directory, note_step, &s);
+    step_name(s.step < 0 ? 0 : s.step, name);
+    if (!e) e = path_join(path, directory, name);
+    if (e) s.step = -1; /* there is nothing to be seen there */
+    error_free(e);
+    return s.step;
+}
+
 /* Finds out whether a checkpoint is whole; why not, if asked for and newly found. */
 static error *examine(checkpoints *c, int64_t at, error **why)
 {

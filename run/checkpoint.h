@@ -64,6 +64,10 @@ int64_t checkpoints_latest(const checkpoints *c);
 error *checkpoints_newest(checkpoints *c, void (*report)(void *context, error *why), void *context,
                           char *path /* PATH_LENGTH */, int64_t *step) NODISCARD;
 
+/* The largest N < step of a directory step_N in there, whole or not, and its path; -1 if there is none.  Nothing is
+ * locked: it may be gone or renamed a moment later. */
+int64_t checkpoint_below(const char *directory, int64_t step, char *path /* PATH_LENGTH */);
+
 /* The step of a directory by its name, -1 if that is no checkpoint's. */
 int64_t checkpoint_step(const char *path);
 

@@ -52,6 +52,9 @@ typedef struct {
     char *vocab;              /* ? the tokenizer's file */
     int64_t step;             /* steps done */
     int64_t log_bytes;        /* of log.jsonl then */
+    double best_loss;         /* of evaluations so far; INFINITY: there was none */
+    int64_t best_step;
+    int64_t since_best; /* evaluations since */
 } run_contents;
 
 #endif

@@ -175,6 +175,9 @@ static const value_row values[] = {
     {"program", TAKEN, NULL}, /* compared before all others */
     {"step", TAKEN, NULL},
     {"log_bytes", TAKEN, NULL},
+    {"best_val_loss", TAKEN, NULL},
+    {"best_step", TAKEN, NULL},
+    {"evaluations_since_best", TAKEN, NULL},
     {"samples_per_step", SAME, "give --batch, --accum and ranks with that product"},
     {"samples", SAME, "the place in the data is not that of the step"},
     {"random", SAME, "it was written by another version of this program: use that one"},
@@ -192,6 +195,15 @@ enum { VALUES = sizeof values / sizeof *values };
 
 /* What the training data's number is made by; until 0.9.0 it was another hash, without a name. */
 #define DATA_HASH "xxh3:"
+
+/* The best of its evaluations, if there were any. */
+static bool add_best(cJSON *v, const run_contents *c)
+{
+    return c->best_step <= 0 ||
+           (cJSON_AddNumberToObject(v, "best_val_loss", c->best_loss) &&
+            cJSON_AddNumberToObject(v, "best_step", (double)c->best_step) &&
+            cJSON_AddNumberToObject(v, "evaluations_since_best", (double)c->since_best));
+}
 
 /* The values of a run after c->step steps; cJSON_Delete it. */
 static error *values_of(const run_contents *c, cJSON **out)
@@ -214,6 +226,7 @@ static error *values_of(const run_contents *c, cJSON **out)
               cJSON_AddStringToObject(v, "optimizer", rule->name) &&
               cJSON_AddBoolToObject(v, "previous_gradient", rule->keeps_gradient && c->step > 0) &&
               cJSON_AddStringToObject(v, "data", data);
+    ok = ok && add_best(v, c);
     if (ok && c->adapted) {
         snprintf(data, sizeof data, "%016llx", (unsigned long long)c->base);
         ok = cJSON_AddNumberToObject(v, "adapter_scale", lora_scale(c->adapters.plan)) &&
@@ -270,9 +283,11 @@ static const cJSON *value_then(const cJSON *then, const cJSON *without, const ch
     return old ? old : cJSON_GetObjectItemCaseSensitive(without, name);
 }
 
-/* null is a number that is the optimizer's own, which the optimizer compares; or a text that is not set. */
+/* null is a number that is the optimizer's own, which the optimizer compares, or that it does not have; or a
+ * text that is not set. */
 static bool same_option(const cJSON *then, const cJSON *now)
 {
+    if (then && cJSON_IsNumber(then) && cJSON_IsNull(now)) return true;
     if (!then || cJSON_IsNull(then)) return cJSON_IsNull(now) || (then && cJSON_IsNumber(now));
     return cJSON_Compare(then, now, true);
 }
@@ -338,6 +353,18 @@ static error *take_integer(const char *path, const cJSON *values_then, const cha
     return NULL;
 }
 
+/* A checkpoint may have none: of before its first evaluation, or of an earlier program. */
+static error *take_best(const char *path, const cJSON *then, run_contents *c)
+{
+    const cJSON *loss = cJSON_GetObjectItemCaseSensitive(then, "best_val_loss");
+    if (!loss) return NULL;
+    if (!cJSON_IsNumber(loss))
+        return user_error("%s: best_val_loss is no number: take another checkpoint", path);
+    c->best_loss = loss->valuedouble;
+    TRY(take_integer(path, then, "best_step", &c->best_step));
+    return take_integer(path, then, "evaluations_since_best", &c->since_best);
+}
+
 static error *check_program(const char *path, const cJSON *then, const cJSON *now)
 {
     const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, "program"),
@@ -357,6 +384,7 @@ static error *check_values(const char *path, const cJSON *then, run_contents *c)
     cJSON *now = NULL;
     TRY(take_integer(path, then, "step", &c->step));
     TRY(take_integer(path, then, "log_bytes", &c->log_bytes));
+    TRY(take_best(path, then, c));
     TRY(values_of(c, &now));
     error *e = check_program(path, then, now);
     const cJSON *options_then = cJSON_GetObjectItemCaseSensitive(then, "options"),

@@ -35,7 +35,8 @@ static const struct {
     {"--train-data", "--train-data x_train.bin"},
     {"--val-data", "--val-data x_val.bin"},
     {"--device", "--device cpu"},
-    {NULL, "--seq 8 --batch 2 --steps 6 --warmup 2 --threads 2 --eval-every 3 --eval-batches 2"},
+    {"--epochs", "--steps 6"},
+    {NULL, "--seq 8 --batch 2 --warmup 2 --threads 2 --eval-every 3 --eval-batches 2"},
 };
 
 enum { BASE = sizeof base / sizeof *base };
@@ -132,6 +133,14 @@ static const row rows[] = {
     {"seq", "", "--seq 9", FIRST | PEAK, LR | STEPS, "18 tokens a step"},
     {"accum", "", "--accum 3", FIRST | WEIGHTS, LR | STEPS, "48 tokens a step"},
     {"steps", "", "--steps 7", STEPS | WEIGHTS, FIRST | PEAK, "step     7/7"},
+    {"epochs", "", "--epochs 0.5", STEPS | WEIGHTS, FIRST | PEAK, "step    13/13"},
+    {"stop-after", "--eval-every 1 --lr 0", "--eval-every 1 --lr 0 --stop-after 2", STEPS | VAL,
+     FIRST | PEAK, "ended after step 3: 2 evaluations without gain"},
+    {"log-every", "", "--log-every 4", STEPS, FIRST | PEAK | WEIGHTS | VAL, NULL},
+    {"save-best", "", "--save-best", WRITTEN, TRAINING | VAL | PEAK,
+     "the best so far: wrote out/best/model.safetensors"},
+    {"tensorboard", "", "--tensorboard out/board", WRITTEN, TRAINING | VAL | PEAK, NULL},
+    {"config", "", "--config few.json", LR | WEIGHTS, FIRST | STEPS | PEAK, NULL},
     {"threads", "", "--threads 3", 0, TRAINING | VAL, "3 threads"},
     {"cpu-kernel", "", "--cpu-kernel plain", 0, TRAINING | VAL | PEAK, "2 threads, plain"},
     {"products", "--width 512", "--width 512 --products blas", WEIGHTS, LR | STEPS,
@@ -280,8 +289,9 @@ static run_result run_program(const char *arguments)
         snprintf(path, sizeof path, "out/step_%08d", step);
         append(&r, CHECKPOINTS, access(path, R_OK) ? "-" : "+", 1);
     }
-    static const char *const files[] = {"out/log.jsonl", "out/plan.txt", "out/options.json"};
-    for (int i = 0; i < 3; i++)
+    static const char *const files[] = {"out/log.jsonl", "out/plan.txt", "out/options.json",
+                                        "out/best/model.safetensors", "out/board"};
+    for (int i = 0; i < 5; i++)
         append(&r, WRITTEN, access(files[i], R_OK) ? "-" : "+", 1);
     return r;
 }
@@ -341,6 +351,69 @@ static void test_twice_is_the_same(void **state)
     }
     free_result(&a);
     free_result(&b);
+}
+
+/* What options.json says is the run: read back, it makes the same one, and says the same. */
+static void test_options_are_read_back(void **state)
+{
+    static const char *const some[] = {
+        "--config few.json --seed 5 --optim muon --sample-every 6 --prompt in_the",
+        "--optim adan_r --dtype bf16 --state int8 --state-of all --recompute block --grad-clip 2",
+        "--epochs 0.5 --optim sgd --freeze wte* --freeze wpe* --save-best",
+        "--load earlier --lora 2 --lora-on c_fc", "--batch 4 --width 64 --memory 22549K"};
+    (void)state;
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        run_result r = run_program(some[i]);
+        if (system("rm -rf again && mv out again")) fail();
+        char command[5000];
+        snprintf(command, sizeof command, "'%s' --config again/options.json --out out >text 2>&1",
+                 program);
+        if (system(command)) fail_msg("%s: %s", some[i], command);
+        if (system("cmp again/*model.safetensors out/*model.safetensors && "
+                   "sed 's/\"again\"/\"out\"/' again/options.json | cmp - out/options.json"))
+            fail_msg("%s: another run", some[i]);
+        free_result(&r);
+    }
+}
+
+/* Of a file and the command line, the latter; what is wrong with a file is said by name. */
+static void test_config_and_command_line(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } wrong[] = {
+        {"{\"lrr\": 1}", "--config bad.json: \"lrr\" is no option; the nearest is \"lr\""},
+        {"{\"lr\": \"1\"}", "--config bad.json: \"lr\" must be a number"},
+        {"{\"optim\": 1}", "--config bad.json: \"optim\" must be a text"},
+        {"{\"json\": 1}", "--config bad.json: \"json\" must be true or false"},
+        {"{\"freeze\": \"a\"}", "--config bad.json: \"freeze\" must be a list of texts"},
+        {"{\"freeze\": [1]}", "--config bad.json: \"freeze\" must be a list of texts"},
+        {"{\"batch\": 0}", "--config bad.json: --batch 0: must be between 1 and"},
+        {"{\"batch\": 1.5}", "--config bad.json: --batch 1.5: must be a whole number"},
+        {"{\"config\": \"few.json\"}", "\"config\" in it"},
+        {"{\"epochs\": 1, \"lr\": 1", "is not whole JSON"},
+        {"{\"steps\": 5, \"eval-every\": 0, \"save-best\": true}",
+         "--save-best with --eval-every 0"},
+    };
+    (void)state;
+    size_t n;
+    run_result a = run_program("--lr 0.02"), b = run_program("--config few.json"),
+               c = run_program("--config few.json --lr 0.003"), d = run_program("--lr 0.003");
+    assert_true(equal(&a, &b, bit_index(WEIGHTS)) && equal(&c, &d, bit_index(WEIGHTS)));
+    run_result *all[] = {&a, &b, &c, &d};
+    for (int i = 0; i < 4; i++)
+        free_result(all[i]);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char command[5000];
+        file_write("bad.json", wrong[i].text, strlen(wrong[i].text));
+        snprintf(command, sizeof command, "'%s' --config bad.json >text 2>&1", program);
+        int status = system(command);
+        char *text = (char *)file_read("text", &n);
+        text[n] = 0;
+        if (WEXITSTATUS(status) != 1 || !strstr(text, wrong[i].says))
+            fail_msg("%s: status %d: %s", wrong[i].text, WEXITSTATUS(status), text);
+        free(text);
+    }
 }
 
 /* Which devices there are is the machine's business: cuda works, or says in a line why not. */
@@ -454,6 +527,7 @@ static int open_all(void **state)
     ok(bpe_bytes(&vocab));
     ok(bpe_save(vocab, "x.vocab"));
     bpe_close(vocab);
+    file_write("few.json", "{\"lr\": 0.02, \"load\": null}", 26);
     make_earlier();
     return 0;
 }
@@ -463,6 +537,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_twice_is_the_same),
         cmocka_unit_test(test_each_has_its_effect),
+        cmocka_unit_test(test_options_are_read_back),
+        cmocka_unit_test(test_config_and_command_line),
         cmocka_unit_test(test_device),
         cmocka_unit_test(test_every_option_has_a_row),
     };

@@ -145,7 +145,7 @@ static void test_adapters(void **state)
     refused(state, MODEL AGAIN "--load base --lora 3", "--lora was 2 and is 3 now", "");
     refused(state, MODEL AGAIN "--load base --lora 2 --lora-alpha 9", "--lora-alpha was 4", "");
     refused(state, MODEL AGAIN "--load base --lora 2 --lora-on *c_fc", "--lora-on was []", "");
-    refused(state, MODEL AGAIN "--load base", "--lora was 2 and is 0 now", "");
+    refused(state, MODEL AGAIN "--load base --lora 0", "--lora was 2 and is 0 now", "");
     /* nor with another strength, which a checkpoint of an earlier program does not have */
 #define STRONGER MODEL AGAIN "--load base --adapter first "
     shell(state, "sed -i 's/\"use_rslora\":\tfalse/\"use_rslora\": true/' "
@@ -299,6 +299,45 @@ static void test_refused_changes(void **state)
         refused(state, words, all[i].word1, all[i].word2);
         shell(state, "diff -r run kept"); /* nothing was touched */
     }
+}
+
+/* What is not given is as it was; a file of options comes before it, the command line before both. */
+static void test_options_are_kept(void **state)
+{
+    run_finishes(*state, RUN "--batch 6 --out whole --lr 0.02 --optim lion --seed 4");
+    shell(state, "cp -r whole part && rm -r part/step_00000010 part/model.safetensors");
+    run_finishes(*state, "--out part --resume auto");
+    expect_said(state, "resuming from part/step_00000005");
+    runs_same(*state, "whole", "part", 10);
+    shell(state, "rm -r part/step_00000010 && echo '{\"lr\": 0.03, \"keep\": 1}' >some.json");
+    run_finishes(*state, "--out part --resume auto --config some.json --steps 7");
+    expect_said(state, "--lr was 0.02, from here on 0.03");
+    expect_said(state, "--steps was 10, from here on 7");
+    if (there(state, "part/step_00000005")) fail_msg("--keep of the file is not taken");
+    refused(state, "--out part --resume auto --config some.json --seed 5", "--seed was 4", "");
+    /* batch and accum only together; a given directory has its options, too */
+    refused(state, "--out whole --resume auto --steps 12 --batch 3", "samples_per_step", "");
+    run_finishes(*state, "--out whole --resume whole/step_00000010 --steps 12 --batch 3 --accum 2");
+    shell(state, "rm -r whole part some.json");
+}
+
+/* --save-best and --stop-after know what was before. */
+static void test_best_is_kept(void **state)
+{
+#define STILL MODEL DATA "--batch 6 --eval-every 1 --lr 0 --save-best --stop-after 4 "
+    run_finishes(*state, STILL "--out whole --steps 9 --checkpoint-every 2");
+    expect_said(state, "ended after step 5: 4 evaluations without gain");
+    assert_true(there(state, "whole/step_00000005") &&
+                there(state, "whole/best/model.safetensors"));
+    run_finishes(*state, STILL "--out part --steps 3 --checkpoint-every 3");
+    shell(state, "rm -r part/best");
+    run_finishes(*state, "--out part --resume auto --steps 9");
+    expect_said(state, "ended after step 5: 4 evaluations without gain");
+    assert_false(there(state, "part/best"));          /* none was better than the first */
+    run_finishes(*state, "--out part --resume auto"); /* no step more */
+    expect_said(state, "ended after step 5");
+    refused(state, STILL "--out part --resume auto --eval-every 0", "--save-best", "evaluations");
+    shell(state, "rm -r whole part");
 }
 
 /* Takes lines out of a checkpoint's state.json, as a program had written it that did not know them. */
@@ -612,7 +651,8 @@ int main(void)
         TEST(test_every_byte),      TEST(test_trouble),
         TEST(test_full_disk),       TEST(test_vanished_directory),
         TEST(test_two_processes),   TEST(test_stopped_and_resumed),
-        TEST(test_second_signal),
+        TEST(test_second_signal),   TEST(test_options_are_kept),
+        TEST(test_best_is_kept),
     };
     if (!access("/dev/shm", W_OK)) setenv("TMPDIR", "/dev/shm", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include "train/task.h"
 #include "train/tuning.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,7 @@ error *contents_describe(trainer *t, uint64_t data, run_contents *out)
                           .adapters = tuning_about(o),
                           .program = t->kind->program,
                           .samples_per_step = o->batch * o->accum * comm_size(o->comm),
+                          .best_loss = INFINITY,
                           .data = data};
     error *e = describe_options(o, out);
     if (!e) e = describe_vocab(o, out);

@@ -7,6 +7,7 @@
 #include "run/run_dir.h"
 #include "run/run_state.h"
 #include "run/stop.h"
+#include "run/tensorboard.h"
 #include "train/contents.h"
 #include "train/holdings.h"
 #include "train/mfu.h"
@@ -26,6 +27,7 @@ typedef struct {
     const run_report *reports;
     run_contents contents; /* of the run, for its directory */
     run_dir dir;
+    tensorboard *board;  /* ? of the first rank */
     double step_seconds; /* smoothed */
     double shown;        /* when a line was last shown */
     double peak_flops;   /* of the GPU; NAN on the CPU */
@@ -33,6 +35,7 @@ typedef struct {
     int64_t bad;         /* samples left out, as far as was told */
     int64_t warned;      /* samples read with a warning, likewise */
     bool too_many;       /* of the training data are bad */
+    bool settled;        /* --stop-after: no gain for so many evaluations */
     bool stopped;        /* asked to, by a signal to this process or to another rank's */
 } session;
 
@@ -71,6 +74,9 @@ static error *open_data(session *s)
     const options *o = s->o;
     TRY(o->task->open(o, true, &s->train));
     if (o->val_data.n && o->eval_every > 0) TRY(o->task->open(o, false, &s->val));
+    if (!s->val && (o->save_best || o->stop_after))
+        return user_error("%s: only with --val-data, on which the model is evaluated",
+                          o->save_best ? "--save-best" : "--stop-after");
     return o->task->begin ? o->task->begin(o, &s->own) : NULL;
 }
 
@@ -80,6 +86,7 @@ static void close_session(session *s)
     source_close(s->val);
     if (s->o->task->end) s->o->task->end(s->own);
     run_dir_close(&s->dir);
+    tensorboard_close(s->board);
     contents_free(&s->contents);
 }
 
@@ -132,6 +139,32 @@ static void add_mfu(const session *s, step_record *record)
     record->mfu_palm = tokens * mfu_palm(&o->model, n, length);
 }
 
+/* A disk that is full is no reason to stop training, but no more is written. */
+static void show_board(session *s, int64_t step, const tensorboard_scalar *scalar, int n)
+{
+    error *e = tensorboard_add(s->board, step, scalar, n);
+    if (!e) return;
+    error_warn(error_context(e, "no more is written for TensorBoard, the training continues"));
+    tensorboard_close(s->board);
+    s->board = NULL;
+}
+
+static void show_step_on_board(session *s, const step_record *r)
+{
+    char speed[40];
+    snprintf(speed, sizeof speed, "speed/%s_per_s", r->unit);
+    const tensorboard_scalar all[] = {
+        {"loss/train", r->loss},
+        {"accuracy/train", r->accuracy},
+        {"optimizer/lr", r->lr},
+        {"optimizer/grad_norm", r->grad_norm},
+        {speed, r->units_per_s},
+        {"memory/planned_mib", (double)r->peak_bytes / 1048576.0},
+        {"memory/process_mib", (double)peak_resident_bytes() / 1048576.0},
+    };
+    show_board(s, r->step, all, sizeof all / sizeof *all);
+}
+
 static error *one_step(session *s, int64_t step)
 {
     const options *o = s->o;
@@ -169,8 +202,10 @@ static error *one_step(session *s, int64_t step)
     }
     s->stopped = comm_size(o->comm) > 1 ? result.stop : stop_asked() != NULL;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
-    TRY(run_dir_logged(&s->dir, log_step(s->dir.log, &record)));
-    if (step == s->first || step == o->steps || clock_now() - s->shown > 1) {
+    bool logs = step == 1 || due(o->log_every, step, o->steps);
+    if (logs) TRY(run_dir_logged(&s->dir, log_step(s->dir.log, &record)));
+    if (logs) show_step_on_board(s, &record);
+    if (step == s->first || step == o->steps || (logs && clock_now() - s->shown > 1)) {
         show_step(&record, o->task->unit_3);
         s->shown = clock_now();
     }
@@ -197,6 +232,65 @@ static error *tell_bad(session *s, int64_t step)
     return run_dir_logged(&s->dir, log_value(s->dir.log, step, "bad_samples", (double)bad));
 }
 
+/* The model as it is, into --out or a directory there: by the first rank, while all of them gather what is
+ * sharded. */
+static error *try_model(session *s, const char *within)
+{
+    char inner[PATH_LENGTH];
+    const char *path = NULL;
+    tensor_source room;
+    gather walk = gather_begin(&s->contents.tensors, GATHER_PARAMETERS);
+    error *e = run_dir_path(&s->dir, &path);
+    if (!e && path && within) {
+        e = path_join(inner, path, within);
+        if (!e) e = make_directory(inner, "--save-best");
+        path = inner;
+    }
+    if (!e && path) {
+        e = run_model_write(path, &s->contents, gather_source(&walk, &room));
+        if (!e) e = run_vocab_write(path, &s->contents);
+        if (!e) e = directory_sync(path);
+    }
+    gather_finish(&walk);
+    return e;
+}
+
+/* On a full disk checkpoints give way to it, but for the newest. */
+static error *write_model(session *s, const char *within)
+{
+    error *e = NULL, *lost = NULL;
+    comm_patience(s->o->comm, COMM_DISK_SECONDS);
+    for (bool again = true; again && !lost;) {
+        e = try_model(s, within);
+        lost = run_dir_make_room(&s->dir, &e, &again);
+    }
+    if (lost) error_free(e);
+    return comm_agree(s->o->comm, lost ? lost : e);
+}
+
+/* Counts evaluations without gain; the model of the best so far is kept. */
+static error *note_best(session *s, int64_t step, double loss)
+{
+    run_contents *c = &s->contents;
+    bool gain = loss < c->best_loss;
+    c->since_best = gain ? 0 : c->since_best + 1;
+    if (gain) {
+        c->best_loss = loss;
+        c->best_step = step;
+    }
+    if (!gain || !s->o->save_best) return NULL;
+    TRY(write_model(s, "best"));
+    printf("step %5lld  the best so far: wrote %s/best/%s\n", (long long)step, s->dir.o.path,
+           run_model_file(c));
+    return NULL;
+}
+
+/* --stop-after */
+static bool has_settled(const session *s)
+{
+    return s->o->stop_after > 0 && s->contents.since_best >= s->o->stop_after;
+}
+
 static error *tell_evaluation(session *s, int64_t step, const eval_result *r)
 {
     if (r->stopped) {
@@ -204,6 +298,10 @@ static error *tell_evaluation(session *s, int64_t step, const eval_result *r)
         return NULL;
     }
     TRY(run_dir_logged(&s->dir, log_value(s->dir.log, step, "val_loss", r->loss)));
+    show_board(
+        s, step,
+        (tensorboard_scalar[]){{"loss/validation", r->loss}, {"accuracy/validation", r->accuracy}},
+        2);
     if (isnan(r->accuracy)) {
         printf("step %5lld  validation loss %.4f\n", (long long)step, r->loss);
         return NULL;
@@ -221,6 +319,7 @@ static error *between_steps(session *s, int64_t step)
         eval_result result;
         TRY(trainer_evaluate(s->t, s->val, &result));
         TRY(tell_evaluation(s, step, &result));
+        if (!result.stopped) TRY(note_best(s, step, result.loss));
     }
     TRY(tell_bad(s, step));
     return o->task->between ? o->task->between(s->own, s->t, step) : NULL;
@@ -237,35 +336,6 @@ static error *check_arena(const session *s)
     return NULL;
 }
 
-/* The trained model: by the first rank, while all of them gather what is sharded. */
-static error *try_model(session *s)
-{
-    const char *path = NULL;
-    tensor_source room;
-    gather walk = gather_begin(&s->contents.tensors, GATHER_PARAMETERS);
-    error *e = run_dir_path(&s->dir, &path);
-    if (!e && path) {
-        e = run_model_write(path, &s->contents, gather_source(&walk, &room));
-        if (!e) e = run_vocab_write(path, &s->contents);
-        if (!e) e = directory_sync(path);
-    }
-    gather_finish(&walk);
-    return e;
-}
-
-/* On a full disk checkpoints give way to it, but for the newest. */
-static error *write_model(session *s)
-{
-    error *e = NULL, *lost = NULL;
-    comm_patience(s->o->comm, COMM_DISK_SECONDS);
-    for (bool again = true; again && !lost;) {
-        e = try_model(s);
-        lost = run_dir_make_room(&s->dir, &e, &again);
-    }
-    if (lost) error_free(e);
-    return comm_agree(s->o->comm, lost ? lost : e);
-}
-
 /* At the run's end, whichever it is. */
 static void print_lost_lines(const run_log *log)
 {
@@ -274,19 +344,18 @@ static void print_lost_lines(const run_log *log)
                (long long)log_dropped(log));
 }
 
-static error *finish_run(session *s)
+static error *finish_run(session *s, int64_t step)
 {
-    const options *o = s->o;
     char path[PATH_LENGTH];
     int64_t bytes;
     TRY(check_arena(s));
-    TRY(write_model(s));
+    TRY(write_model(s, NULL));
     TRY(path_join(path, s->dir.o.path, run_model_file(&s->contents)));
     run_log *log = s->dir.log;
     size_t peak = arena_peak(s->t->arena), resident = peak_resident_bytes(),
            high = arena_high_water(s->t->arena);
-    TRY(run_dir_logged(&s->dir, log_value(log, o->steps, "high_water_bytes", (double)high)));
-    TRY(run_dir_logged(&s->dir, log_value(log, o->steps, "resident_bytes", (double)resident)));
+    TRY(run_dir_logged(&s->dir, log_value(log, step, "high_water_bytes", (double)high)));
+    TRY(run_dir_logged(&s->dir, log_value(log, step, "resident_bytes", (double)resident)));
     printf("wrote %s; memory planned %.1f MiB, handed out %.1f MiB, process %.1f MiB\n", path,
            (double)peak / 1048576.0, (double)high / 1048576.0, (double)resident / 1048576.0);
     print_lost_lines(log);
@@ -329,22 +398,35 @@ static error *give_up(session *s, int64_t step)
                       (long long)bad, (long long)s->train->count, s->o->task->samples, why);
 }
 
+static void tell_settled(const session *s, int64_t step)
+{
+    const run_contents *c = &s->contents;
+    printf("ended after step %lld: %lld evaluations without gain; the lowest loss was %.4f, after "
+           "step "
+           "%lld\n",
+           (long long)step, (long long)c->since_best, c->best_loss, (long long)c->best_step);
+}
+
 static error *run_steps(session *s)
 {
     const options *o = s->o;
     int64_t step = s->first - 1;
     s->stopped = comm_size(o->comm) == 1 && stop_asked();
-    while (step < o->steps && !s->stopped) {
+    s->settled = has_settled(s);
+    while (step < o->steps && !s->stopped && !s->settled) {
         TRY(one_step(s, ++step));
         error *e = between_steps(s, step);
         if (e) return s->t->r.dev->async ? error_context(e, "after step %lld", (long long)step) : e;
         if (comm_size(o->comm) == 1) s->stopped = stop_asked() || s->too_many;
         s->stopped |= s->t->stop_agreed;
-        bool last = step == o->steps; /* nobody keeps it else */
-        if (due(o->checkpoint_every, step, o->steps) && (last || !s->stopped)) keep(s, step);
+        s->settled = has_settled(s);
+        bool last = step == o->steps || s->settled; /* nobody keeps it else */
+        if (due(o->checkpoint_every, step, last ? step : o->steps) && (last || !s->stopped))
+            keep(s, step);
     }
     const char *by = stop_asked() ? stop_asked() : "another rank";
-    if (step == o->steps) return finish_run(s);
+    if (s->settled) tell_settled(s, step);
+    if (step == o->steps || s->settled) return finish_run(s, step);
     return s->too_many ? give_up(s, step) : stop(s, step, by);
 }
 
@@ -405,6 +487,10 @@ static error *run_session(session *s, device *dev)
     TRY(begin(s, dev));
     tell_unused(s);
     s->first = s->contents.step + 1;
+    error *e = NULL;
+    if (o->tensorboard && comm_rank(o->comm) == 0)
+        e = tensorboard_open(o->tensorboard, s->first, &s->board);
+    TRY(comm_agree(o->comm, e));
     int64_t per_step = units_per_step(o), epoch = s->train->count * o->task->units(o);
     printf("%lld %s a step, %lld in an epoch; %lld steps = %.2f epochs\n", (long long)per_step,
            o->task->unit, (long long)epoch, (long long)o->steps,

@@ -42,6 +42,11 @@ CONDITION(has_no_out, !o->out)
 CONDITION(plans_ranks, o->ranks > 1)
 CONDITION(starts_ranks, o->gpus > 1)
 CONDITION(names_master, o->master_name)
+CONDITION(by_steps, o->steps > 0)
+CONDITION(by_epochs, o->epochs > 0)
+CONDITION(saves_best, o->save_best)
+CONDITION(stops_early, o->stop_after > 0)
+CONDITION(evaluates_never, !o->eval_every)
 /* resolved */
 CONDITION(on_cuda, o->device == DEVICE_CUDA)
 CONDITION(several_sizes, o->n_sizes > 1)
@@ -99,6 +104,15 @@ static const conflict given[] = {
      "--gpus {gpus} with --plan: give --ranks {gpus}, which plans one of them"},
     {{plans_beside, trains}, NULL, BESIDE},
     {{plans_beside, has_no_out}, NULL, BESIDE},
+    {{by_steps, by_epochs},
+     NULL,
+     "--epochs {epochs} with --steps {steps}: each says how long to train; leave one out"},
+    {{saves_best, evaluates_never},
+     NULL,
+     "--save-best with --eval-every 0: what is best is known by evaluations"},
+    {{stops_early, evaluates_never},
+     NULL,
+     "--stop-after {stop-after} with --eval-every 0: it counts evaluations"},
     {{as_json, trains}, NULL, "--json: only with --plan; a run writes log.jsonl by itself"},
 };
 

@@ -43,6 +43,8 @@ typedef struct {
     const char *when_unset; /* shown as the default when the number is 0 or NAN */
 } option_row;
 
+enum { MAX_ROWS = 96 };
+
 #define FIELD(f) offsetof(options, f)
 
 /* How many rows there are for a task, and row i of them. */
@@ -59,5 +61,9 @@ static inline void *option_field(options *o, const option_row *row)
 
 /* Its value as it is given; false: it has none to show (flags, lists). */
 bool option_print(options *o, const option_row *row, char *out, size_t room);
+
+/* Its value, if that is within the row's limits; `text` is as it was written, for a user error. */
+error *option_take_number(const option_row *row, double value, const char *text,
+                          options *o) NODISCARD;
 
 #endif

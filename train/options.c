@@ -4,6 +4,7 @@
 #include "io/adapter_file.h"
 #include "train/conflicts.h"
 #include "train/option_values.h"
+#include "train/options_file.h"
 #include "train/task.h"
 #include "train/tuning.h"
 
@@ -108,7 +109,12 @@ static const option_row common[] = {
      SILENT, 0, FIELD(stream_rate), 0, 1e9, NULL},
     {"batch", "N", "samples in a micro-batch", INTEGER, DATA, SPLIT, 0, FIELD(batch), 1, 1e6, NULL},
     {"accum", "N", "micro-batches in a step", INTEGER, DATA, SPLIT, 0, FIELD(accum), 1, 1e6, NULL},
-    {"steps", "N", "steps to train", INTEGER, RUN, TOLD, 0, FIELD(steps), 1, 1e9, NULL},
+    {"steps", "N", "steps to train", INTEGER, RUN, TOLD, 0, FIELD(steps), 1, 1e9, "200"},
+    {"epochs", "X", "passes over the training data to train, instead of --steps; 0 = off", REAL,
+     RUN, TOLD, 0, FIELD(epochs), 0, 1e6, NULL},
+    {"stop-after", "N",
+     "end the run after so many evaluations in a row without a lower loss; 0 = off", INTEGER, RUN,
+     TOLD, 0, FIELD(stop_after), 0, 1e6, NULL},
     {"device", "WHERE", "cpu, cuda, or auto: cuda where there is a GPU", TEXT, RUN, TOLD, 0,
      FIELD(device_name), 0, 0, NULL},
     {"attention", "HOW",
@@ -137,12 +143,24 @@ static const option_row common[] = {
     {"keep", "K", "checkpoints to keep: the newest whole ones", INTEGER, RUN, SILENT, 0,
      FIELD(keep), 1, 1e6, NULL},
     {"resume", "auto|DIR",
-     "resume from the newest whole checkpoint of this run (begin, if there is none), or from DIR",
+     "resume from the newest whole checkpoint of this run (begin, if there is none), or from DIR; "
+     "what is not given is as it was",
      TEXT, RUN, SILENT, 0, FIELD(resume), 0, 0, "off"},
+    {"save-best", NULL,
+     "after an evaluation with the lowest loss so far, write the model to OUT/best", FLAG, OUTPUT,
+     SILENT, 0, FIELD(save_best), 0, 0, NULL},
+    {"log-every", "N", "steps between lines of log.jsonl; the first and the last have theirs",
+     INTEGER, OUTPUT, SILENT, 0, FIELD(log_every), 1, 1e9, NULL},
+    {"tensorboard", "DIR",
+     "write loss, validation loss, learning rate, speed and memory for TensorBoard, too", TEXT,
+     OUTPUT, SILENT, 0, FIELD(tensorboard), 0, 0, "off"},
+    {"config", "FILE.json",
+     "options from a file, such as a run's options.json; what is given here wins", TEXT, RUN,
+     SILENT, 0, FIELD(config), 0, 0, "none"},
     {"out", "DIR",
      "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
      "go",
-     TEXT, OUTPUT, SILENT, 0, FIELD(out), 0, 0, "runs/train; with --plan: nothing is written"},
+     TEXT, OUTPUT, SILENT, 0, FIELD(out), 0, 0, DEFAULT_OUT "; with --plan: nothing is written"},
     {"zero", "STAGE",
      "of what each rank keeps but its part: 0 nothing, 1 states, 2 and gradients, 3 and parameters",
      INTEGER, RANKS, SILENT, 0, FIELD(zero), 0, 3, NULL},
@@ -166,7 +184,7 @@ static const option_row common[] = {
      NULL},
 };
 
-enum { COMMON = sizeof common / sizeof *common, MAX_ROWS = 96, KEY_BASE = 1000, KEY_HELP = '?' };
+enum { COMMON = sizeof common / sizeof *common, KEY_BASE = 1000, KEY_HELP = '?' };
 
 static const options defaults = {
     .model_name = NULL,
@@ -198,10 +216,10 @@ static const options defaults = {
     .attention = "flash",
     .batch = 16,
     .accum = 1,
-    .steps = 200,
     .seed = 1,
     .eval_every = 50,
     .keep = 2,
+    .log_every = 1,
     .watchdog = 25,
     .ranks = 1,
     .gpus = 1,
@@ -239,13 +257,10 @@ options options_unset(const task *t)
 
 /* ---- numbers ---- */
 
-static error *parse_number(const option_row *row, const char *text, options *o)
+error *option_take_number(const option_row *row, double value, const char *text, options *o)
 {
-    char *end;
-    errno = 0;
-    double value = strtod(text, &end);
     bool integer = row->type == INTEGER;
-    if (end == text || *end || errno || isnan(value) || (integer && value != floor(value)))
+    if (isnan(value) || (integer && value != floor(value)))
         return user_error("--%s %s: must be a %s", row->name, text,
                           integer ? "whole number" : "number");
     if (value < row->least || value > row->most)
@@ -258,6 +273,14 @@ static error *parse_number(const option_row *row, const char *text, options *o)
     return NULL;
 }
 
+static error *parse_number(const option_row *row, const char *text, options *o)
+{
+    char *end;
+    errno = 0;
+    double value = strtod(text, &end);
+    return option_take_number(row, end == text || *end || errno ? (double)NAN : value, text, o);
+}
+
 /* ---- argp ---- */
 
 typedef struct {
@@ -265,6 +288,7 @@ typedef struct {
     pattern_list *open; /* the list that plain arguments belong to: the shell expands globs too */
     int room;           /* of a list in o->words: no more than there are arguments */
     int lists;          /* begun so far */
+    bool *given;        /* (option_count): which rows were */
     error *failure;
 } parse_state;
 
@@ -315,9 +339,10 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 {
     parse_state *s = state->input;
     const option_row *row = row_of_key(s->o->task, key);
-    if (row)
+    if (row) {
+        s->given[key - KEY_BASE] = true;
         s->failure = take_option(s, row, arg);
-    else if (key == ARGP_KEY_ARG)
+    } else if (key == ARGP_KEY_ARG)
         s->failure = s->open ? add_pattern(s, arg)
                              : user_error("%s: not an option (--help lists them)", arg);
     else if (key == ARGP_KEY_ERROR && !s->failure)
@@ -417,7 +442,7 @@ static void list_rows(const task *t, struct argp_option *list)
         (struct argp_option){.name = "help", .key = KEY_HELP, .doc = "show this list", .group = -1};
 }
 
-static error *run_argp(int argc, char **argv, options *o)
+static error *run_argp(int argc, char **argv, options *o, bool *given)
 {
     struct argp_option list[MAX_ROWS + OPTION_GROUPS + 2] = {0};
     if (option_count(o->task) > MAX_ROWS)
@@ -428,7 +453,7 @@ static error *run_argp(int argc, char **argv, options *o)
                         .parser = on_key,
                         .help_filter = full_help,
                         .doc = "Train a transformer inside one planned block of memory."};
-    parse_state s = {.o = o, .room = argc};
+    parse_state s = {.o = o, .room = argc, .given = given};
     /* in order: a plain argument belongs to the list option before it */
     error_t status =
         argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_IN_ORDER, NULL, &s);
@@ -559,12 +584,17 @@ static error *resolve_optimizer(options *o)
     return optim_resolve(c, o->accum, &o->policy_reason);
 }
 
+void options_take_steps(options *o, int64_t steps)
+{
+    o->steps = o->schedule.steps = steps;
+    o->schedule.warmup = o->warmup < 0 ? tuning_warmup(o) : o->warmup;
+}
+
 static error *resolve_schedule(options *o)
 {
     TRY(schedule_find(o->schedule_name, &o->schedule.kind));
     o->schedule.lr = isnan(o->lr) ? tuning_lr(o) : o->lr;
-    o->schedule.warmup = o->warmup < 0 ? tuning_warmup(o) : o->warmup;
-    o->schedule.steps = o->steps;
+    options_take_steps(o, o->steps);
     o->schedule.final_fraction = o->final_lr_fraction;
     return NULL;
 }
@@ -600,6 +630,7 @@ static error *resolve(options *o)
 {
     int where;
     TRY(options_refuse_given(o));
+    if (!o->steps) o->steps = DEFAULT_STEPS; /* with --epochs: until the data is known */
     TRY(o->task->resolve(o));
     TRY(recompute_parse(o->recompute, o->model.layers, &o->training.recompute));
     TRY(check_products(o));
@@ -610,14 +641,16 @@ static error *resolve(options *o)
     TRY(resolve_allow(o));
     TRY(one_of("device", o->device_name, device_choice_names, DEVICE_CHOICES, &where));
     o->device = (device_choice)where;
-    if (!o->out && !o->plan) o->out = "runs/train";
+    if (!o->out && !o->plan) o->out = DEFAULT_OUT;
     return options_refuse(o);
 }
 
 error *options_parse(const task *t, int argc, char **argv, options *out)
 {
+    bool given[MAX_ROWS] = {false};
     *out = options_unset(t);
-    error *e = run_argp(argc, argv, out);
+    error *e = run_argp(argc, argv, out, given);
+    if (!e) e = options_take_files(out, given);
     if (!e) e = resolve(out);
     if (e) options_free(out);
     return e;
@@ -629,4 +662,6 @@ void options_free(options *o)
     o->adapter_file = NULL;
     free(o->words);
     o->words = NULL;
+    option_files_free(o->files);
+    o->files = NULL;
 }

@@ -12,7 +12,9 @@
 #include "optim/schedule.h"
 #include "train/choose_device.h"
 
-enum { MAX_PATTERNS = 4096, MAX_LISTS = 8, MOST_SIZES = 16 };
+enum { MAX_PATTERNS = 4096, MAX_LISTS = 8, MOST_SIZES = 16, DEFAULT_STEPS = 200 };
+
+#define DEFAULT_OUT "runs/train"
 
 typedef struct {
     const char *const *pattern; /* (n) */
@@ -24,7 +26,8 @@ typedef struct adapter_file adapter_file; /* io/adapter_file.h */
 
 typedef struct {
     const task *task;
-    const char **words; /* ? what the lists have; copies of these options have the same */
+    const char **words;        /* ? what the lists have; copies of these options have the same */
+    struct option_file *files; /* ? what came from files, likewise (options_file.h) */
     /* model */
     const char *model_name;
     const char *load; /* DIR or FILE of a trained model; NULL: initial values */
@@ -41,6 +44,7 @@ typedef struct {
     dtype type;                                                   /* resolved */
     master_form master;                                           /* resolved */
     int64_t layers, heads, width, context, vocab;                 /* 0: the preset's */
+    bool vocab_taken;                                             /* resolved: from the data */
     model_config model;                                           /* resolved */
     training_policy training;                                     /* resolved */
     /* images */
@@ -78,7 +82,9 @@ typedef struct {
     unsigned allow_masters, allow_states; /* resolved: bits 1 << master_form, 1 << state_form */
     double product_rate, stream_rate;     /* GFLOP/s, GB/s; 0: measured */
     /* the run */
-    int64_t batch, seq, accum, steps;
+    int64_t batch, seq, accum;
+    int64_t steps;   /* 0: not given; resolved, and with --epochs by options_take_steps */
+    double epochs;   /* 0: by steps */
     int64_t longest; /* --seq as it was given; 0: not */
     const char *device_name;
     device_choice device;              /* resolved */
@@ -87,8 +93,12 @@ typedef struct {
     int64_t eval_every, eval_batches, sample_every, sample_tokens;
     const char *prompt, *out; /* out: NULL with --plan, if nothing is to be written */
     const char *plan_beside;  /* ? another optimizer, for the picture */
-    int64_t checkpoint_every, keep;
-    const char *resume; /* NULL, "auto" or a checkpoint's directory */
+    int64_t checkpoint_every, keep, log_every;
+    int64_t stop_after; /* evaluations without gain; 0: never */
+    bool save_best;
+    const char *tensorboard; /* ? a directory */
+    const char *config;      /* ? a file of options */
+    const char *resume;      /* NULL, "auto" or a checkpoint's directory */
     bool no_cuda_graph, plan, json;
     /* ranks */
     int64_t zero, ranks, gpus, bucket, watchdog;
@@ -102,6 +112,9 @@ extern const char *const master_names[MASTER_FORMS], *const state_names[STATE_FO
 /* argv -> options.  --help prints and exits; everything else comes back as an error. */
 error *options_parse(const task *t, int argc, char **argv, options *out) NODISCARD;
 void options_free(options *o); /* of these, not of copies; argv stays the caller's */
+
+/* So many steps, now that it is known how many --epochs are. */
+void options_take_steps(options *o, int64_t steps);
 
 /* --recompute LEVEL for all layers, as if it had been given. */
 void options_recompute(options *o, recompute_level level);

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "train/task.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,20 @@ static bool add_option(cJSON *object, const option_row *row, options *o)
     return true;
 }
 
+/* Numbers that the optimizer does not have are not set; nor, in a run, what chose others that are. */
+static void leave_out(options *o)
+{
+    unsigned has = rule_at(o->optim.rule)->options;
+    for (int i = 0; i < option_count(o->task); i++) {
+        const option_row *row = option_row_at(o->task, i);
+        if (!row->of || row->of & has) continue;
+        if (row->type == REAL) *(double *)option_field(o, row) = NAN;
+        if (row->type == INTEGER) *(int64_t *)option_field(o, row) = 0;
+    }
+    o->config = NULL;
+    if (!o->plan) o->memory = o->allow = NULL;
+}
+
 static error *print_rows(options *o, char **out)
 {
     cJSON *object = cJSON_CreateObject();
@@ -85,6 +100,7 @@ error *options_json(const options *given, char **out)
     o.newton_schulz = o.optim.newton_schulz_steps;
     o.gradients = grad_policy_name(o.optim.gradients);
     if (o.type == BF16) o.master_name = master_names[o.master];
+    leave_out(&o);
     return print_rows(&o, out);
 }
 

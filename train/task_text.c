@@ -1,6 +1,8 @@
 /* task_text.c - the task of learning text: GPT on token shards, with samples of text now and then. */
 #include "base/files.h"
+#include "data/bpe/bpe.h"
 #include "data/text_source.h"
+#include "data/token_pattern.h"
 #include "model/hf/hf.h"
 #include "infer/sampler.h"
 #include "train/task.h"
@@ -58,11 +60,15 @@ static const option_row rows[] = {
     {"context", "N", "longest sequence", INTEGER, MODEL, FIXED, 0, FIELD(context), 1, 1e8,
      "the model's"},
     {"vocab", "N", "number of tokens", INTEGER, MODEL, FIXED, 0, FIELD(vocab), 1, 2e9,
-     "the model's"},
-    {"train-data", "GLOB", "token shards to train on (made by ./tokenize)", LIST, DATA, SILENT, 0,
-     FIELD(train_data), 0, 0, "the demo's"},
-    {"val-data", "GLOB", "token shards to evaluate on", LIST, DATA, SILENT, 0, FIELD(val_data), 0,
-     0, "the demo's"},
+     "as the tokenizer beside --train-data has, if it is there; else the model's"},
+    {"train-data", "GLOB[:WEIGHT]",
+     "token shards to train on (made by ./tokenize; llm.c's, NumPy's .npy, Megatron's .bin with "
+     ".idx; raw16:FILE: "
+     "nothing but ids, as nanoGPT's); with weights on all of them, a mixture of as many samples of "
+     "each",
+     LIST, DATA, SILENT, 0, FIELD(train_data), 0, 0, "the demo's"},
+    {"val-data", "GLOB", "token shards to evaluate on, likewise without weights", LIST, DATA,
+     SILENT, 0, FIELD(val_data), 0, 0, "the demo's"},
     {"seq", "N", "tokens in a sequence", INTEGER, DATA, FIXED, 0, FIELD(seq), 1, 1e8,
      "the context"},
     {"eval-batches", "N", "batches in an evaluation", INTEGER, OUTPUT, SILENT, 0,
@@ -148,10 +154,46 @@ static error *load_model(options *o)
     return NULL;
 }
 
+/* PREFIX.vocab beside PREFIX_train.bin */
+static error *text_tokenizer(const options *o, char *path, size_t size)
+{
+    static const char tail[] = "_train";
+    token_pattern word;
+    TRY(token_pattern_parse(o->train_data.pattern[0], &word));
+    const char *data = word.path, *end = NULL;
+    for (const char *p = strstr(data, tail); p; p = strstr(p + 1, tail))
+        end = p;
+    if (!end)
+        return user_error("--sample-every: %s is not named PREFIX_train.bin, so PREFIX.vocab is "
+                          "not known; use --sample-every 0",
+                          data);
+    snprintf(path, size, "%.*s.vocab", (int)(end - data), data);
+    return NULL;
+}
+
+/* A preset gets the vocabulary that the data was made with, unless somebody says otherwise.  Where that is not
+ * known, or cannot be read, the preset's stays. */
+static void take_vocab(options *o)
+{
+    char path[PATH_LENGTH];
+    bpe *tokenizer = NULL;
+    const char *dot = strrchr(o->model_name, '.');
+    if (o->vocab || !o->train_data.n || (dot && !strcmp(dot, ".json")) || is_pattern(o->model_name))
+        return;
+    error *e = text_tokenizer(o, path, sizeof path);
+    if (!e) e = bpe_open(path, &tokenizer);
+    error_free(e);
+    if (e) return;
+    o->vocab_taken = bpe_size(tokenizer) != o->model.vocab;
+    if (o->vocab_taken) o->vocab = bpe_size(tokenizer);
+    bpe_close(tokenizer);
+}
+
 static error *named_model(options *o)
 {
     if (!o->model_name) o->model_name = gpt_kind.default_model;
     TRY(find_model(o, &o->model));
+    take_vocab(o);
     const model_config sizes = {.layers = o->layers,
                                 .heads = o->heads,
                                 .width = o->width,
@@ -184,6 +226,7 @@ static void text_resolved(options *o)
     o->width = o->model.width;
     o->context = o->model.context;
     o->vocab = o->model.vocab;
+    if (o->load) o->model_name = NULL; /* its files say more than a name */
 }
 
 static int64_t text_units(const options *o)
@@ -231,21 +274,6 @@ static error *text_load(trainer *t, device *dev)
                                             : load_coded(t, w, dev);
     weights_close(w);
     return e ? e : tuning_load(t->o, &t->params, dev);
-}
-
-/* PREFIX.vocab beside PREFIX_train.bin */
-static error *text_tokenizer(const options *o, char *path, size_t size)
-{
-    static const char tail[] = "_train";
-    const char *data = o->train_data.pattern[0], *end = NULL;
-    for (const char *p = strstr(data, tail); p; p = strstr(p + 1, tail))
-        end = p;
-    if (!end)
-        return user_error("--sample-every: %s is not named PREFIX_train.bin, so PREFIX.vocab is "
-                          "not known; use --sample-every 0",
-                          data);
-    snprintf(path, size, "%.*s.vocab", (int)(end - data), data);
-    return NULL;
 }
 
 /* ---- samples of text ---- */

@@ -8,7 +8,7 @@ status=0
 
 packages='tokenizers==0.23.3 transformers==5.24.0 safetensors==0.8.0 tiktoken==0.14.0 sentencepiece==0.2.3
           mistral-common==1.13.1 dashscope==2.0.2 llama-models==0.3.0 torch==2.15.0
-          jinja2==3.1.6'
+          jinja2==3.1.6 tensorboard==2.21.0 numpy==2.4.6'
 
 # have PACKAGE==VERSION...: is each of them there?
 have() {
@@ -29,6 +29,8 @@ n=${PEER_TEXTS:-10000}
 for test in against_tokenizers against_programs patterns models; do
     $venv/bin/python test/peers/$test.py "$n" || status=1
 done
+$venv/bin/python test/peers/board.py "${BUILD:-build/release}"/{train_gpt,tokenize} || status=1
+$venv/bin/python test/peers/npy.py "${BUILD:-build/release}"/train_gpt || status=1
 $venv/bin/python test/transformers_reference.py "${BUILD:-build/release}" || status=1
 
 # chat templates of published models, which the source of a package has a folder of
