@@ -1,7 +1,8 @@
 /* error.h - errors are values.
  *
  * A function that can fail returns `error *`: NULL when all went well, else one object that
- * says what, where and how to mend it.  Nothing below train.c and the tools prints or exits:
+ * says what, where and how to mend it.  Nothing below train.c and the tools exits,
+ * or reports an error:
  *
  *     error *load(const char *path)              int main(...)
  *     {                                          {

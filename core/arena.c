@@ -280,8 +280,13 @@ void arena_begin(arena *a, const char *name)
     while (p < a->programs + a->n_programs && strcmp(p->name, name))
         p++;
     bool known = p < a->programs + a->n_programs;
-    if (a->current || known == a->recording || (!known && a->n_programs == MAX_PROGRAMS)) {
+    if (a->current || known == a->recording) {
         fail(a, internal_error("program %s begins where it may not", name));
+        return;
+    }
+    if (!known && a->n_programs == MAX_PROGRAMS) {
+        fail(a, internal_error("program %s is one more than %d: raise MAX_PROGRAMS", name,
+                               MAX_PROGRAMS));
         return;
     }
     if (!known) {

@@ -6,8 +6,8 @@
  * products three times (they are rearranged first), and an attention's scores, which never reach
  * memory, count as operations only.
  */
-#ifndef REGRAD_COUNT_H
-#define REGRAD_COUNT_H
+#ifndef REGRAD_COST_H
+#define REGRAD_COST_H
 
 #include "core/ops.h"
 

@@ -79,8 +79,6 @@ typedef struct {
 
 /* c (m,n) = x y + beta c with x (m,k), y (k,n); a t after a letter: that one is stored transposed.
  * beta is 0 or 1. */
-void few_xyt(int64_t m, int64_t n, int64_t k, panel x, panel y, float *c,
-             int64_t ldc); /* m <= PRODUCT_FEW */
 void small_xy(int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc);
 void small_xyt(int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c,
                int64_t ldc);

@@ -125,15 +125,3 @@ bool product_few(device *dev, const product *p)
              each < AT_ONCE ? AT_ONCE / each : 1, few_range, p);
     return true;
 }
-
-void few_xyt(int64_t m, int64_t n, int64_t k, panel x, panel y, float *c, int64_t ldc)
-{
-    for (int64_t j = 0; j < n; j += TILE_COLS) {
-        _Alignas(64) float tile[FEW * TILE_COLS];
-        int64_t cols = min64(TILE_COLS, n - j);
-        few_tile(m, k, (operand){x.data, x.ld, 1, F32}, (operand){y.data, 1, y.ld, F32}, j, cols,
-                 tile);
-        for (int64_t r = 0; r < m; r++)
-            memcpy(c + r * ldc + j, tile + r * TILE_COLS, (size_t)cols * sizeof *c);
-    }
-}

@@ -9,8 +9,8 @@
  * A row of a tile is `pitch` floats long, an odd number: lanes that read one column of TILE rows
  * meet 32 different banks.
  */
-#ifndef REGRAD_CUDA_ATTENTION_H
-#define REGRAD_CUDA_ATTENTION_H
+#ifndef REGRAD_CUDA_FLASH_H
+#define REGRAD_CUDA_FLASH_H
 
 #include "cuda/gpu.h"
 

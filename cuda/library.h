@@ -1,7 +1,8 @@
 /* library.h - NVIDIA's libraries are loaded when they are needed: a program built for GPUs starts
  * where there are none.
  */
-#pragma once
+#ifndef REGRAD_CUDA_LIBRARY_H
+#define REGRAD_CUDA_LIBRARY_H
 
 #include "base/error.h"
 
@@ -17,3 +18,5 @@ error *library_open(const char *file, const char *product, void **out) NODISCARD
 
 /* Writes the address of a function to *into, a pointer to it.  User error if there is none. */
 error *library_take(void *library, const char *file, const char *function, void *into) NODISCARD;
+
+#endif

@@ -6,7 +6,8 @@
  *
  * A block is as many samples as were asked for the first time; which samples it holds depends on its
  * number alone, so the number of workers changes nothing but the time.  Reading on somewhere else
- * starts afresh there; a block of another size is read at once, by the reader.
+ * starts afresh there; a block of another size is read at once, by the reader.  There is one reader: one
+ * thread at a time may read.
  */
 #ifndef REGRAD_PREFETCH_H
 #define REGRAD_PREFETCH_H

@@ -1,6 +1,6 @@
 /* find_tokenizer.h - which file says what a model's tokens are. */
-#ifndef REGRAD_TOKENIZER_H
-#define REGRAD_TOKENIZER_H
+#ifndef REGRAD_FIND_TOKENIZER_H
+#define REGRAD_FIND_TOKENIZER_H
 
 #include "data/bpe/bpe.h"
 #include "model/config.h"

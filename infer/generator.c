@@ -40,15 +40,8 @@ static error *build(generator *g, int64_t stride)
     return arena_plan(g->arena);
 }
 
-error *generator_plan(const model_kind *kind, const model_config *c, int64_t stride,
-                      const device_kind *on, generator **out)
-{
-    return generator_plan_adapted(kind, c, NULL, stride, on, out);
-}
-
-error *generator_plan_adapted(const model_kind *kind, const model_config *c,
-                              const adapter_file *adapters, int64_t stride, const device_kind *on,
-                              generator **out)
+error *generator_plan(const model_kind *kind, const model_config *c, const adapter_file *adapters,
+                      int64_t stride, const device_kind *on, generator **out)
 {
     generator *g = NULL;
     TRY(alloc_array(&g, 1, sizeof *g));

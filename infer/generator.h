@@ -29,13 +29,9 @@ typedef struct {
     scorer scorer;
 } generator;
 
-/* stride: 0 to generate, else the scorer's. */
-error *generator_plan(const model_kind *kind, const model_config *c, int64_t stride,
-                      const device_kind *on, generator **out) NODISCARD;
-/* The same with adapters beside the model, if there are any (NULL: none); they must outlive it. */
-error *generator_plan_adapted(const model_kind *kind, const model_config *c,
-                              const adapter_file *adapters, int64_t stride, const device_kind *on,
-                              generator **out) NODISCARD;
+/* adapters: ? beside the model; they must outlive it.  stride: 0 to generate, else the scorer's. */
+error *generator_plan(const model_kind *kind, const model_config *c, const adapter_file *adapters,
+                      int64_t stride, const device_kind *on, generator **out) NODISCARD;
 error *generator_commit(generator *g, device *dev, const weights *w, bool widen) NODISCARD;
 void generator_destroy(generator *g); /* before the device is closed; NULL is fine */
 

@@ -6,8 +6,8 @@
  *   FILE.index.json        the same, in several files
  *   FILE                   a model file of llm.c's, known by its first bytes
  */
-#ifndef REGRAD_WEIGHTS_H
-#define REGRAD_WEIGHTS_H
+#ifndef REGRAD_MODEL_FILE_H
+#define REGRAD_MODEL_FILE_H
 
 #include "params/params.h"
 #include "io/safetensors.h"

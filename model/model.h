@@ -2,8 +2,8 @@
  *
  * Each model exports a `model_kind`; a task (train/task.h) joins it to its data.
  */
-#ifndef REGRAD_MODEL_KIND_H
-#define REGRAD_MODEL_KIND_H
+#ifndef REGRAD_MODEL_H
+#define REGRAD_MODEL_H
 
 #include "params/params.h"
 #include "model/config.h"

@@ -10,8 +10,8 @@
  *
  * How many rows each has is in the parameter table (param_spec.part_rows).
  */
-#ifndef REGRAD_NAMES_H
-#define REGRAD_NAMES_H
+#ifndef REGRAD_TENSOR_NAMES_H
+#define REGRAD_TENSOR_NAMES_H
 
 #include <stdbool.h>
 

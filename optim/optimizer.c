@@ -120,10 +120,15 @@ static bool by_matrix(const optimizer *o, int id)
     return o->info->sees == BY_MATRIX && o->r->params->row[id].spec.hidden;
 }
 
+/* Of all parameters but those. */
+static rule_id element_rule(const optimizer *o)
+{
+    return o->info->sees == BY_MATRIX ? rule_named(o->info->others) : o->c.rule;
+}
+
 static rule_id rule_of(const optimizer *o, int id)
 {
-    return o->info->sees == BY_MATRIX && !by_matrix(o, id) ? rule_named(o->info->others)
-                                                           : o->c.rule;
+    return by_matrix(o, id) ? o->c.rule : element_rule(o);
 }
 
 const rule_info *optimizer_rule_of(const optimizer *o, int i)
@@ -332,15 +337,13 @@ static void update_one(optimizer *o, int id, fold_part part)
 /* Several at once, by one operation, but for those whose rule sees whole matrices. */
 static void update_some(optimizer *o, const int *ids, int n)
 {
-    rule_id rule = o->c.rule;
     int64_t items = 0;
     for (int i = 0; i < n; i++) {
         if (!o->r->params->row[ids[i]].own || by_matrix(o, ids[i])) continue;
-        rule = rule_of(o, ids[i]);
         if (!o->c.fused) norms_of(o, ids[i], ids[i] + 1);
         prepare(o, ids[i], &o->items[items++]);
     }
-    if (items) apply(o, rule, items, FOLD_ALL);
+    if (items) apply(o, element_rule(o), items, FOLD_ALL);
     for (int i = 0; i < n; i++)
         if (o->r->params->row[ids[i]].own && by_matrix(o, ids[i])) apply_by_matrix(o, ids[i]);
 }
@@ -378,13 +381,9 @@ static void update_all(optimizer *o)
     int64_t n = 0;
     if (norm_first) norms_of(o, 0, p->n);
     if (o->c.clip > 0) clip(o, o->slots, params_divided(p));
-    rule_id rule = o->c.rule;
-    for (int i = 0; i < p->n; i++) {
-        if (!owned(&p->row[i]) || by_matrix(o, i)) continue;
-        rule = rule_of(o, i);
-        prepare(o, i, &o->items[n++]);
-    }
-    apply(o, rule, n, FOLD_ALL);
+    for (int i = 0; i < p->n; i++)
+        if (owned(&p->row[i]) && !by_matrix(o, i)) prepare(o, i, &o->items[n++]);
+    apply(o, element_rule(o), n, FOLD_ALL);
     for (int i = 0; i < p->n; i++)
         if (!by_matrix(o, i)) give_back(o, i);
     for (int i = 0; i < p->n; i++) {

@@ -7,11 +7,6 @@
 
 static const char *const names[SCHEDULE_COUNT] = {"cosine", "linear", "constant", "wsd"};
 
-const char *schedule_name(schedule_kind kind)
-{
-    return names[kind];
-}
-
 error *schedule_find(const char *name, schedule_kind *out)
 {
     for (int i = 0; i < SCHEDULE_COUNT; i++)

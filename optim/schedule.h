@@ -33,7 +33,6 @@ typedef struct {
     double final_fraction;
 } schedule;
 
-const char *schedule_name(schedule_kind kind);
 error *schedule_find(const char *name, schedule_kind *out) NODISCARD;
 double schedule_lr(const schedule *s, int64_t step);
 

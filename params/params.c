@@ -583,7 +583,11 @@ tensor param_use(run *r, int id)
 void param_done(run *r, int id)
 {
     param *row = &r->params->row[id];
-    row->readers--;
+    if (--row->readers < 0) {
+        char name[80];
+        device_fail(r->dev, internal_error("%s is done with more often than it is used",
+                                           param_text(row, name, sizeof name)));
+    }
     if (!row->readers && expands(r->params, id)) arena_drop(r->arena, &row->value);
     finish_if_complete(r, row, id);
 }

@@ -18,8 +18,8 @@
  * 1 has no more gradients than stage 2.  A gather at stage 3 holds one tensor, and only between the
  * hooks: forward and backward are two gathers, the tied embedding's two uses two more.
  */
-#ifndef REGRAD_DIST_ZERO_H
-#define REGRAD_DIST_ZERO_H
+#ifndef REGRAD_SHARDED_BACKING_H
+#define REGRAD_SHARDED_BACKING_H
 
 #include "params/params.h"
 

@@ -42,8 +42,8 @@
  *
  * Reproducible: what is drawn is a function of seed, matrix and step.
  */
-#ifndef REGRAD_SPARSE_H
-#define REGRAD_SPARSE_H
+#ifndef REGRAD_SPARSE_BACKING_H
+#define REGRAD_SPARSE_BACKING_H
 
 #include "params/params.h"
 

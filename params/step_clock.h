@@ -15,8 +15,8 @@
  * instead, and to add the differences when the step is over; nothing else has to change.  Until then
  * the trainer says NAN of its phases, which the log writes as null.
  */
-#ifndef REGRAD_PHASES_H
-#define REGRAD_PHASES_H
+#ifndef REGRAD_STEP_CLOCK_H
+#define REGRAD_STEP_CLOCK_H
 
 typedef enum { PHASE_OTHER, PHASE_FORWARD, PHASE_BACKWARD, PHASE_OPTIMIZER, PHASE_COUNT } phase;
 

@@ -14,7 +14,6 @@
 #include "ranks/mpi.h"
 #include "base/bf16.h"
 #include "base/clock.h"
-#include "ranks/mpi_env.h"
 
 #include <limits.h>
 #include <mpi.h>
@@ -389,16 +388,6 @@ static const comm_ops mpi_table = {.name = "mpi",
                                    .close = mpi_close};
 
 /* ---- opening ---- */
-
-bool mpi_started(void)
-{
-    return started_by_mpirun();
-}
-
-bool mpi_built_in(void)
-{
-    return true;
-}
 
 static error *state_alloc(int size, mpi_state **out)
 {

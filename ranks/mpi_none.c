@@ -1,16 +1,5 @@
 /* mpi_none.c - a build without MPI; see mpi.h */
 #include "ranks/mpi.h"
-#include "ranks/mpi_env.h"
-
-bool mpi_started(void)
-{
-    return started_by_mpirun();
-}
-
-bool mpi_built_in(void)
-{
-    return false;
-}
 
 error *mpi_open(comm *out)
 {

@@ -9,8 +9,8 @@
  *
  * This carries control messages only: NCCL's unique id at the start, agreements, who is where.  Tensors are NCCL's.
  */
-#ifndef REGRAD_DIST_WIRE_H
-#define REGRAD_DIST_WIRE_H
+#ifndef REGRAD_TCP_H
+#define REGRAD_TCP_H
 
 #include "ranks/comm.h"
 

@@ -348,7 +348,8 @@ static error *take_integer(const char *path, const cJSON *values_then, const cha
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(values_then, name);
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble < 9e15))
-        return user_error("%s: %s is no number of ours: take another checkpoint", path, name);
+        return user_error("%s: %s is not a number that a run writes: take another checkpoint", path,
+                          name);
     *out = (int64_t)item->valuedouble;
     return NULL;
 }

@@ -8,7 +8,7 @@
 #
 # And no family of models is named where models compute: it is a row of options (model/config.h); no
 # option is without a heading in --help and without what a resume does with it (train/option_row.h).
-# A function fits a screen: 60 lines.
+# A function fits a screen: 60 lines.  A header's guard has its name.
 #
 # The text is read, not compiled, so this holds for every configuration.  Then each rule is broken in a
 # copy of the tree, and each time the check must say so.
@@ -56,6 +56,7 @@ BEGIN {
 }
 function wrong(check, text) { print check "\t" file ":" FNR " " text }
 function directory(path) { return sub("/[^/]*$", "", path) ? path : "." }
+function name_of(path) { sub(/.*\//, "", path); sub(/\.h$/, "", path); return path }
 function layer(path,    d) { d = directory(path); sub("^test/.*", "test", d); return d }
 
 FNR == 1 {
@@ -66,12 +67,20 @@ FNR == 1 {
         if (name in named) wrong("names", "has the name of " named[name])
         named[name] = file
     }
+    guard = ""
     body = 0
     code = file ~ /\.(c|h|def|cu|cuh)$/
     library = code && file !~ /^(train\.c$|lib\/example\.c$|tools\/|test\/|fuzz\/)/
     inside = 0
 }
 /TO[D]O|FIX[M]E/ { wrong("marks", $0) }
+
+# what keeps a header from being read twice has the header's name
+file ~ /\.h$/ && file !~ /^test\/cudasim\/include\// && /^#(ifndef|pragma once)/ && !guard {
+    guard = $2
+    expected = toupper(name_of(file)) "_H"
+    if (substr(guard, length(guard) - length(expected) + 1) != expected) wrong("names", guard " is not " expected)
+}
 !code { next }
 
 # a function fits a screen; tests have tables in theirs, and a probe is read once from top to bottom
@@ -219,6 +228,7 @@ breaks resume train/task_text.c '    {"new", NULL, "help", FLAG, SILENT, 0, FIEL
 breaks names train/rng.c '/* another */'
 breaks names train/zz.c 'static error_t parse_option(int key, char *arg, struct argp_state *state)'
 breaks names train/zz.c 'ROW_FN int parse_option('
+breaks names core/rng_new.h '#ifndef REGRAD_RNG_OLD_H'
 breaks length base/rng.h "$(printf 'static void f(void)\n{\n'; yes '    g();' | head -61; echo '}')"
 
 exit $bad

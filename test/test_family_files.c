@@ -195,7 +195,7 @@ static generator *open_generator(const char *dir, bool widen, device *dev)
     weights *w;
     generator *g;
     ok(weights_open(dir, NULL, &w));
-    ok(generator_plan(&gpt_kind, weights_model(w), 0, &cpu_kind, &g));
+    ok(generator_plan(&gpt_kind, weights_model(w), NULL, 0, &cpu_kind, &g));
     ok(generator_commit(g, dev, w, widen));
     weights_close(w);
     return g;
@@ -234,7 +234,7 @@ static void check_half(const char *dir, device *dev)
     small_run s;
     char arguments[400], file[320], again[320];
     ok(weights_open(dir, NULL, &w));
-    ok(generator_plan(&gpt_kind, weights_model(w), 0, &cpu_kind, &g));
+    ok(generator_plan(&gpt_kind, weights_model(w), NULL, 0, &cpu_kind, &g));
     fails(generator_commit(g, dev, w, false), "BF16", "--widen");
     weights_close(w);
     generator_destroy(g);
@@ -294,7 +294,7 @@ static void check_contradiction(const cJSON *family, const char *dir, device *de
     cJSON_AddBoolToObject(config, "tie_word_embeddings", !tied);
     write_files(wrong, dir, PLAIN, dev);
     ok(weights_open(dir, NULL, &w));
-    ok(generator_plan(&gpt_kind, weights_model(w), 0, &cpu_kind, &g));
+    ok(generator_plan(&gpt_kind, weights_model(w), NULL, 0, &cpu_kind, &g));
     fails(generator_commit(g, dev, w, false), "lm_head.weight", "tie_word_embeddings");
     generator_destroy(g);
     weights_close(w);

@@ -53,7 +53,7 @@ static generator *load(const small_run *s, int64_t stride, device *dev)
     generator *g;
     weights *w;
     must(weights_open(s->directory, NULL, &w));
-    must(generator_plan(&gpt_kind, weights_model(w), stride, &cpu_kind, &g));
+    must(generator_plan(&gpt_kind, weights_model(w), NULL, stride, &cpu_kind, &g));
     must(cpu_device(2, dev));
     must(generator_commit(g, dev, w, false));
     weights_close(w);

@@ -300,7 +300,7 @@ static error *start(session *s, int64_t stride)
 {
     TRY(device_open(s->o->device, (int)s->o->numbers[THREADS], stderr, &s->dev));
     s->open = true;
-    TRY(generator_plan_adapted(&gpt_kind, &s->config, s->adapters, stride, s->dev.kind, &s->g));
+    TRY(generator_plan(&gpt_kind, &s->config, s->adapters, stride, s->dev.kind, &s->g));
     return generator_commit(s->g, &s->dev, s->weights, s->o->widen);
 }
 

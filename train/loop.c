@@ -132,7 +132,7 @@ static error *find_peak(session *s, device *dev)
 static void add_mfu(const session *s, step_record *record)
 {
     const options *o = s->o;
-    int64_t units = o->task->units(o), length = units > 1 ? units : o->model.context;
+    int64_t units = o->task->units(o), length = o->task->positions(o);
     double tokens = record->units_per_s / (double)units * (double)length / s->peak_flops;
     int64_t n = params_count(&s->t->params);
     record->mfu_llmc = tokens * mfu_llmc(&o->model, n, length);
@@ -367,12 +367,15 @@ static void keep(session *s, int64_t step)
 {
     error *e = run_dir_checkpoint(&s->dir, step);
     comm *c = s->o->comm;
-    if (e && c && c->told)
+    if (!e) {
+        printf("step %5lld  checkpoint\n", (long long)step);
+        return;
+    }
+    if (c && c->told)
         error_free(e);
-    else if (e)
+    else
         error_warn(error_context(e, "no checkpoint of step %lld", (long long)step));
-    if (e && c) c->agreed = c->told = false;
-    if (!e) printf("step %5lld  checkpoint\n", (long long)step);
+    if (c) c->agreed = c->told = false;
 }
 
 /* After `step`, as far as it came: asked to stop. */

@@ -29,6 +29,8 @@ struct task {
     error *(*resolve)(options *);      /* o->model and o->seq from what was given */
     void (*resolved)(options *);       /* the other way: rows of config.json from o->model */
     int64_t (*units)(const options *); /* in a sample */
+    /* What the model computes for a sample: as many rows of each matrix product. */
+    int64_t (*positions)(const options *);
     error *(*default_data)(options *); /* fills in the demo's data, or says how to make it */
     error *(*open)(const options *, bool training, source **out);
     /* ? What its data takes in memory beside the plan. */

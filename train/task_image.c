@@ -290,6 +290,11 @@ static int64_t image_units(const options *o)
     return 1;
 }
 
+static int64_t image_positions(const options *o)
+{
+    return o->model.context;
+}
+
 static error *image_default_data(options *o)
 {
     static const char *const train[] = {DEMO_TRAIN}, *const val[] = {DEMO_VAL};
@@ -535,6 +540,7 @@ const task image_task = {
     .resolve = image_resolve,
     .resolved = image_resolved,
     .units = image_units,
+    .positions = image_positions,
     .default_data = image_default_data,
     .open = image_open,
     .held = image_held,

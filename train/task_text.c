@@ -329,6 +329,7 @@ const task text_task = {
     .resolve = text_resolve,
     .resolved = text_resolved,
     .units = text_units,
+    .positions = text_units,
     .default_data = text_default_data,
     .open = text_open,
     .tokenizer = text_tokenizer,

@@ -64,7 +64,7 @@ static size_t room_wanted(const trainer *t)
 {
     const options *o = t->o;
     const device_kind *kind = device_kind_at(o->device);
-    int64_t units = o->task->units(o), rows = o->batch * (units > 1 ? units : o->model.context);
+    int64_t rows = o->batch * o->task->positions(o);
     size_t most = 0;
     if (!kind->room_for) return kind->room;
     for (int i = 0; i < t->params.n; i++) {

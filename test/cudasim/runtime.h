@@ -1,6 +1,6 @@
 /* runtime.h - what tests may ask of the emulated runtime beyond CUDA's own calls. */
-#ifndef CUDASIM_RUNTIME_TESTS_H
-#define CUDASIM_RUNTIME_TESTS_H
+#ifndef CUDASIM_TESTS_RUNTIME_H
+#define CUDASIM_TESTS_RUNTIME_H
 
 #include <stdbool.h>
 #include <stddef.h>
