@@ -17,17 +17,18 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { BLOCK = 1 << 18, MOST_BLOCKS = 1 << 17, ALONE = 16 /* blocks for one thread */, TEAM = 8 };
+enum { BLOCK = 1 << 18, ALONE = 16 /* blocks for one thread */, TEAM = 8 };
 
-#define MOST_BYTES INT64_C(10000000000)
+/* What is read at most: a second's worth. */
+enum { MOST_BLOCKS = 1 << 16 /* each may be a file to be opened */ };
+static const int64_t most_bytes = INT64_C(2500000000);
 
 typedef struct {
     const fingerprint_file *file;
     int64_t n;
     int64_t *bytes; /* (n) */
     int64_t *first; /* (n + 1): number of a file's first block */
-    int64_t stride; /* of so many blocks one is read */
-    int64_t chosen; /* so many are */
+    int64_t chosen; /* so many blocks are read */
     uint64_t *hash; /* (chosen) */
 } reading;
 
@@ -65,18 +66,18 @@ static error *stat_all(reading *r, fingerprint *out)
 
 /* ---- what is in them ---- */
 
-static int64_t quotient_up(int64_t a, int64_t b)
+/* How many blocks are read: all, or as many as a start may cost. */
+static int64_t how_many(int64_t blocks, int64_t bytes)
 {
-    return (a + b - 1) / b;
+    if (bytes > most_bytes)
+        blocks = (int64_t)((double)blocks * ((double)most_bytes / (double)bytes));
+    return blocks < MOST_BLOCKS ? blocks : MOST_BLOCKS;
 }
 
-static void choose_blocks(reading *r, int64_t bytes)
+/* The k-th of those that are read; they are spread evenly, by the sizes alone. */
+static int64_t block_at(const reading *r, int64_t k)
 {
-    int64_t blocks = r->first[r->n], by_bytes = quotient_up(bytes, MOST_BYTES),
-            by_blocks = quotient_up(blocks, MOST_BLOCKS);
-    r->stride = by_bytes > by_blocks ? by_bytes : by_blocks;
-    if (r->stride < 1) r->stride = 1;
-    r->chosen = quotient_up(blocks, r->stride);
+    return k * r->first[r->n] / r->chosen;
 }
 
 /* The file that a block is of: the last whose first block is not after it; empty ones have none. */
@@ -107,7 +108,7 @@ static error *read_block(const fingerprint_file *f, void *to, size_t n, int64_t 
 /* Block k of those that are read. */
 static error *hash_block(reading *r, int64_t k, void *buffer, int64_t *read)
 {
-    int64_t block = k * r->stride, i = file_of(r, block), offset = (block - r->first[i]) * BLOCK,
+    int64_t block = block_at(r, k), i = file_of(r, block), offset = (block - r->first[i]) * BLOCK,
             left = r->bytes[i] - offset, n = left < BLOCK ? left : BLOCK;
     bool there;
     TRY(read_block(&r->file[i], buffer, (size_t)n, offset, &there));
@@ -155,7 +156,7 @@ static error *hash_blocks(reading *r, int64_t *read)
 
 static error *take_contents(reading *r, fingerprint *out)
 {
-    choose_blocks(r, out->bytes);
+    r->chosen = how_many(r->first[r->n], out->bytes);
     TRY(alloc_array(&r->hash, (size_t)r->chosen + 1, sizeof *r->hash));
     TRY(hash_blocks(r, &out->read));
     for (int64_t i = 0; i < r->n; i++) {

@@ -24,12 +24,13 @@
 #include <unistd.h>
 
 enum { WORDS, ALL, ASK, ANSWER, REPORT, LAST }; /* kinds of messages */
-enum { MAGIC = 0x52475244, VERSION = 1, DOING = 56, MOST_BYTES = 1 << 26, JOIN_SECONDS = 300 };
-static const double ANSWER_SECONDS = 3;
+enum { MAGIC = 0x52475244, VERSION = 2, DOING = 56, MOST_BYTES = 1 << 26 };
+enum { JOIN_SECONDS = 300, HELLO_SECONDS = 25, STRANGER_SECONDS = 5 };
+static const double ANSWER_SECONDS = 2;
 
 typedef struct {
     uint32_t magic, version;
-    int32_t size, rank;
+    int32_t size, rank; /* rank: -1 in the answer to one that is not wanted */
 } hello;
 
 typedef struct {
@@ -220,12 +221,12 @@ static error *name_missing(comm *c)
         c->limit, other, s->peers[other].where.doing, doing);
 }
 
-/* Rank 0 finds out; the others tell it to, and say something themselves if it does not. */
+/* Rank 0 finds out, by asking; the others tell it to, and say something themselves if it does not. */
 static error *out_of_patience(comm *c)
 {
     if (c->rank == 0) return name_missing(c);
     TRY(say(c, 0, REPORT, NULL, 0));
-    TRY(pump_for(c, 3 * ANSWER_SECONDS));
+    TRY(pump_for(c, 2 * ANSWER_SECONDS));
     return user_error(
         "rank 0 gave no sign for %.0f s while rank %d was %s: stopped, hung or cut off; "
         "start again with --resume auto",
@@ -452,19 +453,35 @@ static error *reach(const char *host, bool connects, int *out)
                             getenv("MASTER_PORT"), strerror(why));
 }
 
+/* Up to n bytes until `end`; false once the other side has closed. */
+static bool hear(int fd, void *to, size_t n, double end, size_t *got)
+{
+    for (*got = 0; *got < n && clock_now() < end;) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (poll(&p, 1, 100) <= 0) continue;
+        ssize_t k = recv(fd, (char *)to + *got, n - *got, MSG_DONTWAIT);
+        if (!k || (k < 0 && errno != EAGAIN && errno != EINTR)) return false;
+        if (k > 0) *got += (size_t)k;
+    }
+    return true;
+}
+
 /* Who is it?  Whatever else has found the port is sent away. */
 static error *welcome(comm *c, int fd, int *missing)
 {
-    hello h = {0};
+    hello h = {0}, mine = {MAGIC, VERSION, c->size, 0};
+    size_t n;
     prepare(fd);
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 5},
-                     sizeof(struct timeval));
-    if (recv(fd, &h, sizeof h, MSG_WAITALL) != sizeof h || h.magic != MAGIC) {
+    (void)hear(fd, &h, sizeof h, clock_now() + STRANGER_SECONDS, &n);
+    if (n < sizeof h || h.magic != MAGIC) {
         close(fd);
         return NULL;
     }
     peer *p = h.rank > 0 && h.rank < c->size ? &state_of(c)->peers[h.rank] : NULL;
-    if (h.version != VERSION || h.size != c->size || !p || p->fd >= 0) {
+    bool wanted = h.version == VERSION && h.size == c->size && p && p->fd < 0;
+    if (!wanted) mine.rank = -1;
+    (void)send(fd, &mine, sizeof mine, MSG_NOSIGNAL | MSG_DONTWAIT); /* if not, it will be missed */
+    if (!wanted) {
         close(fd);
         return user_error("rank %d of %d came to rank 0 of %d%s: check RANK and WORLD_SIZE", h.rank,
                           h.size, c->size, p && p->fd >= 0 ? ", where it is already" : "");
@@ -492,18 +509,57 @@ static error *gather_round(comm *c, int listener)
     return NULL;
 }
 
+/* Something listens, and is not rank 0: n bytes are all that it said. */
+static error *no_first_rank(const char *host, const void *said, size_t n, bool open)
+{
+    char words[sizeof(hello) + 1] = "";
+    memcpy(words, said, n);
+    const char *port = getenv("MASTER_PORT");
+    if (n)
+        return user_error("what listens at MASTER_ADDR=%s MASTER_PORT=%s is not rank 0 of this "
+                          "program, it says '%s': give another port",
+                          host, port, words);
+    return user_error("what listens at MASTER_ADDR=%s MASTER_PORT=%s %s for %d s: it is not rank 0 "
+                      "of this program, or hangs: give another port",
+                      host, port, open ? "has said nothing" : "has hung up again and again",
+                      HELLO_SECONDS);
+}
+
+/* Rank 0 has answered: are we one of its? */
+static error *take_answer(comm *c, int fd, const hello *theirs)
+{
+    state_of(c)->peers[0].fd = fd;
+    if (theirs->version == VERSION && theirs->size == c->size && !theirs->rank) return NULL;
+    c->told = true; /* by rank 0, which knows more */
+    return user_error("rank 0 does not want rank %d of %d", c->rank, c->size);
+}
+
+/* One that hangs up is called again: on its way there may be a relay whose other end is not there yet. */
+static error *find_first_rank(comm *c, const char *host)
+{
+    hello mine = {MAGIC, VERSION, c->size, c->rank}, theirs;
+    for (double end = 0;;) {
+        int fd;
+        size_t n = 0;
+        TRY(reach(host, true, &fd));
+        if (end == 0) end = clock_now() + HELLO_SECONDS;
+        prepare(fd);
+        bool open = send(fd, &mine, sizeof mine, MSG_NOSIGNAL) == (ssize_t)sizeof mine &&
+                    hear(fd, &theirs, sizeof theirs, end, &n);
+        if (n == sizeof theirs && theirs.magic == MAGIC) return take_answer(c, fd, &theirs);
+        close(fd);
+        if (n || clock_now() >= end) return no_first_rank(host, &theirs, n, open);
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+}
+
 static error *meet_hosts(comm *c)
 {
     int fd = -1;
     const char *host = getenv("MASTER_ADDR");
-    hello h = {MAGIC, VERSION, c->size, c->rank};
     if (!host) return user_error("MASTER_ADDR is not set: ranks without mpirun need it");
-    TRY(reach(host, c->rank > 0, &fd));
-    if (c->rank) {
-        prepare(fd);
-        state_of(c)->peers[0].fd = fd;
-        return send_bytes(c, 0, &h, sizeof h);
-    }
+    if (c->rank) return find_first_rank(c, host);
+    TRY(reach(host, false, &fd));
     error *e = gather_round(c, fd);
     close(fd);
     return e;

@@ -288,9 +288,9 @@ killed() {
         fi
         wait $pid 2>/dev/null
         case $? in
-        137 | 143) done=$((done + 1)) ;; # TERM: before it listened, so before anything was written
+        129 | 130 | 137 | 143) done=$((done + 1)) ;; # others than KILL: before it listened, so before anything was written
         0)
-            [ -e run/model.safetensors ] || { done=$((done + 1)) && grep -q 'stopped by SIGTERM' out || return 1; continue; }
+            [ -e run/model.safetensors ] || { done=$((done + 1)) && grep -q "stopped by SIG$signal" out || return 1; continue; }
             cmp one/model.safetensors run/model.safetensors || return 1
             whole_log run/log.jsonl 8 || { echo "the log of run"; return 1; }
             whole=$((whole + 1))
@@ -314,10 +314,12 @@ edge_kill() {
     done
     echo "# kill: $kills kills, $wholes runs that came to their end, all to the same bits"
     # asked to stop in whatever it does: planning, a step, an evaluation, a sample, a checkpoint, the last file
-    signal=TERM kills=0 wholes=0
-    { killed $((4 * each)) --eval-every 2 --val-data d_val.bin --sample-every 3 --sample-tokens 50 >why; } 2>/dev/null &&
-        ok "SIGTERM at any moment" || not_ok "SIGTERM at any moment" "$(cat why)"
-    echo "# kill: $kills times SIGTERM, $wholes runs that came to their end, all to the same bits"
+    for signal in TERM INT HUP; do
+        kills=0 wholes=0
+        { killed $((2 * each)) --eval-every 2 --val-data d_val.bin --sample-every 3 --sample-tokens 50 >why; } 2>/dev/null &&
+            ok "SIG$signal at any moment" || not_ok "SIG$signal at any moment" "$(cat why)"
+        echo "# kill: $kills times SIG$signal, $wholes runs that came to their end, all to the same bits"
+    done
     rm -rf run one x-*
 }
 
