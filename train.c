@@ -237,10 +237,9 @@ int main(int argc, char **argv)
     comm ranks = {.size = 1};
     bool parent = false;
     int theirs = 0;
-    error *e = descriptors_fill();
-    if (e) return error_report(the_task->kind->program, e);
     if (answered(&argc, &argv)) return 0;
-    e = options_parse(the_task, argc, argv, &o);
+    error *e = options_parse(the_task, argc, argv, &o);
+    if (!e) e = descriptors_fill(o.plan);
     if (!e) e = ranks_start(&o, &parent, &theirs);
     if (!e && parent) {
         options_free(&o);

@@ -510,7 +510,7 @@ static error *gather_round(comm *c, int listener)
 }
 
 /* Something listens, and is not rank 0: n bytes are all that it said. */
-static error *no_first_rank(const char *host, const void *said, size_t n, bool open)
+static error *no_first_rank(const char *host, const void *said, size_t n, bool hung_up)
 {
     char words[sizeof(hello) + 1] = "";
     memcpy(words, said, n);
@@ -521,7 +521,7 @@ static error *no_first_rank(const char *host, const void *said, size_t n, bool o
                           host, port, words);
     return user_error("what listens at MASTER_ADDR=%s MASTER_PORT=%s %s for %d s: it is not rank 0 "
                       "of this program, or hangs: give another port",
-                      host, port, open ? "has said nothing" : "has hung up again and again",
+                      host, port, hung_up ? "has hung up again and again" : "has said nothing",
                       HELLO_SECONDS);
 }
 
@@ -538,17 +538,19 @@ static error *take_answer(comm *c, int fd, const hello *theirs)
 static error *find_first_rank(comm *c, const char *host)
 {
     hello mine = {MAGIC, VERSION, c->size, c->rank}, theirs;
+    bool hung_up = false;
     for (double end = 0;;) {
         int fd;
         size_t n = 0;
         TRY(reach(host, true, &fd));
         if (end == 0) end = clock_now() + HELLO_SECONDS;
         prepare(fd);
-        bool open = send(fd, &mine, sizeof mine, MSG_NOSIGNAL) == (ssize_t)sizeof mine &&
-                    hear(fd, &theirs, sizeof theirs, end, &n);
+        if (send(fd, &mine, sizeof mine, MSG_NOSIGNAL) != (ssize_t)sizeof mine ||
+            !hear(fd, &theirs, sizeof theirs, end, &n))
+            hung_up = true;
         if (n == sizeof theirs && theirs.magic == MAGIC) return take_answer(c, fd, &theirs);
         close(fd);
-        if (n || clock_now() >= end) return no_first_rank(host, &theirs, n, open);
+        if (n || clock_now() >= end) return no_first_rank(host, &theirs, n, hung_up);
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     }
 }

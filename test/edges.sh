@@ -189,6 +189,16 @@ closed() {
     rm -rf left kept closed.txt
 }
 
+# nowhere TITLE PROGRAM OPTIONS...: without a standard output for its result the program says so
+nowhere() {
+    local title=$1
+    shift
+    "$programs/$1" "${@:2}" >&- 2>err
+    check "$title without a standard output: status, one line" [ $? = 1 -a "$(grep -c "^$1: .*standard output" err)" = 1 ]
+    "$programs/$1" "${@:2}" <&- >&- 2>&-
+    check "$title without any: status" [ $? = 1 ]
+}
+
 tokenize_here() { mkdir left && "$programs/tokenize" "$@"; }
 
 edge_closed() {
@@ -201,13 +211,15 @@ edge_closed() {
     closed "closed descriptors: train_vit" left/predictions.txt "${vit[@]}" --batch 2 --steps 2 --predict 3 --val-data x-images-idx3-ubyte --out left
     train --steps 5 --out run <&- >&- 2>&-
     check "closed descriptors: the log has its lines alone" [ "$(grep -vc '^{"step":.*}$' run/log.jsonl)" = 0 ]
-    # what is written to the standard output has nowhere to go: that is told by the status, and no file is written into
+    # what is written to the standard output is the result, and has nowhere to go: that is told, and no file is written into
     "${vit[@]}" --batch 2 --steps 2 --out v >out 2>err
     ls -lR m v d* >before
-    "$programs/generate" --load m --vocab d.vocab --prompt a --tokens 5 --threads 1 <&- >&- 2>&-
-    "$programs/predict" --load v x-images-idx3-ubyte <&- >&- 2>&-
-    "$programs/tokenize" --decode --vocab d.vocab d_val.bin <&- >&- 2>&-
-    check "closed descriptors: generate, predict, tokenize --decode change nothing" cmp -s before <(ls -lR m v d*)
+    nowhere "closed descriptors: generate" generate --load m --vocab d.vocab --prompt a --tokens 5 --threads 1
+    nowhere "closed descriptors: generate --eval" generate --load m --vocab d.vocab --eval d_val.bin --threads 1
+    nowhere "closed descriptors: predict" predict --load v --eval x-images-idx3-ubyte
+    nowhere "closed descriptors: tokenize --decode" tokenize --decode --vocab d.vocab d_val.bin
+    nowhere "closed descriptors: --plan" train_gpt --plan --model gpt-nano
+    check "closed descriptors: what is read is as it was" cmp -s before <(ls -lR m v d*)
     "$programs/generate" --load m --vocab d.vocab --prompt a --tokens 5 --threads 1 <&- 2>&- >out
     check "closed descriptors: generate: its text" [ -s out ]
     rm -rf run m v x-* before

@@ -7,9 +7,11 @@
 #include "ranks/mpi.h"
 #include "params/sharded_backing.h"
 #include "ranks/tcp.h"
+#include "test/long.h"
 #include "test/scratch.h"
 
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -267,6 +269,124 @@ static void test_gone(void **state)
     unsetenv("MASTER_PORT");
 }
 
+/* ---- another service has the port ---- */
+
+enum { SPEAKS, HANGS_UP, SILENT, OF_THREE };
+
+typedef struct {
+    uint32_t magic, version;
+    int32_t size, rank;
+} hello; /* ranks/tcp.c's */
+
+/* Serves one caller after the other, as a stranger or as rank 0 of three, for ever. */
+static void serve(int listener, int how)
+{
+    static const char http[] = "HTTP/1.0 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    for (;;) {
+        hello h;
+        int fd = accept(listener, NULL, NULL);
+        if (how != HANGS_UP && recv(fd, &h, sizeof h, MSG_WAITALL) != sizeof h) _exit(1);
+        if (how == SPEAKS && send(fd, http, sizeof http - 1, MSG_NOSIGNAL) < 0) _exit(1);
+        h.size = 3;
+        h.rank = -1;
+        if (how == OF_THREE && send(fd, &h, sizeof h, MSG_NOSIGNAL) < 0) _exit(1);
+        if (how == SILENT) pause();
+        close(fd);
+    }
+}
+
+/* Such a one at MASTER_PORT. */
+static pid_t begin_serving(int how)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof at;
+    char port[16];
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0 && !bind(fd, (struct sockaddr *)&at, n) && !listen(fd, 8));
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &n), 0);
+    snprintf(port, sizeof port, "%d", ntohs(at.sin_port));
+    setenv("MASTER_PORT", port, 1);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) serve(fd, how);
+    close(fd);
+    return child;
+}
+
+/* A user error that says what it is: what the second rank makes of it. */
+static void is_told(int how, const char *words, bool by_first)
+{
+    comm c = {.size = 1};
+    pid_t child = begin_serving(how);
+    setenv("MASTER_ADDR", "127.0.0.1", 1);
+    setenv("WORLD_SIZE", "2", 1);
+    setenv("RANK", "1", 1);
+    alarm(120);
+    error *e = wire_open(&c);
+    alarm(0);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_non_null(e);
+    assert_int_equal(error_kind_of(e), ERR_USER);
+    if (!strstr(error_text(e), words)) fail_msg("%s", error_text(e));
+    assert_int_equal(c.told, by_first);
+    error_free(e);
+    comm_close(&c, 1);
+    unsetenv("WORLD_SIZE");
+    unsetenv("RANK");
+    unsetenv("MASTER_ADDR");
+    unsetenv("MASTER_PORT");
+}
+
+static void test_other_service(void **state)
+{
+    (void)state;
+    is_told(SPEAKS, "is not rank 0 of this program, it says 'HTTP/1.0 400 Bad': give another port",
+            false);
+    is_told(OF_THREE, "rank 0 does not want rank 1 of 2", true);
+}
+
+/* These take as long as a rank 0 may that is busy with others. */
+static void test_other_service_patiently(void **state)
+{
+    (void)state;
+    if (!long_run()) skip();
+    is_told(HANGS_UP, "has hung up again and again for 25 s", false);
+    is_told(SILENT, "has said nothing for 25 s", false);
+}
+
+/* A caller of rank 0's that is no rank: it is sent away, and the ranks meet. */
+static void test_stranger(void **state)
+{
+    (void)state;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char port[16], answer;
+    free_port(port, sizeof port);
+    setenv("WORLD_SIZE", "2", 1);
+    setenv("MASTER_ADDR", "127.0.0.1", 1);
+    setenv("MASTER_PORT", port, 1);
+    pid_t first = fork();
+    assert_true(first >= 0);
+    if (!first) _exit(meet_and_part(0) != NULL);
+    at.sin_port = htons((uint16_t)atoi(port));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), how;
+    while (connect(fd, (struct sockaddr *)&at, sizeof at))
+        usleep(10000);
+    assert_int_equal(send(fd, "GET / HTTP/1.0\r\n\r\n", 18, MSG_NOSIGNAL), 18);
+    assert_true(recv(fd, &answer, 1, 0) <= 0); /* without a word */
+    close(fd);
+    pid_t second = fork();
+    assert_true(second >= 0);
+    if (!second) _exit(meet_and_part(1) != NULL);
+    assert_int_equal(waitpid(first, &how, 0), first);
+    assert_true(WIFEXITED(how) && !WEXITSTATUS(how));
+    assert_int_equal(waitpid(second, &how, 0), second);
+    assert_true(WIFEXITED(how) && !WEXITSTATUS(how));
+    unsetenv("WORLD_SIZE");
+    unsetenv("MASTER_ADDR");
+    unsetenv("MASTER_PORT");
+}
+
 /* ---- two ranks that do not run the same program ---- */
 
 /* The first adds up, the second gathers, or speaks, or does nothing but wait for the end. */
@@ -331,10 +451,12 @@ int main(int argc, char **argv)
 {
     if (argc > 1) return one_of_several(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_even_shares), cmocka_unit_test(test_owned_shares),
-        cmocka_unit_test(test_dealt),       cmocka_unit_test(test_stage_0_owns_all),
-        cmocka_unit_test(test_compare),     cmocka_unit_test(test_agree),
-        cmocka_unit_test(test_one_process), cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_even_shares),   cmocka_unit_test(test_owned_shares),
+        cmocka_unit_test(test_dealt),         cmocka_unit_test(test_stage_0_owns_all),
+        cmocka_unit_test(test_compare),       cmocka_unit_test(test_agree),
+        cmocka_unit_test(test_one_process),   cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_other_service), cmocka_unit_test(test_other_service_patiently),
+        cmocka_unit_test(test_stranger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

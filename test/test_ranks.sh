@@ -371,12 +371,12 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
     [ $? = 1 ] && [ "$(wc -l <out.txt)" = 1 ] && grep -q 'mpirun -np 2 train_gpt' out.txt && ok '--gpus on CPUs: what to do' ||
         not_ok "--gpus on CPUs: $(tail -1 out.txt)"
 
-    # lost NAME SIGNAL WORDS: rank 1 of two gets a signal in the middle; not while a checkpoint is written,
+    # lost NAME SIGNAL WORDS OPTIONS...: rank 1 of two gets a signal in the middle; not while a checkpoint is written,
     # when ranks wait for as long as a slow disk may take
     lost() {
         local status job pid
         rm -rf long
-        local_gpus long --steps 1000000 --batch 1 --eval-every 0 --checkpoint-every 40 --no-cuda-graph --watchdog 2 &
+        local_gpus long --steps 1000000 --batch 1 --eval-every 0 --checkpoint-every 40 --watchdog 2 "${@:4}" &
         job=$!
         for _ in $(seq 300); do
             grep -q '"step":41,' long/log.jsonl 2>/dev/null && break
@@ -390,9 +390,10 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
         [ $status = 1 ] && grep -q "$3" long.txt && [ -f "$(find long -name manifest.json | tail -1)" ] && ok "$1" ||
             not_ok "$1: status $status: $(tail -2 long.txt)"
     }
-    lost '--gpus: a rank is killed' KILL 'rank 1 has gone while rank 0 was '
+    lost '--gpus: a rank is killed' KILL 'rank 1 has gone while rank 0 was ' --no-cuda-graph
     grep -q 'rank 1 was ended by signal 9' long.txt && ok '--gpus: what killed it is told' || not_ok '--gpus: what killed it is not told'
-    lost '--gpus: a rank is stopped' STOP 'rank 1 gave no sign for 2 s while rank 0 was '
+    lost '--gpus: a rank is stopped' STOP 'rank 1 gave no sign for 2 s while rank 0 was ' --no-cuda-graph
+    lost '--gpus: a rank is stopped in a graph' STOP 'rank 1 gave no sign for 2 s while rank 0 was '
 else
     echo 'skip emulated GPUs: build/san is not built with the emulator'
 fi

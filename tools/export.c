@@ -13,6 +13,7 @@
  */
 #include "train/choose_device.h"
 #include "base/command_line.h"
+#include "base/descriptors.h"
 #include "base/files.h"
 #include "data/bpe/bpe.h"
 #include "data/bpe/bpe_parts.h"
@@ -419,6 +420,7 @@ static error *run_program(int argc, char **argv)
     weights *w;
     holder h = {0};
     TRY(parse(argc, argv, &a));
+    TRY(descriptors_fill(false));
     TRY(weights_open(a.from, NULL, &w));
     error *e = !strcmp(a.to, "hf")     ? to_hf(&a, w, &h)
                : !strcmp(a.to, "llmc") ? to_llmc(&a, w, &h)

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/command_line.h"
+#include "base/descriptors.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/unpack.h"
@@ -744,6 +745,7 @@ static error *run_program(int argc, char **argv)
     options o = {0};
     session s = {.o = &o};
     TRY(parse(argc, argv, &o));
+    TRY(descriptors_fill(true));
     error *e = weights_open(o.load, NULL, &s.weights);
     if (!e) s.config = *weights_model(s.weights);
     if (!e && o.adapter) e = adapter_open(o.adapter, &s.adapters);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/command_line.h"
+#include "base/descriptors.h"
 #include "base/files.h"
 #include "base/shown.h"
 #include "base/json.h"
@@ -493,6 +494,7 @@ static void tell_rest(session *s)
 
 static error *run_session(session *s)
 {
+    TRY(descriptors_fill(true));
     TRY(open_model(s));
     TRY(open_data(s));
     TRY(s->o->eval ? evaluate(s) : name_all(s));

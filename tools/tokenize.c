@@ -610,7 +610,6 @@ static error *check_options(const options *opt)
 static error *tokenize(options *opt)
 {
     double fraction;
-    TRY(descriptors_fill()); /* the shards are the result, the words on the standard output are not */
     TRY(check_options(opt));
     if (opt->chat) return tokenize_examples(opt);
     TRY(read_fraction(opt, &fraction));
@@ -697,10 +696,9 @@ int main(int argc, char **argv)
     if (!e) e = command_line_check(argp_options, argc, argv);
     if (!e) {
         error_t status = argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &o);
-        if (status)
-            e = user_error("the options cannot be read: %s", strerror(status));
-        else
-            e = o.decode ? decode(&o) : tokenize(&o);
+        e = status ? user_error("the options cannot be read: %s", strerror(status))
+                   : descriptors_fill(o.decode || o.show); /* else the shards are the result */
+        if (!e) e = o.decode ? decode(&o) : tokenize(&o);
         fflush(stdout);
         if (!e) e = stdout_check();
     }

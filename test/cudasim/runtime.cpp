@@ -657,30 +657,43 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned lon
     return cudaSuccess;
 }
 
-/* Each stream's notes on a stream of this launch, with marks of this launch.  Launches take turns in
- * which stream runs as early as it may: a wait may be missing on either side. */
-static void run_graph(const CUgraph_st *g, bool origin_first)
-{
+/* A launch: each stream's notes on a stream of its own, with marks of its own.  Launches take turns in
+ * which stream runs as early as it may: a wait may be missing on either side.  As with a real GPU the host need
+ * not wait for it, though another rank does not come. */
+struct replay {
     std::map<CUstream_st *, CUstream_st> lanes;
-    std::map<const mark *, std::shared_ptr<mark>> marks;
-    for (auto &note : g->notes)
-        for (const item &i : note.second)
-            if (i.set) marks[i.set.get()] = std::make_shared<mark>(mark{false, &lanes[note.first]});
-    for (auto &note : g->notes)
-        for (const item &i : note.second)
-            lanes[note.first].queue.push_back({i.run, i.wait ? marks[i.wait.get()] : nullptr,
-                                               i.set ? marks[i.set.get()] : nullptr, i.ready});
-    if (origin_first) drain(&lanes[g->origin], NULL);
-    for (auto &lane : lanes)
-        if (lane.first != g->origin) drain(&lane.second, NULL);
-    drain(&lanes[g->origin], NULL);
-}
+    CUstream_st *origin; /* its lane */
+    bool origin_first;
+
+    replay(const CUgraph_st *g, bool first) : origin_first(first)
+    {
+        std::map<const mark *, std::shared_ptr<mark>> marks;
+        for (auto &note : g->notes)
+            for (const item &i : note.second)
+                if (i.set)
+                    marks[i.set.get()] = std::make_shared<mark>(mark{false, &lanes[note.first]});
+        for (auto &note : g->notes)
+            for (const item &i : note.second)
+                lanes[note.first].queue.push_back({i.run, i.wait ? marks[i.wait.get()] : nullptr,
+                                                   i.set ? marks[i.set.get()] : nullptr, i.ready});
+        origin = &lanes[g->origin];
+    }
+    /* As far as it goes without waiting; is it done? */
+    bool go_on()
+    {
+        if (origin_first && !advance(origin, NULL, false)) return false;
+        for (auto &lane : lanes)
+            if (&lane.second != origin && !advance(&lane.second, NULL, false)) return false;
+        return advance(origin, NULL, false);
+    }
+};
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s)
 {
     MAY_FAIL(cudaErrorInvalidValue);
     bool origin_first = emu_off & EMU_LATE || ++graph_launches % 2 == 0;
-    emu_enqueue(s, [=] { run_graph(&x->graph, origin_first); });
+    auto launch = std::make_shared<replay>(&x->graph, origin_first);
+    emu_enqueue(s, nullptr, [=] { return launch->go_on(); });
     return cudaSuccess;
 }
 
