@@ -2,6 +2,7 @@
 #
 #   make            the programs: train_gpt, train_vit, tokenize, generate, export, predict
 #   make demo       dependencies, build, data, two training runs, a picture  (runs/demo/)
+#   make demo-chat  a small model learns to answer questions: full and LoRA, exported (runs/demo-chat/)
 #   make demo-vit   a ViT on Fashion-MNIST, its curves and a contact sheet (runs/demo-vit/)
 #   make test       dependencies, build, all tests                           (under 20 minutes on 2 cores)
 #   make test-long  the same with every combination
@@ -144,7 +145,7 @@ endif
 $(BUILD)/device:
 	@mkdir -p $(@D) && echo '$(CUDA)' >$@
 
-.PHONY: all demo demo-vit demo-data test test-long bench deps deps-test deps-demo deps-demo-vit deps-bench clean format
+.PHONY: all demo demo-vit demo-chat demo-data test test-long bench deps deps-build deps-test deps-demo deps-demo-vit deps-bench clean format
 .SECONDARY:
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@$(if $(SAN),,for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done)
@@ -181,7 +182,7 @@ $(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(BUILD)/tools/tokenize_chat.o $(GP
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
-$(BUILD)/generate: $(BUILD)/tools/generate.o $(GPT) $(LIB)
+$(BUILD)/generate: $(BUILD)/tools/generate.o $(BUILD)/tools/generate_text.o $(BUILD)/tools/generate_score.o $(BUILD)/tools/generate_many.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
@@ -276,7 +277,7 @@ FUZZ_CC     ?= clang
 FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
                -Wno-unknown-pragmas -Wno-format-zero-length -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all
-FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data/%.c infer/chat_tokens.c io/%.c model/%.c run/%.c,$(LIB_SRC))
+FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data/%.c infer/chat_tokens.c infer/choices.c io/%.c model/%.c run/%.c,$(LIB_SRC))
 FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(wildcard fuzz/fuzz_*.c))
 # the calls by which files are read: a target's lie in memory (fuzz/memory_files.h)
 FUZZ_CALLS  := open close read pread stat fstat access fopen gzopen
@@ -346,6 +347,10 @@ demo-data: deps-demo
 demo: demo-data
 	@scripts/demo
 
+demo-chat: deps-build
+	@$(MAKE) --no-print-directory -j2 $(DEMO_CUDA) all
+	@scripts/demo-chat
+
 demo-vit: deps-demo-vit
 	@$(MAKE) --no-print-directory -j2 $(DEMO_CUDA) all
 	@scripts/demo-vit
@@ -366,7 +371,7 @@ ptxas: all
 
 deps:
 	@scripts/deps build
-deps-test deps-demo deps-demo-vit deps-bench deps-fuzz: deps-%:
+deps-build deps-test deps-demo deps-demo-vit deps-bench deps-fuzz: deps-%:
 	@scripts/deps $*
 
 format:

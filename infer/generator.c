@@ -11,48 +11,61 @@ static void place_blocks(generator *g)
             arena_keep(g->arena, KIND_WORKSPACE, U8, SHAPE(room), NAME("room of the device", 0));
     if (room && !arena_recording(g->arena)) op_lend(g->r.dev, g->room);
     params_place(&g->params, g->arena);
-    if (g->scores)
+    if (g->job.stride)
         scorer_place(&g->scorer);
+    else if (g->job.texts)
+        text_batch_place(&g->batch, g->config.vocab);
     else
         decoder_place(&g->decoder, g->config.vocab);
 }
 
-static error *build(generator *g, int64_t stride)
+static void record(generator *g)
 {
+    if (g->job.stride)
+        scorer_record(&g->scorer);
+    else if (g->job.texts)
+        text_batch_record(&g->batch);
+    else
+        decoder_record(&g->decoder);
+}
+
+static error *build(generator *g)
+{
+    const generator_job *job = &g->job;
     TRY(arena_create(&block_kinds, &g->arena));
     arena_attach(g->arena, &g->null);
     g->r = (run){.dev = &g->null, .arena = g->arena, .params = &g->params};
     training_policy how = plain_training;
-    if (g->adapters) how.lora = *adapter_plan(g->adapters);
+    if (job->adapters) how.lora = *adapter_plan(job->adapters);
     TRY(g->kind->create(&g->config, &how, &g->params, &g->model));
     for (int i = 0; i < g->params.n; i++)
         g->params.row[i].trainable = false; /* so no gradients are placed */
-    if (g->scores)
-        g->scorer = scorer_make(g->kind, &g->r, g->model, g->config.context, stride);
+    int64_t length = g->config.context;
+    if (job->stride)
+        g->scorer = scorer_make(g->kind, &g->r, g->model, length, job->stride);
+    else if (job->texts)
+        g->batch = text_batch_make(g->kind, &g->r, g->model, job->texts, length);
     else
-        TRY(decoder_open(g->kind, &g->r, g->model, g->config.context, &g->decoder));
+        TRY(decoder_open(g->kind, &g->r, g->model, length, &g->decoder));
     place_blocks(g);
-    if (g->scores)
-        scorer_record(&g->scorer);
-    else
-        decoder_record(&g->decoder);
+    record(g);
     TRY(device_status(&g->null));
     return arena_plan(g->arena);
 }
 
-error *generator_plan(const model_kind *kind, const model_config *c, const adapter_file *adapters,
-                      int64_t stride, const device_kind *on, generator **out)
+error *generator_plan(const model_kind *kind, const model_config *c, generator_job job,
+                      generator **out)
 {
     generator *g = NULL;
     TRY(alloc_array(&g, 1, sizeof *g));
     g->kind = kind;
     g->config = *c;
-    g->adapters = adapters;
-    g->scores = stride > 0;
+    g->job = job;
     g->null = device_null();
-    g->null.kind = on;
-    g->params.type = F32;
-    error *e = build(g, stride);
+    g->null.kind = job.on;
+    g->params.type = job.type == DT_NONE ? F32 : job.type;
+    g->params.master = MASTER_NONE;
+    error *e = build(g);
     if (e)
         generator_destroy(g);
     else
@@ -60,14 +73,14 @@ error *generator_plan(const model_kind *kind, const model_config *c, const adapt
     return e;
 }
 
-error *generator_commit(generator *g, device *dev, const weights *w, bool widen)
+error *generator_commit(generator *g, device *dev, const weights *w, float_cast cast)
 {
     TRY(arena_commit(g->arena, dev, false));
     g->r.dev = dev;
     place_blocks(g);
     TRY(device_status(dev));
-    TRY(weights_read(w, &g->params, widen, dev));
-    return g->adapters ? adapter_read(g->adapters, &g->params, widen, dev) : NULL;
+    TRY(weights_read(w, &g->params, cast, dev));
+    return g->job.adapters ? adapter_read(g->job.adapters, &g->params, cast, dev) : NULL;
 }
 
 void generator_destroy(generator *g)

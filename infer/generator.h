@@ -1,6 +1,6 @@
 /* generator.h - a trained model at work: its memory, and the programs that continue and score text.
  *
- *   generator_plan     builds the model and records "sample" or "score" over the null device, for the
+ *   generator_plan     builds the model and records "sample", "texts" or "score" over the null device, for the
  *                      kind of device that it will run on
  *   generator_commit   takes the memory on a device and reads the parameters
  *
@@ -11,28 +11,37 @@
 
 #include "infer/decoder.h"
 #include "infer/scorer.h"
+#include "infer/text_batch.h"
 #include "io/adapter_file.h"
 #include "io/model_file.h"
+
+/* What it is to do. */
+typedef struct {
+    int64_t stride;               /* > 0: score, with the scorer's stride; 0: generate */
+    int64_t texts;                /* > 0: generate so many side by side (infer/text_batch.h) */
+    dtype type;                   /* of parameters and activations; DT_NONE is F32 */
+    const adapter_file *adapters; /* ? beside the model; must outlive it */
+    const device_kind *on;
+} generator_job;
 
 typedef struct {
     const model_kind *kind;
     model_config config;
-    const adapter_file *adapters; /* ? */
+    generator_job job;
     device null;
     arena *arena;
     tensor room; /* lent to the device; absent if it needs none */
     params params;
     run r;
     model *model;
-    bool scores;
-    decoder decoder; /* unless it scores */
+    decoder decoder; /* of these three the job's */
+    text_batch batch;
     scorer scorer;
 } generator;
 
-/* adapters: ? beside the model; they must outlive it.  stride: 0 to generate, else the scorer's. */
-error *generator_plan(const model_kind *kind, const model_config *c, const adapter_file *adapters,
-                      int64_t stride, const device_kind *on, generator **out) NODISCARD;
-error *generator_commit(generator *g, device *dev, const weights *w, bool widen) NODISCARD;
+error *generator_plan(const model_kind *kind, const model_config *c, generator_job job,
+                      generator **out) NODISCARD;
+error *generator_commit(generator *g, device *dev, const weights *w, float_cast cast) NODISCARD;
 void generator_destroy(generator *g); /* before the device is closed; NULL is fine */
 
 #endif

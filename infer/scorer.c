@@ -1,6 +1,8 @@
 /* scorer.c - see scorer.h */
 #include "infer/scorer.h"
 
+#include <string.h>
+
 enum { MOST_ROOM = 256 };
 
 scorer scorer_make(const model_kind *kind, run *r, model *m, int64_t length, int64_t stride)
@@ -85,4 +87,51 @@ error *scorer_run(scorer *s, const int32_t *ids, int64_t n, double *nats)
     op_get(r->dev, r->stream, nats, s->sum);
     op_sync(r->dev, r->stream);
     return device_status(r->dev);
+}
+
+error *scorer_run_learned(scorer *s, const int32_t *ids, const uint8_t *learned, int64_t n,
+                          double *nats)
+{
+    run *r = s->r;
+    int64_t last = 0; /* what comes after the last learned token need not be read */
+    for (int64_t i = 1; i < n; i++)
+        if (learned[i]) last = i;
+    op_clear(r->dev, r->stream, s->sum);
+    begin_recording(s);
+    for (int64_t i = 0, next; i < last; i = next) {
+        for (next = i + 1; next < last && learned[next + 1] == learned[i + 1];)
+            next++;
+        part(s, ids, i, next, learned[i + 1]);
+    }
+    end(s);
+    op_get(r->dev, r->stream, nats, s->sum);
+    op_sync(r->dev, r->stream);
+    return device_status(r->dev);
+}
+
+/* The text's last token and the ending's, which overwrite those of the ending before in the caches. */
+static void ending(scorer *s, int32_t last, int64_t position, const scorer_ending *e, double *nats)
+{
+    run *r = s->r;
+    op_clear(r->dev, r->stream, s->sum);
+    for (int64_t at = 0, count; at < e->n && !r->dev->failure; at += count) {
+        int32_t ids[MOST_ROOM + 1];
+        count = e->n - at < s->room ? e->n - at : s->room;
+        ids[0] = at ? e->ids[at - 1] : last;
+        memcpy(ids + 1, e->ids + at, (size_t)count * sizeof *ids);
+        step(s, ids, position + at, count, true);
+    }
+    op_get(r->dev, r->stream, nats, s->sum);
+    op_sync(r->dev, r->stream);
+}
+
+error *scorer_run_endings(scorer *s, const int32_t *ids, int64_t n, const scorer_ending *endings,
+                          int count, double *nats)
+{
+    begin_recording(s);
+    part(s, ids, 0, n - 1, false);
+    for (int i = 0; i < count && !s->r->dev->failure; i++)
+        ending(s, ids[n - 1], n - 1, &endings[i], &nats[i]);
+    end(s);
+    return device_status(s->r->dev);
 }

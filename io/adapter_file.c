@@ -235,9 +235,9 @@ error *adapter_fingerprint(const char *directory, uint64_t *out)
     return NULL;
 }
 
-error *adapter_read(const adapter_file *f, params *p, bool widen, device *dev)
+error *adapter_read(const adapter_file *f, params *p, float_cast cast, device *dev)
 {
-    return adapters_read(f->tensors, FRONT, p, widen, dev);
+    return adapters_read(f->tensors, FRONT, p, cast, dev);
 }
 
 error *adapter_tensors_read(const char *path, params *p, device *dev)

@@ -24,8 +24,8 @@ void adapter_close(adapter_file *f); /* NULL is fine */
 const lora_plan *adapter_plan(const adapter_file *f);
 
 /* The values of all adapters of a table that was made by that plan.  User errors: a tensor that is missing,
- * has no place, another shape or dtype (widen: 16-bit floats may go into f32). */
-error *adapter_read(const adapter_file *f, params *p, bool widen, device *dev) NODISCARD;
+ * has no place, another shape or dtype (but what `cast` lets through). */
+error *adapter_read(const adapter_file *f, params *p, float_cast cast, device *dev) NODISCARD;
 
 /* A number by which to know both files again, wherever they lie (base/fingerprint.h). */
 error *adapter_fingerprint(const char *directory, uint64_t *out) NODISCARD;

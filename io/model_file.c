@@ -248,20 +248,20 @@ error *model_fingerprint(const char *path, uint64_t *out)
 
 /* ---- values ---- */
 
-error *weights_read(const weights *w, params *p, bool widen, device *dev)
+error *weights_read(const weights *w, params *p, float_cast cast, device *dev)
 {
-    if (w->llmc) return llmc_read(w->llmc, p, widen, dev);
-    return (widen ? params_read_widened : params_read)(w->tensors, p, dev);
+    if (w->llmc) return llmc_read(w->llmc, p, cast != CAST_NONE, dev);
+    return params_read_cast(w->tensors, p, cast, dev);
 }
 
-error *weights_read_into(const weights *w, params *p, bool widen, const tensor_source *into,
+error *weights_read_into(const weights *w, params *p, float_cast cast, const tensor_source *into,
                          device *dev)
 {
     if (w->llmc)
         return user_error(
             "%s: llm.c's files are not read in parts: ./export --to hf makes one that is",
             w->directory);
-    return params_read_into(w->tensors, p, widen, into, dev);
+    return params_read_into(w->tensors, p, cast, into, dev);
 }
 
 error *weights_write(const char *directory, const model_config *c, const params *p, device *dev,

@@ -32,12 +32,12 @@ const char *weights_directory(const weights *w);
  * them (base/fingerprint.h); of a directory or an index that is all .safetensors there but adapters. */
 error *model_fingerprint(const char *path, uint64_t *out) NODISCARD;
 
-/* All values of a table that was made for weights_model.  16-bit floats are refused unless `widen`
- * says to take them as f32, which keeps every value. */
-error *weights_read(const weights *w, params *p, bool widen, device *dev) NODISCARD;
+/* All values of a table that was made for weights_model.  Floats of another type are refused, or taken as
+ * `cast` says; llm.c's in f32 are never rounded. */
+error *weights_read(const weights *w, params *p, float_cast cast, device *dev) NODISCARD;
 
 /* The same into values that are there one at a time (io/params_file.h).  User error: llm.c's files. */
-error *weights_read_into(const weights *w, params *p, bool widen, const tensor_source *into,
+error *weights_read_into(const weights *w, params *p, float_cast cast, const tensor_source *into,
                          device *dev) NODISCARD;
 
 /* config.json and model.safetensors to a directory that exists; each wholly or not at all.  No

@@ -200,10 +200,8 @@ static error *check_rest(const safetensors *s, const bool *used, const char *emb
     return NULL;
 }
 
-typedef error *fetch_function(const safetensors *, int64_t, const named_tensor *, device *);
-
 static error *read_all(const safetensors *s, const named_tensor *list, int n, bool *used,
-                       fetch_function *fetch, const tensor_source *into, device *dev)
+                       float_cast cast, const tensor_source *into, device *dev)
 {
     int64_t open = -1;
     tensor whole = {0};
@@ -222,13 +220,13 @@ static error *read_all(const safetensors *s, const named_tensor *list, int n, bo
             t.sharded = false;
         }
         TRY(device_status(dev));
-        TRY(fetch(s, i, &t, dev));
+        TRY(safetensors_fetch_cast(s, i, &t, cast, dev));
     }
     if (open >= 0) into->close(into->context);
     return check_rest(s, used, list[0].name); /* models list it first */
 }
 
-static error *read_params(const safetensors *s, params *p, fetch_function *fetch,
+static error *read_params(const safetensors *s, params *p, float_cast cast,
                           const tensor_source *into, device *dev)
 {
     named_tensor *list;
@@ -236,7 +234,7 @@ static error *read_params(const safetensors *s, params *p, fetch_function *fetch
     int n;
     TRY(params_list(p, &list, &n));
     error *e = alloc_array(&used, (size_t)safetensors_count(s), sizeof *used);
-    if (!e) e = read_all(s, list, n, used, fetch, into, dev);
+    if (!e) e = read_all(s, list, n, used, cast, into, dev);
     free(used);
     free(list);
     return e;
@@ -244,24 +242,24 @@ static error *read_params(const safetensors *s, params *p, fetch_function *fetch
 
 error *params_read(const safetensors *s, params *p, device *dev)
 {
-    return read_params(s, p, safetensors_fetch, NULL, dev);
+    return read_params(s, p, CAST_NONE, NULL, dev);
 }
 
-error *params_read_widened(const safetensors *s, params *p, device *dev)
+error *params_read_cast(const safetensors *s, params *p, float_cast cast, device *dev)
 {
-    return read_params(s, p, safetensors_fetch_widened, NULL, dev);
+    return read_params(s, p, cast, NULL, dev);
 }
 
-error *params_read_into(const safetensors *s, params *p, bool widen, const tensor_source *into,
+error *params_read_into(const safetensors *s, params *p, float_cast cast, const tensor_source *into,
                         device *dev)
 {
-    return read_params(s, p, widen ? safetensors_fetch_widened : safetensors_fetch, into, dev);
+    return read_params(s, p, cast, into, dev);
 }
 
 /* ---- adapters ---- */
 
 static error *read_adapters(const safetensors *s, const named_tensor *list, int n,
-                            const char *front, bool *used, bool widen, device *dev)
+                            const char *front, bool *used, float_cast cast, device *dev)
 {
     for (int k = 0; k < n; k++) {
         int64_t i;
@@ -270,7 +268,7 @@ static error *read_adapters(const safetensors *s, const named_tensor *list, int 
             return user_error("%s has no tensor '%s%s': it is not whole, or of another model",
                               safetensors_path(s), front, list[k].name);
         used[i] = true;
-        TRY((widen ? safetensors_fetch_widened : safetensors_fetch)(s, i, &list[k], dev));
+        TRY(safetensors_fetch_cast(s, i, &list[k], cast, dev));
     }
     for (int64_t i = 0; i < safetensors_count(s); i++)
         if (!used[i])
@@ -281,7 +279,8 @@ static error *read_adapters(const safetensors *s, const named_tensor *list, int 
     return NULL;
 }
 
-error *adapters_read(const safetensors *s, const char *front, params *p, bool widen, device *dev)
+error *adapters_read(const safetensors *s, const char *front, params *p, float_cast cast,
+                     device *dev)
 {
     const row_kind kind = {"", true};
     named_tensor *list;
@@ -289,7 +288,7 @@ error *adapters_read(const safetensors *s, const char *front, params *p, bool wi
     int n;
     TRY(list_rows(p, &kind, &list, &n));
     error *e = alloc_array(&used, (size_t)safetensors_count(s) + 1, sizeof *used);
-    if (!e) e = read_adapters(s, list, n, front, used, widen, dev);
+    if (!e) e = read_adapters(s, list, n, front, used, cast, dev);
     free(used);
     free(list);
     return e;

@@ -28,18 +28,18 @@ error *params_write(const char *path, const params *p, device *dev,
 /* Every parameter's value from the file.  User errors: a parameter that is missing, a tensor that
  * has no place, another shape or dtype; the values are then partly those of the file. */
 error *params_read(const safetensors *s, params *p, device *dev) NODISCARD;
-/* The same, but BF16 and F16 tensors are taken as f32: every value is kept exactly. */
-error *params_read_widened(const safetensors *s, params *p, device *dev) NODISCARD;
+/* The same, with floats of another type as `cast` says. */
+error *params_read_cast(const safetensors *s, params *p, float_cast cast, device *dev) NODISCARD;
 
 /* The same, but each row's value is there only between into's open and close: nothing is sharded. */
-error *params_read_into(const safetensors *s, params *p, bool widen, const tensor_source *into,
+error *params_read_into(const safetensors *s, params *p, float_cast cast, const tensor_source *into,
                         device *dev) NODISCARD;
 
 /* The same of adapters alone (model/lora.h), whose names have `front` before them; where a table has some, a
  * source has their values alone. */
 error *adapters_write(const char *path, const char *front, const params *p, device *dev,
                       const tensor_source *from) NODISCARD;
-error *adapters_read(const safetensors *s, const char *front, params *p, bool widen,
+error *adapters_read(const safetensors *s, const char *front, params *p, float_cast cast,
                      device *dev) NODISCARD;
 
 /* A tensor's name without what some writers put before it: transformer. or model. */

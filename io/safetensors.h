@@ -38,7 +38,7 @@ typedef struct {
     tensor value; /* contiguous */
     bool transposed;
     int64_t groups, part_rows[3];
-    int64_t of, at;               /* element `at` of the source's `of`-th tensor is its first */
+    int64_t of, at; /* element `at` of the source's `of`-th tensor is its first */
     /* Of a tensor that is sharded over several processes, fetching brings this one's: elements [first,
      * first + held) of the source's tensor, which begin at value.data. */
     bool sharded;
@@ -98,8 +98,19 @@ error *safetensors_read(const safetensors *s, int64_t i, int64_t first_byte, int
  * file that has been cut since. */
 error *safetensors_fetch(const safetensors *s, int64_t i, const named_tensor *into,
                          device *dev) NODISCARD;
-/* The same, but a BF16 or F16 entry may go into an f32 tensor: every value is kept exactly. */
-error *safetensors_fetch_widened(const safetensors *s, int64_t i, const named_tensor *into,
-                                 device *dev) NODISCARD;
+/* What becomes of an entry of other floats than the tensor's. */
+typedef enum {
+    CAST_NONE,  /* it is refused */
+    CAST_WIDEN, /* BF16 and F16 go into f32: every value is kept exactly */
+    CAST_ROUND  /* that, and F32 and F16 go into bf16, rounded to nearest, ties to even */
+} float_cast;
+
+static inline float_cast cast_widening(bool widen)
+{
+    return widen ? CAST_WIDEN : CAST_NONE;
+}
+
+error *safetensors_fetch_cast(const safetensors *s, int64_t i, const named_tensor *into,
+                              float_cast cast, device *dev) NODISCARD;
 
 #endif

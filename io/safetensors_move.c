@@ -208,23 +208,52 @@ typedef struct {
     const safetensors *file;
     int64_t entry;
     int64_t size;  /* of an element in the file */
-    bool widens;   /* 16-bit floats to f32 */
+    bool casts;    /* 16-bit floats to f32, or others to bf16 */
+    bool rounds;   /* then: to bf16 */
     int64_t first; /* the element that counts as 0 */
 } elements;
+
+static float half_value(const safetensors_entry *e, const char *from)
+{
+    uint16_t half;
+    memcpy(&half, from, sizeof half);
+    return strcmp(e->dtype, "BF16") ? float_of_f16(half) : float_of_bf16(half);
+}
+
+/* F32 or F16 to bf16, a little at a time: what is read is larger than its place. */
+static error *read_rounded(const elements *s, int64_t first, int64_t n, char *out)
+{
+    enum { SOME = 1 << 13 };
+    const safetensors_entry *e = safetensors_entry_at(s->file, s->entry);
+    char part[4 * SOME];
+    for (int64_t at = 0; at < n; at += SOME) {
+        int64_t some = n - at < SOME ? n - at : SOME;
+        TRY(safetensors_read(s->file, s->entry, (first + at) * s->size, some * s->size, part));
+        for (int64_t i = 0; i < some; i++) {
+            float x = 0;
+            if (s->size == 2)
+                x = half_value(e, part + 2 * i);
+            else
+                memcpy(&x, part + 4 * i, sizeof x);
+            uint16_t half = bf16_of_float(x);
+            memcpy(out + 2 * (at + i), &half, sizeof half);
+        }
+    }
+    return NULL;
+}
 
 /* The entry's elements [first, first + n), as they are on the device.  16-bit ones are read into
  * the upper half of their place and widened from the front, so that none is overwritten unread. */
 static error *read_elements(const elements *s, int64_t first, int64_t n, char *out)
 {
-    bool bf16 = !strcmp(safetensors_entry_at(s->file, s->entry)->dtype, "BF16");
+    const safetensors_entry *e = safetensors_entry_at(s->file, s->entry);
     int64_t bytes = n * s->size;
     first += s->first;
-    if (!s->widens) return safetensors_read(s->file, s->entry, first * s->size, bytes, out);
+    if (!s->casts) return safetensors_read(s->file, s->entry, first * s->size, bytes, out);
+    if (s->rounds) return read_rounded(s, first, n, out);
     TRY(safetensors_read(s->file, s->entry, first * 2, bytes, out + bytes));
     for (int64_t i = 0; i < n; i++) {
-        uint16_t half;
-        memcpy(&half, out + bytes + 2 * i, sizeof half);
-        float value = bf16 ? float_of_bf16(half) : float_of_f16(half);
+        float value = half_value(e, out + bytes + 2 * i);
         memcpy(out + 4 * i, &value, sizeof value);
     }
     return NULL;
@@ -246,12 +275,15 @@ static bool is_half(const safetensors_entry *e)
 }
 
 static error *check_same(const safetensors *s, const safetensors_entry *e, const named_tensor *into,
-                         bool widen)
+                         float_cast cast)
 {
     tensor t = into->value;
     char has[200], wants[200];
     bool can_widen = is_half(e) && t.type == F32;
-    if ((e->type != t.type || t.type == DT_NONE) && !(widen && can_widen))
+    bool can_round = (is_half(e) || e->type == F32) && t.type == BF16;
+    bool fits = (e->type == t.type && t.type != DT_NONE) || (cast != CAST_NONE && can_widen) ||
+                (cast == CAST_ROUND && can_round);
+    if (!fits)
         return user_error("%s: tensor '%.100s' is %s, but %s is needed, and no dtype is cast "
                           "silently: %s",
                           safetensors_path(s), e->name, e->dtype, file_dtype(t.type),
@@ -324,14 +356,16 @@ static error *fetch_runs(elements s, const named_tensor *t, device *dev, const s
     return NULL;
 }
 
-static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, bool widen,
+static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, float_cast cast,
                     device *dev)
 {
     const safetensors_entry *entry = safetensors_entry_at(s, i);
-    bool widens = entry->type != into->value.type;
-    elements from = {s, i, widens ? 2 : (int64_t)dtype_size(into->value.type), widens, 0};
+    dtype type = into->value.type;
+    bool casts = entry->type != type;
+    int64_t size = is_half(entry) ? 2 : casts ? 4 : (int64_t)dtype_size(type);
+    elements from = {s, i, size, casts, casts && type == BF16, 0};
     staging b = {0};
-    TRY(check_same(s, entry, into, widen));
+    TRY(check_same(s, entry, into, cast));
     TRY(staging_open(into, 1, &b));
     error *e = fetch_runs(from, into, dev, &b);
     free(b.bytes);
@@ -340,11 +374,11 @@ static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, b
 
 error *safetensors_fetch(const safetensors *s, int64_t i, const named_tensor *into, device *dev)
 {
-    return fetch(s, i, into, false, dev);
+    return fetch(s, i, into, CAST_NONE, dev);
 }
 
-error *safetensors_fetch_widened(const safetensors *s, int64_t i, const named_tensor *into,
-                                 device *dev)
+error *safetensors_fetch_cast(const safetensors *s, int64_t i, const named_tensor *into,
+                              float_cast cast, device *dev)
 {
-    return fetch(s, i, into, true, dev);
+    return fetch(s, i, into, cast, dev);
 }

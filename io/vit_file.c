@@ -112,7 +112,7 @@ static error *fetch(reader *r, const char *name, tensor into)
     if (i < 0) return missing(r, name);
     named_tensor t = {.name = name, .value = into};
     r->taken++;
-    return (r->widen ? safetensors_fetch_widened : safetensors_fetch)(r->file, i, &t, r->dev);
+    return safetensors_fetch_cast(r->file, i, &t, cast_widening(r->widen), r->dev);
 }
 
 /* A third of the rows of a (3 n) or (3 n, k) tensor. */

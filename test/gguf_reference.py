@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-BUILD = sys.argv[1]
+BUILD = sys.argv[1] if len(sys.argv) > 1 else ''
 VOCAB = 304 # more than the tokenizer has: the rest is padding
 bad = 0
 
@@ -279,4 +279,5 @@ def main():
     sys.exit(bad > 0)
 
 
-main()
+if __name__ == '__main__':
+    main()

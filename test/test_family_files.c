@@ -8,6 +8,7 @@
 #include "model/hf/hf.h"
 #include "model/families.h"
 #include "model/model.h"
+#include "test/made_tensor.h"
 #include "test/scratch.h"
 #include "test/small_run.h"
 #include "infer/generator.h"
@@ -19,38 +20,6 @@
 enum { MOST_TENSORS = 64, MOST_JSON = 1 << 20 };
 
 /* ---- files ---- */
-
-/* As in golden/family_files.py. */
-static float number(const char *name, uint32_t i)
-{
-    uint32_t h = 2166136261u;
-    for (; *name; name++)
-        h = (h ^ (uint8_t)*name) * 16777619u;
-    uint32_t x = h + i * 0x9E3779B1u;
-    x = (x ^ x >> 16) * 0x85EBCA6Bu;
-    x = (x ^ x >> 13) * 0xC2B2AE35u;
-    return (float)((double)((x ^ x >> 16) >> 12) / (1 << 21) - 0.25);
-}
-
-static bool is_norm(const char *name)
-{
-    size_t n = strlen(name);
-    return n > 7 && !strcmp(name + n - 7, ".weight") &&
-           (strstr(name, "norm") || strstr(name, ".ln_"));
-}
-
-static tensor make_tensor(const cJSON *item, bool gemma)
-{
-    shape s = {0};
-    const cJSON *dim;
-    cJSON_ArrayForEach(dim, item) s.dim[s.rank++] = dim->valueint;
-    tensor t = tensor_of(NULL, F32, s);
-    float *data = malloc(tensor_bytes(t));
-    for (int64_t i = 0; i < tensor_count(t); i++)
-        data[i] = (is_norm(item->string) && !gemma) + number(item->string, (uint32_t)i);
-    t.data = data;
-    return t;
-}
 
 static void round_to_bf16(tensor *t)
 {
@@ -195,8 +164,8 @@ static generator *open_generator(const char *dir, bool widen, device *dev)
     weights *w;
     generator *g;
     ok(weights_open(dir, NULL, &w));
-    ok(generator_plan(&gpt_kind, weights_model(w), NULL, 0, &cpu_kind, &g));
-    ok(generator_commit(g, dev, w, widen));
+    ok(generator_plan(&gpt_kind, weights_model(w), (generator_job){.on = &cpu_kind}, &g));
+    ok(generator_commit(g, dev, w, cast_widening(widen)));
     weights_close(w);
     return g;
 }
@@ -234,8 +203,8 @@ static void check_half(const char *dir, device *dev)
     small_run s;
     char arguments[400], file[320], again[320];
     ok(weights_open(dir, NULL, &w));
-    ok(generator_plan(&gpt_kind, weights_model(w), NULL, 0, &cpu_kind, &g));
-    fails(generator_commit(g, dev, w, false), "BF16", "--widen");
+    ok(generator_plan(&gpt_kind, weights_model(w), (generator_job){.on = &cpu_kind}, &g));
+    fails(generator_commit(g, dev, w, CAST_NONE), "BF16", "--widen");
     weights_close(w);
     generator_destroy(g);
 
@@ -294,7 +263,7 @@ static void check_contradiction(const cJSON *family, const char *dir, device *de
     cJSON_AddBoolToObject(config, "tie_word_embeddings", !tied);
     write_files(wrong, dir, PLAIN, dev);
     ok(weights_open(dir, NULL, &w));
-    ok(generator_plan(&gpt_kind, weights_model(w), NULL, 0, &cpu_kind, &g));
+    ok(generator_plan(&gpt_kind, weights_model(w), (generator_job){.on = &cpu_kind}, &g));
     fails(generator_commit(g, dev, w, false), "lm_head.weight", "tie_word_embeddings");
     generator_destroy(g);
     weights_close(w);

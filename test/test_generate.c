@@ -53,9 +53,10 @@ static generator *load(const small_run *s, int64_t stride, device *dev)
     generator *g;
     weights *w;
     must(weights_open(s->directory, NULL, &w));
-    must(generator_plan(&gpt_kind, weights_model(w), NULL, stride, &cpu_kind, &g));
+    must(generator_plan(&gpt_kind, weights_model(w),
+                        (generator_job){.stride = stride, .on = &cpu_kind}, &g));
     must(cpu_device(2, dev));
-    must(generator_commit(g, dev, w, false));
+    must(generator_commit(g, dev, w, CAST_NONE));
     weights_close(w);
     return g;
 }

@@ -132,8 +132,115 @@ evaluating() {
     report "--stride is heeded, and half the context unless said" $?
 }
 
+# several prompts at a time say what each says alone
+prompting() {
+    printf 'line 5:\n\nline 6: the cat sat on\nl\nline 7\r\nthe rat\n' >lines
+    run --load run --vocab data.vocab --prompts lines --tokens 12 --temperature 0 && cp out many
+    report "a file of prompts" $?
+    [ "$(wc -l <many)" -eq 5 ] && [ "$(grep -c '"end":"tokens"' many)" -eq 5 ] && grep -q '^5 prompts of [0-9]* tokens, then 60 tokens' err
+    report "a line of JSON for each" $?
+    local line n=0 bad_lines=0
+    while IFS= read -r line; do
+        line=${line%$'\r'}
+        [ -n "$line" ] || continue
+        n=$((n + 1))
+        run --load run --vocab data.vocab --prompt "$line" --tokens 12 --temperature 0
+        python3 - "$line" <(sed -n "${n}p" many) out <<'END' || bad_lines=1
+import json, sys
+prompt, row, out = sys.argv[1], json.load(open(sys.argv[2], encoding='utf-8')), open(sys.argv[3], 'rb').read()
+want = out[len(prompt.encode()):].decode('utf-8', 'replace').replace('\0', '\ufffd')
+sys.exit(row['prompt'] != prompt or row['text'].rstrip('\ufffd') != want.rstrip('\ufffd') or row['tokens'] != 12)
+END
+    done <lines
+    report "and in it what --prompt says" $bad_lines
+    for n in 1 2 3 100; do run --load run --vocab data.vocab --prompts lines --tokens 12 --temperature 0 --batch $n && cmp -s many out || bad_lines=1; done
+    report "for any --batch" $bad_lines
+    run --load run --vocab data.vocab --prompts lines --tokens 12 && cp out drawn && ! cmp -s drawn many
+    report "--temperature is heeded" $?
+    run --load run --vocab data.vocab --prompts lines --tokens 12 --batch 2 && cmp -s drawn out
+    report "what is drawn is the prompt's own" $?
+    run --load run --vocab data.vocab --prompts lines --tokens 12 --seed 3 && ! cmp -s drawn out
+    report "--seed is heeded" $?
+    run --load run --vocab data.vocab --prompts lines --tokens 100 --temperature 0 && [ "$(grep -c '"end":"context"' out)" -eq 5 ]
+    report "a text ends with the context" $?
+    printf '{"prompt":"line 5:"}\n{"prompt":"line 6: the cat sat on","more":1}\n' >lines.jsonl
+    run --load run --vocab data.vocab --prompts lines.jsonl --tokens 12 --temperature 0 && head -n 2 many | cmp -s - out
+    report "prompts in JSON" $?
+    echo "{\"eos_token_id\": [$(cut -d ' ' -f 5 ids)]}" >run/generation_config.json # the fifth of what follows l
+    run --load run --vocab data.vocab --prompts lines --tokens 12 --temperature 0 && sed -n 3p out | grep -q '"tokens":[0-4],"end":"stop"}'
+    report "a text stops where the model's file says" $?
+    run --load run --vocab data.vocab --prompts lines --tokens 12 --temperature 0 --no-stop && cmp -s many out
+    report "but with --no-stop" $?
+    rm run/generation_config.json
+    case $build in
+    *san*) run --load run --vocab data.vocab --prompts lines --tokens 12 --temperature 0 --device cuda && cmp -s many out
+        report "--device cuda says the same" $? ;;
+    esac
+}
+
+choosing() {
+    {
+        echo '{"query":"line 5: the cat sat on the","choices":["mat","mmm mm","xyz"],"gold":0}'
+        echo '{"activity_label":"line","ctx_a":"5: the cat sat on","ctx_b":"THE","endings":["mat, and","q q"],"label":"0"}'
+        echo '{"query":"line 5: the cat sat on the","choices":["qqqq","mat"],"gold":0}'
+    } >asked.jsonl
+    run --load run --vocab data.vocab --choices asked.jsonl && cp out plain && grep -q '^acc 0.6667 +- 0.3333  acc_norm 0.6667 .* questions 3$' out
+    report "--choices counts what is right" $?
+    run --load run --vocab data.vocab --choices asked.jsonl --json && cp out json && [ "$(wc -l <out)" -eq 4 ] &&
+        [ "$(grep -c '"likelihoods":\[-' out)" -eq 3 ] && tail -n 1 out | grep -q '"acc":0.666666.*"acc_norm":0.666666.*"questions":3'
+    report "--json has the likelihoods" $?
+    run --load run --vocab data.vocab --choices asked.jsonl --json --dtype bf16 && ! cmp -s json out && [ "$(wc -l <out)" -eq 4 ]
+    report "--dtype bf16 is heeded" $?
+    case $build in
+    *san*) run --load run --vocab data.vocab --choices asked.jsonl --device cuda && cmp -s plain out
+        report "--device cuda says the same" $? ;;
+    esac
+    run --load run --vocab data.vocab --eval text --json && cp out json &&
+        grep -q '^{"loss":[0-9.]*,"perplexity":[0-9.]*,"tokens":[0-9]*,"bits_per_byte":[0-9.]*,"bytes":[0-9]*}$' out
+    report "--eval --json" $?
+    run --load run --vocab data.vocab --eval text
+    awk -v a="$(sed 's/.*"loss":\([0-9.]*\).*/\1/' json)" -v b="$(value loss)" 'BEGIN { exit !(a - b < 1e-6 && b - a < 1e-6 && a > 0) }'
+    report "it is the loss that is printed" $?
+    run --load run --vocab data.vocab --eval text --dtype bf16 && b=$(value loss) && awk -v a="$(sed 's/.*"loss":\([0-9.]*\).*/\1/' json)" \
+        -v b="$b" 'BEGIN { d = a - b; if (d < 0) d = -d; exit !(d > 0 && d < 0.02 * a) }'
+    report "--eval --dtype bf16 is near it" $?
+    # documents of one text are scored as their shard is, and an answer alone as its part of it
+    printf '{"text":"the cat sat"}\n{"text":"line 7"}\n' >t.jsonl
+    printf '{"prompt":"the cat ","completion":"sat"}\n' >a.jsonl
+    for n in t a; do
+        "$root/build/release/tokenize" --chat --vocab data.vocab --val-fraction 0 -o "$n" $n.jsonl >log 2>&1
+        run --load run --vocab data.vocab --eval $n.jsonl && cp out lines && run --load run --vocab data.vocab --eval ${n}_train.bin &&
+            cmp -s lines out && [ -s out ]
+        report "--eval $n.jsonl is --eval of its shard" $?
+    done
+    run --load run --vocab data.vocab --eval t.jsonl --dtype bf16 && cp out half && run --load run --vocab data.vocab --eval t_train.bin --dtype bf16 &&
+        cmp -s half out
+    report "in bf16, too" $?
+}
+
 refusing() {
     local m=(--load run --vocab data.vocab)
+    refuses "no such dtype" "--dtype fp8|fp32 or bf16" "${m[@]}" --prompt x --dtype fp8
+    refuses "--widen beside bf16" "--widen" "${m[@]}" --prompt x --dtype bf16 --widen
+    refuses "--batch alone" "--batch: only with --prompts" "${m[@]}" --prompt x --batch 2
+    refuses "--json alone" "--json" "${m[@]}" --prompt x --json
+    refuses "--stream of many" "--stream" "${m[@]}" --prompts lines --stream
+    refuses "two files" "only one" "${m[@]}" --prompts lines --choices asked.jsonl
+    refuses "no prompts" "--prompts empty.txt|no prompt" "${m[@]}" --prompts empty.txt
+    refuses "no such prompts" "--prompts|nosuch" "${m[@]}" --prompts nosuch
+    head -n 3 text | tr '\n' ' ' >long.txt && echo >>long.txt && cat long.txt >two.txt
+    refuses "a prompt beyond the context" "long.txt, line 1|the model sees 32" "${m[@]}" --prompts long.txt
+    printf '{"prompt":"x"}\n{"promt":"y"}\n{"messages":[]}\n' >odd.jsonl
+    refuses "JSON without a prompt" "odd.jsonl, line 2|no prompt|line 3" "${m[@]}" --prompts odd.jsonl
+    printf '{"query":"x","choices":["a","b"],"gold":0}\n{"query":"x","choices":["a"],"gold":0}\nno\n' >odd.jsonl
+    refuses "questions that are none" "--choices|odd.jsonl, line 2|1 more: line 3" "${m[@]}" --choices odd.jsonl
+    refuses "no questions" "no question" "${m[@]}" --choices empty.txt
+    echo "{\"query\":\"x\",\"choices\":[\"a\",\"$(head -n 3 text | tr '\n' ' ')\"],\"gold\":0}" >odd.jsonl
+    refuses "a choice beyond the context" "line 1|choice 1 has|sees 32" "${m[@]}" --choices odd.jsonl
+    refuses "--no-stop of a score" "--no-stop" "${m[@]}" --choices asked.jsonl --no-stop
+    echo '{"text":""}' >odd.jsonl
+    refuses "nothing to score" "odd.jsonl" "${m[@]}" --eval odd.jsonl
+    refuses "--stride of examples" "--stride" "${m[@]}" --eval t.jsonl --stride 3
     refuses "no --load" "--load" --prompt x
     refuses "no such device" "--device tpu|cuda" "${m[@]}" --prompt x --device tpu
     refuses "nothing to do" "--prompt|--eval" "${m[@]}"
@@ -253,6 +360,8 @@ for directory in "${builds[@]}"; do
     fi
     generating
     evaluating
+    prompting
+    choosing
     refusing
 done
 exit $bad

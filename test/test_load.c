@@ -424,7 +424,7 @@ static void test_llmc(void **state)
         } else {
             weights *w;
             ok(weights_open(path, NULL, &w));
-            fails(weights_read(w, &s.t->params, false, &s.dev), "bf16", "--widen");
+            fails(weights_read(w, &s.t->params, CAST_NONE, &s.dev), "bf16", "--widen");
             weights_close(w);
         }
         small_close(&s);

@@ -124,7 +124,7 @@ static void test_files(void **state)
     assert_non_null(e);
     assert_non_null(strstr(error_text(e), "--widen"));
     error_free(e);
-    must(params_read_widened(file, &wide.t->params, &wide.dev));
+    must(params_read_cast(file, &wide.t->params, CAST_WIDEN, &wide.dev));
     safetensors_close(file);
     safetensors_close(wide_file);
     unlink(path);

@@ -161,9 +161,9 @@ static error *holder_read(holder *h, const weights *w, const adapter_file *adapt
         row->value = tensor_of(at, F32, row->spec.shape);
         at += row->count;
     }
-    TRY(weights_read(w, &h->params, widen, &h->dev));
+    TRY(weights_read(w, &h->params, cast_widening(widen), &h->dev));
     if (!adapters) return NULL;
-    TRY(adapter_read(adapters, &h->params, widen, &h->dev));
+    TRY(adapter_read(adapters, &h->params, cast_widening(widen), &h->dev));
     return lora_merge(&h->params, &h->dev);
 }
 

@@ -261,7 +261,7 @@ static error *text_open(const options *o, bool training, source **out)
 static error *load_coded(trainer *t, const weights *w, device *dev)
 {
     const tensor_source into = trainer_fill_begin(t);
-    TRY(weights_read_into(w, &t->params, t->o->widen, &into, dev));
+    TRY(weights_read_into(w, &t->params, cast_widening(t->o->widen), &into, dev));
     trainer_fill_end(t);
     return device_status(dev);
 }
@@ -270,8 +270,9 @@ static error *text_load(trainer *t, device *dev)
 {
     weights *w;
     TRY(weights_open(t->o->load, t->o->ignore_field.pattern, &w));
-    error *e = t->params.form == CODES_NONE ? weights_read(w, &t->params, t->o->widen, dev)
-                                            : load_coded(t, w, dev);
+    error *e = t->params.form == CODES_NONE
+                   ? weights_read(w, &t->params, cast_widening(t->o->widen), dev)
+                   : load_coded(t, w, dev);
     weights_close(w);
     return e ? e : tuning_load(t->o, &t->params, dev);
 }

@@ -140,7 +140,7 @@ error *tuning_check(const options *o, const params *p)
 
 error *tuning_load(const options *o, params *p, device *dev)
 {
-    if (o->adapter_file) return adapter_read(o->adapter_file, p, o->widen, dev);
+    if (o->adapter_file) return adapter_read(o->adapter_file, p, cast_widening(o->widen), dev);
     for (int i = 0; i < p->n; i++)
         if (p->row[i].spec.adapter_scale != 0) TRY(param_initialize(p, dev, (uint64_t)o->seed, i));
     return NULL;

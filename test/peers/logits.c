@@ -34,7 +34,7 @@ static error *run_model(const weights *w, const char *ids)
     device dev = {0};
     generator *g = NULL;
     TRY(device_open(DEVICE_CPU, 1, NULL, &dev));
-    error *e = generator_plan(&gpt_kind, weights_model(w), NULL, 0, dev.kind, &g);
+    error *e = generator_plan(&gpt_kind, weights_model(w), (generator_job){.on = dev.kind}, &g);
     if (!e) e = generator_commit(g, &dev, w, false);
     if (!e) e = print_logits(g, ids);
     generator_destroy(g);

@@ -1,0 +1,46 @@
+/* text_batch.h - several texts being continued at once: each step reads the model's matrices once for all.
+ *
+ *     position       0   1   2   3   4   5   6
+ *     text 0         p   p   p   p   p   n   n        p: of the prompt
+ *     text 1         p   p   p   n   n   n   n        n: generated, so the next step's input
+ *     text 2         p   p   p   p   n   n   n
+ *                    one piece |  a step each
+ *
+ * All begin at position 0 and go on together, so every cache has the same length, and nothing is padded:
+ * where one text still reads its prompt, another is already generating.  What all prompts have is read in
+ * pieces of up to `room` tokens.
+ *
+ * On the CPU a text's logits have the bits that it has alone (infer/decoder.h).
+ */
+#ifndef REGRAD_TEXT_BATCH_H
+#define REGRAD_TEXT_BATCH_H
+
+#include "model/model.h"
+
+typedef struct {
+    const model_kind *kind;
+    run *r;
+    model *m;
+    int64_t n, length, room; /* texts; positions of each; tokens of each in a step, at most */
+    tensor tokens;           /* (n,room) i32 */
+    tensor logits;           /* (n,V) */
+    int64_t position;        /* of what comes next */
+    int steps;
+} text_batch;
+
+/* n texts of up to `length` tokens */
+text_batch text_batch_make(const model_kind *kind, run *r, model *m, int64_t n, int64_t length);
+
+/* Asks the arena for what outlives the program; once in the record and once in the run. */
+void text_batch_place(text_batch *b, int64_t vocab);
+/* Records the program. */
+void text_batch_record(text_batch *b);
+
+/* Empty texts. */
+void text_batch_begin(text_batch *b);
+/* The next `count` <= room tokens of each text; logits: ? (n,V) of what follows. */
+error *text_batch_push(text_batch *b, const int32_t *tokens /* (n,count) */, int64_t count,
+                       float *logits) NODISCARD;
+void text_batch_end(text_batch *b);
+
+#endif
