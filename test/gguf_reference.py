@@ -246,6 +246,16 @@ def check_vocabulary(work):
     tokens = values['tokenizer.ggml.tokens']
     report('tokens are those of vocab.json', all(tokens[i] == t for t, i in vocab.items()) and len(tokens) == VOCAB)
     report('merges are those of merges.txt', values['tokenizer.ggml.merges'] == merges)
+    report('no chat template where there is none', 'tokenizer.chat_template' not in values)
+    template = '{% for m in messages %}{{ m.content }}\u00e4{{ eos_token }}{% endfor %}'
+    for file, text in (('chat_template.jinja', template), ('tokenizer_config.json', json.dumps({'chat_template': template + '!'}))):
+        with open(f'{directory}/{file}', 'w', encoding='utf-8') as f:
+            f.write(text)
+        path, done = export(work, directory, 'q8_0')
+        got = Reader(path).values.get('tokenizer.chat_template')
+        report(f'the chat template of {file}', got == template + ('!' if 'json' in file else ''), done.stderr.strip())
+        os.remove(f'{directory}/{file}')
+        os.remove(path)
     end = vocab['<|endoftext|>']
     report('the end of a text', values['tokenizer.ggml.eos_token_id'] == end and values['tokenizer.ggml.token_type'][end] == 3)
 

@@ -18,6 +18,7 @@
 #include "data/bpe/bpe.h"
 #include "data/bpe/bpe_parts.h"
 #include "io/adapter_file.h"
+#include "data/chat/chat.h"
 #include "io/gguf_model.h"
 #include "io/llmc.h"
 #include "run/log.h"
@@ -376,6 +377,19 @@ static error *put_vocabulary(gguf *g, const bpe *v, int64_t size)
     return NULL;
 }
 
+/* How conversations are written: the template that lies beside the model, if there is one.  One that cannot be
+ * read here is left out, and that is told. */
+static void put_template(gguf *g, const weights *w)
+{
+    chat *c = NULL;
+    size_t n;
+    error *e = chat_open(NULL, weights_directory(w), NULL, NULL, &c);
+    const char *source = e ? NULL : chat_source(c, &n);
+    if (source) gguf_text(g, "tokenizer.chat_template", source);
+    chat_close(c);
+    if (e) error_warn(error_context(e, "the chat template is not in the GGUF file"));
+}
+
 /* The vocabulary of --vocab, or the one that lies beside the source. */
 static error *vocabulary_for_gguf(const arguments *a, const weights *w, bpe **out)
 {
@@ -400,6 +414,7 @@ static error *write_gguf(const arguments *a, const weights *w, holder *h, gguf *
     if (!e) e = gguf_model(g, weights_model(w), &h->params, type);
     if (!e) e = put_vocabulary(g, vocab, weights_model(w)->vocab);
     bpe_close(vocab);
+    if (!e) put_template(g, w);
     if (!e) e = gguf_write(g, a->out);
     if (!e) printf("wrote %s (%lld parameters)\n", a->out, (long long)params_count(&h->params));
     return e;
