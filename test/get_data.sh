@@ -89,6 +89,38 @@ if [ -x ./tokenize ]; then
     check 'an archive that is damaged is refused' $?
 fi
 
+# parquet, where pyarrow is
+python=${PYTHON:-python3}
+if [ -x ./tokenize ] && "$python" -c 'import pyarrow' 2>/dev/null; then
+    "$python" - "$work/www" <<'PY'
+import json, os, sys
+import pyarrow
+from pyarrow import parquet
+os.chdir(sys.argv[1])
+texts = ['text %d of a table' % i for i in range(300)] + [None]
+parquet.write_table(pyarrow.table({'n': list(range(301)), 'text': texts}), 'a.parquet')
+parquet.write_table(pyarrow.table({'n': [1], 'text': ['the last']}), 'b.parquet')
+parquet.write_table(pyarrow.table({'prompt': ['1+%d=' % i for i in range(50)], 'completion': ['%d' % (1 + i) for i in range(50)]}), 'c.parquet')
+files = [{'config': 'default', 'split': split, 'url': 'https://elsewhere/x/' + name, 'size': os.path.getsize(name)}
+         for split, name in (('train', 'a.parquet'), ('test', 'c.parquet'), ('train', 'b.parquet'))]
+json.dump({'parquet_files': files}, open('parquet.json', 'w'))
+PY
+    get --vocab bytes -o "$work/t/p" "$work/www/a.parquet" &&
+        [ "$(./tokenize --decode --vocab "$work/t/p.vocab" "$work/t/p_train.bin" "$work/t/p_val.bin" | grep -o 'of a table' | wc -l)" = 300 ]
+    check 'a column of a parquet file becomes tokens' $?
+    get --vocab bytes -o "$work/t/q" hf:someone/something &&
+        ./tokenize --decode --vocab "$work/t/q.vocab" "$work/t/q_train.bin" "$work/t/q_val.bin" | grep -q 'the last'
+    check 'the parquet files of a data set, all of a split' $?
+    get --vocab "$work/t/p.vocab" --chat -o "$work/t/r" hf:someone/something:test && [ -s "$work/t/r_train.bin" ]
+    check 'and conversations' $?
+    get --vocab bytes -o "$work/t/s" hf:someone/something:none; refused $? 'no parquet files of the split none'
+    check 'a split that is not there' $?
+    get --vocab bytes --field nothing -o "$work/t/s" "$work/www/a.parquet"; [ $? = 1 ] && grep -q 'no column "nothing"; there are: n, text' "$work/err"
+    check 'a column that is not there' $?
+else
+    echo 'skip get-data parquet: pyarrow is not here'
+fi
+
 GET_DATA_FROM=http://127.0.0.1:1
 get tinystories; refused $? 'curl -fL -C -'
 check 'without a network one line says what to do' $?
