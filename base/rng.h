@@ -22,6 +22,7 @@ typedef enum {
     RNG_MIX = 8,
     RNG_REGROW = 9,
     RNG_SETS = 10,
+    RNG_DROPOUT = 11, /* core/dropout.h */
     RNG_CROP = 20, /* images: see data/images/augment.h */
     RNG_JITTER = 21,
     RNG_ERASE = 22,

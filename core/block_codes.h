@@ -1,9 +1,10 @@
-/* block_codes.h - matrices that are not trained, in 8 or 4 bits: blocks of 64 numbers, each with a scale.
+/* block_codes.h - matrices that are not trained, in 16, 8 or 4 bits: blocks of 64 numbers, each with a scale.
  *
  *     scale = largest |x| of the block (f32);  what is read is scale * value(code)
  *             (a block with a number that is not finite is read as NaN, so that the loss shows it)
  *
  *     int8   code = 127 x / scale, rounded                        a byte
+ *     bf16   code = x in bf16; the scale is 1                         two bytes
  *     nf4    code = the nearest of 16 values between -1 and 1     half a byte, the first number in the upper half
  *
  * NF4's values (Dettmers et al. 2023, "QLoRA", appendix E) are quantiles of the normal distribution q, so
@@ -17,6 +18,7 @@
 #ifndef REGRAD_BLOCK_CODES_H
 #define REGRAD_BLOCK_CODES_H
 
+#include "base/bf16.h"
 #include "base/host_device.h"
 
 #include <float.h>
@@ -25,12 +27,12 @@
 
 enum { CODE_BLOCK = 64 };
 
-typedef enum { CODES_NONE, CODES_INT8, CODES_NF4 } code_form;
+typedef enum { CODES_NONE, CODES_INT8, CODES_NF4, CODES_BF16, CODE_FORMS } code_form;
 
 /* Bytes of n numbers' codes, and how many scales they have. */
 static inline int64_t code_bytes(code_form form, int64_t n)
 {
-    return form == CODES_NF4 ? (n + 1) / 2 : n;
+    return form == CODES_NF4 ? (n + 1) / 2 : form == CODES_BF16 ? 2 * n : n;
 }
 
 static inline int64_t code_blocks(int64_t n)
@@ -78,8 +80,15 @@ HOST_DEVICE float code_share(float x, float scale)
     return scale > 0 && scale <= FLT_MAX ? x / scale : 0;
 }
 
+/* What is kept as the scale of a block whose largest number is `most`. */
+HOST_DEVICE float kept_scale(code_form form, float most)
+{
+    return form == CODES_BF16 ? 1 : most;
+}
+
 HOST_DEVICE float code_value(code_form form, const uint8_t *codes, int64_t i)
 {
+    if (form == CODES_BF16) return float_of_bf16((uint16_t)(codes[2 * i] | codes[2 * i + 1] << 8));
     if (form == CODES_INT8) return (float)(int8_t)codes[i] * (1.0f / 127.0f);
     return nf4_value(i % 2 ? codes[i / 2] & 15 : codes[i / 2] >> 4);
 }
@@ -87,7 +96,11 @@ HOST_DEVICE float code_value(code_form form, const uint8_t *codes, int64_t i)
 /* i from a block's first number on, in order: nf4 writes the upper half first. */
 HOST_DEVICE void put_code(code_form form, uint8_t *codes, int64_t i, float y)
 {
-    if (form == CODES_INT8)
+    uint16_t bits = bf16_of_float(y);
+    if (form == CODES_BF16) {
+        codes[2 * i] = (uint8_t)bits;
+        codes[2 * i + 1] = (uint8_t)(bits >> 8);
+    } else if (form == CODES_INT8)
         codes[i] = (uint8_t)int8_code(y);
     else if (i % 2)
         codes[i / 2] = (uint8_t)(codes[i / 2] | nf4_code(y));

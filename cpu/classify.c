@@ -52,9 +52,11 @@ ROW_FN void classify_row(const classify_op *o, int64_t r, int type)
     void *x = element_at(o->logits, r, 0);
     float max = maximum(x, n, type), chosen = load(type, x, target);
     double sum = exp_sum(x, n, max, o->backward && type == F32, type);
-    floats(o->losses)[r] = (float)(log(sum) + (double)max - (double)chosen);
+    double lse = log(sum) + (double)max;
+    floats(o->losses)[r] = (float)(lse - (double)chosen + o->z * lse * lse);
     if (!o->backward) return;
-    float factor = (float)(o->scale / sum), part = exponential(x, target, max, type) * factor;
+    float factor = (float)(o->scale * (1 + 2 * o->z * lse) / sum),
+          part = exponential(x, target, max, type) * factor;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
         store(type, x, i, exponential(x, i, max, type) * factor);

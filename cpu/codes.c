@@ -9,6 +9,7 @@ ROW_FN void quantize_block(const quantize_op *o, int64_t at, int64_t n, int type
     float most = 0;
     for (int64_t i = 0; i < n; i++)
         most = code_scale(most, load(type, o->x.data, at + i));
+    most = kept_scale((code_form)o->form, most);
     ((float *)o->scales.data)[at / CODE_BLOCK] = most;
     for (int64_t i = 0; i < n; i++)
         put_code(o->form, o->codes.data, at + i, code_share(load(type, o->x.data, at + i), most));
@@ -47,6 +48,8 @@ static void dequantize_range(const void *op, int64_t first, int64_t end)
         int64_t at = b * CODE_BLOCK, n = min64(CODE_BLOCK, count - at);
         if (o->form == CODES_INT8)
             FOR_WORKING_TYPE(o->out.type, dequantize_block(o, at, n, CODES_INT8, TYPE));
+        else if (o->form == CODES_BF16)
+            FOR_WORKING_TYPE(o->out.type, dequantize_block(o, at, n, CODES_BF16, TYPE));
         else
             FOR_WORKING_TYPE(o->out.type, dequantize_block(o, at, n, CODES_NF4, TYPE));
     }

@@ -1,6 +1,7 @@
 /* classify.cu - softmax, cross-entropy and its gradient, in place:
  *
- *     losses_i = lse(logits_i) - logits_i[target_i];  logits_i <- (softmax - onehot) * scale
+ *     losses_i = lse(logits_i) - logits_i[target_i] + z lse^2
+ *     logits_i <- (softmax (1 + 2 z lse) - onehot) * scale
  *
  * A block has a row: once through it for the largest and the sum of exponentials, then it is read once
  * more and written.  The second time it comes from shared memory, if it fits there: each thread leaves
@@ -17,6 +18,7 @@ template <class T> struct classify_call {
     float *losses;          /* (R) */
     int64_t cols, ld;
     float scale;
+    double z;
     bool backward, aligned;
 };
 
@@ -30,10 +32,11 @@ __global__ void __launch_bounds__(ROW_THREADS) classify_kernel(classify_call<T> 
     float chosen = widened(x[target]); /* before anyone writes: there is a barrier in between */
     peak p = block_peak<ROW_THREADS>(
         row_peak<ROW_THREADS>(x, a.cols, a.aligned, KEEPS && a.backward ? cached : (T *)NULL));
-    if (threadIdx.x == 0)
-        a.losses[r] = (float)(log((double)p.sum) + (double)p.max - (double)chosen);
+    double lse = a.z != 0 || threadIdx.x == 0 ? log((double)p.sum) + (double)p.max : 0;
+    if (threadIdx.x == 0) a.losses[r] = (float)(lse - (double)chosen + a.z * lse * lse);
     if (!a.backward) return;
     float factor = a.scale / p.sum;
+    if (a.z != 0) factor *= (float)(1 + 2 * a.z * lse);
     for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += ROW_THREADS * WIDTH<T>) {
         unpacked<T> v =
             KEEPS ? load(cached + c, WIDTH<T>, true) : load(x + c, a.cols - c, a.aligned);
@@ -52,7 +55,7 @@ template <class T> static void launch_classify(device *dev, int stream, const cl
     a.targets = (const int32_t *)o->targets.data;
     a.losses = (float *)o->losses.data;
     a.cols = tensor_cols(o->logits), a.ld = o->logits.ld;
-    a.scale = (float)o->scale;
+    a.scale = (float)o->scale, a.z = o->z;
     a.backward = o->backward, a.aligned = wide(o->logits);
     unsigned rows = groups(tensor_rows(o->logits), 1);
     int bytes = (int)(groups(a.cols, WIDTH<T>) * 16);

@@ -3,7 +3,7 @@
  * Codes are made once, when a model is loaded: a thread has a block of numbers.  They are read at every use: a
  * thread has two numbers, which share a byte of nf4.
  *
- * bytes: dequantize: s and 1 or 1/2 for each number, 4 for 64 of them (s: its size) */
+ * bytes: dequantize: s and 2, 1 or 1/2 for each number, 4 for 64 of them (s: its size) */
 #include "core/block_codes.h"
 #include "cuda/gpu.h"
 
@@ -19,6 +19,7 @@ __global__ void quantize_kernel(const T *x, uint8_t *codes, float *scales, int64
     float most = 0;
     for (int64_t i = 0; i < n; i++)
         most = code_scale(most, widened(x[at + i]));
+    most = kept_scale(form, most);
     scales[block] = most;
     for (int64_t i = 0; i < n; i++)
         put_code(form, codes, at + i, code_share(widened(x[at + i]), most));

@@ -105,15 +105,22 @@ static tensor branch_scale(const block_state *s, int branch)
     return present(s->drop) ? tensor_slice(s->drop, branch, 1) : (tensor){0};
 }
 
-/* out = residual + scale * linear(x) */
-static void add_branch(const pass *p, weight_ids ids, tensor out, tensor x, tensor residual,
-                       tensor scale)
+static uint64_t branch_site(const pass *p, int branch)
 {
-    tensor none = {0};
-    apply_linear_in(p->r, ids, out, x, p->room, present(scale) ? none : residual, ACT_NONE, none);
+    return (uint64_t)(SITE_BRANCHES + 2 * p->layer + branch);
+}
+
+/* out = residual + scale * linear(x), of which elements may be left out */
+static void add_branch(const pass *p, weight_ids ids, tensor out, tensor x, tensor residual,
+                       int branch)
+{
+    tensor none = {0}, scale = branch_scale(p->s, branch);
+    bool drops = leaves_out(p->r), later = drops || present(scale);
+    apply_linear_in(p->r, ids, out, x, p->room, later ? none : residual, ACT_NONE, none);
     if (present(scale))
         OP(scale_samples, p->r->dev, p->r->stream, .out = out, .x = out, .scale = scale,
-           .residual = residual);
+           .residual = drops ? none : residual);
+    if (drops) leave_out(p->r, p->r->dropout.rate, branch_site(p, branch), out, out, residual);
 }
 
 /* t has been read: it goes, unless what it is in the set says that it stays. */
@@ -216,7 +223,7 @@ static void make_mid(const pass *p)
     if (present(s->mid)) return;
     make_att(p);
     s->mid = take_rows(p, p->c->width, "h%d.mid");
-    add_branch(p, p->ids->project, s->mid, s->att, s->x, branch_scale(s, 0));
+    add_branch(p, p->ids->project, s->mid, s->att, s->x, 0);
     let_go(p, ATT, &s->att);
     if (p->c->residual != RESIDUAL_PARALLEL) let_go(p, X, &s->x); /* else norm2 reads it */
 }
@@ -283,7 +290,7 @@ static void make_out(const pass *p)
     if (p->c->residual != RESIDUAL_SEQUENTIAL) make_mid(p); /* while norm1 is there */
     make_act(p);
     s->out = take_rows(p, p->c->width, "h%d.out");
-    add_branch(p, p->ids->down, s->out, s->act, s->mid, branch_scale(s, 1));
+    add_branch(p, p->ids->down, s->out, s->act, s->mid, 1);
     let_go(p, ACT, &s->act);
     let_go(p, MID, &s->mid);
 }
@@ -315,18 +322,22 @@ void block_decode(run *r, const model_config *c, int layer, const block_ids *ids
 
 /* ---- backward ---- */
 
-/* The gradient of a branch, from that of the residual stream: d itself, if nothing was scaled. */
-static tensor begin_branch(const pass *p, tensor d, tensor scale)
+/* The gradient of a branch, from that of the residual stream: d itself, if nothing was scaled or left out. */
+static tensor begin_branch(const pass *p, tensor d, int branch)
 {
-    if (!present(scale)) return d;
-    tensor branch = take_rows(p, tensor_cols(d), "h%d.dbranch");
-    OP(scale_samples, p->r->dev, p->r->stream, .out = branch, .x = d, .scale = scale);
-    return branch;
+    tensor none = {0}, scale = branch_scale(p->s, branch);
+    bool drops = leaves_out(p->r);
+    if (!drops && !present(scale)) return d;
+    tensor of = take_rows(p, tensor_cols(d), "h%d.dbranch");
+    if (drops) leave_out(p->r, p->r->dropout.rate, branch_site(p, branch), of, d, none);
+    if (present(scale))
+        OP(scale_samples, p->r->dev, p->r->stream, .out = of, .x = drops ? of : d, .scale = scale);
+    return of;
 }
 
-static void end_branch(const pass *p, tensor *branch, tensor scale)
+static void end_branch(const pass *p, tensor *of, int branch)
 {
-    if (present(scale)) arena_drop(p->r->arena, branch);
+    if (leaves_out(p->r) || present(branch_scale(p->s, branch))) arena_drop(p->r->arena, of);
 }
 
 /* The gradient of what the MLP's norm has put out; absent if none below is wanted. */
@@ -337,7 +348,7 @@ static tensor mlp_backward(const pass *p, tensor d)
     const model_config *c = p->c;
     const block_ids *ids = p->ids;
     block_state *s = p->s;
-    tensor scale = branch_scale(s, 1), branch = begin_branch(p, d, scale), dpre = {0}, dnorm = {0};
+    tensor branch = begin_branch(p, d, 1), dpre = {0}, dnorm = {0};
     tensor none = {0};
     bool below = grads_below(r, ids->down.weight);
     if (linear_wants_input(r, ids->down) || (below && !present(s->pre))) make_act(p);
@@ -348,7 +359,7 @@ static tensor mlp_backward(const pass *p, tensor d)
         linear_input_grad(r, ids->down, &g, dpre, false, branch, c->gated ? none : s->pre,
                           c->gated ? ACT_NONE : c->act);
     }
-    end_branch(p, &branch, scale);
+    end_branch(p, &branch, 1);
     if (below && c->gated) { /* pre becomes its own gradient */
         OP(gate_grad, r->dev, r->stream, .x = s->pre, .dout = dpre, .act = c->act);
         arena_drop(a, &dpre);
@@ -409,7 +420,7 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
     const model_config *c = p->c;
     const block_ids *ids = p->ids;
     block_state *s = p->s;
-    tensor scale = branch_scale(s, 0), branch = begin_branch(p, d, scale), datt = {0}, none = {0};
+    tensor branch = begin_branch(p, d, 0), datt = {0}, none = {0};
     bool below = grads_below(r, ids->project.weight);
     if (linear_wants_input(r, ids->project) || below) make_att(p);
     linear_grads g = linear_begin_grad(r, ids->project, s->att, branch);
@@ -417,7 +428,7 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
         datt = take_rows(p, c->heads * c->head_size, "h%d.datt");
         linear_input_grad(r, ids->project, &g, datt, false, branch, none, ACT_NONE);
     }
-    end_branch(p, &branch, scale);
+    end_branch(p, &branch, 0);
     linear_end_grad(r, ids->project, &g);
     if (!below) return shared;
 

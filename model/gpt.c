@@ -97,6 +97,8 @@ static batch gpt_place_batch(const model *m, arena *a, int64_t b, int64_t t)
     batch out = {0};
     out.inputs = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("tokens", 0));
     out.targets = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("targets", 0));
+    if (m->training.dropout > 0 || m->training.adapter_dropout > 0)
+        out.start = arena_keep(a, KIND_BATCH, I32, SHAPE(2), NAME("first row", 0));
     if (!m->training.packed) return out;
     out.starts = arena_keep(a, KIND_BATCH, I32, SHAPE(b, t), NAME("document starts", 0));
     out.rows = arena_keep(a, KIND_BATCH, I32, SHAPE(1, b * t), NAME("learned rows", 0));
@@ -156,6 +158,8 @@ static bool wanted(const run *r, int id)
 /* d: gradient of what embed has put out. */
 static void embed_grad(run *r, model *m, tensor tokens, tensor d)
 {
+    bool below = present(m->raw) || wanted(r, m->wte) || wanted(r, m->wpe);
+    if (below && leaves_out(r)) leave_out(r, r->dropout.rate, SITE_EMBEDDING, d, d, (tensor){0});
     if (present(m->raw))
         apply_norm_grad(r, &m->config, m->first, d, false, d, m->raw, m->mean, m->rstd);
     arena_drop(r->arena, &m->raw);
@@ -209,7 +213,8 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
         tensor part = tensor_slice(logits, 0, n), xs = tensor_slice(x, first, n);
         OP(linear, r->dev, r->stream, .out = part, .x = xs, .w = w, .bias = bias);
         OP(classify, r->dev, r->stream, .logits = part, .targets = rows_of(targets, first, n),
-           .losses = rows_of(losses, first, n), .backward = backward, .scale = loss->scale);
+           .losses = rows_of(losses, first, n), .backward = backward, .scale = loss->scale,
+           .z = backward ? m->training.z_loss : 0);
         if (!backward) continue;
         if (present(dw.t) || present(db.t))
             OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = xs, .dout = part);
@@ -279,7 +284,13 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     arena *a = r->arena;
     const model_config *c = &m->config;
     r->starts = in->starts;
+    r->dropout = (run_dropout){.rate = m->training.dropout,
+                               .adapter_rate = m->training.adapter_dropout,
+                               .seed = m->training.dropout_seed,
+                               .start = in->start};
     tensor embedded = embed(r, m, in->inputs, 0, in->inputs.dim[1], true);
+    if (leaves_out(r))
+        leave_out(r, r->dropout.rate, SITE_EMBEDDING, embedded, embedded, (tensor){0});
     tensor none = {0}, last = blocks_forward(r, c, &m->training, m->blocks, embedded, none,
                                              BLOCK_TRAIN, m->states);
     bool below = grads_through(r, m->final);
@@ -310,6 +321,7 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     embed_grad(r, m, in->inputs, d);
     arena_drop(a, &d);
     r->starts = (tensor){0};
+    r->dropout = (run_dropout){0};
 }
 
 static void gpt_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)

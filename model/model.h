@@ -22,6 +22,8 @@ typedef struct {
         rows; /* ? (1,B T) i32: the first n_learned of them are the rows that are learned, ascending,
                       * and the first n_learned of targets are theirs */
     int64_t n_learned;
+    tensor
+        start; /* ? GPT with dropout: (2) i32, the run's number of the first row (core/ops.def, dropout) */
 } batch;
 
 /* Where a pass adds its loss. */

@@ -10,6 +10,30 @@ tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block
     return present(full) ? tensor_of(full.data, full.type, SHAPE(b, t, cols)) : full;
 }
 
+/* ---- dropout ---- */
+
+void leave_out(run *r, double rate, uint64_t site, tensor out, tensor x, tensor residual)
+{
+    OP(dropout, r->dev, r->stream, .out = out, .x = x, .residual = residual,
+       .start = r->dropout.start, .rate = rate, .seed = r->dropout.seed, .site = site);
+}
+
+/* What adapter a reads of x (b,t,cols), in memory for room >= t: x itself, if nothing is left out. */
+static tensor adapter_input(run *r, int a, tensor x, int64_t room)
+{
+    tensor none = {0};
+    if (!adapters_leave_out(r) || !present(x)) return x;
+    int64_t b = x.rank == 3 ? x.dim[0] : 1, t = x.rank == 3 ? x.dim[1] : tensor_rows(x);
+    tensor rest = take_part(r, b, t, room, tensor_cols(x), NAME("adapter's input", 0));
+    leave_out(r, r->dropout.adapter_rate, (uint64_t)(SITE_ADAPTERS + a), rest, x, none);
+    return rest;
+}
+
+static void adapter_input_done(run *r, tensor *x)
+{
+    if (adapters_leave_out(r)) arena_drop(r->arena, x);
+}
+
 /* ---- parameters that may not be there ---- */
 
 tensor use_if_any(run *r, int id)
@@ -104,7 +128,9 @@ static tensor make_low(run *r, int a, tensor x, int64_t room)
 {
     const param_spec *spec = &r->params->row[a].spec;
     tensor h = take_low(r, x, room, spec->shape.dim[0], "adapter's x A'"), w = param_use(r, a);
-    OP(linear, r->dev, r->stream, .out = h, .x = x, .w = w);
+    tensor read = adapter_input(r, a, x, room);
+    OP(linear, r->dev, r->stream, .out = h, .x = read, .w = w);
+    adapter_input_done(r, &read);
     param_done(r, a);
     scale_low(r, h, spec->adapter_scale);
     return h;
@@ -149,7 +175,9 @@ static tensor adapter_begin_grad(run *r, weight_ids ids, int k, tensor x, tensor
     param_use(r, a); /* until linear_end_grad */
     if (grad_wanted(r, a)) {
         grad da = grad_begin(r, a);
-        OP(linear_dw, r->dev, r->stream, .dw = da, .x = x, .dout = g);
+        tensor read = adapter_input(r, a, x, positions_of(x));
+        OP(linear_dw, r->dev, r->stream, .dw = da, .x = read, .dout = g);
+        adapter_input_done(r, &read);
         grad_done(r, a);
     }
     if (!below) arena_drop(r->arena, &g);
@@ -193,6 +221,22 @@ linear_grads linear_begin_grad(run *r, weight_ids ids, tensor x, tensor dout)
     return all;
 }
 
+/* dx (+)= g A, where the adapter's input had all its elements. */
+static void add_adapter_dx(run *r, int a, tensor g, tensor w, tensor dx, bool accumulate)
+{
+    if (!adapters_leave_out(r)) {
+        OP(linear_dx, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dout = g, .w = w);
+        return;
+    }
+    tensor none = {0},
+           part = take_part(r, dx.rank == 3 ? dx.dim[0] : 1, positions_of(dx), positions_of(dx),
+                            tensor_cols(dx), NAME("gradient of an adapter's input", 0));
+    OP(linear_dx, r->dev, r->stream, .dx = part, .dout = g, .w = w);
+    leave_out(r, r->dropout.adapter_rate, (uint64_t)(SITE_ADAPTERS + a), dx, part,
+              accumulate ? dx : none);
+    arena_drop(r->arena, &part);
+}
+
 /* The adapters' parts first: the slope is that of the whole sum. */
 void linear_input_grad(run *r, weight_ids ids, linear_grads *g, tensor dx, bool accumulate,
                        tensor dout, tensor pre, activation act)
@@ -201,8 +245,7 @@ void linear_input_grad(run *r, weight_ids ids, linear_grads *g, tensor dx, bool 
     for (int k = 0; k < LORA_PARTS; k++) {
         if (!ids.adapter[k]) continue;
         tensor a = param_use(r, ids.adapter[k]);
-        OP(linear_dx, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dout = g->g[k],
-           .w = a);
+        add_adapter_dx(r, ids.adapter[k], g->g[k], a, dx, accumulate);
         param_done(r, ids.adapter[k]);
         arena_drop(r->arena, &g->g[k]);
         accumulate = true;

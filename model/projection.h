@@ -4,6 +4,9 @@
  *     backward   dW = dout' x      h = s x A'     g = s dout B      dB = dout' h     dA = g' x
  *                dx = dout W + g A
  *
+ * With run.dropout an adapter reads another x, of which elements are left out at random; in backward they are left
+ * out again.
+ *
  * h is not kept but made again from x: it costs r columns where the layer has hundreds.  Backward is in
  * three parts, so that the memory of x and dout can be given back between them:
  *
@@ -25,6 +28,26 @@ typedef struct {
 
 /* (b,t,cols) at the beginning of a block for (b,room,cols) */
 tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name);
+
+/* Places where a training pass leaves elements out. */
+enum {
+    SITE_EMBEDDING = 0,
+    SITE_BRANCHES = 1 /* + 2 layer + branch */,
+    SITE_ADAPTERS = 1 << 20 /* + id of A */
+};
+
+/* out = residual + x with elements left out at a site; rows are the batch's.  residual may be absent. */
+void leave_out(run *r, double rate, uint64_t site, tensor out, tensor x, tensor residual);
+
+/* Is anything left out of the embedding and of branches, or (adapters) of what these read? */
+static inline bool leaves_out(const run *r)
+{
+    return present(r->dropout.start) && r->dropout.rate > 0;
+}
+static inline bool adapters_leave_out(const run *r)
+{
+    return present(r->dropout.start) && r->dropout.adapter_rate > 0;
+}
 
 /* The hooks of params/params.h of a parameter that a layer may be without: id < 0. */
 tensor use_if_any(run *r, int id);

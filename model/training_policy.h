@@ -13,7 +13,12 @@ typedef struct {
     int64_t logits_mib; /* most MiB of logits at a time, 0: DEFAULT_LOGITS_MIB; the last bits may
                          * differ */
     lora_plan lora;     /* adapters, which are trained instead of the model */
-    bool packed;      /* rows are packed documents (data/packing.h), and not all of it is learned */
+    bool packed; /* rows are packed documents (data/packing.h), and not all of it is learned */
+    double
+        dropout; /* of the embedding's and each branch's output, how much is left out in training */
+    double adapter_dropout; /* of what adapters read, likewise */
+    double z_loss;          /* of core/ops.def, classify: in training */
+    uint64_t dropout_seed;
     double drop_path; /* how often the last block's branches are left out; the first's: never */
 } training_policy;
 

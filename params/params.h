@@ -133,6 +133,13 @@ typedef struct {
     int64_t waiting_bytes;
 } params;
 
+/* What a training pass leaves out at random (core/dropout.h); absent start: nothing. */
+typedef struct {
+    double rate, adapter_rate;
+    uint64_t seed;
+    tensor start; /* ? (2) i32: the run's number of the batch's first row */
+} run_dropout;
+
 /* What a pass over the model needs. */
 struct run {
     device *dev;
@@ -142,6 +149,7 @@ struct run {
     phase_clock *phases; /* ? the step's */
     comm *comm;          /* ? the other ranks */
     tensor starts; /* ? (B,T) i32, of a batch of packed documents: where each token's begins */
+    run_dropout dropout;
 };
 
 /* Adds a row; returns its id (0, 1, 2 ...), or -1 when there is no memory. */

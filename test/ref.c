@@ -186,10 +186,10 @@ void ref_classify(device *dev, int stream, const classify_op *o)
         for (int64_t v = 0; v < V; v++)
             sum += exp(*ref_at(o->logits, r, v) - max);
         double lse = max + log(sum);
-        ((double *)o->losses.data)[r] = lse - *ref_at(o->logits, r, target);
+        ((double *)o->losses.data)[r] = lse - *ref_at(o->logits, r, target) + o->z * lse * lse;
         if (!o->backward) continue;
         for (int64_t v = 0; v < V; v++) {
-            double p = exp(*ref_at(o->logits, r, v) - lse);
+            double p = exp(*ref_at(o->logits, r, v) - lse) * (1 + 2 * o->z * lse);
             *ref_at(o->logits, r, v) = (p - (v == target ? 1 : 0)) * o->scale;
         }
     }

@@ -3,6 +3,7 @@
 #include "test/ref.h"
 
 #include <math.h>
+#include <string.h>
 
 static double *number(tensor t, int64_t i)
 {
@@ -32,8 +33,14 @@ void ref_quantize(device *dev, int stream, const quantize_op *o)
         float most = 0;
         for (int64_t i = b * CODE_BLOCK; i < end; i++)
             most = code_scale(most, (float)*number(o->x, i));
+        if (o->form == CODES_BF16) most = 1;
         ((float *)o->scales.data)[b] = most;
         for (int64_t i = b * CODE_BLOCK; i < end; i++) {
+            if (o->form == CODES_BF16) {
+                uint16_t bits = bf16_of_float((float)*number(o->x, i));
+                memcpy(codes + 2 * i, &bits, 2);
+                continue;
+            }
             int code = nearest(o->form, (double)code_share((float)*number(o->x, i), most));
             if (o->form == CODES_INT8)
                 codes[i] = (uint8_t)(code - 127);
@@ -48,6 +55,11 @@ void ref_dequantize(device *dev, int stream, const dequantize_op *o)
     (void)dev, (void)stream;
     const uint8_t *codes = o->codes.data;
     for (int64_t i = 0; i < tensor_count(o->out); i++) {
+        if (o->form == CODES_BF16) {
+            uint32_t bits = (uint32_t)codes[2 * i] << 16 | (uint32_t)codes[2 * i + 1] << 24;
+            *number(o->out, i) = (double)float_of_bits(bits);
+            continue;
+        }
         int code = o->form == CODES_INT8 ? (int8_t)codes[i] + 127
                    : i % 2               ? codes[i / 2] & 15
                                          : codes[i / 2] >> 4;

@@ -1,4 +1,5 @@
 /* ref_image.c - the reference of the operations on images. */
+#include "base/rng.h"
 #include "test/ref.h"
 
 #include <math.h>
@@ -88,6 +89,23 @@ void ref_scale_samples(device *dev, int stream, const scale_samples_op *o)
             double residual = present(o->residual) ? ((const double *)o->residual.data)[i] : 0;
             ((double *)o->out.data)[i] = x + residual;
         }
+}
+
+void ref_dropout(device *dev, int stream, const dropout_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t n = tensor_count(o->x), C = tensor_cols(o->x);
+    const uint32_t *start = o->start.data;
+    uint64_t first = ((uint64_t)start[1] * 4294967296u + start[0]) * (uint64_t)C;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t numbers[4];
+        uint64_t place = first + (uint64_t)i;
+        rng_bits(o->seed, (o->site << 8) + RNG_DROPOUT, place / 4, numbers);
+        double x = ((const double *)o->x.data)[i] / (1 - o->rate);
+        bool kept = (double)numbers[place % 4] >= floor(o->rate * 4294967296.0);
+        double residual = present(o->residual) ? ((const double *)o->residual.data)[i] : 0;
+        ((double *)o->out.data)[i] = (kept ? x : 0) + residual;
+    }
 }
 
 /* The first of the largest. */

@@ -5,6 +5,7 @@
 #include "test/op_case.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -248,6 +249,55 @@ static void test_scale_samples(void **state)
         case_end(&t);
     }
     bench_report(*state, "scale_samples");
+}
+
+/* ---- dropout ---- */
+
+typedef struct {
+    double rate;
+    uint64_t seed, site;
+} dropout_options;
+
+static void call_dropout(device *dev, const tensor *t, const void *options)
+{
+    const dropout_options *o = options;
+    OP(dropout, dev, STREAM_COMPUTE, .out = t[0], .x = t[1], .start = t[2], .residual = t[3],
+       .rate = o->rate, .seed = o->seed, .site = o->site);
+}
+
+static void test_dropout(void **state)
+{
+    static const double rates[] = {0.1, 0.5, 0, 0.9999};
+    for (int i = 0; i < COUNT(sequences) * 8; i++) {
+        const sequence *s = &sequences[i / 8];
+        bool residual = i & 1, in_place = i & 2, upon = i & 4 && residual && !in_place;
+        dropout_options options = {rates[i / 2 % 4], UINT64_C(0x123456789abcdef) * (uint64_t)i,
+                                   (uint64_t)i << (i % 30)};
+        op_case t;
+        case_begin(*state, &t, call_dropout, &options, "dropout B=%lld T=%lld C=%lld p=%g%s%s%s",
+                   (long long)s->B, (long long)s->T, (long long)s->C, options.rate,
+                   residual ? " residual" : "", in_place ? " in place" : "",
+                   upon ? " upon the residual" : "");
+        case_operand(&t, 1, "x", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
+        case_operand(&t, 0, "out", WRITTEN, WORK, SHAPE(s->B, s->T, s->C), 0);
+        if (in_place) t.operands[0].shares = 1 + 1;
+        case_operand(&t, 2, "start", GIVEN, INDEX, SHAPE(2), 0);
+        case_draw(&t, 1, 0, 1);
+        case_draw_index(&t, 2, 1 << 30);
+        if (residual) {
+            case_operand(&t, 3, "residual", GIVEN, WORK, SHAPE(s->B, s->T, s->C), 0);
+            case_draw(&t, 3, 0, 1);
+            if (upon) t.operands[0].shares = 3 + 1;
+        }
+        case_reference(*state, &t);
+        operand *o = t.operands;
+        for (int64_t k = 0; k < s->B * s->T * s->C; k++)
+            o[0].unit[k] = fabs(o[1].value[k]) / (1 - options.rate) + fabs(o[0].want[k]);
+        case_compare(*state, &t);
+        case_poison(*state, &t);
+        case_end(&t);
+    }
+    bench_report(*state, "dropout");
 }
 
 /* ---- classify_soft ---- */
@@ -532,11 +582,53 @@ static void test_misuse(void **state)
     REFUSED(scale_samples, .out = x, .x = x, .scale = doubles(n, SHAPE(2)), .residual = x);
     tensor logits = doubles(m, SHAPE(2, 3)), targets = doubles(n, SHAPE(2, 3)),
            losses = doubles(n, SHAPE(2));
+    REFUSED(dropout, .out = x, .x = x, .rate = 0.1);
     REFUSED(classify_soft, .logits = logits, .losses = losses);
     REFUSED(classify_soft, .logits = logits, .targets = doubles(n, SHAPE(3, 2)), .losses = losses);
     REFUSED(classify_soft, .logits = logits, .targets = targets);
     REFUSED(classify_soft, .logits = logits, .targets = targets, .losses = losses,
             .hits = doubles(n, SHAPE(3)));
+}
+
+/* As many as the rate says, of every column; other sites, seeds and rows leave out others; a row's mask does not
+ * depend on which rows are beside it. */
+static void test_dropout_masks(void **state)
+{
+    enum { R = 4000, N = 37 };
+    static double x[R * N], out[4][R * N];
+    device ref = ref_device();
+    int32_t start[2] = {0};
+    tensor first = {.data = start, .type = I32, .rank = 1, .dim = {2}, .ld = 2};
+    (void)state;
+    for (int i = 0; i < R * N; i++)
+        x[i] = 1;
+    for (int k = 0; k < 3; k++)
+        OP(dropout, &ref, STREAM_COMPUTE, .out = doubles(out[k], SHAPE(R, N)),
+           .x = doubles(x, SHAPE(R, N)), .start = first, .rate = 0.3, .seed = k == 1 ? 8 : 7,
+           .site = k == 2 ? 4 : 3);
+    start[0] = R / 2;
+    OP(dropout, &ref, STREAM_COMPUTE, .out = doubles(out[3], SHAPE(R / 2, N)),
+       .x = doubles(x, SHAPE(R / 2, N)), .start = first, .rate = 0.3, .seed = 7, .site = 3);
+    assert_memory_equal(out[3], out[0] + R / 2 * N, sizeof(double) * R / 2 * N);
+    for (int c = 0; c < N; c++) {
+        int left_out[3] = {0}, both[3] = {0};
+        for (int r = 0; r < R; r++)
+            for (int k = 0; k < 3; k++) {
+                assert_true(out[k][r * N + c] == 0 || fabs(out[k][r * N + c] - 1 / 0.7) < 1e-12);
+                left_out[k] += out[k][r * N + c] == 0;
+                both[k] += out[0][r * N + c] == 0 && out[k][r * N + c] == 0;
+            }
+        for (int k = 0; k < 3; k++) /* five standard deviations of 29 */
+            assert_true(abs(left_out[k] - 1200) < 145);
+        assert_true(abs(both[1] - 360) < 95 && abs(both[2] - 360) < 95);
+    }
+    start[0] = -1, start[1] = 0; /* the row after 2^32 - 1 is 2^32 */
+    OP(dropout, &ref, STREAM_COMPUTE, .out = doubles(out[0], SHAPE(2, N)),
+       .x = doubles(x, SHAPE(2, N)), .start = first, .rate = 0.3, .seed = 7, .site = 3);
+    start[0] = 0, start[1] = 1;
+    OP(dropout, &ref, STREAM_COMPUTE, .out = doubles(out[1], SHAPE(1, N)),
+       .x = doubles(x, SHAPE(1, N)), .start = first, .rate = 0.3, .seed = 7, .site = 3);
+    assert_memory_equal(out[0] + N, out[1], sizeof(double) * N);
 }
 
 int main(void)
@@ -547,6 +639,8 @@ int main(void)
         cmocka_unit_test(test_positions_grad),
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_scale_samples),
+        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_dropout_masks),
         cmocka_unit_test(test_classify_soft),
         cmocka_unit_test(test_patches_by_hand),
         cmocka_unit_test(test_soft_by_hand),

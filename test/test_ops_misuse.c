@@ -519,6 +519,10 @@ static void images_on(rig *on)
     scale_samples_op samples = {.out = all, .x = x, .scale = stat(on, SHAPE(B))};
     ACCEPT(scale_samples, samples);
     REFUSE(scale_samples, samples, scale, stat(on, SHAPE(B + 1)));
+    dropout_op drops = {.out = all, .x = x, .start = zeros(on, I32, SHAPE(2)), .rate = 0.5};
+    ACCEPT(dropout, drops);
+    REFUSE(dropout, drops, rate, 1);
+    REFUSE(dropout, drops, start, zeros(on, I32, SHAPE(1)));
     classify_soft_op soft = {.logits = work(on, SHAPE(R, V)), .losses = stat(on, SHAPE(R))};
     soft.targets = stat(on, SHAPE(R, V)), soft.hits = stat(on, SHAPE(R));
     ACCEPT(classify_soft, soft);

@@ -344,9 +344,8 @@ static void test_gate_gradient(void **state)
     }
 }
 
-static void test_classify_gradient(void **state)
+static void check_classify_gradient(double z)
 {
-    (void)state;
     enum { R = 4, V = 7 };
     const double scale = 0.3;
     double logits[MAX], gradient[MAX], losses[MAX], weight[MAX];
@@ -357,7 +356,8 @@ static void test_classify_gradient(void **state)
         weight[r] = scale;
     classify_op forward = {.logits = doubles(logits, SHAPE(R, V)),
                            .targets = tensor_of(targets, I32, SHAPE(R)),
-                           .losses = doubles(losses, SHAPE(R))};
+                           .losses = doubles(losses, SHAPE(R)),
+                           .z = z};
     classify_op backward = forward;
     backward.logits.data = gradient;
     backward.backward = true;
@@ -367,6 +367,13 @@ static void test_classify_gradient(void **state)
     assert_well(&ref);
     objective f = {run_classify, &forward, losses, weight, R};
     check_gradient("classify dlogits", &f, logits, R * V, gradient);
+}
+
+static void test_classify_gradient(void **state)
+{
+    (void)state;
+    check_classify_gradient(0);
+    check_classify_gradient(0.3);
 }
 
 /* ---- values known by hand ---- */

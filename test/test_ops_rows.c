@@ -420,14 +420,14 @@ enum { LOGITS, TARGETS, LOSSES };
 
 typedef struct {
     bool backward;
-    double scale;
+    double scale, z;
 } classify_options;
 
 static void call_classify(device *dev, const tensor *t, const void *options)
 {
     const classify_options *o = options;
     OP(classify, dev, STREAM_COMPUTE, .logits = t[LOGITS], .targets = t[TARGETS],
-       .losses = t[LOSSES], .backward = o->backward, .scale = o->scale);
+       .losses = t[LOSSES], .backward = o->backward, .scale = o->scale, .z = o->z);
 }
 
 static void classify_units(operand *o, int64_t R, int64_t V, classify_options options)
@@ -448,24 +448,26 @@ static void classify_units(operand *o, int64_t R, int64_t V, classify_options op
         }
         double lse = max + log(sum),
                lse_unit = summed(V, squares) + shift + fabs(max) + fabs(lse) + 1;
-        o[LOSSES].unit[r] = lse_unit + fabs(x[target]);
+        double slope = fabs(1 + 2 * options.z * lse); /* of the loss by lse */
+        o[LOSSES].unit[r] = lse_unit * slope + options.z * lse * lse + fabs(x[target]);
         for (int64_t v = 0; v < V && options.backward; v++) {
             double p = exp(x[v] - lse);
             o[LOGITS].unit[r * V + v] =
-                options.scale * (p * (1 + fabs(x[v]) + fabs(lse) + lse_unit) + UNDERFLOW_UNIT +
-                                 (v == target ? 1 : 0));
+                options.scale *
+                (p * (slope * (1 + fabs(x[v]) + fabs(lse) + lse_unit) + 2 * options.z * lse_unit) +
+                 UNDERFLOW_UNIT + (v == target ? 1 : 0));
         }
     }
 }
 
 static void check_classify(bench *b, int64_t R, int64_t V, int64_t pad, bool backward, double mean,
-                           double deviation)
+                           double deviation, double z)
 {
-    classify_options options = {backward, 1.0 / (double)R};
+    classify_options options = {backward, 1.0 / (double)R, z};
     op_case t;
-    case_begin(b, &t, call_classify, &options, "classify R=%lld V=%lld ld+%lld%s x=%g+-%g",
+    case_begin(b, &t, call_classify, &options, "classify R=%lld V=%lld ld+%lld%s x=%g+-%g z=%g",
                (long long)R, (long long)V, (long long)pad, backward ? " backward" : "", mean,
-               deviation);
+               deviation, z);
     if (case_left_out(b, &t)) return;
     case_operand(&t, LOGITS, "logits", backward ? ADDED : GIVEN, WORK, SHAPE(R, V), pad);
     case_operand(&t, TARGETS, "targets", GIVEN, INDEX, SHAPE(R), 0);
@@ -489,18 +491,19 @@ static void test_classify(void **state)
     for (int i = 0; i < COUNT(sizes); i++)
         for (int form = 0; form < 4; form++) {
             int64_t pad = form & 1 ? 7 : 0;
-            check_classify(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 1);
-            check_classify(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 10);
+            check_classify(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 1, 0);
+            check_classify(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 10, 0);
+            check_classify(*state, sizes[i].R, sizes[i].V, pad, form & 2, 1, 3, 1e-2);
         }
     for (int64_t v = 1; v <= tries(0, 300); v++)
         for (int form = 0; form < 4; form++)
-            check_classify(*state, 1 + v % 9, v, form & 1, form & 2, 0, 3);
+            check_classify(*state, 1 + v % 9, v, form & 1, form & 2, 0, 3, 0);
     bench_report(*state, "classify");
     for (int backward = 0; backward < 2;
          backward++) { /* exp without the maximum taken off overflows here */
-        check_classify(*state, 5, 59, 0, backward, 1e4, 1);
-        check_classify(*state, 5, 59, 0, backward, -1e4, 1);
-        check_classify(*state, 5, 2048, 0, backward, 0, 1e3);
+        check_classify(*state, 5, 59, 0, backward, 1e4, 1, 0);
+        check_classify(*state, 5, 59, 0, backward, -1e4, 1, 0);
+        check_classify(*state, 5, 2048, 0, backward, 0, 1e3, 0);
     }
     bench_report(*state, "classify, extremes");
 }

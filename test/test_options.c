@@ -86,6 +86,8 @@ static const row rows[] = {
     WORD("dtype", "bf16", dtype_name, "fp32"),
     WORD("state", "int8", state_name, "fp32"),
     WORD("state-of", "all", state_of, "matrices"),
+    NUMBER("dropout", "0.25", REAL, dropout, 0, "1", true),
+    NUMBER("z-loss", "1e-4", REAL, z_loss, 0, "2", true),
     NUMBER("lr", "0.0125", REAL, lr, NAN, "1e7", true),
     NUMBER("beta1", "0.5", REAL, beta1, NAN, "1.5", true),
     NUMBER("beta2", "0.25", REAL, beta2, NAN, "1.5", true),
@@ -570,7 +572,7 @@ static void test_adapters(void **state)
     REFUSED(PARSE("--plan", "--lora", "4", "--sparsity", "0.5"), "--sparsity 0.5", "--lora");
     must(PARSE("--plan", "--lora", "4", "--base", "nf4", "--device", "cpu"));
     assert_int_equal(o.base_form, CODES_NF4);
-    REFUSED(PARSE("--plan", "--lora", "4", "--base", "int4"), "--base int4", "int8 or nf4");
+    REFUSED(PARSE("--plan", "--lora", "4", "--base", "int4"), "--base int4", "bf16, int8 or nf4");
     REFUSED(PARSE("--plan", "--base", "nf4"), "--base nf4", "only with --lora");
     REFUSED(PARSE("--plan", "--lora", "4", "--base", "int8", "--device", "cuda"), "--base int8",
             "cuda");

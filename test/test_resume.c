@@ -116,7 +116,7 @@ static void forget_strength(void **state, const char *directory, int64_t step)
 static void test_adapters(void **state)
 {
     static const char *const some[] = {
-        "--lora 3 --batch 6 --threads 2",
+        "--lora 3 --batch 6 --threads 2 --lora-dropout 0.4",
         "--lora 2 --lora-on attn.* --optim adan_r --batch 3 --accum 2 --recompute sqrt",
         "--adapter first --optim adama --batch 3 --accum 2 --freeze *.lora_A.*",
         "--lora 3 --optim muon_r --batch 6",
@@ -185,6 +185,7 @@ static void test_same_bits(void **state)
         "--dtype bf16 --master none --state bf16 --state-of all --optim adan --batch 3 --accum 2",
         "--dtype bf16 --master split16 --state int8 --state-of all --optim lion --batch 6",
         "--optim adamw_r --batch 6 --recompute sqrt --train-only h.1.* ln_f.* --freeze *.bias",
+        "--dropout 0.3 --z-loss 0.01 --batch 3 --accum 2 --recompute sqrt --optim adamw_r",
         "--optim adamw --batch 6 --sparsity 0.7 --regrow-every 2",
         "--dtype bf16 --master split16 --state bf16 --batch 3 --accum 2 --sparsity 0.8 "
         "--regrow-every 1",

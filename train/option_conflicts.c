@@ -30,6 +30,7 @@ CONDITION(adapts, o->adapter)
 CONDITION(codes, o->base)
 CONDITION(names_alpha, o->lora_alpha > 0)
 CONDITION(names_layers, o->lora_on.n)
+CONDITION(drops_inputs, o->lora_dropout > 0)
 CONDITION(plans, o->plan)
 CONDITION(trains, !o->plan)
 CONDITION(as_json, o->json)
@@ -50,6 +51,7 @@ CONDITION(evaluates_never, !o->eval_every)
 /* resolved */
 CONDITION(on_cuda, o->device == DEVICE_CUDA)
 CONDITION(several_sizes, o->n_sizes > 1)
+CONDITION(lies_coded, o->base_form != CODES_NONE)
 CONDITION(in_fp32, o->type == F32)
 CONDITION(attention_elsewhere, o->device != DEVICE_AUTO &&
                                    o->training.attention >= device_kind_at(o->device)->n_attention)
@@ -83,6 +85,7 @@ static const conflict given[] = {
      NULL,
      "--base {base}: only with --lora, beside which nothing else is trained"},
     {{names_layers, tunes_not}, NULL, "--lora-on: only with --lora"},
+    {{drops_inputs, tunes_not}, NULL, "--lora-dropout {lora-dropout}: only with --lora"},
     {{names_layers, adapts},
      NULL,
      "--lora-on with --adapter, whose files say which matrices have an adapter: leave it out"},
@@ -121,7 +124,7 @@ static const conflict given[] = {
     "one"
 
 static const conflict resolved[] = {
-    {{codes, on_cuda},
+    {{lies_coded, on_cuda},
      NULL,
      "--base {base}: not on --device cuda yet, where its kernels have not been tried; use --device "
      "cpu"},

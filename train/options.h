@@ -36,6 +36,7 @@ typedef struct {
     int64_t lora;              /* rank of adapters; 0: none */
     double lora_alpha;
     pattern_list lora_on;
+    double dropout, lora_dropout, z_loss;
     const char *base;           /* ? a form of matrices that are not trained */
     code_form base_form;        /* resolved */
     const char *adapter;        /* ? a directory of peft's */

@@ -76,7 +76,8 @@ static bool voids_adapters(const reader *r, const char *name)
     if (!was_given(r, "lora") || (cJSON_IsNumber(rank) && rank->valuedouble == (double)r->o->lora))
         return false;
     return !strcmp(name, "lora-alpha") ||
-           (!r->o->lora && (!strcmp(name, "lora-on") || !strcmp(name, "base")));
+           (!r->o->lora &&
+            (!strcmp(name, "lora-on") || !strcmp(name, "base") || !strcmp(name, "lora-dropout")));
 }
 
 /* What is where, and what one call asks for, is no property of a run. */

@@ -41,14 +41,22 @@ static const option_row rows[] = {
      "these (q_proj), with * and ?",
      LIST, MODEL, FIXED, 0, FIELD(lora_on), 0, 0, "all of the blocks"},
     {"base", "FORM",
-     "with --lora: the blocks' matrices, which are not trained, lie in 8 or 4 bits and a scale for "
-     "64 numbers: "
-     "int8, nf4",
+     "with --lora: the blocks' matrices, which are not trained, lie in 16, 8 or 4 bits and a scale "
+     "for 64 numbers: bf16, int8, nf4",
      TEXT, MODEL, FIXED, 0, FIELD(base), 0, 0, "the dtype"},
     {"adapter", "DIR",
      "with --load: begin with these adapters (adapter_model.safetensors, adapter_config.json), and "
      "train them on",
      TEXT, MODEL, SILENT, 0, FIELD(adapter), 0, 0, "none"},
+    {"lora-dropout", "P",
+     "with --lora: of what adapters read, how much is left out at random in training", REAL, MODEL,
+     TOLD, 0, FIELD(lora_dropout), 0, 0.99, NULL},
+    {"dropout", "P",
+     "of the embedding's and of each branch's output, how much is left out at random in training",
+     REAL, MODEL, TOLD, 0, FIELD(dropout), 0, 0.99, NULL},
+    {"z-loss", "X",
+     "in training, add X times the square of log sum exp of the logits to each loss; 0 = off", REAL,
+     MODEL, TOLD, 0, FIELD(z_loss), 0, 1, NULL},
     {"ignore-field", "NAME",
      "a field of config.json that is not known here and does not change what the model computes",
      LIST, MODEL, SILENT, 0, FIELD(ignore_field), 0, 0, "none"},
@@ -208,6 +216,10 @@ static error *text_resolve(options *o)
     TRY(o->load ? load_model(o) : named_model(o));
     tell_ignored(o);
     TRY(tuning_resolve(o));
+    o->training.dropout = o->dropout;
+    o->training.adapter_dropout = o->lora_dropout;
+    o->training.z_loss = o->z_loss;
+    o->training.dropout_seed = (uint64_t)o->seed;
     o->training.packed = tokens_look_marked(o->train_data.pattern, o->train_data.n) ||
                          tokens_look_marked(o->val_data.pattern, o->val_data.n);
     o->longest = o->seq;

@@ -149,6 +149,16 @@ static void feed(trainer *t, source *data, int64_t first)
     op_put(t->r.dev, t->r.stream, t->batch.rows, t->host_rows);
 }
 
+/* Where in the run the micro-batch is, by which dropout knows what to leave out. */
+static void feed_start(trainer *t, int64_t first)
+{
+    uint64_t row = (uint64_t)first * (uint64_t)t->o->seq;
+    if (arena_recording(t->arena) || !present(t->batch.start)) return;
+    t->host_start[0] = (uint32_t)row;
+    t->host_start[1] = (uint32_t)(row >> 32);
+    op_put(t->r.dev, t->r.stream, t->batch.start, t->host_start);
+}
+
 /* The same for what is drawn at random, in training. */
 static void feed_noise(trainer *t, int64_t first)
 {
@@ -220,6 +230,7 @@ static void feed_step(trainer *t, source *data, int64_t step, int64_t k)
     int64_t first = own_samples(t, (step - 1) * t->o->accum + k);
     feed(t, data, first);
     feed_noise(t, first);
+    feed_start(t, first);
 }
 
 /* What was moved while a graph was noted, from `before` on, is moved when it is launched. */

@@ -48,6 +48,7 @@ typedef struct {
     decoder decoder;  /* with --sample-every */
     tensor predictions; /* ? (B,V): logits of a batch */
     float *host_noise;
+    uint32_t host_start[2];           /* of the batch's start */
     int32_t *host_starts, *host_rows; /* ? of a packed batch */
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
     void *graph[GRAPHS];              /* of the step's micro-batches, on a device that has graphs */

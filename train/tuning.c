@@ -87,10 +87,14 @@ static error *take_adapter(options *o)
 static error *resolve_base(options *o)
 {
     if (!o->base) return NULL;
-    o->base_form = !strcmp(o->base, "int8")  ? CODES_INT8
-                   : !strcmp(o->base, "nf4") ? CODES_NF4
-                                             : CODES_NONE;
-    return o->base_form ? NULL : user_error("--base %s: must be int8 or nf4", o->base);
+    o->base_form = !strcmp(o->base, "int8")   ? CODES_INT8
+                   : !strcmp(o->base, "nf4")  ? CODES_NF4
+                   : !strcmp(o->base, "bf16") ? CODES_BF16
+                                              : CODES_NONE;
+    if (!o->base_form) return user_error("--base %s: must be bf16, int8 or nf4", o->base);
+    if (o->base_form == CODES_BF16 && !strcmp(o->dtype_name, "bf16"))
+        o->base_form = CODES_NONE; /* it is so already */
+    return NULL;
 }
 
 error *tuning_resolve(options *o)
