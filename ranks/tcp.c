@@ -226,7 +226,7 @@ static error *out_of_patience(comm *c)
 {
     if (c->rank == 0) return name_missing(c);
     TRY(say(c, 0, REPORT, NULL, 0));
-    TRY(pump_for(c, 2 * ANSWER_SECONDS));
+    TRY(pump_for(c, 1.5 * ANSWER_SECONDS));
     return user_error(
         "rank 0 gave no sign for %.0f s while rank %d was %s: stopped, hung or cut off; "
         "start again with --resume auto",

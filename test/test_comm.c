@@ -2,7 +2,7 @@
  * what ranks make of each other's words; the words are put into their mouths here.
  *
  * With an argument it is one of two real ranks over MPI that call what does not go together
- * (test_ranks.sh runs it by mpirun). */
+ * (test_ranks.sh runs it by mpirun), or starts two over TCP that meet and part (edges.sh, where calls fail). */
 #include "cpu/cpu.h"
 #include "ranks/mpi.h"
 #include "params/sharded_backing.h"
@@ -431,6 +431,17 @@ static error *ends_with(comm *c, const char *what)
     return barrier(c);
 }
 
+static int end(comm *c, error *e)
+{
+    int status = e ? (int)error_kind_of(e) : 0;
+    if (c->told)
+        error_free(e);
+    else if (e)
+        status = error_report("test_comm", e);
+    comm_close(c, status);
+    return status;
+}
+
 static int one_of_several(const char *what)
 {
     comm c;
@@ -438,18 +449,28 @@ static int one_of_several(const char *what)
     if (e) return error_report("test_comm", e);
     c.limit = 1;
     e = strncmp(what, "status ", 7) ? with_memory(&c, what) : ends_with(&c, what);
-    int status = e ? (int)error_kind_of(e) : 0;
-    if (c.told)
-        error_free(e);
-    else if (e)
-        status = error_report("test_comm", e);
-    comm_close(&c, status);
-    return status;
+    return end(&c, e);
+}
+
+/* "launched": two, by this process. */
+static int launched(void)
+{
+    comm c = {.size = 1};
+    bool parent;
+    int theirs;
+    error *e = wire_launch(2, &parent, &theirs);
+    if (!e && parent) return theirs;
+    if (!e) e = wire_open(&c);
+    c.limit = 5;
+    for (int i = 0; i < 3 && !e; i++)
+        e = barrier(&c);
+    if (!e && !c.rank) puts("met");
+    return end(&c, e);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc > 1) return one_of_several(argv[1]);
+    if (argc > 1) return strcmp(argv[1], "launched") ? one_of_several(argv[1]) : launched();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_even_shares),   cmocka_unit_test(test_owned_shares),
         cmocka_unit_test(test_dealt),         cmocka_unit_test(test_stage_0_owns_all),

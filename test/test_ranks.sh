@@ -371,7 +371,7 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
     [ $? = 1 ] && [ "$(wc -l <out.txt)" = 1 ] && grep -q 'mpirun -np 2 train_gpt' out.txt && ok '--gpus on CPUs: what to do' ||
         not_ok "--gpus on CPUs: $(tail -1 out.txt)"
 
-    # lost NAME SIGNAL WORDS OPTIONS...: rank 1 of two gets a signal in the middle; not while a checkpoint is written,
+    # lost NAME SIGNAL WORDS OPTIONS...: rank 1 of two ($victim=1: the first) gets a signal in the middle; not while a checkpoint is written,
     # when ranks wait for as long as a slow disk may take
     lost() {
         local status job pid
@@ -382,7 +382,7 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
             grep -q '"step":41,' long/log.jsonl 2>/dev/null && break
             sleep 0.1
         done
-        pid=$(pgrep -P "$(pgrep -P $job train_gpt)" train_gpt | sed -n 2p)
+        pid=$(pgrep -P "$(pgrep -P $job train_gpt)" train_gpt | sed -n "${victim:-2}p")
         kill "-$2" "$pid"
         timeout 30 tail --pid=$job -f /dev/null || not_ok "$1: still there after 30 s"
         wait $job
@@ -394,6 +394,7 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
     grep -q 'rank 1 was ended by signal 9' long.txt && ok '--gpus: what killed it is told' || not_ok '--gpus: what killed it is not told'
     lost '--gpus: a rank is stopped' STOP 'rank 1 gave no sign for 2 s while rank 0 was ' --no-cuda-graph
     lost '--gpus: a rank is stopped in a graph' STOP 'rank 1 gave no sign for 2 s while rank 0 was '
+    victim=1 lost '--gpus: rank 0 is stopped in a graph' STOP 'rank 0 gave no sign for 2 s while rank 1 was '
 else
     echo 'skip emulated GPUs: build/san is not built with the emulator'
 fi

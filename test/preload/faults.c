@@ -8,8 +8,8 @@
  *
  * test_fault has the programs' own calls fail one at a time, in one process; here it is the program as it is
  * installed, with the calls of its libraries, too.  Calls count from main() on: what libraries do before it is
- * none of ours.  FAULT_LOG names a file into which the number of calls is written at the end, and the name of
- * the one that failed. */
+ * none of ours.  FAULT_LOG names a file to which each process adds the number of its calls at the end, and the name
+ * of the one that failed. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -83,7 +83,7 @@ __attribute__((destructor)) static void tell(void)
     char text[100];
     chosen = KINDS;
     int n = snprintf(text, sizeof text, "%d %s\n", calls, failed);
-    int fd = path ? open_next(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
+    int fd = path ? open_next(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
     if (fd >= 0 && write_next(fd, text, (size_t)n) != n) failed = "the log";
 }
 
