@@ -103,7 +103,8 @@ edge_ranks() {
         refused "other weights, stage $stage" "other weights than rank 0" $?
     done
     rm -rf run && cp -r m run
-    mkdir other/run && cp -r other/m/step_* other/run
+    mkdir other/run && cp -r m/step_* other/run # its options are the same: those are compared before
+    echo >>other/run/step_00000002/manifest.json
     ranks --steps 4 --resume run/step_00000002 --out run --
     refused "another checkpoint" 'another run/step_00000002 than rank 0, or none' $?
     rm -rf other/run && cp -r run other/run && cp other/m/step_00000002/model.safetensors other/run/step_00000002
