@@ -232,6 +232,9 @@ report "PREFIX.jinja beside PREFIX.vocab is the template" $?
 {"text":"[user]cat 1<|endoftext|>\n[assistant]mat<|endoftext|>\n","learned":[[36,53]]}
 END
 report "--show shows" $?
+printf '%s' "{{ 'a\\x00\"b\\x00' }}" >zero.jinja
+report "--show shows a zero, and what follows" "$("$tokenize" --chat --show 1 -v sft.vocab --template zero.jinja --learn all chat.jsonl |
+    grep -qxF '{"text":"a\u0000\"b\u0000","learned":[[0,5]]}'; echo $?)"
 if [ -w /dev/full ]; then
     "$tokenize" --chat --show 1 -v sft.vocab chat.jsonl >/dev/full 2>err
     report "and says when it cannot" "$([ $? -eq 1 ] && grep -q 'cannot write to the standard output' err; echo $?)"

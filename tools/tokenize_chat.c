@@ -32,11 +32,34 @@ typedef struct {
 
 /* ---- examples ---- */
 
+/* A text of n bytes, text[n] == 0, with the zeros in it, at which cJSON's end.  *out is NULL without memory. */
+static error *text_json(const char *text, size_t n, cJSON **out)
+{
+    memory_stream m;
+    bool fine = true;
+    TRY(memory_stream_open(&m, "an example"));
+    for (size_t at = 0; at <= n && fine; at += strlen(text + at) + 1) {
+        cJSON *part = cJSON_CreateString(text + at);
+        char *shown = part ? cJSON_PrintUnformatted(part) : NULL;
+        fine = shown;
+        if (fine) fprintf(m.to, "%s%.*s", at ? "\\u0000" : "\"", (int)strlen(shown) - 2, shown + 1);
+        cJSON_free(shown);
+        cJSON_Delete(part);
+    }
+    fputc('"', m.to);
+    TRY(memory_stream_close(&m));
+    *out = fine ? cJSON_CreateRaw(m.text) : NULL;
+    free(m.text);
+    return NULL;
+}
+
 /* As JSON: what a template makes, and which bytes of it are learned. */
 static error *show_example(chat_run *r, const chat_example *e)
 {
+    cJSON *text_of;
+    TRY(text_json(e->text.text, e->text.n, &text_of));
     cJSON *out = cJSON_CreateObject(), *spans = cJSON_CreateArray();
-    bool fine = json_add(out, "text", cJSON_CreateString(e->text.text));
+    bool fine = json_add(out, "text", text_of);
     for (size_t i = 0; i < e->text.n_spans && fine; i++) {
         const int bounds[] = {(int)e->text.spans[i].begin, (int)e->text.spans[i].end};
         fine = cJSON_AddItemToArray(spans, cJSON_CreateIntArray(bounds, 2));

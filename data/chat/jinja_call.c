@@ -60,8 +60,9 @@ error *need_string(const value *v, const char *what)
 static error *as_list(pool *p, value x, const value **v, value *out)
 {
     (void)v;
-    if (x.kind == V_LIST) {
+    if (x.kind == V_LIST || x.kind == V_VIEW) {
         *out = x;
+        out->kind = V_LIST;
         return NULL;
     }
     TRY(v_new(p, V_LIST, out));
@@ -112,7 +113,8 @@ static error *last(pool *p, value x, const value **v, value *out)
 static error *length(pool *p, value x, const value **v, value *out)
 {
     (void)p, (void)v;
-    if (x.kind != V_STRING && x.kind != V_LIST && x.kind != V_DICT && x.kind != V_UNDEFINED)
+    if (x.kind != V_STRING && x.kind != V_LIST && x.kind != V_VIEW && x.kind != V_DICT &&
+        x.kind != V_UNDEFINED)
         return user_error("the length of %s", v_kind_name(x));
     *out = v_integer((int64_t)v_length(x));
     return NULL;
@@ -121,7 +123,7 @@ static error *length(pool *p, value x, const value **v, value *out)
 static error *pairs(pool *p, value x, const value **v, value *out)
 {
     (void)v;
-    TRY(v_new(p, V_LIST, out));
+    TRY(v_new(p, V_VIEW, out));
     if (x.kind == V_UNDEFINED) return NULL;
     if (x.kind != V_DICT) return user_error("items of %s", v_kind_name(x));
     for (size_t i = 0; i < x.items->n; i += 2) {
@@ -314,7 +316,7 @@ error *jinja_test(pool *p, value x, const char *name, size_t n, const arguments 
     double number;
     const bool is_number = v_number(x, &number), whole = x.kind == V_INTEGER,
                row = x.kind == V_LIST || x.kind == V_STRING || x.kind == V_DICT ||
-                     x.kind == V_UNDEFINED;
+                     x.kind == V_UNDEFINED || (x.kind == V_VIEW && x.truth);
     const struct {
         const char *name;
         bool is;
@@ -325,7 +327,7 @@ error *jinja_test(pool *p, value x, const char *name, size_t n, const arguments 
         {"string", x.kind == V_STRING},
         {"mapping", x.kind == V_DICT},
         {"sequence", row},
-        {"iterable", row || x.kind == V_LOOP || x.kind == V_ITERATOR},
+        {"iterable", row || x.kind == V_LOOP || x.kind == V_VIEW || x.kind == V_ITERATOR},
         {"number", is_number},
         {"integer", whole},
         {"float", x.kind == V_REAL},
@@ -354,13 +356,15 @@ error *jinja_test(pool *p, value x, const char *name, size_t n, const arguments 
 
 static error *keys(pool *p, value x, const value **v, value *out)
 {
-    return as_list(p, x, v, out);
+    TRY(as_list(p, x, v, out));
+    out->kind = V_VIEW;
+    return NULL;
 }
 
 static error *values(pool *p, value x, const value **v, value *out)
 {
     (void)v;
-    TRY(v_new(p, V_LIST, out));
+    TRY(v_new(p, V_VIEW, out));
     for (size_t i = 1; i < x.items->n; i += 2)
         TRY(v_append(p, *out, x.items->item[i]));
     return NULL;

@@ -187,16 +187,22 @@ static error *order(const node *n, value a, value b, value *out)
     return NULL;
 }
 
+/* `list in mapping` raises in Python, which looks for a hash first; and so in keys(), if not in items(). */
+static bool is_hashed(value part)
+{
+    return part.kind != V_LIST && part.kind != V_DICT;
+}
+
 static error *contains(evaluation *e, const node *n, value part, value of, value *out)
 {
     bool found = false;
     *out = v_bool(false);
     if (of.kind == V_STRING && part.kind == V_STRING) {
         found = !part.n || (of.n && memmem(of.text, of.n, part.text, part.n));
-    } else if (of.kind == V_LIST) {
+    } else if (of.kind == V_LIST || (of.kind == V_VIEW && (of.truth || is_hashed(part)))) {
         for (size_t i = 0; i < of.items->n && !found; i++)
             TRY(v_equal(e->pool, of.items->item[i], part, &found));
-    } else if (of.kind == V_DICT) {
+    } else if (of.kind == V_DICT && is_hashed(part)) {
         value ignored;
         found = part.kind == V_STRING && v_get(of, part.text, part.n, &ignored);
     } else if (of.kind != V_UNDEFINED) {
@@ -253,6 +259,8 @@ static error *eval_attribute(evaluation *e, const node *n, value *out)
     value of;
     TRY(eval(e, n->a, &of));
     if (of.kind == V_UNDEFINED) return not_defined(of);
+    if (of.kind == V_VIEW || of.kind == V_ITERATOR || of.kind == V_MACRO || of.kind == V_FUNCTION)
+        return user_error("an attribute of %s is not rendered here", v_kind_name(of));
     if (is_method(of, n->text, n->n))
         return user_error(".%.*s of %s is a method to Jinja2: write ['%.*s'] for an item",
                           (int)n->n, n->text, v_kind_name(of), (int)n->n, n->text);
@@ -272,10 +280,11 @@ static error *eval_index(evaluation *e, const node *n, value *out)
         if (!v_get(of, at.text, at.n, out)) *out = v_undefined(at.text, at.n);
         return NULL;
     }
-    if (at.kind != V_INTEGER || (of.kind != V_LIST && of.kind != V_STRING)) return NULL;
+    bool is_list = of.kind == V_LIST || (of.kind == V_VIEW && of.truth);
+    if (at.kind != V_INTEGER || (!is_list && of.kind != V_STRING)) return NULL;
     int64_t length = (int64_t)v_length(of), i = at.whole < 0 ? at.whole + length : at.whole;
     if (i < 0 || i >= length) return NULL;
-    *out = of.kind == V_LIST ? of.items->item[i] : v_slice_text(of, (size_t)i, (size_t)i + 1);
+    *out = is_list ? of.items->item[i] : v_slice_text(of, (size_t)i, (size_t)i + 1);
     return NULL;
 }
 
@@ -370,7 +379,8 @@ static error *range(pool *p, value x, const value **v, value *out)
     }
     int64_t by = bound[2];
     if (by == 0) return user_error("range by steps of 0");
-    TRY(v_new(p, V_LIST, out));
+    TRY(v_new(p, V_VIEW, out));
+    out->truth = true;
     for (int64_t i = bound[0]; by > 0 ? i < bound[1] : i > bound[1]; i += by) {
         if (out->items->n == MOST) return user_error("a range of more than %d", MOST);
         TRY(v_append(p, *out, v_integer(i)));

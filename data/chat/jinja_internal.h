@@ -132,6 +132,7 @@ typedef enum {
     V_REAL,
     V_STRING,
     V_LIST,
+    V_VIEW, /* truth: a range; else keys(), values(), items(): for loops and lists, which tojson and + refuse */
     V_ITERATOR, /* what some filters make: true though empty, without length or index, used up by one use */
     V_DICT,
     V_SPACE,

@@ -11,6 +11,7 @@ typedef struct {
     pool *pool;
     const word *at;
     int depth;
+    const node *macro; /* ? whose body it is */
 } parser;
 
 static error *parse_expression(parser *p, node **out);
@@ -154,6 +155,20 @@ static error *parse_string(parser *p, node **out)
     return NULL;
 }
 
+/* What Jinja2 gives to a macro whose body names it, unless it is a parameter. */
+static error *refuse_given(const parser *p)
+{
+    static const char *const given[] = {"varargs", "kwargs", "caller"};
+    for (size_t i = 0; p->macro && i < sizeof given / sizeof *given; i++) {
+        bool parameter = false;
+        for (const node *a = p->macro->list; a; a = a->next)
+            parameter = parameter || is_text(a->text, a->n, given[i]);
+        if (is_name(p, given[i]) && !parameter)
+            return user_error("line %d: %s of a macro is not rendered here", p->at->line, given[i]);
+    }
+    return NULL;
+}
+
 static error *parse_name(parser *p, node **out)
 {
     static const struct {
@@ -167,6 +182,7 @@ static error *parse_name(parser *p, node **out)
             p->at++;
             return NULL;
         }
+    TRY(refuse_given(p));
     return make_named(p, N_NAME, out);
 }
 
@@ -525,7 +541,10 @@ static error *parse_macro(parser *p, node **out)
         if (a->kind != N_NAME && a->kind != N_KEYWORD)
             return user_error("line %d: a parameter of a macro must be a name", a->line);
     TRY(end_of_tag(p));
+    const node *around = p->macro;
+    p->macro = macro;
     TRY(parse_body(p, ends, &macro->body));
+    p->macro = around;
     return expect_tag(p, "endmacro");
 }
 

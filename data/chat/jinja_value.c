@@ -17,6 +17,7 @@ const char *v_kind_name(value v)
                                         [V_REAL] = "a number",
                                         [V_STRING] = "a string",
                                         [V_LIST] = "a list",
+                                        [V_VIEW] = "a range or a mapping's keys, values or items",
                                         [V_ITERATOR] = "an iterator",
                                         [V_DICT] = "a mapping",
                                         [V_SPACE] = "a namespace",
@@ -46,6 +47,7 @@ bool v_true(value v)
     case V_STRING:
         return v.n > 0;
     case V_LIST:
+    case V_VIEW:
     case V_DICT:
         return v.items->n > 0;
     default:
@@ -90,6 +92,8 @@ error *v_equal(pool *p, value a, value b, bool *out)
         *out = a.macro == b.macro;
     } else if (a.kind == V_FUNCTION) {
         *out = a.text == b.text;
+    } else if (a.items != b.items && a.kind == V_VIEW) {
+        return user_error("a comparison of two ranges, keys, values or items is not rendered here");
     } else if (a.items != b.items) {
         *out = (a.kind == V_LIST || a.kind == V_DICT) && a.items->n == b.items->n;
         return equal_items(p, a, b, out);
@@ -106,7 +110,7 @@ error *v_new(pool *p, value_kind kind, value *out)
 /* What looks into values goes as deep as they do, by calling itself. */
 static error *hold(value holder, value item)
 {
-    bool deep = item.kind == V_LIST || item.kind == V_DICT;
+    bool deep = item.kind == V_LIST || item.kind == V_VIEW || item.kind == V_DICT;
     int depth = deep ? item.items->depth + 1 : 1;
     if (depth > JINJA_MOST_VALUE)
         return user_error("lists or mappings lie inside of each other deeper than %d",
@@ -207,7 +211,8 @@ error *v_shown(pool *p, value v, value *out)
         n = print_real(v.real, text, sizeof text);
         break;
     default:
-        return user_error("%s cannot be printed: use tojson", v_kind_name(v));
+        return user_error("%s cannot be printed: use %stojson", v_kind_name(v),
+                          v.kind == V_VIEW || v.kind == V_ITERATOR ? "list | " : "");
     }
     TRY(pool_take(p, (size_t)n + 1, &kept));
     memcpy(kept, text, (size_t)n);
@@ -364,7 +369,7 @@ size_t character_size(const char *text, size_t n)
 size_t v_length(value v)
 {
     size_t n = 0;
-    if (v.kind == V_LIST) return v.items->n;
+    if (v.kind == V_LIST || v.kind == V_VIEW) return v.items->n;
     if (v_is_dict(v)) return v.items->n / 2;
     for (size_t i = 0; v.kind == V_STRING && i < v.n; i += character_size(v.text + i, v.n - i))
         n++;

@@ -155,6 +155,12 @@ b' }}", r"{{ '\x4' }}", r"{{ '\u12' }}", r"{{ '\U00110000' }}", r"{{ '\77\777\78
     # what is set inside, and what a macro sees
     "{% set w %}{% set q = 2 %}x{% endset %}{{ w }}{{ q }}{% generation %}{% set q = 3 %}{{ q }}{% endgeneration %}{{ q }}|{% for a in [1, 2] %}{% macro f(b) %}{{ a }}{{ b }}{{ loop is defined }}{% endmacro %}{{ f(3) }}{% endfor %}{% set c = 4 %}{% macro g() %}{{ c }}{{ a }}{% set c = 5 %}{% endmacro %}{% for a in [1] %}{{ g() }}{% endfor %}{% set c = 6 %}{{ g() }}{{ c }}",
     "{% for a in [1, 2] %}{{ loop is mapping }}{{ loop is iterable }}{{ loop.index }}{% endfor %}",
+    # ranges and views of mappings are no lists
+    "{{ range(3) == [0, 1, 2] }}{{ range(3)[1] }}{{ range(3)[-9] }}{{ range(3) is sequence }}{{ range(3) | length }}{{ range(3) | last }}{{ 1 in range(3) }}{{ [] in range(3) }}{{ range(0) or 'empty' }}{{ range(3) | list | tojson }}{{ range(3) | reverse | join }}",
+    "{% set d = {'a': 1, 'b': [2]} %}{{ d.keys() == ['a', 'b'] }}{{ d.items() is sequence }}{{ d.keys() is iterable }}{{ d.keys() | last }}{{ d.values() | length }}{{ d.items()[0] }}{{ 'a' in d.keys() }}{{ d.items() | list | tojson }}{{ {}.keys() or 'empty' }}{% for k, v in d.items() %}{{ k }}{% endfor %}{{ d.values() | list == [1, [2]] }}",
+    "{{ nothing in {'a': 1} }}{{ 1 in {'a': 1} }}{{ none in {'a': 1} }}{{ {'a': 1} in [{'a': 1}] }}{{ {} in nothing }}",
+    "{{ range(3) | tojson }}", "{{ [range(3)] | tojson }}", "{{ {'a': 1}.keys() | tojson }}", "{{ range(3) + [1] }}", "{{ {'a': {'b': 1}.items()} | tojson }}",
+    "{{ {} in {'a': 1} }}", "{{ [] not in {'a': 1} }}", "{{ [] in {'a': 1}.keys() }}",
 ]
 NUMBERS = {"one": 1.0, "large": 9007199254740993, "list": [1e3, 1e16, -0.0, 12345678901234567, 1.5, 0.1], "x": "1.0", 'a"1': 2}
 
