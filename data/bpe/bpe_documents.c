@@ -1,13 +1,14 @@
 /* bpe_documents.c - see bpe_documents.h */
 #include "data/bpe/bpe_documents.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/grow.h"
 
-enum { UNIT = 1 << 20 /* bytes of text */, UNITS_EACH = 4 /* that a thread has ahead of it */ };
+enum { UNIT = 1 << 18 /* bytes of text */, UNITS_EACH = 16 /* that a thread has ahead of it */ };
 
 typedef struct {
     const uint8_t *text;
@@ -64,9 +65,14 @@ static error *collect_ids(void *to, const int32_t *ids, size_t n)
     return NULL;
 }
 
+/* Opens the thread's encoder, if it has none.  By the thread itself: what an encoder writes with each match then
+ * lies in that thread's arena, not in a cache line beside another's. */
 static error *encode_unit(work *w, int thread, unit *u)
 {
     int32_t end = bpe_end_of_text(w->v);
+    if (!w->encoder[thread])
+        TRY(bpe_encoder_open(w->v, w->special, collect_ids, &w->current[thread],
+                             &w->encoder[thread]));
     w->current[thread] = u;
     for (size_t i = u->first; i < u->end; i++) {
         const part *p = &w->parts.list[i];
@@ -95,9 +101,10 @@ static int lay_out(work *w, size_t *at)
 static error *encode_round(work *w, int n, bpe_sink sink, void *to)
 {
     int threads = w->threads < n ? w->threads : n;
+    atomic_int next = 0; /* the first that nobody has: a thread on a busy core takes fewer */
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; t++) /* a thread's own encoder, and every threads-th unit */
-        for (int i = t; i < n; i += threads)
+    for (int t = 0; t < threads; t++) /* a thread's own encoder */
+        for (int i; (i = atomic_fetch_add(&next, 1)) < n;)
             w->unit[i].failed = encode_unit(w, t, &w->unit[i]);
     error *e = NULL;
     for (int i = 0; i < n; i++) {
@@ -118,10 +125,7 @@ static error *prepare_documents(work *w, const bpe_document *list, size_t n)
         TRY(add_document(w, &list[i], can_part));
     TRY(alloc_array(&w->unit, (size_t)(w->threads * UNITS_EACH), sizeof *w->unit));
     TRY(alloc_array(&w->encoder, (size_t)w->threads, sizeof *w->encoder));
-    TRY(alloc_array(&w->current, (size_t)w->threads, sizeof *w->current));
-    for (int t = 0; t < w->threads; t++)
-        TRY(bpe_encoder_open(w->v, w->special, collect_ids, &w->current[t], &w->encoder[t]));
-    return NULL;
+    return alloc_array(&w->current, (size_t)w->threads, sizeof *w->current);
 }
 
 static void release(work *w)

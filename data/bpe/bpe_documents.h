@@ -2,7 +2,7 @@
  *
  *     documents   |......A......|.B.|.C.|..........D..........|
  *     parts       |  1  |   2   | 3 | 4 |  5  |   6   |   7   |     long ones are parted where no token reaches across
- *     units       |  1  |   2   |   3   |  5  |   6   |   7   |     a megabyte or so for a thread
+ *     units       |  1  |   2   |   3   |  5  |   6   |   7   |     a quarter of a megabyte or so
  *
  * The ids are the same for any number of threads.
  */
