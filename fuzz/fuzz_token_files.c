@@ -42,9 +42,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     static const uint8_t ids[IDS] = {1, 0, 2, 0, 3};
     static token_pattern pattern; /* large */
-    const char *bin = fuzz_beside("x.bin", ids, sizeof ids), *index = fuzz_beside("x.idx", NULL, 0);
-    (void)index;
-    read_all(fuzz_file(bytes, n));
+    const char *bin = memory_file("x.bin", ids, sizeof ids);
+    memory_file("x.idx", bytes, n);
+    read_all(memory_file("file", bytes, n));
     read_all(bin);
     char *word = malloc(n + 1);
     if (!word) return 0;
