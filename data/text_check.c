@@ -81,5 +81,9 @@ error *text_check(const char *name, const uint8_t *bytes, size_t n)
         error_warn(user_error("'%s' is not UTF-8 from byte %zu on (0x%02x): its bytes are taken as "
                               "they are",
                               name, bad, bytes[bad]));
+    const uint8_t *zero = n ? memchr(bytes, 0, n) : NULL;
+    if (zero)
+        error_warn(user_error("'%s' has a byte of zero (byte %zu), which no text has: is it one?",
+                              name, (size_t)(zero - bytes)));
     return NULL;
 }

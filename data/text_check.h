@@ -18,7 +18,7 @@ error *text_refuse_other(const char *name, const uint8_t *bytes, size_t n) NODIS
 /* Where the first byte is that is no part of UTF-8; n if there is none. */
 size_t text_first_bad(const uint8_t *bytes, size_t n);
 
-/* Both: refuses other formats, and warns of bytes that are no UTF-8. */
+/* Both: refuses other formats, and warns of bytes that are no UTF-8, and of zeros. */
 error *text_check(const char *name, const uint8_t *bytes, size_t n) NODISCARD;
 
 #endif

@@ -288,7 +288,9 @@ static error *check_same(const safetensors *s, const safetensors_entry *e, const
                           "silently: %s",
                           safetensors_path(s), e->name, e->dtype, file_dtype(t.type),
                           can_widen ? "--widen takes 16-bit floats as f32, which is exact"
-                                    : "convert the file first, or give the --dtype that it has");
+                          : e->type == DT_NONE
+                              ? "convert the file first"
+                              : "convert the file first, or give the --dtype that it has");
     bool same = e->rank == t.rank;
     for (int k = 0; same && k < t.rank; k++)
         same = e->dim[k] == t.dim[into->transposed ? 1 - k : k];

@@ -173,6 +173,11 @@ succeeds "bytes are of anything" "$tokenize" -f 0 -o packed packed.gz
 report "a text that is not UTF-8 is told" \
     "$([ -s latin_train.bin ] && [ "$(grep -c 'not UTF-8 from byte 5903 on (0xe9)' err)" = 1 ]; echo $?)"
 
+head -c 5000 /dev/zero | cat text - >zeros
+"$tokenize" -v bpe:270 -o zeros zeros >out 2>err
+report "zeros in a text are told" \
+    "$([ -s zeros_train.bin ] && grep -qF "'zeros' has a byte of zero (byte $(wc -c <text))" err; echo $?)"
+
 refuses "decoding learns nothing" "--decode learns nothing" -d -v bpe:280 plain_val.bin
 refuses "decoding writes no files" "--output" -d -o x plain_val.bin
 refuses "decoding splits nothing" "--val-fraction" -d -f 0.1 plain_val.bin
