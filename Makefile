@@ -281,7 +281,7 @@ FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data
 FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(wildcard fuzz/fuzz_*.c))
 # the calls by which files are read: a target's lie in memory (fuzz/memory_files.h)
 FUZZ_CALLS  := open close read pread stat fstat access fopen gzopen
-build/fuzz/data/images/%.o: FUZZ_FLAGS += $(if $(filter yes,$(JPEG)),-DWITH_JPEG) $(if $(filter yes,$(PNG)),-DWITH_PNG)
+build/fuzz/data/images/%.o build/fuzz/fuzz/fuzz_images.o: FUZZ_FLAGS += $(if $(filter yes,$(JPEG)),-DWITH_JPEG) $(if $(filter yes,$(PNG)),-DWITH_PNG)
 
 build/fuzz/%.o: %.c
 	@mkdir -p $(@D)
