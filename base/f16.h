@@ -4,8 +4,8 @@
 
 #include "base/bf16.h"
 
-/* IEEE binary16: sign, 5 bits of exponent (bias 15), 10 of fraction.  Every one of them is a float, so
- * nothing is rounded. */
+/* IEEE binary16: sign, 5 bits of exponent (bias 15), 10 of fraction.  Every one of them is a float,
+ * so nothing is rounded. */
 static inline float float_of_f16(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023;

@@ -18,8 +18,8 @@ error *json_read(const char *path, int64_t most, cJSON **out) NODISCARD;
 /* The same from memory: text of n bytes with text[n] == 0.  `path` is for messages. */
 error *json_parse(const char *path, const char *text, int64_t n, cJSON **out) NODISCARD;
 
-/* Of numbers, the spelling becomes valuestring where valuedouble does not tell all: 1.0, 1e3, 12345678901234567.  For
- * a tree that has been read of this text, n bytes. */
+/* Of numbers, the spelling becomes valuestring where valuedouble does not tell all: 1.0, 1e3,
+ * 12345678901234567.  For a tree that has been read of this text, n bytes. */
 error *json_keep_spellings(cJSON *json, const char *text, int64_t n) NODISCARD;
 
 /* Hands `item` to the object, or frees it; false: out of memory, for which a NULL stands, too. */

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* The first name that begins with `wrong`; else the one with the smallest edit distance (Levenshtein) to it; NULL
- * for an empty list. */
+/* The first name that begins with `wrong`; else the one with the smallest edit distance
+ * (Levenshtein) to it; NULL for an empty list. */
 const char *nearest_name(const char *wrong, const char *const *names, size_t n);
 
 #endif

@@ -1,8 +1,8 @@
 /* process_memory.h - what this process takes of the machine's memory, and what it may take.
  *
- * Three limits are beside what is free: of the control group (version 1 or 2) that containers and batch
- * systems put it in, where the pages of files do not count, for they can be given back; of its address
- * space (ulimit -v); and the machine's own.
+ * Three limits are beside what is free: of the control group (version 1 or 2) that containers and
+ * batch systems put it in, where the pages of files do not count, for they can be given back; of
+ * its address space (ulimit -v); and the machine's own.
  */
 #ifndef REGRAD_PROCESS_MEMORY_H
 #define REGRAD_PROCESS_MEMORY_H
@@ -16,7 +16,8 @@ size_t peak_resident_bytes(void);
 /* Bytes that this process may take besides what it has; 0 if nothing says so. */
 size_t memory_left(void);
 
-/* Bytes that a program of ours takes beside its plan: code, libraries, the stacks of its threads. */
+/* Bytes that a program of ours takes beside its plan: code, libraries, the
+ * stacks of its threads. */
 size_t process_overhead(int threads);
 
 #endif

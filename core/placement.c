@@ -41,15 +41,15 @@ static double order_key(const placement *b, int order)
 
 /* ---- what is taken, where, when ----
  *
- * A block's place depends only on which offsets are taken at some time of its life.  A tree over time
- * knows that.  Its leaves are the times at which blocks begin; a node has two sets of offsets:
+ * A block's place depends only on which offsets are taken at some time of its life.  A tree over
+ * time knows that.  Its leaves are the times at which blocks begin; a node has two sets of offsets:
  *
  *     ever      of all blocks that are alive at some time of this node
  *     always    of those that are alive all the time of this node, and not of its parent
  *
- * A life is O(log n) whole nodes (`ever` of these) below O(log n) others (`always` of these).  A set is
- * a list of spans; as blocks lie on one another without gaps, it is short: n blocks are placed in about
- * n log n steps. */
+ * A life is O(log n) whole nodes (`ever` of these) below O(log n) others (`always` of these).  A
+ * set is a list of spans; as blocks lie on one another without gaps, it is short: n blocks are
+ * placed in about n log n steps. */
 
 typedef struct {
     size_t from, to;
@@ -112,7 +112,8 @@ static bool add_span(span_set *s, span new)
     return true;
 }
 
-/* The block takes its offsets in all nodes, of times [low, high), that its life [start, end) touches. */
+/* The block takes its offsets in all nodes, of times [low, high), that its life
+ * [start, end) touches. */
 static void occupy(time_tree *t, size_t at, size_t low, size_t high, size_t start, size_t end,
                    span s)
 {
@@ -219,8 +220,8 @@ typedef struct {
     size_t best;
 } search;
 
-/* Places them in the order of `rank`; keeps the offsets if none before was as low.  Unless all of them
- * are asked for, gives up where it cannot be lower any more. */
+/* Places them in the order of `rank`; keeps the offsets if none before was as low.  Unless all of
+ * them are asked for, gives up where it cannot be lower any more. */
 static void place_ranked(search *s, bool lowest, bool all)
 {
     size_t top = 0;
@@ -289,7 +290,8 @@ static size_t times_before(const int64_t *times, size_t n, int64_t when)
     return low;
 }
 
-/* Two blocks meet if one begins in the life of the other: so only the times at which blocks begin count. */
+/* Two blocks meet if one begins in the life of the other: so only the times at
+ * which blocks begin count. */
 static error *count_leaves(search *s)
 {
     int64_t *times = NULL;

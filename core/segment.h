@@ -9,8 +9,8 @@
  *
  * So a sum has the same bits for any number of threads, and on a GPU, where a lane is a lane.
  *
- * The losses of a batch are summed in LOSS_LANES interleaved sums, which are then added in order: one
- * block of a GPU has them.
+ * The losses of a batch are summed in LOSS_LANES interleaved sums, which are then added in order:
+ * one block of a GPU has them.
  */
 #ifndef REGRAD_SEGMENT_H
 #define REGRAD_SEGMENT_H

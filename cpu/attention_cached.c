@@ -58,8 +58,8 @@ typedef struct {
     float max, sum;
 } running;
 
-/* n scores of a query, the first of a key `distance` tokens before it, become exponentials under the
- * largest so far; returns how what was summed shrinks. */
+/* n scores of a query, the first of a key `distance` tokens before it, become exponentials under
+ * the largest so far; returns how what was summed shrinks. */
 static float softmax_row(const head *h, float *s, int64_t n, float distance, running *r)
 {
     float max = r->max, lanes[SUM_LANES] = {0};

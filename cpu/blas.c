@@ -9,8 +9,8 @@
 /* Of cblas.h, which is part of the interface and the same everywhere. */
 enum { ROW_MAJOR = 101, AS_IT_IS = 111, TRANSPOSED = 112 };
 
-/* What else is called.  The work spaces are OpenBLAS's own affair: one is mapped when a call finds none
- * free, and kept; versions may lack these two. */
+/* What else is called.  The work spaces are OpenBLAS's own affair: one is mapped when a call finds
+ * none free, and kept; versions may lack these two. */
 typedef struct {
     char *(*config)(void);
     char *(*corename)(void);

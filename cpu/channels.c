@@ -1,5 +1,5 @@
-/* channels.c - channels last: pixels side by side for a convolution of stride K, and a factor for each
- * channel. */
+/* channels.c - channels last: pixels side by side for a convolution of stride K, and a
+ * factor for each channel. */
 #include "cpu/cpu_internal.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* codes.c - numbers to codes of 8 or 4 bits and back (core/block_codes.h); threads share the blocks. */
+/* codes.c - numbers to codes of 8 or 4 bits and back (core/block_codes.h);
+ * threads share the blocks. */
 #include "core/block_codes.h"
 #include "cpu/cpu_internal.h"
 #include "cpu/vector.h"

@@ -149,8 +149,8 @@ static error *cpu_use(device *dev, const char *kernel, const char *products)
 
 static const char *const methods[] = {"flash"};
 
-/* The smaller operand, as deep as it is packed at a time, and a third of that for sums; nothing where about
- * that much fits the stack. */
+/* The smaller operand, as deep as it is packed at a time, and a third of that for sums; nothing
+ * where about that much fits the stack. */
 static size_t cpu_room_for(int64_t m, int64_t n, int64_t k)
 {
     int64_t free = m < n ? m : n, deep = (k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH * PRODUCT_DEPTH;

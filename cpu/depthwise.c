@@ -1,13 +1,13 @@
 /* depthwise.c - depthwise convolution, channels last, and its gradients.
  *
- * A vector is LANES channels of one pixel.  An image's channels, LANES at a time, are copied into a plane
- * of their own with zeros about it: then no tap asks where the image ends, and what is read lies one
- * vector after the other.  The copy costs a load and a store for each K K products.
+ * A vector is LANES channels of one pixel.  An image's channels, LANES at a time, are copied into a
+ * plane of their own with zeros about it: then no tap asks where the image ends, and what is read
+ * lies one vector after the other.  The copy costs a load and a store for each K K products.
  *
  *     x (H, W, C)        plane (H + K - 1, W + K - 1 + SPAN, LANES)
  *
- * A pass over a row keeps the sums of SPAN pixels and the K weights of a line in registers: each vector
- * that is loaded is used up to K times (7 for ConvNeXt).
+ * A pass over a row keeps the sums of SPAN pixels and the K weights of a line in registers: each
+ * vector that is loaded is used up to K times (7 for ConvNeXt).
  *
  *     SPAN sums  +=  w[i][0..K) x  plane[y + i][x .. x + SPAN + K - 1)
  */
@@ -209,7 +209,8 @@ ROW_FN void correlate_any_line(float *sums, const float *d, const float *x, int6
     }
 }
 
-/* Line i of taps over row y of the image.  d: like the plane, but the image begins at its corner. */
+/* Line i of taps over row y of the image.  d: like the plane, but the image
+ * begins at its corner. */
 static void correlate_row(const padded *p, const float *d, const float *in, float *sums)
 {
     lanes sum[SEVEN];

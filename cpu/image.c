@@ -1,8 +1,8 @@
 /* image.c - what a vision transformer has at its ends: patches, positions, pooling; and a branch
  * that is scaled sample by sample (stochastic depth).
  *
- * All of it only moves numbers once.  Threads share samples, or columns where samples are summed: no
- * two write the same element, and the order of a sum is always the same.
+ * All of it only moves numbers once.  Threads share samples, or columns where samples are summed:
+ * no two write the same element, and the order of a sum is always the same.
  */
 #include "cpu/cpu_internal.h"
 

@@ -1,5 +1,5 @@
-/* lanes.h - the vectors that the products' inner loops are written in, of the processor that the file
- * is compiled for.
+/* lanes.h - the vectors that the products' inner loops are written in, of the processor that
+ * the file is compiled for.
  *
  * Nothing here adds across lanes: a lane is an output element, and what happens to it is the same
  * whatever the width.  So AVX-512, AVX2 and plain C give the same bits.

@@ -1,5 +1,5 @@
-/* limit.c - what the machine could do at most: fused multiply-adds in registers and nothing else; the
- * memory traffic of an optimizer step without its arithmetic. */
+/* limit.c - what the machine could do at most: fused multiply-adds in registers and nothing else;
+ * the memory traffic of an optimizer step without its arithmetic. */
 #include "cpu/cpu_internal.h"
 #include "cpu/lanes.h"
 

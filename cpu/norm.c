@@ -1,4 +1,5 @@
-/* norm.c - LayerNorm and RMSNorm.  A row stays in the first cache while it is read two or three times. */
+/* norm.c - LayerNorm and RMSNorm.  A row stays in the first cache while it is
+ * read two or three times. */
 #include "cpu/cpu_internal.h"
 #include "cpu/sums.h"
 

@@ -91,8 +91,8 @@ static void ask_for(operand f, int64_t i, int64_t n, int64_t k, int64_t depth)
             __builtin_prefetch(element(f, i, at) + c);
 }
 
-/* Panels of `width`, one by one; where a row as it is stored goes through all of them, some rows at a
- * time, so that each line of memory is fetched once, and ahead. */
+/* Panels of `width`, one by one; where a row as it is stored goes through all of them, some rows at
+ * a time, so that each line of memory is fetched once, and ahead. */
 LANE_FN void panels(void one(operand, int64_t, int64_t, int64_t, int64_t, float *), int64_t width,
                     operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
 {

@@ -19,9 +19,9 @@ typedef struct {
 } event;
 
 /* A job as all see it, in one number: |generation: 32|open: 1|inside: 31|.  A helper goes in by adding 1 where
- * it is open, and only then reads what the job is; who calls closes it when it has done its part, and waits for
- * those that are inside.  So a helper that the system has not let run in time is not waited for: it finds the job
- * closed. */
+ * it is open, and only then reads what the job is; who calls closes it when it has done its part,
+ * and waits for those that are inside.  So a helper that the system has not let run in time is not
+ * waited for: it finds the job closed. */
 #define GENERATION 32
 #define OPEN       (UINT64_C(1) << 31)
 #define INSIDE     (OPEN - 1)

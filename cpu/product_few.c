@@ -1,10 +1,11 @@
-/* product_few.c - a few rows times a matrix that is stored transposed: what a generated token needs.
+/* product_few.c - a few rows times a matrix that is stored transposed: what
+ * a generated token needs.
  *
  *      w (n,k)   LANES rows x LANES columns --> turned in registers --> a lane is an output element
  *
- * Each number of w is used once for each row of x, so that the time is that of reading w: nothing is
- * packed, and what is read next is asked for ahead.  An output element is made as in product.h, from
- * the same parts of the depth: the same bits.
+ * Each number of w is used once for each row of x, so that the time is that of reading w: nothing
+ * is packed, and what is read next is asked for ahead.  An output element is made as in product.h,
+ * from the same parts of the depth: the same bits.
  */
 #include "cpu/cpu_internal.h"
 #include "cpu/pack.h"

@@ -1,7 +1,7 @@
 /* rotary.c - rotations of pairs of numbers by angles that grow with the position, in place.
  *
- * Angles depend on position and pair alone: a thread that has a position makes the sines and cosines
- * of some pairs once, in double, and turns these pairs in all heads of all sequences.
+ * Angles depend on position and pair alone: a thread that has a position makes the sines and
+ * cosines of some pairs once, in double, and turns these pairs in all heads of all sequences.
  */
 #include "cpu/cpu_internal.h"
 

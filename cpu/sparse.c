@@ -1,5 +1,5 @@
-/* sparse.c - the operations on non-zeros: a thread has groups of 1024 elements, and goes from one bit
- * to the next; a word without ones, and a word of ones, are done as a whole.
+/* sparse.c - the operations on non-zeros: a thread has groups of 1024 elements, and goes from one
+ * bit to the next; a word without ones, and a word of ones, are done as a whole.
  */
 #include "cpu/cpu_internal.h"
 #include "core/sparse_bits.h"

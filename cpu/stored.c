@@ -3,8 +3,8 @@
  *
  *     bf16 weight, master, int8 states ...  -- decode -->  f32 panels  -- rule -->  -- encode -->
  *
- * A panel is a block of core/segment.h: it stays in the first cache, and has whole blocks of states.
- * Compiled without contraction, as optim.c is.
+ * A panel is a block of core/segment.h: it stays in the first cache, and has whole blocks of
+ * states.  Compiled without contraction, as optim.c is.
  */
 #include "cpu/stored.h"
 

@@ -6,9 +6,9 @@
  *
  * which keep their relative accuracy in the negative tail, where 1 + tanh u cancels.
  *
- * What is stored as bf16 needs 8 bits: there exponentials are the hardware's powers of two and quotients
- * its reciprocals, each within a few units of a float's last place.  A bf16 gelu_tanh is 11 instructions
- * in place of 45.
+ * What is stored as bf16 needs 8 bits: there exponentials are the hardware's powers of two and
+ * quotients its reciprocals, each within a few units of a float's last place.  A bf16 gelu_tanh is
+ * 11 instructions in place of 45.
  */
 #ifndef REGRAD_CUDA_ACTIVATION_H
 #define REGRAD_CUDA_ACTIVATION_H
@@ -47,8 +47,8 @@ template <class T> static __device__ __forceinline__ logistic_pair logistic(floa
     return x < 0.0f ? logistic_pair{low, high} : logistic_pair{high, low};
 }
 
-/* x logistic(y), y of x's sign.  Where e^-y is infinite, or as large as makes a fast quotient 0, so is the
- * result in any bf16. */
+/* x logistic(y), y of x's sign.  Where e^-y is infinite, or as large as makes a fast quotient 0, so
+ * is the result in any bf16. */
 template <class T> static __device__ __forceinline__ float times_logistic(float x, float y)
 {
     return quotient_for<T>(x, 1.0f + exp_for<T>(-y));

@@ -1,5 +1,5 @@
-/* attention_cached.cu - attention of new tokens to the keys and values of all before them: theirs go
- * into the cache, then the forward pass of attention.cu reads the cache in place of qkv.
+/* attention_cached.cu - attention of new tokens to the keys and values of all before them: theirs
+ * go into the cache, then the forward pass of attention.cu reads the cache in place of qkv.
  *
  * bytes: 8 KV D for each key that is seen; one query alone leaves most of a block idle */
 #include "cuda/flash.h"

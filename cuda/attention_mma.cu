@@ -2,8 +2,8 @@
  *
  *     s = q k^T (16 MT x WALK a warp) -> p = 2^(s c - max c) -> out += p v,   c = scale log2(e)
  *
- * Sums are float; p is rounded to bf16 for the second product, its sum is not.  A row's largest score
- * and sum are held by the four lanes that hold the row.
+ * Sums are float; p is rounded to bf16 for the second product, its sum is not.  A row's largest
+ * score and sum are held by the four lanes that hold the row.
  * bytes: 2 (2H+2KV) D for each token, and the keys and values again for every OWN queries */
 #include "cuda/attention_mma.h"
 

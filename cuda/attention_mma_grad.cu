@@ -4,10 +4,10 @@
  *     keys      a block has OWN keys, walks the queries of all heads that share them:
  *               s^T = k q^T, dv += p^T dout, dp^T = v dout^T, dk += ds^T q
  *
- * with p = 2^(s c - lse log2(e)), ds = p (dp - r), rounded to bf16 for the products they go into; the
- * scale of ds comes last.  As in attention_grad.cu scores are made twice, so that each sum has one
- * owner: seven products, no atomics, the same bits every time.  Heads of more than 128 numbers leave
- * no registers for dk and dv at once: dv then has a walk of its own.
+ * with p = 2^(s c - lse log2(e)), ds = p (dp - r), rounded to bf16 for the products they go into;
+ * the scale of ds comes last.  As in attention_grad.cu scores are made twice, so that each sum has
+ * one owner: seven products, no atomics, the same bits every time.  Heads of more than 128 numbers
+ * leave no registers for dk and dv at once: dv then has a walk of its own.
  * bytes: 2 (4H+4KV) D for each token, and the other side again for every OWN rows */
 #include "cuda/attention_mma.h"
 

@@ -1,7 +1,7 @@
 /* codes.cu - numbers to codes of 8 or 4 bits and back (core/block_codes.h).
  *
- * Codes are made once, when a model is loaded: a thread has a block of numbers.  They are read at every use: a
- * thread has two numbers, which share a byte of nf4.
+ * Codes are made once, when a model is loaded: a thread has a block of numbers.  They are read at
+ * every use: a thread has two numbers, which share a byte of nf4.
  *
  * bytes: dequantize: s and 2, 1 or 1/2 for each number, 4 for 64 of them (s: its size) */
 #include "core/block_codes.h"

@@ -4,8 +4,8 @@
  *     end     the notes become a graph                cudaStreamEndCapture, cudaGraphInstantiate
  *     launch  all of it once more                     cudaGraphLaunch
  *
- * A graph has the addresses and numbers of its operations in it.  So what varies from launch to launch
- * must lie in device memory, and host code may not decide by it (train/trainer.c).
+ * A graph has the addresses and numbers of its operations in it.  So what varies from launch to
+ * launch must lie in device memory, and host code may not decide by it (train/trainer.c).
  */
 #include "cuda/cuda_internal.h"
 

@@ -13,8 +13,8 @@
  *     dout, v^T -> product -> - dots -> * p -> * scale -> ds (16 bits)
  *     ds^T, q -> product -> dk;  ds, k -> product -> dq
  *
- * dq's last product is summed up in float by atomic additions, in `sums`, and then rounded; or, to be
- * repeatable, it goes to dq at once, for which the engine keeps all of ds in its workspace.
+ * dq's last product is summed up in float by atomic additions, in `sums`, and then rounded; or, to
+ * be repeatable, it goes to dq at once, for which the engine keeps all of ds in its workspace.
  * Transposed matrices are the same memory with the distances exchanged; q, k and v are parts of one
  * tensor.  The engines know these graphs by their form (it is that of NVIDIA's cudnn-frontend).
  */
@@ -279,7 +279,7 @@ static void build_backward(builder *b)
 }
 
 static builder builder_begin(const cudnn_library *l, cudnnHandle_t handle, const char *described,
-                     const cudnn_shape *s, cudnn_plan *p)
+                             const cudnn_shape *s, cudnn_plan *p)
 {
     int64_t h = s->heads, t = s->length, d = s->size;
     return (builder){.l = l,
@@ -321,7 +321,7 @@ static int64_t get_number(builder *b, descriptor d, cudnnBackendAttributeName_t 
     int64_t n = 0, value = -1;
     if (!b->failure)
         check_status(b, b->l->BackendGetAttribute(d, name, CUDNN_TYPE_INT64, 1, &n, &value),
-              "a question for a number");
+                     "a question for a number");
     return value;
 }
 
@@ -331,9 +331,9 @@ static int engine_of(builder *b, descriptor config)
     descriptor engine = make(b, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     if (!b->failure)
         check_status(b,
-              b->l->BackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE,
-                                        CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &engine),
-              "a question for the engine");
+                     b->l->BackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE,
+                                               CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &engine),
+                     "a question for the engine");
     return (int)get_number(b, engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
 }
 
@@ -356,9 +356,10 @@ static int64_t list_engines(builder *b, descriptor config[MOST_ENGINES])
         config[i] = make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
     if (!b->failure)
         check_status(b,
-              b->l->BackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                        CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_ENGINES, &n, config),
-              "a question for engines");
+                     b->l->BackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                               CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_ENGINES, &n,
+                                               config),
+                     "a question for engines");
     return b->failure ? 0 : n < MOST_ENGINES ? n : MOST_ENGINES;
 }
 

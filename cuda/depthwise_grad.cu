@@ -1,8 +1,8 @@
 /* depthwise_grad.cu - dw[c, i K + j] (+)= sum_{b,y,x} dout[b,y,x,c] x[b, y + i - K/2, x + j - K/2, c];
  * db[c] (+)= sum dout[b,y,x,c]
  *
- * A block has a tap (the last one is the bias) and a warp's width of channels; each of its warps goes
- * through some of the pixels in order, and their sums are added in order.
+ * A block has a tap (the last one is the bias) and a warp's width of channels; each of its warps
+ * goes through some of the pixels in order, and their sums are added in order.
  *                                                 bytes: 2 s C for each pixel, K K times from the cache */
 #include "cuda/gpu.h"
 

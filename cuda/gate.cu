@@ -1,4 +1,5 @@
-/* gate.cu - out = act(g) * u, where a row of x is (g, u); and the gradients of g and u in their place:
+/* gate.cu - out = act(g) * u, where a row of x is (g, u); and the gradients
+ * of g and u in their place:
  *
  *     g <- dout * u * act'(g),   u <- dout * act(g)
  *

@@ -14,8 +14,8 @@
 #define CUDA_LIBRARIES ""
 #endif
 
-/* The directories of Python's packages under a prefix, in which pip puts NVIDIA's libraries, a directory
- * for each or one for all of a toolkit: nvidia/cu13/lib, nvidia/cudnn/lib. */
+/* The directories of Python's packages under a prefix, in which pip puts NVIDIA's libraries, a
+ * directory for each or one for all of a toolkit: nvidia/cu13/lib, nvidia/cudnn/lib. */
 static const char *const pip_paths[] = {
     "lib/python3*/site-packages/nvidia/*/lib",
     "lib/python3*/dist-packages/nvidia/*/lib",
@@ -29,7 +29,8 @@ typedef struct {
     char looked_at[1500]; /* the places, for an error */
 } library_search;
 
-/* NODELETE: NVIDIA's libraries are not made to be unloaded, and cublasLt takes long to load again. */
+/* NODELETE: NVIDIA's libraries are not made to be unloaded, and cublasLt
+ * takes long to load again. */
 static bool load_from(library_search *s, const char *path)
 {
     s->library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);

@@ -5,18 +5,19 @@
  *
  *     d^T (cols,rows) = op(y)^T op(x)^T        A = y, B = x, D = d, bias along the rows of D
  *
- * Products are in float, without TF32, or of bf16, with all sums in float: also where the library cuts
- * `inner` among blocks, which it would else add up in bf16.  Algorithms are asked for once for each kind
- * of product and kept; they depend on shapes, distances and alignments only, so a step repeats its bits.
- * How they may use the workspace is part of that.
+ * Products are in float, without TF32, or of bf16, with all sums in float: also where the library
+ * cuts `inner` among blocks, which it would else add up in bf16.  Algorithms are asked for once for
+ * each kind of product and kept; they depend on shapes, distances and alignments only, so a step
+ * repeats its bits.  How they may use the workspace is part of that.
  *
- * The library need not have what it is asked for, and tells so at two places (PyTorch met both, at odd
- * sizes): it finds no algorithm, or it finds one and then refuses to run it.  So there are retreats:
+ * The library need not have what it is asked for, and tells so at two places (PyTorch
+ * met both, at odd sizes): it finds no algorithm, or it finds one and then refuses to
+ * run it.  So there are retreats:
  *
  *     the next of its algorithms -> without what is done on the way (epilogue) -> plain_product.cu
  *
- * And it is slow where sides of bf16 matrices are no multiples of 16 bytes, which most vocabularies are
- * not: a long side is cut into a multiple and a rest, so that 50257 columns are 50256 and 1.
+ * And it is slow where sides of bf16 matrices are no multiples of 16 bytes, which most vocabularies
+ * are not: a long side is cut into a multiple and a rest, so that 50257 columns are 50256 and 1.
  */
 #include "cuda/cuda_internal.h"
 
@@ -59,8 +60,8 @@ static bool may_have_epilogue(const product *p)
            on_16_bytes(p->x_sums);
 }
 
-/* The bias where an epilogue may read it.  The heuristic is told how its operands are aligned, but not
- * the bias: an algorithm that reads 16 bytes at a time would fault. */
+/* The bias where an epilogue may read it.  The heuristic is told how its operands are aligned, but
+ * not the bias: an algorithm that reads 16 bytes at a time would fault. */
 static const void *aligned_bias(device *dev, int stream, const product *p)
 {
     size_t bytes = (size_t)p->cols * dtype_size(p->type);

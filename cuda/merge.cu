@@ -1,5 +1,5 @@
-/* merge.cu - out[b,y,x, (c K + i) K + j] = x[b, y K + i, x K + j, c], and the way back, by which what was
- * not seen becomes 0
+/* merge.cu - out[b,y,x, (c K + i) K + j] = x[b, y K + i, x K + j, c], and the way back, by which
+ * what was not seen becomes 0
  *
  * A block has a pixel of x, a thread some of its channels.                  bytes: 2 s C for each pixel */
 #include "cuda/gpu.h"

@@ -7,15 +7,15 @@
  *     STREAM_COMM          \ scatter of a bucket ... \____/
  *
  * All its calls are on STREAM_COMM, one after the other, whoever asks: what is asked for on another
- * stream waits there and is waited for.  A tensor that divides evenly goes by the collective of that
- * name; any other by one reduction or broadcast for each rank, in one group.  The order of its sums
- * is NCCL's: the same from run to run with the same ranks, not the same for every stage.
+ * stream waits there and is waited for.  A tensor that divides evenly goes by the collective of
+ * that name; any other by one reduction or broadcast for each rank, in one group.  The order of its
+ * sums is NCCL's: the same from run to run with the same ranks, not the same for every stage.
  *
- * Nothing waits for ever: before the host blocks, `guard` looks at the clock and at NCCL's state, and
- * answers other ranks that ask where this one is.  When it gives up, NCCL's kernels are made to end,
- * so that memory and streams can be given back.  The host does not run far ahead either: more than
- * the driver's queue holds, and a launch would block where nobody looks.  The meeting, which returns
- * when all have come, is a thread's, for the same reason.
+ * Nothing waits for ever: before the host blocks, `guard` looks at the clock and at NCCL's state,
+ * and answers other ranks that ask where this one is.  When it gives up, NCCL's kernels are made to
+ * end, so that memory and streams can be given back.  The host does not run far ahead either: more
+ * than the driver's queue holds, and a launch would block where nobody looks.  The meeting, which
+ * returns when all have come, is a thread's, for the same reason.
  */
 #include "base/clock.h"
 #include "cuda/cuda_internal.h"
@@ -69,7 +69,8 @@ typedef struct {
     ncclDataType_t type;
 } span;
 
-/* A count in another unit than the type's would reach beyond the tensor: checked against its bytes. */
+/* A count in another unit than the type's would reach beyond the tensor:
+ * checked against its bytes. */
 static span span_of(device *dev, tensor x, int64_t first, int64_t n)
 {
     static const struct {

@@ -5,8 +5,9 @@
  * memory once and then from the cache.                  bytes: 2 s C + 8 for each row
  *
  * The residual before a norm is added where the product ends (linear's residual: beta = 1 in
- * product.c), and the one after its gradient by norm_grad's accumulate.  From the product to the norm
- * that moves 4 s C for each row; a kernel of residual and norm, after a product without, moves 5. */
+ * product.c), and the one after its gradient by norm_grad's accumulate.  From the product
+ * to the norm that moves 4 s C for each row; a kernel of residual and norm, after a
+ * product without, moves 5. */
 #include "cuda/gpu.h"
 
 static constexpr int WARPS = 4;

@@ -11,15 +11,16 @@
  *              RY rows at a time          | TX threads: a row |      parts (G,2C): sums over a group
  *                                         | TX threads: a row |
  *
- * Groups are as many as keep 132 SMs busy, in the libraries' workspace; without one, NORM_GROUPS, in the
- * operation's scratch.  Where a row is too long for a block, three kernels do it:
+ * Groups are as many as keep 132 SMs busy, in the libraries' workspace; without one, NORM_GROUPS,
+ * in the operation's scratch.  Where a row is too long for a block, three kernels do it:
  *
  *     1  group    scratch (NORM_GROUPS,2C): sums over the rows of each group; the warps of a block take
  *                 turns at the rows.  First, because dx may lie on dout.
  *     2  add
  *     3  dx       a warp has a row, as in norm.cu; alone where dw and db are not wanted
  *
- * bytes: 3 s C for each row (x and dout read, dx written; one more if it is added to), or 5 with three */
+ * bytes: 3 s C for each row (x and dout read, dx written; one more if it is
+ * added to), or 5 with three */
 #include "cuda/gpu.h"
 
 static constexpr int WARPS = 4, THREADS = 128, MOST_WARPS = 16; /* of norm_group_kernel */
@@ -37,7 +38,8 @@ template <class T> struct norm_grad_call {
 
 /* ---- in one pass ---- */
 
-/* In shared memory dw and db of the rows at a time, which leave room for what is static in 48 KiB. */
+/* In shared memory dw and db of the rows at a time, which leave room for
+ * what is static in 48 KiB. */
 static constexpr int ONCE_THREADS = 512, ONCE_WARPS = ONCE_THREADS / WARP, ONCE_GROUPS = 128,
                      ONCE_ROOM = 47 << 10;
 
@@ -202,7 +204,8 @@ template <class T> __global__ void norm_dx_kernel(norm_grad_call<T> a)
     }
 }
 
-/* The whole of it with every row read once.  False, and nothing is done, where a row is too long. */
+/* The whole of it with every row read once.  False, and nothing is done,
+ * where a row is too long. */
 template <class T> static bool launch_once(device *dev, int stream, norm_grad_call<T> a)
 {
     const cuda_state *s = cuda_state_of(dev);

@@ -81,8 +81,8 @@ static __device__ __forceinline__ void store_lanes(const optim_part &part, int64
     if (written & LANE_S3) store(a.s[3] + i, left, part.aligned, v.s[3]);
 }
 
-/* Passes [FIRST, END) of a rule over this block's elements.  The number of a pass is a constant to the
- * compiler: what it does not read is not loaded, what it does not write is not stored. */
+/* Passes [FIRST, END) of a rule over this block's elements.  The number of a pass is a constant to
+ * the compiler: what it does not read is not loaded, what it does not write is not stored. */
 template <class RULE, int FIRST, int END, bool FUSED>
 static __device__ __forceinline__ void run_passes(const optim_part &part, const hyper &h)
 {

@@ -1,16 +1,17 @@
-/* optim_stored.cu - the fused optimizer step where not everything is f32 in memory: bf16 weights with
- * or without the rest of a master, bf16 and 8-bit states (core/stored_numbers.h, which the CPU compiles,
- * too).
+/* optim_stored.cu - the fused optimizer step where not everything is f32 in memory: bf16
+ * weights with or without the rest of a master, bf16 and 8-bit states (core/stored_numbers.h,
+ * which the CPU compiles, too).
  *
- * A lane has 8 elements side by side: 16 bytes of bf16, and one draw of noise.  A block of states is
- * 64 elements, so 8 lanes have one, and its largest, its scale, is found by three shuffles:
+ * A lane has 8 elements side by side: 16 bytes of bf16, and one draw of noise.  A block of states
+ * is 64 elements, so 8 lanes have one, and its largest, its scale, is found by three shuffles:
  *
  *     lane    0 1 ... 7 | 8 9 ... 15 | ...        load -> 8 lanes of f32 -> rule -> shuffle: scale -> store
  *     block       0     |     1      | ...
  *
- * What form a tensor has is the same for all threads of a block, so no warp diverges.  Compiled like
- * optim.cu: without contraction, IEEE roots and divisions.
- * bytes: AdamW with split8 and 8-bit states 12 for each element: 2 + 1 + 1 + 1 read and written, g 2 */
+ * What form a tensor has is the same for all threads of a block, so no warp diverges.  Compiled
+ * like optim.cu: without contraction, IEEE roots and divisions.
+ * bytes: AdamW with split8 and 8-bit states 12 for each element: 2 + 1 + 1 + 1
+ * read and written, g 2 */
 #include "cuda/gpu.h"
 #include "cuda/optim.h"
 

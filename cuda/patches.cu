@@ -15,8 +15,8 @@ template <class T> struct patches_call {
     int height, width, high, wide, channels; /* h, w, H, W, Ch */
 };
 
-/* STEP: WIDTH where each row of a patch is made of so many, which lie on 16 bytes in the image and in
- * out; else 1 */
+/* STEP: WIDTH where each row of a patch is made of so many, which lie on 16 bytes in the
+ * image and in out; else 1 */
 template <class T, int STEP> __global__ void patches_kernel(patches_call<T> a)
 {
     int64_t b = blockIdx.x / a.patches;

@@ -1,5 +1,5 @@
-/* plain_product.cu - products that cublasLt has no algorithm for, and what product.c puts around those
- * that it has.
+/* plain_product.cu - products that cublasLt has no algorithm for, and what product.c puts
+ * around those that it has.
  *
  *     d = alpha op(x) op(y) + beta c + bias, in float, rounded once
  *

@@ -1,7 +1,7 @@
 /* scale_channels.cu - out[r,c] = scale[c] x[r,c] + residual[r,c];  dscale[c] (+)= sum_r dout[r,c] x[r,c]
  *
- * Forward a block has a row.  The gradient's blocks have a warp's width of columns; each of its warps goes
- * through some of the rows in order, and their sums are added in order.
+ * Forward a block has a row.  The gradient's blocks have a warp's width of columns; each of its
+ * warps goes through some of the rows in order, and their sums are added in order.
  *                                   bytes: 2 s C for each row, 3 s C with a residual; 2 s C for each row */
 #include "cuda/gpu.h"
 

@@ -1,5 +1,5 @@
-/* softmax.h - what classify.cu and classify_soft.cu share: the largest number of a row and the sum of
- * the exponentials under it, in one pass over the row by one block.
+/* softmax.h - what classify.cu and classify_soft.cu share: the largest number of a row and the sum
+ * of the exponentials under it, in one pass over the row by one block.
  *
  *     thread   its part of the row  ->  (max, sum)        when max grows, sum shrinks
  *     warp     pairs of lanes, the lower always first: the same bits in all lanes

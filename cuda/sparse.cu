@@ -9,7 +9,8 @@
  * Elements are read and written side by side, values nearly so.  What happens once in many steps
  * (starts, prune, regrow) is simple instead.
  *
- * bytes: expand, compress: s for each element, s for each value, 1/8 for each element (s: its size) */
+ * bytes: expand, compress: s for each element, s for each value, 1/8 for each
+ * element (s: its size) */
 #include "cuda/gpu.h"
 extern "C" {
 #include "core/sparse_bits.h"

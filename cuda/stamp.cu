@@ -2,8 +2,8 @@
  *
  *     stream   ... | - clock | wait for another stream | + clock | ...
  *
- * What is added up is the time between.  The host sees none of this, and in a CUDA graph it could not
- * ask events for it. */
+ * What is added up is the time between.  The host sees none of this, and in a CUDA graph it could
+ * not ask events for it. */
 #include "cuda/gpu.h"
 
 #ifdef __CUDACC__

@@ -52,8 +52,8 @@ extern "C" void cuda_sum(device *dev, int stream, const sum_op *o)
             (const double *)o->x.data, n, h, o->scale);
 }
 
-/* In thread 0: x[0] + x[1] + ... + x[n-1]; to be called by the whole block, which brings the numbers
- * near. */
+/* In thread 0: x[0] + x[1] + ... + x[n-1]; to be called by the whole block, which
+ * brings the numbers near. */
 static __device__ double sum_in_order(const double *x, int64_t n)
 {
     SHARED(double, near, [THREADS]);

@@ -22,8 +22,9 @@ struct square_sums {
 };
 static_assert(sizeof(square_sums) < 4096, "the arguments of a kernel are 4 KiB at most");
 
-/* A lane's sum over a segment: of every 32nd element.  Where the tensor begins on 16 bytes the warp reads
- * 16 a lane, which go to their lanes by way of shared memory; the next are under way meanwhile. */
+/* A lane's sum over a segment: of every 32nd element.  Where the tensor begins on 16
+ * bytes the warp reads 16 a lane, which go to their lanes by way of shared memory; the
+ * next are under way meanwhile. */
 template <class T>
 static __device__ double lane_sum(const square_sum &s, int segment, int lane, packed<T> *near)
 {

@@ -81,7 +81,8 @@ static error *collect_documents(packing *p)
 
 /* ---- which goes where ---- */
 
-/* Windows by the room that is left in them: a list for each room, and a bit where one is not empty. */
+/* Windows by the room that is left in them: a list for each room, and a bit
+ * where one is not empty. */
 typedef struct {
     int64_t *head; /* (T + 1): a window, -1 for none */
     int64_t *next; /* (n) */

@@ -5,11 +5,11 @@
  *     targets      | a a a a b b d . |   | c c c c c c c . |     no successor: here, one further
  *     starts       | 0 0 0 0 4 4 6 7 |   | 0 0 0 0 0 0 0 7 |     where the token's document begins
  *
- * A target is -1 where nothing is learned: at what the mask leaves out, and where a window is not full.  No
- * document is cut: one that does not fit into a window is refused.  One of which nothing is learned is left
- * out.  The longest go first, each into the window that it leaves the least room in (best fit, decreasing:
- * at most 11/9 of the fewest windows, and with documents short beside T next to none too many).  Which documents share a window depends on
- * them and on T alone.
+ * A target is -1 where nothing is learned: at what the mask leaves out, and where a window is not
+ * full.  No document is cut: one that does not fit into a window is refused.  One of which nothing
+ * is learned is left out.  The longest go first, each into the window that it leaves the least room
+ * in (best fit, decreasing: at most 11/9 of the fewest windows, and with documents short beside T
+ * next to none too many).  Which documents share a window depends on them and on T alone.
  */
 #ifndef REGRAD_PACKING_H
 #define REGRAD_PACKING_H
@@ -18,8 +18,8 @@
 
 typedef struct packing packing;
 
-/* Of a set of marked shards, which must outlive it.  User error: a plain shard among them, a document of
- * more than seq + 1 tokens, nothing to learn. */
+/* Of a set of marked shards, which must outlive it.  User error: a plain shard among them, a
+ * document of more than seq + 1 tokens, nothing to learn. */
 error *packing_open(const token_set *set, int64_t seq, packing **out) NODISCARD;
 void packing_close(packing *p); /* NULL is fine */
 

@@ -40,7 +40,8 @@ typedef struct {
 /* How a file that does not say so is to be read. */
 typedef enum { TOKENS_AS_THEY_SAY, TOKENS_RAW_16, TOKENS_RAW_32 } token_form;
 
-/* Each fills in type, first and n_tokens of an open file of `size` bytes; user errors say what does not hold. */
+/* Each fills in type, first and n_tokens of an open file of `size` bytes; user errors
+ * say what does not hold. */
 error *tokens_check_raw(token_shard *s, token_form form, int64_t size) NODISCARD;
 error *tokens_check_npy(token_shard *s, int64_t size) NODISCARD;
 error *tokens_check_megatron(token_shard *s, int64_t size) NODISCARD; /* s->path: the .bin */

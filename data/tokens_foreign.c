@@ -5,7 +5,8 @@
  *     FILE.idx   "MMIDIDX\0\0" | u64 version 1 | u8 type | u64 sequences S | u64 documents D
  *                | i32 length [S] | i64 byte of the first id [S] | i64 first sequence [D] | (modes)
  *
- * Megatron's documents are trained one after the other as its own loader does, without regard to where they end.
+ * Megatron's documents are trained one after the other as its own loader does, without
+ * regard to where they end.
  */
 #include "data/token_shard.h"
 

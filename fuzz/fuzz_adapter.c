@@ -1,6 +1,6 @@
-/* fuzz_adapter.c - peft's adapters: io/adapter_file.h.  The first bytes are adapter_config.json, up to a line
- * end that is doubled; the rest is adapter_model.safetensors.  What is taken has a plan that can be used, and is read
- * beside a small GPT-2. */
+/* fuzz_adapter.c - peft's adapters: io/adapter_file.h.  The first bytes are adapter_config.json, up
+ * to a line end that is doubled; the rest is adapter_model.safetensors.  What is taken has a plan
+ * that can be used, and is read beside a small GPT-2. */
 #include "fuzz/fuzz.h"
 #include "io/adapter_file.h"
 #include "model/families.h"

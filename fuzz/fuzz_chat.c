@@ -1,7 +1,8 @@
-/* fuzz_chat.c - chat templates and lines of JSON: data/chat/chat.h over data/chat/jinja.h, base/json_lines.h
+/* fuzz_chat.c - chat templates and lines of JSON: data/chat/chat.h over
+ * data/chat/jinja.h, base/json_lines.h
  *
- * The input is a template, a byte of zero, and lines.  Each line is read as an example; what is learned of it must
- * lie inside of its text, in order. */
+ * The input is a template, a byte of zero, and lines.  Each line is read as an example; what is
+ * learned of it must lie inside of its text, in order. */
 #include "base/json_lines.h"
 #include "data/chat/chat.h"
 #include "data/chat/jinja.h"

@@ -1,5 +1,5 @@
-/* fuzz_config.c - Hugging Face's config.json: base/json.h, model/hf/hf.h.  What is taken can be written, and what is
- * written says the same when it is read. */
+/* fuzz_config.c - Hugging Face's config.json: base/json.h, model/hf/hf.h.  What is taken can be
+ * written, and what is written says the same when it is read. */
 #include "fuzz/fuzz.h"
 #include "base/json.h"
 #include "model/hf/hf.h"

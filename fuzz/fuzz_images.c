@@ -1,4 +1,5 @@
-/* fuzz_images.c - files of images: data/images/images.h (idx, CIFAR), and single pictures (JPEG, PNG, EXIF).
+/* fuzz_images.c - files of images: data/images/images.h (idx, CIFAR), and single
+ * pictures (JPEG, PNG, EXIF).
  *
  * An idx file's labels lie beside it: `labels`, enough for a few.
  */

@@ -1,5 +1,5 @@
-/* fuzz_manifest.c - a checkpoint's manifest.json: run/manifest.h.  Only the text that is rebuilt from the files is
- * whole; so all that is taken says the same. */
+/* fuzz_manifest.c - a checkpoint's manifest.json: run/manifest.h.  Only the text that is rebuilt
+ * from the files is whole; so all that is taken says the same. */
 #include "fuzz/fuzz.h"
 #include "run/manifest.h"
 

@@ -1,4 +1,5 @@
-/* fuzz_state.c - a checkpoint's state.json, with the options and the model in it: run/run_state.h. */
+/* fuzz_state.c - a checkpoint's state.json, with the options and the model
+ * in it: run/run_state.h. */
 #include "fuzz/fuzz.h"
 #include "base/json.h"
 #include "optim/rules/adamw.h"

@@ -1,5 +1,6 @@
-/* fuzz_tiktoken.c - .tiktoken files: lines of a token in base64 and its rank; data/bpe/ranks.h.  As GPT-2's, and
- * as one whose tokens need not be two earlier ones; what is not known by its content is refused. */
+/* fuzz_tiktoken.c - .tiktoken files: lines of a token in base64 and its rank;
+ * data/bpe/ranks.h.  As GPT-2's, and as one whose tokens need not be two earlier ones; what is
+ * not known by its content is refused. */
 #include "data/bpe/ranks.h"
 #include "fuzz/vocabulary.h"
 

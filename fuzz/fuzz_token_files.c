@@ -1,6 +1,8 @@
-/* fuzz_token_files.c - token files of other programs: data/token_shard.h, data/token_pattern.h, data/mixture.h
+/* fuzz_token_files.c - token files of other programs: data/token_shard.h,
+ * data/token_pattern.h, data/mixture.h
  *
- * The bytes are NumPy's array; the index of a Megatron data set, whose ids do not change; and what --train-data says. */
+ * The bytes are NumPy's array; the index of a Megatron data set, whose ids do not change; and
+ * what --train-data says. */
 #include "data/token_pattern.h"
 #include "data/mixture.h"
 #include "fuzz/fuzz.h"

@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     return fuzz_vocabulary(bytes, n);
 }
 
-/* GPT-2's characters for the bytes, which are themselves where they can be seen, else 256, 257 ... */
+/* GPT-2's characters for the bytes, which are themselves where they can be
+ * seen, else 256, 257 ... */
 static size_t character(char *out, int byte, int *next)
 {
     int c = (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte != 0xad) ? byte : (*next)++;

@@ -1,5 +1,5 @@
-/* fuzz_tokenizer_config.c - tokenizer_config.json beside a tokenizer.json, which says what ends a text:
- * data/bpe/bpe_file.c. */
+/* fuzz_tokenizer_config.c - tokenizer_config.json beside a tokenizer.json, which says what ends a
+ * text: data/bpe/bpe_file.c. */
 #include "fuzz/vocabulary.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

@@ -1,5 +1,5 @@
-/* fuzz_vit.c - trained ViTs, timm's and Hugging Face's: io/vit_file.h.  The table that is filled lies in
- * memory of its own, row by row, so that a value too many is seen. */
+/* fuzz_vit.c - trained ViTs, timm's and Hugging Face's: io/vit_file.h.  The table that is filled
+ * lies in memory of its own, row by row, so that a value too many is seen. */
 #include "io/vit_file.h"
 #include "fuzz/fuzz.h"
 #include "model/model.h"

@@ -1,5 +1,6 @@
-/* fuzz_weights.c - a model's tensors by name: io/model_file.h, io/params_file.h over io/safetensors.h.  With
- * parts of one parameter in several tensors; rows lie in memory of their own, so that a value too many is seen. */
+/* fuzz_weights.c - a model's tensors by name: io/model_file.h, io/params_file.h over
+ * io/safetensors.h.  With parts of one parameter in several tensors; rows lie in memory of their
+ * own, so that a value too many is seen. */
 #include "fuzz/fuzz.h"
 #include "io/model_file.h"
 #include "model/families.h"

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Must a text come back from its tokens, but for a space in front?  Not where some characters have no token or
- * white space is taken by added tokens, and not after NFC. */
+/* Must a text come back from its tokens, but for a space in front?  Not where some characters have
+ * no token or white space is taken by added tokens, and not after NFC. */
 static inline bool fuzz_keeps_text(const bpe *v)
 {
     bool keeps =
@@ -19,8 +19,8 @@ static inline bool fuzz_keeps_text(const bpe *v)
     return keeps;
 }
 
-/* Of a vocabulary that was read: a text to tokens, every one of them there, is that text again, or is refused
- * where the vocabulary lacks a byte. */
+/* Of a vocabulary that was read: a text to tokens, every one of them there, is that text again, or
+ * is refused where the vocabulary lacks a byte. */
 static inline void fuzz_encode(const bpe *v)
 {
     static const char text[] =

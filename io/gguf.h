@@ -47,9 +47,9 @@ void gguf_item_number(gguf *g, int32_t value);
 
 /* ---- tensors ---- */
 
-/* A tensor's values, in f32 in host memory: row i of it is data + order(i) * ld, plus `add`.  order(i)
- * is i, or with heads of `pairs` rows the two halves of each head in turn: 0, D/2, 1, D/2 + 1 ...  The
- * same holds for the elements of a vector. */
+/* A tensor's values, in f32 in host memory: row i of it is data + order(i) * ld, plus `add`.
+ * order(i) is i, or with heads of `pairs` rows the two halves of each head in turn: 0, D/2, 1, D/2
+ * + 1 ...  The same holds for the elements of a vector. */
 typedef struct {
     const float *data;
     int64_t ld;

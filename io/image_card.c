@@ -169,7 +169,8 @@ static int64_t number_of(const cJSON *item, bool object, int64_t place, int64_t 
     return *end || end == item->string || number < 0 || number >= n ? -1 : number;
 }
 
-/* A list of names (timm's label_names), or an object {"0": name, ...} (id2label); of one that is not there ''. */
+/* A list of names (timm's label_names), or an object {"0": name, ...} (id2label); of one
+ * that is not there ''. */
 static error *read_names(const cJSON *list, image_card *card)
 {
     bool object = cJSON_IsObject(list);

@@ -1,5 +1,5 @@
-/* image_card.h - what one must know to use a trained model of images: its configuration, the names of its
- * classes, how pixels become numbers.
+/* image_card.h - what one must know to use a trained model of images: its configuration, the names
+ * of its classes, how pixels become numbers.
  *
  *   config.json     written in timm's form, which timm (model "local-dir:DIR") and transformers
  *                   (AutoModelForImageClassification, by way of timm) load; our own fields are under
@@ -24,8 +24,9 @@ typedef struct {
 /* Into a directory that exists. */
 error *image_card_write(const char *directory, const image_card *card) NODISCARD;
 
-/* path: the model's directory, or a file in it.  *found: there is a config.json that says what model it is;
- * else *out keeps the configuration that it had.  Free the names with image_card_free. */
+/* path: the model's directory, or a file in it.  *found: there is a config.json that
+ * says what model it is; else *out keeps the configuration that it had.  Free the names
+ * with image_card_free. */
 error *image_card_read(const char *path, bool *found, image_card *out) NODISCARD;
 void image_card_free(image_card *card);
 

@@ -10,10 +10,11 @@
  *   blocks.N.mlp.fc1, fc2          ...intermediate.dense, ...output.dense
  *   norm, head                     vit.layernorm, classifier
  *
- * Hugging Face's ViTModel has the same names without "vit." and no classifier; its pooler is left out, and
- * so are the mask token and the decoder of ViTForMaskedImageModeling.
+ * Hugging Face's ViTModel has the same names without "vit." and no classifier; its pooler is left
+ * out, and so are the mask token and the decoder of ViTForMaskedImageModeling.
  *
- * ConvNeXt: timm's names are ours (model/convnext.c); of Hugging Face's ConvNextForImageClassification
+ * ConvNeXt: timm's names are ours (model/convnext.c); of Hugging Face's
+ * ConvNextForImageClassification
  *
  *   stem.{0, 1}                    convnext.embeddings.{patch_embeddings, layernorm}
  *   stages.S.downsample.{0, 1}     convnext.encoder.stages.S.downsampling_layer.{0, 1}
@@ -31,8 +32,8 @@
 #include "params/params.h"
 #include "model/config.h"
 
-/* path: a file, or a directory with model.safetensors.  The table has its initial values.  *head: were
- * the classes' values taken, too?  User errors: as params_read's. */
+/* path: a file, or a directory with model.safetensors.  The table has its initial values.  *head:
+ * were the classes' values taken, too?  User errors: as params_read's. */
 error *vit_read(const char *path, const model_config *c, params *p, bool widen, device *dev,
                 bool *head) NODISCARD;
 

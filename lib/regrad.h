@@ -12,11 +12,11 @@
  *     if (wrong) { fprintf(stderr, "%s\n", wrong); regrad_free(wrong); }
  *     regrad_close(run);
  *
- * Options are those of train_gpt ("gpt") and train_vit ("vit"), as words of a command line; train_gpt
- * --help lists them.  A function that can fail returns NULL, or one line of text that says what is
- * wrong and how to mend it, for regrad_free.  The library prints nothing in these functions, writes
- * no file but what regrad_save is asked for, and never ends the process.  One thread at a time may be in
- * it; a process may have several runs open.
+ * Options are those of train_gpt ("gpt") and train_vit ("vit"), as words of a command line;
+ * train_gpt --help lists them.  A function that can fail returns NULL, or one line of text that
+ * says what is wrong and how to mend it, for regrad_free.  The library prints nothing in these
+ * functions, writes no file but what regrad_save is asked for, and never ends the process.  One
+ * thread at a time may be in it; a process may have several runs open.
  *
  * Link with -lregrad (pkg-config regrad).
  */
@@ -39,7 +39,8 @@ char *regrad_plan(const char *kind, int n, const char *const *options, char **js
 
 typedef struct regrad_run regrad_run;
 
-/* Plans a run, opens its device, its data and (with --load) its weights.  NULL in *out on failure. */
+/* Plans a run, opens its device, its data and (with --load) its weights.
+ * NULL in *out on failure. */
 char *regrad_open(const char *kind, int n, const char *const *options, regrad_run **out);
 void regrad_close(regrad_run *run); /* NULL is fine */
 
@@ -60,8 +61,8 @@ char *regrad_train_step(regrad_run *run, regrad_step *out);
 /* Mean loss over --eval-batches batches of --val-data; accuracy is NaN but for classifiers. */
 char *regrad_evaluate(regrad_run *run, double *loss, double *accuracy);
 
-/* model.safetensors and config.json, in Hugging Face's names and layout, into a directory that is made
- * if need be. */
+/* model.safetensors and config.json, in Hugging Face's names and layout, into a directory
+ * that is made if need be. */
 char *regrad_save(regrad_run *run, const char *directory);
 
 int64_t regrad_parameters(const regrad_run *run);

@@ -1,5 +1,5 @@
-/* convnext.c - ConvNeXt (Liu et al. 2022), channels last: every pixel is a row, and what is between two
- * convolutions is the same norms and products as in a transformer.
+/* convnext.c - ConvNeXt (Liu et al. 2022), channels last: every pixel is a row, and what is between
+ * two convolutions is the same norms and products as in a transformer.
  *
  *   images (B,Ch,H,W) -> patches -> linear -> norm
  *        stage 1 | norm, 2 x 2 pixels side by side, linear | stage 2 | ... | stage 4
@@ -7,8 +7,9 @@
  *
  *   a block     x + drop * gamma * down(gelu(up(norm(depthwise 7 x 7 (x)))))
  *
- * A convolution whose stride is its kernel is a product of pixels side by side with a matrix: the stem cuts
- * patches as the ViT does, downsampling merges pixels (merge_op).  Both are cut again in backward.
+ * A convolution whose stride is its kernel is a product of pixels side by side with a
+ * matrix: the stem cuts patches as the ViT does, downsampling merges pixels (merge_op).
+ * Both are cut again in backward.
  *
  * What backward reads of a block, and what --recompute makes again:
  *
@@ -370,8 +371,8 @@ static void remake(run *r, const model *m, int layer, const conv_block *b, conv_
     }
 }
 
-/* d (B,H,W,C): the gradient of the block's output.  That of the branch's; absent if none in it is wanted.
- * All of these drop what has been read for the last time. */
+/* d (B,H,W,C): the gradient of the block's output.  That of the branch's; absent if none in it is
+ * wanted.  All of these drop what has been read for the last time. */
 static tensor gamma_backward(run *r, const conv_block *b, int layer, conv_state *s, tensor d)
 {
     tensor branch = take_pixels(r, d, d.dim[3], "h%d.dbranch", layer), source = d;
@@ -568,8 +569,8 @@ static tensor entrance_weight_grad(run *r, const entrance *e, tensor x, tensor d
     return w;
 }
 
-/* d, taken: the gradient of what entered the stage; returns that of the stage before's output, absent if
- * none below is wanted. */
+/* d, taken: the gradient of what entered the stage; returns that of the stage before's output,
+ * absent if none below is wanted. */
 static tensor leave_stage(run *r, model *m, int stage, tensor d)
 {
     const entrance *e = &m->entrance[stage];

@@ -64,8 +64,8 @@ static void drop(run *r, top *t)
         arena_drop(r->arena, all[i]);
 }
 
-/* logits hold their gradient; returns that of the last block's output (B,T,C), absent if no gradient
- * is wanted below the norm. */
+/* logits hold their gradient; returns that of the last block's output (B,T,C), absent if no
+ * gradient is wanted below the norm. */
 static tensor backward(run *r, const image_head *h, const model_config *c, top *t)
 {
     bool below = grads_through(r, h->norm);

@@ -68,8 +68,8 @@ static error *declare_named(params *p, const char *layer, const char *ending, pa
     return NULL;
 }
 
-/* Of part `out` (rows) of a layer's matrix `of`.  A as torch's Linear begins, uniform up to 1/sqrt(in), which is what
- * peft asks for (kaiming_uniform_ with a = sqrt(5)). */
+/* Of part `out` (rows) of a layer's matrix `of`.  A as torch's Linear begins, uniform up to
+ * 1/sqrt(in), which is what peft asks for (kaiming_uniform_ with a = sqrt(5)). */
 static error *declare_pair(const lora_plan *plan, params *p, const char *layer,
                            const param_spec *of, int64_t out, int *adapter)
 {

@@ -6,9 +6,10 @@
  *                                                   |
  *             class token, or mean of all positions -> norm -> head -> softmax, loss
  *
- * A convolution with stride = kernel is a product of patches with a matrix: images are cut into rows
- * (patches_op) for the same linear as everywhere, on every device.  The cut images are as large as the
- * images, which stay where they are anyway; so backward cuts them again instead of keeping them.
+ * A convolution with stride = kernel is a product of patches with a matrix: images are cut
+ * into rows (patches_op) for the same linear as everywhere, on every device.  The cut images
+ * are as large as the images, which stay where they are anyway; so backward cuts them again
+ * instead of keeping them.
  *
  * Pooling comes before the norm: with a class token that gives the same numbers as a norm of all
  * positions of which one is then read (timm's `norm`), and the mean is what timm calls `fc_norm`.
@@ -21,8 +22,8 @@
  *   norm.{weight, bias} or fc_norm.{weight, bias}     head.{weight, bias}
  *
  * Stochastic depth (Huang et al. 2016; timm's drop_path): in training a sample's branch is left out
- * with a probability that grows linearly from 0 in the first block to drop_path in the last, and else
- * divided by the probability to stay.
+ * with a probability that grows linearly from 0 in the first block to drop_path in the last, and
+ * else divided by the probability to stay.
  */
 #include "base/rng.h"
 #include "model/block.h"

@@ -448,8 +448,8 @@ static void update_waiting(run *r)
     p->waiting = 0;
 }
 
-/* A complete gradient of a row without backing.  Where other rows have one, no vector waits: what waits there
- * is to be collected. */
+/* A complete gradient of a row without backing.  Where other rows have one, no vector waits: what
+ * waits there is to be collected. */
 static void update_soon(run *r, int id)
 {
     params *p = r->params;

@@ -52,7 +52,8 @@ static void take_own(const zero *z, params *p, int rank)
 
 /* ---- what the hooks call ---- */
 
-/* What comes on the other stream waits for what there is; on a device with one they are the same. */
+/* What comes on the other stream waits for what there is; on a device with
+ * one they are the same. */
 static void leave(run *r)
 {
     op_fork(r->dev, r->stream, STREAM_COMM);

@@ -296,8 +296,8 @@ static double find_limit(sparse *s, run *r, tensor x, int64_t most)
     return (double)limit;
 }
 
-/* What was pruned is shared out in proportion to what each matrix has left; where there is no room for
- * that, to the first that have. */
+/* What was pruned is shared out in proportion to what each matrix has left; where there is no room
+ * for that, to the first that have. */
 static void deal(sparse *s)
 {
     int64_t left = 0, given = 0, before = 0;

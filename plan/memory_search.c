@@ -18,8 +18,8 @@ error *fit_available(device *dev, size_t *out)
 
 /* ---- rates ---- */
 
-/* What is measured, in memory that a small budget has, too: a product of two squares, and passes from one
- * half of it to the other. */
+/* What is measured, in memory that a small budget has, too: a product of two squares, and passes
+ * from one half of it to the other. */
 enum { LEAST_SIDE = 128, MOST_SIDE = 1024, MOST_BYTES = 64 << 20 };
 
 typedef struct {

@@ -9,8 +9,8 @@
 /* The table: bytes by kind at the peak, when it is, the policy and why. */
 error *plan_summary(const trainer *t, FILE *out) NODISCARD;
 
-/* The same, what each reuse saves, and all optimizers side by side: about forty plans, each of which
- * takes milliseconds, or tenths of a second for a thousand layers. */
+/* The same, what each reuse saves, and all optimizers side by side: about forty plans, each of
+ * which takes milliseconds, or tenths of a second for a thousand layers. */
 error *plan_print(const trainer *t, FILE *out) NODISCARD;
 
 /* One object: peak_bytes, load_bytes, gradient_policy, by_kind {...}.  Free *out. */

@@ -9,8 +9,8 @@
 /* Bytes that the engine wants for sums. */
 enum { MPI_STAGING = 1 << 20 };
 
-/* Is this process one of several that mpirun (or srun) has started?  Their words in the environment:
- * the variables of Open MPI, of MPICH, and of Slurm's srun --mpi=pmix. */
+/* Is this process one of several that mpirun (or srun) has started?  Their words in the
+ * environment: the variables of Open MPI, of MPICH, and of Slurm's srun --mpi=pmix. */
 static inline bool mpi_started(void)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};

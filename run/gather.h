@@ -1,8 +1,9 @@
-/* gather.h - sharded or sparse tensors in full, one at a time, so that they can be written to a file.
+/* gather.h - sharded or sparse tensors in full, one at a time, so that they
+ * can be written to a file.
  *
  * A checkpoint is the same whoever wrote it: one process or many, at whatever stage.  So the first
- * rank writes it, and while it does, all ranks gather tensor after tensor, in the order of the file,
- * in memory that the plan has for it (a program of its own):
+ * rank writes it, and while it does, all ranks gather tensor after tensor, in the order of the
+ * file, in memory that the plan has for it (a program of its own):
  *
  *     rank 0    open 0 | write | close | open 1 | write | close ...     gather_source
  *     others    open 0         | close | open 1         | close ...     gather_finish alone

@@ -4,7 +4,8 @@
 #include <signal.h>
 #include <stddef.h>
 
-/* A handler has no other way to say what it saw: the one variable of the program that is its own. */
+/* A handler has no other way to say what it saw: the one variable of the
+ * program that is its own. */
 static volatile sig_atomic_t came;
 
 /* Those whose second one ends the process come first. */

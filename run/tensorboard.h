@@ -6,14 +6,14 @@
  *
  *     u64 length | u32 crc of the length | bytes | u32 crc of the bytes
  *
- * crc: CRC-32C (Castagnoli), rotated right by 15 and 0xa282ead8 added.  The bytes are an Event of TensorFlow's
- * event.proto, of whose fields these are written (the numbers are protobuf's):
+ * crc: CRC-32C (Castagnoli), rotated right by 15 and 0xa282ead8 added.  The bytes are an Event of
+ * TensorFlow's event.proto, of whose fields these are written (the numbers are protobuf's):
  *
  *     1 wall_time (double)   2 step (int64)   3 file_version "brain.Event:2", in the first
  *     5 summary { 1 value { 1 tag, 2 simple_value (float) } }   7 session_log { 1 status: START }
  *
- * A run that is resumed begins with a START of its first step, by which TensorBoard forgets what an earlier process
- * has said of that step and later ones.
+ * A run that is resumed begins with a START of its first step, by which TensorBoard forgets what an
+ * earlier process has said of that step and later ones.
  */
 #ifndef REGRAD_TENSORBOARD_H
 #define REGRAD_TENSORBOARD_H

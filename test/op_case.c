@@ -210,8 +210,8 @@ static dtype type_of(const operand *o, dtype work)
     }
 }
 
-/* Places every operand, shifted by so many of its elements (16 bytes for each of them where there are
- * only bytes). */
+/* Places every operand, shifted by so many of its elements (16 bytes for each of them where
+ * there are only bytes). */
 static void image_plan(const op_case *t, dtype work, int shift, image *m)
 {
     m->bytes = RIG_GUARD;
@@ -368,9 +368,9 @@ static void check_same(const op_case *t, const rig *on, int i, const image *firs
         }
 }
 
-/* On the emulator, without LONG, most cases of a long list are left out, by the hash of their names:
- * in bf16, which is the same kernels over another element, more than in float; under the race detector,
- * whose reports do not depend on an order of threads, of short lists, too. */
+/* On the emulator, without LONG, most cases of a long list are left out, by the hash of their
+ * names: in bf16, which is the same kernels over another element, more than in float; under the
+ * race detector, whose reports do not depend on an order of threads, of short lists, too. */
 static bool left_out(const bench *b, const op_case *t)
 {
     uint64_t hash = t->seed * 0x9e3779b97f4a7c15u >> 40;

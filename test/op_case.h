@@ -28,8 +28,8 @@
  * floats may come out as zero or as the smallest of them: UNDERFLOW_UNIT.
  *
  * In bf16 all of this is computed in float, and rounded once more when it is stored: a working
- * element may be off by half a step of its 8 bits, 2^-8 of the value, besides.  The reference starts
- * from the same rounded inputs and rounds nothing.
+ * element may be off by half a step of its 8 bits, 2^-8 of the value, besides.  The reference
+ * starts from the same rounded inputs and rounds nothing.
  */
 #ifndef REGRAD_TEST_OP_CASE_H
 #define REGRAD_TEST_OP_CASE_H

@@ -1,5 +1,5 @@
-/* ranks_file.h - a .tiktoken of the tests' own making, which is none that is known by its content: read as
- * one of GPT-2's kind. */
+/* ranks_file.h - a .tiktoken of the tests' own making, which is none that is known by its content:
+ * read as one of GPT-2's kind. */
 #ifndef REGRAD_TEST_RANKS_FILE_H
 #define REGRAD_TEST_RANKS_FILE_H
 

@@ -17,7 +17,8 @@
 device ref_device(void);
 
 /* act(x) and its derivative (Hendrycks, Gimpel 2016: "Gaussian error linear units"):
- * tanh form 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), erf form 0.5 x (1 + erf(x/sqrt(2))); silu x / (1 + exp(-x)).
+ * tanh form 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), erf form 0.5 x (1 +
+ * erf(x/sqrt(2))); silu x / (1 + exp(-x)).
  */
 double ref_act(activation act, double x);
 double ref_act_grad(activation act, double x);

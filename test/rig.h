@@ -50,8 +50,8 @@ void rig_close_device(rig *r);
 size_t rig_memory(void); /* bytes for each */
 size_t rig_room(void);   /* and as many to lend it; 0: none */
 bool rig_has_bf16(void);
-/* In bf16, values that go from one product to the next, or from a product into an activation, may be
- * rounded on the way, as tensor cores need it. */
+/* In bf16, values that go from one product to the next, or from a product into an activation, may
+ * be rounded on the way, as tensor cores need it. */
 bool rig_rounds_between(void);
 /* Other threads, or another order of threads, may change the last bits of a result. */
 bool rig_bits_vary(void);

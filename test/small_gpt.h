@@ -1,5 +1,5 @@
-/* small_gpt.h - a GPT with its memory on a device, outside of any trainer: B sequences of T tokens of
- * V, and numbers that the golden scripts make, too (test/golden/golden.py).
+/* small_gpt.h - a GPT with its memory on a device, outside of any trainer: B sequences of T tokens
+ * of V, and numbers that the golden scripts make, too (test/golden/golden.py).
  *
  *     open_model -> train_once, evaluate_once ... -> close_model
  *     open_decoding -> (begin_decoding -> decode ... -> end_decoding) ... -> close_model
@@ -31,8 +31,8 @@ typedef struct {
     int steps;
 } decoding;
 
-/* Gradients are in b->p.row[i].gradient after train_once, the loss in b->loss.  With adapters (how->lora)
- * they alone are trained. */
+/* Gradients are in b->p.row[i].gradient after train_once, the loss in b->loss.  With adapters
+ * (how->lora) they alone are trained. */
 void open_model(bench_model *b, const model_config *c, const training_policy *how, device *dev,
                 dtype type);
 void close_model(bench_model *b);

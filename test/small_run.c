@@ -51,8 +51,8 @@ static void write_images(small_run *s)
                        c->vocab);
 }
 
-/* Tests plan and throw away; what options hold lasts as long as the program, and is to be found by a search
- * for leaks. */
+/* Tests plan and throw away; what options hold lasts as long as the program, and is to be found
+ * by a search for leaks. */
 static void keep_words(const options *o)
 {
     static struct saved {
@@ -139,7 +139,8 @@ void small_parameters(small_run *s, float *out)
         const param *row = &s->t->params.row[i];
         if (param_is_pool(&s->t->params, i)) continue;
         tensor value = from ? from->open(from->context, i) : row->value;
-        if (present(value)) op_get_floats(&s->dev, STREAM_COMPUTE, out, value); /* else it is codes */
+        if (present(value))
+            op_get_floats(&s->dev, STREAM_COMPUTE, out, value); /* else it is codes */
         if (from) from->close(from->context);
         out += row->count;
     }

@@ -177,8 +177,8 @@ static void test_persistent_blocks_are_checked(void **state)
     }
 }
 
-/* Sizes whose products pass 64 bits, and blocks that each fit but not together: a user's error, which
- * names the block. */
+/* Sizes whose products pass 64 bits, and blocks that each fit but not together: a user's error,
+ * which names the block. */
 static void test_no_machine_has_it(void **state)
 {
     (void)state;

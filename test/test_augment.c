@@ -1,5 +1,6 @@
-/* test_augment.c - what is done to pictures in training: by fixed parameters as torchvision and PIL do it, to
- * the bit (golden/augment.py); what is drawn, by its distribution; and each option by what it does.
+/* test_augment.c - what is done to pictures in training: by fixed parameters as torchvision
+ * and PIL do it, to the bit (golden/augment.py); what is drawn, by its distribution; and
+ * each option by what it does.
  */
 #include "test/scratch.h"
 #include "test/golden.h"
@@ -86,8 +87,8 @@ static bool lies_in(box b, int64_t height, int64_t width)
            b.top + b.height <= height && b.left + b.width <= width;
 }
 
-/* Areas from the least to all, shapes from 3/4 to 4/3 (but for rounding, and the middle of what is too
- * long). */
+/* Areas from the least to all, shapes from 3/4 to 4/3 (but for rounding, and the middle
+ * of what is too long). */
 static void test_crops(void **state)
 {
     (void)state;

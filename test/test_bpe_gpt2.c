@@ -362,8 +362,8 @@ static void write_pairs(const char *path, int n_tokens)
     fclose(f);
 }
 
-/* A list of tokens says neither how text is cut nor what is special: one that is not known is refused, whatever
- * its length. */
+/* A list of tokens says neither how text is cut nor what is special: one that is not known is
+ * refused, whatever its length. */
 static void test_unknown_refused(void **state)
 {
     static const int sizes[] = {300, 50256, 100256, 128000, 151643};

@@ -1,5 +1,5 @@
-/* test_bpe_kinds.c - tokenizer.json of every kind that is read: the ids that the `tokenizers` library gives
- * (golden/kinds.py), and added tokens by their rules. */
+/* test_bpe_kinds.c - tokenizer.json of every kind that is read: the ids that the `tokenizers`
+ * library gives (golden/kinds.py), and added tokens by their rules. */
 #include "base/json.h"
 #include "data/bpe/bpe_internal.h"
 #include "data/bpe/normal.h"

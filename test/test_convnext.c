@@ -1,5 +1,5 @@
-/* test_convnext.c - ConvNeXt against timm (golden/convnext.py), against central differences, and in whole
- * runs: what changes no bit changes none, what is frozen stays.
+/* test_convnext.c - ConvNeXt against timm (golden/convnext.py), against central differences, and in
+ * whole runs: what changes no bit changes none, what is frozen stays.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -368,8 +368,8 @@ static void test_recompute_saves(void **state)
     }
 }
 
-/* Freezing all but the head keeps nothing of the blocks; freezing convolutions alone drops what only they
- * read. */
+/* Freezing all but the head keeps nothing of the blocks; freezing convolutions alone
+ * drops what only they read. */
 static void test_freezing_saves(void **state)
 {
     (void)state;
@@ -384,8 +384,8 @@ static void test_freezing_saves(void **state)
     small_free(&b);
 }
 
-/* What a run writes loads again, under timm's names and under Hugging Face's; of other classes all but the
- * head. */
+/* What a run writes loads again, under timm's names and under Hugging Face's; of other
+ * classes all but the head. */
 static void write_theirs(small_run *s, const char *path)
 {
     static const char *const parts[][2] = {{"stem.0", "convnext.embeddings.patch_embeddings"},

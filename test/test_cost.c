@@ -1,4 +1,5 @@
-/* test_cost.c - what operations cost, against formulas by hand, and what a step of a whole model does.
+/* test_cost.c - what operations cost, against formulas by hand, and what a
+ * step of a whole model does.
  *
  * That each operation costs something is test_ops_misuse.c's; that none is without a cost, the
  * compiler's (test/architecture.sh).
@@ -95,8 +96,8 @@ static work_count step_of(const char *arguments)
     return work;
 }
 
-/* Five Newton-Schulz steps of each hidden matrix of GPT-2 124M: two products of its smaller side c, c
- * and its larger one, and one of c, c, c.  q, k and v are matrices of their own. */
+/* Five Newton-Schulz steps of each hidden matrix of GPT-2 124M: two products of its smaller side c,
+ * c and its larger one, and one of c, c, c.  q, k and v are matrices of their own. */
 static void test_muon_counts_its_products(void **state)
 {
     (void)state;
@@ -110,8 +111,8 @@ static void test_muon_counts_its_products(void **state)
     assert_true(products > 1.6e12 && products < 1.7e12);
 }
 
-/* A step of a thousand times the samples does a thousand times the products, and to find that out takes
- * no more operations: the classifier's chunks are alike. */
+/* A step of a thousand times the samples does a thousand times the products, and to find that out
+ * takes no more operations: the classifier's chunks are alike. */
 static void test_large_batches(void **state)
 {
     (void)state;

@@ -1,12 +1,12 @@
 /* test_cudnn.c - what cuDNN says of our graphs of attention, without a GPU.
  *
  * The real library, on the toolkit's stub of a driver, is told what an H100, an A100 and a B200 are
- * (their properties as JSON) and says which engines take the graphs of GPT and ViT, in the workspace
- * that is planned for them.  What it must refuse is refused.
+ * (their properties as JSON) and says which engines take the graphs of GPT and ViT, in the
+ * workspace that is planned for them.  What it must refuse is refused.
  *
  * That the graphs are attention and its gradient, and the calls that run them, is tried on the
- * emulator (test_ops_attention).  What stays open is what only a GPU can say: that the engines can be
- * made ready and are right.
+ * emulator (test_ops_attention).  What stays open is what only a GPU can say: that the engines can
+ * be made ready and are right.
  */
 #include "test/small_run.h"
 
@@ -66,7 +66,8 @@ static const cudnn_shape used[] = {
 static cudnn_library real_library(void)
 {
     cudnn_library l;
-    /* by its name it is the driver's library from here on; where there is a driver, that is as good */
+    /* by its name it is the driver's library from here on; where there is a
+     * driver, that is as good */
     void *stub = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
     if (!stub) stub = dlopen(CUDA_LIBRARIES "stubs/libcuda.so", RTLD_NOW | RTLD_GLOBAL);
     error *e = cudnn_load(&l);

@@ -4,8 +4,8 @@
  *                   | c c c c c c c c c c c |   ==                | b b b b b b b . . . . |    added up, in several
  *                   | d e e e f f f f f . . |                     | c c c c c c c c c c c |    micro-batches
  *
- * On the reference (double) to rounding, on the CPU in its types to theirs, for positions of every kind; what is not
- * learned adds nothing, and a mask and its complement add up to all.
+ * On the reference (double) to rounding, on the CPU in its types to theirs, for positions of every
+ * kind; what is not learned adds nothing, and a mask and its complement add up to all.
  */
 #include "test/shards.h"
 
@@ -233,7 +233,8 @@ static void set_number(dtype type, void *x, int64_t i, double to)
         ((float *)x)[i] = (float)to;
 }
 
-/* Attention and its gradient of rows first .. first + n of what is given, into the same rows of out and dqkv. */
+/* Attention and its gradient of rows first .. first + n of what is given, into the same
+ * rows of out and dqkv. */
 static void attend(device *dev, dtype type, bool alibi, int64_t first, int64_t n,
                    const int32_t *starts, char *qkv, char *dout, char *out, char *dqkv)
 {
@@ -300,7 +301,8 @@ static void test_attention(void **state)
 
 /* ---- packing ---- */
 
-/* Documents of these lengths, token values by document, learned from the second half on; the last without. */
+/* Documents of these lengths, token values by document, learned from the second half
+ * on; the last without. */
 static void make_documents(void **state, const char *name, const int *list, int n)
 {
     char *path = scratch_path(state, name);

@@ -1,6 +1,6 @@
-/* test_hf_config.c - config.json and presets: presets have the parameters that Hugging Face's models have,
- * published files are taken with all of their fields, and no field is ignored: it changes the model, is
- * refused by name, or is one of those known to change nothing. */
+/* test_hf_config.c - config.json and presets: presets have the parameters that Hugging Face's
+ * models have, published files are taken with all of their fields, and no field is ignored: it
+ * changes the model, is refused by name, or is one of those known to change nothing. */
 #include "base/json.h"
 #include "model/hf/hf_internal.h"
 #include "model/families.h"
@@ -59,9 +59,9 @@ static void test_presets_as_config_json(void **state)
     }
 }
 
-/* Published files (golden/configs.json), old and new, and what transformers makes of them when it writes
- * all fields: each is its preset, and has as many parameters as transformers counts.  One has no preset:
- * the first Qwen, of 1.8b's sizes. */
+/* Published files (golden/configs.json), old and new, and what transformers makes of them when it
+ * writes all fields: each is its preset, and has as many parameters as transformers counts.  One
+ * has no preset: the first Qwen, of 1.8b's sizes. */
 static void check_published(const cJSON *item)
 {
     const char *name = cJSON_GetObjectItem(item, "preset")->valuestring;
@@ -171,7 +171,8 @@ static bool is_flag(const hf_field *f)
            (f->kind == HF_OPTION && model_fields[f->option].type == FIELD_FLAG);
 }
 
-/* Every name in a family's table: a value of no kind is refused by that name; an option's value is heard. */
+/* Every name in a family's table: a value of no kind is refused by that name; an
+ * option's value is heard. */
 static void check_field(const hf_family *f, const hf_field *field, const char *name)
 {
     model_config c;
@@ -214,7 +215,8 @@ static void test_no_field_is_ignored(void **state)
     }
 }
 
-/* What other models have, what nobody has, and what the common fields may not say: in every family. */
+/* What other models have, what nobody has, and what the common fields may not
+ * say: in every family. */
 static void test_unknown_fields_are_refused(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* test_hf_vit.c - ViTs as Hugging Face's transformers writes them: weights and config.json, by which the
- * loss is what transformers itself computes (golden/hf_vit.py); the backbone alone; positions scaled.
+/* test_hf_vit.c - ViTs as Hugging Face's transformers writes them: weights and config.json,
+ * by which the loss is what transformers itself computes (golden/hf_vit.py); the backbone
+ * alone; positions scaled.
  */
 #include "test/scratch.h"
 #include "test/formula.h"

@@ -1,5 +1,5 @@
-/* test_image_runs.c - runs of train_vit on directories of pictures: bad ones in training and validation,
- * classes by name, other pictures under the same names.
+/* test_image_runs.c - runs of train_vit on directories of pictures: bad ones in training and
+ * validation, classes by name, other pictures under the same names.
  */
 #include "test/scratch.h"
 #include "test/golden.h"
@@ -77,7 +77,8 @@ static void fill(void)
     }
 }
 
-/* The mean is that of the pictures that can be read, each once; the number of the others is told. */
+/* The mean is that of the pictures that can be read, each once; the number
+ * of the others is told. */
 static void test_bad_in_validation(void **state)
 {
     (void)state;

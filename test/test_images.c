@@ -212,7 +212,8 @@ static image_options everything(void)
     return o;
 }
 
-/* A sample depends on its number alone: not on how many are read at once, nor on where one begins. */
+/* A sample depends on its number alone: not on how many are read at once,
+ * nor on where one begins. */
 static void test_samples_by_number(void **state)
 {
     (void)state;
@@ -244,7 +245,8 @@ static void test_epochs(void **state)
     assert_memory_not_equal(x1, x1 + N * SIZE, N * SIZE * sizeof *x1);
 }
 
-/* Shifted and turned images are the plain ones, shifted and turned; each happens, and not always. */
+/* Shifted and turned images are the plain ones, shifted and turned; each
+ * happens, and not always. */
 static void test_crop_and_flip(void **state)
 {
     (void)state;

@@ -30,8 +30,8 @@ typedef struct {
 
 static bool inside; /* of a checkpoint, in the child */
 
-/* A checkpoint begins when its directory is made and ends when its own name is there and what is old
- * is gone; here, with the first call that has to do with something else. */
+/* A checkpoint begins when its directory is made and ends when its own name is there and what is
+ * old is gone; here, with the first call that has to do with something else. */
 static int count_down(void *context, call_kind kind, const char *path)
 {
     fate *f = context;

@@ -1,5 +1,5 @@
-/* test_library.c - where NVIDIA's libraries are looked for (cuda/library.h): a copy of zlib, under a name of
- * its own, lies where pip would put it. */
+/* test_library.c - where NVIDIA's libraries are looked for (cuda/library.h): a copy of zlib, under
+ * a name of its own, lies where pip would put it. */
 #include "test/scratch.h"
 
 #include "cuda/library.h"

@@ -9,8 +9,8 @@ static void near(double got, double want)
     if (!(fabs(got - want) <= 1e-3 * want)) fail_msg("got %.6g, want %.6g", got, want);
 }
 
-/* GPT-2 124M and 350M at T = 1024: what llm.c's formula gives for its parameters, vocabulary padded to
- * 50304. */
+/* GPT-2 124M and 350M at T = 1024: what llm.c's formula gives for its parameters,
+ * vocabulary padded to 50304. */
 static void test_formulas(void **state)
 {
     (void)state;

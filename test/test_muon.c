@@ -1,6 +1,6 @@
 /* test_muon.c - Muon against values that torch computed from its authors' description
- * (test/golden/muon.py says on what problem), in every form, under every policy, with the same bits;
- * and what its temporaries cost.
+ * (test/golden/muon.py says on what problem), in every form, under every policy, with the same
+ * bits; and what its temporaries cost.
  *
  * The whole engine runs: registry, parameter table, policies, rules, matrix products; only the
  * gradients are given.  A matrix with more rows than columns, one with fewer, a square one, and one
@@ -121,8 +121,8 @@ static void compare(const golden *g, const char *name, const char *what, tensor 
 }
 
 /* The smallest singular values grow by up to 3.4445 in each of five steps, and so does the rounding
- * of a product of k terms, of elements of at most 1; a step moves p by lr times the scale times that.
- * States and AdamW's part are ordinary sums. */
+ * of a product of k terms, of elements of at most 1; a step moves p by lr times the scale times
+ * that.  States and AdamW's part are ordinary sums. */
 static double bound_of(const param_spec *s, int steps)
 {
     double rows = (double)s->shape.dim[0], cols = (double)s->shape.dim[1];

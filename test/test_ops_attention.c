@@ -442,9 +442,9 @@ static void each_case(bench *b, void (*case_of)(bench *, const attention_case *)
                 }
 }
 
-/* Scores up to +-200 (exp without the maximum overflows), a scale of its own, longer texts.  The race
- * detector takes every fifth, the odd ones not aligned: a head of 256 that is copied 16 bytes at a time
- * is the tenth. */
+/* Scores up to +-200 (exp without the maximum overflows), a scale of its own, longer texts.  The
+ * race detector takes every fifth, the odd ones not aligned: a head of 256 that is copied 16 bytes
+ * at a time is the tenth. */
 static void each_extreme(bench *b, void (*case_of)(bench *, const attention_case *))
 {
     static const attention_case cases[] = {

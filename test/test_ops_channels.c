@@ -1,6 +1,6 @@
-/* test_ops_channels.c - what a convolutional network with channels last has between its products: depthwise
- * convolution, pixels side by side, a factor for each channel.  On the devices against the reference, and
- * the reference against central differences and numbers worked by hand.
+/* test_ops_channels.c - what a convolutional network with channels last has between its products:
+ * depthwise convolution, pixels side by side, a factor for each channel.  On the devices against
+ * the reference, and the reference against central differences and numbers worked by hand.
  */
 #include "test/ref.h"
 #include "test/op_case.h"
@@ -19,8 +19,8 @@ static double square(double x)
     return x * x;
 }
 
-/* Images narrower and wider than the kernel, and than what the CPU has at a time; channels of part of a
- * vector, of one and of several. */
+/* Images narrower and wider than the kernel, and than what the CPU has at a time; channels of part
+ * of a vector, of one and of several. */
 typedef struct {
     int64_t B, H, W, C, K;
 } image_case;

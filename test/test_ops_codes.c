@@ -1,4 +1,5 @@
-/* test_ops_codes.c - matrices in 8 and 4 bits (core/block_codes.h), and training beside them (--base).
+/* test_ops_codes.c - matrices in 8 and 4 bits (core/block_codes.h), and
+ * training beside them (--base).
  *
  *     NF4's values     --> the formula of its paper; bitsandbytes' (golden/codes.py)
  *     codes and back   --> every device against the reference; bitsandbytes'; what is not finite stays so
@@ -122,8 +123,8 @@ static void test_against_bitsandbytes(void **state)
     golden_free(g);
 }
 
-/* Odd lengths, zeros, one number; in both types.  Between two codes either is right: so what is compared is how
- * far off the number is. */
+/* Odd lengths, zeros, one number; in both types.  Between two codes either is right: so what is
+ * compared is how far off the number is. */
 static void test_against_reference(void **state)
 {
     static const int64_t lengths[] = {1, 2, 63, 64, 65, 127, 1000, 4095};
@@ -164,8 +165,8 @@ static void values_back(bench *b, rig *on, code_form form, dtype type, const dou
         y[i] = (double)(type == F32 ? single[i] : float_of_bf16(half[i]));
 }
 
-/* A number that is not finite, first, last or between in the block from 64 to 127: it is NaN, and no other is
- * touched. */
+/* A number that is not finite, first, last or between in the block from 64 to 127: it is NaN,
+ * and no other is touched. */
 static void test_not_finite(void **state)
 {
     enum { N = 200 };
@@ -225,8 +226,8 @@ static void code_matrices(small_run *s, code_form form)
     must(device_status(&s->dev));
 }
 
-/* Beside codes of a model is, in every bit, beside the model whose matrices are what is read of these: products
- * have the same operands.  And it takes less memory; adapters learn. */
+/* Beside codes of a model is, in every bit, beside the model whose matrices are what is read of
+ * these: products have the same operands.  And it takes less memory; adapters learn. */
 static void test_runs(void **state)
 {
     static const char *const names[] = {

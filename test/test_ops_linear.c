@@ -1,6 +1,6 @@
-/* test_ops_linear.c - linear, linear_dx, linear_dw and matmul on the devices against the reference, over
- * shapes and flags.  Small shapes meet every combination of flags, large ones a few.  LONG=1: large
- * ones meet every combination, too, and so do shapes at random.
+/* test_ops_linear.c - linear, linear_dx, linear_dw and matmul on the devices against the reference,
+ * over shapes and flags.  Small shapes meet every combination of flags, large ones a few.  LONG=1:
+ * large ones meet every combination, too, and so do shapes at random.
  */
 #include "test/long.h"
 #include "test/ref.h"
@@ -272,9 +272,11 @@ static void linear_dx_case(bench *b, size s, dx_options options, int64_t pad, in
 
 static void test_linear_dx(void **state)
 {
-    static const dx_options forms[] = {
-        {ACT_NONE, false}, {ACT_NONE, true}, {ACT_GELU_TANH, false}, {ACT_GELU_ERF, false},
-        {ACT_GELU_TANH, true}};
+    static const dx_options forms[] = {{ACT_NONE, false},
+                                       {ACT_NONE, true},
+                                       {ACT_GELU_TANH, false},
+                                       {ACT_GELU_ERF, false},
+                                       {ACT_GELU_TANH, true}};
     for (int i = 0; i < n_sizes(); i++)
         for (int form = 0; form < 5; form++)
             for (int pads = 0; pads < 3; pads++)

@@ -8,10 +8,10 @@
  *     passes    the intermediate in a tensor of its own, on g, or on a state (where the rule says)
  *     each with 2 threads, with 1 and with 5
  *
- * Short: 5 threads without clipping only; on the emulator, each form with one other order of threads,
- * and with clipping the fused one only.  LONG=1: all of it with every clip factor, and more of these.  With the
- * sanitizers (so on the emulator, too) the largest tensors are smaller: still some segments of a sum
- * and some blocks of a kernel, with a rest.
+ * Short: 5 threads without clipping only; on the emulator, each form with one other order of
+ * threads, and with clipping the fused one only.  LONG=1: all of it with every clip factor, and
+ * more of these.  With the sanitizers (so on the emulator, too) the largest tensors are smaller:
+ * still some segments of a sum and some blocks of a kernel, with a rest.
  */
 #include "test/long.h"
 #include "test/rig.h"
@@ -252,7 +252,8 @@ static bool has_form(int rule, form how)
     return how != PASSES_REUSED || infos[rule]->r_temp;
 }
 
-/* Also with other threads: k is 0 for one thread (the emulator: downwards), 1 for five (any order)? */
+/* Also with other threads: k is 0 for one thread (the emulator: downwards), 1
+ * for five (any order)? */
 static bool wants_other(int rule, form how, int clip, int k)
 {
     if (rig_once()) return false;
@@ -375,8 +376,8 @@ static void test_optional(void **state)
     rig_clear(on);
 }
 
-/* lion_substituted.h's sign is that of b1 m + (1-b1) g more often than if it were found from the gradient's end, where
- * the published program does not begin. */
+/* lion_substituted.h's sign is that of b1 m + (1-b1) g more often than if it were found from the
+ * gradient's end, where the published program does not begin. */
 static void test_lion_begins_at_the_momentum(void **state)
 {
     (void)state;

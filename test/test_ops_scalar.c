@@ -1,7 +1,6 @@
-/* test_ops_scalar.c - fill, copy, add, loss, sumsq, normalize, clip and nonfinite on every device, the
- * reference
- * included: small things whose results are known exactly, NaN and infinity among them.  A few
- * sizes; LONG=1: every size up to 140 too, around which vectors and their groups end.
+/* test_ops_scalar.c - fill, copy, add, loss, sumsq, normalize, clip and nonfinite on every device,
+ * the reference included: small things whose results are known exactly, NaN and infinity among
+ * them.  A few sizes; LONG=1: every size up to 140 too, around which vectors and their groups end.
  */
 #include "test/long.h"
 #include "test/rig.h"

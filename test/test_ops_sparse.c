@@ -1,7 +1,7 @@
-/* test_ops_sparse.c - the operations on non-zeros on every device, the reference included: what moves
- * is compared bit by bit with what a plain loop says here, whatever the device's type; what is drawn
- * at random is as many as asked for, of those that are free, one in each run, and the same anywhere;
- * operands that do not fit are refused.
+/* test_ops_sparse.c - the operations on non-zeros on every device, the reference included: what
+ * moves is compared bit by bit with what a plain loop says here, whatever the device's type; what
+ * is drawn at random is as many as asked for, of those that are free, one in each run, and the same
+ * anywhere; operands that do not fit are refused.
  */
 #include "test/long.h"
 #include "test/rig.h"

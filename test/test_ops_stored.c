@@ -1,9 +1,10 @@
-/* test_ops_stored.c - the fused optimizer step over numbers that are not all f32 (core/stored_numbers.h), on
- * the devices, bit for bit.
+/* test_ops_stored.c - the fused optimizer step over numbers that are not all f32
+ * (core/stored_numbers.h), on the devices, bit for bit.
  *
  * Every rule, with every form of the weight and of the states, over tensors of odd sizes for some
- * steps.  The host's form goes element by element through core/stored_numbers.h and the rule's passes; a
- * device must leave the same bytes in weight, master, states and scales, with any threads.
+ * steps.  The host's form goes element by element through core/stored_numbers.h and the
+ * rule's passes; a device must leave the same bytes in weight, master, states and
+ * scales, with any threads.
  */
 #include "test/long.h"
 #include "test/rig.h"

@@ -1,5 +1,5 @@
-/* test_pictures.c - pictures as Pillow and torchvision give them, to the bit (golden/pictures.py), and
- * what is refused or only warned of.
+/* test_pictures.c - pictures as Pillow and torchvision give them, to the bit (golden/pictures.py),
+ * and what is refused or only warned of.
  */
 #include "test/scratch.h"
 #include "test/golden.h"

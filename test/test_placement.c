@@ -1,4 +1,5 @@
-/* test_placement.c - places for blocks with lifetimes: never two alive in one place, and little lost.
+/* test_placement.c - places for blocks with lifetimes: never two alive in
+ * one place, and little lost.
  *
  *     offset
  *       ^  +-----+      +--------+
@@ -397,8 +398,8 @@ static void test_gpt_grid(void **state)
     assert_true(worst[1] <= 2 && worst[0] <= 5);
 }
 
-/* As deep as a model of a thousand layers, in every size at random: found at once, in the first order,
- * without a gap. */
+/* As deep as a model of a thousand layers, in every size at random: found at once, in the first
+ * order, without a gap. */
 static void test_deep_stack(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* test_pool.c - the threads of the CPU device (cpu/pool.h): more of them than cores, so that some always come late.
+/* test_pool.c - the threads of the CPU device (cpu/pool.h): more of them than cores, so
+ * that some always come late.
  *
  *     loops: every number of [0, n) is taken once;  teams: all are there, and nobody is beyond a barrier early */
 #include "base/rng.h"

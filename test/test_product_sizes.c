@@ -1,9 +1,9 @@
 /* test_product_sizes.c - products of sizes that are drawn, against sums in double, by each kernel.
  *
- * Sizes gather at the ends of tiles, panels and parts of the depth (cpu/product.h); rows lie further
- * apart than they are long, and operands begin where no vector does.  What a kernel stores is compared
- * with a sum in double, and with what plain C stores, bit by bit; what lies between the rows of the
- * output must stay.  LONG=1 draws twenty times as many.
+ * Sizes gather at the ends of tiles, panels and parts of the depth (cpu/product.h); rows lie
+ * further apart than they are long, and operands begin where no vector does.  What a kernel stores
+ * is compared with a sum in double, and with what plain C stores, bit by bit; what lies between the
+ * rows of the output must stay.  LONG=1 draws twenty times as many.
  */
 #include <setjmp.h>
 #include <stdarg.h>

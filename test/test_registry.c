@@ -219,8 +219,8 @@ static void test_folding_is_possible(void **state)
     assert_int_equal(rule_named("sgd"), RULE_sgd);
 }
 
-/* A rule that sees whole matrices leaves its result in the intermediate, has two others, which are no
- * choice for users, and does not move p itself. */
+/* A rule that sees whole matrices leaves its result in the intermediate, has two others, which are
+ * no choice for users, and does not move p itself. */
 static void test_by_matrix(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* test_step_clock.c - the time of a step is split into forward, backward and optimizer, with nothing
- * counted twice, wherever the updates happen. */
+/* test_step_clock.c - the time of a step is split into forward, backward and optimizer, with
+ * nothing counted twice, wherever the updates happen. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

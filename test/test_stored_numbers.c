@@ -1,5 +1,5 @@
-/* test_stored_numbers.c - the forms of core/stored_numbers.h and base/bf16.h, one number at a time: every bf16, every
- * code, and floats at the edges of what is rounded.
+/* test_stored_numbers.c - the forms of core/stored_numbers.h and base/bf16.h, one number at a time:
+ * every bf16, every code, and floats at the edges of what is rounded.
  */
 #include "core/stored_numbers.h"
 

@@ -1,5 +1,5 @@
-/* test_tensorboard.c - event files: every byte of a record, read by the formats' own rules, and what is in the
- * events.  PyPI's tensorboard reads them in `make test-peers`.
+/* test_tensorboard.c - event files: every byte of a record, read by the formats' own rules, and
+ * what is in the events.  PyPI's tensorboard reads them in `make test-peers`.
  */
 #include "run/tensorboard.h"
 #include "test/scratch.h"

@@ -1,4 +1,5 @@
-/* test_token_files.c - token files of other programs, whole and damaged; and sets of shards that are mixed. */
+/* test_token_files.c - token files of other programs, whole and damaged; and sets of
+ * shards that are mixed. */
 #include "test/shards.h"
 
 #include <math.h>

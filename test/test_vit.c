@@ -1,7 +1,7 @@
 /* test_vit.c - the ViT as a whole against PyTorch, against central differences, and its presets.
  *
- * As test_gpt.c: golden values (test/golden/vit.py) on the reference in F64 and on the CPU in F32, by
- * the same code of the model.
+ * As test_gpt.c: golden values (test/golden/vit.py) on the reference in F64 and on the CPU in F32,
+ * by the same code of the model.
  */
 #include <setjmp.h>
 #include <stdarg.h>

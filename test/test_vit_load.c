@@ -1,5 +1,5 @@
-/* test_vit_load.c - trained ViTs from files: ours (timm's names), Hugging Face's, and those of other
- * images or classes.
+/* test_vit_load.c - trained ViTs from files: ours (timm's names), Hugging Face's, and those of
+ * other images or classes.
  */
 #include "test/scratch.h"
 

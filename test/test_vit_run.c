@@ -1,5 +1,5 @@
-/* test_vit_run.c - runs of train_vit: every option of images does something, and only that; a run that
- * was stopped in the middle of an epoch goes on with the same bits; it learns.
+/* test_vit_run.c - runs of train_vit: every option of images does something, and only that; a run
+ * that was stopped in the middle of an epoch goes on with the same bits; it learns.
  */
 #include "test/scratch.h"
 

@@ -230,8 +230,8 @@ static double dense_products(products *p)
     return sum;
 }
 
-/* What attention multiplies: two products forward, four backward (a fifth makes the scores again, and
- * is not counted), below the diagonal if it is causal. */
+/* What attention multiplies: two products forward, four backward (a fifth makes the scores again,
+ * and is not counted), below the diagonal if it is causal. */
 static double attention_flops(const products *p, int64_t seq)
 {
     const model_config *c = p->c;

@@ -1,6 +1,7 @@
-/* gemm_probe.cu - the products of a GPT-2 124M step, asked of cublasLt as cuda/lt_product.c asks for them, and
- * variants: is each supported, are the numbers right (against sums in double), how fast is the first
- * algorithm of the heuristic, and how fast the best of 12?  One JSON object a line.
+/* gemm_probe.cu - the products of a GPT-2 124M step, asked of cublasLt as
+ * cuda/lt_product.c asks for them, and variants: is each supported, are the numbers right
+ * (against sums in double), how fast is the first algorithm of the heuristic, and how fast
+ * the best of 12?  One JSON object a line.
  *
  *     gemm_probe [ROWS]          (tokens of a micro-batch, 16384)
  *

@@ -4,7 +4,8 @@
 
 #include "train/options.h"
 
-/* Once --batch and --accum are chosen, and the ranks have met; nothing without --epochs.  Opens the data. */
+/* Once --batch and --accum are chosen, and the ranks have met; nothing without
+ * --epochs.  Opens the data. */
 error *epochs_take(options *o) NODISCARD;
 
 #endif

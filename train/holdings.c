@@ -123,8 +123,8 @@ error *holdings_compare_data(comm *c, const data_prints *prints, const char *voc
 
 /* ---- the weights ---- */
 
-/* A number that depends on `number` and on a tensor's bytes, by way of a piece of memory; nothing is added of
- * what is not here. */
+/* A number that depends on `number` and on a tensor's bytes, by way of a piece of memory; nothing
+ * is added of what is not here. */
 static uint64_t add_tensor(const trainer *t, uint64_t number, tensor x, char *piece)
 {
     int64_t bytes = present(x) ? (int64_t)tensor_bytes(x) : 0;

@@ -15,8 +15,9 @@ typedef struct {
 /* Into the directory --out: the file is replaced in one step, or stays as it was. */
 error *run_report_write(const trainer *t, const run_report *r) NODISCARD;
 
-/* Trains a planned run on dev, writing o->out/{log.jsonl, options.json, config.json, model.safetensors},
- * and the reports, a list that ends with one without a name (of plan/plan_report.h, which stands above). */
+/* Trains a planned run on dev, writing o->out/{log.jsonl, options.json, config.json,
+ * model.safetensors}, and the reports, a list that ends with one without a name (of
+ * plan/plan_report.h, which stands above). */
 error *train_loop(trainer *t, device *dev, const run_report *reports) NODISCARD;
 
 #endif

@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Dense FLOP/s x 10^12 from NVIDIA's data sheets: bf16 with float sums, float without TF32.  The first
- * name that fits counts. */
+/* Dense FLOP/s x 10^12 from NVIDIA's data sheets: bf16 with float sums, float without TF32.  The
+ * first name that fits counts. */
 static const struct {
     const char *name;
     double bf16, f32;

@@ -9,8 +9,8 @@
  *     llmc    6 N + 6 L H Q T     attention counted at half, as causal attention needs (llm.c)
  *     palm    6 N + 12 L H Q T    attention in full (PaLM, arXiv 2204.02311, appendix B)
  *
- * FLOP/s of the GPU: dense, from its data sheet, of the type that the products have; where the table
- * does not have the GPU, what one large product reaches here.
+ * FLOP/s of the GPU: dense, from its data sheet, of the type that the products have; where the
+ * table does not have the GPU, what one large product reaches here.
  */
 #ifndef REGRAD_MFU_H
 #define REGRAD_MFU_H

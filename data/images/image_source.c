@@ -20,8 +20,8 @@ static double unit(uint32_t bits)
     return (double)bits * 0x1p-32;
 }
 
-/* What of an image is added, and how much of it: `part` of all, but for a rectangle that it has to itself
- * (cut, inside) or that another has. */
+/* What of an image is added, and how much of it: `part` of all, but for a rectangle that it has to
+ * itself (cut, inside) or that another has. */
 typedef struct {
     double part;
     box cut; /* height 0: none */
@@ -33,7 +33,8 @@ static bool in_box(const box *b, int64_t y, int64_t x)
     return y >= b->top && y < b->top + b->height && x >= b->left && x < b->left + b->width;
 }
 
-/* An image of the wanted size, flipped and shifted as `draw` says, as far as it is shared, added to out. */
+/* An image of the wanted size, flipped and shifted as `draw` says, as far as it is
+ * shared, added to out. */
 static void add_image(const image_source *s, view v, const uint32_t draw[4], const share *of,
                       const box *erased, float *out)
 {
@@ -84,8 +85,8 @@ static error *fit(const image_source *s, view *v, uint64_t sample, uint8_t *room
     return NULL;
 }
 
-/* X ~ Beta(alpha, alpha), by Johnk's rejection: U^(1/a) / (U^(1/a) + V^(1/a)) when the sum is at most
- * 1.  Draw k of sample s has a number of its own. */
+/* X ~ Beta(alpha, alpha), by Johnk's rejection: U^(1/a) / (U^(1/a) + V^(1/a)) when the sum is at
+ * most 1.  Draw k of sample s has a number of its own. */
 static double draw_beta(uint64_t seed, int64_t s, double alpha)
 {
     enum { TRIES = 256 };

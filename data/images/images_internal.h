@@ -40,8 +40,8 @@ error *images_add_directory(image_set *s, const char *path) NODISCARD;
 /* Pictures without labels: a file, or all below a directory. */
 error *images_add_unlabelled(image_set *s, const char *path) NODISCARD;
 
-/* Calls `each` with every path that a pattern (*, ?, [) stands for; the pattern itself, if there is such a
- * file or nothing to expand. */
+/* Calls `each` with every path that a pattern (*, ?, [) stands for; the pattern itself, if there is
+ * such a file or nothing to expand. */
 error *images_each_path(const char *pattern, error *(*each)(void *, const char *),
                         void *context) NODISCARD;
 

@@ -36,8 +36,8 @@ static uint32_t number(const uint8_t *p, int bytes, bool big)
     return x;
 }
 
-/* A TIFF header: "II" or "MM", 42, where the first directory is: a count of entries of 12 bytes: tag,
- * type, count, value. */
+/* A TIFF header: "II" or "MM", 42, where the first directory is: a count of entries of 12 bytes:
+ * tag, type, count, value. */
 int exif_orientation(const uint8_t *tiff, size_t n)
 {
     enum { ORIENTATION = 0x0112, SHORT = 3, ENTRY = 12 };

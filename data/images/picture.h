@@ -1,7 +1,7 @@
 /* picture.h - one picture: decoded from a file's bytes, turned, given the wanted colours.
  *
- * What comes out is what PIL's Image.open(...).convert("RGB"), or "L", gives, to the bit, as this is
- * what pictures are trained with elsewhere (torchvision's ImageFolder):
+ * What comes out is what PIL's Image.open(...).convert("RGB"), or "L", gives, to the bit, as this
+ * is what pictures are trained with elsewhere (torchvision's ImageFolder):
  *
  *   PNG    no gamma is applied, of 16 bits the upper 8 are taken, transparency is dropped; 16 bits of
  *          grey, too, which PIL cuts off at 255, so that nearly all of it is white
@@ -33,8 +33,8 @@ typedef struct {
     int orientation;   /* EXIF's: 1 (as it is) to 8; 0: not said */
 } picture;
 
-/* Decodes a file's bytes and gives them 1 or 3 channels.  `upright`: turned as EXIF says.  User errors
- * do not name the file. */
+/* Decodes a file's bytes and gives them 1 or 3 channels.  `upright`: turned as EXIF says.  User
+ * errors do not name the file. */
 error *picture_decode(const uint8_t *bytes, size_t n, int64_t channels, bool upright,
                       picture *out) NODISCARD;
 

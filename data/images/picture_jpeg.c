@@ -1,8 +1,8 @@
 /* picture_jpeg.c - decoding JPEG by libjpeg(-turbo), if the build has it.
  *
- * The library reports errors through a callback that must not return: it jumps back here.  A warning
- * comes with whole pixels (bytes too many before a marker, an odd revision of JFIF) and is counted; but
- * for one, that the file has ended: its rest would be grey.
+ * The library reports errors through a callback that must not return: it jumps back here.  A
+ * warning comes with whole pixels (bytes too many before a marker, an odd revision of JFIF) and is
+ * counted; but for one, that the file has ended: its rest would be grey.
  */
 #include "data/images/picture.h"
 

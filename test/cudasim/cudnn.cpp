@@ -3,13 +3,13 @@
  *
  *     set, finalize ... -> graph -> engines 0, 1, 2 -> plan -> execute: onto the handle's stream
  *
- * Of three engines the first wants more workspace than anybody has, the second cannot be made ready,
- * the third runs: whoever asks must go through them.  Stricter than the library where that finds
- * mistakes: an attribute of another type or number, set twice, or after the end; parts that are
- * destroyed before what is made of them; shapes that do not fit; a tensor that is read before it is
- * written, or written twice; ids in a call that are not those of the graph; memory or a workspace
- * that is not there or not aligned.  The workspace is overwritten.
- * What the real library accepts beyond this, it says itself (test/test_cudnn.c).
+ * Of three engines the first wants more workspace than anybody has, the second cannot be made
+ * ready, the third runs: whoever asks must go through them.  Stricter than the library where that
+ * finds mistakes: an attribute of another type or number, set twice, or after the end; parts that
+ * are destroyed before what is made of them; shapes that do not fit; a tensor that is read before
+ * it is written, or written twice; ids in a call that are not those of the graph; memory or a
+ * workspace that is not there or not aligned.  The workspace is overwritten.  What the real library
+ * accepts beyond this, it says itself (test/test_cudnn.c).
  */
 #include "test/cudasim/cudnn_parts.h"
 #include "test/cudasim/runtime.h"

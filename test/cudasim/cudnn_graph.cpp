@@ -1,5 +1,5 @@
-/* cudnn_graph.cpp - a graph of cuDNN's, computed operation by operation in double, each tensor rounded
- * to its type; see cudnn.cpp. */
+/* cudnn_graph.cpp - a graph of cuDNN's, computed operation by operation in double, each tensor
+ * rounded to its type; see cudnn.cpp. */
 #include "test/cudasim/cudnn_parts.h"
 #include "test/cudasim/runtime.h"
 #include "base/bf16.h"

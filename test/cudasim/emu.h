@@ -24,8 +24,8 @@
  * What a kernel file must accept: LAUNCH, SHARED and SHARED_DYN; inline PTX only in small named
  * functions with a twin in C++, which tells emu_touch what memory it reads and writes if it leaves
  * that to another thread or to later; no grid-wide waiting, for blocks run one after another.  A
- * shuffle orders memory here, on a GPU it does not: a missing __syncwarp is not found by values, but
- * by the race detector.
+ * shuffle orders memory here, on a GPU it does not: a missing __syncwarp is not found by values,
+ * but by the race detector.
  *
  * emu_off switches checks off, so that tests can show that it is the check that finds the mistake.
  */
@@ -132,8 +132,7 @@ void emu_launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cuda
 }
 
 #define LAUNCH(kernel, grid, block, shared, stream, ...)                                           \
-    (emu_recorded(#kernel) ? (void)0                                                               \
-                           : emu_launch(kernel, grid, block, shared, stream, __VA_ARGS__))
+    (emu_recorded(#kernel) ? (void)0 : emu_launch(kernel, grid, block, shared, stream, __VA_ARGS__))
 #define SHARED(T, name, dims)                                                                      \
     static emu_shared_array name##_array;                                                          \
     T(&name) dims = *(T(*) dims)emu_shared(&name##_array, sizeof(T dims))

@@ -1,7 +1,7 @@
 /* faults.h - mistakes put into kernels on purpose: the emulator must notice each (test_cudasim.c).
  *
- * faults.cu is compiled three times: with the sanitizers, as the kernels of the device are, without,
- * and for the race detector. */
+ * faults.cu is compiled three times: with the sanitizers, as the kernels of the device are,
+ * without, and for the race detector. */
 #ifndef CUDASIM_FAULTS_H
 #define CUDASIM_FAULTS_H
 
@@ -46,7 +46,8 @@ typedef enum {
     FAULTS
 } fault;
 
-/* Runs it; ends the program, or returns whether the result is what it would be without the fault. */
+/* Runs it; ends the program, or returns whether the result is what it would
+ * be without the fault. */
 int faults_checked(fault which);
 int faults_unchecked(fault which);
 int faults_watched(fault which);

@@ -1,13 +1,15 @@
-/* gpu_model.c - one training step as a GPU would be given it, operation by operation, without a GPU and without
- * doing it: a line for each operation, with its operands, and for each kernel, copy and product in it.
+/* gpu_model.c - one training step as a GPU would be given it, operation by operation, without
+ * a GPU and without doing it: a line for each operation, with its operands, and for each
+ * kernel, copy and product in it.
  *
  *     gpu_model [train_gpt's options]  ->  tab-separated lines on stdout:
  *
  *         op      norm    out=25165824 x=25165824 ... flops
  *         launch  norm_kernel<element>
  *
- * scripts/gpu-model makes docs/gpu-model.md of it.  The step is the trainer's own, on the CUDA device of the
- * emulator, which only notes what it is asked for (emu_record): so what is counted is what is launched.
+ * scripts/gpu-model makes docs/gpu-model.md of it.  The step is the trainer's own, on the CUDA
+ * device of the emulator, which only notes what it is asked for (emu_record): so what is
+ * counted is what is launched.
  */
 #include "core/ops_internal.h"
 #include "core/cost.h"

@@ -11,8 +11,8 @@
  * leave their block of device memory; a call outside of the stream of the others; a rank that never
  * comes.  After CommAbort a call is over, whatever it has done.
  *
- * CUDASIM_NCCL_FAULT=absent: rank 1 never comes to the meeting; =remote: rank 0 is told that another
- * rank has failed.
+ * CUDASIM_NCCL_FAULT=absent: rank 1 never comes to the meeting; =remote: rank 0 is told that
+ * another rank has failed.
  */
 #include "test/cudasim/emu.h"
 #include "cuda/nccl.h"
@@ -127,8 +127,8 @@ void add_up(const ncclComm *c, char *out, size_t n, int type, int first)
     }
 }
 
-/* A call under way.  Chunk by chunk; a scatter sums one block of `count` after the other, each for its
- * rank. */
+/* A call under way.  Chunk by chunk; a scatter sums one block of `count` after the
+ * other, each for its rank. */
 struct action {
     std::shared_ptr<ncclComm> c;
     call k;

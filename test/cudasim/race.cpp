@@ -283,7 +283,8 @@ void emu_race_forget(void *p)
         }
 }
 
-/* Cells are used again by later blocks: what an earlier block left in them is known by its number. */
+/* Cells are used again by later blocks: what an earlier block left in them
+ * is known by its number. */
 void emu_race_shared_memory(void *p, size_t bytes)
 {
     if (!shared_cells) shared_cells = take_cells(SHARED_CELLS);

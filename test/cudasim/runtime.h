@@ -51,11 +51,12 @@ void emu_refuse_memory(bool);
 /* How many blocks of device memory have been taken, ever. */
 int emu_allocations(void);
 
-/* How often a copy made the host wait for a stream, ever: from memory that is not pinned, and long. */
+/* How often a copy made the host wait for a stream, ever: from memory that is
+ * not pinned, and long. */
 int emu_host_waits(void);
 
-/* From now on nothing runs: each kernel, copy and product of a library is told by its name to `note`
- * instead, and device memory, as much as is asked for, holds nothing. */
+/* From now on nothing runs: each kernel, copy and product of a library is told by its name to
+ * `note` instead, and device memory, as much as is asked for, holds nothing. */
 void emu_record(void (*note)(void *context, const char *what), void *context);
 
 /* How many graphs have been launched, ever. */

@@ -1,11 +1,11 @@
 /* tensor_core.h - the twins of cuda/mma.h: what mma.sync, ldmatrix and cp.async do, lane by lane.
  *
- * The last lane to arrive does the work of its warp, on the registers and rows of all of them.  Each
- * lane touches its own rows first, so that AddressSanitizer names the lane that went astray.
+ * The last lane to arrive does the work of its warp, on the registers and rows of all of them.
+ * Each lane touches its own rows first, so that AddressSanitizer names the lane that went astray.
  *
  * A copy that was begun arrives when it is waited for, not before (orders with an even number), or
- * at once and only then (odd ones): a tile read too early is still NaN in the one, a tile written too
- * early is already gone in the other.
+ * at once and only then (odd ones): a tile read too early is still NaN in the one, a tile written
+ * too early is already gone in the other.
  */
 #ifndef CUDASIM_TENSOR_CORE_H
 #define CUDASIM_TENSOR_CORE_H

@@ -116,7 +116,8 @@ ssize_t __wrap_write(int fd, const void *data, size_t n)
     return done;
 }
 
-/* A sync is noted and not done: what it would have saved is power.c's to know, and tests are many. */
+/* A sync is noted and not done: what it would have saved is power.c's to
+ * know, and tests are many. */
 int __wrap_fsync(int fd)
 {
     if (!may(CALL_FSYNC, NULL)) return -1;

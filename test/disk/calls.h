@@ -1,8 +1,8 @@
 /* calls.h - the calls by which our objects change a disk, seen one by one.
  *
- * The linker sends them through wrappers (--wrap, see the Makefile).  They can be written down, with
- * what was written, to set up again what a power cut would have left (power.h); and somebody can be
- * asked before each, who may let it fail or end the process.
+ * The linker sends them through wrappers (--wrap, see the Makefile).  They can be written down,
+ * with what was written, to set up again what a power cut would have left (power.h); and somebody
+ * can be asked before each, who may let it fail or end the process.
  */
 #ifndef REGRAD_TEST_DISK_CALLS_H
 #define REGRAD_TEST_DISK_CALLS_H

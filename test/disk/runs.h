@@ -13,11 +13,12 @@
 
 enum { RUN_SAID = 1 << 14 };
 
-/* A directory with shards of made-up tokens (a_train.bin ... e_train.bin, other_train.bin), in which
- * runs are. */
+/* A directory with shards of made-up tokens (a_train.bin ... e_train.bin,
+ * other_train.bin), in which runs are. */
 void runs_make(const char *directory);
 
-/* A run with these words as options, started in the directory; `before` is called in its process. */
+/* A run with these words as options, started in the directory; `before` is
+ * called in its process. */
 pid_t run_start(const char *directory, const char *words, void (*before)(void *), void *context);
 
 /* Waits for it: its exit status, or 1000 + the signal that ended it. */

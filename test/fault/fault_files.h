@@ -1,4 +1,5 @@
-/* fault_files.h - a directory's content, remembered: to set it up again, and to see what became of it. */
+/* fault_files.h - a directory's content, remembered: to set it up again, and to
+ * see what became of it. */
 #ifndef REGRAD_TEST_FAULT_FILES_H
 #define REGRAD_TEST_FAULT_FILES_H
 

@@ -1,8 +1,10 @@
-/* ids.c - the tokens of many texts, for the comparison with other programs (test/peers/against_tokenizers.py).
+/* ids.c - the tokens of many texts, for the comparison with other programs
+ * (test/peers/against_tokenizers.py).
  *
  *     ids VOCABULARY text|allow < texts > ids
  *
- * Texts are a length (4 bytes, low one first) and the bytes; ids are a count and the numbers, 4 bytes each.
+ * Texts are a length (4 bytes, low one first) and the bytes; ids are a count and
+ * the numbers, 4 bytes each.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* logits.c - what a model makes of some tokens, for the comparison with other programs (test/peers/models.py).
+/* logits.c - what a model makes of some tokens, for the comparison with other
+ * programs (test/peers/models.py).
  *
  *     logits MODEL 3,1,4 > floats          for each place the logits of the token that follows it
  */

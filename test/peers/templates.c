@@ -1,5 +1,6 @@
-/* templates.c - chat templates rendered, for comparison with another program: a line of JSON {"template",
- * "variables"} from the standard input becomes one {"text", "spans"} or {"error"} on the standard output. */
+/* templates.c - chat templates rendered, for comparison with another program: a line of JSON
+ * {"template", "variables"} from the standard input becomes one {"text", "spans"} or {"error"}
+ * on the standard output. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
