@@ -1,4 +1,4 @@
-/* hash.h - a number from bytes: FNV-1a, 64 bits (Fowler, Noll, Vo).  For tables of ours, not for
+/* hash.h - a number from bytes: FNV-1a, 64 bits (Fowler, Noll, Vo).  For tables in memory, not for
  * contents (base/fingerprint.h), and not collision-resistant. */
 #ifndef REGRAD_HASH_H
 #define REGRAD_HASH_H

@@ -16,8 +16,7 @@ size_t peak_resident_bytes(void);
 /* Bytes that this process may take besides what it has; 0 if nothing says so. */
 size_t memory_left(void);
 
-/* Bytes that a program of ours takes beside its plan: code, libraries, the
- * stacks of its threads. */
+/* Bytes that one of the programs takes beside its plan: code, libraries, stacks of threads. */
 size_t process_overhead(int threads);
 
 #endif

@@ -2,7 +2,6 @@
  * threads share the blocks. */
 #include "core/block_codes.h"
 #include "cpu/cpu_internal.h"
-#include "cpu/vector.h"
 
 /* One block of n numbers whose first is number `at`. */
 ROW_FN void quantize_block(const quantize_op *o, int64_t at, int64_t n, int type)

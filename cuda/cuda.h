@@ -23,7 +23,7 @@ extern const device_kind cuda_kind;
 
 /* Methods of attention.
  *
- *     flash             kernels of ours (ATTENTION_OWN): the same bits from run to run
+ *     flash             own kernels (ATTENTION_OWN): the same bits from run to run
  *     cudnn             the queries' gradient is summed up by atomic additions, in whatever order they
  *                       come, so its bits differ from run to run
  *     cudnn-repeatable  without those; all T x T scores' gradients lie in its workspace

@@ -2,7 +2,7 @@
 #include "io/llmc.h"
 #include "base/files.h"
 #include "base/outfile.h"
-#include "base/f16.h"
+#include "base/bf16.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

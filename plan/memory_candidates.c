@@ -1,6 +1,5 @@
 /* memory_candidates.c - the settings that there are, planned one by one: see memory_search.h. */
 #include "plan/memory_search.h"
-#include "train/task.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,6 @@
 #include "plan/memory_search.h"
 #include "base/clock.h"
 #include "base/process_memory.h"
-#include "train/task.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -185,7 +185,7 @@ static error *take_entry(manifest *m, const cJSON *entry)
     return NULL;
 }
 
-/* The names, from a text that need not be one of ours. */
+/* The names, from a text that anybody may have written. */
 static error *take_names(manifest *m)
 {
     const cJSON *entry;

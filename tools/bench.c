@@ -13,7 +13,6 @@
  *     stream      p, m, v are read and written in place and g is read (cpu_stream)
  */
 #include "base/clock.h"
-#include "base/rng.h"
 #include "cpu/cpu.h"
 #include "base/process_memory.h"
 #include "train/task.h"

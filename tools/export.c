@@ -21,7 +21,6 @@
 #include "data/chat/chat.h"
 #include "io/gguf_model.h"
 #include "io/llmc.h"
-#include "run/log.h"
 #include "model/families.h"
 #include "model/hf/hf.h"
 #include "model/model.h"

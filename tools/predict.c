@@ -19,7 +19,6 @@
 #include "base/descriptors.h"
 #include "base/files.h"
 #include "base/shown.h"
-#include "base/json.h"
 #include "cpu/cpu.h"
 #include "data/images/image_source.h"
 #include "infer/classifier.h"

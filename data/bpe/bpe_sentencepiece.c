@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "data/bpe/bpe_internal.h"
-#include "data/bpe/spellings.h"
 #include "data/bpe/unigram.h"
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };

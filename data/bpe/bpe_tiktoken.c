@@ -21,7 +21,6 @@
 #include <string.h>
 
 #include "base/grow.h"
-#include "data/bpe/normal.h"
 #include "data/bpe/ranks.h"
 
 static const char mend[] = "get the file again";

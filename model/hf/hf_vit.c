@@ -3,7 +3,6 @@
  * It is no row among the families of hf_families.c, which are decoders of text; the table, and what is
  * refused, are of the same kind.
  */
-#include "model/families.h"
 #include "model/hf/hf_internal.h"
 
 #include <stdio.h>
