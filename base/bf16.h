@@ -3,8 +3,8 @@
  *      f32     s eeeeeeee mmmmmmmmmmmmmmmmmmmmmmm
  *      bf16    s eeeeeeee mmmmmmm                     unit roundoff 2^-8
  *
- * Working numbers are rounded to the nearest, ties to even, like IEEE's and the GPU's; what computes
- * with them does so in f32.  Compiled for the host and for CUDA.
+ * Working numbers are rounded to the nearest, ties to even, like IEEE's and the GPU's; what
+ * computes with them does so in f32.  Compiled for the host and for CUDA.
  */
 #ifndef REGRAD_BF16_H
 #define REGRAD_BF16_H

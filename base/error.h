@@ -12,8 +12,8 @@
  *     }
  *
  * Two kinds.  A user error is a mistake in what we were given (an option, a file, a full disk):
- * one line, exit status 1.  An internal error is a mistake of ours: it carries file:line and
- * exits with status 2.  Running out of memory for the message itself yields a fixed object.
+ * one line, exit status 1.  An internal error is a mistake in this program: it carries file:line
+ * and exits with status 2.  Running out of memory for the message itself yields a fixed object.
  */
 #ifndef REGRAD_ERROR_H
 #define REGRAD_ERROR_H

@@ -26,8 +26,8 @@ error *path_join(char *buffer, const char *directory, const char *name) NODISCAR
 /* The directory that holds a file, "." for a bare name, into a buffer of PATH_LENGTH. */
 error *path_parent(char *buffer, const char *path) NODISCARD;
 
-/* A pipe or a device is refused before it is opened, which for some does something.  NULL, too, where
- * nothing is there: opening will tell. */
+/* A pipe or a device is refused before it is opened, which for some does something.  NULL, too,
+ * where nothing is there: opening will tell. */
 error *file_check_regular(const char *path) NODISCARD;
 
 /* The same for what is read to its end, which a pipe has, too, and what is typed. */
@@ -56,7 +56,8 @@ error *file_write_all(const char *path, const void *bytes, size_t n) NODISCARD;
 error *file_write_text(const char *path, const char *text) NODISCARD; /* and a line break */
 error *file_copy(const char *from, const char *to) NODISCARD;
 
-/* User error: something could not be written to the standard output, as its flag says after fflush. */
+/* User error: something could not be written to the standard output, as its
+ * flag says after fflush. */
 error *stdout_check(void) NODISCARD;
 
 /* Text printed into memory:

@@ -6,16 +6,18 @@
  *     value          XXH3 of every file's size and name, then of the XXH3 of every block
  *     stamp          XXH3 of what the system says of each: size, inode, times of its last changes
  *
- * Blocks are hashed by several threads, as fast as they can be read.  What a start may cost is bounded, by bytes,
- * for a bound in seconds would take other blocks from day to day: all of 2.5 GB is read, which takes a second
- * where memory has it already (measured: 2.9 GB/s, of which a copy out of the system's cache is four fifths,
- * on two cores of an AMD EPYC).  Of more, 2.5 GB are, in blocks spread evenly; of more than 65,536 blocks (pictures
- * are small, and each is opened) so many.  Which ones depends on the sizes alone, so that the same files have the
- * same value everywhere.  Whoever asks can say how much was read.
+ * Blocks are hashed by several threads, as fast as they can be read.  What a start may cost is
+ * bounded, by bytes, for a bound in seconds would take other blocks from day to day: all of 2.5 GB
+ * is read, which takes a second where memory has it already (measured: 2.9 GB/s, of which a copy
+ * out of the system's cache is four fifths, on two cores of an AMD EPYC).  Of more, 2.5 GB are, in
+ * blocks spread evenly; of more than 65,536 blocks (pictures are small, and each is opened) so
+ * many.  Which ones depends on the sizes alone, so that the same files have the same value
+ * everywhere.  Whoever asks can say how much was read.
  *
- * As long as the stamp is the same, so are the files (but for a change within one tick of the system's clock): a
- * value that was saved with its stamp need not be computed again.  (The change time cannot be set by a program, so a file copied over another with an
- * old modification time is seen.)
+ * As long as the stamp is the same, so are the files (but for a change within one tick of the
+ * system's clock): a value that was saved with its stamp need not be computed again.  (The
+ * change time cannot be set by a program, so a file copied over another with an old
+ * modification time is seen.)
  */
 #ifndef REGRAD_FINGERPRINT_H
 #define REGRAD_FINGERPRINT_H
@@ -37,8 +39,8 @@ typedef struct {
     int64_t bytes, read; /* of the files; of the blocks that the value is of */
 } fingerprint;
 
-/* Of n files, in this order; `also` stands for what else counts.  known: ? an earlier one, which is taken
- * if its stamp is what it would be now. */
+/* Of n files, in this order; `also` stands for what else counts.  known: ? an earlier one, which is
+ * taken if its stamp is what it would be now. */
 error *fingerprint_files(const fingerprint_file *file, int64_t n, uint64_t also,
                          const fingerprint *known, fingerprint *out) NODISCARD;
 /* Of one, by its name; a user error where it cannot be read. */

@@ -35,9 +35,9 @@
 
 typedef struct arena arena;
 
-/* What blocks are for.  The arena counts the bytes of each kind and knows them by number alone; names
- * are its user's, for reports.  Blocks of several kinds may share a name: `prefix` tells them apart
- * where a block is named in a message ("gradient of wte.weight"). */
+/* What blocks are for.  The arena counts the bytes of each kind and knows them by number alone;
+ * names are its user's, for reports.  Blocks of several kinds may share a name: `prefix` tells them
+ * apart where a block is named in a message ("gradient of wte.weight"). */
 enum { ARENA_KINDS = 16 };
 typedef struct {
     int n; /* <= ARENA_KINDS */
@@ -80,8 +80,8 @@ error *arena_plan(arena *a) NODISCARD;
  * memory, with the size. */
 error *arena_commit(arena *a, device *dev, bool fill_fresh) NODISCARD;
 
-/* The part of a program that begins here: "forward" ...; of each word the first place counts, and only
- * while recording.  For pictures. */
+/* The part of a program that begins here: "forward" ...; of each word the first place counts, and
+ * only while recording.  For pictures. */
 enum { ARENA_MARKS = 6 };
 void arena_mark(arena *a, const char *what);
 

@@ -1,4 +1,5 @@
-/* block_codes.h - matrices that are not trained, in 16, 8 or 4 bits: blocks of 64 numbers, each with a scale.
+/* block_codes.h - matrices that are not trained, in 16, 8 or 4 bits: blocks of 64
+ * numbers, each with a scale.
  *
  *     scale = largest |x| of the block (f32);  what is read is scale * value(code)
  *             (a block with a number that is not finite is read as NaN, so that the loss shows it)
@@ -7,13 +8,13 @@
  *     bf16   code = x in bf16; the scale is 1                         two bytes
  *     nf4    code = the nearest of 16 values between -1 and 1     half a byte, the first number in the upper half
  *
- * NF4's values (Dettmers et al. 2023, "QLoRA", appendix E) are quantiles of the normal distribution q, so
- * that normal weights use all of them alike, and 0 is one of them:
+ * NF4's values (Dettmers et al. 2023, "QLoRA", appendix E) are quantiles of the normal distribution
+ * q, so that normal weights use all of them alike, and 0 is one of them:
  *
  *     q(i) at 8 points from 0.9677083 down to 1/2 (which is left out), minus q(i) at 7, and 0; divided by the largest
  *
- * 0.9677083 is the paper's (1 - 1/32 + 1 - 1/30) / 2, which leaves out the ends of the distribution.  test_ops_codes.c
- * computes them anew.
+ * 0.9677083 is the paper's (1 - 1/32 + 1 - 1/30) / 2, which leaves out the ends of the
+ * distribution.  test_ops_codes.c computes them anew.
  */
 #ifndef REGRAD_BLOCK_CODES_H
 #define REGRAD_BLOCK_CODES_H
@@ -67,7 +68,8 @@ HOST_DEVICE int int8_code(float y)
     return (int)rintf(127.0f * y);
 }
 
-/* A block's scale, when it was `most` before number x: NaN from the first NaN on, which fmaxf would pass over. */
+/* A block's scale, when it was `most` before number x: NaN from the first NaN on, which
+ * fmaxf would pass over. */
 HOST_DEVICE float code_scale(float most, float x)
 {
     float size = fabsf(x);

@@ -2,9 +2,9 @@
  *
  * A program recorded over it tells its work: floating-point operations of the products and of
  * attention, and bytes that operations read and write.  Over two rates of a machine that is a time
- * (plan/memory_search.h).  Each operand of an operation counts once, however often its tiles are read, those of
- * products three times (they are rearranged first), and an attention's scores, which never reach
- * memory, count as operations only.
+ * (plan/memory_search.h).  Each operand of an operation counts once, however often its tiles are
+ * read, those of products three times (they are rearranged first), and an attention's scores, which
+ * never reach memory, count as operations only.
  */
 #ifndef REGRAD_COST_H
 #define REGRAD_COST_H

@@ -25,21 +25,23 @@ typedef struct {
     bool alibi;
 } attention_sizes;
 
-/* A device has one or several methods of attention, numbered in the order of its list.  0 is its own
- * and needs no workspace; what the others are is for it to say. */
+/* A device has one or several methods of attention, numbered in the order of its list.  0 is its
+ * own and needs no workspace; what the others are is for it to say. */
 enum { ATTENTION_OWN };
 
 typedef struct device_kind {
     const char *name; /* as --device takes it */
-    size_t room;      /* most bytes it wants to be lent (op_lend) for its libraries and sums; 0: none */
+    size_t room; /* most bytes it wants to be lent (op_lend) for its libraries and sums; 0: none */
+    bool costly_launch; /* an operation costs time for being one: small updates share one */
+    int64_t logits_mib; /* of logits at a time, if more are faster; 0: what suits any device */
     /* ? Of these, what products want whose results are (m,n), with a sum over k each; NULL: all. */
     size_t (*room_for)(int64_t m, int64_t n, int64_t k);
 
     /* ---- methods of attention ---- */
     const char *const *attention; /* (n_attention) names */
     int n_attention;
-    /* ? Why a method cannot take these sizes, in words that complete "--attention cudnn ..."; NULL: it
-     * can.  Batch and length need not be known. */
+    /* ? Why a method cannot take these sizes, in words that complete "--attention cudnn ..."; NULL:
+     * it can.  Batch and length need not be known. */
     const char *(*attention_lacks)(int method, const attention_sizes *);
     /* ? Bytes an attention or its gradient works in, beside its operands. */
     int64_t (*attention_workspace)(int method, const attention_sizes *, bool backward);
@@ -62,11 +64,11 @@ typedef struct device_kind {
     error *(*prepare)(struct device *, int method);
 
     /* ---- ranks ----
-     * A device with an engine of its own carries tensors between ranks itself; without one (NULL) what
-     * has started them does, over the host's memory. */
+     * A device with an engine of its own carries tensors between ranks itself; without one (NULL)
+     * what has started them does, over the host's memory. */
     error *(*join)(struct device *, struct comm *);
-    /* ? Are there enough for n ranks on this machine?  Makes the one of a local rank the device that
-     * `open` opens. */
+    /* ? Are there enough for n ranks on this machine?  Makes the one of a local rank the
+     * device that `open` opens. */
     error *(*enough)(int n);
     error *(*choose)(int local_rank);
 } device_kind;

@@ -17,8 +17,8 @@
  * every later operation does nothing; device_status() hands it out.  So the code of a model reads
  * like its formula, and no failure is lost.
  *
- * Operands are tensors; matrices are row-major.  Absent operands ({0}) are optional where "?" or OPT_
- * says so.
+ * Operands are tensors; matrices are row-major.  Absent operands ({0}) are optional
+ * where "?" or OPT_ says so.
  *
  * Types.  "Working" tensors are parameters, activations, their gradients: all those of one operation
  * have the same type, one of the device's: f32 or bf16 (f64 in the reference).  "stat" tensors (mean,
@@ -46,9 +46,9 @@ enum { STREAM_COMPUTE, STREAM_COMM, STREAM_COUNT };
 /* silu(x) = x logistic(x) */
 typedef enum { ACT_NONE, ACT_GELU_TANH, ACT_GELU_ERF, ACT_SILU } activation;
 
-/* How much a score of head h of `heads` falls with each token of distance (Press, Smith, Lewis 2022:
- * "Train short, test long"): 2^(-8 (h+1)/n), n the largest power of two in `heads`; further heads
- * have the odd ones of 2n heads. */
+/* How much a score of head h of `heads` falls with each token of distance (Press, Smith, Lewis
+ * 2022: "Train short, test long"): 2^(-8 (h+1)/n), n the largest power of two in `heads`; further
+ * heads have the odd ones of 2n heads. */
 double alibi_slope(int64_t heads, int64_t h);
 
 /* Row groups of a norm's weight gradient: partial sums per group, added in order (any device). */
@@ -110,8 +110,8 @@ typedef struct {
     /* ? Takes room to work in beside the operands, or with {0} gives it up; see op_lend. */
     void (*lend)(device *, tensor room);
     /* ? Graphs.  Between graph_begin and graph_end the operations on this stream, and on what is
-     * forked from it, are noted and not done; graph_launch does all of them, with the same operands.
-     * Only operations on device memory may be noted: no put, get, sync, alloc. */
+     * forked from it, are noted and not done; graph_launch does all of them, with the same
+     * operands.  Only operations on device memory may be noted: no put, get, sync, alloc. */
     void (*graph_begin)(device *, int stream);
     void *(*graph_end)(device *, int stream); /* NULL after a failure */
     void (*graph_launch)(device *, int stream, void *graph);
@@ -149,14 +149,14 @@ void op_sync(device *dev, int stream);
 void op_fork(device *dev, int from, int to);
 void op_join(device *dev, int from, int to);
 
-/* What a device needs beside the operands of its operations it does not take for itself: it is planned
- * with all the rest, and lent (u8; absent: taken back).  How much: its kind's `room`. */
+/* What a device needs beside the operands of its operations it does not take for itself: it is
+ * planned with all the rest, and lent (u8; absent: taken back).  How much: its kind's `room`. */
 void op_lend(device *dev, tensor room);
 
-/* For a loop whose next n iterations differ in addresses only: how many of them the one that follows
- * does.  A device that computes nothing has seen all of them with one, which counts as n, so that a
- * plan takes as long for a large batch as for a small one; any other does them one by one.  The loop
- * ends with op_alike(dev, 1). */
+/* For a loop whose next n iterations differ in addresses only: how many of them the one that
+ * follows does.  A device that computes nothing has seen all of them with one, which counts as n,
+ * so that a plan takes as long for a large batch as for a small one; any other does them one by
+ * one.  The loop ends with op_alike(dev, 1). */
 int64_t op_alike(device *dev, int64_t n);
 
 /* See device_ops; op_graph_end must follow op_graph_begin also after a failure. */

@@ -101,8 +101,9 @@ static inline double added_bytes(grad g)
     return bytes(g.t) * (g.accumulate ? 2 : 1);
 }
 
-/* A product's own traffic.  BLAS copies what it multiplies into tiles before it uses them: each operand
- * is read, written and read.  Beside many rows that is nothing; beside few it is what the weights cost. */
+/* A product's own traffic.  BLAS copies what it multiplies into tiles before it uses them:
+ * each operand is read, written and read.  Beside many rows that is nothing; beside few it is
+ * what the weights cost. */
 static inline double arranged(tensor a, tensor b, tensor out)
 {
     return 3 * (bytes(a) + bytes(b) + bytes(out));

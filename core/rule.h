@@ -60,8 +60,8 @@ enum {
     LANE_RESULT = 128 /* with LANE_T: t is what the rule is for, so the fused form stores it */
 };
 
-/* Which of a step's gradients a rule is run with: that of a micro-batch (the first, one between, the
- * last), or the sum of all. */
+/* Which of a step's gradients a rule is run with: that of a micro-batch (the first, one between,
+ * the last), or the sum of all. */
 typedef enum { FOLD_FIRST, FOLD_LATER, FOLD_LAST, FOLD_PARTS, FOLD_ALL = FOLD_PARTS } fold_part;
 
 /* How much of a tensor a rule must see at once.  A rule BY_MATRIX is two, with a device's matrix
@@ -71,7 +71,8 @@ typedef enum { FOLD_FIRST, FOLD_LATER, FOLD_LAST, FOLD_PARTS, FOLD_ALL = FOLD_PA
  *                temp -> orthogonal temp                   the whole matrix
  *     apply      p, with temp as its gradient              element by element
  *
- * It is for the weights between hidden layers alone; all other parameters have the rule `others`. */
+ * It is for the weights between hidden layers alone; all other parameters
+ * have the rule `others`. */
 typedef enum { BY_ELEMENT, BY_MATRIX } granularity;
 
 /* Which numbers a rule has as options. */

@@ -53,7 +53,8 @@ const char *dtype_name(dtype type);
 /* A contiguous tensor over data. */
 tensor tensor_of(void *data, dtype type, shape s);
 
-/* Where a product does not fit, these are INT64_MAX: no memory holds so much, and the arena refuses it. */
+/* Where a product does not fit, these are INT64_MAX: no memory holds so much, and
+ * the arena refuses it. */
 int64_t tensor_count(tensor t);   /* elements */
 int64_t tensor_cols(tensor t);    /* last dimension */
 int64_t tensor_rows(tensor t);    /* product of all others */

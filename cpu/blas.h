@@ -1,8 +1,8 @@
-/* blas.h - OpenBLAS, where it is installed: a peer to measure against, and something to fall back on
- * where the kernels here do badly.
+/* blas.h - OpenBLAS, where it is installed: a peer to measure against, and something to fall back
+ * on where the kernels here do badly.
  *
- * It is loaded when it is asked for, so that no program needs it to be built or to start: the library
- * maps memory before main, which a program with a limit (ulimit -v) may not have.
+ * It is loaded when it is asked for, so that no program needs it to be built or to start: the
+ * library maps memory before main, which a program with a limit (ulimit -v) may not have.
  */
 #ifndef REGRAD_CPU_BLAS_H
 #define REGRAD_CPU_BLAS_H

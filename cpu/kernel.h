@@ -6,8 +6,8 @@
  *
  * Each set of objects becomes one whose only name for others is its cpu_kernel, so that nothing of
  * one can be called by another.  All give the same bits: products are chains of fused multiply-adds
- * in a fixed order (product.h), sums across a row are taken in a fixed number of parts (sums.h), and
- * everything else is IEEE arithmetic, number by number, without contraction.
+ * in a fixed order (product.h), sums across a row are taken in a fixed number of parts (sums.h),
+ * and everything else is IEEE arithmetic, number by number, without contraction.
  */
 #ifndef REGRAD_CPU_KERNEL_H
 #define REGRAD_CPU_KERNEL_H

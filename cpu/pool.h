@@ -34,7 +34,8 @@ void pool_run(pool *p, int threads, team_fn *f, void *context);
 /* Inside of f: returns when all of them have called it. */
 void pool_barrier(member me);
 
-/* Beside busy programs a thread may come late.  A loop does not wait for it: the others take its parts.
+/* Beside busy programs a thread may come late.  A loop does not wait for it:
+ * the others take its parts.
  *
  * f(context, first, end) over parts of [0, n), each of at least `grain`, in any order and by any
  * thread: f must give the same bits however [0, n) is cut. */

@@ -106,6 +106,8 @@ static error *prepare_attention(device *dev, int method)
 
 const device_kind cuda_kind = {.name = "cuda",
                                .room = CUDA_ROOM,
+                               .costly_launch = true,
+                               .logits_mib = 512, /* larger products, and the memory for them */
                                .attention = methods,
                                .n_attention = CUDA_ATTENTIONS,
                                .attention_lacks = cudnn_lacks,

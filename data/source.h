@@ -33,8 +33,8 @@ typedef struct {
     int64_t (*bad)(source *, char *why, size_t size);          /* ? see source_bad */
     int64_t (*warned)(source *, char *why, size_t size);       /* ? see source_warned */
     int64_t (*unused)(const source *, char *why, size_t size); /* ? see source_unused */
-    /* ? Of one whose samples are rows of packed documents (data/packing.h): the same as read, with where
-     * each token's document begins, and the number of targets that are learned. */
+    /* ? Of one whose samples are rows of packed documents (data/packing.h): the same as read, with
+     * where each token's document begins, and the number of targets that are learned. */
     error *(*read_packed)(source *, int64_t first, int64_t count, void *inputs, void *targets,
                           int32_t *starts);
     int64_t (*learned)(const source *, int64_t first, int64_t count);
@@ -58,8 +58,8 @@ static inline error *source_read(source *s, int64_t first, int64_t count, void *
     return s->ops->read(s, first, count, inputs, targets);
 }
 
-/* The same with where each token's document begins, for any source of rows of `length` tokens: one that is not
- * packed has one document a row.  Targets that are not learned are -1. */
+/* The same with where each token's document begins, for any source of rows of `length` tokens: one
+ * that is not packed has one document a row.  Targets that are not learned are -1. */
 static inline error *source_read_packed(source *s, int64_t first, int64_t count, void *inputs,
                                         void *targets, int32_t *starts, int64_t length)
 {

@@ -8,8 +8,8 @@
  *      |                              |       |
  *    norm2 -> up -> act ----------> down -> (+) = out          norm2 pre act
  *
- * That is the sequential form.  In the parallel ones both branches read x, each through a norm of its
- * own or both through norm1:
+ * That is the sequential form.  In the parallel ones both branches read x, each through a norm of
+ * its own or both through norm1:
  *
  *      x --> norm1 -> qkv -> attention -> project -> (+ x) = mid
  *      x --> norm2 -> up -> act ----------> down -> (+ mid) = out
@@ -22,9 +22,9 @@
  * Each step gives back what it has read last, so that the next gradient can lie there; only then is
  * a weight done, so that its update (under release) finds that room, too.
  *
- * Of what is kept, forward leaves out what no gradient needs that is wanted (params/params.h), and what
- * is to be made again (recompute.h).  Forward is written as pieces that make one tensor each; backward
- * calls the same pieces for what is not there.
+ * Of what is kept, forward leaves out what no gradient needs that is wanted (params/params.h), and
+ * what is to be made again (recompute.h).  Forward is written as pieces that make one tensor each;
+ * backward calls the same pieces for what is not there.
  */
 #ifndef REGRAD_BLOCK_H
 #define REGRAD_BLOCK_H
@@ -92,8 +92,8 @@ void block_backward(run *r, const model_config *c, const training_policy *how, i
 
 /* ---- all of a model's blocks, one on the other (block_stack.c) ---- */
 
-/* x (B,T,C), which is theirs from now on, through all blocks; the last one's output.  noise: ? (2L,B),
- * what each branch is multiplied by. */
+/* x (B,T,C), which is theirs from now on, through all blocks; the last one's output.  noise: ?
+ * (2L,B), what each branch is multiplied by. */
 tensor blocks_forward(run *r, const model_config *c, const training_policy *how,
                       const block_ids *ids, tensor x, tensor noise, block_purpose why,
                       block_state *s);

@@ -5,8 +5,8 @@
  * (presets.c), and sizes given on the command line override a preset's.
  *
  * Whatever must know all fields reads them from one table (MODEL_FIELDS below): limits, config.json
- * (model/hf/), what a resumed run may not change (run/), `--plan --json`.  A new option of the block is
- * a member, its row in the table, and the place that uses it.
+ * (model/hf/), what a resumed run may not change (run/), `--plan --json`.  A new option of the
+ * block is a member, its row in the table, and the place that uses it.
  */
 #ifndef REGRAD_MODEL_CONFIG_H
 #define REGRAD_MODEL_CONFIG_H
@@ -83,8 +83,9 @@ typedef struct {
     /* images: 0 for text */
     int64_t image_height, image_width, channels, patch; /* pixels; patches are square */
     bool mean_pool; /* the classifier sees the mean of all positions, not a class token */
-    /* a convolutional network (model/convnext.c): blocks in each stage; 0: a transformer.  The first
-     * stage has `width` channels, each further one twice as many, on a quarter of the pixels */
+    /* a convolutional network (model/convnext.c): blocks in each stage; 0: a
+     * transformer.  The first stage has `width` channels, each further one twice as
+     * many, on a quarter of the pixels */
     int64_t stage[CONV_STAGES];
 } model_config;
 
@@ -99,8 +100,8 @@ typedef enum {
     FIELD_BIASES   /* biases, one bit each, in their order */
 } field_type;
 
-/* One row for each member but name and names; when several fields of two models differ, the first is
- * the one that is reported.
+/* One row for each member but name and names; when several fields of two models differ, the first
+ * is the one that is reported.
  *
  *   id, type      the name in checkpoints and in JSON
  *   member        of model_config
@@ -182,8 +183,8 @@ extern const model_field model_fields[MODEL_FIELD_COUNT];
 double config_value(const model_config *c, const model_field *field);
 /* The first field in which they differ, or NULL. */
 const model_field *config_difference(const model_config *a, const model_config *b);
-/* All fields by name, as numbers; and what those mean that older checkpoints lack.  cJSON_Delete it;
- * NULL: out of memory. */
+/* All fields by name, as numbers; and what those mean that older checkpoints lack.  cJSON_Delete
+ * it; NULL: out of memory. */
 cJSON *config_json(const model_config *c);
 /* The other way: fields that the object has; user errors name `path` and the field. */
 error *config_from_json(const char *path, const cJSON *json, model_config *c) NODISCARD;
@@ -209,9 +210,9 @@ char *preset_names(const preset_list *list);
 model_config gpt_config(const char *name, int64_t layers, int64_t heads, int64_t width,
                         int64_t context, int64_t vocab);
 
-/* A ViT's options over what is given in c: sizes (inner 0: four times the width); norm, activation and
- * biases (norm_eps 0: the paper's).  Everything derived is filled in.  User error when patches do not cover
- * the image. */
+/* A ViT's options over what is given in c: sizes (inner 0: four times the width); norm, activation
+ * and biases (norm_eps 0: the paper's).  Everything derived is filled in.  User error when patches
+ * do not cover the image. */
 error *vit_config(model_config *c) NODISCARD;
 /* The same of a convolutional network: over sizes, stages and classes. */
 error *convnext_config(model_config *c) NODISCARD;
@@ -225,9 +226,9 @@ model_config config_resized(const model_config *from, const model_config *sizes)
 /* How many parameters its matrices have. */
 double config_parameters(const model_config *c);
 
-/* Rows of logits that the classifier holds at a time for a batch of `rows`: at most so many MiB, and no
- * more than 1024 rows for each 32 of them, as more make its products no faster; in equal chunks.  *ld is
- * a row's length with padding. */
+/* Rows of logits that the classifier holds at a time for a batch of `rows`: at most so many MiB,
+ * and no more than 1024 rows for each 32 of them, as more make its products no faster; in equal
+ * chunks.  *ld is a row's length with padding. */
 int64_t classifier_rows(const model_config *c, int64_t most_mib, int64_t rows, dtype type,
                         int64_t *ld);
 

@@ -4,11 +4,11 @@
  *     backward   dW = dout' x      h = s x A'     g = s dout B      dB = dout' h     dA = g' x
  *                dx = dout W + g A
  *
- * With run.dropout an adapter reads another x, of which elements are left out at random; in backward they are left
- * out again.
+ * With run.dropout an adapter reads another x, of which elements are left out at random; in
+ * backward they are left out again.
  *
- * h is not kept but made again from x: it costs r columns where the layer has hundreds.  Backward is in
- * three parts, so that the memory of x and dout can be given back between them:
+ * h is not kept but made again from x: it costs r columns where the layer has hundreds.  Backward
+ * is in three parts, so that the memory of x and dout can be given back between them:
  *
  *     linear_begin_grad    the gradients of what the layer has; reads x for the last time
  *     linear_input_grad    dx; only if a gradient is wanted below
@@ -55,7 +55,8 @@ void done_if_any(run *r, int id);
 grad begin_if_any(run *r, int id);
 void finish_if_any(run *r, int id);
 
-/* Has it an adapter?  Then its activation is an operation of its own: act must be ACT_NONE below. */
+/* Has it an adapter?  Then its activation is an operation of its own: act
+ * must be ACT_NONE below. */
 bool linear_adapted(weight_ids ids);
 
 /* Whether a gradient is wanted that is made of its input; of the layer or of anything below. */

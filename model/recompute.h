@@ -9,8 +9,8 @@
  *   sqrt        ... and of a range of n blocks all inputs  + its forward once more, from the last
  *               but every ceil(sqrt(n))-th                   input that there is
  *
- * A level is given for all layers or for ranges of them.  Recomputing runs the same operations on the
- * same values, so all levels give the same bits.
+ * A level is given for all layers or for ranges of them.  Recomputing runs the same operations on
+ * the same values, so all levels give the same bits.
  */
 #ifndef REGRAD_MODEL_RECOMPUTE_H
 #define REGRAD_MODEL_RECOMPUTE_H

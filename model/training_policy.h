@@ -1,5 +1,5 @@
-/* training_policy.h - how a model is trained: what may differ from run to run of the same model, and is
- * no part of its files.
+/* training_policy.h - how a model is trained: what may differ from run to run of the same model,
+ * and is no part of its files.
  */
 #ifndef REGRAD_MODEL_TRAINING_POLICY_H
 #define REGRAD_MODEL_TRAINING_POLICY_H
@@ -22,8 +22,8 @@ typedef struct {
     double drop_path; /* how often the last block's branches are left out; the first's: never */
 } training_policy;
 
-/* What fits into a CPU's cache; a GPU wants larger products, and has the memory. */
-enum { DEFAULT_LOGITS_MIB = 32, GPU_LOGITS_MIB = 512 };
+/* What fits into a CPU's cache; a device may want more (device_kind.logits_mib). */
+enum { DEFAULT_LOGITS_MIB = 32 };
 
 /* Everything kept, our own attention, no branch left out. */
 extern const training_policy plain_training;

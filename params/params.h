@@ -24,7 +24,8 @@
  * is hidden by the hooks (param_backing below); models do not know that either.
  *
  * The contract for models: rows come in the order of the forward pass; in backward, every use of a
- * weight is open or over when its last writer is done; a use after its update is reported as an internal error.
+ * weight has begun by the time the last writer of its gradient is done; a use after the weight's
+ * update is reported as an internal error.
  */
 #ifndef REGRAD_PARAMS_H
 #define REGRAD_PARAMS_H
@@ -61,8 +62,8 @@ typedef struct {
                            * a name like "{q,k,v}_proj" files have a tensor for each */
     int64_t file_groups;  /* ? files have row group by group: part_rows[i] / file_groups rows of
                            * each part in turn */
-    /* Of an adapter's A and B (model/lora.h): what their product is multiplied by; else 0.  B's part_rows
-     * are columns. */
+    /* Of an adapter's A and B (model/lora.h): what their product is multiplied by; else 0.  B's
+     * part_rows are columns. */
     double adapter_scale;
 } param_spec;
 
@@ -99,8 +100,9 @@ typedef struct {
     void *own;
     bool collects;  /* gradients are kept as `collected`; else as they are, and collected once */
     int64_t bucket; /* bytes of gradients that are collected together; 0: each at once */
-    /* ? Index of the row that stores the non-zeros of all pooled matrices (params/sparse_backing.h), which
-     * own nothing themselves; other rows are as without a backing.  0: none. */
+    /* ? Index of the row that stores the non-zeros of all pooled matrices
+     * (params/sparse_backing.h), which own nothing themselves; other rows are as
+     * without a backing.  0: none. */
     int pool;
     void (*expand)(void *own, run *r, int id); /* ? NULL: values are kept whole */
     void (*collect)(void *own, run *r, const int *ids, int n);
@@ -119,15 +121,16 @@ typedef struct {
     int first;                /* trainable row of the table, n if there is none; see grads_below */
     bool training;            /* hooks of gradients are alive */
     int micro, micro_batches; /* of the step under way */
-    /* release, fold: these parameters' gradients are complete, those of the whole step or of a part */
+    /* release, fold: these parameters' gradients are complete, those of the
+     * whole step or of a part */
     void (*complete)(void *context, const int *ids, int n, fold_part part);
-    /* release: a vector's gradient waits for the next matrix's, so that one operation takes both (on a
-     * GPU a launch costs more than a vector) */
+    /* release: a vector's gradient waits for the next matrix's, so that one operation takes both
+     * (on a GPU a launch costs more than a vector) */
     bool together;
     void *context;
     const param_backing *backing; /* NULL: all lies here, whole */
-    /* gradients on their way to being collected: waiting, and under way; without backing, those that
-     * wait for a matrix's */
+    /* gradients on their way to being collected: waiting, and under way; without backing, those
+     * that wait for a matrix's */
     int *queue; /* (2 n): waiting[], then under_way[] */
     int waiting, under_way;
     int64_t waiting_bytes;
@@ -169,7 +172,8 @@ bool param_name_part(const char *name, int k, char *out, size_t size);
 
 /* Before params_place: matrices of the blocks that are not trained lie in that form. */
 void params_encode(params *p, code_form form);
-/* A coded row's value is there from begin on, to be filled; end makes codes of it.  Other rows: their value. */
+/* A coded row's value is there from begin on, to be filled; end makes codes of it.
+ * Other rows: their value. */
 tensor param_fill_begin(run *r, int id);
 void param_fill_end(run *r, int id);
 
@@ -186,8 +190,8 @@ error *param_initialize(const params *p, device *dev, uint64_t seed, int id) NOD
 error *params_adopt(params *p, device *dev) NODISCARD;
 error *param_adopt(const params *p, device *dev, int id) NODISCARD;
 
-/* Where values and gradients are kept, if not each in one block of its own; before params_place.  The
- * backing must outlive the table. */
+/* Where values and gradients are kept, if not each in one block of its own; before params_place.
+ * The backing must outlive the table. */
 void params_back(params *p, const param_backing *backing);
 
 /* A training step: begin, micro-batches 0, 1, ..., then (under own and overlay) the optimizer reads
@@ -202,8 +206,8 @@ void params_end_step(run *r);
 tensor param_own_value(const params *p, int id);
 tensor param_own_gradient(const params *p, int id);
 shape param_own_shape(const params *p, int id);
-/* What is kept here of a value's elements [first, first + n), outside of its uses; *skipped: how many
- * of them come before that. */
+/* What is kept here of a value's elements [first, first + n), outside of its uses; *skipped: how
+ * many of them come before that. */
 tensor param_part(const param *row, int64_t first, int64_t n, int64_t *skipped);
 /* Does each rank update a part, not all? */
 bool params_divided(const params *p);
@@ -211,9 +215,9 @@ bool params_divided(const params *p);
 bool param_is_pool(const params *p, int id);
 bool param_in_pool(const params *p, int id);
 
-/* Whether parameter id wants its gradient, and whether any before it does.  The table's order is that
- * of the forward pass; so in backward a layer passes a gradient on only if there is one below, and
- * forward keeps only what that needs.  No id (-1) wants nothing. */
+/* Whether parameter id wants its gradient, and whether any before it does.  The table's order is
+ * that of the forward pass; so in backward a layer passes a gradient on only if there is one below,
+ * and forward keeps only what that needs.  No id (-1) wants nothing. */
 bool grad_wanted(const run *r, int id);
 bool grads_below(const run *r, int id);
 

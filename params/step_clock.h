@@ -12,8 +12,8 @@
  *
  * Operations on the CPU are over when they return, so the clock on the wall is the time of a phase.
  * A device that runs asynchronously (async) is to record an event at each phase_enter
- * instead, and to add the differences when the step is over; nothing else has to change.  Until then
- * the trainer says NAN of its phases, which the log writes as null.
+ * instead, and to add the differences when the step is over; nothing else has to change.  Until
+ * then the trainer says NAN of its phases, which the log writes as null.
  */
 #ifndef REGRAD_STEP_CLOCK_H
 #define REGRAD_STEP_CLOCK_H

@@ -94,15 +94,17 @@ static void consider(search *s, const candidate *c)
     }
 }
 
-/* One setting; on a GPU with fewer logits at a time, too, unless their number was given. */
+/* One setting; where the device wants many logits at a time with fewer, too, unless their number was
+ * given. */
 static error *search_logits(search *s, int64_t given)
 {
-    static const int64_t smaller[] = {GPU_LOGITS_MIB / 4, DEFAULT_LOGITS_MIB};
     candidate *c = &s->now;
+    int64_t wanted = device_kind_at(c->o.device)->logits_mib;
+    const int64_t smaller[] = {wanted / 4, DEFAULT_LOGITS_MIB};
     c->o.training.logits_mib = given;
     TRY(plan_candidate(s, c));
     consider(s, c);
-    for (int i = 0; i < 2 && c->o.device == DEVICE_CUDA && !given; i++) {
+    for (int i = 0; i < 2 && wanted && !given; i++) {
         size_t before = c->peak;
         c->o.training.logits_mib = smaller[i];
         TRY(plan_candidate(s, c));

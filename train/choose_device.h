@@ -1,7 +1,7 @@
 /* choose_device.h - where a program runs: the device that --device names.
  *
- * The kinds of devices there are stand in one list, in choose_device.c; what can be asked of each is
- * in core/device_kind.h.
+ * The kinds of devices there are stand in one list, in choose_device.c; what can be asked of each
+ * is in core/device_kind.h.
  */
 #ifndef REGRAD_TRAIN_CHOOSE_DEVICE_H
 #define REGRAD_TRAIN_CHOOSE_DEVICE_H

@@ -445,6 +445,48 @@ static void record_fill(trainer *t)
 
 /* ---- from plan to end ---- */
 
+/* All parts, each placed and used over the null device. */
+static error *assemble(trainer *t)
+{
+    const options *o = t->o;
+    const device_kind *kind = device_kind_at(o->device);
+    training_policy how = o->training;
+    if (!how.logits_mib) how.logits_mib = kind->logits_mib ? kind->logits_mib : DEFAULT_LOGITS_MIB;
+    t->null.kind = kind;
+    t->params.together = kind->costly_launch;
+    TRY(arena_create(&block_kinds, &t->arena));
+    arena_attach(t->arena, &t->null);
+    t->r = (run){.dev = &t->null,
+                 .arena = t->arena,
+                 .params = &t->params,
+                 .stream = STREAM_COMPUTE,
+                 .phases = &t->phases,
+                 .comm = o->comm};
+    TRY(t->kind->create(&o->model, &how, &t->params, &t->model));
+    TRY(options_refuse(o));
+    TRY(tuning_check(o, &t->params));
+    TRY(freeze_apply(o, &t->params));
+    params_encode(&t->params, o->base_form);
+    if (o->sparsity > 0) TRY(sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse));
+    TRY(optimizer_create(&o->optim, &t->r, &t->optimizer));
+    if (comm_size(o->comm) > 1)
+        TRY(zero_open(&t->r, (int)o->zero, t->optimizer->info->sees != BY_ELEMENT, o->bucket << 20,
+                      &t->zero));
+    return samples(t) ? decoder_open(t->kind, &t->r, t->model, o->seq, &t->decoder) : NULL;
+}
+
+static error *record(trainer *t)
+{
+    place(t);
+    train_program(t, NULL, 1, false);
+    if (t->o->eval_every > 0) eval_program(t, NULL);
+    if (samples(t)) decoder_record(&t->decoder);
+    if (predicts(t)) predict_program(t, NULL, 0);
+    record_gathers(t);
+    if (t->params.form != CODES_NONE) record_fill(t);
+    return t->sparse ? record_sparse(t) : NULL;
+}
+
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
 {
     trainer *t = NULL;
@@ -452,51 +494,16 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     t->o = o;
     t->kind = kind;
     t->null = device_counting(&t->counted);
-    t->null.kind = device_kind_at(o->device);
     t->params.type = o->type;
     t->params.master = o->master;
-    t->params.together = o->device == DEVICE_CUDA;
-    error *e = arena_create(&block_kinds, &t->arena);
-    if (!e) {
-        arena_attach(t->arena, &t->null);
-        t->r = (run){.dev = &t->null,
-                     .arena = t->arena,
-                     .params = &t->params,
-                     .stream = STREAM_COMPUTE,
-                     .phases = &t->phases,
-                     .comm = o->comm};
-        training_policy how = o->training;
-        if (!how.logits_mib)
-            how.logits_mib = o->device == DEVICE_CUDA ? GPU_LOGITS_MIB : DEFAULT_LOGITS_MIB;
-        e = kind->create(&o->model, &how, &t->params, &t->model);
-    }
-    if (!e) e = options_refuse(o);
-    if (!e) e = tuning_check(o, &t->params);
-    if (!e) e = freeze_apply(o, &t->params);
-    if (!e) params_encode(&t->params, o->base_form);
-    if (!e && o->sparsity > 0) e = sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse);
-    if (!e) e = optimizer_create(&o->optim, &t->r, &t->optimizer);
-    if (!e && comm_size(o->comm) > 1)
-        e = zero_open(&t->r, (int)o->zero, t->optimizer->info->sees != BY_ELEMENT, o->bucket << 20,
-                      &t->zero);
-    if (!e && samples(t)) e = decoder_open(kind, &t->r, t->model, o->seq, &t->decoder);
-    if (!e) {
-        place(t);
-        train_program(t, NULL, 1, false);
-        if (o->eval_every > 0) eval_program(t, NULL);
-        if (samples(t)) decoder_record(&t->decoder);
-        if (predicts(t)) predict_program(t, NULL, 0);
-        record_gathers(t);
-        if (t->params.form != CODES_NONE) record_fill(t);
-        if (t->sparse) e = record_sparse(t);
-    }
+    error *e = assemble(t);
+    if (!e) e = record(t);
     if (!e) e = arena_plan(t->arena);
-    if (e) {
+    if (e)
         trainer_destroy(t);
-        return e;
-    }
-    *out = t;
-    return NULL;
+    else
+        *out = t;
+    return e;
 }
 
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
