@@ -24,6 +24,7 @@
 #include "train/freeze.h"
 #include "train/task.h"
 #include "train/tuning.h"
+#include "train/who.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -95,6 +96,7 @@ static error *train_on(trainer *t, device *dev)
            !op_has_graphs(dev)   ? ""
            : t->o->no_cuda_graph ? "; operations are launched one by one"
                                  : "; the step is one CUDA graph");
+    TRY(ranks_tell(t, dev));
     tell_trained(t);
     int method = t->o->training.attention;
     if (method != ATTENTION_OWN)

@@ -199,6 +199,19 @@ for k in 1 3; do
     done
 done
 
+# ---- who is where ----
+
+# told DIR STAGE SHARED: three ranks, each with its line, whose parts of the parameters are all of them (SHARED: together)
+told() {
+    grep -q "^ranks: 3 by MPI, --zero $2: " "$1.txt" &&
+        sed -n 's/^  rank [012] on .*: cpu, 1 thread.*; updates \([0-9]*\) of '$N' parameters$/\1/p' "$1.txt" |
+        awk -v n=$N -v shared="${3:-}" '{ sum += $1; if (!shared && $1 != n) exit 1 } END { exit !(NR == 3 && sum == n * (shared ? 1 : 3)) }'
+}
+for z in 0 1 2 3; do
+    told again.$z $z "$([ $z = 0 ] || echo 1)" && ok "who is where at stage $z" ||
+        not_ok "who is where at stage $z: $(grep -A 3 '^ranks:' again.$z.txt | tr '\n' ' ')"
+done
+
 # ---- plans: of N ranks without N processes ----
 
 # shellcheck disable=SC2086

@@ -180,6 +180,8 @@ endless='--eval-every 0 --schedule constant --checkpoint-every 10'
 if command -v mpirun >/dev/null && grep -q MPI_Init "$root/build/release/train_gpt"; then
     mpi_one one --steps 4 --zero 2 --checkpoint-every 2 || { not_ok "MPI: one host: $(tail -n 1 one.txt)"; exit 1; }
     arrives 'MPI: two hosts are as good as one' mpi_two one --steps 4 --zero 2
+    grep -q '^  rank 0 on alpha: cpu, 1 thread' two.txt && grep -q '^  rank 1 on beta: cpu, 1 thread' two.txt &&
+        ok 'MPI: who is where' || not_ok "MPI: who is where: $(grep -A 2 '^ranks:' two.txt | tr '\n' ' ')"
     wire 'loss 5'
     arrives 'MPI: a wire that loses 5 %' mpi_two one --steps 4 --zero 3
     mpi_one short --steps 1 --eval-every 0
@@ -238,6 +240,8 @@ if [ -x "$san" ] && grep -q 'emulated NCCL' "$san"; then
     met_one met --steps 3 || not_ok "GPUs: one host: $(tail -n 1 met.txt)"
     wire 'delay 50' 'loss 5'
     arrives 'RANK, MASTER_ADDR: a wire of 50 ms that loses 5 %' met_two met --steps 3
+    grep -q '^  rank 1 on beta: cuda, emulated GPU, 1.0 GiB, its GPU 0; updates' two.txt && ok 'RANK, MASTER_ADDR: who is where' ||
+        not_ok "RANK, MASTER_ADDR: who is where: $(grep -A 2 '^ranks:' two.txt | tr '\n' ' ')"
     if [ "${LONG:-0}" = 1 ]; then
         # the wire carries their agreements alone, and NCCL is the emulator's: steps go on until TCP misses the other
         # host, after 20 seconds
