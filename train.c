@@ -121,6 +121,19 @@ static error *ask_device(device *dev, size_t *bytes, machine_rates *rates)
     return NULL;
 }
 
+/* Of --memory auto: which limit it took, and who has what of it; on a GPU the host's is beside the device's. */
+static void tell_limit(const device *dev, size_t bytes)
+{
+    const double mib = 1048576.0;
+    memory_room room = memory_room_now();
+    bool apart = dev->async;
+    if (apart) printf("device memory: %.1f MiB are free\n", (double)bytes / mib);
+    if (room.left)
+        printf("%s memory: %.1f MiB are free: %s has %.1f MiB, of which %.1f are taken\n",
+               apart ? "host" : "the process's", (double)room.left / mib, room.by,
+               (double)room.limit / mib, (double)room.used / mib);
+}
+
 /* What the task's data takes beside the plan, and what a process does. */
 static error *beside_plan(const options *o, size_t *bytes)
 {
@@ -152,6 +165,7 @@ static error *fit(options *o, device *dev)
     if (!bytes || !(rates.gflops > 0) || !(rates.gbs > 0)) {
         if (!dev) TRY(device_open(o->device, (int)o->threads, stdout, &own));
         error *e = ask_device(dev ? dev : &own, &bytes, &rates);
+        if (!e && !o->sizes[0] && !o->json) tell_limit(dev ? dev : &own, bytes);
         if (!dev) device_close(&own);
         TRY(e);
         if (!o->sizes[0]) bytes = bytes > overhead ? bytes - overhead : 1;

@@ -40,10 +40,11 @@ size_t peak_resident_bytes(void)
     return number_in("/proc/self/status", "VmHWM:", &kib) ? kib * 1024 : resident_bytes();
 }
 
-static void at_most(size_t *left, size_t limit, size_t used)
+static void at_most(memory_room *room, const char *by, size_t limit, size_t used)
 {
     size_t now = limit > used ? limit - used : 1; /* 0 would be: unknown */
-    if (!*left || now < *left) *left = now;
+    if (!room->left || now < room->left)
+        *room = (memory_room){.left = now, .limit = limit, .used = used, .by = by};
 }
 
 /* Where control groups are mounted, and what their files are called. */
@@ -56,7 +57,7 @@ static const group_files version_1 = {"/sys/fs/cgroup/memory", "memory.limit_in_
                          version_2 = {"/sys/fs/cgroup", "memory.max", "memory.current", "file "};
 
 /* The limit of one group. */
-static void add_group(const group_files *v, const char *group, size_t *left)
+static void add_group(const group_files *v, const char *group, memory_room *room)
 {
     char path[PATH_MAX + 300];
     size_t limit, used, pages = 0;
@@ -66,20 +67,20 @@ static void add_group(const group_files *v, const char *group, size_t *left)
     if (!number_in(path, "", &used)) return;
     snprintf(path, sizeof path, "%s%s/memory.stat", v->root, group);
     if (!number_in(path, v->pages, &pages) || pages > used) pages = 0;
-    at_most(left, limit, used - pages);
+    at_most(room, "its control group", limit, used - pages);
 }
 
 /* Those of a group and of all above it; in a container the path is the host's, and only the root is
  * there. */
-static void add_cgroups(const group_files *v, char *group, size_t *left)
+static void add_cgroups(const group_files *v, char *group, memory_room *room)
 {
     group[strcspn(group, "\n")] = 0;
     for (char *slash; (slash = strrchr(group, '/')); *slash = 0)
-        add_group(v, group, left);
-    add_group(v, "", left);
+        add_group(v, group, room);
+    add_group(v, "", room);
 }
 
-static void add_control_groups(size_t *left)
+static void add_control_groups(memory_room *room)
 {
     char line[PATH_MAX];
     FILE *f = fopen("/proc/self/cgroup", "r");
@@ -88,25 +89,34 @@ static void add_control_groups(size_t *left)
         char *names = strchr(line, ':'), *group = names ? strchr(names + 1, ':') : NULL;
         if (!group) continue;
         *group++ = 0;
-        if (!names[1]) add_cgroups(&version_2, group, left);
-        if (!strcmp(names + 1, "memory")) add_cgroups(&version_1, group, left);
+        if (!names[1]) add_cgroups(&version_2, group, room);
+        if (!strcmp(names + 1, "memory")) add_cgroups(&version_1, group, room);
     }
     fclose(f);
 }
 
-size_t memory_left(void)
+memory_room memory_room_now(void)
 {
-    size_t left = 0, kib, swap = 0;
+    memory_room room = {.by = ""};
+    size_t free_kib, kib, all = 0, swap = 0, swapped = 0;
     struct rlimit space;
-    if (number_in("/proc/meminfo", "MemAvailable:", &kib)) {
+    if (number_in("/proc/meminfo", "MemAvailable:", &free_kib)) {
+        number_in("/proc/meminfo", "MemTotal:", &all);
+        number_in("/proc/meminfo", "SwapTotal:", &swapped);
         number_in("/proc/meminfo", "SwapFree:", &swap);
-        left = (kib + swap) * 1024;
+        size_t left = free_kib + swap, limit = all + swapped > left ? all + swapped : left;
+        at_most(&room, "the machine", limit * 1024, (limit - left) * 1024);
     }
     if (!getrlimit(RLIMIT_AS, &space) && space.rlim_cur != RLIM_INFINITY &&
         number_in("/proc/self/status", "VmSize:", &kib))
-        at_most(&left, space.rlim_cur, kib * 1024);
-    add_control_groups(&left);
-    return left;
+        at_most(&room, "ulimit -v", space.rlim_cur, kib * 1024);
+    add_control_groups(&room);
+    return room;
+}
+
+size_t memory_left(void)
+{
+    return memory_room_now().left;
 }
 
 size_t process_overhead(int threads)

@@ -13,7 +13,14 @@
 size_t resident_bytes(void);
 size_t peak_resident_bytes(void);
 
-/* Bytes that this process may take besides what it has; 0 if nothing says so. */
+/* The nearest of these limits. */
+typedef struct {
+    size_t left; /* bytes that this process may take besides what it has; 0 if nothing says so */
+    size_t limit,
+        used; /* left = limit - used; used: by this process, its group, or all of the machine's */
+    const char *by; /* "the machine", "ulimit -v", "its control group"; "" if nothing says so */
+} memory_room;
+memory_room memory_room_now(void);
 size_t memory_left(void);
 
 /* Bytes that one of the programs takes beside its plan: code, libraries, stacks of threads. */

@@ -524,6 +524,11 @@ edge_memory() {
     check "ulimit -v: refused before it is taken, with a way out" grep -qE '^train_gpt: the plan needs .* MiB are free' err
     (ulimit -v 700000; "$programs/train_gpt" --plan --model gpt-mini --device cpu --threads 1 --memory auto --product-rate 100 --stream-rate 10 >out 2>err)
     check "--memory auto knows ulimit -v" grep -qE '^memory: [1-6][0-9]{2}\.' out
+    check "--memory auto says that it is ulimit -v" grep -qE "^the process's memory: [1-6][0-9]{2}\..* are free: ulimit -v has 683\.6 MiB, of which [0-9.]+ are taken$" out
+    (ulimit -v unlimited; "$programs/train_gpt" --plan --model gpt-mini --device cpu --threads 1 --memory auto --product-rate 100 --stream-rate 10 >out 2>err)
+    check "--memory auto says what the machine has, or its group" grep -qE "^the process's memory: .* are free: (the machine|its control group) has [0-9.]+ MiB, of which [0-9.]+ are taken$" out
+    "$programs/train_gpt" --plan --model gpt-mini --device cpu --threads 1 --memory 1G --product-rate 100 --stream-rate 10 >out 2>err
+    check "a size that is given is no limit that was found" [ "$(grep -c 'are free' out)" = 0 ]
     (ulimit -v 100000; timeout 60 "$programs/tokenize" -o small "$root"/README.md >out 2>err)
     check "ulimit -v: what multiplies nothing needs little" [ $? -eq 0 ]
     rm -rf run
@@ -538,6 +543,7 @@ edge_memory() {
         # 300 - (100 - 60): the same as when that was said, of which what the process takes is left out
         "$programs/train_gpt" --plan --model gpt-mini --device cpu --threads 1 --memory 260M --product-rate 100 --stream-rate 10 >out 2>err
         check "control group of version 2: --memory auto" cmp -s <(grep '^memory: ' out) <(grep '^memory: ' out.300)
+        check "control group of version 2: is named" grep -q "^the process's memory: 260.0 MiB are free: its control group has 300.0 MiB, of which 40.0 are taken" out.300
         check "control group of version 2 without a limit" [ "$(grep -cE '^memory: 2?[0-9]{2}\.' out.max)" = 0 -a -s out.max ]
     else
         skip "control group of version 2" "no name spaces, or no group of that version"
