@@ -43,6 +43,7 @@ not_ok() {
 
 "${CC:-cc}" -std=c17 -D_GNU_SOURCE -O1 -o "$dir/wire" test/hosts/wire.c || { echo 'not ok two hosts: the wire does not compile'; exit 1; }
 cd "$dir" || exit 1
+export TMPDIR=$dir # of the session of Open MPI: not that of another user of the same name
 declare -A host
 # on HOST COMMAND...
 on() {
