@@ -29,6 +29,7 @@ fi
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_base_warn_component_unused=0
+export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe # as Open MPI 5 has it
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
@@ -99,8 +100,9 @@ mpi_one() {
 mpi_two() {
     local name=$1
     shift
-    on alpha timeout 100 mpirun -np 2 --hostfile hosts --map-by node --mca plm_rsh_agent "$dir/agent" --mca btl tcp,self \
-        --mca btl_tcp_if_include eth0 --mca oob_tcp_if_include eth0 \
+    env OMPI_MCA_plm_rsh_agent="$dir/agent" OMPI_MCA_btl=tcp,self OMPI_MCA_btl_tcp_if_include=eth0 OMPI_MCA_oob_tcp_if_include=eth0 \
+        PRTE_MCA_plm_ssh_agent="$dir/agent" PRTE_MCA_prte_if_include=eth0 \
+        nsenter -t "${host[alpha]}" -n -u -- timeout 100 mpirun -np 2 --hostfile hosts --map-by node \
         "$root/build/release/train_gpt" $gpt --device cpu --out "$name" "$@" >"$name.txt" 2>&1
 }
 same() { cmp -s "$1/model.safetensors" "$2/model.safetensors" && cmp -s <(losses "$1") <(losses "$2"); }
