@@ -69,8 +69,8 @@ static void print_all(const trainer *t, const device *dev, const whereabouts *al
 error *ranks_tell(const trainer *t, const device *dev)
 {
     comm *c = t->o->comm;
-    whereabouts mine = here(t, dev), *all;
     if (comm_size(c) == 1) return NULL;
+    whereabouts mine = here(t, dev), *all;
     TRY(alloc_array(&all, (size_t)c->size, sizeof *all));
     error *e = comm_share(c, &mine, all, sizeof mine);
     for (int r = 0; !e && r < c->size; r++) /* words of others */
