@@ -121,7 +121,8 @@ static error *ask_device(device *dev, size_t *bytes, machine_rates *rates)
     return NULL;
 }
 
-/* Of --memory auto: which limit it took, and who has what of it; on a GPU the host's is beside the device's. */
+/* Of --memory auto: which limit it took, and what is taken of it; on a GPU the host's is beside the
+ * device's. */
 static void tell_limit(const device *dev, size_t bytes)
 {
     const double mib = 1048576.0;
