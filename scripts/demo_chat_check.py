@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """demo_chat_check.py DIR NAME - others read what scripts/demo-chat has exported: DIR/NAME-hf and DIR/NAME.gguf.
 
-The numbers in both are compared with no more than Python's standard library.  transformers and llama-cpp-python, each
-if it is there, answer DIR/asked.jsonl; the answers must be those in DIR/NAME.answers.  Status 1 if not.
+The numbers in both are compared with no more than Python's standard library.  transformers, and llama.cpp by
+llama-cpp-python or xllamacpp, each if it is there, answer DIR/asked.jsonl; the answers must be those in DIR/NAME.answers.  Status 1 if not.
 """
 import array
 import importlib.util
@@ -76,11 +76,26 @@ def read_questions():
         return questions, f.read().splitlines()
 
 
+def llama_cpp(chats):
+    from llama_cpp import Llama
+    model = Llama(f'{DIR}/{NAME}.gguf', n_ctx=64, n_threads=2, verbose=False)
+    return [model.create_chat_completion(chat, max_tokens=MOST, temperature=0)['choices'][0]['message']['content'] for chat in chats]
+
+
+def xllamacpp(chats):
+    import xllamacpp
+    how = xllamacpp.CommonParams()
+    how.model.path, how.n_ctx, how.n_parallel, how.cpuparams.n_threads = f'{DIR}/{NAME}.gguf', 64, 1, 1
+    server = xllamacpp.Server(how)
+    asked = [server.handle_chat_completions({'messages': chat, 'temperature': 0, 'max_tokens': MOST}) for chat in chats]
+    return [a['choices'][0]['message']['content'] for a in asked]
+
+
 def main():
     check_numbers()
     questions, answers = read_questions()
     chats = [[{'role': 'user', 'content': q}] for q in questions]
-    have = {m: importlib.util.find_spec(m) for m in ('torch', 'transformers', 'llama_cpp')}
+    have = {m: importlib.util.find_spec(m) for m in ('torch', 'transformers', 'llama_cpp', 'xllamacpp')}
     if have['torch'] and have['transformers']:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -95,14 +110,10 @@ def main():
         report("answers of transformers", got == answers)
     else:
         print(f'{NAME}, answers of transformers: skipped, {sys.executable} does not have it', flush=True)
-    if have['llama_cpp']:
-        from llama_cpp import Llama
-        model = Llama(f'{DIR}/{NAME}.gguf', n_ctx=64, n_threads=2, verbose=False)
-        got = [model.create_chat_completion(chat, max_tokens=MOST, temperature=0)['choices'][0]['message']['content']
-               for chat in chats]
-        report("answers of llama.cpp", got == answers)
+    if have['llama_cpp'] or have['xllamacpp']:
+        report('answers of llama.cpp', (llama_cpp if have['llama_cpp'] else xllamacpp)(chats) == answers)
     else:
-        print(f'{NAME}, answers of llama.cpp: skipped, {sys.executable} does not have llama-cpp-python', flush=True)
+        print(f'{NAME}, answers of llama.cpp: skipped, {sys.executable} has neither llama-cpp-python nor xllamacpp', flush=True)
     sys.exit(bad > 0)
 
 
