@@ -389,7 +389,7 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
     lost() {
         local status job pid
         rm -rf long
-        local_gpus long --steps 1000000 --batch 1 --eval-every 0 --checkpoint-every 40 --watchdog 2 "${@:4}" &
+        local_gpus long --steps 1000000 --batch 1 --eval-every 0 --checkpoint-every 40 --watchdog 5 "${@:4}" &
         job=$!
         for _ in $(seq 300); do
             grep -q '"step":41,' long/log.jsonl 2>/dev/null && break
@@ -405,9 +405,9 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
     }
     lost '--gpus: a rank is killed' KILL 'rank 1 has gone while rank 0 was ' --no-cuda-graph
     grep -q 'rank 1 was ended by signal 9' long.txt && ok '--gpus: what killed it is told' || not_ok '--gpus: what killed it is not told'
-    lost '--gpus: a rank is stopped' STOP 'rank 1 gave no sign for 2 s while rank 0 was ' --no-cuda-graph
-    lost '--gpus: a rank is stopped in a graph' STOP 'rank 1 gave no sign for 2 s while rank 0 was '
-    victim=1 lost '--gpus: rank 0 is stopped in a graph' STOP 'rank 0 gave no sign for 2 s while rank 1 was '
+    lost '--gpus: a rank is stopped' STOP 'rank 1 gave no sign for 5 s while rank 0 was ' --no-cuda-graph
+    lost '--gpus: a rank is stopped in a graph' STOP 'rank 1 gave no sign for 5 s while rank 0 was '
+    victim=1 lost '--gpus: rank 0 is stopped in a graph' STOP 'rank 0 gave no sign for 5 s while rank 1 was '
 else
     echo 'skip emulated GPUs: build/san is not built with the emulator'
 fi
