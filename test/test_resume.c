@@ -322,6 +322,24 @@ static void test_options_are_kept(void **state)
     shell(state, "rm -r whole part some.json");
 }
 
+/* Sets that are mixed go on where they were, each in its own epochs; other weights are other data. */
+static void test_mixture(void **state)
+{
+#define MIXED         MODEL "--batch 6 --checkpoint-every 5 --keep 9 --steps 10 "
+#define WEIGHTS(a, b) "--train-data a_train.bin:" a " --train-data [b-e]_train.bin:" b " "
+    run_finishes(*state, MIXED WEIGHTS("0.6", "0.4") "--out whole");
+    expect_said(state, "60 % of ");
+    shell(state, "cp -r whole part && rm -r part/step_00000010 part/model.safetensors");
+    run_finishes(*state, "--out part --resume auto");
+    runs_same(*state, "whole", "part", 10);
+    shell(state, "rm -r part/step_00000010");
+    refused(state, MIXED WEIGHTS("0.5", "0.5") "--out part --resume auto", "data was",
+            "--train-data");
+    run_finishes(*state, MIXED WEIGHTS("0.5", "0.5") "--out other");
+    shell(state,
+          "! cmp -s whole/model.safetensors other/model.safetensors && rm -r whole part other");
+}
+
 /* --save-best and --stop-after know what was before. */
 static void test_best_is_kept(void **state)
 {
@@ -653,7 +671,7 @@ int main(void)
         TEST(test_full_disk),       TEST(test_vanished_directory),
         TEST(test_two_processes),   TEST(test_stopped_and_resumed),
         TEST(test_second_signal),   TEST(test_options_are_kept),
-        TEST(test_best_is_kept),
+        TEST(test_best_is_kept),    TEST(test_mixture),
     };
     if (!access("/dev/shm", W_OK)) setenv("TMPDIR", "/dev/shm", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
