@@ -73,11 +73,11 @@ static inline bool fits(tensor t, dtype type, int64_t count)
     return !present(t) || (t.type == type && tensor_count(t) == count && tensor_contiguous(t));
 }
 
-/* Rows of `cols` numbers have whole heads of `size`, of which the first + second are normed. */
-static inline bool heads_fit(int64_t cols, int64_t size, int64_t first, int64_t second)
+/* Rows of `cols` numbers have `first` heads of D numbers, `second` of E, and more whole ones of E. */
+static inline bool heads_fit(int64_t cols, int64_t D, int64_t E, int64_t first, int64_t second)
 {
-    return size > 0 && cols % size == 0 && first >= 0 && second >= 0 && first + second > 0 &&
-           first + second <= cols / size;
+    return D > 0 && E > 0 && cols % E == 0 && first >= 0 && second >= 0 && first + second > 0 &&
+           first <= cols / D && second <= (cols - first * D) / E;
 }
 
 /* Has it the bytes that this device works in for an attention? */

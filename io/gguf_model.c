@@ -20,7 +20,7 @@ static const architecture architectures[] = {
     {"mistral", "llama", true, true, false},   {"qwen2", "qwen2", true, false, false},
     {"qwen3", "qwen3", true, false, false},    {"gemma", "gemma", true, false, true},
     {"phi", "phi2", true, false, false},       {"bloom", "bloom", false, false, false},
-    {"falcon", "falcon", false, false, false},
+    {"falcon", "falcon", false, false, false}, {"olmo2", "olmo2", true, false, false},
 };
 
 static error *architecture_of(const model_config *c, const architecture **out)
@@ -32,7 +32,7 @@ static error *architecture_of(const model_config *c, const architecture **out)
     if (*out) return NULL;
     return user_error(
         "--to gguf: models of type %s are not written: gpt2, llama, mistral, qwen2, qwen3, "
-        "gemma, phi, bloom, falcon are; --to hf writes all",
+        "gemma, phi, bloom, falcon, olmo2 are; --to hf writes all",
         type);
 }
 
@@ -162,6 +162,8 @@ static void put_name(writer *w, const param *p, const char *suffix)
                  {c->names->head, "output"},
                  {n->norm1, "attn_norm"},
                  {n->norm2, "ffn_norm"},
+                 {n->post1, "post_attention_norm"},
+                 {n->post2, "post_ffw_norm"},
                  {n->project, "attn_output"},
                  {n->down, "ffn_down"},
                  {{n->q_norm, NULL}, "attn_q_norm"},

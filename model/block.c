@@ -32,9 +32,9 @@ void apply_norm_grad(run *r, const model_config *c, weight_ids ids, tensor dx, b
     done_if_any(r, ids.weight);
 }
 
-bool block_wanted(const run *r, const block_ids *ids)
+bool block_wanted(const run *r, const model_config *c, const block_ids *ids)
 {
-    return grads_through(r, ids->down);
+    return grads_through(r, norms_after(c) ? ids->post2 : ids->down);
 }
 
 /* ---- forward ---- */
@@ -123,6 +123,19 @@ static void add_branch(const pass *p, weight_ids ids, tensor out, tensor x, tens
     if (drops) leave_out(p->r, p->r->dropout.rate, branch_site(p, branch), out, out, residual);
 }
 
+/* out = residual + norm(raw), of which backward may want raw and rstd */
+static void add_normed(const pass *p, weight_ids ids, tensor out, tensor raw, tensor residual,
+                       unsigned what, tensor *rstd, const char *name)
+{
+    int branch = what == RAW2;
+    if (p->hold & what && !present(*rstd)) *rstd = take_stat(p, name);
+    apply_norm(p->r, p->c, ids, out, raw, (tensor){0}, *rstd);
+    if (leaves_out(p->r))
+        leave_out(p->r, p->r->dropout.rate, branch_site(p, branch), out, out, residual);
+    else
+        OP(add, p->r->dev, p->r->stream, .x = out, .y = residual);
+}
+
 /* t has been read: it goes, unless what it is in the set says that it stays. */
 static void let_go(const pass *p, unsigned what, tensor *t)
 {
@@ -164,11 +177,13 @@ static void prepare_heads(const pass *p)
     run *r = p->r;
     block_state *s = p->s;
     int64_t heads = c->heads + c->kv_heads;
+    bool whole = c->qk_norm == QK_NORM_WHOLE;
     if (c->qk_norm) {
         if (p->hold & QKV) s->heads = take_rows(p, heads * c->head_size, "h%d.heads");
         tensor q = use_if_any(r, p->ids->q_norm), k = use_if_any(r, p->ids->k_norm);
         OP(head_norm, r->dev, r->stream, .x = s->qkv, .saved = s->heads, .w1 = q, .w2 = k,
-           .first = c->heads, .second = c->kv_heads, .eps = c->norm_eps);
+           .first = whole ? 1 : c->heads, .second = whole ? 1 : c->kv_heads, .eps = c->norm_eps,
+           .offset = c->norm_plus_one);
         done_if_any(r, p->ids->q_norm);
         done_if_any(r, p->ids->k_norm);
     }
@@ -184,9 +199,10 @@ static void make_qkv(const pass *p)
     block_state *s = p->s;
     tensor none = {0};
     if (present(s->qkv)) return;
-    make_norm1(p);
+    if (norms_before(c)) make_norm1(p);
     s->qkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
-    apply_linear_in(p->r, p->ids->qkv, s->qkv, s->norm1, p->room, none, ACT_NONE, none);
+    apply_linear_in(p->r, p->ids->qkv, s->qkv, norms_before(c) ? s->norm1 : s->x, p->room, none,
+                    ACT_NONE, none);
     if (!one_norm(c)) let_go(p, NORM1, &s->norm1); /* else the MLP reads it, too */
     prepare_heads(p);
 }
@@ -217,14 +233,32 @@ static void make_att(const pass *p)
     let_go(p, QKV, &s->lse);
 }
 
+static void make_raw1(const pass *p)
+{
+    block_state *s = p->s;
+    tensor none = {0};
+    if (present(s->raw1)) return;
+    make_att(p);
+    s->raw1 = take_rows(p, p->c->width, "h%d.raw1");
+    apply_linear_in(p->r, p->ids->project, s->raw1, s->att, p->room, none, ACT_NONE, none);
+    let_go(p, ATT, &s->att);
+}
+
 static void make_mid(const pass *p)
 {
     block_state *s = p->s;
     if (present(s->mid)) return;
-    make_att(p);
-    s->mid = take_rows(p, p->c->width, "h%d.mid");
-    add_branch(p, p->ids->project, s->mid, s->att, s->x, 0);
-    let_go(p, ATT, &s->att);
+    if (norms_after(p->c)) {
+        make_raw1(p);
+        s->mid = take_rows(p, p->c->width, "h%d.mid");
+        add_normed(p, p->ids->post1, s->mid, s->raw1, s->x, RAW1, &s->raw_rstd1, "h%d.raw rstd1");
+        let_go(p, RAW1, &s->raw1);
+    } else {
+        make_att(p);
+        s->mid = take_rows(p, p->c->width, "h%d.mid");
+        add_branch(p, p->ids->project, s->mid, s->att, s->x, 0);
+        let_go(p, ATT, &s->att);
+    }
     if (p->c->residual != RESIDUAL_PARALLEL) let_go(p, X, &s->x); /* else norm2 reads it */
 }
 
@@ -241,8 +275,13 @@ static void make_norm2(const pass *p)
 }
 
 /* What the MLP reads, and in which set it is. */
-static tensor *make_mlp_norm(const pass *p, unsigned *what)
+static tensor *make_mlp_input(const pass *p, unsigned *what)
 {
+    if (!norms_before(p->c)) {
+        *what = MID;
+        make_mid(p);
+        return &p->s->mid;
+    }
     *what = one_norm(p->c) ? NORM1 : NORM2;
     (one_norm(p->c) ? make_norm1 : make_norm2)(p);
     return one_norm(p->c) ? &p->s->norm1 : &p->s->norm2;
@@ -270,28 +309,46 @@ static void make_act(const pass *p)
         activate(p);
         return;
     }
-    tensor *norm = make_mlp_norm(p, &what);
+    tensor *in = make_mlp_input(p, &what);
     if (p->c->gated || linear_adapted(p->ids->up)) {
         s->pre = take_rows(p, (p->c->gated ? 2 : 1) * p->c->inner, "h%d.pre");
-        apply_linear_in(p->r, p->ids->up, s->pre, *norm, p->room, none, ACT_NONE, none);
+        apply_linear_in(p->r, p->ids->up, s->pre, *in, p->room, none, ACT_NONE, none);
         activate(p);
         let_go(p, PRE, &s->pre);
     } else {
         if (p->hold & PRE) s->pre = take_rows(p, p->c->inner, "h%d.pre");
         s->act = take_rows(p, p->c->inner, "h%d.act");
-        apply_linear(p->r, p->ids->up, s->act, *norm, none, p->c->act, s->pre);
+        apply_linear(p->r, p->ids->up, s->act, *in, none, p->c->act, s->pre);
     }
-    let_go(p, what, norm);
+    if (what != MID) let_go(p, what, in); /* the residual stream is read once more */
+}
+
+static void make_raw2(const pass *p)
+{
+    block_state *s = p->s;
+    tensor none = {0};
+    if (present(s->raw2)) return;
+    make_act(p);
+    s->raw2 = take_rows(p, p->c->width, "h%d.raw2");
+    apply_linear_in(p->r, p->ids->down, s->raw2, s->act, p->room, none, ACT_NONE, none);
+    let_go(p, ACT, &s->act);
 }
 
 static void make_out(const pass *p)
 {
     block_state *s = p->s;
     if (p->c->residual != RESIDUAL_SEQUENTIAL) make_mid(p); /* while norm1 is there */
-    make_act(p);
-    s->out = take_rows(p, p->c->width, "h%d.out");
-    add_branch(p, p->ids->down, s->out, s->act, s->mid, 1);
-    let_go(p, ACT, &s->act);
+    if (norms_after(p->c)) {
+        make_raw2(p);
+        s->out = take_rows(p, p->c->width, "h%d.out");
+        add_normed(p, p->ids->post2, s->out, s->raw2, s->mid, RAW2, &s->raw_rstd2, "h%d.raw rstd2");
+        let_go(p, RAW2, &s->raw2);
+    } else {
+        make_act(p);
+        s->out = take_rows(p, p->c->width, "h%d.out");
+        add_branch(p, p->ids->down, s->out, s->act, s->mid, 1);
+        let_go(p, ACT, &s->act);
+    }
     let_go(p, MID, &s->mid);
 }
 
@@ -335,12 +392,45 @@ static tensor begin_branch(const pass *p, tensor d, int branch)
     return of;
 }
 
-static void end_branch(const pass *p, tensor *of, int branch)
+static void end_branch(const pass *p, tensor d, tensor *branch)
 {
-    if (leaves_out(p->r) || present(branch_scale(p->s, branch))) arena_drop(p->r->arena, of);
+    if (branch->data != d.data) arena_drop(p->r->arena, branch);
 }
 
-/* The gradient of what the MLP's norm has put out; absent if none below is wanted. */
+/* The same through the norm behind a branch, whose input raw is there and goes.  Without its rstd the norm
+ * runs once more, where the gradient comes to lie. */
+static tensor begin_normed(const pass *p, weight_ids ids, tensor d, int which, tensor *raw,
+                           tensor *rstd)
+{
+    tensor none = {0}, branch = take_rows(p, tensor_cols(d), "h%d.dbranch");
+    if (!present(*rstd)) {
+        *rstd = take_stat(p, "h%d.raw rstd");
+        apply_norm(p->r, p->c, ids, branch, *raw, none, *rstd);
+    }
+    bool drops = leaves_out(p->r);
+    if (drops) leave_out(p->r, p->r->dropout.rate, branch_site(p, which), branch, d, none);
+    apply_norm_grad(p->r, p->c, ids, branch, false, drops ? branch : d, *raw, none, *rstd);
+    arena_drop(p->r->arena, raw);
+    arena_drop(p->r->arena, rstd);
+    return branch;
+}
+
+static tensor begin_mlp(const pass *p, tensor d)
+{
+    if (!norms_after(p->c)) return begin_branch(p, d, 1);
+    make_raw2(p);
+    return begin_normed(p, p->ids->post2, d, 1, &p->s->raw2, &p->s->raw_rstd2);
+}
+
+static tensor begin_attention(const pass *p, tensor d)
+{
+    if (!norms_after(p->c)) return begin_branch(p, d, 0);
+    make_raw1(p);
+    return begin_normed(p, p->ids->post1, d, 0, &p->s->raw1, &p->s->raw_rstd1);
+}
+
+/* The gradient of what the MLP's norm has put out; absent if none below is wanted, or if there is no norm:
+ * then it is added to d. */
 static tensor mlp_backward(const pass *p, tensor d)
 {
     run *r = p->r;
@@ -348,8 +438,7 @@ static tensor mlp_backward(const pass *p, tensor d)
     const model_config *c = p->c;
     const block_ids *ids = p->ids;
     block_state *s = p->s;
-    tensor branch = begin_branch(p, d, 1), dpre = {0}, dnorm = {0};
-    tensor none = {0};
+    tensor branch = begin_mlp(p, d), dpre = {0}, dnorm = {0}, none = {0};
     bool below = grads_below(r, ids->down.weight);
     if (linear_wants_input(r, ids->down) || (below && !present(s->pre))) make_act(p);
     linear_grads g = linear_begin_grad(r, ids->down, s->act, branch);
@@ -359,7 +448,7 @@ static tensor mlp_backward(const pass *p, tensor d)
         linear_input_grad(r, ids->down, &g, dpre, false, branch, c->gated ? none : s->pre,
                           c->gated ? ACT_NONE : c->act);
     }
-    end_branch(p, &branch, 1);
+    end_branch(p, d, &branch);
     if (below && c->gated) { /* pre becomes its own gradient */
         OP(gate_grad, r->dev, r->stream, .x = s->pre, .dout = dpre, .act = c->act);
         arena_drop(a, &dpre);
@@ -371,13 +460,14 @@ static tensor mlp_backward(const pass *p, tensor d)
     if (!below) return dnorm;
 
     unsigned what = 0;
-    tensor *norm = linear_wants_input(r, ids->up) ? make_mlp_norm(p, &what) : NULL;
-    g = linear_begin_grad(r, ids->up, norm ? *norm : none, dpre);
-    if (norm && what == NORM1) let_go(p, NORM1, norm); /* attention reads it, too */
-    if (norm && what == NORM2) arena_drop(a, norm);
+    tensor *in = linear_wants_input(r, ids->up) ? make_mlp_input(p, &what) : NULL;
+    g = linear_begin_grad(r, ids->up, in ? *in : none, dpre);
+    if (in && what == NORM1) let_go(p, NORM1, in); /* attention reads it, too */
+    if (in && what == NORM2) arena_drop(a, in);
     if (grads_below(r, ids->up.weight)) {
-        dnorm = take_rows(p, c->width, "h%d.dnorm2");
-        linear_input_grad(r, ids->up, &g, dnorm, false, dpre, none, ACT_NONE);
+        bool direct = !norms_before(c);
+        if (!direct) dnorm = take_rows(p, c->width, "h%d.dnorm2");
+        linear_input_grad(r, ids->up, &g, direct ? d : dnorm, direct, dpre, none, ACT_NONE);
     }
     arena_drop(a, &dpre);
     linear_end_grad(r, ids->up, &g);
@@ -391,18 +481,20 @@ static void unprepare_heads(const pass *p, tensor dqkv)
     const model_config *c = p->c;
     const block_ids *ids = p->ids;
     int64_t heads = c->heads + c->kv_heads;
+    bool whole = c->qk_norm == QK_NORM_WHOLE;
     if (is_rotated(p))
         OP(rotary, r->dev, r->stream, .x = dqkv, .heads = heads, .head = c->head_size,
            .size = c->rotary.size, .base = c->rotary.base, .scaling = c->rotary.scaling,
            .interleaved = c->rotary.interleaved, .inverse = true);
     if (!c->qk_norm) return;
-    tensor scratch = arena_take(r->arena, KIND_WORKSPACE, stat_of(p),
-                                SHAPE(NORM_GROUPS, 2 * c->head_size), NAME("norm scratch", 0));
+    tensor scratch =
+        arena_take(r->arena, KIND_WORKSPACE, stat_of(p),
+                   SHAPE(NORM_GROUPS, (whole ? heads : 2) * c->head_size), NAME("norm scratch", 0));
     tensor q = use_if_any(r, ids->q_norm), k = use_if_any(r, ids->k_norm);
     grad dq = begin_if_any(r, ids->q_norm), dk = begin_if_any(r, ids->k_norm);
     OP(head_norm_grad, r->dev, r->stream, .dx = dqkv, .saved = p->s->heads, .w1 = q, .w2 = k,
-       .dw1 = dq, .dw2 = dk, .scratch = scratch, .first = c->heads, .second = c->kv_heads,
-       .eps = c->norm_eps);
+       .dw1 = dq, .dw2 = dk, .scratch = scratch, .first = whole ? 1 : c->heads,
+       .second = whole ? 1 : c->kv_heads, .eps = c->norm_eps, .offset = c->norm_plus_one);
     arena_drop(r->arena, &scratch);
     arena_drop(r->arena, &p->s->heads);
     finish_if_any(r, ids->q_norm);
@@ -412,7 +504,7 @@ static void unprepare_heads(const pass *p, tensor dqkv)
 }
 
 /* The gradient of what norm1 has put out, added to `shared` if that is there; absent if none below is
- * wanted. */
+ * wanted, or if there is no norm: then it is added to d. */
 static tensor attention_backward(const pass *p, tensor d, tensor shared)
 {
     run *r = p->r;
@@ -420,7 +512,7 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
     const model_config *c = p->c;
     const block_ids *ids = p->ids;
     block_state *s = p->s;
-    tensor branch = begin_branch(p, d, 0), datt = {0}, none = {0};
+    tensor branch = begin_attention(p, d), datt = {0}, none = {0};
     bool below = grads_below(r, ids->project.weight);
     if (linear_wants_input(r, ids->project) || below) make_att(p);
     linear_grads g = linear_begin_grad(r, ids->project, s->att, branch);
@@ -428,7 +520,7 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
         datt = take_rows(p, c->heads * c->head_size, "h%d.datt");
         linear_input_grad(r, ids->project, &g, datt, false, branch, none, ACT_NONE);
     }
-    end_branch(p, &branch, 0);
+    end_branch(p, d, &branch);
     linear_end_grad(r, ids->project, &g);
     if (!below) return shared;
 
@@ -448,11 +540,14 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
     arena_drop(a, &s->qkv);
     unprepare_heads(p, dqkv);
 
-    if (linear_wants_input(r, ids->qkv)) make_norm1(p);
-    g = linear_begin_grad(r, ids->qkv, s->norm1, dqkv);
+    bool direct = !norms_before(c);
+    if (linear_wants_input(r, ids->qkv) && !direct) make_norm1(p);
+    g = linear_begin_grad(r, ids->qkv, direct ? s->x : s->norm1, dqkv);
     arena_drop(a, &s->norm1);
     tensor dnorm = shared;
-    if (grads_below(r, ids->qkv.weight)) {
+    if (grads_below(r, ids->qkv.weight) && direct) {
+        linear_input_grad(r, ids->qkv, &g, d, true, dqkv, none, ACT_NONE);
+    } else if (grads_below(r, ids->qkv.weight)) {
         if (!present(shared)) dnorm = take_rows(p, c->width, "h%d.dnorm1");
         linear_input_grad(r, ids->qkv, &g, dnorm, present(shared), dqkv, none, ACT_NONE);
     }
@@ -475,8 +570,9 @@ static void norm_backward(const pass *p, weight_ids ids, tensor d, tensor *dnorm
 
 static void drop_all(run *r, block_state *s)
 {
-    tensor *all[] = {&s->norm1, &s->mean1, &s->rstd1, &s->qkv,   &s->heads, &s->att, &s->lse,
-                     &s->mid,   &s->norm2, &s->mean2, &s->rstd2, &s->pre,   &s->act, &s->x};
+    tensor *all[] = {&s->norm1,     &s->mean1, &s->rstd1, &s->qkv,   &s->heads, &s->att,
+                     &s->lse,       &s->raw1,  &s->mid,   &s->norm2, &s->mean2, &s->rstd2,
+                     &s->raw_rstd1, &s->pre,   &s->act,   &s->raw2,  &s->x,     &s->raw_rstd2};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         arena_drop(r->arena, all[i]);
 }
@@ -489,18 +585,16 @@ void block_backward(run *r, const model_config *c, const training_policy *how, i
     pass p = pass_over(r, c, layer, ids, d, s);
     p.attention = how->attention;
     p.hold = backward_keeps(r, c, &how->recompute, layer, ids);
-    bool after = c->residual == RESIDUAL_SEQUENTIAL;
+    bool after = c->residual == RESIDUAL_SEQUENTIAL, before = norms_before(c);
     tensor dnorm2 = mlp_backward(&p, d), shared = {0};
-    if (after) {
-        norm_backward(&p, ids->norm2, d, &dnorm2, s->mid, &s->mean2, &s->rstd2);
-        arena_drop(r->arena, &s->mid);
-    }
+    if (after && before) norm_backward(&p, ids->norm2, d, &dnorm2, s->mid, &s->mean2, &s->rstd2);
+    if (after) arena_drop(r->arena, &s->mid);
     if (one_norm(c)) shared = dnorm2;
-    if (after ? grads_below(r, ids->norm2.weight) : grads_below(r, ids->up.weight)) {
+    if (grads_below(r, after && before ? ids->norm2.weight : ids->up.weight)) {
         tensor dnorm1 = attention_backward(&p, d, shared);
         if (c->residual == RESIDUAL_PARALLEL)
             norm_backward(&p, ids->norm2, d, &dnorm2, s->x, &s->mean2, &s->rstd2);
-        norm_backward(&p, ids->norm1, d, &dnorm1, s->x, &s->mean1, &s->rstd1);
+        if (before) norm_backward(&p, ids->norm1, d, &dnorm1, s->x, &s->mean1, &s->rstd1);
     }
     drop_all(r, s);
 }

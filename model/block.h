@@ -1,4 +1,4 @@
-/* block.h - one pre-norm transformer block, forward and backward.
+/* block.h - one transformer block, forward and backward.
  *
  *      x ----------------------------+                         kept for backward
  *      |                             |
@@ -13,6 +13,11 @@
  *
  *      x --> norm1 -> qkv -> attention -> project -> (+ x) = mid
  *      x --> norm2 -> up -> act ----------> down -> (+ mid) = out
+ *
+ * Norms may also lie behind the branches (post1, post2), with those before them or instead:
+ *
+ *      x --> qkv -> attention -> project = raw1 -> post1 -> (+ x) = mid
+ *      mid --> up -> act ----------> down = raw2 -> post2 -> (+ mid) = out         raw1 raw2
  *
  * With a gate, up puts out two halves, and act is act(first) * second.  All options are in
  * model/config.h; no family is named here.
@@ -35,8 +40,8 @@
 #include "model/training_policy.h"
 
 typedef struct {
-    weight_ids norm1, qkv, project, norm2, up, down;
-    int q_norm, k_norm; /* -1 without */
+    weight_ids norm1, qkv, project, post1, norm2, up, down, post2; /* norms: where there are */
+    int q_norm, k_norm;                                            /* -1 without */
 } block_ids;
 
 /* What forward keeps for backward. */
@@ -46,11 +51,13 @@ typedef struct {
     tensor qkv;                 /* (B,T,(H+2KV)D), queries and keys with norms and rotations */
     tensor heads;               /* (B,T,(H+KV)D): queries and keys before their norms */
     tensor att, lse;            /* (B,T,HD), (B,H,T) */
+    tensor raw1, raw_rstd1;     /* (B,T,C), (B,T): what post1 reads */
     tensor mid;                 /* (B,T,C) */
     tensor norm2, mean2, rstd2;
     tensor pre, act; /* (B,T,inner); pre twice as wide when gated */
-    tensor out;      /* (B,T,C): the next block's x, whose it is then */
-    tensor drop;     /* ? (2,B) stat, set by the model: what each branch is multiplied by */
+    tensor raw2, raw_rstd2;
+    tensor out;  /* (B,T,C): the next block's x, whose it is then */
+    tensor drop; /* ? (2,B) stat, set by the model: what each branch is multiplied by */
 } block_state;
 
 /* Adds the block's rows to the table. */
@@ -83,7 +90,7 @@ void block_decode(run *r, const model_config *c, int layer, const block_ids *ids
 
 /* Whether a gradient is wanted in this block or below it: else forward keeps nothing, and backward
  * need not come here. */
-bool block_wanted(const run *r, const block_ids *ids);
+bool block_wanted(const run *r, const model_config *c, const block_ids *ids);
 
 /* d (B,T,C): gradient of out on entry, of x on return (anything, if no gradient below is wanted).
  * s->x must be there if it is needed.  Drops all of s but out. */

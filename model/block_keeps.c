@@ -6,15 +6,19 @@
 static unsigned needs(const run *r, const model_config *c, const block_ids *ids)
 {
     unsigned all = 0;
+    bool before = norms_before(c);
+    if (norms_after(c) && grads_through(r, ids->post2)) all |= RAW2;
     if (linear_wants_input(r, ids->down)) all |= ACT;
     if (grads_below(r, ids->down.weight)) all |= PRE;
-    if (linear_wants_input(r, ids->up)) all |= one_norm(c) ? NORM1 : NORM2;
-    if (c->residual == RESIDUAL_SEQUENTIAL && grads_below(r, ids->up.weight)) all |= MID | STATS2;
+    if (linear_wants_input(r, ids->up)) all |= !before ? MID : one_norm(c) ? NORM1 : NORM2;
+    if (c->residual == RESIDUAL_SEQUENTIAL && before && grads_below(r, ids->up.weight))
+        all |= MID | STATS2;
     if (c->residual == RESIDUAL_PARALLEL && grads_below(r, ids->up.weight)) all |= X | STATS2;
+    if (norms_after(c) && grads_through(r, ids->post1)) all |= RAW1;
     if (linear_wants_input(r, ids->project)) all |= ATT;
     if (grads_below(r, ids->project.weight)) all |= QKV | ATT;
-    if (linear_wants_input(r, ids->qkv)) all |= NORM1;
-    if (grads_below(r, ids->qkv.weight)) all |= X | STATS1;
+    if (linear_wants_input(r, ids->qkv)) all |= before ? NORM1 : X;
+    if (before && grads_below(r, ids->qkv.weight)) all |= X | STATS1;
     return all;
 }
 
@@ -42,9 +46,10 @@ unsigned forward_keeps(const run *r, const model_config *c, const recompute_plan
              lost = all & again, keeps = all & ~lost;
     bool after =
         c->residual == RESIDUAL_SEQUENTIAL; /* the MLP reads mid; else x, as attention does */
-    bool act_again = lost & ACT && !(keeps & PRE), mlp_again = lost & (NORM2 | PRE) || act_again;
+    bool act_again = lost & ACT && !(keeps & PRE),
+         mlp_again = lost & (NORM2 | PRE | RAW2) || act_again;
     if (mlp_again && after && !(again & MID)) keeps |= MID;
-    if (lost & (NORM1 | STATS1 | QKV | ATT | MID)) keeps |= X;
+    if (lost & (NORM1 | STATS1 | QKV | ATT | RAW1 | MID)) keeps |= X;
     if (mlp_again && (!after || again & MID)) keeps |= X;
     if (recompute_input(plan, layer) && grads_below(r, ids->norm1.weight)) keeps &= ~(unsigned)X;
     return keeps;

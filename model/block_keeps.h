@@ -20,8 +20,21 @@ enum {
     NORM2 = 64,
     STATS2 = 128,
     PRE = 256,
-    ACT = 512
+    ACT = 512,
+    RAW1 = 1024, /* with its rstd */
+    RAW2 = 2048
 };
+
+/* Is there a norm before each branch, and one behind it? */
+static inline bool norms_before(const model_config *c)
+{
+    return c->norms != NORMS_AFTER;
+}
+
+static inline bool norms_after(const model_config *c)
+{
+    return c->norms != NORMS_BEFORE;
+}
 
 /* The norm whose output both branches read. */
 static inline bool one_norm(const model_config *c)

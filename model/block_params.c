@@ -46,10 +46,13 @@ static error *declare_linear(const model_config *c, const lora_plan *lora, param
 
 static error *declare_head_norms(const model_config *c, params *p, int layer, block_ids *ids)
 {
-    param_spec w = {.layer = layer, .shape = SHAPE(c->head_size), .init = INIT_ONE};
+    bool whole = c->qk_norm == QK_NORM_WHOLE;
+    param_spec w = {.layer = layer, .init = c->norm_plus_one ? INIT_ZERO : INIT_ONE};
     w.name = c->names->block.q_norm;
+    w.shape = SHAPE((whole ? c->heads : 1) * c->head_size);
     TRY(declare(p, w, &ids->q_norm));
     w.name = c->names->block.k_norm;
+    w.shape = SHAPE((whole ? c->kv_heads : 1) * c->head_size);
     return declare(p, w, &ids->k_norm);
 }
 
@@ -73,14 +76,17 @@ error *block_declare(const model_config *c, const lora_plan *lora, int layer, pa
                        .part_rows = {c->inner, c->inner}},
                down = {.layer = layer, .shape = SHAPE(width, c->inner), .std = residual};
     ids->q_norm = ids->k_norm = -1;
-    TRY(declare_norm(c, p, n->norm1, layer, &ids->norm1));
+    bool before = c->norms != NORMS_AFTER, behind = c->norms != NORMS_BEFORE;
+    if (before) TRY(declare_norm(c, p, n->norm1, layer, &ids->norm1));
     TRY(declare_linear(c, lora, p, n->qkv, c->bias.qkv, qkv, &ids->qkv));
     if (c->qk_norm) TRY(declare_head_norms(c, p, layer, ids));
     TRY(declare_linear(c, lora, p, n->project, c->bias.project, project, &ids->project));
-    if (c->residual != RESIDUAL_PARALLEL_ONE_NORM)
+    if (behind) TRY(declare_norm(c, p, n->post1, layer, &ids->post1));
+    if (before && c->residual != RESIDUAL_PARALLEL_ONE_NORM)
         TRY(declare_norm(c, p, n->norm2, layer, &ids->norm2));
     TRY(declare_linear(c, lora, p, n->up, c->bias.up, into, &ids->up));
-    return declare_linear(c, lora, p, n->down, c->bias.down, down, &ids->down);
+    TRY(declare_linear(c, lora, p, n->down, c->bias.down, down, &ids->down));
+    return behind ? declare_norm(c, p, n->post2, layer, &ids->post2) : NULL;
 }
 
 /* ---- caches ---- */

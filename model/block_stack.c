@@ -37,7 +37,7 @@ static void make_input(run *r, const model_config *c, const training_policy *how
 void blocks_backward(run *r, const model_config *c, const training_policy *how,
                      const block_ids *ids, tensor d, block_state *s)
 {
-    for (int l = (int)c->layers - 1; l >= 0 && block_wanted(r, &ids[l]); l--) {
+    for (int l = (int)c->layers - 1; l >= 0 && block_wanted(r, c, &ids[l]); l--) {
         if (recompute_input(&how->recompute, l) && !present(s[l].x))
             make_input(r, c, how, ids, l, s);
         block_backward(r, c, how, l, &ids[l], d, &s[l]);

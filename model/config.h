@@ -33,6 +33,13 @@ typedef enum {
  * or through norm1 alone. */
 typedef enum { RESIDUAL_SEQUENTIAL, RESIDUAL_PARALLEL, RESIDUAL_PARALLEL_ONE_NORM } residual_kind;
 
+/* Where a branch f has its norms: x + f(norm(x)); x + norm(f(x)); x + norm(f(norm(x))). */
+typedef enum { NORMS_BEFORE, NORMS_AFTER, NORMS_BOTH } norms_place;
+
+/* RMSNorms of queries and keys, before positions: none; of each head, all with the same weights; of a token's
+ * queries as one, and of its keys. */
+typedef enum { QK_NORM_NONE, QK_NORM_HEADS, QK_NORM_WHOLE } qk_norm_kind;
+
 /* What has a bias. */
 typedef struct {
     bool norms; /* all LayerNorms; an RMSNorm has none */
@@ -69,13 +76,14 @@ typedef struct {
     norm_kind norm;
     double norm_eps;
     bool norm_plus_one; /* NORM_RMS: multiplied by 1 + w; else by w */
+    norms_place norms;  /* NORMS_AFTER, NORMS_BOTH: RMSNorms, of a sequential block */
     positions_kind positions;
     rotary_form rotary; /* with POSITIONS_ROTARY */
     activation act;
     bool gated; /* the MLP is down(act(gate x) * up x); else down(act(up x)) */
     biases bias;
     residual_kind residual;
-    bool qk_norm;           /* an RMSNorm of each query and key head, before positions */
+    qk_norm_kind qk_norm;
     bool embedding_norm;    /* a norm after the embedding */
     double embedding_scale; /* tokens' embeddings are multiplied by it; 1: as they are */
     bool tied;              /* the head is the token embedding */
@@ -139,7 +147,9 @@ typedef enum {
     X(rotary_skip, SIZE,      rotary.skip,        0, 1000,    0, NULL, "other rotations")          \
     X(residual, CHOICE,       residual,           0, RESIDUAL_PARALLEL_ONE_NORM, 0, NULL,          \
       "another residual stream")                                                                   \
-    X(qk_norm, FLAG,          qk_norm,            0, 1,       0, NULL,                             \
+    X(norms, CHOICE,          norms,              0, NORMS_BOTH, 0, NULL,                          \
+      "norms at other places")                                                                     \
+    X(qk_norm, CHOICE,        qk_norm,            0, QK_NORM_WHOLE, 0, NULL,                       \
       "other norms of queries and keys")                                                           \
     X(embedding_norm, FLAG,   embedding_norm,     0, 1,       0, NULL, "another embedding")        \
     X(embedding_scale, EPSILON, embedding_scale,  0, 1e30,    1, NULL, "another embedding")        \

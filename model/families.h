@@ -11,7 +11,7 @@
 #include "model/config.h"
 
 extern const model_names gpt2_names, gpt2_head_names, llama_names, phi_names, bloom_names,
-    falcon_names, falcon_two_names, chatglm_names, qwen_names, neox_names, phi3_names;
+    falcon_names, falcon_two_names, chatglm_names, qwen_names, neox_names, phi3_names, olmo2_names;
 extern const model_names vit_names; /* of the block alone */
 
 #define GPT2_OPTIONS                                                                               \
@@ -29,7 +29,7 @@ extern const model_names vit_names; /* of the block alone */
 #define QWEN25_LARGE                                                                               \
     LLAMA_LIKE, .norm_eps = 1e-5, .act = ACT_SILU, .embedding_scale = 1, .bias.qkv = true
 #define QWEN3_OPTIONS                                                                              \
-    LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_SILU, .embedding_scale = 1, .qk_norm = true
+    LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_SILU, .embedding_scale = 1, .qk_norm = QK_NORM_HEADS
 /* embedding_scale is the root of the width. */
 #define GEMMA_OPTIONS                                                                              \
     LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_GELU_TANH, .norm_plus_one = true, .tied = true
@@ -43,6 +43,11 @@ extern const model_names vit_names; /* of the block alone */
 #define PHI3_OPTIONS                                                                               \
     .names = &phi3_names, .norm = NORM_RMS, .norm_eps = 1e-5, .positions = POSITIONS_ROTARY,       \
     .act = ACT_SILU, .gated = true, .embedding_scale = 1, .causal = true
+/* Norms after the branches, and of all queries and all keys of a token (OLMo team 2024, arXiv 2501.00656). */
+#define OLMO2_OPTIONS                                                                              \
+    .names = &olmo2_names, .norm = NORM_RMS, .norm_eps = 1e-6, .positions = POSITIONS_ROTARY,      \
+    .act = ACT_SILU, .gated = true, .embedding_scale = 1, .causal = true, .norms = NORMS_AFTER,    \
+    .qk_norm = QK_NORM_WHOLE
 /* GPT-NeoX, Pythia */
 #define NEOX_OPTIONS                                                                               \
     .names = &neox_names, .norm_eps = 1e-5, .positions = POSITIONS_ROTARY, .act = ACT_GELU_ERF,    \

@@ -110,6 +110,12 @@ static const model_config texts[] = {
     ROW("phi3-nano", 2, 4, 2, 16, 64, 176, 64, 2048, PHI3_OPTIONS, ROPE(16, 1e4)),
     ROW("phi-4", 40, 40, 10, 128, 5120, 17920, 16384, 100352, PHI3_OPTIONS, ROPE(128, 2.5e5)),
 
+    ROW("olmo2-nano", 2, 4, 2, 16, 64, 176, 64, 2048, OLMO2_OPTIONS, ROPE(16, 5e5)),
+    ROW("olmo2-1b", 16, 16, 16, 128, 2048, 8192, 4096, 100352, OLMO2_OPTIONS, ROPE(128, 5e5)),
+    ROW("olmo2-7b", 32, 32, 32, 128, 4096, 11008, 4096, 100352, OLMO2_OPTIONS, ROPE(128, 5e5)),
+    ROW("olmo2-13b", 40, 40, 40, 128, 5120, 13824, 4096, 100352, OLMO2_OPTIONS, ROPE(128, 5e5)),
+    ROW("olmo2-32b", 64, 40, 8, 128, 5120, 27648, 4096, 100352, OLMO2_OPTIONS, ROPE(128, 5e5)),
+
     ROW("neox-nano", 2, 4, 4, 16, 64, 256, 64, 2048, NEOX_OPTIONS, ROPE(4, 1e4)),
     ROW("pythia-70m", 6, 8, 8, 64, 512, 2048, 2048, 50304, NEOX_OPTIONS, ROPE(16, 1e4)),
     ROW("pythia-160m", 12, 12, 12, 64, 768, 3072, 2048, 50304, NEOX_OPTIONS, ROPE(16, 1e4)),

@@ -27,6 +27,7 @@ typedef struct {
     tensor_names head; /* (V,C), when it is not tied */
     struct {
         tensor_names norm1, norm2; /* before attention, before the MLP */
+        tensor_names post1, post2; /* after attention, after the MLP */
         tensor_names qkv, project; /* of attention: in and out; qkv has parts of H, KV, KV heads */
         tensor_names up, down;     /* of the MLP; up has two parts, gate and up, when gated */
         const char *q_norm, *k_norm;

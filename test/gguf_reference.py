@@ -130,6 +130,8 @@ LLAMA = {'token_embd': 'model.embed_tokens', 'output_norm': 'model.norm', 'outpu
 GPT2 = {'token_embd': 'wte', 'position_embd': 'wpe', 'output_norm': 'ln_f', 'attn_norm': 'h.{}.ln_1',
         'attn_qkv': 'h.{}.attn.c_attn', 'attn_output': 'h.{}.attn.c_proj', 'ffn_norm': 'h.{}.ln_2',
         'ffn_up': 'h.{}.mlp.c_fc', 'ffn_down': 'h.{}.mlp.c_proj'}
+POST = {**LLAMA, 'post_attention_norm': 'model.layers.{}.post_attention_layernorm',
+        'post_ffw_norm': 'model.layers.{}.post_feedforward_layernorm'}
 PHI = {**LLAMA, 'output_norm': 'model.final_layernorm', 'attn_output': 'model.layers.{}.self_attn.dense',
        'ffn_up': 'model.layers.{}.mlp.fc1', 'ffn_down': 'model.layers.{}.mlp.fc2'}
 BLOOM = {'token_embd': 'transformer.word_embeddings', 'token_embd_norm': 'transformer.word_embeddings_layernorm',
@@ -138,9 +140,9 @@ BLOOM = {'token_embd': 'transformer.word_embeddings', 'token_embd_norm': 'transf
          'attn_output': 'transformer.h.{}.self_attention.dense', 'ffn_norm': 'transformer.h.{}.post_attention_layernorm',
          'ffn_up': 'transformer.h.{}.mlp.dense_h_to_4h', 'ffn_down': 'transformer.h.{}.mlp.dense_4h_to_h'}
 NAMES = {'gpt2': GPT2, 'llama': LLAMA, 'qwen2': LLAMA, 'qwen3': LLAMA, 'gemma': LLAMA, 'phi2': PHI, 'bloom': BLOOM,
-         'falcon': BLOOM}
+         'falcon': BLOOM, 'olmo2': POST}
 MODELS = {'gpt-nano': 'gpt2', 'llama-nano': 'llama', 'llama3-nano': 'llama', 'qwen2.5-nano': 'qwen2', 'qwen3-nano': 'qwen3', 'gemma-nano': 'gemma',
-          'phi-nano': 'phi2', 'bloom-nano': 'bloom', 'falcon-nano': 'falcon'}
+          'phi-nano': 'phi2', 'bloom-nano': 'bloom', 'falcon-nano': 'falcon', 'olmo2-nano': 'olmo2'}
 
 
 def frequencies(base, size, factor=8, low=1, high=4, context=8192):

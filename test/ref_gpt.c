@@ -13,16 +13,25 @@ static double head_rstd(const double *x, int64_t n, double eps)
     return 1 / sqrt(squares / (double)n + eps);
 }
 
+/* Where head h of a row begins; h may be one more than the last. */
+static int64_t head_begins(int64_t first, tensor w1, tensor w2, int64_t h)
+{
+    int64_t D = tensor_count(w1), E = tensor_count(w2);
+    return h < first ? h * D : first * D + (h - first) * E;
+}
+
 void ref_head_norm(device *dev, int stream, const head_norm_op *o)
 {
     (void)dev, (void)stream;
-    int64_t D = tensor_count(o->w1), heads = o->first + o->second;
+    int64_t heads = o->first + o->second, normed = head_begins(o->first, o->w1, o->w2, heads);
     for (int64_t r = 0; r < tensor_rows(o->x); r++)
         for (int64_t h = 0; h < heads; h++) {
-            double *x = ref_at(o->x, r, h * D), rstd = head_rstd(x, D, o->eps);
-            for (int64_t i = 0; i < D; i++) {
-                if (present(o->saved)) ((double *)o->saved.data)[(r * heads + h) * D + i] = x[i];
-                x[i] *= rstd * *ref_at(h < o->first ? o->w1 : o->w2, 0, i);
+            tensor w = h < o->first ? o->w1 : o->w2;
+            int64_t n = tensor_count(w), at = head_begins(o->first, o->w1, o->w2, h);
+            double *x = ref_at(o->x, r, at), rstd = head_rstd(x, n, o->eps);
+            for (int64_t i = 0; i < n; i++) {
+                if (present(o->saved)) ((double *)o->saved.data)[r * normed + at + i] = x[i];
+                x[i] *= rstd * (o->offset + *ref_at(w, 0, i));
             }
         }
 }
@@ -36,20 +45,21 @@ static void clear(grad g)
 void ref_head_norm_grad(device *dev, int stream, const head_norm_grad_op *o)
 {
     (void)dev, (void)stream;
-    int64_t D = tensor_count(o->w1), heads = o->first + o->second;
+    int64_t heads = o->first + o->second, normed = head_begins(o->first, o->w1, o->w2, heads);
     clear(o->dw1);
     clear(o->dw2);
     for (int64_t r = 0; r < tensor_rows(o->dx); r++)
         for (int64_t h = 0; h < heads; h++) {
-            const double *x = (double *)o->saved.data + (r * heads + h) * D;
-            double *dx = ref_at(o->dx, r, h * D), rstd = head_rstd(x, D, o->eps), avg = 0;
             tensor w = h < o->first ? o->w1 : o->w2, dw = h < o->first ? o->dw1.t : o->dw2.t;
-            for (int64_t i = 0; i < D; i++) {
-                avg += dx[i] * *ref_at(w, 0, i) * x[i] * rstd / (double)D;
+            int64_t n = tensor_count(w), at = head_begins(o->first, o->w1, o->w2, h);
+            const double *x = (double *)o->saved.data + r * normed + at;
+            double *dx = ref_at(o->dx, r, at), rstd = head_rstd(x, n, o->eps), avg = 0;
+            for (int64_t i = 0; i < n; i++) {
+                avg += dx[i] * (o->offset + *ref_at(w, 0, i)) * x[i] * rstd / (double)n;
                 if (present(dw)) *ref_at(dw, 0, i) += dx[i] * x[i] * rstd;
             }
-            for (int64_t i = 0; i < D; i++)
-                dx[i] = rstd * (dx[i] * *ref_at(w, 0, i) - x[i] * rstd * avg);
+            for (int64_t i = 0; i < n; i++)
+                dx[i] = rstd * (dx[i] * (o->offset + *ref_at(w, 0, i)) - x[i] * rstd * avg);
         }
 }
 

@@ -116,6 +116,7 @@ static void test_logits_of_training(void **state)
         "--model phi-nano " REST,
         "--model falcon-nano " REST,
         "--model chatglm-nano " REST,
+        "--model olmo2-nano " REST,
     };
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
         check_logits_of_training(models[i]);

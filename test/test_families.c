@@ -41,6 +41,8 @@ static const model_names names = {
     .head = BOTH("head"),
     .block = {.norm1 = BOTH("%d.norm1"),
               .norm2 = BOTH("%d.norm2"),
+              .post1 = BOTH("%d.post1"),
+              .post2 = BOTH("%d.post2"),
               .qkv = BOTH("%d.qkv"),
               .project = BOTH("%d.project"),
               .up = BOTH("%d.up"),
@@ -73,8 +75,8 @@ static const model_config variants[] = {
     {LLAMA("qwen", 4, 4, 6, 6, 10000, 1e-5, ACT_SILU), .embedding_scale = 1, .bias.qkv = true},
     {LLAMA("qwen2", 4, 2, 6, 6, 1000000, 1e-5, ACT_SILU), .embedding_scale = 1, .bias.qkv = true,
      .tied = true},
-    {LLAMA("qwen3", 4, 2, 10, 10, 10000, 1e-5, ACT_SILU), .embedding_scale = 1, .qk_norm = true,
-     .tied = true},
+    {LLAMA("qwen3", 4, 2, 10, 10, 10000, 1e-5, ACT_SILU), .embedding_scale = 1,
+     .qk_norm = QK_NORM_HEADS, .tied = true},
     {LLAMA("gemma", 3, 1, 10, 10, 10000, 1e-6, ACT_GELU_TANH),
      .embedding_scale = 4.898979485566356, /* sqrt(24) */
      .norm_plus_one = true, .tied = true},
@@ -98,6 +100,8 @@ static const model_config variants[] = {
      .rotary.scaling = {.factor = 2.5}},
     {LLAMA("smollm3", 4, 2, 6, 6, 10000, 1e-5, ACT_SILU), .embedding_scale = 1, .rotary.skip = 2,
      .tied = true},
+    {LLAMA("olmo2", 4, 2, 6, 6, 10000, 1e-6, ACT_SILU), .embedding_scale = 1, .norms = NORMS_AFTER,
+     .qk_norm = QK_NORM_WHOLE},
     {LLAMA("phi3", 3, 3, 8, 4, 10000, 1e-5, ACT_SILU), .embedding_scale = 1},
     {PLAIN("neox", 3, 3, 8, 40, ACT_GELU_ERF), ROTARY(4), .bias = BLOCK_BIASES,
      .residual = RESIDUAL_PARALLEL},
@@ -135,7 +139,10 @@ static bool power_of_two(int64_t n)
     X("grouped keys", c->kv_heads > 1 && c->kv_heads < c->heads)                                   \
     X("one key", c->kv_heads == 1)                                                                 \
     X("heads apart from the width", c->heads * c->head_size != c->width)                           \
-    X("norms of q and k", c->qk_norm)                                                              \
+    X("norms of q and k heads", c->qk_norm == QK_NORM_HEADS && !c->norm_plus_one)                  \
+    X("norms of all of q and k", c->qk_norm == QK_NORM_WHOLE)                                      \
+    X("norms before the branches", c->norms == NORMS_BEFORE)                                       \
+    X("norms after the branches", c->norms == NORMS_AFTER)                                         \
     X("no biases", !c->bias.qkv && !c->bias.project && !c->bias.up && !c->bias.down)               \
     X("biases of q, k, v alone", c->bias.qkv && !c->bias.project && !c->bias.up)                   \
     X("biases everywhere", c->bias.qkv && c->bias.project && c->bias.up && c->bias.down)           \

@@ -80,6 +80,7 @@ static const variant variants[] = {
     {"phi", {PHI_OPTIONS, SIZES(3, 3, 8, 48, 4)}, NULL, 0},
     {"phi3", {PHI3_OPTIONS, SIZES(3, 3, 8, 40, 4)}, NULL, 0},
     {"falcon_two", FALCON_TWO, ON("query_key_value", "dense_4h_to_h")},
+    {"olmo2", {OLMO2_OPTIONS, SIZES(4, 2, 6, 40, 6)}, NULL, 0},
     {"neox", {NEOX_OPTIONS, SIZES(3, 3, 8, 40, 4)}, NULL, 0},
 };
 

@@ -20,21 +20,47 @@ static double square(double x)
 
 /* ---- head_norm ---- */
 
-/* Rows of `all` heads of D numbers, of which the first and the second ones are normed. */
+/* Rows of `first` heads of D numbers, of `second` of E, which are normed, and of `more` of E, which are
+ * not. */
 typedef struct {
-    int64_t R, all, first, second, D;
+    int64_t R, more, first, second, D, E;
+    double offset;
     bool saved; /* head_norm */
     int flags;  /* head_norm_grad: 1 no dw1, 2 no dw2, 4 accumulate dw1, 8 accumulate dw2 */
 } heads_case;
 
 static const heads_case heads_cases[] = {
-    {.R = 1, .all = 1, .first = 1, .second = 0, .D = 1},
-    {.R = 5, .all = 4, .first = 2, .second = 1, .D = 3},
-    {.R = 9, .all = 6, .first = 4, .second = 1, .D = 130},
-    {.R = 33, .all = 8, .first = 4, .second = 2, .D = 17},
-    {.R = 70, .all = 3, .first = 1, .second = 1, .D = 64},
-    {.R = 3, .all = 3, .first = 0, .second = 2, .D = 8},
+    {.R = 1, .more = 0, .first = 1, .second = 0, .D = 1, .E = 1},
+    {.R = 5, .more = 1, .first = 2, .second = 1, .D = 3, .E = 3, .offset = 1},
+    {.R = 9, .more = 1, .first = 4, .second = 1, .D = 130, .E = 130},
+    {.R = 33, .more = 2, .first = 4, .second = 2, .D = 17, .E = 17, .offset = 1},
+    {.R = 70, .more = 1, .first = 1, .second = 1, .D = 64, .E = 64},
+    {.R = 3, .more = 1, .first = 0, .second = 2, .D = 8, .E = 8},
+    {.R = 21, .more = 1, .first = 1, .second = 1, .D = 260, .E = 130, .offset = 1},
+    {.R = 11, .more = 1, .first = 1, .second = 1, .D = 96, .E = 24},
+    {.R = 6, .more = 2, .first = 2, .second = 3, .D = 5, .E = 10, .offset = 1},
 };
+
+static int64_t normed_of(const heads_case *c)
+{
+    return c->first * c->D + c->second * c->E;
+}
+
+static int64_t cols_of(const heads_case *c)
+{
+    return normed_of(c) + c->more * c->E;
+}
+
+/* Head h of a row: its size, and where it begins. */
+static int64_t head_size(const heads_case *c, int64_t h)
+{
+    return h < c->first ? c->D : c->E;
+}
+
+static int64_t head_begins(const heads_case *c, int64_t h)
+{
+    return h < c->first ? h * c->D : c->first * c->D + (h - c->first) * c->E;
+}
 
 static const double heads_eps = 1e-5;
 
@@ -44,23 +70,25 @@ static void call_head_norm(device *dev, const tensor *t, const void *options)
 {
     const heads_case *c = options;
     OP(head_norm, dev, STREAM_COMPUTE, .x = t[H_X], .saved = t[H_SAVED], .w1 = t[H_W1],
-       .w2 = t[H_W2], .first = c->first, .second = c->second, .eps = heads_eps);
+       .w2 = t[H_W2], .first = c->first, .second = c->second, .eps = heads_eps,
+       .offset = c->offset);
 }
 
-/* rstd is off by that much, relatively. */
-static double rstd_unit(const heads_case *c)
+/* rstd of n numbers is off by that much, relatively. */
+static double rstd_unit(int64_t n)
 {
-    return 3 + 0.5 * sqrt((double)c->D);
+    return 3 + 0.5 * sqrt((double)n);
 }
 
 static void heads_begin(bench *b, op_case *t, case_call *call, const char *op, const heads_case *c)
 {
-    case_begin(b, t, call, c, "%s R=%lld heads=%lld of %lld + %lld D=%lld%s flags=%d", op,
-               (long long)c->R, (long long)c->all, (long long)c->first, (long long)c->second,
-               (long long)c->D, c->saved ? " kept" : "", c->flags);
-    case_operand(t, H_X, "x", ADDED, WORK, SHAPE(c->R, c->all * c->D), 0);
+    case_begin(b, t, call, c, "%s R=%lld heads=%lld of %lld + %lld of %lld + %lld%s%s flags=%d", op,
+               (long long)c->R, (long long)c->first, (long long)c->D, (long long)c->second,
+               (long long)c->E, (long long)c->more, c->offset > 0 ? " 1+w" : "",
+               c->saved ? " kept" : "", c->flags);
+    case_operand(t, H_X, "x", ADDED, WORK, SHAPE(c->R, cols_of(c)), 0);
     case_operand(t, H_W1, "w1", GIVEN, WORK, SHAPE(c->D), 0);
-    case_operand(t, H_W2, "w2", GIVEN, WORK, SHAPE(c->D), 0);
+    case_operand(t, H_W2, "w2", GIVEN, WORK, SHAPE(c->E), 0);
     case_draw(t, H_X, 0, 1);
     case_draw(t, H_W1, 1, 0.3);
     case_draw(t, H_W2, 1, 0.3);
@@ -70,12 +98,12 @@ static void check_head_norm(bench *b, const heads_case *c)
 {
     op_case t;
     heads_begin(b, &t, call_head_norm, "head_norm", c);
-    int64_t normed = (c->first + c->second) * c->D, cols = c->all * c->D;
+    int64_t normed = normed_of(c), cols = cols_of(c), longer = c->D > c->E ? c->D : c->E;
     if (c->saved) case_operand(&t, H_SAVED, "kept", WRITTEN, WORK, SHAPE(c->R, normed), 0);
     case_reference(b, &t);
     operand *x = &t.operands[H_X]; /* what is not normed, and what is kept, must be exact */
     for (int64_t i = 0; i < c->R * cols; i++)
-        x->unit[i] = i % cols < normed ? fabs(x->want[i]) * rstd_unit(c) : 0;
+        x->unit[i] = i % cols < normed ? fabs(x->want[i]) * rstd_unit(longer) : 0;
     case_compare(b, &t);
     case_poison(b, &t);
     case_end(&t);
@@ -86,29 +114,30 @@ static void call_head_norm_grad(device *dev, const tensor *t, const void *option
     const heads_case *c = options;
     OP(head_norm_grad, dev, STREAM_COMPUTE, .dx = t[H_X], .saved = t[H_SAVED], .w1 = t[H_W1],
        .w2 = t[H_W2], .dw1 = {t[H_DW1], c->flags & 4}, .dw2 = {t[H_DW2], c->flags & 8},
-       .scratch = t[H_SCRATCH], .first = c->first, .second = c->second, .eps = heads_eps);
+       .scratch = t[H_SCRATCH], .first = c->first, .second = c->second, .eps = heads_eps,
+       .offset = c->offset);
 }
 
-/* squares (2,D): sums of the squares of the terms of dw */
+/* squares (D+E): sums of the squares of the terms of dw */
 static void head_grad_units(operand *o, const heads_case *c, int64_t r, int64_t h, double *squares)
 {
-    int64_t D = c->D, second = h >= c->first, normed = c->first + c->second;
-    const double *x = o[H_SAVED].value + (r * normed + h) * D,
-                 *dx = o[H_X].value + (r * c->all + h) * D, *w = o[H_W1 + second].value;
+    int64_t size = head_size(c, h), second = h >= c->first, begins = head_begins(c, h);
+    const double *x = o[H_SAVED].value + r * normed_of(c) + begins,
+                 *dx = o[H_X].value + r * cols_of(c) + begins, *w = o[H_W1 + second].value;
     double mean = 0, avg = 0, avg_squares = 0;
-    for (int64_t i = 0; i < D; i++)
-        mean += square(x[i]) / (double)D;
+    for (int64_t i = 0; i < size; i++)
+        mean += square(x[i]) / (double)size;
     double rstd = 1 / sqrt(mean + heads_eps);
-    for (int64_t i = 0; i < D; i++) {
-        double term = dx[i] * w[i] * x[i] * rstd / (double)D;
+    for (int64_t i = 0; i < size; i++) {
+        double term = dx[i] * (c->offset + w[i]) * x[i] * rstd / (double)size;
         avg += term;
         avg_squares += square(term);
-        squares[second * D + i] += square(dx[i] * x[i] * rstd);
+        squares[second * c->D + i] += square(dx[i] * x[i] * rstd);
     }
-    for (int64_t i = 0; i < D; i++) {
-        double n = fabs(x[i] * rstd), sizes = fabs(dx[i] * w[i]) + n * fabs(avg);
-        o[H_X].unit[(r * c->all + h) * D + i] =
-            rstd * (sizes * 2 * rstd_unit(c) + n * summed(D, avg_squares));
+    for (int64_t i = 0; i < size; i++) {
+        double n = fabs(x[i] * rstd), sizes = fabs(dx[i] * (c->offset + w[i])) + n * fabs(avg);
+        o[H_X].unit[r * cols_of(c) + begins + i] =
+            rstd * (sizes * 2 * rstd_unit(size) + n * summed(size, avg_squares));
     }
 }
 
@@ -116,26 +145,28 @@ static void check_head_norm_grad(bench *b, const heads_case *c)
 {
     op_case t;
     heads_begin(b, &t, call_head_norm_grad, "head_norm_grad", c);
-    int64_t normed = c->first + c->second;
-    case_operand(&t, H_SAVED, "kept", GIVEN, WORK, SHAPE(c->R, normed * c->D), 0);
-    case_operand(&t, H_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(NORM_GROUPS, 2 * c->D), 0);
+    int64_t heads = c->first + c->second;
+    case_operand(&t, H_SAVED, "kept", GIVEN, WORK, SHAPE(c->R, normed_of(c)), 0);
+    case_operand(&t, H_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(NORM_GROUPS, c->D + c->E), 0);
     case_draw(&t, H_SAVED, 0, 2);
     for (int i = 0; i < 2; i++) {
         bool add = c->flags & 4 << i;
         if (c->flags & 1 << i) continue;
-        case_operand(&t, H_DW1 + i, i ? "dw2" : "dw1", add ? ADDED : WRITTEN, WORK, SHAPE(c->D), 0);
+        case_operand(&t, H_DW1 + i, i ? "dw2" : "dw1", add ? ADDED : WRITTEN, WORK,
+                     SHAPE(i ? c->E : c->D), 0);
         if (add) case_draw(&t, H_DW1 + i, 0, 1);
     }
     case_reference(b, &t);
-    double squares[2 * 130] = {0};
-    for (int64_t k = 0; k < c->R * normed; k++)
-        head_grad_units(t.operands, c, k / normed, k % normed, squares);
+    double squares[3 * 130] = {0};
+    for (int64_t k = 0; k < c->R * heads; k++)
+        head_grad_units(t.operands, c, k / heads, k % heads, squares);
     for (int i = 0; i < 2; i++) {
         operand *dw = &t.operands[H_DW1 + i];
-        for (int64_t d = 0; d < c->D && dw->role != ABSENT; d++) {
+        int64_t size = i ? c->E : c->D;
+        for (int64_t d = 0; d < size && dw->role != ABSENT; d++) {
             double sum = squares[i * c->D + d];
             if (dw->role == ADDED) sum += square(dw->value[d]);
-            dw->unit[d] = summed(c->R * normed + 1, sum) + sqrt(sum) * rstd_unit(c);
+            dw->unit[d] = summed(c->R * heads + 1, sum) + sqrt(sum) * rstd_unit(size);
         }
     }
     case_compare(b, &t);

@@ -242,6 +242,7 @@ static void heads_on(rig *on)
     REFUSE(head_norm, norm, w2, wider(w));
     REFUSE(head_norm, norm, first, 4);
     REFUSE(head_norm, norm, second, -1);
+    REFUSE(head_norm, norm, second, INT64_MAX);
     tensor scratch = stat(on, SHAPE(NORM_GROUPS, 2 * D));
     head_norm_grad_op norm_grad = {.dx = x, .saved = saved, .w1 = w, .w2 = w, .scratch = scratch};
     norm_grad.first = 2, norm_grad.second = 1, norm_grad.eps = 1;

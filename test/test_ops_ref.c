@@ -265,36 +265,45 @@ static void run_rotary_copy(device *dev, const void *op)
     run_rotary(dev, &p->rotary);
 }
 
-static void test_head_norm_gradient(void **state)
+/* `first` heads of D numbers, one of E, another of E that is not normed. */
+static void head_norm_gradient(int64_t first, int64_t D, int64_t E, double offset)
 {
-    (void)state;
-    enum { R = 3, ALL = 5, FIRST = 2, SECOND = 1, D = 4, N = R * ALL * D };
-    double in[MAX], x[MAX], w1[MAX], w2[MAX], saved[MAX], dx[MAX], dout[MAX], dw1[D], dw2[D],
-        scratch[NORM_GROUPS * 2 * D];
-    draw(in, N, 21), draw(w1, D, 22), draw(w2, D, 23), draw(dout, N, 24);
-    tensor all = doubles(x, SHAPE(R, ALL * D)), normed = doubles(saved, SHAPE(R, 3 * D));
+    enum { R = 3, MOST = 8 };
+    int64_t cols = first * D + 2 * E, N = R * cols;
+    double in[MAX], x[MAX], w1[MAX], w2[MAX], saved[MAX], dx[MAX], dout[MAX], dw1[MOST], dw2[MOST],
+        scratch[NORM_GROUPS * 2 * MOST];
+    draw(in, N, 21), draw(w1, D, 22), draw(w2, E, 23), draw(dout, N, 24);
+    tensor all = doubles(x, SHAPE(R, cols)), normed = doubles(saved, SHAPE(R, cols - E));
     in_place p = {.input = in,
                   .n = N,
                   .norm = {.x = all,
                            .saved = normed,
                            .w1 = doubles(w1, SHAPE(D)),
-                           .w2 = doubles(w2, SHAPE(D)),
-                           .first = FIRST,
-                           .second = SECOND,
+                           .w2 = doubles(w2, SHAPE(E)),
+                           .first = first,
+                           .second = 1,
+                           .offset = offset,
                            .eps = 1e-2}};
     objective f = {run_head_norm_copy, &p, x, dout, N};
     value(&f); /* for kept */
     memcpy(dx, dout, sizeof dx);
     device ref = ref_device();
-    OP(head_norm_grad, &ref, STREAM_COMPUTE, .dx = doubles(dx, SHAPE(R, ALL * D)), .saved = normed,
+    OP(head_norm_grad, &ref, STREAM_COMPUTE, .dx = doubles(dx, SHAPE(R, cols)), .saved = normed,
        .w1 = p.norm.w1, .w2 = p.norm.w2, .dw1 = {doubles(dw1, SHAPE(D)), false},
-       .dw2 = {doubles(dw2, SHAPE(D)), false},
-       .scratch = doubles(scratch, SHAPE(NORM_GROUPS, 2 * D)), .first = FIRST, .second = SECOND,
-       .eps = 1e-2);
+       .dw2 = {doubles(dw2, SHAPE(E)), false},
+       .scratch = doubles(scratch, SHAPE(NORM_GROUPS, D + E)), .first = first, .second = 1,
+       .eps = 1e-2, .offset = offset);
     assert_well(&ref);
     check_gradient("head_norm_grad dx", &f, in, N, dx);
     check_gradient("head_norm_grad dw1", &f, w1, D, dw1);
-    check_gradient("head_norm_grad dw2", &f, w2, D, dw2);
+    check_gradient("head_norm_grad dw2", &f, w2, E, dw2);
+}
+
+static void test_head_norm_gradient(void **state)
+{
+    (void)state;
+    head_norm_gradient(2, 4, 4, 0);
+    head_norm_gradient(1, 8, 4, 1);
 }
 
 static void test_rotary_gradient(void **state)

@@ -378,6 +378,19 @@ static error *decode_smollm3(const hf_source *s, hf_model *m)
     return decode_llama(s, m);
 }
 
+/* ---- OLMo 2 ---- */
+
+static const hf_field olmo2_fields[] = {
+    LLAMA_SIZES_ALONE(50304, 4096, 11008, 32, 32, 0, 2048),
+    OPTION(norm_eps, 1e-5),
+    ROPE_FIELDS,
+    FULL_ATTENTION,
+    OPTION(head_size, 0),
+    OPTION(act, ACT_SILU),
+    OPTION(tied, false),
+    FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
+};
+
 /* ---- Phi 3 and 4 ---- */
 
 static const hf_field phi3_fields[] = {
@@ -714,6 +727,7 @@ const hf_family hf_families[] = {
      qwen_windows,
      decode_smollm3,
      encode_llama},
+    {"olmo2", "Olmo2ForCausalLM", {OLMO2_OPTIONS}, FIELDS(olmo2), NULL, decode_llama, encode_llama},
     {"phi3", "Phi3ForCausalLM", {PHI3_OPTIONS}, FIELDS(phi3), NULL, decode_phi3, encode_phi3},
     {"gpt_neox",
      "GPTNeoXForCausalLM",

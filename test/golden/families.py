@@ -12,7 +12,8 @@ transformers computes norms, softmax and rotations in float32 whatever the model
 request for float32 is answered with float64, so that ten digits mean something.
 
 Weights and tokens are hashes (see golden.py).  Parameter k of our table (embedding; for each layer
-norm1, qkv, q and k norms, project, norm2, up, down; final norm; head; each weight, then bias) has
+norm1, qkv, q and k norms, project, post1, norm2, up, down, post2; final norm; head; each weight, then
+bias) has
 amplitude 0.8 if it is a matrix, 0.4 if a vector; weights of norms lie about 1 (Gemma's, to which 1 is
 added, about 0).  Ours are made of theirs: q, k, v under one another, gate over up; for BLOOM and the
 later Falcon, whose files have the rows of qkv group by group, sorted into that order.  Sequence b
@@ -81,6 +82,8 @@ FALCON = {**BLOOM, "embedding_norm": None, "norm2": None}
 FALCON_OLD = {**FALCON, "norm2": "post_attention_layernorm"}
 FALCON_TWO = {**FALCON, "norm1": "ln_attn", "norm2": "ln_mlp"}
 GLM = {**llama_names(), "up": ["mlp.gate_up_proj"]}
+OLMO2 = {**llama_names(), "norm1": None, "norm2": None, "post1": "post_attention_layernorm",
+         "post2": "post_feedforward_layernorm", "heads": ["self_attn.q_norm", "self_attn.k_norm"]}
 PHI3 = {**GLM, "qkv": ["self_attn.qkv_proj"]}
 NEOX = {"root": "gpt_neox.", "layer": "layers.%d.", "tokens": "embed_in", "final": "final_layer_norm",
         "norm1": "input_layernorm", "norm2": "post_attention_layernorm", "qkv": ["attention.query_key_value"],
@@ -149,6 +152,8 @@ VARIANTS = [
     ("linear", "Llama", llama_names(), llama(rope_parameters=scaled("linear", factor=2.5)), None),
     # the second layer without rotations
     ("smollm3", "SmolLM3", llama_names(), llama(no_rope_layer_interval=2, tie_word_embeddings=True), None),
+    # norms after the branches; of all queries, and all keys, of a token
+    ("olmo2", "Olmo2", OLMO2, llama(rms_norm_eps=1e-6), None),
     # q, k, v in one matrix, gate and up in one; half of a head turned
     ("phi3", "Phi3", PHI3,
      llama(head_dim=8, num_attention_heads=3, num_key_value_heads=3, rope_parameters=rope(10000.0, 0.5), resid_pdrop=0.0), None),
@@ -178,12 +183,12 @@ def places(model, names):
     add(root, names.get("embedding_norm"))
     for layer in range(L):
         prefix = root + names["layer"] % layer
-        add(prefix, names["norm1"])
+        add(prefix, names.get("norm1"))
         add(prefix, names["qkv"])
         for head in names.get("heads", []):
             add(prefix, head)
-        for key in ("project", "norm2", "up", "down"):
-            add(prefix, names[key])
+        for key in ("project", "post1", "norm2", "up", "down", "post2"):
+            add(prefix, names.get(key))
     add(root, names["final"])
     if "lm_head.weight" in theirs and theirs["lm_head.weight"] is not rows[0][0]:
         add("", "lm_head")

@@ -67,6 +67,7 @@ families = {
     "smollm3": base(model_type="smollm3", num_key_value_heads=2, no_rope_layer_interval=2, pad_token_id=0, **LLAMA),
     "phi3": base(model_type="phi3", num_key_value_heads=2, head_dim=6, pad_token_id=0, rope_theta=2.5e5,
                  sliding_window=None, **LLAMA),
+    "olmo2": base(model_type="olmo2", num_key_value_heads=2, rope_theta=5e5, pad_token_id=0, rms_norm_eps=1e-6, **LLAMA),
     "neox": base(model_type="gpt_neox", rotary_pct=0.7, rotary_emb_base=5000, **LLAMA),
     "gemma": base(model_type="gemma", num_key_value_heads=1, head_dim=8, **LLAMA),
     "bloom": dict(model_type="bloom", vocab_size=VOCAB, hidden_size=24, n_layer=2, n_head=6, seq_length=CONTEXT),

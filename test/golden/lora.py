@@ -47,6 +47,7 @@ VARIANTS = [
     ("phi", "phi", 3, 5, False, ["q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"]),
     ("phi3", "phi3", 3, 5, False, ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]),
     ("falcon_two", "falcon_two", 2, 3, False, ["query_key_value", "dense_4h_to_h"]),
+    ("olmo2", "olmo2", 3, 7, False, ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]),
     ("neox", "neox", 2, 3, False, ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"]),
 ]
 
