@@ -8,7 +8,7 @@ status=0
 
 packages='tokenizers==0.23.3 transformers==5.24.0 safetensors==0.8.0 tiktoken==0.14.0 sentencepiece==0.2.3
           mistral-common==1.13.1 dashscope==2.0.2 llama-models==0.3.0 torch==2.15.0
-          jinja2==3.1.6 tensorboard==2.21.0'
+          jinja2==3.1.6 tensorboard==2.21.0 scikit-build-core==1.0.3'
 
 # have PACKAGE==VERSION...: is each of them there?
 have() {
