@@ -22,7 +22,7 @@ struct comm; /* ranks/comm.h */
 typedef struct {
     int64_t batch, heads, kv_heads, length, head_size; /* B, H, KV, T, D */
     dtype type;
-    bool alibi;
+    bool alibi, windowed, capped;
 } attention_sizes;
 
 /* A device has one or several methods of attention, numbered in the order of its list.  0 is its

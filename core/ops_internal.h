@@ -109,10 +109,19 @@ static inline double arranged(tensor a, tensor b, tensor out)
     return 3 * (bytes(a) + bytes(b) + bytes(out));
 }
 
-/* Pairs of a query and a key of t tokens. */
-static inline double pairs(double t, bool causal)
+/* Of n keys those in a window; 0: all. */
+static inline double seen(double n, double window)
 {
-    return causal ? t * (t + 1) / 2 : t * t;
+    return window > 0 && window < n ? window : n;
+}
+
+/* Pairs of a query, of t tokens after `before` others, and a key that it sees. */
+static inline double pairs(double before, double t, bool causal, double window)
+{
+    double all = before + t, none = seen(before, window), part = seen(all, window);
+    if (!causal) return t * all;
+    /* those whose window is not full see one more each; then all see as many */
+    return (part * (part + 1) - none * (none + 1)) / 2 + (t - (part - none)) * part;
 }
 
 #endif

@@ -36,6 +36,8 @@ typedef struct {
     view q, k, v;
     bool causal;
     float scale, slope;    /* slope: of ALiBi; 0 without */
+    float cap;             /* 0 without */
+    int64_t window;        /* 0 without */
     const int32_t *starts; /* ? (T): the first key that each query sees */
 } head;
 
@@ -62,18 +64,41 @@ static int64_t keys_end(const head *h, block b)
     return h->causal ? b.query + b.n : h->length;
 }
 
+/* Are there queries that do not see the first keys? */
+static inline bool begins_late(const head *h)
+{
+    return h->starts || h->window;
+}
+
+/* The first key that a query sees: of its document, and in its window. */
+static inline int64_t first_key(const head *h, int64_t query)
+{
+    int64_t document = h->starts ? h->starts[query] : 0;
+    int64_t first = h->window ? query - h->window + 1 : 0;
+    return first > document ? first : document;
+}
+
 /* The first key that a query of the block sees: what is before it is skipped. */
 static int64_t keys_begin(const head *h, block b)
 {
-    return h->starts ? h->starts[b.query] : 0;
+    return first_key(h, b.query);
 }
 
-/* Gives `value` to the lanes of row j of a block whose documents begin after its key. */
+/* Gives `value` to the lanes of row j of a block that begin to see after its key. */
 static inline void hide_from_later(const head *h, block b, int64_t j, float *s, float value)
 {
-    if (!h->starts || h->starts[b.query + b.n - 1] <= b.key + j) return;
+    if (!begins_late(h) || first_key(h, b.query + b.n - 1) <= b.key + j) return;
     for (int64_t i = 0; i < b.n; i++)
-        s[i] = h->starts[b.query + i] > b.key + j ? value : s[i];
+        s[i] = first_key(h, b.query + i) > b.key + j ? value : s[i];
+}
+
+/* Scores of a row become cap * tanh(s / cap). */
+static inline void cap_row(const head *h, int lanes, float *s)
+{
+    float cap = h->cap, inverse = 1 / cap;
+#pragma omp simd
+    for (int i = 0; i < lanes; i++)
+        s[i] = cap * vector_tanh(s[i] * inverse);
 }
 
 /* Gives `value` to the lanes of row j of a block that lie above the diagonal. */
@@ -179,6 +204,7 @@ static void running_max(const head *h, block b, float *s, float *max)
     int lanes = lanes_of(b);
     for (int64_t j = 0; j < b.m; j++) {
         float *x = s + j * QUERIES;
+        if (h->cap > 0) cap_row(h, lanes, x);
         lean(h, b, j, x);
         hide(h, b, j, x, -INFINITY);
 #pragma omp simd
@@ -237,8 +263,8 @@ static void attend(const head *h, block b, view result, float *lse)
         out = (float *)(size_t)result.data;
         ld = result.ld;
     }
-    for (int i = 0; i < QUERIES; i++) /* with documents a query may see nothing of its first keys */
-        r.max[i] = h->starts ? -1e30f : -INFINITY;
+    for (int i = 0; i < QUERIES; i++) /* a query may see nothing of the block's first keys */
+        r.max[i] = begins_late(h) ? -1e30f : -INFINITY;
     transpose(rows_of(h, h->q, b.query, b.n, room), b, h->size, h->scale, qt);
     prefetch(h, b, h->q);
     prefetch(h, b, h->k);
@@ -276,6 +302,7 @@ static void attend_range(const void *op, int64_t first, int64_t end)
         head h = head_of(o->qkv, o->heads, o->kv_heads, b, i);
         h.causal = o->causal, h.scale = (float)o->scale;
         h.slope = o->alibi ? (float)alibi_slope(o->heads, i) : 0;
+        h.cap = (float)o->cap, h.window = o->window;
         h.starts = starts_of(o->starts, b);
         attend(&h, (block){.query = query, .n = min64(QUERIES, length - query)},
                view_at(o->out, b * length + query, i * h.size),
@@ -307,19 +334,34 @@ typedef struct {
     float s[KEYS * QUERIES], dp[KEYS * QUERIES];
 } meeting;
 
+/* Scores of a row become what cap_row makes of them, and slope the derivative. */
+static void cap_slopes(const head *h, int lanes, float *s, float *slope)
+{
+    float inverse = 1 / h->cap;
+    cap_row(h, lanes, s);
+#pragma omp simd
+    for (int i = 0; i < lanes; i++) {
+        float t = s[i] * inverse;
+        slope[i] = (1 - t) * (1 + t);
+    }
+}
+
 /* s: scores become probabilities; dp = v dout^T becomes ds */
 static void score_grads(const head *h, block b, const float *lse, const float *r, float *s,
                         float *dp)
 {
     int lanes = lanes_of(b);
     for (int64_t j = 0; j < b.m; j++) {
-        float *x = s + j * QUERIES, *dx = dp + j * QUERIES;
+        float *x = s + j * QUERIES, *dx = dp + j * QUERIES, slope[QUERIES];
+        if (h->cap > 0) cap_slopes(h, lanes, x, slope);
         lean(h, b, j, x);
 #pragma omp simd
         for (int i = 0; i < lanes; i++) {
             x[i] = vector_exp(x[i] - lse[i]);
             dx[i] = x[i] * (dx[i] - r[i]) * h->scale;
         }
+        for (int i = 0; i < lanes && h->cap > 0; i++)
+            dx[i] *= slope[i];
         hide(h, b, j, x, 0);
         hide(h, b, j, dx, 0);
     }
@@ -421,7 +463,7 @@ static void key_grads(const head *h, const head_grad *g, block b, panel k, panel
     for (b.query = h->causal ? b.key / QUERIES * QUERIES : 0; b.query < h->length;
          b.query += QUERIES) {
         b.n = min64(QUERIES, h->length - b.query);
-        if (h->starts && h->starts[b.query] >= b.key + b.m) break; /* later documents */
+        if (first_key(h, b.query) >= b.key + b.m) break; /* they are out of sight from here on */
         panel q = rows_of(h, h->q, b.query, b.n, rows[0]),
               dout = rows_of(h, g->dout, b.query, b.n, rows[1]);
         begin_meeting(h, g, b, q, dout, &m);
@@ -439,6 +481,7 @@ static void open_head(const attention_grad_op *o, int64_t b, int64_t i, head *h,
     *h = head_of(o->qkv, o->heads, o->kv_heads, b, i);
     h->causal = o->causal, h->scale = (float)o->scale;
     h->slope = o->alibi ? (float)alibi_slope(o->heads, i) : 0;
+    h->cap = (float)o->cap, h->window = o->window;
     h->starts = starts_of(o->starts, b);
     *g = (head_grad){
         .out = view_at(o->out, first, i * size),

@@ -23,6 +23,8 @@ typedef struct {
     view q, k, v;
     int64_t size, position; /* D, of the first query */
     float scale, slope;     /* slope: of ALiBi; 0 without */
+    float cap;              /* 0 without */
+    int64_t window;         /* 0 without */
 } head;
 
 static head head_of(const attention_cached_op *o, int64_t b, int64_t h)
@@ -37,6 +39,8 @@ static head head_of(const attention_cached_op *o, int64_t b, int64_t h)
         .position = o->position,
         .scale = (float)o->scale,
         .slope = o->alibi ? (float)alibi_slope(o->heads, h) : 0,
+        .cap = (float)o->cap,
+        .window = o->window,
     };
 }
 
@@ -58,14 +62,29 @@ typedef struct {
     float max, sum;
 } running;
 
-/* n scores of a query, the first of a key `distance` tokens before it, become exponentials under
- * the largest so far; returns how what was summed shrinks. */
+/* The first key that the query at a position sees. */
+static int64_t window_begin(const head *h, int64_t position)
+{
+    return h->window && position >= h->window ? position - h->window + 1 : 0;
+}
+
+static void cap_scores(const head *h, float *s, int64_t n)
+{
+    float cap = h->cap, factor = h->scale / cap;
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++)
+        s[j] = cap * vector_tanh(factor * s[j]);
+}
+
+/* n scores of a query, the first of a key `distance` tokens before it, become exponentials under the
+ * largest so far; returns how what was summed shrinks. */
 static float softmax_row(const head *h, float *s, int64_t n, float distance, running *r)
 {
-    float max = r->max, lanes[SUM_LANES] = {0};
+    float max = r->max, lanes[SUM_LANES] = {0}, scale = h->cap > 0 ? 1 : h->scale;
+    if (h->cap > 0) cap_scores(h, s, n);
 #pragma omp simd reduction(max : max)
     for (int64_t j = 0; j < n; j++) {
-        s[j] = h->scale * s[j] - h->slope * (distance - (float)j);
+        s[j] = scale * s[j] - h->slope * (distance - (float)j);
         max = s[j] > max ? s[j] : max;
     }
     FOR_LANES(n, j, k, s[j] = vector_exp(s[j] - max); lanes[k] += s[j]);
@@ -95,22 +114,27 @@ static void attend(const head *h, int64_t first, int64_t n, void *result, int64_
         ld = h->size;
     }
     panel q = fetch(h->q, first, n, 0, h->size, queries);
-    int64_t end = h->position + first + n;
+    int64_t end = h->position + first + n, begin = window_begin(h, h->position + first);
     for (int64_t i = 0; i < n; i++)
         r[i] = (running){-INFINITY, 0};
-    for (int64_t key = 0; key < end; key += KEYS) {
+    for (int64_t key = begin; key < end; key += KEYS) {
         int64_t m = min64(KEYS, end - key);
         small_xyt(n, m, h->size, q, fetch(h->k, key, m, 0, h->size, keys), 0, s, KEYS);
         for (int64_t i = 0; i < n; i++) {
-            int64_t seen = min64(m, h->position + first + i + 1 - key); /* of these m keys */
-            if (seen < 0) seen = 0;
-            int64_t distance = h->position + first + i - key;
-            float shrink = seen ? softmax_row(h, s + i * KEYS, seen, (float)distance, &r[i]) : 1;
-            memset(s + i * KEYS + seen, 0, (size_t)(m - seen) * sizeof *s);
-            if (key) scale_row(out + i * ld, h->size, shrink);
+            float *x = s + i * KEYS, shrink = 1;
+            int64_t at = h->position + first + i;
+            int64_t hidden = min64(m, window_begin(h, at) - key), seen = min64(m, at + 1 - key);
+            if (hidden < 0) hidden = 0;
+            if (seen < hidden) seen = hidden;
+            if (seen > hidden) /* keys hidden .. seen of these m */
+                shrink =
+                    softmax_row(h, x + hidden, seen - hidden, (float)(at - key - hidden), &r[i]);
+            memset(x, 0, (size_t)hidden * sizeof *x);
+            memset(x + seen, 0, (size_t)(m - seen) * sizeof *x);
+            if (key > begin) scale_row(out + i * ld, h->size, shrink);
         }
-        small_xy(n, h->size, m, (panel){s, KEYS}, fetch(h->v, key, m, 0, h->size, keys), key > 0,
-                 out, ld);
+        small_xy(n, h->size, m, (panel){s, KEYS}, fetch(h->v, key, m, 0, h->size, keys),
+                 key > begin, out, ld);
     }
     for (int64_t i = 0; i < n; i++) {
         scale_row(out + i * ld, h->size, 1 / r[i].sum);

@@ -45,18 +45,42 @@ ROW_FN float exponential(const void *x, int64_t i, float max, int type)
     return type == F32 ? load(F32, x, i) : vector_exp(load(type, x, i) - max);
 }
 
+/* The derivative of cap * tanh(x / cap) where it is cap * t */
+VECTOR_FN float cap_slope(float t)
+{
+    return (1 - t) * (1 + t);
+}
+
+/* Logits x that have been capped become the gradient of what they were made of: their probabilities, factor
+ * times the exponentials, times the cap's derivative.  */
+ROW_FN void capped_grad(void *x, int64_t n, float max, float factor, float inverse, int type)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float logit = load(type, x, i);
+        store(type, x, i, vector_exp(logit - max) * factor * cap_slope(logit * inverse));
+    }
+}
+
 ROW_FN void classify_row(const classify_op *o, int64_t r, int type)
 {
     int64_t n = tensor_cols(o->logits);
     int32_t target = ((const int32_t *)o->targets.data)[r];
     void *x = element_at(o->logits, r, 0);
     float max = maximum(x, n, type), chosen = load(type, x, target);
-    double sum = exp_sum(x, n, max, o->backward && type == F32, type);
+    bool keep = o->backward && type == F32 && !(o->cap > 0); /* a cap's gradient wants the logits */
+    double sum = exp_sum(x, n, max, keep, type);
     double lse = log(sum) + (double)max;
     floats(o->losses)[r] = (float)(lse - (double)chosen + o->z * lse * lse);
     if (!o->backward) return;
     float factor = (float)(o->scale * (1 + 2 * o->z * lse) / sum),
-          part = exponential(x, target, max, type) * factor;
+          part = vector_exp(chosen - max) * factor;
+    if (o->cap > 0) {
+        capped_grad(x, n, max, factor, (float)(1 / o->cap), type);
+        part = (part - (float)o->scale) * cap_slope(chosen * (float)(1 / o->cap));
+        store(type, x, target, part);
+        return;
+    }
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
         store(type, x, i, exponential(x, i, max, type) * factor);
@@ -70,11 +94,34 @@ static void classify_range(const void *op, int64_t first, int64_t end)
         FOR_WORKING_TYPE(o->logits.type, classify_row(o, r, TYPE));
 }
 
+ROW_FN void cap_row(void *x, int64_t n, float cap, float inverse, int type)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        store(type, x, i, cap * vector_tanh(load(type, x, i) * inverse));
+}
+
 void cpu_classify(device *dev, int stream, const classify_op *o)
 {
     (void)stream;
     pool_for(cpu_threads(dev), tensor_rows(o->logits), rows_at_once(tensor_cols(o->logits)),
              classify_range, o);
+}
+
+static void soft_cap_range(const void *op, int64_t first, int64_t end)
+{
+    const soft_cap_op *o = op;
+    float cap = (float)o->cap, inverse = 1 / cap;
+    for (int64_t r = first; r < end; r++)
+        FOR_WORKING_TYPE(o->x.type,
+                         cap_row(element_at(o->x, r, 0), tensor_cols(o->x), cap, inverse, TYPE));
+}
+
+void cpu_soft_cap(device *dev, int stream, const soft_cap_op *o)
+{
+    (void)stream;
+    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)), soft_cap_range,
+             o);
 }
 
 /* ---- against weights of classes ---- */

@@ -50,6 +50,15 @@ VECTOR_FN float exp_minus_abs(float x)
     return exp_in_range(-float_of_bits(a < most ? a : most));
 }
 
+/* tanh x within 4 ulp: (1 - e)/(1 + e) with e = e^-2|x|; near 0, where that cancels, its series */
+VECTOR_FN float vector_tanh(float x)
+{
+    float e = exp_minus_abs(2.0f * x), far = (1.0f - e) / (1.0f + e), y = x * x;
+    float near = ((62.0f / 2835 * y - 17.0f / 315) * y + 2.0f / 15) * y - 1.0f / 3;
+    near = x + x * y * near;
+    return y < 0.09f ? near : x < 0 ? -far : x > 0 ? far : x;
+}
+
 VECTOR_FN float gelu_tanh_2u(float x)
 {
     return 1.5957691216f * x * (1.0f + 0.044715f * x * x);

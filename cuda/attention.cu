@@ -4,7 +4,7 @@
  *     s_ij = scale * q_i k_j (j <= i if causal), lse_i = log sum_j exp s_ij,
  *     out_i = sum_j exp(s_ij - lse_i) v_j
  *
- * Of each query a warp keeps the largest score so far, the sum of exponentials under it (each lane
+ * (and capped, and in a window: core/ops.def; those go this way in bf16, too.)  Of each query a warp keeps the largest score so far, the sum of exponentials under it (each lane
  * its own part) and the weighted sum of values; when the largest grows, the others shrink.
  * bytes: 4 (H+2KV) D for each token, and the keys and values again for every OWN queries, most of
  * them from the cache */
@@ -32,12 +32,12 @@ template <class T, int CHUNKS> __global__ void attention_kernel(attention_call<T
     }
     float sum[ROWS][CHUNKS] = {}, max[ROWS], part[ROWS], s[ROWS];
     for (int i = 0; i < ROWS; i++) {
-        max[i] = -INFINITY;
+        max[i] = -1e30f; /* a row may see nothing of a window's first keys */
         part[i] = 0;
     }
     load_tile(q, q_head, ld_qkv(a), q0, OWN, a.length, a.size);
     int64_t end = a.causal && q0 + OWN < a.length ? a.position + q0 + OWN : n_keys;
-    for (int64_t k0 = 0; k0 < end; k0 += TILE) {
+    for (int64_t k0 = first_seen(a, a.position + q0); k0 < end; k0 += TILE) {
         __syncthreads();
         load_tile(k, k_head, ld, k0, TILE, n_keys, a.size);
         load_tile(v, v_head, ld, k0, TILE, n_keys, a.size);
@@ -45,9 +45,9 @@ template <class T, int CHUNKS> __global__ void attention_kernel(attention_call<T
         dot_rows<ROWS>(s, q + w * ROWS * pitch, k + lane * pitch, a.size);
         for (int i = 0; i < ROWS; i++) {
             int64_t key = k0 + lane;
-            bool seen = key < n_keys && (!a.causal || key <= a.position + row0 + i);
-            float distance = (float)(a.position + row0 + i - key);
-            float score = seen ? a.scale * s[i] - slope * distance : -INFINITY;
+            int64_t query = a.position + row0 + i;
+            bool seen = key < n_keys && (!a.causal || key <= query) && key >= first_seen(a, query);
+            float score = seen ? score_of(a, s[i]) - slope * (float)(query - key) : -INFINITY;
             float now = fmaxf(max[i], warp_max(score));
             float shrink = expf(max[i] - now), e = expf(score - now);
             max[i] = now;
@@ -102,6 +102,7 @@ template <class T> static attention_call<T> call_of(const attention_op *o)
     a.heads = (int)o->heads, a.kv_heads = (int)o->kv_heads;
     a.size = (int)(tensor_cols(o->out) / o->heads);
     a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
+    a.window = o->window, a.cap = (float)o->cap;
     a.aligned = wide(o->qkv) && wide(o->out) && a.size % WIDTH<T> == 0;
     return a;
 }
@@ -112,7 +113,7 @@ extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
         cuda_cudnn_attention(dev, stream, o);
     else if (o->qkv.type == F32)
         attention_forward(dev, stream, call_of<float>(o));
-    else if (!(o->scale > 0))
+    else if (!(o->scale > 0) || o->window || o->cap > 0)
         attention_forward(dev, stream, call_of<bf16>(o));
     else if (head_fits(dev, tensor_cols(o->out) / o->heads))
         attention_mma_forward(dev, stream, call_of<bf16>(o));

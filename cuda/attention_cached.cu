@@ -30,6 +30,7 @@ template <class T> static void cached(device *dev, int stream, const attention_c
     a.heads = (int)o->heads, a.kv_heads = (int)o->keys.dim[1];
     a.size = (int)o->keys.dim[3];
     a.causal = true, a.alibi = o->alibi, a.scale = (float)o->scale;
+    a.window = o->window, a.cap = (float)o->cap;
     if (!head_fits(dev, a.size)) return;
     RUN(dev, stream, cache_kernel<T>, groups(a.batch * a.kv_heads * a.length, 1), THREADS, 0, a);
     attention_forward(dev, stream, a);

@@ -37,9 +37,12 @@ template <class T>
 __device__ __forceinline__ pair_grad grad_of_pair(const attention_call<T> &a, int64_t bh, int64_t i,
                                                   int64_t j, float slope, float qk, float dp)
 {
-    if (i >= a.length || j >= a.length || (a.causal && j > i)) return {0, 0};
-    float p = expf(a.scale * qk - slope * (float)(i - j) - a.lse[bh * a.length + i]);
-    return {p, p * (dp - a.r[bh * a.length + i]) * a.scale};
+    if (i >= a.length || j >= a.length || (a.causal && j > i) || j < first_seen(a, i))
+        return {0, 0};
+    float s = score_of(a, qk), p = expf(s - slope * (float)(i - j) - a.lse[bh * a.length + i]);
+    float ds = p * (dp - a.r[bh * a.length + i]) * a.scale;
+    if (a.cap > 0) ds *= (1 - s / a.cap) * (1 + s / a.cap);
+    return {p, ds};
 }
 
 /* x (rows of a head in dqkv) = sum, for this warp's rows */
@@ -71,7 +74,7 @@ template <class T, int CHUNKS> __global__ void attention_queries_kernel(attentio
     load_tile(q, a.qkv + head_in_qkv(a, b, head), ld_qkv(a), q0, OWN, a.length, a.size);
     load_tile(g, g_head, ld_out(a), q0, OWN, a.length, a.size);
     int64_t end = a.causal && q0 + OWN < a.length ? q0 + OWN : a.length;
-    for (int64_t k0 = 0; k0 < end; k0 += TILE) {
+    for (int64_t k0 = first_seen(a, q0); k0 < end; k0 += TILE) {
         __syncthreads();
         load_tile(k, k_head, ld_qkv(a), k0, TILE, a.length, a.size);
         load_tile(v, v_head, ld_qkv(a), k0, TILE, a.length, a.size);
@@ -101,8 +104,9 @@ template <class T, int CHUNKS> __global__ void attention_keys_kernel(attention_c
     float dk[ROWS][CHUNKS] = {}, dv[ROWS][CHUNKS] = {}, s[ROWS], dp[ROWS];
     load_tile(k, a.qkv + k_head, ld_qkv(a), k0, OWN, a.length, a.size);
     load_tile(v, a.qkv + v_head, ld_qkv(a), k0, OWN, a.length, a.size);
+    int64_t end = a.window && k0 + OWN + a.window < a.length ? k0 + OWN + a.window : a.length;
     for (int head = kv * sharing; head < (kv + 1) * sharing; head++)
-        for (int64_t q0 = a.causal ? k0 / TILE * TILE : 0; q0 < a.length; q0 += TILE) {
+        for (int64_t q0 = a.causal ? k0 / TILE * TILE : 0; q0 < end; q0 += TILE) {
             const T *g_head = a.dout + b * a.length * ld_out(a) + (int64_t)head * a.size;
             __syncthreads();
             load_tile(q, a.qkv + head_in_qkv(a, b, head), ld_qkv(a), q0, TILE, a.length, a.size);
@@ -148,7 +152,7 @@ template <class T> static void backward(device *dev, int stream, const attention
 
 static void backward(device *dev, int stream, const attention_call<bf16> &a)
 {
-    if (a.scale > 0)
+    if (a.scale > 0 && !a.window && !(a.cap > 0))
         attention_mma_backward(dev, stream, a);
     else
         backward<bf16>(dev, stream, a);
@@ -164,6 +168,7 @@ template <class T> static void attention_grad(device *dev, int stream, const att
     a.heads = (int)o->heads, a.kv_heads = (int)o->kv_heads;
     a.size = (int)(tensor_cols(o->out) / o->heads);
     a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
+    a.window = o->window, a.cap = (float)o->cap;
     a.aligned = wide(o->qkv) && wide(o->dqkv) && wide(o->dout) && a.size % WIDTH<T> == 0;
     if (!head_fits(dev, a.size)) return;
     RUN(dev, stream, attention_r_kernel<T>, groups(a.batch * a.length, 1), WARPS * WARP, 0, a,

@@ -17,7 +17,7 @@ template <class T> struct classify_call {
     const int32_t *targets; /* (R) */
     float *losses;          /* (R) */
     int64_t cols, ld;
-    float scale;
+    float scale, cap; /* cap: 0: none */
     double z;
     bool backward, aligned;
 };
@@ -41,8 +41,10 @@ __global__ void __launch_bounds__(ROW_THREADS) classify_kernel(classify_call<T> 
         unpacked<T> v =
             KEEPS ? load(cached + c, WIDTH<T>, true) : load(x + c, a.cols - c, a.aligned);
         for (int i = 0; i < WIDTH<T>; i++) {
+            float t = a.cap > 0 ? v.x[i] / a.cap : 0.0f;
             v.x[i] = exp_for<T>(v.x[i] - p.max) * factor;
             if (c + i == target) v.x[i] -= a.scale;
+            v.x[i] *= (1 - t) * (1 + t);
         }
         store(x + c, a.cols - c, a.aligned, v);
     }
@@ -55,7 +57,7 @@ template <class T> static void launch_classify(device *dev, int stream, const cl
     a.targets = (const int32_t *)o->targets.data;
     a.losses = (float *)o->losses.data;
     a.cols = tensor_cols(o->logits), a.ld = o->logits.ld;
-    a.scale = (float)o->scale, a.z = o->z;
+    a.scale = (float)o->scale, a.cap = (float)o->cap, a.z = o->z;
     a.backward = o->backward, a.aligned = wide(o->logits);
     unsigned rows = groups(tensor_rows(o->logits), 1);
     int bytes = (int)(groups(a.cols, WIDTH<T>) * 16);

@@ -21,6 +21,8 @@ static const char *cudnn_lacks(int method, const attention_sizes *s)
     return method == ATTENTION_OWN        ? NULL
            : s->type != BF16              ? "is for --dtype bf16"
            : s->alibi                     ? "has no ALiBi"
+           : s->windowed                  ? "has no windows"
+           : s->capped                    ? "has no soft caps of scores"
            : s->kv_heads != s->heads      ? "has no shared key heads"
            : s->head_size % HEAD_MULTIPLE ? "takes heads of 8, 16, 24 ... numbers"
                                           : NULL;

@@ -25,8 +25,22 @@ template <class T> struct attention_call {
     int64_t batch, length;       /* B, T */
     int heads, kv_heads, size;   /* H, KV, D */
     bool causal, alibi, aligned; /* aligned: heads are made of 16 bytes */
-    float scale;
+    int64_t window;              /* 0: none */
+    float scale, cap;            /* cap: 0: none */
 };
+
+/* The first key that the query at `position` sees. */
+template <class T>
+__device__ __forceinline__ int64_t first_seen(const attention_call<T> &a, int64_t position)
+{
+    return a.window && position >= a.window ? position - a.window + 1 : 0;
+}
+
+/* scale * qk, capped */
+template <class T> __device__ __forceinline__ float score_of(const attention_call<T> &a, float qk)
+{
+    return a.cap > 0 ? a.cap * tanhf(a.scale * qk / a.cap) : a.scale * qk;
+}
 
 /* Distances between the tokens of qkv and of out, in elements. */
 template <class T> __device__ __forceinline__ int64_t ld_qkv(const attention_call<T> &a)

@@ -21,6 +21,7 @@ static const architecture architectures[] = {
     {"qwen3", "qwen3", true, false, false},    {"gemma", "gemma", true, false, true},
     {"phi", "phi2", true, false, false},       {"bloom", "bloom", false, false, false},
     {"falcon", "falcon", false, false, false}, {"olmo2", "olmo2", true, false, false},
+    {"gemma2", "gemma2", true, false, true},   {"gemma3_text", "gemma3", true, false, true},
 };
 
 static error *architecture_of(const model_config *c, const architecture **out)
@@ -32,7 +33,7 @@ static error *architecture_of(const model_config *c, const architecture **out)
     if (*out) return NULL;
     return user_error(
         "--to gguf: models of type %s are not written: gpt2, llama, mistral, qwen2, qwen3, "
-        "gemma, phi, bloom, falcon, olmo2 are; --to hf writes all",
+        "gemma, gemma2, gemma3_text, phi, bloom, falcon, olmo2 are; --to hf writes all",
         type);
 }
 
@@ -45,6 +46,30 @@ static error *check_rotations(const architecture *a, const model_config *c)
         return NULL;
     return user_error("--to gguf: llama.cpp's %s has no %s; --to hf writes them", a->name,
                       waves ? "rotations scaled by wavelength" : "layers without rotations");
+}
+
+/* What llama.cpp knows of a Gemma without being told: where windows are, how scores are scaled, and the base
+ * of rotations in windows. */
+static error *check_windows(const architecture *a, const model_config *c)
+{
+    enum { GEMMA2_27B = 46, GEMMA3_27B = 62 };
+    bool two = !strcmp(a->name, "gemma2"), three = !strcmp(a->name, "gemma3");
+    const char *what = NULL;
+    if (!two && !three) {
+        if (c->window) what = "attention in windows";
+    } else {
+        bool largest = c->layers == (two ? GEMMA2_27B : GEMMA3_27B);
+        double scalar = c->query_scalar > 0 ? c->query_scalar : (double)c->head_size,
+               known = (double)(largest ? c->width / c->heads : c->head_size);
+        if (scalar != known) what = "another query_pre_attn_scalar";
+        if (c->window_skip != (two ? 2 : 6)) what = "windows in other layers";
+        if (three && c->rotary.local_base != 10000) what = "another rope_local_base_freq";
+        if (three && c->logit_cap > 0) what = "a soft cap of logits";
+    }
+    if (!what) return NULL;
+    return user_error(
+        "--to gguf: the model has %s, which llama.cpp's %s has not; --to hf writes it", what,
+        a->name);
 }
 
 /* ---- metadata ---- */
@@ -83,6 +108,9 @@ static void put_sizes(gguf *g, const architecture *a, const model_config *c)
         gguf_f32(g, key(a, "rope.freq_base", k), c->rotary.base);
         gguf_u32(g, key(a, "rope.dimension_count", k), c->rotary.size);
     }
+    if (c->window) gguf_u32(g, key(a, "attention.sliding_window", k), c->window);
+    if (c->attention_cap > 0) gguf_f32(g, key(a, "attn_logit_softcapping", k), c->attention_cap);
+    if (c->logit_cap > 0) gguf_f32(g, key(a, "final_logit_softcapping", k), c->logit_cap);
     const rope_scaling *s = &c->rotary.scaling;
     if (s->factor > 0 && s->high <= 0) {
         gguf_text(g, key(a, "rope.scaling.type", k), "linear");
@@ -212,6 +240,7 @@ error *gguf_model(gguf *g, const model_config *c, const params *p, gguf_type mat
     writer w = {.g = g, .c = c, .matrices = matrices};
     TRY(architecture_of(c, &w.a));
     TRY(check_rotations(w.a, c));
+    TRY(check_windows(w.a, c));
     put_about(g, w.a, c, matrices);
     put_sizes(g, w.a, c);
     TRY(put_frequencies(g, &c->rotary));

@@ -96,7 +96,29 @@ static tensor take_attention_workspace(const pass *p, bool backward)
 
 static double score_scale(const model_config *c)
 {
-    return 1.0 / sqrt((double)c->head_size);
+    return 1.0 / sqrt(c->query_scalar > 0 ? c->query_scalar : (double)c->head_size);
+}
+
+/* How many keys a token of this layer sees; 0: all. */
+static int64_t window_of(const pass *p)
+{
+    int64_t skip = p->c->window_skip;
+    return skip && (p->layer + 1) % skip == 0 ? 0 : p->c->window;
+}
+
+/* The same for a pass over whole sequences, which may be shorter. */
+static int64_t window_within(const pass *p)
+{
+    return window_of(p) < p->t ? window_of(p) : 0;
+}
+
+static rotary_form rotary_of(const pass *p)
+{
+    rotary_form f = p->c->rotary;
+    if (!window_of(p) || !(f.local_base > 0)) return f;
+    f.base = f.local_base;
+    f.scaling = (rope_scaling){0};
+    return f;
 }
 
 /* What the samples' branch (0 or 1) is multiplied by; absent when by nothing. */
@@ -187,10 +209,11 @@ static void prepare_heads(const pass *p)
         done_if_any(r, p->ids->q_norm);
         done_if_any(r, p->ids->k_norm);
     }
+    rotary_form rotary = rotary_of(p);
     if (is_rotated(p))
         OP(rotary, r->dev, r->stream, .x = s->qkv, .heads = heads, .head = c->head_size,
-           .size = c->rotary.size, .first_position = p->position, .base = c->rotary.base,
-           .scaling = c->rotary.scaling, .interleaved = c->rotary.interleaved);
+           .size = rotary.size, .first_position = p->position, .base = rotary.base,
+           .scaling = rotary.scaling, .interleaved = rotary.interleaved);
 }
 
 static void make_qkv(const pass *p)
@@ -218,15 +241,17 @@ static void make_att(const pass *p)
     if (p->kv) {
         OP(attention_cached, r->dev, r->stream, .out = s->att, .qkv = s->qkv, .keys = p->kv->keys,
            .values = p->kv->values, .heads = c->heads, .position = p->position,
-           .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c));
+           .alibi = c->positions == POSITIONS_ALIBI, .window = window_of(p),
+           .scale = score_scale(c), .cap = c->attention_cap);
     } else {
         s->lse = arena_take(r->arena, KIND_ACTIVATION, stat_of(p), SHAPE(p->b, c->heads, p->t),
                             NAME("h%d.lse", p->layer));
         tensor workspace = take_attention_workspace(p, false);
         OP(attention, r->dev, r->stream, .out = s->att, .lse = s->lse, .qkv = s->qkv,
            .starts = r->starts, .heads = c->heads, .kv_heads = c->kv_heads, .causal = c->causal,
-           .alibi = c->positions == POSITIONS_ALIBI, .scale = score_scale(c),
-           .method = p->attention, .workspace = workspace);
+           .alibi = c->positions == POSITIONS_ALIBI, .window = window_within(p),
+           .scale = score_scale(c), .cap = c->attention_cap, .method = p->attention,
+           .workspace = workspace);
         arena_drop(r->arena, &workspace);
     }
     let_go(p, QKV, &s->qkv);
@@ -482,10 +507,11 @@ static void unprepare_heads(const pass *p, tensor dqkv)
     const block_ids *ids = p->ids;
     int64_t heads = c->heads + c->kv_heads;
     bool whole = c->qk_norm == QK_NORM_WHOLE;
+    rotary_form rotary = rotary_of(p);
     if (is_rotated(p))
         OP(rotary, r->dev, r->stream, .x = dqkv, .heads = heads, .head = c->head_size,
-           .size = c->rotary.size, .base = c->rotary.base, .scaling = c->rotary.scaling,
-           .interleaved = c->rotary.interleaved, .inverse = true);
+           .size = rotary.size, .base = rotary.base, .scaling = rotary.scaling,
+           .interleaved = rotary.interleaved, .inverse = true);
     if (!c->qk_norm) return;
     tensor scratch =
         arena_take(r->arena, KIND_WORKSPACE, stat_of(p),
@@ -531,7 +557,8 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
     OP(attention_grad, r->dev, r->stream, .dqkv = dqkv, .dout = datt, .out = s->att, .qkv = s->qkv,
        .lse = s->lse, .starts = r->starts, .scratch = scratch, .heads = c->heads,
        .kv_heads = c->kv_heads, .causal = c->causal, .alibi = c->positions == POSITIONS_ALIBI,
-       .scale = score_scale(c), .method = p->attention, .workspace = workspace);
+       .window = window_within(p), .scale = score_scale(c), .cap = c->attention_cap,
+       .method = p->attention, .workspace = workspace);
     arena_drop(a, &workspace);
     arena_drop(a, &scratch);
     arena_drop(a, &datt);

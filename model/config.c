@@ -136,6 +136,7 @@ model_config config_resized(const model_config *from, const model_config *sizes)
     c.inner = scaled(from->inner, from->width, c.width);
     c.rotary.size = scaled(from->rotary.size, from->head_size, c.head_size) / 2 * 2;
     if (from->embedding_scale != 1) c.embedding_scale = sqrt((double)c.width);
+    c.query_scalar = from->query_scalar * (double)c.head_size / (double)from->head_size;
     return c;
 }
 
@@ -208,6 +209,7 @@ static error *check_relations(const model_config *c)
         {c->norms == NORMS_BEFORE || (c->norm == NORM_RMS && c->residual == RESIDUAL_SEQUENTIAL),
          "norms after the branches are RMSNorms, of one branch after the other"},
         {c->positions != POSITIONS_ALIBI || c->causal, "ALiBi needs causal attention"},
+        {!c->window || c->causal, "windows need causal attention"},
         {!c->tied || !c->bias.head, "a tied head cannot have a bias"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)

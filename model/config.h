@@ -60,6 +60,7 @@ typedef struct {
     bool interleaved;
     rope_scaling scaling; /* core/rope.h */
     int64_t skip;         /* layers skip - 1, 2 skip - 1, ... are without; 0: none is */
+    double local_base;    /* of layers with a window, without scaling; 0: as the others */
 } rotary_form;
 
 enum { CONV_STAGES = 4 };
@@ -88,6 +89,11 @@ typedef struct {
     double embedding_scale; /* tokens' embeddings are multiplied by it; 1: as they are */
     bool tied;              /* the head is the token embedding */
     bool causal;            /* a token sees itself and those before it */
+    int64_t window;         /* it sees so many, with itself; 0: all */
+    int64_t window_skip;    /* layers skip - 1, 2 skip - 1, ... are without; 0: none is */
+    double query_scalar;    /* scores are divided by its root; 0: head_size */
+    double attention_cap;   /* scores are cap * tanh(score / cap); 0: as they are */
+    double logit_cap;       /* logits, the same */
     /* images: 0 for text */
     int64_t image_height, image_width, channels, patch; /* pixels; patches are square */
     bool mean_pool; /* the classifier sees the mean of all positions, not a class token */
@@ -145,6 +151,17 @@ typedef enum {
     X(rope_high, NUMBER,      rotary.scaling.high, 0, 1e6,    0, NULL, "other rotations")          \
     X(rope_context, NUMBER,   rotary.scaling.context, 0, 1e9, 0, NULL, "other rotations")          \
     X(rotary_skip, SIZE,      rotary.skip,        0, 1000,    0, NULL, "other rotations")          \
+    X(rotary_local_base, NUMBER, rotary.local_base, 0, 1e30,  0, "rope_local_base_freq",           \
+      "other rotations")                                                                           \
+    X(window, SIZE,           window,             0, 1e8,     0, "sliding_window",                 \
+      "attention in windows")                                                                      \
+    X(window_skip, SIZE,      window_skip,        0, 1000,    0, NULL, "windows in other layers")  \
+    X(query_scalar, NUMBER,   query_scalar,       0, 1e7,     0, "query_pre_attn_scalar",          \
+      "another scale of scores")                                                                   \
+    X(attention_cap, NUMBER,  attention_cap,      0, 1e6,     0, "attn_logit_softcapping",         \
+      "a soft cap of scores")                                                                      \
+    X(logit_cap, NUMBER,      logit_cap,          0, 1e6,     0, "final_logit_softcapping",        \
+      "a soft cap of logits")                                                                      \
     X(residual, CHOICE,       residual,           0, RESIDUAL_PARALLEL_ONE_NORM, 0, NULL,          \
       "another residual stream")                                                                   \
     X(norms, CHOICE,          norms,              0, NORMS_BOTH, 0, NULL,                          \

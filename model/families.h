@@ -11,7 +11,8 @@
 #include "model/config.h"
 
 extern const model_names gpt2_names, gpt2_head_names, llama_names, phi_names, bloom_names,
-    falcon_names, falcon_two_names, chatglm_names, qwen_names, neox_names, phi3_names, olmo2_names;
+    falcon_names, falcon_two_names, chatglm_names, qwen_names, neox_names, phi3_names, olmo2_names,
+    gemma2_names;
 extern const model_names vit_names; /* of the block alone */
 
 #define GPT2_OPTIONS                                                                               \
@@ -33,6 +34,18 @@ extern const model_names vit_names; /* of the block alone */
 /* embedding_scale is the root of the width. */
 #define GEMMA_OPTIONS                                                                              \
     LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_GELU_TANH, .norm_plus_one = true, .tied = true
+/* Norms before the branches and after; every other layer with a window; caps (Gemma team 2024, arXiv 2408.00118) */
+#define GEMMA2_OPTIONS                                                                             \
+    .names = &gemma2_names, .norm = NORM_RMS, .norm_eps = 1e-6, .norm_plus_one = true,             \
+    .positions = POSITIONS_ROTARY, .act = ACT_GELU_TANH, .gated = true, .tied = true,              \
+    .causal = true, .norms = NORMS_BOTH, .window_skip = 2
+#define GEMMA2_CAPS .attention_cap = 50, .logit_cap = 30
+/* Norms of heads instead of caps; five of six layers with a window, and rotations by a base of their own
+ * (Gemma team 2025, arXiv 2503.19786) */
+#define GEMMA3_OPTIONS                                                                             \
+    .names = &gemma2_names, .norm = NORM_RMS, .norm_eps = 1e-6, .norm_plus_one = true,             \
+    .positions = POSITIONS_ROTARY, .act = ACT_GELU_TANH, .gated = true, .tied = true,              \
+    .causal = true, .norms = NORMS_BOTH, .window_skip = 6, .qk_norm = QK_NORM_HEADS
 /* The angles' frequencies for contexts longer than the first one of 8192. */
 #define LLAMA3_SCALING(factor_)                                                                    \
     .rotary.scaling.factor = factor_, .rotary.scaling.low = 1, .rotary.scaling.high = 4,           \

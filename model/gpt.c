@@ -212,9 +212,11 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
         times = op_alike(r->dev, first && n == chunk ? (rows - first) / chunk : 1);
         tensor part = tensor_slice(logits, 0, n), xs = tensor_slice(x, first, n);
         OP(linear, r->dev, r->stream, .out = part, .x = xs, .w = w, .bias = bias);
+        if (m->config.logit_cap > 0)
+            OP(soft_cap, r->dev, r->stream, .x = part, .cap = m->config.logit_cap);
         OP(classify, r->dev, r->stream, .logits = part, .targets = rows_of(targets, first, n),
            .losses = rows_of(losses, first, n), .backward = backward, .scale = loss->scale,
-           .z = backward ? m->training.z_loss : 0);
+           .z = backward ? m->training.z_loss : 0, .cap = m->config.logit_cap);
         if (!backward) continue;
         if (present(dw.t) || present(db.t))
             OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = xs, .dout = part);
@@ -366,6 +368,8 @@ static void last_logits(run *r, model *m, tensor x, tensor logits)
     last.ld = t * c;
     tensor w = param_use(r, m->head.weight), bias = use_if_any(r, m->head.bias);
     OP(linear, r->dev, r->stream, .out = logits, .x = last, .w = w, .bias = bias);
+    if (m->config.logit_cap > 0)
+        OP(soft_cap, r->dev, r->stream, .x = logits, .cap = m->config.logit_cap);
     param_done(r, m->head.weight);
     done_if_any(r, m->head.bias);
 }

@@ -20,6 +20,11 @@
 /* Gemma: the root of the width */
 #define SCALE(root_) .embedding_scale = root_
 
+#define WINDOW(keys_) .window = keys_
+/* Gemma 3: rotations in layers with a window; the others' in its larger models */
+#define LOCAL     .rotary.local_base = 1e4
+#define EIGHTFOLD .rotary.scaling.factor = 8
+
 static const model_config texts[] = {
     /*   name         layers heads width context vocabulary */
     GPT2("gpt-nano", 2, 2, 64, 64, 2048),
@@ -98,6 +103,28 @@ static const model_config texts[] = {
         SCALE(45.254833995939045)),
     ROW("gemma-7b", 28, 16, 16, 256, 3072, 24576, 8192, 256000, GEMMA_OPTIONS, ROPE(256, 1e4),
         SCALE(55.42562584220407)),
+
+    ROW("gemma2-nano", 2, 4, 2, 32, 64, 256, 64, 2048, GEMMA2_OPTIONS, GEMMA2_CAPS, ROPE(32, 1e4),
+        SCALE(8), WINDOW(16)),
+    ROW("gemma2-2b", 26, 8, 4, 256, 2304, 9216, 8192, 256000, GEMMA2_OPTIONS, GEMMA2_CAPS,
+        ROPE(256, 1e4), SCALE(48), WINDOW(4096)),
+    ROW("gemma2-9b", 42, 16, 8, 256, 3584, 14336, 8192, 256000, GEMMA2_OPTIONS, GEMMA2_CAPS,
+        ROPE(256, 1e4), SCALE(59.866518188383062), WINDOW(4096)),
+    ROW("gemma2-27b", 46, 32, 16, 128, 4608, 36864, 8192, 256000, GEMMA2_OPTIONS, GEMMA2_CAPS,
+        ROPE(128, 1e4), SCALE(67.882250993908555), WINDOW(4096), .query_scalar = 144),
+
+    ROW("gemma3-nano", 6, 4, 1, 32, 64, 256, 64, 2048, GEMMA3_OPTIONS, ROPE(32, 1e6), LOCAL,
+        SCALE(8), WINDOW(16)),
+    ROW("gemma3-270m", 18, 4, 1, 256, 640, 2048, 32768, 262144, GEMMA3_OPTIONS, ROPE(256, 1e6),
+        LOCAL, SCALE(25.298221281347036), WINDOW(512)),
+    ROW("gemma3-1b", 26, 4, 1, 256, 1152, 6912, 32768, 262144, GEMMA3_OPTIONS, ROPE(256, 1e6),
+        LOCAL, SCALE(33.941125496954278), WINDOW(512)),
+    ROW("gemma3-4b", 34, 8, 4, 256, 2560, 10240, 131072, 262208, GEMMA3_OPTIONS, ROPE(256, 1e6),
+        LOCAL, SCALE(50.596442562694072), WINDOW(1024), EIGHTFOLD),
+    ROW("gemma3-12b", 48, 16, 8, 256, 3840, 15360, 131072, 262208, GEMMA3_OPTIONS, ROPE(256, 1e6),
+        LOCAL, SCALE(61.967733539318672), WINDOW(1024), EIGHTFOLD),
+    ROW("gemma3-27b", 62, 32, 16, 128, 5376, 21504, 131072, 262208, GEMMA3_OPTIONS, ROPE(128, 1e6),
+        LOCAL, SCALE(73.321211119293437), WINDOW(1024), EIGHTFOLD, .query_scalar = 168),
 
     ROW("bloom-nano", 2, 4, 4, 16, 64, 256, 64, 2048, BLOOM_OPTIONS),
     ROW("bloom-560m", 24, 16, 16, 64, 1024, 4096, 2048, 250880, BLOOM_OPTIONS),

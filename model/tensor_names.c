@@ -53,6 +53,23 @@ const model_names olmo2_names = {
               .k_norm = "model.layers.%d.self_attn.k_norm.weight"},
 };
 
+/* Norms before the branches and after: Gemma 2 and 3. */
+const model_names gemma2_names = {
+    .tokens = "model.embed_tokens.weight",
+    .final_norm = {.weight = "model.norm.weight"},
+    .head = {.weight = "lm_head.weight"},
+    .block = {.norm1 = {.weight = "model.layers.%d.input_layernorm.weight"},
+              .qkv = BOTH("model.layers.%d.self_attn.{q,k,v}_proj"),
+              .project = BOTH("model.layers.%d.self_attn.o_proj"),
+              .post1 = {.weight = "model.layers.%d.post_attention_layernorm.weight"},
+              .norm2 = {.weight = "model.layers.%d.pre_feedforward_layernorm.weight"},
+              .up = BOTH("model.layers.%d.mlp.{gate,up}_proj"),
+              .down = BOTH("model.layers.%d.mlp.down_proj"),
+              .post2 = {.weight = "model.layers.%d.post_feedforward_layernorm.weight"},
+              .q_norm = "model.layers.%d.self_attn.q_norm.weight",
+              .k_norm = "model.layers.%d.self_attn.k_norm.weight"},
+};
+
 const model_names phi_names = {
     .tokens = "model.embed_tokens.weight",
     .final_norm = BOTH("model.final_layernorm"),

@@ -132,6 +132,7 @@ GPT2 = {'token_embd': 'wte', 'position_embd': 'wpe', 'output_norm': 'ln_f', 'att
         'ffn_up': 'h.{}.mlp.c_fc', 'ffn_down': 'h.{}.mlp.c_proj'}
 POST = {**LLAMA, 'post_attention_norm': 'model.layers.{}.post_attention_layernorm',
         'post_ffw_norm': 'model.layers.{}.post_feedforward_layernorm'}
+SANDWICH = {**POST, 'ffn_norm': 'model.layers.{}.pre_feedforward_layernorm'}
 PHI = {**LLAMA, 'output_norm': 'model.final_layernorm', 'attn_output': 'model.layers.{}.self_attn.dense',
        'ffn_up': 'model.layers.{}.mlp.fc1', 'ffn_down': 'model.layers.{}.mlp.fc2'}
 BLOOM = {'token_embd': 'transformer.word_embeddings', 'token_embd_norm': 'transformer.word_embeddings_layernorm',
@@ -140,9 +141,11 @@ BLOOM = {'token_embd': 'transformer.word_embeddings', 'token_embd_norm': 'transf
          'attn_output': 'transformer.h.{}.self_attention.dense', 'ffn_norm': 'transformer.h.{}.post_attention_layernorm',
          'ffn_up': 'transformer.h.{}.mlp.dense_h_to_4h', 'ffn_down': 'transformer.h.{}.mlp.dense_4h_to_h'}
 NAMES = {'gpt2': GPT2, 'llama': LLAMA, 'qwen2': LLAMA, 'qwen3': LLAMA, 'gemma': LLAMA, 'phi2': PHI, 'bloom': BLOOM,
-         'falcon': BLOOM, 'olmo2': POST}
+         'falcon': BLOOM, 'olmo2': POST,
+         'gemma2': SANDWICH, 'gemma3': SANDWICH}
 MODELS = {'gpt-nano': 'gpt2', 'llama-nano': 'llama', 'llama3-nano': 'llama', 'qwen2.5-nano': 'qwen2', 'qwen3-nano': 'qwen3', 'gemma-nano': 'gemma',
-          'phi-nano': 'phi2', 'bloom-nano': 'bloom', 'falcon-nano': 'falcon', 'olmo2-nano': 'olmo2'}
+          'phi-nano': 'phi2', 'bloom-nano': 'bloom', 'falcon-nano': 'falcon', 'olmo2-nano': 'olmo2',
+          'gemma2-nano': 'gemma2', 'gemma3-nano': 'gemma3'}
 
 
 def frequencies(base, size, factor=8, low=1, high=4, context=8192):
@@ -171,7 +174,7 @@ def expected(arch, name, source, values):
         return by_group(shape, x, heads, kv)
     if arch == 'llama' and stem in ('attn_q', 'attn_k'):
         return in_pairs(list(x), heads if stem == 'attn_q' else kv, math.prod(shape[1:]))
-    if arch == 'gemma' and stem.endswith('norm'):
+    if arch in ('gemma', 'gemma2', 'gemma3') and stem.endswith('norm'):
         return [struct.unpack('<f', struct.pack('<f', v + 1.0))[0] for v in x]
     return list(x)
 

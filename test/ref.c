@@ -174,6 +174,16 @@ void ref_embedding_grad(device *dev, int stream, const embedding_grad_op *o)
 
 /* ---- loss and gradient norm ---- */
 
+void ref_soft_cap(device *dev, int stream, const soft_cap_op *o)
+{
+    (void)dev, (void)stream;
+    for (int64_t r = 0; r < tensor_rows(o->x); r++)
+        for (int64_t c = 0; c < tensor_cols(o->x); c++) {
+            double *x = ref_at(o->x, r, c);
+            *x = o->cap * tanh(*x / o->cap);
+        }
+}
+
 void ref_classify(device *dev, int stream, const classify_op *o)
 {
     (void)dev, (void)stream;
@@ -190,7 +200,8 @@ void ref_classify(device *dev, int stream, const classify_op *o)
         if (!o->backward) continue;
         for (int64_t v = 0; v < V; v++) {
             double p = exp(*ref_at(o->logits, r, v) - lse) * (1 + 2 * o->z * lse);
-            *ref_at(o->logits, r, v) = (p - (v == target ? 1 : 0)) * o->scale;
+            double t = o->cap > 0 ? *ref_at(o->logits, r, v) / o->cap : 0;
+            *ref_at(o->logits, r, v) = (p - (v == target ? 1 : 0)) * o->scale * (1 - t * t);
         }
     }
 }

@@ -169,18 +169,25 @@ static double *head_of(tensor x, int64_t b, int64_t t, int64_t head, int64_t D)
     return (double *)x.data + (b * x.dim[1] + t) * x.ld + head * D;
 }
 
+static double capped(double x, double cap)
+{
+    return cap > 0 ? cap * tanh(x / cap) : x;
+}
+
 static double score(const attention_op *o, const double *q, int64_t b, int64_t h, int64_t i,
                     int64_t j)
 {
     int64_t D = tensor_cols(o->out) / o->heads, kv = h / (o->heads / o->kv_heads);
-    return o->scale * dot(q, head_of(o->qkv, b, j, o->heads + kv, D), D) -
+    return capped(o->scale * dot(q, head_of(o->qkv, b, j, o->heads + kv, D), D), o->cap) -
            lean(o->alibi, o->heads, h, i - j);
 }
 
 /* The first token that token i of sequence b sees. */
-static int64_t first_seen(tensor starts, int64_t b, int64_t i)
+static int64_t first_seen(tensor starts, int64_t window, int64_t b, int64_t i)
 {
-    return present(starts) ? ((const int32_t *)starts.data)[b * starts.dim[1] + i] : 0;
+    int64_t first = window && i >= window ? i - window + 1 : 0,
+            start = present(starts) ? ((const int32_t *)starts.data)[b * starts.dim[1] + i] : 0;
+    return start > first ? start : first;
 }
 
 void ref_attention(device *dev, int stream, const attention_op *o)
@@ -192,7 +199,7 @@ void ref_attention(device *dev, int stream, const attention_op *o)
         for (int64_t h = 0; h < H; h++)
             for (int64_t i = 0; i < T; i++) {
                 int64_t kv = h / (H / KV), last = o->causal ? i : T - 1;
-                int64_t first = first_seen(o->starts, b, i);
+                int64_t first = first_seen(o->starts, o->window, b, i);
                 const double *q = head_of(o->qkv, b, i, h, D);
                 double *out = head_of(o->out, b, i, h, D), max = -INFINITY, sum = 0;
                 for (int64_t j = first; j <= last; j++)
@@ -222,7 +229,7 @@ void ref_attention_grad(device *dev, int stream, const attention_grad_op *o)
         for (int64_t h = 0; h < H; h++)
             for (int64_t i = 0; i < T; i++) {
                 int64_t kv = h / (H / KV), last = o->causal ? i : T - 1;
-                int64_t first = first_seen(o->starts, b, i);
+                int64_t first = first_seen(o->starts, o->window, b, i);
                 const double *q = head_of(o->qkv, b, i, h, D);
                 const double *dout = head_of(o->dout, b, i, h, D);
                 double lse = ((const double *)o->lse.data)[(b * H + h) * T + i];
@@ -230,8 +237,10 @@ void ref_attention_grad(device *dev, int stream, const attention_grad_op *o)
                 for (int64_t j = first; j <= last; j++) {
                     const double *k = head_of(o->qkv, b, j, H + kv, D);
                     const double *v = head_of(o->qkv, b, j, H + KV + kv, D);
-                    double p = exp(o->scale * dot(q, k, D) - lean(o->alibi, H, h, i - j) - lse);
+                    double s = capped(o->scale * dot(q, k, D), o->cap);
+                    double p = exp(s - lean(o->alibi, H, h, i - j) - lse);
                     double ds = p * (dot(dout, v, D) - r) * o->scale;
+                    if (o->cap > 0) ds *= 1 - pow(s / o->cap, 2);
                     for (int64_t d = 0; d < D; d++) {
                         head_of(o->dqkv, b, i, h, D)[d] += ds * k[d];
                         head_of(o->dqkv, b, j, H + kv, D)[d] += ds * q[d];
@@ -261,7 +270,7 @@ static double cached_score(const attention_cached_op *o, const double *q, int64_
                            int64_t i, int64_t j)
 {
     int64_t KV = o->keys.dim[1], D = o->keys.dim[3], kv = h / (o->heads / KV);
-    return o->scale * dot(q, cached(o->keys, b, kv, j), D) -
+    return capped(o->scale * dot(q, cached(o->keys, b, kv, j), D), o->cap) -
            lean(o->alibi, o->heads, h, o->position + i - j);
 }
 
@@ -270,13 +279,14 @@ static void attend_to_cache(const attention_cached_op *o, int64_t b, int64_t h, 
     int64_t KV = o->keys.dim[1], D = o->keys.dim[3], kv = h / (o->heads / KV);
     const double *q = head_of(o->qkv, b, i, h, D);
     double *out = head_of(o->out, b, i, h, D), max = -INFINITY, sum = 0;
-    for (int64_t j = 0; j <= o->position + i; j++)
+    int64_t first = first_seen((tensor){0}, o->window, 0, o->position + i);
+    for (int64_t j = first; j <= o->position + i; j++)
         max = fmax(max, cached_score(o, q, b, h, i, j));
-    for (int64_t j = 0; j <= o->position + i; j++)
+    for (int64_t j = first; j <= o->position + i; j++)
         sum += exp(cached_score(o, q, b, h, i, j) - max);
     for (int64_t d = 0; d < D; d++)
         out[d] = 0;
-    for (int64_t j = 0; j <= o->position + i; j++) {
+    for (int64_t j = first; j <= o->position + i; j++) {
         double p = exp(cached_score(o, q, b, h, i, j) - max) / sum;
         for (int64_t d = 0; d < D; d++)
             out[d] += p * cached(o->values, b, kv, j)[d];

@@ -134,8 +134,9 @@ static void test_images(void **state)
 static void test_families(void **state)
 {
     (void)state;
-    static const char *const families[] = {"llama", "qwen", "qwen2.5", "qwen3",   "gemma",
-                                           "bloom", "phi",  "falcon",  "chatglm", "olmo2"};
+    static const char *const families[] = {"llama",   "qwen",  "qwen2.5", "qwen3",
+                                           "gemma",   "bloom", "phi",     "falcon",
+                                           "chatglm", "olmo2", "gemma2",  "gemma3"};
     static const char *const names[] = {"adamw", "adan", "lion"};
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         for (int k = 0; k < 3; k++) {
@@ -338,7 +339,8 @@ static void test_split16_is_a_master(void **state)
 static void test_recompute_of_families(void **state)
 {
     (void)state;
-    static const char *const models[] = {"llama", "qwen3", "bloom", "phi", "chatglm", "olmo2"};
+    static const char *const models[] = {"llama",   "qwen3", "bloom",  "phi",
+                                         "chatglm", "olmo2", "gemma2", "gemma3"};
     static const char *const levels[] = {"none", "norms", "gelu", "attention", "block", "sqrt"};
     for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
         small_result want = {0};

@@ -147,8 +147,9 @@ static void test_families(void **state)
 {
     (void)state;
     need_gpu();
-    static const char *const families[] = {"llama", "qwen", "qwen2.5", "qwen3",   "gemma",
-                                           "bloom", "phi",  "falcon",  "chatglm", "olmo2"};
+    static const char *const families[] = {"llama",   "qwen",  "qwen2.5", "qwen3",
+                                           "gemma",   "bloom", "phi",     "falcon",
+                                           "chatglm", "olmo2", "gemma2",  "gemma3"};
     static const char *const optims[] = {"adamw_r", "adan_r", "lion_r", "adamw", "adan", "lion"};
     int all = sizeof optims / sizeof *optims;
     for (int i = 0; i < (int)(sizeof families / sizeof *families); i++)

@@ -102,6 +102,15 @@ static const model_config variants[] = {
      .tied = true},
     {LLAMA("olmo2", 4, 2, 6, 6, 10000, 1e-6, ACT_SILU), .embedding_scale = 1, .norms = NORMS_AFTER,
      .qk_norm = QK_NORM_WHOLE},
+    {LLAMA("gemma2", 4, 2, 10, 10, 10000, 1e-6, ACT_GELU_TANH),
+     .embedding_scale = 4.898979485566356, /* sqrt(24) */
+     .norm_plus_one = true, .tied = true, .norms = NORMS_BOTH, .window = 4, .window_skip = 2,
+     .query_scalar = 7, .attention_cap = 1.5, .logit_cap = 2},
+    {LLAMA("gemma3", 4, 2, 10, 10, 50000, 1e-6, ACT_GELU_TANH),
+     .embedding_scale = 4.898979485566356, /* sqrt(24) */
+     .norm_plus_one = true, .tied = true, .norms = NORMS_BOTH, .qk_norm = QK_NORM_HEADS,
+     .window = 3, .window_skip = 2, .rotary.scaling = {.factor = 2.5}, .rotary.local_base = 10000},
+    {LLAMA("mistral", 4, 2, 6, 6, 10000, 1e-5, ACT_SILU), .embedding_scale = 1, .window = 5},
     {LLAMA("phi3", 3, 3, 8, 4, 10000, 1e-5, ACT_SILU), .embedding_scale = 1},
     {PLAIN("neox", 3, 3, 8, 40, ACT_GELU_ERF), ROTARY(4), .bias = BLOCK_BIASES,
      .residual = RESIDUAL_PARALLEL},
@@ -143,6 +152,14 @@ static bool power_of_two(int64_t n)
     X("norms of all of q and k", c->qk_norm == QK_NORM_WHOLE)                                      \
     X("norms before the branches", c->norms == NORMS_BEFORE)                                       \
     X("norms after the branches", c->norms == NORMS_AFTER)                                         \
+    X("norms before and after", c->norms == NORMS_BOTH)                                            \
+    X("norms of heads by 1 + w", c->qk_norm == QK_NORM_HEADS && c->norm_plus_one)                  \
+    X("windows in all layers", c->window && !c->window_skip)                                       \
+    X("windows in some layers", c->window && c->window_skip)                                       \
+    X("rotations of their own in windows", c->rotary.local_base > 0)                               \
+    X("another scale of scores", c->query_scalar > 0)                                              \
+    X("a cap of scores", c->attention_cap > 0)                                                     \
+    X("a cap of logits", c->logit_cap > 0)                                                         \
     X("no biases", !c->bias.qkv && !c->bias.project && !c->bias.up && !c->bias.down)               \
     X("biases of q, k, v alone", c->bias.qkv && !c->bias.project && !c->bias.up)                   \
     X("biases everywhere", c->bias.qkv && c->bias.project && c->bias.up && c->bias.down)           \

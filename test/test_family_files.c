@@ -76,7 +76,7 @@ static void write_files(const cJSON *family, const char *dir, file_form form, de
     named_tensor list[MOST_TENSORS] = {0};
     int n = 0, own;
     const cJSON *item;
-    bool gemma = !strcmp(type_of(family), "gemma");
+    bool gemma = !strncmp(type_of(family), "gemma", 5);
     write_config(family, dir);
     cJSON_ArrayForEach(item, cJSON_GetObjectItem(family, "tensors"))
     {

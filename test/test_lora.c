@@ -81,6 +81,11 @@ static const variant variants[] = {
     {"phi3", {PHI3_OPTIONS, SIZES(3, 3, 8, 40, 4)}, NULL, 0},
     {"falcon_two", FALCON_TWO, ON("query_key_value", "dense_4h_to_h")},
     {"olmo2", {OLMO2_OPTIONS, SIZES(4, 2, 6, 40, 6)}, NULL, 0},
+    {"gemma2",
+     {GEMMA2_OPTIONS, SIZES(4, 2, 10, 40, 10), .embedding_scale = 4.898979485566356, /* sqrt(24) */
+      .window = 4, .query_scalar = 7, .attention_cap = 1.5, .logit_cap = 2},
+     NULL,
+     0},
     {"neox", {NEOX_OPTIONS, SIZES(3, 3, 8, 40, 4)}, NULL, 0},
 };
 

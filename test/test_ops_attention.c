@@ -29,7 +29,15 @@ typedef struct {
     double scale, spread; /* spread: deviation of q and k */
     bool alibi;
     int method; /* of CUDA's */
+    int64_t window;
+    double cap;
 } attention_case;
+
+/* The first key that query i sees in a window. */
+static int64_t window_begins(int64_t window, int64_t i)
+{
+    return window && i >= window ? i - window + 1 : 0;
+}
 
 /* In a case's name; nothing for the device's own. */
 static const char *by(const attention_case *c)
@@ -54,6 +62,11 @@ typedef struct {
     double s, unit;
 } score;
 
+static double lean_of(const attention_case *c, int64_t h, int64_t distance)
+{
+    return c->alibi ? alibi_slope(c->H, h) * (double)distance : 0;
+}
+
 /* Query head h against a key `distance` tokens before it. */
 static score score_of(const attention_case *c, const double *q, const double *k, int64_t h,
                       int64_t distance)
@@ -64,9 +77,14 @@ static score score_of(const attention_case *c, const double *q, const double *k,
         x.s += c->scale * q[d] * k[d];
         squares += square(c->scale * q[d] * k[d]);
     }
-    double lean = c->alibi ? alibi_slope(c->H, h) * (double)distance : 0;
+    double lean = lean_of(c, h, distance), off = 0;
+    if (c->cap > 0) { /* the argument's error shrinks; tanh and the product have their own */
+        double t = tanh(x.s / c->cap);
+        off = (summed(c->D, squares) + 3 * fabs(x.s)) * (1 - t * t) + 6 * fabs(c->cap * t);
+        x.s = c->cap * t;
+    }
     x.s -= lean;
-    x.unit = summed(c->D, squares) + fabs(x.s) + 2 * lean;
+    x.unit = (c->cap > 0 ? off : summed(c->D, squares)) + fabs(x.s) + 2 * lean;
     return x;
 }
 
@@ -78,8 +96,8 @@ static void call_attention(device *dev, const tensor *t, const void *options)
 {
     const attention_case *c = options;
     OP(attention, dev, STREAM_COMPUTE, .out = t[OUT], .lse = t[LSE], .qkv = t[QKV], .heads = c->H,
-       .kv_heads = c->KV, .causal = c->causal, .alibi = c->alibi, .scale = c->scale,
-       .method = c->method, .workspace = t[ROOM]);
+       .kv_heads = c->KV, .causal = c->causal, .alibi = c->alibi, .window = c->window,
+       .scale = c->scale, .cap = c->cap, .method = c->method, .workspace = t[ROOM]);
 }
 
 /* p_j = exp(s_j - lse) is off by (unit of s_j) + (unit of lse) + |s_j| + |lse| + 1, relatively. */
@@ -87,10 +105,11 @@ static void attention_row_units(const bench *rigs, operand *o, const attention_c
                                 int64_t h, int64_t i)
 {
     int64_t heads = c->H + 2 * c->KV, kv = h / (c->H / c->KV), last = c->causal ? i : c->T - 1;
+    int64_t first = window_begins(c->window, i);
     double lse = o[LSE].want[(b * c->H + h) * c->T + i], lse_unit = fabs(lse) + 1, squares = 0;
     const double *q = o[QKV].value + at(c, heads, b, i, h);
     double *out = o[OUT].unit + at(c, c->H, b, i, h);
-    for (int64_t j = 0; j <= last; j++) {
+    for (int64_t j = first; j <= last; j++) {
         score x = score_of(c, q, o[QKV].value + at(c, heads, b, j, c->H + kv), h, i - j);
         double p = exp(x.s - lse);
         lse_unit += p * (x.unit + fabs(x.s - lse));
@@ -100,7 +119,7 @@ static void attention_row_units(const bench *rigs, operand *o, const attention_c
     o[LSE].unit[(b * c->H + h) * c->T + i] = lse_unit;
     for (int64_t d = 0; d < c->D; d++)
         out[d] = 0;
-    for (int64_t j = 0; j <= last; j++) {
+    for (int64_t j = first; j <= last; j++) {
         const double *v = o[QKV].value + at(c, heads, b, j, c->H + c->KV + kv);
         score x = score_of(c, q, o[QKV].value + at(c, heads, b, j, c->H + kv), h, i - j);
         double p = exp(x.s - lse), relative = x.unit + lse_unit + fabs(x.s) + fabs(lse) + 1;
@@ -124,9 +143,11 @@ static void check_attention(bench *b, const attention_case *c)
 {
     op_case t;
     case_begin(b, &t, call_attention, c,
-               "attention%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g", by(c),
-               (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV, (long long)c->D,
-               c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale, c->spread);
+               "attention%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g "
+               "window=%lld cap=%g",
+               by(c), (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
+               (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
+               c->spread, (long long)c->window, c->cap);
     if (case_left_out(b, &t)) return;
     case_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
     case_operand(&t, LSE, "lse", WRITTEN, STAT, SHAPE(c->B, c->H, c->T), 0);
@@ -150,8 +171,8 @@ static void call_attention_grad(device *dev, const tensor *t, const void *option
     const attention_case *c = options;
     OP(attention_grad, dev, STREAM_COMPUTE, .dqkv = t[DQKV], .dout = t[DOUT], .out = t[G_OUT],
        .qkv = t[G_QKV], .lse = t[G_LSE], .scratch = t[G_SCRATCH], .heads = c->H, .kv_heads = c->KV,
-       .causal = c->causal, .alibi = c->alibi, .scale = c->scale, .method = c->method,
-       .workspace = t[G_ROOM]);
+       .causal = c->causal, .alibi = c->alibi, .window = c->window, .scale = c->scale,
+       .cap = c->cap, .method = c->method, .workspace = t[G_ROOM]);
 }
 
 /* Sums of squares of the terms of each dqkv element; the errors of the terms
@@ -160,6 +181,7 @@ static void attention_grad_row_units(const bench *rigs, operand *o, const attent
                                      int64_t b, int64_t h, int64_t i, double *squares)
 {
     int64_t heads = c->H + 2 * c->KV, kv = h / (c->H / c->KV), last = c->causal ? i : c->T - 1;
+    int64_t first = window_begins(c->window, i);
     double lse = o[G_LSE].value[(b * c->H + h) * c->T + i], r = 0, r_squares = 0;
     const double *out = o[G_OUT].value + at(c, c->H, b, i, h),
                  *dout = o[DOUT].value + at(c, c->H, b, i, h);
@@ -168,7 +190,7 @@ static void attention_grad_row_units(const bench *rigs, operand *o, const attent
         r += dout[d] * out[d];
         r_squares += square(dout[d] * out[d]);
     }
-    for (int64_t j = 0; j <= last; j++) {
+    for (int64_t j = first; j <= last; j++) {
         int64_t kj = at(c, heads, b, j, c->H + kv), vj = at(c, heads, b, j, c->H + c->KV + kv);
         const double *qkv = o[G_QKV].value;
         score x = score_of(c, qkv + qi, qkv + kj, h, i - j);
@@ -179,10 +201,13 @@ static void attention_grad_row_units(const bench *rigs, operand *o, const attent
             dp_squares += square(dout[d] * qkv[vj + d]);
         }
         double ds = p * (dp - r) * c->scale, p_unit = p * relative + UNDERFLOW_UNIT;
+        double t = c->cap > 0 ? (x.s + lean_of(c, h, i - j)) / c->cap : 0, slope = 1 - t * t;
+        double slope_unit = c->cap > 0 ? 2 * fabs(t) * x.unit / c->cap + 4 : 0; /* 1 - t, 1 + t */
         double ds_unit =
-            fabs(c->scale) *
+            fabs(c->scale) * slope *
                 (fabs(dp - r) * p_unit + p * (summed(c->D, dp_squares) + summed(c->D, r_squares))) +
-            rounded_between(rigs) * fabs(ds);
+            fabs(ds) * slope_unit + rounded_between(rigs) * fabs(ds * slope);
+        ds *= slope;
         p_unit += p * rounded_between(rigs);
         for (int64_t d = 0; d < c->D; d++) {
             o[DQKV].unit[qi + d] += ds_unit * fabs(qkv[kj + d]);
@@ -214,10 +239,11 @@ static void check_attention_grad(bench *b, const attention_case *c)
 {
     op_case t;
     case_begin(b, &t, call_attention_grad, c,
-               "attention_grad%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g",
+               "attention_grad%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g "
+               "window=%lld cap=%g",
                by(c), (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
                (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
-               c->spread);
+               c->spread, (long long)c->window, c->cap);
     if (case_left_out(b, &t)) return;
     case_operand(&t, DQKV, "dqkv", WRITTEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
     case_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
@@ -251,6 +277,8 @@ typedef struct {
     int64_t B, T, H, KV, D, P, position; /* P: places of the cache */
     double scale, spread;
     bool alibi;
+    int64_t window;
+    double cap;
 } cached_case;
 
 enum { C_OUT, C_QKV, C_KEYS, C_VALUES };
@@ -263,7 +291,7 @@ static void call_attention_cached(device *dev, const tensor *t, const void *opti
     const cached_case *c = options;
     OP(attention_cached, dev, STREAM_COMPUTE, .out = t[C_OUT], .qkv = t[C_QKV], .keys = t[C_KEYS],
        .values = t[C_VALUES], .heads = c->H, .position = c->position, .alibi = c->alibi,
-       .scale = c->scale);
+       .window = c->window, .scale = c->scale, .cap = c->cap);
 }
 
 /* As attention_row_units, with the keys and values as the reference has left them. */
@@ -274,21 +302,23 @@ static void cached_row_units(operand *o, const cached_case *c, int64_t b, int64_
     const double *q = o[C_QKV].value + (token * (c->H + 2 * c->KV) + h) * c->D;
     const double *k = o[C_KEYS].want + first, *v = o[C_VALUES].want + first;
     double *out = o[C_OUT].unit + (token * c->H + h) * c->D;
-    attention_case one = {.H = c->H, .D = c->D, .scale = c->scale, .alibi = c->alibi};
+    attention_case one = {
+        .H = c->H, .D = c->D, .scale = c->scale, .alibi = c->alibi, .cap = c->cap};
+    int64_t first_key = window_begins(c->window, last);
     double max = -INFINITY, sum = 0, squares = 0;
-    for (int64_t j = 0; j <= last; j++)
+    for (int64_t j = first_key; j <= last; j++)
         max = fmax(max, score_of(&one, q, k + j * c->D, h, last - j).s);
-    for (int64_t j = 0; j <= last; j++)
+    for (int64_t j = first_key; j <= last; j++)
         sum += exp(score_of(&one, q, k + j * c->D, h, last - j).s - max);
     double lse = max + log(sum), lse_unit = fabs(lse) + 1;
-    for (int64_t j = 0; j <= last; j++) {
+    for (int64_t j = first_key; j <= last; j++) {
         score x = score_of(&one, q, k + j * c->D, h, last - j);
         double p = exp(x.s - lse);
         lse_unit += p * (x.unit + fabs(x.s - lse));
         squares += p * p;
     }
     lse_unit += summed(last + 1, squares);
-    for (int64_t j = 0; j <= last; j++) {
+    for (int64_t j = first_key; j <= last; j++) {
         score x = score_of(&one, q, k + j * c->D, h, last - j);
         double p = exp(x.s - lse), relative = x.unit + lse_unit + fabs(x.s) + fabs(lse) + 1;
         for (int64_t d = 0; d < c->D; d++)
@@ -310,9 +340,10 @@ static void check_attention_cached(bench *b, const cached_case *c)
     shape cache = SHAPE(c->B, c->KV, c->P, c->D);
     case_begin(b, &t, call_attention_cached, c,
                "attention_cached B=%lld T=%lld at %lld of %lld H=%lld KV=%lld D=%lld scale=%.3g "
-               "spread=%g",
+               "spread=%g window=%lld cap=%g",
                (long long)c->B, (long long)c->T, (long long)c->position, (long long)c->P,
-               (long long)c->H, (long long)c->KV, (long long)c->D, c->scale, c->spread);
+               (long long)c->H, (long long)c->KV, (long long)c->D, c->scale, c->spread,
+               (long long)c->window, c->cap);
     if (case_left_out(b, &t)) return;
     case_operand(&t, C_OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
     case_operand(&t, C_QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
@@ -358,7 +389,7 @@ static void each_cached_case(bench *b)
                                      positions[p],
                                      1 / sqrt((double)head_sizes[d]),
                                      1,
-                                     (t + p + d) % 3 == 0};
+                                     .alibi = (t + p + d) % 3 == 0};
                     check_attention_cached(b, &c);
                 }
 }
@@ -366,10 +397,18 @@ static void each_cached_case(bench *b)
 static void each_cached_extreme(bench *b)
 {
     static const cached_case cases[] = {
-        {1, 1, 3, 1, 17, 300, 299, 1, 4, true},   {1, 40, 3, 1, 17, 300, 150, 1, 4, false},
-        {2, 1, 2, 2, 64, 64, 60, 0.5, 3, false},  {1, 5, 1, 1, 8, 9, 4, 30, 1, false},
-        {1, 130, 2, 1, 8, 400, 0, 0.3, 1, true},  {1, 1, 2, 1, 5, 1000, 600, 1, 4, false},
-        {1, 3, 2, 1, 600, 40, 17, 0.05, 1, false}};
+        {1, 1, 3, 1, 17, 300, 299, 1, 4, .alibi = true},
+        {1, 40, 3, 1, 17, 300, 150, 1, 4, .alibi = false},
+        {2, 1, 2, 2, 64, 64, 60, 0.5, 3, .alibi = false},
+        {1, 5, 1, 1, 8, 9, 4, 30, 1, .alibi = false},
+        {1, 130, 2, 1, 8, 400, 0, 0.3, 1, .alibi = true},
+        {1, 1, 2, 1, 5, 1000, 600, 1, 4, .alibi = false},
+        {1, 3, 2, 1, 600, 40, 17, 0.05, 1, .alibi = false},
+        {1, 1, 3, 1, 17, 300, 299, 1, 4, .alibi = true, .window = 7, .cap = 5},
+        {1, 40, 3, 1, 17, 300, 150, 1, 4, .alibi = false, .window = 1, .cap = 50},
+        {2, 70, 2, 2, 8, 300, 200, 0.5, 3, .alibi = false, .window = 130},
+        {1, 130, 2, 1, 8, 400, 0, 0.3, 1, .alibi = true, .window = 33},
+        {1, 5, 1, 1, 8, 9, 4, 30, 1, .alibi = false, .cap = 20}};
     for (int i = 0; i < COUNT(cases); i++)
         if (cases[i].D <= rig_most_head()) check_attention_cached(b, &cases[i]);
 }
@@ -464,6 +503,14 @@ static void each_extreme(bench *b, void (*case_of)(bench *, const attention_case
         {1, 37, 2, 2, 200, false, 0.07, 1, .alibi = false},
         {2, 130, 2, 1, 96, false, 0.1, 1, .alibi = false},
         {1, 65, 1, 1, 32, true, -0.2, 1, .alibi = false},
+        {1, 65, 2, 1, 17, true, 0.3, 2, .window = 1},
+        {1, 65, 2, 1, 17, true, 0.3, 2, .window = 64},
+        {1, 130, 2, 1, 8, true, 0.3, 1, .alibi = true, .window = 33, .cap = 2},
+        {2, 300, 2, 2, 8, true, 0.3, 1, .window = 150},
+        {1, 300, 1, 1, 5, true, 1, 2, .window = 5, .cap = 50},
+        {1, 33, 2, 1, 64, false, 0.5, 2, .cap = 5},
+        {1, 40, 2, 1, 256, true, 0.06, 1, .window = 20, .cap = 50},
+        {2, 70, 4, 2, 24, true, 1, 3, .window = 31, .cap = 4},
     };
     for (int i = 0; i < COUNT(cases); i++)
         if (cases[i].D <= rig_most_head()) case_of(b, &cases[i]);
@@ -492,6 +539,8 @@ static void each_random(bench *b, void (*case_of)(bench *, const attention_case 
                             .KV = KV,
                             .D = D,
                             .causal = i % 2,
+                            .window = i % 8 == 1 ? draw(i, 6, 1, 100) : 0,
+                            .cap = i % 3 == 1 ? (double)draw(i, 7, 1, 50) : 0,
                             .scale = 1 / sqrt((double)D),
                             .spread = (double)draw(i, 5, 1, 3)};
         if (has_memory(&c)) case_of(b, &c);

@@ -324,6 +324,10 @@ static void linear_on(rig *on)
     REFUSE(linear, forward, pre, longer(pre));
     REFUSE(linear, forward, act, ACT_NONE);
 
+    soft_cap_op cap = {.x = out, .cap = 30};
+    ACCEPT(soft_cap, cap);
+    REFUSE(soft_cap, cap, cap, 0);
+
     activate_op act = {.out = out, .x = pre, .act = ACT_GELU_TANH};
     ACCEPT(activate, act);
     REFUSE(activate, act, out, wider(out));
@@ -367,6 +371,12 @@ static void attention_on(rig *on)
     alibi.alibi = true;
     ACCEPT(attention, alibi);
     REFUSE(attention, alibi, causal, false);
+    attention_op windowed = forward;
+    windowed.window = 2, windowed.cap = 3;
+    ACCEPT(attention, windowed);
+    REFUSE(attention, windowed, causal, false);
+    REFUSE(attention, windowed, window, -1);
+    REFUSE(attention, windowed, cap, -1);
     REFUSE(attention, forward, heads, 3);
     REFUSE(attention, forward, heads, 0);
     REFUSE(attention, forward, kv_heads, 0);
@@ -388,6 +398,8 @@ static void attention_on(rig *on)
     REFUSE(attention_grad, backward, out, longer(out));
     REFUSE(attention_grad, backward, lse, longer(lse));
     REFUSE(attention_grad, backward, kv_heads, H);
+    REFUSE(attention_grad, backward, window, -1);
+    REFUSE(attention_grad, backward, cap, -1);
 }
 
 static void attention_cached_on(rig *on)
@@ -412,6 +424,8 @@ static void attention_cached_on(rig *on)
     REFUSE(attention_cached, cached, heads, 3);
     REFUSE(attention_cached, cached, position, P - T + 1);
     REFUSE(attention_cached, cached, position, -1);
+    REFUSE(attention_cached, cached, window, -1);
+    REFUSE(attention_cached, cached, cap, -1);
 }
 
 static void sums_on(rig *on)

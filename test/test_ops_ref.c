@@ -207,8 +207,8 @@ static void test_linear_gradient(void **state)
             linear_gradient(act, bits & 1, bits & 2);
 }
 
-static void attention_gradient(int64_t B, int64_t T, int64_t H, int64_t KV, int64_t D, bool causal,
-                               bool alibi)
+static void gradient_of_attention(int64_t B, int64_t T, int64_t H, int64_t KV, int64_t D,
+                                  bool causal, bool alibi, int64_t window, double cap)
 {
     int64_t width = (H + 2 * KV) * D;
     double qkv[MAX], out[MAX], lse[MAX], dout[MAX], dqkv[MAX], scratch[MAX];
@@ -220,6 +220,8 @@ static void attention_gradient(int64_t B, int64_t T, int64_t H, int64_t KV, int6
                             .kv_heads = KV,
                             .causal = causal,
                             .alibi = alibi,
+                            .window = window,
+                            .cap = cap,
                             .scale = 0.6};
     objective f = {run_attention, &forward, out, dout, B * T * H * D};
     value(&f); /* for out and lse */
@@ -227,9 +229,16 @@ static void attention_gradient(int64_t B, int64_t T, int64_t H, int64_t KV, int6
     OP(attention_grad, &ref, STREAM_COMPUTE, .dqkv = doubles(dqkv, SHAPE(B, T, width)),
        .dout = doubles(dout, SHAPE(B, T, H * D)), .out = forward.out, .qkv = forward.qkv,
        .lse = forward.lse, .scratch = doubles(scratch, SHAPE(B, H, T)), .heads = H, .kv_heads = KV,
-       .causal = causal, .alibi = alibi, .scale = 0.6);
+       .causal = causal, .alibi = alibi, .window = window, .cap = cap, .scale = 0.6);
     assert_well(&ref);
     check_gradient("attention_grad dqkv", &f, qkv, B * T * width, dqkv);
+}
+
+static void attention_gradient(int64_t B, int64_t T, int64_t H, int64_t KV, int64_t D, bool causal,
+                               bool alibi)
+{
+    gradient_of_attention(B, T, H, KV, D, causal, alibi, 0, 0);
+    gradient_of_attention(B, T, H, KV, D, causal, alibi, causal ? 2 : 0, 0.3);
 }
 
 static void test_attention_gradient(void **state)
@@ -351,6 +360,47 @@ static void test_gate_gradient(void **state)
         assert_well(&ref);
         check_gradient("gate_grad", &f, x, R * 2 * N, dx);
     }
+}
+
+/* Loss and gradient of capped logits: soft_cap, then classify with the cap. */
+typedef struct {
+    const double *input;
+    int64_t n;
+    soft_cap_op cap;
+    classify_op classify;
+} capped_loss;
+
+static void run_capped_loss(device *dev, const void *op)
+{
+    const capped_loss *p = op;
+    memcpy(p->cap.x.data, p->input, (size_t)p->n * sizeof(double));
+    op_soft_cap(dev, STREAM_COMPUTE, &p->cap);
+    op_classify(dev, STREAM_COMPUTE, &p->classify);
+}
+
+static void test_capped_classify_gradient(void **state)
+{
+    (void)state;
+    enum { R = 3, V = 7 };
+    double in[R * V], x[R * V], losses[R], weight[R] = {0.25, 0.25, 0.25};
+    int32_t targets[R] = {6, 0, 3};
+    draw(in, R * V, 41);
+    capped_loss p = {.input = in, .n = R * V};
+    p.cap = (soft_cap_op){.x = doubles(x, SHAPE(R, V)), .cap = 0.7};
+    p.classify = (classify_op){.logits = p.cap.x,
+                               .targets = tensor_of(targets, I32, SHAPE(R)),
+                               .losses = doubles(losses, SHAPE(R)),
+                               .scale = 0.25,
+                               .cap = 0.7};
+    objective f = {run_capped_loss, &p, losses, weight, R};
+    capped_loss backward = p;
+    backward.classify.backward = true;
+    device ref = ref_device();
+    run_capped_loss(&ref, &backward);
+    assert_well(&ref);
+    double gradient[R * V];
+    memcpy(gradient, x, sizeof gradient);
+    check_gradient("classify of capped logits", &f, in, R * V, gradient);
 }
 
 static void check_classify_gradient(double z)
@@ -518,12 +568,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_embedding_gradient), cmocka_unit_test(test_norm_gradient),
         cmocka_unit_test(test_linear_gradient),    cmocka_unit_test(test_attention_gradient),
-        cmocka_unit_test(test_classify_gradient),  cmocka_unit_test(test_known_activations),
-        cmocka_unit_test(test_known_norm),         cmocka_unit_test(test_known_linear),
-        cmocka_unit_test(test_known_attention),    cmocka_unit_test(test_known_classify),
-        cmocka_unit_test(test_head_norm_gradient), cmocka_unit_test(test_rotary_gradient),
-        cmocka_unit_test(test_gate_gradient),      cmocka_unit_test(test_known_rotary),
-        cmocka_unit_test(test_known_slopes),
+        cmocka_unit_test(test_classify_gradient),  cmocka_unit_test(test_capped_classify_gradient),
+        cmocka_unit_test(test_known_activations),  cmocka_unit_test(test_known_norm),
+        cmocka_unit_test(test_known_linear),       cmocka_unit_test(test_known_attention),
+        cmocka_unit_test(test_known_classify),     cmocka_unit_test(test_head_norm_gradient),
+        cmocka_unit_test(test_rotary_gradient),    cmocka_unit_test(test_gate_gradient),
+        cmocka_unit_test(test_known_rotary),       cmocka_unit_test(test_known_slopes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -420,14 +420,14 @@ enum { LOGITS, TARGETS, LOSSES };
 
 typedef struct {
     bool backward;
-    double scale, z;
+    double scale, z, cap;
 } classify_options;
 
 static void call_classify(device *dev, const tensor *t, const void *options)
 {
     const classify_options *o = options;
     OP(classify, dev, STREAM_COMPUTE, .logits = t[LOGITS], .targets = t[TARGETS],
-       .losses = t[LOSSES], .backward = o->backward, .scale = o->scale, .z = o->z);
+       .losses = t[LOSSES], .backward = o->backward, .scale = o->scale, .z = o->z, .cap = o->cap);
 }
 
 static void classify_units(operand *o, int64_t R, int64_t V, classify_options options)
@@ -451,28 +451,34 @@ static void classify_units(operand *o, int64_t R, int64_t V, classify_options op
         double slope = fabs(1 + 2 * options.z * lse); /* of the loss by lse */
         o[LOSSES].unit[r] = lse_unit * slope + options.z * lse * lse + fabs(x[target]);
         for (int64_t v = 0; v < V && options.backward; v++) {
-            double p = exp(x[v] - lse);
+            double p = exp(x[v] - lse), t = options.cap > 0 ? fabs(x[v]) / options.cap : 0;
+            double unit =
+                p * (slope * (1 + fabs(x[v]) + fabs(lse) + lse_unit) + 2 * options.z * lse_unit) +
+                UNDERFLOW_UNIT + (v == target ? 1 : 0);
+            /* 1 - t and 1 + t are off by the roundings of t, and by their own */
+            double flat = 1 - t * t, flat_unit = options.cap > 0 ? 2 * t * (1 + t) + 2 * flat : 0;
             o[LOGITS].unit[r * V + v] =
-                options.scale *
-                (p * (slope * (1 + fabs(x[v]) + fabs(lse) + lse_unit) + 2 * options.z * lse_unit) +
-                 UNDERFLOW_UNIT + (v == target ? 1 : 0));
+                options.scale * (unit * flat + fabs(p * slope - (v == target)) * flat_unit);
         }
     }
 }
 
-static void check_classify(bench *b, int64_t R, int64_t V, int64_t pad, bool backward, double mean,
-                           double deviation, double z)
+static void check_loss(bench *b, int64_t R, int64_t V, int64_t pad, bool backward, double mean,
+                       double deviation, double z, double cap)
 {
-    classify_options options = {backward, 1.0 / (double)R, z};
+    classify_options options = {backward, 1.0 / (double)R, z, cap};
     op_case t;
-    case_begin(b, &t, call_classify, &options, "classify R=%lld V=%lld ld+%lld%s x=%g+-%g z=%g",
-               (long long)R, (long long)V, (long long)pad, backward ? " backward" : "", mean,
-               deviation, z);
+    case_begin(b, &t, call_classify, &options,
+               "classify R=%lld V=%lld ld+%lld%s x=%g+-%g z=%g cap=%g", (long long)R, (long long)V,
+               (long long)pad, backward ? " backward" : "", mean, deviation, z, cap);
     if (case_left_out(b, &t)) return;
     case_operand(&t, LOGITS, "logits", backward ? ADDED : GIVEN, WORK, SHAPE(R, V), pad);
     case_operand(&t, TARGETS, "targets", GIVEN, INDEX, SHAPE(R), 0);
     case_operand(&t, LOSSES, "losses", WRITTEN, STAT, SHAPE(R), 0);
     case_draw(&t, LOGITS, mean, deviation);
+    for (int64_t i = 0; i < R * V && cap > 0; i++)
+        t.operands[LOGITS].value[i] = cap * tanh(t.operands[LOGITS].value[i] / cap);
+    if (cap > 0) case_round(&t, LOGITS);
     case_draw_index(&t, TARGETS, V);
     if (R > 1) t.operands[TARGETS].value[0] = 0, t.operands[TARGETS].value[1] = (double)(V - 1);
     case_reference(b, &t);
@@ -480,6 +486,46 @@ static void check_classify(bench *b, int64_t R, int64_t V, int64_t pad, bool bac
     case_compare(b, &t);
     case_poison(b, &t);
     case_end(&t);
+}
+
+static void check_classify(bench *b, int64_t R, int64_t V, int64_t pad, bool backward, double mean,
+                           double deviation, double z)
+{
+    check_loss(b, R, V, pad, backward, mean, deviation, z, 0);
+}
+
+static void call_soft_cap(device *dev, const tensor *t, const void *options)
+{
+    OP(soft_cap, dev, STREAM_COMPUTE, .x = t[0], .cap = *(const double *)options);
+}
+
+static void check_soft_cap(bench *b, int64_t R, int64_t C, int64_t pad, double deviation,
+                           double cap)
+{
+    op_case t;
+    case_begin(b, &t, call_soft_cap, &cap, "soft_cap R=%lld C=%lld ld+%lld x=0+-%g cap=%g",
+               (long long)R, (long long)C, (long long)pad, deviation, cap);
+    if (case_left_out(b, &t)) return;
+    case_operand(&t, 0, "x", ADDED, WORK, SHAPE(R, C), pad);
+    case_draw(&t, 0, 0, deviation);
+    case_reference(b, &t);
+    for (int64_t i = 0; i < R * C; i++) /* the argument's rounding, tanh's, and the product's */
+        t.operands[0].unit[i] = 8 * fabs(t.operands[0].want[i]);
+    case_compare(b, &t);
+    case_poison(b, &t);
+    case_end(&t);
+}
+
+static void test_soft_cap(void **state)
+{
+    static const int64_t cols[] = {1, 3, 16, 59, 2048, 50257};
+    for (int i = 0; i < COUNT(cols); i++)
+        for (int form = 0; form < 4; form++) {
+            check_soft_cap(*state, 1 + 2 * (form & 1), cols[i], form & 1 ? 7 : 0,
+                           form & 2 ? 40 : 0.1, 30);
+            check_soft_cap(*state, 5, cols[i] < 3000 ? cols[i] : 7, 0, 3, 1.5);
+        }
+    bench_report(*state, "soft_cap");
 }
 
 static void test_classify(void **state)
@@ -494,6 +540,7 @@ static void test_classify(void **state)
             check_classify(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 1, 0);
             check_classify(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 10, 0);
             check_classify(*state, sizes[i].R, sizes[i].V, pad, form & 2, 1, 3, 1e-2);
+            check_loss(*state, sizes[i].R, sizes[i].V, pad, form & 2, 0, 10, 0, 12);
         }
     for (int64_t v = 1; v <= tries(0, 300); v++)
         for (int form = 0; form < 4; form++)
@@ -514,7 +561,7 @@ int main(void)
         cmocka_unit_test(test_embedding), cmocka_unit_test(test_embedding_grad),
         cmocka_unit_test(test_norm),      cmocka_unit_test(test_norm_extremes),
         cmocka_unit_test(test_norm_grad), cmocka_unit_test(test_norm_grad_long),
-        cmocka_unit_test(test_classify),
+        cmocka_unit_test(test_classify),  cmocka_unit_test(test_soft_cap),
     };
     return RUN_IN_ALL_TYPES(tests);
 }

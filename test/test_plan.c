@@ -243,8 +243,9 @@ static void test_settings_at_random(void **state)
 static void test_planned_is_used_for_families(void **state)
 {
     (void)state;
-    static const char *const families[] = {"llama", "qwen", "qwen2.5", "qwen3",   "gemma",
-                                           "bloom", "phi",  "falcon",  "chatglm", "olmo2"};
+    static const char *const families[] = {"llama",   "qwen",  "qwen2.5", "qwen3",
+                                           "gemma",   "bloom", "phi",     "falcon",
+                                           "chatglm", "olmo2", "gemma2",  "gemma3"};
     static const char *const more[] = {"--optim adamw_r", "--optim adan --accum 3 --sample-every 1",
                                        "--optim lion_r --grad-clip 1 --sample-every 1"};
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)

@@ -16,7 +16,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9, 7]
 NANOS = ["gpt-nano", "llama-nano", "qwen-nano", "qwen2.5-nano", "qwen3-nano", "gemma-nano", "bloom-nano", "phi-nano",
-         "falcon-nano", "llama3-nano", "smollm3-nano", "phi3-nano", "neox-nano", "olmo2-nano"]
+         "falcon-nano", "llama3-nano", "smollm3-nano", "phi3-nano", "neox-nano", "olmo2-nano",
+         "gemma2-nano", "gemma3-nano"]
 build = os.path.abspath(sys.argv[1])
 bad = 0
 

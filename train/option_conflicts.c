@@ -228,7 +228,9 @@ static const char *attention_lacks(const options *o)
                              .kv_heads = c->kv_heads,
                              .head_size = c->head_size,
                              .type = o->type,
-                             .alibi = c->positions == POSITIONS_ALIBI};
+                             .alibi = c->positions == POSITIONS_ALIBI,
+                             .windowed = c->window > 0,
+                             .capped = c->attention_cap > 0};
     error *e = device_attention(o->attention, &method, &whose);
     bool unknown = e;
     error_free(e); /* it is told where the name is looked up */

@@ -160,17 +160,46 @@ static error *read_ropes(const hf_source *s, bool partial, hf_model *m)
     return NULL;
 }
 
-/* A window that is as long as the context changes nothing.  unset: what its absence means; 0: none */
-static error *check_window(const hf_source *s, const hf_model *m, double unset)
+/* Windows of all layers, so that layer_types, if it is there, says nothing else.  One that is as long as the
+ * context changes nothing. */
+static error *decode_windows_everywhere(const hf_source *s, hf_model *m)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(s->json, "sliding_window");
-    double window = cJSON_IsNumber(item) ? item->valuedouble : item || !s->json ? 0 : unset;
-    if (item ? cJSON_IsNull(item) || window >= (double)m->c.context
-             : window == 0 || window >= (double)m->c.context)
-        return NULL;
-    return user_error("%s: sliding_window is %g%s, less than max_position_embeddings (%lld): "
-                      "attention in windows is not known here",
-                      s->path, window, item ? "" : " when it is absent", (long long)m->c.context);
+    const cJSON *list = hf_get(s, "layer_types"), *item;
+    if (m->c.window >= m->c.context) m->c.window = 0;
+    if (list && !cJSON_IsArray(list)) return hf_refuse(s, "layer_types", "but must be an array");
+    cJSON_ArrayForEach(item, list)
+    {
+        const char *word = cJSON_GetStringValue(item),
+                   *want = m->c.window ? "sliding_attention" : "full_attention";
+        if (!word || (strcmp(word, want) && strcmp(word, "full_attention")) ||
+            (m->c.window && strcmp(word, want)))
+            return hf_refuse(s, "layer_types", "but sliding_window says something else");
+    }
+    return NULL;
+}
+
+/* Every n-th layer without a window: by layer_types, else `unset`. */
+static error *read_window_skip(const hf_source *s, hf_model *m, int64_t unset)
+{
+    const cJSON *list = hf_get(s, "layer_types"), *item;
+    int64_t layer = 0, *skip = &m->c.window_skip;
+    if (list && (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != m->c.layers))
+        return hf_refuse(s, "layer_types", "but must be an array with a word for each layer");
+    if (s->json) *skip = list ? 0 : unset;
+    cJSON_ArrayForEach(item, list)
+    {
+        const char *word = cJSON_GetStringValue(item);
+        bool full = word && !strcmp(word, "full_attention");
+        layer++;
+        if (!full && (!word || strcmp(word, "sliding_attention")))
+            return hf_refuse(s, "layer_types",
+                             "but only full_attention and sliding_attention are known here");
+        if (full && !*skip) *skip = layer;
+        if (full != (*skip && layer % *skip == 0))
+            return hf_refuse(s, "layer_types", "but the full_attention layers must be every n-th");
+    }
+    if (list && !*skip && m->c.layers < unset) *skip = unset; /* none has come to it */
+    return m->c.window ? NULL : hf_refuse(s, "sliding_window", "but some layers have a window");
 }
 
 static error *decode_rotary(const hf_source *s, hf_model *m)
@@ -290,12 +319,19 @@ static const hf_field gemma_fields[] = {
 /* Only with use_sliding_window do these say anything. */
 static const char *const qwen_windows[] = {"sliding_window", "max_window_layers", NULL};
 
-static error *decode_llama(const hf_source *s, hf_model *m)
+/* What LLaMA's has but rotations and layers' types. */
+static error *decode_sizes(const hf_source *s, hf_model *m)
 {
     TRY(derive(s, m, "num_attention_heads", "num_key_value_heads"));
-    TRY(check_layer_types(s));
     m->c.bias.qkv = m->c.bias.project = m->qkv_bias;
     m->c.bias.up = m->c.bias.down = m->linear_bias;
+    return NULL;
+}
+
+static error *decode_llama(const hf_source *s, hf_model *m)
+{
+    TRY(decode_sizes(s, m));
+    TRY(check_layer_types(s));
     return decode_rotary(s, m);
 }
 
@@ -313,16 +349,115 @@ static error *decode_qwen2(const hf_source *s, hf_model *m)
 }
 
 /* hidden_act was written as gelu where the tanh form was meant; transformers reads it so, too. */
-static error *decode_gemma(const hf_source *s, hf_model *m)
+static error *decode_gemma_sizes(const hf_source *s, hf_model *m)
 {
     const cJSON *act = hf_get(s, "hidden_act");
     const char *word = cJSON_GetStringValue(act);
     if (act && !hf_get(s, "hidden_activation") &&
         (!word || (strcmp(word, "gelu") && strcmp(word, "gelu_pytorch_tanh"))))
         return hf_refuse(s, "hidden_act", "but must be gelu or gelu_pytorch_tanh");
-    TRY(decode_llama(s, m));
     m->c.embedding_scale = sqrt((double)m->c.width);
+    return decode_sizes(s, m);
+}
+
+static error *decode_gemma_options(const hf_source *s, hf_model *m)
+{
+    TRY(decode_gemma_sizes(s, m));
+    return decode_rotary(s, m);
+}
+
+static error *decode_gemma(const hf_source *s, hf_model *m)
+{
+    TRY(decode_gemma_options(s, m));
+    return check_layer_types(s);
+}
+
+/* ---- Gemma 2 and 3 ---- */
+
+#define GEMMA2_FIELDS                                                                              \
+    OPTION(norm_eps, 1e-6), OPTION(head_size, 256),                                                \
+        NAMED(act, "hidden_activation", NULL, ACT_GELU_TANH), ELSEWHERE("hidden_act"),             \
+        OPTION(tied, true), FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),                  \
+        MUST("attention_dropout", 0), MUST_FLAG("use_bidirectional_attention", false),             \
+        OPTION(query_scalar, 256), NAMED(window, "sliding_window", "sliding_window_size", 4096),   \
+        FIELD(HF_LAYERS, "layer_types", M(c.window_skip), 0), ROPE_SCALING
+
+static const hf_field gemma2_fields[] = {
+    LLAMA_SIZES_ALONE(256000, 2304, 9216, 26, 8, 4, 8192),
+    OPTION(rotary_base, 10000),
+    GEMMA2_FIELDS,
+    OPTION(attention_cap, 50),
+    OPTION(logit_cap, 30),
+};
+
+static const hf_field gemma3_fields[] = {
+    LLAMA_SIZES_ALONE(262208, 2304, 9216, 26, 8, 4, 131072),
+    OPTION(rotary_base, 1000000),
+    NAMED(rotary_local_base, "rope_local_base_freq", NULL, 10000),
+    GEMMA2_FIELDS,
+    OPTION(logit_cap, 0),
+    FIELD(HF_NONE, "attn_logit_softcapping", 0, 0), /* which transformers does not read there */
+    FIELD(HF_SIZE, "sliding_window_pattern", M(window_pattern), 6),
+};
+
+static const char *const gemma3_harmless[] = {"_sliding_window_pattern", NULL};
+
+static error *decode_gemma2(const hf_source *s, hf_model *m)
+{
+    TRY(decode_gemma_options(s, m));
+    if (m->c.query_scalar == (double)m->c.head_size) m->c.query_scalar = 0;
+    return read_window_skip(s, m, 2);
+}
+
+/* rope_parameters has two objects in newer files: of layers with a window, and of the others. */
+static error *read_two_ropes(const hf_source *s, hf_model *m)
+{
+    const cJSON *both = hf_get(s, "rope_parameters");
+    const cJSON *local = cJSON_GetObjectItemCaseSensitive(both, "sliding_attention"),
+                *full = cJSON_GetObjectItemCaseSensitive(both, "full_attention"), *item;
+    rope_table t = {.base = m->c.rotary.local_base, .part = 1};
+    cJSON_ArrayForEach(item, both)
+    {
+        if (item != local && item != full)
+            return hf_refuse(s, "rope_parameters",
+                             "but must have sliding_attention and full_attention alone");
+    }
+    if (full) {
+        hf_source of_full = {s->path, both, NULL};
+        TRY(read_rope(&of_full, "full_attention", false, m));
+    }
+    cJSON_ArrayForEach(item, local)
+    {
+        if (!strcmp(item->string, "rope_theta"))
+            TRY(rope_number(s, "rope_parameters", item, 1, 1e30, "rope_local_base_freq", &t.base));
+        else
+            TRY(read_rope_field(s, "rope_parameters", item, &t));
+    }
+    if (t.scaling.factor > 0 || t.scaling.high > 0 || t.part != 1 ||
+        (t.type && strcmp(t.type, "default")))
+        return hf_refuse(s, "rope_parameters", "but sliding_attention's type must be default");
+    m->c.rotary.local_base = t.base;
     return NULL;
+}
+
+static error *decode_gemma3(const hf_source *s, hf_model *m)
+{
+    const cJSON *cap = hf_get(s, "attn_logit_softcapping");
+    if (cap) return hf_refuse(s, "attn_logit_softcapping", "but this family has no caps of scores");
+    TRY(decode_gemma_sizes(s, m));
+    m->rotary_part = 1;
+    TRY(read_rope(s, "rope_scaling", false, m));
+    TRY(read_two_ropes(s, m));
+    m->c.rotary.size = m->c.head_size;
+    if (m->c.query_scalar == (double)m->c.head_size) m->c.query_scalar = 0;
+    return read_window_skip(s, m, m->window_pattern);
+}
+
+static void encode_gemma2(hf_model *m)
+{
+    encode_llama(m);
+    if (!(m->c.query_scalar > 0)) m->c.query_scalar = (double)m->c.head_size;
+    m->window_pattern = m->c.window_skip ? m->c.window_skip : 6;
 }
 
 /* ---- Mistral ---- */
@@ -332,13 +467,14 @@ static const hf_field mistral_fields[] = {
     OPTION(head_size, 0),
     OPTION(act, ACT_SILU),
     OPTION(tied, false),
-    FIELD(HF_NONE, "sliding_window", 0, 0),
+    OPTION(window, 4096),
 };
 
-static error *decode_mistral(const hf_source *s, hf_model *m)
+static error *decode_windows(const hf_source *s, hf_model *m)
 {
-    TRY(check_window(s, m, 4096));
-    return decode_llama(s, m);
+    TRY(decode_sizes(s, m));
+    TRY(decode_windows_everywhere(s, m));
+    return decode_rotary(s, m);
 }
 
 /* ---- SmolLM 3 ---- */
@@ -402,7 +538,7 @@ static const hf_field phi3_fields[] = {
     OPTION(act, ACT_SILU),
     OPTION(tied, false),
     FIELD(HF_PART, "partial_rotary_factor", M(rotary_part), 1),
-    FIELD(HF_NONE, "sliding_window", 0, 0),
+    OPTION(window, 0),
     FIELD(HF_NONE, "pad_token_id", 0, 0), /* as above */
     ELSEWHERE("original_max_position_embeddings"),
     MUST_FLAG("attention_bias", false),
@@ -417,8 +553,7 @@ static error *decode_phi3(const hf_source *s, hf_model *m)
     const cJSON *original = hf_get(s, "original_max_position_embeddings");
     if (original && !cJSON_IsNumber(original))
         return hf_refuse(s, "original_max_position_embeddings", "but must be a number");
-    TRY(check_window(s, m, 0));
-    return decode_llama(s, m);
+    return decode_windows(s, m);
 }
 
 static void encode_phi3(hf_model *m)
@@ -718,7 +853,7 @@ const hf_family hf_families[] = {
      {LLAMA_OPTIONS},
      FIELDS(mistral),
      NULL,
-     decode_mistral,
+     decode_windows,
      encode_llama},
     {"smollm3",
      "SmolLM3ForCausalLM",
@@ -737,6 +872,20 @@ const hf_family hf_families[] = {
      decode_neox,
      encode_neox},
     {"gemma", "GemmaForCausalLM", {GEMMA_OPTIONS}, FIELDS(gemma), NULL, decode_gemma, encode_llama},
+    {"gemma2",
+     "Gemma2ForCausalLM",
+     {GEMMA2_OPTIONS},
+     FIELDS(gemma2),
+     NULL,
+     decode_gemma2,
+     encode_gemma2},
+    {"gemma3_text",
+     "Gemma3ForCausalLM",
+     {GEMMA3_OPTIONS},
+     FIELDS(gemma3),
+     gemma3_harmless,
+     decode_gemma3,
+     encode_gemma2},
     {"bloom",
      "BloomForCausalLM",
      {BLOOM_OPTIONS},

@@ -208,12 +208,26 @@ static error *check_names(const hf_source *s, const hf_field *f)
     return hf_refuse(s, f->older, why);
 }
 
+/* Options whose 0 is null there: no window, no cap, no base of its own. */
+static bool is_nullable(const hf_field *f)
+{
+    const model_field *option = &model_fields[f->option];
+    return f->kind == HF_OPTION && option->least == 0 &&
+           (option->type == FIELD_NUMBER || f->option == MODEL_window);
+}
+
+static bool is_null(const hf_source *s, const char *name)
+{
+    return name && cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(s->json, name));
+}
+
 /* null means "none" in transformers, and absence the default: they are the same where that is none. */
 static error *check_null(const hf_source *s, const hf_field *f)
 {
     bool number = f->kind == HF_SIZE || f->kind == HF_PART || f->kind == HF_FLAG ||
                   (f->kind == HF_OPTION && model_fields[f->option].type != FIELD_CHOICE);
-    if (!number || f->unset == 0 || hf_get(s, hf_name(f)) || hf_get(s, f->older)) return NULL;
+    if (!number || f->unset == 0 || is_nullable(f) || hf_get(s, hf_name(f)) || hf_get(s, f->older))
+        return NULL;
     const char *names[] = {hf_name(f), f->older};
     for (int i = 0; i < 2; i++)
         if (names[i] && cJSON_GetObjectItemCaseSensitive(s->json, names[i]))
@@ -250,7 +264,9 @@ static error *read_table(const hf_source *s, const hf_field *table, int n, hf_mo
         bool older = !hf_get(s, hf_name(field)) && hf_get(s, field->older);
         TRY(check_names(s, field));
         TRY(check_null(s, field));
-        TRY(read_field(s, field, older ? field->older : hf_name(field), m));
+        hf_field none = *field;
+        if (is_nullable(field) && is_null(s, hf_name(field))) none.unset = 0;
+        TRY(read_field(s, &none, older ? field->older : hf_name(field), m));
     }
     return NULL;
 }
@@ -287,6 +303,7 @@ static bool write_option(cJSON *json, const hf_field *f, const hf_model *m)
     const model_field *option = &model_fields[f->option];
     double value = config_value(&m->c, option);
     const char *word = NULL;
+    if (is_nullable(f) && value == 0) return cJSON_AddNullToObject(json, hf_name(f));
     switch (option->type) {
     case FIELD_SIZE:
         return write_size(json, hf_name(f), (int64_t)value);
@@ -315,6 +332,19 @@ static bool write_rope(cJSON *json, const char *name, const rope_scaling *s)
            cJSON_AddNumberToObject(object, "original_max_position_embeddings", s->context);
 }
 
+static bool write_layers(cJSON *json, const char *name, const model_config *c)
+{
+    if (!c->window) return true;
+    cJSON *list = cJSON_AddArrayToObject(json, name);
+    for (int64_t l = 1; list && l <= c->layers; l++) {
+        bool full = c->window_skip && l % c->window_skip == 0;
+        if (!cJSON_AddItemToArray(
+                list, cJSON_CreateString(full ? "full_attention" : "sliding_attention")))
+            return false;
+    }
+    return list != NULL;
+}
+
 static bool write_field(cJSON *json, const hf_field *f, const hf_model *m)
 {
     const void *at = (const char *)m + f->at;
@@ -337,6 +367,8 @@ static bool write_field(cJSON *json, const hf_field *f, const hf_model *m)
         return cJSON_AddNullToObject(json, f->name);
     case HF_ROPE:
         return write_rope(json, f->name, at);
+    case HF_LAYERS:
+        return write_layers(json, f->name, &m->c);
     default:
         return true;
     }
@@ -360,6 +392,7 @@ static size_t size_of(const hf_field *f)
     case HF_OPTION:
         return options[model_fields[f->option].type];
     case HF_SIZE:
+    case HF_LAYERS: /* window_skip */
         return sizeof(int64_t);
     case HF_PART:
         return sizeof(double);

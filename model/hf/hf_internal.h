@@ -25,6 +25,7 @@ typedef struct {
     bool grouped, parallel, both; /* few key heads; attention beside the MLP; Falcon's later form */
     int64_t parallel_norms;       /* Falcon: 1 or 2, 0 unknown */
     int64_t twice_inner, same_vocab;
+    int64_t window_pattern; /* Gemma 3: window_skip where layer_types does not say it */
 } hf_model;
 
 typedef enum {
@@ -37,8 +38,9 @@ typedef enum {
     HF_EMPTY,     /* an empty object, or it is refused; never written */
     HF_ROPE,      /* "rope_scaling", an object: the frequencies of rotations */
     HF_NONE,      /* a number or null, read by other code; null is written */
-    HF_DROPOUT,   /* a rate, ignored: we train without dropout.  0 is written */
-    HF_ELSEWHERE  /* read by other code */
+    HF_LAYERS, /* "layer_types": read by other code; written of window and window_skip, if there is one */
+    HF_DROPOUT,  /* a rate, ignored: we train without dropout.  0 is written */
+    HF_ELSEWHERE /* read by other code */
 } hf_kind;
 
 typedef struct {

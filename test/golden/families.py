@@ -84,6 +84,8 @@ FALCON_TWO = {**FALCON, "norm1": "ln_attn", "norm2": "ln_mlp"}
 GLM = {**llama_names(), "up": ["mlp.gate_up_proj"]}
 OLMO2 = {**llama_names(), "norm1": None, "norm2": None, "post1": "post_attention_layernorm",
          "post2": "post_feedforward_layernorm", "heads": ["self_attn.q_norm", "self_attn.k_norm"]}
+GEMMA2 = {**OLMO2, "norm1": "input_layernorm", "norm2": "pre_feedforward_layernorm", "heads": []}
+GEMMA3 = {**GEMMA2, "heads": OLMO2["heads"]}
 PHI3 = {**GLM, "qkv": ["self_attn.qkv_proj"]}
 NEOX = {"root": "gpt_neox.", "layer": "layers.%d.", "tokens": "embed_in", "final": "final_layer_norm",
         "norm1": "input_layernorm", "norm2": "post_attention_layernorm", "qkv": ["attention.query_key_value"],
@@ -154,6 +156,18 @@ VARIANTS = [
     ("smollm3", "SmolLM3", llama_names(), llama(no_rope_layer_interval=2, tie_word_embeddings=True), None),
     # norms after the branches; of all queries, and all keys, of a token
     ("olmo2", "Olmo2", OLMO2, llama(rms_norm_eps=1e-6), None),
+    # norms before and after, of 1 + w; a window in the first layer; caps of scores and of logits; another scale
+    ("gemma2", "Gemma2", GEMMA2,
+     llama(head_dim=10, rms_norm_eps=1e-6, hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True,
+           query_pre_attn_scalar=7, sliding_window=4, attn_logit_softcapping=1.5, final_logit_softcapping=2.0), None),
+    # norms of heads of 1 + w; two bases, of which the one without a window is scaled
+    ("gemma3", "Gemma3Text", GEMMA3,
+     llama(head_dim=10, rms_norm_eps=1e-6, hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True,
+           query_pre_attn_scalar=10, sliding_window=3, layer_types=["sliding_attention", "full_attention"],
+           rope_parameters={"sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                            "full_attention": {"rope_type": "linear", "factor": 2.5, "rope_theta": 50000.0}}), None),
+    # a window in all layers
+    ("mistral", "Mistral", llama_names(), llama(sliding_window=5), None),
     # q, k, v in one matrix, gate and up in one; half of a head turned
     ("phi3", "Phi3", PHI3,
      llama(head_dim=8, num_attention_heads=3, num_key_value_heads=3, rope_parameters=rope(10000.0, 0.5), resid_pdrop=0.0), None),
@@ -249,9 +263,9 @@ def sums(k, g):
 def variant(out, name, kind, names, settings, groups):
     config = getattr(transformers, kind + "Config")(**settings)
     config._attn_implementation = "eager"
-    model = getattr(transformers, kind + "ForCausalLM")(config).double().train()
+    model = getattr(transformers, kind.removesuffix("Text") + "ForCausalLM")(config).double().train()
     rows = places(model, names)
-    fill(model, names, rows, groups, kind == "Gemma")
+    fill(model, names, rows, groups, kind.startswith("Gemma"))
     inputs, targets = tokens()
     logits = model(inputs).logits
     assert logits.dtype == torch.float64

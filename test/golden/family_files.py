@@ -70,6 +70,12 @@ families = {
     "olmo2": base(model_type="olmo2", num_key_value_heads=2, rope_theta=5e5, pad_token_id=0, rms_norm_eps=1e-6, **LLAMA),
     "neox": base(model_type="gpt_neox", rotary_pct=0.7, rotary_emb_base=5000, **LLAMA),
     "gemma": base(model_type="gemma", num_key_value_heads=1, head_dim=8, **LLAMA),
+    "gemma2": base(model_type="gemma2", num_key_value_heads=2, head_dim=8, sliding_window=5, query_pre_attn_scalar=6,
+                   attn_logit_softcapping=1.5, final_logit_softcapping=2.0, **LLAMA),
+    "gemma3": base(model_type="gemma3_text", num_key_value_heads=1, head_dim=8, sliding_window=4, query_pre_attn_scalar=8,
+                   layer_types=["sliding_attention", "full_attention"], rope_theta=3e5, rope_local_base_freq=5e3,
+                   rope_scaling=dict(rope_type="linear", factor=8.0), pad_token_id=0, **LLAMA),
+    "mistral-window": base(model_type="mistral", num_key_value_heads=2, sliding_window=5, rope_theta=1e4, **LLAMA),
     "bloom": dict(model_type="bloom", vocab_size=VOCAB, hidden_size=24, n_layer=2, n_head=6, seq_length=CONTEXT),
     "phi": base(model_type="phi", partial_rotary_factor=0.4, **{**LLAMA, "intermediate_size": 44}),
     "falcon": base(model_type="falcon", multi_query=True, parallel_attn=True, bias=False, new_decoder_architecture=False,
@@ -163,7 +169,7 @@ def plain(config):
     state = model.state_dict()
     file = {n: tuple(t.shape) for n, t in state.items()
             if not (tied and n == "lm_head.weight") and ".attn.bias" not in n and "masked_bias" not in n}
-    mean = 0.0 if config["model_type"] == "gemma" else 1.0
+    mean = 0.0 if config["model_type"].startswith("gemma") else 1.0
     if config["model_type"] == "gpt_neox":  # the module is lm_head since 5.0, the file's name has stayed
         file["embed_out.weight"] = file.pop("lm_head.weight")
         state["embed_out.weight"] = state["lm_head.weight"]

@@ -48,6 +48,7 @@ VARIANTS = [
     ("phi3", "phi3", 3, 5, False, ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]),
     ("falcon_two", "falcon_two", 2, 3, False, ["query_key_value", "dense_4h_to_h"]),
     ("olmo2", "olmo2", 3, 7, False, ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]),
+    ("gemma2", "gemma2", 2, 5, False, ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]),
     ("neox", "neox", 2, 3, False, ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"]),
 ]
 
@@ -63,7 +64,7 @@ def by_parameter(p, ours, groups, conv):
     return ours.T if conv else ours
 
 
-def fill_base(model_name, names, rows, numbers, groups):
+def fill_base(model_name, names, rows, numbers, groups, plus_one):
     """The base's rows under their numbers in our table."""
     for k, row in zip(numbers, rows):
         for p in row:
@@ -73,7 +74,7 @@ def fill_base(model_name, names, rows, numbers, groups):
         is_norm = row[0].dim() == 1 and ("norm" in last or "ln_" in last) and last.endswith("weight")
         shapes = [tuple(p.shape[::-1] if p.conv else p.shape) for p in row]
         shape = (sum(s[0] for s in shapes),) + shapes[0][1:]
-        flat = values(k, int(torch.Size(shape).numel()), 0.8 if len(shape) == 2 else 0.4, 1.0 if is_norm else 0.0)
+        flat = values(k, int(torch.Size(shape).numel()), 0.8 if len(shape) == 2 else 0.4, 1.0 if is_norm and not plus_one else 0.0)
         parts = torch.from_numpy(flat).double().reshape(shape).split([s[0] for s in shapes])
         with torch.no_grad():
             for p, part in zip(row, parts):
@@ -117,7 +118,7 @@ def variant(out, name, model_name, rank, alpha, stabilized, modules):
     adapted = {n[len("base_model.model."):-len(".lora_A.default.weight")] for n in there if ".lora_A." in n}
     numbers, adapters, total = plan(rows, names, adapted)
     assert len(adapters) == len(adapted)
-    fill_base(model_name, names, rows, numbers, groups)
+    fill_base(model_name, names, rows, numbers, groups, kind.startswith("Gemma"))
     by_name = {names[id(p)]: p for row in rows for p in row}
     for k, stem in adapters:
         a, b = (there[f"base_model.model.{stem}.lora_{x}.default.weight"] for x in "AB")
