@@ -231,30 +231,12 @@ static int report(const comm *ranks, error *e)
     return error_report(the_task->kind->program, e);
 }
 
-/* --version is answered; -h, and a call without any word, are --help. */
-static bool answered(int *argc, char ***argv)
-{
-    static char help[] = "--help";
-    static char *asked[] = {NULL, help, NULL};
-    const char *word = *argc == 2 ? (*argv)[1] : *argc < 2 ? "-h" : "";
-    if (!strcmp(word, "--version")) {
-        printf("%s (Regrad) %s\n", the_task->kind->program, REGRAD_VERSION);
-        return true;
-    }
-    if (strcmp(word, "-h")) return false;
-    asked[0] = **argv;
-    *argc = 2;
-    *argv = asked;
-    return false;
-}
-
 int main(int argc, char **argv)
 {
     options o;
     comm ranks = {.size = 1};
     bool parent = false;
     int theirs = 0;
-    if (answered(&argc, &argv)) return 0;
     error *e = options_parse(the_task, argc, argv, &o);
     if (!e) e = descriptors_fill(o.plan);
     if (!e) e = ranks_start(&o, &parent, &theirs);

@@ -108,7 +108,7 @@ static error *check_short(const struct argp_option *options, const char *word, c
     return NULL;
 }
 
-error *command_line_check(const struct argp_option *options, int argc, char *const *argv)
+static error *check_words(const struct argp_option *options, int argc, char *const *argv)
 {
     for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
         const char *word = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;
@@ -119,4 +119,31 @@ error *command_line_check(const struct argp_option *options, int argc, char *con
         i += taken;
     }
     return NULL;
+}
+
+error_t command_line_key(int key, struct argp_state *state)
+{
+    unsigned what = ARGP_HELP_STD_HELP;
+    if (key == COMMAND_LINE_VERSION) {
+        printf("%s (Regrad) %s\n", state->name, REGRAD_VERSION);
+        what = ARGP_HELP_EXIT_OK;
+    } else if (key != 'h' && key != '?')
+        return ARGP_ERR_UNKNOWN;
+    state->flags &= ~(unsigned)ARGP_NO_ERRS; /* which would silence the help, too */
+    argp_state_help(state, stdout, what);    /* ends the program */
+    return 0;
+}
+
+error *command_line_parse(const struct argp *argp, int argc, char **argv, unsigned flags,
+                          void *input, error **failure)
+{
+    char help[] = "--help", *bare[] = {argc ? argv[0] : help, help, NULL};
+    if (argc < 2) {
+        argc = 2;
+        argv = bare;
+    }
+    TRY(check_words(argp->options, argc, argv));
+    error_t status = argp_parse(argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | flags, NULL, input);
+    if (*failure || !status) return *failure;
+    return user_error("the options cannot be read: %s", strerror(status));
 }

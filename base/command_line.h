@@ -9,6 +9,8 @@
  *     --steps            needs a value: --steps N
  *     --steps --seed 1   likewise: the next word is an option
  *     --flip=yes         takes no value
+ *
+ * Every program answers -h, --help, -? and --version, and shows its help when it is started without a word.
  */
 #ifndef REGRAD_COMMAND_LINE_H
 #define REGRAD_COMMAND_LINE_H
@@ -17,7 +19,22 @@
 
 #include "base/error.h"
 
-/* options ends with an entry of zeros, as argp has it.  User errors as above. */
-error *command_line_check(const struct argp_option *options, int argc, char *const *argv) NODISCARD;
+/* The last rows of every program's options: -h, --help, -? and --version. */
+#define COMMAND_LINE_ROWS                                                                          \
+    {"help", 'h', NULL, 0, "show this help", -1},                                                  \
+        {NULL, '?', NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, -1},                                 \
+    {                                                                                              \
+        "version", COMMAND_LINE_VERSION, NULL, 0, "show the version", -1                           \
+    }
+enum { COMMAND_LINE_VERSION = 900, COMMAND_LINE_ROW_COUNT = 3 };
+
+/* What a program's own parser returns for a key that it does not know: those rows are answered, and end
+ * the program. */
+error_t command_line_key(int key, struct argp_state *state);
+
+/* argp_parse, after the check above; argp->options ends with an entry of zeros.  A call without any word is
+ * --help.  What the program's parser left in *failure comes before argp's own word.  User errors as above. */
+error *command_line_parse(const struct argp *argp, int argc, char **argv, unsigned flags,
+                          void *input, error **failure) NODISCARD;
 
 #endif

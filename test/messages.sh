@@ -41,7 +41,7 @@ says 'tokenize: no value' '--output needs a value: --output PREFIX ' tokenize -o
 says 'generate: a wrong letter' '--promt: no such option; the nearest is --prompt ' generate --promt x
 says 'generate: no value' '--tokens needs a value: --tokens N ' generate --tokens
 says 'export: a dash too few' '-type: one dash is missing: --type$' export -type f16 a b
-says 'export: no value' '--to needs a value: --to FORM ' export --to
+says 'export: no value' '--to needs a value: --to FORMAT ' export --to
 says 'predict: a wrong letter' '--lod: no such option; the nearest is --load ' predict --lod x
 says 'predict: no value' '--load needs a value' predict --load
 says 'a flag with a value' '--plan takes no value' train_gpt --plan=yes
@@ -80,10 +80,10 @@ says "llm.c's: train_vit" "g.bin is a GPT of llm.c's: train_gpt takes it" train_
 { be32 1; tail -c +5 g.bin; } >damaged.bin
 for program in 'generate --vocab d.vocab --prompt a --load damaged.bin' 'export damaged.bin q' 'train_gpt --train-data d_train.bin --out q --load damaged.bin'; do
     # shellcheck disable=SC2086 # words
-    says "llm.c's, its head damaged: ${program%% *}" "damaged.bin is no model: it begins neither as llm.c's do \(20240326\) nor as safetensors" $program
+    says "llm.c's, its head damaged: ${program%% *}" "damaged.bin is not a model: it begins neither as llm.c's do \(20240326\) nor as safetensors" $program
 done
 head -c 9224 "$programs/train_gpt" >cifar.bin
-says 'CIFAR of a wrong size' ".cifar.bin. \(9224 bytes\) is no file of images .* multiple of 3073 or 3074 bytes" train_vit --channels 3 --image-size 32 --patch 4 --device cpu --threads 1 --train-data cifar.bin --out q
+says 'CIFAR of a wrong size' ".cifar.bin. \(9224 bytes\) is not a known image file .* multiple of 3073 or 3074 bytes" train_vit --channels 3 --image-size 32 --patch 4 --device cpu --threads 1 --train-data cifar.bin --out q
 "$programs/tokenize" --vocab bpe:280 -o e "$root/README.md" >/dev/null
 says 'a smaller --vocab than the model has' 'e.vocab has 280 tokens, the model.s own tokenizer g/tokenizer.vocab has 300' generate --load g --vocab e.vocab --prompt a
 "$programs/tokenize" --vocab bpe:310 -o e "$root/README.md" >/dev/null

@@ -65,6 +65,12 @@ succeeds "a vocabulary is used again" "$tokenize" -v learned.vocab -f 0.255 -o r
 cmp -s reused_train.bin learned_train.bin && cmp -s reused.vocab learned.vocab
 report "and gives the same files" $?
 
+mkdir model nothing && cp learned.vocab model/tokenizer.vocab
+succeeds "a model's folder is a vocabulary" "$tokenize" -v model -f 0.255 -o folder text
+cmp -s folder_train.bin learned_train.bin
+report "and gives the same tokens" $?
+refuses "a folder without a tokenizer" "no tokenizer in the directory nothing" -v nothing -o x text
+
 head -n 40 text >first; tail -n 60 text >second
 succeeds "two inputs" "$tokenize" -v learned.vocab -f 0.255 -o two first second
 cmp -s two_train.bin learned_train.bin
@@ -163,7 +169,7 @@ gzip -c text >packed.gz
     cmp -s packed_train.bin unpacked_train.bin
 report "a compressed file is what it holds" $?
 head -c 100 packed.gz >half.gz
-refuses "half of a compressed file" "no whole gzip file" -v bpe:300 -o half half.gz
+refuses "half of a compressed file" "not a complete gzip file" -v bpe:300 -o half half.gz
 refuses "a shard as text" "a shard of tokens" -v bpe:300 -o packed plain_val.bin
 { printf '\377\376'; cat text; } >wide
 refuses "UTF-16" "iconv" -v bpe:300 -o packed wide
@@ -196,7 +202,7 @@ report "with end-of-text between" "$([ "$("$tokenize" -d -v field.vocab field_tr
     "$(printf 'the cat\nsat<|endoftext|>the mat')" ]; echo $?)"
 refuses "a line without that field" "lines.jsonl, line 1: it has no text called body (and 1 more: line 2)" \
     --jsonl body -v bpe:259 -o x lines.jsonl
-refuses "lines or separators" "--separator cannot go with --jsonl" --jsonl text -s ';' -v bpe:259 -o x lines.jsonl
+refuses "lines or separators" "--separator cannot be combined with --jsonl" --jsonl text -s ';' -v bpe:259 -o x lines.jsonl
 
 # ---- conversations ----
 

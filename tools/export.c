@@ -40,33 +40,33 @@ typedef struct {
 } arguments;
 
 static const char doc[] =
-    "Writes a trained model in another form.\v"
-    "DIR|FILE is what train_gpt --load takes. Forms: hf (a directory that transformers loads) and "
-    "llmc (llm.c's model .bin, version 3).\n\n"
+    "Convert a trained model to another format.\v"
+    "DIR|FILE is anything that train_gpt --load takes. Formats: hf (a directory that transformers "
+    "loads), llmc (llm.c's model .bin, version 3) and gguf (one file for llama.cpp, tokenizer "
+    "included). Existing files are never overwritten.\n\n"
     "  export --to hf runs/train exported\n"
-    "  export --to hf gpt2_124M.bin gpt2\n"
+    "  export --to gguf --type q8_0 runs/train model.gguf\n"
     "  export --merge runs/lora base merged";
 
 static const struct argp_option argp_options[] = {
-    {"to", 't', "FORM", 0, "hf, llmc or gguf (default: hf)", 0},
+    {"to", 't', "FORMAT", 0, "hf, llmc or gguf [default: hf]", 0},
     {"type", 'T', "TYPE", 0,
-     "With gguf: how matrices are stored, f32, f16, bf16 or q8_0 (default: f16)", 0},
+     "with gguf: how matrices are stored: f32, f16, bf16 or q8_0 [default: f16]", 0},
     {"vocab", 'v', "FILE", 0,
-     "With hf and gguf: the tokenizer, a .vocab, .tiktoken or tokenizer.json (default: what lies "
-     "beside the "
-     "source)",
+     "with hf and gguf: the tokenizer, a .vocab, .tiktoken or tokenizer.json [default: the one "
+     "beside the source]",
      0},
     {"fast-tokenizer", 'F', NULL, 0,
-     "With hf: write a tokenizer, too, that AutoTokenizer takes for another one; "
-     "PreTrainedTokenizerFast.from_pretrained(OUT) takes it as it is",
+     "with hf: write the tokenizer even if AutoTokenizer would mistake it for another class; "
+     "PreTrainedTokenizerFast.from_pretrained(OUT) loads it correctly",
      0},
     {"merge", 'm', "DIR", 0,
-     "Add the adapters of DIR (adapter_model.safetensors, adapter_config.json) to the model's "
+     "merge the adapters in DIR (adapter_model.safetensors, adapter_config.json) into the model's "
      "matrices",
      0},
-    {"widen", 'w', NULL, 0, "Take 16-bit floats as f32, which keeps every value (default: refuse)",
-     0},
-    {"help", '?', NULL, 0, "Show this list", -1},
+    {"widen", 'w', NULL, 0,
+     "convert 16-bit floats to f32, which preserves every value [default: refuse them]", 0},
+    COMMAND_LINE_ROWS,
     {0},
 };
 
@@ -100,12 +100,8 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
         else if (!a->wrong)
             a->wrong = arg;
         return 0;
-    case '?':
-        state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return command_line_key(key, state);
     }
 }
 
@@ -114,12 +110,11 @@ static error *parse(int argc, char **argv, arguments *a)
     static const struct argp argp = {
         .options = argp_options, .parser = take_option, .args_doc = "DIR|FILE OUT", .doc = doc};
     *a = (arguments){.to = "hf"};
-    TRY(command_line_check(argp_options, argc, argv));
-    error_t status = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, a);
+    error *none = NULL;
+    TRY(command_line_parse(&argp, argc, argv, 0, a, &none));
     if (a->wrong)
         return user_error("%s: a word too many; an export has one source and one OUT (--help)",
                           a->wrong);
-    if (status) return user_error("the options cannot be read: %s", strerror(status));
     if (!a->out) return user_error("say what to export and where to: export DIR|FILE OUT (--help)");
     if (strcmp(a->to, "hf") && strcmp(a->to, "llmc") && strcmp(a->to, "gguf"))
         return user_error("--to %s: must be hf, llmc or gguf", a->to);
@@ -268,7 +263,7 @@ static error *must_be_new(const char *directory, const char *name)
         directory = path;
     }
     if (access(directory, F_OK)) return NULL;
-    return user_error("%s is there already: give another OUT, or move it away", directory);
+    return user_error("%s already exists: give another OUT, or move it away", directory);
 }
 
 static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, holder *h)

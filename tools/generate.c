@@ -49,45 +49,46 @@ enum {
     KEY_NUMBERS
 };
 
+/* The headings of --help. */
+enum { THE_MODEL = 1, THE_TEXT, A_CHAT, EVALUATION };
+
 typedef struct {
     const char *name;
     double least, most, otherwise;
     bool integer;
+    int group;
     const char *help;
 } number_row;
 
 static const number_row number_rows[NUMBERS] = {
-    {"tokens", 1, 1e9, 128, true, "how many tokens to generate (default: 128)"},
-    {"temperature", 0, 100, 0.8, false,
-     "logits are divided by this; 0: always the most likely token (default: 0.8)"},
-    {"top-k", 0, 1e9, 0, true, "choose among the K most likely tokens; 0: all (default: 0)"},
-    {"top-p", 0, 1, 1, false,
-     "choose among the fewest tokens whose probabilities sum to P, more than 0 and at most 1 "
-     "(default: 1)"},
-    {"seed", 0, 9e15, 1, true, "of the choices: same seed, same text (default: 1)"},
-    {"stride", 1, 1e9, NAN, true,
-     "with --eval: how far the window moves, at most the context (default: half of it)"},
-    {"threads", 1, 1024, 0, true, "CPU threads (default: all cores)"},
-    {"batch", 1, 1024, NAN, true, "with --prompts: how many at a time (default: 8)"},
+    {"tokens", 1, 1e9, 128, true, THE_TEXT, "number of tokens to generate [default: 128]"},
+    {"temperature", 0, 100, 0.8, false, THE_TEXT,
+     "divide logits by this; 0 = always the most likely token [default: 0.8]"},
+    {"top-k", 0, 1e9, 0, true, THE_TEXT,
+     "sample from the K most likely tokens; 0 = all [default: 0]"},
+    {"top-p", 0, 1, 1, false, THE_TEXT,
+     "sample from the fewest tokens whose probabilities sum to P, more than 0 and at most 1 "
+     "[default: 1]"},
+    {"seed", 0, 9e15, 1, true, THE_TEXT, "random seed: same seed, same text [default: 1]"},
+    {"stride", 1, 1e9, NAN, true, EVALUATION,
+     "with --eval: how far the window moves, at most the context [default: half of it]"},
+    {"threads", 1, 1024, 0, true, THE_MODEL, "CPU threads [default: all cores]"},
+    {"batch", 1, 1024, NAN, true, THE_TEXT, "with --prompts: prompts at a time [default: 8]"},
 };
 
 static const char doc[] =
-    "Continues a text with a trained model, or measures how well the model knows a text.\v"
-    "The standard output holds the prompt and what follows it, nothing else; tokens per second go "
-    "to the standard error.  A text ends after --tokens, or at a token of eos_token_id in the "
-    "model's "
-    "generation_config.json, without that at the vocabulary's end-of-text.  When the model's "
-    "context is full, the "
-    "newer half of it stays.  --eval "
-    "scores every token but the first, in windows of the context that slide by --stride; of a "
-    "shard of tokens "
-    "(_val.bin) what training says of it: whole windows side by side, or what is learned of each "
-    "document; of a .jsonl the answers, as tokenize --chat marks them.  --chat "
-    "answers --prompt, or each line of the standard input with all before it.  --choices asks "
-    "which of some endings a model finds likeliest, and counts as lm-evaluation-harness does "
-    "(acc, acc_norm).\n\n"
-    "  generate --load runs/train --vocab runs/data/kjv.vocab --prompt 'In the beginning'\n"
-    "  generate --load runs/train --vocab runs/data/kjv.vocab --eval text.txt\n"
+    "Generate text with a trained model, or measure its perplexity or accuracy.\v"
+    "The standard output gets the prompt and its continuation, nothing else; tokens per second go "
+    "to the standard error. Generation stops after --tokens, or at an eos_token_id of the model's "
+    "generation_config.json, or else at the vocabulary's end-of-text token. When the context is "
+    "full, its newer half is kept. --eval scores every token but the first, in windows that slide "
+    "by --stride; a shard of tokens (_val.bin) is scored as during training: in whole windows side "
+    "by side, or, if it has a loss mask, document by document; of a .jsonl the answers are scored, "
+    "as tokenize --chat marks them. --chat answers --prompt, or each line of the standard input "
+    "with the conversation so far. --choices counts as lm-evaluation-harness does (acc, "
+    "acc_norm).\n\n"
+    "  generate --load runs/train --prompt 'In the beginning'\n"
+    "  generate --load runs/train --eval text.txt\n"
     "  generate --load runs/chat --chat";
 
 static error *take_number(options *o, int i, const char *text)
@@ -117,7 +118,7 @@ static error *take_special(options *o, const char *text)
 {
     o->special = strcmp(text, "allow") ? BPE_SPECIAL_TEXT : BPE_SPECIAL_ALLOW;
     return strcmp(text, "allow") && strcmp(text, "text")
-               ? user_error("--special %s: say text or allow", text)
+               ? user_error("--special %s: must be text or allow", text)
                : NULL;
 }
 
@@ -184,12 +185,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         o->failure = user_error("%s: no option: quote the prompt as one word, see --help", arg);
         break;
-    case '?':
-        state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
-        break;
     default:
-        if (key < KEY_NUMBERS || key >= KEY_NUMBERS + NUMBERS) return ARGP_ERR_UNKNOWN;
+        if (key < KEY_NUMBERS || key >= KEY_NUMBERS + NUMBERS) return command_line_key(key, state);
         o->failure = take_number(o, key - KEY_NUMBERS, arg);
     }
     return o->failure ? EINVAL : 0;
@@ -244,44 +241,51 @@ static error *check_task(const options *o)
 }
 
 static const struct argp_option plain_options[] = {
-    {"load", KEY_LOAD, "DIR|FILE", 0, "a trained model, as train_gpt --load takes it (needed)", 0},
+    {NULL, 0, NULL, 0, "Model:", THE_MODEL},
+    {"load", KEY_LOAD, "DIR|FILE", 0, "trained model, as for train_gpt --load (required)",
+     THE_MODEL},
     {"adapter", KEY_ADAPTER, "DIR", 0,
-     "adapters beside it (adapter_model.safetensors, adapter_config.json)", 0},
-    {"vocab", KEY_VOCAB, "FILE", 0, "the tokenizer (default: the one beside the model)", 0},
-    {"prompt", KEY_PROMPT, "TEXT", 0, "what to continue", 0},
-    {"prompt-ids", KEY_PROMPT_IDS, "N,...", 0,
-     "the same as numbers of tokens, for a model whose tokenizer cannot be read; what follows "
-     "is printed so, too",
-     0},
-    {"stream", KEY_STREAM, NULL, 0, "print each token as it comes", 0},
-    {"prompts", KEY_PROMPTS, "FILE", 0,
-     "continue each line of a file, or of a .jsonl each prompt (or, with --chat, messages): "
-     "several at a time, a line of JSON for each",
-     0},
-    {"eval", KEY_EVAL, "FILE", 0, "measure this text instead", 0},
-    {"choices", KEY_CHOICES, "FILE", 0,
-     "JSON Lines of questions with endings to choose from (HellaSwag's, or query, choices, "
-     "gold): which is likeliest",
-     0},
-    {"json", KEY_JSON, NULL, 0, "with --eval: figures as JSON; with --choices: each question, too",
-     0},
+     "LoRA adapters of that model (adapter_model.safetensors, adapter_config.json)", THE_MODEL},
+    {"vocab", KEY_VOCAB, "FILE", 0, "tokenizer [default: the one beside the model]", THE_MODEL},
     {"dtype", KEY_DTYPE, "fp32|bf16", 0,
-     "of parameters and activations: with bf16, f32 files are rounded (default: fp32)", 0},
-    {"widen", KEY_WIDEN, NULL, 0, "take 16-bit floats as f32, which keeps every value", 0},
-    {"device", KEY_DEVICE, "WHERE", 0,
-     "cpu, cuda, or auto: cuda where there is a GPU (default: auto)", 0},
-    {"chat", KEY_CHAT, NULL, 0,
-     "answer by the model's chat template: --prompt, or the standard input line by line", 0},
-    {"template", KEY_TEMPLATE, "FILE", 0,
-     "with --chat: the template (default: chat_template.jinja, or the one in "
-     "tokenizer_config.json, beside the "
-     "tokenizer)",
-     0},
-    {"system", KEY_SYSTEM, "TEXT", 0, "with --chat: a message of the system before all others", 0},
+     "type of parameters and activations; bf16 rounds fp32 files [default: fp32]", THE_MODEL},
+    {"widen", KEY_WIDEN, NULL, 0, "convert 16-bit floats to f32, which preserves every value",
+     THE_MODEL},
+    {"device", KEY_DEVICE, "WHERE", 0, "cpu, cuda, or auto: cuda if there is a GPU [default: auto]",
+     THE_MODEL},
+    {NULL, 0, NULL, 0, "Text:", THE_TEXT},
+    {"prompt", KEY_PROMPT, "TEXT", 0, "text to continue", THE_TEXT},
+    {"prompt-ids", KEY_PROMPT_IDS, "N,...", 0,
+     "the same as token ids, for a model whose tokenizer cannot be read; the output is token "
+     "ids, too",
+     THE_TEXT},
+    {"prompts", KEY_PROMPTS, "FILE", 0,
+     "continue each line of a file, or each prompt of a .jsonl (with --chat, messages): several "
+     "at a time, one line of JSON for each",
+     THE_TEXT},
     {"special", KEY_SPECIAL, "text|allow", 0,
-     "the spelling of a special token in --prompt is text, or is that token (default: text)", 0},
-    {"no-stop", KEY_NO_STOP, NULL, 0, "continue after a token that ends a text", 0},
-    {"help", '?', NULL, 0, "show this list", -1},
+     "treat the spelling of a special token in --prompt as plain text, or as that token "
+     "[default: text]",
+     THE_TEXT},
+    {"stream", KEY_STREAM, NULL, 0, "print each token as it comes", THE_TEXT},
+    {"no-stop", KEY_NO_STOP, NULL, 0, "continue past end-of-text tokens", THE_TEXT},
+    {NULL, 0, NULL, 0, "Chat:", A_CHAT},
+    {"chat", KEY_CHAT, NULL, 0,
+     "use the model's chat template: answer --prompt, or each line of the standard input", A_CHAT},
+    {"template", KEY_TEMPLATE, "FILE", 0,
+     "with --chat: the template [default: chat_template.jinja, or the one in "
+     "tokenizer_config.json, beside the tokenizer]",
+     A_CHAT},
+    {"system", KEY_SYSTEM, "TEXT", 0, "with --chat: the system message", A_CHAT},
+    {NULL, 0, NULL, 0, "Evaluation:", EVALUATION},
+    {"eval", KEY_EVAL, "FILE", 0, "score this text or shard instead of generating", EVALUATION},
+    {"choices", KEY_CHOICES, "FILE", 0,
+     "multiple choice: JSON Lines of questions with endings (HellaSwag's, or query, choices, "
+     "gold); which ending is the most likely",
+     EVALUATION},
+    {"json", KEY_JSON, NULL, 0,
+     "with --eval: print the figures as JSON; with --choices: each question, too", EVALUATION},
+    COMMAND_LINE_ROWS,
 };
 
 enum { OPTIONS = sizeof plain_options / sizeof *plain_options };
@@ -295,13 +299,11 @@ static error *parse(int argc, char **argv, options *o)
         list[OPTIONS + i] = (struct argp_option){.name = number_rows[i].name,
                                                  .key = KEY_NUMBERS + i,
                                                  .arg = "N",
-                                                 .doc = number_rows[i].help};
+                                                 .doc = number_rows[i].help,
+                                                 .group = number_rows[i].group};
     }
     struct argp parser = {.options = list, .parser = parse_option, .doc = doc};
-    TRY(command_line_check(list, argc, argv));
-    error_t status = argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, o);
-    if (o->failure) return o->failure;
-    if (status) return user_error("the options cannot be read: %s", strerror(status));
+    TRY(command_line_parse(&parser, argc, argv, 0, o, &o->failure));
     if (!o->load) return user_error("no --load: name the directory of a trained model");
     return check_task(o);
 }

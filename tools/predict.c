@@ -41,16 +41,16 @@ enum { LOAD = 1000, TOP, JSON, EVAL, PICTURE, BATCH, THREADS, WIDEN, UPRIGHT };
 
 static const struct argp_option rows[] = {
     {"load", LOAD, "DIR", 0,
-     "a trained model: a run of train_vit, or Hugging Face's ViT with its config.json (needed)", 0},
-    {"top", TOP, "K", 0, "how many classes to name for each picture [default: 5]", 0},
-    {"json", JSON, NULL, 0, "a line of JSON for each picture; with --eval one object", 0},
-    {"eval", EVAL, NULL, 0, "the pictures have labels: say how often the model is right", 0},
-    {"picture", PICTURE, "FILE", 0, "with --eval: the confusion matrix as SVG", 0},
-    {"batch", BATCH, "N", 0, "pictures at a time [default: 32]", 0},
+     "trained model: a run of train_vit, or a Hugging Face ViT with its config.json (required)", 0},
+    {"top", TOP, "K", 0, "classes to print for each image [default: 5]", 0},
+    {"json", JSON, NULL, 0, "print one line of JSON for each image; with --eval one object", 0},
+    {"eval", EVAL, NULL, 0, "the images have labels: print the accuracy", 0},
+    {"picture", PICTURE, "FILE", 0, "with --eval: write the confusion matrix as SVG", 0},
+    {"batch", BATCH, "N", 0, "images at a time [default: 32]", 0},
     {"threads", THREADS, "N", 0, "CPU threads [default: all cores]", 0},
-    {"widen", WIDEN, NULL, 0, "take 16-bit floats as f32, which keeps every value", 0},
-    {"upright", UPRIGHT, NULL, 0, "turn images as EXIF's orientation says", 0},
-    {"help", '?', NULL, 0, "show this list", -1},
+    {"widen", WIDEN, NULL, 0, "convert 16-bit floats to f32, which preserves every value", 0},
+    {"upright", UPRIGHT, NULL, 0, "rotate images as their EXIF orientation says", 0},
+    COMMAND_LINE_ROWS,
     {0}};
 
 static error *take_number(const char *name, const char *text, int64_t most, int64_t *out)
@@ -108,12 +108,8 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         o->failure = take_path(o, arg);
         break;
-    case '?':
-        state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return command_line_key(key, state);
     }
     return o->failure ? EINVAL : 0;
 }
@@ -124,14 +120,11 @@ static error *parse_arguments(int argc, char **argv, options *o)
         .options = rows,
         .parser = on_key,
         .args_doc = "IMAGE|DIR...",
-        .doc = "Says what a trained model takes pictures for.\v"
+        .doc = "Classify images with a trained model.\v"
                "  predict --load runs/flowers garden/*.jpg\n"
                "  predict --load runs/flowers --eval flowers/test --picture confusion.svg"};
     *o = (options){.top = FIRST_FEW, .batch = 32};
-    TRY(command_line_check(rows, argc, argv));
-    error_t status = argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, o);
-    if (o->failure) return o->failure;
-    if (status) return user_error("the options cannot be read: %s", strerror(status));
+    TRY(command_line_parse(&parser, argc, argv, 0, o, &o->failure));
     if (!o->load) return user_error("no --load: name the directory of a trained model");
     if (!o->n_paths) return user_error("no pictures: name files or directories");
     if (o->picture && !o->eval) return user_error("--picture: only with --eval");

@@ -33,6 +33,7 @@
 #include "base/json_lines.h"
 #include "base/unpack.h"
 #include "data/tokens.h"
+#include "infer/find_tokenizer.h"
 #include "tools/tokenize_chat.h"
 
 enum {
@@ -63,62 +64,64 @@ enum {
 };
 
 static const char doc[] =
-    "Turns text into token shards for training.\v"
-    "Writes PREFIX_train.bin, PREFIX_val.bin (llm.c's "
-    "format: 16 bits a token, or 32 for more than 65536 tokens) and PREFIX.vocab. INPUT - is the "
-    "standard input. Inputs are documents, with the vocabulary's end-of-text token between them if "
-    "it has one; those compressed by gzip or Zstandard are read as what they hold; with bytes or "
-    "bpe:N, and no --separator, they are one text.\n\n"
-    "  tokenize --vocab bpe:2048 -o text book.txt\n"
-    "  tokenize --vocab r50k_base.tiktoken -o gpt2 book.txt\n"
-    "  tokenize --chat --vocab MODEL -o sft conversations.jsonl.gz\n"
-    "  tokenize --decode --vocab text.vocab text_val.bin";
+    "Convert text to token shards for training.\vWrites PREFIX_train.bin and PREFIX_val.bin "
+    "(llm.c's format: 16 bits per token, or 32 if there are more than 65536 tokens) and "
+    "PREFIX.vocab. INPUT - is the standard input; gzip and Zstandard are decompressed. Each INPUT "
+    "is a document, with the vocabulary's end-of-text token between documents if it has one; with "
+    "bytes or bpe:N, and no --separator, all of them are one text.\n\n  tokenize --vocab bpe:2048 "
+    "-o text book.txt\n  tokenize --vocab r50k_base.tiktoken -o gpt2 book.txt\n  tokenize --chat "
+    "--vocab MODEL -o sft conversations.jsonl.gz\n  tokenize --decode --vocab text.vocab "
+    "text_val.bin";
 
+enum { FILES = 1, TEXTS, CHATS };
 static const struct argp_option argp_options[] = {
+    {NULL, 0, NULL, 0, "Files:", FILES},
     {"vocab", 'v', "VOCAB", 0,
-     "bytes (256 tokens), bpe:N (N tokens learned from the train part), or a FILE: a .vocab, a "
-     "tokenizer.json, a SentencePiece .model, a tekken.json, a .tiktoken of GPT-2, Qwen, Llama 3 "
-     "or 4, cl100k or o200k (default: bytes)",
-     0},
-    {"output", 'o', "PREFIX", 0, "Where to write (no default; needed unless decoding)", 0},
+     "bytes (256 tokens), bpe:N (N tokens learned from the training part), a model's folder, or a "
+     "FILE: a .vocab, a "
+     "tokenizer.json, a SentencePiece .model, a tekken.json, or the .tiktoken of GPT-2, Qwen, "
+     "Llama 3 or 4, cl100k or o200k [default: bytes]",
+     FILES},
+    {"output", 'o', "PREFIX", 0, "where to write (required unless decoding)", FILES},
     {"val-fraction", 'f', "F", 0,
-     "Part of the text, at its end and cut at a line break, that goes to PREFIX_val.bin, at least "
-     "0 and less than 1 (default: 0.1; 0: no such file)",
-     0},
-    {"separator", 's', "STRING", 0,
-     "What stands between the documents of an INPUT; it is replaced by the end-of-text token "
-     "(default: each INPUT is one document)",
-     0},
-    {"special", 'S', "text|allow", 0,
-     "The spelling of a special token, such as <|endoftext|>, in a text: is text like any other, "
-     "or is that token (default: text)",
-     0},
+     "fraction of the text, at its end and cut at a line break, that goes to PREFIX_val.bin: at "
+     "least 0 and less than 1; 0 = no such file [default: 0.1]",
+     FILES},
     {"threads", 't', "N", 0,
-     "Threads that encode; the files are the same for any number (default: one for each processor)",
-     0},
-    {"jsonl", KEY_JSONL, "FIELD", 0, "An INPUT is JSON Lines, and each line's FIELD is a document",
-     0},
+     "encoding threads; the output does not depend on it [default: all cores]", FILES},
+    {"decode", 'd', NULL, 0, "print the text of the INPUT shards [default: of the standard input]",
+     FILES},
+    {NULL, 0, NULL, 0, "Text:", TEXTS},
+    {"separator", 's', "STRING", 0,
+     "string between the documents of an INPUT; it is replaced by the end-of-text token [default: "
+     "each INPUT is one document]",
+     TEXTS},
+    {"special", 'S', "text|allow", 0,
+     "treat the spelling of a special token, such as <|endoftext|>, in a text as plain text, or "
+     "as that token [default: text]",
+     TEXTS},
+    {"jsonl", KEY_JSONL, "FIELD", 0,
+     "each INPUT is JSON Lines, and the FIELD of a line is a document", TEXTS},
+    {NULL, 0, NULL, 0, "Conversations:", CHATS},
     {"chat", KEY_CHAT, NULL, 0,
-     "An INPUT is JSON Lines of examples: messages, or prompt and completion, or text. Writes "
-     "shards that know documents and what is learned of them (docs/formats.md)",
-     0},
+     "each INPUT is JSON Lines of examples: messages, or prompt and completion, or text; writes "
+     "shards with document boundaries and a loss mask (docs/formats.md)",
+     CHATS},
     {"learn", KEY_LEARN, "answers|all", 0,
-     "With --chat: what is learned of an example (default: answers, and completions)", 0},
+     "with --chat: which tokens count in the loss [default: answers, and completions]", CHATS},
     {"template", KEY_TEMPLATE, "FILE", 0,
-     "With --chat: the chat template (default: chat_template.jinja, or the one in "
-     "tokenizer_config.json, beside VOCAB)",
-     0},
+     "with --chat: the chat template [default: chat_template.jinja, or the one in "
+     "tokenizer_config.json, beside VOCAB]",
+     CHATS},
     {"max-tokens", KEY_MAX_TOKENS, "N", 0,
-     "With --chat: the most tokens of an example (default: any)", 0},
+     "with --chat: maximum length of an example [default: unlimited]", CHATS},
     {"too-long", KEY_TOO_LONG, "refuse|cut|skip", 0,
-     "With --max-tokens: what becomes of a longer one (default: refuse)", 0},
+     "with --max-tokens: what to do with a longer example [default: refuse]", CHATS},
     {"show", KEY_SHOW, "N", 0,
-     "With --chat: write the first N examples as text, with the bytes that are learned, to the "
-     "standard output, and no files",
-     0},
-    {"decode", 'd', NULL, 0,
-     "Write the text of the INPUT shards (default: the standard input) to the standard output", 0},
-    {"help", '?', NULL, 0, "Show this list", -1},
+     "with --chat: print the first N examples as text, with the learned bytes marked, and write no "
+     "files",
+     CHATS},
+    COMMAND_LINE_ROWS,
     {0},
 };
 
@@ -171,12 +174,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         o->inputs[o->n_inputs++] = arg;
         return 0;
-    case '?':
-        state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return command_line_key(key, state);
     }
 }
 
@@ -290,7 +289,11 @@ static size_t cut(const text *t, double fraction)
 static error *make_vocab(const char *vocab, const uint8_t *train, size_t n, int special, bpe **out)
 {
     if (strcmp(vocab, "bytes") == 0) return bpe_bytes(out);
-    if (strncmp(vocab, "bpe:", 4) != 0) return bpe_open(vocab, out);
+    if (strncmp(vocab, "bpe:", 4) != 0) {
+        char path[PATH_LENGTH];
+        TRY(tokenizer_path(vocab, path));
+        return bpe_open(path, out);
+    }
     const char *digits = vocab + 4;
     size_t n_digits = strlen(digits);
     if (n_digits < 1 || n_digits > 9 || strspn(digits, "0123456789") != n_digits)
@@ -479,9 +482,10 @@ static error *check_text(const text *t, size_t n_train, double fraction, const o
                           "remove it, or choose another --output",
                           o->val_path);
     if (access(o->template_path, F_OK) == 0)
-        return user_error("'%s' is left from an earlier run and is no template of the new shards: "
-                          "remove it, or choose another --output",
-                          o->template_path);
+        return user_error(
+            "'%s' is left from an earlier run and is not the template of the new shards: "
+            "remove it, or choose another --output",
+            o->template_path);
     return NULL;
 }
 
@@ -514,7 +518,7 @@ static error *read_special(const options *opt, bpe_special *out)
         return user_error("--separator '': give the string that stands between documents");
     if (!opt->special || strcmp(opt->special, "text") == 0) return NULL;
     if (strcmp(opt->special, "allow") != 0)
-        return user_error("--special %s: say text or allow", opt->special);
+        return user_error("--special %s: must be text or allow", opt->special);
     *out = BPE_SPECIAL_ALLOW;
     return NULL;
 }
@@ -572,7 +576,7 @@ static error *tokenize_examples(const options *opt)
                         : opt->jsonl       ? "--jsonl"
                         : opt->thread_text ? "--threads"
                                            : NULL;
-    if (extra) return user_error("%s cannot go with --chat: leave it out", extra);
+    if (extra) return user_error("%s cannot be combined with --chat: leave it out", extra);
     if (!strcmp(opt->vocab, "bytes") || !strncmp(opt->vocab, "bpe:", 4))
         return user_error(
             "--chat learns no vocabulary: give --vocab the model's, its directory or a file");
@@ -603,7 +607,7 @@ static error *check_options(const options *opt)
     if (opt->n_inputs == 0)
         return user_error("no INPUT: name a text file, or - for standard input");
     if (opt->jsonl && opt->separator)
-        return user_error("--separator cannot go with --jsonl: leave it out");
+        return user_error("--separator cannot be combined with --jsonl: leave it out");
     return NULL;
 }
 
@@ -668,8 +672,9 @@ static error *decode(const options *opt)
                         : opt->jsonl        ? "--jsonl"
                                             : NULL;
     if (extra)
-        return user_error(
-            "%s cannot go with --decode, which writes to the standard output: leave it out", extra);
+        return user_error("%s cannot be combined with --decode, which writes to the standard "
+                          "output: leave it out",
+                          extra);
     if (strncmp(opt->vocab, "bpe:", 4) == 0)
         return user_error(
             "--decode learns nothing: give --vocab the .vocab file made with the shards, not %s",
@@ -693,11 +698,10 @@ int main(int argc, char **argv)
     static const struct argp parser = {argp_options, parse_option, "INPUT...", doc, 0, 0, 0};
     options o = {.vocab = "bytes"};
     error *e = alloc_array(&o.inputs, (unsigned long)argc, sizeof *o.inputs);
-    if (!e) e = command_line_check(argp_options, argc, argv);
+    error *none = NULL;
+    if (!e) e = command_line_parse(&parser, argc, argv, 0, &o, &none);
     if (!e) {
-        error_t status = argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &o);
-        e = status ? user_error("the options cannot be read: %s", strerror(status))
-                   : descriptors_fill(o.decode || o.show); /* else the shards are the result */
+        e = descriptors_fill(o.decode || o.show); /* else the shards are the result */
         if (!e) e = o.decode ? decode(&o) : tokenize(&o);
         fflush(stdout);
         if (!e) e = stdout_check();

@@ -207,9 +207,10 @@ static error *write_files(chat_run *r, chat_files *f)
                           f->val);
     const char *source = chat_source(r->chat, &n_source);
     if (!source && access(f->template_file, F_OK) == 0)
-        return user_error("'%s' is left from an earlier run and is no template of the new shards: "
-                          "remove it, or choose another --output",
-                          f->template_file);
+        return user_error(
+            "'%s' is left from an earlier run and is not the template of the new shards: "
+            "remove it, or choose another --output",
+            f->template_file);
     TRY(write_part(r, f->train, 0, r->n - n_val, &f->writer[0]));
     if (n_val) TRY(write_part(r, f->val, r->n - n_val, r->n, &f->writer[1]));
     TRY(bpe_save(r->vocab, f->vocab));

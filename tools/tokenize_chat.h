@@ -16,7 +16,7 @@ typedef struct {
     double fraction;            /* of the examples, for validation */
     int64_t max_tokens;         /* of an example; 0: any */
     too_long too_long;
-    int64_t show; /* so many are shown, and nothing is written */
+    int64_t show; /* that many are shown, and nothing is written */
 } chat_job;
 
 /* PREFIX_train.bin, PREFIX_val.bin, PREFIX.vocab, and PREFIX.jinja, if there is a template; a report on stdout. */

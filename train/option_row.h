@@ -1,5 +1,5 @@
 /* option_row.h - one option: a row of the table that makes the parser, --help, options.json, and what a
- * resume does with it.  What it does not go with is a row of train/option_conflicts.c.
+ * resume does with it.  What it conflicts with is a row of train/option_conflicts.c.
  *
  * In help, {optimizers} and {presets} stand for what there is of them.
  */
@@ -14,8 +14,11 @@ typedef enum { INTEGER, REAL, TEXT, FLAG, LIST } option_type;
 /* The headings of --help, in their order. */
 typedef enum {
     MODEL,
+    TUNING,
     DATA,
     OPTIMIZER,
+    SCHEDULE,
+    SPARSITY,
     PRECISION,
     MEMORY,
     RUN,
@@ -29,7 +32,7 @@ typedef enum {
     FIXED = RESUME_FIXED,
     TOLD = RESUME_TOLD,
     SILENT = RESUME_SILENT,
-    SPLIT /* silent; told when the optimizer takes in each micro-batch's gradient by itself */
+    SPLIT /* silent; reported when the optimizer accumulates each micro-batch's gradient by itself */
 } option_resume;
 
 typedef struct {

@@ -18,37 +18,41 @@
 #define BETA_MOST 0.999999 /* 1 - beta^t is divided by */
 
 static const option_row common[] = {
-    {"optim", "NAME", "{optimizers}; with suffix _r: memory-reduced", TEXT, OPTIMIZER, SILENT, 0,
-     FIELD(optim_name), 0, 0, NULL},
+    {"optim", "NAME", "{optimizers}; suffix _r: the memory-reduced form of each", TEXT, OPTIMIZER,
+     SILENT, 0, FIELD(optim_name), 0, 0, NULL},
     {"optim-impl", "HOW",
-     "fused (one pass) or passes (operation by operation over whole tensors, as published)", TEXT,
-     OPTIMIZER, SILENT, 0, FIELD(impl), 0, 0, NULL},
-    {"gradients", "WHERE", "own, overlay, release, fold or auto", TEXT, MEMORY, SILENT, 0,
-     FIELD(gradients), 0, 0, "own; auto for _r; fold for adama"},
+     "fused (one pass over each tensor) or passes (operation by operation over whole "
+     "tensors, as published)",
+     TEXT, OPTIMIZER, SILENT, 0, FIELD(impl), 0, 0, NULL},
+    {"gradients", "WHERE",
+     "where gradients live: own, overlay, release, fold or auto (docs/memory.md)", TEXT, MEMORY,
+     SILENT, 0, FIELD(gradients), 0, 0, "own; auto for _r; fold for adama"},
     {"dtype", "TYPE",
-     "fp32, or bf16: parameters, activations and their gradients (sums, norms' statistics, loss "
-     "and "
-     "optimizer stay fp32)",
+     "fp32, or bf16 for parameters, activations and their gradients (sums, normalization "
+     "statistics, the loss and the optimizer stay in fp32)",
      TEXT, PRECISION, FIXED, 0, FIELD(dtype_name), 0, 0, NULL},
     {"master", "FORM",
-     "with --dtype bf16, what is kept of a weight besides its bf16: fp32; split16 (the 16 bits it "
-     "lacks: same training as fp32); split8 (8 of them); none (rounded at random)",
+     "with --dtype bf16: what is kept of each weight besides its bf16 value: fp32; split16 "
+     "(the 16 bits that bf16 lacks: trains exactly like fp32); split8 (8 of them); none "
+     "(stochastic rounding)",
      TEXT, PRECISION, FIXED, 0, FIELD(master_name), 0, 0, "fp32"},
-    {"state", "FORM", "of the optimizer's states: fp32, bf16, or int8 (in blocks with a scale)",
-     TEXT, PRECISION, FIXED, 0, FIELD(state_name), 0, 0, NULL},
+    {"state", "FORM",
+     "storage of the optimizer states: fp32, bf16, or int8 (in blocks, each with a scale)", TEXT,
+     PRECISION, FIXED, 0, FIELD(state_name), 0, 0, NULL},
     {"state-of", "WHICH",
-     "what --state is for: matrices (vectors, tensors of less than 4096 numbers and embeddings "
-     "stay "
-     "fp32), or all",
+     "what --state applies to: matrices (vectors, tensors of fewer than 4096 elements and "
+     "embeddings stay in fp32), or all",
      TEXT, PRECISION, FIXED, 0, FIELD(state_of), 0, 0, NULL},
-    {"lr", "X", "peak learning rate", REAL, OPTIMIZER, TOLD, 0, FIELD(lr), 0, 1e6,
+    {"lr", "X", "peak learning rate", REAL, SCHEDULE, TOLD, 0, FIELD(lr), 0, 1e6,
      "the optimizer's"},
-    {"beta1", "X", "decay rate", REAL, OPTIMIZER, TOLD, HAS_BETA1, FIELD(beta1), 0, BETA_MOST,
-     "the optimizer's"},
-    {"beta2", "X", "decay rate", REAL, OPTIMIZER, TOLD, HAS_BETA2, FIELD(beta2), 0, BETA_MOST,
-     "the optimizer's"},
-    {"beta3", "X", "decay rate", REAL, OPTIMIZER, TOLD, HAS_BETA3, FIELD(beta3), 0, BETA_MOST,
-     "the optimizer's"},
+    {"beta1", "X", "decay rate of the momentum (lion: the share of the old momentum in the step)",
+     REAL, OPTIMIZER, TOLD, HAS_BETA1, FIELD(beta1), 0, BETA_MOST, "the optimizer's"},
+    {"beta2", "X",
+     "adamw: decay rate of the squares; adan: of the gradient differences; lion: of the "
+     "momentum",
+     REAL, OPTIMIZER, TOLD, HAS_BETA2, FIELD(beta2), 0, BETA_MOST, "the optimizer's"},
+    {"beta3", "X", "adan: decay rate of the squares", REAL, OPTIMIZER, TOLD, HAS_BETA3,
+     FIELD(beta3), 0, BETA_MOST, "the optimizer's"},
     {"eps", "X", "added to the denominator", REAL, OPTIMIZER, TOLD, HAS_EPS, FIELD(eps), 1e-30, 1,
      "the optimizer's"},
     {"adam-lr", "X",
@@ -60,131 +64,143 @@ static const option_row common[] = {
      FIELD(adam_beta2), 0, BETA_MOST, "0.95 with muon"},
     {"adam-eps", "X", "muon: AdamW's eps", REAL, OPTIMIZER, TOLD, HAS_OTHERS, FIELD(adam_eps),
      1e-30, 1, "1e-10 with muon"},
-    {"newton-schulz", "N", "muon: steps that make a matrix orthogonal", INTEGER, OPTIMIZER, TOLD,
+    {"newton-schulz", "N", "muon: iterations that orthogonalize a matrix", INTEGER, OPTIMIZER, TOLD,
      HAS_OTHERS, FIELD(newton_schulz), 1, 100, "5 with muon"},
-    {"weight-decay", "X", "decoupled, on matrices and embeddings", REAL, OPTIMIZER, TOLD, 0,
-     FIELD(weight_decay), 0, 1e6, "the optimizer's"},
-    {"grad-clip", "X", "largest global gradient norm; 0 = off", REAL, OPTIMIZER, TOLD, 0,
+    {"weight-decay", "X", "decoupled weight decay, on matrices and embeddings", REAL, OPTIMIZER,
+     TOLD, 0, FIELD(weight_decay), 0, 1e6, "the optimizer's"},
+    {"grad-clip", "X", "maximum global gradient norm; 0 = off", REAL, OPTIMIZER, TOLD, 0,
      FIELD(grad_clip), 0, 1e30, "0"},
-    {"schedule", "NAME", "cosine, linear, constant or wsd", TEXT, OPTIMIZER, TOLD, 0,
-     FIELD(schedule_name), 0, 0, NULL},
-    {"warmup", "N", "steps of linear warm-up", INTEGER, OPTIMIZER, TOLD, 0, FIELD(warmup), 0, 1e9,
+    {"schedule", "NAME", "learning-rate schedule: cosine, linear, constant or wsd", TEXT, SCHEDULE,
+     TOLD, 0, FIELD(schedule_name), 0, 0, NULL},
+    {"warmup", "N", "steps of linear warm-up", INTEGER, SCHEDULE, TOLD, 0, FIELD(warmup), 0, 1e9,
      "20"},
-    {"final-lr-fraction", "X", "the schedule ends at this fraction of the learning rate", REAL,
-     OPTIMIZER, TOLD, 0, FIELD(final_lr_fraction), 0, 1, NULL},
+    {"final-lr-fraction", "X", "the schedule ends at this fraction of the peak", REAL, SCHEDULE,
+     TOLD, 0, FIELD(final_lr_fraction), 0, 1, NULL},
     {"freeze", "PATTERN",
-     "parameters that stay as they are: names, with * and ?; they have no gradient and no state, "
-     "and "
-     "what only those would need is not kept",
-     LIST, OPTIMIZER, FIXED, 0, FIELD(freeze), 0, 0, "none"},
-    {"train-only", "PATTERN", "freeze all others", LIST, OPTIMIZER, FIXED, 0, FIELD(train_only), 0,
-     0, "all"},
+     "do not train these parameters: names, with * and ?. They have no gradient and no "
+     "optimizer state, and activations that only their gradients need are not kept",
+     LIST, TUNING, FIXED, 0, FIELD(freeze), 0, 0, "none"},
+    {"train-only", "PATTERN", "train these parameters and freeze all others", LIST, TUNING, FIXED,
+     0, FIELD(train_only), 0, 0, "all"},
     {"sparsity", "X",
-     "part of the blocks' matrices that is zero: weights, gradients and states are stored for the "
-     "others only, whose number is fixed and whose places change; 0 = off",
-     REAL, OPTIMIZER, FIXED, 0, FIELD(sparsity), 0, 0.9999, NULL},
+     "fraction of the blocks' matrices that is zero: weights, gradients and states are "
+     "stored only for the rest, whose number is fixed and whose positions change; 0 = off",
+     REAL, SPARSITY, FIXED, 0, FIELD(sparsity), 0, 0.9999, NULL},
     {"regrow-every", "N",
-     "with --sparsity: steps between changes of places, in the first 3/4 of the steps: the "
-     "smallest weights become zero, as many zeros elsewhere are trained from then on; 0 = never",
-     INTEGER, OPTIMIZER, TOLD, 0, FIELD(regrow_every), 0, 1e9, NULL},
-    {"regrow-fraction", "X", "with --sparsity: of the weights, how many change places each time",
-     REAL, OPTIMIZER, TOLD, 0, FIELD(regrow_fraction), 0, 0.9, NULL},
+     "with --sparsity: steps between changes of position, during the first 3/4 of the run: "
+     "the smallest weights become zero, and as many zeros elsewhere are trained from then "
+     "on; 0 = never",
+     INTEGER, SPARSITY, TOLD, 0, FIELD(regrow_every), 0, 1e9, NULL},
+    {"regrow-fraction", "X",
+     "with --sparsity: fraction of the weights that change position each time", REAL, SPARSITY,
+     TOLD, 0, FIELD(regrow_fraction), 0, 0.9, NULL},
     {"recompute", "LEVEL",
-     "make again in backward instead of keeping, with the same bits: none, norms, gelu (norms and "
-     "activations), attention (... and attention), block (all of a block), sqrt (... and most "
-     "blocks' inputs); or by layers: block:0-5,norms:6-11",
+     "activation (gradient) checkpointing: recompute in the backward pass instead of "
+     "keeping, with the same bits: none, norms, gelu (norms and activations), attention "
+     "(... and attention), block (all of a block), sqrt (... and most blocks' inputs); or "
+     "by layer: block:0-5,norms:6-11",
      TEXT, MEMORY, SILENT, 0, FIELD(recompute), 0, 0, NULL},
     {"memory", "SIZE",
-     "choose --recompute, --batch, --accum and --gradients for the fastest training of this batch "
-     "in "
-     "so much memory (8G, or auto: what is free); with --plan 2G,4G,8G: what trains in each",
+     "choose --recompute, --batch, --accum and --gradients: the fastest way to train this "
+     "batch in this much memory (8G, or auto: whatever is free); with --plan 2G,4G,8G: "
+     "what trains in each",
      TEXT, MEMORY, SILENT, 0, FIELD(memory), 0, 0, "off"},
     {"allow", "LIST",
-     "with --memory: forms that it may choose, too, though they change the training: master=split8 "
-     "(with --dtype bf16; or fp32, split16, none), state=int8 (or bf16), with commas between",
+     "with --memory: number formats that it may choose, too, although they change the "
+     "training: master=split8 (with --dtype bf16; or fp32, split16, none), state=int8 (or "
+     "bf16), separated by commas",
      TEXT, MEMORY, SILENT, 0, FIELD(allow), 0, 0, "none"},
-    {"product-rate", "X", "GFLOP/s of a matrix product, for --memory; 0 = measured", REAL, MEMORY,
-     SILENT, 0, FIELD(product_rate), 0, 1e9, NULL},
-    {"stream-rate", "X", "GB/s from and to memory, for --memory; 0 = measured", REAL, MEMORY,
+    {"product-rate", "X", "with --memory: GFLOP/s of a matrix product; 0 = measure it", REAL,
+     MEMORY, SILENT, 0, FIELD(product_rate), 0, 1e9, NULL},
+    {"stream-rate", "X", "with --memory: GB/s of memory bandwidth; 0 = measure it", REAL, MEMORY,
      SILENT, 0, FIELD(stream_rate), 0, 1e9, NULL},
-    {"batch", "N", "samples in a micro-batch", INTEGER, DATA, SPLIT, 0, FIELD(batch), 1, 1e6, NULL},
-    {"accum", "N", "micro-batches in a step", INTEGER, DATA, SPLIT, 0, FIELD(accum), 1, 1e6, NULL},
-    {"steps", "N", "steps to train", INTEGER, RUN, TOLD, 0, FIELD(steps), 1, 1e9, "200"},
-    {"epochs", "X", "passes over the training data to train, instead of --steps; 0 = off", REAL,
-     RUN, TOLD, 0, FIELD(epochs), 0, 1e6, NULL},
+    {"batch", "N", "samples in a micro-batch, for each rank", INTEGER, DATA, SPLIT, 0, FIELD(batch),
+     1, 1e6, NULL},
+    {"accum", "N", "gradient accumulation: micro-batches in a step", INTEGER, DATA, SPLIT, 0,
+     FIELD(accum), 1, 1e6, NULL},
+    {"steps", "N", "number of training steps", INTEGER, RUN, TOLD, 0, FIELD(steps), 1, 1e9, "200"},
+    {"epochs", "X", "passes over the training data, instead of --steps; 0 = off", REAL, RUN, TOLD,
+     0, FIELD(epochs), 0, 1e6, NULL},
     {"stop-after", "N",
-     "end the run after so many evaluations in a row without a lower loss; 0 = off", INTEGER, RUN,
-     TOLD, 0, FIELD(stop_after), 0, 1e6, NULL},
-    {"device", "WHERE", "cpu, cuda, or auto: cuda where there is a GPU", TEXT, RUN, TOLD, 0,
+     "early stopping: end the run after this many evaluations in a row without a lower "
+     "loss; 0 = off",
+     INTEGER, RUN, TOLD, 0, FIELD(stop_after), 0, 1e6, NULL},
+    {"device", "WHERE", "cpu, cuda, or auto: cuda if there is a GPU", TEXT, RUN, TOLD, 0,
      FIELD(device_name), 0, 0, NULL},
     {"attention", "HOW",
-     "flash, or on a GPU with --dtype bf16: cudnn (NVIDIA's; not the same bits from run to run), "
-     "cudnn-repeatable (the same bits, with T x T of each head in memory)",
-     TEXT, MODEL, TOLD, 0, FIELD(attention), 0, 0, NULL},
+     "flash, or on a GPU with --dtype bf16: cudnn (NVIDIA's; not the same bits from run to "
+     "run), cudnn-repeatable (the same bits, but T x T per head in memory)",
+     TEXT, RUN, TOLD, 0, FIELD(attention), 0, 0, NULL},
     {"logits-mib", "N",
-     "most MiB of logits at a time; 0 = 32, on a GPU 512, where larger products are faster (the "
-     "last bits "
-     "depend on it)",
-     INTEGER, MODEL, TOLD, 0, FIELD(training.logits_mib), 0, 1 << 20, NULL},
-    {"no-cuda-graph", NULL, "on CUDA: launch every operation by itself, not the step as a graph",
-     FLAG, RUN, SILENT, 0, FIELD(no_cuda_graph), 0, 0, NULL},
+     "most MiB of logits at a time; 0 = 32, on a GPU 512, where larger products are faster "
+     "(the last bits depend on it)",
+     INTEGER, RUN, TOLD, 0, FIELD(training.logits_mib), 0, 1 << 20, NULL},
+    {"no-cuda-graph", NULL,
+     "on CUDA: launch operations one by one instead of the step as one graph", FLAG, RUN, SILENT, 0,
+     FIELD(no_cuda_graph), 0, 0, NULL},
     {"threads", "N", "CPU threads", INTEGER, RUN, TOLD, 0, FIELD(threads), 1, 1024, "all cores"},
     {"cpu-kernel", "NAME",
-     "avx512, avx2 or plain, all with the same bits; auto: the best that the processor runs", TEXT,
-     RUN, SILENT, 0, FIELD(cpu_kernel), 0, 0, NULL},
-    {"products", "HOW", "f32 products on the CPU: own, or blas: by OpenBLAS (other bits)", TEXT,
-     RUN, TOLD, 0, FIELD(products), 0, 0, NULL},
-    {"seed", "N", "of all randomness", INTEGER, RUN, FIXED, 0, FIELD(seed), 0, 9e15, NULL},
+     "avx512, avx2 or plain, all with the same bits; auto: the best that this processor "
+     "supports",
+     TEXT, RUN, SILENT, 0, FIELD(cpu_kernel), 0, 0, NULL},
+    {"products", "HOW", "fp32 matrix products on the CPU: own, or blas: OpenBLAS (other last bits)",
+     TEXT, RUN, TOLD, 0, FIELD(products), 0, 0, NULL},
+    {"seed", "N", "random seed: initial values, order of the data, augmentation, sampling", INTEGER,
+     RUN, FIXED, 0, FIELD(seed), 0, 9e15, NULL},
     {"eval-every", "N", "steps between evaluations; 0 = off", INTEGER, OUTPUT, SILENT, 0,
      FIELD(eval_every), 0, 1e9, NULL},
     {"checkpoint-every", "N",
-     "steps between checkpoints, and one after the last; 0 = only when stopped by Ctrl-C", INTEGER,
-     RUN, SILENT, 0, FIELD(checkpoint_every), 0, 1e9, NULL},
-    {"keep", "K", "checkpoints to keep: the newest whole ones", INTEGER, RUN, SILENT, 0,
+     "steps between checkpoints; the last step is then saved, too; 0 = only when stopped "
+     "by Ctrl-C",
+     INTEGER, RUN, SILENT, 0, FIELD(checkpoint_every), 0, 1e9, NULL},
+    {"keep", "K", "how many of the newest complete checkpoints to keep", INTEGER, RUN, SILENT, 0,
      FIELD(keep), 1, 1e6, NULL},
     {"resume", "auto|DIR",
-     "resume from the newest whole checkpoint of this run (begin, if there is none), or from DIR; "
-     "what is not given is as it was",
+     "resume from the newest complete checkpoint of this run (start, if there is none), or "
+     "from DIR; options that are not given are those of the run",
      TEXT, RUN, SILENT, 0, FIELD(resume), 0, 0, "off"},
     {"save-best", NULL,
-     "after an evaluation with the lowest loss so far, write the model to OUT/best", FLAG, OUTPUT,
+     "write the model to OUT/best after each evaluation with the lowest loss so far", FLAG, OUTPUT,
      SILENT, 0, FIELD(save_best), 0, 0, NULL},
-    {"log-every", "N", "steps between lines of log.jsonl; the first and the last have theirs",
-     INTEGER, OUTPUT, SILENT, 0, FIELD(log_every), 1, 1e9, NULL},
+    {"log-every", "N",
+     "steps between lines of log.jsonl; the first and the last step are always logged", INTEGER,
+     OUTPUT, SILENT, 0, FIELD(log_every), 1, 1e9, NULL},
     {"tensorboard", "DIR",
      "write loss, validation loss, learning rate, speed and memory for TensorBoard, too", TEXT,
      OUTPUT, SILENT, 0, FIELD(tensorboard), 0, 0, "off"},
     {"config", "FILE.json",
-     "options from a file, such as a run's options.json; what is given here wins", TEXT, RUN,
-     SILENT, 0, FIELD(config), 0, 0, "none"},
+     "read options from a file, such as a run's options.json; the command line takes "
+     "precedence",
+     TEXT, RUN, SILENT, 0, FIELD(config), 0, 0, "none"},
     {"out", "DIR",
-     "where log.jsonl, plan.txt, options.json, config.json and model.safetensors, and checkpoints "
-     "go",
+     "directory for log.jsonl, plan.txt, options.json, config.json, model.safetensors and "
+     "checkpoints",
      TEXT, OUTPUT, SILENT, 0, FIELD(out), 0, 0, DEFAULT_OUT "; with --plan: nothing is written"},
     {"zero", "STAGE",
-     "of what each rank keeps but its part: 0 nothing, 1 states, 2 and gradients, 3 and parameters",
+     "ZeRO stage, what the ranks shard: 0 nothing, 1 optimizer states, 2 and gradients, 3 "
+     "and parameters",
      INTEGER, RANKS, SILENT, 0, FIELD(zero), 0, 3, NULL},
     {"bucket", "MIB",
-     "gradients that ranks add up together, beside the computation; 0 = each tensor at once",
+     "bucket of gradients that the ranks reduce at once, overlapped with the backward "
+     "pass; 0 = each tensor by itself",
      INTEGER, RANKS, SILENT, 0, FIELD(bucket), 0, 1 << 20, NULL},
-    {"watchdog", "SECONDS", "a rank that is missing for so long ends the run", INTEGER, RANKS,
-     SILENT, 0, FIELD(watchdog), 1, 1e6, NULL},
-    {"gpus", "N", "that many ranks on this machine, each with a GPU of its own", INTEGER, RANKS,
+    {"watchdog", "SECONDS", "end the run when a rank has been missing for this long", INTEGER,
+     RANKS, SILENT, 0, FIELD(watchdog), 1, 1e6, NULL},
+    {"gpus", "N", "start this many ranks on this machine, each with its own GPU", INTEGER, RANKS,
      SILENT, 0, FIELD(gpus), 1, 1024, NULL},
-    {"ranks", "N", "with --plan: as one of N ranks; a run has as many as were started", INTEGER,
-     RANKS, SILENT, 0, FIELD(ranks), 1, 1 << 20, NULL},
+    {"ranks", "N", "with --plan: plan for one of N ranks; a run has as many as were started",
+     INTEGER, RANKS, SILENT, 0, FIELD(ranks), 1, 1 << 20, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, MEMORY, SILENT, 0, FIELD(plan), 0, 0,
      NULL},
     {"plan-beside", "NAME",
      "with --plan --out: plan.svg shows the plan of this optimizer, too; NAME/passes and "
-     "NAME/fused "
-     "name its form",
+     "NAME/fused choose its --optim-impl",
      TEXT, MEMORY, SILENT, 0, FIELD(plan_beside), 0, 0, "none"},
-    {"json", NULL, "with --plan: as one JSON object", FLAG, MEMORY, SILENT, 0, FIELD(json), 0, 0,
+    {"json", NULL, "with --plan: print one JSON object", FLAG, MEMORY, SILENT, 0, FIELD(json), 0, 0,
      NULL},
 };
 
-enum { COMMON = sizeof common / sizeof *common, KEY_BASE = 1000, KEY_HELP = '?' };
+enum { COMMON = sizeof common / sizeof *common, KEY_BASE = 1000 };
 
 static const options defaults = {
     .model_name = NULL,
@@ -348,11 +364,8 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
     else if (key == ARGP_KEY_ERROR && !s->failure)
         s->failure =
             user_error("%s: not an option (--help lists them)", state->argv[state->next - 1]);
-    else if (key == KEY_HELP) {
-        state->flags &= ~(unsigned)ARGP_NO_ERRS;            /* which would silence the help, too */
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
-    } else
-        return ARGP_ERR_UNKNOWN;
+    else
+        return command_line_key(key, state);
     return s->failure ? EINVAL : 0;
 }
 
@@ -426,8 +439,8 @@ static char *full_help(int key, const char *text, void *input)
 static void list_rows(const task *t, struct argp_option *list)
 {
     static const char *const headings[OPTION_GROUPS] = {
-        "Model:",  "Data:",    "Optimizer:", "Precision of numbers:",
-        "Memory:", "The run:", "Output:",    "Several ranks:"};
+        "Model:",     "Fine-tuning:", "Data:",    "Optimizer:", "Learning rate:", "Sparsity:",
+        "Precision:", "Memory:",      "The run:", "Output:",    "Several ranks:"};
     for (int g = 0; g < OPTION_GROUPS; g++)
         *list++ = (struct argp_option){.doc = headings[g], .group = g + 1};
     for (int i = 0; i < option_count(t); i++) {
@@ -438,27 +451,23 @@ static void list_rows(const task *t, struct argp_option *list)
                                        .doc = row->help,
                                        .group = 1 + (int)row->group};
     }
-    *list =
-        (struct argp_option){.name = "help", .key = KEY_HELP, .doc = "show this list", .group = -1};
+    const struct argp_option last[] = {COMMAND_LINE_ROWS};
+    memcpy(list, last, sizeof last);
 }
 
 static error *run_argp(int argc, char **argv, options *o, bool *given)
 {
-    struct argp_option list[MAX_ROWS + OPTION_GROUPS + 2] = {0};
+    struct argp_option list[MAX_ROWS + OPTION_GROUPS + COMMAND_LINE_ROW_COUNT + 1] = {0};
     if (option_count(o->task) > MAX_ROWS)
         return internal_error("%d options, room for %d", option_count(o->task), MAX_ROWS);
     list_rows(o->task, list);
-    TRY(command_line_check(list, argc, argv));
     struct argp argp = {.options = list,
                         .parser = on_key,
                         .help_filter = full_help,
                         .doc = "Train a transformer inside one planned block of memory."};
     parse_state s = {.o = o, .room = argc, .given = given};
     /* in order: a plain argument belongs to the list option before it */
-    error_t status =
-        argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_IN_ORDER, NULL, &s);
-    if (s.failure || !status) return s.failure;
-    return user_error("the options cannot be read: %s", strerror(status));
+    return command_line_parse(&argp, argc, argv, ARGP_IN_ORDER, &s, &s.failure);
 }
 
 /* ---- from words to settings ---- */
@@ -485,13 +494,14 @@ static error *check_products(const options *o)
     double positions = (double)o->batch * (double)o->seq,
            activations = positions * ((double)c->layers * layer + (double)c->vocab);
     if (parameters > most)
-        return user_error("a model of %.2g parameters fits into no machine: lower --width, "
+        return user_error("a model of %.2g parameters is too large for any machine: lower --width, "
                           "--layers, --vocab or --context",
                           parameters);
     if (activations > most)
-        return user_error("a micro-batch of %.2g numbers fits into no machine: lower --batch or "
-                          "--seq, or the model's sizes",
-                          activations);
+        return user_error(
+            "a micro-batch of %.2g numbers is too large for any machine: lower --batch or "
+            "--seq, or the model's sizes",
+            activations);
     return NULL;
 }
 

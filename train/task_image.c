@@ -21,87 +21,89 @@
 
 static const option_row rows[] = {
     {"model", "NAME",
-     "preset: {presets}; nano and micro are for 28 x 28, grey, 10 classes, the others for 224 x "
-     "224, colours, 1000",
+     "preset: {presets}; nano and micro are for 28 x 28 grey images and 10 classes, the "
+     "others for 224 x 224 colour images and 1000 classes",
      TEXT, MODEL, SILENT, 0, FIELD(model_name), 0, 0, NULL},
     {"load", "DIR|FILE",
-     "start from this trained ViT of these sizes: timm's or Hugging Face's safetensors, or what a "
-     "run "
-     "left; images and classes may be others",
+     "start from this trained ViT of the same sizes: safetensors of timm or Hugging Face, "
+     "or the output of a run; image size and classes may differ",
      TEXT, MODEL, SILENT, 0, FIELD(load), 0, 0, "initial values"},
-    {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG, MODEL,
-     SILENT, 0, FIELD(widen), 0, 0, NULL},
+    {"widen", NULL, "with --load: convert 16-bit floats to f32, which preserves every value", FLAG,
+     MODEL, SILENT, 0, FIELD(widen), 0, 0, NULL},
     {"layers", "N", "transformer blocks", INTEGER, MODEL, FIXED, 0, FIELD(layers), 1, 1000,
      "the model's"},
     {"heads", "N", "attention heads; must divide the width", INTEGER, MODEL, FIXED, 0, FIELD(heads),
      1, 100000, "the model's"},
-    {"width", "N", "channels", INTEGER, MODEL, FIXED, 0, FIELD(width), 1, 1e6, "the model's"},
-    {"inner", "N", "channels inside of the MLP", INTEGER, MODEL, FIXED, 0, FIELD(inner), 1, 1e6,
+    {"width", "N", "width of the model (hidden size)", INTEGER, MODEL, FIXED, 0, FIELD(width), 1,
+     1e6, "the model's"},
+    {"inner", "N", "hidden size of the MLP", INTEGER, MODEL, FIXED, 0, FIELD(inner), 1, 1e6,
      "the model's; four times a --width that is given"},
-    {"image-size", "N|HxW", "pixels of an image; other images are scaled and cut to it", TEXT,
-     MODEL, FIXED, 0, FIELD(image_size), 0, 0, "the model's"},
-    {"channels", "N", "colours of an image: 1 or 3", INTEGER, MODEL, FIXED, 0, FIELD(channels), 1,
-     3, "the model's"},
-    {"patch", "N", "pixels of a patch's side; must divide the image size", INTEGER, MODEL, FIXED, 0,
-     FIELD(patch), 1, 1e4, "the model's"},
-    {"pool", "HOW", "what is classified: cls (a class token) or mean (of all positions)", TEXT,
-     MODEL, FIXED, 0, FIELD(pool), 0, 0, NULL},
+    {"image-size", "N|HxW", "image size in pixels; images of another size are resized and cropped",
+     TEXT, MODEL, FIXED, 0, FIELD(image_size), 0, 0, "the model's"},
+    {"channels", "N", "colour channels: 1 or 3", INTEGER, MODEL, FIXED, 0, FIELD(channels), 1, 3,
+     "the model's"},
+    {"patch", "N", "side of a patch in pixels; must divide the image size", INTEGER, MODEL, FIXED,
+     0, FIELD(patch), 1, 1e4, "the model's"},
+    {"pool", "HOW", "pooling: cls (a class token) or mean (of all positions)", TEXT, MODEL, FIXED,
+     0, FIELD(pool), 0, 0, NULL},
     {"classes", "N", "number of classes", INTEGER, MODEL, FIXED, 0, FIELD(classes), 1, 1e6,
      "as many as --train-data has directories; else the model's"},
     {"drop-path", "X",
-     "how often a branch is left out in the last block; less often before (stochastic depth)", REAL,
-     MODEL, TOLD, 0, FIELD(drop_path), 0, 0.99, NULL},
+     "stochastic depth: probability of skipping a branch in the last block, decreasing to "
+     "0 at the first",
+     REAL, MODEL, TOLD, 0, FIELD(drop_path), 0, 0.99, NULL},
     {"train-data", "PATH",
-     "images to train on: an idx file (labels beside it), CIFAR's .bin files, or a directory with "
-     "a "
-     "directory for each class",
+     "images to train on: an idx file (labels beside it), CIFAR's .bin files, or a "
+     "directory with one folder per class",
      LIST, DATA, SILENT, 0, FIELD(train_data), 0, 0, "Fashion-MNIST's"},
     {"val-data", "PATH", "images to evaluate on", LIST, DATA, SILENT, 0, FIELD(val_data), 0, 0,
      "Fashion-MNIST's"},
-    {"interpolation", "HOW", "by which images are scaled: bilinear or bicubic", TEXT, DATA, TOLD, 0,
+    {"interpolation", "HOW", "how images are resized: bilinear or bicubic", TEXT, DATA, TOLD, 0,
      FIELD(interpolation), 0, 0, NULL},
     {"crop-pct", "X",
-     "images are scaled to cover 1 / X of the size, and the middle cut out (timm's crop_pct)", REAL,
-     DATA, TOLD, 0, FIELD(crop_part), 0.1, 1, NULL},
+     "resize images to cover 1 / X of the size, then crop the centre (timm's crop_pct)", REAL, DATA,
+     TOLD, 0, FIELD(crop_part), 0.1, 1, NULL},
     {"mean", "X,X,X|NAME",
-     "what is subtracted from pixels of 0 to 1: a number, one for each channel, or imagenet, "
-     "inception or clip (which say --std, too)",
+     "mean to subtract from pixels in 0 ... 1: one number, one per channel, or imagenet, "
+     "inception or clip (which set --std, too)",
      TEXT, DATA, TOLD, 0, FIELD(mean), 0, 0, "0.5"},
-    {"std", "X,X,X", "what they are then divided by", TEXT, DATA, TOLD, 0, FIELD(std), 0, 0, "0.5"},
-    {"random-crop", "N", "shift images by up to N pixels each way", INTEGER, DATA, TOLD, 0,
+    {"std", "X,X,X", "standard deviation to divide by after that", TEXT, DATA, TOLD, 0, FIELD(std),
+     0, 0, "0.5"},
+    {"random-crop", "N", "shift images by up to N pixels in each direction", INTEGER, DATA, TOLD, 0,
      FIELD(random_crop), 0, 1e4, NULL},
-    {"flip", NULL, "turn left to right, one time in two", FLAG, DATA, TOLD, 0, FIELD(flip), 0, 0,
-     NULL},
+    {"flip", NULL, "flip images horizontally with probability 1/2", FLAG, DATA, TOLD, 0,
+     FIELD(flip), 0, 0, NULL},
     {"resized-crop", "X",
-     "take a part of each image of X to all of its area, of another shape, scaled "
-     "(RandomResizedCrop, with X = 0.08); 0 = off",
+     "random resized crop of X to all of an image's area, with a random aspect ratio "
+     "(RandomResizedCrop uses X = 0.08); 0 = off",
      REAL, DATA, TOLD, 0, FIELD(crop_least), 0, 1, NULL},
-    {"color-jitter", "X", "change brightness, contrast and saturation by up to this part; 0 = off",
-     REAL, DATA, TOLD, 0, FIELD(jitter), 0, 1, NULL},
-    {"random-erasing", "P", "how often a rectangle is erased", REAL, DATA, TOLD, 0, FIELD(erase), 0,
-     1, NULL},
+    {"color-jitter", "X",
+     "change brightness, contrast and saturation by up to this fraction; 0 = off", REAL, DATA, TOLD,
+     0, FIELD(jitter), 0, 1, NULL},
+    {"random-erasing", "P", "probability of erasing a rectangle", REAL, DATA, TOLD, 0, FIELD(erase),
+     0, 1, NULL},
     {"cutmix", "ALPHA",
-     "put a rectangle of another image in, by Beta(ALPHA, ALPHA); 0 = off.  With --mixup it is one "
-     "or the other",
+     "CutMix: replace a rectangle by one of another image, sized by Beta(ALPHA, ALPHA); 0 "
+     "= off. With --mixup, each batch uses one or the other",
      REAL, DATA, TOLD, 0, FIELD(cutmix), 0, 2, NULL},
-    {"mixup", "ALPHA", "mix pairs of images by Beta(ALPHA, ALPHA); 0 = off", REAL, DATA, TOLD, 0,
-     FIELD(mixup), 0, 2, NULL},
-    {"label-smoothing", "X", "spread this part of each target over all classes", REAL, DATA, TOLD,
-     0, FIELD(label_smoothing), 0, 0.999, NULL},
+    {"mixup", "ALPHA", "mixup: blend pairs of images by Beta(ALPHA, ALPHA); 0 = off", REAL, DATA,
+     TOLD, 0, FIELD(mixup), 0, 2, NULL},
+    {"label-smoothing", "X", "spread this fraction of each target over all classes", REAL, DATA,
+     TOLD, 0, FIELD(label_smoothing), 0, 0.999, NULL},
     {"bad-images", "HOW",
-     "fail; a part, as in 0.05: images that cannot be decoded are left out and counted, and when "
-     "they are more than this part the run stops with a checkpoint; or skip, without end, also "
-     "labels out of range and empty classes",
+     "what to do with images that cannot be decoded: fail; a fraction such as 0.05: skip "
+     "and count them, and stop with a checkpoint when they exceed it; or skip: skip all of "
+     "them, and labels out of range and empty classes, too",
      TEXT, DATA, TOLD, 0, FIELD(bad_images), 0, 0, NULL},
-    {"upright", NULL, "turn images as EXIF's orientation says", FLAG, DATA, TOLD, 0, FIELD(upright),
-     0, 0, NULL},
-    {"workers", "N", "threads that prepare images ahead of training; 0 = none", INTEGER, DATA,
+    {"upright", NULL, "rotate images as their EXIF orientation says", FLAG, DATA, TOLD, 0,
+     FIELD(upright), 0, 0, NULL},
+    {"workers", "N", "threads that prepare images ahead of the training; 0 = none", INTEGER, DATA,
      SILENT, 0, FIELD(workers), 0, 64, NULL},
     {"predict", "N",
-     "after the last step, write what N evaluation images, drawn by the seed, are taken for, and "
-     "the images, to predictions.txt (scripts/plot-vit makes a picture)",
+     "after the last step, write the predictions for N evaluation images, chosen by the "
+     "seed, and the images to predictions.txt (scripts/plot-vit draws them)",
      INTEGER, OUTPUT, SILENT, 0, FIELD(predict), 0, 1e5, NULL},
-    {"eval-batches", "N", "batches in an evaluation; 0 = all images", INTEGER, OUTPUT, SILENT, 0,
+    {"eval-batches", "N", "batches per evaluation; 0 = all images", INTEGER, OUTPUT, SILENT, 0,
      FIELD(eval_batches), 0, 1e6, NULL},
 };
 
@@ -152,7 +154,7 @@ static error *resolve_bad(options *o)
     return user_error("--bad-images %s: must be fail, skip or a part, as in 0.05", o->bad_images);
 }
 
-/* One number for all channels, or three with commas between. */
+/* One number for all channels, or three separated by commas. */
 static error *three_numbers(const char *name, const char *text, double least, double out[3])
 {
     int n = 0, used = 0;
@@ -164,7 +166,7 @@ static error *three_numbers(const char *name, const char *text, double least, do
         at++;
     }
     if (*at || (n != 1 && n != 3))
-        return user_error("--%s %s: must be a number from %g to 1, or three with commas between",
+        return user_error("--%s %s: must be a number from %g to 1, or three separated by commas",
                           name, text, least);
     if (n == 1) out[1] = out[2] = out[0];
     return NULL;
@@ -186,7 +188,7 @@ static error *resolve_pixels(options *o)
             memcpy(o->mean_of, known[i].mean, sizeof o->mean_of);
             memcpy(o->std_of, known[i].std, sizeof o->std_of);
             if (!o->std) return NULL;
-            return user_error("--std %s with --mean %s, which says it: leave one out", o->std,
+            return user_error("--std %s with --mean %s, which sets it: leave one out", o->std,
                               o->mean);
         }
     if (!o->mean && !o->std) return NULL;

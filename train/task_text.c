@@ -19,73 +19,73 @@
 
 static const option_row rows[] = {
     {"model", "NAME|FILE.json",
-     "preset: {presets}; or Hugging Face's config.json of one of these families, for any other "
-     "size",
+     "preset: {presets}; or a Hugging Face config.json of one of these families, for any "
+     "other size",
      TEXT, MODEL, SILENT, 0, FIELD(model_name), 0, 0, NULL},
     {"load", "DIR|FILE",
-     "start from this trained model, whose sizes hold: Hugging Face's (safetensors, with "
-     "config.json), what a run left, or llm.c's .bin",
-     TEXT, MODEL, SILENT, 0, FIELD(load), 0, 0, "initial values"},
-    {"widen", NULL, "with --load: take 16-bit floats as f32, which keeps every value", FLAG, MODEL,
-     SILENT, 0, FIELD(widen), 0, 0, NULL},
+     "start from this trained model, and take its sizes: a Hugging Face folder "
+     "(safetensors, config.json), the output of a run, or llm.c's .bin",
+     TEXT, TUNING, SILENT, 0, FIELD(load), 0, 0, "initial values"},
+    {"widen", NULL, "with --load: convert 16-bit floats to f32, which preserves every value", FLAG,
+     TUNING, SILENT, 0, FIELD(widen), 0, 0, NULL},
     {"lora", "RANK",
-     "with --load: train adapters of that rank beside the model's matrices, which stay as they "
-     "are; "
-     "the run's files hold the adapters alone, as peft writes them; 0 = off",
-     INTEGER, MODEL, FIXED, 0, FIELD(lora), 0, 65536, NULL},
-    {"lora-alpha", "X", "with --lora: the adapters' part is multiplied by X / RANK", REAL, MODEL,
+     "with --load: train LoRA adapters of this rank while the model stays frozen; the run "
+     "writes the adapters alone, in peft's format; 0 = off",
+     INTEGER, TUNING, FIXED, 0, FIELD(lora), 0, 65536, NULL},
+    {"lora-alpha", "X",
+     "with --lora: scale of the adapters: their output is multiplied by X / RANK", REAL, TUNING,
      FIXED, 0, FIELD(lora_alpha), 1e-6, 1e9, "twice the rank"},
     {"lora-on", "PATTERN",
-     "with --lora: matrices that have an adapter, by their names in the model's files or the ends "
-     "of "
-     "these (q_proj), with * and ?",
-     LIST, MODEL, FIXED, 0, FIELD(lora_on), 0, 0, "all of the blocks"},
+     "with --lora: which matrices get an adapter: their names in the model's files, or the "
+     "ends of these (q_proj), with * and ?",
+     LIST, TUNING, FIXED, 0, FIELD(lora_on), 0, 0, "all of the blocks"},
     {"base", "FORM",
-     "with --lora: the blocks' matrices, which are not trained, lie in 16, 8 or 4 bits and a scale "
-     "for 64 numbers: bf16, int8, nf4",
-     TEXT, MODEL, FIXED, 0, FIELD(base), 0, 0, "the dtype"},
+     "with --lora: store the blocks' frozen matrices in bf16, or quantize them to 8 or 4 bits, "
+     "with a "
+     "scale for 64 numbers: bf16, int8, nf4",
+     TEXT, TUNING, FIXED, 0, FIELD(base), 0, 0, "the dtype"},
     {"adapter", "DIR",
-     "with --load: begin with these adapters (adapter_model.safetensors, adapter_config.json), and "
-     "train them on",
-     TEXT, MODEL, SILENT, 0, FIELD(adapter), 0, 0, "none"},
-    {"lora-dropout", "P",
-     "with --lora: of what adapters read, how much is left out at random in training", REAL, MODEL,
+     "with --load: continue training these adapters (adapter_model.safetensors, "
+     "adapter_config.json)",
+     TEXT, TUNING, SILENT, 0, FIELD(adapter), 0, 0, "none"},
+    {"lora-dropout", "P", "with --lora: dropout of the adapters' input, in training", REAL, TUNING,
      TOLD, 0, FIELD(lora_dropout), 0, 0.99, NULL},
-    {"dropout", "P",
-     "of the embedding's and of each branch's output, how much is left out at random in training",
-     REAL, MODEL, TOLD, 0, FIELD(dropout), 0, 0.99, NULL},
+    {"dropout", "P", "dropout of the embedding and of each branch's output, in training", REAL,
+     MODEL, TOLD, 0, FIELD(dropout), 0, 0.99, NULL},
     {"z-loss", "X",
      "in training, add X times the square of log sum exp of the logits to each loss; 0 = off", REAL,
      MODEL, TOLD, 0, FIELD(z_loss), 0, 1, NULL},
     {"ignore-field", "NAME",
-     "a field of config.json that is not known here and does not change what the model computes",
+     "ignore this unknown field of config.json, because it does not change what the model "
+     "computes",
      LIST, MODEL, SILENT, 0, FIELD(ignore_field), 0, 0, "none"},
     {"layers", "N", "transformer blocks", INTEGER, MODEL, FIXED, 0, FIELD(layers), 1, 1000,
      "the model's"},
     {"heads", "N", "attention heads; must divide the width", INTEGER, MODEL, FIXED, 0, FIELD(heads),
      1, 100000, "the model's"},
-    {"width", "N", "channels", INTEGER, MODEL, FIXED, 0, FIELD(width), 1, 1e6, "the model's"},
-    {"context", "N", "longest sequence", INTEGER, MODEL, FIXED, 0, FIELD(context), 1, 1e8,
-     "the model's"},
-    {"vocab", "N", "number of tokens", INTEGER, MODEL, FIXED, 0, FIELD(vocab), 1, 2e9,
-     "as the tokenizer beside --train-data has, if it is there; else the model's"},
+    {"width", "N", "width of the model (hidden size)", INTEGER, MODEL, FIXED, 0, FIELD(width), 1,
+     1e6, "the model's"},
+    {"context", "N", "longest sequence, in tokens", INTEGER, MODEL, FIXED, 0, FIELD(context), 1,
+     1e8, "the model's"},
+    {"vocab", "N", "number of tokens in the vocabulary", INTEGER, MODEL, FIXED, 0, FIELD(vocab), 1,
+     2e9, "as the tokenizer beside --train-data has, if it is there; else the model's"},
     {"train-data", "GLOB[:WEIGHT]",
-     "token shards to train on (made by ./tokenize; llm.c's, NumPy's .npy, Megatron's .bin with "
-     ".idx; raw16:FILE: "
-     "nothing but ids, as nanoGPT's); with weights on all of them, a mixture of as many samples of "
-     "each",
+     "token shards to train on (./tokenize makes them; also llm.c's, NumPy's .npy, "
+     "Megatron's .bin with .idx, and raw16:FILE: bare ids, as nanoGPT writes them); with a "
+     "weight on each, a mixture of samples in these proportions",
      LIST, DATA, SILENT, 0, FIELD(train_data), 0, 0, "the demo's"},
-    {"val-data", "GLOB", "token shards to evaluate on, likewise without weights", LIST, DATA,
-     SILENT, 0, FIELD(val_data), 0, 0, "the demo's"},
-    {"seq", "N", "tokens in a sequence", INTEGER, DATA, FIXED, 0, FIELD(seq), 1, 1e8,
+    {"val-data", "GLOB", "token shards to evaluate on, without weights", LIST, DATA, SILENT, 0,
+     FIELD(val_data), 0, 0, "the demo's"},
+    {"seq", "N", "tokens in a training sequence", INTEGER, DATA, FIXED, 0, FIELD(seq), 1, 1e8,
      "the context"},
-    {"eval-batches", "N", "batches in an evaluation", INTEGER, OUTPUT, SILENT, 0,
-     FIELD(eval_batches), 1, 1e6, NULL},
-    {"sample-every", "N", "steps between samples of text; 0 = off", INTEGER, OUTPUT, SILENT, 0,
+    {"eval-batches", "N", "batches per evaluation", INTEGER, OUTPUT, SILENT, 0, FIELD(eval_batches),
+     1, 1e6, NULL},
+    {"sample-every", "N", "steps between text samples; 0 = off", INTEGER, OUTPUT, SILENT, 0,
      FIELD(sample_every), 0, 1e9, NULL},
     {"sample-tokens", "N", "tokens in a sample", INTEGER, OUTPUT, SILENT, 0, FIELD(sample_tokens),
      1, 1e6, NULL},
-    {"prompt", "TEXT", "how samples begin", TEXT, OUTPUT, SILENT, 0, FIELD(prompt), 0, 0, NULL},
+    {"prompt", "TEXT", "text that samples begin with", TEXT, OUTPUT, SILENT, 0, FIELD(prompt), 0, 0,
+     NULL},
 };
 
 static void text_defaults(options *o)

@@ -33,7 +33,7 @@
 
 RULE_INFO adama_info = {
     .name = "adama",
-    .summary = "AdamW that takes in each micro-batch's gradient at once",
+    .summary = "AdamW that accumulates each micro-batch straight into its states",
     .state = {"exp_avg", "exp_avg_sq"},
     .n_states = 2,
     .n_passes = 9,
