@@ -13,6 +13,7 @@
 #   make bench-gpu  the same on the GPU that is here
 #   make ptxas      docs/ptxas.md: what the kernels take of a GPU, of the build that is there
 #   make deps       install what the build needs (Debian packages)
+#   make docs       docs/cli.md from the programs' options, docs/plan.svg from a plan
 #   make library    libregrad.so and libregrad.a (lib/regrad.h)
 #   make install    programs, library, man pages and shell completion, under PREFIX=/usr/local in DESTDIR=; uninstall
 #   make dist       regrad-VERSION.tar.gz
@@ -132,7 +133,7 @@ include cuda/build.mk
 LIB += $(DEVICES) $(BUILD)/device
 
 # what objects are made by, and which form of the CUDA device programs are linked with; when it is
-# another, they are made again.  (Linking alone is cheap: `make demo` leaves a build for GPUs as it is.)
+# another, they are rebuilt.  (Linking alone is cheap: `make demo` leaves a build for GPUs as it is.)
 MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(JPEG) $(PNG) $(ZSTD) $(CPU_FLAGS_avx2) $(CPU_FLAGS_avx512))
 ifneq ($(MADE_BY),$(file <$(BUILD)/flags))
 .PHONY: $(BUILD)/flags
@@ -147,12 +148,19 @@ $(BUILD)/device:
 
 .PHONY: all demo demo-vit demo-chat demo-data test test-long bench deps deps-build deps-test deps-demo deps-demo-vit deps-bench clean format
 .SECONDARY:
+# an optional library that is missing, and what that disables: one line
+left_out = $(if $(filter yes,$(1)),,@echo "  left out: $(2) (to have it: make deps, or apt-get install $(3); then make)")
+# what people run carries no debug information (it is four fifths of a program); STRIP= keeps it
+STRIP   ?= $(if $(SAN),,-Wl,--strip-debug)
+$(PROGRAMS:%=$(BUILD)/%): LIBS += $(STRIP)
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@$(if $(SAN),,for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done)
-	@echo "  MPI (for several ranks on CPUs): $(if $(filter yes,$(MPI)),found,none; apt-get install libopenmpi-dev openmpi-bin)"
-	@echo "  PCRE2 (for .tiktoken and tokenizer.json): $(if $(filter yes,$(PCRE2)),found,none; apt-get install libpcre2-dev)"
-	@echo "  utf8proc (for tokenizers with NFC): $(if $(filter yes,$(UTF8PROC)),found,none; apt-get install libutf8proc-dev)"
-	@echo "  libzstd (for texts in .zst): $(if $(filter yes,$(ZSTD)),found,none; apt-get install libzstd-dev)"
+	$(call left_out,$(PCRE2),tokenizer.json and .tiktoken vocabularies,libpcre2-dev)
+	$(call left_out,$(UTF8PROC),tokenizers with NFC,libutf8proc-dev)
+	$(call left_out,$(ZSTD),texts in .zst,libzstd-dev)
+	$(call left_out,$(JPEG),JPEG images,libjpeg-dev)
+	$(call left_out,$(PNG),PNG images,libpng-dev)
+	$(call left_out,$(MPI),several ranks on CPUs,libopenmpi-dev openmpi-bin)
 
 # nothing of a kernel but its cpu_kernel is seen by others: one cannot run another's code
 define cpu_kernel
@@ -251,7 +259,7 @@ test-peers:
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/peer_ids $(BUILD)/peer_logits $(BUILD)/peer_templates
 	@BUILD=$(BUILD) test/peers/run.sh
 
-# runs the program that lies beside it
+# runs the program that is beside it
 $(BUILD)/test_option_effects: | $(BUILD)/train_gpt
 $(BUILD)/test_predict: | $(BUILD)/predict
 
@@ -367,7 +375,12 @@ bench-gpu:
 
 ptxas: all
 	@{ sed '/^|/,$$d' docs/ptxas.md; scripts/ptxas-table $(BUILD); } >$(BUILD)/ptxas.md && mv $(BUILD)/ptxas.md docs/ptxas.md
-.PHONY: bench-gpu ptxas
+
+docs: all
+	@scripts/cli-page $(BUILD) >$(BUILD)/cli.md && mv $(BUILD)/cli.md docs/cli.md
+	@$(BUILD)/train_gpt --plan --model gpt2-124m --batch 4 --seq 64 --optim adamw_r --plan-beside adamw/passes --out $(BUILD)/plan >/dev/null
+	@mv $(BUILD)/plan/plan.svg docs/plan.svg
+.PHONY: bench-gpu ptxas docs
 
 deps:
 	@scripts/deps build
@@ -377,11 +390,12 @@ deps-build deps-test deps-demo deps-demo-vit deps-bench deps-fuzz: deps-%:
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cpp')
 
-# ---- the library: libregrad.so, and libregrad.a of one object, with nothing but regrad_* to be seen ----
+# ---- the library: libregrad.so, and libregrad.a of one object, with nothing but regrad_* visible ----
 
 VERSION := $(file <VERSION)
-$(BUILD)/lib/regrad.o $(BUILD)/train.o $(BUILD)/test/fault/train_main.o $(BUILD)/test/fault/train_vit_main.o: FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
-$(BUILD)/lib/regrad.o $(BUILD)/train.o: VERSION
+$(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o: FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
+build/fuzz/base/command_line.o: FUZZ_FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
+$(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o build/fuzz/base/command_line.o: VERSION
 
 # its objects are compiled once more, as PIC=1, in a directory of their own
 .PHONY: library

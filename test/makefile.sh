@@ -8,8 +8,8 @@ trap 'rm -rf "$work"' EXIT
 bad=0
 unset MAKEFLAGS MAKELEVEL BUILD SAN CUDA GPU_ARCH ARCH JPEG PNG
 
-report() { # NAME STATUS
-    if [ "$2" -eq 0 ]; then echo "ok make: $1"; else echo "not ok make: $1"; bad=1; fi
+report() { # NAME STATUS [WHY]
+    if [ "$2" -eq 0 ]; then echo "ok make: $1"; else echo "not ok make: $1 ${3:-}"; bad=1; fi
 }
 
 # ---- the default goal ----
@@ -21,6 +21,40 @@ for how in CUDA=none 'SAN=1 CUDA=none' SAN=1 CUDA=nvcc MPI=no 'JPEG=no PNG=no PC
     [ "$made" = 6 ]
     report "$how: all six programs" $?
 done
+
+# ---- what is left out is named; programs are small ----
+
+for library in PCRE2 UTF8PROC ZSTD JPEG PNG MPI; do
+    [ "$(make -n CUDA=none PCRE2=yes UTF8PROC=yes ZSTD=yes JPEG=yes PNG=yes MPI=yes $library=no BUILD="$work/none" | grep -c 'left out:.*apt-get install lib')" = 1 ]
+    report "without $library: one line says what is left out" $?
+done
+for program in build/release/{train_gpt,train_vit,tokenize,generate,export,predict}; do
+    # a build for GPUs has their kernels in it
+    [ "$(cat build/release/device)" != none ] || [ "$(stat -Lc %s $program)" -le 4000000 ]
+    report "$program: at most 4 MB" $?
+done
+
+# ---- the packages of the Dockerfile and debian/ are those of scripts/deps; versions ----
+
+# the runtime's package of a library; without MPI, which the image does without
+runtime() {
+    case $1 in
+    libcjson-dev) echo libcjson1 ;; libpcre2-dev) echo libpcre2-8-0 ;; libutf8proc-dev) echo libutf8proc2 ;;
+    libzstd-dev) echo libzstd1 ;; zlib1g-dev) echo zlib1g ;; libjpeg-dev) echo libjpeg62-turbo ;; libpng-dev) echo libpng16-16 ;;
+    libxxhash-dev | libc6-dev | libopenmpi-dev) ;; # a header; of every image; not in this build
+    *) echo "nobody-knows-of-$1" ;;
+    esac
+}
+libraries=$(scripts/deps --list build | grep -e '-dev$')
+wanted=$({ echo libgomp1; for library in $libraries; do runtime "$library"; done; } | sort)
+there=$(sed -n '/^FROM debian:12-slim/,$p' Dockerfile | grep -oE '\b(lib[a-z0-9-]+|zlib1g)\b' | grep -vx lib | sort -u)
+[ "$wanted" = "$there" ]
+report 'the Dockerfile installs what the build links' $? "$(diff <(echo "$wanted") <(echo "$there") | tr '\n' ' ')"
+lost=$(for library in $libraries; do [ "$library" = libc6-dev ] || grep -q -e "$library" debian/control || echo "$library"; done)
+[ -z "$lost" ]
+report 'debian/control has what the build needs' $? "$lost"
+[ "$(sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)" = "$(cat VERSION)" ] && grep -q "^## $(cat VERSION | sed 's/\./\\./g')\b" CHANGELOG.md
+report 'one version' $?
 
 # ---- for which GPUs ----
 
