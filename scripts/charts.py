@@ -81,7 +81,7 @@ def number(value):
 
 
 def ticks(low, high, about):
-    """Multiples of 1, 2 or 5 times a power of ten, about so many of them, within [low, high]."""
+    """Multiples of 1, 2 or 5 times a power of ten, about that many of them, within [low, high]."""
     span = high - low
     if span <= 0:
         return [low]
@@ -93,7 +93,7 @@ def ticks(low, high, about):
 
 class Curve:
     """One line of a chart.  A `mean` is thick, a run of several seeds thin and pale; `over` draws
-    dashes, so that a curve that lies on another does not hide it."""
+    dashes, so that a curve that is on another does not hide it."""
 
     def __init__(self, label, points, colour, width=2.2, over=False, pale=False, legend=True, note=''):
         self.label, self.colour, self.width, self.over = label, colour, width, over
@@ -124,8 +124,9 @@ def legend_rows(names, width):
     return rows
 
 
-def curves(title, note, x_label, y_label, lines, width=760, height=360, y_most=None):
-    """Curves over a common x; what rises above y_most is cut off there."""
+def curves(title, note, x_label, y_label, lines, width=520, height=340, y_most=None, x_ticks=None):
+    """Curves over a common x; what rises above y_most is cut off there.  x_ticks: (place, text) instead of
+    round numbers."""
     shown = [c for c in lines if c.legend]
     names = [c.label + (f' ({c.note})' if c.note else '') for c in shown]
     left, right, top = 62, width - 18, 66
@@ -152,8 +153,8 @@ def curves(title, note, x_label, y_label, lines, width=760, height=360, y_most=N
     for y in ticks(y0, y1, 6):
         canvas.rule(left, py(y), right, py(y))
         canvas.text(left - 7, py(y) + 4, number(y), 'end')
-    for x in ticks(x0, x1, 7):
-        canvas.text(px(x), bottom + 17, number(x), 'middle')
+    for x, text in x_ticks or [(x, number(x)) for x in ticks(x0, x1, 7)]:
+        canvas.text(px(x), bottom + 17, text, 'middle')
     canvas.add(f'<path class="axis" d="M{left} {top}V{bottom}H{right}" fill="none"/>')
     canvas.text((left + right) / 2, bottom + 35, x_label, 'middle', size=12, kind='faint')
     canvas.text(left, top - 5, y_label, size=12, kind='faint')
@@ -178,14 +179,14 @@ def curves(title, note, x_label, y_label, lines, width=760, height=360, y_most=N
 
 
 class Row:
-    """One lying bar: its label, its parts, and what stands after their sum."""
+    """One horizontal bar: its label, its parts, and what stands after their sum."""
 
     def __init__(self, label, values, note=''):
         self.label, self.values, self.note = label, [float(v) for v in values], note
 
 
-def bars(title, note, unit, parts, rows, width=760, digits=1):
-    """Lying bars of several parts.  `parts` are (name, colour); only those that occur are named."""
+def bars(title, note, unit, parts, rows, width=520, digits=1):
+    """Horizontal bars of several parts.  `parts` are (name, colour); only those that occur are named."""
     used = [k for k in range(len(parts)) if any(row.values[k] > 0 for row in rows)]
     left = min(max([width_of(row.label) for row in rows] + [60]) + 26, 300)
     sums = [sum(row.values) for row in rows]
@@ -215,7 +216,7 @@ def bars(title, note, unit, parts, rows, width=760, digits=1):
 
 
 def towers(title, note, unit, parts, rows, width=380, height=420, marks=()):
-    """Standing bars with their sums above, and their parts' values within; `marks` are (row, value,
+    """Vertical bars with their sums above, and their parts' values within; `marks` are (row, value,
     text): a diamond at a height."""
     used = [k for k in range(len(parts)) if any(row.values[k] > 0.002 * sum(row.values) for row in rows)]
     legend = legend_rows([parts[k][0] for k in used], width - 24)
@@ -282,12 +283,13 @@ def columns(svgs, down=False):
 PAGE_STYLE = """
 :root{color-scheme:light dark;--ink:#202020;--paper:#fff;--line:#e4e4e4;--soft:#f4f4f4}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--paper:#14181d;--line:#30363d;--soft:#1d232a}}
-body{font:15px/1.45 sans-serif;color:var(--ink);background:var(--paper);max-width:1000px;margin:1.5em auto;padding:0 1em}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:13px;white-space:nowrap}
-td,th{padding:3px 9px;border-bottom:1px solid var(--line);text-align:right}
+body{font:15px/1.45 sans-serif;color:var(--ink);background:var(--paper);max-width:1120px;margin:1.5em auto;padding:0 1em}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:12px;white-space:nowrap}
+td,th{padding:3px 6px;border-bottom:1px solid var(--line);text-align:right}
 td.left,th.left{text-align:left}tr.best td{font-weight:bold}
 pre{background:var(--soft);padding:8px;overflow-x:auto;font-size:12px}dt{font-weight:bold}
-figure{margin:1.5em 0;overflow-x:auto}figure svg{display:block;max-width:100%;min-width:480px;height:auto}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:1.5em}
+figure{margin:0}figure svg{display:block;width:100%;height:auto}
 #tip{position:fixed;display:none;pointer-events:none;background:var(--paper);border:1px solid var(--line);
 padding:4px 8px;font-size:12px;white-space:nowrap}
 """

@@ -148,7 +148,7 @@ def tsv(results):
 
 def headings(unit, several_ranks):
     return ['optimizer', 'form', 'gradients', 'lr', 'seeds', 'loss', 'validation', f'{unit}/s', 'ms', 'forward', 'backward',
-            'optimizer', 'planned MiB', 'lower bound', 'handed out', 'process', *(['ranks'] if several_ranks else []),
+            'optimizer', 'planned MiB', 'lower bound', 'allocated', 'process', *(['ranks'] if several_ranks else []),
             'same bits as']
 
 
@@ -211,7 +211,8 @@ def mean_of(series):
 
 
 def lines_of(groups, colour, field, smooth):
-    """Seeds thin and pale, their mean thick; a curve that lies on another is dashed, and says so."""
+    """Each optimizer's best learning rate thick, other rates and single seeds thin and pale; a curve that is on
+    another is dashed, and says so."""
     lines = []
     for g in groups:
         label = g.label() + (f' {g.lr}' if sum(o.label() == g.label() for o in groups) > 1 else '')
@@ -221,7 +222,9 @@ def lines_of(groups, colour, field, smooth):
         middle = mean_of(series) if len(series) > 1 else series[0]
         if len(series) > 1:
             lines += [charts.Curve(label, s, colour[g.label()], 1, pale=True, legend=False) for s in series]
-        if middle:
+        if middle and not g.best and any(o.best and o.label() == g.label() for o in groups):
+            lines.append(charts.Curve(label, middle, colour[g.label()], 1.4, pale=True, legend=False))
+        elif middle:
             lines.append(charts.Curve(label, middle, colour[g.label()], 2 if over else 3.2, over, note=note))
     return lines
 
@@ -264,14 +267,19 @@ def time_rows(groups):
 def figures(groups, unit):
     drawn = groups if len(groups) <= 12 else [g for g in groups if g.best] or groups
     colour, most = colours_of(groups), runs.ceiling([r.run for g in drawn for r in g.results])
-    charts_ = [charts.curves('Training loss', 'running means over 1/200 of the steps; thin: seeds, thick: their mean', 'step',
+    thin = 'thin: ' + ('other learning rates' if any(not g.best for g in drawn) else 'seeds') + ', thick: ' + (
+        'the best' if any(not g.best for g in drawn) else 'their mean')
+    charts_ = [charts.curves('Training loss', f'running means over 1/200 of the steps; {thin}', 'step',
                              'loss', lines_of(drawn, colour, 'loss', runs.smooth), y_most=most)]
     if any(r.val is not None for g in drawn for r in g.results):
-        charts_.append(charts.curves('Validation loss', 'thin: seeds, thick: their mean', 'step', 'loss',
+        charts_.append(charts.curves('Validation loss', thin, 'step', 'loss',
                                      lines_of(drawn, colour, 'val_loss', list), y_most=most))
     rates = by_rate(groups, colour)
     if rates:
-        charts_.append(charts.curves('Last loss by learning rate', 'mean over the seeds', 'log10 of the learning rate', 'loss', rates))
+        names = {math.log10(float(g.lr)): g.lr for g in groups if g.lr != 'default'}
+        places = sorted(names)[::max(1, (len(names) + 6) // 7)]
+        charts_.append(charts.curves('Last loss by learning rate', 'mean over the seeds', 'learning rate', 'loss', rates,
+                                     x_ticks=[(x, names[x]) for x in places]))
     charts_.append(charts.bars('Memory at the peak', 'as planned, of the first seed; process: resident', 'MiB',
                                list(charts.KINDS.items()), memory_rows(groups)))
     rows = time_rows(drawn)
@@ -279,7 +287,7 @@ def figures(groups, unit):
         parts = [('forward', '#4e79a7'), ('backward', '#f2b447'), ('optimizer', '#e15759'), ('rest', '#d9d9d9')]
         charts_.append(charts.bars('Time of a step', 'medians; under release, updates in the backward pass count as optimizer',
                                    'ms', parts, rows))
-    return '\n'.join(map(charts.figure, charts_))
+    return '<div class="figures">' + '\n'.join(map(charts.figure, charts_)) + '</div>'
 
 
 # ---- the page ----
@@ -299,7 +307,7 @@ def facts(results):
 
 NOTES = """<p>Sorted by loss.  loss, validation: the last in the log, over the seeds the mean ± half of the range; * the best
 learning rate of its optimizer, set bold.  Speed and times: medians over the steps of the first seed.  planned, lower bound: of
-the plan; handed out: up to the highest address used; process: all of it, resident.  same bits as: the same losses in every
+the plan; allocated: up to the highest address used; process: all of it, resident.  same bits as: the same losses in every
 step, the same trained parameters.</p>"""
 
 

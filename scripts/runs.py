@@ -5,7 +5,10 @@
     plan.txt       the memory plan; its table of kinds
 
     scripts/runs.py complete DIR STEPS       status 0: it made its last step and left its model
-    scripts/runs.py values DIR FIELD...      the last value of each, or FIELD:median; tabs between, "-": none
+    scripts/runs.py values DIR FIELD...      the last value of each, or FIELD:median, FIELD:least; tabs between, "-": none
+    scripts/runs.py series DIR FIELD...      a line for each step and field: step, field, value
+    scripts/runs.py plan FIELD...            the numbers of a plan (--plan --json) from the standard input; a dot
+                                             leads into an object: most_by_kind.states; 0: none
 """
 import json
 import math
@@ -114,7 +117,7 @@ def is_complete(path, steps):
 
 
 def smooth(points, stretches=200):
-    """Running means: of at most so many stretches of points their middle and mean."""
+    """Running means: of at most that many stretches of points their middle and mean."""
     n = -(-len(points) // stretches) or 1
     parts = [points[i:i + n] for i in range(0, len(points), n)]
     return [(sum(x for x, _ in p) / len(p), sum(y for _, y in p) / len(p)) for p in parts]
@@ -125,12 +128,38 @@ def ceiling(runs):
     return 1.05 * max(run.series('loss')[0][1] for run in runs)
 
 
+def _plan_numbers(fields):
+    whole = json.load(sys.stdin)
+    for field in fields:
+        value = whole
+        for name in field.split('.'):
+            value = value.get(name, 0)
+        yield value
+
+
+def _value(run, field):
+    name, _, which = field.partition(':')
+    values = [v for _, v in run.series(name)]
+    if which == 'least':
+        return min(values) if values else None
+    return run.median(name) if which == 'median' else run.last(name)
+
+
 def main(words):
     what, path = words[0], words[1]
+    if what == 'plan':
+        print(*(f'{v:.17g}' for v in _plan_numbers(words[1:])))
+        return
     if what == 'complete':
         sys.exit(0 if is_complete(path, int(words[2])) else 1)
     run = Run(path)
-    values = [run.median(f[:-len(':median')]) if f.endswith(':median') else run.last(f) for f in words[2:]]
+    if what == 'series':
+        for entry in run.lines:
+            for field in words[2:]:
+                if _number(entry.get(field)):
+                    print(entry['step'], field, repr(entry[field]))
+        return
+    values = [_value(run, f) for f in words[2:]]
     print('\t'.join('-' if v is None else f'{v:.9g}' if isinstance(v, float) else str(v) for v in values))
 
 

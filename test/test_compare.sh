@@ -70,7 +70,7 @@ check 'adamw is not as anything before' "$(cat "$work/out")" [ "$(grep -cE '^ada
 run=$out/adamw_r-lr3e-3-s2
 last=$(sed -n 's/^{"step":12,"loss":\([^,]*\),.*/\1/p' $run/log.jsonl)
 check 'the loss is the log'"'"'s' "$(field loss adamw_r-lr3e-3-s2 '') and $last" [ "$(field loss adamw_r-lr3e-3-s2 '')" = "$last" ]
-check 'planned is handed out' 'not equal' [ "$(field planned adamw_r-lr3e-3-s2 '')" = "$(field handed_out adamw_r-lr3e-3-s2 '')" ]
+check 'planned is allocated' 'not equal' [ "$(field planned adamw_r-lr3e-3-s2 '')" = "$(field handed_out adamw_r-lr3e-3-s2 '')" ]
 bound=$(sed -n 's/.*lower bound \([0-9]*\).*/\1/p' $run/plan.txt)
 check 'the lower bound is the plan'"'"'s' "$bound" [ "$(field lower_bound adamw_r-lr3e-3-s2 '')" = "$bound" ]
 check 'times of the phases are in the log' "$(sed -n 1p $run/log.jsonl)" \
@@ -218,6 +218,14 @@ check 'with peaks, phases and both optimizers' "$(grep -o '<text.*' "$picture" |
     [ "$(grep -cE '>peak [0-9.]+ MiB|>(forward|backward|optimizer)<|>adamw(_r)?: [0-9]+ MiB<' "$picture")" -ge 8 ]
 rect=$(grep -c 'gradient.*MiB</title>' "$picture")
 check 'and blocks in it have their names' "$rect gradients" [ "$rect" -ge 3 ]
+if command -v rsvg-convert >/dev/null; then
+    scripts/plot --plan "$work/plan" >"$work/out" 2>&1
+    check 'its PNG' "$(cat "$work/out")" [ "$(head -c 4 "$work/plan/plan.png" | tail -c 3)" = PNG ]
+    rm -f "$work/plan/plan.png"
+else
+    echo 'skip compare: its PNG (no rsvg-convert)'
+fi
+refuses 'plot: no plan there' 'plan.svg' scripts/plot --plan "$work"
 check 'nothing else is written' "$(ls "$work/plan")" [ "$(ls "$work/plan" | tr '\n' ' ')" = 'plan.svg plan.txt ' ]
 refuses 'a picture for nobody' '--plan-beside' "$program" --plan --plan-beside lion
 
