@@ -3,7 +3,8 @@
 #
 # Every line of a block ```sh is run in an empty folder that looks like the project after `make`, but whose
 # train_gpt and train_vit train two steps of something small whatever was asked.  So it is the
-# commands, options, names of files and scripts that are tested.  Left out: git, make and pip.
+# commands, options, names of files and scripts that are tested.  Of make's goals but deps only what they
+# would do is asked for.  Left out: pip (test_libregrad.sh has the module).
 # Links between the pages lead somewhere, and the pages keep to their length.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -34,12 +35,14 @@ END
     chmod +x $program
 done
 awk 'BEGIN { for (i = 0; i < 60000; i++) printf "%d in the beginning was %d\n", i * i % 9973, i * 7 % 10007 }' >my-text.txt
+printf '[safe]\n\tdirectory = *\n' >"$work/gitconfig"
+export GIT_CONFIG_GLOBAL=$work/gitconfig # the checkout may be another user's
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export OMPI_MCA_mpi_yield_when_idle=1
 
 # what the pages suppose to be there: a model of Hugging Face's form, pictures in class folders
-./tokenize --vocab bpe:2048 -o first my-text.txt >/dev/null
-./train_gpt --vocab 2048 --train-data first_train.bin --val-data first_val.bin --out gpt2 >log 2>&1
+./tokenize --vocab bpe:1024 -o first my-text.txt >/dev/null
+./train_gpt --vocab 1024 --train-data first_train.bin --val-data first_val.bin --out gpt2 >log 2>&1
 report 'a model to begin with' $? "$(tail -n 1 log)"
 python3 - <<'END'
 import os, struct, zlib
@@ -66,7 +69,14 @@ for page in README.md docs/tutorial.md; do
     n=0
     while IFS= read -r command; do
         case $command in
-        git\ * | make* | pip\ *) continue ;;
+        git\ clone*)
+            [ -e "$root/.git" ] && command -v git >/dev/null || continue
+            command=${command//THIS-REPOSITORY/$root}
+            ;;
+        make*) # in the clone, if there is one; of other goals than deps what it would do
+            command="make -C $([ -d regrad ] && echo regrad || echo "$root") $([ "$command" = 'make deps' ] || printf %s -n)${command#make}"
+            ;;
+        pip\ *) continue ;;
         scripts/compare*) command="$command --steps 4" ;; # it wants as many as it asked for
         mpirun*) command -v mpirun >/dev/null || continue ;;
         esac
@@ -81,12 +91,38 @@ done
 
 # ---- what every program answers ----
 
-for program in train_gpt train_vit; do
-    [ "$("$root/build/release/$program" --version)" = "$program (Regrad) $(cat "$root/VERSION")" ]
-    report "$program --version" $? "$("$root/build/release/$program" --version 2>&1)"
-    "$root/build/release/$program" --help >help
-    "$root/build/release/$program" -h | cmp -s - help && "$root/build/release/$program" </dev/null | cmp -s - help
+programs='train_gpt train_vit tokenize generate export predict'
+for program in $programs; do
+    there=$root/build/release/$program
+    [ "$("$there" --version)" = "$program (Regrad) $(cat "$root/VERSION")" ]
+    report "$program --version" $? "$("$there" --version 2>&1)"
+    "$there" --help >help && grep -q '^Usage: ' help && "$there" -h | cmp -s - help && "$there" </dev/null | cmp -s - help
     report "$program -h, and bare" $?
+    # two screens of 24 lines: the longest run of lines without a heading
+    most=$(awk '/^ [A-Z].*:$/ { n = 0 } { n++; if (n > most) most = n } END { print most }' help)
+    [ "$most" -le 48 ]
+    report "$program --help: at most two screens under a heading" $? "$most lines"
+    "$root/scripts/man" "$there" >page && "$root/scripts/completion" "$there" >complete && bash -n complete
+    report "$program: manual page and completion" $?
+    lost=$(sed -nE 's/^ {2,6}(-., )?(--[a-z0-9-]+).*/\2/p' help | while read -r option; do
+        grep -qF -e "$(sed 's/-/\\-/g' <<<"$option")" page && grep -qF -e "$option" complete || echo "$option"
+    done)
+    [ -z "$lost" ]
+    report "$program: ... have every option" $? "$lost"
+done
+"$root/scripts/cli-page" "$root/build/release" | diff - "$root/docs/cli.md" >differs
+report 'docs/cli.md is what the programs say' $? "run \`make docs\`: $(head -n 3 differs | tr '\n' ' ')"
+
+"$root/build/release/train_gpt" --plan --model gpt2-124m --batch 4 --seq 64 --optim adamw_r --plan-beside adamw/passes --out plan >/dev/null
+cmp plan/plan.svg "$root/docs/plan.svg" >differs 2>&1
+report 'docs/plan.svg is the plan' $? "run \`make docs\`: $(cat differs)"
+first=$(sed -n '/!\[/,/^\* \*\*/p' "$root/README.md" | tail -n 1)
+for optimizer in adamw adamw_r; do
+    words=$("$root/build/release/train_gpt" --plan --json --model gpt2-124m --batch 4 --seq 64 --optim $optimizer \
+        --optim-impl "$([ $optimizer = adamw ] && echo passes || echo fused)" | "$root/scripts/runs.py" plan peak_bytes |
+        awk '{ printf "%.0f", $1 / 1048576 }')
+    case $first in *"$words"*) ;; *) false ;; esac
+    report "the README's first number: $optimizer $words MiB" $? "$first"
 done
 
 # ---- links, length ----
@@ -107,6 +143,11 @@ lost=$(for page in docs/*.md; do
 done)
 [ -z "$lost" ]
 report 'docs/index.md leads to every page' $? "$lost"
+lost=$(for page in docs/*.md; do
+    [ "$page" = docs/index.md ] || grep -qE '\]\((index\.md|\.\./README\.md)' "$page" || echo "$page"
+done)
+[ -z "$lost" ]
+report 'every page leads back' $? "$lost"
 head -20 README.md | grep -q '!\[' && [ "$(head -20 README.md | grep -cE '^\* \*\*')" -eq 3 ]
 report 'the first screen has the picture and three numbers' $?
 exit $bad
