@@ -49,7 +49,7 @@ void error_free(error *e);
 /* Prints "program: text" on stderr, frees e, returns the exit status. */
 int error_report(const char *program, error *e) NODISCARD;
 
-/* What a run can go on without: prints "warning: text" on stderr and frees e. */
+/* What a run can do without: prints "warning: text" on stderr and frees e. */
 void error_warn(error *e);
 
 /* malloc(count * size) zeroed, with the overflow and the failure turned into an error. */

@@ -258,8 +258,8 @@ error *make_directory(const char *path, const char *option)
     char part[PATH_LENGTH];
     size_t n = strlen(path);
     if (n == 0 || n >= sizeof part)
-        return user_error("\"%.200s\" is no name for a directory: give %s a shorter one", path,
-                          option);
+        return user_error("\"%.200s\" is not a valid name for a directory: give %s a shorter one",
+                          path, option);
     for (size_t i = 1; i <= n; i++) {
         if (i < n && path[i] != '/') continue;
         memcpy(part, path, i);

@@ -29,7 +29,7 @@
 
 typedef struct {
     const char *path;
-    const char *name; /* ? what of the path counts; NULL: nothing */
+    const char *name; /* ? which part of the path counts; NULL: nothing */
     int fd; /* -1: to be opened.  Then one that cannot be read has no contents; else that is
                        * a user error */
 } fingerprint_file;

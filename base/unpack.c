@@ -36,8 +36,8 @@ static error *make_room(unpacking *u)
 
 static error *broken(const unpacking *u, const char *kind)
 {
-    return user_error("%s is no whole %s file: it was cut or changed; fetch it again", u->name,
-                      kind);
+    return user_error("%s is not a complete %s file: it was cut or changed; fetch it again",
+                      u->name, kind);
 }
 
 /* One step of inflate; *status as it says. */

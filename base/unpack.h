@@ -1,4 +1,4 @@
-/* unpack.h - what a file holds when it is compressed: told by its first bytes, not by its name.
+/* unpack.h - what a file holds when it is compressed: recognized by its first bytes, not by its name.
  *
  *     1f 8b         gzip (one member after another, as gzip writes them)
  *     28 b5 2f fd   Zstandard (frames likewise), where the program was built with libzstd

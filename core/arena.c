@@ -18,7 +18,7 @@ enum { RED_ZONE = 0 };
 
 enum { ALIGNMENT = 256, CANARY = 256, CANARY_BYTE = 0xA5, MAX_PROGRAMS = 8 };
 
-/* Addresses handed out while recording: block i gets (i + 1) << RECORD_SHIFT, so that a view into a
+/* Addresses allocated while recording: block i gets (i + 1) << RECORD_SHIFT, so that a view into a
  * block of up to a terabyte still shows which block it is.  Nobody may read or write there. */
 enum { RECORD_SHIFT = 40 };
 /* All blocks of a recording together have no more bytes, so no sum of them overflows. */

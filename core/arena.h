@@ -64,7 +64,7 @@ void arena_attach(arena *a, device *dev);
 /* A block for the whole run.  dtype and shape as given; contents undefined at first. */
 tensor arena_keep(arena *a, int kind, dtype type, shape s, block_name name);
 
-/* Programs are told apart by name (a string constant). */
+/* Programs are distinguished by name (a string constant). */
 void arena_begin(arena *a, const char *program);
 void arena_end(arena *a); /* every block of the program must have been dropped */
 
@@ -88,7 +88,7 @@ void arena_mark(arena *a, const char *what);
 bool arena_recording(const arena *a);
 size_t arena_peak(const arena *a);       /* bytes of the plan: persistent + largest program */
 size_t arena_load(const arena *a);       /* lower bound for any placement of the same blocks */
-size_t arena_high_water(const arena *a); /* one past the highest byte handed out so far */
+size_t arena_high_water(const arena *a); /* one past the highest byte allocated so far */
 bool arena_canary_intact(arena *a);
 
 /* The name of the block that holds this address, into buffer; false if none does. */

@@ -14,7 +14,7 @@
  *     q(i) at 8 points from 0.9677083 down to 1/2 (which is left out), minus q(i) at 7, and 0; divided by the largest
  *
  * 0.9677083 is the paper's (1 - 1/32 + 1 - 1/30) / 2, which leaves out the ends of the
- * distribution.  test_ops_codes.c computes them anew.
+ * distribution.  test_ops_codes.c computes them again.
  */
 #ifndef REGRAD_BLOCK_CODES_H
 #define REGRAD_BLOCK_CODES_H
@@ -76,7 +76,7 @@ HOST_DEVICE float code_scale(float most, float x)
     return size > most || isnan(size) ? size : most;
 }
 
-/* What of its block's scale x is: from -1 to 1, 0 where the scale is 0 or not finite. */
+/* Which fraction of its block's scale x is: from -1 to 1, 0 where the scale is 0 or not finite. */
 HOST_DEVICE float code_share(float x, float scale)
 {
     return scale > 0 && scale <= FLT_MAX ? x / scale : 0;

@@ -182,7 +182,7 @@ static bool optim_items_fit(const optim_op *o)
 #define WHERE(...) __attribute__((unused)) const int64_t __VA_ARGS__;
 #define HOLDS(...)                                                                                 \
         if (!(__VA_ARGS__)) return #__VA_ARGS__;
-#define apart_true  ", whose rows may lie apart"
+#define apart_true  ", whose rows may be apart"
 #define apart_false ", row after row"
 #define LETTERS(...) (const int64_t[]){__VA_ARGS__}, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)
 #define SHAPED(name, t, shape, apart)                                                              \

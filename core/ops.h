@@ -76,7 +76,7 @@ typedef struct {
     tensor master;            /* ? */
     tensor scale[MAX_STATES]; /* ? f32, (elements / STATE_BLOCK, rounded up), with i8 and u8 */
     uint32_t id;              /* sets apart what is rounded at random in different tensors */
-    tensor temp; /* ? the intermediate of the pass-by-pass form; may lie on g or on a state */
+    tensor temp; /* ? the intermediate of the pass-by-pass form; may be on g or on a state */
     tensor slot; /* ? (1) f64: sum of g^2 before anything is changed (fused form only) */
     bool decay;  /* apply weight decay */
 } optim_item;
@@ -125,9 +125,9 @@ struct device {
     const device_kind *kind; /* ? what else can be asked of it */
     void *state;             /* the implementation's own */
     int threads;             /* CPU threads it may use */
-    bool async;              /* operations go on when they have returned: host time is not theirs */
-    int64_t alike;           /* each operation stands for as many, if this is not 0; see op_alike */
-    error *failure;          /* the first one; see device_status */
+    bool async;     /* operations continue after they have returned: host time is not theirs */
+    int64_t alike;  /* each operation stands for as many, if this is not 0; see op_alike */
+    error *failure; /* the first one; see device_status */
     /* When set, called with every tensor that an operation has written. */
     void (*watch)(void *context, device *, const char *op, tensor written);
     void *watch_context;

@@ -88,7 +88,7 @@ typedef struct {
     bool needs_temp;      /* the passes need an intermediate of N elements ... */
     unsigned r_temp;      /* ... which the _r form puts here: LANE_G or LANE_Sk */
     const char *r_passes; /* or the rule whose passes the _r form runs instead */
-    /* The rules that take in each micro-batch's gradient as soon as it is complete, if there are
+    /* The rules that accumulate each micro-batch's gradient as soon as it is complete, if there are
      * several; none: the rule runs on their sum. */
     const char *fold[FOLD_PARTS];
     granularity sees;

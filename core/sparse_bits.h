@@ -1,7 +1,7 @@
 /* sparse_bits.h - words of 32 bits that say which elements are there (core/ops.def), for the host and
  * for CUDA: counting, and what is drawn at random when elements grow back.
  *
- * n of F free elements are to be drawn, each as likely as any other.  All of a permutation would be
+ * n of F free elements must be drawn, each as likely as any other.  All of a permutation would be
  * dear; so the free elements, in order, are cut into n runs of F/n, and one of each is drawn:
  *
  *     free elements   0 1 2 3 | 4 5 6 7 8 | 9 10 11 12 | ...       run j: floor(j F/n) ...
@@ -62,7 +62,7 @@ HOST_DEVICE int64_t drawn_of(const drawing *d, int64_t j)
 /* Words [first, first + words) of bits get what is drawn; z: free elements before them; end:
  * elements of the matrix. */
 HOST_DEVICE void draw_words(const drawing *d, uint32_t *bits, const uint32_t *taken, int64_t first,
-                        int64_t words, int64_t z, int64_t end)
+                            int64_t words, int64_t z, int64_t end)
 {
     if (z >= d->free) return;
     int64_t j = run_of(d, z), next = drawn_of(d, j);

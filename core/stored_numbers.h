@@ -1,6 +1,6 @@
-/* stored_numbers.h - in what form an optimizer's numbers lie in memory between two steps.
+/* stored_numbers.h - in what form an optimizer's numbers are stored between two steps.
  *
- * A rule computes in f32 lanes (core/rule.h).  Here is what lies between a lane and memory; both
+ * A rule computes in f32 lanes (core/rule.h).  Here is what is between a lane and memory; both
  * devices compile it, without contraction, so they store the same bits.
  *
  * A bf16 weight, and the rest of its f32 value (hi: rounded to the nearest, ties away from

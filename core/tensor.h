@@ -1,12 +1,12 @@
 /* tensor.h - a view of memory: where, of what type, of what shape.
  *
- * A tensor owns nothing and is passed by value.  Elements lie row after row; `ld` is the distance
+ * A tensor owns nothing and is passed by value.  Elements are stored row by row; `ld` is the distance
  * from one row (last dimension) to the next, equal to the last dimension when there is no padding.
  *
  *     (B,T,C)   rows = B*T,  cols = C           row r, column c  ->  data[r * ld + c]
  *
  * A tensor with type DT_NONE is "absent": how optional operands are left out.  While a program is
- * recorded the arena hands out addresses that must not be dereferenced, so presence is a matter of
+ * recorded the arena allocates addresses that must not be dereferenced, so presence is a matter of
  * type and never of the pointer.
  */
 #ifndef REGRAD_TENSOR_H

@@ -1,6 +1,6 @@
 /* cpu.h - the operation table on the CPU, in float.
  *
- * Every result has the same bits from run to run, wherever its operands lie, for any number of threads,
+ * Every result has the same bits from run to run, wherever its operands are, for any number of threads,
  * and by each of the kernels of cpu/kernel.h: on every processor.  (Products by OpenBLAS have bits of
  * their own.)
  */

@@ -105,7 +105,7 @@ static inline view view_at(tensor t, int64_t r, int64_t c)
     return (view){element_at(t, r, c), t.ld, t.type};
 }
 
-/* Rows [r, r + rows), columns [c, c + cols) as an operand of a product: where they lie, or (bf16)
+/* Rows [r, r + rows), columns [c, c + cols) as an operand of a product: where they are, or (bf16)
  * converted into `room` of rows * cols floats. */
 panel fetch(view v, int64_t r, int64_t rows, int64_t c, int64_t cols, float *room);
 

@@ -8,7 +8,7 @@
  *      +--------+   |  vectors        |        rows <= TILE_ROWS; a tile with fewer rows does less,
  *                   +-----------------+        not the same for nothing
  *
- * a is packed (one column of TILE_ROWS numbers after another), or where it lies: by rows or by
+ * a is packed (one column of TILE_ROWS numbers after another), or in place: by rows or by
  * columns.  b's rows are `ldb` apart.
  */
 #ifndef REGRAD_CPU_MICRO_H

@@ -31,7 +31,7 @@ enum { PRODUCT_DEPTH = 256 };
 /* As deep are the parts of the shared operand that are packed at a time, at least, if it is. */
 enum { PRODUCT_CHUNK = 4 * PRODUCT_DEPTH };
 
-/* A matrix as it is stored: from row to row, and from column to column, so many elements; one of both
+/* A matrix as it is stored: from row to row, and from column to column, that many elements; one of both
  * is 1. */
 typedef struct {
     const void *data;
@@ -69,7 +69,7 @@ enum { PRODUCT_FEW = 4 };
 /* Does it, if a has few rows, b is stored transposed and out is overwritten: a token's step (product_few.c). */
 bool product_few(device *dev, const product *p);
 
-/* ---- products of what lies in a cache anyway, by the calling thread alone ---- */
+/* ---- products of what is in a cache anyway, by the calling thread alone ---- */
 
 /* A row-major matrix of f32 inside a larger one. */
 typedef struct {

@@ -5,7 +5,7 @@
 #include "core/ops.h"
 #include "core/segment.h"
 
-/* What of a block of an item is not f32 in memory, as floats. */
+/* The part of a block of an item that is not f32 in memory, as floats. */
 typedef struct {
     float p[SEGMENT_BLOCK], g[SEGMENT_BLOCK], s[MAX_STATES][SEGMENT_BLOCK];
 } decoded;

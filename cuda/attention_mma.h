@@ -131,7 +131,7 @@ MMA_FN void copy_pair(bf16 *s, const mma_pair &from, int row0, const mma_call &a
     copy_tiles<D, ROWS, 2>(s, from, row0, a);
 }
 
-/* Scores that are not to be seen become -infinity: of rows [row, ..) and columns [column, ..), queries and
+/* Scores that are masked become -infinity: of rows [row, ..) and columns [column, ..), queries and
  * keys; TURNED: keys and queries. */
 template <class S, bool TURNED>
 MMA_FN void hide(float (&s)[S::MT][S::WALK / 8][4], const mma_call &a, int row, int column)

@@ -26,7 +26,7 @@ extern const device_kind cuda_kind;
  *     flash             own kernels (ATTENTION_OWN): the same bits from run to run
  *     cudnn             the queries' gradient is summed up by atomic additions, in whatever order they
  *                       come, so its bits differ from run to run
- *     cudnn-repeatable  without those; all T x T scores' gradients lie in its workspace
+ *     cudnn-repeatable  without those; all T x T scores' gradients are in its workspace
  *
  * cuDNN's are for bf16, KV = H, no ALiBi, D a multiple of 8. */
 enum {
@@ -76,7 +76,7 @@ error *cuda_join(device *dev, comm *c) NODISCARD;
 /* Loads cuDNN, which attention by it needs.  User error: it is not here, or does not start. */
 error *cuda_try_cudnn(device *dev) NODISCARD;
 
-/* Attention takes heads of at most so many numbers. */
+/* Attention takes heads of at most that many numbers. */
 enum { CUDA_MOST_HEAD = 256 };
 
 #endif

@@ -216,7 +216,7 @@ static error *look_for_gpu(cuda_state *s)
                           driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
     }
     if (status != cudaSuccess || n < 1)
-        return user_error("no GPU is to be seen (%s); use --device cpu",
+        return user_error("no GPU is visible (%s); use --device cpu",
                           status ? cudaGetErrorString(status) : "none is visible");
     struct cudaDeviceProp about;
     status = cudaGetDeviceProperties(&about, 0);

@@ -23,7 +23,7 @@ typedef struct {
     int64_t key[PRODUCT_KEYS];
     cublasLtMatmulAlgo_t algo[PRODUCT_ALGORITHMS]; /* the library's first choice first */
     size_t workspace[PRODUCT_ALGORITHMS];
-    int n, at; /* so many; those before `at` were refused after all */
+    int n, at; /* that many; those before `at` were refused after all */
 } product_plan;
 
 /* The host's memory that the GPU reads by itself; a batch of 1024 x 1024 tokens is 4 MiB. */
@@ -51,7 +51,7 @@ typedef struct {
     int64_t plans;             /* ever made; the oldest is replaced */
     struct cudnn_state *cudnn; /* NULL until it is asked for */
     comm *ranks;               /* ? this GPU's rank among them */
-    /* ? With ranks: what is asked for on a stream may wait for others for ever; so the host waits
+    /* ? With ranks: what is asked for on a stream may wait for others forever; so the host waits
      * here first, watched (nccl.c).  It returns when the stream is done, or the device has failed. */
     void (*guard)(device *, int stream);
     void (*part)(device *); /* ? with ranks: before the device is closed */
@@ -114,7 +114,7 @@ void cuda_cudnn_attention(device *dev, int stream, const attention_op *o);
 void cuda_cudnn_attention_grad(device *dev, int stream, const attention_grad_op *o);
 void cuda_close_cudnn(device *dev);
 
-/* A copy between matrices (f32) whose rows lie apart. */
+/* A copy between matrices (f32) whose rows are apart. */
 void cuda_copy_rows(device *dev, int stream, const copy_op *o);
 
 /* y = act(x) + residual (NULL: none), each (rows,cols); y may be x. */

@@ -70,7 +70,7 @@ enum {
 enum { CUDNN_DESCRIPTORS = 160 };
 
 typedef struct {
-    cudnnBackendDescriptor_t all[CUDNN_DESCRIPTORS]; /* whatever was made, to be destroyed */
+    cudnnBackendDescriptor_t all[CUDNN_DESCRIPTORS]; /* everything that was made, to be destroyed */
     int n;
     cudnnBackendDescriptor_t ready; /* the execution plan; NULL without a GPU */
     int64_t workspace;              /* bytes */

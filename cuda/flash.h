@@ -1,4 +1,4 @@
-/* flash.h - what attention.cu and attention_grad.cu share: where heads lie, and tiles.
+/* flash.h - what attention.cu and attention_grad.cu share: where heads are, and tiles.
  *
  *                   TILE keys
  *                 +-----------+

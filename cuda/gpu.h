@@ -4,7 +4,7 @@
  * (test/cudasim/emu.h) has its own forms of these three.
  *
  * Memory is read and written 16 bytes at a time where rows begin on such a boundary.  A thread has
- * the same elements in any case, so that a result does not depend on where its operands lie.
+ * the same elements in any case, so that a result does not depend on where its operands are.
  */
 #ifndef REGRAD_CUDA_GPU_H
 #define REGRAD_CUDA_GPU_H

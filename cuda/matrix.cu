@@ -31,7 +31,7 @@ extern "C" void cuda_copy_rows(device *dev, int stream, const copy_op *o)
 {
     unsigned across = groups(tensor_cols(o->src), THREADS);
     if (o->src.type != F32) {
-        device_fail(dev, internal_error("copy: rows that lie apart are copied as f32 only"));
+        device_fail(dev, internal_error("copy: rows that are apart are copied as f32 only"));
         return;
     }
     RUN(dev, stream, copy_rows_kernel, (unsigned)tensor_rows(o->src) * across, THREADS, 0,

@@ -66,7 +66,7 @@ MMA_FN void copy4(void *shared, const void *global, bool valid)
                  : "memory");
 }
 
-/* What was begun since the last commit is a group; waits until so many groups are under way. */
+/* What was begun since the last commit is a group; waits until that many groups are under way. */
 MMA_FN void copy_commit(void)
 {
     asm volatile("cp.async.commit_group;" ::: "memory");

@@ -36,7 +36,7 @@ error *batches_open(const token_set *set, int64_t seq, int64_t batch, batch_orde
 void batches_close(batches *b); /* NULL is fine */
 
 bool batches_packed(const batches *b);
-/* What is to be said of them in a line, nothing if they are not packed. */
+/* A line about them, nothing if they are not packed. */
 void batches_about(const batches *b, char *out, size_t size);
 /* Targets that are learned in samples sample .. sample + count. */
 int64_t batches_learned(const batches *b, int64_t sample, int64_t count);

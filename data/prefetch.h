@@ -6,7 +6,7 @@
  *
  * A block is as many samples as were asked for the first time; which samples it holds depends on its
  * number alone, so the number of workers changes nothing but the time.  Reading on somewhere else
- * starts afresh there; a block of another size is read at once, by the reader.  There is one reader: one
+ * starts again there; a block of another size is read at once, by the reader.  There is one reader: one
  * thread at a time may read.
  */
 #ifndef REGRAD_PREFETCH_H
@@ -22,7 +22,7 @@ static inline size_t prefetch_blocks(int workers)
     return (size_t)workers + PREFETCH_AHEAD;
 }
 
-/* Takes `inner` over, also when it fails.  A block: `count` samples, inputs and targets of so many
+/* Takes `inner` over, also when it fails.  A block: `count` samples, inputs and targets of that many
  * bytes a sample; the next one expected begins `stride` samples further on (several ranks read in
  * turn).  `inner` must allow reading from several threads. */
 error *prefetch_open(source *inner, int workers, int64_t count, int64_t stride, size_t input_bytes,

@@ -45,7 +45,7 @@ struct source {
     int64_t count;    /* samples in an epoch, at least 1 */
     bool ends;        /* samples from count on are empty (they add no loss), not the next epoch's */
     bool packed;      /* read_packed and learned are there, and only they make sense */
-    char about[200];  /* what is to be said of it in a line; may be empty */
+    char about[200];  /* a line about it; may be empty */
     int64_t left_out; /* how often a sample was read as an empty one, because it is bad */
 };
 
@@ -68,7 +68,7 @@ static inline error *source_read_packed(source *s, int64_t first, int64_t count,
     return source_read(s, first, count, inputs, targets);
 }
 
-/* Targets that are learned in samples first .. first + count of so many each. */
+/* Targets that are learned in samples first .. first + count of that many each. */
 static inline int64_t source_learned(const source *s, int64_t first, int64_t count, int64_t each)
 {
     return s->packed ? s->ops->learned(s, first, count) : count * each;

@@ -38,7 +38,7 @@ static const signature signatures[] = {
 
 static error *refused(const char *name, const char *is, const char *mend)
 {
-    return user_error("'%s' is no text: it is %s: %s", name, is, mend);
+    return user_error("'%s' is not text: it is %s: %s", name, is, mend);
 }
 
 static bool is_shard(const uint8_t *bytes, size_t n)

@@ -338,7 +338,7 @@ error *tokens_document_starts(const token_set *t, int shard_index, int32_t *star
     for (size_t i = 0; i < n; i++)
         if (starts[i] >= starts[i + 1] || (i == 0 && starts[0] != 0))
             return user_error("token shard '%s': document %zu begins at token %" PRId32
-                              ", which is no place for it: make the shard again with ./tokenize",
+                              "; no document begins there: make the shard again with ./tokenize",
                               s->path, i, starts[i]);
     return NULL;
 }

@@ -47,7 +47,7 @@ int tokens_shards(const token_set *s);
 const char *tokens_path(const token_set *s, int shard);
 int64_t tokens_count(const token_set *s, int shard); /* tokens in that shard */
 
-/* Tokens first .. first + count of one shard, which must lie inside it.  User error for an id
+/* Tokens first .. first + count of one shard, which must be inside it.  User error for an id
  * outside the vocabulary (file, position, id) and for a file that cannot be read any more. */
 error *tokens_read(const token_set *s, int shard, int64_t first, int64_t count,
                    int32_t *ids /* (count) */) NODISCARD;

@@ -22,7 +22,7 @@ typedef struct {
     int32_t magic, version, n_tokens, n_documents, zero[252]; /* n_documents: 0 unless marked */
 } tokens_header;
 
-/* What a magic number says; NULL: that it is no shard's. */
+/* What a magic number says; NULL: that it is not a shard's. */
 typedef struct {
     int32_t magic, version;
     int width; /* bytes of a token */

@@ -1,6 +1,6 @@
 /* classifier.h - a trained model of images, ready to classify: its memory planned, its weights read.
  *
- *     classifier_plan     memory for so many images at a time, as for training: recorded, not taken
+ *     classifier_plan     memory for that many images at a time, as for training: recorded, not taken
  *     classifier_commit   takes it on a device, reads the weights
  *     classifier_run      pixels (images, channels, height, width) -> logits (images, classes)
  */

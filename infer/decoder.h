@@ -12,8 +12,8 @@
  * text grows.
  *
  * All is one program of the arena, from decoder_begin to decoder_end, in which each piece is an
- * iteration.  The caches are taken in it, not kept: during training they lie where the activations
- * of a step lie at other times, and samples cost no memory.
+ * iteration.  The caches are taken in it, not kept: during training they are where the activations
+ * of a step are at other times, and samples cost no memory.
  */
 #ifndef REGRAD_DECODER_H
 #define REGRAD_DECODER_H

@@ -89,10 +89,9 @@ static error *check_field(const char *path, const cJSON *item)
         if (row && cJSON_IsString(item) && !strcmp(item->valuestring, row->text)) return NULL;
         if (!cJSON_PrintPreallocated((cJSON *)(size_t)item, text, sizeof text, false))
             snprintf(text, sizeof text, "a long value");
-        return user_error(
-            "%s: %.60s is %s, which is not known here: only plain LoRA on matrices of "
-            "the blocks is",
-            path, item->string, text);
+        return user_error("%s: %.60s is %s, which is not supported: only plain LoRA on matrices of "
+                          "the blocks is",
+                          path, item->string, text);
     }
     return NULL;
 }
@@ -134,7 +133,7 @@ static error *take_config(adapter_file *f, const cJSON *json)
     const cJSON *item;
     double rank = 0;
     if (!cJSON_IsString(cJSON_GetObjectItemCaseSensitive(json, "peft_type")))
-        return user_error("%s: there is no peft_type: it is no adapter's", f->path);
+        return user_error("%s: it has no peft_type, so it does not belong to an adapter", f->path);
     cJSON_ArrayForEach(item, json) TRY(check_field(f->path, item));
     TRY(check_init(f->path, json));
     TRY(read_number(f->path, json, "r", 1, MOST_RANK, &rank));
@@ -180,7 +179,7 @@ static error *list_layers(adapter_file *f)
     }
     f->plan.on = (const char *const *)f->layers;
     if (!f->plan.n_on)
-        return user_error("%s has no tensor %s....lora_A.weight: it is no LoRA adapter's",
+        return user_error("%s has no tensor %s....lora_A.weight: it is not a LoRA adapter",
                           safetensors_path(f->tensors), FRONT);
     return NULL;
 }

@@ -4,7 +4,7 @@
  *   adapter_config.json         r, lora_alpha, use_rslora, target_modules ...
  *
  * The tensors say which modules have an adapter, the configuration how large and how strong it is.  What would
- * change the result and is not known here (DoRA, ranks by pattern, biases, modules saved whole ...) is refused
+ * change the result and is not supported (DoRA, ranks by pattern, biases, modules saved whole ...) is refused
  * by its field's name; so is a field that is unknown and says something.
  */
 #ifndef REGRAD_ADAPTER_FILE_H
@@ -27,7 +27,7 @@ const lora_plan *adapter_plan(const adapter_file *f);
  * has no place, another shape or dtype (but what `cast` lets through). */
 error *adapter_read(const adapter_file *f, params *p, float_cast cast, device *dev) NODISCARD;
 
-/* A number by which to know both files again, wherever they lie (base/fingerprint.h). */
+/* A number by which to know both files again, wherever they are (base/fingerprint.h). */
 error *adapter_fingerprint(const char *directory, uint64_t *out) NODISCARD;
 
 /* What is written of adapters besides their values. */
@@ -45,7 +45,7 @@ error *adapter_config_write(const char *path, const adapter_about *about,
 /* Both in a directory that exists; each wholly or not at all. */
 error *adapter_write(const char *directory, const adapter_about *about, const params *p,
                      device *dev, const tensor_source *from) NODISCARD;
-/* The tensors of such a file, which may lie anywhere. */
+/* The tensors of such a file, which may be anywhere. */
 error *adapter_tensors_read(const char *path, params *p, device *dev) NODISCARD;
 
 #endif

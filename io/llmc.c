@@ -99,9 +99,10 @@ static error *check_sizes(const llmc *f, const int32_t h[HEADER], int64_t bytes)
     const llmc_sizes *z = &f->sizes;
     for (int k = 2; k <= 7; k++)
         if (h[k] < 1)
-            return user_error("%s: word %d of the header is %d, but must be at least 1: it is no "
-                              "model of llm.c's, or damaged",
-                              f->path, k, h[k]);
+            return user_error(
+                "%s: word %d of the header is %d, but must be at least 1: it is not a "
+                "model of llm.c's, or damaged",
+                f->path, k, h[k]);
     if (z->padded_vocab < z->vocab)
         return user_error("%s: %lld tokens padded to %lld, which is less: it is damaged", f->path,
                           (long long)z->vocab, (long long)z->padded_vocab);
@@ -121,7 +122,7 @@ static error *open_checked(llmc *f)
     int32_t h[HEADER];
     TRY(file_open(f->path, &f->fd, &bytes));
     TRY(file_pread(f->fd, f->path, h, sizeof h, 0));
-    if (h[0] != MAGIC) return user_error("%s is no model file of llm.c's", f->path);
+    if (h[0] != MAGIC) return user_error("%s is not a model file of llm.c", f->path);
     if (h[1] != VERSION_F32 && h[1] != VERSION_BF16)
         return user_error("%s is of version %d: only %d (f32) and %d (bf16) can be read", f->path,
                           h[1], VERSION_F32, VERSION_BF16);

@@ -89,7 +89,7 @@ static error *check_beginning(const char *path)
     close(fd);
     if (e || (bytes >= 8 && header <= (uint64_t)bytes - 8)) return e;
     TRY(safetensors_refuse_pickle(path, header));
-    return user_error("%s is no model: it begins neither as llm.c's do (20240326) nor as "
+    return user_error("%s is not a model: it begins neither as llm.c's do (20240326) nor as "
                       "safetensors; if it was one, it is damaged: fetch or write it again",
                       path);
 }
@@ -112,7 +112,7 @@ static error *refuse_pickles(const weights *w)
         char path[PATH_LENGTH];
         TRY(path_join(path, w->directory, names[i]));
         if (access(path, F_OK) == 0)
-            return user_error("%s is of pickles, which are not read here: let transformers load "
+            return user_error("%s is of pickles, which cannot be read here: let transformers load "
                               "it and save_pretrained() write model.safetensors",
                               path);
     }

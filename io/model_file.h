@@ -25,10 +25,10 @@ error *weights_config(const char *path, const char *const *ignored, model_config
 
 /* The model that they are of. */
 const model_config *weights_model(const weights *w);
-/* The directory that they lie in, where a tokenizer's files may be. */
+/* The directory that they are in, where a tokenizer's files may be. */
 const char *weights_directory(const weights *w);
 
-/* A number by which to know the files again that a model's path stands for, wherever they lie: of all that is in
+/* A number by which to know the files again that a model's path stands for, wherever they are: of all that is in
  * them (base/fingerprint.h); of a directory or an index that is all .safetensors there but adapters. */
 error *model_fingerprint(const char *path, uint64_t *out) NODISCARD;
 

@@ -1,7 +1,7 @@
 /* params_file.h - the parameter table to a safetensors file and back.
  *
  * Names and layouts are Hugging Face's.  What is one parameter here may be several tensors there, or
- * lie otherwise (param_spec says how):
+ * are stored otherwise (param_spec says how):
  *
  *   file_transposed     (in, out) in the file
  *   a name {q,k,v}...   a tensor each for part_rows[0], [1], [2] of its rows

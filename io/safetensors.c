@@ -37,7 +37,7 @@ error *safetensors_refuse_pickle(const char *path, uint64_t length)
          bare = first == 0x80 && second >= 2 && second <= 5;
     if (!zip && !bare) return NULL;
     return user_error(
-        "%s is a pickle, as torch.save writes them, and these are not read here: load it in the "
+        "%s is a pickle, as torch.save writes them, and these cannot be read here: load it in the "
         "program that made it and let safetensors.torch.save_file write its tensors, with a "
         "config.json beside them (transformers' save_pretrained() writes both)",
         path);
@@ -103,7 +103,7 @@ static error *find_file(safetensors *s, const char *name, int *k)
     const char *slash = strrchr(s->path, '/');
     int length = slash ? (int)(slash + 1 - s->path) : 0;
     if (!*name || strchr(name, '/'))
-        return bad_index(s, "its files must lie beside it, but one is", name);
+        return bad_index(s, "its files must be beside it, but one is", name);
     for (*k = 0; *k < s->n_files; (*k)++)
         if (!strcmp(s->file[*k].path + length, name)) return NULL;
     if (*k == MOST_FILES) return bad_index(s, "it names far too many files, such as", name);

@@ -9,7 +9,7 @@
  * and the tensors cover the data without a gap or an overlap.  No size in it is believed before it
  * is compared with the file's, so that an absurd one allocates nothing.
  *
- * A large model lies in several files with an index, model.safetensors.index.json:
+ * A large model is split over several files with an index, model.safetensors.index.json:
  *
  *   {"metadata": ..., "weight_map": {"name": "model-00001-of-00002.safetensors", ...}}
  *
@@ -27,7 +27,7 @@
 /* A tensor on the device.  transposed: (out, in) there, (in, out) in the file; matrices only.
  *
  * groups > 0: the device has the rows of up to three parts one part below the other, the file has
- * them group by group: part_rows[0] / groups rows of the first part, so many of the second, the
+ * them group by group: part_rows[0] / groups rows of the first part, that many of the second, the
  * third, then those of the next group.  (queries, keys, values; a group is a key head.)  Of a transposed one
  * these are the device's columns.
  *

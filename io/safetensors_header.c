@@ -158,7 +158,7 @@ static error *read_range(const char *path, const cJSON *json, int64_t data_bytes
     const cJSON *first = cJSON_IsArray(json) ? json->child : NULL;
     if (!first || !first->next || first->next->next || !get_integer(first, &e->offset) ||
         !get_integer(first->next, end) || *end < e->offset)
-        return damaged(path, "tensor '%.100s' has data_offsets that are no range", e->name);
+        return damaged(path, "tensor '%.100s' has data_offsets that are not a range", e->name);
     if (*end > data_bytes)
         return damaged(path, "the data of tensor '%.100s' end at byte %lld of %lld", e->name,
                        (long long)*end, (long long)data_bytes);

@@ -100,7 +100,7 @@ static int64_t find_entry(const reader *r, const char *name)
 
 static error *missing(const reader *r, const char *name)
 {
-    return user_error("%s has no %s: it is no ViT of timm's or Hugging Face's with these options",
+    return user_error("%s has no %s: it is not a ViT of timm or Hugging Face with these options",
                       safetensors_path(r->file), name);
 }
 

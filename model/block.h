@@ -24,11 +24,11 @@
  *
  * The residual additions and the activation are part of the products (core/ops.def, linear).  In
  * backward one tensor, the gradient of the residual stream, is carried down and added to in place.
- * Each step gives back what it has read last, so that the next gradient can lie there; only then is
+ * Each step gives back what it has read last, so that the next gradient can be there; only then is
  * a weight done, so that its update (under release) finds that room, too.
  *
  * Of what is kept, forward leaves out what no gradient needs that is wanted (params/params.h), and
- * what is to be made again (recompute.h).  Forward is written as pieces that make one tensor each;
+ * what is to be recomputed (recompute.h).  Forward is written as pieces that make one tensor each;
  * backward calls the same pieces for what is not there.
  */
 #ifndef REGRAD_BLOCK_H

@@ -98,7 +98,7 @@ error *config_from_json(const char *path, const cJSON *json, model_config *c)
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, f->name);
         double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
         if (!item) continue;
-        if (!(fabs(value) <= 2e9)) return user_error("%s: %s is no number", path, f->name);
+        if (!(fabs(value) <= 2e9)) return user_error("%s: %s is not a number", path, f->name);
         bool fine = value >= f->least && value <= f->most;
         if (!fine && f->at != offsetof(model_config, rotary.base))
             return user_error("%s: %s is %g: must be between %g and %g", path, f->name, value,

@@ -7,7 +7,7 @@
  * With run.dropout an adapter reads another x, of which elements are left out at random; in
  * backward they are left out again.
  *
- * h is not kept but made again from x: it costs r columns where the layer has hundreds.  Backward
+ * h is not kept but recomputed from x: it costs r columns where the layer has hundreds.  Backward
  * is in three parts, so that the memory of x and dout can be given back between them:
  *
  *     linear_begin_grad    the gradients of what the layer has; reads x for the last time
@@ -71,7 +71,7 @@ void apply_linear_in(run *r, weight_ids ids, tensor out, tensor x, int64_t room,
 void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
                   tensor pre);
 
-/* What of a layer is in use between the parts of its backward. */
+/* The part of a layer that is in use between the parts of its backward. */
 typedef struct {
     tensor w;
     tensor g[LORA_PARTS]; /* ? (R,r): gradient of x A' */

@@ -55,7 +55,7 @@ static error *check_range(const recompute_plan *p, const recompute_range *r, con
                           int64_t layers)
 {
     if (r->first > r->last || r->last >= layers)
-        return user_error("--recompute %s: %s:%lld-%lld are no layers of this model: it has 0 to "
+        return user_error("--recompute %s: %s:%lld-%lld are not layers of this model: it has 0 to "
                           "%lld, give the lower one first",
                           text, names[r->level], (long long)r->first, (long long)r->last,
                           (long long)layers - 1);

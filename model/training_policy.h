@@ -8,7 +8,7 @@
 #include "model/recompute.h"
 
 typedef struct {
-    recompute_plan recompute; /* what backward makes again; changes no bit */
+    recompute_plan recompute; /* what backward recomputes; changes no bit */
     int attention;            /* a method of the device's: the last bits may differ */
     int64_t logits_mib; /* most MiB of logits at a time, 0: DEFAULT_LOGITS_MIB; the last bits may
                          * differ */

@@ -2,7 +2,7 @@
  *
  * Of x = U S V^T nearly U V^T is wanted.  Five times (Jordan et al. 2024; the coefficients are theirs,
  * chosen so that every singular value in (0,1] comes to about 1, quickly rather than exactly: what
- * remains lies between 0.7 and 1.2):
+ * remains is between 0.7 and 1.2):
  *
  *   x <- x / (|x| + eps)
  *   A = x x^T;   x <- a x + (b A + c A^2) x         a, b, c = 3.4445, -4.7750, 2.0315
@@ -18,7 +18,7 @@
  *
  * The last product has the factor sqrt(max(1, R/C)) in its coefficients.  All is in the working
  * type, float; the published program rounds x to bfloat16 before and works in that, which is faster
- * on a GPU and loses what lies below 2^-8 of the largest singular values.
+ * on a GPU and loses what is below 2^-8 of the largest singular values.
  */
 #ifndef REGRAD_NEWTON_SCHULZ_H
 #define REGRAD_NEWTON_SCHULZ_H

@@ -46,7 +46,7 @@ static const struct {
      "--optim adamw"},
     {{passes, few_bits},
      NULL,
-     "--optim-impl passes: each pass leaves its result where parameters, gradients and states lie, "
+     "--optim-impl passes: each pass leaves its result where parameters, gradients and states are, "
      "which takes 32 bits; use --optim-impl fused, or --dtype fp32 and --state fp32"},
     {{sparse_matrices, by_matrix},
      "--sparsity",
@@ -54,7 +54,7 @@ static const struct {
      "non-zeros; use --optim adamw"},
     {{sparse_matrices, states_in_blocks},
      "--sparsity",
-     "--sparsity with --state int8: its blocks share a scale, and non-zeros change their places; "
+     "--sparsity with --state int8: its blocks share a scale, and non-zeros change position; "
      "use --state bf16"},
     {{divides_by_beta2, passes, no_beta2},
      NULL,
@@ -65,8 +65,8 @@ static const struct {
      "--gradients overlay or auto, or --optim adama"},
     {{folds, asked_to_hold},
      "--gradients own or overlay",
-     "--gradients {gradients} with --optim {optim}: it gives back each gradient's space as soon as "
-     "it has taken it in; leave --gradients out, or use --optim adamw"},
+     "--gradients {gradients} with --optim {optim}: it frees each gradient as soon as it is "
+     "accumulated; leave --gradients out, or use --optim adamw"},
     {{folds, clips},
      "clipping",
      "--grad-clip {clip} with --optim {optim}: the norm is known only when all gradients have gone "

@@ -48,7 +48,7 @@ error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason
     TRY(optim_refuse(c, micro_batches));
     if (rule_folds(c->rule)) {
         c->gradients = GRADS_FOLD;
-        *reason = "the optimizer takes in each tensor's gradient as soon as it is complete, in "
+        *reason = "the optimizer accumulates each tensor's gradient as soon as it is complete, in "
                   "every micro-batch";
         return NULL;
     }
@@ -58,13 +58,13 @@ error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason
     if (c->gradients != GRADS_AUTO) return NULL;
     c->gradients = GRADS_OVERLAY;
     if (micro_batches > 1)
-        *reason = "auto: gradients must live until the last micro-batch, so they lie where "
+        *reason = "auto: gradients must live until the last micro-batch, so they are where "
                   "activations have died";
     else if (c->clip > 0)
         *reason =
-            "auto: clipping needs all gradients at once, so they lie where activations have died";
+            "auto: clipping needs all gradients at once, so they are where activations have died";
     else if (!c->fused)
-        *reason = "auto: passes over all tensors need all gradients at once, so they lie where "
+        *reason = "auto: passes over all tensors need all gradients at once, so they are where "
                   "activations have died";
     else {
         c->gradients = GRADS_RELEASE;

@@ -1,7 +1,7 @@
 /* optimizer.h - runs a rule over the parameter table, in the memory that its policy gives.
  *
  * Two switches, so that each saving can be seen alone:
- *   gradients  own | overlay | release | fold   where gradients lie (params/params.h)
+ *   gradients  own | overlay | release | fold   where gradients are (params/params.h)
  *   impl       fused | passes                   intermediates in registers, or over whole tensors:
  *                                               N elements of their own, or (_r) in dead gradient
  *                                               space
@@ -16,7 +16,7 @@
  *   lion                      4         3          3         2 + live gradient
  *
  * A rule that sees whole matrices (muon) goes through them one at a time, after the others, in both
- * forms; what its products need lies where something has died (optim/newton_schulz.h).  Under
+ * forms; what its products need is where something has died (optim/newton_schulz.h).  Under
  * overlay each gradient's space is given back as soon as its parameter is updated, so that the next
  * matrix finds room there.
  */
@@ -38,8 +38,8 @@ typedef struct {
     state_form state;
     bool state_all; /* of small tensors and embeddings, too; else theirs are f32 */
     dtype type;     /* of parameters and gradients; 0: f32 */
-    bool sparse;    /* matrices lie as their non-zeros in one row (params/sparse_backing.h) */
-    uint64_t seed;  /* of what is rounded at random */
+    bool sparse;   /* matrices are stored as their non-zeros in one row (params/sparse_backing.h) */
+    uint64_t seed; /* of what is rounded at random */
     /* of rules that see whole matrices: products in a row; and the numbers of what they leave to
      * another rule, whose learning rate is lr_ratio times theirs in every step */
     int64_t newton_schulz_steps;
@@ -51,7 +51,7 @@ typedef struct {
 /* The defaults of the named optimizer. */
 error *optim_defaults(const char *name, optim_config *out) NODISCARD;
 
-/* The same, of numbers that lie in memory as those of `like`: their types, states and non-zeros. */
+/* The same, of numbers that are stored as those of `like`: their types, states and non-zeros. */
 error *optim_another(const char *name, const optim_config *like, optim_config *out) NODISCARD;
 
 /* The table of what an optimizer cannot be combined with (optim/optim_conflicts.c): does a row of it hold,

@@ -18,7 +18,7 @@ error *rule_find(const char *name, rule_id *id, bool *reduced) NODISCARD;
 /* True for rules that users choose; false for those that only do a part for another. */
 bool rule_is_public(rule_id id);
 
-/* True for rules that take in each micro-batch's gradient at once. */
+/* True for rules that accumulate each micro-batch's gradient at once. */
 bool rule_folds(rule_id id);
 
 #endif

@@ -58,7 +58,7 @@ typedef struct {
     bool embedding;       /* a table of which a step may touch some rows only */
     bool hidden;          /* a weight between hidden layers: of those that see whole matrices */
     bool file_transposed; /* files hold the transpose: (in, out), Hugging Face's Conv1D */
-    int64_t part_rows[3]; /* rows of the matrices that lie in it, one below the other; 0: one.  With
+    int64_t part_rows[3]; /* rows of the matrices that are in it, one below the other; 0: one.  With
                            * a name like "{q,k,v}_proj" files have a tensor for each */
     int64_t file_groups;  /* ? files have row group by group: part_rows[i] / file_groups rows of
                            * each part in turn */
@@ -69,13 +69,13 @@ typedef struct {
 
 typedef struct {
     param_spec spec;
-    char *own_name; /* ? spec.name, if it is to be freed */
+    char *own_name; /* ? spec.name, if it must be freed */
     bool trainable;
     int64_t count;          /* elements */
     int64_t own_first, own; /* those that this process updates: all, unless ranks share the work */
     tensor value;  /* whole; under backing.expand present between its uses' first and last */
-    tensor stored; /* ? under backing.expand: (own) what lies there else */
-    bool coded;    /* it lies as codes, and its value is there between its uses' first and last */
+    tensor stored; /* ? under backing.expand: (own) what is there otherwise */
+    bool coded; /* it is stored as codes, and its value is there between its uses' first and last */
     tensor codes, scales; /* ? then */
     tensor master;        /* ? of a bf16 value: (own), f32, i16 or i8 */
     /* in a step */
@@ -85,7 +85,7 @@ typedef struct {
     bool has_gradient, updated, has_collected;
 } param;
 
-/* Where values and gradients lie between their uses, if not whole in this process: the seam for
+/* Where values and gradients are between their uses, if not whole in this process: the seam for
  * ZeRO (params/sharded_backing.c), and for whatever stores less than it computes with.
  *
  *     param_use, the first of those open     expand    stored -> value, in memory taken for it
@@ -170,7 +170,7 @@ const char *param_text(const param *row, char *buffer, size_t size);
  * False if there is no part k. */
 bool param_name_part(const char *name, int k, char *out, size_t size);
 
-/* Before params_place: matrices of the blocks that are not trained lie in that form. */
+/* Before params_place: matrices of the blocks that are not trained are stored in that form. */
 void params_encode(params *p, code_form form);
 /* A coded row's value is there from begin on, to be filled; end makes codes of it.
  * Other rows: their value. */

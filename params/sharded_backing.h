@@ -31,7 +31,7 @@ typedef struct zero zero;
 error *zero_open(run *r, int stage, bool full, int64_t bucket, zero **out) NODISCARD;
 void zero_close(zero *z); /* NULL is fine */
 
-/* Who owns what of parameter id. */
+/* Who owns which part of parameter id. */
 const share *zero_share(const zero *z, int id);
 
 #endif

@@ -30,12 +30,12 @@
  *
  *     pool   aaaaaaa|bbbbb|cccc    stays   aaaa|bbb|cccc...    new   aaaaa|bbbb|ccccccc
  *
- * So it takes one matrix and two copies of the bits, where activations lie in a step.
+ * So it takes one matrix and two copies of the bits, where activations are in a step.
  *
  * Which weights go: in the paper those below a threshold that is doubled or halved after each time so
  * that about as many go as wanted.  Here the threshold is found, by halving the interval of its bits:
  * the largest below which there are no more than wanted.  It costs some reads of the pool, and there
- * is no state to keep.  What goes does not come back the same time.
+ * is not a state to keep.  What goes does not come back the same time.
  *
  * Sparse are the trainable matrices between hidden layers (param_spec.hidden).  Embeddings, heads,
  * norms and biases stay whole.

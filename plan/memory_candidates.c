@@ -193,7 +193,7 @@ static void print_choice(FILE *out, const search *s, const options *given)
     if (faster(&s->more, &s->best))
         print_candidate(out, "+ 1 GiB", &s->more, given);
     else
-        fprintf(out, "  + 1 GiB    would buy nothing\n");
+        fprintf(out, "  + 1 GiB    would gain nothing\n");
 }
 
 /* ---- if nothing fits ---- */

@@ -1,9 +1,9 @@
 /* memory_search.h - --memory SIZE: the fastest settings whose plan fits.
  *
- * What may be chosen without changing what is trained: how much is made again in backward
- * (model/recompute.h), how the batch of a step is split into micro-batches, and where gradients lie.
+ * What may be chosen without changing what is trained: how much is recomputed in backward
+ * (model/recompute.h), how the batch of a step is split into micro-batches, and where gradients are.
  * What --allow lists may be chosen, too, though it changes the training: the forms of weights and
- * states (core/stored_numbers.h).  The classifier's chunks of rows are no choice: they are at most 32 MiB of
+ * states (core/stored_numbers.h).  The classifier's chunks of rows are not a choice: they are at most 32 MiB of
  * logits, and a setting for them would change the order of sums (model/gpt.c).
  *
  * Each combination is planned, which takes milliseconds and no memory; its time is predicted as
@@ -11,7 +11,7 @@
  *     operations / (product rate)  +  bytes / (stream rate)
  *
  * counted while it is planned (core/cost.h), with rates of the machine, measured or given.  The
- * prediction is there to rank; it is no promise of seconds (docs/rank-times.md).
+ * prediction is there to rank; it does not promise seconds (docs/rank-times.md).
  */
 #ifndef REGRAD_MEMORY_SEARCH_H
 #define REGRAD_MEMORY_SEARCH_H

@@ -52,7 +52,7 @@ static error *options_of(const options *asked, const row *r, const model_config 
     return optim_another(r->name, &o->optim, &o->optim);
 }
 
-/* What does not go with the rest (--attention cudnn with a model of ALiBi) fits nowhere. */
+/* What conflicts with the rest (--attention cudnn with a model of ALiBi) fits nowhere. */
 static error *peak_of(const options *asked, const row *r, int which, int64_t samples, size_t *peak)
 {
     options o;

@@ -1,4 +1,4 @@
-/* plan_picture.h - the memory plan as a picture (SVG): where every block lies, over one step.
+/* plan_picture.h - the memory plan as a picture (SVG): where every block is, over one step.
  *
  *     MiB
  *      ^   - - - - - - - - - - - - - - - peak
@@ -9,7 +9,7 @@
  *      +---+----------+---------------+---+-> allocations, in order
  *           forward      backward       optimizer
  *
- * Persistent blocks of one kind that lie together are drawn as one; the ten largest blocks have their
+ * Adjacent persistent blocks of one kind are drawn as one; the ten largest blocks have their
  * names, and each has a tooltip.  Drawn here and not by a script, so that a plan needs no other
  * program.
  */

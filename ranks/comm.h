@@ -115,7 +115,7 @@ double comm_waited(comm *c, device *dev);
 /* all (size, bytes) = everybody's `mine`; the only call that returns its failure. */
 error *comm_share(comm *c, const void *mine, void *all, size_t bytes) NODISCARD;
 /* Everybody comes here with what happened to it.  All went well: NULL.  Else each gets an error; the
- * first rank's that has one names it, and is the one to tell (the others' have c->told set). */
+ * first rank's that has one names it, and is the one to report it (the others' have c->told set). */
 error *comm_agree(comm *c, error *mine) NODISCARD;
 
 /* Are everybody's n numbers the same?  If not, *rank is the first whose are not the first rank's, and
@@ -131,7 +131,7 @@ error *comm_alike(comm *c, error *e) NODISCARD;
 /* Seconds of patience where disks are at work. */
 enum { COMM_DISK_SECONDS = 1800 };
 
-/* From here on up to that many seconds are no fault: disks are slow.  Returns what it was. */
+/* From here on up to that many seconds are not a fault: disks are slow.  Returns what it was. */
 double comm_patience(comm *c, double seconds);
 
 /* A comm of which only the size is true: for plans. */

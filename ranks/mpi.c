@@ -137,7 +137,7 @@ static error *out_of_patience(comm *c)
     c->told = first != c->rank;
     if (n)
         return user_error(
-            "rank%s %s gave no sign for %.0f s while rank %d was %s: stopped, hung or "
+            "rank%s %s did not respond for %.0f s while rank %d was %s: stopped, hung or "
             "cut off; start again with --resume auto",
             n > 1 ? "s" : "", missing, c->limit, c->rank, here(c).doing);
     return user_error(

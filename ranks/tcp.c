@@ -139,7 +139,8 @@ static error *take_message(comm *c, int i, header h, const char *bytes)
         c->told = true;
         return user_error("rank %d has ended the run", rank_of(c, i));
     }
-    return internal_error("rank %d sends what is no message of this program", rank_of(c, i));
+    return internal_error("rank %d sent something that is not a message of this program",
+                          rank_of(c, i));
 }
 
 /* What has come from a peer; its whole messages are taken. */
@@ -212,9 +213,10 @@ static error *name_missing(comm *c)
     }
     const char *doing = c->doing ? c->doing : "beginning";
     if (n)
-        return user_error("rank%s %s gave no sign for %.0f s while rank 0 was %s: stopped, hung or "
-                          "cut off; start again with --resume auto",
-                          n > 1 ? "s" : "", missing, c->limit, doing);
+        return user_error(
+            "rank%s %s did not respond for %.0f s while rank 0 was %s: stopped, hung or "
+            "cut off; start again with --resume auto",
+            n > 1 ? "s" : "", missing, c->limit, doing);
     return user_error(
         "no rank has come further for %.0f s; rank %d is %s, rank 0 %s: they do not run "
         "the same program, or the network is stuck",
@@ -228,7 +230,7 @@ static error *out_of_patience(comm *c)
     TRY(say(c, 0, REPORT, NULL, 0));
     TRY(pump_for(c, 1.5 * ANSWER_SECONDS));
     return user_error(
-        "rank 0 gave no sign for %.0f s while rank %d was %s: stopped, hung or cut off; "
+        "rank 0 did not respond for %.0f s while rank %d was %s: stopped, hung or cut off; "
         "start again with --resume auto",
         c->limit, c->rank, c->doing ? c->doing : "beginning");
 }
@@ -447,8 +449,8 @@ static error *reach(const char *host, bool connects, int *out)
     freeaddrinfo(all);
     if (*out >= 0) return NULL;
     return connects
-               ? user_error("rank 0 is not to be reached at MASTER_ADDR=%s MASTER_PORT=%s: %s",
-                            host, getenv("MASTER_PORT"), strerror(why))
+               ? user_error("rank 0 cannot be reached at MASTER_ADDR=%s MASTER_PORT=%s: %s", host,
+                            getenv("MASTER_PORT"), strerror(why))
                : user_error("MASTER_PORT=%s: rank 0 cannot listen there: %s: give another port",
                             getenv("MASTER_PORT"), strerror(why));
 }
@@ -502,7 +504,7 @@ static error *gather_round(comm *c, int listener)
         int r = 1;
         while (state_of(c)->peers[r].fd >= 0)
             r++;
-        return user_error("rank %d has not come within %d s, and %d in all: start as many as "
+        return user_error("rank %d has not joined within %d s, and %d in all: start as many as "
                           "WORLD_SIZE says",
                           r, JOIN_SECONDS, missing);
     }

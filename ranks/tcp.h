@@ -14,9 +14,9 @@
 
 #include "ranks/comm.h"
 
-/* Has the environment told this process that it is one of several? */
+/* Does the environment say that this process is one of several? */
 bool wire_started(void);
-/* What it has told of their number: a word that wire_open checks. */
+/* What it says of their number: a word that wire_open checks. */
 const char *wire_size(void);
 /* Joins the others; all must come within five minutes. */
 error *wire_open(comm *out) NODISCARD;

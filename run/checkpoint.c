@@ -384,7 +384,7 @@ static error *set_aside(checkpoints *c, int64_t at)
     error_free(why);
     TRY(step_path(c, c->list[at].step, "", path));
     if (c->list[at].is == COMPLETE)
-        return user_error("%s is there already, and whole: it is not replaced", path);
+        return user_error("%s already exists and is complete: it is not replaced", path);
     for (int i = 2; i < MOST_ASIDE; i++) {
         TRY(step_path(c, c->list[at].step, tail, aside));
         if (rename(path, aside) == 0) {

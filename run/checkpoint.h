@@ -43,7 +43,7 @@ void checkpoints_close(checkpoints *c); /* NULL is fine */
 /* Where it is now: the directory is held by its descriptor, so a run continues in it when it is renamed. */
 const char *checkpoints_path(const checkpoints *c);
 
-/* Finds it again after it may have been renamed (*moved), or removed: then it is made again, and has no
+/* Finds it again after it may have been renamed (*moved), or removed: then it is created again, and has no
  * checkpoints.  User error: it can be neither found nor made. */
 error *checkpoints_follow(checkpoints *c, bool *moved) NODISCARD;
 
@@ -68,7 +68,7 @@ error *checkpoints_newest(checkpoints *c, void (*report)(void *context, error *w
  * locked: it may be gone or renamed a moment later. */
 int64_t checkpoint_below(const char *directory, int64_t step, char *path /* PATH_LENGTH */);
 
-/* The step of a directory by its name, -1 if that is no checkpoint's. */
+/* The step of a directory by its name, -1 if it is not a checkpoint's. */
 int64_t checkpoint_step(const char *path);
 
 /* A file of a checkpoint and how it is made: wholly, and synced, at this path. */

@@ -138,7 +138,7 @@ static error *check_there(run_log *log)
     close(log->fd);
     log->fd = fd;
     log->bytes = 0;
-    return user_error("%s was removed: it starts afresh here", log->path);
+    return user_error("%s was removed: it starts again here", log->path);
 }
 
 error *log_sync(run_log *log, int64_t *bytes)

@@ -40,7 +40,7 @@ typedef struct run_log run_log;
 /* A new log, in place of what is there. */
 error *log_start(const char *path, run_log **out) NODISCARD;
 
-/* Goes on with one that was `bytes` long after `step` (as log_sync said): cuts what came later.
+/* Continues one that was `bytes` long after `step` (as log_sync said): cuts what came later.
  * *whole is false when lines from before are missing; then those that are there are kept. */
 error *log_continue(const char *path, int64_t step, int64_t bytes, run_log **out,
                     bool *intact) NODISCARD;

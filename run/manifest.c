@@ -228,7 +228,7 @@ static error *compare(manifest *m, const char *directory, int64_t step, const fi
     for (int i = 0; i < m->n; i++) {
         m->wrong = facts[i].bytes != m->said[i].bytes || facts[i].hash != m->said[i].hash;
         if (m->wrong)
-            return user_error("%s/%s is damaged: its XXH64 is not its manifest's", directory,
+            return user_error("%s/%s is damaged: its XXH64 differs from the manifest", directory,
                               m->names[i]);
     }
     TRY(make_text(step, m->names, facts, m->n, &text, &size));

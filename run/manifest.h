@@ -8,7 +8,7 @@
  *     ]}
  *
  * This text is a function of the step and the files.  To check one, the names are taken from it,
- * the text is made again from the files that have these names, and the two must be the same: so
+ * the text is computed again from the files that have these names, and the two must be the same: so
  * every byte of every file, of the manifest too, is covered by the comparison.
  */
 #ifndef REGRAD_MANIFEST_H
@@ -31,7 +31,7 @@ error *manifest_write(const char *directory, int64_t step, const char *const *na
 error *manifest_check(const char *directory, int64_t step) NODISCARD;
 
 /* The same, but what is wrong goes to *damage (the caller's; NULL if nothing is), and the error
- * returned is that it cannot be told: memory is out, or the disk does not read.  A checkpoint must
+ * returned means that nobody knows: out of memory, or the disk cannot be read.  A checkpoint must
  * not be given up for that. */
 error *manifest_verdict(const char *directory, int64_t step, error **damage) NODISCARD;
 

@@ -11,7 +11,7 @@
 static void say_broken(void *context, error *why)
 {
     *(bool *)context = true;
-    error_warn(error_context(why, "not a whole checkpoint"));
+    error_warn(error_context(why, "not a complete checkpoint"));
 }
 
 static error *take_newest(run_dir *d)
@@ -54,7 +54,9 @@ static error *decide(run_dir *d)
 {
     int left = 0;
     error *e = checkpoints_clean(d->all, &left);
-    if (e) error_warn(error_context(e, "what is left of an unfinished checkpoint stays"));
+    if (e)
+        error_warn(
+            error_context(e, "the remains of an unfinished checkpoint could not be removed"));
     if (left)
         printf("removed %d unfinished or half-removed checkpoint(s) in %s\n", left, d->o.path);
     if (!d->o.resume && checkpoints_count(d->all))
@@ -107,7 +109,7 @@ error *run_dir_resume(run_dir *d)
     printf("resuming from %s\n", d->from);
     TRY(run_state_resume(d->from, d->contents));
     if (checkpoint_step(d->from) != d->contents->step)
-        return user_error("%s is the checkpoint of step %lld: give it back its name", d->from,
+        return user_error("%s is the checkpoint of step %lld: rename it back", d->from,
                           (long long)d->contents->step);
     if (!first) return NULL;
     TRY(path_join(parent, d->from, ".."));
@@ -129,7 +131,7 @@ error *run_dir_logged(run_dir *d, error *e)
     if (failed && again)
         error_free(e);
     else if (failed)
-        error_warn(error_context(e, "the log waits, the training continues"));
+        error_warn(error_context(e, "the log cannot be written for now; the training continues"));
     return NULL;
 }
 
@@ -149,7 +151,8 @@ error *run_dir_make_room(run_dir *d, error **e, bool *again)
     int64_t step = -1;
     if (d->all && error_is_full_disk(*e)) {
         error *failed = checkpoints_give_way(d->all, &step);
-        if (failed) error_warn(error_context(failed, "no checkpoint gives way"));
+        if (failed)
+            error_warn(error_context(failed, "no checkpoint could be removed to make room"));
         if (failed) step = -1;
     }
     if (step >= 0) {
@@ -197,7 +200,7 @@ error *run_dir_checkpoint(run_dir *d, int64_t step)
     TRY(e);
     *d->contents = now;
     e = d->all ? checkpoints_prune(d->all, d->o.keep) : NULL;
-    if (e) error_warn(error_context(e, "old checkpoints stay"));
+    if (e) error_warn(error_context(e, "old checkpoints could not be removed"));
     return NULL;
 }
 

@@ -4,7 +4,7 @@
  *                        one left; decides which checkpoint to resume from, as --resume says.
  *                        Nothing else is touched yet.
  *   run_dir_resume       fills the tensors from that checkpoint, if there is one, and opens the log
- *   run_dir_logged       a line of the log that the disk did not take is no reason to stop
+ *   run_dir_logged       a line of the log that the disk did not take is not a reason to stop
  *   run_dir_checkpoint   log to disk, checkpoint, old ones away
  *
  * With several ranks all of them come to each of these; the first one has the lock, the log and the
@@ -43,7 +43,7 @@ error *run_dir_open(run_dir *d, const run_dir_options *o, run_contents *contents
 error *run_dir_resume(run_dir *d) NODISCARD;
 error *run_dir_logged(run_dir *d, error *e) NODISCARD;
 /* Where it is now, for files of the run; NULL but in the first rank.  It is found again when it was
- * renamed, which is told, and made again when it was removed. */
+ * renamed (with a message), and created again when it was removed. */
 error *run_dir_path(run_dir *d, const char **path) NODISCARD;
 /* By all ranks, after something was written: if the first one's error is that the disk is full, and a
  * checkpoint can be spared, that is removed, the error freed and *again true. */

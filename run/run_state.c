@@ -138,7 +138,7 @@ error *run_model_place(const char *directory, const run_contents *c)
         char path[PATH_LENGTH];
         TRY(path_join(path, directory, *name));
         if (access(path, F_OK)) continue;
-        return user_error("%s is of another run, and this one's %s would lie beside it, so that it "
+        return user_error("%s is of another run, and this one's %s would be beside it, so that it "
                           "is not clear which is meant: give another --out, or move it away",
                           path, run_model_file(c));
     }
@@ -181,7 +181,7 @@ static const value_row values[] = {
     {"samples_per_step", SAME, "give --batch, --accum and ranks with that product"},
     {"samples", SAME, "the place in the data is not that of the step"},
     {"random", SAME, "it was written by another version of this program: use that one"},
-    {"dtype", SAME, "no dtype is cast: go on with that one"},
+    {"dtype", SAME, "no dtype is cast: continue with that one"},
     {"optimizer", SAME,
      "its states are made by another formula: give --optim with that name, or that name with _r"},
     {"previous_gradient", SAME, "the state prev_grad is not that of a step"},
@@ -399,8 +399,8 @@ static error *check_values(const char *path, const cJSON *then, run_contents *c)
                     *b = cJSON_GetObjectItemCaseSensitive(now, values[i].name);
         bool same = (!a && (!b || values[i].rule == KNOWN)) || cJSON_Compare(a, b, true);
         if (is_older_hash(values[i].name, a))
-            printf("  the checkpoint is of an earlier version: whether its data is the same cannot "
-                   "be told\n");
+            printf("  the checkpoint is of an earlier version: whether its data is the same is "
+                   "unknown\n");
         else if (values[i].rule != TAKEN && !same)
             e = refused(path, values[i].name, a, b, values[i].mend);
     }

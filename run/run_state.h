@@ -10,8 +10,8 @@
  * are functions of (seed, purpose, index), so that seed and step are all there is to know.
  *
  * A value may have changed since.  Some changes leave the states what they are (adamw <-> adamw_r,
- * where gradients lie, how a batch is split) and need no word; some are wanted (--lr, --steps) and
- * are told; the rest would make the states those of another run, and are refused by name.  Which is
+ * where gradients are, how a batch is split) and need no word; some are wanted (--lr, --steps) and
+ * are reported; the rest would make the states those of another run, and are refused, with a message that names them.  Which is
  * which stands in each option's own row (run_option).
  */
 #ifndef REGRAD_RUN_STATE_H
@@ -30,7 +30,7 @@ error *run_model_write(const char *directory, const run_contents *c,
                        const tensor_source *from) NODISCARD;
 const char *run_model_file(const run_contents *c);
 
-/* May they lie there?  User error: adapters beside a whole model of an earlier run, or the reverse. */
+/* May they be there?  User error: adapters beside a whole model of an earlier run, or the reverse. */
 error *run_model_place(const char *directory, const run_contents *c) NODISCARD;
 
 /* The tokenizer's file into a directory with a trained model; nothing if none is known. */

@@ -6,7 +6,7 @@
  * but the steps since the last.
  *
  * When whoever read what is printed has gone (SIGPIPE) or the terminal has (SIGHUP), the run stops the
- * same way.  A file that may not grow any more (SIGXFSZ) is an error of the write, which is told.
+ * same way.  A file that may not grow any more (SIGXFSZ) is reported as a write error.
  */
 #ifndef REGRAD_STOP_H
 #define REGRAD_STOP_H

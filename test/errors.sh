@@ -171,8 +171,8 @@ train_option_errors() {
     refuses "size of nothing" "--layers 0|between 1 and" --plan --layers 0
     refuses "absurd size" "--width 1e12|between 1 and" --plan --width 1e12
     refuses "sizes that multiply to too much" "--batch" --plan --context 1e8 --batch 1e6 --width 1e5 --heads 1
-    refuses "heads of a config.json that multiply to too much" "no machine|--batch" --plan --json --model heads.json --batch 4000 --seq 1000
-    refuses "an MLP of a config.json, and many samples" "no machine|--batch" --plan --optim muon --model wide.json --batch 1e6 --seq 1000
+    refuses "heads of a config.json that multiply to too much" "any machine|--batch" --plan --json --model heads.json --batch 4000 --seq 1000
+    refuses "an MLP of a config.json, and many samples" "any machine|--batch" --plan --optim muon --model wide.json --batch 1e6 --seq 1000
     refuses "no number" "--lr fast|number" --plan --lr fast
     refuses "not a number" "--lr nan|number" --plan --lr nan
     refuses "half a step" "--steps 2.5|whole" --plan --steps 2.5

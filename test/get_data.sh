@@ -79,7 +79,7 @@ check 'a wrong size is refused' $?
 for _ in {1..400}; do echo 'the cat sat on the mat'; done >"$work/www/TinyStoriesV2-GPT4-valid.txt"
 if [ -x ./tokenize ]; then
     get --vocab bpe:260 -o "$work/t/x" tinystories-small && [ -s "$work/t/x_train.bin" ] &&
-        [ "$(head -n 1 "$work/t/x.vocab")" = 'regrad-vocab 1 260' ] && grep -q 'not known' "$work/err"
+        [ "$(head -n 1 "$work/t/x.vocab")" = 'regrad-vocab 1 260' ] && grep -q 'no checksum' "$work/err"
     check 'text becomes tokens, and an unknown hash is said' $?
 fi
 

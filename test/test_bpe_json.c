@@ -302,7 +302,7 @@ static void test_refused_by_name(void **state)
         {"\"merges\": [", "\"merges\": [\"a\", ", "merge 0 is not two tokens"},
         {"\"merges\": [", "\"merges\": [\"a b c\", ", "merge 0 is not two tokens"},
         {"\"merges\": [", "\"merges\": [5, ", "merge 0 is not two tokens"},
-        {"\"merges\": [", "\"merges\": [\"q q\", ", "makes a token that model.vocab has not"},
+        {"\"merges\": [", "\"merges\": [\"q q\", ", "makes a token that is not in model.vocab"},
         {"\"merges\": [", "\"merges\": [\"qq q\", ", "joins 'qq q'"},
         {"\"merges\": [\"h e\"", "\"merges\": [\"h e\", \"h e\"", "join the same two"},
         {"\"a\": 97", "\"a\": 98", "id 98 is given to two tokens"},

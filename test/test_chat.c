@@ -100,8 +100,8 @@ static void test_refused_constructs(void **state)
         {"\n{{ 1 < 2 < 3 }}", "chain"},
         {"\n{{ [1] }}", "tojson"},
         {"\n{{ 'x' | safe }}", "safe"},
-        {"\n{{ 'x'.startswith('x', 1) }}", "startswith with 2 arguments"},
-        {"\n{{ 'x'.replace('x', 'y', 1) }}", "replace with 3 arguments"},
+        {"\n{{ 'x'.startswith('x', 1) }}", "startswith with 2 positional arguments"},
+        {"\n{{ 'x'.replace('x', 'y', 1) }}", "replace with 3 positional arguments"},
         {"\n{{ 'x' | replace('x', 'y', count=1) }}", "replace(count=)"},
         {"\n{% set x = [1] | reverse %}{{ x | join }}{{ x | join }}", "second use"},
         {"\n{{ 'x' | trim('x', chars='y') }}", "chars twice"},
@@ -249,7 +249,7 @@ static void test_answers(void **state)
           "message 2", "generation");
     fails(learned(state, "{{ messages | length }}" ASKS, TALK, false, text), "message 2",
           "--learn all");
-    fails(learned(state, NULL, "{\"messages\":[]}", false, text), "--template", "none lies beside");
+    fails(learned(state, NULL, "{\"messages\":[]}", false, text), "--template", "there is none beside");
     fails(learned(state, ASKS, "{\"messages\":[]}", false, text), "a non-empty list", "");
     fails(learned(state, ASKS, "{\"messages\":[{\"content\":\"x\"}]}", false, text), "message 1",
           "role");
@@ -426,12 +426,12 @@ static void test_gzip(void **state)
         assert_memory_equal(bytes + 3 + N, text, 5);
         free(bytes);
     }
-    fails(unpacked(packed, n - 1, SIZE_MAX, &bytes, &used), "FILE", "no whole gzip file");
+    fails(unpacked(packed, n - 1, SIZE_MAX, &bytes, &used), "FILE", "not a complete gzip file");
     free(bytes);
     fails(unpacked(packed, n, 1000, &bytes, &used), "more than 1000 bytes", "");
     free(bytes);
     packed[n + 1] = 1;
-    fails(unpacked(packed, n + 2, SIZE_MAX, &bytes, &used), "FILE", "no whole gzip file");
+    fails(unpacked(packed, n + 2, SIZE_MAX, &bytes, &used), "FILE", "not a complete gzip file");
     free(bytes);
     free(packed);
     free(text);
@@ -458,8 +458,8 @@ static void test_zstandard(void **state)
         {long_28, sizeof long_28 - 1, SIZE_MAX, "hi", NULL},
         {long_28, sizeof long_28 - 1, 1 << 20, NULL, "too much memory"},
         {long_32, sizeof long_32 - 1, SIZE_MAX, NULL, "cannot be unpacked as Zstandard"},
-        {plain, sizeof plain - 2, SIZE_MAX, NULL, "no whole Zstandard file"},
-        {old, sizeof old - 1, SIZE_MAX, NULL, "no whole Zstandard file"},
+        {plain, sizeof plain - 2, SIZE_MAX, NULL, "not a complete Zstandard file"},
+        {old, sizeof old - 1, SIZE_MAX, NULL, "not a complete Zstandard file"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint8_t *bytes;

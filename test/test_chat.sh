@@ -39,7 +39,7 @@ train=("$bin/train_gpt" --layers 1 --heads 2 --width 32 --context 96 --vocab 257
     --train-data talk_train.bin --val-data talk_val.bin --eval-batches 1000 --device cpu --threads 1 --seed 3)
 "${train[@]}" --steps 120 --eval-every 40 --checkpoint-every 50 --out a >a.log 2>&1
 report "a training on conversations" $?
-report "what was planned was handed out" "$([ -n "$(sed -n 's/.*memory planned \([0-9.]*\) MiB, handed out \1 MiB.*/\1/p' a.log)" ]; echo $?)"
+report "what was planned was allocated" "$([ -n "$(sed -n 's/.*memory planned \([0-9.]*\) MiB, allocated \1 MiB.*/\1/p' a.log)" ]; echo $?)"
 report "it says how much is learned and filled" "$(grep -q '^training: 54 documents in [0-9]* rows of 96: .* learned, .* filling' a.log; echo $?)"
 
 "${train[@]}" --steps 120 --eval-every 40 --checkpoint-every 50 --out b >b.log 2>&1 &&
@@ -118,7 +118,7 @@ refuses() { # NAME TEXT COMMAND...
 refuses "no packed documents on a GPU" "--device cuda" "${train[@]}" --device cuda --plan --steps 1
 refuses "a document longer than a row" "document" "${train[@]}" --seq 16 --steps 1 --out c
 refuses "plain shards among those with documents" "has no documents" "${train[@]}" --train-data talk_train.bin plain_train.bin --steps 1 --out c
-refuses "--chat and --eval" "--eval cannot go with --chat" "$bin/generate" --load a --chat --eval talk.jsonl
+refuses "--chat and --eval" "--eval cannot be combined with --chat" "$bin/generate" --load a --chat --eval talk.jsonl
 refuses "--template alone" "only with --chat" "$bin/generate" --load a --prompt x --template t.jinja
 refuses "--special of something" "text or allow" "$bin/generate" --load a --prompt x --special maybe
 refuses "no template" "--template" "$bin/generate" --load plain --chat --prompt x

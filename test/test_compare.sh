@@ -170,7 +170,7 @@ refuses 'an option that an optimizer has not' '--beta3|adamw has no' \
 refuses 'no list' 'empty|--optim adamw,adamw_r' scripts/compare "${small[@]}"
 refuses 'empty list' 'empty' scripts/compare --optim '' "${small[@]}"
 refuses 'list of nothing' 'empty' scripts/compare --optim , "${small[@]}"
-refuses 'twice the same' 'adamw is there twice' scripts/compare --optim adamw,adamw "${small[@]}"
+refuses 'twice the same' 'adamw appears twice' scripts/compare --optim adamw,adamw "${small[@]}"
 refuses 'a seed that is none' '--seeds x' scripts/compare --optim adamw --seeds 1,x "${small[@]}"
 refuses 'empty seeds' '--seeds|empty' scripts/compare --optim adamw --seeds '' "${small[@]}"
 refuses 'a rate that is none' '--lrs' scripts/compare --optim adamw --lrs 1e-3,fast "${small[@]}"

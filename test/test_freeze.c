@@ -255,9 +255,9 @@ static void test_refuses(void **state)
     refused("--recompute all", "--recompute all: must be none, norms");
     refused("--recompute block:", "--recompute block:: must be none");
     refused("--recompute block:0-", "must be none, norms");
-    refused("--recompute block:1-0", "no layers of this model: it has 0 to 1");
-    refused("--recompute block:0-2", "block:0-2 are no layers of this model: it has 0 to 1");
-    refused("--recompute block:0-99999999999999999999", "no layers of this model");
+    refused("--recompute block:1-0", "not layers of this model: it has 0 to 1");
+    refused("--recompute block:0-2", "block:0-2 are not layers of this model: it has 0 to 1");
+    refused("--recompute block:0-99999999999999999999", "not layers of this model");
     refused("--recompute block:0-1,norms:1", "layer 1 has two levels");
     refused("--recompute block,", "must be none");
     refused("--recompute norms:0,norms:1,x", "must be none");

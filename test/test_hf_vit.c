@@ -245,7 +245,7 @@ static void test_refusals(void **state)
     write_config("hf", ", \"layer_norm_eps\": 2", size[HEADS]);
     refused(LOAD, "layer_norm_eps", "between 0 and 1");
     write_config("hf", ", \"something\": 1", size[HEADS]);
-    refused(LOAD, "something", "not known");
+    refused(LOAD, "something", "not supported");
     write_config("hf", "", 5);
     refused(LOAD, "5", "config.json");
     write_config("hf", "", size[HEADS]);

@@ -406,7 +406,7 @@ static void test_names(void **state)
     flat_png("t2/c/1.png", 4, 4, 1);
     image_options o = plain(1);
     o.wish.names = &names;
-    fails(try_source("t2", o), "'t2/d' is no class", "a to c");
+    fails(try_source("t2", o), "'t2/d' is not a class", "a to c");
     assert_int_equal(unlink("t2/d/1.png") | rmdir("t2/d"), 0);
     source *s = open_source("t2", o);
     expect_flat(s, 0, 1, one, 1);

@@ -148,7 +148,7 @@ static void test_names(void **state)
     free(text);
     put("whole", "dog", "1", 250);
     fails(train_on("--steps 1 --eval-every 1 --val-data whole --out none", &o), "'whole/dog'",
-          "no class of the training's");
+          "not a class of the training data");
 }
 
 /* Another picture under the same name: of a checkpoint of other data. */

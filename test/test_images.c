@@ -126,7 +126,7 @@ static void test_bad_idx(void **state)
     write_bytes("d-images-idx3-ubyte", spoilt, n);
     fails(try_source("d-images-idx3-ubyte", plain), "d-images-idx3-ubyte", "size 1 is 0");
     write_bytes("d-images-idx3-ubyte", "hello", 5);
-    fails(try_source("d-images-idx3-ubyte", plain), "d-images-idx3-ubyte", "no file of images");
+    fails(try_source("d-images-idx3-ubyte", plain), "d-images-idx3-ubyte", "not a known image file");
     write_bytes("e", images, n);
     fails(try_source("e", plain), "'e'", "labels");
     image_options colours = plain;

@@ -28,7 +28,7 @@ table() {
 
 table "$work/table.md"
 report "the table is made" $?
-# planned = handed out, twenty times less for the ViT with all there is; the same bits have the same loss
+# planned = allocated, twenty times less for the ViT with all there is; the same bits have the same loss
 awk -F ' *[|] *' '
     /^## / { part = substr($0, 4, 3) }
     NF > 8 && $3 + 0 > 0 {

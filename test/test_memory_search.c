@@ -137,7 +137,7 @@ static void test_words(void **state)
     assert_int_equal(o.batch, 12);
     assert_non_null(strstr(text, "chosen"));
     assert_non_null(strstr(text, "runner-up"));
-    assert_non_null(strstr(text, "+ 1 GiB    would buy nothing"));
+    assert_non_null(strstr(text, "+ 1 GiB    would gain nothing"));
     free(text);
     parse(SMALL_MODEL "--batch 12 --memory 1K", &o);
     error *e = fit_memory(&o, &gpt_kind, 1024, &rates, NULL);

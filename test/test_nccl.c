@@ -140,7 +140,7 @@ static int no_call(const endpoint *p)
     op_sync(p->dev, STREAM_COMPUTE);
     error *e = device_status(p->dev);
     bool named =
-        e && strstr(error_text(e), "rank 1 gave no sign for 1 s while rank 0 was adding up");
+        e && strstr(error_text(e), "rank 1 did not respond for 1 s while rank 0 was adding up");
     error_free(e);
     return named ? 7 : 6;
 }

@@ -1,7 +1,7 @@
 /* test_plan.c - the plan is the run.
  *
  * For models, optimizers, forms and policies: bytes planned = bytes of the one allocation =
- * high-water mark of the addresses handed out, canary intact; copies of N as promised; and the
+ * high-water mark of the addresses allocated, canary intact; copies of N as promised; and the
  * plans of big models are quick and need no memory.
  *
  * Short: what can be added to an optimizer (micro-batches, clipping, a policy, samples) one at a
@@ -75,7 +75,7 @@ static void run_and_compare(const char *arguments)
     assert_int_equal(allocations, 1);
     assert_true(asked >= planned && asked - planned <= 256); /* the canary */
     if (arena_high_water(t->arena) != planned)
-        fail_msg("%s: %zu bytes planned, %zu handed out", arguments, planned,
+        fail_msg("%s: %zu bytes planned, %zu allocated", arguments, planned,
                  arena_high_water(t->arena));
     assert_true(arena_canary_intact(t->arena));
     assert_true(arena_load(t->arena) <= planned);

@@ -159,7 +159,7 @@ static void test_refusals(void **state)
     contains(output("--load run --picture x.svg val", 1), "only with --eval");
     put("other", 0, "1", 20);
     assert_int_equal(rename("other/a pe", "other/dog"), 0);
-    contains(output("--load run --eval other", 1), "'other/dog' is no class");
+    contains(output("--load run --eval other", 1), "'other/dog' is not a class");
     contains(output("--load run --unknown", 1), "unknown");
 }
 

@@ -2,7 +2,7 @@
 # test_ranks.sh - several ranks over MPI: real processes, each with one thread.
 #
 #   N ranks = one process with the same batches: losses, validation, gradient norm; the same bits each
-#   time, and whatever the stage (without accumulation); planned = handed out; bytes moved = theory
+#   time, and whatever the stage (without accumulation); planned = allocated; bytes moved = theory
 #   checkpoints go from any number of ranks to any other, and on to the same bits with the same
 #   a rank that is killed, stopped, or of another mind ends the run in time, with its number
 #
@@ -102,7 +102,7 @@ equal() {
     if ! why=$(alike $one many); then
         not_ok "$name: $why"
     elif ! planned_is_used many; then
-        not_ok "$name: handed out is not what was planned"
+        not_ok "$name: allocated is not what was planned"
     else
         ok "$name"
     fi
@@ -317,7 +317,7 @@ gpus_equal() {
     elif ! why=$(alike one many); then
         not_ok "$name: $why"
     elif ! planned_is_used many; then
-        not_ok "$name: handed out is not what was planned"
+        not_ok "$name: allocated is not what was planned"
     elif ! grep -q '"comm_ms":[0-9]' many/log.jsonl; then
         not_ok "$name: the log does not say how long a rank waited"
     else
@@ -360,7 +360,7 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
             not_ok "RANK, WORLD_SIZE, ...: another option: $(tail -1 again.txt)"
         other_has='CUDA_VISIBLE_DEVICES=' by_environment again $two
         [ $? = 1 ] && [ "$(cat again.txt again.1.txt | grep -c '^train_gpt: ')" = 1 ] &&
-            grep -q '^train_gpt: rank 1: no GPU is to be seen' again.1.txt && ok 'a rank without a GPU' ||
+            grep -q '^train_gpt: rank 1: no GPU is visible' again.1.txt && ok 'a rank without a GPU' ||
             not_ok "a rank without a GPU: $(tail -1 again.txt again.1.txt)"
         other_has='CUDA_VISIBLE_DEVICES=0,1 LOCAL_RANK=2' by_environment again $two
         [ $? = 1 ] && [ "$(cat again.txt again.1.txt | grep -c '^train_gpt: ')" = 1 ] &&
@@ -405,9 +405,9 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
     }
     lost '--gpus: a rank is killed' KILL 'rank 1 has gone while rank 0 was ' --no-cuda-graph
     grep -q 'rank 1 was ended by signal 9' long.txt && ok '--gpus: what killed it is told' || not_ok '--gpus: what killed it is not told'
-    lost '--gpus: a rank is stopped' STOP 'rank 1 gave no sign for 5 s while rank 0 was ' --no-cuda-graph
-    lost '--gpus: a rank is stopped in a graph' STOP 'rank 1 gave no sign for 5 s while rank 0 was '
-    victim=1 lost '--gpus: rank 0 is stopped in a graph' STOP 'rank 0 gave no sign for 5 s while rank 1 was '
+    lost '--gpus: a rank is stopped' STOP 'rank 1 did not respond for 5 s while rank 0 was ' --no-cuda-graph
+    lost '--gpus: a rank is stopped in a graph' STOP 'rank 1 did not respond for 5 s while rank 0 was '
+    victim=1 lost '--gpus: rank 0 is stopped in a graph' STOP 'rank 0 did not respond for 5 s while rank 1 was '
 else
     echo 'skip emulated GPUs: build/san is not built with the emulator'
 fi
@@ -434,7 +434,7 @@ ends() {
     left=$(find long -name '*.tmp' | head -1)
     if [ $status = 0 ]; then not_ok "$1: status 0"
     elif ! grep -qE "$3" long.txt; then not_ok "$1: no line with '$3': $(tail -3 long.txt | tr '\n' ' ')"
-    elif [ ! -f "$(find long -name manifest.json | tail -1)" ]; then not_ok "$1: no whole checkpoint"
+    elif [ ! -f "$(find long -name manifest.json | tail -1)" ]; then not_ok "$1: no complete checkpoint"
     else ok "$1 (status $status, $((SECONDS - begun)) s)"
     fi
     [ -z "$left" ] || echo "# an unfinished checkpoint was left aside: $left"
@@ -453,7 +453,7 @@ rm -f long.txt
 
 begin_long --watchdog 2
 kill -STOP "$pid"
-ends 'a rank is stopped' 30 'rank 1 gave no sign for 2 s while rank 0 was '
+ends 'a rank is stopped' 30 'rank 1 did not respond for 2 s while rank 0 was '
 
 begin_long
 kill -TERM "$pid"

@@ -399,7 +399,7 @@ static void test_older_program(void **state)
     shell(state, "diff -r part kept");
     run_finishes(*state, RUN "--batch 6 --out part --resume auto");
     expect_said(state, "resuming from part/step_00000005");
-    expect_said(state, "whether its data is the same cannot be told");
+    expect_said(state, "whether its data is the same is unknown");
     if (strstr(run_said(*state), ", from here on ")) fail_msg("%s", run_said(*state));
     runs_same(*state, "whole", "part", 10);
     /* another family than that program had */
@@ -453,7 +453,7 @@ static void test_damaged_is_passed_over(void **state)
     assert_true(there(state, "run/step_00000010.broken"));
     shell(state, "rm run/step_*/manifest.json");
     run_finishes(*state, RUN "--batch 6 --out run --resume auto");
-    expect_said(state, "no whole checkpoint in run, so the run begins at step 1");
+    expect_said(state, "no complete checkpoint in run, so the run begins at step 1");
     runs_same(*state, "whole", "run", 10);
 }
 
@@ -548,7 +548,8 @@ static void test_full_disk(void **state)
     full some = {.from = 30, .to = 60};
     int status = run_wait(run_start(*state, RUN "--batch 6 --steps 40 --out run", fill, &some));
     if (status) fail_msg("status %d: %s", status, run_said(*state));
-    expect_said(state, "warning: the log waits, the training continues: run/log.jsonl");
+    expect_said(
+        state, "warning: the log cannot be written for now; the training continues: run/log.jsonl");
     expect_said(state, "warning: no checkpoint of step ");
     expect_said(state, "No space left");
     runs_same(*state, "whole", "run", 40);

@@ -5,7 +5,7 @@
 #include "train/options.h"
 
 /* Marks the rows of the table.  A parameter is trained if --train-only, where given, has its name, and
- * --freeze has not; beside adapters nothing else is.  In a pattern * stands for any part of a name, dots included, and ? for one
+ * --freeze does not have; beside adapters nothing else is.  In a pattern * stands for any part of a name, dots included, and ? for one
  * character.  User error: a pattern that fits no name of what could be trained; nothing left to train. */
 error *freeze_apply(const options *o, params *p) NODISCARD;
 

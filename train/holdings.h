@@ -8,7 +8,7 @@
  * system says of the files (size, times), and taken from there as long as that is the same: so a run that is
  * resumed reads its data once.
  *
- * Weights are compared where they lie, value by value, or code by code.  Where ranks hold shards of them, no
+ * Weights are compared where they are, value by value, or code by code.  Where ranks hold shards of them, no
  * two hold the same: then the files that they were loaded from are compared, adapters' too.  A checkpoint is compared by its manifest,
  * which has hashes of all of its files; a rank that reads it from another disk than the first checks that
  * they hold there.

@@ -101,14 +101,14 @@ static error *join(options *o, comm *c, error *(*open)(comm *))
         return comm_agree(c, e || !kind->choose ? e : kind->choose(local));
     }
     if (c->ops->sum) return NULL;
-    return comm_alike(c, user_error("several ranks on CPUs are carried by MPI: start them with "
+    return comm_alike(c, user_error("several ranks on CPUs communicate by MPI: start them with "
                                     "mpirun -np %d %s ..., or give --device cuda",
                                     c->size, o->task->kind->program));
 }
 
 static error *wants_mpi(const options *o, const char *n)
 {
-    return user_error("%s ranks on CPUs are carried by MPI: start them "
+    return user_error("%s ranks on CPUs communicate by MPI: start them "
                       "with mpirun -np %s %s ..., or give --device cuda",
                       n, n, o->task->kind->program);
 }

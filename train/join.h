@@ -1,4 +1,4 @@
-/* join.h - which other processes share this run, and whether they are of one mind.
+/* join.h - which other processes share this run, and whether they agree.
  *
  *     started by                                       carried by
  *     mpirun (or srun with its MPI)   on the CPU       MPI

@@ -294,7 +294,7 @@ static bool has_settled(const session *s)
 static error *tell_evaluation(session *s, int64_t step, const eval_result *r)
 {
     if (r->stopped) {
-        printf("step %5lld  evaluation left: asked to stop\n", (long long)step);
+        printf("step %5lld  evaluation skipped: asked to stop\n", (long long)step);
         return NULL;
     }
     TRY(run_dir_logged(&s->dir, log_value(s->dir.log, step, "val_loss", r->loss)));
@@ -325,13 +325,13 @@ static error *between_steps(session *s, int64_t step)
     return o->task->between ? o->task->between(s->own, s->t, step) : NULL;
 }
 
-/* The plan was the run: what was handed out is what was planned, and nobody wrote past it. */
+/* The plan was the run: what was allocated is what was planned, and nobody wrote past it. */
 static error *check_arena(const session *s)
 {
     arena *a = s->t->arena;
     if (!arena_canary_intact(a)) return internal_error("something wrote past the end of the arena");
     if (arena_high_water(a) > arena_peak(a))
-        return internal_error("the arena handed out %zu bytes, planned were %zu",
+        return internal_error("the arena allocated %zu bytes, but %zu were planned",
                               arena_high_water(a), arena_peak(a));
     return NULL;
 }
@@ -356,7 +356,7 @@ static error *finish_run(session *s, int64_t step)
            high = arena_high_water(s->t->arena);
     TRY(run_dir_logged(&s->dir, log_value(log, step, "high_water_bytes", (double)high)));
     TRY(run_dir_logged(&s->dir, log_value(log, step, "resident_bytes", (double)resident)));
-    printf("wrote %s; memory planned %.1f MiB, handed out %.1f MiB, process %.1f MiB\n", path,
+    printf("wrote %s; memory planned %.1f MiB, allocated %.1f MiB, process %.1f MiB\n", path,
            (double)peak / 1048576.0, (double)high / 1048576.0, (double)resident / 1048576.0);
     print_lost_lines(log);
     return log_sync(log, &bytes);

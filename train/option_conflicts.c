@@ -78,12 +78,12 @@ static const conflict given[] = {
     {{widens, loads_not}, NULL, "--widen: only with --load"},
     {{tunes, loads_not, trains},
      NULL,
-     "--lora and --adapter: only with --load, whose model they are beside"},
+     "--lora and --adapter: only with --load, whose model they adapt"},
     {{adapts, loads_not}, NULL, "--adapter {adapter}: only with --load"},
     {{names_alpha, tunes_not}, NULL, "--lora-alpha {lora-alpha}: only with --lora"},
     {{codes, tunes_not},
      NULL,
-     "--base {base}: only with --lora, beside which nothing else is trained"},
+     "--base {base}: only with --lora, with which nothing else is trained"},
     {{names_layers, tunes_not}, NULL, "--lora-on: only with --lora"},
     {{drops_inputs, tunes_not}, NULL, "--lora-dropout {lora-dropout}: only with --lora"},
     {{names_layers, adapts},
@@ -94,7 +94,7 @@ static const conflict given[] = {
      "--sparsity {sparsity} with --lora: the matrices are not trained; leave it out"},
     {{allows, has_no_memory},
      NULL,
-     "--allow {allow}: only with --memory; to have a form, give --dtype bf16 --master FORM, "
+     "--allow {allow}: only with --memory; to use such a format, give --dtype bf16 --master FORM, "
      "--state FORM"},
     {{has_memory, recomputes},
      NULL,
@@ -145,8 +145,8 @@ static const conflict resolved[] = {
      "--zero 0, or --optim adamw"},
     {{ranked, has_memory, trains},
      NULL,
-     "--memory with several ranks: each would choose for itself; choose with --plan --ranks N "
-     "--memory, and give what it says"},
+     "--memory with several ranks: each rank would choose by itself; choose with --plan --ranks N "
+     "--memory, and use what it prints"},
     {{ranked, folds, narrow_states},
      "narrow states among ranks",
      "several ranks with --optim {optim} and --state {state}: they add its states up in fp32; use "
@@ -170,7 +170,7 @@ static const conflict resolved[] = {
      "use --device cpu"},
     {{ranked, is_sparse},
      NULL,
-     "--sparsity with several ranks: each has all non-zeros to itself; leave it out, or use one "
+     "--sparsity with several ranks: each rank has all non-zeros; leave it out, or use one "
      "rank"},
 };
 

@@ -32,7 +32,7 @@ error *option_sizes(const char *text, size_t sizes[MOST_SIZES], int *n)
     do {
         if (*n == MOST_SIZES || !take_size(&at, &sizes[*n]))
             return user_error("--memory %s: must be a size like 8G or 600M, or auto; with --plan "
-                              "up to %d sizes with commas between",
+                              "up to %d sizes separated by commas",
                               text, MOST_SIZES);
         ++*n;
     } while (*at++ == ',');
@@ -64,7 +64,7 @@ error *option_forms(const char *text, unsigned *masters, unsigned *states)
             !take_word(&at, "state=", state_names, STATE_FORMS, states))
             return user_error("--allow %s: must be some of master=fp32, master=split16, "
                               "master=split8, master=none (of bf16 weights), state=bf16, "
-                              "state=int8, with commas between",
+                              "state=int8, separated by commas",
                               text);
     } while (*at++ == ',');
     return NULL;

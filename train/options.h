@@ -92,7 +92,7 @@ typedef struct {
     const char *cpu_kernel, *products; /* see cpu/cpu.h */
     int64_t threads, seed;
     int64_t eval_every, eval_batches, sample_every, sample_tokens;
-    const char *prompt, *out; /* out: NULL with --plan, if nothing is to be written */
+    const char *prompt, *out; /* out: NULL with --plan, if nothing is written */
     const char *plan_beside;  /* ? another optimizer, for the picture */
     int64_t checkpoint_every, keep, log_every;
     int64_t stop_after; /* evaluations without gain; 0: never */

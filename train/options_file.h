@@ -4,7 +4,7 @@
  *     command line  >  --config FILE  >  the checkpoint of --resume  >  defaults
  *
  * A file is an object of options by their names, as options.json is; null is what is not set.  A resume
- * takes what its run was told and nobody says otherwise, but for where things are and for what one call asks.
+ * takes what its run was given and nobody overrides, but for where things are and for what one call asks.
  *
  * Files hold resolved values, which belong together: a given --optim, --model, --load, --memory or --steps
  * makes those of the file that followed from another one void (the sizes of another model, the numbers of

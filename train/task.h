@@ -33,7 +33,7 @@ struct task {
     int64_t (*positions)(const options *);
     error *(*default_data)(options *); /* fills in the demo's data, or says how to make it */
     error *(*open)(const options *, bool training, source **out);
-    /* ? What its data takes in memory beside the plan. */
+    /* ? What its data occupies in memory beside the plan. */
     error *(*held)(const options *, size_t *bytes);
     /* ? The file of the tokenizer that the training data was made with.  User error: not known. */
     error *(*tokenizer)(const options *, char *path, size_t size);

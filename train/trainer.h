@@ -82,7 +82,7 @@ void trainer_destroy(trainer *t);
 tensor_source trainer_fill_begin(trainer *t);
 void trainer_fill_end(trainer *t);
 
-/* What of it files have, or are made from. */
+/* The part of it that files have, or are made from. */
 run_tensors trainer_tensors(trainer *t);
 
 /* Step 1, 2, ...: accum micro-batches of the data, one update.

@@ -61,7 +61,7 @@ void tuning_tell(const options *o)
         printf("%s --%s %g", before, all[i].name, all[i].is);
         before = ",";
     }
-    if (*before == ',') printf(" (give these to have others)\n");
+    if (*before == ',') printf(" (options override these)\n");
 }
 
 /* ---- adapters ---- */
@@ -130,7 +130,7 @@ error *tuning_check(const options *o, const params *p)
         if (fits_any(plan->on[i], p)) continue;
         if (o->adapter)
             return user_error(
-                "--adapter %s has an adapter of '%s', which the model has not: it is of "
+                "--adapter %s has an adapter of '%s', which the model does not have: it is of "
                 "another model",
                 o->adapter, plan->on[i]);
         return user_error(

@@ -19,9 +19,9 @@
 double tuning_lr(const options *o);
 double tuning_clip(const options *o);
 int64_t tuning_warmup(const options *o);
-/* What --help says of an option's default besides, "" of others: of a task that tunes. */
+/* What --help says of an option's default in addition, "" for others: of a task that tunes. */
 const char *tuning_help(const task *t, const char *option);
-/* Says what of these was chosen. */
+/* Prints which of these were chosen. */
 void tuning_tell(const options *o);
 
 /* o->training.lora, from what was given and what the files of --adapter say.  User errors: the two contradict

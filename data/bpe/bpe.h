@@ -20,7 +20,7 @@
  *   - a run of white space (space, \t \n \v \f \r), without its last space if a word follows it.
  * A run longer than 64 KiB is cut there.  Chunks put together are the text, byte for byte.
  *
- * Five formats of vocabulary are read, and told apart by what is in the file (docs/formats.md has a table):
+ * Five formats of vocabulary are read, and distinguished by what is in the file (docs/formats.md has a table):
  *
  *   .vocab           ours: what is said above.  Text: a head line, then the two ids of each merge:
  *                        regrad-vocab 1 2048   <- format version 1; 2048 tokens, so 1792 merges
@@ -29,12 +29,12 @@
  *   .tiktoken        lines "BASE64 ID", ids 0, 1, 2, ... in order.  Such a file says neither how text is
  *                    cut nor what is special, so it is known by its content (ranks_known.h) or refused.
  *   tokenizer.json   Hugging Face's, of BPE or unigram, with whatever stands around the model
- *                    (bpe_json_rules.c); what is not known there is refused by name.
+ *                    (bpe_json_rules.c); what is not known there is refused, with a message that names it.
  *   tekken.json      Mistral's: ranks, an expression and special tokens in one file.
  *   .model           SentencePiece's own file, BPE or unigram.
  *
  * All but the first cut by Unicode characters, for which the text is UTF-8.  Where it is not, nothing is
- * lost: each run of bytes that are no UTF-8 (as The Unicode Standard, table 3-7, has it) is a piece
+ * lost: each run of bytes that are not UTF-8 (as The Unicode Standard, table 3-7, has it) is a piece
  * of its own, and the text before and after it is cut as if it ended and began there.
  *
  * Special tokens, such as <|endoftext|>, stand for what no text says.  Where a text does contain
@@ -63,7 +63,7 @@ error *bpe_bytes(bpe **out) NODISCARD;
 
 /* Learns `size` tokens (257..BPE_MAX_SIZE) from a text.  The most frequent pair of neighbours
  * inside the chunks is merged first; among equals the one with the lowest left, then right id.  A
- * pair must occur twice.  User error when the text has not pairs enough, naming the size it has. */
+ * pair must occur twice.  User error when the text does not have enough pairs, naming the size it has. */
 error *bpe_learn(const uint8_t *text, size_t n, int64_t size, bpe **out) NODISCARD;
 
 /* Adds the special token <|endoftext|>, after the last one, to a vocabulary of bpe_bytes or

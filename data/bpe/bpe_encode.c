@@ -258,7 +258,7 @@ error *bpe_encode_to(const bpe *v, const uint8_t *text, size_t n, bpe_special sp
 
 /* ---- where a text can be parted ---- */
 
-/* Between a line break alone and a letter no rule that is known here has a piece: it takes white space up
+/* Between a line break alone and a letter no supported rule has a piece: it takes white space up
  * to the break, or what stands before it with it; and no word begins with a break. */
 static bool is_line_border(const uint8_t *text, size_t at)
 {

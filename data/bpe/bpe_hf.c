@@ -316,7 +316,7 @@ error *bpe_write_hf(const bpe *v, const char *dir)
                  {"tokenizer.json", write_tokenizer, false}};
     if (v->source && v->format != BPE_JSON)
         return user_error(
-            "a SentencePiece model or a tekken.json cannot be said as tokenizer.json: copy "
+            "a SentencePiece model or a tekken.json cannot be expressed as tokenizer.json: copy "
             "the file itself, which transformers and mistral-common read");
     if (!v->source) TRY(check_writable(v));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {

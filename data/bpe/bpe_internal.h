@@ -29,9 +29,9 @@ typedef struct {
 
 /* A step by which a text is cut, in what the one before has left. */
 typedef struct {
-    pattern *
-        cut; /* every match is a piece, and what lies between two; or NULL: from here on texts are */
-} bpe_step;  /* GPT-2's characters for bytes (byte_chars.h) */
+    pattern
+        *cut; /* every match is a piece, and what is between two; or NULL: from here on texts are */
+} bpe_step;   /* GPT-2's characters for bytes (byte_chars.h) */
 
 enum { BPE_STEPS = 8 };
 
@@ -43,7 +43,7 @@ enum { BPE_STEPS = 8 };
  *   SPACE_ALWAYS    after every added token as well */
 typedef enum { SPACE_NEVER, SPACE_ONCE, SPACE_EACH, SPACE_FIRST, SPACE_ALWAYS } bpe_space;
 
-/* The bytes of all tokens lie one after another:
+/* The bytes of all tokens, one after another:
  *
  *     bytes  |.|.|.| ... |th|the| the| ...
  *             ^start[0]   ^start[256]        token id = bytes[start[id] .. start[id + 1])

@@ -33,7 +33,7 @@ enum {
 };
 
 static const char not_known[] =
-    "is not known here: use a byte-level BPE tokenizer such as GPT-2's, or "
+    "is not supported: use a byte-level BPE tokenizer such as GPT-2's, or "
     "generate --prompt-ids";
 
 const cJSON *json_get(const cJSON *object, const char *name)
@@ -205,7 +205,8 @@ static error *read_vocab(const cJSON *vocab, token_list *t)
         if (t->score) {
             const cJSON *name = item->child, *score = name ? name->next : NULL;
             if (!cJSON_IsArray(item) || !cJSON_IsString(name) || !cJSON_IsNumber(score))
-                return user_error("model.vocab: entry %" PRId32 " is no token and its score", id);
+                return user_error("model.vocab: entry %" PRId32 " is not a token and its score",
+                                  id);
             text = name->valuestring;
             t->score[id] = score->valuedouble;
             TRY(read_token(t, id++, text));
@@ -292,8 +293,8 @@ static error *find_token(const spellings *s, const char *text, size_t n, uint32_
         if (spelling_of(s->v->metaspace, copy, bytes, &n)) found = spellings_find(s, bytes, n);
     }
     if (found < 0)
-        return user_error("model.merges: merge %" PRId64 " joins '%.100s', which model.vocab has "
-                          "not: get the file again",
+        return user_error("model.merges: merge %" PRId64
+                          " joins '%.100s', which is not in model.vocab: get the file again",
                           i, text);
     *id = (uint32_t)found;
     return NULL;
@@ -333,8 +334,8 @@ static error *add_merge(bpe *v, const spellings *s, const cJSON *item, int64_t i
     memcpy(joined + n_left, right, n_right);
     int32_t made = spellings_find(s, joined, n_left + n_right);
     if (made < 0)
-        return user_error("model.merges: merge %" PRId64 " makes a token that model.vocab has "
-                          "not: get the file again",
+        return user_error("model.merges: merge %" PRId64
+                          " makes a token that is not in model.vocab: get the file again",
                           i);
     return bpe_add_merge(v, m, made);
 }

@@ -9,7 +9,7 @@
 const cJSON *json_get(const cJSON *object, const char *name);
 bool json_is(const cJSON *item, const char *text);
 bool json_is_null(const cJSON *item); /* or absent */
-/* "WHAT: 'type' is not known here: ..." */
+/* "WHAT: 'type' is not supported: ..." */
 error *json_refused(const char *what, const cJSON *item) NODISCARD;
 /* An option that must be absent, null, or have the value that changes nothing. */
 error *json_must_be_off(const cJSON *object, const char *name, const char *where) NODISCARD;

@@ -75,7 +75,7 @@ static error *add_step(bpe *v, const char *expression)
     if (!pattern_can_be_empty(step->cut)) return NULL;
     return user_error(
         "pre_tokenizer: the regular expression '%.100s' can match nothing, by which its "
-        "library cuts between characters: that is not known here",
+        "library cuts between characters: that is not supported",
         expression);
 }
 
@@ -179,10 +179,10 @@ static error *read_steps(bpe *v, const cJSON *pre)
         TRY(read_step(v, step, next_of(pre, step) != NULL, &mapped));
     if (!mapped)
         return user_error(
-            "pre_tokenizer: one without ByteLevel is not known here: use another tokenizer");
+            "pre_tokenizer: one without ByteLevel is not supported: use another tokenizer");
     if (v->n_steps) return NULL;
     return user_error(
-        "pre_tokenizer: one that cuts nothing (no expression) is not known here: use another "
+        "pre_tokenizer: one that cuts nothing (no expression) is not supported: use another "
         "tokenizer");
 }
 

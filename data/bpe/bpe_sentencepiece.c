@@ -179,7 +179,7 @@ static error *check(const model *m)
         else if (m->type[id] == USER_DEFINED && m->model_type == UNIGRAM)
             what = "is unigram with pieces of the user's own";
     if (!what) return NULL;
-    return user_error("the SentencePiece model %s, which is not known here: use its tokenizer.json",
+    return user_error("the SentencePiece model %s, which is not supported: use its tokenizer.json",
                       what);
 }
 

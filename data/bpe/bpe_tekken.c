@@ -48,7 +48,8 @@ typedef struct {
 static error *bad(const char *what)
 {
     return user_error(
-        "%s: it is no tekken.json that is known here (v3 and later): get the file again", what);
+        "%s: this version of tekken.json is not supported (v3 and later): get the file again",
+        what);
 }
 
 static bool get_integer(const cJSON *item, int64_t most, int32_t *out)

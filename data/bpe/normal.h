@@ -19,7 +19,7 @@ error *normal_text(const bpe *v, const uint8_t *text, size_t n, bool space, uint
 /* Has this build NFC? */
 bool nfc_available(void);
 
-/* NFC of a text; bytes that are no UTF-8 stay as they are. */
+/* NFC of a text; bytes that are not UTF-8 stay as they are. */
 error *nfc_text(const uint8_t *text, size_t n, uint8_t **out, size_t *n_out) NODISCARD;
 
 #endif

@@ -57,10 +57,9 @@ static error *insert(translator *t, size_t offset, const char *text)
 /* The n bytes at t->at are what is not known. */
 static error *refuse(const translator *t, size_t n)
 {
-    return user_error(
-        "the regular expression '%.100s' has '%.*s', which its library takes and is not "
-        "known here: use another tokenizer, or give ids (generate --prompt-ids)",
-        t->from, (int)n, t->at);
+    return user_error("the regular expression '%.100s' has '%.*s', which its library takes and is "
+                      "not supported: use another tokenizer, or give ids (generate --prompt-ids)",
+                      t->from, (int)n, t->at);
 }
 
 static void begin_atom(translator *t)

@@ -17,7 +17,7 @@ typedef struct {
 error *bpe_from_ranks(bpe *v, const rank_tokens *t, const char *expression,
                       bool irregular) NODISCARD;
 
-/* Decodes n characters in place; the number of bytes, 0 if that is no base64 or of nothing. */
+/* Decodes n characters in place; the number of bytes, 0 if that is not base64 or is empty. */
 size_t base64_decode(uint8_t *text, size_t n);
 
 /* A .tiktoken as one of that kind; NULL: of the kind that has this content, or a user error. */

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* Special tokens in the order of their ids: `count` of them, numbered from `first` in place of %d, if the
- * name has one; NULL: ids that are no tokens. */
+ * name has one; NULL: ids that are not tokens. */
 typedef struct {
     const char *name;
     int32_t first, count;
@@ -24,7 +24,7 @@ typedef struct {
     const char *expression;
     const special_run *special; /* ends with a count of 0 */
     const char *begin;          /* ? what is put in front of a text */
-    bool irregular;             /* some tokens are no two earlier ones put together */
+    bool irregular;             /* some tokens are not two earlier ones put together */
     bool compose;               /* NFC first */
 } ranks_kind;
 

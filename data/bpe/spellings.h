@@ -12,7 +12,7 @@ typedef struct spellings {
     size_t mask;
 } spellings;
 
-/* Takes in all tokens but the special ones; user error naming two that are spelled alike.  The
+/* Adds all tokens but the special ones; user error naming two that are spelled alike.  The
  * caller frees it, also after an error. */
 error *spellings_make(spellings *s, const bpe *v) NODISCARD;
 void spellings_free(spellings *s);

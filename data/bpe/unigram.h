@@ -1,5 +1,5 @@
 /* unigram.h - the most likely tokens of a piece (Kudo: "Subword regularization", 2018): every token has the
- * logarithm of its probability, and the sum of all is to be the largest.
+ * logarithm of its probability, and the sum of all must be the largest.
  *
  *     best[p]: of all ways to write piece[0, p), by the last token of each; found from left to right
  */

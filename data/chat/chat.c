@@ -207,9 +207,9 @@ static error *need_template(const chat *c, const char *beside)
     if (c->several)
         return user_error("tokenizer_config.json has several chat templates, none of them called "
                           "default: give --template FILE.jinja");
-    return user_error(
-        "messages need a chat template, and none lies beside the %s: give --template FILE.jinja",
-        beside);
+    return user_error("messages need a chat template, and there is none beside the %s: give "
+                      "--template FILE.jinja",
+                      beside);
 }
 
 static error *read_messages(const chat *c, const cJSON *messages, const cJSON *line, bool all,
@@ -269,7 +269,7 @@ error *chat_read(const chat *c, const cJSON *line, bool all, chat_example *out)
     if (cJSON_IsArray(prompt) && cJSON_IsArray(completion))
         return read_lists(c, prompt, completion, line, all, out);
     if (cJSON_IsString(text)) return read_plain("", text->valuestring, true, out);
-    return user_error("it has neither messages, nor prompt and completion (both texts, or both "
+    return user_error("it has neither messages, nor prompt and completion (both strings, or both "
                       "lists of messages), nor a text");
 }
 

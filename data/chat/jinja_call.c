@@ -18,14 +18,14 @@ static error *take_named(const callable *c, const arguments *a, int k, const val
         v[i] = &a->named[k];
         return NULL;
     }
-    return user_error("%s(%.*s=) is not rendered here", c->name, n < 40 ? n : 40, a->name[k]);
+    return user_error("%s(%.*s=) is not supported", c->name, n < 40 ? n : 40, a->name[k]);
 }
 
 error *take_arguments(const callable *c, const arguments *a, const value **v)
 {
     if (a->n > c->most)
-        return user_error("%s with %d arguments by place is not rendered here, with %d at most",
-                          c->name, a->n, c->most);
+        return user_error("%s with %d positional arguments is not supported, at most %d", c->name,
+                          a->n, c->most);
     for (int i = 0; i < MOST_PARAMETERS; i++)
         v[i] = i < a->n ? &a->plain[i] : NULL;
     for (int k = 0; k < a->n_named; k++)
@@ -44,8 +44,7 @@ static error *call_row(const callable *rows, size_t n, const char *kind, pool *p
             TRY(take_arguments(&rows[i], a, v));
             return rows[i].run(p, x, v, out);
         }
-    return user_error("the %s %.*s is not rendered here", kind, (int)(f->n < 40 ? f->n : 40),
-                      f->text);
+    return user_error("the %s %.*s is not supported", kind, (int)(f->n < 40 ? f->n : 40), f->text);
 }
 
 error *need_string(const value *v, const char *what)
@@ -68,7 +67,7 @@ static error *as_list(pool *p, value x, const value **v, value *out)
     TRY(v_new(p, V_LIST, out));
     if (x.kind == V_ITERATOR) {
         if (x.items->used)
-            return user_error("a second use of an iterator is not rendered here: make it a list");
+            return user_error("a second use of an iterator is not supported: make it a list");
         *out->items = *x.items;
         x.items->used = true;
         return NULL;
@@ -146,7 +145,7 @@ static error *iterate_pairs(pool *p, value x, const value **v, value *out)
 static error *reverse(pool *p, value x, const value **v, value *out)
 {
     value list;
-    if (x.kind == V_STRING) return user_error("reverse of a string is not rendered here");
+    if (x.kind == V_STRING) return user_error("reverse of a string is not supported");
     TRY(as_list(p, x, v, &list));
     TRY(v_new(p, x.kind == V_ITERATOR ? V_LIST : V_ITERATOR, out));
     for (size_t i = list.items->n; i-- > 0;)
@@ -160,11 +159,10 @@ static error *need_attribute(const value *v, const char *what)
     TRY(need_string(v, what));
     bool digits = v->n > 0;
     for (size_t i = 0; i < v->n; i++) {
-        if (v->text[i] == '.')
-            return user_error("%s by a name with dots is not rendered here", what);
+        if (v->text[i] == '.') return user_error("%s by a name with dots is not supported", what);
         digits = digits && v->text[i] >= '0' && v->text[i] <= '9';
     }
-    return digits ? user_error("%s by a number is not rendered here", what) : NULL;
+    return digits ? user_error("%s by a number is not supported", what) : NULL;
 }
 
 static value attribute_of(value item, const value *name)
@@ -229,7 +227,7 @@ static error *otherwise(pool *p, value x, const value **v, value *out)
 static error *as_json(pool *p, value x, const value **v, value *out)
 {
     enum { MOST_INDENT = 16 };
-    if (v[0] && v_true(*v[0])) return user_error("tojson(ensure_ascii=true) is not rendered here");
+    if (v[0] && v_true(*v[0])) return user_error("tojson(ensure_ascii=true) is not supported");
     if (!v[1] || v[1]->kind == V_NONE) return v_to_json(p, x, -1, out);
     if (v[1]->kind != V_INTEGER || v[1]->whole < 0 || v[1]->whole > MOST_INDENT)
         return user_error("tojson takes an indent from 0 to %d here", MOST_INDENT);
@@ -349,7 +347,7 @@ error *jinja_test(pool *p, value x, const char *name, size_t n, const arguments 
         *out = tests[i].is;
         return NULL;
     }
-    return user_error("the test %.*s is not rendered here", (int)(n < 40 ? n : 40), name);
+    return user_error("the test %.*s is not supported", (int)(n < 40 ? n : 40), name);
 }
 
 /* ---- methods ---- */
@@ -403,6 +401,6 @@ error *jinja_method(pool *p, value x, const node *m, const arguments *a, value *
     if (x.kind == V_UNDEFINED)
         return user_error("'%.*s' is not defined, and .%.*s() of it is asked for", (int)x.n, x.text,
                           (int)(m->n < 40 ? m->n : 40), m->text);
-    return user_error(".%.*s() of %s is not rendered here", (int)(m->n < 40 ? m->n : 40), m->text,
+    return user_error(".%.*s() of %s is not supported", (int)(m->n < 40 ? m->n : 40), m->text,
                       v_kind_name(x));
 }

@@ -162,7 +162,7 @@ static error *arithmetic(evaluation *e, const node *n, value a, value b, value *
                                 b.kind == V_BOOL ? b.truth : b.whole, out);
     if ((op == '/' || op == '%') && y == 0) return user_error("a division by zero");
     if (op == '%' || n->n == 2)
-        return user_error("%.*s of fractions is not rendered here", (int)n->n, n->text);
+        return user_error("%.*s of fractions is not supported", (int)n->n, n->text);
     *out = v_real(op == '+' ? x + y : op == '-' ? x - y : op == '*' ? x * y : x / y);
     return NULL;
 }
@@ -319,7 +319,7 @@ static error *eval_slice(evaluation *e, const node *n, value *out)
     TRY(eval_bound(e, n->b, down ? length - 1 : 0, length, down, &from));
     TRY(eval_bound(e, n->c, down ? -1 : length, length, down, &to));
     if (of.kind == V_STRING) {
-        if (by.whole != 1) return user_error("a slice of a string by steps is not rendered here");
+        if (by.whole != 1) return user_error("a slice of a string by steps is not supported");
         *out = v_slice_text(of, (size_t)from, (size_t)to);
         return NULL;
     }
@@ -433,7 +433,7 @@ static error *bind_parameters(evaluation *e, const node *macro, const arguments 
     }
     if (a->n > i) return user_error("a macro with %d parameters gets %d", i, a->n);
     return taken < a->n_named
-               ? user_error("the macro %.*s gets an argument of a name that it has not",
+               ? user_error("the macro %.*s gets an argument with a name that it does not have",
                             (int)macro->n, macro->text)
                : NULL;
 }
@@ -469,9 +469,8 @@ static error *eval_call(evaluation *e, const node *n, value *out)
     if (f.kind != V_UNDEFINED) return user_error("%s is called", v_kind_name(f));
     if (is_text(f.text, f.n, "strftime_now"))
         return user_error(
-            "strftime_now() is not rendered here: tomorrow the same data would be another");
-    return user_error("the function %.*s() is not rendered here", (int)(f.n < 60 ? f.n : 60),
-                      f.text);
+            "strftime_now() is not supported: tomorrow the same data would be another");
+    return user_error("the function %.*s() is not supported", (int)(f.n < 60 ? f.n : 60), f.text);
 }
 
 static error *eval_filter(evaluation *e, const node *n, value *out)
@@ -598,7 +597,7 @@ static error *run_set(evaluation *e, const node *n)
     if (to->kind == N_NAME) return bind(e, e->scope, to->text, to->n, v);
     TRY(eval(e, to->a, &space));
     if (space.kind != V_SPACE)
-        return user_error("{%% set %.*s.%.*s %%} where %.*s is no namespace", (int)to->a->n,
+        return user_error("{%% set %.*s.%.*s %%} where %.*s is not a namespace", (int)to->a->n,
                           to->a->text, (int)to->n, to->text, (int)to->a->n, to->a->text);
     return v_put(e->pool, space, v_string(to->text, to->n), v);
 }
@@ -619,8 +618,8 @@ static error *bind_targets(evaluation *e, const node *n, value item)
     for (const node *i = name; i; i = i->next)
         names++;
     if (item.kind != V_LIST || item.items->n != names)
-        return placed(e, n,
-                      user_error("an item of the loop has not as many parts as it has names"));
+        return placed(
+            e, n, user_error("an item of the loop does not have as many parts as there are names"));
     for (size_t i = 0; name; name = name->next, i++)
         TRY(bind(e, e->scope, name->text, name->n, item.items->item[i]));
     return NULL;

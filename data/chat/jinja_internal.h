@@ -176,7 +176,7 @@ typedef struct {
     const char *name;
     error *(*run)(pool *p, value x, const value **v, value *out);
     const char *names[MOST_PARAMETERS]; /* NULL: by place only */
-    int needed, most;                   /* so many must be given; so many can be by place */
+    int needed, most;                   /* that many must be given; that many can be by place */
 } callable;
 
 /* User error: an argument too many, too few, twice, or of a name that is not among them. */
@@ -240,7 +240,7 @@ value v_slice_text(value v, size_t from, size_t to);    /* characters */
 
 /* ---- texts ---- */
 
-/* Bytes of the character that begins; what is no UTF-8 counts byte by byte. */
+/* Bytes of the character that begins; what is not UTF-8 counts byte by byte. */
 size_t character_size(const char *text, size_t n);
 
 /* Bytes of the first, of the last character if it is white space to Python; 0 if it is not. */
@@ -249,7 +249,7 @@ size_t blank_last(const char *text, size_t n);
 
 /* ? set: the characters to go, white space without */
 error *strip_by(value x, const value *set, bool left, bool right, value *out) NODISCARD;
-/* shows: what is no text is printed; otherwise it is refused */
+/* shows: what is not text is printed; otherwise it is refused */
 error *join_items(pool *p, value list, value between, bool shows, value *out) NODISCARD;
 
 /* Filters and methods: see callable. */

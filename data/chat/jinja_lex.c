@@ -187,7 +187,7 @@ static error *lex_string(lexer *l)
         size_t size;
         if (!unescape(l->text + i, end - i, to, &used, &size)) {
             pass(l, i - l->at);
-            return user_error("line %d: \\%.*s in a string is not rendered here", l->line,
+            return user_error("line %d: \\%.*s in a string is not supported", l->line,
                               (int)character_size(l->text + i + 1, end - i - 1), l->text + i + 1);
         }
         i += size;

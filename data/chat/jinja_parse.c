@@ -90,7 +90,7 @@ static error *deeper(parser *p)
 
 /* ---- values ---- */
 
-/* Expressions up to `end`, with commas between. */
+/* Expressions up to `end`, separated by commas. */
 static error *parse_list(parser *p, const char *end, node **out)
 {
     node **last = out;
@@ -386,7 +386,7 @@ static error *parse_compare(parser *p, node **out)
     TRY(parse_level(p, 0, &compare->b));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (is_operator(p, names[i]))
-            return user_error("line %d: a chain of comparisons is not rendered here", begun->line);
+            return user_error("line %d: a chain of comparisons is not supported", begun->line);
     if (!not ) return NULL;
     TRY(make_node(p, N_NOT, out));
     (*out)->a = compare;
@@ -500,7 +500,7 @@ static error *parse_for(parser *p, node **out)
     TRY(parse_or(p, &loop->a));
     if (take_name(p, "if")) TRY(parse_or(p, &loop->b));
     if (is_name(p, "recursive"))
-        return user_error("line %d: {%% for %% recursive %%} is not rendered here", p->at->line);
+        return user_error("line %d: {%% for %% recursive %%} is not supported", p->at->line);
     TRY(end_of_tag(p));
     TRY(parse_body(p, ends, &loop->body));
     if (take_name(p, "else")) {
@@ -575,7 +575,7 @@ static error *parse_statement(parser *p, node **out)
         return user_error("line %d: {%% %.*s %%} has nothing to end", p->at->line,
                           (int)(p->at->n < 40 ? p->at->n : 40), p->at->text);
     return user_error(
-        "line %d: {%% %.*s %%} is not rendered here (if, for, set, macro, break, continue "
+        "line %d: {%% %.*s %%} is not supported (if, for, set, macro, break, continue "
         "and generation are)",
         p->at->line, (int)(p->at->n < 40 ? p->at->n : 40), p->at->text);
 }

@@ -166,7 +166,7 @@ error *text_replace(pool *p, value x, const value **v, value *out)
     TRY(need_string(v[0], "replace"));
     TRY(need_string(v[1], "replace"));
     if (x.kind != V_STRING) return user_error("replace in %s", v_kind_name(x));
-    if (!v[0]->n) return user_error("replace of an empty string is not rendered here");
+    if (!v[0]->n) return user_error("replace of an empty string is not supported");
     for (size_t at = 0, end; at < x.n; at = end) {
         const char *found = memmem(x.text + at, x.n - at, v[0]->text, v[0]->n);
         end = found ? (size_t)(found - x.text) : x.n;
@@ -221,7 +221,7 @@ error *text_split(pool *p, value x, const value **v, value *out)
     int64_t most = v[1] ? v[1]->whole : -1;
     if (v[1] && v[1]->kind != V_INTEGER) return user_error("split takes a number as its second");
     if (!v[0] || v[0]->kind == V_NONE)
-        return v[1] ? user_error("split by white space with maxsplit is not rendered here")
+        return v[1] ? user_error("split by white space with maxsplit is not supported")
                     : split_words(p, x, out);
     TRY(need_string(v[0], "split"));
     if (!v[0]->n) return user_error("split by an empty string");
@@ -304,13 +304,13 @@ static error *parse_integer(value x, value otherwise, value *out)
     TRY(strip_by(x, NULL, true, true, &x));
     for (size_t i = 0; i < x.n; i++) {
         if ((unsigned char)x.text[i] >= 0x80) /* digits of other scripts are digits, too */
-            return user_error("int of a text beyond ASCII is not rendered here");
+            return user_error("int of a text beyond ASCII is not supported");
         bool joins = x.text[i] == '_' && i && i + 1 < x.n && is_digit(x.text[i - 1]) &&
                      is_digit(x.text[i + 1]);
         if (!joins && n + 1 < sizeof text) text[n++] = x.text[i];
     }
     text[n] = 0;
-    if (n + 1 == sizeof text) return user_error("int of so long a text is not rendered here");
+    if (n + 1 == sizeof text) return user_error("int of so long a text is not supported");
     if (memchr(text, 0, n) || !is_number(text, &whole)) return NULL;
     if (!whole) return real_to_integer(strtod(text, NULL), out);
     errno = 0;

@@ -113,8 +113,7 @@ static error *hold(value holder, value item)
     bool deep = item.kind == V_LIST || item.kind == V_VIEW || item.kind == V_DICT;
     int depth = deep ? item.items->depth + 1 : 1;
     if (depth > JINJA_MOST_VALUE)
-        return user_error("lists or mappings lie inside of each other deeper than %d",
-                          JINJA_MOST_VALUE);
+        return user_error("lists or mappings are nested deeper than %d", JINJA_MOST_VALUE);
     if (depth > holder.items->depth) holder.items->depth = depth;
     return NULL;
 }
@@ -328,7 +327,7 @@ static error *put_json(writer *w, value v, int depth)
     if (v.kind == V_NONE) return write_text(w, "null", 4);
     if (v.kind == V_BOOL) return v.truth ? write_text(w, "true", 4) : write_text(w, "false", 5);
     if (v.kind == V_REAL && !isfinite(v.real))
-        return user_error("tojson of what is no finite number");
+        return user_error("tojson of a number that is not finite");
     if (v.kind == V_INTEGER || v.kind == V_REAL) {
         TRY(v_shown(w->pool, v, &shown));
         return write_text(w, shown.text, shown.n);

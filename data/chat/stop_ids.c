@@ -10,7 +10,7 @@ static error *add_id(const char *path, const cJSON *item, stop_ids *out)
 {
     double x = cJSON_IsNumber(item) ? item->valuedouble : -1;
     if (!(x >= 0 && x <= INT32_MAX && x == floor(x)))
-        return user_error("%s: eos_token_id is no number of a token, nor a list of them", path);
+        return user_error("%s: eos_token_id is neither a token id nor a list of them", path);
     if (out->n == MOST_STOP_IDS)
         return user_error("%s: eos_token_id has more than %d numbers", path, MOST_STOP_IDS);
     out->id[out->n++] = (int32_t)x;

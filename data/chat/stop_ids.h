@@ -13,7 +13,7 @@ typedef struct {
     int n;
 } stop_ids;
 
-/* Of the file; none if it is not there, or says none.  User error: it is no JSON, or ids are no numbers. */
+/* Of the file; none if it is not there, or says none.  User error: it is not JSON, or ids are not numbers. */
 error *stop_ids_read(const char *path, stop_ids *out) NODISCARD;
 
 #endif

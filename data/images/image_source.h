@@ -26,10 +26,10 @@ typedef struct {
     double mean[3], std[3]; /* of each channel, of values from 0 to 1; std 0: 1/2 and 1/2 */
     bool training;
     uint64_t seed;
-    int64_t crop;      /* shifts by up to so many pixels up, down, left, right; black comes in */
+    int64_t crop;      /* shifts by up to that many pixels up, down, left, right; black comes in */
     bool flip;         /* left for right, one time in two */
     double crop_least; /* RandomResizedCrop's smallest part of a picture's area; 0: not */
-    double jitter;     /* ColorJitter of brightness, contrast and saturation by so much; 0: not */
+    double jitter;     /* ColorJitter of brightness, contrast and saturation by that much; 0: not */
     double erase;      /* how often a rectangle is erased, after normalization */
     double cutmix; /* alpha: a rectangle of another image by Beta(alpha, alpha); 0: not.  With mixup
                         * it is one or the other, each half of the time */

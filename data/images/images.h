@@ -49,7 +49,7 @@ error *images_open(const char *const *paths /* (n) */, int n, const image_wish *
                    image_set **out) NODISCARD;
 void images_close(image_set *s); /* NULL is fine */
 
-/* Adds what the files among the paths will take in memory when they are open; by what their headers say, which is
+/* Adds what the files among the paths will occupy in memory when they are open; by what their headers say, which is
  * not read on. */
 error *images_held(const char *const *paths /* (n) */, int n, size_t *bytes) NODISCARD;
 
@@ -62,7 +62,7 @@ int64_t images_count(const image_set *s); /* at least 1 */
 /* Where image i is, for people: its path, or its number. */
 void images_describe(const image_set *s, int64_t i, char *text, size_t size);
 
-/* One image; `owned` is to be freed. */
+/* One image; `owned` must be freed. */
 typedef struct {
     view view;
     uint8_t *owned;

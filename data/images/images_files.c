@@ -69,8 +69,9 @@ static error *idx_header(stream *s, int least, int most, int64_t *dim, int *rank
     TRY(stream_read(s, head, 4));
     *rank = head[3];
     if (head[0] || head[1] || head[2] != 8 || *rank < least || *rank > most)
-        return user_error("'%s' is no idx file of %s (it begins with %02x %02x %02x %02x)", s->path,
-                          least == 1 ? "labels" : "images", head[0], head[1], head[2], head[3]);
+        return user_error("'%s' is not an idx file of %s (it begins with %02x %02x %02x %02x)",
+                          s->path, least == 1 ? "labels" : "images", head[0], head[1], head[2],
+                          head[3]);
     TRY(stream_read(s, head + 4, 4 * (size_t)*rank));
     for (int i = 0; i < *rank; i++) {
         dim[i] = big_endian(head + 4 + 4 * i);
@@ -234,7 +235,7 @@ static error *add_file(image_set *set, const char *path, int64_t size)
     if (plain && size > 0 && (size % (CIFAR_PIXELS + 1) == 0 || size % (CIFAR_PIXELS + 2) == 0))
         return cifar_images(set, path, size);
     return user_error(
-        "'%s' (%lld bytes) is no file of images that is known: give an idx file, CIFAR's .bin (a "
+        "'%s' (%lld bytes) is not a known image file: give an idx file, CIFAR's .bin (a "
         "multiple of %d or %d bytes), or a directory with a directory for each class",
         path, (long long)size, CIFAR_PIXELS + 1, CIFAR_PIXELS + 2);
 }

@@ -263,10 +263,10 @@ static error *add_classes(walk *w, const char *path, const listing *classes)
         const char *class = classes->path[i];
         int label = names && names->n ? label_of(names, last_part(class)) : (int)i;
         if (label < 0)
-            return user_error("'%s' is no class of the training's (which has %lld, %s to %s): "
-                              "remove it, or train with it",
-                              class, (long long)names->n, names->name[0],
-                              names->name[names->n - 1]);
+            return user_error(
+                "'%s' is not a class of the training data (which has %lld, %s to %s): "
+                "remove it, or train with it",
+                class, (long long)names->n, names->name[0], names->name[names->n - 1]);
         TRY(add_class(w, class, strlen(path), label));
     }
     return NULL;
@@ -376,5 +376,5 @@ error *images_read_file(const char *path, uint8_t **bytes, size_t *n)
     TRY(file_read_all(path, MOST_PICTURE, bytes, n));
     if (*n >= 8) return NULL;
     free(*bytes);
-    return user_error("%zu bytes are no image", *n);
+    return user_error("%zu bytes are not an image", *n);
 }

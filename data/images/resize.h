@@ -16,7 +16,7 @@ typedef struct {
 
 error *picture_resize(view from, const window *w, resample_kernel kernel, uint8_t *out) NODISCARD;
 
-/* A view's part of (height, width) at (top, left), which must lie in it. */
+/* A view's part of (height, width) at (top, left), which must be in it. */
 view view_part(view v, int64_t top, int64_t left, int64_t height, int64_t width);
 
 /* The middle (height, width) of a picture (h, w) that is scaled to cover `part` of it: torchvision's

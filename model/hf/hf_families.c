@@ -105,7 +105,7 @@ static error *read_rope_field(const hf_source *s, const char *name, const cJSON 
                                 numbers[i].older[k], numbers[i].at));
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!strcmp(item->string, numbers[i].field)) return NULL;
-    return cJSON_IsNull(item) ? NULL : hf_refuse(s, name, "with a field that is not known here");
+    return cJSON_IsNull(item) ? NULL : hf_refuse(s, name, "with a field that is not supported");
 }
 
 /* The type's own fields are there, and no others. */
@@ -812,7 +812,7 @@ static error *decode_chatglm(const hf_source *s, hf_model *m)
     if (m->same_vocab && m->same_vocab != c->vocab)
         return hf_refuse(s, "vocab_size", "but padded_vocab_size is another number");
     if (hf_get(s, "pre_seq_len"))
-        return hf_refuse(s, "pre_seq_len", "and a prefix of its own is not known here");
+        return hf_refuse(s, "pre_seq_len", "and a prefix of its own is not supported");
     if (!m->grouped) c->kv_heads = c->heads;
     TRY(derive(s, m, "num_attention_heads", "multi_query_group_num"));
     c->bias = (biases){.qkv = m->qkv_bias || m->linear_bias,

@@ -287,7 +287,7 @@ error *hf_read_fields(const hf_source *s, const hf_family *f, hf_model *m)
                 item->string, s->path);
         if (!cJSON_IsNull(item) && !known && !ignored)
             return hf_refuse(s, item->string,
-                             "which is not known here, and may change what the model computes "
+                             "which is not supported, and may change what the model computes "
                              "(--ignore-field lets it through)");
     }
     return NULL;

@@ -6,7 +6,7 @@
  *   X <- nearly U V^T of u = U S V^T           Newton-Schulz: optim/newton_schulz.h
  *   p <- p (1 - lr wd) - lr sqrt(max(1, rows/cols)) X
  *
- * The first two lines are the rule muon, whose result u lies in the intermediate; the last is the
+ * The first two lines are the rule muon, whose result u is in the intermediate; the last is the
  * rule muon_apply, whose gradient is X, scaled.  As its authors do, Muon trains the weights between
  * hidden layers only; embeddings, the head, gains and biases have AdamW, muon_others, with numbers
  * of their own (the options --adam-...).  Q, k and v of one stored matrix are three matrices: they

@@ -147,7 +147,7 @@ class Run:
 
 
 def train(kind='gpt', steps=200, out=None, **options):
-    """Trains for so many steps; returns their dicts.  `out` is where the model goes, if anywhere."""
+    """Trains for that many steps; returns their dicts.  `out` is where the model goes, if anywhere."""
     with Run(kind, steps=steps, **options) as run:
         log = list(run.steps(steps))
         if out:

@@ -38,7 +38,7 @@ CONVERSATIONS = [
 ]
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 # what ours refuses by design
-DESIGNED = ("strftime_now", "only has a form in Python", "chain of comparisons", "is not rendered here")
+DESIGNED = ("strftime_now", "only has a form in Python", "chain of comparisons", "is not supported")
 
 
 def theirs(template, messages, tools, generate):
