@@ -83,7 +83,7 @@ for program in 'generate --vocab d.vocab --prompt a --load damaged.bin' 'export 
     says "llm.c's, its head damaged: ${program%% *}" "damaged.bin is not a model: it begins neither as llm.c's do \(20240326\) nor as safetensors" $program
 done
 head -c 9224 "$programs/train_gpt" >cifar.bin
-says 'CIFAR of a wrong size' ".cifar.bin. \(9224 bytes\) is not a known image file .* multiple of 3073 or 3074 bytes" train_vit --channels 3 --image-size 32 --patch 4 --device cpu --threads 1 --train-data cifar.bin --out q
+says 'CIFAR of a wrong size' ".cifar.bin. \(9224 bytes\) is not a known image file.* multiple of 3073 or 3074 bytes" train_vit --channels 3 --image-size 32 --patch 4 --device cpu --threads 1 --train-data cifar.bin --out q
 "$programs/tokenize" --vocab bpe:280 -o e "$root/README.md" >/dev/null
 says 'a smaller --vocab than the model has' 'e.vocab has 280 tokens, the model.s own tokenizer g/tokenizer.vocab has 300' generate --load g --vocab e.vocab --prompt a
 "$programs/tokenize" --vocab bpe:310 -o e "$root/README.md" >/dev/null

@@ -65,11 +65,11 @@ succeeds "a vocabulary is used again" "$tokenize" -v learned.vocab -f 0.255 -o r
 cmp -s reused_train.bin learned_train.bin && cmp -s reused.vocab learned.vocab
 report "and gives the same files" $?
 
-mkdir model nothing && cp learned.vocab model/tokenizer.vocab
-succeeds "a model's folder is a vocabulary" "$tokenize" -v model -f 0.255 -o folder text
+mkdir with without && cp learned.vocab with/tokenizer.vocab
+succeeds "a model's folder is a vocabulary" "$tokenize" -v with -f 0.255 -o folder text
 cmp -s folder_train.bin learned_train.bin
 report "and gives the same tokens" $?
-refuses "a folder without a tokenizer" "no tokenizer in the directory nothing" -v nothing -o x text
+refuses "a folder without a tokenizer" "no tokenizer in the directory without" -v without -o x text
 
 head -n 40 text >first; tail -n 60 text >second
 succeeds "two inputs" "$tokenize" -v learned.vocab -f 0.255 -o two first second
