@@ -27,9 +27,9 @@ static const option_row rows[] = {
     {"load", "DIR|FILE",
      "start from this trained ViT of the same sizes: safetensors of timm or Hugging Face, "
      "or the output of a run; image size and classes may differ",
-     TEXT, MODEL, SILENT, 0, FIELD(load), 0, 0, "initial values"},
+     TEXT, TUNING, SILENT, 0, FIELD(load), 0, 0, "initial values"},
     {"widen", NULL, "with --load: convert 16-bit floats to f32, which preserves every value", FLAG,
-     MODEL, SILENT, 0, FIELD(widen), 0, 0, NULL},
+     TUNING, SILENT, 0, FIELD(widen), 0, 0, NULL},
     {"layers", "N", "transformer blocks", INTEGER, MODEL, FIXED, 0, FIELD(layers), 1, 1000,
      "the model's"},
     {"heads", "N", "attention heads; must divide the width", INTEGER, MODEL, FIXED, 0, FIELD(heads),
