@@ -21,7 +21,7 @@ static error *take_newest(run_dir *d)
     if (d->contents->step >= 0) return NULL;
     d->contents->step = 0;
     printf("--resume auto: no %scheckpoint in %s, so the run begins at step 1\n",
-           broken ? "whole " : "", d->o.path);
+           broken ? "complete " : "", d->o.path);
     return NULL;
 }
 
