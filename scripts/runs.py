@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """runs.py - what the reports read of a run's directory.
 
     log.jsonl      one object a line (run/log.h); a line that was cut is passed over
