@@ -6,7 +6,7 @@
  *     text 2         p   p   p   p   n   n   n
  *                    one piece |  a step each
  *
- * All begin at position 0 and go on together, so every cache has the same length, and nothing is padded:
+ * All begin at position 0 and continue together, so every cache has the same length, and nothing is padded:
  * where one text still reads its prompt, another is already generating.  What all prompts have is read in
  * pieces of up to `room` tokens.
  *

@@ -230,7 +230,7 @@ static error *check_task(const options *o)
                       : o->chat && o->choices    ? "--choices"
                       : o->chat && o->prompt_ids ? "--prompt-ids"
                                                  : NULL;
-    if (odd) return user_error("%s cannot go with --chat: leave it out", odd);
+    if (odd) return user_error("%s cannot be combined with --chat: leave it out", odd);
     if (tasks == 0 && !o->chat)
         return user_error("nothing to do: give --prompt TEXT to continue, or --eval FILE");
     if (tasks > 1)
