@@ -260,7 +260,7 @@ static error *eval_attribute(evaluation *e, const node *n, value *out)
     TRY(eval(e, n->a, &of));
     if (of.kind == V_UNDEFINED) return not_defined(of);
     if (of.kind == V_VIEW || of.kind == V_ITERATOR || of.kind == V_MACRO || of.kind == V_FUNCTION)
-        return user_error("an attribute of %s is not rendered here", v_kind_name(of));
+        return user_error("an attribute of %s is not supported", v_kind_name(of));
     if (is_method(of, n->text, n->n))
         return user_error(".%.*s of %s is a method to Jinja2: write ['%.*s'] for an item",
                           (int)n->n, n->text, v_kind_name(of), (int)n->n, n->text);

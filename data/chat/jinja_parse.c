@@ -164,7 +164,7 @@ static error *refuse_given(const parser *p)
         for (const node *a = p->macro->list; a; a = a->next)
             parameter = parameter || is_text(a->text, a->n, given[i]);
         if (is_name(p, given[i]) && !parameter)
-            return user_error("line %d: %s of a macro is not rendered here", p->at->line, given[i]);
+            return user_error("line %d: %s of a macro is not supported", p->at->line, given[i]);
     }
     return NULL;
 }

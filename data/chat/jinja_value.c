@@ -93,7 +93,7 @@ error *v_equal(pool *p, value a, value b, bool *out)
     } else if (a.kind == V_FUNCTION) {
         *out = a.text == b.text;
     } else if (a.items != b.items && a.kind == V_VIEW) {
-        return user_error("a comparison of two ranges, keys, values or items is not rendered here");
+        return user_error("a comparison of two ranges, keys, values or items is not supported");
     } else if (a.items != b.items) {
         *out = (a.kind == V_LIST || a.kind == V_DICT) && a.items->n == b.items->n;
         return equal_items(p, a, b, out);
