@@ -68,7 +68,7 @@ static const option_row rows[] = {
     {"context", "N", "longest sequence, in tokens", INTEGER, MODEL, FIXED, 0, FIELD(context), 1,
      1e8, "the model's"},
     {"vocab", "N", "number of tokens in the vocabulary", INTEGER, MODEL, FIXED, 0, FIELD(vocab), 1,
-     2e9, "as the tokenizer beside --train-data has, if it is there; else the model's"},
+     2e9, "the tokenizer's beside --train-data, else the model's"},
     {"train-data", "GLOB[:WEIGHT]",
      "token shards to train on (./tokenize makes them; also llm.c's, NumPy's .npy, "
      "Megatron's .bin with .idx, and raw16:FILE: bare ids, as nanoGPT writes them); with a "
