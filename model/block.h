@@ -14,7 +14,7 @@
  *      x --> norm1 -> qkv -> attention -> project -> (+ x) = mid
  *      x --> norm2 -> up -> act ----------> down -> (+ mid) = out
  *
- * Norms may also lie behind the branches (post1, post2), with those before them or instead:
+ * Norms may also lie after the branches (post1, post2), with those before them or instead:
  *
  *      x --> qkv -> attention -> project = raw1 -> post1 -> (+ x) = mid
  *      mid --> up -> act ----------> down = raw2 -> post2 -> (+ mid) = out         raw1 raw2

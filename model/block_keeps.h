@@ -25,7 +25,7 @@ enum {
     RAW2 = 2048
 };
 
-/* Is there a norm before each branch, and one behind it? */
+/* Is there a norm before each branch, and one after it? */
 static inline bool norms_before(const model_config *c)
 {
     return c->norms != NORMS_AFTER;
