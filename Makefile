@@ -190,7 +190,8 @@ $(BUILD)/tokenize: $(BUILD)/tools/tokenize.o $(BUILD)/tools/tokenize_chat.o $(GP
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
-$(BUILD)/generate: $(BUILD)/tools/generate.o $(BUILD)/tools/generate_text.o $(BUILD)/tools/generate_score.o $(BUILD)/tools/generate_many.o $(GPT) $(LIB)
+GENERATE_PARTS := $(patsubst %,$(BUILD)/tools/generate_%.o,text score many)
+$(BUILD)/generate: $(BUILD)/tools/generate.o $(GENERATE_PARTS) $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
@@ -278,7 +279,7 @@ FAULTY := malloc calloc realloc aligned_alloc strdup strndup asprintf free open 
           pwrite fsync close rename mkdir fstat stat opendir readdir ftruncate lseek flock \
           glob fopen fdopen open_memstream fileno
 $(BUILD)/test_fault: LIBS += $(FAULTY:%=-Wl,--wrap=%)
-$(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c))
+$(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c)) $(GENERATE_PARTS)
 
 # fuzz targets: clang's libFuzzer, and only what reads files (no OpenMP, no BLAS)
 FUZZ_CC     ?= clang
