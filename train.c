@@ -12,6 +12,7 @@
  *                    null device; --plan stops here
  *   train_loop       data, steps, log, result       train/loop.c
  */
+#include "base/command_line.h"
 #include "base/descriptors.h"
 #include "base/files.h"
 #include "base/process_memory.h"
@@ -237,7 +238,8 @@ int main(int argc, char **argv)
     comm ranks = {.size = 1};
     bool parent = false;
     int theirs = 0;
-    error *e = options_parse(the_task, argc, argv, &o);
+    char *room[3], **words = command_line_words(&argc, argv, room);
+    error *e = options_parse(the_task, argc, words, &o);
     if (!e) e = descriptors_fill(o.plan);
     if (!e) e = ranks_start(&o, &parent, &theirs);
     if (!e && parent) {

@@ -134,14 +134,20 @@ error_t command_line_key(int key, struct argp_state *state)
     return 0;
 }
 
+char **command_line_words(int *argc, char **argv, char *room[3])
+{
+    static char help[] = "--help";
+    if (*argc > 1) return argv;
+    room[0] = *argc ? argv[0] : help;
+    room[1] = help;
+    room[2] = NULL;
+    *argc = 2;
+    return room;
+}
+
 error *command_line_parse(const struct argp *argp, int argc, char **argv, unsigned flags,
                           void *input, error **failure)
 {
-    char help[] = "--help", *bare[] = {argc ? argv[0] : help, help, NULL};
-    if (argc < 2) {
-        argc = 2;
-        argv = bare;
-    }
     TRY(check_words(argp->options, argc, argv));
     error_t status = argp_parse(argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | flags, NULL, input);
     if (*failure || !status) return *failure;

@@ -32,8 +32,11 @@ enum { COMMAND_LINE_VERSION = 900, COMMAND_LINE_ROW_COUNT = 3 };
  * the program. */
 error_t command_line_key(int key, struct argp_state *state);
 
-/* argp_parse, after the check above; argp->options ends with an entry of zeros.  A call without any word is
- * --help.  What the program's parser left in *failure comes before argp's own word.  User errors as above. */
+/* What main() parses: argv, or --help in `room` where a call has no word. */
+char **command_line_words(int *argc, char **argv, char *room[3]);
+
+/* argp_parse, after the check above; argp->options ends with an entry of zeros.  What the
+ * program's parser left in *failure comes before argp's own word.  User errors as above. */
 error *command_line_parse(const struct argp *argp, int argc, char **argv, unsigned flags,
                           void *input, error **failure) NODISCARD;
 

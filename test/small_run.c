@@ -56,12 +56,12 @@ static void write_images(small_run *s)
 static void keep_words(const options *o)
 {
     static struct saved {
-        const void *words;
+        const void *words, *files;
         struct saved *next;
     } * all;
     struct saved *k = malloc(sizeof *k);
     assert_non_null(k);
-    *k = (struct saved){o->words, all};
+    *k = (struct saved){o->words, o->files, all};
     all = k;
 }
 

@@ -395,6 +395,7 @@ static error *run_program(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    error *e = run_program(argc, argv);
+    char *room[3], **words = command_line_words(&argc, argv, room);
+    error *e = run_program(argc, words);
     return e ? error_report("generate", e) : 0;
 }

@@ -499,7 +499,8 @@ int main(int argc, char **argv)
 {
     static options o;
     session s = {.o = &o};
-    error *e = parse_arguments(argc, argv, &o);
+    char *room[3], **words = command_line_words(&argc, argv, room);
+    error *e = parse_arguments(argc, words, &o);
     if (!e) e = run_session(&s);
     source_close(s.data);
     classifier_destroy(s.model);

@@ -697,9 +697,10 @@ int main(int argc, char **argv)
 {
     static const struct argp parser = {argp_options, parse_option, "INPUT...", doc, 0, 0, 0};
     options o = {.vocab = "bytes"};
+    char *room[3], **words = command_line_words(&argc, argv, room);
     error *e = alloc_array(&o.inputs, (unsigned long)argc, sizeof *o.inputs);
     error *none = NULL;
-    if (!e) e = command_line_parse(&parser, argc, argv, 0, &o, &none);
+    if (!e) e = command_line_parse(&parser, argc, words, 0, &o, &none);
     if (!e) {
         e = descriptors_fill(o.decode || o.show); /* else the shards are the result */
         if (!e) e = o.decode ? decode(&o) : tokenize(&o);
