@@ -76,7 +76,7 @@ static inline bool fits(tensor t, dtype type, int64_t count)
 /* Rows of `cols` numbers have `first` heads of D numbers, `second` of E, and more whole ones of E. */
 static inline bool heads_fit(int64_t cols, int64_t D, int64_t E, int64_t first, int64_t second)
 {
-    return D > 0 && E > 0 && cols % E == 0 && first >= 0 && second >= 0 && first + second > 0 &&
+    return D > 0 && E > 0 && cols % E == 0 && first >= 0 && second >= 0 && (first || second) &&
            first <= cols / D && second <= (cols - first * D) / E;
 }
 

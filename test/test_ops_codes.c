@@ -74,7 +74,7 @@ static const struct {
 static void there_and_back(bench *b, rig *on, code_form form, dtype type, const void *x, void *y,
                            int64_t n)
 {
-    static const uint8_t nothing[MOST];
+    static const uint8_t nothing[2 * MOST]; /* two bytes each, in bf16 */
     rig_clear(on);
     tensor from = rig_put(on, type, SHAPE(n), x), to = rig_put(on, type, SHAPE(n), x),
            c = rig_put(on, U8, SHAPE(code_bytes(form, n)), nothing),
