@@ -13,9 +13,11 @@ static bool find_weight(const char *word, size_t *length, double *weight)
     char *end;
     if (!colon || !colon[1] || strspn(colon + 1, "0123456789.eE+-") != strlen(colon + 1))
         return false;
-    *weight = strtod(colon + 1, &end);
+    double number = strtod(colon + 1, &end);
+    if (end == colon + 1 || *end) return false;
+    *weight = number;
     *length = (size_t)(colon - word);
-    return !*end;
+    return true;
 }
 
 error *token_pattern_parse(const char *word, token_pattern *out)

@@ -402,6 +402,10 @@ static void test_mixture_refused(void **state)
     fails(mix(state, "a.bin:0", "b.bin:0.7", 5, BATCHES_SHUFFLED, &m), "a.bin:0", "above 0");
     fails(mix(state, "a.bin:-1", "b.bin:0.7", 5, BATCHES_SHUFFLED, &m), "a.bin:-1", "above 0");
     fails(mix(state, "a.bin:1", "b.bin:1e-5", 5, BATCHES_SHUFFLED, &m), "b.bin:1e-5", "1/10000");
+    fails(mix(state, "a.bin:+", "b.bin:1", 5, BATCHES_SHUFFLED, &m), "a.bin:+' has no weight",
+          "or none");
+    fails(mix(state, "a.bin:1.2.3", "b.bin:1-2", 5, BATCHES_SHUFFLED, &m), "a.bin:1.2.3",
+          "No such file");
     fails(mix(state, "a.bin:1", "none.bin:1", 5, BATCHES_SHUFFLED, &m), "none.bin", "No such file");
     fails(mix(state, "a.bin:1", "b.bin:1", 5, BATCHES_SEQUENTIAL, &m), "--train-data",
           "leave it out");
