@@ -49,6 +49,7 @@ typedef struct {
     char *options, *unset;    /* JSON objects: the options, and those of a run that gave none */
     int64_t samples_per_step; /* of all ranks */
     uint64_t data;            /* fingerprint of the training data */
+    uint64_t val_data;        /* ... of what the best is known by; 0: there is none */
     char *vocab;              /* ? the tokenizer's file */
     int64_t step;             /* steps done */
     int64_t log_bytes;        /* of log.jsonl then */

@@ -178,6 +178,7 @@ static const value_row values[] = {
     {"best_val_loss", TAKEN, NULL},
     {"best_step", TAKEN, NULL},
     {"evaluations_since_best", TAKEN, NULL},
+    {"best_val_data", TAKEN, NULL},
     {"samples_per_step", SAME, "give --batch, --accum and ranks with that product"},
     {"samples", SAME, "the place in the data is not that of the step"},
     {"random", SAME, "it was written by another version of this program: use that one"},
@@ -199,8 +200,11 @@ enum { VALUES = sizeof values / sizeof *values };
 /* The best of its evaluations, if there were any. */
 static bool add_best(cJSON *v, const run_contents *c)
 {
+    char data[32];
+    snprintf(data, sizeof data, DATA_HASH "%016llx", (unsigned long long)c->val_data);
     return c->best_step <= 0 ||
-           (cJSON_AddNumberToObject(v, "best_val_loss", c->best_loss) &&
+           (cJSON_AddStringToObject(v, "best_val_data", data) &&
+            cJSON_AddNumberToObject(v, "best_val_loss", c->best_loss) &&
             cJSON_AddNumberToObject(v, "best_step", (double)c->best_step) &&
             cJSON_AddNumberToObject(v, "evaluations_since_best", (double)c->since_best));
 }
@@ -354,11 +358,25 @@ static error *take_integer(const char *path, const cJSON *values_then, const cha
     return NULL;
 }
 
+/* Losses of another set cannot be compared; an earlier program did not say which it was. */
+static bool best_of_others(const cJSON *then, const run_contents *c)
+{
+    const char *text =
+        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(then, "best_val_data"));
+    char now[32];
+    snprintf(now, sizeof now, DATA_HASH "%016llx", (unsigned long long)c->val_data);
+    return text && c->val_data && strcmp(text, now) != 0;
+}
+
 /* A checkpoint may have none: of before its first evaluation, or of an earlier program. */
 static error *take_best(const char *path, const cJSON *then, run_contents *c)
 {
     const cJSON *loss = cJSON_GetObjectItemCaseSensitive(then, "best_val_loss");
     if (!loss) return NULL;
+    if (best_of_others(then, c)) {
+        printf("  --val-data is another set: the lowest loss is that of its own evaluations\n");
+        return NULL;
+    }
     if (!cJSON_IsNumber(loss))
         return user_error("%s: best_val_loss is no number: take another checkpoint", path);
     c->best_loss = loss->valuedouble;

@@ -93,7 +93,7 @@ static void keep_and_resume(small_run *s)
     char path[PATH_LENGTH];
     checkpoints *c;
     run_contents contents;
-    must(contents_describe(s->t, 0, &contents));
+    must(contents_describe(s->t, 0, 0, &contents));
     contents.step = 4;
     must(checkpoints_open(s->directory, &c));
     must(run_state_write(c, &contents));

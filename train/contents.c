@@ -50,7 +50,7 @@ static error *describe_base(const options *o, run_contents *out)
     return out->adapted && o->load ? model_fingerprint(o->load, &out->base) : NULL;
 }
 
-error *contents_describe(trainer *t, uint64_t data, run_contents *out)
+error *contents_describe(trainer *t, uint64_t data, uint64_t val_data, run_contents *out)
 {
     const options *o = t->o;
     *out = (run_contents){.tensors = trainer_tensors(t),
@@ -60,7 +60,8 @@ error *contents_describe(trainer *t, uint64_t data, run_contents *out)
                           .program = t->kind->program,
                           .samples_per_step = o->batch * o->accum * comm_size(o->comm),
                           .best_loss = INFINITY,
-                          .data = data};
+                          .data = data,
+                          .val_data = val_data};
     error *e = describe_options(o, out);
     if (!e) e = describe_vocab(o, out);
     if (!e) e = describe_base(o, out);

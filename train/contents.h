@@ -6,7 +6,7 @@
 #include "train/trainer.h"
 
 /* `data` is the training data's fingerprint.  The trainer must outlive it. */
-error *contents_describe(trainer *t, uint64_t data, run_contents *out) NODISCARD;
+error *contents_describe(trainer *t, uint64_t data, uint64_t val_data, run_contents *out) NODISCARD;
 void contents_free(run_contents *c);
 
 #endif

@@ -454,7 +454,7 @@ static error *begin(session *s, device *dev)
     error *e = open_data(s);
     if (!e && comm_rank(c) == 0) e = make_directory(o->out, "--out");
     if (!e) e = data_prints_take(o->out, s->train, s->val, &prints);
-    if (!e) e = contents_describe(s->t, prints.train.value, &s->contents);
+    if (!e) e = contents_describe(s->t, prints.train.value, prints.val.value, &s->contents);
     TRY(comm_agree(c, e));
     TRY(holdings_compare_data(c, &prints, s->contents.vocab));
     TRY(run_dir_open(&s->dir, &where, &s->contents));
