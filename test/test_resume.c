@@ -319,7 +319,12 @@ static void test_options_are_kept(void **state)
     /* batch and accum only together; a given directory has its options, too */
     refused(state, "--out whole --resume auto --steps 12 --batch 3", "samples_per_step", "");
     run_finishes(*state, "--out whole --resume whole/step_00000010 --steps 12 --batch 3 --accum 2");
-    shell(state, "rm -r whole part some.json");
+    /* a resumed run's options.json is of the whole run */
+    run_finishes(*state, "--out again --config whole/options.json");
+    shell(state, "grep -q '\"step\":1,' again/log.jsonl");
+    shell(state, "echo '{\"lr\": 0.03, \"seed\": 1, \"lr\": 0.04}' >some.json");
+    refused(state, "--out new --config some.json", "\"lr\" is in it twice", "leave one out");
+    shell(state, "rm -r whole part again some.json");
 }
 
 /* Sets that are mixed go on where they were, each in its own epochs; other weights are other data. */
@@ -356,6 +361,11 @@ static void test_best_is_kept(void **state)
     run_finishes(*state, "--out part --resume auto"); /* no step more */
     expect_said(state, "ended after step 5");
     refused(state, STILL "--out part --resume auto --eval-every 0", "--save-best", "evaluations");
+    /* losses of another set are no gain, and no lack of it */
+    run_finishes(*state, "--out part --resume auto --val-data e_train.bin --steps 7");
+    expect_said(state, "--val-data is another set");
+    assert_true(there(state, "part/best/model.safetensors"));
+    shell(state, "grep -q '\"step\":7,\"val_loss' part/log.jsonl");
     shell(state, "rm -r whole part");
 }
 
@@ -432,6 +442,7 @@ static void test_given_directory(void **state)
     refused(state, RUN "--batch 6 --out new --resume run", "--resume run", "auto");
     refused(state, RUN "--batch 6 --out new --resume run/step_00000007", "step_00000007",
             "missing");
+    refused(state, "--out new --resume run/step_00000007", "step_00000007", "missing");
     run_finishes(*state, RUN "--batch 6 --out new --resume run/step_00000005");
     shell(state, "cmp run/model.safetensors new/model.safetensors");
     shell(state, "[ \"$(head -c 10 new/log.jsonl)\" = '{\"step\":6,' ]");

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MOST_FILE = 1 << 20, MOST_NAMES = 256 };
 
@@ -189,6 +190,9 @@ static error *take_all(reader *r)
     {
         int i = row_index(t, item->string);
         if (i < 0 && !r->own) return unknown(r, item->string);
+        if (!r->own && item != item_of(r, item->string))
+            return user_error("%s %s: \"%s\" is in it twice: leave one out", r->what, r->path,
+                              item->string);
         if (i < 0 || cJSON_IsNull(item)) continue;
         const option_row *row = option_row_at(t, i);
         if (!strcmp(row->name, "config") && !r->own)
@@ -264,12 +268,24 @@ static cJSON *read_newest(const options *o, char *path, const cJSON **all)
     return json;
 }
 
+/* Said here, before the options that it lacks are missed. */
+static error *check_given(const options *o)
+{
+    char path[PATH_LENGTH];
+    TRY(path_join(path, o->resume, "state.json"));
+    if (!access(path, F_OK)) return NULL;
+    return user_error("--resume %s: its state.json is missing: give a checkpoint's directory "
+                      "(.../step_00001000), or auto",
+                      o->resume);
+}
+
 static error *take_run(options *o, bool *given)
 {
     char path[PATH_LENGTH];
     const cJSON *all = NULL;
     option_file *f;
     bool newest = !strcmp(o->resume, "auto");
+    if (!newest) TRY(check_given(o));
     cJSON *json = newest ? read_newest(o, path, &all) : read_state(o, o->resume, &all);
     if (!json) return NULL;
     TRY(keep_file(o, json, all, &f));

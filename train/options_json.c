@@ -56,7 +56,8 @@ static bool add_option(cJSON *object, const option_row *row, options *o)
     return true;
 }
 
-/* Numbers that the optimizer does not have are not set; nor, in a run, what chose others that are. */
+/* Numbers that the optimizer does not have are not set; nor, in a run, what chose others that are, or
+ * where it was resumed. */
 static void leave_out(options *o)
 {
     unsigned has = rule_at(o->optim.rule)->options;
@@ -66,7 +67,7 @@ static void leave_out(options *o)
         if (row->type == REAL) *(double *)option_field(o, row) = NAN;
         if (row->type == INTEGER) *(int64_t *)option_field(o, row) = 0;
     }
-    o->config = NULL;
+    o->config = o->resume = NULL; /* --config of it is the whole run again */
     if (!o->plan) o->memory = o->allow = NULL;
 }
 
