@@ -378,15 +378,18 @@ bool tokens_look_marked(const char *const *patterns, int n)
 
 bool tokens_is_shard(const char *path)
 {
-    tokens_header h;
+    tokens_header h = {0};
     token_shard s = {0};
     int64_t bytes;
     int fd;
+    if (tokens_are_megatron(path)) return true;
     error *e = file_open(path, &fd, &bytes);
     if (!e) {
-        e = bytes < (int64_t)sizeof h ? user_error("too short")
-                                      : file_pread(fd, path, &h, sizeof h, 0);
+        size_t n = bytes < (int64_t)sizeof h ? (size_t)bytes : sizeof h;
+        e = file_pread(fd, path, &h, n, 0);
         close(fd);
+        if (!e && tokens_are_npy((const uint8_t *)&h, n)) return true;
+        if (!e && n < sizeof h) e = user_error("too short");
     }
     if (!e) e = check_kind(&s, &h);
     bool is = !e;

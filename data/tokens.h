@@ -68,7 +68,7 @@ error *tokens_document_starts(const token_set *s, int shard,
 error *tokens_learned(const token_set *s, int shard, int64_t first, int64_t count,
                       uint8_t *learned /* (count) */) NODISCARD;
 
-/* Does the file begin as a shard does? */
+/* Does the file begin as a shard does: ours, llm.c's, NumPy's, or Megatron's, with its index beside it? */
 bool tokens_is_shard(const char *path);
 
 /* Is one of the files that the patterns name a marked shard?  What cannot be read is none. */

@@ -43,6 +43,14 @@ static void save(void **state, const char *name, const image *m)
     free(path);
 }
 
+/* generate --eval takes what training does, and no ids for a text. */
+static void check_known(void **state, const char *name)
+{
+    char *path = scratch_path(state, name);
+    assert_true(tokens_is_shard(path));
+    free(path);
+}
+
 static void check_ids(void **state, const char *word)
 {
     token_set *set;
@@ -139,6 +147,7 @@ static void test_npy(void **state)
             put_ids(&m, all[i].width);
             save(state, "shard.npy", &m);
             check_ids(state, "shard.npy");
+            check_known(state, "shard.npy");
         }
 }
 
@@ -221,6 +230,7 @@ static void test_megatron(void **state)
         save(state, "text_document.idx", &index);
         save(state, "text_document.bin", &ids);
         check_ids(state, "text_document.bin");
+        check_known(state, "text_document.bin");
         check_ids(state, "text_document.idx");
         check_ids(state, "text_*.idx");
     }
