@@ -19,7 +19,7 @@ for file in data/*.c data/bpe/*.c; do
     *) sources+=("$file") ;;
     esac
 done
-gcc -std=c17 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -fopenmp -O0 -ffunction-sections -Wl,--gc-sections "${sources[@]}" -lcjson -lz -lm -o "$work/tokenize" >"$work/log" 2>&1
+gcc -std=c17 -D_GNU_SOURCE -DREGRAD_VERSION="\"$(cat VERSION)\"" -I. -Wall -Wextra -Werror -fopenmp -O0 -ffunction-sections -Wl,--gc-sections "${sources[@]}" -lcjson -lz -lm -o "$work/tokenize" >"$work/log" 2>&1
 report "it builds" $?
 [ $bad = 0 ] || { cat "$work/log"; exit 1; }
 grep -q pcre2 <<<"$(ldd "$work/tokenize")"
