@@ -51,7 +51,8 @@ unsigned forward_keeps(const run *r, const model_config *c, const recompute_plan
     if (mlp_again && after && !(again & MID)) keeps |= MID;
     if (lost & (NORM1 | STATS1 | QKV | ATT | RAW1 | MID)) keeps |= X;
     if (mlp_again && (!after || again & MID)) keeps |= X;
-    if (recompute_input(plan, layer) && grads_below(r, ids->norm1.weight)) keeps &= ~(unsigned)X;
+    int lowest = norms_before(c) ? ids->norm1.weight : ids->qkv.weight;
+    if (recompute_input(plan, layer) && grads_below(r, lowest)) keeps &= ~(unsigned)X;
     return keeps;
 }
 

@@ -303,6 +303,30 @@ static void test_overlay_and_release_lower_the_peak(void **state)
     assert_true(release < overlay && overlay < own);
 }
 
+/* In every family sqrt keeps few of the blocks' inputs, which block keeps. */
+static void test_sqrt_recomputes_inputs(void **state)
+{
+    (void)state;
+    static const char *const families[] = {"gpt",  "llama", "bloom",  "phi",   "falcon",
+                                           "neox", "olmo2", "gemma2", "gemma3"};
+    static const char *const levels[] = {"block", "sqrt"};
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        size_t most[2];
+        for (int k = 0; k < 2; k++) {
+            char arguments[200];
+            int64_t n;
+            snprintf(arguments, sizeof arguments,
+                     "--model %s-nano --layers 36 --vocab 64 --batch 4 --seq 64 --recompute %s",
+                     families[i], levels[k]);
+            most[k] = small_plan(arguments, &n).most[KIND_ACTIVATION];
+        }
+        size_t inputs = 36 * 4 * 64 * 64 * sizeof(float);
+        if (most[1] + inputs / 2 > most[0])
+            fail_msg("%s: %zu bytes of activations with sqrt, %zu with block", families[i], most[1],
+                     most[0]);
+    }
+}
+
 /* Micro-batches of adama need what one micro-batch needs, and with release that is all it has: 3
  * copies of N and the live gradient. */
 static void test_adama_needs_one_layer(void **state)
@@ -428,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_settings_at_random),
         cmocka_unit_test(test_copies_of_n),
         cmocka_unit_test(test_overlay_and_release_lower_the_peak),
+        cmocka_unit_test(test_sqrt_recomputes_inputs),
         cmocka_unit_test(test_adama_needs_one_layer),
         cmocka_unit_test(test_muon_copies),
         cmocka_unit_test(test_near_the_lower_bound),
