@@ -136,7 +136,8 @@ model_config config_resized(const model_config *from, const model_config *sizes)
     c.inner = scaled(from->inner, from->width, c.width);
     c.rotary.size = scaled(from->rotary.size, from->head_size, c.head_size) / 2 * 2;
     if (from->embedding_scale != 1) c.embedding_scale = sqrt((double)c.width);
-    c.query_scalar = from->query_scalar * (double)c.head_size / (double)from->head_size;
+    /* config.json has it as an integer */
+    c.query_scalar = ceil(from->query_scalar * (double)c.head_size / (double)from->head_size);
     return c;
 }
 

@@ -59,6 +59,24 @@ static void test_presets_as_config_json(void **state)
     }
 }
 
+/* transformers 5 refuses an integer where it has declared a float, and the reverse. */
+static void test_numbers_of_the_type_declared(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"\"attn_logit_softcapping\":\t50.0,",
+                                        "\"final_logit_softcapping\":\t30.0,",
+                                        "\"query_pre_attn_scalar\":\t144,"};
+    const model_config *c = NULL;
+    for (int i = 0; i < text_presets.n; i++)
+        if (!strcmp(text_presets.row[i].name, "gemma2-27b")) c = &text_presets.row[i];
+    assert_non_null(c);
+    char *text;
+    ok(hf_config_text(c, F32, &text));
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!strstr(text, lines[i])) fail_msg("no %s in %s", lines[i], text);
+    free(text);
+}
+
 /* Published files (golden/configs.json), old and new, and what transformers makes of them when it
  * writes all fields: each is its preset, and has as many parameters as transformers counts.  One
  * has no preset: the first Qwen, of 1.8b's sizes. */
@@ -467,6 +485,9 @@ static void test_resized(void **state)
     ok(preset_find(&text_presets, "gemma-7b", &c)); /* and four thirds of it */
     r = config_resized(&c, &(model_config){.width = 96, .heads = 4});
     assert_true(r.kv_heads == 4 && r.head_size == 32 && r.rotary.size == 32 && r.inner == 768);
+    ok(preset_find(&text_presets, "gemma2-27b", &c));
+    r = config_resized(&c, &(model_config){.width = 180, .heads = 16});
+    assert_true(r.head_size == 10 && r.query_scalar == 12); /* of 11.25 */
     ok(preset_find(&text_presets, "qwen2.5-0.5b", &c));
     r = config_resized(&c, &(model_config){.heads = 7});
     fails(config_check(&r), "qwen2.5-0.5b", "the key heads must divide the heads");
@@ -524,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_every_member_is_in_the_table),
         cmocka_unit_test(test_every_field_is_compared),
         cmocka_unit_test(test_presets_as_config_json),
+        cmocka_unit_test(test_numbers_of_the_type_declared),
         cmocka_unit_test(test_published_configs),
         cmocka_unit_test(test_no_field_is_ignored),
         cmocka_unit_test(test_unknown_fields_are_refused),

@@ -298,12 +298,23 @@ static bool write_size(cJSON *json, const char *name, int64_t value)
     return !value || cJSON_AddNumberToObject(json, name, (double)value);
 }
 
+/* transformers 5 takes 30.0 for a cap, and refuses 30, which is how cJSON writes that number. */
+static bool write_cap(cJSON *json, const char *name, double value)
+{
+    char text[40];
+    if (value != floor(value) || value >= 1e15) return cJSON_AddNumberToObject(json, name, value);
+    snprintf(text, sizeof text, "%.1f", value);
+    return cJSON_AddRawToObject(json, name, text);
+}
+
 static bool write_option(cJSON *json, const hf_field *f, const hf_model *m)
 {
     const model_field *option = &model_fields[f->option];
     double value = config_value(&m->c, option);
     const char *word = NULL;
     if (is_nullable(f) && value == 0) return cJSON_AddNullToObject(json, hf_name(f));
+    if (f->option == MODEL_attention_cap || f->option == MODEL_logit_cap)
+        return write_cap(json, hf_name(f), value);
     switch (option->type) {
     case FIELD_SIZE:
         return write_size(json, hf_name(f), (int64_t)value);
