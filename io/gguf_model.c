@@ -48,8 +48,8 @@ static error *check_rotations(const architecture *a, const model_config *c)
                       waves ? "rotations scaled by wavelength" : "layers without rotations");
 }
 
-/* What llama.cpp knows of a Gemma without being told: where windows are, how scores are scaled, and the base
- * of rotations in windows. */
+/* What llama.cpp knows of a Gemma without being told: where windows are, how scores are scaled, the base of
+ * rotations in windows, and that Gemma 2 has caps (where the file has none it takes 50 and 30). */
 static error *check_windows(const architecture *a, const model_config *c)
 {
     enum { GEMMA2_27B = 46, GEMMA3_27B = 62 };
@@ -66,6 +66,10 @@ static error *check_windows(const architecture *a, const model_config *c)
         if (three && c->rotary.local_base != 10000) what = "another rope_local_base_freq";
         if (three && c->logit_cap > 0) what = "a soft cap of logits";
     }
+    if (two && !(c->attention_cap > 0 && c->logit_cap > 0))
+        return user_error(
+            "--to gguf: the model lacks a soft cap, and llama.cpp's gemma2 always caps "
+            "scores and logits; --to hf writes it");
     if (!what) return NULL;
     return user_error(
         "--to gguf: the model has %s, which llama.cpp's %s has not; --to hf writes it", what,

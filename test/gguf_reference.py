@@ -277,6 +277,13 @@ def check_refusals(work):
     refuses('no tokenizer', '--vocab', f'{BUILD}/export', '--to', 'gguf', directory, f'{work}/x')
     smollm3 = train(work, 'smollm3-nano')
     refuses('layers without rotations', 'smollm3', f'{BUILD}/export', '--to', 'gguf', smollm3, f'{work}/x')
+    gemma2 = os.path.join(work, 'gemma2-nano')
+    with open(f'{gemma2}/config.json', encoding='utf-8') as f:
+        config = json.load(f)
+    for cap in ('attn_logit_softcapping', 'final_logit_softcapping'):
+        with open(f'{gemma2}/config.json', 'w', encoding='utf-8') as f:
+            json.dump({**config, cap: None}, f)
+        refuses(f'{cap} null, where llama.cpp caps', 'always caps', f'{BUILD}/export', '--to', 'gguf', gemma2, f'{work}/x')
     chatglm = train(work, 'chatglm-nano')
     refuses('a family that llama.cpp has otherwise', 'chatglm', f'{BUILD}/export', '--to', 'gguf', chatglm, f'{work}/x')
 
