@@ -142,7 +142,7 @@ static void test_families(void **state)
         for (int k = 0; k < 3; k++) {
             char sizes[200], reduced[40];
             snprintf(sizes, sizeof sizes,
-                     "--model %s-nano --vocab 59 --batch 2 --seq 13 --threads 2 ", families[i]);
+                     "--model %s-nano --vocab 59 --batch 2 --seq 18 --threads 2 ", families[i]);
             snprintf(reduced, sizeof reduced, "%s_r", names[k]);
             bool same_passes = strcmp(names[k], "lion"); /* see test_lion */
             if (long_run()) all_policies_agree(sizes, names[k], "0", 1, same_passes, "");
@@ -335,7 +335,7 @@ static void test_split16_is_a_master(void **state)
     }
 }
 
-/* The block's other forms: gated, with norms of heads, with branches side by side. */
+/* The block's other forms: gated, with norms of heads, with branches side by side, in windows (of 16). */
 static void test_recompute_of_families(void **state)
 {
     (void)state;
@@ -349,7 +349,7 @@ static void test_recompute_of_families(void **state)
             setting none = {"recompute", "none", "", "", 0, NULL},
                     level = {"recompute", levels[i], "", "", 0, NULL};
             snprintf(arguments, sizeof arguments,
-                     "--model %s-nano --layers 4 --context 13 --vocab 59 --batch 3 --seq 11 "
+                     "--model %s-nano --layers 4 --context 20 --vocab 59 --batch 3 --seq 18 "
                      "--threads 2 --optim adamw_r --steps 4 --lr 0.003 --recompute %s",
                      models[m], levels[i]);
             small_result got = small_train(arguments);

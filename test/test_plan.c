@@ -252,7 +252,7 @@ static void test_planned_is_used_for_families(void **state)
         for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
             char arguments[400];
             snprintf(arguments, sizeof arguments,
-                     "--model %s-nano --vocab 59 --context 16 --batch 2 --seq 13 --threads 2 %s",
+                     "--model %s-nano --vocab 59 --context 20 --batch 2 --seq 18 --threads 2 %s",
                      families[i], more[m]);
             run_and_compare(arguments);
         }
