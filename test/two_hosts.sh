@@ -152,7 +152,7 @@ cut() {
     timeout 60 tail --pid=$job -s 0.2 -f /dev/null || { not_ok "$name: still there after 60 s"; kill $job; }
     wait $job || status=$?
     wire whole
-    if [ $status = 0 ] || [ $status = 124 ] || ! cat long.txt long.1.txt 2>/dev/null | grep -qE "rank [01] (gave no sign for $patience s|has gone) while rank [01] was "; then
+    if [ $status = 0 ] || [ $status = 124 ] || ! cat long.txt long.1.txt 2>/dev/null | grep -qE "rank [01] (did not respond for $patience s|has gone) while rank [01] was "; then
         not_ok "$name: cut: status $status: $(cat long.txt long.1.txt 2>/dev/null | grep -m 2 train_gpt: | tr '\n' ' ')"
     else
         ok "$name: a wire that is cut ends it"
