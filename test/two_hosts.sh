@@ -96,6 +96,9 @@ mpi_one() {
     shift
     on alpha timeout 100 mpirun -np 2 "$root/build/release/train_gpt" $gpt --device cpu --out "$name" "$@" >"$name.txt" 2>&1
 }
+# tcp_tries N: how often TCP sends again before it gives a host up
+tcp_tries() { on alpha sh -c "echo $1 >/proc/sys/net/ipv4/tcp_retries2" 2>/dev/null && on beta sh -c "echo $1 >/proc/sys/net/ipv4/tcp_retries2"; }
+
 # shellcheck disable=SC2086
 mpi_two() {
     local name=$1
@@ -203,13 +206,15 @@ if command -v mpirun >/dev/null && grep -q MPI_Init "$root/build/release/train_g
     fi
 
     # mpirun and its daemons notice only what TCP does: after a quarter of an hour, with the kernel's 15 tries
-    for where in alpha beta; do on $where sh -c 'echo 3 >/proc/sys/net/ipv4/tcp_retries2'; done
-    # shellcheck disable=SC2086
-    {
+    if tcp_tries 3; then
+        # shellcheck disable=SC2086
         cut MPI mpi_two mpi_one 3 'delay 3' 'delay 20' --zero 2 $endless
+        # shellcheck disable=SC2086
         resumed MPI mpi_one --zero 2 $endless
-    }
-    for where in alpha beta; do on $where sh -c 'echo 15 >/proc/sys/net/ipv4/tcp_retries2'; done
+        tcp_tries 15
+    else
+        echo 'skip MPI: a wire that is cut: tcp_retries2 cannot be set here'
+    fi
 else
     echo 'skip MPI over two hosts: no mpirun, or built without MPI'
 fi
