@@ -25,17 +25,6 @@ enum {
     RAW2 = 2048
 };
 
-/* Is there a norm before each branch, and one after it? */
-static inline bool norms_before(const model_config *c)
-{
-    return c->norms != NORMS_AFTER;
-}
-
-static inline bool norms_after(const model_config *c)
-{
-    return c->norms != NORMS_BEFORE;
-}
-
 /* The norm whose output both branches read. */
 static inline bool one_norm(const model_config *c)
 {

@@ -76,17 +76,16 @@ error *block_declare(const model_config *c, const lora_plan *lora, int layer, pa
                        .part_rows = {c->inner, c->inner}},
                down = {.layer = layer, .shape = SHAPE(width, c->inner), .std = residual};
     ids->q_norm = ids->k_norm = -1;
-    bool before = c->norms != NORMS_AFTER, behind = c->norms != NORMS_BEFORE;
-    if (before) TRY(declare_norm(c, p, n->norm1, layer, &ids->norm1));
+    if (norms_before(c)) TRY(declare_norm(c, p, n->norm1, layer, &ids->norm1));
     TRY(declare_linear(c, lora, p, n->qkv, c->bias.qkv, qkv, &ids->qkv));
     if (c->qk_norm) TRY(declare_head_norms(c, p, layer, ids));
     TRY(declare_linear(c, lora, p, n->project, c->bias.project, project, &ids->project));
-    if (behind) TRY(declare_norm(c, p, n->post1, layer, &ids->post1));
-    if (before && c->residual != RESIDUAL_PARALLEL_ONE_NORM)
+    if (norms_after(c)) TRY(declare_norm(c, p, n->post1, layer, &ids->post1));
+    if (norms_before(c) && c->residual != RESIDUAL_PARALLEL_ONE_NORM)
         TRY(declare_norm(c, p, n->norm2, layer, &ids->norm2));
     TRY(declare_linear(c, lora, p, n->up, c->bias.up, into, &ids->up));
     TRY(declare_linear(c, lora, p, n->down, c->bias.down, down, &ids->down));
-    return behind ? declare_norm(c, p, n->post2, layer, &ids->post2) : NULL;
+    return norms_after(c) ? declare_norm(c, p, n->post2, layer, &ids->post2) : NULL;
 }
 
 /* ---- caches ---- */

@@ -207,7 +207,7 @@ static error *check_relations(const model_config *c)
              (c->rotary.scaling.low < c->rotary.scaling.high && c->rotary.scaling.low > 0 &&
               c->rotary.scaling.context > 0),
          "RoPE scaling by wavelength needs 0 < low < high and a context"},
-        {c->norms == NORMS_BEFORE || (c->norm == NORM_RMS && c->residual == RESIDUAL_SEQUENTIAL),
+        {!norms_after(c) || (c->norm == NORM_RMS && c->residual == RESIDUAL_SEQUENTIAL),
          "norms after the branches are RMSNorms, of one branch after the other"},
         {c->positions != POSITIONS_ALIBI || c->causal, "ALiBi needs causal attention"},
         {!c->window || c->causal, "windows need causal attention"},

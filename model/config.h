@@ -103,6 +103,17 @@ typedef struct {
     int64_t stage[CONV_STAGES];
 } model_config;
 
+/* Is there a norm before each branch, and one after it? */
+static inline bool norms_before(const model_config *c)
+{
+    return c->norms != NORMS_AFTER;
+}
+
+static inline bool norms_after(const model_config *c)
+{
+    return c->norms != NORMS_BEFORE;
+}
+
 /* ---- the fields as a table ---- */
 
 typedef enum {

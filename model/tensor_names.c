@@ -23,51 +23,38 @@
 const model_names gpt2_names = GPT2_NAMES("");
 const model_names gpt2_head_names = GPT2_NAMES("transformer.");
 
-/* The layout of LLaMA, Qwen 2 and 3, and Gemma. */
+/* LLaMA's layout, whose families differ in where the norms are. */
+#define LLAMA_BUT_NORMS                                                                            \
+    .tokens = "model.embed_tokens.weight", .final_norm = {.weight = "model.norm.weight"},          \
+    .head = {.weight = "lm_head.weight"},                                                          \
+    .block.qkv = BOTH("model.layers.%d.self_attn.{q,k,v}_proj"),                                   \
+    .block.project = BOTH("model.layers.%d.self_attn.o_proj"),                                     \
+    .block.up = BOTH("model.layers.%d.mlp.{gate,up}_proj"),                                        \
+    .block.down = BOTH("model.layers.%d.mlp.down_proj"),                                           \
+    .block.q_norm = "model.layers.%d.self_attn.q_norm.weight",                                     \
+    .block.k_norm = "model.layers.%d.self_attn.k_norm.weight"
+
+/* LLaMA, Qwen 2 and 3, and Gemma: before the branches. */
 const model_names llama_names = {
-    .tokens = "model.embed_tokens.weight",
-    .final_norm = {.weight = "model.norm.weight"},
-    .head = {.weight = "lm_head.weight"},
-    .block = {.norm1 = {.weight = "model.layers.%d.input_layernorm.weight"},
-              .qkv = BOTH("model.layers.%d.self_attn.{q,k,v}_proj"),
-              .project = BOTH("model.layers.%d.self_attn.o_proj"),
-              .norm2 = {.weight = "model.layers.%d.post_attention_layernorm.weight"},
-              .up = BOTH("model.layers.%d.mlp.{gate,up}_proj"),
-              .down = BOTH("model.layers.%d.mlp.down_proj"),
-              .q_norm = "model.layers.%d.self_attn.q_norm.weight",
-              .k_norm = "model.layers.%d.self_attn.k_norm.weight"},
+    LLAMA_BUT_NORMS,
+    .block.norm1.weight = "model.layers.%d.input_layernorm.weight",
+    .block.norm2.weight = "model.layers.%d.post_attention_layernorm.weight",
 };
 
-/* Norms after the branches: OLMo 2. */
+/* OLMo 2: after them. */
 const model_names olmo2_names = {
-    .tokens = "model.embed_tokens.weight",
-    .final_norm = {.weight = "model.norm.weight"},
-    .head = {.weight = "lm_head.weight"},
-    .block = {.qkv = BOTH("model.layers.%d.self_attn.{q,k,v}_proj"),
-              .project = BOTH("model.layers.%d.self_attn.o_proj"),
-              .post1 = {.weight = "model.layers.%d.post_attention_layernorm.weight"},
-              .up = BOTH("model.layers.%d.mlp.{gate,up}_proj"),
-              .down = BOTH("model.layers.%d.mlp.down_proj"),
-              .post2 = {.weight = "model.layers.%d.post_feedforward_layernorm.weight"},
-              .q_norm = "model.layers.%d.self_attn.q_norm.weight",
-              .k_norm = "model.layers.%d.self_attn.k_norm.weight"},
+    LLAMA_BUT_NORMS,
+    .block.post1.weight = "model.layers.%d.post_attention_layernorm.weight",
+    .block.post2.weight = "model.layers.%d.post_feedforward_layernorm.weight",
 };
 
-/* Norms before the branches and after: Gemma 2 and 3. */
+/* Gemma 2 and 3: both. */
 const model_names gemma2_names = {
-    .tokens = "model.embed_tokens.weight",
-    .final_norm = {.weight = "model.norm.weight"},
-    .head = {.weight = "lm_head.weight"},
-    .block = {.norm1 = {.weight = "model.layers.%d.input_layernorm.weight"},
-              .qkv = BOTH("model.layers.%d.self_attn.{q,k,v}_proj"),
-              .project = BOTH("model.layers.%d.self_attn.o_proj"),
-              .post1 = {.weight = "model.layers.%d.post_attention_layernorm.weight"},
-              .norm2 = {.weight = "model.layers.%d.pre_feedforward_layernorm.weight"},
-              .up = BOTH("model.layers.%d.mlp.{gate,up}_proj"),
-              .down = BOTH("model.layers.%d.mlp.down_proj"),
-              .post2 = {.weight = "model.layers.%d.post_feedforward_layernorm.weight"},
-              .q_norm = "model.layers.%d.self_attn.q_norm.weight",
-              .k_norm = "model.layers.%d.self_attn.k_norm.weight"},
+    LLAMA_BUT_NORMS,
+    .block.norm1.weight = "model.layers.%d.input_layernorm.weight",
+    .block.post1.weight = "model.layers.%d.post_attention_layernorm.weight",
+    .block.norm2.weight = "model.layers.%d.pre_feedforward_layernorm.weight",
+    .block.post2.weight = "model.layers.%d.post_feedforward_layernorm.weight",
 };
 
 const model_names phi_names = {

@@ -440,6 +440,10 @@ static void test_config_habits(void **state)
     assert_true(a.rotary.scaling.factor == 0);
     ok(read_text("{\"model_type\":\"mistral\",\"max_position_embeddings\":4096}", &a));
     ok(read_text("{\"model_type\":\"mistral\",\"sliding_window\":131072}", &a));
+    assert_int_equal(a.window, 0);
+    ok(read_text("{\"model_type\":\"mistral\",\"num_hidden_layers\":1,\"sliding_window\":131072,"
+                 "\"layer_types\":[\"sliding_attention\"]}",
+                 &a));
     ok(read_text(
         "{\"model_type\":\"smollm3\",\"num_hidden_layers\":4,\"no_rope_layers\":[1,0,1,0]}", &a));
     ok(read_text(

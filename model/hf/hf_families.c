@@ -4,7 +4,7 @@
  * field may not have, as the block cannot express them, stand in the table as HF_MUST.
  */
 #include "model/families.h"
-#include "model/hf/hf_internal.h"
+#include "model/hf/hf_layers.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -44,196 +44,6 @@ static error *derive(const hf_source *s, hf_model *m, const char *heads, const c
     if (!c->kv_heads) c->kv_heads = c->heads;
     if (c->heads % c->kv_heads) return hf_refuse(s, kv_heads, "which does not divide the heads");
     if (!c->inner) c->inner = 4 * c->width;
-    return NULL;
-}
-
-/* The number in `rope`, which the field `older` must not contradict. */
-static error *rope_number(const hf_source *s, const char *name, const cJSON *item, double least,
-                          double most, const char *older, double *out)
-{
-    char why[160];
-    double number = cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
-    const cJSON *other = hf_get(s, older);
-    snprintf(why, sizeof why, "whose %s must be a number from %g to %g", item->string, least, most);
-    if (!(number >= least && number <= most)) return hf_refuse(s, name, why);
-    snprintf(why, sizeof why, "but %s is another number", older ? older : "");
-    if (other && number != other->valuedouble) return hf_refuse(s, name, why);
-    *out = number;
-    return NULL;
-}
-
-typedef struct {
-    const char *type;
-    rope_scaling scaling;
-    double base, part;
-} rope_table;
-
-/* One field of rope_scaling or rope_parameters. */
-static error *read_rope_field(const hf_source *s, const char *name, const cJSON *item,
-                              rope_table *t)
-{
-    const struct {
-        const char *field;
-        double least, most;
-        double *at;
-        const char *older[2];
-    } numbers[] = {
-        {"rope_theta", 1, 1e30, &t->base, {"rope_theta", "rotary_emb_base"}},
-        {"partial_rotary_factor", 1e-6, 1, &t->part, {"partial_rotary_factor", "rotary_pct"}},
-        {"factor", 1, 1e6, &t->scaling.factor, {NULL, NULL}},
-        {"low_freq_factor", 1e-6, 1e6, &t->scaling.low, {NULL, NULL}},
-        {"high_freq_factor", 1e-6, 1e6, &t->scaling.high, {NULL, NULL}},
-        {"original_max_position_embeddings",
-         1,
-         1e9,
-         &t->scaling.context,
-         {"original_max_position_embeddings", NULL}},
-    };
-    const char *word = cJSON_GetStringValue(item);
-    if (!strcmp(item->string, "type") || !strcmp(item->string, "rope_type")) {
-        bool known = word && (!strcmp(word, "default") || !strcmp(word, "linear") ||
-                              !strcmp(word, "llama3"));
-        if (!known) return hf_refuse(s, name, "of a type that is not default, linear or llama3");
-        if (t->type && strcmp(t->type, word)) return hf_refuse(s, name, "with two types");
-        t->type = word;
-        return NULL;
-    }
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (!strcmp(item->string, numbers[i].field))
-            for (int k = 0; k < 2; k++)
-                TRY(rope_number(s, name, item, numbers[i].least, numbers[i].most,
-                                numbers[i].older[k], numbers[i].at));
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (!strcmp(item->string, numbers[i].field)) return NULL;
-    return cJSON_IsNull(item) ? NULL : hf_refuse(s, name, "with a field that is not supported");
-}
-
-/* The type's own fields are there, and no others. */
-static error *check_scaling(const hf_source *s, const char *name, rope_table *t)
-{
-    bool linear = t->type && !strcmp(t->type, "linear"),
-         waves = t->type && !strcmp(t->type, "llama3");
-    rope_scaling *x = &t->scaling;
-    if ((linear || waves) != (x->factor > 0))
-        return hf_refuse(s, name,
-                         linear || waves ? "without a factor" : "with a factor but no type");
-    if (waves && !(x->low > 0 && x->high > x->low && x->context > 0))
-        return hf_refuse(s, name,
-                         "which needs low_freq_factor, a larger high_freq_factor, and "
-                         "original_max_position_embeddings");
-    if (!waves && (x->low > 0 || x->high > 0))
-        return hf_refuse(s, name, "with a field of llama3 but another type");
-    if (!waves) x->context = 0;
-    if (x->factor == 1 || !(linear || waves)) *x = (rope_scaling){0};
-    return NULL;
-}
-
-/* An object of rope_scaling's or rope_parameters' kind.  partial: the family can rotate a part of each
- * head. */
-static error *read_rope(const hf_source *s, const char *name, bool partial, hf_model *m)
-{
-    const cJSON *rope = hf_get(s, name), *item = rope ? rope->child : NULL;
-    rope_table t = {.base = m->c.rotary.base, .part = m->rotary_part};
-    if (!rope) return NULL;
-    if (!cJSON_IsObject(rope)) return hf_refuse(s, name, "but must be an object");
-    for (; item; item = item->next)
-        TRY(read_rope_field(s, name, item, &t));
-    if (!partial && t.part != 1)
-        return hf_refuse(s, name,
-                         "whose partial_rotary_factor must be 1: in this family whole heads turn");
-    TRY(check_scaling(s, name, &t));
-    m->c.rotary.base = t.base;
-    m->c.rotary.scaling = t.scaling;
-    m->rotary_part = t.part;
-    return NULL;
-}
-
-/* Both objects may be there, if they agree. */
-static error *read_ropes(const hf_source *s, bool partial, hf_model *m)
-{
-    TRY(read_rope(s, "rope_scaling", partial, m));
-    rotary_form first = m->c.rotary;
-    bool both = hf_get(s, "rope_scaling") && hf_get(s, "rope_parameters");
-    TRY(read_rope(s, "rope_parameters", partial, m));
-    if (both && memcmp(&first.scaling, &m->c.rotary.scaling, sizeof first.scaling))
-        return hf_refuse(s, "rope_parameters", "but rope_scaling says something else");
-    return NULL;
-}
-
-/* Windows of all layers, so that layer_types, if it is there, says nothing else.  One that is as long as the
- * context changes nothing. */
-static error *decode_windows_everywhere(const hf_source *s, hf_model *m)
-{
-    const cJSON *list = hf_get(s, "layer_types"), *item;
-    if (m->c.window >= m->c.context) m->c.window = 0;
-    if (list && !cJSON_IsArray(list)) return hf_refuse(s, "layer_types", "but must be an array");
-    cJSON_ArrayForEach(item, list)
-    {
-        const char *word = cJSON_GetStringValue(item),
-                   *want = m->c.window ? "sliding_attention" : "full_attention";
-        if (!word || (strcmp(word, want) && strcmp(word, "full_attention")) ||
-            (m->c.window && strcmp(word, want)))
-            return hf_refuse(s, "layer_types", "but sliding_window says something else");
-    }
-    return NULL;
-}
-
-/* Every n-th layer without a window: by layer_types, else `unset`. */
-static error *read_window_skip(const hf_source *s, hf_model *m, int64_t unset)
-{
-    const cJSON *list = hf_get(s, "layer_types"), *item;
-    int64_t layer = 0, *skip = &m->c.window_skip;
-    if (list && (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != m->c.layers))
-        return hf_refuse(s, "layer_types", "but must be an array with a word for each layer");
-    if (s->json) *skip = list ? 0 : unset;
-    cJSON_ArrayForEach(item, list)
-    {
-        const char *word = cJSON_GetStringValue(item);
-        bool full = word && !strcmp(word, "full_attention");
-        layer++;
-        if (!full && (!word || strcmp(word, "sliding_attention")))
-            return hf_refuse(s, "layer_types",
-                             "but only full_attention and sliding_attention are known here");
-        if (full && !*skip) *skip = layer;
-        if (full != (*skip && layer % *skip == 0))
-            return hf_refuse(s, "layer_types", "but the full_attention layers must be every n-th");
-    }
-    if (list && !*skip && m->c.layers < unset) *skip = unset; /* none has come to it */
-    return m->c.window ? NULL : hf_refuse(s, "sliding_window", "but some layers have a window");
-}
-
-static error *decode_rotary(const hf_source *s, hf_model *m)
-{
-    bool partial = m->rotary_part > 0;
-    if (!partial) m->rotary_part = 1;
-    TRY(read_ropes(s, partial, m));
-    m->c.rotary.size = (int64_t)((double)m->c.head_size * m->rotary_part);
-    if (m->c.rotary.size >= 2 && m->c.rotary.size % 2 == 0) return NULL;
-    return user_error("%s: %lld numbers of a head would be turned, but they are turned in pairs",
-                      s->path, (long long)m->c.rotary.size);
-}
-
-/* The part whose product with the head's size is the number of turned ones, as transformers rounds
- * it: down. */
-static void encode_rotary(hf_model *m)
-{
-    double size = (double)m->c.rotary.size, head = (double)m->c.head_size;
-    m->rotary_part = size / head;
-    if ((int64_t)(head * m->rotary_part) < m->c.rotary.size)
-        m->rotary_part = nextafter(m->rotary_part, 2);
-}
-
-/* Layers of several kinds: all must be of the one that we have. */
-static error *check_layer_types(const hf_source *s)
-{
-    const cJSON *list = hf_get(s, "layer_types"), *item;
-    if (list && !cJSON_IsArray(list)) return hf_refuse(s, "layer_types", "but must be an array");
-    cJSON_ArrayForEach(item, list)
-    {
-        const char *word = cJSON_GetStringValue(item);
-        if (!word || strcmp(word, "full_attention"))
-            return hf_refuse(s, "layer_types", "but only full_attention is known here");
-    }
     return NULL;
 }
 
@@ -331,8 +141,8 @@ static error *decode_sizes(const hf_source *s, hf_model *m)
 static error *decode_llama(const hf_source *s, hf_model *m)
 {
     TRY(decode_sizes(s, m));
-    TRY(check_layer_types(s));
-    return decode_rotary(s, m);
+    TRY(hf_check_no_windows(s));
+    return hf_decode_rotary(s, m);
 }
 
 static void encode_llama(hf_model *m)
@@ -363,13 +173,13 @@ static error *decode_gemma_sizes(const hf_source *s, hf_model *m)
 static error *decode_gemma_options(const hf_source *s, hf_model *m)
 {
     TRY(decode_gemma_sizes(s, m));
-    return decode_rotary(s, m);
+    return hf_decode_rotary(s, m);
 }
 
 static error *decode_gemma(const hf_source *s, hf_model *m)
 {
     TRY(decode_gemma_options(s, m));
-    return check_layer_types(s);
+    return hf_check_no_windows(s);
 }
 
 /* ---- Gemma 2 and 3 ---- */
@@ -406,38 +216,7 @@ static error *decode_gemma2(const hf_source *s, hf_model *m)
 {
     TRY(decode_gemma_options(s, m));
     if (m->c.query_scalar == (double)m->c.head_size) m->c.query_scalar = 0;
-    return read_window_skip(s, m, 2);
-}
-
-/* rope_parameters has two objects in newer files: of layers with a window, and of the others. */
-static error *read_two_ropes(const hf_source *s, hf_model *m)
-{
-    const cJSON *both = hf_get(s, "rope_parameters");
-    const cJSON *local = cJSON_GetObjectItemCaseSensitive(both, "sliding_attention"),
-                *full = cJSON_GetObjectItemCaseSensitive(both, "full_attention"), *item;
-    rope_table t = {.base = m->c.rotary.local_base, .part = 1};
-    cJSON_ArrayForEach(item, both)
-    {
-        if (item != local && item != full)
-            return hf_refuse(s, "rope_parameters",
-                             "but must have sliding_attention and full_attention alone");
-    }
-    if (full) {
-        hf_source of_full = {s->path, both, NULL};
-        TRY(read_rope(&of_full, "full_attention", false, m));
-    }
-    cJSON_ArrayForEach(item, local)
-    {
-        if (!strcmp(item->string, "rope_theta"))
-            TRY(rope_number(s, "rope_parameters", item, 1, 1e30, "rope_local_base_freq", &t.base));
-        else
-            TRY(read_rope_field(s, "rope_parameters", item, &t));
-    }
-    if (t.scaling.factor > 0 || t.scaling.high > 0 || t.part != 1 ||
-        (t.type && strcmp(t.type, "default")))
-        return hf_refuse(s, "rope_parameters", "but sliding_attention's type must be default");
-    m->c.rotary.local_base = t.base;
-    return NULL;
+    return hf_read_window_skip(s, m, 2);
 }
 
 static error *decode_gemma3(const hf_source *s, hf_model *m)
@@ -445,12 +224,10 @@ static error *decode_gemma3(const hf_source *s, hf_model *m)
     const cJSON *cap = hf_get(s, "attn_logit_softcapping");
     if (cap) return hf_refuse(s, "attn_logit_softcapping", "but this family has no caps of scores");
     TRY(decode_gemma_sizes(s, m));
-    m->rotary_part = 1;
-    TRY(read_rope(s, "rope_scaling", false, m));
-    TRY(read_two_ropes(s, m));
+    TRY(hf_read_two_ropes(s, m));
     m->c.rotary.size = m->c.head_size;
     if (m->c.query_scalar == (double)m->c.head_size) m->c.query_scalar = 0;
-    return read_window_skip(s, m, m->window_pattern);
+    return hf_read_window_skip(s, m, m->window_pattern);
 }
 
 static void encode_gemma2(hf_model *m)
@@ -473,8 +250,8 @@ static const hf_field mistral_fields[] = {
 static error *decode_windows(const hf_source *s, hf_model *m)
 {
     TRY(decode_sizes(s, m));
-    TRY(decode_windows_everywhere(s, m));
-    return decode_rotary(s, m);
+    TRY(hf_read_windows(s, m));
+    return hf_decode_rotary(s, m);
 }
 
 /* ---- SmolLM 3 ---- */
@@ -495,22 +272,9 @@ static const hf_field smollm3_fields[] = {
     MUST_FLAG("use_sliding_window", false),
 };
 
-/* no_rope_layers has a 0 for each layer without rotations; the interval then says nothing. */
 static error *decode_smollm3(const hf_source *s, hf_model *m)
 {
-    const cJSON *list = hf_get(s, "no_rope_layers"), *item;
-    int64_t *skip = &m->c.rotary.skip, layer = 0;
-    if (list && (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != m->c.layers))
-        return hf_refuse(s, "no_rope_layers", "but must be an array with a number for each layer");
-    if (list) *skip = 0;
-    cJSON_ArrayForEach(item, list)
-    {
-        layer++;
-        bool without = cJSON_IsNumber(item) && item->valuedouble == 0;
-        if (without && !*skip) *skip = layer;
-        if (without != (*skip && layer % *skip == 0))
-            return hf_refuse(s, "no_rope_layers", "but the layers without must be every n-th");
-    }
+    TRY(hf_read_rotary_skip(s, m));
     return decode_llama(s, m);
 }
 
@@ -559,7 +323,7 @@ static error *decode_phi3(const hf_source *s, hf_model *m)
 static void encode_phi3(hf_model *m)
 {
     encode_llama(m);
-    encode_rotary(m);
+    hf_encode_rotary(m);
 }
 
 /* ---- GPT-NeoX and Pythia ---- */
@@ -587,13 +351,13 @@ static error *decode_neox(const hf_source *s, hf_model *m)
 {
     TRY(derive(s, m, "num_attention_heads", "num_attention_heads"));
     m->c.residual = m->parallel ? RESIDUAL_PARALLEL : RESIDUAL_SEQUENTIAL;
-    return decode_rotary(s, m);
+    return hf_decode_rotary(s, m);
 }
 
 static void encode_neox(hf_model *m)
 {
     m->parallel = m->c.residual != RESIDUAL_SEQUENTIAL;
-    encode_rotary(m);
+    hf_encode_rotary(m);
 }
 
 /* ---- the first Qwen ---- */
@@ -636,13 +400,13 @@ static error *decode_qwen(const hf_source *s, hf_model *m)
     if (m->twice_inner % 2) return hf_refuse(s, "intermediate_size", "but must be even");
     m->c.inner = m->twice_inner / 2;
     TRY(derive(s, m, "num_attention_heads", "num_attention_heads"));
-    return decode_rotary(s, m);
+    return hf_decode_rotary(s, m);
 }
 
 static void encode_qwen(hf_model *m)
 {
     m->twice_inner = 2 * m->c.inner;
-    encode_rotary(m);
+    hf_encode_rotary(m);
 }
 
 /* ---- BLOOM ---- */
@@ -704,7 +468,7 @@ static const hf_field phi_fields[] = {
 static error *decode_phi(const hf_source *s, hf_model *m)
 {
     TRY(derive(s, m, "num_attention_heads", "num_key_value_heads"));
-    return decode_rotary(s, m);
+    return hf_decode_rotary(s, m);
 }
 
 /* ---- Falcon ---- */
@@ -756,7 +520,7 @@ static error *decode_falcon(const hf_source *s, hf_model *m)
                        .project = m->linear_bias,
                        .up = m->linear_bias,
                        .down = m->linear_bias};
-    return decode_rotary(s, m);
+    return hf_decode_rotary(s, m);
 }
 
 static void encode_falcon(hf_model *m)
@@ -893,7 +657,7 @@ const hf_family hf_families[] = {
      bloom_harmless,
      decode_bloom,
      NULL},
-    {"phi", "PhiForCausalLM", {PHI_OPTIONS}, FIELDS(phi), NULL, decode_phi, encode_rotary},
+    {"phi", "PhiForCausalLM", {PHI_OPTIONS}, FIELDS(phi), NULL, decode_phi, hf_encode_rotary},
     {"falcon",
      "FalconForCausalLM",
      {FALCON_OPTIONS},
