@@ -1,11 +1,12 @@
 /* attention.cu - softmax attention without a T x T tensor (Dao et al.: "FlashAttention", NeurIPS
- * 2022), computed in float.  The reference form; bf16 without a cache goes to attention_mma.cu.
+ * 2022), computed in float.  The reference form; bf16 without a cache, a window or a cap goes to
+ * attention_mma.cu.
  *
- *     s_ij = scale * q_i k_j (j <= i if causal), lse_i = log sum_j exp s_ij,
- *     out_i = sum_j exp(s_ij - lse_i) v_j
+ *     s_ij = scale * q_i k_j, lse_i = log sum_j exp s_ij, out_i = sum_j exp(s_ij - lse_i) v_j
  *
- * (and capped, and in a window: core/ops.def; those go this way in bf16, too.)  Of each query a warp keeps the largest score so far, the sum of exponentials under it (each lane
- * its own part) and the weighted sum of values; when the largest grows, the others shrink.
+ * over the keys that i sees, of scores that may be capped (core/ops.def).  Of each query a warp keeps
+ * the largest score so far, the sum of exponentials under it (each lane its own part) and the
+ * weighted sum of values; when the largest grows, the others shrink.
  * bytes: 4 (H+2KV) D for each token, and the keys and values again for every OWN queries, most of
  * them from the cache */
 #include "cuda/flash.h"

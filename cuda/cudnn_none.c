@@ -5,7 +5,7 @@ error *cuda_try_cudnn(device *dev)
 {
     (void)dev;
     return user_error("this program was built without cuDNN: install its headers (cudnn.h) and run "
-                      "recomputes, or use --attention flash");
+                      "make again, or use --attention flash");
 }
 
 static void absent(device *dev)
