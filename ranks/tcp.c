@@ -485,6 +485,11 @@ static error *welcome(comm *c, int fd, int *missing)
     (void)send(fd, &mine, sizeof mine, MSG_NOSIGNAL | MSG_DONTWAIT); /* if not, it will be missed */
     if (!wanted) {
         close(fd);
+        if (h.version != VERSION)
+            return user_error(
+                "rank %d is of another version of this program than rank 0: all ranks "
+                "must run the same build",
+                h.rank);
         return user_error("rank %d of %d came to rank 0 of %d%s: check RANK and WORLD_SIZE", h.rank,
                           h.size, c->size, p && p->fd >= 0 ? ", where it is already" : "");
     }

@@ -401,6 +401,7 @@ struck() {
     }
     struck_run 0 0 "$@" || { not_ok "faults of $kind: $title" "$(tail -n 1 err)"; return; }
     calls=$(cut -d ' ' -f 1 "$log" | sort -n | tail -n 1)
+    [ -n "$calls" ] || { not_ok "faults of $kind: $title" "its calls were not counted"; return; }
     [ "$calls" -gt 0 ] || return # it makes none of these
     cp "$file" one.file
     case $kind in files) errnos=5 ;; memory) errnos=12 ;; threads) errnos=11 ;; system) errnos=22 ;; network) errnos=104 ;; esac
@@ -426,7 +427,7 @@ struck() {
     check "faults of $kind: $title, $((runs - before_runs)) times in $calls calls" [ "$runs" -gt "$before_runs" ]
 }
 
-# of FEW KIND...: what of the kinds is struck: one call of so many, in the long test all
+# of N: one call of N is struck, in the long test each
 of() { stride=$1 && [ "${LONG:-0}" != 1 ] || stride=1; }
 
 edge_faults() {

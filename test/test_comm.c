@@ -355,6 +355,52 @@ static void test_other_service_patiently(void **state)
     is_told(SILENT, "has said nothing for 25 s", false);
 }
 
+/* A rank that is not one of rank 0's two: what rank 0 says of it. */
+static void is_refused(hello h, const char *words)
+{
+    comm c = {.size = 1};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char port[16];
+    free_port(port, sizeof port);
+    at.sin_port = htons((uint16_t)atoi(port));
+    setenv("WORLD_SIZE", "2", 1);
+    setenv("RANK", "0", 1);
+    setenv("MASTER_ADDR", "127.0.0.1", 1);
+    setenv("MASTER_PORT", port, 1);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        alarm(60);
+        while (connect(fd, (struct sockaddr *)&at, sizeof at))
+            usleep(10000);
+        bool said = send(fd, &h, sizeof h, MSG_NOSIGNAL) == (ssize_t)sizeof h &&
+                    recv(fd, &h, sizeof h, MSG_WAITALL) == (ssize_t)sizeof h;
+        _exit(!said || h.rank != -1);
+    }
+    int how;
+    alarm(120);
+    error *e = wire_open(&c);
+    alarm(0);
+    assert_int_equal(waitpid(child, &how, 0), child);
+    assert_true(WIFEXITED(how) && !WEXITSTATUS(how));
+    assert_non_null(e);
+    if (!strstr(error_text(e), words)) fail_msg("%s", error_text(e));
+    error_free(e);
+    comm_close(&c, 1);
+    unsetenv("WORLD_SIZE");
+    unsetenv("RANK");
+    unsetenv("MASTER_ADDR");
+    unsetenv("MASTER_PORT");
+}
+
+static void test_other_rank(void **state)
+{
+    (void)state;
+    is_refused((hello){0x52475244, 1, 2, 1}, "rank 1 is of another version of this program");
+    is_refused((hello){0x52475244, 2, 3, 2}, "rank 2 of 3 came to rank 0 of 2: check RANK");
+}
+
 /* A caller of rank 0's that is no rank: it is sent away, and the ranks meet. */
 static void test_stranger(void **state)
 {
@@ -370,6 +416,7 @@ static void test_stranger(void **state)
     if (!first) _exit(meet_and_part(0) != NULL);
     at.sin_port = htons((uint16_t)atoi(port));
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), how;
+    alarm(120); /* if rank 0 does not come */
     while (connect(fd, (struct sockaddr *)&at, sizeof at))
         usleep(10000);
     assert_int_equal(send(fd, "GET / HTTP/1.0\r\n\r\n", 18, MSG_NOSIGNAL), 18);
@@ -381,6 +428,7 @@ static void test_stranger(void **state)
     assert_int_equal(waitpid(first, &how, 0), first);
     assert_true(WIFEXITED(how) && !WEXITSTATUS(how));
     assert_int_equal(waitpid(second, &how, 0), second);
+    alarm(0);
     assert_true(WIFEXITED(how) && !WEXITSTATUS(how));
     unsetenv("WORLD_SIZE");
     unsetenv("MASTER_ADDR");
@@ -477,7 +525,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_compare),       cmocka_unit_test(test_agree),
         cmocka_unit_test(test_one_process),   cmocka_unit_test(test_gone),
         cmocka_unit_test(test_other_service), cmocka_unit_test(test_other_service_patiently),
-        cmocka_unit_test(test_stranger),
+        cmocka_unit_test(test_other_rank),    cmocka_unit_test(test_stranger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
