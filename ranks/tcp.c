@@ -537,6 +537,12 @@ static error *take_answer(comm *c, int fd, const hello *theirs)
 {
     state_of(c)->peers[0].fd = fd;
     if (theirs->version == VERSION && theirs->size == c->size && !theirs->rank) return NULL;
+    if (theirs->version == VERSION &&
+        theirs->size != c->size) /* perhaps another run, unseen here */
+        return user_error(
+            "rank 0 at MASTER_ADDR=%s MASTER_PORT=%s is of a run of %d ranks, not %d: "
+            "check WORLD_SIZE, or give another port",
+            getenv("MASTER_ADDR"), getenv("MASTER_PORT"), theirs->size, c->size);
     c->told = true; /* by rank 0, which knows more */
     return user_error("rank 0 does not want rank %d of %d", c->rank, c->size);
 }

@@ -56,6 +56,6 @@ sed -i 's/window = min(self.window, seq)/window = 0/' "$work/scripts/scale-model
 ! model --model gemma3-1b --gpus 8 --batch 1 --seq 8192 && grep -q 'gemma3-1b: .* and the trainer counts' "$work/out" && ok 'attention without windows is noticed' ||
     not_ok "attention without windows: $(tail -n 1 "$work/out")"
 cp scripts/scale-model "$work/scripts"
-model --gpus 4..2; grep -q -- '--gpus: 4..2: must be' "$work/out" && model --net fast
+model --gpus 4..2; grep -q -- '--gpus: 4..2: must be' "$work/out" && ! model --tokens -5 && grep -q -- '--tokens: -5: must be' "$work/out" && model --net fast
 grep -q -- '--net: fast: must be a data rate' "$work/out" && ok 'what cannot be is said' || not_ok "what cannot be: $(tail -n 1 "$work/out")"
 exit $bad

@@ -271,14 +271,14 @@ static void test_gone(void **state)
 
 /* ---- another service has the port ---- */
 
-enum { SPEAKS, HANGS_UP, SILENT, OF_THREE };
+enum { SPEAKS, HANGS_UP, SILENT, OF_THREE, HAS_ALL };
 
 typedef struct {
     uint32_t magic, version;
     int32_t size, rank;
 } hello; /* ranks/tcp.c's */
 
-/* Serves one caller after the other, as a stranger or as rank 0 of three, for ever. */
+/* Serves one caller after the other, as a stranger, as rank 0 of three, or as one that has its two, for ever. */
 static void serve(int listener, int how)
 {
     static const char http[] = "HTTP/1.0 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
@@ -287,9 +287,10 @@ static void serve(int listener, int how)
         int fd = accept(listener, NULL, NULL);
         if (how != HANGS_UP && recv(fd, &h, sizeof h, MSG_WAITALL) != sizeof h) _exit(1);
         if (how == SPEAKS && send(fd, http, sizeof http - 1, MSG_NOSIGNAL) < 0) _exit(1);
-        h.size = 3;
+        if (how == OF_THREE) h.size = 3;
         h.rank = -1;
-        if (how == OF_THREE && send(fd, &h, sizeof h, MSG_NOSIGNAL) < 0) _exit(1);
+        if ((how == OF_THREE || how == HAS_ALL) && send(fd, &h, sizeof h, MSG_NOSIGNAL) < 0)
+            _exit(1);
         if (how == SILENT) pause();
         close(fd);
     }
@@ -343,7 +344,9 @@ static void test_other_service(void **state)
     (void)state;
     is_told(SPEAKS, "is not rank 0 of this program, it says 'HTTP/1.0 400 Bad': give another port",
             false);
-    is_told(OF_THREE, "rank 0 does not want rank 1 of 2", true);
+    is_told(OF_THREE, "is of a run of 3 ranks, not 2: check WORLD_SIZE, or give another port",
+            false);
+    is_told(HAS_ALL, "rank 0 does not want rank 1 of 2", true);
 }
 
 /* These take as long as a rank 0 may that is busy with others. */
