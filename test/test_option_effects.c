@@ -380,18 +380,18 @@ static void test_options_are_read_back(void **state)
     }
 }
 
-/* Of a file and the command line, the latter; what is wrong with a file is said by name. */
+/* Of a file and the command line, the latter; what is wrong with a file is reported by name. */
 static void test_config_and_command_line(void **state)
 {
     static const struct {
         const char *text, *says;
     } wrong[] = {
-        {"{\"lrr\": 1}", "--config bad.json: \"lrr\" is no option; the nearest is \"lr\""},
+        {"{\"lrr\": 1}", "--config bad.json: \"lrr\" is not an option; the nearest is \"lr\""},
         {"{\"lr\": \"1\"}", "--config bad.json: \"lr\" must be a number"},
-        {"{\"optim\": 1}", "--config bad.json: \"optim\" must be a text"},
+        {"{\"optim\": 1}", "--config bad.json: \"optim\" must be a string"},
         {"{\"json\": 1}", "--config bad.json: \"json\" must be true or false"},
-        {"{\"freeze\": \"a\"}", "--config bad.json: \"freeze\" must be a list of texts"},
-        {"{\"freeze\": [1]}", "--config bad.json: \"freeze\" must be a list of texts"},
+        {"{\"freeze\": \"a\"}", "--config bad.json: \"freeze\" must be a list of strings"},
+        {"{\"freeze\": [1]}", "--config bad.json: \"freeze\" must be a list of strings"},
         {"{\"batch\": 0}", "--config bad.json: --batch 0: must be between 1 and"},
         {"{\"batch\": 1.5}", "--config bad.json: --batch 1.5: must be a whole number"},
         {"{\"config\": \"few.json\"}", "\"config\" in it"},

@@ -1,6 +1,7 @@
 /* test_options.c - the command line: every option reaches its field, every default is the
  * documented one, and every mistake gets one line that names the option and says what to do.  An
  * option that options.json has and no row here fails the test. */
+#include "test/scratch.h"
 #include "train/task.h"
 
 #include <cjson/cJSON.h>
@@ -632,9 +633,75 @@ static void test_config(void **state)
     cJSON_Delete(object);
 }
 
+/* ---- options from a file ---- */
+
+/* The options of `words` after those of a run of `before`, from its options.json. */
+static void parse_after(void **state, const char *const *before, const char *const *words)
+{
+    char *path = scratch_path(state, "options.json");
+    const char *all[WORDS] = {"--config", path};
+    char *text;
+    must(parse(before));
+    must(options_json(&o, &text));
+    file_write(path, text, strlen(text));
+    free(text);
+    for (int i = 0; words[i]; i++)
+        all[2 + i] = words[i];
+    must(parse(all));
+    o.config = NULL;
+    free(path);
+}
+
+static void check_numbers(const double *want, int n)
+{
+    const double now[] = {(double)o.model.layers, (double)o.model.width, (double)o.seq,
+                          o.optim.beta[0],        o.schedule.lr,         (double)o.steps,
+                          (double)o.warmup};
+    for (int i = 0; i < n; i++)
+        if (now[i] != want[i]) fail_msg("number %d is %g, want %g", i, now[i], want[i]);
+}
+
+/* What followed from another model or optimizer does not hold for this one; the rest does. */
+static void test_file_is_void_in_part(void **state)
+{
+#define AFTER(...)                                                                                 \
+    parse_after(state,                                                                             \
+                (const char *const[]){"--model", "gpt-nano", "--optim", "adan", "--gradients",     \
+                                      "release", "--layers", "3", "--beta1", "0.5", "--lr", "2",   \
+                                      "--warmup", "7", "--recompute", "gelu", NULL},               \
+                (const char *const[]){__VA_ARGS__, NULL})
+    AFTER("--seed", "2");
+    check_numbers((const double[]){3, 64, 64, 0.5, 2, 200, 7}, 7);
+    assert_int_equal(o.optim.gradients, GRADS_RELEASE);
+    AFTER("--model", "gpt-nano", "--optim", "adan_r");
+    check_numbers((const double[]){3, 64, 64, 0.5, 2, 200, 7}, 7);
+    assert_int_equal(o.optim.gradients, GRADS_RELEASE); /* as --gradients auto chooses */
+    must(PARSE("--model", "gpt-micro", "--optim", "lion"));
+    const double other[] = {(double)o.model.layers,
+                            (double)o.model.width,
+                            (double)o.seq,
+                            o.optim.beta[0],
+                            o.schedule.lr,
+                            9,
+                            7};
+    AFTER("--model", "gpt-micro", "--optim", "lion", "--steps", "9");
+    check_numbers(other, 7);
+    assert_int_equal(o.optim.gradients, GRADS_OWN);
+    assert_string_equal(o.recompute, "gelu");
+    AFTER("--memory", "8G");
+    assert_string_equal(o.recompute, "none");
+    parse_after(state, (const char *const[]){"--epochs", "2", NULL},
+                (const char *const[]){"--steps", "9", NULL});
+    assert_true(o.epochs == 0 && o.steps == 9);
+    parse_after(state, (const char *const[]){"--steps", "9", NULL},
+                (const char *const[]){"--epochs", "2", NULL});
+    assert_true(o.epochs == 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_file_is_void_in_part, scratch_make, scratch_remove),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_each_reaches_its_field),
         cmocka_unit_test(test_flags),

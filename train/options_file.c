@@ -7,12 +7,11 @@
 #include "run/checkpoint.h"
 #include "train/task.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_FILE = 1 << 20, MOST_NAMES = 256 };
+enum { MOST_FILE = 1 << 20 };
 
 struct option_file {
     option_file *next;
@@ -81,7 +80,7 @@ static bool voids_adapters(const reader *r, const char *name)
             (!strcmp(name, "lora-on") || !strcmp(name, "base") || !strcmp(name, "lora-dropout")));
 }
 
-/* What is where, and what one call asks for, is no property of a run. */
+/* What is where, and what one call asks for, is not a property of a run. */
 static bool of_one_call(const char *name)
 {
     static const char *const all[] = {"out",  "resume", "config", "plan", "plan-beside",
@@ -135,15 +134,15 @@ static error *take_list(reader *r, const option_row *row, const cJSON *array)
     const cJSON *item;
     const char **word = r->words;
     int n = 0;
-    if (!cJSON_IsArray(array)) return wrong_kind(r, row, "a list of texts");
+    if (!cJSON_IsArray(array)) return wrong_kind(r, row, "a list of strings");
     cJSON_ArrayForEach(item, array)
     {
-        if (!cJSON_IsString(item)) return wrong_kind(r, row, "a list of texts");
+        if (!cJSON_IsString(item)) return wrong_kind(r, row, "a list of strings");
         if (n == MAX_PATTERNS) return wrong_kind(r, row, "a shorter list");
         word[n++] = item->valuestring;
     }
     *list = (pattern_list){n ? word : NULL, n};
-    r->words += n;
+    if (n) r->words += n; /* there are none where all lists are empty */
     return NULL;
 }
 
@@ -154,7 +153,7 @@ static error *take_item(reader *r, const option_row *row, const cJSON *item)
     case REAL:
         return take_number_item(r, row, item);
     case TEXT:
-        if (!cJSON_IsString(item)) return wrong_kind(r, row, "a text");
+        if (!cJSON_IsString(item)) return wrong_kind(r, row, "a string");
         *(const char **)option_field(r->o, row) = item->valuestring;
         return NULL;
     case FLAG:
@@ -171,12 +170,12 @@ static error *take_item(reader *r, const option_row *row, const cJSON *item)
 
 static error *unknown(const reader *r, const char *name)
 {
-    const char *names[MOST_NAMES];
+    const char *names[MAX_ROWS];
     size_t n = 0;
-    for (int i = 0; i < option_count(r->o->task) && n < MOST_NAMES; i++)
+    for (int i = 0; i < option_count(r->o->task); i++)
         names[n++] = option_row_at(r->o->task, i)->name;
     return user_error(
-        "%s %s: \"%.80s\" is no option; the nearest is \"%s\" (--help lists them all)", r->what,
+        "%s %s: \"%.80s\" is not an option; the nearest is \"%s\" (--help lists them all)", r->what,
         r->path, name, nearest_name(name, names, n));
 }
 

@@ -18,8 +18,8 @@
 /* Values that options point into; copies of these options have the same. */
 typedef struct option_file option_file;
 
-/* Fills in rows that are not given; given[i]: row i was, and is then.  User errors: a name that is no
- * option, a value that is none of its kind; of the checkpoint only what its own reader says later. */
+/* Fills in rows that are not given; given[i]: row i was, and is then.  User errors: a name that is not an
+ * option, a value that is not of its kind; of the checkpoint only what its own reader says later. */
 error *options_take_files(options *o, bool *given /* (option_count) */) NODISCARD;
 
 void option_files_free(option_file *f); /* NULL is fine */
