@@ -151,6 +151,19 @@ static void test_names(void **state)
           "not a class of the training data");
 }
 
+/* What is written after the last step is written, too, where --stop-after ends the run before. */
+static void test_ends_early(void **state)
+{
+    (void)state;
+    options o;
+    must(train_on("--steps 60 --eval-every 1 --lr 0 --stop-after 2 --val-data train --predict 1 "
+                  "--out early",
+                  &o));
+    assert_true(logged("early", "step") == 3);
+    assert_int_equal(access("early/predictions.txt", R_OK), 0);
+    assert_int_equal(access("early/classes.txt", R_OK), 0);
+}
+
 /* Another picture under the same name: of a checkpoint of other data. */
 static void test_other_pictures(void **state)
 {
@@ -205,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_bad_in_training),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_other_pictures),
+        cmocka_unit_test(test_ends_early),
         cmocka_unit_test(test_upright),
     };
     return cmocka_run_group_tests_name("image runs", tests, enter, scratch_leave);

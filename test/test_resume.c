@@ -366,7 +366,12 @@ static void test_best_is_kept(void **state)
     expect_said(state, "--val-data is another set");
     assert_true(there(state, "part/best/model.safetensors"));
     shell(state, "grep -q '\"step\":7,\"val_loss' part/log.jsonl");
-    shell(state, "rm -r whole part");
+    /* a best model that cannot be written does not end the training */
+    shell(state, "mkdir other && echo >other/best");
+    run_finishes(*state, STILL "--out other --steps 3");
+    expect_said(state, "warning: no best model of step 1");
+    assert_true(there(state, "other/model.safetensors"));
+    shell(state, "rm -r whole part other");
 }
 
 /* Takes lines out of a checkpoint's state.json, as a program had written it that did not know them. */

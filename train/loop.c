@@ -268,8 +268,19 @@ static error *write_model(session *s, const char *within)
     return comm_agree(s->o->comm, lost ? lost : e);
 }
 
+/* What cannot be written and is not fatal: the training continues, and what was there before stays. */
+static void tell_lost(session *s, error *e, const char *what, int64_t step)
+{
+    comm *c = s->o->comm;
+    if (c && c->told)
+        error_free(e);
+    else
+        error_warn(error_context(e, "no %s of step %lld", what, (long long)step));
+    if (c) c->agreed = c->told = false;
+}
+
 /* Counts evaluations without gain; the model of the best so far is kept. */
-static error *note_best(session *s, int64_t step, double loss)
+static void note_best(session *s, int64_t step, double loss)
 {
     run_contents *c = &s->contents;
     bool gain = loss < c->best_loss;
@@ -278,11 +289,13 @@ static error *note_best(session *s, int64_t step, double loss)
         c->best_loss = loss;
         c->best_step = step;
     }
-    if (!gain || !s->o->save_best) return NULL;
-    TRY(write_model(s, "best"));
-    printf("step %5lld  the best so far: wrote %s/best/%s\n", (long long)step, s->dir.o.path,
-           run_model_file(c));
-    return NULL;
+    if (!gain || !s->o->save_best) return;
+    error *e = write_model(s, "best");
+    if (e)
+        tell_lost(s, e, "best model", step);
+    else
+        printf("step %5lld  the best so far: wrote %s/best/%s\n", (long long)step, s->dir.o.path,
+               run_model_file(c));
 }
 
 /* --stop-after */
@@ -319,10 +332,12 @@ static error *between_steps(session *s, int64_t step)
         eval_result result;
         TRY(trainer_evaluate(s->t, s->val, &result));
         TRY(tell_evaluation(s, step, &result));
-        if (!result.stopped) TRY(note_best(s, step, result.loss));
+        if (!result.stopped) note_best(s, step, result.loss);
     }
     TRY(tell_bad(s, step));
-    return o->task->between ? o->task->between(s->own, s->t, step) : NULL;
+    s->settled = has_settled(s);
+    bool last = step == o->steps || s->settled;
+    return o->task->between ? o->task->between(s->own, s->t, step, last) : NULL;
 }
 
 /* The plan was the run: what was allocated is what was planned, and nobody wrote past it. */
@@ -362,20 +377,13 @@ static error *finish_run(session *s, int64_t step)
     return log_sync(log, &bytes);
 }
 
-/* A checkpoint that fails is not fatal: the training continues, and the one before stays. */
 static void keep(session *s, int64_t step)
 {
     error *e = run_dir_checkpoint(&s->dir, step);
-    comm *c = s->o->comm;
-    if (!e) {
-        printf("step %5lld  checkpoint\n", (long long)step);
-        return;
-    }
-    if (c && c->told)
-        error_free(e);
+    if (e)
+        tell_lost(s, e, "checkpoint", step);
     else
-        error_warn(error_context(e, "no checkpoint of step %lld", (long long)step));
-    if (c) c->agreed = c->told = false;
+        printf("step %5lld  checkpoint\n", (long long)step);
 }
 
 /* After `step`, as far as it came: asked to stop. */
@@ -405,8 +413,7 @@ static void tell_settled(const session *s, int64_t step)
 {
     const run_contents *c = &s->contents;
     printf("ended after step %lld: %lld evaluations without gain; the lowest loss was %.4f, after "
-           "step "
-           "%lld\n",
+           "step %lld\n",
            (long long)step, (long long)c->since_best, c->best_loss, (long long)c->best_step);
 }
 
@@ -422,7 +429,6 @@ static error *run_steps(session *s)
         if (e) return s->t->r.dev->async ? error_context(e, "after step %lld", (long long)step) : e;
         if (comm_size(o->comm) == 1) s->stopped = stop_asked() || s->too_many;
         s->stopped |= s->t->stop_agreed;
-        s->settled = has_settled(s);
         bool last = step == o->steps || s->settled; /* nobody keeps it else */
         if (due(o->checkpoint_every, step, last ? step : o->steps) && (last || !s->stopped))
             keep(s, step);

@@ -39,9 +39,9 @@ struct task {
     error *(*tokenizer)(const options *, char *path, size_t size);
     /* All values, from o->load. */
     error *(*load)(trainer *, device *);
-    /* ? Once before the first step, after each step, and at the end. */
+    /* ? Once before the first step, after each step (is it the run's last?), and at the end. */
     error *(*begin)(const options *, void **own);
-    error *(*between)(void *own, trainer *, int64_t step);
+    error *(*between)(void *own, trainer *, int64_t step, bool last);
     void (*end)(void *own);
 };
 

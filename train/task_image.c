@@ -522,11 +522,11 @@ static error *write_card(const options *o)
     return e;
 }
 
-static error *image_between(void *own, trainer *t, int64_t step)
+static error *image_between(void *own, trainer *t, int64_t step, bool last)
 {
     const options *o = t->o;
-    (void)own;
-    if (step != o->steps) return NULL;
+    (void)own, (void)step;
+    if (!last) return NULL;
     if (comm_rank(o->comm) == 0) TRY(write_card(o));
     return o->predict ? write_sheet(t) : NULL;
 }

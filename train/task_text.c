@@ -1,5 +1,6 @@
 /* task_text.c - the task of learning text: GPT on token shards, with samples of text now and then. */
 #include "base/files.h"
+#include "base/text_ends.h"
 #include "data/bpe/bpe.h"
 #include "data/text_source.h"
 #include "data/token_pattern.h"
@@ -185,8 +186,8 @@ static void take_vocab(options *o)
 {
     char path[PATH_LENGTH];
     bpe *tokenizer = NULL;
-    const char *dot = strrchr(o->model_name, '.');
-    if (o->vocab || !o->train_data.n || (dot && !strcmp(dot, ".json")) || is_pattern(o->model_name))
+    if (o->vocab || !o->train_data.n || text_ends(o->model_name, ".json") ||
+        is_pattern(o->model_name))
         return;
     error *e = text_tokenizer(o, path, sizeof path);
     if (!e) e = bpe_open(path, &tokenizer);
@@ -318,10 +319,10 @@ static bool enough(void *context)
     return trainer_stop_wished(context);
 }
 
-static error *text_between(void *own, trainer *t, int64_t step)
+static error *text_between(void *own, trainer *t, int64_t step, bool last)
 {
     const options *o = t->o;
-    if (!own || (step % o->sample_every && step != o->steps)) return NULL;
+    if (!own || (step % o->sample_every && !last)) return NULL;
     return sampler_show(own, &t->decoder, step, enough, t);
 }
 
