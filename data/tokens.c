@@ -326,7 +326,7 @@ int64_t tokens_documents(const token_set *s, int shard_index)
 
 static int64_t end_of_ids(const token_shard *s)
 {
-    return (int64_t)sizeof(tokens_header) + s->n_tokens * id_bytes(s->type);
+    return s->first + s->n_tokens * id_bytes(s->type);
 }
 
 error *tokens_document_starts(const token_set *t, int shard_index, int32_t *starts)

@@ -96,7 +96,7 @@ static bool take_shape(cursor *c, array_header *h)
         if (end == c->at || n < 0 || ++h->rank > 64) return false;
         h->count = n;
         c->at = end;
-        if (!skip(c, ",") && *(c->at += strspn(c->at, " ")) != ')') return false;
+        if (!skip(c, ",") && *c->at != ')') return false;
     }
     return true;
 }

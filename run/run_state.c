@@ -378,7 +378,7 @@ static error *take_best(const char *path, const cJSON *then, run_contents *c)
         return NULL;
     }
     if (!cJSON_IsNumber(loss))
-        return user_error("%s: best_val_loss is no number: take another checkpoint", path);
+        return user_error("%s: best_val_loss is not a number: take another checkpoint", path);
     c->best_loss = loss->valuedouble;
     TRY(take_integer(path, then, "best_step", &c->best_step));
     return take_integer(path, then, "evaluations_since_best", &c->since_best);
