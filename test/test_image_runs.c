@@ -2,6 +2,7 @@
  * validation, classes by name, other pictures under the same names.
  */
 #include "test/scratch.h"
+#include "io/image_card.h"
 #include "test/golden.h"
 
 #include "cpu/cpu.h"
@@ -157,11 +158,18 @@ static void test_ends_early(void **state)
     (void)state;
     options o;
     must(train_on("--steps 60 --eval-every 1 --lr 0 --stop-after 2 --val-data train --predict 1 "
-                  "--out early",
+                  "--save-best --mean imagenet --out early",
                   &o));
     assert_true(logged("early", "step") == 3);
     assert_int_equal(access("early/predictions.txt", R_OK), 0);
-    assert_int_equal(access("early/classes.txt", R_OK), 0);
+    for (int i = 0; i < 2; i++) {
+        image_card card = {0};
+        bool found;
+        must(image_card_read(i ? "early/best" : "early", &found, &card));
+        assert_true(found && card.n_names == 3 && card.mean[0] == 0.485);
+        assert_int_equal(access(i ? "early/best/classes.txt" : "early/classes.txt", R_OK), 0);
+        image_card_free(&card);
+    }
 }
 
 /* Another picture under the same name: of a checkpoint of other data. */

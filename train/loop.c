@@ -249,6 +249,7 @@ static error *try_model(session *s, const char *within)
     if (!e && path) {
         e = run_model_write(path, &s->contents, gather_source(&walk, &room));
         if (!e) e = run_vocab_write(path, &s->contents);
+        if (!e && s->o->task->describe) e = s->o->task->describe(s->o, path);
         if (!e) e = directory_sync(path);
     }
     gather_finish(&walk);

@@ -43,6 +43,8 @@ struct task {
     error *(*begin)(const options *, void **own);
     error *(*between)(void *own, trainer *, int64_t step, bool last);
     void (*end)(void *own);
+    /* ? Beside a trained model, in the same directory: what must be known to use it. */
+    error *(*describe)(const options *, const char *directory);
 };
 
 extern const task text_task, image_task;

@@ -502,8 +502,8 @@ static error *write_sheet(trainer *t)
     return e;
 }
 
-/* config.json and classes.txt, for whoever uses the model. */
-static error *write_card(const options *o)
+/* config.json and classes.txt. */
+static error *image_describe(const options *o, const char *directory)
 {
     image_names names;
     TRY(image_names_find(o->train_data.pattern, o->train_data.n, &names));
@@ -517,7 +517,7 @@ static error *write_card(const options *o)
         card.mean[i] = given ? o->mean_of[i] : 0.5;
         card.std[i] = given ? o->std_of[i] : 0.5;
     }
-    error *e = image_card_write(o->out, &card);
+    error *e = image_card_write(directory, &card);
     image_names_free(&names);
     return e;
 }
@@ -526,9 +526,7 @@ static error *image_between(void *own, trainer *t, int64_t step, bool last)
 {
     const options *o = t->o;
     (void)own, (void)step;
-    if (!last) return NULL;
-    if (comm_rank(o->comm) == 0) TRY(write_card(o));
-    return o->predict ? write_sheet(t) : NULL;
+    return last && o->predict ? write_sheet(t) : NULL;
 }
 
 const task image_task = {
@@ -548,4 +546,5 @@ const task image_task = {
     .held = image_held,
     .load = image_load,
     .between = image_between,
+    .describe = image_describe,
 };
