@@ -239,8 +239,9 @@ int main(int argc, char **argv)
     bool parent = false;
     int theirs = 0;
     char *room[3], **words = command_line_words(&argc, argv, room);
-    error *e = options_parse(the_task, argc, words, &o);
-    if (!e) e = descriptors_fill(o.plan);
+    error *e = descriptors_fill(true); /* a plan is the result; what a run prints may be lost */
+    if (e) return error_report(the_task->kind->program, e);
+    e = options_parse(the_task, argc, words, &o);
     if (!e) e = ranks_start(&o, &parent, &theirs);
     if (!e && parent) {
         options_free(&o);
