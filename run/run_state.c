@@ -197,13 +197,20 @@ enum { VALUES = sizeof values / sizeof *values };
 /* What the training data's number is made by; until 0.9.0 it was another hash, without a name. */
 #define DATA_HASH "xxh3:"
 
-/* The best of its evaluations, if there were any. */
+enum { HASH_TEXT = 32 };
+
+static void print_data(uint64_t hash, char text[HASH_TEXT])
+{
+    snprintf(text, HASH_TEXT, DATA_HASH "%016llx", (unsigned long long)hash);
+}
+
+/* The best of its evaluations, if there were any; a run without evaluations keeps that of before. */
 static bool add_best(cJSON *v, const run_contents *c)
 {
-    char data[32];
-    snprintf(data, sizeof data, DATA_HASH "%016llx", (unsigned long long)c->val_data);
+    char data[HASH_TEXT];
+    print_data(c->val_data, data);
     return c->best_step <= 0 ||
-           (cJSON_AddStringToObject(v, "best_val_data", data) &&
+           ((!c->val_data || cJSON_AddStringToObject(v, "best_val_data", data)) &&
             cJSON_AddNumberToObject(v, "best_val_loss", c->best_loss) &&
             cJSON_AddNumberToObject(v, "best_step", (double)c->best_step) &&
             cJSON_AddNumberToObject(v, "evaluations_since_best", (double)c->since_best));
@@ -214,8 +221,8 @@ static error *values_of(const run_contents *c, cJSON **out)
 {
     const rule_info *rule = c->tensors.optimizer->info;
     double per_step = (double)c->samples_per_step;
-    char data[32];
-    snprintf(data, sizeof data, DATA_HASH "%016llx", (unsigned long long)c->data);
+    char data[HASH_TEXT];
+    print_data(c->data, data);
     cJSON *v = cJSON_CreateObject();
     bool ok = v && json_add(v, "options", cJSON_Parse(c->options)) &&
               json_add(v, "model", config_json(c->model)) &&
@@ -363,8 +370,8 @@ static bool best_of_others(const cJSON *then, const run_contents *c)
 {
     const char *text =
         cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(then, "best_val_data"));
-    char now[32];
-    snprintf(now, sizeof now, DATA_HASH "%016llx", (unsigned long long)c->val_data);
+    char now[HASH_TEXT];
+    print_data(c->val_data, now);
     return text && c->val_data && strcmp(text, now) != 0;
 }
 

@@ -366,6 +366,13 @@ static void test_best_is_kept(void **state)
     expect_said(state, "--val-data is another set");
     assert_true(there(state, "part/best/model.safetensors"));
     shell(state, "grep -q '\"step\":7,\"val_loss' part/log.jsonl");
+    /* a part of the run without evaluations does not forget it */
+    run_finishes(*state, MODEL DATA "--batch 6 --eval-every 1 --lr 0 --out other --steps 2 "
+                                    "--checkpoint-every 1");
+    run_finishes(*state, "--out other --resume auto --steps 3 --eval-every 0");
+    run_finishes(*state, "--out other --resume auto --steps 9 --eval-every 1 --stop-after 3");
+    expect_said(state, "ended after step 5: 3 evaluations without gain");
+    shell(state, "rm -r other");
     /* a best model that cannot be written does not end the training */
     shell(state, "mkdir other && echo >other/best");
     run_finishes(*state, STILL "--out other --steps 3");
