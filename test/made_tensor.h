@@ -1,5 +1,4 @@
-/* made_tensor.h - tensors that golden scripts and tests both make of their names: number() of
- * golden/family_files.py. */
+/* made_tensor.h - tensors that golden scripts and tests both make of their names: golden/made_tensor.py. */
 #ifndef REGRAD_TEST_MADE_TENSOR_H
 #define REGRAD_TEST_MADE_TENSOR_H
 

@@ -3,7 +3,7 @@
 
     test/golden/choices.py [FILE]     needs torch, transformers and tokenizers
 
-Of small models (tensors by number(), as in family_files.py) and this directory's tokenizers: each question's
+Of small models (tensors by made_tensor.py) and this directory's tokenizers: each question's
 likelihoods, what is chosen by them (acc) and by them per character (acc_norm).  What belongs to the question and
 what to the choice is said by lm-evaluation-harness 0.4.13: api/model.py (_encode_pair, loglikelihood),
 models/huggingface.py (what is cut when it is too long), tasks/hellaswag/utils.py (what is cleaned), api/task.py (acc,
@@ -22,21 +22,9 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from made_tensor import tensor
+
 CONTEXT = 48
-
-
-def number(name, i):
-    """As in family_files.py."""
-    h = 2166136261
-    for c in name.encode():
-        h = (h ^ c) * 16777619 % 2**32
-    i = np.asarray(i, dtype=np.uint64)
-    mask = np.uint64(0xFFFFFFFF)
-    x = (np.uint64(h) + i * np.uint64(0x9E3779B1)) & mask
-    x = ((x ^ x >> np.uint64(16)) * np.uint64(0x85EBCA6B)) & mask
-    x = ((x ^ x >> np.uint64(13)) * np.uint64(0xC2B2AE35)) & mask
-    return ((x ^ x >> np.uint64(16)) >> np.uint64(12)).astype(np.float64) / 2**21 - 0.25
-
 
 models = [
     ("bpe_llama.json", dict(model_type="llama", vocab_size=440, hidden_size=24, num_hidden_layers=2, num_attention_heads=4,
@@ -96,9 +84,7 @@ def make(config):
     file = {n: tuple(t.shape) for n, t in state.items() if not (c.tie_word_embeddings and n == "lm_head.weight")}
     with torch.no_grad():
         for n, shape in file.items():
-            norm = n.endswith(".weight") and ("norm" in n or ".ln_" in n)
-            values = number(n, np.arange(torch.Size(shape).numel())) + (1.0 if norm else 0.0)
-            state[n].copy_(torch.tensor(values).reshape(shape))
+            state[n].copy_(tensor(n, shape))
     model.tie_weights()
     return file, model
 

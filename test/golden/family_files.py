@@ -4,8 +4,8 @@
     test/golden/family_files.py [FILE]     needs torch and transformers (4.51 or later, for Qwen 3)
 
 For each family a config.json, the names and shapes of the tensors in its file, and the logits behind
-every token of a short text.  The numbers in the tensors are no part of the golden: number(name, i)
-gives them here and in test/test_family_files.c, in the file's layout.  So a test sees names, layout,
+every token of a short text.  The numbers in the tensors are no part of the golden: made_tensor.py
+gives them here, test/made_tensor.h in test/test_family_files.c, in the file's layout.  So a test sees names, layout,
 options and arithmetic at once.
 
 ChatGLM and the first Qwen are not in transformers: the same function under other names is, in Glm and
@@ -23,29 +23,10 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from made_tensor import tensor
+
 VOCAB, CONTEXT = 37, 16
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9]
-
-
-def number(name, i):
-    """0.5 u (u uniform in [-1/2, 1/2), a whole number over 2^20), and 1 for a norm's weight."""
-    h = 2166136261
-    for c in name.encode():
-        h = (h ^ c) * 16777619 % 2**32
-    x = (h + i * 0x9E3779B1) % 2**32
-    x = (x ^ x >> 16) * 0x85EBCA6B % 2**32
-    x = (x ^ x >> 13) * 0xC2B2AE35 % 2**32
-    return ((x ^ x >> 16) >> 12) / 2**21 - 0.25
-
-
-def is_norm(name):
-    return name.endswith(".weight") and ("norm" in name or ".ln_" in name)
-
-
-def tensor(name, shape, mean=1.0):
-    n = torch.Size(shape).numel()
-    values = [(mean if is_norm(name) else 0.0) + number(name, i) for i in range(n)]
-    return torch.tensor(values, dtype=torch.float64).reshape(shape)
 
 
 def base(**more):
