@@ -33,6 +33,12 @@ void fuzz_keep(const void *bytes, size_t n)
     if (!f || fwrite(bytes, 1, n, f) != n || fclose(f) != 0) give_up("cannot write a seed");
 }
 
+void fuzz_keep_texts(const char *const *texts, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        fuzz_keep(texts[i], strlen(texts[i]));
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     struct stat s;

@@ -25,6 +25,7 @@ void fuzz_seed(void); /* calls fuzz_keep for each seed */
 
 /* A seed of n bytes, for the corpus. */
 void fuzz_keep(const void *bytes, size_t n);
+void fuzz_keep_texts(const char *const *texts, size_t n); /* each of them */
 
 /* Ends the program if e is an error of ours, or not one line; frees it.  True: there was none. */
 int fuzz_fine(error *e);

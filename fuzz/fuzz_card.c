@@ -40,8 +40,7 @@ void fuzz_seed(void)
         "\"qkv_bias\":true,\"id2label\":{\"0\":\"a\",\"1\":\"b\"},\"image_mean\":[0.5,0.5,0.5],"
         "\"image_std\":[0.5,0.25,1]}",
         "{\"id2label\":{\"1000000000\":\"a\",\"x\":1}}"};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        fuzz_keep(texts[i], strlen(texts[i]));
+    fuzz_keep_texts(texts, sizeof texts / sizeof *texts);
     for (int i = 0; i < image_presets.n; i += 7) { /* ours */
         cJSON *json = cJSON_CreateObject();
         if (!json || !json_add(json, "regrad", config_json(&image_presets.row[i])) ||

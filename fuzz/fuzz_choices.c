@@ -51,6 +51,5 @@ void fuzz_seed(void)
         "z\",\"endings\":[\" "
         "[step] a\",\"b]\"],\"label\":0}",
         "{\"ctx\":\"a  b\",\"endings\":[\"[\\n]\",\"b\"],\"label\":\"1\"}"};
-    for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++)
-        fuzz_keep(seeds[i], strlen(seeds[i]));
+    fuzz_keep_texts(seeds, sizeof seeds / sizeof *seeds);
 }

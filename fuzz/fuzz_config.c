@@ -57,8 +57,7 @@ void fuzz_seed(void)
         "\"layer_types\":[\"full_attention\"],\"mlp_bias\":false,\"sliding_window\":null}",
         "{\"n_layer\":1e18,\"n_embd\":-1,\"a\":[[[[[[\"\\u0041\\n\"]]]]]]}",
     };
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        fuzz_keep(texts[i], strlen(texts[i]));
+    fuzz_keep_texts(texts, sizeof texts / sizeof *texts);
     for (int i = 0; i < text_presets.n; i++) { /* of every family, with all of its fields */
         char *text;
         error *e = hf_config_text(&text_presets.row[i], F32, &text);

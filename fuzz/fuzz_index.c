@@ -47,6 +47,5 @@ void fuzz_seed(void)
         "{\"weight_map\":{\"wte.weight\":\"a.safetensors\",\"wpe.weight\":\"b.safetensors\"}}",
         "{\"metadata\":{\"total_size\":4},\"weight_map\":{\"wte.weight\":\"a.safetensors\"}}",
         "{\"weight_map\":{\"wpe.weight\":\"a.safetensors\",\"x\":\"../b.safetensors\",\"y\":3}}"};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        fuzz_keep(texts[i], strlen(texts[i]));
+    fuzz_keep_texts(texts, sizeof texts / sizeof *texts);
 }

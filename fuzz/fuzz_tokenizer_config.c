@@ -27,6 +27,5 @@ void fuzz_seed(void)
     static const char *const texts[] = {
         "{\"eos_token\":\"<end>\"}", "{\"eos_token\":{\"content\":\"</s>\"}}",
         "{\"eos_token\":{\"content\":7}}", "{\"eos_token\":\"t\"}", "[]"};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        fuzz_keep(texts[i], strlen(texts[i]));
+    fuzz_keep_texts(texts, sizeof texts / sizeof *texts);
 }

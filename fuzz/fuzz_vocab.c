@@ -14,6 +14,5 @@ void fuzz_seed(void)
         "regrad-vocab 1 260\n97 97\n256 256\n257 257\n258 258\n",
         "regrad-vocab 1 1048576\n1 2\n",
     };
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        fuzz_keep(texts[i], strlen(texts[i]));
+    fuzz_keep_texts(texts, sizeof texts / sizeof *texts);
 }
