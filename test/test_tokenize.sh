@@ -187,6 +187,9 @@ report "zeros in a text are told" \
 refuses "decoding learns nothing" "--decode learns nothing" -d -v bpe:280 plain_val.bin
 refuses "decoding writes no files" "--output" -d -o x plain_val.bin
 refuses "decoding splits nothing" "--val-fraction" -d -f 0.1 plain_val.bin
+for option in "--learn all" "--template x" "--max-tokens 9" "--too-long cut" "--show 1"; do
+    refuses "decoding has no ${option% *}" "${option% *} cannot be combined with --decode" -d $option plain_val.bin
+done
 refuses "the wrong vocabulary" "has 256 tokens" -d learned_val.bin
 refuses "a text as shard" "wrong magic" -d text
 "$tokenize" -d plain_val.bin >/dev/full 2>err

@@ -593,14 +593,20 @@ static error *tokenize_examples(const options *opt)
     return tokenize_chat(&job);
 }
 
+/* An option that belongs to --chat; NULL: there is none. */
+static const char *chat_option(const options *opt)
+{
+    return opt->learn           ? "--learn"
+           : opt->template_file ? "--template"
+           : opt->max_tokens    ? "--max-tokens"
+           : opt->too_long      ? "--too-long"
+           : opt->show          ? "--show"
+                                : NULL;
+}
+
 static error *check_options(const options *opt)
 {
-    const char *only_chat = opt->learn           ? "--learn"
-                            : opt->template_file ? "--template"
-                            : opt->max_tokens    ? "--max-tokens"
-                            : opt->too_long      ? "--too-long"
-                            : opt->show          ? "--show"
-                                                 : NULL;
+    const char *only_chat = chat_option(opt);
     if (only_chat && !opt->chat) return user_error("%s: only with --chat", only_chat);
     if ((!opt->prefix || !*opt->prefix) && !opt->show)
         return user_error("no --output: say -o PREFIX, where to write");
@@ -670,7 +676,7 @@ static error *decode(const options *opt)
                         : opt->thread_text  ? "--threads"
                         : opt->chat         ? "--chat"
                         : opt->jsonl        ? "--jsonl"
-                                            : NULL;
+                                            : chat_option(opt);
     if (extra)
         return user_error("%s cannot be combined with --decode, which writes to the standard "
                           "output: leave it out",
