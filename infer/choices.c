@@ -2,7 +2,6 @@
 #include "infer/choices.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,7 +8,7 @@
  * A query's other names are context and question, gold's are label and answer, which may be a number as a text, too.
  *
  *     query ------------> tokens, as text alone            likelihood of a choice: the sum of ln p of its tokens
- *     query " " choice -> tokens, less so many as the query has
+ *     query " " choice -> tokens, less as many as the query has
  *
  * White space at the query's end belongs to the choices, as there (lm-evaluation-harness 0.4, api/model.py,
  * _encode_pair).  acc: the likeliest choice is gold.  acc_norm: the same of likelihood by character.  Of equals the

@@ -18,7 +18,7 @@
 /* What it is to do. */
 typedef struct {
     int64_t stride;               /* > 0: score, with the scorer's stride; 0: generate */
-    int64_t texts;                /* > 0: generate so many side by side (infer/text_batch.h) */
+    int64_t texts;                /* > 0: generate that many side by side (infer/text_batch.h) */
     dtype type;                   /* of parameters and activations; DT_NONE is F32 */
     const adapter_file *adapters; /* ? beside the model; must outlive it */
     const device_kind *on;

@@ -70,6 +70,12 @@ void scorer_record(scorer *s)
     end(s);
 }
 
+static void take_sum(const scorer *s, double *nats)
+{
+    op_get(s->r->dev, s->r->stream, nats, s->sum);
+    op_sync(s->r->dev, s->r->stream);
+}
+
 error *scorer_run(scorer *s, const int32_t *ids, int64_t n, double *nats)
 {
     run *r = s->r;
@@ -84,8 +90,7 @@ error *scorer_run(scorer *s, const int32_t *ids, int64_t n, double *nats)
         seen = s->length - s->stride;
     }
     end(s);
-    op_get(r->dev, r->stream, nats, s->sum);
-    op_sync(r->dev, r->stream);
+    take_sum(s, nats);
     return device_status(r->dev);
 }
 
@@ -104,8 +109,7 @@ error *scorer_run_learned(scorer *s, const int32_t *ids, const uint8_t *learned,
         part(s, ids, i, next, learned[i + 1]);
     }
     end(s);
-    op_get(r->dev, r->stream, nats, s->sum);
-    op_sync(r->dev, r->stream);
+    take_sum(s, nats);
     return device_status(r->dev);
 }
 
@@ -121,8 +125,7 @@ static void ending(scorer *s, int32_t last, int64_t position, const scorer_endin
         memcpy(ids + 1, e->ids + at, (size_t)count * sizeof *ids);
         step(s, ids, position + at, count, true);
     }
-    op_get(r->dev, r->stream, nats, s->sum);
-    op_sync(r->dev, r->stream);
+    take_sum(s, nats);
 }
 
 error *scorer_run_endings(scorer *s, const int32_t *ids, int64_t n, const scorer_ending *endings,

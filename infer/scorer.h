@@ -30,6 +30,9 @@ scorer scorer_make(const model_kind *kind, run *r, model *m, int64_t length, int
 void scorer_place(scorer *s);
 void scorer_record(scorer *s);
 
+/* Sum of -ln p over the tokens 1 .. n - 1, n >= 2. */
+error *scorer_run(scorer *s, const int32_t *ids /* (n) */, int64_t n, double *nats) NODISCARD;
+
 /* One window's text, 2 <= n <= length + 1: the same of those tokens 1 .. n - 1 that are learned. */
 error *scorer_run_learned(scorer *s, const int32_t *ids /* (n) */, const uint8_t *learned /* (n) */,
                           int64_t n, double *nats) NODISCARD;
@@ -44,8 +47,5 @@ typedef struct {
 error *scorer_run_endings(scorer *s, const int32_t *ids /* (n) */, int64_t n,
                           const scorer_ending *endings /* (count) */, int count,
                           double *nats /* (count) */) NODISCARD;
-
-/* Sum of -ln p over the tokens 1 .. n - 1, n >= 2. */
-error *scorer_run(scorer *s, const int32_t *ids /* (n) */, int64_t n, double *nats) NODISCARD;
 
 #endif

@@ -119,6 +119,9 @@ refuses "no packed documents on a GPU" "--device cuda" "${train[@]}" --device cu
 refuses "a document longer than a row" "document" "${train[@]}" --seq 16 --steps 1 --out c
 refuses "plain shards among those with documents" "has no documents" "${train[@]}" --train-data talk_train.bin plain_train.bin --steps 1 --out c
 refuses "--chat and --eval" "--eval cannot be combined with --chat" "$bin/generate" --load a --chat --eval talk.jsonl
+refuses "--system alone" "--system: only with --chat" "$bin/generate" --load a --prompt x --system s
+refuses "--system of a score" "--system: only with --chat" "$bin/generate" --load a --eval x.jsonl --system s --template t.jinja
+refuses "--template of a text's score" "--template: only with --chat, or --eval FILE.jsonl" "$bin/generate" --load a --eval x.txt --template t.jinja
 refuses "--template alone" "only with --chat" "$bin/generate" --load a --prompt x --template t.jinja
 refuses "--special of something" "text or allow" "$bin/generate" --load a --prompt x --special maybe
 refuses "no template" "--template" "$bin/generate" --load plain --chat --prompt x

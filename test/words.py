@@ -5,8 +5,8 @@
     test/words.py --all PROGRAMS    the clumsy ones, too
     test/words.py PAGE.md ...       only these pages
 
-Read are the pages (*.md), what the programs in PROGRAMS print with --help, strings of sources (messages) and
-the comments of headers and scripts.
+Read are the pages (*.md), what the programs in PROGRAMS print with --help, strings of sources (messages),
+the comments of headers, and scripts.
 """
 import os
 import re
@@ -85,7 +85,7 @@ def strings(path):
 
 
 def script(path):
-    """Of a script: comments and docstrings, and what stands in quotes."""
+    """Of a script: all of it."""
     for n, line in enumerate(lines_of(path), 1):
         yield n, line
 

@@ -230,7 +230,7 @@ static error *check_auto(const arguments *a, const weights *w, const bpe *vocab)
                       "of AutoTokenizer");
 }
 
-/* Where texts end, and how conversations are written, for a tokenizer made anew. */
+/* Where texts end, and how conversations are written, for a tokenizer that is rebuilt. */
 static error *write_ending(const arguments *a, const weights *w, const bpe *vocab, int *files)
 {
     char from[PATH_LENGTH], to[PATH_LENGTH], text[64];
@@ -371,8 +371,8 @@ static error *put_vocabulary(gguf *g, const bpe *v, int64_t size)
     return NULL;
 }
 
-/* How conversations are written: the template that lies beside the model, if there is one.  One that cannot be
- * read here is left out, and that is told. */
+/* How conversations are written: the template beside the model, if there is one.  One that cannot be
+ * read is left out, with a warning. */
 static void put_template(gguf *g, const weights *w)
 {
     chat *c = NULL;

@@ -195,16 +195,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 /* An option that does nothing beside what is to be done; NULL: there is none. */
 static const char *idle_option(const options *o)
 {
-    bool scores = o->eval || o->choices, given = o->prompt || o->prompt_ids || o->prompts;
+    bool scores = o->eval || o->choices;
     const struct {
         bool idle;
         const char *name;
     } list[] = {
         {o->chat && o->special, "--special: not with --chat"},
-        {(o->template_file || o->system) && !o->chat && !(o->eval && named_jsonl(o->eval)),
-         o->system ? "--system: only with --chat"
-                   : "--template: only with --chat, or --eval FILE.jsonl"},
-        {o->system && scores, "--system: only with --chat"},
+        {o->system && !o->chat, "--system: only with --chat"},
+        {o->template_file && !o->chat && !(o->eval && named_jsonl(o->eval)),
+         "--template: only with --chat, or --eval FILE.jsonl"},
         {o->special && !o->prompt && !o->prompts, "--special: only with --prompt or --prompts"},
         {o->no_stop && scores, "--no-stop: not with --eval or --choices"},
         {o->vocab && o->prompt_ids, "--vocab: not needed with --prompt-ids"},
@@ -212,7 +211,7 @@ static const char *idle_option(const options *o)
         {!isnan(o->numbers[BATCH]) && !o->prompts, "--batch: only with --prompts"},
         {o->stream && (scores || o->prompts),
          "--stream: only with --prompt, --prompt-ids or --chat"},
-        {o->json && !scores && (given || o->chat),
+        {o->json && !scores,
          "--json: only with --eval or --choices (--prompts always writes JSON)"},
         {o->widen && o->type == BF16, "--widen: with --dtype bf16 nothing is widened"},
     };
@@ -273,7 +272,7 @@ static const struct argp_option plain_options[] = {
     {"chat", KEY_CHAT, NULL, 0,
      "use the model's chat template: answer --prompt, or each line of the standard input", A_CHAT},
     {"template", KEY_TEMPLATE, "FILE", 0,
-     "with --chat: the template [default: chat_template.jinja, or the one in "
+     "with --chat or --eval FILE.jsonl: the template [default: chat_template.jinja, or the one in "
      "tokenizer_config.json, beside the tokenizer]",
      A_CHAT},
     {"system", KEY_SYSTEM, "TEXT", 0, "with --chat: the system message", A_CHAT},
