@@ -22,6 +22,7 @@ typedef struct {
     char *bytes;
     size_t n, capacity;
     int fd;       /* of the system's file with the same bytes; 0: there is none */
+    size_t there; /* bytes of that file */
     bool changed; /* since they were put there */
 } file;
 
@@ -193,10 +194,11 @@ gzFile __wrap_gzopen(const char *path, const char *mode)
     if (!f) return __real_gzopen(path, mode);
     if (!f->fd) f->fd = memfd_create("fuzz", 0);
     if (f->changed)
-        need(f->fd > 0 && !ftruncate(f->fd, 0) &&
-                 (!f->n || pwrite(f->fd, f->bytes, f->n, 0) == (ssize_t)f->n),
+        need(f->fd > 0 && (!f->n || pwrite(f->fd, f->bytes, f->n, 0) == (ssize_t)f->n) &&
+                 (f->n == f->there || !ftruncate(f->fd, (off_t)f->n)),
              "no file in memory");
     f->changed = false;
+    f->there = f->n;
     snprintf(name, sizeof name, "/proc/self/fd/%d", f->fd);
     return __real_gzopen(name, mode);
 }
