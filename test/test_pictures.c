@@ -106,6 +106,22 @@ static void test_jpeg(void **state)
     decoded_all(names);
 }
 
+/* Of a progressive file libjpeg takes memory for all coefficients before the first row: what the head claims is held
+ * against the file's size before that. */
+static void test_large_head(void **state)
+{
+    (void)state;
+#ifndef WITH_JPEG
+    skip();
+#endif
+    static const uint8_t file[] = {0xff, 0xd8, 0xff, 0xc2, 0, 17,   8, 0x69, 0x64, 0x78, 0x33,
+                                   3,    1,    0x22, 0,    2, 0x11, 0, 3,    0x11, 0,    0xff,
+                                   0xda, 0,    8,    1,    1, 0,    0, 0,    0,    0xff, 0xd9};
+    picture p;
+    fails(picture_decode(file, sizeof file, 3, false, &p), "30771 x 26980 pixels in 33 bytes",
+          "damaged");
+}
+
 static void test_orientation(void **state)
 {
     (void)state;
@@ -238,10 +254,10 @@ static int leave(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_png),         cmocka_unit_test(test_jpeg),
-        cmocka_unit_test(test_orientation), cmocka_unit_test(test_warnings),
-        cmocka_unit_test(test_broken_exif), cmocka_unit_test(test_resize),
-        cmocka_unit_test(test_covering),
+        cmocka_unit_test(test_png),        cmocka_unit_test(test_jpeg),
+        cmocka_unit_test(test_large_head), cmocka_unit_test(test_orientation),
+        cmocka_unit_test(test_warnings),   cmocka_unit_test(test_broken_exif),
+        cmocka_unit_test(test_resize),     cmocka_unit_test(test_covering),
     };
     return cmocka_run_group_tests_name("pictures", tests, enter, leave);
 }

@@ -51,7 +51,8 @@ static int orientation_of(const struct jpeg_decompress_struct *d)
     return 0;
 }
 
-static void jpeg_start(struct jpeg_decompress_struct *d, const uint8_t *file, size_t n)
+/* Its head alone: decoding takes memory for what the head says, of a progressive file at once for all of it. */
+static error *jpeg_head(struct jpeg_decompress_struct *d, const uint8_t *file, size_t n)
 {
     jpeg_create_decompress(d);
     jpeg_mem_src(d, file, (unsigned long)n);
@@ -60,7 +61,10 @@ static void jpeg_start(struct jpeg_decompress_struct *d, const uint8_t *file, si
     d->out_color_space = d->num_components == 1   ? JCS_GRAYSCALE
                          : d->num_components == 4 ? JCS_CMYK
                                                   : JCS_RGB;
-    jpeg_start_decompress(d);
+    if (!picture_absurd((size_t)d->image_width * d->image_height * (size_t)d->num_components, n))
+        return NULL;
+    return user_error("%u x %u pixels in %zu bytes: it is damaged", d->image_width, d->image_height,
+                      n);
 }
 
 /* Adobe writes how much of the paper is left white, and others after it. */
@@ -83,14 +87,14 @@ error *picture_jpeg(const uint8_t *file, size_t n, picture *out)
         free(pixels);
         return user_error("%s", t.text);
     }
-    jpeg_start(&d, file, n);
-    size_t row = (size_t)d.output_width * (size_t)d.output_components;
-    error *e = picture_absurd(row * d.output_height, n)
-                   ? user_error("%u x %u pixels in %zu bytes: it is damaged", d.output_width,
-                                d.output_height, n)
-                   : NULL;
     uint8_t *made = NULL;
-    if (!e) e = alloc_array(&made, row * d.output_height, 1);
+    size_t row = 0;
+    error *e = jpeg_head(&d, file, n);
+    if (!e) {
+        jpeg_start_decompress(&d);
+        row = (size_t)d.output_width * (size_t)d.output_components;
+        e = alloc_array(&made, row * d.output_height, 1);
+    }
     pixels = made;
     while (!e && d.output_scanline < d.output_height) {
         JSAMPROW line = pixels + row * d.output_scanline;
