@@ -195,7 +195,8 @@ $(BUILD)/generate: $(BUILD)/tools/generate.o $(GENERATE_PARTS) $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
-$(BUILD)/export: $(BUILD)/tools/export.o $(GPT) $(LIB)
+EXPORT_PARTS := $(patsubst %,$(BUILD)/tools/export_%.o,hf card gguf)
+$(BUILD)/export: $(BUILD)/tools/export.o $(EXPORT_PARTS) $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
@@ -279,7 +280,7 @@ FAULTY := malloc calloc realloc aligned_alloc strdup strndup asprintf free open 
           pwrite fsync close rename mkdir fstat stat opendir readdir ftruncate lseek flock \
           glob fopen fdopen open_memstream fileno
 $(BUILD)/test_fault: LIBS += $(FAULTY:%=-Wl,--wrap=%)
-$(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c)) $(GENERATE_PARTS)
+$(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c)) $(GENERATE_PARTS) $(EXPORT_PARTS)
 
 # fuzz targets: clang's libFuzzer, and only what reads files (no OpenMP, no BLAS)
 FUZZ_CC     ?= clang
@@ -394,9 +395,9 @@ format:
 # ---- the library: libregrad.so, and libregrad.a of one object, with nothing but regrad_* visible ----
 
 VERSION := $(file <VERSION)
-$(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o: FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
+$(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o $(BUILD)/tools/export_card.o: FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
 build/fuzz/base/command_line.o: FUZZ_FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
-$(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o build/fuzz/base/command_line.o: VERSION
+$(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o $(BUILD)/tools/export_card.o build/fuzz/base/command_line.o: VERSION
 
 # its objects are compiled once more, as PIC=1, in a directory of their own
 .PHONY: library

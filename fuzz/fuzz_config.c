@@ -13,7 +13,7 @@ enum { MOST = 1 << 20 };
 static char *text_of(const model_config *c)
 {
     char *text;
-    if (!fuzz_fine(hf_config_text(c, F32, &text))) abort();
+    if (!fuzz_fine(hf_config_text(c, "float32", &text))) abort();
     return text;
 }
 
@@ -60,7 +60,7 @@ void fuzz_seed(void)
     fuzz_keep_texts(texts, sizeof texts / sizeof *texts);
     for (int i = 0; i < text_presets.n; i++) { /* of every family, with all of its fields */
         char *text;
-        error *e = hf_config_text(&text_presets.row[i], F32, &text);
+        error *e = hf_config_text(&text_presets.row[i], "float32", &text);
         if (!fuzz_fine(e)) continue;
         fuzz_keep(text, strlen(text));
         free(text);

@@ -196,6 +196,17 @@ const char *weights_directory(const weights *w)
     return w->directory;
 }
 
+file_floats weights_floats(const weights *w)
+{
+    int64_t n = w->tensors ? safetensors_count(w->tensors) : 0, bf16 = 0, f16 = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const char *type = safetensors_entry_at(w->tensors, i)->dtype;
+        bf16 += !strcmp(type, "BF16");
+        f16 += !strcmp(type, "F16");
+    }
+    return n && bf16 == n ? FILE_BF16 : n && f16 == n ? FILE_F16 : FILE_AS_IS;
+}
+
 /* ---- which model is it? ---- */
 
 static int is_shard(const struct dirent *d)
@@ -264,18 +275,34 @@ error *weights_read_into(const weights *w, params *p, float_cast cast, const ten
     return params_read_into(w->tensors, p, cast, into, dev);
 }
 
+/* No config.json for a model of no family that is known. */
+static error *write_config(const char *directory, const model_config *c, const char *type)
+{
+    char path[PATH_LENGTH], *text;
+    if (hf_lacks(c)) return NULL;
+    TRY(path_join(path, directory, "config.json"));
+    TRY(hf_config_text(c, type, &text));
+    error *e = file_write_text(path, text);
+    free(text);
+    return e;
+}
+
 error *weights_write(const char *directory, const model_config *c, const params *p, device *dev,
                      const tensor_source *from)
 {
     char path[PATH_LENGTH];
-    if (!hf_lacks(c)) {
-        char *text;
-        TRY(path_join(path, directory, "config.json"));
-        TRY(hf_config_text(c, p->type, &text));
-        error *e = file_write_text(path, text);
-        free(text);
-        TRY(e);
-    }
+    TRY(write_config(directory, c, hf_dtype(p->type)));
     TRY(path_join(path, directory, "model.safetensors"));
     return params_write(path, p, dev, from);
+}
+
+error *weights_write_as(const char *directory, const model_config *c, const params *p,
+                        file_floats floats, device *dev)
+{
+    static const char *const types[] = {
+        [FILE_AS_IS] = "float32", [FILE_BF16] = "bfloat16", [FILE_F16] = "float16"};
+    char path[PATH_LENGTH];
+    TRY(write_config(directory, c, types[floats]));
+    TRY(path_join(path, directory, "model.safetensors"));
+    return params_write_as(path, p, floats, dev);
 }

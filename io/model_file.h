@@ -28,6 +28,9 @@ const model_config *weights_model(const weights *w);
 /* The directory that they are in, where a tokenizer's files may be. */
 const char *weights_directory(const weights *w);
 
+/* The floats that all of them are in where these are 16-bit ones, else FILE_AS_IS. */
+file_floats weights_floats(const weights *w);
+
 /* A number by which to know the files again that a model's path stands for, wherever they are: of all that is in
  * them (base/fingerprint.h); of a directory or an index that is all .safetensors there but adapters. */
 error *model_fingerprint(const char *path, uint64_t *out) NODISCARD;
@@ -45,5 +48,8 @@ error *weights_read_into(const weights *w, params *p, float_cast cast, const ten
  * the order of the table. */
 error *weights_write(const char *directory, const model_config *c, const params *p, device *dev,
                      const tensor_source *from) NODISCARD;
+/* The same of values in f32, in other floats (io/safetensors.h). */
+error *weights_write_as(const char *directory, const model_config *c, const params *p,
+                        file_floats floats, device *dev) NODISCARD;
 
 #endif

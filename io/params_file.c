@@ -85,27 +85,32 @@ error *params_list(const params *p, named_tensor **out, int *n)
     return list_rows(p, &model_rows, out, n);
 }
 
-static error *write_rows(const char *path, const row_kind *kind, const params *p, device *dev,
-                         const tensor_source *from)
+static error *write_rows(const char *path, const row_kind *kind, const params *p,
+                         file_floats floats, device *dev, const tensor_source *from)
 {
     named_tensor *list;
     int n;
     TRY(list_rows(p, kind, &list, &n));
-    error *e = safetensors_write(path, list, n, dev, from);
+    error *e = safetensors_write_as(path, list, n, floats, dev, from);
     free(list);
     return e;
 }
 
 error *params_write(const char *path, const params *p, device *dev, const tensor_source *from)
 {
-    return write_rows(path, &model_rows, p, dev, from);
+    return write_rows(path, &model_rows, p, FILE_AS_IS, dev, from);
+}
+
+error *params_write_as(const char *path, const params *p, file_floats floats, device *dev)
+{
+    return write_rows(path, &model_rows, p, floats, dev, NULL);
 }
 
 error *adapters_write(const char *path, const char *front, const params *p, device *dev,
                       const tensor_source *from)
 {
     const row_kind kind = {front, true};
-    return write_rows(path, &kind, p, dev, from);
+    return write_rows(path, &kind, p, FILE_AS_IS, dev, from);
 }
 
 /* ---- reading ---- */

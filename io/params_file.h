@@ -24,6 +24,9 @@
  * there, in the order of the table. */
 error *params_write(const char *path, const params *p, device *dev,
                     const tensor_source *from) NODISCARD;
+/* The same in other floats (io/safetensors.h). */
+error *params_write_as(const char *path, const params *p, file_floats floats,
+                       device *dev) NODISCARD;
 
 /* Every parameter's value from the file.  User errors: a parameter that is missing, a tensor that
  * has no place, another shape or dtype; the values are then partly those of the file. */

@@ -24,6 +24,10 @@
 
 /* ---- writing ---- */
 
+/* The floats of a file: as they are on the device, or those that are f32 there in 16 bits, rounded to the nearest,
+ * ties to even. */
+typedef enum { FILE_AS_IS, FILE_BF16, FILE_F16 } file_floats;
+
 /* A tensor on the device.  transposed: (out, in) there, (in, out) in the file; matrices only.
  *
  * groups > 0: the device has the rows of up to three parts one part below the other, the file has
@@ -58,6 +62,10 @@ typedef struct {
  * or changed. */
 error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev,
                          const tensor_source *from) NODISCARD;
+/* The same in other floats.  User error, too: a number that is finite in f32 and not in f16, by the tensor's
+ * name. */
+error *safetensors_write_as(const char *path, const named_tensor *list, int64_t n,
+                            file_floats floats, device *dev, const tensor_source *from) NODISCARD;
 
 /* ---- reading ---- */
 

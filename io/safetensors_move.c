@@ -14,6 +14,7 @@
 #include "base/f16.h"
 #include "io/safetensors_internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ enum { CHUNK = 1 << 19 }; /* bytes moved at a time */
 typedef struct {
     char *bytes;
     int64_t half;
+    file_floats floats; /* of what is written */
 } staging;
 
 static bool grouped_rightly(const named_tensor *t)
@@ -88,30 +90,59 @@ static void transpose(char *to, const char *from, int64_t rows, int64_t cols, si
 
 /* ---- writing ---- */
 
-/* One entry of the header; `at` is where its data begins. */
-static void print_entry(FILE *header, const named_tensor *t, size_t at)
+static bool is_narrowed(tensor t, file_floats floats)
 {
+    return floats != FILE_AS_IS && t.type == F32;
+}
+
+static size_t bytes_in_file(tensor t, file_floats floats)
+{
+    return is_narrowed(t, floats) ? tensor_bytes(t) / 2 : tensor_bytes(t);
+}
+
+/* n elements of t's type, to the file. */
+static error *write_elements(outfile *f, const named_tensor *t, int64_t n, const staging *b)
+{
+    size_t bytes = (size_t)n * dtype_size(t->value.type);
+    if (!is_narrowed(t->value, b->floats)) return outfile_write(f, b->bytes, bytes);
+    for (int64_t i = 0; i < n; i++) {
+        float x;
+        memcpy(&x, b->bytes + 4 * i, sizeof x);
+        uint16_t half = b->floats == FILE_F16 ? f16_of_float(x) : bf16_of_float(x);
+        if (b->floats == FILE_F16 && isfinite(x) && !isfinite(float_of_f16(half)))
+            return user_error("%s has a %g, which is too large for f16: bf16 has room for it",
+                              t->name, (double)x);
+        memcpy(b->bytes + 2 * i, &half, sizeof half);
+    }
+    return outfile_write(f, b->bytes, bytes / 2);
+}
+
+/* One entry of the header; `at` is where its data begins. */
+static void print_entry(FILE *header, const named_tensor *t, file_floats floats, size_t at)
+{
+    bool narrowed = is_narrowed(t->value, floats);
     const int64_t *d = t->value.dim;
     fprintf(header, ",\"");
     for (const char *c = t->name; *c; c++) {
         if (*c == '"' || *c == '\\') fputc('\\', header);
         fputc(*c, header);
     }
-    fprintf(header, "\":{\"dtype\":\"%s\",\"shape\":[", file_dtype(t->value.type));
+    fprintf(header, "\":{\"dtype\":\"%s\",\"shape\":[",
+            narrowed ? (floats == FILE_F16 ? "F16" : "BF16") : file_dtype(t->value.type));
     for (int k = 0; k < t->value.rank; k++)
         fprintf(header, "%s%lld", k ? "," : "", (long long)d[t->transposed ? 1 - k : k]);
-    fprintf(header, "],\"data_offsets\":[%zu,%zu]}", at, at + tensor_bytes(t->value));
+    fprintf(header, "],\"data_offsets\":[%zu,%zu]}", at, at + bytes_in_file(t->value, floats));
 }
 
-static error *write_header(outfile *f, const named_tensor *list, int64_t n)
+static error *write_header(outfile *f, const named_tensor *list, int64_t n, file_floats floats)
 {
     memory_stream m;
     size_t at = 0;
     TRY(memory_stream_open(&m, "the header of a safetensors file"));
     fputs("{\"__metadata__\":{\"format\":\"pt\"}", m.to); /* transformers asks for it */
     for (int64_t i = 0; i < n; i++) {
-        print_entry(m.to, &list[i], at);
-        at += tensor_bytes(list[i].value);
+        print_entry(m.to, &list[i], floats, at);
+        at += bytes_in_file(list[i].value, floats);
     }
     fputc('}', m.to);
     TRY(memory_stream_close(&m));
@@ -124,20 +155,24 @@ static error *write_header(outfile *f, const named_tensor *list, int64_t n)
     return e;
 }
 
-static error *write_plain(outfile *f, tensor t, device *dev, const staging *b)
+static error *write_plain(outfile *f, const named_tensor *of, element_run run, device *dev,
+                          const staging *b)
 {
+    tensor t = flat_part(of->value, run.first, run.n);
     int64_t size = (int64_t)dtype_size(t.type), most = 2 * b->half / size, count = tensor_count(t);
     for (int64_t first = 0; first < count; first += most) {
         int64_t n = count - first < most ? count - first : most;
         op_get(dev, STREAM_COMPUTE, b->bytes, flat_part(t, first, n));
         op_sync(dev, STREAM_COMPUTE);
-        TRY(outfile_write(f, b->bytes, (size_t)(n * size)));
+        TRY(write_elements(f, of, n, b));
     }
     return NULL;
 }
 
-static error *write_columns(outfile *f, tensor t, element_run run, device *dev, const staging *b)
+static error *write_columns(outfile *f, const named_tensor *of, element_run run, device *dev,
+                            const staging *b)
 {
+    tensor t = of->value;
     int64_t rows = t.dim[0], cols = t.dim[1], size = (int64_t)dtype_size(t.type);
     char *part = b->bytes + b->half;
     if (!rows || !cols) return NULL;
@@ -148,7 +183,7 @@ static error *write_columns(outfile *f, tensor t, element_run run, device *dev, 
             op_get(dev, STREAM_COMPUTE, part + r * n * size, flat_part(t, r * cols + first, n));
         op_sync(dev, STREAM_COMPUTE);
         transpose(b->bytes, part, rows, n, (size_t)size);
-        TRY(outfile_write(f, b->bytes, (size_t)(n * rows * size)));
+        TRY(write_elements(f, of, n * rows, b));
     }
     return NULL;
 }
@@ -157,8 +192,7 @@ static error *write_runs(outfile *f, const named_tensor *t, device *dev, const s
 {
     element_run run;
     for (int64_t i = 0; run_at(t, i, &run); i++)
-        TRY(t->transposed ? write_columns(f, t->value, run, dev, b)
-                          : write_plain(f, flat_part(t->value, run.first, run.n), dev, b));
+        TRY(t->transposed ? write_columns(f, t, run, dev, b) : write_plain(f, t, run, dev, b));
     return NULL;
 }
 
@@ -167,7 +201,7 @@ static error *write_all(outfile *f, const named_tensor *list, int64_t n, device 
 {
     int64_t open = -1;
     tensor full = {0};
-    TRY(write_header(f, list, n));
+    TRY(write_header(f, list, n, b->floats));
     for (int64_t i = 0; i < n; i++) {
         named_tensor t = list[i];
         if (from) {
@@ -187,8 +221,14 @@ static error *write_all(outfile *f, const named_tensor *list, int64_t n, device 
 error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev,
                          const tensor_source *from)
 {
+    return safetensors_write_as(path, list, n, FILE_AS_IS, dev, from);
+}
+
+error *safetensors_write_as(const char *path, const named_tensor *list, int64_t n,
+                            file_floats floats, device *dev, const tensor_source *from)
+{
     outfile *f;
-    staging b = {0};
+    staging b = {.floats = floats};
     TRY(staging_open(list, n, &b));
     error *e = outfile_create(path, &f);
     if (e) {

@@ -65,6 +65,16 @@ typedef struct {
 
 enum { CONV_STAGES = 4 };
 
+/* Special tokens as a config.json names them, kept from the file that was read to those that are written: no
+ * number of the model depends on them. */
+enum { TOKEN_ROLES = 3, MOST_TOKEN_IDS = 16 };
+typedef struct {
+    bool said, list; /* the field is there; it is an array */
+    int n;           /* 0: it is null, or an empty array */
+    int32_t id[MOST_TOKEN_IDS];
+} token_ids;
+typedef enum { TOKEN_BEGIN, TOKEN_END, TOKEN_PAD } token_role;
+
 typedef struct {
     char name[32];
     const model_names *names;
@@ -101,6 +111,7 @@ typedef struct {
      * transformer.  The first stage has `width` channels, each further one twice as
      * many, on a quarter of the pixels */
     int64_t stage[CONV_STAGES];
+    token_ids tokens[TOKEN_ROLES];
 } model_config;
 
 /* Is there a norm before each branch, and one after it? */
@@ -125,7 +136,7 @@ typedef enum {
     FIELD_BIASES   /* biases, one bit each, in their order */
 } field_type;
 
-/* One row for each member but name and names; when several fields of two models differ, the first
+/* One row for each member but name, names and tokens; when several fields of two models differ, the first
  * is the one that is reported.
  *
  *   id, type      the name in checkpoints and in JSON

@@ -91,6 +91,8 @@ static bool is_temporary(const char *name)
                                         "tokenizer.vocab",
                                         "tokenizer.json",
                                         "chat_template.jinja",
+                                        "tokenizer_config.json",
+                                        "generation_config.json",
                                         "predictions.txt",
                                         NULL};
     for (const char *const *file = files; *file; file++) {

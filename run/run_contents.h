@@ -51,6 +51,7 @@ typedef struct {
     uint64_t data;            /* fingerprint of the training data */
     uint64_t val_data;        /* ... of what the best is known by; 0: there is none */
     char *vocab;              /* ? the tokenizer's file */
+    char *beside;             /* ? the directory of the model that was loaded */
     int64_t step;             /* steps done */
     int64_t log_bytes;        /* of log.jsonl then */
     double best_loss;         /* of evaluations so far; INFINITY: there was none */

@@ -1,6 +1,7 @@
 /* run_state.c - see run_state.h */
 #include "run/run_state.h"
 #include "base/files.h"
+#include "base/fingerprint.h"
 #include "base/json.h"
 #include "io/model_file.h"
 #include "io/params_file.h"
@@ -477,7 +478,7 @@ static error *part_config(void *context, const char *path)
 {
     const run_contents *c = ((const checkpoint_writing *)context)->contents;
     char *text;
-    TRY(hf_config_text(c->model, c->tensors.r->params->type, &text));
+    TRY(hf_config_text(c->model, hf_dtype(c->tensors.r->params->type), &text));
     error *e = file_write_text(path, text);
     free(text);
     return e;
@@ -494,13 +495,23 @@ static bool has_vocab(const run_contents *c)
     return c->vocab && !access(c->vocab, R_OK);
 }
 
-/* PREFIX.jinja beside the tokenizer's PREFIX.vocab: the chat template that the data was made with. */
+/* A file of the model that was loaded, if there is one. */
+static bool find_of_base(const run_contents *c, const char *name, char *path)
+{
+    return c->beside && snprintf(path, PATH_LENGTH, "%s/%s", c->beside, name) < PATH_LENGTH &&
+           !access(path, R_OK);
+}
+
+/* The chat template: PREFIX.jinja beside the tokenizer's PREFIX.vocab, with which the data was made; or else that of
+ * the model that was loaded. */
 static bool find_template(const run_contents *c, char *path)
 {
     size_t n = has_vocab(c) ? strlen(c->vocab) : 0;
-    if (n < 6 || strcmp(c->vocab + n - 6, ".vocab") != 0 || n + 1 > PATH_LENGTH) return false;
-    sprintf(path, "%.*s.jinja", (int)(n - 6), c->vocab);
-    return !access(path, R_OK);
+    if (n >= 6 && !strcmp(c->vocab + n - 6, ".vocab") && n + 1 <= PATH_LENGTH) {
+        sprintf(path, "%.*s.jinja", (int)(n - 6), c->vocab);
+        if (!access(path, R_OK)) return true;
+    }
+    return find_of_base(c, "chat_template.jinja", path);
 }
 
 static error *part_template(void *context, const char *path)
@@ -511,23 +522,65 @@ static error *part_template(void *context, const char *path)
                                   : internal_error("the chat template has gone");
 }
 
+/* How texts are generated, which is of the model that was loaded. */
+static bool find_generation(const run_contents *c, char *path)
+{
+    return find_of_base(c, "generation_config.json", path);
+}
+
+static error *part_generation(void *context, const char *path)
+{
+    char from[PATH_LENGTH];
+    const run_contents *c = ((const checkpoint_writing *)context)->contents;
+    return find_generation(c, from) ? file_copy(from, path)
+                                    : internal_error("generation_config.json has gone");
+}
+
+/* What a tokenizer.json does not say of its tokens, where the run's tokenizer is the loaded model's. */
+static bool find_tokenizer_config(const run_contents *c, char *path)
+{
+    fingerprint one = {0}, two = {0};
+    if (!has_vocab(c) || !find_of_base(c, "tokenizer.json", path)) return false;
+    error *e = fingerprint_path(c->vocab, &one);
+    if (!e) e = fingerprint_path(path, &two);
+    bool same = !e && one.value == two.value;
+    error_free(e);
+    return same && find_of_base(c, "tokenizer_config.json", path);
+}
+
+static error *part_tokenizer_config(void *context, const char *path)
+{
+    char from[PATH_LENGTH];
+    const run_contents *c = ((const checkpoint_writing *)context)->contents;
+    return find_tokenizer_config(c, from) ? file_copy(from, path)
+                                          : internal_error("tokenizer_config.json has gone");
+}
+
+/* Not onto itself: a run may load what is in its own directory. */
+static error *copy_into(const char *directory, const char *name, const char *from)
+{
+    char path[PATH_LENGTH], *real[2];
+    TRY(path_join(path, directory, name));
+    real[0] = realpath(path, NULL), real[1] = realpath(from, NULL);
+    bool same = real[0] && real[1] && !strcmp(real[0], real[1]);
+    free(real[0]), free(real[1]);
+    return same ? NULL : file_copy(from, path);
+}
+
 error *run_vocab_write(const char *directory, const run_contents *c)
 {
-    char path[PATH_LENGTH];
     char from[PATH_LENGTH];
-    if (!has_vocab(c)) return NULL;
-    TRY(path_join(path, directory, "tokenizer.vocab"));
-    TRY(file_copy(c->vocab, path));
-    if (!find_template(c, from)) return NULL;
-    TRY(path_join(path, directory, "chat_template.jinja"));
-    return file_copy(from, path);
+    if (has_vocab(c)) TRY(copy_into(directory, "tokenizer.vocab", c->vocab));
+    if (find_tokenizer_config(c, from)) TRY(copy_into(directory, "tokenizer_config.json", from));
+    if (find_template(c, from)) TRY(copy_into(directory, "chat_template.jinja", from));
+    return find_generation(c, from) ? copy_into(directory, "generation_config.json", from) : NULL;
 }
 
 static error *write_checkpoint(checkpoints *all, checkpoint_writing *w)
 {
     const run_contents *c = w->contents;
     char from[PATH_LENGTH];
-    checkpoint_part parts[6] = {{run_model_file(c), part_model},
+    checkpoint_part parts[8] = {{run_model_file(c), part_model},
                                 {"optimizer.safetensors", part_states},
                                 {"state.json", part_values}};
     int n = 3;
@@ -538,6 +591,10 @@ static error *write_checkpoint(checkpoints *all, checkpoint_writing *w)
     if (has_vocab(c)) parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
     if (find_template(c, from))
         parts[n++] = (checkpoint_part){"chat_template.jinja", part_template};
+    if (find_tokenizer_config(c, from))
+        parts[n++] = (checkpoint_part){"tokenizer_config.json", part_tokenizer_config};
+    if (find_generation(c, from))
+        parts[n++] = (checkpoint_part){"generation_config.json", part_generation};
     return checkpoint_write(all, c->step, parts, n, w);
 }
 

@@ -33,7 +33,8 @@ const char *run_model_file(const run_contents *c);
 /* May they be there?  User error: adapters beside a whole model of an earlier run, or the reverse. */
 error *run_model_place(const char *directory, const run_contents *c) NODISCARD;
 
-/* The tokenizer's file into a directory with a trained model; nothing if none is known. */
+/* What goes with a trained model, into its directory: the tokenizer's file, the chat template and how texts are
+ * generated, as far as they are known. */
 error *run_vocab_write(const char *directory, const run_contents *c) NODISCARD;
 
 /* Fills c->step and c->log_bytes and the run's tensors from a checkpoint that was checked; all else in

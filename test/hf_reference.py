@@ -210,12 +210,109 @@ def test_llmc():
 def test_half():
     model = make(3, half=True)
     save("half", model)
-    status, _, error = run("export", "half", "hf-half")
-    say(status == 1 and "BF16" in error and "--widen" in error and not os.path.exists("hf-half"), "BF16 is refused", error)
-    status, _, error = run("export", "--widen", "half", "hf-half")
+    status, _, error = run("export", "half", "hf-same")
+    say(not status and read_tensors("hf-same/model.safetensors") == model, "BF16 stays what it is", error)
+    say(json.load(open("hf-same/config.json"))["torch_dtype"] == "bfloat16", "config.json says so")
+    status, _, error = run("export", "--to", "llmc", "half", "no.bin")
+    say(status == 1 and "BF16" in error and "--widen" in error and not os.path.exists("no.bin"), "BF16 is refused for llm.c", error)
     wide = {n: ("F32", s, b"".join(b"\0\0" + raw[i:i + 2] for i in range(0, len(raw), 2)))
             for n, (_, s, raw) in model.items()}
-    say(not status and read_tensors("hf-half/model.safetensors") == wide, "BF16 is widened exactly", error)
+    for out, words in (("hf-half", ("--widen",)), ("hf-f32", ("--dtype", "f32"))):
+        status, _, error = run("export", *words, "half", out)
+        say(not status and read_tensors(f"{out}/model.safetensors") == wide, f"BF16 is widened exactly by {words[0]}", error)
+    plain = read_tensors("hf-plain/model.safetensors")
+    for kind, name, letter in (("BF16", "bf16", None), ("F16", "f16", "e")):
+        status, _, error = run("export", "--dtype", name, "plain", f"hf-{name}")
+        written = {} if status else read_tensors(f"hf-{name}/model.safetensors")
+        narrow = {n: (kind, s, b"".join(struct.pack("<e", x) if letter else bfloat(x) for x in floats((0, 0, raw))))
+                  for n, (_, s, raw) in plain.items()}
+        say(written == narrow, f"--dtype {name} rounds to the nearest", error)
+        config = {} if status else json.load(open(f"hf-{name}/config.json"))
+        say(config.get("torch_dtype") == {"bf16": "bfloat16", "f16": "float16"}[name], f"and config.json says {name}")
+    status, _, error = run("export", "--dtype", "f32", "hf-bf16", "hf-again")
+    say(not status and run("export", "--dtype", "bf16", "hf-again", "hf-third")[0] == 0 and
+        read_tensors("hf-third/model.safetensors") == read_tensors("hf-bf16/model.safetensors"), "rounding twice is rounding once", error)
+    large = make(1)
+    large["ln_f.bias"] = ("F32", [WIDTH], struct.pack(f"<{WIDTH}f", *[65520.0] * WIDTH))
+    save("large", large)
+    status, _, error = run("export", "--dtype", "f16", "large", "hf-large")
+    say(status == 1 and "ln_f.bias" in error and "65520" in error and not os.path.exists("hf-large/model.safetensors"),
+        "a number too large for f16 is refused by its tensor", error)
+
+
+def bfloat(x):
+    """The bytes of the nearest bfloat16, ties to even."""
+    (bits,) = struct.unpack("<I", struct.pack("<f", x))
+    return struct.pack("<H", (bits + 0x7fff + (bits >> 16 & 1)) >> 16)
+
+
+# ---- what goes with it ----
+
+def card_of(directory):
+    """The head of README.md as a dictionary, and its text."""
+    text = open(f"{directory}/README.md").read()
+    head, body = text.split("---\n", 2)[1:]
+    return dict(line.split(": ", 1) for line in head.splitlines()), body
+
+
+def write(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+
+
+def test_about():
+    save("base", make(5), eos_token_id=[3, 5], bos_token_id=1, pad_token_id=None, _name_or_path="Some-One/Small_1.5")
+    write("base/generation_config.json", '{"eos_token_id": [3, 5], "top_p": 0.9}')
+    write("base/chat_template.jinja", "{{ messages }}")
+    write("base/README.md", "---\nlanguage: en\nlicense: apache-2.0 \nbase_model: An/Other\n---\n# Small\nlicense: mit\n")
+    write("base/tokenizer.json", "{}")
+    got = first_loss("base", [3, 1, 4, 1, 5, 9, 2, 6], "tuned")
+    config = json.load(open("tuned/config.json"))
+    say(isinstance(got, float) and config["eos_token_id"] == [3, 5] and config["bos_token_id"] == 1 and config["pad_token_id"] is None,
+        "a run's config.json has the special tokens of its base", str(config))
+    for name in ("generation_config.json", "chat_template.jinja"):
+        say(os.path.exists(f"tuned/{name}") and open(f"tuned/{name}").read() == open(f"base/{name}").read(), f"a run keeps its base's {name}")
+    status, _, error = run("export", "--dtype", "bf16", "tuned", "hf-tuned")
+    config = {} if status else json.load(open("hf-tuned/config.json"))
+    say(config.get("eos_token_id") == [3, 5] and config["bos_token_id"] == 1, "so has what is exported", error)
+    for name in ("generation_config.json", "chat_template.jinja"):
+        say(not status and open(f"hf-tuned/{name}").read() == open(f"base/{name}").read(), f"{name} is exported")
+    head, body = card_of("hf-tuned")
+    say(head == {"library_name": "transformers", "pipeline_tag": "text-generation", "base_model": '"Some-One/Small_1.5"',
+                 "license": '"apache-2.0"'}, "the card's head has base and license of the base's files", str(head))
+    log = [json.loads(line) for line in open("tuned/log.jsonl")]
+    loss = next(r["loss"] for r in log if "loss" in r)
+    for what in ("# hf-tuned", "type `gpt2`", "bfloat16", "| seq | 7 |", "| steps | 1 |", "tokens.bin (1040 bytes", f"| {loss:.4f} | 1 |",
+                 "Fine-tuned from Some-One/Small_1.5", "apache-2.0, as the card"):
+        say(what in body, f"the card says: {what}", body)
+    say("top_p" not in body and "adapters" not in body, "and nothing that is not so")
+    status, _, error = run("export", "--license", "mit", "--base-model", "a/b", "plain", "hf-said")
+    head, body = card_of("hf-said")
+    say(head["license"] == '"mit"' and head["base_model"] == '"a/b"' and "Losses" not in body, "--license and --base-model are taken", body)
+    status, _, error = run("export", "plain", "hf-unsaid")
+    head, body = card_of("hf-unsaid")
+    say("license" not in head and "base_model" not in head and "Not stated" in body, "what is not known is not said", body)
+    status, _, error = run("export", "hf-said", "hf-further")
+    say(card_of("hf-further")[0] == card_of("hf-said")[0], "a card's head goes further")
+    snapshot = "models--Own-er--Na--me/snapshots/1"
+    save(snapshot, make(6))
+    first_loss(snapshot, [3, 1, 4, 1, 5, 9, 2, 6], "cached")
+    run("export", "cached", "hf-cached")
+    say(card_of("hf-cached")[0].get("base_model") == '"Own-er/Na--me"', "a name from the Hub's cache", str(card_of("hf-cached")[0]))
+    run("train_gpt", "--load", "base", "--lora", "2", "--train-data", "tokens.bin", "--batch", "1", "--seq", str(CONTEXT), "--steps", "1",
+        "--eval-every", "0", "--threads", "1", "--out", "adapters")
+    write("adapters/chat_template.jinja", "{{ other }}")
+    status, _, error = run("export", "--merge", "adapters", "base", "hf-merged")
+    head, body = card_of("hf-merged")
+    say(open("hf-merged/chat_template.jinja").read() == "{{ other }}", "the adapters' chat template comes first", error)
+    say("| lora | 2 |" in body and "adapters (LoRA) are merged" in body and head["license"] == '"apache-2.0"', "the card of merged adapters", body)
+    for name, words, wanted in (("--dtype for GGUF", ("--to", "gguf", "--dtype", "bf16", "plain", "x"), "--type"),
+                                ("--license for llm.c", ("--to", "llmc", "--license", "mit", "plain", "x"), "--to hf"),
+                                ("a license of several words", ("--license", "do what", "plain", "x"), "identifier"),
+                                ("a base that is no name", ("--base-model", "a b", "plain", "x"), "Hub"),
+                                ("an unknown dtype", ("--dtype", "f8", "plain", "x"), "f32, bf16 or f16")):
+        status, _, error = run("export", *words)
+        say(status == 1 and wanted in error and error.count("\n") == 1, f"refused: {name}", error)
 
 
 def test_others():
@@ -263,6 +360,6 @@ def test_others():
 
 with tempfile.TemporaryDirectory() as work:
     os.chdir(work)
-    for test in (test_sources, test_checkpoint, test_llmc, test_half, test_others):
+    for test in (test_sources, test_checkpoint, test_llmc, test_half, test_about, test_others):
         test()
 sys.exit(bad)

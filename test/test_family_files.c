@@ -189,8 +189,8 @@ static void check_same_config(const char *dir, const char *again)
     ok(weights_config(path, NULL, &one));
     snprintf(path, sizeof path, "%s/%s/config.json", dir, again);
     ok(weights_config(path, NULL, &two));
-    ok(hf_config_text(&one, F32, &first));
-    ok(hf_config_text(&two, F32, &second));
+    ok(hf_config_text(&one, "float32", &first));
+    ok(hf_config_text(&two, "float32", &second));
     assert_string_equal(first, second);
     free(first), free(second);
 }

@@ -35,8 +35,11 @@ static error *read_text(const char *text, model_config *c)
 static void check_same_model(const model_config *a, const model_config *b)
 {
     char *one, *two;
-    ok(hf_config_text(a, F32, &one));
-    ok(hf_config_text(b, F32, &two));
+    model_config x = *a, y = *b; /* without special tokens, which a preset does not have */
+    memset(x.tokens, 0, sizeof x.tokens);
+    memset(y.tokens, 0, sizeof y.tokens);
+    ok(hf_config_text(&x, "float32", &one));
+    ok(hf_config_text(&y, "float32", &two));
     assert_string_equal(one, two);
     free(one), free(two);
     assert_true(a->names == b->names && a->positions == b->positions && a->norm == b->norm);
@@ -52,7 +55,7 @@ static void test_presets_as_config_json(void **state)
     for (int i = 0; i < text_presets.n; i++) {
         model_config back;
         char *text;
-        ok(hf_config_text(&text_presets.row[i], F32, &text));
+        ok(hf_config_text(&text_presets.row[i], "float32", &text));
         ok(read_text(text, &back));
         check_same_model(&text_presets.row[i], &back);
         free(text);
@@ -71,7 +74,7 @@ static void test_numbers_of_the_type_declared(void **state)
         if (!strcmp(text_presets.row[i].name, "gemma2-27b")) c = &text_presets.row[i];
     assert_non_null(c);
     char *text;
-    ok(hf_config_text(c, F32, &text));
+    ok(hf_config_text(c, "float32", &text));
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         if (!strstr(text, lines[i])) fail_msg("no %s in %s", lines[i], text);
     free(text);
@@ -159,8 +162,8 @@ static meaning meaning_of(const hf_family *f, const char *base, const char *fiel
     error *e = read_with(f, base, field, value, &with);
     error_free(e);
     if (e) return REFUSED;
-    ok(hf_config_text(&plain, F32, &one));
-    ok(hf_config_text(&with, F32, &two));
+    ok(hf_config_text(&plain, "float32", &one));
+    ok(hf_config_text(&with, "float32", &two));
     bool same = !strcmp(one, two);
     free(one), free(two);
     return same ? SAME : OTHER;
@@ -288,6 +291,51 @@ static void test_unknown_fields_are_refused(void **state)
         char text[ROOM];
         snprintf(text, sizeof text, "{\"model_type\":\"%s\"}", types[i]);
         fails(read_text(text, &c), "model_type", types[i]);
+    }
+}
+
+static error *read_tokens(const char *fields, const char *family, model_config *c)
+{
+    char text[600];
+    snprintf(text, sizeof text, "{\"model_type\": \"%s\"%s}", family, fields);
+    return read_text(text, c);
+}
+
+/* Special tokens are written as they were read, in a family that has a field for one of them, too. */
+static void test_special_tokens(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields, *lines[3];
+    } kept[] = {{", \"eos_token_id\": 7", {"\"eos_token_id\":\t7", "!\"bos_token_id\"", NULL}},
+                {", \"eos_token_id\": [7, 9], \"pad_token_id\": -1",
+                 {"\"eos_token_id\":\t[7, 9]", "\"pad_token_id\":\t-1", "!\"bos_token_id\""}},
+                {", \"bos_token_id\": null, \"eos_token_id\": []",
+                 {"\"bos_token_id\":\tnull", "\"eos_token_id\":\t[]", NULL}}};
+    static const char *const families[] = {"llama", "gpt2", "smollm3"};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        for (int f = 0; f < 3; f++) {
+            model_config c;
+            char *text;
+            ok(read_tokens(kept[i].fields, families[f], &c));
+            ok(hf_config_text(&c, "float32", &text));
+            for (int k = 0; k < 3 && kept[i].lines[k]; k++) {
+                const char *line = kept[i].lines[k];
+                bool absent = *line == '!';
+                if (!strstr(text, line + absent) != absent) fail_msg("%s: %s", line, text);
+            }
+            model_config back;
+            ok(read_text(text, &back)); /* no field is there twice */
+            if (f < 2) assert_memory_equal(&back.tokens, &c.tokens, sizeof c.tokens);
+            free(text);
+        }
+    static const char *const wrong[] = {
+        "\"x\"", "1.5", "-2", "[1, [2]]", "true", "[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        model_config c;
+        char field[100];
+        snprintf(field, sizeof field, ", \"eos_token_id\": %s", wrong[i]);
+        fails(read_tokens(field, "llama", &c), "eos_token_id", i == 5 ? "too many" : "number");
     }
 }
 
@@ -511,6 +559,7 @@ static void test_every_member_is_in_the_table(void **state)
     __builtin_clear_padding(&c);
     memset(c.name, 0, sizeof c.name);
     memset(&c.names, 0, sizeof c.names);
+    memset(&c.tokens, 0, sizeof c.tokens);
     for (int i = 0; i < MODEL_FIELD_COUNT; i++) {
         const model_field *f = &model_fields[i];
         for (size_t k = 0; k < sizes[f->type]; k++)
@@ -553,6 +602,7 @@ int main(void)
         cmocka_unit_test(test_published_configs),
         cmocka_unit_test(test_no_field_is_ignored),
         cmocka_unit_test(test_unknown_fields_are_refused),
+        cmocka_unit_test(test_special_tokens),
         cmocka_unit_test(test_config_refusals),
         cmocka_unit_test(test_config_habits),
         cmocka_unit_test(test_ignored_fields),

@@ -43,7 +43,7 @@ static void test_config_fields(void **state)
     assert_int_equal(c.act, ACT_GELU_ERF);
     assert_true(c.norm_eps == 1e-6 && !c.tied && c.bias.qkv && c.bias.norms && c.causal);
     char *text;
-    ok(hf_config_text(&c, F32, &text));
+    ok(hf_config_text(&c, "float32", &text));
     ok(read_config(text, &back));
     free(text);
     snprintf(back.name, sizeof back.name, "%s", c.name);
@@ -93,10 +93,10 @@ static void test_config_refusals(void **state)
     char *out;
     ok(read_config("{\"model_type\":\"gpt2\"}", &c));
     c.causal = false;
-    fails(hf_config_text(&c, F32, &out), "both directions", "cannot express");
+    fails(hf_config_text(&c, "float32", &out), "both directions", "cannot express");
     c.causal = true;
     c.bias.up = false;
-    fails(hf_config_text(&c, F32, &out), "biases", "cannot express");
+    fails(hf_config_text(&c, "float32", &out), "biases", "cannot express");
 }
 
 /* ---- 16 bits ---- */

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static resume_rule rule_of(const options *o, const option_row *row)
 {
@@ -44,6 +45,18 @@ static error *describe_vocab(const options *o, run_contents *out)
     return out->vocab ? NULL : user_error("out of memory for the tokenizer's name");
 }
 
+/* The directory of the model that is loaded, where its generation_config.json may be. */
+static error *describe_beside(const options *o, run_contents *out)
+{
+    struct stat s;
+    char directory[PATH_LENGTH];
+    if (!o->task->tokenizer || !o->load) return NULL;
+    TRY(path_parent(directory, o->load));
+    bool within = !stat(o->load, &s) && S_ISDIR(s.st_mode);
+    out->beside = strdup(within ? o->load : directory);
+    return out->beside ? NULL : user_error("out of memory for a directory's name");
+}
+
 /* Adapters belong to one model. */
 static error *describe_base(const options *o, run_contents *out)
 {
@@ -64,6 +77,7 @@ error *contents_describe(trainer *t, uint64_t data, uint64_t val_data, run_conte
                           .val_data = val_data};
     error *e = describe_options(o, out);
     if (!e) e = describe_vocab(o, out);
+    if (!e) e = describe_beside(o, out);
     if (!e) e = describe_base(o, out);
     if (e) contents_free(out);
     return e;
@@ -75,5 +89,6 @@ void contents_free(run_contents *c)
     free(c->options);
     free(c->unset);
     free(c->vocab);
+    free(c->beside);
     *c = (run_contents){0};
 }

@@ -45,6 +45,7 @@ error *hf_config_read(const char *path, const cJSON *json, const char *const *ig
     hf_model m = {.c = f->options};
     TRY(hf_read_fields(&s, f, &m));
     TRY(f->decode(&s, &m));
+    TRY(hf_read_tokens(&s, &m.c));
     snprintf(m.c.name, sizeof m.c.name, "%s", f->type);
     TRY(error_context(config_check(&m.c), "%s", path));
     *out = m.c;
@@ -108,16 +109,21 @@ const char *hf_type(const model_config *c)
     return family_of(c, &fields, &lack)->type;
 }
 
-static bool add_fields(cJSON *json, const hf_family *f, const hf_model *fields, dtype type)
+const char *hf_dtype(dtype type)
+{
+    return type == BF16 ? "bfloat16" : "float32";
+}
+
+static bool add_fields(cJSON *json, const hf_family *f, const hf_model *fields, const char *type)
 {
     cJSON *kinds = cJSON_AddArrayToObject(json, "architectures");
     return kinds && cJSON_AddItemToArray(kinds, cJSON_CreateString(f->architecture)) &&
            cJSON_AddStringToObject(json, "model_type", f->type) &&
-           hf_write_fields(json, f, fields) &&
-           cJSON_AddStringToObject(json, "torch_dtype", type == BF16 ? "bfloat16" : "float32");
+           hf_write_fields(json, f, fields) && hf_write_tokens(json, &fields->c) &&
+           cJSON_AddStringToObject(json, "torch_dtype", type);
 }
 
-error *hf_config_text(const model_config *c, dtype type, char **out)
+error *hf_config_text(const model_config *c, const char *type, char **out)
 {
     hf_model fields;
     const char *lack;

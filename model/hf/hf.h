@@ -6,8 +6,9 @@
  *
  *   an option      layers, heads, eps ...; an absent one has transformers' default
  *   required       it may only say what our block does (attention_dropout 0, alibi false in Falcon)
- *   harmless       it does not change what is computed (token ids, architectures, use_cache ...);
- *                  nor do rates of dropout on the residual stream, as we train without dropout
+ *   harmless       it does not change what is computed (architectures, use_cache ...); nor do rates of
+ *                  dropout on the residual stream.  bos_token_id, eos_token_id and pad_token_id are written
+ *                  again as they were
  *   refused        everything else, by name; also two fields that contradict each other, and a
  *                  field that appears twice
  *
@@ -35,8 +36,11 @@ const char *hf_lacks(const model_config *c);
 /* The model_type of that family, or of the nearest. */
 const char *hf_type(const model_config *c);
 
-/* The text of a config.json that `transformers` reads, for weights in f32 or bf16; free it.  User
- * error: a configuration that no family can express. */
-error *hf_config_text(const model_config *c, dtype type, char **out) NODISCARD;
+/* transformers' word for a type of weights: float32, or bfloat16. */
+const char *hf_dtype(dtype type);
+
+/* The text of a config.json that `transformers` reads, for weights of that type in its words (float32,
+ * bfloat16, float16); free it.  User error: a configuration that no family can express. */
+error *hf_config_text(const model_config *c, const char *type, char **out) NODISCARD;
 
 #endif

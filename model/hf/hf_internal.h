@@ -76,6 +76,9 @@ error *hf_refuse(const hf_source *s, const char *name, const char *why) NODISCAR
 error *hf_read_fields(const hf_source *s, const hf_family *f, hf_model *m) NODISCARD;
 /* False: out of memory. */
 bool hf_write_fields(cJSON *json, const hf_family *f, const hf_model *m);
+/* bos_token_id, eos_token_id, pad_token_id, as they are. */
+error *hf_read_tokens(const hf_source *s, model_config *c) NODISCARD;
+bool hf_write_tokens(cJSON *json, const model_config *c);
 /* Copies the members that the family's fields stand for, and no others. */
 void hf_copy_fields(const hf_family *f, hf_model *to, const hf_model *from);
 

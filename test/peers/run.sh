@@ -31,6 +31,7 @@ for test in against_tokenizers against_programs patterns models; do
 done
 $venv/bin/python test/peers/board.py "${BUILD:-build/release}"/{train_gpt,tokenize} || status=1
 $venv/bin/python test/peers/npy.py "${BUILD:-build/release}"/train_gpt || status=1
+$venv/bin/python test/peers/handed_on.py "${BUILD:-build/release}" || status=1
 $venv/bin/python test/transformers_reference.py "${BUILD:-build/release}" || status=1
 
 # chat templates of published models, which the source of a package has a folder of

@@ -1,0 +1,56 @@
+/* export.h - what the parts of ./export share.
+ *
+ *     export.c         options, values in memory, --to llmc, files beside the source
+ *     export_hf.c      --to hf: weights, config.json, the tokenizer
+ *     export_card.c    its README.md
+ *     export_gguf.c    --to gguf
+ *
+ * All belong to one program; nothing else includes this.
+ */
+#ifndef REGRAD_TOOLS_EXPORT_H
+#define REGRAD_TOOLS_EXPORT_H
+
+#include "base/files.h"
+#include "data/bpe/bpe.h"
+#include "io/model_file.h"
+#include "model/model.h"
+
+typedef struct {
+    const char *to, *from, *out, *vocab, *type, *merge, *dtype, *license, *base_model;
+    bool widen, fast;
+    const char *wrong; /* the word that has no place */
+} arguments;
+
+/* The parameters, in memory of their own, in f32. */
+typedef struct {
+    device dev;
+    params params;
+    model *model;
+    void *memory;
+} holder;
+
+/* The values of w, with the adapters of --merge added; widen: 16-bit floats are taken, too. */
+error *holder_fill(holder *h, const arguments *a, const weights *w, bool widen) NODISCARD;
+
+/* A file of that name that belongs to the model: in the directory of --merge, which was trained last, or beside the
+ * source.  Empty: there is none. */
+error *find_beside(const arguments *a, const weights *w, const char *name,
+                   char path[PATH_LENGTH]) NODISCARD;
+
+/* Is there a vocabulary of which to make a tokenizer?  Opened and held against the model's; else *out is NULL. */
+error *open_vocab(const arguments *a, const weights *w, bpe **out) NODISCARD;
+
+/* The source of the chat template, free it; NULL: there is none. */
+error *template_source(const arguments *a, const weights *w, char **out) NODISCARD;
+
+/* User error if OUT, or a file in it, is there. */
+error *must_be_new(const char *directory, const char *name) NODISCARD;
+
+error *export_hf(const arguments *a, const weights *w, holder *h) NODISCARD;
+error *export_gguf(const arguments *a, const weights *w, holder *h) NODISCARD;
+
+/* OUT/README.md: a model card.  type: transformers' word for the floats of the weights. */
+error *card_write(const arguments *a, const weights *w, const char *type,
+                  int64_t parameters) NODISCARD;
+
+#endif

@@ -1,0 +1,188 @@
+/* export_hf.c - --to hf; see export.h.
+ *
+ *     config.json              with the special tokens of the source's, or else of the vocabulary
+ *     model.safetensors        --dtype f32, bf16 or f16
+ *     tokenizer.json ...       as they are beside the source, or made of a vocabulary
+ *     generation_config.json   that of the source, or else where texts end
+ *     chat_template.jinja      of the adapters of --merge, of the source, or what its tokenizer_config.json has
+ *     README.md                export_card.c
+ */
+#include "tools/export.h"
+
+#include "data/bpe/bpe_parts.h"
+#include "model/hf/hf.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- the tokenizer ---- */
+
+/* AutoTokenizer of transformers 5.24 does not believe the files of some types of models: it makes a qwen2's
+ * tokenizer anew (findings/qwen2_autotokenizer.sh). */
+static error *check_auto(const arguments *a, const weights *w, const bpe *vocab)
+{
+    const char *type = hf_type(weights_model(w));
+    if (!vocab || a->fast || strcmp(type, "qwen2") || bpe_is_for_qwen2(vocab)) return NULL;
+    return user_error("AutoTokenizer of transformers gives every model of type qwen2 Qwen's own "
+                      "rule of cutting text, so "
+                      "it would give other ids than the vocabulary of this one: train with Qwen's "
+                      "vocabulary; or take "
+                      "--fast-tokenizer, and PreTrainedTokenizerFast.from_pretrained(OUT) in place "
+                      "of AutoTokenizer");
+}
+
+/* A file that belongs to the model into OUT, if there is one. */
+static error *copy_beside(const arguments *a, const weights *w, const char *name, int *copied)
+{
+    char from[PATH_LENGTH], to[PATH_LENGTH];
+    TRY(find_beside(a, w, name, from));
+    TRY(path_join(to, a->out, name));
+    if (!*from) return NULL;
+    ++*copied;
+    return file_copy(from, to);
+}
+
+/* The tokenizer's files beside the source, those that are there. */
+static error *copy_tokenizer(const arguments *a, const weights *w, int *copied)
+{
+    static const char *const names[] = {
+        "tokenizer.json", "tokenizer_config.json",   "vocab.json",
+        "merges.txt",     "special_tokens_map.json", "added_tokens.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        TRY(copy_beside(a, w, names[i], copied));
+    return copy_beside(a, w, "chat_template.jinja", copied);
+}
+
+/* A template that cannot be read is not written, with a warning. */
+static error *write_template(const arguments *a, const weights *w, int *files)
+{
+    char path[PATH_LENGTH], *source;
+    int before = *files;
+    TRY(copy_beside(a, w, "chat_template.jinja", files));
+    if (*files > before) return NULL;
+    error *e = template_source(a, w, &source);
+    if (e) error_warn(error_context(e, "there is no chat template in OUT"));
+    if (!source) return NULL;
+    e = path_join(path, a->out, "chat_template.jinja");
+    if (!e) e = file_write_all(path, source, strlen(source));
+    free(source);
+    ++*files;
+    return e;
+}
+
+static error *write_tokenizer(const arguments *a, const weights *w, const bpe *vocab, int *files)
+{
+    *files = 0;
+    if (!vocab) return copy_tokenizer(a, w, files);
+    *files = 4;
+    TRY(bpe_write_hf(vocab, a->out));
+    if (!a->vocab) TRY(copy_beside(a, w, "tokenizer_config.json", &(int){0})); /* it says more */
+    return write_template(a, w, files);
+}
+
+/* ---- special tokens ---- */
+
+/* Where nothing is said of them, the vocabulary's: else the defaults of the family would stand, which are
+ * another vocabulary's. */
+static void take_tokens(const bpe *vocab, model_config *c)
+{
+    const int32_t ids[] = {
+        [TOKEN_BEGIN] = bpe_begin_of_text(vocab), [TOKEN_END] = bpe_end_of_text(vocab)};
+    if (c->tokens[TOKEN_BEGIN].said || c->tokens[TOKEN_END].said) return;
+    for (int i = 0; i < 2; i++)
+        c->tokens[i] = (token_ids){.said = true, .n = ids[i] >= 0, .id = {ids[i]}};
+}
+
+/* Of the tokenizer that is written: made of a vocabulary, or copied. */
+static error *find_tokens(const weights *w, const bpe *vocab, model_config *c)
+{
+    char path[PATH_LENGTH];
+    bpe *copied = NULL;
+    if (vocab) {
+        take_tokens(vocab, c);
+        return NULL;
+    }
+    TRY(path_join(path, weights_directory(w), "tokenizer.json"));
+    if (access(path, F_OK)) return NULL;
+    error *e = bpe_open(path, &copied);
+    if (!e && bpe_size(copied) <= c->vocab) take_tokens(copied, c);
+    if (!e) bpe_close(copied);
+    error_free(e); /* one that cannot be read here says nothing */
+    return NULL;
+}
+
+/* The source's; or what config.json has, for older programs and for ./generate. */
+static error *write_generation(const arguments *a, const weights *w, const model_config *c,
+                               int *files)
+{
+    const token_ids *end = &c->tokens[TOKEN_END];
+    char path[PATH_LENGTH], text[16 * MOST_TOKEN_IDS + 32];
+    int before = *files;
+    TRY(copy_beside(a, w, "generation_config.json", files));
+    if (*files > before || !end->n) return NULL;
+    size_t n = (size_t)snprintf(text, sizeof text, "{\"eos_token_id\": %s", end->list ? "[" : "");
+    for (int i = 0; i < end->n; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, i ? ", %d" : "%d", (int)end->id[i]);
+    snprintf(text + n, sizeof text - n, end->list ? "]}" : "}");
+    TRY(path_join(path, a->out, "generation_config.json"));
+    ++*files;
+    return file_write_text(path, text);
+}
+
+/* ---- all of it ---- */
+
+static const struct {
+    const char *name, *theirs;
+} dtypes[] = {[FILE_AS_IS] = {"f32", "float32"},
+              [FILE_BF16] = {"bf16", "bfloat16"},
+              [FILE_F16] = {"f16", "float16"}};
+
+/* --dtype; else f32 with --widen, or as the source's are. */
+static error *floats_of(const arguments *a, const weights *w, file_floats *out)
+{
+    *out = a->widen ? FILE_AS_IS : weights_floats(w);
+    if (!a->dtype) return NULL;
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(a->dtype, dtypes[i].name)) {
+            *out = (file_floats)i;
+            return NULL;
+        }
+    return user_error("--dtype %s: must be f32, bf16 or f16", a->dtype);
+}
+
+static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, file_floats floats,
+                       holder *h)
+{
+    int files;
+    model_config c = *weights_model(w);
+    TRY(holder_fill(h, a, w, a->widen || a->dtype || floats != FILE_AS_IS));
+    TRY(make_directory(a->out, "OUT"));
+    TRY(find_tokens(w, vocab, &c));
+    TRY(write_tokenizer(a, w, vocab, &files));
+    TRY(write_generation(a, w, &c, &files));
+    TRY(card_write(a, w, dtypes[floats].theirs, params_count(&h->params)));
+    TRY(weights_write_as(a->out, &c, &h->params, floats, &h->dev));
+    printf("wrote %s: config.json, model.safetensors (%lld parameters), README.md, %d files of the "
+           "tokenizer%s\n",
+           a->out, (long long)params_count(&h->params), files,
+           files ? "" : ", as there is none beside the source (--vocab gives one)");
+    return NULL;
+}
+
+error *export_hf(const arguments *a, const weights *w, holder *h)
+{
+    static const char *const names[] = {"config.json", "model.safetensors", "README.md"};
+    bpe *vocab;
+    file_floats floats;
+    TRY(floats_of(a, w, &floats));
+    for (int i = 0; i < 3; i++)
+        TRY(must_be_new(a->out, names[i]));
+    TRY(open_vocab(a, w, &vocab));
+    error *e = check_auto(a, w, vocab);
+    if (!e) e = write_hf(a, w, vocab, floats, h);
+    bpe_close(vocab);
+    return e;
+}
