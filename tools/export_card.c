@@ -70,7 +70,7 @@ static double number_of(const cJSON *object, const char *name)
     return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
 }
 
-static error *take_line(void *context, const cJSON *line)
+static error *take_losses(void *context, const cJSON *line)
 {
     losses *l = context;
     double step = number_of(line, "step"), loss = number_of(line, "loss"),
@@ -97,7 +97,7 @@ static error *read_log(const char *directory, losses *out)
     TRY(find_in_run(directory, "log.jsonl", path));
     if (access(path, F_OK)) return NULL;
     TRY(file_read_all(path, MOST_LOG, &bytes, &n));
-    error *e = json_lines(path, (const char *)bytes, n, take_line, out);
+    error *e = json_lines(path, (const char *)bytes, n, take_losses, out);
     free(bytes);
     return e;
 }
