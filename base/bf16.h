@@ -1,10 +1,10 @@
-/* bf16.h - bfloat16: the upper half of a float, so 8 bits of precision and a float's range.
+/* bf16.h - bfloat16: the upper half of a float, so 8 bits of precision and the range of a float.
  *
  *      f32     s eeeeeeee mmmmmmmmmmmmmmmmmmmmmmm
  *      bf16    s eeeeeeee mmmmmmm                     unit roundoff 2^-8
  *
- * Working numbers are rounded to the nearest, ties to even, like IEEE's and the GPU's; what
- * computes with them does so in f32.  Compiled for the host and for CUDA.
+ * Working tensors are rounded to nearest even, as IEEE 754 and GPUs do; arithmetic on them is done
+ * in f32.  Compiled for the host and for CUDA.
  */
 #ifndef REGRAD_BF16_H
 #define REGRAD_BF16_H

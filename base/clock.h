@@ -1,10 +1,10 @@
-/* clock.h - time that passes, whatever is done to the clock on the wall. */
+/* clock.h - monotonic time: setting the system's clock does not change it. */
 #ifndef REGRAD_CLOCK_H
 #define REGRAD_CLOCK_H
 
 #include <time.h>
 
-/* Seconds since some moment, the same for all of a process. */
+/* Seconds since an arbitrary moment that is fixed for the process. */
 static inline double clock_now(void)
 {
     struct timespec t;

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_OPTIONS = 256, SOME = 5 /* of those that a word could be */ };
+enum { MOST_OPTIONS = 256, SOME = 5 /* the candidates for an abbreviated name */ };
 
-/* An entry that is no heading. */
+/* True for an entry that is an option, not a heading. */
 static bool is_option(const struct argp_option *o)
 {
     return o->name || o->key;
@@ -44,7 +44,7 @@ static error *ambiguous(const struct argp_option *options, const char *name, siz
                       list, found > SOME ? " or another" : "");
 }
 
-/* The option of a long name, or of the beginning of one that no other begins with. */
+/* The option with this long name, or the only one that begins with it. */
 static error *find_long(const struct argp_option *options, const char *word, size_t n,
                         const struct argp_option **out)
 {
@@ -68,7 +68,7 @@ static const struct argp_option *find_exactly(const struct argp_option *options,
     return NULL;
 }
 
-/* Option o needs a value, which is the next word. */
+/* True if option o takes a required value as the next word. */
 static error *check_value(const struct argp_option *options, const struct argp_option *o,
                           const char *next)
 {
@@ -129,7 +129,7 @@ error_t command_line_key(int key, struct argp_state *state)
         what = ARGP_HELP_EXIT_OK;
     } else if (key != 'h' && key != '?')
         return ARGP_ERR_UNKNOWN;
-    state->flags &= ~(unsigned)ARGP_NO_ERRS; /* which would silence the help, too */
+    state->flags &= ~(unsigned)ARGP_NO_ERRS; /* which would also suppress the help */
     argp_state_help(state, stdout, what);    /* ends the program */
     return 0;
 }

@@ -1,7 +1,7 @@
-/* command_line.h - what is wrong with a command line, before argp reads it.
+/* command_line.h - finds mistakes in a command line before argp parses it.
  *
- * argp's own words are for several mistakes at once, and it cannot name an option that has one dash too few.
- * Here each says which it is, and what was probably meant:
+ * argp reports several mistakes in the same words and cannot name an option that lacks one dash.
+ * Here each mistake has a message of its own, which suggests what was meant:
  *
  *     --optin adamw      no such option; the nearest is --optim
  *     -steps 3           one dash is missing: --steps
@@ -10,7 +10,8 @@
  *     --steps --seed 1   likewise: the next word is an option
  *     --flip=yes         takes no value
  *
- * Every program answers -h, --help, -? and --version, and shows its help when it is started without a word.
+ * Every program answers -h, --help, -? and --version, and prints its help when called without
+ * arguments.
  */
 #ifndef REGRAD_COMMAND_LINE_H
 #define REGRAD_COMMAND_LINE_H
@@ -19,7 +20,7 @@
 
 #include "base/error.h"
 
-/* The last rows of every program's options: -h, --help, -? and --version. */
+/* The last rows of every program's option table: -h, --help, -? and --version. */
 #define COMMAND_LINE_ROWS                                                                          \
     {"help", 'h', NULL, 0, "show this help", -1},                                                  \
         {NULL, '?', NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, -1},                                 \
@@ -28,15 +29,15 @@
     }
 enum { COMMAND_LINE_VERSION = 900, COMMAND_LINE_ROW_COUNT = 3 };
 
-/* What a program's own parser returns for a key that it does not know: those rows are answered, and end
- * the program. */
+/* A program's parser returns this for a key it does not know; the standard options are then
+ * answered here, and end the program. */
 error_t command_line_key(int key, struct argp_state *state);
 
-/* What main() parses: argv, or --help in `room` where a call has no word. */
+/* What main() should parse: argv, or --help (stored in `room`) if there are no arguments. */
 char **command_line_words(int *argc, char **argv, char *room[3]);
 
-/* argp_parse, after the check above; argp->options ends with an entry of zeros.  What the
- * program's parser left in *failure comes before argp's own word.  User errors as above. */
+/* argp_parse after the check above; argp->options ends with an entry of zeros.  An error that the
+ * program's parser left in *failure takes precedence over argp's own.  User errors as above. */
 error *command_line_parse(const struct argp *argp, int argc, char **argv, unsigned flags,
                           void *input, error **failure) NODISCARD;
 

@@ -1,7 +1,8 @@
-/* descriptors.h - the standard descriptors: there, whoever started the program.
+/* descriptors.h - makes sure that the three standard descriptors are open, whoever started the
+ * program.
  *
- * A program that is started with one of them closed gets the next file that it opens in its place, and
- * what it says then goes into that file.
+ * If one of them is closed, the next file the program opens gets its number, and messages then end
+ * up in that file.
  */
 #ifndef REGRAD_DESCRIPTORS_H
 #define REGRAD_DESCRIPTORS_H
@@ -10,9 +11,9 @@
 
 #include "base/error.h"
 
-/* Opens /dev/null on 0, 1 and 2 where they are closed, before any other file.  Where what is written to
- * the standard output is the program's result, that cannot be lost without a word: writing there will fail, which
- * stdout_check (base/files.h) tells. */
+/* Opens /dev/null on 0, 1 and 2 where they are closed; call it before opening any other file. If
+ * standard output carries the program's result, it is opened for reading only: the result must not
+ * get lost silently, and writing then fails, which stdout_check (base/files.h) reports. */
 error *descriptors_fill(bool output_is_result) NODISCARD;
 
 #endif

@@ -14,15 +14,15 @@ enum { TEXT_MAX = 1000 };
 struct error {
     error_kind kind;
     bool is_static;
-    int number; /* errno, 0: none */
+    int number; /* errno, or 0 */
     char text[TEXT_MAX];
 };
 
-/* What is returned when there is no memory for an error object; never written to. */
+/* Returned when there is no memory for an error object; never written to. */
 static const struct error no_memory = {
     ERR_USER, true, 0, "out of memory: close other programs or use a smaller model or batch"};
 
-/* An error is one line, whatever the words were that it quotes. */
+/* An error is one line, even if the text it quotes is not. */
 static void to_one_line(char text[TEXT_MAX])
 {
     char raw[TEXT_MAX];

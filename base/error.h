@@ -1,8 +1,7 @@
 /* error.h - errors are values.
  *
- * A function that can fail returns `error *`: NULL when all went well, else one object that
- * says what, where and how to mend it.  Nothing below train.c and the tools exits,
- * or reports an error:
+ * A function that can fail returns `error *`: NULL on success, else an object that says what went
+ * wrong, where, and how to fix it.  Nothing below train.c and the tools exits or prints an error:
  *
  *     error *load(const char *path)              int main(...)
  *     {                                          {
@@ -11,9 +10,10 @@
  *         return NULL;                           }
  *     }
  *
- * Two kinds.  A user error is a mistake in what we were given (an option, a file, a full disk):
+ * There are two kinds.  A user error is a mistake in the input (an option, a file, a full disk):
  * one line, exit status 1.  An internal error is a mistake in this program: it carries file:line
- * and exits with status 2.  Running out of memory for the message itself yields a fixed object.
+ * and exits with status 2.  If there is no memory for the message itself, a fixed object is
+ * returned.
  */
 #ifndef REGRAD_ERROR_H
 #define REGRAD_ERROR_H
@@ -31,17 +31,17 @@ error *internal_error_at(const char *file, int line, const char *fmt, ...)
     PRINTF_LIKE(3, 4) NODISCARD;
 #define internal_error(...) internal_error_at(__FILE__, __LINE__, __VA_ARGS__)
 
-/* The same error with "context: " before its text; consumes e.  NULL stays NULL. */
+/* Puts "context: " before the text; consumes e.  NULL stays NULL. */
 error *error_context(error *e, const char *fmt, ...) PRINTF_LIKE(2, 3) NODISCARD;
 
-/* The same error, as one of that kind: another process's that is reported here. */
+/* Changes the kind; for an error of another process that is reported here. */
 error *error_as(error *e, error_kind kind) NODISCARD;
 
-/* The same error, which knows errno's number; and whether that says that a disk is full. */
+/* Attaches an errno value; and tells whether it means that a disk is full. */
 error *error_numbered(error *e, int number) NODISCARD;
-bool error_is_full_disk(const error *e); /* NULL is not */
+bool error_is_full_disk(const error *e); /* e must not be NULL */
 
-/* The message, without newline; internal ones with file:line. */
+/* The message, without newline; internal errors with file:line. */
 const char *error_text(const error *e);
 error_kind error_kind_of(const error *e);
 void error_free(error *e);
@@ -49,10 +49,10 @@ void error_free(error *e);
 /* Prints "program: text" on stderr, frees e, returns the exit status. */
 int error_report(const char *program, error *e) NODISCARD;
 
-/* What a run can do without: prints "warning: text" on stderr and frees e. */
+/* For failures that a run survives: prints "warning: text" on stderr and frees e. */
 void error_warn(error *e);
 
-/* malloc(count * size) zeroed, with the overflow and the failure turned into an error. */
+/* malloc(count * size) zeroed; overflow and failure become an error. */
 error *alloc_array(void *out_pointer, unsigned long count, unsigned long size) NODISCARD;
 
 #define TRY(expression)                                                                            \

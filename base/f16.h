@@ -4,8 +4,8 @@
 
 #include "base/bf16.h"
 
-/* IEEE binary16: sign, 5 bits of exponent (bias 15), 10 of fraction.  Every one of them is a float,
- * so nothing is rounded. */
+/* IEEE binary16: sign, 5 bits of exponent (bias 15), 10 of fraction.  Every value is exact as a
+ * float, so nothing is rounded. */
 static inline float float_of_f16(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023;
@@ -15,7 +15,7 @@ static inline float float_of_f16(uint16_t h)
     return sign ? -small : small;
 }
 
-/* Rounded to the nearest, ties to even; what is too large becomes infinite, a NaN stays one. */
+/* Rounded to nearest even; values that are too large become infinite, a NaN stays NaN. */
 static inline uint16_t f16_of_float(float x)
 {
     uint32_t bits = float_bits(x), sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;

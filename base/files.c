@@ -69,7 +69,7 @@ error *file_open(const char *path, int *fd, int64_t *bytes)
     struct stat s;
     *fd = -1;
     TRY(file_check_regular(path));
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would wait for ever */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would block forever */
     if (*fd < 0) return user_error("%s cannot be opened: %s", path, strerror(errno));
     error *e = NULL;
     if (fstat(*fd, &s))
@@ -219,7 +219,7 @@ error *memory_stream_open(memory_stream *m, const char *what)
 
 error *memory_stream_close(memory_stream *m)
 {
-    int failed = ferror(m->to); /* fclose does not tell of an earlier failure */
+    int failed = ferror(m->to); /* fclose does not report an earlier failure */
     failed |= fclose(m->to);
     if (!failed) return NULL;
     free(m->text);
@@ -239,7 +239,7 @@ error *directory_sync(const char *path)
     return e;
 }
 
-/* The name of a new directory is on the disk when the directory that holds it is. */
+/* A new directory's name is on disk only once its parent directory is synced. */
 static error *make_one(const char *path, const char *option)
 {
     char parent[PATH_LENGTH];

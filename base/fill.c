@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Length of "{name}" at `at`, and the name; 0: none begins there. */
+/* Length of the "{name}" at `at`, and the name; 0 if there is none. */
 static size_t name_at(const char *at, char name[FILL_NAME])
 {
     const char *end = *at == '{' ? strchr(at, '}') : NULL;

@@ -19,8 +19,8 @@
 
 enum { BLOCK = 1 << 18, ALONE = 16 /* blocks for one thread */, TEAM = 8 };
 
-/* What is read at most: a second's worth. */
-enum { MOST_BLOCKS = 1 << 16 /* each may be a file to be opened */ };
+/* Limits on what is read: about a second's worth. */
+enum { MOST_BLOCKS = 1 << 16 /* each may mean opening a file */ };
 static const int64_t most_bytes = INT64_C(2500000000);
 
 typedef struct {
@@ -28,7 +28,7 @@ typedef struct {
     int64_t n;
     int64_t *bytes; /* (n) */
     int64_t *first; /* (n + 1): number of a file's first block */
-    int64_t chosen; /* so many blocks are read */
+    int64_t chosen; /* number of blocks that are read */
     uint64_t *hash; /* (chosen) */
 } reading;
 
@@ -66,7 +66,7 @@ static error *stat_all(reading *r, fingerprint *out)
 
 /* ---- what is in them ---- */
 
-/* How many blocks are read: all, or as many as a start may cost. */
+/* How many blocks are read: all, or as many as the limits allow. */
 static int64_t how_many(int64_t blocks, int64_t bytes)
 {
     if (bytes > most_bytes)
@@ -74,13 +74,14 @@ static int64_t how_many(int64_t blocks, int64_t bytes)
     return blocks < MOST_BLOCKS ? blocks : MOST_BLOCKS;
 }
 
-/* The k-th of those that are read; they are spread evenly, by the sizes alone. */
+/* Index of the k-th block that is read; they are spread evenly, depending on the sizes alone. */
 static int64_t block_at(const reading *r, int64_t k)
 {
     return k * r->first[r->n] / r->chosen;
 }
 
-/* The file that a block is of: the last whose first block is not after it; empty ones have none. */
+/* The file that a block belongs to: the last one whose first block is not after it; empty files
+ * have none. */
 static int64_t file_of(const reading *r, int64_t block)
 {
     int64_t low = 0, high = r->n;
@@ -105,7 +106,7 @@ static error *read_block(const fingerprint_file *f, void *to, size_t n, int64_t 
     return NULL;
 }
 
-/* Block k of those that are read. */
+/* The k-th of the blocks that are read. */
 static error *hash_block(reading *r, int64_t k, void *buffer, int64_t *read)
 {
     int64_t block = block_at(r, k), i = file_of(r, block), offset = (block - r->first[i]) * BLOCK,

@@ -1,4 +1,4 @@
-/* grow.h - an array that grows by doubling, with the failure turned into an error. */
+/* grow.h - an array that grows by doubling; failure becomes an error. */
 #ifndef REGRAD_GROW_H
 #define REGRAD_GROW_H
 
@@ -7,9 +7,9 @@
 
 #include "base/error.h"
 
-/* Makes room for `need` elements of `size` bytes in the array that *pointer points to.
- * `pointer` is the address of a pointer of any type; NULL with capacity 0 is an empty array.
- * On failure the array stays as it was. */
+/* Makes room for `need` elements of `size` bytes in the array that *pointer points to. `pointer` is
+ * the address of a pointer of any type; NULL with capacity 0 is an empty array. On failure the
+ * array is unchanged. */
 static inline NODISCARD error *grow_array(void *pointer, size_t *capacity, size_t need, size_t size)
 {
     if (need <= *capacity) return NULL;

@@ -1,5 +1,5 @@
-/* hash.h - a number from bytes: FNV-1a, 64 bits (Fowler, Noll, Vo).  For tables in memory, not for
- * contents (base/fingerprint.h), and not collision-resistant. */
+/* hash.h - FNV-1a, 64 bits (Fowler, Noll, Vo).  For hash tables; not collision-resistant, so not
+ * for identifying contents (base/fingerprint.h does that). */
 #ifndef REGRAD_HASH_H
 #define REGRAD_HASH_H
 
@@ -16,7 +16,7 @@ static inline uint64_t hash_add(uint64_t hash, const void *bytes, size_t n)
     return hash;
 }
 
-/* Where in a table: the low bits depend on all bits of the hash. */
+/* Slot in a table: mixes all bits of the hash into the low ones. */
 static inline size_t hash_bytes(const uint8_t *p, size_t n)
 {
     uint64_t h = hash_add(HASH_BEGIN, p, n);

@@ -1,8 +1,8 @@
-/* host_device.h - functions that the host and CUDA's kernels share. */
+/* host_device.h - functions shared by the host and CUDA kernels. */
 #ifndef REGRAD_HOST_DEVICE_H
 #define REGRAD_HOST_DEVICE_H
 
-/* In front of a small function in a header: compiled for the host and, by nvcc, for the GPU. */
+/* Before a small function in a header: compiled for the host and, by nvcc, for the GPU. */
 #ifdef __CUDACC__
 #define HOST_DEVICE static __host__ __device__ __forceinline__
 #else

@@ -7,7 +7,7 @@
 
 enum { MOST_DEPTH = 50 };
 
-/* Does it nest deeper than that, or hold a zero, written or escaped? */
+/* True if it nests too deeply, or contains a NUL, literal or escaped. */
 static const char *unsafe(const char *text, int64_t n)
 {
     int depth = 0;
@@ -57,7 +57,7 @@ error *json_read(const char *path, int64_t most, cJSON **out)
 
 /* ---- spellings of numbers ---- */
 
-/* Where the next number of a text begins, *size bytes; NULL: there is none. */
+/* The next number in a text, *size bytes; NULL: there is none. */
 static const char *next_number(const char *text, const char *end, size_t *size)
 {
     for (bool string = false; text < end; text++) {
@@ -75,16 +75,16 @@ static const char *next_number(const char *text, const char *end, size_t *size)
 
 static error *keep_spelling(cJSON *number, const char *text, size_t n)
 {
-    enum { EXACT = 15 }; /* digits that any double keeps */
+    enum { EXACT = 15 }; /* digits that every double preserves */
     if (n <= EXACT && strcspn(text, ".eE") >= n) return NULL;
-    number->valuestring = cJSON_malloc(n + 1); /* cJSON_Delete frees it */
+    number->valuestring = cJSON_malloc(n + 1); /* freed by cJSON_Delete */
     if (!number->valuestring) return user_error("out of memory for JSON");
     memcpy(number->valuestring, text, n);
     number->valuestring[n] = 0;
     return NULL;
 }
 
-/* Numbers come in the order of the text, which json_parse has found not to nest deep. */
+/* Numbers are visited in textual order; json_parse has already limited the nesting. */
 static error *keep_spellings(cJSON *json, const char **text, const char *end)
 {
     for (cJSON *i = json->child; i; i = i->next) {

@@ -1,7 +1,7 @@
-/* json.h - small JSON files of others: configurations, indices.
+/* json.h - small JSON files written by others: configurations, indices.
  *
- * cJSON does the reading; this keeps it away from what would hurt: files too large for what they
- * say to be, nesting that eats the stack, bytes of zero that cut strings short.
+ * cJSON parses; this file guards it against input that would hurt: oversized files, nesting that
+ * exhausts the stack, NUL bytes that truncate strings.
  */
 #ifndef REGRAD_JSON_H
 #define REGRAD_JSON_H
@@ -12,17 +12,18 @@
 
 #include "base/error.h"
 
-/* The object in a file of at most `most` bytes; cJSON_Delete it.  User errors name the path. */
+/* The object in a file of at most `most` bytes; free it with cJSON_Delete.  User errors name the
+ * path. */
 error *json_read(const char *path, int64_t most, cJSON **out) NODISCARD;
 
-/* The same from memory: text of n bytes with text[n] == 0.  `path` is for messages. */
+/* The same from memory: n bytes with text[n] == 0.  `path` is for messages. */
 error *json_parse(const char *path, const char *text, int64_t n, cJSON **out) NODISCARD;
 
-/* Of numbers, the spelling becomes valuestring where valuedouble does not tell all: 1.0, 1e3,
- * 12345678901234567.  For a tree that has been read of this text, n bytes. */
+/* Stores the spelling of numbers in valuestring where valuedouble loses it: 1.0, 1e3,
+ * 12345678901234567.  `tree` must have been parsed from this text of n bytes. */
 error *json_keep_spellings(cJSON *json, const char *text, int64_t n) NODISCARD;
 
-/* Hands `item` to the object, or frees it; false: out of memory, for which a NULL stands, too. */
+/* Adds `item` to the object, or frees it; false: out of memory (`item` may be NULL then). */
 bool json_add(cJSON *object, const char *name, cJSON *item);
 
 #endif

@@ -1,7 +1,7 @@
-/* json_lines.h - JSON Lines: an object in each line.
+/* json_lines.h - JSON Lines: one object per line.
  *
- * A line that cannot be read, or that its taker refuses, does not hide the others: all are gone
- * through, and the error names the first and what is wrong with it, and the numbers of more.
+ * A line that cannot be parsed, or that the callback refuses, does not hide later ones: all lines
+ * are checked, and the error describes the first bad line and lists the numbers of the others.
  */
 #ifndef REGRAD_JSON_LINES_H
 #define REGRAD_JSON_LINES_H
@@ -12,8 +12,8 @@
 
 typedef error *(*json_line_taker)(void *context, const cJSON *object);
 
-/* Lines of a text of n bytes, empty ones passed over.  A taker's user error is about its
- * line; another ends all. */
+/* Visits the lines of a text of n bytes, skipping empty ones.  A user error from the callback is
+ * attributed to its line; any other error ends the loop. */
 error *json_lines(const char *name, const char *text, size_t n, json_line_taker take,
                   void *context) NODISCARD;
 

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Written by open, write and fsync themselves, not by a stream: the order in which bytes reach the
- * disk is what this file promises, and a test reads it off these calls. */
+/* Uses open, write and fsync directly, not a stream: this file promises the order in which bytes
+ * reach the disk, and a test checks these calls. */
 enum { BUFFER = 1 << 16 };
 
 struct outfile {
@@ -54,7 +54,7 @@ error *outfile_create(const char *path, outfile **out)
     return NULL;
 }
 
-/* n bytes to the disk, however many calls that takes. */
+/* Writes n bytes, in as many calls as it takes. */
 static error *put_bytes(outfile *f, const unsigned char *data, size_t n)
 {
     while (n > 0) {

@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* The number after `key` in a file of lines; false: none there. */
+/* The number after `key` in a file of lines; false: there is none. */
 static bool number_in(const char *path, const char *key, size_t *out)
 {
     char line[300];
@@ -42,7 +42,7 @@ size_t peak_resident_bytes(void)
 
 static void at_most(memory_room *room, const char *by, size_t limit, size_t used)
 {
-    size_t now = limit > used ? limit - used : 1; /* 0 would be: unknown */
+    size_t now = limit > used ? limit - used : 1; /* 0 would mean unknown */
     if (!room->left || now < room->left)
         *room = (memory_room){.left = now, .limit = limit, .used = used, .by = by};
 }
@@ -56,7 +56,7 @@ static const group_files version_1 = {"/sys/fs/cgroup/memory", "memory.limit_in_
                                       "memory.usage_in_bytes", "total_cache "},
                          version_2 = {"/sys/fs/cgroup", "memory.max", "memory.current", "file "};
 
-/* The limit of one group. */
+/* The limit of one control group. */
 static void add_group(const group_files *v, const char *group, memory_room *room)
 {
     char path[PATH_MAX + 300];
@@ -70,8 +70,8 @@ static void add_group(const group_files *v, const char *group, memory_room *room
     at_most(room, "its control group", limit, used - pages);
 }
 
-/* Those of a group and of all above it; in a container the path is the host's, and only the root is
- * there. */
+/* The tightest limit of a group and all its ancestors; in a container the path is the host's, and
+ * only the root is visible. */
 static void add_cgroups(const group_files *v, char *group, memory_room *room)
 {
     group[strcspn(group, "\n")] = 0;

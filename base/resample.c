@@ -18,7 +18,7 @@ static double cubic(double x)
     return 0;
 }
 
-/* Half a kernel, in old numbers. */
+/* Half the width of the kernel, in input samples. */
 static double reach_of_filter(resample_kernel kernel, int64_t n, int64_t m)
 {
     double scale = (double)n / (double)m;

@@ -1,16 +1,16 @@
-/* rng.h - randomness that is a function, not a state.
+/* rng.h - random numbers as a function, without state.
  *
  * Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC
- * 2011) maps (key, counter) to 128 random bits.  Who needs a random value names it - a seed, a
- * stream (what it is for) and an index - and gets the same bits in any order, on any thread or
- * rank.  So the state of all randomness in a run is the seed and the step number.
+ * 2011) maps (key, counter) to 128 random bits.  A random value is named by a seed, a stream (its
+ * purpose) and an index, and is the same in any order, on any thread or rank.  So the state of all
+ * randomness in a run is the seed and the step number.
  */
 #ifndef REGRAD_RNG_H
 #define REGRAD_RNG_H
 
 #include <stdint.h>
 
-/* What the numbers are for; a new use gets a new stream, so that uses never correlate. */
+/* What the numbers are for; each use has its own stream, so that uses never correlate. */
 typedef enum {
     RNG_INIT = 1,
     RNG_ORDER = 2,
@@ -40,7 +40,7 @@ double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index);
 void rng_normal4(uint64_t seed, uint64_t stream, uint64_t index, double out[4]);
 
 /* Element i (0 <= i < n) of a pseudo-random permutation of 0..n-1 chosen by (seed, stream, which).
- * O(1): a Feistel network over the next even power of two, walked until it lands inside. */
+ * O(1): a Feistel network over the next even power of two, iterated until the result is < n. */
 uint64_t rng_permute(uint64_t seed, uint64_t stream, uint64_t which, uint64_t i, uint64_t n);
 
 #endif

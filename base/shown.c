@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-/* Bytes of a control character at the beginning of a text; 0: there is none. */
+/* Bytes of the control character at the beginning of a text; 0: there is none. */
 static int control(const unsigned char *p)
 {
     if (*p < ' ' || *p == 0x7F) return 1;

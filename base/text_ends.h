@@ -1,4 +1,4 @@
-/* text_ends.h - how a text ends. */
+/* text_ends.h - tests for the suffix of a string. */
 #ifndef REGRAD_TEXT_ENDS_H
 #define REGRAD_TEXT_ENDS_H
 

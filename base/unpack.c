@@ -40,7 +40,7 @@ static error *broken(const unpacking *u, const char *kind)
                       u->name, kind);
 }
 
-/* One step of inflate; *status as it says. */
+/* One call of inflate; *status receives its result. */
 static error *inflate_some(unpacking *u, z_stream *z, int *status)
 {
     enum { AT_ONCE = 1 << 30 };
@@ -73,7 +73,7 @@ static error *unpack_gzip(unpacking *u)
     if (inflateInit2(&z, 15 + 16) != Z_OK) return user_error("out of memory unpacking %s", u->name);
     while (u->at < u->n && !e) { /* members */
         int status = Z_OK;
-        if (all_zeros(u->from + u->at, u->n - u->at)) break; /* tapes, tar and dd pad */
+        if (all_zeros(u->from + u->at, u->n - u->at)) break; /* padding, as tapes, tar and dd add */
         if (inflateReset(&z) != Z_OK) e = broken(u, "gzip");
         while (status != Z_STREAM_END && !e)
             e = inflate_some(u, &z, &status);
@@ -82,8 +82,8 @@ static error *unpack_gzip(unpacking *u)
     return e;
 }
 
-/* A frame of Zstandard's format of today, or one to be skipped, with which pzstd begins.  The library may know forms
- * from before version 0.8, too, which do not heed the limit of memory. */
+/* A Zstandard frame of the current format, or a skippable one, with which pzstd starts.  The
+ * library may also decode formats from before version 0.8, which ignore the memory limit. */
 static bool is_frame(const uint8_t *p, size_t n)
 {
     static const uint8_t frame[] = {0x28, 0xb5, 0x2f, 0xfd}, skipped[] = {0x2a, 0x4d, 0x18};
@@ -93,7 +93,7 @@ static bool is_frame(const uint8_t *p, size_t n)
 }
 
 #ifdef WITH_ZSTD
-/* Larger windows (zstd --long=31) than a program has to take are fine, as far as the limit goes. */
+/* Windows larger than the default maximum (zstd --long=31) are fine within the memory limit. */
 static int window_log(size_t most)
 {
     enum { LEAST = 24 };
@@ -154,7 +154,7 @@ error *unpack(const char *name, uint8_t **bytes, size_t *n, size_t *capacity, si
     return e;
 }
 
-/* The machine's memory: more would only end in being killed for it. */
+/* The machine's memory: a larger file would only get the process killed. */
 static size_t memory_bytes(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);

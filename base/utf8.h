@@ -1,15 +1,15 @@
-/* utf8.h - one character of UTF-8, strictly (The Unicode Standard, table 3-7): no overlong forms,
- * no surrogates, nothing above U+10FFFF. */
+/* utf8.h - one UTF-8 character, checked strictly (The Unicode Standard, table 3-7): no overlong
+ * forms, no surrogates, nothing above U+10FFFF. */
 #ifndef REGRAD_UTF8_H
 #define REGRAD_UTF8_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes of the character that begins at p, 1 to 4; 0 if none does.  n > 0 bytes are there. */
+/* Length in bytes of the character at p, 1 to 4; 0 if it is invalid.  n > 0 bytes are readable. */
 static inline size_t utf8_length(const uint8_t *p, size_t n)
 {
-    uint8_t c = p[0], low = 0x80, high = 0xBF; /* what the second byte may be */
+    uint8_t c = p[0], low = 0x80, high = 0xBF; /* range of the second byte */
     if (c < 0x80) return 1;
     size_t length = c >= 0xC2 && c <= 0xDF ? 2 : (c & 0xF0) == 0xE0 ? 3 : 4;
     if (c < 0xC2 || c > 0xF4 || n < length) return 0;
@@ -23,7 +23,7 @@ static inline size_t utf8_length(const uint8_t *p, size_t n)
     return length;
 }
 
-/* The character of `length` = utf8_length(p) > 0 bytes. */
+/* The code point of `length` = utf8_length(p) > 0 bytes. */
 static inline uint32_t utf8_decode(const uint8_t *p, size_t length)
 {
     uint32_t c = length == 1 ? p[0] : p[0] & (0xFFu >> (length + 1));
