@@ -18,20 +18,20 @@ enum { RED_ZONE = 0 };
 
 enum { ALIGNMENT = 256, CANARY = 256, CANARY_BYTE = 0xA5, MAX_PROGRAMS = 8 };
 
-/* Addresses allocated while recording: block i gets (i + 1) << RECORD_SHIFT, so that a view into a
- * block of up to a terabyte still shows which block it is.  Nobody may read or write there. */
+/* Addresses returned while recording: block i gets (i + 1) << RECORD_SHIFT, so that a view into a
+ * block of up to a terabyte still shows which block it is.  They must never be dereferenced. */
 enum { RECORD_SHIFT = 40 };
-/* All blocks of a recording together have no more bytes, so no sum of them overflows. */
+/* Upper bound on the bytes of all blocks of a recording, so no sum of them overflows. */
 static const size_t MOST_BYTES = (size_t)1 << 60;
 static const uintptr_t PERSISTENT = (uintptr_t)1
-                                    << 63; /* persistent ones: no program may drop them */
+                                    << 63; /* persistent blocks: no program may drop them */
 
 typedef struct {
     block_name name;
     int kind;
-    size_t bytes;  /* asked for */
-    size_t room;   /* rounded up, with red zone */
-    size_t offset; /* in its region */
+    size_t bytes;  /* requested */
+    size_t room;   /* rounded up, including the red zone */
+    size_t offset; /* offset in its region */
     int64_t start, end;
 } block;
 
@@ -42,7 +42,7 @@ typedef struct {
     size_t n_blocks, room_blocks;
     int64_t *events;
     size_t n_events, room_events;
-    size_t loop; /* event index where iteration 1 begins, 0 if there is none */
+    size_t loop; /* event index where iteration 1 begins, or 0 */
     size_t top, load;
     int64_t peak_clock;
     arena_mark_info marks[ARENA_MARKS];
@@ -65,8 +65,8 @@ struct arena {
     size_t high_water;
 };
 
-/* Has an operation run when it returns?  If not, what reads a block may still be on its way when
- * the block is dropped. */
+/* True if an operation has finished when it returns.  If not, a block may still be in use when it
+ * is dropped. */
 static bool at_once(const arena *a)
 {
     return !a->dev->ops->sync;
@@ -428,7 +428,7 @@ bool arena_canary_intact(arena *a)
     return true;
 }
 
-/* ---- looking into it ---- */
+/* ---- queries ---- */
 
 static bool holds(const char *base, const block *b, const char *address)
 {
@@ -470,7 +470,7 @@ static const program *peak_program(const arena *a)
     return best;
 }
 
-/* The most bytes of each kind that a program has alive at one time. */
+/* The largest number of live bytes of each kind in a program. */
 static void most_of(const program *p, size_t most[ARENA_KINDS])
 {
     size_t live[ARENA_KINDS] = {0};
@@ -521,7 +521,7 @@ int arena_marks(const arena *a, arena_mark_info out[ARENA_MARKS])
     return p ? p->n_marks : 0;
 }
 
-/* base: where the region begins; clocks: how long persistent blocks live, 0 for others. */
+/* base: where the region begins; clocks: lifetime of persistent blocks, 0 for others. */
 static void show(const program *p, size_t base, int64_t clocks,
                  void (*visit)(void *, const block_info *), void *context)
 {

@@ -1,20 +1,20 @@
-/* block_codes.h - matrices that are not trained, in 16, 8 or 4 bits: blocks of 64
- * numbers, each with a scale.
+/* block_codes.h - frozen matrices in 16, 8 or 4 bits: blocks of 64 numbers with a scale each.
  *
- *     scale = largest |x| of the block (f32);  what is read is scale * value(code)
- *             (a block with a number that is not finite is read as NaN, so that the loss shows it)
+ *     scale = largest |x| of the block (f32);  decoded: scale * value(code)
+ *             (a block that contains a NaN or infinity decodes to NaN, so that the loss shows it)
  *
  *     int8   code = 127 x / scale, rounded                        a byte
  *     bf16   code = x in bf16; the scale is 1                         two bytes
- *     nf4    code = the nearest of 16 values between -1 and 1     half a byte, the first number in the upper half
+ *     nf4    code = the nearest of 16 values between -1 and 1         half a byte, the first number in the upper half
  *
- * NF4's values (Dettmers et al. 2023, "QLoRA", appendix E) are quantiles of the normal distribution
- * q, so that normal weights use all of them alike, and 0 is one of them:
+ * NF4's values (Dettmers et al. 2023, "QLoRA", appendix E) are quantiles q of the normal
+ * distribution, so that normally distributed weights use all codes equally often, and 0 is one of
+ * them:
  *
  *     q(i) at 8 points from 0.9677083 down to 1/2 (which is left out), minus q(i) at 7, and 0; divided by the largest
  *
- * 0.9677083 is the paper's (1 - 1/32 + 1 - 1/30) / 2, which leaves out the ends of the
- * distribution.  test_ops_codes.c computes them again.
+ * 0.9677083 is the paper's (1 - 1/32 + 1 - 1/30) / 2, which leaves out the tails of the
+ * distribution.  test_ops_codes.c recomputes them.
  */
 #ifndef REGRAD_BLOCK_CODES_H
 #define REGRAD_BLOCK_CODES_H
@@ -30,7 +30,7 @@ enum { CODE_BLOCK = 64 };
 
 typedef enum { CODES_NONE, CODES_INT8, CODES_NF4, CODES_BF16, CODE_FORMS } code_form;
 
-/* Bytes of n numbers' codes, and how many scales they have. */
+/* Bytes of the codes of n numbers, and the number of their scales. */
 static inline int64_t code_bytes(code_form form, int64_t n)
 {
     return form == CODES_NF4 ? (n + 1) / 2 : form == CODES_BF16 ? 2 * n : n;
@@ -68,21 +68,21 @@ HOST_DEVICE int int8_code(float y)
     return (int)rintf(127.0f * y);
 }
 
-/* A block's scale, when it was `most` before number x: NaN from the first NaN on, which
- * fmaxf would pass over. */
+/* A block's running maximum `most`, updated by x: NaN from the first NaN on, which fmaxf would
+ * ignore. */
 HOST_DEVICE float code_scale(float most, float x)
 {
     float size = fabsf(x);
     return size > most || isnan(size) ? size : most;
 }
 
-/* Which fraction of its block's scale x is: from -1 to 1, 0 where the scale is 0 or not finite. */
+/* x as a fraction of its block's scale: from -1 to 1, 0 where the scale is 0 or not finite. */
 HOST_DEVICE float code_share(float x, float scale)
 {
     return scale > 0 && scale <= FLT_MAX ? x / scale : 0;
 }
 
-/* What is kept as the scale of a block whose largest number is `most`. */
+/* The stored scale of a block whose largest magnitude is `most`. */
 HOST_DEVICE float kept_scale(code_form form, float most)
 {
     return form == CODES_BF16 ? 1 : most;
@@ -95,7 +95,8 @@ HOST_DEVICE float code_value(code_form form, const uint8_t *codes, int64_t i)
     return nf4_value(i % 2 ? codes[i / 2] & 15 : codes[i / 2] >> 4);
 }
 
-/* i from a block's first number on, in order: nf4 writes the upper half first. */
+/* Stores code i; call it in order from a block's first number on: nf4 writes the upper half
+ * first. */
 HOST_DEVICE void put_code(code_form form, uint8_t *codes, int64_t i, float y)
 {
     uint16_t bits = bf16_of_float(y);

@@ -31,7 +31,7 @@ static void count_work(device *dev, double flops, double moved)
     c->bytes += times * moved;
 }
 
-/* The letters of a row are doubles here: products of them do not overflow. */
+/* The letters of a row are doubles here, so their products do not overflow. */
 #pragma GCC diagnostic ignored "-Wconversion"
 
 /* clang-format off */

@@ -1,10 +1,10 @@
-/* cost.h - a device that computes nothing and counts what would be computed and moved.
+/* cost.h - a device that computes nothing and counts the work of each operation.
  *
- * A program recorded over it tells its work: floating-point operations of the products and of
- * attention, and bytes that operations read and write.  Over two rates of a machine that is a time
- * (plan/memory_search.h).  Each operand of an operation counts once, however often its tiles are
- * read, those of products three times (they are rearranged first), and an attention's scores, which
- * never reach memory, count as operations only.
+ * Recording a program over it yields the floating-point operations of matrix products and
+ * attention, and the bytes that operations read and write.  Divided by two rates of a machine these
+ * give a time (plan/memory_search.h).  Each operand of an operation counts once, however often its
+ * tiles are read; those of products count three times (they are packed first); attention scores
+ * never reach memory and count as operations only.
  */
 #ifndef REGRAD_COST_H
 #define REGRAD_COST_H
@@ -16,7 +16,7 @@ typedef struct {
     double bytes; /* of all operations */
 } work_count;
 
-/* Like device_null(), and adds to *count, which must outlive it. */
+/* Like device_null(); adds to *count, which must outlive it. */
 device device_counting(work_count *count);
 
 #endif

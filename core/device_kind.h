@@ -1,13 +1,13 @@
-/* device_kind.h - what a kind of device can be asked: before one is opened, and while it is open.
+/* device_kind.h - what a kind of device can answer before one is opened, and while it is open.
  *
  *      --device NAME  ->  a kind  --open-->  device  --close-->
  *                           |                  |
  *      for plans:  room, workspaces,           for runs:  describe, memory, free memory,
- *      what it cannot do                       prepare, join
+ *      restrictions                            prepare, join
  *
- * A plan is made without a device, also for a GPU that is not here; so what decides about memory is
- * answered by the kind alone, from sizes.  Another backend is another of these tables, and one line
- * in train/choose_device.c.
+ * Plans are made without a device, also for GPUs that are not present; so everything that affects
+ * memory is answered by the kind alone, from sizes.  Another backend is another table of this type,
+ * and one line in train/choose_device.c.
  */
 #ifndef REGRAD_DEVICE_KIND_H
 #define REGRAD_DEVICE_KIND_H
@@ -18,7 +18,7 @@
 struct device;
 struct comm; /* ranks/comm.h */
 
-/* Sizes of an attention, and what else decides by what it can be computed. */
+/* Dimensions of an attention, and whatever else decides which method can compute it. */
 typedef struct {
     int64_t batch, heads, kv_heads, length, head_size; /* B, H, KV, T, D */
     dtype type;
@@ -26,54 +26,56 @@ typedef struct {
 } attention_sizes;
 
 /* A device has one or several methods of attention, numbered in the order of its list.  0 is its
- * own and needs no workspace; what the others are is for it to say. */
+ * own and needs no workspace; the others are up to the device. */
 enum { ATTENTION_OWN };
 
 typedef struct device_kind {
     const char *name; /* as --device takes it */
-    size_t room; /* most bytes it wants to be lent (op_lend) for its libraries and sums; 0: none */
-    bool costly_launch; /* an operation costs time for being one: small updates share one */
-    int64_t logits_mib; /* of logits at a time, if more are faster; 0: what suits any device */
-    /* ? Of these, what products want whose results are (m,n), with a sum over k each; NULL: all. */
+    size_t room; /* workspace it wants to be lent (op_lend) for its libraries and reductions; 0:
+                  * none */
+    bool costly_launch; /* launching an operation has a cost: small updates share one */
+    int64_t logits_mib; /* preferred bytes per chunk of logits; 0: no preference */
+    /* ? How much of it products with results (m,n) want, summed over k each; NULL: all. */
     size_t (*room_for)(int64_t m, int64_t n, int64_t k);
 
     /* ---- methods of attention ---- */
     const char *const *attention; /* (n_attention) names */
     int n_attention;
-    /* ? Why a method cannot take these sizes, in words that complete "--attention cudnn ..."; NULL:
-     * it can.  Batch and length need not be known. */
+    /* ? Why a method cannot compute these sizes, in words that complete "--attention cudnn ...";
+     * NULL: it can.  Batch and length may be unknown. */
     const char *(*attention_lacks)(int method, const attention_sizes *);
-    /* ? Bytes an attention or its gradient works in, beside its operands. */
+    /* ? Workspace of an attention or its gradient, in bytes. */
     int64_t (*attention_workspace)(int method, const attention_sizes *, bool backward);
-    /* ? Does a method give other bits from run to run? */
+    /* ? Is a method nondeterministic? */
     bool (*attention_varies)(int method);
 
     /* ---- opening ---- */
-    bool (*likely)(void); /* could one be opened here?  Nothing is started to find out */
+    bool (*likely)(void); /* can one be opened on this machine?  Does not initialize anything */
     error *(*open)(int threads, struct device *out);
     void (*close)(struct device *);
 
     /* ---- an open device ---- */
     const char *(*describe)(const struct device *, char *buffer, size_t size); /* returns buffer */
-    /* ? Bytes of a memory of its own, and of what nobody has taken of it. */
+    /* ? Bytes of the device's own memory, and how many of them are free. */
     size_t (*memory)(const struct device *);
     size_t (*free_memory)(struct device *);
-    /* ? Chooses by what it computes: a kernel of its own, and whose matrix products. */
+    /* ? Chooses the implementation: the device's own kernels or a vendor library, and whose matrix
+     * products. */
     error *(*use)(struct device *, const char *kernel, const char *products);
-    /* ? Loads what a method of attention needs.  User error: it is not here. */
+    /* ? Loads what a method of attention needs.  User error if it is not installed. */
     error *(*prepare)(struct device *, int method);
 
     /* ---- ranks ----
-     * A device with an engine of its own carries tensors between ranks itself; without one (NULL)
-     * what has started them does, over the host's memory. */
+     * A device with communication of its own joins ranks itself; without it (NULL) the ranks'
+     * launcher does, through host memory. */
     error *(*join)(struct device *, struct comm *);
-    /* ? Are there enough for n ranks on this machine?  Makes the one of a local rank the
-     * device that `open` opens. */
+    /* ? Are there enough devices for n ranks on this machine?  Selects the local rank's device,
+     * which `open` will open. */
     error *(*enough)(int n);
     error *(*choose)(int local_rank);
 } device_kind;
 
-/* The same of a device whose kind is not known (NULL): 0. */
+/* The same for a device whose kind is unknown (NULL): 0. */
 static inline int64_t attention_workspace(const device_kind *kind, int method,
                                           const attention_sizes *sizes, bool backward)
 {

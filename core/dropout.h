@@ -1,21 +1,22 @@
-/* dropout.h - which elements dropout leaves out: a function of their place, for the host and for CUDA.
+/* dropout.h - which elements dropout drops: a function of their position, for the host and for
+ * CUDA.
  *
- *     place of an element    (row of the run) * columns + column; rows of the run: samples one after the other, T each
- *     its random number      Philox of (seed, site, place / 4), word place % 4
- *     left out               if that is below rate * 2^32
+ *     position of an element  (row of the run) * columns + column; rows of the run: samples in order, T rows each
+ *     its random number       Philox of (seed, site, position / 4), word position % 4
+ *     dropped                 if that is below rate * 2^32
  *
- * So a mask is never stored: backward and recomputation make the same one, whatever the micro-batches and ranks.
- * A site is a place in the model, with numbers of its own.
+ * So a mask is never stored: backward and recomputation make the same one, for any split into
+ * micro-batches and ranks. A site is a place in the model, with random numbers of its own.
  */
 #ifndef REGRAD_DROPOUT_H
 #define REGRAD_DROPOUT_H
 
 #include "base/philox.h"
 
-/* Of rng.h's streams: its lowest byte tells the uses apart. */
+/* One of rng.h's streams: the lowest byte distinguishes the sites. */
 #define DROPOUT_STREAM 11u
 
-/* The four numbers of places 4 group, 4 group + 1, ... */
+/* The random numbers of positions 4 group ... 4 group + 3. */
 HOST_DEVICE void dropout_numbers(uint64_t seed, uint64_t site, uint64_t group, uint32_t out[4])
 {
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
@@ -26,7 +27,7 @@ HOST_DEVICE void dropout_numbers(uint64_t seed, uint64_t site, uint64_t group, u
     philox4x32(key, out);
 }
 
-/* Below this number an element is left out. */
+/* Elements whose random number is below this are dropped. */
 static inline uint32_t dropout_threshold(double rate)
 {
     return (uint32_t)(rate * 4294967296.0);

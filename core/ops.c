@@ -1,14 +1,15 @@
-/* ops.c - the front of the operation table: what a row of core/ops.def says of a call is checked here,
- * once for every device; then the device's own function runs, if it has one (the null device has none).
+/* ops.c - the front of the operation table: checks a call against its row of core/ops.def, once for
+ * every device; then calls the device's function, if there is one (the null device has none).
  *
  *     op_linear(dev, stream, o)
  *         list                    of the row's operands: name, role, type, tensor
- *         types_hold              on the list: what must be there is there, and of its type
- *         sentence_broken_linear  the row's shapes and sentences, one after the other
+ *         types_hold              over the list: required operands are present, types match
+ *         sentence_broken_linear  the row's shapes and sentences, in order
  *         dev->ops->linear
- *         watch                   on the list: what was written
+ *         watch                   over the list: reports what was written
  *
- * A failure says which operand must be what, or the sentence that must hold, and the operands.
+ * A failure names the operand and what it must be, or the sentence that does not hold, and all
+ * operands.
  */
 #include "core/ops_internal.h"
 #include "core/stored_numbers.h"
@@ -59,7 +60,7 @@ static error *misuse(const char *op, const char *what, const operand *list, int 
 
 /* ---- what follows from roles and types ---- */
 
-/* The type of the first operand that is there, of those with class a or b. */
+/* The type of the first operand present with class a or b. */
 static dtype type_among(const operand *list, int n, int a, int b)
 {
     for (int i = 0; i < n; i++)
@@ -118,7 +119,7 @@ static bool sumsq_items_fit(const device *dev, const sumsq_op *o)
     return true;
 }
 
-/* A state in a form that it can have: 8 bits with scales, others without. */
+/* A state in a valid form: 8 bits with scales, others without. */
 static bool state_fits(tensor s, tensor scale, int64_t n)
 {
     if (s.type != I8 && s.type != U8)
@@ -142,7 +143,7 @@ static bool all_f32(const optim_item *it)
     return all;
 }
 
-/* What only the rule can say of its operands: every state, and the intermediate if the passes need
+/* What only the rule knows about its operands: every state, and the intermediate if the passes need
  * one. */
 static bool optim_item_is_complete(const optim_item *it, const rule_info *rule, bool fused)
 {
@@ -217,7 +218,7 @@ static bool computes(device *dev, const char *op, bool has)
     return has;
 }
 
-/* Those that are there. */
+/* The operands that are present. */
 static void watch(device *dev, const char *op, const operand *list, int n)
 {
     for (int i = 0; i < n; i++)
@@ -262,7 +263,8 @@ void op_get_floats(device *dev, int stream, float *host, tensor src)
 {
     int64_t n = tensor_count(src);
     bool half = src.type == BF16;
-    uint16_t *upper = (uint16_t *)(void *)host + n; /* so that widening overwrites none unread */
+    uint16_t *upper = (uint16_t *)(void *)host + n; /* so that widening does not overwrite unread
+                                                     * elements */
     op_get(dev, stream, half ? (void *)upper : host, src);
     op_sync(dev, stream);
     for (int64_t i = 0; i < n && half && !dev->failure && dev->ops->get; i++) {
@@ -298,13 +300,14 @@ int64_t op_alike(device *dev, int64_t n)
     return dev->alike;
 }
 
-/* Also after a failure: what was lent may be about to go. */
+/* Also after a failure: the lent memory may be about to be freed. */
 void op_lend(device *dev, tensor room)
 {
     if (dev->ops->lend) dev->ops->lend(dev, room);
 }
 
-/* ---- graphs: one that was begun must be ended also after a failure, so that the device can go on ---- */
+/* ---- graphs: a graph that was begun must be ended even after a failure, to leave the device
+ * usable ---- */
 
 bool op_has_graphs(const device *dev)
 {

@@ -1,7 +1,7 @@
-/* ops.h - what a device is, and how it is asked to do something.
+/* ops.h - what a device is, and how operations are called.
  *
- * Models, optimizers and the training loop are written once, over this list.  A device is an
- * implementation of it:
+ * Models, optimizers and the training loop are written once, over this interface.  A device
+ * implements it:
  *
  *     model, optim, train           OP(linear, dev, stream, .out = qkv, .x = ln1, .w = w)
  *           |                                           |
@@ -10,22 +10,21 @@
  *     null      cpu       cuda      reference (test/): plain loops in double
  *     (plans)
  *
- * What the operations are, with their formulas, operands and costs, is a table of its own:
- * core/ops.def.
+ * The operations, with their formulas, operands and costs, are listed in core/ops.def.
  *
- * Operations return nothing.  A misuse or a failure is kept in the device (the first one) and
- * every later operation does nothing; device_status() hands it out.  So the code of a model reads
- * like its formula, and no failure is lost.
+ * Operations return nothing.  The first misuse or failure is kept in the device, and every later
+ * operation does nothing; device_status() returns it.  So the code of a model reads like its
+ * formula, and no failure is lost.
  *
  * Operands are tensors; matrices are row-major.  Absent operands ({0}) are optional
  * where "?" or OPT_ says so.
  *
- * Types.  "Working" tensors are parameters, activations, their gradients: all those of one operation
- * have the same type, one of the device's: f32 or bf16 (f64 in the reference).  "stat" tensors (mean,
- * rstd, lse, losses, images, weights of classes) are f32 for f32 and bf16, f64 for f64.  In bf16 an
- * operation computes in f32, sums in f32, and rounds once, to the nearest (ties to even), what it
- * stores; what it adds to is a term of the sum.  A formula's names are the unrounded values:
- * out = act(pre) is not of the pre that was stored.
+ * Types.  "Working" tensors are parameters, activations and their gradients: in one operation they
+ * all have the same type, one of the device's: f32 or bf16 (f64 in the reference).  "stat" tensors
+ * (mean, rstd, lse, losses, images, weights of classes) are f32 for f32 and bf16, f64 for f64.  In
+ * bf16 an operation computes and accumulates in f32 and rounds each result once, to nearest even;
+ * where it accumulates, the old value is a term of the sum.  Names in a formula are unrounded
+ * values: out = act(pre) is not computed from the stored pre.
  *
  * Every operation is deterministic: same operands and thread count, same bits.
  */
@@ -47,26 +46,28 @@ enum { STREAM_COMPUTE, STREAM_COMM, STREAM_COUNT };
 typedef enum { ACT_NONE, ACT_GELU_TANH, ACT_GELU_ERF, ACT_SILU } activation;
 
 /* How much a score of head h of `heads` falls with each token of distance (Press, Smith, Lewis
- * 2022: "Train short, test long"): 2^(-8 (h+1)/n), n the largest power of two in `heads`; further
- * heads have the odd ones of 2n heads. */
+ * 2022: "Train short, test long"): 2^(-8 (h+1)/n), n the largest power of two in `heads`; the
+ * remaining heads get the odd ones of 2n heads. */
 double alibi_slope(int64_t heads, int64_t h);
 
-/* Row groups of a norm's weight gradient: partial sums per group, added in order (any device). */
+/* Row groups of a norm's weight gradient: partial sums per group, added in order (on every
+ * device). */
 enum { NORM_GROUPS = 32 };
 
-/* Elements whose bits, and the index of whose first value, belong together (core/ops.def). */
+/* Elements per group of bits: each group has its words of bits and one entry of `starts`
+ * (core/ops.def). */
 enum { SPARSE_GROUP = 1024, SPARSE_WORDS = SPARSE_GROUP / 32 };
 
-/* ---- the items of operations that do many tensors at once ---- */
+/* ---- the items of operations on many tensors at once ---- */
 
-/* A tensor, and where the sum of its squares goes. */
+/* A tensor, and where to put the sum of its squares. */
 typedef struct {
     tensor slot; /* (1) f64 */
     tensor x;
 } sumsq_item;
 
-/* One tensor of an optimizer step: p, g and the rule's states, all with as many elements.  All are
- * f32; or, fused only, in one of the forms of core/stored_numbers.h:
+/* One tensor of an optimizer step: p, g and the rule's states, all with the same number of
+ * elements. All are f32; or, fused only, in one of the forms of core/stored_numbers.h:
  *
  *     p        bf16, with a master (? f32, i16: split16, i8: split8) or rounded at random
  *     g        bf16 if p is
@@ -75,7 +76,7 @@ typedef struct {
     tensor p, g, state[MAX_STATES];
     tensor master;            /* ? */
     tensor scale[MAX_STATES]; /* ? f32, (elements / STATE_BLOCK, rounded up), with i8 and u8 */
-    uint32_t id;              /* sets apart what is rounded at random in different tensors */
+    uint32_t id;              /* gives each tensor random numbers of its own for rounding */
     tensor temp; /* ? the intermediate of the pass-by-pass form; may be on g or on a state */
     tensor slot; /* ? (1) f64: sum of g^2 before anything is changed (fused form only) */
     bool decay;  /* apply weight decay */
@@ -96,22 +97,23 @@ typedef struct {
 typedef struct {
     const char *name;
     unsigned working_types; /* bit set of 1 << dtype */
-    bool documents;         /* attention and embedding heed `starts` */
-    /* Memory.  put and get copy between host and device in stream order.  put has taken the host's
-     * bytes when it returns; what get brings is there after sync. */
+    bool documents;         /* attention and embedding support `starts` */
+    /* Memory.  put and get copy between host and device in stream order.  put has read the host's
+     * bytes when it returns; the result of get is valid after sync. */
     error *(*alloc)(device *, size_t bytes, void **out); /* at least 256-byte aligned */
     void (*release)(device *, void *memory);
     void (*put)(device *, int stream, void *dst, const void *host, size_t bytes);
     void (*get)(device *, int stream, void *host, const void *src, size_t bytes);
     void (*set)(device *, int stream, void *dst, int byte, size_t bytes);
     void (*sync)(device *, int stream);
-    void (*fork)(device *, int from, int to); /* what comes on `to` waits for what was on `from` */
+    void (*fork)(device *, int from, int to); /* later work on `to` waits for earlier work on
+                                               * `from` */
     void (*join)(device *, int from, int to);
-    /* ? Takes room to work in beside the operands, or with {0} gives it up; see op_lend. */
+    /* ? Lends workspace beside the operands; {0} takes it back; see op_lend. */
     void (*lend)(device *, tensor room);
-    /* ? Graphs.  Between graph_begin and graph_end the operations on this stream, and on what is
-     * forked from it, are noted and not done; graph_launch does all of them, with the same
-     * operands.  Only operations on device memory may be noted: no put, get, sync, alloc. */
+    /* ? Graphs.  Between graph_begin and graph_end operations on this stream, and on streams forked
+     * from it, are captured instead of executed; graph_launch executes all of them, with the same
+     * operands.  Only operations on device memory may be captured: no put, get, sync, alloc. */
     void (*graph_begin)(device *, int stream);
     void *(*graph_end)(device *, int stream); /* NULL after a failure */
     void (*graph_launch)(device *, int stream, void *graph);
@@ -122,11 +124,11 @@ typedef struct {
 
 struct device {
     const device_ops *ops;
-    const device_kind *kind; /* ? what else can be asked of it */
+    const device_kind *kind; /* ? its kind, for further queries */
     void *state;             /* the implementation's own */
     int threads;             /* CPU threads it may use */
-    bool async;     /* operations continue after they have returned: host time is not theirs */
-    int64_t alike;  /* each operation stands for as many, if this is not 0; see op_alike */
+    bool async;     /* asynchronous: operations run on after they have returned */
+    int64_t alike;  /* each operation counts this many times, if not 0; see op_alike */
     error *failure; /* the first one; see device_status */
     /* When set, called with every tensor that an operation has written. */
     void (*watch)(void *context, device *, const char *op, tensor written);
@@ -141,22 +143,22 @@ struct device {
 /* Host <-> device copies of a whole contiguous tensor; ordered like operations. */
 void op_put(device *dev, int stream, tensor dst, const void *host);
 void op_get(device *dev, int stream, void *host, tensor src);
-/* Working numbers as floats: f32 as they are, bf16 widened.  There when it returns. */
+/* Working numbers as floats: f32 unchanged, bf16 widened.  Synchronous. */
 void op_get_floats(device *dev, int stream, float *host, tensor src);
-/* Every byte of x becomes 0. */
+/* Sets every byte of x to 0. */
 void op_clear(device *dev, int stream, tensor x);
 void op_sync(device *dev, int stream);
 void op_fork(device *dev, int from, int to);
 void op_join(device *dev, int from, int to);
 
-/* What a device needs beside the operands of its operations it does not take for itself: it is
- * planned with all the rest, and lent (u8; absent: taken back).  How much: its kind's `room`. */
+/* A device does not allocate what it needs beside operands: its workspace is planned with
+ * everything else, and lent (u8; absent: taken back).  The kind's `room` says how much. */
 void op_lend(device *dev, tensor room);
 
-/* For a loop whose next n iterations differ in addresses only: how many of them the one that
- * follows does.  A device that computes nothing has seen all of them with one, which counts as n,
- * so that a plan takes as long for a large batch as for a small one; any other does them one by
- * one.  The loop ends with op_alike(dev, 1). */
+/* For a loop whose next n iterations differ in addresses only: returns how many of them the
+ * following iteration stands for.  A device that computes nothing needs only one, which counts as
+ * n, so that planning takes as long for a large batch as for a small one; other devices execute
+ * them one by one.  The loop ends with op_alike(dev, 1). */
 int64_t op_alike(device *dev, int64_t n);
 
 /* See device_ops; op_graph_end must follow op_graph_begin also after a failure. */

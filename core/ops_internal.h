@@ -1,6 +1,6 @@
-/* ops_internal.h - the words in which the rows of core/ops.def speak of a call `o`.
+/* ops_internal.h - the vocabulary of core/ops.def: macros that describe a call `o`.
  *
- * What must hold is said in them (core/ops.c) and what it costs (core/cost.c).
+ * Preconditions (core/ops.c) and costs (core/cost.c) are written in it.
  */
 #ifndef REGRAD_OPS_INTERNAL_H
 #define REGRAD_OPS_INTERNAL_H
@@ -19,7 +19,7 @@ enum {
 };
 enum { WORK = DTYPE_COUNT, EXACT, STAT, SAME, ANY }; /* beside the dtypes */
 
-/* ---- sizes; 0 of what is absent ---- */
+/* ---- sizes; 0 for absent operands ---- */
 
 static inline int64_t rows(tensor t)
 {
@@ -42,7 +42,7 @@ static inline int64_t dim(tensor t, int i)
     return i < t.rank ? t.dim[i] : 0;
 }
 
-/* Groups of bits that n elements have. */
+/* Groups of bits for n elements. */
 static inline int64_t groups_of(int64_t n)
 {
     return n / SPARSE_GROUP + (n % SPARSE_GROUP > 0);
@@ -50,7 +50,7 @@ static inline int64_t groups_of(int64_t n)
 
 /* ---- what must hold ---- */
 
-/* Both begin at the same place; while recording, in the same block at the same place. */
+/* Same address; while recording, the same offset in the same block. */
 static inline bool overlap(tensor a, tensor b)
 {
     return present(a) && present(b) && a.data == b.data;
@@ -61,7 +61,7 @@ static inline bool working(const device *dev, tensor t)
     return dev->ops->working_types >> t.type & 1;
 }
 
-/* Where tokens' documents begin is asked of a device that heeds it. */
+/* `starts` are only given to a device that supports them. */
 static inline bool documents_fit(const device *dev, tensor starts)
 {
     return !present(starts) || dev->ops->documents;
@@ -73,14 +73,15 @@ static inline bool fits(tensor t, dtype type, int64_t count)
     return !present(t) || (t.type == type && tensor_count(t) == count && tensor_contiguous(t));
 }
 
-/* Rows of `cols` numbers have `first` heads of D numbers, `second` of E, and more whole ones of E. */
+/* Rows of `cols` numbers are `first` heads of D numbers, `second` of E, and further whole heads of
+ * E. */
 static inline bool heads_fit(int64_t cols, int64_t D, int64_t E, int64_t first, int64_t second)
 {
     return D > 0 && E > 0 && cols % E == 0 && first >= 0 && second >= 0 && (first || second) &&
            first <= cols / D && second <= (cols - first * D) / E;
 }
 
-/* Has it the bytes that this device works in for an attention? */
+/* Is the workspace of this device's attention large enough? */
 static inline bool room_fits(const device *dev, tensor workspace, int method, int64_t B, int64_t H,
                              int64_t T, int64_t D, bool backward)
 {
@@ -95,32 +96,31 @@ static inline double bytes(tensor t)
     return (double)count(t) * (double)dtype_size(t.type);
 }
 
-/* A gradient that is added to is read, too. */
+/* An accumulated gradient is read, too. */
 static inline double added_bytes(grad g)
 {
     return bytes(g.t) * (g.accumulate ? 2 : 1);
 }
 
-/* A product's own traffic.  BLAS copies what it multiplies into tiles before it uses them:
- * each operand is read, written and read.  Beside many rows that is nothing; beside few it is
- * what the weights cost. */
+/* A product's own traffic.  BLAS packs its operands into tiles first: each is read, written and
+ * read again.  With many rows that is negligible; with few it is the cost of the weights. */
 static inline double arranged(tensor a, tensor b, tensor out)
 {
     return 3 * (bytes(a) + bytes(b) + bytes(out));
 }
 
-/* Of n keys those in a window; 0: all. */
+/* How many of n keys are inside a window; 0: all. */
 static inline double seen(double n, double window)
 {
     return window > 0 && window < n ? window : n;
 }
 
-/* Pairs of a query, of t tokens after `before` others, and a key that it sees. */
+/* Pairs of a query, one of t tokens after `before` others, and a key that it sees. */
 static inline double pairs(double before, double t, bool causal, double window)
 {
     double all = before + t, none = seen(before, window), part = seen(all, window);
     if (!causal) return t * all;
-    /* those whose window is not full see one more each; then all see as many */
+    /* queries whose window is not full yet see one key more each; the others see a full one */
     return (part * (part + 1) - none * (none + 1)) / 2 + (t - (part - none)) * part;
 }
 

@@ -39,16 +39,17 @@ static double order_key(const placement *b, int order)
     }
 }
 
-/* ---- what is taken, where, when ----
+/* ---- what is occupied, where and when ----
  *
- * A block's place depends only on which offsets are taken at some time of its life.  A tree over
- * time knows that.  Its leaves are the times at which blocks begin; a node has two sets of offsets:
+ * A block's place depends only on which offsets are occupied at some time of its lifetime.  A
+ * segment tree over time stores that.  Its leaves are the times at which blocks begin; a node has
+ * two sets of offsets:
  *
  *     ever      of all blocks that are alive at some time of this node
- *     always    of those that are alive all the time of this node, and not of its parent
+ *     always    of those that are alive throughout this node, but not throughout its parent
  *
- * A life is O(log n) whole nodes (`ever` of these) below O(log n) others (`always` of these).  A
- * set is a list of spans; as blocks lie on one another without gaps, it is short: n blocks are
+ * A lifetime covers O(log n) whole nodes (`ever` of these) below O(log n) others (`always` of
+ * these).  A set is a list of spans; as blocks are stacked without gaps, it is short: n blocks are
  * placed in about n log n steps. */
 
 typedef struct {
@@ -65,7 +66,7 @@ typedef struct {
     span_set ever, always;
 } node;
 
-/* What is still to be seen of a set. */
+/* A position in a set: the spans not visited yet. */
 typedef struct {
     const span *at, *end;
 } view;
@@ -73,7 +74,7 @@ typedef struct {
 typedef struct {
     node *nodes;       /* (2 leaves): 1 is the root, 2i and 2i + 1 are below i */
     size_t leaves;     /* a power of two */
-    view seen[4 * 64]; /* of the block under way: at most four sets on each floor */
+    view seen[4 * 64]; /* sets for the current block: at most four per level */
     int n_seen;
     bool failed; /* out of memory */
 } time_tree;
@@ -112,8 +113,8 @@ static bool add_span(span_set *s, span new)
     return true;
 }
 
-/* The block takes its offsets in all nodes, of times [low, high), that its life
- * [start, end) touches. */
+/* Marks the block's offsets in all nodes of times [low, high) that overlap its lifetime [start,
+ * end). */
 static void occupy(time_tree *t, size_t at, size_t low, size_t high, size_t start, size_t end,
                    span s)
 {
@@ -127,7 +128,7 @@ static void occupy(time_tree *t, size_t at, size_t low, size_t high, size_t star
     occupy(t, 2 * at + 1, middle, high, start, end, s);
 }
 
-/* The sets in which is all that is taken at some time of [start, end). */
+/* Collects the sets that together hold everything occupied at some time of [start, end). */
 static void look_for_gap(time_tree *t, size_t at, size_t low, size_t high, size_t start, size_t end)
 {
     if (end <= low || high <= start) return;
@@ -140,7 +141,7 @@ static void look_for_gap(time_tree *t, size_t at, size_t low, size_t high, size_
     look_for_gap(t, 2 * at + 1, middle, high, start, end);
 }
 
-/* The first span that ends after `cursor`: mostly one of the next. */
+/* The first span that ends after `cursor`: usually one of the next. */
 static const span *skip(view v, size_t cursor)
 {
     size_t step = 1;
@@ -152,7 +153,7 @@ static const span *skip(view v, size_t cursor)
     return v.at + 1;
 }
 
-/* From cursor on: the end of what is taken there; *next: where the next span begins after that. */
+/* The end of what is occupied from cursor on; *next: where the next span begins after that. */
 static size_t end_of_taken(time_tree *t, size_t cursor, size_t *next)
 {
     for (bool moved = true; moved;) {
@@ -175,7 +176,7 @@ static size_t end_of_taken(time_tree *t, size_t cursor, size_t *next)
     return cursor;
 }
 
-/* The smallest gap that is sufficient, or the lowest; else the top. */
+/* The smallest gap that is large enough, or the lowest; else the top. */
 static size_t find_gap(time_tree *t, size_t bytes, bool lowest)
 {
     size_t best = 0, best_size = SIZE_MAX, next;
@@ -205,7 +206,7 @@ static void tree_free(time_tree *t)
 
 /* ---- orders ---- */
 
-/* When a block lives, in leaves: [first, last). */
+/* A block's lifetime, in leaves: [first, last). */
 typedef struct {
     size_t first, last;
 } lifetime;
@@ -213,15 +214,15 @@ typedef struct {
 typedef struct {
     placement *blocks;
     size_t n;
-    ranked *rank; /* (2n): the order under way, and room to change it */
+    ranked *rank; /* (2n): the current order, and room to change it */
     lifetime *lifetimes;
     size_t *offset;
     time_tree tree;
     size_t best;
 } search;
 
-/* Places them in the order of `rank`; keeps the offsets if none before was as low.  Unless all of
- * them are asked for, gives up where it cannot be lower any more. */
+/* Places the blocks in the order of `rank`; keeps the offsets if they are the lowest so far.
+ * Unless all of them are wanted, stops as soon as it cannot become the lowest. */
 static void place_ranked(search *s, bool lowest, bool all)
 {
     size_t top = 0;
@@ -249,7 +250,7 @@ static void rank_by(search *s, int order)
     qsort(s->rank, s->n, sizeof *s->rank, by_key);
 }
 
-/* The blocks that stuck out above `load` go first, the rest stays in its order. */
+/* Moves the blocks that rose above `load` to the front; the others keep their order. */
 static void promote(search *s, size_t load)
 {
     ranked *later = s->rank + s->n;
@@ -276,7 +277,7 @@ static int by_value(const void *pa, const void *pb)
     return a < b ? -1 : a > b;
 }
 
-/* How many of the n different times are before `when`. */
+/* How many of the n distinct times are before `when`. */
 static size_t times_before(const int64_t *times, size_t n, int64_t when)
 {
     size_t low = 0, high = n;
@@ -290,8 +291,8 @@ static size_t times_before(const int64_t *times, size_t n, int64_t when)
     return low;
 }
 
-/* Two blocks meet if one begins in the life of the other: so only the times at
- * which blocks begin count. */
+/* Two blocks overlap in time if one begins in the lifetime of the other: so only the times at which
+ * blocks begin matter. */
 static error *count_leaves(search *s)
 {
     int64_t *times = NULL;
@@ -365,7 +366,7 @@ static int by_time(const void *pa, const void *pb)
 {
     const edge *a = pa, *b = pb;
     if (a->when != b->when) return a->when < b->when ? -1 : 1;
-    return (int)a->begins - (int)b->begins; /* ends first: lifetimes are half open */
+    return (int)a->begins - (int)b->begins; /* drops come first: lifetimes are half open */
 }
 
 error *place_load(const placement *blocks, size_t n, size_t *load, int64_t *when)
@@ -374,7 +375,7 @@ error *place_load(const placement *blocks, size_t n, size_t *load, int64_t *when
     TRY(alloc_array(&edges, 2 * n, sizeof *edges));
     for (size_t i = 0; i < n; i++) {
         size_t bytes =
-            blocks[i].start < blocks[i].end ? blocks[i].bytes : 0; /* else alive at no time */
+            blocks[i].start < blocks[i].end ? blocks[i].bytes : 0; /* otherwise it is never alive */
         edges[2 * i] = (edge){blocks[i].start, true, bytes};
         edges[2 * i + 1] = (edge){blocks[i].end, false, bytes};
     }

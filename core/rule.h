@@ -1,14 +1,15 @@
 /* rule.h - what an update rule is.
  *
- * A rule is one inline function over one element and what belongs to it (a lane), cut into the
- * passes of the published whole-tensor form.  The same function serves both ways of running it:
+ * A rule is one inline function over one element and everything that belongs to it (a lane),
+ * divided into the passes of the published whole-tensor form.  The same function serves both
+ * implementations:
  *
  *     fused:   load p g s0 s1      pass 0, 1, 2 ... in registers       store p s0 s1
  *     passes:  for each pass: for each tensor: for each element: load, pass, store what it wrote
  *
- * Each pass returns the set of lane members that it wrote.  In both forms every operation is the
- * same and is rounded the same (compiled without contraction), so both give the same bits.
- * Compiled for the host and for CUDA: float arithmetic and sqrtf only.
+ * Each pass returns the set of lane members that it wrote.  Both forms execute the same operations
+ * with the same rounding (compiled without contraction), so both give the same bits. Compiled for
+ * the host and for CUDA: float arithmetic and sqrtf only.
  */
 #ifndef REGRAD_RULE_H
 #define REGRAD_RULE_H
@@ -21,13 +22,13 @@
 
 enum { MAX_STATES = 4, MAX_BETAS = 3, MAX_PASSES = 16 };
 
-/* A step's numbers for the parameters that a rule leaves to another (rule_info.others). */
+/* A step's hyperparameters for the parameters that a rule leaves to another (rule_info.others). */
 typedef struct {
     float lr, lr_wd, beta[2], rest[2], debias[2], eps;
 } others_numbers;
 
-/* All numbers of a step, in device memory, written before the step (grad_norm, clip and ok by the
- * step itself).  Host control flow never depends on them. */
+/* All hyperparameters of a step, in device memory, written before the step (grad_norm, clip and ok
+ * by the step itself).  Host control flow never depends on them. */
 typedef struct {
     float lr;
     float lr_wd;             /* lr * weight decay */
@@ -40,7 +41,7 @@ typedef struct {
     float grad_norm;        /* L2 norm over all parameters, before clipping */
     int32_t first;          /* 1 in the first step: there is no previous gradient */
     int32_t ok;             /* 0 once the loss is NaN or infinite: no parameter changes any more */
-    uint32_t seed[2], step; /* of what is rounded at random (core/stored_numbers.h) */
+    uint32_t seed[2], step; /* for stochastic rounding (core/stored_numbers.h) */
 } hyper;
 
 /* One element.  t is the intermediate of the pass-by-pass form. */
@@ -57,32 +58,31 @@ enum {
     LANE_S1 = 16,
     LANE_S2 = 32,
     LANE_S3 = 64,
-    LANE_RESULT = 128 /* with LANE_T: t is what the rule is for, so the fused form stores it */
+    LANE_RESULT = 128 /* with LANE_T: t is the rule's result, so the fused form stores it */
 };
 
-/* Which of a step's gradients a rule is run with: that of a micro-batch (the first, one between,
- * the last), or the sum of all. */
+/* Which gradient of a step a rule receives: that of a micro-batch (the first, a middle one, the
+ * last), or the sum of all. */
 typedef enum { FOLD_FIRST, FOLD_LATER, FOLD_LAST, FOLD_PARTS, FOLD_ALL = FOLD_PARTS } fold_part;
 
-/* How much of a tensor a rule must see at once.  A rule BY_MATRIX is two, with a device's matrix
- * products between them (optim/newton_schulz.h):
+/* How much of a tensor a rule must see at once.  A rule BY_MATRIX consists of two, with a device's
+ * matrix products between them (optim/newton_schulz.h):
  *
  *     rule       g -> states, and its result into temp     element by element
  *                temp -> orthogonal temp                   the whole matrix
  *     apply      p, with temp as its gradient              element by element
  *
- * It is for the weights between hidden layers alone; all other parameters
- * have the rule `others`. */
+ * It applies to the weights between hidden layers; all other parameters use the rule `others`. */
 typedef enum { BY_ELEMENT, BY_MATRIX } granularity;
 
-/* Which numbers a rule has as options. */
+/* The hyperparameters that a rule has options for. */
 enum { HAS_BETA1 = 1, HAS_BETA2 = 2, HAS_BETA3 = 4, HAS_EPS = 8, HAS_OTHERS = 16 };
 
-/* What the registry (optim/rules/all.h) knows of a rule. */
+/* A rule's entry in the registry (optim/rules/all.h). */
 typedef struct {
     const char *name;
     const char *summary;           /* one line for --help and the README */
-    const char *state[MAX_STATES]; /* names in checkpoints; PyTorch's where it has them */
+    const char *state[MAX_STATES]; /* names in checkpoints; PyTorch's if it has them */
     int n_states;
     int n_passes;
     bool needs_temp;      /* the passes need an intermediate of N elements ... */
@@ -93,7 +93,7 @@ typedef struct {
     const char *fold[FOLD_PARTS];
     granularity sees;
     unsigned squares;           /* LANE_Sk: averages of squares, never negative */
-    unsigned copies;            /* LANE_Sk: a gradient as it was, no average */
+    unsigned copies;            /* LANE_Sk: a previous gradient, no average */
     const char *others, *apply; /* BY_MATRIX: rules, see above */
     bool keeps_temp;            /* a pass writes LANE_RESULT */
     bool keeps_gradient;        /* a state is the previous gradient */
@@ -102,7 +102,7 @@ typedef struct {
     double lr, beta[MAX_BETAS], eps, weight_decay; /* defaults */
 } rule_info;
 
-/* In front of a rule's NAME_info: C++ (CUDA) reads it when it compiles. */
+/* Before a rule's NAME_info: C++ (CUDA) evaluates it at compile time. */
 #ifdef __cplusplus
 #define RULE_INFO static constexpr rule_info
 #else

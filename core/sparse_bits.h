@@ -1,14 +1,14 @@
-/* sparse_bits.h - words of 32 bits that say which elements are there (core/ops.def), for the host and
- * for CUDA: counting, and what is drawn at random when elements grow back.
+/* sparse_bits.h - bitmaps of non-zeros in words of 32 bits (core/ops.def), for the host and for
+ * CUDA: counting, and the random drawing when elements grow back.
  *
- * n of F free elements must be drawn, each as likely as any other.  All of a permutation would be
- * dear; so the free elements, in order, are cut into n runs of F/n, and one of each is drawn:
+ * n of F free elements must be drawn, all equally likely.  A full permutation would be expensive;
+ * so the free elements, in order, are cut into n runs of F/n, and one of each is drawn:
  *
  *     free elements   0 1 2 3 | 4 5 6 7 8 | 9 10 11 12 | ...       run j: floor(j F/n) ...
  *     drawn               2     4                 11
  *
- * A group of elements finds out by itself which of its own are drawn, so the order of threads is
- * nothing, and Philox is asked once for each that is drawn.
+ * A group of elements can find out on its own which of its elements are drawn, so the order of
+ * threads does not matter, and each drawn element costs one Philox call.
  */
 #ifndef REGRAD_SPARSE_BITS_H
 #define REGRAD_SPARSE_BITS_H
@@ -16,7 +16,7 @@
 #include "base/philox.h"
 #include "base/rng.h"
 
-/* How many bits are 1. */
+/* Population count. */
 HOST_DEVICE int32_t ones_of(uint32_t word)
 {
     word -= word >> 1 & 0x55555555u;
@@ -24,7 +24,7 @@ HOST_DEVICE int32_t ones_of(uint32_t word)
     return (int32_t)(((word + (word >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24);
 }
 
-/* The n-th bit of word that is 1, n from 0. */
+/* Position of the n-th bit of word that is 1, n from 0. */
 HOST_DEVICE uint32_t nth_one(uint32_t word, int64_t n)
 {
     for (; n > 0; n--)
@@ -32,7 +32,7 @@ HOST_DEVICE uint32_t nth_one(uint32_t word, int64_t n)
     return word & (0u - word);
 }
 
-/* Word w's bits of elements before `end`. */
+/* Mask of word w's bits for elements before `end`. */
 HOST_DEVICE uint32_t elements_of(int64_t w, int64_t end)
 {
     int64_t n = end - 32 * w;
@@ -44,13 +44,13 @@ typedef struct {
     int64_t free, n; /* 0 < n <= free < 2^31 */
 } drawing;
 
-/* The run that free element z is in. */
+/* The run that contains free element z. */
 HOST_DEVICE int64_t run_of(const drawing *d, int64_t z)
 {
     return ((z + 1) * d->n - 1) / d->free;
 }
 
-/* The free element that is drawn of run j. */
+/* The free element that is drawn from run j. */
 HOST_DEVICE int64_t drawn_of(const drawing *d, int64_t j)
 {
     int64_t begin = j * d->free / d->n, length = (j + 1) * d->free / d->n - begin;
@@ -59,8 +59,8 @@ HOST_DEVICE int64_t drawn_of(const drawing *d, int64_t j)
     return begin + (int64_t)((uint64_t)c[0] * (uint64_t)length >> 32);
 }
 
-/* Words [first, first + words) of bits get what is drawn; z: free elements before them; end:
- * elements of the matrix. */
+/* Fills words [first, first + words) of bits with the drawn elements; z: free elements before them;
+ * end: elements of the matrix. */
 HOST_DEVICE void draw_words(const drawing *d, uint32_t *bits, const uint32_t *taken, int64_t first,
                             int64_t words, int64_t z, int64_t end)
 {

@@ -1,32 +1,34 @@
-/* stored_numbers.h - in what form an optimizer's numbers are stored between two steps.
+/* stored_numbers.h - how an optimizer's numbers are stored between two steps.
  *
- * A rule computes in f32 lanes (core/rule.h).  Here is what is between a lane and memory; both
+ * A rule computes in f32 lanes (core/rule.h).  This file converts between lanes and memory; both
  * devices compile it, without contraction, so they store the same bits.
  *
- * A bf16 weight, and the rest of its f32 value (hi: rounded to the nearest, ties away from
- * zero, which needs no more than an addition):
+ * A bf16 weight, and the rest of its f32 value (hi: rounded to nearest, ties away from zero, which
+ * takes a single addition):
  *
  *      master f32       the value once more; the weight is its hi                        2 + 4 bytes
  *      master split16   lo = bits - (hi << 16), signed: value bits = (hi << 16) + lo     2 + 2
  *      master split8    the upper 8 bits of lo, of a value rounded to 24 bits            2 + 1
- *      none             nothing: the weight is rounded up or down at random, so that     2
- *                       many small updates move it as far, in the mean, as they should
+ *      none             nothing: the weight is rounded stochastically, so that many      2
+ *                       small updates move it as far, on average, as they should
  *
- * f32 and split16 keep the same bits.  split8 is FlashOptim's idea (2026) in integers: there the
- * correction is a fraction of the weight's step, here it is bits, so nothing is lost in between.
+ * f32 and split16 give the same bits.  split8 is the idea of FlashOptim (2026) in integers: there
+ * the correction is a fraction of the weight's step, here it is bits, so nothing is lost between
+ * two steps.
  *
- * States, in blocks of STATE_BLOCK elements where they are 8 bits wide:
+ * States, in blocks of STATE_BLOCK elements if they are 8 bits wide:
  *
- *      bf16   rounded at random
+ *      bf16   rounded stochastically
  *      i8     signed: scale = largest |x| of the block, y = x/scale, code = 127 * 2y/(1+|y|)
  *      u8     squares: scale = largest sqrt(x), code = 255 * sqrt(x)/scale; at least 1 unless x is 0
  *
  * (companding and the root: FlashOptim; a scale for each block: Dettmers et al. 2022.)  Two things
- * are different here.  The scale is f32 for 64 elements, not f16 for 32 - as many bytes - for the
- * largest of a block must be kept exactly: a second moment shrinks by 1/1000 in a step, and a scale
- * that rounds this away never shrinks.  For the same reason codes are rounded at random, too: an
- * average that moves by less than half a code would stand still.  Random: Philox of (seed; place,
- * step, tensor and state), so the same bits in each run, on each device, for any number of threads.
+ * are different here.  The scale is f32 for 64 elements, not f16 for 32 - the same number of bytes
+ * - because the largest of a block must be kept exactly: a second moment shrinks by 1/1000 in a
+ * step, and a scale that rounds this away never shrinks.  For the same reason codes are rounded
+ * stochastically, too: an average that moves by less than half a code would stand still.  The noise
+ * is Philox of (seed; position, step, tensor and state), so the bits are the same in each run, on
+ * each device, for any number of threads.
  */
 #ifndef REGRAD_CORE_STORED_NUMBERS_H
 #define REGRAD_CORE_STORED_NUMBERS_H
@@ -39,10 +41,11 @@ enum { STATE_BLOCK = 64, NOISE_ELEMENTS = 8 };
 
 /* ---- noise ---- */
 
-/* What is rounded at random; each has noise of its own. */
+/* What is rounded stochastically; each has its own noise. */
 enum { NOISE_WEIGHT = MAX_STATES, NOISE_KINDS = 8 }; /* 0 ... MAX_STATES - 1: the states */
 
-/* 16 random bits for each of the elements [i, i + NOISE_ELEMENTS), i a multiple of that. */
+/* 16 random bits for each of the elements [i, i + NOISE_ELEMENTS), i a multiple of
+ * NOISE_ELEMENTS. */
 typedef struct {
     uint32_t bits[4];
 } noise;
@@ -56,13 +59,13 @@ HOST_DEVICE noise noise_at(const hyper *h, uint32_t tensor_id, int what, int64_t
     return n;
 }
 
-/* That of element i. */
+/* The noise of element i. */
 HOST_DEVICE uint32_t noise_of(const noise *n, int64_t i)
 {
     return n->bits[i % NOISE_ELEMENTS / 2] >> (i % 2 * 16) & 0xffff;
 }
 
-/* ---- bf16, rounded at random ---- */
+/* ---- bf16, rounded stochastically ---- */
 
 HOST_DEVICE uint16_t bf16_at_random(float x, uint32_t noise16)
 {
@@ -73,7 +76,7 @@ HOST_DEVICE uint16_t bf16_at_random(float x, uint32_t noise16)
 
 /* ---- weights ---- */
 
-/* hi and lo of a float; NaN stays NaN, which rounding could make a zero. */
+/* hi and lo of a float; NaN stays NaN, which rounding could turn into zero. */
 typedef struct {
     uint16_t hi;
     int16_t lo;
@@ -98,7 +101,7 @@ HOST_DEVICE float joined(uint16_t hi, int32_t lo)
     return float_of_bits(((uint32_t)hi << 16) + (uint32_t)lo);
 }
 
-/* The nearest with 24 bits, ties away: what split8 keeps.  Its lo is a multiple of 256. */
+/* The nearest with 24 bits, ties away: what split8 can represent.  Its lo is a multiple of 256. */
 HOST_DEVICE float with_24_bits(float x)
 {
     uint32_t bits = float_bits(x);
@@ -107,8 +110,8 @@ HOST_DEVICE float with_24_bits(float x)
 
 /* ---- states of 8 bits ---- */
 
-/* What belongs to one element in the block's scale: the largest, compared by its bits, where NaN
- * is more than anything. */
+/* An element's contribution to its block's scale: the largest, compared by bits, where NaN is
+ * larger than any number. */
 HOST_DEVICE uint32_t magnitude_i8(float x)
 {
     return float_bits(x) & 0x7fffffffu;
@@ -119,13 +122,13 @@ HOST_DEVICE uint32_t magnitude_u8(float x)
     return float_bits(sqrtf(x)) & 0x7fffffffu;
 }
 
-/* floor(x + noise) for -most <= x <= most; of NaN, any code: the scale says that it is one */
+/* floor(x + noise) for -most <= x <= most; for NaN any code will do: the scale already says NaN */
 HOST_DEVICE int32_t code_at_random(float x, float most, uint32_t noise16)
 {
     float up = ((float)noise16 + 0.5f) * 0x1p-16f;
     x = x > -most ? x : -most;
     x = x < most ? x : most;
-    int32_t down = (int32_t)(x + 256.0f) - 256; /* towards zero, of a positive number: floor */
+    int32_t down = (int32_t)(x + 256.0f) - 256; /* truncation of a positive number is floor */
     return down + (x - (float)down > 1.0f - up);
 }
 

@@ -1,13 +1,14 @@
-/* tensor.h - a view of memory: where, of what type, of what shape.
+/* tensor.h - a view of memory: address, type and shape.
  *
- * A tensor owns nothing and is passed by value.  Elements are stored row by row; `ld` is the distance
- * from one row (last dimension) to the next, equal to the last dimension when there is no padding.
+ * A tensor owns nothing and is passed by value.  Elements are stored in row-major order; `ld` is
+ * the distance from one row (last dimension) to the next, equal to the last dimension if rows are
+ * not padded.
  *
  *     (B,T,C)   rows = B*T,  cols = C           row r, column c  ->  data[r * ld + c]
  *
- * A tensor with type DT_NONE is "absent": how optional operands are left out.  While a program is
- * recorded the arena allocates addresses that must not be dereferenced, so presence is a matter of
- * type and never of the pointer.
+ * A tensor of type DT_NONE is "absent": that is how optional operands are left out.  While a
+ * program is recorded, the arena returns addresses that must not be dereferenced, so presence is a
+ * matter of the type, never of the pointer.
  */
 #ifndef REGRAD_TENSOR_H
 #define REGRAD_TENSOR_H
@@ -53,12 +54,12 @@ const char *dtype_name(dtype type);
 /* A contiguous tensor over data. */
 tensor tensor_of(void *data, dtype type, shape s);
 
-/* Where a product does not fit, these are INT64_MAX: no memory holds so much, and
- * the arena refuses it. */
+/* If a product overflows, these are INT64_MAX: no memory is that large, and the arena refuses
+ * it. */
 int64_t tensor_count(tensor t);   /* elements */
 int64_t tensor_cols(tensor t);    /* last dimension */
 int64_t tensor_rows(tensor t);    /* product of all others */
-size_t tensor_bytes(tensor t);    /* bytes from the first element past the last row's padding */
+size_t tensor_bytes(tensor t);    /* up to the end of the last row, padding included */
 bool tensor_contiguous(tensor t); /* ld == cols */
 
 /* Rows [first, first + n) of t as an (n, cols) tensor. */
@@ -67,8 +68,7 @@ tensor tensor_slice(tensor t, int64_t first, int64_t n);
 /* "(4,64,768) f32" for messages; returns buffer. */
 const char *tensor_text(tensor t, char *buffer, size_t size);
 
-/* Statistics (means, log-sum-exp, losses) are kept in this type for a working type: sums in f32 for
- * bf16, too. */
+/* The type of statistics (means, log-sum-exp, losses) for a working type: f32 also for bf16. */
 static inline dtype stat_type(dtype working)
 {
     return working == F64 ? F64 : F32;
