@@ -12,14 +12,14 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* How many of x's columns (rows, if there are more of these) are replaced at a time. */
+/* How many of x's columns (or rows, if there are more of these) are replaced at a time. */
 static int64_t panel_width(int64_t small, int64_t large)
 {
     int64_t quarter = (small / PANELS + ROUND - 1) / ROUND * ROUND;
     return least(large, quarter > LEAST_PANEL ? quarter : LEAST_PANEL);
 }
 
-/* Columns [first, first + n) of x, or such rows. */
+/* Columns (or rows) [first, first + n) of x. */
 static tensor strip_of(tensor x, bool tall, int64_t first, int64_t n)
 {
     if (tall) return tensor_slice(x, first, n);

@@ -1,6 +1,6 @@
 /* optim_conflicts.c - what an optimizer cannot be combined with: see optimizer.h.
  *
- * One row for each: it is refused when all of its conditions hold.  The options' own table is
+ * One row per conflict: refused if all of its conditions hold.  The options' own table is
  * train/option_conflicts.c.
  */
 #include "base/fill.h"
@@ -34,8 +34,7 @@ CONDITION(asked_to_release, c->gradients == GRADS_RELEASE)
 CONDITION(clips, c->clip > 0)
 CONDITION(splits, micro_batches > 1)
 
-/* "with" is what the plan's table of all optimizers says of one that is refused; NULL: it has no line
- * there. */
+/* `with` is the note in the plan's table of all optimizers; NULL: no line there. */
 static const struct {
     condition when[3];
     const char *with, *message;
@@ -83,7 +82,7 @@ static const struct {
 
 enum { CONFLICTS = sizeof conflicts / sizeof *conflicts };
 
-/* The first row that holds; -1: none does. */
+/* The first row that holds, or -1. */
 static int find_conflict(const optim_config *c, int64_t micro_batches)
 {
     for (int i = 0; i < CONFLICTS; i++) {

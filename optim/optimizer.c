@@ -108,19 +108,19 @@ void optimizer_destroy(optimizer *o)
     free(o);
 }
 
-/* Is there something of it to update here? */
+/* Is there anything of it to update here? */
 static bool owned(const param *row)
 {
     return row->trainable && row->own;
 }
 
-/* Has it the rule that sees whole matrices? */
+/* Does it have the rule that sees whole matrices? */
 static bool by_matrix(const optimizer *o, int id)
 {
     return o->info->sees == BY_MATRIX && o->r->params->row[id].spec.hidden;
 }
 
-/* Of all parameters but those. */
+/* Among all parameters but those. */
 static rule_id element_rule(const optimizer *o)
 {
     return o->info->sees == BY_MATRIX ? rule_named(o->info->others) : o->c.rule;
@@ -136,7 +136,7 @@ const rule_info *optimizer_rule_of(const optimizer *o, int i)
     return rule_at(rule_of(o, i));
 }
 
-enum { SMALL = 4096 }; /* elements: where there is nothing to save */
+enum { SMALL = 4096 }; /* elements: below this compression saves nothing */
 
 static dtype state_type(const optimizer *o, int i, int k)
 {
@@ -190,13 +190,13 @@ void optimizer_clear(optimizer *o)
 
 /* ---- one update ---- */
 
-/* The number that belongs to parameter id. */
+/* The value that applies to parameter id. */
 static tensor element(tensor list, int id)
 {
     return tensor_of((char *)list.data + (size_t)id * sizeof(double), F64, SHAPE(1));
 }
 
-/* Which rule's passes run: some rules have others for a micro-batch, some for the _r form. */
+/* Which rule's passes run: some rules have variants for micro-batches or for the _r form. */
 static rule_id passes_of(const optimizer *o, rule_id rule, fold_part part)
 {
     const rule_info *info = rule_at(rule);
@@ -205,7 +205,7 @@ static rule_id passes_of(const optimizer *o, rule_id rule, fold_part part)
     return rule;
 }
 
-/* Where the intermediate lies that the _r form needs no space for. */
+/* Where the _r form puts the intermediate, so that it needs no space of its own. */
 static tensor reused(const rule_info *info, const optim_item *it)
 {
     if (info->r_temp == LANE_G) return it->g;
@@ -245,7 +245,7 @@ static void run_rule(optimizer *o, rule_id rule, int64_t n)
        .hyper = o->hyper, .items = o->items, .n = n);
 }
 
-/* n items of one rule. */
+/* n items with one rule. */
 static void apply(optimizer *o, rule_id rule, int64_t n, fold_part part)
 {
     run_rule(o, passes_of(o, rule, part), n);
@@ -253,7 +253,7 @@ static void apply(optimizer *o, rule_id rule, int64_t n, fold_part part)
         arena_drop(o->r->arena, &o->items[i].temp);
 }
 
-/* One parameter by a rule that sees whole matrices. */
+/* One parameter with a rule that sees whole matrices. */
 static void apply_by_matrix(optimizer *o, int id)
 {
     const param_spec *spec = &o->r->params->row[id].spec;
@@ -274,7 +274,7 @@ static void apply_by_matrix(optimizer *o, int id)
     if (!o->c.reduced) arena_drop(o->r->arena, &saved.temp);
 }
 
-/* The slots of parameters [first, end), by one operation. */
+/* The squared norms of parameters [first, end), in one operation. */
 static void norms_of(optimizer *o, int first, int end)
 {
     const params *p = o->r->params;
@@ -285,7 +285,7 @@ static void norms_of(optimizer *o, int first, int end)
     OP(sumsq, o->r->dev, o->r->stream, .items = o->norms, .n = n);
 }
 
-/* Adds the slot to those of the earlier micro-batches. */
+/* Adds them to those of the earlier micro-batches. */
 static void add_norm(optimizer *o, int id, fold_part part)
 {
     OP(sum, o->r->dev, o->r->stream, .sum = element(o->sums, id),
@@ -293,9 +293,10 @@ static void add_norm(optimizer *o, int id, fold_part part)
        .scale = 1);
 }
 
-/* Fold over ranks: nobody sends gradients.  Each rank takes its own into states that begin, but for
- * the first rank's, at zero; summed, these are the states of one process that has taken in all
- * ranks' micro-batches.  Then the parameter is updated, by the rule's last part with no gradient. */
+/* Fold over ranks: gradients are not sent.  Each rank accumulates its own in states that begin,
+ * except on the first rank, at zero; their sum over the ranks is the state of one process that has
+ * seen all micro-batches.  Then the parameter is updated, by the rule's last part without a
+ * gradient. */
 static void fold_over_ranks(optimizer *o, int id, fold_part part)
 {
     run *r = o->r;
@@ -334,7 +335,7 @@ static void update_one(optimizer *o, int id, fold_part part)
     if (fold) add_norm(o, id, part);
 }
 
-/* Several at once, by one operation, but for those whose rule sees whole matrices. */
+/* Several parameters in one operation, except those whose rule sees whole matrices. */
 static void update_some(optimizer *o, const int *ids, int n)
 {
     int64_t items = 0;
@@ -359,7 +360,7 @@ static void update_complete(void *context, const int *ids, int n, fold_part part
             update_one(o, ids[i], part);
 }
 
-/* hyper's gradient norm and clip; of all ranks' parts, where each has some. */
+/* hyper's gradient norm and clip; summed over ranks if each has a part. */
 static void clip(optimizer *o, tensor slots, bool parts)
 {
     run *r = o->r;
@@ -377,7 +378,7 @@ static void give_back(optimizer *o, int id)
 static void update_all(optimizer *o)
 {
     params *p = o->r->params;
-    bool norm_first = o->c.clip > 0 || !o->c.fused; /* else the fused update does it on its way */
+    bool norm_first = o->c.clip > 0 || !o->c.fused; /* otherwise the fused update computes it */
     int64_t n = 0;
     if (norm_first) norms_of(o, 0, p->n);
     if (o->c.clip > 0) clip(o, o->slots, params_divided(p));
@@ -403,7 +404,7 @@ void optimizer_end_step(optimizer *o)
 
 /* ---- the step's numbers ---- */
 
-/* The numbers of what is left to another rule. */
+/* The hyperparameters for parameters that are left to another rule. */
 static void set_others(const optimizer *o, hyper *h, int64_t step, double lr)
 {
     lr *= o->c.others.lr_ratio;

@@ -1,6 +1,6 @@
 /* registry.h - optimizers by name.
  *
- * A rule is known by its header (optim/rules/NAME.h: the info and the passes) and its line in
+ * A rule consists of its header (optim/rules/NAME.h: the info and the passes) and its line in
  * OPTIM_RULES (optim/rules/all.h); nothing else needs to change to add one.  Every name also exists
  * with the suffix _r: the same rule with the memory-reduced policies.
  */
@@ -12,7 +12,7 @@
 
 const rule_info *rule_at(rule_id id);
 
-/* "adan_r" -> RULE_adan, reduced.  User error naming the nearest name if there is none. */
+/* "adan_r" -> RULE_adan, reduced.  User error that suggests the nearest name if there is none. */
 error *rule_find(const char *name, rule_id *id, bool *reduced) NODISCARD;
 
 /* True for rules that users choose; false for those that only do a part for another. */

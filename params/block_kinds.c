@@ -1,7 +1,7 @@
 /* block_kinds.c - see block_kinds.h */
 #include "params/block_kinds.h"
 
-/* A parameter, its master, its gradient and its states have one name between them. */
+/* A parameter, its master, its gradient and its states share a name. */
 const arena_kinds block_kinds = {KIND_COUNT,
                                  {[KIND_PARAMETER] = {"parameters", ""},
                                   [KIND_MASTER] = {"master weights", "master of "},

@@ -1,4 +1,4 @@
-/* block_kinds.h - what the memory of a run is for: the kinds of its arena's blocks. */
+/* block_kinds.h - what a run's memory is used for: the kinds of blocks in its arena. */
 #ifndef REGRAD_BLOCK_KINDS_H
 #define REGRAD_BLOCK_KINDS_H
 
@@ -6,14 +6,14 @@
 
 typedef enum {
     KIND_PARAMETER,
-    KIND_MASTER, /* what bf16 parameters lack of their f32 values */
+    KIND_MASTER, /* the rest of the f32 values of bf16 parameters */
     KIND_GRADIENT,
     KIND_STATE,        /* of the optimizer */
     KIND_INTERMEDIATE, /* of the optimizer's pass-by-pass form */
     KIND_ACTIVATION,
     KIND_WORKSPACE,
     KIND_BATCH, /* tokens, targets, scalars of a step */
-    KIND_CACHE, /* keys and values of the tokens so far, while text is generated */
+    KIND_CACHE, /* KV cache, while text is generated */
     KIND_COUNT
 } block_kind;
 

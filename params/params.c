@@ -235,7 +235,7 @@ static void uniform4(uint64_t seed, uint64_t index, double out[4])
         out[k] = ((double)bits[k] + 0.5) * 0x1p-31 - 1;
 }
 
-/* Elements [first, first + n), first a multiple of four, as double or float. */
+/* Elements [first, first + n), first a multiple of four, as doubles or floats. */
 static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t first, int64_t n,
                        dtype type, void *out)
 {
@@ -258,8 +258,8 @@ static void fill_chunk(const param *row, uint64_t seed, uint64_t id, int64_t fir
     }
 }
 
-/* Of elements [first, first + n), those that t has, whose first element is number `begin`;
- * *skipped: how many of them come before that. */
+/* The part of elements [first, first + n) that is in t, whose first element is number `begin`;
+ * *skipped: how many of them come before t. */
 static tensor part_within(tensor t, int64_t begin, int64_t first, int64_t n, int64_t *skipped)
 {
     int64_t end = begin + tensor_count(t);
@@ -276,7 +276,7 @@ tensor param_part(const param *row, int64_t first, int64_t n, int64_t *skipped)
     return part_within(row->stored, row->own_first, first, n, skipped);
 }
 
-/* host: elements of which `skipped` come before the part. */
+/* host: elements, of which the first `skipped` come before the part. */
 static void put_part(device *dev, tensor part, int64_t skipped, const void *host)
 {
     if (!present(part)) return;
@@ -284,8 +284,8 @@ static void put_part(device *dev, tensor part, int64_t skipped, const void *host
     op_sync(dev, STREAM_COMPUTE);
 }
 
-/* Floats to a bf16 parameter and its master, as the optimizer's update would leave them - without a
- * master, the nearest.  x is used up. */
+/* Stores floats in a bf16 parameter and its master, as the optimizer's update would leave them -
+ * without a master, the nearest.  Destroys x. */
 static void put_split(const params *p, device *dev, int id, int64_t first, int64_t n, float *x,
                       uint16_t *hi)
 {
@@ -297,7 +297,7 @@ static void put_split(const params *p, device *dev, int id, int64_t first, int64
         split s = split_float(row->master.type == I8 ? with_24_bits(x[i]) : x[i]);
         int8_t upper = (int8_t)(s.lo / 256);
         hi[i] = s.hi;
-        /* never ahead of what is read */
+        /* never writes ahead of what is read */
         if (master.type == I16) memcpy((char *)x + 2 * i, &s.lo, sizeof s.lo);
         if (master.type == I8) memcpy((char *)x + i, &upper, sizeof upper);
     }
@@ -382,7 +382,7 @@ void params_begin_step(run *r, int micro_batches)
     params_begin_micro(r, 0);
 }
 
-/* Every gradient must have been written by all its writers in the micro-batch that ends here. */
+/* All writers of every gradient must have finished in the micro-batch that ends here. */
 static void check_writers(run *r)
 {
     for (int i = 0; i < r->params->n; i++) {
@@ -413,7 +413,7 @@ void params_end_step(run *r)
         arena_drop(r->arena, collects(p, i) ? &p->row[i].collected : &p->row[i].gradient);
 }
 
-/* What the gradients of the micro-batch under way are of the step's. */
+/* Which part of the step's gradients the current micro-batch contributes. */
 static fold_part part_of(const params *p)
 {
     if (p->micro_batches == 1) return FOLD_ALL;
@@ -428,7 +428,7 @@ static bool at_once(const params *p)
     return p->policy == GRADS_RELEASE || p->policy == GRADS_FOLD;
 }
 
-/* Release, fold: the optimizer takes gradients in, and their space is given back. */
+/* Release, fold: the optimizer consumes the gradients, and their space is freed. */
 static void update(run *r, const int *ids, int n)
 {
     params *p = r->params;
@@ -440,7 +440,7 @@ static void update(run *r, const int *ids, int n)
         arena_drop(r->arena, &p->row[ids[i]].gradient);
 }
 
-/* Those that wait. */
+/* Those that are queued. */
 static void update_waiting(run *r)
 {
     params *p = r->params;
@@ -448,8 +448,8 @@ static void update_waiting(run *r)
     p->waiting = 0;
 }
 
-/* A complete gradient of a row without backing.  Where other rows have one, no vector waits: what
- * waits there is to be collected. */
+/* A complete gradient of a row without backing.  If other rows have one, vectors are not queued:
+ * the queue then holds gradients to be collected. */
 static void update_soon(run *r, int id)
 {
     params *p = r->params;
@@ -459,7 +459,7 @@ static void update_soon(run *r, int id)
     if (!waits) update_waiting(r);
 }
 
-/* The own range of the gradient goes to what was collected so far; its space is given back. */
+/* Adds the own range of the gradient to `collected`; frees its space. */
 static void keep_collected(run *r, int id)
 {
     params *p = r->params;
@@ -477,7 +477,7 @@ static void keep_collected(run *r, int id)
     arena_drop(r->arena, &row->gradient);
 }
 
-/* The gradients under way have come. */
+/* The collection under way has arrived. */
 static void settle(run *r)
 {
     params *p = r->params;
@@ -493,7 +493,7 @@ static void settle(run *r)
     p->under_way = 0;
 }
 
-/* The gradients that wait set out. */
+/* Starts collecting the queued gradients. */
 static void send(run *r)
 {
     params *p = r->params;
@@ -515,7 +515,7 @@ static void enqueue(run *r, int id)
     if (p->waiting_bytes >= p->backing->bucket) send(r);
 }
 
-/* The gradient is whole and the weight is read no more, in this micro-batch. */
+/* The gradient is complete and the weight will not be read again in this micro-batch. */
 static void finish_if_complete(run *r, param *row, int id)
 {
     params *p = r->params;
@@ -524,11 +524,11 @@ static void finish_if_complete(run *r, param *row, int id)
     if (!row->has_gradient || row->writes < row->spec.writers || row->readers) return;
     if (at_once(p)) {
         row->updated = last;
-        row->has_gradient = last; /* else the next micro-batch's is a new one */
+        row->has_gradient = last; /* otherwise the next micro-batch starts a new one */
     } else if (collects(p, id)) {
         row->has_gradient = false;
     } else if (stored(p, id) && last) {
-        row->updated = true; /* as far as this pass goes: it is written no more */
+        row->updated = true; /* for this pass: it will not be written again */
     }
     if (collects(p, id) || (stored(p, id) && p->policy != GRADS_FOLD && last))
         enqueue(r, id);

@@ -3,12 +3,12 @@
 
 #include <stdlib.h>
 
-enum { UNIT = 16 }; /* elements: vector loops and 16-byte accesses begin on such a boundary */
+enum { UNIT = 16 }; /* elements: alignment of vector loops and 16-byte accesses */
 
 struct zero {
     param_backing backing;
     share *shares; /* (n) */
-    int *order;    /* (n) scratch: the largest first */
+    int *order;    /* (n) scratch: indices, largest first */
     int stage;
 };
 
@@ -24,7 +24,7 @@ static error *shard_by_matrix(zero *z, const params *p, int ranks)
 {
     int64_t *load;
     TRY(alloc_array(&load, (size_t)ranks, sizeof *load));
-    for (int i = 0; i < p->n; i++) { /* by size; of equals the first */
+    for (int i = 0; i < p->n; i++) { /* by size; ties by index */
         int at = i;
         for (; at > 0 && p->row[z->order[at - 1]].count < p->row[i].count; at--)
             z->order[at] = z->order[at - 1];
@@ -52,8 +52,8 @@ static void take_own(const zero *z, params *p, int rank)
 
 /* ---- what the hooks call ---- */
 
-/* What comes on the other stream waits for what there is; on a device with
- * one they are the same. */
+/* The communication stream waits for the work so far; on a device with one stream they are the
+ * same. */
 static void leave(run *r)
 {
     op_fork(r->dev, r->stream, STREAM_COMM);

@@ -11,13 +11,13 @@ typedef struct {
     int64_t elements;
     int64_t first_group, groups; /* of bits and starts */
     int64_t begins_with;         /* non-zeros */
-    int64_t had, left, drawn;    /* non-zeros in a change: before, after pruning, new */
+    int64_t had, left, drawn;    /* non-zeros during a change: before, after pruning, new */
 } matrix;
 
 struct sparse {
     param_backing backing;
     matrix *matrices; /* (n) */
-    int *of;          /* (rows) which matrix a row is, -1: none */
+    int *of;          /* (rows) the matrix in that row, or -1 */
     int n;
     int64_t groups, total;
     uint64_t seed;
@@ -25,7 +25,7 @@ struct sparse {
     tensor count;        /* (1) i64 */
 };
 
-/* Bits of a set, and where its groups' values begin: of all matrices. */
+/* The bits of a set of non-zeros, and where the values of its groups begin: for all matrices. */
 typedef struct {
     tensor bits, starts;
 } set;
@@ -53,7 +53,7 @@ static void expand(void *own, run *r, int id)
        .values = r->params->row[s->backing.pool].value, .bits = of.bits, .starts = of.starts);
 }
 
-/* Dense gradients go into the pool's. */
+/* Accumulates a dense gradient in the pool's. */
 static void collect(void *own, run *r, const int *ids, int n)
 {
     const sparse *s = own;
@@ -61,7 +61,8 @@ static void collect(void *own, run *r, const int *ids, int n)
     for (int i = 0; i < n; i++) {
         set of = part(now(s), &s->matrices[s->of[ids[i]]]);
         grad g = grad_begin(r, s->backing.pool);
-        /* has this matrix been here in this step?  (A pool that folds starts again from zero.) */
+        /* has this matrix contributed in this step?  (Under fold the pool starts again from
+         * zero.) */
         g.accumulate = p->micro > 0 && p->policy != GRADS_FOLD;
         OP(compress, r->dev, r->stream, .values = g, .x = p->row[ids[i]].gradient, .bits = of.bits,
            .starts = of.starts);
@@ -120,7 +121,7 @@ static error *build_matrices(sparse *s, params *p, double sparsity)
     TRY(alloc_array(&s->matrices, (size_t)n, sizeof *s->matrices));
     TRY(alloc_array(&s->of, (size_t)p->n, sizeof *s->of));
     list_matrices(s, p, sparsity);
-    /* two dimensions: states in fewer bits are for matrices */
+    /* two dimensions: states of fewer bits are for matrices */
     param_spec pool = {
         .name = "nonzeros", .layer = -1, .shape = SHAPE(1, s->total), .decay = true, .writers = n};
     s->backing.pool = params_add(p, pool);
@@ -209,7 +210,7 @@ static void count_up(sparse *s, run *r)
 
 /* ---- drawing ---- */
 
-/* Each matrix's m->drawn elements, of those that it has not in `taken`. */
+/* Draws m->drawn elements of each matrix, from those not in `taken`. */
 static void draw_elements(sparse *s, run *r, set taken, uint32_t event)
 {
     for (int i = 0; i < s->n; i++) {
@@ -280,7 +281,8 @@ error *sparse_initialize(sparse *s, run *r)
 /* The largest limit below which there are no more than `most` of x. */
 static double find_limit(sparse *s, run *r, tensor x, int64_t most)
 {
-    uint32_t low = 0, high = 0x7f800000u; /* bits of 0, and of infinity: in the order of numbers */
+    uint32_t low = 0, high = 0x7f800000u; /* bits of 0 and of infinity: for positive numbers bits
+                                           * are ordered as values */
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
         float limit;
@@ -296,8 +298,8 @@ static double find_limit(sparse *s, run *r, tensor x, int64_t most)
     return (double)limit;
 }
 
-/* What was pruned is shared out in proportion to what each matrix has left; where there is no room
- * for that, to the first that have. */
+/* Distributes the pruned number in proportion to the remaining non-zeros of each matrix; what does
+ * not fit goes to the first matrices that have room. */
 static void deal(sparse *s)
 {
     int64_t left = 0, given = 0, before = 0;
@@ -309,7 +311,7 @@ static void deal(sparse *s)
     for (int i = 0; i < s->n && left; i++) {
         matrix *m = &s->matrices[i];
         double from = (double)before / (double)left,
-               to = (double)(before + m->left) / (double)left; /* 1 at the last */
+               to = (double)(before + m->left) / (double)left; /* exactly 1 for the last matrix */
         int64_t room = m->elements - m->had;
         m->drawn = (int64_t)((double)gone * to) - (int64_t)((double)gone * from);
         if (m->drawn > room) m->drawn = room;
@@ -325,7 +327,7 @@ static void deal(sparse *s)
     }
 }
 
-/* Matrix m's numbers of t, from their places in one set to those in another. */
+/* Moves matrix m's part of t from its place in one set to that in another. */
 static void move_matrix(run *r, const matrix *m, tensor t, set from, set to)
 {
     tensor dense = take_dense(r, m, t.type);
@@ -336,8 +338,8 @@ static void move_matrix(run *r, const matrix *m, tensor t, set from, set to)
     arena_drop(r->arena, &dense);
 }
 
-/* All of t's numbers, in place.  What stays first moves to the front, beginning with the first
- * matrix, then to its new places, beginning with the last: none is written over unread. */
+/* Rearranges t in place.  What stays moves to the front, from the first matrix on, then to its new
+ * place, from the last matrix on: nothing is overwritten before it is read. */
 static void move(const sparse *s, run *r, tensor t, set old, set remaining)
 {
     for (int i = 0; i < s->n; i++)
@@ -346,7 +348,7 @@ static void move(const sparse *s, run *r, tensor t, set old, set remaining)
         move_matrix(r, &s->matrices[i], t, remaining, now(s));
 }
 
-/* s's set becomes what stays of it. */
+/* Reduces s's set to what stays. */
 static void prune(sparse *s, run *r, set old, double fraction)
 {
     tensor values = r->params->row[s->backing.pool].value;

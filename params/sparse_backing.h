@@ -1,46 +1,46 @@
-/* sparse_backing.h - matrices of which a fixed number of elements are not zero, and which ones changes during
- * the training: a backing that the parameter table's hooks call.
+/* sparse_backing.h - matrices with a fixed number of non-zeros whose positions change during
+ * training: a backing that the parameter table's hooks call.
  *
- * Dynamic sparse reparameterisation (Mostafa, Wang 2019: "Parameter efficient training of deep
- * convolutional neural networks by dynamic sparse reparameterization"): now and then the smallest
- * weights, of all matrices together, become zero for good, and as many others that were zero begin
- * to be trained, each matrix getting its part in proportion to what it has left.  So weights move to
- * the matrices that need them, and their number stays.
+ * Dynamic sparse reparameterization (Mostafa, Wang 2019: "Parameter efficient training of deep
+ * convolutional neural networks by dynamic sparse reparameterization"): from time to time the
+ * smallest weights, of all matrices together, are pruned, and the same number of zeros become
+ * trainable, each matrix getting a share in proportion to what it has left.  So weights move to the
+ * matrices that need them, and their number is constant.
  *
- * Where is what, at sparsity S of the matrices' N elements:
+ * What is stored where, at sparsity S of the matrices' N elements:
  *
- *     the pool, a row of the table: (1-S) N     values, and, as of any row, its gradient, its master,
- *                                               its states: to the optimizer it is one tensor
+ *     the pool, a row of the table: (1-S) N     values, and, as for any row, its gradient, its
+ *                                               master, its states: one tensor for the optimizer
  *        [ matrix 0      | matrix 1 | matrix 2            | ... ]
- *     bits: 1 bit an element                    which elements those are
- *     starts: 1/16 bit an element               where each 1024 elements' values begin in the pool
+ *     bits: 1 bit per element                   the positions
+ *     starts: 1/16 bit per element              where the values of each 1024 elements begin
  *
- * How much each matrix has is data, not shape: it is in `starts`, on the device.  So no block's size
- * ever changes, the plan holds for the whole run, and so do CUDA's graphs.
+ * The number of non-zeros of a matrix is data, not shape: it is in `starts`, on the device.  So
+ * block sizes never change, the plan holds for the whole run, and so do CUDA graphs.
  *
- *     param_use      the matrix is expanded into memory taken for it  } one matrix at a time, as for
- *     param_done     which is given back                              } a gather of ZeRO 3
- *     grad_done      its gradient, taken dense, is compressed (+=) into the pool's and given back
- *     the last one   the pool's gradient is complete: from here on it is as any row's (own, overlay,
- *                    release, fold; clipping; passes)
+ *     param_use      expands the matrix into memory taken for it   } one matrix at a time, as for
+ *     param_done     frees it                                      } a gather of ZeRO 3
+ *     grad_done      its dense gradient is compressed (+=) into the pool's and freed
+ *     the last one   the pool's gradient is complete: from here on it is treated like any row's
+ *                    (own, overlay, release, fold; clipping; passes)
  *
- * A change of the set (sparse_renew) is expanding by the old bits and compressing by the new: what has
- * gone is left out, what is new comes as the zero that it was, in values, master and states alike.
- * It is done in place, matrix by matrix: what stays moves to the front, then apart.
+ * To change the set (sparse_renew) is to expand by the old bits and to compress by the new: pruned
+ * elements are dropped, new ones start from the zero that they were, in values, master and states
+ * alike.  It is done in place, matrix by matrix: what stays moves to the front, then apart.
  *
  *     pool   aaaaaaa|bbbbb|cccc    stays   aaaa|bbb|cccc...    new   aaaaa|bbbb|ccccccc
  *
- * So it takes one matrix and two copies of the bits, where activations are in a step.
+ * So it needs one dense matrix and two copies of the bits, in the space of a step's activations.
  *
- * Which weights go: in the paper those below a threshold that is doubled or halved after each time so
- * that about as many go as wanted.  Here the threshold is found, by halving the interval of its bits:
- * the largest below which there are no more than wanted.  It costs some reads of the pool, and there
- * is not a state to keep.  What goes does not come back the same time.
+ * What is pruned: in the paper, weights below a threshold that is doubled or halved after each
+ * change so that about the wanted number go.  Here the threshold is found by bisection over its
+ * bits: the largest below which there are no more than wanted.  That costs some reads of the pool,
+ * and there is no state to keep.  What is pruned does not grow back in the same change.
  *
  * Sparse are the trainable matrices between hidden layers (param_spec.hidden).  Embeddings, heads,
- * norms and biases stay whole.
+ * norms and biases stay dense.
  *
- * Reproducible: what is drawn is a function of seed, matrix and step.
+ * Reproducible: the drawing is a function of seed, matrix and step.
  */
 #ifndef REGRAD_SPARSE_BACKING_H
 #define REGRAD_SPARSE_BACKING_H
@@ -49,32 +49,33 @@
 
 typedef struct sparse sparse;
 
-/* Puts the table's matrices into a pool, a row at the table's end; before the optimizer is made, and
- * before params_place.  0 < sparsity < 1.  User error: there is none to be put there. */
+/* Puts the table's matrices into a pool, a row at the end of the table; before the optimizer is
+ * created and before params_place.  0 < sparsity < 1.  User error if there are none. */
 error *sparse_open(run *r, double sparsity, uint64_t seed, sparse **out) NODISCARD;
-void sparse_close(sparse *s); /* NULL is fine */
+void sparse_close(sparse *s); /* NULL is ignored */
 
 /* The row of the pool, and how many elements its matrices have. */
 int sparse_pool(const sparse *s);
 int64_t sparse_elements(const sparse *s);
-/* (G,32) i32, of all matrices; what a checkpoint has to have. */
+/* (G,32) i32, of all matrices; for checkpoints. */
 tensor sparse_bits(const sparse *s);
-/* How many elements of parameter id are there; from the device. */
+/* Number of non-zeros of parameter id; read from the device. */
 int64_t sparse_count(const sparse *s, run *r, int id);
 
-/* Asks the arena for bits and starts; once in the record and once in the run. */
+/* Takes bits and starts from the arena; once while recording and once in the run. */
 void sparse_place(sparse *s, run *r);
 
-/* Elements at random, their values those that the dense matrix would begin with.  Programs of the
- * arena; over the null device it records. */
+/* Random positions; the values are those that the dense matrix would have.  Programs of the arena;
+ * over the null device it records. */
 error *sparse_initialize(sparse *s, run *r) NODISCARD;
 
-/* `fraction` of the non-zeros, or as many as there are zeros, change places.  tensors: all that have
- * an element for each of the pool's.  A program of the arena; over the null device it records. */
+/* Moves `fraction` of the non-zeros (or as many as there are zeros) to new positions.  tensors: all
+ * that have an element for each of the pool's.  A program of the arena; over the null device it
+ * records. */
 error *sparse_renew(sparse *s, run *r, double fraction, int64_t step, const tensor *tensors,
                     int n) NODISCARD;
 
-/* After the bits were given values from elsewhere.  User error: they are not of this pool. */
+/* After the bits were set from elsewhere.  User error if they do not match this pool. */
 error *sparse_adopt(sparse *s, run *r) NODISCARD;
 
 #endif

@@ -1,4 +1,4 @@
-/* comm.c - see comm.h: the fronts, which check and count. */
+/* comm.c - see comm.h: the front, which checks and counts. */
 #include "ranks/comm.h"
 
 #include <stdlib.h>
@@ -19,7 +19,7 @@ share share_evenly(int64_t count, int ranks, int64_t unit)
 
 /* ---- on tensors ---- */
 
-/* Is there something to do?  A misuse is a failure of the device. */
+/* Is there anything to do?  A misuse is a failure of the device. */
 static bool goes(const comm *c, device *dev, const char *call, tensor x, const share *s)
 {
     if (comm_size(c) == 1 || dev->failure || !dev->ops->alloc) return false;
@@ -92,9 +92,9 @@ error *comm_share(comm *c, const void *mine, void *all, size_t bytes)
 
 enum { WORDS = 480 };
 
-/* How one rank fared. */
+/* The outcome of one rank. */
 typedef struct {
-    int32_t failed; /* an error_kind, 0 if it did not */
+    int32_t failed; /* an error_kind, 0 if it succeeded */
     char text[WORDS];
 } outcome;
 

@@ -1,10 +1,10 @@
-/* launch.c - see wire.h: several ranks on one machine by one command.
+/* launch.c - see tcp.h: starts several ranks on one machine by one command.
  *
- *     the process that was started ---- fork ---- rank 0, listens on a port that was free
+ *     the process that was started ---- fork ---- rank 0, listens on a free port
  *        waits for all of them            +------ rank 1
- *        passes signals on                +------ ...
+ *        forwards signals                 +------ ...
  *
- * Nothing has been opened yet, no GPU and no thread, so a fork is all that it takes. */
+ * Nothing has been opened yet, no GPU and no thread, so a fork is enough. */
 #include "ranks/tcp.h"
 
 #include <errno.h>
@@ -26,7 +26,7 @@ static error *launch_failed(const char *what)
     return user_error("ranks cannot be started: %s: %s", what, strerror(errno));
 }
 
-/* On a port of the system's choice, for this machine only. */
+/* On a port chosen by the system, for this machine only. */
 static error *listen_somewhere(int *fd, int *port)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -50,7 +50,7 @@ static error *set(const char *name, int value)
     return setenv(name, text, 1) ? launch_failed("its environment") : NULL;
 }
 
-/* In a child: who it is. */
+/* In a child: its rank, for the environment. */
 static error *become(int rank, int n, int listener, int port)
 {
     if (rank) close(listener);
@@ -64,7 +64,7 @@ static error *become(int rank, int n, int listener, int port)
 }
 
 typedef struct {
-    pid_t *pid; /* (n), 0 of those that have ended */
+    pid_t *pid; /* (n), 0 for those that have ended */
     int n, left;
     int killer, killed; /* ? the signal that ended the first that failed, and its rank */
     int *status;        /* of the first that failed */
@@ -90,7 +90,7 @@ static void ended(family *f, pid_t pid, int how)
     f->killed = rank;
 }
 
-/* Until all have ended; signals are passed on. */
+/* Waits until all have ended, forwarding signals. */
 static error *watch_family(family *f, const sigset_t *signals)
 {
     for (int since_failure = 0; f->left;) {
@@ -120,8 +120,8 @@ static bool bear(family *f, int listener, int port, const sigset_t *before, erro
             f->left++;
             continue;
         }
-        setpgid(0, 0); /* a signal to the group of the one that waits is passed on, once */
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* not without the one that waits for it */
+        setpgid(0, 0); /* a signal to the parent's process group is forwarded only once */
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* children do not outlive the parent */
         if (getppid() != parent) raise(SIGTERM);
         sigprocmask(SIG_SETMASK, before, NULL);
         *e = become(rank, f->n, listener, port);

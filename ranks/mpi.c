@@ -1,15 +1,15 @@
-/* mpi.c - see mpi.h: ranks over MPI, in the memory of the CPU.
+/* mpi.c - see mpi.h: ranks over MPI, in host memory.
  *
- * MPI moves the bytes; the sums are made here, so that their order is that of the ranks whatever
- * algorithm a library would choose.  A scatter goes slab by slab through the staging block:
+ * MPI moves the bytes; sums are computed here, in rank order whatever algorithm a library would
+ * choose.  A scatter proceeds slab by slab through the staging block:
  *
  *     my x   | to rank 0 | to rank 1 | mine      |       each rank sends its slab of every part ...
- *     staged | of rank 0 | of rank 1 | of rank 2 |       ... gets all slabs of its own part, and adds
+ *     staged | of rank 0 | of rank 1 | of rank 2 |       ... gets all slabs of its own, and adds
  *
- * All waiting is in `wait`, which looks at the clock.  A rank that waits also answers: "are you
- * there, and where?".  So when patience is at an end, a rank asks all others, and those that do not
- * answer within two seconds are named: they are stopped, or compute for ever, or their machine is
- * gone.  (A process that ends is seen by mpirun, which ends the others.)
+ * All waiting is in `wait`, which checks the time.  A waiting rank also answers the question where
+ * it is.  So after a timeout a rank asks all others, and those that do not answer within two
+ * seconds are named: they are stopped, or stuck in a computation, or their machine is down.  (If a
+ * process ends, mpirun notices and ends the others.)
  */
 #include "ranks/mpi.h"
 #include "base/bf16.h"
@@ -28,7 +28,7 @@ static const double ANSWER_SECONDS = 2;
 
 /* Where a rank is. */
 typedef struct {
-    int64_t calls; /* collective ones it has begun */
+    int64_t calls; /* collective calls it has begun */
     char doing[DOING];
 } whereabouts;
 
@@ -66,7 +66,7 @@ static whereabouts here(const comm *c)
     return w;
 }
 
-/* Answers who has asked; a message of this size does not wait for the other side. */
+/* Answers the rank that asked; a message of this size does not block. */
 static error *answer(const comm *c)
 {
     mpi_state *s = state_of(c);
@@ -101,7 +101,7 @@ static void pause_a_little(void)
     nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 }
 
-/* Asks everybody; s->answered and s->others then say who is where. */
+/* Asks all ranks; s->answered and s->others then hold their answers. */
 static error *ask_all(const comm *c)
 {
     mpi_state *s = state_of(c);
@@ -117,12 +117,12 @@ static error *ask_all(const comm *c)
     return NULL;
 }
 
-/* Patience is at an end: who is missing?  Of those that are there, the first tells. */
+/* After a timeout: which ranks are missing?  The first of those present reports it. */
 static error *out_of_patience(comm *c)
 {
     mpi_state *s = state_of(c);
     char missing[200] = "";
-    int first = c->size, other = -1, n = 0; /* other: the one furthest behind */
+    int first = c->size, other = -1, n = 0; /* other: the one furthest back */
     TRY(ask_all(c));
     for (int r = 0; r < c->size; r++) {
         size_t used = strlen(missing);
@@ -147,7 +147,7 @@ static error *out_of_patience(comm *c)
         (long long)s->others[other].calls);
 }
 
-/* Until all n requests are done. */
+/* Waits until all n requests are done. */
 static error *wait(comm *c, MPI_Request *requests, int n)
 {
     double begin = clock_now(), end = begin + c->limit;
@@ -209,7 +209,7 @@ static tensor piece(tensor x, int64_t first, int64_t n)
     return tensor_of((char *)x.data + (size_t)first * dtype_size(x.type), x.type, SHAPE(n));
 }
 
-/* The slab of up to `room` elements of each part, `at` elements in. */
+/* The slab of up to `room` elements of each part, from element `at` on. */
 static int64_t slab_of(const share *s, int rank, int64_t at, int64_t room)
 {
     int64_t left = share_begin(s, rank + 1) - share_begin(s, rank) - at;
@@ -261,7 +261,7 @@ static error *scatter(comm *c, device *dev, tensor x, const share *s)
 
 /* ---- gathers ---- */
 
-/* More than one call of MPI can count: part by part, piece by piece. */
+/* More than one MPI call can count: part by part, piece by piece. */
 static error *gather_in_pieces(comm *c, tensor x, const share *s)
 {
     mpi_state *m = state_of(c);
@@ -293,7 +293,7 @@ static error *gather(comm *c, tensor x, const share *s)
 
 /* ---- the table ---- */
 
-/* A few numbers: everybody gets all and adds them up. */
+/* A few numbers: every rank gets all of them and adds them up. */
 static error *sum_small(comm *c, device *dev, tensor x)
 {
     mpi_state *m = state_of(c);
@@ -359,11 +359,12 @@ static void state_free(mpi_state *s)
     free(s);
 }
 
-/* After a failure that not all know of nobody can be waited for: MPI ends them all. */
+/* After a failure that not all ranks know of, nobody can be waited for: MPI aborts. */
 static void mpi_close(comm *c, int status)
 {
     if (status && !c->agreed) {
-        if (c->told) nanosleep(&(struct timespec){.tv_sec = 1}, NULL); /* let the other speak */
+        if (c->told) nanosleep(&(struct timespec){.tv_sec = 1}, NULL); /* lets the other report
+                                                                        * first */
         MPI_Abort(MPI_COMM_WORLD, status);
     }
     MPI_Finalize();
@@ -402,7 +403,7 @@ static error *state_alloc(int size, mpi_state **out)
     return alloc_array(&s->answered, n, sizeof *s->answered);
 }
 
-/* Errors come back instead of ending the program. */
+/* Makes errors return instead of ending the program. */
 static error *copy_world(MPI_Comm *out)
 {
     MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, out));

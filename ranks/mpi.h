@@ -1,4 +1,4 @@
-/* mpi.h - ranks that MPI has started: the communicator of the CPU, and of hosts beside NCCL. */
+/* mpi.h - ranks started by MPI: the communicator of CPUs, and of hosts beside NCCL. */
 #ifndef REGRAD_MPI_H
 #define REGRAD_MPI_H
 
@@ -6,11 +6,11 @@
 
 #include <stdlib.h>
 
-/* Bytes that the engine wants for sums. */
+/* Bytes of workspace for sums. */
 enum { MPI_STAGING = 1 << 20 };
 
-/* Is this process one of several that mpirun (or srun) has started?  Their words in the
- * environment: the variables of Open MPI, of MPICH, and of Slurm's srun --mpi=pmix. */
+/* Is this process one of several that mpirun (or srun) has started?  Reads the environment
+ * variables of Open MPI, of MPICH, and of Slurm's srun --mpi=pmix. */
 static inline bool mpi_started(void)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
@@ -22,7 +22,7 @@ static inline bool mpi_started(void)
     return getenv("PMIX_RANK") && tasks && atoi(tasks) > 1;
 }
 
-/* Joins the others.  User error when this program was built without MPI. */
+/* Joins the others.  User error if this program was built without MPI. */
 error *mpi_open(comm *out) NODISCARD;
 
 #endif

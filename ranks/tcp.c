@@ -1,13 +1,13 @@
-/* tcp.c - see wire.h
+/* tcp.c - see tcp.h
  *
- *     rank 1 ---- rank 0 ---- rank 2        a star: rank 0 gets everybody's words, and sends all to all
+ *     rank 1 ---- rank 0 ---- rank 2        a star: rank 0 collects messages, and sends all to all
  *                   |
  *                 rank 3
  *
- * A process that ends closes its connections, so that the others know at once; a machine that is
- * gone is missed by keepalive within 20 seconds.  One that hangs is found as over MPI (ranks/mpi.c): who
- * has lost patience asks, by way of rank 0, and whoever does not answer is named.  Rank 0 then ends
- * the others with a last message.
+ * A process that ends closes its connections, so the others know at once; a machine that is down is
+ * detected by keepalive within 20 seconds.  A process that hangs is found as over MPI
+ * (ranks/mpi.c): after a timeout a rank asks, by way of rank 0, and whoever does not answer is
+ * named.  Rank 0 then ends the others with a last message.
  */
 #include "ranks/tcp.h"
 #include "base/clock.h"
@@ -30,7 +30,7 @@ static const double ANSWER_SECONDS = 2;
 
 typedef struct {
     uint32_t magic, version;
-    int32_t size, rank; /* rank: -1 in the answer to one that is not wanted */
+    int32_t size, rank; /* rank: -1 in the answer to a rejected one */
 } hello;
 
 typedef struct {
@@ -38,15 +38,15 @@ typedef struct {
 } header;
 
 typedef struct {
-    int64_t calls; /* of share that it has begun */
+    int64_t calls; /* messages of a share that it has begun */
     char doing[DOING];
 } whereabouts;
 
 typedef struct {
     int fd;
-    char *in; /* (room) what has come of messages that are not whole */
+    char *in; /* (room) bytes received of incomplete messages */
     size_t have, room;
-    char *words; /* ? a message of WORDS or ALL that nobody has taken */
+    char *words; /* ? a message of WORDS or ALL that has not been consumed */
     size_t n_words;
     bool answered;
     whereabouts where;
@@ -57,7 +57,7 @@ typedef struct {
     struct pollfd *polled;
     int n;
     int64_t calls;
-    bool reported; /* to rank 0, by somebody who has lost patience */
+    bool reported; /* to rank 0, from a rank that has timed out */
 } wire_state;
 
 static wire_state *state_of(const comm *c)
@@ -65,7 +65,7 @@ static wire_state *state_of(const comm *c)
     return c->state;
 }
 
-/* Of whom peer i speaks. */
+/* The rank that peer i reports. */
 static int rank_of(const comm *c, int i)
 {
     return c->rank ? 0 : i;
@@ -143,7 +143,7 @@ static error *take_message(comm *c, int i, header h, const char *bytes)
                           rank_of(c, i));
 }
 
-/* What has come from a peer; its whole messages are taken. */
+/* Reads from a peer and handles complete messages. */
 static error *receive(comm *c, int i)
 {
     peer *p = &state_of(c)->peers[i];
@@ -198,7 +198,7 @@ static error *name_missing(comm *c)
 {
     wire_state *s = state_of(c);
     char missing[200] = "";
-    int n = 0, other = 1; /* the one furthest behind */
+    int n = 0, other = 1; /* the one furthest back */
     for (int i = 1; i < s->n; i++) {
         s->peers[i].answered = false;
         TRY(say(c, i, ASK, NULL, 0));
@@ -223,7 +223,8 @@ static error *name_missing(comm *c)
         c->limit, other, s->peers[other].where.doing, doing);
 }
 
-/* Rank 0 finds out, by asking; the others tell it to, and say something themselves if it does not. */
+/* Rank 0 finds out, by asking; the others ask rank 0, and report something themselves if it does
+ * not answer. */
 static error *out_of_patience(comm *c)
 {
     if (c->rank == 0) return name_missing(c);
@@ -247,7 +248,7 @@ static error *await_words(comm *c, int i)
 {
     double begin = clock_now();
     while (!state_of(c)->peers[i].words) {
-        if (state_of(c)->peers[i].fd < 0) return gone(c, i); /* seen by an earlier call */
+        if (state_of(c)->peers[i].fd < 0) return gone(c, i); /* detected by an earlier call */
         TRY(pump(c, 50));
         if (state_of(c)->reported || clock_now() - begin > c->limit) return out_of_patience(c);
     }
@@ -255,7 +256,7 @@ static error *await_words(comm *c, int i)
     return NULL;
 }
 
-/* A message of `bytes` from a peer goes to `out`. */
+/* Waits for a message of `bytes` from a peer, into `out`. */
 static error *take_words(comm *c, int i, void *out, size_t bytes)
 {
     peer *p = &state_of(c)->peers[i];
@@ -303,9 +304,9 @@ static void wire_close(comm *c, int status)
     c->state = NULL;
 }
 
-/* ---- meeting ---- */
+/* ---- rendezvous ---- */
 
-/* The value of a variable that is not empty; NULL. */
+/* The value of a variable, or NULL if it is empty. */
 static const char *environment_value(const char *name)
 {
     const char *value = getenv(name);
@@ -330,7 +331,7 @@ const char *wire_size(void)
     return world ? world : environment_value("SLURM_NTASKS");
 }
 
-/* What is no number is said when they meet. */
+/* Values that are not numbers are reported at the rendezvous. */
 bool wire_started(void)
 {
     const char *world = environment_value("WORLD_SIZE"), *tasks = environment_value("SLURM_NTASKS");
@@ -374,8 +375,8 @@ static void prepare(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most, sizeof most);
 }
 
-/* Who calls a port of this machine where nobody listens may be given that port himself, and then
- * talks to himself. */
+/* A connection to a local port where nobody listens may be assigned that very port, and is then
+ * connected to itself. */
 static bool is_own_echo(int fd)
 {
     struct sockaddr_storage here = {0}, there = {0};
@@ -384,13 +385,13 @@ static bool is_own_echo(int fd)
            !getpeername(fd, (struct sockaddr *)&there, &m) && n == m && !memcmp(&here, &there, n);
 }
 
-/* At one address: a socket that listens, or (connects) is connected to rank 0; -1 and errno. */
+/* At one address: a listening socket, or (connects) one connected to rank 0; -1 and errno. */
 static int open_at(const struct addrinfo *a, bool connects)
 {
     int on = 1, off = 0, fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (a->ai_family == AF_INET6) /* a listener hears IPv4 as well */
+    if (a->ai_family == AF_INET6) /* a listener accepts IPv4, too */
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     bool open = connects ? !connect(fd, a->ai_addr, a->ai_addrlen)
                          : !bind(fd, a->ai_addr, a->ai_addrlen) && !listen(fd, 128);
@@ -405,7 +406,7 @@ static int open_at(const struct addrinfo *a, bool connects)
     return -1;
 }
 
-/* The same at the first of all addresses that will do. */
+/* The same at the first address that works. */
 static int open_socket(const struct addrinfo *all, bool connects)
 {
     int fd = -1;
@@ -442,7 +443,7 @@ static error *reach(const char *host, bool connects, int *out)
     double end = clock_now() + (connects ? JOIN_SECONDS : 0);
     while ((*out = open_socket(all, connects)) < 0 && clock_now() < end) {
         if (errno == ENETUNREACH && is_loopback(host))
-            break; /* no network at all: it will not come */
+            break; /* no network at all: waiting is useless */
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     }
     int why = errno;
@@ -455,7 +456,7 @@ static error *reach(const char *host, bool connects, int *out)
                             getenv("MASTER_PORT"), strerror(why));
 }
 
-/* Up to n bytes until `end`; false once the other side has closed. */
+/* Reads up to n bytes until `end`; false once the other side has closed. */
 static bool hear(int fd, void *to, size_t n, double end, size_t *got)
 {
     for (*got = 0; *got < n && clock_now() < end;) {
@@ -468,7 +469,7 @@ static bool hear(int fd, void *to, size_t n, double end, size_t *got)
     return true;
 }
 
-/* Who is it?  Whatever else has found the port is sent away. */
+/* Identifies a caller; anything else that found the port is sent away. */
 static error *welcome(comm *c, int fd, int *missing)
 {
     hello h = {0}, mine = {MAGIC, VERSION, c->size, 0};
@@ -482,7 +483,8 @@ static error *welcome(comm *c, int fd, int *missing)
     peer *p = h.rank > 0 && h.rank < c->size ? &state_of(c)->peers[h.rank] : NULL;
     bool wanted = h.version == VERSION && h.size == c->size && p && p->fd < 0;
     if (!wanted) mine.rank = -1;
-    (void)send(fd, &mine, sizeof mine, MSG_NOSIGNAL | MSG_DONTWAIT); /* if not, it will be missed */
+    (void)send(fd, &mine, sizeof mine, MSG_NOSIGNAL | MSG_DONTWAIT); /* if not, it will be reported
+                                                                      * missing */
     if (!wanted) {
         close(fd);
         if (h.version != VERSION)
@@ -516,7 +518,7 @@ static error *gather_round(comm *c, int listener)
     return NULL;
 }
 
-/* Something listens, and is not rank 0: n bytes are all that it said. */
+/* Something listens that is not rank 0: n bytes are all it sent. */
 static error *no_first_rank(const char *host, const void *said, size_t n, bool hung_up)
 {
     char words[sizeof(hello) + 1] = "";
@@ -532,13 +534,13 @@ static error *no_first_rank(const char *host, const void *said, size_t n, bool h
                       HELLO_SECONDS);
 }
 
-/* Rank 0 has answered: are we one of its? */
+/* Rank 0 has answered: do we belong to its run? */
 static error *take_answer(comm *c, int fd, const hello *theirs)
 {
     state_of(c)->peers[0].fd = fd;
     if (theirs->version == VERSION && theirs->size == c->size && !theirs->rank) return NULL;
     if (theirs->version == VERSION &&
-        theirs->size != c->size) /* perhaps another run, unseen here */
+        theirs->size != c->size) /* perhaps another run, which we cannot see */
         return user_error(
             "rank 0 at MASTER_ADDR=%s MASTER_PORT=%s is of a run of %d ranks, not %d: "
             "check WORLD_SIZE, or give another port",
@@ -547,7 +549,7 @@ static error *take_answer(comm *c, int fd, const hello *theirs)
     return user_error("rank 0 does not want rank %d of %d", c->rank, c->size);
 }
 
-/* One that hangs up is called again: on its way there may be a relay whose other end is not there yet. */
+/* Calls again if the other side hangs up: there may be a relay whose other end is not up yet. */
 static error *find_first_rank(comm *c, const char *host)
 {
     hello mine = {MAGIC, VERSION, c->size, c->rank}, theirs;

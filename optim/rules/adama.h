@@ -6,14 +6,15 @@
  *     m <-    m + (1-b1) g_i          v <-    v + (1-b2) g_i^2         micro-batches 2 ... K
  *     p as AdamW does it, with t counting steps                        after the last
  *
- * Each g_i goes into m and v as soon as it is complete, tensor by tensor, and its space is given
- * back.  So K micro-batches need gradient space for one layer, as one micro-batch with release does:
+ * Each g_i is accumulated in m and v as soon as it is complete, tensor by tensor, and its space is
+ * freed. So K micro-batches need gradient space for one layer, as one micro-batch with release
+ * does:
  *
  *     backward of micro-batch i    | g of layer l -> m, v | g of layer l-1 -> m, v | ...
  *     AdamW with accumulation      | g g g g g g g g g g g g  all of them, until the last | update
  *
- * What is the same as AdamW over the sum g = g_1 + ... + g_K, and what is not:
- *   K = 1    every bit.
+ * What equals AdamW over the sum g = g_1 + ... + g_K, and what does not:
+ *   K = 1    every bit is the same.
  *   m        the same number, being linear in g; rounded K times instead of summed first.
  *   v        has g_1^2 + ... + g_K^2 where AdamW has (g_1 + ... + g_K)^2.  Where micro-gradients are
  *            mostly noise (independent, mean 0) both have the same expected value.  Where they agree
@@ -21,10 +22,10 @@
  *            variance s^2 of a micro-batch's own gradient (K g_i), v sees (mu^2 + s^2) / K, AdamW's
  *            mu^2 + s^2 / K.  Hence changing K changes the training, even at the same K * batch.
  *
- * The global norm of g is known only when it is too late to clip by it: clipping is refused.  The
- * gradient norm that is reported for K > 1 is the root of the sum of all |g_i|^2: what v sees.  A
- * loss that is not finite in micro-batch i > 1 finds m and v with i - 1 gradients in them already;
- * p has not moved, and the run ends.
+ * The global norm of g is known only when it is too late to clip: clipping is refused.  The
+ * gradient norm that is reported for K > 1 is the root of the sum of all |g_i|^2: what v sees.
+ * When the loss becomes infinite or NaN in micro-batch i > 1, m and v already contain i - 1
+ * gradients; p is unchanged, and the run ends.
  */
 #ifndef REGRAD_RULE_ADAMA_H
 #define REGRAD_RULE_ADAMA_H
@@ -55,7 +56,7 @@ HOST_DEVICE int adama_pass(int pass, lane *x, const hyper *h)
     return adamw_pass(pass, x, h);
 }
 
-/* A rule for one of several micro-batches; what it has no say in is as in adama_info. */
+/* A rule for one of several micro-batches; everything else is as in adama_info. */
 #define ADAMA_PART(name_, summary_, passes_, temp_)                                                \
     {                                                                                              \
         .name = name_, .summary = summary_, .state = {"exp_avg", "exp_avg_sq"}, .n_states = 2,     \

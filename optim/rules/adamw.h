@@ -6,8 +6,8 @@
  *   v <- b2 v + (1-b2) g^2                                    second moment
  *   p <- p - lr/(1-b1^t) m / ( sqrt(v)/sqrt(1-b2^t) + eps )   eps after the corrected root
  *
- * After the update of v nobody reads g any more: AdamW_R (Dong, Lin, PRCV 2024) puts the
- * denominator there instead of into N elements of its own.
+ * After the update of v, g is not read again: AdamW_R (Dong, Lin, PRCV 2024) puts the denominator
+ * there instead of in N elements of its own.
  */
 #ifndef REGRAD_RULE_ADAMW_H
 #define REGRAD_RULE_ADAMW_H

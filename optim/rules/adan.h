@@ -9,8 +9,8 @@
  *   p <- (p - lr/(1-b1^t) m/q - lr b2/(1-b2^t) d/q) / (1 + lr wd)
  *   g_prev <- g                                    (the clipped one)
  *
- * The betas are decay rates (1 - the paper's).  D and g + b2 D are in the space of g_prev.  After
- * the update of n that space is dead until the last pass: Adan_R puts q there.
+ * The betas are decay rates (1 - the paper's).  D and g + b2 D use the space of g_prev.  After the
+ * update of n that space is dead until the last pass: Adan_R puts q there.
  */
 #ifndef REGRAD_RULE_ADAN_H
 #define REGRAD_RULE_ADAN_H

@@ -1,4 +1,4 @@
-/* all.h - the registry's list: one line in OPTIM_RULES and one header make an optimizer.
+/* all.h - the list of rules: one line in OPTIM_RULES and one header make an optimizer.
  *
  * optim/registry.c reads each NAME_info; cpu/optim.c and the CUDA device compile each NAME_pass.
  */
@@ -29,7 +29,7 @@ typedef enum {
         RULE_COUNT
 } rule_id;
 
-/* The rule of exactly this name; RULE_COUNT if there is none. */
+/* The rule with exactly this name; RULE_COUNT if there is none. */
 static inline rule_id rule_named(const char *name)
 {
 #define RULE_NAME(rule)                                                                            \

@@ -1,5 +1,5 @@
 /* lion_substituted.h - the passes of Lion_R as published (Dong, Lin, PRCV 2024): m is updated first
- * and c is found from the new m, so that c can be in the gradient's space:
+ * and c is recovered from the new m, so that c can use the gradient's space:
  *
  *   p <- p (1 - lr wd)
  *   m <- b2 m + (1-b2) g

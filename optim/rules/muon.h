@@ -1,5 +1,5 @@
-/* muon.h - Muon (Jordan et al.: "Muon: An optimizer for hidden layers in neural networks", 2024): the
- * momentum of a whole matrix, made orthogonal:
+/* muon.h - Muon (Jordan et al.: "Muon: An optimizer for hidden layers in neural networks", 2024):
+ * the orthogonalized momentum of whole matrices:
  *
  *   m <- mu m + (1-mu) g                       momentum
  *   u <- mu m + (1-mu) g                       Nesterov's look ahead
@@ -7,12 +7,12 @@
  *   p <- p (1 - lr wd) - lr sqrt(max(1, rows/cols)) X
  *
  * The first two lines are the rule muon, whose result u is in the intermediate; the last is the
- * rule muon_apply, whose gradient is X, scaled.  As its authors do, Muon trains the weights between
- * hidden layers only; embeddings, the head, gains and biases have AdamW, muon_others, with numbers
- * of their own (the options --adam-...).  Q, k and v of one stored matrix are three matrices: they
- * are three maps, and how they are stored must not change the training.
+ * rule muon_apply, whose gradient is X, scaled.  As proposed by its authors, Muon trains only the
+ * weights between hidden layers; embeddings, the head, gains and biases use AdamW, muon_others,
+ * with hyperparameters of its own (the options --adam-...).  Q, k and v of one stored matrix count
+ * as three matrices: they are three maps, and how they are stored must not affect training.
  *
- * After u is made nobody reads g any more: muon_r puts u there.
+ * Once u is computed, g is not read again: muon_r puts u there.
  */
 #ifndef REGRAD_RULE_MUON_H
 #define REGRAD_RULE_MUON_H
