@@ -39,7 +39,7 @@ bool block_wanted(const run *r, const model_config *c, const block_ids *ids)
 
 /* ---- forward ---- */
 
-/* What a pass over a block works on. */
+/* The dimensions and context of a pass over a block. */
 typedef struct {
     run *r;
     const model_config *c;
@@ -47,8 +47,8 @@ typedef struct {
     block_state *s;
     int layer;
     int attention;         /* method */
-    int64_t b, t, room;    /* memory is taken for room >= t tokens */
-    unsigned hold;         /* what stays when it has been read: a set as above */
+    int64_t b, t, room;    /* memory is allocated for room >= t tokens */
+    unsigned hold;         /* what is kept after the first read: a set as above */
     const block_cache *kv; /* ? decoding */
     int64_t position;      /* of the first token, when decoding */
 } pass;
@@ -77,7 +77,7 @@ static tensor take_stat(const pass *p, const char *name)
                       NAME(name, p->layer));
 }
 
-/* What attention works in, forward or backward; absent if it needs nothing. */
+/* Workspace of attention, forward or backward; absent if it needs none. */
 static tensor take_attention_workspace(const pass *p, bool backward)
 {
     const model_config *c = p->c;
@@ -106,7 +106,7 @@ static int64_t window_of(const pass *p)
     return skip && (p->layer + 1) % skip == 0 ? 0 : p->c->window;
 }
 
-/* The same for a pass over whole sequences, which may be shorter. */
+/* The same for whole sequences, which may be shorter than the window. */
 static int64_t window_within(const pass *p)
 {
     return window_of(p) < p->t ? window_of(p) : 0;
@@ -121,7 +121,7 @@ static rotary_form rotary_of(const pass *p)
     return f;
 }
 
-/* What the samples' branch (0 or 1) is multiplied by; absent when by nothing. */
+/* The factor of each sample's branch (0 or 1); absent if there is none. */
 static tensor branch_scale(const block_state *s, int branch)
 {
     return present(s->drop) ? tensor_slice(s->drop, branch, 1) : (tensor){0};
@@ -132,7 +132,7 @@ static uint64_t branch_site(const pass *p, int branch)
     return (uint64_t)(SITE_BRANCHES + 2 * p->layer + branch);
 }
 
-/* out = residual + scale * linear(x), of which elements may be left out */
+/* out = residual + scale * linear(x), with dropout if there is any */
 static void add_branch(const pass *p, weight_ids ids, tensor out, tensor x, tensor residual,
                        int branch)
 {
@@ -145,7 +145,7 @@ static void add_branch(const pass *p, weight_ids ids, tensor out, tensor x, tens
     if (drops) leave_out(p->r, p->r->dropout.rate, branch_site(p, branch), out, out, residual);
 }
 
-/* out = residual + norm(raw), of which backward may want raw and rstd */
+/* out = residual + norm(raw); backward may want raw and rstd */
 static void add_normed(const pass *p, weight_ids ids, tensor out, tensor raw, tensor residual,
                        unsigned what, tensor *rstd, const char *name)
 {
@@ -158,14 +158,14 @@ static void add_normed(const pass *p, weight_ids ids, tensor out, tensor raw, te
         OP(add, p->r->dev, p->r->stream, .x = out, .y = residual);
 }
 
-/* t has been read: it goes, unless what it is in the set says that it stays. */
+/* t has been read: frees it unless it is in the set to keep. */
 static void let_go(const pass *p, unsigned what, tensor *t)
 {
     if (!(p->hold & what)) arena_drop(p->r->arena, t);
 }
 
-/* Each of these makes one tensor of the block, if it is not there, from others that it makes first:
- * the last one is the forward pass, and each of them is how backward gets what was not kept. */
+/* Each of these computes one tensor of the block, if it is missing, from others that it computes
+ * first: the last one is the forward pass, and each is how backward gets what was not kept. */
 
 static void make_norm(const pass *p, weight_ids ids, tensor x, unsigned stats, tensor *out,
                       tensor *mean, tensor *rstd, const char *const names[3])
@@ -192,7 +192,7 @@ static bool is_rotated(const pass *p)
     return p->c->positions == POSITIONS_ROTARY && !(skip && (p->layer + 1) % skip == 0);
 }
 
-/* Queries and keys get their norms and their positions. */
+/* Applies norms and positions to queries and keys. */
 static void prepare_heads(const pass *p)
 {
     const model_config *c = p->c;
@@ -299,7 +299,7 @@ static void make_norm2(const pass *p)
     if (!after) let_go(p, X, &s->x);
 }
 
-/* What the MLP reads, and in which set it is. */
+/* The MLP's input, and its bit in the sets. */
 static tensor *make_mlp_input(const pass *p, unsigned *what)
 {
     if (!norms_before(p->c)) {
@@ -323,7 +323,7 @@ static void activate(const pass *p)
         OP(activate, p->r->dev, p->r->stream, .out = s->act, .x = s->pre, .act = p->c->act);
 }
 
-/* With its argument, if that is held. */
+/* With its argument, if that is present. */
 static void make_act(const pass *p)
 {
     block_state *s = p->s;
@@ -404,7 +404,8 @@ void block_decode(run *r, const model_config *c, int layer, const block_ids *ids
 
 /* ---- backward ---- */
 
-/* The gradient of a branch, from that of the residual stream: d itself, if nothing was scaled or left out. */
+/* The gradient of a branch, from that of the residual stream: d itself, if nothing was scaled or
+ * dropped. */
 static tensor begin_branch(const pass *p, tensor d, int branch)
 {
     tensor none = {0}, scale = branch_scale(p->s, branch);
@@ -422,8 +423,8 @@ static void end_branch(const pass *p, tensor d, tensor *branch)
     if (branch->data != d.data) arena_drop(p->r->arena, branch);
 }
 
-/* The same through the norm behind a branch, whose input raw is there and goes.  Without its rstd the norm
- * runs once more, where the gradient comes to lie. */
+/* The same through the norm after a branch, whose input raw is present and is freed.  Without its
+ * rstd the norm runs once more, in the place of the gradient. */
 static tensor begin_normed(const pass *p, weight_ids ids, tensor d, int which, tensor *raw,
                            tensor *rstd)
 {
@@ -454,8 +455,8 @@ static tensor begin_attention(const pass *p, tensor d)
     return begin_normed(p, p->ids->post1, d, 0, &p->s->raw1, &p->s->raw_rstd1);
 }
 
-/* The gradient of what the MLP's norm has put out; absent if none below is wanted, or if there is no norm:
- * then it is added to d. */
+/* The gradient of the output of the MLP's norm; absent if no gradient below is wanted, or if there
+ * is no norm: then it is added to d. */
 static tensor mlp_backward(const pass *p, tensor d)
 {
     run *r = p->r;
@@ -499,7 +500,7 @@ static tensor mlp_backward(const pass *p, tensor d)
     return dnorm;
 }
 
-/* dqkv, of heads with norms and positions, becomes that of what the projection has put out. */
+/* Turns dqkv, of heads with norms and positions, into the gradient of the projection's output. */
 static void unprepare_heads(const pass *p, tensor dqkv)
 {
     run *r = p->r;
@@ -529,8 +530,8 @@ static void unprepare_heads(const pass *p, tensor dqkv)
     done_if_any(r, ids->k_norm);
 }
 
-/* The gradient of what norm1 has put out, added to `shared` if that is there; absent if none below is
- * wanted, or if there is no norm: then it is added to d. */
+/* The gradient of norm1's output, added to `shared` if that is present; absent if no gradient below
+ * is wanted, or if there is no norm: then it is added to d. */
 static tensor attention_backward(const pass *p, tensor d, tensor shared)
 {
     run *r = p->r;
@@ -604,8 +605,8 @@ static void drop_all(run *r, block_state *s)
         arena_drop(r->arena, all[i]);
 }
 
-/* Sequential: the MLP's branch comes after the attention's, whose d must have its part.  Parallel: both
- * branches read the same d, which changes after both. */
+/* Sequential: the MLP's branch follows the attention's, so its part must be in d first.  Parallel:
+ * both branches read the same d, which changes after both. */
 void block_backward(run *r, const model_config *c, const training_policy *how, int layer,
                     const block_ids *ids, tensor d, block_state *s)
 {

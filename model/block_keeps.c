@@ -1,8 +1,8 @@
 /* block_keeps.c - see block_keeps.h */
 #include "model/block_keeps.h"
 
-/* What backward reads: what the wanted gradients are made of, and what the residual stream's passes
- * through on its way to those below. */
+/* What backward reads: the inputs of the wanted gradients, and of everything that the gradient of
+ * the residual stream passes through on its way to those below. */
 static unsigned needs(const run *r, const model_config *c, const block_ids *ids)
 {
     unsigned all = 0;
@@ -22,7 +22,7 @@ static unsigned needs(const run *r, const model_config *c, const block_ids *ids)
     return all;
 }
 
-/* What of that is recomputed. */
+/* Which of these are recomputed. */
 static unsigned recomputed(recompute_level level)
 {
     switch (level) {
@@ -45,7 +45,8 @@ unsigned forward_keeps(const run *r, const model_config *c, const recompute_plan
     unsigned again = recomputed(recompute_of(plan, layer)), all = needs(r, c, ids),
              lost = all & again, keeps = all & ~lost;
     bool after =
-        c->residual == RESIDUAL_SEQUENTIAL; /* the MLP reads mid; else x, as attention does */
+        c->residual == RESIDUAL_SEQUENTIAL; /* the MLP reads mid; in parallel forms it reads x, as
+                                             * attention does */
     bool act_again = lost & ACT && !(keeps & PRE),
          mlp_again = lost & (NORM2 | PRE | RAW2) || act_again;
     if (mlp_again && after && !(again & MID)) keeps |= MID;

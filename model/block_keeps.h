@@ -9,7 +9,7 @@
 
 #include "model/block.h"
 
-/* The tensors of a block_state, as bits of a set; qkv means lse and heads, too. */
+/* The tensors of a block_state, as bits of a set; qkv includes lse and heads. */
 enum {
     X = 1,
     NORM1 = 2,
@@ -31,12 +31,13 @@ static inline bool one_norm(const model_config *c)
     return c->residual == RESIDUAL_PARALLEL_ONE_NORM;
 }
 
-/* What forward keeps: what backward reads and does not recompute, and what recomputing starts from. */
+/* What forward keeps: what backward reads and does not recompute, and what recomputation starts
+ * from. */
 unsigned forward_keeps(const run *r, const model_config *c, const recompute_plan *plan, int layer,
                        const block_ids *ids);
 
-/* What backward keeps after the first read.  Norms are recomputed for each reader: they cost little,
- * and what is allocated meanwhile is large. */
+/* What backward keeps after the first read.  Norms are recomputed for each reader: they are cheap,
+ * and what is allocated in between is large. */
 unsigned backward_keeps(const run *r, const model_config *c, const recompute_plan *plan, int layer,
                         const block_ids *ids);
 

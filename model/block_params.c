@@ -26,7 +26,7 @@ error *declare_norm(const model_config *c, params *p, tensor_names names, int la
     return NULL;
 }
 
-/* A projection: w says its shape, how it begins, and its layout in files. */
+/* A projection: w gives its shape, initial values and layout in files. */
 static error *declare_linear(const model_config *c, const lora_plan *lora, params *p,
                              tensor_names names, bool bias, param_spec w, weight_ids *ids)
 {
@@ -62,7 +62,7 @@ error *block_declare(const model_config *c, const lora_plan *lora, int layer, pa
     int64_t width = c->width, q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
     int64_t up = c->gated ? 2 * c->inner : c->inner;
     const __typeof__(c->names->block) *n = &c->names->block;
-    /* GPT: what is added to the residual stream starts smaller, as there are 2 L additions. */
+    /* GPT: projections into the residual stream start smaller, since there are 2 L additions. */
     double std = 0.02, residual = c->patch ? std : 0.02 / sqrt(2.0 * (double)c->layers);
     param_spec qkv = {.layer = layer,
                       .shape = SHAPE(q + 2 * kv, width),

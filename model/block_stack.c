@@ -1,11 +1,11 @@
-/* block_stack.c - all blocks of a model, one on the other: see block.h.
+/* block_stack.c - all blocks of a model, in sequence: see block.h.
  *
- * Where recompute.h's sqrt is at work, a block's input may not be there when backward comes to it.
- * Then the blocks below run forward once more, from the nearest input that there is, and leave the
- * inputs on the way:
+ * With recompute.h's sqrt, a block's input may be missing when backward reaches it. Then the blocks
+ * below run forward once more, from the nearest input that was kept, and leave the inputs in
+ * between:
  *
  *     kept      x0         x3         x6
- *     block     0   1   2   3   4   5   6   7   8      backward is at 8:  x6 -> x7 -> x8
+ *     block     0   1   2   3   4   5   6   7   8      backward reaches 8:  x6 -> x7 -> x8
  */
 #include "model/block.h"
 
@@ -21,7 +21,7 @@ tensor blocks_forward(run *r, const model_config *c, const training_policy *how,
     return x;
 }
 
-/* Makes the input of block `at`. */
+/* Computes the input of block `at`. */
 static void make_input(run *r, const model_config *c, const training_policy *how,
                        const block_ids *ids, int at, block_state *s)
 {

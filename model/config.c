@@ -50,7 +50,7 @@ const model_field *config_difference(const model_config *a, const model_config *
     return NULL;
 }
 
-/* c: ? NULL for the values before a field existed */
+/* c: ? NULL for the values that older checkpoints imply */
 static cJSON *json_of(const model_config *c)
 {
     cJSON *object = cJSON_CreateObject();
@@ -130,7 +130,7 @@ model_config config_resized(const model_config *from, const model_config *sizes)
     if (sizes->heads) c.heads = sizes->heads;
     if (sizes->width) c.width = sizes->width;
     c.kv_heads = from->kv_heads == from->heads ? c.heads : from->kv_heads;
-    int64_t all = from->heads * from->head_size; /* the width, unless heads are apart from it */
+    int64_t all = from->heads * from->head_size; /* the width, unless head_size is set on its own */
     c.head_size = all == from->width ? c.width / c.heads
                                      : (scaled(all, from->width, c.width) / c.heads + 1) / 2 * 2;
     c.inner = scaled(from->inner, from->width, c.width);
@@ -141,7 +141,7 @@ model_config config_resized(const model_config *from, const model_config *sizes)
     return c;
 }
 
-/* Of a convolutional network: what its linear layers have. */
+/* For a convolutional network: its linear layers. */
 static double convnext_parameters(const model_config *c)
 {
     double sum = 0, width = (double)c->width;
@@ -190,7 +190,7 @@ static error *check_limits(const model_config *c, const model_field *f)
                       f->least, f->most);
 }
 
-/* What must hold between fields. */
+/* Constraints between fields. */
 static error *check_relations(const model_config *c)
 {
     const struct {
@@ -290,7 +290,7 @@ error *vit_config(model_config *c)
     c->kv_heads = c->heads;
     c->head_size = c->heads > 0 ? c->width / c->heads : 0;
     if (!c->inner) c->inner = 4 * c->width;
-    if (!(c->norm_eps > 0)) { /* nothing was said of norm, activation and biases: the paper's */
+    if (!(c->norm_eps > 0)) { /* norm, activation and biases are unspecified: as in the paper */
         c->norm_eps = 1e-6;
         c->act = ACT_GELU_ERF;
         c->bias = (biases)BLOCK_BIASES;

@@ -1,12 +1,12 @@
-/* config.h - a transformer as a row of options.
+/* config.h - a transformer as a set of options.
  *
- * There is one block.  What differs between families of models is here: a family is a row of these
+ * There is one block.  The differences between model families are here: a family is a row of these
  * options (families.h) with a map of tensor names (tensor_names.h), a preset is a family with sizes
  * (presets.c), and sizes given on the command line override a preset's.
  *
- * Whatever must know all fields reads them from one table (MODEL_FIELDS below): limits, config.json
- * (model/hf/), what a resumed run may not change (run/), `--plan --json`.  A new option of the
- * block is a member, its row in the table, and the place that uses it.
+ * Code that must know all fields reads them from one table (MODEL_FIELDS below): limits,
+ * config.json (model/hf/), what a resumed run may not change (run/), `--plan --json`.  A new option
+ * of the block is a member, its row in the table, and the code that uses it.
  */
 #ifndef REGRAD_MODEL_CONFIG_H
 #define REGRAD_MODEL_CONFIG_H
@@ -20,8 +20,8 @@
 
 typedef enum { NORM_LAYER, NORM_RMS } norm_kind;
 
-/* Learned vectors added to the embedding; rotations of queries and keys (Su et al. 2021); a penalty
- * on distance in the scores (Press et al. 2022); nothing. */
+/* Learned vectors added to the embedding; RoPE (Su et al. 2021); ALiBi, a penalty on distance in
+ * the scores (Press et al. 2022); nothing. */
 typedef enum {
     POSITIONS_LEARNED,
     POSITIONS_ROTARY,
@@ -36,31 +36,31 @@ typedef enum { RESIDUAL_SEQUENTIAL, RESIDUAL_PARALLEL, RESIDUAL_PARALLEL_ONE_NOR
 /* Where a branch f has its norms: x + f(norm(x)); x + norm(f(x)); x + norm(f(norm(x))). */
 typedef enum { NORMS_BEFORE, NORMS_AFTER, NORMS_BOTH } norms_place;
 
-/* RMSNorms of queries and keys, before positions: none; of each head, all with the same weights; of a token's
- * queries as one, and of its keys. */
+/* QK norms (RMSNorm), before positions: none; per head, with shared weights; over all queries of a
+ * token, and over all its keys. */
 typedef enum { QK_NORM_NONE, QK_NORM_HEADS, QK_NORM_WHOLE } qk_norm_kind;
 
 /* What has a bias. */
 typedef struct {
-    bool norms; /* all LayerNorms; an RMSNorm has none */
+    bool norms; /* all LayerNorms; an RMSNorm never has one */
     bool qkv, project, up, down, head;
 } biases;
 
-/* A GPT-2 or ViT block's: everything; the head is the model's affair. */
+/* As in a GPT-2 or ViT block: everything; the head is up to the model. */
 #define BLOCK_BIASES                                                                               \
     {                                                                                              \
         .norms = true, .qkv = true, .project = true, .up = true, .down = true                      \
     }
 
-/* Pairs of a head's first `size` numbers turn by angles position * base^(-2i/size), i < size/2:
- * numbers 2i and 2i + 1 if interleaved, else i and i + size/2. */
+/* Pairs among a head's first `size` elements turn by angles position * base^(-2i/size), i < size/2:
+ * elements 2i and 2i + 1 if interleaved, else i and i + size/2. */
 typedef struct {
     int64_t size; /* even; at most head_size */
     double base;
     bool interleaved;
     rope_scaling scaling; /* core/rope.h */
-    int64_t skip;         /* layers skip - 1, 2 skip - 1, ... are without; 0: none is */
-    double local_base;    /* of layers with a window, without scaling; 0: as the others */
+    int64_t skip;         /* layers skip - 1, 2 skip - 1, ... have no rotation; 0: all have */
+    double local_base;    /* for layers with a window, unscaled; 0: the same as the others */
 } rotary_form;
 
 enum { CONV_STAGES = 4 };
@@ -79,15 +79,15 @@ typedef struct {
     char name[32];
     const model_names *names;
     int64_t layers, heads, width;
-    int64_t kv_heads;  /* key and value heads; = heads without grouping */
-    int64_t head_size; /* = width / heads unless said otherwise */
+    int64_t kv_heads;  /* key and value heads; = heads without GQA */
+    int64_t head_size; /* = width / heads by default */
     int64_t inner;     /* width of the MLP */
-    int64_t context;   /* longest sequence; for images their patches, and the class token */
+    int64_t context;   /* longest sequence; for images patches, and the class token */
     int64_t vocab;     /* tokens; for images classes */
     norm_kind norm;
     double norm_eps;
     bool norm_plus_one; /* NORM_RMS: multiplied by 1 + w; else by w */
-    norms_place norms;  /* NORMS_AFTER, NORMS_BOTH: RMSNorms, of a sequential block */
+    norms_place norms;  /* NORMS_AFTER, NORMS_BOTH: RMSNorms, in a sequential block */
     positions_kind positions;
     rotary_form rotary; /* with POSITIONS_ROTARY */
     activation act;
@@ -96,20 +96,19 @@ typedef struct {
     residual_kind residual;
     qk_norm_kind qk_norm;
     bool embedding_norm;    /* a norm after the embedding */
-    double embedding_scale; /* tokens' embeddings are multiplied by it; 1: as they are */
-    bool tied;              /* the head is the token embedding */
-    bool causal;            /* a token sees itself and those before it */
-    int64_t window;         /* it sees so many, with itself; 0: all */
-    int64_t window_skip;    /* layers skip - 1, 2 skip - 1, ... are without; 0: none is */
-    double query_scalar;    /* scores are divided by its root; 0: head_size */
-    double attention_cap;   /* scores are cap * tanh(score / cap); 0: as they are */
-    double logit_cap;       /* logits, the same */
+    double embedding_scale; /* factor of the token embeddings; 1: none */
+    bool tied;              /* tied: the head is the token embedding */
+    bool causal;            /* causal: a token sees itself and earlier ones */
+    int64_t window;         /* how many tokens it sees, itself included; 0: all */
+    int64_t window_skip;    /* layers skip - 1, 2 skip - 1, ... have no window; 0: all have */
+    double query_scalar;    /* scores are divided by its square root; 0: head_size */
+    double attention_cap;   /* scores are cap * tanh(score / cap); 0: no cap */
+    double logit_cap;       /* the same for logits */
     /* images: 0 for text */
     int64_t image_height, image_width, channels, patch; /* pixels; patches are square */
-    bool mean_pool; /* the classifier sees the mean of all positions, not a class token */
-    /* a convolutional network (model/convnext.c): blocks in each stage; 0: a
-     * transformer.  The first stage has `width` channels, each further one twice as
-     * many, on a quarter of the pixels */
+    bool mean_pool; /* the classifier sees the mean over all positions, not a class token */
+    /* a convolutional network (model/convnext.c): blocks per stage; 0: a transformer.  The first
+     * stage has `width` channels, each further one twice as many, on a quarter of the pixels */
     int64_t stage[CONV_STAGES];
     token_ids tokens[TOKEN_ROLES];
 } model_config;
@@ -129,23 +128,23 @@ static inline bool norms_after(const model_config *c)
 
 typedef enum {
     FIELD_SIZE,    /* int64_t */
-    FIELD_NUMBER,  /* double, from least to most */
-    FIELD_EPSILON, /* double, above least and below most */
+    FIELD_NUMBER,  /* double, least <= x <= most */
+    FIELD_EPSILON, /* double, least < x < most */
     FIELD_FLAG,    /* bool */
     FIELD_CHOICE,  /* an enum */
-    FIELD_BIASES   /* biases, one bit each, in their order */
+    FIELD_BIASES   /* biases, one bit each, in order */
 } field_type;
 
-/* One row for each member but name, names and tokens; when several fields of two models differ, the first
- * is the one that is reported.
+/* One row for each member but name, names and tokens; if several fields of two models differ, the
+ * first one is reported.
  *
  *   id, type      the name in checkpoints and in JSON
  *   member        of model_config
- *   least, most   limits; a size that may be 0 says nothing then
- *   before        its value in checkpoints that were written before the field existed: GPT-2's.
- *                 NAN: it is not compared then
- *   json          what most families call it in config.json; NULL: their model_type says it
- *   other         what a model has whose value is another one
+ *   least, most   limits; a size that may be 0 is optional
+ *   before        its value in checkpoints written before the field existed: GPT-2's.
+ *                 NAN: then it is not compared
+ *   json          its usual name in config.json; NULL: implied by model_type
+ *   other         how to describe a model whose value differs
  */
 /* clang-format off */
 #define MODEL_FIELDS(X)                                                                            \
@@ -230,12 +229,12 @@ extern const model_field model_fields[MODEL_FIELD_COUNT];
 
 /* Any field as a number: a flag is 0 or 1, biases are bits. */
 double config_value(const model_config *c, const model_field *field);
-/* The first field in which they differ, or NULL. */
+/* The first field that differs, or NULL. */
 const model_field *config_difference(const model_config *a, const model_config *b);
-/* All fields by name, as numbers; and what those mean that older checkpoints lack.  cJSON_Delete
- * it; NULL: out of memory. */
+/* All fields by name, as numbers; and the values of those that older checkpoints lack.  Free it
+ * with cJSON_Delete; NULL: out of memory. */
 cJSON *config_json(const model_config *c);
-/* The other way: fields that the object has; user errors name `path` and the field. */
+/* The reverse, for the fields that the object has; user errors name `path` and the field. */
 error *config_from_json(const char *path, const cJSON *json, model_config *c) NODISCARD;
 cJSON *config_json_before(void);
 
@@ -248,40 +247,40 @@ typedef struct {
 
 extern const preset_list text_presets, image_presets;
 
-/* The preset of that name; user error naming the nearest one if there is none. */
+/* The preset with that name; user error that suggests the nearest one if there is none. */
 error *preset_find(const preset_list *list, const char *name, model_config *out) NODISCARD;
 /* "gpt-nano, gpt-micro, ...", for --help; free it.  NULL: out of memory. */
 char *preset_names(const preset_list *list);
 
 /* ---- configurations ---- */
 
-/* GPT-2's options with the given sizes; everything derived (inner, head_size ...) filled in. */
+/* GPT-2's options with the given sizes; everything derived (inner, head_size ...) is filled in. */
 model_config gpt_config(const char *name, int64_t layers, int64_t heads, int64_t width,
                         int64_t context, int64_t vocab);
 
-/* A ViT's options over what is given in c: sizes (inner 0: four times the width); norm, activation
- * and biases (norm_eps 0: the paper's).  Everything derived is filled in.  User error when patches
- * do not cover the image. */
+/* A ViT's options over the values in c: sizes (inner 0: four times the width); norm, activation and
+ * biases (norm_eps 0: as in the paper).  Everything derived is filled in.  User error if patches do
+ * not cover the image. */
 error *vit_config(model_config *c) NODISCARD;
-/* The same of a convolutional network: over sizes, stages and classes. */
+/* The same for a convolutional network: over sizes, stages and classes. */
 error *convnext_config(model_config *c) NODISCARD;
-/* By which of the two c is: by its stages. */
+/* Calls the one that fits c: decided by its stages. */
 error *image_config(model_config *c) NODISCARD;
 
 /* The same family in other sizes: layers, heads, width, context, vocab of `sizes`, where they are
- * not 0.  What is derived keeps its proportions. */
+ * not 0.  Derived values keep their proportions. */
 model_config config_resized(const model_config *from, const model_config *sizes);
 
-/* How many parameters its matrices have. */
+/* Number of parameters in its matrices. */
 double config_parameters(const model_config *c);
 
-/* Rows of logits that the classifier holds at a time for a batch of `rows`: at most so many MiB,
- * and no more than 1024 rows for each 32 of them, as more make its products no faster; in equal
- * chunks.  *ld is a row's length with padding. */
+/* Rows per chunk of the classifier's logits, for a batch of `rows`: limited to that many MiB, and
+ * to 1024 rows for each 32 MiB, as more make its products no faster; in equal chunks.  *ld is the
+ * padded length of a row. */
 int64_t classifier_rows(const model_config *c, int64_t most_mib, int64_t rows, dtype type,
                         int64_t *ld);
 
-/* Refuses values outside the limits of the table, and fields that contradict each other. */
+/* Refuses values outside the table's limits, and fields that contradict each other. */
 error *config_check(const model_config *c) NODISCARD;
 
 #endif

@@ -1,5 +1,5 @@
-/* convnext.c - ConvNeXt (Liu et al. 2022), channels last: every pixel is a row, and what is between
- * two convolutions is the same norms and products as in a transformer.
+/* convnext.c - ConvNeXt (Liu et al. 2022), channels last: every pixel is a row, and between two
+ * convolutions there are the same norms and products as in a transformer.
  *
  *   images (B,Ch,H,W) -> patches -> linear -> norm
  *        stage 1 | norm, 2 x 2 pixels side by side, linear | stage 2 | ... | stage 4
@@ -7,19 +7,18 @@
  *
  *   a block     x + drop * gamma * down(gelu(up(norm(depthwise 7 x 7 (x)))))
  *
- * A convolution whose stride is its kernel is a product of pixels side by side with a
- * matrix: the stem cuts patches as the ViT does, downsampling merges pixels (merge_op).
- * Both are cut again in backward.
+ * A convolution whose stride is its kernel size is a matrix product of adjacent pixels: the stem
+ * cuts patches as the ViT does, downsampling merges pixels (merge_op). Backward cuts both again.
  *
- * What backward reads of a block, and what --recompute makes again:
+ * What backward reads of a block, and what --recompute recomputes:
  *
- *     tensor   rows of   read by                   norms   gelu, attention   block, sqrt
- *     x        C         depthwise's weight        kept    kept              kept
- *     conv     C         norm                      kept    kept              again
- *     norm     C         up's weight               again   again             again
- *     pre      4 C       gelu                      kept    kept              again
- *     act      4 C       down's weight             kept    again             again
- *     out      C         gamma                     kept    kept              again
+ *     tensor   rows of   read by              norms        gelu, attention   block, sqrt
+ *     x        C         depthwise's weight   kept         kept              kept
+ *     conv     C         norm                 kept         kept              recomputed
+ *     norm     C         up's weight          recomputed   recomputed        recomputed
+ *     pre      4 C       gelu                 kept         kept              recomputed
+ *     act      4 C       down's weight        kept         recomputed        recomputed
+ *     out      C         gamma                kept         kept              recomputed
  *
  * and only what a wanted gradient needs is kept at all (--freeze).
  *

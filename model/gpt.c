@@ -3,15 +3,15 @@
  *   tokens -> wte (+ wpe) (-> norm) -> block 0 .. L-1 -> norm -> head (or wte) -> softmax, loss
  *
  * The classifier is where a small model's memory goes: logits are (B T, V).  Softmax, loss and
- * gradient are one operation, in place, and rows are taken in chunks (classifier_rows: at most 32 MiB
- * of logits, or what --logits-mib says), so the logits of all rows never exist at once.  A chunk's gradient replaces the chunk
- * of the norm's output that made it:
+ * gradient are one operation, in place, and rows are processed in chunks (classifier_rows: at most
+ * 32 MiB of logits, or what --logits-mib says), so the logits of all rows never exist at once.  A
+ * chunk's gradient replaces the rows of the norm's output that it was computed from:
  *
  *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x
  *                                                                   ->  x <- dlogits W
  *
- * The chunk depends on model, batch and device only, never on a memory setting, so that none changes the
- * bits.
+ * The chunk size depends on model, batch and device only, never on the available memory, so that no
+ * memory setting changes the bits.
  */
 #include "model/block.h"
 #include "model/model.h"
@@ -24,7 +24,7 @@ struct model {
     int wte, wpe;           /* wpe: -1 without */
     weight_ids first, head; /* first: the embedding's norm */
     weight_ids final;
-    tensor raw, mean, rstd; /* of the embedding's norm, in a training step: what it reads, (B,T) */
+    tensor raw, mean, rstd; /* input of the embedding's norm in a training step, (B,T) */
     block_ids *blocks;      /* [layers] */
     block_state *states;    /* [layers] */
     block_cache *caches;    /* [layers], between open_caches and close_caches */
@@ -114,7 +114,7 @@ static int64_t gpt_targets(const model *m, int64_t t)
 
 /* ---- forward ---- */
 
-/* The embedding x through its norm, if it has one.  With keep, what backward needs stays, if a
+/* Normalizes the embedding x, if the model does.  With keep, what backward needs is kept, if a
  * gradient is wanted there. */
 static tensor norm_embedding(run *r, model *m, tensor x, int64_t room, bool keep)
 {
@@ -137,7 +137,7 @@ static tensor norm_embedding(run *r, model *m, tensor x, int64_t room, bool keep
     return norm;
 }
 
-/* Tokens (B,T), the first of them at `position`; memory for room >= T. */
+/* Tokens (B,T), the first at `position`; memory for room >= T. */
 static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t room, bool keep)
 {
     tensor x =
@@ -155,7 +155,7 @@ static bool wanted(const run *r, int id)
     return id >= 0 && grad_wanted(r, id);
 }
 
-/* d: gradient of what embed has put out. */
+/* d: gradient of embed's output. */
 static void embed_grad(run *r, model *m, tensor tokens, tensor d)
 {
     bool below = present(m->raw) || wanted(r, m->wte) || wanted(r, m->wpe);
@@ -191,7 +191,7 @@ static tensor rows_of(tensor vector, int64_t first, int64_t n)
 }
 
 /* Losses of x (B,T,C) against targets, in memory for `room` rows; with backward, x becomes its own
- * gradient, if one is wanted.  Without targets only the memory is taken. */
+ * gradient, if one is wanted.  Without targets only allocates the memory. */
 static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t room,
                           const loss_sink *loss, bool backward)
 {
@@ -225,7 +225,7 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
         dw.accumulate = db.accumulate = true;
     }
     op_alike(r->dev, 1);
-    /* Before the head's gradient is done: a loss that is not finite stops all updates. */
+    /* Before the head's gradient is done: an infinite or NaN loss stops all updates. */
     if (rows)
         OP(sum, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate,
            .x = rows_of(losses, 0, rows), .hyper = loss->hyper, .scale = loss->scale);
@@ -238,20 +238,21 @@ static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t ro
     arena_drop(r->arena, &losses);
 }
 
-/* The first n of a batch's learned rows. */
+/* The first n learned rows of a batch. */
 static tensor rows_taken(tensor rows, int64_t n)
 {
     return tensor_of(rows.data, I32, SHAPE(1, n));
 }
 
-/* x (B,T,C) as a table of rows */
+/* x (B,T,C) as a matrix of rows */
 static tensor as_table(tensor x)
 {
     return tensor_of(x.data, x.type, SHAPE(tensor_rows(x), tensor_cols(x)));
 }
 
-/* The same of a batch of which not all is learned: its rows that are, side by side, and back; the
- * gradient of the others is 0.  Rows of x are chosen by number as rows of the embedding are by token. */
+/* The same for a batch in which only some rows are learned: gathers them, and scatters their
+ * gradient back; that of the others is 0.  Rows of x are looked up by number as an embedding's are
+ * by token. */
 static void classify_learned(run *r, model *m, tensor x, const batch *in, const loss_sink *loss,
                              bool backward)
 {
@@ -305,7 +306,8 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
                               NAME("final mean", 0));
         rstd = arena_take(a, KIND_ACTIVATION, stat_type(last.type), per_row, NAME("final rstd", 0));
     }
-    /* d is the final norm's output, then its gradient, then the residual stream's: one place. */
+    /* d is the final norm's output, then its gradient, then the residual stream's: all in one
+     * place. */
     tensor d = arena_take(a, KIND_ACTIVATION, last.type, SHAPE(last.dim[0], last.dim[1], c->width),
                           NAME("final norm", 0));
     apply_norm(r, c, m->final, d, last, mean, rstd);

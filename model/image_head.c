@@ -1,7 +1,7 @@
 /* image_head.c - see image_head.h */
 #include "model/image_head.h"
 
-/* Images, pooled, through norm and head: what the classifier keeps between its two passes. */
+/* The pooled images through norm and head: what the classifier keeps between its two passes. */
 typedef struct {
     tensor pooled, mean, rstd; /* (B,C), (B) */
     tensor d;                  /* (B,C): the norm's output, then gradients */

@@ -1,7 +1,8 @@
-/* image_head.h - the end of every model of images: pooled, norm, head, softmax.
+/* image_head.h - the end of every image model: pooling, norm, head, softmax.
  *
  * Pooling comes before the norm: with a class token that gives the same numbers as a norm of all
- * positions of which one is then read, and the mean is what timm calls fc_norm.
+ * Pooling precedes the norm: with a class token that gives the same numbers as normalizing all
+ * positions and then reading one, and the mean is what timm calls fc_norm.
  */
 #ifndef REGRAD_IMAGE_HEAD_H
 #define REGRAD_IMAGE_HEAD_H
@@ -13,11 +14,11 @@ typedef struct {
     weight_ids norm, head;
 } image_head;
 
-/* last (B,T,C): the output of the last block, which it takes.  Adds the loss, and all gradients of
- * the head; returns that of `last`, absent if none below is wanted. */
+/* last (B,T,C): the output of the last block, which it takes ownership of.  Adds the loss, and all
+ * gradients of the head; returns that of `last`, absent if none below is wanted. */
 tensor image_head_train(run *r, const image_head *h, const model_config *c, tensor last,
                         tensor targets, const loss_sink *loss);
-/* The loss alone. */
+/* The loss only. */
 void image_head_evaluate(run *r, const image_head *h, const model_config *c, tensor last,
                          tensor targets, const loss_sink *loss);
 /* logits (B,classes) */

@@ -1,5 +1,5 @@
-/* image_kind.c - the models of images as one kind: each call is passed on to vit_kind or
- * convnext_kind, as the configuration says. */
+/* image_kind.c - all image models as one kind: each call goes to vit_kind or convnext_kind, as the
+ * configuration says. */
 #include "model/model.h"
 
 #include <stdlib.h>

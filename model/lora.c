@@ -50,7 +50,7 @@ static bool is_on(const lora_plan *plan, const char *layer)
     return !plan->n_on;
 }
 
-/* A row called layer (with a %d) + ending. */
+/* A row named layer (with a %d) + ending. */
 static error *declare_named(params *p, const char *layer, const char *ending, param_spec spec,
                             int *id)
 {
@@ -68,8 +68,8 @@ static error *declare_named(params *p, const char *layer, const char *ending, pa
     return NULL;
 }
 
-/* Of part `out` (rows) of a layer's matrix `of`.  A as torch's Linear begins, uniform up to
- * 1/sqrt(in), which is what peft asks for (kaiming_uniform_ with a = sqrt(5)). */
+/* For part `out` (rows) of a layer's matrix `of`.  A is initialized like torch's Linear, uniform up
+ * to 1/sqrt(in), as peft does (kaiming_uniform_ with a = sqrt(5)). */
 static error *declare_pair(const lora_plan *plan, params *p, const char *layer,
                            const param_spec *of, int64_t out, int *adapter)
 {
@@ -91,7 +91,7 @@ static error *declare_pair(const lora_plan *plan, params *p, const char *layer,
     return declare_named(p, layer, endings[1], spec, &b);
 }
 
-/* "a.{q,k}.weight" without its ending, part k of it: "a.k"; false if there is no such part. */
+/* Part k of "a.{q,k}.weight" without its ending: "a.k"; false if there is no such part. */
 static bool layer_of(const char *weight, int k, char out[NAME_ROOM])
 {
     char part[NAME_ROOM];
@@ -102,7 +102,7 @@ static bool layer_of(const char *weight, int k, char out[NAME_ROOM])
 
 error *lora_declare(const lora_plan *plan, params *p, int weight, int adapter[LORA_PARTS])
 {
-    const param_spec w = p->row[weight].spec; /* a copy: the table moves */
+    const param_spec w = p->row[weight].spec; /* a copy: the table may be reallocated */
     char layer[NAME_ROOM], numbered[NAME_ROOM];
     for (int k = 0; k < LORA_PARTS; k++)
         adapter[k] = 0;
@@ -117,7 +117,7 @@ error *lora_declare(const lora_plan *plan, params *p, int weight, int adapter[LO
 
 /* ---- merging ---- */
 
-/* The matrix that the adapter belongs to: its rows from *first on. */
+/* The matrix that the adapter belongs to, and the adapter's first row in it. */
 static int matrix_of(const params *p, int a, int64_t *first)
 {
     char layer[NAME_ROOM], part[NAME_ROOM];

@@ -1,17 +1,17 @@
-/* lora.h - adapters of low rank beside frozen matrices (Hu et al. 2021: "LoRA: Low-Rank Adaptation
- * of Large Language Models").
+/* lora.h - low-rank adapters beside frozen matrices (Hu et al. 2021: "LoRA: Low-Rank Adaptation of
+ * Large Language Models").
  *
  *     x (R,in) --+---> W (out,in), frozen ----------------------------------> + --> out
  *                |                                                            |
  *                +---> A (r,in) --> h (R,r) --> times alpha / r --> B (out,r) +
  *
- * A begins with random numbers and B with zeros, so that training begins with the model as it is.
- * What a run trains and its files hold is A and B.  In the table B lies as its transpose (r,out):
- * so the product of both is added by the operation that adds a gradient of an input (core/ops.def,
- * linear_dx), which every device has.
+ * A is initialized randomly and B with zeros, so that training starts from the model itself. A run
+ * trains and saves only A and B.  The table stores B transposed (r,out): then the product of both
+ * is added by the operation that accumulates an input's gradient (core/ops.def, linear_dx), which
+ * every device has.
  *
  * A layer whose files have several tensors for one matrix of ours ({q,k,v}_proj) has an adapter for
- * each of them, as peft has, whose product goes to the columns of that one.
+ * each of them, as in peft, which applies to that tensor's columns of the output.
  */
 #ifndef REGRAD_LORA_H
 #define REGRAD_LORA_H
@@ -22,20 +22,20 @@ typedef struct {
     int64_t rank; /* 0: no adapters */
     double alpha;
     bool
-        rank_stabilized; /* the product is multiplied by alpha / sqrt(rank), else by alpha / rank */
-    /* ? Layers that have one, by their names or the ends of these after a dot, with * and ?:
+        rank_stabilized; /* the scale is alpha / sqrt(rank) instead of alpha / rank */
+    /* ? Layers that have one, by name or by the end of the name after a dot, with * and ?:
      * "q_proj", "h.3.*".  n_on 0: all matrices of the blocks. */
     const char *const *on;
     int n_on;
 } lora_plan;
 
-/* What the product of both is multiplied by. */
+/* The factor of the product. */
 double lora_scale(const lora_plan *plan);
 
-/* Is a layer of that name one that the pattern means? */
+/* Does the pattern match this layer's name? */
 bool lora_fits(const char *pattern, const char *layer);
 
-/* The most tensors that files have for one matrix of ours. */
+/* The largest number of tensors in files for one matrix of ours. */
 enum { LORA_PARTS = 3 };
 
 /* Adds the rows of the adapters of matrix `weight` to the table: A of part k is adapter[k], its B
@@ -43,15 +43,15 @@ enum { LORA_PARTS = 3 };
 error *lora_declare(const lora_plan *plan, params *p, int weight,
                     int adapter[LORA_PARTS]) NODISCARD;
 
-/* "h.%d.attn.c_attn" of "h.%d.attn.c_attn.lora_A.weight" or ...lora_B.weight; false if the
- * name is of no adapter. */
+/* "h.%d.attn.c_attn" from "h.%d.attn.c_attn.lora_A.weight" or ...lora_B.weight; false if this is
+ * not an adapter's name. */
 bool lora_layer(const char *name, char *out, size_t size);
 
-/* W += s B A for every adapter, whose rows leave the table then: no model computes with it any
- * more.  All values are there whole, on a device whose memory is the host's. */
+/* W += s B A for every adapter, whose rows then leave the table: no model can use it for computing
+ * afterwards.  All values must be complete, on a device that uses host memory. */
 error *lora_merge(params *p, device *dev) NODISCARD;
 
-/* Is it A of an adapter? */
+/* Is this row an adapter's A? */
 bool lora_is_a(const param *row);
 
 #endif

@@ -1,6 +1,6 @@
-/* model.h - what train.c knows of a model.
+/* model.h - the interface between training and models.
  *
- * Each model exports a `model_kind`; a task (train/task.h) joins it to its data.
+ * Each model exports a `model_kind`; a task (train/task.h) combines it with data.
  */
 #ifndef REGRAD_MODEL_H
 #define REGRAD_MODEL_H
@@ -14,31 +14,33 @@ typedef struct model model;
 /* One micro-batch on the device. */
 typedef struct {
     tensor inputs;  /* GPT: (B,T) i32 tokens; ViT: (B,Ch,H,W) images */
-    tensor targets; /* GPT: (B,T) i32 tokens, the inputs moved by one; ViT: (B,classes) weights */
+    tensor targets; /* GPT: (B,T) i32 tokens, the inputs shifted by one; ViT: (B,classes) weights */
     tensor noise;   /* ? ViT: (2 layers, B) stat, what `draw` has drawn */
     /* GPT with training_policy.packed: */
-    tensor starts; /* ? (B,T) i32: where in its row each token's document begins */
+    tensor starts; /* ? (B,T) i32: where each token's document begins in its row */
     tensor
-        rows; /* ? (1,B T) i32: the first n_learned of them are the rows that are learned, ascending,
-                      * and the first n_learned of targets are theirs */
+        rows; /* ? (1,B T) i32: the first n_learned of them are the learned rows, ascending, and the
+               * first n_learned of targets belong to them */
     int64_t n_learned;
     tensor
-        start; /* ? GPT with dropout: (2) i32, the run's number of the first row (core/ops.def, dropout) */
+        start; /* ? GPT with dropout: (2) i32, the first row's number in the run (core/ops.def,
+                * dropout) */
 } batch;
 
-/* Where a pass adds its loss. */
+/* Where a pass accumulates its loss. */
 typedef struct {
     tensor sum;      /* (1) f64 */
-    bool accumulate; /* else overwritten */
-    tensor hyper;    /* ? its ok becomes 0 when the loss is not finite */
-    double scale;    /* of the sum of the losses of all targets; the gradients' too */
-    tensor hits;     /* ? (1) f64: how many samples are classified right is added, or written */
-    tensor all;      /* ? (n) f64: with sum and hits in it; all ranks' are added up ... */
-    tensor total;    /* ? (1) f64: ... and sum put here, before anything is updated */
+    bool accumulate; /* otherwise it is overwritten */
+    tensor hyper;    /* ? its ok becomes 0 if the loss is infinite or NaN */
+    double scale;    /* factor of the sum over all targets, and of the gradients */
+    tensor hits;     /* ? (1) f64: the number of correctly classified samples is added, or
+                      * written */
+    tensor all;      /* ? (n) f64: contains sum and hits; all-reduced over the ranks ... */
+    tensor total;    /* ? (1) f64: ... and copied to sum before anything is updated */
 } loss_sink;
 
-/* After the losses have been added, and before any gradient is done: a loss that is not finite in
- * one rank stops the updates of all. */
+/* After the losses were added and before any gradient is done: an infinite or NaN loss on one rank
+ * stops the updates on all. */
 static inline void loss_agree(run *r, const loss_sink *s)
 {
     if (!present(s->all)) return;
@@ -49,36 +51,35 @@ static inline void loss_agree(run *r, const loss_sink *s)
 /* One step of generation or scoring: the next n tokens of each of B sequences. */
 typedef struct {
     tensor tokens;         /* (B,n) i32 */
-    int64_t position;      /* of the first of them; all before are in the caches */
+    int64_t position;      /* of the first; all earlier ones are in the caches */
     int64_t room;          /* the largest n of the program: its memory is the same for every step */
-    tensor logits;         /* ? (B,V): of what follows the last of them */
-    const loss_sink *loss; /* ? for a program of scoring, in every step */
-    tensor targets; /* ? (B,n) i32, with loss: what follows each of them; absent: not scored */
+    tensor logits;         /* ? (B,V): for the token after the last */
+    const loss_sink *loss; /* ? for a scoring program, in every step */
+    tensor targets; /* ? (B,n) i32, with loss: the token after each; absent: not scored */
 } decode_step;
 
 typedef struct {
     const char *program;       /* "train_gpt" */
     const char *default_model; /* one of its presets */
     const preset_list *presets;
-    bool hits; /* it classifies: loss_sink.hits is filled in */
+    bool hits; /* a classifier: loss_sink.hits is filled in */
 
     error *(*create)(const model_config *, const training_policy *, params *, model **out);
     void (*destroy)(model *);
-    /* The batch's memory: b sequences of t positions. */
+    /* Memory for the batch: b sequences of t positions. */
     batch (*place_batch)(const model *, arena *, int64_t b, int64_t t);
-    /* Targets (losses) in a sample of t positions. */
+    /* Targets (losses) per sample of t positions. */
     int64_t (*targets)(const model *, int64_t t);
-    /* Forward and backward: gradients through the hooks of r->params. */
+    /* Forward and backward: gradients go through the hooks of r->params. */
     void (*train)(run *r, model *, const batch *, const loss_sink *);
-    /* ? The noise of a micro-batch's samples first, first + 1, ... of the run: host numbers for
-     * batch.noise. */
+    /* ? The noise for samples first, first + 1, ... of the run: host numbers for batch.noise. */
     void (*draw)(const model *, uint64_t seed, int64_t first, int64_t b, float *noise);
-    /* Forward and loss alone. */
+    /* Forward and loss only. */
     void (*evaluate)(run *r, model *, const batch *, const loss_sink *);
     /* ? logits (B,V) of a batch; its targets are not read */
     void (*predict)(run *r, model *, const batch *, tensor logits);
-    /* ? Continuing sequences.  Inside one program: caches for b sequences of up to `length` tokens
-     * are taken; each step costs what its own tokens cost; the caches are dropped. */
+    /* ? Text generation.  Inside one program: allocates caches for b sequences of up to `length`
+     * tokens; each step computes only its new tokens; the caches are freed. */
     void (*open_caches)(run *r, model *, int64_t b, int64_t length);
     void (*decode)(run *r, model *, const decode_step *);
     void (*close_caches)(run *r, model *);

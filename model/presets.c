@@ -1,4 +1,4 @@
-/* presets.c - the models by name: families (families.h) with sizes. */
+/* presets.c - models by name: families (families.h) with sizes. */
 #include "base/nearest.h"
 #include "model/families.h"
 
@@ -14,14 +14,14 @@
 #define GPT2(name_, layers_, heads_, width_, context_, vocab_)                                     \
     ROW(name_, layers_, heads_, heads_, (width_) / (heads_), width_, 4 * (width_), context_,       \
         vocab_, GPT2_OPTIONS)
-/* How many numbers of a head are rotated, and the base of the angles. */
+/* How many elements of a head are rotated, and the RoPE base. */
 #define ROPE(size_, base_) .rotary.size = size_, .rotary.base = base_
 #define TIED               .tied = true
 /* Gemma: the root of the width */
 #define SCALE(root_) .embedding_scale = root_
 
 #define WINDOW(keys_) .window = keys_
-/* Gemma 3: rotations in layers with a window; the others' in its larger models */
+/* Gemma 3: RoPE in layers with a window; that of the others in its larger models */
 #define LOCAL     .rotary.local_base = 1e4
 #define EIGHTFOLD .rotary.scaling.factor = 8
 
@@ -160,8 +160,8 @@ static const model_config texts[] = {
     ROW("chatglm3-6b", 28, 32, 2, 128, 4096, 13696, 8192, 65024, CHATGLM_OPTIONS, ROPE(64, 1e4)),
 };
 
-/* The ViTs as the papers and timm have them (images of 224 x 224, 1000 classes; epsilon 1e-6, exact
- * gelu), and two for small images (28 x 28, grey, 10 classes). */
+/* The ViTs of the papers and of timm (images of 224 x 224, 1000 classes; epsilon 1e-6, exact gelu),
+ * and two for small images (28 x 28, grayscale, 10 classes). */
 #define VIT(name_, layers_, heads_, width_, inner_, patch_, size_, channels_, classes_)            \
     {                                                                                              \
         .name = name_, .layers = layers_, .heads = heads_, .width = width_, .inner = inner_,       \
@@ -171,7 +171,7 @@ static const model_config texts[] = {
         .act = ACT_GELU_ERF, .bias = BLOCK_BIASES, .embedding_scale = 1, .names = &vit_names       \
     }
 
-/* ConvNeXt (Liu et al. 2022) as the paper and timm have it; timm's nano with the paper's stem. */
+/* ConvNeXt (Liu et al. 2022) as in the paper and in timm; timm's nano with the paper's stem. */
 #define CONVNEXT(name_, width_, s1_, s2_, s3_, s4_, patch_, size_, channels_, classes_)            \
     {                                                                                              \
         .name = name_, .layers = (s1_) + (s2_) + (s3_) + (s4_), .heads = 1, .kv_heads = 1,         \

@@ -18,7 +18,7 @@ void leave_out(run *r, double rate, uint64_t site, tensor out, tensor x, tensor 
        .start = r->dropout.start, .rate = rate, .seed = r->dropout.seed, .site = site);
 }
 
-/* What adapter a reads of x (b,t,cols), in memory for room >= t: x itself, if nothing is left out. */
+/* The input of adapter a, from x (b,t,cols), in memory for room >= t: x itself without dropout. */
 static tensor adapter_input(run *r, int a, tensor x, int64_t room)
 {
     tensor none = {0};
@@ -34,7 +34,7 @@ static void adapter_input_done(run *r, tensor *x)
     if (adapters_leave_out(r)) arena_drop(r->arena, x);
 }
 
-/* ---- parameters that may not be there ---- */
+/* ---- optional parameters ---- */
 
 tensor use_if_any(run *r, int id)
 {
@@ -56,7 +56,7 @@ void finish_if_any(run *r, int id)
     if (id >= 0) grad_done(r, id);
 }
 
-/* ---- which there are ---- */
+/* ---- which exist ---- */
 
 bool linear_adapted(weight_ids ids)
 {
@@ -85,7 +85,7 @@ bool grads_through(const run *r, weight_ids ids)
 
 /* ---- adapters ---- */
 
-/* The columns of t (the rows of W) that part k has. */
+/* The columns of t (rows of W) of part k. */
 static tensor part_columns(const run *r, weight_ids ids, int k, tensor t)
 {
     const param_spec *w = &r->params->row[ids.weight].spec;
@@ -98,7 +98,7 @@ static tensor part_columns(const run *r, weight_ids ids, int k, tensor t)
     return t;
 }
 
-/* t of (b,t,cols); rows without samples are one */
+/* t of (b,t,cols); rows without sample structure count as one sample */
 static int64_t positions_of(tensor x)
 {
     return x.rank == 3 ? x.dim[1] : tensor_rows(x);
@@ -111,8 +111,8 @@ static tensor take_low(run *r, tensor x, int64_t room, int64_t rank, const char 
     return take_part(r, x.rank == 3 ? x.dim[0] : 1, positions_of(x), room, rank, NAME(name, 0));
 }
 
-/* t (b,t,rank) *= scale.  A factor for each sample is what devices have an operation for; in f32 where the
- * working type is bf16. */
+/* t (b,t,rank) *= scale.  Uses the operation for a factor per sample; in f32 if the working type is
+ * bf16. */
 static void scale_low(run *r, tensor t, double scale)
 {
     if (scale == 1 || !present(t)) return;
@@ -146,7 +146,7 @@ static void add_adapter(run *r, weight_ids ids, int k, tensor out, tensor x, int
     arena_drop(r->arena, &h);
 }
 
-/* dB, whose transpose (r,out) the table has: h' dout */
+/* dB, which the table stores transposed (r,out): h' dout */
 static void grad_of_b(run *r, int a, tensor x, tensor dout)
 {
     int b = a + 1;
@@ -158,7 +158,7 @@ static void grad_of_b(run *r, int a, tensor x, tensor dout)
     grad_done(r, b);
 }
 
-/* The gradients of both; what is left is g = s dout B, if somebody reads it: A stays in use then. */
+/* The gradients of both; leaves g = s dout B, if it is needed: A stays in use then. */
 static tensor adapter_begin_grad(run *r, weight_ids ids, int k, tensor x, tensor dout, bool below)
 {
     int a = ids.adapter[k], b = a + 1;
@@ -209,7 +209,8 @@ void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual,
 linear_grads linear_begin_grad(run *r, weight_ids ids, tensor x, tensor dout)
 {
     linear_grads all = {0};
-    if (grad_wanted(r, ids.weight)) all.w = param_use(r, ids.weight); /* else when it is read */
+    if (grad_wanted(r, ids.weight)) all.w = param_use(r, ids.weight); /* otherwise when it is
+                                                                       * read */
     grad dw = begin_if_any(r, ids.weight), db = begin_if_any(r, ids.bias);
     if (present(dw.t) || present(db.t))
         OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout);
@@ -221,7 +222,7 @@ linear_grads linear_begin_grad(run *r, weight_ids ids, tensor x, tensor dout)
     return all;
 }
 
-/* dx (+)= g A, where the adapter's input had all its elements. */
+/* dx (+)= g A, where the adapter's input had no dropout. */
 static void add_adapter_dx(run *r, int a, tensor g, tensor w, tensor dx, bool accumulate)
 {
     if (!adapters_leave_out(r)) {
@@ -237,7 +238,7 @@ static void add_adapter_dx(run *r, int a, tensor g, tensor w, tensor dx, bool ac
     arena_drop(r->arena, &part);
 }
 
-/* The adapters' parts first: the slope is that of the whole sum. */
+/* The adapters' parts first: the slope of act is that of the whole sum. */
 void linear_input_grad(run *r, weight_ids ids, linear_grads *g, tensor dx, bool accumulate,
                        tensor dout, tensor pre, activation act)
 {

@@ -1,4 +1,4 @@
-/* recompute.h - which activations forward does not keep: backward recomputes them.
+/* recompute.h - activation checkpointing: which activations backward recomputes.
  *
  *   level       not kept of a block                        recomputed by
  *   none        nothing
@@ -6,8 +6,8 @@
  *   gelu        ... and of the activation                  + the activation
  *   attention   ... and qkv and the attention              + one product, attention
  *   block       everything but the block's input           + three products: all but the last one
- *   sqrt        ... and of a range of n blocks all inputs  + its forward once more, from the last
- *               but every ceil(sqrt(n))-th                   input that there is
+ *   sqrt        ... and all inputs in a range of n blocks  + a second forward of the block, from
+ *               but every ceil(sqrt(n))-th                   the nearest input that was kept
  *
  * A level is given for all layers or for ranges of them.  Recomputing runs the same operations on
  * the same values, so all levels give the same bits.
@@ -37,7 +37,7 @@ typedef struct {
     int64_t first, last; /* layers */
 } recompute_range;
 
-/* Layers in no range: none. */
+/* Layers outside of all ranges: none. */
 typedef struct {
     recompute_range range[RECOMPUTE_RANGES];
     int n;
@@ -49,7 +49,7 @@ const char *recompute_name(recompute_level level);
  * layer that the model does not have, or one given twice. */
 error *recompute_parse(const char *text, int64_t layers, recompute_plan *out) NODISCARD;
 
-/* The same level in all of a model's layers. */
+/* The same level for all layers. */
 recompute_plan recompute_all(recompute_level level, int64_t layers);
 
 recompute_level recompute_of(const recompute_plan *p, int64_t layer);

@@ -19,11 +19,11 @@
         .transposed = true                                                                         \
     }
 
-/* As OpenAI's files have them; transformers takes them so only without a head of its own. */
+/* As in OpenAI's files; transformers accepts this only for a model without a head. */
 const model_names gpt2_names = GPT2_NAMES("");
 const model_names gpt2_head_names = GPT2_NAMES("transformer.");
 
-/* LLaMA's layout, whose families differ in where the norms are. */
+/* LLaMA's layout; families differ in where the norms are. */
 #define LLAMA_BUT_NORMS                                                                            \
     .tokens = "model.embed_tokens.weight", .final_norm = {.weight = "model.norm.weight"},          \
     .head = {.weight = "lm_head.weight"},                                                          \
@@ -68,7 +68,7 @@ const model_names phi_names = {
               .down = BOTH("model.layers.%d.mlp.fc2")},
 };
 
-/* LLaMA's, but q, k, v are one matrix, and so are gate and up. */
+/* LLaMA's, but with one matrix for q, k, v, and one for gate and up. */
 const model_names phi3_names = {
     .tokens = "model.embed_tokens.weight",
     .final_norm = {.weight = "model.norm.weight"},
@@ -108,7 +108,7 @@ const model_names bloom_names = {
     .qkv_by_group = true,
 };
 
-/* Falcon's two forms differ in what the norms are called. */
+/* Falcon's two forms have different names for the norms. */
 #define FALCON_BUT_NORMS                                                                           \
     .tokens = "transformer.word_embeddings.weight", .final_norm = BOTH("transformer.ln_f"),        \
     .head = {.weight = "lm_head.weight"}, .qkv_by_group = true,                                    \

@@ -1,4 +1,5 @@
-/* vit.c - a vision transformer (Dosovitskiy et al. 2021): the blocks of the GPT between other ends.
+/* vit.c - a vision transformer (Dosovitskiy et al. 2021): the GPT's blocks with another input and
+ * output.
  *
  *   images (B,Ch,H,W) -> patches -> linear -> [class token] + positions
  *                                                   |
@@ -6,13 +7,12 @@
  *                                                   |
  *             class token, or mean of all positions -> norm -> head -> softmax, loss
  *
- * A convolution with stride = kernel is a product of patches with a matrix: images are cut
- * into rows (patches_op) for the same linear as everywhere, on every device.  The cut images
- * are as large as the images, which stay where they are anyway; so backward cuts them again
- * instead of keeping them.
+ * A convolution with stride = kernel is a product of patches with a matrix: images are cut into
+ * rows (patches_op) for the same linear as everywhere, on every device.  The patches are as large
+ * as the images, which stay in memory anyway; so backward cuts them again instead of keeping them.
  *
- * Pooling comes before the norm: with a class token that gives the same numbers as a norm of all
- * positions of which one is then read (timm's `norm`), and the mean is what timm calls `fc_norm`.
+ * Pooling precedes the norm: with a class token that gives the same numbers as normalizing all
+ * positions and then reading one (timm's `norm`), and the mean is what timm calls `fc_norm`.
  *
  * Names and shapes are timm's (VisionTransformer with num_classes; class_token=False,
  * global_pool='avg' for the mean), so that its state_dict and our files are the same:
@@ -21,9 +21,9 @@
  *   blocks.N.{norm1, attn.qkv, attn.proj, norm2, mlp.fc1, mlp.fc2}.{weight, bias}
  *   norm.{weight, bias} or fc_norm.{weight, bias}     head.{weight, bias}
  *
- * Stochastic depth (Huang et al. 2016; timm's drop_path): in training a sample's branch is left out
+ * Stochastic depth (Huang et al. 2016; timm's drop_path): in training a sample's branch is dropped
  * with a probability that grows linearly from 0 in the first block to drop_path in the last, and
- * else divided by the probability to stay.
+ * otherwise divided by the probability of staying.
  */
 #include "base/rng.h"
 #include "model/block.h"
@@ -159,7 +159,7 @@ static void vit_draw(const model *m, uint64_t seed, int64_t first, int64_t b, fl
 
 /* ---- the ends ---- */
 
-/* A (C,Ch,p,p) weight as the matrix (C, Ch p p) that it is. */
+/* A (C,Ch,p,p) weight as a matrix (C, Ch p p). */
 static tensor as_matrix(const model *m, tensor w)
 {
     const model_config *c = &m->config;

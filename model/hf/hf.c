@@ -54,14 +54,14 @@ error *hf_config_read(const char *path, const cJSON *json, const char *const *ig
 
 /* ---- writing ---- */
 
-/* What a has that b has not; NULL if they are the same model. */
+/* The first field in which a and b differ, described; NULL if they are the same model. */
 static const char *difference(const model_config *a, const model_config *b)
 {
     const model_field *field = config_difference(a, b);
     return field ? field->other : a->names == b->names ? NULL : "other names";
 }
 
-/* The family's fields for c; what c has that they cannot say, or NULL. */
+/* The family's fields for c; what they cannot express of c, or NULL. */
 static const char *encode(const hf_family *f, const model_config *c, hf_model *fields)
 {
     hf_source none = {.path = "config.json"};
@@ -77,8 +77,8 @@ static const char *encode(const hf_family *f, const model_config *c, hf_model *f
     return difference(c, &decoded.c);
 }
 
-/* The first family that can express c, and its fields; or the nearest one, by the names of its
- * parameters, and what c has that it cannot express. */
+/* The first family that can express c, and its fields; otherwise the nearest one, by the names of
+ * its parameters, and what it cannot express. */
 static const hf_family *family_of(const model_config *c, hf_model *fields, const char **lack)
 {
     const hf_family *near = &hf_families[0];

@@ -1,7 +1,7 @@
-/* hf_families.c - what each family's config.json says; see hf_internal.h.
+/* hf_families.c - the fields of each family's config.json; see hf_internal.h.
  *
- * A field that is not there has the default of that family's class in transformers.  Values that a
- * field may not have, as the block cannot express them, stand in the table as HF_MUST.
+ * An absent field has the default of that family's class in transformers.  Where the block supports
+ * only one value of a field, the table has HF_MUST.
  */
 #include "model/families.h"
 #include "model/hf/hf_layers.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define M(member) offsetof(hf_model, member)
-/* An option under its usual name, and under a name of the family's; what its absence means. */
+/* An option under its usual name, or under the family's; and what its absence means. */
 #define OPTION(id, unset)                                                                          \
     {                                                                                              \
         NULL, NULL, HF_OPTION, MODEL_##id, 0, unset                                                \
@@ -126,10 +126,10 @@ static const hf_field gemma_fields[] = {
     MUST_FLAG("use_bidirectional_attention", false),
 };
 
-/* Only with use_sliding_window do these say anything. */
+/* These take effect only with use_sliding_window. */
 static const char *const qwen_windows[] = {"sliding_window", "max_window_layers", NULL};
 
-/* What LLaMA's has but rotations and layers' types. */
+/* All of LLaMA's fields but those of RoPE and layer types. */
 static error *decode_sizes(const hf_source *s, hf_model *m)
 {
     TRY(derive(s, m, "num_attention_heads", "num_key_value_heads"));
@@ -264,7 +264,7 @@ static const hf_field smollm3_fields[] = {
     FULL_ATTENTION,
     NAMED(rotary_skip, "no_rope_layer_interval", NULL, 4),
     ELSEWHERE("no_rope_layers"),
-    FIELD(HF_NONE, "pad_token_id", 0, 0), /* whose default is outside of a small vocabulary */
+    FIELD(HF_NONE, "pad_token_id", 0, 0), /* its default is outside of a small vocabulary */
     OPTION(act, ACT_SILU),
     OPTION(tied, true),
     FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
@@ -381,7 +381,7 @@ static const hf_field qwen_fields[] = {
     DROPOUT("emb_dropout_prob"),
 };
 
-/* The first two do something beyond seq_length only, which is our context. */
+/* The first two matter only beyond seq_length, which is our context. */
 static const char *const qwen_harmless[] = {"use_dynamic_ntk",
                                             "use_logn_attn",
                                             "max_position_embeddings",
@@ -496,9 +496,9 @@ static const hf_field falcon_fields[] = {
     DROPOUT("hidden_dropout"),
 };
 
-/* The later form (new_decoder_architecture) is parallel and grouped whatever else is said, with a
- * norm for each branch unless one is asked for.  The earlier one does not read num_kv_heads, which
- * transformers writes as the number of heads. */
+/* The newer form (new_decoder_architecture) is always parallel and grouped, with a norm for each
+ * branch unless one is asked for.  The older one ignores num_kv_heads, which transformers writes as
+ * the number of heads. */
 static error *decode_falcon(const hf_source *s, hf_model *m)
 {
     model_config *c = &m->c;
@@ -561,7 +561,7 @@ static const hf_field chatglm_fields[] = {
     ELSEWHERE("pre_seq_len"),
 };
 
-/* The scores are divided by a layer's number and multiplied by it again. */
+/* The scores are divided by the layer's number and multiplied by it again. */
 static const char *const chatglm_harmless[] = {"apply_query_key_layer_scaling",
                                                "attention_softmax_in_fp32",
                                                "bias_dropout_fusion",

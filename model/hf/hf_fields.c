@@ -1,16 +1,16 @@
-/* hf_fields.c - the fields of a config.json by a family's table; see hf_internal.h */
+/* hf_fields.c - reads and writes the fields of a config.json by a family's table; see
+ * hf_internal.h */
 #include "model/hf/hf_internal.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* What changes nothing in what a model computes, whatever its family: who wrote the file, tokens
- * that generation stops at, initial values, what other heads would do, which of several programs for
- * the same function is taken. */
+/* Fields that change nothing in what any model computes: who wrote the file, stop tokens, initial
+ * values, other heads, which implementation of the same function is used. */
 static const char *const harmless[] = {
-    /* what programs for fine-tuning add to config.json: unsloth,
-                                        * TRL's NEFTune; SmolLM 2's own, transformers.js */
+    /* added to config.json by fine-tuning programs: unsloth, TRL's NEFTune; SmolLM 2's own,
+     * transformers.js */
     "is_llama_config", "neftune_noise_alpha", "transformers.js_config", "unsloth_fixed",
     "unsloth_version", "attn_implementation", "max_sequence_length", "tokenizer_model_max_length",
     "tokenizer_padding_side", "cache_implementation",
@@ -31,7 +31,7 @@ static const char *const harmless[] = {
     "torch_dtype", "torchscript", "transformers_version", "typical_p", "unk_token_id",
     "use_bfloat16", "use_cache", NULL};
 
-/* What every family's file may say, but only this: a decoder alone, with all of its heads. */
+/* Values that every family requires, if given: a decoder alone, with all of its heads. */
 static const hf_field common[] = {
     {"is_encoder_decoder", NULL, HF_MUST_FLAG, 0, 0, false},
     {"add_cross_attention", NULL, HF_MUST_FLAG, 0, 0, false},
@@ -79,7 +79,7 @@ static error *read_size(const hf_source *s, const char *name, double unset, doub
     return NULL;
 }
 
-/* A number of the field's type and limits. */
+/* A number within the field's type and limits. */
 static error *read_number(const hf_source *s, const char *name, double unset,
                           const model_field *limits, double *out)
 {
@@ -111,7 +111,7 @@ static error *read_flag(const hf_source *s, const char *name, double unset, bool
     return item && !cJSON_IsBool(item) ? hf_refuse(s, name, "but must be true or false") : NULL;
 }
 
-/* transformers' words; the first of each kind is written. */
+/* transformers' names; the first of each kind is written. */
 static const struct {
     const char *word;
     activation act;
@@ -197,7 +197,7 @@ static error *read_field(const hf_source *s, const hf_field *f, const char *name
 
 /* ---- all of them ---- */
 
-/* Two names of one thing must not say two things. */
+/* Two names for one thing must have the same value. */
 static error *check_names(const hf_source *s, const hf_field *f)
 {
     const cJSON *a = hf_get(s, hf_name(f)), *b = hf_get(s, f->older);
@@ -208,7 +208,7 @@ static error *check_names(const hf_source *s, const hf_field *f)
     return hf_refuse(s, f->older, why);
 }
 
-/* Options whose 0 is null there: no window, no cap, no base of its own. */
+/* Options whose 0 is null in the file: no window, no cap, no base of its own. */
 static bool is_nullable(const hf_field *f)
 {
     const model_field *option = &model_fields[f->option];
@@ -221,7 +221,8 @@ static bool is_null(const hf_source *s, const char *name)
     return name && cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(s->json, name));
 }
 
-/* null means "none" in transformers, and absence the default: they are the same where that is none. */
+/* null means "none" in transformers, and absence the default: these are the same if the default is
+ * none. */
 static error *check_null(const hf_source *s, const hf_field *f)
 {
     bool number = f->kind == HF_SIZE || f->kind == HF_PART || f->kind == HF_FLAG ||
@@ -298,7 +299,7 @@ static bool write_size(cJSON *json, const char *name, int64_t value)
     return !value || cJSON_AddNumberToObject(json, name, (double)value);
 }
 
-/* transformers 5 takes 30.0 for a cap, and refuses 30, which is how cJSON writes that number. */
+/* transformers 5 accepts 30.0 as a cap but refuses 30, which is how cJSON writes that number. */
 static bool write_cap(cJSON *json, const char *name, double value)
 {
     char text[40];

@@ -7,7 +7,7 @@
 
 /* ---- rotations ---- */
 
-/* The number in `rope`, which the field `older` must not contradict. */
+/* The number in `rope`; an `older` field must agree with it. */
 static error *rope_number(const hf_source *s, const char *name, const cJSON *item, double least,
                           double most, const char *older, double *out)
 {
@@ -68,7 +68,7 @@ static error *read_rope_field(const hf_source *s, const char *name, const cJSON 
     return cJSON_IsNull(item) ? NULL : hf_refuse(s, name, "with a field that is not supported");
 }
 
-/* The type's own fields are there, and no others. */
+/* Requires the fields of this type, and no others. */
 static error *check_scaling(const hf_source *s, const char *name, rope_table *t)
 {
     bool linear = t->type && !strcmp(t->type, "linear"),
@@ -88,8 +88,7 @@ static error *check_scaling(const hf_source *s, const char *name, rope_table *t)
     return NULL;
 }
 
-/* An object of rope_scaling's or rope_parameters' kind.  partial: the family can rotate a part of each
- * head. */
+/* A rope_scaling or rope_parameters object.  partial: the family can rotate a part of each head. */
 static error *read_rope(const hf_source *s, const char *name, bool partial, hf_model *m)
 {
     const cJSON *rope = hf_get(s, name), *item = rope ? rope->child : NULL;
@@ -108,7 +107,7 @@ static error *read_rope(const hf_source *s, const char *name, bool partial, hf_m
     return NULL;
 }
 
-/* Both objects may be there, if they agree. */
+/* Both objects may be present, if they agree. */
 static error *read_ropes(const hf_source *s, bool partial, hf_model *m)
 {
     TRY(read_rope(s, "rope_scaling", partial, m));
@@ -191,7 +190,8 @@ error *hf_read_rotary_skip(const hf_source *s, hf_model *m)
 
 /* ---- kinds of layers ---- */
 
-/* layer_types, if it is there, has `want` alone; NULL: with a window or without, as comes. */
+/* Requires layer_types, if present, to contain only `want`; NULL: windowed or full layers in any
+ * order. */
 static error *check_layer_types(const hf_source *s, const char *want, const char *why)
 {
     const cJSON *list = hf_get(s, "layer_types"), *item;
@@ -239,6 +239,6 @@ error *hf_read_window_skip(const hf_source *s, hf_model *m, int64_t unset)
         if (full != (*skip && layer % *skip == 0))
             return hf_refuse(s, "layer_types", "but the full_attention layers must be every n-th");
     }
-    if (list && !*skip && m->c.layers < unset) *skip = unset; /* none has come to it */
+    if (list && !*skip && m->c.layers < unset) *skip = unset; /* no layer has reached it */
     return m->c.window ? NULL : hf_refuse(s, "sliding_window", "but some layers have a window");
 }
