@@ -26,7 +26,7 @@ static error *encode_part_of(const bpe *v, const char *text, size_t n, bpe_speci
     return n ? bpe_encode_to(v, (const uint8_t *)text, n, special, take_ids, out) : NULL;
 }
 
-/* By the bytes that tokens stand for, if together they are the text; false: they are not. */
+/* From the bytes that tokens stand for, if together they are the text; false: they are not. */
 static bool mark_by_bytes(const bpe *v, const jinja_text *text, chat_tokens *t, size_t first)
 {
     size_t total = 0, n, at = 0, span = 0;
@@ -36,7 +36,8 @@ static bool mark_by_bytes(const bpe *v, const jinja_text *text, chat_tokens *t, 
         if (i == first && n) bytes = b;
         total += n;
     }
-    bool space = total == text->n + 1 && bytes && *bytes == ' '; /* one is put in front */
+    bool space = total == text->n + 1 && bytes && *bytes == ' '; /* the tokenizer adds one in
+                                                                  * front */
     if (total != text->n && !space) return false;
     for (size_t i = first; i < t->n; i++) {
         bpe_token(v, t->ids[i], &n);
@@ -49,7 +50,7 @@ static bool mark_by_bytes(const bpe *v, const jinja_text *text, chat_tokens *t, 
     return true;
 }
 
-/* Parts by themselves; false: they make other tokens than the whole. */
+/* Encodes the parts separately; false: they give other tokens than the whole text. */
 static error *mark_by_parts(const bpe *v, const jinja_text *text, bpe_special special,
                             chat_tokens *t, size_t first, bool *same)
 {
@@ -107,7 +108,7 @@ void chat_tokens_free(chat_tokens *t)
     *t = (chat_tokens){0};
 }
 
-/* PREFIX.jinja beside PREFIX.vocab, as tokenize leaves it; empty if there is none. */
+/* PREFIX.jinja beside PREFIX.vocab, as tokenize leaves it; "" if there is none. */
 static void find_own(const char *vocab_path, char *out)
 {
     size_t n = strlen(vocab_path);
@@ -118,7 +119,7 @@ static void find_own(const char *vocab_path, char *out)
     if (used >= PATH_LENGTH || access(out, F_OK)) *out = 0;
 }
 
-/* A token as a text; false: there is none. */
+/* A token as text; false: there is none. */
 static bool spell(const bpe *v, int32_t id, char *out)
 {
     size_t n = 0;

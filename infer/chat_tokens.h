@@ -1,8 +1,9 @@
-/* chat_tokens.h - the tokens of an example of a conversation, and which of them are learned.
+/* chat_tokens.h - the tokens of a conversation, and which of them are learned (the loss mask).
  *
- * The whole text is encoded at once, special tokens included, as transformers does it; a token is learned if part
- * of it is in a learned part.  Where a vocabulary changes the text (NFC, tokens that take spaces away), the
- * learned parts are encoded by themselves, and count if that makes the same tokens.
+ * The whole text is encoded at once, including special tokens, as in transformers; a token is
+ * learned if part of it is in a learned part.  If the tokenizer changes the text (NFC, tokens that
+ * strip spaces), the learned parts are encoded separately, which is accepted if it gives the same
+ * tokens.
  */
 #ifndef REGRAD_CHAT_TOKENS_H
 #define REGRAD_CHAT_TOKENS_H
@@ -16,13 +17,13 @@ typedef struct {
     size_t n, capacity, learned_capacity;
 } chat_tokens;
 
-/* `special`: whether a plain example's text may speak in special tokens; what a template has made does.
- * chat_tokens_free in any case. */
+/* `special`: whether a plain example's text may contain special tokens; the output of a template
+ * always may. Call chat_tokens_free in any case. */
 error *chat_encode(const bpe *v, const chat_example *e, bpe_special special,
                    chat_tokens *out) NODISCARD;
 void chat_tokens_free(chat_tokens *t);
 
-/* A chat of the template file, or of what is beside the vocabulary's file. */
+/* A chat with the template file, or with the template beside the vocabulary file. */
 error *chat_beside(const char *template_file, const char *vocab_path, const bpe *v,
                    chat **out) NODISCARD;
 

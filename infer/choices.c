@@ -9,11 +9,11 @@
 
 #include "base/grow.h"
 
-/* ---- cleaning, as lm-evaluation-harness does it to HellaSwag ---- */
+/* ---- cleaning, as lm-evaluation-harness does for HellaSwag ---- */
 
 static bool is_space(char c)
 {
-    return strchr(" \t\n\r\v\f\x1c\x1d\x1e\x1f", c) && c; /* str.strip's, of ASCII */
+    return strchr(" \t\n\r\v\f\x1c\x1d\x1e\x1f", c) && c; /* like Python's str.strip, for ASCII */
 }
 
 static void strip(char *text)
@@ -27,7 +27,7 @@ static void strip(char *text)
     text[n - first] = 0;
 }
 
-/* All `from` become `to`, which is not longer. */
+/* Replaces all `from` by `to`, which is not longer. */
 static void replace(char *text, const char *from, const char *to)
 {
     size_t gone = strlen(from), n = strlen(to);
@@ -44,7 +44,7 @@ static void replace(char *text, const char *from, const char *to)
     *out = 0;
 }
 
-/* What stands in [brackets] goes, on one line each. */
+/* Removes text in [brackets], each within a line. */
 static void drop_brackets(char *text)
 {
     char *out = text;
@@ -66,7 +66,8 @@ static void clean(char *text)
     replace(text, "  ", " ");
 }
 
-/* First a capital, then small letters; other letters than ASCII's stay. */
+/* Capitalizes: first an upper-case letter, then lower-case ones; non-ASCII letters are
+ * unchanged. */
 static void capitalize(char *text)
 {
     for (size_t i = 0; text[i]; i++) {
@@ -77,7 +78,7 @@ static void capitalize(char *text)
 
 /* ---- reading ---- */
 
-/* The member by the first of some names that is there. */
+/* The member with the first of these names that exists. */
 static const cJSON *member(const cJSON *line, const char *const *names, int n, const char **name)
 {
     for (int i = 0; i < n; i++) {
@@ -134,7 +135,7 @@ static error *take_choices(const cJSON *list, const char *name, question *q)
     return q->n < 2 ? user_error("%s has %d: at least 2 can be chosen from", name, q->n) : NULL;
 }
 
-/* "LABEL: A B" of HellaSwag's parts, or ctx alone. */
+/* "LABEL: A B" from HellaSwag's parts, or ctx alone. */
 static error *take_hellaswag(const cJSON *line, question *q)
 {
     static const char *const names[] = {"activity_label", "ctx_a", "ctx_b"};
@@ -188,7 +189,7 @@ size_t question_length(const question *q, int choice)
 {
     size_t n = 0;
     for (const char *c = q->choice[choice]; *c; c++)
-        n += ((unsigned char)*c & 0xc0) != 0x80; /* the bytes that begin a character */
+        n += ((unsigned char)*c & 0xc0) != 0x80; /* bytes that begin a character */
     return n;
 }
 
@@ -208,7 +209,7 @@ static error *add_ids(void *to, const int32_t *ids, size_t n)
     return NULL;
 }
 
-/* A text's tokens, with the one that begins a text where there is one. */
+/* A text's tokens, after the token that begins a text if there is one. */
 static error *encode_whole(const bpe *v, const char *text, size_t n, id_list to)
 {
     int32_t begin = bpe_begin_of_text(v);
@@ -225,7 +226,7 @@ static error *encode_choice(const bpe *v, const question *q, size_t query, int i
     TRY(alloc_array(&text, n, 1));
     snprintf(text, n, "%s %s", q->query, q->choice[i]);
     const char *from =
-        query ? text : text + strlen(q->query); /* an empty query has its own token */
+        query ? text : text + strlen(q->query); /* an empty query has a token of its own */
     error *e = encode_whole(v, from, strlen(from), (id_list){&ids, &whole, &capacity});
     free(text);
     size_t first = query ? t->n : bpe_begin_of_text(v) >= 0;

@@ -20,7 +20,7 @@ void chooser_close(chooser *p)
 
 /* ---- the largest ---- */
 
-/* a comes before b: larger weight; of equals the lower id */
+/* a comes before b: larger weight; ties by lower id */
 static bool before(candidate a, candidate b)
 {
     return a.weight > b.weight || (a.weight == b.weight && a.id < b.id);
@@ -31,7 +31,7 @@ static int compare(const void *a, const void *b)
     return before(*(const candidate *)a, *(const candidate *)b) ? -1 : 1; /* ids differ */
 }
 
-/* Moves the k that come before all others to the front (Hoare's quickselect). */
+/* Moves the k that come first to the front (Hoare's quickselect). */
 static void select_largest(candidate *list, int64_t n, int64_t k)
 {
     int64_t low = 0, high = n - 1;
@@ -57,7 +57,7 @@ static void select_largest(candidate *list, int64_t n, int64_t k)
     }
 }
 
-/* ---- the steps of the rule; each returns how many candidates are left ---- */
+/* ---- the steps of the rule; each returns the number of candidates left ---- */
 
 static int64_t limit_count(candidate *list, int64_t n, int64_t k)
 {
@@ -74,8 +74,8 @@ static double sum_of(const candidate *list, int64_t n)
     return sum;
 }
 
-/* Sorting a whole vocabulary would cost more than a small model's step.  All that is lighter than
- * (1 - top_p) sum / n makes up less than 1 - top_p together, so it lies outside of what is kept. */
+/* Sorting a whole vocabulary would cost more than a small model's step.  All weights below (1 -
+ * top_p) sum / n together make up less than 1 - top_p, so they are outside of what is kept. */
 static int64_t limit_mass(candidate *list, int64_t n, double top_p)
 {
     if (top_p >= 1) return n;

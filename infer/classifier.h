@@ -1,7 +1,7 @@
-/* classifier.h - a trained model of images, ready to classify: its memory planned, its weights read.
+/* classifier.h - a trained image model, ready to classify: its memory planned, its weights read.
  *
- *     classifier_plan     memory for that many images at a time, as for training: recorded, not taken
- *     classifier_commit   takes it on a device, reads the weights
+ *     classifier_plan     plans memory for that many images at a time, by recording
+ *     classifier_commit   allocates it on a device, reads the weights
  *     classifier_run      pixels (images, channels, height, width) -> logits (images, classes)
  */
 #ifndef REGRAD_CLASSIFIER_H
@@ -13,9 +13,9 @@ typedef struct classifier classifier;
 
 error *classifier_plan(const model_kind *kind, const model_config *c, int64_t images,
                        classifier **out) NODISCARD;
-/* path: as vit_read's.  The head must be there. */
+/* path: as for vit_read.  The head must be in it. */
 error *classifier_commit(classifier *k, device *dev, const char *path, bool widen) NODISCARD;
 error *classifier_run(classifier *k, const float *pixels, float *logits) NODISCARD;
-void classifier_destroy(classifier *k); /* NULL is fine */
+void classifier_destroy(classifier *k); /* NULL is ignored */
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ROOM = 256 }; /* tokens: enough for products to be fast */
+enum { MOST_ROOM = 256 }; /* tokens: enough for fast products */
 
 error *decoder_open(const model_kind *kind, run *r, model *m, int64_t length, decoder *out)
 {
@@ -27,7 +27,7 @@ void decoder_place(decoder *d, int64_t vocab)
         arena_keep(a, KIND_BATCH, d->r->params->type, SHAPE(1, vocab), NAME("sample logits", 0));
 }
 
-/* The next n tokens of the window go into the caches. */
+/* Adds the next n tokens of the window to the caches. */
 static void step(decoder *d, int64_t n, bool last)
 {
     run *r = d->r;

@@ -1,4 +1,4 @@
-/* decoder.h - one text being continued: its window of tokens, and the logits of what comes next.
+/* decoder.h - continues one text: its window of tokens, and the logits of the next one.
  *
  *     push(prompt) next -> logits   push(token) next -> logits   push(token) ...
  *
@@ -6,14 +6,13 @@
  *                 in the caches      new
  *
  * Only new tokens are computed: a prompt in pieces of up to `room` tokens, then one token at a
- * time. When the window is full, its newer half stays and the older one is forgotten.  Learned
- * positions mean nothing beyond those that were trained, so the half that stays begins again at
- * position 0 and is computed again: that doubles the work for a token on average, however long the
- * text grows.
+ * time. When the window is full, its older half is dropped.  Learned positions are undefined beyond
+ * those that were trained, so the remaining half is moved to position 0 and computed again: on
+ * average that doubles the work per token, however long the text grows.
  *
- * All is one program of the arena, from decoder_begin to decoder_end, in which each piece is an
- * iteration.  The caches are taken in it, not kept: during training they are where the activations
- * of a step are at other times, and samples cost no memory.
+ * Everything is one program of the arena, from decoder_begin to decoder_end, in which each piece is
+ * an iteration.  The caches are part of the program, not persistent: during training they use the
+ * space of a step's activations, and samples cost no memory.
  */
 #ifndef REGRAD_DECODER_H
 #define REGRAD_DECODER_H
@@ -28,7 +27,7 @@ typedef struct {
     tensor tokens;   /* (1,room) i32 */
     tensor logits;   /* (1,V) */
     int32_t *window; /* (length) */
-    int64_t used;    /* tokens in it */
+    int64_t used;    /* tokens in the window */
     int64_t cached;  /* of these, in the caches */
     int steps;
 } decoder;
@@ -38,7 +37,7 @@ error *decoder_open(const model_kind *kind, run *r, model *m, int64_t length,
                     decoder *out) NODISCARD;
 void decoder_close(decoder *d);
 
-/* Asks the arena for what outlives the program; once in the record and once in the run. */
+/* Takes persistent blocks from the arena; once while recording and once in the run. */
 void decoder_place(decoder *d, int64_t vocab);
 /* Records the program. */
 void decoder_record(decoder *d);
@@ -46,7 +45,7 @@ void decoder_record(decoder *d);
 /* An empty window. */
 void decoder_begin(decoder *d);
 void decoder_push(decoder *d, const int32_t *tokens, int64_t n);
-/* Logits (V) of the token that follows the last pushed one. */
+/* Logits (V) of the token after the last one pushed. */
 error *decoder_next(decoder *d, float *logits) NODISCARD;
 void decoder_end(decoder *d);
 

@@ -12,8 +12,8 @@ static bool is_there(const char *path)
     return access(path, F_OK) == 0;
 }
 
-/* The tokenizer's file in dir; *path is empty if there is none.  Only names that are the model's own: whose
- * a NAME.tiktoken is, its name does not say. */
+/* The tokenizer file in dir; *path is empty if there is none.  Only unambiguous names:
+ * NAME.tiktoken could belong to any model. */
 static error *find_vocab(const char *dir, char *path)
 {
     static const char *const names[] = {"tokenizer.vocab", "tokenizer.json", "tekken.json",
@@ -38,7 +38,8 @@ error *tokenizer_path(const char *name, char *path)
     return NULL;
 }
 
-/* A model may have room for more tokens than there are, but then its own tokenizer has as few. */
+/* A model may have more embedding rows than tokens, but then its own tokenizer is the smaller
+ * one. */
 static error *check_beside(const char *directory, const char *vocab, const bpe *given)
 {
     char path[PATH_LENGTH];

@@ -1,10 +1,10 @@
-/* generator.h - a trained model at work: its memory, and the programs that continue and score text.
+/* generator.h - a trained model in use: its memory, and the programs that continue and score text.
  *
- *   generator_plan     builds the model and records "sample", "texts" or "score" over the null device, for the
- *                      kind of device that it will run on
- *   generator_commit   takes the memory on a device and reads the parameters
+ *   generator_plan     builds the model and records "sample", "texts" or "score" over the null
+ *                      device, for the kind of device that it will run on
+ *   generator_commit   allocates the memory on a device and reads the parameters
  *
- * The plan holds parameters, caches and the activations of a few tokens; nothing of training.
+ * The plan holds parameters, KV caches and the activations of a few tokens; nothing of training.
  */
 #ifndef REGRAD_GENERATOR_H
 #define REGRAD_GENERATOR_H
@@ -15,10 +15,10 @@
 #include "io/adapter_file.h"
 #include "io/model_file.h"
 
-/* What it is to do. */
+/* The job. */
 typedef struct {
     int64_t stride;               /* > 0: score, with the scorer's stride; 0: generate */
-    int64_t texts;                /* > 0: generate that many side by side (infer/text_batch.h) */
+    int64_t texts;                /* > 0: generate that many texts at once (infer/text_batch.h) */
     dtype type;                   /* of parameters and activations; DT_NONE is F32 */
     const adapter_file *adapters; /* ? beside the model; must outlive it */
     const device_kind *on;
@@ -30,11 +30,11 @@ typedef struct {
     generator_job job;
     device null;
     arena *arena;
-    tensor room; /* lent to the device; absent if it needs none */
+    tensor room; /* workspace lent to the device; absent if it needs none */
     params params;
     run r;
     model *model;
-    decoder decoder; /* of these three the job's */
+    decoder decoder; /* the job's one of these three */
     text_batch batch;
     scorer scorer;
 } generator;
@@ -42,6 +42,6 @@ typedef struct {
 error *generator_plan(const model_kind *kind, const model_config *c, generator_job job,
                       generator **out) NODISCARD;
 error *generator_commit(generator *g, device *dev, const weights *w, float_cast cast) NODISCARD;
-void generator_destroy(generator *g); /* before the device is closed; NULL is fine */
+void generator_destroy(generator *g); /* before the device is closed; NULL is ignored */
 
 #endif

@@ -20,7 +20,7 @@ error *sampler_open(const sampler_options *o, sampler *out)
     if (!e) e = alloc_array(&out->logits, (unsigned long)o->vocab, sizeof *out->logits);
     if (!e) e = alloc_array(&out->prompt, bpe_most_tokens(out->vocab, n + 1), sizeof *out->prompt);
     if (!e) e = bpe_encode(out->vocab, (const uint8_t *)o->prompt, n, out->prompt, &out->n_prompt);
-    if (!e && out->n_prompt == 0) { /* nothing to start from: a line break */
+    if (!e && out->n_prompt == 0) { /* no prompt: starts from a line break */
         e = bpe_encode(out->vocab, (const uint8_t *)"\n", 1, out->prompt, &out->n_prompt);
     }
     if (!e && out->n_prompt >= (size_t)o->window)
@@ -57,7 +57,7 @@ error *sampler_show(sampler *s, decoder *d, int64_t step, bool (*stop)(void *con
     printf("--- sample after step %lld ---\n%s", (long long)step, s->text);
     decoder_begin(d);
     decoder_push(d, s->prompt, (int64_t)s->n_prompt);
-    for (int64_t i = 0; i < s->tokens && !(i > 0 && stop(context)); i++) /* one, as was planned */
+    for (int64_t i = 0; i < s->tokens && !(i > 0 && stop(context)); i++) /* one, as planned */
         TRY(one_token(s, d, (uint64_t)step << 24 | (uint64_t)i));
     decoder_end(d);
     printf("\n---\n");

@@ -1,7 +1,7 @@
-/* sampler.h - text from the model under training: the prompt, then token after token.
+/* sampler.h - samples from the model under training: the prompt, then one token at a time.
  *
  * Each token is drawn from softmax(logits / 0.8) with a counter-based random number, so a sample
- * depends on seed, step and parameters alone.  Decoding and drawing are those of ./generate.
+ * depends only on seed, step and parameters.  Decoding and drawing are those of ./generate.
  */
 #ifndef REGRAD_SAMPLER_H
 #define REGRAD_SAMPLER_H
@@ -14,8 +14,8 @@ typedef struct {
     const char *tokenizer; /* its file */
     const char *prompt;
     int64_t vocab;  /* tokens that the model has */
-    int64_t window; /* tokens that the decoder is for */
-    int64_t tokens; /* in a sample */
+    int64_t window; /* the decoder's window */
+    int64_t tokens; /* per sample */
     uint64_t seed;
 } sampler_options;
 
@@ -29,12 +29,13 @@ typedef struct {
     chooser chooser;
 } sampler;
 
-/* User errors: no such tokenizer, one with more tokens than the model, a prompt that fills the window. */
+/* User errors: there is no such tokenizer, it has more tokens than the model, a prompt that fills
+ * the window. */
 error *sampler_open(const sampler_options *o, sampler *out) NODISCARD;
 void sampler_close(sampler *s);
 
-/* Prints one sample to stdout, or as much of it as there is when `stop`, which is asked after each token, says
- * that it is enough. */
+/* Prints one sample to stdout, or the beginning of one if `stop`, which is called after each token,
+ * returns true. */
 error *sampler_show(sampler *s, decoder *d, int64_t step, bool (*stop)(void *context),
                     void *context) NODISCARD;
 

@@ -79,7 +79,7 @@ static void take_sum(const scorer *s, double *nats)
 error *scorer_run(scorer *s, const int32_t *ids, int64_t n, double *nats)
 {
     run *r = s->r;
-    int64_t last = n - 1, seen = 0; /* of the window's tokens, those scored before */
+    int64_t last = n - 1, seen = 0; /* tokens of the window that were scored before */
     op_clear(r->dev, r->stream, s->sum);
     begin_recording(s);
     for (int64_t at = 0, length = 0; at + length < last && !r->dev->failure;) {
@@ -98,7 +98,7 @@ error *scorer_run_learned(scorer *s, const int32_t *ids, const uint8_t *learned,
                           double *nats)
 {
     run *r = s->r;
-    int64_t last = 0; /* what comes after the last learned token need not be read */
+    int64_t last = 0; /* nothing after the last learned token needs to be read */
     for (int64_t i = 1; i < n; i++)
         if (learned[i]) last = i;
     op_clear(r->dev, r->stream, s->sum);
@@ -113,7 +113,8 @@ error *scorer_run_learned(scorer *s, const int32_t *ids, const uint8_t *learned,
     return device_status(r->dev);
 }
 
-/* The text's last token and the ending's, which overwrite those of the ending before in the caches. */
+/* The text's last token and the ending's, which overwrite those of the previous ending in the
+ * caches. */
 static void ending(scorer *s, int32_t last, int64_t position, const scorer_ending *e, double *nats)
 {
     run *r = s->r;

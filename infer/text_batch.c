@@ -1,7 +1,7 @@
 /* text_batch.c - see text_batch.h */
 #include "infer/text_batch.h"
 
-enum { MOST_ROOM = 256 }; /* tokens of all texts in a step: enough for products to be fast */
+enum { MOST_ROOM = 256 }; /* tokens of all texts in a step: enough for fast products */
 
 text_batch text_batch_make(const model_kind *kind, run *r, model *m, int64_t n, int64_t length)
 {

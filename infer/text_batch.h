@@ -1,4 +1,5 @@
-/* text_batch.h - several texts being continued at once: each step reads the model's matrices once for all.
+/* text_batch.h - continues several texts at once: each step reads the model's matrices once for
+ * all.
  *
  *     position       0   1   2   3   4   5   6
  *     text 0         p   p   p   p   p   n   n        p: of the prompt
@@ -6,11 +7,11 @@
  *     text 2         p   p   p   p   n   n   n
  *                    one piece |  a step each
  *
- * All begin at position 0 and continue together, so every cache has the same length, and nothing is padded:
- * where one text still reads its prompt, another is already generating.  What all prompts have is read in
- * pieces of up to `room` tokens.
+ * All begin at position 0 and advance together, so all caches have the same length and nothing is
+ * padded: while one text still reads its prompt, another already generates.  The positions that all
+ * prompts cover are read in pieces of up to `room` tokens.
  *
- * On the CPU a text's logits have the bits that it has alone (infer/decoder.h).
+ * On the CPU a text's logits have the same bits as alone (infer/decoder.h).
  */
 #ifndef REGRAD_TEXT_BATCH_H
 #define REGRAD_TEXT_BATCH_H
@@ -21,17 +22,17 @@ typedef struct {
     const model_kind *kind;
     run *r;
     model *m;
-    int64_t n, length, room; /* texts; positions of each; tokens of each in a step, at most */
+    int64_t n, length, room; /* texts; positions of each; most tokens of each in a step */
     tensor tokens;           /* (n,room) i32 */
     tensor logits;           /* (n,V) */
-    int64_t position;        /* of what comes next */
+    int64_t position;        /* of the next tokens */
     int steps;
 } text_batch;
 
 /* n texts of up to `length` tokens */
 text_batch text_batch_make(const model_kind *kind, run *r, model *m, int64_t n, int64_t length);
 
-/* Asks the arena for what outlives the program; once in the record and once in the run. */
+/* Takes persistent blocks from the arena; once while recording and once in the run. */
 void text_batch_place(text_batch *b, int64_t vocab);
 /* Records the program. */
 void text_batch_record(text_batch *b);

@@ -1,12 +1,13 @@
-/* utf8_shown.h - where a text that grows byte by byte may be shown: between characters. */
+/* utf8_shown.h - finds where a text that arrives byte by byte may be printed: between
+ * characters. */
 #ifndef REGRAD_INFER_UTF8_SHOWN_H
 #define REGRAD_INFER_UTF8_SHOWN_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* How many of n bytes to show: all but a character at the end that has begun and lacks bytes (RFC
- * 3629).  What can be no character is shown as it is. */
+/* How many of n bytes to print: all but an incomplete character at the end (RFC 3629).  Invalid
+ * bytes are printed as they are. */
 static inline size_t utf8_complete(const uint8_t *text, size_t n)
 {
     for (size_t back = 1; back <= 3 && back <= n; back++) {

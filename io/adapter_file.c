@@ -26,11 +26,11 @@ struct adapter_file {
 
 /* ---- the configuration ---- */
 
-/* What becomes of a field. */
+/* How a field is treated. */
 typedef enum {
     READ,     /* it is read below */
-    HARMLESS, /* it changes nothing of what is computed from the files */
-    ONLY      /* it must be what `text` says, or say nothing */
+    HARMLESS, /* harmless: it does not change what is computed */
+    ONLY      /* it must have the value `text`, or be empty */
 } field_rule;
 
 typedef struct {
@@ -51,18 +51,18 @@ static const field fields[] = {
     {"revision", HARMLESS, NULL},
     {"peft_version", HARMLESS, NULL},
     {"inference_mode", HARMLESS, NULL},
-    {"target_modules", HARMLESS, NULL}, /* the tensors say it */
+    {"target_modules", HARMLESS, NULL}, /* implied by the tensors */
     {"exclude_modules", HARMLESS, NULL},
     {"layers_to_transform", HARMLESS, NULL},
     {"layers_pattern", HARMLESS, NULL},
     {"fan_in_fan_out", HARMLESS, NULL},
     {"lora_dropout", HARMLESS, NULL},
-    {"megatron_core", HARMLESS, NULL}, /* without megatron_config */
+    {"megatron_core", HARMLESS, NULL}, /* used only with megatron_config */
     {"ensure_weight_tying", HARMLESS, NULL},
-    {"loftq_config", HARMLESS, NULL}, /* how it began */
+    {"loftq_config", HARMLESS, NULL}, /* how it was initialized */
     {"eva_config", HARMLESS, NULL},
     {"init_lora_weights", HARMLESS, NULL}, /* see check_init */
-    {"qalora_group_size", HARMLESS, NULL}, /* with use_qalora */
+    {"qalora_group_size", HARMLESS, NULL}, /* used only with use_qalora */
 };
 
 static const field *find_field(const char *name)
@@ -96,7 +96,7 @@ static error *check_field(const char *path, const cJSON *item)
     return NULL;
 }
 
-/* Some ways to begin change the model's own weights, too (PiSSA, OLoRA, CorDA ...). */
+/* Some initializations change the model's own weights, too (PiSSA, OLoRA, CorDA ...). */
 static error *check_init(const char *path, const cJSON *json)
 {
     const cJSON *init = cJSON_GetObjectItemCaseSensitive(json, "init_lora_weights");
@@ -119,7 +119,7 @@ static error *read_number(const char *path, const cJSON *json, const char *name,
     return NULL;
 }
 
-/* false where there is none */
+/* false if there is none */
 static error *read_flag(const char *path, const cJSON *json, const char *name, bool *out)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
@@ -155,7 +155,8 @@ static error *read_config(adapter_file *f)
 
 /* ---- which modules ---- */
 
-/* The names of those that have an A, without what some put before them: they fit the ends of ours. */
+/* The names of modules that have an A, without common prefixes: they are matched with the ends of
+ * our names. */
 static error *list_layers(adapter_file *f)
 {
     size_t front = strlen(FRONT);
@@ -250,21 +251,20 @@ error *adapter_tensors_read(const char *path, params *p, device *dev)
 
 /* ---- writing ---- */
 
-/* transformers' GPT2LMHeadModel has its layers in `transformer`, OpenAI's files have not. */
+/* transformers' GPT2LMHeadModel has its layers in `transformer`, OpenAI's files do not. */
 static const char *front_of(const model_config *c)
 {
     return c->names == &gpt2_names ? FRONT "transformer." : FRONT;
 }
 
-/* A module's name without what comes before its layer's number and that: "attn.c_attn".  peft takes the ends
- * of names. */
+/* A module's name after its layer's number: "attn.c_attn".  peft matches the ends of names. */
 static const char *tail_of(const char *layer)
 {
     const char *number = strstr(layer, "%d.");
     return number ? number + 3 : layer;
 }
 
-/* Has every layer an adapter where row i's is? */
+/* Does every layer have an adapter in the place of row i's? */
 static bool in_all_layers(const params *p, int i, int64_t layers)
 {
     int64_t n = 0;
@@ -288,7 +288,7 @@ static bool add_text(cJSON *array, const char *text)
     return false;
 }
 
-/* The ends of names that all layers have in common, else whole names. */
+/* The ends of names that all layers have in common, or else complete names. */
 static bool add_targets(cJSON *array, const adapter_about *about, const params *p)
 {
     const char *front = front_of(about->model) + strlen(FRONT);

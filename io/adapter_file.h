@@ -3,9 +3,9 @@
  *   adapter_model.safetensors   base_model.model. + module + .lora_A.weight, .lora_B.weight
  *   adapter_config.json         r, lora_alpha, use_rslora, target_modules ...
  *
- * The tensors say which modules have an adapter, the configuration how large and how strong it is.  What would
- * change the result and is not supported (DoRA, ranks by pattern, biases, modules saved whole ...) is refused
- * by its field's name; so is a field that is unknown and says something.
+ * The tensors say which modules have an adapter, the configuration gives rank and scale.  A field
+ * that would change the result and is not supported (DoRA, ranks by pattern, biases, modules saved
+ * in full ...) is refused by name; so is an unknown field with a value.
  */
 #ifndef REGRAD_ADAPTER_FILE_H
 #define REGRAD_ADAPTER_FILE_H
@@ -16,36 +16,36 @@
 
 typedef struct adapter_file adapter_file;
 
-/* User errors name the path and what is wrong with it. */
+/* User errors name the path and the problem. */
 error *adapter_open(const char *directory, adapter_file **out) NODISCARD;
-void adapter_close(adapter_file *f); /* NULL is fine */
+void adapter_close(adapter_file *f); /* NULL is ignored */
 
-/* Its names live as long as f. */
+/* Valid as long as f. */
 const lora_plan *adapter_plan(const adapter_file *f);
 
-/* The values of all adapters of a table that was made by that plan.  User errors: a tensor that is missing,
- * has no place, another shape or dtype (but what `cast` lets through). */
+/* Reads all adapters of a table made with that plan.  User errors: a tensor that is missing, has no
+ * place, or has another shape or dtype (unless `cast` permits it). */
 error *adapter_read(const adapter_file *f, params *p, float_cast cast, device *dev) NODISCARD;
 
-/* A number by which to know both files again, wherever they are (base/fingerprint.h). */
+/* Identifies the contents of both files, wherever they are (base/fingerprint.h). */
 error *adapter_fingerprint(const char *directory, uint64_t *out) NODISCARD;
 
-/* What is written of adapters besides their values. */
+/* What is written beside the adapters' values. */
 typedef struct {
     const model_config *model;
     const lora_plan *plan;
     const char *base; /* where the model was loaded from */
 } adapter_about;
 
-/* Either file alone, under any path. */
+/* One of the files, under any path. */
 error *adapter_tensors_write(const char *path, const adapter_about *about, const params *p,
                              device *dev, const tensor_source *from) NODISCARD;
 error *adapter_config_write(const char *path, const adapter_about *about,
                             const params *p) NODISCARD;
-/* Both in a directory that exists; each wholly or not at all. */
+/* Writes both into an existing directory; each is complete or not there. */
 error *adapter_write(const char *directory, const adapter_about *about, const params *p,
                      device *dev, const tensor_source *from) NODISCARD;
-/* The tensors of such a file, which may be anywhere. */
+/* Opens the tensors of such a file, wherever it is. */
 error *adapter_tensors_read(const char *path, params *p, device *dev) NODISCARD;
 
 #endif

@@ -27,10 +27,10 @@ typedef struct {
     gguf_type type;
     int64_t rows, cols;
     gguf_rows values;
-    size_t bytes; /* of a row as it is stored */
+    size_t bytes; /* bytes per stored row */
 } entry;
 
-/* Memory that lives as long as the file is put together. */
+/* Memory that is freed with the file's description. */
 typedef struct room {
     struct room *next;
     float at[];
@@ -87,7 +87,7 @@ error *gguf_room(gguf *g, size_t n, float **out)
 
 static void put(FILE *to, const void *bytes, size_t n)
 {
-    fwrite(bytes, 1, n, to); /* into memory: closing the stream tells of a failure */
+    fwrite(bytes, 1, n, to); /* into memory: closing the stream reports a failure */
 }
 
 static void put_u32(FILE *to, uint32_t x)
@@ -190,7 +190,7 @@ static size_t stored_bytes(gguf_type type, int64_t n)
     }
 }
 
-/* The format's number of a type. */
+/* The format's number for a type. */
 static uint32_t type_number(gguf_type type)
 {
     static const uint32_t numbers[] = {
@@ -230,7 +230,7 @@ static size_t tensor_bytes_of(const entry *t)
     return t->bytes * (size_t)(t->rows ? t->rows : 1);
 }
 
-/* What stands before the data. */
+/* Everything before the data. */
 static error *write_head(gguf *g, outfile *f)
 {
     memory_stream head;

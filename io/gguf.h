@@ -1,17 +1,17 @@
-/* gguf.h - writing the model files of llama.cpp and what is built on it.
+/* gguf.h - writes model files for llama.cpp and programs based on it.
  *
- *   "GGUF", version 3, number of tensors, number of entries      little endian, all of it
+ *   "GGUF", version 3, number of tensors, number of entries      all little endian
  *   entries:  key, type, value                                   strings are length and bytes
- *   tensors:  name, number of dimensions, sizes (the fastest first), type, offset
+ *   tensors:  name, number of dimensions, sizes (fastest-varying first), type, offset
  *   padding to 32 bytes; then the tensors' data, each padded to 32
  *
- * (ggml's docs/gguf.md.)  A file is put together in memory but for the tensors' data, which is made
- * row by row from f32 while it is written:
+ * (ggml's docs/gguf.md.)  Everything but the tensors' data is assembled in memory; the data is
+ * converted from f32 row by row while it is written:
  *
  *     gguf_create(&g);   gguf_text(g, "general.architecture", ...);   gguf_tensor(g, ...) ...
  *     gguf_write(g, path);   gguf_discard(g);
  *
- * A failure on the way is kept, and gguf_write says it.
+ * The first failure is kept, and gguf_write returns it.
  */
 #ifndef REGRAD_GGUF_H
 #define REGRAD_GGUF_H
@@ -24,13 +24,13 @@
 
 typedef struct gguf gguf;
 
-/* How numbers are stored.  Q8_0: blocks of 32 share an f16 scale, max |x| / 127; a row has to be whole
- * blocks. */
+/* How numbers are stored.  Q8_0: blocks of 32 share an f16 scale, max |x| / 127; a row must be a
+ * multiple of 32. */
 enum { GGUF_BLOCK = 32 };
 typedef enum { GGUF_F32, GGUF_F16, GGUF_BF16, GGUF_Q8_0 } gguf_type;
 
 error *gguf_create(gguf **out) NODISCARD;
-void gguf_discard(gguf *g); /* NULL is fine */
+void gguf_discard(gguf *g); /* NULL is ignored */
 
 /* ---- metadata ---- */
 
@@ -39,7 +39,7 @@ void gguf_f32(gguf *g, const char *key, double value);
 void gguf_bool(gguf *g, const char *key, bool value);
 void gguf_text(gguf *g, const char *key, const char *value);
 
-/* An array of n strings, or of n i32; then the items, each of them. */
+/* An array of n strings or n i32; followed by its items, one call each. */
 void gguf_texts(gguf *g, const char *key, size_t n);
 void gguf_numbers(gguf *g, const char *key, size_t n);
 void gguf_item_text(gguf *g, const void *bytes, size_t n);
@@ -47,25 +47,25 @@ void gguf_item_number(gguf *g, int32_t value);
 
 /* ---- tensors ---- */
 
-/* A tensor's values, in f32 in host memory: row i of it is data + order(i) * ld, plus `add`.
- * order(i) is i, or with heads of `pairs` rows the two halves of each head in turn: 0, D/2, 1, D/2
- * + 1 ...  The same holds for the elements of a vector. */
+/* A tensor's values, in f32 in host memory: its row i is data + order(i) * ld, plus `add`. order(i)
+ * is i, or with heads of `pairs` rows alternates between the two halves of each head: 0, D/2, 1,
+ * D/2 + 1 ...  The same applies to the elements of a vector. */
 typedef struct {
     const float *data;
     int64_t ld;
-    int64_t pairs; /* 0, or the rows of a head */
+    int64_t pairs; /* 0, or the rows per head */
     float add;
 } gguf_rows;
 
-/* Room for n numbers of a tensor that exists only in the file; it lives as long as g. */
+/* Memory for n numbers of a tensor that exists only in the file; freed with g. */
 error *gguf_room(gguf *g, size_t n, float **out) NODISCARD;
 
-/* A matrix (rows, cols), or a vector of cols elements where rows is 0.  The values must outlive
+/* A matrix (rows, cols), or a vector of cols elements if rows is 0.  The values must outlive
  * gguf_write; the name is copied. */
 void gguf_tensor(gguf *g, const char *name, gguf_type type, int64_t rows, int64_t cols,
                  gguf_rows values);
 
-/* The file, wholly or not at all. */
+/* Writes the file; it is complete or not there. */
 error *gguf_write(gguf *g, const char *path) NODISCARD;
 
 #endif

@@ -10,9 +10,9 @@
 /* One of llama.cpp's architectures, by Hugging Face's model_type. */
 typedef struct {
     const char *model_type, *name;
-    bool split_qkv; /* a tensor each for q, k and v */
-    bool pairs;     /* rotations of neighbouring numbers: rows of q and k are rearranged */
-    bool plus_one;  /* norms are stored as what they multiply by */
+    bool split_qkv; /* separate tensors for q, k and v */
+    bool pairs;     /* interleaved RoPE: rows of q and k are rearranged */
+    bool plus_one;  /* norms are stored as the final factor */
 } architecture;
 
 static const architecture architectures[] = {
@@ -37,7 +37,8 @@ static error *architecture_of(const model_config *c, const architecture **out)
         type);
 }
 
-/* llama.cpp's architectures rotate all layers; only its LLaMA has frequencies scaled by wavelength. */
+/* llama.cpp's architectures rotate all layers; only its LLaMA has frequencies scaled by
+ * wavelength. */
 static error *check_rotations(const architecture *a, const model_config *c)
 {
     bool waves = c->rotary.scaling.high > 0;
@@ -48,8 +49,8 @@ static error *check_rotations(const architecture *a, const model_config *c)
                       waves ? "rotations scaled by wavelength" : "layers without rotations");
 }
 
-/* What llama.cpp knows of a Gemma without being told: where windows are, how scores are scaled, the base of
- * rotations in windows, and that Gemma 2 has caps (where the file has none it takes 50 and 30). */
+/* What llama.cpp hard-codes for a Gemma: where windows are, the scale of scores, the RoPE base in
+ * windows, and that Gemma 2 has caps (50 and 30 if the file gives none). */
 static error *check_windows(const architecture *a, const model_config *c)
 {
     enum { GEMMA2_27B = 46, GEMMA3_27B = 62 };
@@ -140,10 +141,10 @@ typedef struct {
     const architecture *a;
     const model_config *c;
     gguf_type matrices;
-    char layer[24]; /* "blk.3.", or nothing */
+    char layer[24]; /* "blk.3." or "" */
 } writer;
 
-/* Rows [first, first + rows) of a parameter, all of a vector. */
+/* Rows [first, first + rows) of a parameter, or all of a vector. */
 typedef struct {
     const char *name;
     int64_t first, rows;
@@ -166,7 +167,7 @@ static void write_part(writer *w, const param *p, const char *suffix, part of)
     gguf_tensor(w->g, text, type, matrix ? of.rows : 0, cols, values);
 }
 
-/* The parts of a parameter, one below the other; the last one's rows are what is left. */
+/* The parts of a parameter, stacked; the last one has the remaining rows. */
 static void put_parts(writer *w, const param *p, const char *suffix, const part *parts, int n)
 {
     int64_t rows = p->spec.shape.dim[0], first = 0;
@@ -179,7 +180,7 @@ static void put_parts(writer *w, const param *p, const char *suffix, const part 
     }
 }
 
-/* One place of the model and what it is called there. */
+/* A place in the model and its name there. */
 static void put_name(writer *w, const param *p, const char *suffix)
 {
     const model_config *c = w->c;
@@ -217,7 +218,7 @@ static void put_name(writer *w, const param *p, const char *suffix)
     }
 }
 
-/* What each frequency is divided by. */
+/* The divisor of each frequency. */
 static error *put_frequencies(gguf *g, const rotary_form *form)
 {
     float *x;
@@ -232,7 +233,7 @@ static error *put_frequencies(gguf *g, const rotary_form *form)
     return NULL;
 }
 
-/* Is this name a bias's? */
+/* Is this the name of a bias? */
 static bool is_bias(const char *name)
 {
     size_t n = strlen(name);

@@ -74,7 +74,7 @@ static bool add_convnext(cJSON *json, const model_config *c)
            json_add(a, "dims", sizes(widths, CONV_STAGES));
 }
 
-/* What timm's loaders of data look at. */
+/* What timm's data loaders read. */
 static bool add_data(cJSON *json, const image_card *card)
 {
     const model_config *c = &card->model;
@@ -149,7 +149,7 @@ static const cJSON *member(const cJSON *json, const char *name)
     return cJSON_GetObjectItemCaseSensitive(json, name);
 }
 
-/* Three numbers, or one for a single channel; others are passed over. */
+/* Three numbers, or one for a single channel; anything else is ignored. */
 static void read_three(const cJSON *list, double out[3])
 {
     int n = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0;
@@ -160,7 +160,7 @@ static void read_three(const cJSON *list, double out[3])
     }
 }
 
-/* Which name an item is: its place in a list, its key in an object; -1 for another key. */
+/* The number of an item: its index in a list, its key in an object; -1 for any other key. */
 static int64_t number_of(const cJSON *item, bool object, int64_t place, int64_t n)
 {
     char *end;
@@ -169,8 +169,8 @@ static int64_t number_of(const cJSON *item, bool object, int64_t place, int64_t 
     return *end || end == item->string || number < 0 || number >= n ? -1 : number;
 }
 
-/* A list of names (timm's label_names), or an object {"0": name, ...} (id2label); of one
- * that is not there ''. */
+/* A list of names (timm's label_names), or an object {"0": name, ...} (id2label); a missing name
+ * becomes ''. */
 static error *read_names(const cJSON *list, image_card *card)
 {
     bool object = cJSON_IsObject(list);
@@ -218,7 +218,7 @@ static error *read_config(const char *path, const cJSON *json, bool *found, imag
     return *found ? hf_vit_read(path, json, &card->model) : NULL;
 }
 
-/* Hugging Face's file of what is done to pixels: image_mean, image_std. */
+/* Hugging Face's preprocessing file: image_mean, image_std. */
 static error *read_processor(const char *directory, image_card *card)
 {
     char path[PATH_LENGTH];

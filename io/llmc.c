@@ -24,11 +24,11 @@ struct llmc {
     llmc_sizes sizes;
 };
 
-/* The tensors in the file's order, by our names, with rows and columns in terms of the sizes. */
+/* The tensors in the file's order, with our names, and rows and columns in terms of the sizes. */
 typedef struct {
     const char *name;
     bool layered;
-    int64_t rows, cols; /* of one layer; cols 0: a vector */
+    int64_t rows, cols; /* per layer; cols 0: a vector */
 } piece;
 
 enum { PIECES = 16 };
@@ -160,7 +160,7 @@ const llmc_sizes *llmc_about(const llmc *f)
 
 /* ---- the table's rows in the file's order ---- */
 
-/* Parameter `name` of that layer, with the piece's shape but for padding; internal error if the
+/* Parameter `name` of a layer, with the piece's shape except for padding; internal error if the
  * table is of another model. */
 static error *find_row(const params *p, const llmc_sizes *z, const piece *want, int layer,
                        const param **out)
@@ -180,7 +180,7 @@ static error *find_row(const params *p, const llmc_sizes *z, const piece *want, 
 
 typedef error *row_function(void *context, const param *row, int64_t padding);
 
-/* Calls f for every tensor of the file; padding: elements that follow the parameter's. */
+/* Calls f for every tensor of the file; padding: elements after the parameter's. */
 static error *for_each_row(const params *p, const llmc_sizes *z, row_function *f, void *context)
 {
     piece pieces[PIECES];
@@ -210,12 +210,13 @@ typedef struct {
     bool widens;   /* bf16 to f32 */
 } reader;
 
-/* n elements at r->at to the buffer, and past them. */
+/* Reads n elements at r->at into the buffer, and advances. */
 static error *read_some(reader *r, int64_t n)
 {
     int64_t size = r->file->sizes.bf16 ? 2 : 4;
     char *upper =
-        (char *)r->buffer + (r->widens ? n * 2 : 0); /* so that widening overwrites none unread */
+        (char *)r->buffer + (r->widens ? n * 2 : 0); /* so that widening does not overwrite unread
+                                                      * elements */
     TRY(file_pread(r->file->fd, r->file->path, upper, (size_t)(n * size), r->at));
     for (int64_t i = 0; i < n && r->widens; i++) {
         uint16_t half;

@@ -38,13 +38,13 @@ static error *open_llmc(weights *w, const char *path)
     return error_context(config_check(&w->model), "%s", path);
 }
 
-/* A model far larger than its file is refused here, before anybody plans memory for it. */
+/* A model far larger than its file is refused here, before anyone plans memory for it. */
 static error *check_bytes(const weights *w, const char *config)
 {
     double matrices = config_parameters(&w->model), has = 0;
     for (int64_t i = 0; i < safetensors_count(w->tensors); i++)
         has += (double)safetensors_entry_at(w->tensors, i)->bytes;
-    if (matrices <= has) return NULL; /* of a byte each: a type that is refused by its name later */
+    if (matrices <= has) return NULL; /* one byte each: types that are refused by name later */
     return user_error(
         "%s is of a model of %.4g parameters, but %s has only %.4g bytes: they do not "
         "belong together",
@@ -60,7 +60,7 @@ error *weights_config(const char *path, const char *const *ignored, model_config
     return e;
 }
 
-/* Without a config.json: what else says whose it is? */
+/* Without a config.json: does anything else identify it? */
 static error *refuse_without(const weights *w, const char *config)
 {
     char path[PATH_LENGTH];
@@ -77,7 +77,7 @@ static error *refuse_without(const weights *w, const char *config)
     return e;
 }
 
-/* A file of neither kind is not called a damaged one of either. */
+/* A file of neither kind is not reported as a damaged one of either. */
 static error *check_beginning(const char *path)
 {
     uint64_t header = 0;
@@ -104,7 +104,7 @@ static error *open_tensors(weights *w, const char *path)
     return check_bytes(w, config);
 }
 
-/* Older models are there as pickles alone, which are programs. */
+/* Older models exist only as pickles, which are programs. */
 static error *refuse_pickles(const weights *w)
 {
     static const char *const names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
@@ -207,7 +207,7 @@ file_floats weights_floats(const weights *w)
     return n && bf16 == n ? FILE_BF16 : n && f16 == n ? FILE_F16 : FILE_AS_IS;
 }
 
-/* ---- which model is it? ---- */
+/* ---- identifying the model ---- */
 
 static int is_shard(const struct dirent *d)
 {
@@ -215,7 +215,7 @@ static int is_shard(const struct dirent *d)
     return dot && !strcmp(dot, ".safetensors") && strncmp(d->d_name, "adapter_", 8) != 0;
 }
 
-/* Of the n files of a directory, by their names. */
+/* Fingerprint of the n files of a directory, by name. */
 static error *fingerprint_shards(const char *directory, struct dirent **name, int n, uint64_t *out)
 {
     fingerprint_file *file = NULL;

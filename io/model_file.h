@@ -1,10 +1,11 @@
-/* model_file.h - a trained model on disk, of whatever kind: what --load, ./export, ./generate take.
+/* model_file.h - a trained model on disk, in any supported form: what --load, ./export, ./generate
+ * take.
  *
  *   DIR                    model.safetensors (or model.safetensors.index.json), config.json:
  *                          Hugging Face's (model/hf/hf.h), our checkpoints, the end of a run
  *   FILE.safetensors       the same, config.json beside it
  *   FILE.index.json        the same, in several files
- *   FILE                   a model file of llm.c's, known by its first bytes
+ *   FILE                   an llm.c model file, recognized by its first bytes
  */
 #ifndef REGRAD_MODEL_FILE_H
 #define REGRAD_MODEL_FILE_H
@@ -15,36 +16,37 @@
 
 typedef struct weights weights;
 
-/* Opens, and checks headers and config.json.  ignored: ? unknown fields of config.json that are let
- * through, NULL after the last.  User errors name the path and what is wrong. */
+/* Opens it, and checks headers and config.json.  ignored: ? unknown fields of config.json to skip,
+ * NULL after the last.  User errors name the path and the problem. */
 error *weights_open(const char *path, const char *const *ignored, weights **out) NODISCARD;
-void weights_close(weights *w); /* NULL is fine */
+void weights_close(weights *w); /* NULL is ignored */
 
-/* What a config.json says; ignored as above. */
+/* Reads a config.json; ignored as above. */
 error *weights_config(const char *path, const char *const *ignored, model_config *out) NODISCARD;
 
-/* The model that they are of. */
+/* The model's configuration. */
 const model_config *weights_model(const weights *w);
-/* The directory that they are in, where a tokenizer's files may be. */
+/* The directory of the files, where a tokenizer may be. */
 const char *weights_directory(const weights *w);
 
-/* The floats that all of them are in where these are 16-bit ones, else FILE_AS_IS. */
+/* The type of all tensors if it is the same 16-bit one, else FILE_AS_IS. */
 file_floats weights_floats(const weights *w);
 
-/* A number by which to know the files again that a model's path stands for, wherever they are: of all that is in
- * them (base/fingerprint.h); of a directory or an index that is all .safetensors there but adapters. */
+/* Identifies the contents of the files that a model's path stands for, wherever they are
+ * (base/fingerprint.h); for a directory or an index, all .safetensors there except adapters. */
 error *model_fingerprint(const char *path, uint64_t *out) NODISCARD;
 
-/* All values of a table that was made for weights_model.  Floats of another type are refused, or taken as
- * `cast` says; llm.c's in f32 are never rounded. */
+/* Reads all values of a table made for weights_model.  Floats of another type are refused, or
+ * converted as `cast` says; llm.c's in f32 are never rounded. */
 error *weights_read(const weights *w, params *p, float_cast cast, device *dev) NODISCARD;
 
-/* The same into values that are there one at a time (io/params_file.h).  User error: llm.c's files. */
+/* The same for values that are accessible one at a time (io/params_file.h).  User error for llm.c's
+ * files. */
 error *weights_read_into(const weights *w, params *p, float_cast cast, const tensor_source *into,
                          device *dev) NODISCARD;
 
-/* config.json and model.safetensors to a directory that exists; each wholly or not at all.  No
- * config.json for a model of no family that is known (model/hf/hf.h).  from: ? values from there, in
+/* Writes config.json and model.safetensors into an existing directory; each is complete or not
+ * there.  No config.json if no known family fits (model/hf/hf.h).  from: ? source of the values, in
  * the order of the table. */
 error *weights_write(const char *directory, const model_config *c, const params *p, device *dev,
                      const tensor_source *from) NODISCARD;

@@ -10,7 +10,8 @@ enum { NAME_ROOM = 160, CHUNK = 1 << 18, PARTS = 3 };
 
 /* ---- the list ---- */
 
-/* n rows of t from `first`.  (A sharded tensor is not here whole: .at says where its parts lie.) */
+/* n rows of t from `first`.  (A sharded tensor is not complete here: .at gives the place of its
+ * part.) */
 static tensor row_range(tensor t, int64_t first, int64_t n)
 {
     shape s = {.rank = t.rank};
@@ -53,7 +54,7 @@ static void list_row(const params *p, int id, const char *front, named_tensor *l
     }
 }
 
-/* The rows of the model, or those of its adapters, under names that begin with `front`. */
+/* The rows of the model, or those of its adapters, under names with the prefix `front`. */
 typedef struct {
     const char *front;
     bool adapters;
@@ -64,7 +65,8 @@ static const row_kind model_rows = {"", false};
 static error *list_rows(const params *p, const row_kind *kind, named_tensor **out, int *n)
 {
     named_tensor *list;
-    size_t most = (size_t)p->n * PARTS + 1; /* a name is written before it is known to be none */
+    size_t most = (size_t)p->n * PARTS + 1; /* a name is written before the loop knows that it is
+                                             * one too many */
     TRY(alloc_array(&list, most, sizeof *list + sizeof(name_text)));
     name_text *names = (name_text *)(void *)(list + most);
     *n = 0;
@@ -115,7 +117,7 @@ error *adapters_write(const char *path, const char *front, const params *p, devi
 
 /* ---- reading ---- */
 
-/* What some writers put before a name, and others leave out. */
+/* A prefix that some writers put before names, and others leave out. */
 static const char *const prefixes[] = {"transformer.", "model."};
 
 enum { PREFIXES = sizeof prefixes / sizeof *prefixes };
@@ -127,7 +129,7 @@ const char *params_plain_name(const char *name)
     return name;
 }
 
-/* No parameter: the causal mask, "h.7.attn.bias" or "h.7.attn.masked_bias"; frequencies. */
+/* Not parameters: the causal mask, "h.7.attn.bias" or "h.7.attn.masked_bias"; frequencies. */
 static bool is_constant(const char *name)
 {
     static const char *const masks[] = {"h.%d.attn.%n", "gpt_neox.layers.%d.attention.%n"};
@@ -140,7 +142,7 @@ static bool is_constant(const char *name)
     return false;
 }
 
-/* The entry front + name, with one of the prefixes between them or without; -1: there is none. */
+/* The entry front + name, with or without one of the prefixes in between; -1: there is none. */
 static error *look_up(const safetensors *s, const char *front, const char *name, int64_t *i)
 {
     const char *bare = params_plain_name(name);
@@ -167,7 +169,7 @@ static error *find(const safetensors *s, const char *name, int64_t *i)
                       head ? ", or the head is tied: then tie_word_embeddings is true" : "");
 }
 
-/* A head that is tied may be in the file a second time, if it is the same as the embedding. */
+/* A tied head may be in the file a second time, if it is identical to the embedding. */
 static error *check_tied(const safetensors *s, int64_t head, const char *embedding)
 {
     int64_t wte;
@@ -190,7 +192,7 @@ static error *check_tied(const safetensors *s, int64_t head, const char *embeddi
                       safetensors_path(s), a->name, b->name);
 }
 
-/* Nothing in the file may be left over but what is known to be no parameter. */
+/* Nothing may be left over in the file except known non-parameters. */
 static error *check_rest(const safetensors *s, const bool *used, const char *embedding)
 {
     for (int64_t i = 0; i < safetensors_count(s); i++) {
@@ -220,7 +222,7 @@ static error *read_all(const safetensors *s, const named_tensor *list, int n, bo
             whole = into->open(into->context, t.of);
             open = t.of;
         }
-        if (present(whole)) { /* else it is sharded, and lies where the list says */
+        if (present(whole)) { /* otherwise it is sharded, and located by the list */
             t.value.data = (char *)whole.data + (size_t)t.at * dtype_size(t.value.type);
             t.sharded = false;
         }

@@ -43,7 +43,7 @@ error *safetensors_refuse_pickle(const char *path, uint64_t length)
         path);
 }
 
-/* Length of the header, which lies wholly in the file and begins like one. */
+/* Length of the header, which must be inside the file and start like one. */
 static error *header_length(const one_file *f, int64_t bytes, int64_t *n)
 {
     uint64_t length;
@@ -97,7 +97,7 @@ static error *bad_index(const safetensors *s, const char *why, const char *name)
     return user_error("%s: %s '%.200s'; fetch or write it and its files again", s->path, why, name);
 }
 
-/* The number of the file with that name beside the index, appended when it is new. */
+/* The number of the file with that name beside the index; appended if it is new. */
 static error *find_file(safetensors *s, const char *name, int *k)
 {
     const char *slash = strrchr(s->path, '/');
@@ -129,7 +129,7 @@ static error *move_entries(const safetensors *s, entry_list *to, entry_list *fro
     return NULL;
 }
 
-/* Each name of the index is a tensor, but their numbers differ: which is it? */
+/* Every name of the index is a tensor, but the counts differ: finds the extra one. */
 static error *not_the_same(const safetensors *s, const cJSON *map)
 {
     for (int64_t i = 0; i < s->entries.n; i++) {
@@ -146,7 +146,7 @@ static error *not_the_same(const safetensors *s, const cJSON *map)
     return NULL;
 }
 
-/* The index and the files say the same: each name once, in the file that the index names. */
+/* The index and the files must agree: each name once, in the file that the index names. */
 static error *check_map(safetensors *s, const cJSON *map)
 {
     int64_t named = 0;
@@ -189,7 +189,7 @@ static error *open_index(safetensors *s)
     return e;
 }
 
-/* ---- the whole ---- */
+/* ---- all together ---- */
 
 static bool is_index(const char *path)
 {

@@ -1,21 +1,21 @@
-/* safetensors.h - the file format of tensors with names.
+/* safetensors.h - reads and writes files of named tensors.
  *
  *   8 bytes: length of the header, little endian
  *   header:  {"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}, ...}, padded with spaces
- *   data:    the tensors back to back, row after row; offsets count from here
+ *   data:    the tensors back to back, in row-major order; offsets count from here
  *
- * What is opened may come from anywhere, so the header is checked wholly before anything else: its
- * length against the file's, each name once, each entry whole, each size against dtype and shape,
- * and the tensors cover the data without a gap or an overlap.  No size in it is believed before it
- * is compared with the file's, so that an absurd one allocates nothing.
+ * Files may come from anywhere, so the header is checked completely before anything else: its
+ * length against the file's, names for uniqueness, entries for completeness, sizes against dtype
+ * and shape, and that the tensors cover the data without gaps or overlaps.  No size in it is
+ * trusted before it is compared with the file's, so an absurd one allocates nothing.
  *
  * A large model is split over several files with an index, model.safetensors.index.json:
  *
  *   {"metadata": ..., "weight_map": {"name": "model-00001-of-00002.safetensors", ...}}
  *
- * Opened, both look the same.
+ * Once opened, both look the same.
  *
- * No dtype is ever cast: what is asked for and what the file has must be the same.
+ * Values are never converted implicitly: the dtype requested and the file's must match.
  */
 #ifndef REGRAD_SAFETENSORS_H
 #define REGRAD_SAFETENSORS_H
@@ -30,10 +30,9 @@ typedef enum { FILE_AS_IS, FILE_BF16, FILE_F16 } file_floats;
 
 /* A tensor on the device.  transposed: (out, in) there, (in, out) in the file; matrices only.
  *
- * groups > 0: the device has the rows of up to three parts one part below the other, the file has
- * them group by group: part_rows[0] / groups rows of the first part, that many of the second, the
- * third, then those of the next group.  (queries, keys, values; a group is a key head.)  Of a transposed one
- * these are the device's columns.
+ * groups > 0: the device has the rows of up to three parts stacked, the file has them in groups:
+ * part_rows[0] / groups rows of the first part, then of the second, the third, then the next group.
+ * (queries, keys, values; one group per key head.)  If transposed, these are the device's columns.
  *
  *     device  q0 q1 q2 q3 | k0 k1 | v0 v1          file, 2 groups  q0 q1 k0 v0 | q2 q3 k1 v1
  */
@@ -42,24 +41,24 @@ typedef struct {
     tensor value; /* contiguous */
     bool transposed;
     int64_t groups, part_rows[3];
-    int64_t of, at; /* element `at` of the source's `of`-th tensor is its first */
-    /* Of a tensor that is sharded over several processes, fetching brings this one's: elements [first,
-     * first + held) of the source's tensor, which begin at value.data. */
+    int64_t of, at; /* its first element is element `at` of the source's `of`-th tensor */
+    /* If a tensor is sharded over several processes, open() provides this process's part: elements
+     * [first, first + held) of the source's tensor, starting at value.data. */
     bool sharded;
     int64_t first, held;
 } named_tensor;
 
-/* Where the values of a list come from, if they are not all there at once: tensor after tensor,
- * each opened, then closed. */
+/* The source of a list's values, if they are not all in memory at once: each tensor in turn is
+ * opened, then closed. */
 typedef struct {
     tensor (*open)(void *context, int64_t i);
     void (*close)(void *context);
     void *context;
 } tensor_source;
 
-/* Writes n tensors, in this order; under a temporary name, synced, then renamed.  from: ? values from
- * there.  User errors: the path cannot be written, the disk is full; then no file of that name is left
- * or changed. */
+/* Writes n tensors, in this order; to a temporary file that is synced, then renamed.  from: ?
+ * source of the values.  User errors: the path cannot be written, the disk is full; then no file of
+ * that name is created or changed. */
 error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev,
                          const tensor_source *from) NODISCARD;
 /* The same in other floats.  User error, too: a number that is finite in f32 and not in f16, by the tensor's
@@ -73,44 +72,45 @@ enum { SAFETENSORS_RANK = 8 };
 
 typedef struct {
     const char *name;
-    const char *dtype; /* the file's word: "F32", "BF16", "I64" ... */
-    dtype type;        /* ours, DT_NONE where there is none */
+    const char *dtype; /* the file's name for it: "F32", "BF16", "I64" ... */
+    dtype type;        /* ours, or DT_NONE */
     int rank;
     int64_t dim[SAFETENSORS_RANK];
     int64_t bytes;
-    int64_t offset; /* of the first byte in its file */
-    int file;       /* 0 unless there is an index */
+    int64_t offset; /* of the first byte, in its file */
+    int file;       /* 0 without an index */
 } safetensors_entry;
 
 typedef struct safetensors safetensors;
 
-/* A file, or an index (a path that ends in .index.json) with its files beside it. */
+/* Opens a file, or an index (a path that ends in .index.json) with its files beside it. */
 error *safetensors_open(const char *path, safetensors **out) NODISCARD;
-/* User error if a file that has this where the length of a header should be, and is shorter, begins as what
- * torch.save writes: a zip archive, before 1.6 a bare pickle (protocols 2 to 5), which is a program. */
+/* `length` is what a file has where a header's length should be.  User error if it is too short for
+ * that and begins like the files of torch.save: a zip archive, or before 1.6 a bare pickle
+ * (protocols 2 to 5), which is a program. */
 error *safetensors_refuse_pickle(const char *path, uint64_t length) NODISCARD;
-void safetensors_close(safetensors *s); /* NULL is fine */
+void safetensors_close(safetensors *s); /* NULL is ignored */
 
-const char *safetensors_path(const safetensors *s); /* as it was opened */
+const char *safetensors_path(const safetensors *s); /* the path it was opened with */
 int64_t safetensors_count(const safetensors *s);
-/* Entry i, 0 <= i < count; in the order of their names.  Valid as long as s. */
+/* Entry i, 0 <= i < count; sorted by name.  Valid as long as s. */
 const safetensors_entry *safetensors_entry_at(const safetensors *s, int64_t i);
-/* The index of that name, -1 if there is none. */
+/* The index of the entry with that name, or -1. */
 int64_t safetensors_find(const safetensors *s, const char *name);
 
 /* n bytes of entry i's data from first_byte, 0 <= first_byte, first_byte + n <= bytes. */
 error *safetensors_read(const safetensors *s, int64_t i, int64_t first_byte, int64_t n,
                         void *buffer) NODISCARD;
 
-/* Entry i into a tensor on the device, 1 MiB at a time.  User errors: another dtype or shape, or a
- * file that has been cut since. */
+/* Reads entry i into a tensor on the device, 1 MiB at a time.  User errors: another dtype or shape,
+ * or a file that has been truncated since it was opened. */
 error *safetensors_fetch(const safetensors *s, int64_t i, const named_tensor *into,
                          device *dev) NODISCARD;
-/* What becomes of an entry of other floats than the tensor's. */
+/* How an entry of another floating-point type is converted. */
 typedef enum {
     CAST_NONE,  /* it is refused */
-    CAST_WIDEN, /* BF16 and F16 go into f32: every value is kept exactly */
-    CAST_ROUND  /* that, and F32 and F16 go into bf16, rounded to nearest, ties to even */
+    CAST_WIDEN, /* BF16 and F16 to f32: exact */
+    CAST_ROUND  /* also F32 and F16 to bf16, rounded to nearest even */
 } float_cast;
 
 static inline float_cast cast_widening(bool widen)

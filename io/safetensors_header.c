@@ -1,12 +1,12 @@
 /* safetensors_header.c - from the header's text to checked entries.
  *
- * The text is cut into its top-level pairs here, and cJSON reads one pair at a time:
+ * The text is split into its top-level pairs here, and cJSON parses one pair at a time:
  *
  *     { "a" : {"dtype":...} , "b" : {"dtype":...} , ... }
- *       ---   -------------    ---  --------------            each piece goes to cJSON, alone
+ *       ---   -------------    ---  --------------            each piece is given to cJSON alone
  *
- * So the tree of a header of 100 MB is never in memory, nesting is bounded before cJSON sees it,
- * and what stays is one row of fixed size per tensor.
+ * So a header of 100 MB never becomes a tree in memory, nesting is limited before cJSON sees it,
+ * and what remains is one fixed-size row per tensor.
  */
 #include "io/safetensors_internal.h"
 
@@ -71,7 +71,7 @@ static char *skip_space(char *p)
     return p + strspn(p, " \t\r\n");
 }
 
-/* After the string that begins at p; NULL if it does not end. */
+/* The position after the string that begins at p; NULL if it does not end. */
 static char *string_end(char *p)
 {
     for (p++; *p && *p != '"'; p++)
@@ -79,7 +79,7 @@ static char *string_end(char *p)
     return *p ? p + 1 : NULL;
 }
 
-/* After the object that begins at p; NULL if it does not end or nests too deep. */
+/* The position after the object that begins at p; NULL if it does not end or nests too deeply. */
 static char *object_end(char *p)
 {
     for (int depth = 1; *p;) {
@@ -96,7 +96,7 @@ static char *object_end(char *p)
     return NULL;
 }
 
-/* cJSON's tree of text[from, to), NULL if that is not one whole value. */
+/* cJSON's tree of text[from, to), NULL if that is not exactly one value. */
 static cJSON *parse_piece(char *from, char *to)
 {
     char saved = *to;
@@ -137,7 +137,7 @@ static error *read_dtype(const char *path, const cJSON *json, safetensors_entry 
                    json->valuestring);
 }
 
-/* The shape; *bytes becomes that of all elements. */
+/* The shape; *bytes becomes the size of all elements. */
 static error *read_shape(const char *path, const cJSON *json, safetensors_entry *e, int64_t *bytes)
 {
     if (!cJSON_IsArray(json)) return damaged(path, "tensor '%.100s' has no shape", e->name);
@@ -215,7 +215,7 @@ static error *append(entry_list *list, char *name, safetensors_entry **out)
     return NULL;
 }
 
-/* Nothing in it is needed; it must be an object of texts. */
+/* Nothing in it is needed; it must be an object of strings. */
 static error *check_metadata(const char *path, char *value, char *value_end)
 {
     if (value_end - value > MOST_METADATA) return damaged(path, "its __metadata__ is far too long");
@@ -284,7 +284,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const safetensors_entry *)a)->name, ((const safetensors_entry *)b)->name);
 }
 
-/* From 0 to the end, each byte once. */
+/* The entries must cover everything from 0 to the end, each byte once. */
 static error *check_cover(const char *path, entry_list *list, int64_t data_bytes)
 {
     int64_t at = 0;

@@ -1,4 +1,4 @@
-/* safetensors_internal.h - between the parts of safetensors.h */
+/* safetensors_internal.h - shared by the parts of safetensors.h */
 #ifndef REGRAD_SAFETENSORS_INTERNAL_H
 #define REGRAD_SAFETENSORS_INTERNAL_H
 
@@ -11,15 +11,15 @@ typedef struct {
 
 void entries_free(entry_list *list);
 
-/* Sorts by name; user error when two are the same. */
+/* Sorts by name; user error if two are equal. */
 error *entries_by_name(const char *path, entry_list *list) NODISCARD;
 
-/* Parses the header `text` (n bytes, text[n] == 0; changed and restored meanwhile), which begins at
- * byte 8 of a file of file_bytes, and appends its entries, checked and sorted by name. */
+/* Parses the header `text` (n bytes, text[n] == 0; modified and restored), which begins at byte 8
+ * of a file of file_bytes, and appends its entries, checked and sorted by name. */
 error *header_parse(const char *path, char *text, int64_t n, int64_t file_bytes,
                     entry_list *list) NODISCARD;
 
-/* "F32" for one of our types. */
+/* "F32" etc. for one of our types. */
 const char *file_dtype(dtype type);
 
 /* "PATH is not a whole safetensors file: ...; fetch or write it again" */

@@ -1,7 +1,7 @@
-/* safetensors_move.c - between files and the device: writing, and fetching into tensors.
+/* safetensors_move.c - between files and the device: writing, and reading into tensors.
  *
- * No host copy of a whole matrix is ever made.  A transposed one goes strip by strip: `strip` rows
- * of the file, which are so many columns of the device's tensor.
+ * There is never a complete host copy of a matrix.  A transposed one is moved in strips of `strip`
+ * rows of the file, which are columns of the device's tensor.
  *
  *        device (rows, cols)                 file (cols, rows)
  *      +-----+====+-------+                +-----------------+
@@ -21,7 +21,7 @@
 
 enum { CHUNK = 1 << 19 }; /* bytes moved at a time */
 
-/* Two halves, each of which holds a strip; a chunk takes both. */
+/* Two halves, each of which holds a strip; a chunk uses both. */
 typedef struct {
     char *bytes;
     int64_t half;
@@ -59,8 +59,8 @@ static tensor flat_part(tensor t, int64_t first, int64_t n)
     return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
 }
 
-/* What of a tensor lies together in the file and on the device: elements; of a transposed one columns of the
- * device's, which are rows of the file's. */
+/* The largest piece of a tensor that is contiguous both in the file and on the device: elements; if
+ * transposed, columns on the device, which are rows in the file. */
 typedef struct {
     int64_t first, n;
 } element_run;
@@ -117,7 +117,7 @@ static error *write_elements(outfile *f, const named_tensor *t, int64_t n, const
     return outfile_write(f, b->bytes, bytes / 2);
 }
 
-/* One entry of the header; `at` is where its data begins. */
+/* One entry of the header; its data begins at `at`. */
 static void print_entry(FILE *header, const named_tensor *t, file_floats floats, size_t at)
 {
     bool narrowed = is_narrowed(t->value, floats);
@@ -139,7 +139,7 @@ static error *write_header(outfile *f, const named_tensor *list, int64_t n, file
     memory_stream m;
     size_t at = 0;
     TRY(memory_stream_open(&m, "the header of a safetensors file"));
-    fputs("{\"__metadata__\":{\"format\":\"pt\"}", m.to); /* transformers asks for it */
+    fputs("{\"__metadata__\":{\"format\":\"pt\"}", m.to); /* transformers requires it */
     for (int64_t i = 0; i < n; i++) {
         print_entry(m.to, &list[i], floats, at);
         at += bytes_in_file(list[i].value, floats);
@@ -210,7 +210,7 @@ static error *write_all(outfile *f, const named_tensor *list, int64_t n, device 
             open = t.of;
             t.value.data = (char *)full.data + (size_t)t.at * dtype_size(t.value.type);
         }
-        TRY(device_status(dev)); /* rather than writing on what is not there */
+        TRY(device_status(dev)); /* rather than writing after a gap */
         TRY(write_runs(f, &t, dev, b));
         TRY(device_status(dev));
     }
@@ -242,15 +242,15 @@ error *safetensors_write_as(const char *path, const named_tensor *list, int64_t 
     return e;
 }
 
-/* ---- fetching ---- */
+/* ---- reading ---- */
 
 typedef struct {
     const safetensors *file;
     int64_t entry;
     int64_t size;  /* of an element in the file */
     bool casts;    /* 16-bit floats to f32, or others to bf16 */
-    bool rounds;   /* then: to bf16 */
-    int64_t first; /* the element that counts as 0 */
+    bool rounds;   /* in that case: to bf16 */
+    int64_t first; /* the element that is number 0 */
 } elements;
 
 static float half_value(const safetensors_entry *e, const char *from)
@@ -260,7 +260,7 @@ static float half_value(const safetensors_entry *e, const char *from)
     return strcmp(e->dtype, "BF16") ? float_of_f16(half) : float_of_bf16(half);
 }
 
-/* F32 or F16 to bf16, a little at a time: what is read is larger than its place. */
+/* F32 or F16 to bf16, a little at a time: the file's data is larger than its destination. */
 static error *read_rounded(const elements *s, int64_t first, int64_t n, char *out)
 {
     enum { SOME = 1 << 13 };
@@ -282,8 +282,8 @@ static error *read_rounded(const elements *s, int64_t first, int64_t n, char *ou
     return NULL;
 }
 
-/* The entry's elements [first, first + n), as they are on the device.  16-bit ones are read into
- * the upper half of their place and widened from the front, so that none is overwritten unread. */
+/* The entry's elements [first, first + n), as on the device.  16-bit ones are read into the upper
+ * half of their place and widened from the front, so that none is overwritten before it is read. */
 static error *read_elements(const elements *s, int64_t first, int64_t n, char *out)
 {
     const safetensors_entry *e = safetensors_entry_at(s->file, s->entry);
@@ -342,7 +342,7 @@ static error *check_same(const safetensors *s, const safetensors_entry *e, const
                       shape_text(t.rank, t.dim, into->transposed, wants, sizeof wants));
 }
 
-/* Elements [first, first + n) from the host, or those of them that are held here. */
+/* Elements [first, first + n) from the host, or those of them that are stored here. */
 static void put_part(const named_tensor *into, int64_t first, int64_t n, const char *host,
                      device *dev)
 {
@@ -392,7 +392,7 @@ static error *fetch_columns(const elements *s, const named_tensor *into, element
 static error *fetch_runs(elements s, const named_tensor *t, device *dev, const staging *b)
 {
     element_run run;
-    int64_t line = t->transposed ? t->value.dim[0] : 1; /* elements of what a run counts */
+    int64_t line = t->transposed ? t->value.dim[0] : 1; /* elements per run */
     for (int64_t i = 0; run_at(t, i, &run); i++, s.first += run.n * line)
         TRY(t->transposed ? fetch_columns(&s, t, run, dev, b) : fetch_plain(&s, t, run, dev, b));
     return NULL;

@@ -144,7 +144,8 @@ static error *resample(const float *from, int64_t n, int64_t step, float *to, in
     return NULL;
 }
 
-/* Positions (n, n) of a square grid, scaled to (h, w); width numbers each.  Across, then down. */
+/* Positions (n, n) of a square grid, resampled to (h, w); width numbers each.  First horizontally,
+ * then vertically. */
 static error *interpolate(const float *from, int64_t n, float *to, int64_t h, int64_t w,
                           int64_t width)
 {
@@ -159,7 +160,7 @@ static error *interpolate(const float *from, int64_t n, float *to, int64_t h, in
     return e;
 }
 
-/* Positions of another image size: the file's are f32, (1, first + n n, width). */
+/* Positions for another image size: the file's are f32, (1, first + n n, width). */
 static error *scale_positions(reader *r, const char *name, const safetensors_entry *e,
                               int64_t entry, tensor into)
 {
@@ -220,7 +221,7 @@ static error *read_row(reader *r, const char *name, tensor value, bool *head)
     return fetch(r, theirs, value);
 }
 
-/* What belongs to other ends than ours. */
+/* Belongs to other heads than ours. */
 static void count_unread(reader *r)
 {
     static const char *const names[] = {"pooler.dense.weight",   "pooler.dense.bias",

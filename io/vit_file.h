@@ -1,17 +1,17 @@
-/* vit_file.h - trained ViTs: timm's and Hugging Face's safetensors into our table, whose names and
- * shapes are timm's (model/vit.c).  What we write, timm loads as it is.
+/* vit_file.h - trained ViTs: reads timm's and Hugging Face's safetensors into our table, whose
+ * names and shapes are timm's (model/vit.c).  timm loads what we write as it is.
  *
  *   timm                           Hugging Face (ViTForImageClassification)
  *   cls_token, pos_embed           vit.embeddings.{cls_token, position_embeddings}
  *   patch_embed.proj               vit.embeddings.patch_embeddings.projection
- *   blocks.N.norm1, norm2          vit.encoder.layer.N.layernorm_before, layernorm_after
+ *   blocks.N.attn.qkv              ...attention.attention.{query, key, value}: stacked
  *   blocks.N.attn.qkv              ...attention.attention.{query, key, value}: one below the other
  *   blocks.N.attn.proj             ...attention.output.dense
  *   blocks.N.mlp.fc1, fc2          ...intermediate.dense, ...output.dense
  *   norm, head                     vit.layernorm, classifier
  *
- * Hugging Face's ViTModel has the same names without "vit." and no classifier; its pooler is left
- * out, and so are the mask token and the decoder of ViTForMaskedImageModeling.
+ * Hugging Face's ViTModel has the same names without "vit." and no classifier; its pooler is
+ * ignored, and so are the mask token and the decoder of ViTForMaskedImageModeling.
  *
  * ConvNeXt: timm's names are ours (model/convnext.c); of Hugging Face's
  * ConvNextForImageClassification
@@ -22,9 +22,9 @@
  *                                  ...stages.S.layers.N.{dwconv, layernorm, pwconv1, pwconv2, layer_scale_parameter}
  *   head.{norm, fc}                convnext.layernorm, classifier
  *
- * Two things may differ from the model that is made, as one trains on where others have stopped:
- * images of another size, when the positions' square grid is interpolated as timm does it (bicubic,
- * antialias); and other classes, when the head keeps its initial values.
+ * Two things may differ from the model, so that one can fine-tune: images of another size, where
+ * the positions' square grid is interpolated as timm does it (bicubic, antialias); and other
+ * classes, where the head keeps its initial values.
  */
 #ifndef REGRAD_VIT_FILE_H
 #define REGRAD_VIT_FILE_H
@@ -33,7 +33,7 @@
 #include "model/config.h"
 
 /* path: a file, or a directory with model.safetensors.  The table has its initial values.  *head:
- * were the classes' values taken, too?  User errors: as params_read's. */
+ * were the classes' values read, too?  User errors: as params_read's. */
 error *vit_read(const char *path, const model_config *c, params *p, bool widen, device *dev,
                 bool *head) NODISCARD;
 
