@@ -1,4 +1,4 @@
-/* regrad.c - see regrad.h: the wiring of train.c without its files and its terminal.
+/* regrad.c - see regrad.h: what train.c does, without its files and its terminal.
  *
  *     options (copied) -> trainer_plan -> device_open -> open data -> trainer_commit -> steps
  */
@@ -44,7 +44,7 @@ API void regrad_free(char *text)
     free(text);
 }
 
-/* The error as text of its own. */
+/* Copies the error's text. */
 static char *told(error *e)
 {
     if (!e) return NULL;
@@ -59,7 +59,7 @@ static error *find_task(const char *kind, const task **out)
     return *out ? NULL : user_error("kind \"%s\": must be \"gpt\" or \"vit\"", kind);
 }
 
-/* What would end the process, print, or needs more processes. */
+/* Refuses what would end the process, print, or need more processes. */
 static error *check_word(const char *word)
 {
     static const char *const refused[] = {"--help", "-?",       "--version", "--usage",

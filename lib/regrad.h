@@ -14,9 +14,9 @@
  *
  * Options are those of train_gpt ("gpt") and train_vit ("vit"), as words of a command line;
  * train_gpt --help lists them.  A function that can fail returns NULL, or one line of text that
- * says what is wrong and how to mend it, for regrad_free.  The library prints nothing in these
- * functions, writes no file but what regrad_save is asked for, and never ends the process.  One
- * thread at a time may be in it; a process may have several runs open.
+ * says what is wrong and how to fix it; free that with regrad_free.  These functions print nothing,
+ * write no files except those of regrad_save, and never end the process.  Only one thread at a time
+ * may call them; a process may have several runs open.
  *
  * Link with -lregrad (pkg-config regrad).
  */
@@ -33,42 +33,43 @@ extern "C" {
 /* "0.9.0" */
 const char *regrad_version(void);
 
-/* The memory plan as JSON, as train_gpt --plan --json prints it: *json, for regrad_free.  Opens no
- * device and reads no data. */
+/* The memory plan as JSON, as printed by train_gpt --plan --json; free *json with regrad_free.
+ * Opens no device and reads no data. */
 char *regrad_plan(const char *kind, int n, const char *const *options, char **json);
 
 typedef struct regrad_run regrad_run;
 
-/* Plans a run, opens its device, its data and (with --load) its weights.
- * NULL in *out on failure. */
+/* Plans a run, opens its device, its data and (with --load) its weights. *out is NULL on
+ * failure. */
 char *regrad_open(const char *kind, int n, const char *const *options, regrad_run **out);
-void regrad_close(regrad_run *run); /* NULL is fine */
+void regrad_close(regrad_run *run); /* NULL is ignored */
 
-/* Of one step. */
+/* The results of one step. */
 typedef struct {
     int64_t step;     /* 1, 2, ... */
     double loss;      /* nats: mean over the step's samples */
     double grad_norm; /* L2, before clipping */
-    double lr;        /* learning rate, by the schedule */
-    double accuracy;  /* of a classifier, else NaN */
+    double lr;        /* learning rate from the schedule */
+    double accuracy;  /* of a classifier, otherwise NaN */
     double seconds;
 } regrad_step;
 
-/* The next step: --accum micro-batches and an update.  A loss that is not finite is an error; no
- * parameter has changed then. */
+/* The next step: --accum micro-batches and an update.  An infinite or NaN loss is an error; the
+ * parameters are unchanged then. */
 char *regrad_train_step(regrad_run *run, regrad_step *out);
 
-/* Mean loss over --eval-batches batches of --val-data; accuracy is NaN but for classifiers. */
+/* Mean loss over --eval-batches batches of --val-data; accuracy is NaN except for classifiers. */
 char *regrad_evaluate(regrad_run *run, double *loss, double *accuracy);
 
-/* model.safetensors and config.json, in Hugging Face's names and layout, into a directory
- * that is made if need be. */
+/* Writes model.safetensors and config.json, with Hugging Face's names and layout, into a directory
+ * that is created if necessary. */
 char *regrad_save(regrad_run *run, const char *directory);
 
 int64_t regrad_parameters(const regrad_run *run);
-size_t regrad_planned_bytes(const regrad_run *run); /* the peak: all that the run ever holds */
+size_t regrad_planned_bytes(const regrad_run *run); /* the planned peak, which is all that the run
+                                                     * allocates */
 
-void regrad_free(char *text); /* NULL is fine */
+void regrad_free(char *text); /* NULL is ignored */
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* memory_candidates.c - the settings that there are, planned one by one: see memory_search.h. */
+/* memory_candidates.c - plans the possible settings one by one: see memory_search.h. */
 #include "plan/memory_search.h"
 
 #include <stdlib.h>
@@ -17,7 +17,7 @@ typedef struct {
     const model_kind *kind;
     const machine_rates *rates;
     size_t bytes;
-    candidate now, best, second, least, more; /* more: the best in a GiB more */
+    candidate now, best, second, least, more; /* also tracks the best with a GiB more */
     bool fits, has_second, has_more, has_least;
 } search;
 
@@ -43,18 +43,18 @@ static error *plan_candidate(const search *s, candidate *c)
     return NULL;
 }
 
-/* The policy that needs least of those that the options allow. */
+/* The policy that needs least among those that the options allow. */
 static error *least_gradients(options *o)
 {
     bool given = o->gradients && strcmp(o->gradients, "auto");
-    if (given || rule_folds(o->optim.rule)) return NULL; /* asked for; the only one */
+    if (given || rule_folds(o->optim.rule)) return NULL; /* given: the only one */
     o->optim.gradients = GRADS_AUTO;
     TRY(optim_resolve(&o->optim, o->accum, &o->policy_reason));
     o->policy_reason = "chosen by --memory";
     return NULL;
 }
 
-/* bf16 weights with this master, states of this form; -1: as they are. */
+/* bf16 weights with this master, states in this form; -1: unchanged. */
 static void take_forms(options *o, int master, int state)
 {
     if (master >= 0) {
@@ -94,8 +94,8 @@ static void consider(search *s, const candidate *c)
     }
 }
 
-/* One setting; where the device wants many logits at a time with fewer, too, unless their number was
- * given. */
+/* One setting; if the device prefers large chunks of logits, also with smaller ones, unless their
+ * size was given. */
 static error *search_logits(search *s, int64_t given)
 {
     candidate *c = &s->now;
@@ -108,13 +108,13 @@ static error *search_logits(search *s, int64_t given)
         size_t before = c->peak;
         c->o.training.logits_mib = smaller[i];
         TRY(plan_candidate(s, c));
-        if (c->peak != before) consider(s, c); /* else there are few anyway */
+        if (c->peak != before) consider(s, c); /* otherwise they are small anyway */
     }
     return NULL;
 }
 
-/* The whole batch, split into micro-batches in every way: fewer samples each than asked for, but no
- * more.  A rule that takes in each micro-batch by itself would be trained otherwise. */
+/* The whole batch, split into micro-batches in every way: fewer samples in each than requested,
+ * never more.  A rule that accumulates each micro-batch by itself would be trained differently. */
 static error *search_splits(search *s, const options *o)
 {
     int64_t all = o->batch * o->accum;
@@ -134,7 +134,7 @@ static error *search_splits(search *s, const options *o)
     return NULL;
 }
 
-/* As asked for, and in each of the forms that --allow lists. */
+/* As requested, and in each of the forms that --allow lists. */
 static error *search_all(search *s, const options *o)
 {
     options *with;
@@ -154,7 +154,7 @@ static error *search_all(search *s, const options *o)
 
 /* ---- words ---- */
 
-/* "--recompute block --batch 4 --accum 2 --gradients overlay": what to give, besides what was. */
+/* "--recompute block --batch 4 --accum 2 --gradients overlay": what to give in addition. */
 static const char *settings(const candidate *c, const options *given, char *text, size_t room)
 {
     int n = snprintf(text, room, "--recompute %s --batch %lld --accum %lld --gradients %s",
@@ -223,7 +223,8 @@ static error *take_way(const way *w, options *o)
     return optim_resolve(&o->optim, o->accum, &o->policy_reason);
 }
 
-/* The first of the ways, from the setting that needs least, that makes it fit, in words. */
+/* Tries ways to save, starting from the setting that needs least; describes those that make it
+ * fit. */
 static const char *what_helps(search *s)
 {
     candidate *c = &s->now;
@@ -233,7 +234,7 @@ static const char *what_helps(search *s)
         if (!e) e = least_gradients(&c->o);
         if (!e) e = plan_candidate(s, c);
         if (!e && c->peak <= s->bytes) return ways[i].words;
-        error_free(e); /* these do not go together */
+        error_free(e); /* these cannot be combined */
     }
     return "a smaller model, shorter sequences or --freeze";
 }

@@ -17,7 +17,7 @@ error *fit_available(device *dev, size_t *out)
 
 /* ---- rates ---- */
 
-/* What is measured, in memory that a small budget has, too: a product of two squares, and passes
+/* What is measured, in memory that even a small budget has: a product of two squares, and passes
  * from one half of it to the other. */
 enum { LEAST_SIDE = 128, MOST_SIDE = 1024, MOST_BYTES = 64 << 20 };
 
@@ -28,11 +28,11 @@ typedef struct {
 
 typedef void (*bench_work)(device *, const bench_room *, dtype);
 
-/* Seconds of an operation in a type: the least of some. */
+/* Seconds of an operation in a type: the minimum of several. */
 static double time_of(device *dev, bench_work work, const bench_room *room, dtype type)
 {
     double best = INFINITY, total = 0;
-    work(dev, room, type); /* threads and pages are there from here on */
+    work(dev, room, type); /* creates threads and pages */
     op_sync(dev, STREAM_COMPUTE);
     for (int i = 0; i < 20 && total < 0.15; i++) {
         double begin = clock_now();
@@ -64,7 +64,7 @@ static void stream(device *dev, const bench_room *room, dtype type)
        .src = tensor_of((float *)room->memory + room->half, type, SHAPE(room->half)));
 }
 
-/* The same with a little to compute on the way. */
+/* The same with a little arithmetic. */
 static void activate(device *dev, const bench_room *room, dtype type)
 {
     shape rows = SHAPE(room->half / room->side, room->side);
@@ -86,7 +86,7 @@ error *fit_measure(device *dev, size_t most, machine_rates *out)
     bytes = (size_t)(2 * room.half) * sizeof(float);
     TRY(dev->ops->alloc(dev, bytes, &room.memory));
     op_clear(dev, STREAM_COMPUTE, tensor_of(room.memory, F32, SHAPE(2 * room.half)));
-    for (int round = 0; round < 2; round++) { /* a moment's trouble then falls on one of them */
+    for (int round = 0; round < 2; round++) { /* so a short disturbance affects only one of them */
         copy = fmin(copy, time_of(dev, stream, &room, F32));
         for (int i = 0; i < 2; i++) {
             product[i] = fmin(product[i], time_of(dev, multiply, &room, types[i]));

@@ -1,4 +1,4 @@
-/* memory_table.c - what trains in how much memory: see memory_search.h. */
+/* memory_table.c - the table of what trains in how much memory: see memory_search.h. */
 #include "plan/memory_search.h"
 #include "train/conflicts.h"
 #include "train/task.h"
@@ -11,7 +11,7 @@
 
 enum { MOST_PRESETS = 256, MOST_BATCH = 65536 };
 
-/* An optimizer as it is used, and what it needs for each preset with one sample. */
+/* An optimizer in a given form, and its need for each preset with one sample. */
 typedef struct {
     char name[40];
     bool reduced;
@@ -24,7 +24,7 @@ static const model_config *preset(const options *o, int i)
     return i < list->n ? &list->row[i] : NULL;
 }
 
-/* --model may say which of them are meant. */
+/* --model may select some of them. */
 static bool is_meant(const options *o, int i)
 {
     bool pattern = o->model_name && strpbrk(o->model_name, "*?[");
@@ -38,7 +38,7 @@ static int64_t length_of(const options *o, int i)
     return o->longest && o->longest < context ? o->longest : context;
 }
 
-/* The options of one cell: this optimizer and model, one micro-batch of so many samples. */
+/* The options of one cell: this optimizer and model, one micro-batch of that many samples. */
 static error *options_of(const options *asked, const row *r, const model_config *m, int64_t seq,
                          int64_t samples, options *o)
 {
@@ -47,12 +47,12 @@ static error *options_of(const options *asked, const row *r, const model_config 
     o->seq = seq;
     o->batch = samples;
     o->accum = 1;
-    o->freeze.n = o->train_only.n = 0; /* names of another model */
+    o->freeze.n = o->train_only.n = 0; /* names of another model's parameters */
     options_recompute(o, r->reduced ? RECOMPUTE_SQRT : RECOMPUTE_NONE);
     return optim_another(r->name, &o->optim, &o->optim);
 }
 
-/* What conflicts with the rest (--attention cudnn with a model of ALiBi) fits nowhere. */
+/* What conflicts with the rest (--attention cudnn with ALiBi) fits nowhere. */
 static error *peak_of(const options *asked, const row *r, int which, int64_t samples, size_t *peak)
 {
     options o;
@@ -68,7 +68,7 @@ static error *peak_of(const options *asked, const row *r, int which, int64_t sam
     return NULL;
 }
 
-/* The most samples of preset `which` that fit: doubled, then halved in. */
+/* The largest batch of preset `which` that fits: by doubling, then bisection. */
 static error *most_samples(const options *o, const row *r, int which, size_t bytes, int64_t *out)
 {
     int64_t low = 1, high = 2;
@@ -117,7 +117,7 @@ static error *print_row(const options *o, row *r, const size_t *sizes, int n, FI
     return NULL;
 }
 
-/* Are there such runs, with the forms of numbers and the ranks that were asked for? */
+/* Are there such runs, with the requested forms and ranks? */
 static error *is_possible(const options *asked, const row *r, bool *possible)
 {
     options o;

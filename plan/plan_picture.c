@@ -80,7 +80,7 @@ static void text(const panel *p, double x, double y, const char *anchor, int siz
 {
     fprintf(p->out, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" font-size=\"%d\">",
             kind, x, y, anchor, size);
-    for (; *words; words++) { /* names may come from a file's name */
+    for (; *words; words++) { /* may contain characters of a file name */
         const char *entity = *words == '&'   ? "&amp;"
                              : *words == '<' ? "&lt;"
                              : *words == '>' ? "&gt;"
@@ -117,7 +117,7 @@ static void draw_axes(const panel *p)
          "allocations and releases of one step, in order");
 }
 
-/* Forward, backward, optimizer: each from its mark to the next one. */
+/* Forward, backward, optimizer: each from its mark to the next. */
 static void draw_phases(const panel *p)
 {
     arena_mark_info marks[ARENA_MARKS];
@@ -149,7 +149,7 @@ static void draw_blocks(const panel *p)
     }
 }
 
-/* The largest blocks that a name fits into. */
+/* Labels the largest blocks whose name fits. */
 static void draw_names(panel *p)
 {
     int named = 0;

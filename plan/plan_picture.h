@@ -1,4 +1,4 @@
-/* plan_picture.h - the memory plan as a picture (SVG): where every block is, over one step.
+/* plan_picture.h - the memory plan as a picture (SVG): the place of every block over one step.
  *
  *     MiB
  *      ^   - - - - - - - - - - - - - - - peak
@@ -9,9 +9,8 @@
  *      +---+----------+---------------+---+-> allocations, in order
  *           forward      backward       optimizer
  *
- * Adjacent persistent blocks of one kind are drawn as one; the ten largest blocks have their
- * names, and each has a tooltip.  Drawn here and not by a script, so that a plan needs no other
- * program.
+ * Adjacent persistent blocks of one kind are drawn as one; the ten largest blocks are labelled, and
+ * each has a tooltip.  It is drawn here and not by a script, so that a plan needs no other program.
  */
 #ifndef REGRAD_PLAN_PICTURE_H
 #define REGRAD_PLAN_PICTURE_H
@@ -20,7 +19,7 @@
 
 #include "train/trainer.h"
 
-/* n plans, 1 or 2, beside each other. */
+/* n plans, 1 or 2, side by side. */
 error *plan_picture(const trainer *const *plans, int n, FILE *out) NODISCARD;
 
 #endif

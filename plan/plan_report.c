@@ -127,7 +127,7 @@ static const char *bucket_text(const options *o, char *buffer, size_t size)
     return buffer;
 }
 
-/* What is not trained, not kept, or not done in the usual way. */
+/* What is frozen, recomputed, or otherwise unusual. */
 static void print_reductions(const trainer *t, FILE *out)
 {
     int64_t all = params_count(&t->params), trained = trained_count(&t->params);

@@ -6,10 +6,10 @@
 #include "train/loop.h"
 #include <stdio.h>
 
-/* The table: bytes by kind at the peak, when it is, the policy and why. */
+/* The table: bytes by kind at the peak, when it occurs, the policy and why. */
 error *plan_summary(const trainer *t, FILE *out) NODISCARD;
 
-/* The same, what each reuse saves, and all optimizers side by side: about forty plans, each of
+/* The same, with what each reuse saves, and all optimizers side by side: about forty plans, each of
  * which takes milliseconds, or tenths of a second for a thousand layers. */
 error *plan_print(const trainer *t, FILE *out) NODISCARD;
 

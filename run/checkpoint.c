@@ -14,7 +14,7 @@
 
 enum { NAME_LENGTH = 32, MOST_ASIDE = 100 };
 
-/* Reading a checkpoint to see whether it is whole takes as long as writing it: once is enough. */
+/* Checking that a checkpoint is complete takes as long as writing it: once is enough. */
 typedef enum { UNKNOWN, COMPLETE, BROKEN } condition;
 
 typedef struct {
@@ -66,7 +66,7 @@ static error *step_path(const checkpoints *c, int64_t step, const char *tail, ch
     return path_join(path, c->path, name);
 }
 
-/* "step_00001000.tmp", "step_00001000.trash": what was under way when a process ended */
+/* "step_00001000.tmp", "step_00001000.trash": left over when a process ended */
 static bool is_left_over(const char *name)
 {
     char base[NAME_LENGTH];
@@ -77,7 +77,7 @@ static bool is_left_over(const char *name)
     return step_of(base) >= 0;
 }
 
-/* "model.safetensors.tmp.4711": a file of a run, by the names of base/outfile.c */
+/* "model.safetensors.tmp.4711": an unfinished file of a run, as base/outfile.c names it */
 static bool is_temporary(const char *name)
 {
     static const char *const files[] = {"adapter_model.safetensors",
@@ -115,7 +115,7 @@ static error *failed(const char *what, const char *path)
         number);
 }
 
-/* Calls visit for each name in a directory but . and .. */
+/* Calls visit for each name in a directory except . and .. */
 static error *each_name(const char *path, error *(*visit)(void *context, const char *name),
                         void *context)
 {
@@ -138,7 +138,7 @@ static error *remove_file(void *directory, const char *name)
     return unlink(path) && errno != ENOENT ? failed("remove", path) : NULL;
 }
 
-/* A directory of files. */
+/* A directory that contains only files. */
 static error *remove_directory(char *path)
 {
     TRY(each_name(path, remove_file, path));
@@ -203,12 +203,12 @@ int64_t checkpoint_below(const char *directory, int64_t step, char *path)
     error *e = each_name(directory, note_step, &s);
     step_name(s.step < 0 ? 0 : s.step, name);
     if (!e) e = path_join(path, directory, name);
-    if (e) s.step = -1; /* there is nothing to be seen there */
+    if (e) s.step = -1; /* there is nothing to check */
     error_free(e);
     return s.step;
 }
 
-/* Finds out whether a checkpoint is whole; why not, if asked for and newly found. */
+/* Finds out whether a checkpoint is complete; and why not, if asked and newly found out. */
 static error *examine(checkpoints *c, int64_t at, error **why)
 {
     char path[PATH_LENGTH];
@@ -273,7 +273,7 @@ static bool same_directory(int fd, const char *path)
            held.st_ino == named.st_ino;
 }
 
-/* What the kernel calls the directory that is open. */
+/* The kernel's name for the open directory. */
 static bool present_name(const checkpoints *c, char *name)
 {
     char link[64];
@@ -377,7 +377,7 @@ static error *write_directory(const char *path, int64_t step, const checkpoint_p
     return directory_sync(path);
 }
 
-/* Frees the name of a checkpoint that is not whole. */
+/* Makes the name of an incomplete checkpoint available. */
 static error *set_aside(checkpoints *c, int64_t at)
 {
     char path[PATH_LENGTH], aside[PATH_LENGTH], tail[32] = ".broken";
@@ -409,7 +409,7 @@ static error *publish(checkpoints *c, int64_t step, const char *temporary, const
     return directory_sync(c->path);
 }
 
-/* One may be there that could not be removed when it failed. */
+/* There may be one that could not be removed when it failed. */
 static error *make_empty(char *path)
 {
     if (mkdir(path, 0777) == 0) return NULL;
@@ -427,7 +427,7 @@ error *checkpoint_write(checkpoints *c, int64_t step, const checkpoint_part *par
     TRY(make_empty(temporary));
     error *e = write_directory(temporary, step, parts, n, context);
     if (!e) e = publish(c, step, temporary, path);
-    if (e) error_free(remove_directory(temporary)); /* the first error is the one to tell */
+    if (e) error_free(remove_directory(temporary)); /* the first error is the one to report */
     return e;
 }
 
@@ -440,7 +440,7 @@ static error *discard(checkpoints *c, int64_t at)
     TRY(step_path(c, c->list[at].step, ".trash", trash));
     if (rename(path, trash)) {
         if (errno != ENOENT) return failed("remove", path);
-        forget(c, at); /* somebody else did */
+        forget(c, at); /* another process removed it */
         return NULL;
     }
     forget(c, at);

@@ -6,7 +6,7 @@ bool gather_has_masters(const params *p)
     return p->type == BF16 && p->master != MASTER_NONE;
 }
 
-/* Of a parameter; a master comes last. */
+/* Per parameter; a master comes last. */
 static int states(const run_tensors *t, int id)
 {
     const params *p = t->r->params;
@@ -14,7 +14,7 @@ static int states(const run_tensors *t, int id)
     return optimizer_rule_of(t->optimizer, id)->n_states + gather_has_masters(p);
 }
 
-/* Tensors of the walk: states go parameter by parameter, as in the file. */
+/* Tensors to visit: states are grouped by parameter, as in the file. */
 static int64_t count(const run_tensors *t, gather_what what)
 {
     const params *p = t->r->params;
@@ -29,7 +29,7 @@ static int64_t count(const run_tensors *t, gather_what what)
     return n;
 }
 
-/* The parameter and the number of the i-th state; the walk is in order. */
+/* The parameter and the number of the i-th state; in order. */
 static int state_at(gather *g, int64_t i, int *k)
 {
     for (; i - g->first >= states(&g->of, g->id); g->id++)
@@ -61,7 +61,7 @@ static tensor gather_state(gather *g, int64_t i)
     return full;
 }
 
-/* The i-th parameter that files have. */
+/* The i-th parameter that is saved. */
 static int parameter_at(const params *p, int64_t i)
 {
     int id = 0;

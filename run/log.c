@@ -17,9 +17,9 @@ enum { WAITING = 1 << 19, LINE = 1 << 9, CHUNK = 1 << 16 };
 struct run_log {
     int fd;
     char *path;
-    int64_t bytes;   /* on the disk, or on their way */
-    int64_t lines;   /* of this run that got there */
-    int64_t dropped; /* lines that there was no room for */
+    int64_t bytes;   /* on disk, or queued */
+    int64_t lines;   /* of this run, on disk */
+    int64_t dropped; /* lines that were lost */
     size_t used;     /* of text: what has not been written */
     char text[WAITING];
 };
@@ -63,7 +63,7 @@ static size_t add_number(char *line, const char *name, double value)
     return (size_t)n;
 }
 
-/* What there is no room for, on the disk or here, is left out, and counted. */
+/* Lines that fit neither on the disk nor in the buffer are dropped, and counted. */
 static error *take_line(run_log *log, const char *line, size_t n)
 {
     error *e = n <= WAITING - log->used ? NULL : write_waiting(log);
@@ -117,7 +117,7 @@ error *log_value(run_log *log, int64_t step, const char *name, double value)
     return take_line(log, line, n);
 }
 
-/* Where nothing could be written at all, waiting is no use. */
+/* If nothing could be written at all, retrying is useless. */
 bool log_waits(const run_log *log)
 {
     return log->lines > 0;
@@ -128,7 +128,7 @@ int64_t log_dropped(const run_log *log)
     return log ? log->dropped : 0;
 }
 
-/* A file that was removed takes lines as if nothing had happened. */
+/* A removed file accepts lines as if nothing had happened. */
 static error *check_there(run_log *log)
 {
     struct stat st;
@@ -152,7 +152,7 @@ error *log_sync(run_log *log, int64_t *bytes)
     return NULL;
 }
 
-/* ---- beginning, and going on ---- */
+/* ---- beginning, and resuming ---- */
 
 static error *log_open(const char *path, int flags, run_log **out)
 {
@@ -178,11 +178,11 @@ error *log_start(const char *path, run_log **out)
     return log_open(path, O_TRUNC, out);
 }
 
-/* How a file is read in lines: the beginning of each is enough. */
+/* Reads a file line by line: the beginning of each is enough. */
 typedef struct {
     int64_t step, limit; /* lines of steps up to this one, and not beyond this byte */
-    int64_t at, cut;     /* bytes seen; end of the last line that stays */
-    char head[LINE];     /* of the line that is being read */
+    int64_t at, cut;     /* bytes read; end of the last line to keep */
+    char head[LINE];     /* of the current line */
     size_t used;
     bool over; /* a later step has begun */
 } cutter;

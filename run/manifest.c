@@ -16,7 +16,7 @@
 
 #define FILE_NAME "manifest.json"
 
-enum { CHUNK = 1 << 18, MOST_BYTES = 1 << 20, PARSED_SIZE = 64 /* a byte of JSON, as a tree */ };
+enum { CHUNK = 1 << 18, MOST_BYTES = 1 << 20, PARSED_SIZE = 64 /* per byte of JSON, as a tree */ };
 
 /* ---- files ---- */
 
@@ -30,7 +30,7 @@ static error *cannot_read(const char *path)
     return user_error("%s cannot be read: %s", path, strerror(errno));
 }
 
-/* *wrong tells a file that is not as it should be from a machine that cannot say. */
+/* *wrong distinguishes a wrong file from a failure to read it. */
 static error *open_file(const char *path, int *fd, int64_t *bytes, bool *wrong)
 {
     struct stat st = {0};
@@ -141,9 +141,9 @@ typedef struct {
     size_t size;
     cJSON *json;
     const char *names[MANIFEST_FILES];
-    file_facts said[MANIFEST_FILES]; /* what it says of each */
+    file_facts said[MANIFEST_FILES]; /* what it says of each file */
     int n;
-    bool wrong; /* an error was found in the files, not met on the way to them */
+    bool wrong; /* the error is about the files, not about reading them */
 } manifest;
 
 static error *damaged(manifest *m, const char *how)
@@ -185,13 +185,13 @@ static error *take_entry(manifest *m, const cJSON *entry)
     return NULL;
 }
 
-/* The names, from a text that anybody may have written. */
+/* The file names, from an untrusted text. */
 static error *take_names(manifest *m)
 {
     const cJSON *entry;
     if (memchr(m->text, 0, m->size)) return damaged(m, "it has bytes of zero");
     m->json = cJSON_ParseWithLength(m->text, m->size);
-    if (!m->json) { /* which it says when memory is out, too: is it? */
+    if (!m->json) { /* it also reports this if out of memory: is it that? */
         void *room;
         TRY(alloc_array(&room, m->size + 1, PARSED_SIZE));
         free(room);
@@ -203,7 +203,7 @@ static error *take_names(manifest *m)
     return NULL;
 }
 
-/* Sizes first: they cost nothing, and say best what happened to a file that was cut. */
+/* Sizes first: they are cheap, and explain best what happened to a truncated file. */
 static error *check_sizes(manifest *m, const char *directory)
 {
     for (int i = 0; i < m->n; i++) {

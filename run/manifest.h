@@ -1,4 +1,4 @@
-/* manifest.h - what a checkpoint consists of, and whether it is all there.
+/* manifest.h - what a checkpoint consists of, and whether it is complete.
  *
  * manifest.json is the last file that is written into a checkpoint's directory:
  *
@@ -7,9 +7,9 @@
  *     {"name":"state.json","bytes":1234,"xxh64":"0123456789abcdef"}
  *     ]}
  *
- * This text is a function of the step and the files.  To check one, the names are taken from it,
- * the text is computed again from the files that have these names, and the two must be the same: so
- * every byte of every file, of the manifest too, is covered by the comparison.
+ * This text is a function of the step and the files.  To verify a checkpoint, the file names are
+ * taken from it, the text is computed again from these files, and the two must be equal: so every
+ * byte of every file, including the manifest, is covered by the comparison.
  */
 #ifndef REGRAD_MANIFEST_H
 #define REGRAD_MANIFEST_H
@@ -21,18 +21,18 @@
 
 enum { MANIFEST_FILES = 1024, MANIFEST_NAME = 128 };
 
-/* Hashes the n files of a directory and writes its manifest; the files must be on the disk already.
+/* Hashes the n files of a directory and writes its manifest; the files must already be on disk.
  */
 error *manifest_write(const char *directory, int64_t step, const char *const *names /* (n) */,
                       int n) NODISCARD;
 
-/* Checks a directory against its manifest: format, step, every name, size and hash (XXH64).  User
- * errors name the file that is missing, cut or changed. */
+/* Verifies a directory against its manifest: format, step, every name, size and hash (XXH64).  User
+ * errors name the file that is missing, truncated or changed. */
 error *manifest_check(const char *directory, int64_t step) NODISCARD;
 
-/* The same, but what is wrong goes to *damage (the caller's; NULL if nothing is), and the error
- * returned means that nobody knows: out of memory, or the disk cannot be read.  A checkpoint must
- * not be given up for that. */
+/* The same, but what is wrong goes to *damage (owned by the caller; NULL if nothing is), and the
+ * returned error means that it could not be determined: out of memory, or the disk cannot be read.
+ * That must not count as a broken checkpoint. */
 error *manifest_verdict(const char *directory, int64_t step, error **damage) NODISCARD;
 
 #endif

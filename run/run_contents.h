@@ -1,13 +1,14 @@
-/* run_contents.h - what a run holds that must outlive its process, in plain terms.
+/* run_contents.h - the state of a run that must outlive its process, in plain terms.
  *
  *      trainer --fills--> run_contents --> run_state     a checkpoint's files, and back
  *                           |    |    \--> gather        sharded or sparse tensors, in full
  *                           |    |
- *      tensors   parameters, the optimizer's states, masters, non-zeros: by the tables that have them
- *      values    options (each with what a resume does when it has changed), the model's sizes, ...
+ *      tensors   parameters, optimizer states, masters, non-zeros: by the tables that own them
+ *      values    options (each with what a resume does if it has changed), the model's sizes, ...
  *      counters  steps done, bytes of the log
  *
- * So nothing here knows how a run trains: a trainer of another kind describes itself the same way.
+ * So this module does not know how a run trains: another kind of trainer describes itself the same
+ * way.
  */
 #ifndef REGRAD_RUN_CONTENTS_H
 #define REGRAD_RUN_CONTENTS_H
@@ -21,15 +22,15 @@
 typedef struct {
     run *r; /* device, arena, parameter table and ranks */
     optimizer *optimizer;
-    zero *zero;     /* ? shards of other ranks */
+    zero *zero;     /* ? sharding over ranks */
     sparse *sparse; /* ? non-zeros of the matrices */
 } run_tensors;
 
-/* What a resume does with an option that is another one than in the checkpoint. */
+/* What a resume does with an option that differs from the checkpoint's. */
 typedef enum {
-    RESUME_FIXED = 1, /* refuses: it makes another model, or another order of samples */
-    RESUME_TOLD,      /* says so: it is wanted, and changes the training from here on */
-    RESUME_SILENT     /* nothing: no number of the training changes */
+    RESUME_FIXED = 1, /* refuses: it means another model, or another order of samples */
+    RESUME_TOLD,      /* reports it: it is intended, and affects training from here on */
+    RESUME_SILENT     /* nothing: it does not affect any number of the training */
 } resume_rule;
 
 typedef struct {
@@ -40,23 +41,23 @@ typedef struct {
 typedef struct {
     run_tensors tensors;
     const model_config *model;
-    bool adapted;           /* files have the adapters alone */
-    adapter_about adapters; /* then */
-    uint64_t base;          /* then: fingerprint of the model that they are beside */
+    bool adapted;           /* only adapters are saved */
+    adapter_about adapters; /* their configuration */
+    uint64_t base;          /* fingerprint of the model that they belong to */
     const char *program;
     run_option *option; /* (n_options) */
     int n_options;
-    char *options, *unset;    /* JSON objects: the options, and those of a run that gave none */
+    char *options, *unset;    /* JSON objects: the options, and their defaults */
     int64_t samples_per_step; /* of all ranks */
     uint64_t data;            /* fingerprint of the training data */
-    uint64_t val_data;        /* ... of what the best is known by; 0: there is none */
+    uint64_t val_data;        /* fingerprint of what the best evaluation was measured on; 0: none */
     char *vocab;              /* ? the tokenizer's file */
     char *beside;             /* ? the directory of the model that was loaded */
     int64_t step;             /* steps done */
-    int64_t log_bytes;        /* of log.jsonl then */
-    double best_loss;         /* of evaluations so far; INFINITY: there was none */
+    int64_t log_bytes;        /* length of log.jsonl at that point */
+    double best_loss;         /* of the evaluations so far; INFINITY: none */
     int64_t best_step;
-    int64_t since_best; /* evaluations since */
+    int64_t since_best; /* evaluations since then */
 } run_contents;
 
 #endif

@@ -78,7 +78,7 @@ error *run_dir_open(run_dir *d, const run_dir_options *o, run_contents *contents
     d->o = *o;
     d->contents = contents;
     d->comm = contents->tensors.r->comm;
-    if (comm_rank(d->comm) == 0) { /* the others follow */
+    if (comm_rank(d->comm) == 0) { /* the other ranks follow */
         e = checkpoints_open(d->o.path, &d->all);
         if (!e) e = decide(d);
     }
@@ -92,7 +92,7 @@ static error *log_path(const run_dir *d, char *path)
     return path_join(path, d->o.path, "log.jsonl");
 }
 
-/* Nothing is written where this run's files have no place. */
+/* Nothing is written if this run's files have no place. */
 static error *begin_log(run_dir *d, const char *path)
 {
     TRY(run_model_place(d->o.path, d->contents));
@@ -164,7 +164,7 @@ error *run_dir_make_room(run_dir *d, error **e, bool *again)
     return comm_tell(d->comm, again, sizeof *again);
 }
 
-/* Before a checkpoint: where it goes, and the log that it says the length of. */
+/* Before a checkpoint: finds its directory, and syncs the log whose length it records. */
 static error *make_ready(run_dir *d, run_contents *now)
 {
     const char *path;
@@ -172,7 +172,7 @@ static error *make_ready(run_dir *d, run_contents *now)
     return log_sync(d->log, &now->log_bytes);
 }
 
-/* All ranks gather, come what may in the first. */
+/* All ranks gather, whatever happens in the first. */
 static error *write_checkpoint(run_dir *d, run_contents *now)
 {
     error *e = NULL;

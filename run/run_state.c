@@ -16,7 +16,7 @@
 
 enum { NAME_ROOM = 128, MOST_STATE = 1 << 20 };
 
-/* A checkpoint that is being written. */
+/* A checkpoint being written. */
 typedef struct {
     const run_contents *contents;
     gather parameters, states;
@@ -45,8 +45,7 @@ static void add_state(named_tensor *list, state_name *names, int64_t *n, const p
     ++*n;
 }
 
-/* The optimizer's states, their scales, and the masters, under their names; one block, to be
- * freed. */
+/* The optimizer's states, their scales, and the masters, by name; one block, to be freed. */
 static error *state_list(const run_tensors *t, named_tensor **out, int64_t *n)
 {
     const optimizer *o = t->optimizer;
@@ -72,7 +71,7 @@ static error *state_list(const run_tensors *t, named_tensor **out, int64_t *n)
                       tensor_of(row->master.data, present(row->master) ? row->master.type : F32,
                                 row->spec.shape));
     }
-    if (t->sparse) { /* of the model's file, which is whole, only the rest is read */
+    if (t->sparse) { /* of the model's file, which is complete, only the rest is read */
         const param *pool = &p->row[sparse_pool(t->sparse)];
         add_state(list, names, n, pool, "value", "", pool->value);
         add_state(list, names, n, pool, "bits", "", sparse_bits(t->sparse));
@@ -158,11 +157,11 @@ static error *read_parameters(const run_tensors *t, const char *path)
 
 /* ---- the values ---- */
 
-/* What becomes of a value that is another one now. */
+/* How a value that has changed is treated. */
 typedef enum {
     TAKEN, /* it is what the run resumes from */
-    SAME,  /* refused: the way to mend says from what the checkpoint can be resumed */
-    KNOWN  /* the same, if the checkpoint has it: earlier programs did not write it */
+    SAME,  /* refused: the message says from what the checkpoint can be resumed */
+    KNOWN  /* must match if the checkpoint has it: earlier programs did not write it */
 } value_rule;
 
 typedef struct {
@@ -195,7 +194,8 @@ static const value_row values[] = {
 
 enum { VALUES = sizeof values / sizeof *values };
 
-/* What the training data's number is made by; until 0.9.0 it was another hash, without a name. */
+/* How the training data's fingerprint is computed; until 0.9.0 it was another hash, without a
+ * name. */
 #define DATA_HASH "xxh3:"
 
 enum { HASH_TEXT = 32 };
@@ -205,7 +205,8 @@ static void print_data(uint64_t hash, char text[HASH_TEXT])
     snprintf(text, HASH_TEXT, DATA_HASH "%016llx", (unsigned long long)hash);
 }
 
-/* The best of its evaluations, if there were any; a run without evaluations keeps that of before. */
+/* The best of its evaluations, if there were any; a run without evaluations keeps the previous
+ * one. */
 static bool add_best(cJSON *v, const run_contents *c)
 {
     char data[HASH_TEXT];
@@ -217,7 +218,7 @@ static bool add_best(cJSON *v, const run_contents *c)
             cJSON_AddNumberToObject(v, "evaluations_since_best", (double)c->since_best));
 }
 
-/* The values of a run after c->step steps; cJSON_Delete it. */
+/* The values of a run after c->step steps; free it with cJSON_Delete. */
 static error *values_of(const run_contents *c, cJSON **out)
 {
     const rule_info *rule = c->tensors.optimizer->info;
@@ -264,7 +265,7 @@ static error *write_values(const run_contents *c, const char *path)
     return e;
 }
 
-/* A value as it is in the file, "none" if it is not there. */
+/* A value as it is in the file, "none" if absent. */
 static const char *show(const cJSON *item, char *buffer, int size)
 {
     if (!item || !cJSON_PrintPreallocated((cJSON *)(size_t)item, buffer, size, false))
@@ -280,7 +281,7 @@ static error *refused(const char *path, const char *what, const cJSON *then, con
                       show(then, was, sizeof was), show(now, is, sizeof is), mend);
 }
 
-/* What becomes of the named option when it has changed; options of another program are told. */
+/* What to do if the named option has changed; unknown options of another program are reported. */
 static resume_rule rule_of_option(const run_contents *c, const char *name)
 {
     for (int i = 0; i < c->n_options; i++)
@@ -288,15 +289,16 @@ static resume_rule rule_of_option(const run_contents *c, const char *name)
     return RESUME_TOLD;
 }
 
-/* What a checkpoint says of `name`; of what its program did not have yet, what it did without. */
+/* A checkpoint's value of `name`; if its program did not have it yet, the value that this
+ * implied. */
 static const cJSON *value_then(const cJSON *then, const cJSON *without, const char *name)
 {
     const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, name);
     return old ? old : cJSON_GetObjectItemCaseSensitive(without, name);
 }
 
-/* null is a number that is the optimizer's own, which the optimizer compares, or that it does not have; or a
- * text that is not set. */
+/* null is a hyperparameter with the optimizer's own default, which the optimizer compares, or that
+ * it does not have; or a string that is not set. */
 static bool same_option(const cJSON *then, const cJSON *now)
 {
     if (then && cJSON_IsNumber(then) && cJSON_IsNull(now)) return true;
@@ -304,7 +306,7 @@ static bool same_option(const cJSON *then, const cJSON *now)
     return cJSON_Compare(then, now, true);
 }
 
-/* Those that must not change, or (tell) those that may and have. */
+/* Values that must not change, or (tell) those that may and have. */
 static error *compare_options(const char *path, const cJSON *then, const cJSON *without,
                               const cJSON *now, const run_contents *c, bool tell)
 {
@@ -325,7 +327,7 @@ static error *compare_options(const char *path, const cJSON *then, const cJSON *
     return NULL;
 }
 
-/* Without an option was as with its default. */
+/* A checkpoint without an option behaves as with its default. */
 static error *check_options(const char *path, const cJSON *then, const cJSON *now,
                             const run_contents *c, bool tell)
 {
@@ -336,7 +338,7 @@ static error *check_options(const char *path, const cJSON *then, const cJSON *no
     return e;
 }
 
-/* What a checkpoint does not say of its model is as it was before the field existed. */
+/* A field that a checkpoint's model lacks has its value from before the field existed. */
 static error *check_model(const char *path, const cJSON *then, const cJSON *now)
 {
     cJSON *without = config_json_before();
@@ -366,7 +368,7 @@ static error *take_integer(const char *path, const cJSON *values_then, const cha
     return NULL;
 }
 
-/* Losses of another set cannot be compared; an earlier program did not say which it was. */
+/* Losses on different sets cannot be compared; an earlier program did not record which it was. */
 static bool best_of_others(const cJSON *then, const run_contents *c)
 {
     const char *text =
@@ -376,7 +378,7 @@ static bool best_of_others(const cJSON *then, const run_contents *c)
     return text && c->val_data && strcmp(text, now) != 0;
 }
 
-/* A checkpoint may have none: of before its first evaluation, or of an earlier program. */
+/* A checkpoint may have none: from before its first evaluation, or of an earlier program. */
 static error *take_best(const char *path, const cJSON *then, run_contents *c)
 {
     const cJSON *loss = cJSON_GetObjectItemCaseSensitive(then, "best_val_loss");
@@ -473,7 +475,7 @@ static error *part_values(void *context, const char *path)
     return write_values(((const checkpoint_writing *)context)->contents, path);
 }
 
-/* Hugging Face's, so that whatever loads its models loads a checkpoint. */
+/* Hugging Face's, so that programs that load its models load a checkpoint. */
 static error *part_config(void *context, const char *path)
 {
     const run_contents *c = ((const checkpoint_writing *)context)->contents;
@@ -489,7 +491,7 @@ static error *part_vocab(void *context, const char *path)
     return file_copy(((const checkpoint_writing *)context)->contents->vocab, path);
 }
 
-/* Is the tokenizer's file known, and there? */
+/* Is the tokenizer's file known, and does it exist? */
 static bool has_vocab(const run_contents *c)
 {
     return c->vocab && !access(c->vocab, R_OK);
@@ -502,8 +504,8 @@ static bool find_of_base(const run_contents *c, const char *name, char *path)
            !access(path, R_OK);
 }
 
-/* The chat template: PREFIX.jinja beside the tokenizer's PREFIX.vocab, with which the data was made; or else that of
- * the model that was loaded. */
+/* The chat template: PREFIX.jinja beside the tokenizer's PREFIX.vocab, with which the data was made;
+ * or else that of the loaded model. */
 static bool find_template(const run_contents *c, char *path)
 {
     size_t n = has_vocab(c) ? strlen(c->vocab) : 0;
@@ -619,7 +621,7 @@ error *run_state_write(checkpoints *all, const run_contents *c)
 error *run_state_resume(const char *path, run_contents *c)
 {
     char file[PATH_LENGTH];
-    TRY(path_join(file, path, "state.json")); /* first: it says best what does not fit */
+    TRY(path_join(file, path, "state.json")); /* first: it explains best what does not fit */
     TRY(read_values(file, c));
     TRY(path_join(file, path, run_model_file(c)));
     TRY(read_parameters(&c->tensors, file));

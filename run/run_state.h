@@ -1,18 +1,18 @@
-/* run_state.h - all that a run needs to resume as if it had never stopped, as files.
+/* run_state.h - everything that a run needs to resume as if it had never stopped, as files.
  *
  *   model.safetensors       every parameter, by name           }  tensors: with names, dtypes and
- *   optimizer.safetensors   every state, as PARAMETER.STATE    }  shapes; none is ever cast
+ *   optimizer.safetensors   every state, as PARAMETER.STATE    }  shapes; never converted
  *   state.json              every value, and what it was made with (the table in run_state.c)
- *   config.json             the model's sizes, as Hugging Face writes them
- *   tokenizer.vocab         what the tokens mean, where that is known
+ *   config.json             the model's sizes, in Hugging Face's format
+ *   tokenizer.vocab         the tokenizer, if it is known
  *
- * There is no generator's state and no shuffled order in it: random numbers and the order of samples
- * are functions of (seed, purpose, index), so that seed and step are all there is to know.
+ * There is no generator state and no shuffled order in it: random numbers and the order of samples
+ * are functions of (seed, purpose, index), so seed and step are all there is to know.
  *
- * A value may have changed since.  Some changes leave the states what they are (adamw <-> adamw_r,
- * where gradients are, how a batch is split) and need no word; some are wanted (--lr, --steps) and
- * are reported; the rest would make the states those of another run, and are refused, with a message that names them.  Which is
- * which stands in each option's own row (run_option).
+ * A value may have changed since.  Some changes leave the states valid (adamw <-> adamw_r, where
+ * gradients are, how a batch is split) and need no message; some are intended (--lr, --steps) and
+ * are reported; the rest would make the states those of another run, and are refused, with a
+ * message that names them.  Each option's own row says which is which (run_option).
  */
 #ifndef REGRAD_RUN_STATE_H
 #define REGRAD_RUN_STATE_H
@@ -20,7 +20,7 @@
 #include "run/checkpoint.h"
 #include "run/run_contents.h"
 
-/* Writes the checkpoint of c->step.  With several ranks all of them come here; the first one writes,
+/* Writes the checkpoint of c->step.  With several ranks all of them call it; the first one writes,
  * the others' `all` is NULL. */
 error *run_state_write(checkpoints *all, const run_contents *c) NODISCARD;
 
@@ -30,15 +30,16 @@ error *run_model_write(const char *directory, const run_contents *c,
                        const tensor_source *from) NODISCARD;
 const char *run_model_file(const run_contents *c);
 
-/* May they be there?  User error: adapters beside a whole model of an earlier run, or the reverse. */
+/* May they be written there?  User error: adapters beside a complete model of an earlier run, or
+ * the reverse. */
 error *run_model_place(const char *directory, const run_contents *c) NODISCARD;
 
-/* What goes with a trained model, into its directory: the tokenizer's file, the chat template and how texts are
- * generated, as far as they are known. */
+/* Copies what belongs to a trained model into its directory: the tokenizer's file, the chat template
+ * and the generation settings, as far as they are known. */
 error *run_vocab_write(const char *directory, const run_contents *c) NODISCARD;
 
-/* Fills c->step and c->log_bytes and the run's tensors from a checkpoint that was checked; all else in
- * c is of the run that resumes.  User errors: a change that cannot be, by name. */
+/* Fills c->step and c->log_bytes and the run's tensors from a verified checkpoint; everything else
+ * in c describes the run that resumes.  User errors: changes that are not possible, by name. */
 error *run_state_resume(const char *path, run_contents *c) NODISCARD;
 
 #endif

@@ -4,11 +4,11 @@
 #include <signal.h>
 #include <stddef.h>
 
-/* A handler has no other way to say what it saw: the one variable of the
- * program that is its own. */
+/* A signal handler has no other way to report: the only global variable of the program that is its
+ * own. */
 static volatile sig_atomic_t came;
 
-/* Those whose second one ends the process come first. */
+/* Those whose second occurrence ends the process come first. */
 static const struct {
     int number;
     const char *name;
@@ -48,7 +48,8 @@ void stop_unlisten(void)
 {
     bool nobody_reads = came == SIGPIPE;
     handle_all(SIG_DFL);
-    if (nobody_reads) signal(SIGPIPE, SIG_IGN); /* what is printed last finds nobody either */
+    if (nobody_reads) signal(SIGPIPE, SIG_IGN); /* what is printed at the end has no reader
+                                                 * either */
     came = 0;
 }
 

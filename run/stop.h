@@ -1,24 +1,24 @@
-/* stop.h - being asked to stop: Ctrl-C, SIGTERM, SIGHUP, and a closed pipe.
+/* stop.h - requests to stop: Ctrl-C, SIGTERM, SIGHUP, and a closed pipe.
  *
- * The first one is a wish: the step, the batch of an evaluation or the token of a sample under way is
- * finished, a checkpoint written, status 0.  With it Ctrl-C and SIGTERM get their old meaning back, so
- * that the second ends the process at once; checkpoints are whole at any moment, so nothing is lost then
- * but the steps since the last.
+ * The first signal is a request: the current step, batch of an evaluation or token of a sample is
+ * finished, a checkpoint written, status 0.  It also restores the default action of Ctrl-C and
+ * SIGTERM, so that the second ends the process at once; checkpoints are complete at any moment, so
+ * only the steps since the last one are lost then.
  *
- * When whoever read what is printed has gone (SIGPIPE) or the terminal has (SIGHUP), the run stops the
- * same way.  A file that may not grow any more (SIGXFSZ) is reported as a write error.
+ * If the reader of the output is gone (SIGPIPE) or the terminal is (SIGHUP), the run stops the same
+ * way.  A file that must not grow any more (SIGXFSZ) is reported as a write error.
  */
 #ifndef REGRAD_STOP_H
 #define REGRAD_STOP_H
 
 #include <stdbool.h>
 
-/* From here on the first of these signals is only noted. */
+/* From here on the first of these signals is only recorded. */
 void stop_listen(void);
-/* They do again what they did; what was noted is forgotten. */
+/* Restores their previous actions and forgets a recorded signal. */
 void stop_unlisten(void);
 
-/* The name of the signal that came ("SIGINT"), NULL if none did. */
+/* The name of the recorded signal ("SIGINT"), or NULL. */
 const char *stop_asked(void);
 bool stop_is_asked(void);
 

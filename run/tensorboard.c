@@ -17,7 +17,7 @@ struct tensorboard {
     char path[PATH_LENGTH];
 };
 
-/* ---- check sums ---- */
+/* ---- checksums ---- */
 
 uint32_t crc32c(const void *bytes, size_t n)
 {

@@ -1,15 +1,15 @@
-/* bench.c - how near a training step is to the machine's limits.
+/* bench.c - how close a training step comes to the machine's limits.
  *
  *   bench [options of train_gpt]        one JSON object on stdout
  *   bench_vit [options of train_vit]    the same
  *
  * In turn, `rounds` times: a few training steps; the step's matrix products alone; the optimizer
- * alone and a loop over its arrays without arithmetic; and around all of them a loop of nothing but
- * fused multiply-adds.  So a drift of the machine's speed meets all alike.
+ * alone and a loop over its arrays without arithmetic; and between all of them a loop of only fused
+ * multiply-adds.  So a drift of the machine's speed affects all alike.
  *
- *     fma         what the processor can do at most (cpu_burn)
+ *     fma         the processor's peak (cpu_burn)
  *     products    every dense product of a step (forward, input gradient, weight gradient, the
- *                 classifier in the step's chunks) on buffers as large and as many as the step's
+ *                 classifier in the step's chunks) on buffers of the step's size and number
  *     stream      p, m, v are read and written in place and g is read (cpu_stream)
  */
 #include "base/clock.h"
@@ -68,7 +68,7 @@ typedef struct {
     }
 #include "core/ops.def"
 
-/* May be started again: times add up. */
+/* May be restarted: times add up. */
 static void stopwatch_start(stopwatch *w, device *dev)
 {
     w->ops = *dev->ops;
@@ -101,13 +101,13 @@ typedef struct {
     device *dev;
     const model_config *c;
     int64_t batch, rows;
-    float *weights;               /* as many as the model has in a layer, for each layer */
+    float *weights;               /* per layer as many as in the model, for each layer */
     float *x, *y;                 /* activations: rows x widest, for each layer */
     float *head, *dhead, *logits; /* (V,C), (V,C), (chunk,V) */
     float *patches, *embedding;   /* images: (B N, Ch p p), (C, Ch p p) */
     int64_t widest, layer_weights, chunk;
     int64_t classified; /* rows that the head sees */
-    int64_t pixels;     /* of a patch, all colours; 0 for text */
+    int64_t pixels;     /* per patch, all channels; 0 for text */
     double flops;
 } products;
 
@@ -197,7 +197,7 @@ static void layer_products(products *p, double *sum, product_kind kind, int64_t 
     }
 }
 
-/* The product in front of a ViT; no one asks for the images' gradient. */
+/* The first product of a ViT; the images' gradient is not needed. */
 static void patch_product(products *p, double *sum, product_kind kind)
 {
     const model_config *c = p->c;
@@ -229,8 +229,8 @@ static double dense_products(products *p)
     return sum;
 }
 
-/* What attention multiplies: two products forward, four backward (a fifth makes the scores again,
- * and is not counted), below the diagonal if it is causal. */
+/* Products of attention: two forward, four backward (a fifth recomputes the scores and is not
+ * counted), below the diagonal if it is causal. */
 static double attention_flops(const products *p, int64_t seq)
 {
     const model_config *c = p->c;
@@ -301,8 +301,8 @@ typedef struct {
     double dense_flops, attention_flops;
 } figures;
 
-/* Samples without meaning: random tokens, or random pixels and classes.  They cost next to nothing,
- * as a training run has its data ready ahead. */
+/* Meaningless samples: random tokens, or random pixels and classes.  They cost next to nothing,
+ * like prefetched data in a training run. */
 typedef struct {
     source base;
     const options *o;
@@ -343,7 +343,7 @@ static error *noise_read(source *base, int64_t first, int64_t count, void *input
 
 static const source_ops noise_ops = {.read = noise_read};
 
-/* FLOP/s of the processor now, in some milliseconds */
+/* FLOP/s of the processor now, in a few milliseconds */
 static double fma_rate(device *dev)
 {
     double start = clock_now(), flops = cpu_burn(dev, 400);

@@ -1,9 +1,10 @@
-/* bench_products.c - how near products are to the processor's limit.
+/* bench_products.c - how close matrix products come to the processor's limit.
  *
  *   bench_products [threads [ROWSxOUTxIN ...]]      a table on stdout
  *
- * For each shape (rows, out, in) the three products of a layer, in turn with a loop of nothing but
- * fused multiply-adds, so that a drift of the machine's speed meets both: medians, and their ratio.
+ * For each shape (rows, out, in) the three products of a layer, alternating with a loop of only
+ * fused multiply-adds, so that a drift of the machine's speed affects both: medians, and their
+ * ratio.
  */
 #include "base/clock.h"
 #include "cpu/cpu.h"
@@ -37,7 +38,7 @@ static double median(double *x)
     return x[ROUNDS / 2];
 }
 
-/* GFLOP/s of the limit, about 10 ms of it */
+/* GFLOP/s of the limit, measured for about 10 ms */
 static double limit(device *dev)
 {
     double start = clock_now(), flops = cpu_burn(dev, 200);

@@ -1,15 +1,16 @@
-/* export.c - a trained model from one form to another, every value as it was.
+/* export.c - converts a trained model from one form to another, with the same values.
  *
  *   export --to hf    DIR|FILE OUT      OUT/config.json, OUT/model.safetensors, a model card, and the
- *                                       tokenizer's files: of --vocab, or copied from beside the source,
- *                                       or made of a tokenizer.vocab beside it; --dtype f32, bf16 or f16
- *   export --to llmc  DIR|FILE OUT      OUT, one .bin of llm.c's (version 3)
- *   export --to gguf  DIR|FILE OUT      OUT, one file for llama.cpp, with the tokenizer in it;
+ *                                       tokenizer's files: from --vocab, or copied from beside the
+ *                                       source, or made from a tokenizer.vocab beside it; --dtype
+ *                                       f32, bf16 or f16
+ *   export --to llmc  DIR|FILE OUT      OUT, one .bin in llm.c's format (version 3)
+ *   export --to gguf  DIR|FILE OUT      OUT, one file for llama.cpp, including the tokenizer;
  *                                       --type f32, f16, bf16 or q8_0
  *
- *   --merge DIR                         the matrices with peft's adapters of DIR added to them
+ *   --merge DIR                         adds peft's adapters in DIR to the matrices
  *
- * What the other form cannot express is refused by name, and nothing that exists is written over.
+ * What the other form cannot express is refused by name, and existing files are never overwritten.
  */
 #include "tools/export.h"
 

@@ -1,11 +1,12 @@
-/* gemm_probe.cu - the products of a GPT-2 124M step, asked of cublasLt as
- * cuda/lt_product.c asks for them, and variants: is each supported, are the numbers right
- * (against sums in double), how fast is the first algorithm of the heuristic, and how fast
- * the best of 12?  One JSON object a line.
+/* gemm_probe.cu - the products of a GPT-2 124M step, requested from cublasLt as in
+ * cuda/lt_product.c, and variants: is each supported, are the results correct (against sums in
+ * double), how fast is the heuristic's first algorithm, and how fast the best of 12?  One JSON
+ * object per line.
  *
  *     gemm_probe [ROWS]          (tokens of a micro-batch, 16384)
  *
- * A part of scripts/gpu-day.  Products are of row order: d (rows,cols) = op(x) op(y), as there. */
+ * Part of scripts/gpu-day.  Products are in row-major order: d (rows,cols) = op(x) op(y), as
+ * there. */
 #include <cublasLt.h>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>

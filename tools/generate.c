@@ -1,13 +1,13 @@
-/* generate.c - a trained model continues a prompt, or says how well it knows a text.
+/* generate.c - continues a prompt with a trained model, or scores a text.
  *
  *     --prompt, --prompt-ids
  *               -> tokens -> decoder (infer/decoder.h) -> choose (infer/choose_token.h) -> text on stdout
- *     --chat    -> the template (data/chat/chat.h) -> the same, turn after turn
- *     --prompts -> many of them -> side by side (infer/text_batch.h) -> a line of JSON each
+ *     --chat    -> the template (data/chat/chat.h) -> the same, turn by turn
+ *     --prompts -> many prompts -> side by side (infer/text_batch.h) -> a line of JSON each
  *     --eval    -> tokens -> scorer (infer/scorer.h)   -> loss, perplexity, bits per byte on stdout
- *     --choices -> questions (infer/choices.h) -> scorer -> how many the model answers right
+ *     --choices -> questions (infer/choices.h) -> scorer -> how many the model answers correctly
  *
- * The standard output holds the text alone; figures go to the standard error.
+ * Standard output carries only the text; figures go to standard error.
  */
 #include <argp.h>
 #include <errno.h>
@@ -130,7 +130,7 @@ static error *take_type(options *o, const char *text)
                : NULL;
 }
 
-/* Options that are kept as they are written, and those that are there or not. */
+/* Options that are stored as given, and flags. */
 static const struct {
     int key;
     size_t at;
@@ -192,7 +192,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     return o->failure ? EINVAL : 0;
 }
 
-/* An option that does nothing beside what is to be done; NULL: there is none. */
+/* An option that has no effect on this job; NULL: there is none. */
 static const char *idle_option(const options *o)
 {
     bool scores = o->eval || o->choices;
@@ -220,7 +220,7 @@ static const char *idle_option(const options *o)
     return NULL;
 }
 
-/* One thing to do, and nothing that belongs to another. */
+/* Exactly one job, and no options of another. */
 static error *check_task(const options *o)
 {
     int tasks = (o->prompt != NULL) + (o->prompt_ids != NULL) + (o->prompts != NULL) +

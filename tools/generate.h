@@ -1,4 +1,4 @@
-/* generate.h - what the parts of ./generate share: its options, and a model ready to work.
+/* generate.h - shared by the parts of ./generate: its options, and a model ready to run.
  *
  *     generate.c         options, files, the device
  *     generate_text.c    --prompt, --prompt-ids, --chat: one text
@@ -27,7 +27,7 @@ typedef struct {
     bpe_special special;
     device_choice device;
     dtype type;              /* of parameters and activations */
-    double numbers[NUMBERS]; /* NAN: not given, and nothing stands for it */
+    double numbers[NUMBERS]; /* NAN: not given, without a default */
     error *failure;
 } options;
 
@@ -44,12 +44,12 @@ typedef struct {
     bool open; /* the device */
 } session;
 
-/* Plans the program of that job (adapters, type and device are the session's) and reads the model. */
+/* Plans the job's program (adapters, type and device are the session's) and reads the model. */
 error *session_start(session *s, generator_job job) NODISCARD;
-/* Parameters, device, memory: a line on the standard error. */
+/* Parameters, device, memory: one line on standard error. */
 void session_report(const session *s);
 
-/* The option's task, from files to the standard output. */
+/* Runs the option's job, from files to standard output. */
 error *generate_one(session *s) NODISCARD;     /* --prompt, --prompt-ids, --chat */
 error *generate_many(session *s) NODISCARD;    /* --prompts */
 error *generate_eval(session *s) NODISCARD;    /* --eval */
@@ -57,13 +57,13 @@ error *generate_choices(session *s) NODISCARD; /* --choices */
 
 /* ---- of prompts (generate_text.c) ---- */
 
-/* A prompt's tokens, with the one that begins a text; those of messages, and of the beginning of an answer.
- * chat_tokens_free in any case. */
+/* The tokens of a prompt, with the token that begins a text; of messages; of the beginning of an
+ * answer. Call chat_tokens_free in any case. */
 error *prompt_encode(const session *s, const char *text, size_t bytes, chat_tokens *out) NODISCARD;
 error *messages_encode(const session *s, const cJSON *messages, chat_tokens *out) NODISCARD;
 error *add_message(cJSON *messages, const char *role, const char *content) NODISCARD;
 
-/* Where a text ends: as the model's file says, else at the vocabulary's end-of-text. */
+/* The tokens that end a text: those of the model's file, else the vocabulary's end-of-text. */
 error *find_stops(session *s) NODISCARD;
 bool stops_at(const session *s, int32_t id);
 
@@ -72,10 +72,10 @@ int32_t tokens_to_choose(const session *s); /* ids 0 .. n - 1 */
 
 /* ---- of files ---- */
 
-/* A.jsonl, or that compressed. */
+/* A.jsonl, possibly compressed. */
 bool named_jsonl(const char *path);
 
-/* Lines of JSON: the whole file, unpacked, to the taker (base/json_lines.h). */
+/* Gives the lines of a JSON Lines file, decompressed, to the callback (base/json_lines.h). */
 error *read_json_lines(const char *option, const char *path, json_line_taker take,
                        void *context) NODISCARD;
 

@@ -1,12 +1,12 @@
-/* generate_many.c - see generate.h: a file of prompts, several of them at a time (infer/text_batch.h).
+/* generate_many.c - see generate.h: a file of prompts, several at a time (infer/text_batch.h).
  *
- *     FILE           a prompt a line              --chat: a question a line
+ *     FILE           one prompt per line          --chat: one question per line
  *     FILE.jsonl     {"prompt": ...}              --chat: {"prompt": ...} or {"messages": [...]}
  *
  *        --> sorted by length --> groups of --batch --> in the file's order: {"prompt", "text", "tokens", "end"}
  *
- * What a prompt becomes does not depend on those beside it: number k of the file draws from a sequence of its
- * own, and the first says what --prompt says.
+ * The result for a prompt does not depend on its neighbours: number k of the file has its own
+ * random numbers, and the first gives what --prompt gives.
  */
 #include "tools/generate.h"
 
@@ -85,7 +85,7 @@ static error *take_prompt(prompts *p, const char *line)
     return e;
 }
 
-/* Lines of a text that ends with a zero; empty ones are passed over. */
+/* Lines of a NUL-terminated text; empty ones are skipped. */
 static error *take_lines(prompts *p, char *text)
 {
     size_t number = 1;
@@ -132,7 +132,7 @@ static int by_number(const void *a, const void *b)
     return ((const row *)a)->number < ((const row *)b)->number ? -1 : 1;
 }
 
-/* The token at `position`, which logits are of: the prompt's, or one that is chosen. */
+/* The token at `position`, which the logits are for: the prompt's, or a chosen one. */
 static error *next_token(prompts *p, row *r, size_t position, const float *logits, int32_t *id)
 {
     *id = 0;
@@ -156,7 +156,7 @@ static error *next_token(prompts *p, row *r, size_t position, const float *logit
     return NULL;
 }
 
-/* What all prompts have, in pieces; logits of what follows. */
+/* The positions that all prompts cover, in pieces; logits of what follows. */
 static error *push_common(text_batch *b, const row *rows, int64_t n, int32_t *ids, float *logits)
 {
     int64_t common = (int64_t)rows[0].prompt.n, count; /* the shortest comes first */
@@ -170,7 +170,7 @@ static error *push_common(text_batch *b, const row *rows, int64_t n, int32_t *id
     return NULL;
 }
 
-/* n <= batch rows, the shortest first; where there are fewer, the first stands for them. */
+/* n <= batch rows, the shortest first; missing ones are copies of the first. */
 static error *generate_group(prompts *p, row *rows, int64_t n, int32_t *ids, float *logits)
 {
     text_batch *b = &p->s->g->batch;
@@ -212,7 +212,7 @@ static error *generate_groups(prompts *p, int64_t texts)
 
 /* ---- writing ---- */
 
-/* Bytes as a text for JSON: what is no UTF-8 becomes U+FFFD, and so does zero. */
+/* Bytes as a JSON string: invalid UTF-8 becomes U+FFFD, and so does NUL. */
 static error *clean_text(const uint8_t *bytes, size_t n, memory_stream *out)
 {
     TRY(memory_stream_open(out, "a text"));

@@ -1,9 +1,9 @@
-/* generate_score.c - see generate.h: how well a model knows a text.
+/* generate_score.c - see generate.h: how likely a text is for a model.
  *
- *     --eval TEXT          every token but the first, in windows that slide
- *     --eval SHARD         whole windows side by side, or what is learned of each document
- *     --eval FILE.jsonl    what is learned of each example, as tokenize --chat marks it
- *     --choices FILE       of each question which choice is likeliest (infer/choices.h)
+ *     --eval TEXT          every token but the first, with a sliding window
+ *     --eval SHARD         adjacent full windows, or the learned part of each document
+ *     --eval FILE.jsonl    the learned part of each example, as marked by tokenize --chat
+ *     --choices FILE       the most likely choice for each question (infer/choices.h)
  */
 #include "tools/generate.h"
 
@@ -116,7 +116,7 @@ static error *score(session *s, text *t)
 
 /* ---- scoring shards, as training does ---- */
 
-/* Windows of the context side by side; what is left over at the end of a shard is not. */
+/* Adjacent windows of the context's length; the remainder of a shard is not scored. */
 static error *score_windows(session *s, const token_set *set, int shard, tally *t)
 {
     int64_t length = s->config.context, windows = (tokens_count(set, shard) - 1) / length,
@@ -133,7 +133,7 @@ static error *score_windows(session *s, const token_set *set, int shard, tally *
     return e;
 }
 
-/* What is learned of a document. */
+/* The learned part of a document. */
 static error *score_document(session *s, const int32_t *ids, const uint8_t *learned, int64_t n,
                              tally *t)
 {
@@ -262,8 +262,8 @@ typedef struct {
     size_t read; /* tokens */
 } quiz;
 
-/* Likelihoods of a question's choices.  The query is read once for all, unless some do not fit into the context behind
- * it: these see its end alone. */
+/* Likelihoods of a question's choices.  The query is read once for all, unless some choices do not
+ * fit into the context after it: for these its beginning is cut. */
 static error *weigh(quiz *z, const question_tokens *t, int n, double *likelihood)
 {
     int64_t most = z->s->config.context + 1, size = (int64_t)t->n;
@@ -308,7 +308,7 @@ static error *ask(quiz *z, const quiz_row *row)
     return z->s->o->json ? print_answer(q, likelihood, plain, normed) : NULL;
 }
 
-/* All are read before the first is asked, so that what is wrong with a line is said before anything else. */
+/* All lines are parsed before the first is scored, so that errors are reported first. */
 static error *take_question(void *context, const cJSON *line)
 {
     quiz *z = context;
@@ -325,7 +325,8 @@ static error *take_question(void *context, const cJSON *line)
     return NULL;
 }
 
-/* Of the mean of n that are 0 or 1, as lm-evaluation-harness has it: by the sample's variance. */
+/* Standard error of a mean of n zeros and ones, from the sample variance, as in
+ * lm-evaluation-harness. */
 static double standard_error(double mean, size_t n)
 {
     return n > 1 ? sqrt(mean * (1 - mean) / (double)(n - 1)) : 0;

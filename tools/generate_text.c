@@ -1,4 +1,4 @@
-/* generate_text.c - see generate.h: a prompt, or a conversation, that a model goes on with. */
+/* generate_text.c - see generate.h: continues a prompt or a conversation. */
 #include "tools/generate.h"
 
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 /* ---- generating ---- */
 
-/* Bytes on their way to the standard output. */
+/* Bytes on their way to standard output. */
 typedef struct {
     uint8_t held[4 + BPE_MAX_TOKEN];
     size_t n;
@@ -21,7 +21,7 @@ typedef struct {
     memory_stream *copy; /* ? gets them, too */
 } output;
 
-/* A token's bytes come after those held; all whole characters go out. */
+/* Appends a token's bytes; complete characters are printed. */
 static error *put_token(output *out, const uint8_t *bytes, size_t n)
 {
     if (out->copy) fwrite(bytes, 1, n, out->copy->to);
@@ -111,7 +111,7 @@ error *find_stops(session *s)
     return NULL;
 }
 
-/* What is generated of one prompt. */
+/* The state of generating from one prompt. */
 typedef struct {
     const char *before; /* ? goes out first */
     uint64_t index;     /* of the first choice */
@@ -192,7 +192,7 @@ error *messages_encode(const session *s, const cJSON *messages, chat_tokens *out
     return failed;
 }
 
-/* Answers the last message, on the standard output, and adds the answer. */
+/* Answers the last message, on standard output, and appends the answer. */
 static error *answer(session *s, chooser *p, float *logits, cJSON *messages)
 {
     chat_tokens t;
@@ -214,7 +214,7 @@ static error *answer(session *s, chooser *p, float *logits, cJSON *messages)
     return e ? e : stdout_check();
 }
 
-/* Each line is a message, answered with all before it. */
+/* Each line is a message, answered in the context of all before it. */
 static error *converse(session *s, chooser *p, float *logits, cJSON *messages)
 {
     char *line = NULL;

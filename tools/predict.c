@@ -1,13 +1,13 @@
-/* predict.c - what a trained model of images takes pictures for.
+/* predict.c - classifies images with a trained model.
  *
- *     predict --load RUN IMAGE|DIR...     a line for each picture: its path, then class and probability of
- *                                         the most likely classes, between tabs; or --json
- *     predict --load RUN --eval DIR...    of pictures with labels, as train_vit takes them: accuracy, of
- *                                         the first class and the first five, of each class; the
- *                                         confusion matrix as text, and with --picture as SVG
+ *     predict --load RUN IMAGE|DIR...     a line for each image: its path, then class and probability of
+ *                                         the most likely classes, separated by tabs; or --json
+ *     predict --load RUN --eval DIR...    for labelled images, as train_vit takes them: accuracy, top-1
+ *                                         and top-5, for each class; the confusion matrix as text, and
+ *                                         with --picture as SVG
  *
- * Classes have the names that the run wrote (config.json); pixels are treated as they were there.  The
- * standard output holds the answers alone.
+ * Classes have the names that the run wrote (config.json); pixels are normalized as in the run.
+ * Standard output carries only the answers.
  */
 #include <argp.h>
 #include <errno.h>
@@ -193,7 +193,7 @@ static error *open_data(session *s)
     return alloc_array(&s->logits, (size_t)s->o->batch, (size_t)c->vocab * sizeof *s->logits);
 }
 
-/* The label that a row of targets says; -1: the picture could not be read. */
+/* The label in a row of targets; -1: the image is unreadable. */
 static int64_t label_of(const float *target, int64_t n)
 {
     for (int64_t k = 0; k < n; k++)
@@ -201,7 +201,7 @@ static int64_t label_of(const float *target, int64_t n)
     return -1;
 }
 
-/* Calls `each` for every picture that can be read. */
+/* Calls `each` for every readable image. */
 static error *for_each(session *s,
                        error *(*each)(session *, void *, int64_t i, int64_t label,
                                       const float *logits),
@@ -390,7 +390,7 @@ static error *print_tally_json(session *s, const tally *t)
     return NULL;
 }
 
-/* Text of a name in XML. */
+/* A name as XML text. */
 static void print_escaped(FILE *f, const char *text)
 {
     for (; *text; text++)
@@ -400,7 +400,7 @@ static void print_escaped(FILE *f, const char *text)
             fputc(*text, f);
 }
 
-/* A row for each class, a column for what it was taken for; the darker, the more of the row. */
+/* A row for each class, a column for each prediction; darker cells are a larger part of the row. */
 static void draw_matrix(session *s, const tally *t, FILE *f)
 {
     enum { CELL = 22, LEFT = 150, TOP_EDGE = 150 };
@@ -474,7 +474,7 @@ static error *name_all(session *s)
 
 /* ---- all of it ---- */
 
-/* On the standard error: what was passed over, and what could not be read. */
+/* On standard error: what was skipped, and what is unreadable. */
 static void tell_rest(session *s)
 {
     char why[400];

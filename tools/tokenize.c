@@ -1,4 +1,4 @@
-/* tokenize.c - text files to token shards, and back.
+/* tokenize.c - converts text files to token shards, and back.
  *
  *     INPUT... --> one text --> | train part ............ | val part |
  *                                   |                          |
@@ -6,13 +6,13 @@
  *                                   v                          v
  *                          PREFIX_train.bin             PREFIX_val.bin
  *
- * Each INPUT is a document, and --separator cuts it into more; between two documents of a part goes the
- * vocabulary's end-of-text token, if it has one.  No token reaches from one document into the next.  Only with
- * a vocabulary made here, without --separator, all is one text.
+ * Each INPUT is a document, and --separator splits it into more; between two documents of a part
+ * there is the vocabulary's end-of-text token, if it has one.  No token spans two documents.  Only
+ * with a vocabulary made here, and without --separator, everything is one text.
  *
- * The validation part is the end of the text and never seen by the learning of the vocabulary.  All
- * three files are complete on the disk before the first gets its name, so that a full disk
- * leaves what was there.
+ * The validation part is the end of the text; the vocabulary is never trained on it.  All three
+ * files are complete on disk before the first gets its name, so a full disk leaves the old files
+ * intact.
  */
 #include <argp.h>
 #include <errno.h>
@@ -194,7 +194,7 @@ typedef struct {
     size_t n_documents, document_capacity;
 } text;
 
-/* A line's field becomes an input of its own. */
+/* A line's field becomes a separate input. */
 typedef struct {
     text *t;
     const char *field;
@@ -215,7 +215,7 @@ static error *take_field(void *context, const cJSON *line)
     return NULL;
 }
 
-/* Bytes from `begin` on are JSON Lines: their documents take their place. */
+/* Bytes from `begin` on are JSON Lines: replaces them by their documents. */
 static error *take_documents(const options *opt, const char *name, text *t, size_t begin)
 {
     line_reader r = {t, opt->jsonl};
@@ -250,7 +250,7 @@ static error *add_document(text *t, size_t begin, size_t end)
     return NULL;
 }
 
-/* Finds the documents; separator is NULL if each input is one. */
+/* Splits into documents; separator is NULL if each input is one. */
 static error *find_documents(text *t, const char *separator)
 {
     size_t length = separator ? strlen(separator) : 0;
@@ -274,7 +274,7 @@ static void text_free(text *t)
 }
 
 /* Where the validation part begins: after the last line break that leaves it the fraction; or
- * exactly there, if the line is so long that going back would cost half of the train part. */
+ * exactly there, if the line is so long that this would cost half of the training part. */
 static size_t cut(const text *t, double fraction)
 {
     size_t wanted = t->n - (size_t)(fraction * (double)t->n), half = wanted / 2;
@@ -316,7 +316,7 @@ static error *append_bytes(void *writer, const int32_t *ids, size_t n)
     return tokens_append(writer, ids, n);
 }
 
-/* What of the range lies in a part; begin >= end if nothing does. */
+/* The part of the range that is inside; begin >= end if there is none. */
 static range within(range r, range part)
 {
     if (r.begin < part.begin) r.begin = part.begin;
@@ -324,7 +324,7 @@ static range within(range r, range part)
     return r;
 }
 
-/* The documents, as far as they lie in a part of the text. */
+/* The documents, clipped to a part of the text. */
 static error *encode_part(const bpe *v, const text *t, range part, bpe_special special, int threads,
                           token_writer *w)
 {
@@ -360,7 +360,7 @@ static error *check_part(const char *name, size_t n_bytes, const token_writer *w
         name, n_bytes, tokens_written(w));
 }
 
-/* Writes all three files, as far as can be done without giving them their names. */
+/* Writes all three files, except for giving them their names. */
 static error *write_parts(const text *t, size_t n_train, bpe_special special, int threads,
                           outputs *o)
 {
@@ -392,7 +392,7 @@ static void report_part(const char *name, size_t n_bytes, int64_t n_tokens, cons
            n_tokens, (double)n_bytes / (double)n_tokens, path);
 }
 
-/* What stands between documents: one may have meant another token, or any. */
+/* The end-of-text token between documents: another one may have been intended, or one at all. */
 static void report_documents(const bpe *v, const text *t)
 {
     int32_t end = bpe_end_of_text(v);
@@ -407,7 +407,7 @@ static void report_documents(const bpe *v, const text *t)
                (int)n, (const char *)spelled);
 }
 
-/* The documents of a part, with a line break between them; the caller frees *out. */
+/* The documents of a part, separated by line breaks; the caller frees *out. */
 static error *join_documents(const text *t, range part, uint8_t **out, size_t *n)
 {
     TRY(alloc_array(out, part.end - part.begin + t->n_documents, 1));
@@ -422,8 +422,8 @@ static error *join_documents(const text *t, range part, uint8_t **out, size_t *n
     return NULL;
 }
 
-/* A separator stands for a token, so one made here gets it, within the number of tokens that was
- * asked for, and learns nothing from the separators. */
+/* A separator becomes a token, so a vocabulary made here includes one, within the requested size,
+ * and does not train on separators. */
 static error *learn_from_documents(const options *opt, text *t, size_t n_train, bpe **out)
 {
     uint8_t *joined = NULL;
@@ -441,7 +441,7 @@ static error *vocab_and_documents(const options *opt, text *t, size_t n_train, b
     if (made && (opt->separator || opt->jsonl)) return learn_from_documents(opt, t, n_train, out);
     TRY(make_vocab(opt->vocab, t->bytes, n_train, 0, out));
     bool one_text =
-        made && !opt->separator; /* what is learned here, or is bytes, has no such token */
+        made && !opt->separator; /* a learned or byte vocabulary has no such token */
     return one_text ? add_document(t, 0, t->n) : find_documents(t, opt->separator);
 }
 
@@ -523,7 +523,7 @@ static error *read_special(const options *opt, bpe_special *out)
     return NULL;
 }
 
-/* A whole number >= 1; `otherwise` without a text. */
+/* An integer >= 1; `otherwise` without a text. */
 static error *read_count(const char *option, const char *given, int64_t otherwise, int64_t *out)
 {
     char *end;
@@ -547,7 +547,7 @@ static error *read_fraction(const options *opt, double *out)
     return NULL;
 }
 
-/* One of the words; the first one without a text. */
+/* The index of a word in a list; the first one without a text. */
 static error *read_word(const char *option, const char *given, const char *const words[3], int *out)
 {
     *out = 0;
@@ -593,7 +593,7 @@ static error *tokenize_examples(const options *opt)
     return tokenize_chat(&job);
 }
 
-/* An option that belongs to --chat; NULL: there is none. */
+/* An option that requires --chat; NULL: there is none. */
 static const char *chat_option(const options *opt)
 {
     return opt->learn           ? "--learn"
@@ -708,7 +708,7 @@ int main(int argc, char **argv)
     error *none = NULL;
     if (!e) e = command_line_parse(&parser, argc, words, 0, &o, &none);
     if (!e) {
-        e = descriptors_fill(o.decode || o.show); /* else the shards are the result */
+        e = descriptors_fill(o.decode || o.show); /* otherwise the shards are the result */
         if (!e) e = o.decode ? decode(&o) : tokenize(&o);
         fflush(stdout);
         if (!e) e = stdout_check();

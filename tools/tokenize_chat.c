@@ -1,6 +1,6 @@
 /* tokenize_chat.c - see tokenize_chat.h
  *
- *     lines of JSON --> examples (data/chat/chat.h) --> tokens and what is learned of them (infer/chat_tokens.h)
+ *     lines of JSON --> examples (data/chat/chat.h) --> tokens and their loss mask (infer/chat_tokens.h)
  *                                                          |
  *                             PREFIX_train.bin, PREFIX_val.bin, each example a document (data/tokens.h)
  */
@@ -32,7 +32,8 @@ typedef struct {
 
 /* ---- examples ---- */
 
-/* A text of n bytes, text[n] == 0, with the zeros in it, at which cJSON's end.  *out is NULL without memory. */
+/* A text of n bytes with text[n] == 0, which may contain NUL, where cJSON's ends.  *out is NULL if
+ * out of memory. */
 static error *text_json(const char *text, size_t n, cJSON **out)
 {
     memory_stream m;
@@ -53,7 +54,7 @@ static error *text_json(const char *text, size_t n, cJSON **out)
     return NULL;
 }
 
-/* As JSON: what a template makes, and which bytes of it are learned. */
+/* As JSON: the output of a template, and which of its bytes are learned. */
 static error *show_example(chat_run *r, const chat_example *e)
 {
     cJSON *text_of;
@@ -80,7 +81,7 @@ static bool learns(const chat_tokens *t)
     return false;
 }
 
-/* Cuts an example that is too long, or says that it goes. */
+/* Truncates an example that is too long, or drops it. */
 static error *limit_tokens(chat_run *r, chat_tokens *t, bool *goes)
 {
     size_t most = (size_t)r->job->max_tokens;

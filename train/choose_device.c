@@ -8,7 +8,7 @@
 
 const char *const device_choice_names[DEVICE_CHOICES] = {"auto", "cpu", "cuda"};
 
-/* By place; what `auto` tries first comes last. */
+/* By device_place; the one that `auto` prefers comes last. */
 static const device_kind *const kinds[DEVICE_CHOICES] = {&cpu_kind, &cpu_kind, &cuda_kind};
 
 const device_kind *device_kind_at(device_choice where)
@@ -70,7 +70,7 @@ size_t device_free_memory(device *dev)
     return dev->kind->free_memory ? dev->kind->free_memory(dev) : 0;
 }
 
-/* Kinds number their methods alike, so the one with most names them all. */
+/* Kinds number their methods alike, so the one with most methods has all names. */
 static error *no_such_attention(const char *name)
 {
     const device_kind *most = kinds[DEVICE_CPU];

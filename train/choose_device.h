@@ -1,7 +1,7 @@
-/* choose_device.h - where a program runs: the device that --device names.
+/* choose_device.h - chooses the device that --device names.
  *
- * The kinds of devices there are stand in one list, in choose_device.c; what can be asked of each
- * is in core/device_kind.h.
+ * The kinds of devices are listed in choose_device.c; core/device_kind.h describes what they can
+ * answer.
  */
 #ifndef REGRAD_TRAIN_CHOOSE_DEVICE_H
 #define REGRAD_TRAIN_CHOOSE_DEVICE_H
@@ -13,17 +13,17 @@
 typedef enum { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA, DEVICE_CHOICES } device_choice;
 extern const char *const device_choice_names[DEVICE_CHOICES]; /* "auto", "cpu", "cuda" */
 
-/* Where auto would go: CUDA if there is a driver.  For plans, which open nothing. */
+/* What auto would choose: CUDA if there is a driver.  For plans, which open nothing. */
 device_choice device_likely(device_choice where);
 
-/* The kind of device there; for DEVICE_AUTO the CPU's, which is always there. */
+/* The kind at that place; for DEVICE_AUTO the CPU's, which always exists. */
 const device_kind *device_kind_at(device_choice where);
-device_choice device_choice_of(const device *dev); /* where this one is */
+device_choice device_choice_of(const device *dev); /* the place of this kind */
 
-/* auto: CUDA if there is a GPU that can be used, else the CPU; why a GPU that is there cannot be
- * used goes to `out` (NULL: nowhere), in one line.  threads: of the CPU, 0 for one on each core. */
+/* auto: CUDA if there is a usable GPU, else the CPU; why an existing GPU cannot be used is printed
+ * to `out` (NULL: nowhere), in one line.  threads: of the CPU, 0 for one per core. */
 error *device_open(device_choice where, int threads, FILE *out, device *dev) NODISCARD;
-/* On the CPU: what computes, see cpu/cpu.h; user errors as there. */
+/* On the CPU: the kernels and the library for products, see cpu/cpu.h; user errors as there. */
 error *device_use(device *dev, const char *kernel, const char *products) NODISCARD;
 void device_close(device *dev);
 
@@ -31,15 +31,15 @@ void device_close(device *dev);
  * buffer. */
 const char *device_describe(const device *dev, char *buffer, size_t size);
 
-/* Bytes of the GPU's memory in all; 0 on the CPU. */
+/* Total bytes of the GPU's memory; 0 on the CPU. */
 size_t device_memory(const device *dev);
-size_t device_free_memory(device *dev); /* likewise, of what nobody has taken */
+size_t device_free_memory(device *dev); /* likewise, those that are free */
 
-/* A method of attention by its name: its number, and the first kind of device that has it.  User
- * error: none does. */
+/* Finds a method of attention by name: its number, and the first kind of device that has it.  User
+ * error if none does. */
 error *device_attention(const char *name, int *method, const device_kind **whose) NODISCARD;
 
-/* Makes ready what a method of attention needs.  User error: it is not here. */
+/* Loads what a method of attention needs.  User error if it is not installed. */
 error *device_prepare(device *dev, int attention) NODISCARD;
 
 #endif

@@ -1,17 +1,17 @@
-/* conflicts.h - which options do not go together: one table, for the parser, the ranks, the plan
+/* conflicts.h - which options cannot be combined: one table, for the parser, the ranks, the plan
  * and its tables of other optimizers and models. */
 #ifndef REGRAD_CONFLICTS_H
 #define REGRAD_CONFLICTS_H
 
 #include "train/options.h"
 
-/* Of what was given, before anything is resolved or opened; and of all that is known by now:
- * conditions of ranks hold once they have met. */
+/* Checks what was given, before anything is resolved or opened; and everything that is known by
+ * now: conditions on ranks apply once they are connected. */
 error *options_refuse_given(const options *o) NODISCARD;
 error *options_refuse(const options *o) NODISCARD;
 
-/* The same of a variant that nobody asked for, the optimizer's own conflicts among them: is it
- * refused, and with what in few words (NULL: not worth a line)? */
+/* The same for a variant that was not asked for, including the optimizer's own conflicts: is it
+ * refused, and a short note why (NULL: not worth a line)? */
 bool options_conflict(const options *o, const char **with);
 
 #endif

@@ -31,7 +31,7 @@ static error *describe_options(const options *o, run_contents *out)
     return options_unset_json(o->task, &out->unset);
 }
 
-/* Where no tokenizer is known, none is kept. */
+/* Without a known tokenizer, none is saved. */
 static error *describe_vocab(const options *o, run_contents *out)
 {
     char path[PATH_LENGTH];

@@ -1,4 +1,4 @@
-/* contents.h - what the run of a trainer holds, as run/ wants it described (run/run_contents.h). */
+/* contents.h - describes a trainer's run in the form that run/ expects (run/run_contents.h). */
 #ifndef REGRAD_TRAIN_CONTENTS_H
 #define REGRAD_TRAIN_CONTENTS_H
 

@@ -1,10 +1,10 @@
-/* epochs.h - --epochs: how many steps so many passes over the training data are. */
+/* epochs.h - converts --epochs to a number of steps. */
 #ifndef REGRAD_EPOCHS_H
 #define REGRAD_EPOCHS_H
 
 #include "train/options.h"
 
-/* Once --batch and --accum are chosen, and the ranks have met; nothing without
+/* Call once --batch and --accum are chosen and the ranks are connected; does nothing without
  * --epochs.  Opens the data. */
 error *epochs_take(options *o) NODISCARD;
 

@@ -25,7 +25,7 @@ static bool fits_any(const char *pattern, const params *p)
     return false;
 }
 
-/* The first that may be trained from row i on. */
+/* The first trainable row from i on. */
 static const param *from_row(const params *p, int i)
 {
     while (i + 1 < p->n && !param_saved(p, i))
@@ -33,7 +33,7 @@ static const param *from_row(const params *p, int i)
     return &p->row[i];
 }
 
-/* A pattern without effect is a slip of the pen. */
+/* A pattern without effect is probably a typo. */
 static error *check_list(const char *option, const pattern_list *list, const params *p)
 {
     char first[NAME_ROOM], other[NAME_ROOM];

@@ -41,7 +41,7 @@ static fingerprint kept_as(const cJSON *all, const char *name)
                          .read = whole_of(one, "read")};
 }
 
-/* What is not there, or no such file, is not known. */
+/* A missing entry or file means unknown. */
 static void find_kept(const char *out, data_prints *known)
 {
     char path[PATH_LENGTH];
@@ -102,7 +102,7 @@ error *data_prints_take(const char *out, const source *train, const source *val,
     return NULL;
 }
 
-/* A number of a file; 0 where there is none. */
+/* A number from a file; 0 if it is missing. */
 static error *number_of_file(const char *path, uint64_t *out)
 {
     fingerprint p = {0};
@@ -123,8 +123,8 @@ error *holdings_compare_data(comm *c, const data_prints *prints, const char *voc
 
 /* ---- the weights ---- */
 
-/* A number that depends on `number` and on a tensor's bytes, by way of a piece of memory; nothing
- * is added of what is not here. */
+/* Mixes a tensor's bytes into `number`, through a buffer; parts that are not stored here add
+ * nothing. */
 static uint64_t add_tensor(const trainer *t, uint64_t number, tensor x, char *piece)
 {
     int64_t bytes = present(x) ? (int64_t)tensor_bytes(x) : 0;
@@ -137,7 +137,7 @@ static uint64_t add_tensor(const trainer *t, uint64_t number, tensor x, char *pi
     return number;
 }
 
-/* Of the values that are whole here, or lie as codes. */
+/* Of the values that are complete here, or stored as codes. */
 static error *number_of_values(const trainer *t, uint64_t *out)
 {
     const params *p = &t->params;
@@ -153,7 +153,7 @@ static error *number_of_values(const trainer *t, uint64_t *out)
     return device_status(t->r.dev);
 }
 
-/* Of the files that a run begins with. */
+/* Of the files that a run starts from. */
 static error *number_of_files(const options *o, uint64_t *out)
 {
     uint64_t adapter = 0;
@@ -180,13 +180,13 @@ error *holdings_compare_weights(trainer *t, bool resumed)
 
 /* ---- checkpoints ---- */
 
-/* What tells a file from its copy on another disk, and its contents. */
+/* What distinguishes a file from its copy on another disk, and its contents. */
 typedef struct {
     int64_t inode, seconds, nanoseconds;
     uint64_t contents;
 } file_identity;
 
-/* Of its manifest; zeros where there is none. */
+/* Of its manifest; zeros if there is none. */
 static error *identify(const char *from, file_identity *out)
 {
     char path[PATH_LENGTH];

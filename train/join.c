@@ -15,16 +15,16 @@
 
 enum { MOST_OPTIONS = 128 };
 
-/* ---- of one mind? ---- */
+/* ---- agreement ---- */
 
-/* The program's own file. */
+/* The program's executable. */
 static error *hash_of_program(uint64_t *out)
 {
     static const char self[] = "/proc/self/exe";
     fingerprint f = {0};
     error *e = access(self, R_OK)
                    ? NULL
-                   : fingerprint_path(self, &f); /* no such thing: nothing to compare */
+                   : fingerprint_path(self, &f); /* it has none: nothing to compare */
     *out = f.value;
     return e;
 }
@@ -94,7 +94,7 @@ static error *join(options *o, comm *c, error *(*open)(comm *))
     TRY(compare_all(o, c));
     TRY(agree_on_device(o, c));
     const device_kind *kind = device_kind_at(o->device);
-    if (kind->join) { /* the device's engine carries tensors, and has its own room for it */
+    if (kind->join) { /* the device's engine carries tensors, and has workspace of its own */
         int local = 0;
         c->staging = 0;
         error *e = c->ops->local_rank(c, &local);
@@ -123,7 +123,7 @@ error *ranks_start(const options *o, bool *parent, int *status)
                           (long long)o->gpus);
     char n[16];
     snprintf(n, sizeof n, "%d", (int)o->gpus);
-    if (o->device == DEVICE_CPU) return wants_mpi(o, n); /* said once, before there are several */
+    if (o->device == DEVICE_CPU) return wants_mpi(o, n); /* reported before the fork, once */
     TRY(device_kind_at(DEVICE_CUDA)->enough((int)o->gpus));
     return wire_launch((int)o->gpus, parent, status);
 }
@@ -143,7 +143,7 @@ error *ranks_open(options *o, comm *room)
     } else if (mpi_started()) {
         TRY(join(o, room, mpi_open));
     } else if (!o->plan && wire_started()) {
-        if (device_likely(o->device) == DEVICE_CPU) /* before the others are waited for */
+        if (device_likely(o->device) == DEVICE_CPU) /* before waiting for the others */
             return wants_mpi(o, wire_size());
         TRY(join(o, room, wire_open));
     }

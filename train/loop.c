@@ -32,11 +32,11 @@ typedef struct {
     double shown;        /* when a line was last shown */
     double peak_flops;   /* of the GPU; NAN on the CPU */
     int64_t first;       /* step of this process */
-    int64_t bad;         /* samples left out, as far as was told */
-    int64_t warned;      /* samples read with a warning, likewise */
-    bool too_many;       /* of the training data are bad */
-    bool settled;        /* --stop-after: no gain for so many evaluations */
-    bool stopped;        /* asked to, by a signal to this process or to another rank's */
+    int64_t bad;         /* samples skipped, as far as reported */
+    int64_t warned;      /* samples read with a warning, as far as reported */
+    bool too_many;       /* fraction of the training data that is unreadable */
+    bool settled;        /* --stop-after: too many evaluations without improvement */
+    bool stopped;        /* requested by a signal to this process or to another rank */
 } session;
 
 /* ---- files of the run ---- */
@@ -102,7 +102,7 @@ static int64_t units_per_step(const options *o)
     return o->batch * o->task->units(o) * o->accum * comm_size(o->comm);
 }
 
-/* What ranks have said to each other until now. */
+/* Traffic between ranks so far. */
 typedef struct {
     int64_t bytes;
     double seconds;
@@ -114,7 +114,7 @@ static comm_state comm_so_far(const session *s)
     return c ? (comm_state){c->bytes, comm_waited(c, s->t->r.dev)} : (comm_state){0};
 }
 
-/* What the GPU can do, from the table, else measured. */
+/* The GPU's peak FLOP/s, from the table or else measured. */
 static error *find_peak(session *s, device *dev)
 {
     char about[320];
@@ -139,7 +139,7 @@ static void add_mfu(const session *s, step_record *record)
     record->mfu_palm = tokens * mfu_palm(&o->model, n, length);
 }
 
-/* A disk that is full is no reason to stop training, but no more is written. */
+/* Training does not stop for a full disk, but nothing more is written. */
 static void show_board(session *s, int64_t step, const tensorboard_scalar *scalar, int n)
 {
     error *e = tensorboard_add(s->board, step, scalar, n);
@@ -176,7 +176,7 @@ static error *one_step(session *s, int64_t step)
     if (e && s->t->r.dev->async) return error_context(e, "step %lld", (long long)step);
     if (e) return e;
     double seconds = clock_now() - begin;
-    if (!result.finite) /* for all ranks, if for one */
+    if (!result.finite) /* for all ranks if for one */
         return comm_agree(o->comm, trainer_find_fault(s->t, s->train, step, result.loss));
     s->step_seconds = s->step_seconds > 0 ? 0.9 * s->step_seconds + 0.1 * seconds : seconds;
     step_record record = {.step = step,
@@ -212,7 +212,7 @@ static error *one_step(session *s, int64_t step)
     return NULL;
 }
 
-/* Says once more when more samples were left out. */
+/* Reports it again if more samples have been skipped. */
 static error *tell_bad(session *s, int64_t step)
 {
     char why[400];
@@ -232,8 +232,8 @@ static error *tell_bad(session *s, int64_t step)
     return run_dir_logged(&s->dir, log_value(s->dir.log, step, "bad_samples", (double)bad));
 }
 
-/* The model as it is, into --out or a directory there: by the first rank, while all of them gather what is
- * sharded. */
+/* Saves the model to --out or a directory there: written by the first rank, while all gather what
+ * is sharded. */
 static error *try_model(session *s, const char *within)
 {
     char inner[PATH_LENGTH];
@@ -256,7 +256,7 @@ static error *try_model(session *s, const char *within)
     return e;
 }
 
-/* On a full disk checkpoints give way to it, but for the newest. */
+/* On a full disk, checkpoints are removed to make room for it, except the newest. */
 static error *write_model(session *s, const char *within)
 {
     error *e = NULL, *lost = NULL;
@@ -269,7 +269,7 @@ static error *write_model(session *s, const char *within)
     return comm_agree(s->o->comm, lost ? lost : e);
 }
 
-/* What cannot be written and is not fatal: the training continues, and what was there before stays. */
+/* What cannot be written and is not fatal: training continues, and older files stay. */
 static void tell_lost(session *s, error *e, const char *what, int64_t step)
 {
     comm *c = s->o->comm;
@@ -280,7 +280,7 @@ static void tell_lost(session *s, error *e, const char *what, int64_t step)
     if (c) c->agreed = c->told = false;
 }
 
-/* Counts evaluations without gain; the model of the best so far is kept. */
+/* Counts evaluations without improvement; saves the best model so far. */
 static void note_best(session *s, int64_t step, double loss)
 {
     run_contents *c = &s->contents;
@@ -341,7 +341,8 @@ static error *between_steps(session *s, int64_t step)
     return o->task->between ? o->task->between(s->own, s->t, step, last) : NULL;
 }
 
-/* The plan was the run: what was allocated is what was planned, and nobody wrote past it. */
+/* The run must match the plan: what was allocated is what was planned, and nothing was written past
+ * it. */
 static error *check_arena(const session *s)
 {
     arena *a = s->t->arena;
@@ -352,7 +353,7 @@ static error *check_arena(const session *s)
     return NULL;
 }
 
-/* At the run's end, whichever it is. */
+/* At the end of the run, however it ends. */
 static void print_lost_lines(const run_log *log)
 {
     if (log_dropped(log))
@@ -387,7 +388,7 @@ static void keep(session *s, int64_t step)
         printf("step %5lld  checkpoint\n", (long long)step);
 }
 
-/* After `step`, as far as it came: asked to stop. */
+/* After `step` was interrupted: stop was requested. */
 static error *stop(session *s, int64_t step, const char *signal_name)
 {
     TRY(check_arena(s));
@@ -399,7 +400,7 @@ static error *stop(session *s, int64_t step, const char *signal_name)
     return NULL;
 }
 
-/* After `step`: too many samples cannot be read.  What was trained is kept. */
+/* After `step`: too many samples are unreadable.  What was trained is saved. */
 static error *give_up(session *s, int64_t step)
 {
     char why[400];
@@ -430,7 +431,7 @@ static error *run_steps(session *s)
         if (e) return s->t->r.dev->async ? error_context(e, "after step %lld", (long long)step) : e;
         if (comm_size(o->comm) == 1) s->stopped = stop_asked() || s->too_many;
         s->stopped |= s->t->stop_agreed;
-        bool last = step == o->steps || s->settled; /* nobody keeps it else */
+        bool last = step == o->steps || s->settled; /* otherwise nobody keeps it */
         if (due(o->checkpoint_every, step, last ? step : o->steps) && (last || !s->stopped))
             keep(s, step);
     }
@@ -450,7 +451,7 @@ static error *write_reports(session *s, const data_prints *prints)
     return NULL;
 }
 
-/* Each of these by all ranks; what fails in one ends all. */
+/* All ranks do each of these; a failure in one ends all. */
 static error *begin(session *s, device *dev)
 {
     const options *o = s->o;
@@ -476,7 +477,7 @@ static error *begin(session *s, device *dev)
     return NULL;
 }
 
-/* What of the data is in no sample, or in no evaluation. */
+/* How much of the data is in no sample, or in no evaluation. */
 static void tell_unused(const session *s)
 {
     const options *o = s->o;

@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Dense FLOP/s x 10^12 from NVIDIA's data sheets: bf16 with float sums, float without TF32.  The
- * first name that fits counts. */
+/* Dense FLOP/s x 10^12 from NVIDIA's data sheets: bf16 with f32 accumulation, and f32 without TF32.
+ * The first matching name counts. */
 static const struct {
     const char *name;
     double bf16, f32;
@@ -32,7 +32,7 @@ double mfu_palm(const model_config *c, int64_t parameters, int64_t tokens)
     return 6 * (double)parameters + 12 * attention(c, tokens);
 }
 
-/* "A10" is not in "NVIDIA A100". */
+/* "A10" does not match "NVIDIA A100". */
 static bool has_word(const char *text, const char *word)
 {
     const char *at = strstr(text, word);
@@ -46,7 +46,7 @@ double mfu_listed_peak(const char *about, size_t bytes)
     return NAN;
 }
 
-/* The fastest of some products, after one that is not timed. */
+/* The fastest of several products, after an untimed one. */
 static double time_products(device *dev, tensor out, tensor x, tensor w)
 {
     enum { TIMES = 4 };

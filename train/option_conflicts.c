@@ -1,7 +1,7 @@
 /* option_conflicts.c - see conflicts.h
  *
- * One row for each: it is refused when all of its conditions hold.  What an optimizer cannot do by
- * itself stands in optim/optim_conflicts.c.
+ * One row per conflict: refused if all of its conditions hold.  What an optimizer cannot do on its
+ * own is in optim/optim_conflicts.c.
  */
 #include "train/conflicts.h"
 #include "base/fill.h"
@@ -64,7 +64,7 @@ CONDITION(packed, o->training.packed)
 
 typedef struct {
     condition when[4];
-    const char *with; /* in few words; NULL: not worth a line in a table of variants */
+    const char *with; /* a short note; NULL: not worth a line in a table of variants */
     const char *message;
 } conflict;
 
@@ -138,7 +138,8 @@ static const conflict resolved[] = {
     {{attention_elsewhere}, NULL, "--attention {attention} is for --device cuda: leave it out"},
     {{several_sizes, trains}, NULL, SEVERAL},
     {{several_sizes, as_json}, NULL, SEVERAL},
-    /* A rule that folds adds states up over the ranks, so all of them must be there, in fp32. */
+    /* A rule that folds sums its states over the ranks, so every rank must have them complete, in
+     * fp32. */
     {{ranked, sharded, folds},
      "--zero",
      "--zero {zero} with --optim {optim}: the ranks add up its states, so each has them whole; use "
@@ -151,9 +152,9 @@ static const conflict resolved[] = {
      "narrow states among ranks",
      "several ranks with --optim {optim} and --state {state}: they add its states up in fp32; use "
      "--state fp32, or --optim adamw"},
-    /* At stage 0 each rank has all, and all do the same.  Where each updates a part, a tensor's pieces
-     * must not depend on where it is cut: blocks of 8-bit states and the random numbers of rounding
-     * do, and the halves of split masters no engine gathers. */
+    /* At stage 0 each rank has everything, and all do the same.  If each updates a part, a tensor's
+     * result must not depend on where it is cut: blocks of 8-bit states and stochastic rounding do,
+     * and no engine gathers the halves of split masters. */
     {{ranked, sharded, narrow_states},
      NULL,
      "--zero {zero} with --state {state}: states are sharded in fp32 only; use --zero 0, or "
@@ -192,7 +193,7 @@ static const conflict *find_in(const conflict *rows, int n, const options *o)
     return i < n ? &rows[i] : NULL;
 }
 
-/* An option's value, by its name. */
+/* An option's value, by name. */
 static bool value_of(const void *context, const char *name, char *out, size_t room)
 {
     options o = *(const options *)context;
@@ -217,8 +218,8 @@ error *options_refuse_given(const options *o)
     return refuse(find_in(given, GIVEN, o), o);
 }
 
-/* What the device of a method of attention says of these sizes without being there: why not, or NULL.
- * The rest (lengths, sizes of heads) it says when it is. */
+/* Whether the device of a method of attention accepts these sizes, without opening it: why not, or
+ * NULL. It checks the rest (lengths, head sizes) when it is open. */
 static const char *attention_lacks(const options *o)
 {
     const model_config *c = &o->model;
@@ -233,7 +234,7 @@ static const char *attention_lacks(const options *o)
                              .capped = c->attention_cap > 0};
     error *e = device_attention(o->attention, &method, &whose);
     bool unknown = e;
-    error_free(e); /* it is told where the name is looked up */
+    error_free(e); /* reported where the name is looked up */
     return unknown || !whose->attention_lacks ? NULL : whose->attention_lacks(method, &sizes);
 }
 

@@ -1,7 +1,7 @@
-/* option_row.h - one option: a row of the table that makes the parser, --help, options.json, and what a
- * resume does with it.  What it conflicts with is a row of train/option_conflicts.c.
+/* option_row.h - one option: a row of the table that makes the parser, --help, options.json, and
+ * what a resume does with it.  Its conflicts are rows of train/option_conflicts.c.
  *
- * In help, {optimizers} and {presets} stand for what there is of them.
+ * In help texts, {optimizers} and {presets} are replaced by the lists of them.
  */
 #ifndef REGRAD_OPTION_ROW_H
 #define REGRAD_OPTION_ROW_H
@@ -11,7 +11,7 @@
 
 typedef enum { INTEGER, REAL, TEXT, FLAG, LIST } option_type;
 
-/* The headings of --help, in their order. */
+/* The headings of --help, in order. */
 typedef enum {
     MODEL,
     TUNING,
@@ -27,12 +27,12 @@ typedef enum {
     OPTION_GROUPS
 } option_group;
 
-/* What a resume does when it has changed (run/run_contents.h). */
+/* What a resume does if it has changed (run/run_contents.h). */
 typedef enum {
     FIXED = RESUME_FIXED,
     TOLD = RESUME_TOLD,
     SILENT = RESUME_SILENT,
-    SPLIT /* silent; reported when the optimizer accumulates each micro-batch's gradient by itself */
+    SPLIT /* silent; but reported if the optimizer accumulates each micro-batch's gradient itself */
 } option_resume;
 
 typedef struct {
@@ -40,17 +40,17 @@ typedef struct {
     option_type type;
     option_group group;
     option_resume resume;
-    unsigned of; /* HAS_...: for optimizers that have such a number; 0: for all */
+    unsigned of; /* HAS_...: for optimizers that have this hyperparameter; 0: for all */
     size_t field;
-    double least, most;     /* for numbers */
-    const char *when_unset; /* shown as the default when the number is 0 or NAN */
+    double least, most;     /* limits of numbers */
+    const char *when_unset; /* shown as the default if the number is 0 or NAN */
 } option_row;
 
 enum { MAX_ROWS = 96 };
 
 #define FIELD(f) offsetof(options, f)
 
-/* How many rows there are for a task, and row i of them. */
+/* The number of rows for a task, and row i. */
 int option_count(const task *t);
 const option_row *option_row_at(const task *t, int i);
 
@@ -62,10 +62,10 @@ static inline void *option_field(options *o, const option_row *row)
     return (char *)o + row->field;
 }
 
-/* Its value as it is given; false: it has none to show (flags, lists). */
+/* Its value as given; false: it has none to show (flags, lists). */
 bool option_print(options *o, const option_row *row, char *out, size_t room);
 
-/* Its value, if that is within the row's limits; `text` is as it was written, for a user error. */
+/* Its value, if that is within the row's limits; `text` is the original, for a user error. */
 error *option_take_number(const option_row *row, double value, const char *text,
                           options *o) NODISCARD;
 

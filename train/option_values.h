@@ -1,10 +1,10 @@
-/* option_values.h - what is written after --memory and --allow. */
+/* option_values.h - parses the values of --memory and --allow. */
 #ifndef REGRAD_OPTION_VALUES_H
 #define REGRAD_OPTION_VALUES_H
 
 #include "train/options.h"
 
-/* --memory: "8G", "512M", "auto" (0), or several with commas; powers of 1024. */
+/* --memory: "8G", "512M", "auto" (0), or several separated by commas; powers of 1024. */
 error *option_sizes(const char *text, size_t sizes[MOST_SIZES], int *n) NODISCARD;
 
 /* --allow: "master=split8,state=int8"; bits 1 << master_form, 1 << state_form. */

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BETA_MOST 0.999999 /* 1 - beta^t is divided by */
+#define BETA_MOST 0.999999 /* it divides by 1 - beta^t */
 
 static const option_row common[] = {
     {"optim", "NAME", "{optimizers}; suffix _r: the memory-reduced form of each", TEXT, OPTIMIZER,
@@ -256,7 +256,7 @@ const char *option_name(const task *t, int i)
     return i >= 0 && i < option_count(t) ? option_row_at(t, i)->name : NULL;
 }
 
-/* The row that argp means; NULL for its own keys. */
+/* The row of an argp key; NULL for argp's own keys. */
 static const option_row *row_of_key(const task *t, int key)
 {
     bool ours = key >= KEY_BASE && key < KEY_BASE + option_count(t);
@@ -283,10 +283,10 @@ static error *parse_number(const option_row *row, const char *text, options *o)
 
 typedef struct {
     options *o;
-    pattern_list *open; /* the list that plain arguments belong to: the shell expands globs too */
-    int room;           /* of a list in o->words: no more than there are arguments */
-    int lists;          /* begun so far */
-    bool *given;        /* (option_count): which rows were */
+    pattern_list *open; /* the list that positional arguments belong to: the shell expands globs */
+    int room;           /* of a list in o->words: at most as many as there are arguments */
+    int lists;          /* lists begun so far */
+    bool *given;        /* (option_count): which rows were given */
     error *failure;
 } parse_state;
 
@@ -305,7 +305,7 @@ static error *add_pattern(parse_state *s, const char *pattern)
     return NULL;
 }
 
-/* What is empty unless it is given may be given so. */
+/* Options that are empty by default may be given as empty. */
 static bool may_be_empty(const task *t, const option_row *row)
 {
     options unset = options_unset(t);
@@ -363,7 +363,7 @@ static void list_optimizers(char *out, size_t room)
     }
 }
 
-/* What there is, for --help. */
+/* The lists for --help. */
 static bool list_of(const void *context, const char *name, char *out, size_t room)
 {
     const task *t = context;
@@ -430,11 +430,11 @@ static error *run_argp(int argc, char **argv, options *o, bool *given)
                         .help_filter = full_help,
                         .doc = "Train a transformer inside one planned block of memory."};
     parse_state s = {.o = o, .room = argc, .given = given};
-    /* in order: a plain argument belongs to the list option before it */
+    /* in order: a positional argument belongs to the list option before it */
     return command_line_parse(&argp, argc, argv, ARGP_IN_ORDER, &s, &s.failure);
 }
 
-/* ---- from words to settings ---- */
+/* ---- from strings to settings ---- */
 
 static error *one_of(const char *option, const char *text, const char *const *names, int n,
                      int *out)
@@ -447,7 +447,8 @@ static error *one_of(const char *option, const char *text, const char *const *na
     return user_error("--%s %s: must be one of %s", option, text, all);
 }
 
-/* Sizes that are each allowed may still multiply to more than 64 bits, or any machine, can hold. */
+/* Sizes that are allowed one by one may still multiply to more than 64 bits, or any machine, can
+ * hold. */
 static error *check_products(const options *o)
 {
     const double most = 1e14; /* numbers */
@@ -469,7 +470,7 @@ static error *check_products(const options *o)
     return NULL;
 }
 
-/* A number that was given must be one that the optimizer has. */
+/* A hyperparameter that was given must be one that the optimizer has. */
 static error *check_numbers(options *o)
 {
     unsigned has = rule_at(o->optim.rule)->options;
@@ -492,7 +493,7 @@ static void take_given(double *number, double given)
 const char *const master_names[MASTER_FORMS] = {"fp32", "split16", "split8", "none"},
                   *const state_names[STATE_FORMS] = {"fp32", "bf16", "int8"};
 
-/* In which types numbers are kept. */
+/* The types in which numbers are stored. */
 static error *resolve_types(options *o)
 {
     static const char *const types[] = {"fp32", "bf16"};
@@ -512,7 +513,7 @@ static error *resolve_types(options *o)
     return NULL;
 }
 
-/* What the optimizer leaves to AdamW, and how it makes matrices orthogonal. */
+/* What the optimizer leaves to AdamW, and how it orthogonalizes matrices. */
 static error *resolve_others(const options *o, optim_config *c)
 {
     const rule_info *info = rule_at(c->rule);
@@ -585,7 +586,7 @@ void options_recompute(options *o, recompute_level level)
     o->training.recompute = recompute_all(level, o->model.layers);
 }
 
-/* What --memory may choose must go with the rest. */
+/* What --memory may choose must be compatible with the rest. */
 static error *resolve_allow(options *o)
 {
     optim_config c = o->optim;
@@ -604,7 +605,7 @@ static error *resolve(options *o)
 {
     int where;
     TRY(options_refuse_given(o));
-    if (!o->steps) o->steps = DEFAULT_STEPS; /* with --epochs: until the data is known */
+    if (!o->steps) o->steps = DEFAULT_STEPS; /* with --epochs: once the data is known */
     TRY(o->task->resolve(o));
     TRY(recompute_parse(o->recompute, o->model.layers, &o->training.recompute));
     TRY(check_products(o));

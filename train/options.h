@@ -1,7 +1,7 @@
 /* options.h - what the user asked for, checked.
  *
- * One table holds each option's name, kind, range and where it goes: the task's rows (model and
- * data, train/task.h), then those of every run (options.c).  It makes the parser, --help with the
+ * One table holds each option's name, kind, range and destination: the task's rows (model and data,
+ * train/task.h), then those of every run (options.c).  It makes the parser, --help with the
  * defaults, and options.json.
  */
 #ifndef REGRAD_OPTIONS_H
@@ -26,22 +26,22 @@ typedef struct adapter_file adapter_file; /* io/adapter_file.h */
 
 typedef struct {
     const task *task;
-    const char **words;        /* ? what the lists have; copies of these options have the same */
-    struct option_file *files; /* ? what came from files, likewise (options_file.h) */
+    const char **words;        /* ? storage of the lists; shared by copies of these options */
+    struct option_file *files; /* ? storage of values from files, likewise (options_file.h) */
     /* model */
     const char *model_name;
-    const char *load; /* DIR or FILE of a trained model; NULL: initial values */
+    const char *load; /* DIR or FILE of a trained model; NULL: random initialization */
     bool widen;
     pattern_list ignore_field; /* of config.json */
     int64_t lora;              /* rank of adapters; 0: none */
     double lora_alpha;
     pattern_list lora_on;
     double dropout, lora_dropout, z_loss;
-    const char *base;           /* ? a form of matrices that are not trained */
+    const char *base;           /* ? storage form of frozen matrices */
     code_form base_form;        /* resolved */
     const char *adapter;        /* ? a directory of peft's */
-    adapter_file *adapter_file; /* ? opened; copies of these options have the same */
-    const char *dtype_name, *master_name, *state_name, *state_of; /* master: NULL or a word */
+    adapter_file *adapter_file; /* ? opened; shared by copies of these options */
+    const char *dtype_name, *master_name, *state_name, *state_of; /* master: NULL or a name */
     dtype type;                                                   /* resolved */
     master_form master;                                           /* resolved */
     int64_t layers, heads, width, context, vocab;                 /* 0: the preset's */
@@ -51,19 +51,19 @@ typedef struct {
     /* images */
     int64_t inner, channels, patch, classes; /* 0: the preset's */
     const char *image_size, *pool, *bad_images;
-    double bad_share; /* resolved: a run stops when more of its images than this cannot be read */
+    double bad_share; /* resolved: a run stops when more of its images than this are unreadable */
     bool upright;
     const char *mean, *std, *interpolation;  /* ? mean, std */
-    double crop_part, mean_of[3], std_of[3]; /* the latter resolved; std_of 0: not given */
+    double crop_part, mean_of[3], std_of[3]; /* std resolved; std_of 0: not given */
     double drop_path, mixup, cutmix, label_smoothing, crop_least, jitter, erase;
     int64_t random_crop, workers, predict;
     bool flip;
     /* data */
-    pattern_list train_data, val_data; /* training.packed, resolved: they are marked shards */
+    pattern_list train_data, val_data; /* training.packed, resolved: the shards are marked */
     /* optimizer: NAN means the optimizer's default */
     const char *optim_name, *impl, *gradients, *schedule_name;
     double lr, beta1, beta2, beta3, eps, weight_decay, grad_clip;
-    double adam_lr, adam_beta1, adam_beta2, adam_eps; /* of what muon leaves to AdamW */
+    double adam_lr, adam_beta1, adam_beta2, adam_eps; /* for what muon leaves to AdamW */
     int64_t newton_schulz;                            /* 0: the optimizer's */
     int64_t warmup;
     double final_lr_fraction;
@@ -84,9 +84,9 @@ typedef struct {
     double product_rate, stream_rate;     /* GFLOP/s, GB/s; 0: measured */
     /* the run */
     int64_t batch, seq, accum;
-    int64_t steps;   /* 0: not given; resolved, and with --epochs by options_take_steps */
+    int64_t steps;   /* 0: not given; resolved, with --epochs by options_take_steps */
     double epochs;   /* 0: by steps */
-    int64_t longest; /* --seq as it was given; 0: not */
+    int64_t longest; /* --seq as given; 0: not given */
     const char *device_name;
     device_choice device;              /* resolved */
     const char *cpu_kernel, *products; /* see cpu/cpu.h */
@@ -95,7 +95,7 @@ typedef struct {
     const char *prompt, *out; /* out: NULL with --plan, if nothing is written */
     const char *plan_beside;  /* ? another optimizer, for the picture */
     int64_t checkpoint_every, keep, log_every;
-    int64_t stop_after; /* evaluations without gain; 0: never */
+    int64_t stop_after; /* evaluations without improvement; 0: never */
     bool save_best;
     const char *tensorboard; /* ? a directory */
     const char *config;      /* ? a file of options */
@@ -103,30 +103,30 @@ typedef struct {
     bool no_cuda_graph, plan, json;
     /* ranks */
     int64_t zero, ranks, gpus, bucket, watchdog;
-    comm *comm; /* the other ranks; NULL: there are none */
+    comm *comm; /* the other ranks; NULL: none */
 } options;
 
-/* In words. */
+/* As text. */
 enum { MASTER_FORMS = MASTER_NONE + 1, STATE_FORMS = STATE_INT8 + 1 };
 extern const char *const master_names[MASTER_FORMS], *const state_names[STATE_FORMS];
 
-/* argv -> options.  --help prints and exits; everything else comes back as an error. */
+/* argv -> options.  --help prints and exits; everything else is returned as an error. */
 error *options_parse(const task *t, int argc, char **argv, options *out) NODISCARD;
-void options_free(options *o); /* of these, not of copies; argv stays the caller's */
+void options_free(options *o); /* of these, not of copies; argv belongs to the caller */
 
-/* So many steps, now that it is known how many --epochs are. */
+/* Sets the number of steps, once it is known how many --epochs are. */
 void options_take_steps(options *o, int64_t steps);
 
-/* --recompute LEVEL for all layers, as if it had been given. */
+/* Sets --recompute LEVEL for all layers, as if it had been given. */
 void options_recompute(options *o, recompute_level level);
 
-/* The name of a task's i-th option in the order of --help; NULL after the last.  Lets a test see to
- * it that none is forgotten. */
+/* The name of a task's i-th option in the order of --help; NULL after the last.  Lets a test check
+ * that none is forgotten. */
 const char *option_name(const task *t, int i);
 
 /* The resolved options as JSON text (free it), for options.json. */
 error *options_json(const options *o, char **out) NODISCARD;
-/* The same of a task's options when none is given, as they are before they are resolved. */
+/* The same for a task's defaults, before they are resolved. */
 error *options_unset_json(const task *t, char **out) NODISCARD;
 
 #endif

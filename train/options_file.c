@@ -19,17 +19,17 @@ struct option_file {
     const char **words; /* of its lists */
 };
 
-/* A file that options are taken from. */
+/* A file that options are read from. */
 typedef struct {
     options *o;
     bool *given;
     const char *what, *path; /* for messages */
     const cJSON *all;
-    const char **words; /* room for all that its lists have */
+    const char **words; /* storage for all its lists */
     bool own;           /* of the run that is resumed */
 } reader;
 
-/* ---- which of them hold ---- */
+/* ---- which of them apply ---- */
 
 static bool says(const option_row *row, const char *whose)
 {
@@ -55,7 +55,8 @@ static bool was_given(const reader *r, const char *name)
     return i >= 0 && r->given[i];
 }
 
-/* Was a text given that is another than the file's?  NAME_r is the same as NAME with `forms_alike`. */
+/* Was a value given that differs from the file's?  NAME_r is the same as NAME with
+ * `forms_alike`. */
 static bool gives_other(const reader *r, const char *name, bool forms_alike)
 {
     int i = row_index(r->o->task, name);
@@ -80,7 +81,7 @@ static bool voids_adapters(const reader *r, const char *name)
             (!strcmp(name, "lora-on") || !strcmp(name, "base") || !strcmp(name, "lora-dropout")));
 }
 
-/* What is where, and what one call asks for, is not a property of a run. */
+/* Locations and one-time requests are not properties of a run. */
 static bool of_one_call(const char *name)
 {
     static const char *const all[] = {"out",  "resume", "config", "plan", "plan-beside",
@@ -90,7 +91,7 @@ static bool of_one_call(const char *name)
     return false;
 }
 
-/* Does the file's value follow from one that is another now? */
+/* Does the file's value depend on one that has changed? */
 static bool is_void(const reader *r, const option_row *row)
 {
     bool other = gives_other(r, "model", false) || gives_other(r, "load", false),
@@ -122,7 +123,7 @@ static error *take_number_item(const reader *r, const option_row *row, const cJS
                                                    ? (double)*(int64_t *)option_field(&unset, row)
                                                    : *(double *)option_field(&unset, row);
     if (!cJSON_IsNumber(item)) return wrong_kind(r, row, "a number");
-    if (value == before) return NULL; /* which need not be one that can be given */
+    if (value == before) return NULL; /* which may include values that cannot be given */
     char text[32];
     snprintf(text, sizeof text, "%.15g", value);
     return error_context(option_take_number(row, value, text, r->o), "%s %s", r->what, r->path);
@@ -142,7 +143,7 @@ static error *take_list(reader *r, const option_row *row, const cJSON *array)
         word[n++] = item->valuestring;
     }
     *list = (pattern_list){n ? word : NULL, n};
-    if (n) r->words += n; /* there are none where all lists are empty */
+    if (n) r->words += n; /* absent if all lists are empty */
     return NULL;
 }
 
@@ -179,7 +180,7 @@ static error *unknown(const reader *r, const char *name)
         r->path, name, nearest_name(name, names, n));
 }
 
-/* Which of the rows the file fills in is decided before any of them changes. */
+/* Which rows the file fills in is decided before any of them changes. */
 static error *take_all(reader *r)
 {
     const task *t = r->o->task;
@@ -207,7 +208,7 @@ static error *take_all(reader *r)
     return NULL;
 }
 
-/* The tree, and room for its lists, are the options' from here on. */
+/* The options take ownership of the tree and the storage of its lists. */
 static error *keep_file(options *o, cJSON *json, const cJSON *all, option_file **out)
 {
     option_file *f;
@@ -242,14 +243,14 @@ static error *take_config(options *o, bool *given)
 
 /* ---- the run that is resumed ---- */
 
-/* What a checkpoint's state.json says, if that can be read and is of this program. */
+/* A checkpoint's state.json, if it is readable and from this program. */
 static cJSON *read_state(const options *o, const char *directory, const cJSON **all)
 {
     char path[PATH_LENGTH];
     cJSON *json = NULL;
     error *e = path_join(path, directory, "state.json");
     if (!e) e = json_read(path, MOST_FILE, &json);
-    error_free(e); /* whoever reads the checkpoint says what is wrong with it */
+    error_free(e); /* whoever reads the checkpoint reports what is wrong with it */
     if (e) return NULL;
     const char *program = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "program"));
     *all = cJSON_GetObjectItemCaseSensitive(json, "options");
@@ -267,7 +268,7 @@ static cJSON *read_newest(const options *o, char *path, const cJSON **all)
     return json;
 }
 
-/* Said here, before the options that it lacks are missed. */
+/* Reported here, before the options that it lacks are missed. */
 static error *check_given(const options *o)
 {
     char path[PATH_LENGTH];

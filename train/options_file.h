@@ -1,27 +1,29 @@
-/* options_file.h - options that were not given, from files: those of --config FILE, then those of the run
- * that is resumed.
+/* options_file.h - takes options that were not given from files: from --config FILE, then from the
+ * run that is resumed.
  *
  *     command line  >  --config FILE  >  the checkpoint of --resume  >  defaults
  *
- * A file is an object of options by their names, as options.json is; null is what is not set.  A resume
- * takes what its run was given and nobody overrides, but for where things are and for what one call asks.
+ * A file is a JSON object of options by name, like options.json; null means not set.  A resume
+ * inherits what its run was given and what is not overridden, except locations and one-time
+ * requests.
  *
- * Files hold resolved values, which belong together: a given --optim, --model, --load, --memory or --steps
- * makes those of the file that followed from another one void (the sizes of another model, the numbers of
- * another optimizer).
+ * Files hold resolved values, which depend on one another: giving --optim, --model, --load,
+ * --memory or --steps voids the file's values that followed from them (the sizes of another model,
+ * the hyperparameters of another optimizer).
  */
 #ifndef REGRAD_OPTIONS_FILE_H
 #define REGRAD_OPTIONS_FILE_H
 
 #include "train/option_row.h"
 
-/* Values that options point into; copies of these options have the same. */
+/* Values that options point into; shared by copies of these options. */
 typedef struct option_file option_file;
 
-/* Fills in rows that are not given; given[i]: row i was, and is then.  User errors: a name that is not an
- * option, a value that is not of its kind; of the checkpoint only what its own reader says later. */
+/* Fills in rows that were not given; given[i]: row i was given, or has been filled in.  User
+ * errors: a name that is not an option, a value of the wrong kind; for a checkpoint only errors
+ * that its own reader would not report. */
 error *options_take_files(options *o, bool *given /* (option_count) */) NODISCARD;
 
-void option_files_free(option_file *f); /* NULL is fine */
+void option_files_free(option_file *f); /* NULL is ignored */
 
 #endif

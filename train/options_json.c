@@ -1,5 +1,5 @@
-/* options_json.c - the options as JSON, every row of their table: options.json, and what checkpoints
- * keep of them.  What is not set is null.
+/* options_json.c - the options as JSON, every row of their table: for options.json and checkpoints.
+ * What is not set is null.
  */
 #include "base/utf8.h"
 #include "base/json.h"
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes that are not UTF-8, as names of files may have, become U+FFFD. */
+/* Bytes that are not UTF-8, as in file names, become U+FFFD. */
 static cJSON *text_item(const char *text)
 {
     size_t n = strlen(text), used = 0;
@@ -56,8 +56,8 @@ static bool add_option(cJSON *object, const option_row *row, options *o)
     return true;
 }
 
-/* Numbers that the optimizer does not have are not set; nor, in a run, what chose others that are, or
- * where it was resumed. */
+/* Hyperparameters that the optimizer does not have are null; so are, in a run, options that chose
+ * others, or where it was resumed. */
 static void leave_out(options *o)
 {
     unsigned has = rule_at(o->optim.rule)->options;
@@ -67,7 +67,7 @@ static void leave_out(options *o)
         if (row->type == REAL) *(double *)option_field(o, row) = NAN;
         if (row->type == INTEGER) *(int64_t *)option_field(o, row) = 0;
     }
-    o->config = o->resume = NULL; /* --config of it is the whole run again */
+    o->config = o->resume = NULL; /* --config with it is the whole run again */
     if (!o->plan) o->memory = o->allow = NULL;
 }
 
@@ -84,7 +84,7 @@ static error *print_rows(options *o, char **out)
 
 error *options_json(const options *given, char **out)
 {
-    options o = *given; /* with the defaults put in */
+    options o = *given; /* with the defaults filled in */
     o.task->resolved(&o);
     o.lr = o.schedule.lr;
     o.warmup = o.schedule.warmup;

@@ -1,10 +1,10 @@
-/* show_step.h - a step for people: one line on the terminal. */
+/* show_step.h - prints a step as one line on the terminal. */
 #ifndef REGRAD_SHOW_STEP_H
 #define REGRAD_SHOW_STEP_H
 
 #include "run/log.h"
 
-/* On stdout; unit: what speed is counted in, in short ("tok"). */
+/* To stdout; unit: the unit of speed, abbreviated ("tok"). */
 void show_step(const step_record *s, const char *unit);
 
 #endif

@@ -1,4 +1,4 @@
-/* task_image.c - the task of telling images apart: ViT on labelled images. */
+/* task_image.c - the task of classifying images: ViT or ConvNeXt on labelled images. */
 #include "base/files.h"
 #include "data/images/image_source.h"
 #include "data/prefetch.h"
@@ -141,7 +141,7 @@ static error *image_size(const options *o, model_config *c)
     return NULL;
 }
 
-/* A share in (0, 1), or one of two words. */
+/* A fraction in (0, 1), or one of two words. */
 static error *resolve_bad(options *o)
 {
     char *end;
@@ -196,7 +196,7 @@ static error *resolve_pixels(options *o)
     return three_numbers("std", o->std ? o->std : "0.5", 1e-3, o->std_of);
 }
 
-/* As many classes as the training data has directories. */
+/* The number of classes is the number of the training data's directories. */
 static error *count_classes(const options *o, model_config *c)
 {
     image_names names;
@@ -206,7 +206,7 @@ static error *count_classes(const options *o, model_config *c)
     return NULL;
 }
 
-/* The sizes that were given, over the preset's. */
+/* Sizes that were given override the preset's. */
 static void apply_sizes(const options *o, model_config *c)
 {
     if (o->layers) c->layers = o->layers;
@@ -218,7 +218,7 @@ static void apply_sizes(const options *o, model_config *c)
     if (o->patch) c->patch = o->patch;
 }
 
-/* A config.json beside the weights says what the model is; what was asked for must be the same. */
+/* A config.json beside the weights defines the model; options that were given must agree. */
 static error *apply_file(const options *o, bool named, model_config *c)
 {
     image_card card = {.model = *c};
@@ -309,7 +309,7 @@ static error *image_default_data(options *o)
     return NULL;
 }
 
-/* What was passed over on opening, once for all ranks. */
+/* Samples that were skipped on opening, reported once for all ranks. */
 static void tell_passed_over(const options *o, source *s)
 {
     const char *text = images_passed_over(image_source_set(s));
@@ -347,7 +347,7 @@ static error *open_named(const options *o, bool training, const image_names *nam
     return image_source_open(list->pattern, list->n, &how, out);
 }
 
-/* Classes have the training's names, also where images are only evaluated. */
+/* Classes have the training data's names, also if images are only evaluated. */
 static error *image_open(const options *o, bool training, source **out)
 {
     const model_config *c = &o->model;
@@ -366,7 +366,7 @@ static error *image_open(const options *o, bool training, source **out)
     return NULL;
 }
 
-/* The sets, and batches that are prepared ahead. */
+/* The data sets, and batches that are prefetched. */
 static error *image_held(const options *o, size_t *bytes)
 {
     const model_config *c = &o->model;
@@ -381,7 +381,7 @@ static error *image_load(trainer *t, device *dev)
 {
     const options *o = t->o;
     bool head;
-    TRY(params_initialize(&t->params, dev, (uint64_t)o->seed)); /* of what the file has not */
+    TRY(params_initialize(&t->params, dev, (uint64_t)o->seed)); /* that the file lacks */
     TRY(vit_read(o->load, &o->model, &t->params, o->widen, dev, &head));
     if (!head)
         printf("%s has no head for %lld classes: this one begins with initial values\n", o->load,
@@ -406,8 +406,8 @@ static int byte_of(const options *o, int64_t channel, float x)
     return (int)lrint(fmin(255, fmax(0, ((double)x * std + mean) * 255)));
 }
 
-/* "# image label predicted probability", then a line "column row red green blue" for each pixel, and two
- * empty lines: gnuplot's `index`. */
+/* "# image label predicted probability", then a line "column row red green blue" for each pixel,
+ * and two empty lines: the format for gnuplot's `index`. */
 static void print_prediction(FILE *f, const options *o, int64_t number, const float *pixels,
                              const float *target, const float *logits)
 {
@@ -427,13 +427,13 @@ static void print_prediction(FILE *f, const options *o, int64_t number, const fl
     fputs("\n\n", f);
 }
 
-/* Of the n evaluation images the first ones of an order drawn by the seed: classes lie one after another in
- * a directory. */
+/* The first n evaluation images in a random order given by the seed: in a directory, classes come
+ * one after another. */
 typedef struct {
     source base;
     source *all;
     uint64_t seed;
-    int64_t input, target; /* numbers of a sample */
+    int64_t input, target; /* numbers per sample */
 } drawn;
 
 static int64_t drawn_number(const drawn *d, int64_t i)
@@ -452,7 +452,7 @@ static error *drawn_read(source *base, int64_t first, int64_t count, void *input
     return NULL;
 }
 
-/* f: NULL in all ranks but the first, which compute only. */
+/* f: NULL on all ranks but the first: they only compute. */
 static error *write_predictions(trainer *t, source *all, FILE *f)
 {
     static const source_ops ops = {.read = drawn_read};

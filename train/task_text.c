@@ -1,4 +1,4 @@
-/* task_text.c - the task of learning text: GPT on token shards, with samples of text now and then. */
+/* task_text.c - the task of learning text: GPT on token shards, printing samples of text. */
 #include "base/files.h"
 #include "base/text_ends.h"
 #include "data/bpe/bpe.h"
@@ -96,7 +96,7 @@ static void text_defaults(options *o)
     o->prompt = "";
 }
 
-/* A preset's name with * or ?: several models, for --plan --memory's table. */
+/* A preset's name with * or ?: several models, for the table of --plan --memory. */
 static bool is_pattern(const char *name)
 {
     return name && strpbrk(name, "*?[");
@@ -131,7 +131,7 @@ static void tell_ignored(const options *o)
                o->ignore_field.pattern[i]);
 }
 
-/* With --load the file says the sizes: one that is given, too, must be the same. */
+/* With --load the file determines the sizes: those given must agree. */
 static error *load_model(options *o)
 {
     weights *w;
@@ -180,8 +180,8 @@ static error *text_tokenizer(const options *o, char *path, size_t size)
     return NULL;
 }
 
-/* A preset gets the vocabulary that the data was made with, unless somebody says otherwise.  Where that is not
- * known, or cannot be read, the preset's stays. */
+/* A preset gets the vocabulary size of the data, unless it was given.  If the data's vocabulary is
+ * unknown or unreadable, the preset's size stays. */
 static void take_vocab(options *o)
 {
     char path[PATH_LENGTH];
@@ -239,7 +239,7 @@ static void text_resolved(options *o)
     o->width = o->model.width;
     o->context = o->model.context;
     o->vocab = o->model.vocab;
-    if (o->load) o->model_name = NULL; /* its files say more than a name */
+    if (o->load) o->model_name = NULL; /* its files say more than its name */
 }
 
 static int64_t text_units(const options *o)

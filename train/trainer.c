@@ -22,7 +22,7 @@ static tensor number(const trainer *t, int i)
     return tensor_of((char *)t->sums.data + (size_t)i * sizeof(double), F64, SHAPE(1));
 }
 
-/* Those of all ranks that are added up. */
+/* Those that are summed over the ranks. */
 static tensor shared_sums(const trainer *t)
 {
     return present(t->sums) ? tensor_of(t->sums.data, F64, SHAPE(SHARED_SUMS)) : (tensor){0};
@@ -38,7 +38,7 @@ static bool predicts(const trainer *t)
     return t->o->predict > 0 && t->kind->predict;
 }
 
-/* The numbers of a step; with other ranks in one row, so that they are added up in one go. */
+/* The results of a step; with several ranks in one row, so that one all-reduce is enough. */
 static void place_sums(trainer *t)
 {
     arena *a = t->arena;
@@ -55,11 +55,12 @@ static void place_sums(trainer *t)
     if (c->staging)
         staged = arena_keep(a, KIND_WORKSPACE, U8, SHAPE((int64_t)c->staging),
                             NAME("staging of the ranks", 0));
-    if (!arena_recording(a)) c->staged = staged; /* other plans are made while the run has it */
+    if (!arena_recording(a)) c->staged = staged; /* the run keeps it open while other plans are
+                                                  * made */
 }
 
-/* What the device works in beside its operands: for the largest of the three products of each matrix (out,
- * in) with a micro-batch's rows. */
+/* Workspace of the device: for the largest of the three products of each matrix (out, in) with a
+ * micro-batch's rows. */
 static size_t room_wanted(const trainer *t)
 {
     const options *o = t->o;
@@ -105,7 +106,7 @@ static void place(trainer *t)
 
 /* ---- programs: recorded once, then run ---- */
 
-/* Of a packed batch: the rows that are learned come first, with their targets, in order. */
+/* For a packed batch: moves the learned rows and their targets to the front, in order. */
 static void pick_learned(trainer *t)
 {
     int32_t *targets = t->host_targets;
@@ -149,7 +150,7 @@ static void feed(trainer *t, source *data, int64_t first)
     op_put(t->r.dev, t->r.stream, t->batch.rows, t->host_rows);
 }
 
-/* Where in the run the micro-batch is, by which dropout knows what to leave out. */
+/* The micro-batch's position in the run, for dropout. */
 static void feed_start(trainer *t, int64_t first)
 {
     uint64_t row = (uint64_t)first * (uint64_t)t->o->seq;
@@ -159,7 +160,7 @@ static void feed_start(trainer *t, int64_t first)
     op_put(t->r.dev, t->r.stream, t->batch.start, t->host_start);
 }
 
-/* The same for what is drawn at random, in training. */
+/* The same for stochastic depth. */
 static void feed_noise(trainer *t, int64_t first)
 {
     if (arena_recording(t->arena) || !present(t->batch.noise)) return;
@@ -167,7 +168,7 @@ static void feed_noise(trainer *t, int64_t first)
     op_put(t->r.dev, t->r.stream, t->batch.noise, t->host_noise);
 }
 
-/* How many iterations of a loop run: a recording needs the first and a later one. */
+/* How many iterations of a loop to run: a recording needs the first and a later one. */
 static int iterations(const trainer *t, int64_t n)
 {
     return (int)(arena_recording(t->arena) && n > 2 ? 2 : n);
@@ -184,7 +185,8 @@ static int64_t own_samples(const trainer *t, int64_t micro_batch)
     return micro_batch * samples_at_once(t) + comm_rank(t->r.comm) * t->o->batch;
 }
 
-/* The mean over the targets that are learned of all ranks' micro-batches `first`, first + 1, ... of the run. */
+/* 1 / the number of learned targets in all ranks' micro-batches `first`, first + 1, ... of the
+ * run. */
 static double mean_over(const trainer *t, const source *data, int64_t first, int64_t micro_batches)
 {
     int64_t at_once = samples_at_once(t), each = t->kind->targets(t->model, t->o->seq);
@@ -233,7 +235,7 @@ static void feed_step(trainer *t, source *data, int64_t step, int64_t k)
     feed_start(t, first);
 }
 
-/* What was moved while a graph was noted, from `before` on, is moved when it is launched. */
+/* Traffic while a graph was captured (since `before`) occurs when it is launched. */
 static void end_graph(trainer *t, int which, int64_t before)
 {
     comm *c = t->r.comm;
@@ -244,7 +246,7 @@ static void end_graph(trainer *t, int which, int64_t before)
     c->bytes = before;
 }
 
-/* The row of numbers before a step. */
+/* Uploads the step's hyperparameters. */
 static void clear_sums(trainer *t)
 {
     if (!present(t->sums)) return;
@@ -252,7 +254,7 @@ static void clear_sums(trainer *t)
     op_put(t->r.dev, t->r.stream, number(t, SUM_STOP), &t->stop);
 }
 
-/* The step again, as it was noted: the host decides nothing in it. */
+/* Replays the captured step: the host decides nothing in it. */
 static void launch_graphs(trainer *t, source *data, int64_t step)
 {
     comm *c = t->r.comm;
@@ -266,8 +268,8 @@ static void launch_graphs(trainer *t, source *data, int64_t step)
     }
 }
 
-/* While a step is recorded: all of its work, when `before` is what was counted before the last of the
- * n micro-batches that were recorded, and `after` after it. */
+/* While a step is recorded: its total work, if `before` was counted before the last of the n
+ * recorded micro-batches, and `after` after it. */
 static void note_work(trainer *t, int n, work_count before, work_count after)
 {
     double left_out = (double)(t->o->accum - n);
@@ -276,8 +278,8 @@ static void note_work(trainer *t, int n, work_count before, work_count after)
     t->work.bytes = t->counted.bytes + left_out * (after.bytes - before.bytes);
 }
 
-/* One step.  With `note` it is not done: what the device does between one feeding and the next is
- * noted in t->graph. */
+/* One step.  With `note` it is not executed: the device's work between two uploads is captured in
+ * t->graph. */
 static void train_program(trainer *t, source *data, int64_t step, bool note)
 {
     const options *o = t->o;
@@ -322,12 +324,12 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
     note_work(t, n, before, after);
 }
 
-/* True: it was stopped on the way, and its sums are of a part. */
+/* True: it was interrupted, and its sums are partial. */
 static bool eval_program(trainer *t, source *data)
 {
     int64_t at_once = samples_at_once(t), samples = trainer_eval_samples(t, data),
             batches = (samples + at_once - 1) / at_once;
-    if (batches < 2 && t->o->eval_batches != 1) batches = 2; /* as recorded; the rest is nothing */
+    if (batches < 2 && t->o->eval_batches != 1) batches = 2; /* as recorded; the rest is empty */
     loss_sink loss = {.sum = t->loss, .hits = t->hits};
     loss.scale =
         data ? mean_over(t, data, 0, batches) * (double)(batches * at_once) / (double)samples : 1;
@@ -339,13 +341,14 @@ static bool eval_program(trainer *t, source *data)
         arena_iteration(t->arena, k);
         feed(t, data, own_samples(t, k));
         loss.accumulate = k > 0;
-        if (k * at_once >= samples) loss.scale = 0; /* a batch of samples that have been counted */
+        if (k * at_once >= samples) loss.scale = 0; /* a batch of samples that have been counted
+                                                     * already */
         t->kind->evaluate(&t->r, t->model, &t->batch, &loss);
         if (k > 0 && k + 1 < n) stopped = trainer_stop_wished(t);
     }
     t->left_out = data ? (double)(data->left_out - before) : 0;
     if (present(
-            t->sums)) { /* in the place of the wish to stop, which an evaluation has no use for */
+            t->sums)) { /* in the slot of the stop request, which evaluations do not need */
         op_put(t->r.dev, t->r.stream, number(t, SUM_STOP), &t->left_out);
         comm_sum(t->r.comm, t->r.dev, t->r.stream, shared_sums(t));
     }
@@ -363,7 +366,7 @@ static void predict_program(trainer *t, source *data, int64_t first)
 
 /* ---- non-zeros ---- */
 
-/* Those of all matrices change places: with everything that there is of each. */
+/* Regrows the non-zeros of all matrices, in all tensors that go with them. */
 static error *renew(trainer *t, int64_t step)
 {
     int pool = sparse_pool(t->sparse), n = 0;
@@ -376,7 +379,7 @@ static error *renew(trainer *t, int64_t step)
     return sparse_renew(t->sparse, &t->r, t->o->regrow_fraction, step, all, n);
 }
 
-/* Not at the end, when what is new would not be trained long enough. */
+/* Not near the end, when new weights would not be trained long enough. */
 static bool renews(const trainer *t, int64_t step)
 {
     const options *o = t->o;
@@ -396,7 +399,7 @@ run_tensors trainer_tensors(trainer *t)
         .r = &t->r, .optimizer = t->optimizer, .zero = t->zero, .sparse = t->sparse};
 }
 
-/* What files need of what is sharded or sparse. */
+/* Describes sharded or sparse tensors for files. */
 static void record_gathers(trainer *t)
 {
     const run_tensors all = trainer_tensors(t);
@@ -445,7 +448,7 @@ static void record_fill(trainer *t)
 
 /* ---- from plan to end ---- */
 
-/* All parts, each placed and used over the null device. */
+/* Builds all parts, places each and runs it over the null device. */
 static error *assemble(trainer *t)
 {
     const options *o = t->o;
@@ -556,7 +559,7 @@ void trainer_destroy(trainer *t)
 
 /* ---- steps ---- */
 
-/* The loss, and the part of n samples that was classified right. */
+/* The loss, and the fraction of n samples that were classified correctly. */
 static double fetch_loss(trainer *t, int64_t n, double *accuracy)
 {
     double loss = 0, hits = NAN;
@@ -567,7 +570,7 @@ static double fetch_loss(trainer *t, int64_t n, double *accuracy)
     return loss;
 }
 
-/* The third of the sums of all ranks; `alone` with one process. */
+/* The third of the sums over all ranks; `alone` with one process. */
 static double fetch_third(trainer *t, double alone)
 {
     if (!present(t->sums)) return alone;
@@ -655,7 +658,7 @@ error *trainer_find_fault(trainer *t, source *data, int64_t step, double loss)
         look(&f, dev, NULL, t->params.row[i].value);
     dev->watch = on_written;
     dev->watch_context = &f;
-    train_program(t, data, step, false); /* hyper.ok is 0 still: nothing is updated */
+    train_program(t, data, step, false); /* hyper.ok is still 0: nothing is updated */
     dev->watch = NULL;
     TRY(device_status(dev));
     return user_error("step %lld: the loss is %s; first seen in %s (%lld of %lld elements); "

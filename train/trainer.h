@@ -1,11 +1,11 @@
 /* trainer.h - one training run: its memory, its programs, its steps.
  *
  *   trainer_plan     builds model, optimizer and arena and records the programs over the null
- *                    device: train, eval, sample.  No memory to speak of, no data.
- *   trainer_commit   takes the memory on a device, sets the initial values
+ *                    device: train, eval, sample.  Needs hardly any memory, and no data.
+ *   trainer_commit   allocates the memory on a device, sets the initial values
  *   trainer_step     one step; trainer_evaluate, decoder: the other programs
  *
- * The same functions record and run: each asks the arena, which knows which of the two it is.
+ * The same functions record and run: they ask the arena, which knows which of the two it is.
  */
 #ifndef REGRAD_TRAINER_H
 #define REGRAD_TRAINER_H
@@ -18,95 +18,95 @@
 #include "run/run_contents.h"
 #include "train/options.h"
 
-/* The last micro-batch has the optimizer's step with it; one alone is the last. */
+/* The last micro-batch includes the optimizer's step; a single one is the last. */
 enum { GRAPH_FIRST, GRAPH_MIDDLE, GRAPH_LAST, GRAPHS };
 
 typedef struct {
     const options *o;
     const model_kind *kind;
     device null;
-    work_count counted; /* by the null device so far */
+    work_count counted; /* counted by the null device so far */
     work_count work;    /* of a training step, counted while it was recorded */
     arena *arena;
     params params;
     run r;
-    phase_clock phases; /* of the step under way */
+    phase_clock phases; /* of the current step */
     model *model;
     double data_seconds; /* of the step so far */
     optimizer *optimizer;
     batch batch;
     zero *zero;       /* ? with other ranks */
-    tensor room;      /* ? u8, lent to the device */
+    tensor room;      /* ? u8, workspace lent to the device */
     sparse *sparse;   /* ? with --sparsity */
     tensor hits;      /* ? (1) f64 */
     tensor loss;      /* (1) f64 */
-    tensor sums;      /* ? (4) f64, with other ranks: loss, hits, a wish to stop, all ranks' loss */
-    int filled;       /* the row that is filled now */
-    double stop;      /* this rank's wish */
-    bool stop_agreed; /* trainer_stop_wished has said so */
-    double left_out;  /* of an evaluation: samples that this rank could not read */
+    tensor sums;      /* ? (4) f64, with several ranks: loss, hits, stop request, total loss */
+    int filled;       /* the slot being filled */
+    double stop;      /* this rank's stop request */
+    bool stop_agreed; /* trainer_stop_wished has reported it */
+    double left_out;  /* in an evaluation: samples that this rank could not read */
     decoder decoder;  /* with --sample-every */
     tensor predictions; /* ? (B,V): logits of a batch */
     float *host_noise;
     uint32_t host_start[2];           /* of the batch's start */
     int32_t *host_starts, *host_rows; /* ? of a packed batch */
     void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
-    void *graph[GRAPHS];              /* of the step's micro-batches, on a device that has graphs */
-    int64_t graph_bytes[GRAPHS];      /* that ranks move in each */
+    void *graph[GRAPHS];              /* of the step's micro-batches, if the device has graphs */
+    int64_t graph_bytes[GRAPHS];      /* traffic of each between ranks */
 } trainer;
 
 typedef struct {
     double loss;
     double grad_norm;
     double accuracy;             /* of a classifier, else NAN */
-    double data_seconds;         /* spent waiting for data */
-    double seconds[PHASE_COUNT]; /* of this step; NAN on an async device */
-    /* false: the loss was not, and no parameter has changed (nor has a state, but under the policy
-     * fold, where those have the gradients of earlier micro-batches) */
+    double data_seconds;         /* waiting for data */
+    double seconds[PHASE_COUNT]; /* of this step; NAN on an asynchronous device */
+    /* false: the loss was infinite or NaN, and no parameter has changed (nor has a state, except
+     * under the policy fold, where states contain the gradients of earlier micro-batches) */
     bool finite;
-    bool stop; /* some rank has asked for it */
+    bool stop; /* some rank has requested it */
 } step_result;
 
 typedef struct {
     double loss;
     double accuracy; /* of a classifier, else NAN */
-    bool stopped;    /* on the way, by a wish to stop: the numbers are of a part */
+    bool stopped;    /* interrupted by a stop request: the numbers are partial */
 } eval_result;
 
 error *trainer_plan(const options *o, const model_kind *kind, trainer **out) NODISCARD;
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh) NODISCARD;
 void trainer_destroy(trainer *t);
 
-/* Where the loaded model's values go, one after the other, where not all are there at once; in a program of the
- * arena's, between begin and end. */
+/* Where the loaded model's values go, one after the other, if they are not all in memory at once;
+ * in a program of the arena, between begin and end. */
 tensor_source trainer_fill_begin(trainer *t);
 void trainer_fill_end(trainer *t);
 
-/* The part of it that files have, or are made from. */
+/* The part of the table that files contain, or are made from. */
 run_tensors trainer_tensors(trainer *t);
 
-/* Step 1, 2, ...: accum micro-batches of the data, one update.
- * Where the device has graphs, the first step of a process runs as it is and is then noted down as
- * graphs; later ones launch these.  The same bits either way; --no-cuda-graph turns it off. */
+/* Step 1, 2, ...: accum micro-batches of data, one update.  If the device has graphs, the first
+ * step of a process is executed and then captured; later ones launch the graphs.  The bits are the
+ * same either way; --no-cuda-graph turns it off. */
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
-/* How many samples an evaluation takes: those of eval_batches batches, or all that there are, in whole batches
- * where the source does not end.  No sample twice. */
+/* How many samples an evaluation uses: eval_batches batches, or all that there are, in full batches
+ * if the source is endless.  No sample twice. */
 int64_t trainer_eval_samples(const trainer *t, const source *data);
 
-/* Mean loss over eval_batches batches; with 0, and for a source that ends, over no more than all.  Samples
- * that cannot be read do not count. */
+/* Mean loss over eval_batches batches; with 0, and for a finite source, over at most all.
+ * Unreadable samples do not count. */
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
 
-/* Is there a wish to stop, in any rank?  All ranks ask together: an evaluation or a sample may take longer than
- * who wishes has patience. */
+/* Has any rank requested a stop?  All ranks ask together: an evaluation or a sample may take too
+ * long to wait for. */
 bool trainer_stop_wished(trainer *t);
 
-/* Logits (B,V) of samples [first, first + batch); inputs (as the source gives them) stay in
+/* Logits (B,V) of samples [first, first + batch); inputs (as the source gives them) are left in
  * t->host_inputs, targets in t->host_targets.  For tasks with o->predict. */
 error *trainer_predict(trainer *t, source *data, int64_t first, float *logits) NODISCARD;
 
 /* After a step that was not finite: runs it again without updates, watching every operation, and
- * names the first tensor that shows it.  Always an error. */
+ * names the first tensor with a NaN or infinity.  Always an error. */
 error *trainer_find_fault(trainer *t, source *data, int64_t step, double loss) NODISCARD;
 
 #endif

@@ -66,7 +66,7 @@ void tuning_tell(const options *o)
 
 /* ---- adapters ---- */
 
-/* What the files say, which what was given must not contradict. */
+/* What the files say; options that were given must not contradict it. */
 static error *take_adapter(options *o)
 {
     TRY(adapter_open(o->adapter, &o->adapter_file));
@@ -93,7 +93,7 @@ static error *resolve_base(options *o)
                                               : CODES_NONE;
     if (!o->base_form) return user_error("--base %s: must be bf16, int8 or nf4", o->base);
     if (o->base_form == CODES_BF16 && !strcmp(o->dtype_name, "bf16"))
-        o->base_form = CODES_NONE; /* it is so already */
+        o->base_form = CODES_NONE; /* it is already the case */
     return NULL;
 }
 

@@ -10,7 +10,7 @@
 
 enum { HOST = 64, DEVICE_TEXT = 96, MOST_LINES = 32 };
 
-/* What a rank says of itself. */
+/* A rank's description of itself. */
 typedef struct {
     char host[HOST], device[DEVICE_TEXT];
     int64_t own; /* elements that it updates */
@@ -28,7 +28,7 @@ static whereabouts here(const trainer *t, const device *dev)
     return w;
 }
 
-/* The number of a rank among those of its machine: that of its GPU, if each has
+/* The number of a rank within its machine: that of its GPU, if each has one.
  * one. */
 static int number_on_machine(const whereabouts *all, int rank)
 {
@@ -73,7 +73,7 @@ error *ranks_tell(const trainer *t, const device *dev)
     whereabouts mine = here(t, dev), *all;
     TRY(alloc_array(&all, (size_t)c->size, sizeof *all));
     error *e = comm_share(c, &mine, all, sizeof mine);
-    for (int r = 0; !e && r < c->size; r++) /* words of others */
+    for (int r = 0; !e && r < c->size; r++) /* from other ranks */
         all[r].host[HOST - 1] = all[r].device[DEVICE_TEXT - 1] = 0;
     if (!e && c->rank == 0) print_all(t, dev, all);
     free(all);
