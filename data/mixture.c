@@ -36,7 +36,7 @@ static error *weight_of(const char *word, double *weight)
     return e;
 }
 
-/* All of the words have one, or none has. */
+/* Either all words have a weight, or none has. */
 static error *take_weights(mixture *m, const char *const *words, int n)
 {
     for (int i = 0; i < n; i++) {
@@ -51,7 +51,7 @@ static error *take_weights(mixture *m, const char *const *words, int n)
     return NULL;
 }
 
-/* Whole places of a round, by the largest remainders. */
+/* Integer shares of a round, by largest remainders. */
 static error *share_round(mixture *m)
 {
     double all = 0;

@@ -6,15 +6,15 @@
 #include <string.h>
 
 typedef struct {
-    int32_t shard, first, places, learned; /* places: its tokens but the last */
+    int32_t shard, first, places, learned; /* length: its tokens but the last */
 } document;
 
 struct packing {
     const token_set *set;
     int64_t seq;
-    document *documents; /* (n): window after window */
+    document *documents; /* (n): grouped by window */
     int64_t n, left_out, windows, places;
-    int64_t *first;   /* (windows + 1): of each window its first document */
+    int64_t *first;   /* (windows + 1): the first document of each window */
     int64_t *learned; /* (windows) */
 };
 
@@ -79,10 +79,9 @@ static error *collect_documents(packing *p)
                       tokens_path(p->set, 0));
 }
 
-/* ---- which goes where ---- */
+/* ---- which document goes where ---- */
 
-/* Windows by the room that is left in them: a list for each room, and a bit
- * where one is not empty. */
+/* Windows by remaining room: a list for each room, and a bitmap of non-empty lists. */
 typedef struct {
     int64_t *head; /* (T + 1): a window, -1 for none */
     int64_t *next; /* (n) */
@@ -97,7 +96,7 @@ static void put_window(rooms *r, int64_t room, int64_t window)
     r->some[room / 64] |= UINT64_C(1) << room % 64;
 }
 
-/* A window with the least room >= wanted, taken out of its list; -1 if there is none. */
+/* A window with the least room >= wanted, removed from its list; -1 if there is none. */
 static int64_t take_window(rooms *r, int64_t wanted, int64_t *room)
 {
     for (int64_t w = wanted / 64; w <= r->seq / 64; w++) {
@@ -135,7 +134,7 @@ static void fit_documents(packing *p, rooms *r, int64_t *window)
     }
 }
 
-/* Documents in the order of their windows, by counting. */
+/* Sorts documents by window (counting sort). */
 static error *gather(packing *p, const int64_t *window)
 {
     document *sorted;
@@ -250,7 +249,7 @@ error *packing_read(const packing *p, int64_t window, int32_t *inputs, int32_t *
         TRY(read_document(p, d, at, inputs + at, targets + at, starts + at));
         at += d->places;
     }
-    for (int32_t i = at; i < p->seq; i++) { /* one more document, of which nothing is learned */
+    for (int32_t i = at; i < p->seq; i++) { /* one more document, with nothing to learn */
         inputs[i] = 0;
         targets[i] = -1;
         starts[i] = at;

@@ -27,8 +27,8 @@ typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool stop, started;
-    int64_t next;   /* sample that the next block to be filled begins with */
-    int64_t wanted; /* and the next to be read; blocks in between are in the slots, in a ring */
+    int64_t next;   /* the sample at which the next block to fill begins */
+    int64_t wanted; /* and the next to be read; blocks in between are in the slots, a ring */
 } prefetch;
 
 static slot *slot_of(const prefetch *p, int64_t first)
@@ -61,7 +61,7 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* Waits for the workers, forgets what they have, and lets them begin at `first`. */
+/* Waits for the workers, discards their blocks, and restarts them at `first`. */
 static void begin_at(prefetch *p, int64_t first)
 {
     p->started = false;

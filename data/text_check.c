@@ -14,7 +14,7 @@ typedef struct {
 
 #define UNPACK(program) "unpack it first (" program ")"
 
-/* From the formats' own specifications. */
+/* From the specifications of the formats. */
 static const signature signatures[] = {
     {0, 2, "\x1f\x8b", "compressed by gzip", UNPACK("gzip -dc")},
     {0, 4, "\x28\xb5\x2f\xfd", "compressed by zstd", UNPACK("zstd -dc")},

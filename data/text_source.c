@@ -34,7 +34,7 @@ static error *text_fingerprint(const source *base, const fingerprint *known, fin
     return mixture_fingerprint(((const text_source *)base)->sets, known, out);
 }
 
-/* Shards that are shorter than a window. */
+/* Shards shorter than a window. */
 static int64_t text_unused(const source *base, char *why, size_t size)
 {
     const text_source *s = (const text_source *)base;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ":0.7" at the end; what has no number there is a name. */
+/* ":0.7" at the end; if it is not a number, it belongs to the name. */
 static bool find_weight(const char *word, size_t *length, double *weight)
 {
     const char *colon = strrchr(word, ':');

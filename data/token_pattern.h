@@ -1,8 +1,8 @@
-/* token_pattern.h - what --train-data says of token files in a word:
+/* token_pattern.h - parses a word of --train-data that names token files:
  *
  *     [raw16:|raw32:]PATH[:WEIGHT]          PATH: a file's name, or a glob(3) pattern
  *
- * A file that has the whole word for its name is that file.
+ * If a file's name is the whole word, it means that file.
  */
 #ifndef REGRAD_TOKEN_PATTERN_H
 #define REGRAD_TOKEN_PATTERN_H

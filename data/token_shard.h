@@ -1,12 +1,12 @@
-/* token_shard.h - one file of token ids, whoever wrote it: what is known of it once it is open.
+/* token_shard.h - one open file of token ids, in any of the supported formats.
  *
  *     our shards, llm.c's      header of 1024 bytes         tokens.c
- *     raw16:FILE, raw32:FILE   nothing but the ids          tokens_foreign.c: nanoGPT's train.bin
+ *     raw16:FILE, raw32:FILE   ids only                     tokens_foreign.c: nanoGPT's train.bin
  *     FILE.npy                 NumPy's header               one dimension of integers
  *     FILE.bin, FILE.idx       the ids; their type and      Megatron-LM's indexed data set
- *                              how they are cut beside
+ *                              boundaries in the index
  *
- * All of them are ids one after the other from some byte on, which is all that reading needs.
+ * All of them are contiguous ids from some byte on, which is all that reading needs.
  */
 #ifndef REGRAD_TOKEN_SHARD_H
 #define REGRAD_TOKEN_SHARD_H
@@ -34,19 +34,19 @@ typedef struct {
     int64_t first;                 /* byte of the first id */
     int64_t n_tokens, n_documents; /* n_documents: 0 of a plain one */
     bool marked;
-    bool foreign; /* no shard of ours or llm.c's */
+    bool foreign; /* not a shard of ours or llm.c's */
 } token_shard;
 
-/* How a file that does not say so is to be read. */
+/* How to read a file without a header. */
 typedef enum { TOKENS_AS_THEY_SAY, TOKENS_RAW_16, TOKENS_RAW_32 } token_form;
 
-/* Each fills in type, first and n_tokens of an open file of `size` bytes; user errors
- * say what does not hold. */
+/* Each fills in type, first and n_tokens of an open file of `size` bytes; user errors say what is
+ * wrong. */
 error *tokens_check_raw(token_shard *s, token_form form, int64_t size) NODISCARD;
 error *tokens_check_npy(token_shard *s, int64_t size) NODISCARD;
 error *tokens_check_megatron(token_shard *s, int64_t size) NODISCARD; /* s->path: the .bin */
 
-/* By the first bytes of the file; by a FILE.idx beside FILE.bin that begins as Megatron's do. */
+/* By the file's first bytes; or by a FILE.idx beside FILE.bin that starts like Megatron's. */
 bool tokens_are_npy(const uint8_t *head, size_t n);
 bool tokens_are_megatron(const char *path);
 

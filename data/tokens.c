@@ -24,7 +24,7 @@ struct token_set {
     int64_t vocab_size;
 };
 
-/* What is wrong with a file whose header does not say that it is a shard. */
+/* Diagnoses a file whose header is not a shard's. */
 static error *check_kind(token_shard *s, const tokens_header *h)
 {
     const tokens_kind *kind = tokens_kind_of(h->magic);
@@ -112,7 +112,7 @@ static error *add_shard(token_set *t, const char *path, token_form form)
     *s = (token_shard){.path = strdup(path)};
     if (!s->path) return user_error("out of memory: no room for the name '%s'", path);
     error *e = file_check_regular(path);
-    s->fd = e ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would make us wait */
+    s->fd = e ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would block */
     if (!e && s->fd < 0) e = open_failed(path);
     if (e) {
         free(s->path);
@@ -131,7 +131,8 @@ static error *add_files(token_set *t, const char *pattern, token_form form)
 {
     if (access(pattern, F_OK) == 0 || !strpbrk(pattern, "*?[")) return add_shard(t, pattern, form);
     glob_t found;
-    int status = glob(pattern, GLOB_NOSORT, NULL, &found); /* its own order depends on the locale */
+    int status = glob(pattern, GLOB_NOSORT, NULL, &found); /* glob's own order depends on the
+                                                            * locale */
     if (status == GLOB_NOMATCH)
         return user_error("no file matches '%s': check the path, or make shards from text with "
                           "./tokenize -o PREFIX",
@@ -153,7 +154,7 @@ static error *add_matches(token_set *t, const char *word)
     TRY(alloc_array(&p, 1, sizeof *p));
     error *e = token_pattern_parse(word, p);
     size_t n = e ? 0 : strlen(p->path);
-    /* of a pair the index may be named, too */
+    /* of a pair the index may be named instead */
     if (!e && !p->form && text_ends(p->path, ".idx")) {
         memcpy(p->path + n - 4, ".bin", 4);
         if (!strpbrk(p->path, "*?[") && !tokens_are_megatron(p->path))
@@ -288,7 +289,7 @@ error *tokens_read(const token_set *t, int shard_index, int64_t first, int64_t c
     return NULL;
 }
 
-/* How files of others are read counts, too. */
+/* The interpretation of foreign files counts, too. */
 static uint64_t add_types(uint64_t also, const token_set *t)
 {
     for (size_t i = 0; i < t->n; i++) {

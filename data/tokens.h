@@ -1,23 +1,23 @@
-/* tokens.h - token shards: files of ready token ids, in llm.c's format.
+/* tokens.h - token shards: files of token ids, in llm.c's format.
  *
  *     byte 0        256 x int32, little endian                    1024       end
  *     | magic | version | number of tokens | 0 ...                | id id id ... |
  *       20240520    1      uint16 ids: vocabularies up to 65,536
  *       20240801    7      uint32 ids: larger ones
  *
- * A marked shard also says where its documents begin and which of its tokens are learned, that is,
- * predicted in training:
+ * A marked shard also records where its documents begin and which of its tokens are learned, that
+ * is, predicted in training:
  *
  *     | magic | version | number of tokens | number of documents | 0 ... | id ... | first ... | mask ... |
  *       20261129  1       uint16 ids                                                int32 of      bit i % 8 of
  *       20261130  1       uint32 ids                                                each document byte i / 8
  *
- * Files of other programs are read, too (token_shard.h).
+ * Other programs' files are read, too (token_shard.h).
  *
  * A shard holds 1 to 2^31 - 1 tokens.  A training set is any number of shards, together a
  * token_set.  It is read by pread, not mapped, so that the text does not count as memory of the
- * run; files stay open, so that one replaced meanwhile does not change a run.  Reading changes no
- * state: any number of threads may read the same set.
+ * run; files stay open, so that replacing one does not affect a run.  Reading changes no state: any
+ * number of threads may read the same set.
  */
 #ifndef REGRAD_TOKENS_H
 #define REGRAD_TOKENS_H
@@ -33,34 +33,35 @@
 
 typedef struct token_set token_set;
 
-/* Opens the shards that the patterns name, in the order of the patterns, each pattern's files
- * sorted by name.  A pattern is a file's name or, if there is no such file, a glob(3) pattern; raw16:
- * or raw32: before it, and a weight after it, which does not count here, see token_pattern.h.
- * Checks of every shard: it can be read, magic, version, size = header + tokens, at least one
- * token; of other programs' files see token_shard.h.  User errors name the file and how to mend it.  vocab_size (1..2^31 - 1) is the number of
- * tokens that the reader knows; ids are compared with it when they are read. */
+/* Opens the shards that match the patterns, in the order of the patterns, each pattern's files
+ * sorted by name.  A pattern is a file's name or, if there is no such file, a glob(3) pattern; for
+ * the prefixes raw16: and raw32:, and a weight at the end, which is ignored here, see
+ * token_pattern.h. Checks of every shard: it can be read, magic, version, size = header + tokens,
+ * at least one token; for other programs' files see token_shard.h.  User errors name the file and
+ * how to fix it.  vocab_size (1..2^31 - 1) is the model's number of tokens; ids are compared with
+ * it when they are read. */
 error *tokens_open(const char *const *patterns /* (n) */, int n, int64_t vocab_size,
                    token_set **out) NODISCARD;
-void tokens_close(token_set *s); /* NULL is fine */
+void tokens_close(token_set *s); /* NULL is ignored */
 
 int tokens_shards(const token_set *s);
 const char *tokens_path(const token_set *s, int shard);
 int64_t tokens_count(const token_set *s, int shard); /* tokens in that shard */
 
 /* Tokens first .. first + count of one shard, which must be inside it.  User error for an id
- * outside the vocabulary (file, position, id) and for a file that cannot be read any more. */
+ * outside the vocabulary (file, position, id) and for a file that can no longer be read. */
 error *tokens_read(const token_set *s, int shard, int64_t first, int64_t count,
                    int32_t *ids /* (count) */) NODISCARD;
 
-/* Of all shards of n sets, in their order, and of `also`; known: ? see fingerprint_files. */
+/* Fingerprint of all shards of n sets, in order, and of `also`; known: ? see fingerprint_files. */
 error *tokens_fingerprint(const token_set *const *sets, int n, uint64_t also,
                           const fingerprint *known, fingerprint *out) NODISCARD;
 
-/* Documents of a marked shard; 0 if it is a plain one. */
+/* Documents in a marked shard; 0 for a plain one. */
 int64_t tokens_documents(const token_set *s, int shard);
 
-/* Where each document begins, and after the last one the shard's length.  User error unless they
- * ascend from 0. */
+/* Where each document begins, and finally the shard's length.  User error unless they ascend from
+ * 0. */
 error *tokens_document_starts(const token_set *s, int shard,
                               int32_t *starts /* (documents + 1) */) NODISCARD;
 
@@ -68,18 +69,19 @@ error *tokens_document_starts(const token_set *s, int shard,
 error *tokens_learned(const token_set *s, int shard, int64_t first, int64_t count,
                       uint8_t *learned /* (count) */) NODISCARD;
 
-/* Does the file begin as a shard does: ours, llm.c's, NumPy's, or Megatron's, with its index beside it? */
+/* Does the file start like a shard: ours, llm.c's, NumPy's, or Megatron's with its index beside
+ * it? */
 bool tokens_is_shard(const char *path);
 
-/* Is one of the files that the patterns name a marked shard?  What cannot be read is none. */
+/* Is one of the files that match the patterns a marked shard?  Unreadable files are not. */
 bool tokens_look_marked(const char *const *patterns /* (n) */, int n);
 
 /* ---- writing ---- */
 
 typedef struct token_writer token_writer;
 
-/* Starts a shard; vocab_size decides its width.  The file appears under its name when the shard is
- * finished, wholly or not at all (outfile.h). */
+/* Starts a shard; vocab_size determines its width.  The file appears under its name when the shard
+ * is finished, complete or not at all (outfile.h). */
 error *tokens_create(const char *path, int64_t vocab_size, token_writer **out) NODISCARD;
 error *tokens_append(token_writer *w, const int32_t *ids /* (n) */, size_t n) NODISCARD;
 int64_t tokens_written(const token_writer *w);
@@ -90,11 +92,11 @@ error *tokens_create_marked(const char *path, int64_t vocab_size, token_writer *
 error *tokens_append_document(token_writer *w, const int32_t *ids /* (n) */,
                               const uint8_t *learned /* (n) */, size_t n) NODISCARD;
 
-/* Writes the header and all that is still buffered to the disk, short of the renaming. */
+/* Writes the header and everything buffered to disk; all but the rename. */
 error *tokens_seal(token_writer *w) NODISCARD;
 
-/* Seals if need be, renames, frees w; on failure nothing is left of the shard. */
+/* Seals if necessary, renames, frees w; on failure nothing is left of the shard. */
 error *tokens_finish(token_writer *w) NODISCARD;
-void tokens_discard(token_writer *w); /* NULL is fine */
+void tokens_discard(token_writer *w); /* NULL is ignored */
 
 #endif

@@ -1,12 +1,11 @@
-/* tokens_foreign.c - files of token ids of other programs: data/token_shard.h
+/* tokens_foreign.c - other programs' files of token ids: data/token_shard.h
  *
  * Sources: numpy/lib/format.py (versions 1 to 3); megatron/core/datasets/indexed_dataset.py:
  *
  *     FILE.idx   "MMIDIDX\0\0" | u64 version 1 | u8 type | u64 sequences S | u64 documents D
  *                | i32 length [S] | i64 byte of the first id [S] | i64 first sequence [D] | (modes)
  *
- * Megatron's documents are trained one after the other as its own loader does, without
- * regard to where they end.
+ * Megatron's documents are concatenated as its own loader does, ignoring where they end.
  */
 #include "data/token_shard.h"
 
@@ -27,7 +26,7 @@
 
 enum { NPY_HEADER = 1 << 16, MEGATRON_HEAD = 34, LENGTHS = 4096 };
 
-/* ---- nothing but ids ---- */
+/* ---- ids only ---- */
 
 error *tokens_check_raw(token_shard *s, token_form form, int64_t size)
 {
@@ -53,7 +52,7 @@ bool tokens_are_npy(const uint8_t *head, size_t n)
     return n >= 6 && !memcmp(head, NPY_MAGIC, 6);
 }
 
-/* In NumPy's header, a dictionary as Python writes it. */
+/* A value in NumPy's header, a dictionary in Python's syntax. */
 typedef struct {
     const char *at;
 } cursor;
@@ -67,7 +66,7 @@ static bool skip(cursor *c, const char *text)
     return true;
 }
 
-/* 'text' into out; false: it is none, or too long. */
+/* 'text' into out; false: it is not a string, or too long. */
 static bool take_quoted(cursor *c, char *out, size_t room)
 {
     if (!skip(c, "'")) return false;
@@ -86,7 +85,7 @@ typedef struct {
     int rank;
 } array_header;
 
-/* (3, 4) or (5,): all but one dimension are told by the rank alone. */
+/* (3, 4) or (5,): only the rank and the first dimension matter. */
 static bool take_shape(cursor *c, array_header *h)
 {
     if (!skip(c, "(")) return false;
@@ -185,7 +184,7 @@ error *tokens_check_npy(token_shard *s, int64_t size)
 
 /* ---- Megatron ---- */
 
-/* FILE.idx of FILE.bin; false: it has no such name. */
+/* FILE.idx for FILE.bin; false: the name has another form. */
 static bool index_path(const char *path, char *out)
 {
     size_t n = strlen(path);
@@ -245,7 +244,7 @@ static error *read_index_head(index_file *x)
     return NULL;
 }
 
-/* Sequence i begins where the one before ends: then the ids are all that there is. */
+/* Sequence i begins where the previous one ends: then there is nothing but ids. */
 static error *check_sequences(const index_file *x, int64_t *total)
 {
     int32_t length[LENGTHS];

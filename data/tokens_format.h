@@ -1,4 +1,4 @@
-/* tokens_format.h - the header of a token shard; the pictures are in tokens.h */
+/* tokens_format.h - the header of a token shard; see the drawings in tokens.h */
 #ifndef REGRAD_TOKENS_FORMAT_H
 #define REGRAD_TOKENS_FORMAT_H
 
@@ -12,17 +12,17 @@ enum {
     TOKENS_MAGIC_32 = 20240801, /* uint32 ids */
     TOKENS_VERSION_32 = 7,
     TOKENS_MAGIC_MARKED_16 =
-        20261129, /* the same with documents and a mask, which llm.c does not know */
+        20261129, /* the same with documents and a mask, which llm.c does not support */
     TOKENS_MAGIC_MARKED_32 = 20261130,
     TOKENS_VERSION_MARKED = 1,
-    TOKENS_LARGEST_16 = 65536, /* largest vocabulary that uint16 can write */
+    TOKENS_LARGEST_16 = 65536, /* largest vocabulary that fits uint16 */
 };
 
 typedef struct {
     int32_t magic, version, n_tokens, n_documents, zero[252]; /* n_documents: 0 unless marked */
 } tokens_header;
 
-/* What a magic number says; NULL: that it is not a shard's. */
+/* The meaning of a magic number; NULL: not a shard's. */
 typedef struct {
     int32_t magic, version;
     int width; /* bytes of a token */

@@ -21,9 +21,9 @@ struct added_set {
     size_t mask;
     uint16_t length[BPE_MAX_TOKEN + 1]; /* (n_lengths) different ones, the longest first */
     int n_lengths;
-    bool first[256]; /* bytes that one begins with */
+    bool first[256]; /* first bytes of these tokens */
     bool any_always, any_word;
-    bool plain_spaces; /* a space stands for U+2581 there, which is no white space */
+    bool plain_spaces; /* U+2581 counts as a space, not as a character */
     pattern *word;     /* a character of a word */
 };
 
@@ -47,7 +47,7 @@ static error *add(added_set *s, const bpe *v, const bpe_special_token *token)
         memcpy(e->bytes, token->content, token->n);
         e->n = token->n;
     }
-    s->n++; /* added_free frees it from here on */
+    s->n++; /* from here on added_free frees it */
     size_t slot = slot_of(s, e->bytes, e->n);
     if (s->table[slot] || !e->n || e->n > BPE_MAX_TOKEN) return NULL; /* the first one counts */
     e->token = token;
@@ -104,7 +104,7 @@ bool added_active(const added_set *s, bpe_special special)
     return s && (special == BPE_SPECIAL_ALLOW || s->any_always);
 }
 
-/* ---- what stands beside ---- */
+/* ---- neighbouring characters ---- */
 
 /* Unicode's White_Space. */
 static bool is_space(const added_set *s, uint32_t c)

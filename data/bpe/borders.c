@@ -7,12 +7,12 @@
 #include "base/utf8.h"
 #include "data/bpe/spellings.h"
 
-enum { ASCII = 128, NO_CHAR = 0x110000 /* + a byte that is no UTF-8 */ };
+enum { ASCII = 128, NO_CHAR = 0x110000 /* + a byte that is not UTF-8 */ };
 
 struct borders {
     const bpe *v;
-    bool ascii[ASCII][ASCII]; /* do they stand side by side in a token? */
-    pair_map other;           /* the same where one of them is not ASCII */
+    bool ascii[ASCII][ASCII]; /* do they occur side by side in a token? */
+    pair_map other;           /* the same if one of them is not ASCII */
 };
 
 static size_t next_char(const uint8_t *p, size_t n, uint32_t *c)

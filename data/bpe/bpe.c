@@ -1,4 +1,4 @@
-/* bpe.c - what a vocabulary is made of, cutting by our own rule, decoding; see bpe.h */
+/* bpe.c - building vocabularies, our own pre-tokenization, decoding; see bpe.h */
 #include "data/bpe/bpe_internal.h"
 
 #include <inttypes.h>
@@ -43,7 +43,7 @@ const char bpe_chunk_expression[] =
     " ?[A-Za-z\\x{80}-\\x{10FFFF}]+| ?[0-9]+| ?[^A-Za-z0-9\\x{80}-\\x{10FFFF} \\t-\\r]+|"
     "[ \\t-\\r]+(?= [^ \\t-\\r])|[ \\t-\\r]+";
 
-/* Fills start[], and says how many bytes the tokens have together. */
+/* Fills start[], and returns the total length of the tokens. */
 static error *measure(bpe *v, const bpe_merge *merges)
 {
     uint32_t *start = v->start;
@@ -166,7 +166,7 @@ error *bpe_add_merge(bpe *v, bpe_merge m, int32_t made)
     return NULL;
 }
 
-/* How end-of-text is called where nothing else says it, the likeliest first. */
+/* Common names of the end-of-text token, the most likely first. */
 #define DEEPSEEK_END                                                                               \
     "<\xef\xbd\x9c"                                                                                \
     "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"
@@ -189,7 +189,7 @@ bool bpe_choose_end_of_text(bpe *v, const char *content)
     return id >= 0;
 }
 
-/* v->special with contents of its own. */
+/* A copy of v->special. */
 static error *copy_special(bpe *v, const bpe_special_token *list, int32_t n)
 {
     size_t total = 0;
@@ -244,7 +244,7 @@ error *bpe_add_end_of_text(bpe *v)
     return bpe_index(v);
 }
 
-/* ---- joining whatever spells a token ---- */
+/* ---- joining any two tokens that spell a third ---- */
 
 static error *join_splits(bpe *v, const spellings *s, int32_t id, uint32_t rank)
 {

@@ -36,7 +36,7 @@ typedef struct {
     parts parts;
     unit *unit;            /* (threads * UNITS_EACH) */
     bpe_encoder **encoder; /* (threads) */
-    unit **current;        /* (threads): where each one's tokens go */
+    unit **current;        /* (threads): where each thread's tokens go */
 } work;
 
 static error *add_part(parts *p, part x)
@@ -65,8 +65,9 @@ static error *collect_ids(void *to, const int32_t *ids, size_t n)
     return NULL;
 }
 
-/* Opens the thread's encoder, if it has none.  By the thread itself: what an encoder writes with each match then
- * lies in that thread's arena, not in a cache line beside another's. */
+/* Opens the thread's encoder, if it has none.  Done by the thread itself, so that what an encoder
+ * writes for each match is in that thread's malloc arena, not in a cache line shared with
+ * another's. */
 static error *encode_unit(work *w, int thread, unit *u)
 {
     int32_t end = bpe_end_of_text(w->v);
@@ -83,7 +84,7 @@ static error *encode_unit(work *w, int thread, unit *u)
     return NULL;
 }
 
-/* The next units from part `at` on; how many. */
+/* The next units from part `at` on; returns how many. */
 static int lay_out(work *w, size_t *at)
 {
     int n = 0;
@@ -101,7 +102,7 @@ static int lay_out(work *w, size_t *at)
 static error *encode_round(work *w, int n, bpe_sink sink, void *to)
 {
     int threads = w->threads < n ? w->threads : n;
-    atomic_int next = 0; /* the first that nobody has: a thread on a busy core takes fewer */
+    atomic_int next = 0; /* the first that is not taken yet: a thread on a busy core takes fewer */
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++) /* a thread's own encoder */
         for (int i; (i = atomic_fetch_add(&next, 1)) < n;)

@@ -1,8 +1,8 @@
-/* bpe_documents.h - the tokens of many documents, by several threads, in order.
+/* bpe_documents.h - encodes many documents with several threads, in order.
  *
  *     documents   |......A......|.B.|.C.|..........D..........|
- *     parts       |  1  |   2   | 3 | 4 |  5  |   6   |   7   |     long ones are parted where no token reaches across
- *     units       |  1  |   2   |   3   |  5  |   6   |   7   |     a quarter of a megabyte or so
+ *     parts       |  1  |   2   | 3 | 4 |  5  |   6   |   7   |     long ones are split where no token reaches across
+ *     units       |  1  |   2   |   3   |  5  |   6   |   7   |     about a quarter of a megabyte each
  *
  * The ids are the same for any number of threads.
  */
@@ -16,7 +16,7 @@ typedef struct {
     size_t n;
 } bpe_document;
 
-/* All of them, with the end-of-text token between two, if the vocabulary has one. */
+/* Encodes all of them, with the end-of-text token in between, if the vocabulary has one. */
 error *bpe_encode_documents(const bpe *v, const bpe_document *list /* (n) */, size_t n,
                             bpe_special special, int threads, bpe_sink sink, void *to) NODISCARD;
 

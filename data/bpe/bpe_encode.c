@@ -1,11 +1,11 @@
 /* bpe_encode.c - from text to pieces; see bpe.h
  *
  *     text -> between added tokens -> normalized -> between added tokens that are normalized
- *          -> runs of UTF-8, runs of what is none -> pieces -> tokens (pieces.c)
- *             (only where an expression cuts)
+ *          -> runs of UTF-8, runs of invalid bytes -> pieces -> tokens (pieces.c)
+ *             (only with an expression)
  *
- * The order is that of Hugging Face's library.  The steps of cutting are nested: each cuts the pieces of
- * the one before.
+ * The order is that of Hugging Face's library.  The steps of pre-tokenization are nested: each cuts
+ * the pieces of the previous one.
  */
 #include "data/bpe/bpe_internal.h"
 
@@ -19,7 +19,7 @@
 #include "data/bpe/normal.h"
 #include "data/bpe/ranks_known.h"
 
-enum { INVALID_RUN = 1 << 16 /* most bytes of a piece that is no UTF-8 */ };
+enum { INVALID_RUN = 1 << 16 /* longest piece of invalid UTF-8 */ };
 
 struct bpe_encoder {
     const bpe *v;
@@ -30,14 +30,14 @@ struct bpe_encoder {
 
 typedef struct bpe_encoder encoder;
 
-/* Where a part of a text stands in it. */
+/* The position of a part in its text. */
 typedef enum { BEGINS, BEHIND_TOKEN, INSIDE } position;
 
 /* ---- pieces by steps ---- */
 
 static error *encode_step(encoder *c, int i, const uint8_t *text, size_t n, bool mapped);
 
-/* Characters for bytes, back to the bytes. */
+/* Converts characters for bytes back to the bytes. */
 static error *encode_mapped(encoder *c, const uint8_t *text, size_t n)
 {
     uint8_t small[256], *bytes = small;
@@ -68,7 +68,7 @@ static error *encode_mapping(encoder *c, int i, const uint8_t *text, size_t n)
     return e;
 }
 
-/* A piece for each match, and one for what lies between two matches. */
+/* A piece for each match, and one for the text between two matches. */
 static error *encode_matches(encoder *c, int i, const uint8_t *text, size_t n, bool mapped)
 {
     const pattern *cut = c->v->step[i].cut;
@@ -99,7 +99,7 @@ static error *encode_chunks(encoder *c, const uint8_t *text, size_t n)
     return NULL;
 }
 
-/* Length of the longest beginning that is UTF-8. */
+/* Length of the longest prefix that is UTF-8. */
 static size_t valid_run(const uint8_t *text, size_t n)
 {
     size_t end = 0;
@@ -132,7 +132,7 @@ static error *encode_runs(encoder *c, const uint8_t *text, size_t n)
     return NULL;
 }
 
-/* In SentencePiece's manner: one piece, which is cut where nothing reaches across. */
+/* SentencePiece's scheme: one piece, cut where no token reaches across. */
 static error *encode_text(encoder *c, const uint8_t *text, size_t n)
 {
     for (size_t done = 0, k; done < n; done += k) {
@@ -142,14 +142,14 @@ static error *encode_text(encoder *c, const uint8_t *text, size_t n)
     return NULL;
 }
 
-/* The text and a space before it, where Metaspace puts one. */
+/* The text, with a space before it if Metaspace adds one. */
 static error *encode_spaced(encoder *c, const uint8_t *text, size_t n, position at)
 {
     bpe_space space = c->v->space;
     bool wanted = (space == SPACE_ALWAYS && at != INSIDE) || (space == SPACE_FIRST && at == BEGINS);
     if (!wanted || *text == ' ') return encode_text(c, text, n);
     size_t k = borders_next(c->v->borders, text, n);
-    uint8_t *first; /* the first piece is made again, the others stay where they are */
+    uint8_t *first; /* the first piece is encoded again, the others are unchanged */
     TRY(alloc_array(&first, k + 1, 1));
     *first = ' ';
     memcpy(first + 1, text, k);
@@ -158,7 +158,7 @@ static error *encode_spaced(encoder *c, const uint8_t *text, size_t n, position 
     return e || k == n ? e : encode_text(c, text + k, n - k);
 }
 
-/* With spaces for U+2581, where no normalizer has made them. */
+/* Replaces U+2581 by spaces, if no normalizer has done so. */
 static error *encode_metaspace(encoder *c, const uint8_t *text, size_t n, position at)
 {
     uint8_t *plain;
@@ -181,7 +181,7 @@ static error *encode_plain(encoder *c, const uint8_t *text, size_t n, position a
 
 typedef error *encode_part(encoder *c, const uint8_t *text, size_t n, position at);
 
-/* Every added token of the set, and by `part` what lies between. */
+/* Every match of the set, and through `part` the text in between. */
 static error *encode_between(encoder *c, const added_set *set, const uint8_t *text, size_t n,
                              position begin, encode_part *part)
 {
@@ -256,17 +256,18 @@ error *bpe_encode_to(const bpe *v, const uint8_t *text, size_t n, bpe_special sp
     return e;
 }
 
-/* ---- where a text can be parted ---- */
+/* ---- where a text can be split ---- */
 
-/* Between a line break alone and a letter no supported rule has a piece: it takes white space up
- * to the break, or what stands before it with it; and no word begins with a break. */
+/* No supported rule has a piece that spans the border between a single line break and a letter:
+ * white space is cut after the break, or joined with what precedes it; and no word starts with a
+ * break. */
 static bool is_line_border(const uint8_t *text, size_t at)
 {
     uint8_t before = text[at - 2], letter = text[at] | 0x20;
     return text[at - 1] == '\n' && before > ' ' && before < 0x7f && letter >= 'a' && letter <= 'z';
 }
 
-/* Does an added token reach over that place, or take white space there? */
+/* Does an added token span that place, or consume white space there? */
 static bool added_in_the_way(const bpe *v)
 {
     for (int32_t i = 0; i < v->n_special; i++) {

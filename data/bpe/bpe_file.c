@@ -1,8 +1,7 @@
-/* bpe_file.c - the .vocab file, and which format a file has; the layout is in bpe.h
+/* bpe_file.c - the .vocab file, and recognizing formats; the layout is in bpe.h
  *
- * A file is believed only as far as it goes: the number of tokens in the head line must fit the
- * file's size before anything is allocated for it, and what the merges mean is checked by
- * bpe_from_merges.
+ * Files are not trusted: the number of tokens in the head line must fit the file's size before
+ * anything is allocated for it, and bpe_from_merges checks what the merges mean.
  */
 #include "data/bpe/bpe_internal.h"
 
@@ -100,9 +99,9 @@ static error *read_vocab(const char *text, size_t n_bytes, bpe **out)
     return NULL;
 }
 
-/* ---- which format ---- */
+/* ---- recognizing the format ---- */
 
-/* BASE64 ID, as far as the beginning of the file shows it. */
+/* BASE64 ID, as far as the beginning of the file shows. */
 static bool looks_like_tiktoken(const char *text)
 {
     size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
@@ -121,7 +120,8 @@ static error *read_any(uint8_t *bytes, size_t n, bpe **out)
                       "SentencePiece .model, a tekken.json or a .tiktoken");
 }
 
-/* A tokenizer.json does not say which of its tokens ends a text; tokenizer_config.json beside it does. */
+/* A tokenizer.json does not say which of its tokens ends a text; tokenizer_config.json beside it
+ * does. */
 static error *read_end_of_text(const char *path, bpe *v)
 {
     char directory[PATH_LENGTH], beside[PATH_LENGTH];

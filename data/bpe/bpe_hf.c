@@ -1,8 +1,8 @@
-/* bpe_hf.c - writing the files of a Hugging Face tokenizer
+/* bpe_hf.c - writes the files of a Hugging Face tokenizer
  *
  *     tokenizer.json          everything, for the fast tokenizers and for bpe_open
- *     vocab.json, merges.txt  GPT-2's own two files; of GPT-2's vocabulary, byte for byte those that
- *                             were published (encoder.json, vocab.bpe)
+ *     vocab.json, merges.txt  GPT-2's own two files; for GPT-2's vocabulary, byte for byte as
+ *                             published (encoder.json, vocab.bpe)
  *     tokenizer_config.json   which class reads them
  *
  * All text is ASCII: other characters are written as \uXXXX.
@@ -30,7 +30,7 @@ static void write_unit(uint32_t unit, FILE *to)
         fprintf(to, "\\u%04" PRIx32, unit);
 }
 
-/* A character in a JSON string; above U+FFFF it takes two units of UTF-16. */
+/* A character in a JSON string; above U+FFFF it needs a surrogate pair. */
 static void write_char(uint32_t c, FILE *to)
 {
     if (c <= 0xFFFF) {
@@ -47,13 +47,13 @@ static void write_text(const uint8_t *text, size_t n, FILE *to)
     fputc('"', to);
     for (size_t at = 0, length; at < n; at += length) {
         length = utf8_length(text + at, n - at);
-        if (length == 0) length = 1; /* cannot be: such texts come from JSON */
+        if (length == 0) length = 1; /* impossible: such texts come from JSON */
         write_char(utf8_decode(text + at, length), to);
     }
     fputc('"', to);
 }
 
-/* The characters for a token's bytes, inside of a JSON string. */
+/* The characters for a token's bytes, inside a JSON string. */
 static void write_chars(const bpe *v, int32_t id, FILE *to)
 {
     size_t n;
@@ -62,7 +62,7 @@ static void write_chars(const bpe *v, int32_t id, FILE *to)
         write_char(byte_to_char(bytes[i]), to);
 }
 
-/* A token as model.vocab has it: special ones as they are, others in characters for bytes. */
+/* A token's spelling in model.vocab: special ones unchanged, others in characters for bytes. */
 static void write_key(const bpe *v, int32_t id, FILE *to)
 {
     if (bpe_is_special(v, id)) {
@@ -90,7 +90,7 @@ static void write_vocab(const bpe *v, FILE *to)
     fputc('}', to);
 }
 
-/* The two tokens in UTF-8, as merges.txt has them. */
+/* The two tokens in UTF-8, as in merges.txt. */
 static void write_merge(const bpe *v, bpe_merge m, bool first, FILE *to)
 {
     (void)first;
@@ -108,7 +108,7 @@ static void write_merge(const bpe *v, bpe_merge m, bool first, FILE *to)
     fputc('\n', to);
 }
 
-/* What is called for every merge, in order. */
+/* Called for every merge, in order. */
 typedef void merge_writer(const bpe *v, bpe_merge m, bool first, FILE *to);
 
 static int by_ids(const void *a, const void *b)
@@ -118,7 +118,8 @@ static int by_ids(const void *a, const void *b)
                               : (x->right > y->right) - (x->right < y->right);
 }
 
-/* Where any two tokens join that spell a third one: all of these, each token's in the order of the parts. */
+/* For vocabularies where any two tokens join that spell a third: all such merges, each token's in
+ * order of the parts. */
 static void all_joins(const bpe *v, merge_writer *write, FILE *to)
 {
     bpe_merge list[BPE_MAX_TOKEN];
@@ -147,7 +148,7 @@ static void each_merge(const bpe *v, merge_writer *write, FILE *to)
         write(v, v->merges[i], i == 0, to);
 }
 
-/* "left right", the form that every version of the format has. */
+/* "left right", which every version of the format accepts. */
 static void write_merge_json(const bpe *v, bpe_merge m, bool first, FILE *to)
 {
     fputs(first ? "\"" : ", \"", to);
@@ -178,7 +179,7 @@ static void write_added(const bpe *v, FILE *to)
     fputc(']', to);
 }
 
-/* ? The expression that cuts. */
+/* ? The expression for pre-tokenization. */
 static const char *expression_of(const bpe *v)
 {
     return v->n_steps ? pattern_expression(v->step[0].cut) : NULL;
@@ -247,7 +248,7 @@ static void write_merges_txt(const bpe *v, FILE *to)
     each_merge(v, write_merge, to);
 }
 
-/* GPT-2's class builds its own rule of cutting; others must take the one in tokenizer.json. */
+/* GPT-2's class has a built-in rule; other classes must use the one in tokenizer.json. */
 static void write_config(const bpe *v, FILE *to)
 {
     static const char *const names[] = {"bos_token", "eos_token", "unk_token"};
@@ -264,7 +265,7 @@ static void write_config(const bpe *v, FILE *to)
             gpt2 ? "GPT2Tokenizer" : "PreTrainedTokenizerFast");
 }
 
-/* Is the key of a special token that of an ordinary one? */
+/* Does a special token have the same key as an ordinary one? */
 static error *check_special(const spellings *s, const bpe *v, int32_t id)
 {
     char text[BPE_MAX_TOKEN + 1], shown[64];
@@ -295,7 +296,7 @@ static error *check_writable(const bpe *v)
     return error_context(bpe_check_keys(v), "the vocabulary cannot be written as tokenizer.json");
 }
 
-/* The file that was read is what is written again, and says all. */
+/* Writes the file that was read, which is complete. */
 static void write_tokenizer(const bpe *v, FILE *to)
 {
     if (v->source)
@@ -309,7 +310,7 @@ error *bpe_write_hf(const bpe *v, const char *dir)
     static const struct {
         const char *name;
         void (*write)(const bpe *, FILE *);
-        bool parts; /* what is in tokenizer.json, once more */
+        bool parts; /* repeats what is in tokenizer.json */
     } files[] = {{"vocab.json", write_vocab, true},
                  {"merges.txt", write_merges_txt, true},
                  {"tokenizer_config.json", write_config, false},

@@ -1,4 +1,4 @@
-/* bpe_internal.h - what the bpe_*.c share. */
+/* bpe_internal.h - shared by the bpe_*.c. */
 #ifndef REGRAD_BPE_INTERNAL_H
 #define REGRAD_BPE_INTERNAL_H
 
@@ -16,31 +16,32 @@ typedef struct {
 
 typedef enum { BPE_VOCAB, BPE_TIKTOKEN, BPE_JSON, BPE_TEKKEN, BPE_SENTENCEPIECE } bpe_format;
 
-/* A token that is looked for in a text before the text is cut (added.h). */
+/* A token that is searched for before the text is cut (added.h). */
 typedef struct {
     int32_t id;
-    bool always;     /* found in text even where special tokens are text */
-    bool normalized; /* looked for after the normalizer, which its content passes, too */
+    bool always;     /* matched even in text without special tokens */
+    bool normalized; /* matched after normalization, which also applies to its content */
     bool left, right,
-        word; /* takes white space on its left, its right; stands between no letters */
-    const uint8_t *content; /* (n) as it is looked for */
+        word; /* strips white space on its left, on its right; must not touch letters */
+    const uint8_t *content; /* (n) as it is searched for */
     uint32_t n;
 } bpe_special_token;
 
-/* A step by which a text is cut, in what the one before has left. */
+/* A step of pre-tokenization, which cuts the pieces of the previous step. */
 typedef struct {
     pattern
-        *cut; /* every match is a piece, and what is between two; or NULL: from here on texts are */
+        *cut; /* every match is a piece, and every text between two; NULL: from here on texts are
+               * in */
 } bpe_step;   /* GPT-2's characters for bytes (byte_chars.h) */
 
 enum { BPE_STEPS = 8 };
 
-/* Does a space come in front?  Of a text that begins with one, too:
+/* Is a space added in front?  Also to a text that starts with one:
  *   SPACE_ONCE      at the very beginning (SentencePiece's dummy prefix)
- *   SPACE_EACH      after every added token as well (a normalizer's Prepend)
- * or only of one that begins with none (Metaspace's prepend_scheme):
+ *   SPACE_EACH      also after every added token (a normalizer's Prepend)
+ * or only to a text that does not (Metaspace's prepend_scheme):
  *   SPACE_FIRST     at the very beginning
- *   SPACE_ALWAYS    after every added token as well */
+ *   SPACE_ALWAYS    also after every added token */
 typedef enum { SPACE_NEVER, SPACE_ONCE, SPACE_EACH, SPACE_FIRST, SPACE_ALWAYS } bpe_space;
 
 /* The bytes of all tokens, one after another:
@@ -48,57 +49,58 @@ typedef enum { SPACE_NEVER, SPACE_ONCE, SPACE_EACH, SPACE_FIRST, SPACE_ALWAYS } 
  *     bytes  |.|.|.| ... |th|the| the| ...
  *             ^start[0]   ^start[256]        token id = bytes[start[id] .. start[id + 1])
  *
- * In a .vocab the single bytes are tokens 0..255 and merge i makes token 256 + i; elsewhere they
- * are in any order, which byte_token and made know.
+ * In a .vocab the single bytes are tokens 0..255 and merge i makes token 256 + i; in other formats
+ * they are in any order, given by byte_token and made.
  */
 struct bpe {
     bpe_format format;
-    int32_t size;            /* tokens, with the special ones */
+    int32_t size;            /* tokens, including special ones */
     int32_t n_merges;        /* the first merge has the lowest rank, 0 */
     bpe_merge *merges;       /* (n_merges) */
     int32_t *made;           /* (n_merges): the token that the merge makes */
     uint8_t *bytes;          /* (start[size]) */
     uint32_t *start;         /* (size + 1) */
-    int32_t byte_token[256]; /* the token that is this byte */
+    int32_t byte_token[256]; /* the token for each byte */
     pair_map merged;         /* (left, right) -> rank */
     bool joins_all; /* merges is NULL: any two tokens that spell a third one join; rank -> made */
     bpe_step step[BPE_STEPS]; /* (n_steps) none: bpe_chunk's rule, or with metaspace bpe_borders' */
     int n_steps;
     bpe_special_token *special; /* (n_special) */
     int32_t n_special;
-    uint8_t *contents; /* what theirs point into */
+    uint8_t *contents; /* storage for theirs */
     struct added_set *added,
-        *added_normalized; /* ? those of special[] in text, and after the normalizer */
+        *added_normalized; /* ? those of special[] to match in text, and after normalization */
     bool *is_special;      /* (size), or NULL if none is */
     int32_t end_of_text;   /* or -1 */
-    bool compose;          /* the normalizer's NFC */
+    bool compose;          /* the normalizer has NFC */
     bool ignore_merges;    /* a piece that is a token is that token, merges or not */
-    /* in SentencePiece's manner (bpe_metaspace.c) */
-    bool metaspace, replaces; /* replaces: in the normalizer, before added tokens are looked for */
+    /* SentencePiece's scheme (bpe_metaspace.c) */
+    bool metaspace, replaces; /* replaces: by the normalizer, before added tokens are searched
+                               * for */
     bpe_space space;
     bool cut_at_spaces;      /* a piece begins at each space */
-    int32_t unknown;         /* ? what cannot be written becomes this; -1: bytes always can be */
+    int32_t unknown;         /* ? replaces unknown characters; -1: all bytes can be encoded */
     bool fuse_unknown;       /* several in a row become one */
-    struct borders *borders; /* where a text can be cut, as no token reaches across */
+    struct borders *borders; /* where a text can be cut because no token reaches across */
     double *score;           /* ? (size): unigram, not merges (unigram.c) */
     double least_score;      /* of all tokens */
     size_t longest;          /* bytes of a token */
-    bool single_sums;      /* sums of scores are kept in single precision, as SentencePiece does */
-    bool bytes_by_name;    /* a text "<0x41>" may be the token of that byte */
+    bool single_sums;      /* scores are summed in single precision, as in SentencePiece */
+    bool bytes_by_name;    /* a text "<0x41>" may be the token for that byte */
     int32_t begin_of_text; /* or -1 */
-    struct spellings *words; /* ? tokens by their spelling; with ignore_merges or metaspace */
-    uint8_t *source;         /* ? (n_source): the file, which is what is written again */
+    struct spellings *words; /* ? tokens by spelling; with ignore_merges or metaspace */
+    uint8_t *source;         /* ? (n_source): the file, which bpe_save writes */
     size_t n_source;
 };
 
-/* The text with a space for each U+2581; `to` has room for n bytes. */
+/* Replaces each U+2581 by a space; `to` has room for n bytes. */
 #define BPE_META "\xe2\x96\x81"
 size_t bpe_metaspace_plain(const uint8_t *from, size_t n, uint8_t *to);
-/* The byte of "<0x41>", or -1. */
+/* The byte in "<0x41>", or -1. */
 int bpe_metaspace_byte(const char *name);
 
 /* Checks merges and builds a .vocab vocabulary from a copy of them.  User error for a merge of
- * tokens that do not exist before it, a pair merged twice, tokens too long; it names no file. */
+ * tokens that do not exist yet, a pair merged twice, or too long tokens; without a file name. */
 error *bpe_from_merges(const bpe_merge *merges /* (n) */, int32_t n, bpe **out) NODISCARD;
 
 /* ---- building, for the readers of the other formats ---- */
@@ -108,7 +110,7 @@ typedef struct {
     size_t n;
 } bpe_spelling;
 
-/* An empty vocabulary for bpe_close, whatever comes next. */
+/* An empty vocabulary, valid for bpe_close. */
 error *bpe_new(bpe_format format, bpe **out) NODISCARD;
 
 /* Copies the spellings of tokens 0..n - 1, in this order; none is empty. */
@@ -121,23 +123,24 @@ error *bpe_add_merge(bpe *v, bpe_merge m, int32_t made) NODISCARD;
 /* Fills byte_token; user error if a byte has no token.  Special tokens do not count. */
 error *bpe_find_bytes(bpe *v) NODISCARD;
 
-/* Makes n of the spelled tokens special ones; end_of_text becomes the one that is spelled as the well known
- * ones are (bpe.c has the list). */
+/* Makes n of the spelled tokens special ones; end_of_text becomes the one with a well-known name
+ * (listed in bpe.c). */
 error *bpe_set_special(bpe *v, const bpe_special_token *list /* (n) */, int32_t n) NODISCARD;
 bool bpe_is_special(const bpe *v, int32_t id);
 #define BPE_END_OF_TEXT "<|endoftext|>"
 
-/* What comes last when a vocabulary is read: the tables for finding added tokens and whole pieces. */
+/* The last step of reading a vocabulary: the tables for added tokens and whole pieces. */
 error *bpe_index(bpe *v) NODISCARD;
 
-/* Any two tokens that spell one of these n join to it, the first of them first: what tiktoken does with its
- * ids, and SentencePiece with the order of its scores. */
+/* Any two tokens that spell one of these n join to it, earlier ones first: as tiktoken does by id,
+ * and SentencePiece by score. */
 error *bpe_join_all(bpe *v, const int32_t *order /* (n) */, int32_t n) NODISCARD;
 
-/* Makes the special token of that content end-of-text; false if there is none. */
+/* Makes the special token with that content end-of-text; false if there is none. */
 bool bpe_choose_end_of_text(bpe *v, const char *content);
 
-/* A token for an error message: printable ASCII as it is, other bytes as \xNN, cut if long. */
+/* A token for an error message: printable ASCII unchanged, other bytes as \xNN, truncated if
+ * long. */
 const char *bpe_show(const uint8_t *bytes, size_t n, char out[64]);
 
 /* ---- encoding ---- */
@@ -151,7 +154,7 @@ typedef struct {
 
 #define BPE_NONE UINT32_MAX
 
-/* Merges what can be merged in a piece of k > 0 bytes.  Its tokens are then w->token[p] for p = 0,
+/* Applies all merges in a piece of k > 0 bytes.  Its tokens are then w->token[p] for p = 0,
  * w->next[p], ... until BPE_NONE. */
 error *bpe_merge_piece(const bpe *v, bpe_workspace *w, const uint8_t *piece, size_t k) NODISCARD;
 void bpe_workspace_free(bpe_workspace *w);
@@ -164,13 +167,13 @@ typedef struct {
     uint8_t length, n;
     uint8_t bytes[22];
     int32_t ids[8];
-} bpe_cached; /* a line of the processor's cache */
+} bpe_cached; /* one cache line */
 
-/* What turns pieces into tokens, and remembers those of short pieces. */
+/* Encodes pieces, with a cache of short ones. */
 typedef struct {
     const bpe *v;
     bpe_workspace w;
-    bpe_cached *cache; /* ? (CACHE), once there have been SHORT_TEXT pieces */
+    bpe_cached *cache; /* ? (CACHE), allocated after SHORT_TEXT pieces */
     size_t pieces;     /* up to there */
     bpe_sink sink;
     void *to;
@@ -186,17 +189,17 @@ void bpe_writer_free(bpe_writer *o);
 
 /* ---- the formats: bpe_open and bpe_save choose among these ---- */
 
-enum { BPE_FILE_MAX = 64 << 20 }; /* bytes of a .tiktoken or tokenizer.json that are read */
+enum { BPE_FILE_MAX = 64 << 20 }; /* largest .tiktoken or tokenizer.json in bytes */
 
-/* From a whole file in memory, which may be changed; text[n] is 0. */
+/* From a complete file in memory, which may be modified; text[n] is 0. */
 error *bpe_read_tiktoken(uint8_t *text, size_t n, bpe **out) NODISCARD;
-error *bpe_read_json(uint8_t *text, size_t n, bpe **out) NODISCARD; /* tekken.json, too */
+error *bpe_read_json(uint8_t *text, size_t n, bpe **out) NODISCARD; /* also tekken.json */
 error *bpe_read_sentencepiece(uint8_t *bytes, size_t n, bpe **out) NODISCARD;
 
-/* Keeps the file itself, which is then what bpe_save writes. */
+/* Keeps the file itself, which bpe_save then writes. */
 error *bpe_keep_source(bpe *v, const uint8_t *text, size_t n) NODISCARD;
 
-/* Writes a file in one step, by way of memory. */
+/* Writes a file in one step, through memory. */
 error *bpe_write_file(const bpe *v, const char *path, void (*write)(const bpe *, FILE *)) NODISCARD;
 
 void bpe_write_tiktoken(const bpe *v, FILE *to);

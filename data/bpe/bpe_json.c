@@ -1,4 +1,4 @@
-/* bpe_json.c - reading Hugging Face's tokenizer.json
+/* bpe_json.c - reads Hugging Face's tokenizer.json
  *
  *     { "added_tokens":  [{"id": 50256, "content": "<|endoftext|>", "special": true, ...}],
  *       "normalizer":    null,
@@ -7,15 +7,15 @@
  *       "decoder":       {"type": "ByteLevel", ...},
  *       "model":         {"type": "BPE", "vocab": {"!": 0, ...}, "merges": ["h e", ["t", "he"], ...]} }
  *
- * Spellings are in GPT-2's characters for bytes (byte_chars.h), but for added tokens, which are
- * spelled as they are.  This reader gives the ids that the file's own program gives, or refuses:
- * every part of the file that can change ids is either known (bpe_json_rules.c), or named in the refusal.
- * `truncation` and `padding` are settings for batches of a program's and change no id of a whole text.
+ * Spellings are in GPT-2's characters for bytes (byte_chars.h), except for added tokens, which are
+ * plain.  This reader gives the ids that the file's own program gives, or refuses: every part of
+ * the file that can change ids is either supported (bpe_json_rules.c) or refused by name.
+ * `truncation` and `padding` apply to a program's batches and change no id of a whole text.
  *
- * A file in SentencePiece's manner has other spellings: bpe_metaspace.c.
+ * A file in SentencePiece's scheme has other spellings: bpe_metaspace.c.
  *
- * The whole file is parsed to a tree.  What that may take is known before: a file has at most
- * BPE_FILE_MAX bytes and MAX_NODES commas and brackets, and cJSON follows nesting 1000 deep only.
+ * The whole file is parsed to a tree, of bounded size: a file has at most BPE_FILE_MAX bytes and
+ * MAX_NODES commas and brackets, and cJSON limits nesting to 1000.
  */
 #include "data/bpe/bpe_internal.h"
 
@@ -51,7 +51,7 @@ bool json_is(const cJSON *item, const char *text)
     return cJSON_IsString(item) && strcmp(item->valuestring, text) == 0;
 }
 
-/* How an item reads in an error message: its type's name, its text, or what it is. */
+/* An item in an error message: its type's name, its text, or its kind. */
 static const char *named(const cJSON *item)
 {
     const cJSON *type = cJSON_IsObject(item) ? json_get(item, "type") : NULL;
@@ -88,19 +88,19 @@ static bool token_id(const cJSON *item, int32_t *out)
 /* ---- tokens ---- */
 
 typedef struct {
-    bpe_spelling *list; /* (size); .bytes is NULL where no token was seen yet */
+    bpe_spelling *list; /* (size); .bytes is NULL for tokens not seen yet */
     bool *ordinary;     /* (size): in model.vocab */
     double *score;      /* ? (size): of unigram */
     int32_t size;
     bpe_special_token *added; /* (n_added) */
     int32_t n_added;
     uint8_t *bytes,
-        *to; /* what is spelled in characters, end to end, and where the next one goes */
+        *to; /* buffer for spellings in characters, and its end */
     bool metaspace, unigram;
     int32_t byte_token[256]; /* with metaspace; -1: none */
 } token_list;
 
-/* What a token or an end of a merge is spelled as in bytes; `to` has room for as many as `from`. */
+/* The spelling in bytes of a token or one half of a merge; `to` has room for as many as `from`. */
 static bool spelling_of(bool metaspace, const char *from, uint8_t *to, size_t *n)
 {
     if (!metaspace) return bytes_of_chars(from, to, n);
@@ -143,7 +143,7 @@ static void note_added(token_list *t, const cJSON *item)
                             .n = (uint32_t)strlen(content)};
 }
 
-/* Is that ordinary token spelled so in model.vocab? */
+/* Does model.vocab have an ordinary token with this spelling? */
 static bool is_spelled(const token_list *t, int32_t id, const char *text)
 {
     uint8_t bytes[4 * BPE_MAX_TOKEN];
@@ -152,7 +152,7 @@ static bool is_spelled(const token_list *t, int32_t id, const char *text)
            !memcmp(bytes, t->list[id].bytes, n);
 }
 
-/* Added tokens are tokens of their own, unless model.vocab has them, too: by the same id. */
+/* Added tokens are separate tokens, unless model.vocab has them, too: with the same id. */
 static error *read_added(token_list *t)
 {
     for (int32_t i = 0; i < t->n_added; i++) {
@@ -187,14 +187,14 @@ static error *read_token(token_list *t, int32_t id, const char *text)
         t->to += n;
         return put(t, id, t->to - n, n);
     }
-    if (is_added(t, id, text)) return NULL; /* spelled as it is */
+    if (is_added(t, id, text)) return NULL; /* plain */
     return user_error(
         "model.vocab: '%.100s' is not spelled in the characters for bytes that GPT-2 has: "
         "it %s",
         text, not_known);
 }
 
-/* {"a": 0, ...}, or [["a", -1.5], ...] of unigram. */
+/* {"a": 0, ...}, or [["a", -1.5], ...] for unigram. */
 static error *read_vocab(const cJSON *vocab, token_list *t)
 {
     const cJSON *item;
@@ -221,7 +221,7 @@ static error *read_vocab(const cJSON *vocab, token_list *t)
     return NULL;
 }
 
-/* The tokens of both places, and how many ids there are: vocab's, and added ones that it has not.
+/* The tokens of both places, and the number of ids: vocab's, and added ones beyond it.
  */
 static error *count_tokens(const cJSON *added, const cJSON *vocab, token_list *t)
 {
@@ -281,7 +281,7 @@ static error *read_tokens(bpe *v, const cJSON *added, const cJSON *vocab, bool u
 
 /* ---- merges ---- */
 
-/* One end of a merge, in characters for bytes. */
+/* One half of a merge, in characters for bytes. */
 static error *find_token(const spellings *s, const char *text, size_t n, uint32_t *id, int64_t i)
 {
     char copy[4 * BPE_MAX_TOKEN];
@@ -356,7 +356,7 @@ static error *read_merges(bpe *v, const cJSON *merges)
     return e;
 }
 
-/* The token of what cannot be written: a name, or unigram's number. */
+/* The unknown token: a name, or unigram's number. */
 static error *read_unknown(bpe *v, const cJSON *model, const cJSON *vocab, bool unigram)
 {
     const cJSON *number = json_get(model, "unk_id"), *name = json_get(model, "unk_token");
@@ -369,7 +369,7 @@ static error *read_unknown(bpe *v, const cJSON *model, const cJSON *vocab, bool 
     return user_error("model.unk_id: there is no token %" PRId32, v->unknown);
 }
 
-/* With metaspace: which bytes can be written, and by what. */
+/* With metaspace: which bytes can be encoded, and by which tokens. */
 static error *read_bytes(bpe *v, const cJSON *model, const cJSON *vocab, const token_list *t)
 {
     bool fallback = cJSON_IsTrue(json_get(model, "byte_fallback")), all = true;
@@ -386,7 +386,7 @@ static error *read_bytes(bpe *v, const cJSON *model, const cJSON *vocab, const t
                 "could not be written",
                 (unsigned)byte);
     }
-    if (all && !t->unigram) v->unknown = -1; /* nothing is */
+    if (all && !t->unigram) v->unknown = -1; /* every byte has a token */
     return NULL;
 }
 
@@ -452,7 +452,7 @@ error *bpe_keep_source(bpe *v, const uint8_t *text, size_t n)
 
 error *bpe_read_json(uint8_t *text, size_t n, bpe **out)
 {
-    /* cJSON ends texts at a zero byte, and no token is spelled with one */
+    /* cJSON ends strings at NUL, and no token contains one */
     bool zero = memmem(text, n, "\\u0000", 6);
     if (memchr(text, 0, n)) return user_error("has a zero byte in it: get the file again");
     size_t n_nodes = 0;

@@ -1,4 +1,5 @@
-/* bpe_json_internal.h - between the readers of a tokenizer.json: the tree, the rules around the model. */
+/* bpe_json_internal.h - shared by the readers of tokenizer.json: the tree, the rules around the
+ * model. */
 #ifndef REGRAD_BPE_JSON_INTERNAL_H
 #define REGRAD_BPE_JSON_INTERNAL_H
 
@@ -11,7 +12,7 @@ bool json_is(const cJSON *item, const char *text);
 bool json_is_null(const cJSON *item); /* or absent */
 /* "WHAT: 'type' is not supported: ..." */
 error *json_refused(const char *what, const cJSON *item) NODISCARD;
-/* An option that must be absent, null, or have the value that changes nothing. */
+/* An option that must be absent, null, or have the value without effect. */
 error *json_must_be_off(const cJSON *object, const char *name, const char *where) NODISCARD;
 
 /* Normalizer, pre-tokenizer, post-processor and decoder: v->compose, step, metaspace, space,

@@ -1,14 +1,14 @@
-/* bpe_json_rules.c - what a tokenizer.json says around its model: how text is normalized and cut.
+/* bpe_json_rules.c - the rules of a tokenizer.json: how text is normalized and pre-tokenized.
  *
- * Every kind that can change ids is known here, or named in the refusal:
+ * Every kind that can change ids is supported or refused by name:
  *
  *     normalizer       NFC, Prepend U+2581, Replace " " by U+2581, Sequence
  *     pre_tokenizer    Split (Isolated), ByteLevel, Digits, Punctuation, Metaspace, Sequence
  *     post_processor   ByteLevel, TemplateProcessing of at most one token in front, Sequence
  *     decoder          ByteLevel; with metaspace any
  *
- * Prepend puts a space before every text between added tokens, also before one that begins with a space;
- * Metaspace does so only where there is none, "first" only at the very beginning.
+ * Prepend adds a space before every text between added tokens, even before one that starts with a
+ * space; Metaspace does so only if there is none, with "first" only at the very beginning.
  */
 #include "data/bpe/bpe_json_internal.h"
 
@@ -153,7 +153,7 @@ static bool cuts_nothing(const cJSON *pre)
                                  json_is(json_get(json_get(pre, "pattern"), "String"), " "));
 }
 
-/* As bpe_write_json says it. */
+/* As bpe_write_json writes it. */
 static bool is_our_rule(const cJSON *step)
 {
     const cJSON *next = step ? step->next : NULL;

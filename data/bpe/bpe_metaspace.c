@@ -1,16 +1,16 @@
-/* bpe_metaspace.c - what is special to SentencePiece's manner: LLaMA's, Gemma's, T5's.
+/* bpe_metaspace.c - SentencePiece's scheme: LLaMA's, Gemma's, T5's.
  *
- * Tokens are spelled in characters, with U+2581 for a space, and the text is one piece that begins as
- * its characters, not as its bytes.  A character that is no token is written as its bytes, <0x00> to
- * <0xFF> (byte_fallback), or as the unknown token.  LLaMA puts a space before every text.
+ * Tokens are spelled in characters, with U+2581 for a space, and the text is one piece that starts
+ * as its characters, not as its bytes.  A character that is not a token is encoded as its bytes,
+ * <0x00> to <0xFF> (byte_fallback), or as the unknown token.  LLaMA adds a space before every text.
  *
  *     "no €"  ->  " no €"  ->  ' '  n  o  ' '  €                        if € is a token
  *                              ' '  n  o  ' '  <0xE2> <0x82> <0xAC>     if not; then merges
  *
- * Here tokens have a plain space in their spelling, so that their bytes are what they say.  The
- * tokens for bytes are kept from being found by spelling (<0x41> is spelled as A is) as special ones
- * are.  The ids are those that the file's own program gives without special tokens; the one that it
- * puts in front, <s>, is bpe_begin_of_text.
+ * In our vocabulary tokens are spelled with a plain space, so that their bytes are their text. Byte
+ * tokens are not matched by spelling (<0x41> is spelled like A), just as special ones.  The ids are
+ * those of the file's own program without special tokens; the one that it puts in front, <s>, is
+ * bpe_begin_of_text.
  */
 #include <string.h>
 

@@ -1,15 +1,15 @@
 /* bpe_sentencepiece.c - SentencePiece's own .model: BPE and unigram.
  *
- * A message of protocol buffers (sentencepiece_model.proto of SentencePiece 0.2):
+ * A protocol buffers message (sentencepiece_model.proto of SentencePiece 0.2):
  *
  *     1  pieces, one after another      1 spelling   2 score (float)   3 type
  *     2  trainer_spec                   3 model_type   35 byte_fallback   40, 41, 42: unk, bos, eos
  *     3  normalizer_spec                2 charsmap   3 add_dummy_prefix   4 remove_extra_whitespaces
  *
- * Types: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte.  Any two pieces that spell a third
- * one join, the highest score first; what the user defined stays whole and joins nothing, as added tokens do
- * here.  A model with a charsmap (nmt_nfkc, the trainer's default) normalizes by tables of its own, and is
- * refused, as is one that removes white space: its tokenizer.json is for that.
+ * Types: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte.  Any two pieces that
+ * spell a third one join, the highest score first; user-defined ones stay whole and join nothing,
+ * like added tokens here.  A model with a charsmap (nmt_nfkc, the trainer's default) normalizes by
+ * tables of its own, and is refused, as is one that removes white space: use its tokenizer.json.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ static bool varint(message *m, uint64_t *out)
     return false;
 }
 
-/* The next field; false where there is none, or the message is damaged (m->at is NULL then). */
+/* The next field; false if there is none, or if the message is damaged (m->at is NULL then). */
 static bool next_field(message *m, field *f)
 {
     uint64_t key = 0, n = 0;
@@ -185,7 +185,7 @@ static error *check(const model *m)
 
 /* ---- the vocabulary ---- */
 
-/* Spaces for U+2581; <0x41> is its byte; what is no ordinary piece is special. */
+/* Spaces for U+2581; <0x41> is its byte; pieces that are not ordinary are special. */
 static error *spell_all(model *m, bpe *v)
 {
     uint8_t *to = m->plain;

@@ -4,9 +4,9 @@
  *      "vocab": [{"rank": 0, "token_bytes": "AA==", ...}, ...],
  *      "special_tokens": [{"rank": 0, "token_str": "<unk>", ...}, ...]}
  *
- * Special tokens have the first ids, a rank the id after them; only so many ranks count as make the
- * vocabulary's size.  A file without special_tokens has those of the first versions.  Merging is tiktoken's
- * (facts: mistral_common 1.13.1, tokens/tokenizers/tekken.py).
+ * Special tokens have the first ids, then come the ranks; only as many ranks count as fit the
+ * vocabulary's size.  A file without special_tokens has those of the first versions.  Merging is
+ * tiktoken's (facts: mistral_common 1.13.1, tokens/tokenizers/tekken.py).
  */
 #include <inttypes.h>
 #include <stdlib.h>

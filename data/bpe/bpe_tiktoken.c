@@ -1,18 +1,18 @@
-/* bpe_tiktoken.c - vocabularies as lines "BASE64 ID", such as GPT-2's r50k_base.tiktoken
+/* bpe_tiktoken.c - vocabularies in lines "BASE64 ID", such as GPT-2's r50k_base.tiktoken
  *
- * The file gives spellings only; merges are won back by encoding.  Token after token, in the order
- * of ids, its bytes are encoded by the merges found so far.  Two tokens are left over, and their
- * merge is the one that makes it:
+ * The file has spellings only; merges are recovered by encoding.  Each token's bytes, in the order
+ * of ids, are encoded with the merges found so far.  Two tokens remain, and merging them makes the
+ * token:
  *
  *     256 " t"     ' ' 't'            merge 0: ' ' + 't'
  *     ...
  *     262 " the"   ' t' 'h' 'e' -> ' t' 'he'      (258 was "he")
  *
- * That is all of it, as a span of text between two token borders is merged as if it stood alone:
- * what reaches past its borders would have removed them.  More than two left over are no merge that
- * byte-pair encoding has learned: Llama 3's file has 678 such tokens.  There any two tokens join that
- * spell a third one, as in the file's own program, the lowest id first; and a piece that is a token as a
- * whole is that one.
+ * This is complete, since a span of text between two token borders is merged as if it stood alone:
+ * a merge across its borders would have removed them.  If more than two remain, byte-pair encoding
+ * has not learned this token: Llama 3's file has 678 such tokens.  In these files any two tokens
+ * join that spell a third one, as in the file's own program, the lowest id first; and a piece that
+ * is a token as a whole is that token.
  */
 #include "data/bpe/bpe_internal.h"
 
@@ -54,7 +54,7 @@ size_t base64_decode(uint8_t *text, size_t n)
     return unused ? 0 : out - padding;
 }
 
-/* The digits between p and end; -1 if that is no number up to 10^8. */
+/* The number between p and end; -1 if it is not a number up to 10^8. */
 static int64_t rank_number(const uint8_t *p, const uint8_t *end)
 {
     int64_t value = 0;
@@ -121,7 +121,7 @@ static error *compile(bpe *v, const char *expression)
     return pattern_compile(expression, &v->step[0].cut);
 }
 
-/* The merges, or that any two tokens join that spell a third one. */
+/* Finds the merges, or notes that any two tokens join that spell a third one. */
 static error *learn_merges(bpe *v, int32_t first, int32_t n, bool irregular)
 {
     if (!irregular) {
@@ -150,7 +150,7 @@ error *bpe_from_ranks(bpe *v, const rank_tokens *t, const char *expression, bool
     TRY(bpe_set_special(v, t->special, t->n_named));
     v->ignore_merges = true;
     TRY(bpe_find_bytes(v));
-    TRY(bpe_index(v)); /* refuses two that are spelled alike, too */
+    TRY(bpe_index(v)); /* also refuses duplicate spellings */
     TRY(learn_merges(v, t->first, t->n_ranks, irregular));
     return compile(v, expression);
 }
@@ -201,7 +201,7 @@ static error *fill(bpe *v, rank_tokens *t, const ranks_kind *kind)
     return NULL;
 }
 
-/* ---- which file it is ---- */
+/* ---- identifying the file ---- */
 
 static uint64_t fingerprint(const bpe_spelling *list, int32_t n)
 {

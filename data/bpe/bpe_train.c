@@ -1,18 +1,18 @@
-/* bpe_train.c - learning a vocabulary from a text; see bpe.h
+/* bpe_train.c - trains a vocabulary on a text; see bpe.h
  *
- * The text is cut into chunks and equal chunks are counted: four megabytes of English are some
- * fifteen thousand different words.  Only these are kept, each one once, end to end, and every
- * place in them knows its neighbours and the pair that it begins:
+ * The text is cut into chunks and equal chunks are counted: four megabytes of English have some
+ * fifteen thousand different words.  Only these are kept, once each, end to end, and every place in
+ * them knows its neighbours and the pair that it begins:
  *
  *     place      0   1   2 | 3   4   5   6   7 | ...
  *     token     't' 'h' 'e'|' ' 't' 'h' 'e' 'n'| ...      chunk "the" x 4210, " then" x 2103
  *
  *     pair (t,h):  count 4210 + 2103,  places 0 <-> 4 <-> ...   (a doubly linked list)
  *
- * A merge visits the places of its pair only, takes the pairs left and right of each off their
- * lists, and puts the new ones on theirs.  The most frequent pair comes from a heap.  Counts of
- * old pairs only fall, and pairs with the new token are new, so a heap entry is never too small:
- * one that is too large is pushed again with the count it has now.
+ * A merge visits only the places of its pair, removes the pairs left and right of each from their
+ * lists, and adds the new ones.  The most frequent pair comes from a heap.  Counts of old pairs
+ * only decrease, and pairs with the new token are new, so a heap entry is never too small: one that
+ * is too large is pushed again with its current count.
  */
 #include "data/bpe/bpe_internal.h"
 
@@ -54,7 +54,7 @@ typedef struct {
     chunk_set chunks;
 } learner;
 
-/* Puts the place p, which has a successor, on the list of the pair that it begins. */
+/* Adds place p, which has a successor, to the list of the pair that it begins. */
 static error *link_position(learner *l, uint32_t p)
 {
     uint32_t left = l->token[p], right = l->token[l->next[p]];
@@ -121,8 +121,8 @@ static int by_position(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The places of pair i, from left to right where that matters: in "aaa" the pair (a, a)
- * overlaps itself, and encoding takes the left one. */
+/* The places of pair i, from left to right where it matters: in "aaa" the pair (a, a) overlaps
+ * itself, and encoding takes the left one. */
 static error *positions_of(learner *l, uint32_t i, size_t *n)
 {
     *n = 0;
@@ -142,7 +142,7 @@ static error *merge(learner *l, uint32_t i, uint32_t token)
     TRY(positions_of(l, i, &n));
     for (size_t k = 0; k < n; k++) {
         uint32_t p = l->visit[k];
-        if (l->pair[p] != i) continue; /* its left token went into the merge before */
+        if (l->pair[p] != i) continue; /* its left token became part of the previous merge */
         uint32_t before = l->prev[p], q = l->next[p], after = l->next[q];
         unlink_position(l, p);
         if (before != NONE) unlink_position(l, before);
@@ -192,7 +192,7 @@ static error *lay_out(learner *l)
     return NULL;
 }
 
-/* Fills merges[] as far as there are pairs, up to n_wanted; *n is how far. */
+/* Fills merges[] while there are pairs, up to n_wanted; *n is the number. */
 static error *learn_merges(learner *l, bpe_merge *merges, uint32_t *token_length, int32_t n_wanted,
                            int32_t *n)
 {

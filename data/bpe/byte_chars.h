@@ -1,7 +1,7 @@
-/* byte_chars.h - GPT-2's way to write any bytes as visible text.
+/* byte_chars.h - GPT-2's way to spell any bytes as visible text.
  *
- * A byte that is a visible character of Latin-1 stands for itself; the other 68, in their order,
- * are U+0100, U+0101, ...  So a space is U+0120 and a line break U+010A.
+ * A byte that is a visible character of Latin-1 represents itself; the other 68, in order, are
+ * U+0100, U+0101, ...  So a space is U+0120 and a line break U+010A.
  *
  *     0x00..0x20 -> U+0100..U+0120      0x21..0x7e -> themselves
  *     0x7f..0xa0 -> U+0121..U+0142      0xa1..0xac -> themselves
@@ -24,7 +24,7 @@ static inline uint32_t byte_to_char(uint8_t byte)
     return byte == 0xad ? 0x143u : byte;
 }
 
-/* The byte, or -1 for a character that stands for none. */
+/* The byte, or -1 for a character that represents none. */
 static inline int byte_of_char(uint32_t c)
 {
     if (c > 0x143) return -1;
@@ -34,7 +34,7 @@ static inline int byte_of_char(uint32_t c)
     return byte_to_char((uint8_t)c) == c ? (int)c : -1;
 }
 
-/* Turns characters for bytes into the bytes; false if one stands for none.  `to` has room for as
+/* Converts characters for bytes to the bytes; false if one represents none.  `to` has room for as
  * many bytes as `from` has. */
 static inline bool bytes_of_chars(const char *from, uint8_t *to, size_t *n)
 {

@@ -10,7 +10,7 @@
 
 #define FREE UINT32_MAX
 
-/* The slot where c is, or the free one where it belongs. */
+/* The slot of c, or the free one where it belongs. */
 static size_t chunk_slot(const chunk_set *s, const chunk *c)
 {
     size_t i = c->hash & s->mask;

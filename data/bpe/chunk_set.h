@@ -1,7 +1,7 @@
-/* chunk_set.h - the different chunks of a text, and how often each occurs.
+/* chunk_set.h - the distinct chunks of a text, with counts.
  *
- * A hash table of indices into an array, so that the chunks keep the order in which they first
- * appear: what is learned from them then depends on the text alone.
+ * A hash table of indices into an array, so that the chunks stay in the order in which they first
+ * appear: training on them then depends only on the text.
  */
 #ifndef REGRAD_CHUNK_SET_H
 #define REGRAD_CHUNK_SET_H
@@ -24,8 +24,8 @@ typedef struct {
     size_t mask;
 } chunk_set;
 
-/* Cuts the text by bpe_chunk and counts; s is zeroed before.  Freed by chunk_set_free, also after
- * an error.  The text must outlive s. */
+/* Cuts the text by bpe_chunk and counts; s is zeroed first.  Free it with chunk_set_free, also
+ * after an error.  The text must outlive s. */
 error *chunk_set_count(chunk_set *s, const uint8_t *text, size_t n) NODISCARD;
 void chunk_set_free(chunk_set *s);
 

@@ -1,9 +1,8 @@
-/* heap.h - a binary heap that gives back the smallest (first, second) pair of numbers.
+/* heap.h - a binary heap that returns the smallest (first, second) pair of numbers.
  *
- * Both halves of BPE ask "which merge is next?" again and again.  Encoding orders by (rank, place);
- * learning by (how rare, pair).  Entries are never changed inside the heap: what has become
- * wrong is noticed when it comes out, and dropped or pushed again.  The caller owns the array and
- * sees to its size.
+ * Both halves of BPE keep asking for the next merge.  Encoding orders by (rank, place); training by
+ * (rarity, pair).  Entries are never changed inside the heap: stale ones are noticed when they come
+ * out, and dropped or pushed again.  The caller owns the array and ensures its size.
  */
 #ifndef REGRAD_HEAP_H
 #define REGRAD_HEAP_H

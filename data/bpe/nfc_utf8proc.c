@@ -1,6 +1,6 @@
-/* nfc_utf8proc.c - NFC by utf8proc, some kilobytes at a time.
+/* nfc_utf8proc.c - NFC with utf8proc, some kilobytes at a time.
  *
- * A text can be parted before an ASCII character: none composes with what stands before it. */
+ * A text can be split before an ASCII character: none composes with what precedes it. */
 #include "data/bpe/normal.h"
 
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static error *compose(buffer *b, const uint8_t *text, size_t n)
     return e;
 }
 
-/* Characters that are composed, and compose with nothing before them: most of what is written. */
+/* Characters that are composed, and compose with nothing before them: most text. */
 static bool is_settled(uint32_t c)
 {
     static const uint32_t ranges[][2] = {

@@ -17,7 +17,7 @@ bool normal_changes(const bpe *v, const uint8_t *text, size_t n)
     return v->replaces || (v->compose && !is_ascii(text, n));
 }
 
-/* *out is the text with spaces for U+2581, and one in front. */
+/* *out is the text with U+2581 replaced by spaces, and one added in front. */
 static error *plain(const bpe *v, const uint8_t *text, size_t n, bool space, uint8_t **out,
                     size_t *n_out)
 {

@@ -1,10 +1,10 @@
 /* onig.c - see onig.h
  *
- * One pass from left to right.  Repetitions stand after what they repeat, so the output's place where the
- * last atom began is kept, one for each open group:
+ * One pass from left to right.  A quantifier follows what it repeats, so the position in the output
+ * where the last atom began is remembered, one for each open group:
  *
  *     in    ( ? : a b { 1 , 2 } +
- *     out   ( ? : a ( ? : b { 1 , 2 } ) +        "(?:" goes in at the place of b
+ *     out   ( ? : a ( ? : b { 1 , 2 } ) +        "(?:" is inserted where b began
  */
 #include "data/bpe/onig.h"
 
@@ -17,13 +17,14 @@
 
 enum { MOST_DEPTH = 100, MOST_CLASS_DEPTH = 20 };
 
-/* Outside of a class Oniguruma counts the digits and fractions of Latin-1 as well, inside it does not. */
+/* Outside of classes Oniguruma counts the superscript digits and fractions of Latin-1, too; inside
+ * it does not. */
 #define WORD_IN_CLASS "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
 #define WORD          WORD_IN_CLASS "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
 #define HEX           "0-9A-Fa-f"
 
 typedef struct {
-    const char *from, *at; /* the whole, and what is left */
+    const char *from, *at; /* the whole expression, and the rest */
     char *out;
     size_t n, capacity;
     size_t atom[MOST_DEPTH]; /* where the last atom of each open group begins */
@@ -54,7 +55,7 @@ static error *insert(translator *t, size_t offset, const char *text)
     return NULL;
 }
 
-/* The n bytes at t->at are what is not known. */
+/* The n bytes at t->at are unsupported. */
 static error *refuse(const translator *t, size_t n)
 {
     return user_error("the regular expression '%.100s' has '%.*s', which its library takes and is "
@@ -126,7 +127,7 @@ static error *escape(translator *t, bool in_class)
 {
     static const struct {
         char letter;
-        const char *alone, *in_class; /* NULL: cannot be said there */
+        const char *alone, *in_class; /* NULL: cannot be expressed there */
     } letters[] = {
         {'w', "[" WORD "]", WORD_IN_CLASS},
         {'W', "[^" WORD "]", NULL},
@@ -136,7 +137,7 @@ static error *escape(translator *t, bool in_class)
         {'B', "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))", NULL},
         {'d', "\\p{Nd}", "\\p{Nd}"},
         {'D', "\\P{Nd}", "\\P{Nd}"},
-        {'s', "\\s", "\\s"}, /* pattern_pcre2.c writes White_Space out */
+        {'s', "\\s", "\\s"}, /* pattern_pcre2.c expands White_Space */
         {'S', "\\S", NULL},
         {'A', "\\A", NULL},
         {'z', "\\z", NULL},
@@ -167,7 +168,7 @@ static error *escape(translator *t, bool in_class)
 
 /* ---- classes ---- */
 
-/* The members up to the bracket that ends the class, those of inner classes with them. */
+/* The members up to the closing bracket, including those of inner classes. */
 static error *members(translator *t, int depth)
 {
     if (depth > MOST_CLASS_DEPTH) return refuse(t, 1);
@@ -190,7 +191,7 @@ static error *members(translator *t, int depth)
     return user_error("the regular expression '%.100s' has a class without an end", t->from);
 }
 
-/* [A&&[B]] as (?:(?=[B])[A]): what follows && must be one class in brackets. */
+/* [A&&[B]] as (?:(?=[B])[A]): only one class in brackets may follow &&. */
 static error *intersection(translator *t, size_t begin)
 {
     bool negated = t->out[begin + 1] == '^';
@@ -242,11 +243,11 @@ static error *options(translator *t)
     size_t n = strspn(p, "imx-");
     if (!n || (p[n] != ':' && p[n] != ')')) return refuse(t, 3);
     bool open = p[n] == ':';
-    if (!open) return refuse(t, n + 3); /* in Ruby it reaches over alternatives, too */
+    if (!open) return refuse(t, n + 3); /* in Ruby it also applies to the following alternatives */
     TRY(put_text(t, "(?"));
     for (size_t i = 0; i < n; i++)
         TRY(put_pattern(t, p[i] == 'm' ? "s" : p + i, 1));
-    if (memchr(p, 'x', n)) return refuse(t, n + 3); /* blanks would be passed over */
+    if (memchr(p, 'x', n)) return refuse(t, n + 3); /* blanks would be ignored */
     t->at = p + n + 1;
     return put_text(t, ":");
 }
@@ -278,7 +279,7 @@ static error *open_group(translator *t)
 
 /* ---- repetitions ---- */
 
-/* {n}, {n,}, {n,m}, {,m}: its length, or 0 where the brace is a character. */
+/* {n}, {n,}, {n,m}, {,m}: its length, or 0 if the brace is a literal. */
 static size_t interval(const char *p, char out[40], bool *exact)
 {
     size_t low = strspn(p + 1, "0123456789"), comma = p[1 + low] == ',';
@@ -347,7 +348,7 @@ static error *one(translator *t)
     default:
         break;
     }
-    begin_atom(t); /* a character, all of its bytes */
+    begin_atom(t); /* a literal character, all of its bytes */
     do
         TRY(put_pattern(t, t->at++, 1));
     while ((*t->at & 0xC0) == 0x80);

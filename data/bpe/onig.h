@@ -1,7 +1,7 @@
-/* onig.h - the regular expressions of tokenizer.json, said in PCRE2's words.
+/* onig.h - translates the regular expressions of tokenizer.json to PCRE2's syntax.
  *
- * Hugging Face's library compiles them with Oniguruma in Ruby's syntax, which looks like PCRE2's and means
- * other things in places:
+ * Hugging Face's library compiles them with Oniguruma in Ruby's syntax, which looks like PCRE2's
+ * but differs in places:
  *
  *     Oniguruma, Ruby     PCRE2                          meaning
  *     a{1,2}+             (?:a{1,2})+                    repeated, not possessive
@@ -17,21 +17,22 @@
  *     \u3000              \x{3000}
  *     [a[b]] [a&&[^b]]    [ab]  (?:(?=[^b])[a])          classes in classes
  *
- * What else there is (references, conditions, absent groups, \G \K \X, POSIX classes, ...) is refused by
- * its name, and so is an expression that can match nothing: there the library cuts without taking.
+ * Everything else (references, conditions, absent groups, \G \K \X, POSIX classes, ...) is refused
+ * by name, and so is an expression that can match the empty string: there the library cuts without
+ * consuming.
  *
- * Unicode: Oniguruma of tokenizers 0.23.3 and tiktoken 0.14 have version 16, PCRE2 10.42 has 14; characters
- * that came between are letters there and unassigned here.
+ * Unicode: Oniguruma of tokenizers 0.23.3 and tiktoken 0.14 have version 16, PCRE2 10.42 has 14;
+ * characters added in between are letters there and unassigned here.
  */
 #ifndef REGRAD_ONIG_H
 #define REGRAD_ONIG_H
 
 #include "base/error.h"
 
-/* *out is for pattern_compile; the caller frees it.  User error naming the construct. */
+/* *out is for pattern_compile; the caller frees it.  User errors name the construct. */
 error *onig_translate(const char *expression, char **out) NODISCARD;
 
-/* An expression that matches the text and nothing else. */
+/* An expression that matches exactly this text. */
 error *onig_literal(const char *text, char **out) NODISCARD;
 
 #endif

@@ -1,6 +1,6 @@
-/* pair_map.h - from a pair of token ids to a number, by hashing.
+/* pair_map.h - a hash map from pairs of token ids to numbers.
  *
- * Open addressing with linear probing, at most half full.  Nothing is ever taken out, so a search
+ * Open addressing with linear probing, at most half full.  Nothing is ever removed, so a search
  * ends at the first free slot:
  *
  *     hash(left, right)
@@ -15,7 +15,7 @@
 
 #include "base/error.h"
 
-#define PAIR_ABSENT UINT32_MAX /* what a search for an unknown pair yields; never a value */
+#define PAIR_ABSENT UINT32_MAX /* result for an unknown pair; never a value */
 
 typedef struct {
     uint64_t key;          /* left << 32 | right */
@@ -27,7 +27,7 @@ typedef struct {
     size_t mask, count;
 } pair_map;
 
-/* An empty map with room for `expected` pairs; it grows when there are more. */
+/* An empty map with room for `expected` pairs; it grows if necessary. */
 error *pair_map_init(pair_map *m, size_t expected) NODISCARD;
 error *pair_map_insert(pair_map *m, uint32_t left, uint32_t right, uint32_t value) NODISCARD;
 void pair_map_free(pair_map *m);

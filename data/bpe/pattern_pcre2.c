@@ -1,4 +1,4 @@
-/* pattern_pcre2.c - pattern.h by PCRE2 */
+/* pattern_pcre2.c - pattern.h with PCRE2 */
 #include "data/bpe/pattern.h"
 #include "base/files.h"
 
@@ -31,13 +31,13 @@ bool pattern_available(void)
     return true;
 }
 
-/* Writes \s out, and \S where it stands outside of a class. */
+/* Expands \s, and \S outside of classes. */
 static error *spell_white_space(const char *from, char **out)
 {
     memory_stream m;
     TRY(memory_stream_open(&m, "a regular expression"));
     FILE *to = m.to;
-    fputs("(*LF)(*BSR_UNICODE)", to); /* whatever the library was built for */
+    fputs("(*LF)(*BSR_UNICODE)", to); /* whatever the library's default is */
     bool in_class = false;
     for (const char *p = from; *p; p++) {
         if (*p == '\\' && p[1] == 's')
@@ -52,7 +52,7 @@ static error *spell_white_space(const char *from, char **out)
             p++;
         } else if (in_class) {
             in_class = *p != ']';
-        } else if (*p == '[') { /* a ] that comes first is a member */
+        } else if (*p == '[') { /* a ] in first place is a member */
             in_class = true;
             if (p[1] == '^') fputc(*++p, to);
             if (p[1] == ']') fputc(*++p, to);
@@ -77,7 +77,7 @@ static error *compile(pattern *p, const char *expression)
                           PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &number, &at, NULL);
     free(spelled);
     if (e || p->code) {
-        /* where this machine may not run code of its own making, matching is slower but the same */
+        /* where the machine does not permit generated code, matching is slower but the same */
         if (!e) (void)pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE);
         return e;
     }
@@ -159,7 +159,7 @@ error *pattern_next(const pattern *p, pattern_match *m, const uint8_t *text, siz
                           at, n, reason);
     }
     const size_t *where = pcre2_get_ovector_pointer(m->data);
-    if (where[0] < at || where[1] <= where[0]) /* \K inside of an assertion can do that */
+    if (where[0] < at || where[1] <= where[0]) /* \K inside an assertion can cause that */
         return user_error("the regular expression '%.200s' matches backwards: it cannot cut text",
                           p->expression);
     *begin = where[0];

@@ -1,15 +1,15 @@
-/* pieces.c - from pieces to tokens.
+/* pieces.c - encodes pieces as tokens.
  *
- * The tokens of a piece are a linked list, and a heap holds the merges that are possible, lowest rank
- * first, leftmost first:
+ * The tokens of a piece are a linked list, and a heap holds the possible merges, lowest rank first,
+ * leftmost first:
  *
  *     place     0    1    2    3              rank[p]: rank of the merge of the token at p with the
  *     token    ' '  't'  'h'  'e'                      next one; tells when a heap entry is stale
  *     rank      -    0    44   -
  *
- * So a piece of k bytes costs k log k, whether it is a word or a megabyte without a space.  Most pieces are
- * words that were seen before, so those of short ones are kept: a table of one place for each hash, the
- * last piece that came there.
+ * So a piece of k bytes costs k log k, whether it is a word or a megabyte without a space.  Most
+ * pieces are words that occurred before, so short ones are cached: one entry per hash, for the most
+ * recent piece.
  */
 #include "data/bpe/bpe_internal.h"
 
@@ -25,7 +25,7 @@ enum {
     BLOCK = 4096,         /* ids given to the sink at a time */
     MAX_PIECE = 64 << 20, /* bytes; the workspace takes 64 for each */
     SMALL_PIECE = 64,     /* bytes for which there is room from the start */
-    FEW = 16,             /* tokens of a piece for which looking at all is faster than a heap */
+    FEW = 16,             /* pieces with fewer tokens are scanned instead of using a heap */
     SHORT_TEXT = 256,
     CACHE = 1 << 15, /* pieces remembered */
 };
@@ -61,7 +61,7 @@ void bpe_workspace_free(bpe_workspace *w)
 
 /* ---- merging ---- */
 
-/* Notes which merge, if any, the token at place p makes with its successor. */
+/* Records which merge, if any, the token at place p makes with its successor. */
 static void consider(bpe_workspace *w, const pair_map *merged, uint32_t p)
 {
     uint32_t q = w->next[p];
@@ -214,7 +214,7 @@ error *bpe_writer_put(bpe_writer *o, int32_t id)
     return o->n_ids >= BLOCK ? bpe_writer_flush(o) : NULL;
 }
 
-/* Keeps the tokens of a short piece that begin at ids[first]. */
+/* Caches the tokens of a short piece, which start at ids[first]. */
 static void remember(bpe_writer *o, uint64_t key, const uint8_t *piece, size_t k, size_t first)
 {
     bpe_cached *c = &o->cache[key % CACHE];

@@ -12,18 +12,18 @@
 
 #include "data/bpe/pattern.h"
 
-/* The rule of the GPT-4 kind; N is how many digits go together. */
+/* The rule of GPT-4 and its relatives; N is the longest run of digits. */
 #define WORDS  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
 #define REST   "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define QWEN   WORDS "\\p{N}" REST
 #define LLAMA3 WORDS "\\p{N}{1,3}" REST
 
-/* Not LLAMA3 said faster: white space at the end of a text stays together, line breaks and all. */
+/* Not a faster LLAMA3: white space at the end of a text stays together, including line breaks. */
 #define CL100K                                                                                     \
     "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|(?>\\p{N}{1,3})|"                       \
     " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++\\z|\\s*[\\r\\n]|\\s+(?!\\S)|\\s"
 
-/* Upper and lower case apart. */
+/* Distinguishes upper and lower case. */
 #define UPPER  "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER  "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define SHORT  "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"

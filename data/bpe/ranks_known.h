@@ -1,7 +1,8 @@
-/* ranks_known.h - the vocabularies that are published as ranks alone.
+/* ranks_known.h - the vocabularies that are published as ranks only.
  *
- * A .tiktoken file has tokens and their order, but not how text is cut, nor the special tokens: these are
- * in the program that it belongs to.  So a file is known by what is in it, or it is not read.
+ * A .tiktoken file has tokens and their order, but neither the pre-tokenization nor the special
+ * tokens: these are in the program that it belongs to.  So a file is identified by its content, or
+ * refused.
  */
 #ifndef REGRAD_RANKS_KNOWN_H
 #define REGRAD_RANKS_KNOWN_H
@@ -31,16 +32,16 @@ typedef struct {
 /* GPT-2's, which is also how our own tests' are cut. */
 extern const ranks_kind ranks_gpt2;
 
-/* The kind with that content, NULL if none has it. */
+/* The kind with that content, or NULL. */
 const ranks_kind *ranks_find(int32_t n_ranks, uint64_t fingerprint);
 
-/* By which Qwen cuts, and transformers' Qwen2Tokenizer whatever its files say. */
+/* Qwen's pre-tokenization, which transformers' Qwen2Tokenizer always uses. */
 extern const char ranks_qwen_expression[];
 
-/* Is that the expression of one of them? */
+/* Is this the expression of one of them? */
 bool ranks_cuts_so(const char *expression);
 
-/* The names of all, for a message. */
+/* The names of all of them, for a message. */
 #define RANKS_NAMES "GPT-2's, Qwen's, Llama 3's, Llama 4's, cl100k_base or o200k_base"
 
 #endif

@@ -7,7 +7,7 @@
 #include "base/utf8.h"
 #include "data/bpe/spellings.h"
 
-/* How much less than the least likely token an unknown character is: SentencePiece's number. */
+/* How far an unknown character scores below the least likely token: SentencePiece's number. */
 static const double unknown_penalty = 10;
 
 typedef struct {
@@ -71,7 +71,7 @@ static void find_ways(const bpe *v, node *best, const uint8_t *piece, size_t k)
     }
 }
 
-/* An unknown character as its bytes where they are tokens, else as the unknown token. */
+/* An unknown character as byte tokens if there are any, else as the unknown token. */
 static void put_token(const bpe *v, bpe_workspace *w, const node *x, const uint8_t *piece,
                       size_t end, uint32_t *before)
 {
@@ -117,7 +117,8 @@ error *unigram_piece(const bpe *v, bpe_workspace *w, const uint8_t *piece, size_
     for (bool last = false, unknown; n-- > 0; last = unknown) {
         node x = best[ends[n]];
         unknown = is_unknown(v, x.id);
-        /* several in a row are one to Hugging Face, whose spelling is no token: so they become bytes */
+        /* Hugging Face treats several in a row as one, whose spelling is not a token: so they
+         * become bytes */
         bool run = unknown && (last || (n > 0 && is_unknown(v, best[ends[n - 1]].id)));
         if (run && v->bytes_by_name) x.id = UNKNOWN;
         put_token(v, w, &x, piece, ends[n], &before);

@@ -19,7 +19,7 @@ struct chat {
     size_t n;
     jinja *template;     /* ? */
     char *token[TOKENS]; /* ? spellings */
-    bool several;        /* templates, of which none is called default */
+    bool several;        /* templates, none of which is called default */
 };
 
 /* ---- opening ---- */
@@ -31,7 +31,7 @@ static error *keep_text(const char *text, size_t n, char **out)
     return NULL;
 }
 
-/* A text, or the member of that name of an object. */
+/* A string, or the member with that name of an object. */
 static const char *text_in(const cJSON *item, const char *member)
 {
     return cJSON_GetStringValue(
@@ -133,7 +133,7 @@ static error *no_room_for_it(void)
     return user_error("out of memory for a conversation");
 }
 
-/* The first n of the messages; those of `line` that are beside them go along (tools). */
+/* The first n of the messages; other members of `line` (tools) are passed along. */
 static error *render(const chat *c, const cJSON *messages, int n, const cJSON *line, bool answer,
                      jinja_text *out)
 {

@@ -1,4 +1,5 @@
-/* jinja.h - chat templates: the part of Jinja2 in which models say how their conversations are written.
+/* jinja.h - chat templates: the subset of Jinja2 in which models define the format of
+ * conversations.
  *
  *     template   {% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}{% endfor %}
  *                      |  jinja_lex.c    pieces of text, and the words between {{ }} and {% %}
@@ -7,12 +8,13 @@
  *                      v
  *     text       <|user|>3 + 4
  *
- * Rendered as transformers has Jinja2 render: trim_blocks and lstrip_blocks on, loop controls, nothing escaped,
- * raise_exception() and tojson as there, {% generation %} around what a model learns.  strftime_now is not
- * defined: a template that asks for it, too, has a fixed date for that case, and the same data must give the
- * same text tomorrow.  What is not in this part is refused with its name and line, never passed over.
+ * Rendered as in transformers: trim_blocks and lstrip_blocks on, loop controls, no escaping,
+ * raise_exception() and tojson, {% generation %} around what a model learns.  strftime_now is not
+ * defined: a template that tests for it has a fixed date as a fallback, and the same data must give
+ * the same text tomorrow.  Everything outside of the subset is refused with its name and line,
+ * never ignored.
  *
- * A template is foreign code, so it is bounded: depth, steps and memory end in an error.
+ * A template is untrusted code, so it is bounded: depth, steps and memory end in an error.
  */
 #ifndef REGRAD_JINJA_H
 #define REGRAD_JINJA_H
@@ -26,9 +28,9 @@ enum { JINJA_MOST_TEMPLATE = 1 << 20 }; /* bytes */
 
 typedef struct jinja jinja;
 
-/* `name` is for messages; both texts may go away. */
+/* `name` is for messages; both texts may be freed afterwards. */
 error *jinja_parse(const char *name, const char *text, size_t n, jinja **out) NODISCARD;
-void jinja_free(jinja *t); /* NULL is fine */
+void jinja_free(jinja *t); /* NULL is ignored */
 
 /* What {% generation %} has marked: bytes [begin, end) of the text. */
 typedef struct {
@@ -36,14 +38,14 @@ typedef struct {
 } jinja_span;
 
 typedef struct {
-    char *text; /* (n), and a zero */
+    char *text; /* (n), and a terminating NUL */
     size_t n;
     jinja_span *spans; /* (n_spans), in order */
     size_t n_spans, capacity;
 } jinja_text;
 
-/* The members of `variables` are the template's.  User errors: what the template raises, what is wrong in
- * it.  jinja_text_free in any case. */
+/* The members of `variables` are visible in the template.  User errors: what the template raises,
+ * and its faults.  Call jinja_text_free in any case. */
 error *jinja_render(const jinja *t, const cJSON *variables, jinja_text *out) NODISCARD;
 void jinja_text_free(jinja_text *text);
 

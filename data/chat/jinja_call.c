@@ -1,7 +1,7 @@
-/* jinja_call.c - filters, tests and methods: what follows |, is, and a dot with parentheses.  See jinja.h.
+/* jinja_call.c - filters, tests and methods: what follows |, is, and a dot with parentheses.  See
+ * jinja.h.
  *
- * Each has a row that says its parameters, as far as they are rendered here: an argument for which there is none
- * is refused, never passed over.
+ * Each has a row with its supported parameters: an argument without one is refused, never ignored.
  */
 #include "data/chat/jinja_internal.h"
 
@@ -55,7 +55,7 @@ error *need_string(const value *v, const char *what)
 
 /* ---- lists ---- */
 
-/* Items of a list, keys of a mapping, characters of a text. */
+/* Items of a list, keys of a mapping, characters of a string. */
 static error *as_list(pool *p, value x, const value **v, value *out)
 {
     (void)v;
@@ -153,7 +153,7 @@ static error *reverse(pool *p, value x, const value **v, value *out)
     return NULL;
 }
 
-/* An attribute's name, which Jinja2 would take apart if it had dots or were a number. */
+/* An attribute's name; Jinja2 would treat dots and numbers in it specially. */
 static error *need_attribute(const value *v, const char *what)
 {
     TRY(need_string(v, what));
@@ -172,7 +172,7 @@ static value attribute_of(value item, const value *name)
     return of;
 }
 
-/* Items whose attribute passes a test (or is true), or that do not. */
+/* Items whose attribute passes a test (or is true), or the others. */
 static error *select_by(pool *p, value x, const value **v, bool wanted, value *out)
 {
     value list;
@@ -181,7 +181,7 @@ static error *select_by(pool *p, value x, const value **v, bool wanted, value *o
     if (v[1]) TRY(need_string(v[1], "selectattr"));
     if (v[2]) rest.plain[rest.n++] = *v[2];
     TRY(v_new(p, V_ITERATOR, out));
-    if (!v_true(x)) return NULL; /* of none, too */
+    if (!v_true(x)) return NULL; /* also for no items */
     TRY(as_list(p, x, v, &list));
     for (size_t i = 0; i < list.items->n; i++) {
         value item = list.items->item[i], of = attribute_of(item, v[0]);
@@ -207,7 +207,7 @@ static error *map(pool *p, value x, const value **v, value *out)
     value list;
     TRY(need_attribute(v[0], "map"));
     TRY(v_new(p, V_ITERATOR, out));
-    if (!v_true(x)) return NULL; /* of none, too */
+    if (!v_true(x)) return NULL; /* also for no items */
     TRY(as_list(p, x, v, &list));
     for (size_t i = 0; i < list.items->n; i++)
         TRY(v_append(p, *out, attribute_of(list.items->item[i], v[0])));
@@ -285,7 +285,7 @@ error *jinja_filter(pool *p, value x, const node *f, const arguments *a, value *
 
 /* ---- tests ---- */
 
-/* Those that compare with an argument; *known: it is one of them. */
+/* Tests that compare with an argument; *known: it is one of them. */
 static error *comparing_test(pool *p, value x, const char *name, size_t n, const arguments *a,
                              bool *known, bool *out)
 {

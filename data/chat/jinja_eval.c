@@ -1,8 +1,9 @@
-/* jinja_eval.c - a template's tree and a conversation's values make a text.  See jinja.h.
+/* jinja_eval.c - evaluates a template's tree with a conversation's values.  See jinja.h.
  *
- * Names are looked up in scopes: that of the template, one for each turn of a loop, for what {% set %} or
- * {% generation %} goes around, and for each call of a macro (which sees where it was defined, not its caller's).
- * What is set in one is gone after it; what must last is an attribute of a namespace.
+ * Names are looked up in scopes: that of the template, one for each iteration of a loop, for the
+ * body of {% set %} or {% generation %}, and for each call of a macro (which sees where it was
+ * defined, not its caller's).  What is set in a scope ends with it; what must last is an attribute
+ * of a namespace.
  */
 #include "data/chat/jinja_internal.h"
 
@@ -30,17 +31,17 @@ typedef struct {
     pool *pool;
     scope *scope;
     buffer *out,
-        *whole; /* where text goes (of a macro, a {% set %} around text); that of the template */
+        *whole; /* where output goes (of a macro, of a {% set %} block); that of the template */
     jinja_text *result;
     int nesting;
     flow flow;
-    bool placed; /* the error has its line */
+    bool placed; /* the error already has its line */
 } evaluation;
 
 static error *eval(evaluation *e, const node *n, value *out);
 static error *run_body(evaluation *e, const node *body);
 
-/* The error with the line of the innermost statement that it came out of. */
+/* Adds the line of the innermost statement to the error. */
 static error *placed(evaluation *e, const node *n, error *failed)
 {
     if (!failed || e->placed) return failed;
@@ -100,7 +101,7 @@ static error *emit(evaluation *e, const char *text, size_t n)
     return buffer_add(e->pool, e->out, text, n);
 }
 
-/* A body's text as a value. */
+/* The output of a body as a value. */
 static error *capture(evaluation *e, const node *body, value *out)
 {
     buffer mine = {0}, *before = e->out;
@@ -187,7 +188,8 @@ static error *order(const node *n, value a, value b, value *out)
     return NULL;
 }
 
-/* `list in mapping` raises in Python, which looks for a hash first; and so in keys(), if not in items(). */
+/* `list in mapping` raises in Python, which tries to hash the list; also for keys(), but not for
+ * items(). */
 static bool is_hashed(value part)
 {
     return part.kind != V_LIST && part.kind != V_DICT;
@@ -233,7 +235,7 @@ static error *eval_binary(evaluation *e, const node *n, value *out)
 
 /* ---- parts of values ---- */
 
-/* Does Python have a method of that name for such a value? */
+/* Does Python have a method with that name for such a value? */
 static bool is_method(value of, const char *name, size_t n)
 {
     static const char *const
@@ -288,7 +290,7 @@ static error *eval_index(evaluation *e, const node *n, value *out)
     return NULL;
 }
 
-/* One bound of a slice: as Python has it, counted from the end if negative. */
+/* One bound of a slice: as in Python, negative ones count from the end. */
 static error *eval_bound(evaluation *e, const node *n, int64_t missing, int64_t length, bool down,
                          int64_t *out)
 {
@@ -413,7 +415,7 @@ static error *call_function(evaluation *e, value f, const arguments *a, value *o
     return NULL;
 }
 
-/* Parameters get their arguments, by place, then by name, or their defaults. */
+/* Binds arguments to parameters, by position, then by name, or their defaults. */
 static error *bind_parameters(evaluation *e, const node *macro, const arguments *a, scope *s)
 {
     int i = 0, taken = 0;
@@ -557,7 +559,7 @@ static error *eval_kind(evaluation *e, const node *n, value *out)
     }
 }
 
-/* Every step counts, and nesting is bounded: what was read as a long row may be a deep tree. */
+/* Counts steps and limits nesting: a long row in the source may be a deep tree. */
 static error *count_step(evaluation *e, const node *n)
 {
     TRY(placed(e, n, pool_step(e->pool)));
@@ -576,7 +578,7 @@ static error *eval(evaluation *e, const node *n, value *out)
 
 /* ---- statements ---- */
 
-/* What is set around text, whose own names end with it. */
+/* The output of a block that is set; names set inside of it end with it. */
 static error *capture_inside(evaluation *e, const node *body, value *out)
 {
     scope *before = e->scope;
@@ -609,7 +611,7 @@ static error *run_if(evaluation *e, const node *n)
     return run_body(e, v_true(v) ? n->body : n->orelse);
 }
 
-/* The variables of one turn of a loop; an item may be several of them. */
+/* Binds the variables of one iteration; an item may be unpacked into several. */
 static error *bind_targets(evaluation *e, const node *n, value item)
 {
     const node *name = n->list;
@@ -648,7 +650,7 @@ static error *bind_loop(evaluation *e, value loop, value list, int64_t i)
     return bind(e, e->scope, "loop", 4, loop);
 }
 
-/* The items that the loop's own condition takes. */
+/* The items that satisfy the loop's own condition. */
 static error *loop_items(evaluation *e, const node *n, value *out)
 {
     scope *before = e->scope;
@@ -688,7 +690,7 @@ static error *run_for(evaluation *e, const node *n)
     return NULL;
 }
 
-/* What it makes is marked, where it goes into the template's text at once. */
+/* Marks its output, if that goes directly into the template's text. */
 static error *run_generation(evaluation *e, const node *n)
 {
     jinja_text *to = e->result;
@@ -764,7 +766,7 @@ error *jinja_parse(const char *name, const char *text, size_t n, jinja **out)
     t->name = strdup(name);
     error *e = t->name ? pool_take(&t->pool, n + 1, &copy) : user_error("out of memory");
     if (!e) {
-        for (size_t i = 0; i < n; i++) /* line breaks are \n, and the last one goes */
+        for (size_t i = 0; i < n; i++) /* line breaks are \n, and the last one is removed */
             if (text[i] != '\r' || i + 1 == n || text[i + 1] != '\n')
                 copy[used++] = text[i] == '\r' ? '\n' : text[i];
         if (used && copy[used - 1] == '\n') used--;

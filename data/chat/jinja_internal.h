@@ -1,4 +1,4 @@
-/* jinja_internal.h - what the parts of jinja.h share: a pool of memory, words, the tree, values. */
+/* jinja_internal.h - shared by the parts of jinja.h: a memory pool, tokens, the tree, values. */
 #ifndef REGRAD_JINJA_INTERNAL_H
 #define REGRAD_JINJA_INTERNAL_H
 
@@ -9,14 +9,14 @@
 #include "data/chat/jinja.h"
 
 enum {
-    JINJA_MOST_DEPTH = 200,       /* of the tree while it is read */
-    JINJA_MOST_NESTING = 600,     /* of its evaluation */
-    JINJA_MOST_VALUE = 200,       /* lists and mappings inside of each other */
-    JINJA_MOST_STEPS = 4 << 20,   /* nodes evaluated, and values compared, in one rendering */
-    JINJA_MOST_MEMORY = 96 << 20, /* bytes of values in one rendering */
+    JINJA_MOST_DEPTH = 200,       /* of the tree while parsing */
+    JINJA_MOST_NESTING = 600,     /* of evaluation */
+    JINJA_MOST_VALUE = 200,       /* nested lists and mappings */
+    JINJA_MOST_STEPS = 4 << 20,   /* nodes evaluated, and values compared, per rendering */
+    JINJA_MOST_MEMORY = 96 << 20, /* bytes of values per rendering */
 };
 
-/* ---- memory that goes all at once, and the steps of who uses it ---- */
+/* ---- a memory pool, freed all at once, with a limit on steps ---- */
 
 typedef struct pool_block pool_block;
 typedef struct {
@@ -30,7 +30,7 @@ error *pool_take(pool *p, size_t bytes, void *out_pointer) NODISCARD; /* zeroed,
 error *pool_step(pool *p) NODISCARD; /* one more of JINJA_MOST_STEPS */
 void pool_free(pool *p);
 
-/* ---- words ---- */
+/* ---- tokens ---- */
 
 typedef enum {
     W_DATA,  /* text between the tags */
@@ -39,7 +39,7 @@ typedef enum {
     W_BLOCK, /* {% */
     W_BLOCK_END,
     W_NAME,
-    W_STRING, /* its escapes are undone */
+    W_STRING, /* escapes are already replaced */
     W_INTEGER,
     W_REAL,
     W_OPERATOR,
@@ -60,7 +60,7 @@ typedef struct {
     size_t n, capacity;
 } words;
 
-/* text (n) must stay. */
+/* text (n) must outlive them. */
 error *jinja_words(pool *p, const char *text, size_t n, words *out) NODISCARD;
 
 /* ---- the tree ---- */
@@ -132,11 +132,13 @@ typedef enum {
     V_REAL,
     V_STRING,
     V_LIST,
-    V_VIEW, /* truth: a range; else keys(), values(), items(): for loops and lists, which tojson and + refuse */
-    V_ITERATOR, /* what some filters make: true though empty, without length or index, used up by one use */
+    V_VIEW, /* truth: a range; else keys(), values(), items(): for loops and lists, refused by
+             * tojson and + */
+    V_ITERATOR, /* result of some filters: true even if empty, no length or index, can be used
+                 * once */
     V_DICT,
     V_SPACE,
-    V_LOOP, /* what a loop says of itself */
+    V_LOOP, /* the loop variable */
     V_MACRO,
     V_FUNCTION
 } value_kind;
@@ -158,10 +160,10 @@ struct value {
     size_t n;
     items *items;
     const node *macro;
-    struct scope *scope; /* of a macro: where it was defined, whose names it sees */
+    struct scope *scope; /* of a macro: the scope it was defined in */
 };
 
-/* Arguments of a call, as they are written. */
+/* Arguments of a call, as written. */
 enum { MOST_ARGUMENTS = 16 };
 typedef struct {
     value plain[MOST_ARGUMENTS], named[MOST_ARGUMENTS];
@@ -170,16 +172,16 @@ typedef struct {
     int n, n_named;
 } arguments;
 
-/* What can be called: its parameters v[MOST_PARAMETERS] are NULL where nothing is given. */
+/* Something callable: its parameters v[MOST_PARAMETERS] are NULL if not given. */
 enum { MOST_PARAMETERS = 3 };
 typedef struct {
     const char *name;
     error *(*run)(pool *p, value x, const value **v, value *out);
-    const char *names[MOST_PARAMETERS]; /* NULL: by place only */
-    int needed, most;                   /* that many must be given; that many can be by place */
+    const char *names[MOST_PARAMETERS]; /* NULL: positional only */
+    int needed, most;                   /* required; at most that many positional */
 } callable;
 
-/* User error: an argument too many, too few, twice, or of a name that is not among them. */
+/* User error: an argument that is superfluous, missing, given twice, or unknown. */
 error *take_arguments(const callable *c, const arguments *a, const value **v) NODISCARD;
 error *need_string(const value *v, const char *what) NODISCARD;
 
@@ -240,16 +242,16 @@ value v_slice_text(value v, size_t from, size_t to);    /* characters */
 
 /* ---- texts ---- */
 
-/* Bytes of the character that begins; what is not UTF-8 counts byte by byte. */
+/* Bytes of the first character; invalid UTF-8 counts byte by byte. */
 size_t character_size(const char *text, size_t n);
 
-/* Bytes of the first, of the last character if it is white space to Python; 0 if it is not. */
+/* Bytes of the first or last character if it is white space in Python; else 0. */
 size_t blank_first(const char *text, size_t n);
 size_t blank_last(const char *text, size_t n);
 
-/* ? set: the characters to go, white space without */
+/* ? set: the characters to strip, default white space */
 error *strip_by(value x, const value *set, bool left, bool right, value *out) NODISCARD;
-/* shows: what is not text is printed; otherwise it is refused */
+/* shows: other values are printed; otherwise they are refused */
 error *join_items(pool *p, value list, value between, bool shows, value *out) NODISCARD;
 
 /* Filters and methods: see callable. */

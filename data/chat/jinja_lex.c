@@ -1,11 +1,11 @@
-/* jinja_lex.c - the words of a template, and a pool of memory.  See jinja.h.
+/* jinja_lex.c - splits a template into tokens; and the memory pool.  See jinja.h.
  *
- * White space around tags, as Jinja2 has it with trim_blocks and lstrip_blocks:
+ * White space around tags, as in Jinja2 with trim_blocks and lstrip_blocks:
  *
- *     ..... \n   {% x %}\n     blanks before a tag of {% or {# that begins its line go; so does the line
- *           ^^^^^       ^^     break after it
- *     ...   {%- x -%}   ...    all white space on that side goes; of {{ }}, too
- *     ...   {%+ x +%}\n        stays
+ *     ..... \n   {% x %}\n     blanks before a {% or {# that starts its line are removed; so is the
+ *           ^^^^^       ^^     line break after it
+ *     ...   {%- x -%}   ...    all white space on that side is removed; also for {{ }}
+ *     ...   {%+ x +%}\n        is kept
  */
 #include "data/chat/jinja_internal.h"
 
@@ -68,7 +68,7 @@ typedef struct {
     const char *text;
     size_t n, at;
     int line;
-    bool line_begins; /* nothing but what a tag has taken is before `at` in its line */
+    bool line_begins; /* only text that a tag has consumed precedes `at` in its line */
     words *out;
 } lexer;
 
@@ -123,7 +123,7 @@ static void put_code(uint32_t code, char *to, size_t *used)
         to[(*used)++] = (char)(0x80 | (code >> 6 * more & 63));
 }
 
-/* n digits of a base, 8 or 16; fewer count if `least` are there, else false. */
+/* Reads n digits of base 8 or 16; fewer are fine if there are at least `least`, else false. */
 static bool read_code(const char *from, size_t n, size_t least, uint32_t base, uint32_t *code,
                       size_t *used)
 {
@@ -139,7 +139,7 @@ static bool read_code(const char *from, size_t n, size_t least, uint32_t base, u
     return *used >= least;
 }
 
-/* What a backslash begins, of n > 1 bytes: *size of them.  false: nothing has that meaning. */
+/* The meaning of a backslash sequence of n > 1 bytes: its *size.  false: it has none. */
 static bool unescape(const char *from, size_t n, char *to, size_t *used, size_t *size)
 {
     static const char plain[] = "n\nt\tr\rb\bf\fv\va\a\\\\''\"\"", wide[] = "xuU";
@@ -147,7 +147,7 @@ static bool unescape(const char *from, size_t n, char *to, size_t *used, size_t 
     uint32_t code;
     size_t digits;
     *size = 2;
-    if (c == '\n') return true; /* the line goes on */
+    if (c == '\n') return true; /* a line continuation */
     for (size_t i = 0; i + 1 < sizeof plain; i += 2)
         if (c == plain[i]) {
             to[(*used)++] = plain[i + 1];
@@ -256,7 +256,7 @@ static error *lex_word(lexer *l, int *depth)
     return lex_operator(l);
 }
 
-/* Past the end of a tag; what it takes of the text behind it. */
+/* After the end of a tag: consumes the text that belongs to it. */
 static void end_tag(lexer *l, bool trims)
 {
     char sign = l->text[l->at];
@@ -268,7 +268,7 @@ static void end_tag(lexer *l, bool trims)
     l->line_begins = l->text[l->at - 1] == '\n';
 }
 
-/* At the end of a tag, whose last two characters these are? */
+/* Are we at the end of a tag that ends with these two characters? */
 static bool at_end(const lexer *l, const char *end)
 {
     const char minus[] = {'-', end[0], end[1], 0}, plus[] = {'+', end[0], end[1], 0};
@@ -301,7 +301,7 @@ static error *lex_tag(lexer *l, bool print)
     return NULL;
 }
 
-/* How much of the text before a tag stays. */
+/* How much of the text before a tag is kept. */
 static size_t kept(const lexer *l, size_t tag)
 {
     size_t end = tag, line = tag;

@@ -1,7 +1,7 @@
-/* jinja_parse.c - the words of a template as a tree.  See jinja.h.
+/* jinja_parse.c - parses a template's tokens to a tree.  See jinja.h.
  *
- * Expressions, from what binds least: b if a else c | or | and | not | == in ... | + - | ~ | * / // % | - |
- * what follows a value: .name [index] (arguments) | filter is test.
+ * Expressions, from the lowest precedence: b if a else c | or | and | not | == in ... | + - | ~ | *
+ * / // % | - | postfix: .name [index] (arguments) | filter is test.
  */
 #include "data/chat/jinja_internal.h"
 
@@ -11,7 +11,7 @@ typedef struct {
     pool *pool;
     const word *at;
     int depth;
-    const node *macro; /* ? whose body it is */
+    const node *macro; /* ? the macro whose body is being parsed */
 } parser;
 
 static error *parse_expression(parser *p, node **out);
@@ -71,7 +71,7 @@ static error *make_node(parser *p, node_kind kind, node **out)
     return NULL;
 }
 
-/* The word becomes the node's text. */
+/* The token becomes the node's text. */
 static error *make_named(parser *p, node_kind kind, node **out)
 {
     TRY(make_node(p, kind, out));
@@ -155,7 +155,7 @@ static error *parse_string(parser *p, node **out)
     return NULL;
 }
 
-/* What Jinja2 gives to a macro whose body names it, unless it is a parameter. */
+/* What Jinja2 passes to a macro whose body uses it, unless it is a parameter. */
 static error *refuse_given(const parser *p)
 {
     static const char *const given[] = {"varargs", "kwargs", "caller"};
@@ -232,7 +232,7 @@ static error *parse_arguments(parser *p, node **out)
     return NULL;
 }
 
-/* What is in brackets: an index, or a slice of which each part may be missing. */
+/* The contents of brackets: an index, or a slice with optional parts. */
 static error *parse_index(parser *p, node *of, node **out)
 {
     node *part[3] = {0};
@@ -338,7 +338,7 @@ static error *parse_unary(parser *p, bool filters, node **out)
     return filters ? parse_filters(p, out) : NULL;
 }
 
-/* Operators of one level, which bind to the left. */
+/* Left-associative operators of one level. */
 typedef struct {
     const char *names[6];
 } level;
@@ -359,12 +359,12 @@ static error *parse_level(parser *p, size_t l, node **out)
         (*out)->n = p->at->n;
         p->at++;
         TRY(parse_level(p, l + 1, &(*out)->b));
-        i = SIZE_MAX; /* and from the first again */
+        i = SIZE_MAX; /* and starts with the first again */
     }
     return NULL;
 }
 
-/* a < b < c is (a < b) and (b < c) in Python; nobody writes that in a template, and it is refused. */
+/* a < b < c is (a < b) and (b < c) in Python; unusual in templates, and refused. */
 static error *parse_compare(parser *p, node **out)
 {
     static const char *const names[] = {"==", "!=", "<=", ">=", "<", ">"};
@@ -458,7 +458,7 @@ static error *end_of_tag(parser *p)
     return NULL;
 }
 
-/* {% NAME %} of which {% is behind us. */
+/* {% NAME %} whose {% has been consumed. */
 static error *expect_tag(parser *p, const char *name)
 {
     if (!take_name(p, name)) return unexpected(p, name);
@@ -587,7 +587,7 @@ static bool ends_here(const parser *p, const char *const *ends)
     return false;
 }
 
-/* Up to a tag of one of these names, whose {% is taken; without names, to the end. */
+/* Up to a tag with one of these names, whose {% is consumed; without names, to the end. */
 static error *parse_body(parser *p, const char *const *ends, node **out)
 {
     TRY(deeper(p));

@@ -1,4 +1,4 @@
-/* jinja_text.c - what filters and methods do with texts, as Python does it.  See jinja.h. */
+/* jinja_text.c - string filters and methods, as in Python.  See jinja.h. */
 #include "data/chat/jinja_internal.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 
 /* ---- white space ---- */
 
-/* What Python's str.isspace() says yes to. */
+/* Python's str.isspace(). */
 static bool is_blank(uint32_t c)
 {
     return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 ||
@@ -16,7 +16,7 @@ static bool is_blank(uint32_t c)
            c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-/* Bytes of the last character; what is no UTF-8 counts byte by byte. */
+/* Bytes of the last character; invalid UTF-8 counts byte by byte. */
 static size_t last_size(const char *text, size_t n)
 {
     size_t size = 1;
@@ -42,7 +42,7 @@ size_t blank_last(const char *text, size_t n)
     return n ? if_blank(text + n - size, size) : 0;
 }
 
-/* Its size if the character is one of the set, else 0. */
+/* Its size if the character is in the set, else 0. */
 static size_t if_in(const char *c, size_t n, const value *set)
 {
     for (size_t i = 0, m; i < set->n; i += m) {
@@ -123,8 +123,8 @@ error *text_lower(pool *p, value x, const value **v, value *out)
 
 typedef enum { OF_TEXT, OF_WORDS, AFTER_OTHERS } capitals_of;
 
-/* First letters become capitals: of the text; of words between blanks, hyphens and brackets that open (the filter
- * title); of all that follow no letter (the method title). */
+/* Capitalizes first letters: of the text; of words after blanks, hyphens and opening brackets (the
+ * filter title); of all that do not follow a letter (the method title). */
 static error *capitals(pool *p, value x, capitals_of which, value *out)
 {
     TRY(change_case(p, x, false, out));
@@ -267,7 +267,7 @@ static size_t pass_digits(const char *text, size_t i)
     return i;
 }
 
-/* Is it a number to Python?  *whole: to int(), too. */
+/* Is it a number in Python?  *whole: also for int(). */
 static bool is_number(const char *text, bool *whole)
 {
     size_t i = *text == '-' || *text == '+', begin = i, digits;
@@ -294,7 +294,7 @@ static error *real_to_integer(double x, value *out)
     return NULL;
 }
 
-/* int() of a text, or of float() of it; what is neither is the default. */
+/* int() of a string, or of float() of it; otherwise the default. */
 static error *parse_integer(value x, value otherwise, value *out)
 {
     char text[64];
@@ -303,7 +303,7 @@ static error *parse_integer(value x, value otherwise, value *out)
     *out = otherwise;
     TRY(strip_by(x, NULL, true, true, &x));
     for (size_t i = 0; i < x.n; i++) {
-        if ((unsigned char)x.text[i] >= 0x80) /* digits of other scripts are digits, too */
+        if ((unsigned char)x.text[i] >= 0x80) /* digits of other scripts count, too */
             return user_error("int of a text beyond ASCII is not supported");
         bool joins = x.text[i] == '_' && i && i + 1 < x.n && is_digit(x.text[i - 1]) &&
                      is_digit(x.text[i + 1]);

@@ -1,4 +1,5 @@
-/* jinja_value.c - the values of a template: Python's, as far as templates use them.  See jinja.h. */
+/* jinja_value.c - the values of a template: Python's, as far as templates use them.  See
+ * jinja.h. */
 #include "data/chat/jinja_internal.h"
 
 #include <errno.h>
@@ -61,7 +62,7 @@ bool v_number(value v, double *out)
     return v.kind == V_REAL || v.kind == V_INTEGER || v.kind == V_BOOL;
 }
 
-/* Lists, or mappings, of as many items. */
+/* Compares lists, or mappings, of equal length. */
 static error *equal_items(pool *p, value a, value b, bool *out)
 {
     size_t step = a.kind == V_DICT ? 2 : 1;
@@ -73,15 +74,16 @@ static error *equal_items(pool *p, value a, value b, bool *out)
     return NULL;
 }
 
-/* What holds others is made before what holds it, so none holds itself; namespaces and loops, which change,
- * are only themselves.  Depth is bounded (see hold()), but a list may hold another twice: steps are counted. */
+/* Values are created before their containers, so none contains itself; namespaces and loops, which
+ * are mutable, equal only themselves.  Depth is limited (see hold()), but a list may contain
+ * another twice: steps are counted. */
 error *v_equal(pool *p, value a, value b, bool *out)
 {
     double x, y;
     TRY(pool_step(p));
     *out = a.kind == b.kind;
     if (a.kind == V_INTEGER && *out) {
-        *out = a.whole == b.whole; /* which a double may not tell apart */
+        *out = a.whole == b.whole; /* which a double may not distinguish */
     } else if (v_number(a, &x) && v_number(b, &y)) {
         *out = x == y;
     } else if (!*out) {
@@ -107,7 +109,7 @@ error *v_new(pool *p, value_kind kind, value *out)
     return pool_take(p, sizeof *out->items, &out->items);
 }
 
-/* What looks into values goes as deep as they do, by calling itself. */
+/* Recurses as deep as values are nested. */
 static error *hold(value holder, value item)
 {
     bool deep = item.kind == V_LIST || item.kind == V_VIEW || item.kind == V_DICT;
@@ -172,8 +174,8 @@ error *v_concat(pool *p, value a, value b, value *out)
     return NULL;
 }
 
-/* The shortest digits that say the same number, as Python prints them: with an exponent below 1e-4 and from 1e16
- * on. */
+/* The shortest digits that give the same number, as Python prints them: with an exponent below 1e-4
+ * and from 1e16 on. */
 static int print_real(double x, char *out, size_t room)
 {
     int digits = 0;
@@ -231,7 +233,8 @@ static error *from_string(pool *p, const char *text, value *out)
     return NULL;
 }
 
-/* By its spelling, where json_keep_spellings() has kept it: 1.0 is no whole number, and those may be large. */
+/* By its spelling, if json_keep_spellings() has kept it: 1.0 is not an integer, and integers may be
+ * large. */
 static error *from_number(const cJSON *json, value *out)
 {
     const char *spelled = json->valuestring;

@@ -1,4 +1,4 @@
-/* stop_ids.h - the tokens at which an answer ends: eos_token_id of a model's generation_config.json. */
+/* stop_ids.h - the tokens that end an answer: eos_token_id in a model's generation_config.json. */
 #ifndef REGRAD_STOP_IDS_H
 #define REGRAD_STOP_IDS_H
 
@@ -13,7 +13,8 @@ typedef struct {
     int n;
 } stop_ids;
 
-/* Of the file; none if it is not there, or says none.  User error: it is not JSON, or ids are not numbers. */
+/* Reads the file; none if it is missing or gives none.  User error if it is not JSON, or ids are
+ * not numbers. */
 error *stop_ids_read(const char *path, stop_ids *out) NODISCARD;
 
 #endif

@@ -23,8 +23,8 @@ static int64_t offset_in(double u, int64_t n)
 
 /* ---- rectangles ---- */
 
-/* A rectangle of this area, of a shape (width by height) whose logarithm is even between -most and
- * most. */
+/* A rectangle of this area, with a shape (width by height) whose logarithm is uniform between -most
+ * and most. */
 static box draw_box(const double u[4], double area, double most, int64_t height, int64_t width)
 {
     double shape = exp((2 * u[1] - 1) * most);
@@ -81,7 +81,7 @@ box augment_cut(draws d, int64_t height, int64_t width, double lambda)
 
 /* ---- colours ---- */
 
-/* a + factor (b - a), in float, cut off, as PIL's blend. */
+/* a + factor (b - a), in float, clamped, like PIL's blend. */
 static uint8_t blend(int a, int b, float factor)
 {
     float x = (float)a + factor * (float)(b - a);

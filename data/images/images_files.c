@@ -1,7 +1,8 @@
-/* images_files.c - files of many images: idx (MNIST's) and CIFAR's binary format; and which it is.
+/* images_files.c - files of many images: idx (MNIST's) and CIFAR's binary format; and recognizing
+ * them.
  *
  *   idx      00 00 08 RANK | RANK sizes, 32 bits, big endian | bytes        images: rank 3 or 4
- *   CIFAR    label [label] 3 x 32 x 32 bytes, again and again               3073 or 3074 bytes each
+ *   CIFAR    label [label] 3 x 32 x 32 bytes, repeated                      3073 or 3074 bytes each
  */
 #include "data/images/images_internal.h"
 
@@ -101,7 +102,7 @@ static error *labels_path(const char *images, char *path, size_t size)
     return NULL;
 }
 
-/* n more bytes for the set, which takes them as they come: what a header claims allocates nothing. */
+/* n more bytes for the set, which grows as they come: a header's claim allocates nothing. */
 static error *stream_append(stream *s, image_set *set, size_t n)
 {
     enum { CHUNK = 1 << 16 };
@@ -218,7 +219,7 @@ static error *cifar_images(image_set *set, const char *path, int64_t size)
     return e;
 }
 
-/* ---- which it is ---- */
+/* ---- recognizing the format ---- */
 
 static error *add_file(image_set *set, const char *path, int64_t size)
 {
@@ -240,7 +241,8 @@ static error *add_file(image_set *set, const char *path, int64_t size)
         path, (long long)size, CIFAR_PIXELS + 1, CIFAR_PIXELS + 2);
 }
 
-/* What a file's header says that will be in memory; nothing, where it cannot be read: opening tells why. */
+/* The memory that a file will need, from its header; nothing if it cannot be read: opening reports
+ * why. */
 static size_t held_of(const char *path, int64_t size)
 {
     int64_t dim[4] = {0};
@@ -304,7 +306,8 @@ error *images_each_path(const char *pattern, error *(*each)(void *, const char *
     return e;
 }
 
-/* Grey for colours would be trained without a word: what is in memory must have the channels. */
+/* A grayscale file must not silently be trained as color: what is in memory must have the right
+ * channels. */
 static error *check_channels(const image_set *s)
 {
     for (size_t i = 0; i < s->n; i++)

@@ -1,12 +1,12 @@
-/* images_folder.c - a directory of directories, one a class, with pictures at any depth.
+/* images_folder.c - a directory of directories, one per class, with pictures at any depth.
  *
- * It is walked as torchvision's ImageFolder walks it: classes are numbered in the order of their names;
- * of a class the directories are taken in the order of their paths, and the files of each in the order
- * of theirs (byte order, whatever the locale); links are followed.
+ * It is traversed like torchvision's ImageFolder: classes are numbered by name; within a class,
+ * directories are sorted by path, and the files of each by name (byte order, whatever the locale);
+ * links are followed.
  *
- * A file is a picture by its name's ending, and then a bad one if it cannot be decoded; with another
- * ending, or none, by its first bytes.  What is neither, and what begins with a dot, is passed over and
- * counted.  A link to nothing is bad.
+ * A file is a picture if its extension says so, and bad if it cannot be decoded; with another
+ * extension, or none, its first bytes decide.  Anything else, and names with a leading dot, are
+ * skipped and counted.  A dangling link is bad.
  */
 #include "data/images/images_internal.h"
 
@@ -146,7 +146,7 @@ static int by_path(const void *a, const void *b)
     return strcmp(((const folder *)a)->path, ((const folder *)b)->path);
 }
 
-/* A directory and all below it.  A link to one that it lies in would never end. */
+/* A directory and all below it.  Refuses a link to one that contains it, which would never end. */
 static error *descend(walk *w, const char *path, int depth, folders *all)
 {
     if (depth > DEEPEST)
@@ -248,7 +248,7 @@ static error *list_classes(walk *w, const char *path, listing *classes)
     return e;
 }
 
-/* The number of the class that a directory is of; -1: of none. */
+/* The class number of a directory; -1: none. */
 static int label_of(const image_names *names, const char *name)
 {
     for (int64_t i = 0; i < names->n; i++)

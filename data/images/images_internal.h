@@ -1,4 +1,4 @@
-/* images_internal.h - what the formats of images share. */
+/* images_internal.h - shared by the formats of images. */
 #ifndef REGRAD_IMAGES_INTERNAL_H
 #define REGRAD_IMAGES_INTERNAL_H
 
@@ -32,16 +32,16 @@ struct image_set {
 error *images_add(image_set *s, const image_item *item, const char *from, int64_t number) NODISCARD;
 /* Makes room for n more bytes. */
 error *images_room(image_set *s, size_t n) NODISCARD;
-/* Something bad that `least` allows to count: the error itself, or NULL when it is counted instead
- * (and e freed). */
+/* Something bad that `least` allows to be counted: the error itself, or NULL if it is counted
+ * instead (and e freed). */
 error *images_spoilt(image_set *s, bad_policy least, error *e) NODISCARD;
 
 error *images_add_directory(image_set *s, const char *path) NODISCARD;
 /* Pictures without labels: a file, or all below a directory. */
 error *images_add_unlabelled(image_set *s, const char *path) NODISCARD;
 
-/* Calls `each` with every path that a pattern (*, ?, [) stands for; the pattern itself, if there is
- * such a file or nothing to expand. */
+/* Calls `each` with every path that matches a pattern (*, ?, [); with the pattern itself, if there
+ * is such a file or nothing to expand. */
 error *images_each_path(const char *pattern, error *(*each)(void *, const char *),
                         void *context) NODISCARD;
 

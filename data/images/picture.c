@@ -1,4 +1,4 @@
-/* picture.c - see picture.h: which format it is, orientation, colours. */
+/* picture.c - see picture.h: recognizing formats, orientation, colors. */
 #include "data/images/picture.h"
 
 #include <stdlib.h>
@@ -36,7 +36,7 @@ static uint32_t number(const uint8_t *p, int bytes, bool big)
     return x;
 }
 
-/* A TIFF header: "II" or "MM", 42, where the first directory is: a count of entries of 12 bytes:
+/* A TIFF header: "II" or "MM", 42, offset of the first directory: a count of entries of 12 bytes:
  * tag, type, count, value. */
 int exif_orientation(const uint8_t *tiff, size_t n)
 {
@@ -55,7 +55,7 @@ int exif_orientation(const uint8_t *tiff, size_t n)
     return 0;
 }
 
-/* Turned and mirrored as orientation says, which tells where row 0 and column 0 of the file belong:
+/* Rotated and mirrored by the orientation, which says where row 0 and column 0 of the file belong:
  * 1 top left, 2 top right, 3 bottom right, 4 bottom left, 5 left top, 6 right top, 7 right bottom,
  * 8 left bottom. */
 static error *turn(picture *p)
@@ -92,7 +92,7 @@ static uint32_t times(uint32_t a, uint32_t b)
     return ((x >> 8) + x) >> 8;
 }
 
-/* Ink of four colours to light of three: each is what its own ink and black leave. */
+/* CMYK to RGB: each is what its own ink and black leave. */
 static void from_cmyk(const uint8_t *in, uint8_t *out, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)

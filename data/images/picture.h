@@ -1,14 +1,14 @@
-/* picture.h - one picture: decoded from a file's bytes, turned, given the wanted colours.
+/* picture.h - one picture: decoded from a file's bytes, rotated, converted to the wanted channels.
  *
- * What comes out is what PIL's Image.open(...).convert("RGB"), or "L", gives, to the bit, as this
- * is what pictures are trained with elsewhere (torchvision's ImageFolder):
+ * The result equals PIL's Image.open(...).convert("RGB"), or "L", to the bit, since that is how
+ * images are loaded elsewhere (torchvision's ImageFolder):
  *
- *   PNG    no gamma is applied, of 16 bits the upper 8 are taken, transparency is dropped; 16 bits of
- *          grey, too, which PIL cuts off at 255, so that nearly all of it is white
+ *   PNG    gamma is not applied, of 16 bits the upper 8 are used, transparency is dropped; also for
+ *          16-bit grayscale, which PIL clips at 255, so that nearly all of it is white
  *   JPEG   four components are CMYK as Adobe writes it (inverted)
- *   grey   (19595 R + 38470 G + 7471 B) / 2^16, rounded: the luma of ITU-R BT.601
+ *   gray   (19595 R + 38470 G + 7471 B) / 2^16, rounded: the luma of ITU-R BT.601
  *
- * A file that ends too early is refused; what libjpeg only warns of is counted (warnings).
+ * A truncated file is refused; libjpeg's warnings are counted (warnings).
  */
 #ifndef REGRAD_PICTURE_H
 #define REGRAD_PICTURE_H
@@ -30,15 +30,15 @@ typedef struct {
     uint8_t *pixels;   /* (height, width, channels); free it */
     int warnings;      /* of the decoder, which went on */
     char warning[200]; /* the first of them */
-    int orientation;   /* EXIF's: 1 (as it is) to 8; 0: not said */
+    int orientation;   /* EXIF's: 1 (unchanged) to 8; 0: unknown */
 } picture;
 
-/* Decodes a file's bytes and gives them 1 or 3 channels.  `upright`: turned as EXIF says.  User
- * errors do not name the file. */
+/* Decodes a file's bytes to 1 or 3 channels.  `upright`: rotated as EXIF says.  User errors do not
+ * name the file. */
 error *picture_decode(const uint8_t *bytes, size_t n, int64_t channels, bool upright,
                       picture *out) NODISCARD;
 
-/* Does a file that begins with these bytes hold a picture of a format that is known? */
+/* Do these first bytes belong to a supported picture format? */
 bool picture_known(const uint8_t *head, size_t n);
 
 view picture_view(const picture *p);
@@ -48,10 +48,10 @@ view picture_view(const picture *p);
 error *picture_jpeg(const uint8_t *file, size_t n, picture *out) NODISCARD;
 error *picture_png(const uint8_t *file, size_t n, picture *out) NODISCARD;
 
-/* The orientation in EXIF's data (a TIFF header and its first directory); 0: it says none. */
+/* The orientation in EXIF data (a TIFF header and its first directory); 0: none. */
 int exif_orientation(const uint8_t *tiff, size_t n);
 
-/* Is that many bytes of pixels too much for a file of n bytes?  A header may claim anything. */
+/* Is that many bytes of pixels implausible for a file of n bytes?  A header may claim anything. */
 static inline bool picture_absurd(size_t pixels, size_t n)
 {
     return pixels > ((size_t)1 << 20) + n * 2048;

@@ -1,8 +1,8 @@
-/* picture_jpeg.c - decoding JPEG by libjpeg(-turbo), if the build has it.
+/* picture_jpeg.c - decodes JPEG with libjpeg(-turbo), if the build has it.
  *
- * The library reports errors through a callback that must not return: it jumps back here.  A
- * warning comes with whole pixels (bytes too many before a marker, an odd revision of JFIF) and is
- * counted; but for one, that the file has ended: its rest would be grey.
+ * The library reports errors through a callback that must not return: it longjmps back here.  A
+ * warning (extra bytes before a marker, an odd revision of JFIF) leaves the pixels intact and is
+ * counted; except that of a premature end, where the rest would be gray.
  */
 #include "data/images/picture.h"
 
@@ -67,7 +67,7 @@ static error *jpeg_head(struct jpeg_decompress_struct *d, const uint8_t *file, s
                       n);
 }
 
-/* Adobe writes how much of the paper is left white, and others after it. */
+/* Adobe stores how much of the paper stays white, and so do others after it. */
 static void invert(uint8_t *pixels, size_t n)
 {
     for (size_t i = 0; i < n; i++)

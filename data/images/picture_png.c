@@ -1,7 +1,7 @@
-/* picture_png.c - decoding PNG by libpng, if the build has it.
+/* picture_png.c - decodes PNG with libpng, if the build has it.
  *
- * libpng's simplified interface would apply gAMA, take 16 bits for linear light and blend what is
- * transparent; so its rows are read one by one, with the transforms that drop bits and alpha alone.
+ * libpng's simplified interface would apply gAMA, treat 16 bits as linear light and blend
+ * transparency; so rows are read one by one, with only the transforms that drop bits and alpha.
  */
 #include "data/images/picture.h"
 
@@ -42,7 +42,7 @@ static void png_give(png_structp png, png_bytep to, size_t n)
     s->left -= n;
 }
 
-/* Reads the header; asks for grey or colours of 8 bits, nothing else. */
+/* Reads the header; asks for 8-bit gray or color. */
 static void png_begin(png_structp png, png_infop info)
 {
     png_read_info(png, info);

@@ -7,7 +7,7 @@
 
 enum { BITS = 22 };
 
-/* The weights of `count` places from `first` on, `most` for each. */
+/* The weights of `count` outputs from `first` on, `most` for each. */
 typedef struct {
     int64_t count, most;
     int64_t *from, *n; /* (count) */
@@ -73,7 +73,8 @@ static void row_down(const int32_t *w, int64_t rows, const uint8_t *in, int64_t 
         out[j] = byte_of(sum[j]);
 }
 
-/* Rows of `from` across, as far as the window needs them; copied where the width stays. */
+/* Resamples rows of `from` horizontally, as far as the window needs them; copies them if the width
+ * stays. */
 static error *across(view from, const window *w, resample_kernel kernel, uint8_t *out)
 {
     plan p;
