@@ -3,26 +3,26 @@
  *                  keys
  *            +------+------+------+
  *   queries  | done |      |      |     Scores exist one block at a time, on the thread's stack.
- *            +------+------+      |     The forward pass keeps for each query the largest score so
- *            | done | now  |      |     far and the sum of exponentials under it; when the largest
- *            +------+------+------+     grows, what was added up shrinks.  It leaves log-sum-exp,
- *            |      |      |      |     from which the backward pass makes every block again.
- *            +------+------+------+     Blocks above the diagonal are never touched when causal.
+ *            +------+------+      |     The forward pass keeps a running maximum for each query
+ *            | done | now  |      |     and the sum of exponentials relative to it; when the
+ *            +------+------+------+     maximum grows, sums are rescaled.  It leaves log-sum-exp,
+ *            |      |      |      |     from which the backward pass recomputes every block.
+ *            +------+------+------+     Blocks above the diagonal are skipped when causal.
  *
- * A block is stored with a row for each key and a lane for each query:
+ * A block is stored with one row per key and one lane per query:
  *
- *      s (m,QUERIES) = k (m,D) (scale q)^T       q^T is made once for all blocks of its queries
+ *      s (m,QUERIES) = k (m,D) (scale q)^T       q^T is computed once for all blocks of its queries
  *
- * so that maximum, sum and exponential run down the rows in all lanes at once, without a sum across
- * a vector, and all products are of the kinds that the library does well when they are small.
+ * so that maximum, sum and exponential run down the rows in all lanes at once, without reductions
+ * across a vector, and all products have shapes that the library handles well when they are small.
  *
  * Threads share (sequence, head) pairs, and blocks of queries in the forward pass.  In the backward
- * pass one thread has all query heads of a key head: it alone writes dk and dv.
+ * pass one thread handles all query heads of a key head: only it writes dk and dv.
  *
- * In bf16 the rows that a product needs are converted as they are needed, and what is summed over
- * blocks stays on the stack in f32 until it is whole.  In the backward pass that is dq while its
- * queries meet all keys, then dk and dv while their keys meet all queries; so each block of
- * probabilities is made twice: 7 products where f32, whose dk and dv add up in place, has 5.
+ * In bf16 the rows that a product needs are converted on the fly, and sums over blocks stay on the
+ * stack in f32 until they are complete.  In the backward pass these are dq while its queries meet
+ * all keys, then dk and dv while their keys meet all queries; so each block of probabilities is
+ * computed twice: 7 products where f32, whose dk and dv accumulate in place, has 5.
  */
 #include "cpu/cpu_internal.h"
 #include "cpu/sums.h"
@@ -35,7 +35,7 @@ typedef struct {
     int64_t length, size; /* T, D */
     view q, k, v;
     bool causal;
-    float scale, slope;    /* slope: of ALiBi; 0 without */
+    float scale, slope;    /* slope: of ALiBi, or 0 */
     float cap;             /* 0 without */
     int64_t window;        /* 0 without */
     const int32_t *starts; /* ? (T): the first key that each query sees */
@@ -46,19 +46,20 @@ typedef struct {
     int64_t query, n, key, m; /* queries [query, query + n), keys [key, key + m) */
 } block;
 
-/* The lanes that a block's queries need: a short sequence, or the end of one, does with half. */
+/* The lanes that a block's queries need: half are enough for a short sequence, or the end of
+ * one. */
 static inline int lanes_of(block b)
 {
     return b.n <= HALF ? HALF : QUERIES;
 }
 
-/* Rows [r, r + n) of a head, as floats; converted into `room`, if they have to be. */
+/* Rows [r, r + n) of a head as floats; converted into `room` if necessary. */
 static panel rows_of(const head *h, view x, int64_t r, int64_t n, float *room)
 {
     return fetch(x, r, n, 0, h->size, room);
 }
 
-/* How many keys the queries of a block see, the last of them at least. */
+/* How many keys the last query of a block sees, which sees most. */
 static int64_t keys_end(const head *h, block b)
 {
     return h->causal ? b.query + b.n : h->length;
@@ -78,13 +79,13 @@ static inline int64_t first_key(const head *h, int64_t query)
     return first > document ? first : document;
 }
 
-/* The first key that a query of the block sees: what is before it is skipped. */
+/* The first key that any query of the block sees: earlier ones are skipped. */
 static int64_t keys_begin(const head *h, block b)
 {
     return first_key(h, b.query);
 }
 
-/* Gives `value` to the lanes of row j of a block that begin to see after its key. */
+/* Sets the lanes of row j whose queries start to see only after its key to `value`. */
 static inline void hide_from_later(const head *h, block b, int64_t j, float *s, float value)
 {
     if (!begins_late(h) || first_key(h, b.query + b.n - 1) <= b.key + j) return;
@@ -101,7 +102,7 @@ static inline void cap_row(const head *h, int lanes, float *s)
         s[i] = cap * vector_tanh(s[i] * inverse);
 }
 
-/* Gives `value` to the lanes of row j of a block that lie above the diagonal. */
+/* Sets the lanes of row j that are above the diagonal to `value`. */
 static inline void hide(const head *h, block b, int64_t j, float *s, float value)
 {
     int lanes = lanes_of(b), hidden = (int)min64(b.key + j - b.query, lanes);
@@ -112,7 +113,7 @@ static inline void hide(const head *h, block b, int64_t j, float *s, float value
         s[i] = i < hidden ? value : s[i];
 }
 
-/* Row j of a block of scores: what ALiBi takes for the distance. */
+/* Row j of a block of scores: subtracts ALiBi's penalty for the distance. */
 static inline void lean(const head *h, block b, int64_t j, float *s)
 {
     if (h->slope == 0) return;
@@ -140,7 +141,8 @@ static inline void transpose_4x4(panel x, float scale, float *t)
     *(four *)(t + 3 * QUERIES) = SHUFFLE(ab, cd, 2, 3, 6, 7) * scale;
 }
 
-/* t (D,QUERIES), of which a block's lanes, = scale x^T, with zeros for missing rows; x (n,D) */
+/* t (D,QUERIES), restricted to a block's lanes, = scale x^T, with zeros for missing rows; x
+ * (n,D) */
 static void transpose(panel x, block b, int64_t size, float scale, float *t)
 {
     int64_t n = b.n, lanes = lanes_of(b), n4 = n / 4 * 4, size4 = size / 4 * 4;
@@ -152,8 +154,8 @@ static void transpose(panel x, block b, int64_t size, float scale, float *t)
             t[c * QUERIES + i] = i < n ? scale * x.data[i * x.ld + c] : 0;
 }
 
-/* Asks for the rows of x that the next block of queries will be the first to read: short and far
- * apart, they escape the processor's own foresight. */
+/* Prefetches the rows of x that the next block of queries will be the first to read: short and far
+ * apart, they defeat the hardware prefetcher. */
 static void prefetch(const head *h, block b, view x)
 {
     int64_t first = b.query + QUERIES, end = min64(first + QUERIES, h->length);
@@ -176,7 +178,7 @@ static head head_of(tensor qkv, int64_t heads, int64_t kv_heads, int64_t b, int6
     };
 }
 
-/* Of sequence b; NULL without documents. */
+/* The document starts of sequence b; NULL without documents. */
 static const int32_t *starts_of(tensor starts, int64_t b)
 {
     return present(starts) ? (const int32_t *)starts.data + b * starts.dim[1] : NULL;
@@ -194,7 +196,7 @@ bool head_size_fits(device *dev, tensor out, int64_t heads)
 
 /* ---- forward ---- */
 
-/* What is kept of each query between blocks. */
+/* The running state of each query. */
 typedef struct {
     float max[QUERIES], sum[QUERIES], shrink[QUERIES];
 } running;
@@ -213,7 +215,7 @@ static void running_max(const head *h, block b, float *s, float *max)
     }
 }
 
-/* Scores become exponentials under the running maximum. */
+/* Replaces scores by exponentials relative to the running maximum. */
 static void softmax_block(const head *h, block b, float *s, running *r)
 {
     int lanes = lanes_of(b);
@@ -244,7 +246,7 @@ static void scale_row(float *x, int64_t n, float factor)
         x[i] *= factor;
 }
 
-/* Rows of sums go where they belong, if they were not made there. */
+/* Stores rows of sums, if they were not computed in place. */
 static void put_rows(const head *h, const float *sums, int64_t n, view to)
 {
     for (int64_t i = 0; i < n && to.type != F32; i++)
@@ -263,7 +265,7 @@ static void attend(const head *h, block b, view result, float *lse)
         out = (float *)(size_t)result.data;
         ld = result.ld;
     }
-    for (int i = 0; i < QUERIES; i++) /* a query may see nothing of the block's first keys */
+    for (int i = 0; i < QUERIES; i++) /* a query may see none of the block's first keys */
         r.max[i] = begins_late(h) ? -1e30f : -INFINITY;
     transpose(rows_of(h, h->q, b.query, b.n, room), b, h->size, h->scale, qt);
     prefetch(h, b, h->q);
@@ -320,21 +322,21 @@ void cpu_attention(device *dev, int stream, const attention_op *o)
 
 /* ---- backward ---- */
 
-/* What the backward pass of a head needs beside the head. */
+/* The state of a head's backward pass. */
 typedef struct {
     view out, dout, dq, dk, dv;
     const float *lse;
     float *r; /* dout . out of each query */
 } head_grad;
 
-/* What a block of queries brings to its blocks of keys. */
+/* A block of queries, prepared for its blocks of keys. */
 typedef struct {
     float qt[MOST_SIZE * QUERIES], dout_t[MOST_SIZE * QUERIES]; /* (D,QUERIES); q scaled */
     float lse[QUERIES], r[QUERIES];
     float s[KEYS * QUERIES], dp[KEYS * QUERIES];
 } meeting;
 
-/* Scores of a row become what cap_row makes of them, and slope the derivative. */
+/* Caps the scores of a row as cap_row does, and stores the derivative in slope. */
 static void cap_slopes(const head *h, int lanes, float *s, float *slope)
 {
     float inverse = 1 / h->cap;
@@ -454,7 +456,7 @@ static void query_grads(const head *h, const head_grad *g, block b)
     put_rows(h, dq, b.n, rows_from(g->dq, b.query));
 }
 
-/* bf16: adds to dk and dv of a block of keys what this head's queries bring them. */
+/* bf16: adds this head's queries' contributions to dk and dv of a block of keys. */
 static void key_grads(const head *h, const head_grad *g, block b, panel k, panel v, float *dk,
                       float *dv)
 {
@@ -463,7 +465,7 @@ static void key_grads(const head *h, const head_grad *g, block b, panel k, panel
     for (b.query = h->causal ? b.key / QUERIES * QUERIES : 0; b.query < h->length;
          b.query += QUERIES) {
         b.n = min64(QUERIES, h->length - b.query);
-        if (first_key(h, b.query) >= b.key + b.m) break; /* they are out of sight from here on */
+        if (first_key(h, b.query) >= b.key + b.m) break; /* later keys are invisible */
         panel q = rows_of(h, h->q, b.query, b.n, rows[0]),
               dout = rows_of(h, g->dout, b.query, b.n, rows[1]);
         begin_meeting(h, g, b, q, dout, &m);
@@ -473,7 +475,7 @@ static void key_grads(const head *h, const head_grad *g, block b, panel k, panel
     }
 }
 
-/* Query head i of sequence b, which key head kv serves. */
+/* Query head i of sequence b, which uses key head kv. */
 static void open_head(const attention_grad_op *o, int64_t b, int64_t i, head *h, head_grad *g)
 {
     int64_t length = o->qkv.dim[1], first = b * length, size = tensor_cols(o->out) / o->heads;
@@ -494,7 +496,7 @@ static void open_head(const attention_grad_op *o, int64_t b, int64_t i, head *h,
     };
 }
 
-/* bf16: dk and dv of a block of keys, from all query heads [first, end) that it serves. */
+/* bf16: dk and dv of a block of keys, from all query heads [first, end) that use it. */
 static void key_block(const attention_grad_op *o, int64_t b, int64_t first, int64_t end,
                       int64_t key)
 {

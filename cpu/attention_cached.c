@@ -1,16 +1,17 @@
-/* attention_cached.c - attention of new tokens to the keys and values of all before them.
+/* attention_cached.c - attention of new tokens to the cached keys and values (KV cache).
  *
- *                cached keys, a row each
+ *                cached keys, one row each
  *              +------+------+----+--+
- *   queries    | done | now  |    |\ |     Scores lie with a row for each query here, not a lane as
- *   (a few)    +------+------+----+--+     in attention.c: there is most often one query only, and
- *                                          lanes would stand empty.
+ *   queries    | done | now  |    |\ |     Scores have one row per query here, not one lane as in
+ *   (a few)    +------+------+----+--+     attention.c: usually there is a single query, and most
+ *                                          lanes would be empty.
  *
- * As there, scores exist one block at a time, under the largest so far.  A generated token reads
- * the whole cache once, so its time is that of the memory: what matters is that a head's rows lie
- * one after another.  Threads share (sequence, head) pairs and blocks of queries.
+ * As there, scores exist one block at a time, relative to a running maximum.  A generated token
+ * reads the whole cache once, so memory bandwidth limits its speed: it matters that a head's rows
+ * are contiguous.  Threads share (sequence, head) pairs and blocks of queries.
  *
- * In bf16 a block of keys or values is converted as it is needed, and the output adds up aside.
+ * In bf16 a block of keys or values is converted on the fly, and the output accumulates in a
+ * buffer.
  */
 #include "cpu/cpu_internal.h"
 #include "cpu/sums.h"
@@ -57,7 +58,7 @@ static void keep_new(const attention_cached_op *o, int64_t b, int64_t kv)
     }
 }
 
-/* What is kept of a query between blocks. */
+/* The running state of a query. */
 typedef struct {
     float max, sum;
 } running;
@@ -76,8 +77,8 @@ static void cap_scores(const head *h, float *s, int64_t n)
         s[j] = cap * vector_tanh(factor * s[j]);
 }
 
-/* n scores of a query, the first of a key `distance` tokens before it, become exponentials under the
- * largest so far; returns how what was summed shrinks. */
+/* Replaces n scores of a query, the first of a key `distance` tokens before it, by exponentials
+ * relative to the running maximum; returns the factor that rescales earlier sums. */
 static float softmax_row(const head *h, float *s, int64_t n, float distance, running *r)
 {
     float max = r->max, lanes[SUM_LANES] = {0}, scale = h->cap > 0 ? 1 : h->scale;
@@ -126,7 +127,7 @@ static void attend(const head *h, int64_t first, int64_t n, void *result, int64_
             int64_t hidden = min64(m, window_begin(h, at) - key), seen = min64(m, at + 1 - key);
             if (hidden < 0) hidden = 0;
             if (seen < hidden) seen = hidden;
-            if (seen > hidden) /* keys hidden .. seen of these m */
+            if (seen > hidden) /* of these m keys, hidden .. seen are visible */
                 shrink =
                     softmax_row(h, x + hidden, seen - hidden, (float)(at - key - hidden), &r[i]);
             memset(x, 0, (size_t)hidden * sizeof *x);

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of cblas.h, which is part of the interface and the same everywhere. */
+/* From cblas.h, which is part of the interface and the same everywhere. */
 enum { ROW_MAJOR = 101, AS_IT_IS = 111, TRANSPOSED = 112 };
 
-/* What else is called.  The work spaces are OpenBLAS's own affair: one is mapped when a call finds
- * none free, and kept; versions may lack these two. */
+/* Other functions.  Workspaces are OpenBLAS's own: one is mapped when a call finds none free, and
+ * kept; some versions lack these two functions. */
 typedef struct {
     char *(*config)(void);
     char *(*corename)(void);
@@ -27,8 +27,8 @@ static void describe_blas(const functions *f, blas *b)
     snprintf(b->about, sizeof b->about, "%.*s %s", (int)length, text, f->corename());
 }
 
-/* Maps a work space for each thread now, all at once, and not in the middle of a step.  (Products
- * that merely run at the same time may take turns with one.) */
+/* Makes OpenBLAS map a workspace for each thread now, all at once, instead of in the middle of a
+ * step.  (Products that merely run at the same time might reuse one.) */
 static void map_work_spaces(const functions *f, int threads)
 {
     enum { MOST = 64 };
@@ -41,7 +41,7 @@ static void map_work_spaces(const functions *f, int threads)
         f->unmap(held[i]);
 }
 
-/* to: a pointer to a function, as POSIX allows to make one */
+/* to: a pointer to a function, which POSIX permits */
 static bool find_symbol(void *library, const char *name, void *to)
 {
     void *found = dlsym(library, name);
@@ -61,7 +61,7 @@ error *blas_open(int threads, blas *out)
 {
     static const char name[] = "libopenblas.so.0";
     functions f = {0};
-    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL); /* for good: it may have threads */
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL); /* never unloaded: it may have threads */
     if (!library) return user_error("--products blas: %s; install libopenblas0-openmp", dlerror());
     *out = (blas){0};
     if (!find_symbol(library, "cblas_sgemm", &out->sgemm) ||

@@ -1,10 +1,10 @@
-/* channels.c - channels last: pixels side by side for a convolution of stride K, and a
- * factor for each channel. */
+/* channels.c - channels last: merging pixels for a convolution of stride K, and a factor per
+ * channel. */
 #include "cpu/cpu_internal.h"
 
 #include <string.h>
 
-/* One merged pixel, from or to the K x K pixels that it is made of. */
+/* One merged pixel, from or to the K x K pixels that it consists of. */
 ROW_FN void merge_pixel(void *merged, tensor x, int64_t corner, int64_t width, int64_t side,
                         bool back, int type)
 {
@@ -22,7 +22,7 @@ ROW_FN void merge_pixel(void *merged, tensor x, int64_t corner, int64_t width, i
         }
 }
 
-/* Both ways. */
+/* Both directions. */
 typedef struct {
     tensor x, merged;
     int64_t side;

@@ -1,9 +1,9 @@
 /* classify.c - softmax, cross-entropy and its gradient, row by row and in place.
  *
- * A row (50257 logits: 200 KiB) comes from memory once, for its maximum; the exponentials and the
- * scaling find it in the second cache.  The exponentials are added up in float within a block and
- * in double over the blocks.  In bf16 they are not kept in the row, which would round them: they
- * are computed again.
+ * A row (50257 logits: 200 KiB) is read from memory once, for its maximum; the exponentials and the
+ * scaling find it in the L2 cache.  Exponentials are summed in float within a block and in double
+ * over the blocks.  In bf16 they are recomputed instead of stored in the row, which would round
+ * them.
  */
 #include "cpu/cpu_internal.h"
 #include "cpu/sums.h"
@@ -22,7 +22,7 @@ ROW_FN float maximum(const void *x, int64_t n, int type)
     return max;
 }
 
-/* Sum of e^(x - max); with keep, x becomes those exponentials. */
+/* Sum of e^(x - max); with keep, replaces x by the exponentials. */
 ROW_FN double exp_sum(void *x, int64_t n, float max, bool keep, int type)
 {
     double total = 0;
@@ -39,7 +39,7 @@ ROW_FN double exp_sum(void *x, int64_t n, float max, bool keep, int type)
     return total;
 }
 
-/* The exponential of x[i], which exp_sum has kept or not. */
+/* The exponential of x[i], stored by exp_sum or recomputed. */
 ROW_FN float exponential(const void *x, int64_t i, float max, int type)
 {
     return type == F32 ? load(F32, x, i) : vector_exp(load(type, x, i) - max);
@@ -51,8 +51,8 @@ VECTOR_FN float cap_slope(float t)
     return (1 - t) * (1 + t);
 }
 
-/* Logits x that have been capped become the gradient of what they were made of: their probabilities, factor
- * times the exponentials, times the cap's derivative.  */
+/* Replaces capped logits x by the gradient of the uncapped ones: probabilities, factor times the
+ * exponentials, times the cap's derivative. */
 ROW_FN void capped_grad(void *x, int64_t n, float max, float factor, float inverse, int type)
 {
 #pragma omp simd
@@ -68,7 +68,7 @@ ROW_FN void classify_row(const classify_op *o, int64_t r, int type)
     int32_t target = ((const int32_t *)o->targets.data)[r];
     void *x = element_at(o->logits, r, 0);
     float max = maximum(x, n, type), chosen = load(type, x, target);
-    bool keep = o->backward && type == F32 && !(o->cap > 0); /* a cap's gradient wants the logits */
+    bool keep = o->backward && type == F32 && !(o->cap > 0); /* a cap's gradient needs the logits */
     double sum = exp_sum(x, n, max, keep, type);
     double lse = log(sum) + (double)max;
     floats(o->losses)[r] = (float)(lse - (double)chosen + o->z * lse * lse);
@@ -124,9 +124,9 @@ void cpu_soft_cap(device *dev, int stream, const soft_cap_op *o)
              o);
 }
 
-/* ---- against weights of classes ---- */
+/* ---- soft targets ---- */
 
-/* The first of the largest. */
+/* The index of the largest; the first if there are several. */
 ROW_FN int64_t largest(const void *x, int64_t n, int type)
 {
     int64_t best = 0;
@@ -145,7 +145,7 @@ ROW_FN void classify_soft_row(const classify_soft_op *o, int64_t r, int type)
         int64_t label = largest(t, n, F32);
         floats(o->hits)[r] = t[label] > 0 && largest(x, n, type) == label;
     }
-    double mass = 0, chosen = 0; /* chosen: relative to the maximum, so that nothing cancels */
+    double mass = 0, chosen = 0; /* chosen: relative to the maximum, to avoid cancellation */
     for (int64_t i = 0; i < n; i++) {
         mass += (double)t[i];
         chosen += (double)t[i] * ((double)load(type, x, i) - (double)max);

@@ -1,9 +1,9 @@
-/* codes.c - numbers to codes of 8 or 4 bits and back (core/block_codes.h);
- * threads share the blocks. */
+/* codes.c - converts numbers to codes of 8 or 4 bits and back (core/block_codes.h); threads share
+ * the blocks. */
 #include "core/block_codes.h"
 #include "cpu/cpu_internal.h"
 
-/* One block of n numbers whose first is number `at`. */
+/* One block of n numbers, starting with number `at`. */
 ROW_FN void quantize_block(const quantize_op *o, int64_t at, int64_t n, int type)
 {
     float most = 0;

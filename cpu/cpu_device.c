@@ -1,4 +1,4 @@
-/* cpu_device.c - see cpu.h: opening, and which of the kernels of kernel.h is at work. */
+/* cpu_device.c - see cpu.h: opening, and choosing one of the kernels of kernel.h. */
 #include "cpu/cpu_internal.h"
 #include "cpu/kernel.h"
 #include "cpu/product.h"
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What there is, the best first, and whether this processor has what each was compiled for. */
+/* The kernels, best first, and whether this processor supports what each was compiled for. */
 static const struct {
     const char *name;
     const cpu_kernel *kernel;
@@ -34,7 +34,7 @@ static bool runs_here(int kernel)
     return true;
 }
 
-/* Into text: "avx512, avx2 or plain", of those that run here. */
+/* Into text: "avx512, avx2 or plain", those that run here. */
 static const char *names_here(char *text, size_t size)
 {
     text[0] = 0;
@@ -77,14 +77,14 @@ error *cpu_use_products(device *dev, const char *name)
     return NULL;
 }
 
-/* Cores this process may run on. */
+/* Cores available to this process. */
 static int cores(void)
 {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
 }
 
-/* The caller's stack grows now, by what operations have there at the most, and not in a step. */
+/* Grows the caller's stack now to the most that operations need, instead of in a step. */
 static __attribute__((noinline)) void grow_stack(void)
 {
     char far[3 << 19];
@@ -149,8 +149,8 @@ static error *cpu_use(device *dev, const char *kernel, const char *products)
 
 static const char *const methods[] = {"flash"};
 
-/* The smaller operand, as deep as it is packed at a time, and a third of that for sums; nothing
- * where about that much fits the stack. */
+/* Workspace for the smaller operand, packed in pieces of limited depth, and a third of that for
+ * sums; none if about that much fits on the stack. */
 static size_t cpu_room_for(int64_t m, int64_t n, int64_t k)
 {
     int64_t free = m < n ? m : n, deep = (k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH * PRODUCT_DEPTH;

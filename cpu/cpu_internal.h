@@ -1,4 +1,4 @@
-/* cpu_internal.h - what the files of the CPU device share. */
+/* cpu_internal.h - shared by the files of the CPU device. */
 #ifndef REGRAD_CPU_INTERNAL_H
 #define REGRAD_CPU_INTERNAL_H
 
@@ -38,7 +38,7 @@ static inline tensor cpu_room(const device *dev)
     return ((const cpu_state *)dev->state)->room;
 }
 
-/* How many rows a thread should have at the least: below that, waking it takes longer. */
+/* The least number of rows for a thread: with fewer, waking it takes longer than the work. */
 static inline int64_t rows_at_once(int64_t cols)
 {
     enum { NUMBERS = 8192 };
@@ -51,8 +51,8 @@ void stream_lanes(device *dev, float *const pgmv[4], int64_t n);
 
 /* ---- working numbers: f32, or bf16 that is computed as f32 ----
  *
- * What only goes through rows is written once, over load and store: `type` is a constant where they
- * are inlined, so that for f32 nothing is left of them.
+ * Loops over rows are written once, with load and store: `type` is a constant where they are
+ * inlined, so that for f32 nothing remains of them.
  *
  *     FOR_WORKING_TYPE(o->x.type, norm_row(o, r, TYPE))      TYPE: F32, or BF16
  */
@@ -74,7 +74,7 @@ ROW_FN float load(int type, const void *x, int64_t i)
     return type == BF16 ? float_of_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
 }
 
-/* Rounds, once, to what is stored. */
+/* Rounds once, to the stored type. */
 ROW_FN void store(int type, void *x, int64_t i, float value)
 {
     if (type == BF16)
@@ -89,7 +89,7 @@ static inline void *element_at(tensor t, int64_t r, int64_t c)
     return (char *)t.data + (size_t)(r * t.ld + c) * dtype_size(t.type);
 }
 
-/* n numbers between memory and a panel of floats. */
+/* Moves n numbers between memory and a panel of floats. */
 void load_row(dtype type, const void *from, int64_t n, float *to);
 void store_row(dtype type, void *to, int64_t n, const float *from);
 
@@ -105,11 +105,11 @@ static inline view view_at(tensor t, int64_t r, int64_t c)
     return (view){element_at(t, r, c), t.ld, t.type};
 }
 
-/* Rows [r, r + rows), columns [c, c + cols) as an operand of a product: where they are, or (bf16)
+/* Rows [r, r + rows), columns [c, c + cols) as an operand of a product: in place, or (bf16)
  * converted into `room` of rows * cols floats. */
 panel fetch(view v, int64_t r, int64_t rows, int64_t c, int64_t cols, float *room);
 
-/* Attention's panels are made for heads of a limited size; else the device has failed. */
+/* Attention's panels have a maximum head size; if it is exceeded the device fails. */
 enum { MOST_HEAD_SIZE = 512 };
 bool head_size_fits(device *dev, tensor out, int64_t heads);
 
@@ -123,7 +123,7 @@ static inline float *row(tensor t, int64_t r)
     return (float *)t.data + r * t.ld;
 }
 
-/* Where an operand of a product begins. */
+/* The address of an operand's element. */
 static inline panel at(tensor t, int64_t r, int64_t c)
 {
     return (panel){row(t, r) + c, t.ld};

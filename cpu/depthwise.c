@@ -1,13 +1,13 @@
 /* depthwise.c - depthwise convolution, channels last, and its gradients.
  *
  * A vector is LANES channels of one pixel.  An image's channels, LANES at a time, are copied into a
- * plane of their own with zeros about it: then no tap asks where the image ends, and what is read
- * lies one vector after the other.  The copy costs a load and a store for each K K products.
+ * plane with a border of zeros: then no tap has to check for the image's edge, and reads are
+ * contiguous vectors.  The copy costs a load and a store for each K K products.
  *
  *     x (H, W, C)        plane (H + K - 1, W + K - 1 + SPAN, LANES)
  *
  * A pass over a row keeps the sums of SPAN pixels and the K weights of a line in registers: each
- * vector that is loaded is used up to K times (7 for ConvNeXt).
+ * loaded vector is used up to K times (7 for ConvNeXt).
  *
  *     SPAN sums  +=  w[i][0..K) x  plane[y + i][x .. x + SPAN + K - 1)
  */
@@ -19,10 +19,10 @@
 
 enum { SEVEN = 7, SPAN = LANES == 16 ? 8 : 6 };
 
-/* Where the vectors of one image lie. */
+/* The vectors of one image in memory. */
 typedef struct {
     int64_t height, width; /* of the image */
-    int64_t side, across;  /* K; vectors of a row of the plane */
+    int64_t side, across;  /* K; vectors per row of the plane */
     float *plane;
 } padded;
 
@@ -58,7 +58,7 @@ ROW_FN void give(void *to, const float *from, int64_t n, int type)
             store(type, to, i, from[i]);
 }
 
-/* Channels [c, c + n) of image b; the border, and channels after the last, stay zero. */
+/* Copies channels [c, c + n) of image b; the border, and missing channels, stay zero. */
 ROW_FN void fill_plane(const padded *p, tensor x, int64_t b, int64_t c, int64_t n, int type)
 {
     int64_t half = p->side / 2;
@@ -78,7 +78,7 @@ ROW_FN void fill_weights(float *to, tensor w, int64_t c, int64_t n, int64_t taps
             to[t * LANES + i] = load(type, element_at(w, c + i, 0), flipped ? taps - 1 - t : t);
 }
 
-/* SPAN pixels' sums: of a line of seven taps. */
+/* SPAN pixels' sums: for a line of seven taps. */
 ROW_FN void add_line(lanes sum[SPAN], const float *in, const float *w)
 {
     lanes weight[SEVEN];
@@ -103,7 +103,7 @@ ROW_FN void add_any_line(lanes sum[SPAN], const float *in, const float *w, int64
     }
 }
 
-/* Row y of the image that the plane holds. */
+/* Row y of the image in the plane. */
 ROW_FN void convolve_row(const padded *p, const float *w, lanes bias, const depthwise_op *o,
                          int64_t row, int64_t y, int64_t c, int64_t n, int type)
 {
@@ -138,7 +138,7 @@ ROW_FN void convolve(padded *p, float *w, const depthwise_op *o, int64_t b, int6
         convolve_row(p, w, lanes_load(bias), o, (b * p->height + y) * p->width, y, c, n, type);
 }
 
-/* What the parts of an operation share; each part has memory of its own. */
+/* Shared by the parts of an operation; each part has its own buffers. */
 typedef struct {
     device *dev;
     const void *op;
@@ -233,7 +233,7 @@ static void correlate(const padded *p, const float *d, int64_t i, float *sums)
         correlate_row(p, d + y * p->across * LANES, p->plane + (y + i) * p->across * LANES, sums);
 }
 
-/* Fills d and adds what is in it to the sum of the bias. */
+/* Fills d and adds its contents to the bias's sum. */
 ROW_FN void fill_dout(const padded *p, float *d, tensor dout, int64_t b, int64_t c, int64_t n,
                       float *bias, int type)
 {
@@ -246,7 +246,7 @@ ROW_FN void fill_dout(const padded *p, float *d, tensor dout, int64_t b, int64_t
         }
 }
 
-/* A channel's numbers, from every LANES-th of `sums`. */
+/* A channel's numbers: every LANES-th of `sums`. */
 ROW_FN void give_grad(grad g, int64_t row, int64_t count, const float *sums, int type)
 {
     void *to = element_at(g.t, row, 0);
@@ -254,7 +254,7 @@ ROW_FN void give_grad(grad g, int64_t row, int64_t count, const float *sums, int
         store(type, to, t, sums[t * LANES] + (g.accumulate ? load(type, to, t) : 0));
 }
 
-/* Channels [c, c + n): all images one after the other, whatever the threads. */
+/* Channels [c, c + n): all images in order, whatever the threads. */
 ROW_FN void strip_grad(padded *p, float *d, float *sums, const depthwise_grad_op *o, int64_t c,
                        int64_t n, int type)
 {

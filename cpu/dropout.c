@@ -1,12 +1,12 @@
-/* dropout.c - elements left out at random, by numbers that are made where they are needed (core/dropout.h)
+/* dropout.c - dropout, with random numbers computed where they are needed (core/dropout.h)
  *
- * Numbers come in blocks of 64, which a loop over 16 groups makes side by side. */
+ * Numbers come in blocks of 64, which a vectorized loop over 16 groups computes. */
 #include "cpu/cpu_internal.h"
 #include "core/dropout.h"
 
 enum { BLOCK = 64, GROUPS = BLOCK / 4 };
 
-/* The numbers of places first .. first + BLOCK, where 4 divides first. */
+/* The numbers of positions first .. first + BLOCK; 4 divides first. */
 static void block_numbers(const dropout_op *o, uint64_t first, uint32_t out[BLOCK])
 {
 #pragma omp simd

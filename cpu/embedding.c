@@ -1,8 +1,8 @@
-/* embedding.c - rows of a table chosen by tokens, and their gradient.
+/* embedding.c - looks up rows of a table by token; and its gradient.
  *
- * Two positions may hold the same token, so the gradient shares out columns, not rows: each thread
- * adds all positions, in order, to its own columns of the table.  No two threads write the same
- * element, and the order of the sum is always the same.
+ * Several positions may hold the same token, so the gradient is parallel over columns, not rows:
+ * each thread adds all positions, in order, to its own columns of the table.  No two threads write
+ * the same element, and the order of summation is always the same.
  *
  * In bf16 a sum must not go through the table, where each addition would round it.  So the first
  * position with a token looks for all others with it and adds them up aside: a search of R tokens
@@ -29,7 +29,7 @@ ROW_FN void add_position(void *out, const void *token, float scale, const void *
         store(type, out, i, scale * load(type, token, i) + load(type, position, i));
 }
 
-/* The position of row r of all B T, from where its document begins. */
+/* The position of row r of all B T, counted from the start of its document. */
 static inline int64_t position_of(tensor starts, int64_t r, int64_t length)
 {
     return r % length - (present(starts) ? ((const int32_t *)starts.data)[r] : 0);
@@ -70,7 +70,7 @@ static void add_rows(float *to, float scale, const float *from, int64_t n)
         to[i] += scale * from[i];
 }
 
-/* Columns [c, c + n) of all rows become 0, if they are not to be added to. */
+/* Zeroes columns [c, c + n) of all rows, unless they accumulate. */
 static void clear_columns(grad g, int64_t c, int64_t n)
 {
     int64_t rows = present(g.t) && !g.accumulate ? tensor_rows(g.t) : 0;
@@ -139,7 +139,7 @@ static void position_sum(const embedding_grad_op *o, int64_t t, int64_t c, int64
     int64_t length = o->tokens.dim[1];
     void *row = element_at(o->dwpe.t, o->first_position + t, c);
     if (o->dwpe.accumulate) load_row(BF16, row, n, sum);
-    bool documents = present(o->starts); /* then any row may be at this position */
+    bool documents = present(o->starts); /* then any row may have this position */
     for (int64_t r = t; r < tensor_rows(o->dout); r += documents ? 1 : length) {
         if (position_of(o->starts, r, length) != t) continue;
         load_row(BF16, element_at(o->dout, r, c), n, d);

@@ -1,4 +1,4 @@
-/* gate.c - gated activations: out = act(g) * u, and the gradients of g and u, where these lie.
+/* gate.c - gated activations: out = act(g) * u, and the gradients of g and u, in place.
  *
  *      x  | g g g g | u u u u |  a row        ->  out  | act(g) u |
  *
@@ -7,7 +7,7 @@
 #include "cpu/cpu_internal.h"
 #include "cpu/vector.h"
 
-/* What is done with each number of a row, for one activation. */
+/* The computation on each number of a row, for one activation. */
 #define FORWARD(act)                                                                               \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                            \
         store(type, out, i, act(load(type, x, i)) * load(type, x, n + i));                         \

@@ -1,7 +1,8 @@
-/* head_norm.c - RMSNorm of single heads, in place, and its gradients.
+/* head_norm.c - RMSNorm per head (QK norm), in place, and its gradients.
  *
- * A head is short: its rstd is made again from the kept numbers in the backward pass rather than
- * kept.  Rows lie in NORM_GROUPS groups, whose sums for the weights are added in order, as in norm.c.
+ * A head is short: the backward pass recomputes its rstd from the kept numbers instead of storing
+ * it. Rows are divided into NORM_GROUPS groups, whose sums for the weights are added in order, as
+ * in norm.c.
  */
 #include "cpu/cpu_internal.h"
 #include "cpu/sums.h"
@@ -16,7 +17,7 @@ ROW_FN float rstd_of(const void *x, int64_t n, double eps, int type)
     return 1.0f / sqrtf(fold_lanes(square) / (float)n + (float)eps);
 }
 
-/* Head h of a row: where it begins, how long it is, and its weights. */
+/* Head h of a row: address, size, and its weights. */
 typedef struct {
     int64_t at, n;
     const void *w;
@@ -90,7 +91,7 @@ static void row_grad(const head_norm_grad_op *o, int64_t r, float *sums)
     }
 }
 
-/* Columns [column, column + n) of the groups' sums, added in order: all of a weight's gradient. */
+/* Adds columns [column, column + n) of the groups' sums, in order: a weight's whole gradient. */
 static void add_groups(const head_norm_grad_op *o, grad g, int64_t column)
 {
     int64_t all = tensor_count(o->w1) + tensor_count(o->w2);

@@ -1,8 +1,8 @@
-/* image.c - what a vision transformer has at its ends: patches, positions, pooling; and a branch
- * that is scaled sample by sample (stochastic depth).
+/* image.c - the input and output of a vision transformer: patches, positions, pooling; and a branch
+ * that is scaled per sample (stochastic depth).
  *
- * All of it only moves numbers once.  Threads share samples, or columns where samples are summed:
- * no two write the same element, and the order of a sum is always the same.
+ * These operations only move numbers.  Threads share samples, or columns where samples are summed:
+ * no two write the same element, and the order of summation is always the same.
  */
 #include "cpu/cpu_internal.h"
 
@@ -58,7 +58,7 @@ void cpu_positions(device *dev, int stream, const positions_op *o)
              positions_range, o);
 }
 
-/* Adds n numbers, or writes them over what is there. */
+/* Adds n numbers, or overwrites. */
 ROW_FN void store_sums(grad g, int64_t at, const float *sum, int64_t n, int type)
 {
     void *to = element_at(g.t, 0, at);
@@ -76,7 +76,7 @@ ROW_FN void add_to_sum(float *sum, const void *x, int64_t n, int type)
         sum[i] += load(type, x, i);
 }
 
-/* The sum over samples of some of the columns of position t. */
+/* Sums some columns of position t over the samples. */
 ROW_FN void position_grad(const positions_grad_op *o, int64_t t, int64_t c, int64_t n, int type)
 {
     float sum[COLUMNS] = {0};
@@ -120,7 +120,7 @@ void cpu_positions_grad(device *dev, int stream, const positions_grad_op *o)
     pool_for(cpu_threads(dev), o->dout.dim[0], rows_at_once(o->dx.dim[1] * n), sample_range, o);
 }
 
-/* Columns [c, c + n) of the mean over a sample's positions, or of the first of them. */
+/* Columns [c, c + n) of the mean over a sample's positions, or of the first one. */
 ROW_FN void pool_part(const pool_op *o, int64_t b, int64_t c, int64_t n, int type)
 {
     int64_t length = o->x.dim[1];

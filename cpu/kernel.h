@@ -1,13 +1,13 @@
-/* kernel.h - the CPU device, compiled for several processors.
+/* kernel.h - the CPU device, compiled for several instruction sets.
  *
  *      cpu/NAME.c  --->  build/.../cpu/plain/NAME.o    any x86-64, or what ARCH says
  *                        build/.../cpu/avx2/NAME.o     x86-64-v3: AVX2, FMA (since 2013)
  *                        build/.../cpu/avx512/NAME.o   x86-64-v4: AVX-512
  *
- * Each set of objects becomes one whose only name for others is its cpu_kernel, so that nothing of
- * one can be called by another.  All give the same bits: products are chains of fused multiply-adds
- * in a fixed order (product.h), sums across a row are taken in a fixed number of parts (sums.h),
- * and everything else is IEEE arithmetic, number by number, without contraction.
+ * Each set of objects is linked into one whose only exported symbol is its cpu_kernel, so that none
+ * can call functions of another.  All give the same bits: products are chains of fused
+ * multiply-adds in a fixed order (product.h), sums across a row have a fixed number of parts
+ * (sums.h), and everything else is elementwise IEEE arithmetic without contraction.
  */
 #ifndef REGRAD_CPU_KERNEL_H
 #define REGRAD_CPU_KERNEL_H

@@ -1,8 +1,8 @@
-/* lanes.h - the vectors that the products' inner loops are written in, of the processor that
- * the file is compiled for.
+/* lanes.h - the vectors in which the products' inner loops are written, for the instruction set
+ * that the file is compiled for.
  *
- * Nothing here adds across lanes: a lane is an output element, and what happens to it is the same
- * whatever the width.  So AVX-512, AVX2 and plain C give the same bits.
+ * Nothing here adds across lanes: a lane is an output element, and its computation is the same for
+ * any width.  So AVX-512, AVX2 and plain C give the same bits.
  */
 #ifndef REGRAD_CPU_LANES_H
 #define REGRAD_CPU_LANES_H
@@ -143,7 +143,7 @@ LANE_FN lanes lanes_load_part(const float *x, int64_t n)
 
 LANE_FN void lanes_store_part(float *x, lanes v, int64_t n)
 {
-    if (n == TILE_ROWS) { /* what packing has most of */
+    if (n == TILE_ROWS) { /* the commonest case in packing */
         _mm_storeu_ps(x, _mm256_castps256_ps128(v));
         _mm_storel_pi((__m64 *)(void *)(x + 4), _mm256_extractf128_ps(v, 1));
         return;

@@ -1,5 +1,5 @@
-/* limit.c - what the machine could do at most: fused multiply-adds in registers and nothing else;
- * the memory traffic of an optimizer step without its arithmetic. */
+/* limit.c - the machine's limits: fused multiply-adds in registers and nothing else; the memory
+ * traffic of an optimizer step without its arithmetic. */
 #include "cpu/cpu_internal.h"
 #include "cpu/lanes.h"
 
@@ -18,7 +18,8 @@ static void burn(const void *context, int64_t first, int64_t end)
     for (int i = 1; i < CHAINS; i++)
         sum[0] = lanes_fma(sum[i], x, sum[0]);
     lanes_store(out, sum[0]);
-    if (out[0] == 1.5f) *(volatile float *)(size_t)context = out[0]; /* so that it is computed */
+    if (out[0] == 1.5f) *(volatile float *)(size_t)context = out[0]; /* so that it is not optimized
+                                                                      * away */
 }
 
 typedef struct {

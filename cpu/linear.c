@@ -1,5 +1,5 @@
-/* linear.c - y = act(x w^T + b) + residual, and the gradients of x, w and b: product.h does all but
- * the sums over rows that are b's gradient. */
+/* linear.c - y = act(x w^T + b) + residual, and the gradients of x, w and b: product.h does
+ * everything but b's gradient, a sum over rows. */
 #include "cpu/cpu_internal.h"
 #include "cpu/vector.h"
 

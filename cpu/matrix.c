@@ -1,5 +1,5 @@
-/* matrix.c - products of matrices as they are, and a matrix divided by its norm: what optimizers do
- * that see a whole matrix. */
+/* matrix.c - plain matrix products, and a matrix divided by its norm: for optimizers that see whole
+ * matrices. */
 #include "cpu/cpu_internal.h"
 
 #include <math.h>

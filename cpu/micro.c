@@ -1,7 +1,7 @@
 /* micro.c - see micro.h */
 #include "cpu/micro.h"
 
-/* Rows of b between two of p->next: all of them are asked for within a part of the depth. */
+/* Rows of b per prefetch of p->next: all are prefetched within a part of the depth. */
 enum { EVERY = 4 };
 
 LANE_FN void multiply(a_layout layout, int rows, const micro_product *p)
@@ -42,7 +42,7 @@ LANE_FN void multiply(a_layout layout, int rows, const micro_product *p)
         }
 }
 
-/* The number of rows as a constant: sums stay in registers. */
+/* Makes the number of rows a constant: sums stay in registers. */
 #define CASE(layout, n)                                                                            \
     case n:                                                                                        \
         if (n <= TILE_ROWS) multiply(layout, n <= TILE_ROWS ? n : 1, p);                           \

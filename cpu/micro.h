@@ -1,15 +1,15 @@
-/* micro.h - the innermost loop of all products: a tile of the output, in registers.
+/* micro.h - the innermost loop of all products: an output tile in registers.
  *
  *                     b (k, TILE_COLS)
  *                   +-----------------+        tile (rows, TILE_COLS) = a b,
  *      a (rows,k)   |                 |        each element one chain of fused multiply-adds from 0,
- *      +--------+   +-----------------+        in the order of k
+ *      +--------+   +-----------------+        in order of k
  *      |        |   |  rows x 2       |
- *      +--------+   |  vectors        |        rows <= TILE_ROWS; a tile with fewer rows does less,
- *                   +-----------------+        not the same for nothing
+ *      +--------+   |  vectors        |        rows <= TILE_ROWS; a tile with fewer rows does
+ *                   +-----------------+        proportionally less work
  *
- * a is packed (one column of TILE_ROWS numbers after another), or in place: by rows or by
- * columns.  b's rows are `ldb` apart.
+ * a is packed (columns of TILE_ROWS numbers), or in place: by rows or by columns.  b's rows are
+ * `ldb` apart.
  */
 #ifndef REGRAD_CPU_MICRO_H
 #define REGRAD_CPU_MICRO_H
@@ -22,14 +22,14 @@ typedef enum { A_PACKED, A_ROWS, A_COLUMNS } a_layout;
 
 typedef struct {
     const float *a;
-    int64_t lda; /* of A_ROWS: from row to row; of A_COLUMNS: from k to k */
+    int64_t lda; /* A_ROWS: from row to row; A_COLUMNS: from k to k */
     const float *b;
     int64_t ldb, k;
     float *out; /* (rows, TILE_COLS) */
     int64_t ld;
-    bool add;                /* to what is in out, the sum being the second term */
-    const void *const *next; /* n_next addresses that are needed soon: into the second cache */
-    int64_t n_next;          /* at most MICRO_NEXT of them are asked for */
+    bool add;                /* adds to out, the sum being the second term */
+    const void *const *next; /* n_next addresses to prefetch into the L2 cache */
+    int64_t n_next;          /* at most MICRO_NEXT of them are used */
 } micro_product;
 
 enum { MICRO_NEXT = 64 };

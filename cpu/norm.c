@@ -1,5 +1,5 @@
-/* norm.c - LayerNorm and RMSNorm.  A row stays in the first cache while it is
- * read two or three times. */
+/* norm.c - LayerNorm and RMSNorm.  A row stays in the L1 cache while it is read two or three
+ * times. */
 #include "cpu/cpu_internal.h"
 #include "cpu/sums.h"
 
@@ -72,7 +72,7 @@ ROW_FN void norm_grad_row(const norm_grad_op *o, int64_t r, float *sums, int typ
 #undef DX
 }
 
-/* Column i of the groups' sums, in order, into g. */
+/* Column i of the groups' sums, added in order, into g. */
 static void add_groups(const norm_grad_op *o, grad g, int64_t column, int64_t i)
 {
     if (!present(g.t)) return;

@@ -1,16 +1,16 @@
 /* optim.c - the optimizer step and the sums around it: squares, clipping, loss.
  *
  * Each rule of optim/rules/all.h is compiled here into two forms of loop: one with all its passes
- * in registers, and one loop per pass.  Both do the same operations with the same rounding: this
- * file is compiled with -ffp-contract=off.
+ * in registers, and one loop per pass.  Both perform the same operations with the same rounding:
+ * this file is compiled with -ffp-contract=off.
  *
- * Tensors are cut into at most SEGMENTS segments by their element count alone; threads share the
- * segments of many tensors, so a sum over a tensor has the same bits for any number of threads:
+ * Tensors are divided into at most SEGMENTS segments by their element count alone; threads share
+ * the segments of many tensors, so a sum over a tensor has the same bits for any number of threads:
  *
  *      tensor    |  segment 0  |  segment 1  |  segment 2 |      sums added in this order
  *      segment   | block | block | block ...                     in LANES interleaved double sums
  *
- * The sum of g^2 of a block is taken just before its update, which then finds g in the first cache.
+ * The sum of g^2 of a block is computed just before its update, which then finds g in the L1 cache.
  */
 #include "cpu/cpu_internal.h"
 #include "core/segment.h"
@@ -109,13 +109,13 @@ void cpu_sum(device *dev, int stream, const sum_op *o)
 
 /* ---- rules ---- */
 
-/* The arrays of one item, or of a part of it; an absent one is p, and never written. */
+/* The arrays of one item, or of a part of it; an absent one points to p, and is never written. */
 typedef struct {
     float *p, *g, *s[MAX_STATES], *t;
     float wd;
 } arrays;
 
-/* Where elements from `start` on are f32: in memory, or decoded. */
+/* The elements from `start` on as f32: in place, or decoded. */
 static float *part_of(tensor t, int64_t start, float *decoded_part)
 {
     return t.type == F32 ? floats(t) + start : decoded_part;
@@ -140,7 +140,7 @@ typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
         a.p[i], a.g[i], {a.s[0][i], a.s[1][i], a.s[2][i], a.s[3][i]}, a.t[i], a.wd                 \
     }
 
-/* All numbers are constants to the compiler: what a rule does not read is not loaded, what it does
+/* Every argument is a compile-time constant: what a rule does not read is not loaded, what it does
  * not write is not stored. */
 #define RULE_LOOPS(name)                                                                           \
     static void name##_fused(arrays a, const hyper *hp, int64_t n)                                 \
@@ -217,7 +217,7 @@ static int64_t segments_of(const optim_item *it)
     return segment_count(tensor_count(it->p));
 }
 
-/* The most that one of the items has. */
+/* The largest number that any item has. */
 static int64_t most_segments(const optim_item *items, int64_t n)
 {
     int64_t most = 0;
@@ -243,7 +243,7 @@ static double fused_segment(const rule_loops *rule, const optim_item *it, const 
     return add_up(lanes, LANES);
 }
 
-/* Segments of some items, the same number of each, whether they are there or not. */
+/* Segments of several items, the same number of each, whether they exist or not. */
 typedef struct {
     const rule_loops *rule;
     int pass;
@@ -263,7 +263,7 @@ static void fused_range(const void *context, int64_t first, int64_t end)
     }
 }
 
-/* At most GROUP items: their segments in parallel, then their slots. */
+/* At most GROUP items: first their segments in parallel, then their slots. */
 static void fused_group(const device *dev, const rule_loops *rule, const hyper *h,
                         const optim_item *items, int64_t n)
 {

@@ -5,7 +5,8 @@
 
 enum { PART = 16 }; /* rows at a time */
 
-/* `width` lanes; what the others would overwrite is written next, but for the last of a strip. */
+/* Writes `width` lanes; what the other lanes overwrite is written next, except at the end of a
+ * strip. */
 LANE_FN void put(float *to, lanes v, int64_t width, bool last)
 {
     if (width == LANES || !last)
@@ -14,7 +15,7 @@ LANE_FN void put(float *to, lanes v, int64_t width, bool last)
         lanes_store_part(to, v, width);
 }
 
-/* At most LANES numbers of each k, which lie side by side; `width` of each are written. */
+/* At most LANES numbers of each k, which are contiguous; `width` of each are written. */
 LANE_FN void copy_strip(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, int64_t width,
                         int64_t step, float *to)
 {
@@ -23,7 +24,7 @@ LANE_FN void copy_strip(operand f, int64_t i, int64_t n, int64_t k, int64_t dept
     }
 }
 
-/* The same where the numbers of each i lie side by side: squares are turned in registers. */
+/* The same if the numbers of each i are contiguous: squares are transposed in registers. */
 LANE_FN void turn_strip(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, int64_t width,
                         int64_t step, float *to)
 {
@@ -38,7 +39,7 @@ LANE_FN void turn_strip(operand f, int64_t i, int64_t n, int64_t k, int64_t dept
     }
 }
 
-/* Whole squares and whole widths as constants. */
+/* Makes whole squares and widths constants. */
 LANE_FN void strip_as(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, int64_t width,
                       int64_t step, float *to, int64_t full)
 {
@@ -82,7 +83,7 @@ LANE_FN void columns_panel(operand f, int64_t i, int64_t n, int64_t k, int64_t d
     }
 }
 
-/* Numbers [i, i + n) of each of rows [k, k + depth) as they are stored. */
+/* Numbers [i, i + n) of each of rows [k, k + depth), stored by rows. */
 static void ask_for(operand f, int64_t i, int64_t n, int64_t k, int64_t depth)
 {
     int64_t bytes = n * (f.type == BF16 ? 2 : 4);
@@ -91,8 +92,8 @@ static void ask_for(operand f, int64_t i, int64_t n, int64_t k, int64_t depth)
             __builtin_prefetch(element(f, i, at) + c);
 }
 
-/* Panels of `width`, one by one; where a row as it is stored goes through all of them, some rows at
- * a time, so that each line of memory is fetched once, and ahead. */
+/* Panels of `width`, one by one; if a stored row passes through all of them, some rows at a time,
+ * so that each cache line is fetched once, and prefetched. */
 LANE_FN void panels(void one(operand, int64_t, int64_t, int64_t, int64_t, float *), int64_t width,
                     operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
 {

@@ -1,8 +1,8 @@
-/* pack.h - a matrix into the order of the innermost loop.
+/* pack.h - copies a matrix into the order of the innermost loop.
  *
  *      panel of W rows of a, or columns of b         to:  k = 0:  W numbers,  k = 1:  W numbers, ...
  *
- * What is missing of the W is 0.
+ * Missing rows or columns are filled with 0.
  */
 #ifndef REGRAD_CPU_PACK_H
 #define REGRAD_CPU_PACK_H
@@ -16,7 +16,7 @@ void pack_rows(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float 
 /* Columns [i, i + n) and rows [k, k + depth) of f, n <= TILE_COLS: to (depth, TILE_COLS). */
 void pack_columns(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to);
 
-/* ---- what else reads operands by lanes ---- */
+/* ---- for other code that reads operands by lanes ---- */
 
 LANE_FN const char *element(operand f, int64_t i, int64_t k)
 {

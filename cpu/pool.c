@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A number that can be waited for to change. */
+/* A number whose change can be waited for. */
 typedef struct {
     _Alignas(64) atomic_uint value;
     atomic_int sleepers;
@@ -18,23 +18,23 @@ typedef struct {
     pthread_cond_t changed;
 } event;
 
-/* A job as all see it, in one number: |generation: 32|open: 1|inside: 31|.  A helper goes in by adding 1 where
- * it is open, and only then reads what the job is; who calls closes it when it has done its part,
- * and waits for those that are inside.  So a helper that the system has not let run in time is not
- * waited for: it finds the job closed. */
+/* The state of a job as all see it, in one number: |generation: 32|open: 1|inside: 31|.  A helper
+ * enters by adding 1 while it is open, and only then reads the job; the caller closes it when its
+ * own part is done, and waits for those inside.  So a helper that the system has not scheduled in
+ * time is not waited for: it finds the job closed. */
 #define GENERATION 32
 #define OPEN       (UINT64_C(1) << 31)
 #define INSIDE     (OPEN - 1)
 
 struct pool {
     event start, turn,
-        done; /* a job is there; all are at the barrier; all of a team, or all inside, are done */
+        done; /* there is a job; all are at the barrier; all of a team, or all inside, are done */
     _Alignas(64) atomic_ullong job;
     _Alignas(64) atomic_int arrived, left; /* left: of a team */
     team_fn *f;
     void *context;
     int threads, working; /* working: on this job, at most */
-    bool team;            /* all of them must */
+    bool team;            /* a team: all must take part */
     uint32_t generation;
     double spin; /* seconds */
     bool stop;
@@ -76,7 +76,7 @@ static inline void relax(void)
 #endif
 }
 
-/* Until the event's value is no longer `old`. */
+/* Waits while the event's value is `old`. */
 static void event_wait(event *e, unsigned old, double spin)
 {
     enum { AT_ONCE = 64 };
@@ -95,7 +95,7 @@ static void event_wait(event *e, unsigned old, double spin)
     pthread_mutex_unlock(&e->mutex);
 }
 
-/* Into the job that is open, unless it is the one of `last`; says which it is. */
+/* Enters the open job, unless it is `last`; returns which it is. */
 static bool go_in(pool *p, uint32_t *last)
 {
     unsigned long long job = atomic_load(&p->job);
@@ -120,7 +120,7 @@ static void *help(void *argument)
     for (unsigned seen = 0;;) {
         event_wait(&p->start, seen, p->spin);
         if (p->stop) return NULL;
-        seen = atomic_load(&p->start.value); /* what is opened from here on changes it */
+        seen = atomic_load(&p->start.value); /* opening a later job changes it */
         if (!go_in(p, &last)) continue;
         if (h->index < p->working) {
             p->f(p->context, (member){p, h->index, p->working});
@@ -132,7 +132,7 @@ static void *help(void *argument)
 
 error *pool_open(int threads, int cores, pool **out)
 {
-    enum { STACK = 8 << 20 }; /* attention has its blocks there */
+    enum { STACK = 8 << 20 }; /* attention's blocks are there */
     const double spin = 50e-6;
     pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
     if (!p) return user_error("no memory for the threads");
@@ -185,7 +185,7 @@ static void open_job(pool *p, int threads, bool team, team_fn *f, void *context)
     event_next(&p->start);
 }
 
-/* Returns when nobody is inside any more. */
+/* Waits until nobody is inside. */
 static void close_job(pool *p)
 {
     unsigned done = atomic_load(&p->done.value);
@@ -231,14 +231,14 @@ typedef struct {
 static void take_parts(void *context, member me)
 {
     (void)me;
-    loop *l = context; /* whoever comes takes parts, and nobody has to */
+    loop *l = context; /* any helper may take parts, none has to */
     for (int64_t at; (at = atomic_fetch_add(&l->next, l->part)) < l->n;)
         l->f(l->context, at, at + l->part < l->n ? at + l->part : l->n);
 }
 
 void pool_for(pool *p, int64_t n, int64_t grain, range_fn *f, const void *context)
 {
-    enum { PARTS_EACH = 4 }; /* who is done takes the next */
+    enum { PARTS_EACH = 4 }; /* whoever is done takes the next part */
     int64_t parts = (int64_t)p->threads * PARTS_EACH, part = (n + parts - 1) / parts;
     if (p->threads == 1 || n <= grain) {
         if (n > 0) f(context, 0, n);

@@ -1,9 +1,9 @@
 /* product.c - see product.h
  *
  *      for a chunk of the shared matrix's free side, and of the depth:
- *          all:         pack its panels                                   barrier
- *          a job each:  a group of the other matrix's panels; for each DEPTH of them:
- *                           pack it, times all shared panels, each tile finished at once
+ *          all:           pack its panels                                 barrier
+ *          one job each:  a group of the other matrix's panels; for each DEPTH of them:
+ *                         pack it, times all shared panels, each tile finished at once
  *                                                                         barrier
  */
 #include "cpu/product.h"
@@ -18,10 +18,10 @@
 enum {
     DEPTH = PRODUCT_DEPTH,
     GROUP = 4,                   /* most panels of a job, and of what is packed at a time */
-    CHUNK_DEPTH = PRODUCT_CHUNK, /* at least that deep, if there is so much */
-    L2 = 1 << 17,   /* floats: of a part of the shared side, where the depth is cut anyway */
+    CHUNK_DEPTH = PRODUCT_CHUNK, /* minimum depth of a part, if there is that much */
+    L2 = 1 << 17,   /* floats: part of the shared side, if the depth is divided anyway */
     JOBS_EACH = 4,  /* for each thread, or more */
-    SMALL = 1 << 17 /* multiplications below which waking threads does not pay */
+    SMALL = 1 << 17 /* multiplications; below this, waking threads does not pay off */
 };
 
 /* The panel that a job packs for itself. */
@@ -45,11 +45,11 @@ typedef struct {
     int64_t chunk, wide, deep; /* of the shared side, of the streamed one, of the depth */
     int64_t group;
     float *packed; /* of the shared side */
-    float *sums;   /* f32 sums of a chunk, where out is not f32 and the depth goes in steps */
+    float *sums;   /* f32 sums of a chunk, if out is not f32 and the depth is divided */
     atomic_llong next_part, next_job;
 } work;
 
-/* A part of the whole: [s, s + ns) of the shared side, [t, t + nt) of the streamed one. */
+/* A part of the product: [s, s + ns) of the shared side, [t, t + nt) of the streamed one. */
 typedef struct {
     int64_t s, ns, t, nt, k, nk;
 } chunk;
@@ -61,7 +61,8 @@ static int64_t panels_of(int64_t n, int64_t width)
     return (n + width - 1) / width;
 }
 
-/* Where a panel of the shared side lies, for the part of the depth that begins at k of a chunk. */
+/* The address of a panel of the shared side, for the part of the depth that begins at k of a
+ * chunk. */
 static float *shared_panel(const work *w, const chunk *c, int64_t which, int64_t k)
 {
     int64_t all = panels_of(c->ns, w->shared.width) * w->shared.width;
@@ -69,14 +70,14 @@ static float *shared_panel(const work *w, const chunk *c, int64_t which, int64_t
     return w->packed + k * all + which * w->shared.width * depth;
 }
 
-/* What of the streamed side is packed next: so many lines of cache in each of its rows as they are
- * stored, and how many of all are asked for during a tile. */
+/* What to prefetch of the streamed side: cache lines per stored row, and how many of all during a
+ * tile. */
 typedef struct {
     const char *at;
     int64_t rows, lines, step, line, each;
 } ahead;
 
-/* The block of panels from t, at part k of the depth; it is needed after so many tiles. */
+/* The block of panels from t, at part k of the depth; it is needed after that many tiles. */
 static ahead ahead_of(const work *w, const chunk *c, int64_t t, int64_t k, int64_t tiles)
 {
     operand f = w->streamed.f;
@@ -116,7 +117,7 @@ static void pack_shared(work *w, const chunk *c, int64_t which, int64_t k)
                    min64(DEPTH, c->nk - k), shared_panel(w, c, which, k));
 }
 
-/* One tile: panel `which` of the shared side times one of the streamed side, which is at t. */
+/* One tile: panel `which` of the shared side times panel t of the streamed side. */
 static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int64_t k,
                     const float *own, ahead *next)
 {
@@ -166,7 +167,7 @@ static void do_job(const work *w, const chunk *c, int64_t g, int64_t first, int6
         ahead next = k + DEPTH < c->nk
                          ? ahead_of(w, c, from, k + DEPTH, tiles)
                          : ahead_of(w, c, from + threads * w->group * width, 0, tiles);
-        if (w->shares_rows) /* columns outside: of both panels theirs is the larger */
+        if (w->shares_rows) /* columns outermost: for both panels theirs is the larger */
             for (int64_t i = 0; i < ours; i++)
                 for (int64_t which = first; which < end; which++)
                     do_tile(w, c, which, from + i * width, k, own + i * width * depth, &next);
@@ -177,8 +178,8 @@ static void do_job(const work *w, const chunk *c, int64_t g, int64_t first, int6
     }
 }
 
-/* How many have been taken before a phase of the same counter: all of the phases before it, and one
- * in vain by each thread. */
+/* The counter's value before a phase: the parts of all earlier phases, plus one failed attempt per
+ * thread. */
 typedef struct {
     int64_t parts, jobs;
 } taken;
@@ -216,20 +217,20 @@ static void do_all(void *context, member me)
             }
 }
 
-/* ---- the cut ---- */
+/* ---- dividing the work ---- */
 
 static int64_t rounded(int64_t n, int64_t to)
 {
     return panels_of(n, to) * to;
 }
 
-/* n in equal parts of at most `most` >= `of`, which are multiples of `of`. */
+/* Divides n into equal parts of at most `most` >= `of`, in multiples of `of`. */
 static int64_t equal_part(int64_t n, int64_t most, int64_t of)
 {
     return rounded(panels_of(n, panels_of(n, most / of * of)), of);
 }
 
-/* room: for `packed` and for `sums`, so many floats each */
+/* room: floats for `packed` and for `sums` */
 static void cut(work *w, int64_t packed, int64_t sums)
 {
     int64_t width = w->shared.width, k = rounded(w->p->k, DEPTH), all = rounded(w->shared.n, width);
@@ -261,7 +262,7 @@ static void run_in(device *dev, const product *p, float *room, int64_t packed, i
     pool_run(cpu_threads(dev), small ? 1 : dev->threads, do_all, &w);
 }
 
-/* For a device that nobody has lent anything. */
+/* For a device without lent workspace. */
 static __attribute__((noinline)) void run_on_stack(device *dev, const product *p)
 {
     enum { SUMS = 1 << 15 };

@@ -1,26 +1,26 @@
-/* product.h - products of matrices, with all that a layer does to their result.
+/* product.h - matrix products, fused with everything that a layer does to the result.
  *
  *                     b (k,n)
- *                   +--------+--------+      Each element of the output is made in one way, whatever
+ *                   +--------+--------+      Each element of the output is computed in one way, whatever
  *                   | DEPTH  |        |      the processor, the number of threads and the tiles:
  *      a (m,k)      +--------+--------+
  *      +-----+-----+ +-------+               (0 + a0 b0 + a1 b1 ...)  DEPTH fused multiply-adds in
- *      |DEPTH|     | | out   |                                        the order of k, rounded once
- *      +-----+-----+ +-------+               + (the next DEPTH of them from 0)                each
+ *      |DEPTH|     | | out   |                                        order of k, rounded once each
+ *      +-----+-----+ +-------+               + (the next DEPTH of them from 0)
  *                                            + ...
  *
- * so that a run has the same bits on every processor.  And a row of the output does not depend on how
- * many rows there are: a token alone gets what it gets in a batch.
+ * so that a run has the same bits on every processor.  And a row of the output does not depend on
+ * the number of rows: a token alone gets the same result as in a batch.
  *
- * What is multiplied is copied ("packed") first, so that the innermost loop (micro.h) finds it in its
- * order.  The smaller matrix is packed once, shared by all threads; the larger one goes by in panels,
- * each packed by the one thread that needs it, in its own cache:
+ * Operands are copied ("packed") first, into the order of the innermost loop (micro.h).  The
+ * smaller matrix is packed once, shared by all threads; the larger one is streamed in panels, each
+ * packed by the thread that needs it, in its own cache:
  *
  *      shared  a a a a      thread 0: pack a panel of b, times all of a; the next free panel; ...
  *                           thread 1: the same
  *
- * What comes after the sum (bias, activation, residual, the activation's gradient, rounding to bf16)
- * is done with a tile of it in the first cache.
+ * What follows the sum (bias, activation, residual, the activation's gradient, rounding to bf16) is
+ * applied to each tile while it is in the L1 cache.
  */
 #ifndef REGRAD_CPU_PRODUCT_H
 #define REGRAD_CPU_PRODUCT_H
@@ -28,11 +28,11 @@
 #include "core/ops.h"
 
 enum { PRODUCT_DEPTH = 256 };
-/* As deep are the parts of the shared operand that are packed at a time, at least, if it is. */
+/* Minimum depth of the parts in which the shared operand is packed, if it is divided. */
 enum { PRODUCT_CHUNK = 4 * PRODUCT_DEPTH };
 
-/* A matrix as it is stored: from row to row, and from column to column, that many elements; one of both
- * is 1. */
+/* A stored matrix: the distance from row to row, and from column to column, in elements; one of
+ * them is 1. */
 typedef struct {
     const void *data;
     int64_t row, col;
@@ -49,8 +49,8 @@ static inline operand transposed(tensor t)
     return (operand){t.data, 1, t.ld, t.type};
 }
 
-/* out = act(alpha a b + beta out + bias) + residual, or (alpha a b + beta out) act'(slope_at).  All of
- * one type, and computed in f32; in bf16 the argument of act is rounded. */
+/* out = act(alpha a b + beta out + bias) + residual, or (alpha a b + beta out) act'(slope_at).  All
+ * of one type, computed in f32; in bf16 the argument of act is rounded. */
 typedef struct {
     int64_t m, n, k;
     operand a, b;
@@ -63,13 +63,14 @@ typedef struct {
 
 void product_run(device *dev, const product *p);
 
-/* The most rows of a that are multiplied without packing b. */
+/* The largest number of rows of a that are multiplied without packing b. */
 enum { PRODUCT_FEW = 4 };
 
-/* Does it, if a has few rows, b is stored transposed and out is overwritten: a token's step (product_few.c). */
+/* Computes it if a has few rows, b is stored transposed and out is overwritten: generating a token
+ * (product_few.c). */
 bool product_few(device *dev, const product *p);
 
-/* ---- products of what is in a cache anyway, by the calling thread alone ---- */
+/* ---- products of operands that are in a cache, on the calling thread only ---- */
 
 /* A row-major matrix of f32 inside a larger one. */
 typedef struct {
@@ -77,18 +78,19 @@ typedef struct {
     int64_t ld;
 } panel;
 
-/* c (m,n) = x y + beta c with x (m,k), y (k,n); a t after a letter: that one is stored transposed.
- * beta is 0 or 1. */
+/* c (m,n) = x y + beta c with x (m,k), y (k,n); a t after a letter: that operand is stored
+ * transposed. beta is 0 or 1. */
 void small_xy(int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c, int64_t ldc);
 void small_xyt(int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c,
                int64_t ldc);
 void small_xty(int64_t m, int64_t n, int64_t k, panel x, panel y, float beta, float *c,
                int64_t ldc);
 
-/* The fewest bytes lent that are of use; without, products work on the stack, in smaller pieces. */
+/* The smallest useful workspace in bytes; without one, products work on the stack, in smaller
+ * pieces. */
 enum { PRODUCT_ROOM_LEAST = 1 << 20 };
 
-/* Without, what is packed at a time on the stack, in floats. */
+/* In that case, floats packed at a time on the stack. */
 enum { PRODUCT_STACK = 1 << 16 };
 
 #endif

@@ -1,11 +1,10 @@
-/* product_few.c - a few rows times a matrix that is stored transposed: what
- * a generated token needs.
+/* product_few.c - a few rows times a matrix that is stored transposed: for generating a token.
  *
- *      w (n,k)   LANES rows x LANES columns --> turned in registers --> a lane is an output element
+ *      w (n,k)   LANES rows x LANES columns --> transposed in registers --> a lane is an output element
  *
- * Each number of w is used once for each row of x, so that the time is that of reading w: nothing
- * is packed, and what is read next is asked for ahead.  An output element is made as in product.h,
- * from the same parts of the depth: the same bits.
+ * Each number of w is used once for each row of x, so the time is that of reading w: nothing is
+ * packed, and w is prefetched.  An output element is computed as in product.h, with the same
+ * division of the depth: the same bits.
  */
 #include "cpu/cpu_internal.h"
 #include "cpu/pack.h"
@@ -17,7 +16,7 @@ typedef struct {
     const float *row[FEW];
 } few_rows;
 
-/* sum += x (rows, depth) times columns [0, n) of w, of which `deep` numbers of each are there */
+/* sum += x (rows, depth) times columns [0, n) of w, of which each has `deep` numbers */
 LANE_FN void add_square(int rows, const few_rows *x, int64_t at, operand w, int64_t n, int64_t deep,
                         lanes *sum)
 {
@@ -117,7 +116,7 @@ static void few_range(const void *context, int64_t first, int64_t end)
 
 bool product_few(device *dev, const product *p)
 {
-    enum { AT_ONCE = 1 << 15 }; /* numbers of b for a thread, at least */
+    enum { AT_ONCE = 1 << 15 }; /* least number of elements of b per thread */
     if (p->m > FEW || p->a.col != 1 || p->b.row != 1 || p->b.col == 1 || p->alpha != 1 ||
         p->beta != 0)
         return false;

@@ -1,7 +1,7 @@
-/* product_small.c - products of what lies in a cache anyway: attention's blocks.
+/* product_small.c - products of operands that are in a cache: attention's blocks.
  *
- * Only what the innermost loop cannot take as it lies is packed: columns of y that are stored as
- * rows, and the last few columns.
+ * Packs only what the innermost loop cannot read in place: columns of y that are stored as rows,
+ * and the last few columns.
  */
 #include "cpu/cpu_internal.h"
 #include "cpu/micro.h"

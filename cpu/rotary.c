@@ -1,7 +1,7 @@
-/* rotary.c - rotations of pairs of numbers by angles that grow with the position, in place.
+/* rotary.c - RoPE: rotates pairs of numbers by angles that grow with the position, in place.
  *
- * Angles depend on position and pair alone: a thread that has a position makes the sines and
- * cosines of some pairs once, in double, and turns these pairs in all heads of all sequences.
+ * Angles depend only on position and pair: a thread computes the sines and cosines of some pairs of
+ * a position once, in double, and rotates these pairs in all heads of all sequences.
  */
 #include "cpu/cpu_internal.h"
 
@@ -21,7 +21,7 @@ ROW_FN void turn(void *head, int64_t x, int64_t y, int64_t stride, int64_t n, co
     }
 }
 
-/* Pairs [pair, pair + n) of the tokens at place t of all sequences. */
+/* Pairs [pair, pair + n) of the tokens at position t of all sequences. */
 static void turn_all(const rotary_op *o, int64_t t, int64_t pair, int64_t n)
 {
     float c[PAIRS], s[PAIRS];

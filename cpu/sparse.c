@@ -1,5 +1,5 @@
-/* sparse.c - the operations on non-zeros: a thread has groups of 1024 elements, and goes from one
- * bit to the next; a word without ones, and a word of ones, are done as a whole.
+/* sparse.c - the operations on non-zeros: a thread handles groups of 1024 elements, bit by bit;
+ * words of only zeros or only ones are handled as a whole.
  */
 #include "cpu/cpu_internal.h"
 #include "core/sparse_bits.h"
@@ -128,7 +128,7 @@ void cpu_compress(device *dev, int stream, const compress_op *o)
     pool_for(cpu_threads(dev), groups_of(o->starts), 8, compress_range, o);
 }
 
-/* ---- what changes the set ---- */
+/* ---- changing the set ---- */
 
 void cpu_starts(device *dev, int stream, const starts_op *o)
 {

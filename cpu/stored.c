@@ -1,10 +1,10 @@
-/* stored.c - an optimizer's numbers between memory and panels of floats; the forms and how they
- * round are core/stored_numbers.h's.
+/* stored.c - moves an optimizer's numbers between memory and panels of floats; the formats and
+ * their rounding are in core/stored_numbers.h.
  *
  *     bf16 weight, master, int8 states ...  -- decode -->  f32 panels  -- rule -->  -- encode -->
  *
- * A panel is a block of core/segment.h: it stays in the first cache, and has whole blocks of
- * states.  Compiled without contraction, as optim.c is.
+ * A panel is a block of core/segment.h: it stays in the L1 cache, and contains whole blocks of
+ * states.  Compiled without contraction, like optim.c.
  */
 #include "cpu/stored.h"
 
@@ -54,7 +54,7 @@ static void decode_state(tensor codes, tensor scales, int64_t first, int64_t n, 
     }
 }
 
-/* Is it in a form that a panel is needed for? */
+/* Does this format need a panel? */
 static bool coded(tensor t)
 {
     return present(t) && t.type != F32;

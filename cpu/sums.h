@@ -1,4 +1,4 @@
-/* sums.h - sums over a row with the same bits whatever the vectors' width.
+/* sums.h - sums over a row with the same bits for any vector width.
  *
  *      lane k of SUM_LANES:   x[k] + x[k + SUM_LANES] + ...     in this order
  *      the lanes:             folded in halves: k and k + 8, then k and k + 4, ...
@@ -10,7 +10,7 @@
 
 enum { SUM_LANES = 16 };
 
-/* Statements for i = 0 .. n - 1, with k = i % SUM_LANES: SUM_LANES of them at a time. */
+/* Executes statements for i = 0 .. n - 1, with k = i % SUM_LANES: SUM_LANES at a time. */
 #define FOR_LANES(n, i, k, ...)                                                                    \
     do {                                                                                           \
         int64_t done_ = 0;                                                                         \

@@ -1,6 +1,7 @@
-/* table.c - the table of operations, memory, and the operations that only move bytes.
+/* table.c - the operation table, memory, and the operations that only move bytes.
  *
- * There is one stream: an operation has run when it returns, so sync, fork and join are nothing.
+ * There is one stream: operations have finished when they return, so sync, fork and join do
+ * nothing.
  */
 #include "cpu/cpu_internal.h"
 #include "cpu/kernel.h"
@@ -20,7 +21,7 @@ static error *cpu_alloc(device *dev, size_t bytes, void **out)
     if (!*out)
         return user_error("no memory for %.1f MiB: train a smaller model, batch or sequence",
                           (double)bytes / (1 << 20));
-    madvise(*out, rounded, MADV_HUGEPAGE); /* a wish: fewer TLB misses */
+    madvise(*out, rounded, MADV_HUGEPAGE); /* a hint: fewer TLB misses */
     return NULL;
 }
 
@@ -30,7 +31,7 @@ static void cpu_release(device *dev, void *memory)
     free(memory);
 }
 
-/* `rows` rows of some bytes, from and to so far apart. */
+/* Copies `rows` rows of some bytes, with these distances. */
 typedef struct {
     char *to;
     const char *from;

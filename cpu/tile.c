@@ -33,7 +33,7 @@ ROW_FN void add_bias(const product *p, const spot *s, int64_t cols, float *tile)
     }
 }
 
-/* tile = part of x, or the other way round */
+/* tile = part of x, or the reverse */
 ROW_FN void load_tile(tensor x, const spot *s, int64_t cols, float *tile)
 {
     EACH_ROW
@@ -52,7 +52,7 @@ ROW_FN void store_tile(tensor x, const spot *s, int64_t cols, const float *tile)
     }
 }
 
-/* In bf16 the argument is rounded, whether it is kept or not: so it can be made again from it. */
+/* In bf16 the argument is rounded, whether it is stored or not: so it can be recomputed. */
 ROW_FN void activate_tile(const product *p, const spot *s, int64_t cols, float *tile)
 {
     if (p->out.type == BF16)

@@ -1,4 +1,4 @@
-/* tile.h - the end of a product's tile: what a layer does to a sum before it is stored.
+/* tile.h - the end of a product's tile: what a layer applies to a sum before it is stored.
  *
  *      tile:  alpha a b  -->  + beta out, or + the sums so far  -->  + bias  -->  act, or times its
  *             slope  -->  + residual  -->  stored, rounded once where it is bf16
@@ -11,7 +11,7 @@
 
 enum { TILE = TILE_ROWS * TILE_COLS };
 
-/* A tile in the output, and whether it is its first and its last part of the depth. */
+/* A tile in the output, and whether this is the first and the last part of the depth. */
 typedef struct {
     int64_t i, j, rows, cols;
     bool first, last;
@@ -25,7 +25,7 @@ static inline bool ends_with_sum(const product *p)
            !present(p->slope_at);
 }
 
-/* Whether the sum is all that a tile has to store, or to add to what is there. */
+/* Whether the sum is all that has to be stored or accumulated. */
 bool tile_is_plain(const product *p, const spot *s);
 
 /* tile (rows, TILE_COLS): the sum of this part of the depth; it is overwritten. */

@@ -1,8 +1,8 @@
-/* vector.h - exponentials that the compiler turns into vector code: no branch, no table, no call.
+/* vector.h - exponentials that the compiler vectorizes: no branch, no table, no call.
  *
- *   e^x:  x = n ln2 + r, |r| <= ln2/2;  e^r by a polynomial, 2^n put together from its bits
+ *   e^x:  x = n ln2 + r, |r| <= ln2/2;  e^r by a polynomial, 2^n assembled from its bits
  *
- * The activations need one exponential each, of a number that is never positive:
+ * Each activation needs one exponential, of a number that is never positive:
  *
  *   gelu_tanh(x) = x/2 (1 + tanh u) = x logistic(2u),   u = sqrt(2/pi) (x + 0.044715 x^3)
  *   gelu_erf(x)  = x Phi(x),   Phi(-|x|) = e^(-x^2/2) R(|x|)
@@ -21,7 +21,7 @@
 /* e^x within 2 ulp for -87 <= x <= 88, NaN for NaN */
 VECTOR_FN float exp_in_range(float x)
 {
-    const float magic = 0x1.8p23f; /* pushes the fraction out: the low bits of shift are n */
+    const float magic = 0x1.8p23f; /* moves the fraction out: the low bits of shift are n */
     float shift = x * 0x1.715476p0f + magic, n = shift - magic;
     float r = x - n * 0x1.62ep-1f -
               n * 0x1.0bfbe8p-15f; /* ln2 in two parts; n times the first is exact */
@@ -35,15 +35,15 @@ VECTOR_FN float exp_in_range(float x)
     return p * float_of_bits((float_bits(shift) + 127u) << 23);
 }
 
-/* e^x for x <= 88; what is below 1e-37 is given as that */
+/* e^x for x <= 88; results below 1e-37 are clamped */
 VECTOR_FN float vector_exp(float x)
 {
     return exp_in_range(x < -87.0f ? -87.0f : x);
 }
 
-/* e^-|x|, the same.  Positive floats compare like their bits; a min of integers is one instruction,
- * where ?: leads the compiler to copies of all that follows, specialised for the constant.
- * NaN counts as large: the caller multiplies by it anyway. */
+/* e^-|x|, likewise.  Positive floats compare like their bits; a min of integers is one instruction,
+ * where ?: makes the compiler duplicate the following code, specialized for the constant. NaN
+ * counts as large: the caller multiplies by it anyway. */
 VECTOR_FN float exp_minus_abs(float x)
 {
     uint32_t a = float_bits(x) & 0x7fffffffu, most = float_bits(87.0f);
@@ -79,8 +79,8 @@ VECTOR_FN float gelu_tanh_grad(float x)
     return inverse * ((x < 0 ? e : 1.0f) + x * slope * (e * inverse));
 }
 
-/* Phi(x), the normal distribution, given e^(-x^2/2).  R(a) = Phi(-a) e^(a^2/2) is t P(t) with
- * t = 1/(1 + 0.27 a), P fitted for the least relative error (2e-8) on 0 <= a <= 13.2. */
+/* Phi(x), the normal distribution, given e^(-x^2/2).  R(a) = Phi(-a) e^(a^2/2) is t P(t) with t =
+ * 1/(1 + 0.27 a), P fitted for the smallest relative error (2e-8) on 0 <= a <= 13.2. */
 VECTOR_FN float normal_cdf(float x, float gauss)
 {
     float t = 1.0f / (1.0f + 0.27f * fabsf(x));

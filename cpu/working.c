@@ -1,4 +1,4 @@
-/* working.c - rows of working numbers to floats and back; see internal.h */
+/* working.c - converts rows of working numbers to floats and back; see cpu_internal.h */
 #include "cpu/cpu_internal.h"
 
 #include <string.h>

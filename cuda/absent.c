@@ -1,4 +1,4 @@
-/* absent.c - the CUDA device of a build without CUDA; see cuda.h */
+/* absent.c - stands in for the CUDA device in a build without CUDA; see cuda.h */
 #include "cuda/cuda.h"
 
 const char *cuda_built_for(void)

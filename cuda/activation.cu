@@ -1,7 +1,7 @@
 /* activation.cu - y = act(x) + residual, and dx *= act'(pre), over (rows,cols); see activation.h.
  *
- * Each activation has kernels of its own, so that a block runs through no other.
- * bytes: 2 s for each element, 3 s with a residual or for the gradient (s: its size) */
+ * Each activation has kernels of its own, so that a block contains only one. bytes: 2 s for each
+ * element, 3 s with a residual or for the gradient (s: its size) */
 #include "cuda/activation.h"
 
 static constexpr int MOST_THREADS = 256;

@@ -3,10 +3,10 @@
  *     losses_i = lse(logits_i) - logits_i[target_i] + z lse^2
  *     logits_i <- (softmax (1 + 2 z lse) - onehot) * scale
  *
- * A block has a row: once through it for the largest and the sum of exponentials, then it is read once
- * more and written.  The second time it comes from shared memory, if it fits there: each thread leaves
- * its own 16 bytes there, so that nobody waits.
- * bytes: s V for each row, 2 s V with the gradient, or 3 where a row is too long (s: an element's size) */
+ * A block handles a row: one pass finds the maximum and the sum of exponentials, then the row is
+ * read once more and written.  The second time it comes from shared memory, if it fits there: each
+ * thread stores its own 16 bytes, so that no barrier is needed. bytes: s V for each row, 2 s V with
+ * the gradient, or 3 if a row is too long (s: an element's size) */
 #include "cuda/softmax.h"
 
 /* Of a row in shared memory: what every GPU of sm_80 and newer gives a block, without the other 2 KiB. */

@@ -1,13 +1,13 @@
-/* classify_soft.cu - cross-entropy against weights t of classes, and its gradient, in place:
+/* classify_soft.cu - cross-entropy against soft targets t, and its gradient, in place:
  *
  *     losses_i = sum_v t_iv (lse(logits_i) - logits_iv)
  *     hits_i   = the largest logit is where the largest t is, and that is not 0
  *     logits_i <- (softmax(logits_i) sum_v t_iv - t_iv) * scale
  *
- * A block has a row.  The first pass finds the largest logit and the sum of exponentials
- * (softmax.h) and where the largest of both rows are; the second adds up the weights, and the
- * logits relative to the largest, so that nothing cancels; the third writes the gradient.
- * bytes: (4 + s) V for each row from memory, s V more with the gradient; the rest from the cache */
+ * A block handles a row.  The first pass finds the maximum and the sum of exponentials (softmax.h)
+ * and the index of the largest in both rows; the second sums the weights, and the logits relative
+ * to the maximum to avoid cancellation; the third writes the gradient. bytes: (4 + s) V for each
+ * row from memory, s V more with the gradient; the rest from the cache */
 #include "cuda/softmax.h"
 
 template <class T> struct soft_call {

@@ -1,13 +1,13 @@
 /* cuda_device.c - see cuda.h: opening a GPU, its memory, its streams, its errors, and the table.
  *
- * What an operation asks for runs later, in the order of its stream.  So a fault on the GPU shows
- * in a later call: op_sync, or whatever comes next.  Each call is checked; the first failure stays
- * in the device, with the call and the place, and nothing runs after it.
+ * Operations are executed later, in the order of their stream.  So a fault on the GPU shows up in a
+ * later call: op_sync, or whatever comes next.  Each call is checked; the first failure is kept in
+ * the device, with the call and the place, and nothing runs after it.
  *
- * Copies from the host are taken from its memory before they return, so the host may use that memory
- * again at once; copies to the host have arrived after op_sync.  Up to 64 KiB the runtime takes them; a
- * batch is more, and for that it would wait until the stream has caught up, so a batch goes through one
- * of two buffers that the GPU reads by itself (pinned).
+ * Copies from the host have read its memory when they return, so the host may reuse it at once;
+ * copies to the host have arrived after op_sync.  Up to 64 KiB the runtime copies; a batch is
+ * larger, and the runtime would wait for the stream, so a batch goes through one of two buffers
+ * that the GPU reads directly (pinned).
  */
 #include "cuda/cuda_internal.h"
 
@@ -61,7 +61,7 @@ static void cuda_release(device *dev, void *memory)
     CUDA_OK(dev, cudaFree(memory));
 }
 
-/* More than that the runtime copies in pieces, and waits for the stream. */
+/* Larger copies are split by the runtime, which waits for the stream. */
 enum { PUT_AT_ONCE = 64 << 10 };
 
 static void open_stages(device *dev)
@@ -81,7 +81,7 @@ static void close_stages(cuda_state *s)
     }
 }
 
-/* By way of a buffer that is free, or as soon as the older one is. */
+/* Through a buffer that is free, or as soon as the older one is. */
 static void put_staged(device *dev, int stream, void *dst, const void *host, size_t bytes)
 {
     cuda_state *s = cuda_state_of(dev);
@@ -172,7 +172,7 @@ static void cuda_sync(device *dev, int stream)
     if (!dev->failure) CUDA_OK(dev, cudaStreamSynchronize(cuda_stream(dev, stream)));
 }
 
-/* What comes on `to` waits for what was on `from`; a join is the same. */
+/* Later work on `to` waits for earlier work on `from`; a join is the same. */
 static void cuda_order(device *dev, int from, int to)
 {
     cudaEvent_t event = cuda_state_of(dev)->event[from];
@@ -272,8 +272,8 @@ static error *open_on(device *dev)
     return dev->failure ? device_status(dev) : try_kernel(dev);
 }
 
-/* Kernels are loaded when they are first launched, which may be in a capture (CUDA 12.3 and newer), and
- * is in the first step: all of cublasLt's at once take seconds and hundreds of MiB. */
+/* Kernels are loaded at their first launch, which must not be in a capture before CUDA 12.3 and is
+ * in the first step: loading all of cublasLt's at once takes seconds and hundreds of MiB. */
 error *cuda_device(device *out)
 {
     cuda_state *s;

@@ -1,15 +1,15 @@
 /* cuda_graph.c - many operations as one CUDA graph: one call to the driver in place of hundreds.
  *
- *     begin   the stream notes what it is given       cudaStreamBeginCapture
- *     end     the notes become a graph                cudaStreamEndCapture, cudaGraphInstantiate
- *     launch  all of it once more                     cudaGraphLaunch
+ *     begin   starts to capture the stream            cudaStreamBeginCapture
+ *     end     turns the capture into a graph          cudaStreamEndCapture, cudaGraphInstantiate
+ *     launch  executes all of it                      cudaGraphLaunch
  *
- * A graph has the addresses and numbers of its operations in it.  So what varies from launch to
- * launch must lie in device memory, and host code may not decide by it (train/trainer.c).
+ * A graph contains the addresses and numbers of its operations.  So what varies from launch to
+ * launch must be in device memory, and host code must not depend on it (train/trainer.c).
  */
 #include "cuda/cuda_internal.h"
 
-/* Thread-local: what other threads do with CUDA meanwhile is no business of the capture. */
+/* Thread-local: other threads' CUDA calls must not affect the capture. */
 void cuda_graph_begin(device *dev, int stream)
 {
     cuda_state_of(dev)->capturing = true;
@@ -17,7 +17,7 @@ void cuda_graph_begin(device *dev, int stream)
             cudaStreamBeginCapture(cuda_stream(dev, stream), cudaStreamCaptureModeThreadLocal));
 }
 
-/* Ends the capture also after a failure, so that the stream can be used and closed. */
+/* Ends the capture even after a failure, so that the stream can be used and closed. */
 void *cuda_graph_end(device *dev, int stream)
 {
     cudaGraph_t noted = NULL;

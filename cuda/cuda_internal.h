@@ -1,4 +1,4 @@
-/* cuda_internal.h - what the files of the CUDA device share. */
+/* cuda_internal.h - shared by the files of the CUDA device. */
 #ifndef REGRAD_CUDA_INTERNAL_H
 #define REGRAD_CUDA_INTERNAL_H
 
@@ -10,7 +10,7 @@
 #define OPERATION(name) void cuda_##name(device *dev, int stream, const name##_op *o);
 #include "core/ops.def"
 
-/* In graph.c. */
+/* In cuda_graph.c. */
 void cuda_graph_begin(device *dev, int stream);
 void *cuda_graph_end(device *dev, int stream);
 void cuda_graph_launch(device *dev, int stream, void *graph);
@@ -18,19 +18,19 @@ void cuda_graph_free(device *dev, void *graph);
 
 enum { PLANS = 64, CUDA_SUMS_AT_ONCE = 64, PRODUCT_KEYS = 21, PRODUCT_ALGORITHMS = 8 };
 
-/* Algorithms of cublasLt, and the product that they were found for. */
+/* Algorithms of cublasLt, and the product they were found for. */
 typedef struct {
     int64_t key[PRODUCT_KEYS];
     cublasLtMatmulAlgo_t algo[PRODUCT_ALGORITHMS]; /* the library's first choice first */
     size_t workspace[PRODUCT_ALGORITHMS];
-    int n, at; /* that many; those before `at` were refused after all */
+    int n, at; /* their number; those before `at` turned out to be refused */
 } product_plan;
 
-/* The host's memory that the GPU reads by itself; a batch of 1024 x 1024 tokens is 4 MiB. */
+/* Host memory that the GPU reads directly; a batch of 1024 x 1024 tokens is 4 MiB. */
 enum { CUDA_STAGES = 2, CUDA_STAGE = 4 << 20 };
 typedef struct {
     void *memory;
-    cudaEvent_t read; /* comes when what was put there last has been read */
+    cudaEvent_t read; /* occurs when its contents have been read */
     int stream;       /* on which it is */
     bool used;
 } cuda_stage;
@@ -39,20 +39,21 @@ typedef struct {
     cudaStream_t stream[STREAM_COUNT];
     cudaEvent_t event[STREAM_COUNT]; /* the last one recorded on each stream */
     cuda_stage stage[CUDA_STAGES];
-    unsigned puts; /* by way of them */
+    unsigned puts; /* pinned buffers for copies */
     lt_library lt;
     cublasLtHandle_t handle;
-    /* In the room that was lent; NULL and 0 until then. */
+    /* In the lent workspace; NULL and 0 until then. */
     unsigned long long *counter; /* (1), of nonfinite */
     double *sums[STREAM_COUNT];  /* (CUDA_SUMS_AT_ONCE, SEGMENTS), of sumsq and column_sums */
-    void *workspace;             /* of the libraries, on STREAM_COMPUTE */
+    void *workspace;             /* for libraries, on STREAM_COMPUTE */
     size_t workspace_bytes;
     product_plan plan[PLANS];
     int64_t plans;             /* ever made; the oldest is replaced */
     struct cudnn_state *cudnn; /* NULL until it is asked for */
     comm *ranks;               /* ? this GPU's rank among them */
-    /* ? With ranks: what is asked for on a stream may wait for others forever; so the host waits
-     * here first, watched (nccl.c).  It returns when the stream is done, or the device has failed. */
+    /* ? With ranks: work on a stream may wait for other ranks forever; so the host waits here
+     * first, with a timeout (nccl.c).  It returns when the stream is idle, or the device has
+     * failed. */
     void (*guard)(device *, int stream);
     void (*part)(device *); /* ? with ranks: before the device is closed */
     bool capturing;
@@ -78,17 +79,17 @@ static inline void cuda_guard(device *dev, int stream)
 /* *nanoseconds += sign times the GPU's clock, in the order of the stream; see stamp.cu */
 void cuda_stamp(device *dev, int stream, uint64_t *nanoseconds, int sign);
 
-/* True if a call went well; else the device has failed, with the call and its place. */
+/* True if a call succeeded; else the device has failed, with the call and its place. */
 bool cuda_ok(device *dev, cudaError_t status, const char *call, const char *file, int line);
 #define CUDA_OK(dev, call) cuda_ok(dev, call, #call, __FILE__, __LINE__)
 
-/* Has room been lent?  If not, the device has failed. */
+/* Is there lent workspace?  If not, the device fails. */
 bool cuda_has_room(device *dev);
 
-/* Bytes that an address is a multiple of: at most 256. */
+/* The alignment of an address in bytes: at most 256. */
 uint32_t cuda_alignment(const void *p);
 
-/* d (rows,cols) = alpha op(x) op(y) (+ beta c) (+ bias), all in row order; see product.c. */
+/* d (rows,cols) = alpha op(x) op(y) (+ beta c) (+ bias), all row-major; see lt_product.c. */
 typedef struct {
     int64_t rows, cols, inner;
     dtype type;                   /* of all of them: F32 or BF16 */
@@ -102,8 +103,8 @@ typedef struct {
     bool scaled;       /* alpha and beta are given; else both are 1 */
     float alpha, beta;
 } product;
-/* False if the library has no such product with gelu_of or x_sums, or the device has failed: nothing is
- * done.  Products without these two there always are. */
+/* False if the library has no such product with gelu_of or x_sums, or the device has failed:
+ * nothing was done.  Products without these two always exist. */
 bool cuda_product(device *dev, int stream, const product *p);
 /* Without the library: see plain_product.cu. */
 void cuda_plain_product(device *dev, int stream, const product *p);
@@ -114,7 +115,7 @@ void cuda_cudnn_attention(device *dev, int stream, const attention_op *o);
 void cuda_cudnn_attention_grad(device *dev, int stream, const attention_grad_op *o);
 void cuda_close_cudnn(device *dev);
 
-/* A copy between matrices (f32) whose rows are apart. */
+/* Copies between matrices (f32) with padded rows. */
 void cuda_copy_rows(device *dev, int stream, const copy_op *o);
 
 /* y = act(x) + residual (NULL: none), each (rows,cols); y may be x. */

@@ -1,8 +1,8 @@
-/* cuda_kind.c - what can be asked of CUDA devices in general; in every build, for plans; see cuda.h
+/* cuda_kind.c - what CUDA devices can answer in general; in every build, for plans; see cuda.h
  *
- * cuDNN has many engines, and which of them there are depends on the GPU.  A plan is made without
- * one: so what they may work in follows from the shapes, and an engine that wants more is passed
- * over.  Asked about an H100, an A100 and a B200, cuDNN 9.19 has one within this for every shape of
+ * cuDNN has many engines, and which of them exist depends on the GPU.  A plan is made without one:
+ * so the limit on their workspace follows from the shapes, and engines that want more are skipped.
+ * For an H100, an A100 and a B200, cuDNN 9.19 has one within this limit for every shape of
  * test/test_cudnn.c.
  */
 #include "cuda/cuda.h"
@@ -15,7 +15,7 @@ enum { SMALL_BYTES = 4096, TILE = 128, HEAD_MULTIPLE = 8 };
 
 static const char *const methods[CUDA_ATTENTIONS] = {"flash", "cudnn", "cudnn-repeatable"};
 
-/* Whether cuDNN has engines for the rest of it (lengths, sizes of heads) it says on the GPU. */
+/* Whether cuDNN has engines for the rest (lengths, head sizes) is known on the GPU only. */
 static const char *cudnn_lacks(int method, const attention_sizes *s)
 {
     return method == ATTENTION_OWN        ? NULL
@@ -28,7 +28,7 @@ static const char *cudnn_lacks(int method, const attention_sizes *s)
                                           : NULL;
 }
 
-/* Engines work on whole tiles of a sequence.  Backward, they have a second sum of dq (f32), or ds
+/* Engines work on whole tiles of a sequence.  Backward, they need a second sum of dq (f32), or ds
  * (bf16). */
 int64_t cuda_engine_room(int method, const attention_sizes *s, bool backward)
 {
@@ -60,7 +60,7 @@ static error *open_first(int threads, device *out)
     return cuda_device(out);
 }
 
-/* How many CUDA_VISIBLE_DEVICES lists; -1: it is not set. */
+/* The number of devices in CUDA_VISIBLE_DEVICES; -1: it is not set. */
 static int listed(void)
 {
     const char *seen = getenv("CUDA_VISIBLE_DEVICES");
@@ -79,7 +79,7 @@ static error *enough_gpus(int n)
                       getenv("CUDA_VISIBLE_DEVICES"), visible);
 }
 
-/* The local rank's, of those that are visible; where only one is, it was chosen for this rank. */
+/* The local rank's, among the visible ones; if there is only one, it was chosen for this rank. */
 static error *choose_gpu(int local)
 {
     char number[32];

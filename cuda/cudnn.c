@@ -1,12 +1,13 @@
 /* cudnn.c - attention and its gradient by cuDNN; see cudnn.h and cuda_kind.c.
  *
- *     attention ---> shape ---> kept plan? --no--> cudnn_plan_make (seconds: kernels are compiled)
+ *     attention ---> shape ---> cached plan? --no--> cudnn_plan_make (seconds: kernels are compiled)
  *                                   |
  *                 tensors by id, workspace ---> cudnnBackendExecute on the stream
  *
- * A step of training has one shape forward and one backward, made ready in the first step, which is
- * not captured.  The library is loaded then, too: a run by the device's own kernels never has it.
- * Nothing is allocated on the device but what cuDNN takes of the driver for its kernels.
+ * A training step has one shape forward and one backward, whose plans are made in the first step,
+ * which is not captured.  The library is loaded then, too: a run with the device's own kernels
+ * never loads it. Nothing is allocated on the device but what cuDNN takes from the driver for its
+ * kernels.
  */
 #include "cuda/cudnn.h"
 #include "cuda/cuda_internal.h"
@@ -59,7 +60,7 @@ static error *open_library(struct cudnn_state *x)
     return NULL;
 }
 
-/* Loads it when it is first asked for; NULL after a failure. */
+/* Loads it on first use; NULL after a failure. */
 static struct cudnn_state *cudnn_of(device *dev)
 {
     cuda_state *s = cuda_state_of(dev);
@@ -147,7 +148,7 @@ static bool describe_call(device *dev, struct cudnn_state *x, cudnnBackendDescri
            CUDNN_OK(dev, x, BackendFinalize(pack));
 }
 
-/* A plan of another batch may be among those kept: a shape is all of what it is for. */
+/* A plan for another batch may be in the cache: its shape is its whole key. */
 static void run(device *dev, int stream, const cudnn_shape *of, size_t budget, const operands *o,
                 void *workspace)
 {

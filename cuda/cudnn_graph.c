@@ -1,6 +1,6 @@
-/* cudnn_graph.c - attention as graphs of cuDNN's; see cudnn.h.
+/* cudnn_graph.c - attention as cuDNN graphs; see cudnn.h.
  *
- * Forward, (B,H,T,.), what has no name in cudnn.h is virtual, never in memory:
+ * Forward, (B,H,T,.); tensors that have no name in cudnn.h are virtual, never in memory:
  *
  *     q, k^T -> product -> * scale -> [row >= column ? it : lowest] -> s
  *     s -> max over columns -> s - max -> exp -> e;  e -> sum over columns -> log, + max -> lse
@@ -13,10 +13,10 @@
  *     dout, v^T -> product -> - dots -> * p -> * scale -> ds (16 bits)
  *     ds^T, q -> product -> dk;  ds, k -> product -> dq
  *
- * dq's last product is summed up in float by atomic additions, in `sums`, and then rounded; or, to
- * be repeatable, it goes to dq at once, for which the engine keeps all of ds in its workspace.
- * Transposed matrices are the same memory with the distances exchanged; q, k and v are parts of one
- * tensor.  The engines know these graphs by their form (it is that of NVIDIA's cudnn-frontend).
+ * dq's last product is accumulated in float by atomic additions, in `sums`, and then rounded; or,
+ * to be repeatable, goes to dq directly, for which the engine keeps all of ds in its workspace.
+ * Transposed matrices are the same memory with strides exchanged; q, k and v are parts of one
+ * tensor.  The engines recognize these graphs by their form (that of NVIDIA's cudnn-frontend).
  */
 #include "cuda/cudnn.h"
 
@@ -337,7 +337,7 @@ static int engine_of(builder *b, descriptor config)
     return (int)get_number(b, engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
 }
 
-/* Engines that take the graph, the best first; how many. */
+/* Engines that accept the graph, best first; returns how many. */
 enum { MOST_ENGINES = 16 };
 static int64_t list_engines(builder *b, descriptor config[MOST_ENGINES])
 {
@@ -363,7 +363,7 @@ static int64_t list_engines(builder *b, descriptor config[MOST_ENGINES])
     return b->failure ? 0 : n < MOST_ENGINES ? n : MOST_ENGINES;
 }
 
-/* Makes an engine ready for the handle's GPU.  *why: the library's reason for not doing so. */
+/* Builds an engine for the handle's GPU.  *why: the library's reason if it fails. */
 static void make_ready(builder *b, descriptor config, size_t budget, error **why)
 {
     descriptor plan = make(b, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);

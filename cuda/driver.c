@@ -1,8 +1,8 @@
 /* driver.c - is there an NVIDIA driver?
  *
- * Asked of its library, not of CUDA's runtime, which might start the driver: that reads its
- * environment when it starts, and a rank's GPU (train/join.c) is put there after this question; nor
- * may a process be forked into ranks after it. */
+ * It asks the driver's library, not CUDA's runtime, which might initialize the driver: that reads
+ * its environment then, and a rank's GPU (train/join.c) is set there after this question; nor may a
+ * process fork into ranks after that. */
 #include "cuda/cuda.h"
 
 #include <dlfcn.h>

@@ -1,10 +1,10 @@
-/* gpu.h - what every kernel file includes; nvcc and the emulator's build both take it.
+/* gpu.h - included by every kernel file; compiled by nvcc and for the emulator.
  *
  * Kernels are launched by RUN and declare shared memory by SHARED and SHARED_DYN: the emulator
- * (test/cudasim/emu.h) has its own forms of these three.
+ * (test/cudasim/emu.h) has its own versions of these three.
  *
- * Memory is read and written 16 bytes at a time where rows begin on such a boundary.  A thread has
- * the same elements in any case, so that a result does not depend on where its operands are.
+ * Memory is accessed 16 bytes at a time where rows are aligned to that.  A thread handles the same
+ * elements in either case, so that results do not depend on the operands' addresses.
  */
 #ifndef REGRAD_CUDA_GPU_H
 #define REGRAD_CUDA_GPU_H
@@ -39,13 +39,13 @@ extern "C" {
 static constexpr int WARP = 32;
 #define ALL_LANES 0xffffffffu
 
-/* How many groups of `per` hold n. */
+/* Number of groups of `per` that hold n. */
 static inline unsigned groups(int64_t n, int64_t per)
 {
     return (unsigned)((n + per - 1) / per);
 }
 
-/* Threads of a block in which each has `per` columns of a row: whole warps, at most `most`. */
+/* Threads of a block in which each handles `per` columns of a row: whole warps, at most `most`. */
 static inline unsigned threads_for(int64_t cols, int64_t per, unsigned most)
 {
     int64_t warps = ((cols + per - 1) / per + WARP - 1) / WARP;
@@ -77,7 +77,7 @@ static __device__ __forceinline__ float widened(bf16 x)
     return float_of_bf16(x.bits);
 }
 
-/* *to = x, rounded to the nearest, ties to even */
+/* *to = x, rounded to nearest even */
 static __device__ __forceinline__ void narrowed(float *to, float x)
 {
     *to = x;
@@ -91,7 +91,7 @@ static __device__ __forceinline__ void narrowed(bf16 *to, float x)
 #endif
 }
 
-/* May rows of t be read 16 bytes at a time?  (What is absent may.) */
+/* May rows of t be accessed 16 bytes at a time?  (True if absent.) */
 static inline bool wide(tensor t)
 {
     int64_t width = present(t) ? 16 / (int64_t)dtype_size(t.type) : 1;
@@ -99,7 +99,7 @@ static inline bool wide(tensor t)
            (t.ld % width == 0 || tensor_rows(t) == 1);
 }
 
-/* p[0 .. WIDTH-1] of which `left` are there, 0 for the others */
+/* p[0 .. WIDTH-1], of which `left` exist; 0 for the others */
 template <class T>
 static __device__ __forceinline__ unpacked<T> load(const T *p, int64_t left, bool aligned)
 {
@@ -148,7 +148,7 @@ static __device__ __forceinline__ unpacked<T> load_as(const float *p, int64_t le
     return v;
 }
 
-/* Runs what follows with `element` as the type of a tensor's elements. */
+/* Runs what follows with `element` as the tensor's element type. */
 #define BY_TYPE(type, ...)                                                                         \
     do {                                                                                           \
         if ((type) == BF16) {                                                                      \
@@ -160,7 +160,7 @@ static __device__ __forceinline__ unpacked<T> load_as(const float *p, int64_t le
         }                                                                                          \
     } while (0)
 
-/* ---- over the lanes of a warp, in a fixed order ---- */
+/* ---- reductions over a warp, in a fixed order ---- */
 
 static __device__ __forceinline__ float warp_sum(float x)
 {

@@ -1,7 +1,7 @@
-/* lt.h - cublasLt, loaded when a GPU is opened and not before.
+/* lt.h - cublasLt, loaded when a GPU is opened.
  *
- * Linked in the usual way it would cost a run on the CPU 150 MB of resident memory, and a machine
- * without it could not start the program at all.
+ * If it were linked in the usual way, a run on the CPU would use 150 MB more resident memory, and
+ * the program could not start on a machine without it.
  */
 #ifndef REGRAD_CUDA_LT_H
 #define REGRAD_CUDA_LT_H

@@ -1,10 +1,9 @@
 /* lt_linear.c - the products: y = act(x w^T + bias) + residual, and the gradients of x, w and b.
  *
- * cublasLt adds bias and residual on its way.  An activation is a pass of its own over (R,N),
- * 2 or 3 times an element's size for each: the library's GELU is of the sum before it was
- * rounded to `pre`, this table's of what can be read there.  Its derivative is of `pre` in
- * both; so in bf16 the gradient of the tanh form is part of the product, where `pre` lies as
- * the library wants it. */
+ * cublasLt adds bias and residual in its epilogue.  An activation is a separate pass over (R,N), 2
+ * or 3 times an element's size each: the library's GELU is applied to the sum before it is rounded
+ * to `pre`, ours to the rounded value.  Its derivative is of `pre` in both; so in bf16 the gradient
+ * of the tanh form is part of the product, if `pre` is aligned as the library requires. */
 #include "cuda/cuda_internal.h"
 
 static void *address(tensor t)
@@ -87,8 +86,8 @@ void cuda_linear_dx(device *dev, int stream, const linear_dx_op *o)
     if (o->act != ACT_NONE) cuda_apply_grad(dev, stream, o->act, o->dx, o->pre);
 }
 
-/* The sums over rows that are db are on the way of the product that is dw: dout is not read again.
- * The library writes them, and does not add. */
+/* The sums over rows that make db are an epilogue of the product that makes dw: dout is not read
+ * again. The library overwrites db, and cannot accumulate. */
 static bool linear_dw_with_db(device *dev, int stream, const linear_dw_op *o, const product *dw)
 {
     if (!present(o->db.t) || o->db.accumulate) return false;

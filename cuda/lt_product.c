@@ -1,23 +1,24 @@
 /* lt_product.c - matrix products by cublasLt.
  *
- * The library keeps matrices in column order.  A matrix in row order is its own transpose in column
+ * The library's matrices are column-major.  A row-major matrix is its own transpose in column-major
  * order, so for d = op(x) op(y) it is asked for the transposes:
  *
  *     d^T (cols,rows) = op(y)^T op(x)^T        A = y, B = x, D = d, bias along the rows of D
  *
- * Products are in float, without TF32, or of bf16, with all sums in float: also where the library
- * cuts `inner` among blocks, which it would else add up in bf16.  Algorithms are asked for once for
- * each kind of product and kept; they depend on shapes, distances and alignments only, so a step
- * repeats its bits.  How they may use the workspace is part of that.
+ * Products are in float, without TF32, or of bf16, always with float accumulation: also where the
+ * library splits `inner` among blocks, which it would otherwise add up in bf16.  Algorithms are
+ * requested once for each kind of product and cached; they depend on shapes, strides and alignment
+ * only, so a step repeats its bits.  The workspace they may use is part of that.
  *
- * The library need not have what it is asked for, and tells so at two places (PyTorch
- * met both, at odd sizes): it finds no algorithm, or it finds one and then refuses to
- * run it.  So there are retreats:
+ * The library may lack what is requested, and shows it in one of two ways (PyTorch met both, at odd
+ * sizes): it finds no algorithm, or it finds one and then refuses to run it.  So there are
+ * fallbacks:
  *
- *     the next of its algorithms -> without what is done on the way (epilogue) -> plain_product.cu
+ *     the next algorithm -> without the epilogue -> plain_product.cu
  *
- * And it is slow where sides of bf16 matrices are no multiples of 16 bytes, which most vocabularies
- * are not: a long side is cut into a multiple and a rest, so that 50257 columns are 50256 and 1.
+ * And it is slow where sides of bf16 matrices are not multiples of 16 bytes, as with most
+ * vocabularies: a long side is divided into a multiple and a remainder, so that 50257 columns are
+ * 50256 and 1.
  */
 #include "cuda/cuda_internal.h"
 
@@ -60,8 +61,8 @@ static bool may_have_epilogue(const product *p)
            on_16_bytes(p->x_sums);
 }
 
-/* The bias where an epilogue may read it.  The heuristic is told how its operands are aligned, but
- * not the bias: an algorithm that reads 16 bytes at a time would fault. */
+/* The bias, where an epilogue may read it.  The heuristic is told the alignment of the operands,
+ * but not that of the bias: an algorithm that reads 16 bytes at a time would fault. */
 static const void *aligned_bias(device *dev, int stream, const product *p)
 {
     size_t bytes = (size_t)p->cols * dtype_size(p->type);
@@ -77,7 +78,7 @@ static const void *aligned_bias(device *dev, int stream, const product *p)
 static bool describe(device *dev, const product *p, objects *x)
 {
     const lt_library *lt = &cuda_state_of(dev)->lt;
-    /* as they lie in memory: rows of y are columns here */
+    /* as in memory: rows of y are columns here */
     int64_t ya = p->y_transposed ? p->inner : p->cols, yb = p->y_transposed ? p->cols : p->inner;
     int64_t xa = p->x_transposed ? p->rows : p->inner, xb = p->x_transposed ? p->inner : p->rows;
     cublasOperation_t op_y = p->y_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -118,7 +119,7 @@ static void forget(device *dev, objects *x)
 
 /* ---- plans ---- */
 
-/* What an algorithm depends on. */
+/* The key of an algorithm. */
 static product_plan wanted_plan(const product *p, size_t workspace)
 {
     return (product_plan){.key = {p->rows,
@@ -200,7 +201,7 @@ static product_plan *plan_for(device *dev, const product *p, size_t workspace, o
 
 /* ---- a product ---- */
 
-/* By the first algorithm that the library does not refuse to run.  False: there is none. */
+/* With the first algorithm that the library does not refuse to run.  False: there is none. */
 static bool run_plan(device *dev, int stream, const product *p, const objects *x,
                      product_plan *plan)
 {
@@ -229,7 +230,7 @@ static bool library_product(device *dev, int stream, const product *p)
     return done;
 }
 
-/* By the library, or else by a kernel of our own. */
+/* By the library, or else by our own kernel. */
 static bool full_product(device *dev, int stream, const product *p)
 {
     product q = *p;
@@ -237,7 +238,7 @@ static bool full_product(device *dev, int stream, const product *p)
     q.bias = aligned_bias(dev, stream, p);
     if ((!p->bias || q.bias) && library_product(dev, stream, &q)) return true;
     if (dev->failure || p->gelu_of || p->x_sums) return false;
-    if (p->bias && !p->c && !p->scaled) { /* the bias as what is added to */
+    if (p->bias && !p->c && !p->scaled) { /* the bias as the addend */
         cuda_bias_rows(dev, stream, p);
         q.bias = NULL, q.c = p->d, q.ldc = p->ldd;
         if (library_product(dev, stream, &q)) return true;
@@ -250,9 +251,8 @@ static bool full_product(device *dev, int stream, const product *p)
 
 enum { SIDE_UNIT = 8, LONG_SIDE = 1024 };
 
-/* What an epilogue would do besides is done by passes, where a side is cut.
- *
- * So many of a side's n go with the bulk: all, or those that are whole 16 bytes of bf16. */
+/* If a side is divided, separate passes do the epilogue's work. How much of a side's n is in the
+ * main part: all, or those that fill whole 16 bytes of bf16. */
 static int64_t bulk_of(const product *p, int64_t n)
 {
     return p->type == BF16 && n >= LONG_SIDE ? n / SIDE_UNIT * SIDE_UNIT : n;
@@ -285,7 +285,7 @@ static product from_column(const product *p, int64_t first)
     return q;
 }
 
-/* The few products of the rest come first, rounded; what is added to them is not. */
+/* The small products of the remainder come first, rounded; what is added to them is not. */
 static bool cut_inner(device *dev, int stream, const product *p, int64_t bulk)
 {
     product rest = *p, most = *p;
@@ -299,7 +299,7 @@ static bool cut_inner(device *dev, int stream, const product *p, int64_t bulk)
 
 bool cuda_product(device *dev, int stream, const product *p)
 {
-    /* only along what lies side by side in memory */
+    /* only along the contiguous side */
     bool along_rows = p->x_transposed, along_inner = !p->x_transposed || p->y_transposed;
     int64_t rows = along_rows ? bulk_of(p, p->rows) : p->rows, cols = bulk_of(p, p->cols);
     int64_t inner = along_inner && !p->c && !p->bias ? bulk_of(p, p->inner) : p->inner;

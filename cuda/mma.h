@@ -1,4 +1,4 @@
-/* mma.h - the four instructions of the tensor cores that Regrad uses, and what is built on them.
+/* mma.h - the four tensor-core instructions that Regrad uses, and what is built on them.
  *
  * On a GPU (sm_80 and newer) they are mma.sync, ldmatrix, cp.async and ex2; on the emulator the same
  * names do the same to the same registers (test/cudasim/tensor_core.h).  Which lane has what (PTX
@@ -9,11 +9,11 @@
  *     B 16x8    b[0] rows 2t,2t+1  col g       b[1] rows 2t+8,2t+9  col g
  *     C 16x8    c[0],c[1] row g  cols 2t,2t+1  c[2],c[3] row g+8
  *
- * So two neighbouring tiles of C, rounded to bf16, are a tile of A: what a product gives goes into the
- * next one without leaving the registers.
+ * So two neighbouring tiles of C, rounded to bf16, are a tile of A: the result of a product is an
+ * operand of the next without leaving the registers.
  *
- * A tile in shared memory has rows of `pitch` elements; a pitch of a multiple of 64 and 8 more lets
- * the eight rows of an ldmatrix meet 32 different banks.
+ * A tile in shared memory has rows of `pitch` elements; with a pitch of 8 more than a multiple of
+ * 64 the eight rows of an ldmatrix are in 32 different banks.
  */
 #ifndef REGRAD_CUDA_MMA_H
 #define REGRAD_CUDA_MMA_H
@@ -49,7 +49,8 @@ MMA_FN void ldmatrix_transposed(unsigned (&r)[4], const bf16 *row)
                  : "memory");
 }
 
-/* Begins to copy 16 bytes, or to write zeros: then global is not read (CUTLASS relies on that, too). */
+/* Begins to copy 16 bytes, or to write zeros: then global is not read (CUTLASS relies on that,
+ * too). */
 MMA_FN void copy16(void *shared, const void *global, bool valid)
 {
     asm volatile("cp.async.cg.shared.global [%0],[%1],16,%2;" ::"r"(
@@ -66,7 +67,7 @@ MMA_FN void copy4(void *shared, const void *global, bool valid)
                  : "memory");
 }
 
-/* What was begun since the last commit is a group; waits until that many groups are under way. */
+/* Commits what was begun as a group; waits until at most that many groups are pending. */
 MMA_FN void copy_commit(void)
 {
     asm volatile("cp.async.commit_group;" ::: "memory");
@@ -76,7 +77,7 @@ template <int LEFT> MMA_FN void copy_wait(void)
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
 }
 
-/* 2^x within 2 units of the last place; 0 where that is below the normal numbers */
+/* 2^x within 2 units of the last place; 0 where that is denormal */
 MMA_FN float exp2_fast(float x)
 {
     float y;

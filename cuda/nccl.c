@@ -1,21 +1,21 @@
 /* nccl.c - see cuda.h: ranks on GPUs.
  *
- * NCCL moves and adds what lies in the memory of the GPUs; words of the hosts go the way that they
- * went before (MPI), which also carries NCCL's own number at the start.
+ * NCCL moves and sums data in the GPUs' memory; control messages use the same way as before (MPI or
+ * TCP), which also distributes NCCL's unique id at the start.
  *
  *     STREAM_COMPUTE   backward ... | backward ...        | update
  *     STREAM_COMM          \ scatter of a bucket ... \____/
  *
- * All its calls are on STREAM_COMM, one after the other, whoever asks: what is asked for on another
- * stream waits there and is waited for.  A tensor that divides evenly goes by the collective of
- * that name; any other by one reduction or broadcast for each rank, in one group.  The order of its
- * sums is NCCL's: the same from run to run with the same ranks, not the same for every stage.
+ * All its calls are on STREAM_COMM, in order, whoever makes them: a call for another stream makes
+ * both wait for each other.  A tensor that divides evenly uses the collective of that name; any
+ * other uses one reduction or broadcast per rank, in one group.  The order of its sums is NCCL's:
+ * the same from run to run with the same ranks, but not for every stage.
  *
- * Nothing waits for ever: before the host blocks, `guard` looks at the clock and at NCCL's state,
- * and answers other ranks that ask where this one is.  When it gives up, NCCL's kernels are made to
- * end, so that memory and streams can be given back.  The host does not run far ahead either: more
- * than the driver's queue holds, and a launch would block where nobody looks.  The meeting, which
- * returns when all have come, is a thread's, for the same reason.
+ * Nothing waits forever: before the host blocks, `guard` checks the time and NCCL's state, and
+ * answers other ranks that ask where this one is.  After a timeout, NCCL's kernels are aborted, so
+ * that memory and streams can be freed.  The host does not run far ahead either: with more calls
+ * than the driver's queue holds, a launch would block without a timeout.  The rendezvous, which
+ * returns when all ranks have arrived, runs in a thread of its own, for the same reason.
  */
 #include "base/clock.h"
 #include "cuda/cuda_internal.h"
@@ -31,13 +31,13 @@
 typedef struct {
     nccl_library lib;
     ncclComm_t comm;
-    comm host; /* carries the hosts' words */
+    comm host; /* for control messages between hosts */
     device *dev;
     cudaEvent_t done;
     cudaEvent_t behind[2]; /* this and the last AHEAD calls */
     int64_t calls;
     int open;         /* groups */
-    bool adrift;      /* a meeting was given up, and its thread is in NCCL still */
+    bool adrift;      /* a rendezvous timed out, and its thread is still in NCCL */
     uint64_t *waited; /* (1) in the GPU's memory, in nanoseconds; see stamp.cu */
 } nccl_state;
 
@@ -69,8 +69,7 @@ typedef struct {
     ncclDataType_t type;
 } span;
 
-/* A count in another unit than the type's would reach beyond the tensor:
- * checked against its bytes. */
+/* A count in a wrong unit would reach beyond the tensor: checked against its bytes. */
 static span span_of(device *dev, tensor x, int64_t first, int64_t n)
 {
     static const struct {
@@ -92,7 +91,7 @@ static span span_of(device *dev, tensor x, int64_t first, int64_t n)
 
 static void until(device *dev, nccl_state *s, cudaEvent_t event);
 
-/* After every AHEAD calls: those before the last AHEAD are over. */
+/* After every AHEAD calls: waits for those before the last AHEAD. */
 static void keep_pace(device *dev, nccl_state *s)
 {
     cudaEvent_t *mine = &s->behind[s->calls / AHEAD % 2], *before = &s->behind[!(mine - s->behind)];
@@ -129,7 +128,7 @@ static void nccl_sum(comm *c, device *dev, int stream, tensor x)
     leave(c, dev, stream);
 }
 
-/* Is each range as long as any other? */
+/* Are all ranges equally long? */
 static bool even(const comm *c, const share *s)
 {
     return s->owner < 0 && s->each * c->size == s->count;
@@ -191,9 +190,9 @@ static void nccl_group(comm *c, device *dev, bool begin)
     keep_pace(dev, s);
 }
 
-/* ---- waiting, words, the end ---- */
+/* ---- waiting, messages, shutdown ---- */
 
-/* What is wrong with the other hosts, if anything; `since` when this one has waited. */
+/* What is wrong with the other hosts, if anything; `since` when this one has been waiting. */
 static error *look_at_hosts(comm *host, double since)
 {
     error *e = host->ops->idle ? host->ops->idle(host) : NULL;
@@ -256,7 +255,7 @@ static void nccl_waited(comm *c, device *dev)
     c->seconds = 1e-9 * (double)ns;
 }
 
-/* All ranks have asked for the same until here, so the streams come to an end. */
+/* All ranks have made the same calls so far, so the streams will finish. */
 static error *nccl_share(comm *c, const void *mine, void *all, size_t bytes)
 {
     nccl_state *s = nccl_state_of(c);
@@ -274,7 +273,7 @@ static void nccl_abandon(comm *c)
     abandon(nccl_state_of(c));
 }
 
-/* The device is closed: what is its goes first. */
+/* The device is being closed: releases what belongs to it first. */
 static void part_from_others(device *dev)
 {
     nccl_state *s = nccl_state_of(cuda_state_of(dev)->ranks);
@@ -310,7 +309,7 @@ static const comm_ops nccl_table = {.name = "nccl",
 
 /* ---- joining ---- */
 
-/* The first rank's number of the meeting, to all. */
+/* Distributes the first rank's unique id. */
 static error *meeting(nccl_state *s, ncclUniqueId *id)
 {
     ncclUniqueId *all;
@@ -335,7 +334,7 @@ static bool take_events(device *dev, nccl_state *s)
                                         cuda_stream(dev, STREAM_COMPUTE)));
 }
 
-/* A call of ncclCommInitRank: its thread's, until it is over. */
+/* A call of ncclCommInitRank: owned by its thread until it returns. */
 typedef struct {
     __typeof__(ncclCommInitRank) *init;
     ncclUniqueId id;
@@ -353,7 +352,7 @@ static void *meet(void *own)
     return NULL;
 }
 
-/* Until all have come, or one is missed. */
+/* Waits until all have arrived, or one is missing. */
 static error *watch(nccl_state *s, meeting_call *m)
 {
     error *e = NULL;
@@ -368,7 +367,7 @@ static error *watch(nccl_state *s, meeting_call *m)
     return error_context(e, "NCCL (NCCL_DEBUG=INFO shows what it waits for)");
 }
 
-/* Who is given up on leaves a thread and its call behind. */
+/* If it times out, the thread and its call are abandoned. */
 static error *meet_watched(nccl_state *s, ncclUniqueId id)
 {
     meeting_call *m;

@@ -1,4 +1,4 @@
-/* nccl.h - NCCL, loaded when ranks meet on GPUs and not before (see lt.h for why). */
+/* nccl.h - NCCL, loaded when ranks connect on GPUs (see lt.h for why). */
 #ifndef REGRAD_CUDA_NCCL_H
 #define REGRAD_CUDA_NCCL_H
 

@@ -1,6 +1,6 @@
-/* nonfinite.cu - how many elements are NaN or infinite; waits for the answer.
+/* nonfinite.cu - counts elements that are NaN or infinite; synchronous.
  *
- * A count of integers has one value whatever the order, so here an atomic addition is allowed. */
+ * A count of integers is the same in any order, so an atomic addition is allowed here. */
 #include "cuda/gpu.h"
 
 static constexpr int THREADS = 256, MOST_BLOCKS = 1024;

@@ -1,8 +1,8 @@
 /* norm.cu - LayerNorm, and RMSNorm (mean = 0):  mean = avg(x), rstd = 1/sqrt(avg((x-mean)^2) + eps),
  *           out = (x-mean)*rstd*(offset+w) + b
  *
- * A warp has a row; a lane has unpacked<T> columns out of each 128.  The row is read three times, from
- * memory once and then from the cache.                  bytes: 2 s C + 8 for each row
+ * A warp handles a row; a lane has unpacked<T> columns out of each 128.  The row is read three
+ * times, first from memory and then from the cache.                  bytes: 2 s C + 8 for each row
  *
  * The residual before a norm is added where the product ends (linear's residual: beta = 1 in
  * product.c), and the one after its gradient by norm_grad's accumulate.  From the product

@@ -3,8 +3,8 @@
  *     fused     all passes in registers      load p g s0 s1 ...   store p s0 s1 ...
  *     passes    a launch for each pass       loads and stores what that pass touches
  *
- * A launch takes up to AT_ONCE tensors; a block has CHUNK elements of one of them and finds it by
- * its number.  This file is compiled without contraction (--fmad=false) and with IEEE roots and
+ * A launch handles up to AT_ONCE tensors; a block has CHUNK elements of one of them, found by its
+ * number.  This file is compiled without contraction (--fmad=false) and with IEEE roots and
  * divisions, so results have the CPU's bits.  What is not all f32 in memory: optim_stored.cu.
  * bytes: AdamW 28 for each element (p, m, v read and written, g read), Lion 20, Adan 44 */
 #include "cuda/gpu.h"
@@ -12,7 +12,7 @@
 
 static constexpr int AT_ONCE = 40, THREADS = 256, CHUNK = THREADS * 16;
 
-/* Arrays of n elements; an absent one is p, and never written. */
+/* Arrays of n elements; an absent one points to p, and is never written. */
 struct optim_arrays {
     float *p, *g, *s[MAX_STATES], *t;
     int64_t n;
@@ -81,8 +81,8 @@ static __device__ __forceinline__ void store_lanes(const optim_part &part, int64
     if (written & LANE_S3) store(a.s[3] + i, left, part.aligned, v.s[3]);
 }
 
-/* Passes [FIRST, END) of a rule over this block's elements.  The number of a pass is a constant to
- * the compiler: what it does not read is not loaded, what it does not write is not stored. */
+/* Passes [FIRST, END) of a rule over this block's elements.  The number of a pass is a compile-time
+ * constant: what it does not read is not loaded, what it does not write is not stored. */
 template <class RULE, int FIRST, int END, bool FUSED>
 static __device__ __forceinline__ void run_passes(const optim_part &part, const hyper &h)
 {
@@ -191,7 +191,7 @@ static void sum_slots(device *dev, int stream, const optim_op *o, int64_t first,
     cuda_square_sums(dev, stream, sums, count, (const hyper *)o->hyper.data);
 }
 
-/* Is anything of it in a form of core/stored_numbers.h? */
+/* Is any part of it in a format of core/stored_numbers.h? */
 static bool stored(const optim_item *it)
 {
     bool is = it->p.type != F32;

@@ -1,4 +1,4 @@
-/* optim.h - what the kernels of the optimizer step share: the rules as types. */
+/* optim.h - shared by the kernels of the optimizer step: the rules as types. */
 #ifndef REGRAD_CUDA_OPTIM_H
 #define REGRAD_CUDA_OPTIM_H
 

@@ -1,17 +1,16 @@
-/* plain_product.cu - products that cublasLt has no algorithm for, and what product.c puts
- * around those that it has.
+/* plain_product.cu - products that cublasLt has no algorithm for, and helpers for lt_product.c.
  *
  *     d = alpha op(x) op(y) + beta c + bias, in float, rounded once
  *
- * The library lacks some products of odd sizes and distances, and says so late.  None of a usual model's
- * is among them, so this kernel is short, not fast: a block has SIDE x SIDE of d and walks along
- * `inner`, a thread has ROWS elements of one column.
- * bytes: 2 s SIDE for each SIDE elements of d and each of `inner` */
+ * The library lacks some products of odd sizes and strides, and says so late.  No usual model needs
+ * one, so this kernel is short, not fast: a block has SIDE x SIDE of d and walks along `inner`, a
+ * thread has ROWS elements of one column. bytes: 2 s SIDE for each SIDE elements of d and each of
+ * `inner` */
 #include "cuda/gpu.h"
 
 static constexpr int SIDE = 32, ROWS = 4, THREADS = 256;
 
-/* Element (row,col) of x (rows,cols), which lies transposed or not; 0 beyond its ends. */
+/* Element (row,col) of x (rows,cols), which may be stored transposed; 0 outside. */
 template <class T>
 static __device__ __forceinline__ float element_of(const void *x, bool transposed, int64_t ld,
                                                    int64_t row, int64_t col, int64_t rows,

@@ -1,7 +1,7 @@
-/* rotary.cu - rotations of pairs of numbers by angles that grow with the position, in place.
+/* rotary.cu - RoPE: rotates pairs of numbers by angles that grow with the position, in place.
  *
- * A block has a token: its threads make sines and cosines of the pairs once (in double: an angle of
- * thousands of radians keeps its fraction), PAIRS at a time, and turn them in all heads.
+ * A block handles a token: its threads compute sines and cosines of the pairs once (in double: an
+ * angle of thousands of radians keeps its fraction), PAIRS at a time, and rotate them in all heads.
  *
  *     bytes: 2 s size for each head of each token */
 #include "cuda/gpu.h"

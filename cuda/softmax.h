@@ -1,7 +1,7 @@
-/* softmax.h - what classify.cu and classify_soft.cu share: the largest number of a row and the sum
- * of the exponentials under it, in one pass over the row by one block.
+/* softmax.h - shared by classify.cu and classify_soft.cu: the maximum of a row and the sum of
+ * exponentials relative to it, in one pass over the row by one block.
  *
- *     thread   its part of the row  ->  (max, sum)        when max grows, sum shrinks
+ *     thread   its part of the row  ->  (max, sum)        when max grows, sum is rescaled
  *     warp     pairs of lanes, the lower always first: the same bits in all lanes
  *     block    the warps, in order
  */
@@ -15,7 +15,7 @@ static constexpr int SOFTMAX_THREADS = 256, SOFTMAX_WARPS = SOFTMAX_THREADS / WA
                      ROW_THREADS = 512;
 
 struct peak {
-    float max, sum; /* the largest, and the sum of e^(x - max) */
+    float max, sum; /* the maximum, and the sum of e^(x - max) */
 };
 
 static __device__ __forceinline__ peak higher(peak a, peak b)
@@ -33,7 +33,8 @@ static __device__ __forceinline__ peak warp_peak(peak p)
     return p;
 }
 
-/* This thread's part of a row; `keep`, if given, is where the block keeps it, 16 bytes after 16. */
+/* This thread's part of a row; `keep`, if given, is where the block stores it, 16 bytes at a
+ * time. */
 template <int THREADS = SOFTMAX_THREADS, class T>
 static __device__ peak row_peak(const T *x, int64_t cols, bool aligned, T *keep = NULL)
 {
@@ -52,7 +53,7 @@ static __device__ peak row_peak(const T *x, int64_t cols, bool aligned, T *keep 
     return p;
 }
 
-/* The row's, from each thread's; by the whole block, with one barrier. */
+/* The row's, from each thread's; called by the whole block, with one barrier. */
 template <int THREADS = SOFTMAX_THREADS>
 static __device__ __forceinline__ peak block_peak(peak mine)
 {

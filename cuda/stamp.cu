@@ -1,9 +1,9 @@
-/* stamp.cu - how long a stream waited: the GPU's clock, taken before and after what it waits for.
+/* stamp.cu - measures how long a stream waits: the GPU's clock, read before and after.
  *
  *     stream   ... | - clock | wait for another stream | + clock | ...
  *
- * What is added up is the time between.  The host sees none of this, and in a CUDA graph it could
- * not ask events for it. */
+ * The sum is the time in between.  The host sees none of this, and within a CUDA graph it could not
+ * query events for it. */
 #include "cuda/gpu.h"
 
 #ifdef __CUDACC__

@@ -4,8 +4,8 @@
  *   timm                           Hugging Face (ViTForImageClassification)
  *   cls_token, pos_embed           vit.embeddings.{cls_token, position_embeddings}
  *   patch_embed.proj               vit.embeddings.patch_embeddings.projection
+ *   blocks.N.norm1, norm2          vit.encoder.layer.N.layernorm_before, layernorm_after
  *   blocks.N.attn.qkv              ...attention.attention.{query, key, value}: stacked
- *   blocks.N.attn.qkv              ...attention.attention.{query, key, value}: one below the other
  *   blocks.N.attn.proj             ...attention.output.dense
  *   blocks.N.mlp.fc1, fc2          ...intermediate.dense, ...output.dense
  *   norm, head                     vit.layernorm, classifier

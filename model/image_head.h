@@ -1,6 +1,5 @@
 /* image_head.h - the end of every image model: pooling, norm, head, softmax.
  *
- * Pooling comes before the norm: with a class token that gives the same numbers as a norm of all
  * Pooling precedes the norm: with a class token that gives the same numbers as normalizing all
  * positions and then reading one, and the mean is what timm calls fc_norm.
  */

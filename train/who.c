@@ -28,8 +28,7 @@ static whereabouts here(const trainer *t, const device *dev)
     return w;
 }
 
-/* The number of a rank within its machine: that of its GPU, if each has one.
- * one. */
+/* The number of a rank within its machine: that of its GPU, if each has one. */
 static int number_on_machine(const whereabouts *all, int rank)
 {
     int n = 0;
