@@ -4,8 +4,8 @@
 error *cuda_try_cudnn(device *dev)
 {
     (void)dev;
-    return user_error("this program was built without cuDNN: install its headers (cudnn.h) and run "
-                      "make again, or use --attention flash");
+    return user_error("this program was built without cuDNN: install its headers (cudnn.h) and "
+                      "run make again, or use --attention flash");
 }
 
 static void absent(device *dev)
