@@ -221,7 +221,8 @@ error *memory_stream_close(memory_stream *m)
 {
     int failed = ferror(m->to); /* fclose does not report an earlier failure */
     failed |= fclose(m->to);
-    if (!failed) return NULL;
+    if (!failed && m->text)
+        return NULL; /* glibc's fclose does not tell that the last realloc failed */
     free(m->text);
     m->text = NULL;
     return no_memory_for(m);
