@@ -224,7 +224,8 @@ static error *check_metadata(const char *path, char *value, char *value_end)
     for (const cJSON *item = fine ? json->child : NULL; item; item = item->next)
         fine &= cJSON_IsString(item);
     cJSON_Delete(json);
-    return fine ? NULL : damaged(path, "its __metadata__ is not an object of texts");
+    return fine ? NULL
+                : damaged(path, "its __metadata__ is not an object of texts (or memory is out)");
 }
 
 /* The pair "key": {...}, both as ranges of the text. */

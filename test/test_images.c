@@ -126,7 +126,12 @@ static void test_bad_idx(void **state)
     write_bytes("d-images-idx3-ubyte", spoilt, n);
     fails(try_source("d-images-idx3-ubyte", plain), "d-images-idx3-ubyte", "size 1 is 0");
     write_bytes("d-images-idx3-ubyte", "hello", 5);
-    fails(try_source("d-images-idx3-ubyte", plain), "d-images-idx3-ubyte", "not a known image file");
+    fails(try_source("d-images-idx3-ubyte", plain), "d-images-idx3-ubyte",
+          "not a known image file");
+    static const uint8_t damaged[] = {0x1f, 0x8b, 7, 0, 0, 0, 0, 0, 0, 0}; /* no method of gzip's */
+    write_bytes("d-images-idx3-ubyte", damaged, sizeof damaged);
+    fails(try_source("d-images-idx3-ubyte", plain), "d-images-idx3-ubyte",
+          "cannot be read: unknown compression");
     write_bytes("e", images, n);
     fails(try_source("e", plain), "'e'", "labels");
     image_options colours = plain;

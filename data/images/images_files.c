@@ -39,16 +39,22 @@ static error *stream_open(const char *path, stream *s)
     return NULL;
 }
 
+static error *unreadable(const stream *s)
+{
+    int code = Z_OK;
+    const char *why = gzerror(s->file, &code);
+    size_t n = strlen(s->path);
+    if (!strncmp(why, s->path, n) && !strncmp(why + n, ": ", 2)) why += n + 2;
+    return user_error("'%s' cannot be read: %s: get it again", s->path, why);
+}
+
 /* Exactly n bytes. */
 static error *stream_read(stream *s, void *to, size_t n)
 {
     for (uint8_t *p = to; n > 0;) {
         unsigned part = n < 1 << 30 ? (unsigned)n : 1u << 30;
         int got = gzread(s->file, p, part);
-        int code = Z_OK;
-        if (got < 0)
-            return user_error("'%s' cannot be read: %s: get it again", s->path,
-                              gzerror(s->file, &code));
+        if (got < 0) return unreadable(s);
         if (got == 0) return user_error("'%s' ends too early: it was cut, get it again", s->path);
         p += got;
         n -= (size_t)got;
@@ -229,10 +235,10 @@ static error *add_file(image_set *set, const char *path, int64_t size)
     int got = gzread(s.file, head, 4);
     bool idx = got == 4 && !head[0] && !head[1] && head[2] == 8 && head[3] < 5;
     bool plain = gzdirect(s.file);
-    error *e = NULL;
+    error *e = got < 0 ? unreadable(&s) : NULL;
     if (idx && gzrewind(s.file) == 0) e = idx_images(set, &s);
     gzclose(s.file);
-    if (idx) return e;
+    if (idx || e) return e;
     if (plain && size > 0 && (size % (CIFAR_PIXELS + 1) == 0 || size % (CIFAR_PIXELS + 2) == 0))
         return cifar_images(set, path, size);
     return user_error(
