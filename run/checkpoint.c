@@ -88,6 +88,7 @@ static bool is_temporary(const char *name)
                                         "data.json",
                                         "plan.txt",
                                         "plan.svg",
+                                        "classes.txt",
                                         "tokenizer.vocab",
                                         "tokenizer.json",
                                         "chat_template.jinja",
@@ -311,29 +312,36 @@ void checkpoints_close(checkpoints *c)
 }
 
 typedef struct {
-    checkpoints *c;
+    char *path;
     int n;
 } cleaning;
+
+static error *clean_file(void *context, const char *name)
+{
+    cleaning *k = context;
+    if (!is_temporary(name)) return NULL;
+    k->n++;
+    return remove_file(k->path, name);
+}
 
 static error *clean_one(void *context, const char *name)
 {
     cleaning *k = context;
     char path[PATH_LENGTH];
-    if (is_temporary(name)) {
-        k->n++;
-        return remove_file(k->c->path, name);
-    }
-    if (!is_left_over(name)) return NULL;
-    TRY(path_join(path, k->c->path, name));
+    if (!is_left_over(name)) return clean_file(k, name);
+    TRY(path_join(path, k->path, name));
     k->n++;
     return remove_directory(path);
 }
 
 error *checkpoints_clean(checkpoints *c, int *n)
 {
-    cleaning k = {.c = c};
-    error *e = each_name(c->path, clean_one, &k);
-    *n = k.n;
+    char best[PATH_LENGTH];
+    cleaning outer = {.path = c->path}, inner = {.path = best};
+    error *e = each_name(c->path, clean_one, &outer);
+    if (!e) e = path_join(best, c->path, RUN_BEST);
+    if (!e && !access(best, F_OK)) e = each_name(best, clean_file, &inner);
+    *n = outer.n + inner.n;
     return e;
 }
 

@@ -32,6 +32,9 @@
 
 #include "run/manifest.h"
 
+/* The directory in a run's that holds a model as --out does, that of the lowest loss. */
+#define RUN_BEST "best"
+
 /* The checkpoints of a run's directory. */
 typedef struct checkpoints checkpoints;
 
@@ -48,8 +51,8 @@ const char *checkpoints_path(const checkpoints *c);
  * without checkpoints.  User error if it can be neither found nor created. */
 error *checkpoints_follow(checkpoints *c, bool *moved) NODISCARD;
 
-/* Removes what stopped processes left: *n is the number of unfinished checkpoints and files of the
- * run. */
+/* Removes what stopped processes left: *n is the number of unfinished checkpoints and unfinished
+ * files of the run and of its best model. */
 error *checkpoints_clean(checkpoints *c, int *n) NODISCARD;
 
 /* The disk is full: removes the oldest one, if a newer one is complete; *step is -1 if none can be

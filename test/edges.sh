@@ -158,15 +158,18 @@ edge_renamed() {
 }
 
 edge_temporaries() {
-    mkdir run
+    mkdir -p run/best
     echo x >run/model.safetensors.tmp.4711
+    echo x >run/best/model.safetensors.tmp.4711
+    echo x >run/best/notes.tmp.5
+    echo x >run/classes.txt.tmp.4
     echo x >run/options.json.tmp.12
     echo x >run/data.json.tmp.13
     echo x >run/notes.tmp.5
     echo x >run/model.safetensors.tmp.old
     train --steps 2 --out run >out 2>err
-    check "temporary files of killed runs go" [ ! -e run/model.safetensors.tmp.4711 -a ! -e run/options.json.tmp.12 -a ! -e run/data.json.tmp.13 ]
-    check "and no others" [ -e run/notes.tmp.5 -a -e run/model.safetensors.tmp.old ]
+    check "temporary files of killed runs go" [ ! -e run/model.safetensors.tmp.4711 -a ! -e run/best/model.safetensors.tmp.4711 -a ! -e run/classes.txt.tmp.4 -a ! -e run/options.json.tmp.12 -a ! -e run/data.json.tmp.13 ]
+    check "and no others" [ -e run/notes.tmp.5 -a -e run/best/notes.tmp.5 -a -e run/model.safetensors.tmp.old ]
     rm -rf run
 }
 

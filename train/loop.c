@@ -291,12 +291,12 @@ static void note_best(session *s, int64_t step, double loss)
         c->best_step = step;
     }
     if (!gain || !s->o->save_best) return;
-    error *e = write_model(s, "best");
+    error *e = write_model(s, RUN_BEST);
     if (e)
         tell_lost(s, e, "best model", step);
     else
-        printf("step %5lld  the best so far: wrote %s/best/%s\n", (long long)step, s->dir.o.path,
-               run_model_file(c));
+        printf("step %5lld  the best so far: wrote %s/" RUN_BEST "/%s\n", (long long)step,
+               s->dir.o.path, run_model_file(c));
 }
 
 /* --stop-after */
