@@ -289,7 +289,7 @@ FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -W
                -fno-sanitize-recover=all
 FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data/%.c infer/chat_tokens.c infer/choices.c io/%.c model/%.c run/%.c train/option_row.c train/options_file.c,$(LIB_SRC))
 FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(wildcard fuzz/fuzz_*.c))
-# the calls by which files are read: a target's lie in memory (fuzz/memory_files.h)
+# the calls that read files: a target's files are in memory (fuzz/memory_files.h)
 FUZZ_CALLS  := open close read pread stat fstat access fopen gzopen
 build/fuzz/data/images/%.o build/fuzz/fuzz/fuzz_images.o: FUZZ_FLAGS += $(if $(filter yes,$(JPEG)),-DWITH_JPEG) $(if $(filter yes,$(PNG)),-DWITH_PNG)
 

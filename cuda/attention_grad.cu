@@ -1,4 +1,4 @@
-/* attention_grad.cu - the gradient of attention, each block of scores made again from lse:
+/* attention_grad.cu - the gradient of attention, with each block of scores recomputed from lse:
  *
  *     r_i = dout_i . out_i,  p_ij = exp(s_ij - lse_i),  ds_ij = p_ij (dout_i . v_j - r_i) * scale
  *     dv_j = sum_i p_ij dout_i,   dk_j = sum_i ds_ij q_i,   dq_i = sum_j ds_ij k_j

@@ -8,7 +8,7 @@
  *             +-------------+     2  add     the groups in order
  *
  * There are as many groups as make BLOCKS blocks, by the shape alone, so the bits are the same on
- * every GPU.  Their sums lie in the room of sumsq's.  One group goes to db at once.
+ * every GPU.  Their sums use the workspace of sumsq's.  One group goes to db at once.
  * bytes: s N for each row */
 #include "cuda/gpu.h"
 

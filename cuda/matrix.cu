@@ -1,4 +1,4 @@
-/* matrix.cu - a matrix divided by its norm, and copies between matrices whose rows lie apart.
+/* matrix.cu - a matrix divided by its norm, and copies between matrices with padded rows.
  * bytes: 8 for each element (read and written) */
 #include "cuda/gpu.h"
 

@@ -15,7 +15,7 @@
  * in the operation's scratch.  Where a row is too long for a block, three kernels do it:
  *
  *     1  group    scratch (NORM_GROUPS,2C): sums over the rows of each group; the warps of a block take
- *                 turns at the rows.  First, because dx may lie on dout.
+ *                 turns at the rows.  First, because dx may be dout.
  *     2  add
  *     3  dx       a warp has a row, as in norm.cu; alone where dw and db are not wanted
  *

@@ -2,7 +2,7 @@
  *
  *     out[b, i W' + j, (c h + y) w + x] = images[b, c, i h + y, j w + x],   W' = W / w
  *
- * A block has a patch; what it writes lies together, what it reads in pieces of w.
+ * A block has a patch; it writes contiguously and reads in pieces of w.
  * bytes: 4 + s for each element */
 #include "cuda/gpu.h"
 

@@ -1,7 +1,7 @@
 /* text_check.h - checks that a file given as text is text.
  *
  * A tokenizer encodes any bytes, so a compressed file, a table or a token shard would silently
- * become tokens. Formats recognized by their first bytes are refused by name; bytes that are merely
+ * become tokens. Formats recognized by their first bytes are refused, with their names; bytes that are merely
  * not UTF-8 may be intended, and give a warning.
  */
 #ifndef REGRAD_TEXT_CHECK_H

@@ -170,7 +170,7 @@ error *tokens_check_npy(token_shard *s, int64_t size)
                           "array.astype('<u2') or '<u4' makes them so",
                           h.type);
     if (h.rank != 1 || h.fortran)
-        return user_error("an array of %d dimensions%s: ids lie in one: array.ravel() makes it so",
+        return user_error("an array of %d dimensions%s: ids have one: array.ravel() makes it so",
                           h.rank, h.fortran ? ", in Fortran's order" : "");
     int64_t room = (size - s->first) / id_bytes(s->type);
     s->n_tokens = h.count;

@@ -1,5 +1,5 @@
 /* fuzz_index.c - a model in several files: model.safetensors.index.json beside two of them
- * (io/safetensors.h), by way of io/model_file.h, which takes config.json, too. */
+ * (io/safetensors.h), through io/model_file.h, which reads config.json, too. */
 #include "fuzz/fuzz.h"
 #include "io/model_file.h"
 #include "io/safetensors.h"

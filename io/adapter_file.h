@@ -5,7 +5,7 @@
  *
  * The tensors say which modules have an adapter, the configuration gives rank and scale.  A field
  * that would change the result and is not supported (DoRA, ranks by pattern, biases, modules saved
- * in full ...) is refused by name; so is an unknown field with a value.
+ * in full ...) is refused, with its name; so is an unknown field with a value.
  */
 #ifndef REGRAD_ADAPTER_FILE_H
 #define REGRAD_ADAPTER_FILE_H

@@ -6,7 +6,7 @@
  *
  * A process that ends closes its connections, so the others know at once; a machine that is down is
  * detected by keepalive within 20 seconds.  A process that hangs is found as over MPI
- * (ranks/mpi.c): after a timeout a rank asks, by way of rank 0, and whoever does not answer is
+ * (ranks/mpi.c): after a timeout a rank asks through rank 0, and whoever does not answer is
  * named.  Rank 0 then ends the others with a last message.
  */
 #include "ranks/tcp.h"

@@ -4,7 +4,7 @@
 One process measures one setting and prints one JSON line: tokens_per_s (ViT: images_per_s), ms (median
 of the steps), peak_bytes (what the allocator held at most), torch and device.  bf16 autocast with float
 parameters is what most scripts do; --pure keeps parameters in bf16.  --compile is torch.compile in its
-default mode.  ViT takes grey images and tells 10 classes apart, as our side does there.
+default mode.  ViT classifies grayscale images into 10 classes, as on our side.
 
     scripts/bench_gpu_torch.py --model gpt --layers 12 --heads 12 --width 768 --batch 16 --seq 1024
     scripts/bench_gpu_torch.py --model vit --layers 12 --heads 12 --width 768 --batch 128

@@ -2,7 +2,7 @@
 """The peer of our benchmark: GPT-2, with --llama LLaMA, with --patch a ViT, as people write them in PyTorch, on the CPU.
 
 One process measures one setting and prints one JSON line.  What it times is what a training
-script pays for: forward with loss, backward, AdamW with zero_grad(set_to_none=True), each apart.
+script pays for: forward with loss, backward, AdamW with zero_grad(set_to_none=True), each separately.
 
     scripts/bench_torch.py --layers 12 --heads 12 --width 768 --batch 4 --seq 64 --threads 2
     scripts/bench_torch.py --layers 12 --heads 12 --width 768 --batch 16 --patch 32 --image-size 224 --classes 1000
@@ -10,14 +10,14 @@ script pays for: forward with loss, backward, AdamW with zero_grad(set_to_none=T
 The model is idiomatic and written with care: tied head, fused qkv, one causal mask for all layers,
 added in place (the fastest of the forms tried), torch's own gelu (tanh), layer norm, cross entropy; where torch
 has them (not Debian's 1.13), scaled_dot_product_attention and AdamW(fused=True); --compile: torch.compile.
-LLaMA has RMSNorm, rotations (their table made once), keys that heads share (repeated), a gate with silu, gate and
-up in one matrix, no biases, a head of its own.
-The ViT has the same blocks without a mask and with gelu's exact form, a strided convolution in front,
-a class token and a head of its own.
+LLaMA has RMSNorm, RoPE (its table made once), GQA (keys repeated), a silu gate, gate and up in one matrix, no
+biases, an untied head.
+The ViT has the same blocks without a mask and with the exact gelu, a strided convolution in front,
+a class token and an untied head.
 PyTorch's default is AdamW tensor by tensor; --foreach asks for the multi-tensor form, whose
 temporaries are one copy of the parameters.
 
-What can tilt a comparison is in the output:
+What can distort a comparison is in the output:
 - The BLAS that torch calls and the kernels it chose.  OPENBLAS_CORETYPE overrides its choice; with
   Haswell an AVX-512 machine runs at half its speed.  Give both sides the same.
 - The allocator.  Torch allocates in every operation, glibc returns large blocks to the kernel, and

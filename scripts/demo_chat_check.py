@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""demo_chat_check.py DIR NAME - others read what scripts/demo-chat has exported: DIR/NAME-hf and DIR/NAME.gguf.
+"""demo_chat_check.py DIR NAME - other programs read the exports of scripts/demo-chat: DIR/NAME-hf and DIR/NAME.gguf.
 
-The numbers in both are compared with no more than Python's standard library.  transformers, and llama.cpp by
-llama-cpp-python or xllamacpp, each if it is there, answer DIR/asked.jsonl; the answers must be those in DIR/NAME.answers.  Status 1 if not.
+The weights in both are compared with Python's standard library alone.  transformers, and llama.cpp through
+llama-cpp-python or xllamacpp, each if installed, answer DIR/asked.jsonl; the answers must equal DIR/NAME.answers.  Status 1 if not.
 """
 import array
 import importlib.util

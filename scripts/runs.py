@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""runs.py - what the reports read of a run's directory.
+"""runs.py - reads a run's directory, for the reports.
 
-    log.jsonl      one object a line (run/log.h); a line that was cut is passed over
+    log.jsonl      one object per line (run/log.h); a truncated line is skipped
     options.json   every option, resolved
     plan.txt       the memory plan; its table of kinds
 
-    scripts/runs.py complete DIR STEPS       status 0: it made its last step and left its model
-    scripts/runs.py values DIR FIELD...      the last value of each, or FIELD:median, FIELD:least; tabs between, "-": none
+    scripts/runs.py complete DIR STEPS       status 0 if it finished its last step and saved its model
+    scripts/runs.py values DIR FIELD...      the last value of each, or FIELD:median, FIELD:least; separated by tabs, "-": none
     scripts/runs.py series DIR FIELD...      a line for each step and field: step, field, value
-    scripts/runs.py plan FIELD...            the numbers of a plan (--plan --json) from the standard input; a dot
-                                             leads into an object: most_by_kind.states; 0: none
+    scripts/runs.py plan FIELD...            numbers of a plan (--plan --json) from standard input; a dot selects
+                                             a member: most_by_kind.states; 0: none
 """
 import json
 import math

@@ -16,7 +16,7 @@ report() { # TITLE STATUS [WHY]
 found=$(python3 test/words.py build/release)
 report 'no idiom of test/words.py' $? "$found"
 
-# what the list is there to find is found, and what only looks like it is not
+# what the list should find is found, and what only looks like it is not
 cat >"$work/bad.md" <<'END'
 The option behind it is read.
 It is computed anew.
@@ -36,6 +36,18 @@ Such a field is refused by name.
 It is not a whole checkpoint.
 That fits into no machine.
 The oldest gives way.
+A hidden file is passed over.
+NULL is fine.
+It is written wholly or not at all.
+The memory is given back.
+What the layer puts out.
+An engine is made ready.
+Each asks in vain.
+It takes two at the most.
+Has it an adapter?
+It asks by way of rank 0.
+Give another than the first.
+It is lost without a word.
 END
 cat >"$work/good.md" <<'END'
 The run continues after it. Nobody told me. Ideal. It must go without saying. Run make again.
@@ -46,6 +58,9 @@ The run continues after it. Nobody told me. Ideal. It must go without saying. Ru
 ```
 and this is told
 ```
+
+A span of `code may go
+on behind` the end of a line.
 END
 sentences=$(wc -l <"$work/bad.md")
 [ "$(python3 test/words.py "$work/bad.md" | cut -d'"' -f1 | sort -u | wc -l)" -eq "$sentences" ]

@@ -6,7 +6,7 @@
     test/words.py PAGE.md ...       only these pages
 
 Read are the pages (*.md), what the programs in PROGRAMS print with --help, strings of sources (messages),
-the comments of headers, and scripts.
+the comments of headers, those at the head of other sources, and scripts.
 """
 import os
 import re
@@ -35,6 +35,21 @@ WORST = {
     r'gives? way': 'is removed to make room, yields',
     r'whereby|thereof|whereof|wherefore|hereby|thereto': 'by which, of it',
     r'for ever': 'forever',
+    r'passed over': 'skipped, ignored',
+    r'(?:NULL|it) is fine': 'NULL is ignored',
+    r'wholly or not at all': 'complete or not at all',
+    r'(?:gives?|given) back': 'free, return',
+    r'puts? out': 'output, compute',
+    r'made ready|makes? ready': 'prepare, build',
+    r'in vain': 'without effect',
+    r'at the (?:least|most)': 'at least, at most',
+    r'(?:has|have) it (?:a|an|the|to)': 'does it have',
+    r'once in the record': 'while recording',
+    r'by way of': 'through, by',
+    r'under another than|another than': 'other than, different from',
+    r'without a word': 'silently',
+    r'in few words': 'briefly',
+    r'in other sizes than|than usual': 'another size than, unusually',
 }
 # good to avoid, too, and common: these are shown with --all
 CLUMSY = {
@@ -55,13 +70,21 @@ def lines_of(path):
 
 
 def prose(path):
-    """(line number, text) of a page, without code."""
-    fenced = False
+    """(line number, text) of a page, without code; a code span may go over the end of a line."""
+    fenced = inside = False
     for n, line in enumerate(lines_of(path), 1):
         if line.startswith('```'):
             fenced = not fenced
-        elif not fenced and not line.startswith('    '):
-            yield n, re.sub(r'`[^`]*`', '`', line)
+        elif fenced or line.startswith('    '):
+            continue
+        inside = inside and bool(line.strip())
+        text = ''
+        for part in re.split('(`)', line):
+            if part == '`':
+                inside = not inside
+            elif not inside:
+                text += part + '`'
+        yield n, text
 
 
 def comments(path):
@@ -74,6 +97,14 @@ def comments(path):
                 inside = part == '/*'
             elif inside:
                 text += part
+        yield n, text
+
+
+def essay(path):
+    """Of C: the comment at the head of a file."""
+    for n, text in comments(path):
+        if n > 1 and not text:
+            return
         yield n, text
 
 
@@ -101,6 +132,7 @@ def texts(programs):
             yield from ((f'{path}:{n}', text) for n, text in comments(path))
         elif path.endswith(('.c', '.cu', '.cpp')):
             yield from ((f'{path}:{n}', text) for n, text in strings(path))
+            yield from ((f'{path}:{n}', text) for n, text in essay(path))
         elif path.startswith(('scripts/', 'python/')) or path in ('Makefile', 'Dockerfile') or path.endswith('.yml'):
             yield from ((f'{path}:{n}', text) for n, text in script(path))
     for name in ('train_gpt', 'train_vit', 'tokenize', 'generate', 'export', 'predict'):

@@ -10,7 +10,7 @@
  *
  *   --merge DIR                         adds peft's adapters in DIR to the matrices
  *
- * What the other form cannot express is refused by name, and existing files are never overwritten.
+ * What the other form cannot express is refused, with its name, and existing files are never overwritten.
  */
 #include "tools/export.h"
 

@@ -189,7 +189,7 @@ static error *score_shards(session *s)
     token_set *set;
     tally t = {0};
     if (!isnan(o->numbers[STRIDE]))
-        return user_error("--stride: not with a shard, whose windows lie side by side");
+        return user_error("--stride: not with a shard, whose windows are adjacent");
     TRY(tokens_open(&o->eval, 1, s->config.vocab, &set));
     error *e = session_start(s, (generator_job){.stride = s->config.context});
     for (int i = 0; i < tokens_shards(set) && !e; i++)

@@ -31,7 +31,7 @@
  *                    pre-tokenization nor the special tokens, so it must be a known one
  *                    (ranks_known.h), identified by its content.
  *   tokenizer.json   Hugging Face's, BPE or unigram, with the rules around the model
- *                    (bpe_json_rules.c); unsupported ones are refused by name.
+ *                    (bpe_json_rules.c); others are refused, with their names.
  *   tekken.json      Mistral's: ranks, an expression and special tokens in one file.
  *   .model           SentencePiece's own file, BPE or unigram.
  *

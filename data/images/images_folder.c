@@ -278,7 +278,7 @@ static void tell(const walk *w, const char *path)
     size_t size = sizeof w->set->passed_over, used = strlen(text);
     if (!w->others && !w->hidden) return;
     snprintf(text + used, size - used,
-             "%s%s: passed over %lld file%s without a picture%s%.150s%s, %lld hidden",
+             "%s%s: skipped %lld file%s without a picture%s%.150s%s, %lld hidden",
              used ? "; " : "", path, (long long)w->others, w->others == 1 ? "" : "s",
              w->others ? " (" : "", w->first, w->others ? ")" : "", (long long)w->hidden);
 }

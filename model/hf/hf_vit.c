@@ -1,6 +1,6 @@
 /* hf_vit.c - config.json of Hugging Face's ViT (ViTConfig), field by field; see hf_internal.h.
  *
- * It is no row among the families of hf_families.c, which are decoders of text; the table, and what is
+ * It is not a row among the families of hf_families.c, which are decoders of text; the table, and what is
  * refused, are of the same kind.
  */
 #include "model/hf/hf_internal.h"
