@@ -6,6 +6,7 @@
 #define REGRAD_OPS_INTERNAL_H
 
 #include "core/block_codes.h"
+#include "core/scale_codes.h"
 #include "core/ops.h"
 
 /* ---- roles and types ---- */

@@ -156,6 +156,17 @@ tensor param_own_gradient(const params *p, int id)
     return present(row->collected) ? row->collected : own_of(p, id, row->gradient);
 }
 
+static void place_scales(const params *p, arena *a, param *row, block_name name)
+{
+    int64_t n = code_blocks(row->count);
+    if (!p->packs) {
+        row->scales = arena_keep(a, KIND_PARAMETER, F32, SHAPE(n), name);
+        return;
+    }
+    row->scale_codes = arena_keep(a, KIND_PARAMETER, U8, SHAPE(n), name);
+    row->scale_groups = arena_keep(a, KIND_PARAMETER, F32, SHAPE(1 + scale_groups(n)), name);
+}
+
 static void place_value(params *p, arena *a, int id)
 {
     param *row = &p->row[id];
@@ -163,7 +174,7 @@ static void place_value(params *p, arena *a, int id)
     if (row->coded) {
         row->codes =
             arena_keep(a, KIND_PARAMETER, U8, SHAPE(code_bytes(p->form, row->count)), name);
-        row->scales = arena_keep(a, KIND_PARAMETER, F32, SHAPE(code_blocks(row->count)), name);
+        place_scales(p, a, row, name);
     } else if (!expands(p, id))
         row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape, name);
     else if (row->own)
@@ -180,9 +191,10 @@ static void place_gradient(params *p, arena *a, int id)
             arena_keep(a, KIND_GRADIENT, p->type, param_own_shape(p, id), gradient_name(row));
 }
 
-void params_encode(params *p, code_form form)
+void params_encode(params *p, code_form form, bool packs)
 {
     p->form = form;
+    p->packs = packs;
     for (int id = 0; id < p->n && form != CODES_NONE; id++) {
         param *row = &p->row[id];
         row->coded = row->spec.hidden && !row->trainable && row->spec.adapter_scale == 0;
@@ -198,12 +210,46 @@ tensor param_fill_begin(run *r, int id)
     return row->value;
 }
 
+/* Packed scales are there as they are while codes are written or read. */
+static void open_scales(run *r, param *row)
+{
+    if (r->params->packs)
+        row->scales = arena_take(r->arena, KIND_PARAMETER, F32, SHAPE(code_blocks(row->count)),
+                                 NAME(row->spec.name, row->spec.layer));
+}
+
+static void close_scales(run *r, param *row)
+{
+    if (r->params->packs) arena_drop(r->arena, &row->scales);
+}
+
+static void encode_row(run *r, param *row)
+{
+    open_scales(r, row);
+    OP(quantize, r->dev, r->stream, .codes = row->codes, .scales = row->scales, .x = row->value,
+       .form = (int)r->params->form);
+    if (r->params->packs)
+        OP(pack_scales, r->dev, r->stream, .codes = row->scale_codes, .groups = row->scale_groups,
+           .scales = row->scales);
+    close_scales(r, row);
+}
+
+static void decode_row(run *r, param *row)
+{
+    open_scales(r, row);
+    if (r->params->packs)
+        OP(unpack_scales, r->dev, r->stream, .scales = row->scales, .codes = row->scale_codes,
+           .groups = row->scale_groups);
+    OP(dequantize, r->dev, r->stream, .out = row->value, .codes = row->codes, .scales = row->scales,
+       .form = (int)r->params->form);
+    close_scales(r, row);
+}
+
 void param_fill_end(run *r, int id)
 {
     param *row = &r->params->row[id];
     if (!row->coded) return;
-    OP(quantize, r->dev, r->stream, .codes = row->codes, .scales = row->scales, .x = row->value,
-       .form = (int)r->params->form);
+    encode_row(r, row);
     arena_drop(r->arena, &row->value);
 }
 
@@ -571,8 +617,7 @@ tensor param_use(run *r, int id)
         row->value = arena_take(r->arena, KIND_PARAMETER, p->type, row->spec.shape,
                                 NAME(row->spec.name, row->spec.layer));
         if (row->coded)
-            OP(dequantize, r->dev, r->stream, .out = row->value, .codes = row->codes,
-               .scales = row->scales, .form = (int)p->form);
+            decode_row(r, row);
         else
             p->backing->expand(p->backing->own, r, id);
     }

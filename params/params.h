@@ -31,6 +31,7 @@
 #define REGRAD_PARAMS_H
 
 #include "core/block_codes.h"
+#include "core/scale_codes.h"
 #include "params/block_kinds.h"
 #include "ranks/comm.h"
 #include "params/step_clock.h"
@@ -74,11 +75,12 @@ typedef struct {
     int64_t count;          /* elements */
     int64_t own_first, own; /* the range that this process updates: all, unless ranks share the
                              * work */
-    tensor value;  /* complete; with backing.expand only while a use is open */
-    tensor stored; /* ? with backing.expand: (own) what is stored the rest of the time */
-    bool coded; /* stored as codes; decoded only while a use is open */
-    tensor codes, scales; /* ? the codes */
-    tensor master;        /* ? the rest of a bf16 value: (own), f32, i16 or i8 */
+    tensor value;           /* complete; with backing.expand only while a use is open */
+    tensor stored;          /* ? with backing.expand: (own) what is stored the rest of the time */
+    bool coded;             /* stored as codes; decoded only while a use is open */
+    tensor codes, scales;   /* ? the codes; packed scales only while codes are read or written: */
+    tensor scale_codes, scale_groups; /* ? what is stored of those (core/scale_codes.h) */
+    tensor master;                    /* ? the rest of a bf16 value: (own), f32, i16 or i8 */
     /* in a step */
     tensor gradient;  /* complete, of this process */
     tensor collected; /* ? with backing.collects: (own) the sum over all ranks and micro-batches */
@@ -115,14 +117,15 @@ typedef struct {
 typedef struct {
     param *row;
     int n, room;
-    code_form form; /* of coded rows */
-    bool adapted; /* some rows are adapters (spec.adapter_scale): only these go into a run's
+    code_form form;     /* of coded rows */
+    bool packs;         /* their scales */
+    bool adapted;       /* some rows are adapters (spec.adapter_scale): only these go into a run's
                    * files */
-    dtype type;   /* working type of the run: parameters, their gradients, activations */
-    master_form master;       /* with type BF16 */
-    grad_policy policy;       /* GRADS_AUTO must be resolved before params_place */
-    int first;                /* first trainable row, n if there is none; see grads_below */
-    bool training;            /* gradient hooks are active */
+    dtype type;         /* working type of the run: parameters, their gradients, activations */
+    master_form master; /* with type BF16 */
+    grad_policy policy; /* GRADS_AUTO must be resolved before params_place */
+    int first;          /* first trainable row, n if there is none; see grads_below */
+    bool training;      /* gradient hooks are active */
     int micro, micro_batches; /* of the current step */
     /* release, fold: these parameters' gradients are complete, for the whole step or for a part of
      * it */
@@ -154,7 +157,7 @@ struct run {
     int stream;
     phase_clock *phases; /* ? the step's */
     comm *comm;          /* ? the other ranks */
-    tensor starts; /* ? (B,T) i32, for packed documents: where each token's document begins */
+    tensor starts;       /* ? (B,T) i32, for packed documents: where each token's document begins */
     run_dropout dropout;
 };
 

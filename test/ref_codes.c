@@ -1,8 +1,10 @@
-/* ref_codes.c - the reference's quantize and dequantize: the nearest code, looked for among all. */
+/* ref_codes.c - the reference's codes of numbers and of scales: the nearest, looked for among all. */
 #include "core/block_codes.h"
+#include "core/scale_codes.h"
 #include "test/ref.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static double *number(tensor t, int64_t i)
@@ -66,4 +68,51 @@ void ref_dequantize(device *dev, int stream, const dequantize_op *o)
         *number(o->out, i) =
             (double)((const float *)o->scales.data)[i / CODE_BLOCK] * value_of(o->form, code);
     }
+}
+
+/* The values in their order, by the formula. */
+static double scale_value(int code)
+{
+    int m = abs(code - SCALE_ZERO), e = 0;
+    if (code == SCALE_ZERO || code == SCALE_ONE) return code == SCALE_ONE;
+    for (e = 6; m < 1 << e; e--) {}
+    double size = pow(10, e - 6) * (0.1 + 0.9 * (m - (1 << e) + 0.5) / (1 << e));
+    return code < SCALE_ZERO ? -size : size;
+}
+
+void ref_pack_scales(device *dev, int stream, const pack_scales_op *o)
+{
+    (void)dev, (void)stream;
+    const float *scales = o->scales.data;
+    float *groups = o->groups.data;
+    int64_t n = tensor_count(o->scales);
+    double mean = 0;
+    for (int64_t i = 0; i < n; i++)
+        mean += (double)scales[i] / (double)n;
+    groups[0] = (float)mean;
+    for (int64_t at = 0; at < n; at += SCALE_GROUP) {
+        int64_t end = at + SCALE_GROUP < n ? at + SCALE_GROUP : n;
+        double size = 0;
+        for (int64_t i = at; i < end; i++)
+            size = fmax(size, fabs((double)scales[i] - mean));
+        groups[1 + at / SCALE_GROUP] = (float)size;
+        for (int64_t i = at; i < end; i++) {
+            int best = SCALE_ZERO;
+            double y = size > 0 ? ((double)scales[i] - mean) / size : 0;
+            for (int code = 0; code <= SCALE_ONE; code++)
+                if (fabs(scale_value(code) - y) < fabs(scale_value(best) - y)) best = code;
+            ((uint8_t *)o->codes.data)[i] = (uint8_t)best;
+        }
+    }
+}
+
+void ref_unpack_scales(device *dev, int stream, const unpack_scales_op *o)
+{
+    (void)dev, (void)stream;
+    const float *groups = o->groups.data;
+    const uint8_t *codes = o->codes.data;
+    for (int64_t i = 0; i < tensor_count(o->scales); i++)
+        ((float *)o->scales.data)[i] =
+            (float)((double)groups[0] +
+                    (double)groups[1 + i / SCALE_GROUP] * scale_value(codes[i]));
 }

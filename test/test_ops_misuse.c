@@ -586,6 +586,17 @@ static void codes_on(rig *on)
     ACCEPT(dequantize, dequantize);
     REFUSE(dequantize, dequantize, form, CODES_NF4);
     REFUSE(dequantize, dequantize, codes, longer(quantize.codes));
+    tensor scales = zeros(on, F32, SHAPE(300));
+    pack_scales_op pack = {.codes = zeros(on, U8, SHAPE(300)),
+                           .groups = zeros(on, F32, SHAPE(1 + scale_groups(300))),
+                           .scales = scales};
+    ACCEPT(pack_scales, pack);
+    REFUSE(pack_scales, pack, groups, longer(pack.groups));
+    REFUSE(pack_scales, pack, codes, longer(pack.codes));
+    unpack_scales_op unpack = {.scales = scales, .codes = pack.codes, .groups = pack.groups};
+    ACCEPT(unpack_scales, unpack);
+    REFUSE(unpack_scales, unpack, groups, longer(pack.groups));
+    REFUSE(unpack_scales, unpack, codes, longer(pack.codes));
 }
 
 /* More of these are refused in test_ops_sparse.c. */

@@ -573,7 +573,7 @@ static void test_adapters(void **state)
     REFUSED(PARSE("--plan", "--lora", "4", "--sparsity", "0.5"), "--sparsity 0.5", "--lora");
     must(PARSE("--plan", "--lora", "4", "--base", "nf4", "--device", "cpu"));
     assert_int_equal(o.base_form, CODES_NF4);
-    REFUSED(PARSE("--plan", "--lora", "4", "--base", "int4"), "--base int4", "bf16, int8 or nf4");
+    REFUSED(PARSE("--plan", "--lora", "4", "--base", "int4"), "--base int4", "bf16, int8, nf4 or nf4-double");
     REFUSED(PARSE("--plan", "--base", "nf4"), "--base nf4", "only with --lora");
     REFUSED(PARSE("--plan", "--lora", "4", "--base", "int8", "--device", "cuda"), "--base int8",
             "cuda");

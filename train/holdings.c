@@ -148,6 +148,8 @@ static error *number_of_values(const trainer *t, uint64_t *out)
         *out = add_tensor(t, *out, row->value, piece);
         *out = add_tensor(t, *out, row->codes, piece);
         *out = add_tensor(t, *out, row->scales, piece);
+        *out = add_tensor(t, *out, row->scale_codes, piece);
+        *out = add_tensor(t, *out, row->scale_groups, piece);
     }
     free(piece);
     return device_status(t->r.dev);

@@ -39,6 +39,7 @@ typedef struct {
     double dropout, lora_dropout, z_loss;
     const char *base;           /* ? storage form of frozen matrices */
     code_form base_form;        /* resolved */
+    bool base_packs;            /* its scales are codes, too */
     const char *adapter;        /* ? a directory of peft's */
     adapter_file *adapter_file; /* ? opened; shared by copies of these options */
     const char *dtype_name, *master_name, *state_name, *state_of; /* master: NULL or a name */

@@ -42,8 +42,8 @@ static const option_row rows[] = {
      LIST, TUNING, FIXED, 0, FIELD(lora_on), 0, 0, "all of the blocks"},
     {"base", "FORM",
      "with --lora: store the blocks' frozen matrices in bf16, or quantize them to 8 or 4 bits, "
-     "with a "
-     "scale for 64 numbers: bf16, int8, nf4",
+     "with a scale for 64 numbers, which nf4-double quantizes as well: bf16, int8, nf4, "
+     "nf4-double",
      TEXT, TUNING, FIXED, 0, FIELD(base), 0, 0, "the dtype"},
     {"adapter", "DIR",
      "with --load: continue training these adapters (adapter_model.safetensors, "

@@ -469,7 +469,7 @@ static error *assemble(trainer *t)
     TRY(options_refuse(o));
     TRY(tuning_check(o, &t->params));
     TRY(freeze_apply(o, &t->params));
-    params_encode(&t->params, o->base_form);
+    params_encode(&t->params, o->base_form, o->base_packs);
     if (o->sparsity > 0) TRY(sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse));
     TRY(optimizer_create(&o->optim, &t->r, &t->optimizer));
     if (comm_size(o->comm) > 1)

@@ -87,11 +87,14 @@ static error *take_adapter(options *o)
 static error *resolve_base(options *o)
 {
     if (!o->base) return NULL;
+    o->base_packs = !strcmp(o->base, "nf4-double");
     o->base_form = !strcmp(o->base, "int8")   ? CODES_INT8
                    : !strcmp(o->base, "nf4")  ? CODES_NF4
+                   : o->base_packs            ? CODES_NF4
                    : !strcmp(o->base, "bf16") ? CODES_BF16
                                               : CODES_NONE;
-    if (!o->base_form) return user_error("--base %s: must be bf16, int8 or nf4", o->base);
+    if (!o->base_form)
+        return user_error("--base %s: must be bf16, int8, nf4 or nf4-double", o->base);
     if (o->base_form == CODES_BF16 && !strcmp(o->dtype_name, "bf16"))
         o->base_form = CODES_NONE; /* it is already the case */
     return NULL;

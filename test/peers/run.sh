@@ -34,6 +34,14 @@ $venv/bin/python test/peers/npy.py "${BUILD:-build/release}"/train_gpt || status
 $venv/bin/python test/peers/handed_on.py "${BUILD:-build/release}" || status=1
 $venv/bin/python test/transformers_reference.py "${BUILD:-build/release}" || status=1
 
+# llama.cpp, in an environment of its own: a package of 100 MB
+llama=$venv/llama
+if ! $llama/bin/python -c 'import xllamacpp' 2>/dev/null; then
+    python3 -m venv $llama && $llama/bin/pip -q install xllamacpp==2026.10.11549 ||
+        { echo "skip peers xllamacpp 2026.10.11549 cannot be installed"; exit $([ -n "${CI:-}" ] && echo 1 || echo $status); }
+fi
+$llama/bin/python test/peers/perplexity.py "${BUILD:-build/release}" 2>/dev/null || status=1
+
 # chat templates of published models, which the source of a package has a folder of
 templates=$venv/templates
 if [ ! -d $templates ]; then
