@@ -176,8 +176,9 @@ const char *param_text(const param *row, char *buffer, size_t size);
  * part. False if there is no part k. */
 bool param_name_part(const char *name, int k, char *out, size_t size);
 
-/* Before params_place: stores the frozen matrices of the blocks in that form. */
-void params_encode(params *p, code_form form);
+/* Before params_place: stores the frozen matrices of the blocks in that form; packs: and their
+ * scales in a byte each (core/scale_codes.h). */
+void params_encode(params *p, code_form form, bool packs);
 /* For filling a coded row: begin allocates its value, end encodes it. For other rows: their
  * value. */
 tensor param_fill_begin(run *r, int id);
