@@ -172,6 +172,15 @@ END
     run --load run --vocab data.vocab --prompts lines --tokens 12 --temperature 0 --no-stop && cmp -s many out
     report "but with --no-stop" $?
     rm run/generation_config.json
+    cp run/config.json plain.json
+    sed -i "s/\"architectures\"/\"eos_token_id\": $(cut -d ' ' -f 5 ids), &/" run/config.json
+    run --load run --vocab data.vocab --prompts lines --tokens 12 --temperature 0 && sed -n 3p out | grep -q '"tokens":[0-4],"end":"stop"}'
+    report "or where its config.json says" $?
+    cp plain.json run/config.json
+    for i in {1..2000}; do echo "line $((i % 20)): the cat sat"; done >long # more than a pipe holds
+    timeout 120 "$generate" --device cpu --load run --vocab data.vocab --prompts long --tokens 1 --batch 4 2>err | head -n 1 >out
+    [ "$(wc -l <out)" -eq 1 ] && ! grep -q 'tokens/s' err
+    report "each text is there as soon as it is complete" $?
     case $build in
     *san*) run --load run --vocab data.vocab --prompts lines --tokens 12 --temperature 0 --device cuda && cmp -s many out
         report "--device cuda says the same" $? ;;

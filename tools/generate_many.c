@@ -3,7 +3,8 @@
  *     FILE           one prompt per line          --chat: one question per line
  *     FILE.jsonl     {"prompt": ...}              --chat: {"prompt": ...} or {"messages": [...]}
  *
- *        --> sorted by length --> groups of --batch --> in the file's order: {"prompt", "text", "tokens", "end"}
+ *        --> some at a time sorted by length --> groups of --batch --> in the file's order, each as soon as it and those
+ *            before it are complete: {"prompt", "text", "tokens", "end"}
  *
  * The result for a prompt does not depend on its neighbours: number k of the file has its own
  * random numbers, and the first gives what --prompt gives.
@@ -122,14 +123,9 @@ static error *read_lines(prompts *p)
 
 static int by_length(const void *a, const void *b)
 {
-    const row *x = a, *y = b;
+    const row *x = *(row *const *)a, *y = *(row *const *)b;
     if (x->prompt.n != y->prompt.n) return x->prompt.n < y->prompt.n ? -1 : 1;
     return x->number < y->number ? -1 : 1;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    return ((const row *)a)->number < ((const row *)b)->number ? -1 : 1;
 }
 
 /* The token at `position`, which the logits are for: the prompt's, or a chosen one. */
@@ -157,13 +153,13 @@ static error *next_token(prompts *p, row *r, size_t position, const float *logit
 }
 
 /* The positions that all prompts cover, in pieces; logits of what follows. */
-static error *push_common(text_batch *b, const row *rows, int64_t n, int32_t *ids, float *logits)
+static error *push_common(text_batch *b, row *const *rows, int64_t n, int32_t *ids, float *logits)
 {
-    int64_t common = (int64_t)rows[0].prompt.n, count; /* the shortest comes first */
+    int64_t common = (int64_t)rows[0]->prompt.n, count; /* the shortest comes first */
     for (int64_t at = 0; at < common; at += count) {
         count = common - at < b->room ? common - at : b->room;
         for (int64_t i = 0; i < b->n; i++)
-            memcpy(ids + i * count, rows[i < n ? i : 0].prompt.ids + at,
+            memcpy(ids + i * count, rows[i < n ? i : 0]->prompt.ids + at,
                    (size_t)count * sizeof *ids);
         TRY(text_batch_push(b, ids, count, at + count == common ? logits : NULL));
     }
@@ -171,7 +167,7 @@ static error *push_common(text_batch *b, const row *rows, int64_t n, int32_t *id
 }
 
 /* n <= batch rows, the shortest first; missing ones are copies of the first. */
-static error *generate_group(prompts *p, row *rows, int64_t n, int32_t *ids, float *logits)
+static error *generate_group(prompts *p, row **rows, int64_t n, int32_t *ids, float *logits)
 {
     text_batch *b = &p->s->g->batch;
     text_batch_begin(b);
@@ -179,9 +175,9 @@ static error *generate_group(prompts *p, row *rows, int64_t n, int32_t *ids, flo
     for (;;) {
         bool more = false;
         for (int64_t i = 0; i < n; i++) {
-            TRY(next_token(p, &rows[i], (size_t)b->position, logits + i * p->s->config.vocab,
+            TRY(next_token(p, rows[i], (size_t)b->position, logits + i * p->s->config.vocab,
                            &ids[i]));
-            more = more || !rows[i].end;
+            more = more || !rows[i]->end;
         }
         if (!more) break;
         for (int64_t i = n; i < b->n; i++)
@@ -190,24 +186,6 @@ static error *generate_group(prompts *p, row *rows, int64_t n, int32_t *ids, flo
     }
     text_batch_end(b);
     return NULL;
-}
-
-static error *generate_groups(prompts *p, int64_t texts)
-{
-    int32_t *ids = NULL;
-    float *logits = NULL;
-    error *e = alloc_array(&ids, (size_t)(texts * p->s->g->batch.room), sizeof *ids);
-    if (!e) e = alloc_array(&logits, (size_t)(texts * p->s->config.vocab), sizeof *logits);
-    qsort(p->rows, p->n, sizeof *p->rows, by_length);
-    for (size_t at = 0; at < p->n && !e; at += (size_t)texts) {
-        size_t left = p->n - at;
-        e = generate_group(p, p->rows + at, left < (size_t)texts ? (int64_t)left : texts, ids,
-                           logits);
-    }
-    qsort(p->rows, p->n, sizeof *p->rows, by_number);
-    free(ids);
-    free(logits);
-    return e;
 }
 
 /* ---- writing ---- */
@@ -252,12 +230,50 @@ static error *print_result(const session *s, const row *r)
     return e;
 }
 
-static error *print_results(const prompts *p)
+/* Those that are complete, from row `printed` on, as far as none is missing. */
+static error *print_complete(const prompts *p, size_t *printed)
 {
-    for (size_t i = 0; i < p->n; i++)
-        TRY(print_result(p->s, &p->rows[i]));
+    for (; *printed < p->n && p->rows[*printed].end; ++*printed)
+        TRY(print_result(p->s, &p->rows[*printed]));
     fflush(stdout);
     return stdout_check();
+}
+
+/* ---- all of them ---- */
+
+/* n rows from `first` on, which are sorted together: a group is as long as its longest prompt. */
+static error *generate_some(prompts *p, row **rows, size_t n, int64_t texts, int32_t *ids,
+                            float *logits, size_t *printed)
+{
+    qsort(rows, n, sizeof *rows, by_length);
+    for (size_t at = 0; at < n; at += (size_t)texts) {
+        size_t left = n - at;
+        TRY(generate_group(p, rows + at, left < (size_t)texts ? (int64_t)left : texts, ids,
+                           logits));
+        TRY(print_complete(p, printed));
+    }
+    return NULL;
+}
+
+static error *generate_groups(prompts *p, int64_t texts)
+{
+    enum { TOGETHER = 16 }; /* groups: more of them are sorted better, and say less for longer */
+    int32_t *ids = NULL;
+    float *logits = NULL;
+    row **rows = NULL;
+    size_t printed = 0, most = TOGETHER * (size_t)texts;
+    error *e = alloc_array(&ids, (size_t)(texts * p->s->g->batch.room), sizeof *ids);
+    if (!e) e = alloc_array(&logits, (size_t)(texts * p->s->config.vocab), sizeof *logits);
+    if (!e) e = alloc_array(&rows, p->n, sizeof *rows);
+    for (size_t i = 0; i < p->n && !e; i++)
+        rows[i] = &p->rows[i];
+    for (size_t at = 0; at < p->n && !e; at += most)
+        e = generate_some(p, rows + at, p->n - at < most ? p->n - at : most, texts, ids, logits,
+                          &printed);
+    free(rows);
+    free(ids);
+    free(logits);
+    return e;
 }
 
 static void report_speed(const prompts *p, double seconds)
@@ -288,7 +304,7 @@ static error *run_prompts(prompts *p)
     double began = clock_now();
     TRY(generate_groups(p, texts));
     report_speed(p, clock_now() - began);
-    return print_results(p);
+    return NULL;
 }
 
 error *generate_many(session *s)

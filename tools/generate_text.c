@@ -101,12 +101,19 @@ bool stops_at(const session *s, int32_t id)
     return false;
 }
 
+_Static_assert((int)MOST_TOKEN_IDS < (int)MOST_STOP_IDS, "config.json's, and the vocabulary's");
+
+/* generation_config.json; where it says nothing config.json, and the vocabulary. */
 error *find_stops(session *s)
 {
     char path[PATH_LENGTH];
     TRY(path_join(path, weights_directory(s->weights), "generation_config.json"));
     TRY(stop_ids_read(path, &s->stops));
-    if (!s->stops.n && s->vocab && bpe_end_of_text(s->vocab) >= 0)
+    if (s->stops.n) return NULL;
+    const token_ids *end = &s->config.tokens[TOKEN_END];
+    for (int i = 0; i < end->n; i++)
+        s->stops.id[s->stops.n++] = end->id[i];
+    if (s->vocab && bpe_end_of_text(s->vocab) >= 0)
         s->stops.id[s->stops.n++] = bpe_end_of_text(s->vocab);
     return NULL;
 }
