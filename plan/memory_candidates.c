@@ -223,33 +223,54 @@ static error *take_way(const way *w, options *o)
     return optim_resolve(&o->optim, o->accum, &o->policy_reason);
 }
 
-/* Tries ways to save, starting from the setting that needs least; describes those that make it
- * fit. */
-static const char *what_helps(search *s)
+/* The peak of the setting that needs least, changed that way; 0 if it cannot be changed so. */
+static size_t peak_with(search *s, const way *w)
 {
     candidate *c = &s->now;
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        *c = s->least;
-        error *e = take_way(&ways[i], &c->o);
-        if (!e) e = least_gradients(&c->o);
-        if (!e) e = plan_candidate(s, c);
-        if (!e && c->peak <= s->bytes) return ways[i].words;
-        error_free(e); /* these cannot be combined */
+    *c = s->least;
+    error *e = take_way(w, &c->o);
+    if (!e) e = least_gradients(&c->o);
+    if (!e) e = plan_candidate(s, c);
+    bool planned = !e;
+    error_free(e); /* these cannot be combined */
+    return planned ? c->peak : 0;
+}
+
+/* All ways that make it fit, in the order of what they save, with what is then needed. */
+static const char *what_helps(search *s, char *text, size_t room)
+{
+    enum { WAYS = sizeof ways / sizeof *ways };
+    const way *fit[WAYS];
+    size_t peak[WAYS], n = 0, used = 0;
+    for (size_t i = 0; i < WAYS; i++) {
+        size_t needs = peak_with(s, &ways[i]), at = n;
+        if (!needs || needs > s->bytes) continue;
+        for (; at > 0 && peak[at - 1] > needs; at--) {
+            peak[at] = peak[at - 1];
+            fit[at] = fit[at - 1];
+        }
+        peak[at] = needs;
+        fit[at] = &ways[i];
+        n++;
     }
-    return "a smaller model, shorter sequences or --freeze";
+    if (!n) return "a smaller model, shorter sequences or --freeze";
+    for (size_t i = 0; i < n && used < room; i++)
+        used += (size_t)snprintf(text + used, room - used, "%s%s: %.1f MiB", i ? "; or " : "",
+                                 fit[i]->words, (double)peak[i] / MIB);
+    return text;
 }
 
 error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machine_rates *rates,
                   FILE *out)
 {
     search *s;
-    char text[200];
+    char text[200], help[600];
     TRY(search_new(kind, bytes, rates, &s));
     error *e = search_all(s, o);
     if (!e && !s->fits)
         e = user_error("--memory %s: nothing fits; %.1f MiB are missing with %s; try %s", o->memory,
                        (double)(s->least.peak - bytes) / MIB,
-                       settings(&s->least, o, text, sizeof text), what_helps(s));
+                       settings(&s->least, o, text, sizeof text), what_helps(s, help, sizeof help));
     if (!e) {
         if (out) print_choice(out, s, o);
         *o = s->best.o;
@@ -263,7 +284,7 @@ error *fit_check(const trainer *t, size_t free_bytes)
     /* of some GPU: which settings fit does not depend on it */
     static const machine_rates rates = {2e4, 2e3, 2e5, 2e3};
     search *s;
-    char text[200];
+    char text[200], help[600];
     double needs = (double)arena_peak(t->arena) / MIB, has = (double)free_bytes / MIB;
     if (arena_peak(t->arena) <= free_bytes) return NULL;
     TRY(search_new(t->kind, free_bytes, &rates, &s));
@@ -276,7 +297,7 @@ error *fit_check(const trainer *t, size_t free_bytes)
         e = user_error("the plan needs %.1f MiB and %.1f MiB are free; %s needs %.1f MiB still: "
                        "use %s",
                        needs, has, settings(&s->least, t->o, text, sizeof text),
-                       (double)s->least.peak / MIB, what_helps(s));
+                       (double)s->least.peak / MIB, what_helps(s, help, sizeof help));
     free(s);
     return e;
 }
