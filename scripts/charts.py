@@ -29,7 +29,7 @@ KINDS = {'parameters': '#4e79a7', 'master weights': '#a0cbe8', 'gradients': '#e1
 
 STYLE = ('.bg{fill:#fff}.ink{fill:#202020}.faint{fill:#606060}.grid{stroke:#e4e4e4}.axis{stroke:#606060}'
          '@media(prefers-color-scheme:dark){.bg{fill:#14181d}.ink{fill:#e6e6e6}.faint{fill:#a0a0a0}'
-         '.grid{stroke:#30363d}.axis{stroke:#8b949e}}')
+         '.grid{stroke:#30363d}.axis{stroke:#8b949e}rect[fill="#d9d9d9"]{fill:#4a515a}}')
 LETTER = 7.9  # average width of a letter at 13 pixels
 
 
@@ -286,8 +286,10 @@ PAGE_STYLE = """
 body{font:15px/1.45 sans-serif;color:var(--ink);background:var(--paper);max-width:1120px;margin:1.5em auto;padding:0 1em}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:12px;white-space:nowrap}
 td,th{padding:3px 6px;border-bottom:1px solid var(--line);text-align:right}
+th{white-space:normal;vertical-align:bottom}
 td.left,th.left{text-align:left}tr.best td{font-weight:bold}
-pre{background:var(--soft);padding:8px;overflow-x:auto;font-size:12px}dt{font-weight:bold}
+pre{background:var(--soft);padding:8px;overflow-x:auto;font-size:12px}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:0 1em}dt{font-weight:bold}dd{margin:0}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:1.5em}
 figure{margin:0}figure svg{display:block;width:100%;height:auto}
 #tip{position:fixed;display:none;pointer-events:none;background:var(--paper);border:1px solid var(--line);
