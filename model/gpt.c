@@ -13,6 +13,7 @@
  * The chunk size depends on model, batch and device only, never on the available memory, so that no
  * memory setting changes the bits.
  */
+#include "base/bf16.h"
 #include "model/block.h"
 #include "model/model.h"
 
@@ -137,6 +138,14 @@ static tensor norm_embedding(run *r, model *m, tensor x, int64_t room, bool keep
     return norm;
 }
 
+/* Rounded to the type of the embedding, as transformers has it: Gemma was trained with that. */
+static double embedding_scale(const run *r, const model *m)
+{
+    double scale = m->config.embedding_scale;
+    if (r->params->type != BF16) return scale;
+    return (double)float_of_bf16(bf16_of_float((float)scale));
+}
+
 /* Tokens (B,T), the first at `position`; memory for room >= T. */
 static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t room, bool keep)
 {
@@ -144,7 +153,7 @@ static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t r
         take_part(r, tokens.dim[0], tokens.dim[1], room, m->config.width, NAME("embedded", 0));
     tensor wte = param_use(r, m->wte), wpe = use_if_any(r, m->wpe);
     OP(embedding, r->dev, r->stream, .out = x, .tokens = tokens, .wte = wte, .wpe = wpe,
-       .starts = r->starts, .first_position = position, .scale = m->config.embedding_scale);
+       .starts = r->starts, .first_position = position, .scale = embedding_scale(r, m));
     param_done(r, m->wte);
     done_if_any(r, m->wpe);
     return norm_embedding(r, m, x, room, keep);
@@ -172,7 +181,7 @@ static void embed_grad(run *r, model *m, tensor tokens, tensor d)
                              NAME("embedding scratch", 0));
     grad dwte = grad_begin(r, m->wte), dwpe = m->wpe < 0 ? (grad){0} : grad_begin(r, m->wpe);
     OP(embedding_grad, r->dev, r->stream, .dwte = dwte, .dwpe = dwpe, .dout = d, .tokens = tokens,
-       .starts = r->starts, .scratch = scratch, .scale = m->config.embedding_scale);
+       .starts = r->starts, .scratch = scratch, .scale = embedding_scale(r, m));
     arena_drop(r->arena, &scratch);
     grad_done(r, m->wte);
     if (m->wpe >= 0) grad_done(r, m->wpe);

@@ -38,6 +38,8 @@ static void set_element(tensor t, int64_t i, double x)
 {
     if (t.type == F64)
         ((double *)t.data)[i] = x;
+    else if (t.type == BF16)
+        ((uint16_t *)t.data)[i] = bf16_of_float((float)x);
     else
         ((float *)t.data)[i] = (float)x;
 }

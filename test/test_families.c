@@ -280,6 +280,34 @@ static void test_cpu_against_transformers(void **state)
     }
 }
 
+static double scaled_loss(const model_config *gemma, double scale, device *dev, dtype type)
+{
+    model_config c = *gemma;
+    bench_model b;
+    c.embedding_scale = scale;
+    open_model(&b, &c, &plain_training, dev, type);
+    double loss = loss_of(&b);
+    close_model(&b);
+    return loss;
+}
+
+/* In bf16 the number that embeddings are multiplied by is a bf16, as in transformers; in f32 it is not. */
+static void test_scale_of_the_working_type(void **state)
+{
+    (void)state;
+    device dev;
+    const model_config *gemma = NULL;
+    must(cpu_device(2, &dev));
+    for (int i = 0; i < COUNT(variants); i++)
+        if (!strcmp(variants[i].name, "gemma")) gemma = &variants[i];
+    assert_non_null(gemma);
+    double root = sqrt(10), rounded = 3.15625; /* by torch */
+    assert_true(scaled_loss(gemma, root, &dev, BF16) == scaled_loss(gemma, rounded, &dev, BF16));
+    assert_true(scaled_loss(gemma, root, &dev, BF16) != scaled_loss(gemma, 3.125, &dev, BF16));
+    assert_true(scaled_loss(gemma, root, &dev, F32) != scaled_loss(gemma, rounded, &dev, F32));
+    cpu_close(&dev);
+}
+
 static void test_decoding_against_transformers(void **state)
 {
     (void)state;
@@ -313,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_every_option_has_golden_values),
         cmocka_unit_test(test_reference_against_transformers),
         cmocka_unit_test(test_cpu_against_transformers),
+        cmocka_unit_test(test_scale_of_the_working_type),
         cmocka_unit_test(test_decoding_against_transformers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
