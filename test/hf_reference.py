@@ -294,6 +294,13 @@ def test_about():
     say("license" not in head and "base_model" not in head and "Not stated" in body, "what is not known is not said", body)
     status, _, error = run("export", "hf-said", "hf-further")
     say(card_of("hf-further")[0] == card_of("hf-said")[0], "a card's head goes further")
+    for name, head in (("no end", "---\nlicense: mit"), ("long", "---\nlicense: " + "x" * 5000 + "\n---\n"), ("no head", "license: mit\n"),
+                       ("marks", "---\nlicense: [mit]\n---\n"), ("a zero", "---\n\0license: mit\n---\n"), ("nothing", "")):
+        save(f"card {name}", make(7))
+        write(f"card {name}/README.md", head)
+        status, _, error = run("export", f"card {name}", f"hf-card {name}")
+        head = {} if status else card_of(f"hf-card {name}")[0]
+        say(not status and head.get("license") == ('"mit"' if name == "no end" else None), f"a card with {name}", f"{error} {head}")
     snapshot = "models--Own-er--Na--me/snapshots/1"
     save(snapshot, make(6))
     first_loss(snapshot, [3, 1, 4, 1, 5, 9, 2, 6], "cached")

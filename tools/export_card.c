@@ -109,7 +109,9 @@ static bool read_entry(const char *line, const char *name, char value[WORD_ROOM]
     if (strncmp(line, name, n) || line[n] != ':') return false;
     line += n + 1;
     line += strspn(line, " \t\"'");
-    snprintf(value, WORD_ROOM, "%.*s", (int)strcspn(line, "\"'\r\n"), line);
+    size_t length = strcspn(line, "\"'\r\n");
+    if (length >= WORD_ROOM) length = 0;
+    snprintf(value, WORD_ROOM, "%.*s", (int)length, line);
     for (size_t at = strlen(value); at && isspace((unsigned char)value[at - 1]); at--)
         value[at - 1] = 0;
     for (const char *c = value; *c; c++)
