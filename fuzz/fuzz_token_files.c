@@ -40,21 +40,35 @@ static void mix(const char *path, const uint8_t *bytes, size_t n)
     mixture_close(m);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+static void parse(const uint8_t *bytes, size_t n)
 {
-    static const uint8_t ids[IDS] = {1, 0, 2, 0, 3};
     static token_pattern pattern; /* large */
-    const char *bin = memory_file("x.bin", ids, sizeof ids);
-    memory_file("x.idx", bytes, n);
-    read_all(memory_file("file", bytes, n));
-    read_all(bin);
     char *word = malloc(n + 1);
-    if (!word) return 0;
+    if (!word) return;
     memcpy(word, bytes, n);
     word[n] = 0;
     if (fuzz_fine(token_pattern_parse(word, &pattern)) && !(pattern.weight >= 0)) abort();
     free(word);
-    mix(bin, bytes, n);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    static const uint8_t ids[IDS] = {1, 0, 2, 0, 3};
+    const char *bin = memory_file("x.bin", ids, sizeof ids);
+    memory_file("x.idx", bytes, n);
+    switch (n % 4) { /* one way for each length: lengths change all the time */
+    case 0:
+        read_all(memory_file("file", bytes, n));
+        break;
+    case 1:
+        read_all(bin);
+        break;
+    case 2:
+        parse(bytes, n);
+        break;
+    default:
+        mix(bin, bytes, n);
+    }
     return 0;
 }
 
@@ -64,7 +78,8 @@ static void npy(const char *dictionary, size_t ids)
     size_t n = strlen(dictionary);
     file[8] = (uint8_t)n;
     memcpy(file + 10, dictionary, n);
-    fuzz_keep(file, 10 + n + ids);
+    for (size_t more = 0; more < 4; more++) /* for each of the ways */
+        fuzz_keep(file, 10 + n + ids + more);
 }
 
 static void megatron(uint8_t type, int32_t width)
@@ -82,6 +97,7 @@ static void megatron(uint8_t type, int32_t width)
         memcpy(file + 46 + 8 * i, &first, 8);
     }
     fuzz_keep(file, sizeof file);
+    fuzz_keep(file, sizeof file - 1);
 }
 
 void fuzz_seed(void)
