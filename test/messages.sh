@@ -106,12 +106,19 @@ for there in pipe /dev/zero; do
     says "$there: --load, ViT" "$there is not a regular file" train_vit "${vit[@]}" --load $there --out q
     says "$there: --vocab" ".*$there is not a regular file" generate --load g --vocab $there --prompt a
     says "$there: --train-data" ".*$there is not a regular file" train_gpt "${gpt[@]}" --train-data $there --out q
+    says "$there: --train-data raw16:" ".*$there is not a regular file" train_gpt "${gpt[@]}" --train-data raw16:$there --out q
+    says "$there: --config" "--config: $there is not a regular file" train_gpt "${gpt[@]}" --config $there --out q
+    says "$there: --template" "$there is not a regular file" generate --load g --chat --prompt a --template $there
     says "$there: images" ".*$there.? is (not a regular file|neither a file nor a directory)" train_vit --device cpu --threads 1 --train-data $there --out q
     says "$there: --decode" ".*$there is not a regular file" tokenize --decode --vocab d.vocab $there
     says "$there: --model" "$there.json is not a regular file|.*unknown model" train_gpt --model $there --plan
 done
 says 'a device as text' '/dev/zero is a device' tokenize --vocab bytes -o q /dev/zero
-says 'a device as text: --eval' '/dev/zero is a device' generate --load g --eval /dev/zero
+for option in --eval --prompts --choices; do
+    says "a device as text: $option" '.*/dev/zero is a device' generate --load g $option /dev/zero
+done
+mkdir adapters && cp g/model.safetensors adapters/adapter_model.safetensors && mkfifo adapters/adapter_config.json
+says 'a pipe among adapters' 'adapters/adapter_config.json is not a regular file' generate --load g --adapter adapters --prompt a
 rm -rf g/step_00000002/state.json && mkfifo g/step_00000002/state.json
 says 'a pipe in a checkpoint' '.*state.json is not a regular file' train_gpt "${gpt[@]}" --steps 4 --resume g/step_00000002 --out q
 exit $bad
