@@ -279,16 +279,17 @@ kill_rows=(
     '--optim muon' '--optim sgd --keep 1' '--optim adama --accum 2 --gradients fold' '--state int8'
     '--dtype bf16 --master split16' '--dtype bf16 --master split8 --state bf16' '--sparsity 0.5 --regrow-every 2'
     '--freeze wte* --recompute block' '--eval-every 2 --val-data d_val.bin --sample-every 3 --sample-tokens 5 --accum 2'
-    'vit')
+    '--eval-every 1 --val-data d_val.bin --save-best --tensorboard run/board' '--load base --lora 2' 'vit')
 
 # killed N OPTIONS: N kills of a run with these options
 killed() {
-    local n=$1 done=0 whole=0 begun wait_us took row=("$programs/train_gpt" "${tiny[@]}" --layers 2)
+    local n=$1 done=0 whole=0 begun wait_us took file=model.safetensors row=("$programs/train_gpt" "${tiny[@]}" --layers 2)
     shift
     if [ "$1" = vit ]; then
         row=("$programs/train_vit" --model vit-nano/4 --threads 1 --device cpu --batch 2 --mixup 0.3 --flip --train-data x-images-idx3-ubyte --eval-every 0)
         shift
     fi
+    [ "${1:-}" != --load ] || file=adapter_model.safetensors
     row+=(--steps 8 --checkpoint-every 1 "$@")
     rm -rf run one
     begun=${EPOCHREALTIME/./}
@@ -306,8 +307,10 @@ killed() {
         case $? in
         129 | 130 | 137 | 143) done=$((done + 1)) ;; # others than KILL: before it listened, so before anything was written
         0)
-            [ -e run/model.safetensors ] || { done=$((done + 1)) && grep -q "stopped by SIG$signal" out || return 1; continue; }
-            cmp one/model.safetensors run/model.safetensors || return 1
+            [ -e run/$file ] || { done=$((done + 1)) && grep -q "stopped by SIG$signal" out || return 1; continue; }
+            cmp one/$file run/$file || return 1
+            [ ! -e one/best ] || cmp one/best/$file run/best/$file || return 1
+            [ -z "$(find run -name '*.tmp.*')" ] || { find run -name '*.tmp.*'; return 1; }
             whole_log run/log.jsonl 8 || { echo "the log of run"; return 1; }
             whole=$((whole + 1))
             rm -rf run
@@ -324,6 +327,7 @@ edge_kill() {
     RANDOM=${SEED:-$$}
     echo "# kill: SEED=${SEED:-$$}"
     few_images 24
+    train --layers 2 --steps 1 --out base >out 2>err
     for row in "${kill_rows[@]}"; do
         # shellcheck disable=SC2086 # words
         { killed $each $row >why; } 2>/dev/null && ok "kill -9: $row" || not_ok "kill -9: $row" "$(cat why)"
@@ -336,7 +340,7 @@ edge_kill() {
             ok "SIG$signal at any moment" || not_ok "SIG$signal at any moment" "$(cat why)"
         echo "# kill: $kills times SIG$signal, $wholes runs that came to their end, all to the same bits"
     done
-    rm -rf run one x-*
+    rm -rf run one base x-*
 }
 
 # ---- a disk of any size ----
