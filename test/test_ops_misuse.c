@@ -570,6 +570,46 @@ static void channels_on(rig *on)
     REFUSE(scale_channels_grad, scale_grad, dscale.t, w);
 }
 
+/* More of these are refused by the shapes that follow from strides and groups. */
+static void convolutions_on(rig *on)
+{
+    tensor image = work(on, SHAPE(B, 4, 5, C)), rows_ = work(on, SHAPE(3, 3, 9 * C)),
+           x = work(on, SHAPE(B, P, C)), out = work(on, SHAPE(B, P, C)),
+           vector = work(on, SHAPE(C)), other = work(on, SHAPE(C)),
+           sums = stat(on, SHAPE(B, 2 * C)), mean = stat(on, SHAPE(C)), rstd = stat(on, SHAPE(C)),
+           run_mean = stat(on, SHAPE(C)), run_var = stat(on, SHAPE(C));
+    windows_op windows = {.out = rows_, .x = image, .side = 3, .stride = 2, .first = 1};
+    ACCEPT(windows, windows);
+    REFUSE(windows, windows, side, 2);
+    REFUSE(windows, windows, side, 5);
+    REFUSE(windows, windows, stride, 0);
+    REFUSE(windows, windows, stride, 1);
+    REFUSE(windows, windows, first, 2);
+    REFUSE(windows, windows, first, -1);
+    windows_grad_op windows_grad = {.dx = image, .dout = rows_, .side = 3, .stride = 2, .first = 1};
+    ACCEPT(windows_grad, windows_grad);
+    REFUSE(windows_grad, windows_grad, first, 2);
+    REFUSE(windows_grad, windows_grad, stride, 3);
+    channel_stats_op stats = {.mean = mean, .rstd = rstd, .x = x, .scratch = sums};
+    stats.running_mean = run_mean, stats.running_var = run_var;
+    ACCEPT(channel_stats, stats);
+    REFUSE(channel_stats, stats, groups, 2);
+    REFUSE(channel_stats, stats, groups, -1);
+    REFUSE(channel_stats, stats, running_var, absent);
+    REFUSE(channel_stats, stats, x, absent);
+    REFUSE(channel_stats, stats, scratch, absent);
+    channel_norm_op norm = {.out = out, .x = x, .mean = mean, .rstd = rstd};
+    norm.w = vector, norm.b = other;
+    ACCEPT(channel_norm, norm);
+    REFUSE(channel_norm, norm, groups, 3);
+    REFUSE(channel_norm, norm, w, longer(vector));
+    channel_norm_grad_op grad_ = {.dw = {.t = vector}, .dx = out, .dout = x, .x = x};
+    grad_.mean = mean, grad_.rstd = rstd, grad_.w = other, grad_.b = other, grad_.scratch = sums;
+    ACCEPT(channel_norm_grad, grad_);
+    REFUSE(channel_norm_grad, grad_, dw.t, x);
+    REFUSE(channel_norm_grad, grad_, groups, 2);
+}
+
 static void codes_on(rig *on)
 {
     tensor x = work(on, SHAPE(R, C));
@@ -674,6 +714,7 @@ static void test_images(void **state)
 {
     each_device(state, images_on);
     each_device(state, channels_on);
+    each_device(state, convolutions_on);
 }
 static void test_non_zeros(void **state)
 {
