@@ -64,7 +64,7 @@ static bool add_vit(cJSON *json, const model_config *c)
 static bool add_convnext(cJSON *json, const model_config *c)
 {
     int64_t widths[CONV_STAGES];
-    if (c->patch != 4) return true;
+    if (c->patch != 4 || is_residual_network(c)) return true; /* timm has no WRN for small images */
     cJSON *a = cJSON_AddObjectToObject(json, "model_args");
     for (int i = 0; i < CONV_STAGES; i++)
         widths[i] = c->width << i;
@@ -72,6 +72,14 @@ static bool add_convnext(cJSON *json, const model_config *c)
            cJSON_AddNumberToObject(a, "in_chans", (double)c->channels) &&
            json_add(a, "depths", sizes(c->stage, CONV_STAGES)) &&
            json_add(a, "dims", sizes(widths, CONV_STAGES));
+}
+
+/* The names of the first layer and of the last. */
+static const char *const *ends_of(const model_config *c)
+{
+    static const char *const ends[][2] = {
+        {"patch_embed.proj", "head"}, {"stem.0", "head.fc"}, {"conv1", "fc"}};
+    return ends[is_residual_network(c) ? 2 : c->stage[0] ? 1 : 0];
 }
 
 /* What timm's data loaders read. */
@@ -88,8 +96,8 @@ static bool add_data(cJSON *json, const image_card *card)
            cJSON_AddNumberToObject(p, "crop_pct", card->crop_part) &&
            cJSON_AddBoolToObject(p, "fixed_input_size", true) &&
            cJSON_AddNumberToObject(p, "num_classes", (double)c->vocab) &&
-           cJSON_AddStringToObject(p, "first_conv", c->stage[0] ? "stem.0" : "patch_embed.proj") &&
-           cJSON_AddStringToObject(p, "classifier", c->stage[0] ? "head.fc" : "head");
+           cJSON_AddStringToObject(p, "first_conv", ends_of(c)[0]) &&
+           cJSON_AddStringToObject(p, "classifier", ends_of(c)[1]);
 }
 
 static bool add_names(cJSON *json, const image_card *card)
@@ -103,14 +111,21 @@ static bool add_names(cJSON *json, const image_card *card)
     return ok;
 }
 
+/* Channels of the last stage. */
+static int64_t features_of(const model_config *c)
+{
+    return c->width << (is_residual_network(c) ? CONV_STAGES - 2
+                        : c->stage[0]          ? CONV_STAGES - 1
+                                               : 0);
+}
+
 static error *config_text(const image_card *card, char **out)
 {
     const model_config *c = &card->model;
     cJSON *json = cJSON_CreateObject();
     bool ok = json && (c->stage[0] ? add_convnext : add_vit)(json, c) &&
               cJSON_AddNumberToObject(json, "num_classes", (double)c->vocab) &&
-              cJSON_AddNumberToObject(json, "num_features",
-                                      (double)(c->width << (c->stage[0] ? CONV_STAGES - 1 : 0))) &&
+              cJSON_AddNumberToObject(json, "num_features", (double)features_of(c)) &&
               (!card->n_names || add_names(json, card)) && add_data(json, card) &&
               json_add(json, "regrad", config_json(c));
     *out = ok ? cJSON_Print(json) : NULL;

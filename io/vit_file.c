@@ -100,7 +100,7 @@ static int64_t find_entry(const reader *r, const char *name)
 
 static error *missing(const reader *r, const char *name)
 {
-    return user_error("%s has no %s: it is not a ViT of timm or Hugging Face with these options",
+    return user_error("%s has no %s: it is not a model of timm or Hugging Face with these options",
                       safetensors_path(r->file), name);
 }
 
@@ -210,7 +210,8 @@ static error *read_row(reader *r, const char *name, tensor value, bool *head)
         hugging_name(r, name, 0, theirs);
     int64_t i = find_entry(r, theirs);
     const safetensors_entry *e = i < 0 ? NULL : safetensors_entry_at(r->file, i);
-    bool classes = !strncmp(name, "head.", 5) && strncmp(name, "head.norm.", 10);
+    bool classes =
+        (!strncmp(name, "head.", 5) && strncmp(name, "head.norm.", 10)) || !strncmp(name, "fc.", 3);
     if (classes && (!e || e->rank < 1 || e->dim[0] != value.dim[0])) {
         *head = false;
         r->taken += e != NULL;
@@ -219,6 +220,17 @@ static error *read_row(reader *r, const char *name, tensor value, bool *head)
     if (e && !strcmp(name, "pos_embed") && e->rank == 3 && e->dim[1] != value.dim[1])
         return scale_positions(r, theirs, e, i, value);
     return fetch(r, theirs, value);
+}
+
+/* PyTorch counts the batches that a BatchNorm has seen. */
+static void count_batch_counts(reader *r)
+{
+    static const char end[] = ".num_batches_tracked";
+    for (int64_t i = 0; is_residual_network(r->c) && i < safetensors_count(r->file); i++) {
+        const char *name = safetensors_entry_at(r->file, i)->name;
+        size_t n = strlen(name);
+        r->taken += n >= sizeof end && !strcmp(name + n - (sizeof end - 1), end);
+    }
 }
 
 /* Belongs to other heads than ours. */
@@ -239,6 +251,7 @@ static error *read_all(reader *r, params *p, bool *head)
     r->hugging_face = r->backbone || find_entry(r, "vit.embeddings.position_embeddings") >= 0 ||
                       find_entry(r, "convnext.embeddings.patch_embeddings.weight") >= 0;
     count_unread(r);
+    count_batch_counts(r);
     for (int i = 0; i < p->n; i++)
         TRY(read_row(r, param_text(&p->row[i], name, sizeof name), p->row[i].value, head));
     if (r->taken < safetensors_count(r->file))

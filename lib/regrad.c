@@ -100,7 +100,7 @@ static error *open_run(regrad_run *r, const char *kind, int n, const char *const
     TRY(trainer_plan(o, o->task->kind, &r->t));
     TRY(device_prepare(&r->dev, o->training.attention));
     TRY(o->task->open(o, true, &r->train));
-    if (o->val_data.n) TRY(o->task->open(o, false, &r->val));
+    if (o->val_data.n || o->split > 0) TRY(o->task->open(o, false, &r->val));
     return trainer_commit(r->t, &r->dev, false);
 }
 

@@ -141,6 +141,17 @@ model_config config_resized(const model_config *from, const model_config *sizes)
     return c;
 }
 
+/* Of a network of 3 x 3 convolutions: two in each block; the first of a stage reads what the stage
+ * before has, as does its shortcut. */
+static double resnet_parameters(const model_config *c)
+{
+    enum { TAPS = 9 };
+    double in = RESNET_STEM, width = (double)c->width, sum = TAPS * in * (double)c->channels;
+    for (int i = 0; i < CONV_STAGES - 1; i++, in = width, width *= 2)
+        sum += width * (TAPS * (in + width * (2 * (double)c->stage[i] - 1)) + in);
+    return sum + in * (double)c->vocab;
+}
+
 /* For a convolutional network: its linear layers. */
 static double convnext_parameters(const model_config *c)
 {
@@ -152,6 +163,7 @@ static double convnext_parameters(const model_config *c)
 
 double config_parameters(const model_config *c)
 {
+    if (is_residual_network(c)) return resnet_parameters(c);
     if (c->stage[0]) return convnext_parameters(c);
     double width = (double)c->width, heads = (double)c->heads + (double)c->kv_heads;
     double attention = 2 * heads * (double)c->head_size,
@@ -198,7 +210,9 @@ static error *check_relations(const model_config *c)
         const char *rule;
     } rules[] = {
         {c->heads % c->kv_heads == 0, "the key heads must divide the heads"},
-        {c->norm == NORM_LAYER || !c->bias.norms, "an RMSNorm cannot have a bias"},
+        {c->norm != NORM_RMS || !c->bias.norms, "an RMSNorm cannot have a bias"},
+        {(c->norm >= NORM_BATCH) == is_residual_network(c),
+         "BatchNorm and GroupNorm belong to residual networks, and these to them"},
         {c->norm == NORM_RMS || !c->norm_plus_one, "only an RMSNorm can multiply by 1 + w"},
         {c->positions != POSITIONS_ROTARY || (c->rotary.size >= 2 && c->rotary.size % 2 == 0 &&
                                               c->rotary.size <= c->head_size && c->rotary.base > 0),
@@ -234,19 +248,50 @@ error *config_check(const model_config *c)
 
 error *image_config(model_config *c)
 {
+    if (is_residual_network(c)) return resnet_config(c);
     return c->stage[0] ? convnext_config(c) : vit_config(c);
 }
 
-error *convnext_config(model_config *c)
+static error *check_stages(model_config *c, int stages)
 {
-    enum { MOST = 1 << 14 };
     c->layers = 0;
-    for (int i = 0; i < CONV_STAGES; i++) {
+    for (int i = 0; i < stages; i++) {
         if (c->stage[i] < 1 || c->stage[i] > 1000)
             return user_error("model %s: stage %d has %lld blocks: must be between 1 and 1000",
                               c->name, i + 1, (long long)c->stage[i]);
         c->layers += c->stage[i];
     }
+    return NULL;
+}
+
+error *resnet_config(model_config *c)
+{
+    enum { LEAST = 4, MOST = 1 << 14 };
+    TRY(check_stages(c, CONV_STAGES - 1));
+    if (c->image_height > MOST || c->image_width > MOST || c->image_height < LEAST ||
+        c->image_width < LEAST)
+        return user_error("--image-size %lldx%lld: must be from %d (the stages halve it) to %d",
+                          (long long)c->image_height, (long long)c->image_width, LEAST, MOST);
+    if (c->patch != 1)
+        return user_error("--patch %lld: the model reads pixel by pixel: leave it out",
+                          (long long)c->patch);
+    c->context = c->image_height * c->image_width;
+    c->heads = c->kv_heads = 1;
+    c->head_size = c->inner = c->width;
+    c->norm_eps = 1e-5;
+    c->act = ACT_GELU_ERF; /* not read: what it has is ReLU */
+    c->bias = (biases)BLOCK_BIASES;
+    c->embedding_scale = 1;
+    c->names = &vit_names;
+    c->mean_pool = true;
+    c->tied = c->causal = false;
+    return config_check(c);
+}
+
+error *convnext_config(model_config *c)
+{
+    enum { MOST = 1 << 14 };
+    TRY(check_stages(c, CONV_STAGES));
     int64_t least = c->patch << (CONV_STAGES - 1);
     if (c->patch < 1 || c->patch > MOST || c->image_height > MOST || c->image_width > MOST ||
         c->image_height < least || c->image_width < least)

@@ -18,7 +18,8 @@
 #include <cjson/cJSON.h>
 #include <math.h>
 
-typedef enum { NORM_LAYER, NORM_RMS } norm_kind;
+/* The last two are of a network of 3 x 3 convolutions (model/resnet.c). */
+typedef enum { NORM_LAYER, NORM_RMS, NORM_BATCH, NORM_GROUP } norm_kind;
 
 /* Learned vectors added to the embedding; RoPE (Su et al. 2021); ALiBi, a penalty on distance in
  * the scores (Press et al. 2022); nothing. */
@@ -63,7 +64,7 @@ typedef struct {
     double local_base;    /* for layers with a window, unscaled; 0: the same as the others */
 } rotary_form;
 
-enum { CONV_STAGES = 4 };
+enum { CONV_STAGES = 4, RESNET_STEM = 16 /* channels before the first stage */ };
 
 /* Special tokens as a config.json names them, kept from the file that was read to those that are written: no
  * number of the model depends on them. */
@@ -107,11 +108,18 @@ typedef struct {
     /* images: 0 for text */
     int64_t image_height, image_width, channels, patch; /* pixels; patches are square */
     bool mean_pool; /* the classifier sees the mean over all positions, not a class token */
-    /* a convolutional network (model/convnext.c): blocks per stage; 0: a transformer.  The first
-     * stage has `width` channels, each further one twice as many, on a quarter of the pixels */
+    /* a convolutional network: blocks per stage; 0: a transformer.  The first stage has `width`
+     * channels, each further one twice as many, on a quarter of the pixels.  Four stages:
+     * model/convnext.c; three: model/resnet.c */
     int64_t stage[CONV_STAGES];
     token_ids tokens[TOKEN_ROLES];
 } model_config;
+
+/* Is it a network of residual blocks of 3 x 3 convolutions? */
+static inline bool is_residual_network(const model_config *c)
+{
+    return c->stage[0] && !c->stage[CONV_STAGES - 1];
+}
 
 /* Is there a norm before each branch, and one after it? */
 static inline bool norms_before(const model_config *c)
@@ -158,7 +166,7 @@ typedef enum {
       "heads of a size of their own")                                                              \
     X(act, CHOICE,            act,                1, ACT_SILU, ACT_GELU_TANH, "hidden_act",        \
       "another activation")                                                                        \
-    X(norm, CHOICE,           norm,               0, NORM_RMS, 0, NULL, "another norm")            \
+    X(norm, CHOICE,           norm,               0, NORM_GROUP, 0, NULL, "another norm")          \
     X(norm_plus_one, FLAG,    norm_plus_one,      0, 1,       0, NULL, "another norm")             \
     X(gated, FLAG,            gated,              0, 1,       0, NULL, "another kind of MLP")      \
     X(inner, SIZE,            inner,              1, 1e7,     0, "intermediate_size",              \
@@ -264,6 +272,7 @@ model_config gpt_config(const char *name, int64_t layers, int64_t heads, int64_t
 error *vit_config(model_config *c) NODISCARD;
 /* The same for a convolutional network: over sizes, stages and classes. */
 error *convnext_config(model_config *c) NODISCARD;
+error *resnet_config(model_config *c) NODISCARD;
 /* Calls the one that fits c: decided by its stages. */
 error *image_config(model_config *c) NODISCARD;
 

@@ -14,18 +14,34 @@ static tensor take_head(run *r, dtype type, shape s, const char *name)
     return arena_take(r->arena, KIND_ACTIVATION, type, s, NAME(name, 0));
 }
 
+static bool has_norm(const image_head *h)
+{
+    return h->norm.weight >= 0;
+}
+
+/* Pooled and normed, into t.d. */
+static top pool(run *r, const image_head *h, const model_config *c, tensor x)
+{
+    dtype type = r->params->type;
+    int64_t b = x.dim[0], width = x.dim[2];
+    top t = {.d = take_head(r, type, SHAPE(b, width), "final norm"), .positions = x.dim[1]};
+    tensor pooled = t.d;
+    if (has_norm(h)) {
+        pooled = t.pooled = take_head(r, type, SHAPE(b, width), "pooled");
+        t.mean = take_head(r, stat_type(type), SHAPE(b), "final mean");
+        t.rstd = take_head(r, stat_type(type), SHAPE(b), "final rstd");
+    }
+    OP(pool, r->dev, r->stream, .out = pooled, .x = x, .first = !c->mean_pool);
+    if (has_norm(h)) apply_norm(r, c, h->norm, t.d, t.pooled, t.mean, t.rstd);
+    return t;
+}
+
 /* logits ?: where they go. */
 static top forward(run *r, const image_head *h, const model_config *c, tensor x, tensor logits)
 {
     dtype type = r->params->type;
-    int64_t b = x.dim[0], width = x.dim[2], ld;
-    top t = {.pooled = take_head(r, type, SHAPE(b, width), "pooled"),
-             .mean = take_head(r, stat_type(type), SHAPE(b), "final mean"),
-             .rstd = take_head(r, stat_type(type), SHAPE(b), "final rstd"),
-             .d = take_head(r, type, SHAPE(b, width), "final norm"),
-             .positions = x.dim[1]};
-    OP(pool, r->dev, r->stream, .out = t.pooled, .x = x, .first = !c->mean_pool);
-    apply_norm(r, c, h->norm, t.d, t.pooled, t.mean, t.rstd);
+    int64_t b = x.dim[0], ld;
+    top t = pool(r, h, c, x);
     t.logits = logits;
     if (!present(logits)) {
         classifier_rows(c, DEFAULT_LOGITS_MIB, b > 0 ? b : 1, type,
@@ -68,7 +84,8 @@ static void drop(run *r, top *t)
  * gradient is wanted below the norm. */
 static tensor backward(run *r, const image_head *h, const model_config *c, top *t)
 {
-    bool below = grads_through(r, h->norm);
+    bool normed = has_norm(h),
+         below = normed ? grads_through(r, h->norm) : grads_below(r, h->head.weight);
     tensor d = {0};
     grad dw = grad_begin(r, h->head.weight), db = grad_begin(r, h->head.bias);
     tensor w = param_use(r, h->head.weight);
@@ -78,8 +95,9 @@ static tensor backward(run *r, const image_head *h, const model_config *c, top *
     grad_done(r, h->head.weight);
     grad_done(r, h->head.bias);
     param_done(r, h->head.weight);
-    if (below) apply_norm_grad(r, c, h->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
-    if (!grads_below(r, h->norm.weight)) return d;
+    if (below && normed)
+        apply_norm_grad(r, c, h->norm, t->d, false, t->d, t->pooled, t->mean, t->rstd);
+    if (!grads_below(r, normed ? h->norm.weight : h->head.weight)) return d;
     d = take_head(r, r->params->type, SHAPE(t->d.dim[0], t->positions, t->d.dim[1]),
                   "residual gradient");
     OP(pool_grad, r->dev, r->stream, .dx = d, .dout = t->d, .first = !c->mean_pool);

@@ -10,7 +10,8 @@
 #include "model/model.h"
 
 typedef struct {
-    weight_ids norm, head;
+    weight_ids norm; /* weight -1: there is none, as the last block's output is normed */
+    weight_ids head;
 } image_head;
 
 /* last (B,T,C): the output of the last block, which it takes ownership of.  Adds the loss, and all

@@ -1,5 +1,5 @@
-/* image_kind.c - all image models as one kind: each call goes to vit_kind or convnext_kind, as the
- * configuration says. */
+/* image_kind.c - all image models as one kind: each call goes to vit_kind, convnext_kind or
+ * resnet_kind, as the configuration says. */
 #include "model/model.h"
 
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static error *image_create(const model_config *c, const training_policy *how, pa
 {
     model *m = NULL;
     TRY(alloc_array(&m, 1, sizeof *m));
-    m->kind = c->stage[0] ? &convnext_kind : &vit_kind;
+    m->kind = is_residual_network(c) ? &resnet_kind : c->stage[0] ? &convnext_kind : &vit_kind;
     error *e = m->kind->create(c, how, p, &m->own);
     if (e)
         image_destroy(m);

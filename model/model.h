@@ -85,7 +85,7 @@ typedef struct {
     void (*close_caches)(run *r, model *);
 } model_kind;
 
-/* image_kind: vit_kind or convnext_kind, by the configuration (model/image_kind.c). */
-extern const model_kind gpt_kind, vit_kind, convnext_kind, image_kind;
+/* image_kind: vit_kind, convnext_kind or resnet_kind, by the configuration (model/image_kind.c). */
+extern const model_kind gpt_kind, vit_kind, convnext_kind, resnet_kind, image_kind;
 
 #endif

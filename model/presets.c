@@ -187,6 +187,21 @@ static const model_config texts[] = {
         }                                                                                          \
     }
 
+/* WRN-depth-k (Zagoruyko, Komodakis 2016), depth 6 n + 4: 16 k, 32 k and 64 k channels, n blocks in each
+ * stage; for CIFAR's images. */
+#define WIDE(name_, blocks_, k_)                                                                   \
+    {                                                                                              \
+        .name = name_, .layers = 3 * (blocks_), .heads = 1, .kv_heads = 1, .width = 16 * (k_),     \
+        .head_size = 16 * (k_), .inner = 16 * (k_), .patch = 1, .image_height = 32,                \
+        .image_width = 32, .channels = 3, .vocab = 10, .context = 32 * 32, .norm = NORM_BATCH,     \
+        .norm_eps = 1e-5, .act = ACT_GELU_ERF, .bias = BLOCK_BIASES, .embedding_scale = 1,         \
+        .names = &vit_names, .mean_pool = true, .stage = {                                         \
+            blocks_,                                                                               \
+            blocks_,                                                                               \
+            blocks_                                                                                \
+        }                                                                                          \
+    }
+
 static const model_config images[] = {
     /*  name        layers heads width inner patch size channels classes */
     VIT("vit-nano/4", 4, 4, 64, 128, 4, 28, 1, 10),
@@ -208,6 +223,11 @@ static const model_config images[] = {
     CONVNEXT("convnext-b", 128, 3, 3, 27, 3, 4, 224, 3, 1000),
     CONVNEXT("convnext-l", 192, 3, 3, 27, 3, 4, 224, 3, 1000),
     CONVNEXT("convnext-xl", 256, 3, 3, 27, 3, 4, 224, 3, 1000),
+    /*   name        blocks k */
+    WIDE("wrn-10-1", 1, 1),
+    WIDE("wrn-16-4", 2, 4),
+    WIDE("wrn-28-2", 4, 2),
+    WIDE("wrn-28-10", 4, 10),
 };
 
 #define LIST(rows)                                                                                 \

@@ -253,6 +253,12 @@ static void apply(optimizer *o, rule_id rule, int64_t n, fold_part part)
         arena_drop(o->r->arena, &o->items[i].temp);
 }
 
+/* A convolution's weight (out, in, K, K) is a matrix of `out` rows. */
+static tensor as_matrix(tensor t)
+{
+    return t.rank > 2 ? tensor_of(t.data, t.type, SHAPE(t.dim[0], tensor_count(t) / t.dim[0])) : t;
+}
+
 /* One parameter with a rule that sees whole matrices. */
 static void apply_by_matrix(optimizer *o, int id)
 {
@@ -260,11 +266,12 @@ static void apply_by_matrix(optimizer *o, int id)
     optim_item *it = &o->items[0];
     prepare(o, id, it);
     run_rule(o, o->c.rule, 1);
-    int64_t rows = tensor_rows(it->p), first = 0;
+    tensor all = as_matrix(it->temp);
+    int64_t rows = tensor_rows(all), first = 0;
     for (int k = 0; first < rows && !o->r->dev->failure; k++) {
         bool several = spec->part_rows[0] && spec->adapter_scale == 0;
         int64_t n = several ? spec->part_rows[k] : rows;
-        newton_schulz(o->r, tensor_slice(it->temp, first, n), o->squares, o->c.eps,
+        newton_schulz(o->r, tensor_slice(all, first, n), o->squares, o->c.eps,
                       o->c.newton_schulz_steps, NAME(spec->name, spec->layer));
         first += n;
     }

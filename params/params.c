@@ -27,7 +27,7 @@ int params_add(params *p, param_spec spec)
     if (!spec.writers) spec.writers = 1;
     int64_t count = tensor_count(tensor_of(NULL, F32, spec.shape));
     p->adapted = p->adapted || spec.adapter_scale != 0;
-    p->row[p->n] = (param){.spec = spec, .trainable = true, .count = count, .own = count};
+    p->row[p->n] = (param){.spec = spec, .trainable = !spec.state, .count = count, .own = count};
     return p->n++;
 }
 
@@ -44,7 +44,7 @@ int64_t params_count(const params *p)
 {
     int64_t sum = 0;
     for (int i = 0; i < p->n; i++)
-        if (!param_is_pool(p, i)) sum += p->row[i].count;
+        if (!param_is_pool(p, i) && !p->row[i].spec.state) sum += p->row[i].count;
     return sum;
 }
 
@@ -91,6 +91,12 @@ static dtype master_type(const params *p)
     static const dtype types[] = {
         [MASTER_F32] = F32, [MASTER_SPLIT16] = I16, [MASTER_SPLIT8] = I8, [MASTER_NONE] = DT_NONE};
     return p->type == BF16 ? types[p->master] : DT_NONE;
+}
+
+/* Of a row's value. */
+static dtype value_type(const params *p, const param *row)
+{
+    return row->spec.state ? stat_type(p->type) : p->type;
 }
 
 void params_back(params *p, const param_backing *backing)
@@ -176,7 +182,7 @@ static void place_value(params *p, arena *a, int id)
             arena_keep(a, KIND_PARAMETER, U8, SHAPE(code_bytes(p->form, row->count)), name);
         place_scales(p, a, row, name);
     } else if (!expands(p, id))
-        row->value = arena_keep(a, KIND_PARAMETER, p->type, row->spec.shape, name);
+        row->value = arena_keep(a, KIND_PARAMETER, value_type(p, row), row->spec.shape, name);
     else if (row->own)
         row->stored = arena_keep(a, KIND_PARAMETER, p->type, param_own_shape(p, id), name);
 }
@@ -355,6 +361,7 @@ static void put_split(const params *p, device *dev, int id, int64_t first, int64
 error *param_initialize(const params *p, device *dev, uint64_t seed, int id)
 {
     const param *row = &p->row[id];
+    dtype type = value_type(p, row);
     char *host = NULL;
     TRY(alloc_array(&host, CHUNK, sizeof(double)));
     for (int64_t first = 0; first < row->count; first += CHUNK) {
@@ -362,8 +369,8 @@ error *param_initialize(const params *p, device *dev, uint64_t seed, int id)
         int64_t skipped;
         tensor part = param_part(row, first, n, &skipped);
         if (!present(part)) continue;
-        fill_chunk(row, seed, (uint64_t)id, first, n, p->type, host);
-        if (p->type == BF16)
+        fill_chunk(row, seed, (uint64_t)id, first, n, type, host);
+        if (type == BF16)
             put_split(p, dev, id, first, n, (float *)(void *)host,
                       (uint16_t *)(void *)(host + CHUNK * sizeof(float)));
         else

@@ -63,6 +63,8 @@ typedef struct {
                            * "{q,k,v}_proj" files have a tensor for each */
     int64_t file_groups;  /* ? files have the rows in groups: part_rows[i] / file_groups rows of
                            * each part in turn */
+    bool state; /* not a weight but numbers that training's forward passes write: f32 where weights
+                 * are bf16, whole on every rank, never trained (BatchNorm's running statistics) */
     /* Of an adapter's A and B (model/lora.h): the scale of their product; else 0.  B's part_rows
      * are columns. */
     double adapter_scale;
@@ -164,7 +166,7 @@ struct run {
 /* Adds a row; returns its id (0, 1, 2 ...), or -1 if out of memory. */
 int params_add(params *p, param_spec spec);
 void params_free(params *p);
-int64_t params_count(const params *p); /* elements of all parameters, without the pool */
+int64_t params_count(const params *p); /* elements of all parameters, without states and the pool */
 
 /* Is the row written to a run's files? */
 bool param_saved(const params *p, int id);

@@ -79,7 +79,7 @@ static void settle_sparse(void *own, run *r)
 
 static bool belongs(const param *row)
 {
-    return row->trainable && row->spec.hidden && row->spec.shape.rank == 2;
+    return row->trainable && row->spec.hidden && row->spec.shape.rank >= 2;
 }
 
 static int count_matrices(const params *p)

@@ -71,8 +71,8 @@ error *small_parse(const char *arguments, char text[SMALL_TEXT], options *o)
     int argc = 1;
     assert_true(strlen(arguments) < SMALL_TEXT);
     strcpy(text, arguments);
-    bool images =
-        strstr(text, "--patch ") || strstr(text, "--model vit") || strstr(text, "--model convnext");
+    bool images = strstr(text, "--patch ") || strstr(text, "--model vit") ||
+                  strstr(text, "--model convnext") || strstr(text, "--model wrn");
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         assert_true(argc < SMALL_ARGS - 1);
         argv[argc++] = word;
@@ -149,11 +149,20 @@ void small_parameters(small_run *s, float *out)
     must(device_status(&s->dev));
 }
 
+/* Elements of all that files have: states, too. */
+static int64_t written_count(const params *p)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < p->n; i++)
+        if (!param_is_pool(p, i)) sum += p->row[i].count;
+    return sum;
+}
+
 small_result small_train(const char *arguments)
 {
     small_run s;
     small_open(&s, arguments);
-    small_result r = {.n = params_count(&s.t->params),
+    small_result r = {.n = written_count(&s.t->params),
                       .steps = s.o.steps,
                       .policy = s.o.optim.gradients,
                       .peak = arena_peak(s.t->arena),

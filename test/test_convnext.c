@@ -10,8 +10,7 @@
 #include "cpu/cpu.h"
 #include "io/params_file.h"
 #include "model/model.h"
-#include "test/formula.h"
-#include "test/golden.h"
+#include "test/image_bed.h"
 #include "test/ref.h"
 #include "test/small_run.h"
 
@@ -24,110 +23,10 @@ enum { WIDTH, PATCH, CHANNELS, CLASSES, BATCH, HIGH, WIDE, STAGE, SIZES = STAGE 
 static golden *g;
 static int64_t size[SIZES];
 
-typedef struct {
-    const char *name;
-    double smoothing;
-    bool drop;
-} variant;
-
-static const variant variants[] = {
+static const image_variant variants[] = {
     {.name = "plain"}, {.name = "smooth", .smoothing = 0.1}, {.name = "drop", .drop = true}};
 
 enum { VARIANTS = sizeof variants / sizeof *variants };
-
-/* A model with its memory on a device, outside of any trainer. */
-typedef struct {
-    const variant *v;
-    device *dev;
-    arena *arena;
-    params p;
-    run r;
-    model *m;
-    batch in;
-    tensor loss, hits, logits;
-} bed;
-
-static void place(bed *b)
-{
-    params_place(&b->p, b->arena);
-    b->in = convnext_kind.place_batch(b->m, b->arena, size[BATCH], 0);
-    b->loss = arena_keep(b->arena, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
-    b->hits = arena_keep(b->arena, KIND_BATCH, F64, SHAPE(1), NAME("hits", 0));
-    b->logits = arena_keep(b->arena, KIND_BATCH, b->p.type, SHAPE(size[BATCH], size[CLASSES]),
-                           NAME("out", 0));
-}
-
-static loss_sink sink_of(bed *b)
-{
-    return (loss_sink){.sum = b->loss, .hits = b->hits, .scale = 1.0 / (double)size[BATCH]};
-}
-
-static void train_once(bed *b)
-{
-    loss_sink sink = sink_of(b);
-    arena_begin(b->arena, "train");
-    params_begin_step(&b->r, 1);
-    convnext_kind.train(&b->r, b->m, &b->in, &sink);
-    params_end_step(&b->r);
-    arena_end(b->arena);
-}
-
-static double loss_of(bed *b)
-{
-    loss_sink sink = sink_of(b);
-    arena_begin(b->arena, "eval");
-    convnext_kind.evaluate(&b->r, b->m, &b->in, &sink);
-    arena_end(b->arena);
-    return present(b->loss) && !arena_recording(b->arena) ? *(double *)b->loss.data : 0;
-}
-
-static void predict_once(bed *b)
-{
-    arena_begin(b->arena, "predict");
-    convnext_kind.predict(&b->r, b->m, &b->in, b->logits);
-    arena_end(b->arena);
-}
-
-static void set_element(tensor t, int64_t i, double x)
-{
-    if (t.type == F64)
-        ((double *)t.data)[i] = x;
-    else
-        ((float *)t.data)[i] = (float)x;
-}
-
-static double element(tensor t, int64_t i)
-{
-    return t.type == F64 ? ((double *)t.data)[i] : (double)((float *)t.data)[i];
-}
-
-static int64_t label_of(uint32_t b)
-{
-    return formula_hash(998, b) % (uint32_t)size[CLASSES];
-}
-
-/* By formula: see test/golden/convnext.py. */
-static void load(bed *b)
-{
-    for (int i = 0; i < b->p.n; i++) {
-        const param *row = &b->p.row[i];
-        init_kind init = row->spec.init;
-        double amplitude = row->spec.shape.rank > 1 ? 0.4 : 0.2;
-        for (int64_t j = 0; j < row->count; j++)
-            set_element(row->value, j,
-                        (double)formula_value((uint32_t)i, (uint32_t)j, amplitude,
-                                              init == INIT_ONE || init == INIT_VALUE));
-    }
-    for (int64_t j = 0; j < tensor_count(b->in.inputs); j++)
-        set_element(b->in.inputs, j, (double)formula_value(999, (uint32_t)j, 2, 0));
-    for (uint32_t i = 0; i < size[BATCH]; i++)
-        for (int64_t k = 0; k < size[CLASSES]; k++)
-            set_element(b->in.targets, i * size[CLASSES] + k,
-                        b->v->smoothing / (double)size[CLASSES] +
-                            (k == label_of(i) ? 1 - b->v->smoothing : 0));
-    for (int64_t j = 0; present(b->in.noise) && j < tensor_count(b->in.noise); j++)
-        set_element(b->in.noise, j, formula_hash(997, (uint32_t)j) % 2 * 2);
-}
 
 static model_config config_of(void)
 {
@@ -143,100 +42,35 @@ static model_config config_of(void)
     return c;
 }
 
-static void open_bed(bed *b, const variant *v, const training_policy *how, device *dev, dtype type)
+static void open_bed(image_bed *b, const image_variant *v, const training_policy *how, device *dev,
+                     dtype type)
 {
-    device null = device_null();
-    model_config c = config_of();
-    *b = (bed){.v = v, .dev = &null};
-    b->p.type = type;
-    b->p.policy = GRADS_OWN;
-    must(arena_create(&block_kinds, &b->arena));
-    arena_attach(b->arena, &null);
-    b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
-    must(convnext_kind.create(&c, how, &b->p, &b->m));
-    place(b);
-    train_once(b);
-    b->p.training = false;
-    loss_of(b);
-    predict_once(b);
-    must(device_status(&null));
-    must(arena_plan(b->arena));
-    must(arena_commit(b->arena, dev, true));
-    b->r.dev = b->dev = dev;
-    place(b);
-    load(b);
-}
-
-static void close_bed(bed *b)
-{
-    must(device_status(b->dev));
-    assert_true(arena_canary_intact(b->arena));
-    convnext_kind.destroy(b->m);
-    params_free(&b->p);
-    arena_destroy(b->arena);
+    *b = (image_bed){.kind = &convnext_kind, .config = config_of(), .batch = size[BATCH], .v = *v};
+    image_bed_open(b, how, dev, type);
 }
 
 /* ---- against timm ---- */
-
-static const double *values(const variant *v, const char *what, const char *name, int64_t *n)
-{
-    char key[120];
-    const double *x;
-    snprintf(key, sizeof key, "%s.%s%s%s", v->name, what, *name ? "." : "", name);
-    must(golden_get(g, key, &x, n));
-    return x;
-}
-
-/* |got - want| <= tolerance * (scale + |want|) */
-static void close_enough(const char *name, int64_t i, double got, double want, double scale,
-                         double tolerance)
-{
-    if (!(fabs(got - want) <= tolerance * (scale + fabs(want))))
-        fail_msg("%s[%lld]: got %.12g, want %.12g, scale %.3g, tolerance %.3g", name, (long long)i,
-                 got, want, scale, tolerance);
-}
-
-static void compare_gradient(const variant *v, const param *row, double tolerance)
-{
-    char name[100];
-    int64_t n;
-    const double *want = values(v, "short", param_text(row, name, sizeof name), &n);
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < row->count; i++) {
-        double x = element(row->gradient, i);
-        sum += x;
-        squares += x * x;
-    }
-    double rms = sqrt(squares / (double)row->count);
-    close_enough(name, -1, sum, want[0], rms * (double)row->count, tolerance);
-    close_enough(name, -2, squares, want[1], squares, 2 * tolerance);
-    for (int64_t i = 2; i < n && i - 2 < row->count; i++)
-        close_enough(name, i - 2, element(row->gradient, i - 2), want[i], rms, tolerance);
-}
 
 static void against_golden(device *dev, dtype type, double tolerance)
 {
     static const training_policy dropping = {.drop_path = 0.5};
     for (int i = 0; i < VARIANTS; i++) {
-        const variant *v = &variants[i];
-        bed b;
-        int64_t n;
+        const image_variant *v = &variants[i];
+        image_bed b;
         open_bed(&b, v, v->drop ? &dropping : &plain_training, dev, type);
-        assert_int_equal(b.p.n, (int)*values(v, "tensors", "", &n));
-        train_once(&b);
+        assert_int_equal(b.p.n, (int)image_bed_number(&b, g, "tensors"));
+        image_bed_train(&b);
         must(device_status(dev));
-        double want = *values(v, "loss", "", &n);
-        close_enough("loss", i, *(double *)b.loss.data, want, 0, tolerance);
+        double want = image_bed_number(&b, g, "loss");
+        image_bed_close_to("loss", i, *(double *)b.loss.data, want, 0, tolerance);
         for (int k = 0; k < b.p.n; k++)
-            compare_gradient(v, &b.p.row[k], tolerance);
+            image_bed_compare(&b, g, &b.p.row[k], b.p.row[k].gradient, tolerance);
         if (!v->drop) {
-            const double *logits = values(v, "logits", "", &n);
-            predict_once(&b);
-            for (int64_t k = 0; k < n; k++)
-                close_enough("logits", k, element(b.logits, k), logits[k], 1, tolerance);
-            close_enough("evaluation", i, loss_of(&b), want, 0, tolerance);
+            image_bed_predict(&b);
+            image_bed_compare_logits(&b, g, "logits", tolerance);
+            image_bed_close_to("evaluation", i, image_bed_loss(&b), want, 0, tolerance);
         }
-        close_bed(&b);
+        image_bed_close(&b);
     }
 }
 
@@ -261,28 +95,12 @@ static void test_cpu_against_timm(void **state)
 static void test_gradients_by_differences(void **state)
 {
     (void)state;
-    enum { PER_TENSOR = 2 };
-    const double h = 1e-5;
     device dev = ref_device();
-    bed b;
+    image_bed b;
     open_bed(&b, &variants[0], &plain_training, &dev, F64);
-    train_once(&b);
-    for (int i = 0; i < b.p.n; i++) {
-        const param *row = &b.p.row[i];
-        for (uint32_t k = 0; k < PER_TENSOR; k++) {
-            int64_t j = formula_hash(77, (uint32_t)i * PER_TENSOR + k) % (uint32_t)row->count;
-            double *x = (double *)row->value.data + j, old = *x;
-            *x = old + h;
-            double up = loss_of(&b);
-            *x = old - h;
-            double down = loss_of(&b);
-            *x = old;
-            char name[100];
-            close_enough(param_text(row, name, sizeof name), j, element(row->gradient, j),
-                         (up - down) / (2 * h), 1e-2, 1e-6);
-        }
-    }
-    close_bed(&b);
+    image_bed_train(&b);
+    image_bed_differences(&b, image_bed_loss, 2, 1e-5, 1e-6);
+    image_bed_close(&b);
 }
 
 /* ---- presets ---- */

@@ -54,6 +54,7 @@ static void test_options_change_training(void **state)
         "--color-jitter 0.4",
         "--random-erasing 1",
         "--cutmix 1",
+        "--split 0.3",
     };
     small_result base = train("");
     for (size_t i = 0; i < sizeof added / sizeof *added; i++) {
@@ -133,6 +134,8 @@ static void test_refusals(void **state)
     refused("--drop-path 1", "--drop-path", "between");
     refused("--mixup -1", "--mixup", "between");
     refused("--label-smoothing 1", "--label-smoothing", "between");
+    refused("--split 0.95", "--split", "between");
+    refused("--split 0.1 --val-data x", "--split 0.1", "leave one out");
     refused("--heads 5", "--heads 5", "--width 64");
     refused("--vocab 5", "--vocab", "no such option");
 }
@@ -187,9 +190,57 @@ static void test_whole_evaluation(void **state)
     }
 }
 
+enum { SET = 50, PIXELS = 3 * 9 * 15 };
+
+/* How many of n images are among m others. */
+static int among(const float *x, int n, const float *others, int m)
+{
+    int found = 0;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < m; k++)
+            found += !memcmp(x + i * PIXELS, others + k * PIXELS, PIXELS * sizeof *x);
+    return found;
+}
+
+/* A fifth of the images is evaluated and never trained on, and all others are trained on; another
+ * seed draws others.  None of an image in both, and none in neither. */
+static void test_split(void **state)
+{
+    (void)state;
+    static float all[SET * PIXELS], val[SET * PIXELS], train_on[SET * PIXELS],
+        targets[SET * 7], before[SET * PIXELS];
+    static const char *const names[] = {"set-images-idx3-ubyte"};
+    small_images_write(".", "set", SET, 3, 9, 15, 7);
+    for (int seed = 1; seed <= 2; seed++) {
+        options o;
+        source *s, *v, *whole;
+        char words[400], text[SMALL_TEXT];
+        snprintf(words, sizeof words, SMALL_VIT "--workers 0 --seed %d --split 0.2", seed);
+        must(small_parse(words, text, &o));
+        o.train_data = o.val_data = (pattern_list){names, 1};
+        must(image_task.open(&o, true, &s));
+        must(image_task.open(&o, false, &v));
+        o.split = 0;
+        must(image_task.open(&o, false, &whole));
+        assert_true(v->count == 10 && s->count == 40 && whole->count == SET);
+        must(source_read(whole, 0, SET, all, targets));
+        must(source_read(v, 0, 10, val, targets));
+        must(source_read(s, 0, 40, train_on, targets));
+        assert_int_equal(among(val, 10, all, SET), 10);
+        assert_int_equal(among(train_on, 40, all, SET), 40);
+        assert_int_equal(among(val, 10, train_on, 40), 0);
+        if (seed == 2) assert_true(among(val, 10, before, 10) < 10);
+        memcpy(before, val, sizeof val);
+        source_close(s);
+        source_close(v);
+        source_close(whole);
+        options_free(&o);
+    }
+}
+
 /* ---- stopped, and resumed ---- */
 
-static void full_run(const char *arguments)
+static void full_run_of(const char *base, const char *arguments)
 {
     static options o;
     trainer *t;
@@ -197,17 +248,21 @@ static void full_run(const char *arguments)
 
     char words[600], text[SMALL_TEXT];
     snprintf(words, sizeof words,
-             SMALL_VIT "--drop-path 0.4 --mixup 0.5 --random-crop 1 --flip --warmup 0 --schedule "
-                       "constant --train-data re-images-idx3-ubyte --val-data re-images-idx3-ubyte "
-                       "--eval-every 3 --predict 4 %s",
-             arguments);
+             "%s --mixup 0.5 --random-crop 1 --flip --warmup 0 --schedule constant --eval-every 3 "
+             "--train-data re-images-idx3-ubyte --val-data re-images-idx3-ubyte --predict 4 %s",
+             base, arguments);
     must(small_parse(words, text, &o));
-    must(trainer_plan(&o, &vit_kind, &t));
+    must(trainer_plan(&o, o.task->kind, &t));
     must(cpu_device((int)o.threads, &dev));
     must(train_loop(t, &dev, plan_files));
     trainer_destroy(t);
     cpu_close(&dev);
     options_free(&o);
+}
+
+static void full_run(const char *arguments)
+{
+    full_run_of(SMALL_VIT "--drop-path 0.4", arguments);
 }
 
 static void same_file(const char *a, const char *b)
@@ -255,6 +310,20 @@ static void test_resume(void **state)
     same_file("whole/predictions.txt", "parts/predictions.txt");
 }
 
+/* With BatchNorm's running numbers, in f32 beside weights in bf16. */
+static void test_resume_of_running_numbers(void **state)
+{
+    (void)state;
+    static const char wide[] = "--model wrn-10-1 --width 16 --image-size 9x15 --channels 3 "
+                               "--classes 7 --batch 3 --threads 2 --dtype bf16";
+    small_images_write(".", "re", 20, 3, 9, 15, 7);
+    full_run_of(wide, "--steps 7 --out wide");
+    full_run_of(wide, "--steps 4 --out wide-parts --checkpoint-every 4 --workers 0");
+    full_run_of(wide, "--steps 7 --out wide-parts --resume auto");
+    same_file("wide/model.safetensors", "wide-parts/model.safetensors");
+    same_file("wide/predictions.txt", "wide-parts/predictions.txt");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,8 +333,10 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_it_learns),
         cmocka_unit_test(test_whole_evaluation),
+        cmocka_unit_test(test_split),
         cmocka_unit_test(test_scaling_options),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_resume_of_running_numbers),
     };
     return cmocka_run_group_tests_name("vit runs", tests, scratch_enter, scratch_leave);
 }

@@ -21,7 +21,7 @@ static bool listed(const pattern_list *list, const param *row)
 static bool fits_any(const char *pattern, const params *p)
 {
     for (int i = 0; i < p->n; i++)
-        if (param_saved(p, i) && fits(pattern, &p->row[i])) return true;
+        if (param_saved(p, i) && !p->row[i].spec.state && fits(pattern, &p->row[i])) return true;
     return false;
 }
 
@@ -54,7 +54,8 @@ error *freeze_apply(const options *o, params *p)
     TRY(check_list("train-only", &o->train_only, p));
     for (int i = 0; i < p->n; i++) {
         param *row = &p->row[i];
-        row->trainable = param_saved(p, i) && (!o->train_only.n || listed(&o->train_only, row)) &&
+        row->trainable = param_saved(p, i) && !row->spec.state &&
+                         (!o->train_only.n || listed(&o->train_only, row)) &&
                          !listed(&o->freeze, row);
         trained += row->trainable;
     }

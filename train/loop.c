@@ -73,7 +73,7 @@ static error *open_data(session *s)
 {
     const options *o = s->o;
     TRY(o->task->open(o, true, &s->train));
-    if (o->val_data.n && o->eval_every > 0) TRY(o->task->open(o, false, &s->val));
+    if ((o->val_data.n || o->split > 0) && o->eval_every > 0) TRY(o->task->open(o, false, &s->val));
     if (!s->val && (o->save_best || o->stop_after))
         return user_error("%s: only with --val-data, on which the model is evaluated",
                           o->save_best ? "--save-best" : "--stop-after");

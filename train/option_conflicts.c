@@ -20,6 +20,8 @@ typedef bool (*condition)(const options *o);
     }
 
 /* as given */
+CONDITION(splits, o->split > 0)
+CONDITION(names_validation, o->val_data.n)
 CONDITION(is_sparse, o->sparsity > 0)
 CONDITION(loads, o->load)
 CONDITION(loads_not, !o->load)
@@ -60,6 +62,7 @@ CONDITION(narrow_states, o->optim.state != STATE_F32)
 CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
 CONDITION(sharded, o->zero > 0)
 CONDITION(ranked, comm_size(o->comm) > 1)
+CONDITION(norms_batches, o->model.norm == NORM_BATCH)
 CONDITION(packed, o->training.packed)
 
 typedef struct {
@@ -71,6 +74,9 @@ typedef struct {
 #define BESIDE "--plan-beside {plan-beside}: only with --plan and --out, which writes the picture"
 
 static const conflict given[] = {
+    {{splits, names_validation},
+     NULL,
+     "--split {split} with --val-data: each says what to evaluate on; leave one out"},
     {{is_sparse, loads},
      NULL,
      "--sparsity {sparsity} with --load: which of a trained model's weights to keep is not known; "
@@ -124,6 +130,9 @@ static const conflict given[] = {
     "one"
 
 static const conflict resolved[] = {
+    {{norms_batches, ranked},
+     NULL,
+     "BatchNorm in several ranks: their running numbers would differ; give --norm group"},
     {{lies_coded, on_cuda},
      NULL,
      "--base {base}: not on --device cuda yet, where its kernels have not been tried; use --device "

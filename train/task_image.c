@@ -46,6 +46,10 @@ static const option_row rows[] = {
      0, FIELD(patch), 1, 1e4, "the model's"},
     {"pool", "HOW", "pooling: cls (a class token) or mean (of all positions)", TEXT, MODEL, FIXED,
      0, FIELD(pool), 0, 0, NULL},
+    {"norm", "HOW",
+     "normalization of a WRN: batch (BatchNorm), or group (GroupNorm of 8 groups, which does not "
+     "depend on the micro-batch)",
+     TEXT, MODEL, FIXED, 0, FIELD(norm), 0, 0, "the model's"},
     {"classes", "N", "number of classes", INTEGER, MODEL, FIXED, 0, FIELD(classes), 1, 1e6,
      "as many as --train-data has directories; else the model's"},
     {"drop-path", "X",
@@ -58,6 +62,9 @@ static const option_row rows[] = {
      LIST, DATA, SILENT, 0, FIELD(train_data), 0, 0, "Fashion-MNIST's"},
     {"val-data", "PATH", "images to evaluate on", LIST, DATA, SILENT, 0, FIELD(val_data), 0, 0,
      "Fashion-MNIST's"},
+    {"split", "X",
+     "evaluate on this fraction of the training images, drawn by the seed, and train on the others",
+     REAL, DATA, FIXED, 0, FIELD(split), 0, 0.9, NULL},
     {"interpolation", "HOW", "how images are resized: bilinear or bicubic", TEXT, DATA, TOLD, 0,
      FIELD(interpolation), 0, 0, NULL},
     {"crop-pct", "X",
@@ -218,6 +225,20 @@ static void apply_sizes(const options *o, model_config *c)
     if (o->patch) c->patch = o->patch;
 }
 
+/* What only some models have. */
+static error *apply_norm_option(const options *o, model_config *c)
+{
+    bool wide = is_residual_network(c), group;
+    if (o->drop_path > 0 && wide)
+        return user_error("--drop-path %g: model %s has no such branches: leave it out",
+                          o->drop_path, c->name);
+    if (!o->norm) return NULL;
+    if (!wide) return user_error("--norm %s: model %s has LayerNorms only", o->norm, c->name);
+    TRY(one_of_two("norm", o->norm, "batch", "group", &group));
+    c->norm = group ? NORM_GROUP : NORM_BATCH;
+    return NULL;
+}
+
 /* A config.json beside the weights defines the model; options that were given must agree. */
 static error *apply_file(const options *o, bool named, model_config *c)
 {
@@ -255,6 +276,7 @@ static error *image_resolve(options *o)
     model_config *c = &o->model;
     TRY(preset_find(&image_presets, o->model_name, c));
     TRY(one_of_two("pool", o->pool, "cls", "mean", &c->mean_pool));
+    TRY(apply_norm_option(o, c));
     TRY(resolve_bad(o));
     TRY(resolve_pixels(o));
     apply_sizes(o, c);
@@ -277,6 +299,7 @@ static void image_resolved(options *o)
     const model_config *c = &o->model;
     snprintf(size, sizeof size, "%lldx%lld", (long long)c->image_height, (long long)c->image_width);
     o->image_size = size;
+    if (is_residual_network(c)) o->norm = c->norm == NORM_GROUP ? "group" : "batch";
     o->layers = c->layers;
     o->heads = c->heads;
     o->width = c->width;
@@ -305,8 +328,14 @@ static error *image_default_data(options *o)
                           "dataset-fashion-mnist (`scripts/deps demo-vit`), or give --train-data "
                           "PATH");
     o->train_data = (pattern_list){train, 1};
-    if (!o->val_data.n) o->val_data = (pattern_list){val, 1};
+    if (!o->val_data.n && !(o->split > 0)) o->val_data = (pattern_list){val, 1};
     return NULL;
+}
+
+/* What evaluation reads; with --split the part of the training images that is held out. */
+static const pattern_list *validation(const options *o)
+{
+    return o->split > 0 ? &o->train_data : &o->val_data;
 }
 
 /* Samples that were skipped on opening, reported once for all ranks. */
@@ -319,7 +348,7 @@ static void tell_passed_over(const options *o, source *s)
 static error *open_named(const options *o, bool training, const image_names *names, source **out)
 {
     const model_config *c = &o->model;
-    const pattern_list *list = training ? &o->train_data : &o->val_data;
+    const pattern_list *list = training ? &o->train_data : validation(o);
     image_options how = {.wish = {.channels = c->channels,
                                   .classes = c->vocab,
                                   .names = names,
@@ -332,6 +361,7 @@ static error *open_named(const options *o, bool training, const image_names *nam
                          .kernel = !strcmp(o->interpolation, "bicubic") ? RESAMPLE_BICUBIC
                                                                         : RESAMPLE_BILINEAR,
                          .crop_part = training ? 1 : o->crop_part,
+                         .split = o->split,
                          .training = training,
                          .seed = (uint64_t)o->seed,
                          .crop = o->random_crop,
@@ -374,7 +404,8 @@ static error *image_held(const options *o, size_t *bytes)
            batches = 1 + (o->workers ? prefetch_blocks((int)o->workers) : 0);
     *bytes = batches * (size_t)o->batch * sample * sizeof(float);
     TRY(images_held(o->train_data.pattern, o->train_data.n, bytes));
-    return o->eval_every > 0 ? images_held(o->val_data.pattern, o->val_data.n, bytes) : NULL;
+    const pattern_list *val = validation(o);
+    return o->eval_every > 0 ? images_held(val->pattern, val->n, bytes) : NULL;
 }
 
 static error *image_load(trainer *t, device *dev)
@@ -494,7 +525,7 @@ static error *write_sheet(trainer *t)
 {
     char path[PATH_LENGTH];
     source *data;
-    if (!t->o->val_data.n) return user_error("--predict: there is no --val-data to predict");
+    if (!validation(t->o)->n) return user_error("--predict: there is no --val-data to predict");
     TRY(path_join(path, t->o->out, "predictions.txt"));
     TRY(image_open(t->o, false, &data));
     error *e = predict_into(t, data, path);

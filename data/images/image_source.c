@@ -238,7 +238,10 @@ error *image_source_open(const char *const *paths, int n, const image_options *o
     s->o = *options;
     set_values(s);
     error *e = images_open(paths, n, &options->wish, &s->set);
+    if (!e && options->split > 0)
+        e = images_split(s->set, options->split, options->seed, options->training);
     if (e) {
+        images_close(s->set);
         free(s);
         return e;
     }

@@ -26,6 +26,7 @@ typedef struct {
     double crop_part;       /* fraction of the scaled image that is kept, like timm's crop_pct; 0:
                              * 1 */
     double mean[3], std[3]; /* per channel, for values from 0 to 1; std 0: 1/2 and 1/2 */
+    double split; /* fraction held out for evaluation; the rest is trained on; 0: all are both */
     bool training;
     uint64_t seed;
     int64_t crop;      /* random crop: shifts by up to that many pixels; black is filled in */

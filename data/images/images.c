@@ -1,11 +1,13 @@
 /* images.c - see images.h: the set. */
 #include "data/images/images_internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/grow.h"
+#include "base/rng.h"
 #include "data/source.h"
 
 int64_t images_count(const image_set *s)
@@ -119,6 +121,27 @@ error *images_fingerprint(const image_set *s, const fingerprint *known, fingerpr
     error *e = fingerprint_files(files, n, held, known, out);
     free(files);
     return e;
+}
+
+/* ---- a part of it ---- */
+
+error *images_split(image_set *s, double part, uint64_t seed, bool rest)
+{
+    uint64_t n = s->n, taken = (uint64_t)llround(part * (double)n);
+    size_t kept = 0;
+    if (!taken || taken == n)
+        return user_error("of %llu images a part of %g is %s: there is nothing to %s",
+                          (unsigned long long)n, part, taken ? "all" : "none",
+                          taken ? "train on" : "evaluate on");
+    for (size_t i = 0; i < s->n; i++) {
+        image_item item = s->items[i];
+        if ((rng_permute(seed, RNG_SPLIT, 0, i, n) < taken) != rest)
+            s->items[kept++] = item;
+        else
+            free(item.path);
+    }
+    s->n = kept;
+    return NULL;
 }
 
 /* ---- one image ---- */

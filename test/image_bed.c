@@ -1,0 +1,207 @@
+/* image_bed.c - see image_bed.h */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "test/image_bed.h"
+#include "test/formula.h"
+#include "test/small_run.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* ---- life ---- */
+
+static void place(image_bed *b)
+{
+    params_place(&b->p, b->arena);
+    b->in = b->kind->place_batch(b->m, b->arena, b->batch, 0);
+    b->loss = arena_keep(b->arena, KIND_BATCH, F64, SHAPE(1), NAME("loss", 0));
+    b->hits = arena_keep(b->arena, KIND_BATCH, F64, SHAPE(1), NAME("hits", 0));
+    b->logits = arena_keep(b->arena, KIND_BATCH, b->p.type, SHAPE(b->batch, b->config.vocab),
+                           NAME("out", 0));
+}
+
+static loss_sink sink_of(const image_bed *b)
+{
+    return (loss_sink){.sum = b->loss, .hits = b->hits, .scale = 1.0 / (double)b->batch};
+}
+
+void image_bed_train(image_bed *b)
+{
+    loss_sink sink = sink_of(b);
+    arena_begin(b->arena, "train");
+    params_begin_step(&b->r, 1);
+    b->kind->train(&b->r, b->m, &b->in, &sink);
+    params_end_step(&b->r);
+    arena_end(b->arena);
+}
+
+double image_bed_loss(image_bed *b)
+{
+    loss_sink sink = sink_of(b);
+    arena_begin(b->arena, "eval");
+    b->kind->evaluate(&b->r, b->m, &b->in, &sink);
+    arena_end(b->arena);
+    return present(b->loss) && !arena_recording(b->arena) ? *(double *)b->loss.data : 0;
+}
+
+void image_bed_predict(image_bed *b)
+{
+    arena_begin(b->arena, "predict");
+    b->kind->predict(&b->r, b->m, &b->in, b->logits);
+    arena_end(b->arena);
+}
+
+static void set_element(tensor t, int64_t i, double x)
+{
+    if (t.type == F64)
+        ((double *)t.data)[i] = x;
+    else
+        ((float *)t.data)[i] = (float)x;
+}
+
+double image_bed_element(tensor t, int64_t i)
+{
+    return t.type == F64 ? ((double *)t.data)[i] : (double)((float *)t.data)[i];
+}
+
+/* Parameter k of those that are no states: see test/golden/convnext.py, resnet.py. */
+static void fill_parameters(image_bed *b)
+{
+    uint32_t k = 0;
+    for (int i = 0; i < b->p.n; i++) {
+        const param *row = &b->p.row[i];
+        init_kind init = row->spec.init;
+        bool about_one = init == INIT_ONE || init == INIT_VALUE;
+        double amplitude = row->spec.state ? 0 : row->spec.shape.rank > 1 ? 0.4 : 0.2;
+        for (int64_t j = 0; j < row->count; j++)
+            set_element(row->value, j, (double)formula_value(k, (uint32_t)j, amplitude, about_one));
+        k += !row->spec.state;
+    }
+}
+
+static void fill_batch(image_bed *b)
+{
+    int64_t classes = b->config.vocab;
+    for (int64_t j = 0; j < tensor_count(b->in.inputs); j++)
+        set_element(b->in.inputs, j, (double)formula_value(999, (uint32_t)j, 2, 0));
+    for (uint32_t i = 0; i < b->batch; i++) {
+        int64_t label = formula_hash(998, i) % (uint32_t)classes;
+        for (int64_t k = 0; k < classes; k++)
+            set_element(b->in.targets, i * classes + k,
+                        b->v.smoothing / (double)classes + (k == label ? 1 - b->v.smoothing : 0));
+    }
+    for (int64_t j = 0; present(b->in.noise) && j < tensor_count(b->in.noise); j++)
+        set_element(b->in.noise, j, formula_hash(997, (uint32_t)j) % 2 * 2);
+}
+
+void image_bed_open(image_bed *b, const training_policy *how, device *dev, dtype type)
+{
+    device null = device_null();
+    b->dev = &null;
+    b->p = (params){.type = type, .policy = GRADS_OWN};
+    must(arena_create(&block_kinds, &b->arena));
+    arena_attach(b->arena, &null);
+    b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
+    must(b->kind->create(&b->config, how, &b->p, &b->m));
+    place(b);
+    image_bed_train(b);
+    b->p.training = false;
+    image_bed_loss(b);
+    image_bed_predict(b);
+    must(device_status(&null));
+    must(arena_plan(b->arena));
+    must(arena_commit(b->arena, dev, true));
+    b->r.dev = b->dev = dev;
+    place(b);
+    fill_parameters(b);
+    fill_batch(b);
+}
+
+void image_bed_close(image_bed *b)
+{
+    must(device_status(b->dev));
+    assert_true(arena_canary_intact(b->arena));
+    b->kind->destroy(b->m);
+    params_free(&b->p);
+    arena_destroy(b->arena);
+}
+
+/* ---- golden values ---- */
+
+static const double *values(const image_bed *b, const golden *g, const char *what, const char *name,
+                            int64_t *n)
+{
+    char key[120];
+    const double *x;
+    snprintf(key, sizeof key, "%s.%s%s%s", b->v.name, what, *name ? "." : "", name);
+    must(golden_get(g, key, &x, n));
+    return x;
+}
+
+void image_bed_close_to(const char *name, int64_t i, double got, double want, double scale,
+                        double tolerance)
+{
+    if (!(fabs(got - want) <= tolerance * (scale + fabs(want))))
+        fail_msg("%s[%lld]: got %.12g, want %.12g, scale %.3g, tolerance %.3g", name, (long long)i,
+                 got, want, scale, tolerance);
+}
+
+void image_bed_compare(const image_bed *b, const golden *g, const param *row, tensor is,
+                       double tolerance)
+{
+    char name[100];
+    int64_t n;
+    const double *want = values(b, g, "short", param_text(row, name, sizeof name), &n);
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < row->count; i++) {
+        double x = image_bed_element(is, i);
+        sum += x;
+        squares += x * x;
+    }
+    double rms = sqrt(squares / (double)row->count);
+    image_bed_close_to(name, -1, sum, want[0], rms * (double)row->count, tolerance);
+    image_bed_close_to(name, -2, squares, want[1], squares, 2 * tolerance);
+    for (int64_t i = 2; i < n && i - 2 < row->count; i++)
+        image_bed_close_to(name, i - 2, image_bed_element(is, i - 2), want[i], rms, tolerance);
+}
+
+double image_bed_number(const image_bed *b, const golden *g, const char *what)
+{
+    int64_t n;
+    return *values(b, g, what, "", &n);
+}
+
+void image_bed_compare_logits(const image_bed *b, const golden *g, const char *what,
+                              double tolerance)
+{
+    int64_t n;
+    const double *want = values(b, g, what, "", &n);
+    assert_int_equal(n, tensor_count(b->logits));
+    for (int64_t k = 0; k < n; k++)
+        image_bed_close_to(what, k, image_bed_element(b->logits, k), want[k], 1, tolerance);
+}
+
+void image_bed_differences(image_bed *b, double (*loss)(image_bed *b), uint32_t each, double h,
+                           double tolerance)
+{
+    for (int i = 0; i < b->p.n; i++) {
+        const param *row = &b->p.row[i];
+        for (uint32_t k = 0; k < each && !row->spec.state; k++) {
+            int64_t j = formula_hash(77, (uint32_t)i * each + k) % (uint32_t)row->count;
+            double *x = (double *)row->value.data + j, old = *x;
+            double is = image_bed_element(row->gradient, j);
+            *x = old + h;
+            double up = loss(b);
+            *x = old - h;
+            double down = loss(b);
+            *x = old;
+            char name[100];
+            image_bed_close_to(param_text(row, name, sizeof name), j, is, (up - down) / (2 * h),
+                               1e-2, tolerance);
+        }
+    }
+}
