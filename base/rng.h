@@ -23,10 +23,11 @@ typedef enum {
     RNG_REGROW = 9,
     RNG_SETS = 10,
     RNG_DROPOUT = 11, /* core/dropout.h */
-    RNG_CROP = 20, /* images: see data/images/augment.h */
+    RNG_CROP = 20,    /* images: see data/images/augment.h */
     RNG_JITTER = 21,
     RNG_ERASE = 22,
-    RNG_CUT = 23
+    RNG_CUT = 23,
+    RNG_RAND = 24
 } rng_stream;
 
 /* 128 bits for (seed, stream, index). */

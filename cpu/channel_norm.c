@@ -77,8 +77,8 @@ static void sum_range(const void *op, int64_t first, int64_t end)
 }
 
 /* The mean and variance of images [b, b_end), channels [c, c_end), from those of each. */
-static void join(const channel_stats_op *o, int64_t b, int64_t b_end, int64_t c, int64_t c_end,
-                 double *mean, double *var)
+static void join_means(const channel_stats_op *o, int64_t b, int64_t b_end, int64_t c,
+                       int64_t c_end, double *mean, double *var)
 {
     double pixels = (double)o->x.dim[1], n = (double)((b_end - b) * (c_end - c)), sum = 0,
            squares = 0;
@@ -113,7 +113,7 @@ static void join_range(const void *op, int64_t first, int64_t end)
     for (int64_t k = first; k < end; k++) {
         int64_t b = groups ? k / groups : 0, c = groups ? k % groups * width : k;
         double mean, var;
-        join(o, b, groups ? b + 1 : images, c, c + width, &mean, &var);
+        join_means(o, b, groups ? b + 1 : images, c, c + width, &mean, &var);
         floats(o->mean)[k] = (float)mean;
         floats(o->rstd)[k] = (float)(1 / sqrt(var + o->eps));
         if (present(o->running_mean)) go_with(o, c, mean, var);
@@ -230,7 +230,7 @@ static void grad_sums_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-static void give(grad g, int64_t c, double sum)
+static void give_sum(grad g, int64_t c, double sum)
 {
     if (!present(g.t)) return;
     int type = g.t.type;
@@ -247,8 +247,8 @@ static void weights_range(const void *op, int64_t first, int64_t end)
             d += (double)row(o->scratch, b)[c];
             dn += (double)row(o->scratch, b)[channels + c];
         }
-        give(o->db, c, d);
-        give(o->dw, c, dn);
+        give_sum(o->db, c, d);
+        give_sum(o->dw, c, dn);
         if (o->groups) continue;
         row(o->scratch, 0)[c] = (float)d; /* of all images, for averages */
         row(o->scratch, 0)[channels + c] = (float)dn;

@@ -107,7 +107,7 @@ static norm_numbers numbers_of(tensor x, tensor mean, tensor rstd, int64_t group
 }
 
 /* Blocks for a warp's width of channels of each image. */
-static unsigned strips_of(tensor x)
+static unsigned norm_blocks(tensor x)
 {
     return (unsigned)x.dim[0] * groups(x.dim[2], WARP);
 }
@@ -128,8 +128,8 @@ extern "C" void cuda_channel_stats(device *dev, int stream, const channel_stats_
         return;
     }
     a.sums = (float *)o->scratch.data;
-    BY_TYPE(o->x.type, RUN(dev, stream, channel_sums_kernel<element>, strips_of(o->x), WARPS * WARP,
-                           0, a, (const element *)o->x.data));
+    BY_TYPE(o->x.type, RUN(dev, stream, channel_sums_kernel<element>, norm_blocks(o->x),
+                           WARPS * WARP, 0, a, (const element *)o->x.data));
     RUN(dev, stream, channel_join_kernel, groups(means, JOINERS), JOINERS, 0, a, mean, rstd, means);
 }
 
@@ -249,7 +249,7 @@ static void launch_channel_norm_grad(device *dev, int stream, const channel_norm
     a.w = (const T *)o->w.data, a.bias = (const T *)o->b.data;
     if (present(o->dw.t)) a.dw = (T *)o->dw.t.data;
     if (present(o->db.t)) a.db = (T *)o->db.t.data;
-    RUN(dev, stream, channel_grad_sums_kernel<T>, strips_of(o->x), WARPS * WARP, 0, a);
+    RUN(dev, stream, channel_grad_sums_kernel<T>, norm_blocks(o->x), WARPS * WARP, 0, a);
     RUN(dev, stream, channel_weights_kernel<T>, groups(a.n.cols, JOINERS), JOINERS, 0, a);
     if (!present(o->dx)) return;
     a.out = (T *)o->dx.data;

@@ -127,9 +127,30 @@ static void whole_pictures(void)
 #endif
 }
 
+/* A shard of WebDataset: a label, and a picture that is none. */
+static void tar(void)
+{
+    static const char *const names[] = {"a.cls", "a.png"};
+    uint8_t made[2 * 1024 + 512] = {0};
+    for (int i = 0; i < 2; i++) {
+        char *header = (char *)made + 1024 * i;
+        unsigned sum = 0;
+        snprintf(header, 100, "%s", names[i]);
+        memcpy(header + 124, "00000000010", 11);
+        memcpy(header + 257, "ustar", 5);
+        memset(header + 148, ' ', 8);
+        header[512] = '1';
+        for (int k = 0; k < 512; k++)
+            sum += (unsigned char)header[k];
+        snprintf(header + 148, 8, "%06o", sum);
+    }
+    fuzz_keep(made, sizeof made);
+}
+
 void fuzz_seed(void)
 {
     whole_pictures();
+    tar();
     uint8_t idx[16 + LABELS * 6] = {0, 0, 8, 3, 0, 0, 0, LABELS, 0, 0, 0, 2, 0, 0, 0, 3};
     uint8_t deep[20 + LABELS * 6] = {0, 0, 8, 4, 0, 0, 0, LABELS, 0, 0,
                                      0, 3, 0, 0, 0, 1, 0, 0,      0, 2};

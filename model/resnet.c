@@ -25,12 +25,12 @@
  *     conv 1   norm 2                                    kept                     again
  *     norm 2   the weight of conv 2                      again                    again
  *
- * and only what a wanted gradient needs is kept at all (--freeze).  Means and deviations are kept: nothing
- * is summed twice, and the running numbers, which are in the table of parameters as its states, go
- * with each micro-batch once.
+ * and only what a wanted gradient needs is kept at all (--freeze).  Batch statistics are always kept, so
+ * recomputing does not update the running statistics twice.  These are states in the parameter table
+ * (params/params.h): saved with the model, trained by nobody.
  *
- * Names and shapes are those of the paper's models in PyTorch: BatchNorm's running_mean and
- * running_var are files' tensors, too.
+ * Names and shapes are those of the usual PyTorch models, with BatchNorm's running_mean and
+ * running_var:
  *
  *   conv1.weight, block{1,2,3}.layer.N.{bn1, conv1, bn2, conv2}, block{1,2,3}.layer.0.convShortcut.weight,
  *   bn1, fc.{weight, bias}
@@ -99,7 +99,7 @@ struct model {
 /* ---- the table ---- */
 
 /* A name that lives as long as the model. */
-static const char *name_of(model *m, const char *front, const char *rest)
+static const char *lasting_name(model *m, const char *front, const char *rest)
 {
     char *name = m->names[m->n_names++];
     snprintf(name, NAME_ROOM, "%s%s", front, rest);
@@ -112,7 +112,7 @@ static error *declare_conv(model *m, params *p, const char *front, const char *r
 {
     *conv = (convolution){.side = side, .stride = stride};
     return declare(p,
-                   (param_spec){.name = name_of(m, front, rest),
+                   (param_spec){.name = lasting_name(m, front, rest),
                                 .layer = layer,
                                 .shape = SHAPE(out, in, side, side),
                                 .decay = true,
@@ -126,7 +126,7 @@ static error *declare_channels(model *m, params *p, const char *front, const cha
                                int64_t n, init_kind init, bool state, int *id)
 {
     return declare(p,
-                   (param_spec){.name = name_of(m, front, rest),
+                   (param_spec){.name = lasting_name(m, front, rest),
                                 .layer = layer,
                                 .shape = SHAPE(n),
                                 .init = init,
@@ -273,7 +273,7 @@ static tensor as_positions(tensor t)
 }
 
 /* (N,...) as a matrix of N rows */
-static tensor as_matrix(tensor w)
+static tensor weight_matrix(tensor w)
 {
     return present(w) ? tensor_of(w.data, w.type, SHAPE(w.dim[0], tensor_count(w) / w.dim[0])) : w;
 }
@@ -284,7 +284,7 @@ static tensor lines(tensor map, int64_t first, int64_t n)
     return present(map) ? tensor_slice(map, first * map.dim[2], n * map.dim[2]) : map;
 }
 
-static void drop(run *r, tensor *t)
+static void release(run *r, tensor *t)
 {
     if (present(*t)) arena_drop(r->arena, t);
 }
@@ -342,7 +342,7 @@ static tensor fill_band(run *r, const bands *b, tensor x, int64_t first, int64_t
 
 static void close_bands(run *r, bands *b)
 {
-    drop(r, &b->rows);
+    release(r, &b->rows);
 }
 
 /* out = convolution of x, plus residual if there is one. */
@@ -353,7 +353,7 @@ static void convolve(run *r, const convolution *k, tensor out, tensor x, tensor 
     for (int64_t first = 0; first < b.all; first += b.at_once) {
         int64_t n = band_lines(&b, first);
         tensor rows = fill_band(r, &b, x, first, n);
-        OP(linear, r->dev, r->stream, .out = lines(out, first, n), .x = rows, .w = as_matrix(w),
+        OP(linear, r->dev, r->stream, .out = lines(out, first, n), .x = rows, .w = weight_matrix(w),
            .residual = lines(residual, first, n));
     }
     param_done(r, k->weight);
@@ -366,11 +366,11 @@ static void band_input_grad(run *r, const bands *b, tensor dx, tensor d, tensor 
 {
     if (!present(b->rows)) {
         OP(linear_dx, r->dev, r->stream, .dx = lines(dx, first, n), .accumulate = true, .dout = d,
-           .w = as_matrix(w));
+           .w = weight_matrix(w));
         return;
     }
     tensor rows = band_room(b, n);
-    OP(linear_dx, r->dev, r->stream, .dx = rows, .dout = d, .w = as_matrix(w));
+    OP(linear_dx, r->dev, r->stream, .dx = rows, .dout = d, .w = weight_matrix(w));
     OP(windows_grad, r->dev, r->stream, .dx = dx, .dout = rows, .side = b->side,
        .stride = b->stride, .first = first);
 }
@@ -382,7 +382,7 @@ static void convolve_grad(run *r, const convolution *k, tensor x, tensor dout, t
     bands b = open_bands(r, k, dout, channels);
     tensor w = param_use(r, k->weight);
     grad dw = grad_begin(r, k->weight);
-    dw.t = as_matrix(dw.t);
+    dw.t = weight_matrix(dw.t);
     for (int64_t first = 0; first < b.all; first += b.at_once) {
         int64_t n = band_lines(&b, first);
         tensor d = lines(dout, first, n);
@@ -399,7 +399,7 @@ static void convolve_grad(run *r, const convolution *k, tensor x, tensor dout, t
 
 /* ---- norms, each with the relu behind it ---- */
 
-static int64_t groups_of(const model *m)
+static int64_t norm_groups(const model *m)
 {
     return m->config.norm == NORM_GROUP ? GROUPS : 0;
 }
@@ -410,11 +410,12 @@ static tensor take_sums(run *r, tensor x)
                       SHAPE(x.dim[0], 2 * x.dim[3]), NAME("channels' sums", 0));
 }
 
-/* Of a batch in training, with which the running numbers go; else BatchNorm's are these. */
+/* In training the batch's, which also update the running statistics; in evaluation BatchNorm uses
+ * those. */
 static void make_moments(run *r, const model *m, const norm_ids *ids, tensor x, moments *to,
                          int layer, bool train)
 {
-    int64_t groups = groups_of(m);
+    int64_t groups = norm_groups(m);
     shape s = groups ? SHAPE(x.dim[0], groups) : SHAPE(x.dim[3]);
     dtype stat = stat_type(r->params->type);
     tensor mean = use_if_any(r, ids->mean), var = use_if_any(r, ids->var), sums = {0};
@@ -425,25 +426,25 @@ static void make_moments(run *r, const model *m, const norm_ids *ids, tensor x, 
     OP(channel_stats, r->dev, r->stream, .mean = to->mean, .rstd = to->rstd,
        .x = of_batch ? as_positions(x) : (tensor){0}, .running_mean = mean, .running_var = var,
        .scratch = sums, .groups = groups, .momentum = MOMENTUM, .eps = m->config.norm_eps);
-    drop(r, &sums);
+    release(r, &sums);
     done_if_any(r, ids->mean);
     done_if_any(r, ids->var);
 }
 
 static void drop_moments(run *r, moments *s)
 {
-    drop(r, &s->mean);
-    drop(r, &s->rstd);
+    release(r, &s->mean);
+    release(r, &s->rstd);
 }
 
 /* relu(norm(x)) by moments that are there. */
-static tensor make_norm(run *r, const model *m, const norm_ids *ids, tensor x, const moments *s,
-                        const char *name, int layer)
+static tensor make_channel_norm(run *r, const model *m, const norm_ids *ids, tensor x,
+                                const moments *s, const char *name, int layer)
 {
     tensor out = take_like(r, x, name, layer), w = param_use(r, ids->weight),
            b = param_use(r, ids->bias);
     OP(channel_norm, r->dev, r->stream, .out = as_positions(out), .x = as_positions(x),
-       .mean = s->mean, .rstd = s->rstd, .w = w, .b = b, .groups = groups_of(m), .relu = true);
+       .mean = s->mean, .rstd = s->rstd, .w = w, .b = b, .groups = norm_groups(m), .relu = true);
     param_done(r, ids->weight);
     param_done(r, ids->bias);
     return out;
@@ -458,9 +459,9 @@ static void norm_backward(run *r, const model *m, const norm_ids *ids, tensor x,
     grad dw = grad_begin(r, ids->weight), db = grad_begin(r, ids->bias);
     OP(channel_norm_grad, r->dev, r->stream, .dw = dw, .db = db,
        .dx = below ? as_positions(d) : (tensor){0}, .dout = as_positions(d), .x = as_positions(x),
-       .mean = s->mean, .rstd = s->rstd, .w = w, .b = b, .scratch = sums, .groups = groups_of(m),
+       .mean = s->mean, .rstd = s->rstd, .w = w, .b = b, .scratch = sums, .groups = norm_groups(m),
        .relu = true);
-    drop(r, &sums);
+    release(r, &sums);
     grad_done(r, ids->weight);
     grad_done(r, ids->bias);
     param_done(r, ids->weight);
@@ -517,7 +518,8 @@ static keeps keeps_of(const run *r, const model *m, int layer, const res_block *
 /* conv 1 of the block, from x. */
 static void make_conv(run *r, const model *m, int layer, const res_block *b, res_state *s)
 {
-    if (!present(s->norm1)) s->norm1 = make_norm(r, m, &b->norm1, s->x, &s->m1, "h%d.norm1", layer);
+    if (!present(s->norm1))
+        s->norm1 = make_channel_norm(r, m, &b->norm1, s->x, &s->m1, "h%d.norm1", layer);
     s->conv = take_convolved(r, &b->conv1, s->norm1, "h%d.conv", layer);
     convolve(r, &b->conv1, s->conv, s->norm1, (tensor){0});
 }
@@ -537,21 +539,21 @@ static tensor block_forward_res(run *r, const model *m, int layer, res_state *s,
     bool again = has_shortcut(b); /* norm1 is read twice, and x is no residual */
     make_moments(r, m, &b->norm1, s->x, &s->m1, layer, train);
     make_conv(r, m, layer, b, s);
-    if (!keep.norm1 && !again) drop(r, &s->norm1);
-    if (!keep.x && again) drop(r, &s->x);
+    if (!keep.norm1 && !again) release(r, &s->norm1);
+    if (!keep.x && again) release(r, &s->x);
     make_moments(r, m, &b->norm2, s->conv, &s->m2, layer, train);
-    s->norm2 = make_norm(r, m, &b->norm2, s->conv, &s->m2, "h%d.norm2", layer);
-    if (!keep.conv) drop(r, &s->conv);
+    s->norm2 = make_channel_norm(r, m, &b->norm2, s->conv, &s->m2, "h%d.norm2", layer);
+    if (!keep.conv) release(r, &s->conv);
     tensor out = last_conv(r, b, layer, s->norm2, again ? (tensor){0} : s->x);
-    if (!keep.norm2) drop(r, &s->norm2);
+    if (!keep.norm2) release(r, &s->norm2);
     if (again) {
         tensor sum = take_like(r, out, "h%d.sum", layer);
         convolve(r, &b->shortcut, sum, s->norm1, out);
-        drop(r, &out);
+        release(r, &out);
         out = sum;
     }
-    if (!keep.norm1) drop(r, &s->norm1);
-    if (!keep.x) drop(r, &s->x);
+    if (!keep.norm1) release(r, &s->norm1);
+    if (!keep.x) release(r, &s->x);
     if (!train || !block_wants(r, b)) {
         drop_moments(r, &s->m1);
         drop_moments(r, &s->m2);
@@ -575,15 +577,15 @@ static tensor upper_backward(run *r, const model *m, int layer, const res_block 
     tensor dconv = {0};
     if (!present(s->conv) && (need.conv || (need.norm2 && !present(s->norm2)))) {
         make_conv(r, m, layer, b, s);
-        drop(r, &s->norm1);
+        release(r, &s->norm1);
     }
     if (need.norm2 && !present(s->norm2))
-        s->norm2 = make_norm(r, m, &b->norm2, s->conv, &s->m2, "h%d.norm2", layer);
+        s->norm2 = make_channel_norm(r, m, &b->norm2, s->conv, &s->m2, "h%d.norm2", layer);
     if (need.conv) dconv = take_zeros(r, d, "h%d.dconv", layer);
     if (need.conv || need.norm2) convolve_grad(r, &b->conv2, s->norm2, d, dconv);
-    drop(r, &s->norm2);
+    release(r, &s->norm2);
     if (need.conv) norm_backward(r, m, &b->norm2, s->conv, &s->m2, dconv);
-    drop(r, &s->conv);
+    release(r, &s->conv);
     drop_moments(r, &s->m2);
     return dconv;
 }
@@ -595,14 +597,14 @@ static tensor lower_backward(run *r, const model *m, int layer, const res_block 
     tensor dnorm = {0}, like = d;
     like.dim[1] = b->height, like.dim[2] = b->width, like.dim[3] = like.ld = b->in;
     if (needs_of(r, b).norm1 && !present(s->norm1))
-        s->norm1 = make_norm(r, m, &b->norm1, s->x, &s->m1, "h%d.norm1", layer);
+        s->norm1 = make_channel_norm(r, m, &b->norm1, s->x, &s->m1, "h%d.norm1", layer);
     if (norm_wanted(r, &b->norm1)) dnorm = take_zeros(r, like, "h%d.dnorm", layer);
     if (present(dnorm) || grad_wanted(r, b->conv1.weight))
         convolve_grad(r, &b->conv1, s->norm1, dconv, dnorm);
-    drop(r, &dconv);
+    release(r, &dconv);
     if (has_shortcut(b) && (present(dnorm) || grad_wanted(r, b->shortcut.weight)))
         convolve_grad(r, &b->shortcut, s->norm1, d, dnorm);
-    drop(r, &s->norm1);
+    release(r, &s->norm1);
     return dnorm;
 }
 
@@ -614,14 +616,14 @@ static tensor block_backward_res(run *r, const model *m, int layer, res_state *s
     tensor dconv = upper_backward(r, m, layer, b, s, d),
            dnorm = lower_backward(r, m, layer, b, s, d, dconv);
     if (present(dnorm)) norm_backward(r, m, &b->norm1, s->x, &s->m1, dnorm);
-    drop(r, &s->x);
+    release(r, &s->x);
     drop_moments(r, &s->m1);
     if (present(dnorm) && has_shortcut(b)) {
-        drop(r, &d);
+        release(r, &d);
         return dnorm;
     }
     if (present(dnorm)) OP(add, r->dev, r->stream, .x = d, .y = dnorm);
-    drop(r, &dnorm);
+    release(r, &dnorm);
     return d;
 }
 
@@ -643,7 +645,7 @@ static tensor encode_image(run *r, model *m, tensor images, bool train)
 {
     tensor in = take_images(r, m, images), x = take_convolved(r, &m->stem, in, "stem", 0);
     convolve(r, &m->stem, x, in, (tensor){0});
-    drop(r, &in);
+    release(r, &in);
     for (int i = 0; i < (int)m->config.layers; i++) {
         m->states[i] = (res_state){.x = x};
         x = block_forward_res(r, m, i, &m->states[i], train);
@@ -651,9 +653,9 @@ static tensor encode_image(run *r, model *m, tensor images, bool train)
     res_state *top = &m->top;
     *top = (res_state){.x = x};
     make_moments(r, m, &m->last, x, &top->m1, (int)m->config.layers, train);
-    tensor out = make_norm(r, m, &m->last, x, &top->m1, "last norm", 0);
+    tensor out = make_channel_norm(r, m, &m->last, x, &top->m1, "last norm", 0);
     if (train && norm_wanted(r, &m->last)) return out;
-    drop(r, &top->x);
+    release(r, &top->x);
     drop_moments(r, &top->m1);
     return out;
 }
@@ -663,7 +665,7 @@ static tensor leave_top(run *r, model *m, tensor d)
 {
     res_state *top = &m->top;
     norm_backward(r, m, &m->last, top->x, &top->m1, d);
-    drop(r, &top->x);
+    release(r, &top->x);
     drop_moments(r, &top->m1);
     return d;
 }
@@ -680,9 +682,9 @@ static void resnet_train(run *r, model *m, const batch *in, const loss_sink *los
     if (grad_wanted(r, m->stem.weight)) {
         tensor pixels = take_images(r, m, in->inputs);
         convolve_grad(r, &m->stem, pixels, d, (tensor){0});
-        drop(r, &pixels);
+        release(r, &pixels);
     }
-    drop(r, &d);
+    release(r, &d);
 }
 
 static void resnet_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)

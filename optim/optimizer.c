@@ -254,7 +254,7 @@ static void apply(optimizer *o, rule_id rule, int64_t n, fold_part part)
 }
 
 /* A convolution's weight (out, in, K, K) is a matrix of `out` rows. */
-static tensor as_matrix(tensor t)
+static tensor flat_matrix(tensor t)
 {
     return t.rank > 2 ? tensor_of(t.data, t.type, SHAPE(t.dim[0], tensor_count(t) / t.dim[0])) : t;
 }
@@ -266,7 +266,7 @@ static void apply_by_matrix(optimizer *o, int id)
     optim_item *it = &o->items[0];
     prepare(o, id, it);
     run_rule(o, o->c.rule, 1);
-    tensor all = as_matrix(it->temp);
+    tensor all = flat_matrix(it->temp);
     int64_t rows = tensor_rows(all), first = 0;
     for (int k = 0; first < rows && !o->r->dev->failure; k++) {
         bool several = spec->part_rows[0] && spec->adapter_scale == 0;

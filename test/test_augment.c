@@ -9,38 +9,48 @@
 #include <stdbool.h>
 
 #include "base/rng.h"
-#include "data/images/augment.h"
+#include "data/images/rand_augment.h"
 #include "data/images/image_source.h"
 #include "data/prefetch.h"
 #include "test/small_images.h"
 
-enum { H = 13, W = 17 };
+enum { H = 13, W = 17, RAND_H = 20, RAND_W = 24 };
 
-static golden *g;
+static golden *g, *rand_g;
 
-static const double *record(const char *name, int64_t *n)
+static const double *record(const golden *of, const char *name, int64_t *n)
 {
     const double *v;
-    ok(golden_get(g, name, &v, n));
+    ok(golden_get(of, name, &v, n));
     return v;
 }
 
-static void same(const char *name, const uint8_t *got, int64_t n)
+static void same_of(const golden *of, const char *name, const uint8_t *got, int64_t n)
 {
     int64_t count;
-    const double *want = record(name, &count);
+    const double *want = record(of, name, &count);
     assert_int_equal(count, n + 2);
     for (int64_t i = 0; i < n; i++)
         if (got[i] != (int)want[2 + i])
             fail_msg("%s: byte %lld is %d, want %g", name, (long long)i, got[i], want[2 + i]);
 }
 
-static void start(const char *kind, uint8_t *pixels)
+static void same(const char *name, const uint8_t *got, int64_t n)
+{
+    same_of(g, name, got, n);
+}
+
+static void start_of(const golden *of, const char *kind, uint8_t *pixels)
 {
     int64_t n;
-    const double *v = record(kind, &n);
+    const double *v = record(of, kind, &n);
     for (int64_t i = 0; i < n - 2; i++)
         pixels[i] = (uint8_t)v[2 + i];
+}
+
+static void start(const char *kind, uint8_t *pixels)
+{
+    start_of(g, kind, pixels);
 }
 
 static void test_enhance(void **state)
@@ -79,7 +89,79 @@ static void test_resized_crop(void **state)
     }
 }
 
+/* Every operation but the one that does nothing, as golden/rand_augment.py calls Pillow's. */
+static void test_rand_operations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double values[2];
+    } all[RAND_OPERATIONS] = {
+        [RAND_SHEAR_X] = {"shear_x", {-0.3, 0.12}},
+        [RAND_SHEAR_Y] = {"shear_y", {-0.09, 0.3}},
+        [RAND_TRANSLATE_X] = {"translate_x", {-7, 5}},
+        [RAND_TRANSLATE_Y] = {"translate_y", {-5, 3}},
+        [RAND_ROTATE] = {"rotate", {-30, 4}},
+        [RAND_BRIGHTNESS] = {"brightness", {-0.9, 0.27}},
+        [RAND_SATURATION] = {"saturation", {-0.27, 0.9}},
+        [RAND_CONTRAST] = {"contrast", {-0.45, 0.63}},
+        [RAND_SHARPNESS] = {"sharpness", {-0.9, 0.27}},
+        [RAND_POSTERIZE] = {"posterize", {4, 6}},
+        [RAND_SOLARIZE] = {"solarize", {127.5, 178.5}},
+        [RAND_AUTOCONTRAST] = {"autocontrast", {0, 0}},
+        [RAND_EQUALIZE] = {"equalize", {0, 0}},
+    };
+    enum { BYTES = RAND_H * RAND_W * 3 };
+    uint8_t pixels[BYTES], before[BYTES], room[BYTES];
+    for (int i = 1; i < RAND_OPERATIONS; i++)
+        for (int k = 0; k < 4; k++) {
+            char name[60];
+            bool colours = k & 1;
+            int64_t channels = colours ? 3 : 1;
+            rand_step step = {(rand_operation)i, all[i].values[k / 2]};
+            if (!colours && i == RAND_SATURATION) continue;
+            snprintf(name, sizeof name, "%s.%s.%g", colours ? "colours" : "grey", all[i].name,
+                     step.value);
+            start_of(rand_g, colours ? "colours" : "grey", pixels);
+            memcpy(before, pixels, sizeof before);
+            rand_augment_apply(&step, pixels, RAND_H, RAND_W, channels, room);
+            same_of(rand_g, name, pixels, RAND_H * RAND_W * channels);
+            assert_memory_not_equal(pixels, before, RAND_H * RAND_W * (size_t)channels);
+        }
+}
+
 /* ---- what is drawn ---- */
+
+/* Each operation as often as another, both ways; values as torchvision's table has them. */
+static void test_rand_draws(void **state)
+{
+    (void)state;
+    enum { N = 7000 };
+    int count[RAND_OPERATIONS] = {0}, less = 0, signs = 0;
+    for (uint64_t i = 0; i < N; i++) {
+        rand_step step[RAND_AT_ONCE];
+        rand_augment_draw((draws){5, RNG_RAND, i}, 9, 331, 662, step);
+        for (int k = 0; k < RAND_AT_ONCE; k++) {
+            rand_operation what = step[k].what;
+            double v = fabs(step[k].value), want = 0;
+            assert_true(what >= 0 && what < RAND_OPERATIONS);
+            count[what]++;
+            if (what == RAND_SHEAR_X || what == RAND_SHEAR_Y) want = 0.09;
+            if (what == RAND_TRANSLATE_X) want = 90;
+            if (what == RAND_TRANSLATE_Y) want = 45;
+            if (what == RAND_ROTATE) want = 9;
+            if (what >= RAND_BRIGHTNESS && what <= RAND_SHARPNESS) want = 0.27;
+            if (what == RAND_POSTERIZE) want = 7;
+            if (what == RAND_SOLARIZE) want = 178.5;
+            assert_true(fabs(v - want) < 1e-9);
+            signs += what > RAND_IDENTITY && what < RAND_POSTERIZE;
+            less += step[k].value < 0;
+        }
+    }
+    for (int i = 0; i < RAND_OPERATIONS; i++)
+        assert_true(abs(count[i] - RAND_AT_ONCE * N / RAND_OPERATIONS) < 150);
+    assert_true(abs(2 * less - signs) < 300);
+}
 
 static bool lies_in(box b, int64_t height, int64_t width)
 {
@@ -165,17 +247,19 @@ static float x1[READ * SIZE], x2[READ * SIZE], t1[READ * CLASSES], t2[READ * CLA
 static void test_options(void **state)
 {
     (void)state;
-    for (int k = 0; k < 5; k++) {
+    for (int k = 0; k < 6; k++) {
         image_options o = plain();
         if (k == 0) o.crop_least = 0.3;
         if (k == 1) o.jitter = 0.4;
         if (k == 2) o.erase = 0.5;
-        if (k == 3) o.cutmix = 1;
-        if (k == 4) o.cutmix = o.mixup = 0.8, o.crop_least = 0.3, o.jitter = 0.4, o.erase = 0.5;
+        if (k == 3) o.rand_magnitude = 9;
+        if (k == 4) o.cutmix = 1;
+        if (k == 5) o.cutmix = o.mixup = 0.8, o.crop_least = 0.3, o.jitter = 0.4, o.erase = 0.5;
+        if (k == 5) o.rand_magnitude = 15;
         read_with(plain(), 0, x1, t1);
         read_with(o, 0, x2, t2);
         assert_memory_not_equal(x1, x2, sizeof x1);
-        assert_int_equal(memcmp(t1, t2, sizeof t1) != 0, k > 2);
+        assert_int_equal(memcmp(t1, t2, sizeof t1) != 0, k > 3);
         read_with(o, 3, x1, t1);
         assert_memory_equal(x1, x2, sizeof x1);
         assert_memory_equal(t1, t2, sizeof t1);
@@ -236,6 +320,7 @@ static void test_erased(void **state)
 static int enter(void **state)
 {
     error *e = golden_open("test/golden/augment.txt", &g);
+    if (!e) e = golden_open("test/golden/rand_augment.txt", &rand_g);
     if (e) return error_report("test_augment", e);
     if (scratch_make(state) || chdir(*state)) return 1;
     small_images_write(".", "x", IMAGES, 1, SIDE, SIDE, CLASSES);
@@ -245,16 +330,18 @@ static int enter(void **state)
 static int leave(void **state)
 {
     golden_free(g);
+    golden_free(rand_g);
     return chdir("/") || scratch_remove(state);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_enhance), cmocka_unit_test(test_resized_crop),
-        cmocka_unit_test(test_crops),   cmocka_unit_test(test_rectangles),
-        cmocka_unit_test(test_options), cmocka_unit_test(test_cutmix),
-        cmocka_unit_test(test_erased),
+        cmocka_unit_test(test_enhance),    cmocka_unit_test(test_resized_crop),
+        cmocka_unit_test(test_crops),      cmocka_unit_test(test_rectangles),
+        cmocka_unit_test(test_options),    cmocka_unit_test(test_cutmix),
+        cmocka_unit_test(test_erased),     cmocka_unit_test(test_rand_operations),
+        cmocka_unit_test(test_rand_draws),
     };
     return cmocka_run_group_tests_name("augment", tests, enter, leave);
 }

@@ -453,6 +453,103 @@ static void test_fingerprint(void **state)
     assert_true(before != print_of("print"));
 }
 
+/* ---- shards of WebDataset ---- */
+
+static void add_member(FILE *f, char type, const char *name, const void *bytes, size_t n)
+{
+    static const char zeros[512];
+    char header[512] = {0};
+    unsigned sum = 0;
+    snprintf(header, 100, "%s", name);
+    memcpy(header + 100, "0000644", 8);
+    snprintf(header + 124, 12, "%011zo", n);
+    header[156] = type;
+    memcpy(header + 257, "ustar\00000", 8);
+    memset(header + 148, ' ', 8);
+    for (int i = 0; i < 512; i++)
+        sum += (unsigned char)header[i];
+    snprintf(header + 148, 8, "%06o", sum);
+    assert_int_equal(fwrite(header, 1, 512, f), 512);
+    assert_int_equal(fwrite(bytes, 1, n, f), n);
+    assert_int_equal(fwrite(zeros, 1, (512 - n % 512) % 512, f), (512 - n % 512) % 512);
+}
+
+static void add_picture(FILE *f, const char *name, uint8_t grey)
+{
+    size_t n;
+    flat_png("one.png", 5, 7, grey);
+    uint8_t *bytes = file_read("one.png", &n);
+    add_member(f, '0', name, bytes, n);
+    free(bytes);
+}
+
+/* Three samples: with a directory and others' members between, the label first or last, names that go
+ * on in a header of pax or GNU tar.  `label`: of the last one. */
+static void write_shard(const char *path, const char *label)
+{
+    static const char pax[] = "20 mtime=1700000.25\n16 path=s/2.x.y\n16 path=s/2.cls\n";
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    add_member(f, '5', "s/", "", 0);
+    add_picture(f, "s/1.PNG", 10);
+    add_member(f, '0', "s/1.json", "{}", 2);
+    add_member(f, '0', "s/1.cls", "2", 1);
+    add_member(f, 'x', "pax", pax, sizeof pax - 1);
+    add_member(f, '0', "cut", "0\n", 2);
+    add_member(f, 'L', "long", "s/2.png", 8);
+    add_picture(f, "cut", 90);
+    add_member(f, '0', "s/._3.png", "hidden", 6);
+    add_picture(f, "s/3.png", 200);
+    if (label) add_member(f, '0', "s/3.cls", label, strlen(label));
+    for (int i = 0; i < 1024; i++)
+        fputc(0, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void shard_fails(const char *path, const char *what)
+{
+    image_options o = plain(1);
+    source *s;
+    fails(image_source_open(&path, 1, &o, &s), path, what);
+}
+
+static void test_shards(void **state)
+{
+    (void)state;
+    static const double grey[] = {10, 90, 200};
+    static const int label[] = {2, 0, 1};
+    size_t n;
+    char why[200];
+    write_shard("w.tar", "1\n");
+    source *s = open_source("w.tar", plain(1));
+    assert_int_equal(s->count, 3);
+    for (int i = 0; i < 3; i++)
+        expect_flat(s, i, 1, &grey[i], label[i]);
+    source_close(s);
+    uint8_t *bytes = file_read("w.tar", &n);
+    uint64_t before = print_of("w.tar");
+    bytes[1100] ^= 1; /* in the first picture */
+    file_write("v.tar", bytes, n);
+    assert_true(before != print_of("v.tar"));
+    file_write("cut.tar", bytes, 1024 + 20);
+    shard_fails("cut.tar", "longer than the file");
+    bytes[512 + 3] ^= 1; /* of the second header's name */
+    file_write("sum.tar", bytes, n);
+    shard_fails("sum.tar", "checksum");
+    free(bytes);
+    write_shard("word.tar", "two");
+    shard_fails("word.tar", "not a number");
+    write_shard("far.tar", "3");
+    shard_fails("far.tar", "label 3");
+    write_shard("none.tar", NULL);
+    shard_fails("none.tar", "'s/3' has no label");
+    image_options o = plain(1);
+    o.wish.bad = BAD_ANY;
+    s = open_source("none.tar", o);
+    assert_true(s->count == 2 && source_bad(s, why, sizeof why) == 1);
+    source_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_bad_files),   cmocka_unit_test(test_nothing_left),
         cmocka_unit_test(test_directories), cmocka_unit_test(test_walk),
         cmocka_unit_test(test_names),       cmocka_unit_test(test_fingerprint),
+        cmocka_unit_test(test_shards),
     };
     return cmocka_run_group_tests_name("image files", tests, scratch_enter, scratch_leave);
 }

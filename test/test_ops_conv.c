@@ -143,7 +143,7 @@ static void stats_unit(op_case *t, const norm_case *c)
     }
 }
 
-/* With running numbers, or (other) without. */
+/* With running statistics, or (other) without. */
 static void test_stats(void **state)
 {
     for (int i = 0; i < COUNT(norms); i++) {
@@ -189,7 +189,7 @@ static void test_running(void **state)
         case_compare(*state, &t);
         case_end(&t);
     }
-    bench_report(*state, "channel_stats of running numbers");
+    bench_report(*state, "channel_stats of running statistics");
 }
 
 static void call_norm(device *dev, const tensor *t, const void *options)

@@ -158,7 +158,7 @@ static void expect_same(const char *x, const char *y)
     small_free(&b);
 }
 
-/* What is made again, where gradients lie, how many threads: the same bits, running numbers
+/* What is made again, where gradients lie, how many threads: the same bits, running statistics
  * included. */
 static void test_same_bits(void **state)
 {
@@ -278,7 +278,7 @@ static const param *row_named(const small_run *s, const char *name)
     return NULL;
 }
 
-/* Running numbers go with the batches in training, f32 in any case, and stay in evaluation, which
+/* Running statistics go with the batches in training, f32 in any case, and stay in evaluation, which
  * reads them; a model's file has them, and loads again. */
 static void test_running_numbers(void **state)
 {

@@ -55,6 +55,7 @@ static void test_options_change_training(void **state)
         "--random-erasing 1",
         "--cutmix 1",
         "--split 0.3",
+        "--rand-augment 9",
     };
     small_result base = train("");
     for (size_t i = 0; i < sizeof added / sizeof *added; i++) {
@@ -310,7 +311,7 @@ static void test_resume(void **state)
     same_file("whole/predictions.txt", "parts/predictions.txt");
 }
 
-/* With BatchNorm's running numbers, in f32 beside weights in bf16. */
+/* With BatchNorm's running statistics, in f32 beside weights in bf16. */
 static void test_resume_of_running_numbers(void **state)
 {
     (void)state;

@@ -132,7 +132,8 @@ static const conflict given[] = {
 static const conflict resolved[] = {
     {{norms_batches, ranked},
      NULL,
-     "BatchNorm in several ranks: their running numbers would differ; give --norm group"},
+     "--norm batch with several ranks: each would have running statistics of its own; give --norm "
+     "group"},
     {{lies_coded, on_cuda},
      NULL,
      "--base {base}: not on --device cuda yet, where its kernels have not been tried; use --device "

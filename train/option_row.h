@@ -46,7 +46,7 @@ typedef struct {
     const char *when_unset; /* shown as the default if the number is 0 or NAN */
 } option_row;
 
-enum { MAX_ROWS = 96 };
+enum { MAX_ROWS = 128 };
 
 #define FIELD(f) offsetof(options, f)
 

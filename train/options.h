@@ -57,6 +57,7 @@ typedef struct {
     const char *mean, *std, *interpolation;  /* ? mean, std */
     double crop_part, mean_of[3], std_of[3]; /* std resolved; std_of 0: not given */
     const char *norm;
+    int64_t rand_augment;
     double split;
     double drop_path, mixup, cutmix, label_smoothing, crop_least, jitter, erase;
     int64_t random_crop, workers, predict;

@@ -22,7 +22,7 @@
 static const option_row rows[] = {
     {"model", "NAME",
      "preset: {presets}; nano and micro are for 28 x 28 grey images and 10 classes, the "
-     "others for 224 x 224 colour images and 1000 classes",
+     "others for 224 x 224 colour images and 1000 classes, wrn for 32 x 32 and 10",
      TEXT, MODEL, SILENT, 0, FIELD(model_name), 0, 0, NULL},
     {"load", "DIR|FILE",
      "start from this trained ViT of the same sizes: safetensors of timm or Hugging Face, "
@@ -57,8 +57,8 @@ static const option_row rows[] = {
      "0 at the first",
      REAL, MODEL, TOLD, 0, FIELD(drop_path), 0, 0.99, NULL},
     {"train-data", "PATH",
-     "images to train on: an idx file (labels beside it), CIFAR's .bin files, or a "
-     "directory with one folder per class",
+     "images to train on: an idx file (labels beside it), CIFAR's .bin files, "
+     "WebDataset's .tar shards, or a directory with one folder per class",
      LIST, DATA, SILENT, 0, FIELD(train_data), 0, 0, "Fashion-MNIST's"},
     {"val-data", "PATH", "images to evaluate on", LIST, DATA, SILENT, 0, FIELD(val_data), 0, 0,
      "Fashion-MNIST's"},
@@ -87,6 +87,11 @@ static const option_row rows[] = {
     {"color-jitter", "X",
      "change brightness, contrast and saturation by up to this fraction; 0 = off", REAL, DATA, TOLD,
      0, FIELD(jitter), 0, 1, NULL},
+    {"rand-augment", "M",
+     "RandAugment: two operations on each image, of magnitude M as torchvision counts (9 is "
+     "usual); "
+     "0 = off",
+     INTEGER, DATA, TOLD, 0, FIELD(rand_augment), 0, 30, NULL},
     {"random-erasing", "P", "probability of erasing a rectangle", REAL, DATA, TOLD, 0, FIELD(erase),
      0, 1, NULL},
     {"cutmix", "ALPHA",
@@ -368,6 +373,7 @@ static error *open_named(const options *o, bool training, const image_names *nam
                          .flip = o->flip,
                          .crop_least = o->crop_least,
                          .jitter = o->jitter,
+                         .rand_magnitude = (int)o->rand_augment,
                          .erase = o->erase,
                          .cutmix = o->cutmix,
                          .mixup = o->mixup,

@@ -81,10 +81,9 @@ box augment_cut(draws d, int64_t height, int64_t width, double lambda)
 
 /* ---- colours ---- */
 
-/* a + factor (b - a), in float, clamped, like PIL's blend. */
-static uint8_t blend(int a, int b, float factor)
+uint8_t augment_blend(int a, int b, double factor)
 {
-    float x = (float)a + factor * (float)(b - a);
+    float x = (float)a + (float)factor * (float)(b - a);
     return (uint8_t)(x <= 0 ? 0 : x >= 255 ? 255 : x);
 }
 
@@ -109,7 +108,7 @@ void augment_enhance(enhancement what, double factor, uint8_t *pixels, int64_t n
         uint8_t *p = pixels + i * channels;
         if (what == SATURATION) grey = grey_of(p, channels);
         for (int64_t c = 0; c < channels; c++)
-            p[c] = blend(grey, p[c], (float)factor);
+            p[c] = augment_blend(grey, p[c], factor);
     }
 }
 

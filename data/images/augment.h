@@ -35,6 +35,9 @@ box augment_cut(draws d, int64_t height, int64_t width, double lambda);
 typedef enum { BRIGHTNESS, CONTRAST, SATURATION, ENHANCEMENTS } enhancement;
 void augment_enhance(enhancement what, double factor, uint8_t *pixels, int64_t n, int64_t channels);
 
+/* a + factor (b - a), in float, clamped, like PIL's blend. */
+uint8_t augment_blend(int a, int b, double factor);
+
 /* ColorJitter: all three, in random order, each by a factor from 1 - strength to 1 + strength. */
 void augment_jitter(draws d, double strength, uint8_t *pixels, int64_t n, int64_t channels);
 

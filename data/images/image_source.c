@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "data/images/augment.h"
+#include "data/images/rand_augment.h"
 
 typedef struct {
     source base;
@@ -64,6 +64,21 @@ static draws drawn_by(const image_source *s, uint64_t stream, uint64_t sample)
     return (draws){s->o.seed, stream, sample};
 }
 
+/* Changes what lies in `pixels`, h w bytes per channel; `spare`: as many. */
+static void change_colours(const image_source *s, uint64_t sample, int64_t channels,
+                           uint8_t *pixels, uint8_t *spare)
+{
+    const image_options *o = &s->o;
+    rand_step step[RAND_AT_ONCE];
+    if (o->jitter > 0)
+        augment_jitter(drawn_by(s, RNG_JITTER, sample), o->jitter, pixels, o->height * o->width,
+                       channels);
+    if (!o->rand_magnitude) return;
+    rand_augment_draw(drawn_by(s, RNG_RAND, sample), o->rand_magnitude, o->height, o->width, step);
+    for (int k = 0; k < RAND_AT_ONCE; k++)
+        rand_augment_apply(&step[k], pixels, o->height, o->width, channels, spare);
+}
+
 /* The picture in the wanted size: itself, or in `room`. */
 static error *fit(const image_source *s, view *v, uint64_t sample, uint8_t *room)
 {
@@ -75,13 +90,12 @@ static error *fit(const image_source *s, view *v, uint64_t sample, uint8_t *room
         *v = view_part(*v, b.top, b.left, b.height, b.width);
     } else if (part || v->height != o->height || v->width != o->width)
         w = window_covering(v->height, v->width, o->height, o->width, part ? o->crop_part : 1);
-    bool jitter = o->training && o->jitter > 0;
-    if (v->height == o->height && v->width == o->width && !part && !jitter) return NULL;
+    bool change = o->training && (o->jitter > 0 || o->rand_magnitude);
+    if (v->height == o->height && v->width == o->width && !part && !change) return NULL;
     TRY(picture_resize(*v, &w, o->kernel, room));
     *v = (view){room, o->height, o->width, v->channels, o->width * v->channels};
-    if (jitter)
-        augment_jitter(drawn_by(s, RNG_JITTER, sample), o->jitter, room, o->height * o->width,
-                       v->channels);
+    if (change)
+        change_colours(s, sample, v->channels, room, room + o->height * o->width * v->channels);
     return NULL;
 }
 
@@ -178,7 +192,7 @@ static error *image_read(source *base, int64_t first, int64_t count, void *input
     image_source *s = (image_source *)base;
     int64_t size = s->o.wish.channels * s->o.height * s->o.width, classes = s->o.wish.classes;
     uint8_t *room;
-    TRY(alloc_array(&room, (size_t)size, 1));
+    TRY(alloc_array(&room, (size_t)size, 2)); /* a picture, and what it was */
     memset(inputs, 0, (size_t)(count * size) * sizeof(float));
     memset(targets, 0, (size_t)(count * classes) * sizeof(float));
     error *e = NULL;

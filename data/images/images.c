@@ -116,7 +116,11 @@ error *images_fingerprint(const image_set *s, const fingerprint *known, fingerpr
         const image_item *item = &s->items[i];
         int32_t what[] = {item->label, item->height, item->width, item->channels};
         held = fingerprint_add(held, what, sizeof what);
-        if (item->path) files[n++] = (fingerprint_file){item->path, item->path + item->name, -1};
+        bool same =
+            item->size && n && !strcmp(files[n - 1].path, item->path); /* as the one before */
+        if (item->size) held = fingerprint_add(held, &item->at, sizeof item->at);
+        if (item->path && !same)
+            files[n++] = (fingerprint_file){item->path, item->path + item->name, -1};
     }
     error *e = fingerprint_files(files, n, held, known, out);
     free(files);
@@ -151,8 +155,10 @@ static error *read_file(image_set *s, image_item *item, labelled *out)
     uint8_t *bytes;
     size_t n;
     picture p;
-    TRY(error_context(images_read_file(item->path, &bytes, &n), "image '%s'", item->path));
-    error *e = picture_decode(bytes, n, s->wish.channels, s->wish.upright, &p);
+    error *e = item->size ? images_read_part(item->path, item->at, item->size, &bytes, &n)
+                          : images_read_file(item->path, &bytes, &n);
+    TRY(error_context(e, "image '%s'", item->path));
+    e = picture_decode(bytes, n, s->wish.channels, s->wish.upright, &p);
     free(bytes);
     if (e) return error_context(e, "image '%s'", item->path);
     if (p.warnings && !set_flag(s, &item->warned)) {

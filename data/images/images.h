@@ -3,6 +3,7 @@
  *   idx           MNIST's format, plain or gz: PATH is the images' file; the labels' is beside it, by
  *                 name: train-images-idx3-ubyte.gz -> train-labels-idx1-ubyte.gz
  *   CIFAR binary  a label (CIFAR-100: a coarse one, then the one that counts), then 3 x 32 x 32
+ *   a tar file    WebDataset's: NAME.jpg or NAME.png beside NAME.cls, read in place (images_tar.c)
  *   a directory   of directories, one per class, with JPEG and PNG files at any depth: decoded when
  *                 they are read (images_folder.c)
  *
@@ -37,9 +38,8 @@ typedef struct {
     int64_t channels, classes;
     const image_names *names; /* ? class directories are numbered by these */
     bad_policy bad;
-    bool upright; /* rotated as EXIF says */
-    bool
-        unlabelled; /* paths are pictures, and directories of them at any depth; without labels
+    bool upright;    /* rotated as EXIF says */
+    bool unlabelled; /* paths are pictures, and directories of them at any depth; without labels
                      * (class 0) */
 } image_wish;
 

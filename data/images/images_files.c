@@ -18,7 +18,12 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { SIDE = 32, PLANES = 3, CIFAR_PIXELS = PLANES * SIDE * SIDE };
+enum {
+    HEAD = 300 /* bytes by which a file is known */,
+    SIDE = 32,
+    PLANES = 3,
+    CIFAR_PIXELS = PLANES * SIDE * SIDE
+};
 
 /* ---- reading, plain or gz ---- */
 
@@ -230,20 +235,24 @@ static error *cifar_images(image_set *set, const char *path, int64_t size)
 static error *add_file(image_set *set, const char *path, int64_t size)
 {
     stream s;
-    uint8_t head[4];
+    uint8_t head[HEAD];
     TRY(stream_open(path, &s));
-    int got = gzread(s.file, head, 4);
-    bool idx = got == 4 && !head[0] && !head[1] && head[2] == 8 && head[3] < 5;
+    int got = gzread(s.file, head, HEAD);
+    bool idx = got >= 4 && !head[0] && !head[1] && head[2] == 8 && head[3] < 5;
     bool plain = gzdirect(s.file);
     error *e = got < 0 ? unreadable(&s) : NULL;
     if (idx && gzrewind(s.file) == 0) e = idx_images(set, &s);
     gzclose(s.file);
     if (idx || e) return e;
+    if (plain && got > 0 && images_is_tar(head, (size_t)got))
+        return images_add_tar(set, path, size);
     if (plain && size > 0 && (size % (CIFAR_PIXELS + 1) == 0 || size % (CIFAR_PIXELS + 2) == 0))
         return cifar_images(set, path, size);
     return user_error(
         "'%s' (%lld bytes) is not a known image file: give an idx file, CIFAR's .bin (a "
-        "multiple of %d or %d bytes), or a directory with a directory for each class",
+        "multiple of %d or %d bytes), a WebDataset's .tar, or a directory with a directory for "
+        "each "
+        "class",
         path, (long long)size, CIFAR_PIXELS + 1, CIFAR_PIXELS + 2);
 }
 
@@ -260,8 +269,16 @@ static size_t held_of(const char *path, int64_t size)
         error_free(e);
         return 0;
     }
+    uint8_t head[HEAD];
+    int got = gzread(s.file, head, HEAD);
+    bool tar = got > 0 && images_is_tar(head, (size_t)got); /* its pictures stay where they are */
+    gzrewind(s.file);
     e = idx_header(&s, 3, 4, dim, &rank);
     gzclose(s.file);
+    if (tar) {
+        error_free(e);
+        return 0;
+    }
     for (int i = 1; !e && i < rank; i++)
         pixels *= (size_t)dim[i];
     if (!e) n = (size_t)dim[0];

@@ -12,8 +12,9 @@ typedef struct {
     int32_t height, width, channels; /* of the bytes */
     size_t offset;                   /* in `bytes`: (height, width, channels) */
     char *path;                      /* of a file, else NULL */
-    int32_t name;                    /* where the part of `path` below the directory begins */
-    bool bad, warned;                /* it is counted as such */
+    int64_t at, size; /* where in that file, if it holds several; size 0: all of it */
+    int32_t name;     /* where the part of `path` below the directory begins */
+    bool bad, warned; /* it is counted as such */
 } image_item;
 
 struct image_set {
@@ -40,12 +41,18 @@ error *images_add_directory(image_set *s, const char *path) NODISCARD;
 /* Pictures without labels: a file, or all below a directory. */
 error *images_add_unlabelled(image_set *s, const char *path) NODISCARD;
 
+/* A shard of WebDataset, by its first bytes. */
+bool images_is_tar(const uint8_t *head, size_t n);
+error *images_add_tar(image_set *s, const char *path, int64_t bytes) NODISCARD;
+
 /* Calls `each` with every path that matches a pattern (*, ?, [); with the pattern itself, if there
  * is such a file or nothing to expand. */
 error *images_each_path(const char *pattern, error *(*each)(void *, const char *),
                         void *context) NODISCARD;
 
-/* The bytes of a whole file. */
+/* The bytes of a whole file; those from `at` on. */
 error *images_read_file(const char *path, uint8_t **bytes, size_t *n) NODISCARD;
+error *images_read_part(const char *path, int64_t at, int64_t size, uint8_t **bytes,
+                        size_t *n) NODISCARD;
 
 #endif

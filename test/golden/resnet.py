@@ -12,9 +12,9 @@ Images are tensor 999, amplitude 2; the label of image b is hash(998, b) mod cla
 Records: config (width, channels, classes, batch, height, width, blocks of the three stages, groups);
   counts                   number of parameters of WRN-16-4, 28-2, 28-10 (10 classes, 3 channels)
   VARIANT.tensors, VARIANT.loss, VARIANT.logits (those of a batch in training)
-  VARIANT.short.NAME       of each gradient: sum, sum of squares, first 8 elements; of running numbers themselves,
+  VARIANT.short.NAME       of each gradient: sum, sum of squares, first 8 elements; of running statistics themselves,
                            after one batch
-  VARIANT.eval             logits in evaluation after that batch: by running numbers, where there are
+  VARIANT.eval             logits in evaluation after that batch: by running statistics, where there are
 Variants: batch (BatchNorm); group (GroupNorm); smooth (BatchNorm, label smoothing 0.1).
 """
 import sys
