@@ -67,7 +67,7 @@ ROW_FN void sum_part(const channel_stats_op *o, int64_t b, int64_t c, int64_t n,
     }
 }
 
-static void sum_range(const void *op, int64_t first, int64_t end)
+static void stats_range(const void *op, int64_t first, int64_t end)
 {
     const channel_stats_op *o = op;
     for (int64_t k = first; k < end; k++) {
@@ -135,7 +135,7 @@ void cpu_channel_stats(device *dev, int stream, const channel_stats_op *o)
         from_running(o);
         return;
     }
-    pool_for(cpu_threads(dev), parts_of(o->x), 1, sum_range, o);
+    pool_for(cpu_threads(dev), parts_of(o->x), 1, stats_range, o);
     pool_for(cpu_threads(dev), tensor_count(o->mean), COLUMNS, join_range, o);
 }
 

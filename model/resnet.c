@@ -15,9 +15,9 @@
  *
  *     x  --windows-->  rows of a band  --linear-->  the band's lines of out
  *
- * Backward makes each band again for the weight's gradient, and goes the same way back.
+ * Backward fills each band once more for the gradient of the weight, and goes the same way back.
  *
- * What backward reads of a block, and what --recompute makes again:
+ * What backward reads of a block, and what --recompute recomputes:
  *
  *     tensor   read by                                   norms, gelu, attention   block, sqrt
  *     x        norm 1                                    kept                     kept

@@ -3,7 +3,7 @@
  *
  *     0001.jpg  0001.cls  0001.json   0002.cls  0002.jpg   ...        cls: the label in decimal digits
  *
- * Members of other endings are passed over.  Opening reads the headers and the labels; a picture is
+ * Members with other extensions are ignored.  Opening reads the headers and the labels; a picture is
  * read where it lies when it is wanted.  Names may be continued in a pax or GNU header.
  */
 #include "data/images/images_internal.h"
