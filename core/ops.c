@@ -147,7 +147,7 @@ static bool all_f32(const optim_item *it)
  * one. */
 static bool optim_item_is_complete(const optim_item *it, const rule_info *rule, bool fused)
 {
-    bool all = !rule->needs_temp || (fused && !rule->keeps_temp) || present(it->temp);
+    bool all = !rule->needs_temp || (fused && rule->sees != BY_MATRIX) || present(it->temp);
     for (int k = 0; k < rule->n_states; k++)
         all = all && present(it->state[k]);
     return all;

@@ -95,8 +95,6 @@ typedef struct {
     unsigned squares;           /* LANE_Sk: averages of squares, never negative */
     unsigned copies;            /* LANE_Sk: a previous gradient, no average */
     const char *others, *apply; /* BY_MATRIX: rules, see above */
-    bool keeps_temp;            /* a pass writes LANE_RESULT */
-    bool keeps_gradient;        /* a state is the previous gradient */
     bool linear;                /* the states are linear in the gradient */
     unsigned options;           /* HAS_... */
     double lr, beta[MAX_BETAS], eps, weight_decay; /* defaults */

@@ -4,9 +4,8 @@
  * each thread adds all positions, in order, to its own columns of the table.  No two threads write
  * the same element, and the order of summation is always the same.
  *
- * In bf16 a sum must not go through the table, where each addition would round it.  So the first
- * position with a token looks for all others with it and adds them up aside: a search of R tokens
- * for each of R positions, which is little beside what made those gradients.
+ * In bf16 a sum must not go through the table, where each addition would round it.  So positions are
+ * sorted by token first, and a thread sums all rows of one token in a buffer.
  */
 #include "cpu/cpu_internal.h"
 
@@ -108,25 +107,49 @@ static void embedding_grad_f32(device *dev, const embedding_grad_op *o)
 
 enum { SUMS = 1024 };
 
-static bool first_with_its_token(const int32_t *tokens, int64_t r)
+/* Two sorted runs, from[0, middle) and from[middle, n), become one; of equal tokens the left first. */
+static void merge(const int32_t *tokens, const int32_t *from, int64_t middle, int64_t n,
+                  int32_t *to)
 {
-    int same = 0;
-#pragma omp simd reduction(| : same)
-    for (int64_t i = 0; i < r; i++)
-        same |= tokens[i] == tokens[r];
-    return !same;
+    for (int64_t i = 0, left = 0, right = middle; i < n; i++) {
+        bool at_left = left < middle && (right == n || tokens[from[left]] <= tokens[from[right]]);
+        to[i] = from[at_left ? left++ : right++];
+    }
 }
 
-/* Columns [c, c + n) of dwte's row of the token at `first`. */
-static void token_sum(const embedding_grad_op *o, const int32_t *tokens, int64_t first, int64_t c,
+/* The positions by token, ascending among equals, in one half of scratch (2,R). */
+static const int32_t *sorted_positions(const embedding_grad_op *o)
+{
+    int64_t n = tensor_count(o->tokens);
+    int32_t *from = o->scratch.data, *to = from + n;
+    for (int64_t r = 0; r < n; r++)
+        from[r] = (int32_t)r;
+    for (int64_t width = 1; width < n; width *= 2) {
+        for (int64_t low = 0; low < n; low += 2 * width)
+            merge(o->tokens.data, from + low, min64(width, n - low), min64(2 * width, n - low),
+                  to + low);
+        int32_t *merged = to;
+        to = from;
+        from = merged;
+    }
+    return from;
+}
+
+typedef struct {
+    const embedding_grad_op *o;
+    const int32_t *order; /* (R); NULL without dwte */
+} bf16_sums;
+
+/* Columns [c, c + n) of dwte's row of a token, from its positions: the first n_rows of order. */
+static void token_sum(const embedding_grad_op *o, const int32_t *order, int64_t n_rows, int64_t c,
                       int64_t n)
 {
+    const int32_t *tokens = o->tokens.data;
     float sum[SUMS] = {0}, d[SUMS], scale = o->scale == 0 ? 1 : (float)o->scale;
-    void *row = element_at(o->dwte.t, tokens[first], c);
+    void *row = element_at(o->dwte.t, tokens[order[0]], c);
     if (o->dwte.accumulate) load_row(BF16, row, n, sum);
-    for (int64_t r = first; r < tensor_rows(o->dout); r++) {
-        if (tokens[r] != tokens[first]) continue;
-        load_row(BF16, element_at(o->dout, r, c), n, d);
+    for (int64_t i = 0; i < n_rows; i++) {
+        load_row(BF16, element_at(o->dout, order[i], c), n, d);
         add_rows(sum, scale, d, n);
     }
     store_row(BF16, row, n, sum);
@@ -161,15 +184,26 @@ static void clear(device *dev, grad g)
     pool_for(cpu_threads(dev), tensor_rows(g.t), rows_at_once(tensor_cols(g.t)), clear_range, &g);
 }
 
-static void sum_range(const void *op, int64_t from, int64_t end)
+/* How many positions from number k of the order on have its token; 0 if it is not the first. */
+static int64_t rows_of_token(const bf16_sums *s, int64_t k)
 {
-    const embedding_grad_op *o = op;
-    const int32_t *tokens = o->tokens.data;
+    const int32_t *tokens = s->o->tokens.data, *order = s->order;
+    int64_t n = tensor_count(s->o->tokens), end = k + 1;
+    if (!order || (k > 0 && tokens[order[k - 1]] == tokens[order[k]])) return 0;
+    while (end < n && tokens[order[end]] == tokens[order[k]])
+        end++;
+    return end - k;
+}
+
+static void sum_range(const void *sums, int64_t from, int64_t end)
+{
+    const bf16_sums *s = sums;
+    const embedding_grad_op *o = s->o;
     int64_t n = tensor_cols(o->dout), length = o->tokens.dim[1];
     for (int64_t r = from; r < end; r++) {
-        bool token = present(o->dwte.t) && first_with_its_token(tokens, r);
+        int64_t n_rows = rows_of_token(s, r);
         for (int64_t c = 0; c < n; c += SUMS) {
-            if (token) token_sum(o, tokens, r, c, min64(SUMS, n - c));
+            if (n_rows) token_sum(o, s->order + r, n_rows, c, min64(SUMS, n - c));
             if (present(o->dwpe.t) && r < length) position_sum(o, r, c, min64(SUMS, n - c));
         }
     }
@@ -177,9 +211,10 @@ static void sum_range(const void *op, int64_t from, int64_t end)
 
 static void embedding_grad_bf16(device *dev, const embedding_grad_op *o)
 {
+    bf16_sums s = {o, present(o->dwte.t) ? sorted_positions(o) : NULL};
     clear(dev, o->dwte);
     clear(dev, o->dwpe);
-    pool_for(cpu_threads(dev), tensor_rows(o->dout), 1, sum_range, o);
+    pool_for(cpu_threads(dev), tensor_rows(o->dout), 1, sum_range, &s);
 }
 
 void cpu_embedding_grad(device *dev, int stream, const embedding_grad_op *o)

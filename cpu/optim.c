@@ -155,7 +155,7 @@ typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
             if (name##_info.n_states > 1) a.s[1][i] = x.s[1];                                      \
             if (name##_info.n_states > 2) a.s[2][i] = x.s[2];                                      \
             if (name##_info.n_states > 3) a.s[3][i] = x.s[3];                                      \
-            if (name##_info.keeps_temp) a.t[i] = x.t;                                              \
+            if (name##_info.sees == BY_MATRIX) a.t[i] = x.t;                                       \
         }                                                                                          \
     }                                                                                              \
     static void name##_one(int pass, arrays a, const hyper *hp, int64_t n)                         \

@@ -216,7 +216,7 @@ static tensor reused(const rule_info *info, const optim_item *it)
 
 static bool has_temp(const optimizer *o, const rule_info *info)
 {
-    return info->needs_temp && (!o->c.fused || info->keeps_temp);
+    return info->needs_temp && (!o->c.fused || info->sees == BY_MATRIX);
 }
 
 static void prepare(optimizer *o, int id, optim_item *it)

@@ -237,7 +237,7 @@ static error *values_of(const run_contents *c, cJSON **out)
               cJSON_AddStringToObject(v, "random", "philox of (seed, purpose, index)") &&
               cJSON_AddStringToObject(v, "dtype", dtype_name(c->tensors.r->params->type)) &&
               cJSON_AddStringToObject(v, "optimizer", rule->name) &&
-              cJSON_AddBoolToObject(v, "previous_gradient", rule->keeps_gradient && c->step > 0) &&
+              cJSON_AddBoolToObject(v, "previous_gradient", rule->copies && c->step > 0) &&
               cJSON_AddStringToObject(v, "data", data);
     ok = ok && add_best(v, c);
     if (ok && c->adapted) {

@@ -173,7 +173,7 @@ static void make_fleet(rig *on, int rule, form how, fleet *f)
     for (int k = 0; k < info->n_states; k++)
         f->state[k] = rig_put(on, F32, SHAPE(TOTAL), zeros);
     if (how == FUSED) f->slots = rig_put(on, F64, SHAPE(ITEMS), nothing);
-    bool temp = (how == PASSES && info->needs_temp) || (how == FUSED && info->keeps_temp);
+    bool temp = (how == PASSES && info->needs_temp) || (how == FUSED && info->sees == BY_MATRIX);
     if (temp) f->temp = rig_put(on, F32, SHAPE(TOTAL), nothing);
     if (how == PASSES_REUSED) f->temp = f->g;
     for (int k = 0; k < MAX_STATES; k++)

@@ -291,7 +291,7 @@ static void test_forms(void **state)
     for (int rule = 0; rule < RULE_COUNT; rule++)
         for (int i = 0; i < FORMS; i++) {
             const char *name = infos[rule]->name;
-            if (infos[rule]->keeps_temp || (rig_slow() && (rule + i) % 3)) continue;
+            if (infos[rule]->sees == BY_MATRIX || (rig_slow() && (rule + i) % 3)) continue;
             begin(&forms[i], &want);
             for (int step = 0; step < STEPS; step++)
                 for (int item = 0; item < ITEMS; item++) {

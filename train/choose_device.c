@@ -32,6 +32,16 @@ device_choice device_likely(device_choice where)
     return where;
 }
 
+error *device_enough(int n)
+{
+    device_choice where = DEVICE_CHOICES - 1;
+    while (where > DEVICE_CPU && !kinds[where]->enough)
+        where--;
+    return kinds[where]->enough
+               ? kinds[where]->enough(n)
+               : user_error("--gpus: this program has no device for several ranks");
+}
+
 error *device_open(device_choice where, int threads, FILE *out, device *dev)
 {
     device_choice first = device_likely(where);

@@ -20,6 +20,10 @@ device_choice device_likely(device_choice where);
 const device_kind *device_kind_at(device_choice where);
 device_choice device_choice_of(const device *dev); /* the place of this kind */
 
+/* For --gpus: are there n devices on this machine, of a kind that machines may have several of?  Ranks
+ * then take one each (device_kind.choose).  User error: there are fewer. */
+error *device_enough(int n) NODISCARD;
+
 /* auto: CUDA if there is a usable GPU, else the CPU; why an existing GPU cannot be used is printed
  * to `out` (NULL: nowhere), in one line.  threads: of the CPU, 0 for one per core. */
 error *device_open(device_choice where, int threads, FILE *out, device *dev) NODISCARD;

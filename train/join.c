@@ -124,7 +124,7 @@ error *ranks_start(const options *o, bool *parent, int *status)
     char n[16];
     snprintf(n, sizeof n, "%d", (int)o->gpus);
     if (o->device == DEVICE_CPU) return wants_mpi(o, n); /* reported before the fork, once */
-    TRY(device_kind_at(DEVICE_CUDA)->enough((int)o->gpus));
+    TRY(device_enough((int)o->gpus));
     return wire_launch((int)o->gpus, parent, status);
 }
 

@@ -1,5 +1,6 @@
 /* task_image.c - the task of classifying images: ViT or ConvNeXt on labelled images. */
 #include "base/files.h"
+#include "base/outfile.h"
 #include "data/images/image_source.h"
 #include "data/prefetch.h"
 #include "train/task.h"
@@ -8,7 +9,6 @@
 
 #include "base/rng.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -464,6 +464,18 @@ static void print_prediction(FILE *f, const options *o, int64_t number, const fl
     fputs("\n\n", f);
 }
 
+static error *write_prediction(outfile *f, const options *o, int64_t number, const float *pixels,
+                               const float *target, const float *logits)
+{
+    memory_stream m;
+    TRY(memory_stream_open(&m, "predictions.txt"));
+    print_prediction(m.to, o, number, pixels, target, logits);
+    TRY(memory_stream_close(&m));
+    error *e = outfile_write(f, m.text, m.n);
+    free(m.text);
+    return e;
+}
+
 /* The first n evaluation images in a random order given by the seed: in a directory, classes come
  * one after another. */
 typedef struct {
@@ -490,7 +502,7 @@ static error *drawn_read(source *base, int64_t first, int64_t count, void *input
 }
 
 /* f: NULL on all ranks but the first: they only compute. */
-static error *write_predictions(trainer *t, source *all, FILE *f)
+static error *write_predictions(trainer *t, source *all, outfile *f)
 {
     static const source_ops ops = {.read = drawn_read};
     const options *o = t->o;
@@ -503,27 +515,28 @@ static error *write_predictions(trainer *t, source *all, FILE *f)
     int64_t n = o->predict < all->count ? o->predict : all->count;
     float *logits;
     TRY(alloc_array(&logits, (size_t)(o->batch * c->vocab), sizeof *logits));
-    error *e = NULL;
+    error *e = NULL, *failed = NULL; /* a full disk does not leave the other ranks waiting */
     for (int64_t first = 0; first < n && !e; first += o->batch) {
         e = trainer_predict(t, &d.base, first, logits);
-        for (int64_t i = 0; f && i < o->batch && first + i < n && !e; i++)
-            print_prediction(f, o, drawn_number(&d, first + i),
-                             (const float *)t->host_inputs + i * d.input,
-                             (const float *)t->host_targets + i * c->vocab, logits + i * c->vocab);
+        for (int64_t i = 0; f && i < o->batch && first + i < n && !e && !failed; i++)
+            failed = write_prediction(
+                f, o, drawn_number(&d, first + i), (const float *)t->host_inputs + i * d.input,
+                (const float *)t->host_targets + i * c->vocab, logits + i * c->vocab);
     }
     free(logits);
+    if (!e) return failed;
+    error_free(failed);
     return e;
 }
 
 static error *predict_into(trainer *t, source *data, const char *path)
 {
     if (comm_rank(t->o->comm)) return write_predictions(t, data, NULL);
-    FILE *f = fopen(path, "w");
-    error *e = f ? write_predictions(t, data, f) : NULL;
-    if (!f || (ferror(f) | fclose(f))) {
-        if (e) error_free(e);
-        e = user_error("%s cannot be written: %s", path, strerror(errno));
-    }
+    outfile *f;
+    TRY(outfile_create(path, &f));
+    error *e = write_predictions(t, data, f);
+    if (!e) return outfile_commit(f);
+    outfile_discard(f);
     return e;
 }
 

@@ -28,7 +28,6 @@ RULE_INFO adan_info = {
     .sees = BY_ELEMENT,
     .squares = LANE_S2,
     .copies = LANE_S3,
-    .keeps_gradient = true,
     .options = HAS_BETA1 | HAS_BETA2 | HAS_BETA3 | HAS_EPS,
     .lr = 1e-3,
     .beta = {0.98, 0.92, 0.99},

@@ -30,7 +30,6 @@ RULE_INFO muon_info = {
     .sees = BY_MATRIX,
     .others = "muon_others",
     .apply = "muon_apply",
-    .keeps_temp = true,
     .options = HAS_BETA1 | HAS_EPS | HAS_OTHERS,
     .lr = 2e-2,
     .beta = {0.95},
