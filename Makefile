@@ -264,6 +264,9 @@ test-peers:
 # runs the program that is beside it
 $(BUILD)/test_option_effects: | $(BUILD)/train_gpt
 $(BUILD)/test_predict: | $(BUILD)/predict
+$(BUILD)/test_offload: | $(BUILD)/train_gpt
+# one of the disk's calls fails
+$(BUILD)/test_far: LIBS += -Wl,--wrap=pread -Wl,--wrap=pwrite
 
 # every allocation of this program is seen; a sanitizer has its own allocator, so not there
 WRAPPED := malloc calloc realloc aligned_alloc

@@ -92,6 +92,10 @@ static error *train_on(trainer *t, device *dev)
     printf("%s: %lld parameters, %s (%s), gradients %s\n", t->o->model.name,
            (long long)params_count(&t->params), t->o->optim_name,
            t->o->optim.fused ? "fused" : "passes", grad_policy_name(t->o->optim.gradients));
+    if (t->params.far)
+        printf("offloaded: %.1f MiB planned in a file in %s\n",
+               (double)far_bytes(t->params.far) / 1048576.0,
+               t->o->offload_to ? t->o->offload_to : t->o->out);
     printf("device: %s; memory: %.1f MiB planned%s\n", device_describe(dev, text, sizeof text),
            (double)arena_peak(t->arena) / 1048576.0,
            !op_has_graphs(dev)   ? ""

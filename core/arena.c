@@ -16,7 +16,7 @@ enum { RED_ZONE = 0 };
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-enum { ALIGNMENT = 256, CANARY = 256, CANARY_BYTE = 0xA5, MAX_PROGRAMS = 8 };
+enum { ALIGNMENT = 256, CANARY = 256, CANARY_BYTE = 0xA5, MAX_PROGRAMS = 12 };
 
 /* Addresses returned while recording: block i gets (i + 1) << RECORD_SHIFT, so that a view into a
  * block of up to a terabyte still shows which block it is.  They must never be dereferenced. */

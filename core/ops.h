@@ -76,7 +76,9 @@ typedef struct {
     tensor p, g, state[MAX_STATES];
     tensor master;            /* ? */
     tensor scale[MAX_STATES]; /* ? f32, (elements / STATE_BLOCK, rounded up), with i8 and u8 */
-    uint32_t id;              /* gives each tensor random numbers of its own for rounding */
+    uint32_t id;              /* gives each tensor random numbers of its own for rounding, */
+    int64_t
+        first;   /* and each piece of a tensor: its first element's index, a multiple of a block */
     tensor temp; /* ? the intermediate of the pass-by-pass form; may be on g or on a state */
     tensor slot; /* ? (1) f64: sum of g^2 before anything is changed (fused form only) */
     bool decay;  /* apply weight decay */
@@ -127,9 +129,9 @@ struct device {
     const device_kind *kind; /* ? its kind, for further queries */
     void *state;             /* the implementation's own */
     int threads;             /* CPU threads it may use */
-    bool async;     /* asynchronous: operations run on after they have returned */
-    int64_t alike;  /* each operation counts this many times, if not 0; see op_alike */
-    error *failure; /* the first one; see device_status */
+    bool async;              /* asynchronous: operations run on after they have returned */
+    int64_t alike;           /* each operation counts this many times, if not 0; see op_alike */
+    error *failure;          /* the first one; see device_status */
     /* When set, called with every tensor that an operation has written. */
     void (*watch)(void *context, device *, const char *op, tensor written);
     void *watch_context;

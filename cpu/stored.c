@@ -74,7 +74,7 @@ static void draw(const hyper *h, const optim_item *it, int what, int64_t first, 
                  uint16_t *out)
 {
     for (int64_t i = 0; i < n; i += NOISE_ELEMENTS) {
-        noise eight = noise_at(h, it->id, what, first + i);
+        noise eight = noise_at(h, it->id, what, it->first + first + i);
         for (int k = 0; k < NOISE_ELEMENTS; k++)
             out[i + k] = (uint16_t)noise_of(&eight, k);
     }

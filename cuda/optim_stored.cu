@@ -25,7 +25,7 @@ static_assert(CHUNK % AT_A_TIME == 0 && STATE_BLOCK % MINE == 0, "no block of st
 struct stored_item {
     void *p, *g, *master, *s[MAX_STATES];
     float *scale[MAX_STATES];
-    int64_t n;
+    int64_t n, first;
     uint32_t id;
     uint8_t p_type, g_type, master_type, s_type[MAX_STATES];
     bool aligned; /* all of them begin on 16 bytes */
@@ -123,7 +123,7 @@ static __device__ __forceinline__ void store_weights(const stored_item &a, span 
     some<int16_t> lo;
     some<int8_t> upper;
     noise eight = {};
-    if (a.master_type == DT_NONE) eight = noise_at(&h, a.id, NOISE_WEIGHT, at.i);
+    if (a.master_type == DT_NONE) eight = noise_at(&h, a.id, NOISE_WEIGHT, a.first + at.i);
 #pragma unroll
     for (int j = 0; j < MINE; j++) {
         split s = split_float(a.master_type == I8 ? with_24_bits(x.x[j]) : x.x[j]);
@@ -179,7 +179,7 @@ static __device__ __forceinline__ void store_state(const stored_item &a, int k, 
         store_some(a.s[k], at, x);
         return;
     }
-    noise eight = noise_at(&h, a.id, k, at.i);
+    noise eight = noise_at(&h, a.id, k, a.first + at.i);
     if (type == BF16) {
         some<uint16_t> v;
 #pragma unroll
@@ -279,6 +279,7 @@ static void fill_item(const optim_item *it, stored_item *a)
     }
     a->n = tensor_count(it->p);
     a->id = it->id;
+    a->first = it->first;
 }
 
 extern "C" void cuda_optim_stored(device *dev, int stream, const optim_op *o, int rule)

@@ -2,6 +2,7 @@
 #include "optim/optimizer.h"
 #include "core/stored_numbers.h"
 #include "optim/newton_schulz.h"
+#include "params/offload.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -87,10 +88,12 @@ error *optimizer_create(const optim_config *c, run *r, optimizer **out)
     if (!e) e = alloc_array(&o->scale, (size_t)r->params->n, sizeof *o->scale);
     if (!e) e = alloc_array(&o->items, (size_t)r->params->n, sizeof *o->items);
     if (!e) e = alloc_array(&o->norms, (size_t)r->params->n, sizeof *o->norms);
+    if (!e && r->params->far) e = alloc_array(&o->far, 2 * (size_t)r->params->n, sizeof *o->far);
     if (e) {
         optimizer_destroy(o);
         return e;
     }
+    o->far_items = o->far ? o->far + r->params->n : NULL;
     r->params->policy = c->gradients;
     r->params->complete = update_complete;
     r->params->context = o;
@@ -105,6 +108,7 @@ void optimizer_destroy(optimizer *o)
     free(o->scale);
     free(o->items);
     free(o->norms);
+    free(o->far);
     free(o);
 }
 
@@ -156,10 +160,27 @@ static void place_state(optimizer *o, int i, int k)
     arena *a = o->r->arena;
     block_name name = NAME(row->spec.name, row->spec.layer);
     dtype type = state_type(o, i, k);
-    o->state[i][k] = arena_keep(a, KIND_STATE, type, param_own_shape(o->r->params, i), name);
+    if (offload_takes(o->r->params, i))
+        o->far[i].lane[2 + k] = far_keep(o->r->params->far, KIND_STATE, type, row->own);
+    else
+        o->state[i][k] = arena_keep(a, KIND_STATE, type, param_own_shape(o->r->params, i), name);
     if (type == I8 || type == U8)
         o->scale[i][k] =
             arena_keep(a, KIND_STATE, F32, SHAPE((row->own + STATE_BLOCK - 1) / STATE_BLOCK), name);
+}
+
+/* After all else has been placed. */
+static void place_far(optimizer *o)
+{
+    params *p = o->r->params;
+    for (int i = 0; i < p->n; i++) {
+        far_item *f = &o->far[i];
+        f->count = p->row[i].own;
+        if (!owned(&p->row[i])) continue;
+        f->lane[0] = p->row[i].far_value;
+        f->lane[1] = p->row[i].far_master;
+    }
+    update_window_place(&o->window, o->r->arena, o->far, p->n);
 }
 
 void optimizer_place(optimizer *o)
@@ -175,6 +196,7 @@ void optimizer_place(optimizer *o)
     for (int k = 0; k < MAX_STATES; k++)
         for (int i = 0; i < p->n; i++)
             if (owned(&p->row[i]) && k < optimizer_rule_of(o, i)->n_states) place_state(o, i, k);
+    if (o->far) place_far(o);
 }
 
 void optimizer_clear(optimizer *o)
@@ -219,6 +241,18 @@ static bool has_temp(const optimizer *o, const rule_info *info)
     return info->needs_temp && (!o->c.fused || info->sees == BY_MATRIX);
 }
 
+/* Does something of it lie far? */
+static bool lies_far(const optimizer *o, int id)
+{
+    return o->far && far_item_width(&o->far[id]) > 0;
+}
+
+/* Its norm is an operation of its own: pieces would be added up in another order than the whole. */
+static bool norm_apart(const optimizer *o, int id)
+{
+    return !o->c.fused || (lies_far(o, id) && !(o->c.clip > 0));
+}
+
 static void prepare(optimizer *o, int id, optim_item *it)
 {
     const params *p = o->r->params;
@@ -231,7 +265,7 @@ static void prepare(optimizer *o, int id, optim_item *it)
                        .id = (uint32_t)id};
     memcpy(it->state, o->state[id], sizeof it->state);
     memcpy(it->scale, o->scale[id], sizeof it->scale);
-    if (o->c.fused && !(o->c.clip > 0)) it->slot = element(o->slots, id);
+    if (!norm_apart(o, id) && !(o->c.clip > 0)) it->slot = element(o->slots, id);
     if (!has_temp(o, info)) return;
     it->temp = o->c.reduced
                    ? reused(info, it)
@@ -239,10 +273,37 @@ static void prepare(optimizer *o, int id, optim_item *it)
                                 NAME(row->spec.name, row->spec.layer));
 }
 
+/* What of this item lies far, as far as the rule sees it. */
+static far_item far_of(const optimizer *o, const rule_info *rule, const optim_item *it)
+{
+    far_item f = {.count = 0};
+    if (o->far) f = o->far[it->id];
+    for (int k = rule->n_states; k < MAX_STATES; k++)
+        f.lane[2 + k] = (far_block){0};
+    return f;
+}
+
+/* n of o->items; those of which something lies far come last then, by way of the windows. */
 static void run_rule(optimizer *o, rule_id rule, int64_t n)
 {
-    OP(optim, o->r->dev, o->r->stream, .rule = rule_at(rule), .fused = o->c.fused,
-       .hyper = o->hyper, .items = o->items, .n = n);
+    const rule_info *info = rule_at(rule);
+    int64_t near = 0, apart = 0;
+    for (int64_t i = 0; i < n && o->far; i++) {
+        optim_item it = o->items[i];
+        far_item f = far_of(o, info, &it);
+        if (far_item_width(&f) > 0) continue;
+        o->items[i] = o->items[near];
+        o->items[near++] = it;
+    }
+    if (!o->far) near = n;
+    for (int64_t i = near; i < n; i++)
+        o->far_items[apart++] = far_of(o, info, &o->items[i]);
+    optim_op op = {
+        .rule = info, .fused = o->c.fused, .hyper = o->hyper, .items = o->items, .n = near};
+    if (near) op_optim(o->r->dev, o->r->stream, &op);
+    op.items = o->items + near;
+    op.n = n - near;
+    if (op.n) update_window_run(&o->window, o->r, &op, o->far_items);
 }
 
 /* n items with one rule. */
@@ -275,7 +336,7 @@ static void apply_by_matrix(optimizer *o, int id)
                       o->c.newton_schulz_steps, NAME(spec->name, spec->layer));
         first += n;
     }
-    optim_item step = {.p = it->p, .g = it->temp, .decay = it->decay}, saved = *it;
+    optim_item step = {.p = it->p, .g = it->temp, .decay = it->decay, .id = it->id}, saved = *it;
     *it = step;
     run_rule(o, rule_named(o->info->apply), 1);
     if (!o->c.reduced) arena_drop(o->r->arena, &saved.temp);
@@ -328,7 +389,7 @@ static void update_one(optimizer *o, int id, fold_part part)
 {
     bool fold = o->c.gradients == GRADS_FOLD;
     if (!o->r->params->row[id].own) return;
-    if (!o->c.fused) norms_of(o, id, id + 1);
+    if (norm_apart(o, id)) norms_of(o, id, id + 1);
     if (fold && comm_size(o->r->comm) > 1) {
         fold_over_ranks(o, id, part);
         return;
@@ -348,7 +409,7 @@ static void update_some(optimizer *o, const int *ids, int n)
     int64_t items = 0;
     for (int i = 0; i < n; i++) {
         if (!o->r->params->row[ids[i]].own || by_matrix(o, ids[i])) continue;
-        if (!o->c.fused) norms_of(o, ids[i], ids[i] + 1);
+        if (norm_apart(o, ids[i])) norms_of(o, ids[i], ids[i] + 1);
         prepare(o, ids[i], &o->items[items++]);
     }
     if (items) apply(o, element_rule(o), items, FOLD_ALL);
@@ -388,6 +449,8 @@ static void update_all(optimizer *o)
     bool norm_first = o->c.clip > 0 || !o->c.fused; /* otherwise the fused update computes it */
     int64_t n = 0;
     if (norm_first) norms_of(o, 0, p->n);
+    for (int i = 0; i < p->n && !norm_first && o->far; i++)
+        if (owned(&p->row[i]) && norm_apart(o, i)) norms_of(o, i, i + 1);
     if (o->c.clip > 0) clip(o, o->slots, params_divided(p));
     for (int i = 0; i < p->n; i++)
         if (owned(&p->row[i]) && !by_matrix(o, i)) prepare(o, i, &o->items[n++]);

@@ -25,6 +25,7 @@
 
 #include "params/params.h"
 #include "optim/registry.h"
+#include "optim/update_window.h"
 
 /* The form of the states (core/stored_numbers.h). */
 typedef enum { STATE_F32, STATE_BF16, STATE_INT8 } state_form;
@@ -76,11 +77,14 @@ typedef struct {
                                   * micro-batches */
     tensor (*state)[MAX_STATES]; /* [n] */
     tensor (*scale)[MAX_STATES]; /* [n] of 8-bit states */
-    tensor squares;              /* ? (1) f64: squared norm of a matrix that is being
-                                  * orthogonalized */
-    optim_item *items;           /* [n] scratch for one call */
-    sumsq_item *norms;           /* the same */
-    hyper host;                  /* hyperparameters of this step */
+    /* ? [n] --offload: what of a parameter's numbers lies far; those states are absent above */
+    far_item *far;
+    update_window window;
+    far_item *far_items; /* [n] scratch for one call, of items that have some */
+    tensor squares;      /* ? (1) f64: squared norm of a matrix that is being orthogonalized */
+    optim_item *items;   /* [n] scratch for one call */
+    sumsq_item *norms;   /* the same */
+    hyper host;          /* hyperparameters of this step */
 } optimizer;
 
 error *optimizer_create(const optim_config *c, run *r, optimizer **out) NODISCARD;

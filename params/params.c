@@ -1,5 +1,6 @@
 /* params.c - see params.h */
 #include "params/params.h"
+#include "params/offload.h"
 #include "base/rng.h"
 #include "core/stored_numbers.h"
 
@@ -124,7 +125,13 @@ static bool stored(const params *p, int id)
 
 static bool expands(const params *p, int id)
 {
-    return p->row[id].coded || (stored(p, id) && p->backing->expand);
+    const param *row = &p->row[id];
+    return row->coded || is_far(row->far_value) || (stored(p, id) && p->backing->expand);
+}
+
+bool params_fill(const params *p)
+{
+    return p->form != CODES_NONE || p->values_far || (p->far && master_type(p) != DT_NONE);
 }
 
 static bool collects(const params *p, int id)
@@ -153,7 +160,9 @@ static tensor own_of(const params *p, int id, tensor full)
 
 tensor param_own_value(const params *p, int id)
 {
-    return expands(p, id) ? p->row[id].stored : own_of(p, id, p->row[id].value);
+    const param *row = &p->row[id];
+    bool apart = expands(p, id) && !is_far(row->far_value);
+    return apart ? row->stored : own_of(p, id, row->value);
 }
 
 tensor param_own_gradient(const params *p, int id)
@@ -177,6 +186,10 @@ static void place_value(params *p, arena *a, int id)
 {
     param *row = &p->row[id];
     block_name name = NAME(row->spec.name, row->spec.layer);
+    if (offload_takes_value(p, id)) {
+        row->far_value = far_keep(p->far, KIND_PARAMETER, p->type, row->count);
+        return;
+    }
     if (row->coded) {
         row->codes =
             arena_keep(a, KIND_PARAMETER, U8, SHAPE(code_bytes(p->form, row->count)), name);
@@ -210,9 +223,12 @@ void params_encode(params *p, code_form form, bool packs)
 tensor param_fill_begin(run *r, int id)
 {
     param *row = &r->params->row[id];
-    if (row->coded)
+    if (row->coded || is_far(row->far_value))
         row->value = arena_take(r->arena, KIND_PARAMETER, r->params->type, row->spec.shape,
-                                NAME(row->spec.name, row->spec.layer));
+                                gradient_name(row));
+    if (is_far(row->far_master))
+        row->master = arena_take(r->arena, KIND_MASTER, row->far_master.type,
+                                 param_own_shape(r->params, id), gradient_name(row));
     return row->value;
 }
 
@@ -254,6 +270,7 @@ static void decode_row(run *r, param *row)
 void param_fill_end(run *r, int id)
 {
     param *row = &r->params->row[id];
+    offload_filled(r, id);
     if (!row->coded) return;
     encode_row(r, row);
     arena_drop(r->arena, &row->value);
@@ -267,7 +284,7 @@ void params_place(params *p, arena *a)
     for (int id = 0; id < p->n; id++)
         place_value(p, a, id);
     for (int id = 0; id < p->n && master != DT_NONE; id++)
-        if (p->row[id].trainable && p->row[id].own)
+        if (p->row[id].trainable && p->row[id].own && !offload_place_master(p, id, master))
             p->row[id].master = arena_keep(a, KIND_MASTER, master, param_own_shape(p, id),
                                            gradient_name(&p->row[id]));
     for (int id = 0; id < p->n && p->policy == GRADS_OWN; id++)
@@ -620,7 +637,9 @@ tensor param_use(run *r, int id)
         device_fail(r->dev, internal_error("%s is read after its update",
                                            param_text(row, name, sizeof name)));
     }
-    if (expands(p, id) && !row->readers) {
+    if (is_far(row->far_value) && !row->readers) {
+        offload_bring(r, id);
+    } else if (expands(p, id) && !row->readers) {
         row->value = arena_take(r->arena, KIND_PARAMETER, p->type, row->spec.shape,
                                 NAME(row->spec.name, row->spec.layer));
         if (row->coded)
@@ -640,7 +659,8 @@ void param_done(run *r, int id)
         device_fail(r->dev, internal_error("%s is done with more often than it is used",
                                            param_text(row, name, sizeof name)));
     }
-    if (!row->readers && expands(r->params, id)) arena_drop(r->arena, &row->value);
+    if (!row->readers && expands(r->params, id) && !offload_needs_next(r->params, id))
+        arena_drop(r->arena, &row->value);
     finish_if_complete(r, row, id);
 }
 

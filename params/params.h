@@ -31,6 +31,7 @@
 #define REGRAD_PARAMS_H
 
 #include "core/block_codes.h"
+#include "core/far.h"
 #include "core/scale_codes.h"
 #include "params/block_kinds.h"
 #include "ranks/comm.h"
@@ -83,6 +84,10 @@ typedef struct {
     tensor codes, scales;   /* ? the codes; packed scales only while codes are read or written: */
     tensor scale_codes, scale_groups; /* ? what is stored of those (core/scale_codes.h) */
     tensor master;                    /* ? the rest of a bf16 value: (own), f32, i16 or i8 */
+    /* ? --offload (params/offload.h): where they are; value and master are then here only while a use is open
+     * or while they are filled */
+    far_block far_value, far_master;
+    int64_t coming; /* the request that reads the value (core/far.h) */
     /* in a step */
     tensor gradient;  /* complete, of this process */
     tensor collected; /* ? with backing.collects: (own) the sum over all ranks and micro-batches */
@@ -137,6 +142,9 @@ typedef struct {
     bool together;
     void *context;
     const param_backing *backing; /* NULL: everything is stored here, complete */
+    far *far;                     /* ? --offload: masters and states of large matrices are there, */
+    bool values_far;              /* and their values */
+    struct use_order *order;      /* ? of the current pass (params/offload.h) */
     /* gradients to be collected: queued, and under way; without backing, vectors that wait for a
      * matrix */
     int *queue; /* (2 n): waiting[], then under_way[] */
@@ -181,8 +189,8 @@ bool param_name_part(const char *name, int k, char *out, size_t size);
 /* Before params_place: stores the frozen matrices of the blocks in that form; packs: and their
  * scales in a byte each (core/scale_codes.h). */
 void params_encode(params *p, code_form form, bool packs);
-/* For filling a coded row: begin allocates its value, end encodes it. For other rows: their
- * value. */
+/* For filling a coded or offloaded row: begin allocates its value (and master), end encodes it, or writes
+ * it to the file. For other rows: their value. */
 tensor param_fill_begin(run *r, int id);
 void param_fill_end(run *r, int id);
 
@@ -221,6 +229,8 @@ shape param_own_shape(const params *p, int id);
 tensor param_part(const param *row, int64_t first, int64_t n, int64_t *skipped);
 /* Does each rank update only a part? */
 bool params_divided(const params *p);
+/* Are some values or masters stored otherwise than they are used, and filled by param_fill_begin? */
+bool params_fill(const params *p);
 /* Is this row the pool, not a parameter of the model?  Are the row's own values only in the
  * pool? */
 bool param_is_pool(const params *p, int id);

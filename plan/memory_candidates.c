@@ -38,7 +38,7 @@ static error *plan_candidate(const search *s, candidate *c)
     trainer *t;
     TRY(trainer_plan(&c->o, s->kind, &t));
     c->peak = arena_peak(t->arena);
-    c->seconds = fit_seconds(&t->work, c->o.type, s->rates);
+    c->seconds = fit_step_seconds(t, s->rates);
     trainer_destroy(t);
     return NULL;
 }
@@ -253,7 +253,7 @@ static const char *what_helps(search *s, char *text, size_t room)
         fit[at] = &ways[i];
         n++;
     }
-    if (!n) return "a smaller model, shorter sequences or --freeze";
+    if (!n) return "a smaller model, shorter sequences, --freeze or --offload";
     for (size_t i = 0; i < n && used < room; i++)
         used += (size_t)snprintf(text + used, room - used, "%s%s: %.1f MiB", i ? "; or " : "",
                                  fit[i]->words, (double)peak[i] / MIB);

@@ -108,3 +108,15 @@ double fit_seconds(const work_count *work, dtype type, const machine_rates *rate
            gbs = type == BF16 ? rates->gbs_bf16 : rates->gbs;
     return work->flops / (gflops * 1e9) + work->bytes / (gbs * 1e9);
 }
+
+double fit_disk_seconds(const trainer *t)
+{
+    double bytes = (double)t->step_moved.read + (double)t->step_moved.written;
+    return t->o->disk_rate > 0 ? bytes / (t->o->disk_rate * 1e9) : 0;
+}
+
+double fit_step_seconds(const trainer *t, const machine_rates *rates)
+{
+    double computing = fit_seconds(&t->work, t->o->type, rates), disk = fit_disk_seconds(t);
+    return disk > computing ? disk : computing;
+}

@@ -35,6 +35,10 @@ error *fit_available(device *dev, size_t *out) NODISCARD;
 
 /* Predicted seconds per step of a run with this working type. */
 double fit_seconds(const work_count *work, dtype type, const machine_rates *rates);
+/* The same with the disk of --offload beside it, at --disk-rate if that is known: the longer of the two. */
+double fit_step_seconds(const trainer *t, const machine_rates *rates);
+/* Of the disk alone; 0 where it has nothing to do, or its rate is not known. */
+double fit_disk_seconds(const trainer *t);
 
 /* Chooses o->recompute, batch, accum and gradients, and forms that --allow lists; prints (out: ?)
  * the choice, the runner-up and what the next GiB would buy.  User error if nothing fits: how much

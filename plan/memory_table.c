@@ -91,13 +91,20 @@ static error *most_samples(const options *o, const row *r, int which, size_t byt
     return NULL;
 }
 
+/* Is preset i the larger one: by what it needs, or (what is offloaded needs little) by its parameters? */
+static bool larger(const options *o, const row *r, int i, int best)
+{
+    if (o->offload == OFFLOAD_NONE) return r->one[i] > r->one[best];
+    return config_parameters(preset(o, i)) > config_parameters(preset(o, best));
+}
+
 static error *print_cell(const options *o, const row *r, size_t bytes, FILE *out)
 {
     int best = -1;
     int64_t samples;
     char text[64] = "none";
     for (int i = 0; preset(o, i) && i < MOST_PRESETS; i++)
-        if (r->one[i] && r->one[i] <= bytes && (best < 0 || r->one[i] > r->one[best])) best = i;
+        if (r->one[i] && r->one[i] <= bytes && (best < 0 || larger(o, r, i, best))) best = i;
     if (best >= 0) {
         TRY(most_samples(o, r, best, bytes, &samples));
         snprintf(text, sizeof text, "%s x %lld", preset(o, best)->name, (long long)samples);

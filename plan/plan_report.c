@@ -1,5 +1,6 @@
 /* plan_report.c - see plan_report.h */
 #include "plan/plan_report.h"
+#include "plan/memory_search.h"
 #include "plan/plan_picture.h"
 #include "base/json.h"
 #include "base/files.h"
@@ -143,6 +144,31 @@ static void print_reductions(const trainer *t, FILE *out)
     if (trained < all || t->sparse || strcmp(t->o->recompute, "none") || !flash) fputc('\n', out);
 }
 
+/* What lies in the second place, and what of it a step moves. */
+static void print_offloaded(const trainer *t, FILE *out)
+{
+    const far *f = t->params.far;
+    const options *o = t->o;
+    machine_rates rates = {o->product_rate, o->stream_rate, o->product_rate, o->stream_rate};
+    if (!f) return;
+    fprintf(out, "\noffloaded: %.1f MiB = %zu bytes in a file in %s\n", mib(far_bytes(f)),
+            far_bytes(f),
+            o->offload_to ? o->offload_to
+            : o->out      ? o->out
+                          : DEFAULT_OUT);
+    for (int k = 0; k < KIND_COUNT; k++)
+        if (far_bytes_of(f, k))
+            fprintf(out, "  %-14s %9.1f MiB\n", block_kind_name((block_kind)k),
+                    mib(far_bytes_of(f, k)));
+    fprintf(out, "  a step reads %.1f MiB of it and writes %.1f MiB",
+            mib((size_t)t->step_moved.read), mib((size_t)t->step_moved.written));
+    if (o->disk_rate > 0) fprintf(out, ": at %g GB/s in %.3g s", o->disk_rate, fit_disk_seconds(t));
+    if (o->disk_rate > 0 && o->product_rate > 0 && o->stream_rate > 0)
+        fprintf(out, ", beside %.3g s of computation: %.3g s a step",
+                fit_seconds(&t->work, o->type, &rates), fit_step_seconds(t, &rates));
+    fputc('\n', out);
+}
+
 error *plan_summary(const trainer *t, FILE *out)
 {
     const options *o = t->o;
@@ -168,6 +194,7 @@ error *plan_summary(const trainer *t, FILE *out)
             mib(s.peak), s.peak, s.load, 100.0 * ((double)s.peak / (double)s.load - 1));
     fprintf(out, "  the peak is in program %s, when %s is taken (event %lld of %lld)\n", s.program,
             *s.peak_name ? s.peak_name : "nothing", (long long)s.peak_clock, (long long)s.clocks);
+    print_offloaded(t, out);
     double n = (double)params_count(&t->params);
     fprintf(out,
             "\nbytes for each parameter: %.2f = parameters %.2f + master weights %.2f + states "
@@ -184,6 +211,19 @@ error *plan_print(const trainer *t, FILE *out)
     TRY(plan_summary(t, out));
     TRY(print_savings(t, out));
     return print_side_by_side(t, out);
+}
+
+static bool add_offloaded(cJSON *object, const trainer *t)
+{
+    const far *f = t->params.far;
+    cJSON *kinds = cJSON_AddObjectToObject(object, "offloaded_by_kind");
+    bool ok = kinds && cJSON_AddNumberToObject(object, "offloaded_bytes", (double)far_bytes(f)) &&
+              cJSON_AddNumberToObject(object, "step_disk_read", (double)t->step_moved.read) &&
+              cJSON_AddNumberToObject(object, "step_disk_written", (double)t->step_moved.written);
+    for (int k = 0; ok && k < KIND_COUNT; k++)
+        ok = !far_bytes_of(f, k) || cJSON_AddNumberToObject(kinds, block_kind_name((block_kind)k),
+                                                            (double)far_bytes_of(f, k));
+    return ok;
 }
 
 error *plan_json(const trainer *t, char **out)
@@ -211,6 +251,7 @@ error *plan_json(const trainer *t, char **out)
              cJSON_AddNumberToObject(most, name, (double)s.most[k]);
     }
     ok = ok && cJSON_AddNumberToObject(kinds, "gaps", (double)s.gaps);
+    if (ok && t->params.far) ok = add_offloaded(object, t);
     *out = ok ? cJSON_PrintUnformatted(object) : NULL;
     cJSON_Delete(object);
     return *out ? NULL : user_error("out of memory for the plan's JSON");

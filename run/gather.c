@@ -1,17 +1,40 @@
 /* gather.c - see gather.h */
 #include "run/gather.h"
+#include "params/offload.h"
 
 bool gather_has_masters(const params *p)
 {
     return p->type == BF16 && p->master != MASTER_NONE;
 }
 
-/* Per parameter; a master comes last. */
+/* Tensors in the file per parameter: each state, its scales behind it; a master comes last. */
 static int states(const run_tensors *t, int id)
 {
     const params *p = t->r->params;
+    int n = gather_has_masters(p);
     if (!p->row[id].trainable) return 0;
-    return optimizer_rule_of(t->optimizer, id)->n_states + gather_has_masters(p);
+    for (int k = 0; k < optimizer_rule_of(t->optimizer, id)->n_states; k++)
+        n += 1 + present(t->optimizer->scale[id][k]);
+    return n;
+}
+
+/* One of them: where it is, far or near. */
+static far_block place_of_state(const run_tensors *t, int id, int which, tensor *near)
+{
+    const optimizer *o = t->optimizer;
+    const param *row = &t->r->params->row[id];
+    int n = optimizer_rule_of(o, id)->n_states;
+    *near = row->master;
+    for (int k = 0; k < n; k++) {
+        bool scaled = present(o->scale[id][k]);
+        *near = o->state[id][k];
+        if (!which) return o->far ? o->far[id].lane[2 + k] : (far_block){0};
+        *near = o->scale[id][k];
+        if (scaled && which == 1) return (far_block){0};
+        which -= 1 + scaled;
+    }
+    *near = row->master;
+    return row->far_master;
 }
 
 /* Tensors to visit: states are grouped by parameter, as in the file. */
@@ -19,11 +42,11 @@ static int64_t count(const run_tensors *t, gather_what what)
 {
     const params *p = t->r->params;
     int64_t n = 0;
-    if (!p->backing) return 0;
-    for (int id = 0; id < p->n && what == GATHER_PARAMETERS && p->backing->expand; id++)
+    bool expands = p->values_far || (p->backing && p->backing->expand);
+    for (int id = 0; id < p->n && what == GATHER_PARAMETERS && expands; id++)
         n += param_saved(p, id);
     if (what == GATHER_PARAMETERS) return n;
-    if (!params_divided(p)) return 0;
+    if (!p->far && (what == FILL_STATES || !params_divided(p))) return 0;
     for (int id = 0; id < p->n; id++)
         n += states(t, id);
     return n;
@@ -43,22 +66,53 @@ gather gather_begin(const run_tensors *t, gather_what what)
     return (gather){.of = *t, .what = what, .n = count(t, what)};
 }
 
+/* Room for a state that is far, or that other ranks have parts of. */
+static tensor take_room(gather *g, int id, dtype type, shape s)
+{
+    const param *row = &g->of.r->params->row[id];
+    g->taken = true;
+    return arena_take(g->of.r->arena, KIND_STATE, type, s, NAME(row->spec.name, row->spec.layer));
+}
+
+/* What is far of a state to where it belongs. */
+static void bring_far(run *r, far_block away, void *to)
+{
+    offload_wait(r, far_read(r->params->far, away, 0, away.count, to));
+}
+
 static tensor gather_state(gather *g, int64_t i)
 {
     const run_tensors *t = &g->of;
     run *r = t->r;
-    int k, id = state_at(g, i, &k);
+    int which, id = state_at(g, i, &which);
     const param *row = &r->params->row[id];
-    bool master = k == optimizer_rule_of(t->optimizer, id)->n_states;
-    tensor part = master ? row->master : t->optimizer->state[id][k],
-           full = arena_take(r->arena, KIND_STATE, F32, row->spec.shape,
-                             NAME(row->spec.name, row->spec.layer));
-    if (present(part) && present(full)) {
-        char *own = (char *)full.data + (size_t)row->own_first * dtype_size(F32);
-        OP(copy, r->dev, r->stream, .src = part, .dst = tensor_of(own, F32, SHAPE(row->own)));
+    tensor part, full;
+    far_block away = place_of_state(t, id, which, &part);
+    g->taken = false;
+    g->away = away;
+    if (!params_divided(r->params) || g->what == FILL_STATES) {
+        if (!is_far(away)) return part;
+        full = take_room(g, id, away.type, param_own_shape(r->params, id));
+        if (present(full) && g->what == GATHER_STATES) bring_far(r, away, full.data);
+        return full;
     }
+    full = take_room(g, id, F32, row->spec.shape);
+    char *own = (char *)full.data + (size_t)row->own_first * dtype_size(F32);
+    if (present(full) && is_far(away))
+        bring_far(r, away, own);
+    else if (present(full) && present(part))
+        OP(copy, r->dev, r->stream, .src = part, .dst = tensor_of(own, F32, SHAPE(row->own)));
     comm_gather(r->comm, r->dev, r->stream, full, zero_share(t->zero, id));
     return full;
+}
+
+/* The state that was opened is done with. */
+static void close_state(gather *g)
+{
+    run *r = g->of.r;
+    if (g->what == FILL_STATES && g->taken && present(g->full))
+        offload_wait(r, far_write(r->params->far, g->away, 0, g->away.count, g->full.data));
+    if (g->taken) arena_drop(r->arena, &g->full);
 }
 
 /* The i-th parameter that is saved. */
@@ -73,19 +127,20 @@ static int parameter_at(const params *p, int64_t i)
 static tensor open_next(void *context, int64_t i)
 {
     gather *g = context;
-    bool states_only = g->what == GATHER_STATES;
-    if (!g->begun) arena_begin(g->of.r->arena, states_only ? "gather states" : "gather parameters");
+    static const char *const programs[] = {"gather parameters", "gather states", "fill states"};
+    run *r = g->of.r;
+    if (!g->begun) arena_begin(r->arena, programs[g->what]);
     g->begun = g->open = true;
-    g->full =
-        states_only ? gather_state(g, i) : param_use(g->of.r, parameter_at(g->of.r->params, i));
+    g->full = g->what == GATHER_PARAMETERS ? param_use(r, parameter_at(r->params, i))
+                                           : gather_state(g, i);
     return g->full;
 }
 
 static void close_open(void *context)
 {
     gather *g = context;
-    if (g->what == GATHER_STATES)
-        arena_drop(g->of.r->arena, &g->full);
+    if (g->what != GATHER_PARAMETERS)
+        close_state(g);
     else
         param_done(g->of.r, parameter_at(g->of.r->params, g->next));
     g->open = false;
@@ -105,4 +160,37 @@ void gather_finish(gather *g)
         if (!g->open) open_next(g, g->next);
         close_open(g);
     }
+}
+
+/* ---- parameters to be filled ---- */
+
+static tensor open_parameter(void *context, int64_t i)
+{
+    parameter_fill *f = context;
+    f->id = (int)i;
+    return param_fill_begin(f->r, f->id);
+}
+
+/* A master that is far is there with its value alone. */
+static void close_parameter(void *context)
+{
+    parameter_fill *f = context;
+    run *r = f->r;
+    if (is_far(r->params->row[f->id].far_master) && !arena_recording(r->arena)) {
+        error *e = param_adopt(r->params, r->dev, f->id);
+        if (e) device_fail(r->dev, e);
+    }
+    param_fill_end(r, f->id);
+}
+
+tensor_source parameter_fill_begin(parameter_fill *f, run *r)
+{
+    *f = (parameter_fill){r, 0};
+    arena_begin(r->arena, "load");
+    return (tensor_source){open_parameter, close_parameter, f};
+}
+
+void parameter_fill_end(parameter_fill *f)
+{
+    arena_end(f->r->arena);
 }

@@ -1,5 +1,5 @@
-/* gather.h - gathers sharded or sparse tensors, one at a time, so that they can be written to a
- * file.
+/* gather.h - gathers sharded, sparse or offloaded tensors, one at a time, so that they can be
+ * written to a file, or filled from one.
  *
  * A checkpoint is the same whoever wrote it: one process or many, at any ZeRO stage.  So the first
  * rank writes it, and meanwhile all ranks gather one tensor after another, in the order of the
@@ -17,8 +17,9 @@
 #include "io/safetensors.h"
 #include "run/run_contents.h"
 
-/* Parameters: those that are saved (params/params.h, param_saved). */
-typedef enum { GATHER_PARAMETERS, GATHER_STATES } gather_what;
+/* Parameters: those that are saved (params/params.h, param_saved).  FILL_STATES is the other way, for what is
+ * offloaded: each is room until it is closed, and is then written to where it lies. */
+typedef enum { GATHER_PARAMETERS, GATHER_STATES, FILL_STATES } gather_what;
 
 typedef struct {
     run_tensors of;
@@ -26,8 +27,9 @@ typedef struct {
     int64_t next, n; /* tensors done, of how many */
     int64_t first;   /* the first state of parameter `id`, which is the current one */
     int id;
-    bool begun, open;
-    tensor full;
+    bool begun, open, taken;
+    tensor full;    /* the one that is open; room was taken for it, or it is where it always is */
+    far_block away; /* ? where it lies else */
 } gather;
 
 /* Does every trained parameter have a master, which is saved with the states? */
@@ -39,5 +41,15 @@ gather gather_begin(const run_tensors *t, gather_what what);
 const tensor_source *gather_source(gather *g, tensor_source *room);
 /* Gathers the remaining tensors. */
 void gather_finish(gather *g);
+
+/* Coded or offloaded parameters to be filled with the values of a model, in the order of the table (param_fill_begin):
+ * begin, every one opened and closed, end.  Masters then say the same. */
+typedef struct {
+    run *r;
+    int id;
+} parameter_fill;
+
+tensor_source parameter_fill_begin(parameter_fill *f, run *r);
+void parameter_fill_end(parameter_fill *f);
 
 #endif

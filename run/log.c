@@ -103,6 +103,11 @@ error *log_step(run_log *log, const step_record *s)
         n += (size_t)snprintf(line + n, LINE, ",\"comm_bytes\":%lld,\"ranks\":%d",
                               (long long)s->comm_bytes, s->ranks);
     }
+    if (s->offload_bytes) {
+        n += add_number(line + n, "offload_ms", s->offload_ms);
+        n += (size_t)snprintf(line + n, LINE, ",\"offload_bytes\":%lld",
+                              (long long)s->offload_bytes);
+    }
     n += (size_t)snprintf(line + n, LINE, ",\"peak_bytes\":%zu}\n", s->peak_bytes);
     return take_line(log, line, n);
 }

@@ -61,15 +61,20 @@ static error *state_list(const run_tensors *t, named_tensor **out, int64_t *n)
         if (param_in_pool(p, i)) continue;
         for (int k = 0; k < info->n_states && row->trainable; k++) {
             tensor state = o->state[i][k];
+            dtype type = o->far && is_far(o->far[i].lane[2 + k]) ? o->far[i].lane[2 + k].type
+                         : present(state)                        ? state.type
+                                                                 : F32;
             add_state(list, names, n, row, info->state[k], "",
-                      tensor_of(state.data, present(state) ? state.type : F32, row->spec.shape));
+                      tensor_of(state.data, type, row->spec.shape));
             if (present(o->scale[i][k]))
                 add_state(list, names, n, row, info->state[k], ".scale", o->scale[i][k]);
         }
+        dtype type = is_far(row->far_master) ? row->far_master.type
+                     : present(row->master)  ? row->master.type
+                                             : F32;
         if (gather_has_masters(p) && row->trainable)
             add_state(list, names, n, row, "master", "",
-                      tensor_of(row->master.data, present(row->master) ? row->master.type : F32,
-                                row->spec.shape));
+                      tensor_of(row->master.data, type, row->spec.shape));
     }
     if (t->sparse) { /* of the model's file, which is complete, only the rest is read */
         const param *pool = &p->row[sparse_pool(t->sparse)];
@@ -92,8 +97,22 @@ static error *write_states(checkpoint_writing *w, const char *path)
     return e;
 }
 
+/* One of them, into the room that is opened for it, if any is. */
+static error *fetch_state(const safetensors *file, int64_t at, named_tensor t,
+                          const tensor_source *into, device *dev)
+{
+    if (into) {
+        tensor room = into->open(into->context, t.of);
+        if (present(room)) t.value.data = room.data;
+        TRY(device_status(dev));
+    }
+    error *e = safetensors_fetch(file, at, &t, dev);
+    if (!e && into) into->close(into->context);
+    return e;
+}
+
 static error *fetch_states(const safetensors *file, const named_tensor *list, int64_t n,
-                           device *dev)
+                           const tensor_source *into, device *dev)
 {
     if (safetensors_count(file) != n)
         return user_error("%s has %lld states, this run has %lld: give the --optim and the model "
@@ -104,9 +123,9 @@ static error *fetch_states(const safetensors *file, const named_tensor *list, in
         if (at < 0)
             return user_error("%s has no '%s': give the --optim and the model it was written with",
                               safetensors_path(file), list[i].name);
-        TRY(safetensors_fetch(file, at, &list[i], dev));
+        TRY(fetch_state(file, at, list[i], into, dev));
     }
-    return NULL;
+    return device_status(dev);
 }
 
 static error *read_states(const run_tensors *t, const char *path)
@@ -117,7 +136,9 @@ static error *read_states(const run_tensors *t, const char *path)
     TRY(safetensors_open(path, &file));
     error *e = state_list(t, &list, &n);
     if (!e) {
-        e = fetch_states(file, list, n, t->r->dev);
+        gather walk = gather_begin(t, FILL_STATES);
+        tensor_source room;
+        e = fetch_states(file, list, n, gather_source(&walk, &room), t->r->dev);
         free(list);
     }
     if (!e && t->sparse) e = error_context(sparse_adopt(t->sparse, t->r), "%s", path);
@@ -145,12 +166,22 @@ error *run_model_place(const char *directory, const run_contents *c)
     return NULL;
 }
 
+static error *fill_parameters(const run_tensors *t, const safetensors *file)
+{
+    parameter_fill f;
+    const tensor_source into = parameter_fill_begin(&f, t->r);
+    TRY(params_read_into(file, t->r->params, CAST_NONE, &into, t->r->dev));
+    parameter_fill_end(&f);
+    return device_status(t->r->dev);
+}
+
 static error *read_parameters(const run_tensors *t, const char *path)
 {
     safetensors *file;
     if (t->r->params->adapted) return adapter_tensors_read(path, t->r->params, t->r->dev);
     TRY(safetensors_open(path, &file));
-    error *e = params_read(file, t->r->params, t->r->dev);
+    error *e = t->r->params->values_far ? fill_parameters(t, file)
+                                        : params_read(file, t->r->params, t->r->dev);
     safetensors_close(file);
     return e;
 }

@@ -573,11 +573,30 @@ static void test_adapters(void **state)
     REFUSED(PARSE("--plan", "--lora", "4", "--sparsity", "0.5"), "--sparsity 0.5", "--lora");
     must(PARSE("--plan", "--lora", "4", "--base", "nf4", "--device", "cpu"));
     assert_int_equal(o.base_form, CODES_NF4);
-    REFUSED(PARSE("--plan", "--lora", "4", "--base", "int4"), "--base int4", "bf16, int8, nf4 or nf4-double");
+    REFUSED(PARSE("--plan", "--lora", "4", "--base", "int4"), "--base int4",
+            "bf16, int8, nf4 or nf4-double");
     REFUSED(PARSE("--plan", "--base", "nf4"), "--base nf4", "only with --lora");
     REFUSED(PARSE("--plan", "--lora", "4", "--base", "int8", "--device", "cuda"), "--base int8",
             "cuda");
     REFUSED(PARSE("--load", "x", "--adapter", "y", "--lora-on", "z"), "--lora-on", "leave it out");
+}
+
+static void test_offload(void **state)
+{
+    (void)state;
+    must(PARSE("--plan", "--offload", "params", "--offload-to", "d", "--disk-rate", "2"));
+    assert_int_equal(o.offload, OFFLOAD_PARAMS);
+    assert_string_equal(o.offload_to, "d");
+    assert_true(o.disk_rate == 2);
+    must(PARSE("--plan"));
+    assert_int_equal(o.offload, OFFLOAD_NONE);
+    REFUSED(PARSE("--offload", "masters"), "--offload masters", "none, states, params");
+    REFUSED(PARSE("--offload-to", "d"), "--offload-to d", "only with --offload");
+    REFUSED(PARSE("--disk-rate", "2"), "--disk-rate 2", "only with --offload");
+    REFUSED(PARSE("--plan", "--offload", "states", "--device", "cuda"), "--offload states",
+            "--device cpu");
+    REFUSED(PARSE("--plan", "--offload", "states", "--sparsity", "0.5"), "--offload states",
+            "leave one out");
 }
 
 /* ---- config.json ---- */
@@ -603,8 +622,10 @@ static void test_config(void **state)
     int n = 0;
     for (const cJSON *item = object->child; item; item = item->next) {
         bool known = cJSON_IsArray(item) || cJSON_IsBool(item) || cJSON_IsNull(item) ||
-                     !strcmp(item->string, "ranks") ||  /* only with --plan */
-                     !strncmp(item->string, "lora", 4); /* test_adapters */
+                     !strcmp(item->string, "ranks") ||       /* only with --plan */
+                     !strncmp(item->string, "lora", 4) ||    /* test_adapters */
+                     !strncmp(item->string, "offload", 7) || /* test_offload */
+                     !strcmp(item->string, "disk-rate");
         for (int i = 0; i < ROWS; i++)
             known |= !strcmp(item->string, rows[i].name);
         if (!known) fail_msg("--%s is not tested", item->string);
@@ -720,6 +741,7 @@ int main(void)
         cmocka_unit_test(test_too_many_files),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_adapters),
+        cmocka_unit_test(test_offload),
         cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -114,6 +114,13 @@ static comm_state comm_so_far(const session *s)
     return c ? (comm_state){c->bytes, comm_waited(c, s->t->r.dev)} : (comm_state){0};
 }
 
+/* What was offloaded, until now. */
+static far_moved far_of(const session *s)
+{
+    far *f = s->t->params.far;
+    return f ? far_so_far(f) : (far_moved){0};
+}
+
 /* The GPU's peak FLOP/s, from the table or else measured. */
 static error *find_peak(session *s, device *dev)
 {
@@ -171,6 +178,7 @@ static error *one_step(session *s, int64_t step)
     double lr = schedule_lr(&o->schedule, step - 1), begin = clock_now();
     step_result result;
     comm_state before = comm_so_far(s);
+    far_moved far_before = far_of(s);
     s->t->stop = stop_asked() || s->too_many;
     error *e = trainer_step(s->t, s->train, step, lr, &result);
     if (e && s->t->r.dev->async) return error_context(e, "step %lld", (long long)step);
@@ -200,6 +208,10 @@ static error *one_step(session *s, int64_t step)
         record.comm_bytes = after.bytes - before.bytes;
         record.comm_ms = (after.seconds - before.seconds) * 1e3;
     }
+    far_moved far_after = far_of(s);
+    record.offload_bytes =
+        far_after.read - far_before.read + far_after.written - far_before.written;
+    record.offload_ms = (far_after.waited - far_before.waited) * 1e3;
     s->stopped = comm_size(o->comm) > 1 ? result.stop : stop_asked() != NULL;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
     bool logs = step == 1 || due(o->log_every, step, o->steps);
@@ -361,6 +373,15 @@ static void print_lost_lines(const run_log *log)
                (long long)log_dropped(log));
 }
 
+static void tell_offloaded(const session *s)
+{
+    far_moved m = far_of(s);
+    double all = (double)m.read + (double)m.written;
+    if (m.busy > 0)
+        printf("offloaded %.1f MiB: the disk moved %.2f GB/s, waited for it %.1f s in all\n",
+               (double)far_bytes(s->t->params.far) / 1048576.0, all / m.busy * 1e-9, m.waited);
+}
+
 static error *finish_run(session *s, int64_t step)
 {
     char path[PATH_LENGTH];
@@ -375,6 +396,7 @@ static error *finish_run(session *s, int64_t step)
     TRY(run_dir_logged(&s->dir, log_value(log, step, "resident_bytes", (double)resident)));
     printf("wrote %s; memory planned %.1f MiB, allocated %.1f MiB, process %.1f MiB\n", path,
            (double)peak / 1048576.0, (double)high / 1048576.0, (double)resident / 1048576.0);
+    tell_offloaded(s);
     print_lost_lines(log);
     return log_sync(log, &bytes);
 }

@@ -40,6 +40,9 @@ CONDITION(has_memory, o->memory)
 CONDITION(has_no_memory, !o->memory)
 CONDITION(allows, o->allow)
 CONDITION(recomputes, strcmp(o->recompute, "none"))
+CONDITION(places_offload, o->offload_to)
+CONDITION(names_no_offload, !strcmp(o->offload_name, "none"))
+CONDITION(rates_disk, o->disk_rate > 0)
 CONDITION(plans_beside, o->plan_beside)
 CONDITION(has_no_out, !o->out)
 CONDITION(plans_ranks, o->ranks > 1)
@@ -57,6 +60,9 @@ CONDITION(lies_coded, o->base_form != CODES_NONE)
 CONDITION(in_fp32, o->type == F32)
 CONDITION(attention_elsewhere, o->device != DEVICE_AUTO &&
                                    o->training.attention >= device_kind_at(o->device)->n_attention)
+CONDITION(offloads, o->offload != OFFLOAD_NONE)
+CONDITION(offloads_values, o->offload == OFFLOAD_PARAMS)
+CONDITION(has_images, o->model.image_height > 0)
 CONDITION(folds, rule_folds(o->optim.rule))
 CONDITION(narrow_states, o->optim.state != STATE_F32)
 CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
@@ -111,6 +117,12 @@ static const conflict given[] = {
     {{starts_ranks, plans},
      NULL,
      "--gpus {gpus} with --plan: give --ranks {gpus}, which plans one of them"},
+    {{places_offload, names_no_offload},
+     NULL,
+     "--offload-to {offload-to}: only with --offload, which says what lies there"},
+    {{rates_disk, names_no_offload},
+     NULL,
+     "--disk-rate {disk-rate}: only with --offload, whose time it predicts"},
     {{plans_beside, trains}, NULL, BESIDE},
     {{plans_beside, has_no_out}, NULL, BESIDE},
     {{by_steps, by_epochs},
@@ -148,6 +160,29 @@ static const conflict resolved[] = {
     {{attention_elsewhere}, NULL, "--attention {attention} is for --device cuda: leave it out"},
     {{several_sizes, trains}, NULL, SEVERAL},
     {{several_sizes, as_json}, NULL, SEVERAL},
+    {{offloads, on_cuda},
+     NULL,
+     "--offload {offload} with --device cuda: only the CPU has a second place yet; use --device "
+     "cpu, "
+     "or leave it out"},
+    {{offloads, is_sparse},
+     NULL,
+     "--offload {offload} with --sparsity: which weights there are changes in place, over all of "
+     "them "
+     "at once; leave one out"},
+    {{ranked, offloads_values},
+     NULL,
+     "--offload params with several ranks: they share the parameters among them; use --zero 3 "
+     "--offload states"},
+    {{ranked, offloads, folds},
+     NULL,
+     "--offload {offload} with --optim {optim} and several ranks: they add up its states, so each "
+     "has "
+     "them whole; use --optim adamw"},
+    {{offloads_values, loads, has_images},
+     NULL,
+     "--offload params with --load of a model of images: its files are not read in parts; use "
+     "--offload states"},
     /* A rule that folds sums its states over the ranks, so every rank must have them complete, in
      * fp32. */
     {{ranked, sharded, folds},

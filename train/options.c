@@ -114,6 +114,19 @@ static const option_row common[] = {
      MEMORY, SILENT, 0, FIELD(product_rate), 0, 1e9, NULL},
     {"stream-rate", "X", "with --memory: GB/s of memory bandwidth; 0 = measure it", REAL, MEMORY,
      SILENT, 0, FIELD(stream_rate), 0, 1e9, NULL},
+    {"offload", "WHAT",
+     "what lies in a file on a disk, in a second place of the same plan, and is read and written "
+     "beside the computation, with the same bits (docs/offload.md): states: the optimizer's "
+     "states, "
+     "and masters; params: the matrices themselves, too; none",
+     TEXT, MEMORY, SILENT, 0, FIELD(offload_name), 0, 0, NULL},
+    {"offload-to", "DIR", "with --offload: the directory of that file, which has no name", TEXT,
+     MEMORY, SILENT, 0, FIELD(offload_to), 0, 0, "--out"},
+    {"disk-rate", "X",
+     "with --plan --offload: GB/s of that disk, as a run prints it at its end, for the predicted "
+     "time; "
+     "0 = not known",
+     REAL, MEMORY, SILENT, 0, FIELD(disk_rate), 0, 1e6, NULL},
     {"batch", "N", "samples in a micro-batch, for each rank", INTEGER, DATA, SPLIT, 0, FIELD(batch),
      1, 1e6, NULL},
     {"accum", "N", "gradient accumulation: micro-batches in a step", INTEGER, DATA, SPLIT, 0,
@@ -229,6 +242,7 @@ static const options defaults = {
     .regrow_every = 100,
     .regrow_fraction = 0.1,
     .recompute = "none",
+    .offload_name = "none",
     .attention = "flash",
     .batch = 16,
     .accum = 1,
@@ -574,6 +588,15 @@ static error *resolve_schedule(options *o)
     return NULL;
 }
 
+static error *resolve_offload(options *o)
+{
+    static const char *const levels[] = {"none", "states", "params"};
+    int level;
+    TRY(one_of("offload", o->offload_name, levels, 3, &level));
+    o->offload = (offload_level)level;
+    return NULL;
+}
+
 static error *resolve_attention(options *o)
 {
     const device_kind *whose;
@@ -612,6 +635,7 @@ static error *resolve(options *o)
     TRY(resolve_optimizer(o));
     TRY(resolve_schedule(o));
     TRY(resolve_attention(o));
+    TRY(resolve_offload(o));
     if (o->memory) TRY(option_sizes(o->memory, o->sizes, &o->n_sizes));
     TRY(resolve_allow(o));
     TRY(one_of("device", o->device_name, device_choice_names, DEVICE_CHOICES, &where));

@@ -9,6 +9,7 @@
 
 #include "model/model.h"
 #include "optim/optimizer.h"
+#include "params/offload.h"
 #include "optim/schedule.h"
 #include "train/choose_device.h"
 
@@ -83,9 +84,12 @@ typedef struct {
     const char *memory;       /* ? sizes, see plan/memory_search.h */
     size_t sizes[MOST_SIZES]; /* resolved; 0: what is free */
     int n_sizes;
-    const char *allow;                    /* ? forms that --memory may choose */
-    unsigned allow_masters, allow_states; /* resolved: bits 1 << master_form, 1 << state_form */
-    double product_rate, stream_rate;     /* GFLOP/s, GB/s; 0: measured */
+    const char *allow;                     /* ? forms that --memory may choose */
+    unsigned allow_masters, allow_states;  /* resolved: bits 1 << master_form, 1 << state_form */
+    double product_rate, stream_rate;      /* GFLOP/s, GB/s; 0: measured */
+    double disk_rate;                      /* GB/s; 0: not known */
+    const char *offload_name, *offload_to; /* ? offload_to: a directory */
+    offload_level offload;                 /* resolved */
     /* the run */
     int64_t batch, seq, accum;
     int64_t steps;   /* 0: not given; resolved, with --epochs by options_take_steps */

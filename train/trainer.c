@@ -1,11 +1,11 @@
 /* trainer.c - see trainer.h */
 #include "train/trainer.h"
 #include "base/clock.h"
+#include "base/files.h"
 #include "train/conflicts.h"
 #include "train/freeze.h"
 #include "train/task.h"
 #include "train/tuning.h"
-#include "run/gather.h"
 #include "run/stop.h"
 
 #include <math.h>
@@ -55,7 +55,8 @@ static void place_sums(trainer *t)
     if (c->staging)
         staged = arena_keep(a, KIND_WORKSPACE, U8, SHAPE((int64_t)c->staging),
                             NAME("staging of the ranks", 0));
-    if (!arena_recording(a)) c->staged = staged; /* the run keeps it open while other plans are
+    if (!arena_recording(a))
+        c->staged = staged; /* the run keeps it open while other plans are
                                                   * made */
 }
 
@@ -278,6 +279,22 @@ static void note_work(trainer *t, int n, work_count before, work_count after)
     t->work.bytes = t->counted.bytes + left_out * (after.bytes - before.bytes);
 }
 
+static far_moved moved_so_far(const trainer *t)
+{
+    return t->params.far ? far_so_far(t->params.far) : (far_moved){0};
+}
+
+/* While a step is recorded: what micro-batch k of n moved since `before` counts for all that are like it. */
+static void note_moved(trainer *t, int k, int n, far_moved before)
+{
+    far_moved now = moved_so_far(t);
+    int64_t times = k < n - 1 ? t->o->accum - (n - 1) : 1;
+    if (!arena_recording(t->arena)) return;
+    if (!k) t->step_moved = (far_moved){0};
+    t->step_moved.read += times * (now.read - before.read);
+    t->step_moved.written += times * (now.written - before.written);
+}
+
 /* One step.  With `note` it is not executed: the device's work between two uploads is captured in
  * t->graph. */
 static void train_program(trainer *t, source *data, int64_t step, bool note)
@@ -295,7 +312,9 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
         int64_t moved = t->r.comm ? t->r.comm->bytes : 0;
+        far_moved offloaded = moved_so_far(t);
         params_begin_micro(&t->r, k);
+        offload_begin_pass(&t->r, &t->orders[0]);
         if (note)
             op_graph_begin(t->r.dev, t->r.stream);
         else
@@ -317,6 +336,8 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
             optimizer_end_step(t->optimizer);
             params_end_step(&t->r);
         }
+        offload_end_pass(&t->r);
+        note_moved(t, k, n, offloaded);
         phase_enter(&t->phases, PHASE_OTHER);
         if (note) end_graph(t, graph_of(t, k), moved);
     }
@@ -341,14 +362,14 @@ static bool eval_program(trainer *t, source *data)
         arena_iteration(t->arena, k);
         feed(t, data, own_samples(t, k));
         loss.accumulate = k > 0;
-        if (k * at_once >= samples) loss.scale = 0; /* a batch of samples that have been counted
-                                                     * already */
+        if (k * at_once >= samples) loss.scale = 0; /* a batch of samples that have been counted */
+        offload_begin_pass(&t->r, &t->orders[1]);
         t->kind->evaluate(&t->r, t->model, &t->batch, &loss);
+        offload_end_pass(&t->r);
         if (k > 0 && k + 1 < n) stopped = trainer_stop_wished(t);
     }
     t->left_out = data ? (double)(data->left_out - before) : 0;
-    if (present(
-            t->sums)) { /* in the slot of the stop request, which evaluations do not need */
+    if (present(t->sums)) { /* in the slot of the stop request, which evaluations do not need */
         op_put(t->r.dev, t->r.stream, number(t, SUM_STOP), &t->left_out);
         comm_sum(t->r.comm, t->r.dev, t->r.stream, shared_sums(t));
     }
@@ -404,39 +425,27 @@ static void record_gathers(trainer *t)
 {
     const run_tensors all = trainer_tensors(t);
     gather parameters = gather_begin(&all, GATHER_PARAMETERS),
-           states = gather_begin(&all, GATHER_STATES);
+           states = gather_begin(&all, GATHER_STATES), fill = gather_begin(&all, FILL_STATES);
     t->params.training = false;
     gather_finish(&parameters);
     gather_finish(&states);
+    gather_finish(&fill);
 }
 
-/* ---- coded matrices ---- */
-
-static tensor fill_open(void *context, int64_t i)
-{
-    trainer *t = context;
-    t->filled = (int)i;
-    return param_fill_begin(&t->r, t->filled);
-}
-
-static void fill_close(void *context)
-{
-    trainer *t = context;
-    param_fill_end(&t->r, t->filled);
-}
+/* ---- coded and offloaded matrices ---- */
 
 tensor_source trainer_fill_begin(trainer *t)
 {
-    arena_begin(t->arena, "load");
-    return (tensor_source){fill_open, fill_close, t};
+    return parameter_fill_begin(&t->filling, &t->r);
 }
 
 void trainer_fill_end(trainer *t)
 {
-    arena_end(t->arena);
+    parameter_fill_end(&t->filling);
 }
 
-static void record_fill(trainer *t)
+/* Each opened and closed: in the record, and in a run where values are here and masters are not. */
+static void fill_again(trainer *t)
 {
     tensor_source into = trainer_fill_begin(t);
     for (int i = 0; i < t->params.n; i++) {
@@ -446,7 +455,31 @@ static void record_fill(trainer *t)
     trainer_fill_end(t);
 }
 
+/* Initial values, where some go far as soon as they are there. */
+static error *fill_with_initial(trainer *t, device *dev)
+{
+    arena_begin(t->arena, "load");
+    for (int i = 0; i < t->params.n; i++) {
+        param_fill_begin(&t->r, i);
+        TRY(device_status(dev));
+        TRY(param_initialize(&t->params, dev, (uint64_t)t->o->seed, i));
+        param_fill_end(&t->r, i);
+    }
+    arena_end(t->arena);
+    return device_status(dev);
+}
+
 /* ---- from plan to end ---- */
+
+/* The second place, empty. */
+static error *begin_far(trainer *t)
+{
+    if (t->o->offload == OFFLOAD_NONE) return NULL;
+    far_destroy(t->params.far);
+    t->params.far = NULL;
+    t->params.values_far = t->o->offload == OFFLOAD_PARAMS;
+    return far_create(&t->params.far);
+}
 
 /* Builds all parts, places each and runs it over the null device. */
 static error *assemble(trainer *t)
@@ -470,6 +503,7 @@ static error *assemble(trainer *t)
     TRY(tuning_check(o, &t->params));
     TRY(freeze_apply(o, &t->params));
     params_encode(&t->params, o->base_form, o->base_packs);
+    TRY(begin_far(t));
     if (o->sparsity > 0) TRY(sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse));
     TRY(optimizer_create(&o->optim, &t->r, &t->optimizer));
     if (comm_size(o->comm) > 1)
@@ -478,15 +512,34 @@ static error *assemble(trainer *t)
     return samples(t) ? decoder_open(t->kind, &t->r, t->model, o->seq, &t->decoder) : NULL;
 }
 
+/* The order in which passes use values that are not here: by a recording of its own, of no plan. */
+static error *note_orders(trainer *t)
+{
+    arena *kept = t->arena;
+    TRY(arena_create(&block_kinds, &t->arena));
+    t->r.arena = t->arena;
+    arena_attach(t->arena, &t->null);
+    place(t);
+    train_program(t, NULL, 1, false);
+    if (t->o->eval_every > 0) eval_program(t, NULL);
+    arena_destroy(t->arena);
+    t->r.arena = t->arena = kept;
+    t->orders[0].noted = t->orders[1].noted = true;
+    t->counted = (work_count){0};
+    TRY(device_status(&t->null));
+    return begin_far(t);
+}
+
 static error *record(trainer *t)
 {
+    if (t->params.values_far) TRY(note_orders(t));
     place(t);
     train_program(t, NULL, 1, false);
     if (t->o->eval_every > 0) eval_program(t, NULL);
     if (samples(t)) decoder_record(&t->decoder);
     if (predicts(t)) predict_program(t, NULL, 0);
     record_gathers(t);
-    if (t->params.form != CODES_NONE) record_fill(t);
+    if (params_fill(&t->params)) fill_again(t);
     return t->sparse ? record_sparse(t) : NULL;
 }
 
@@ -509,6 +562,27 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     return e;
 }
 
+static error *open_far(trainer *t)
+{
+    const char *directory = t->o->offload_to ? t->o->offload_to : t->o->out;
+    TRY(make_directory(directory, "--offload-to"));
+    return far_open(t->params.far, directory);
+}
+
+/* What a run begins with. */
+static error *first_values(trainer *t, device *dev)
+{
+    params *p = &t->params;
+    if (!t->o->load && params_fill(p)) return fill_with_initial(t, dev);
+    if (!t->o->load) {
+        TRY(params_initialize(p, dev, (uint64_t)t->o->seed));
+        return t->sparse ? sparse_initialize(t->sparse, &t->r) : NULL;
+    }
+    TRY(t->o->task->load(t, dev));
+    if (p->far && !p->values_far && params_fill(p)) fill_again(t);
+    return params_adopt(p, dev);
+}
+
 error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
 {
     if (!(dev->ops->working_types >> t->params.type & 1))
@@ -523,22 +597,22 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
         TRY(alloc_array(&t->host_rows, tensor_bytes(t->batch.rows), 1));
     }
     if (present(t->batch.noise)) TRY(alloc_array(&t->host_noise, tensor_bytes(t->batch.noise), 1));
+    if (t->params.far) TRY(open_far(t));
     TRY(arena_commit(t->arena, dev, fill_fresh));
     t->r.dev = dev;
     place(t);
     TRY(device_status(dev));
     optimizer_clear(t->optimizer);
-    if (t->o->load) {
-        TRY(t->o->task->load(t, dev));
-        return params_adopt(&t->params, dev);
-    }
-    TRY(params_initialize(&t->params, dev, (uint64_t)t->o->seed));
-    return t->sparse ? sparse_initialize(t->sparse, &t->r) : NULL;
+    return first_values(t, dev);
 }
 
 void trainer_destroy(trainer *t)
 {
     if (!t) return;
+    far_destroy(t->params.far); /* first: its thread may be reading into the arena */
+    if (t->r.dev) error_free(device_status(t->r.dev)); /* what nobody asked for any more */
+    use_order_free(&t->orders[0]);
+    use_order_free(&t->orders[1]);
     for (int i = 0; i < GRAPHS; i++)
         op_graph_free(t->r.dev, t->graph[i]);
     optimizer_destroy(t->optimizer);

@@ -15,7 +15,8 @@
 #include "data/source.h"
 #include "params/sharded_backing.h"
 #include "infer/decoder.h"
-#include "run/run_contents.h"
+#include "params/offload.h"
+#include "run/gather.h"
 #include "train/options.h"
 
 /* The last micro-batch includes the optimizer's step; a single one is the last. */
@@ -35,18 +36,20 @@ typedef struct {
     double data_seconds; /* of the step so far */
     optimizer *optimizer;
     batch batch;
-    zero *zero;       /* ? with other ranks */
-    tensor room;      /* ? u8, workspace lent to the device */
-    sparse *sparse;   /* ? with --sparsity */
-    tensor hits;      /* ? (1) f64 */
-    tensor loss;      /* (1) f64 */
-    tensor sums;      /* ? (4) f64, with several ranks: loss, hits, stop request, total loss */
-    int filled;       /* the slot being filled */
-    double stop;      /* this rank's stop request */
-    bool stop_agreed; /* trainer_stop_wished has reported it */
-    double left_out;  /* in an evaluation: samples that this rank could not read */
-    decoder decoder;  /* with --sample-every */
-    tensor predictions; /* ? (B,V): logits of a batch */
+    zero *zero;     /* ? with other ranks */
+    tensor room;    /* ? u8, workspace lent to the device */
+    sparse *sparse; /* ? with --sparsity */
+    tensor hits;    /* ? (1) f64 */
+    tensor loss;    /* (1) f64 */
+    tensor sums;    /* ? (4) f64, with several ranks: loss, hits, stop request, total loss */
+    parameter_fill filling;
+    use_order orders[2];  /* of training and evaluation, with --offload params */
+    far_moved step_moved; /* with --offload: traffic of a step, counted while it was recorded */
+    double stop;          /* this rank's stop request */
+    bool stop_agreed;     /* trainer_stop_wished has reported it */
+    double left_out;      /* in an evaluation: samples that this rank could not read */
+    decoder decoder;      /* with --sample-every */
+    tensor predictions;   /* ? (B,V): logits of a batch */
     float *host_noise;
     uint32_t host_start[2];           /* of the batch's start */
     int32_t *host_starts, *host_rows; /* ? of a packed batch */
