@@ -1,5 +1,5 @@
 /* attention.cu - softmax attention without a T x T tensor (Dao et al.: "FlashAttention", NeurIPS
- * 2022), computed in float.  The reference form; bf16 without a cache, a window or a cap goes to
+ * 2022), computed in float.  The reference form; bf16 without a cache or a cap goes to
  * attention_mma.cu.
  *
  *     s_ij = scale * q_i k_j, lse_i = log sum_j exp s_ij, out_i = sum_j exp(s_ij - lse_i) v_j
@@ -33,12 +33,12 @@ template <class T, int CHUNKS> __global__ void attention_kernel(attention_call<T
     }
     float sum[ROWS][CHUNKS] = {}, max[ROWS], part[ROWS], s[ROWS];
     for (int i = 0; i < ROWS; i++) {
-        max[i] = -1e30f; /* a row may see nothing of a window's first keys */
+        max[i] = -1e30f; /* a row may see nothing of the first keys */
         part[i] = 0;
     }
     load_tile(q, q_head, ld_qkv(a), q0, OWN, a.length, a.size);
     int64_t end = a.causal && q0 + OWN < a.length ? a.position + q0 + OWN : n_keys;
-    for (int64_t k0 = first_seen(a, a.position + q0); k0 < end; k0 += TILE) {
+    for (int64_t k0 = first_seen(a, b, a.position + q0); k0 < end; k0 += TILE) {
         __syncthreads();
         load_tile(k, k_head, ld, k0, TILE, n_keys, a.size);
         load_tile(v, v_head, ld, k0, TILE, n_keys, a.size);
@@ -47,7 +47,8 @@ template <class T, int CHUNKS> __global__ void attention_kernel(attention_call<T
         for (int i = 0; i < ROWS; i++) {
             int64_t key = k0 + lane;
             int64_t query = a.position + row0 + i;
-            bool seen = key < n_keys && (!a.causal || key <= query) && key >= first_seen(a, query);
+            bool seen = row0 + i < a.length && key < n_keys && (!a.causal || key <= query) &&
+                        key >= first_seen(a, b, query);
             float score = seen ? score_of(a, s[i]) - slope * (float)(query - key) : -INFINITY;
             float now = fmaxf(max[i], warp_max(score));
             float shrink = expf(max[i] - now), e = expf(score - now);
@@ -104,6 +105,7 @@ template <class T> static attention_call<T> call_of(const attention_op *o)
     a.size = (int)(tensor_cols(o->out) / o->heads);
     a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
     a.window = o->window, a.cap = (float)o->cap;
+    a.starts = (const int32_t *)o->starts.data;
     a.aligned = wide(o->qkv) && wide(o->out) && a.size % WIDTH<T> == 0;
     return a;
 }
@@ -114,7 +116,7 @@ extern "C" void cuda_attention(device *dev, int stream, const attention_op *o)
         cuda_cudnn_attention(dev, stream, o);
     else if (o->qkv.type == F32)
         attention_forward(dev, stream, call_of<float>(o));
-    else if (!(o->scale > 0) || o->window || o->cap > 0)
+    else if (!(o->scale > 0) || o->cap > 0)
         attention_forward(dev, stream, call_of<bf16>(o));
     else if (head_fits(dev, tensor_cols(o->out) / o->heads))
         attention_mma_forward(dev, stream, call_of<bf16>(o));

@@ -34,11 +34,13 @@ struct pair_grad {
 };
 
 template <class T>
-__device__ __forceinline__ pair_grad grad_of_pair(const attention_call<T> &a, int64_t bh, int64_t i,
-                                                  int64_t j, float slope, float qk, float dp)
+__device__ __forceinline__ pair_grad grad_of_pair(const attention_call<T> &a, int64_t b, int head,
+                                                  int64_t i, int64_t j, float slope, float qk,
+                                                  float dp)
 {
-    if (i >= a.length || j >= a.length || (a.causal && j > i) || j < first_seen(a, i))
+    if (i >= a.length || j >= a.length || (a.causal && j > i) || j < first_seen(a, b, i))
         return {0, 0};
+    int64_t bh = b * a.heads + head;
     float s = score_of(a, qk), p = expf(s - slope * (float)(i - j) - a.lse[bh * a.length + i]);
     float ds = p * (dp - a.r[bh * a.length + i]) * a.scale;
     if (a.cap > 0) ds *= (1 - s / a.cap) * (1 + s / a.cap);
@@ -74,7 +76,7 @@ template <class T, int CHUNKS> __global__ void attention_queries_kernel(attentio
     load_tile(q, a.qkv + head_in_qkv(a, b, head), ld_qkv(a), q0, OWN, a.length, a.size);
     load_tile(g, g_head, ld_out(a), q0, OWN, a.length, a.size);
     int64_t end = a.causal && q0 + OWN < a.length ? q0 + OWN : a.length;
-    for (int64_t k0 = first_seen(a, q0); k0 < end; k0 += TILE) {
+    for (int64_t k0 = first_seen(a, b, q0); k0 < end; k0 += TILE) {
         __syncthreads();
         load_tile(k, k_head, ld_qkv(a), k0, TILE, a.length, a.size);
         load_tile(v, v_head, ld_qkv(a), k0, TILE, a.length, a.size);
@@ -82,7 +84,8 @@ template <class T, int CHUNKS> __global__ void attention_queries_kernel(attentio
         dot_rows<ROWS>(s, q + w * ROWS * pitch, k + lane * pitch, a.size);
         dot_rows<ROWS>(dp, g + w * ROWS * pitch, v + lane * pitch, a.size);
         for (int i = 0; i < ROWS; i++)
-            ds[i * TILE + lane] = grad_of_pair(a, bh, row0 + i, k0 + lane, slope, s[i], dp[i]).ds;
+            ds[i * TILE + lane] =
+                grad_of_pair(a, b, head, row0 + i, k0 + lane, slope, s[i], dp[i]).ds;
         __syncwarp();
         add_tile<ROWS, CHUNKS>(dq, ds, k, a.size, lane);
     }
@@ -104,9 +107,9 @@ template <class T, int CHUNKS> __global__ void attention_keys_kernel(attention_c
     float dk[ROWS][CHUNKS] = {}, dv[ROWS][CHUNKS] = {}, s[ROWS], dp[ROWS];
     load_tile(k, a.qkv + k_head, ld_qkv(a), k0, OWN, a.length, a.size);
     load_tile(v, a.qkv + v_head, ld_qkv(a), k0, OWN, a.length, a.size);
-    int64_t end = a.window && k0 + OWN + a.window < a.length ? k0 + OWN + a.window : a.length;
     for (int head = kv * sharing; head < (kv + 1) * sharing; head++)
-        for (int64_t q0 = a.causal ? k0 / TILE * TILE : 0; q0 < end; q0 += TILE) {
+        for (int64_t q0 = a.causal ? k0 / TILE * TILE : 0; q0 < a.length; q0 += TILE) {
+            if (first_seen(a, b, q0) >= k0 + OWN) break; /* nor does any query after it see them */
             const T *g_head = a.dout + b * a.length * ld_out(a) + (int64_t)head * a.size;
             __syncthreads();
             load_tile(q, a.qkv + head_in_qkv(a, b, head), ld_qkv(a), q0, TILE, a.length, a.size);
@@ -115,8 +118,8 @@ template <class T, int CHUNKS> __global__ void attention_keys_kernel(attention_c
             dot_rows<ROWS>(s, k + w * ROWS * pitch, q + lane * pitch, a.size);
             dot_rows<ROWS>(dp, v + w * ROWS * pitch, g + lane * pitch, a.size);
             for (int i = 0; i < ROWS; i++) {
-                pair_grad x = grad_of_pair(a, b * a.heads + head, q0 + lane, row0 + i,
-                                           slope_of(a, head), s[i], dp[i]);
+                pair_grad x =
+                    grad_of_pair(a, b, head, q0 + lane, row0 + i, slope_of(a, head), s[i], dp[i]);
                 p[i * TILE + lane] = x.p;
                 ds[i * TILE + lane] = x.ds;
             }
@@ -152,7 +155,7 @@ template <class T> static void backward(device *dev, int stream, const attention
 
 static void backward(device *dev, int stream, const attention_call<bf16> &a)
 {
-    if (a.scale > 0 && !a.window && !(a.cap > 0))
+    if (a.scale > 0 && !(a.cap > 0))
         attention_mma_backward(dev, stream, a);
     else
         backward<bf16>(dev, stream, a);
@@ -169,6 +172,7 @@ template <class T> static void attention_grad(device *dev, int stream, const att
     a.size = (int)(tensor_cols(o->out) / o->heads);
     a.causal = o->causal, a.alibi = o->alibi, a.scale = (float)o->scale;
     a.window = o->window, a.cap = (float)o->cap;
+    a.starts = (const int32_t *)o->starts.data;
     a.aligned = wide(o->qkv) && wide(o->dqkv) && wide(o->dout) && a.size % WIDTH<T> == 0;
     if (!head_fits(dev, a.size)) return;
     RUN(dev, stream, attention_r_kernel<T>, groups(a.batch * a.length, 1), WARPS * WARP, 0, a,

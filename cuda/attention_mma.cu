@@ -12,6 +12,20 @@ template <int MT> struct row_state {
     float max[MT][2], sum[MT][2]; /* of scores without the scale; of p, this lane's part */
 };
 
+/* Before the first tile; -1e30 where a row may not see the first keys. */
+template <int MT> MMA_FN row_state<MT> nothing_seen(float max)
+{
+    row_state<MT> x;
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            x.max[m][half] = max;
+            x.sum[m][half] = 0;
+        }
+    return x;
+}
+
 /* s becomes p; out shrinks as the largest scores grow. */
 template <class S>
 MMA_FN void soften(float (&s)[S::MT][S::WALK / 8][4], float (&out)[S::MT][S::D / 8][4],
@@ -45,10 +59,10 @@ MMA_FN void soften(float (&s)[S::MT][S::WALK / 8][4], float (&out)[S::MT][S::D /
         }
 }
 
-template <int D, bool ALIBI>
+template <int D, bool SPECIAL>
 __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
 {
-    using S = forward_shape<D, ALIBI>;
+    using S = forward_shape<D, SPECIAL>;
     SHARED_DYN(bf16, shared);
     bf16 *q = shared, *walked = q + S::OWN_TILE;
     mma_position at = position_of_block(a, S::OWN, a.batch * a.heads, a.causal);
@@ -58,15 +72,11 @@ __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
     int w = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     int row = at.first + w * S::MT * 16, length = (int)a.length;
     int end = a.causal && at.first + S::OWN < length ? at.first + S::OWN : length;
+    int begin = SPECIAL ? first_of(a, b, at.first) : 0;
     float out[S::MT][D / 8][4] = {}, c = a.scale * LOG2_E;
-    row_state<S::MT> state;
-    for (int m = 0; m < S::MT; m++)
-        for (int half = 0; half < 2; half++) {
-            state.max[m][half] = -INFINITY;
-            state.sum[m][half] = 0;
-        }
+    row_state<S::MT> state = nothing_seen<S::MT>(SPECIAL ? -1e30f : -INFINITY);
     copy_tile<D, S::OWN>(q, rows_in_qkv(a, b, head), at.first, a);
-    copy_pair<D, S::WALK>(walked, walk, 0, a);
+    copy_pair<D, S::WALK>(walked, walk, begin, a);
     copy_commit();
     bf16 *mine = q + w * S::MT * 16 * S::PITCH;
     unsigned held[D / 16][S::MT][4]; /* the queries, where there are registers for them */
@@ -75,7 +85,7 @@ __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
         __syncthreads();
         keep_rows<S::MT, D>(held, mine, S::PITCH);
     }
-    for (int k0 = 0, stage = 0; k0 < end; k0 += S::WALK, stage ^= 1) {
+    for (int k0 = begin, stage = 0; k0 < end; k0 += S::WALK, stage ^= 1) {
         bf16 *k = walked + stage * 2 * S::WALK_TILE, *v = k + S::WALK_TILE;
         bf16 *next = walked + (stage ^ 1) * 2 * S::WALK_TILE;
         copy_wait<0>();
@@ -87,9 +97,11 @@ __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
             multiply_held<S::MT, S::WALK, D>(s, held, k, S::PITCH);
         else
             multiply_rows<S::MT, S::WALK, D>(s, mine, k, S::PITCH);
-        if (ALIBI) lean<S>(s, slope_of(a, head) / a.scale, row, k0);
+        if (SPECIAL && a.alibi) lean<S>(s, slope_of(a, head) / a.scale, row, k0);
         if (k0 + S::WALK > length || (a.causal && k0 + S::WALK > row + 1))
             hide<S, false>(s, a, row, k0);
+        if (SPECIAL && k0 < first_of(a, b, row + S::MT * 16 - 1))
+            hide_before<S, false>(s, a, b, row, k0);
         soften<S>(s, out, state, c);
         multiply_cols<S::MT, D, S::WALK>(out, s, v, S::PITCH);
     }
@@ -108,19 +120,18 @@ __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
     store_rows<S>(a, to, ld_out(a), row, mine, out, factor);
 }
 
-template <int D, bool ALIBI> static void launch_as(device *dev, int stream, const mma_call &a)
+template <int D, bool SPECIAL> static void launch_as(device *dev, int stream, const mma_call &a)
 {
-    using S = forward_shape<D, ALIBI>;
+    using S = forward_shape<D, SPECIAL>;
     int bytes = (S::OWN_TILE + S::STAGES * 2 * S::WALK_TILE) * (int)sizeof(bf16);
-    if (!allow_shared(dev, attention_mma_kernel<D, ALIBI>, bytes)) return;
-    RUN(dev, stream, (attention_mma_kernel<D, ALIBI>),
+    if (!allow_shared(dev, attention_mma_kernel<D, SPECIAL>, bytes)) return;
+    RUN(dev, stream, (attention_mma_kernel<D, SPECIAL>),
         groups(a.length, S::OWN) * (unsigned)(a.batch * a.heads), MMA_THREADS, (size_t)bytes, a);
 }
 
-/* ALiBi is a kernel of its own: the other has no registers to spare. */
 template <int D> static void launch_mma(device *dev, int stream, const mma_call &a)
 {
-    if (a.alibi)
+    if (special(a))
         launch_as<D, true>(dev, stream, a);
     else
         launch_as<D, false>(dev, stream, a);

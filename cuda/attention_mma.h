@@ -9,6 +9,10 @@
  *     16 MT  warp 3   |                         |     while the scores of this one are computed.
  *                     +-------------------------+
  *
+ * What is not seen of a tile is masked in the tiles at an edge only; a tile of which nothing is seen is not
+ * walked over.  ALiBi, windows and documents are SPECIAL, kernels of their own: the plain ones have no
+ * registers to spare.
+ *
  * Heads are padded with zeros to D = 32, 64, 96, 128 or 256 numbers.  Tiles are as large as registers
  * (no spills) and 99 KiB of shared memory allow.  Exponentials are powers of two: the scale holds
  * log2(e).
@@ -32,8 +36,8 @@ template <int D_, int MT_, int WALK_, int STAGES_> struct mma_shape {
                          WALK_TILE = WALK * PITCH;
     static constexpr bool KEEPS = D == 64; /* the forward pass: queries in registers */
 };
-template <int D, bool ALIBI>
-using forward_shape = mma_shape<D, D <= (ALIBI ? 64 : 128) ? 2 : 1, D <= 64 ? 64 : 32, 2>;
+template <int D, bool SPECIAL>
+using forward_shape = mma_shape<D, D <= (SPECIAL ? 64 : 128) ? 2 : 1, D <= 64 ? 64 : 32, 2>;
 template <int D> using queries_shape = mma_shape<D, D <= 64 ? 2 : 1, 32, D <= 128 ? 2 : 1>;
 template <int D>
 using keys_shape = mma_shape<D, D <= 64 ? 2 : 1, D <= 128 ? 32 : 16, D <= 128 ? 2 : 1>;
@@ -54,6 +58,18 @@ using keys_shape = mma_shape<D, D <= 64 ? 2 : 1, D <= 128 ? 32 : 16, D <= 128 ? 
     } while (0)
 
 typedef attention_call<bf16> mma_call;
+
+static inline bool special(const mma_call &a)
+{
+    return a.alibi || a.window || a.starts;
+}
+
+/* first_seen of a row of sequence b; of the last, if it is beyond the end. */
+MMA_FN int first_of(const mma_call &a, int64_t b, int row)
+{
+    int last = (int)a.length - 1;
+    return (int)first_seen(a, b, row < last ? row : last);
+}
 
 /* Rows of a head in memory. */
 struct mma_rows {
@@ -151,6 +167,28 @@ MMA_FN void hide(float (&s)[S::MT][S::WALK / 8][4], const mma_call &a, int row, 
                     if (TURNED ? j < at : j >= limit) s[m][n][e] = -INFINITY;
                 }
         }
+}
+
+/* The same of keys before the first that a query sees. */
+template <class S, bool TURNED>
+MMA_FN void hide_before(float (&s)[S::MT][S::WALK / 8][4], const mma_call &a, int64_t b, int row,
+                        int column)
+{
+    int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
+    static constexpr int QUERIES = TURNED ? S::WALK / 4 : 2 * S::MT;
+#pragma unroll
+    for (int i = 0; i < QUERIES; i++) {
+        /* TURNED: i is 2 n + e % 2, else 2 m + half */
+        int query = TURNED ? column + i / 2 * 8 + 2 * t + i % 2 : row + i * 8 + g;
+        int begin = first_of(a, b, query) - (TURNED ? row + g : column + 2 * t);
+#pragma unroll
+        for (int j = 0; j < (TURNED ? 2 * S::MT : S::WALK / 4); j++) {
+            int key = TURNED ? j * 8 : j / 2 * 8 + j % 2;
+            float &x =
+                TURNED ? s[j / 2][i / 2][j % 2 * 2 + i % 2] : s[i / 2][j / 2][i % 2 * 2 + j % 2];
+            if (key < begin) x = -INFINITY;
+        }
+    }
 }
 
 /* s += slope * (column - row) for scores of rows [row, ..) and columns [column, ..): ALiBi before the

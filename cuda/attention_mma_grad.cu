@@ -31,7 +31,8 @@ MMA_FN void grad_of_scores(float (&s)[S::MT][S::WALK / 8][4],
             }
 }
 
-template <int D> __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_queries(mma_call a)
+template <int D, bool SPECIAL>
+__global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_queries(mma_call a)
 {
     using S = queries_shape<D>;
     SHARED_DYN(bf16, shared);
@@ -43,6 +44,7 @@ template <int D> __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma
     int w = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     int row = at.first + w * S::MT * 16, length = (int)a.length;
     int end = a.causal && at.first + S::OWN < length ? at.first + S::OWN : length;
+    int begin = SPECIAL ? first_of(a, b, at.first) : 0;
     float dq[S::MT][D / 8][4] = {}, lse[S::MT][2], r[S::MT][2], factor[S::MT][2];
     for (int m = 0; m < S::MT; m++)
         for (int half = 0; half < 2; half++) {
@@ -53,11 +55,11 @@ template <int D> __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma
         }
     copy_tile<D, S::OWN>(q, rows_in_qkv(a, b, head), at.first, a);
     copy_tile<D, S::OWN>(g, rows_in_out(a, a.dout, b, head), at.first, a);
-    if (S::STAGES == 2) copy_pair<D, S::WALK>(walked, walk, 0, a);
+    if (S::STAGES == 2) copy_pair<D, S::WALK>(walked, walk, begin, a);
     copy_commit();
     int mine = w * S::MT * 16 * S::PITCH;
-    float slope = a.alibi ? slope_of(a, head) / a.scale : 0;
-    for (int k0 = 0, stage = 0; k0 < end; k0 += S::WALK, stage ^= S::STAGES - 1) {
+    float slope = SPECIAL && a.alibi ? slope_of(a, head) / a.scale : 0;
+    for (int k0 = begin, stage = 0; k0 < end; k0 += S::WALK, stage ^= S::STAGES - 1) {
         bf16 *k = walked + stage * 2 * S::WALK_TILE, *v = k + S::WALK_TILE;
         int copied = S::STAGES == 2 ? k0 + S::WALK : k0;
         bf16 *next = walked + (S::STAGES == 2 ? stage ^ 1 : 0) * 2 * S::WALK_TILE;
@@ -71,10 +73,12 @@ template <int D> __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma
         }
         float s[S::MT][S::WALK / 8][4] = {}, dp[S::MT][S::WALK / 8][4] = {};
         multiply_rows<S::MT, S::WALK, D>(s, q + mine, k, S::PITCH);
-        if (a.alibi) lean<S>(s, slope, row, k0);
+        if (SPECIAL && a.alibi) lean<S>(s, slope, row, k0);
         multiply_rows<S::MT, S::WALK, D>(dp, g + mine, v, S::PITCH);
         if (k0 + S::WALK > length || (a.causal && k0 + S::WALK > row + 1))
             hide<S, false>(s, a, row, k0);
+        if (SPECIAL && k0 < first_of(a, b, row + S::MT * 16 - 1))
+            hide_before<S, false>(s, a, b, row, k0);
         grad_of_scores<S>(s, dp, a, lse, r);
         multiply_cols<S::MT, D, S::WALK>(dq, s, k, S::PITCH);
     }
@@ -125,10 +129,12 @@ struct query_walk {
     int first, query, head; /* the first query of a head's first tile, and of this one */
 };
 
-MMA_FN query_walk next_tile(query_walk x, int walked, const mma_call &a)
+/* SPECIAL: queries from the first on that sees nothing up to `last_key` are passed over. */
+template <bool SPECIAL>
+MMA_FN query_walk next_tile(query_walk x, int walked, const mma_call &a, int b, int last_key)
 {
     x.query += walked;
-    if (x.query < (int)a.length) return x;
+    if (x.query < (int)a.length && (!SPECIAL || first_of(a, b, x.query) <= last_key)) return x;
     return {x.first, x.first, x.head + 1};
 }
 
@@ -156,7 +162,7 @@ template <class S> MMA_FN int row_of_warp(const mma_position &at)
     return at.first + threadIdx.x / WARP * S::MT * 16;
 }
 
-template <int D, bool DK, bool DV>
+template <int D, bool DK, bool DV, bool SPECIAL>
 __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
 {
     using S = keys_shape<D>;
@@ -176,7 +182,8 @@ __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
     for (int stage = 0; now.head < last; stage ^= S::STAGES - 1) {
         bf16 *q = walked + stage * QUERIES_ROOM<S>, *g = q + S::WALK_TILE;
         const float *lse = (const float *)(g + S::WALK_TILE), *r = lse + S::WALK;
-        query_walk after = next_tile(now, S::WALK, a), copied = S::STAGES == 2 ? after : now;
+        query_walk after = next_tile<SPECIAL>(now, S::WALK, a, b, at.first + S::OWN - 1),
+                   copied = S::STAGES == 2 ? after : now;
         if (S::STAGES == 2) copy_wait<0>();
         __syncthreads(); /* nobody reads the tile before; with two stages, this one is here */
         if (copied.head < last)
@@ -190,8 +197,10 @@ __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
         int row = row_of_warp<S>(at);
         float s[S::MT][S::WALK / 8][4] = {};
         multiply_rows<S::MT, S::WALK, D>(s, k + mine, q, S::PITCH);
-        if (a.alibi) lean<S>(s, -slope_of(a, now.head) / a.scale, row, now.query);
+        if (SPECIAL && a.alibi) lean<S>(s, -slope_of(a, now.head) / a.scale, row, now.query);
         if (a.causal && now.query < row + S::MT * 16) hide<S, true>(s, a, row, now.query);
+        if (SPECIAL && row < first_of(a, b, now.query + S::WALK - 1))
+            hide_before<S, true>(s, a, b, row, now.query);
         weights_of_scores<S>(s, a, lse);
         now = after;
         if (DV) multiply_cols<S::MT, D, S::WALK>(dv, s, g, S::PITCH);
@@ -211,29 +220,38 @@ __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
     if (DV) store_rows<S>(a, to_v, ld_qkv(a), row, v + mine, dv, one);
 }
 
-template <int D, bool DK, bool DV>
+template <int D, bool DK, bool DV, bool SPECIAL>
 static void launch_mma_keys(device *dev, int stream, const mma_call &a)
 {
     using S = keys_shape<D>;
     int bytes = (2 * S::OWN_TILE + S::STAGES * QUERIES_ROOM<S>)*(int)sizeof(bf16);
-    if (!allow_shared(dev, attention_mma_keys<D, DK, DV>, bytes)) return;
-    RUN(dev, stream, (attention_mma_keys<D, DK, DV>),
+    if (!allow_shared(dev, attention_mma_keys<D, DK, DV, SPECIAL>, bytes)) return;
+    RUN(dev, stream, (attention_mma_keys<D, DK, DV, SPECIAL>),
         groups(a.length, S::OWN) * (unsigned)(a.batch * a.kv_heads), MMA_THREADS, (size_t)bytes, a);
+}
+
+template <int D, bool SPECIAL>
+static void launch_grad_as(device *dev, int stream, const mma_call &a)
+{
+    using S = queries_shape<D>;
+    int bytes = (2 * S::OWN_TILE + S::STAGES * 2 * S::WALK_TILE) * (int)sizeof(bf16);
+    if (!allow_shared(dev, attention_mma_queries<D, SPECIAL>, bytes)) return;
+    RUN(dev, stream, (attention_mma_queries<D, SPECIAL>),
+        groups(a.length, S::OWN) * (unsigned)(a.batch * a.heads), MMA_THREADS, (size_t)bytes, a);
+    if constexpr (D <= 128) {
+        launch_mma_keys<D, true, true, SPECIAL>(dev, stream, a);
+    } else {
+        launch_mma_keys<D, false, true, SPECIAL>(dev, stream, a);
+        launch_mma_keys<D, true, false, SPECIAL>(dev, stream, a);
+    }
 }
 
 template <int D> static void launch_mma_grad(device *dev, int stream, const mma_call &a)
 {
-    using S = queries_shape<D>;
-    int bytes = (2 * S::OWN_TILE + S::STAGES * 2 * S::WALK_TILE) * (int)sizeof(bf16);
-    if (!allow_shared(dev, attention_mma_queries<D>, bytes)) return;
-    RUN(dev, stream, attention_mma_queries<D>,
-        groups(a.length, S::OWN) * (unsigned)(a.batch * a.heads), MMA_THREADS, (size_t)bytes, a);
-    if constexpr (D <= 128) {
-        launch_mma_keys<D, true, true>(dev, stream, a);
-    } else {
-        launch_mma_keys<D, false, true>(dev, stream, a);
-        launch_mma_keys<D, true, false>(dev, stream, a);
-    }
+    if (special(a))
+        launch_grad_as<D, true>(dev, stream, a);
+    else
+        launch_grad_as<D, false>(dev, stream, a);
 }
 
 void attention_mma_backward(device *dev, int stream, const mma_call &a)

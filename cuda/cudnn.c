@@ -189,17 +189,19 @@ static void find_heads(const cudnn_shape *s, void *qkv, void *at[3])
         at[i] = (char *)qkv + i * s->heads * s->size * (int64_t)dtype_size(BF16);
 }
 
-static bool taken(device *dev, tensor qkv, int64_t heads, int64_t kv_heads, bool alibi)
+static bool taken(device *dev, tensor qkv, int64_t heads, int64_t kv_heads, bool alibi,
+                  tensor starts)
 {
-    if (qkv.type == BF16 && heads == kv_heads && !alibi) return true;
-    device_fail(dev, internal_error("cuDNN's attention is for bf16, without shared key heads or "
-                                    "ALiBi"));
+    if (qkv.type == BF16 && heads == kv_heads && !alibi && !present(starts)) return true;
+    device_fail(dev,
+                internal_error("cuDNN's attention is for bf16, without shared key heads, ALiBi "
+                               "or documents"));
     return false;
 }
 
 void cuda_cudnn_attention(device *dev, int stream, const attention_op *o)
 {
-    if (!taken(dev, o->qkv, o->heads, o->kv_heads, o->alibi)) return;
+    if (!taken(dev, o->qkv, o->heads, o->kv_heads, o->alibi, o->starts)) return;
     cudnn_shape s = shape_of(o->out, o->heads, o->causal, o->method, false);
     float scale = (float)o->scale, lowest = -FLT_MAX;
     operands x = {.at = {[CUDNN_OUT] = o->out.data,
@@ -212,7 +214,7 @@ void cuda_cudnn_attention(device *dev, int stream, const attention_op *o)
 
 void cuda_cudnn_attention_grad(device *dev, int stream, const attention_grad_op *o)
 {
-    if (!taken(dev, o->qkv, o->heads, o->kv_heads, o->alibi)) return;
+    if (!taken(dev, o->qkv, o->heads, o->kv_heads, o->alibi, o->starts)) return;
     cudnn_shape s = shape_of(o->out, o->heads, o->causal, o->method, true);
     size_t budget = budget_of(o->method, &s);
     float scale = (float)o->scale, lowest = -FLT_MAX, one = 1;

@@ -1,4 +1,4 @@
-/* embedding_grad.cu - dwte[tokens[b,t],:] += scale * dout[b,t,:];  dwpe[first + t,:] += sum_b dout[b,t,:]
+/* embedding_grad.cu - dwte[tokens[b,t],:] += scale * dout[b,t,:];  dwpe[first + t - starts[b,t],:] += dout[b,t,:]
  *
  * The same token may stand at many positions.  They are sorted by token first, and by place where
  * tokens are equal; then a block adds the rows of one token to its row of dwte, in that order: no
@@ -116,25 +116,51 @@ template <class T> __global__ void token_kernel(token_call<T> a)
 }
 
 template <class T> struct position_call {
-    T *dwpe;       /* (P,C) from the first position on */
-    const T *dout; /* (B,T,C) */
+    T *dwpe;               /* (P,C) from the first position on */
+    const T *dout;         /* (B,T,C) */
+    const int32_t *starts; /* ? (B,T) */
     int64_t batch, length, cols, ld_dwpe, ld_dout;
     bool aligned;
 };
+
+/* Adds the i-th row of dout to the sum of 16 bytes of columns. */
+template <class T>
+static __device__ __forceinline__ void add_row(unpacked<T> &sum, const position_call<T> &a,
+                                               int64_t r, int64_t c)
+{
+    unpacked<T> d = load(a.dout + r * a.ld_dout + c, a.cols - c, a.aligned);
+    for (int i = 0; i < WIDTH<T>; i++)
+        sum.x[i] += d.x[i];
+}
+
+/* The same of those of sequence b at position t of their document: a lane looks at a row, and what a warp has
+ * found is added in order. */
+template <class T>
+static __device__ void add_positions(unpacked<T> &sum, const position_call<T> &a, int64_t b,
+                                     int64_t t, int64_t c)
+{
+    int lane = threadIdx.x % WARP;
+    for (int64_t first = t; first < a.length; first += WARP) {
+        int64_t row = first + lane;
+        bool here = row < a.length && row - a.starts[b * a.length + row] == t;
+        for (unsigned found = __ballot_sync(ALL_LANES, here); found; found &= found - 1)
+            if (c < a.cols) add_row(sum, a, b * a.length + first + __ffs((int)found) - 1, c);
+    }
+}
 
 /* A block has a position. */
 template <class T> __global__ void position_kernel(position_call<T> a)
 {
     int64_t t = blockIdx.x;
-    for (int64_t c = threadIdx.x * WIDTH<T>; c < a.cols; c += blockDim.x * WIDTH<T>) {
+    for (int64_t begin = 0; begin < a.cols; begin += blockDim.x * WIDTH<T>) {
+        int64_t c = begin + threadIdx.x * WIDTH<T>; /* a warp stays together */
         T *row = a.dwpe + t * a.ld_dwpe + c;
         unpacked<T> sum = load(row, a.cols - c, a.aligned);
-        for (int64_t b = 0; b < a.batch; b++) {
-            unpacked<T> d =
-                load(a.dout + (b * a.length + t) * a.ld_dout + c, a.cols - c, a.aligned);
-            for (int i = 0; i < WIDTH<T>; i++)
-                sum.x[i] += d.x[i];
-        }
+        for (int64_t b = 0; b < a.batch; b++)
+            if (a.starts)
+                add_positions(sum, a, b, t, c);
+            else
+                add_row(sum, a, b * a.length + t, c);
         store(row, a.cols - c, a.aligned, sum);
     }
 }
@@ -169,6 +195,7 @@ template <class T> static void position_rows(device *dev, int stream, const embe
     position_call<T> a = {};
     a.dwpe = (T *)o->dwpe.t.data + o->first_position * o->dwpe.t.ld;
     a.dout = (const T *)o->dout.data;
+    a.starts = (const int32_t *)o->starts.data;
     a.batch = o->tokens.dim[0], a.length = o->tokens.dim[1], a.cols = tensor_cols(o->dout);
     a.ld_dwpe = o->dwpe.t.ld, a.ld_dout = o->dout.ld;
     a.aligned = wide(o->dwpe.t) && wide(o->dout);

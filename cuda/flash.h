@@ -22,6 +22,7 @@ template <class T> struct attention_call {
     const T *qkv, *dout;         /* (B,T,(H+2KV)*D), (B,T,H*D) */
     T *keys, *values;            /* (B,KV,P,D); NULL: those in qkv */
     int64_t capacity, position;  /* P; how many keys come before the first query's */
+    const int32_t *starts;       /* ? (B,T): where each query's document begins */
     int64_t batch, length;       /* B, T */
     int heads, kv_heads, size;   /* H, KV, D */
     bool causal, alibi, aligned; /* aligned: heads are made of 16 bytes */
@@ -29,11 +30,15 @@ template <class T> struct attention_call {
     float scale, cap;            /* cap: 0: none */
 };
 
-/* The first key that the query at `position` sees. */
+/* The first key that the query at `position` of sequence b sees: of its document, and in its window.  It
+ * does not fall from one query to the next. */
 template <class T>
-__device__ __forceinline__ int64_t first_seen(const attention_call<T> &a, int64_t position)
+__device__ __forceinline__ int64_t first_seen(const attention_call<T> &a, int64_t b,
+                                              int64_t position)
 {
-    return a.window && position >= a.window ? position - a.window + 1 : 0;
+    int64_t window = a.window && position >= a.window ? position - a.window + 1 : 0;
+    int64_t document = a.starts ? a.starts[b * a.length + position] : 0;
+    return window > document ? window : document;
 }
 
 /* scale * qk, capped */
@@ -143,7 +148,7 @@ template <int CHUNKS> struct rows_of {
 template <class T> void attention_forward(device *dev, int stream, const attention_call<T> &a);
 
 /* In bf16 on tensor cores, without a cache: attention_mma.cu, attention_mma_grad.cu.  The scale is
- * positive. */
+ * positive, and there is no cap. */
 void attention_mma_forward(device *dev, int stream, const attention_call<bf16> &a);
 void attention_mma_backward(device *dev, int stream, const attention_call<bf16> &a);
 

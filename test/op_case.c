@@ -113,6 +113,20 @@ void case_draw_index(op_case *t, int i, int64_t below)
                                                         RNG_TEST, (uint64_t)k));
 }
 
+void case_draw_documents(op_case *t, int i)
+{
+    operand *o = &t->operands[i];
+    int64_t end = 0; /* of a document */
+    for (int64_t k = 0, begin = 0; k < o->rows * o->cols; k++) {
+        if (k == end || k % o->cols == 0) {
+            double u = rng_uniform(t->seed * MAX_OPERANDS + (uint64_t)i, RNG_TEST, (uint64_t)k);
+            begin = k;
+            end = k + 1 + (int64_t)(u * u * (double)o->cols);
+        }
+        o->value[k] = (double)(begin % o->cols);
+    }
+}
+
 void case_end(op_case *t)
 {
     for (int i = 0; i < MAX_OPERANDS; i++) {

@@ -91,6 +91,8 @@ void case_operand(op_case *t, int i, const char *name, operand_role role, operan
 void case_draw(op_case *t, int i, double mean, double deviation);
 /* Fills an INDEX operand with numbers in [0, below). */
 void case_draw_index(op_case *t, int i, int64_t below);
+/* Fills an INDEX operand (B,T) with where the document of each token begins: rows of short ones and longer ones. */
+void case_draw_documents(op_case *t, int i);
 /* Rounds a GIVEN or ADDED operand to float after it was filled by hand. */
 void case_round(op_case *t, int i);
 

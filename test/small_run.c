@@ -101,6 +101,7 @@ void small_open(small_run *s, const char *arguments)
     memset(s, 0, sizeof *s);
     must(small_parse(arguments, s->text, &s->o));
     const task *t = s->o.task;
+    bool given = s->o.train_data.n;
     strcpy(s->directory, "/tmp/regrad-test-XXXXXX");
     assert_non_null(mkdtemp(s->directory));
     if (t == &image_task)
@@ -108,7 +109,7 @@ void small_open(small_run *s, const char *arguments)
     else
         write_text(s);
     s->shards[0] = s->shard;
-    s->o.train_data = (pattern_list){s->shards, 1};
+    if (!given) s->o.train_data = (pattern_list){s->shards, 1};
     must(t->open(&s->o, true, &s->data));
     must(trainer_plan(&s->o, t->kind, &s->t));
     must(device_open(s->o.device == DEVICE_AUTO ? DEVICE_CPU : s->o.device, (int)s->o.threads,

@@ -26,8 +26,8 @@ typedef struct {
     char text[SMALL_TEXT]; /* the arguments, cut into words */
 } small_run;
 
-/* Plans and commits a run with these arguments (words separated by spaces); fails the test
- * otherwise.  With --patch it is one of images, else of text. */
+/* Plans and commits a run with these arguments (words separated by spaces), on what was made up unless they
+ * say --train-data; fails the test otherwise.  With --patch it is one of images, else of text. */
 void small_open(small_run *s, const char *arguments);
 void small_close(small_run *s);
 

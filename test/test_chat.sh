@@ -115,7 +115,7 @@ refuses() { # NAME TEXT COMMAND...
     [ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] && grep -qF -e "$text" err
     report "$name" $?
 }
-refuses "no packed documents on a GPU" "--device cuda" "${train[@]}" --device cuda --plan --steps 1
+refuses "no packed documents by cuDNN" "--attention cudnn does not support packed documents" "${train[@]}" --device cuda --dtype bf16 --attention cudnn --plan --steps 1
 refuses "a document longer than a row" "document" "${train[@]}" --seq 16 --steps 1 --out c
 refuses "plain shards among those with documents" "has no documents" "${train[@]}" --train-data talk_train.bin plain_train.bin --steps 1 --out c
 refuses "--chat and --eval" "--eval cannot be combined with --chat" "$bin/generate" --load a --chat --eval talk.jsonl

@@ -4,10 +4,13 @@
  * left out without one.
  */
 #include "test/long.h"
+#include "test/shards.h"
 #include "test/small_run.h"
 
 #include "cuda/cuda.h"
 #include "train/choose_device.h"
+#include "base/files.h"
+#include "io/model_file.h"
 #include "plan/plan_report.h"
 #include "train/task.h"
 #ifdef CUDASIM
@@ -171,6 +174,93 @@ static void test_families(void **state)
             small_free(&cpu);
             small_free(&cuda);
         }
+}
+
+/* ---- fine-tuning ---- */
+
+/* Documents packed into rows, of which not all is learned: each micro-batch has its own number of rows that are,
+ * so that there are no graphs. */
+static void test_packed(void **state)
+{
+    static const int list[] = {5, 9, 2, 3, 6, 2, 4, 8, 9, 9, 3, 7, 9, 11, 2, 9, 9, 12, 1};
+    static const char *const how[] = {
+        "--layers 2 --heads 3 --width 33 --optim adamw",
+        "--layers 2 --heads 3 --width 33 --optim adamw_r --accum 2 --grad-clip 0.5 --recompute "
+        "block",
+        "--model llama-nano --optim adamw_r --accum 3",
+        "--model bloom-nano --dtype bf16 --optim adamw --lr 1e-4",
+        "--layers 2 --heads 3 --width 33 --dtype bf16 --optim lion_r --lr 1e-4",
+    };
+    need_gpu();
+    make_documents(state, "x_train.bin", list, sizeof list / sizeof *list);
+    char *path = scratch_path(state, "x_train.bin");
+    for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
+        char what[500];
+        small_result cpu, cuda;
+        snprintf(what, sizeof what,
+                 "%s --steps 3 --vocab 1000 --context 13 --seq 11 --batch 2 --threads 2 "
+                 "--train-data %s",
+                 how[i], path);
+        train_on("cpu", what, &cpu);
+#ifdef CUDASIM
+        int before = emu_graph_launches();
+#endif
+        train_on("cuda", what, &cuda);
+#ifdef CUDASIM
+        assert_int_equal(emu_graph_launches(), before);
+#endif
+        compare(what, &cuda, &cpu);
+        small_free(&cpu);
+        small_free(&cuda);
+    }
+    free(path);
+}
+
+static void write_base(const char *path, const char *how)
+{
+    small_run base;
+    char what[200];
+    snprintf(what, sizeof what, SMALL_MODEL "--device cpu %s", how);
+    small_open(&base, what);
+    must(make_directory(path, "test"));
+    must(weights_write(path, &base.o.model, &base.t->params, &base.dev, NULL));
+    small_close(&base);
+}
+
+/* Adapters beside a base of codes, which each product finds unpacked in the planned block: the CPU's losses and
+ * its plan, and with a graph of the step the bits of one without. */
+static void test_base(void **state)
+{
+    static const char *const forms[] = {"bf16", "int8", "nf4", "nf4-double"};
+    static const char *const how[] = {"--optim adamw",
+                                      "--optim adamw_r --accum 2 --recompute block",
+                                      "--optim adamw --dtype bf16"};
+    need_gpu();
+    char *path[2] = {scratch_path(state, "single"), scratch_path(state, "half")};
+    write_base(path[0], "");
+    write_base(path[1], "--dtype bf16");
+    for (size_t i = 0; i < 4 * sizeof how / sizeof *how; i++) {
+        char what[500];
+        small_result cpu, cuda, plain;
+        bool half = strstr(how[i / 4], "bf16");
+        if (half && i % 4 == 0) continue; /* there is nothing to code */
+        snprintf(what, sizeof what,
+                 "--load %s --lora 3 --base %s --batch 3 --seq 11 --threads 2 --steps 4 --lr 0.02 "
+                 "--warmup 0 %s",
+                 path[half], forms[i % 4], how[i / 4]);
+        train_on("cpu", what, &cpu);
+        train_on("cuda", what, &cuda);
+        compare(what, &cuda, &cpu);
+        assert_true(cuda.loss[3] < cuda.loss[0]);
+        strcat(what, " --no-cuda-graph");
+        train_on("cuda", what, &plain);
+        assert_int_equal(first_difference(&plain, &cuda), -1);
+        small_free(&cpu);
+        small_free(&cuda);
+        small_free(&plain);
+    }
+    free(path[0]);
+    free(path[1]);
 }
 
 /* The same bits from run to run, in whatever order threads and blocks run. */
@@ -547,15 +637,23 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #ifdef CUDASIM
-        cmocka_unit_test(test_failing_run),   cmocka_unit_test(test_puts),
+        cmocka_unit_test(test_failing_run),
+        cmocka_unit_test(test_puts),
 #endif
-        cmocka_unit_test(test_training),      cmocka_unit_test(test_families),
-        cmocka_unit_test(test_cudnn),         cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_graphs),        cmocka_unit_test(test_fork_join),
+        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_families),
+        cmocka_unit_test_setup_teardown(test_packed, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(test_base, scratch_make, scratch_remove),
+        cmocka_unit_test(test_cudnn),
+        cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_graphs),
+        cmocka_unit_test(test_fork_join),
         cmocka_unit_test(test_too_much),
 #ifdef CUDASIM
-        cmocka_unit_test(test_cudnn_refuses), cmocka_unit_test(test_no_memory_later),
-        cmocka_unit_test(test_no_room),       cmocka_unit_test(test_machines),
+        cmocka_unit_test(test_cudnn_refuses),
+        cmocka_unit_test(test_no_memory_later),
+        cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_machines),
         cmocka_unit_test(test_failing_calls),
 #endif
     };

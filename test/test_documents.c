@@ -18,7 +18,7 @@
 #include "test/small_gpt.h"
 #include "test/small_run.h"
 
-enum { R = B * T, MOST = 40 };
+enum { R = B * T };
 
 /* A batch: of each place its token, target (-1: not learned) and its document's start. */
 typedef struct {
@@ -300,26 +300,6 @@ static void test_attention(void **state)
 }
 
 /* ---- packing ---- */
-
-/* Documents of these lengths, token values by document, learned from the second half
- * on; the last without. */
-static void make_documents(void **state, const char *name, const int *list, int n)
-{
-    char *path = scratch_path(state, name);
-    token_writer *w;
-    ok(tokens_create_marked(path, 1000, &w));
-    for (int d = 0; d < n; d++) {
-        int32_t ids[MOST];
-        uint8_t learned[MOST];
-        for (int i = 0; i < list[d]; i++) {
-            ids[i] = d * 20 + i;
-            learned[i] = d < n - 1 && i >= list[d] / 2;
-        }
-        ok(tokens_append_document(w, ids, learned, (size_t)list[d]));
-    }
-    ok(tokens_finish(w));
-    free(path);
-}
 
 static void test_packing(void **state)
 {

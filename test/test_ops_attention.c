@@ -31,12 +31,28 @@ typedef struct {
     int method; /* of CUDA's */
     int64_t window;
     double cap;
+    bool documents; /* rows hold several */
 } attention_case;
 
 /* The first key that query i sees in a window. */
 static int64_t window_begins(int64_t window, int64_t i)
 {
     return window && i >= window ? i - window + 1 : 0;
+}
+
+/* The same in its document. */
+static int64_t first_seen(const attention_case *c, const operand *starts, int64_t b, int64_t i)
+{
+    int64_t window = window_begins(c->window, i),
+            document = c->documents ? (int64_t)starts->value[b * c->T + i] : 0;
+    return window > document ? window : document;
+}
+
+static void add_starts(op_case *t, int i, const attention_case *c)
+{
+    if (!c->documents) return;
+    case_operand(t, i, "starts", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
+    case_draw_documents(t, i);
 }
 
 /* In a case's name; nothing for the device's own. */
@@ -90,14 +106,15 @@ static score score_of(const attention_case *c, const double *q, const double *k,
 
 /* ---- attention ---- */
 
-enum { OUT, LSE, QKV, ROOM };
+enum { OUT, LSE, QKV, STARTS, ROOM };
 
 static void call_attention(device *dev, const tensor *t, const void *options)
 {
     const attention_case *c = options;
-    OP(attention, dev, STREAM_COMPUTE, .out = t[OUT], .lse = t[LSE], .qkv = t[QKV], .heads = c->H,
-       .kv_heads = c->KV, .causal = c->causal, .alibi = c->alibi, .window = c->window,
-       .scale = c->scale, .cap = c->cap, .method = c->method, .workspace = t[ROOM]);
+    OP(attention, dev, STREAM_COMPUTE, .out = t[OUT], .lse = t[LSE], .qkv = t[QKV],
+       .starts = t[STARTS], .heads = c->H, .kv_heads = c->KV, .causal = c->causal,
+       .alibi = c->alibi, .window = c->window, .scale = c->scale, .cap = c->cap,
+       .method = c->method, .workspace = t[ROOM]);
 }
 
 /* p_j = exp(s_j - lse) is off by (unit of s_j) + (unit of lse) + |s_j| + |lse| + 1, relatively. */
@@ -105,7 +122,7 @@ static void attention_row_units(const bench *rigs, operand *o, const attention_c
                                 int64_t h, int64_t i)
 {
     int64_t heads = c->H + 2 * c->KV, kv = h / (c->H / c->KV), last = c->causal ? i : c->T - 1;
-    int64_t first = window_begins(c->window, i);
+    int64_t first = first_seen(c, &o[STARTS], b, i);
     double lse = o[LSE].want[(b * c->H + h) * c->T + i], lse_unit = fabs(lse) + 1, squares = 0;
     const double *q = o[QKV].value + at(c, heads, b, i, h);
     double *out = o[OUT].unit + at(c, c->H, b, i, h);
@@ -143,15 +160,16 @@ static void check_attention(bench *b, const attention_case *c)
 {
     op_case t;
     case_begin(b, &t, call_attention, c,
-               "attention%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g "
+               "attention%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s%s scale=%.3g spread=%g "
                "window=%lld cap=%g",
                by(c), (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
-               (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
-               c->spread, (long long)c->window, c->cap);
+               (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "",
+               c->documents ? " documents" : "", c->scale, c->spread, (long long)c->window, c->cap);
     if (case_left_out(b, &t)) return;
     case_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
     case_operand(&t, LSE, "lse", WRITTEN, STAT, SHAPE(c->B, c->H, c->T), 0);
     case_operand(&t, QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
+    add_starts(&t, STARTS, c);
     add_room(&t, ROOM, c, false);
     case_draw(&t, QKV, 0, c->spread);
     case_reference(b, &t);
@@ -164,15 +182,16 @@ static void check_attention(bench *b, const attention_case *c)
 
 /* ---- attention_grad ---- */
 
-enum { DQKV, DOUT, G_OUT, G_QKV, G_LSE, G_SCRATCH, G_ROOM };
+enum { DQKV, DOUT, G_OUT, G_QKV, G_LSE, G_SCRATCH, G_STARTS, G_ROOM };
 
 static void call_attention_grad(device *dev, const tensor *t, const void *options)
 {
     const attention_case *c = options;
     OP(attention_grad, dev, STREAM_COMPUTE, .dqkv = t[DQKV], .dout = t[DOUT], .out = t[G_OUT],
-       .qkv = t[G_QKV], .lse = t[G_LSE], .scratch = t[G_SCRATCH], .heads = c->H, .kv_heads = c->KV,
-       .causal = c->causal, .alibi = c->alibi, .window = c->window, .scale = c->scale,
-       .cap = c->cap, .method = c->method, .workspace = t[G_ROOM]);
+       .qkv = t[G_QKV], .lse = t[G_LSE], .starts = t[G_STARTS], .scratch = t[G_SCRATCH],
+       .heads = c->H, .kv_heads = c->KV, .causal = c->causal, .alibi = c->alibi,
+       .window = c->window, .scale = c->scale, .cap = c->cap, .method = c->method,
+       .workspace = t[G_ROOM]);
 }
 
 /* Sums of squares of the terms of each dqkv element; the errors of the terms
@@ -181,7 +200,7 @@ static void attention_grad_row_units(const bench *rigs, operand *o, const attent
                                      int64_t b, int64_t h, int64_t i, double *squares)
 {
     int64_t heads = c->H + 2 * c->KV, kv = h / (c->H / c->KV), last = c->causal ? i : c->T - 1;
-    int64_t first = window_begins(c->window, i);
+    int64_t first = first_seen(c, &o[G_STARTS], b, i);
     double lse = o[G_LSE].value[(b * c->H + h) * c->T + i], r = 0, r_squares = 0;
     const double *out = o[G_OUT].value + at(c, c->H, b, i, h),
                  *dout = o[DOUT].value + at(c, c->H, b, i, h);
@@ -239,11 +258,11 @@ static void check_attention_grad(bench *b, const attention_case *c)
 {
     op_case t;
     case_begin(b, &t, call_attention_grad, c,
-               "attention_grad%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s scale=%.3g spread=%g "
+               "attention_grad%s B=%lld T=%lld H=%lld KV=%lld D=%lld%s%s%s scale=%.3g spread=%g "
                "window=%lld cap=%g",
                by(c), (long long)c->B, (long long)c->T, (long long)c->H, (long long)c->KV,
-               (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "", c->scale,
-               c->spread, (long long)c->window, c->cap);
+               (long long)c->D, c->causal ? " causal" : "", c->alibi ? " alibi" : "",
+               c->documents ? " documents" : "", c->scale, c->spread, (long long)c->window, c->cap);
     if (case_left_out(b, &t)) return;
     case_operand(&t, DQKV, "dqkv", WRITTEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
     case_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->H * c->D), 0);
@@ -251,6 +270,7 @@ static void check_attention_grad(bench *b, const attention_case *c)
     case_operand(&t, G_QKV, "qkv", GIVEN, WORK, SHAPE(c->B, c->T, (c->H + 2 * c->KV) * c->D), 0);
     case_operand(&t, G_LSE, "lse", GIVEN, STAT, SHAPE(c->B, c->H, c->T), 0);
     case_operand(&t, G_SCRATCH, "scratch", SCRATCH, STAT, SHAPE(c->B, c->H, c->T), 0);
+    add_starts(&t, G_STARTS, c);
     add_room(&t, G_ROOM, c, true);
     case_draw(&t, DOUT, 0, 1);
     case_draw(&t, G_QKV, 0, c->spread);
@@ -260,7 +280,13 @@ static void check_attention_grad(bench *b, const attention_case *c)
     tensor forward[] = {tensor_of(t.operands[G_OUT].value, F64, t.operands[G_OUT].dims),
                         tensor_of(t.operands[G_LSE].value, F64, t.operands[G_LSE].dims),
                         tensor_of(t.operands[G_QKV].value, F64, t.operands[G_QKV].dims),
+                        {0},
                         {0}};
+    int32_t starts[3 * 400];
+    assert_true(c->B * c->T <= COUNT(starts));
+    for (int64_t k = 0; c->documents && k < c->B * c->T; k++)
+        starts[k] = (int32_t)t.operands[G_STARTS].value[k];
+    if (c->documents) forward[STARTS] = tensor_of(starts, I32, SHAPE(c->B, c->T));
     call_attention(&b->ref.dev, forward, &plain);
     case_round(&t, G_OUT);
     case_round(&t, G_LSE);
@@ -511,6 +537,19 @@ static void each_extreme(bench *b, void (*case_of)(bench *, const attention_case
         {1, 33, 2, 1, 64, false, 0.5, 2, .cap = 5},
         {1, 40, 2, 1, 256, true, 0.06, 1, .window = 20, .cap = 50},
         {2, 70, 4, 2, 24, true, 1, 3, .window = 31, .cap = 4},
+        {1, 9, 2, 1, 64, true, 0.2, 1, .documents = true},
+        {2, 130, 4, 2, 64, true, 0.2, 1, .documents = true},
+        {1, 300, 2, 1, 8, true, 0.3, 1, .documents = true},
+        {2, 200, 1, 1, 17, true, 1, 4, .alibi = true, .documents = true},
+        {1, 65, 2, 2, 128, true, 0.1, 1, .documents = true},
+        {1, 70, 3, 1, 96, true, 0.1, 1, .documents = true, .window = 30},
+        {1, 150, 1, 1, 256, true, 0.06, 1, .documents = true},
+        {3, 290, 2, 1, 5, true, 1, 2, .documents = true},
+        {2, 130, 2, 1, 24, true, 0.5, 2, .documents = true, .cap = 4},
+        {1, 300, 2, 1, 64, true, 0.2, 1, .window = 100},
+        {1, 400, 1, 1, 40, true, 0.2, 1, .window = 9, .documents = true},
+        {1, 40, 2, 1, 256, true, 0.06, 1, .alibi = true, .window = 20},
+        {2, 64, 2, 2, 80, true, -0.1, 1, .documents = true},
     };
     for (int i = 0; i < COUNT(cases); i++)
         if (cases[i].D <= rig_most_head()) case_of(b, &cases[i]);
@@ -541,6 +580,7 @@ static void each_random(bench *b, void (*case_of)(bench *, const attention_case 
                             .causal = i % 2,
                             .window = i % 8 == 1 ? draw(i, 6, 1, 100) : 0,
                             .cap = i % 3 == 1 ? (double)draw(i, 7, 1, 50) : 0,
+                            .documents = i % 4 == 3,
                             .scale = 1 / sqrt((double)D),
                             .spread = (double)draw(i, 5, 1, 3)};
         if (has_memory(&c)) case_of(b, &c);

@@ -26,13 +26,18 @@ static double square(double x)
 typedef struct {
     int64_t B, T, C, V, P, first;
     double scale; /* 0: 1 */
+    bool documents;
 } embedding_case;
 
 static const embedding_case embeddings[] = {
-    {1, 1, 1, 1, 1, 0, 0},      {1, 5, 3, 59, 5, 0, 0},        {3, 11, 17, 59, 16, 5, 4.5},
-    {4, 50, 64, 59, 64, 14, 0}, {2, 33, 129, 7, 33, 0, 11},    {1, 200, 768, 2048, 200, 0, 0},
-    {2, 3, 17, 50257, 9, 1, 0}, {5, 1, 768, 2, 1024, 1023, 0}, {2, 165, 5, 40, 165, 0, 0},
-    {3, 111, 9, 2, 111, 0, 0},
+    {1, 1, 1, 1, 1, 0, 0, false},       {1, 5, 3, 59, 5, 0, 0, false},
+    {3, 11, 17, 59, 16, 5, 4.5, false}, {4, 50, 64, 59, 64, 14, 0, false},
+    {2, 33, 129, 7, 33, 0, 11, false},  {1, 200, 768, 2048, 200, 0, 0, false},
+    {2, 3, 17, 50257, 9, 1, 0, false},  {5, 1, 768, 2, 1024, 1023, 0, false},
+    {2, 165, 5, 40, 165, 0, 0, false},  {3, 111, 9, 2, 111, 0, 0, false},
+    {1, 1, 3, 5, 2, 1, 0, true},        {3, 11, 17, 59, 16, 5, 4.5, true},
+    {2, 70, 129, 7, 70, 0, 0, true},    {4, 50, 64, 59, 64, 14, 0, true},
+    {1, 300, 5, 40, 300, 0, 11, true},
 };
 
 static double factor(const embedding_case *c)
@@ -40,22 +45,35 @@ static double factor(const embedding_case *c)
     return c->scale == 0 ? 1 : c->scale;
 }
 
-enum { OUT, TOKENS, WTE, WPE };
+enum { OUT, TOKENS, WTE, WPE, STARTS };
 
 static void call_embedding(device *dev, const tensor *t, const void *options)
 {
     const embedding_case *c = options;
     OP(embedding, dev, STREAM_COMPUTE, .out = t[OUT], .tokens = t[TOKENS], .wte = t[WTE],
-       .wpe = t[WPE], .first_position = c->first, .scale = c->scale);
+       .wpe = t[WPE], .starts = t[STARTS], .first_position = c->first, .scale = c->scale);
+}
+
+static void add_starts(op_case *t, int i, const embedding_case *c)
+{
+    if (!c->documents) return;
+    case_operand(t, i, "starts", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
+    case_draw_documents(t, i);
+}
+
+/* Of the r-th token: from where its document begins. */
+static int64_t position_of(const embedding_case *c, const operand *starts, int64_t r)
+{
+    return c->first + r % c->T - (c->documents ? (int64_t)starts->value[r] : 0);
 }
 
 static void check_embedding(bench *b, const embedding_case *c, bool positions, int64_t pad)
 {
     op_case t;
     case_begin(b, &t, call_embedding, c,
-               "embedding B=%lld T=%lld C=%lld V=%lld first=%lld%s ld+%lld", (long long)c->B,
+               "embedding B=%lld T=%lld C=%lld V=%lld first=%lld%s%s ld+%lld", (long long)c->B,
                (long long)c->T, (long long)c->C, (long long)c->V, (long long)c->first,
-               positions ? " wpe" : "", (long long)pad);
+               positions ? " wpe" : "", c->documents ? " documents" : "", (long long)pad);
     case_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(c->B, c->T, c->C), 0);
     case_operand(&t, TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
     case_operand(&t, WTE, "wte", GIVEN, WORK, SHAPE(c->V, c->C), pad);
@@ -65,12 +83,13 @@ static void check_embedding(bench *b, const embedding_case *c, bool positions, i
         case_operand(&t, WPE, "wpe", GIVEN, WORK, SHAPE(c->P, c->C), pad);
         case_draw(&t, WPE, 0, 1);
     }
+    add_starts(&t, STARTS, c);
     case_reference(b, &t);
     operand *o = t.operands;
     for (int64_t row = 0; row < c->B * c->T; row++)
         for (int64_t k = 0; k < c->C; k++) {
             double e = factor(c) * o[WTE].value[(int64_t)o[TOKENS].value[row] * c->C + k];
-            double p = positions ? o[WPE].value[(c->first + row % c->T) * c->C + k] : 0;
+            double p = positions ? o[WPE].value[position_of(c, &o[STARTS], row) * c->C + k] : 0;
             o[OUT].unit[row * c->C + k] = fabs(e) + fabs(p);
         }
     case_compare(b, &t);
@@ -86,7 +105,7 @@ static void test_embedding(void **state)
     bench_report(*state, "embedding");
 }
 
-enum { DWTE, DWPE, DOUT, GRAD_TOKENS, GRAD_SCRATCH };
+enum { DWTE, DWPE, DOUT, GRAD_TOKENS, GRAD_SCRATCH, GRAD_STARTS };
 
 typedef struct {
     const embedding_case *c;
@@ -98,7 +117,8 @@ static void call_embedding_grad(device *dev, const tensor *t, const void *option
     const embedding_grad_options *o = options;
     OP(embedding_grad, dev, STREAM_COMPUTE, .dwte = {t[DWTE], o->dwte_accumulate},
        .dwpe = {t[DWPE], o->dwpe_accumulate}, .dout = t[DOUT], .tokens = t[GRAD_TOKENS],
-       .scratch = t[GRAD_SCRATCH], .first_position = o->c->first, .scale = o->c->scale);
+       .starts = t[GRAD_STARTS], .scratch = t[GRAD_SCRATCH], .first_position = o->c->first,
+       .scale = o->c->scale);
 }
 
 /* One more than how many rows went there, times the squares of what was added and of what was
@@ -124,11 +144,11 @@ static void check_embedding_grad(bench *b, const embedding_case *c, int flags)
     int64_t pad = flags & 16 ? 3 : 0, rows = c->B * c->T;
     op_case t;
     case_begin(b, &t, call_embedding_grad, &options,
-               "embedding_grad B=%lld T=%lld C=%lld V=%lld first=%lld%s%s%s%s ld+%lld",
+               "embedding_grad B=%lld T=%lld C=%lld V=%lld first=%lld%s%s%s%s%s ld+%lld",
                (long long)c->B, (long long)c->T, (long long)c->C, (long long)c->V,
                (long long)c->first, flags & 1 ? " no dwte" : "", flags & 2 ? " no dwpe" : "",
                flags & 4 ? " dwte accumulate" : "", flags & 8 ? " dwpe accumulate" : "",
-               (long long)pad);
+               c->documents ? " documents" : "", (long long)pad);
     if (case_left_out(b, &t)) return;
     case_operand(&t, DOUT, "dout", GIVEN, WORK, SHAPE(c->B, c->T, c->C), 0);
     case_operand(&t, GRAD_TOKENS, "tokens", GIVEN, INDEX, SHAPE(c->B, c->T), 0);
@@ -143,11 +163,12 @@ static void check_embedding_grad(bench *b, const embedding_case *c, int flags)
         case_operand(&t, DWPE, "dwpe", flags & 8 ? ADDED : WRITTEN, WORK, SHAPE(c->P, c->C), pad);
         if (flags & 8) case_draw(&t, DWPE, 0, 1);
     }
+    add_starts(&t, GRAD_STARTS, c);
     case_reference(b, &t);
     double position[333];
     assert_true(rows <= COUNT(position));
     for (int64_t r = 0; r < rows; r++)
-        position[r] = (double)(c->first + r % c->T);
+        position[r] = (double)position_of(c, &t.operands[GRAD_STARTS], r);
     embedding_grad_units(t.operands, DWTE, t.operands[GRAD_TOKENS].value, rows, c->C,
                          t.operands[DOUT].value, factor(c));
     embedding_grad_units(t.operands, DWPE, position, rows, c->C, t.operands[DOUT].value, 1);

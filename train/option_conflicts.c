@@ -54,9 +54,7 @@ CONDITION(saves_best, o->save_best)
 CONDITION(stops_early, o->stop_after > 0)
 CONDITION(evaluates_never, !o->eval_every)
 /* resolved */
-CONDITION(on_cuda, o->device == DEVICE_CUDA)
 CONDITION(several_sizes, o->n_sizes > 1)
-CONDITION(lies_coded, o->base_form != CODES_NONE)
 CONDITION(in_fp32, o->type == F32)
 CONDITION(attention_elsewhere, o->device != DEVICE_AUTO &&
                                    o->training.attention >= device_kind_at(o->device)->n_attention)
@@ -69,7 +67,6 @@ CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
 CONDITION(sharded, o->zero > 0)
 CONDITION(ranked, comm_size(o->comm) > 1)
 CONDITION(norms_batches, o->model.norm == NORM_BATCH)
-CONDITION(packed, o->training.packed)
 
 typedef struct {
     condition when[4];
@@ -146,10 +143,6 @@ static const conflict resolved[] = {
      NULL,
      "--norm batch with several ranks: each would have running statistics of its own; give --norm "
      "group"},
-    {{lies_coded, on_cuda},
-     NULL,
-     "--base {base}: not on --device cuda yet, where its kernels have not been tried; use --device "
-     "cpu"},
     {{names_master, in_fp32},
      NULL,
      "--master {master}: only with --dtype bf16; weights in fp32 are their own masters"},
@@ -209,11 +202,6 @@ static const conflict resolved[] = {
      NULL,
      "--zero {zero} with --dtype bf16 --master {master}: masters are sharded in fp32 only; use "
      "--zero 0, or --master fp32"},
-    {{packed, on_cuda},
-     NULL,
-     "--train-data of ./tokenize --chat with --device cuda: its attention does not know documents "
-     "yet; "
-     "use --device cpu"},
     {{ranked, is_sparse},
      NULL,
      "--sparsity with several ranks: each rank has all non-zeros; leave it out, or use one "
@@ -263,9 +251,8 @@ error *options_refuse_given(const options *o)
     return refuse(find_in(given, GIVEN, o), o);
 }
 
-/* Whether the device of a method of attention accepts these sizes, without opening it: why not, or
- * NULL. It checks the rest (lengths, head sizes) when it is open. */
-static const char *attention_lacks(const options *o)
+/* The device checks the rest (lengths, head sizes) when it is open. */
+const char *options_attention_lacks(const options *o)
 {
     const model_config *c = &o->model;
     const device_kind *whose;
@@ -280,12 +267,14 @@ static const char *attention_lacks(const options *o)
     error *e = device_attention(o->attention, &method, &whose);
     bool unknown = e;
     error_free(e); /* reported where the name is looked up */
+    if (!unknown && method != ATTENTION_OWN && o->training.packed)
+        return "does not support packed documents";
     return unknown || !whose->attention_lacks ? NULL : whose->attention_lacks(method, &sizes);
 }
 
 error *options_refuse(const options *o)
 {
-    const char *wrong = attention_lacks(o);
+    const char *wrong = options_attention_lacks(o);
     if (wrong) return user_error("--attention %s %s: leave it out", o->attention, wrong);
     return refuse(find_in(resolved, RESOLVED, o), o);
 }
@@ -295,5 +284,5 @@ bool options_conflict(const options *o, const char **with)
     if (optim_conflicts(&o->optim, o->accum, with)) return true;
     const conflict *row = find_in(resolved, RESOLVED, o);
     *with = row ? row->with : NULL;
-    return row || attention_lacks(o);
+    return row || options_attention_lacks(o);
 }

@@ -653,6 +653,11 @@ static double fetch_third(trainer *t, double alone)
     return alone;
 }
 
+bool trainer_has_graphs(const trainer *t, const device *dev)
+{
+    return op_has_graphs(dev) && !t->o->no_cuda_graph && !t->o->training.packed;
+}
+
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out)
 {
     phases_start(&t->phases);
@@ -669,7 +674,7 @@ error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_resu
     out->data_seconds = t->data_seconds;
     for (int i = 0; i < PHASE_COUNT; i++)
         out->seconds[i] = t->r.dev->async ? (double)NAN : t->phases.seconds[i];
-    if (h.ok && !t->graph[GRAPH_LAST] && op_has_graphs(t->r.dev) && !t->o->no_cuda_graph)
+    if (h.ok && !t->graph[GRAPH_LAST] && trainer_has_graphs(t, t->r.dev))
         train_program(t, NULL, step, true);
     TRY(device_status(t->r.dev));
     return h.ok && renews(t, step) ? renew(t, step) : NULL;

@@ -88,10 +88,13 @@ void trainer_fill_end(trainer *t);
 /* The part of the table that files contain, or are made from. */
 run_tensors trainer_tensors(trainer *t);
 
-/* Step 1, 2, ...: accum micro-batches of data, one update.  If the device has graphs, the first
+/* Step 1, 2, ...: accum micro-batches of data, one update.  Where trainer_has_graphs, the first
  * step of a process is executed and then captured; later ones launch the graphs.  The bits are the
  * same either way; --no-cuda-graph turns it off. */
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
+/* Is a step captured on this device?  Not one of packed documents: each batch has its own number of learned rows,
+ * by which the host decides. */
+bool trainer_has_graphs(const trainer *t, const device *dev);
 /* How many samples an evaluation uses: eval_batches batches, or all that there are, in full batches
  * if the source is endless.  No sample twice. */
 int64_t trainer_eval_samples(const trainer *t, const source *data);
