@@ -140,7 +140,7 @@ static void print_reductions(const trainer *t, FILE *out)
                 (long long)t->params.row[sparse_pool(t->sparse)].count,
                 (long long)sparse_elements(t->sparse));
     bool flash = t->o->training.attention == ATTENTION_OWN;
-    if (!flash) fprintf(out, "  attention: %s\n", t->o->attention);
+    if (!flash) fprintf(out, "  attention: %s\n", options_attention(t->o));
     if (trained < all || t->sparse || strcmp(t->o->recompute, "none") || !flash) fputc('\n', out);
 }
 

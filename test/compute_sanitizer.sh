@@ -36,7 +36,7 @@ for i in {1..200}; do echo "line $i: the cat sat on the mat, and the rat sat on 
 build/release/tokenize --vocab bpe:300 -o "$work/data" "$work/text" >"$work/log" 2>&1
 for check in memcheck racecheck synccheck; do
     try $check build/release/train_gpt --device cuda --layers 2 --heads 2 --width 64 --context 96 --vocab 301 \
-        --train-data "$work/data_train.bin" --dtype bf16 --batch 2 --seq 96 --steps 2 --eval-every 0 \
+        --train-data "$work/data_train.bin" --dtype bf16 --attention flash --batch 2 --seq 96 --steps 2 --eval-every 0 \
         --no-cuda-graph --out "$work/$check"
 done
 try memcheck build/release/cuda_ops_rows

@@ -56,6 +56,27 @@ same() {
         awk -F '[:\t]' '{ d = $2 - $4; if (d < 0) d = -d; if (NF != 4 || d > 2e-5 * $2) bad = 1 } END { exit bad || NR < 4 }'
 }
 
+# ---- attention by whoever has it ----
+
+program=gpt model="--context 24 --vocab 301 --train-data data_train.bin --val-data data_val.bin"
+few="--seq 9 --steps 2 --dtype bf16 --eval-every 0"
+# shellcheck disable=SC2086
+{
+    run auto10 cuda $few && grep -q '^attention: flash (cudnn takes heads of 8' log
+    report "--attention auto: ours where NVIDIA's does not go" $?
+    run auto136 cuda $few --width 272 && grep -q '^attention: flash (cudnn has no engine on some' log
+    report "--attention auto: ours where NVIDIA's may not go" $?
+    run auto16 cuda $few --width 32 && grep -q '^attention: cudnn; not the same bits' log &&
+        run named16 cuda $few --width 32 --attention cudnn && cmp -s auto16/model.safetensors named16/model.safetensors
+    report "--attention auto: NVIDIA's where it does" $?
+    run kept16 cuda $few --width 32 --attention flash && ! grep -q '^attention' log &&
+        ! cmp -s auto16/model.safetensors kept16/model.safetensors
+    report "--attention flash: ours" $?
+    run auto_cpu cpu $few --width 32 && ! grep -q '^attention' log && run auto32 cuda --seq 9 --steps 2 --eval-every 0 --width 32 &&
+        ! grep -q '^attention' log
+    report "--attention auto on a CPU and in fp32: ours" $?
+}
+
 # ---- a plan that does not fit the emulator's 1 GiB: what would ----
 
 if [ -z "${PROGRAMS:-}" ]; then

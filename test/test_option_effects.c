@@ -115,7 +115,7 @@ static const row rows[] = {
      NULL},
     {"recompute", "--batch 4 --width 64", "--batch 4 --width 64 --recompute block", PEAK,
      TRAINING | VAL, NULL},
-    {"attention", "--plan --dtype bf16 --device cuda --width 64",
+    {"attention", "--plan --dtype bf16 --device cuda --width 64 --attention flash",
      "--plan --dtype bf16 --device cuda --width 64 --attention cudnn", 0, WRITTEN,
      "attention: cudnn"},
     {"logits-mib", "--seq 16 --batch 8", "--seq 16 --batch 8 --logits-mib 1", PEAK | WEIGHTS,

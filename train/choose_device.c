@@ -90,7 +90,7 @@ static error *no_such_attention(const char *name)
     for (int i = 0; i < most->n_attention; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "",
                  most->attention[i]);
-    return user_error("--attention %s: must be one of %s", name, all);
+    return user_error("--attention %s: must be one of auto, %s", name, all);
 }
 
 error *device_attention(const char *name, int *method, const device_kind **whose)

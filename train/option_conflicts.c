@@ -54,6 +54,7 @@ CONDITION(saves_best, o->save_best)
 CONDITION(stops_early, o->stop_after > 0)
 CONDITION(evaluates_never, !o->eval_every)
 /* resolved */
+CONDITION(on_cuda, o->device == DEVICE_CUDA)
 CONDITION(several_sizes, o->n_sizes > 1)
 CONDITION(in_fp32, o->type == F32)
 CONDITION(attention_elsewhere, o->device != DEVICE_AUTO &&

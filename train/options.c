@@ -142,7 +142,8 @@ static const option_row common[] = {
      FIELD(device_name), 0, 0, NULL},
     {"attention", "HOW",
      "flash, or on a GPU with --dtype bf16: cudnn (NVIDIA's; not the same bits from run to "
-     "run), cudnn-repeatable (the same bits, but T x T per head in memory)",
+     "run), cudnn-repeatable (the same bits, but T x T per head in memory), auto (cudnn there if "
+     "it starts and takes the model, else flash)",
      TEXT, RUN, TOLD, 0, FIELD(attention), 0, 0, NULL},
     {"logits-mib", "N",
      "most MiB of logits at a time; 0 = 32, on a GPU 512, where larger products are faster "
@@ -243,7 +244,7 @@ static const options defaults = {
     .regrow_fraction = 0.1,
     .recompute = "none",
     .offload_name = "none",
-    .attention = "flash",
+    .attention = ATTENTION_AUTO,
     .batch = 16,
     .accum = 1,
     .seed = 1,
@@ -600,7 +601,15 @@ static error *resolve_offload(options *o)
 static error *resolve_attention(options *o)
 {
     const device_kind *whose;
+    if (!strcmp(o->attention, ATTENTION_AUTO))
+        return NULL; /* ATTENTION_OWN until the device is open */
     return device_attention(o->attention, &o->training.attention, &whose);
+}
+
+const char *options_attention(const options *o)
+{
+    bool chosen = !strcmp(o->attention, ATTENTION_AUTO);
+    return chosen ? device_kind_at(o->device)->attention[o->training.attention] : o->attention;
 }
 
 void options_recompute(options *o, recompute_level level)

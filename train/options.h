@@ -15,7 +15,8 @@
 
 enum { MAX_PATTERNS = 4096, MAX_LISTS = 8, MOST_SIZES = 16, DEFAULT_STEPS = 200 };
 
-#define DEFAULT_OUT "runs/train"
+#define DEFAULT_OUT    "runs/train"
+#define ATTENTION_AUTO "auto"
 
 typedef struct {
     const char *const *pattern; /* (n) */
@@ -80,7 +81,7 @@ typedef struct {
     double sparsity, regrow_fraction; /* see params/sparse_backing.h; sparsity 0: off */
     int64_t regrow_every;
     const char *recompute;    /* see model/recompute.h */
-    const char *attention;    /* a method of the device's (core/device_kind.h) */
+    const char *attention;    /* ATTENTION_AUTO, or a method of the device's (core/device_kind.h) */
     const char *memory;       /* ? sizes, see plan/memory_search.h */
     size_t sizes[MOST_SIZES]; /* resolved; 0: what is free */
     int n_sizes;
@@ -124,6 +125,9 @@ void options_free(options *o); /* of these, not of copies; argv belongs to the c
 
 /* Sets the number of steps, once it is known how many --epochs are. */
 void options_take_steps(options *o, int64_t steps);
+
+/* The resolved method of attention. */
+const char *options_attention(const options *o);
 
 /* Sets --recompute LEVEL for all layers, as if it had been given. */
 void options_recompute(options *o, recompute_level level);
