@@ -43,7 +43,7 @@ enum { FAR_KINDS = 16 }; /* those of the arena's blocks */
 
 /* Records, until it is opened. */
 error *far_create(far **out) NODISCARD;
-void far_destroy(far *f); /* NULL is fine; ends the thread, and the file is gone */
+void far_destroy(far *f); /* NULL is ignored; ends the thread, and the file is gone */
 
 /* A block for the whole run; see above. */
 far_block far_keep(far *f, int kind, dtype type, int64_t count);

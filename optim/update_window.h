@@ -9,7 +9,7 @@
  *     CPU                       | update 0 | update 1     | update 2 ...
  *     window           0        1                  0                1
  *
- * The disk's thread serves requests in order, so a window is read into anew only after it has been written from,
+ * The disk's thread serves requests in order, so a window is read into again only after it has been written from,
  * and nobody waits for writes: they continue beside what follows.
  */
 #ifndef REGRAD_UPDATE_WINDOW_H
@@ -34,7 +34,7 @@ typedef struct {
     int turn;       /* the window that the next piece takes */
 } update_window;
 
-/* Two windows in which each of these items' pieces find room; once in the record and once in the run. */
+/* Two windows in which each of these items' pieces find room; once while recording and once in the run. */
 void update_window_place(update_window *w, arena *a, const far_item *items, int64_t n);
 
 /* OP(optim) of the items, in their order. */
