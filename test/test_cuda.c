@@ -63,8 +63,9 @@ static const char *const runs[] = {
 
 static void train_on(const char *where, const char *what, small_result *r)
 {
-    char arguments[500];
-    snprintf(arguments, sizeof arguments, "%s --device %s", what, where);
+    char arguments[600];
+    int length = snprintf(arguments, sizeof arguments, "%s --device %s", what, where);
+    assert_true(length > 0 && (size_t)length < sizeof arguments);
     *r = small_train(arguments);
 }
 
