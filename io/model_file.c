@@ -130,6 +130,28 @@ static error *refuse_adapters(const weights *w)
         w->directory);
 }
 
+static int is_checkpoint(const struct dirent *d)
+{
+    const char *number = d->d_name + strlen("step_");
+    return !strncmp(d->d_name, "step_", strlen("step_")) && *number &&
+           !number[strspn(number, "0123456789")];
+}
+
+/* A run that has not ended has its model in checkpoints (run/checkpoint.h), named in order. */
+static error *refuse_unfinished(const weights *w)
+{
+    struct dirent **name;
+    int n = scandir(w->directory, &name, is_checkpoint, alphasort);
+    error *e = n > 0 ? user_error("%s has no model.safetensors, as its run has not ended: give its "
+                                  "newest checkpoint, %s/%s",
+                                  w->directory, w->directory, name[n - 1]->d_name)
+                     : NULL;
+    for (int i = 0; i < n; i++)
+        free(name[i]);
+    if (n >= 0) free(name);
+    return e;
+}
+
 static error *open_directory(weights *w)
 {
     char path[PATH_LENGTH];
@@ -146,6 +168,7 @@ static error *open_directory(weights *w)
     TRY(path_join(path, w->directory, "model.safetensors"));
     if (access(path, F_OK)) TRY(refuse_adapters(w));
     if (access(path, F_OK)) TRY(refuse_pickles(w));
+    if (access(path, F_OK)) TRY(refuse_unfinished(w));
     return open_tensors(w, path);
 }
 

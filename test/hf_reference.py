@@ -193,6 +193,15 @@ def test_checkpoint():
     first_loss("plain", [3, 1, 4, 1, 5, 9, 2, 6], "run-checkpoint", "--checkpoint-every", "1")
     status, _, error = run("export", "run-checkpoint/step_00000001", "hf-checkpoint")
     say(not status and read_tensors("hf-checkpoint/model.safetensors") == make(1), "export of a checkpoint", error)
+    run("train_gpt", "--load", "plain", "--train-data", "tokens.bin", "--batch", "1", "--seq", str(CONTEXT), "--steps", "11", "--eval-every", "0",
+        "--checkpoint-every", "9", "--threads", "1", "--out", "stopped")
+    run("export", "stopped/step_00000009", "hf-ninth")
+    last = [line for line in card_of("hf-ninth")[1].splitlines() if line.startswith("| training, last")]
+    say(len(last) == 1 and last[0].endswith(" | 9 |"), "a checkpoint's card has no losses after its step", str(last))
+    os.remove("stopped/model.safetensors")
+    os.mkdir("stopped/step_00000012.old")
+    status, _, error = run("export", "stopped", "x")
+    say(status == 1 and "has not ended" in error and error.endswith("stopped/step_00000011\n"), "a run without a model: its newest checkpoint is named", error)
 
 
 def test_llmc():
@@ -301,6 +310,31 @@ def test_about():
         status, _, error = run("export", f"card {name}", f"hf-card {name}")
         head = {} if status else card_of(f"hf-card {name}")[0]
         say(not status and head.get("license") == ('"mit"' if name == "no end" else None), f"a card with {name}", f"{error} {head}")
+    for name, head, wanted in (("an apostrophe", 'license: "other"\nlicense_name: "Ann\'s own"\n', ("other", "Ann's own", None)),
+                               ("quotes of its own", "license: other\nlicense_name: 'Ann''s own'\n", ("other", None, None)),
+                               ("a quote without its end", 'license: "mit\nlicense_name: x"y\n', (None, None, None)),
+                               ("a comment", 'license: "mit" # so far\n', ("mit", None, None))):
+        shutil.rmtree("quoted", ignore_errors=True)
+        save("quoted", make(7))
+        write("quoted/README.md", f"---\n{head}---\n")
+        shutil.rmtree("hf-quoted", ignore_errors=True)
+        status, _, error = run("export", "quoted", "hf-quoted")
+        head = {} if status else card_of("hf-quoted")[0]
+        say(not status and all(head.get(n) == (v and f'"{v}"') for n, v in zip(("license", "license_name", "license_link"), wanted)),
+            f"a card with {name}", f"{error} {head}")
+    first_loss("quoted", [3, 1, 4, 1, 5, 9, 2, 6], "foreign")
+    write("quoted/README.md", "---\nlicense: other\nlicense_name: x\n---\n")
+    write("foreign/README.md", "---\nlicense: mit\n---\n")
+    write("foreign/options.json", json.dumps({"optim": "a|b\n\n---\nlicense: x\n---\n", "freeze": ["h|i", "j\nk"], "load": "quoted"}))
+    status, _, error = run("export", "foreign", "hf-foreign")
+    head, body = card_of("hf-foreign")
+    say(head.get("license") == '"mit"' and "license_name" not in head, "a license comes without the name of its base's", str(head))
+    say("| optim | a\\|b\\x0a" in body and "| freeze | `h\\|i` `j\\x0ak` |" in body, "options stay in their cells", body)
+    os.remove("foreign/README.md")
+    os.mkdir("foreign/README.md")
+    status, _, error = run("export", "foreign", "hf-no-card")
+    say(not status and "warning: the model card lacks a part" in error and '"other"' in card_of("hf-no-card")[0]["license"],
+        "a card that cannot be read is left out", error)
     snapshot = "models--Own-er--Na--me/snapshots/1"
     save(snapshot, make(6))
     first_loss(snapshot, [3, 1, 4, 1, 5, 9, 2, 6], "cached")
@@ -316,7 +350,11 @@ def test_about():
     for name, words, wanted in (("--dtype for GGUF", ("--to", "gguf", "--dtype", "bf16", "plain", "x"), "--type"),
                                 ("--license for llm.c", ("--to", "llmc", "--license", "mit", "plain", "x"), "--to hf"),
                                 ("a license of several words", ("--license", "do what", "plain", "x"), "identifier"),
+                                ("an empty license", ("--license", "", "plain", "x"), "identifier"),
                                 ("a base that is no name", ("--base-model", "a b", "plain", "x"), "Hub"),
+                                ("a base without a name", ("--base-model", "", "plain", "x"), "Hub"),
+                                ("a base that ends too early", ("--base-model", "a/", "plain", "x"), "Hub"),
+                                ("a base of three words", ("--base-model", "a/b/c", "plain", "x"), "Hub"),
                                 ("an unknown dtype", ("--dtype", "f8", "plain", "x"), "f32, bf16 or f16")):
         status, _, error = run("export", *words)
         say(status == 1 and wanted in error and error.count("\n") == 1, f"refused: {name}", error)
@@ -351,11 +389,16 @@ def test_others():
         "a tokenizer that AutoTokenizer would make anew is refused", error)
     status, _, error = run("export", "--fast-tokenizer", "qwen2", "hf-qwen2")
     say(not status and os.path.exists("hf-qwen2/tokenizer.json"), "--fast-tokenizer writes it", error)
+    for name in ("hf-only-tokens/merges.txt", "hf-only-ends/generation_config.json"):
+        os.mkdir(os.path.dirname(name))
+        write(name, "{}")
     for name, words, wanted in (("--fast-tokenizer for GGUF", ("--to", "gguf", "--fast-tokenizer", "wide", "x"), "--to hf"),
                                 ("a vocabulary too large", ("--vocab", "large.vocab", "wide", "x"), "266 tokens"),
                                 ("no vocabulary", ("--vocab", "nosuch", "wide", "x"), "nosuch"),
                                 ("--vocab for llm.c", ("--to", "llmc", "--vocab", "large.vocab", "wide", "x"), "--vocab"),
                                 ("an OUT with a model", ("plain", "hf-plain"), "already"),
+                                ("an OUT with a tokenizer", ("plain", "hf-only-tokens"), "hf-only-tokens/merges.txt already"),
+                                ("an OUT with another's generation", ("plain", "hf-only-ends"), "hf-only-ends/generation_config.json already"),
                                 ("a missing source", ("nosuch", "x"), "nosuch"),
                                 ("no OUT", ("plain",), "--help"), ("a third word", ("plain", "x", "y"), "y:"),
                                 ("an unknown form", ("--to", "onnx", "plain", "x"), "onnx"),

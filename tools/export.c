@@ -123,6 +123,14 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
     }
 }
 
+/* NAME or OWNER/NAME */
+static bool is_model_name(const char *word)
+{
+    const char *slash = strchr(word, '/'), *name = slash ? slash + 1 : word;
+    return slash != word && *name && strspn(name, WORD) == strlen(name) &&
+           (!slash || strspn(word, WORD) == (size_t)(slash - word));
+}
+
 /* What only --to hf takes. */
 static error *check_hf_words(const arguments *a)
 {
@@ -132,10 +140,10 @@ static error *check_hf_words(const arguments *a)
         if (given[i][0] && strcmp(a->to, "hf"))
             return user_error("%s: only with --to hf%s", given[i][1],
                               i == 0 && !strcmp(a->to, "gguf") ? "; --to gguf has --type" : "");
-    if (a->license && strspn(a->license, WORD) != strlen(a->license))
+    if (a->license && (!*a->license || a->license[strspn(a->license, WORD)]))
         return user_error("--license %s: must be an identifier such as apache-2.0 or mit",
                           a->license);
-    if (a->base_model && strspn(a->base_model, WORD "/") != strlen(a->base_model))
+    if (a->base_model && !is_model_name(a->base_model))
         return user_error("--base-model %s: must be a name on the Hub such as Qwen/Qwen3-0.6B",
                           a->base_model);
     return NULL;

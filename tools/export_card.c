@@ -28,6 +28,7 @@ enum { WORD_ROOM = 200, MOST_OPTIONS = 1 << 20, MOST_CARD = 4 << 20, MOST_LOG = 
 
 /* What the log says. */
 typedef struct {
+    double end; /* no step after this one: a checkpoint is of the middle of its run */
     int64_t steps, first_step, best_step; /* 0: there is none */
     double first, last, best, best_at_end;
 } losses;
@@ -75,9 +76,10 @@ static error *take_losses(void *context, const cJSON *line)
     losses *l = context;
     double step = number_of(line, "step"), loss = number_of(line, "loss"),
            val = number_of(line, "val_loss");
-    if (!(step >= 0 && step < 1e15)) return NULL;
+    if (!(step >= 0 && step < 1e15 && step <= l->end)) return NULL;
     if (isfinite(loss)) {
-        if (!l->first_step) *l = (losses){.first_step = (int64_t)step, .first = loss};
+        if (!l->first_step)
+            *l = (losses){.end = l->end, .first_step = (int64_t)step, .first = loss};
         l->last = loss;
         l->steps = (int64_t)step;
     }
@@ -94,6 +96,10 @@ static error *read_log(const char *directory, losses *out)
     char path[PATH_LENGTH];
     uint8_t *bytes;
     size_t n;
+    cJSON *state;
+    TRY(read_if_there(directory, "state.json", &state));
+    out->end = state ? number_of(state, "step") : HUGE_VAL;
+    cJSON_Delete(state);
     TRY(find_in_run(directory, "log.jsonl", path));
     if (access(path, F_OK)) return NULL;
     TRY(file_read_all(path, MOST_LOG, &bytes, &n));
@@ -102,33 +108,38 @@ static error *read_log(const char *directory, losses *out)
     return e;
 }
 
-/* Of "name: 'value'" in a line the value, if it is a plain word; false: it is another line. */
-static bool read_entry(const char *line, const char *name, char value[WORD_ROOM])
+/* Of "name: value" in a line the value, which may be in quotes, if it is of plain words. */
+static void read_entry(const char *line, const char *name, char value[WORD_ROOM])
 {
     size_t n = strlen(name);
-    if (strncmp(line, name, n) || line[n] != ':') return false;
+    if (strncmp(line, name, n) || line[n] != ':') return;
     line += n + 1;
-    line += strspn(line, " \t\"'");
-    size_t length = strcspn(line, "\"'\r\n");
-    if (length >= WORD_ROOM) length = 0;
-    snprintf(value, WORD_ROOM, "%.*s", (int)length, line);
+    line += strspn(line, " \t");
+    char end[] = "\r\n\0"; /* and the quote that it begins with */
+    if (*line == '"' || *line == '\'') end[2] = *line++;
+    size_t length = strcspn(line, end);
+    bool whole =
+        length < WORD_ROOM && (!end[2] || (line[length] == end[2] && line[length + 1] != end[2]));
+    snprintf(value, WORD_ROOM, "%.*s", whole ? (int)length : 0, line);
     for (size_t at = strlen(value); at && isspace((unsigned char)value[at - 1]); at--)
         value[at - 1] = 0;
     for (const char *c = value; *c; c++)
-        if (!isprint((unsigned char)*c) || strchr("#[]{}|>\\", *c)) value[0] = 0;
-    return true;
+        if (!isprint((unsigned char)*c) || strchr("#[]{}|>\\\"", *c)) value[0] = 0;
 }
 
-/* The head of a card: lines between two of "---".  name: ? to this, the model that it is made of. */
+/* The head of a card: lines between two of "---".  name: ? to this, the model that it is made of.  A license
+ * comes with its own name and link, or without. */
 static void read_head(const char *text, card *c, char *name)
 {
+    char license[3][WORD_ROOM] = {0};
     if (strncmp(text, "---", 3)) return;
     for (const char *line = strchr(text, '\n'); line; line = strchr(line, '\n')) {
-        if (!strncmp(++line, "---", 3)) return;
+        if (!strncmp(++line, "---", 3)) break;
         for (int i = 0; i < 3; i++)
-            read_entry(line, license_fields[i], c->license[i]);
+            read_entry(line, license_fields[i], license[i]);
         if (name) read_entry(line, "base_model", name);
     }
+    if (*license[0]) memcpy(c->license, license, sizeof license);
 }
 
 static error *read_card(const char *directory, card *c, char *name)
@@ -182,23 +193,28 @@ static error *find_base_name(card *c)
     return NULL;
 }
 
+static void warn_of_part(error *e)
+{
+    if (e) error_warn(error_context(e, "the model card lacks a part"));
+}
+
 /* What a run says of itself; what cannot be read is left out, with a warning. */
 static void read_run(card *c)
 {
     error *e = read_if_there(c->run, "options.json", &c->options);
     if (!e) e = read_if_there(c->run, "data.json", &c->data);
     if (!e) e = read_log(c->run, &c->losses);
-    if (e) error_warn(error_context(e, "the model card lacks a part"));
+    warn_of_part(e);
 }
 
 static void read_base(card *c)
 {
     error *e = read_card(c->base, c, NULL);
     if (!e) e = find_base_name(c);
-    if (e) error_warn(error_context(e, "the model card lacks a part"));
+    warn_of_part(e);
 }
 
-static error *card_read(const arguments *a, const weights *w, card *c)
+static void card_read(const arguments *a, const weights *w, card *c)
 {
     const char *source = weights_directory(w);
     snprintf(c->run, PATH_LENGTH, "%s", a->merge ? a->merge : source);
@@ -207,11 +223,10 @@ static error *card_read(const arguments *a, const weights *w, card *c)
     if (a->merge || load) snprintf(c->base, PATH_LENGTH, "%s", a->merge ? source : load);
     if (*c->base) read_base(c);
     /* its own card says more than its base's, but with --merge it is the base */
-    error *e = a->merge ? NULL : read_card(source, c, *c->base_model ? NULL : c->base_model);
+    if (!a->merge) warn_of_part(read_card(source, c, *c->base_model ? NULL : c->base_model));
     if (a->license) snprintf(c->license[0], WORD_ROOM, "%s", a->license);
     if (a->license) *c->license[1] = *c->license[2] = 0;
     if (a->base_model) snprintf(c->base_model, WORD_ROOM, "%s", a->base_model);
-    return e;
 }
 
 /* ---- writing ---- */
@@ -259,6 +274,14 @@ static void put_base(FILE *to, const arguments *a, const card *c)
     fputs(a->merge ? "; adapters (LoRA) are merged into its matrices.\n" : ".\n", to);
 }
 
+/* Text in a cell of a table: without what would end the cell or the line. */
+static void put_cell(FILE *to, const char *text)
+{
+    char shown[PATH_LENGTH];
+    for (const char *c = text_shown(text, shown, sizeof shown); *c; c++)
+        fputs(*c == '|' ? "\\" : "", to), fputc(*c, to);
+}
+
 /* The options that say how a model came to be; others say where and how fast. */
 static void put_options(FILE *to, const card *c)
 {
@@ -300,9 +323,13 @@ static void put_options(FILE *to, const card *c)
         if (none) continue;
         fprintf(to, "| %s |", names[i]);
         if (cJSON_IsNumber(item)) fprintf(to, " %.9g", item->valuedouble);
-        if (cJSON_IsString(item)) fprintf(to, " %s", item->valuestring);
-        for (one = item->child; one; one = one->next)
-            if (cJSON_IsString(one)) fprintf(to, " `%s`", one->valuestring);
+        if (cJSON_IsString(item)) fputc(' ', to), put_cell(to, item->valuestring);
+        for (one = item->child; one; one = one->next) {
+            if (!cJSON_IsString(one)) continue;
+            fputs(" `", to);
+            put_cell(to, one->valuestring);
+            fputc('`', to);
+        }
         fputs(" |\n", to);
     }
 }
@@ -380,8 +407,8 @@ error *card_write(const arguments *a, const weights *w, const char *type, int64_
 {
     card *c;
     TRY(alloc_array(&c, 1, sizeof *c));
-    error *e = card_read(a, w, c);
-    if (!e) e = put_card(a, w, type, parameters, c);
+    card_read(a, w, c);
+    error *e = put_card(a, w, type, parameters, c);
     cJSON_Delete(c->options);
     cJSON_Delete(c->data);
     free(c);

@@ -45,15 +45,26 @@ static error *copy_beside(const arguments *a, const weights *w, const char *name
     return file_copy(from, to);
 }
 
+/* What may be written: first the tokenizer's. */
+enum { TOKENIZER_FILES = 7, FILES = 11 };
+static const char *const files_of_hf[FILES] = {"tokenizer.json",
+                                               "tokenizer_config.json",
+                                               "vocab.json",
+                                               "merges.txt",
+                                               "special_tokens_map.json",
+                                               "added_tokens.json",
+                                               "chat_template.jinja",
+                                               "config.json",
+                                               "model.safetensors",
+                                               "generation_config.json",
+                                               "README.md"};
+
 /* The tokenizer's files beside the source, those that are there. */
 static error *copy_tokenizer(const arguments *a, const weights *w, int *copied)
 {
-    static const char *const names[] = {
-        "tokenizer.json", "tokenizer_config.json",   "vocab.json",
-        "merges.txt",     "special_tokens_map.json", "added_tokens.json"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        TRY(copy_beside(a, w, names[i], copied));
-    return copy_beside(a, w, "chat_template.jinja", copied);
+    for (int i = 0; i < TOKENIZER_FILES; i++)
+        TRY(copy_beside(a, w, files_of_hf[i], copied));
+    return NULL;
 }
 
 /* A template that cannot be read is not written, with a warning. */
@@ -97,7 +108,7 @@ static void take_tokens(const bpe *vocab, model_config *c)
 }
 
 /* Of the tokenizer that is written: made of a vocabulary, or copied. */
-static error *find_tokens(const weights *w, const bpe *vocab, model_config *c)
+static error *find_tokens(const arguments *a, const weights *w, const bpe *vocab, model_config *c)
 {
     char path[PATH_LENGTH];
     bpe *copied = NULL;
@@ -105,8 +116,8 @@ static error *find_tokens(const weights *w, const bpe *vocab, model_config *c)
         take_tokens(vocab, c);
         return NULL;
     }
-    TRY(path_join(path, weights_directory(w), "tokenizer.json"));
-    if (access(path, F_OK)) return NULL;
+    TRY(find_beside(a, w, "tokenizer.json", path));
+    if (!*path) return NULL;
     error *e = bpe_open(path, &copied);
     if (!e && bpe_size(copied) <= c->vocab) take_tokens(copied, c);
     if (!e) bpe_close(copied);
@@ -160,7 +171,7 @@ static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, f
     model_config c = *weights_model(w);
     TRY(holder_fill(h, a, w, a->widen || a->dtype || floats != FILE_AS_IS));
     TRY(make_directory(a->out, "OUT"));
-    TRY(find_tokens(w, vocab, &c));
+    TRY(find_tokens(a, w, vocab, &c));
     TRY(write_tokenizer(a, w, vocab, &files));
     TRY(write_generation(a, w, &c, &files));
     TRY(card_write(a, w, dtypes[floats].theirs, params_count(&h->params)));
@@ -174,12 +185,11 @@ static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, f
 
 error *export_hf(const arguments *a, const weights *w, holder *h)
 {
-    static const char *const names[] = {"config.json", "model.safetensors", "README.md"};
     bpe *vocab;
     file_floats floats;
     TRY(floats_of(a, w, &floats));
-    for (int i = 0; i < 3; i++)
-        TRY(must_be_new(a->out, names[i]));
+    for (int i = 0; i < FILES; i++)
+        TRY(must_be_new(a->out, files_of_hf[i]));
     TRY(open_vocab(a, w, &vocab));
     error *e = check_auto(a, w, vocab);
     if (!e) e = write_hf(a, w, vocab, floats, h);
