@@ -84,6 +84,26 @@ else
     echo 'skip make: for which GPUs (no nvcc)'
 fi
 
+# ---- what pip builds ----
+
+python=${PYTHON:-/usr/bin/python3}
+if "$python" -c 'import setuptools' 2>/dev/null; then
+    mkdir -p "$work/pip" "$work/bin"
+    cp -r python VERSION "$work/pip"
+    rm -rf "$work/pip/python/build"
+    # shellcheck disable=SC2016 # the words of another script
+    printf '#!/bin/sh\necho "$*" >"%s/words"\nmkdir -p "$2/build/release" && : >"$2/build/release/libregrad.so"\n' "$work" >"$work/bin/make"
+    chmod +x "$work/bin/make"
+    for cuda in '' nvcc; do
+        (cd "$work/pip/python" && PATH=$work/bin:$PATH env ${cuda:+CUDA=$cuda} "$python" setup.py -q build_py) >"$work/out" 2>&1
+        grep -q " CUDA=${cuda:-none} library$" "$work/words"
+        report "pip: ${cuda:-no kernels unless asked for}" $? "$(tail -n 1 "$work/out")"
+        rm -f "$work/words"
+    done
+else
+    echo 'skip make: what pip builds (no setuptools)'
+fi
+
 # ---- what is made again ----
 
 object=$work/b/data/images/picture_png.o
