@@ -24,7 +24,7 @@ bool offload_takes_value(const params *p, int id)
 bool offload_place_master(params *p, int id, dtype type)
 {
     param *row = &p->row[id];
-    if (!offload_takes(p, id)) return false;
+    if (!offload_takes(p, id) || row->spec.adapter_scale != 0) return false;
     row->far_master = far_keep(p->far, KIND_MASTER, type, row->own);
     return true;
 }

@@ -42,7 +42,8 @@ void use_order_free(use_order *o);
 bool offload_takes(const params *p, int id);
 bool offload_takes_value(const params *p, int id);
 
-/* Finds the master a place there; false: it has none there. */
+/* Finds the master a place there; false: it has none there.  An adapter's stays: it is small, and no file of a
+ * model, with which far masters are filled, has it. */
 bool offload_place_master(params *p, int id, dtype type);
 
 /* A pass begins (the next micro-batch's, too) and ends; nothing without offloaded values. */

@@ -129,9 +129,14 @@ static bool expands(const params *p, int id)
     return row->coded || is_far(row->far_value) || (stored(p, id) && p->backing->expand);
 }
 
+bool params_in_place(const params *p)
+{
+    return p->form == CODES_NONE && !p->values_far;
+}
+
 bool params_fill(const params *p)
 {
-    return p->form != CODES_NONE || p->values_far || (p->far && master_type(p) != DT_NONE);
+    return !params_in_place(p) || (p->far && master_type(p) != DT_NONE);
 }
 
 static bool collects(const params *p, int id)

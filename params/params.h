@@ -231,6 +231,8 @@ tensor param_part(const param *row, int64_t first, int64_t n, int64_t *skipped);
 bool params_divided(const params *p);
 /* Are some values or masters stored otherwise than they are used, and filled by param_fill_begin? */
 bool params_fill(const params *p);
+/* Is every value, or the rank's part of it, stored as it is used, so that files are read to where it lies? */
+bool params_in_place(const params *p);
 /* Is this row the pool, not a parameter of the model?  Are the row's own values only in the
  * pool? */
 bool param_is_pool(const params *p, int id);

@@ -223,14 +223,30 @@ static void test_checkpoints(void **state)
         same_file("near/step_00000004", "from/step_00000004", files[i]);
     }
     same_file("near", "far", "model.safetensors");
-    run_program(FINE "--lora 2 --offload params --out tuned", 0);
-    run_program(FINE "--lora 2 --out tuned_near", 0);
-    same_file("tuned", "tuned_near", "adapter_model.safetensors");
     run_program(FINE "--offload params --out loaded", 0);
     run_program(FINE "--offload states --out loaded_states", 0);
     run_program(FINE "--out loaded_near", 0);
     same_file("loaded", "loaded_near", "model.safetensors");
     same_file("loaded_states", "loaded_near", "model.safetensors");
+}
+
+/* Adapters, small ones and such whose states are far, beside values as they are and beside codes. */
+static void test_adapters(void **state)
+{
+    static const char *const how[] = {"--lora 2", "--lora 64", "--lora 64 --base nf4",
+                                      "--lora 64 --master split8 --base nf4-double"};
+    static const char *const what[] = {"none", "states", "params"};
+    (void)state;
+    for (size_t i = 0; i < sizeof how / sizeof *how; i++)
+        for (int k = 0; k < 3; k++) {
+            char arguments[400], out[2][40];
+            snprintf(out[0], sizeof out[0], "tuned%zu_none", i);
+            snprintf(out[1], sizeof out[1], "tuned%zu_%s", i, what[k]);
+            snprintf(arguments, sizeof arguments, FINE "%s --offload %s --out %s", how[i], what[k],
+                     out[1]);
+            run_program(arguments, 0);
+            same_file(out[0], out[1], "adapter_model.safetensors");
+        }
 }
 
 /* The number behind "name": in the last line of the log that has it. */
@@ -336,9 +352,13 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bits),     cmocka_unit_test(test_images),
-        cmocka_unit_test(test_plan),     cmocka_unit_test(test_checkpoints),
-        cmocka_unit_test(test_resident), cmocka_unit_test(test_larger_than_memory),
+        cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_images),
+        cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_checkpoints),
+        cmocka_unit_test(test_adapters),
+        cmocka_unit_test(test_resident),
+        cmocka_unit_test(test_larger_than_memory),
     };
     return cmocka_run_group_tests(tests, set_up, scratch_leave);
 }

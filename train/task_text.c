@@ -283,7 +283,7 @@ static error *text_load(trainer *t, device *dev)
 {
     weights *w;
     TRY(weights_open(t->o->load, t->o->ignore_field.pattern, &w));
-    error *e = t->params.form == CODES_NONE && !t->params.values_far
+    error *e = params_in_place(&t->params)
                    ? weights_read(w, &t->params, cast_widening(t->o->widen), dev)
                    : load_coded(t, w, dev);
     weights_close(w);

@@ -579,7 +579,7 @@ static error *first_values(trainer *t, device *dev)
         return t->sparse ? sparse_initialize(t->sparse, &t->r) : NULL;
     }
     TRY(t->o->task->load(t, dev));
-    if (p->far && !p->values_far && params_fill(p)) fill_again(t);
+    if (params_in_place(p) && params_fill(p)) fill_again(t);
     return params_adopt(p, dev);
 }
 
