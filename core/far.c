@@ -40,8 +40,7 @@ struct far {
     pthread_cond_t changed;
     request queue[QUEUE];
     int64_t queued, served;
-    error *failure; /* the first */
-    bool told;      /* it has been handed out */
+    error *failure; /* the first; nothing is read or written after it */
 };
 
 error *far_create(far **out)
@@ -75,13 +74,13 @@ size_t far_bytes_of(const far *f, int kind)
 
 /* ---- the thread ---- */
 
+/* Without the number: room made for a checkpoint, and another try at it, would save what is lost. */
 static error *disk_failed(const far *f, const char *what)
 {
-    int number = errno;
-    return error_numbered(user_error("--offload-to %s: %s: %s; what was trained since the last "
-                                     "checkpoint is lost: mend that, and give --resume auto",
-                                     f->directory, what, strerror(number)),
-                          number);
+    return user_error(
+        "--offload-to %s: %s: %s; what was trained since the last checkpoint is lost: "
+        "mend that, and give --resume auto",
+        f->directory, what, strerror(errno));
 }
 
 static error *serve(const far *f, const request *q)
@@ -109,7 +108,7 @@ static void *work(void *argument)
             continue;
         }
         request q = f->queue[f->served % QUEUE];
-        bool dead = f->failure || f->told;
+        bool dead = f->failure;
         pthread_mutex_unlock(&f->lock);
         double begin = clock_now();
         error *e = dead ? NULL : serve(f, &q);
@@ -159,9 +158,7 @@ error *far_wait(far *f, int64_t number)
             pthread_cond_wait(&f->changed, &f->lock);
         f->moved.waited += clock_now() - begin;
     }
-    error *e = f->failure;
-    f->failure = NULL;
-    f->told |= e != NULL;
+    error *e = f->failure ? user_error("%s", error_text(f->failure)) : NULL;
     pthread_mutex_unlock(&f->lock);
     return e;
 }
