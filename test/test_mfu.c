@@ -21,6 +21,14 @@ static void test_formulas(void **state)
     near(mfu_palm(&small, 124475904, 1024), 8.035e8 + 6.0 * 12 * 768 * 1024);
 }
 
+static void test_convolutions(void **state)
+{
+    model_config c = {.layers = 12, .stage = {4, 4, 4}, .width = 32};
+    (void)state;
+    assert_true(isnan(mfu_llmc(&c, 1467610, 1)));
+    assert_true(isnan(mfu_palm(&c, 1467610, 1)));
+}
+
 static void test_table(void **state)
 {
     (void)state;
@@ -34,6 +42,7 @@ static void test_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_formulas),
+                                       cmocka_unit_test(test_convolutions),
                                        cmocka_unit_test(test_table)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,12 @@ static const struct {
     {"A10", 125, 31.2},       {"RTX 4090", 165.2, 82.6},
 };
 
+/* A token has no such count where weights are used at several places of a map: networks of convolutions. */
+static bool by_tokens(const model_config *c)
+{
+    return !c->stage[0];
+}
+
 static double attention(const model_config *c, int64_t tokens)
 {
     return (double)c->layers * (double)c->heads * (double)c->head_size * (double)tokens;
@@ -24,12 +30,12 @@ static double attention(const model_config *c, int64_t tokens)
 
 double mfu_llmc(const model_config *c, int64_t parameters, int64_t tokens)
 {
-    return 6 * (double)parameters + 6 * attention(c, tokens);
+    return by_tokens(c) ? 6 * (double)parameters + 6 * attention(c, tokens) : NAN;
 }
 
 double mfu_palm(const model_config *c, int64_t parameters, int64_t tokens)
 {
-    return 6 * (double)parameters + 12 * attention(c, tokens);
+    return by_tokens(c) ? 6 * (double)parameters + 12 * attention(c, tokens) : NAN;
 }
 
 /* "A10" does not match "NVIDIA A100". */

@@ -9,6 +9,8 @@
  *     llmc    6 N + 6 L H Q T     attention counted at half, as causal attention needs (llm.c)
  *     palm    6 N + 12 L H Q T    attention in full (PaLM, arXiv 2204.02311, appendix B)
  *
+ * Both count each weight once per token, so networks of convolutions have neither: NAN.
+ *
  * Peak FLOP/s of the GPU: dense, from its data sheet, for the type of the products; if the table
  * does not have the GPU, what one large product achieves here.
  */
