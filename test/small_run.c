@@ -71,8 +71,9 @@ error *small_parse(const char *arguments, char text[SMALL_TEXT], options *o)
     int argc = 1;
     assert_true(strlen(arguments) < SMALL_TEXT);
     strcpy(text, arguments);
-    bool images = strstr(text, "--patch ") || strstr(text, "--model vit") ||
-                  strstr(text, "--model convnext") || strstr(text, "--model wrn");
+    bool images = strstr(text, "--patch ") || strstr(text, "--image-size ") ||
+                  strstr(text, "--model vit") || strstr(text, "--model convnext") ||
+                  strstr(text, "--model wrn");
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         assert_true(argc < SMALL_ARGS - 1);
         argv[argc++] = word;

@@ -31,8 +31,8 @@ typedef struct {
 void small_open(small_run *s, const char *arguments);
 void small_close(small_run *s);
 
-/* The options of these arguments, cut into words that `text` keeps; with --patch or --model vit... they
- * are train_vit's. */
+/* The options of these arguments, cut into words that `text` keeps; with --patch, --image-size or --model vit...
+ * they are train_vit's. */
 error *small_parse(const char *arguments, char text[SMALL_TEXT], options *o) NODISCARD;
 
 /* The plan alone. */

@@ -208,8 +208,8 @@ static int among(const float *x, int n, const float *others, int m)
 static void test_split(void **state)
 {
     (void)state;
-    static float all[SET * PIXELS], val[SET * PIXELS], train_on[SET * PIXELS],
-        targets[SET * 7], before[SET * PIXELS];
+    static float all[SET * PIXELS], val[SET * PIXELS], train_on[SET * PIXELS], targets[SET * 7],
+        before[SET * PIXELS];
     static const char *const names[] = {"set-images-idx3-ubyte"};
     small_images_write(".", "set", SET, 3, 9, 15, 7);
     for (int seed = 1; seed <= 2; seed++) {
@@ -325,6 +325,24 @@ static void test_resume_of_running_numbers(void **state)
     same_file("wide/predictions.txt", "wide-parts/predictions.txt");
 }
 
+/* A network of convolutions says itself what it is: no --model, no --pool; and what is asked of it must be its. */
+static void test_load_convolutions(void **state)
+{
+    (void)state;
+    static options o;
+    char text[SMALL_TEXT];
+    static const char how[] = "--image-size 9x15 --channels 3 --classes 7 --batch 3 --threads 2 ";
+    small_images_write(".", "re", 20, 3, 9, 15, 7);
+    full_run_of(how, "--model wrn-10-1 --width 16 --steps 1 --out first");
+    full_run_of(how, "--load first --steps 1 --out second");
+    full_run_of(how, "--load first --model wrn-10-1 --width 16 --norm batch --steps 1 --out third");
+    same_file("second/model.safetensors", "third/model.safetensors");
+    fails(small_parse("--image-size 9x15 --load first --norm group", text, &o), "--norm group",
+          "the other one");
+    fails(small_parse("--image-size 9x15 --load first --drop-path 0.3", text, &o),
+          "--drop-path 0.3", "no such branches");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +356,7 @@ int main(void)
         cmocka_unit_test(test_scaling_options),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_resume_of_running_numbers),
+        cmocka_unit_test(test_load_convolutions),
     };
     return cmocka_run_group_tests_name("vit runs", tests, scratch_enter, scratch_leave);
 }

@@ -225,8 +225,8 @@ static void apply_sizes(const options *o, model_config *c)
     if (o->patch) c->patch = o->patch;
 }
 
-/* What only some models have. */
-static error *apply_norm_option(const options *o, model_config *c)
+/* What only some models have; loaded: it is the model of a file, which has its norm. */
+static error *apply_norm_option(const options *o, bool loaded, model_config *c)
 {
     bool wide = is_residual_network(c), group;
     if (o->drop_path > 0 && wide)
@@ -235,18 +235,20 @@ static error *apply_norm_option(const options *o, model_config *c)
     if (!o->norm) return NULL;
     if (!wide) return user_error("--norm %s: model %s has LayerNorms only", o->norm, c->name);
     TRY(one_of_two("norm", o->norm, "batch", "group", &group));
+    if (loaded && group != (c->norm == NORM_GROUP))
+        return user_error("--norm %s: the model of --load %s has the other one; leave it out",
+                          o->norm, o->load);
     c->norm = group ? NORM_GROUP : NORM_BATCH;
     return NULL;
 }
 
 /* A config.json beside the weights defines the model; options that were given must agree. */
-static error *apply_file(const options *o, bool named, model_config *c)
+static error *apply_file(const options *o, bool named, bool *found, model_config *c)
 {
     image_card card = {.model = *c};
-    bool found;
-    TRY(image_card_read(o->load, &found, &card));
+    TRY(image_card_read(o->load, found, &card));
     image_card_free(&card);
-    if (!found) return NULL;
+    if (!*found) return NULL;
     model_config theirs = card.model;
     const struct {
         const char *name;
@@ -263,7 +265,7 @@ static error *apply_file(const options *o, bool named, model_config *c)
                               sizes[i].name, (long long)sizes[i].asked, o->load,
                               (long long)sizes[i].has, sizes[i].name, named ? " or --model" : "");
     snprintf(theirs.name, sizeof theirs.name, "%s", c->name);
-    if (theirs.mean_pool != c->mean_pool)
+    if (!theirs.stage[0] && theirs.mean_pool != c->mean_pool) /* only a ViT has the choice */
         return user_error("--pool %s: the model of --load %s has the other one", o->pool, o->load);
     *c = theirs;
     return NULL;
@@ -271,16 +273,16 @@ static error *apply_file(const options *o, bool named, model_config *c)
 
 static error *image_resolve(options *o)
 {
-    bool named = o->model_name;
+    bool named = o->model_name, loaded = false;
     if (!o->model_name) o->model_name = image_kind.default_model;
     model_config *c = &o->model;
     TRY(preset_find(&image_presets, o->model_name, c));
     TRY(one_of_two("pool", o->pool, "cls", "mean", &c->mean_pool));
-    TRY(apply_norm_option(o, c));
     TRY(resolve_bad(o));
     TRY(resolve_pixels(o));
     apply_sizes(o, c);
-    if (o->load) TRY(apply_file(o, named, c));
+    if (o->load) TRY(apply_file(o, named, &loaded, c));
+    TRY(apply_norm_option(o, loaded, c));
     TRY(image_size(o, c));
     if (o->classes)
         c->vocab = o->classes;
