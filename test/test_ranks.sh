@@ -242,6 +242,24 @@ done
     done
 }
 
+# ---- states in a file: each rank's own part of them ----
+
+# shellcheck disable=SC2086
+{
+    wide="${gpt/--width 24/--width 64} --steps 4 --checkpoint-every 2 --keep 9 --dtype bf16 --batch 2"
+    for z in 0 1 2 3; do
+        why=
+        run 2 near $wide --zero $z && run 2 far $wide --zero $z --offload states &&
+            run 2 on $wide --zero $z --offload states --resume near/step_00000002 || why="$(grep -hm1 '^train_' far.txt on.txt)"
+        [ "$(grep -o '"offload_bytes":[0-9]*' far/log.jsonl | tail -1 | cut -d: -f2)" -gt 0 ] || why="$why nothing lies there"
+        planned_is_used far || why="$why allocated is not what was planned"
+        same_bits near far && same_bits near on &&
+            cmp -s near/step_00000004/optimizer.safetensors far/step_00000004/optimizer.safetensors &&
+            cmp -s near/step_00000004/optimizer.safetensors on/step_00000004/optimizer.safetensors || why="$why other bits"
+        [ -z "$why" ] && ok "--offload states at stage $z: the same bits, resumed too" || not_ok "--offload states at stage $z: $why"
+    done
+}
+
 # ---- checkpoints ----
 
 # shellcheck disable=SC2086
