@@ -531,6 +531,13 @@ static void test_shards(void **state)
     bytes[1100] ^= 1; /* in the first picture */
     file_write("v.tar", bytes, n);
     assert_true(before != print_of("v.tar"));
+    bytes[1024] ^= 1; /* no PNG any more, and of all that are in it, it is this one */
+    file_write("spoilt.tar", bytes, n);
+    bytes[1024] ^= 1;
+    static float pixels[3 * SIZE], target[CLASSES];
+    s = open_source("spoilt.tar", plain(1));
+    fails(source_read(s, 0, 1, pixels, target), "spoilt.tar, byte 1024'", "neither JPEG nor PNG");
+    source_close(s);
     file_write("cut.tar", bytes, 1024 + 20);
     shard_fails("cut.tar", "longer than the file");
     bytes[512 + 3] ^= 1; /* of the second header's name */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/files.h"
 #include "base/grow.h"
 #include "base/rng.h"
 #include "data/source.h"
@@ -17,10 +18,13 @@ int64_t images_count(const image_set *s)
 
 void images_describe(const image_set *s, int64_t i, char *text, size_t size)
 {
-    if (s->items[i].path)
-        snprintf(text, size, "%s", s->items[i].path);
-    else
+    const image_item *item = &s->items[i];
+    if (!item->path)
         snprintf(text, size, "%lld", (long long)i);
+    else if (!item->size)
+        snprintf(text, size, "%s", item->path);
+    else
+        snprintf(text, size, "%s, byte %lld", item->path, (long long)item->at);
 }
 
 const char *images_passed_over(const image_set *s)
@@ -152,18 +156,20 @@ error *images_split(image_set *s, double part, uint64_t seed, bool rest)
 
 static error *read_file(image_set *s, image_item *item, labelled *out)
 {
+    char name[PATH_LENGTH];
     uint8_t *bytes;
     size_t n;
     picture p;
+    images_describe(s, item - s->items, name, sizeof name);
     error *e = item->size ? images_read_part(item->path, item->at, item->size, &bytes, &n)
                           : images_read_file(item->path, &bytes, &n);
-    TRY(error_context(e, "image '%s'", item->path));
+    TRY(error_context(e, "image '%s'", name));
     e = picture_decode(bytes, n, s->wish.channels, s->wish.upright, &p);
     free(bytes);
-    if (e) return error_context(e, "image '%s'", item->path);
+    if (e) return error_context(e, "image '%s'", name);
     if (p.warnings && !set_flag(s, &item->warned)) {
         char text[400];
-        snprintf(text, sizeof text, "image '%.160s': %s", item->path, p.warning);
+        snprintf(text, sizeof text, "image '%.160s': %s", name, p.warning);
         count_left_out(s, &s->warned, s->warning, text);
     }
     out->owned = p.pixels;

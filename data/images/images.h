@@ -63,7 +63,7 @@ void image_names_free(image_names *names);
 error *images_split(image_set *s, double part, uint64_t seed, bool rest) NODISCARD;
 
 int64_t images_count(const image_set *s); /* at least 1 */
-/* The origin of image i, for messages: its path, or its number. */
+/* The origin of image i, for messages: its path, with the place in a shard, or its number. */
 void images_describe(const image_set *s, int64_t i, char *text, size_t size);
 
 /* One image; `owned` must be freed. */

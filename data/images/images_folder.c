@@ -23,7 +23,7 @@
 #include "base/shown.h"
 #include "data/source.h"
 
-enum { DEEPEST = 60, MOST_PICTURE = 1 << 30 /* bytes of a file */ };
+enum { DEEPEST = 60 };
 
 /* Paths that grow. */
 typedef struct {

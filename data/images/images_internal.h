@@ -50,6 +50,8 @@ error *images_add_tar(image_set *s, const char *path, int64_t bytes) NODISCARD;
 error *images_each_path(const char *pattern, error *(*each)(void *, const char *),
                         void *context) NODISCARD;
 
+enum { MOST_PICTURE = 1 << 30 }; /* bytes of a file */
+
 /* The bytes of a whole file; those from `at` on. */
 error *images_read_file(const char *path, uint8_t **bytes, size_t *n) NODISCARD;
 error *images_read_part(const char *path, int64_t at, int64_t size, uint8_t **bytes,

@@ -237,6 +237,7 @@ error *images_add_tar(image_set *set, const char *path, int64_t bytes)
 error *images_read_part(const char *path, int64_t at, int64_t size, uint8_t **bytes, size_t *n)
 {
     shard s = {.path = path, .at = at};
+    if (size > MOST_PICTURE) return user_error("a picture of more than 1 GiB");
     s.file = open(path, O_RDONLY | O_CLOEXEC);
     if (s.file < 0) return tar_damaged(&s, "it cannot be opened");
     error *e = alloc_array(bytes, (size_t)size, 1);
