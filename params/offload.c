@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+_Static_assert(KIND_COUNT <= (int)FAR_KINDS, "the file counts bytes of each kind of block");
+
 void use_order_free(use_order *o)
 {
     free(o->id);

@@ -236,6 +236,14 @@ static size_t peak_with(search *s, const way *w)
     return planned ? c->peak : 0;
 }
 
+/* What is left when no option is enough. */
+static const char *last_resort(const options *o)
+{
+    bool offload = o->offload == OFFLOAD_NONE && o->device != DEVICE_CUDA;
+    return offload ? "a smaller model, shorter sequences, --freeze or --offload"
+                   : "a smaller model, shorter sequences or --freeze";
+}
+
 /* All ways that make it fit, in the order of what they save, with what is then needed. */
 static const char *what_helps(search *s, char *text, size_t room)
 {
@@ -253,7 +261,7 @@ static const char *what_helps(search *s, char *text, size_t room)
         fit[at] = &ways[i];
         n++;
     }
-    if (!n) return "a smaller model, shorter sequences, --freeze or --offload";
+    if (!n) return last_resort(&s->least.o);
     for (size_t i = 0; i < n && used < room; i++)
         used += (size_t)snprintf(text + used, room - used, "%s%s: %.1f MiB", i ? "; or " : "",
                                  fit[i]->words, (double)peak[i] / MIB);

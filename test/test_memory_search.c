@@ -145,7 +145,13 @@ static void test_words(void **state)
     assert_non_null(strstr(error_text(e), "nothing fits"));
     assert_non_null(strstr(error_text(e), "MiB are missing with --recompute"));
     assert_non_null(strstr(error_text(e), " --batch 1 --accum 12 --gradients"));
-    assert_non_null(strstr(error_text(e), "try a smaller model"));
+    assert_non_null(
+        strstr(error_text(e), "try a smaller model, shorter sequences, --freeze or --offload"));
+    error_free(e);
+    parse(SMALL_MODEL "--batch 12 --memory 1K --offload states", &o); /* that it has already */
+    e = fit_memory(&o, &gpt_kind, 1024, &rates, NULL);
+    assert_non_null(e);
+    assert_non_null(strstr(error_text(e), "try a smaller model, shorter sequences or --freeze"));
     error_free(e);
 }
 
@@ -180,7 +186,8 @@ static void test_help_helps(void **state)
     static const struct {
         const char *more, *says;
     } steps[] = {{"", "; or --allow master=split8,state=int8: "},
-                 {"--dtype bf16 --master split8 --state int8", "a step of fewer samples (--batch 1 --accum 1): "},
+                 {"--dtype bf16 --master split8 --state int8",
+                  "a step of fewer samples (--batch 1 --accum 1): "},
                  {"--optim adan --grad-clip 1 --dtype bf16 --master split8 --state int8 --batch 1",
                   "--optim lion_r, which has one state, with --batch 1 --accum 1: "},
                  {"--optim lion_r --batch 1", "; try --allow master=split8,state=int8: "}};
