@@ -116,6 +116,13 @@ refuses() { # NAME TEXT COMMAND...
     report "$name" $?
 }
 refuses "no packed documents by cuDNN" "--attention cudnn does not support packed documents" "${train[@]}" --device cuda --dtype bf16 --attention cudnn --plan --steps 1
+# SHARD...: does auto take cuDNN's attention in the plan?
+planned_by_cudnn() {
+    "$bin/train_gpt" --layers 1 --heads 2 --width 32 --context 96 --vocab 257 --batch 1 --steps 1 --device cuda --dtype bf16 --plan \
+        --train-data "$1" --val-data "$2" >out 2>&1 && grep -q '^  attention: cudnn$' out
+}
+planned_by_cudnn plain_train.bin plain_val.bin && ! planned_by_cudnn talk_train.bin talk_val.bin && grep -q '^  peak' out
+report "--attention auto takes ours for packed documents" $?
 refuses "a document longer than a row" "document" "${train[@]}" --seq 16 --steps 1 --out c
 refuses "plain shards among those with documents" "has no documents" "${train[@]}" --train-data talk_train.bin plain_train.bin --steps 1 --out c
 refuses "--chat and --eval" "--eval cannot be combined with --chat" "$bin/generate" --load a --chat --eval talk.jsonl
