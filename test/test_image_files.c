@@ -540,6 +540,8 @@ static void test_shards(void **state)
     source_close(s);
     file_write("cut.tar", bytes, 1024 + 20);
     shard_fails("cut.tar", "longer than the file");
+    file_write("head.tar", bytes, 512 + 20);
+    shard_fails("head.tar", "a header that is cut");
     bytes[512 + 3] ^= 1; /* of the second header's name */
     file_write("sum.tar", bytes, n);
     shard_fails("sum.tar", "checksum");

@@ -193,8 +193,9 @@ static error *read_member(shard *s, bool *end)
 {
     uint8_t header[BLOCK];
     char name[NAME_ROOM];
-    *end = s->at + BLOCK > s->bytes;
+    *end = s->at >= s->bytes;
     if (*end) return NULL;
+    if (s->bytes - s->at < BLOCK) return tar_damaged(s, "a header that is cut");
     TRY(read_at(s, s->at, header, BLOCK));
     *end = !*header;
     if (*end) return NULL;
