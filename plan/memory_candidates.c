@@ -114,13 +114,15 @@ static error *search_logits(search *s, int64_t given)
 }
 
 /* The whole batch, split into micro-batches in every way: fewer samples in each than requested,
- * never more.  A rule that accumulates each micro-batch by itself would be trained differently. */
+ * never more.  A rule that accumulates each micro-batch by itself, and BatchNorm, whose means are those of a
+ * micro-batch, would be trained differently. */
 static error *search_splits(search *s, const options *o)
 {
     int64_t all = o->batch * o->accum;
+    bool whole = rule_folds(o->optim.rule) || o->model.norm == NORM_BATCH;
     candidate *c = &s->now;
     for (int64_t micro = o->batch; micro >= 1; micro--) {
-        if (all % micro || (micro != o->batch && rule_folds(o->optim.rule))) continue;
+        if (all % micro || (micro != o->batch && whole)) continue;
         for (int level = 0; level < RECOMPUTE_LEVELS; level++) {
             c->o = *o;
             c->o.batch = micro;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "test/scratch.h"
 #include "test/small_run.h"
 #include "plan/memory_search.h"
 #include "train/option_values.h"
@@ -160,6 +161,22 @@ static void expect(error *e, const char *words)
     if (!e) fail_msg("not refused; expected: %s", words);
     if (!strstr(error_text(e), words)) fail_msg("expected: %s; got: %s", words, error_text(e));
     error_free(e);
+}
+
+/* BatchNorm's means are those of a micro-batch, which therefore stays; GroupNorm's is split. */
+static void test_batch_norm_stays_whole(void **state)
+{
+    (void)state;
+    static const size_t room = 5 << 20;
+    options o;
+    parse("--model wrn-10-1 --batch 16 --memory 5M --norm group", &o);
+    must(fit_memory(&o, &image_kind, room, &rates, NULL));
+    assert_true(o.batch < 16 && o.batch * o.accum == 16);
+    parse("--model wrn-10-1 --batch 16 --memory 5M --norm batch", &o);
+    fails(fit_memory(&o, &image_kind, room, &rates, NULL), "nothing fits", "--batch 16 --accum 1");
+    parse("--model wrn-10-1 --batch 4 --accum 4 --memory 5M --norm batch", &o);
+    must(fit_memory(&o, &image_kind, room, &rates, NULL));
+    assert_true(o.batch == 4 && o.accum == 4);
 }
 
 /* The ways in the message save less and less, and each fits; how many. */
@@ -433,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_recomputing_costs),
         cmocka_unit_test(test_freezing_spares),
         cmocka_unit_test(test_choice_fits),
+        cmocka_unit_test(test_batch_norm_stays_whole),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_help_helps),
         cmocka_unit_test(test_allowed_forms),
