@@ -12,6 +12,7 @@
 #include "model/model.h"
 #include "test/image_bed.h"
 #include "test/ref.h"
+#include "test/scratch.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -238,8 +239,7 @@ static void write_theirs(small_run *s, const char *path)
 static void test_files(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"/tmp/regrad-convnext.safetensors",
-                                        "/tmp/regrad-convnext-hf.safetensors"};
+    static const char *const paths[] = {"saved.safetensors", "theirs.safetensors"};
     small_run a, b;
     step_result r;
     small_open(&a, SMALL_CONV "--seed 7");
@@ -262,8 +262,6 @@ static void test_files(void **state)
         small_close(&b);
     }
     small_close(&a);
-    remove(paths[0]);
-    remove(paths[1]);
 }
 
 static void test_it_learns(void **state)
@@ -302,19 +300,17 @@ static int enter(void **state)
 {
     const double *v;
     int64_t n;
-    (void)state;
     must(golden_open("test/golden/convnext.txt", &g));
     must(golden_get(g, "config", &v, &n));
     for (int i = 0; i < SIZES; i++)
         size[i] = (int64_t)v[i];
-    return 0;
+    return scratch_enter(state);
 }
 
 static int leave(void **state)
 {
-    (void)state;
     golden_free(g);
-    return 0;
+    return scratch_leave(state);
 }
 
 int main(void)

@@ -12,6 +12,7 @@
 #include "io/params_file.h"
 #include "test/image_bed.h"
 #include "test/ref.h"
+#include "test/scratch.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -283,8 +284,8 @@ static const param *row_named(const small_run *s, const char *name)
 static void test_running_numbers(void **state)
 {
     (void)state;
-    static const char *const path = "/tmp/regrad-resnet.safetensors",
-                             *const name = "block2.layer.0.bn1.running_mean";
+    static const char *const path = "saved.safetensors", *const name =
+                                                             "block2.layer.0.bn1.running_mean";
     small_run a, b;
     step_result r;
     eval_result one, two, other;
@@ -299,7 +300,7 @@ static void test_running_numbers(void **state)
     must(trainer_evaluate(a.t, a.data, &one));
     assert_true(*(float *)row->value.data == after);
     must(params_write(path, &a.t->params, &a.dev, NULL));
-    small_open(&b, SMALL_WRN "--dtype bf16 --eval-batches 2 --load /tmp/regrad-resnet.safetensors");
+    small_open(&b, SMALL_WRN "--dtype bf16 --eval-batches 2 --load saved.safetensors");
     must(trainer_evaluate(b.t, b.data, &two));
     assert_true(one.loss == two.loss);
     *(float *)row_named(&b, name)->value.data += 1;
@@ -307,7 +308,6 @@ static void test_running_numbers(void **state)
     assert_true(one.loss != other.loss);
     small_close(&b);
     small_close(&a);
-    remove(path);
 }
 
 static void test_it_learns(void **state)
@@ -357,20 +357,18 @@ static int enter(void **state)
 {
     const double *v;
     int64_t n;
-    (void)state;
     must(golden_open("test/golden/resnet.txt", &g));
     must(golden_get(g, "config", &v, &n));
     assert_int_equal(n, SIZES);
     for (int i = 0; i < SIZES; i++)
         size[i] = (int64_t)v[i];
-    return 0;
+    return scratch_enter(state);
 }
 
 static int leave(void **state)
 {
-    (void)state;
     golden_free(g);
-    return 0;
+    return scratch_leave(state);
 }
 
 int main(void)
