@@ -230,6 +230,11 @@ file_floats weights_floats(const weights *w)
     return n && bf16 == n ? FILE_BF16 : n && f16 == n ? FILE_F16 : FILE_AS_IS;
 }
 
+const char *weights_floats_name(file_floats floats)
+{
+    return floats == FILE_F16 ? "float16" : hf_dtype(floats == FILE_BF16 ? BF16 : F32);
+}
+
 /* ---- identifying the model ---- */
 
 static int is_shard(const struct dirent *d)
@@ -322,10 +327,8 @@ error *weights_write(const char *directory, const model_config *c, const params 
 error *weights_write_as(const char *directory, const model_config *c, const params *p,
                         file_floats floats, device *dev)
 {
-    static const char *const types[] = {
-        [FILE_AS_IS] = "float32", [FILE_BF16] = "bfloat16", [FILE_F16] = "float16"};
     char path[PATH_LENGTH];
-    TRY(write_config(directory, c, types[floats]));
+    TRY(write_config(directory, c, weights_floats_name(floats)));
     TRY(path_join(path, directory, "model.safetensors"));
     return params_write_as(path, p, floats, dev);
 }

@@ -31,6 +31,8 @@ const char *weights_directory(const weights *w);
 
 /* The type of all tensors if it is the same 16-bit one, else FILE_AS_IS. */
 file_floats weights_floats(const weights *w);
+/* transformers' word for them; f32 where they are as they are. */
+const char *weights_floats_name(file_floats floats);
 
 /* Identifies the contents of the files that a model's path stands for, wherever they are
  * (base/fingerprint.h); for a directory or an index, all .safetensors there except adapters. */

@@ -295,6 +295,10 @@ def test_about():
                  "Fine-tuned from Some-One/Small_1.5", "apache-2.0, as the card"):
         say(what in body, f"the card says: {what}", body)
     say("top_p" not in body and "adapters" not in body, "and nothing that is not so")
+    save("ends", make(5), eos_token_id=[3, 5])
+    status, said, error = run("export", "ends", "hf-ends")
+    say(not status and json.load(open("hf-ends/generation_config.json")) == {"eos_token_id": [3, 5]} and "0 files of the tokenizer" in said,
+        "where texts end is written, and not counted as a tokenizer", said + error)
     status, _, error = run("export", "--license", "mit", "--base-model", "a/b", "plain", "hf-said")
     head, body = card_of("hf-said")
     say(head["license"] == '"mit"' and head["base_model"] == '"a/b"' and "Losses" not in body, "--license and --base-model are taken", body)

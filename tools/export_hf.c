@@ -126,38 +126,32 @@ static error *find_tokens(const arguments *a, const weights *w, const bpe *vocab
 }
 
 /* The source's; or what config.json has, for older programs and for ./generate. */
-static error *write_generation(const arguments *a, const weights *w, const model_config *c,
-                               int *files)
+static error *write_generation(const arguments *a, const weights *w, const model_config *c)
 {
     const token_ids *end = &c->tokens[TOKEN_END];
     char path[PATH_LENGTH], text[16 * MOST_TOKEN_IDS + 32];
-    int before = *files;
-    TRY(copy_beside(a, w, "generation_config.json", files));
-    if (*files > before || !end->n) return NULL;
+    int copied = 0;
+    TRY(copy_beside(a, w, "generation_config.json", &copied));
+    if (copied || !end->n) return NULL;
     size_t n = (size_t)snprintf(text, sizeof text, "{\"eos_token_id\": %s", end->list ? "[" : "");
     for (int i = 0; i < end->n; i++)
         n += (size_t)snprintf(text + n, sizeof text - n, i ? ", %d" : "%d", (int)end->id[i]);
     snprintf(text + n, sizeof text - n, end->list ? "]}" : "}");
     TRY(path_join(path, a->out, "generation_config.json"));
-    ++*files;
     return file_write_text(path, text);
 }
 
 /* ---- all of it ---- */
 
-static const struct {
-    const char *name, *theirs;
-} dtypes[] = {[FILE_AS_IS] = {"f32", "float32"},
-              [FILE_BF16] = {"bf16", "bfloat16"},
-              [FILE_F16] = {"f16", "float16"}};
-
 /* --dtype; else f32 with --widen, or as the source's are. */
 static error *floats_of(const arguments *a, const weights *w, file_floats *out)
 {
+    static const char *const names[] = {
+        [FILE_AS_IS] = "f32", [FILE_BF16] = "bf16", [FILE_F16] = "f16"};
     *out = a->widen ? FILE_AS_IS : weights_floats(w);
     if (!a->dtype) return NULL;
     for (int i = 0; i < 3; i++)
-        if (!strcmp(a->dtype, dtypes[i].name)) {
+        if (!strcmp(a->dtype, names[i])) {
             *out = (file_floats)i;
             return NULL;
         }
@@ -173,8 +167,8 @@ static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, f
     TRY(make_directory(a->out, "OUT"));
     TRY(find_tokens(a, w, vocab, &c));
     TRY(write_tokenizer(a, w, vocab, &files));
-    TRY(write_generation(a, w, &c, &files));
-    TRY(card_write(a, w, dtypes[floats].theirs, params_count(&h->params)));
+    TRY(write_generation(a, w, &c));
+    TRY(card_write(a, w, weights_floats_name(floats), params_count(&h->params)));
     TRY(weights_write_as(a->out, &c, &h->params, floats, &h->dev));
     printf("wrote %s: config.json, model.safetensors (%lld parameters), README.md, %d files of the "
            "tokenizer%s\n",
