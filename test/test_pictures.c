@@ -106,19 +106,20 @@ static void test_jpeg(void **state)
     decoded_all(names);
 }
 
-/* Of a progressive file libjpeg takes memory for all coefficients before the first row: what the head claims is held
- * against the file's size before that. */
+/* Of a progressive file libjpeg allocates all coefficients before the first row, so what the head claims is held
+ * against the file's size before that: libjpeg never comes to miss the tables that this one lacks.  It claims
+ * little more than is plausible, which harms nobody. */
 static void test_large_head(void **state)
 {
     (void)state;
 #ifndef WITH_JPEG
     skip();
 #endif
-    static const uint8_t file[] = {0xff, 0xd8, 0xff, 0xc2, 0, 17,   8, 0x69, 0x64, 0x78, 0x33,
-                                   3,    1,    0x22, 0,    2, 0x11, 0, 3,    0x11, 0,    0xff,
-                                   0xda, 0,    8,    1,    1, 0,    0, 0,    0,    0xff, 0xd9};
+    static const uint8_t file[] = {0xff, 0xd8, 0xff, 0xc2, 0, 17,   8, 3, 0x20, 3,    0x20,
+                                   3,    1,    0x22, 0,    2, 0x11, 0, 3, 0x11, 0,    0xff,
+                                   0xda, 0,    8,    1,    1, 0,    0, 0, 0,    0xff, 0xd9};
     picture p;
-    fails(picture_decode(file, sizeof file, 3, false, &p), "30771 x 26980 pixels in 33 bytes",
+    fails(picture_decode(file, sizeof file, 3, false, &p), "800 x 800 pixels in 33 bytes",
           "damaged");
 }
 
