@@ -29,7 +29,6 @@
  *
  * Stochastic depth as in vit.c: a block's branch, with a probability that grows linearly.
  */
-#include "base/rng.h"
 #include "model/image_head.h"
 
 #include <stdio.h>
@@ -202,35 +201,13 @@ static error *convnext_create(const model_config *c, const training_policy *how,
 
 static batch convnext_place_batch(const model *m, arena *a, int64_t b, int64_t t)
 {
-    const model_config *c = &m->config;
-    dtype stat = stat_type(m->type);
-    batch out = {0};
     (void)t;
-    out.inputs =
-        arena_keep(a, KIND_BATCH, stat, SHAPE(b, c->channels, c->image_height, c->image_width),
-                   NAME("images", 0));
-    out.targets = arena_keep(a, KIND_BATCH, stat, SHAPE(b, c->vocab), NAME("targets", 0));
-    if (m->training.drop_path > 0)
-        out.noise = arena_keep(a, KIND_BATCH, stat, SHAPE(c->layers, b), NAME("drop path", 0));
-    return out;
-}
-
-static int64_t convnext_targets(const model *m, int64_t t)
-{
-    (void)m, (void)t;
-    return 1;
+    return image_place(&m->config, m->type, a, b, m->training.drop_path > 0 ? m->config.layers : 0);
 }
 
 static void convnext_draw(const model *m, uint64_t seed, int64_t first, int64_t b, float *noise)
 {
-    int64_t n = m->config.layers;
-    for (int64_t k = 0; k < n; k++) {
-        double drop = m->training.drop_path * (double)k / (double)(n > 1 ? n - 1 : 1);
-        for (int64_t i = 0; i < b; i++) {
-            double u = rng_uniform(seed, RNG_DROP, (uint64_t)((first + i) * n + k));
-            noise[k * b + i] = u < drop ? 0 : (float)(1 / (1 - drop));
-        }
-    }
+    image_draw_drops(m->training.drop_path, m->config.layers, 1, seed, first, b, noise);
 }
 
 /* ---- shapes ---- */
@@ -250,19 +227,6 @@ static tensor take_pixels(run *r, tensor like, int64_t cols, const char *name, i
 static tensor take_stat(run *r, tensor like, const char *name, int layer)
 {
     return take_map(r, stat_type(r->params->type), SHAPE(tensor_rows(like)), name, layer);
-}
-
-/* (B,H,W,C) as (B,H W,C) */
-static tensor as_positions(tensor t)
-{
-    return present(t) ? tensor_of(t.data, t.type, SHAPE(t.dim[0], t.dim[1] * t.dim[2], t.dim[3]))
-                      : t;
-}
-
-/* (N,...) as a matrix of N rows */
-static tensor as_matrix(tensor w)
-{
-    return present(w) ? tensor_of(w.data, w.type, SHAPE(w.dim[0], tensor_count(w) / w.dim[0])) : w;
 }
 
 static void drop(run *r, tensor *t)
@@ -678,7 +642,7 @@ const model_kind convnext_kind = {
     .create = convnext_create,
     .destroy = convnext_destroy,
     .place_batch = convnext_place_batch,
-    .targets = convnext_targets,
+    .targets = image_targets,
     .train = convnext_train,
     .draw = convnext_draw,
     .evaluate = convnext_evaluate,

@@ -1,6 +1,6 @@
 /* image_kind.c - all image models as one kind: each call goes to vit_kind, convnext_kind or
  * resnet_kind, as the configuration says. */
-#include "model/model.h"
+#include "model/image_head.h"
 
 #include <stdlib.h>
 
@@ -33,11 +33,6 @@ static error *image_create(const model_config *c, const training_policy *how, pa
 static batch image_place_batch(const model *m, arena *a, int64_t b, int64_t t)
 {
     return m->kind->place_batch(m->own, a, b, t);
-}
-
-static int64_t image_targets(const model *m, int64_t t)
-{
-    return m->kind->targets(m->own, t);
 }
 
 static void image_train(run *r, model *m, const batch *in, const loss_sink *loss)

@@ -106,7 +106,7 @@ static const char *lasting_name(model *m, const char *front, const char *rest)
     return name;
 }
 
-/* As He et al. 2015 begin, by the outputs. */
+/* Initialized as in He et al. 2015, by fan-out. */
 static error *declare_conv(model *m, params *p, const char *front, const char *rest, int layer,
                            int64_t out, int64_t in, int64_t side, int64_t stride, convolution *conv)
 {
@@ -228,21 +228,8 @@ static error *resnet_create(const model_config *c, const training_policy *how, p
 
 static batch resnet_place_batch(const model *m, arena *a, int64_t b, int64_t t)
 {
-    const model_config *c = &m->config;
-    dtype stat = stat_type(m->type);
-    batch out = {0};
     (void)t;
-    out.inputs =
-        arena_keep(a, KIND_BATCH, stat, SHAPE(b, c->channels, c->image_height, c->image_width),
-                   NAME("images", 0));
-    out.targets = arena_keep(a, KIND_BATCH, stat, SHAPE(b, c->vocab), NAME("targets", 0));
-    return out;
-}
-
-static int64_t resnet_targets(const model *m, int64_t t)
-{
-    (void)m, (void)t;
-    return 1;
+    return image_place(&m->config, m->type, a, b, 0);
 }
 
 /* ---- shapes ---- */
@@ -263,19 +250,6 @@ static tensor take_convolved(run *r, const convolution *k, tensor x, const char 
     int64_t out = r->params->row[k->weight].spec.shape.dim[0], s = k->stride;
     return take_map(r, SHAPE(x.dim[0], (x.dim[1] - 1) / s + 1, (x.dim[2] - 1) / s + 1, out), name,
                     layer);
-}
-
-/* (B,H,W,C) as (B,H W,C) */
-static tensor as_positions(tensor t)
-{
-    return present(t) ? tensor_of(t.data, t.type, SHAPE(t.dim[0], t.dim[1] * t.dim[2], t.dim[3]))
-                      : t;
-}
-
-/* (N,...) as a matrix of N rows */
-static tensor weight_matrix(tensor w)
-{
-    return present(w) ? tensor_of(w.data, w.type, SHAPE(w.dim[0], tensor_count(w) / w.dim[0])) : w;
 }
 
 /* n of all images' lines as rows of pixels. */
@@ -353,7 +327,7 @@ static void convolve(run *r, const convolution *k, tensor out, tensor x, tensor 
     for (int64_t first = 0; first < b.all; first += b.at_once) {
         int64_t n = band_lines(&b, first);
         tensor rows = fill_band(r, &b, x, first, n);
-        OP(linear, r->dev, r->stream, .out = lines(out, first, n), .x = rows, .w = weight_matrix(w),
+        OP(linear, r->dev, r->stream, .out = lines(out, first, n), .x = rows, .w = as_matrix(w),
            .residual = lines(residual, first, n));
     }
     param_done(r, k->weight);
@@ -366,11 +340,11 @@ static void band_input_grad(run *r, const bands *b, tensor dx, tensor d, tensor 
 {
     if (!present(b->rows)) {
         OP(linear_dx, r->dev, r->stream, .dx = lines(dx, first, n), .accumulate = true, .dout = d,
-           .w = weight_matrix(w));
+           .w = as_matrix(w));
         return;
     }
     tensor rows = band_room(b, n);
-    OP(linear_dx, r->dev, r->stream, .dx = rows, .dout = d, .w = weight_matrix(w));
+    OP(linear_dx, r->dev, r->stream, .dx = rows, .dout = d, .w = as_matrix(w));
     OP(windows_grad, r->dev, r->stream, .dx = dx, .dout = rows, .side = b->side,
        .stride = b->stride, .first = first);
 }
@@ -382,7 +356,7 @@ static void convolve_grad(run *r, const convolution *k, tensor x, tensor dout, t
     bands b = open_bands(r, k, dout, channels);
     tensor w = param_use(r, k->weight);
     grad dw = grad_begin(r, k->weight);
-    dw.t = weight_matrix(dw.t);
+    dw.t = as_matrix(dw.t);
     for (int64_t first = 0; first < b.all; first += b.at_once) {
         int64_t n = band_lines(&b, first);
         tensor d = lines(dout, first, n);
@@ -397,7 +371,7 @@ static void convolve_grad(run *r, const convolution *k, tensor x, tensor dout, t
     param_done(r, k->weight);
 }
 
-/* ---- norms, each with the relu behind it ---- */
+/* ---- norms, each followed by ReLU ---- */
 
 static int64_t norm_groups(const model *m)
 {
@@ -707,7 +681,7 @@ const model_kind resnet_kind = {
     .create = resnet_create,
     .destroy = resnet_destroy,
     .place_batch = resnet_place_batch,
-    .targets = resnet_targets,
+    .targets = image_targets,
     .train = resnet_train,
     .evaluate = resnet_evaluate,
     .predict = resnet_predict,

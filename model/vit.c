@@ -25,13 +25,14 @@
  * with a probability that grows linearly from 0 in the first block to drop_path in the last, and
  * otherwise divided by the probability of staying.
  */
-#include "base/rng.h"
 #include "model/block.h"
 #include "model/image_head.h"
 #include "model/model.h"
 
 #include <math.h>
 #include <stdlib.h>
+
+enum { BRANCHES = 2 /* a layer */ };
 
 struct model {
     model_config config;
@@ -124,49 +125,17 @@ static error *vit_create(const model_config *c, const training_policy *how, para
 
 static batch vit_place_batch(const model *m, arena *a, int64_t b, int64_t t)
 {
-    const model_config *c = &m->config;
     (void)t;
-    batch out = {0};
-    out.inputs =
-        arena_keep(a, KIND_BATCH, stat_type(m->type),
-                   SHAPE(b, c->channels, c->image_height, c->image_width), NAME("images", 0));
-    out.targets =
-        arena_keep(a, KIND_BATCH, stat_type(m->type), SHAPE(b, c->vocab), NAME("targets", 0));
-    if (m->training.drop_path > 0)
-        out.noise = arena_keep(a, KIND_BATCH, stat_type(m->type), SHAPE(2 * c->layers, b),
-                               NAME("drop path", 0));
-    return out;
-}
-
-static int64_t vit_targets(const model *m, int64_t t)
-{
-    (void)m, (void)t;
-    return 1;
+    return image_place(&m->config, m->type, a, b,
+                       m->training.drop_path > 0 ? BRANCHES * m->config.layers : 0);
 }
 
 static void vit_draw(const model *m, uint64_t seed, int64_t first, int64_t b, float *noise)
 {
-    int64_t n = 2 * m->config.layers;
-    for (int64_t k = 0; k < n; k++) {
-        double most = (double)(m->config.layers > 1 ? m->config.layers - 1 : 1);
-        double drop = m->training.drop_path * (double)(k / 2) / most;
-        for (int64_t i = 0; i < b; i++) {
-            double u = rng_uniform(seed, RNG_DROP, (uint64_t)((first + i) * n + k));
-            noise[k * b + i] = u < drop ? 0 : (float)(1 / (1 - drop));
-        }
-    }
+    image_draw_drops(m->training.drop_path, m->config.layers, BRANCHES, seed, first, b, noise);
 }
 
 /* ---- the ends ---- */
-
-/* A (C,Ch,p,p) weight as a matrix (C, Ch p p). */
-static tensor as_matrix(const model *m, tensor w)
-{
-    const model_config *c = &m->config;
-    return present(w)
-               ? tensor_of(w.data, w.type, SHAPE(c->width, c->channels * c->patch * c->patch))
-               : w;
-}
 
 static int64_t patch_count(const model_config *c)
 {
@@ -196,7 +165,7 @@ static tensor embed(run *r, model *m, tensor images)
     tensor cut = take_patches(r, m, images);
     tensor x = take(r, m->type, SHAPE(b, patch_count(c), c->width), "embedded patches");
     tensor w = param_use(r, m->patch.weight), bias = param_use(r, m->patch.bias);
-    OP(linear, r->dev, r->stream, .out = x, .x = cut, .w = as_matrix(m, w), .bias = bias);
+    OP(linear, r->dev, r->stream, .out = x, .x = cut, .w = as_matrix(w), .bias = bias);
     param_done(r, m->patch.weight);
     param_done(r, m->patch.bias);
     arena_drop(r->arena, &cut);
@@ -219,7 +188,7 @@ static void patch_grad(run *r, model *m, tensor images, tensor d)
 {
     tensor cut = take_patches(r, m, images);
     grad dw = grad_begin(r, m->patch.weight), db = grad_begin(r, m->patch.bias);
-    dw.t = as_matrix(m, dw.t);
+    dw.t = as_matrix(dw.t);
     OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = cut, .dout = d);
     grad_done(r, m->patch.weight);
     grad_done(r, m->patch.bias);
@@ -281,7 +250,7 @@ const model_kind vit_kind = {
     .create = vit_create,
     .destroy = vit_destroy,
     .place_batch = vit_place_batch,
-    .targets = vit_targets,
+    .targets = image_targets,
     .train = vit_train,
     .draw = vit_draw,
     .evaluate = vit_evaluate,
