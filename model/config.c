@@ -264,6 +264,28 @@ static error *check_stages(model_config *c, int stages)
     return NULL;
 }
 
+/* What a network of convolutions has of a transformer's options. */
+static error *finish_convolutions(model_config *c)
+{
+    c->heads = c->kv_heads = 1;
+    c->head_size = c->width;
+    c->act = ACT_GELU_ERF;
+    c->bias = (biases)BLOCK_BIASES;
+    c->embedding_scale = 1;
+    c->names = &vit_names;
+    c->mean_pool = true;
+    c->tied = c->causal = false;
+    return config_check(c);
+}
+
+static error *check_patches(const model_config *c)
+{
+    if (c->image_height % c->patch == 0 && c->image_width % c->patch == 0) return NULL;
+    return user_error("--patch %lld does not divide the images' %lld x %lld pixels: choose another "
+                      "--patch or --image-size",
+                      (long long)c->patch, (long long)c->image_height, (long long)c->image_width);
+}
+
 error *resnet_config(model_config *c)
 {
     enum { LEAST = 4, MOST = 1 << 14 };
@@ -276,16 +298,9 @@ error *resnet_config(model_config *c)
         return user_error("--patch %lld: the model reads pixel by pixel: leave it out",
                           (long long)c->patch);
     c->context = c->image_height * c->image_width;
-    c->heads = c->kv_heads = 1;
-    c->head_size = c->inner = c->width;
+    c->inner = c->width;
     c->norm_eps = 1e-5;
-    c->act = ACT_GELU_ERF; /* not read: what it has is ReLU */
-    c->bias = (biases)BLOCK_BIASES;
-    c->embedding_scale = 1;
-    c->names = &vit_names;
-    c->mean_pool = true;
-    c->tied = c->causal = false;
-    return config_check(c);
+    return finish_convolutions(c); /* its activation is ReLU, whatever act says */
 }
 
 error *convnext_config(model_config *c)
@@ -298,23 +313,11 @@ error *convnext_config(model_config *c)
         return user_error("--image-size %lldx%lld: must be from %lld (the stages halve it) to %d",
                           (long long)c->image_height, (long long)c->image_width, (long long)least,
                           MOST);
-    if (c->image_height % c->patch || c->image_width % c->patch)
-        return user_error("--patch %lld does not divide the images' %lld x %lld pixels: choose "
-                          "another --patch or --image-size",
-                          (long long)c->patch, (long long)c->image_height,
-                          (long long)c->image_width);
+    TRY(check_patches(c));
     c->context = (c->image_height / c->patch) * (c->image_width / c->patch);
-    c->heads = c->kv_heads = 1;
-    c->head_size = c->width;
     c->inner = 4 * c->width;
     c->norm_eps = 1e-6;
-    c->act = ACT_GELU_ERF;
-    c->bias = (biases)BLOCK_BIASES;
-    c->embedding_scale = 1;
-    c->names = &vit_names;
-    c->mean_pool = true;
-    c->tied = c->causal = false;
-    return config_check(c);
+    return finish_convolutions(c);
 }
 
 error *vit_config(model_config *c)
@@ -325,11 +328,7 @@ error *vit_config(model_config *c)
         return user_error("--image-size %lldx%lld, --patch %lld: each must be from 1 to %d",
                           (long long)c->image_height, (long long)c->image_width,
                           (long long)c->patch, MOST);
-    if (c->image_height % c->patch || c->image_width % c->patch)
-        return user_error("--patch %lld does not divide the images' %lld x %lld pixels: choose "
-                          "another --patch or --image-size",
-                          (long long)c->patch, (long long)c->image_height,
-                          (long long)c->image_width);
+    TRY(check_patches(c));
     c->context =
         (c->image_height / c->patch) * (c->image_width / c->patch) + (c->mean_pool ? 0 : 1);
     c->kv_heads = c->heads;
