@@ -198,6 +198,16 @@ def test_checkpoint():
     run("export", "stopped/step_00000009", "hf-ninth")
     last = [line for line in card_of("hf-ninth")[1].splitlines() if line.startswith("| training, last")]
     say(len(last) == 1 and last[0].endswith(" | 9 |"), "a checkpoint's card has no losses after its step", str(last))
+    run("train_gpt", "--load", "plain", "--train-data", "tokens.bin", "--val-data", "tokens.bin", "--batch", "1", "--seq", str(CONTEXT), "--steps", "3",
+        "--lr", "0.3", "--warmup", "0", "--schedule", "constant", "--eval-every", "1", "--save-best", "--threads", "1", "--out", "worse")
+    status, _, error = run("export", "worse/best", "hf-best")
+    log = [json.loads(line) for line in open("worse/log.jsonl")]
+    val = {r["step"]: r["val_loss"] for r in log if "val_loss" in r}
+    step = min(val, key=lambda k: val[k])
+    body = "" if status else card_of("hf-best")[1]
+    say(step < max(val) and all(what in body for what in ("| steps | 3 |", f"| training, last | {next(r['loss'] for r in log if r['step'] == step):.4f} | {step} |",
+                                                          f"| validation, lowest | {val[step]:.4f} | {step} |", f"| validation, last | {val[step]:.4f} |")),
+        "the card of a run's best model is of its run, up to its step", f"{error} {val} {body}")
     os.remove("stopped/model.safetensors")
     os.mkdir("stopped/step_00000012.old")
     status, _, error = run("export", "stopped", "x")
