@@ -255,8 +255,14 @@ def test_half():
     large["ln_f.bias"] = ("F32", [WIDTH], struct.pack(f"<{WIDTH}f", *[65520.0] * WIDTH))
     save("large", large)
     status, _, error = run("export", "--dtype", "f16", "large", "hf-large")
-    say(status == 1 and "ln_f.bias" in error and "65520" in error and not os.path.exists("hf-large/model.safetensors"),
-        "a number too large for f16 is refused by its tensor", error)
+    say(status == 1 and "ln_f.bias" in error and "65520" in error and not os.path.exists("hf-large"),
+        "a number too large for f16 is refused by its tensor, and nothing is written", error)
+    os.mkdir("hf-large")
+    write("hf-large/notes", "mine")
+    again = run("export", "--dtype", "f16", "large", "hf-large")
+    say(again[0] == 1 and os.listdir("hf-large") == ["notes"], "nor into a directory that was there", again[2])
+    status, _, error = run("export", "--dtype", "bf16", "large", "hf-large")
+    say(not status and os.path.exists("hf-large/model.safetensors"), "another dtype may have the same OUT", error)
 
 
 def bfloat(x):

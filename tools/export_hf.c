@@ -158,6 +158,17 @@ static error *floats_of(const arguments *a, const weights *w, file_floats *out)
     return user_error("--dtype %s: must be f32, bf16 or f16", a->dtype);
 }
 
+/* After a failure: of an export that is not whole nothing stays, and the next one may have the same OUT.  None of the
+ * files was there before. */
+static void remove_written(const char *directory, bool made)
+{
+    char path[PATH_LENGTH];
+    for (int i = 0; i < FILES; i++)
+        if (snprintf(path, sizeof path, "%s/%s", directory, files_of_hf[i]) < PATH_LENGTH)
+            unlink(path);
+    if (made) rmdir(directory);
+}
+
 static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, file_floats floats,
                        holder *h)
 {
@@ -186,7 +197,11 @@ error *export_hf(const arguments *a, const weights *w, holder *h)
         TRY(must_be_new(a->out, files_of_hf[i]));
     TRY(open_vocab(a, w, &vocab));
     error *e = check_auto(a, w, vocab);
-    if (!e) e = write_hf(a, w, vocab, floats, h);
+    if (!e) {
+        bool made = access(a->out, F_OK);
+        e = write_hf(a, w, vocab, floats, h);
+        if (e) remove_written(a->out, made);
+    }
     bpe_close(vocab);
     return e;
 }
