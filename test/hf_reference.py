@@ -367,6 +367,11 @@ def test_about():
     head, body = card_of("hf-merged")
     say(open("hf-merged/chat_template.jinja").read() == "{{ other }}", "the adapters' chat template comes first", error)
     say("| lora | 2 |" in body and "adapters (LoRA) are merged" in body and head["license"] == '"apache-2.0"', "the card of merged adapters", body)
+    os.remove("adapters/chat_template.jinja")
+    write("adapters/tokenizer_config.json", '{"chat_template": "{{ within }}"}')
+    status, _, error = run("export", "--merge", "adapters", "base", "hf-within")
+    say(not status and "within" in open("hf-within/tokenizer_config.json").read() and not os.path.exists("hf-within/chat_template.jinja"),
+        "the adapters' template in tokenizer_config.json comes before their base's chat_template.jinja, which would be taken in its place", error)
     for name, words, wanted in (("--dtype for GGUF", ("--to", "gguf", "--dtype", "bf16", "plain", "x"), "--type"),
                                 ("--license for llm.c", ("--to", "llmc", "--license", "mit", "plain", "x"), "--to hf"),
                                 ("a license of several words", ("--license", "do what", "plain", "x"), "identifier"),
@@ -400,6 +405,16 @@ def test_others():
     os.rename("small.vocab", "wide/tokenizer.vocab")
     status, _, error = run("export", "wide", "hf-beside")
     say(not status and len(json.load(open("hf-beside/vocab.json"))) == 257, "tokenizer.vocab makes one, too", error)
+    run("train_gpt", "--load", "wide", "--lora", "2", "--train-data", "tokens.bin", "--batch", "1", "--seq", str(CONTEXT), "--steps", "1",
+        "--eval-every", "0", "--threads", "1", "--out", "wide-adapters")
+    for place, text in (("wide", "base's"), ("wide-adapters", "adapters'")):
+        write(f"{place}/tokenizer_config.json", json.dumps({"chat_template": text}))
+    status, _, error = run("export", "--merge", "wide-adapters", "wide", "hf-wide-merged")
+    say(not status and open("hf-wide-merged/chat_template.jinja").read() == "adapters'", "a template in the adapters' tokenizer_config.json", error)
+    os.remove("wide-adapters/tokenizer_config.json")
+    status, _, error = run("export", "--merge", "wide-adapters", "wide", "hf-wide-base")
+    say(not status and open("hf-wide-base/chat_template.jinja").read() == "base's", "or else in their base's", error)
+    os.remove("wide/tokenizer_config.json")
     status, _, error = run("train_gpt", "--model", "qwen2.5-nano", "--vocab", "300", "--context", "8", "--train-data", "tokens.bin",
                            "--batch", "1", "--seq", str(CONTEXT), "--steps", "1", "--eval-every", "0", "--threads", "1", "--out", "qwen2")
     say(not status, "a qwen2 is trained", error)

@@ -212,13 +212,23 @@ error *holder_fill(holder *h, const arguments *a, const weights *w, bool widen)
 
 /* ---- files that belong to the model ---- */
 
+static bool is_there(const char *path)
+{
+    return !access(path, F_OK) || errno != ENOENT;
+}
+
+/* A template goes with the tokenizer_config.json beside it, which has it where there is no chat_template.jinja: another
+ * directory's would take precedence over that. */
 error *find_beside(const arguments *a, const weights *w, const char *name, char path[PATH_LENGTH])
 {
     const char *const places[] = {a->merge, weights_directory(w)};
-    for (int i = 0; i < 2; i++) {
+    bool template = !strcmp(name, "chat_template.jinja"), last = false;
+    for (int i = 0; i < 2 && !last; i++) {
         if (!places[i]) continue;
         TRY(path_join(path, places[i], name));
-        if (!access(path, F_OK) || errno != ENOENT) return NULL;
+        if (is_there(path)) return NULL;
+        TRY(path_join(path, places[i], "tokenizer_config.json"));
+        last = template && is_there(path);
     }
     *path = 0;
     return NULL;
@@ -257,12 +267,15 @@ error *open_vocab(const arguments *a, const weights *w, bpe **out)
 
 error *template_source(const arguments *a, const weights *w, char **out)
 {
-    char path[PATH_LENGTH];
+    char path[PATH_LENGTH], config[PATH_LENGTH], directory[PATH_LENGTH];
     chat *c = NULL;
     size_t n;
     *out = NULL;
     TRY(find_beside(a, w, "chat_template.jinja", path));
-    TRY(chat_open(*path ? path : NULL, weights_directory(w), NULL, NULL, &c));
+    TRY(find_beside(a, w, "tokenizer_config.json", config));
+    if (!*path && !*config) return NULL;
+    TRY(path_parent(directory, *config ? config : path));
+    TRY(chat_open(*path ? path : NULL, directory, NULL, NULL, &c));
     const char *source = chat_source(c, &n);
     if (source) *out = strdup(source);
     chat_close(c);
