@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """handed_on.py - what goes with an exported model, as transformers and huggingface_hub read it.
 
-    test/peers/handed_on.py BUILD          (run by test/peers/run.sh)
+    test/peers/handed_on.py          (run by test/peers/run.sh)
 
     transformers' model, generation config, tokenizer, chat template --train_gpt--> run --export--> OUT, in f32, bf16 and f16
 
@@ -9,7 +9,6 @@ transformers must find in OUT the special tokens, the generation config, the tem
 began as, and the Hub's reader the head of the model card.
 """
 import os
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -18,27 +17,14 @@ warnings.filterwarnings("ignore")
 os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1", TQDM_DISABLE="1")
 import torch  # noqa: E402
 from huggingface_hub import ModelCard  # noqa: E402
+from ours import run, say  # noqa: E402
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
 from transformers import (AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GPT2Config, LlamaConfig,  # noqa: E402
                           PreTrainedTokenizerFast)
 
-BUILD = os.path.abspath(sys.argv[1])
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 TALK = [{"role": "user", "content": "What is 3 + 4?"}]
 VOCAB = 300
-bad = 0
-
-
-def say(fine, name, why=""):
-    global bad
-    bad |= not fine
-    print(f"ok {name}" if fine else f"not ok {name}: {why}"[:600], flush=True)
-
-
-def run(program, *words):
-    done = subprocess.run([f"{BUILD}/{program}", *words], capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stderr.strip()
-
 
 def tokenizer():
     chars = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -85,15 +71,15 @@ def family(kind, config, tokens):
     make(kind, config, tokens)
     words = ["--train-data", "sft_train.bin", "--batch", "2", "--seq", "32", "--steps", "2", "--lr", "1e-3", "--eval-every", "0", "--threads", "1",
              "--device", "cpu"]
-    status, error = run("tokenize", "--chat", "--vocab", f"{kind}/tokenizer.json", "--val-fraction", "0", "-o", "sft", "talk.jsonl")
+    status, error, _ = run("tokenize", "--chat", "--vocab", f"{kind}/tokenizer.json", "--val-fraction", "0", "-o", "sft", "talk.jsonl")
     if status:
         return say(False, f"{kind}: tokenize", error)
-    status, error = run("train_gpt", "--load", kind, *words, "--out", f"{kind}-run")
+    status, error, _ = run("train_gpt", "--load", kind, *words, "--out", f"{kind}-run")
     if status:
         return say(False, f"{kind}: train_gpt", error)
     logits = {}
     for name, dtype in (("f32", torch.float32), ("bf16", torch.bfloat16), ("f16", torch.float16)):
-        status, error = run("export", "--dtype", name, "--base-model", "me/one", f"{kind}-run", f"{kind}-{name}")
+        status, error, _ = run("export", "--dtype", name, "--base-model", "me/one", f"{kind}-run", f"{kind}-{name}")
         if status:
             return say(False, f"{kind}: export --dtype {name}", error)
         logits[name] = check(f"{kind} {name}", f"{kind}-{name}", dtype, tokens)
@@ -101,7 +87,7 @@ def family(kind, config, tokens):
     for name, least in (("bf16", 2 ** -6), ("f16", 2 ** -9)):
         off = ((logits[name] - logits["f32"]).abs().max() / most).item()
         say(0 < off < least, f"{kind} {name}: logits to {off:.1e} of f32's", "too far apart")
-    status, error = run("export", "--vocab", f"{kind}/tokenizer.json", "--base-model", "me/one", f"{kind}-run", f"{kind}-again")
+    status, error, _ = run("export", "--vocab", f"{kind}/tokenizer.json", "--base-model", "me/one", f"{kind}-run", f"{kind}-again")
     if status:
         return say(False, f"{kind}: export --vocab", error)
     check(f"{kind} --vocab", f"{kind}-again", torch.float32, tokens)
@@ -117,4 +103,4 @@ with tempfile.TemporaryDirectory() as work:
     family("llama", LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
                                 max_position_embeddings=64, **ends), fast)
     family("gpt2", GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, **ends), fast)
-sys.exit(bad)
+sys.exit(say.bad)

@@ -12,7 +12,6 @@ rounding, and no key may be missing or left over.
 """
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -23,7 +22,7 @@ warnings.filterwarnings("ignore")
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 import torch  # noqa: E402
 from kinds import CONTENTS, TEXT, kinds  # noqa: E402
-from ours import BUILD, compare  # noqa: E402
+from ours import compare, run, say  # noqa: E402
 from texts import texts  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
@@ -32,18 +31,6 @@ NANOS = ["gpt-nano", "llama-nano", "qwen-nano", "qwen2.5-nano", "qwen3-nano", "g
 VOCAB = 1000
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9, 7, 999, 0, 512]
 N = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
-bad = 0
-
-
-def say(fine, name, why=""):
-    global bad
-    bad |= not fine
-    print(f"ok {name}" if fine else f"not ok {name}: {why}"[:600], flush=True)
-
-
-def run(program, *words):
-    done = subprocess.run([f"{BUILD}/{program}", *words], capture_output=True, timeout=300)
-    return done.returncode, done.stderr.decode().strip(), done.stdout
 
 
 # ---- models ----
@@ -112,8 +99,6 @@ def tokenizers():
 
 
 with tempfile.TemporaryDirectory() as work:
-    BUILD = os.path.abspath(BUILD)
-    sys.modules["ours"].BUILD = BUILD
     os.chdir(work)
     with open("text", "w") as f:
         f.write("\n;;".join(TEXT * 9))
@@ -124,4 +109,4 @@ with tempfile.TemporaryDirectory() as work:
     for nano in NANOS:
         family(nano)
     tokenizers()
-sys.exit(bad)
+sys.exit(say.bad)

@@ -1,9 +1,23 @@
-"""ours.py - this project's ids of many texts, by build/release/peer_ids."""
+"""ours.py - this project's programs for the tests beside it: BUILD, build/release without it; and its ids of many texts."""
 import os
 import struct
 import subprocess
 
-BUILD = os.environ.get("BUILD", "build/release")
+BUILD = os.path.abspath(os.environ.get("BUILD") or "build/release")
+
+
+def run(program, *words):
+    done = subprocess.run([f"{BUILD}/{program}", *words], capture_output=True, timeout=900)
+    return done.returncode, done.stderr.decode().strip(), done.stdout
+
+
+def say(fine, name, why=""):
+    """A line of a test.  say.bad: one was not fine."""
+    say.bad |= not fine
+    print(f"ok {name}" if fine else f"not ok {name}: {why}"[:600], flush=True)
+
+
+say.bad = False
 
 
 def ids(vocabulary, texts, special="allow"):

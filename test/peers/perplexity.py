@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """perplexity.py - llama.cpp's perplexity of an exported GGUF file beside ours of the model that it was made of.
 
-    test/peers/perplexity.py BUILD [TOKENS]          (4096 tokens for each; run by test/peers/run.sh, by a python with xllamacpp)
+    test/peers/perplexity.py [TOKENS]          (4096 tokens for each; run by test/peers/run.sh, by a python with xllamacpp)
 
     docs/*.md but one --train_gpt--> model --export--> f32, f16, bf16, q8_0 --llama.cpp--> log p of each token of the other
                                        '--> log p here (build/.../peer_logits)
@@ -14,33 +14,28 @@ import array
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import urllib.request
 
 import xllamacpp
+from ours import run, say
 
-BUILD = os.path.abspath(sys.argv[1])
 DOCS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs")
-TOKENS = int(sys.argv[2]) if len(sys.argv) > 2 else 4096
+TOKENS = int(sys.argv[1]) if len(sys.argv) > 1 else 4096
 HELD_OUT = "formats.md"
 CONTEXT = 64
 MODELS = {"gpt-nano": [], "llama-nano": [], "qwen3-nano": []}
 TYPES = ["f32", "f16", "bf16", "q8_0"]
 MOST = 0.005     # of perplexity
 NEAR = 0.02      # nats; the cache of keys and values is in f16 there
-bad = 0
 
-
-def say(fine, name, why=""):
-    global bad
-    bad |= not fine
-    print(f"ok {name}" if fine else f"not ok {name}: {why}"[:400], flush=True)
-
-
-def run(program, *words):
-    return subprocess.run([f"{BUILD}/{program}", *words], capture_output=True, timeout=900, check=True).stdout
+def must(program, *words):
+    status, error, out = run(program, *words)
+    if status:
+        say(False, program, error)
+        os._exit(1)  # see below
+    return out
 
 
 def log_softmax(row, i):
@@ -52,7 +47,7 @@ def ours(model, windows):
     """log p of each token but the first of each window."""
     out = []
     for w in windows:
-        logits = array.array("f", run("peer_logits", model, ",".join(map(str, w))))
+        logits = array.array("f", must("peer_logits", model, ",".join(map(str, w))))
         v = len(logits) // len(w)
         out += [log_softmax(logits[k * v:(k + 1) * v], w[k + 1]) for k in range(len(w) - 1)]
     return out
@@ -88,19 +83,19 @@ def main():
         for name in sorted(os.listdir(DOCS)):
             if name.endswith(".md") and name != HELD_OUT:
                 f.write(open(os.path.join(DOCS, name), encoding="utf-8").read())
-    run("tokenize", "--vocab", "bpe:300", "--val-fraction", "0", "-o", "data", "learned.md")
-    run("tokenize", "--vocab", "data.vocab", "--val-fraction", "0", "-o", "held", os.path.join(DOCS, HELD_OUT))
+    must("tokenize", "--vocab", "bpe:300", "--val-fraction", "0", "-o", "data", "learned.md")
+    must("tokenize", "--vocab", "data.vocab", "--val-fraction", "0", "-o", "held", os.path.join(DOCS, HELD_OUT))
     shard = open("held_train.bin", "rb").read()
     ids = array.array("H", shard[1024:1024 + 2 * TOKENS])
     windows = [list(ids[at:at + CONTEXT]) for at in range(0, len(ids) - CONTEXT + 1, CONTEXT)]
     print(f"xllamacpp {getattr(xllamacpp, '__version__', '?')}; {len(windows)} windows of {CONTEXT} tokens of {HELD_OUT}", flush=True)
     for model, more in MODELS.items():
-        run("train_gpt", "--model", model, *more, "--context", str(CONTEXT), "--seq", str(CONTEXT), "--batch", "8", "--steps", "300", "--lr", "3e-3",
+        must("train_gpt", "--model", model, *more, "--context", str(CONTEXT), "--seq", str(CONTEXT), "--batch", "8", "--steps", "300", "--lr", "3e-3",
             "--train-data", "data_train.bin", "--eval-every", "0", "--sample-every", "0", "--device", "cpu", "--threads", "1", "--out", model)
         vocab = json.load(open(f"{model}/config.json"))["vocab_size"]
         mine = ours(model, windows)
         for kind in TYPES:
-            run("export", "--to", "gguf", "--type", kind, "--vocab", "data.vocab", model, f"{model}-{kind}.gguf")
+            must("export", "--to", "gguf", "--type", kind, "--vocab", "data.vocab", model, f"{model}-{kind}.gguf")
             other = theirs(f"{model}-{kind}.gguf", windows, vocab)
             a, b = perplexity(mine), perplexity(other)
             most = max(abs(x - y) for x, y in zip(mine, other))
@@ -112,4 +107,4 @@ with tempfile.TemporaryDirectory() as work:
     os.chdir(work)
     main()
 sys.stdout.flush()
-os._exit(bad)  # its server's threads do not end by themselves
+os._exit(say.bad)  # its server's threads do not end by themselves

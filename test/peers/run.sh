@@ -31,7 +31,7 @@ for test in against_tokenizers against_programs patterns models; do
 done
 $venv/bin/python test/peers/board.py "${BUILD:-build/release}"/{train_gpt,tokenize} || status=1
 $venv/bin/python test/peers/npy.py "${BUILD:-build/release}"/train_gpt || status=1
-$venv/bin/python test/peers/handed_on.py "${BUILD:-build/release}" || status=1
+$venv/bin/python test/peers/handed_on.py || status=1
 $venv/bin/python test/transformers_reference.py "${BUILD:-build/release}" || status=1
 
 # llama.cpp, in an environment of its own: a package of 100 MB
@@ -39,7 +39,7 @@ llama=$venv/llama
 $llama/bin/python -c 'import xllamacpp' 2>/dev/null ||
     { python3 -m venv $llama && $llama/bin/pip -q install xllamacpp==2026.10.11549; }
 if $llama/bin/python -c 'import xllamacpp' 2>/dev/null; then
-    $llama/bin/python test/peers/perplexity.py "${BUILD:-build/release}" 2>/dev/null || status=1
+    $llama/bin/python test/peers/perplexity.py 2>/dev/null || status=1
 else
     echo "skip peers xllamacpp 2026.10.11549 cannot be installed"
     [ -z "${CI:-}" ] || status=1
