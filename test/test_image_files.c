@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 #include "data/images/image_source.h"
 
@@ -487,7 +488,7 @@ static void add_picture(FILE *f, const char *name, uint8_t grey)
  * on in a header of pax or GNU tar.  `label`: of the last one. */
 static void write_shard(const char *path, const char *label)
 {
-    static const char pax[] = "20 mtime=1700000.25\n16 path=s/2.x.y\n16 path=s/2.cls\n";
+    static const char pax[] = "8 x=\0\0\0\n20 mtime=1700000.25\n16 path=s/2.x.y\n16 path=s/2.cls\n";
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
     add_member(f, '5', "s/", "", 0);
@@ -519,7 +520,6 @@ static void test_shards(void **state)
     static const double grey[] = {10, 90, 200};
     static const int label[] = {2, 0, 1};
     size_t n;
-    char why[200];
     write_shard("w.tar", "1\n");
     source *s = open_source("w.tar", plain(1));
     assert_int_equal(s->count, 3);
@@ -546,27 +546,60 @@ static void test_shards(void **state)
     file_write("sum.tar", bytes, n);
     shard_fails("sum.tar", "checksum");
     free(bytes);
-    write_shard("word.tar", "two");
-    shard_fails("word.tar", "not a number");
-    write_shard("far.tar", "3");
-    shard_fails("far.tar", "label 3");
-    write_shard("none.tar", NULL);
-    shard_fails("none.tar", "'s/3' has no label");
-    image_options o = plain(1);
-    o.wish.bad = BAD_ANY;
-    s = open_source("none.tar", o);
-    assert_true(s->count == 2 && source_bad(s, why, sizeof why) == 1);
-    source_close(s);
+}
+
+/* A sample whose label is missing, no number or out of range is an error, or is skipped. */
+static void test_shard_labels(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *label, *what;
+    } all[] = {{"none.tar", NULL, "'s/3' has no label"},
+               {"word.tar", "two", "'s/3' has a label (.cls) that is not a number"},
+               {"long.tar", "000000000000000000001", "'s/3' has a label"},
+               {"less.tar", "-1", "'s/3' has a label"},
+               {"far.tar", "3", "label 3"}};
+    image_options skipping = plain(1);
+    skipping.wish.bad = BAD_ANY;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char why[200];
+        write_shard(all[i].path, all[i].label);
+        shard_fails(all[i].path, all[i].what);
+        source *s = open_source(all[i].path, skipping);
+        assert_true(s->count == 2 && source_bad(s, why, sizeof why) == 1);
+        assert_non_null(strstr(why, all[i].what));
+        source_close(s);
+    }
+}
+
+static void test_compressed_shard(void **state)
+{
+    (void)state;
+    size_t n;
+    write_shard("plain.tar", "1");
+    uint8_t *bytes = file_read("plain.tar", &n);
+    gzFile f = gzopen("plain.tar.gz", "wb");
+    assert_non_null(f);
+    assert_int_equal(gzwrite(f, bytes, (unsigned)n), n);
+    assert_int_equal(gzclose(f), Z_OK);
+    free(bytes);
+    shard_fails("plain.tar.gz", "decompress it");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_formats),     cmocka_unit_test(test_scaling),
-        cmocka_unit_test(test_bad_files),   cmocka_unit_test(test_nothing_left),
-        cmocka_unit_test(test_directories), cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_names),       cmocka_unit_test(test_fingerprint),
+        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_scaling),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_nothing_left),
+        cmocka_unit_test(test_directories),
+        cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_fingerprint),
         cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_shard_labels),
+        cmocka_unit_test(test_compressed_shard),
     };
     return cmocka_run_group_tests_name("image files", tests, scratch_enter, scratch_leave);
 }

@@ -244,15 +244,17 @@ static error *add_file(image_set *set, const char *path, int64_t size)
     if (idx && gzrewind(s.file) == 0) e = idx_images(set, &s);
     gzclose(s.file);
     if (idx || e) return e;
-    if (plain && got > 0 && images_is_tar(head, (size_t)got))
-        return images_add_tar(set, path, size);
+    if (images_is_tar(head, (size_t)got))
+        return plain ? images_add_tar(set, path)
+                     : user_error("'%s' is a compressed tar file, in which no picture can be read "
+                                  "in place: decompress it (gunzip)",
+                                  path);
     if (plain && size > 0 && (size % (CIFAR_PIXELS + 1) == 0 || size % (CIFAR_PIXELS + 2) == 0))
         return cifar_images(set, path, size);
     return user_error(
         "'%s' (%lld bytes) is not a known image file: give an idx file, CIFAR's .bin (a "
-        "multiple of %d or %d bytes), a WebDataset's .tar, or a directory with a directory for "
-        "each "
-        "class",
+        "multiple of %d or %d bytes), a WebDataset's .tar, or a directory with a "
+        "directory for each class",
         path, (long long)size, CIFAR_PIXELS + 1, CIFAR_PIXELS + 2);
 }
 

@@ -43,7 +43,7 @@ error *images_add_unlabelled(image_set *s, const char *path) NODISCARD;
 
 /* A shard of WebDataset, by its first bytes. */
 bool images_is_tar(const uint8_t *head, size_t n);
-error *images_add_tar(image_set *s, const char *path, int64_t bytes) NODISCARD;
+error *images_add_tar(image_set *s, const char *path) NODISCARD;
 
 /* Calls `each` with every path that matches a pattern (*, ?, [); with the pattern itself, if there
  * is such a file or nothing to expand. */

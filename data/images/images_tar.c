@@ -8,13 +8,13 @@
  */
 #include "data/images/images_internal.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
+#include "base/files.h"
 #include "base/shown.h"
 
 enum {
@@ -46,25 +46,15 @@ typedef struct {
     /* the sample under way */
     char key[NAME_ROOM];
     extent picture;
-    int64_t label; /* -1: not known yet */
+    int64_t label; /* or one of these */
 } shard;
+
+enum { LABEL_MISSING = -1, LABEL_INVALID = -2 };
 
 static error *tar_damaged(const shard *s, const char *what)
 {
     return user_error("'%s' at byte %lld: %s: the file is damaged, get it again", s->path,
                       (long long)s->at, what);
-}
-
-static error *read_at(const shard *s, int64_t at, void *to, int64_t n)
-{
-    for (char *p = to; n > 0;) {
-        ssize_t got = pread(s->file, p, (size_t)n, at);
-        if (got <= 0) return tar_damaged(s, "it cannot be read");
-        p += got;
-        at += got;
-        n -= got;
-    }
-    return NULL;
 }
 
 /* ---- a header ---- */
@@ -98,15 +88,18 @@ static void own_name(const uint8_t *header, char name[NAME_ROOM])
              own);
 }
 
-/* The record "LENGTH path=NAME\n" of a pax header. */
-static void pax_name(const char *text, char name[NAME_ROOM])
+/* The record "LENGTH path=NAME\n" of a pax header; other records may hold any bytes. */
+static void pax_name(const char *text, int64_t bytes, char name[NAME_ROOM])
 {
-    while (*text) {
+    static const char path[] = " path=";
+    const int64_t tag = sizeof path - 1;
+    for (const char *end = text + bytes; text < end;) {
         char *record;
-        long n = strtol(text, &record, 10);
-        if (n <= record - text || n > (long)strlen(text) || *record != ' ') return;
-        if (!strncmp(record, " path=", 6))
-            snprintf(name, NAME_ROOM, "%.*s", (int)(text + n - 1 - (record + 6)), record + 6);
+        int64_t n = strtol(text, &record, 10);
+        if (n <= record - text || n > end - text || *record != ' ') return;
+        int64_t rest = text + n - record;
+        if (rest > tag && !memcmp(record, path, (size_t)tag))
+            snprintf(name, NAME_ROOM, "%.*s", (int)(rest - tag - 1), record + tag);
         text += n;
     }
 }
@@ -117,10 +110,10 @@ static error *read_extra(shard *s, char type, extent data)
     char *text;
     if (data.size > MOST_EXTRA) return tar_damaged(s, "a name longer than 64 KiB");
     TRY(alloc_array(&text, (size_t)data.size + 1, 1));
-    error *e = read_at(s, data.at, text, data.size);
+    error *e = file_pread(s->file, s->path, text, (size_t)data.size, data.at);
     text[data.size] = 0;
     if (!e && type == 'L') snprintf(s->name, NAME_ROOM, "%s", text);
-    if (!e && type == 'x') pax_name(text, s->name);
+    if (!e && type == 'x') pax_name(text, data.size, s->name);
     free(text);
     return e;
 }
@@ -142,18 +135,20 @@ static error *add_sample(shard *s)
 static error *end_sample(shard *s)
 {
     char shown[200];
-    bool seen = s->picture.size, label = s->label >= 0;
+    bool seen = s->picture.size, label = s->label != LABEL_MISSING;
     error *e = NULL;
-    if (seen && label)
+    if (seen && s->label >= 0)
         e = add_sample(s);
     else if (seen || label)
         e = images_spoilt(s->set, BAD_ANY,
-                          user_error("'%s': sample '%s' has no %s", s->path,
+                          user_error("'%s': sample '%s' has %s", s->path,
                                      text_shown(s->key, shown, sizeof shown),
-                                     seen ? "label (.cls)" : "picture (.jpg, .png)"));
+                                     !seen   ? "no picture (.jpg, .png)"
+                                     : label ? "a label (.cls) that is not a number"
+                                             : "no label (.cls)"));
     s->samples += seen || label;
     s->picture = (extent){0};
-    s->label = -1;
+    s->label = LABEL_MISSING;
     *s->key = 0;
     return e;
 }
@@ -161,11 +156,11 @@ static error *end_sample(shard *s)
 static error *read_label(shard *s, extent data)
 {
     char text[MOST_LABEL + 1] = "", *end;
-    if (data.size <= MOST_LABEL) TRY(read_at(s, data.at, text, data.size));
+    if (data.size <= MOST_LABEL)
+        TRY(file_pread(s->file, s->path, text, (size_t)data.size, data.at));
     long label = strtol(text, &end, 10);
-    if (end == text || end[strspn(end, " \r\n")] || label < 0 || label > INT32_MAX)
-        return tar_damaged(s, "a .cls that is not a number");
-    s->label = label;
+    bool valid = end > text && !end[strspn(end, " \r\n")] && label >= 0 && label <= INT32_MAX;
+    s->label = valid ? label : LABEL_INVALID;
     return NULL;
 }
 
@@ -196,7 +191,7 @@ static error *read_member(shard *s, bool *end)
     *end = s->at >= s->bytes;
     if (*end) return NULL;
     if (s->bytes - s->at < BLOCK) return tar_damaged(s, "a header that is cut");
-    TRY(read_at(s, s->at, header, BLOCK));
+    TRY(file_pread(s->file, s->path, header, BLOCK, s->at));
     *end = !*header;
     if (*end) return NULL;
     extent data = {s->at + BLOCK, octal(header + SIZE_AT, 12)};
@@ -222,11 +217,10 @@ bool images_is_tar(const uint8_t *head, size_t n)
     return n >= MAGIC_AT + 5 && !memcmp(head + MAGIC_AT, "ustar", 5);
 }
 
-error *images_add_tar(image_set *set, const char *path, int64_t bytes)
+error *images_add_tar(image_set *set, const char *path)
 {
-    shard s = {.set = set, .path = path, .bytes = bytes, .label = -1};
-    s.file = open(path, O_RDONLY | O_CLOEXEC);
-    if (s.file < 0) return tar_damaged(&s, "it cannot be opened");
+    shard s = {.set = set, .path = path, .label = LABEL_MISSING};
+    TRY(file_open(path, &s.file, &s.bytes));
     error *e = NULL;
     for (bool end = false; !end && !e;)
         e = read_member(&s, &end);
@@ -237,16 +231,16 @@ error *images_add_tar(image_set *set, const char *path, int64_t bytes)
 
 error *images_read_part(const char *path, int64_t at, int64_t size, uint8_t **bytes, size_t *n)
 {
-    shard s = {.path = path, .at = at};
+    int file;
+    int64_t all;
     if (size > MOST_PICTURE) return user_error("a picture of more than 1 GiB");
-    s.file = open(path, O_RDONLY | O_CLOEXEC);
-    if (s.file < 0) return tar_damaged(&s, "it cannot be opened");
+    TRY(file_open(path, &file, &all));
     error *e = alloc_array(bytes, (size_t)size, 1);
     if (!e) {
-        e = read_at(&s, at, *bytes, size);
+        e = file_pread(file, path, *bytes, (size_t)size, at);
         if (e) free(*bytes);
     }
-    close(s.file);
+    close(file);
     *n = (size_t)size;
     return e;
 }
