@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <zlib.h>
 
 #include "base/rng.h"
 #include "data/images/rand_augment.h"
@@ -14,43 +15,33 @@
 #include "data/prefetch.h"
 #include "test/small_images.h"
 
-enum { H = 13, W = 17, RAND_H = 20, RAND_W = 24 };
+enum { H = 13, W = 17, RAND_H = 20, RAND_W = 24, RAND_BYTES = RAND_H * RAND_W * 3 };
 
-static golden *g, *rand_g;
+static golden *g;
 
-static const double *record(const golden *of, const char *name, int64_t *n)
+static const double *record(const char *name, int64_t *n)
 {
     const double *v;
-    ok(golden_get(of, name, &v, n));
+    ok(golden_get(g, name, &v, n));
     return v;
 }
 
-static void same_of(const golden *of, const char *name, const uint8_t *got, int64_t n)
+static void same(const char *name, const uint8_t *got, int64_t n)
 {
     int64_t count;
-    const double *want = record(of, name, &count);
+    const double *want = record(name, &count);
     assert_int_equal(count, n + 2);
     for (int64_t i = 0; i < n; i++)
         if (got[i] != (int)want[2 + i])
             fail_msg("%s: byte %lld is %d, want %g", name, (long long)i, got[i], want[2 + i]);
 }
 
-static void same(const char *name, const uint8_t *got, int64_t n)
-{
-    same_of(g, name, got, n);
-}
-
-static void start_of(const golden *of, const char *kind, uint8_t *pixels)
-{
-    int64_t n;
-    const double *v = record(of, kind, &n);
-    for (int64_t i = 0; i < n - 2; i++)
-        pixels[i] = (uint8_t)v[2 + i];
-}
-
 static void start(const char *kind, uint8_t *pixels)
 {
-    start_of(g, kind, pixels);
+    int64_t n;
+    const double *v = record(kind, &n);
+    for (int64_t i = 0; i < n - 2; i++)
+        pixels[i] = (uint8_t)v[2 + i];
 }
 
 static void test_enhance(void **state)
@@ -89,50 +80,92 @@ static void test_resized_crop(void **state)
     }
 }
 
-/* Every operation but the one that does nothing, as golden/rand_augment.py calls Pillow's. */
+/* ---- RandAugment ---- */
+
+static const char *const rand_names[RAND_OPERATIONS] = {
+    [RAND_IDENTITY] = "Identity",
+    [RAND_SHEAR_X] = "ShearX",
+    [RAND_SHEAR_Y] = "ShearY",
+    [RAND_TRANSLATE_X] = "TranslateX",
+    [RAND_TRANSLATE_Y] = "TranslateY",
+    [RAND_ROTATE] = "Rotate",
+    [RAND_BRIGHTNESS] = "Brightness",
+    [RAND_SATURATION] = "Color",
+    [RAND_CONTRAST] = "Contrast",
+    [RAND_SHARPNESS] = "Sharpness",
+    [RAND_POSTERIZE] = "Posterize",
+    [RAND_SOLARIZE] = "Solarize",
+    [RAND_AUTOCONTRAST] = "AutoContrast",
+    [RAND_EQUALIZE] = "Equalize",
+};
+
+/* The step that is drawn for this operation, the other way round for a negative magnitude. */
+static rand_step drawn_step(rand_operation what, int magnitude, int64_t height, int64_t width)
+{
+    for (uint64_t i = 0; i < 10000; i++) {
+        rand_step step[RAND_AT_ONCE];
+        rand_augment_draw((draws){5, RNG_RAND, i}, abs(magnitude), height, width, step);
+        for (int k = 0; k < RAND_AT_ONCE; k++)
+            if (step[k].what == what && (what >= RAND_POSTERIZE || step[k].value == 0 ||
+                                         (step[k].value < 0) == (magnitude < 0)))
+                return step[k];
+    }
+    fail_msg("%s is never drawn", rand_names[what]);
+    return (rand_step){0};
+}
+
+/* What is drawn and applied makes torchvision's bytes. */
 static void test_rand_operations(void **state)
 {
     (void)state;
-    static const struct {
-        const char *name;
-        double values[2];
-    } all[RAND_OPERATIONS] = {
-        [RAND_SHEAR_X] = {"shear_x", {-0.3, 0.12}},
-        [RAND_SHEAR_Y] = {"shear_y", {-0.09, 0.3}},
-        [RAND_TRANSLATE_X] = {"translate_x", {-7, 5}},
-        [RAND_TRANSLATE_Y] = {"translate_y", {-5, 3}},
-        [RAND_ROTATE] = {"rotate", {-30, 4}},
-        [RAND_BRIGHTNESS] = {"brightness", {-0.9, 0.27}},
-        [RAND_SATURATION] = {"saturation", {-0.27, 0.9}},
-        [RAND_CONTRAST] = {"contrast", {-0.45, 0.63}},
-        [RAND_SHARPNESS] = {"sharpness", {-0.9, 0.27}},
-        [RAND_POSTERIZE] = {"posterize", {4, 6}},
-        [RAND_SOLARIZE] = {"solarize", {127.5, 178.5}},
-        [RAND_AUTOCONTRAST] = {"autocontrast", {0, 0}},
-        [RAND_EQUALIZE] = {"equalize", {0, 0}},
-    };
-    enum { BYTES = RAND_H * RAND_W * 3 };
-    uint8_t pixels[BYTES], before[BYTES], room[BYTES];
+    static const int magnitudes[] = {-9, 9, 30, 16};
+    uint8_t colours[RAND_BYTES], pixels[RAND_BYTES], before[RAND_BYTES], room[RAND_BYTES];
+    start("rand", colours);
     for (int i = 1; i < RAND_OPERATIONS; i++)
-        for (int k = 0; k < 4; k++) {
+        for (int k = 0; k < 8; k++) {
             char name[60];
-            bool colours = k & 1;
-            int64_t channels = colours ? 3 : 1;
-            rand_step step = {(rand_operation)i, all[i].values[k / 2]};
-            if (!colours && i == RAND_SATURATION) continue;
-            snprintf(name, sizeof name, "%s.%s.%g", colours ? "colours" : "grey", all[i].name,
-                     step.value);
-            start_of(rand_g, colours ? "colours" : "grey", pixels);
-            memcpy(before, pixels, sizeof before);
-            rand_augment_apply(&step, pixels, RAND_H, RAND_W, channels, room);
-            same_of(rand_g, name, pixels, RAND_H * RAND_W * channels);
-            assert_memory_not_equal(pixels, before, RAND_H * RAND_W * (size_t)channels);
+            const double *want;
+            int64_t count, n = k & 1 ? RAND_BYTES : RAND_BYTES / 3;
+            int magnitude = magnitudes[k / 2];
+            snprintf(name, sizeof name, "rand.%s.%s.%d", k & 1 ? "colours" : "grey", rand_names[i],
+                     magnitude);
+            error *e = golden_get(g, name, &want, &count);
+            assert_true(!e || magnitude != 9 || (i == RAND_SATURATION && !(k & 1)));
+            error_free(e);
+            if (e) continue;
+            for (int64_t j = 0; j < n; j++)
+                pixels[j] = before[j] = colours[k & 1 ? j : 3 * j];
+            rand_step step = drawn_step((rand_operation)i, magnitude, RAND_H, RAND_W);
+            rand_augment_apply(&step, pixels, RAND_H, RAND_W, k & 1 ? 3 : 1, room);
+            if ((double)crc32(0, pixels, (unsigned)n) != *want) fail_msg("%s differs", name);
+            assert_memory_not_equal(pixels, before, (size_t)n);
         }
 }
 
-/* ---- what is drawn ---- */
+/* Of every magnitude: torchvision's table (in float), of which shifts are whole pixels.  A threshold
+ * decides about a value of pixels, so those are exact. */
+static void test_rand_magnitudes(void **state)
+{
+    (void)state;
+    static const int64_t sides[] = {32, 224};
+    for (int i = RAND_SHEAR_X; i <= RAND_SOLARIZE; i++)
+        for (int k = 0; k < 2; k++) {
+            char name[60];
+            int64_t n;
+            snprintf(name, sizeof name, "magnitudes.%s.%lld", rand_names[i], (long long)sides[k]);
+            const double *table = record(name, &n);
+            assert_int_equal(n, RAND_MOST_MAGNITUDE + 1);
+            for (int m = 1; m <= RAND_MOST_MAGNITUDE; m++) {
+                bool whole = i == RAND_TRANSLATE_X || i == RAND_TRANSLATE_Y;
+                double want = whole ? trunc(table[m]) : table[m];
+                double got = drawn_step((rand_operation)i, m, sides[k], sides[k]).value;
+                if (!(fabs(got - want) <= (i >= RAND_POSTERIZE ? 0 : 1e-6 * want)))
+                    fail_msg("%s[%d] is %.9g, want %.9g", name, m, got, want);
+            }
+        }
+}
 
-/* Each operation as often as another, both ways; values as torchvision's table has them. */
+/* Each operation as often as another, and both ways. */
 static void test_rand_draws(void **state)
 {
     (void)state;
@@ -143,25 +176,21 @@ static void test_rand_draws(void **state)
         rand_augment_draw((draws){5, RNG_RAND, i}, 9, 331, 662, step);
         for (int k = 0; k < RAND_AT_ONCE; k++) {
             rand_operation what = step[k].what;
-            double v = fabs(step[k].value), want = 0;
             assert_true(what >= 0 && what < RAND_OPERATIONS);
             count[what]++;
-            if (what == RAND_SHEAR_X || what == RAND_SHEAR_Y) want = 0.09;
-            if (what == RAND_TRANSLATE_X) want = 90;
-            if (what == RAND_TRANSLATE_Y) want = 45;
-            if (what == RAND_ROTATE) want = 9;
-            if (what >= RAND_BRIGHTNESS && what <= RAND_SHARPNESS) want = 0.27;
-            if (what == RAND_POSTERIZE) want = 7;
-            if (what == RAND_SOLARIZE) want = 178.5;
-            assert_true(fabs(v - want) < 1e-9);
             signs += what > RAND_IDENTITY && what < RAND_POSTERIZE;
             less += step[k].value < 0;
+            assert_true(step[k].value >= 0 || what < RAND_POSTERIZE);
+            if (what == RAND_TRANSLATE_X) assert_true(fabs(step[k].value) == 90);
+            if (what == RAND_TRANSLATE_Y) assert_true(fabs(step[k].value) == 45);
         }
     }
     for (int i = 0; i < RAND_OPERATIONS; i++)
         assert_true(abs(count[i] - RAND_AT_ONCE * N / RAND_OPERATIONS) < 150);
     assert_true(abs(2 * less - signs) < 300);
 }
+
+/* ---- what is drawn ---- */
 
 static bool lies_in(box b, int64_t height, int64_t width)
 {
@@ -320,7 +349,6 @@ static void test_erased(void **state)
 static int enter(void **state)
 {
     error *e = golden_open("test/golden/augment.txt", &g);
-    if (!e) e = golden_open("test/golden/rand_augment.txt", &rand_g);
     if (e) return error_report("test_augment", e);
     if (scratch_make(state) || chdir(*state)) return 1;
     small_images_write(".", "x", IMAGES, 1, SIDE, SIDE, CLASSES);
@@ -330,7 +358,6 @@ static int enter(void **state)
 static int leave(void **state)
 {
     golden_free(g);
-    golden_free(rand_g);
     return chdir("/") || scratch_remove(state);
 }
 
@@ -341,7 +368,7 @@ int main(void)
         cmocka_unit_test(test_crops),      cmocka_unit_test(test_rectangles),
         cmocka_unit_test(test_options),    cmocka_unit_test(test_cutmix),
         cmocka_unit_test(test_erased),     cmocka_unit_test(test_rand_operations),
-        cmocka_unit_test(test_rand_draws),
+        cmocka_unit_test(test_rand_draws), cmocka_unit_test(test_rand_magnitudes),
     };
     return cmocka_run_group_tests_name("augment", tests, enter, leave);
 }

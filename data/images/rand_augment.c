@@ -31,7 +31,8 @@ void rand_augment_draw(draws d, int magnitude, int64_t height, int64_t width,
         [RAND_CONTRAST] = 0.9 * part,
         [RAND_SHARPNESS] = 0.9 * part,
         [RAND_POSTERIZE] = 8 - rint(4 * part),
-        [RAND_SOLARIZE] = 255 * (1 - part),
+        [RAND_SOLARIZE] =
+            255.0 / RAND_MOST_MAGNITUDE * (RAND_MOST_MAGNITUDE - magnitude), /* exact */
     };
     for (uint64_t k = 0; k < RAND_AT_ONCE; k++) {
         uint32_t bits[4];

@@ -4,7 +4,8 @@
     test/golden/augment.py [FILE]        writes augment.txt
 
 Needs Pillow, torch and torchvision.  The picture is 13 x 17, colours, byte j is hash(40, j) mod 256; grey
-is the first plane of them.
+is the first plane of them.  RandAugment's is 20 x 24 (Equalize does nothing for 255 pixels), the left half darker
+and all of it within 40 .. 210, so that there is a range to stretch.
 
 Crops are such that Pillow 13 takes the passes in the order of all before it, across and then down
 (findings/pillow_resize_order.sh): that is the order here.
@@ -12,8 +13,11 @@ Crops are such that Pillow 13 takes the passes in the order of all before it, ac
 Records: colours, grey (height, width, bytes);
   KIND.WHAT.FACTOR    ImageEnhance's brightness, contrast, saturation (Color)
   crop.T.L.H.W.SIDE.KERNEL    torchvision's resized_crop to SIDE x SIDE
+  rand (height, width, bytes); rand.KIND.OPERATION.MAGNITUDE: the CRC-32 of what RandAugment makes of it
+  magnitudes.OPERATION.SIDE   RandAugment's table for magnitudes 0 .. 30 and SIDE x SIDE pixels
 """
 import sys
+import zlib
 
 sys.dont_write_bytecode = True
 from golden import Writer, hash32  # noqa: E402
@@ -22,7 +26,27 @@ import numpy as np  # noqa: E402
 import PIL  # noqa: E402
 import torchvision  # noqa: E402
 from PIL import Image, ImageEnhance  # noqa: E402
-from torchvision.transforms import InterpolationMode, functional as F  # noqa: E402
+from torchvision.transforms import InterpolationMode, RandAugment, autoaugment, functional as F  # noqa: E402
+
+
+def rand_augment(out):
+    a = (hash32(40, np.arange(20 * 24 * 3)) % 256).reshape(20, 24, 3)
+    a[:, :12] //= 2
+    a = (a * 2 // 3 + 40).astype(np.uint8)
+    out.record("rand", [20, 24, *a.reshape(-1).tolist()], "%d")
+    table = RandAugment()._augmentation_space(31, (20, 24))
+    for kind, image in ("colours", Image.fromarray(a)), ("grey", Image.fromarray(a[:, :, 0].copy())):
+        for what, (values, signed) in table.items():
+            if what == "Identity" or (kind == "grey" and what == "Color"):
+                continue
+            for magnitude in (-9, 9, 30) if signed else (9, 16) if values.ndim else (9,):
+                value = values[abs(magnitude)].item() * (1 if magnitude > 0 else -1) if values.ndim else 0
+                made = autoaugment._apply_op(image, what, value, InterpolationMode.NEAREST, None)
+                out.record(f"rand.{kind}.{what}.{magnitude}", [zlib.crc32(made.tobytes())], "%d")
+    for side in 32, 224:
+        for what, (values, _) in RandAugment()._augmentation_space(31, (side, side)).items():
+            if values.ndim:
+                out.record(f"magnitudes.{what}.{side}", values.tolist(), "%.9g")
 
 
 def main():
@@ -46,6 +70,7 @@ def main():
         for kernel, mode in ("bilinear", InterpolationMode.BILINEAR), ("bicubic", InterpolationMode.BICUBIC):
             record("crop.%d.%d.%d.%d" % box + f".8.{kernel}",
                    F.resized_crop(images["colours"], *box, [8, 8], mode))
+    rand_augment(out)
     out.close()
 
 
