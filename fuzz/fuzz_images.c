@@ -1,7 +1,8 @@
-/* fuzz_images.c - files of images: data/images/images.h (idx, CIFAR), and single
+/* fuzz_images.c - files of images: data/images/images.h (idx, CIFAR, shards of tar), and single
  * pictures (JPEG, PNG, EXIF).
  *
- * An idx file's labels lie beside it: `labels`, enough for a few.
+ * An idx file's labels lie beside it: `labels`, enough for a few.  Headers of tar get their checksum
+ * here, or nearly every change of one would end there.
  */
 #include "data/images/image_source.h"
 #include "data/images/picture.h"
@@ -17,7 +18,7 @@
 #include <png.h>
 #endif
 
-enum { LABELS = 4, SIDE = 8, CLASSES = 10 };
+enum { LABELS = 4, SIDE = 8, CLASSES = 10, BLOCK = 512 };
 
 static const char *with_labels(const uint8_t *bytes, size_t n)
 {
@@ -57,12 +58,34 @@ static void try_set(const char *path, int64_t channels, bool skip)
     source_close(s);
 }
 
+static void set_checksum(uint8_t *header)
+{
+    char text[8];
+    unsigned sum = 0;
+    memset(header + 148, ' ', 8);
+    for (int i = 0; i < BLOCK; i++)
+        sum += header[i];
+    snprintf(text, sizeof text, "%06o", sum);
+    memcpy(header + 148, text, sizeof text);
+}
+
+/* Of every block that calls itself a header. */
+static void set_checksums(uint8_t *bytes, size_t n)
+{
+    for (size_t at = 0; at + BLOCK <= n; at += BLOCK)
+        if (!memcmp(bytes + at + 257, "ustar", 5)) set_checksum(bytes + at);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    const char *path = with_labels(bytes, n);
     int64_t channels = n & 2 ? 3 : 1; /* one way for each length: lengths change all the time */
+    uint8_t *set = malloc(n + 1);
+    if (!set) return 0;
+    memcpy(set, bytes, n);
+    set_checksums(set, n);
     try_picture(bytes, n, channels, n & 4);
-    try_set(path, channels, n & 1);
+    try_set(with_labels(set, n), channels, n & 1);
+    free(set);
     return 0;
 }
 
@@ -127,30 +150,41 @@ static void whole_pictures(void)
 #endif
 }
 
-/* A shard of WebDataset: a label, and a picture that is none. */
-static void tar(void)
+/* ---- a shard of WebDataset ---- */
+
+/* A member of at most a block at *n, which is moved behind it. */
+static void add_member(uint8_t *to, size_t *n, char type, const char *name, const void *bytes,
+                       size_t size)
 {
-    static const char *const names[] = {"a.cls", "a.png"};
-    uint8_t made[2 * 1024 + 512] = {0};
-    for (int i = 0; i < 2; i++) {
-        char *header = (char *)made + 1024 * i;
-        unsigned sum = 0;
-        snprintf(header, 100, "%s", names[i]);
-        memcpy(header + 124, "00000000010", 11);
-        memcpy(header + 257, "ustar", 5);
-        memset(header + 148, ' ', 8);
-        header[512] = '1';
-        for (int k = 0; k < 512; k++)
-            sum += (unsigned char)header[k];
-        snprintf(header + 148, 8, "%06o", sum);
-    }
-    fuzz_keep(made, sizeof made);
+    char *header = (char *)to + *n;
+    snprintf(header, 100, "%s", name);
+    snprintf(header + 124, 12, "%011zo", size);
+    header[156] = type;
+    memcpy(header + 257, "ustar", 5);
+    memcpy(header + BLOCK, bytes, size);
+    *n += size ? 2 * BLOCK : BLOCK;
+}
+
+/* Two samples, whose names go on in headers of pax and of GNU tar; one way for each remainder. */
+static void shards(const uint8_t *picture, size_t size)
+{
+    static const char pax[] = "9 size=1\n16 path=d/a.cls\n";
+    uint8_t made[8 * 2 * BLOCK + 4] = {0};
+    size_t n = 0;
+    add_member(made, &n, '5', "d/", "", 0);
+    add_member(made, &n, 'x', "pax", pax, sizeof pax - 1);
+    add_member(made, &n, '0', "cut", "1", 1);
+    add_member(made, &n, 'L', "long", "d/a.png", 8);
+    add_member(made, &n, '0', "cut", picture, size);
+    add_member(made, &n, '0', "d/b.png", picture, size);
+    add_member(made, &n, '0', "d/b.cls", "2\n", 2);
+    for (size_t more = 0; more < 4; more++)
+        fuzz_keep(made, n + more);
 }
 
 void fuzz_seed(void)
 {
     whole_pictures();
-    tar();
     uint8_t idx[16 + LABELS * 6] = {0, 0, 8, 3, 0, 0, 0, LABELS, 0, 0, 0, 2, 0, 0, 0, 3};
     uint8_t deep[20 + LABELS * 6] = {0, 0, 8, 4, 0, 0, 0, LABELS, 0, 0,
                                      0, 3, 0, 0, 0, 1, 0, 0,      0, 2};
@@ -161,6 +195,7 @@ void fuzz_seed(void)
     static const uint8_t jpeg[] = {0xff, 0xd8, 0xff, 0xdb, 0, 3, 0, 0xff, 0xd9};
     static const uint8_t tiff[] = {'M',  'M', 0, 42, 0, 0, 0, 8, 0, 1, 1,
                                    0x12, 0,   3, 0,  0, 0, 1, 0, 6, 0, 0};
+    shards(png, sizeof png);
     fuzz_keep(idx, sizeof idx);
     fuzz_keep(deep, sizeof deep);
     fuzz_keep(cifar, sizeof cifar);
