@@ -12,6 +12,7 @@ typedef struct {
     const char *name;
     double smoothing;
     bool drop; /* there is noise: every other branch is left out */
+    bool full; /* the file has every element of the gradients */
 } image_variant;
 
 typedef struct {
@@ -38,21 +39,21 @@ void image_bed_train(image_bed *b);
 double image_bed_loss(image_bed *b);
 void image_bed_predict(image_bed *b);
 
-/* Element i of doubles or floats. */
-double image_bed_element(tensor t, int64_t i);
-
 /* |got - want| <= tolerance * (scale + |want|) */
 void image_bed_close_to(const char *name, int64_t i, double got, double want, double scale,
                         double tolerance);
 
-/* Of a row of the table, record VARIANT.short.NAME: sum, sum of squares, first elements. */
-void image_bed_compare(const image_bed *b, const golden *g, const param *row, tensor is,
-                       double tolerance);
+/* A pass of training: its loss, and of every row of the table its gradient, or the state that it leaves;
+ * records VARIANT.grad.NAME: all elements, or VARIANT.short.NAME: sum, sum of squares, first elements. */
+void image_bed_hold(image_bed *b, const golden *g, double tolerance);
 /* Record VARIANT.WHAT, one number. */
 double image_bed_number(const image_bed *b, const golden *g, const char *what);
 /* b->logits against VARIANT.WHAT. */
 void image_bed_compare_logits(const image_bed *b, const golden *g, const char *what,
                               double tolerance);
+
+/* Runs `hold` on the reference in F64 and on the CPU in F32, with one thread and two. */
+void image_bed_on_devices(void (*hold)(device *dev, dtype type, double tolerance));
 
 /* `each` of each tensor's gradients against central differences of `loss` over h. */
 void image_bed_differences(image_bed *b, double (*loss)(image_bed *b), uint32_t each, double h,

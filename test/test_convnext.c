@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "cpu/cpu.h"
 #include "io/params_file.h"
 #include "model/model.h"
 #include "test/image_bed.h"
@@ -52,45 +51,28 @@ static void open_bed(image_bed *b, const image_variant *v, const training_policy
 
 /* ---- against timm ---- */
 
-static void against_golden(device *dev, dtype type, double tolerance)
+static void hold(device *dev, dtype type, double tolerance)
 {
     static const training_policy dropping = {.drop_path = 0.5};
     for (int i = 0; i < VARIANTS; i++) {
         const image_variant *v = &variants[i];
         image_bed b;
         open_bed(&b, v, v->drop ? &dropping : &plain_training, dev, type);
-        assert_int_equal(b.p.n, (int)image_bed_number(&b, g, "tensors"));
-        image_bed_train(&b);
-        must(device_status(dev));
-        double want = image_bed_number(&b, g, "loss");
-        image_bed_close_to("loss", i, *(double *)b.loss.data, want, 0, tolerance);
-        for (int k = 0; k < b.p.n; k++)
-            image_bed_compare(&b, g, &b.p.row[k], b.p.row[k].gradient, tolerance);
+        image_bed_hold(&b, g, tolerance);
         if (!v->drop) {
             image_bed_predict(&b);
             image_bed_compare_logits(&b, g, "logits", tolerance);
-            image_bed_close_to("evaluation", i, image_bed_loss(&b), want, 0, tolerance);
+            image_bed_close_to("evaluation", i, image_bed_loss(&b), image_bed_number(&b, g, "loss"),
+                               0, tolerance);
         }
         image_bed_close(&b);
     }
 }
 
-static void test_reference_against_timm(void **state)
+static void test_against_timm(void **state)
 {
     (void)state;
-    device dev = ref_device();
-    against_golden(&dev, F64, 1e-8); /* the file has ten digits */
-}
-
-static void test_cpu_against_timm(void **state)
-{
-    (void)state;
-    for (int threads = 1; threads <= 2; threads++) {
-        device dev;
-        must(cpu_device(threads, &dev));
-        against_golden(&dev, F32, 6e-5); /* as in test_gpt.c */
-        cpu_close(&dev);
-    }
+    image_bed_on_devices(hold);
 }
 
 static void test_gradients_by_differences(void **state)
@@ -316,8 +298,7 @@ static int leave(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference_against_timm),
-        cmocka_unit_test(test_cpu_against_timm),
+        cmocka_unit_test(test_against_timm),
         cmocka_unit_test(test_gradients_by_differences),
         cmocka_unit_test(test_parameter_counts),
         cmocka_unit_test(test_same_bits),

@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "cpu/cpu.h"
 #include "io/params_file.h"
 #include "test/image_bed.h"
 #include "test/ref.h"
@@ -52,43 +51,24 @@ static void open_bed(image_bed *b, const image_variant *v, device *dev, dtype ty
 
 /* ---- against PyTorch ---- */
 
-static void against_golden(device *dev, dtype type, double tolerance)
+static void hold(device *dev, dtype type, double tolerance)
 {
     for (int i = 0; i < VARIANTS; i++) {
         image_bed b;
         open_bed(&b, &variants[i], dev, type);
-        assert_int_equal(b.p.n, (int)image_bed_number(&b, g, "tensors"));
-        image_bed_train(&b);
-        must(device_status(dev));
-        image_bed_close_to("loss", i, *(double *)b.loss.data, image_bed_number(&b, g, "loss"), 0,
-                           tolerance);
-        for (int k = 0; k < b.p.n; k++) {
-            const param *row = &b.p.row[k];
-            assert_true(row->spec.state == !row->trainable);
-            image_bed_compare(&b, g, row, row->spec.state ? row->value : row->gradient, tolerance);
-        }
+        image_bed_hold(&b, g, tolerance);
+        for (int k = 0; k < b.p.n; k++)
+            assert_true(b.p.row[k].spec.state == !b.p.row[k].trainable);
         image_bed_predict(&b);
         image_bed_compare_logits(&b, g, "eval", tolerance);
         image_bed_close(&b);
     }
 }
 
-static void test_reference_against_torch(void **state)
+static void test_against_torch(void **state)
 {
     (void)state;
-    device dev = ref_device();
-    against_golden(&dev, F64, 1e-8); /* the file has ten digits */
-}
-
-static void test_cpu_against_torch(void **state)
-{
-    (void)state;
-    for (int threads = 1; threads <= 2; threads++) {
-        device dev;
-        must(cpu_device(threads, &dev));
-        against_golden(&dev, F32, 6e-5); /* as in test_gpt.c */
-        cpu_close(&dev);
-    }
+    image_bed_on_devices(hold);
 }
 
 static double train_loss(image_bed *b)
@@ -374,17 +354,11 @@ static int leave(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference_against_torch),
-        cmocka_unit_test(test_cpu_against_torch),
-        cmocka_unit_test(test_gradients_by_differences),
-        cmocka_unit_test(test_parameter_counts),
-        cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_recompute_saves),
-        cmocka_unit_test(test_freezing),
-        cmocka_unit_test(test_frozen_gradients),
-        cmocka_unit_test(test_running_numbers),
-        cmocka_unit_test(test_it_learns),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_against_torch),    cmocka_unit_test(test_gradients_by_differences),
+        cmocka_unit_test(test_parameter_counts), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_recompute_saves),  cmocka_unit_test(test_freezing),
+        cmocka_unit_test(test_frozen_gradients), cmocka_unit_test(test_running_numbers),
+        cmocka_unit_test(test_it_learns),        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("resnet", tests, enter, leave);
 }
