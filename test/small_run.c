@@ -198,3 +198,23 @@ int64_t first_difference(const small_result *a, const small_result *b)
         if (memcmp(&a->parameters[i], &b->parameters[i], sizeof(float))) return i;
     return -1;
 }
+
+static small_result train_with(const char *common, const char *more)
+{
+    char arguments[900];
+    snprintf(arguments, sizeof arguments, "%s %s", common, more);
+    return small_train(arguments);
+}
+
+void small_same_runs(const char *common, const char *const (*pairs)[2], size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        small_result a = train_with(common, pairs[i][0]), b = train_with(common, pairs[i][1]);
+        assert_int_equal(a.steps, b.steps);
+        if (first_difference(&a, &b) >= 0 ||
+            memcmp(a.loss, b.loss, (size_t)a.steps * sizeof *a.loss))
+            fail_msg("%s and %s differ", pairs[i][0], pairs[i][1]);
+        small_free(&a);
+        small_free(&b);
+    }
+}

@@ -58,6 +58,9 @@ void small_free(small_result *r);
 /* Index of the first parameter whose bits differ, -1 if none does; n must agree. */
 int64_t first_difference(const small_result *a, const small_result *b);
 
+/* Trains with `common` and one of a pair, and with `common` and the other: the same parameters and losses. */
+void small_same_runs(const char *common, const char *const (*pairs)[2], size_t n);
+
 /* Fails the test with the error's text. */
 void must(error *e);
 

@@ -118,13 +118,6 @@ static void test_parameter_counts(void **state)
     "--model convnext-micro/2 --patch 2 --width 8 --image-size 18x22 --channels 3 --classes 7 "    \
     "--batch 3 --threads 2 --steps 3 --warmup 0 --lr 0.003 --schedule constant "
 
-static small_result train(const char *more)
-{
-    char arguments[600];
-    snprintf(arguments, sizeof arguments, SMALL_CONV "%s", more);
-    return small_train(arguments);
-}
-
 /* What is made again, where gradients lie and who waits for data: the same bits. */
 static void test_same_bits(void **state)
 {
@@ -145,12 +138,7 @@ static void test_same_bits(void **state)
         {"--freeze *conv_dw* --freeze *norm*",
          "--freeze *conv_dw* --freeze *norm* --recompute gelu"},
     };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        small_result a = train(pairs[i][0]), b = train(pairs[i][1]);
-        if (first_difference(&a, &b) >= 0) fail_msg("%s and %s differ", pairs[i][0], pairs[i][1]);
-        small_free(&a);
-        small_free(&b);
-    }
+    small_same_runs(SMALL_CONV, pairs, sizeof pairs / sizeof *pairs);
 }
 
 /* Each level plans less than the one before. */
@@ -179,7 +167,8 @@ static void test_freezing_saves(void **state)
            without = small_plan(SMALL_CONV "--batch 16 --freeze *conv_dw*", &n).peak,
            head = small_plan(SMALL_CONV "--batch 16 --train-only head.*", &n).peak;
     if (!(head < without && without < all)) fail_msg("%zu, %zu, %zu", all, without, head);
-    small_result a = train("--freeze stages.0* --freeze stem*"), b = train("");
+    small_result a = small_train(SMALL_CONV "--freeze stages.0* --freeze stem*"),
+                 b = small_train(SMALL_CONV);
     assert_true(a.loss[0] == b.loss[0] && a.loss[2] != b.loss[2]);
     small_free(&a);
     small_free(&b);

@@ -124,21 +124,6 @@ static void test_parameter_counts(void **state)
     "--model wrn-10-1 --width 16 --image-size 11x9 --channels 3 --classes 7 --batch 3 "            \
     "--threads 2 --steps 3 --warmup 0 --lr 0.003 --schedule constant "
 
-static small_result train(const char *more)
-{
-    char arguments[600];
-    snprintf(arguments, sizeof arguments, SMALL_WRN "%s", more);
-    return small_train(arguments);
-}
-
-static void expect_same(const char *x, const char *y)
-{
-    small_result a = train(x), b = train(y);
-    if (first_difference(&a, &b) >= 0) fail_msg("%s and %s differ", x, y);
-    small_free(&a);
-    small_free(&b);
-}
-
 /* What is made again, where gradients lie, how many threads: the same bits, running statistics
  * included. */
 static void test_same_bits(void **state)
@@ -161,9 +146,8 @@ static void test_same_bits(void **state)
         {"--train-only *Shortcut*", "--train-only *Shortcut* --recompute norms"},
         {"--train-only *bn1*", "--train-only *bn1* --recompute block"},
     };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        expect_same(pairs[i][0], pairs[i][1]);
-    small_result a = train(""), b = train("--norm group");
+    small_same_runs(SMALL_WRN, pairs, sizeof pairs / sizeof *pairs);
+    small_result a = small_train(SMALL_WRN), b = small_train(SMALL_WRN "--norm group");
     assert_true(a.loss[0] != b.loss[0]);
     small_free(&a);
     small_free(&b);
