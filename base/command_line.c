@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_OPTIONS = 256, SOME = 5 /* the candidates for an abbreviated name */ };
+enum { MOST_OPTIONS = 256, SOME = 5 /* candidates that a message lists */ };
 
 /* True for an entry that is an option, not a heading. */
 static bool is_option(const struct argp_option *o)
@@ -68,7 +68,7 @@ static const struct argp_option *find_exactly(const struct argp_option *options,
     return NULL;
 }
 
-/* True if option o takes a required value as the next word. */
+/* Option o needs a value, which is the next word: is there one? */
 static error *check_value(const struct argp_option *options, const struct argp_option *o,
                           const char *next)
 {

@@ -39,7 +39,7 @@ error *error_as(error *e, error_kind kind) NODISCARD;
 
 /* Attaches an errno value; and tells whether it means that a disk is full. */
 error *error_numbered(error *e, int number) NODISCARD;
-bool error_is_full_disk(const error *e); /* e must not be NULL */
+bool error_is_full_disk(const error *e); /* NULL: false */
 
 /* The message, without newline; internal errors with file:line. */
 const char *error_text(const error *e);

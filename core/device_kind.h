@@ -34,7 +34,7 @@ typedef struct device_kind {
     size_t room; /* workspace it wants to be lent (op_lend) for its libraries and reductions; 0:
                   * none */
     bool costly_launch; /* launching an operation has a cost: small updates share one */
-    int64_t logits_mib; /* preferred bytes per chunk of logits; 0: no preference */
+    int64_t logits_mib; /* preferred MiB per chunk of logits; 0: no preference */
     /* ? How much of it products with results (m,n) want, summed over k each; NULL: all. */
     size_t (*room_for)(int64_t m, int64_t n, int64_t k);
 

@@ -30,7 +30,6 @@ struct far {
     size_t bytes, planned; /* of the blocks so far; of all that were recorded */
     size_t by_kind[FAR_KINDS];
     far_moved moved;
-    int64_t asked; /* requests so far */
     int fd;
     char *directory;
     /* with the thread */

@@ -392,7 +392,7 @@ static error *fetch_columns(const elements *s, const named_tensor *into, element
 static error *fetch_runs(elements s, const named_tensor *t, device *dev, const staging *b)
 {
     element_run run;
-    int64_t line = t->transposed ? t->value.dim[0] : 1; /* elements per run */
+    int64_t line = t->transposed ? t->value.dim[0] : 1; /* elements in each of run.n */
     for (int64_t i = 0; run_at(t, i, &run); i++, s.first += run.n * line)
         TRY(t->transposed ? fetch_columns(&s, t, run, dev, b) : fetch_plain(&s, t, run, dev, b));
     return NULL;

@@ -17,7 +17,7 @@ typedef struct {
     const model_kind *kind;
     const machine_rates *rates;
     size_t bytes;
-    candidate now, best, second, least, more; /* also tracks the best with a GiB more */
+    candidate now, best, second, least, more; /* more: the best with a GiB more */
     bool fits, has_second, has_more, has_least;
 } search;
 

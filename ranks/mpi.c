@@ -122,7 +122,7 @@ static error *out_of_patience(comm *c)
 {
     mpi_state *s = state_of(c);
     char missing[200] = "";
-    int first = c->size, other = -1, n = 0; /* other: the one furthest back */
+    int first = c->size, other = -1, n = 0; /* other: the one furthest behind */
     TRY(ask_all(c));
     for (int r = 0; r < c->size; r++) {
         size_t used = strlen(missing);
@@ -363,8 +363,8 @@ static void state_free(mpi_state *s)
 static void mpi_close(comm *c, int status)
 {
     if (status && !c->agreed) {
-        if (c->told) nanosleep(&(struct timespec){.tv_sec = 1}, NULL); /* lets the other report
-                                                                        * first */
+        /* lets the other report first */
+        if (c->told) nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
         MPI_Abort(MPI_COMM_WORLD, status);
     }
     MPI_Finalize();

@@ -38,7 +38,7 @@ typedef struct {
 } header;
 
 typedef struct {
-    int64_t calls; /* messages of a share that it has begun */
+    int64_t calls; /* of share_words that it has begun */
     char doing[DOING];
 } whereabouts;
 
@@ -198,7 +198,7 @@ static error *name_missing(comm *c)
 {
     wire_state *s = state_of(c);
     char missing[200] = "";
-    int n = 0, other = 1; /* the one furthest back */
+    int n = 0, other = 1; /* the one furthest behind */
     for (int i = 1; i < s->n; i++) {
         s->peers[i].answered = false;
         TRY(say(c, i, ASK, NULL, 0));
@@ -483,8 +483,8 @@ static error *welcome(comm *c, int fd, int *missing)
     peer *p = h.rank > 0 && h.rank < c->size ? &state_of(c)->peers[h.rank] : NULL;
     bool wanted = h.version == VERSION && h.size == c->size && p && p->fd < 0;
     if (!wanted) mine.rank = -1;
-    (void)send(fd, &mine, sizeof mine, MSG_NOSIGNAL | MSG_DONTWAIT); /* if not, it will be reported
-                                                                      * missing */
+    /* if it does not arrive, the rank will be reported missing */
+    (void)send(fd, &mine, sizeof mine, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (!wanted) {
         close(fd);
         if (h.version != VERSION)

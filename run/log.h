@@ -31,12 +31,11 @@ typedef struct {
     double mfu_llmc, mfu_palm;                    /* NAN: not on a GPU (train/mfu.h) */
     const char *unit;                             /* "tokens" */
     size_t peak_bytes;
-    int ranks;          /* 0 in a run of one process */
-    int64_t comm_bytes; /* traffic between ranks (ranks/comm.h) */
-    double comm_ms;     /* part of ms: waiting for other ranks */
-    int64_t
-        offload_bytes; /* traffic between memory and the disk (core/far.h); 0 without --offload */
-    double offload_ms; /* part of ms: waiting for the disk */
+    int ranks;             /* 0 in a run of one process */
+    int64_t comm_bytes;    /* traffic between ranks (ranks/comm.h) */
+    double comm_ms;        /* part of ms: waiting for other ranks */
+    int64_t offload_bytes; /* to and from the disk (core/far.h); 0 without --offload */
+    double offload_ms;     /* part of ms: waiting for the disk */
     double seconds_left;
 } step_record;
 

@@ -48,8 +48,7 @@ void stop_unlisten(void)
 {
     bool nobody_reads = came == SIGPIPE;
     handle_all(SIG_DFL);
-    if (nobody_reads) signal(SIGPIPE, SIG_IGN); /* what is printed at the end has no reader
-                                                 * either */
+    if (nobody_reads) signal(SIGPIPE, SIG_IGN); /* nor what is printed at the end */
     came = 0;
 }
 

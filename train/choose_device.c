@@ -8,7 +8,7 @@
 
 const char *const device_choice_names[DEVICE_CHOICES] = {"auto", "cpu", "cuda"};
 
-/* By device_place; the one that `auto` prefers comes last. */
+/* By device_choice; the one that `auto` prefers comes last. */
 static const device_kind *const kinds[DEVICE_CHOICES] = {&cpu_kind, &cpu_kind, &cuda_kind};
 
 const device_kind *device_kind_at(device_choice where)

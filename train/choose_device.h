@@ -16,9 +16,9 @@ extern const char *const device_choice_names[DEVICE_CHOICES]; /* "auto", "cpu", 
 /* What auto would choose: CUDA if there is a driver.  For plans, which open nothing. */
 device_choice device_likely(device_choice where);
 
-/* The kind at that place; for DEVICE_AUTO the CPU's, which always exists. */
+/* The kind of that device; for DEVICE_AUTO the CPU's, which always exists. */
 const device_kind *device_kind_at(device_choice where);
-device_choice device_choice_of(const device *dev); /* the place of this kind */
+device_choice device_choice_of(const device *dev); /* which of them it is */
 
 /* For --gpus: are there n devices on this machine, of a kind that machines may have several of?  Ranks
  * then take one each (device_kind.choose).  User error: there are fewer. */

@@ -34,7 +34,7 @@ typedef struct {
     int64_t first;       /* step of this process */
     int64_t bad;         /* samples skipped, as far as reported */
     int64_t warned;      /* samples read with a warning, as far as reported */
-    bool too_many;       /* fraction of the training data that is unreadable */
+    bool too_many;       /* unreadable samples: more than --bad-images allows */
     bool settled;        /* --stop-after: too many evaluations without improvement */
     bool stopped;        /* requested by a signal to this process or to another rank */
 } session;

@@ -157,13 +157,11 @@ static const conflict resolved[] = {
     {{offloads, on_cuda},
      NULL,
      "--offload {offload} with --device cuda: only the CPU has a second place yet; use --device "
-     "cpu, "
-     "or leave it out"},
+     "cpu, or leave it out"},
     {{offloads, is_sparse},
      NULL,
      "--offload {offload} with --sparsity: which weights there are changes in place, over all of "
-     "them "
-     "at once; leave one out"},
+     "them at once; leave one out"},
     {{ranked, offloads_values},
      NULL,
      "--offload params with several ranks: they share the parameters among them; use --zero 3 "
@@ -171,8 +169,7 @@ static const conflict resolved[] = {
     {{ranked, offloads, folds},
      NULL,
      "--offload {offload} with --optim {optim} and several ranks: they add up its states, so each "
-     "has "
-     "them whole; use --optim adamw"},
+     "has them whole; use --optim adamw"},
     {{offloads_values, loads, has_images},
      NULL,
      "--offload params with --load of a model of images: its files are not read in parts; use "
@@ -197,16 +194,14 @@ static const conflict resolved[] = {
     {{ranked, sharded, narrow_states},
      NULL,
      "--zero {zero} with --state {state}: states are sharded in fp32 only; use --zero 0, or "
-     "--state "
-     "fp32"},
+     "--state fp32"},
     {{ranked, sharded, narrow_masters},
      NULL,
      "--zero {zero} with --dtype bf16 --master {master}: masters are sharded in fp32 only; use "
      "--zero 0, or --master fp32"},
     {{ranked, is_sparse},
      NULL,
-     "--sparsity with several ranks: each rank has all non-zeros; leave it out, or use one "
-     "rank"},
+     "--sparsity with several ranks: each rank has all non-zeros; leave it out, or use one rank"},
 };
 
 enum { GIVEN = sizeof given / sizeof *given, RESOLVED = sizeof resolved / sizeof *resolved };

@@ -117,15 +117,13 @@ static const option_row common[] = {
     {"offload", "WHAT",
      "what lies in a file on a disk, in a second place of the same plan, and is read and written "
      "beside the computation, with the same bits (docs/offload.md): states: the optimizer's "
-     "states, "
-     "and masters; params: the matrices themselves, too; none",
+     "states, and masters; params: the matrices themselves, too; none",
      TEXT, MEMORY, SILENT, 0, FIELD(offload_name), 0, 0, NULL},
     {"offload-to", "DIR", "with --offload: the directory of that file, which has no name", TEXT,
      MEMORY, SILENT, 0, FIELD(offload_to), 0, 0, "--out"},
     {"disk-rate", "X",
      "with --plan --offload: GB/s of that disk, as a run prints it at its end, for the predicted "
-     "time; "
-     "0 = not known",
+     "time; 0 = not known",
      REAL, MEMORY, SILENT, 0, FIELD(disk_rate), 0, 1e6, NULL},
     {"batch", "N", "samples in a micro-batch, for each rank", INTEGER, DATA, SPLIT, 0, FIELD(batch),
      1, 1e6, NULL},
@@ -637,7 +635,7 @@ static error *resolve(options *o)
 {
     int where;
     TRY(options_refuse_given(o));
-    if (!o->steps) o->steps = DEFAULT_STEPS; /* with --epochs: once the data is known */
+    if (!o->steps) o->steps = DEFAULT_STEPS; /* with --epochs: until the data is known */
     TRY(o->task->resolve(o));
     TRY(recompute_parse(o->recompute, o->model.layers, &o->training.recompute));
     TRY(check_products(o));

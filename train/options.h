@@ -57,7 +57,7 @@ typedef struct {
     double bad_share; /* resolved: a run stops when more of its images than this are unreadable */
     bool upright;
     const char *mean, *std, *interpolation;  /* ? mean, std */
-    double crop_part, mean_of[3], std_of[3]; /* std resolved; std_of 0: not given */
+    double crop_part, mean_of[3], std_of[3]; /* the last two resolved; std_of 0: not given */
     const char *norm;
     int64_t rand_augment;
     double split;

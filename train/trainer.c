@@ -55,9 +55,8 @@ static void place_sums(trainer *t)
     if (c->staging)
         staged = arena_keep(a, KIND_WORKSPACE, U8, SHAPE((int64_t)c->staging),
                             NAME("staging of the ranks", 0));
-    if (!arena_recording(a))
-        c->staged = staged; /* the run keeps it open while other plans are
-                                                  * made */
+    /* other plans are made while the run has its own */
+    if (!arena_recording(a)) c->staged = staged;
 }
 
 /* Workspace of the device: for the largest of the three products of each matrix (out, in) with a
@@ -247,7 +246,7 @@ static void end_graph(trainer *t, int which, int64_t before)
     c->bytes = before;
 }
 
-/* Uploads the step's hyperparameters. */
+/* Before a step: zeros, and this rank's stop request. */
 static void clear_sums(trainer *t)
 {
     if (!present(t->sums)) return;
