@@ -16,8 +16,8 @@
 #include "base/descriptors.h"
 #include "base/files.h"
 #include "base/process_memory.h"
+#include "train/choose_attention.h"
 #include "train/choose_device.h"
-#include "train/conflicts.h"
 #include "train/epochs.h"
 #include "plan/memory_search.h"
 #include "train/loop.h"
@@ -180,52 +180,13 @@ static error *fit(options *o, device *dev)
     return fit_memory(o, the_task->kind, bytes, &rates, o->json ? NULL : stdout);
 }
 
-/* Can all ranks, if this one can? */
-static error *all_can(comm *c, bool *can)
-{
-    char mine = *can, *all;
-    if (comm_size(c) == 1) return NULL;
-    TRY(alloc_array(&all, (size_t)c->size, 1));
-    error *e = comm_share(c, &mine, all, 1);
-    for (int i = 0; i < c->size; i++)
-        *can = *can && all[i];
-    free(all);
-    return e;
-}
-
-/* --attention auto, in bf16: the first of the device's methods beside its own, if it takes this model and starts
- * (dev NULL: of a plan, it is taken to); else the device's own. */
-static error *choose_attention(options *o, device *dev)
-{
-    enum { OTHER = ATTENTION_OWN + 1, SURE_HEAD = 128 };
-    const device_kind *kind = device_kind_at(o->device);
-    options other = *o;
-    if (strcmp(o->attention, ATTENTION_AUTO) || o->type != BF16 || kind->n_attention <= OTHER)
-        return NULL;
-    other.attention = kind->attention[OTHER];
-    const char *lacks = options_attention_lacks(&other);
-    if (!lacks && o->model.head_size > SURE_HEAD) /* it would say so in the first step */
-        lacks = "has no engine on some GPUs for heads of more than 128 numbers";
-    error *e = lacks ? user_error("%s %s", other.attention, lacks) : NULL;
-    if (!e && dev) e = device_prepare(dev, OTHER);
-    bool can = !e;
-    error *failed = dev ? all_can(o->comm, &can) : NULL;
-    if (can)
-        o->training.attention = OTHER;
-    else if (dev)
-        printf("attention: %s (%s)\n", kind->attention[ATTENTION_OWN],
-               e ? error_text(e) : "another rank has no other");
-    error_free(e);
-    return failed;
-}
-
 static error *plan_with(options *o)
 {
     trainer *t = NULL;
     o->device = device_likely(o->device);
     bool several = o->n_sizes > 1 || (o->n_sizes && o->model_name && strpbrk(o->model_name, "*?["));
     if (several) return fit_presets(o, o->sizes, o->n_sizes, stdout);
-    TRY(choose_attention(o, NULL));
+    TRY(choose_attention(o, NULL, NULL));
     if (o->memory) TRY(fit(o, NULL));
     error *e = comm_agree(o->comm, trainer_plan(o, the_task->kind, &t));
     if (!e) e = show_plan(t);
@@ -238,7 +199,7 @@ static error *run_on(options *o, device *dev)
 {
     trainer *t = NULL;
     o->device = device_choice_of(dev);
-    error *e = choose_attention(o, dev);
+    error *e = choose_attention(o, dev, stdout);
     if (!e && !o->train_data.n) e = the_task->default_data(o);
     if (!e && o->memory) e = fit(o, dev);
     if (!e) e = epochs_take(o);

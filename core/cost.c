@@ -51,7 +51,6 @@ device device_counting(work_count *count)
     static const device_ops ops = {
         .name = "null",
         .working_types = 1u << F32 | 1u << F64 | 1u << BF16,
-        .documents = true,
 #define OPERATION(name) .name = cost_##name,
 #include "core/ops.def"
     };

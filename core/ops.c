@@ -36,7 +36,7 @@ error *device_status(device *dev)
 device device_null(void)
 {
     static const device_ops none = {
-        .name = "null", .working_types = 1u << F32 | 1u << F64 | 1u << BF16, .documents = true};
+        .name = "null", .working_types = 1u << F32 | 1u << F64 | 1u << BF16};
     return (device){.ops = &none, .threads = 1};
 }
 

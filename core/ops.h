@@ -98,7 +98,6 @@ typedef struct {
 typedef struct {
     const char *name;
     unsigned working_types; /* bit set of 1 << dtype */
-    bool documents;         /* attention and embedding support `starts` */
     /* Memory.  put and get copy between host and device in stream order.  put has read the host's
      * bytes when it returns; the result of get is valid after sync. */
     error *(*alloc)(device *, size_t bytes, void **out); /* at least 256-byte aligned */

@@ -62,12 +62,6 @@ static inline bool working(const device *dev, tensor t)
     return dev->ops->working_types >> t.type & 1;
 }
 
-/* `starts` are only given to a device that supports them. */
-static inline bool documents_fit(const device *dev, tensor starts)
-{
-    return !present(starts) || dev->ops->documents;
-}
-
 /* t is absent, or contiguous with this type and element count */
 static inline bool fits(tensor t, dtype type, int64_t count)
 {

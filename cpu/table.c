@@ -183,7 +183,6 @@ const cpu_kernel CPU_KERNEL = {
         {
             .name = "cpu",
             .working_types = 1u << F32 | 1u << BF16,
-            .documents = true,
             .alloc = cpu_alloc,
             .release = cpu_release,
             .put = cpu_put,

@@ -183,7 +183,6 @@ static void cuda_order(device *dev, int from, int to)
 static const device_ops cuda_table = {
     .name = "cuda",
     .working_types = 1u << F32 | 1u << BF16,
-    .documents = true,
     .alloc = cuda_alloc,
     .release = cuda_release,
     .put = cuda_put,

@@ -16,6 +16,7 @@
 #include "params/params.h"
 #include "plan/plan_report.h"
 #include "run/gather.h"
+#include "train/choose_attention.h"
 #include "train/choose_device.h"
 #include "train/epochs.h"
 #include "train/task.h"
@@ -96,6 +97,7 @@ static error *open_run(regrad_run *r, const char *kind, int n, const char *const
     r->open = true;
     TRY(device_use(&r->dev, o->cpu_kernel, o->products));
     o->device = device_choice_of(&r->dev);
+    TRY(choose_attention(o, &r->dev, NULL));
     TRY(epochs_take(o));
     TRY(trainer_plan(o, o->task->kind, &r->t));
     TRY(device_prepare(&r->dev, o->training.attention));
@@ -138,8 +140,9 @@ API char *regrad_plan(const char *kind, int n, const char *const *given, char **
     error *e = parse_words(&r, kind, n, given);
     if (!e) {
         r.o.device = device_likely(r.o.device);
-        e = trainer_plan(&r.o, r.o.task->kind, &r.t);
+        e = choose_attention(&r.o, NULL, NULL);
     }
+    if (!e) e = trainer_plan(&r.o, r.o.task->kind, &r.t);
     if (!e) e = plan_json(r.t, json);
     trainer_destroy(r.t);
     options_free(&r.o);
@@ -190,6 +193,7 @@ API char *regrad_save(regrad_run *r, const char *directory)
     gather walk = gather_begin(&tensors, GATHER_PARAMETERS);
     error *e = make_directory(directory, "the directory");
     if (!e) e = trained_write(r, directory, gather_source(&walk, &room));
+    if (!e && r->o.task->describe) e = r->o.task->describe(&r->o, directory);
     gather_finish(&walk);
     return told(e);
 }

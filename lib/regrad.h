@@ -15,8 +15,8 @@
  * Options are those of train_gpt ("gpt") and train_vit ("vit"), as words of a command line;
  * train_gpt --help lists them.  A function that can fail returns NULL, or one line of text that
  * says what is wrong and how to fix it; free that with regrad_free.  These functions print nothing,
- * write no files except those of regrad_save, and never end the process.  Only one thread at a time
- * may call them; a process may have several runs open.
+ * write no files except those of regrad_save (and --offload's, which has no name), and never end
+ * the process.  Only one thread at a time may call them; a process may have several runs open.
  *
  * Link with -lregrad (pkg-config regrad).
  */
@@ -62,7 +62,7 @@ char *regrad_train_step(regrad_run *run, regrad_step *out);
 char *regrad_evaluate(regrad_run *run, double *loss, double *accuracy);
 
 /* Writes model.safetensors and config.json, with Hugging Face's names and layout, into a directory
- * that is created if necessary. */
+ * that is created if necessary; for images also classes.txt, if the classes have names. */
 char *regrad_save(regrad_run *run, const char *directory);
 
 int64_t regrad_parameters(const regrad_run *run);

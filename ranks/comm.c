@@ -162,6 +162,18 @@ error *comm_same(comm *c, uint64_t mine, const char *what)
         c, user_error("rank %d has other %s than rank 0: give all ranks the same", rank, what));
 }
 
+error *comm_any(comm *c, bool *so)
+{
+    char mine = *so, *all;
+    if (comm_size(c) == 1) return NULL;
+    TRY(alloc_array(&all, (size_t)c->size, 1));
+    error *e = comm_share(c, &mine, all, 1);
+    for (int r = 0; !e && r < c->size; r++)
+        *so = *so || all[r];
+    free(all);
+    return e;
+}
+
 error *comm_tell(comm *c, void *bytes, size_t n)
 {
     char *all;

@@ -123,6 +123,8 @@ error *comm_agree(comm *c, error *mine) NODISCARD;
 error *comm_compare(comm *c, const uint64_t *mine, int n, int *rank, int *which) NODISCARD;
 /* Do all ranks have this number?  `what` completes the user error "rank 2 has other ...". */
 error *comm_same(comm *c, uint64_t mine, const char *what) NODISCARD;
+/* Is it so in any rank?  *so: in this one, then in any. */
+error *comm_any(comm *c, bool *so) NODISCARD;
 /* Broadcasts the first rank's n bytes. */
 error *comm_tell(comm *c, void *bytes, size_t n) NODISCARD;
 /* An error that all ranks have found alike: only the first reports it. */

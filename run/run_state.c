@@ -517,15 +517,15 @@ static error *part_config(void *context, const char *path)
     return e;
 }
 
-static error *part_vocab(void *context, const char *path)
-{
-    return file_copy(((const checkpoint_writing *)context)->contents->vocab, path);
-}
-
 /* Is the tokenizer's file known, and does it exist? */
 static bool has_vocab(const run_contents *c)
 {
     return c->vocab && !access(c->vocab, R_OK);
+}
+
+static bool find_run_vocab(const run_contents *c, char *path)
+{
+    return has_vocab(c) && snprintf(path, PATH_LENGTH, "%s", c->vocab) < PATH_LENGTH;
 }
 
 /* A file of the model that was loaded, if there is one. */
@@ -547,26 +547,10 @@ static bool find_template(const run_contents *c, char *path)
     return find_of_base(c, "chat_template.jinja", path);
 }
 
-static error *part_template(void *context, const char *path)
-{
-    char from[PATH_LENGTH];
-    const run_contents *c = ((const checkpoint_writing *)context)->contents;
-    return find_template(c, from) ? file_copy(from, path)
-                                  : internal_error("the chat template has gone");
-}
-
 /* How texts are generated, which is of the model that was loaded. */
 static bool find_generation(const run_contents *c, char *path)
 {
     return find_of_base(c, "generation_config.json", path);
-}
-
-static error *part_generation(void *context, const char *path)
-{
-    char from[PATH_LENGTH];
-    const run_contents *c = ((const checkpoint_writing *)context)->contents;
-    return find_generation(c, from) ? file_copy(from, path)
-                                    : internal_error("generation_config.json has gone");
 }
 
 /* What a tokenizer.json does not say of its tokens, where the run's tokenizer is the loaded model's. */
@@ -581,12 +565,29 @@ static bool find_tokenizer_config(const run_contents *c, char *path)
     return same && find_of_base(c, "tokenizer_config.json", path);
 }
 
-static error *part_tokenizer_config(void *context, const char *path)
+/* The files that go with a model of text, under these names, as far as there are any: copies. */
+static const struct {
+    const char *name;
+    bool (*find)(const run_contents *, char *path); /* the original's, PATH_LENGTH bytes */
+} companions[] = {
+    {"tokenizer.vocab", find_run_vocab},
+    {"tokenizer_config.json", find_tokenizer_config},
+    {"chat_template.jinja", find_template},
+    {"generation_config.json", find_generation},
+};
+
+enum { COMPANIONS = sizeof companions / sizeof *companions };
+
+/* Of the one that is called so. */
+static error *part_companion(void *context, const char *path)
 {
     char from[PATH_LENGTH];
     const run_contents *c = ((const checkpoint_writing *)context)->contents;
-    return find_tokenizer_config(c, from) ? file_copy(from, path)
-                                          : internal_error("tokenizer_config.json has gone");
+    const char *name = strrchr(path, '/') + 1;
+    for (int i = 0; i < COMPANIONS; i++)
+        if (!strcmp(companions[i].name, name) && companions[i].find(c, from))
+            return file_copy(from, path);
+    return user_error("%s cannot be written: its original has gone", path);
 }
 
 /* Not onto itself: a run may load what is in its own directory. */
@@ -603,31 +604,26 @@ static error *copy_into(const char *directory, const char *name, const char *fro
 error *run_vocab_write(const char *directory, const run_contents *c)
 {
     char from[PATH_LENGTH];
-    if (has_vocab(c)) TRY(copy_into(directory, "tokenizer.vocab", c->vocab));
-    if (find_tokenizer_config(c, from)) TRY(copy_into(directory, "tokenizer_config.json", from));
-    if (find_template(c, from)) TRY(copy_into(directory, "chat_template.jinja", from));
-    return find_generation(c, from) ? copy_into(directory, "generation_config.json", from) : NULL;
+    for (int i = 0; i < COMPANIONS; i++)
+        if (companions[i].find(c, from)) TRY(copy_into(directory, companions[i].name, from));
+    return NULL;
 }
 
 static error *write_checkpoint(checkpoints *all, checkpoint_writing *w)
 {
     const run_contents *c = w->contents;
     char from[PATH_LENGTH];
-    checkpoint_part parts[8] = {{run_model_file(c), part_model},
-                                {"optimizer.safetensors", part_states},
-                                {"state.json", part_values}};
+    checkpoint_part parts[4 + COMPANIONS] = {{run_model_file(c), part_model},
+                                             {"optimizer.safetensors", part_states},
+                                             {"state.json", part_values}};
     int n = 3;
     if (c->adapted)
         parts[n++] = (checkpoint_part){"adapter_config.json", part_adapter_config};
     else if (!hf_lacks(c->model))
         parts[n++] = (checkpoint_part){"config.json", part_config};
-    if (has_vocab(c)) parts[n++] = (checkpoint_part){"tokenizer.vocab", part_vocab};
-    if (find_template(c, from))
-        parts[n++] = (checkpoint_part){"chat_template.jinja", part_template};
-    if (find_tokenizer_config(c, from))
-        parts[n++] = (checkpoint_part){"tokenizer_config.json", part_tokenizer_config};
-    if (find_generation(c, from))
-        parts[n++] = (checkpoint_part){"generation_config.json", part_generation};
+    for (int i = 0; i < COMPANIONS; i++)
+        if (companions[i].find(c, from))
+            parts[n++] = (checkpoint_part){companions[i].name, part_companion};
     return checkpoint_write(all, c->step, parts, n, w);
 }
 

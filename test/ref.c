@@ -52,7 +52,6 @@ device ref_device(void)
     static const device_ops ops = {
         .name = "reference",
         .working_types = 1u << F64,
-        .documents = true,
         .alloc = ref_alloc,
         .release = ref_release,
         .put = ref_put,

@@ -1,4 +1,5 @@
-/* scratch.h - a directory of its own for a test, files in it, and what to expect of errors. */
+/* scratch.h - a directory of its own for a test, files in it, what to expect of errors, and the program to be
+ * tested. */
 #ifndef REGRAD_TEST_SCRATCH_H
 #define REGRAD_TEST_SCRATCH_H
 
@@ -9,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <dirent.h>
 #include <ftw.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -94,6 +97,49 @@ static inline uint8_t *file_read(const char *path, size_t *n)
     if (!bytes || fread(bytes, 1, *n, f) != *n) fail_msg("cannot read %s", path);
     fclose(f);
     return bytes;
+}
+
+static inline bool same_bytes(const char *a, const char *b)
+{
+    size_t n, m;
+    uint8_t *x = file_read(a, &n), *y = file_read(b, &m);
+    bool same = n == m && !memcmp(x, y, n);
+    free(x);
+    free(y);
+    return same;
+}
+
+/* The file of that name is the same in both directories. */
+static inline void same_file(const char *a, const char *b, const char *name)
+{
+    char path[2][2000];
+    snprintf(path[0], sizeof path[0], "%s/%s", a, name);
+    snprintf(path[1], sizeof path[1], "%s/%s", b, name);
+    if (!same_bytes(path[0], path[1])) fail_msg("%s and %s differ", path[0], path[1]);
+}
+
+/* Files in a directory, without hidden ones. */
+static inline int count_files(const char *directory)
+{
+    int n = 0;
+    DIR *d = opendir(directory);
+    if (!d) fail_msg("no directory %s", directory);
+    for (struct dirent *e; (e = readdir(d));)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+enum { PROGRAM_PATH = 4096 };
+
+/* The path of a program that is built beside this test. */
+static inline void find_program(const char *name, char path[PROGRAM_PATH])
+{
+    ssize_t n = readlink("/proc/self/exe", path, PROGRAM_PATH - 1);
+    char *slash = n > 0 ? memrchr(path, '/', (size_t)n) : NULL;
+    if (!slash) fail_msg("where is this test?");
+    snprintf(slash + 1, (size_t)(path + PROGRAM_PATH - (slash + 1)), "%s", name);
+    if (access(path, X_OK)) fail_msg("%s is not there: run `make` first", path);
 }
 
 #endif

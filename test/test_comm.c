@@ -243,15 +243,29 @@ static void free_port(char *port, size_t size)
     close(fd);
 }
 
+/* The environment of two ranks of this machine, one of which is this process or its child; and none again. */
+static void begin_two(const char *port)
+{
+    setenv("WORLD_SIZE", "2", 1);
+    setenv("MASTER_ADDR", "127.0.0.1", 1);
+    setenv("MASTER_PORT", port, 1);
+}
+
+static void end_two(void)
+{
+    unsetenv("WORLD_SIZE");
+    unsetenv("RANK");
+    unsetenv("MASTER_ADDR");
+    unsetenv("MASTER_PORT");
+}
+
 static void test_gone(void **state)
 {
     (void)state;
     char port[16];
     int how;
     free_port(port, sizeof port);
-    setenv("WORLD_SIZE", "2", 1);
-    setenv("MASTER_ADDR", "127.0.0.1", 1);
-    setenv("MASTER_PORT", port, 1);
+    begin_two(port);
     pid_t second = fork();
     assert_true(second >= 0);
     if (!second) {
@@ -263,10 +277,7 @@ static void test_gone(void **state)
     alarm(0);
     assert_int_equal(waitpid(second, &how, 0), second);
     assert_true(WIFEXITED(how) && !WEXITSTATUS(how));
-    unsetenv("WORLD_SIZE");
-    unsetenv("RANK");
-    unsetenv("MASTER_ADDR");
-    unsetenv("MASTER_PORT");
+    end_two();
 }
 
 /* ---- another service has the port ---- */
@@ -306,7 +317,7 @@ static pid_t begin_serving(int how)
     assert_true(fd >= 0 && !bind(fd, (struct sockaddr *)&at, n) && !listen(fd, 8));
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &n), 0);
     snprintf(port, sizeof port, "%d", ntohs(at.sin_port));
-    setenv("MASTER_PORT", port, 1);
+    begin_two(port);
     pid_t child = fork();
     assert_true(child >= 0);
     if (!child) serve(fd, how);
@@ -319,8 +330,6 @@ static void is_told(int how, const char *words, bool by_first)
 {
     comm c = {.size = 1};
     pid_t child = begin_serving(how);
-    setenv("MASTER_ADDR", "127.0.0.1", 1);
-    setenv("WORLD_SIZE", "2", 1);
     setenv("RANK", "1", 1);
     alarm(120);
     error *e = wire_open(&c);
@@ -333,10 +342,7 @@ static void is_told(int how, const char *words, bool by_first)
     assert_int_equal(c.told, by_first);
     error_free(e);
     comm_close(&c, 1);
-    unsetenv("WORLD_SIZE");
-    unsetenv("RANK");
-    unsetenv("MASTER_ADDR");
-    unsetenv("MASTER_PORT");
+    end_two();
 }
 
 static void test_other_service(void **state)
@@ -366,10 +372,8 @@ static void is_refused(hello h, const char *words)
     char port[16];
     free_port(port, sizeof port);
     at.sin_port = htons((uint16_t)atoi(port));
-    setenv("WORLD_SIZE", "2", 1);
+    begin_two(port);
     setenv("RANK", "0", 1);
-    setenv("MASTER_ADDR", "127.0.0.1", 1);
-    setenv("MASTER_PORT", port, 1);
     pid_t child = fork();
     assert_true(child >= 0);
     if (!child) {
@@ -391,10 +395,7 @@ static void is_refused(hello h, const char *words)
     if (!strstr(error_text(e), words)) fail_msg("%s", error_text(e));
     error_free(e);
     comm_close(&c, 1);
-    unsetenv("WORLD_SIZE");
-    unsetenv("RANK");
-    unsetenv("MASTER_ADDR");
-    unsetenv("MASTER_PORT");
+    end_two();
 }
 
 static void test_other_rank(void **state)
@@ -411,9 +412,7 @@ static void test_stranger(void **state)
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     char port[16], answer;
     free_port(port, sizeof port);
-    setenv("WORLD_SIZE", "2", 1);
-    setenv("MASTER_ADDR", "127.0.0.1", 1);
-    setenv("MASTER_PORT", port, 1);
+    begin_two(port);
     pid_t first = fork();
     assert_true(first >= 0);
     if (!first) _exit(meet_and_part(0) != NULL);
@@ -433,9 +432,7 @@ static void test_stranger(void **state)
     assert_int_equal(waitpid(second, &how, 0), second);
     alarm(0);
     assert_true(WIFEXITED(how) && !WEXITSTATUS(how));
-    unsetenv("WORLD_SIZE");
-    unsetenv("MASTER_ADDR");
-    unsetenv("MASTER_PORT");
+    end_two();
 }
 
 /* ---- two ranks that do not run the same program ---- */

@@ -4,7 +4,6 @@
 #include "test/scratch.h"
 #include "core/far.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -13,17 +12,6 @@
 static float number(int64_t i)
 {
     return (float)(i * 7 % 1001) - 500.0f;
-}
-
-static int entries(const char *directory)
-{
-    int n = 0;
-    DIR *d = opendir(directory);
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d));)
-        n += e->d_name[0] != '.';
-    closedir(d);
-    return n;
 }
 
 static void test_blocks(void **state)
@@ -42,7 +30,7 @@ static void test_blocks(void **state)
     assert_int_equal(far_so_far(f).read, 4 * N);
     ok(far_open(f, "empty"));
     far_block a = far_keep(f, 1, F32, N), b = far_keep(f, 2, U8, 5);
-    assert_int_equal(entries("empty"), 0);
+    assert_int_equal(count_files("empty"), 0);
     y[7] = 7;
     ok(far_wait(f, far_read(f, a, 0, N, y)));
     for (int64_t i = 0; i < N; i++)
@@ -62,7 +50,7 @@ static void test_blocks(void **state)
     assert_int_equal(m.written, 4 * N + 5);
     assert_true(m.busy > 0);
     far_destroy(f);
-    assert_int_equal(entries("empty"), 0);
+    assert_int_equal(count_files("empty"), 0);
     free(x);
     free(y);
 }
@@ -139,7 +127,7 @@ static void test_no_place(void **state)
     fails(far_open(f, "empty"), "no room for 4.0 MiB", "give a directory with more");
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     far_destroy(f);
-    assert_int_equal(entries("empty"), 0);
+    assert_int_equal(count_files("empty"), 0);
 }
 
 static int set_up(void **state)

@@ -12,25 +12,10 @@
 #include "io/safetensors.h"
 #include "params/block_kinds.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
-
-static int entries(const char *directory)
-{
-    int n = 0;
-    DIR *d = opendir(directory);
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d));)
-        n += e->d_name[0] != '.';
-    closedir(d);
-    return n;
-}
 
 /* ---- bits ---- */
 
@@ -54,7 +39,7 @@ static void same(const char *arguments)
             if (memcmp(&a.loss[i], &b.loss[i], sizeof *a.loss) ||
                 memcmp(&a.grad_norm[i], &b.grad_norm[i], sizeof *a.loss))
                 fail_msg("%s: loss or norm of step %lld differs", with, (long long)i + 1);
-        assert_int_equal(entries("far"), 0);
+        assert_int_equal(count_files("far"), 0);
         small_free(&b);
     }
     small_free(&a);
@@ -136,16 +121,7 @@ static void test_plan(void **state)
 
 /* ---- the program ---- */
 
-static char program[4096]; /* train_gpt, beside this test */
-
-static void find_program(void)
-{
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 20);
-    assert_true(n > 0);
-    program[n] = 0;
-    strcpy(strrchr(program, '/') + 1, "train_gpt");
-    if (access(program, X_OK)) fail_msg("%s is not there: run `make` first", program);
-}
+static char program[PROGRAM_PATH]; /* train_gpt */
 
 /* limit: KiB of address space, 0: any. */
 static pid_t start(const char *arguments, int limit)
@@ -186,18 +162,6 @@ static void run_program(const char *arguments, int limit)
 {
     int status = end_of(start(arguments, limit));
     if (status) fail_msg("status %d: %s\n%s", status, arguments, said());
-}
-
-static void same_file(const char *a, const char *b, const char *name)
-{
-    char path[2][200];
-    size_t n[2];
-    snprintf(path[0], sizeof path[0], "%s/%s", a, name);
-    snprintf(path[1], sizeof path[1], "%s/%s", b, name);
-    uint8_t *x = file_read(path[0], &n[0]), *y = file_read(path[1], &n[1]);
-    if (n[0] != n[1] || memcmp(x, y, n[0])) fail_msg("%s and %s differ", path[0], path[1]);
-    free(x);
-    free(y);
 }
 
 #define STEPS4 "--warmup 2 --steps 4 --checkpoint-every 2 --keep 3 "
@@ -332,19 +296,18 @@ static void test_larger_than_memory(void **state)
     }
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(end_of(child), 1000 + SIGKILL);
-    assert_int_equal(entries("disk"), 0);
+    assert_int_equal(count_files("disk"), 0);
     run_program(DEEP "--out part --offload params --offload-to disk", LIMIT);
     assert_non_null(strstr(said(), "resuming from part/step_00000002"));
     same_file("whole", "part", "model.safetensors");
     same_file("whole/step_00000004", "part/step_00000004", "optimizer.safetensors");
-    assert_int_equal(entries("disk"), 0);
+    assert_int_equal(count_files("disk"), 0);
 }
 
 static int set_up(void **state)
 {
     if (scratch_enter(state)) return -1;
-    find_program();
-    if (mkdir("empty", 0777)) return -1;
+    find_program("train_gpt", program);
     make_shard(state, "x_train.bin", 256, 5, 3000);
     return 0;
 }

@@ -202,16 +202,7 @@ typedef struct {
     size_t length[ASPECTS];
 } run_result;
 
-static char program[4096]; /* train_gpt, beside this test */
-
-static void find_program(void)
-{
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 20);
-    assert_true(n > 0);
-    program[n] = 0;
-    strcpy(strrchr(program, '/') + 1, "train_gpt");
-    if (access(program, X_OK)) fail_msg("%s is not there: run `make` first", program);
-}
+static char program[PROGRAM_PATH]; /* train_gpt */
 
 static int bit_index(int bit)
 {
@@ -528,7 +519,7 @@ static void make_earlier(void)
 static int open_all(void **state)
 {
     bpe *vocab;
-    find_program();
+    find_program("train_gpt", program);
     if (scratch_make(state) || chdir(*state)) return -1;
     write_shard("x_train.bin", 1);
     write_shard("y_train.bin", 2);

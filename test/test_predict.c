@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-static char program[4096]; /* beside this test */
+static char program[PROGRAM_PATH]; /* predict */
 static const char *const classes[] = {"a pe", "bee", "c<t"};
 
 static void put(const char *root, int class, const char *name, int grey)
@@ -166,10 +166,7 @@ static void test_refusals(void **state)
 static int enter(void **state)
 {
     char name[20];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 20);
-    if (n <= 0) return 1;
-    program[n] = 0;
-    strcpy(strrchr(program, '/') + 1, "predict");
+    find_program("predict", program);
     if (scratch_make(state) || chdir(*state)) return 1;
     for (int i = 0; i < 36; i++) {
         snprintf(name, sizeof name, "%02d", i);

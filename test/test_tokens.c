@@ -290,7 +290,7 @@ static void test_over_4_gib(void **state)
 
 /* ---- writing ---- */
 
-static int count_files(void **state, const char *part)
+static int count_files_named(void **state, const char *part)
 {
     char *command;
     int n = -1;
@@ -311,9 +311,9 @@ static void test_discarding_leaves_the_old_shard(void **state)
     ok(tokens_create(path, 256, &w));
     ok(tokens_append(w, &id, 1));
     ok(tokens_seal(w));
-    assert_int_equal(count_files(state, "^keep.bin"), 2);
+    assert_int_equal(count_files_named(state, "^keep.bin"), 2);
     tokens_discard(w);
-    assert_int_equal(count_files(state, "^keep.bin"), 1);
+    assert_int_equal(count_files_named(state, "^keep.bin"), 1);
     token_set *set;
     ok(open_one(state, "keep.bin", 256, &set));
     assert_int_equal(tokens_count(set, 0), 3);
@@ -332,7 +332,7 @@ static void test_unwritable(void **state)
     assert_int_equal(mkdir(path, 0700), 0);
     ok(tokens_create(path, 256, &w));
     fails(tokens_finish(w), "taken.bin", "Is a directory");
-    assert_int_equal(count_files(state, "^taken.bin"), 1);
+    assert_int_equal(count_files_named(state, "^taken.bin"), 1);
     free(path);
 }
 
@@ -362,7 +362,7 @@ static void test_full_disk(void **state)
     fails(write_limited(path, 50000), "cannot write", "full.bin"); /* while appending */
     fails(write_limited(path, 2000), "full.bin", "make room");     /* when the buffer is flushed */
     fails(write_limited(path, 0), "full.bin", "make room");
-    assert_int_equal(count_files(state, "^full.bin"), 0);
+    assert_int_equal(count_files_named(state, "^full.bin"), 0);
     free(path);
 }
 

@@ -261,26 +261,6 @@ static void full_run(const char *arguments)
     full_run_of(SMALL_VIT "--drop-path 0.4", arguments);
 }
 
-static void same_file(const char *a, const char *b)
-{
-    size_t n, m;
-    uint8_t *x = file_read(a, &n), *y = file_read(b, &m);
-    assert_int_equal(n, m);
-    assert_memory_equal(x, y, n);
-    free(x);
-    free(y);
-}
-
-static bool same_bytes(const char *a, const char *b)
-{
-    size_t n, m;
-    uint8_t *x = file_read(a, &n), *y = file_read(b, &m);
-    bool same = n == m && !memcmp(x, y, n);
-    free(x);
-    free(y);
-    return same;
-}
-
 /* Images of another size: the kernel changes what is trained, --crop-pct only what is evaluated. */
 static void test_scaling_options(void **state)
 {
@@ -302,8 +282,8 @@ static void test_resume(void **state)
     full_run("--steps 9 --out whole");
     full_run("--steps 4 --out parts --checkpoint-every 4 --workers 0");
     full_run("--steps 9 --out parts --resume auto");
-    same_file("whole/model.safetensors", "parts/model.safetensors");
-    same_file("whole/predictions.txt", "parts/predictions.txt");
+    same_file("whole", "parts", "model.safetensors");
+    same_file("whole", "parts", "predictions.txt");
 }
 
 /* With BatchNorm's running statistics, in f32 beside weights in bf16. */
@@ -316,8 +296,8 @@ static void test_resume_of_running_numbers(void **state)
     full_run_of(wide, "--steps 7 --out wide");
     full_run_of(wide, "--steps 4 --out wide-parts --checkpoint-every 4 --workers 0");
     full_run_of(wide, "--steps 7 --out wide-parts --resume auto");
-    same_file("wide/model.safetensors", "wide-parts/model.safetensors");
-    same_file("wide/predictions.txt", "wide-parts/predictions.txt");
+    same_file("wide", "wide-parts", "model.safetensors");
+    same_file("wide", "wide-parts", "predictions.txt");
 }
 
 /* A network of convolutions says itself what it is: no --model, no --pool; and what is asked of it must be its. */
@@ -331,7 +311,7 @@ static void test_load_convolutions(void **state)
     full_run_of(how, "--model wrn-10-1 --width 16 --steps 1 --out first");
     full_run_of(how, "--load first --steps 1 --out second");
     full_run_of(how, "--load first --model wrn-10-1 --width 16 --norm batch --steps 1 --out third");
-    same_file("second/model.safetensors", "third/model.safetensors");
+    same_file("second", "third", "model.safetensors");
     fails(small_parse("--image-size 9x15 --load first --norm group", text, &o), "--norm group",
           "the other one");
     fails(small_parse("--image-size 9x15 --load first --drop-path 0.3", text, &o),

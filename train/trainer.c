@@ -205,21 +205,12 @@ int64_t trainer_eval_samples(const trainer *t, const source *data)
 
 bool trainer_stop_wished(trainer *t)
 {
-    comm *c = t->r.comm;
-    char mine = stop_is_asked(), *all;
+    bool wished = stop_is_asked();
     if (arena_recording(t->arena)) return false;
-    if (comm_size(c) > 1) {
-        error *e = alloc_array(&all, (size_t)c->size, 1);
-        if (!e) {
-            e = comm_share(c, &mine, all, 1);
-            for (int i = 0; i < c->size; i++)
-                mine |= all[i];
-            free(all);
-        }
-        if (e) device_fail(t->r.dev, e);
-    }
-    t->stop_agreed |= mine;
-    return mine;
+    error *e = comm_any(t->r.comm, &wished);
+    if (e) device_fail(t->r.dev, e);
+    t->stop_agreed |= wished;
+    return wished;
 }
 
 static int graph_of(const trainer *t, int64_t k)
