@@ -57,7 +57,7 @@ static error *check_windows(const architecture *a, const model_config *c)
     bool two = !strcmp(a->name, "gemma2"), three = !strcmp(a->name, "gemma3");
     const char *what = NULL;
     if (!two && !three) {
-        if (c->window) what = "attention in windows";
+        if (has_windows(c)) what = "attention in windows";
     } else {
         bool largest = c->layers == (two ? GEMMA2_27B : GEMMA3_27B);
         double scalar = c->query_scalar > 0 ? c->query_scalar : (double)c->head_size,
@@ -113,7 +113,7 @@ static void put_sizes(gguf *g, const architecture *a, const model_config *c)
         gguf_f32(g, key(a, "rope.freq_base", k), c->rotary.base);
         gguf_u32(g, key(a, "rope.dimension_count", k), c->rotary.size);
     }
-    if (c->window) gguf_u32(g, key(a, "attention.sliding_window", k), c->window);
+    if (c->window_skip) gguf_u32(g, key(a, "attention.sliding_window", k), c->window);
     if (c->attention_cap > 0) gguf_f32(g, key(a, "attn_logit_softcapping", k), c->attention_cap);
     if (c->logit_cap > 0) gguf_f32(g, key(a, "final_logit_softcapping", k), c->logit_cap);
     const rope_scaling *s = &c->rotary.scaling;

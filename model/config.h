@@ -132,6 +132,13 @@ static inline bool norms_after(const model_config *c)
     return c->norms != NORMS_BEFORE;
 }
 
+/* Does some token of the longest sequence not see all before it?  A published window may be as long as the
+ * sequence or longer: it stays in `window`, for config.json and for a longer context. */
+static inline bool has_windows(const model_config *c)
+{
+    return c->window && c->window < c->context;
+}
+
 /* ---- the fields as a table ---- */
 
 typedef enum {

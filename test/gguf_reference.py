@@ -265,6 +265,28 @@ def check_vocabulary(work):
     report('the end of a text', values['tokenizer.ggml.eos_token_id'] == end and values['tokenizer.ggml.token_type'][end] == 3)
 
 
+def check_windows(work, refuses):
+    """A window shorter than the context is refused; a longer one changes nothing, and stays in config.json."""
+    directory = os.path.join(work, 'llama-nano')
+    with open(f'{directory}/config.json', encoding='utf-8') as f:
+        config = {k: v for k, v in json.load(f).items() if not k.endswith('_bias')}
+    context = config['max_position_embeddings']
+    for window in (context - 1, context, 4 * context):
+        with open(f'{directory}/config.json', 'w', encoding='utf-8') as f:
+            json.dump({**config, 'model_type': 'mistral', 'sliding_window': window}, f)
+        if window < context:
+            refuses('attention in windows', 'attention in windows', f'{BUILD}/export', '--to', 'gguf', directory, f'{work}/x')
+            continue
+        os.remove(f'{directory}.f16.gguf')
+        path, done = export(work, directory, 'f16')
+        report(f'a window of {window} of {context} tokens is none',
+               not done.returncode and 'llama.attention.sliding_window' not in Reader(path).values, done.stderr.strip())
+        done = run(f'{BUILD}/export', '--to', 'hf', directory, f'{work}/hf-{window}')
+        with open(f'{work}/hf-{window}/config.json', encoding='utf-8') as f:
+            back = json.load(f)
+        report(f'a window of {window} stays in config.json', (back['model_type'], back['sliding_window']) == ('mistral', window), f'{back}')
+
+
 def check_refusals(work):
     def refuses(name, words, *command):
         done = run(*command)
@@ -284,6 +306,7 @@ def check_refusals(work):
         with open(f'{gemma2}/config.json', 'w', encoding='utf-8') as f:
             json.dump({**config, cap: None}, f)
         refuses(f'{cap} null, where llama.cpp caps', 'always caps', f'{BUILD}/export', '--to', 'gguf', gemma2, f'{work}/x')
+    check_windows(work, refuses)
     chatglm = train(work, 'chatglm-nano')
     refuses('a family that llama.cpp has otherwise', 'chatglm', f'{BUILD}/export', '--to', 'gguf', chatglm, f'{work}/x')
 

@@ -488,7 +488,14 @@ static void test_config_habits(void **state)
     assert_true(a.rotary.scaling.factor == 0);
     ok(read_text("{\"model_type\":\"mistral\",\"max_position_embeddings\":4096}", &a));
     ok(read_text("{\"model_type\":\"mistral\",\"sliding_window\":131072}", &a));
-    assert_int_equal(a.window, 0);
+    assert_int_equal(a.window, 131072);
+    assert_false(has_windows(&a));
+    char *text;
+    ok(hf_config_text(&a, "float32", &text)); /* the number is kept */
+    ok(read_text(text, &b));
+    check_same_model(&a, &b);
+    assert_int_equal(b.window, 131072);
+    free(text);
     ok(read_text("{\"model_type\":\"mistral\",\"num_hidden_layers\":1,\"sliding_window\":131072,"
                  "\"layer_types\":[\"sliding_attention\"]}",
                  &a));

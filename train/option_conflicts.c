@@ -258,7 +258,7 @@ const char *options_attention_lacks(const options *o)
                              .head_size = c->head_size,
                              .type = o->type,
                              .alibi = c->positions == POSITIONS_ALIBI,
-                             .windowed = c->window > 0,
+                             .windowed = has_windows(c),
                              .capped = c->attention_cap > 0};
     error *e = device_attention(o->attention, &method, &whose);
     bool unknown = e;

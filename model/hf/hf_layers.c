@@ -214,9 +214,8 @@ error *hf_check_no_windows(const hf_source *s)
 error *hf_read_windows(const hf_source *s, hf_model *m)
 {
     static const char *const words[] = {"full_attention", "sliding_attention"};
-    bool wide = m->c.window >= m->c.context;
+    bool wide = m->c.window >= m->c.context; /* either word says the same then */
     const char *want = wide ? NULL : words[m->c.window > 0];
-    if (wide) m->c.window = 0;
     return check_layer_types(s, want, "but sliding_window says something else");
 }
 

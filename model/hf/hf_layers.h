@@ -24,8 +24,8 @@ error *hf_read_rotary_skip(const hf_source *s, hf_model *m) NODISCARD;
 
 /* Requires that layer_types, if present, has no windows. */
 error *hf_check_no_windows(const hf_source *s) NODISCARD;
-/* c.window applies to all layers, so layer_types, if present, must agree.  A window as long as the
- * context changes nothing and is removed. */
+/* c.window applies to all layers, so layer_types, if present, must agree; with a window as
+ * long as the context (has_windows) it may say either. */
 error *hf_read_windows(const hf_source *s, hf_model *m) NODISCARD;
 /* Every n-th layer without a window: from layer_types, else `unset`. */
 error *hf_read_window_skip(const hf_source *s, hf_model *m, int64_t unset) NODISCARD;

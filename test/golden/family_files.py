@@ -57,6 +57,7 @@ families = {
                    layer_types=["sliding_attention", "full_attention"], rope_theta=3e5, rope_local_base_freq=5e3,
                    rope_scaling=dict(rope_type="linear", factor=8.0), pad_token_id=0, **LLAMA),
     "mistral-window": base(model_type="mistral", num_key_value_heads=2, sliding_window=5, rope_theta=1e4, **LLAMA),
+    "mistral-wide": base(model_type="mistral", num_key_value_heads=2, sliding_window=64, rope_theta=1e4, **LLAMA),
     "bloom": dict(model_type="bloom", vocab_size=VOCAB, hidden_size=24, n_layer=2, n_head=6, seq_length=CONTEXT),
     "phi": base(model_type="phi", partial_rotary_factor=0.4, **{**LLAMA, "intermediate_size": 44}),
     "falcon": base(model_type="falcon", multi_query=True, parallel_attn=True, bias=False, new_decoder_architecture=False,
