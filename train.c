@@ -204,6 +204,7 @@ static error *run_on(options *o, device *dev)
     if (!e && o->memory) e = fit(o, dev);
     if (!e) e = epochs_take(o);
     e = comm_agree(o->comm, e ? e : trainer_plan(o, the_task->kind, &t));
+    if (!e) e = comm_agree(o->comm, choose_attention_by_room(o, dev, stdout, &t));
     if (!e) e = comm_agree(o->comm, device_prepare(dev, o->training.attention));
     if (!e) e = ranks_join(o->comm, dev);
     if (!e) e = train_on(t, dev);

@@ -1,5 +1,6 @@
 /* memory_candidates.c - plans the possible settings one by one: see memory_search.h. */
 #include "plan/memory_search.h"
+#include "train/choose_attention.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -277,6 +278,11 @@ error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machin
     char text[200], help[600];
     TRY(search_new(kind, bytes, rates, &s));
     error *e = search_all(s, o);
+    if (!e && !s->fits && o->training.attention != ATTENTION_OWN) {
+        snprintf(text, sizeof text, "with %s nothing fits into --memory %s", options_attention(o),
+                 o->memory);
+        if (attention_give_way(o, text, out)) e = search_all(s, o);
+    }
     if (!e && !s->fits)
         e = user_error("--memory %s: nothing fits; %.1f MiB are missing with %s; try %s", o->memory,
                        (double)(s->least.peak - bytes) / MIB,

@@ -42,8 +42,9 @@ double fit_step_seconds(const trainer *t, const machine_rates *rates);
 double fit_disk_seconds(const trainer *t);
 
 /* Chooses o->recompute, batch, accum and gradients, and forms that --allow lists; prints (out: ?)
- * the choice, the runner-up and what the next GiB would buy.  User error if nothing fits: how much
- * is missing and what would help. */
+ * the choice, the runner-up and what the next GiB would buy.  Where nothing fits with the method of
+ * attention that --attention auto took, the device's own is tried.  User error if nothing fits: how
+ * much is missing and what would help. */
 error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machine_rates *rates,
                   FILE *out) NODISCARD;
 

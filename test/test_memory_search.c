@@ -12,6 +12,7 @@
 #include "test/scratch.h"
 #include "test/small_run.h"
 #include "plan/memory_search.h"
+#include "train/choose_attention.h"
 #include "train/option_values.h"
 #include "train/choose_device.h"
 
@@ -195,6 +196,20 @@ static int ordered_ways(const error *e, size_t bytes)
     return n;
 }
 
+/* The fewest bytes, to a KiB, that these options train in. */
+static size_t least_bytes(const options *o)
+{
+    size_t most = (size_t)1 << 30, least = 0;
+    while (most - least > 1024) {
+        options tried = *o;
+        size_t middle = least + (most - least) / 2;
+        error *e = fit_memory(&tried, &gpt_kind, middle, &rates, NULL);
+        *(e ? &least : &most) = middle;
+        error_free(e);
+    }
+    return most;
+}
+
 /* What would help is tried: of the least memory that is enough, and a little less, the message names
  * that way, and those that save more. */
 static void test_help_helps(void **state)
@@ -214,17 +229,86 @@ static void test_help_helps(void **state)
         snprintf(arguments, sizeof arguments, SMALL_MODEL "--width 66 --batch 12 --memory 1M %s",
                  steps[i].more);
         parse(arguments, &o);
-        size_t most = (size_t)1 << 30, least = 0; /* the least that is enough */
-        while (most - least > 1024) {
-            options tried = o;
-            size_t middle = least + (most - least) / 2;
-            error *e = fit_memory(&tried, &gpt_kind, middle, &rates, NULL);
-            *(e ? &least : &most) = middle;
-            error_free(e);
-        }
+        size_t least = least_bytes(&o) - 1024;
         error *e = fit_memory(&o, &gpt_kind, least, &rates, NULL);
         if (e) assert_in_range(ordered_ways(e, least), 1, 5);
         expect(e, steps[i].says);
+    }
+}
+
+/* --attention auto on a GPU: cuDNN's where its workspace has room, ours where it has not; a method that was named stays. */
+static void test_attention_gives_way(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"flash", "cudnn", "auto"};
+    options o[3];
+    size_t least[3];
+    for (int i = 0; i < 3; i++) {
+        char arguments[300], *text = NULL;
+        size_t length;
+        snprintf(arguments, sizeof arguments,
+                 SMALL_MODEL "--width 64 --heads 4 --context 256 --batch 12 --dtype bf16 --device "
+                             "cuda --memory 1M --attention %s",
+                 methods[i]);
+        parse(arguments, &o[i]);
+        must(choose_attention(&o[i], NULL, NULL));
+        assert_int_equal(o[i].training.attention, i > 0);
+        least[i] = least_bytes(&o[i]);
+        if (i < 2) continue;
+        assert_true(least[0] < least[1] && least[2] == least[0]);
+        for (int k = 0; k < 2; k++) {
+            FILE *out = open_memstream(&text, &length);
+            options tried = o[i];
+            must(fit_memory(&tried, &gpt_kind, least[k], &rates, out));
+            fclose(out);
+            assert_int_equal(tried.training.attention, k);
+            assert_int_equal(
+                !strstr(text, "attention: flash (with cudnn nothing fits into --memory 1M)\n"), k);
+            free(text);
+        }
+        expect(fit_memory(&o[i], &gpt_kind, least[0] / 2, &rates, NULL), "nothing fits");
+    }
+}
+
+static size_t small_gpu_left;
+
+static size_t small_gpu_free(device *dev)
+{
+    (void)dev;
+    return small_gpu_left;
+}
+
+/* The same of a plan that is larger than what is free. */
+static void test_attention_by_room(void **state)
+{
+    (void)state;
+    static const device_kind small_gpu = {.name = "cuda", .free_memory = small_gpu_free};
+    device dev = {.kind = &small_gpu, .async = true};
+    for (int named = 0; named < 2; named++) {
+        char arguments[300], *text = NULL;
+        size_t length, peak;
+        options o;
+        snprintf(arguments, sizeof arguments,
+                 SMALL_MODEL "--width 64 --heads 4 --context 256 --batch 12 --dtype bf16 --device "
+                             "cuda --attention %s",
+                 named ? "cudnn" : "auto");
+        parse(arguments, &o);
+        must(choose_attention(&o, NULL, NULL));
+        trainer *t = planned(&o);
+        peak = arena_peak(t->arena);
+        FILE *out = open_memstream(&text, &length);
+        for (int k = 0; k < 2; k++) {
+            small_gpu_left = peak - (size_t)k;
+            must(choose_attention_by_room(&o, &dev, out, &t));
+            assert_int_equal(o.training.attention, named || !k);
+            assert_true((arena_peak(t->arena) < peak) == (k && !named));
+            assert_int_equal(fflush(out), 0);
+            assert_int_equal(length > 0, k && !named);
+        }
+        fclose(out);
+        if (!named) assert_non_null(strstr(text, "attention: flash (with cudnn the plan takes "));
+        free(text);
+        trainer_destroy(t);
     }
 }
 
@@ -453,6 +537,8 @@ int main(void)
         cmocka_unit_test(test_batch_norm_stays_whole),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_help_helps),
+        cmocka_unit_test(test_attention_gives_way),
+        cmocka_unit_test(test_attention_by_room),
         cmocka_unit_test(test_allowed_forms),
         cmocka_unit_test(test_bad_lists),
         cmocka_unit_test(test_free_memory),

@@ -19,6 +19,11 @@ static error *refuse_other(const options *o, device *dev)
     return dev ? device_prepare(dev, OTHER) : NULL;
 }
 
+static void tell_own(const device_kind *kind, const char *why, FILE *out)
+{
+    if (out) fprintf(out, "attention: %s (%s)\n", kind->attention[ATTENTION_OWN], why);
+}
+
 error *choose_attention(options *o, device *dev, FILE *out)
 {
     const device_kind *kind = device_kind_at(o->device);
@@ -29,9 +34,37 @@ error *choose_attention(options *o, device *dev, FILE *out)
     error *failed = dev ? comm_any(o->comm, &any) : NULL;
     if (!any)
         o->training.attention = OTHER;
-    else if (out)
-        fprintf(out, "attention: %s (%s)\n", kind->attention[ATTENTION_OWN],
-                refused ? error_text(refused) : "another rank has no other");
+    else
+        tell_own(kind, refused ? error_text(refused) : "another rank has no other", out);
     error_free(refused);
     return failed;
+}
+
+bool attention_give_way(options *o, const char *why, FILE *out)
+{
+    if (strcmp(o->attention, ATTENTION_AUTO) || o->training.attention == ATTENTION_OWN)
+        return false;
+    o->training.attention = ATTENTION_OWN;
+    tell_own(device_kind_at(o->device), why, out);
+    return true;
+}
+
+error *choose_attention_by_room(options *o, device *dev, FILE *out, trainer **t)
+{
+    const double mib = 1048576.0;
+    char why[200];
+    size_t free_bytes = dev->async ? device_free_memory(dev) : 0, needs = arena_peak((*t)->arena);
+    bool here = free_bytes && needs > free_bytes,
+         any = here || o->training.attention == ATTENTION_OWN; /* or so did its --memory choose */
+    TRY(comm_any(o->comm, &any));
+    if (here)
+        snprintf(why, sizeof why, "with %s the plan takes %.1f MiB, and %.1f MiB are free",
+                 options_attention(o), (double)needs / mib, (double)free_bytes / mib);
+    else
+        snprintf(why, sizeof why, "another rank has no room for %s", options_attention(o));
+    if (!any || !attention_give_way(o, why, out)) return NULL;
+    const model_kind *kind = (*t)->kind;
+    trainer_destroy(*t);
+    *t = NULL;
+    return trainer_plan(o, kind, t);
 }

@@ -141,7 +141,7 @@ static const option_row common[] = {
     {"attention", "HOW",
      "flash, or on a GPU with --dtype bf16: cudnn (NVIDIA's; not the same bits from run to "
      "run), cudnn-repeatable (the same bits, but T x T per head in memory), auto (cudnn there if "
-     "it starts and takes the model, else flash)",
+     "it starts, takes the model and has room, else flash)",
      TEXT, RUN, TOLD, 0, FIELD(attention), 0, 0, NULL},
     {"logits-mib", "N",
      "most MiB of logits at a time; 0 = 32, on a GPU 512, where larger products are faster "
