@@ -27,7 +27,7 @@ from texts import texts  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 NANOS = ["gpt-nano", "llama-nano", "qwen-nano", "qwen2.5-nano", "qwen3-nano", "gemma-nano", "bloom-nano", "phi-nano", "falcon-nano",
-         "llama3-nano", "smollm3-nano", "phi3-nano", "neox-nano"]
+         "llama3-nano", "smollm3-nano", "phi3-nano", "neox-nano", "gemma2-nano", "gemma3-nano", "olmo2-nano"]
 VOCAB = 1000
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9, 7, 999, 0, 512]
 N = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
