@@ -17,11 +17,11 @@
  * none is, the other method is taken to start.  Why it does not is printed to `out` (NULL: nowhere). */
 error *choose_attention(options *o, device *dev, FILE *out) NODISCARD;
 
-/* From the other method back to the device's own, which is told with the reason.  False: a method was named, or it is
+/* From the other method back to the device's own, which is printed with the reason.  False: a method was named, or it is
  * the device's own already. */
 bool attention_give_way(options *o, const char *why, FILE *out);
 
-/* The plan *t, made anew with the device's own method if it is larger than what is free on some rank's device. */
+/* The plan *t, made again with the device's own method if it is larger than what is free on some rank's device. */
 error *choose_attention_by_room(options *o, device *dev, FILE *out, trainer **t) NODISCARD;
 
 #endif
