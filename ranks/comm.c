@@ -11,6 +11,17 @@ int64_t share_begin(const share *s, int rank)
     return at < s->count ? at : s->count;
 }
 
+int64_t share_slab(const share *s, int rank, int64_t at, int64_t room)
+{
+    int64_t left = share_begin(s, rank + 1) - share_begin(s, rank) - at;
+    return left < 0 ? 0 : left < room ? left : room;
+}
+
+int64_t share_longest(const share *s)
+{
+    return s->owner < 0 && s->each < s->count ? s->each : s->count;
+}
+
 share share_evenly(int64_t count, int ranks, int64_t unit)
 {
     int64_t each = (count + ranks - 1) / ranks;

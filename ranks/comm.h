@@ -6,6 +6,7 @@
  *
  *     one process    no engine: every call returns at once
  *     MPI            for the CPU's memory                             ranks/mpi.c
+ *                    ... or what ranks of one machine share           ranks/shared.c
  *     NCCL           for a GPU's memory, on a stream; with control    cuda/nccl.c
  *                    messages over MPI or over TCP                    ranks/tcp.c
  *
@@ -43,6 +44,9 @@ typedef struct {
 
 /* The first element of rank r; that of rank r + 1 is one past its last. */
 int64_t share_begin(const share *s, int rank);
+/* Elements of rank r's in a slab of `room`, from its element `at` on; of the rank that has most. */
+int64_t share_slab(const share *s, int rank, int64_t at, int64_t room);
+int64_t share_longest(const share *s);
 /* Even ranges whose ends are multiples of `unit`. */
 share share_evenly(int64_t count, int ranks, int64_t unit);
 
@@ -74,14 +78,16 @@ struct comm {
     const comm_ops *ops; /* NULL: a plan for `size` ranks, without peers */
     void *state;
     int rank, size;
-    double limit;      /* timeout in seconds */
-    size_t staging;    /* bytes of workspace that the engine wants from the plan */
-    tensor staged;     /* ... and gets: (staging) u8 */
-    int64_t bytes;     /* traffic so far, counted as above */
-    double seconds;    /* time waited so far: by the host, or by the GPU's main stream */
-    const char *doing; /* for messages: "reducing gradients" */
-    bool agreed;       /* all ranks know of the failure, and end in order */
-    bool told;         /* another rank's failure, which that rank reports */
+    double limit;   /* timeout in seconds */
+    size_t staging; /* bytes of workspace that the engine wants from the plan */
+    tensor staged;  /* ... and gets: (staging) u8 */
+    int64_t bytes;  /* traffic so far, counted as above */
+    double
+        seconds; /* time in these calls so far: the host's, or what the GPU's main stream waited */
+    bool shares_memory; /* all ranks are on one machine, and exchange tensors there */
+    const char *doing;  /* for messages: "reducing gradients" */
+    bool agreed;        /* all ranks know of the failure, and end in order */
+    bool told;          /* another rank's failure, which that rank reports */
 };
 
 /* Number of ranks; 1 without a comm. */

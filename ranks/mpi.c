@@ -6,14 +6,18 @@
  *     my x   | to rank 0 | to rank 1 | mine      |       each rank sends its slab of every part ...
  *     staged | of rank 0 | of rank 1 | of rank 2 |       ... gets all slabs of its own, and adds
  *
- * All waiting is in `wait`, which checks the time.  A waiting rank also answers the question where
+ * Ranks that are all on one machine need no messages for that: they share memory, which MPI finds for
+ * them (ranks/shared.h).  Where it finds none, they send.
+ *
+ * All waiting is in `wait` and `wait_for`, which check the time.  A waiting rank also answers the question where
  * it is.  So after a timeout a rank asks all others, and those that do not answer within two
  * seconds are named: they are stopped, or stuck in a computation, or their machine is down.  (If a
  * process ends, mpirun notices and ends the others.)
  */
 #include "ranks/mpi.h"
-#include "base/bf16.h"
 #include "base/clock.h"
+#include "ranks/add_up.h"
+#include "ranks/shared.h"
 
 #include <limits.h>
 #include <mpi.h>
@@ -38,7 +42,10 @@ typedef struct {
     int *counts, *displacements; /* (size) */
     whereabouts *others;         /* (size) */
     bool *answered;              /* (size) */
-    int64_t calls, most;         /* most: bytes in one call of MPI */
+    const void **from;           /* (size) scratch: what is added up */
+    shared *shared;      /* ? if all ranks are on this machine: they exchange tensors by it ... */
+    MPI_Win window;      /* ... in this memory */
+    int64_t calls, most; /* most: bytes in one call of MPI */
     int local_rank;
 } mpi_state;
 
@@ -147,88 +154,57 @@ static error *out_of_patience(comm *c)
         (long long)s->others[other].calls);
 }
 
+/* A turn of waiting since `begin`: a few in a row without giving the core away for long. */
+static error *linger(comm *c, double begin, int64_t turn)
+{
+    TRY(answer(c));
+    if (clock_now() > begin + c->limit) return out_of_patience(c);
+    if (turn < SPINS)
+        sched_yield();
+    else
+        pause_a_little();
+    return NULL;
+}
+
 /* Waits until all n requests are done. */
 static error *wait(comm *c, MPI_Request *requests, int n)
 {
-    double begin = clock_now(), end = begin + c->limit;
+    double begin = clock_now();
     for (int64_t turn = 0;; turn++) {
         int done = 0;
         MPI_TRY(MPI_Testall(n, requests, &done, MPI_STATUSES_IGNORE));
-        if (done) break;
-        TRY(answer(c));
-        if (clock_now() > end) return out_of_patience(c);
-        if (turn < SPINS)
-            sched_yield();
-        else
-            pause_a_little();
+        if (done) return NULL;
+        TRY(linger(c, begin, turn));
     }
-    c->seconds += clock_now() - begin;
+}
+
+/* A shared_wait. */
+static error *wait_for(void *context, const _Atomic int64_t *counter, int64_t least)
+{
+    double begin = clock_now();
+    for (int64_t turn = 0; atomic_load_explicit(counter, memory_order_acquire) < least; turn++)
+        TRY(linger(context, begin, turn));
     return NULL;
 }
 
 /* ---- sums ---- */
-
-/* out[i] = sum over r of in[r * each + i], in the order of r; in double, so that a narrower type is
- * rounded once */
-#define ADD_UP(TYPE, READ, WRITE)                                                                  \
-    do {                                                                                           \
-        const TYPE *x_ = in;                                                                       \
-        TYPE *y_ = out.data;                                                                       \
-        _Pragma("omp parallel for num_threads(threads) if (n > 1 << 14)") for (int64_t i = 0;      \
-                                                                               i < n; i++)         \
-        {                                                                                          \
-            double sum = (double)READ(x_[i]);                                                      \
-            for (int r = 1; r < ranks; r++)                                                        \
-                sum += (double)READ(x_[r * each + i]);                                             \
-            y_[i] = WRITE(sum);                                                                    \
-        }                                                                                          \
-    } while (0)
-#define AS_FLOAT(x) (float)(x)
-#define AS_BF16(x)  bf16_of_float((float)(x))
-
-static error *add_up(int threads, tensor out, const void *in, int64_t each, int ranks)
-{
-    int64_t n = tensor_count(out);
-    switch (out.type) {
-    case F64:
-        ADD_UP(double, , );
-        return NULL;
-    case F32:
-        ADD_UP(float, , AS_FLOAT);
-        return NULL;
-    case BF16:
-        ADD_UP(uint16_t, float_of_bf16, AS_BF16);
-        return NULL;
-    default:
-        return internal_error("ranks add up no %s", dtype_name(out.type));
-    }
-}
 
 static tensor piece(tensor x, int64_t first, int64_t n)
 {
     return tensor_of((char *)x.data + (size_t)first * dtype_size(x.type), x.type, SHAPE(n));
 }
 
-/* The slab of up to `room` elements of each part, from element `at` on. */
-static int64_t slab_of(const share *s, int rank, int64_t at, int64_t room)
-{
-    int64_t left = share_begin(s, rank + 1) - share_begin(s, rank) - at;
-    return left < 0 ? 0 : left < room ? left : room;
-}
-
 static error *scatter_slab(comm *c, device *dev, tensor x, const share *s, int64_t at, int64_t room)
 {
     mpi_state *m = state_of(c);
-    int64_t size = (int64_t)dtype_size(x.type), own = slab_of(s, c->rank, at, room);
+    int64_t size = (int64_t)dtype_size(x.type), own = share_slab(s, c->rank, at, room);
     char *staged = c->staged.data;
     int n = 0;
     for (int r = 0; r < c->size; r++) {
-        int64_t theirs = slab_of(s, r, at, room);
+        int64_t theirs = share_slab(s, r, at, room);
         void *part = piece(x, share_begin(s, r) + (theirs ? at : 0), theirs).data;
-        if (r == c->rank) {
-            memcpy(staged + r * room * size, part, (size_t)(theirs * size));
-            continue;
-        }
+        m->from[r] = r == c->rank ? part : staged + r * room * size;
+        if (r == c->rank) continue;
         if (own)
             MPI_TRY(MPI_Irecv(staged + r * room * size, (int)(own * size), MPI_BYTE, r, 0, m->data,
                               &m->requests[n++]));
@@ -238,23 +214,19 @@ static error *scatter_slab(comm *c, device *dev, tensor x, const share *s, int64
     }
     TRY(wait(c, m->requests, n));
     if (!own) return NULL;
-    return add_up(dev->threads, piece(x, share_begin(s, c->rank) + at, own), staged, room, c->size);
+    return add_up(dev->threads, piece(x, share_begin(s, c->rank) + at, own), m->from, c->size);
 }
 
 static error *scatter(comm *c, device *dev, tensor x, const share *s)
 {
     mpi_state *m = state_of(c);
-    int64_t room = tensor_count(c->staged) / c->size / (int64_t)dtype_size(x.type) / 64 * 64,
-            longest = 0;
+    int64_t room = tensor_count(c->staged) / c->size / (int64_t)dtype_size(x.type) / 64 * 64;
     if (room < 1)
         return internal_error("%lld bytes of staging for %d ranks",
                               (long long)tensor_count(c->staged), c->size);
-    for (int r = 0; r < c->size; r++) {
-        int64_t n = share_begin(s, r + 1) - share_begin(s, r);
-        if (n > longest) longest = n;
-    }
     m->calls++;
-    for (int64_t at = 0; at < longest; at += room)
+    if (m->shared) return shared_scatter(m->shared, dev->threads, x, s);
+    for (int64_t at = 0, most = share_longest(s); at < most; at += room)
         TRY(scatter_slab(c, dev, x, s, at, room));
     return NULL;
 }
@@ -281,6 +253,7 @@ static error *gather(comm *c, tensor x, const share *s)
     mpi_state *m = state_of(c);
     int64_t size = (int64_t)dtype_size(x.type);
     m->calls++;
+    if (m->shared) return shared_gather(m->shared, x, s);
     if ((int64_t)tensor_bytes(x) > m->most) return gather_in_pieces(c, x, s);
     for (int r = 0; r < c->size; r++) {
         m->displacements[r] = (int)(share_begin(s, r) * size);
@@ -299,39 +272,50 @@ static error *sum_small(comm *c, device *dev, tensor x)
     mpi_state *m = state_of(c);
     int bytes = (int)tensor_bytes(x);
     m->calls++;
+    if (m->shared) return shared_sum(m->shared, dev->threads, x);
+    for (int r = 0; r < c->size; r++)
+        m->from[r] = (char *)c->staged.data + r * bytes;
     MPI_TRY(MPI_Iallgather(x.data, bytes, MPI_BYTE, c->staged.data, bytes, MPI_BYTE, m->data,
                            &m->requests[0]));
     TRY(wait(c, m->requests, 1));
-    return add_up(dev->threads, piece(x, 0, tensor_count(x)), c->staged.data, tensor_count(x),
-                  c->size);
+    return add_up(dev->threads, piece(x, 0, tensor_count(x)), m->from, c->size);
+}
+
+static error *sum(comm *c, device *dev, tensor x)
+{
+    if (tensor_bytes(x) * (size_t)c->size <= tensor_bytes(c->staged) / 16)
+        return sum_small(c, dev, x);
+    share s = share_evenly(tensor_count(x), c->size, 16);
+    TRY(scatter(c, dev, x, &s));
+    return gather(c, x, &s);
+}
+
+/* The end of a call that began then. */
+static void finish(comm *c, device *dev, double begin, error *e)
+{
+    c->seconds += clock_now() - begin;
+    if (e) device_fail(dev, e);
 }
 
 static void mpi_sum(comm *c, device *dev, int stream, tensor x)
 {
     (void)stream;
-    error *e;
-    if (tensor_bytes(x) * (size_t)c->size <= tensor_bytes(c->staged) / 16) {
-        e = sum_small(c, dev, x);
-    } else {
-        share s = share_evenly(tensor_count(x), c->size, 16);
-        e = scatter(c, dev, x, &s);
-        if (!e) e = gather(c, x, &s);
-    }
-    if (e) device_fail(dev, e);
+    double begin = clock_now();
+    finish(c, dev, begin, sum(c, dev, x));
 }
 
 static void mpi_scatter(comm *c, device *dev, int stream, tensor x, const share *s)
 {
     (void)stream;
-    error *e = scatter(c, dev, x, s);
-    if (e) device_fail(dev, e);
+    double begin = clock_now();
+    finish(c, dev, begin, scatter(c, dev, x, s));
 }
 
 static void mpi_gather(comm *c, device *dev, int stream, tensor x, const share *s)
 {
     (void)stream;
-    error *e = gather(c, x, s);
-    if (e) device_fail(dev, e);
+    double begin = clock_now();
+    finish(c, dev, begin, gather(c, x, s));
 }
 
 static error *mpi_share(comm *c, const void *mine, void *all, size_t bytes)
@@ -356,6 +340,8 @@ static void state_free(mpi_state *s)
     free(s->displacements);
     free(s->others);
     free(s->answered);
+    free(s->from);
+    shared_close(s->shared);
     free(s);
 }
 
@@ -367,6 +353,7 @@ static void mpi_close(comm *c, int status)
         if (c->told) nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
         MPI_Abort(MPI_COMM_WORLD, status);
     }
+    if (state_of(c)->window != MPI_WIN_NULL) MPI_Win_free(&state_of(c)->window);
     MPI_Finalize();
     state_free(state_of(c));
     c->state = NULL;
@@ -396,6 +383,8 @@ static error *state_alloc(int size, mpi_state **out)
     size_t n = (size_t)size;
     TRY(alloc_array(&s, 1, sizeof *s));
     *out = s;
+    s->window = MPI_WIN_NULL;
+    TRY(alloc_array(&s->from, n, sizeof *s->from));
     TRY(alloc_array(&s->requests, REQUESTS * n, sizeof *s->requests));
     TRY(alloc_array(&s->counts, n, sizeof *s->counts));
     TRY(alloc_array(&s->displacements, n, sizeof *s->displacements));
@@ -411,16 +400,54 @@ static error *copy_world(MPI_Comm *out)
     return NULL;
 }
 
+/* This rank's segment of the window, empty, and where the others' are. */
+static error *map_segments(comm *c, char **segment)
+{
+    mpi_state *s = state_of(c);
+    for (int r = 0; r < c->size; r++) {
+        MPI_Aint bytes;
+        int unit;
+        MPI_TRY(MPI_Win_shared_query(s->window, r, &bytes, &unit, &segment[r]));
+    }
+    memset(segment[c->rank], 0, SHARED_BYTES);
+    MPI_TRY(MPI_Barrier(s->data));
+    return NULL;
+}
+
+/* Memory for all ranks, if MPI has any to share; without, they send. */
+static error *share_memory(comm *c)
+{
+    mpi_state *s = state_of(c);
+    char **segment, *own;
+    int here, all;
+    MPI_Info info;
+    MPI_TRY(MPI_Info_create(&info));
+    MPI_TRY(MPI_Info_set(info, "alloc_shared_noncontig", "true"));
+    here = MPI_Win_allocate_shared(SHARED_BYTES, 1, info, s->data, &own, &s->window) == MPI_SUCCESS;
+    MPI_TRY(MPI_Info_free(&info));
+    if (!here) s->window = MPI_WIN_NULL;
+    MPI_TRY(MPI_Allreduce(&here, &all, 1, MPI_INT, MPI_MIN, s->data));
+    if (!all) return NULL;
+    TRY(alloc_array(&segment, (size_t)c->size, sizeof *segment));
+    error *e = map_segments(c, segment);
+    if (!e) e = shared_open(c->rank, c->size, segment, wait_for, c, &s->shared);
+    free(segment);
+    c->shares_memory = !e;
+    return e;
+}
+
 static error *join(comm *c, mpi_state *s)
 {
     MPI_Comm machine;
+    int here;
     TRY(copy_world(&s->data));
     TRY(copy_world(&s->talk));
     MPI_TRY(MPI_Comm_split_type(s->data, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &machine));
     MPI_TRY(MPI_Comm_rank(machine, &s->local_rank));
+    MPI_TRY(MPI_Comm_size(machine, &here));
     MPI_TRY(MPI_Comm_free(&machine));
     s->most = INT_MAX / 2;
-    return NULL;
+    return here == c->size && here > 1 && here <= SHARED_RANKS ? share_memory(c) : NULL;
 }
 
 error *mpi_open(comm *out)

@@ -108,6 +108,7 @@ error *log_step(run_log *log, const step_record *s)
         n += (size_t)snprintf(line + n, LINE, ",\"offload_bytes\":%lld",
                               (long long)s->offload_bytes);
     }
+    if (s->checkpoint_ms > 0) n += add_number(line + n, "checkpoint_ms", s->checkpoint_ms);
     n += (size_t)snprintf(line + n, LINE, ",\"peak_bytes\":%zu}\n", s->peak_bytes);
     return take_line(log, line, n);
 }

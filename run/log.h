@@ -7,6 +7,7 @@
  *    "optimizer_ms":6.9,"tokens_per_s":27000,"peak_bytes":123}         (in one line)
  *   ... "comm_ms":3.1,"comm_bytes":6992000,"ranks":4,"peak_bytes":123}     with several ranks
  *   ... "offload_ms":3.1,"offload_bytes":1990656000,"peak_bytes":123}     with --offload
+ *   ... "checkpoint_ms":812.4,"peak_bytes":123}     if one was written since the line before
  *   {"step":50,"val_loss":5.1}
  *
  * A line that cannot be written because the disk is full is queued and retried with the next, so
@@ -33,9 +34,10 @@ typedef struct {
     size_t peak_bytes;
     int ranks;             /* 0 in a run of one process */
     int64_t comm_bytes;    /* traffic between ranks (ranks/comm.h) */
-    double comm_ms;        /* part of ms: waiting for other ranks */
+    double comm_ms;        /* part of ms: communication; on a GPU, waiting for it */
     int64_t offload_bytes; /* to and from the disk (core/far.h); 0 without --offload */
     double offload_ms;     /* part of ms: waiting for the disk */
+    double checkpoint_ms;  /* beside ms: how long checkpoints took since the line before */
     double seconds_left;
 } step_record;
 

@@ -3,15 +3,19 @@
  *
  * With an argument it is one of two real ranks over MPI that call what does not go together
  * (test_ranks.sh runs it by mpirun), or starts two over TCP that meet and part (edges.sh, where calls fail). */
+#include "base/bf16.h"
 #include "cpu/cpu.h"
 #include "ranks/mpi.h"
 #include "params/sharded_backing.h"
+#include "ranks/shared.h"
 #include "ranks/tcp.h"
 #include "test/long.h"
 #include "test/scratch.h"
 
 #include <netinet/in.h>
 #include <signal.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -435,6 +439,179 @@ static void test_stranger(void **state)
     end_two();
 }
 
+/* ---- memory that ranks share: here each is a thread ---- */
+
+enum { MOST_RANKS = 7, MOST_NUMBERS = 3 << 17 };
+
+typedef struct {
+    int rank, size, patience;
+    dtype type;
+    int64_t count;
+    int owner;  /* as in a share */
+    bool other; /* this rank means something else */
+    char *const *segment;
+    char *x;
+    error *failed;
+} sharer;
+
+/* A shared_wait: gives up after that many turns. */
+static error *wait_turns(void *context, const _Atomic int64_t *counter, int64_t least)
+{
+    const sharer *me = context;
+    for (int64_t i = 0; atomic_load(counter) < least; i++) {
+        if (me->patience && i > me->patience) return user_error("out of patience");
+        sched_yield();
+    }
+    return NULL;
+}
+
+/* Element i of rank r before the calls: of many magnitudes, so that the order of a sum shows. */
+static double before(int rank, int64_t i)
+{
+    double x = (double)((i * 7919 + rank * 104729) % 1000 - 500);
+    return i % 3 == rank % 3 ? x * 1e6 : x / 64;
+}
+
+static double get(dtype type, const char *x, int64_t i)
+{
+    if (type == F64) return ((const double *)(const void *)x)[i];
+    if (type == F32) return (double)((const float *)(const void *)x)[i];
+    return (double)float_of_bf16(((const uint16_t *)(const void *)x)[i]);
+}
+
+static double put(dtype type, char *x, int64_t i, double value)
+{
+    if (type == F64)
+        ((double *)(void *)x)[i] = value;
+    else if (type == F32)
+        ((float *)(void *)x)[i] = (float)value;
+    else
+        ((uint16_t *)(void *)x)[i] = bf16_of_float((float)value);
+    return get(type, x, i);
+}
+
+/* Sums, scattered and gathered; then in one exchange what is small.  Twice: halves take turns. */
+static error *exchange(sharer *me, shared *s)
+{
+    tensor x = tensor_of(me->x, me->type, SHAPE(me->count)),
+           few = tensor_of(me->x, me->type, SHAPE(me->count < 100 ? me->count : 100));
+    share how = share_evenly(me->count, me->size, 16);
+    if (me->owner >= 0) how = (share){.count = me->count, .owner = me->owner};
+    if (me->other) return shared_gather(s, x, &how);
+    for (int k = 0; k < 2; k++) {
+        TRY(shared_scatter(s, 1, x, &how));
+        TRY(shared_gather(s, x, &how));
+        TRY(shared_sum(s, 1, few));
+    }
+    return NULL;
+}
+
+static void *run_sharer(void *context)
+{
+    sharer *me = context;
+    shared *s = NULL;
+    me->failed = shared_open(me->rank, me->size, me->segment, wait_turns, me, &s);
+    if (!me->failed) me->failed = exchange(me, s);
+    shared_close(s);
+    return NULL;
+}
+
+/* Ranks that exchange; each one's room is to be freed. */
+static void share_all(sharer *all, const sharer *how)
+{
+    char *segment[MOST_RANKS];
+    pthread_t thread[MOST_RANKS];
+    for (int r = 0; r < how->size; r++) {
+        segment[r] = aligned_alloc(64, SHARED_BYTES);
+        memset(segment[r], 0, SHARED_BYTES);
+        all[r] = *how;
+        all[r].rank = r;
+        all[r].segment = segment;
+        all[r].other = how->other && r == how->size - 1;
+        all[r].x = malloc((size_t)how->count * sizeof(double));
+        for (int64_t i = 0; i < how->count; i++)
+            put(how->type, all[r].x, i, before(r, i));
+    }
+    for (int r = 0; r < how->size; r++)
+        assert_int_equal(pthread_create(&thread[r], NULL, run_sharer, &all[r]), 0);
+    for (int r = 0; r < how->size; r++)
+        pthread_join(thread[r], NULL);
+    for (int r = 0; r < how->size; r++)
+        free(segment[r]);
+}
+
+/* What all ranks have of element i after one exchange of values `x`. */
+static double summed(const sharer *how, const double *x)
+{
+    char room[8];
+    double sum = x[0];
+    for (int r = 1; r < how->size; r++)
+        sum += x[r];
+    return put(how->type, room, 0, sum);
+}
+
+static void check_shared(const sharer *how)
+{
+    sharer all[MOST_RANKS];
+    share_all(all, how);
+    for (int r = 0; r < how->size; r++)
+        ok(all[r].failed);
+    for (int64_t i = 0; i < how->count; i++) {
+        double x[MOST_RANKS];
+        char room[8];
+        for (int r = 0; r < how->size; r++)
+            x[r] = put(how->type, room, 0, before(r, i));
+        for (int k = 0; k < (i < 100 ? 4 : 2); k++) {
+            double sum = summed(how, x);
+            for (int r = 0; r < how->size; r++)
+                x[r] = sum;
+        }
+        for (int r = 0; r < how->size; r++)
+            if (get(how->type, all[r].x, i) != x[0])
+                fail_msg("%d ranks, %s, %lld elements: element %lld of rank %d is %g, not %g",
+                         how->size, dtype_name(how->type), (long long)how->count, (long long)i, r,
+                         get(how->type, all[r].x, i), x[0]);
+    }
+    for (int r = 0; r < how->size; r++)
+        free(all[r].x);
+}
+
+/* The sums of all ranks, in their order and rounded once, to the bit. */
+static void test_shared(void **state)
+{
+    (void)state;
+    static const int64_t counts[] = {1, 16, 17, 1000, MOST_NUMBERS - 5};
+    static const dtype types[] = {F32, F64, BF16};
+    for (int size = 2; size <= MOST_RANKS; size++)
+        for (int t = 0; t < 3; t++)
+            for (int i = 0; i < 5 - (size % 3 != 2); i++) { /* the last one where ranks are 2, 5 */
+                sharer how = {.size = size, .type = types[t], .count = counts[i], .owner = -1};
+                check_shared(&how);
+                how.owner = size / 2;
+                if (i < 4) check_shared(&how);
+            }
+}
+
+/* One gathers where the others add up: nobody takes its numbers for sums. */
+static void test_shared_otherwise(void **state)
+{
+    (void)state;
+    for (int size = 2; size <= 4; size++) {
+        sharer all[MOST_RANKS], how = {.size = size,
+                                       .type = F32,
+                                       .count = 1000,
+                                       .owner = -1,
+                                       .other = true,
+                                       .patience = 20000};
+        share_all(all, &how);
+        for (int r = 0; r < size; r++) {
+            assert_non_null(all[r].failed);
+            error_free(all[r].failed);
+            free(all[r].x);
+        }
+    }
+}
+
 /* ---- two ranks that do not run the same program ---- */
 
 /* The first adds up, the second gathers, or speaks, or does nothing but wait for the end. */
@@ -526,6 +703,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_one_process),   cmocka_unit_test(test_gone),
         cmocka_unit_test(test_other_service), cmocka_unit_test(test_other_service_patiently),
         cmocka_unit_test(test_other_rank),    cmocka_unit_test(test_stranger),
+        cmocka_unit_test(test_shared),        cmocka_unit_test(test_shared_otherwise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

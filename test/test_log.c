@@ -25,6 +25,9 @@ static void test_numbers_come_back(void **state)
                      .mfu_palm = NAN};
     s.unit = "tokens";
     ok(log_step(log, &s));
+    s.step = 3;
+    s.checkpoint_ms = 812.5;
+    ok(log_step(log, &s));
     ok(log_sync(log, &bytes));
     log_close(log);
     size_t n;
@@ -38,6 +41,8 @@ static void test_numbers_come_back(void **state)
         "{\"step\":1,\"val_loss\":null}\n",
         "{\"step\":2,\"loss\":7,",
         "\"mfu_llmc\":0.5,\"accuracy\":0,\"tokens_per_s\"",
+        "\"checkpoint_ms\":812.5,\"peak_bytes\":0}",
+        "\"tokens_per_s\":0,\"peak_bytes\":0}\n", /* no checkpoint: nothing of it */
         "\"ms\":1.5,\"forward_ms\":0.25,\"backward_ms\":null,\"optimizer_ms\":0,"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(text, parts[i])) fail_msg("no %s in %s", parts[i], text);

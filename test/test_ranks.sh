@@ -171,6 +171,16 @@ fi
     run 3 again.6 $gpt --steps 4 --batch 2 --zero 3 --optim adamw --gradients overlay
     run 3 again.7 $gpt --steps 4 --batch 2 --zero 2 --optim adamw_r --bucket 1
 }
+# shared memory or messages: the same bits, and the run says which
+# shellcheck disable=SC2086
+for z in 0 2 3; do
+    OMPI_MCA_osc=^sm run 3 sent $gpt --steps 4 --batch 2 --zero $z --optim adamw_r
+    why=''
+    grep -q '^ranks: 3 by MPI, ' sent.txt || why="$(grep '^ranks' sent.txt) without shared memory"
+    grep -q '^ranks: 3 by MPI in shared memory, ' again.$z.txt || why="$(grep '^ranks' again.$z.txt) with it"
+    same_bits again.0 sent || why="$why other bits"
+    [ -z "$why" ] && ok "by messages as in shared memory, stage $z" || not_ok "by messages, stage $z: $why"
+done
 differ=''
 for i in 1 2 3 4 5 6 7; do same_bits again.0 again.$i || differ="$differ $i"; done
 [ -z "$differ" ] && ok 'the same bits again, at every stage, policy and bucket' || not_ok "other bits in$differ"
@@ -203,7 +213,7 @@ done
 
 # told DIR STAGE SHARED: three ranks, each with its line, whose parts of the parameters are all of them (SHARED: together)
 told() {
-    grep -q "^ranks: 3 by MPI, --zero $2: " "$1.txt" &&
+    grep -q "^ranks: 3 by MPI in shared memory, --zero $2: " "$1.txt" &&
         sed -n 's/^  rank [012] on .*: cpu, 1 thread.*; updates \([0-9]*\) of '$N' parameters$/\1/p' "$1.txt" |
         awk -v n=$N -v shared="${3:-}" '{ sum += $1; if (!shared && $1 != n) exit 1 } END { exit !(NR == 3 && sum == n * (shared ? 1 : 3)) }'
 }
@@ -265,6 +275,9 @@ done
 # shellcheck disable=SC2086
 {
     run 2 whole $gpt --steps 6 --batch 3 --zero 3 --optim adamw_r --checkpoint-every 2 --keep 9
+    slow=$(sed -n 's/^{"step":\([0-9]*\),.*"checkpoint_ms":[0-9.]*[1-9].*/\1/p' whole/log.jsonl | tr '\n' ' ')
+    [ "$slow" = '3 5 ' ] && ok 'the time of a checkpoint is in the line of the next step' ||
+        not_ok "the time of checkpoints 2, 4 and 6 is in the lines of steps $slow"
     for to in '2 3 3' '1 6 0' '3 2 1'; do
         set -- $to
         rm -rf part && mkdir part && cp -r whole/step_00000002 whole/log.jsonl part

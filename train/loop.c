@@ -30,6 +30,7 @@ typedef struct {
     tensorboard *board;  /* ? of the first rank */
     double step_seconds; /* smoothed */
     double shown;        /* when a line was last shown */
+    double kept_seconds; /* that checkpoints took since the log's last step */
     double peak_flops;   /* of the GPU; NAN on the CPU */
     int64_t first;       /* step of this process */
     int64_t bad;         /* samples skipped, as far as reported */
@@ -212,11 +213,13 @@ static error *one_step(session *s, int64_t step)
     record.offload_bytes =
         far_after.read - far_before.read + far_after.written - far_before.written;
     record.offload_ms = (far_after.waited - far_before.waited) * 1e3;
+    record.checkpoint_ms = s->kept_seconds * 1e3;
     s->stopped = comm_size(o->comm) > 1 ? result.stop : stop_asked() != NULL;
     record.seconds_left = s->step_seconds * (double)(o->steps - step);
     bool logs = step == 1 || due(o->log_every, step, o->steps);
     if (logs) TRY(run_dir_logged(&s->dir, log_step(s->dir.log, &record)));
     if (logs) show_step_on_board(s, &record);
+    if (logs) s->kept_seconds = 0;
     if (step == s->first || step == o->steps || (logs && clock_now() - s->shown > 1)) {
         show_step(&record, o->task->unit_3);
         s->shown = clock_now();
@@ -403,7 +406,9 @@ static error *finish_run(session *s, int64_t step)
 
 static void keep(session *s, int64_t step)
 {
+    double begin = clock_now();
     error *e = run_dir_checkpoint(&s->dir, step);
+    s->kept_seconds += clock_now() - begin;
     if (e)
         tell_lost(s, e, "checkpoint", step);
     else

@@ -50,7 +50,10 @@ static void print_all(const trainer *t, const device *dev, const whereabouts *al
     const comm *c = t->o->comm;
     long long trained = (long long)trained_count(&t->params);
     bool each_its_own = dev->kind->join != NULL;
-    printf("ranks: %d by %s, --zero %lld: %s\n", c->size, each_its_own ? "NCCL" : "MPI",
+    printf("ranks: %d by %s, --zero %lld: %s\n", c->size,
+           each_its_own       ? "NCCL"
+           : c->shares_memory ? "MPI in shared memory"
+                              : "MPI",
            (long long)t->o->zero, sharded[t->o->zero]);
     for (int r = 0, end; r < c->size; r = end) {
         for (end = r + 1; end < c->size && c->size > MOST_LINES && alike(&all[r], &all[end]);)

@@ -1,0 +1,196 @@
+/* shared.c - see shared.h */
+#include "ranks/shared.h"
+#include "ranks/add_up.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINE = 64 };
+
+typedef struct {
+    _Alignas(LINE) _Atomic int64_t posted; /* exchanges for which this rank's numbers are there */
+    _Atomic uint64_t what[2];              /* ... and of what: a call and its sizes */
+    _Alignas(LINE) _Atomic int64_t taken;  /* exchanges for which it has read the others' */
+} head;
+
+enum { HALF = (SHARED_BYTES - sizeof(head)) / 2 / LINE * LINE };
+
+struct shared {
+    int rank, size;
+    char **segment;    /* (size) */
+    const void **from; /* (size) scratch: what is added up */
+    shared_wait *wait;
+    void *context;
+    int64_t turn; /* the current exchange */
+    uint64_t what;
+};
+
+/* ---- an exchange ---- */
+
+static head *segment_of(const shared *s, int rank)
+{
+    return (head *)(void *)s->segment[rank];
+}
+
+static char *half_of(const shared *s, int rank)
+{
+    return s->segment[rank] + sizeof(head) + (s->turn & 1) * HALF;
+}
+
+typedef enum { SCATTER = 1, GATHER, SUM } call;
+
+/* A number for a call and its sizes: equal where ranks mean the same. */
+static uint64_t meaning(call which, tensor x, const share *how)
+{
+    return (uint64_t)which ^ (uint64_t)tensor_bytes(x) << 8 ^
+           (how ? (uint64_t)(how->each + 31 * (how->owner + 1)) << 40 : 0);
+}
+
+/* The next one: its half of the own segment may be filled when this returns. */
+static error *enter(shared *s, call which, tensor x, const share *how)
+{
+    s->turn++;
+    s->what = meaning(which, x, how);
+    for (int r = 0; r < s->size; r++)
+        if (r != s->rank) TRY(s->wait(s->context, &segment_of(s, r)->taken, s->turn - 2));
+    return NULL;
+}
+
+static void post(shared *s)
+{
+    head *own = segment_of(s, s->rank);
+    atomic_store_explicit(&own->what[s->turn & 1], s->what, memory_order_relaxed);
+    atomic_store_explicit(&own->posted, s->turn, memory_order_release);
+}
+
+/* Until a rank's half may be read; if it means something else, until the time is up. */
+static error *await(shared *s, int rank)
+{
+    const head *other = segment_of(s, rank);
+    TRY(s->wait(s->context, &other->posted, s->turn));
+    if (atomic_load_explicit(&other->what[s->turn & 1], memory_order_relaxed) == s->what)
+        return NULL;
+    return s->wait(s->context, &other->posted, INT64_MAX);
+}
+
+static void done(shared *s)
+{
+    atomic_store_explicit(&segment_of(s, s->rank)->taken, s->turn, memory_order_release);
+}
+
+/* ---- the calls ---- */
+
+static tensor piece(tensor x, int64_t first, int64_t n)
+{
+    return tensor_of((char *)x.data + (size_t)first * dtype_size(x.type), x.type, SHAPE(n));
+}
+
+/* The slab of a part from element `at` of it on. */
+static tensor slab(tensor x, const share *how, int rank, int64_t at, int64_t room)
+{
+    int64_t n = share_slab(how, rank, at, room);
+    return piece(x, share_begin(how, rank) + (n ? at : 0), n);
+}
+
+/* Where rank `from` lays what is for rank `to`. */
+static char *slot(const shared *s, int from, int to, size_t bytes)
+{
+    return half_of(s, from) + (size_t)(to < from ? to : to - 1) * bytes;
+}
+
+static error *scatter_slab(shared *s, int threads, tensor x, const share *to, int64_t at,
+                           int64_t room)
+{
+    size_t bytes = (size_t)room * dtype_size(x.type);
+    TRY(enter(s, SCATTER, x, to));
+    for (int r = 0; r < s->size; r++) {
+        tensor part = slab(x, to, r, at, room);
+        if (r != s->rank) memcpy(slot(s, s->rank, r, bytes), part.data, tensor_bytes(part));
+    }
+    post(s);
+    tensor own = slab(x, to, s->rank, at, room);
+    for (int r = 0; r < s->size; r++) {
+        s->from[r] = r == s->rank ? own.data : slot(s, r, s->rank, bytes);
+        if (r != s->rank) TRY(await(s, r));
+    }
+    TRY(add_up(threads, own, s->from, s->size));
+    done(s);
+    return NULL;
+}
+
+error *shared_scatter(shared *s, int threads, tensor x, const share *to)
+{
+    int64_t room = HALF / (s->size - 1) / (int64_t)dtype_size(x.type) / 16 * 16;
+    for (int64_t at = 0, most = share_longest(to); at < most; at += room)
+        TRY(scatter_slab(s, threads, x, to, at, room));
+    return NULL;
+}
+
+/* Begins with the rank behind this one, so that not all read from the same. */
+static error *gather_slab(shared *s, tensor x, const share *from, int64_t at, int64_t room)
+{
+    TRY(enter(s, GATHER, x, from));
+    tensor own = slab(x, from, s->rank, at, room);
+    memcpy(half_of(s, s->rank), own.data, tensor_bytes(own));
+    post(s);
+    for (int i = 1; i < s->size; i++) {
+        int r = (s->rank + i) % s->size;
+        tensor part = slab(x, from, r, at, room);
+        TRY(await(s, r));
+        memcpy(part.data, half_of(s, r), tensor_bytes(part));
+    }
+    done(s);
+    return NULL;
+}
+
+error *shared_gather(shared *s, tensor x, const share *from)
+{
+    int64_t room = HALF / (int64_t)dtype_size(x.type) / 16 * 16;
+    for (int64_t at = 0, most = share_longest(from); at < most; at += room)
+        TRY(gather_slab(s, x, from, at, room));
+    return NULL;
+}
+
+error *shared_sum(shared *s, int threads, tensor x)
+{
+    if (tensor_bytes(x) > SHARED_SUM)
+        return internal_error("%zu bytes in one exchange", tensor_bytes(x));
+    TRY(enter(s, SUM, x, NULL));
+    memcpy(half_of(s, s->rank), x.data, tensor_bytes(x));
+    post(s);
+    for (int r = 0; r < s->size; r++) {
+        s->from[r] = half_of(s, r);
+        if (r != s->rank) TRY(await(s, r));
+    }
+    TRY(add_up(threads, piece(x, 0, tensor_count(x)), s->from, s->size));
+    done(s);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+error *shared_open(int rank, int size, char *const *segment, shared_wait *wait, void *context,
+                   shared **out)
+{
+    shared *s;
+    if (size > SHARED_RANKS) return internal_error("%d ranks share memory", size);
+    TRY(alloc_array(&s, 1, sizeof *s));
+    *s = (shared){.rank = rank, .size = size, .wait = wait, .context = context};
+    error *e = alloc_array(&s->segment, (size_t)size, sizeof *s->segment);
+    if (!e) e = alloc_array(&s->from, (size_t)size, sizeof *s->from);
+    if (e) {
+        shared_close(s);
+        return e;
+    }
+    memcpy(s->segment, segment, (size_t)size * sizeof *segment);
+    *out = s;
+    return NULL;
+}
+
+void shared_close(shared *s)
+{
+    if (!s) return;
+    free(s->segment);
+    free(s->from);
+    free(s);
+}
