@@ -82,8 +82,7 @@ struct comm {
     size_t staging; /* bytes of workspace that the engine wants from the plan */
     tensor staged;  /* ... and gets: (staging) u8 */
     int64_t bytes;  /* traffic so far, counted as above */
-    double
-        seconds; /* time in these calls so far: the host's, or what the GPU's main stream waited */
+    double seconds; /* these calls took so far: the host's, or as the GPU's main stream waited */
     bool shares_memory; /* all ranks are on one machine, and exchange tensors there */
     const char *doing;  /* for messages: "reducing gradients" */
     bool agreed;        /* all ranks know of the failure, and end in order */
