@@ -47,7 +47,7 @@ static uint64_t meaning(call which, tensor x, const share *how)
 }
 
 /* The next one: its half of the own segment may be filled when this returns. */
-static error *enter(shared *s, call which, tensor x, const share *how)
+static error *take_turn(shared *s, call which, tensor x, const share *how)
 {
     s->turn++;
     s->what = meaning(which, x, how);
@@ -102,7 +102,7 @@ static error *scatter_slab(shared *s, int threads, tensor x, const share *to, in
                            int64_t room)
 {
     size_t bytes = (size_t)room * dtype_size(x.type);
-    TRY(enter(s, SCATTER, x, to));
+    TRY(take_turn(s, SCATTER, x, to));
     for (int r = 0; r < s->size; r++) {
         tensor part = slab(x, to, r, at, room);
         if (r != s->rank) memcpy(slot(s, s->rank, r, bytes), part.data, tensor_bytes(part));
@@ -129,7 +129,7 @@ error *shared_scatter(shared *s, int threads, tensor x, const share *to)
 /* Begins with the rank behind this one, so that not all read from the same. */
 static error *gather_slab(shared *s, tensor x, const share *from, int64_t at, int64_t room)
 {
-    TRY(enter(s, GATHER, x, from));
+    TRY(take_turn(s, GATHER, x, from));
     tensor own = slab(x, from, s->rank, at, room);
     memcpy(half_of(s, s->rank), own.data, tensor_bytes(own));
     post(s);
@@ -155,7 +155,7 @@ error *shared_sum(shared *s, int threads, tensor x)
 {
     if (tensor_bytes(x) > SHARED_SUM)
         return internal_error("%zu bytes in one exchange", tensor_bytes(x));
-    TRY(enter(s, SUM, x, NULL));
+    TRY(take_turn(s, SUM, x, NULL));
     memcpy(half_of(s, s->rank), x.data, tensor_bytes(x));
     post(s);
     for (int r = 0; r < s->size; r++) {

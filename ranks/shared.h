@@ -15,7 +15,7 @@
  * A segment fits into the processor's caches, so that a number of another rank's costs a copy there and not, as between
  * programs that send, two through main memory.  Sums are ranks/add_up.h's: the same bits as by any other way.
  *
- * Beside its count a rank posts what it exchanges.  Ranks that mean different things never go on: they wait for each
+ * Beside its count a rank posts what it exchanges.  Ranks that mean different things never continue: they wait for each
  * other until the time is up, as they would if they sent.
  *
  * How memory comes to be shared, and how long is waited, is the caller's (ranks/mpi.c).
