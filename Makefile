@@ -79,11 +79,13 @@ ifeq ($(UTF8PROC),yes)
 LIBS    += -lutf8proc
 endif
 
-# libjpeg(-turbo) and libpng read directories of images; JPEG=no, PNG=no build without
+# libjpeg(-turbo), libpng and libwebp read directories of images; JPEG=no, PNG=no, WEBP=no build without
 JPEG    ?= $(call has,jpeg_std_error(0) == 0,jpeglib.h,-ljpeg)
 PNG     ?= $(call has,png_access_version_number() == 0,png.h,-lpng)
+WEBP    ?= $(call has,WebPGetDemuxVersion() == 0,webp/demux.h,-lwebpdemux -lwebp)
 JPEG    := $(JPEG)
 PNG     := $(PNG)
+WEBP    := $(WEBP)
 ifeq ($(JPEG),yes)
 LIBS    += -ljpeg
 $(BUILD)/data/images/picture_jpeg.o $(BUILD)/test/test_image_files.o $(BUILD)/test/test_pictures.o: FLAGS += -DWITH_JPEG
@@ -91,6 +93,10 @@ endif
 ifeq ($(PNG),yes)
 LIBS    += -lpng
 $(BUILD)/data/images/picture_png.o $(BUILD)/test/test_image_files.o $(BUILD)/test/test_pictures.o: FLAGS += -DWITH_PNG
+endif
+ifeq ($(WEBP),yes)
+LIBS    += -lwebpdemux -lwebp
+$(BUILD)/data/images/picture_webp.o $(BUILD)/test/test_pictures.o: FLAGS += -DWITH_WEBP
 endif
 
 # libzstd unpacks .zst texts; ZSTD=no builds without
@@ -134,7 +140,7 @@ LIB += $(DEVICES) $(BUILD)/device
 
 # what objects are made by, and which form of the CUDA device programs are linked with; when it is
 # another, they are rebuilt.  (Linking alone is cheap: `make demo` leaves a build for GPUs as it is.)
-MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(JPEG) $(PNG) $(ZSTD) $(CPU_FLAGS_avx2) $(CPU_FLAGS_avx512))
+MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(JPEG) $(PNG) $(WEBP) $(ZSTD) $(CPU_FLAGS_avx2) $(CPU_FLAGS_avx512))
 ifneq ($(MADE_BY),$(file <$(BUILD)/flags))
 .PHONY: $(BUILD)/flags
 endif
@@ -160,6 +166,7 @@ all: $(PROGRAMS:%=$(BUILD)/%)
 	$(call left_out,$(ZSTD),texts in .zst,libzstd-dev)
 	$(call left_out,$(JPEG),JPEG images,libjpeg-dev)
 	$(call left_out,$(PNG),PNG images,libpng-dev)
+	$(call left_out,$(WEBP),WebP images,libwebp-dev)
 	$(call left_out,$(MPI),several ranks on CPUs,libopenmpi-dev openmpi-bin)
 
 # nothing of a kernel but its cpu_kernel is seen by others: one cannot run another's code
@@ -294,7 +301,7 @@ FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data
 FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(wildcard fuzz/fuzz_*.c))
 # the calls that read files: a target's files are in memory (fuzz/memory_files.h)
 FUZZ_CALLS  := open close read pread stat fstat access fopen gzopen
-build/fuzz/data/images/%.o build/fuzz/fuzz/fuzz_images.o: FUZZ_FLAGS += $(if $(filter yes,$(JPEG)),-DWITH_JPEG) $(if $(filter yes,$(PNG)),-DWITH_PNG)
+build/fuzz/data/images/%.o build/fuzz/fuzz/fuzz_images.o: FUZZ_FLAGS += $(if $(filter yes,$(JPEG)),-DWITH_JPEG) $(if $(filter yes,$(PNG)),-DWITH_PNG) $(if $(filter yes,$(WEBP)),-DWITH_WEBP)
 
 build/fuzz/%.o: %.c
 	@mkdir -p $(@D)

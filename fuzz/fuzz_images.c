@@ -1,5 +1,5 @@
 /* fuzz_images.c - files of images: data/images/images.h (idx, CIFAR, shards of tar), and single
- * pictures (JPEG, PNG, EXIF).
+ * pictures (JPEG, PNG, WebP, EXIF).
  *
  * An idx file's labels lie beside it: `labels`, enough for a few.  Headers of tar get their checksum
  * here, or nearly every change of one would end there.
@@ -16,6 +16,9 @@
 #endif
 #ifdef WITH_PNG
 #include <png.h>
+#endif
+#ifdef WITH_WEBP
+#include <webp/encode.h>
 #endif
 
 enum { LABELS = 4, SIDE = 8, CLASSES = 10, BLOCK = 512 };
@@ -133,8 +136,35 @@ static void png(uint32_t format)
 }
 #endif
 
+#ifdef WITH_WEBP
+static void webp(bool lossless)
+{
+    uint8_t *made = NULL;
+    size_t n = lossless ? WebPEncodeLosslessRGBA(pixels, 5, 3, 20, &made)
+                        : WebPEncodeRGB(pixels, 5, 3, 15, 50, &made);
+    if (!n) abort();
+    fuzz_keep(made, n);
+    WebPFree(made);
+}
+
+/* An extended file that goes on: its chunks may be of an animation, of EXIF, of transparency. */
+static void webp_chunks(void)
+{
+    static const uint8_t file[] = {
+        'R', 'I', 'F', 'F', 52, 0, 0, 0, 'W', 'E',  'B', 'P', 'V', 'P', '8', 'X', 10, 0, 0,   0,
+        8,   0,   0,   0,   4,  0, 0, 2, 0,   0,    'E', 'X', 'I', 'F', 22,  0,   0,  0, 'M', 'M',
+        0,   42,  0,   0,   0,  8, 0, 1, 1,   0x12, 0,   3,   0,   0,   0,   1,   0,  6, 0,   0};
+    fuzz_keep(file, sizeof file);
+}
+#endif
+
 static void whole_pictures(void)
 {
+#ifdef WITH_WEBP
+    webp(false);
+    webp(true);
+    webp_chunks();
+#endif
 #ifdef WITH_JPEG
     jpeg(JCS_RGB, 3, false);
     jpeg(JCS_RGB, 3, true);

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 bad=0
-unset MAKEFLAGS MAKELEVEL BUILD SAN CUDA GPU_ARCH ARCH JPEG PNG
+unset MAKEFLAGS MAKELEVEL BUILD SAN CUDA GPU_ARCH ARCH JPEG PNG WEBP
 
 report() { # NAME STATUS [WHY]
     if [ "$2" -eq 0 ]; then echo "ok make: $1"; else echo "not ok make: $1 ${3:-}"; bad=1; fi
@@ -14,7 +14,7 @@ report() { # NAME STATUS [WHY]
 
 # ---- the default goal ----
 
-for how in CUDA=none 'SAN=1 CUDA=none' SAN=1 CUDA=nvcc MPI=no 'JPEG=no PNG=no PCRE2=no'; do
+for how in CUDA=none 'SAN=1 CUDA=none' SAN=1 CUDA=nvcc MPI=no 'JPEG=no PNG=no WEBP=no PCRE2=no'; do
     [ "$how" != CUDA=nvcc ] || command -v nvcc >/dev/null || continue
     # shellcheck disable=SC2086 # options are words
     made=$(make -n $how GPU_ARCH=90 BUILD="$work/none" 2>/dev/null | grep -oE "ld  $work/none/(train_gpt|train_vit|tokenize|generate|export|predict)\"" | sort -u | wc -l)
@@ -24,8 +24,8 @@ done
 
 # ---- what is left out is named; programs are small ----
 
-for library in PCRE2 UTF8PROC ZSTD JPEG PNG MPI; do
-    [ "$(make -n CUDA=none PCRE2=yes UTF8PROC=yes ZSTD=yes JPEG=yes PNG=yes MPI=yes $library=no BUILD="$work/none" | grep -c 'left out:.*apt-get install lib')" = 1 ]
+for library in PCRE2 UTF8PROC ZSTD JPEG PNG WEBP MPI; do
+    [ "$(make -n CUDA=none PCRE2=yes UTF8PROC=yes ZSTD=yes JPEG=yes PNG=yes WEBP=yes MPI=yes $library=no BUILD="$work/none" | grep -c 'left out:.*apt-get install lib')" = 1 ]
     report "without $library: one line says what is left out" $?
 done
 for program in build/release/{train_gpt,train_vit,tokenize,generate,export,predict}; do
@@ -41,6 +41,7 @@ runtime() {
     case $1 in
     libcjson-dev) echo libcjson1 ;; libpcre2-dev) echo libpcre2-8-0 ;; libutf8proc-dev) echo libutf8proc2 ;;
     libzstd-dev) echo libzstd1 ;; zlib1g-dev) echo zlib1g ;; libjpeg-dev) echo libjpeg62-turbo ;; libpng-dev) echo libpng16-16 ;;
+    libwebp-dev) echo libwebp7 && echo libwebpdemux2 ;;
     libxxhash-dev | libc6-dev | libopenmpi-dev) ;; # a header; of every image; not in this build
     *) echo "nobody-knows-of-$1" ;;
     esac

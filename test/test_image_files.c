@@ -256,7 +256,7 @@ static void test_bad_files(void **state)
     (void)state;
     static const struct {
         const char *root, *word;
-    } cases[] = {{"cutjpeg", "image"}, {"cutpng", "image"}, {"text", "neither JPEG nor PNG"},
+    } cases[] = {{"cutjpeg", "image"}, {"cutpng", "image"}, {"text", "neither JPEG, PNG nor WebP"},
                  {"empty", "0 bytes"}, {"head", "image"},   {"zero", "image"}};
     noise("noise.png", "noise.jpg");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -536,7 +536,7 @@ static void test_shards(void **state)
     bytes[1024] ^= 1;
     static float pixels[3 * SIZE], target[CLASSES];
     s = open_source("spoilt.tar", plain(1));
-    fails(source_read(s, 0, 1, pixels, target), "spoilt.tar, byte 1024'", "neither JPEG nor PNG");
+    fails(source_read(s, 0, 1, pixels, target), "spoilt.tar, byte 1024'", "neither JPEG, PNG nor WebP");
     source_close(s);
     file_write("cut.tar", bytes, 1024 + 20);
     shard_fails("cut.tar", "longer than the file");

@@ -112,7 +112,7 @@ static void test_bad_in_validation(void **state)
     }
     error *e =
         train_on("--steps 1 --eval-every 1 --bad-images fail --val-data spoilt --out failing", &o);
-    fails(e, "spoilt/bee/00.png", "neither JPEG nor PNG");
+    fails(e, "spoilt/bee/00.png", "neither JPEG, PNG nor WebP");
 }
 
 /* Up to a part they are skipped; with more the run ends, and what it has learnt is there. */
@@ -129,7 +129,7 @@ static void test_bad_in_training(void **state)
     must(train_on("--steps 40 --eval-every 0 --out many --resume auto --bad-images skip", &o));
     assert_true(logged("many", "step") == 40);
     fails(train_on("--steps 40 --eval-every 0 --bad-images fail --out none", &o), ".png",
-          "neither JPEG nor PNG");
+          "neither JPEG, PNG nor WebP");
     fill();
 }
 

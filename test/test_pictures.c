@@ -137,6 +137,36 @@ static void test_orientation(void **state)
     }
 }
 
+static void test_webp(void **state)
+{
+    (void)state;
+#ifndef WITH_WEBP
+    skip();
+#endif
+    static const char *const names[] = {
+        "webp_lossy",  "webp_lossless", "webp_grey", "webp_alpha", "webp_alpha_lossless",
+        "webp_moving", "webp_trailing", "webp_cut",  "webp_odd",   "webp_cut_head",
+        "webp_exif_6", "webp_exif_9",   NULL};
+    decoded_all(names);
+    decoded("webp_exif_6", "upright", 3, true);
+    decoded("webp_exif_9", "upright", 3, true);
+}
+
+/* A flat picture takes hardly any bytes, so a head may claim a lot, but not everything. */
+static void test_large_webp(void **state)
+{
+    (void)state;
+#ifndef WITH_WEBP
+    skip();
+#endif
+    static const uint8_t file[] = {'R', 'I', 'F', 'F', 26,   0,    0, 0, 'W',  'E',  'B',  'P',
+                                   'V', 'P', '8', 'L', 13,   0,    0, 0, 0x2f, 0xfe, 0xff, 0xff,
+                                   0xf, 0,   0,   0,   0xfe, 0xff, 0, 0, 0,    0};
+    picture p;
+    fails(picture_decode(file, sizeof file, 3, false, &p), "16383 x 16384 pixels in 34 bytes",
+          "damaged");
+}
+
 /* What libjpeg warns of, it has read. */
 static void test_warnings(void **state)
 {
@@ -256,6 +286,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_png),        cmocka_unit_test(test_jpeg),
+        cmocka_unit_test(test_webp),       cmocka_unit_test(test_large_webp),
         cmocka_unit_test(test_large_head), cmocka_unit_test(test_orientation),
         cmocka_unit_test(test_warnings),   cmocka_unit_test(test_broken_exif),
         cmocka_unit_test(test_resize),     cmocka_unit_test(test_covering),

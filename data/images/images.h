@@ -4,7 +4,7 @@
  *                 name: train-images-idx3-ubyte.gz -> train-labels-idx1-ubyte.gz
  *   CIFAR binary  a label (CIFAR-100: a coarse one, then the one that counts), then 3 x 32 x 32
  *   a tar file    WebDataset's: NAME.jpg or NAME.png beside NAME.cls, read in place (images_tar.c)
- *   a directory   of directories, one per class, with JPEG and PNG files at any depth: decoded when
+ *   a directory   of directories, one per class, with JPEG, PNG and WebP files at any depth: decoded when
  *                 they are read (images_folder.c)
  *
  * The format is recognized by the contents.  The first two are held in memory.  All give pictures

@@ -16,9 +16,14 @@ static bool is_png(const uint8_t *head, size_t n)
     return n >= sizeof png && !memcmp(head, png, sizeof png);
 }
 
+static bool is_webp(const uint8_t *head, size_t n)
+{
+    return n >= 12 && !memcmp(head, "RIFF", 4) && !memcmp(head + 8, "WEBP", 4);
+}
+
 bool picture_known(const uint8_t *head, size_t n)
 {
-    return is_jpeg(head, n) || is_png(head, n);
+    return is_jpeg(head, n) || is_png(head, n) || is_webp(head, n);
 }
 
 view picture_view(const picture *p)
@@ -143,8 +148,10 @@ error *picture_decode(const uint8_t *bytes, size_t n, int64_t channels, bool upr
         TRY(picture_jpeg(bytes, n, out));
     else if (is_png(bytes, n))
         TRY(picture_png(bytes, n, out));
+    else if (is_webp(bytes, n))
+        TRY(picture_webp(bytes, n, out));
     else
-        return user_error("neither JPEG nor PNG, whatever its name says");
+        return user_error("neither JPEG, PNG nor WebP, whatever its name says");
     error *e = picture_finish(out, channels, upright);
     if (e) free(out->pixels);
     return e;

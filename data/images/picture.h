@@ -6,6 +6,7 @@
  *   PNG    gamma is not applied, of 16 bits the upper 8 are used, transparency is dropped; also for
  *          16-bit grayscale, which PIL clips at 255, so that nearly all of it is white
  *   JPEG   four components are CMYK as Adobe writes it (inverted)
+ *   WebP   transparency is dropped; of an animation the first frame
  *   gray   (19595 R + 38470 G + 7471 B) / 2^16, rounded: the luma of ITU-R BT.601
  *
  * A truncated file is refused; libjpeg's warnings are counted (warnings).
@@ -47,6 +48,7 @@ view picture_view(const picture *p);
 
 error *picture_jpeg(const uint8_t *file, size_t n, picture *out) NODISCARD;
 error *picture_png(const uint8_t *file, size_t n, picture *out) NODISCARD;
+error *picture_webp(const uint8_t *file, size_t n, picture *out) NODISCARD;
 
 /* The orientation in EXIF data (a TIFF header and its first directory); 0: none. */
 int exif_orientation(const uint8_t *tiff, size_t n);

@@ -5,7 +5,8 @@
 
 Needs Pillow, torch and torchvision.  Files are made here, PNG chunk by chunk, so that each has what
 Pillow would not write itself: 16 bits, gAMA, two and four bits, lines interlaced, EXIF, a JPEG in YCCK,
-bytes too many, an odd revision of JFIF, an end too early.  Pixels are hashes (golden.py).
+bytes too many, an odd revision of JFIF, an end too early.
+WebP is written by Pillow's libwebp.  Pixels are hashes (golden.py).
 
 Records of each picture NAME:
   NAME.file       its bytes
@@ -146,6 +147,34 @@ def jpeg_files():
     yield "jpeg_exif_9", jpeg(pixels(23, 10, 7, 3), "RGB", exif=b"Exif\0\0" + exif(9))
 
 
+# ---- WebP ----
+
+def webp(array, mode, **options):
+    out = io.BytesIO()
+    Image.fromarray(array, mode).save(out, "WEBP", **options)
+    return out.getvalue()
+
+
+def webp_files():
+    colours, alpha = pixels(40, 21, 19, 3), pixels(41, 18, 17, 4)
+    lossy = webp(colours, "RGB", quality=60)
+    yield "webp_lossy", lossy
+    yield "webp_lossless", webp(colours, "RGB", lossless=True)
+    yield "webp_grey", webp(pixels(42, 21, 19), "L", quality=70)
+    yield "webp_alpha", webp(alpha, "RGBA", quality=60)
+    yield "webp_alpha_lossless", webp(alpha, "RGBA", lossless=True, exact=True)
+    frames = [Image.fromarray(pixels(43 + k, 9, 11, 3)) for k in range(2)]
+    out = io.BytesIO()
+    frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], duration=50)
+    yield "webp_moving", out.getvalue()
+    for k in 6, 9:
+        yield f"webp_exif_{k}", webp(colours, "RGB", quality=60, exif=b"Exif\0\0" + exif(k))
+    yield "webp_trailing", lossy + b"more"
+    yield "webp_cut", lossy[:len(lossy) * 3 // 4]
+    yield "webp_cut_head", lossy[:24]
+    yield "webp_odd", lossy[:20] + bytes([lossy[20] | 1]) + lossy[21:]
+
+
 def record_image(out, name, image):
     a = np.asarray(image)
     out.record(name, [a.shape[0], a.shape[1], *a.reshape(-1).tolist()], "%d")
@@ -186,7 +215,7 @@ def record_sizes(out):
 
 def main():
     out = Writer("pictures.txt", f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}")
-    for name, data in [*png_files(), *jpeg_files()]:
+    for name, data in [*png_files(), *jpeg_files(), *webp_files()]:
         record_file(out, name, data)
     record_sizes(out)
     out.close()
