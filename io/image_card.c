@@ -64,13 +64,15 @@ static bool add_vit(cJSON *json, const model_config *c)
 static bool add_convnext(cJSON *json, const model_config *c)
 {
     int64_t widths[CONV_STAGES];
-    if (c->patch != 4 || is_residual_network(c)) return true; /* timm has no WRN for small images */
+    /* timm has no WRN for small images, and one epsilon for all norms */
+    if (c->patch != 4 || is_residual_network(c) || c->norm_eps > 1e-6) return true;
     cJSON *a = cJSON_AddObjectToObject(json, "model_args");
     for (int i = 0; i < CONV_STAGES; i++)
         widths[i] = c->width << i;
     return cJSON_AddStringToObject(json, "architecture", "convnext_tiny") && a &&
            cJSON_AddNumberToObject(a, "in_chans", (double)c->channels) &&
            json_add(a, "depths", sizes(c->stage, CONV_STAGES)) &&
+           cJSON_AddStringToObject(a, "act_layer", act_word(c->act)) &&
            json_add(a, "dims", sizes(widths, CONV_STAGES));
 }
 
@@ -221,7 +223,8 @@ static error *read_config(const char *path, const cJSON *json, bool *found, imag
     const cJSON *own = member(json, "regrad");
     read_data(member(json, "pretrained_cfg"), card);
     TRY(read_names(member(json, own ? "label_names" : "id2label"), card));
-    *found = own || (type && !strcmp(type, "vit"));
+    bool vit = type && !strcmp(type, "vit"), convnext = type && !strcmp(type, "convnext");
+    *found = own || vit || convnext;
     if (!*found && type && member(json, "vocab_size"))
         return user_error("%s is of a model of text (%s): train_gpt, generate and export take it, "
                           "for images give a model of images",
@@ -230,7 +233,8 @@ static error *read_config(const char *path, const cJSON *json, bool *found, imag
         TRY(config_from_json(path, own, &card->model));
         return error_context(image_config(&card->model), "%s", path);
     }
-    return *found ? hf_vit_read(path, json, &card->model) : NULL;
+    if (convnext) return hf_convnext_read(path, json, &card->model);
+    return vit ? hf_vit_read(path, json, &card->model) : NULL;
 }
 
 /* Hugging Face's preprocessing file: image_mean, image_std. */

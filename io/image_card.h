@@ -3,7 +3,7 @@
  *
  *   config.json     written in timm's form, which timm (model "local-dir:DIR") and transformers
  *                   (AutoModelForImageClassification, through timm) load; our own fields are under
- *                   "regrad".  Also read: Hugging Face's for a ViT (model/hf/hf_vit.c)
+ *                   "regrad".  Also read: Hugging Face's for a ViT and a ConvNeXt (model/hf/)
  *   classes.txt     the names, one per line, for scripts
  *   preprocessor_config.json     read: Hugging Face's mean and standard deviation
  */

@@ -265,11 +265,11 @@ static error *check_stages(model_config *c, int stages)
 }
 
 /* What a network of convolutions has of a transformer's options. */
-static error *finish_convolutions(model_config *c)
+static error *finish_convolutions(model_config *c, activation act)
 {
     c->heads = c->kv_heads = 1;
     c->head_size = c->width;
-    c->act = ACT_GELU_ERF;
+    c->act = act;
     c->bias = (biases)BLOCK_BIASES;
     c->embedding_scale = 1;
     c->names = &vit_names;
@@ -300,7 +300,7 @@ error *resnet_config(model_config *c)
     c->context = c->image_height * c->image_width;
     c->inner = c->width;
     c->norm_eps = 1e-5;
-    return finish_convolutions(c); /* its activation is ReLU, whatever act says */
+    return finish_convolutions(c, ACT_GELU_ERF); /* its activation is ReLU, whatever act says */
 }
 
 error *convnext_config(model_config *c)
@@ -316,8 +316,9 @@ error *convnext_config(model_config *c)
     TRY(check_patches(c));
     c->context = (c->image_height / c->patch) * (c->image_width / c->patch);
     c->inner = 4 * c->width;
-    c->norm_eps = 1e-6;
-    return finish_convolutions(c);
+    activation act = c->norm_eps > 0 ? c->act : ACT_GELU_ERF;
+    if (!(c->norm_eps > 0)) c->norm_eps = 1e-6;
+    return finish_convolutions(c, act);
 }
 
 error *vit_config(model_config *c)

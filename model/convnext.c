@@ -59,7 +59,8 @@ typedef struct {
 } entrance_state;
 
 struct model {
-    model_config config;
+    model_config config;        /* its norm_eps is that of the head's norm */
+    model_config blocks_config; /* all other norms have 1e-6, in any file */
     training_policy training;
     dtype type;
     entrance entrance[CONV_STAGES];
@@ -183,7 +184,8 @@ static error *convnext_create(const model_config *c, const training_policy *how,
     TRY(config_check(c));
     model *m = NULL;
     TRY(alloc_array(&m, 1, sizeof *m));
-    m->config = *c;
+    m->config = m->blocks_config = *c;
+    m->blocks_config.norm_eps = 1e-6;
     m->training = *how;
     m->type = p->type;
     size_t layers = (size_t)c->layers;
@@ -269,7 +271,7 @@ static void make_norm(run *r, const model *m, int layer, const conv_block *b, co
         s->rstd = take_stat(r, s->conv, "h%d.rstd", layer);
     }
     s->norm = take_pixels(r, s->conv, s->conv.dim[3], "h%d.norm", layer);
-    apply_norm(r, &m->config, b->norm, s->norm, s->conv, s->mean, s->rstd);
+    apply_norm(r, &m->blocks_config, b->norm, s->norm, s->conv, s->mean, s->rstd);
 }
 
 /* From x to the branch's output; what `keep` does not have is dropped when it has been read. */
@@ -391,7 +393,7 @@ static tensor mlp_backward(run *r, const model *m, const conv_block *b, int laye
 static void conv_backward(run *r, const model *m, const conv_block *b, int layer, conv_state *s,
                           tensor dnorm, tensor d)
 {
-    apply_norm_grad(r, &m->config, b->norm, dnorm, false, dnorm, s->conv, s->mean, s->rstd);
+    apply_norm_grad(r, &m->blocks_config, b->norm, dnorm, false, dnorm, s->conv, s->mean, s->rstd);
     drop(r, &s->conv);
     drop(r, &s->mean);
     drop(r, &s->rstd);
@@ -455,7 +457,7 @@ static tensor take_merged(run *r, const model *m, int stage, entrance_state *s, 
         s->mean = take_stat(r, s->x, "s%d.mean", stage);
         s->rstd = take_stat(r, s->x, "s%d.rstd", stage);
     }
-    apply_norm(r, &m->config, e->norm, norm, s->x, s->mean, s->rstd);
+    apply_norm(r, &m->blocks_config, e->norm, norm, s->x, s->mean, s->rstd);
     tensor merged =
         take_map(r, m->type, SHAPE(s->x.dim[0], e->height, e->width, s->x.dim[3] * HALVE * HALVE),
                  "s%d.merged", stage);
@@ -493,7 +495,7 @@ static tensor enter_first(run *r, model *m, tensor images, bool train)
         s->rstd = take_stat(r, s->x, "stem rstd", 0);
     }
     tensor out = take_map(r, m->type, pixels, "stem norm", 0);
-    apply_norm(r, &m->config, e->norm, out, s->x, s->mean, s->rstd);
+    apply_norm(r, &m->blocks_config, e->norm, out, s->x, s->mean, s->rstd);
     if (!keep) drop(r, &s->x);
     return out;
 }
@@ -550,7 +552,7 @@ static tensor leave_stage(run *r, model *m, int stage, tensor d)
         dx = take_pixels(r, s->x, s->x.dim[3], "s%d.dx", stage);
         OP(merge_grad, r->dev, r->stream, .dx = dx, .dout = dmerged, .side = HALVE);
         drop(r, &dmerged);
-        apply_norm_grad(r, &m->config, e->norm, dx, false, dx, s->x, s->mean, s->rstd);
+        apply_norm_grad(r, &m->blocks_config, e->norm, dx, false, dx, s->x, s->mean, s->rstd);
     }
     param_done(r, e->linear.weight);
     drop(r, &d);
@@ -565,7 +567,7 @@ static void leave_first(run *r, model *m, tensor images, tensor d)
 {
     const entrance *e = &m->entrance[0];
     entrance_state *s = &m->entered[0];
-    apply_norm_grad(r, &m->config, e->norm, d, false, d, s->x, s->mean, s->rstd);
+    apply_norm_grad(r, &m->blocks_config, e->norm, d, false, d, s->x, s->mean, s->rstd);
     if (entrance_wanted(r, e)) {
         tensor cut = take_patches(r, m, images);
         entrance_weight_grad(r, e, cut, d);

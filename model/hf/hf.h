@@ -30,6 +30,8 @@ error *hf_config_read(const char *path, const cJSON *json, const char *const *ig
 /* The same for a ViT (ViTConfig), over a preset's values in *out: sizes, and the number of classes
  * from its labels. */
 error *hf_vit_read(const char *path, const cJSON *json, model_config *out) NODISCARD;
+/* The same of a ConvNeXt (ConvNextConfig). */
+error *hf_convnext_read(const char *path, const cJSON *json, model_config *out) NODISCARD;
 
 /* NULL if one of the families can express the model, else the feature that none can. */
 const char *hf_lacks(const model_config *c);

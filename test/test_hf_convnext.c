@@ -1,0 +1,246 @@
+/* test_hf_convnext.c - ConvNeXts as Hugging Face's transformers writes them: weights and config.json,
+ * by which the loss is what transformers itself computes (golden/hf_convnext.py); what is refused.
+ */
+#include "test/scratch.h"
+#include "test/formula.h"
+#include "test/golden.h"
+
+#include "cpu/cpu.h"
+#include "io/image_card.h"
+#include "io/safetensors.h"
+#include "test/small_run.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+enum { WIDTH, PATCH, CHANNELS, CLASSES, IMAGES, SIDE, STAGE, SIZES = STAGE + 4 };
+
+static golden *g;
+static int64_t size[SIZES];
+
+/* ---- the files ---- */
+
+typedef struct {
+    named_tensor list[100];
+    char names[100][100];
+    int n;
+} file;
+
+static void add(file *f, const char *name, const char *end, shape s, bool about_one)
+{
+    uint32_t k = (uint32_t)f->n++; /* the number of the tensor in the script */
+    tensor t = tensor_of(NULL, F32, s);
+    float *data = malloc((size_t)tensor_count(t) * sizeof *data);
+    assert_non_null(data);
+    for (int64_t j = 0; j < tensor_count(t); j++)
+        data[j] = formula_value(k, (uint32_t)j, s.rank > 1 ? 0.4 : 0.2, about_one);
+    snprintf(f->names[k], sizeof f->names[k], "%s%s", name, end);
+    f->list[k] = (named_tensor){.name = f->names[k], .value = tensor_of(data, F32, s)};
+}
+
+static void add_pair(file *f, const char *name, shape s)
+{
+    add(f, name, ".weight", s, s.rank == 1);
+    add(f, name, ".bias", SHAPE(s.dim[0]), false);
+}
+
+static void add_block(file *f, int stage, int block, int64_t n)
+{
+    char name[100];
+#define PART(rest)                                                                                 \
+    (snprintf(name, sizeof name, "convnext.encoder.stages.%d.layers.%d.%s", stage, block, rest),   \
+     name)
+    add_pair(f, PART("dwconv"), SHAPE(n, 1, 7, 7));
+    add_pair(f, PART("layernorm"), SHAPE(n));
+    add_pair(f, PART("pwconv1"), SHAPE(4 * n, n));
+    add_pair(f, PART("pwconv2"), SHAPE(n, 4 * n));
+    add(f, PART("layer_scale_parameter"), "", SHAPE(n), true);
+}
+
+static void write_weights(void)
+{
+    static file f;
+    device dev;
+    int64_t n = size[WIDTH];
+    f.n = 0;
+    add_pair(&f, "convnext.embeddings.patch_embeddings",
+             SHAPE(n, size[CHANNELS], size[PATCH], size[PATCH]));
+    add_pair(&f, "convnext.embeddings.layernorm", SHAPE(n));
+    for (int stage = 0; stage < 4; stage++, n *= 2) {
+        char name[100];
+        snprintf(name, sizeof name, "convnext.encoder.stages.%d.downsampling_layer.0", stage);
+        if (stage) add_pair(&f, name, SHAPE(n / 2));
+        name[strlen(name) - 1] = '1';
+        if (stage) add_pair(&f, name, SHAPE(n, n / 2, 2, 2));
+        for (int block = 0; block < size[STAGE + stage]; block++)
+            add_block(&f, stage, block, n);
+    }
+    add_pair(&f, "convnext.layernorm", SHAPE(n / 2));
+    add_pair(&f, "classifier", SHAPE(size[CLASSES], n / 2));
+    mkdir("hf", 0777);
+    must(cpu_device(1, &dev));
+    must(safetensors_write("hf/model.safetensors", f.list, f.n, &dev, NULL));
+    cpu_close(&dev);
+    for (int i = 0; i < f.n; i++)
+        free(f.list[i].value.data);
+}
+
+static void write_config(const char *changed)
+{
+    char text[2000];
+    snprintf(
+        text, sizeof text,
+        "{\"model_type\": \"convnext\", \"architectures\": [\"ConvNextForImageClassification\"], "
+        "\"num_channels\": 3, \"patch_size\": 4, \"num_stages\": 4, \"image_size\": 32, "
+        "\"drop_path_rate\": 0.0, \"initializer_range\": 0.02, \"out_features\": [\"stage4\"], "
+        "\"out_indices\": [4], \"stage_names\": [\"stem\"], \"id2label\": {\"0\": \"a\", \"1\": "
+        "\"b\", \"2\": \"c\", \"3\": \"d\", \"4\": \"e\"}, "
+        "\"hidden_sizes\": [8, 16, 32, 64], \"depths\": [2, 1, 2, 1]%s}",
+        changed);
+    file_write("hf/config.json", text, strlen(text));
+}
+
+static void put_32(FILE *f, int64_t x)
+{
+    for (int shift = 24; shift >= 0; shift -= 8)
+        fputc((int)(x >> shift & 255), f);
+}
+
+static void write_images(void)
+{
+    FILE *images = fopen("x-images-idx3-ubyte", "wb"), *labels = fopen("x-labels-idx1-ubyte", "wb");
+    assert_true(images && labels);
+    const int64_t head[] = {0x804, size[IMAGES], size[CHANNELS], size[SIDE], size[SIDE]};
+    for (int i = 0; i < 5; i++)
+        put_32(images, head[i]);
+    put_32(labels, 0x801);
+    put_32(labels, size[IMAGES]);
+    for (uint32_t i = 0; i < size[IMAGES]; i++) {
+        fputc((int)(formula_hash(899, i) % (uint32_t)size[CLASSES]), labels);
+        for (uint32_t j = 0; j < size[CHANNELS] * size[SIDE] * size[SIDE]; j++)
+            fputc((int)(formula_hash(900 + i, j) % 256), images);
+    }
+    assert_int_equal(fclose(images) | fclose(labels), 0);
+}
+
+/* ---- the run ---- */
+
+#define LOAD "--patch 4 --load hf --val-data x-images-idx3-ubyte --threads 1 "
+
+static double loss_now(void)
+{
+    static options o;
+    trainer *t;
+    device dev;
+    source *val;
+    eval_result r;
+    char text[SMALL_TEXT];
+    must(small_parse(LOAD, text, &o));
+    must(trainer_plan(&o, &image_kind, &t));
+    must(cpu_device(1, &dev));
+    must(trainer_commit(t, &dev, false));
+    must(image_task.open(&o, false, &val));
+    must(trainer_evaluate(t, val, &r));
+    source_close(val);
+    trainer_destroy(t);
+    cpu_close(&dev);
+    return r.loss;
+}
+
+static void test_fields(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *changed;
+    } cases[] = {{"plain", ""},
+                 {"silu", ", \"hidden_act\": \"silu\""},
+                 {"gelu_new", ", \"hidden_act\": \"gelu_new\""},
+                 {"eps", ", \"layer_norm_eps\": 0.5"}};
+    for (int i = 0; i < 4; i++) {
+        char name[40];
+        const double *want;
+        int64_t n;
+        snprintf(name, sizeof name, "loss.%s", cases[i].name);
+        must(golden_get(g, name, &want, &n));
+        write_config(cases[i].changed);
+        double got = loss_now();
+        if (!(fabs(got - *want) < 2e-6 * *want)) fail_msg("%s: %.9g, want %.9g", name, got, *want);
+    }
+}
+
+/* What is written of it is read as the same model. */
+static void test_written(void **state)
+{
+    (void)state;
+    image_card card = {0}, again = {0};
+    bool found;
+    write_config(", \"hidden_act\": \"silu\"");
+    must(image_card_read("hf", &found, &card));
+    assert_true(found);
+    assert_int_equal(card.n_names, 5);
+    mkdir("out", 0777);
+    must(image_card_write("out", &card));
+    must(image_card_read("out", &found, &again));
+    assert_true(found && again.model.act == card.model.act &&
+                again.model.norm_eps == card.model.norm_eps &&
+                again.model.width == card.model.width && again.model.vocab == card.model.vocab);
+    assert_memory_equal(again.model.stage, card.model.stage, sizeof card.model.stage);
+    image_card_free(&card);
+    image_card_free(&again);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *changed, *says, *and;
+    } cases[] = {{", \"hidden_act\": \"relu\"", "hf/config.json: hidden_act", "relu"},
+                 {", \"layer_scale_init_value\": 0", "layer_scale_init_value", "more than 0"},
+                 {", \"something\": 1", "something", "not supported"},
+                 {", \"layer_norm_eps\": 2", "layer_norm_eps", "between 0 and 1"}};
+    options o;
+    char text[SMALL_TEXT];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_config(cases[i].changed);
+        fails(small_parse(LOAD, text, &o), cases[i].says, cases[i].and);
+    }
+    static const char *const lists[][2] = {
+        {"\"hidden_sizes\": [8, 16, 32, 63], \"depths\": [2, 1, 2, 1]", "twice the one before"},
+        {"\"hidden_sizes\": [8, 16, 32], \"depths\": [2, 1, 2, 1]", "a list of four numbers"},
+        {"\"depths\": [2, 1.5, 2, 1]", "whole numbers"},
+        {"\"depths\": [2, -1, 2, 1]", "whole numbers"},
+        {"\"num_stages\": 3", "cannot express"},
+        {"\"depths\": \"all\"", "a list of four numbers"}};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        char file_text[400];
+        snprintf(file_text, sizeof file_text, "{\"model_type\": \"convnext\", %s}", lists[i][0]);
+        file_write("hf/config.json", file_text, strlen(file_text));
+        fails(small_parse(LOAD, text, &o), "hf/config.json", lists[i][1]);
+    }
+}
+
+static int enter(void **state)
+{
+    const double *v;
+    int64_t n;
+    must(golden_get(g, "config", &v, &n));
+    assert_int_equal(n, SIZES);
+    for (int i = 0; i < SIZES; i++)
+        size[i] = (int64_t)v[i];
+    if (scratch_enter(state)) return 1;
+    write_weights();
+    write_images();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fields),
+                                       cmocka_unit_test(test_written),
+                                       cmocka_unit_test(test_refusals)};
+    must(golden_open("test/golden/hf_convnext.txt", &g));
+    int failed = cmocka_run_group_tests(tests, enter, scratch_leave);
+    golden_free(g);
+    return failed;
+}
