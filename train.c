@@ -19,6 +19,7 @@
 #include "train/choose_attention.h"
 #include "train/choose_device.h"
 #include "train/epochs.h"
+#include "train/evaluate.h"
 #include "plan/memory_search.h"
 #include "train/loop.h"
 #include "plan/plan_report.h"
@@ -104,6 +105,11 @@ static error *train_on(trainer *t, device *dev)
                                         : "; operations are launched one by one");
     TRY(ranks_tell(t, dev));
     tell_trained(t);
+    if (t->o->ema > 0)
+        printf(
+            "averaged: weights, with a decay of %.9g%s; evaluations and the model that is written "
+            "have the averages\n",
+            t->o->ema, t->o->ema_warmup ? " after a warm-up" : "");
     int method = t->o->training.attention;
     if (method != ATTENTION_OWN)
         printf("attention: %s%s\n", options_attention(t->o),
@@ -112,6 +118,18 @@ static error *train_on(trainer *t, device *dev)
                    : "");
     TRY(check_room(t, dev));
     return train_loop(t, dev, plan_files);
+}
+
+/* --eval-only */
+static error *evaluate_on(trainer *t, device *dev)
+{
+    char text[320];
+    if (!t->o->json)
+        printf("%s: %lld parameters\ndevice: %s; memory: %.1f MiB planned\n", t->o->model.name,
+               (long long)params_count(&t->params), device_describe(dev, text, sizeof text),
+               (double)arena_peak(t->arena) / 1048576.0);
+    TRY(check_room(t, dev));
+    return evaluate_only(t, dev);
 }
 
 /* The two rates that are not given, and the memory that is free, from the device. */
@@ -199,15 +217,17 @@ static error *run_on(options *o, device *dev)
 {
     trainer *t = NULL;
     o->device = device_choice_of(dev);
-    error *e = choose_attention(o, dev, stdout);
-    if (!e && !o->train_data.n) e = the_task->default_data(o);
+    FILE *to = o->json ? stderr : stdout; /* where JSON is the result */
+    bool has_data = o->eval_only ? o->val_data.n || o->split > 0 : o->train_data.n;
+    error *e = choose_attention(o, dev, to);
+    if (!e && !has_data) e = the_task->default_data(o);
     if (!e && o->memory) e = fit(o, dev);
     if (!e) e = epochs_take(o);
     e = comm_agree(o->comm, e ? e : trainer_plan(o, the_task->kind, &t));
-    if (!e) e = comm_agree(o->comm, choose_attention_by_room(o, dev, stdout, &t));
+    if (!e) e = comm_agree(o->comm, choose_attention_by_room(o, dev, to, &t));
     if (!e) e = comm_agree(o->comm, device_prepare(dev, o->training.attention));
     if (!e) e = ranks_join(o->comm, dev);
-    if (!e) e = train_on(t, dev);
+    if (!e) e = o->eval_only ? evaluate_on(t, dev) : train_on(t, dev);
     if (e) comm_abandon(o->comm);
     trainer_destroy(t);
     return e;
@@ -217,7 +237,7 @@ static error *run_with(options *o)
 {
     device dev;
     if (o->plan) return plan_with(o);
-    error *mine = device_open(o->device, (int)o->threads, stdout, &dev);
+    error *mine = device_open(o->device, (int)o->threads, o->json ? stderr : stdout, &dev);
     bool open = !mine;
     if (open) mine = device_use(&dev, o->cpu_kernel, o->products);
     error *e = comm_agree(o->comm, mine);

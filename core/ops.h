@@ -78,9 +78,10 @@ typedef struct {
     tensor scale[MAX_STATES]; /* ? f32, (elements / STATE_BLOCK, rounded up), with i8 and u8 */
     uint32_t id;              /* gives each tensor random numbers of its own for rounding */
     int64_t first;            /* of a piece of a tensor: its first element, a multiple of a block */
-    tensor temp; /* ? the intermediate of the pass-by-pass form; may be on g or on a state */
-    tensor slot; /* ? (1) f64: sum of g^2 before anything is changed (fused form only) */
-    bool decay;  /* apply weight decay */
+    tensor temp;    /* ? the intermediate of the pass-by-pass form; may be on g or on a state */
+    tensor slot;    /* ? (1) f64: sum of g^2 before anything is changed (fused form only) */
+    bool decay;     /* apply weight decay */
+    float lr_scale; /* factor of its learning rate; 0 means 1 */
 } optim_item;
 
 /* ---- the operations: NAME_op for each row of core/ops.def ---- */

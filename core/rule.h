@@ -37,12 +37,24 @@ typedef struct {
     float debias[MAX_BETAS]; /* 1 - beta^t */
     float eps;
     others_numbers others;
+    float average_rest;     /* 1 - the decay of the weights' average */
     float clip;             /* gradient factor; 1 without clipping */
     float grad_norm;        /* L2 norm over all parameters, before clipping */
     int32_t first;          /* 1 in the first step: there is no previous gradient */
     int32_t ok;             /* 0 once the loss is NaN or infinite: no parameter changes any more */
     uint32_t seed[2], step; /* for stochastic rounding (core/stored_numbers.h) */
 } hyper;
+
+/* Those of a tensor whose learning rate is `scale` times the others'; 0 means 1. */
+HOST_DEVICE hyper hyper_scaled(hyper h, float scale)
+{
+    if (scale == 0) return h;
+    h.lr *= scale;
+    h.lr_wd *= scale;
+    h.others.lr *= scale;
+    h.others.lr_wd *= scale;
+    return h;
+}
 
 /* One element.  t is the intermediate of the pass-by-pass form. */
 typedef struct {
@@ -95,6 +107,7 @@ typedef struct {
     unsigned squares;           /* LANE_Sk: averages of squares, never negative */
     unsigned copies;            /* LANE_Sk: a previous gradient, no average */
     const char *others, *apply; /* BY_MATRIX: rules, see above */
+    bool inner;                 /* no optimizer that could be asked for */
     bool linear;                /* the states are linear in the gradient */
     unsigned options;           /* HAS_... */
     double lr, beta[MAX_BETAS], eps, weight_decay; /* defaults */

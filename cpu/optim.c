@@ -258,8 +258,9 @@ static void fused_range(const void *context, int64_t first, int64_t end)
     const segments *s = context;
     for (int64_t at = first; at < end; at++) {
         int64_t i = at / s->most, k = at % s->most;
-        if (k < segments_of(&s->items[i]))
-            s->part[i][k] = fused_segment(s->rule, &s->items[i], s->h, k);
+        if (k >= segments_of(&s->items[i])) continue;
+        hyper h = hyper_scaled(*s->h, s->items[i].lr_scale);
+        s->part[i][k] = fused_segment(s->rule, &s->items[i], &h, k);
     }
 }
 
@@ -285,7 +286,8 @@ static void pass_range(const void *context, int64_t first, int64_t end)
         if (k >= segments_of(it)) continue;
         int64_t n = tensor_count(it->p), start = segment_start(n, k);
         int64_t length = segment_start(n, k + 1) - start;
-        s->rule->pass(s->pass, arrays_of(it, s->h, start, NULL), s->h, length);
+        hyper h = hyper_scaled(*s->h, it->lr_scale);
+        s->rule->pass(s->pass, arrays_of(it, &h, start, NULL), &h, length);
     }
 }
 

@@ -21,6 +21,7 @@ struct optim_arrays {
 struct optim_table {
     optim_arrays of[AT_ONCE];
     unsigned first_block[AT_ONCE + 1];
+    float lr_scale[AT_ONCE];
     uint64_t decays, aligned; /* a bit for each: weight decay; all arrays begin on 16 bytes */
     const hyper *h;
 };
@@ -36,7 +37,8 @@ struct optim_part {
     bool aligned; /* all arrays begin on 16 bytes */
 };
 
-static __device__ optim_part part_of_block(const optim_table &t, const hyper &h)
+/* And scales the learning rate of h to it. */
+static __device__ optim_part part_of_block(const optim_table &t, hyper &h)
 {
     int item = 0;
     while (t.first_block[item + 1] <= blockIdx.x)
@@ -45,6 +47,7 @@ static __device__ optim_part part_of_block(const optim_table &t, const hyper &h)
     part.a = t.of[item];
     part.first = (int64_t)(blockIdx.x - t.first_block[item]) * CHUNK;
     part.end = part.first + CHUNK < part.a.n ? part.first + CHUNK : part.a.n;
+    h = hyper_scaled(h, t.lr_scale[item]);
     part.wd = t.decays >> item & 1 ? h.lr_wd : 0;
     part.aligned = t.aligned >> item & 1;
     return part;
@@ -111,8 +114,10 @@ static __device__ __forceinline__ void run_passes(const optim_part &part, const 
 
 template <class RULE> __global__ void optim_fused_kernel(optim_table t)
 {
-    const hyper h = *t.h;
-    if (h.ok) run_passes<RULE, 0, RULE::PASSES, true>(part_of_block(t, h), h);
+    hyper h = *t.h;
+    if (!h.ok) return;
+    const optim_part part = part_of_block(t, h);
+    run_passes<RULE, 0, RULE::PASSES, true>(part, h);
 }
 
 template <class RULE, int PASS = 0>
@@ -126,8 +131,10 @@ __device__ void run_pass_number(int pass, const optim_part &part, const hyper &h
 
 template <class RULE> __global__ void optim_pass_kernel(optim_table t, int pass)
 {
-    const hyper h = *t.h;
-    if (h.ok) run_pass_number<RULE>(pass, part_of_block(t, h), h);
+    hyper h = *t.h;
+    if (!h.ok) return;
+    const optim_part part = part_of_block(t, h);
+    run_pass_number<RULE>(pass, part, h);
 }
 
 /* ---- the rules by number ---- */
@@ -171,6 +178,7 @@ static int fill_table(const optim_op *o, int64_t first, optim_table *t)
         t->aligned |= (uint64_t)(address % 16 == 0) << n;
         a->n = tensor_count(it->p);
         t->decays |= (uint64_t)it->decay << n;
+        t->lr_scale[n] = it->lr_scale;
         t->first_block[n + 1] = t->first_block[n] + groups(a->n, CHUNK);
     }
     for (int k = n; k < AT_ONCE; k++)

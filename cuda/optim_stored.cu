@@ -34,6 +34,7 @@ struct stored_item {
 struct stored_table {
     stored_item of[AT_ONCE];
     unsigned first_block[AT_ONCE + 1];
+    float lr_scale[AT_ONCE];
     uint32_t decays; /* a bit for each */
     const hyper *h;
 };
@@ -231,12 +232,13 @@ static __device__ void update_some(const stored_item &a, span at, float wd, cons
 
 template <class RULE> __global__ void optim_stored_kernel(stored_table t)
 {
-    const hyper h = *t.h;
+    hyper h = *t.h;
     if (!h.ok) return;
     int item = 0;
     while (t.first_block[item + 1] <= blockIdx.x)
         item++;
     const stored_item &a = t.of[item];
+    h = hyper_scaled(h, t.lr_scale[item]);
     int64_t first = (int64_t)(blockIdx.x - t.first_block[item]) * CHUNK;
     int64_t end = first + CHUNK < a.n ? first + CHUNK : a.n;
     float wd = t.decays >> item & 1 ? h.lr_wd : 0;
@@ -293,6 +295,7 @@ extern "C" void cuda_optim_stored(device *dev, int stream, const optim_op *o, in
             const optim_item *it = &o->items[first + n];
             fill_item(it, &t.of[n]);
             t.decays |= (uint32_t)it->decay << n;
+            t.lr_scale[n] = it->lr_scale;
             t.first_block[n + 1] += groups(t.of[n].n, CHUNK);
         }
         RUN(dev, stream, kernels[rule], t.first_block[AT_ONCE], THREADS, 0, t);

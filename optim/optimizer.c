@@ -35,6 +35,9 @@ error *optim_another(const char *name, const optim_config *like, optim_config *o
     c.state = like->state;
     c.state_all = like->state_all;
     c.sparse = like->sparse;
+    c.layer_decay = like->layer_decay;
+    c.ema = like->ema;
+    c.ema_warmup = like->ema_warmup;
     *out = c;
     return NULL;
 }
@@ -88,6 +91,11 @@ error *optimizer_create(const optim_config *c, run *r, optimizer **out)
     if (!e) e = alloc_array(&o->scale, (size_t)r->params->n, sizeof *o->scale);
     if (!e) e = alloc_array(&o->items, (size_t)r->params->n, sizeof *o->items);
     if (!e) e = alloc_array(&o->norms, (size_t)r->params->n, sizeof *o->norms);
+    if (!e && c->layer_decay > 0 && c->layer_decay < 1) {
+        e = alloc_array(&o->rate, (size_t)r->params->n, sizeof *o->rate);
+        if (!e) e = layer_rates(r->params, c->layer_decay, o->rate);
+    }
+    if (!e && c->ema > 0) e = averages_create(r->params, &o->averages);
     if (!e && r->params->far) e = alloc_array(&o->far, 2 * (size_t)r->params->n, sizeof *o->far);
     if (e) {
         optimizer_destroy(o);
@@ -108,6 +116,8 @@ void optimizer_destroy(optimizer *o)
     free(o->scale);
     free(o->items);
     free(o->norms);
+    free(o->rate);
+    averages_destroy(o->averages);
     free(o->far);
     free(o);
 }
@@ -196,6 +206,7 @@ void optimizer_place(optimizer *o)
     for (int k = 0; k < MAX_STATES; k++)
         for (int i = 0; i < p->n; i++)
             if (owned(&p->row[i]) && k < optimizer_rule_of(o, i)->n_states) place_state(o, i, k);
+    if (o->averages) averages_place(o->averages, o->r);
     if (o->far) place_far(o);
 }
 
@@ -206,6 +217,7 @@ void optimizer_clear(optimizer *o)
             if (present(o->state[i][k])) op_clear(o->r->dev, o->r->stream, o->state[i][k]);
             if (present(o->scale[i][k])) op_clear(o->r->dev, o->r->stream, o->scale[i][k]);
         }
+    if (o->averages) averages_clear(o->averages, o->r);
     op_clear(o->r->dev, o->r->stream, o->slots);
     if (present(o->sums)) op_clear(o->r->dev, o->r->stream, o->sums);
 }
@@ -262,6 +274,7 @@ static void prepare(optimizer *o, int id, optim_item *it)
                        .g = param_own_gradient(p, id),
                        .decay = row->spec.decay,
                        .master = row->master,
+                       .lr_scale = o->rate ? o->rate[id] : 0,
                        .id = (uint32_t)id};
     memcpy(it->state, o->state[id], sizeof it->state);
     memcpy(it->scale, o->scale[id], sizeof it->scale);
@@ -336,7 +349,12 @@ static void apply_by_matrix(optimizer *o, int id)
                       o->c.newton_schulz_steps, NAME(spec->name, spec->layer));
         first += n;
     }
-    optim_item step = {.p = it->p, .g = it->temp, .decay = it->decay, .id = it->id}, saved = *it;
+    optim_item step = {.p = it->p,
+                       .g = it->temp,
+                       .decay = it->decay,
+                       .lr_scale = it->lr_scale,
+                       .id = it->id},
+               saved = *it;
     *it = step;
     run_rule(o, rule_named(o->info->apply), 1);
     if (!o->c.reduced) arena_drop(o->r->arena, &saved.temp);
@@ -472,6 +490,11 @@ void optimizer_end_step(optimizer *o)
     clip(o, fold ? o->sums : o->slots, fold || params_divided(o->r->params));
 }
 
+void optimizer_average(optimizer *o)
+{
+    if (o->averages) averages_update(o->averages, o->r, o->hyper);
+}
+
 /* ---- the step's numbers ---- */
 
 /* The hyperparameters for parameters that are left to another rule. */
@@ -494,6 +517,7 @@ void optimizer_begin_step(optimizer *o, int64_t step, double lr)
     hyper h = {.lr = (float)lr,
                .lr_wd = (float)(lr * o->c.weight_decay),
                .eps = (float)o->c.eps,
+               .average_rest = (float)(1 - average_decay(o->c.ema, o->c.ema_warmup, step)),
                .clip = 1,
                .first = step == 1,
                .ok = 1,

@@ -24,6 +24,8 @@
 #define REGRAD_OPTIMIZER_H
 
 #include "params/params.h"
+#include "optim/averages.h"
+#include "optim/layer_rates.h"
 #include "optim/registry.h"
 #include "optim/update_window.h"
 
@@ -36,6 +38,9 @@ typedef struct {
     grad_policy gradients;
     double beta[MAX_BETAS], eps, weight_decay;
     double clip; /* largest global gradient norm; 0 = no clipping */
+    double ema;  /* decay of the weights' average (optim/averages.h); 0: none is kept */
+    bool ema_warmup;
+    double layer_decay; /* optim/layer_rates.h; 0 or 1: the same learning rate for all */
     state_form state;
     bool state_all; /* also for small tensors and embeddings; otherwise theirs are f32 */
     dtype type;     /* of parameters and gradients; 0: f32 */
@@ -80,8 +85,10 @@ typedef struct {
     /* ? [n] --offload: what of a parameter's numbers lies far; those states are absent above */
     far_item *far;
     update_window window;
+    averages *averages;  /* ? */
     far_item *far_items; /* [n] scratch for one call, of items that have some */
     tensor squares;      /* ? (1) f64: squared norm of a matrix that is being orthogonalized */
+    float *rate;         /* ? [n] with layer_decay: factors of the learning rate */
     optim_item *items;   /* [n] scratch for one call */
     sumsq_item *norms;   /* the same */
     hyper host;          /* hyperparameters of this step */
@@ -102,6 +109,8 @@ void optimizer_clear(optimizer *o);
 void optimizer_begin_step(optimizer *o, int64_t step, double lr);
 /* After backward: updates what has not been updated yet, and leaves the gradient norm in hyper. */
 void optimizer_end_step(optimizer *o);
+/* After all weights have been updated, everywhere. */
+void optimizer_average(optimizer *o);
 /* Copies the step's results (grad_norm, clip, ok) to the host. */
 hyper optimizer_results(optimizer *o);
 

@@ -17,6 +17,7 @@ const rule_info *rule_at(rule_id id)
 
 bool rule_is_public(rule_id id)
 {
+    if (rule_at(id)->inner) return false;
     for (int i = 0; i < RULE_COUNT; i++) {
         const rule_info *info = rule_at((rule_id)i);
         const char *parts[] = {info->r_passes,         info->fold[FOLD_FIRST],

@@ -9,6 +9,7 @@ typedef enum {
     KIND_MASTER, /* the rest of the f32 values of bf16 parameters */
     KIND_GRADIENT,
     KIND_STATE,        /* of the optimizer */
+    KIND_AVERAGE,      /* of the weights */
     KIND_INTERMEDIATE, /* of the optimizer's pass-by-pass form */
     KIND_ACTIVATION,
     KIND_WORKSPACE,

@@ -209,6 +209,7 @@ error *plan_summary(const trainer *t, FILE *out)
 error *plan_print(const trainer *t, FILE *out)
 {
     TRY(plan_summary(t, out));
+    if (t->o->eval_only) return NULL; /* nothing of the rest is there */
     TRY(print_savings(t, out));
     return print_side_by_side(t, out);
 }

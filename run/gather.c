@@ -7,12 +7,14 @@ bool gather_has_masters(const params *p)
     return p->type == BF16 && p->master != MASTER_NONE;
 }
 
-/* Tensors in the file per parameter: each state, its scales behind it; a master comes last. */
+/* Tensors in the file per parameter: each state, its scales behind it; a master; the average comes last. */
 static int states(const run_tensors *t, int id)
 {
     const params *p = t->r->params;
-    int n = gather_has_masters(p);
-    if (!p->row[id].trainable) return 0;
+    const averages *a = t->optimizer->averages;
+    int n = a && param_averaged(p, id) ? 1 + present(a->of[id].low) : 0;
+    if (!p->row[id].trainable) return n;
+    n += gather_has_masters(p);
     for (int k = 0; k < optimizer_rule_of(t->optimizer, id)->n_states; k++)
         n += 1 + present(t->optimizer->scale[id][k]);
     return n;
@@ -23,8 +25,7 @@ static far_block place_of_state(const run_tensors *t, int id, int which, tensor 
 {
     const optimizer *o = t->optimizer;
     const param *row = &t->r->params->row[id];
-    int n = optimizer_rule_of(o, id)->n_states;
-    *near = row->master;
+    int n = row->trainable ? optimizer_rule_of(o, id)->n_states : 0;
     for (int k = 0; k < n; k++) {
         bool scaled = present(o->scale[id][k]);
         *near = o->state[id][k];
@@ -34,7 +35,10 @@ static far_block place_of_state(const run_tensors *t, int id, int which, tensor 
         which -= 1 + scaled;
     }
     *near = row->master;
-    return row->far_master;
+    if (!which && gather_has_masters(t->r->params) && row->trainable) return row->far_master;
+    which -= gather_has_masters(t->r->params) && row->trainable;
+    *near = which ? o->averages->of[id].low : o->averages->of[id].value;
+    return (far_block){0};
 }
 
 /* Tensors to visit: states are grouped by parameter, as in the file. */

@@ -45,12 +45,25 @@ static void add_state(named_tensor *list, state_name *names, int64_t *n, const p
     ++*n;
 }
 
-/* The optimizer's states, their scales, and the masters, by name; one block, to be freed. */
+/* Of --ema. */
+static void add_average(named_tensor *list, state_name *names, int64_t *n, const run_tensors *t,
+                        int id)
+{
+    const param *row = &t->r->params->row[id];
+    const average *a = &t->optimizer->averages->of[id];
+    if (!param_averaged(t->r->params, id)) return;
+    dtype type = present(a->value) ? a->value.type : F32;
+    add_state(list, names, n, row, "ema", "", tensor_of(a->value.data, type, row->spec.shape));
+    if (present(a->low))
+        add_state(list, names, n, row, "ema", ".low", tensor_of(a->low.data, I16, row->spec.shape));
+}
+
+/* The optimizer's states, their scales, the masters and averages, by name; one block, to be freed. */
 static error *state_list(const run_tensors *t, named_tensor **out, int64_t *n)
 {
     const optimizer *o = t->optimizer;
     const params *p = t->r->params;
-    int64_t most = (int64_t)p->n * (2 * MAX_STATES + 1) + 2; /* scales, a master */
+    int64_t most = (int64_t)p->n * (2 * MAX_STATES + 3) + 2; /* scales, a master, an average */
     named_tensor *list;
     TRY(alloc_array(&list, (size_t)most + 1, sizeof *list + sizeof(state_name)));
     state_name *names = (state_name *)(void *)(list + most + 1);
@@ -75,6 +88,7 @@ static error *state_list(const run_tensors *t, named_tensor **out, int64_t *n)
         if (gather_has_masters(p) && row->trainable)
             add_state(list, names, n, row, "master", "",
                       tensor_of(row->master.data, type, row->spec.shape));
+        if (o->averages) add_average(list, names, n, t, i);
     }
     if (t->sparse) { /* of the model's file, which is complete, only the rest is read */
         const param *pool = &p->row[sparse_pool(t->sparse)];
@@ -654,4 +668,35 @@ error *run_state_resume(const char *path, run_contents *c)
     TRY(read_parameters(&c->tensors, file));
     TRY(path_join(file, path, "optimizer.safetensors"));
     return read_states(&c->tensors, file);
+}
+
+/* Puts a parameter's average in its place, if the file has one. */
+static error *fetch_average(const safetensors *file, const run_tensors *t, int id, bool *found)
+{
+    char name[NAME_ROOM], text[NAME_ROOM - 28];
+    const param *row = &t->r->params->row[id];
+    snprintf(name, sizeof name, "%s.ema", param_text(row, text, sizeof text));
+    int64_t at = safetensors_find(file, name);
+    named_tensor into = {.name = name,
+                         .value = row->value,
+                         .transposed = row->spec.file_transposed && row->value.rank == 2};
+    *found |= at >= 0;
+    return at < 0 ? NULL : safetensors_fetch(file, at, &into, t->r->dev);
+}
+
+error *run_state_model(const char *path, const run_tensors *t, bool *averaged)
+{
+    char file[PATH_LENGTH];
+    const run_contents c = {.adapted = t->r->params->adapted};
+    safetensors *states;
+    *averaged = false;
+    TRY(path_join(file, path, run_model_file(&c)));
+    TRY(read_parameters(t, file));
+    TRY(path_join(file, path, "optimizer.safetensors"));
+    TRY(safetensors_open(file, &states));
+    error *e = NULL;
+    for (int id = 0; id < t->r->params->n && !e; id++)
+        e = fetch_average(states, t, id, averaged);
+    safetensors_close(states);
+    return e ? e : device_status(t->r->dev);
 }

@@ -42,4 +42,7 @@ error *run_vocab_write(const char *directory, const run_contents *c) NODISCARD;
  * in c describes the run that resumes.  User errors: changes that are not possible, by name. */
 error *run_state_resume(const char *path, run_contents *c) NODISCARD;
 
+/* Fills the parameters alone, for evaluation: with the averages, if the run has kept them (*averaged). */
+error *run_state_model(const char *path, const run_tensors *t, bool *averaged) NODISCARD;
+
 #endif

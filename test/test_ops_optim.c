@@ -100,6 +100,7 @@ static hyper numbers_of_step(const rule_info *info, int step, float clip)
     hyper h = {.lr = (float)lr,
                .lr_wd = (float)(0.1 * lr),
                .eps = (float)info->eps,
+               .average_rest = step ? 0.25f : 1,
                .clip = clip,
                .grad_norm = 1,
                .first = step == 0,
@@ -123,6 +124,22 @@ static bool decays(int item)
     return item % 2 == 0;
 }
 
+/* Factor of its learning rate: none, a half, another one. */
+static float lr_scale(int item)
+{
+    static const float scales[] = {0, 0.5f, 0.123f};
+    return scales[item % 3];
+}
+
+/* The step's numbers for an item. */
+static hyper numbers_of_item(const hyper *step, int item)
+{
+    hyper h = *step;
+    float by = lr_scale(item) == 0 ? 1 : lr_scale(item);
+    h.lr *= by, h.lr_wd *= by, h.others.lr *= by, h.others.lr_wd *= by;
+    return h;
+}
+
 /* ---- the host's form ---- */
 
 static void run_on_host(int rule, float clip, result *r)
@@ -130,8 +147,9 @@ static void run_on_host(int rule, float clip, result *r)
     memset(r, 0, sizeof *r);
     memcpy(r->x[0], numbers(-1), sizeof r->x[0]);
     for (int step = 0; step < steps(); step++) {
-        hyper h = numbers_of_step(infos[rule], step, clip);
-        for (int i = 0; i < ITEMS; i++)
+        hyper all = numbers_of_step(infos[rule], step, clip);
+        for (int i = 0; i < ITEMS; i++) {
+            const hyper h = numbers_of_item(&all, i);
             for (int64_t k = item_start(i), end = k + item_size(i); k < end; k++) {
                 lane x = {.p = r->x[0][k],
                           .g = numbers(step)[k],
@@ -145,6 +163,7 @@ static void run_on_host(int rule, float clip, result *r)
                 for (int s = 0; s < infos[rule]->n_states; s++)
                     r->x[1 + s][k] = x.s[s];
             }
+        }
     }
 }
 
@@ -179,8 +198,11 @@ static void make_fleet(rig *on, int rule, form how, fleet *f)
     for (int k = 0; k < MAX_STATES; k++)
         if (how == PASSES_REUSED && info->r_temp == (unsigned)LANE_S0 << k) f->temp = f->state[k];
     for (int i = 0; i < ITEMS; i++) {
-        f->items[i] = (optim_item){
-            .p = part(f->p, i), .g = part(f->g, i), .temp = part(f->temp, i), .decay = decays(i)};
+        f->items[i] = (optim_item){.p = part(f->p, i),
+                                   .g = part(f->g, i),
+                                   .temp = part(f->temp, i),
+                                   .decay = decays(i),
+                                   .lr_scale = lr_scale(i)};
         for (int k = 0; k < MAX_STATES; k++)
             f->items[i].state[k] = part(f->state[k], i);
         if (how == FUSED) f->items[i].slot = tensor_of((double *)f->slots.data + i, F64, SHAPE(1));

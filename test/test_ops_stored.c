@@ -96,11 +96,18 @@ static float gradient(int64_t i, int step, dtype type)
     return type == BF16 ? float_of_bf16(bf16_of_float(g)) : g;
 }
 
+/* Factor of a tensor's learning rate: none, a half. */
+static float lr_scale(int item)
+{
+    return item % 2 ? 0.5f : 0;
+}
+
 static hyper numbers_of_step(const rule_info *info, int step)
 {
     hyper h = {.lr = (float)info->lr,
                .lr_wd = (float)(0.1 * info->lr),
                .eps = (float)info->eps,
+               .average_rest = step ? 0.25f : 1,
                .clip = step == 1 ? 0.37f : 1,
                .first = step == 0,
                .ok = 1,
@@ -245,6 +252,7 @@ static void run_on_device(rig *on, int rule, const form *f, bytes *b)
                                 .g = part(gradients, first, n),
                                 .master = part(master, first, n),
                                 .decay = i % 2 == 0,
+                                .lr_scale = lr_scale(i),
                                 .id = 100 + (uint32_t)i};
         for (int k = 0; k < MAX_STATES; k++) {
             items[i].state[k] = part(state[k], first, n);
@@ -296,6 +304,7 @@ static void test_forms(void **state)
             for (int step = 0; step < STEPS; step++)
                 for (int item = 0; item < ITEMS; item++) {
                     hyper h = numbers_of_step(infos[rule], step);
+                    if (item % 2) h.lr /= 2, h.lr_wd /= 2, h.others.lr /= 2, h.others.lr_wd /= 2;
                     step_on_host(rule, &forms[i], item, step, &h, &want);
                 }
             for (int r = 0; r < (rig_slow() ? 1 + i % 2 : 3); r++) {

@@ -151,6 +151,20 @@ matrix vit "$vit --drop-path 0.2 --mixup 0.2" 97 5
     equal 'gpt, adapters beside 4 bits, 2 ranks, stage 3' 2 3 2 1 $gpt --load base --lora 3 --base nf4 --steps 4
 }
 
+# averages are sharded with the weights; a checkpoint of any stage goes on as the same run
+# shellcheck disable=SC2086
+{
+    equal 'gpt, averaged weights, 2 ranks, stage 0' 2 0 2 1 $gpt --steps 4 --checkpoint-every 2 --ema 0.7 --layer-decay 0.8
+    equal 'gpt, averaged weights, 2 ranks, stage 2' 2 2 2 1 $gpt --steps 4 --checkpoint-every 2 --ema 0.7 --layer-decay 0.8
+    rm -rf averaged && mv many averaged
+    equal 'gpt, averaged weights, 2 ranks, stage 3' 2 3 2 1 $gpt --steps 4 --checkpoint-every 2 --ema 0.7 --layer-decay 0.8
+    same_bits averaged many && cmp -s averaged/step_00000004/optimizer.safetensors many/step_00000004/optimizer.safetensors &&
+        ok 'gpt, averaged weights: the same bits at stages 2 and 3' || not_ok 'gpt, averaged weights: stages 2 and 3 differ'
+    mkdir goes_on && cp -r many/step_00000002 goes_on/ && mpirun -np 2 "$root/build/release/"$gpt $common --steps 4 --checkpoint-every 2 \
+        --batch 2 --zero 1 --ema 0.7 --layer-decay 0.8 --out goes_on --resume auto >goes_on.txt 2>&1
+    same_bits goes_on many && ok 'gpt, averaged weights: from stage 3 to stage 1' || not_ok "averaged weights, resumed: $(tail -1 goes_on.txt)"
+}
+
 # once under the sanitizers (MPI itself leaks)
 if [ -x "$root/build/san/train_gpt" ]; then
     # shellcheck disable=SC2086

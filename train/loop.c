@@ -276,10 +276,12 @@ static error *write_model(session *s, const char *within)
 {
     error *e = NULL, *lost = NULL;
     comm_patience(s->o->comm, COMM_DISK_SECONDS);
+    trainer_exchange(s->t);
     for (bool again = true; again && !lost;) {
         e = try_model(s, within);
         lost = run_dir_make_room(&s->dir, &e, &again);
     }
+    trainer_exchange(s->t);
     if (lost) error_free(e);
     return comm_agree(s->o->comm, lost ? lost : e);
 }
@@ -322,6 +324,7 @@ static bool has_settled(const session *s)
 
 static error *tell_evaluation(session *s, int64_t step, const eval_result *r)
 {
+    const char *of = s->o->ema > 0 ? "  (averaged weights)" : "";
     if (r->stopped) {
         printf("step %5lld  evaluation skipped: asked to stop\n", (long long)step);
         return NULL;
@@ -332,12 +335,12 @@ static error *tell_evaluation(session *s, int64_t step, const eval_result *r)
         (tensorboard_scalar[]){{"loss/validation", r->loss}, {"accuracy/validation", r->accuracy}},
         2);
     if (isnan(r->accuracy)) {
-        printf("step %5lld  validation loss %.4f\n", (long long)step, r->loss);
+        printf("step %5lld  validation loss %.4f%s\n", (long long)step, r->loss, of);
         return NULL;
     }
     TRY(run_dir_logged(&s->dir, log_value(s->dir.log, step, "val_accuracy", r->accuracy)));
-    printf("step %5lld  validation loss %.4f  accuracy %.2f %%\n", (long long)step, r->loss,
-           100 * r->accuracy);
+    printf("step %5lld  validation loss %.4f  accuracy %.2f %%%s\n", (long long)step, r->loss,
+           100 * r->accuracy, of);
     return NULL;
 }
 

@@ -23,6 +23,13 @@ typedef bool (*condition)(const options *o);
 CONDITION(splits, o->split > 0)
 CONDITION(names_validation, o->val_data.n)
 CONDITION(is_sparse, o->sparsity > 0)
+CONDITION(evaluates, o->eval_only)
+CONDITION(evaluates_not, !o->eval_only)
+CONDITION(resumes_not, !o->resume)
+CONDITION(averages_weights, o->ema > 0)
+CONDITION(averages_not, !(o->ema > 0))
+CONDITION(warms_average, o->ema_warmup)
+CONDITION(decays_layers, o->layer_decay < 1)
 CONDITION(loads, o->load)
 CONDITION(loads_not, !o->load)
 CONDITION(widens, o->widen)
@@ -57,6 +64,7 @@ CONDITION(evaluates_never, !o->eval_every)
 CONDITION(on_cuda, o->device == DEVICE_CUDA)
 CONDITION(several_sizes, o->n_sizes > 1)
 CONDITION(in_fp32, o->type == F32)
+CONDITION(in_bf16, o->type == BF16)
 CONDITION(attention_elsewhere, o->device != DEVICE_AUTO &&
                                    o->training.attention >= device_kind_at(o->device)->n_attention)
 CONDITION(offloads, o->offload != OFFLOAD_NONE)
@@ -99,6 +107,16 @@ static const conflict given[] = {
     {{names_layers, adapts},
      NULL,
      "--lora-on with --adapter, whose files say which matrices have an adapter: leave it out"},
+    {{averages_weights, is_sparse},
+     NULL,
+     "--ema {ema} with --sparsity: non-zeros change position, and an average does not; leave one "
+     "out"},
+    {{warms_average, averages_not}, NULL, "--ema-warmup: only with --ema"},
+    {{decays_layers, is_sparse},
+     NULL,
+     "--layer-decay {layer-decay} with --sparsity: the non-zeros of all blocks are updated as one; "
+     "leave one "
+     "out"},
     {{tunes, is_sparse},
      NULL,
      "--sparsity {sparsity} with --lora: the matrices are not trained; leave it out"},
@@ -132,7 +150,12 @@ static const conflict given[] = {
     {{stops_early, evaluates_never},
      NULL,
      "--stop-after {stop-after} with --eval-every 0: it counts evaluations"},
-    {{as_json, trains}, NULL, "--json: only with --plan; a run writes log.jsonl by itself"},
+    {{as_json, trains, evaluates_not},
+     NULL,
+     "--json: only with --plan or --eval-only; a run writes log.jsonl by itself"},
+    {{evaluates, loads_not, resumes_not, trains},
+     NULL,
+     "--eval-only: give --load or --resume, which says what to evaluate"},
 };
 
 #define SEVERAL                                                                                    \
@@ -199,6 +222,19 @@ static const conflict resolved[] = {
      NULL,
      "--zero {zero} with --dtype bf16 --master {master}: masters are sharded in fp32 only; use "
      "--zero 0, or --master fp32"},
+    {{evaluates, ranked}, NULL, "--eval-only with several ranks: one process evaluates; start one"},
+    {{averages_weights, offloads_values},
+     NULL,
+     "--ema {ema} with --offload params: weights and averages change places in memory; use "
+     "--offload states"},
+    {{averages_weights, sharded, in_bf16},
+     NULL,
+     "--ema {ema} with --dtype bf16 and --zero {zero}: averages are sharded in fp32 only; use "
+     "--zero 0, or --dtype fp32"},
+    {{averages_weights, ranked, norms_batches},
+     NULL,
+     "--ema {ema} with --norm batch and several ranks: each would have averages of its own; give "
+     "--norm group"},
     {{ranked, is_sparse},
      NULL,
      "--sparsity with several ranks: each rank has all non-zeros; leave it out, or use one rank"},

@@ -3,6 +3,7 @@
 #include "base/fill.h"
 #include "io/adapter_file.h"
 #include "train/conflicts.h"
+#include "train/evaluate.h"
 #include "train/option_values.h"
 #include "train/options_file.h"
 #include "train/task.h"
@@ -68,12 +69,23 @@ static const option_row common[] = {
      HAS_OTHERS, FIELD(newton_schulz), 1, 100, "5 with muon"},
     {"weight-decay", "X", "decoupled weight decay, on matrices and embeddings", REAL, OPTIMIZER,
      TOLD, 0, FIELD(weight_decay), 0, 1e6, "the optimizer's"},
+    {"ema", "DECAY",
+     "keep an exponential moving average of the weights (0.9998 is usual); evaluations use it, and "
+     "it is the model that is written; 0 = off",
+     REAL, OPTIMIZER, FIXED, 0, FIELD(ema), 0, 0.9999999, NULL},
+    {"ema-warmup", NULL,
+     "with --ema: begin with a smaller decay, 1 - step^(-2/3), as timm's --model-ema-warmup", FLAG,
+     OPTIMIZER, TOLD, 0, FIELD(ema_warmup), 0, 0, NULL},
     {"grad-clip", "X", "maximum global gradient norm; 0 = off", REAL, OPTIMIZER, TOLD, 0,
      FIELD(grad_clip), 0, 1e30, "0"},
     {"schedule", "NAME", "learning-rate schedule: cosine, linear, constant or wsd", TEXT, SCHEDULE,
      TOLD, 0, FIELD(schedule_name), 0, 0, NULL},
     {"warmup", "N", "steps of linear warm-up", INTEGER, SCHEDULE, TOLD, 0, FIELD(warmup), 0, 1e9,
      "20"},
+    {"layer-decay", "X",
+     "layer-wise decay of the learning rate: from the head down, each block's is this fraction of "
+     "the next one's, and the embedding's the smallest; 1 = the same for all",
+     REAL, SCHEDULE, TOLD, 0, FIELD(layer_decay), 0.01, 1, NULL},
     {"final-lr-fraction", "X", "the schedule ends at this fraction of the peak", REAL, SCHEDULE,
      TOLD, 0, FIELD(final_lr_fraction), 0, 1, NULL},
     {"freeze", "PATTERN",
@@ -202,14 +214,18 @@ static const option_row common[] = {
      SILENT, 0, FIELD(gpus), 1, 1024, NULL},
     {"ranks", "N", "with --plan: plan for one of N ranks; a run has as many as were started",
      INTEGER, RANKS, SILENT, 0, FIELD(ranks), 1, 1 << 20, NULL},
+    {"eval-only", NULL,
+     "evaluate the model of --load, or the checkpoint of --resume, on --val-data, and train "
+     "nothing",
+     FLAG, RUN, SILENT, 0, FIELD(eval_only), 0, 0, NULL},
     {"plan", NULL, "print the memory plan and stop", FLAG, MEMORY, SILENT, 0, FIELD(plan), 0, 0,
      NULL},
     {"plan-beside", "NAME",
      "with --plan --out: plan.svg shows the plan of this optimizer, too; NAME/passes and "
      "NAME/fused choose its --optim-impl",
      TEXT, MEMORY, SILENT, 0, FIELD(plan_beside), 0, 0, "none"},
-    {"json", NULL, "with --plan: print one JSON object", FLAG, MEMORY, SILENT, 0, FIELD(json), 0, 0,
-     NULL},
+    {"json", NULL, "with --plan or --eval-only: print one JSON object", FLAG, MEMORY, SILENT, 0,
+     FIELD(json), 0, 0, NULL},
 };
 
 enum { COMMON = sizeof common / sizeof *common, KEY_BASE = 1000 };
@@ -238,6 +254,7 @@ static const options defaults = {
     .grad_clip = NAN,
     .warmup = -1,
     .final_lr_fraction = 0.1,
+    .layer_decay = 1,
     .regrow_every = 100,
     .regrow_fraction = 0.1,
     .recompute = "none",
@@ -559,6 +576,9 @@ static error *resolve_optimizer(options *o)
     take_given(&c->eps, o->eps);
     take_given(&c->weight_decay, o->weight_decay);
     TRY(resolve_others(o, c));
+    c->layer_decay = o->layer_decay;
+    c->ema = o->ema;
+    c->ema_warmup = o->ema_warmup;
     c->sparse = o->sparsity > 0;
     TRY(resolve_types(o));
     int which;
@@ -634,6 +654,7 @@ static error *resolve_allow(options *o)
 static error *resolve(options *o)
 {
     int where;
+    if (o->eval_only) evaluate_options(o);
     TRY(options_refuse_given(o));
     if (!o->steps) o->steps = DEFAULT_STEPS; /* with --epochs: until the data is known */
     TRY(o->task->resolve(o));

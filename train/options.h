@@ -72,7 +72,8 @@ typedef struct {
     double adam_lr, adam_beta1, adam_beta2, adam_eps; /* for what muon leaves to AdamW */
     int64_t newton_schulz;                            /* 0: the optimizer's */
     int64_t warmup;
-    double final_lr_fraction;
+    double final_lr_fraction, layer_decay, ema;
+    bool ema_warmup;
     optim_config optim; /* resolved */
     const char *policy_reason;
     schedule schedule; /* resolved */
@@ -109,7 +110,7 @@ typedef struct {
     const char *tensorboard; /* ? a directory */
     const char *config;      /* ? a file of options */
     const char *resume;      /* NULL, "auto" or a checkpoint's directory */
-    bool no_cuda_graph, plan, json;
+    bool no_cuda_graph, plan, json, eval_only;
     /* ranks */
     int64_t zero, ranks, gpus, bucket, watchdog;
     comm *comm; /* the other ranks; NULL: none */

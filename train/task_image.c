@@ -271,6 +271,22 @@ static error *apply_file(const options *o, bool named, bool *found, model_config
     return NULL;
 }
 
+/* To be evaluated, pictures are prepared as the loaded model's card says, where nothing was given. */
+static error *take_pixels(options *o)
+{
+    bool found;
+    image_card card = {0};
+    TRY(image_card_read(o->load, &found, &card));
+    image_card_free(&card);
+    if (!o->mean && !o->std && card.std[0] > 0) {
+        memcpy(o->mean_of, card.mean, sizeof o->mean_of);
+        memcpy(o->std_of, card.std, sizeof o->std_of);
+    }
+    if (!(o->crop_part < 1) && card.crop_part > 0) o->crop_part = card.crop_part;
+    if (card.bicubic) o->interpolation = "bicubic";
+    return NULL;
+}
+
 static error *image_resolve(options *o)
 {
     bool named = o->model_name, loaded = false;
@@ -280,6 +296,7 @@ static error *image_resolve(options *o)
     TRY(one_of_two("pool", o->pool, "cls", "mean", &c->mean_pool));
     TRY(resolve_bad(o));
     TRY(resolve_pixels(o));
+    if (o->eval_only && o->load) TRY(take_pixels(o));
     apply_sizes(o, c);
     if (o->load) TRY(apply_file(o, named, &loaded, c));
     TRY(apply_norm_option(o, loaded, c));
@@ -380,6 +397,18 @@ static error *open_named(const options *o, bool training, const image_names *nam
     return image_source_open(list->pattern, list->n, &how, out);
 }
 
+/* Of the training data; where there is none, of the loaded model. */
+static error *class_names(const options *o, image_names *out)
+{
+    bool found;
+    image_card card = {0};
+    if (o->train_data.n || !o->load)
+        return image_names_find(o->train_data.pattern, o->train_data.n, out);
+    TRY(image_card_read(o->load, &found, &card));
+    *out = (image_names){card.names, card.n_names};
+    return NULL;
+}
+
 /* Classes have the training data's names, also if images are only evaluated. */
 static error *image_open(const options *o, bool training, source **out)
 {
@@ -387,7 +416,7 @@ static error *image_open(const options *o, bool training, source **out)
     size_t input = (size_t)(c->channels * c->image_height * c->image_width) * sizeof(float);
     source *s;
     image_names names;
-    TRY(image_names_find(o->train_data.pattern, o->train_data.n, &names));
+    TRY(class_names(o, &names));
     error *e = open_named(o, training, &names, &s);
     image_names_free(&names);
     TRY(e);
@@ -573,7 +602,11 @@ static error *image_between(void *own, trainer *t, int64_t step, bool last)
 {
     const options *o = t->o;
     (void)own, (void)step;
-    return last && o->predict ? write_sheet(t) : NULL;
+    if (!last || !o->predict) return NULL;
+    trainer_exchange(t);
+    error *e = write_sheet(t);
+    trainer_exchange(t);
+    return e;
 }
 
 const task image_task = {

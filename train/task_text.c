@@ -323,7 +323,10 @@ static error *text_between(void *own, trainer *t, int64_t step, bool last)
 {
     const options *o = t->o;
     if (!own || (step % o->sample_every && !last)) return NULL;
-    return sampler_show(own, &t->decoder, step, enough, t);
+    trainer_exchange(t);
+    error *e = sampler_show(own, &t->decoder, step, enough, t);
+    trainer_exchange(t);
+    return e;
 }
 
 static void text_end(void *own)

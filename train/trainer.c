@@ -35,7 +35,7 @@ static bool samples(const trainer *t)
 
 static bool predicts(const trainer *t)
 {
-    return t->o->predict > 0 && t->kind->predict;
+    return (t->o->predict > 0 || t->o->eval_only) && t->kind->predict;
 }
 
 /* The results of a step; with several ranks in one row, so that one all-reduce is enough. */
@@ -325,6 +325,7 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
             arena_mark(t->arena, "optimizer");
             optimizer_end_step(t->optimizer);
             params_end_step(&t->r);
+            optimizer_average(t->optimizer);
         }
         offload_end_pass(&t->r);
         note_moved(t, k, n, offloaded);
@@ -365,6 +366,14 @@ static bool eval_program(trainer *t, source *data)
     }
     arena_end(t->arena);
     return stopped;
+}
+
+void trainer_exchange(trainer *t)
+{
+    if (!t->optimizer->averages) return;
+    arena_begin(t->arena, "exchange");
+    averages_exchange(t->optimizer->averages, &t->r);
+    arena_end(t->arena);
 }
 
 static void predict_program(trainer *t, source *data, int64_t first)
@@ -493,6 +502,8 @@ static error *assemble(trainer *t)
     TRY(tuning_check(o, &t->params));
     TRY(freeze_apply(o, &t->params));
     params_encode(&t->params, o->base_form, o->base_packs);
+    for (int i = 0; i < t->params.n && o->eval_only; i++)
+        t->params.row[i].trainable = false;
     TRY(begin_far(t));
     if (o->sparsity > 0) TRY(sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse));
     TRY(optimizer_create(&o->optim, &t->r, &t->optimizer));
@@ -520,14 +531,28 @@ static error *note_orders(trainer *t)
     return begin_far(t);
 }
 
+/* Of --eval-only: one forward pass. */
+static error *record_evaluation(trainer *t)
+{
+    place(t);
+    if (predicts(t))
+        predict_program(t, NULL, 0);
+    else
+        eval_program(t, NULL);
+    if (params_fill(&t->params)) fill_again(t);
+    return NULL;
+}
+
 static error *record(trainer *t)
 {
+    if (t->o->eval_only) return record_evaluation(t);
     if (t->params.values_far) TRY(note_orders(t));
     place(t);
     train_program(t, NULL, 1, false);
     if (t->o->eval_every > 0) eval_program(t, NULL);
     if (samples(t)) decoder_record(&t->decoder);
     if (predicts(t)) predict_program(t, NULL, 0);
+    trainer_exchange(t);
     record_gathers(t);
     if (params_fill(&t->params)) fill_again(t);
     return t->sparse ? record_sparse(t) : NULL;
@@ -673,7 +698,9 @@ error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_resu
 error *trainer_evaluate(trainer *t, source *data, eval_result *out)
 {
     t->params.training = false;
+    trainer_exchange(t);
     out->stopped = eval_program(t, data);
+    trainer_exchange(t);
     double n = (double)trainer_eval_samples(t, data), left_out;
     out->loss = fetch_loss(t, trainer_eval_samples(t, data), &out->accuracy);
     left_out = fetch_third(t, t->left_out);

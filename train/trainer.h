@@ -103,6 +103,10 @@ int64_t trainer_eval_samples(const trainer *t, const source *data);
  * Unreadable samples do not count. */
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
 
+/* With --ema: weights and their averages change places.  What uses the trained model calls it before
+ * and after; trainer_evaluate does so itself. */
+void trainer_exchange(trainer *t);
+
 /* Has any rank requested a stop?  All ranks ask together: an evaluation or a sample may take too
  * long to wait for. */
 bool trainer_stop_wished(trainer *t);

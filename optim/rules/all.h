@@ -8,6 +8,7 @@
 #include "optim/rules/adama.h"
 #include "optim/rules/adamw.h"
 #include "optim/rules/adan.h"
+#include "optim/rules/average.h"
 #include "optim/rules/lion.h"
 #include "optim/rules/lion_substituted.h"
 #include "optim/rules/muon.h"
@@ -19,8 +20,9 @@
     X(adamw)                                                                                       \
     X(adama)                                                                                       \
     X(adama_first)                                                                                 \
-    X(adama_later) X(adama_last) X(adan) X(lion) X(lion_substituted) X(muon) X(muon_apply)         \
-        X(muon_others) X(sgd)
+    X(adama_later)                                                                                 \
+    X(adama_last) X(adan) X(lion) X(lion_substituted) X(muon) X(muon_apply) X(muon_others) X(sgd)  \
+        X(average)
 
 typedef enum {
 #define RULE_ENUM(name) RULE_##name,
