@@ -11,7 +11,7 @@ static bool in_block(const param *row)
     return row->spec.layer >= 0 && row->spec.adapter_scale == 0;
 }
 
-/* Behind the blocks: the last matrix, its bias, and norms that are named as the head's. */
+/* After the blocks: the last matrix, its bias, and norms that are named as the head's. */
 static bool of_head(const param *row, bool head_has_begun)
 {
     const char *name = row->spec.name;

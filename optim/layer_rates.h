@@ -4,7 +4,7 @@
  *     tensor                                               depth     its learning rate
  *     embeddings, patches, class token, positions, stem    0         lr * decay^(D - 0)
  *     block l, and the convolution that leads into it      l + 1     lr * decay^(D - (l + 1))
- *     the norm behind the last block                       that of the last block
+ *     the norm after the last block                        that of the last block
  *     head                                                 D         lr
  *
  * These are the depths of timm's param_groups_layer_decay, with the groups that its ViT and

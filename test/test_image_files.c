@@ -492,7 +492,7 @@ static void write_shard(const char *path, const char *label)
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
     add_member(f, '5', "s/", "", 0);
-    add_picture(f, "s/1.PNG", 10);
+    add_picture(f, "s/1.WEBP", 10);
     add_member(f, '0', "s/1.json", "{}", 2);
     add_member(f, '0', "s/1.cls", "2", 1);
     add_member(f, 'x', "pax", pax, sizeof pax - 1);

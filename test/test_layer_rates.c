@@ -90,7 +90,7 @@ static void expect_depths(const char *arguments, int most, const expected *want,
     small_close(&s);
 }
 
-/* A GPT's head is its embedding; a WRN's norm behind the last block is that block's. */
+/* A GPT's head is its embedding; a WRN's norm after the last block is that block's. */
 static void test_other_models(void **state)
 {
     static const expected gpt[] = {{"wte.weight", 0},

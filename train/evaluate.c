@@ -121,7 +121,7 @@ static error *measure_text(trainer *t, source *val, measured *out)
 
 /* ---- the result ---- */
 
-static error *print_json(const trainer *t, const measured *m)
+static error *print_result_json(const trainer *t, const measured *m)
 {
     cJSON *json = cJSON_CreateObject();
     bool images = t->kind->predict, ok = json;
@@ -144,7 +144,7 @@ static error *print_json(const trainer *t, const measured *m)
     return NULL;
 }
 
-static error *print_text(const trainer *t, source *val, const measured *m)
+static error *print_result_text(const trainer *t, source *val, const measured *m)
 {
     char why[400];
     if (m->step >= 0)
@@ -161,14 +161,15 @@ static error *print_text(const trainer *t, source *val, const measured *m)
     return NULL;
 }
 
-static error *measure(trainer *t, device *dev, const char *checkpoint, source *val, measured *m)
+static error *measure_model(trainer *t, device *dev, const char *checkpoint, source *val,
+                            measured *m)
 {
     const run_tensors all = trainer_tensors(t);
     TRY(trainer_commit(t, dev, false));
     if (m->step >= 0) TRY(run_state_model(checkpoint, &all, &m->averaged));
     TRY(t->kind->predict ? measure_images(t, val, m) : measure_text(t, val, m));
     if (!m->n) return user_error("--val-data: none of its %s can be read", t->o->task->samples);
-    return t->o->json ? print_json(t, m) : print_text(t, val, m);
+    return t->o->json ? print_result_json(t, m) : print_result_text(t, val, m);
 }
 
 error *evaluate_only(trainer *t, device *dev)
@@ -178,7 +179,7 @@ error *evaluate_only(trainer *t, device *dev)
     source *val;
     TRY(find_checkpoint(t->o, checkpoint, &m.step));
     TRY(t->o->task->open(t->o, false, &val));
-    error *e = measure(t, dev, checkpoint, val, &m);
+    error *e = measure_model(t, dev, checkpoint, val, &m);
     source_close(val);
     return e;
 }

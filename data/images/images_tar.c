@@ -167,7 +167,7 @@ static error *read_label(shard *s, extent data)
 /* A file of the archive, called `name`. */
 static error *add_member(shard *s, const char *name, extent data)
 {
-    static const char *const pictures[] = {"jpg", "jpeg", "png"};
+    static const char *const pictures[] = {"jpg", "jpeg", "png", "webp"};
     const char *base = strrchr(name, '/');
     base = base ? base + 1 : name;
     const char *dot = strchr(base, '.');

@@ -29,7 +29,7 @@ static error *check_head(const WebPData *file, int64_t *height, int64_t *width)
 }
 
 /* Some writers put "Exif\0\0" in front, as in a JPEG. */
-static int orientation_of(const WebPAnimDecoder *decoder)
+static int webp_orientation(const WebPAnimDecoder *decoder)
 {
     WebPChunkIterator chunk;
     int found = 0;
@@ -54,7 +54,7 @@ static error *decode(WebPAnimDecoder *decoder, int64_t height, int64_t width, pi
                      .width = width,
                      .channels = 3,
                      .pixels = pixels,
-                     .orientation = orientation_of(decoder)};
+                     .orientation = webp_orientation(decoder)};
     return NULL;
 }
 
