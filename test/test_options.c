@@ -104,6 +104,8 @@ static const row rows[] = {
     WORD("schedule", "wsd", schedule_name, "cosine"),
     NUMBER("warmup", "7", INTEGER, warmup, -1, "1000000001", true),
     NUMBER("final-lr-fraction", "0.5", REAL, final_lr_fraction, 0.1, "1.01", true),
+    NUMBER("layer-decay", "0.75", REAL, layer_decay, 1, "1.01", false),
+    NUMBER("ema", "0.5", REAL, ema, 0, "1", true),
     WORD("recompute", "sqrt", recompute, "none"),
     WORD("memory", "8G", memory, NULL),
     WORD("attention", "flash", attention, "auto"),
