@@ -21,7 +21,7 @@ error *choose_attention(options *o, device *dev, FILE *out) NODISCARD;
  * the device's own already. */
 bool attention_give_way(options *o, const char *why, FILE *out);
 
-/* The plan *t, made again with the device's own method if it is larger than what is free on some rank's device. */
+/* Plans *t once more, with the device's own method if it is larger than what is free on some rank's device. */
 error *choose_attention_by_room(options *o, device *dev, FILE *out, trainer **t) NODISCARD;
 
 #endif
