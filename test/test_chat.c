@@ -220,6 +220,34 @@ static error *learned(void **state, const char *template, const char *line, bool
     return failed;
 }
 
+#define MARKS                                                                                      \
+    "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}"         \
+    "{% endgeneration %}{% endif %};{% endfor %}"
+#define WEIGHS(first, second)                                                                      \
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"3+4\",\"weight\":5},{\"role\":\"assistant\"," \
+    "\"content\":\"7\",\"weight\":" first "},{\"role\":\"user\",\"content\":\"so\"},{\"role\":"    \
+                                          "\"assistant\",\"content\":\"ok\",\"weight\":" second    \
+    "}]}"
+
+/* Answers that are to be read and not learned. */
+static void check_weights(void **state)
+{
+    static const char *const lines[] = {WEIGHS("0", "1"), WEIGHS("1", "0.0"), WEIGHS("null", "1"),
+                                        WEIGHS("0", "0")},
+                             *const found[] = {"ok</s>|", "7</s>|", "7</s>|ok</s>|", ""},
+                             *const marked[] = {"ok|", "7|", "7|ok|", ""};
+    char text[300];
+    for (int i = 0; i < 4; i++) {
+        ok(learned(state, ASKS, lines[i], false, text));
+        assert_string_equal(text, found[i]);
+        ok(learned(state, MARKS, lines[i], false, text));
+        assert_string_equal(text, marked[i]);
+    }
+    fails(learned(state, ASKS, WEIGHS("1", "0.5"), false, text), "message 4", "weight");
+    fails(learned(state, ASKS, WEIGHS("true", "0"), false, text), "message 2", "weight");
+    fails(learned(state, MARKS MARKS, WEIGHS("0", "1"), false, text), "marks 4 parts of 2", "");
+}
+
 static void test_answers(void **state)
 {
     char text[300];
@@ -227,11 +255,7 @@ static void test_answers(void **state)
     assert_string_equal(text, "7</s>|ok</s>|");
     ok(learned(state, ASKS, TALK, true, text));
     assert_string_equal(text, "[user]3+4</s>[assistant]7</s>[user]so</s>[assistant]ok</s>|");
-    ok(learned(
-        state,
-        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
-        "{% endgeneration %}{% endif %};{% endfor %}",
-        TALK, false, text));
+    ok(learned(state, MARKS, TALK, false, text));
     assert_string_equal(text, "7|ok|");
     ok(learned(state, NULL, "{\"prompt\":\"a \",\"completion\":\"b\"}", false, text));
     assert_string_equal(text, "b|");
@@ -243,13 +267,15 @@ static void test_answers(void **state)
                "\"y\"}]}",
                false, text));
     assert_string_equal(text, "y</s>|");
+    check_weights(state);
     /* no telling where the answer begins, or ends */
     fails(learned(state, TURNS "{% if add_generation_prompt %}<answer>{% endif %}", TALK, false,
                   text),
           "message 2", "generation");
     fails(learned(state, "{{ messages | length }}" ASKS, TALK, false, text), "message 2",
           "--learn all");
-    fails(learned(state, NULL, "{\"messages\":[]}", false, text), "--template", "there is none beside");
+    fails(learned(state, NULL, "{\"messages\":[]}", false, text), "--template",
+          "there is none beside");
     fails(learned(state, ASKS, "{\"messages\":[]}", false, text), "a non-empty list", "");
     fails(learned(state, ASKS, "{\"messages\":[{\"content\":\"x\"}]}", false, text), "message 1",
           "role");

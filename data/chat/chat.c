@@ -201,6 +201,42 @@ static error *check_messages(const cJSON *messages)
     return NULL;
 }
 
+/* An answer with "weight": 0 is read and not learned, as OpenAI's and Mistral's fine-tuning have it. */
+static error *is_learned(const cJSON *m, int i, bool *out)
+{
+    const cJSON *weight = cJSON_GetObjectItemCaseSensitive(m, "weight");
+    double w = cJSON_IsNumber(weight) ? weight->valuedouble : 1;
+    bool said = weight && !cJSON_IsNull(weight);
+    *out = w > 0;
+    if (said && (!cJSON_IsNumber(weight) || (w != 0 && w != 1)))
+        return user_error("message %d has a weight that is neither 0 (it is not learned) nor 1", i);
+    return NULL;
+}
+
+/* Marks the answers; those that the template has marked stay, but for the ones of weight 0. */
+static error *mark_answers(const chat *c, const cJSON *messages, const cJSON *line,
+                           jinja_text *text)
+{
+    size_t marked = text->n_spans, answers = 0, kept = 0, without = 0;
+    int i = 0;
+    for (const cJSON *m = messages->child; m; m = m->next, i++) {
+        bool learned;
+        if (strcmp(text_in(m, "role"), "assistant")) continue;
+        TRY(is_learned(m, i + 1, &learned));
+        if (!marked && learned) TRY(find_answer(c, messages, i, line, text));
+        if (learned && answers < marked) text->spans[kept++] = text->spans[answers];
+        without += !learned;
+        answers++;
+    }
+    if (!marked || !without) return NULL;
+    if (answers != marked)
+        return user_error("a message has weight 0, and the template marks %zu parts of %zu answers "
+                          "as learned, so which one it is is not known",
+                          marked, answers);
+    text->n_spans = kept;
+    return NULL;
+}
+
 static error *need_template(const chat *c, const char *beside)
 {
     if (c->template) return NULL;
@@ -215,7 +251,6 @@ static error *need_template(const chat *c, const char *beside)
 static error *read_messages(const chat *c, const cJSON *messages, const cJSON *line, bool all,
                             chat_example *out)
 {
-    int i = 0;
     TRY(need_template(c, "vocabulary"));
     TRY(check_messages(messages));
     TRY(render(c, messages, cJSON_GetArraySize(messages), line, false, &out->text));
@@ -223,11 +258,7 @@ static error *read_messages(const chat *c, const cJSON *messages, const cJSON *l
         out->text.n_spans = 0;
         return add_span(&out->text, 0, out->text.n);
     }
-    if (out->text.n_spans) return NULL;
-    for (const cJSON *m = messages->child; m; m = m->next, i++)
-        if (!strcmp(text_in(m, "role"), "assistant"))
-            TRY(find_answer(c, messages, i, line, &out->text));
-    return NULL;
+    return mark_answers(c, messages, line, &out->text);
 }
 
 static error *read_plain(const char *prompt, const char *completion, bool all, chat_example *out)
