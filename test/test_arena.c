@@ -95,7 +95,7 @@ static void test_random_programs(void **state)
 {
     (void)state;
     static walk w, again;
-    for (uint64_t seed = 0; seed < (uint64_t)tries(20, 200); seed++) {
+    for (uint64_t seed = 0; seed < (uint64_t)(thin_run() ? 5 : tries(20, 200)); seed++) {
         bed b;
         open_bed(&b);
         w.b = again.b = &b;
@@ -246,7 +246,7 @@ static void test_sums(void **state)
     static walk w;
     static census c;
     size_t gaps = 0;
-    for (uint64_t seed = 50; seed < (uint64_t)tries(60, 200); seed++) {
+    for (uint64_t seed = 50; seed < (uint64_t)(thin_run() ? 53 : tries(60, 200)); seed++) {
         bed b;
         open_bed(&b);
         w.b = &b;

@@ -13,6 +13,7 @@
 
 #include "base/bf16.h"
 #include "base/rng.h"
+#include "test/long.h"
 #include "test/kernels.h"
 #include "test/small_run.h"
 
@@ -23,8 +24,8 @@ static small_result train(const char *sizes, const char *kernel, int threads)
 {
     char arguments[600];
     snprintf(arguments, sizeof arguments,
-             "%s --steps 6 --warmup 2 --lr 0.003 --grad-clip 0.5 --cpu-kernel %s --threads %d",
-             sizes, kernel, threads);
+             "%s --steps %d --warmup 2 --lr 0.003 --grad-clip 0.5 --cpu-kernel %s --threads %d",
+             sizes, thin_run() ? 3 : 6, kernel, threads);
     return small_train(arguments);
 }
 
@@ -36,7 +37,7 @@ static void all_agree(const char *sizes)
             print_message("  no %s here\n", kernels[k]);
             continue;
         }
-        for (int threads = 1; threads <= 3; threads++) {
+        for (int threads = 1; threads <= 3; threads += thin_run() ? 2 : 1) {
             small_result got = train(sizes, kernels[k], threads);
             int64_t at = first_difference(&want, &got);
             if (at >= 0 || memcmp(want.loss, got.loss, (size_t)want.steps * sizeof *want.loss) ||

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "test/long.h"
 #include "test/scratch.h"
 #include "test/small_run.h"
 #include "plan/memory_search.h"
@@ -92,7 +93,7 @@ static void test_choice_fits(void **state)
         SMALL_MODEL "--layers 5 --batch 12 --optim adan_r --grad-clip 1 --memory 1M",
         SMALL_VIT "--layers 5 --batch 12 --optim lion_r --memory 1M",
         SMALL_MODEL "--layers 5 --batch 4 --accum 3 --optim adama --memory 1M"};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < (thin_run() ? 2 : 4); i++) {
         options o, plain;
         parse(runs[i], &o);
         plain = o;
@@ -100,7 +101,7 @@ static void test_choice_fits(void **state)
         size_t full = arena_peak(t->arena);
         double fastest = fit_seconds(&t->work, F32, &rates), last = INFINITY;
         trainer_destroy(t);
-        for (double part = 0.6; part <= 1.05; part += 0.05) {
+        for (double part = 0.6; part <= 1.05; part += thin_run() ? 0.2 : 0.05) {
             options chosen = o;
             size_t bytes = (size_t)(part * (double)full);
             error *e = fit_memory(&chosen, o.task->kind, bytes, &rates, NULL);
@@ -199,7 +200,7 @@ static int ordered_ways(const error *e, size_t bytes)
 /* The fewest bytes, to a KiB, that these options train in. */
 static size_t least_bytes(const options *o)
 {
-    size_t most = (size_t)1 << 30, least = 0;
+    size_t most = (size_t)1 << 24, least = 0;
     while (most - least > 1024) {
         options tried = *o;
         size_t middle = least + (most - least) / 2;
@@ -223,7 +224,7 @@ static void test_help_helps(void **state)
                  {"--optim adan --grad-clip 1 --dtype bf16 --master split8 --state int8 --batch 1",
                   "--optim lion_r, which has one state, with --batch 1 --accum 1: "},
                  {"--optim lion_r --batch 1", "; try --allow master=split8,state=int8: "}};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < (thin_run() ? 1 : 4); i++) {
         options o;
         char arguments[300];
         snprintf(arguments, sizeof arguments, SMALL_MODEL "--width 66 --batch 12 --memory 1M %s",

@@ -15,6 +15,7 @@
 #include "cpu/cpu.h"
 #include "optim/newton_schulz.h"
 #include "optim/optimizer.h"
+#include "test/long.h"
 #include "test/formula.h"
 #include "test/golden.h"
 #include "test/small_run.h"
@@ -313,7 +314,7 @@ static void test_temporaries_cost_nothing(void **state)
 {
     (void)state;
     static const char *const more[] = {"", "--accum 2", "--grad-clip 1 --optim-impl passes"};
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < (thin_run() ? 1 : 3); k++) {
         for (int i = 0; i < text_presets.n; i++)
             costs_nothing(text_presets.row[i].name, 16, more[k]);
         for (int i = 0; i < image_presets.n; i++)

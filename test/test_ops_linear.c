@@ -121,6 +121,7 @@ static void linear_case(bench *b, size s, activation act, int flags, double spre
                : flags & 16 ? " out.ld+5"
                             : "",
                spread);
+    if (case_left_out(b, &t)) return;
     int64_t pad = flags & 8 ? 3 : 0;
     case_operand(&t, OUT, "out", WRITTEN, WORK, SHAPE(s.R, s.N), flags & 16 ? 5 : pad);
     case_operand(&t, X, "x", GIVEN, WORK, SHAPE(s.R, s.K), pad);
@@ -183,6 +184,7 @@ static void activate_case(bench *b, size s, activation act, int flags, double sp
     case_begin(b, &t, call_activate, &act, "activate R=%lld N=%lld act=%s%s%s spread=%g",
                (long long)s.R, (long long)s.N, act_names[act], flags & 1 ? " out.ld+5" : "",
                flags & 2 ? " x.ld+3" : "", spread);
+    if (case_left_out(b, &t)) return;
     case_operand(&t, ACT_OUT, "out", WRITTEN, WORK, SHAPE(s.R, s.N), flags & 1 ? 5 : 0);
     case_operand(&t, ACT_X, "x", GIVEN, WORK, SHAPE(s.R, s.N), flags & 2 ? 3 : 0);
     case_draw(&t, ACT_X, 0, spread);
@@ -253,6 +255,7 @@ static void linear_dx_case(bench *b, size s, dx_options options, int64_t pad, in
                (long long)s.R, (long long)s.K, (long long)s.N, act_names[options.act],
                options.accumulate ? " accumulate" : "", (long long)pad, (long long)dout_pad,
                spread);
+    if (case_left_out(b, &t)) return;
     case_operand(&t, DX_DX, "dx", options.accumulate ? ADDED : WRITTEN, WORK, SHAPE(s.R, s.K), pad);
     case_operand(&t, DX_DOUT, "dout", GIVEN, WORK, SHAPE(s.R, s.N), dout_pad);
     case_operand(&t, DX_W, "w", GIVEN, WORK, SHAPE(s.N, s.K), pad);
@@ -341,6 +344,7 @@ static void linear_dw_case(bench *b, size s, int flags)
                flags & 2 ? " no db" : "", flags & 4 ? " dw accumulate" : "",
                flags & 8 ? " db accumulate" : "", flags & 16 ? " ld+3" : "",
                flags & 32 ? " no x" : "");
+    if (case_left_out(b, &t)) return;
     case_operand(&t, DW_DOUT, "dout", GIVEN, WORK, SHAPE(s.R, s.N), pad);
     case_draw(&t, DW_DOUT, 0, 1);
     if (!(flags & 32)) {
@@ -400,6 +404,7 @@ static void matmul_case(bench *b, size s, int flags)
     case_begin(b, &t, call_matmul, &how, "matmul M=%lld K=%lld N=%lld%s%s%s%s", (long long)s.R,
                (long long)s.K, (long long)s.N, flags & 1 ? " x'" : "", flags & 2 ? " y'" : "",
                flags & 4 ? " beta" : "", flags & 8 ? " ld+3" : "");
+    if (case_left_out(b, &t)) return;
     case_operand(&t, MM_OUT, "out", flags & 4 ? ADDED : WRITTEN, WORK, SHAPE(s.R, s.N), pad);
     case_operand(&t, MM_X, "x", GIVEN, WORK, flags & 1 ? SHAPE(s.K, s.R) : SHAPE(s.R, s.K), pad);
     case_operand(&t, MM_Y, "y", GIVEN, WORK, flags & 2 ? SHAPE(s.N, s.K) : SHAPE(s.K, s.N), pad);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "io/params_file.h"
+#include "test/long.h"
 #include "test/image_bed.h"
 #include "test/ref.h"
 #include "test/scratch.h"
@@ -278,7 +279,7 @@ static void test_it_learns(void **state)
 {
     (void)state;
     static const char *const norms[] = {"batch", "group"};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (thin_run() ? 0 : 2); i++) {
         small_run s;
         eval_result after;
         step_result r;
