@@ -51,6 +51,8 @@ ifneq ($(PIC),)
 FLAGS   += -fPIC -fvisibility=hidden
 endif
 LIBS    := -lcjson -lz -lm -lpthread -ldl
+# programs with sanitizers are large, and there are more than a hundred: a fast linker, where there is one
+LIBS    += $(if $(SAN),$(firstword $(foreach linker,lld gold,$(if $(shell command -v ld.$(linker)),-fuse-ld=$(linker)))))
 
 NVCC      ?= $(shell command -v nvcc)
 CUDA      ?= $(if $(SAN),$(if $(filter x86_64,$(shell uname -m)),sim,none),$(if $(NVCC),nvcc,none))
