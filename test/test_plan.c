@@ -41,7 +41,7 @@ static void sample_and_predict(trainer *t, source *data)
     static float logits[1 << 16];
     const int32_t token = 1;
     assert_true(t->o->batch * t->o->model.vocab <= 1 << 16);
-    if (t->o->predict > 0) must(trainer_predict(t, data, 0, logits));
+    if (t->o->images.predict > 0) must(trainer_predict(t, data, 0, logits));
     if (!present(t->decoder.tokens)) return;
     t->params.training = false;
     decoder_begin(&t->decoder);

@@ -23,7 +23,7 @@ void evaluate_options(options *o)
 {
     o->offload_name = "none";
     o->memory = o->allow = NULL;
-    o->zero = o->sample_every = o->predict = o->stop_after = 0;
+    o->zero = o->sample_every = o->images.predict = o->stop_after = 0;
     o->epochs = o->sparsity = o->ema = 0;
     o->layer_decay = 1;
     o->ema_warmup = o->save_best = false;

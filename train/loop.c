@@ -74,7 +74,8 @@ static error *open_data(session *s)
 {
     const options *o = s->o;
     TRY(o->task->open(o, true, &s->train));
-    if ((o->val_data.n || o->split > 0) && o->eval_every > 0) TRY(o->task->open(o, false, &s->val));
+    if ((o->val_data.n || o->images.split > 0) && o->eval_every > 0)
+        TRY(o->task->open(o, false, &s->val));
     if (!s->val && (o->save_best || o->stop_after))
         return user_error("%s: only with --val-data, on which the model is evaluated",
                           o->save_best ? "--save-best" : "--stop-after");
@@ -239,7 +240,7 @@ static error *tell_bad(session *s, int64_t step)
     int64_t in_val = s->val ? source_bad(s->val, why, sizeof why) : 0,
             in_train = source_bad(s->train, in_val ? NULL : why, in_val ? 0 : sizeof why),
             bad = in_train + in_val;
-    s->too_many = (double)in_train > s->o->bad_share * (double)s->train->count;
+    s->too_many = (double)in_train > s->o->images.bad_share * (double)s->train->count;
     if (bad == s->bad) return NULL;
     s->bad = bad;
     printf("step %5lld  %lld bad samples were left out; the last: %s\n", (long long)step,

@@ -20,7 +20,7 @@ typedef bool (*condition)(const options *o);
     }
 
 /* as given */
-CONDITION(splits, o->split > 0)
+CONDITION(splits, o->images.split > 0)
 CONDITION(names_validation, o->val_data.n)
 CONDITION(is_sparse, o->sparsity > 0)
 CONDITION(evaluates, o->eval_only)

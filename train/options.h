@@ -26,6 +26,22 @@ typedef struct {
 typedef struct task task;                 /* train/task.h */
 typedef struct adapter_file adapter_file; /* io/adapter_file.h */
 
+/* Of images (train/task_image.c). */
+typedef struct {
+    int64_t inner, channels, patch, classes; /* 0: the preset's */
+    const char *image_size, *pool, *bad_images;
+    double bad_share; /* resolved: a run stops when more of its images than this are unreadable */
+    bool upright;
+    const char *mean, *std, *interpolation;  /* ? mean, std */
+    double crop_part, mean_of[3], std_of[3]; /* the last two resolved; std_of 0: not given */
+    const char *norm;
+    int64_t rand_augment;
+    double split;
+    double drop_path, mixup, cutmix, label_smoothing, crop_least, jitter, erase;
+    int64_t random_crop, workers, predict;
+    bool flip;
+} image_task_options;
+
 typedef struct {
     const task *task;
     const char **words;        /* ? storage of the lists; shared by copies of these options */
@@ -51,19 +67,7 @@ typedef struct {
     bool vocab_taken;                                             /* resolved: from the data */
     model_config model;                                           /* resolved */
     training_policy training;                                     /* resolved */
-    /* images */
-    int64_t inner, channels, patch, classes; /* 0: the preset's */
-    const char *image_size, *pool, *bad_images;
-    double bad_share; /* resolved: a run stops when more of its images than this are unreadable */
-    bool upright;
-    const char *mean, *std, *interpolation;  /* ? mean, std */
-    double crop_part, mean_of[3], std_of[3]; /* the last two resolved; std_of 0: not given */
-    const char *norm;
-    int64_t rand_augment;
-    double split;
-    double drop_path, mixup, cutmix, label_smoothing, crop_least, jitter, erase;
-    int64_t random_crop, workers, predict;
-    bool flip;
+    image_task_options images;
     /* data */
     pattern_list train_data, val_data; /* training.packed, resolved: the shards are marked */
     /* optimizer: NAN means the optimizer's default */

@@ -36,26 +36,26 @@ static const option_row rows[] = {
      1, 100000, "the model's"},
     {"width", "N", "width of the model (hidden size)", INTEGER, MODEL, FIXED, 0, FIELD(width), 1,
      1e6, "the model's"},
-    {"inner", "N", "hidden size of the MLP", INTEGER, MODEL, FIXED, 0, FIELD(inner), 1, 1e6,
+    {"inner", "N", "hidden size of the MLP", INTEGER, MODEL, FIXED, 0, FIELD(images.inner), 1, 1e6,
      "the model's; four times a --width that is given"},
     {"image-size", "N|HxW", "image size in pixels; images of another size are resized and cropped",
-     TEXT, MODEL, FIXED, 0, FIELD(image_size), 0, 0, "the model's"},
-    {"channels", "N", "colour channels: 1 or 3", INTEGER, MODEL, FIXED, 0, FIELD(channels), 1, 3,
+     TEXT, MODEL, FIXED, 0, FIELD(images.image_size), 0, 0, "the model's"},
+    {"channels", "N", "colour channels: 1 or 3", INTEGER, MODEL, FIXED, 0, FIELD(images.channels), 1, 3,
      "the model's"},
     {"patch", "N", "side of a patch in pixels; must divide the image size", INTEGER, MODEL, FIXED,
-     0, FIELD(patch), 1, 1e4, "the model's"},
+     0, FIELD(images.patch), 1, 1e4, "the model's"},
     {"pool", "HOW", "pooling: cls (a class token) or mean (of all positions)", TEXT, MODEL, FIXED,
-     0, FIELD(pool), 0, 0, NULL},
+     0, FIELD(images.pool), 0, 0, NULL},
     {"norm", "HOW",
      "normalization of a WRN: batch (BatchNorm), or group (GroupNorm of 8 groups, which does not "
      "depend on the micro-batch)",
-     TEXT, MODEL, FIXED, 0, FIELD(norm), 0, 0, "the model's"},
-    {"classes", "N", "number of classes", INTEGER, MODEL, FIXED, 0, FIELD(classes), 1, 1e6,
+     TEXT, MODEL, FIXED, 0, FIELD(images.norm), 0, 0, "the model's"},
+    {"classes", "N", "number of classes", INTEGER, MODEL, FIXED, 0, FIELD(images.classes), 1, 1e6,
      "as many as --train-data has directories; else the model's"},
     {"drop-path", "X",
      "stochastic depth: probability of skipping a branch in the last block, decreasing to "
      "0 at the first",
-     REAL, MODEL, TOLD, 0, FIELD(drop_path), 0, 0.99, NULL},
+     REAL, MODEL, TOLD, 0, FIELD(images.drop_path), 0, 0.99, NULL},
     {"train-data", "PATH",
      "images to train on: an idx file, CIFAR's .bin files, WebDataset's .tar files, or a directory "
      "with one folder per class",
@@ -63,64 +63,64 @@ static const option_row rows[] = {
     {"val-data", "PATH", "images to evaluate on", LIST, DATA, SILENT, 0, FIELD(val_data), 0, 0,
      "Fashion-MNIST's"},
     {"split", "X", "evaluate on this fraction of the training images, and train on the others",
-     REAL, DATA, FIXED, 0, FIELD(split), 0, 0.9, NULL},
+     REAL, DATA, FIXED, 0, FIELD(images.split), 0, 0.9, NULL},
     {"interpolation", "HOW", "how images are resized: bilinear or bicubic", TEXT, DATA, TOLD, 0,
-     FIELD(interpolation), 0, 0, NULL},
+     FIELD(images.interpolation), 0, 0, NULL},
     {"crop-pct", "X",
      "resize images to cover 1 / X of the size, then crop the centre (timm's crop_pct)", REAL, DATA,
-     TOLD, 0, FIELD(crop_part), 0.1, 1, NULL},
+     TOLD, 0, FIELD(images.crop_part), 0.1, 1, NULL},
     {"mean", "X,X,X|NAME",
      "mean to subtract from pixels in 0 ... 1: one number, one per channel, or imagenet, "
      "inception or clip (which set --std, too)",
-     TEXT, DATA, TOLD, 0, FIELD(mean), 0, 0, "0.5"},
-    {"std", "X,X,X", "standard deviation to divide by after that", TEXT, DATA, TOLD, 0, FIELD(std),
+     TEXT, DATA, TOLD, 0, FIELD(images.mean), 0, 0, "0.5"},
+    {"std", "X,X,X", "standard deviation to divide by after that", TEXT, DATA, TOLD, 0, FIELD(images.std),
      0, 0, "0.5"},
     {"random-crop", "N", "shift images by up to N pixels", INTEGER, DATA, TOLD, 0,
-     FIELD(random_crop), 0, 1e4, NULL},
+     FIELD(images.random_crop), 0, 1e4, NULL},
     {"flip", NULL, "flip images horizontally with probability 1/2", FLAG, DATA, TOLD, 0,
-     FIELD(flip), 0, 0, NULL},
+     FIELD(images.flip), 0, 0, NULL},
     {"resized-crop", "X",
      "random resized crop, as small as this fraction of the area (0.08 is usual); 0 = off", REAL,
-     DATA, TOLD, 0, FIELD(crop_least), 0, 1, NULL},
+     DATA, TOLD, 0, FIELD(images.crop_least), 0, 1, NULL},
     {"color-jitter", "X",
      "change brightness, contrast and saturation by up to this fraction; 0 = off", REAL, DATA, TOLD,
-     0, FIELD(jitter), 0, 1, NULL},
+     0, FIELD(images.jitter), 0, 1, NULL},
     {"rand-augment", "M", "RandAugment of this magnitude, as in torchvision (9 is usual); 0 = off",
-     INTEGER, DATA, TOLD, 0, FIELD(rand_augment), 0, 30, NULL},
-    {"random-erasing", "P", "probability of erasing a rectangle", REAL, DATA, TOLD, 0, FIELD(erase),
+     INTEGER, DATA, TOLD, 0, FIELD(images.rand_augment), 0, 30, NULL},
+    {"random-erasing", "P", "probability of erasing a rectangle", REAL, DATA, TOLD, 0, FIELD(images.erase),
      0, 1, NULL},
     {"cutmix", "ALPHA",
      "CutMix with a rectangle sized by Beta(ALPHA, ALPHA); 0 = off. With --mixup, each batch uses "
      "one or the other",
-     REAL, DATA, TOLD, 0, FIELD(cutmix), 0, 2, NULL},
+     REAL, DATA, TOLD, 0, FIELD(images.cutmix), 0, 2, NULL},
     {"mixup", "ALPHA", "mixup: blend pairs of images by Beta(ALPHA, ALPHA); 0 = off", REAL, DATA,
-     TOLD, 0, FIELD(mixup), 0, 2, NULL},
+     TOLD, 0, FIELD(images.mixup), 0, 2, NULL},
     {"label-smoothing", "X", "spread this fraction of each target over all classes", REAL, DATA,
-     TOLD, 0, FIELD(label_smoothing), 0, 0.999, NULL},
+     TOLD, 0, FIELD(images.label_smoothing), 0, 0.999, NULL},
     {"bad-images", "HOW",
      "what to do with images that cannot be decoded: fail; a fraction such as 0.05: skip "
      "and count them, and stop with a checkpoint when they exceed it; or skip: skip all of "
      "them, and labels out of range and empty classes, too",
-     TEXT, DATA, TOLD, 0, FIELD(bad_images), 0, 0, NULL},
+     TEXT, DATA, TOLD, 0, FIELD(images.bad_images), 0, 0, NULL},
     {"upright", NULL, "rotate images as their EXIF orientation says", FLAG, DATA, TOLD, 0,
-     FIELD(upright), 0, 0, NULL},
+     FIELD(images.upright), 0, 0, NULL},
     {"workers", "N", "threads that prepare images ahead of the training; 0 = none", INTEGER, DATA,
-     SILENT, 0, FIELD(workers), 0, 64, NULL},
+     SILENT, 0, FIELD(images.workers), 0, 64, NULL},
     {"predict", "N",
      "after the last step, write the predictions for N evaluation images, chosen by the "
      "seed, and the images to predictions.txt (scripts/plot-vit draws them)",
-     INTEGER, OUTPUT, SILENT, 0, FIELD(predict), 0, 1e5, NULL},
+     INTEGER, OUTPUT, SILENT, 0, FIELD(images.predict), 0, 1e5, NULL},
     {"eval-batches", "N", "batches per evaluation; 0 = all images", INTEGER, OUTPUT, SILENT, 0,
      FIELD(eval_batches), 0, 1e6, NULL},
 };
 
 static void image_defaults(options *o)
 {
-    o->pool = "cls";
-    o->bad_images = "0.05";
-    o->interpolation = "bilinear";
-    o->crop_part = 1;
-    o->workers = 1;
+    o->images.pool = "cls";
+    o->images.bad_images = "0.05";
+    o->images.interpolation = "bilinear";
+    o->images.crop_part = 1;
+    o->images.workers = 1;
     o->batch = 64;
 }
 
@@ -136,13 +136,13 @@ static error *image_size(const options *o, model_config *c)
 {
     char rest;
     long long h, w;
-    if (!o->image_size) return NULL;
-    int n = sscanf(o->image_size, "%lldx%lld%c", &h, &w, &rest);
-    if (n == 1 && !strpbrk(o->image_size, "xX")) w = h, n = 2;
-    if (n != 2 || strspn(o->image_size, "0123456789x") != strlen(o->image_size))
+    if (!o->images.image_size) return NULL;
+    int n = sscanf(o->images.image_size, "%lldx%lld%c", &h, &w, &rest);
+    if (n == 1 && !strpbrk(o->images.image_size, "xX")) w = h, n = 2;
+    if (n != 2 || strspn(o->images.image_size, "0123456789x") != strlen(o->images.image_size))
         return user_error("--image-size %s: must be pixels, as in 224, or height and width, as in "
                           "224x160",
-                          o->image_size);
+                          o->images.image_size);
     c->image_height = h;
     c->image_width = w;
     return NULL;
@@ -152,13 +152,13 @@ static error *image_size(const options *o, model_config *c)
 static error *resolve_bad(options *o)
 {
     char *end;
-    if (!strcmp(o->bad_images, "fail") || !strcmp(o->bad_images, "skip")) {
-        o->bad_share = *o->bad_images == 's';
+    if (!strcmp(o->images.bad_images, "fail") || !strcmp(o->images.bad_images, "skip")) {
+        o->images.bad_share = *o->images.bad_images == 's';
         return NULL;
     }
-    o->bad_share = strtod(o->bad_images, &end);
-    if (end != o->bad_images && !*end && o->bad_share > 0 && o->bad_share < 1) return NULL;
-    return user_error("--bad-images %s: must be fail, skip or a part, as in 0.05", o->bad_images);
+    o->images.bad_share = strtod(o->images.bad_images, &end);
+    if (end != o->images.bad_images && !*end && o->images.bad_share > 0 && o->images.bad_share < 1) return NULL;
+    return user_error("--bad-images %s: must be fail, skip or a part, as in 0.05", o->images.bad_images);
 }
 
 /* One number for all channels, or three separated by commas. */
@@ -189,18 +189,18 @@ static error *resolve_pixels(options *o)
         {"inception", {0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}},
         {"clip", {0.48145466, 0.4578275, 0.40821073}, {0.26862954, 0.26130258, 0.27577711}}};
     bool bicubic;
-    TRY(one_of_two("interpolation", o->interpolation, "bilinear", "bicubic", &bicubic));
-    for (size_t i = 0; o->mean && i < sizeof known / sizeof *known; i++)
-        if (!strcmp(o->mean, known[i].name)) {
-            memcpy(o->mean_of, known[i].mean, sizeof o->mean_of);
-            memcpy(o->std_of, known[i].std, sizeof o->std_of);
-            if (!o->std) return NULL;
-            return user_error("--std %s with --mean %s, which sets it: leave one out", o->std,
-                              o->mean);
+    TRY(one_of_two("interpolation", o->images.interpolation, "bilinear", "bicubic", &bicubic));
+    for (size_t i = 0; o->images.mean && i < sizeof known / sizeof *known; i++)
+        if (!strcmp(o->images.mean, known[i].name)) {
+            memcpy(o->images.mean_of, known[i].mean, sizeof o->images.mean_of);
+            memcpy(o->images.std_of, known[i].std, sizeof o->images.std_of);
+            if (!o->images.std) return NULL;
+            return user_error("--std %s with --mean %s, which sets it: leave one out", o->images.std,
+                              o->images.mean);
         }
-    if (!o->mean && !o->std) return NULL;
-    TRY(three_numbers("mean", o->mean ? o->mean : "0.5", 0, o->mean_of));
-    return three_numbers("std", o->std ? o->std : "0.5", 1e-3, o->std_of);
+    if (!o->images.mean && !o->images.std) return NULL;
+    TRY(three_numbers("mean", o->images.mean ? o->images.mean : "0.5", 0, o->images.mean_of));
+    return three_numbers("std", o->images.std ? o->images.std : "0.5", 1e-3, o->images.std_of);
 }
 
 /* The number of classes is the number of the training data's directories. */
@@ -220,24 +220,24 @@ static void apply_sizes(const options *o, model_config *c)
     if (o->heads) c->heads = o->heads;
     if (o->width && c->stage[0]) c->width = o->width;
     if (o->width && !c->stage[0]) c->width = o->width, c->inner = 4 * o->width;
-    if (o->inner) c->inner = o->inner;
-    if (o->channels) c->channels = o->channels;
-    if (o->patch) c->patch = o->patch;
+    if (o->images.inner) c->inner = o->images.inner;
+    if (o->images.channels) c->channels = o->images.channels;
+    if (o->images.patch) c->patch = o->images.patch;
 }
 
 /* What only some models have; loaded: it is the model of a file, which has its norm. */
 static error *apply_norm_option(const options *o, bool loaded, model_config *c)
 {
     bool wide = is_residual_network(c), group;
-    if (o->drop_path > 0 && wide)
+    if (o->images.drop_path > 0 && wide)
         return user_error("--drop-path %g: model %s has no such branches: leave it out",
-                          o->drop_path, c->name);
-    if (!o->norm) return NULL;
-    if (!wide) return user_error("--norm %s: model %s has LayerNorms only", o->norm, c->name);
-    TRY(one_of_two("norm", o->norm, "batch", "group", &group));
+                          o->images.drop_path, c->name);
+    if (!o->images.norm) return NULL;
+    if (!wide) return user_error("--norm %s: model %s has LayerNorms only", o->images.norm, c->name);
+    TRY(one_of_two("norm", o->images.norm, "batch", "group", &group));
     if (loaded && group != (c->norm == NORM_GROUP))
         return user_error("--norm %s: the model of --load %s has the other one; leave it out",
-                          o->norm, o->load);
+                          o->images.norm, o->load);
     c->norm = group ? NORM_GROUP : NORM_BATCH;
     return NULL;
 }
@@ -256,9 +256,9 @@ static error *apply_file(const options *o, bool named, bool *found, model_config
     } sizes[] = {{"layers", o->layers, c->layers, theirs.layers},
                  {"heads", o->heads, c->heads, theirs.heads},
                  {"width", o->width, c->width, theirs.width},
-                 {"inner", o->inner, c->inner, theirs.inner},
-                 {"channels", o->channels, c->channels, theirs.channels},
-                 {"patch", o->patch, c->patch, theirs.patch}};
+                 {"inner", o->images.inner, c->inner, theirs.inner},
+                 {"channels", o->images.channels, c->channels, theirs.channels},
+                 {"patch", o->images.patch, c->patch, theirs.patch}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if ((named || sizes[i].given) && sizes[i].asked != sizes[i].has)
             return user_error("--%s %lld: the model of --load %s has %lld; leave --%s%s out",
@@ -266,7 +266,7 @@ static error *apply_file(const options *o, bool named, bool *found, model_config
                               (long long)sizes[i].has, sizes[i].name, named ? " or --model" : "");
     snprintf(theirs.name, sizeof theirs.name, "%s", c->name);
     if (!theirs.stage[0] && theirs.mean_pool != c->mean_pool) /* only a ViT has the choice */
-        return user_error("--pool %s: the model of --load %s has the other one", o->pool, o->load);
+        return user_error("--pool %s: the model of --load %s has the other one", o->images.pool, o->load);
     *c = theirs;
     return NULL;
 }
@@ -278,12 +278,12 @@ static error *take_pixels(options *o)
     image_card card = {0};
     TRY(image_card_read(o->load, &found, &card));
     image_card_free(&card);
-    if (!o->mean && !o->std && card.std[0] > 0) {
-        memcpy(o->mean_of, card.mean, sizeof o->mean_of);
-        memcpy(o->std_of, card.std, sizeof o->std_of);
+    if (!o->images.mean && !o->images.std && card.std[0] > 0) {
+        memcpy(o->images.mean_of, card.mean, sizeof o->images.mean_of);
+        memcpy(o->images.std_of, card.std, sizeof o->images.std_of);
     }
-    if (!(o->crop_part < 1) && card.crop_part > 0) o->crop_part = card.crop_part;
-    if (card.bicubic) o->interpolation = "bicubic";
+    if (!(o->images.crop_part < 1) && card.crop_part > 0) o->images.crop_part = card.crop_part;
+    if (card.bicubic) o->images.interpolation = "bicubic";
     return NULL;
 }
 
@@ -293,7 +293,7 @@ static error *image_resolve(options *o)
     if (!o->model_name) o->model_name = image_kind.default_model;
     model_config *c = &o->model;
     TRY(preset_find(&image_presets, o->model_name, c));
-    TRY(one_of_two("pool", o->pool, "cls", "mean", &c->mean_pool));
+    TRY(one_of_two("pool", o->images.pool, "cls", "mean", &c->mean_pool));
     TRY(resolve_bad(o));
     TRY(resolve_pixels(o));
     if (o->eval_only && o->load) TRY(take_pixels(o));
@@ -301,12 +301,12 @@ static error *image_resolve(options *o)
     if (o->load) TRY(apply_file(o, named, &loaded, c));
     TRY(apply_norm_option(o, loaded, c));
     TRY(image_size(o, c));
-    if (o->classes)
-        c->vocab = o->classes;
+    if (o->images.classes)
+        c->vocab = o->images.classes;
     else
         TRY(count_classes(o, c));
     if (c->channels == 2) return user_error("--channels 2: must be 1 or 3");
-    o->training.drop_path = o->drop_path;
+    o->training.drop_path = o->images.drop_path;
     TRY(image_config(c));
     o->seq = c->context;
     return NULL;
@@ -317,15 +317,15 @@ static void image_resolved(options *o)
     static _Thread_local char size[48];
     const model_config *c = &o->model;
     snprintf(size, sizeof size, "%lldx%lld", (long long)c->image_height, (long long)c->image_width);
-    o->image_size = size;
-    if (is_residual_network(c)) o->norm = c->norm == NORM_GROUP ? "group" : "batch";
+    o->images.image_size = size;
+    if (is_residual_network(c)) o->images.norm = c->norm == NORM_GROUP ? "group" : "batch";
     o->layers = c->layers;
     o->heads = c->heads;
     o->width = c->width;
-    o->inner = c->inner;
-    o->channels = c->channels;
-    o->patch = c->patch;
-    o->classes = c->vocab;
+    o->images.inner = c->inner;
+    o->images.channels = c->channels;
+    o->images.patch = c->patch;
+    o->images.classes = c->vocab;
 }
 
 static int64_t image_units(const options *o)
@@ -347,14 +347,14 @@ static error *image_default_data(options *o)
                           "dataset-fashion-mnist (`scripts/deps demo-vit`), or give --train-data "
                           "PATH");
     o->train_data = (pattern_list){train, 1};
-    if (!o->val_data.n && !(o->split > 0)) o->val_data = (pattern_list){val, 1};
+    if (!o->val_data.n && !(o->images.split > 0)) o->val_data = (pattern_list){val, 1};
     return NULL;
 }
 
 /* What evaluation reads; with --split the part of the training images that is held out. */
 static const pattern_list *validation(const options *o)
 {
-    return o->split > 0 ? &o->train_data : &o->val_data;
+    return o->images.split > 0 ? &o->train_data : &o->val_data;
 }
 
 /* Samples that were skipped on opening, reported once for all ranks. */
@@ -371,29 +371,29 @@ static error *open_named(const options *o, bool training, const image_names *nam
     image_options how = {.wish = {.channels = c->channels,
                                   .classes = c->vocab,
                                   .names = names,
-                                  .bad = o->bad_share == 0   ? BAD_FAIL
-                                         : o->bad_share == 1 ? BAD_ANY
+                                  .bad = o->images.bad_share == 0   ? BAD_FAIL
+                                         : o->images.bad_share == 1 ? BAD_ANY
                                                              : BAD_UNREADABLE,
-                                  .upright = o->upright},
+                                  .upright = o->images.upright},
                          .height = c->image_height,
                          .width = c->image_width,
-                         .kernel = !strcmp(o->interpolation, "bicubic") ? RESAMPLE_BICUBIC
+                         .kernel = !strcmp(o->images.interpolation, "bicubic") ? RESAMPLE_BICUBIC
                                                                         : RESAMPLE_BILINEAR,
-                         .crop_part = training ? 1 : o->crop_part,
-                         .split = o->split,
+                         .crop_part = training ? 1 : o->images.crop_part,
+                         .split = o->images.split,
                          .training = training,
                          .seed = (uint64_t)o->seed,
-                         .crop = o->random_crop,
-                         .flip = o->flip,
-                         .crop_least = o->crop_least,
-                         .jitter = o->jitter,
-                         .rand_magnitude = (int)o->rand_augment,
-                         .erase = o->erase,
-                         .cutmix = o->cutmix,
-                         .mixup = o->mixup,
-                         .smoothing = o->label_smoothing};
-    memcpy(how.mean, o->mean_of, sizeof how.mean);
-    memcpy(how.std, o->std_of, sizeof how.std);
+                         .crop = o->images.random_crop,
+                         .flip = o->images.flip,
+                         .crop_least = o->images.crop_least,
+                         .jitter = o->images.jitter,
+                         .rand_magnitude = (int)o->images.rand_augment,
+                         .erase = o->images.erase,
+                         .cutmix = o->images.cutmix,
+                         .mixup = o->images.mixup,
+                         .smoothing = o->images.label_smoothing};
+    memcpy(how.mean, o->images.mean_of, sizeof how.mean);
+    memcpy(how.std, o->images.std_of, sizeof how.std);
     return image_source_open(list->pattern, list->n, &how, out);
 }
 
@@ -421,8 +421,8 @@ static error *image_open(const options *o, bool training, source **out)
     image_names_free(&names);
     TRY(e);
     tell_passed_over(o, s);
-    if (o->workers && training)
-        return prefetch_open(s, (int)o->workers, o->batch, o->batch * comm_size(o->comm), input,
+    if (o->images.workers && training)
+        return prefetch_open(s, (int)o->images.workers, o->batch, o->batch * comm_size(o->comm), input,
                              (size_t)c->vocab * sizeof(float), out);
     *out = s;
     return NULL;
@@ -433,7 +433,7 @@ static error *image_held(const options *o, size_t *bytes)
 {
     const model_config *c = &o->model;
     size_t sample = (size_t)(c->channels * c->image_height * c->image_width + c->vocab),
-           batches = 1 + (o->workers ? prefetch_blocks((int)o->workers) : 0);
+           batches = 1 + (o->images.workers ? prefetch_blocks((int)o->images.workers) : 0);
     *bytes = batches * (size_t)o->batch * sample * sizeof(float);
     TRY(images_held(o->train_data.pattern, o->train_data.n, bytes));
     const pattern_list *val = validation(o);
@@ -464,8 +464,8 @@ static int64_t largest(const float *x, int64_t n)
 
 static int byte_of(const options *o, int64_t channel, float x)
 {
-    double mean = o->std_of[channel] > 0 ? o->mean_of[channel] : 0.5,
-           std = o->std_of[channel] > 0 ? o->std_of[channel] : 0.5;
+    double mean = o->images.std_of[channel] > 0 ? o->images.mean_of[channel] : 0.5,
+           std = o->images.std_of[channel] > 0 ? o->images.std_of[channel] : 0.5;
     return (int)lrint(fmin(255, fmax(0, ((double)x * std + mean) * 255)));
 }
 
@@ -538,7 +538,7 @@ static error *write_predictions(trainer *t, source *all, outfile *f)
                .seed = (uint64_t)o->seed,
                .input = c->channels * c->image_height * c->image_width,
                .target = c->vocab};
-    int64_t n = o->predict < all->count ? o->predict : all->count;
+    int64_t n = o->images.predict < all->count ? o->images.predict : all->count;
     float *logits;
     TRY(alloc_array(&logits, (size_t)(o->batch * c->vocab), sizeof *logits));
     error *e = NULL, *failed = NULL; /* a full disk does not leave the other ranks waiting */
@@ -586,12 +586,12 @@ static error *image_describe(const options *o, const char *directory)
     image_card card = {.model = o->model,
                        .names = names.name,
                        .n_names = names.n,
-                       .crop_part = o->crop_part,
-                       .bicubic = !strcmp(o->interpolation, "bicubic")};
+                       .crop_part = o->images.crop_part,
+                       .bicubic = !strcmp(o->images.interpolation, "bicubic")};
     for (int i = 0; i < 3; i++) {
-        bool given = o->std_of[i] > 0;
-        card.mean[i] = given ? o->mean_of[i] : 0.5;
-        card.std[i] = given ? o->std_of[i] : 0.5;
+        bool given = o->images.std_of[i] > 0;
+        card.mean[i] = given ? o->images.mean_of[i] : 0.5;
+        card.std[i] = given ? o->images.std_of[i] : 0.5;
     }
     error *e = image_card_write(directory, &card);
     image_names_free(&names);
@@ -602,7 +602,7 @@ static error *image_between(void *own, trainer *t, int64_t step, bool last)
 {
     const options *o = t->o;
     (void)own, (void)step;
-    if (!last || !o->predict) return NULL;
+    if (!last || !o->images.predict) return NULL;
     trainer_exchange(t);
     error *e = write_sheet(t);
     trainer_exchange(t);

@@ -35,7 +35,7 @@ static bool samples(const trainer *t)
 
 static bool predicts(const trainer *t)
 {
-    return (t->o->predict > 0 || t->o->eval_only) && t->kind->predict;
+    return (t->o->images.predict > 0 || t->o->eval_only) && t->kind->predict;
 }
 
 /* The results of a step; with several ranks in one row, so that one all-reduce is enough. */

@@ -112,7 +112,7 @@ void trainer_exchange(trainer *t);
 bool trainer_stop_wished(trainer *t);
 
 /* Logits (B,V) of samples [first, first + batch); inputs (as the source gives them) are left in
- * t->host_inputs, targets in t->host_targets.  For tasks with o->predict. */
+ * t->host_inputs, targets in t->host_targets.  For tasks with o->images.predict. */
 error *trainer_predict(trainer *t, source *data, int64_t first, float *logits) NODISCARD;
 
 /* After a step that was not finite: runs it again without updates, watching every operation, and
