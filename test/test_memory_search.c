@@ -472,6 +472,7 @@ static void test_presets_of_forms(void **state)
     (void)state;
     static const char *const forms[] = {"", " --dtype bf16", " --dtype bf16 --state int8"};
     char *text[3];
+    if (thin_run()) return; /* the same searches as those of the next */
     for (int i = 0; i < 3; i++) {
         char words[100];
         snprintf(words, sizeof words, "--plan --memory 1M,2G%s", forms[i]);
