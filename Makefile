@@ -343,7 +343,7 @@ test: deps-test
 # on a GPU: the operations, the optimizer's bits, training, resuming; compute-sanitizer.  A machine that
 # has GPUs to lend may have no packages to give: what cannot be installed or built is said, and what is
 # there is run
-GPU_TESTS := $(CUDA_TESTS) $(BUILD)/test_cuda $(BUILD)/test_nccl
+GPU_TESTS := $(CUDA_TESTS) $(BUILD)/test_cuda $(BUILD)/test_offload_cuda $(BUILD)/test_nccl
 test-gpu:
 	-@scripts/deps test
 	-@$(MAKE) --no-print-directory -k -j$$(nproc) CUDA=nvcc gpu-tests

@@ -83,6 +83,7 @@ static error *check_room(const trainer *t, device *dev)
             "the data takes %.1f MiB in memory, of which %.1f MiB are free: give fewer "
             "files, or a directory of pictures, which are read as they are needed",
             (double)data / 1048576.0, (double)left / 1048576.0);
+    TRY(fit_second_place(t, dev->async && left ? left - data : 0));
     size_t available = dev->async ? device_free_memory(dev) : left ? left - data : 0;
     TRY(device_status(dev));
     return available ? fit_check(t, available) : NULL;
@@ -90,14 +91,13 @@ static error *check_room(const trainer *t, device *dev)
 
 static error *train_on(trainer *t, device *dev)
 {
-    char text[320];
+    char text[320], place[PATH_LENGTH + 40];
     printf("%s: %lld parameters, %s (%s), gradients %s\n", t->o->model.name,
            (long long)params_count(&t->params), t->o->optim_name,
            t->o->optim.fused ? "fused" : "passes", grad_policy_name(t->o->optim.gradients));
     if (t->params.far)
-        printf("offloaded: %.1f MiB planned in a file in %s\n",
-               (double)far_bytes(t->params.far) / 1048576.0,
-               t->o->offload_to ? t->o->offload_to : t->o->out);
+        printf("offloaded: %.1f MiB planned %s\n", (double)far_bytes(t->params.far) / 1048576.0,
+               options_second_place(t->o, place, sizeof place));
     printf("device: %s; memory: %.1f MiB planned%s\n", device_describe(dev, text, sizeof text),
            (double)arena_peak(t->arena) / 1048576.0,
            !op_has_graphs(dev)          ? ""
@@ -142,6 +142,7 @@ static error *ask_device(device *dev, size_t *bytes, machine_rates *rates)
     if (!(rates->gflops_bf16 > 0)) rates->gflops_bf16 = measured.gflops_bf16;
     if (!(rates->gbs > 0)) rates->gbs = measured.gbs;
     if (!(rates->gbs_bf16 > 0)) rates->gbs_bf16 = measured.gbs_bf16;
+    if (!(rates->host_gbs > 0)) rates->host_gbs = measured.host_gbs;
     return NULL;
 }
 
@@ -181,7 +182,8 @@ static error *fit(options *o, device *dev)
     machine_rates rates = {.gflops = o->product_rate,
                            .gbs = o->stream_rate,
                            .gflops_bf16 = o->product_rate,
-                           .gbs_bf16 = o->stream_rate};
+                           .gbs_bf16 = o->stream_rate,
+                           .host_gbs = o->host_rate};
     size_t bytes = o->sizes[0], overhead = 0;
     device own;
     if (o->device == DEVICE_CPU) /* there a size means the process */
@@ -207,6 +209,7 @@ static error *plan_with(options *o)
     TRY(choose_attention(o, NULL, NULL));
     if (o->memory) TRY(fit(o, NULL));
     error *e = comm_agree(o->comm, trainer_plan(o, the_task->kind, &t));
+    if (!e) e = fit_second_place(t, 0);
     if (!e) e = show_plan(t);
     trainer_destroy(t);
     return e;

@@ -40,6 +40,10 @@ struct far {
     request queue[QUEUE];
     int64_t queued, served;
     error *failure; /* the first; nothing is read or written after it */
+    /* ? in its place the host's memory, beside a device's */
+    const far_host *host;
+    device *dev;
+    void *own; /* ? the host's */
 };
 
 error *far_create(far **out)
@@ -127,6 +131,7 @@ static int64_t ask(far *f, far_block b, int64_t first, int64_t n, void *memory, 
     request q = {memory, (size_t)n * size, b.at + (size_t)first * size, write};
     if (f->started) pthread_mutex_lock(&f->lock);
     *(write ? &f->moved.written : &f->moved.read) += (int64_t)q.bytes;
+    if (f->own) return f->dev->failure ? 0 : f->host->copy(f->own, q.at, memory, q.bytes, write);
     if (!f->started) return 0;
     while (f->queued - f->served == QUEUE)
         pthread_cond_wait(&f->changed, &f->lock);
@@ -149,6 +154,7 @@ int64_t far_write(far *f, far_block b, int64_t first, int64_t n, const void *fro
 
 error *far_wait(far *f, int64_t number)
 {
+    if (f->own && number && !f->dev->failure) f->host->wait(f->own, number);
     if (!f->started) return NULL;
     pthread_mutex_lock(&f->lock);
     if (f->served < number) {
@@ -167,6 +173,7 @@ far_moved far_so_far(far *f)
     if (f->started) pthread_mutex_lock(&f->lock);
     far_moved m = f->moved;
     if (f->started) pthread_mutex_unlock(&f->lock);
+    if (f->own) m.waited = f->host->waited(f->own);
     return m;
 }
 
@@ -216,14 +223,27 @@ static error *start(far *f)
                   : NULL;
 }
 
-error *far_open(far *f, const char *directory)
+static void end_recording(far *f)
 {
-    f->directory = strdup(directory);
-    if (!f->directory) return user_error("out of memory for --offload-to");
     f->recording = false;
     f->planned = f->bytes;
     f->bytes = 0;
     f->moved = (far_moved){0};
+}
+
+error *far_open_host(far *f, const far_host *host, device *dev, int stream)
+{
+    end_recording(f);
+    f->host = host;
+    f->dev = dev;
+    return host->open(dev, stream, f->planned, &f->own);
+}
+
+error *far_open(far *f, const char *directory)
+{
+    f->directory = strdup(directory);
+    if (!f->directory) return user_error("out of memory for --offload-to");
+    end_recording(f);
     TRY(make_file(f));
     TRY(reserve(f));
     return start(f);
@@ -241,6 +261,7 @@ void far_destroy(far *f)
         pthread_cond_destroy(&f->changed);
         pthread_mutex_destroy(&f->lock);
     }
+    if (f->own) f->host->close(f->own);
     if (f->failure) error_free(f->failure);
     if (f->fd >= 0) close(f->fd);
     free(f->directory);

@@ -16,6 +16,11 @@
  * address space is limited (ulimit -v), and a disk's failure is an error and no signal.  What the system
  * keeps of the file in memory that nobody else wants (its page cache) only makes it faster.
  *
+ * A device with memory of its own has the second place in the host's memory instead: one pinned block, and
+ * copies on streams of their own, which wait for the device's work by events (far_host below).
+ * Nobody waits on the host then: far_wait only makes the device's later work wait.  A read that has not been
+ * waited for may overlap a later write of the same elements, so whoever writes waits for its reads first.
+ *
  * The file has no name (O_TMPFILE, or removed once it is open), so that nothing is left of it however the
  * process ends, and its room is reserved before the run begins.  It is zero at first.
  */
@@ -23,7 +28,7 @@
 #define REGRAD_FAR_H
 
 #include "base/error.h"
-#include "core/tensor.h"
+#include "core/ops.h"
 
 typedef struct far far;
 
@@ -52,6 +57,21 @@ far_block far_keep(far *f, int kind, dtype type, int64_t count);
  * cannot be written, has no room. */
 error *far_open(far *f, const char *directory) NODISCARD;
 
+/* Memory of the host that a device's copies read and write directly (pinned).  A copy begins when what was asked
+ * of `stream` before has been done, one to the device also after all earlier ones from it; it runs beside
+ * what is asked of the stream later.  After `wait` that waits for the copy with this number, and for those of its
+ * direction before it. */
+typedef struct {
+    error *(*open)(device *dev, int stream, size_t bytes, void **own); /* zero at first */
+    void (*close)(void *own);                                          /* waits for the copies */
+    int64_t (*copy)(void *own, size_t at, void *memory, size_t bytes, bool write);
+    void (*wait)(void *own, int64_t number);
+    double (*waited)(void *own); /* seconds that the stream has */
+} far_host;
+
+/* The same there; the device must outlive it.  User error: there is not so much memory. */
+error *far_open_host(far *f, const far_host *host, device *dev, int stream) NODISCARD;
+
 size_t far_bytes(const far *f);              /* of the plan */
 size_t far_bytes_of(const far *f, int kind); /* of them */
 
@@ -60,11 +80,12 @@ size_t far_bytes_of(const far *f, int kind); /* of them */
 int64_t far_read(far *f, far_block b, int64_t first, int64_t n, void *to);
 int64_t far_write(far *f, far_block b, int64_t first, int64_t n, const void *from);
 
-/* Until that request has been served.  User error, from the first failure on: the disk's. */
+/* Until that request has been served.  User error, from the first failure on: the disk's.  (A device keeps its
+ * own.) */
 error *far_wait(far *f, int64_t request) NODISCARD;
 
 /* So far: bytes read and written, and what those who needed them have waited; and for how long the thread was
- * at it, which with the bytes is the disk's rate. */
+ * at it, which with the bytes is the disk's rate (0: there is none). */
 typedef struct {
     int64_t read, written;
     double waited, busy; /* seconds */

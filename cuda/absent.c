@@ -1,5 +1,8 @@
 /* absent.c - stands in for the CUDA device in a build without CUDA; see cuda.h */
+#include "cuda/copies.h"
 #include "cuda/cuda.h"
+
+const far_host cuda_host = {0};
 
 const char *cuda_built_for(void)
 {

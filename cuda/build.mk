@@ -83,7 +83,7 @@ SIM_CU   := -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-rec
 DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/driver.c cuda/library.c cuda/lt.c cuda/nccl_load.c cuda/cudnn_load.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
            $(SIM_SRC:%=$(BUILD)/%.o)
 LIBS    += -lstdc++
-$(CU_C:%.c=$(BUILD)/%.o) $(BUILD)/test/rig_cuda.o $(BUILD)/test/test_cuda.o $(BUILD)/test/test_cudasim.o: FLAGS += $(SIM_INC)
+$(CU_C:%.c=$(BUILD)/%.o) $(BUILD)/test/rig_cuda.o $(BUILD)/test/test_cuda.o $(BUILD)/test/test_offload_cuda.o $(BUILD)/test/test_cudasim.o: FLAGS += $(SIM_INC)
 
 $(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -3,6 +3,7 @@
 #include "model/block_keeps.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- pieces ---- */
 
@@ -596,12 +597,20 @@ static void norm_backward(const pass *p, weight_ids ids, tensor d, tensor *dnorm
     arena_drop(a, rstd);
 }
 
+void block_kept(block_state *s, tensor *all[BLOCK_KEPT])
+{
+    tensor *const list[BLOCK_KEPT] = {&s->norm1, &s->mean1, &s->rstd1,     &s->qkv, &s->heads,
+                                      &s->att,   &s->lse,   &s->raw1,      &s->mid, &s->norm2,
+                                      &s->mean2, &s->rstd2, &s->raw_rstd1, &s->pre, &s->act,
+                                      &s->raw2,  &s->x,     &s->raw_rstd2};
+    memcpy(all, list, sizeof list);
+}
+
 static void drop_all(run *r, block_state *s)
 {
-    tensor *all[] = {&s->norm1,     &s->mean1, &s->rstd1, &s->qkv,   &s->heads, &s->att,
-                     &s->lse,       &s->raw1,  &s->mid,   &s->norm2, &s->mean2, &s->rstd2,
-                     &s->raw_rstd1, &s->pre,   &s->act,   &s->raw2,  &s->x,     &s->raw_rstd2};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    tensor *all[BLOCK_KEPT];
+    block_kept(s, all);
+    for (int i = 0; i < BLOCK_KEPT; i++)
         arena_drop(r->arena, all[i]);
 }
 

@@ -61,6 +61,10 @@ typedef struct {
     tensor drop; /* ? (2,B) stat, set by the model: the factor of each branch */
 } block_state;
 
+/* All of them that a block may keep: neither out nor drop. */
+enum { BLOCK_KEPT = 18 };
+void block_kept(block_state *s, tensor *all[BLOCK_KEPT]);
+
 /* Adds the block's rows to the table. */
 error *block_declare(const model_config *c, const lora_plan *lora, int layer, params *p,
                      block_ids *ids) NODISCARD;

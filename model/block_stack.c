@@ -7,7 +7,7 @@
  *     kept      x0         x3         x6
  *     block     0   1   2   3   4   5   6   7   8      backward reaches 8:  x6 -> x7 -> x8
  */
-#include "model/block.h"
+#include "model/far_keeps.h"
 
 tensor blocks_forward(run *r, const model_config *c, const training_policy *how,
                       const block_ids *ids, tensor x, tensor noise, block_purpose why,
@@ -16,6 +16,7 @@ tensor blocks_forward(run *r, const model_config *c, const training_policy *how,
     for (int l = 0; l < (int)c->layers; l++) {
         s[l].drop = present(noise) ? tensor_slice(noise, 2 * l, 2) : (tensor){0};
         block_forward(r, c, how, l, &ids[l], x, why, &s[l]);
+        if (r->keeps && why == BLOCK_TRAIN) far_keeps_write(r, l, s);
         x = s[l].out;
     }
     return x;
@@ -38,6 +39,7 @@ void blocks_backward(run *r, const model_config *c, const training_policy *how,
                      const block_ids *ids, tensor d, block_state *s)
 {
     for (int l = (int)c->layers - 1; l >= 0 && block_wanted(r, c, &ids[l]); l--) {
+        if (r->keeps) far_keeps_bring(r, l, l > 0 && block_wanted(r, c, &ids[l - 1]), s);
         if (recompute_input(&how->recompute, l) && !present(s[l].x))
             make_input(r, c, how, ids, l, s);
         block_backward(r, c, how, l, &ids[l], d, &s[l]);

@@ -96,7 +96,8 @@ error *optimizer_create(const optim_config *c, run *r, optimizer **out)
         if (!e) e = layer_rates(r->params, c->layer_decay, o->rate);
     }
     if (!e && c->ema > 0) e = averages_create(r->params, &o->averages);
-    if (!e && r->params->far) e = alloc_array(&o->far, 2 * (size_t)r->params->n, sizeof *o->far);
+    if (!e && r->params->states_far)
+        e = alloc_array(&o->far, 2 * (size_t)r->params->n, sizeof *o->far);
     if (e) {
         optimizer_destroy(o);
         return e;
@@ -426,9 +427,9 @@ static void update_some(optimizer *o, const int *ids, int n)
 {
     int64_t items = 0;
     for (int i = 0; i < n; i++) {
-        if (!o->r->params->row[ids[i]].own || by_matrix(o, ids[i])) continue;
+        if (!o->r->params->row[ids[i]].own) continue;
         if (norm_apart(o, ids[i])) norms_of(o, ids[i], ids[i] + 1);
-        prepare(o, ids[i], &o->items[items++]);
+        if (!by_matrix(o, ids[i])) prepare(o, ids[i], &o->items[items++]);
     }
     if (items) apply(o, element_rule(o), items, FOLD_ALL);
     for (int i = 0; i < n; i++)

@@ -14,7 +14,7 @@ void use_order_free(use_order *o)
 bool offload_takes(const params *p, int id)
 {
     const param *row = &p->row[id];
-    return p->far && row->spec.shape.rank != 1 && row->own >= FAR_LEAST;
+    return p->states_far && row->spec.shape.rank != 1 && row->own >= FAR_LEAST;
 }
 
 bool offload_takes_value(const params *p, int id)

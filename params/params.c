@@ -136,7 +136,7 @@ bool params_in_place(const params *p)
 
 bool params_fill(const params *p)
 {
-    return !params_in_place(p) || (p->far && master_type(p) != DT_NONE);
+    return !params_in_place(p) || (p->states_far && master_type(p) != DT_NONE);
 }
 
 static bool collects(const params *p, int id)

@@ -142,7 +142,8 @@ typedef struct {
     bool together;
     void *context;
     const param_backing *backing; /* NULL: everything is stored here, complete */
-    far *far;                     /* ? --offload: masters and states of large matrices are there, */
+    far *far;                     /* ? --offload: the second place.  There are */
+    bool states_far;              /* masters and states of large matrices, */
     bool values_far;              /* and their values */
     struct use_order *order;      /* ? of the current pass (params/offload.h) */
     /* gradients to be collected: queued, and under way; without backing, vectors that wait for a
@@ -165,9 +166,10 @@ struct run {
     arena *arena;
     params *params;
     int stream;
-    phase_clock *phases; /* ? the step's */
-    comm *comm;          /* ? the other ranks */
-    tensor starts;       /* ? (B,T) i32, for packed documents: where each token's document begins */
+    phase_clock *phases;     /* ? the step's */
+    comm *comm;              /* ? the other ranks */
+    struct far_keeps *keeps; /* ? --offload activations (model/far_keeps.h) */
+    tensor starts; /* ? (B,T) i32, for packed documents: where each token's document begins */
     run_dropout dropout;
 };
 

@@ -1,6 +1,7 @@
 /* memory_candidates.c - plans the possible settings one by one: see memory_search.h. */
 #include "plan/memory_search.h"
 #include "train/choose_attention.h"
+#include "train/conflicts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 typedef struct {
     options o;
-    size_t peak;
+    size_t peak, far; /* bytes on the device, in the second place */
     double seconds;
 } candidate;
 
@@ -20,6 +21,7 @@ typedef struct {
     size_t bytes;
     candidate now, best, second, least, more; /* more: the best with a GiB more */
     bool fits, has_second, has_more, has_least;
+    size_t least_far; /* of those that --host-memory has no room for; 0: there are none */
 } search;
 
 static error *search_new(const model_kind *kind, size_t bytes, const machine_rates *rates,
@@ -39,6 +41,7 @@ static error *plan_candidate(const search *s, candidate *c)
     trainer *t;
     TRY(trainer_plan(&c->o, s->kind, &t));
     c->peak = arena_peak(t->arena);
+    c->far = t->params.far ? far_bytes(t->params.far) : 0;
     c->seconds = fit_step_seconds(t, s->rates);
     trainer_destroy(t);
     return NULL;
@@ -77,6 +80,10 @@ static bool faster(const candidate *a, const candidate *b)
 
 static void consider(search *s, const candidate *c)
 {
+    if (c->o.host_bytes && c->far > c->o.host_bytes) {
+        if (!s->least_far || c->far < s->least_far) s->least_far = c->far;
+        return;
+    }
     if (!s->has_least || c->peak < s->least.peak) s->least = *c;
     s->has_least = true;
     if (c->peak <= s->bytes + (size_t)GIB && (!s->has_more || faster(c, &s->more))) {
@@ -125,6 +132,7 @@ static error *search_splits(search *s, const options *o)
     for (int64_t micro = o->batch; micro >= 1; micro--) {
         if (all % micro || (micro != o->batch && whole)) continue;
         for (int level = 0; level < RECOMPUTE_LEVELS; level++) {
+            if (o->offload_activations && level == RECOMPUTE_SQRT) continue;
             c->o = *o;
             c->o.batch = micro;
             c->o.accum = all / micro;
@@ -155,6 +163,24 @@ static error *search_all(search *s, const options *o)
     return e;
 }
 
+/* With what --host-memory allows to be offloaded, too, if that was not said. */
+static error *search_places(search *s, const options *o)
+{
+    options *with;
+    error *e = search_all(s, o);
+    if (e || !o->host_bytes || o->offload != OFFLOAD_NONE) return e;
+    TRY(alloc_array(&with, 1, sizeof *with));
+    for (int level = OFFLOAD_STATES; level <= OFFLOAD_PARAMS && !e; level++) {
+        const char *conflict;
+        if (s->fits && !(s->rates->host_gbs > 0)) break;
+        *with = *o;
+        options_offload(with, (offload_level)level);
+        if (!options_conflict(with, &conflict)) e = search_all(s, with);
+    }
+    free(with);
+    return e;
+}
+
 /* ---- words ---- */
 
 /* "--recompute block --batch 4 --accum 2 --gradients overlay": what to give in addition. */
@@ -168,6 +194,8 @@ static const char *settings(const candidate *c, const options *given, char *text
                       master_names[c->o.master]);
     if (c->o.optim.state != given->optim.state)
         n += snprintf(text + n, room - (size_t)n, " --state %s", state_names[c->o.optim.state]);
+    if (strcmp(c->o.offload_name, given->offload_name))
+        n += snprintf(text + n, room - (size_t)n, " --offload %s", c->o.offload_name);
     if (c->o.training.logits_mib != given->training.logits_mib)
         snprintf(text + n, room - (size_t)n, " --logits-mib %lld",
                  (long long)c->o.training.logits_mib);
@@ -176,9 +204,10 @@ static const char *settings(const candidate *c, const options *given, char *text
 
 static void print_candidate(FILE *out, const char *name, const candidate *c, const options *given)
 {
-    char text[200];
+    char text[250];
     fprintf(out, "  %-10s %9.1f MiB  %s, %.3g s a step predicted\n", name, (double)c->peak / MIB,
             settings(c, given, text, sizeof text), c->seconds);
+    if (c->far) fprintf(out, "  %10s %9.1f MiB  in the second place\n", "", (double)c->far / MIB);
 }
 
 static void print_choice(FILE *out, const search *s, const options *given)
@@ -190,6 +219,8 @@ static void print_choice(FILE *out, const search *s, const options *given)
     fprintf(out, ", stream %.1f GB/s", s->rates->gbs);
     if (given->type == BF16 || given->allow_masters)
         fprintf(out, " (in bf16 %.1f)", s->rates->gbs_bf16);
+    if (s->rates->host_gbs > 0 && given->device == DEVICE_CUDA)
+        fprintf(out, ", host %.1f GB/s", s->rates->host_gbs);
     fputc('\n', out);
     print_candidate(out, "chosen", &s->best, given);
     if (s->has_second) print_candidate(out, "runner-up", &s->second, given);
@@ -201,22 +232,37 @@ static void print_choice(FILE *out, const search *s, const options *given)
 
 /* ---- if nothing fits ---- */
 
-/* A change of what is trained. */
+/* A change of what is trained, or of where it lies. */
 typedef struct {
     bool forms, one, lion;
+    offload_level offload;
     const char *words;
 } way;
 
 static const way ways[] = {
-    {true, false, false, "--allow master=split8,state=int8"},
-    {false, true, false, "a step of fewer samples (--batch 1 --accum 1)"},
-    {true, true, false, "--allow master=split8,state=int8 with --batch 1 --accum 1"},
-    {false, true, true, "--optim lion_r, which has one state, with --batch 1 --accum 1"},
-    {true, true, true, "--optim lion_r --allow master=split8,state=int8 --batch 1 --accum 1"},
+    {.offload = OFFLOAD_STATES, .words = "--offload states"},
+    {.offload = OFFLOAD_PARAMS, .words = "--offload params"},
+    {.forms = true, .words = "--allow master=split8,state=int8"},
+    {.one = true, .words = "a step of fewer samples (--batch 1 --accum 1)"},
+    {.forms = true,
+     .one = true,
+     .words = "--allow master=split8,state=int8 with --batch 1 --accum 1"},
+    {.one = true,
+     .lion = true,
+     .words = "--optim lion_r, which has one state, with --batch 1 --accum 1"},
+    {.forms = true,
+     .one = true,
+     .lion = true,
+     .words = "--optim lion_r --allow master=split8,state=int8 --batch 1 --accum 1"},
 };
 
 static error *take_way(const way *w, options *o)
 {
+    const char *with;
+    if (w->offload && (options_offloads(o) || o->host_bytes))
+        return user_error("%s: it was said what is offloaded", w->words);
+    if (w->offload) options_offload(o, w->offload);
+    if (w->offload && options_conflict(o, &with)) return user_error("%s: not here", w->words);
     if (w->lion) {
         TRY(optim_another("lion_r", &o->optim, &o->optim));
         o->gradients = NULL;
@@ -242,7 +288,7 @@ static size_t peak_with(search *s, const way *w)
 /* What is left when no option is enough. */
 static const char *last_resort(const options *o)
 {
-    bool offload = o->offload == OFFLOAD_NONE && o->device != DEVICE_CUDA;
+    bool offload = !options_offloads(o) && !o->host_bytes;
     return offload ? "a smaller model, shorter sequences, --freeze or --offload"
                    : "a smaller model, shorter sequences or --freeze";
 }
@@ -275,14 +321,17 @@ error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machin
                   FILE *out)
 {
     search *s;
-    char text[200], help[600];
+    char text[250], help[800];
     TRY(search_new(kind, bytes, rates, &s));
-    error *e = search_all(s, o);
+    error *e = search_places(s, o);
     if (!e && !s->fits && o->training.attention != ATTENTION_OWN) {
         snprintf(text, sizeof text, "with %s nothing fits into --memory %s", options_attention(o),
                  o->memory);
-        if (attention_give_way(o, text, out)) e = search_all(s, o);
+        if (attention_give_way(o, text, out)) e = search_places(s, o);
     }
+    if (!e && !s->has_least)
+        e = user_error("--host-memory %s: %.1f MiB would lie there: give more, or offload less",
+                       o->host_memory, (double)s->least_far / MIB);
     if (!e && !s->fits)
         e = user_error("--memory %s: nothing fits; %.1f MiB are missing with %s; try %s", o->memory,
                        (double)(s->least.peak - bytes) / MIB,
@@ -298,13 +347,13 @@ error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machin
 error *fit_check(const trainer *t, size_t free_bytes)
 {
     /* of some GPU: which settings fit does not depend on it */
-    static const machine_rates rates = {2e4, 2e3, 2e5, 2e3};
+    static const machine_rates rates = {2e4, 2e3, 2e5, 2e3, 25};
     search *s;
-    char text[200], help[600];
+    char text[250], help[800];
     double needs = (double)arena_peak(t->arena) / MIB, has = (double)free_bytes / MIB;
     if (arena_peak(t->arena) <= free_bytes) return NULL;
     TRY(search_new(t->kind, free_bytes, &rates, &s));
-    error *e = search_all(s, t->o);
+    error *e = search_places(s, t->o);
     if (!e && s->fits)
         e = user_error("the plan needs %.1f MiB and %.1f MiB are free: %s would fit (%.1f MiB)",
                        needs, has, settings(&s->best, t->o, text, sizeof text),
@@ -316,4 +365,19 @@ error *fit_check(const trainer *t, size_t free_bytes)
                        (double)s->least.peak / MIB, what_helps(s, help, sizeof help));
     free(s);
     return e;
+}
+
+error *fit_second_place(const trainer *t, size_t free_bytes)
+{
+    const options *o = t->o;
+    size_t needs = t->params.far ? far_bytes(t->params.far) : 0;
+    const char *less = o->offload == OFFLOAD_PARAMS ? "--offload states" : "leave out --offload";
+    if (o->host_bytes && needs > o->host_bytes)
+        return user_error("--host-memory %s: %.1f MiB would lie there: give more, or %s",
+                          o->host_memory, (double)needs / MIB, less);
+    if (free_bytes && needs > free_bytes)
+        return user_error("--offload %s: %.1f MiB would lie in the host's memory, which has %.1f "
+                          "MiB free: %s",
+                          o->offload_name, (double)needs / MIB, (double)free_bytes / MIB, less);
+    return NULL;
 }

@@ -72,6 +72,25 @@ static void activate(device *dev, const bench_room *room, dtype type)
        .x = tensor_of((float *)room->memory + room->half, type, rows), .act = ACT_GELU_TANH);
 }
 
+/* From its host's memory to the device's; unchanged if that is the same. */
+static error *copy_rate(device *dev, void *memory, size_t bytes, double *out)
+{
+    double best = INFINITY;
+    const far_host *host = device_host(dev);
+    void *own;
+    if (!host) return NULL;
+    TRY(host->open(dev, STREAM_COMPUTE, bytes, &own));
+    for (int i = 0; i < 4 && !dev->failure; i++) {
+        double begin = clock_now();
+        host->wait(own, host->copy(own, 0, memory, bytes, false));
+        op_sync(dev, STREAM_COMPUTE);
+        best = fmin(best, clock_now() - begin);
+    }
+    host->close(own);
+    *out = (double)bytes / best * 1e-9;
+    return NULL;
+}
+
 error *fit_measure(device *dev, size_t most, machine_rates *out)
 {
     static const dtype types[] = {F32, BF16};
@@ -98,8 +117,12 @@ error *fit_measure(device *dev, size_t most, machine_rates *out)
     out->gflops_bf16 = operations / product[1] * 1e-9;
     out->gbs = (double)bytes / copy * 1e-9;
     out->gbs_bf16 = out->gbs * computed[0] / computed[1] / 2;
+    out->host_gbs = 0;
+    error *e = copy_rate(dev, room.memory, bytes, &out->host_gbs);
     dev->ops->release(dev, room.memory);
-    return device_status(dev);
+    error *failed = device_status(dev);
+    if (e) error_free(failed);
+    return e ? e : failed;
 }
 
 double fit_seconds(const work_count *work, dtype type, const machine_rates *rates)
@@ -109,14 +132,15 @@ double fit_seconds(const work_count *work, dtype type, const machine_rates *rate
     return work->flops / (gflops * 1e9) + work->bytes / (gbs * 1e9);
 }
 
-double fit_disk_seconds(const trainer *t)
+double fit_offload_seconds(const trainer *t, const machine_rates *rates)
 {
-    double bytes = (double)t->step_moved.read + (double)t->step_moved.written;
-    return t->o->disk_rate > 0 ? bytes / (t->o->disk_rate * 1e9) : 0;
+    double in = (double)t->step_moved.read, out = (double)t->step_moved.written,
+           disk = t->o->disk_rate;
+    if (t->o->device != DEVICE_CUDA) return disk > 0 ? (in + out) / (disk * 1e9) : 0;
+    return rates->host_gbs > 0 ? fmax(in, out) / (rates->host_gbs * 1e9) : 0;
 }
 
 double fit_step_seconds(const trainer *t, const machine_rates *rates)
 {
-    double computing = fit_seconds(&t->work, t->o->type, rates), disk = fit_disk_seconds(t);
-    return disk > computing ? disk : computing;
+    return fmax(fit_seconds(&t->work, t->o->type, rates), fit_offload_seconds(t, rates));
 }

@@ -26,6 +26,7 @@ typedef struct {
     double gbs;    /* 10^9 bytes a second, read and written */
     /* the same for a run in bf16: the same bytes are more numbers, which the CPU has to convert */
     double gflops_bf16, gbs_bf16;
+    double host_gbs; /* between a GPU and its host's memory, in each direction; 0: not known */
 } machine_rates;
 
 /* A fraction of a second of work on the device, in at most `most` bytes (at least 256 KiB). */
@@ -36,12 +37,15 @@ error *fit_available(device *dev, size_t *out) NODISCARD;
 
 /* Predicted seconds per step of a run with this working type. */
 double fit_seconds(const work_count *work, dtype type, const machine_rates *rates);
-/* The same with the disk of --offload beside it, at --disk-rate if that is known: the longer of the two. */
+/* The same with what --offload moves beside it, at --disk-rate or the host's rate, if that is known: the longer
+ * of the two. */
 double fit_step_seconds(const trainer *t, const machine_rates *rates);
-/* Of the disk alone; 0 where it has nothing to do, or its rate is not known. */
-double fit_disk_seconds(const trainer *t);
+/* Of that alone; 0 where nothing moves, or the rate is not known.  A disk takes turns, a GPU's bus has both
+ * directions at once. */
+double fit_offload_seconds(const trainer *t, const machine_rates *rates);
 
-/* Chooses o->recompute, batch, accum and gradients, and forms that --allow lists; prints (out: ?)
+/* Chooses o->recompute, batch, accum and gradients, forms that --allow lists, and with --host-memory what is
+ * offloaded (where the host's rate is not known, only if nothing fits without); prints (out: ?)
  * the choice, the runner-up and what the next GiB would buy.  Where nothing fits with the method of
  * attention that --attention auto took, the device's own is tried.  User error if nothing fits: how
  * much is missing and what would help. */
@@ -51,6 +55,10 @@ error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machin
 /* Compares the plan with free memory, before any of it is allocated.  User error if it needs more:
  * by how much, and with which settings the same step would fit, or what else would help. */
 error *fit_check(const trainer *t, size_t free) NODISCARD;
+
+/* Compares what lies in the second place with --host-memory, and (0: not known) with what is free there.  User
+ * error if it needs more. */
+error *fit_second_place(const trainer *t, size_t free) NODISCARD;
 
 /* The largest preset, and its largest batch of full-length sequences, that trains in each of the
  * sizes, by optimizer: as usual (own gradients, everything kept), and with _r and recompute

@@ -48,7 +48,8 @@ static error *options_of(const options *asked, const row *r, const model_config 
     o->batch = samples;
     o->accum = 1;
     o->freeze.n = o->train_only.n = 0; /* names of another model's parameters */
-    options_recompute(o, r->reduced ? RECOMPUTE_SQRT : RECOMPUTE_NONE);
+    recompute_level most = o->offload_activations ? RECOMPUTE_BLOCK : RECOMPUTE_SQRT;
+    options_recompute(o, r->reduced ? most : RECOMPUTE_NONE);
     return optim_another(r->name, &o->optim, &o->optim);
 }
 
@@ -94,7 +95,7 @@ static error *most_samples(const options *o, const row *r, int which, size_t byt
 /* Is preset i the larger one: by what it needs, or (what is offloaded needs little) by its parameters? */
 static bool larger(const options *o, const row *r, int i, int best)
 {
-    if (o->offload == OFFLOAD_NONE) return r->one[i] > r->one[best];
+    if (!options_offloads(o)) return r->one[i] > r->one[best];
     return config_parameters(preset(o, i)) > config_parameters(preset(o, best));
 }
 

@@ -149,21 +149,21 @@ static void print_offloaded(const trainer *t, FILE *out)
 {
     const far *f = t->params.far;
     const options *o = t->o;
-    machine_rates rates = {o->product_rate, o->stream_rate, o->product_rate, o->stream_rate};
+    machine_rates rates = {o->product_rate, o->stream_rate, o->product_rate, o->stream_rate,
+                           o->host_rate};
+    double rate = o->device == DEVICE_CUDA ? o->host_rate : o->disk_rate;
+    char place[PATH_LENGTH + 40];
     if (!f) return;
-    fprintf(out, "\noffloaded: %.1f MiB = %zu bytes in a file in %s\n", mib(far_bytes(f)),
-            far_bytes(f),
-            o->offload_to ? o->offload_to
-            : o->out      ? o->out
-                          : DEFAULT_OUT);
+    fprintf(out, "\noffloaded: %.1f MiB = %zu bytes %s\n", mib(far_bytes(f)), far_bytes(f),
+            options_second_place(o, place, sizeof place));
     for (int k = 0; k < KIND_COUNT; k++)
         if (far_bytes_of(f, k))
             fprintf(out, "  %-14s %9.1f MiB\n", block_kind_name((block_kind)k),
                     mib(far_bytes_of(f, k)));
     fprintf(out, "  a step reads %.1f MiB of it and writes %.1f MiB",
             mib((size_t)t->step_moved.read), mib((size_t)t->step_moved.written));
-    if (o->disk_rate > 0) fprintf(out, ": at %g GB/s in %.3g s", o->disk_rate, fit_disk_seconds(t));
-    if (o->disk_rate > 0 && o->product_rate > 0 && o->stream_rate > 0)
+    if (rate > 0) fprintf(out, ": at %g GB/s in %.3g s", rate, fit_offload_seconds(t, &rates));
+    if (rate > 0 && o->product_rate > 0 && o->stream_rate > 0)
         fprintf(out, ", beside %.3g s of computation: %.3g s a step",
                 fit_seconds(&t->work, o->type, &rates), fit_step_seconds(t, &rates));
     fputc('\n', out);

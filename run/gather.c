@@ -50,7 +50,7 @@ static int64_t count(const run_tensors *t, gather_what what)
     for (int id = 0; id < p->n && what == GATHER_PARAMETERS && expands; id++)
         n += param_saved(p, id);
     if (what == GATHER_PARAMETERS) return n;
-    if (!p->far && (what == FILL_STATES || !params_divided(p))) return 0;
+    if (!p->states_far && (what == FILL_STATES || !params_divided(p))) return 0;
     for (int id = 0; id < p->n; id++)
         n += states(t, id);
     return n;

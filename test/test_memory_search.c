@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const machine_rates rates = {100, 10, 100, 10};
+static const machine_rates rates = {100, 10, 100, 10, 0};
 
 static void parse(const char *arguments, options *o)
 {
@@ -232,7 +232,7 @@ static void test_help_helps(void **state)
         parse(arguments, &o);
         size_t least = least_bytes(&o) - 1024;
         error *e = fit_memory(&o, &gpt_kind, least, &rates, NULL);
-        if (e) assert_in_range(ordered_ways(e, least), 1, 5);
+        if (e) assert_in_range(ordered_ways(e, least), 1, 7);
         expect(e, steps[i].says);
     }
 }
@@ -313,6 +313,57 @@ static void test_attention_by_room(void **state)
     }
 }
 
+/* ---- --host-memory ---- */
+
+#define ON_GPU                                                                                     \
+    "--device cuda --layers 2 --heads 3 --width 96 --context 64 --vocab 999 --batch 1 --seq 64 "   \
+    "--optim adamw_r "
+#define CHOOSING ON_GPU "--memory 1M --host-memory "
+
+static size_t peak_of(const char *more)
+{
+    char text[400];
+    int64_t n;
+    snprintf(text, sizeof text, "%s%s", ON_GPU, more);
+    return small_plan(text, &n).peak;
+}
+
+static offload_level chosen(const char *host, size_t bytes, const machine_rates *r)
+{
+    char text[400];
+    options o;
+    snprintf(text, sizeof text, "%s%s", CHOOSING, host);
+    parse(text, &o);
+    must(fit_memory(&o, &gpt_kind, bytes, r, NULL));
+    assert_string_equal(o.offload_name, ((const char *[]){"none", "states", "params"})[o.offload]);
+    return o.offload;
+}
+
+/* What must be offloaded is, and no more; with a fast bus also what spares making things again; and never more than
+ * there may be. */
+static void test_places(void **state)
+{
+    static const machine_rates fast = {100, 10, 100, 10, 1e9}, slow = {100, 10, 100, 10, 1e-6};
+    size_t peak[3] = {peak_of("--recompute sqrt"), peak_of("--recompute sqrt --offload states"),
+                      peak_of("--recompute sqrt --offload params")};
+    size_t whole = peak_of(""), spared = peak_of("--offload states");
+    options o;
+    (void)state;
+    assert_true(whole > peak[0] && peak[0] > peak[1] && peak[1] > peak[2]);
+    for (int level = 0; level < 3; level++) {
+        assert_int_equal(chosen("1G", peak[level], &rates), level);
+        assert_int_equal(chosen("1G", peak[level], &slow), level);
+    }
+    assert_int_equal(chosen("1G", whole, &slow), OFFLOAD_NONE);
+    assert_true(spared < whole);
+    assert_int_equal(chosen("1G", spared > peak[0] ? spared : peak[0], &rates), OFFLOAD_NONE);
+    assert_int_equal(chosen("1G", spared > peak[0] ? spared : peak[0], &fast), OFFLOAD_STATES);
+    parse(CHOOSING "1K", &o);
+    expect(fit_memory(&o, &gpt_kind, peak[1], &rates, NULL), "nothing fits");
+    parse(CHOOSING "1K --offload states", &o);
+    expect(fit_memory(&o, &gpt_kind, peak[1], &rates, NULL), "--host-memory 1K: ");
+}
+
 /* ---- --allow ---- */
 
 /* Nothing is chosen that is not allowed; what is allowed is chosen where nothing else fits, with its
@@ -329,7 +380,7 @@ static void test_allowed_forms(void **state)
     parse(arguments, &low);
     assert_int_equal(low.allow_masters, 1 << MASTER_SPLIT8 | 1 << MASTER_NONE);
     assert_int_equal(low.allow_states, 1 << STATE_INT8);
-    static const machine_rates slow_bf16 = {100, 1e6, 1, 1e6};
+    static const machine_rates slow_bf16 = {100, 1e6, 1, 1e6, 0};
     options chosen = low;
     must(fit_memory(&chosen, &gpt_kind, (size_t)1 << 30, &slow_bf16, NULL));
     assert_int_equal(chosen.type, F32); /* the fastest */
@@ -541,6 +592,7 @@ int main(void)
         cmocka_unit_test(test_help_helps),
         cmocka_unit_test(test_attention_gives_way),
         cmocka_unit_test(test_attention_by_room),
+        cmocka_unit_test(test_places),
         cmocka_unit_test(test_allowed_forms),
         cmocka_unit_test(test_bad_lists),
         cmocka_unit_test(test_free_memory),

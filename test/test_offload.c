@@ -25,16 +25,17 @@
     "--layers 2 --heads 3 --width 90 --context 13 --vocab 3001 --batch 2 --seq 5 --threads 2 "     \
     "--warmup 2 --lr 0.003 --weight-decay 0.1 --steps 3 "
 
-/* Nothing, states and values offloaded: the same parameters, losses and norms. */
+/* Nothing, states, values and activations offloaded: the same parameters, losses and norms. */
 static void same(const char *arguments)
 {
-    static const char *const what[] = {"states", "params"};
+    static const char *const what[] = {"states", "params", "activations", "params,activations"};
     small_result a = small_train(arguments);
     static int turn;
+    int levels = strstr(arguments, "sqrt") ? 2 : 4;
     turn++;
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < levels; k++) {
         char with[900];
-        if (thin_run() && k != turn % 2) continue;
+        if (thin_run() && k != turn % levels) continue;
         snprintf(with, sizeof with, "%s --offload %s --offload-to far", arguments, what[k]);
         small_result b = small_train(with);
         int64_t at = first_difference(&a, &b);
@@ -71,6 +72,36 @@ static void test_bits(void **state)
         char arguments[800];
         snprintf(arguments, sizeof arguments, MODEL "%s", how[i]);
         same(arguments);
+    }
+}
+
+/* Activations of blocks of every shape: norms before and after, of heads, gates, parallel branches; where some
+ * are not kept, and where nothing below is trained. */
+static void test_blocks(void **state)
+{
+    static const char *const models[] = {"gemma2-nano",
+                                         "qwen3-nano --recompute norms",
+                                         "neox-nano",
+                                         "phi-nano --freeze *layers.0.*",
+                                         "olmo2-nano",
+                                         "smollm3-nano --recompute gelu:0-1,block:2-3 --accum 2",
+                                         "bloom-nano --recompute attention --train-only *h.1.*"};
+    (void)state;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char arguments[400];
+        snprintf(arguments, sizeof arguments,
+                 "--model %s --vocab 59 --seq 11 --batch 2 --steps 2 --threads 2 --optim lion_r "
+                 "--offload-to far --offload ",
+                 models[i]);
+        size_t end = strlen(arguments);
+        strcpy(arguments + end, "states");
+        small_result a = small_train(arguments);
+        strcpy(arguments + end, "activations,states");
+        small_result b = small_train(arguments);
+        assert_int_equal(first_difference(&a, &b), -1);
+        assert_memory_equal(a.loss, b.loss, 2 * sizeof(double));
+        small_free(&a);
+        small_free(&b);
     }
 }
 
@@ -119,6 +150,37 @@ static void test_plan(void **state)
     assert_int_equal(s.t->step_moved.written, 5 * 4 * elements);
     assert_true(s.t->step_moved.read > 5 * 4 * elements + 3 * 4 * elements);
     assert_true(s.t->step_moved.read <= 5 * 4 * elements + 3 * 3 * 4 * elements);
+    assert_true(arena_high_water(s.t->arena) <= arena_peak(s.t->arena));
+    small_close(&s);
+}
+
+/* Of six blocks the activations of two are here, the others there: as much as was counted for them. */
+static void test_plan_of_activations(void **state)
+{
+#define DEEP_MODEL                                                                                 \
+    "--layers 6 --heads 2 --width 32 --context 64 --vocab 59 --batch 4 --seq 64 --optim sgd "
+    small_run s;
+    step_result result;
+    int64_t n;
+    (void)state;
+    arena_summary none = small_plan(DEEP_MODEL, &n), one = small_plan(DEEP_MODEL "--layers 1", &n),
+                  two = small_plan(DEEP_MODEL "--layers 2", &n);
+    size_t each = two.most[KIND_ACTIVATION] - one.most[KIND_ACTIVATION];
+    small_open(&s, DEEP_MODEL "--offload activations --offload-to far");
+    arena_summary with = arena_summarize(s.t->arena);
+    far *f = s.t->params.far;
+    assert_int_equal(far_bytes(f), far_bytes_of(f, KIND_ACTIVATION));
+    assert_true(far_bytes(f) >= 5 * each && far_bytes(f) < 5 * each + 5 * 18 * 4096);
+    assert_true(with.most[KIND_ACTIVATION] <= none.most[KIND_ACTIVATION] - 3 * each);
+    assert_int_equal(with.most[KIND_STATE], none.most[KIND_STATE]);
+    for (int64_t step = 1; step <= 2; step++) {
+        far_moved before = far_so_far(f), after;
+        must(trainer_step(s.t, s.data, step, 1e-3, &result));
+        after = far_so_far(f);
+        assert_int_equal(after.read - before.read, s.t->step_moved.read);
+        assert_int_equal(after.written - before.written, s.t->step_moved.written);
+        assert_int_equal(after.read - before.read, after.written - before.written);
+    }
     assert_true(arena_high_water(s.t->arena) <= arena_peak(s.t->arena));
     small_close(&s);
 }
@@ -203,10 +265,10 @@ static void test_adapters(void **state)
 {
     static const char *const how[] = {"--lora 2", "--lora 64", "--lora 64 --base nf4",
                                       "--lora 64 --master split8 --base nf4-double"};
-    static const char *const what[] = {"none", "states", "params"};
+    static const char *const what[] = {"none", "states", "params", "states,activations"};
     (void)state;
     for (size_t i = 0; i < sizeof how / sizeof *how; i++)
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; k < 4; k++) {
             char arguments[400], out[2][40];
             snprintf(out[0], sizeof out[0], "tuned%zu_none", i);
             snprintf(out[1], sizeof out[1], "tuned%zu_%s", i, what[k]);
@@ -283,7 +345,6 @@ static void test_larger_than_memory(void **state)
 {
     struct stat s;
     (void)state;
-    assert_int_equal(mkdir("disk", 0777), 0);
     run_program(DEEP "--out whole", 0);
     assert_int_equal(stat("whole/model.safetensors", &s), 0);
     assert_true((double)s.st_size > 1.3 * 1024 * LIMIT);
@@ -320,8 +381,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_images),
         cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_plan_of_activations),
         cmocka_unit_test(test_checkpoints),
         cmocka_unit_test(test_adapters),
         cmocka_unit_test(test_resident),

@@ -136,6 +136,16 @@ static const row rows[] = {
     {"offload", "--width 64", "--width 64 --offload params", PEAK, TRAINING | VAL, "offloaded: 0."},
     {"offload-to", "--width 64 --offload states", "--width 64 --offload states --offload-to deep",
      0, TRAINING | VAL | PEAK, "planned in a file in deep"},
+    {"host-memory",
+     "--plan --device cuda --width 64 --memory 35M --product-rate 100 --stream-rate 10 --optim "
+     "adan",
+     "--plan --device cuda --width 64 --memory 34816K --product-rate 100 --stream-rate 10 --optim "
+     "adan "
+     "--host-memory 1G --host-rate 25",
+     0, WRITTEN, "in the second place"},
+    {"host-rate", "--plan --device cuda --width 64 --offload states",
+     "--plan --device cuda --width 64 --offload states --host-rate 20", 0, WRITTEN,
+     "at 20 GB/s in"},
     {"disk-rate", "--plan --width 64 --offload states",
      "--plan --width 64 --offload states --disk-rate 2", 0, WRITTEN, "at 2 GB/s in"},
     {"batch", "", "--batch 3", FIRST | PEAK, LR | STEPS, "24 tokens a step"},

@@ -591,11 +591,45 @@ static void test_offload(void **state)
     assert_true(o.disk_rate == 2);
     must(PARSE("--plan"));
     assert_int_equal(o.offload, OFFLOAD_NONE);
-    REFUSED(PARSE("--offload", "masters"), "--offload masters", "none, states, params");
+    REFUSED(PARSE("--offload", "masters"), "--offload masters",
+            "none, states, params, activations");
+    must(PARSE("--plan", "--offload", "activations"));
+    assert_true(o.offload_activations && o.offload == OFFLOAD_NONE);
+    must(PARSE("--plan", "--offload", "params,activations"));
+    assert_true(o.offload_activations && o.offload == OFFLOAD_PARAMS);
+    must(PARSE("--plan", "--offload", "activations,states"));
+    assert_true(o.offload_activations && o.offload == OFFLOAD_STATES);
+    must(PARSE("--plan", "--offload", "activations", "--sparsity", "0.5"));
+    static const char *const wrong[] = {"states,params", "activations,activations",
+                                        "none,activations", "states,none"};
+    for (int i = 0; i < 4; i++)
+        REFUSED(PARSE("--plan", "--offload", wrong[i]), wrong[i], "or both");
+    REFUSED(PARSE("--plan", "--offload",
+                  "activations,"
+                  "activations,activations,activations,states"),
+            "--offload activations,", "too many words");
+    REFUSED(PARSE("--plan", "--offload", "activations", "--recompute", "sqrt"),
+            "--offload activations", "--recompute block");
     REFUSED(PARSE("--offload-to", "d"), "--offload-to d", "only with --offload");
     REFUSED(PARSE("--disk-rate", "2"), "--disk-rate 2", "only with --offload");
-    REFUSED(PARSE("--plan", "--offload", "states", "--device", "cuda"), "--offload states",
-            "--device cpu");
+    must(PARSE("--plan", "--offload", "states", "--device", "cuda", "--host-memory", "64G",
+               "--host-rate", "25"));
+    assert_true(o.host_bytes == (size_t)64 << 30 && o.host_rate == 25);
+    must(PARSE("--plan", "--memory", "8G", "--device", "cuda", "--host-memory", "600M"));
+    assert_true(o.host_bytes == (size_t)600 << 20);
+    REFUSED(PARSE("--host-memory", "8G"), "--host-memory 8G",
+            "only with --offload, or with --memory");
+    REFUSED(PARSE("--host-rate", "8"), "--host-rate 8", "only with --offload or --host-memory");
+    REFUSED(PARSE("--plan", "--offload", "states", "--host-memory", "8G,9G"), "--host-memory 8G,9G",
+            "a size like 64G");
+    REFUSED(PARSE("--plan", "--offload", "states", "--host-memory", "8G", "--device", "cpu"),
+            "--host-memory 8G", "--offload-to DIR");
+    REFUSED(PARSE("--plan", "--offload", "states", "--host-rate", "8", "--device", "cpu"),
+            "--host-rate 8", "--disk-rate");
+    REFUSED(PARSE("--plan", "--offload", "states", "--offload-to", "d", "--device", "cuda"),
+            "--offload-to d", "leave it out");
+    REFUSED(PARSE("--plan", "--offload", "states", "--disk-rate", "8", "--device", "cuda"),
+            "--disk-rate 8", "--host-rate");
     REFUSED(PARSE("--plan", "--offload", "states", "--sparsity", "0.5"), "--offload states",
             "leave one out");
 }
@@ -626,6 +660,7 @@ static void test_config(void **state)
                      !strcmp(item->string, "ranks") ||       /* only with --plan */
                      !strncmp(item->string, "lora", 4) ||    /* test_adapters */
                      !strncmp(item->string, "offload", 7) || /* test_offload */
+                     !strncmp(item->string, "host-", 5) ||   /* test_offload */
                      !strcmp(item->string, "disk-rate");
         for (int i = 0; i < ROWS; i++)
             known |= !strcmp(item->string, rows[i].name);

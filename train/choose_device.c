@@ -2,6 +2,7 @@
 #include "train/choose_device.h"
 
 #include "cpu/cpu.h"
+#include "cuda/copies.h"
 #include "cuda/cuda.h"
 
 #include <string.h>
@@ -78,6 +79,11 @@ size_t device_memory(const device *dev)
 size_t device_free_memory(device *dev)
 {
     return dev->kind->free_memory ? dev->kind->free_memory(dev) : 0;
+}
+
+const far_host *device_host(const device *dev)
+{
+    return dev->kind == &cuda_kind ? &cuda_host : NULL;
 }
 
 /* Kinds number their methods alike, so the one with most methods has all names. */

@@ -6,7 +6,7 @@
 #ifndef REGRAD_TRAIN_CHOOSE_DEVICE_H
 #define REGRAD_TRAIN_CHOOSE_DEVICE_H
 
-#include "core/ops.h"
+#include "core/far.h"
 
 #include <stdio.h>
 
@@ -38,6 +38,9 @@ const char *device_describe(const device *dev, char *buffer, size_t size);
 /* Total bytes of the GPU's memory; 0 on the CPU. */
 size_t device_memory(const device *dev);
 size_t device_free_memory(device *dev); /* likewise, those that are free */
+
+/* How it copies from and to its host's memory, for a second place there; NULL: it has no memory of its own. */
+const far_host *device_host(const device *dev);
 
 /* Finds a method of attention by name: its number, and the first kind of device that has it.  User
  * error if none does. */

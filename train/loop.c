@@ -384,9 +384,13 @@ static void tell_offloaded(const session *s)
 {
     far_moved m = far_of(s);
     double all = (double)m.read + (double)m.written;
+    double mib = s->t->params.far ? (double)far_bytes(s->t->params.far) / 1048576.0 : 0;
     if (m.busy > 0)
-        printf("offloaded %.1f MiB: the disk moved %.2f GB/s, waited for it %.1f s in all\n",
-               (double)far_bytes(s->t->params.far) / 1048576.0, all / m.busy * 1e-9, m.waited);
+        printf("offloaded %.1f MiB: the disk moved %.2f GB/s, waited for it %.1f s in all\n", mib,
+               all / m.busy * 1e-9, m.waited);
+    else if (all > 0)
+        printf("offloaded %.1f MiB: %.1f GB were copied, the GPU waited for them %.1f s in all\n",
+               mib, all * 1e-9, m.waited);
 }
 
 static error *finish_run(session *s, int64_t step)

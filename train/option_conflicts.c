@@ -19,6 +19,14 @@ typedef bool (*condition)(const options *o);
         return is;                                                                                 \
     }
 
+static bool recomputes_some_inputs(const options *o)
+{
+    bool some = false;
+    for (int64_t l = 0; l < o->model.layers; l++)
+        some = some || recompute_of(&o->training.recompute, l) == RECOMPUTE_SQRT;
+    return some;
+}
+
 /* as given */
 CONDITION(splits, o->images.split > 0)
 CONDITION(names_validation, o->val_data.n)
@@ -50,6 +58,9 @@ CONDITION(recomputes, strcmp(o->recompute, "none"))
 CONDITION(places_offload, o->offload_to)
 CONDITION(names_no_offload, !strcmp(o->offload_name, "none"))
 CONDITION(rates_disk, o->disk_rate > 0)
+CONDITION(rates_host, o->host_rate > 0)
+CONDITION(limits_host, o->host_memory)
+CONDITION(limits_no_host, !o->host_memory)
 CONDITION(plans_beside, o->plan_beside)
 CONDITION(has_no_out, !o->out)
 CONDITION(plans_ranks, o->ranks > 1)
@@ -62,12 +73,16 @@ CONDITION(stops_early, o->stop_after > 0)
 CONDITION(evaluates_never, !o->eval_every)
 /* resolved */
 CONDITION(on_cuda, o->device == DEVICE_CUDA)
+CONDITION(on_cpu, o->device == DEVICE_CPU)
 CONDITION(several_sizes, o->n_sizes > 1)
 CONDITION(in_fp32, o->type == F32)
 CONDITION(in_bf16, o->type == BF16)
 CONDITION(attention_elsewhere, o->device != DEVICE_AUTO &&
                                    o->training.attention >= device_kind_at(o->device)->n_attention)
 CONDITION(offloads, o->offload != OFFLOAD_NONE)
+CONDITION(offloads_activations, o->offload_activations)
+CONDITION(convolves, o->model.stage[0] > 0)
+CONDITION(recomputes_inputs, recomputes_some_inputs(o))
 CONDITION(offloads_values, o->offload == OFFLOAD_PARAMS)
 CONDITION(has_images, o->model.image_height > 0)
 CONDITION(folds, rule_folds(o->optim.rule))
@@ -139,6 +154,13 @@ static const conflict given[] = {
     {{rates_disk, names_no_offload},
      NULL,
      "--disk-rate {disk-rate}: only with --offload, whose time it predicts"},
+    {{limits_host, names_no_offload, has_no_memory},
+     NULL,
+     "--host-memory {host-memory}: only with --offload, or with --memory, which then chooses what "
+     "lies there"},
+    {{rates_host, names_no_offload, limits_no_host},
+     NULL,
+     "--host-rate {host-rate}: only with --offload or --host-memory, whose time it predicts"},
     {{plans_beside, trains}, NULL, BESIDE},
     {{plans_beside, has_no_out}, NULL, BESIDE},
     {{by_steps, by_epochs},
@@ -177,14 +199,35 @@ static const conflict resolved[] = {
     {{attention_elsewhere}, NULL, "--attention {attention} is for --device cuda: leave it out"},
     {{several_sizes, trains}, NULL, SEVERAL},
     {{several_sizes, as_json}, NULL, SEVERAL},
-    {{offloads, on_cuda},
+    {{places_offload, on_cuda},
      NULL,
-     "--offload {offload} with --device cuda: only the CPU has a second place yet; use --device "
-     "cpu, or leave it out"},
+     "--offload-to {offload-to} with --device cuda: there the second place is the host's memory; "
+     "leave it out"},
+    {{rates_disk, on_cuda},
+     NULL,
+     "--disk-rate {disk-rate} with --device cuda: its second place is the host's memory; give "
+     "--host-rate"},
+    {{limits_host, on_cpu},
+     NULL,
+     "--host-memory {host-memory} with --device cpu: there the second place is a disk; give "
+     "--offload states --offload-to DIR"},
+    {{rates_host, on_cpu},
+     NULL,
+     "--host-rate {host-rate} with --device cpu: there the second place is a disk; give "
+     "--disk-rate"},
     {{offloads, is_sparse},
      NULL,
      "--offload {offload} with --sparsity: which weights there are changes in place, over all of "
      "them at once; leave one out"},
+    {{offloads_activations, convolves},
+     "--offload activations",
+     "--offload {offload} with a convolutional model: activations of transformer blocks alone are "
+     "offloaded; give --offload states or params"},
+    {{offloads_activations, recomputes_inputs},
+     "--offload activations",
+     "--offload {offload} with --recompute {recompute}: sqrt makes inputs of blocks again from "
+     "those "
+     "that are kept here; give --recompute block"},
     {{ranked, offloads_values},
      NULL,
      "--offload params with several ranks: they share the parameters among them; use --zero 3 "

@@ -39,6 +39,13 @@ error *option_sizes(const char *text, size_t sizes[MOST_SIZES], int *n)
     return NULL;
 }
 
+error *option_size(const char *name, const char *text, size_t *size)
+{
+    const char *at = text;
+    if (take_size(&at, size) && !*at) return NULL;
+    return user_error("--%s %s: must be a size like 64G or 600M", name, text);
+}
+
 static bool take_word(const char **at, const char *option, const char *const *names, int n,
                       unsigned *bits)
 {

@@ -127,16 +127,27 @@ static const option_row common[] = {
     {"stream-rate", "X", "with --memory: GB/s of memory bandwidth; 0 = measure it", REAL, MEMORY,
      SILENT, 0, FIELD(stream_rate), 0, 1e9, NULL},
     {"offload", "WHAT",
-     "what lies in a file on a disk, in a second place of the same plan, and is read and written "
-     "beside the computation, with the same bits (docs/offload.md): states: the optimizer's "
-     "states, and masters; params: the matrices themselves, too; none",
+     "what lies in a second place of the same plan, a file on a disk or a GPU's host memory, and "
+     "is read and written beside the computation, with the same bits (docs/offload.md): states: "
+     "the optimizer's states, and masters; params: the matrices themselves, too; activations: what "
+     "blocks keep for backward (also params,activations); none",
      TEXT, MEMORY, SILENT, 0, FIELD(offload_name), 0, 0, NULL},
-    {"offload-to", "DIR", "with --offload: the directory of that file, which has no name", TEXT,
-     MEMORY, SILENT, 0, FIELD(offload_to), 0, 0, "--out"},
+    {"offload-to", "DIR",
+     "with --offload on the CPU: the directory of that file, which has no name", TEXT, MEMORY,
+     SILENT, 0, FIELD(offload_to), 0, 0, "--out"},
+    {"host-memory", "SIZE",
+     "on a GPU: the most that --offload may take of the host's memory (64G); with --memory SIZE it "
+     "is chosen, too, where that is faster or nothing fits without",
+     TEXT, MEMORY, SILENT, 0, FIELD(host_memory), 0, 0, "no limit"},
     {"disk-rate", "X",
      "with --plan --offload: GB/s of that disk, as a run prints it at its end, for the predicted "
      "time; 0 = not known",
      REAL, MEMORY, SILENT, 0, FIELD(disk_rate), 0, 1e6, NULL},
+    {"host-rate", "X",
+     "on a GPU with --offload or --host-memory: GB/s between the host's memory and the GPU, in "
+     "each "
+     "direction, for the predicted time; 0 = measured, or not known",
+     REAL, MEMORY, SILENT, 0, FIELD(host_rate), 0, 1e6, NULL},
     {"batch", "N", "samples in a micro-batch, for each rank", INTEGER, DATA, SPLIT, 0, FIELD(batch),
      1, 1e6, NULL},
     {"accum", "N", "gradient accumulation: micro-batches in a step", INTEGER, DATA, SPLIT, 0,
@@ -607,13 +618,64 @@ static error *resolve_schedule(options *o)
     return NULL;
 }
 
+static const char *const offload_levels[] = {"none", "states", "params", "activations"};
+
+/* One of the words: each once, and none alone. */
+static error *take_level(options *o, const char *word)
+{
+    int level;
+    TRY(one_of("offload", word, offload_levels, 4, &level));
+    bool activations = level == 3, alone = !strcmp(word, o->offload_name);
+    if ((activations ? o->offload_activations : o->offload != OFFLOAD_NONE) ||
+        (level == OFFLOAD_NONE && !alone))
+        return user_error(
+            "--offload %s: give none, or one of states and params, activations, or both",
+            o->offload_name);
+    if (activations)
+        o->offload_activations = true;
+    else
+        o->offload = (offload_level)level;
+    return NULL;
+}
+
 static error *resolve_offload(options *o)
 {
-    static const char *const levels[] = {"none", "states", "params"};
-    int level;
-    TRY(one_of("offload", o->offload_name, levels, 3, &level));
-    o->offload = (offload_level)level;
+    char words[40], *rest = NULL;
+    bool several = strchr(o->offload_name, ',');
+    if (!several && strcmp(o->offload_name, "activations")) return take_level(o, o->offload_name);
+    if (strlen(o->offload_name) >= sizeof words)
+        return user_error("--offload %s: too many words", o->offload_name);
+    strcpy(words, o->offload_name);
+    for (char *word = strtok_r(words, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
+        TRY(take_level(o, word));
     return NULL;
+}
+
+void options_offload(options *o, offload_level level)
+{
+    static const char *const with[] = {"activations", "states,activations", "params,activations"};
+    o->offload_name = (o->offload_activations ? with : offload_levels)[level];
+    o->offload = level;
+}
+
+bool options_offloads(const options *o)
+{
+    return o->offload != OFFLOAD_NONE || o->offload_activations;
+}
+
+static error *resolve_host_memory(options *o)
+{
+    return o->host_memory ? option_size("host-memory", o->host_memory, &o->host_bytes) : NULL;
+}
+
+const char *options_second_place(const options *o, char *buffer, size_t size)
+{
+    if (o->device == DEVICE_CUDA) return "in the host's memory";
+    snprintf(buffer, size, "in a file in %s",
+             o->offload_to ? o->offload_to
+             : o->out      ? o->out
+                           : DEFAULT_OUT);
+    return buffer;
 }
 
 static error *resolve_attention(options *o)
@@ -664,6 +726,7 @@ static error *resolve(options *o)
     TRY(resolve_schedule(o));
     TRY(resolve_attention(o));
     TRY(resolve_offload(o));
+    TRY(resolve_host_memory(o));
     if (o->memory) TRY(option_sizes(o->memory, o->sizes, &o->n_sizes));
     TRY(resolve_allow(o));
     TRY(one_of("device", o->device_name, device_choice_names, DEVICE_CHOICES, &where));

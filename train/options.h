@@ -93,9 +93,12 @@ typedef struct {
     const char *allow;                     /* ? forms that --memory may choose */
     unsigned allow_masters, allow_states;  /* resolved: bits 1 << master_form, 1 << state_form */
     double product_rate, stream_rate;      /* GFLOP/s, GB/s; 0: measured */
-    double disk_rate;                      /* GB/s; 0: not known */
+    double disk_rate, host_rate;           /* GB/s; 0: not known */
+    const char *host_memory;               /* ? the limit of the second place on a GPU's host */
+    size_t host_bytes;                     /* resolved; 0: none was given */
     const char *offload_name, *offload_to; /* ? offload_to: a directory */
-    offload_level offload;                 /* resolved */
+    offload_level offload;                 /* resolved, of parameters */
+    bool offload_activations;              /* resolved */
     /* the run */
     int64_t batch, seq, accum;
     int64_t steps;   /* 0: not given; resolved, with --epochs by options_take_steps */
@@ -130,6 +133,14 @@ void options_free(options *o); /* of these, not of copies; argv belongs to the c
 
 /* Sets the number of steps, once it is known how many --epochs are. */
 void options_take_steps(options *o, int64_t steps);
+
+/* Sets --offload, as if it had been given. */
+void options_offload(options *o, offload_level level);
+
+bool options_offloads(const options *o); /* anything */
+
+/* Where what is offloaded lies, in words: "in a file in DIR". */
+const char *options_second_place(const options *o, char *buffer, size_t size);
 
 /* The resolved method of attention. */
 const char *options_attention(const options *o);

@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 #include "base/clock.h"
 #include "base/files.h"
+#include "model/far_keeps.h"
 #include "train/conflicts.h"
 #include "train/freeze.h"
 #include "train/task.h"
@@ -473,10 +474,14 @@ static error *fill_with_initial(trainer *t, device *dev)
 /* The second place, empty. */
 static error *begin_far(trainer *t)
 {
-    if (t->o->offload == OFFLOAD_NONE) return NULL;
+    const options *o = t->o;
+    if (!options_offloads(o)) return NULL;
     far_destroy(t->params.far);
     t->params.far = NULL;
-    t->params.values_far = t->o->offload == OFFLOAD_PARAMS;
+    t->params.states_far = o->offload != OFFLOAD_NONE;
+    t->params.values_far = o->offload == OFFLOAD_PARAMS;
+    if (t->r.keeps) far_keeps_forget(t->r.keeps);
+    if (o->offload_activations && !t->r.keeps) TRY(far_keeps_create(o->model.layers, &t->r.keeps));
     return far_create(&t->params.far);
 }
 
@@ -577,8 +582,10 @@ error *trainer_plan(const options *o, const model_kind *kind, trainer **out)
     return e;
 }
 
-static error *open_far(trainer *t)
+static error *open_far(trainer *t, device *dev)
 {
+    const far_host *host = device_host(dev);
+    if (host) return far_open_host(t->params.far, host, dev, t->r.stream);
     const char *directory = t->o->offload_to ? t->o->offload_to : t->o->out;
     TRY(make_directory(directory, "--offload-to"));
     return far_open(t->params.far, directory);
@@ -612,7 +619,7 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
         TRY(alloc_array(&t->host_rows, tensor_bytes(t->batch.rows), 1));
     }
     if (present(t->batch.noise)) TRY(alloc_array(&t->host_noise, tensor_bytes(t->batch.noise), 1));
-    if (t->params.far) TRY(open_far(t));
+    if (t->params.far) TRY(open_far(t, dev));
     TRY(arena_commit(t->arena, dev, fill_fresh));
     t->r.dev = dev;
     place(t);
@@ -626,6 +633,7 @@ void trainer_destroy(trainer *t)
     if (!t) return;
     far_destroy(t->params.far); /* first: its thread may be reading into the arena */
     if (t->r.dev) error_free(device_status(t->r.dev)); /* what nobody asked for any more */
+    far_keeps_destroy(t->r.keeps);
     use_order_free(&t->orders[0]);
     use_order_free(&t->orders[1]);
     for (int i = 0; i < GRAPHS; i++)
@@ -670,7 +678,7 @@ static double fetch_third(trainer *t, double alone)
 
 bool trainer_has_graphs(const trainer *t, const device *dev)
 {
-    return op_has_graphs(dev) && !t->o->no_cuda_graph && !t->o->training.packed;
+    return op_has_graphs(dev) && !t->o->no_cuda_graph && !t->o->training.packed && !t->params.far;
 }
 
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out)

@@ -93,7 +93,7 @@ run_tensors trainer_tensors(trainer *t);
  * same either way; --no-cuda-graph turns it off. */
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
 /* Is a step captured on this device?  Not one of packed documents: each batch has its own number of learned rows,
- * by which the host decides. */
+ * by which the host decides.  Nor with a second place, whose copies are counted as they are asked for. */
 bool trainer_has_graphs(const trainer *t, const device *dev);
 /* How many samples an evaluation uses: eval_batches batches, or all that there are, in full batches
  * if the source is endless.  No sample twice. */
