@@ -27,6 +27,7 @@ struct stored_item {
     float *scale[MAX_STATES];
     int64_t n, first;
     uint32_t id;
+    float lr_scale;
     uint8_t p_type, g_type, master_type, s_type[MAX_STATES];
     bool aligned; /* all of them begin on 16 bytes */
 };
@@ -34,7 +35,6 @@ struct stored_item {
 struct stored_table {
     stored_item of[AT_ONCE];
     unsigned first_block[AT_ONCE + 1];
-    float lr_scale[AT_ONCE];
     uint32_t decays; /* a bit for each */
     const hyper *h;
 };
@@ -238,7 +238,7 @@ template <class RULE> __global__ void optim_stored_kernel(stored_table t)
     while (t.first_block[item + 1] <= blockIdx.x)
         item++;
     const stored_item &a = t.of[item];
-    h = hyper_scaled(h, t.lr_scale[item]);
+    h = hyper_scaled(h, a.lr_scale);
     int64_t first = (int64_t)(blockIdx.x - t.first_block[item]) * CHUNK;
     int64_t end = first + CHUNK < a.n ? first + CHUNK : a.n;
     float wd = t.decays >> item & 1 ? h.lr_wd : 0;
@@ -281,6 +281,7 @@ static void fill_item(const optim_item *it, stored_item *a)
     }
     a->n = tensor_count(it->p);
     a->id = it->id;
+    a->lr_scale = it->lr_scale;
     a->first = it->first;
 }
 
@@ -295,7 +296,6 @@ extern "C" void cuda_optim_stored(device *dev, int stream, const optim_op *o, in
             const optim_item *it = &o->items[first + n];
             fill_item(it, &t.of[n]);
             t.decays |= (uint32_t)it->decay << n;
-            t.lr_scale[n] = it->lr_scale;
             t.first_block[n + 1] += groups(t.of[n].n, CHUNK);
         }
         RUN(dev, stream, kernels[rule], t.first_block[AT_ONCE], THREADS, 0, t);
