@@ -5,6 +5,8 @@
  * and the sums are the same for any number of them.
  *
  *     images x columns:  sums of a part  ->  joined  ->  images x columns:  each pixel
+ *
+ * The sums are operations of their own, so that several ranks can put theirs together in between.
  */
 #include "cpu/cpu_internal.h"
 
@@ -40,10 +42,10 @@ static int64_t place_of(int64_t groups, int64_t channels, int64_t b, int64_t c)
 
 /* ---- mean and deviation ---- */
 
-/* Means and sums of squares about them, of each channel of an image: into scratch. */
-ROW_FN void sum_part(const channel_stats_op *o, int64_t b, int64_t c, int64_t n, int type)
+/* Means and sums of squares about them, of each channel of an image. */
+ROW_FN void sum_part(const channel_sums_op *o, int64_t b, int64_t c, int64_t n, int type)
 {
-    float mean[COLUMNS] = {0}, squares[COLUMNS] = {0}, *to = row(o->scratch, b);
+    float mean[COLUMNS] = {0}, squares[COLUMNS] = {0}, *to = row(o->sums, b);
     int64_t pixels = o->x.dim[1], channels = o->x.dim[2];
     for (int64_t p = 0; p < pixels; p++) {
         const void *x = element_at(o->x, b * pixels + p, c);
@@ -67,36 +69,43 @@ ROW_FN void sum_part(const channel_stats_op *o, int64_t b, int64_t c, int64_t n,
     }
 }
 
-static void stats_range(const void *op, int64_t first, int64_t end)
+static void sums_range(const void *op, int64_t first, int64_t end)
 {
-    const channel_stats_op *o = op;
+    const channel_sums_op *o = op;
     for (int64_t k = first; k < end; k++) {
         int64_t b, c, n = part_at(o->x, k, &b, &c);
         FOR_WORKING_TYPE(o->x.type, sum_part(o, b, c, n, TYPE));
     }
 }
 
+void cpu_channel_sums(device *dev, int stream, const channel_sums_op *o)
+{
+    (void)stream;
+    pool_for(cpu_threads(dev), parts_of(o->x), 1, sums_range, o);
+}
+
 /* The mean and variance of images [b, b_end), channels [c, c_end), from those of each. */
 static void join_means(const channel_stats_op *o, int64_t b, int64_t b_end, int64_t c,
                        int64_t c_end, double *mean, double *var)
 {
-    double pixels = (double)o->x.dim[1], n = (double)((b_end - b) * (c_end - c)), sum = 0,
+    double pixels = (double)o->pixels, n = (double)((b_end - b) * (c_end - c)), sum = 0,
            squares = 0;
+    int64_t channels = tensor_cols(o->sums) / 2;
     for (int64_t i = b; i < b_end; i++)
         for (int64_t k = c; k < c_end; k++)
-            sum += (double)row(o->scratch, i)[k];
+            sum += (double)row(o->sums, i)[k];
     *mean = sum / n;
     for (int64_t i = b; i < b_end; i++)
         for (int64_t k = c; k < c_end; k++) {
-            double d = (double)row(o->scratch, i)[k] - *mean;
-            squares += (double)row(o->scratch, i)[o->x.dim[2] + k] + pixels * d * d;
+            double d = (double)row(o->sums, i)[k] - *mean;
+            squares += (double)row(o->sums, i)[channels + k] + pixels * d * d;
         }
     *var = squares / (n * pixels);
 }
 
 static void go_with(const channel_stats_op *o, int64_t c, double mean, double var)
 {
-    double n = (double)(o->x.dim[0] * o->x.dim[1]), m = o->momentum;
+    double n = (double)(tensor_rows(o->sums) * o->pixels), m = o->momentum;
     float *old_mean = floats(o->running_mean) + c, *old_var = floats(o->running_var) + c;
     float new_mean = (float)((1 - m) * (double)*old_mean + m * mean),
           new_var = (float)((1 - m) * (double)*old_var + m * var * (n > 1 ? n / (n - 1) : 1));
@@ -109,7 +118,8 @@ static void go_with(const channel_stats_op *o, int64_t c, double mean, double va
 static void join_range(const void *op, int64_t first, int64_t end)
 {
     const channel_stats_op *o = op;
-    int64_t images = o->x.dim[0], groups = o->groups, width = groups ? o->x.dim[2] / groups : 1;
+    int64_t images = tensor_rows(o->sums), groups = o->groups,
+            width = groups ? tensor_cols(o->sums) / 2 / groups : 1;
     for (int64_t k = first; k < end; k++) {
         int64_t b = groups ? k / groups : 0, c = groups ? k % groups * width : k;
         double mean, var;
@@ -131,12 +141,10 @@ static void from_running(const channel_stats_op *o)
 void cpu_channel_stats(device *dev, int stream, const channel_stats_op *o)
 {
     (void)stream;
-    if (!present(o->x)) {
+    if (present(o->sums))
+        pool_for(cpu_threads(dev), tensor_count(o->mean), COLUMNS, join_range, o);
+    else
         from_running(o);
-        return;
-    }
-    pool_for(cpu_threads(dev), parts_of(o->x), 1, stats_range, o);
-    pool_for(cpu_threads(dev), tensor_count(o->mean), COLUMNS, join_range, o);
 }
 
 /* ---- forward ---- */
@@ -198,11 +206,11 @@ ROW_FN float through(const numbers *m, int64_t i, float x, float dout, bool relu
     return relu && *norm * m->w[i] + m->b[i] < 0 ? 0 : dout;
 }
 
-/* Sums of d and of d n, of each channel of an image: into scratch. */
-ROW_FN void grad_sums(const channel_norm_grad_op *o, int64_t b, int64_t c, int64_t n, int type)
+/* Sums of d and of d n, of each channel of an image. */
+ROW_FN void grad_sums(const channel_grad_sums_op *o, int64_t b, int64_t c, int64_t n, int type)
 {
     numbers m;
-    float d_sum[COLUMNS] = {0}, dn_sum[COLUMNS] = {0}, *to = row(o->scratch, b);
+    float d_sum[COLUMNS] = {0}, dn_sum[COLUMNS] = {0}, *to = row(o->sums, b);
     int64_t pixels = o->x.dim[1];
     bool relu = o->relu;
     take_numbers(&m, o->mean, o->rstd, o->w, o->b, o->groups, b, c, n, type);
@@ -223,11 +231,17 @@ ROW_FN void grad_sums(const channel_norm_grad_op *o, int64_t b, int64_t c, int64
 
 static void grad_sums_range(const void *op, int64_t first, int64_t end)
 {
-    const channel_norm_grad_op *o = op;
+    const channel_grad_sums_op *o = op;
     for (int64_t k = first; k < end; k++) {
         int64_t b, c, n = part_at(o->x, k, &b, &c);
         FOR_WORKING_TYPE(o->x.type, grad_sums(o, b, c, n, TYPE));
     }
+}
+
+void cpu_channel_grad_sums(device *dev, int stream, const channel_grad_sums_op *o)
+{
+    (void)stream;
+    pool_for(cpu_threads(dev), parts_of(o->x), 1, grad_sums_range, o);
 }
 
 static void give_sum(grad g, int64_t c, double sum)
@@ -237,21 +251,26 @@ static void give_sum(grad g, int64_t c, double sum)
     store(type, g.t.data, c, (float)sum + (g.accumulate ? load(type, g.t.data, c) : 0));
 }
 
+/* Column c of the sums of images [b, end). */
+static double column_sum(tensor sums, int64_t b, int64_t end, int64_t c)
+{
+    double sum = 0;
+    for (; b < end; b++)
+        sum += (double)row(sums, b)[c];
+    return sum;
+}
+
 static void weights_range(const void *op, int64_t first, int64_t end)
 {
     const channel_norm_grad_op *o = op;
-    int64_t channels = o->x.dim[2];
+    int64_t channels = o->x.dim[2], images = tensor_rows(o->sums), from = o->first,
+            to = from + o->x.dim[0];
     for (int64_t c = first; c < end; c++) {
-        double d = 0, dn = 0;
-        for (int64_t b = 0; b < o->x.dim[0]; b++) {
-            d += (double)row(o->scratch, b)[c];
-            dn += (double)row(o->scratch, b)[channels + c];
-        }
-        give_sum(o->db, c, d);
-        give_sum(o->dw, c, dn);
+        give_sum(o->db, c, column_sum(o->sums, from, to, c));
+        give_sum(o->dw, c, column_sum(o->sums, from, to, channels + c));
         if (o->groups) continue;
-        row(o->scratch, 0)[c] = (float)d; /* of all images, for averages */
-        row(o->scratch, 0)[channels + c] = (float)dn;
+        for (int64_t k = c; k < 2 * channels; k += channels) /* of all images, for averages */
+            row(o->sums, 0)[k] = (float)column_sum(o->sums, 0, images, k);
     }
 }
 
@@ -259,10 +278,10 @@ static void weights_range(const void *op, int64_t first, int64_t end)
 ROW_FN void averages(const channel_norm_grad_op *o, int64_t b, int64_t c, float *h, float *hn,
                      int type)
 {
-    int64_t images = o->x.dim[0], channels = o->x.dim[2], groups = o->groups,
+    int64_t images = tensor_rows(o->sums), channels = o->x.dim[2], groups = o->groups,
             width = groups ? channels / groups : 1, from = c / width * width;
     double n = (double)(o->x.dim[1] * width * (groups ? 1 : images)), sum = 0, sum_n = 0;
-    const float *sums = row(o->scratch, groups ? b : 0);
+    const float *sums = row(o->sums, groups ? b : 0);
     for (int64_t k = from; k < from + width; k++) {
         double w = (double)load(type, o->w.data, k);
         sum += w * (double)sums[k];
@@ -304,7 +323,6 @@ static void grad_range(const void *op, int64_t first, int64_t end)
 void cpu_channel_norm_grad(device *dev, int stream, const channel_norm_grad_op *o)
 {
     (void)stream;
-    pool_for(cpu_threads(dev), parts_of(o->x), 1, grad_sums_range, o);
     pool_for(cpu_threads(dev), o->x.dim[2], COLUMNS, weights_range, o);
     if (present(o->dx)) pool_for(cpu_threads(dev), parts_of(o->x), 1, grad_range, o);
 }

@@ -101,7 +101,7 @@ static norm_numbers numbers_of(tensor x, tensor mean, tensor rstd, int64_t group
 {
     norm_numbers a = {};
     a.mean = (const float *)mean.data, a.rstd = (const float *)rstd.data;
-    if (present(x)) a.images = x.dim[0], a.pixels = x.dim[1], a.cols = x.dim[2];
+    a.images = x.dim[0], a.pixels = x.dim[1], a.cols = x.dim[2];
     a.groups = groups;
     return a;
 }
@@ -112,24 +112,32 @@ static unsigned norm_blocks(tensor x)
     return (unsigned)x.dim[0] * groups(x.dim[2], WARP);
 }
 
+extern "C" void cuda_channel_sums(device *dev, int stream, const channel_sums_op *o)
+{
+    norm_numbers a = {};
+    a.pixels = o->x.dim[1], a.cols = o->x.dim[2];
+    a.sums = (float *)o->sums.data;
+    BY_TYPE(o->x.type, RUN(dev, stream, channel_sums_kernel<element>, norm_blocks(o->x),
+                           WARPS * WARP, 0, a, (const element *)o->x.data));
+}
+
 extern "C" void cuda_channel_stats(device *dev, int stream, const channel_stats_op *o)
 {
-    norm_numbers a = numbers_of(o->x, o->mean, o->rstd, o->groups);
+    norm_numbers a = {};
     int64_t means = tensor_count(o->mean);
     float *mean = (float *)o->mean.data, *rstd = (float *)o->rstd.data;
-    a.momentum = o->momentum, a.eps = o->eps;
+    a.groups = o->groups, a.momentum = o->momentum, a.eps = o->eps;
     if (present(o->running_mean)) {
         a.running_mean = (float *)o->running_mean.data;
         a.running_var = (float *)o->running_var.data;
     }
-    if (!present(o->x)) {
+    if (!present(o->sums)) {
         a.cols = means;
         RUN(dev, stream, channel_running_kernel, groups(means, JOINERS), JOINERS, 0, a, mean, rstd);
         return;
     }
-    a.sums = (float *)o->scratch.data;
-    BY_TYPE(o->x.type, RUN(dev, stream, channel_sums_kernel<element>, norm_blocks(o->x),
-                           WARPS * WARP, 0, a, (const element *)o->x.data));
+    a.images = tensor_rows(o->sums), a.pixels = o->pixels, a.cols = tensor_cols(o->sums) / 2;
+    a.sums = (float *)o->sums.data;
     RUN(dev, stream, channel_join_kernel, groups(means, JOINERS), JOINERS, 0, a, mean, rstd, means);
 }
 
@@ -203,28 +211,38 @@ template <class T> __global__ void channel_grad_sums_kernel(channel_norm_call<T>
     if (!warp && c < a.n.cols) a.n.sums[b * 2 * a.n.cols + a.n.cols + c] = added(part, lane);
 }
 
-/* A thread has a channel.  Without groups the first image's sums become those of all. */
-template <class T> __global__ void channel_weights_kernel(channel_norm_call<T> a)
+/* Column c of the sums of images [b, end). */
+static __device__ float column_sum(const norm_numbers &a, int64_t b, int64_t end, int64_t c)
 {
-    int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= a.n.cols) return;
-    double d = 0, dn = 0;
-    for (int64_t b = 0; b < a.n.images; b++) {
-        d += (double)a.n.sums[b * 2 * a.n.cols + c];
-        dn += (double)a.n.sums[b * 2 * a.n.cols + a.n.cols + c];
-    }
-    if (a.dw) narrowed(a.dw + c, (float)dn + (a.n.adds_w ? widened(a.dw[c]) : 0.0f));
-    if (a.db) narrowed(a.db + c, (float)d + (a.n.adds_b ? widened(a.db[c]) : 0.0f));
-    if (a.n.groups) return;
-    a.n.sums[c] = (float)d;
-    a.n.sums[a.n.cols + c] = (float)dn;
+    double sum = 0;
+    for (; b < end; b++)
+        sum += (double)a.sums[b * 2 * a.cols + c];
+    return (float)sum;
 }
 
-template <class T> __global__ void channel_dx_kernel(channel_norm_call<T> a)
+/* A thread has a channel.  Without groups the first image's sums become those of all, which may be more than those
+ * from `first` on, that are here. */
+template <class T>
+__global__ void channel_weights_kernel(channel_norm_call<T> a, int64_t first, int64_t all)
+{
+    int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, cols = a.n.cols,
+            end = first + a.n.images;
+    if (c >= cols) return;
+    if (a.dw)
+        narrowed(a.dw + c,
+                 column_sum(a.n, first, end, cols + c) + (a.n.adds_w ? widened(a.dw[c]) : 0.0f));
+    if (a.db)
+        narrowed(a.db + c, column_sum(a.n, first, end, c) + (a.n.adds_b ? widened(a.db[c]) : 0.0f));
+    if (a.n.groups) return;
+    a.n.sums[c] = column_sum(a.n, 0, all, c);
+    a.n.sums[cols + c] = column_sum(a.n, 0, all, cols + c);
+}
+
+template <class T> __global__ void channel_dx_kernel(channel_norm_call<T> a, int64_t all)
 {
     int64_t p = blockIdx.x, b = p / a.n.pixels, width = a.n.groups ? a.n.cols / a.n.groups : 1;
     const float *sums = a.n.sums + (a.n.groups ? b : 0) * 2 * a.n.cols;
-    double n = (double)(a.n.pixels * width * (a.n.groups ? 1 : a.n.images));
+    double n = (double)(a.n.pixels * width * (a.n.groups ? 1 : all));
     for (int64_t c = threadIdx.x; c < a.n.cols; c += blockDim.x) {
         double h = 0, hn = 0;
         for (int64_t i = c / width * width; i < c / width * width + width; i++) {
@@ -239,22 +257,39 @@ template <class T> __global__ void channel_dx_kernel(channel_norm_call<T> a)
 }
 
 template <class T>
-static void launch_channel_norm_grad(device *dev, int stream, const channel_norm_grad_op *o)
+static void launch_channel_grad_sums(device *dev, int stream, const channel_grad_sums_op *o)
 {
     channel_norm_call<T> a = {};
     a.n = numbers_of(o->x, o->mean, o->rstd, o->groups);
+    a.n.relu = o->relu, a.n.sums = (float *)o->sums.data;
+    a.x = (const T *)o->x.data, a.dout = (const T *)o->dout.data;
+    a.w = (const T *)o->w.data, a.bias = (const T *)o->b.data;
+    RUN(dev, stream, channel_grad_sums_kernel<T>, norm_blocks(o->x), WARPS * WARP, 0, a);
+}
+
+extern "C" void cuda_channel_grad_sums(device *dev, int stream, const channel_grad_sums_op *o)
+{
+    BY_TYPE(o->x.type, launch_channel_grad_sums<element>(dev, stream, o));
+}
+
+template <class T>
+static void launch_channel_norm_grad(device *dev, int stream, const channel_norm_grad_op *o)
+{
+    int64_t all = tensor_rows(o->sums);
+    channel_norm_call<T> a = {};
+    a.n = numbers_of(o->x, o->mean, o->rstd, o->groups);
     a.n.relu = o->relu, a.n.adds_w = o->dw.accumulate, a.n.adds_b = o->db.accumulate;
-    a.n.sums = (float *)o->scratch.data;
+    a.n.sums = (float *)o->sums.data;
     a.x = (const T *)o->x.data, a.dout = (const T *)o->dout.data;
     a.w = (const T *)o->w.data, a.bias = (const T *)o->b.data;
     if (present(o->dw.t)) a.dw = (T *)o->dw.t.data;
     if (present(o->db.t)) a.db = (T *)o->db.t.data;
-    RUN(dev, stream, channel_grad_sums_kernel<T>, norm_blocks(o->x), WARPS * WARP, 0, a);
-    RUN(dev, stream, channel_weights_kernel<T>, groups(a.n.cols, JOINERS), JOINERS, 0, a);
+    RUN(dev, stream, channel_weights_kernel<T>, groups(a.n.cols, JOINERS), JOINERS, 0, a, o->first,
+        all);
     if (!present(o->dx)) return;
     a.out = (T *)o->dx.data;
     RUN(dev, stream, channel_dx_kernel<T>, groups(tensor_rows(o->x), 1),
-        threads_for(a.n.cols, 1, MOST_THREADS), 0, a);
+        threads_for(a.n.cols, 1, MOST_THREADS), 0, a, all);
 }
 
 extern "C" void cuda_channel_norm_grad(device *dev, int stream, const channel_norm_grad_op *o)

@@ -54,7 +54,7 @@ enum {
     OTHER_NAMES = 7
 };
 
-#define MOMENTUM 0.1 /* PyTorch's */
+#define MOMENTUM 0.1 /* of a step: PyTorch's */
 
 /* A convolution: its weight, and what of it is not in that. */
 typedef struct {
@@ -106,9 +106,10 @@ static const char *lasting_name(model *m, const char *front, const char *rest)
     return name;
 }
 
-/* Initialized as in He et al. 2015, by fan-out. */
+/* Initialized as in He et al. 2015, by fan-out; its output has that many pixels. */
 static error *declare_conv(model *m, params *p, const char *front, const char *rest, int layer,
-                           int64_t out, int64_t in, int64_t side, int64_t stride, convolution *conv)
+                           int64_t out, int64_t in, int64_t side, int64_t stride, int64_t pixels,
+                           convolution *conv)
 {
     *conv = (convolution){.side = side, .stride = stride};
     return declare(p,
@@ -118,6 +119,7 @@ static error *declare_conv(model *m, params *p, const char *front, const char *r
                                 .decay = true,
                                 .init = INIT_NORMAL,
                                 .std = sqrt(2.0 / (double)(side * side * out)),
+                                .rows = pixels,
                                 .hidden = layer >= 0},
                    &conv->weight);
 }
@@ -154,11 +156,13 @@ static error *declare_res_block(model *m, params *p, const char *front, int laye
     b->in = in;
     b->shortcut.weight = -1;
     TRY(declare_channel_norm(m, p, NAMED("bn1"), layer, in, &b->norm1));
-    TRY(declare_conv(m, p, NAMED("conv1"), ".weight", layer, out, in, SIDE, stride, &b->conv1));
+    int64_t pixels = ((b->height - 1) / stride + 1) * ((b->width - 1) / stride + 1);
+    TRY(declare_conv(m, p, NAMED("conv1"), ".weight", layer, out, in, SIDE, stride, pixels,
+                     &b->conv1));
     TRY(declare_channel_norm(m, p, NAMED("bn2"), layer, out, &b->norm2));
-    TRY(declare_conv(m, p, NAMED("conv2"), ".weight", layer, out, out, SIDE, 1, &b->conv2));
+    TRY(declare_conv(m, p, NAMED("conv2"), ".weight", layer, out, out, SIDE, 1, pixels, &b->conv2));
     if (in == out && stride == 1) return NULL;
-    return declare_conv(m, p, NAMED("convShortcut"), ".weight", layer, out, in, 1, stride,
+    return declare_conv(m, p, NAMED("convShortcut"), ".weight", layer, out, in, 1, stride, pixels,
                         &b->shortcut);
 #undef NAMED
 }
@@ -170,7 +174,8 @@ static error *declare_head(model *m, params *p, int64_t n)
                     .shape = SHAPE(m->config.vocab, n),
                     .decay = true,
                     .init = INIT_UNIFORM,
-                    .std = 1 / sqrt((double)n)};
+                    .std = 1 / sqrt((double)n),
+                    .rows = 1};
     TRY(declare_channel_norm(m, p, "bn1", -1, n, &m->last));
     m->head.norm.weight = m->head.norm.bias = -1;
     TRY(declare(p, w, &m->head.head.weight));
@@ -182,7 +187,7 @@ static error *declare_resnet(model *m, params *p)
 {
     const model_config *c = &m->config;
     int64_t in = RESNET_STEM, n = c->width, h = c->image_height, w = c->image_width;
-    TRY(declare_conv(m, p, "conv1", ".weight", -1, in, c->channels, SIDE, 1, &m->stem));
+    TRY(declare_conv(m, p, "conv1", ".weight", -1, in, c->channels, SIDE, 1, h * w, &m->stem));
     for (int s = 0, layer = 0; s < STAGES; s++, n *= 2)
         for (int i = 0; i < (int)c->stage[s]; i++, layer++, in = n) {
             char front[FRONT_ROOM];
@@ -378,10 +383,48 @@ static int64_t norm_groups(const model *m)
     return m->config.norm == NORM_GROUP ? GROUPS : 0;
 }
 
-static tensor take_sums(run *r, tensor x)
+/* Sums of the channels of images, a row each: of this process's, or of those of all ranks, in their order.
+ *
+ *     rank 0   rank 1                   what BatchNorm's means are of is the same wherever an image
+ *     s0 s1 |   .  .     each its own   is: N ranks normalize as one process does with the whole
+ *      .  . |  s2 s3                    batch, to the bit (but what a rank adds to a gradient is
+ *     s0 s1 |  s0 s1     gathered       of its own images, as everywhere else) */
+typedef struct {
+    tensor all, own;
+    int64_t first; /* row of `all` */
+} channel_sums;
+
+/* Has the network means over several images, which lie in several ranks? */
+static bool shares_means(const run *r, const model *m)
 {
-    return arena_take(r->arena, KIND_WORKSPACE, stat_type(r->params->type),
-                      SHAPE(x.dim[0], 2 * x.dim[3]), NAME("channels' sums", 0));
+    return comm_size(r->comm) > 1 && m->config.norm == NORM_BATCH;
+}
+
+static channel_sums take_sums(run *r, const model *m, tensor x)
+{
+    bool shared = shares_means(r, m);
+    int64_t n = x.dim[0], images = shared ? n * comm_size(r->comm) : n;
+    channel_sums s = {.first = shared ? n * comm_rank(r->comm) : 0};
+    s.all = arena_take(r->arena, KIND_WORKSPACE, stat_type(r->params->type),
+                       SHAPE(images, 2 * x.dim[3]), NAME("channels' sums", 0));
+    s.own = tensor_slice(s.all, s.first, n);
+    return s;
+}
+
+static void gather_sums(run *r, const model *m, const channel_sums *s)
+{
+    if (!shares_means(r, m)) return;
+    share parts = share_evenly(tensor_count(s->all), comm_size(r->comm), 1);
+    r->comm->doing = "gathering the sums of a norm";
+    comm_gather(r->comm, r->dev, r->stream, s->all, &parts);
+}
+
+/* Of a micro-batch, so that a step's micro-batches together move the running statistics as far as one does alone:
+ * what these are the mean of does not depend on how a step is cut. */
+static double momentum_of(const run *r)
+{
+    int n = r->params->micro_batches;
+    return n > 1 ? 1 - pow(1 - MOMENTUM, 1.0 / n) : MOMENTUM;
 }
 
 /* In training the batch's, which also update the running statistics; in evaluation BatchNorm uses
@@ -392,15 +435,19 @@ static void make_moments(run *r, const model *m, const norm_ids *ids, tensor x, 
     int64_t groups = norm_groups(m);
     shape s = groups ? SHAPE(x.dim[0], groups) : SHAPE(x.dim[3]);
     dtype stat = stat_type(r->params->type);
-    tensor mean = use_if_any(r, ids->mean), var = use_if_any(r, ids->var), sums = {0};
+    tensor mean = use_if_any(r, ids->mean), var = use_if_any(r, ids->var);
+    channel_sums sums = {0};
     to->mean = arena_take(r->arena, KIND_ACTIVATION, stat, s, NAME("h%d.mean", layer));
     to->rstd = arena_take(r->arena, KIND_ACTIVATION, stat, s, NAME("h%d.rstd", layer));
-    bool of_batch = train || groups;
-    if (of_batch) sums = take_sums(r, x);
-    OP(channel_stats, r->dev, r->stream, .mean = to->mean, .rstd = to->rstd,
-       .x = of_batch ? as_positions(x) : (tensor){0}, .running_mean = mean, .running_var = var,
-       .scratch = sums, .groups = groups, .momentum = MOMENTUM, .eps = m->config.norm_eps);
-    release(r, &sums);
+    if (train || groups) {
+        sums = take_sums(r, m, x);
+        OP(channel_sums, r->dev, r->stream, .sums = sums.own, .x = as_positions(x));
+        gather_sums(r, m, &sums);
+    }
+    OP(channel_stats, r->dev, r->stream, .mean = to->mean, .rstd = to->rstd, .sums = sums.all,
+       .running_mean = mean, .running_var = var, .pixels = x.dim[1] * x.dim[2], .groups = groups,
+       .momentum = momentum_of(r), .eps = m->config.norm_eps);
+    release(r, &sums.all);
     done_if_any(r, ids->mean);
     done_if_any(r, ids->var);
 }
@@ -429,13 +476,17 @@ static void norm_backward(run *r, const model *m, const norm_ids *ids, tensor x,
                           tensor d)
 {
     bool below = grads_below(r, ids->weight);
-    tensor w = param_use(r, ids->weight), b = param_use(r, ids->bias), sums = take_sums(r, x);
+    int64_t groups = norm_groups(m);
+    tensor w = param_use(r, ids->weight), b = param_use(r, ids->bias), dout = as_positions(d);
+    channel_sums sums = take_sums(r, m, x);
     grad dw = grad_begin(r, ids->weight), db = grad_begin(r, ids->bias);
-    OP(channel_norm_grad, r->dev, r->stream, .dw = dw, .db = db,
-       .dx = below ? as_positions(d) : (tensor){0}, .dout = as_positions(d), .x = as_positions(x),
-       .mean = s->mean, .rstd = s->rstd, .w = w, .b = b, .scratch = sums, .groups = norm_groups(m),
-       .relu = true);
-    release(r, &sums);
+    OP(channel_grad_sums, r->dev, r->stream, .sums = sums.own, .dout = dout, .x = as_positions(x),
+       .mean = s->mean, .rstd = s->rstd, .w = w, .b = b, .groups = groups, .relu = true);
+    gather_sums(r, m, &sums);
+    OP(channel_norm_grad, r->dev, r->stream, .dw = dw, .db = db, .dx = below ? dout : (tensor){0},
+       .dout = dout, .x = as_positions(x), .mean = s->mean, .rstd = s->rstd, .w = w, .b = b,
+       .sums = sums.all, .first = sums.first, .groups = groups, .relu = true);
+    release(r, &sums.all);
     grad_done(r, ids->weight);
     grad_done(r, ids->bias);
     param_done(r, ids->weight);

@@ -117,10 +117,11 @@ bool param_in_pool(const params *p, int id)
     return p->backing && p->backing->pool && !p->row[id].own;
 }
 
-/* Does the backing keep this row? */
+/* Does the backing keep this row?  States, which a pass writes, are each process's own. */
 static bool stored(const params *p, int id)
 {
-    return p->backing && !p->row[id].coded && (!p->backing->pool || param_in_pool(p, id));
+    return p->backing && !p->row[id].coded && !p->row[id].spec.state &&
+           (!p->backing->pool || param_in_pool(p, id));
 }
 
 static bool expands(const params *p, int id)

@@ -55,8 +55,9 @@ typedef struct {
     shape shape;
     bool decay;
     init_kind init;
-    double std;           /* INIT_NORMAL; the value of INIT_VALUE; the bound of INIT_UNIFORM */
-    int writers;          /* writers of its gradient in one backward; 0 means 1 */
+    double std;   /* INIT_NORMAL; the value of INIT_VALUE; the bound of INIT_UNIFORM */
+    int64_t rows; /* of its products for each sample, if fewer than the model's positions; else 0 */
+    int writers;  /* writers of its gradient in one backward; 0 means 1 */
     bool embedding;       /* a table of which a step may use some rows only */
     bool hidden;          /* a weight between hidden layers: for rules that see whole matrices */
     bool file_transposed; /* files store the transpose: (in, out), Hugging Face's Conv1D */

@@ -45,6 +45,7 @@ static void take_own(const zero *z, params *p, int rank)
 {
     for (int id = 0; id < p->n; id++) {
         param *row = &p->row[id];
+        if (row->spec.state) continue;
         row->own_first = share_begin(&z->shares[id], rank);
         row->own = share_begin(&z->shares[id], rank + 1) - row->own_first;
     }

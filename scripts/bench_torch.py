@@ -6,12 +6,14 @@ script pays for: forward with loss, backward, AdamW with zero_grad(set_to_none=T
 
     scripts/bench_torch.py --layers 12 --heads 12 --width 768 --batch 4 --seq 64 --threads 2
     scripts/bench_torch.py --layers 12 --heads 12 --width 768 --batch 16 --patch 32 --image-size 224 --classes 1000
+    scripts/bench_torch.py --timm convnext_tiny --channels-last --batch 8
 
 The model is idiomatic and written with care: tied head, fused qkv, one causal mask for all layers,
 added in place (the fastest of the forms tried), torch's own gelu (tanh), layer norm, cross entropy; where torch
 has them (not Debian's 1.13), scaled_dot_product_attention and AdamW(fused=True); --compile: torch.compile.
 LLaMA has RMSNorm, RoPE (its table made once), GQA (keys repeated), a silu gate, gate and up in one matrix, no
 biases, an untied head.
+A model of timm's is that library's, as it comes.
 The ViT has the same blocks without a mask and with the exact gelu, a strided convolution in front,
 a class token and an untied head.
 PyTorch's default is AdamW tensor by tensor; --foreach asks for the multi-tensor form, whose
@@ -52,6 +54,8 @@ def options():
     parser.add_argument("--llama", action="store_true", help="LLaMA instead of GPT-2")
     parser.add_argument("--kv-heads", type=int, default=0, metavar="N", help="with --llama: key heads (default: --heads)")
     parser.add_argument("--patch", type=int, default=0, metavar="N", help="pixels of a patch's side: a ViT")
+    parser.add_argument("--timm", default="", metavar="NAME", help="a model of timm's, on images")
+    parser.add_argument("--channels-last", action="store_true", help="with --timm: images and weights channels last")
     parser.add_argument("--pool", choices=["cls", "mean"], default="cls",
                         help="what the ViT classifies: a class token, or the mean of all positions (default: cls)")
     parser.add_argument("--inner", type=int, default=0, metavar="N", help="width of the MLP (default: 4 widths)")
@@ -268,6 +272,23 @@ class ViT(nn.Module):
         return torch.randn(o.batch, o.channels, o.image_size, o.image_size), torch.randint(o.classes, (o.batch,))
 
 
+class Timm(nn.Module):
+    def __init__(self, o):
+        super().__init__()
+        import timm
+        self.model = timm.create_model(o.timm, num_classes=o.classes, in_chans=o.channels)
+        if o.channels_last:
+            self.to(memory_format=torch.channels_last)
+
+    def forward(self, images, labels):  # (B,Ch,H,W), (B) -> scalar
+        return F.cross_entropy(self.model(images), labels)
+
+    @staticmethod
+    def batch(o):
+        images, labels = ViT.batch(o)
+        return images.contiguous(memory_format=torch.channels_last) if o.channels_last else images, labels
+
+
 def loaded_openblas():
     """The OpenBLAS that answers torch's calls, and the kernels it chose; {} if another BLAS does.
 
@@ -318,7 +339,7 @@ def main():
     torch.set_num_threads(opt.threads)
     torch.manual_seed(1)
     rss_import = peak_rss()
-    model = (ViT if opt.patch else Llama if opt.llama else GPT)(opt)
+    model = (Timm if opt.timm else ViT if opt.patch else Llama if opt.llama else GPT)(opt)
     fused = not opt.foreach and not torch.__version__.startswith("1.")
     kind = {"foreach": True} if opt.foreach else {"fused": True} if fused else {}
     optimizer = torch.optim.AdamW(model.parameters(), **kind)
@@ -340,9 +361,10 @@ def main():
 
     total = [sum(row) for row in rows]
     median = statistics.median(total)
-    sizes = ("layers", "heads", "width", "inner", "batch",
-             *(("image_size", "patch", "channels", "classes", "pool") if opt.patch else ("context", "vocab", "seq")))
-    unit, units = ("images", 1) if opt.patch else ("tokens", opt.seq)
+    images = opt.patch or opt.timm
+    sizes = (*(("timm", "channels_last") if opt.timm else ("layers", "heads", "width", "inner")), "batch",
+             *(("image_size", "patch", "channels", "classes", "pool") if images else ("context", "vocab", "seq")))
+    unit, units = ("images", 1) if images else ("tokens", opt.seq)
     watched = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
     print(json.dumps({
         "peer": "torch",

@@ -42,23 +42,51 @@ static int64_t mean_of(int64_t groups, int64_t channels, int64_t b, int64_t c)
     return groups ? b * groups + c / (channels / groups) : c;
 }
 
+void ref_channel_sums(device *dev, int stream, const channel_sums_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t P = o->x.dim[1], C = o->x.dim[2];
+    for (int64_t b = 0; b < o->x.dim[0]; b++)
+        for (int64_t c = 0; c < C; c++) {
+            double *mean = ref_at(o->sums, b, c), *squares = ref_at(o->sums, b, C + c);
+            *mean = *squares = 0;
+            for (int64_t p = b * P; p < (b + 1) * P; p++)
+                *mean += *ref_at(o->x, p, c) / (double)P;
+            for (int64_t p = b * P; p < (b + 1) * P; p++)
+                *squares += pow(*ref_at(o->x, p, c) - *mean, 2);
+        }
+}
+
+/* avg(x) and the sum of (x - avg(x))^2 of the k-th mean, n: of how many. */
+static double stats_of(const channel_stats_op *o, int64_t k, double *squares, double *n)
+{
+    int64_t C = tensor_cols(o->sums) / 2;
+    double P = (double)o->pixels, mean = 0;
+    *squares = *n = 0;
+    for (int64_t i = 0; i < tensor_rows(o->sums) * C; i++)
+        if (mean_of(o->groups, C, i / C, i % C) == k) {
+            mean += P * *ref_at(o->sums, i / C, i % C);
+            *n += P;
+        }
+    mean /= *n;
+    for (int64_t i = 0; i < tensor_rows(o->sums) * C; i++)
+        if (mean_of(o->groups, C, i / C, i % C) == k)
+            *squares += *ref_at(o->sums, i / C, C + i % C) +
+                        P * pow(*ref_at(o->sums, i / C, i % C) - mean, 2);
+    return mean;
+}
+
 void ref_channel_stats(device *dev, int stream, const channel_stats_op *o)
 {
     (void)dev, (void)stream;
     double *mean = o->mean.data, *rstd = o->rstd.data, *run_mean = o->running_mean.data,
            *run_var = o->running_var.data;
-    int64_t B = o->x.dim[0], P = o->x.dim[1], C = o->x.dim[2];
+    bool there = present(o->sums);
     for (int64_t k = 0; k < tensor_count(o->mean); k++) {
-        double sum = 0, squares = 0, n = 0;
-        for (int64_t i = 0; present(o->x) && i < B * P * C; i++)
-            if (mean_of(o->groups, C, i / (P * C), i % C) == k)
-                sum += ((const double *)o->x.data)[i], n++;
-        for (int64_t i = 0; present(o->x) && i < B * P * C; i++)
-            if (mean_of(o->groups, C, i / (P * C), i % C) == k)
-                squares += pow(((const double *)o->x.data)[i] - sum / n, 2);
-        mean[k] = present(o->x) ? sum / n : run_mean[k];
-        rstd[k] = 1 / sqrt((present(o->x) ? squares / n : run_var[k]) + o->eps);
-        if (!present(o->x) || !run_mean) continue;
+        double squares = 0, n = 1;
+        mean[k] = there ? stats_of(o, k, &squares, &n) : run_mean[k];
+        rstd[k] = 1 / sqrt((there ? squares / n : run_var[k]) + o->eps);
+        if (!there || !run_mean) continue;
         double new_mean = (1 - o->momentum) * run_mean[k] + o->momentum * mean[k],
                new_var =
                    (1 - o->momentum) * run_var[k] + o->momentum * squares / (n > 1 ? n - 1 : 1);
@@ -81,7 +109,7 @@ void ref_channel_norm(device *dev, int stream, const channel_norm_op *o)
     }
 }
 
-/* d and n of the formula, of element i. */
+/* d of the formula, of element i; *n: n of it. */
 static double passed(const channel_norm_grad_op *o, int64_t i, double *n)
 {
     int64_t P = o->x.dim[1], C = o->x.dim[2], c = i % C, k = mean_of(o->groups, C, i / (P * C), c);
@@ -90,35 +118,59 @@ static double passed(const channel_norm_grad_op *o, int64_t i, double *n)
     return shut ? 0 : ((const double *)o->dout.data)[i];
 }
 
+void ref_channel_grad_sums(device *dev, int stream, const channel_grad_sums_op *o)
+{
+    (void)dev, (void)stream;
+    channel_norm_grad_op same = {.dout = o->dout, .x = o->x, .mean = o->mean, .rstd = o->rstd};
+    int64_t P = o->x.dim[1], C = o->x.dim[2];
+    same.w = o->w, same.b = o->b, same.groups = o->groups, same.relu = o->relu;
+    for (int64_t i = 0; i < tensor_count(o->sums); i++)
+        ((double *)o->sums.data)[i] = 0;
+    for (int64_t i = 0; i < tensor_count(o->x); i++) {
+        double n, d = passed(&same, i, &n);
+        *ref_at(o->sums, i / (P * C), i % C) += d;
+        *ref_at(o->sums, i / (P * C), C + i % C) += d * n;
+    }
+}
+
+/* Of the k-th mean: avg(h), and with n avg(h n), over all images that there are sums of. */
+static double average(const channel_norm_grad_op *o, int64_t k, bool with_n)
+{
+    int64_t C = o->x.dim[2];
+    double sum = 0, n = 0;
+    for (int64_t i = 0; i < tensor_rows(o->sums) * C; i++)
+        if (mean_of(o->groups, C, i / C, i % C) == k) {
+            sum += *ref_at(o->w, 0, i % C) * *ref_at(o->sums, i / C, i % C + (with_n ? C : 0));
+            n += (double)o->x.dim[1];
+        }
+    return sum / n;
+}
+
+static void add_column(grad g, const channel_norm_grad_op *o, int64_t c, int64_t column)
+{
+    if (!present(g.t)) return;
+    double sum = g.accumulate ? *ref_at(g.t, 0, c) : 0;
+    for (int64_t b = o->first; b < o->first + o->x.dim[0]; b++)
+        sum += *ref_at(o->sums, b, column);
+    *ref_at(g.t, 0, c) = sum;
+}
+
 void ref_channel_norm_grad(device *dev, int stream, const channel_norm_grad_op *o)
 {
     (void)dev, (void)stream;
-    int64_t B = o->x.dim[0], P = o->x.dim[1], C = o->x.dim[2], means = tensor_count(o->mean);
-    double *h = o->scratch.data, *hn = h + means, n, each = (double)(B * P * C / means);
+    int64_t P = o->x.dim[1], C = o->x.dim[2];
     for (int64_t c = 0; c < C; c++) {
-        double dw = 0, db = 0;
-        for (int64_t i = c; i < B * P * C; i += C) {
-            double d = passed(o, i, &n);
-            dw += d * n;
-            db += d;
-        }
-        double *to[] = {present(o->dw.t) ? ref_at(o->dw.t, 0, c) : &n,
-                        present(o->db.t) ? ref_at(o->db.t, 0, c) : &n};
-        *to[0] = dw + (o->dw.accumulate ? *to[0] : 0);
-        *to[1] = db + (o->db.accumulate ? *to[1] : 0);
+        add_column(o->db, o, c, c);
+        add_column(o->dw, o, c, C + c);
     }
-    for (int64_t k = 0; k < means; k++)
-        h[k] = hn[k] = 0;
-    for (int64_t i = 0; i < B * P * C; i++) {
+    for (int64_t i = 0; i < tensor_count(o->x) && present(o->dx); i++) {
         int64_t k = mean_of(o->groups, C, i / (P * C), i % C);
-        double d = passed(o, i, &n) * *ref_at(o->w, 0, i % C);
-        h[k] += d / each;
-        hn[k] += d * n / each;
-    }
-    for (int64_t i = 0; i < B * P * C && present(o->dx); i++) {
-        int64_t k = mean_of(o->groups, C, i / (P * C), i % C);
-        double d = passed(o, i, &n);
+        double n, d = passed(o, i, &n);
         ((double *)o->dx.data)[i] =
-            *ref_at(o->rstd, 0, k) * (d * *ref_at(o->w, 0, i % C) - h[k] - n * hn[k]);
+            *ref_at(o->rstd, 0, k) *
+            (d * *ref_at(o->w, 0, i % C) - average(o, k, false) - n * average(o, k, true));
     }
+    for (int64_t b = 1; b < tensor_rows(o->sums) && !o->groups; b++)
+        for (int64_t c = 0; c < 2 * C; c++)
+            *ref_at(o->sums, 0, c) += *ref_at(o->sums, b, c);
 }

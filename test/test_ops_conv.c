@@ -116,30 +116,67 @@ static int64_t mean_of(const norm_case *c, int64_t i)
     return c->groups ? i / (c->P * c->C) * c->groups + channel / (c->C / c->groups) : channel;
 }
 
+static void call_sums(device *dev, const tensor *t, const void *options)
+{
+    (void)options;
+    OP(channel_sums, dev, STREAM_COMPUTE, .sums = t[0], .x = t[1]);
+}
+
+/* Means, then squares about them, which have the errors of x and of the mean besides. */
+static void sums_unit(op_case *t, const norm_case *c)
+{
+    operand *o = t->operands;
+    for (int64_t i = 0; i < c->B * c->C; i++) {
+        int64_t at = i / c->C * 2 * c->C + i % c->C;
+        double squares = 0, off = 0;
+        for (int64_t p = 0; p < c->P; p++)
+            squares += square(o[1].value[(i / c->C * c->P + p) * c->C + i % c->C]);
+        double mean = summed(c->P, squares) / (double)c->P + fabs(o[0].want[at]);
+        for (int64_t p = 0; p < c->P; p++) {
+            double x = o[1].value[(i / c->C * c->P + p) * c->C + i % c->C];
+            off += 2 * fabs(x - o[0].want[at]) * (fabs(x) + mean) + square(mean * FLT_EPSILON);
+        }
+        o[0].unit[at] = mean;
+        o[0].unit[at + c->C] = summed_up(c->P, o[0].want[at + c->C]) + off;
+    }
+}
+
+static void test_sums(void **state)
+{
+    for (int i = 0; i < COUNT(norms); i++) {
+        const norm_case *c = &norms[i];
+        op_case t;
+        begin_norm(*state, &t, call_sums, "channel_sums", c);
+        case_operand(&t, 0, "sums", WRITTEN, STAT, SHAPE(c->B, 2 * c->C), 0);
+        case_operand(&t, 1, "x", GIVEN, WORK, PIXELS(c), 0);
+        case_draw(&t, 1, 3, 2);
+        case_reference(*state, &t);
+        sums_unit(&t, c);
+        case_compare(*state, &t);
+        case_poison(*state, &t);
+        case_end(&t);
+    }
+    bench_report(*state, "channel_sums");
+}
+
 static void call_stats(device *dev, const tensor *t, const void *options)
 {
     const norm_case *c = options;
-    OP(channel_stats, dev, STREAM_COMPUTE, .mean = t[0], .rstd = t[1], .x = t[2],
-       .running_mean = t[3], .running_var = t[4], .scratch = t[5], .groups = c->groups,
+    OP(channel_stats, dev, STREAM_COMPUTE, .mean = t[0], .rstd = t[1], .sums = t[2],
+       .running_mean = t[3], .running_var = t[4], .pixels = c->P, .groups = c->groups,
        .momentum = momentum, .eps = eps);
 }
 
-static void stats_unit(op_case *t, const norm_case *c)
+/* Added up in double. */
+static void stats_unit(op_case *t)
 {
     operand *o = t->operands;
-    int64_t means = o[0].rows * o[0].cols, n = c->B * c->P * c->C / means;
-    for (int64_t k = 0; k < means; k++) {
-        double squares = 0, most = 0;
-        for (int64_t i = 0; i < c->B * c->P * c->C; i++)
-            if (mean_of(c, i) == k) {
-                squares += square(o[2].value[i]);
-                most = fmax(most, square(o[2].value[i]));
-            }
-        o[0].unit[k] = summed(n, squares) / (double)n + fabs(o[0].want[k]);
-        o[1].unit[k] = fabs(o[1].want[k]) * (2 + sqrt((double)n));
+    for (int64_t k = 0; k < o[0].rows * o[0].cols; k++) {
+        o[0].unit[k] = fabs(o[0].want[k]);
+        o[1].unit[k] = fabs(o[1].want[k]);
         if (o[3].role == ABSENT) continue;
-        o[3].unit[k] = fabs(o[3].value[k]) + o[0].unit[k];
-        o[4].unit[k] = fabs(o[4].value[k]) + fabs(o[4].want[k]) + sqrt((double)n) * most;
+        o[3].unit[k] = fabs(o[3].want[k]);
+        o[4].unit[k] = fabs(o[4].want[k]);
     }
 }
 
@@ -152,17 +189,16 @@ static void test_stats(void **state)
         begin_norm(*state, &t, call_stats, "channel_stats", c);
         case_operand(&t, 0, "mean", WRITTEN, STAT, MEANS(c), 0);
         case_operand(&t, 1, "rstd", WRITTEN, STAT, MEANS(c), 0);
-        case_operand(&t, 2, "x", GIVEN, WORK, PIXELS(c), 0);
-        case_draw(&t, 2, 3, 2);
+        case_operand(&t, 2, "sums", GIVEN, STAT, SHAPE(c->B, 2 * c->C), 0);
+        case_draw(&t, 2, 5, 0.5);
         if (!c->groups && !c->other) {
             case_operand(&t, 3, "running_mean", ADDED, STAT, SHAPE(c->C), 0);
             case_operand(&t, 4, "running_var", ADDED, STAT, SHAPE(c->C), 0);
             case_draw(&t, 3, 0, 1);
             case_draw(&t, 4, 5, 0.5);
         }
-        case_operand(&t, 5, "scratch", SCRATCH, STAT, SHAPE(c->B, 2 * c->C), 0);
         case_reference(*state, &t);
-        stats_unit(&t, c);
+        stats_unit(&t);
         case_compare(*state, &t);
         case_poison(*state, &t);
         case_end(&t);
@@ -239,48 +275,92 @@ static void test_norm(void **state)
     bench_report(*state, "channel_norm");
 }
 
+/* |x - mean| rstd with the errors of both; x is operand x, mean and rstd follow. */
+static double wide_norm(const operand *x, int64_t i, int64_t m)
+{
+    return (fabs(x[0].value[i]) + fabs(x[1].value[m])) * fabs(x[2].value[m]);
+}
+
+static void call_grad_sums(device *dev, const tensor *t, const void *options)
+{
+    const norm_case *c = options;
+    OP(channel_grad_sums, dev, STREAM_COMPUTE, .sums = t[0], .dout = t[1], .x = t[2], .mean = t[3],
+       .rstd = t[4], .w = t[5], .b = t[6], .groups = c->groups, .relu = c->relu);
+}
+
+static void grad_sums_unit(op_case *t, const norm_case *c)
+{
+    operand *o = t->operands;
+    for (int64_t i = 0; i < c->B * c->C; i++) {
+        int64_t at = i / c->C * 2 * c->C + i % c->C;
+        double d = 0, dn = 0;
+        for (int64_t p = 0; p < c->P; p++) {
+            int64_t k = (i / c->C * c->P + p) * c->C + i % c->C;
+            d += square(o[1].value[k]);
+            dn += square(o[1].value[k] * wide_norm(o + 2, k, mean_of(c, k)));
+        }
+        o[0].unit[at] = summed(c->P, d) + fabs(o[0].want[at]);
+        o[0].unit[at + c->C] = 2 * summed(c->P, dn) + fabs(o[0].want[at + c->C]);
+    }
+}
+
+static void test_grad_sums(void **state)
+{
+    for (int i = 0; i < COUNT(norms); i++) {
+        const norm_case *c = &norms[i];
+        op_case t;
+        begin_norm(*state, &t, call_grad_sums, "channel_grad_sums", c);
+        case_operand(&t, 0, "sums", WRITTEN, STAT, SHAPE(c->B, 2 * c->C), 0);
+        case_operand(&t, 1, "dout", GIVEN, WORK, PIXELS(c), 0);
+        case_draw(&t, 1, 0, 1);
+        draw_norm(&t, 2, c);
+        case_reference(*state, &t);
+        grad_sums_unit(&t, c);
+        case_compare(*state, &t);
+        case_poison(*state, &t);
+        case_end(&t);
+    }
+    bench_report(*state, "channel_grad_sums");
+}
+
+/* BatchNorm's images may be some of those of several ranks: then one more is before them, and one behind. */
+static int64_t others_of(const norm_case *c)
+{
+    return c->groups || c->relu ? 0 : 1;
+}
+
 static void call_norm_grad(device *dev, const tensor *t, const void *options)
 {
     const norm_case *c = options;
     OP(channel_norm_grad, dev, STREAM_COMPUTE, .dw = {t[0], c->other}, .db = {t[1], c->other},
        .dx = t[2], .dout = t[3], .x = t[4], .mean = t[5], .rstd = t[6], .w = t[7], .b = t[8],
-       .scratch = t[9], .groups = c->groups, .relu = c->relu);
+       .sums = t[9], .first = others_of(c), .groups = c->groups, .relu = c->relu);
 }
 
-/* |x - mean| rstd with the errors of both. */
-static double wide_norm(const operand *o, int64_t i, int64_t m)
-{
-    return (fabs(o[4].value[i]) + fabs(o[5].value[m])) * fabs(o[6].value[m]);
-}
-
+/* What is added up is added up in double. */
 static void norm_grad_unit(op_case *t, const norm_case *c)
 {
     operand *o = t->operands;
-    int64_t all = c->B * c->P * c->C, means = o[5].rows * o[5].cols, n = all / c->C,
-            each = all / means;
-    for (int64_t j = 0; j < c->C && o[0].role != ABSENT; j++) {
-        double w = 0, b = 0;
-        for (int64_t i = j; i < all; i += c->C) {
-            w += square(o[3].value[i] * wide_norm(o, i, mean_of(c, i)));
-            b += square(o[3].value[i]);
-        }
-        o[0].unit[j] = summed(n + 1, w) + fabs(o[0].want[j]) + fabs(o[0].value[j]);
-        o[1].unit[j] = summed(n + 1, b) + fabs(o[1].want[j]) + fabs(o[1].value[j]);
-    }
+    int64_t all = c->B * c->P * c->C, means = o[5].rows * o[5].cols, images = o[9].rows;
+    double each = (double)(images * c->P * c->C / means);
+    for (int k = 0; k < 2 && o[0].role != ABSENT; k++)
+        for (int64_t j = 0; j < c->C; j++)
+            o[k].unit[j] = 2 * (fabs(o[k].want[j]) + fabs(o[k].value[j]));
+    for (int64_t k = 0; k < 2 * c->C; k++)
+        o[9].unit[k] = fabs(o[9].want[k]);
     for (int64_t m = 0; m < means && o[2].role != ABSENT; m++) {
         double h = 0, hn = 0;
-        for (int64_t i = 0; i < all; i++)
-            if (mean_of(c, i) == m) {
-                double d = fabs(o[3].value[i] * o[7].value[i % c->C]);
-                h += square(d);
-                hn += square(d * wide_norm(o, i, m));
+        for (int64_t i = 0; i < images * c->C; i++)
+            if (mean_of(c, i / c->C * c->P * c->C + i % c->C) == m) {
+                const double *sums = o[9].value + i / c->C * 2 * c->C + i % c->C;
+                h += fabs(sums[0] * o[7].value[i % c->C]) / each;
+                hn += fabs(sums[c->C] * o[7].value[i % c->C]) / each;
             }
-        h = summed(each + 1, h) / (double)each, hn = summed(each + 1, hn) / (double)each;
         for (int64_t i = 0; i < all; i++)
             if (mean_of(c, i) == m)
                 o[2].unit[i] =
                     fabs(o[6].value[m]) * (2 * fabs(o[3].value[i] * o[7].value[i % c->C]) + h +
-                                           2 * wide_norm(o, i, m) * hn) +
+                                           2 * wide_norm(o + 4, i, m) * hn) +
                     fabs(o[2].want[i]);
     }
 }
@@ -309,7 +389,8 @@ static void test_norm_grad(void **state)
         }
         if (which != 1) case_operand(&t, 2, "dx", WRITTEN, WORK, PIXELS(c), 0);
         if (which == 2) t.operands[2].shares = 1 + 3;
-        case_operand(&t, 9, "scratch", SCRATCH, STAT, SHAPE(c->B, 2 * c->C), 0);
+        case_operand(&t, 9, "sums", ADDED, STAT, SHAPE(c->B + 2 * others_of(c), 2 * c->C), 0);
+        case_draw(&t, 9, 0, 2);
         case_reference(*state, &t);
         norm_grad_unit(&t, c);
         case_compare(*state, &t);
@@ -337,7 +418,7 @@ static void test_by_hand(void **state)
     (void)state;
     device ref = ref_device();
     double x[6] = {1, 2, 3, 4, 5, 6}, rows[27], dx[6] = {0}, mean[1], rstd[1], run[2] = {10, 20},
-           scratch[2], w[1] = {2}, b[1] = {-1}, out[6];
+           sums[4], w[1] = {2}, b[1] = {-1}, out[6];
     tensor image = doubles(x, SHAPE(1, 2, 3, 1));
     OP(windows, &ref, STREAM_COMPUTE, .out = doubles(rows, SHAPE(1, 3, 9)), .x = image, .side = 3,
        .stride = 1, .first = 1);
@@ -352,10 +433,15 @@ static void test_by_hand(void **state)
        .dout = doubles(ones, SHAPE(1, 2, 9)), .side = 3, .stride = 2);
     const double seen[] = {1, 2, 1, 1, 2, 1}; /* of the windows about (0,0) and (0,2) */
     assert_memory_equal(dx, seen, sizeof dx);
+    /* two images of three pixels */
+    OP(channel_sums, &ref, STREAM_COMPUTE, .sums = doubles(sums, SHAPE(2, 2)),
+       .x = doubles(x, SHAPE(2, 3, 1)));
+    const double each[] = {2, 2, 5, 2};
+    assert_memory_equal(sums, each, sizeof each);
     OP(channel_stats, &ref, STREAM_COMPUTE, .mean = doubles(mean, SHAPE(1)),
-       .rstd = doubles(rstd, SHAPE(1)), .x = doubles(x, SHAPE(1, 6, 1)),
+       .rstd = doubles(rstd, SHAPE(1)), .sums = doubles(sums, SHAPE(2, 2)),
        .running_mean = doubles(run, SHAPE(1)), .running_var = doubles(run + 1, SHAPE(1)),
-       .scratch = doubles(scratch, SHAPE(1, 2)), .momentum = 0.5);
+       .pixels = 3, .momentum = 0.5);
     assert_true(mean[0] == 3.5 && fabs(rstd[0] - 1 / sqrt(17.5 / 6)) < 1e-15);
     assert_true(run[0] == 6.75 && run[1] == 11.75); /* 17.5 / 5 is the other half */
     rstd[0] = 1;
@@ -371,7 +457,7 @@ static void test_by_hand(void **state)
 enum { B = 2, P = 3, C = 4, N = B * P * C };
 
 typedef struct {
-    double x[N], w[C], b[C], mean[B * C], rstd[B * C], scratch[2 * B * C];
+    double x[N], w[C], b[C], mean[B * C], rstd[B * C], sums[2 * B * C];
     int64_t groups;
 } small_norm;
 
@@ -387,8 +473,10 @@ static double objective(small_norm *s, const double *weight)
     double out[N], sum = 0;
     tensor x = doubles(s->x, SHAPE(B, P, C)), mean = doubles(s->mean, MEANS(&c)),
            rstd = doubles(s->rstd, MEANS(&c));
-    OP(channel_stats, &ref, STREAM_COMPUTE, .mean = mean, .rstd = rstd, .x = x,
-       .scratch = doubles(s->scratch, SHAPE(B, 2 * C)), .groups = s->groups, .eps = eps);
+    tensor sums = doubles(s->sums, SHAPE(B, 2 * C));
+    OP(channel_sums, &ref, STREAM_COMPUTE, .sums = sums, .x = x);
+    OP(channel_stats, &ref, STREAM_COMPUTE, .mean = mean, .rstd = rstd, .sums = sums, .pixels = P,
+       .groups = s->groups, .eps = eps);
     OP(channel_norm, &ref, STREAM_COMPUTE, .out = doubles(out, SHAPE(B, P, C)), .x = x,
        .mean = mean, .rstd = rstd, .w = doubles(s->w, SHAPE(C)), .b = doubles(s->b, SHAPE(C)),
        .groups = s->groups, .relu = true);
@@ -414,12 +502,16 @@ static void test_gradients_by_differences(void **state)
         for (int i = 0; i < C; i++)
             s.w[i] = 1 + 0.5 * sin(5.0 * i), s.b[i] = 0.3 * cos(i);
         objective(&s, weight);
+        tensor x = doubles(s.x, SHAPE(B, P, C)), dout = doubles(weight, SHAPE(B, P, C)),
+               mean = doubles(s.mean, MEANS(&c)), rstd = doubles(s.rstd, MEANS(&c)),
+               w = doubles(s.w, SHAPE(C)), b = doubles(s.b, SHAPE(C)),
+               sums = doubles(s.sums, SHAPE(B, 2 * C));
+        OP(channel_grad_sums, &ref, STREAM_COMPUTE, .sums = sums, .dout = dout, .x = x,
+           .mean = mean, .rstd = rstd, .w = w, .b = b, .groups = groups, .relu = true);
         OP(channel_norm_grad, &ref, STREAM_COMPUTE, .dw = {doubles(dw, SHAPE(C)), false},
-           .db = {doubles(db, SHAPE(C)), false}, .dx = doubles(dx, SHAPE(B, P, C)),
-           .dout = doubles(weight, SHAPE(B, P, C)), .x = doubles(s.x, SHAPE(B, P, C)),
-           .mean = doubles(s.mean, MEANS(&c)), .rstd = doubles(s.rstd, MEANS(&c)),
-           .w = doubles(s.w, SHAPE(C)), .b = doubles(s.b, SHAPE(C)),
-           .scratch = doubles(s.scratch, SHAPE(B, 2 * C)), .groups = groups, .relu = true);
+           .db = {doubles(db, SHAPE(C)), false}, .dx = doubles(dx, SHAPE(B, P, C)), .dout = dout,
+           .x = x, .mean = mean, .rstd = rstd, .w = w, .b = b, .sums = sums, .groups = groups,
+           .relu = true);
         well(&ref);
         const struct {
             double *value, *gradient;
@@ -444,9 +536,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_sums),
         cmocka_unit_test(test_stats),
         cmocka_unit_test(test_running),
         cmocka_unit_test(test_norm),
+        cmocka_unit_test(test_grad_sums),
         cmocka_unit_test(test_norm_grad),
         cmocka_unit_test(test_by_hand),
         cmocka_unit_test(test_gradients_by_differences),

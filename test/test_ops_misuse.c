@@ -590,24 +590,36 @@ static void convolutions_on(rig *on)
     ACCEPT(windows_grad, windows_grad);
     REFUSE(windows_grad, windows_grad, first, 2);
     REFUSE(windows_grad, windows_grad, stride, 3);
-    channel_stats_op stats = {.mean = mean, .rstd = rstd, .x = x, .scratch = sums};
+    channel_sums_op take_sums = {.sums = sums, .x = x};
+    ACCEPT(channel_sums, take_sums);
+    REFUSE(channel_sums, take_sums, sums, out);
+    channel_stats_op stats = {.mean = mean, .rstd = rstd, .sums = sums, .pixels = P};
     stats.running_mean = run_mean, stats.running_var = run_var;
     ACCEPT(channel_stats, stats);
     REFUSE(channel_stats, stats, groups, 2);
     REFUSE(channel_stats, stats, groups, -1);
     REFUSE(channel_stats, stats, running_var, absent);
-    REFUSE(channel_stats, stats, x, absent);
-    REFUSE(channel_stats, stats, scratch, absent);
+    REFUSE(channel_stats, stats, mean, sums);
+    REFUSE(channel_stats, stats, pixels, 0);
+    REFUSE(channel_stats, stats, sums, x);
     channel_norm_op norm = {.out = out, .x = x, .mean = mean, .rstd = rstd};
     norm.w = vector, norm.b = other;
     ACCEPT(channel_norm, norm);
     REFUSE(channel_norm, norm, groups, 3);
     REFUSE(channel_norm, norm, w, longer(vector));
     channel_norm_grad_op grad_ = {.dw = {.t = vector}, .dx = out, .dout = x, .x = x};
-    grad_.mean = mean, grad_.rstd = rstd, grad_.w = other, grad_.b = other, grad_.scratch = sums;
+    grad_.mean = mean, grad_.rstd = rstd, grad_.w = other, grad_.b = other;
+    channel_grad_sums_op grad_sums = {.sums = sums, .dout = x, .x = x, .mean = mean, .rstd = rstd};
+    grad_sums.w = other, grad_sums.b = other;
+    ACCEPT(channel_grad_sums, grad_sums);
+    REFUSE(channel_grad_sums, grad_sums, groups, 3);
+    REFUSE(channel_grad_sums, grad_sums, sums, mean);
+    grad_.sums = stat(on, SHAPE(B + 1, 2 * C)), grad_.first = 1;
     ACCEPT(channel_norm_grad, grad_);
     REFUSE(channel_norm_grad, grad_, dw.t, x);
     REFUSE(channel_norm_grad, grad_, groups, 2);
+    REFUSE(channel_norm_grad, grad_, first, 2);
+    REFUSE(channel_norm_grad, grad_, first, -1);
 }
 
 static void codes_on(rig *on)

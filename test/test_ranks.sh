@@ -131,6 +131,30 @@ matrix() {
 matrix gpt "$gpt" 41 3
 matrix vit "$vit --drop-path 0.2 --mixup 0.2" 97 5
 
+# BatchNorm's means are of all ranks' images.  wrn_bits: nothing is trained but a weight that a rate of 1e-30 does
+# not change, so running statistics, which are in the file, must have one process's bits
+wrn="train_vit --model wrn-10-1 --width 16 --image-size 12 --channels 3 --classes 8 --train-data images.bin --val-data images.bin"
+# shellcheck disable=SC2086
+{
+    for n in 2 3; do
+        for z in 0 3; do
+            equal "wrn, $n ranks, stage $z" $n $z 2 2 $wrn --steps 4 --checkpoint-every 4 --optim adamw_r
+        done
+        planned=$("$root/build/release/"$wrn $common --batch 2 --accum 2 --optim adamw_r --zero 3 --ranks $n --plan --json | grep -o '"peak_bytes":[0-9]*')
+        used=$(grep -o '"high_water_bytes":[0-9]*' many/log.jsonl)
+        [ -n "$used" ] && [ "${planned#*:}" = "${used#*:}" ] && ok "wrn: --plan --ranks $n is what rank 0 then uses" ||
+            not_ok "wrn: --plan --ranks $n: $planned, used $used"
+    done
+    equal 'wrn, recomputed, frozen norms, 2 ranks, stage 2' 2 2 3 1 $wrn --steps 4 --checkpoint-every 4 --recompute block --freeze '*bn*'
+    wrn_bits="$wrn --steps 3 --checkpoint-every 3 --train-only fc.weight --lr 1e-30 --weight-decay 0"
+    run 1 one $wrn_bits --batch 6 && run 2 two $wrn_bits --batch 3 && run 3 three $wrn_bits --batch 2 --zero 3 && run 3 alone $wrn_bits --batch 3
+    same_bits one two && same_bits one three && ! same_bits one alone && ok 'wrn: running statistics of 1, 2, 3 ranks: the same bits' ||
+        not_ok "wrn: running statistics: $(tail -qn 1 one.txt two.txt three.txt)"
+    run 2 first $wrn --steps 4 --batch 3 --checkpoint-every 2 --keep 9 --zero 2
+    run 2 second $wrn --steps 4 --batch 3 --resume first/step_00000002 && same_bits first second && ok 'wrn: resumed, the same bits' ||
+        not_ok "wrn: resumed: $(tail -1 second.txt)"
+}
+
 # what is made again in backward is gathered again; what is frozen has no gradient to send
 # shellcheck disable=SC2086
 {
@@ -376,6 +400,17 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
     gpus_equal 2 0 1 2 --optim adan --grad-clip 0.5 --bucket 1
     gpus_equal 4 3 1 2 --optim lion --gradients overlay
     TOLERANCE=4e-3 gpus_equal 2 2 1 2 --optim adamw --dtype bf16
+    # BatchNorm's sums are gathered by NCCL
+    # shellcheck disable=SC2086
+    {
+        some="--steps 2 --warmup 0 --eval-every 2 --eval-batches 1 --threads 1"
+        rm -rf one many
+        "$root/build/release/"$wrn $some --device cpu --batch 4 --out one >one.txt 2>&1 &&
+            ASAN_OPTIONS=detect_leaks=0 mpirun -np 2 "$root/build/san/"$wrn $some --device cuda --batch 2 --out many >many.txt 2>&1
+        status=$?
+        why=$(least=4 && TOLERANCE=1e-5 && alike one many) && [ $status = 0 ] && planned_is_used many && ok 'wrn, 2 emulated GPUs' ||
+            not_ok "wrn, 2 emulated GPUs: $why $(grep -m1 -E 'train_|NCCL|ERROR' many.txt || tail -1 many.txt)"
+    }
     if [ "${LONG:-0}" = 1 ]; then
         for z in 0 1 2 3; do
             for n in 2 3 4; do

@@ -171,6 +171,21 @@ static void test_recompute_saves(void **state)
     }
 }
 
+/* Non-zeros, which no product reads as they are stored, want no workspace of a product; and those of a small image,
+ * which has few pixels where there are many channels, want none. */
+static void test_sparsity_saves(void **state)
+{
+    (void)state;
+    int64_t n;
+    size_t dense = small_plan("--model wrn-10-1 --batch 32", &n).peak,
+           thin = small_plan("--model wrn-10-1 --batch 32 --sparsity 0.75", &n).peak;
+    if (thin >= dense) fail_msg("%zu bytes, of all weights %zu", thin, dense);
+    small_result r = small_train(
+        "--model wrn-10-1 --image-size 28 --channels 1 --classes 7 --batch 1 --steps 1");
+    assert_int_equal(r.room, 0);
+    small_free(&r);
+}
+
 /* What is frozen stays and lets the rest be as it was; what only it would read is not kept. */
 static void test_freezing(void **state)
 {
@@ -275,6 +290,26 @@ static void test_running_numbers(void **state)
     small_close(&a);
 }
 
+/* However a step is cut, it moves the running numbers by a tenth: here towards the 0 that a stem of zeros gives. */
+static void test_running_numbers_of_micro_batches(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 5; n += 2) {
+        small_run s;
+        step_result r;
+        char words[400];
+        snprintf(words, sizeof words, SMALL_WRN "--accum %d", n);
+        small_open(&s, words);
+        const param *stem = row_named(&s, "conv1.weight"),
+                    *var = row_named(&s, "block1.layer.0.bn1.running_var");
+        memset(stem->value.data, 0, (size_t)stem->count * sizeof(float));
+        must(trainer_step(s.t, s.data, 1, 1e-2, &r));
+        float now = *(float *)var->value.data;
+        if (!(fabsf(now - 0.9F) < 1e-6F)) fail_msg("%d micro-batches: %g", n, (double)now);
+        small_close(&s);
+    }
+}
+
 static void test_it_learns(void **state)
 {
     (void)state;
@@ -339,11 +374,18 @@ static int leave(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_torch),    cmocka_unit_test(test_gradients_by_differences),
-        cmocka_unit_test(test_parameter_counts), cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_recompute_saves),  cmocka_unit_test(test_freezing),
-        cmocka_unit_test(test_frozen_gradients), cmocka_unit_test(test_running_numbers),
-        cmocka_unit_test(test_it_learns),        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_against_torch),
+        cmocka_unit_test(test_gradients_by_differences),
+        cmocka_unit_test(test_parameter_counts),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_recompute_saves),
+        cmocka_unit_test(test_freezing),
+        cmocka_unit_test(test_frozen_gradients),
+        cmocka_unit_test(test_running_numbers),
+        cmocka_unit_test(test_running_numbers_of_micro_batches),
+        cmocka_unit_test(test_sparsity_saves),
+        cmocka_unit_test(test_it_learns),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("resnet", tests, enter, leave);
 }

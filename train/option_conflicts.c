@@ -90,7 +90,6 @@ CONDITION(narrow_states, o->optim.state != STATE_F32)
 CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
 CONDITION(sharded, o->zero > 0)
 CONDITION(ranked, comm_size(o->comm) > 1)
-CONDITION(norms_batches, o->model.norm == NORM_BATCH)
 
 typedef struct {
     condition when[4];
@@ -185,10 +184,6 @@ static const conflict given[] = {
     "one"
 
 static const conflict resolved[] = {
-    {{norms_batches, ranked},
-     NULL,
-     "--norm batch with several ranks: each would have running statistics of its own; give --norm "
-     "group"},
     {{names_master, in_fp32},
      NULL,
      "--master {master}: only with --dtype bf16; weights in fp32 are their own masters"},

@@ -66,12 +66,14 @@ static size_t room_wanted(const trainer *t)
 {
     const options *o = t->o;
     const device_kind *kind = device_kind_at(o->device);
-    int64_t rows = o->batch * o->task->positions(o);
     size_t most = 0;
     if (!kind->room_for) return kind->room;
     for (int i = 0; i < t->params.n; i++) {
-        shape s = t->params.row[i].spec.shape;
-        int64_t out = s.dim[0], in = 1;
+        if (param_is_pool(&t->params, i)) continue; /* no operand of any product */
+        param_spec spec = t->params.row[i].spec;
+        shape s = spec.shape;
+        int64_t rows = o->batch * (spec.rows ? spec.rows : o->task->positions(o)), out = s.dim[0],
+                in = 1;
         for (int d = 1; d < s.rank; d++)
             in *= s.dim[d];
         const size_t forms[] = {kind->room_for(rows, out, in), kind->room_for(rows, in, out),
