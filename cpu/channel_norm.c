@@ -252,7 +252,7 @@ static void give_sum(grad g, int64_t c, double sum)
 }
 
 /* Column c of the sums of images [b, end). */
-static double column_sum(tensor sums, int64_t b, int64_t end, int64_t c)
+static double sum_of_images(tensor sums, int64_t b, int64_t end, int64_t c)
 {
     double sum = 0;
     for (; b < end; b++)
@@ -266,11 +266,11 @@ static void weights_range(const void *op, int64_t first, int64_t end)
     int64_t channels = o->x.dim[2], images = tensor_rows(o->sums), from = o->first,
             to = from + o->x.dim[0];
     for (int64_t c = first; c < end; c++) {
-        give_sum(o->db, c, column_sum(o->sums, from, to, c));
-        give_sum(o->dw, c, column_sum(o->sums, from, to, channels + c));
+        give_sum(o->db, c, sum_of_images(o->sums, from, to, c));
+        give_sum(o->dw, c, sum_of_images(o->sums, from, to, channels + c));
         if (o->groups) continue;
         for (int64_t k = c; k < 2 * channels; k += channels) /* of all images, for averages */
-            row(o->sums, 0)[k] = (float)column_sum(o->sums, 0, images, k);
+            row(o->sums, 0)[k] = (float)sum_of_images(o->sums, 0, images, k);
     }
 }
 

@@ -212,7 +212,7 @@ template <class T> __global__ void channel_grad_sums_kernel(channel_norm_call<T>
 }
 
 /* Column c of the sums of images [b, end). */
-static __device__ float column_sum(const norm_numbers &a, int64_t b, int64_t end, int64_t c)
+static __device__ float sum_of_images(const norm_numbers &a, int64_t b, int64_t end, int64_t c)
 {
     double sum = 0;
     for (; b < end; b++)
@@ -230,12 +230,13 @@ __global__ void channel_weights_kernel(channel_norm_call<T> a, int64_t first, in
     if (c >= cols) return;
     if (a.dw)
         narrowed(a.dw + c,
-                 column_sum(a.n, first, end, cols + c) + (a.n.adds_w ? widened(a.dw[c]) : 0.0f));
+                 sum_of_images(a.n, first, end, cols + c) + (a.n.adds_w ? widened(a.dw[c]) : 0.0f));
     if (a.db)
-        narrowed(a.db + c, column_sum(a.n, first, end, c) + (a.n.adds_b ? widened(a.db[c]) : 0.0f));
+        narrowed(a.db + c,
+                 sum_of_images(a.n, first, end, c) + (a.n.adds_b ? widened(a.db[c]) : 0.0f));
     if (a.n.groups) return;
-    a.n.sums[c] = column_sum(a.n, 0, all, c);
-    a.n.sums[cols + c] = column_sum(a.n, 0, all, cols + c);
+    a.n.sums[c] = sum_of_images(a.n, 0, all, c);
+    a.n.sums[cols + c] = sum_of_images(a.n, 0, all, cols + c);
 }
 
 template <class T> __global__ void channel_dx_kernel(channel_norm_call<T> a, int64_t all)

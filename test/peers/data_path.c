@@ -1,7 +1,7 @@
-/* images.c - how fast images are decoded, cropped and flipped, for the comparison with torchvision
- * (test/peers/images.py).
+/* data_path.c - how fast images are decoded, cropped and flipped, for the comparison with torchvision
+ * (test/peers/data_path.py).
  *
- *     images DIR SIZE SECONDS
+ *     data_path DIR SIZE SECONDS
  *
  * One thread; prints images per second of its processor time.
  */
@@ -57,7 +57,7 @@ static error *run(const char *dir, int64_t size, double seconds)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) return error_report("images", user_error("images DIR SIZE SECONDS"));
+    if (argc != 4) return error_report("data_path", user_error("data_path DIR SIZE SECONDS"));
     error *e = run(argv[1], strtoll(argv[2], NULL, 10), strtod(argv[3], NULL));
-    return e ? error_report("images", e) : 0;
+    return e ? error_report("data_path", e) : 0;
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""images - the data path alone, a core of ours against a core of torchvision's.
+"""data_path - the data path alone, a core of ours against a core of torchvision's.
 
-    test/peers/images.py PEER_IMAGES [--rounds N] [--seconds S] [--python PYTHON-WITH-TORCHVISION]
+    test/peers/data_path.py PEER_DATA_PATH [--rounds N] [--seconds S] [--python PYTHON-WITH-TORCHVISION]
 
 JPEGs of 500 x 375 pixels (made here: noise at all scales, which at quality 90 takes as many bytes as ImageNet's do) are
-decoded, cropped as RandomResizedCrop does, to 224 x 224, flipped and normalized: by build/release/peer_images, by
+decoded, cropped as RandomResizedCrop does, to 224 x 224, flipped and normalized: by build/release/peer_data_path, by
 torchvision's transforms of PIL images, and by those of tensors after its own decoder.  In turn, each in its own process
 with one thread; images per second of processor time, medians.
 """
