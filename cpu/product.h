@@ -63,11 +63,8 @@ typedef struct {
 
 void product_run(device *dev, const product *p);
 
-/* The largest number of rows of a that are multiplied without packing b. */
-enum { PRODUCT_FEW = 4 };
-
-/* Computes it if a has few rows, b is stored transposed and out is overwritten: generating a token
- * (product_few.c). */
+/* Computes it, without packing b, if a has few rows, b is stored transposed and out is overwritten:
+ * generating tokens (product_few.c). */
 bool product_few(device *dev, const product *p);
 
 /* ---- products of operands that are in a cache, on the calling thread only ---- */

@@ -74,7 +74,7 @@ static void test_vit(void **state)
 
 /* ---- a product by each kernel ---- */
 
-enum { MOST = 90, DEEP = 700 };
+enum { ALL = 31, MOST = 150, DEEP = 700 };
 
 static void draw(float *x, int64_t n, uint64_t seed)
 {
@@ -82,46 +82,54 @@ static void draw(float *x, int64_t n, uint64_t seed)
         x[i] = (float)rng_uniform(seed, RNG_TEST, (uint64_t)i) - 0.5f;
 }
 
-/* Rows of the output alone, a few of them, and all: the same bits, by f32 and by bf16. */
-static void rows_alone(dtype type, const void *x, const void *w, int64_t k)
+/* act(x w'): `rows` rows of it */
+static void multiply_rows(device *dev, dtype type, const void *x, const void *w, int64_t rows,
+                          int64_t k, float *out)
 {
-    enum { ALL = 9 };
+    OP(linear, dev, 0, .out = tensor_of(out, type, SHAPE(rows, MOST)),
+       .x = tensor_of((void *)(size_t)x, type, SHAPE(rows, k)),
+       .w = tensor_of((void *)(size_t)w, type, SHAPE(MOST, k)), .act = ACT_GELU_TANH);
+}
+
+/* The first and the last rows of the output alone, and all: the same bits, by f32 and by bf16.
+ * All are too many for product_few.c. */
+static void rows_alone(device *dev, dtype type, const void *x, const void *w, int64_t k)
+{
     static float all[ALL * MOST], some[ALL * MOST];
     size_t size = dtype_size(type);
-    device dev;
-    must(cpu_device(2, &dev));
-    tensor tw = tensor_of((void *)(size_t)w, type, SHAPE(MOST, k));
-    OP(linear, &dev, 0, .out = tensor_of(all, type, SHAPE(ALL, MOST)),
-       .x = tensor_of((void *)(size_t)x, type, SHAPE(ALL, k)), .w = tw, .act = ACT_GELU_TANH);
+    multiply_rows(dev, type, x, w, ALL, k, all);
     for (int64_t rows = 1; rows < ALL; rows++)
-        for (int64_t r = 0; r + rows <= ALL; r++) {
-            const char *from = (const char *)x + (size_t)(r * k) * size;
-            OP(linear, &dev, 0, .out = tensor_of(some, type, SHAPE(rows, MOST)),
-               .x = tensor_of((void *)(size_t)from, type, SHAPE(rows, k)), .w = tw,
-               .act = ACT_GELU_TANH);
+        for (int64_t r = 0; r <= ALL - rows; r += ALL - rows) {
+            multiply_rows(dev, type, (const char *)x + (size_t)(r * k) * size, w, rows, k, some);
             assert_memory_equal(some, (const char *)all + (size_t)(r * MOST) * size,
                                 (size_t)(rows * MOST) * size);
         }
-    must(device_status(&dev));
-    cpu_close(&dev);
+    must(device_status(dev));
 }
 
 static void test_row_alone(void **state)
 {
     (void)state;
-    static float x[9 * DEEP], w[MOST * DEEP];
-    static uint16_t x16[9 * DEEP], w16[MOST * DEEP];
-    draw(x, 9 * DEEP, 1);
+    static float x[ALL * DEEP], w[MOST * DEEP];
+    static uint16_t x16[ALL * DEEP], w16[MOST * DEEP];
+    const int64_t depths[] = {1, 2, 7, 16, 33, 256, 257, DEEP};
+    draw(x, ALL * DEEP, 1);
     draw(w, MOST * DEEP, 2);
-    for (int i = 0; i < 9 * DEEP; i++)
+    for (int i = 0; i < ALL * DEEP; i++)
         x16[i] = bf16_of_float(x[i]);
     for (int i = 0; i < MOST * DEEP; i++)
         w16[i] = bf16_of_float(w[i]);
-    const int64_t depths[] = {1, 2, 7, 16, 33, 256, 257, DEEP};
-    for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
-        rows_alone(F32, x, w, depths[i]);
-        rows_alone(BF16, x16, w16, depths[i]);
-    }
+    for (int kernel = 0; kernel < KERNELS; kernel++)
+        for (int threads = 1; threads <= 2; threads++) {
+            device dev;
+            must(cpu_device(threads, &dev));
+            if (kernel_runs(kernels[kernel])) must(cpu_use_kernel(&dev, kernels[kernel]));
+            for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
+                rows_alone(&dev, F32, x, w, depths[i]);
+                rows_alone(&dev, BF16, x16, w16, depths[i]);
+            }
+            cpu_close(&dev);
+        }
 }
 
 static void test_unknown(void **state)
