@@ -180,6 +180,15 @@ $(BUILD)/cpu/$(1)/%.o: cpu/%.c $(BUILD)/flags
 $(BUILD)/cpu/$(1).o: $(CPU_SRC:cpu/%.c=$(BUILD)/cpu/$(1)/%.o)
 	$$(Q)$$(CC) -r -nostdlib $$^ -o $$@.all && objcopy --keep-global-symbol=cpu_kernel_$(1) $$@.all $$@
 endef
+# products of bf16 in pairs: the same files once more, in the kernel for AVX-512 (cpu/unit.h)
+PAIRS := product product_few pack micro
+$(BUILD)/cpu/pairs/%.o: cpu/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  cc  $< (pairs)")
+	$(Q)$(CC) $(FLAGS) $(OPT) $(CPU_FLAGS_avx512) -mavx512bf16 -ffp-contract=off -DBY_PAIRS -MMD -MP -c $< -o $@
+$(BUILD)/cpu/pairs.o: $(PAIRS:%=$(BUILD)/cpu/pairs/%.o)
+	$(Q)$(CC) -r -nostdlib $^ -o $@.all && objcopy --keep-global-symbol=product_own_pairs $@.all $@
+$(BUILD)/cpu/avx512.o: $(BUILD)/cpu/pairs.o
 $(foreach kernel,$(CPU_KERNELS),$(eval $(call cpu_kernel,$(kernel))))
 
 $(BUILD)/%.o: %.c $(BUILD)/flags

@@ -12,12 +12,14 @@
 static const struct {
     const char *name;
     const cpu_kernel *kernel;
+    bool pairs; /* of bf16 */
 } kernels[] = {
 #ifdef __x86_64__
-    {"avx512", &cpu_kernel_avx512},
-    {"avx2", &cpu_kernel_avx2},
+    {"avx512bf16", &cpu_kernel_avx512, true},
+    {"avx512", &cpu_kernel_avx512, false},
+    {"avx2", &cpu_kernel_avx2, false},
 #endif
-    {"plain", &cpu_kernel_plain},
+    {"plain", &cpu_kernel_plain, false},
 };
 
 enum { KERNELS = sizeof kernels / sizeof *kernels };
@@ -26,8 +28,9 @@ static bool runs_here(int kernel)
 {
 #ifdef __x86_64__
     __builtin_cpu_init();
-    if (kernel == 0) return __builtin_cpu_supports("x86-64-v4");
-    if (kernel == 1) return __builtin_cpu_supports("x86-64-v3");
+    if (kernel < 2 && !__builtin_cpu_supports("x86-64-v4")) return false;
+    if (kernel == 0) return __builtin_cpu_supports("avx512bf16");
+    if (kernel == 2) return __builtin_cpu_supports("x86-64-v3");
 #else
     (void)kernel;
 #endif
@@ -57,6 +60,7 @@ error *cpu_use_kernel(device *dev, const char *name)
         dev->ops = &kernels[i].kernel->ops;
         state->kernel = kernels[i].name;
         state->code = kernels[i].kernel;
+        state->has_pairs = kernels[i].pairs;
         return NULL;
     }
     return user_error("--cpu-kernel %s: this processor runs auto, %s", name,
@@ -66,14 +70,12 @@ error *cpu_use_kernel(device *dev, const char *name)
 error *cpu_use_products(device *dev, const char *name)
 {
     cpu_state *state = dev->state;
-    if (!strcmp(name, "own")) {
-        state->by_blas = false;
-        return NULL;
-    }
-    if (strcmp(name, "blas"))
-        return user_error("--products %s: must be own or blas (OpenBLAS)", name);
-    TRY(blas_open(dev->threads, &state->blas));
-    state->by_blas = true;
+    bool by_blas = !strcmp(name, "blas"), in_f32 = !strcmp(name, "f32");
+    if (!by_blas && !in_f32 && strcmp(name, "own"))
+        return user_error("--products %s: must be own, f32 or blas (OpenBLAS)", name);
+    if (by_blas) TRY(blas_open(dev->threads, &state->blas));
+    state->by_blas = by_blas;
+    state->in_f32 = in_f32;
     return NULL;
 }
 

@@ -17,7 +17,8 @@ typedef struct {
     pool *pool;
     const char *kernel;
     const cpu_kernel *code;
-    bool by_blas; /* f32 products are OpenBLAS's */
+    bool by_blas;           /* f32 products are OpenBLAS's */
+    bool has_pairs, in_f32; /* bf16 products: can be in pairs (unit.h); are as those of f32 */
     blas blas;
     tensor room; /* lent, for products; or absent */
 } cpu_state;
@@ -31,6 +32,12 @@ static inline const blas *cpu_blas(const device *dev)
 {
     const cpu_state *s = dev->state;
     return s->by_blas ? &s->blas : NULL;
+}
+
+static inline bool cpu_pairs(const device *dev)
+{
+    const cpu_state *s = dev->state;
+    return s->has_pairs && !s->in_f32;
 }
 
 static inline tensor cpu_room(const device *dev)

@@ -1,6 +1,8 @@
 /* micro.c - see micro.h */
 #include "cpu/micro.h"
 
+#include "cpu/unit.h"
+
 /* Rows of b per prefetch of p->next: all are prefetched within a part of the depth. */
 enum { EVERY = 4 };
 
@@ -27,8 +29,8 @@ LANE_FN void multiply(a_layout layout, int rows, const micro_product *p)
 #pragma GCC unroll 14
             for (int i = 0; i < rows; i++) {
                 lanes x = lanes_all(a[i * row]);
-                sum[i][0] = lanes_fma(x, b0, sum[i][0]);
-                sum[i][1] = lanes_fma(x, b1, sum[i][1]);
+                sum[i][0] = multiply_add(x, b0, sum[i][0]);
+                sum[i][1] = multiply_add(x, b1, sum[i][1]);
             }
             a += step;
             b += p->ldb;

@@ -15,12 +15,23 @@ LANE_FN void put(float *to, lanes v, int64_t width, bool last)
         lanes_store_part(to, v, width);
 }
 
-/* At most LANES numbers of each k, which are contiguous; `width` of each are written. */
+/* n units, of one k, which are `across` the direction of k */
+LANE_FN lanes load_across(operand f, int64_t i, int64_t k, int64_t n)
+{
+#ifdef BY_PAIRS
+    const uint16_t *first = (const void *)element(f, i, k);
+    return lanes_of_pairs(first, first + f.col, n);
+#else
+    return load_lanes(f.type, element(f, i, k), n);
+#endif
+}
+
+/* At most LANES units of each k, which are contiguous; `width` of each are written. */
 LANE_FN void copy_strip(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, int64_t width,
                         int64_t step, float *to)
 {
     for (int64_t at = 0; at < depth; at++, to += step) {
-        put(to, load_lanes(f.type, element(f, i, k + at), n), width, at + 1 == depth);
+        put(to, load_across(f, i, k + at, n), width, at + 1 == depth);
     }
 }
 
@@ -60,7 +71,7 @@ LANE_FN void strip(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, in
                    int64_t step, float *to)
 {
     int64_t full = width < LANES ? width : LANES;
-    if (f.type == F32) {
+    if (f.type == F32 && UNIT == 1) {
         f.type = F32;
         strip_as(f, i, n, k, depth, width, step, to, full);
     } else {
@@ -83,13 +94,15 @@ LANE_FN void columns_panel(operand f, int64_t i, int64_t n, int64_t k, int64_t d
     }
 }
 
-/* Numbers [i, i + n) of each of rows [k, k + depth), stored by rows. */
+/* Numbers [i, i + n) of the rows of [k, k + depth), stored by rows. */
 static void ask_for(operand f, int64_t i, int64_t n, int64_t k, int64_t depth)
 {
     int64_t bytes = n * (f.type == BF16 ? 2 : 4);
-    for (int64_t at = k; at < k + depth; at++)
+    int64_t step = f.col * (f.type == BF16 ? 2 : 4);
+    const char *row = element(f, i, k);
+    for (int64_t at = 0; at < depth * UNIT; at++, row += step)
         for (int64_t c = 0; c < bytes; c += 64)
-            __builtin_prefetch(element(f, i, at) + c);
+            __builtin_prefetch(row + c);
 }
 
 /* Panels of `width`, one by one; if a stored row passes through all of them, some rows at a time,

@@ -2,13 +2,12 @@
  *
  *      panel of W rows of a, or columns of b         to:  k = 0:  W numbers,  k = 1:  W numbers, ...
  *
- * Missing rows or columns are filled with 0.
+ * Missing rows or columns are filled with 0.  k counts units (unit.h).
  */
 #ifndef REGRAD_CPU_PACK_H
 #define REGRAD_CPU_PACK_H
 
-#include "cpu/lanes.h"
-#include "cpu/product.h"
+#include "cpu/unit.h"
 
 /* Rows [i, i + n) and columns [k, k + depth) of f, n <= TILE_ROWS: to (depth, TILE_ROWS). */
 void pack_rows(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to);
@@ -20,13 +19,13 @@ void pack_columns(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, flo
 
 LANE_FN const char *element(operand f, int64_t i, int64_t k)
 {
-    return (const char *)f.data + (i * f.row + k * f.col) * (f.type == BF16 ? 2 : 4);
+    return (const char *)f.data + (i * f.row + k * UNIT * f.col) * (f.type == BF16 ? 2 : 4);
 }
 
-/* n numbers, the other lanes 0 */
+/* n units that are contiguous, the other lanes 0 */
 LANE_FN lanes load_lanes(dtype type, const char *from, int64_t n)
 {
-    if (type == F32)
+    if (type == F32 || UNIT == 2)
         return n == LANES ? lanes_load((const float *)(const void *)from)
                           : lanes_load_part((const float *)(const void *)from, n);
     if (n == LANES) return lanes_of_bf16((const uint16_t *)(const void *)from);

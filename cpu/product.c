@@ -12,11 +12,12 @@
 #include "cpu/micro.h"
 #include "cpu/pack.h"
 #include "cpu/tile.h"
+#include "cpu/unit.h"
 
 #include <stdatomic.h>
 
 enum {
-    DEPTH = PRODUCT_DEPTH,
+    DEPTH = PRODUCT_DEPTH,       /* in units, like whatever counts k here */
     GROUP = 4,                   /* most panels of a job, and of what is packed at a time */
     CHUNK_DEPTH = PRODUCT_CHUNK, /* minimum depth of a part, if there is that much */
     L2 = 1 << 17,   /* floats: part of the shared side, if the depth is divided anyway */
@@ -42,6 +43,7 @@ typedef struct {
     const product *p;
     side shared, streamed;
     bool shares_rows;
+    int64_t k;
     int64_t chunk, wide, deep; /* of the shared side, of the streamed one, of the depth */
     int64_t group;
     float *packed; /* of the shared side */
@@ -86,8 +88,9 @@ static ahead ahead_of(const work *w, const chunk *c, int64_t t, int64_t k, int64
             depth = min64(DEPTH, c->nk - k);
     if (n <= 0) return (ahead){0};
     bool along = f.col == 1;
+    depth *= UNIT;
     int64_t rows = along ? n : depth, lines = ((along ? depth : n) * size + 63) / 64;
-    return (ahead){.at = (const char *)f.data + ((c->t + t) * f.row + (c->k + k) * f.col) * size,
+    return (ahead){.at = element(f, c->t + t, c->k + k),
                    .rows = rows,
                    .lines = lines,
                    .step = (along ? f.row : f.col) * size,
@@ -132,7 +135,7 @@ static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int
                .rows = w->shares_rows ? ns : nt,
                .cols = w->shares_rows ? nt : ns,
                .first = c->k + k == 0,
-               .last = c->k + k + depth == p->k};
+               .last = c->k + k + depth == w->k};
     if (p->out.type == F32) {
         at.sums = row(p->out, at.i) + at.j;
         at.ld = p->out.ld;
@@ -209,10 +212,10 @@ static void do_all(void *context, member me)
     chunk c;
     for (c.s = 0; c.s < w->shared.n; c.s += w->chunk)
         for (c.t = 0; c.t < w->streamed.n; c.t += w->wide)
-            for (c.k = 0; c.k < w->p->k; c.k += w->deep) {
+            for (c.k = 0; c.k < w->k; c.k += w->deep) {
                 c.ns = min64(w->chunk, w->shared.n - c.s);
                 c.nt = min64(w->wide, w->streamed.n - c.t);
-                c.nk = min64(w->deep, w->p->k - c.k);
+                c.nk = min64(w->deep, w->k - c.k);
                 do_chunk(w, &c, me, &before);
             }
 }
@@ -233,14 +236,14 @@ static int64_t equal_part(int64_t n, int64_t most, int64_t of)
 /* room: floats for `packed` and for `sums` */
 static void cut(work *w, int64_t packed, int64_t sums)
 {
-    int64_t width = w->shared.width, k = rounded(w->p->k, DEPTH), all = rounded(w->shared.n, width);
+    int64_t width = w->shared.width, k = rounded(w->k, DEPTH), all = rounded(w->shared.n, width);
     w->deep = min64(k, CHUNK_DEPTH);
     if (packed / w->deep < 4 * width) w->deep = DEPTH;
     w->chunk = equal_part(w->shared.n, min64(all, packed / w->deep), width);
     if (w->chunk >= all) w->deep = min64(k, packed / all / DEPTH * DEPTH);
     if (w->deep > CHUNK_DEPTH) w->deep = min64(w->deep, (L2 / all + DEPTH) / DEPTH * DEPTH);
     w->wide = rounded(w->streamed.n, w->streamed.width);
-    if (w->p->out.type == F32 || w->p->k <= DEPTH) return;
+    if (w->p->out.type == F32 || w->k <= DEPTH) return;
     w->chunk = equal_part(w->shared.n, min64(w->chunk, sums / (8 * TILE_COLS)), width);
     w->wide = equal_part(w->streamed.n, sums / w->chunk, w->group * w->streamed.width);
 }
@@ -250,6 +253,7 @@ static void run_in(device *dev, const product *p, float *room, int64_t packed, i
     side rows = {p->a, p->m, TILE_ROWS, pack_rows}, cols = {p->b, p->n, TILE_COLS, pack_columns};
     bool shares_rows = p->m <= p->n;
     work w = {.p = p,
+              .k = p->k / UNIT,
               .shared = shares_rows ? rows : cols,
               .streamed = shares_rows ? cols : rows,
               .shares_rows = shares_rows,
@@ -270,59 +274,8 @@ static __attribute__((noinline)) void run_on_stack(device *dev, const product *p
     run_in(dev, p, room, PRODUCT_STACK, SUMS);
 }
 
-/* ---- by OpenBLAS ---- */
-
-enum { BLAS_TILE = 256 }; /* rows and columns that a thread has at a time */
-
-typedef struct {
-    const blas *blas;
-    const product *p;
-} blas_work;
-
-static void finish_blas(const product *p, int64_t i, int64_t j, int64_t m, int64_t n)
+void product_own(device *dev, const product *p)
 {
-    for (int64_t r = 0; r < m && !ends_with_sum(p); r += TILE_ROWS)
-        for (int64_t c = 0; c < n; c += TILE_COLS) {
-            float tile[TILE] = {0};
-            tile_finish(p,
-                        &(spot){.i = i + r,
-                                .j = j + c,
-                                .rows = min64(TILE_ROWS, m - r),
-                                .cols = min64(TILE_COLS, n - c),
-                                .last = true,
-                                .sums = row(p->out, i + r) + j + c,
-                                .ld = p->out.ld},
-                        tile);
-        }
-}
-
-static panel panel_at(operand x, int64_t i, int64_t k)
-{
-    return (panel){(const float *)x.data + i * x.row + k * x.col, x.col == 1 ? x.row : x.col};
-}
-
-static void blas_range(const void *context, int64_t first, int64_t end)
-{
-    const blas_work *w = context;
-    const product *p = w->p;
-    int64_t across = panels_of(p->n, BLAS_TILE);
-    for (int64_t at = first; at < end; at++) {
-        int64_t i = at / across * BLAS_TILE, j = at % across * BLAS_TILE;
-        int64_t m = min64(BLAS_TILE, p->m - i), n = min64(BLAS_TILE, p->n - j);
-        blas_product(w->blas, p->a.col != 1, p->b.col != 1, m, n, p->k, p->alpha,
-                     panel_at(p->a, i, 0), panel_at(p->b, 0, j), p->beta, row(p->out, i) + j,
-                     p->out.ld);
-        finish_blas(p, i, j, m, n);
-    }
-}
-
-void product_run(device *dev, const product *p)
-{
-    if (cpu_blas(dev) && p->out.type == F32) {
-        pool_for(cpu_threads(dev), panels_of(p->m, BLAS_TILE) * panels_of(p->n, BLAS_TILE), 1,
-                 blas_range, &(blas_work){cpu_blas(dev), p});
-        return;
-    }
     if (product_few(dev, p)) return;
     tensor room = cpu_room(dev);
     if (!present(room)) {

@@ -12,6 +12,9 @@
  * so that a run has the same bits on every processor.  And a row of the output does not depend on
  * the number of rows: a token alone gets the same result as in a batch.
  *
+ * The exception: where the processor has instructions for it, a product of two bf16 matrices with an
+ * even depth is computed in pairs (unit.h), unless `--products f32` is given: a0 b0 + a1 b1 at a time.
+ *
  * Operands are copied ("packed") first, into the order of the innermost loop (micro.h).  The
  * smaller matrix is packed once, shared by all threads; the larger one is streamed in panels, each
  * packed by the thread that needs it, in its own cache:
@@ -61,7 +64,12 @@ typedef struct {
     activation act;
 } product;
 
+/* By whatever the device uses: the code of product.c, or OpenBLAS. */
 void product_run(device *dev, const product *p);
+
+/* By the code of product.c; in pairs: a and b are bf16, with an even k. */
+void product_own(device *dev, const product *p);
+void product_own_pairs(device *dev, const product *p);
 
 /* Computes it, without packing b, if a has few rows, b is stored transposed and out is overwritten:
  * generating tokens (product_few.c). */

@@ -43,7 +43,7 @@ LANE_FN void add_square(int rows, const float *x, operand w, const char *soon, i
     for (int64_t d = 0; d < deep; d++)
 #pragma GCC unroll 14
         for (int r = 0; r < rows; r++)
-            sum[r] = lanes_fma(lanes_all(x[r * DEPTH + d]), v[d], sum[r]);
+            sum[r] = multiply_add(lanes_all(x[r * DEPTH + d]), v[d], sum[r]);
 }
 
 /* to (rows, TILE_COLS): LANES columns of it, at one part of the depth */
@@ -51,7 +51,7 @@ LANE_FN void multiply(int rows, const float *x, operand w, const char *soon, int
                       int64_t depth, bool add, float *to)
 {
     lanes sum[GROUP];
-    int64_t at = 0, size = w.type == BF16 ? 2 : 4;
+    int64_t at = 0, size = UNIT * (w.type == BF16 ? 2 : 4);
 #pragma GCC unroll 14
     for (int r = 0; r < rows; r++)
         sum[r] = lanes_zero();
@@ -137,15 +137,16 @@ static void few_strip(const product *p, int64_t j, int64_t end, float *sums)
 {
     float x[FEW * DEPTH];
     operand w = {p->b.data, p->b.col, 1, p->b.type};
-    int64_t tile = p->m * TILE_COLS, stop = j + (end - j + TILE_COLS - 1) / TILE_COLS * TILE_COLS;
-    for (int64_t at = 0; at < p->k; at += DEPTH) {
-        int64_t depth = min64(DEPTH, p->k - at);
+    int64_t k = p->k / UNIT, tile = p->m * TILE_COLS,
+            stop = j + (end - j + TILE_COLS - 1) / TILE_COLS * TILE_COLS;
+    for (int64_t at = 0; at < k; at += DEPTH) {
+        int64_t depth = min64(DEPTH, k - at);
         for (int64_t r = 0; r < p->m; r++)
-            load_row(p->a.type, element(p->a, r, at), depth, x + r * DEPTH);
+            load_row(UNIT == 2 ? F32 : p->a.type, element(p->a, r, at), depth, x + r * DEPTH);
         for (int64_t c = j; c < stop; c += LANES) {
-            const char *soon = c + LANES < end     ? element(w, c + LANES, at)
-                               : at + DEPTH < p->k ? element(w, j, at + DEPTH)
-                                                   : element(w, end, 0);
+            const char *soon = c + LANES < end  ? element(w, c + LANES, at)
+                               : at + DEPTH < k ? element(w, j, at + DEPTH)
+                                                : element(w, end, 0);
             few_columns(p->m, x, (operand){element(w, c, at), w.row, 1, w.type}, soon, end - c,
                         depth, at > 0, sums + (c - j) / TILE_COLS * tile + (c - j) % TILE_COLS);
         }

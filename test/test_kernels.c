@@ -55,7 +55,26 @@ static void test_gpt(void **state)
     (void)state;
     all_agree("--vocab 291 --layers 2 --heads 3 --width 69 --context 37 --batch 3 --seq 37");
     all_agree("--vocab 59 --layers 1 --heads 4 --width 76 --context 19 --batch 2 --seq 19 "
-              "--dtype bf16");
+              "--dtype bf16 --products f32");
+}
+
+/* By pairs: other bits than by f32, and the same on any number of threads. */
+static void test_pairs(void **state)
+{
+    (void)state;
+    const char *sizes =
+        "--vocab 59 --layers 1 --heads 4 --width 76 --context 19 --batch 2 --seq 18 "
+        "--dtype bf16";
+    if (!kernel_runs("avx512bf16")) skip();
+    small_result plain = train(sizes, "avx512", 1), want = train(sizes, "avx512bf16", 1);
+    assert_true(first_difference(&plain, &want) >= 0);
+    for (int threads = 2; threads <= 3; threads++) {
+        small_result got = train(sizes, "avx512bf16", threads);
+        assert_int_equal(first_difference(&want, &got), -1);
+        small_free(&got);
+    }
+    small_free(&plain);
+    small_free(&want);
 }
 
 static void test_llama(void **state)
@@ -143,7 +162,7 @@ static void test_unknown(void **state)
     error_free(e);
     e = cpu_use_products(&dev, "mkl");
     assert_non_null(e);
-    assert_non_null(strstr(error_text(e), "must be own or blas"));
+    assert_non_null(strstr(error_text(e), "must be own, f32 or blas"));
     error_free(e);
     cpu_close(&dev);
 }
@@ -151,9 +170,9 @@ static void test_unknown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gpt),     cmocka_unit_test(test_llama),
-        cmocka_unit_test(test_vit),     cmocka_unit_test(test_row_alone),
-        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_gpt),       cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_llama),     cmocka_unit_test(test_vit),
+        cmocka_unit_test(test_row_alone), cmocka_unit_test(test_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

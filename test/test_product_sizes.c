@@ -3,7 +3,8 @@
  * Sizes gather at the ends of tiles, panels and parts of the depth (cpu/product.h); rows lie
  * further apart than they are long, and operands begin where no vector does.  What a kernel stores
  * is compared with a sum in double, and with what plain C stores, bit by bit; what lies between the
- * rows of the output must stay.  LONG=1 draws twenty times as many.
+ * rows of the output must stay.  Products of bf16, by pairs where the processor does that, are
+ * compared with the sum only: two roundings for a pair, as in f32.  LONG=1 draws twenty times as many.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +12,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/bf16.h"
 #include "base/rng.h"
 #include "test/kernels.h"
 #include "test/long.h"
@@ -59,10 +61,25 @@ static drawn draw_one(uint64_t seed)
                .alpha = alphas[draw(seed, 35, 4)],
                .beta = betas[draw(seed, 36, 4)],
                .seed = seed};
-    if (!draw(seed, 40, 4)) t.m = 1 + (int64_t)draw(seed, 41, 5); /* few rows go another way */
+    if (!draw(seed, 40, 4)) t.m = 1 + (int64_t)draw(seed, 41, 30); /* few rows go another way */
     t.lda = (t.a_turned ? t.m : t.k) + (int64_t)draw(seed, 37, GAP);
     t.ldb = (t.b_turned ? t.k : t.n) + (int64_t)draw(seed, 38, GAP);
     t.ldc = t.n + (int64_t)draw(seed, 39, GAP);
+    return t;
+}
+
+/* What a layer's products are like. */
+static drawn draw_layer(uint64_t seed)
+{
+    drawn t = draw_one(seed);
+    t.alpha = 1;
+    if (t.beta != 0) t.beta = 1;
+    if (t.b_turned && t.a_turned) {
+        t.a_turned = 0;
+        t.lda = t.k + t.lda - t.m;
+    }
+    if (t.b_turned) t.beta = 0;
+    if (t.a_turned) t.ldc = t.n;
     return t;
 }
 
@@ -78,9 +95,20 @@ static void fill(float *x, size_t n, uint64_t seed)
     }
 }
 
-static tensor matrix(float *x, int64_t rows, int64_t cols, int64_t ld)
+static uint16_t a16[sizeof a / sizeof *a], b16[sizeof b / sizeof *b], c16[sizeof c / sizeof *c];
+
+/* Rounds x to numbers of bf16, and stores these, too. */
+static void round_all(float *x, uint16_t *to, size_t n)
 {
-    tensor t = tensor_of(x, F32, SHAPE(rows, cols));
+    for (size_t i = 0; i < n; i++) {
+        to[i] = bf16_of_float(x[i]);
+        x[i] = float_of_bf16(to[i]);
+    }
+}
+
+static tensor matrix(void *x, dtype type, int64_t rows, int64_t cols, int64_t ld)
+{
+    tensor t = tensor_of(x, type, SHAPE(rows, cols));
     t.ld = ld;
     return t;
 }
@@ -90,13 +118,33 @@ static void multiply(const drawn *t, const char *kernel, int threads, float *out
     device dev;
     must(cpu_device(threads, &dev));
     must(cpu_use_kernel(&dev, kernel));
-    OP(matmul, &dev, 0, .out = matrix(out + t->c_shift, t->m, t->n, t->ldc),
-       .x = t->a_turned ? matrix(a + t->a_shift, t->k, t->m, t->lda)
-                        : matrix(a + t->a_shift, t->m, t->k, t->lda),
-       .y = t->b_turned ? matrix(b + t->b_shift, t->n, t->k, t->ldb)
-                        : matrix(b + t->b_shift, t->k, t->n, t->ldb),
+    OP(matmul, &dev, 0, .out = matrix(out + t->c_shift, F32, t->m, t->n, t->ldc),
+       .x = t->a_turned ? matrix(a + t->a_shift, F32, t->k, t->m, t->lda)
+                        : matrix(a + t->a_shift, F32, t->m, t->k, t->lda),
+       .y = t->b_turned ? matrix(b + t->b_shift, F32, t->n, t->k, t->ldb)
+                        : matrix(b + t->b_shift, F32, t->k, t->n, t->ldb),
        .x_transposed = t->a_turned, .y_transposed = t->b_turned, .alpha = t->alpha,
        .beta = t->beta);
+    must(device_status(&dev));
+    cpu_close(&dev);
+}
+
+/* In bf16, as a layer does: x w', dout w or dout' x. */
+static void multiply_bf16(const drawn *t, int threads)
+{
+    device dev;
+    must(cpu_device(threads, &dev));
+    uint16_t *x = a16 + t->a_shift, *y = b16 + t->b_shift;
+    tensor out = matrix(c16 + t->c_shift, BF16, t->m, t->n, t->ldc);
+    if (t->b_turned)
+        OP(linear, &dev, 0, .out = out, .x = matrix(x, BF16, t->m, t->k, t->lda),
+           .w = matrix(y, BF16, t->n, t->k, t->ldb));
+    else if (t->a_turned)
+        OP(linear_dw, &dev, 0, .dw = {.t = out, .accumulate = t->beta != 0},
+           .dout = matrix(x, BF16, t->k, t->m, t->lda), .x = matrix(y, BF16, t->k, t->n, t->ldb));
+    else
+        OP(linear_dx, &dev, 0, .dx = out, .accumulate = t->beta != 0,
+           .dout = matrix(x, BF16, t->m, t->k, t->lda), .w = matrix(y, BF16, t->k, t->n, t->ldb));
     must(device_status(&dev));
     cpu_close(&dev);
 }
@@ -120,11 +168,13 @@ static double wanted(const drawn *t, int64_t i, int64_t j, double *within)
     return t->alpha * sum + old;
 }
 
-static void check(const drawn *t, const float *out)
+/* roundoff: of the type of what was stored, if it is rounded once more */
+static void check(const drawn *t, const float *out, double roundoff)
 {
     for (int64_t i = 0; i < t->m; i++)
         for (int64_t j = 0; j < t->n; j++) {
             double within, want = wanted(t, i, j, &within);
+            within += roundoff * (fabs(want) + within);
             double got = out[t->c_shift + i * t->ldc + j];
             if (!(fabs(got - want) <= within))
                 fail_msg("seed %llu: %lld x %lld x %lld, element (%lld, %lld): %g, not %g",
@@ -157,7 +207,7 @@ static void test_drawn_sizes(void **state)
             memcpy(out, before, sizeof before);
             multiply(&t, kernels[i], 1 + (int)draw(t.seed, 50 + (uint64_t)i, 3), out);
             if (!i)
-                check(&t, out);
+                check(&t, out, 0);
             else if (memcmp(out, first, sizeof first))
                 fail_msg("seed %llu: %s gives other bits than plain", (unsigned long long)t.seed,
                          kernels[i]);
@@ -165,8 +215,27 @@ static void test_drawn_sizes(void **state)
     }
 }
 
+static void test_drawn_bf16(void **state)
+{
+    (void)state;
+    for (int64_t n = 0; n < tries(250, 5000); n++) {
+        drawn t = draw_layer((uint64_t)n + 1000000);
+        fill(a, sizeof a / sizeof *a, t.seed * 3);
+        fill(b, sizeof b / sizeof *b, t.seed * 3 + 1);
+        fill(before, sizeof before / sizeof *before, t.seed * 3 + 2);
+        round_all(a, a16, sizeof a / sizeof *a);
+        round_all(b, b16, sizeof b / sizeof *b);
+        round_all(before, c16, sizeof before / sizeof *before);
+        multiply_bf16(&t, 1 + (int)draw(t.seed, 50, 3));
+        for (size_t i = 0; i < sizeof c / sizeof *c; i++)
+            c[i] = float_of_bf16(c16[i]);
+        check(&t, c, 0x1p-8);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_drawn_sizes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_drawn_sizes),
+                                       cmocka_unit_test(test_drawn_bf16)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

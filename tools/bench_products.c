@@ -1,11 +1,12 @@
 /* bench_products.c - how close matrix products come to the processor's limit.
  *
- *   bench_products [threads [ROWSxOUTxIN ...]]      a table on stdout
+ *   bench_products [threads [bf16] [ROWSxOUTxIN ...]]      a table on stdout
  *
  * For each shape (rows, out, in) the three products of a layer, alternating with a loop of only
  * fused multiply-adds, so that a drift of the machine's speed affects both: medians, and their
  * ratio.
  */
+#include "base/bf16.h"
 #include "base/clock.h"
 #include "cpu/cpu.h"
 
@@ -58,17 +59,24 @@ static double rate_of(device *dev, int which, layer l, tensor x, tensor w, tenso
     return 2.0 * (double)l.rows * (double)l.out * (double)l.in * n / (clock_now() - start) / 1e9;
 }
 
-static error *measure(device *dev, layer l)
+static error *measure(device *dev, dtype type, layer l)
 {
     static const char *const names[] = {"x w'", "dout w", "dout' x"};
-    float *x, *w, *y;
+    char *x, *w, *y;
     size_t nx = (size_t)(l.rows * l.in), nw = (size_t)(l.out * l.in), ny = (size_t)(l.rows * l.out);
-    TRY(dev->ops->alloc(dev, (nx + nw + ny) * sizeof(float), (void **)&x));
-    w = x + nx, y = w + nw;
-    for (size_t i = 0; i < nx + nw + ny; i++)
-        x[i] = 1e-3f * (float)(i % 997) - 0.5f;
-    tensor tx = tensor_of(x, F32, SHAPE(l.rows, l.in)), tw = tensor_of(w, F32, SHAPE(l.out, l.in)),
-           ty = tensor_of(y, F32, SHAPE(l.rows, l.out));
+    size_t size = dtype_size(type);
+    TRY(dev->ops->alloc(dev, (nx + nw + ny) * size, (void **)&x));
+    w = x + nx * size, y = w + nw * size;
+    for (size_t i = 0; i < nx + nw + ny; i++) {
+        float value = 1e-3f * (float)(i % 997) - 0.5f;
+        if (type == BF16)
+            ((uint16_t *)(void *)x)[i] = bf16_of_float(value);
+        else
+            ((float *)(void *)x)[i] = value;
+    }
+    tensor tx = tensor_of(x, type, SHAPE(l.rows, l.in)),
+           tw = tensor_of(w, type, SHAPE(l.out, l.in)),
+           ty = tensor_of(y, type, SHAPE(l.rows, l.out));
     printf("| %lld x %lld x %lld |", (long long)l.rows, (long long)l.out, (long long)l.in);
     for (int which = 0; which < 3; which++) {
         double rate[ROUNDS], most[ROUNDS], ratio[ROUNDS];
@@ -96,15 +104,17 @@ static error *bench_products(int argc, char **argv)
     TRY(dev.ops->alloc(&dev, CPU_ROOM, &room));
     op_lend(&dev, tensor_of(room, U8, SHAPE(CPU_ROOM)));
     printf("%s\n", cpu_describe(&dev, about, sizeof about));
-    for (int i = 2; i < argc; i++) {
+    dtype type = argc > 2 && !strcmp(argv[2], "bf16") ? BF16 : F32;
+    int from = type == BF16 ? 3 : 2;
+    for (int i = from; i < argc; i++) {
         long long rows, out, in;
         if (sscanf(argv[i], "%lldx%lldx%lld", &rows, &out, &in) != 3 || rows < 1 || out < 1 ||
             in < 1)
             return user_error("%s: a shape is ROWSxOUTxIN", argv[i]);
-        TRY(measure(&dev, (layer){rows, out, in}));
+        TRY(measure(&dev, type, (layer){rows, out, in}));
     }
-    for (size_t i = 0; i < sizeof layers / sizeof *layers && argc < 3; i++)
-        TRY(measure(&dev, layers[i]));
+    for (size_t i = 0; i < sizeof layers / sizeof *layers && argc <= from; i++)
+        TRY(measure(&dev, type, layers[i]));
     dev.ops->release(&dev, room);
     cpu_close(&dev);
     return NULL;

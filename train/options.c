@@ -175,10 +175,14 @@ static const option_row common[] = {
      FIELD(no_cuda_graph), 0, 0, NULL},
     {"threads", "N", "CPU threads", INTEGER, RUN, TOLD, 0, FIELD(threads), 1, 1024, "all cores"},
     {"cpu-kernel", "NAME",
-     "avx512, avx2 or plain, all with the same bits; auto: the best that this processor "
-     "supports",
+     "avx512bf16, avx512, avx2 or plain, all with the same bits, but for bf16 products by the "
+     "first; "
+     "auto: the best that this processor supports",
      TEXT, RUN, SILENT, 0, FIELD(cpu_kernel), 0, 0, NULL},
-    {"products", "HOW", "fp32 matrix products on the CPU: own, or blas: OpenBLAS (other last bits)",
+    {"products", "HOW",
+     "matrix products on the CPU: own; f32: own, but bf16 without the processor's instructions for "
+     "it, "
+     "so with the same bits everywhere; or blas: OpenBLAS for those of fp32 (other last bits)",
      TEXT, RUN, TOLD, 0, FIELD(products), 0, 0, NULL},
     {"seed", "N", "random seed: initial values, order of the data, augmentation, sampling", INTEGER,
      RUN, FIXED, 0, FIELD(seed), 0, 9e15, NULL},
