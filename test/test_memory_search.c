@@ -200,7 +200,7 @@ static int ordered_ways(const error *e, size_t bytes)
 /* The fewest bytes, to a KiB, that these options train in. */
 static size_t least_bytes(const options *o)
 {
-    size_t most = (size_t)1 << 24, least = 0;
+    size_t most = (size_t)1 << 26, least = 0;
     while (most - least > 1024) {
         options tried = *o;
         size_t middle = least + (most - least) / 2;
