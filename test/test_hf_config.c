@@ -358,6 +358,7 @@ static void test_config_refusals(void **state)
          "\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":4}",
          "says something else"},
         {"mistral", "\"layer_types\":[\"full_attention\"]", "sliding_window says something else"},
+        {"mistral", "\"attention_bias\":true", "attention_bias"},
         {"mistral", "\"sliding_window\":null,\"layer_types\":[\"sliding_attention\"]",
          "sliding_window says something else"},
         {"phi3", "\"sliding_window\":2047,\"layer_types\":[\"none\"]", "layer_types"},
@@ -486,7 +487,9 @@ static void test_config_habits(void **state)
     ok(read_text("{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":1}}",
                  &a));
     assert_true(a.rotary.scaling.factor == 0);
-    ok(read_text("{\"model_type\":\"mistral\",\"max_position_embeddings\":4096}", &a));
+    ok(read_text("{\"model_type\":\"mistral\",\"max_position_embeddings\":4096,"
+                 "\"attention_bias\":false,\"mlp_bias\":false}",
+                 &a));
     ok(read_text("{\"model_type\":\"mistral\",\"sliding_window\":131072}", &a));
     assert_int_equal(a.window, 131072);
     assert_false(has_windows(&a));

@@ -245,6 +245,8 @@ static const hf_field mistral_fields[] = {
     OPTION(act, ACT_SILU),
     OPTION(tied, false),
     OPTION(window, 4096),
+    MUST_FLAG("attention_bias", false), /* in files made from LLaMA's */
+    MUST_FLAG("mlp_bias", false),
 };
 
 static error *decode_windows(const hf_source *s, hf_model *m)
