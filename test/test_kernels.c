@@ -29,6 +29,14 @@ static small_result train(const char *sizes, const char *kernel, int threads)
     return small_train(arguments);
 }
 
+/* Of parameters, losses or norms of gradients? */
+static bool differ(const small_result *a, const small_result *b)
+{
+    size_t n = (size_t)a->steps;
+    return first_difference(a, b) >= 0 || memcmp(a->loss, b->loss, n * sizeof *a->loss) ||
+           memcmp(a->grad_norm, b->grad_norm, n * sizeof *a->grad_norm);
+}
+
 static void all_agree(const char *sizes)
 {
     small_result want = train(sizes, "plain", 1);
@@ -39,11 +47,9 @@ static void all_agree(const char *sizes)
         }
         for (int threads = 1; threads <= 3; threads += thin_run() ? 2 : 1) {
             small_result got = train(sizes, kernels[k], threads);
-            int64_t at = first_difference(&want, &got);
-            if (at >= 0 || memcmp(want.loss, got.loss, (size_t)want.steps * sizeof *want.loss) ||
-                memcmp(want.grad_norm, got.grad_norm, (size_t)want.steps * sizeof(double)))
+            if (differ(&want, &got))
                 fail_msg("%s: %s, %d threads: other bits than plain, 1 thread (parameter %lld)",
-                         sizes, kernels[k], threads, (long long)at);
+                         sizes, kernels[k], threads, (long long)first_difference(&want, &got));
             small_free(&got);
         }
     }
@@ -67,10 +73,10 @@ static void test_pairs(void **state)
         "--dtype bf16";
     if (!kernel_runs("avx512bf16")) skip();
     small_result plain = train(sizes, "avx512", 1), want = train(sizes, "avx512bf16", 1);
-    assert_true(first_difference(&plain, &want) >= 0);
+    assert_true(thin_run() || differ(&plain, &want)); /* in so few steps they need not */
     for (int threads = 2; threads <= 3; threads++) {
         small_result got = train(sizes, "avx512bf16", threads);
-        assert_int_equal(first_difference(&want, &got), -1);
+        assert_false(differ(&want, &got));
         small_free(&got);
     }
     small_free(&plain);
