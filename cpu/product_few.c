@@ -116,7 +116,7 @@ typedef struct {
     int64_t n, each;
 } row_groups;
 
-static row_groups groups_of(int64_t m)
+static row_groups row_groups_of(int64_t m)
 {
     int64_t n = (m + GROUP - 1) / GROUP;
     return (row_groups){n, (m + n - 1) / n};
@@ -126,7 +126,7 @@ static row_groups groups_of(int64_t m)
 static void few_columns(int64_t m, const float *x, operand w, const char *soon, int64_t cols,
                         int64_t depth, bool add, float *to)
 {
-    row_groups g = groups_of(m);
+    row_groups g = row_groups_of(m);
     for (int64_t r = 0; r < m; r += g.each)
         (w.type == F32 ? multiply_f32 : multiply_bf16)((int)min64(g.each, m - r), x + r * DEPTH, w,
                                                        soon, cols, depth, add, to + r * TILE_COLS);
@@ -156,7 +156,7 @@ static void few_strip(const product *p, int64_t j, int64_t end, float *sums)
 /* What follows the sum, of a tile (m, TILE_COLS) at column j. */
 static void few_finish(const product *p, int64_t j, int64_t cols, float *tile)
 {
-    row_groups g = groups_of(p->m);
+    row_groups g = row_groups_of(p->m);
     for (int64_t r = 0; r < p->m; r += g.each)
         tile_finish(p,
                     &(spot){.i = r,

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-static int64_t groups_of(tensor starts)
+static int64_t groups_between(tensor starts)
 {
     return tensor_count(starts) - 1;
 }
@@ -103,7 +103,7 @@ static void expand_range(const void *op, int64_t first, int64_t end)
 void cpu_expand(device *dev, int stream, const expand_op *o)
 {
     (void)stream;
-    pool_for(cpu_threads(dev), groups_of(o->starts), 8, expand_range, o);
+    pool_for(cpu_threads(dev), groups_between(o->starts), 8, expand_range, o);
 }
 
 static void compress_range(const void *op, int64_t first, int64_t end)
@@ -125,7 +125,7 @@ static void compress_range(const void *op, int64_t first, int64_t end)
 void cpu_compress(device *dev, int stream, const compress_op *o)
 {
     (void)stream;
-    pool_for(cpu_threads(dev), groups_of(o->starts), 8, compress_range, o);
+    pool_for(cpu_threads(dev), groups_between(o->starts), 8, compress_range, o);
 }
 
 /* ---- changing the set ---- */
@@ -136,7 +136,7 @@ void cpu_starts(device *dev, int stream, const starts_op *o)
     const uint32_t *bits = o->bits.data;
     int64_t *starts = o->starts.data;
     starts[0] = 0;
-    for (int64_t g = 0; g < groups_of(o->starts); g++) {
+    for (int64_t g = 0; g < groups_between(o->starts); g++) {
         int64_t ones = 0;
         for (int64_t w = 0; w < SPARSE_WORDS; w++)
             ones += ones_of(bits[g * SPARSE_WORDS + w]);
@@ -188,14 +188,14 @@ static void prune_range(const void *op, int64_t first, int64_t end)
 void cpu_prune(device *dev, int stream, const prune_op *o)
 {
     (void)stream;
-    pool_for(cpu_threads(dev), groups_of(o->starts), 8, prune_range, o);
+    pool_for(cpu_threads(dev), groups_between(o->starts), 8, prune_range, o);
 }
 
 static void regrow_range(const void *op, int64_t first, int64_t end)
 {
     const regrow_op *o = op;
     const int64_t *starts = o->starts.data;
-    int64_t groups = groups_of(o->starts);
+    int64_t groups = groups_between(o->starts);
     drawing d = {.seed = {(uint32_t)o->seed, (uint32_t)(o->seed >> 32)},
                  .matrix = o->matrix,
                  .event = o->event,
@@ -209,5 +209,5 @@ static void regrow_range(const void *op, int64_t first, int64_t end)
 void cpu_regrow(device *dev, int stream, const regrow_op *o)
 {
     (void)stream;
-    pool_for(cpu_threads(dev), o->n ? groups_of(o->starts) : 0, 8, regrow_range, o);
+    pool_for(cpu_threads(dev), o->n ? groups_between(o->starts) : 0, 8, regrow_range, o);
 }
