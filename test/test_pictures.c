@@ -152,18 +152,18 @@ static void test_webp(void **state)
     decoded("webp_exif_9", "upright", 3, true);
 }
 
-/* A flat picture takes hardly any bytes, so a head may claim a lot, but not everything. */
+/* A flat picture takes hardly any bytes, so a head may claim a lot, but not everything: this one a little more. */
 static void test_large_webp(void **state)
 {
     (void)state;
 #ifndef WITH_WEBP
     skip();
 #endif
-    static const uint8_t file[] = {'R', 'I', 'F', 'F', 26,   0,    0, 0, 'W',  'E',  'B',  'P',
-                                   'V', 'P', '8', 'L', 13,   0,    0, 0, 0x2f, 0xfe, 0xff, 0xff,
-                                   0xf, 0,   0,   0,   0xfe, 0xff, 0, 0, 0,    0};
+    static const uint8_t file[] = {'R',  'I', 'F', 'F', 26,   0,    0, 0, 'W',  'E',  'B',  'P',
+                                   'V',  'P', '8', 'L', 13,   0,    0, 0, 0x2f, 0x33, 0xc8, 0x0c,
+                                   0x02, 0,   0,   0,   0xfe, 0xff, 0, 0, 0,    0};
     picture p;
-    fails(picture_decode(file, sizeof file, 3, false, &p), "16383 x 16384 pixels in 34 bytes",
+    fails(picture_decode(file, sizeof file, 3, false, &p), "2100 x 2100 pixels in 34 bytes",
           "damaged");
 }
 
