@@ -21,6 +21,7 @@ typedef enum {
     SPARSITY,
     PRECISION,
     MEMORY,
+    OFFLOADED,
     RUN,
     OUTPUT,
     RANKS,

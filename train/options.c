@@ -131,23 +131,23 @@ static const option_row common[] = {
      "is read and written beside the computation, with the same bits (docs/offload.md): states: "
      "the optimizer's states, and masters; params: the matrices themselves, too; activations: what "
      "blocks keep for backward (also params,activations); none",
-     TEXT, MEMORY, SILENT, 0, FIELD(offload_name), 0, 0, NULL},
+     TEXT, OFFLOADED, SILENT, 0, FIELD(offload_name), 0, 0, NULL},
     {"offload-to", "DIR",
-     "with --offload on the CPU: the directory of that file, which has no name", TEXT, MEMORY,
+     "with --offload on the CPU: the directory of that file, which has no name", TEXT, OFFLOADED,
      SILENT, 0, FIELD(offload_to), 0, 0, "--out"},
     {"host-memory", "SIZE",
      "on a GPU: the most that --offload may take of the host's memory (64G); with --memory SIZE it "
      "is chosen, too, where that is faster or nothing fits without",
-     TEXT, MEMORY, SILENT, 0, FIELD(host_memory), 0, 0, "no limit"},
+     TEXT, OFFLOADED, SILENT, 0, FIELD(host_memory), 0, 0, "no limit"},
     {"disk-rate", "X",
      "with --plan --offload: GB/s of that disk, as a run prints it at its end, for the predicted "
      "time; 0 = not known",
-     REAL, MEMORY, SILENT, 0, FIELD(disk_rate), 0, 1e6, NULL},
+     REAL, OFFLOADED, SILENT, 0, FIELD(disk_rate), 0, 1e6, NULL},
     {"host-rate", "X",
      "on a GPU with --offload or --host-memory: GB/s between the host's memory and the GPU, in "
      "each "
      "direction, for the predicted time; 0 = measured, or not known",
-     REAL, MEMORY, SILENT, 0, FIELD(host_rate), 0, 1e6, NULL},
+     REAL, OFFLOADED, SILENT, 0, FIELD(host_rate), 0, 1e6, NULL},
     {"batch", "N", "samples in a micro-batch, for each rank", INTEGER, DATA, SPLIT, 0, FIELD(batch),
      1, 1e6, NULL},
     {"accum", "N", "gradient accumulation: micro-batches in a step", INTEGER, DATA, SPLIT, 0,
@@ -449,7 +449,7 @@ static void list_rows(const task *t, struct argp_option *list)
 {
     static const char *const headings[OPTION_GROUPS] = {
         "Model:",     "Fine-tuning:", "Data:",    "Optimizer:", "Learning rate:", "Sparsity:",
-        "Precision:", "Memory:",      "The run:", "Output:",    "Several ranks:"};
+        "Precision:", "Memory:",      "Offload:", "The run:",   "Output:",        "Several ranks:"};
     for (int g = 0; g < OPTION_GROUPS; g++)
         *list++ = (struct argp_option){.doc = headings[g], .group = g + 1};
     for (int i = 0; i < option_count(t); i++) {
