@@ -146,10 +146,14 @@ wrn="train_vit --model wrn-10-1 --width 16 --image-size 12 --channels 3 --classe
             not_ok "wrn: --plan --ranks $n: $planned, used $used"
     done
     equal 'wrn, recomputed, frozen norms, 2 ranks, stage 2' 2 2 3 1 $wrn --steps 4 --checkpoint-every 4 --recompute block --freeze '*bn*'
+    equal 'wrn, averaged weights and statistics, 2 ranks, stage 2' 2 2 3 1 $wrn --steps 4 --checkpoint-every 4 --ema 0.7
     wrn_bits="$wrn --steps 3 --checkpoint-every 3 --train-only fc.weight --lr 1e-30 --weight-decay 0"
     run 1 one $wrn_bits --batch 6 && run 2 two $wrn_bits --batch 3 && run 3 three $wrn_bits --batch 2 --zero 3 && run 3 alone $wrn_bits --batch 3
     same_bits one two && same_bits one three && ! same_bits one alone && ok 'wrn: running statistics of 1, 2, 3 ranks: the same bits' ||
         not_ok "wrn: running statistics: $(tail -qn 1 one.txt two.txt three.txt)"
+    run 1 one $wrn_bits --batch 6 --ema 0.7 && run 3 three $wrn_bits --batch 2 --zero 3 --ema 0.7
+    same_bits one three && ! same_bits one two && ok 'wrn: averages of running statistics: the same bits' ||
+        not_ok "wrn: averages of running statistics: $(tail -qn 1 one.txt three.txt)"
     run 2 first $wrn --steps 4 --batch 3 --checkpoint-every 2 --keep 9 --zero 2
     run 2 second $wrn --steps 4 --batch 3 --resume first/step_00000002 && same_bits first second && ok 'wrn: resumed, the same bits' ||
         not_ok "wrn: resumed: $(tail -1 second.txt)"

@@ -86,7 +86,6 @@ CONDITION(recomputes_inputs, recomputes_some_inputs(o))
 CONDITION(offloads_values, o->offload == OFFLOAD_PARAMS)
 CONDITION(has_images, o->model.image_height > 0)
 CONDITION(folds, rule_folds(o->optim.rule))
-CONDITION(norms_batches, o->model.norm == NORM_BATCH)
 CONDITION(narrow_states, o->optim.state != STATE_F32)
 CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
 CONDITION(sharded, o->zero > 0)
@@ -270,10 +269,6 @@ static const conflict resolved[] = {
      NULL,
      "--ema {ema} with --dtype bf16 and --zero {zero}: averages are sharded in fp32 only; use "
      "--zero 0, or --dtype fp32"},
-    {{averages_weights, ranked, norms_batches},
-     NULL,
-     "--ema {ema} with --norm batch and several ranks: each would have averages of its own; give "
-     "--norm group"},
     {{ranked, is_sparse},
      NULL,
      "--sparsity with several ranks: each rank has all non-zeros; leave it out, or use one rank"},
