@@ -102,6 +102,26 @@ static void test_images(void **state)
     /* other pixels than the model's are another loss */
     shell(VIT "--eval-only --load a --mean 0.1 --std 0.9 --json >five.json");
     assert_true(number_of("five.json", "loss") != number_of("one.json", "loss"));
+    assert_true(run_shell(VIT "--eval-only --load a --classes 9"));
+    text = said();
+    if (!strstr(text, "--classes 9: the model of --load a has 7")) fail_msg("%s", text);
+    free(text);
+}
+
+/* A run that began with another's model reads its own pixels, not those on that model's card; and what is
+ * loaded has its own name. */
+static void test_images_of_fine_tuning(void **state)
+{
+    (void)state;
+    small_images_write(".", "t", 64, 1, 8, 8, 7);
+    small_images_write(".", "v", 45, 1, 8, 8, 7);
+    shell(VIT SIZES "--train-data t-images-idx3-ubyte --steps 2 --out theirs --mean 0.1 --std 0.9");
+    shell(VIT "--train-data t-images-idx3-ubyte --load theirs --steps 4 --eval-every 4 --out ours "
+              "--checkpoint-every 4");
+    shell(VIT "--eval-only --resume auto --out ours --json >one.json && " VIT
+              "--eval-only --load ours --json >two.json && grep -q '\"model\":\"vit\"' two.json");
+    same_as_run("one.json", "ours/log.jsonl");
+    same_as_run("two.json", "ours/log.jsonl");
 }
 
 /* Parameters and a forward pass are planned, and nothing else. */
@@ -151,6 +171,7 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_plan), cmocka_unit_test(test_images),
+                                       cmocka_unit_test(test_images_of_fine_tuning),
                                        cmocka_unit_test(test_refused)};
     ssize_t n = readlink("/proc/self/exe", there, sizeof there - 1);
     assert_true(n > 0);

@@ -40,8 +40,8 @@ static const option_row rows[] = {
      "the model's; four times a --width that is given"},
     {"image-size", "N|HxW", "image size in pixels; images of another size are resized and cropped",
      TEXT, MODEL, FIXED, 0, FIELD(images.image_size), 0, 0, "the model's"},
-    {"channels", "N", "colour channels: 1 or 3", INTEGER, MODEL, FIXED, 0, FIELD(images.channels), 1, 3,
-     "the model's"},
+    {"channels", "N", "colour channels: 1 or 3", INTEGER, MODEL, FIXED, 0, FIELD(images.channels),
+     1, 3, "the model's"},
     {"patch", "N", "side of a patch in pixels; must divide the image size", INTEGER, MODEL, FIXED,
      0, FIELD(images.patch), 1, 1e4, "the model's"},
     {"pool", "HOW", "pooling: cls (a class token) or mean (of all positions)", TEXT, MODEL, FIXED,
@@ -73,8 +73,8 @@ static const option_row rows[] = {
      "mean to subtract from pixels in 0 ... 1: one number, one per channel, or imagenet, "
      "inception or clip (which set --std, too)",
      TEXT, DATA, TOLD, 0, FIELD(images.mean), 0, 0, "0.5"},
-    {"std", "X,X,X", "standard deviation to divide by after that", TEXT, DATA, TOLD, 0, FIELD(images.std),
-     0, 0, "0.5"},
+    {"std", "X,X,X", "standard deviation to divide by after that", TEXT, DATA, TOLD, 0,
+     FIELD(images.std), 0, 0, "0.5"},
     {"random-crop", "N", "shift images by up to N pixels", INTEGER, DATA, TOLD, 0,
      FIELD(images.random_crop), 0, 1e4, NULL},
     {"flip", NULL, "flip images horizontally with probability 1/2", FLAG, DATA, TOLD, 0,
@@ -87,8 +87,8 @@ static const option_row rows[] = {
      0, FIELD(images.jitter), 0, 1, NULL},
     {"rand-augment", "M", "RandAugment of this magnitude, as in torchvision (9 is usual); 0 = off",
      INTEGER, DATA, TOLD, 0, FIELD(images.rand_augment), 0, 30, NULL},
-    {"random-erasing", "P", "probability of erasing a rectangle", REAL, DATA, TOLD, 0, FIELD(images.erase),
-     0, 1, NULL},
+    {"random-erasing", "P", "probability of erasing a rectangle", REAL, DATA, TOLD, 0,
+     FIELD(images.erase), 0, 1, NULL},
     {"cutmix", "ALPHA",
      "CutMix with a rectangle sized by Beta(ALPHA, ALPHA); 0 = off. With --mixup, each batch uses "
      "one or the other",
@@ -157,8 +157,10 @@ static error *resolve_bad(options *o)
         return NULL;
     }
     o->images.bad_share = strtod(o->images.bad_images, &end);
-    if (end != o->images.bad_images && !*end && o->images.bad_share > 0 && o->images.bad_share < 1) return NULL;
-    return user_error("--bad-images %s: must be fail, skip or a part, as in 0.05", o->images.bad_images);
+    if (end != o->images.bad_images && !*end && o->images.bad_share > 0 && o->images.bad_share < 1)
+        return NULL;
+    return user_error("--bad-images %s: must be fail, skip or a part, as in 0.05",
+                      o->images.bad_images);
 }
 
 /* One number for all channels, or three separated by commas. */
@@ -195,8 +197,8 @@ static error *resolve_pixels(options *o)
             memcpy(o->images.mean_of, known[i].mean, sizeof o->images.mean_of);
             memcpy(o->images.std_of, known[i].std, sizeof o->images.std_of);
             if (!o->images.std) return NULL;
-            return user_error("--std %s with --mean %s, which sets it: leave one out", o->images.std,
-                              o->images.mean);
+            return user_error("--std %s with --mean %s, which sets it: leave one out",
+                              o->images.std, o->images.mean);
         }
     if (!o->images.mean && !o->images.std) return NULL;
     TRY(three_numbers("mean", o->images.mean ? o->images.mean : "0.5", 0, o->images.mean_of));
@@ -233,13 +235,27 @@ static error *apply_norm_option(const options *o, bool loaded, model_config *c)
         return user_error("--drop-path %g: model %s has no such branches: leave it out",
                           o->images.drop_path, c->name);
     if (!o->images.norm) return NULL;
-    if (!wide) return user_error("--norm %s: model %s has LayerNorms only", o->images.norm, c->name);
+    if (!wide)
+        return user_error("--norm %s: model %s has LayerNorms only", o->images.norm, c->name);
     TRY(one_of_two("norm", o->images.norm, "batch", "group", &group));
     if (loaded && group != (c->norm == NORM_GROUP))
         return user_error("--norm %s: the model of --load %s has the other one; leave it out",
                           o->images.norm, o->load);
     c->norm = group ? NORM_GROUP : NORM_BATCH;
     return NULL;
+}
+
+/* What a file's model is called: a preset of these sizes, or its family. */
+static const char *name_of_sizes(const model_config *c)
+{
+    for (int i = 0; i < image_presets.n; i++) {
+        const model_config *row = &image_presets.row[i];
+        if (row->layers == c->layers && row->heads == c->heads && row->width == c->width &&
+            row->inner == c->inner && row->patch == c->patch &&
+            !memcmp(row->stage, c->stage, sizeof c->stage))
+            return row->name;
+    }
+    return is_residual_network(c) ? "wrn" : c->stage[0] ? "convnext" : "vit";
 }
 
 /* A config.json beside the weights defines the model; options that were given must agree. */
@@ -264,9 +280,10 @@ static error *apply_file(const options *o, bool named, bool *found, model_config
             return user_error("--%s %lld: the model of --load %s has %lld; leave --%s%s out",
                               sizes[i].name, (long long)sizes[i].asked, o->load,
                               (long long)sizes[i].has, sizes[i].name, named ? " or --model" : "");
-    snprintf(theirs.name, sizeof theirs.name, "%s", c->name);
+    snprintf(theirs.name, sizeof theirs.name, "%s", named ? c->name : name_of_sizes(&theirs));
     if (!theirs.stage[0] && theirs.mean_pool != c->mean_pool) /* only a ViT has the choice */
-        return user_error("--pool %s: the model of --load %s has the other one", o->images.pool, o->load);
+        return user_error("--pool %s: the model of --load %s has the other one", o->images.pool,
+                          o->load);
     *c = theirs;
     return NULL;
 }
@@ -296,9 +313,14 @@ static error *image_resolve(options *o)
     TRY(one_of_two("pool", o->images.pool, "cls", "mean", &c->mean_pool));
     TRY(resolve_bad(o));
     TRY(resolve_pixels(o));
-    if (o->eval_only && o->load) TRY(take_pixels(o));
+    bool given = o->eval_only && o->load && !o->resume; /* a checkpoint has its run's options */
+    if (given) TRY(take_pixels(o));
     apply_sizes(o, c);
     if (o->load) TRY(apply_file(o, named, &loaded, c));
+    if (given && loaded && o->images.classes && o->images.classes != c->vocab)
+        return user_error("--classes %lld: the model of --load %s has %lld, and --eval-only trains "
+                          "no head for others; leave --classes out",
+                          (long long)o->images.classes, o->load, (long long)c->vocab);
     TRY(apply_norm_option(o, loaded, c));
     TRY(image_size(o, c));
     if (o->images.classes)
@@ -373,12 +395,12 @@ static error *open_named(const options *o, bool training, const image_names *nam
                                   .names = names,
                                   .bad = o->images.bad_share == 0   ? BAD_FAIL
                                          : o->images.bad_share == 1 ? BAD_ANY
-                                                             : BAD_UNREADABLE,
+                                                                    : BAD_UNREADABLE,
                                   .upright = o->images.upright},
                          .height = c->image_height,
                          .width = c->image_width,
                          .kernel = !strcmp(o->images.interpolation, "bicubic") ? RESAMPLE_BICUBIC
-                                                                        : RESAMPLE_BILINEAR,
+                                                                               : RESAMPLE_BILINEAR,
                          .crop_part = training ? 1 : o->images.crop_part,
                          .split = o->images.split,
                          .training = training,
@@ -422,8 +444,8 @@ static error *image_open(const options *o, bool training, source **out)
     TRY(e);
     tell_passed_over(o, s);
     if (o->images.workers && training)
-        return prefetch_open(s, (int)o->images.workers, o->batch, o->batch * comm_size(o->comm), input,
-                             (size_t)c->vocab * sizeof(float), out);
+        return prefetch_open(s, (int)o->images.workers, o->batch, o->batch * comm_size(o->comm),
+                             input, (size_t)c->vocab * sizeof(float), out);
     *out = s;
     return NULL;
 }
