@@ -166,6 +166,13 @@ static void test_refused(void **state)
     shell("mkdir -p none");
     refuse("train_gpt --eval-only --resume auto --out none --val-data x.bin",
            "no complete checkpoint");
+    shell("seq 1 900 >t.txt && tokenize --vocab bytes -o text t.txt && "
+          "train_gpt --device cpu --threads 1 --layers 1 --heads 2 --width 16 --context 16 --vocab "
+          "256 "
+          "--seq 8 --batch 1 --steps 1 --eval-every 0 --train-data text_train.bin --val-data "
+          "text_val.bin "
+          "--out gpt");
+    refuse("train_gpt --eval-only --load gpt", "give --val-data PREFIX_val.bin");
 }
 
 int main(void)

@@ -251,11 +251,13 @@ static error *text_default_data(options *o)
 {
     static const char *const train[] = {DEMO_DATA "_train.bin"}, *const val[] = {DEMO_DATA
                                                                                  "_val.bin"};
+    const char *missing = o->eval_only ? "val" : "train";
     if (access(DEMO_DATA "_train.bin", R_OK))
-        return user_error("no --train-data, and the demo's data is not there: run `make "
+        return user_error("no --%s-data, and the demo's data is not there: run `make "
                           "demo-data`, or make shards of "
                           "your own text with `./tokenize --vocab bpe:2048 -o PREFIX FILE` and "
-                          "give --train-data PREFIX_train.bin");
+                          "give --%s-data PREFIX_%s.bin",
+                          missing, missing, missing);
     o->train_data = (pattern_list){train, 1};
     if (!o->val_data.n) o->val_data = (pattern_list){val, 1};
     return NULL;
