@@ -570,6 +570,8 @@ refused() {
 base=("$root/build/release/"$gpt $common --steps 2 --batch 2 --out refused)
 words=(-np 2 "${base[@]}" : -np 1 "${base[@]}" --lr 0.5)
 refused 'a rank with another option' 'rank 2 was given another --lr than rank 0'
+words=(-np 1 "${base[@]}" --memory 8M : -np 1 "${base[@]}") # all others must hear of it, or it waits for them for good
+refused 'a rank alone with --memory' 'rank 0: --memory with several ranks'
 mkdir other && cp x_val.bin other && "$root/build/release/tokenize" --vocab bytes -o other/x <(tr a e <text.txt) >/dev/null
 words=(-np 1 "${base[@]}" : -np 1 -wdir "$dir/other" "${base[@]}")
 refused 'a rank with other data' 'rank 1 has other training data than rank 0'

@@ -147,5 +147,5 @@ error *ranks_open(options *o, comm *room)
             return wants_mpi(o, wire_size());
         TRY(join(o, room, wire_open));
     }
-    return comm_size(o->comm) > 1 ? comm_alike(room, options_refuse(o)) : NULL;
+    return comm_size(o->comm) > 1 ? comm_agree(room, options_refuse(o)) : NULL;
 }
