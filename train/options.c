@@ -624,6 +624,12 @@ static error *resolve_schedule(options *o)
 
 static const char *const offload_levels[] = {"none", "states", "params", "activations"};
 
+static error *not_levels(const options *o)
+{
+    return user_error("--offload %s: give none, or one of states and params, activations, or both",
+                      o->offload_name);
+}
+
 /* One of the words: each once, and none alone. */
 static error *take_level(options *o, const char *word)
 {
@@ -632,9 +638,7 @@ static error *take_level(options *o, const char *word)
     bool activations = level == 3, alone = !strcmp(word, o->offload_name);
     if ((activations ? o->offload_activations : o->offload != OFFLOAD_NONE) ||
         (level == OFFLOAD_NONE && !alone))
-        return user_error(
-            "--offload %s: give none, or one of states and params, activations, or both",
-            o->offload_name);
+        return not_levels(o);
     if (activations)
         o->offload_activations = true;
     else
@@ -652,7 +656,7 @@ static error *resolve_offload(options *o)
     strcpy(words, o->offload_name);
     for (char *word = strtok_r(words, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
         TRY(take_level(o, word));
-    return NULL;
+    return options_offloads(o) ? NULL : not_levels(o); /* "," has no word */
 }
 
 void options_offload(options *o, offload_level level)
