@@ -123,7 +123,7 @@ file ~ /\.h$/ && file !~ /^test\/cudasim\/include\// && /^#(ifndef|pragma once)/
 file ~ /^train\/(options|task_[a-z]+)\.c$/ && $0 ~ /^    \{"[a-z0-9-]+", *("|NULL)/ { row = ""; in_row = 1 }
 in_row { row = row $0 }
 in_row && /FIELD\(/ {
-    if (row !~ /(MODEL|TUNING|DATA|OPTIMIZER|SCHEDULE|SPARSITY|PRECISION|MEMORY|RUN|OUTPUT|RANKS), *(FIXED|TOLD|SILENT|SPLIT), *(0|HAS_[A-Z0-9]+), *FIELD/)
+    if (row !~ /(MODEL|TUNING|DATA|OPTIMIZER|SCHEDULE|SPARSITY|PRECISION|MEMORY|OFFLOADED|RUN|OUTPUT|RANKS), *(FIXED|TOLD|SILENT|SPLIT), *(0|HAS_[A-Z0-9]+), *FIELD/)
         wrong("resume", "an option without a heading or a rule for resuming: " row)
     in_row = 0
     options++
