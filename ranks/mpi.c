@@ -400,7 +400,8 @@ static error *copy_world(MPI_Comm *out)
     return NULL;
 }
 
-/* This rank's segment of the window, empty, and where the others' are. */
+/* This rank's segment of the window, empty, and where the others' are.  MPI aligns them to 8 bytes or so; all
+ * processes map whole pages, so all find the same multiple of SHARED_LINE. */
 static error *map_segments(comm *c, char **segment)
 {
     mpi_state *s = state_of(c);
@@ -408,6 +409,7 @@ static error *map_segments(comm *c, char **segment)
         MPI_Aint bytes;
         int unit;
         MPI_TRY(MPI_Win_shared_query(s->window, r, &bytes, &unit, &segment[r]));
+        segment[r] += -(uintptr_t)segment[r] % SHARED_LINE;
     }
     memset(segment[c->rank], 0, SHARED_BYTES);
     MPI_TRY(MPI_Barrier(s->data));
@@ -423,7 +425,8 @@ static error *share_memory(comm *c)
     MPI_Info info;
     MPI_TRY(MPI_Info_create(&info));
     MPI_TRY(MPI_Info_set(info, "alloc_shared_noncontig", "true"));
-    here = MPI_Win_allocate_shared(SHARED_BYTES, 1, info, s->data, &own, &s->window) == MPI_SUCCESS;
+    here = MPI_Win_allocate_shared(SHARED_BYTES + SHARED_LINE, 1, info, s->data, &own,
+                                   &s->window) == MPI_SUCCESS;
     MPI_TRY(MPI_Info_free(&info));
     if (!here) s->window = MPI_WIN_NULL;
     MPI_TRY(MPI_Allreduce(&here, &all, 1, MPI_INT, MPI_MIN, s->data));

@@ -27,14 +27,18 @@
 
 #include <stdatomic.h>
 
-enum { SHARED_BYTES = 1 << 20, SHARED_RANKS = 1024 }; /* of a segment; most ranks */
+enum {
+    SHARED_BYTES = 1 << 20,
+    SHARED_LINE = 64,
+    SHARED_RANKS = 1024
+}; /* of a segment; it begins on such; most ranks */
 
 typedef struct shared shared;
 
 /* Returns when the counter has reached `least`, or with an error. */
 typedef error *shared_wait(void *context, const _Atomic int64_t *counter, int64_t least);
 
-/* segment[r], of SHARED_BYTES and at a multiple of 64, is rank r's, at any address of this process; all are zero. */
+/* segment[r], of SHARED_BYTES and at a multiple of SHARED_LINE, is rank r's, at any address of this process; all are zero. */
 error *shared_open(int rank, int size, char *const *segment, shared_wait *wait, void *context,
                    shared **out) NODISCARD;
 void shared_close(shared *s); /* NULL is ignored */
