@@ -5,15 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE = 64 };
-
 typedef struct {
-    _Alignas(LINE) _Atomic int64_t posted; /* exchanges for which this rank's numbers are there */
-    _Atomic uint64_t what[2];              /* ... and of what: a call and its sizes */
-    _Alignas(LINE) _Atomic int64_t taken;  /* exchanges for which it has read the others' */
+    /* exchanges for which this rank's numbers are there, and of what: a call and its sizes */
+    _Alignas(SHARED_LINE) _Atomic int64_t posted;
+    _Atomic uint64_t what[2];
+    /* exchanges for which it has read the others' */
+    _Alignas(SHARED_LINE) _Atomic int64_t taken;
 } head;
 
-enum { HALF = (SHARED_BYTES - sizeof(head)) / 2 / LINE * LINE };
+enum { HALF = (SHARED_BYTES - sizeof(head)) / 2 / SHARED_LINE * SHARED_LINE };
 
 struct shared {
     int rank, size;
