@@ -104,6 +104,38 @@ error *json_keep_spellings(cJSON *json, const char *text, int64_t n)
     return keep_spellings(json, &text, text + n);
 }
 
+/* ---- members ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static error *check_names(const cJSON *object, char **name)
+{
+    size_t n = 0;
+    for (const cJSON *i = object->child; i; i = i->next)
+        name[n++] = i->string;
+    if (n) qsort(name, n, sizeof *name, compare_names);
+    for (size_t k = 1; k < n; k++)
+        if (!strcmp(name[k - 1], name[k]))
+            return user_error("an object in it has '%.100s' twice: only one can be meant", name[k]);
+    return NULL;
+}
+
+error *json_names_once(const cJSON *json)
+{
+    size_t n = 0;
+    for (const cJSON *i = json->child; i; i = i->next, n++)
+        TRY(json_names_once(i));
+    if (!cJSON_IsObject(json) || n < 2) return NULL;
+    char **name;
+    TRY(alloc_array(&name, n, sizeof *name));
+    error *e = check_names(json, name);
+    free(name);
+    return e;
+}
+
 bool json_add(cJSON *object, const char *name, cJSON *item)
 {
     if (item && cJSON_AddItemToObject(object, name, item)) return true;

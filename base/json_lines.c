@@ -21,7 +21,8 @@ static error *one_line(const char *text, size_t n, json_line_taker take, void *c
     memcpy(copy, text, n);
     error *e = json_parse("it", copy, (int64_t)n, &object);
     if (!e) {
-        e = json_keep_spellings(object, copy, (int64_t)n);
+        e = json_names_once(object);
+        if (!e) e = json_keep_spellings(object, copy, (int64_t)n);
         if (!e) e = take(context, object);
         cJSON_Delete(object);
     }

@@ -226,8 +226,7 @@ static error *learned(void **state, const char *template, const char *line, bool
 #define WEIGHS(first, second)                                                                      \
     "{\"messages\":[{\"role\":\"user\",\"content\":\"3+4\",\"weight\":5},{\"role\":\"assistant\"," \
     "\"content\":\"7\",\"weight\":" first "},{\"role\":\"user\",\"content\":\"so\"},{\"role\":"    \
-                                          "\"assistant\",\"content\":\"ok\",\"weight\":" second    \
-    "}]}"
+    "\"assistant\",\"content\":\"ok\",\"weight\":" second "}]}"
 
 /* Answers that are to be read and not learned. */
 static void check_weights(void **state)
@@ -397,14 +396,21 @@ static error *count_line(void *context, const cJSON *line)
 static void test_lines(void **state)
 {
     (void)state;
-    static const char fine[] = "{}\n \r\n{\"a\":[1]}",
-                      bad[] = "{}\n{\"bad\":1}\n[1]\n{\n{\"a\":\"\\u0000\"}\n{}\n";
+    static const char
+        fine[] = "{}\n \r\n{\"a\":[1]}",
+        bad[] = "{}\n{\"bad\":1}\n[1]\n{\n{\"a\":\"\\u0000\"}\n{}\n",
+        twice[] = "{\"a\":1,\"b\":{\"a\":1},\"A\":[{\"a\":1},{\"a\":2}]}\n"
+                  "{\"c\":1,\"b\":2,\"a\":3,\"\\u0062\":4}\n{\"a\":[{\"c\":{\"d\":1,\"d\":1}}]}\n";
     int n = 0;
     ok(json_lines("FILE", fine, sizeof fine - 1, count_line, &n));
     assert_int_equal(n, 2);
     fails(json_lines("FILE", bad, sizeof bad - 1, count_line, &n), "FILE, line 2: it is bad",
           "3 more: lines 3, 4, 5");
     assert_int_equal(n, 5);
+    n = 0;
+    fails(json_lines("FILE", twice, sizeof twice - 1, count_line, &n),
+          "FILE, line 2: ", "'b' twice: only one can be meant (and 1 more: line 3)");
+    assert_int_equal(n, 1);
 }
 
 /* A text of n bytes in the array at bytes + 3, unpacked with that limit. */
