@@ -428,9 +428,11 @@ static error *share_memory(comm *c)
     here = MPI_Win_allocate_shared(SHARED_BYTES + SHARED_LINE, 1, info, s->data, &own,
                                    &s->window) == MPI_SUCCESS;
     MPI_TRY(MPI_Info_free(&info));
-    if (!here) s->window = MPI_WIN_NULL;
     MPI_TRY(MPI_Allreduce(&here, &all, 1, MPI_INT, MPI_MIN, s->data));
-    if (!all) return NULL;
+    if (!all) {
+        s->window = MPI_WIN_NULL; /* some have one: to free it all would have to */
+        return NULL;
+    }
     TRY(alloc_array(&segment, (size_t)c->size, sizeof *segment));
     error *e = map_segments(c, segment);
     if (!e) e = shared_open(c->rank, c->size, segment, wait_for, c, &s->shared);

@@ -174,6 +174,9 @@ error *shared_open(int rank, int size, char *const *segment, shared_wait *wait, 
 {
     shared *s;
     if (size > SHARED_RANKS) return internal_error("%d ranks share memory", size);
+    for (int r = 0; r < size; r++)
+        if ((uintptr_t)segment[r] % SHARED_LINE)
+            return internal_error("rank %d's shared memory is at %p", r, (void *)segment[r]);
     TRY(alloc_array(&s, 1, sizeof *s));
     *s = (shared){.rank = rank, .size = size, .wait = wait, .context = context};
     error *e = alloc_array(&s->segment, (size_t)size, sizeof *s->segment);

@@ -28,17 +28,17 @@
 #include <stdatomic.h>
 
 enum {
-    SHARED_BYTES = 1 << 20,
-    SHARED_LINE = 64,
-    SHARED_RANKS = 1024
-}; /* of a segment; it begins on such; most ranks */
+    SHARED_BYTES = 1 << 20, /* of a segment */
+    SHARED_LINE = 64,       /* it begins at a multiple of this */
+    SHARED_RANKS = 1024     /* at most */
+};
 
 typedef struct shared shared;
 
 /* Returns when the counter has reached `least`, or with an error. */
 typedef error *shared_wait(void *context, const _Atomic int64_t *counter, int64_t least);
 
-/* segment[r], of SHARED_BYTES and at a multiple of SHARED_LINE, is rank r's, at any address of this process; all are zero. */
+/* segment[r], of SHARED_BYTES and at any multiple of SHARED_LINE in this process, is rank r's; all are zero. */
 error *shared_open(int rank, int size, char *const *segment, shared_wait *wait, void *context,
                    shared **out) NODISCARD;
 void shared_close(shared *s); /* NULL is ignored */

@@ -522,7 +522,7 @@ static void share_all(sharer *all, const sharer *how)
     char *segment[MOST_RANKS];
     pthread_t thread[MOST_RANKS];
     for (int r = 0; r < how->size; r++) {
-        segment[r] = aligned_alloc(64, SHARED_BYTES);
+        segment[r] = aligned_alloc(SHARED_LINE, SHARED_BYTES);
         memset(segment[r], 0, SHARED_BYTES);
         all[r] = *how;
         all[r].rank = r;
@@ -590,6 +590,23 @@ static void test_shared(void **state)
                 how.owner = size / 2;
                 if (i < 4) check_shared(&how);
             }
+}
+
+/* Counters of ranks must not lie in one cache line, nor across two. */
+static void test_shared_misplaced(void **state)
+{
+    (void)state;
+    char *room = aligned_alloc(SHARED_LINE, 3 * SHARED_BYTES),
+         *segment[] = {room, room + SHARED_BYTES + SHARED_LINE / 2};
+    shared *s = NULL;
+    error *e = shared_open(0, 2, segment, wait_turns, NULL, &s);
+    assert_non_null(e);
+    assert_int_equal(error_kind_of(e), ERR_INTERNAL);
+    error_free(e);
+    segment[1] += SHARED_LINE / 2;
+    ok(shared_open(0, 2, segment, wait_turns, NULL, &s));
+    shared_close(s);
+    free(room);
 }
 
 /* One gathers where the others add up: nobody takes its numbers for sums. */
@@ -697,13 +714,21 @@ int main(int argc, char **argv)
 {
     if (argc > 1) return strcmp(argv[1], "launched") ? one_of_several(argv[1]) : launched();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_even_shares),   cmocka_unit_test(test_owned_shares),
-        cmocka_unit_test(test_dealt),         cmocka_unit_test(test_stage_0_owns_all),
-        cmocka_unit_test(test_compare),       cmocka_unit_test(test_agree),
-        cmocka_unit_test(test_one_process),   cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_other_service), cmocka_unit_test(test_other_service_patiently),
-        cmocka_unit_test(test_other_rank),    cmocka_unit_test(test_stranger),
-        cmocka_unit_test(test_shared),        cmocka_unit_test(test_shared_otherwise),
+        cmocka_unit_test(test_even_shares),
+        cmocka_unit_test(test_owned_shares),
+        cmocka_unit_test(test_dealt),
+        cmocka_unit_test(test_stage_0_owns_all),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_agree),
+        cmocka_unit_test(test_one_process),
+        cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_other_service),
+        cmocka_unit_test(test_other_service_patiently),
+        cmocka_unit_test(test_other_rank),
+        cmocka_unit_test(test_stranger),
+        cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_shared_otherwise),
+        cmocka_unit_test(test_shared_misplaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
