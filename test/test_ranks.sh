@@ -193,13 +193,19 @@ wrn="train_vit --model wrn-10-1 --width 16 --image-size 12 --channels 3 --classe
     same_bits goes_on many && ok 'gpt, averaged weights: from stage 3 to stage 1' || not_ok "averaged weights, resumed: $(tail -1 goes_on.txt)"
 }
 
-# once under the sanitizers (MPI itself leaks)
+# once under the sanitizers in shared memory, and once by messages (MPI itself leaks)
 if [ -x "$root/build/san/train_gpt" ]; then
     # shellcheck disable=SC2086
-    run 1 one $gpt --steps 2 --checkpoint-every 2 --batch 4 --optim adamw_r && rm -rf many &&
-        ASAN_OPTIONS=detect_leaks=0 mpirun -np 2 "$root/build/san/"$gpt $common --steps 2 --checkpoint-every 2 --batch 2 --optim adamw_r --zero 3 --out many >many.txt 2>&1
-    status=$?
-    why=$(least=4 && alike one many) && [ $status = 0 ] && ok '2 ranks, stage 3, under the sanitizers' || not_ok "under the sanitizers: $why $(grep -m1 -E 'train_|ERROR|error' many.txt)"
+    run 1 one $gpt --steps 2 --checkpoint-every 2 --batch 4 --optim adamw_r
+    for way in 'MPI in shared memory' MPI; do
+        rm -rf many
+        # shellcheck disable=SC2086
+        env $([ "$way" != MPI ] || echo OMPI_MCA_osc=^sm) ASAN_OPTIONS=detect_leaks=0 mpirun -np 2 "$root/build/san/"$gpt $common \
+            --steps 2 --checkpoint-every 2 --batch 2 --optim adamw_r --zero 3 --out many >many.txt 2>&1
+        status=$?
+        why=$(least=4 && alike one many) && [ $status = 0 ] && grep -q "^ranks: 2 by $way, " many.txt && ok "2 ranks, stage 3, by $way, under the sanitizers" ||
+            not_ok "by $way under the sanitizers: $why $(grep -m1 -E 'train_|ERROR|error' many.txt)"
+    done
 fi
 
 # the same bits again, and at every stage; at every policy
