@@ -406,14 +406,12 @@ static void test_it_learns(void **state)
                                  "adamw --dtype bf16 --master split8 --state int8 --state-of all",
                                  "adamw --dtype bf16 --master none --state bf16 --state-of all"};
     const char *const lr[] = {"0.003", "0.01", "0.003", "0.3", "0.003", "0.02", "0.003", "0.003"};
-    if (thin_run()) return; /* the same steps as above */
     for (int i = 0; i < 8; i++) {
         char arguments[300];
-        snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps 300 --optim %s --lr %s",
-                 names[i], lr[i]);
+        snprintf(arguments, sizeof arguments, SMALL_MODEL "--steps %d --optim %s --lr %s",
+                 thin_run() ? 3 : 300, names[i], lr[i]);
         small_result r = small_train(arguments);
-
-        if (!(r.loss[r.steps - 1] < r.loss[0] - 0.4))
+        if (!thin_run() && !(r.loss[r.steps - 1] < r.loss[0] - 0.4))
             fail_msg("%s: loss %.4f -> %.4f", names[i], r.loss[0], r.loss[r.steps - 1]);
         small_free(&r);
     }

@@ -314,7 +314,7 @@ static void test_it_learns(void **state)
 {
     (void)state;
     static const char *const norms[] = {"batch", "group"};
-    for (int i = 0; i < (thin_run() ? 0 : 2); i++) {
+    for (int i = 0; i < 2; i++) {
         small_run s;
         eval_result after;
         step_result r;
@@ -323,10 +323,10 @@ static void test_it_learns(void **state)
                  SMALL_WRN "--norm %s --batch 10 --steps 60 --workers 0 --eval-batches 0",
                  norms[i]);
         small_open(&s, words);
-        for (int64_t step = 1; step <= 60; step++)
+        for (int64_t step = 1; step <= (thin_run() ? 2 : 60); step++)
             must(trainer_step(s.t, s.data, step, 4e-3, &r));
         must(trainer_evaluate(s.t, s.data, &after));
-        if (!(after.accuracy > 0.9))
+        if (!thin_run() && !(after.accuracy > 0.9))
             fail_msg("%s: accuracy %.3f, loss %.3f", norms[i], after.accuracy, after.loss);
         small_close(&s);
     }
