@@ -290,6 +290,45 @@ static void test_bits(void **state)
     }
 }
 
+/* ---- averaged weights ---- */
+
+/* What the averages make of the validation data after some steps; with a rate for each layer. */
+static double averaged_loss(const char *more)
+{
+    char arguments[400];
+    small_run s;
+    step_result r;
+    eval_result e;
+    snprintf(arguments, sizeof arguments,
+             SMALL_MODEL "--ema 0.75 --layer-decay 0.7 --steps 4 --warmup 2 %s", more);
+    small_open(&s, arguments);
+    for (int64_t step = 1; step <= 4; step++)
+        must(trainer_step(s.t, s.data, step, 0.01, &r));
+    must(trainer_evaluate(s.t, s.data, &e));
+    small_close(&s);
+    assert_true(e.loss != r.loss);
+    return e.loss;
+}
+
+static void test_averages(void **state)
+{
+    (void)state;
+    static const char *const how[] = {"--optim adamw", "--optim lion_r --accum 2",
+                                      "--dtype bf16 --master split16"};
+    need_gpu();
+    for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
+        char more[200];
+        snprintf(more, sizeof more, "%s --device cpu", how[i]);
+        double cpu = averaged_loss(more), most = strstr(more, "bf16") ? 1e-3 : 2e-5;
+        snprintf(more, sizeof more, "%s --device cuda", how[i]);
+        double cuda = averaged_loss(more);
+        strcat(more, " --no-cuda-graph");
+        assert_true(averaged_loss(more) == cuda);
+        if (!(fabs(cuda - cpu) < most * cpu))
+            fail_msg("%s: loss %.9g, on the CPU %.9g", how[i], cuda, cpu);
+    }
+}
+
 /* ---- the step as a graph ---- */
 
 static const char *const graph_runs[] = {
@@ -647,6 +686,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_base, scratch_make, scratch_remove),
         cmocka_unit_test(test_cudnn),
         cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_averages),
         cmocka_unit_test(test_graphs),
         cmocka_unit_test(test_fork_join),
         cmocka_unit_test(test_too_much),
