@@ -183,7 +183,6 @@ train_option_errors() {
     refuses "dealt masters in few bits" "--master split8|--zero 0|--master fp32" --plan --ranks 2 --zero 1 --dtype bf16 --master split8
     refuses "dealt states in few bits" "--state int8|--zero 0|--state fp32" --plan --ranks 2 --zero 1 --state int8
     refuses "ranks with sparsity" "--sparsity with several ranks|one rank" --plan --ranks 2 --sparsity 0.5
-    refuses "a list of nothing to offload" "--offload ,: give none" --plan --offload ,
     refuses "no such parameter" "--freeze 'h.9.*' fits no parameter|names are like" --plan --freeze "h.9.*"
     refuses "nothing to train" "leave no parameter to train" --plan --freeze "*"
     refuses "cudnn with a model that it has nothing for" "--attention cudnn has no ALiBi" --plan --attention cudnn --dtype bf16 --device cuda --model bloom-560m

@@ -648,15 +648,12 @@ static error *take_level(options *o, const char *word)
 
 static error *resolve_offload(options *o)
 {
-    char words[40], *rest = NULL;
-    bool several = strchr(o->offload_name, ',');
-    if (!several && strcmp(o->offload_name, "activations")) return take_level(o, o->offload_name);
-    if (strlen(o->offload_name) >= sizeof words)
-        return user_error("--offload %s: too many words", o->offload_name);
+    char words[40], *rest = words;
+    if (strlen(o->offload_name) >= sizeof words) return not_levels(o);
     strcpy(words, o->offload_name);
-    for (char *word = strtok_r(words, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
-        TRY(take_level(o, word));
-    return options_offloads(o) ? NULL : not_levels(o); /* "," has no word */
+    for (char *word = strsep(&rest, ","); word; word = strsep(&rest, ","))
+        TRY(*word ? take_level(o, word) : not_levels(o));
+    return NULL;
 }
 
 void options_offload(options *o, offload_level level)
