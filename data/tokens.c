@@ -96,13 +96,13 @@ static error *check_shard(token_shard *s, token_form form)
     return check_header(s, status.st_size);
 }
 
-static error *open_failed(const char *path)
+static error *open_failed(void)
 {
     int number = errno;
     const char *mend = "check the name and its permissions";
     if (number == EMFILE || number == ENFILE)
         mend = "too many shards for one process, raise `ulimit -n` or make fewer, larger shards";
-    return user_error("cannot open the token shard '%s': %s: %s", path, strerror(number), mend);
+    return user_error("%s: %s", strerror(number), mend);
 }
 
 static error *add_shard(token_set *t, const char *path, token_form form)
@@ -113,7 +113,7 @@ static error *add_shard(token_set *t, const char *path, token_form form)
     if (!s->path) return user_error("out of memory: no room for the name '%s'", path);
     error *e = file_check_regular(path);
     s->fd = e ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would block */
-    if (!e && s->fd < 0) e = open_failed(path);
+    if (!e && s->fd < 0) e = open_failed();
     if (e) {
         free(s->path);
         return error_context(e, "token shard '%s'", path);
