@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
+#include "core/far.h"
 #include "data/tokens.h"
 
 #include <stdlib.h>
@@ -197,6 +198,16 @@ int64_t first_difference(const small_result *a, const small_result *b)
     for (int64_t i = 0; i < a->n; i++)
         if (memcmp(&a->parameters[i], &b->parameters[i], sizeof(float))) return i;
     return -1;
+}
+
+void small_step_moves(small_run *s, int64_t step)
+{
+    step_result result;
+    far_moved before = far_so_far(s->t->params.far), after;
+    must(trainer_step(s->t, s->data, step, 1e-3, &result));
+    after = far_so_far(s->t->params.far);
+    assert_int_equal(after.read - before.read, s->t->step_moved.read);
+    assert_int_equal(after.written - before.written, s->t->step_moved.written);
 }
 
 static small_result train_with(const char *common, const char *more)

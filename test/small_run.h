@@ -41,6 +41,9 @@ arena_summary small_plan(const char *arguments, int64_t *parameters);
 /* All parameters, whole, in table order. */
 void small_parameters(small_run *s, float *out);
 
+/* Trains this step of a run with a second place, which moves as much as was counted. */
+void small_step_moves(small_run *s, int64_t step);
+
 /* What a run leaves behind. */
 typedef struct {
     float *parameters; /* all of them, in table order */

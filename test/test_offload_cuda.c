@@ -80,7 +80,6 @@ static void test_bits(void **state)
 static void test_plan(void **state)
 {
     small_run s;
-    step_result result;
     int64_t n;
     (void)state;
     need_gpu();
@@ -97,12 +96,9 @@ static void test_plan(void **state)
 #endif
     assert_false(trainer_has_graphs(s.t, &s.dev));
     for (int64_t step = 1; step <= 2; step++) {
-        far_moved before = far_so_far(f), after;
-        must(trainer_step(s.t, s.data, step, 1e-3, &result));
-        after = far_so_far(f);
-        assert_int_equal(after.read - before.read, s.t->step_moved.read);
-        assert_int_equal(after.written - before.written, s.t->step_moved.written);
-        assert_true(after.waited > before.waited);
+        double waited = far_so_far(f).waited;
+        small_step_moves(&s, step);
+        assert_true(far_so_far(f).waited > waited);
     }
     assert_true(arena_high_water(s.t->arena) <= arena_peak(s.t->arena));
     small_close(&s);
