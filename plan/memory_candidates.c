@@ -168,7 +168,8 @@ static error *search_places(search *s, const options *o)
 {
     options *with;
     error *e = search_all(s, o);
-    if (e || !o->host_bytes || o->offload != OFFLOAD_NONE) return e;
+    bool said = o->offload != OFFLOAD_NONE || (o->offload_name && !o->offload_activations);
+    if (e || !o->host_bytes || said) return e;
     TRY(alloc_array(&with, 1, sizeof *with));
     for (int level = OFFLOAD_STATES; level <= OFFLOAD_PARAMS && !e; level++) {
         const char *conflict;
@@ -194,7 +195,7 @@ static const char *settings(const candidate *c, const options *given, char *text
                       master_names[c->o.master]);
     if (c->o.optim.state != given->optim.state)
         n += snprintf(text + n, room - (size_t)n, " --state %s", state_names[c->o.optim.state]);
-    if (strcmp(c->o.offload_name, given->offload_name))
+    if (c->o.offload != given->offload)
         n += snprintf(text + n, room - (size_t)n, " --offload %s", c->o.offload_name);
     if (c->o.training.logits_mib != given->training.logits_mib)
         snprintf(text + n, room - (size_t)n, " --logits-mib %lld",

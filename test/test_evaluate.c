@@ -82,10 +82,11 @@ static void test_images(void **state)
     small_images_write(".", "t", 64, 1, 8, 8, 7);
     small_images_write(".", "v", 45, 1, 8, 8, 7); /* no multiple of the batch */
     shell(VIT SIZES "--train-data t-images-idx3-ubyte --steps 12 --eval-every 4 --out a "
-                    "--checkpoint-every 4 --mean 0.4 --std 0.3");
+                    "--checkpoint-every 4 --mean 0.4 --std 0.3 --offload states --offload-to disk");
     shell("cp -r a before && " VIT "--eval-only --load a --json >one.json && " VIT
           "--eval-only --resume auto --out a --json >two.json && " VIT
-          "--eval-only --resume a/step_00000012 --json >three.json && diff -r a before");
+          "--eval-only --resume a/step_00000012 --offload states --offload-to disk --json "
+          ">three.json && diff -r a before");
     same_as_run("one.json", "a/log.jsonl");
     same_as_run("two.json", "a/log.jsonl");
     same_as_run("three.json", "a/log.jsonl");

@@ -335,7 +335,8 @@ static offload_level chosen(const char *host, size_t bytes, const machine_rates 
     snprintf(text, sizeof text, "%s%s", CHOOSING, host);
     parse(text, &o);
     must(fit_memory(&o, &gpt_kind, bytes, r, NULL));
-    assert_string_equal(o.offload_name, ((const char *[]){"none", "states", "params"})[o.offload]);
+    if (o.offload)
+        assert_string_equal(o.offload_name, o.offload == OFFLOAD_STATES ? "states" : "params");
     return o.offload;
 }
 
@@ -356,8 +357,12 @@ static void test_places(void **state)
     }
     assert_int_equal(chosen("1G", whole, &slow), OFFLOAD_NONE);
     assert_true(spared < whole);
-    assert_int_equal(chosen("1G", spared > peak[0] ? spared : peak[0], &rates), OFFLOAD_NONE);
-    assert_int_equal(chosen("1G", spared > peak[0] ? spared : peak[0], &fast), OFFLOAD_STATES);
+    size_t between = spared > peak[0] ? spared : peak[0];
+    assert_int_equal(chosen("1G", between, &rates), OFFLOAD_NONE);
+    assert_int_equal(chosen("1G", between, &fast), OFFLOAD_STATES);
+    assert_int_equal(chosen("1G --offload none", between, &fast), OFFLOAD_NONE);
+    parse(CHOOSING "1G --offload none", &o);
+    expect(fit_memory(&o, &gpt_kind, peak[1], &rates, NULL), "nothing fits");
     parse(CHOOSING "1K", &o);
     expect(fit_memory(&o, &gpt_kind, peak[1], &rates, NULL), "nothing fits");
     parse(CHOOSING "1K --offload states", &o);

@@ -21,8 +21,8 @@ typedef struct {
 
 void evaluate_options(options *o)
 {
-    o->offload_name = "none";
-    o->memory = o->allow = NULL;
+    o->offload_name = o->offload_to = o->memory = o->allow = o->host_memory = NULL;
+    o->disk_rate = o->host_rate = 0;
     o->zero = o->sample_every = o->images.predict = o->stop_after = 0;
     o->epochs = o->sparsity = o->ema = 0;
     o->layer_decay = 1;

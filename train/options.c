@@ -131,7 +131,7 @@ static const option_row common[] = {
      "is read and written beside the computation, with the same bits (docs/offload.md): states: "
      "the optimizer's states, and masters; params: the matrices themselves, too; activations: what "
      "blocks keep for backward (also params,activations); none",
-     TEXT, OFFLOADED, SILENT, 0, FIELD(offload_name), 0, 0, NULL},
+     TEXT, OFFLOADED, SILENT, 0, FIELD(offload_name), 0, 0, "none"},
     {"offload-to", "DIR",
      "with --offload on the CPU: the directory of that file, which has no name", TEXT, OFFLOADED,
      SILENT, 0, FIELD(offload_to), 0, 0, "--out"},
@@ -273,7 +273,6 @@ static const options defaults = {
     .regrow_every = 100,
     .regrow_fraction = 0.1,
     .recompute = "none",
-    .offload_name = "none",
     .attention = ATTENTION_AUTO,
     .batch = 16,
     .accum = 1,
@@ -649,6 +648,7 @@ static error *take_level(options *o, const char *word)
 static error *resolve_offload(options *o)
 {
     char words[40], *rest = words;
+    if (!o->offload_name) return NULL;
     if (strlen(o->offload_name) >= sizeof words) return not_levels(o);
     strcpy(words, o->offload_name);
     for (char *word = strsep(&rest, ","); word; word = strsep(&rest, ","))

@@ -96,7 +96,7 @@ typedef struct {
     double disk_rate, host_rate;           /* GB/s; 0: not known */
     const char *host_memory;               /* ? the limit of the second place on a GPU's host */
     size_t host_bytes;                     /* resolved; 0: none was given */
-    const char *offload_name, *offload_to; /* ? offload_to: a directory */
+    const char *offload_name, *offload_to; /* ? NULL: none, but --memory may choose; a directory */
     offload_level offload;                 /* resolved, of parameters */
     bool offload_activations;              /* resolved */
     /* the run */

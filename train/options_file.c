@@ -81,6 +81,14 @@ static bool voids_adapters(const reader *r, const char *name)
             (!strcmp(name, "lora-on") || !strcmp(name, "base") || !strcmp(name, "lora-dropout")));
 }
 
+/* Is nothing offloaded, by what was given now or else by the file? */
+static bool offloads_nothing(const reader *r)
+{
+    const char *then = cJSON_GetStringValue(item_of(r, "offload")),
+               *what = was_given(r, "offload") ? r->o->offload_name : then;
+    return !what || !strcmp(what, "none");
+}
+
 /* Locations and one-time requests are not properties of a run. */
 static bool of_one_call(const char *name)
 {
@@ -102,6 +110,8 @@ static bool is_void(const reader *r, const option_row *row)
         return gives_other(r, "optim", false) || was_given(r, "memory");
     if (voids_adapters(r, row->name)) return true;
     if (!strcmp(row->name, "recompute")) return was_given(r, "memory");
+    if (row->group == OFFLOADED && strcmp(row->name, "offload") != 0)
+        return r->own && offloads_nothing(r);
     if (split && r->own) return was_given(r, "batch") || was_given(r, "accum");
     if (!strcmp(row->name, "epochs")) return was_given(r, "steps");
     const cJSON *epochs = item_of(r, "epochs");
