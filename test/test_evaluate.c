@@ -35,6 +35,14 @@ static void shell(const char *text)
     if (status) fail_msg("status %d: %s\n%s", status, text, said());
 }
 
+static void refuse(const char *text, const char *says)
+{
+    int status = run_shell(text);
+    char *all = said();
+    if (!status || !strstr(all, says)) fail_msg("status %d: %s\n%s", status, text, all);
+    free(all);
+}
+
 static double number_of(const char *path, const char *name)
 {
     cJSON *json;
@@ -103,10 +111,7 @@ static void test_images(void **state)
     /* other pixels than the model's are another loss */
     shell(VIT "--eval-only --load a --mean 0.1 --std 0.9 --json >five.json");
     assert_true(number_of("five.json", "loss") != number_of("one.json", "loss"));
-    assert_true(run_shell(VIT "--eval-only --load a --classes 9"));
-    text = said();
-    if (!strstr(text, "--classes 9: the model of --load a has 7")) fail_msg("%s", text);
-    free(text);
+    refuse(VIT "--eval-only --load a --classes 9", "--classes 9: the model of --load a has 7");
 }
 
 /* A run that began with another's model reads its own pixels, not those on that model's card; and what is
@@ -123,6 +128,12 @@ static void test_images_of_fine_tuning(void **state)
               "--eval-only --load ours --json >two.json && grep -q '\"model\":\"vit\"' two.json");
     same_as_run("one.json", "ours/log.jsonl");
     same_as_run("two.json", "ours/log.jsonl");
+    /* which must be where it was, or where it is said to be */
+    shell("mv theirs away");
+    refuse(VIT "--resume auto --out ours --steps 5",
+           "--load theirs cannot be opened: No such file or directory: a run that began with it");
+    refuse(VIT "--load theirs --out new", "No such file or directory: check the path");
+    shell(VIT "--resume auto --out ours --steps 5 --load away");
 }
 
 /* Parameters and a forward pass are planned, and nothing else. */
@@ -149,14 +160,6 @@ static void test_plan(void **state)
         trainer_destroy(t);
         options_free(&o);
     }
-}
-
-static void refuse(const char *text, const char *says)
-{
-    int status = run_shell(text);
-    char *all = said();
-    if (!status || !strstr(all, says)) fail_msg("status %d: %s\n%s", status, text, all);
-    free(all);
 }
 
 static void test_refused(void **state)

@@ -15,6 +15,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define BETA_MOST 0.999999 /* it divides by 1 - beta^t */
 
@@ -718,11 +719,22 @@ static error *resolve_allow(options *o)
     return NULL;
 }
 
+/* What a run began with is read again when it is resumed. */
+static error *check_load(const options *o)
+{
+    if (!o->load || !access(o->load, F_OK)) return NULL;
+    return user_error("--load %s cannot be opened: %s: %s", o->load, strerror(errno),
+                      o->resume ? "a run that began with it reads it again; give --load with its "
+                                  "path now"
+                                : "check the path");
+}
+
 static error *resolve(options *o)
 {
     int where;
     if (o->eval_only) evaluate_options(o);
     TRY(options_refuse_given(o));
+    TRY(check_load(o));
     if (!o->steps) o->steps = DEFAULT_STEPS; /* with --epochs: until the data is known */
     TRY(o->task->resolve(o));
     TRY(recompute_parse(o->recompute, o->model.layers, &o->training.recompute));

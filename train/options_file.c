@@ -102,7 +102,9 @@ static bool of_one_call(const char *name)
 /* Does the file's value depend on one that has changed? */
 static bool is_void(const reader *r, const option_row *row)
 {
-    bool other = gives_other(r, "model", false) || gives_other(r, "load", false),
+    /* given to a run that is resumed, it is where the same model lies now */
+    bool loads = gives_other(r, "load", false) && !r->own,
+         other = gives_other(r, "model", false) || loads,
          split = !strcmp(row->name, "batch") || !strcmp(row->name, "accum");
     if (other && (says(row, "the model's") || says(row, "the context"))) return true;
     if (gives_other(r, "optim", true) && (row->of || says(row, "the optimizer's"))) return true;
