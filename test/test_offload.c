@@ -3,7 +3,8 @@
  * Small runs in this process with and without: every rule, every policy of gradients, forms of numbers; a matrix of
  * two pieces and an odd end, others of one, and some that stay.  Then the program, beside this test: checkpoints of
  * either go on as the other, resident memory is the plan's, a model whose weights are larger than all that the
- * process may have trains, is killed and goes on.  The file itself is tested in test_far.c.
+ * process may have trains, is killed and goes on, and so does one whose disk fails.  The file itself is tested in
+ * test_far.c.
  */
 #include "test/long.h"
 #include "test/scratch.h"
@@ -12,8 +13,10 @@
 #include "core/far.h"
 #include "io/safetensors.h"
 #include "params/block_kinds.h"
+#include "run/checkpoint.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -212,6 +215,17 @@ static const char *said(void)
     return text;
 }
 
+/* Until the child has written that file. */
+static void wait_until_written(pid_t child, const char *path)
+{
+    struct timespec moment = {.tv_nsec = 5000000};
+    while (access(path, R_OK)) {
+        int status;
+        if (waitpid(child, &status, WNOHANG)) fail_msg("it has ended: %s", said());
+        nanosleep(&moment, NULL);
+    }
+}
+
 static void run_program(const char *arguments, int limit)
 {
     int status = end_of(start(arguments, limit));
@@ -341,12 +355,7 @@ static void test_larger_than_memory(void **state)
         assert_non_null(strstr(said(), "--offload"));
     }
     pid_t child = start(DEEP "--out part --offload params --offload-to disk", LIMIT);
-    struct timespec moment = {.tv_nsec = 5000000};
-    while (access("part/step_00000002/manifest.json", R_OK)) {
-        int status;
-        if (waitpid(child, &status, WNOHANG)) fail_msg("it has ended: %s", said());
-        nanosleep(&moment, NULL);
-    }
+    wait_until_written(child, "part/step_00000002/manifest.json");
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(end_of(child), 1000 + SIGKILL);
     assert_int_equal(count_files("disk"), 0);
@@ -355,6 +364,38 @@ static void test_larger_than_memory(void **state)
     same_file("whole", "part", "model.safetensors");
     same_file("whole/step_00000004", "part/step_00000004", "optimizer.safetensors");
     assert_int_equal(count_files("disk"), 0);
+}
+
+#define ENDLESS                                                                                    \
+    "--layers 2 --heads 3 --width 90 --context 13 --vocab 256 --batch 2 --seq 11 --warmup 2 "      \
+    "--schedule constant --checkpoint-every 10 --resume auto "
+
+/* From some step on the file cannot be written any more: one line and status 1, nothing is left in its directory,
+ * and the last checkpoint resumes as if nothing had happened. */
+static void test_disk_fails(void **state)
+{
+    char arguments[400], path[PATH_LENGTH];
+    const struct rlimit small = {64 << 10, RLIM_INFINITY};
+    (void)state;
+    pid_t child = start(ENDLESS "--steps 1000000 --log-every 1000000 --out broken --offload params "
+                                "--offload-to disk",
+                        0);
+    wait_until_written(child, "broken/step_00000010/manifest.json");
+    assert_int_equal(prlimit(child, RLIMIT_FSIZE, &small, NULL), 0);
+    assert_int_equal(end_of(child), 1);
+    const char *line = strstr(said(), "train_gpt: --offload-to disk: cannot write: File too large");
+    if (!line || !strstr(line, "--resume auto") || strchr(line, '\n') != strrchr(line, '\n'))
+        fail_msg("%s", said());
+    assert_int_equal(count_files("disk"), 0);
+    long long last = (long long)checkpoint_below("broken", INT64_MAX, path);
+    assert_true(last >= 10);
+    snprintf(arguments, sizeof arguments,
+             ENDLESS "--steps %lld --out broken --offload params --offload-to disk", last + 2);
+    run_program(arguments, 0);
+    assert_non_null(strstr(said(), "resuming from broken/step_"));
+    snprintf(arguments, sizeof arguments, ENDLESS "--steps %lld --out unbroken", last + 2);
+    run_program(arguments, 0);
+    same_file("broken", "unbroken", "model.safetensors");
 }
 
 static int set_up(void **state)
@@ -377,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_adapters),
         cmocka_unit_test(test_resident),
         cmocka_unit_test(test_larger_than_memory),
+        cmocka_unit_test(test_disk_fails),
     };
     return cmocka_run_group_tests(tests, set_up, scratch_leave);
 }
