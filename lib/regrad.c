@@ -191,11 +191,15 @@ API char *regrad_save(regrad_run *r, const char *directory)
 {
     tensor_source room;
     run_tensors tensors = trainer_tensors(r->t);
-    gather walk = gather_begin(&tensors, GATHER_PARAMETERS);
     error *e = make_directory(directory, "the directory");
-    if (!e) e = trained_write(r, directory, gather_source(&walk, &room));
-    if (!e && r->o.task->describe) e = r->o.task->describe(&r->o, directory);
+    if (e) return told(e);
+    trainer_exchange(r->t);
+    gather walk = gather_begin(&tensors, GATHER_PARAMETERS);
+    e = trained_write(r, directory, gather_source(&walk, &room));
     gather_finish(&walk);
+    trainer_exchange(r->t);
+    if (!e) e = device_status(&r->dev);
+    if (!e && r->o.task->describe) e = r->o.task->describe(&r->o, directory);
     return told(e);
 }
 

@@ -62,11 +62,13 @@ void averages_place(averages *a, run *r)
     }
 }
 
-void averages_clear(averages *a, run *r)
+void averages_begin(averages *a, run *r)
 {
     for (int id = 0; id < r->params->n; id++) {
-        if (present(a->of[id].value)) op_clear(r->dev, r->stream, a->of[id].value);
-        if (present(a->of[id].low)) op_clear(r->dev, r->stream, a->of[id].low);
+        const average *of = &a->of[id];
+        if (present(of->value))
+            OP(copy, r->dev, r->stream, .dst = of->value, .src = weight_of(r->params, id));
+        if (present(of->low)) op_clear(r->dev, r->stream, of->low);
     }
 }
 

@@ -49,7 +49,8 @@ void averages_destroy(averages *a); /* NULL is ignored */
 
 /* Takes them from the arena; once while recording and once in the run. */
 void averages_place(averages *a, run *r);
-void averages_clear(averages *a, run *r);
+/* Before the first step: what the weights are, which may be evaluated and written, too. */
+void averages_begin(averages *a, run *r);
 /* After a step, whose decay is in its numbers (struct hyper, on the device). */
 void averages_update(averages *a, run *r, tensor numbers);
 /* Weights and averages change places, within a program of the arena. */

@@ -218,7 +218,6 @@ void optimizer_clear(optimizer *o)
             if (present(o->state[i][k])) op_clear(o->r->dev, o->r->stream, o->state[i][k]);
             if (present(o->scale[i][k])) op_clear(o->r->dev, o->r->stream, o->scale[i][k]);
         }
-    if (o->averages) averages_clear(o->averages, o->r);
     op_clear(o->r->dev, o->r->stream, o->slots);
     if (present(o->sums)) op_clear(o->r->dev, o->r->stream, o->sums);
 }

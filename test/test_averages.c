@@ -59,6 +59,11 @@ static void follow(const char *arguments, double decay)
     must(alloc_array(&weights, (size_t)n, sizeof *weights));
     must(alloc_array(&means, (size_t)n, sizeof *means));
     must(alloc_array(&want, (size_t)n, sizeof *want));
+    small_parameters(&s, weights);
+    trainer_exchange(s.t);
+    small_parameters(&s, means); /* of no step: the weights */
+    assert_memory_equal(means, weights, (size_t)n * sizeof *means);
+    trainer_exchange(s.t);
     for (int step = 1; step <= STEPS; step++) {
         must(trainer_step(s.t, s.data, step, 0.01, &r));
         small_parameters(&s, weights);

@@ -627,7 +627,9 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
     place(t);
     TRY(device_status(dev));
     optimizer_clear(t->optimizer);
-    return first_values(t, dev);
+    TRY(first_values(t, dev));
+    if (t->optimizer->averages) averages_begin(t->optimizer->averages, &t->r);
+    return device_status(dev);
 }
 
 void trainer_destroy(trainer *t)
