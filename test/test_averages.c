@@ -2,7 +2,7 @@
  * (golden/average.py), the same bits however the run is divided or stopped, the plan to the byte, and
  * what is evaluated, written and refused.
  */
-#include "test/scratch.h"
+#include "test/shell.h"
 #include "test/formula.h"
 #include "test/golden.h"
 #include "optim/averages.h"
@@ -10,7 +10,6 @@
 
 #include <math.h>
 #include <stdbool.h>
-#include <sys/wait.h>
 
 /* Decays by step, and the average of weights that are formula numbers. */
 static void test_as_timm(void **state)
@@ -135,20 +134,6 @@ static void test_plan(void **state)
 
 /* ---- programs ---- */
 
-static char there[3000]; /* the directory of the programs */
-
-static void shell(const char *text)
-{
-    char command[8000];
-    snprintf(command, sizeof command, "PATH='%s':$PATH; { %s; } >out.txt 2>&1", there, text);
-    int status = system(command);
-    if (!status) return;
-    size_t n;
-    char *said = (char *)file_read("out.txt", &n);
-    said[n] = 0;
-    fail_msg("status %d: %s\n%s", status, text, said);
-}
-
 #define RUN                                                                                        \
     "train_gpt --device cpu --threads 1 --layers 1 --heads 2 --width 16 --context 16 --vocab 256 " \
     "--seq 8 --batch 2 --eval-batches 2 --eval-every 3 --train-data t_train.bin --val-data "       \
@@ -209,9 +194,6 @@ int main(void)
         cmocka_unit_test(test_as_timm), cmocka_unit_test(test_runs), cmocka_unit_test(test_plan),
         cmocka_unit_test(test_refused),
         cmocka_unit_test_setup_teardown(test_resumed, scratch_enter, scratch_leave)};
-    ssize_t n = readlink("/proc/self/exe", there, sizeof there - 1);
-    assert_true(n > 0);
-    there[n] = 0;
-    *strrchr(there, '/') = 0;
+    put_programs_on_path();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* test_evaluate.c - --eval-only: the numbers that the run itself has told, of its model and of its
  * checkpoint; top-5 counted by hand; nothing planned for training, nothing written.
  */
-#include "test/scratch.h"
+#include "test/shell.h"
 #include "test/small_images.h"
 #include "test/small_run.h"
 
@@ -11,37 +11,6 @@
 #include <cjson/cJSON.h>
 
 #include "base/json.h"
-
-static char there[3000]; /* the directory of the programs */
-
-static int run_shell(const char *text)
-{
-    char command[8000];
-    snprintf(command, sizeof command, "PATH='%s':$PATH; { %s; } >out.txt 2>&1", there, text);
-    return system(command);
-}
-
-static char *said(void)
-{
-    size_t n;
-    char *text = (char *)file_read("out.txt", &n);
-    text[n] = 0;
-    return text;
-}
-
-static void shell(const char *text)
-{
-    int status = run_shell(text);
-    if (status) fail_msg("status %d: %s\n%s", status, text, said());
-}
-
-static void refuse(const char *text, const char *says)
-{
-    int status = run_shell(text);
-    char *all = said();
-    if (!status || !strstr(all, says)) fail_msg("status %d: %s\n%s", status, text, all);
-    free(all);
-}
 
 static double number_of(const char *path, const char *name)
 {
@@ -111,7 +80,8 @@ static void test_images(void **state)
     /* other pixels than the model's are another loss */
     shell(VIT "--eval-only --load a --mean 0.1 --std 0.9 --json >five.json");
     assert_true(number_of("five.json", "loss") != number_of("one.json", "loss"));
-    refuse(VIT "--eval-only --load a --classes 9", "--classes 9: the model of --load a has 7");
+    shell_refuses(VIT "--eval-only --load a --classes 9",
+                  "--classes 9: the model of --load a has 7");
 }
 
 /* A run that began with another's model reads its own pixels, not those on that model's card; and what is
@@ -130,9 +100,10 @@ static void test_images_of_fine_tuning(void **state)
     same_as_run("two.json", "ours/log.jsonl");
     /* which must be where it was, or where it is said to be */
     shell("mv theirs away");
-    refuse(VIT "--resume auto --out ours --steps 5",
-           "--load theirs cannot be opened: No such file or directory: a run that began with it");
-    refuse(VIT "--load theirs --out new", "No such file or directory: check the path");
+    shell_refuses(
+        VIT "--resume auto --out ours --steps 5",
+        "--load theirs cannot be opened: No such file or directory: a run that began with it");
+    shell_refuses(VIT "--load theirs --out new", "No such file or directory: check the path");
     shell(VIT "--resume auto --out ours --steps 5 --load away");
 }
 
@@ -165,18 +136,18 @@ static void test_plan(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    refuse("train_vit --eval-only", "--eval-only: give --load or --resume");
-    refuse("train_gpt --json", "--json: only with --plan or --eval-only");
+    shell_refuses("train_vit --eval-only", "--eval-only: give --load or --resume");
+    shell_refuses("train_gpt --json", "--json: only with --plan or --eval-only");
     shell("mkdir -p none");
-    refuse("train_gpt --eval-only --resume auto --out none --val-data x.bin",
-           "no complete checkpoint");
+    shell_refuses("train_gpt --eval-only --resume auto --out none --val-data x.bin",
+                  "no complete checkpoint");
     shell("seq 1 900 >t.txt && tokenize --vocab bytes -o text t.txt && "
           "train_gpt --device cpu --threads 1 --layers 1 --heads 2 --width 16 --context 16 --vocab "
           "256 "
           "--seq 8 --batch 1 --steps 1 --eval-every 0 --train-data text_train.bin --val-data "
           "text_val.bin "
           "--out gpt");
-    refuse("train_gpt --eval-only --load gpt", "give --val-data PREFIX_val.bin");
+    shell_refuses("train_gpt --eval-only --load gpt", "give --val-data PREFIX_val.bin");
 }
 
 int main(void)
@@ -184,9 +155,6 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_plan), cmocka_unit_test(test_images),
                                        cmocka_unit_test(test_images_of_fine_tuning),
                                        cmocka_unit_test(test_refused)};
-    ssize_t n = readlink("/proc/self/exe", there, sizeof there - 1);
-    assert_true(n > 0);
-    there[n] = 0;
-    *strrchr(there, '/') = 0;
+    put_programs_on_path();
     return cmocka_run_group_tests(tests, scratch_enter, scratch_leave);
 }
