@@ -39,6 +39,9 @@ void fuzz_seed(void)
         "\"patch_size\":8,\"num_channels\":3,\"hidden_act\":\"gelu\",\"layer_norm_eps\":1e-12,"
         "\"qkv_bias\":true,\"id2label\":{\"0\":\"a\",\"1\":\"b\"},\"image_mean\":[0.5,0.5,0.5],"
         "\"image_std\":[0.5,0.25,1]}",
+        "{\"model_type\":\"convnext\",\"num_stages\":4,\"image_size\":32,\"hidden_act\":\"silu\","
+        "\"layer_norm_eps\":1e-6,\"hidden_sizes\":[8,16,32,64],\"depths\":[2,1,2,1],"
+        "\"layer_scale_init_value\":1e-6,\"id2label\":{\"0\":\"a\",\"1\":\"b\"}}",
         "{\"id2label\":{\"1000000000\":\"a\",\"x\":1}}"};
     fuzz_keep_texts(texts, sizeof texts / sizeof *texts);
     for (int i = 0; i < image_presets.n; i += 7) { /* ours */
