@@ -223,18 +223,17 @@ static error *read_config(const char *path, const cJSON *json, bool *found, imag
     const cJSON *own = member(json, "regrad");
     read_data(member(json, "pretrained_cfg"), card);
     TRY(read_names(member(json, own ? "label_names" : "id2label"), card));
-    bool vit = type && !strcmp(type, "vit"), convnext = type && !strcmp(type, "convnext");
-    *found = own || vit || convnext;
-    if (!*found && type && member(json, "vocab_size"))
-        return user_error("%s is of a model of text (%s): train_gpt, generate and export take it, "
-                          "for images give a model of images",
-                          path, type);
+    *found = own;
     if (own) {
         TRY(config_from_json(path, own, &card->model));
         return error_context(image_config(&card->model), "%s", path);
     }
-    if (convnext) return hf_convnext_read(path, json, &card->model);
-    return vit ? hf_vit_read(path, json, &card->model) : NULL;
+    TRY(hf_image_read(path, json, found, &card->model));
+    if (!*found && type && member(json, "vocab_size"))
+        return user_error("%s is of a model of text (%s): train_gpt, generate and export take it, "
+                          "for images give a model of images",
+                          path, type);
+    return NULL;
 }
 
 /* Hugging Face's preprocessing file: image_mean, image_std. */

@@ -27,11 +27,9 @@
 error *hf_config_read(const char *path, const cJSON *json, const char *const *ignored,
                       model_config *out) NODISCARD;
 
-/* The same for a ViT (ViTConfig), over a preset's values in *out: sizes, and the number of classes
- * from its labels. */
-error *hf_vit_read(const char *path, const cJSON *json, model_config *out) NODISCARD;
-/* The same of a ConvNeXt (ConvNextConfig). */
-error *hf_convnext_read(const char *path, const cJSON *json, model_config *out) NODISCARD;
+/* The same for a ViT (ViTConfig) or ConvNeXt (ConvNextConfig), over a preset's values in *out: sizes, and the number
+ * of classes from its labels.  known: false, and nothing is read, if model_type is another. */
+error *hf_image_read(const char *path, const cJSON *json, bool *known, model_config *out) NODISCARD;
 
 /* NULL if one of the families can express the model, else the feature that none can. */
 const char *hf_lacks(const model_config *c);
