@@ -42,18 +42,25 @@ static FILE *create(const char *directory, const char *name, const char *rest)
     return f;
 }
 
+void small_images_create(const char *directory, const char *name, int64_t n, int64_t channels,
+                         int64_t height, int64_t width, FILE **images, FILE **labels)
+{
+    *images = create(directory, name, "images-idx3-ubyte");
+    *labels = create(directory, name, "labels-idx1-ubyte");
+    put_32(*images, channels > 1 ? 0x804 : 0x803);
+    put_32(*images, n);
+    if (channels > 1) put_32(*images, channels);
+    put_32(*images, height);
+    put_32(*images, width);
+    put_32(*labels, 0x801);
+    put_32(*labels, n);
+}
+
 void small_images_write(const char *directory, const char *name, int64_t n, int64_t channels,
                         int64_t height, int64_t width, int64_t classes)
 {
-    FILE *images = create(directory, name, "images-idx3-ubyte"),
-         *labels = create(directory, name, "labels-idx1-ubyte");
-    put_32(images, channels > 1 ? 0x804 : 0x803);
-    put_32(images, n);
-    if (channels > 1) put_32(images, channels);
-    put_32(images, height);
-    put_32(images, width);
-    put_32(labels, 0x801);
-    put_32(labels, n);
+    FILE *images, *labels;
+    small_images_create(directory, name, n, channels, height, width, &images, &labels);
     for (int64_t i = 0; i < n; i++) {
         int64_t label = small_label(i, classes);
         fputc((int)label, labels);

@@ -2,12 +2,10 @@
  * by which the loss is what transformers itself computes (golden/hf_convnext.py); what is refused.
  */
 #include "test/scratch.h"
-#include "test/formula.h"
 #include "test/golden.h"
 
-#include "cpu/cpu.h"
 #include "io/image_card.h"
-#include "io/safetensors.h"
+#include "test/hf_files.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -21,31 +19,21 @@ static int64_t size[SIZES];
 
 /* ---- the files ---- */
 
-typedef struct {
-    named_tensor list[100];
-    char names[100][100];
-    int n;
-} file;
-
-static void add(file *f, const char *name, const char *end, shape s, bool about_one)
+/* Tensors in the script's order. */
+static void add(hf_file *f, const char *name, const char *end, shape s, bool about_one)
 {
-    uint32_t k = (uint32_t)f->n++; /* the number of the tensor in the script */
-    tensor t = tensor_of(NULL, F32, s);
-    float *data = malloc((size_t)tensor_count(t) * sizeof *data);
-    assert_non_null(data);
-    for (int64_t j = 0; j < tensor_count(t); j++)
-        data[j] = formula_value(k, (uint32_t)j, s.rank > 1 ? 0.4 : 0.2, about_one);
-    snprintf(f->names[k], sizeof f->names[k], "%s%s", name, end);
-    f->list[k] = (named_tensor){.name = f->names[k], .value = tensor_of(data, F32, s)};
+    char whole[120];
+    snprintf(whole, sizeof whole, "%s%s", name, end);
+    hf_add(f, whole, (uint32_t)f->n, s, about_one);
 }
 
-static void add_pair(file *f, const char *name, shape s)
+static void add_pair(hf_file *f, const char *name, shape s)
 {
     add(f, name, ".weight", s, s.rank == 1);
     add(f, name, ".bias", SHAPE(s.dim[0]), false);
 }
 
-static void add_block(file *f, int stage, int block, int64_t n)
+static void add_block(hf_file *f, int stage, int block, int64_t n)
 {
     char name[100];
 #define PART(rest)                                                                                 \
@@ -60,10 +48,8 @@ static void add_block(file *f, int stage, int block, int64_t n)
 
 static void write_weights(void)
 {
-    static file f;
-    device dev;
+    static hf_file f;
     int64_t n = size[WIDTH];
-    f.n = 0;
     add_pair(&f, "convnext.embeddings.patch_embeddings",
              SHAPE(n, size[CHANNELS], size[PATCH], size[PATCH]));
     add_pair(&f, "convnext.embeddings.layernorm", SHAPE(n));
@@ -78,12 +64,7 @@ static void write_weights(void)
     }
     add_pair(&f, "convnext.layernorm", SHAPE(n / 2));
     add_pair(&f, "classifier", SHAPE(size[CLASSES], n / 2));
-    mkdir("hf", 0777);
-    must(cpu_device(1, &dev));
-    must(safetensors_write("hf/model.safetensors", f.list, f.n, &dev, NULL));
-    cpu_close(&dev);
-    for (int i = 0; i < f.n; i++)
-        free(f.list[i].value.data);
+    hf_write(&f);
 }
 
 static void write_config(const char *changed)
@@ -101,52 +82,7 @@ static void write_config(const char *changed)
     file_write("hf/config.json", text, strlen(text));
 }
 
-static void put_32(FILE *f, int64_t x)
-{
-    for (int shift = 24; shift >= 0; shift -= 8)
-        fputc((int)(x >> shift & 255), f);
-}
-
-static void write_images(void)
-{
-    FILE *images = fopen("x-images-idx3-ubyte", "wb"), *labels = fopen("x-labels-idx1-ubyte", "wb");
-    assert_true(images && labels);
-    const int64_t head[] = {0x804, size[IMAGES], size[CHANNELS], size[SIDE], size[SIDE]};
-    for (int i = 0; i < 5; i++)
-        put_32(images, head[i]);
-    put_32(labels, 0x801);
-    put_32(labels, size[IMAGES]);
-    for (uint32_t i = 0; i < size[IMAGES]; i++) {
-        fputc((int)(formula_hash(899, i) % (uint32_t)size[CLASSES]), labels);
-        for (uint32_t j = 0; j < size[CHANNELS] * size[SIDE] * size[SIDE]; j++)
-            fputc((int)(formula_hash(900 + i, j) % 256), images);
-    }
-    assert_int_equal(fclose(images) | fclose(labels), 0);
-}
-
 /* ---- the run ---- */
-
-#define LOAD "--patch 4 --load hf --val-data x-images-idx3-ubyte --threads 1 "
-
-static double loss_now(void)
-{
-    static options o;
-    trainer *t;
-    device dev;
-    source *val;
-    eval_result r;
-    char text[SMALL_TEXT];
-    must(small_parse(LOAD, text, &o));
-    must(trainer_plan(&o, &image_kind, &t));
-    must(cpu_device(1, &dev));
-    must(trainer_commit(t, &dev, false));
-    must(image_task.open(&o, false, &val));
-    must(trainer_evaluate(t, val, &r));
-    source_close(val);
-    trainer_destroy(t);
-    cpu_close(&dev);
-    return r.loss;
-}
 
 static void test_fields(void **state)
 {
@@ -164,7 +100,7 @@ static void test_fields(void **state)
         snprintf(name, sizeof name, "loss.%s", cases[i].name);
         must(golden_get(g, name, &want, &n));
         write_config(cases[i].changed);
-        double got = loss_now();
+        double got = hf_loss(HF_LOAD);
         if (!(fabs(got - *want) < 2e-6 * *want)) fail_msg("%s: %.9g, want %.9g", name, got, *want);
     }
 }
@@ -203,7 +139,7 @@ static void test_refusals(void **state)
     char text[SMALL_TEXT];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_config(cases[i].changed);
-        fails(small_parse(LOAD, text, &o), cases[i].says, cases[i].and);
+        fails(small_parse(HF_LOAD, text, &o), cases[i].says, cases[i].and);
     }
     static const char *const lists[][2] = {
         {"\"hidden_sizes\": [8, 16, 32, 63], \"depths\": [2, 1, 2, 1]", "twice the one before"},
@@ -216,7 +152,7 @@ static void test_refusals(void **state)
         char file_text[400];
         snprintf(file_text, sizeof file_text, "{\"model_type\": \"convnext\", %s}", lists[i][0]);
         file_write("hf/config.json", file_text, strlen(file_text));
-        fails(small_parse(LOAD, text, &o), "hf/config.json", lists[i][1]);
+        fails(small_parse(HF_LOAD, text, &o), "hf/config.json", lists[i][1]);
     }
 }
 
@@ -230,7 +166,7 @@ static int enter(void **state)
         size[i] = (int64_t)v[i];
     if (scratch_enter(state)) return 1;
     write_weights();
-    write_images();
+    hf_images_write(size[IMAGES], size[CHANNELS], size[SIDE], size[CLASSES]);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "cpu/cpu.h"
 #include "io/safetensors.h"
+#include "test/hf_files.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -30,9 +31,7 @@ static double number(const char *name)
 /* ---- the files ---- */
 
 typedef struct {
-    named_tensor list[64];
-    char names[64][100];
-    int n;
+    hf_file out;
     uint32_t k; /* number of the tensor in the script */
     bool qkv_bias;
     const char *prefix; /* "vit." or "" */
@@ -40,15 +39,9 @@ typedef struct {
 
 static void add(file *f, const char *name, shape s, bool norm)
 {
-    int i = f->n++;
-    tensor t = tensor_of(NULL, F32, s);
-    float *data = malloc((size_t)tensor_count(t) * sizeof *data);
-    assert_non_null(data);
-    for (int64_t j = 0; j < tensor_count(t); j++)
-        data[j] = formula_value(f->k, (uint32_t)j, s.rank > 1 ? 0.4 : 0.2, norm);
-    f->k++;
-    snprintf(f->names[i], sizeof f->names[i], "%s%s", f->prefix, name);
-    f->list[i] = (named_tensor){.name = f->names[i], .value = tensor_of(data, F32, s)};
+    char whole[100];
+    snprintf(whole, sizeof whole, "%s%s", f->prefix, name);
+    hf_add(&f->out, whole, f->k++, s, norm);
 }
 
 static void add_pair(file *f, const char *name, int64_t out, int64_t in)
@@ -81,11 +74,9 @@ static void add_layer(file *f, int64_t layer)
     }
 }
 
-static void write_weights(const char *directory, bool qkv_bias, bool backbone)
+static void write_weights(bool qkv_bias, bool backbone)
 {
     static file f;
-    char path[100];
-    device dev;
     int64_t c = size[WIDTH], across = size[SIDE] / size[PATCH];
     f = (file){.qkv_bias = qkv_bias, .prefix = backbone ? "" : "vit."};
     add(&f, "embeddings.cls_token", SHAPE(1, 1, c), false);
@@ -102,19 +93,12 @@ static void write_weights(const char *directory, bool qkv_bias, bool backbone)
         f.prefix = "";
         add_pair(&f, "classifier", size[CLASSES], c);
     }
-    mkdir(directory, 0777);
-    snprintf(path, sizeof path, "%s/model.safetensors", directory);
-    must(cpu_device(1, &dev));
-    must(safetensors_write(path, f.list, f.n, &dev, NULL));
-    cpu_close(&dev);
-    for (int i = 0; i < f.n; i++)
-        free(f.list[i].value.data);
+    hf_write(&f.out);
 }
 
-static void write_config(const char *directory, const char *changed, long long heads)
+static void write_config(const char *changed, long long heads)
 {
-    char path[100], text[2000];
-    snprintf(path, sizeof path, "%s/config.json", directory);
+    char text[2000];
     snprintf(
         text, sizeof text,
         "{\"model_type\": \"vit\", \"architectures\": [\"ViTForImageClassification\"], "
@@ -124,32 +108,7 @@ static void write_config(const char *directory, const char *changed, long long h
         "\"id2label\": {\"0\": \"a\", \"1\": \"b\", \"2\": \"c\", \"3\": \"d\", \"4\": \"e\"}%s}",
         (long long)size[WIDTH], (long long)size[LAYERS], heads, (long long)size[INNER],
         (long long)size[SIDE], (long long)size[PATCH], (long long)size[CHANNELS], changed);
-    file_write(path, text, strlen(text));
-}
-
-static void put_32(FILE *f, int64_t x)
-{
-    for (int shift = 24; shift >= 0; shift -= 8)
-        fputc((int)(x >> shift & 255), f);
-}
-
-static void write_images(void)
-{
-    FILE *images = fopen("x-images-idx3-ubyte", "wb"), *labels = fopen("x-labels-idx1-ubyte", "wb");
-    assert_true(images && labels);
-    put_32(images, 0x804);
-    put_32(images, size[IMAGES]);
-    put_32(images, size[CHANNELS]);
-    put_32(images, size[SIDE]);
-    put_32(images, size[SIDE]);
-    put_32(labels, 0x801);
-    put_32(labels, size[IMAGES]);
-    for (uint32_t i = 0; i < size[IMAGES]; i++) {
-        fputc((int)(formula_hash(899, i) % (uint32_t)size[CLASSES]), labels);
-        for (uint32_t j = 0; j < size[CHANNELS] * size[SIDE] * size[SIDE]; j++)
-            fputc((int)(formula_hash(900 + i, j) % 256), images);
-    }
-    assert_int_equal(fclose(images) | fclose(labels), 0);
+    file_write("hf/config.json", text, strlen(text));
 }
 
 /* ---- the run ---- */
@@ -163,25 +122,6 @@ static void open_run(const char *more, options *o, trainer **t, device *dev, cha
     must(cpu_device(1, dev));
     must(trainer_commit(*t, dev, false));
 }
-
-static double loss_of(const char *more)
-{
-    static options o;
-    trainer *t;
-    device dev;
-    source *val;
-    eval_result r;
-    char text[SMALL_TEXT];
-    open_run(more, &o, &t, &dev, text);
-    must(image_task.open(&o, false, &val));
-    must(trainer_evaluate(t, val, &r));
-    source_close(val);
-    trainer_destroy(t);
-    cpu_close(&dev);
-    return r.loss;
-}
-
-#define LOAD "--patch 4 --load hf --val-data x-images-idx3-ubyte --threads 1 "
 
 static void test_fields(void **state)
 {
@@ -198,9 +138,9 @@ static void test_fields(void **state)
     for (int i = 0; i < 6; i++) {
         char name[40];
         snprintf(name, sizeof name, "loss.%s", cases[i].name);
-        write_weights("hf", i != 5, false);
-        write_config("hf", cases[i].changed, cases[i].heads * size[HEADS]);
-        double want = number(name), got = loss_of(LOAD);
+        write_weights(i != 5, false);
+        write_config(cases[i].changed, cases[i].heads * size[HEADS]);
+        double want = number(name), got = hf_loss(HF_LOAD);
         if (!(fabs(got - want) < 2e-6 * want)) fail_msg("%s: %.9g, want %.9g", name, got, want);
     }
 }
@@ -213,9 +153,9 @@ static void test_backbone(void **state)
     trainer *t;
     device dev;
     char text[SMALL_TEXT], name[100];
-    write_weights("hf", true, true);
-    write_config("hf", "", size[HEADS]);
-    open_run(LOAD, &o, &t, &dev, text);
+    write_weights(true, true);
+    write_config("", size[HEADS]);
+    open_run(HF_LOAD, &o, &t, &dev, text);
     for (int i = 0; i < t->params.n; i++) {
         const param *row = &t->params.row[i];
         const float *x = row->value.data;
@@ -239,17 +179,17 @@ static void refused(const char *words, const char *text1, const char *text2)
 static void test_refusals(void **state)
 {
     (void)state;
-    write_weights("hf", true, false);
-    write_config("hf", ", \"hidden_act\": \"relu\"", size[HEADS]);
-    refused(LOAD, "hf/config.json: hidden_act", "relu");
-    write_config("hf", ", \"layer_norm_eps\": 2", size[HEADS]);
-    refused(LOAD, "layer_norm_eps", "between 0 and 1");
-    write_config("hf", ", \"something\": 1", size[HEADS]);
-    refused(LOAD, "something", "not supported");
-    write_config("hf", "", 5);
-    refused(LOAD, "5", "config.json");
-    write_config("hf", "", size[HEADS]);
-    refused(LOAD "--heads 6", "--heads 6", "has 3");
+    write_weights(true, false);
+    write_config(", \"hidden_act\": \"relu\"", size[HEADS]);
+    refused(HF_LOAD, "hf/config.json: hidden_act", "relu");
+    write_config(", \"layer_norm_eps\": 2", size[HEADS]);
+    refused(HF_LOAD, "layer_norm_eps", "between 0 and 1");
+    write_config(", \"something\": 1", size[HEADS]);
+    refused(HF_LOAD, "something", "not supported");
+    write_config("", 5);
+    refused(HF_LOAD, "5", "config.json");
+    write_config("", size[HEADS]);
+    refused(HF_LOAD "--heads 6", "--heads 6", "has 3");
     refused("--model vit-tiny/16 --load hf", "--layers 12", "has 2");
 }
 
@@ -310,7 +250,7 @@ static int enter(void **state)
     for (int i = 0; i < SIZES; i++)
         size[i] = (int64_t)v[i];
     if (scratch_make(state) || chdir(*state)) return 1;
-    write_images();
+    hf_images_write(size[IMAGES], size[CHANNELS], size[SIDE], size[CLASSES]);
     return 0;
 }
 

@@ -1,0 +1,29 @@
+/* hf_files.h - image models as Hugging Face's transformers writes them, made up: the tensors, the images that
+ * they are tried on, and the loss (test/golden/hf_vit.py, hf_convnext.py). */
+#ifndef REGRAD_TEST_HF_FILES_H
+#define REGRAD_TEST_HF_FILES_H
+
+#include "io/safetensors.h"
+
+enum { HF_TENSORS = 100 };
+
+typedef struct {
+    named_tensor list[HF_TENSORS];
+    char names[HF_TENSORS][100];
+    int n;
+} hf_file;
+
+/* Number k of the script's list. */
+void hf_add(hf_file *f, const char *name, uint32_t k, shape s, bool about_one);
+/* To hf/model.safetensors; f is empty then. */
+void hf_write(hf_file *f);
+
+/* x-images-idx3-ubyte and the labels beside. */
+void hf_images_write(int64_t n, int64_t channels, int64_t side, int64_t classes);
+
+#define HF_LOAD "--patch 4 --load hf --val-data x-images-idx3-ubyte --threads 1 "
+
+/* Of a model with these arguments on those images. */
+double hf_loss(const char *arguments);
+
+#endif
