@@ -363,7 +363,8 @@ def main():
     median = statistics.median(total)
     images = opt.patch or opt.timm
     sizes = (*(("timm", "channels_last") if opt.timm else ("layers", "heads", "width", "inner")), "batch",
-             *(("image_size", "patch", "channels", "classes", "pool") if images else ("context", "vocab", "seq")))
+             *(("image_size", "channels", "classes") if images else ("context", "vocab", "seq")),
+             *(("patch", "pool") if opt.patch else ()))
     unit, units = ("images", 1) if images else ("tokens", opt.seq)
     watched = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
     print(json.dumps({

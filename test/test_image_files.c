@@ -536,7 +536,8 @@ static void test_shards(void **state)
     bytes[1024] ^= 1;
     static float pixels[3 * SIZE], target[CLASSES];
     s = open_source("spoilt.tar", plain(1));
-    fails(source_read(s, 0, 1, pixels, target), "spoilt.tar, byte 1024'", "neither JPEG, PNG nor WebP");
+    fails(source_read(s, 0, 1, pixels, target), "spoilt.tar, byte 1024'",
+          "neither JPEG, PNG nor WebP");
     source_close(s);
     file_write("cut.tar", bytes, 1024 + 20);
     shard_fails("cut.tar", "longer than the file");
