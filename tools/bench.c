@@ -9,7 +9,8 @@
  *
  *     fma         the processor's peak (cpu_burn)
  *     products    every dense product of a step (forward, input gradient, weight gradient, the
- *                 classifier in the step's chunks) on buffers of the step's size and number
+ *                 classifier in the step's chunks) on buffers of the step's size and number; of
+ *                 transformers alone
  *     stream      p, m, v are read and written in place and g is read (cpu_stream)
  */
 #include "base/clock.h"
@@ -298,7 +299,7 @@ typedef struct {
     times step, dense, fused, stream, fma;
     stopwatch by_op; /* over the steps of all rounds */
     size_t peak, resident;
-    double dense_flops, attention_flops;
+    double dense_flops, step_flops; /* of a micro-batch's dense products; of a step's products */
 } figures;
 
 /* Meaningless samples: random tokens, or random pixels and classes.  They cost next to nothing,
@@ -352,13 +353,14 @@ static double fma_rate(device *dev)
 
 static error *run_rounds(trainer *t, source *data, device *dev, figures *f)
 {
-    products p;
+    products p = {0};
     arrays x;
     step_result r;
     int64_t step = 1;
+    bool transformer = !t->o->model.stage[0];
     TRY(trainer_step(t, data, step++, 1e-4, &r)); /* not counted: first touch */
     f->resident = resident_bytes();
-    TRY(products_open(&p, t, dev));
+    if (transformer) TRY(products_open(&p, t, dev));
     TRY(arrays_open(&x, params_count(&t->params)));
     for (int round = 0; round < ROUNDS; round++) {
         add(&f->fma, fma_rate(dev));
@@ -374,8 +376,7 @@ static error *run_rounds(trainer *t, source *data, device *dev, figures *f)
         stopwatch_stop(&f->by_op, dev);
         begin = clock_now();
         for (int i = 0; i < 2 || (clock_now() - begin < 0.5 && i < MAX_TIMES / ROUNDS); i++) {
-            add(&f->dense, dense_products(&p));
-            f->dense_flops = p.flops;
+            if (transformer) add(&f->dense, dense_products(&p));
             for (int k = 0; k < 3; k++) {
                 add(&f->fused, fused_step(&x, dev));
                 add(&f->stream, stream_loop(&x, dev));
@@ -383,7 +384,10 @@ static error *run_rounds(trainer *t, source *data, device *dev, figures *f)
         }
     }
     add(&f->fma, fma_rate(dev));
-    f->attention_flops = attention_flops(&p, t->o->seq);
+    f->dense_flops = p.flops;
+    f->step_flops = t->work.flops;
+    if (transformer)
+        f->step_flops = (p.flops + attention_flops(&p, t->o->seq)) * (double)t->o->accum;
     products_close(&p);
     arrays_close(&x);
     return device_status(dev);
@@ -392,17 +396,18 @@ static error *run_rounds(trainer *t, source *data, device *dev, figures *f)
 static void print_figures(const options *o, const trainer *t, device *dev, const figures *f)
 {
     char about[200];
-    double step = median(f->step), dense = median(f->dense), fma = median(f->fma);
-    double rate = f->dense_flops / dense;
+    double step = median(f->step), fma = median(f->fma);
     printf("{\"model\":\"%s\",\"parameters\":%lld,\"batch\":%lld,\"seq\":%lld,\"optim\":\"%s\","
            "\"device\":\"%s\",\"step_ms\":%.3f,\"%s_per_s\":%.1f,",
            o->model.name, (long long)params_count(&t->params), (long long)o->batch,
            (long long)o->seq, o->optim_name, cpu_describe(dev, about, sizeof about), step * 1e3,
            the_task->unit, (double)(o->batch * the_task->units(o) * o->accum) / step);
-    printf("\"fma_gflops\":%.1f,\"products_ms\":%.3f,\"products_gflops\":%.1f,"
-           "\"products_of_fma\":%.4f,\"step_of_fma\":%.4f,",
-           fma * 1e-9, dense * 1e3, rate * 1e-9, rate / fma,
-           (f->dense_flops + f->attention_flops) * (double)o->accum / fma / step);
+    printf("\"fma_gflops\":%.1f,\"step_of_fma\":%.4f,", fma * 1e-9, f->step_flops / fma / step);
+    if (f->dense.n) {
+        double dense = median(f->dense), rate = f->dense_flops / dense;
+        printf("\"products_ms\":%.3f,\"products_gflops\":%.1f,\"products_of_fma\":%.4f,",
+               dense * 1e3, rate * 1e-9, rate / fma);
+    }
     printf("\"fused_ms\":%.3f,\"stream_ms\":%.3f,\"fused_of_stream\":%.4f,\"plan_bytes\":%zu,"
            "\"resident_bytes\":%zu,\"ops_ms\":{",
            median(f->fused) * 1e3, median(f->stream) * 1e3, median(f->stream) / median(f->fused),
