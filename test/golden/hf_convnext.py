@@ -3,25 +3,20 @@
 
     test/golden/hf_convnext.py [FILE]        writes hf_convnext.txt
 
-Needs torch, transformers and safetensors.  Tensors are hashes (golden.py) in the order of names() below, numbered 0, 1,
-...: amplitude 0.4 if they have more than one dimension, else 0.2, norm weights and scales of layers about 1.  Image i's
-byte j is hash(900 + i, j) mod 256, (channels, height, width), seen as byte / 127.5 - 1; its label is hash(899, i) mod
-classes.
+Needs torch, transformers and safetensors.  Tensors in the order of names() below, numbered 0, 1, ..., and images are those
+of hf_loss.py; norm weights and scales of layers lie about 1.
 
 Records: config (width, patch, channels, classes, images, side, blocks of the four stages);
   loss.VARIANT    mean cross entropy in float64: plain (gelu, 1e-12), silu, gelu_new, eps (0.5)
 """
 import sys
-import tempfile
 
 sys.dont_write_bytecode = True
-from golden import Writer, hash32, values  # noqa: E402
+import hf_loss  # noqa: E402
+from golden import Writer  # noqa: E402
 
-import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
 
 WIDTH, PATCH, CHANNELS, CLASSES, IMAGES, SIDE = 8, 4, 3, 5, 7, 32
 STAGES = 2, 1, 2, 1
@@ -52,28 +47,18 @@ def names():
 
 
 def state():
-    made = {}
+    tensors = {}
     for k, (name, shape) in enumerate(names()):
         about_one = "scale" in name or (len(shape) == 1 and name.endswith("weight"))
-        flat = values(k, int(np.prod(shape)), 0.4 if len(shape) > 1 else 0.2, 1.0 if about_one else 0.0)
-        made[name] = torch.from_numpy(flat).reshape(shape).float().contiguous()
-    return made
+        tensors[name] = hf_loss.made(k, shape, about_one)
+    return tensors
 
 
 def loss(**changed):
     options = dict(num_channels=CHANNELS, patch_size=PATCH, hidden_sizes=[WIDTH << s for s in range(4)],
                    depths=list(STAGES), image_size=SIDE, num_labels=CLASSES)
-    with tempfile.TemporaryDirectory() as directory:
-        transformers.ConvNextConfig(**{**options, **changed}).save_pretrained(directory)
-        save_file(state(), directory + "/model.safetensors", {"format": "pt"})
-        model, told = transformers.ConvNextForImageClassification.from_pretrained(directory, output_loading_info=True)
-    assert not any(told.values()), told
-    model = model.eval().double()
-    pixels = np.stack([hash32(900 + i, np.arange(CHANNELS * SIDE * SIDE)) % 256 for i in range(IMAGES)])
-    x = torch.from_numpy(pixels.astype(np.float64) / 127.5 - 1).reshape(IMAGES, CHANNELS, SIDE, SIDE)
-    labels = torch.from_numpy((hash32(899, np.arange(IMAGES)) % CLASSES).astype(np.int64))
-    with torch.no_grad():
-        return F.cross_entropy(model(x).logits, labels).item()
+    config = transformers.ConvNextConfig(**{**options, **changed})
+    return hf_loss.loss(transformers.ConvNextForImageClassification, config, state(), IMAGES)
 
 
 def main():

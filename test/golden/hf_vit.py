@@ -3,9 +3,8 @@
 
     test/golden/hf_vit.py [FILE]        writes hf_vit.txt
 
-Needs torch, transformers, safetensors and timm.  Tensor k of the list below is a hash (golden.py), amplitude 0.4 if
-it has more than one dimension, else 0.2, norm weights about 1.  Image i's byte j is hash(900 + i, j) mod
-256, (channels, height, width), seen as byte / 127.5 - 1; its label is hash(899, i) mod classes.
+Needs torch, transformers, safetensors and timm.  Tensors, numbered as in names() below, and images are those of hf_loss.py;
+norm weights lie about 1.
 
 Records: config (width, layers, heads, inner, image size, patch, channels, classes, images);
   loss.VARIANT    mean cross entropy in float64: plain (gelu, heads as above, 1e-12), gelu_new, silu, heads
@@ -14,18 +13,15 @@ Records: config (width, layers, heads, inner, image size, patch, channels, class
   positions.ROWSxCOLUMNS    timm's resample_abs_pos_embed of them
 """
 import sys
-import tempfile
 
 sys.dont_write_bytecode = True
-from golden import Writer, hash32, values  # noqa: E402
+import hf_loss  # noqa: E402
+from golden import Writer, values  # noqa: E402
 
-import numpy as np  # noqa: E402
 import timm  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 from timm.layers import resample_abs_pos_embed  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
 
 WIDTH, LAYERS, HEADS, INNER, SIDE, PATCH, CHANNELS, CLASSES, IMAGES = 12, 2, 3, 20, 8, 4, 3, 5, 7
 
@@ -60,32 +56,20 @@ def shape_of(name):
 
 
 def state(qkv_bias):
-    made = {}
+    tensors = {}
     for k, name in enumerate(names()):
         if not qkv_bias and "attention.attention" in name and name.endswith("bias"):
             continue
-        shape = torch.Size(shape_of(name))
-        about_one = "layernorm" in name and name.endswith("weight")
-        flat = values(k, shape.numel(), 0.4 if len(shape) > 1 else 0.2, 1.0 if about_one else 0.0)
-        made[name] = torch.from_numpy(flat).reshape(shape)
-    return made
+        tensors[name] = hf_loss.made(k, shape_of(name), "layernorm" in name and name.endswith("weight"))
+    return tensors
 
 
 def loss(**changed):
     options = dict(hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
                    intermediate_size=INNER, image_size=SIDE, patch_size=PATCH, num_channels=CHANNELS,
                    num_labels=CLASSES, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    with tempfile.TemporaryDirectory() as directory:
-        transformers.ViTConfig(**{**options, **changed}).save_pretrained(directory)
-        save_file(state(changed.get("qkv_bias", True)), directory + "/model.safetensors", {"format": "pt"})
-        model, told = transformers.ViTForImageClassification.from_pretrained(directory, output_loading_info=True)
-    assert not any(told.values()), told
-    model = model.eval().double()
-    pixels = np.stack([hash32(900 + i, np.arange(CHANNELS * SIDE * SIDE)) % 256 for i in range(IMAGES)])
-    x = torch.from_numpy(pixels.astype(np.float64) / 127.5 - 1).reshape(IMAGES, CHANNELS, SIDE, SIDE)
-    labels = torch.from_numpy((hash32(899, np.arange(IMAGES)) % CLASSES).astype(np.int64))
-    with torch.no_grad():
-        return F.cross_entropy(model(x).logits, labels).item()
+    config = transformers.ViTConfig(**{**options, **changed})
+    return hf_loss.loss(transformers.ViTForImageClassification, config, state(changed.get("qkv_bias", True)), IMAGES)
 
 
 def main():
