@@ -48,6 +48,14 @@ static error *not_regular(const char *path)
     return user_error("%s is not a regular file: give the path of one", path);
 }
 
+error *is_directory(const char *path, bool *is)
+{
+    struct stat s;
+    if (stat(path, &s)) return file_unreadable(path);
+    *is = S_ISDIR(s.st_mode);
+    return NULL;
+}
+
 error *file_check_regular(const char *path)
 {
     struct stat s;

@@ -12,6 +12,7 @@
 #ifndef REGRAD_FILES_H
 #define REGRAD_FILES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,6 +26,9 @@ error *path_join(char *buffer, const char *directory, const char *name) NODISCAR
 
 /* The directory that holds a file, "." for a bare name, into a buffer of PATH_LENGTH. */
 error *path_parent(char *buffer, const char *path) NODISCARD;
+
+/* *is: path is a directory. An error if nothing is there. */
+error *is_directory(const char *path, bool *is) NODISCARD;
 
 /* Refuses a pipe or a device before it is opened, since opening some devices has side effects. NULL
  * if nothing exists there: opening will report that. */

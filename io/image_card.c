@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MOST_CONFIG = 1 << 24 };
@@ -253,12 +252,13 @@ static error *read_processor(const char *directory, image_card *card)
 error *image_card_read(const char *path, bool *found, image_card *out)
 {
     char inside[PATH_LENGTH], parent[PATH_LENGTH];
-    struct stat st;
+    bool within;
     cJSON *json;
     *found = false;
     out->names = NULL;
     out->n_names = 0;
-    if (stat(path, &st) || !S_ISDIR(st.st_mode)) {
+    TRY(is_directory(path, &within));
+    if (!within) {
         TRY(path_parent(parent, path));
         path = parent;
     }

@@ -174,8 +174,9 @@ static error *open_directory(weights *w)
 
 static error *open_any(weights *w, const char *path)
 {
-    struct stat s;
-    if (stat(path, &s) == 0 && S_ISDIR(s.st_mode)) {
+    bool within;
+    TRY(is_directory(path, &within));
+    if (within) {
         if (snprintf(w->directory, PATH_LENGTH, "%s", path) >= PATH_LENGTH)
             return user_error("%.200s...: the path is too long", path);
         return open_directory(w);
@@ -265,10 +266,10 @@ static error *fingerprint_shards(const char *directory, struct dirent **name, in
 error *model_fingerprint(const char *path, uint64_t *out)
 {
     char directory[PATH_LENGTH];
-    struct stat st;
     struct dirent **name;
     fingerprint one = {0};
-    bool within = !stat(path, &st) && S_ISDIR(st.st_mode);
+    bool within;
+    TRY(is_directory(path, &within));
     if (!within && !strstr(path, ".index.json")) {
         error *e = fingerprint_path(path, &one);
         *out = one.value;

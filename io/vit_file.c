@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { NAME_ROOM = 200 };
 
@@ -266,8 +265,9 @@ error *vit_read(const char *path, const model_config *c, params *p, bool widen, 
                 bool *head)
 {
     char inside[PATH_LENGTH];
-    struct stat st;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+    bool within;
+    TRY(is_directory(path, &within));
+    if (within) {
         TRY(path_join(inside, path, "model.safetensors"));
         path = inside;
     }

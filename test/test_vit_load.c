@@ -206,10 +206,13 @@ static void test_refusals(void **state)
 {
     (void)state;
     small_run a;
+    options o;
+    char text[SMALL_TEXT];
     open_other(&a, "");
     must(params_write("full.safetensors", &a.t->params, &a.dev, NULL));
     small_close(&a);
-    refused("--load absent.safetensors", "absent.safetensors", "No such file");
+    fails(small_parse(SMALL_VIT "--load absent.safetensors", text, &o), "absent.safetensors",
+          "No such file");
     refused("--load full.safetensors --layers 3", "blocks.2.norm1.weight", "full.safetensors");
     refused("--load full.safetensors --layers 1", "full.safetensors", "no place");
     refused("--load full.safetensors --inner 48", "full.safetensors", "mlp.fc1");

@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static resume_rule rule_of(const options *o, const option_row *row)
 {
@@ -48,11 +47,11 @@ static error *describe_vocab(const options *o, run_contents *out)
 /* The directory of the model that is loaded, where its generation_config.json may be. */
 static error *describe_beside(const options *o, run_contents *out)
 {
-    struct stat s;
+    bool within;
     char directory[PATH_LENGTH];
     if (!o->task->tokenizer || !o->load) return NULL;
     TRY(path_parent(directory, o->load));
-    bool within = !stat(o->load, &s) && S_ISDIR(s.st_mode);
+    TRY(is_directory(o->load, &within));
     out->beside = strdup(within ? o->load : directory);
     return out->beside ? NULL : user_error("out of memory for a directory's name");
 }
