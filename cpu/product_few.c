@@ -132,6 +132,17 @@ static void few_columns(int64_t m, const float *x, operand w, const char *soon, 
                                                        soon, cols, depth, add, to + r * TILE_COLS);
 }
 
+/* a (m, depth) from k = at on: one row of floats where it lies, else copied to x (m, DEPTH). */
+static const float *rows_at(const product *p, int64_t at, int64_t depth, float *x)
+{
+    dtype type = UNIT == 2 ? F32 : p->a.type;
+    const void *first = element(p->a, 0, at);
+    if (p->m == 1 && type == F32 && (uintptr_t)first % sizeof *x == 0) return first;
+    for (int64_t r = 0; r < p->m; r++)
+        load_row(type, element(p->a, r, at), depth, x + r * DEPTH);
+    return x;
+}
+
 /* sums (TILES; m, TILE_COLS) = a (m, k) times columns [j, end) of b, at most TILES * TILE_COLS */
 static void few_strip(const product *p, int64_t j, int64_t end, float *sums)
 {
@@ -141,13 +152,12 @@ static void few_strip(const product *p, int64_t j, int64_t end, float *sums)
             stop = j + (end - j + TILE_COLS - 1) / TILE_COLS * TILE_COLS;
     for (int64_t at = 0; at < k; at += DEPTH) {
         int64_t depth = min64(DEPTH, k - at);
-        for (int64_t r = 0; r < p->m; r++)
-            load_row(UNIT == 2 ? F32 : p->a.type, element(p->a, r, at), depth, x + r * DEPTH);
+        const float *rows = rows_at(p, at, depth, x);
         for (int64_t c = j; c < stop; c += LANES) {
-            const char *soon = c + LANES < end  ? element(w, c + LANES, at)
-                               : at + DEPTH < k ? element(w, j, at + DEPTH)
-                                                : element(w, end, 0);
-            few_columns(p->m, x, (operand){element(w, c, at), w.row, 1, w.type}, soon, end - c,
+            const char *soon = c + LANES < end || end - j == TILE_COLS ? element(w, c + LANES, at)
+                               : at + DEPTH < k                        ? element(w, j, at + DEPTH)
+                                                                       : element(w, end, 0);
+            few_columns(p->m, rows, (operand){element(w, c, at), w.row, 1, w.type}, soon, end - c,
                         depth, at > 0, sums + (c - j) / TILE_COLS * tile + (c - j) % TILE_COLS);
         }
     }
