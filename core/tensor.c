@@ -73,6 +73,11 @@ tensor tensor_slice(tensor t, int64_t first, int64_t n)
     return s;
 }
 
+tensor tensor_part(tensor t, int64_t first, int64_t n)
+{
+    return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
+}
+
 const char *tensor_text(tensor t, char *buffer, size_t size)
 {
     size_t used = (size_t)snprintf(buffer, size, "(");

@@ -64,6 +64,8 @@ bool tensor_contiguous(tensor t); /* ld == cols */
 
 /* Rows [first, first + n) of t as an (n, cols) tensor. */
 tensor tensor_slice(tensor t, int64_t first, int64_t n);
+/* Elements [first, first + n) of a contiguous t as an (n) tensor. */
+tensor tensor_part(tensor t, int64_t first, int64_t n);
 
 /* "(4,64,768) f32" for messages; returns buffer. */
 const char *tensor_text(tensor t, char *buffer, size_t size);

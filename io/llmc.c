@@ -194,12 +194,6 @@ static error *for_each_row(const params *p, const llmc_sizes *z, row_function *f
     return NULL;
 }
 
-static tensor row_part(const param *row, int64_t first, int64_t n)
-{
-    tensor t = row->value;
-    return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
-}
-
 /* ---- reading ---- */
 
 typedef struct {
@@ -274,7 +268,7 @@ static error *write_row(void *context, const param *row, int64_t padding)
     writer *w = context;
     for (int64_t first = 0; first < row->count; first += CHUNK) {
         int64_t n = row->count - first < CHUNK ? row->count - first : CHUNK;
-        op_get(w->dev, STREAM_COMPUTE, w->buffer, row_part(row, first, n));
+        op_get(w->dev, STREAM_COMPUTE, w->buffer, tensor_part(row->value, first, n));
         op_sync(w->dev, STREAM_COMPUTE);
         TRY(outfile_write(w->file, w->buffer, (size_t)n * sizeof *w->buffer));
     }

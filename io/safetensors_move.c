@@ -53,12 +53,6 @@ static error *staging_open(const named_tensor *list, int64_t n, staging *b)
     return alloc_array(&b->bytes, (size_t)b->half, 2);
 }
 
-/* n elements of t from `first`, as a tensor. */
-static tensor flat_part(tensor t, int64_t first, int64_t n)
-{
-    return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
-}
-
 /* The largest piece of a tensor that is contiguous both in the file and on the device: elements; if
  * transposed, columns on the device, which are rows in the file. */
 typedef struct {
@@ -158,11 +152,11 @@ static error *write_header(outfile *f, const named_tensor *list, int64_t n, file
 static error *write_plain(outfile *f, const named_tensor *of, element_run run, device *dev,
                           const staging *b)
 {
-    tensor t = flat_part(of->value, run.first, run.n);
+    tensor t = tensor_part(of->value, run.first, run.n);
     int64_t size = (int64_t)dtype_size(t.type), most = 2 * b->half / size, count = tensor_count(t);
     for (int64_t first = 0; first < count; first += most) {
         int64_t n = count - first < most ? count - first : most;
-        op_get(dev, STREAM_COMPUTE, b->bytes, flat_part(t, first, n));
+        op_get(dev, STREAM_COMPUTE, b->bytes, tensor_part(t, first, n));
         op_sync(dev, STREAM_COMPUTE);
         TRY(write_elements(f, of, n, b));
     }
@@ -180,7 +174,7 @@ static error *write_columns(outfile *f, const named_tensor *of, element_run run,
     for (int64_t first = run.first; first < end; first += strip) {
         int64_t n = end - first < strip ? end - first : strip;
         for (int64_t r = 0; r < rows; r++)
-            op_get(dev, STREAM_COMPUTE, part + r * n * size, flat_part(t, r * cols + first, n));
+            op_get(dev, STREAM_COMPUTE, part + r * n * size, tensor_part(t, r * cols + first, n));
         op_sync(dev, STREAM_COMPUTE);
         transpose(b->bytes, part, rows, n, (size_t)size);
         TRY(write_elements(f, of, n * rows, b));
@@ -354,7 +348,7 @@ static void put_part(const named_tensor *into, int64_t first, int64_t n, const c
         if (to > begin + into->held) to = begin + into->held;
     }
     if (from < to)
-        op_put(dev, STREAM_COMPUTE, flat_part(t, from - begin, to - from),
+        op_put(dev, STREAM_COMPUTE, tensor_part(t, from - begin, to - from),
                host + (size_t)(from - first) * dtype_size(t.type));
 }
 

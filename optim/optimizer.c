@@ -227,7 +227,7 @@ void optimizer_clear(optimizer *o)
 /* The value that applies to parameter id. */
 static tensor element(tensor list, int id)
 {
-    return tensor_of((char *)list.data + (size_t)id * sizeof(double), F64, SHAPE(1));
+    return tensor_part(list, id, 1);
 }
 
 /* Which rule's passes run: some rules have variants for micro-batches or for the _r form. */

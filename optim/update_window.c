@@ -48,8 +48,7 @@ static tensor *lane_of(optim_item *it, int i)
 /* Elements [first, first + n). */
 static tensor part_from(tensor t, int64_t first, int64_t n)
 {
-    if (!present(t)) return t;
-    return tensor_of((char *)t.data + (size_t)first * dtype_size(t.type), t.type, SHAPE(n));
+    return present(t) ? tensor_part(t, first, n) : t;
 }
 
 static int64_t length(const update_window *w, const far_item *f, int64_t first)

@@ -341,8 +341,7 @@ static tensor part_within(tensor t, int64_t begin, int64_t first, int64_t n, int
     int64_t from = first > begin ? first : begin, to = first + n < end ? first + n : end;
     *skipped = from - first;
     if (!present(t) || from >= to) return (tensor){0};
-    return tensor_of((char *)t.data + (size_t)(from - begin) * dtype_size(t.type), t.type,
-                     SHAPE(to - from));
+    return tensor_part(t, from - begin, to - from);
 }
 
 tensor param_part(const param *row, int64_t first, int64_t n, int64_t *skipped)

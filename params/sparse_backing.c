@@ -186,8 +186,7 @@ void sparse_place(sparse *s, run *r)
 static int64_t fetch_number(run *r, tensor numbers, int64_t i)
 {
     int64_t number = 0;
-    op_get(r->dev, r->stream, &number,
-           tensor_of((char *)numbers.data + (size_t)i * sizeof number, I64, SHAPE(1)));
+    op_get(r->dev, r->stream, &number, tensor_part(numbers, i, 1));
     op_sync(r->dev, r->stream);
     return number;
 }

@@ -189,11 +189,6 @@ static error *wait_for(void *context, const _Atomic int64_t *counter, int64_t le
 
 /* ---- sums ---- */
 
-static tensor piece(tensor x, int64_t first, int64_t n)
-{
-    return tensor_of((char *)x.data + (size_t)first * dtype_size(x.type), x.type, SHAPE(n));
-}
-
 static error *scatter_slab(comm *c, device *dev, tensor x, const share *s, int64_t at, int64_t room)
 {
     mpi_state *m = state_of(c);
@@ -202,7 +197,7 @@ static error *scatter_slab(comm *c, device *dev, tensor x, const share *s, int64
     int n = 0;
     for (int r = 0; r < c->size; r++) {
         int64_t theirs = share_slab(s, r, at, room);
-        void *part = piece(x, share_begin(s, r) + (theirs ? at : 0), theirs).data;
+        void *part = tensor_part(x, share_begin(s, r) + (theirs ? at : 0), theirs).data;
         m->from[r] = r == c->rank ? part : staged + r * room * size;
         if (r == c->rank) continue;
         if (own)
@@ -214,7 +209,8 @@ static error *scatter_slab(comm *c, device *dev, tensor x, const share *s, int64
     }
     TRY(wait(c, m->requests, n));
     if (!own) return NULL;
-    return add_up(dev->threads, piece(x, share_begin(s, c->rank) + at, own), m->from, c->size);
+    return add_up(dev->threads, tensor_part(x, share_begin(s, c->rank) + at, own), m->from,
+                  c->size);
 }
 
 static error *scatter(comm *c, device *dev, tensor x, const share *s)
@@ -241,7 +237,7 @@ static error *gather_in_pieces(comm *c, tensor x, const share *s)
     for (int r = 0; r < c->size; r++)
         for (int64_t at = share_begin(s, r), end = share_begin(s, r + 1); at < end; at += most) {
             int64_t n = end - at < most ? end - at : most;
-            MPI_TRY(MPI_Ibcast(piece(x, at, n).data, (int)(n * size), MPI_BYTE, r, m->data,
+            MPI_TRY(MPI_Ibcast(tensor_part(x, at, n).data, (int)(n * size), MPI_BYTE, r, m->data,
                                &m->requests[0]));
             TRY(wait(c, m->requests, 1));
         }
@@ -278,7 +274,7 @@ static error *sum_small(comm *c, device *dev, tensor x)
     MPI_TRY(MPI_Iallgather(x.data, bytes, MPI_BYTE, c->staged.data, bytes, MPI_BYTE, m->data,
                            &m->requests[0]));
     TRY(wait(c, m->requests, 1));
-    return add_up(dev->threads, piece(x, 0, tensor_count(x)), m->from, c->size);
+    return add_up(dev->threads, tensor_part(x, 0, tensor_count(x)), m->from, c->size);
 }
 
 static error *sum(comm *c, device *dev, tensor x)

@@ -80,16 +80,11 @@ static void done(shared *s)
 
 /* ---- the calls ---- */
 
-static tensor piece(tensor x, int64_t first, int64_t n)
-{
-    return tensor_of((char *)x.data + (size_t)first * dtype_size(x.type), x.type, SHAPE(n));
-}
-
 /* The slab of a part from element `at` of it on. */
 static tensor slab(tensor x, const share *how, int rank, int64_t at, int64_t room)
 {
     int64_t n = share_slab(how, rank, at, room);
-    return piece(x, share_begin(how, rank) + (n ? at : 0), n);
+    return tensor_part(x, share_begin(how, rank) + (n ? at : 0), n);
 }
 
 /* Where rank `from` lays what is for rank `to`. */
@@ -162,7 +157,7 @@ error *shared_sum(shared *s, int threads, tensor x)
         s->from[r] = half_of(s, r);
         if (r != s->rank) TRY(await(s, r));
     }
-    TRY(add_up(threads, piece(x, 0, tensor_count(x)), s->from, s->size));
+    TRY(add_up(threads, tensor_part(x, 0, tensor_count(x)), s->from, s->size));
     done(s);
     return NULL;
 }

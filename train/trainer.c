@@ -20,7 +20,7 @@ enum { SUM_LOSS, SUM_HITS, SUM_STOP, SHARED_SUMS, SUM_TOTAL = SHARED_SUMS, SUMS 
 
 static tensor number(const trainer *t, int i)
 {
-    return tensor_of((char *)t->sums.data + (size_t)i * sizeof(double), F64, SHAPE(1));
+    return tensor_part(t->sums, i, 1);
 }
 
 /* Those that are summed over the ranks. */
