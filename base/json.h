@@ -23,7 +23,8 @@ error *json_parse(const char *path, const char *text, int64_t n, cJSON **out) NO
  * 12345678901234567.  `tree` must have been parsed from this text of n bytes. */
 error *json_keep_spellings(cJSON *json, const char *text, int64_t n) NODISCARD;
 
-/* User error: an object in it has two members of one name.  cJSON finds the first of them, others the last. */
+/* User error: an object in it has two members of one name.  cJSON finds the first of them, others
+ * the last. */
 error *json_names_once(const cJSON *json) NODISCARD;
 
 /* Adds `item` to the object, or frees it; false: out of memory (`item` may be NULL then). */

@@ -1,8 +1,8 @@
 /* json_lines.h - JSON Lines: one object per line.
  *
  * A line that cannot be parsed, that has two members of one name in an object, or that the callback
- * refuses, does not hide later ones: all lines are checked, and the error describes the first bad line
- * and lists the numbers of the others.
+ * refuses, does not hide later ones: all lines are checked, and the error describes the first bad
+ * line and lists the numbers of the others.
  */
 #ifndef REGRAD_JSON_LINES_H
 #define REGRAD_JSON_LINES_H

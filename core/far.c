@@ -77,7 +77,8 @@ size_t far_bytes_of(const far *f, int kind)
 
 /* ---- the thread ---- */
 
-/* Without the number: room made for a checkpoint, and another try at it, would save what is lost. */
+/* Without the number: room made for a checkpoint, and another try at it, would save what is
+ * lost. */
 static error *disk_failed(const far *f, const char *what)
 {
     return user_error(

@@ -185,7 +185,8 @@ static bool optim_items_fit(const optim_op *o)
         if (!(__VA_ARGS__)) return #__VA_ARGS__;
 #define apart_true  ", whose rows may be apart"
 #define apart_false ", row after row"
-#define LETTERS(...) (const int64_t[]){__VA_ARGS__}, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)
+#define LETTERS(...)                                                                               \
+        (const int64_t[]){__VA_ARGS__}, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)
 #define SHAPED(name, t, shape, apart)                                                              \
         if (!shape_holds(t, LETTERS shape, apart)) return name " is " #shape apart_##apart;
 #define TENSOR(role, name, type, shape) SHAPED(#name, o->name, shape, false)

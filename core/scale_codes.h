@@ -5,11 +5,11 @@
  *     code = the nearest of 256 values between -1 and 1 to (scale - mean) / size
  *     what is read is mean + size * value(code)
  *
- * QLoRA's double quantization (Dettmers et al. 2023, section 3): 0.127 bits for each number of a matrix in
- * blocks of 64, where scales in f32 are 0.5.  The values are those of bitsandbytes, which has the mean taken off before as
- * the paper does (scales are not negative, and the values are for both signs): seven decades, in each so many
- * steps that all together are a byte's ("8-bit approximations for parallelism in deep learning", Dettmers
- * 2015):
+ * QLoRA's double quantization (Dettmers et al. 2023, section 3): 0.127 bits for each number of a
+ * matrix in blocks of 64, where scales in f32 are 0.5.  The values are those of bitsandbytes, which
+ * has the mean taken off before as the paper does (scales are not negative, and the values are for
+ * both signs): seven decades, in each so many steps that all together are a byte's ("8-bit
+ * approximations for parallelism in deep learning", Dettmers 2015):
  *
  *     10^(e - 6) (0.1 + 0.9 (j + 1/2) / 2^e)      e = 0..6, j = 0..2^e - 1; the same negated; 0; 1
  *

@@ -4,8 +4,8 @@
  * each thread adds all positions, in order, to its own columns of the table.  No two threads write
  * the same element, and the order of summation is always the same.
  *
- * In bf16 a sum must not go through the table, where each addition would round it.  So positions are
- * sorted by token first, and a thread sums all rows of one token in a buffer.
+ * In bf16 a sum must not go through the table, where each addition would round it.  So positions
+ * are sorted by token first, and a thread sums all rows of one token in a buffer.
  */
 #include "cpu/cpu_internal.h"
 
@@ -107,7 +107,8 @@ static void embedding_grad_f32(device *dev, const embedding_grad_op *o)
 
 enum { SUMS = 1024 };
 
-/* Two sorted runs, from[0, middle) and from[middle, n), become one; of equal tokens the left first. */
+/* Two sorted runs, from[0, middle) and from[middle, n), become one; of equal tokens the left
+ * first. */
 static void merge(const int32_t *tokens, const int32_t *from, int64_t middle, int64_t n,
                   int32_t *to)
 {

@@ -7,9 +7,9 @@
  *      product*, pack, micro --> .../cpu/pairs/NAME.o  AVX512-BF16, a part of avx512 (unit.h)
  *
  * Each set of objects is linked into one whose only exported symbol is its cpu_kernel, so that none
- * can call functions of another.  All give the same bits, but for pairs of bf16: products are chains
- * of fused multiply-adds in a fixed order (product.h), sums across a row have a fixed number of
- * parts (sums.h), and everything else is elementwise IEEE arithmetic without contraction.
+ * can call functions of another.  All give the same bits, but for pairs of bf16: products are
+ * chains of fused multiply-adds in a fixed order (product.h), sums across a row have a fixed number
+ * of parts (sums.h), and everything else is elementwise IEEE arithmetic without contraction.
  */
 #ifndef REGRAD_CPU_KERNEL_H
 #define REGRAD_CPU_KERNEL_H

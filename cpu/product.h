@@ -12,8 +12,9 @@
  * so that a run has the same bits on every processor.  And a row of the output does not depend on
  * the number of rows: a token alone gets the same result as in a batch.
  *
- * The exception: where the processor has instructions for it, a product of two bf16 matrices with an
- * even depth is computed in pairs (unit.h), unless `--products f32` is given: a0 b0 + a1 b1 at a time.
+ * The exception: where the processor has instructions for it, a product of two bf16 matrices with
+ * an even depth is computed in pairs (unit.h), unless `--products f32` is given: a0 b0 + a1 b1 at a
+ * time.
  *
  * Operands are copied ("packed") first, into the order of the innermost loop (micro.h).  The
  * smaller matrix is packed once, shared by all threads; the larger one is streamed in panels, each

@@ -1,5 +1,5 @@
-/* product_run.c - who computes a product: the code of product.c, in units that fit the operands and the
- * processor; or OpenBLAS, by tiles that the threads share. */
+/* product_run.c - who computes a product: the code of product.c, in units that fit the operands and
+ * the processor; or OpenBLAS, by tiles that the threads share. */
 #include "cpu/cpu_internal.h"
 #include "cpu/product.h"
 #include "cpu/tile.h"

@@ -1,4 +1,5 @@
-/* scale_codes.c - scales of coded blocks in a byte each (core/scale_codes.h); threads share the groups. */
+/* scale_codes.c - scales of coded blocks in a byte each (core/scale_codes.h); threads share the
+ * groups. */
 #include "core/scale_codes.h"
 #include "cpu/cpu_internal.h"
 

@@ -1,12 +1,13 @@
-/* unit.h - what a product multiplies at a time: a number of a by one of b; or, in the files that are
- * compiled once more for bf16 with BY_PAIRS, a pair of them by a pair, in one instruction
+/* unit.h - what a product multiplies at a time: a number of a by one of b; or, in the files that
+ * are compiled once more for bf16 with BY_PAIRS, a pair of them by a pair, in one instruction
  * (VDPBF16PS: AVX512-BF16).
  *
  *      packed:   f32   a0       a1       a2       a3     ...     each 4 bytes, for one k
  *                pairs a0 a1    a2 a3    a4 a5    a6 a7  ...     each 4 bytes, for two
  *
  * A product of pairs has half the steps, and is otherwise the same: the same tiles, with a depth
- * that counts pairs.  Its bits differ from those of f32, since two products go into a sum at a time.
+ * that counts pairs.  Its bits differ from those of f32, since two products go into a sum at a
+ * time.
  */
 #ifndef REGRAD_CPU_UNIT_H
 #define REGRAD_CPU_UNIT_H

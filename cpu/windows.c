@@ -1,5 +1,6 @@
 /* windows.c - what a convolution reads, a row for each pixel of its output, so that the convolution
- * is a product; and the way back, by which each pixel's gradient is the sum of what its windows have.
+ * is a product; and the way back, by which each pixel's gradient is the sum of what its windows
+ * have.
  *
  *     x (H, W, C)         a row: C channels of K x K taps
  *     . . . . .

@@ -4,8 +4,8 @@
  *
  *     s_ij = scale * q_i k_j, lse_i = log sum_j exp s_ij, out_i = sum_j exp(s_ij - lse_i) v_j
  *
- * over the keys that i sees, of scores that may be capped (core/ops.def).  Of each query a warp keeps
- * the largest score so far, the sum of exponentials under it (each lane its own part) and the
+ * over the keys that i sees, of scores that may be capped (core/ops.def).  Of each query a warp
+ * keeps the largest score so far, the sum of exponentials under it (each lane its own part) and the
  * weighted sum of values; when the largest grows, the others shrink.
  * bytes: 4 (H+2KV) D for each token, and the keys and values again for every OWN queries, most of
  * them from the cache */

@@ -1,5 +1,5 @@
-/* attention_mma.h - what attention_mma.cu and attention_mma_grad.cu share: attention in bf16 on tensor
- * cores, after Dao: "FlashAttention-2", ICLR 2024.
+/* attention_mma.h - what attention_mma.cu and attention_mma_grad.cu share: attention in bf16 on
+ * tensor cores, after Dao: "FlashAttention-2", ICLR 2024.
  *
  *                       WALK rows of the other side
  *                     +-------------------------+
@@ -9,13 +9,13 @@
  *     16 MT  warp 3   |                         |     while the scores of this one are computed.
  *                     +-------------------------+
  *
- * What is not seen of a tile is masked in the tiles at an edge only; a tile of which nothing is seen is not
- * walked over.  ALiBi, windows and documents are SPECIAL, kernels of their own: the plain ones have no
- * registers to spare.
+ * What is not seen of a tile is masked in the tiles at an edge only; a tile of which nothing is
+ * seen is not walked over.  ALiBi, windows and documents are SPECIAL, kernels of their own: the
+ * plain ones have no registers to spare.
  *
- * Heads are padded with zeros to D = 32, 64, 96, 128 or 256 numbers.  Tiles are as large as registers
- * (no spills) and 99 KiB of shared memory allow.  Exponentials are powers of two: the scale holds
- * log2(e).
+ * Heads are padded with zeros to D = 32, 64, 96, 128 or 256 numbers.  Tiles are as large as
+ * registers (no spills) and 99 KiB of shared memory allow.  Exponentials are powers of two: the
+ * scale holds log2(e).
  */
 #ifndef REGRAD_CUDA_ATTENTION_MMA_H
 #define REGRAD_CUDA_ATTENTION_MMA_H
@@ -91,11 +91,11 @@ struct mma_pair {
     mma_rows first, second;
 };
 
-/* Begins to copy rows [row0, row0 + ROWS) of one head, or of two, to s and to the tile after it, zeros
- * beyond the end of the sequence and of the head; by the block.  A thread has one column of chunks where
- * a block's threads are whole rows: its address moves by a constant from chunk to chunk (at D = 128 the
- * forward kernel has no registers for that).  Where rows do not begin on 16 bytes elements are copied at
- * once, one by one. */
+/* Begins to copy rows [row0, row0 + ROWS) of one head, or of two, to s and to the tile after it,
+ * zeros beyond the end of the sequence and of the head; by the block.  A thread has one column of
+ * chunks where a block's threads are whole rows: its address moves by a constant from chunk to
+ * chunk (at D = 128 the forward kernel has no registers for that).  Where rows do not begin on 16
+ * bytes elements are copied at once, one by one. */
 template <int D, int ROWS, int TILES>
 MMA_FN void copy_tiles(bf16 *s, const mma_pair &from, int row0, const mma_call &a)
 {
@@ -191,8 +191,8 @@ MMA_FN void hide_before(float (&s)[S::MT][S::WALK / 8][4], const mma_call &a, in
     }
 }
 
-/* s += slope * (column - row) for scores of rows [row, ..) and columns [column, ..): ALiBi before the
- * scale, with a slope divided by it. */
+/* s += slope * (column - row) for scores of rows [row, ..) and columns [column, ..): ALiBi before
+ * the scale, with a slope divided by it. */
 template <class SHAPE_>
 MMA_FN void lean(float (&s)[SHAPE_::MT][SHAPE_::WALK / 8][4], float slope, int row, int column)
 {
@@ -238,8 +238,8 @@ MMA_FN void store_rows(const mma_call &a, bf16 *to, int64_t ld, int64_t row, bf1
     }
 }
 
-/* Blocks are numbered tile by tile over all heads.  With a causal mask the longest walks come first,
- * so that the last blocks to run are short ones. */
+/* Blocks are numbered tile by tile over all heads.  With a causal mask the longest walks come
+ * first, so that the last blocks to run are short ones. */
 struct mma_position {
     int first;    /* row of the sequence */
     int64_t head; /* of all sequences' */

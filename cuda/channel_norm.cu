@@ -220,8 +220,8 @@ static __device__ float sum_of_images(const norm_numbers &a, int64_t b, int64_t 
     return (float)sum;
 }
 
-/* A thread has a channel.  Without groups the first image's sums become those of all, which may be more than those
- * from `first` on, that are here. */
+/* A thread has a channel.  Without groups the first image's sums become those of all, which may be
+ * more than those from `first` on, that are here. */
 template <class T>
 __global__ void channel_weights_kernel(channel_norm_call<T> a, int64_t first, int64_t all)
 {

@@ -9,7 +9,8 @@
  * the gradient, or 3 if a row is too long (s: an element's size) */
 #include "cuda/softmax.h"
 
-/* Of a row in shared memory: what every GPU of sm_80 and newer gives a block, without the other 2 KiB. */
+/* Of a row in shared memory: what every GPU of sm_80 and newer gives a block, without the other 2
+ * KiB. */
 static constexpr int MOST_SHARED = 97 << 10;
 
 template <class T> struct classify_call {

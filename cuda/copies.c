@@ -1,17 +1,18 @@
 /* copies.c - see copies.h
  *
- * The block is pinned, so that the GPU's copy engines read and write it without the host.  Each direction has a
- * stream of its own, for a bus carries both at once; events order them with the stream that computes:
+ * The block is pinned, so that the GPU's copy engines read and write it without the host.  Each
+ * direction has a stream of its own, for a bus carries both at once; events order them with the
+ * stream that computes:
  *
  *     compute   update 0 . . . | . . update 1 . | . . update 2 . .
  *                     | e              ^               ^
  *     in        read 1 . . . . . ------+   read 2 . . -+          read 2 waits for write 0: its window's
  *     out             v . . write 0 . . | . . write 1 . .
  *
- * A copy waits for what was asked of the computing stream before it, and the computing stream waits for a copy
- * when it is asked to.  Each copy has an event, in a ring for each direction: one that has been taken again is
- * a later copy of the same stream, so whoever waits for it waits long enough.  Copies are numbered by direction:
- * 2 k and 2 k + 1 for the k-th to the GPU and from it.
+ * A copy waits for what was asked of the computing stream before it, and the computing stream waits
+ * for a copy when it is asked to.  Each copy has an event, in a ring for each direction: one that
+ * has been taken again is a later copy of the same stream, so whoever waits for it waits long
+ * enough.  Copies are numbered by direction: 2 k and 2 k + 1 for the k-th to the GPU and from it.
  */
 #include "cuda/copies.h"
 #include "cuda/cuda_internal.h"

@@ -1,4 +1,5 @@
-/* dropout.cu - elements left out at random, by numbers that are made where they are needed (core/dropout.h)
+/* dropout.cu - elements left out at random, by numbers that are made where they are needed
+ * (core/dropout.h)
  *
  * A block has a row.                       bytes: 2 s C for each row, 3 s C with a residual */
 #include "cuda/gpu.h"

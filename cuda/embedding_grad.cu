@@ -133,8 +133,8 @@ static __device__ __forceinline__ void add_row(unpacked<T> &sum, const position_
         sum.x[i] += d.x[i];
 }
 
-/* The same of those of sequence b at position t of their document: a lane looks at a row, and what a warp has
- * found is added in order. */
+/* The same of those of sequence b at position t of their document: a lane looks at a row, and what
+ * a warp has found is added in order. */
 template <class T>
 static __device__ void add_positions(unpacked<T> &sum, const position_call<T> &a, int64_t b,
                                      int64_t t, int64_t c)

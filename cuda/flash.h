@@ -30,8 +30,8 @@ template <class T> struct attention_call {
     float scale, cap;            /* cap: 0: none */
 };
 
-/* The first key that the query at `position` of sequence b sees: of its document, and in its window.  It
- * does not fall from one query to the next. */
+/* The first key that the query at `position` of sequence b sees: of its document, and in its
+ * window.  It does not fall from one query to the next. */
 template <class T>
 __device__ __forceinline__ int64_t first_seen(const attention_call<T> &a, int64_t b,
                                               int64_t position)

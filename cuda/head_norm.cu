@@ -3,8 +3,8 @@
  *     x <- x * rstd * w,   rstd = 1/sqrt(avg(x^2) + eps);   with n = kept*rstd:
  *     dx <- rstd * (dx*w - n*avg(dx*w*n));   dw (+)= sum over rows and heads of dx*n
  *
- * (w: offset + the weight).  A warp has a head of a row.  For dw, blocks first leave the sums of a group
- * of rows in scratch (NORM_GROUPS,D+E), then the groups are added in order.
+ * (w: offset + the weight).  A warp has a head of a row.  For dw, blocks first leave the sums of a
+ * group of rows in scratch (NORM_GROUPS,D+E), then the groups are added in order.
  * bytes: 2 s D for each head (3 s D when kept), 4 s D for the gradients */
 #include "cuda/gpu.h"
 
@@ -60,8 +60,8 @@ template <class T> __global__ void head_norm_kernel(head_norm_call<T> a)
     }
 }
 
-/* A block has a group of rows and one of the two kinds of heads.  Its warps take turns at the heads of
- * these rows, with SPAN columns at a time; then their sums are added in order. */
+/* A block has a group of rows and one of the two kinds of heads.  Its warps take turns at the heads
+ * of these rows, with SPAN columns at a time; then their sums are added in order. */
 template <class T> __global__ void head_norm_group_kernel(head_norm_call<T> a)
 {
     SHARED(float, sums, [MOST_WARPS][SPAN]);

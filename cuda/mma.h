@@ -1,8 +1,8 @@
 /* mma.h - the four tensor-core instructions that Regrad uses, and what is built on them.
  *
- * On a GPU (sm_80 and newer) they are mma.sync, ldmatrix, cp.async and ex2; on the emulator the same
- * names do the same to the same registers (test/cudasim/tensor_core.h).  Which lane has what (PTX
- * ISA, "Matrix fragments for mma.m16n8k16"), with g = lane / 4, t = lane % 4:
+ * On a GPU (sm_80 and newer) they are mma.sync, ldmatrix, cp.async and ex2; on the emulator the
+ * same names do the same to the same registers (test/cudasim/tensor_core.h).  Which lane has what
+ * (PTX ISA, "Matrix fragments for mma.m16n8k16"), with g = lane / 4, t = lane % 4:
  *
  *     A 16x16   a[0] row g    cols 2t,2t+1     a[2] row g    cols 2t+8,2t+9
  *               a[1] row g+8  cols 2t,2t+1     a[3] row g+8  cols 2t+8,2t+9

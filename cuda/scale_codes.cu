@@ -1,7 +1,7 @@
 /* scale_codes.cu - scales of coded blocks in a byte each (core/scale_codes.h).
  *
- * They are packed once, when a model is loaded: a thread has a group, one has the mean.  They are unpacked at
- * every use of a matrix: a thread has a scale.
+ * They are packed once, when a model is loaded: a thread has a group, one has the mean.  They are
+ * unpacked at every use of a matrix: a thread has a scale.
  *
  * bytes: unpack_scales: 5 for each scale and 4 for 256 of them */
 #include "core/scale_codes.h"

@@ -1,7 +1,8 @@
 /* sum.cu - sum (+)= scale * sum(x), and hyper.grad_norm and hyper.clip from the slots.
  *
- * Both add in double, in the order that the CPU has (core/segment.h; the slots one after the other), so
- * that they have its bits.  One block does: of x there are as many as tokens, of slots as tensors.
+ * Both add in double, in the order that the CPU has (core/segment.h; the slots one after the
+ * other), so that they have its bits.  One block does: of x there are as many as tokens, of slots
+ * as tensors.
  * bytes: 4 or 8 for each element */
 #include "cuda/gpu.h"
 

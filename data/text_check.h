@@ -1,8 +1,8 @@
 /* text_check.h - checks that a file given as text is text.
  *
  * A tokenizer encodes any bytes, so a compressed file, a table or a token shard would silently
- * become tokens. Formats recognized by their first bytes are refused, with their names; bytes that are merely
- * not UTF-8 may be intended, and give a warning.
+ * become tokens. Formats recognized by their first bytes are refused, with their names; bytes that
+ * are merely not UTF-8 may be intended, and give a warning.
  */
 #ifndef REGRAD_TEXT_CHECK_H
 #define REGRAD_TEXT_CHECK_H

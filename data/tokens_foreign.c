@@ -123,9 +123,9 @@ static bool type_of_npy(const char *text, id_type *out)
     static const struct {
         const char *name;
         id_type is;
-    } all[] = {
-        {"|u1", ID_U8},  {"<u2", ID_U16}, {"<u4", ID_U32}, {"<i2", ID_I16},
-        {"<i4", ID_I32}, {"<i8", ID_I64}, {"<u8", ID_I64}}; /* an id above 2^63 is negative, and refused */
+    } all[] = {{"|u1", ID_U8},  {"<u2", ID_U16}, {"<u4", ID_U32}, {"<i2", ID_I16},
+               {"<i4", ID_I32}, {"<i8", ID_I64}, {"<u8", ID_I64}};
+    /* an id above 2^63 is negative in i8, and refused */
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(text, all[i].name)) {
             *out = all[i].is;

@@ -3,9 +3,9 @@
  *     libFuzzer --bytes--> a file in memory (memory_files.h) --> a reader of ours --> value or error
  *
  * Each target is one reader.  It finds bytes by which the reader crashes, reads outside of a block,
- * overflows, leaks, takes seconds, or allocates more than its file deserves (the limits are given by
- * fuzz/run).  An error must be a user error of one line, and a value must be fit for use: targets
- * continue to read all that was promised.
+ * overflows, leaks, takes seconds, or allocates more than its file deserves (the limits are given
+ * by fuzz/run).  An error must be a user error of one line, and a value must be fit for use:
+ * targets continue to read all that was promised.
  *
  * A target's seeds are made by itself: LLVMFuzzerInitialize writes the ones of fuzz_seeds[] into
  * the directory of the first argument that is one, so that no binary file is kept beside the text.

@@ -1,6 +1,6 @@
 /* fuzz_card.c - what is known of a trained model of images: config.json in timm's form, ours or
- * Hugging Face's, and preprocessor_config.json: io/image_card.h, model/hf/hf_image.c.  A first byte of 'P' is of
- * the latter. */
+ * Hugging Face's, and preprocessor_config.json: io/image_card.h, model/hf/hf_image.c.  A first byte
+ * of 'P' is of the latter. */
 #include "base/json.h"
 #include "fuzz/fuzz.h"
 #include "io/image_card.h"

@@ -1,6 +1,8 @@
-/* fuzz_choices.c - lines of questions with endings to choose from: infer/choices.h over base/json_lines.h
+/* fuzz_choices.c - lines of questions with endings to choose from: infer/choices.h over
+ * base/json_lines.h
  *
- * Every choice of a question that is taken has tokens of its own, and what is chosen is one of them. */
+ * Every choice of a question that is taken has tokens of its own, and what is chosen is one of
+ * them. */
 #include "base/json_lines.h"
 #include "fuzz/fuzz.h"
 #include "infer/choices.h"

@@ -1,8 +1,8 @@
 /* fuzz_images.c - files of images: data/images/images.h (idx, CIFAR, shards of tar), and single
  * pictures (JPEG, PNG, WebP, EXIF).
  *
- * An idx file's labels lie beside it: `labels`, enough for a few.  Headers of tar get their checksum
- * here, or nearly every change of one would end there.
+ * An idx file's labels lie beside it: `labels`, enough for a few.  Headers of tar get their
+ * checksum here, or nearly every change of one would end there.
  */
 #include "data/images/image_source.h"
 #include "data/images/picture.h"
@@ -137,7 +137,8 @@ static void png(uint32_t format)
 #endif
 
 #ifdef WITH_WEBP
-/* An extended file: the picture between its head and an orientation.  Flags may come to claim that it moves. */
+/* An extended file: the picture between its head and an orientation.  Flags may come to claim that
+ * it moves. */
 static void webp_extended(const uint8_t *picture, size_t n)
 {
     static const uint8_t head[] = {'R', 'I', 'F', 'F', 0,   0,   0,  0, 'W', 'E',

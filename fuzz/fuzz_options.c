@@ -1,5 +1,6 @@
-/* fuzz_options.c - a file of options, and the options of a checkpoint that is resumed: train/options_file.h.
- * The rows are the target's own, a few of each type, with the names that the reader knows. */
+/* fuzz_options.c - a file of options, and the options of a checkpoint that is resumed:
+ * train/options_file.h.  The rows are the target's own, a few of each type, with the names that the
+ * reader knows. */
 #include "fuzz/fuzz.h"
 #include "train/options_file.h"
 #include "train/task.h"

@@ -9,7 +9,8 @@
 #include <zstd.h>
 #endif
 
-/* The limit is small: what is taken above 256 KiB, AddressSanitizer takes from the system and gives back each time. */
+/* The limit is small: what is taken above 256 KiB, AddressSanitizer takes from the system and gives
+ * back each time. */
 enum { MOST = 1 << 16, BEFORE = 3 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

@@ -16,9 +16,9 @@
 #include "model/config.h"
 #include "params/params.h"
 
-/* Adds the model's metadata and its tensors, whose values are read from p (f32, in host memory) when
- * the file is written.  User error if llama.cpp does not have the architecture, or has it in another
- * form. */
+/* Adds the model's metadata and its tensors, whose values are read from p (f32, in host memory)
+ * when the file is written.  User error if llama.cpp does not have the architecture, or has it in
+ * another form. */
 error *gguf_model(gguf *g, const model_config *c, const params *p, gguf_type matrices) NODISCARD;
 
 #endif

@@ -24,8 +24,8 @@
 
 /* ---- writing ---- */
 
-/* The floats of a file: as they are on the device, or those that are f32 there in 16 bits, rounded to the nearest,
- * ties to even. */
+/* The floats of a file: as they are on the device, or those that are f32 there in 16 bits, rounded
+ * to the nearest, ties to even. */
 typedef enum { FILE_AS_IS, FILE_BF16, FILE_F16 } file_floats;
 
 /* A tensor on the device.  transposed: (out, in) there, (in, out) in the file; matrices only.
@@ -61,8 +61,8 @@ typedef struct {
  * that name is created or changed. */
 error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev,
                          const tensor_source *from) NODISCARD;
-/* The same in other floats.  User error, too: a number that is finite in f32 and not in f16, by the tensor's
- * name. */
+/* The same in other floats.  User error, too: a number that is finite in f32 and not in f16, by the
+ * tensor's name. */
 error *safetensors_write_as(const char *path, const named_tensor *list, int64_t n,
                             file_floats floats, device *dev, const tensor_source *from) NODISCARD;
 

@@ -62,8 +62,8 @@ char *regrad_train_step(regrad_run *run, regrad_step *out);
 char *regrad_evaluate(regrad_run *run, double *loss, double *accuracy);
 
 /* Writes model.safetensors and config.json, with Hugging Face's names and layout, into a directory
- * that is created if necessary; for images also classes.txt, if the classes have names.  With --ema they are the
- * averages, as what is evaluated is. */
+ * that is created if necessary; for images also classes.txt, if the classes have names.  With --ema
+ * they are the averages, as what is evaluated is. */
 char *regrad_save(regrad_run *run, const char *directory);
 
 int64_t regrad_parameters(const regrad_run *run);

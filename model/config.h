@@ -66,8 +66,8 @@ typedef struct {
 
 enum { CONV_STAGES = 4, RESNET_STEM = 16 /* channels before the first stage */ };
 
-/* Special tokens as a config.json names them, kept from the file that was read to those that are written: no
- * number of the model depends on them. */
+/* Special tokens as a config.json names them, kept from the file that was read to those that are
+ * written: no number of the model depends on them. */
 enum { TOKEN_ROLES = 3, MOST_TOKEN_IDS = 16 };
 typedef struct {
     bool said, list; /* the field is there; it is an array */
@@ -132,8 +132,8 @@ static inline bool norms_after(const model_config *c)
     return c->norms != NORMS_BEFORE;
 }
 
-/* Does some token of the longest sequence not see all before it?  A published window may be as long as the
- * sequence or longer: it stays in `window`, for config.json and for a longer context. */
+/* Does some token of the longest sequence not see all before it?  A published window may be as long
+ * as the sequence or longer: it stays in `window`, for config.json and for a longer context. */
 static inline bool has_windows(const model_config *c)
 {
     return c->window && c->window < c->context;
@@ -208,7 +208,8 @@ typedef enum {
     X(embedding_scale, EPSILON, embedding_scale,  0, 1e30,    1, NULL, "another embedding")        \
     X(tied, FLAG,             tied,               0, 1,       1, "tie_word_embeddings",            \
       "another head")                                                                              \
-    X(layers, SIZE,           layers,             1, 1000,    0, "num_hidden_layers", "other sizes") \
+    X(layers, SIZE,           layers,             1, 1000,    0, "num_hidden_layers",              \
+      "other sizes")                                                                               \
     X(heads, SIZE,            heads,              1, 1e5,     0, "num_attention_heads",            \
       "other sizes")                                                                               \
     X(width, SIZE,            width,              1, 1e6,     0, "hidden_size", "other sizes")     \

@@ -34,7 +34,8 @@ extern const model_names vit_names; /* of the block only */
 /* embedding_scale is the root of the width. */
 #define GEMMA_OPTIONS                                                                              \
     LLAMA_LIKE, .norm_eps = 1e-6, .act = ACT_GELU_TANH, .norm_plus_one = true, .tied = true
-/* Norms before the branches and after; every other layer with a window; caps (Gemma team 2024, arXiv 2408.00118) */
+/* Norms before the branches and after; every other layer with a window; caps (Gemma team 2024,
+ * arXiv 2408.00118) */
 #define GEMMA2_OPTIONS                                                                             \
     .names = &gemma2_names, .norm = NORM_RMS, .norm_eps = 1e-6, .norm_plus_one = true,             \
     .positions = POSITIONS_ROTARY, .act = ACT_GELU_TANH, .gated = true, .tied = true,              \

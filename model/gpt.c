@@ -138,7 +138,8 @@ static tensor norm_embedding(run *r, model *m, tensor x, int64_t room, bool keep
     return norm;
 }
 
-/* Rounded to the type of the embedding, as transformers does: those that are scaled were trained so. */
+/* Rounded to the type of the embedding, as transformers does: those that are scaled were trained
+ * so. */
 static double embedding_scale(const run *r, const model *m)
 {
     double scale = m->config.embedding_scale;

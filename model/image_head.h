@@ -16,8 +16,9 @@ typedef struct {
 
 /* Images (b,Ch,H,W), targets (b,classes), and with drop path (noise > 0) its factors (noise,b). */
 batch image_place(const model_config *c, dtype type, arena *a, int64_t b, int64_t noise);
-/* Those factors, of `branches` branches a layer: 0 with a probability that grows over the layers from 0 to `rate`
- * (Huang et al. 2016), else 1 / (1 - probability); samples first, first + 1, ... of the run. */
+/* Those factors, of `branches` branches a layer: 0 with a probability that grows over the layers
+ * from 0 to `rate` (Huang et al. 2016), else 1 / (1 - probability); samples first, first + 1, ...
+ * of the run. */
 void image_draw_drops(double rate, int64_t layers, int branches, uint64_t seed, int64_t first,
                       int64_t b, float *noise);
 /* One, whatever t is. */

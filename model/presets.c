@@ -187,8 +187,8 @@ static const model_config texts[] = {
         }                                                                                          \
     }
 
-/* WRN-depth-k (Zagoruyko, Komodakis 2016), depth 6 n + 4: 16 k, 32 k and 64 k channels, n blocks in each
- * stage; for CIFAR's images. */
+/* WRN-depth-k (Zagoruyko, Komodakis 2016), depth 6 n + 4: 16 k, 32 k and 64 k channels, n blocks in
+ * each stage; for CIFAR's images. */
 #define WIDE(name_, blocks_, k_)                                                                   \
     {                                                                                              \
         .name = name_, .layers = 3 * (blocks_), .heads = 1, .kv_heads = 1, .width = 16 * (k_),     \

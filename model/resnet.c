@@ -25,9 +25,9 @@
  *     conv 1   norm 2                                    kept                     again
  *     norm 2   the weight of conv 2                      again                    again
  *
- * and only what a wanted gradient needs is kept at all (--freeze).  Batch statistics are always kept, so
- * recomputing does not update the running statistics twice.  These are states in the parameter table
- * (params/params.h): saved with the model, trained by nobody.
+ * and only what a wanted gradient needs is kept at all (--freeze).  Batch statistics are always
+ * kept, so recomputing does not update the running statistics twice.  These are states in the
+ * parameter table (params/params.h): saved with the model, trained by nobody.
  *
  * Names and shapes are those of the usual PyTorch models, with BatchNorm's running_mean and
  * running_var:
@@ -383,7 +383,8 @@ static int64_t norm_groups(const model *m)
     return m->config.norm == NORM_GROUP ? GROUPS : 0;
 }
 
-/* Sums of the channels of images, a row each: of this process's, or of those of all ranks, in their order.
+/* Sums of the channels of images, a row each: of this process's, or of those of all ranks, in their
+ * order.
  *
  *     rank 0   rank 1                   what BatchNorm's means are of is the same wherever an image
  *     s0 s1 |   .  .     each its own   is: N ranks normalize as one process does with the whole
@@ -419,8 +420,8 @@ static void gather_sums(run *r, const model *m, const channel_sums *s)
     comm_gather(r->comm, r->dev, r->stream, s->all, &parts);
 }
 
-/* Of a micro-batch, so that a step's micro-batches together move the running statistics as far as one does alone:
- * what these are the mean of does not depend on how a step is cut. */
+/* Of a micro-batch, so that a step's micro-batches together move the running statistics as far as
+ * one does alone: what these are the mean of does not depend on how a step is cut. */
 static double momentum_of(const run *r)
 {
     int n = r->params->micro_batches;
@@ -594,7 +595,8 @@ static tensor take_zeros(run *r, tensor like, const char *name, int layer)
     return t;
 }
 
-/* Through conv 2 and norm 2: the gradient of conv 1's output, absent if none of it or below is wanted. */
+/* Through conv 2 and norm 2: the gradient of conv 1's output, absent if none of it or below is
+ * wanted. */
 static tensor upper_backward(run *r, const model *m, int layer, const res_block *b, res_state *s,
                              tensor d)
 {
@@ -615,7 +617,8 @@ static tensor upper_backward(run *r, const model *m, int layer, const res_block 
     return dconv;
 }
 
-/* Through conv 1 and the shortcut: the gradient of norm 1's output, absent likewise.  dconv is taken. */
+/* Through conv 1 and the shortcut: the gradient of norm 1's output, absent likewise.  dconv is
+ * taken. */
 static tensor lower_backward(run *r, const model *m, int layer, const res_block *b, res_state *s,
                              tensor d, tensor dconv)
 {

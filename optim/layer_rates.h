@@ -9,8 +9,8 @@
  *
  * These are the depths of timm's param_groups_layer_decay, with the groups that its ViT and
  * ConvNeXt declare.  There a name tells the group: "norm" is grouped with the last block, but
- * "fc_norm" and "head.norm" with the head.  The head of a GPT that shares the embedding's matrix has depth 0,
- * so that there D is the depth of the last block.
+ * "fc_norm" and "head.norm" with the head.  The head of a GPT that shares the embedding's matrix
+ * has depth 0, so that there D is the depth of the last block.
  *
  * Weight decay is decoupled and multiplied by the same rate, as in PyTorch's groups.
  */

@@ -1,16 +1,16 @@
 /* update_window.h - updates whose numbers lie far, piece by piece through two windows.
  *
- * What the optimizer reads and writes of a large matrix beside its gradient may be in the second place of the
- * run's memory (params/offload.h): states, masters, the value.  A rule works element by element, so any piece
- * can be updated by itself, and what is rounded at random knows its place in the tensor; the bits
- * are those of the whole at once.
+ * What the optimizer reads and writes of a large matrix beside its gradient may be in the second
+ * place of the run's memory (params/offload.h): states, masters, the value.  A rule works element
+ * by element, so any piece can be updated by itself, and what is rounded at random knows its place
+ * in the tensor; the bits are those of the whole at once.
  *
  *     disk      read 0 | read 1 | . . . | write 0, read 2 | write 1, read 3 | ...
  *     CPU                       | update 0 | update 1     | update 2 ...
  *     window           0        1                  0                1
  *
- * The disk's thread serves requests in order, so a window is read into again only after it has been written from,
- * and nobody waits for writes: they continue beside what follows.
+ * The disk's thread serves requests in order, so a window is read into again only after it has been
+ * written from, and nobody waits for writes: they continue beside what follows.
  */
 #ifndef REGRAD_UPDATE_WINDOW_H
 #define REGRAD_UPDATE_WINDOW_H
@@ -34,7 +34,8 @@ typedef struct {
     int turn;       /* the window that the next piece takes */
 } update_window;
 
-/* Two windows in which each of these items' pieces find room; once while recording and once in the run. */
+/* Two windows in which each of these items' pieces find room; once while recording and once in the
+ * run. */
 void update_window_place(update_window *w, arena *a, const far_item *items, int64_t n);
 
 /* OP(optim) of the items, in their order. */

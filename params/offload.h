@@ -4,15 +4,15 @@
  *   states      values, gradients, activations, two windows             states and masters
  *   params      ... values only while they are used, and the next one   ... and values
  *
- * What goes is what is large: matrices (any rank but 1) of FAR_LEAST elements or more.  All else is less than a
- * thousandth of a model, and stays.
+ * What goes is what is large: matrices (any rank but 1) of FAR_LEAST elements or more.  All else is
+ * less than a thousandth of a model, and stays.
  *
- * States and masters are seen by the optimizer alone, which takes them through its windows piece by piece
- * (optim/update_window.h), and there the values are updated, too.  A pass needs a value whole: param_use
- * brings it into memory taken for it, param_done gives that back, as for a gather of ZeRO 3.  Not to wait for
- * the disk, it must be asked for before it is needed.  A pass uses the same values in the same order each
- * time; so the order is noted once, over the null device, before the plan is recorded, and from then on
- * bringing one value asks for the next:
+ * States and masters are seen by the optimizer alone, which takes them through its windows piece by
+ * piece (optim/update_window.h), and there the values are updated, too.  A pass needs a value
+ * whole: param_use brings it into memory taken for it, param_done gives that back, as for a gather
+ * of ZeRO 3.  Not to wait for the disk, it must be asked for before it is needed.  A pass uses the
+ * same values in the same order each time; so the order is noted once, over the null device, before
+ * the plan is recorded, and from then on bringing one value asks for the next:
  *
  *     use    wte           h.0.qkv       h.0.proj      h.0.fc  ...
  *     disk   wte | h.0.qkv . . | h.0.proj . . | h.0.fc . .             so two values are here at a time:
@@ -38,12 +38,13 @@ typedef struct use_order {
 
 void use_order_free(use_order *o);
 
-/* What the others ask before they place something of a row: do its states and masters lie far; its value? */
+/* What the others ask before they place something of a row: do its states and masters lie far; its
+ * value? */
 bool offload_takes(const params *p, int id);
 bool offload_takes_value(const params *p, int id);
 
-/* Finds the master a place there; false: it has none there.  An adapter's stays: it is small, and no file of a
- * model, with which far masters are filled, has it. */
+/* Finds the master a place there; false: it has none there.  An adapter's stays: it is small, and
+ * no file of a model, with which far masters are filled, has it. */
 bool offload_place_master(params *p, int id, dtype type);
 
 /* A pass begins (the next micro-batch's, too) and ends; nothing without offloaded values. */

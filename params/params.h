@@ -85,8 +85,8 @@ typedef struct {
     tensor codes, scales;   /* ? the codes; packed scales only while codes are read or written: */
     tensor scale_codes, scale_groups; /* ? what is stored of those (core/scale_codes.h) */
     tensor master;                    /* ? the rest of a bf16 value: (own), f32, i16 or i8 */
-    /* ? --offload (params/offload.h): where they are; value and master are then here only while a use is open
-     * or while they are filled */
+    /* ? --offload (params/offload.h): where they are; value and master are then here only while a
+     * use is open or while they are filled */
     far_block far_value, far_master;
     int64_t coming; /* the request that reads the value (core/far.h) */
     /* in a step */
@@ -192,8 +192,8 @@ bool param_name_part(const char *name, int k, char *out, size_t size);
 /* Before params_place: stores the frozen matrices of the blocks in that form; packs: and their
  * scales in a byte each (core/scale_codes.h). */
 void params_encode(params *p, code_form form, bool packs);
-/* For filling a coded or offloaded row: begin allocates its value (and master), end encodes it, or writes
- * it to the file. For other rows: their value. */
+/* For filling a coded or offloaded row: begin allocates its value (and master), end encodes it, or
+ * writes it to the file. For other rows: their value. */
 tensor param_fill_begin(run *r, int id);
 void param_fill_end(run *r, int id);
 
@@ -232,9 +232,11 @@ shape param_own_shape(const params *p, int id);
 tensor param_part(const param *row, int64_t first, int64_t n, int64_t *skipped);
 /* Does each rank update only a part? */
 bool params_divided(const params *p);
-/* Are some values or masters stored otherwise than they are used, and filled by param_fill_begin? */
+/* Are some values or masters stored otherwise than they are used, and filled by
+ * param_fill_begin? */
 bool params_fill(const params *p);
-/* Is every value, or the rank's part of it, stored as it is used, so that files are read to where it lies? */
+/* Is every value, or the rank's part of it, stored as it is used, so that files are read to where
+ * it lies? */
 bool params_in_place(const params *p);
 /* Is this row the pool, not a parameter of the model?  Are the row's own values only in the
  * pool? */

@@ -122,8 +122,8 @@ static error *search_logits(search *s, int64_t given)
 }
 
 /* The whole batch, split into micro-batches in every way: fewer samples in each than requested,
- * never more.  A rule that accumulates each micro-batch by itself, and BatchNorm, whose means are those of a
- * micro-batch, would be trained differently. */
+ * never more.  A rule that accumulates each micro-batch by itself, and BatchNorm, whose means are
+ * those of a micro-batch, would be trained differently. */
 static error *search_splits(search *s, const options *o)
 {
     int64_t all = o->batch * o->accum;

@@ -37,18 +37,18 @@ error *fit_available(device *dev, size_t *out) NODISCARD;
 
 /* Predicted seconds per step of a run with this working type. */
 double fit_seconds(const work_count *work, dtype type, const machine_rates *rates);
-/* The same with what --offload moves beside it, at --disk-rate or the host's rate, if that is known: the longer
- * of the two. */
+/* The same with what --offload moves beside it, at --disk-rate or the host's rate, if that is
+ * known: the longer of the two. */
 double fit_step_seconds(const trainer *t, const machine_rates *rates);
-/* Of that alone; 0 where nothing moves, or the rate is not known.  A disk takes turns, a GPU's bus has both
- * directions at once. */
+/* Of that alone; 0 where nothing moves, or the rate is not known.  A disk takes turns, a GPU's bus
+ * has both directions at once. */
 double fit_offload_seconds(const trainer *t, const machine_rates *rates);
 
-/* Chooses o->recompute, batch, accum and gradients, forms that --allow lists, and with --host-memory what is
- * offloaded (where the host's rate is not known, only if nothing fits without); prints (out: ?)
- * the choice, the runner-up and what the next GiB would buy.  Where nothing fits with the method of
- * attention that --attention auto took, the device's own is tried.  User error if nothing fits: how
- * much is missing and what would help. */
+/* Chooses o->recompute, batch, accum and gradients, forms that --allow lists, and with
+ * --host-memory what is offloaded (where the host's rate is not known, only if nothing fits
+ * without); prints (out: ?) the choice, the runner-up and what the next GiB would buy.  Where
+ * nothing fits with the method of attention that --attention auto took, the device's own is tried.
+ * User error if nothing fits: how much is missing and what would help. */
 error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machine_rates *rates,
                   FILE *out) NODISCARD;
 
@@ -56,8 +56,8 @@ error *fit_memory(options *o, const model_kind *kind, size_t bytes, const machin
  * by how much, and with which settings the same step would fit, or what else would help. */
 error *fit_check(const trainer *t, size_t free) NODISCARD;
 
-/* Compares what lies in the second place with --host-memory, and (0: not known) with what is free there.  User
- * error if it needs more. */
+/* Compares what lies in the second place with --host-memory, and (0: not known) with what is free
+ * there.  User error if it needs more. */
 error *fit_second_place(const trainer *t, size_t free) NODISCARD;
 
 /* The largest preset, and its largest batch of full-length sequences, that trains in each of the

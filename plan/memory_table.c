@@ -92,7 +92,8 @@ static error *most_samples(const options *o, const row *r, int which, size_t byt
     return NULL;
 }
 
-/* Is preset i the larger one: by what it needs, or (what is offloaded needs little) by its parameters? */
+/* Is preset i the larger one: by what it needs, or (what is offloaded needs little) by its
+ * parameters? */
 static bool larger(const options *o, const row *r, int i, int best)
 {
     if (!options_offloads(o)) return r->one[i] > r->one[best];

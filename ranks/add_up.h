@@ -5,8 +5,8 @@
 #include "core/tensor.h"
 #include "base/error.h"
 
-/* out[i] = the sum of from[r][i] over r = 0 .. ranks - 1, in that order; in double, so that a narrower type is
- * rounded once.  One of them may be out itself.  f32, f64, bf16 */
+/* out[i] = the sum of from[r][i] over r = 0 .. ranks - 1, in that order; in double, so that a
+ * narrower type is rounded once.  One of them may be out itself.  f32, f64, bf16 */
 error *add_up(int threads, tensor out, const void *const *from, int ranks) NODISCARD;
 
 #endif

@@ -6,13 +6,13 @@
  *     my x   | to rank 0 | to rank 1 | mine      |       each rank sends its slab of every part ...
  *     staged | of rank 0 | of rank 1 | of rank 2 |       ... gets all slabs of its own, and adds
  *
- * Ranks that are all on one machine need no messages for that: they share memory, which MPI finds for
- * them (ranks/shared.h).  Where it finds none, they send.
+ * Ranks that are all on one machine need no messages for that: they share memory, which MPI finds
+ * for them (ranks/shared.h).  Where it finds none, they send.
  *
- * All waiting is in `wait` and `wait_for`, which check the time.  A waiting rank also answers the question where
- * it is.  So after a timeout a rank asks all others, and those that do not answer within two
- * seconds are named: they are stopped, or stuck in a computation, or their machine is down.  (If a
- * process ends, mpirun notices and ends the others.)
+ * All waiting is in `wait` and `wait_for`, which check the time.  A waiting rank also answers the
+ * question where it is.  So after a timeout a rank asks all others, and those that do not answer
+ * within two seconds are named: they are stopped, or stuck in a computation, or their machine is
+ * down.  (If a process ends, mpirun notices and ends the others.)
  */
 #include "ranks/mpi.h"
 #include "base/clock.h"
@@ -396,8 +396,8 @@ static error *copy_world(MPI_Comm *out)
     return NULL;
 }
 
-/* This rank's segment of the window, empty, and where the others' are.  MPI aligns them to 8 bytes or so; all
- * processes map whole pages, so all find the same multiple of SHARED_LINE. */
+/* This rank's segment of the window, empty, and where the others' are.  MPI aligns them to 8 bytes
+ * or so; all processes map whole pages, so all find the same multiple of SHARED_LINE. */
 static error *map_segments(comm *c, char **segment)
 {
     mpi_state *s = state_of(c);

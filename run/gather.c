@@ -7,7 +7,8 @@ bool gather_has_masters(const params *p)
     return p->type == BF16 && p->master != MASTER_NONE;
 }
 
-/* Tensors in the file per parameter: each state, its scales after it; a master; the average comes last. */
+/* Tensors in the file per parameter: each state, its scales after it; a master; the average comes
+ * last. */
 static int states(const run_tensors *t, int id)
 {
     const params *p = t->r->params;

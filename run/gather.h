@@ -17,8 +17,8 @@
 #include "io/safetensors.h"
 #include "run/run_contents.h"
 
-/* Parameters: those that are saved (params/params.h, param_saved).  FILL_STATES is the other way, for what is
- * offloaded: each is room until it is closed, and is then written to where it lies. */
+/* Parameters: those that are saved (params/params.h, param_saved).  FILL_STATES is the other way,
+ * for what is offloaded: each is room until it is closed, and is then written to where it lies. */
 typedef enum { GATHER_PARAMETERS, GATHER_STATES, FILL_STATES } gather_what;
 
 typedef struct {
@@ -42,8 +42,8 @@ const tensor_source *gather_source(gather *g, tensor_source *room);
 /* Gathers the remaining tensors. */
 void gather_finish(gather *g);
 
-/* Coded or offloaded parameters to be filled with the values of a model, in the order of the table (param_fill_begin):
- * begin, every one opened and closed, end.  Masters then say the same. */
+/* Coded or offloaded parameters to be filled with the values of a model, in the order of the table
+ * (param_fill_begin): begin, every one opened and closed, end.  Masters then say the same. */
 typedef struct {
     run *r;
     int id;

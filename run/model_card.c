@@ -130,8 +130,8 @@ static void read_entry(const char *line, const char *name, char value[CARD_WORD]
         if (!isprint((unsigned char)*c) || strchr("#[]{}|>\\\"", *c)) value[0] = 0;
 }
 
-/* The head of a card: lines between two of "---".  name: ? to this, the model that it is made of.  A license
- * comes with its own name and link, or without. */
+/* The head of a card: lines between two of "---".  name: ? to this, the model that it is made of.
+ * A license comes with its own name and link, or without. */
 static void read_head(const char *text, model_card *c, char *name)
 {
     char license[CARD_LICENSE][CARD_WORD] = {0};

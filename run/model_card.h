@@ -1,13 +1,13 @@
-/* model_card.h - what the files around a trained model say of it, for its model card: of the run that made it, and of
- * the base that it was made of.
+/* model_card.h - what the files around a trained model say of it, for its model card: of the run
+ * that made it, and of the base that it was made of.
  *
  *     options.json, data.json, log.jsonl      the run's; state.json of a checkpoint says up to which step
  *     README.md                               its YAML head: license and, of an exported model, base_model
  *     config.json                             the base's: _name_or_path, its name on the Hub
  *     models--OWNER--NAME/snapshots/...       the same, from its place in Hugging Face's cache
  *
- * Others write these files, too: what is kept of them is bounded, and fit for a line of YAML in double quotes.  A file
- * that is not there says nothing.
+ * Others write these files, too: what is kept of them is bounded, and fit for a line of YAML in
+ * double quotes.  A file that is not there says nothing.
  */
 #ifndef REGRAD_MODEL_CARD_H
 #define REGRAD_MODEL_CARD_H
@@ -35,7 +35,8 @@ typedef struct {
 /* license, license_name, license_link */
 extern const char *const card_license_fields[CARD_LICENSE];
 
-/* Each adds to a card that begins with zeros what one directory says; after a user error, what was found before it.
+/* Each adds to a card that begins with zeros what one directory says; after a user error, what was
+ * found before it.
  *
  *     run     of a run, one of its checkpoints, or its best model
  *     base    of the base: license, and its name

@@ -58,7 +58,8 @@ static void add_average(named_tensor *list, state_name *names, int64_t *n, const
         add_state(list, names, n, row, "ema", ".low", tensor_of(a->low.data, I16, row->spec.shape));
 }
 
-/* The optimizer's states, their scales, the masters and averages, by name; one block, to be freed. */
+/* The optimizer's states, their scales, the masters and averages, by name; one block, to be
+ * freed. */
 static error *state_list(const run_tensors *t, named_tensor **out, int64_t *n)
 {
     const optimizer *o = t->optimizer;
@@ -549,8 +550,8 @@ static bool find_of_base(const run_contents *c, const char *name, char *path)
            !access(path, R_OK);
 }
 
-/* The chat template: PREFIX.jinja beside the tokenizer's PREFIX.vocab, with which the data was made;
- * or else that of the loaded model. */
+/* The chat template: PREFIX.jinja beside the tokenizer's PREFIX.vocab, with which the data was
+ * made; or else that of the loaded model. */
 static bool find_template(const run_contents *c, char *path)
 {
     size_t n = has_vocab(c) ? strlen(c->vocab) : 0;
@@ -567,7 +568,8 @@ static bool find_generation(const run_contents *c, char *path)
     return find_of_base(c, "generation_config.json", path);
 }
 
-/* What a tokenizer.json does not say of its tokens, where the run's tokenizer is the loaded model's. */
+/* What a tokenizer.json does not say of its tokens, where the run's tokenizer is the loaded
+ * model's. */
 static bool find_tokenizer_config(const run_contents *c, char *path)
 {
     fingerprint one = {0}, two = {0};

@@ -34,15 +34,16 @@ const char *run_model_file(const run_contents *c);
  * the reverse. */
 error *run_model_place(const char *directory, const run_contents *c) NODISCARD;
 
-/* Copies what belongs to a trained model into its directory: the tokenizer's file, the chat template
- * and the generation settings, as far as they are known. */
+/* Copies what belongs to a trained model into its directory: the tokenizer's file, the chat
+ * template and the generation settings, as far as they are known. */
 error *run_vocab_write(const char *directory, const run_contents *c) NODISCARD;
 
 /* Fills c->step and c->log_bytes and the run's tensors from a verified checkpoint; everything else
  * in c describes the run that resumes.  User errors: changes that are not possible, by name. */
 error *run_state_resume(const char *path, run_contents *c) NODISCARD;
 
-/* Fills the parameters alone, for evaluation: with the averages, if the run has kept them (*averaged). */
+/* Fills the parameters alone, for evaluation: with the averages, if the run has kept them
+ * (*averaged). */
 error *run_state_model(const char *path, const run_tensors *t, bool *averaged) NODISCARD;
 
 #endif

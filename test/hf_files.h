@@ -1,5 +1,5 @@
-/* hf_files.h - image models as Hugging Face's transformers writes them, made up: the tensors, the images that
- * they are tried on, and the loss (test/golden/hf_vit.py, hf_convnext.py). */
+/* hf_files.h - image models as Hugging Face's transformers writes them, made up: the tensors, the
+ * images that they are tried on, and the loss (test/golden/hf_vit.py, hf_convnext.py). */
 #ifndef REGRAD_TEST_HF_FILES_H
 #define REGRAD_TEST_HF_FILES_H
 

@@ -1,5 +1,5 @@
-/* image_bed.h - a model of images with its memory on a device, outside of any trainer: filled by the
- * formula of test/golden/golden.py, and held against golden values.
+/* image_bed.h - a model of images with its memory on a device, outside of any trainer: filled by
+ * the formula of test/golden/golden.py, and held against golden values.
  */
 #ifndef REGRAD_TEST_IMAGE_BED_H
 #define REGRAD_TEST_IMAGE_BED_H
@@ -43,8 +43,9 @@ void image_bed_predict(image_bed *b);
 void image_bed_close_to(const char *name, int64_t i, double got, double want, double scale,
                         double tolerance);
 
-/* A pass of training: its loss, and of every row of the table its gradient, or the state that it leaves;
- * records VARIANT.grad.NAME: all elements, or VARIANT.short.NAME: sum, sum of squares, first elements. */
+/* A pass of training: its loss, and of every row of the table its gradient, or the state that it
+ * leaves; records VARIANT.grad.NAME: all elements, or VARIANT.short.NAME: sum, sum of squares,
+ * first elements. */
 void image_bed_hold(image_bed *b, const golden *g, double tolerance);
 /* Record VARIANT.WHAT, one number. */
 double image_bed_number(const image_bed *b, const golden *g, const char *what);

@@ -8,7 +8,7 @@
 #
 # And no family of models is named where models compute: it is a row of options (model/config.h); no
 # option is without a heading in --help and without what a resume does with it (train/option_row.h).
-# A function fits a screen: 60 lines.  A header's guard has its name.
+# A function fits a screen: 60 lines; a line has 100 columns.  A header's guard has its name.
 #
 # The text is read, not compiled, so this holds for every configuration.  Then each rule is broken in a
 # copy of the tree, and each time the check must say so.
@@ -88,11 +88,17 @@ file ~ /\.h$/ && file !~ /^test\/cudasim\/include\// && /^#(ifndef|pragma once)/
 }
 !code { next }
 
-# a function fits a screen; tests have tables in theirs, and a probe is read once from top to bottom
+# a function fits a screen; tests have tables in theirs
 /^\{/ { body = FNR }
 /^\}/ {
     if (body && FNR - body - 1 > 60 && file !~ /^test\/|_probe\.cu$/) wrong("length", "ends a function of " FNR - body - 1 " lines, 60 are allowed")
     body = 0
+}
+
+# so does a line; what a comment draws or sets in columns, and the formula that a file of CUDA begins with, may be wider
+length($0) > 100 && file !~ /\.def$/ {
+    wide = $0 ~ /^(\/\*| \*|    \/\*) / && ($0 ~ /[^ ]   +[^ ]/ || $0 ~ /^ \*  / || $0 ~ /^\/\* [a-z_]+\.cu - .*= /)
+    if (!wide || length($0) > 121) wrong("columns", "has " length($0) " columns")
 }
 
 (file ~ /^(core|params|cpu|cuda|optim)\// || file ~ /^model\/(block|block_params|block_keeps|gpt|block_stack|recompute)\.[ch]$/) &&
@@ -165,7 +171,7 @@ what_is_wrong() { (cd "$1" && texts | tr '\n' '\0' | xargs -0 awk "$rules"); }
 
 (cd "$root" && texts | tar -cf - -T -) | tar -xf - -C "$copy" || exit 1
 before=$(what_is_wrong "$copy")
-for check in includes rooted exit stderr marks length names family resume; do
+for check in includes rooted exit stderr marks length columns names family resume; do
     found=$(grep "^$check	" <<<"$before")
     if [ -z "$found" ]; then
         echo "ok $check"
@@ -235,5 +241,8 @@ breaks names train/zz.c 'static error_t parse_option(int key, char *arg, struct 
 breaks names train/zz.c 'ROW_FN int parse_option('
 breaks names core/rng_new.h '#ifndef REGRAD_RNG_OLD_H'
 breaks length base/rng.h "$(printf 'static void f(void)\n{\n'; yes '    g();' | head -61; echo '}')"
+breaks columns base/rng.h "/* $(yes word | head -25 | tr '\n' ' ')*/"
+breaks columns base/rng.h " *  $(yes '|   |' | head -25 | tr '\n' ' ')"
+breaks columns test/formula.h "    f($(yes x, | head -50 | tr -d '\n')x);"
 
 exit $bad

@@ -6,9 +6,9 @@
  *
  * Both run the same checks with the same bounds; each test's essay says what its long form adds.
  *
- * `make test` runs each program twice.  The release build looks at numbers and does all of that; the
- * one with sanitizers is several times slower and looks at memory, which is touched in the same way by
- * many steps and many cases: where a test asks thin_run(), it does fewer of them there.
+ * `make test` runs each program twice.  The release build looks at numbers and does all of that;
+ * the one with sanitizers is several times slower and looks at memory, which is touched in the same
+ * way by many steps and many cases: where a test asks thin_run(), it does fewer of them there.
  */
 #ifndef REGRAD_TEST_LONG_H
 #define REGRAD_TEST_LONG_H

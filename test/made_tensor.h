@@ -1,4 +1,5 @@
-/* made_tensor.h - tensors that golden scripts and tests both make of their names: golden/made_tensor.py. */
+/* made_tensor.h - tensors that golden scripts and tests both make of their names:
+ * golden/made_tensor.py. */
 #ifndef REGRAD_TEST_MADE_TENSOR_H
 #define REGRAD_TEST_MADE_TENSOR_H
 

@@ -7,9 +7,9 @@
  *     | guard | row 0 ... | padding | row 1 ... | padding | ... | guard |
  *
  * Guards and padding hold a sentinel, all bits set: a NaN as a float, -1 as an index.  Outputs that
- * are to be written hold it before the operation, too, so that what is read, added to or left out by
- * mistake shows up as a NaN.  Afterwards everything but the written elements must be as before, inputs
- * included.  Then the operation runs again
+ * are to be written hold it before the operation, too, so that what is read, added to or left out
+ * by mistake shows up as a NaN.  Afterwards everything but the written elements must be as before,
+ * inputs included.  Then the operation runs again
  *   - on memory shifted by one element (or `shift`): the same bits, for no result may depend on where
  *     things lie;
  *   - with one thread, and in some cases with five (more than there may be rows): within the bound; on
@@ -91,7 +91,8 @@ void case_operand(op_case *t, int i, const char *name, operand_role role, operan
 void case_draw(op_case *t, int i, double mean, double deviation);
 /* Fills an INDEX operand with numbers in [0, below). */
 void case_draw_index(op_case *t, int i, int64_t below);
-/* Fills an INDEX operand (B,T) with where the document of each token begins: rows of short ones and longer ones. */
+/* Fills an INDEX operand (B,T) with where the document of each token begins: rows of short ones and
+ * longer ones. */
 void case_draw_documents(op_case *t, int i);
 /* Rounds a GIVEN or ADDED operand to float after it was filled by hand. */
 void case_round(op_case *t, int i);

@@ -1,4 +1,5 @@
-/* ref_codes.c - the reference's codes of numbers and of scales: the nearest, looked for among all. */
+/* ref_codes.c - the reference's codes of numbers and of scales: the nearest, looked for among
+ * all. */
 #include "core/block_codes.h"
 #include "core/scale_codes.h"
 #include "test/ref.h"

@@ -1,5 +1,5 @@
-/* scratch.h - a directory of its own for a test, files in it, what to expect of errors, and the program to be
- * tested. */
+/* scratch.h - a directory of its own for a test, files in it, what to expect of errors, and the
+ * program to be tested. */
 #ifndef REGRAD_TEST_SCRATCH_H
 #define REGRAD_TEST_SCRATCH_H
 

@@ -21,8 +21,8 @@ static inline void make_shard(void **state, const char *name, int64_t vocab, int
     free(path);
 }
 
-/* A shard of documents of these lengths, of a vocabulary of 1000: token values by document, learned from the
- * second half on; the last without. */
+/* A shard of documents of these lengths, of a vocabulary of 1000: token values by document, learned
+ * from the second half on; the last without. */
 static inline void make_documents(void **state, const char *name, const int *list, int n)
 {
     char *path = scratch_path(state, name);

@@ -9,8 +9,8 @@
 uint8_t small_pixel(int64_t i, int64_t label, int64_t c, int64_t y, int64_t x);
 int64_t small_label(int64_t i, int64_t classes);
 
-/* Begins DIR/NAME-images-idx3-ubyte for n images (channels, height, width), and the file of their labels; rank 4
- * when there are channels.  Fails the test when it cannot. */
+/* Begins DIR/NAME-images-idx3-ubyte for n images (channels, height, width), and the file of their
+ * labels; rank 4 when there are channels.  Fails the test when it cannot. */
 void small_images_create(const char *directory, const char *name, int64_t n, int64_t channels,
                          int64_t height, int64_t width, FILE **images, FILE **labels);
 /* These files with what was made up. */

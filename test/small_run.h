@@ -26,13 +26,14 @@ typedef struct {
     char text[SMALL_TEXT]; /* the arguments, cut into words */
 } small_run;
 
-/* Plans and commits a run with these arguments (words separated by spaces), on what was made up unless they
- * say --train-data; fails the test otherwise.  With --patch it is one of images, else of text. */
+/* Plans and commits a run with these arguments (words separated by spaces), on what was made up
+ * unless they say --train-data; fails the test otherwise.  With --patch it is one of images, else
+ * of text. */
 void small_open(small_run *s, const char *arguments);
 void small_close(small_run *s);
 
-/* The options of these arguments, cut into words that `text` keeps; with --patch, --image-size or --model vit...
- * they are train_vit's. */
+/* The options of these arguments, cut into words that `text` keeps; with --patch, --image-size or
+ * --model vit... they are train_vit's. */
 error *small_parse(const char *arguments, char text[SMALL_TEXT], options *o) NODISCARD;
 
 /* The plan alone. */
@@ -61,7 +62,8 @@ void small_free(small_result *r);
 /* Index of the first parameter whose bits differ, -1 if none does; n must agree. */
 int64_t first_difference(const small_result *a, const small_result *b);
 
-/* Trains with `common` and one of a pair, and with `common` and the other: the same parameters and losses. */
+/* Trains with `common` and one of a pair, and with `common` and the other: the same parameters and
+ * losses. */
 void small_same_runs(const char *common, const char *const (*pairs)[2], size_t n);
 
 /* Fails the test with the error's text. */

@@ -142,8 +142,8 @@ static void test_rand_operations(void **state)
         }
 }
 
-/* Of every magnitude: torchvision's table (in float), of which shifts are whole pixels.  A threshold
- * decides about a value of pixels, so those are exact. */
+/* Of every magnitude: torchvision's table (in float), of which shifts are whole pixels.  A
+ * threshold decides about a value of pixels, so those are exact. */
 static void test_rand_magnitudes(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* test_averages.c - the exponential moving average of the weights: timm's own numbers
- * (golden/average.py), the same bits however the run is divided or stopped, the plan to the byte, and
- * what is evaluated, written and refused.
+ * (golden/average.py), the same bits however the run is divided or stopped, the plan to the byte,
+ * and what is evaluated, written and refused.
  */
 #include "test/shell.h"
 #include "test/formula.h"
@@ -105,7 +105,8 @@ static void test_runs(void **state)
 
 enum { ROUND = 512 }; /* a block begins on 256 bytes; the sanitizers keep 256 after it */
 
-/* One block of the trained parameters' bytes; nothing else changes but the workspace of an exchange. */
+/* One block of the trained parameters' bytes; nothing else changes but the workspace of an
+ * exchange. */
 static void test_plan(void **state)
 {
     (void)state;

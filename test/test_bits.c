@@ -65,8 +65,8 @@ static void same(const setting *sa, const small_result *a, const setting *sb, co
                  at >= 0 ? (double)b->parameters[at] : 0);
 }
 
-/* Where only one of clipping and accumulation is on, a short run tries each policy in one form; a thin
- * one always. */
+/* Where only one of clipping and accumulation is on, a short run tries each policy in one form; a
+ * thin one always. */
 static bool in_short_run(const char *clip, int accum, int impl, int policy)
 {
     bool clips = strcmp(clip, "0"), accumulates = accum > 1;
@@ -243,7 +243,8 @@ static void test_lion_substituted_differs_by_flips(void **state)
     small_free(&b);
 }
 
-/* What is made again in backward is what it was.  Five layers: sqrt makes inputs again in chains. */
+/* What is made again in backward is what it was.  Five layers: sqrt makes inputs again in
+ * chains. */
 static void test_recompute(void **state)
 {
     (void)state;
@@ -273,8 +274,8 @@ static void test_recompute(void **state)
                 small_result got = small_train(arguments);
                 same(&none, &want, &level, &got);
                 assert_true(got.peak < want.peak);
-                /* each level keeps less; but clipping keeps all gradients, and then the peak is where
-                 * the last block is made again, which takes more the more of it is made */
+                /* each level keeps less; but clipping keeps all gradients, and then the peak is
+                 * where the last block is made again, which takes more the more of it is made */
                 if (i < 5 && k < 2) assert_true(!peak || got.peak < peak);
                 peak = got.peak;
                 small_free(&got);
@@ -338,7 +339,8 @@ static void test_split16_is_a_master(void **state)
     }
 }
 
-/* The block's other forms: gated, with norms of heads, with branches side by side, in windows (of 16). */
+/* The block's other forms: gated, with norms of heads, with branches side by side, in windows (of
+ * 16). */
 static void test_recompute_of_families(void **state)
 {
     (void)state;

@@ -1,7 +1,9 @@
-/* test_chat.c - conversations: templates against transformers, what is learned, lines of JSON, packed files.
+/* test_chat.c - conversations: templates against transformers, what is learned, lines of JSON,
+ * packed files.
  *
- * test/golden/chat.jsonl has been made by test/golden/chat.py with transformers and Jinja2: templates in the
- * manners of the families and corners of the language, each with its text or the fact that it is refused.
+ * test/golden/chat.jsonl has been made by test/golden/chat.py with transformers and Jinja2:
+ * templates in the manners of the families and corners of the language, each with its text or the
+ * fact that it is refused.
  */
 #include "test/scratch.h"
 

@@ -1,5 +1,5 @@
-/* test_choices.c - multiple choice is what transformers and lm-evaluation-harness's rules make of it
- * (golden/choices.py), and what is no question is refused by what is wrong with it. */
+/* test_choices.c - multiple choice is what transformers and lm-evaluation-harness's rules make of
+ * it (golden/choices.py), and what is no question is refused by what is wrong with it. */
 #include "base/json_lines.h"
 #include "cpu/cpu.h"
 #include "infer/choices.h"

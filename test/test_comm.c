@@ -1,8 +1,9 @@
-/* test_comm.c - who owns what (ranks/comm.c, params/sharded_backing.c) for any sizes and any number of ranks, and
- * what ranks make of each other's words; the words are put into their mouths here.
+/* test_comm.c - who owns what (ranks/comm.c, params/sharded_backing.c) for any sizes and any number
+ * of ranks, and what ranks make of each other's words; the words are put into their mouths here.
  *
  * With an argument it is one of two real ranks over MPI that call what does not go together
- * (test_ranks.sh runs it by mpirun), or starts two over TCP that meet and part (edges.sh, where calls fail). */
+ * (test_ranks.sh runs it by mpirun), or starts two over TCP that meet and part (edges.sh, where
+ * calls fail). */
 #include "base/bf16.h"
 #include "cpu/cpu.h"
 #include "ranks/mpi.h"
@@ -247,7 +248,8 @@ static void free_port(char *port, size_t size)
     close(fd);
 }
 
-/* The environment of two ranks of this machine, one of which is this process or its child; and none again. */
+/* The environment of two ranks of this machine, one of which is this process or its child; and none
+ * again. */
 static void begin_two(const char *port)
 {
     setenv("WORLD_SIZE", "2", 1);
@@ -293,7 +295,8 @@ typedef struct {
     int32_t size, rank;
 } hello; /* ranks/tcp.c's */
 
-/* Serves one caller after the other, as a stranger, as rank 0 of three, or as one that has its two, for ever. */
+/* Serves one caller after the other, as a stranger, as rank 0 of three, or as one that has its two,
+ * for ever. */
 static void serve(int listener, int how)
 {
     static const char http[] = "HTTP/1.0 400 Bad Request\r\nContent-Length: 0\r\n\r\n";

@@ -69,9 +69,9 @@ static void train_on(const char *where, const char *what, small_result *r)
     *r = small_train(arguments);
 }
 
-/* Both devices round differently, so a loss may differ in its last digits: those of a float, or in bf16
- * those of 8 bits, of which many average out.  Parameters are not compared where a sign decides
- * (lion). */
+/* Both devices round differently, so a loss may differ in its last digits: those of a float, or in
+ * bf16 those of 8 bits, of which many average out.  Parameters are not compared where a sign
+ * decides (lion). */
 static void same_numbers(const char *what, const small_result *got, const small_result *want)
 {
     bool bf16 = strstr(what, "bf16");
@@ -89,7 +89,8 @@ static void same_numbers(const char *what, const small_result *got, const small_
 static void compare(const char *what, const small_result *got, const small_result *want)
 {
     same_numbers(what, got, want);
-    /* but for what either device is lent, the plan is the CPU's, in which no vector waits for a matrix */
+    /* but for what either device is lent, the plan is the CPU's, in which no vector waits for a
+     * matrix */
     size_t gpu = got->peak - got->room, cpu = want->peak - want->room;
     if (gpu < cpu || gpu > cpu + 4096) /* some vectors, each on 256 bytes */
         fail_msg("%s: planned are %zu bytes, on the CPU %zu, without what the devices are lent",
@@ -112,8 +113,8 @@ static void test_training(void **state)
 
 #define BY_CUDNN "--layers 2 --heads 3 --width 24 --batch 3 --threads 2 --steps 3 --dtype bf16 "
 
-/* Attention by cuDNN: the CPU's losses; with a graph of the step the bits of one without; all that it
- * works in is planned; and what its engines do not take is said when they are asked. */
+/* Attention by cuDNN: the CPU's losses; with a graph of the step the bits of one without; all that
+ * it works in is planned; and what its engines do not take is said when they are asked. */
 static void test_cudnn(void **state)
 {
     (void)state;
@@ -146,7 +147,8 @@ static void test_cudnn(void **state)
         }
 }
 
-/* The small form of each family, in float and in bf16.  LONG=1: 50 steps by each of the six optimizers. */
+/* The small form of each family, in float and in bf16.  LONG=1: 50 steps by each of the six
+ * optimizers. */
 static void test_families(void **state)
 {
     (void)state;
@@ -179,8 +181,8 @@ static void test_families(void **state)
 
 /* ---- fine-tuning ---- */
 
-/* Documents packed into rows, of which not all is learned: each micro-batch has its own number of rows that are,
- * so that there are no graphs. */
+/* Documents packed into rows, of which not all is learned: each micro-batch has its own number of
+ * rows that are, so that there are no graphs. */
 static void test_packed(void **state)
 {
     static const int list[] = {5, 9, 2, 3, 6, 2, 4, 8, 9, 9, 3, 7, 9, 11, 2, 9, 9, 12, 1};
@@ -228,8 +230,8 @@ static void write_base(const char *path, const char *how)
     small_close(&base);
 }
 
-/* Adapters beside a base of codes, which each product finds unpacked in the planned block: the CPU's losses and
- * its plan, and with a graph of the step the bits of one without. */
+/* Adapters beside a base of codes, which each product finds unpacked in the planned block: the
+ * CPU's losses and its plan, and with a graph of the step the bits of one without. */
 static void test_base(void **state)
 {
     static const char *const forms[] = {"bf16", "int8", "nf4", "nf4-double"};
@@ -443,8 +445,8 @@ static void test_cudnn_refuses(void **state)
     small_close(&s);
 }
 
-/* The planned block is all the memory that is taken.  After the first step nothing at all is asked of
- * the driver, for graphs neither. */
+/* The planned block is all the memory that is taken.  After the first step nothing at all is asked
+ * of the driver, for graphs neither. */
 static void test_no_memory_later(void **state)
 {
     (void)state;
@@ -531,8 +533,8 @@ static void test_machines(void **state)
     device_close(&dev);
 }
 
-/* A batch of tokens goes to the GPU while its stream has work, and the host's memory is free at once; the
- * driver is left to load kernels when they are launched. */
+/* A batch of tokens goes to the GPU while its stream has work, and the host's memory is free at
+ * once; the driver is left to load kernels when they are launched. */
 static void test_puts(void **state)
 {
     enum { N = 64 << 10, PUTS = 5 };
@@ -591,7 +593,8 @@ static error *with_failing_call(int n)
     return e;
 }
 
-/* Every failure becomes an error that names the call and its place, or what to do; nothing leaks. */
+/* Every failure becomes an error that names the call and its place, or what to do; nothing
+ * leaks. */
 static void test_failing_calls(void **state)
 {
     (void)state;
@@ -645,8 +648,8 @@ static void in_directory(const small_run *data, const char *command)
     if (system(all)) fail_msg("%s", all);
 }
 
-/* A launch fails: the error names it, its file and the step; the last checkpoint is whole, and the run
- * that goes on from there has the bits of one that never stopped. */
+/* A launch fails: the error names it, its file and the step; the last checkpoint is whole, and the
+ * run that goes on from there has the bits of one that never stopped. */
 static void test_failing_run(void **state)
 {
     (void)state;

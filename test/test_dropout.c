@@ -1,4 +1,5 @@
-/* test_dropout.c - what is left out at random in training, and the z-loss: in the model, and in whole runs.
+/* test_dropout.c - what is left out at random in training, and the z-loss: in the model, and in
+ * whole runs.
  *
  *   central differences of the training loss --> reference device, F64: sequential and parallel blocks, gated,
  *                                                with an embedding's norm, tied; adapters
@@ -136,7 +137,8 @@ static void test_recomputed(void **state)
     }
 }
 
-/* Other rows of the run have other masks; the same ones the same, on the CPU, too; evaluation has none. */
+/* Other rows of the run have other masks; the same ones the same, on the CPU, too; evaluation has
+ * none. */
 static void test_where_it_matters(void **state)
 {
     (void)state;

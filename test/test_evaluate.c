@@ -84,8 +84,8 @@ static void test_images(void **state)
                   "--classes 9: the model of --load a has 7");
 }
 
-/* A run that began with another's model reads its own pixels, not those on that model's card; and what is
- * loaded has its own name. */
+/* A run that began with another's model reads its own pixels, not those on that model's card; and
+ * what is loaded has its own name. */
 static void test_images_of_fine_tuning(void **state)
 {
     (void)state;

@@ -3,8 +3,8 @@
  *   golden values (test/golden/families.py) -- loss, logits,   --> reference device, F64
  *   of tiny models of twenty kinds            every gradient  \-> CPU device, F32, 1 and 2 threads
  *
- * Each gradient is held by its sums and first elements (test/golden_sums.h).  Decoding from caches gives the logits of
- * the last token, however the tokens before it were grouped.
+ * Each gradient is held by its sums and first elements (test/golden_sums.h).  Decoding from caches
+ * gives the logits of the last token, however the tokens before it were grouped.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -124,8 +124,8 @@ static bool power_of_two(int64_t n)
     return (n & (n - 1)) == 0;
 }
 
-/* What a row may say, and whether c says it.  Learned positions are GPT-2's, whose golden values are
- * test_gpt.c's. */
+/* What a row may say, and whether c says it.  Learned positions are GPT-2's, whose golden values
+ * are test_gpt.c's. */
 #define EVERY_OPTION(X)                                                                            \
     X("LayerNorm", c->norm == NORM_LAYER)                                                          \
     X("RMSNorm", c->norm == NORM_RMS && !c->norm_plus_one)                                         \
@@ -291,7 +291,8 @@ static double scaled_loss(const model_config *gemma, double scale, device *dev, 
     return loss;
 }
 
-/* In bf16 the number that embeddings are multiplied by is a bf16, as in transformers; in f32 it is not. */
+/* In bf16 the number that embeddings are multiplied by is a bf16, as in transformers; in f32 it is
+ * not. */
 static void test_scale_of_the_working_type(void **state)
 {
     (void)state;

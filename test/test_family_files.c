@@ -1,6 +1,6 @@
-/* test_family_files.c - the families by their files: what transformers computes from small files of each
- * (golden/family_files.py) is what we compute of them, in one file or several, in 32 bits or 16, with what some writers leave out or add,
- * and we write them back as they were. */
+/* test_family_files.c - the families by their files: what transformers computes from small files of
+ * each (golden/family_files.py) is what we compute of them, in one file or several, in 32 bits or
+ * 16, with what some writers leave out or add, and we write them back as they were. */
 #include "base/bf16.h"
 #include "cpu/cpu.h"
 #include "base/json.h"
@@ -195,7 +195,8 @@ static void check_same_config(const char *dir, const char *again)
     free(first), free(second);
 }
 
-/* 16-bit floats: refused, widened, or taken as they are by a run of bf16, which writes the same bytes. */
+/* 16-bit floats: refused, widened, or taken as they are by a run of bf16, which writes the same
+ * bytes. */
 static void check_half(const char *dir, device *dev)
 {
     weights *w;
@@ -252,7 +253,8 @@ static void check_family(const cJSON *family, char *const dirs[FORMS], const int
     cpu_close(&dev);
 }
 
-/* config.json says that the head is its own, and there is none; or that it is tied, and there is another. */
+/* config.json says that the head is its own, and there is none; or that it is tied, and there is
+ * another. */
 static void check_contradiction(const cJSON *family, const char *dir, device *dev)
 {
     cJSON *wrong = cJSON_Duplicate(family, true), *config = cJSON_GetObjectItem(wrong, "config");

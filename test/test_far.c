@@ -1,5 +1,5 @@
-/* test_far.c - the second place of a run's memory: what was written is read, failures of the disk are errors, and
- * nothing is left.
+/* test_far.c - the second place of a run's memory: what was written is read, failures of the disk
+ * are errors, and nothing is left.
  */
 #include "test/scratch.h"
 #include "core/far.h"
@@ -99,7 +99,8 @@ static void test_disk_fails(void **state)
         far_read(f, b, 0, 2000, y);
         fails(far_wait(f, far_write(f, b, 0, 1, x)), reads ? "cannot read" : "cannot write",
               reads ? "Input/output error" : "No space left on device");
-        /* and again: nothing is done any more, so whoever tries once more must not believe the bytes */
+        /* and again: nothing is done any more, so whoever tries once more must not believe the
+         * bytes */
         e = far_wait(f, far_read(f, b, 0, 2000, y));
         assert_false(e && error_is_full_disk(e));
         fails(e, reads ? "cannot read" : "cannot write", "is lost");

@@ -1,8 +1,8 @@
 /* test_freeze.c - --freeze and --train-only.
  *
- * The reference is a run that computes all gradients and updates everything, after each step of which
- * the frozen parameters are put back: what is trained must have the same bits in both.  And the run
- * that freezes must hold less: no gradient, no state, nothing that only they would need.
+ * The reference is a run that computes all gradients and updates everything, after each step of
+ * which the frozen parameters are put back: what is trained must have the same bits in both.  And
+ * the run that freezes must hold less: no gradient, no state, nothing that only they would need.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -170,8 +170,8 @@ static void look(void *context, const block_info *b)
         if (b->kind != KIND_PARAMETER && !strcmp(b->name, s->names[i])) s->seen[i] = true;
 }
 
-/* The first `there` of the names must be blocks of the run, the others must not; those of parameters
- * mean their gradients and states. */
+/* The first `there` of the names must be blocks of the run, the others must not; those of
+ * parameters mean their gradients and states. */
 static void holds(const char *arguments, const char *const *names, int n, int there)
 {
     search s = {.names = names, .n = n};

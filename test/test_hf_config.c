@@ -245,7 +245,8 @@ static bool is_of_family(const hf_family *f, const char *name)
     return false;
 }
 
-/* What other models have, what nobody has, and what the common fields may not say: in every family. */
+/* What other models have, what nobody has, and what the common fields may not say: in every
+ * family. */
 static void test_unknown_fields_are_refused(void **state)
 {
     (void)state;
@@ -301,7 +302,8 @@ static error *read_tokens(const char *fields, const char *family, model_config *
     return read_text(text, c);
 }
 
-/* Special tokens are written as they were read, in a family that has a field for one of them, too. */
+/* Special tokens are written as they were read, in a family that has a field for one of them,
+ * too. */
 static void test_special_tokens(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* test_hf_convnext.c - ConvNeXts as Hugging Face's transformers writes them: weights and config.json,
- * by which the loss is what transformers itself computes (golden/hf_convnext.py); what is refused.
+/* test_hf_convnext.c - ConvNeXts as Hugging Face's transformers writes them: weights and
+ * config.json, by which the loss is what transformers itself computes (golden/hf_convnext.py); what
+ * is refused.
  */
 #include "test/scratch.h"
 #include "test/golden.h"

@@ -1,5 +1,5 @@
-/* test_image_files.c - directories of JPEG and PNG files: decoding, scaling, and everything that can be
- * wrong with a file.
+/* test_image_files.c - directories of JPEG and PNG files: decoding, scaling, and everything that
+ * can be wrong with a file.
  */
 #include "test/scratch.h"
 
@@ -163,8 +163,8 @@ static void test_formats(void **state)
     source_close(s);
 }
 
-/* Scaling: an image of the wanted size is left as it is; half the size is the mean of pixels around;
- * a wide one loses both sides alike. */
+/* Scaling: an image of the wanted size is left as it is; half the size is the mean of pixels
+ * around; a wide one loses both sides alike. */
 static void test_scaling(void **state)
 {
     (void)state;
@@ -227,8 +227,8 @@ static void expect_instead(source *s, int64_t i, uint8_t grey, int64_t label)
     free(got.owned);
 }
 
-/* Each bad file is refused by name; or counted, and the next good one taken in its place in training, none
- * in evaluation. */
+/* Each bad file is refused by name; or counted, and the next good one taken in its place in
+ * training, none in evaluation. */
 static void one_bad(const char *root, const char *file, const char *word)
 {
     static float x[SIZE], t[CLASSES];
@@ -340,8 +340,8 @@ static void directory(const char *path)
     assert_int_equal(mkdir(path, 0777), 0);
 }
 
-/* The order of torchvision's ImageFolder: classes, their directories by path ('-' comes before '/'),
- * files by name.  What is no picture is told with a number, a link to nothing by its name. */
+/* The order of torchvision's ImageFolder: classes, their directories by path ('-' comes before
+ * '/'), files by name.  What is no picture is told with a number, a link to nothing by its name. */
 static void test_walk(void **state)
 {
     (void)state;
@@ -484,8 +484,8 @@ static void add_picture(FILE *f, const char *name, uint8_t grey)
     free(bytes);
 }
 
-/* Three samples: with a directory and others' members between, the label first or last, names that go
- * on in a header of pax or GNU tar.  `label`: of the last one. */
+/* Three samples: with a directory and others' members between, the label first or last, names that
+ * go on in a header of pax or GNU tar.  `label`: of the last one. */
 static void write_shard(const char *path, const char *label)
 {
     static const char pax[] = "8 x=\0\0\0\n20 mtime=1700000.25\n16 path=s/2.x.y\n16 path=s/2.cls\n";

@@ -110,7 +110,8 @@ static void test_other_models(void **state)
     expect_depths("--model wrn-28-2 --patch 1 --norm group --batch 2 --threads 2", 13, wrn, 6);
 }
 
-/* A step of SGD moves a parameter by its rate times what it moves it without; decay of weights too. */
+/* A step of SGD moves a parameter by its rate times what it moves it without; decay of weights
+ * too. */
 static void hold_step(const char *common)
 {
     char with[SMALL_TEXT + 40], steps[SMALL_TEXT];

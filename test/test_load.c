@@ -263,7 +263,8 @@ static void test_habits(void **state)
 
 enum { ROWS = 12, WIDE = 4 };
 
-/* A table of one matrix with queries, keys and values (6, 3, 3 rows), its bias, and an embedding. */
+/* A table of one matrix with queries, keys and values (6, 3, 3 rows), its bias, and an
+ * embedding. */
 static void make_table(params *p, const char *names[2], int64_t groups, float *memory)
 {
     *p = (params){.type = F32};

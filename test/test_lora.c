@@ -1,4 +1,5 @@
-/* test_lora.c - adapters (model/lora.h): against peft, against central differences, and in whole runs.
+/* test_lora.c - adapters (model/lora.h): against peft, against central differences, and in whole
+ * runs.
  *
  *   golden values (test/golden/lora.py: peft on transformers, float64)
  *        loss, logits, every gradient --> reference device, F64, at every level of recomputation
@@ -293,8 +294,8 @@ static void test_merged_against_peft(void **state)
 
 /* ---- runs ---- */
 
-/* Beside one model; the first is what the others must have the bits of, and takes less memory than training all
- * would. */
+/* Beside one model; the first is what the others must have the bits of, and takes less memory than
+ * training all would. */
 static void test_runs(void **state)
 {
     static const char *const forms[] = {"",

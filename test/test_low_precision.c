@@ -1,5 +1,5 @@
-/* test_low_precision.c - bf16 runs from end to end: what is placed, initial values and their masters,
- * files, and how many bytes a parameter takes.
+/* test_low_precision.c - bf16 runs from end to end: what is placed, initial values and their
+ * masters, files, and how many bytes a parameter takes.
  */
 #include <setjmp.h>
 #include <stdarg.h>

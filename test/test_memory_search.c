@@ -1,4 +1,5 @@
-/* test_memory_search.c - --memory: what is chosen fits, is the fastest by its own count, and trains the same.
+/* test_memory_search.c - --memory: what is chosen fits, is the fastest by its own count, and trains
+ * the same.
  *
  * The rates are given, so that the choice is the same on every machine.  What is counted is held
  * against formulas for a model small enough to add up by hand.
@@ -211,8 +212,8 @@ static size_t least_bytes(const options *o)
     return most;
 }
 
-/* What would help is tried: of the least memory that is enough, and a little less, the message names
- * that way, and those that save more. */
+/* What would help is tried: of the least memory that is enough, and a little less, the message
+ * names that way, and those that save more. */
 static void test_help_helps(void **state)
 {
     (void)state;
@@ -237,7 +238,8 @@ static void test_help_helps(void **state)
     }
 }
 
-/* --attention auto on a GPU: cuDNN's where its workspace has room, ours where it has not; a method that was named stays. */
+/* --attention auto on a GPU: cuDNN's where its workspace has room, ours where it has not; a method
+ * that was named stays. */
 static void test_attention_gives_way(void **state)
 {
     (void)state;
@@ -340,8 +342,8 @@ static offload_level chosen(const char *host, size_t bytes, const machine_rates 
     return o.offload;
 }
 
-/* What must be offloaded is, and no more; with a fast bus also what spares making things again; and never more than
- * there may be. */
+/* What must be offloaded is, and no more; with a fast bus also what spares making things again; and
+ * never more than there may be. */
 static void test_places(void **state)
 {
     static const machine_rates fast = {100, 10, 100, 10, 1e9}, slow = {100, 10, 100, 10, 1e-6};
@@ -371,8 +373,8 @@ static void test_places(void **state)
 
 /* ---- --allow ---- */
 
-/* Nothing is chosen that is not allowed; what is allowed is chosen where nothing else fits, with its
- * name in the options, and is what is planned. */
+/* Nothing is chosen that is not allowed; what is allowed is chosen where nothing else fits, with
+ * its name in the options, and is what is planned. */
 static void test_allowed_forms(void **state)
 {
     (void)state;

@@ -299,8 +299,8 @@ static void costs_nothing(const char *preset, int sequences, const char *more)
     assert_int_equal(without.most[KIND_INTERMEDIATE], 0);
     assert_true(with.most[KIND_INTERMEDIATE] > 0);
     double more_by = (double)with.peak / (double)without.peak - 1;
-    /* a convolutional network's peak is early in its forward pass, when little has died: 1.5 % more was
-     * seen */
+    /* a convolutional network's peak is early in its forward pass, when little has died: 1.5 % more
+     * was seen */
     bool early = strstr(preset, "convnext") || strstr(preset, "wrn");
     if ((with.load != without.load && !early) || more_by > (early ? 0.02 : 1e-3))
         fail_msg("%s, batch %d %s: peak %zu, bound %zu with the products; %zu, %zu without", preset,

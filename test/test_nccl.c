@@ -1,6 +1,6 @@
-/* test_nccl.c - the engine for GPUs by itself (cuda/nccl.c): every call on tensors that ranges divide
- * evenly, unevenly, or not at all, in every type; one rank, on whatever GPU there is, and two and three,
- * as processes with an emulated GPU each, which meet over TCP (ranks/tcp.c). */
+/* test_nccl.c - the engine for GPUs by itself (cuda/nccl.c): every call on tensors that ranges
+ * divide evenly, unevenly, or not at all, in every type; one rank, on whatever GPU there is, and
+ * two and three, as processes with an emulated GPU each, which meet over TCP (ranks/tcp.c). */
 #include "cuda/cuda.h"
 #include "ranks/tcp.h"
 #include "test/scratch.h"
@@ -10,7 +10,8 @@
 
 enum { MOST = 64 };
 
-/* ---- the calls; these run in processes without cmocka: 0 is well, else the place that is not ---- */
+/* ---- the calls; these run in processes without cmocka: 0 is well, else the place that is not
+ * ---- */
 
 typedef struct {
     comm *c;
@@ -145,7 +146,8 @@ static int no_call(const endpoint *p)
     return named ? 7 : 6;
 }
 
-/* NCCL says that another one has failed; it has not called, so nothing else would end the waiting. */
+/* NCCL says that another one has failed; it has not called, so nothing else would end the
+ * waiting. */
 static int remote_failure(const endpoint *p)
 {
     tensor t = tensor_of(p->memory, F32, SHAPE(48));

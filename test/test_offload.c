@@ -1,10 +1,11 @@
-/* test_offload.c - what lies in a file changes no bit, is what was planned, and leaves nothing behind.
+/* test_offload.c - what lies in a file changes no bit, is what was planned, and leaves nothing
+ * behind.
  *
- * Small runs in this process with and without: every rule, every policy of gradients, forms of numbers; a matrix of
- * two pieces and an odd end, others of one, and some that stay.  Then the program, beside this test: checkpoints of
- * either go on as the other, resident memory is the plan's, a model whose weights are larger than all that the
- * process may have trains, is killed and goes on, and so does one whose disk fails.  The file itself is tested in
- * test_far.c.
+ * Small runs in this process with and without: every rule, every policy of gradients, forms of
+ * numbers; a matrix of two pieces and an odd end, others of one, and some that stay.  Then the
+ * program, beside this test: checkpoints of either go on as the other, resident memory is the
+ * plan's, a model whose weights are larger than all that the process may have trains, is killed and
+ * goes on, and so does one whose disk fails.  The file itself is tested in test_far.c.
  */
 #include "test/long.h"
 #include "test/scratch.h"
@@ -78,8 +79,8 @@ static void test_bits(void **state)
     }
 }
 
-/* Activations of blocks of every shape: norms before and after, of heads, gates, parallel branches; where some
- * are not kept, and where nothing below is trained. */
+/* Activations of blocks of every shape: norms before and after, of heads, gates, parallel branches;
+ * where some are not kept, and where nothing below is trained. */
 static void test_blocks(void **state)
 {
     static const char *const models[] = {"gemma2-nano",
@@ -142,8 +143,8 @@ static void test_plan(void **state)
     assert_true(near <= 4 * values && near + 4 * 4096 * (size_t)s.t->params.n >= 4 * values);
     for (int64_t step = 1; step <= 2; step++)
         small_step_moves(&s, step);
-    /* every number is written once; a value is read for it, and for forward and backward of each micro-batch, but
-     * for the one that both use in a row */
+    /* every number is written once; a value is read for it, and for forward and backward of each
+     * micro-batch, but for the one that both use in a row */
     assert_int_equal(s.t->step_moved.written, 5 * 4 * elements);
     assert_true(s.t->step_moved.read > 5 * 4 * elements + 3 * 4 * elements);
     assert_true(s.t->step_moved.read <= 5 * 4 * elements + 3 * 3 * 4 * elements);
@@ -151,7 +152,8 @@ static void test_plan(void **state)
     small_close(&s);
 }
 
-/* Of six blocks the activations of two are here, the others there: as much as was counted for them. */
+/* Of six blocks the activations of two are here, the others there: as much as was counted for
+ * them. */
 static void test_plan_of_activations(void **state)
 {
 #define DEEP_MODEL                                                                                 \
@@ -270,7 +272,8 @@ static void test_checkpoints(void **state)
     same_file("loaded_states", "loaded_near", "model.safetensors");
 }
 
-/* Adapters, small ones and such whose states are far, beside values as they are and beside codes. */
+/* Adapters, small ones and such whose states are far, beside values as they are and beside
+ * codes. */
 static void test_adapters(void **state)
 {
     static const char *const how[] = {"--lora 2", "--lora 64", "--lora 64 --base nf4",
@@ -349,8 +352,8 @@ enum { LIMIT = 92 << 10 }; /* KiB; a program with kernels for every GPU maps 20 
           "--recompute block --warmup 2 --schedule constant --checkpoint-every 2 --keep 3 "        \
           "--resume auto "
 
-/* Weights of 1.3 times all the memory that the process may have: trained, killed, resumed, in no bit another
- * run than one that had room for all. */
+/* Weights of 1.3 times all the memory that the process may have: trained, killed, resumed, in no
+ * bit another run than one that had room for all. */
 static void test_larger_than_memory(void **state)
 {
     char arguments[500], path[PATH_LENGTH];
@@ -387,8 +390,8 @@ static void test_larger_than_memory(void **state)
     "--layers 2 --heads 3 --width 90 --context 13 --vocab 256 --batch 2 --seq 11 --warmup 2 "      \
     "--schedule constant --checkpoint-every 10 --resume auto "
 
-/* From some step on the file cannot be written any more: one line and status 1, nothing is left in its directory,
- * and the last checkpoint resumes as if nothing had happened. */
+/* From some step on the file cannot be written any more: one line and status 1, nothing is left in
+ * its directory, and the last checkpoint resumes as if nothing had happened. */
 static void test_disk_fails(void **state)
 {
     char arguments[400], path[PATH_LENGTH];

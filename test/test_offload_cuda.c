@@ -1,8 +1,9 @@
-/* test_offload_cuda.c - what lies in the memory of a GPU's host changes no bit, and its copies wait for what they must.
+/* test_offload_cuda.c - what lies in the memory of a GPU's host changes no bit, and its copies wait
+ * for what they must.
  *
- * In the build with sanitizers the GPU is the emulator, on which a missing event gives other bits: each stream
- * runs as late as it may, or, for what must wait for others, as early.  Elsewhere these tests need a GPU
- * and are left out without one.  The same on the CPU is in test_offload.c.
+ * In the build with sanitizers the GPU is the emulator, on which a missing event gives other bits:
+ * each stream runs as late as it may, or, for what must wait for others, as early.  Elsewhere these
+ * tests need a GPU and are left out without one.  The same on the CPU is in test_offload.c.
  */
 #include "test/scratch.h"
 #include "test/small_run.h"
@@ -128,8 +129,8 @@ static tensor floats_at(void *memory, int64_t first, int64_t n)
     return tensor_of((float *)memory + first, F32, SHAPE(1, n));
 }
 
-/* Pieces through two windows, as an optimizer takes them: those that lie in `f` are read, changed, written;
- * `next` is asked for before the last one is waited for. */
+/* Pieces through two windows, as an optimizer takes them: those that lie in `f` are read, changed,
+ * written; `next` is asked for before the last one is waited for. */
 static void change_all(far *f, far_block b, device *dev, void *memory)
 {
     int64_t request[2], next = 0;
@@ -145,8 +146,8 @@ static void change_all(far *f, far_block b, device *dev, void *memory)
     }
 }
 
-/* Runs them; the n-th call of the runtime after the device was opened fails (0: none).  got (PIECES N): what was
- * written. */
+/* Runs them; the n-th call of the runtime after the device was opened fails (0: none).  got (PIECES
+ * N): what was written. */
 static error *run_copies(float *got, int n)
 {
     device dev;
@@ -186,8 +187,8 @@ static void streams_are(const char *eager, const char *deaf)
     setenv("CUDASIM_DEAF_STREAM", deaf, 1);
 }
 
-/* Whichever runs early or late, the numbers are the same; and each of the three must wait for the others:
- * without that they are not. */
+/* Whichever runs early or late, the numbers are the same; and each of the three must wait for the
+ * others: without that they are not. */
 static void test_streams(void **state)
 {
     static const char *const early[] = {"-1", "0", "2", "3"};
@@ -214,7 +215,8 @@ static void test_streams(void **state)
     unsetenv("CUDASIM_DEAF_STREAM");
 }
 
-/* Every failure becomes an error that names the call and its place, or what cannot be pinned; nothing leaks. */
+/* Every failure becomes an error that names the call and its place, or what cannot be pinned;
+ * nothing leaks. */
 static void test_failing_calls(void **state)
 {
     float got[PIECES * N];

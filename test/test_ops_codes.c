@@ -392,8 +392,8 @@ static void test_runs(void **state)
     }
 }
 
-/* What the issue of these forms is: a model of 7 billion where there are 8 GiB; and three of the four bytes of
- * each scale are spared. */
+/* What the issue of these forms is: a model of 7 billion where there are 8 GiB; and three of the
+ * four bytes of each scale are spared. */
 static void test_large_plan(void **state)
 {
     (void)state;

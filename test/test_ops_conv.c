@@ -323,7 +323,8 @@ static void test_grad_sums(void **state)
     bench_report(*state, "channel_grad_sums");
 }
 
-/* BatchNorm's images may be some of those of several ranks: then one more is before them, and one behind. */
+/* BatchNorm's images may be some of those of several ranks: then one more is before them, and one
+ * behind. */
 static int64_t others_of(const norm_case *c)
 {
     return c->groups || c->relu ? 0 : 1;

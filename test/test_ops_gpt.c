@@ -20,8 +20,8 @@ static double square(double x)
 
 /* ---- head_norm ---- */
 
-/* Rows of `first` heads of D numbers, of `second` of E, which are normed, and of `more` of E, which are
- * not. */
+/* Rows of `first` heads of D numbers, of `second` of E, which are normed, and of `more` of E, which
+ * are not. */
 typedef struct {
     int64_t R, more, first, second, D, E;
     double offset;

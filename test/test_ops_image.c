@@ -1,5 +1,5 @@
-/* test_ops_image.c - the operations at the ends of a ViT: on the devices against the reference, and the
- * reference against central differences and numbers worked by hand.
+/* test_ops_image.c - the operations at the ends of a ViT: on the devices against the reference, and
+ * the reference against central differences and numbers worked by hand.
  */
 #include "test/ref.h"
 #include "test/op_case.h"
@@ -590,8 +590,8 @@ static void test_misuse(void **state)
             .hits = doubles(n, SHAPE(3)));
 }
 
-/* As many as the rate says, of every column; other sites, seeds and rows leave out others; a row's mask does not
- * depend on which rows are beside it. */
+/* As many as the rate says, of every column; other sites, seeds and rows leave out others; a row's
+ * mask does not depend on which rows are beside it. */
 static void test_dropout_masks(void **state)
 {
     enum { R = 4000, N = 37 };

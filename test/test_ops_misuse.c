@@ -2,8 +2,8 @@
  *
  * For each operation a call that is right is accepted; then one member at a time is replaced by
  * something wrong, which must leave an internal error that names the operation, and all memory as
- * it was.  What is wrong by role and type alone follows from core/ops.def; wrong shapes and sentences
- * are written out.
+ * it was.  What is wrong by role and type alone follows from core/ops.def; wrong shapes and
+ * sentences are written out.
  */
 #include "core/cost.h"
 #include "core/ops_internal.h"
@@ -106,15 +106,16 @@ static tensor mistyped(tensor t)
     return typed(t, I16);
 }
 
-/* A row of t ends where the next begins already, or is longer than what follows from its columns. */
+/* A row of t ends where the next begins already, or is longer than what follows from its
+ * columns. */
 static tensor torn(tensor t, bool apart)
 {
     t.ld += apart ? -1 : 1;
     return t;
 }
 
-/* refuse_NAME: of an operation that is accepted, each operand in turn is left out if its role does not
- * allow it, gets a wrong type, and rows that do not lie as they must.
+/* refuse_NAME: of an operation that is accepted, each operand in turn is left out if its role does
+ * not allow it, gets a wrong type, and rows that do not lie as they must.
  * cost_NAME: it costs something. */
 /* clang-format off */
 #define OPERATION(name)                                                                            \
@@ -133,7 +134,7 @@ static tensor torn(tensor t, bool apart)
         if (!((role) & OPT)) {                                                                     \
             REFUSE_WITH(member, absent)                                                            \
         }                                                                                          \
-        if (present(good->member) && (int)(type) != ANY) {                                            \
+        if (present(good->member) && (int)(type) != ANY) {                                         \
             REFUSE_WITH(member, mistyped(good->member))                                            \
         }                                                                                          \
         if (present(good->member)) {                                                               \
@@ -144,7 +145,7 @@ static tensor torn(tensor t, bool apart)
 #define GRADIENT(name, type, shape)             OPERAND(OPT_OUT, name.t, type, false)
 #define MATRIX_GRADIENT(name, type, shape)      OPERAND(OPT_OUT, name.t, type, true)
 #define COST(name, flops, bytes)                                                                   \
-        (void)on, (void)good, (void)bad, (void)op, (void)call;                                              \
+        (void)on, (void)good, (void)bad, (void)op, (void)call;                                     \
     }
 #include "core/ops.def"
 /* clang-format on */

@@ -517,7 +517,8 @@ static void write_narrow(const char *to, const char *from)
     safetensors_close(all);
 }
 
-/* What --resume, --load, --ignore-field and --widen need: an earlier run, with a checkpoint in its middle. */
+/* What --resume, --load, --ignore-field and --widen need: an earlier run, with a checkpoint in its
+ * middle. */
 static void make_earlier(void)
 {
     run_result r = run_program("--checkpoint-every 3");

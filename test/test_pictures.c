@@ -106,9 +106,9 @@ static void test_jpeg(void **state)
     decoded_all(names);
 }
 
-/* Of a progressive file libjpeg allocates all coefficients before the first row, so what the head claims is held
- * against the file's size before that: libjpeg never comes to miss the tables that this one lacks.  It claims
- * little more than is plausible, which harms nobody. */
+/* Of a progressive file libjpeg allocates all coefficients before the first row, so what the head
+ * claims is held against the file's size before that: libjpeg never comes to miss the tables that
+ * this one lacks.  It claims little more than is plausible, which harms nobody. */
 static void test_large_head(void **state)
 {
     (void)state;
@@ -152,7 +152,8 @@ static void test_webp(void **state)
     decoded("webp_exif_9", "upright", 3, true);
 }
 
-/* A flat picture takes hardly any bytes, so a head may claim a lot, but not everything: this one a little more. */
+/* A flat picture takes hardly any bytes, so a head may claim a lot, but not everything: this one a
+ * little more. */
 static void test_large_webp(void **state)
 {
     (void)state;

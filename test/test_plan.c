@@ -366,8 +366,8 @@ static void assert_bytes(size_t got, int64_t wanted)
 #endif
 }
 
-/* Of the hidden matrices one state, of the others two; a gradient of its own or the largest live one;
- * and for the products three matrices' worth at most, of one matrix. */
+/* Of the hidden matrices one state, of the others two; a gradient of its own or the largest live
+ * one; and for the products three matrices' worth at most, of one matrix. */
 static void test_muon_copies(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* test_predict.c - the program predict, on what a run of train_vit leaves: names, probabilities, figures.
+/* test_predict.c - the program predict, on what a run of train_vit leaves: names, probabilities,
+ * figures.
  */
 #include "test/scratch.h"
 

@@ -4,7 +4,8 @@
  * further apart than they are long, and operands begin where no vector does.  What a kernel stores
  * is compared with a sum in double, and with what plain C stores, bit by bit; what lies between the
  * rows of the output must stay.  Products of bf16, by pairs where the processor does that, are
- * compared with the sum only: two roundings for a pair, as in f32.  LONG=1 draws twenty times as many.
+ * compared with the sum only: two roundings for a pair, as in f32.  LONG=1 draws twenty times as
+ * many.
  */
 #include <setjmp.h>
 #include <stdarg.h>

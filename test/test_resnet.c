@@ -1,6 +1,6 @@
-/* test_resnet.c - wide residual networks against PyTorch's layers (golden/resnet.py), against central
- * differences, and in whole runs: what changes no bit changes none, what is frozen stays, running
- * numbers are in files and in checkpoints.
+/* test_resnet.c - wide residual networks against PyTorch's layers (golden/resnet.py), against
+ * central differences, and in whole runs: what changes no bit changes none, what is frozen stays,
+ * running numbers are in files and in checkpoints.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,7 +78,8 @@ static double train_loss(image_bed *b)
     return *(double *)b->loss.data;
 }
 
-/* Of a batch's own means: the loss of training.  The gradients are read before they are made again. */
+/* Of a batch's own means: the loss of training.  The gradients are read before they are made
+ * again. */
 static void test_gradients_by_differences(void **state)
 {
     (void)state;
@@ -171,8 +172,8 @@ static void test_recompute_saves(void **state)
     }
 }
 
-/* Non-zeros, which no product reads as they are stored, want no workspace of a product; and those of a small image,
- * which has few pixels where there are many channels, want none. */
+/* Non-zeros, which no product reads as they are stored, want no workspace of a product; and those
+ * of a small image, which has few pixels where there are many channels, want none. */
 static void test_sparsity_saves(void **state)
 {
     (void)state;
@@ -221,8 +222,8 @@ static void test_freezing(void **state)
     small_close(&s);
 }
 
-/* The first step's gradients do not know what is frozen: a norm's weight that is trained alone moves as
- * it does among all.  (Adam's first step is a sign; sgd's is the gradient.) */
+/* The first step's gradients do not know what is frozen: a norm's weight that is trained alone
+ * moves as it does among all.  (Adam's first step is a sign; sgd's is the gradient.) */
 static void test_frozen_gradients(void **state)
 {
     (void)state;
@@ -259,8 +260,8 @@ static const param *row_named(const small_run *s, const char *name)
     return NULL;
 }
 
-/* Running statistics go with the batches in training, f32 in any case, and stay in evaluation, which
- * reads them; a model's file has them, and loads again. */
+/* Running statistics go with the batches in training, f32 in any case, and stay in evaluation,
+ * which reads them; a model's file has them, and loads again. */
 static void test_running_numbers(void **state)
 {
     (void)state;
@@ -290,7 +291,8 @@ static void test_running_numbers(void **state)
     small_close(&a);
 }
 
-/* However a step is cut, it moves the running numbers by a tenth: here towards the 0 that a stem of zeros gives. */
+/* However a step is cut, it moves the running numbers by a tenth: here towards the 0 that a stem of
+ * zeros gives. */
 static void test_running_numbers_of_micro_batches(void **state)
 {
     (void)state;

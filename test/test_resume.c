@@ -302,7 +302,8 @@ static void test_refused_changes(void **state)
     }
 }
 
-/* What is not given is as it was; a file of options comes before it, the command line before both. */
+/* What is not given is as it was; a file of options comes before it, the command line before
+ * both. */
 static void test_options_are_kept(void **state)
 {
     run_finishes(*state, RUN "--batch 6 --out whole --lr 0.02 --optim lion --seed 4");
@@ -327,7 +328,8 @@ static void test_options_are_kept(void **state)
     shell(state, "rm -r whole part again some.json");
 }
 
-/* Sets that are mixed go on where they were, each in its own epochs; other weights are other data. */
+/* Sets that are mixed go on where they were, each in its own epochs; other weights are other
+ * data. */
 static void test_mixture(void **state)
 {
 #define MIXED         MODEL "--batch 6 --checkpoint-every 5 --keep 9 --steps 10 "
@@ -381,7 +383,8 @@ static void test_best_is_kept(void **state)
     shell(state, "rm -r whole part other");
 }
 
-/* Takes lines out of a checkpoint's state.json, as a program had written it that did not know them. */
+/* Takes lines out of a checkpoint's state.json, as a program had written it that did not know
+ * them. */
 static void make_older(void **state, const char *directory, int64_t step)
 {
     static const char *const files[] = {"model.safetensors", "optimizer.safetensors", "state.json",

@@ -300,7 +300,8 @@ static void test_resume_of_running_numbers(void **state)
     same_file("wide", "wide-parts", "predictions.txt");
 }
 
-/* A network of convolutions says itself what it is: no --model, no --pool; and what is asked of it must be its. */
+/* A network of convolutions says itself what it is: no --model, no --pool; and what is asked of it
+ * must be its. */
 static void test_load_convolutions(void **state)
 {
     (void)state;

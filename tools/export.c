@@ -10,7 +10,8 @@
  *
  *   --merge DIR                         adds peft's adapters in DIR to the matrices
  *
- * What the other form cannot express is refused, with its name, and existing files are never overwritten.
+ * What the other form cannot express is refused, with its name, and existing files are never
+ * overwritten.
  */
 #include "tools/export.h"
 
@@ -217,8 +218,8 @@ static bool is_there(const char *path)
     return !access(path, F_OK) || errno != ENOENT;
 }
 
-/* A template goes with the tokenizer_config.json beside it, which has it where there is no chat_template.jinja: another
- * directory's would take precedence over that. */
+/* A template goes with the tokenizer_config.json beside it, which has it where there is no
+ * chat_template.jinja: another directory's would take precedence over that. */
 error *find_beside(const arguments *a, const weights *w, const char *name, char path[PATH_LENGTH])
 {
     const char *const places[] = {a->merge, weights_directory(w)};
@@ -234,7 +235,8 @@ error *find_beside(const arguments *a, const weights *w, const char *name, char 
     return NULL;
 }
 
-/* Where the vocabulary is that a tokenizer is made of; empty: its files can be copied, or there is none. */
+/* Where the vocabulary is that a tokenizer is made of; empty: its files can be copied, or there is
+ * none. */
 static error *find_vocab(const arguments *a, const weights *w, char path[PATH_LENGTH])
 {
     char copied[PATH_LENGTH];

@@ -32,12 +32,13 @@ typedef struct {
 /* The values of w, with the adapters of --merge added; widen: 16-bit floats are taken, too. */
 error *holder_fill(holder *h, const arguments *a, const weights *w, bool widen) NODISCARD;
 
-/* A file of that name that belongs to the model: in the directory of --merge, which was trained last, or beside the
- * source.  Empty: there is none. */
+/* A file of that name that belongs to the model: in the directory of --merge, which was trained
+ * last, or beside the source.  Empty: there is none. */
 error *find_beside(const arguments *a, const weights *w, const char *name,
                    char path[PATH_LENGTH]) NODISCARD;
 
-/* Is there a vocabulary of which to make a tokenizer?  Opened and held against the model's; else *out is NULL. */
+/* Is there a vocabulary of which to make a tokenizer?  Opened and held against the model's; else
+ * *out is NULL. */
 error *open_vocab(const arguments *a, const weights *w, bpe **out) NODISCARD;
 
 /* The source of the chat template, free it; NULL: there is none. */

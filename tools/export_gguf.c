@@ -1,4 +1,5 @@
-/* export_gguf.c - --to gguf; see export.h.  The weights are io/gguf_model.h's, the vocabulary is written here. */
+/* export_gguf.c - --to gguf; see export.h.  The weights are io/gguf_model.h's, the vocabulary is
+ * written here. */
 #include "tools/export.h"
 
 #include "data/bpe/bpe_parts.h"
@@ -55,7 +56,8 @@ static error *put_vocabulary(gguf *g, const bpe *v, int64_t size)
     return NULL;
 }
 
-/* How conversations are written, if that is known.  A template that cannot be read is left out, with a warning. */
+/* How conversations are written, if that is known.  A template that cannot be read is left out,
+ * with a warning. */
 static void put_template(gguf *g, const arguments *a, const weights *w)
 {
     char *source;

@@ -20,8 +20,8 @@
 
 /* ---- the tokenizer ---- */
 
-/* AutoTokenizer of transformers 5.24 does not believe the files of some types of models: it makes a qwen2's
- * tokenizer anew (findings/qwen2_autotokenizer.sh). */
+/* AutoTokenizer of transformers 5.24 does not believe the files of some types of models: it makes a
+ * qwen2's tokenizer anew (findings/qwen2_autotokenizer.sh). */
 static error *check_auto(const arguments *a, const weights *w, const bpe *vocab)
 {
     const char *type = hf_type(weights_model(w));
@@ -96,8 +96,8 @@ static error *write_tokenizer(const arguments *a, const weights *w, const bpe *v
 
 /* ---- special tokens ---- */
 
-/* Where nothing is said of them, the vocabulary's: else the defaults of the family would stand, which are
- * another vocabulary's. */
+/* Where nothing is said of them, the vocabulary's: else the defaults of the family would stand,
+ * which are another vocabulary's. */
 static void take_tokens(const bpe *vocab, model_config *c)
 {
     const int32_t ids[] = {
@@ -158,8 +158,8 @@ static error *floats_of(const arguments *a, const weights *w, file_floats *out)
     return user_error("--dtype %s: must be f32, bf16 or f16", a->dtype);
 }
 
-/* After a failure: of an export that is not whole nothing stays, and the next one may have the same OUT.  None of the
- * files was there before. */
+/* After a failure: of an export that is not whole nothing stays, and the next one may have the same
+ * OUT.  None of the files was there before. */
 static void remove_written(const char *directory, bool made)
 {
     char path[PATH_LENGTH];

@@ -20,8 +20,8 @@ device_choice device_likely(device_choice where);
 const device_kind *device_kind_at(device_choice where);
 device_choice device_choice_of(const device *dev); /* which of them it is */
 
-/* For --gpus: are there n devices on this machine, of a kind that machines may have several of?  Ranks
- * then take one each (device_kind.choose).  User error: there are fewer. */
+/* For --gpus: are there n devices on this machine, of a kind that machines may have several of?
+ * Ranks then take one each (device_kind.choose).  User error: there are fewer. */
 error *device_enough(int n) NODISCARD;
 
 /* auto: CUDA if there is a usable GPU, else the CPU; why an existing GPU cannot be used is printed
@@ -39,7 +39,8 @@ const char *device_describe(const device *dev, char *buffer, size_t size);
 size_t device_memory(const device *dev);
 size_t device_free_memory(device *dev); /* likewise, those that are free */
 
-/* How it copies from and to its host's memory, for a second place there; NULL: it has no memory of its own. */
+/* How it copies from and to its host's memory, for a second place there; NULL: it has no memory of
+ * its own. */
 const far_host *device_host(const device *dev);
 
 /* Finds a method of attention by name: its number, and the first kind of device that has it.  User

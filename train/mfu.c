@@ -17,7 +17,8 @@ static const struct {
     {"A10", 125, 31.2},       {"RTX 4090", 165.2, 82.6},
 };
 
-/* A token has no such count where weights are used at several places of a map: networks of convolutions. */
+/* A token has no such count where weights are used at several places of a map: networks of
+ * convolutions. */
 static bool by_tokens(const model_config *c)
 {
     return !c->stage[0];

@@ -288,7 +288,8 @@ static error *apply_file(const options *o, bool named, bool *found, model_config
     return NULL;
 }
 
-/* To be evaluated, pictures are prepared as the loaded model's card says, where nothing was given. */
+/* To be evaluated, pictures are prepared as the loaded model's card says, where nothing was
+ * given. */
 static error *take_pixels(options *o)
 {
     bool found;

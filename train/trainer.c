@@ -277,7 +277,8 @@ static far_moved moved_so_far(const trainer *t)
     return t->params.far ? far_so_far(t->params.far) : (far_moved){0};
 }
 
-/* While a step is recorded: what micro-batch k of n moved since `before` counts for all that are like it. */
+/* While a step is recorded: what micro-batch k of n moved since `before` counts for all that are
+ * like it. */
 static void note_moved(trainer *t, int k, int n, far_moved before)
 {
     far_moved now = moved_so_far(t);

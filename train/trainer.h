@@ -92,8 +92,9 @@ run_tensors trainer_tensors(trainer *t);
  * step of a process is executed and then captured; later ones launch the graphs.  The bits are the
  * same either way; --no-cuda-graph turns it off. */
 error *trainer_step(trainer *t, source *data, int64_t step, double lr, step_result *out) NODISCARD;
-/* Is a step captured on this device?  Not one of packed documents: each batch has its own number of learned rows,
- * by which the host decides.  Nor with a second place, whose copies are counted as they are asked for. */
+/* Is a step captured on this device?  Not one of packed documents: each batch has its own number of
+ * learned rows, by which the host decides.  Nor with a second place, whose copies are counted as
+ * they are asked for. */
 bool trainer_has_graphs(const trainer *t, const device *dev);
 /* How many samples an evaluation uses: eval_batches batches, or all that there are, in full batches
  * if the source is endless.  No sample twice. */
@@ -103,8 +104,8 @@ int64_t trainer_eval_samples(const trainer *t, const source *data);
  * Unreadable samples do not count. */
 error *trainer_evaluate(trainer *t, source *data, eval_result *out) NODISCARD;
 
-/* With --ema: weights and their averages change places.  What uses the trained model calls it before
- * and after; trainer_evaluate does so itself. */
+/* With --ema: weights and their averages change places.  What uses the trained model calls it
+ * before and after; trainer_evaluate does so itself. */
 void trainer_exchange(trainer *t);
 
 /* Has any rank requested a stop?  All ranks ask together: an evaluation or a sample may take too

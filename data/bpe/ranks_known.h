@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Special tokens in the order of their ids: `count` of them, numbered from `first` in place of %d, if the
- * name has one; NULL: ids that are not tokens. */
+/* Special tokens in the order of their ids: `count` of them, numbered from `first` in place of %d,
+ * if the name has one; NULL: ids that are not tokens. */
 typedef struct {
     const char *name;
     int32_t first, count;

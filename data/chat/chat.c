@@ -201,7 +201,8 @@ static error *check_messages(const cJSON *messages)
     return NULL;
 }
 
-/* An answer with "weight": 0 is read and not learned, as OpenAI's and Mistral's fine-tuning have it. */
+/* An answer with "weight": 0 is read and not learned, as OpenAI's and Mistral's fine-tuning have
+ * it. */
 static error *is_learned(const cJSON *m, int i, bool *out)
 {
     const cJSON *weight = cJSON_GetObjectItemCaseSensitive(m, "weight");

@@ -9,8 +9,8 @@
  * The template determines where an answer begins and ends: its output for the earlier messages with
  * a request for an answer (add_generation_prompt) must be a prefix of its output with the answer,
  * and that a prefix of the whole; or it marks answers itself by {% generation %}.  A template that
- * does neither is refused, because a wrong mask would go unnoticed.  An answer with "weight": 0 is not
- * learned.
+ * does neither is refused, because a wrong mask would go unnoticed.  An answer with "weight": 0 is
+ * not learned.
  *
  * Other forms of an example: {"prompt": TEXT, "completion": TEXT}, where the completion is learned;
  * the same with lists of messages; {"text": TEXT}, where everything is.

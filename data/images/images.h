@@ -58,8 +58,8 @@ error *images_held(const char *const *paths /* (n) */, int n, size_t *bytes) NOD
 error *image_names_find(const char *const *paths /* (n) */, int n, image_names *out) NODISCARD;
 void image_names_free(image_names *names);
 
-/* Keeps `part` of the images, drawn by the seed, or (rest) all others: the two sides of a split.  User
- * error where one of them would have none. */
+/* Keeps `part` of the images, drawn by the seed, or (rest) all others: the two sides of a split.
+ * User error where one of them would have none. */
 error *images_split(image_set *s, double part, uint64_t seed, bool rest) NODISCARD;
 
 int64_t images_count(const image_set *s); /* at least 1 */

@@ -1,10 +1,10 @@
-/* images_tar.c - shards of WebDataset: a tar file in which the members of a sample follow each other,
- * with names that differ after the first dot only.
+/* images_tar.c - shards of WebDataset: a tar file in which the members of a sample follow each
+ * other, with names that differ after the first dot only.
  *
  *     0001.jpg  0001.cls  0001.json   0002.cls  0002.jpg   ...        cls: the label in decimal digits
  *
- * Members with other extensions are ignored.  Opening reads the headers and the labels; a picture is
- * read where it lies when it is wanted.  Names may be continued in a pax or GNU header.
+ * Members with other extensions are ignored.  Opening reads the headers and the labels; a picture
+ * is read where it lies when it is wanted.  Names may be continued in a pax or GNU header.
  */
 #include "data/images/images_internal.h"
 

@@ -51,7 +51,8 @@ static int orientation_of(const struct jpeg_decompress_struct *d)
     return 0;
 }
 
-/* Its head alone: decoding takes memory for what the head says, of a progressive file at once for all of it. */
+/* Its head alone: decoding takes memory for what the head says, of a progressive file at once for
+ * all of it. */
 static error *jpeg_head(struct jpeg_decompress_struct *d, const uint8_t *file, size_t n)
 {
     jpeg_create_decompress(d);

@@ -1,7 +1,7 @@
 /* picture_webp.c - decodes WebP with libwebp, if the build has it; of an animation the first frame.
  *
- * A file is given to the decoder of animations, still or not, as Pillow does: the canvas begins transparent
- * black, and a frame may leave out part of it.  Transparency is dropped.
+ * A file is given to the decoder of animations, still or not, as Pillow does: the canvas begins
+ * transparent black, and a frame may leave out part of it.  Transparency is dropped.
  */
 #include "data/images/picture.h"
 
@@ -14,8 +14,9 @@
 
 enum { FLAT_PIXELS = 4 << 20 };
 
-/* What a header claims is allocated before anything is decoded.  A flat picture takes hardly any bytes (2000 x 2000
- * pixels 212, Pillow 13), hence so many for nothing; what shows something takes more than a byte for 1024. */
+/* What a header claims is allocated before anything is decoded.  A flat picture takes hardly any
+ * bytes (2000 x 2000 pixels 212, Pillow 13), hence so many for nothing; what shows something takes
+ * more than a byte for 1024. */
 static error *check_head(const WebPData *file, int64_t *height, int64_t *width)
 {
     WebPBitstreamFeatures head;

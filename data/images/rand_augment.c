@@ -50,8 +50,8 @@ static int64_t fixed(double x)
     return (int64_t)floor(x * 65536 + 0.5);
 }
 
-/* Pixel (x, y) becomes the one at (a0 x + a1 y + a2, a3 x + a4 y + a5), in 16 bits behind the point, as
- * Pillow's transform computes it. */
+/* Pixel (x, y) becomes the one at (a0 x + a1 y + a2, a3 x + a4 y + a5), in 16 bits behind the
+ * point, as Pillow's transform computes it. */
 static void transform(const image *m, const double a[6], uint8_t *room)
 {
     size_t pixel = (size_t)m->channels, bytes = (size_t)(m->height * m->width) * pixel;

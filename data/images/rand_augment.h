@@ -1,5 +1,5 @@
-/* rand_augment.h - RandAugment (Cubuk et al. 2019): two of fourteen operations, drawn for each sample,
- * all of one magnitude from 1 to 30, with the ranges of torchvision's RandAugment.
+/* rand_augment.h - RandAugment (Cubuk et al. 2019): two of fourteen operations, drawn for each
+ * sample, all of one magnitude from 1 to 30, with the ranges of torchvision's RandAugment.
  *
  * With the same parameters bytes are Pillow's: shears, shifts and rotations take the nearest pixel,
  * and black comes in.

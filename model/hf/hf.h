@@ -27,8 +27,9 @@
 error *hf_config_read(const char *path, const cJSON *json, const char *const *ignored,
                       model_config *out) NODISCARD;
 
-/* The same for a ViT (ViTConfig) or ConvNeXt (ConvNextConfig), over a preset's values in *out: sizes, and the number
- * of classes from its labels.  known: false, and nothing is read, if model_type is another. */
+/* The same for a ViT (ViTConfig) or ConvNeXt (ConvNextConfig), over a preset's values in *out:
+ * sizes, and the number of classes from its labels.  known: false, and nothing is read, if
+ * model_type is another. */
 error *hf_image_read(const char *path, const cJSON *json, bool *known, model_config *out) NODISCARD;
 
 /* NULL if one of the families can express the model, else the feature that none can. */
@@ -40,8 +41,8 @@ const char *hf_type(const model_config *c);
 /* transformers' name for a type of weights: float32 or bfloat16. */
 const char *hf_dtype(dtype type);
 
-/* The text of a config.json that `transformers` reads, for weights of that type in its terms (float32,
- * bfloat16, float16); free it.  User error if no family can express the configuration. */
+/* The text of a config.json that `transformers` reads, for weights of that type in its terms
+ * (float32, bfloat16, float16); free it.  User error if no family can express the configuration. */
 error *hf_config_text(const model_config *c, const char *type, char **out) NODISCARD;
 
 #endif

@@ -1,8 +1,8 @@
-/* hf_image.c - config.json of Hugging Face's ViT (ViTConfig) and ConvNeXt (ConvNextConfig), field by field; see
- * hf_internal.h.
+/* hf_image.c - config.json of Hugging Face's ViT (ViTConfig) and ConvNeXt (ConvNextConfig), field
+ * by field; see hf_internal.h.
  *
- * They are not rows among the families of hf_families.c, which are decoders of text; the tables, and what is
- * refused, are of the same kind.
+ * They are not rows among the families of hf_families.c, which are decoders of text; the tables,
+ * and what is refused, are of the same kind.
  */
 #include "model/hf/hf_internal.h"
 
@@ -35,8 +35,8 @@ static const hf_field vit_fields[] = {
     OTHER(HF_DROPOUT, "attention_probs_dropout_prob", 0, 0),
 };
 
-/* Of the pooler and of the reconstruction of masked images, which are not read; other names of what the
- * classes are. */
+/* Of the pooler and of the reconstruction of masked images, which are not read; other names of what
+ * the classes are. */
 static const char *const vit_harmless[] = {
     "encoder_stride", "pooler_act", "pooler_output_size", "num_labels", "image_mean",
     "image_std",      NULL};
@@ -53,8 +53,8 @@ static error *decode_vit(const hf_source *s, hf_model *m)
 
 /* ---- ConvNeXt ---- */
 
-/* layer_norm_eps is that of the norm before the classifier alone: all others have 1e-6 there, whatever the file
- * says. */
+/* layer_norm_eps is that of the norm before the classifier alone: all others have 1e-6 there,
+ * whatever the file says. */
 static const hf_field convnext_fields[] = {
     NAMED(image_height, "image_size", 224),    NAMED(patch, "patch_size", 4),
     NAMED(channels, "num_channels", 3),        NAMED(act, "hidden_act", ACT_GELU_ERF),

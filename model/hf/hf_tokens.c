@@ -1,7 +1,8 @@
-/* hf_tokens.c - the special tokens that a config.json names: kept, as what generation and batches need.
+/* hf_tokens.c - the special tokens that a config.json names: kept, as what generation and batches
+ * need.
  *
- * A file that says nothing means the defaults of its family in transformers, null means that there is none: both
- * are written as they were read.  -1, which some files have, is kept, too.
+ * A file that says nothing means the defaults of its family in transformers, null means that there
+ * is none: both are written as they were read.  -1, which some files have, is kept, too.
  */
 #include "base/json.h"
 #include "model/hf/hf_internal.h"

@@ -7,8 +7,8 @@
  *   p <- p - lr sign(g)
  *
  * The third line is torch.lerp(g, m, b1/b2), which the authors' program (adonis-dym/
- * memory_reduced_optimizer, Lion_R.py) calls.  It begins at the nearer end: below a weight of 1/2 it
- * is g + b1/b2 (m - g), which with b1/b2 near 1 would give a wrong sign more often.
+ * memory_reduced_optimizer, Lion_R.py) calls.  It begins at the nearer end: below a weight of 1/2
+ * it is g + b1/b2 (m - g), which with b1/b2 near 1 would give a wrong sign more often.
  * Rounded, c differs in its last bits, so a sign near zero can flip and move a weight by 2 lr.
  * Needs b2 > 0; b1 > b2 extrapolates.
  */

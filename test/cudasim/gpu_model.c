@@ -54,7 +54,8 @@ static void tell_sums(const sumsq_item *it, int64_t n)
 
 /* clang-format off */
 #define ITEMS(type, name_, written)                                                                \
-    _Generic(o->name_, const optim_item *: tell_items, const sumsq_item *: tell_sums)(o->name_, o->n);
+    _Generic(o->name_, const optim_item *: tell_items, const sumsq_item *: tell_sums)(o->name_,    \
+                                                                                      o->n);
 #define TENSOR(role, name_, type, shape) tell(#role "." #name_, o->name_);
 #define GRADIENT(name_, type, shape)                                                               \
     tell(o->name_.accumulate ? "INOUT." #name_ : "OUT." #name_, o->name_.t);
@@ -62,7 +63,7 @@ static void tell_sums(const sumsq_item *it, int64_t n)
     static void model_##name(device *dev, int stream, const name##_op *o)                          \
     {                                                                                              \
         printf("op\t%s\t", #name);
-#define COST(name, of_flops, of_bytes)                                                                   \
+#define COST(name, of_flops, of_bytes)                                                             \
         double before = step.counted.flops;                                                       \
         step.counting.ops->name(&step.counting, stream, o);                                      \
         printf(" flops=%.0f\n", step.counted.flops - before);                                     \

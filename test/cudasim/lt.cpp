@@ -174,7 +174,7 @@ static cublasStatus_t examine(const cudasim_desc *d, const cudasim_layout *a,
     if (!fit || !tall_enough(a) || !tall_enough(b) || !tall_enough(c) || !tall_enough(out))
         return CUBLAS_STATUS_INVALID_VALUE;
     if (a->type != b->type || a->type != c->type || a->type != out->type)
-        return CUBLAS_STATUS_NOT_SUPPORTED; /* the library has some such products; we ask for none */
+        return CUBLAS_STATUS_NOT_SUPPORTED; /* the library has some of them; we ask for none */
     if (d->epilogue & HAS_AUX &&
         (!d->aux || (uintptr_t)d->aux % 16 || d->aux_ld % 8 || d->aux_ld < (int64_t)out->rows))
         return CUBLAS_STATUS_INVALID_VALUE;

@@ -102,7 +102,8 @@ size_t size_of(int type)
     return type == ncclUint8 ? 1 : type == ncclBfloat16 ? 2 : type == ncclFloat64 ? 8 : 4;
 }
 
-/* out = the sum of all slots' n elements, rank `first` first, rounded at each step as a ring does */
+/* out = the sum of all slots' n elements, rank `first` first, rounded at each step as a ring
+ * does */
 void add_up(const ncclComm *c, char *out, size_t n, int type, int first)
 {
     for (size_t i = 0; i < n; i++) {

@@ -11,11 +11,12 @@
  * Device memory is closed to the host by its pages: touching it there is a fault.
  *
  * What needs other processes (NCCL) waits until they are so far; a query of an event does not wait.
- * CUDASIM_EAGER_STREAM=1 makes the second stream run as early as it may instead, CUDASIM_DEAF_STREAM=1
- * leaves out its waits: so a run of the whole program can show that they are needed.
+ * CUDASIM_EAGER_STREAM=1 makes the second stream run as early as it may instead,
+ * CUDASIM_DEAF_STREAM=1 leaves out its waits: so a run of the whole program can show that they are
+ * needed.
  *
- * A graph keeps what was captured as queues of the same kind, one for each stream that took part, and
- * its launch runs them by the same rule; so a missing event is wrong there, too.
+ * A graph keeps what was captured as queues of the same kind, one for each stream that took part,
+ * and its launch runs them by the same rule; so a missing event is wrong there, too.
  */
 #include "test/cudasim/emu.h"
 #include "test/cudasim/runtime.h"
@@ -657,9 +658,9 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned lon
     return cudaSuccess;
 }
 
-/* A launch: each stream's notes on a stream of its own, with marks of its own.  Launches take turns in
- * which stream runs as early as it may: a wait may be missing on either side.  As with a real GPU the host need
- * not wait for it, though another rank does not come. */
+/* A launch: each stream's notes on a stream of its own, with marks of its own.  Launches take turns
+ * in which stream runs as early as it may: a wait may be missing on either side.  As with a real
+ * GPU the host need not wait for it, though another rank does not come. */
 struct replay {
     std::map<CUstream_st *, CUstream_st> lanes;
     CUstream_st *origin; /* its lane */

@@ -5,8 +5,8 @@
  *     wire A B          carries frames between two interfaces, until its input ends
  *     wire --plain IF   has IF send frames as a real wire has them: whole checksums, none too long
  *
- * A kernel that has tc's netem could do it, but those of small machines come without.  What is read from
- * the input, line by line, holds from then on:
+ * A kernel that has tc's netem could do it, but those of small machines come without.  What is read
+ * from the input, line by line, holds from then on:
  *
  *     delay MS          each frame arrives that much later, each way
  *     loss PERCENT      of the frames, each way, do not arrive; which ones, a counter's hash says

@@ -1,5 +1,5 @@
-/* data_path.c - how fast images are decoded, cropped and flipped, for the comparison with torchvision
- * (test/peers/data_path.py).
+/* data_path.c - how fast images are decoded, cropped and flipped, for the comparison with
+ * torchvision (test/peers/data_path.py).
  *
  *     data_path DIR SIZE SECONDS
  *

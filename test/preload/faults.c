@@ -6,10 +6,10 @@
  *                system     clocks, pauses, limits, the number of processors, the environment
  *                network    sockets, and the processes that speak through them
  *
- * test_fault has the programs' own calls fail one at a time, in one process; here it is the program as it is
- * installed, with the calls of its libraries, too.  Calls count from main() on: what libraries do before it is
- * none of ours.  FAULT_LOG names a file to which each process adds the number of its calls at the end, and the name
- * of the one that failed. */
+ * test_fault has the programs' own calls fail one at a time, in one process; here it is the program
+ * as it is installed, with the calls of its libraries, too.  Calls count from main() on: what
+ * libraries do before it is none of ours.  FAULT_LOG names a file to which each process adds the
+ * number of its calls at the end, and the name of the one that failed. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
