@@ -4,9 +4,7 @@
  *   over time    a checkpoint's  (a resume is refused)
  *   over ranks   all             all               all         all: a differing rank is named
  *
- * Data is identified by base/fingerprint.h.  The fingerprints are stored in --out, in data.json,
- * with the files' metadata (size, times), and reused while that is unchanged: so a resumed run does
- * not read its data twice.
+ * Data is identified by base/fingerprint.h and remembered in run/data_prints.h.
  *
  * Weights are compared as they are stored, value by value or code by code.  If ranks hold shards,
  * no two hold the same: then the files that they were loaded from are compared, including adapters.
@@ -16,17 +14,12 @@
 #ifndef REGRAD_HOLDINGS_H
 #define REGRAD_HOLDINGS_H
 
+#include "run/data_prints.h"
 #include "train/trainer.h"
-
-typedef struct {
-    fingerprint train, val; /* val: zeros if there is none */
-} data_prints;
 
 /* Of both, unless known from OUT/data.json; reports it if only a part was read. */
 error *data_prints_take(const char *out, const source *train, const source *val /* ? */,
                         data_prints *prints) NODISCARD;
-/* Stores them in OUT/data.json. */
-error *data_prints_keep(const char *out, const data_prints *prints) NODISCARD;
 
 /* Called by all ranks: do they have the same data and tokenizer (? its file)? */
 error *holdings_compare_data(comm *c, const data_prints *prints, const char *vocab) NODISCARD;
