@@ -213,7 +213,7 @@ $(BUILD)/generate: $(BUILD)/tools/generate.o $(GENERATE_PARTS) $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
-EXPORT_PARTS := $(patsubst %,$(BUILD)/tools/export_%.o,hf card gguf)
+EXPORT_PARTS := $(patsubst %,$(BUILD)/tools/export_%.o,hf card gguf image)
 $(BUILD)/export: $(BUILD)/tools/export.o $(EXPORT_PARTS) $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@

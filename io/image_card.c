@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "model/hf/hf.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,6 +159,57 @@ error *image_card_write(const char *directory, const image_card *card)
     return e || !card->n_names ? e : write_names(directory, card);
 }
 
+/* transformers' way to our pixels: the shorter side to where a part of it is the size, then the
+ * middle. */
+static bool add_processor(cJSON *json, const image_card *card)
+{
+    enum { PIL_BILINEAR = 2, PIL_BICUBIC = 3 };
+    const model_config *c = &card->model;
+    int channels = (int)c->channels;
+    double part = card->crop_part > 0 ? card->crop_part : 1;
+    cJSON *size = cJSON_AddObjectToObject(json, "size");
+    cJSON *crop = cJSON_AddObjectToObject(json, "crop_size");
+    return size && crop &&
+           cJSON_AddStringToObject(json, "image_processor_type", "CLIPImageProcessor") &&
+           cJSON_AddNumberToObject(size, "shortest_edge", floor((double)c->image_height / part)) &&
+           cJSON_AddNumberToObject(crop, "height", (double)c->image_height) &&
+           cJSON_AddNumberToObject(crop, "width", (double)c->image_width) &&
+           cJSON_AddBoolToObject(json, "do_resize", true) &&
+           cJSON_AddNumberToObject(json, "resample", card->bicubic ? PIL_BICUBIC : PIL_BILINEAR) &&
+           cJSON_AddBoolToObject(json, "do_center_crop", true) &&
+           cJSON_AddBoolToObject(json, "do_rescale", true) &&
+           cJSON_AddRawToObject(json, "rescale_factor", "0.00392156862745098") &&
+           cJSON_AddBoolToObject(json, "do_normalize", true) &&
+           cJSON_AddBoolToObject(json, "do_convert_rgb", channels == 3) &&
+           json_add(json, "image_mean", cJSON_CreateDoubleArray(card->mean, channels)) &&
+           json_add(json, "image_std", cJSON_CreateDoubleArray(card->std, channels));
+}
+
+static error *write_processor(const char *directory, const image_card *card)
+{
+    char path[PATH_LENGTH];
+    if (!(card->std[0] > 0)) return NULL;
+    TRY(path_join(path, directory, "preprocessor_config.json"));
+    cJSON *json = cJSON_CreateObject();
+    char *text = json && add_processor(json, card) ? cJSON_Print(json) : NULL;
+    cJSON_Delete(json);
+    if (!text) return user_error("out of memory for preprocessor_config.json");
+    error *e = file_write_text(path, text);
+    free(text);
+    return e;
+}
+
+error *image_card_write_hf(const char *directory, const image_card *card, const char *type)
+{
+    char path[PATH_LENGTH], *text;
+    TRY(path_join(path, directory, "config.json"));
+    TRY(hf_image_text(&card->model, card->n_names == card->model.vocab ? card->names : NULL, type,
+                      &text));
+    error *e = file_write_text(path, text);
+    free(text);
+    return e ? e : write_processor(directory, card);
+}
+
 /* ---- reading ---- */
 
 static const cJSON *member(const cJSON *json, const char *name)
@@ -245,6 +297,22 @@ static error *read_processor(const char *directory, image_card *card)
     TRY(json_read(path, MOST_CONFIG, &json));
     read_three(member(json, "image_mean"), card->mean);
     read_three(member(json, "image_std"), card->std);
+    cJSON_Delete(json);
+    return NULL;
+}
+
+error *image_card_is_at(const char *path, bool *is)
+{
+    char inside[PATH_LENGTH];
+    bool within;
+    cJSON *json;
+    *is = false;
+    TRY(is_directory(path, &within));
+    if (!within) return NULL;
+    TRY(path_join(inside, path, "config.json"));
+    if (access(inside, F_OK)) return NULL;
+    TRY(json_read(inside, MOST_CONFIG, &json));
+    *is = member(json, "regrad") || hf_is_image(json);
     cJSON_Delete(json);
     return NULL;
 }

@@ -6,6 +6,8 @@
  *                   "regrad".  Also read: Hugging Face's for a ViT and a ConvNeXt (model/hf/)
  *   classes.txt     the names, one per line, for scripts
  *   preprocessor_config.json     read: Hugging Face's mean and standard deviation
+ *
+ * or, for transformers itself, the last one and its own form of the first (image_card_write_hf).
  */
 #ifndef REGRAD_IMAGE_CARD_H
 #define REGRAD_IMAGE_CARD_H
@@ -23,6 +25,17 @@ typedef struct {
 
 /* Writes into an existing directory. */
 error *image_card_write(const char *directory, const image_card *card) NODISCARD;
+
+/* The forms of ViTForImageClassification or ConvNextForImageClassification, for weights that
+ * vit_write_hf wrote (io/vit_file.h) in floats of that type in transformers' terms;
+ * preprocessor_config.json if mean and deviation are known.  User error if transformers has no such
+ * model. */
+error *image_card_write_hf(const char *directory, const image_card *card,
+                           const char *type) NODISCARD;
+
+/* Is it the directory of an image model, by its config.json?  Without one, and of a file, it is
+ * not. */
+error *image_card_is_at(const char *path, bool *is) NODISCARD;
 
 /* path: the model's directory, or a file in it.  *found: there is a config.json that describes a
  * model; otherwise *out keeps its configuration.  Free the names with image_card_free. */

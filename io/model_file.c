@@ -222,13 +222,7 @@ const char *weights_directory(const weights *w)
 
 file_floats weights_floats(const weights *w)
 {
-    int64_t n = w->tensors ? safetensors_count(w->tensors) : 0, bf16 = 0, f16 = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const char *type = safetensors_entry_at(w->tensors, i)->dtype;
-        bf16 += !strcmp(type, "BF16");
-        f16 += !strcmp(type, "F16");
-    }
-    return n && bf16 == n ? FILE_BF16 : n && f16 == n ? FILE_F16 : FILE_AS_IS;
+    return w->tensors ? safetensors_floats(w->tensors) : FILE_AS_IS;
 }
 
 const char *weights_floats_name(file_floats floats)

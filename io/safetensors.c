@@ -236,6 +236,17 @@ int64_t safetensors_count(const safetensors *s)
     return s->entries.n;
 }
 
+file_floats safetensors_floats(const safetensors *s)
+{
+    int64_t n = safetensors_count(s), bf16 = 0, f16 = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const char *type = safetensors_entry_at(s, i)->dtype;
+        bf16 += !strcmp(type, "BF16");
+        f16 += !strcmp(type, "F16");
+    }
+    return n && bf16 == n ? FILE_BF16 : n && f16 == n ? FILE_F16 : FILE_AS_IS;
+}
+
 const safetensors_entry *safetensors_entry_at(const safetensors *s, int64_t i)
 {
     return &s->entries.row[i];

@@ -93,6 +93,8 @@ void safetensors_close(safetensors *s); /* NULL is ignored */
 
 const char *safetensors_path(const safetensors *s); /* the path it was opened with */
 int64_t safetensors_count(const safetensors *s);
+/* The type of all tensors if it is the same 16-bit one, else FILE_AS_IS. */
+file_floats safetensors_floats(const safetensors *s);
 /* Entry i, 0 <= i < count; sorted by name.  Valid as long as s. */
 const safetensors_entry *safetensors_entry_at(const safetensors *s, int64_t i);
 /* The index of the entry with that name, or -1. */

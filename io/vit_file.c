@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_ROOM = 200 };
+enum { NAME_ROOM = 200, PARTS = 3 };
 
 typedef struct {
     const safetensors *file;
@@ -90,6 +90,23 @@ static void hugging_conv_name(const char *name, char out[NAME_ROOM])
         if (!strncmp(name + at, parts[i][0], strlen(parts[i][0])))
             snprintf(out, NAME_ROOM, "convnext.encoder.stages.%d.layers.%d.%s%s", stage, block,
                      parts[i][1], name + at + strlen(parts[i][0]));
+}
+
+/* The file's name for timm's; of qkv, which is three tensors in Hugging Face's, for that part. */
+static void name_in_file(const reader *r, const char *name, int part, char out[NAME_ROOM])
+{
+    if (!r->hugging_face)
+        snprintf(out, NAME_ROOM, "%s", name);
+    else if (r->c->stage[0])
+        hugging_conv_name(name, out);
+    else
+        hugging_name(r, name, part, out);
+}
+
+/* How many tensors a parameter is in the file. */
+static int parts_of(const reader *r, const char *name)
+{
+    return r->hugging_face && strstr(name, "attn.qkv.") ? PARTS : 1;
 }
 
 static int64_t find_entry(const reader *r, const char *name)
@@ -196,17 +213,13 @@ static error *scale_positions(reader *r, const char *name, const safetensors_ent
 static error *read_row(reader *r, const char *name, tensor value, bool *head)
 {
     char theirs[NAME_ROOM];
-    bool qkv = strstr(name, "attn.qkv.") != NULL;
-    for (int part = 0; part < 3 && r->hugging_face && qkv; part++) {
-        hugging_name(r, name, part, theirs);
+    int parts = parts_of(r, name);
+    for (int part = 0; part < parts && parts > 1; part++) {
+        name_in_file(r, name, part, theirs);
         TRY(fetch(r, theirs, third(value, part)));
     }
-    if (r->hugging_face && qkv) return NULL;
-    snprintf(theirs, sizeof theirs, "%s", name);
-    if (r->hugging_face && r->c->stage[0])
-        hugging_conv_name(name, theirs);
-    else if (r->hugging_face)
-        hugging_name(r, name, 0, theirs);
+    if (parts > 1) return NULL;
+    name_in_file(r, name, 0, theirs);
     int64_t i = find_entry(r, theirs);
     const safetensors_entry *e = i < 0 ? NULL : safetensors_entry_at(r->file, i);
     bool classes =
@@ -282,5 +295,42 @@ error *vit_read(const char *path, const model_config *c, params *p, bool widen, 
     *head = true;
     error *e = read_all(&r, p, head);
     safetensors_close(file);
+    return e;
+}
+
+/* ---- writing ---- */
+
+typedef struct {
+    char text[NAME_ROOM];
+} name_text;
+
+static error *write_list(const char *path, const reader *r, const params *p, file_floats floats,
+                         named_tensor *list, name_text *names)
+{
+    char name[NAME_ROOM];
+    int64_t n = 0;
+    for (int i = 0; i < p->n; i++) {
+        int parts = parts_of(r, param_text(&p->row[i], name, sizeof name));
+        for (int part = 0; part < parts; part++, n++) {
+            tensor value = p->row[i].value;
+            name_in_file(r, name, part, names[n].text);
+            list[n].name = names[n].text;
+            list[n].value = parts > 1 ? third(value, part) : value;
+        }
+    }
+    return safetensors_write_as(path, list, n, floats, r->dev, NULL);
+}
+
+error *vit_write_hf(const char *path, const model_config *c, const params *p, file_floats floats,
+                    device *dev)
+{
+    const reader r = {.c = c, .hugging_face = true, .dev = dev};
+    named_tensor *list = NULL;
+    name_text *names = NULL;
+    error *e = alloc_array(&list, (size_t)p->n * PARTS, sizeof *list);
+    if (!e) e = alloc_array(&names, (size_t)p->n * PARTS, sizeof *names);
+    if (!e) e = write_list(path, &r, p, floats, list, names);
+    free(names);
+    free(list);
     return e;
 }

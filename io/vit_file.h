@@ -1,5 +1,6 @@
 /* vit_file.h - trained ViTs: reads timm's and Hugging Face's safetensors into our table, whose
- * names and shapes are timm's (model/vit.c).  timm loads what we write as it is.
+ * names and shapes are timm's (model/vit.c).  timm loads what a run writes as it is; for
+ * transformers the same values are written with its names.
  *
  *   timm                           Hugging Face (ViTForImageClassification)
  *   cls_token, pos_embed           vit.embeddings.{cls_token, position_embeddings}
@@ -29,6 +30,7 @@
 #ifndef REGRAD_VIT_FILE_H
 #define REGRAD_VIT_FILE_H
 
+#include "io/safetensors.h"
 #include "params/params.h"
 #include "model/config.h"
 
@@ -36,5 +38,10 @@
  * were the classes' values read, too?  User errors: as params_read's. */
 error *vit_read(const char *path, const model_config *c, params *p, bool widen, device *dev,
                 bool *head) NODISCARD;
+
+/* Writes the values of a ViT's or ConvNeXt's table to the file `path`, with Hugging Face's names.
+ * User errors: as safetensors_write_as's. */
+error *vit_write_hf(const char *path, const model_config *c, const params *p, file_floats floats,
+                    device *dev) NODISCARD;
 
 #endif

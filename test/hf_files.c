@@ -9,6 +9,7 @@
 #include "io/safetensors.h"
 #include "test/formula.h"
 #include "test/hf_files.h"
+#include "test/shell.h"
 #include "test/small_images.h"
 #include "test/small_run.h"
 
@@ -70,4 +71,38 @@ double hf_loss(const char *arguments)
     trainer_destroy(t);
     cpu_close(&dev);
     return r.loss;
+}
+
+static void same_tensor(const safetensors *want, const safetensors *got, int64_t i)
+{
+    const safetensors_entry *a = safetensors_entry_at(want, i), *b = safetensors_entry_at(got, i);
+    assert_string_equal(a->name, b->name);
+    if (strcmp(a->dtype, b->dtype) || a->rank != b->rank || a->bytes != b->bytes ||
+        memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) != 0)
+        fail_msg("%s is of another type or shape", a->name);
+    char *x = malloc((size_t)a->bytes), *y = malloc((size_t)a->bytes);
+    assert_non_null(x);
+    assert_non_null(y);
+    must(safetensors_read(want, i, 0, a->bytes, x));
+    must(safetensors_read(got, i, 0, a->bytes, y));
+    if (memcmp(x, y, (size_t)a->bytes) != 0) fail_msg("%s has other values", a->name);
+    free(x);
+    free(y);
+}
+
+void hf_export(const char *words)
+{
+    char command[200];
+    safetensors *want, *got;
+    put_programs_on_path();
+    /* a shell has an export of its own */
+    snprintf(command, sizeof command, "rm -rf exported && env export %s hf exported", words);
+    shell(command);
+    must(safetensors_open("hf/model.safetensors", &want));
+    must(safetensors_open("exported/model.safetensors", &got));
+    assert_int_equal(safetensors_count(got), safetensors_count(want));
+    for (int64_t i = 0; !*words && i < safetensors_count(want); i++)
+        same_tensor(want, got, i);
+    safetensors_close(want);
+    safetensors_close(got);
 }

@@ -21,9 +21,16 @@ void hf_write(hf_file *f);
 /* x-images-idx3-ubyte and the labels beside. */
 void hf_images_write(int64_t n, int64_t channels, int64_t side, int64_t classes);
 
-#define HF_LOAD "--patch 4 --load hf --val-data x-images-idx3-ubyte --threads 1 "
+#define HF_LOAD_OF(directory)                                                                      \
+    "--patch 4 --load " directory " --val-data x-images-idx3-ubyte --threads 1 "
+#define HF_LOAD HF_LOAD_OF("hf")
 
 /* Of a model with these arguments on those images. */
 double hf_loss(const char *arguments);
+
+/* Exports hf to the directory exported with these words, as a run is, whose names are others.  In
+ * floats of 32 bits each tensor is the original's, which transformers itself has taken
+ * (golden/hf_loss.py), and there is no other. */
+void hf_export(const char *words);
 
 #endif

@@ -195,6 +195,21 @@ static void test_exporting(void **state)
                  *state);
 }
 
+static void test_exporting_images(void **state)
+{
+    small_images_write("in", "x", 9, 3, 16, 16, 4);
+    prepare(state, train_vit_main,
+            "train_vit --model convnext-micro/2 --image-size 16 --channels 3 --classes 4 --width 8 "
+            "--batch 2 --threads 1 --device cpu --train-data in/x-images-idx3-ubyte --workers 0 "
+            "--steps 1 --eval-every 0 --out in/run");
+    scenario_run(&(scenario){.name = "export a model of images",
+                             .program = export_main,
+                             .arguments = "export in/run work/run",
+                             .partial = {"stdout"},
+                             .minimum = 40},
+                 *state);
+}
+
 static void test_generating(void **state)
 {
     prepare(state, train_main, "train_gpt " MODEL DATA "--steps 1 --out in/run");
@@ -230,6 +245,7 @@ int main(void)
         TEST(test_checkpoints),
         TEST(test_loading),
         TEST(test_exporting),
+        TEST(test_exporting_images),
         TEST(test_generating),
     };
     cmocka_set_test_filter(getenv("ONLY"));

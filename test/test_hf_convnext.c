@@ -7,6 +7,7 @@
 
 #include "io/image_card.h"
 #include "test/hf_files.h"
+#include "test/shell.h"
 #include "test/small_run.h"
 
 #include <math.h>
@@ -103,6 +104,8 @@ static void test_fields(void **state)
         write_config(cases[i].changed);
         double got = hf_loss(HF_LOAD);
         if (!(fabs(got - *want) < 2e-6 * *want)) fail_msg("%s: %.9g, want %.9g", name, got, *want);
+        hf_export("");
+        assert_true(hf_loss(HF_LOAD_OF("exported")) == got);
     }
 }
 
@@ -157,6 +160,57 @@ static void test_refusals(void **state)
     }
 }
 
+/* All that transformers asks for, and how the names, the pixels and the floats go with it. */
+static void test_exported(void **state)
+{
+    (void)state;
+    static const char pixels[] =
+        "{\"image_mean\": [0.1, 0.2, 0.3], \"image_std\": [0.5, 0.6, 0.7]}";
+    image_card card = {0};
+    bool found;
+    size_t n;
+    write_config("");
+    hf_export("");
+    assert_int_equal(access("exported/preprocessor_config.json", F_OK), -1); /* not known */
+    shell_refuses("env export hf exported", "exported/config.json already exists");
+    file_write("hf/preprocessor_config.json", pixels, strlen(pixels));
+    hf_export("--dtype bf16");
+    must(image_card_read("exported", &found, &card));
+    assert_true(found && card.n_names == 5 && !strcmp(card.names[3], "d"));
+    assert_true(card.mean[1] == 0.2 && card.std[2] == 0.7);
+    image_card_free(&card);
+    char *text = (char *)file_read("exported/config.json", &n);
+    text[n] = 0;
+    assert_non_null(strstr(text, "ConvNextForImageClassification"));
+    assert_non_null(strstr(text, "bfloat16"));
+    free(text);
+    shell_refuses("env export --vocab x hf other", "--vocab: hf is a model of images");
+    shell("env export exported other && cmp exported/model.safetensors other/model.safetensors");
+    assert_int_equal(unlink("hf/preprocessor_config.json"), 0);
+}
+
+/* What it has no class for, and nothing stays of it. */
+static void test_not_exported(void **state)
+{
+    (void)state;
+    static const char *const runs[][2] = {
+        {"--model wrn-10-1 --image-size 8 --channels 3", "a wide residual network"},
+        {"--model vit-nano/4 --image-size 8 --channels 3 --pool mean", "--pool mean"},
+        {"--model vit-nano/4 --image-size 8x4 --channels 3", "not square"},
+        {"--model convnext-micro/2 --image-size 16x32 --channels 3", "not square"}};
+    char command[400];
+    put_programs_on_path();
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        snprintf(command, sizeof command,
+                 "rm -rf run other && train_vit %s --layers 1 --width 8 --train-data "
+                 "x-images-idx3-ubyte --batch 2 --steps 1 --eval-every 0 --threads 1 --out run",
+                 runs[i][0]);
+        shell(command);
+        shell_refuses("env export run other", runs[i][1]);
+        assert_int_equal(access("other", F_OK), -1);
+    }
+}
+
 static int enter(void **state)
 {
     const double *v;
@@ -173,9 +227,10 @@ static int enter(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fields),
-                                       cmocka_unit_test(test_written),
-                                       cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fields), cmocka_unit_test(test_written),
+        cmocka_unit_test(test_exported), cmocka_unit_test(test_not_exported),
+        cmocka_unit_test(test_refusals)};
     must(golden_open("test/golden/hf_convnext.txt", &g));
     int failed = cmocka_run_group_tests(tests, enter, scratch_leave);
     golden_free(g);

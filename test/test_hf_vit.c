@@ -142,6 +142,8 @@ static void test_fields(void **state)
         write_config(cases[i].changed, cases[i].heads * size[HEADS]);
         double want = number(name), got = hf_loss(HF_LOAD);
         if (!(fabs(got - want) < 2e-6 * want)) fail_msg("%s: %.9g, want %.9g", name, got, want);
+        hf_export("");
+        assert_true(hf_loss(HF_LOAD_OF("exported")) == got);
     }
 }
 

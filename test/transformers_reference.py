@@ -4,14 +4,14 @@
 
 A model of ours, a few steps trained, is exported and must load there with nothing missing and nothing
 left over, and have the same loss.  What transformers saves, in one file or many, in 32 bits or 16,
-must have that loss here.
+must have that loss here.  A model of images must give the same probabilities.
 """
-import json, os, struct, subprocess, sys, tempfile, warnings
+import json, os, random, struct, subprocess, sys, tempfile, warnings, zlib
 
 warnings.filterwarnings("ignore")
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageClassification, GPT2Config
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9, 7]
@@ -113,6 +113,58 @@ def test_untied():
     say(fine, "GPT-2 with a head of its own", f"{error} {about} {got}, transformers {want}")
 
 
+SIDE, CLASSES, PICTURES = 28, 10, 4
+
+
+def grey(k):
+    return random.Random(k).randbytes(SIDE * SIDE)
+
+
+def write_pictures():
+    """PICTURES grey images, as idx files to train on and as PNGs."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    with open("x-images-idx3-ubyte", "wb") as f:
+        f.write(struct.pack(">IIII", 0x803, PICTURES, SIDE, SIDE) + b"".join(map(grey, range(PICTURES))))
+    with open("x-labels-idx1-ubyte", "wb") as f:
+        f.write(struct.pack(">II", 0x801, PICTURES) + bytes(k % CLASSES for k in range(PICTURES)))
+    for k in range(PICTURES):
+        rows = b"".join(b"\0" + grey(k)[y * SIDE:][:SIDE] for y in range(SIDE))
+        with open(f"{k}.png", "wb") as f:
+            f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 0, 0, 0, 0)) +
+                    chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def predicted(source):
+    """Probabilities (PICTURES, CLASSES) here."""
+    done = subprocess.run([f"{build}/predict", "--load", source, "--json", "--top", str(CLASSES), "--threads", "1",
+                           *(f"{k}.png" for k in range(PICTURES))], capture_output=True, text=True, timeout=120)
+    rows = [{int(c["class"].split("_")[-1]): c["probability"] for c in json.loads(line)["classes"]}
+            for line in done.stdout.splitlines()]
+    return torch.tensor([[row[c] for c in range(CLASSES)] for row in rows])
+
+
+def test_images(name, *words):
+    status, error = run("train_vit", "--model", name, *words, "--train-data", "x-images-idx3-ubyte", "--batch", "2", "--steps",
+                        "6", "--lr", "0.01", "--warmup", "0", "--eval-every", "0", "--threads", "1", "--out", f"run-{name[:3]}")
+    if status:
+        return say(False, f"{name} trains", error)
+    status, error = run("export", f"run-{name[:3]}", f"hf-{name[:3]}")
+    if status:
+        return say(False, f"{name} is exported", error)
+    model, about = AutoModelForImageClassification.from_pretrained(f"hf-{name[:3]}", output_loading_info=True)
+    wrong = {k: v for k, v in about.items() if v}
+    say(not wrong, f"transformers loads {name} whole", str(wrong))
+    pixels = torch.tensor([list(grey(k)) for k in range(PICTURES)]).view(PICTURES, 1, SIDE, SIDE) / 127.5 - 1
+    with torch.no_grad():
+        want = model.eval()(pixels).logits.softmax(-1)
+    model.save_pretrained(f"saved-{name[:3]}")
+    for source in f"run-{name[:3]}", f"hf-{name[:3]}", f"saved-{name[:3]}":
+        off = (predicted(source) - want).abs().max().item()
+        say(off < 1e-5, f"{name} tells the same there as {source} here", f"{off} apart")
+
+
 with tempfile.TemporaryDirectory() as work:
     os.chdir(work)
     with open("tokens.bin", "wb") as f:
@@ -124,4 +176,7 @@ with tempfile.TemporaryDirectory() as work:
             test(name)
     test_defaults()
     test_untied()
+    write_pictures()
+    test_images("vit-nano/4")
+    test_images("convnext-micro/2", "--width", "16")
 sys.exit(bad)

@@ -3,7 +3,8 @@
  *   export --to hf    DIR|FILE OUT      OUT/config.json, OUT/model.safetensors, a model card, and the
  *                                       tokenizer's files: from --vocab, or copied from beside the
  *                                       source, or made from a tokenizer.vocab beside it; --dtype
- *                                       f32, bf16 or f16
+ *                                       f32, bf16 or f16; of a model of images config.json,
+ *                                       model.safetensors and preprocessor_config.json
  *   export --to llmc  DIR|FILE OUT      OUT, one .bin in llm.c's format (version 3)
  *   export --to gguf  DIR|FILE OUT      OUT, one file for llama.cpp, including the tokenizer;
  *                                       --type f32, f16, bf16 or q8_0
@@ -19,6 +20,7 @@
 #include "base/descriptors.h"
 #include "data/chat/chat.h"
 #include "io/adapter_file.h"
+#include "io/image_card.h"
 #include "io/llmc.h"
 #include "model/families.h"
 #include "model/hf/hf.h"
@@ -36,7 +38,8 @@
 
 static const char doc[] =
     "Convert a trained model to another format.\v"
-    "DIR|FILE is anything that train_gpt --load takes. Formats: hf (a directory that transformers "
+    "DIR|FILE is anything that train_gpt --load takes; for hf also a run of train_vit. Formats: hf "
+    "(a directory that transformers "
     "loads, with a model card), llmc (llm.c's model .bin, version 3) and gguf (one file for "
     "llama.cpp, tokenizer "
     "included). Existing files are never overwritten.\n\n"
@@ -173,19 +176,21 @@ static error *parse(int argc, char **argv, arguments *a)
 
 /* ---- the parameters, in memory of their own ---- */
 
-static void holder_close(holder *h)
+void holder_close(holder *h)
 {
     if (h->memory) h->dev.ops->release(&h->dev, h->memory);
-    if (h->model) gpt_kind.destroy(h->model);
+    if (h->model) h->kind->destroy(h->model);
     params_free(&h->params);
     if (h->dev.state) device_close(&h->dev);
 }
 
-static error *holder_read(holder *h, const weights *w, const adapter_file *adapters, bool widen)
+error *holder_make(holder *h, const model_kind *kind, const model_config *c,
+                   const training_policy *how)
 {
-    training_policy how = plain_training;
-    if (adapters) how.lora = *adapter_plan(adapters);
-    TRY(gpt_kind.create(weights_model(w), &how, &h->params, &h->model));
+    TRY(device_open(DEVICE_CPU, 1, NULL, &h->dev));
+    h->kind = kind;
+    h->params.type = F32;
+    TRY(kind->create(c, how, &h->params, &h->model));
     size_t bytes = (size_t)params_count(&h->params) * sizeof(float);
     TRY(h->dev.ops->alloc(&h->dev, bytes, &h->memory));
     float *at = h->memory;
@@ -194,6 +199,14 @@ static error *holder_read(holder *h, const weights *w, const adapter_file *adapt
         row->value = tensor_of(at, F32, row->spec.shape);
         at += row->count;
     }
+    return NULL;
+}
+
+static error *holder_read(holder *h, const weights *w, const adapter_file *adapters, bool widen)
+{
+    training_policy how = plain_training;
+    if (adapters) how.lora = *adapter_plan(adapters);
+    TRY(holder_make(h, &gpt_kind, weights_model(w), &how));
     TRY(weights_read(w, &h->params, cast_widening(widen), &h->dev));
     if (!adapters) return NULL;
     TRY(adapter_read(adapters, &h->params, cast_widening(widen), &h->dev));
@@ -203,8 +216,6 @@ static error *holder_read(holder *h, const weights *w, const adapter_file *adapt
 error *holder_fill(holder *h, const arguments *a, const weights *w, bool widen)
 {
     adapter_file *adapters = NULL;
-    TRY(device_open(DEVICE_CPU, 1, NULL, &h->dev));
-    h->params.type = F32;
     if (a->merge) TRY(adapter_open(a->merge, &adapters));
     error *e = holder_read(h, w, adapters, widen);
     adapter_close(adapters);
@@ -333,8 +344,11 @@ static error *run_program(int argc, char **argv)
     holder h = {0};
     TRY(parse(argc, argv, &a));
     TRY(descriptors_fill(false));
+    bool hf = !strcmp(a.to, "hf"), image = false;
+    if (hf) TRY(image_card_is_at(a.from, &image));
+    if (image) return export_image(&a);
     TRY(weights_open(a.from, NULL, &w));
-    error *e = !strcmp(a.to, "hf")     ? export_hf(&a, w, &h)
+    error *e = hf                      ? export_hf(&a, w, &h)
                : !strcmp(a.to, "llmc") ? to_llmc(&a, w, &h)
                                        : export_gguf(&a, w, &h);
     holder_close(&h);

@@ -4,6 +4,7 @@
  *     export_hf.c      --to hf: weights, config.json, the tokenizer
  *     export_card.c    its README.md
  *     export_gguf.c    --to gguf
+ *     export_image.c   --to hf of a model of images
  *
  * All belong to one program; nothing else includes this.
  */
@@ -25,9 +26,15 @@ typedef struct {
 typedef struct {
     device dev;
     params params;
+    const model_kind *kind;
     model *model;
     void *memory;
 } holder;
+
+/* A table for the model, without values yet.  Free it with holder_close after a failure, too. */
+error *holder_make(holder *h, const model_kind *kind, const model_config *c,
+                   const training_policy *how) NODISCARD;
+void holder_close(holder *h);
 
 /* The values of w, with the adapters of --merge added; widen: 16-bit floats are taken, too. */
 error *holder_fill(holder *h, const arguments *a, const weights *w, bool widen) NODISCARD;
@@ -49,6 +56,16 @@ error *must_be_new(const char *directory, const char *name) NODISCARD;
 
 error *export_hf(const arguments *a, const weights *w, holder *h) NODISCARD;
 error *export_gguf(const arguments *a, const weights *w, holder *h) NODISCARD;
+
+/* A ViT or ConvNeXt. */
+error *export_image(const arguments *a) NODISCARD;
+
+/* --dtype; else f32 with --widen, or as the source's are. */
+error *floats_of(const arguments *a, file_floats source, file_floats *out) NODISCARD;
+
+/* After a failure: of an export that is not whole nothing stays, and the next one may have the same
+ * OUT.  None of the n files was there before; made: nor was the directory. */
+void remove_written(const char *directory, const char *const *files, int n, bool made);
 
 /* OUT/README.md: a model card.  type: transformers' word for the floats of the weights. */
 error *card_write(const arguments *a, const weights *w, const char *type,

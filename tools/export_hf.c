@@ -143,12 +143,11 @@ static error *write_generation(const arguments *a, const weights *w, const model
 
 /* ---- all of it ---- */
 
-/* --dtype; else f32 with --widen, or as the source's are. */
-static error *floats_of(const arguments *a, const weights *w, file_floats *out)
+error *floats_of(const arguments *a, file_floats source, file_floats *out)
 {
     static const char *const names[] = {
         [FILE_AS_IS] = "f32", [FILE_BF16] = "bf16", [FILE_F16] = "f16"};
-    *out = a->widen ? FILE_AS_IS : weights_floats(w);
+    *out = a->widen ? FILE_AS_IS : source;
     if (!a->dtype) return NULL;
     for (int i = 0; i < 3; i++)
         if (!strcmp(a->dtype, names[i])) {
@@ -158,14 +157,11 @@ static error *floats_of(const arguments *a, const weights *w, file_floats *out)
     return user_error("--dtype %s: must be f32, bf16 or f16", a->dtype);
 }
 
-/* After a failure: of an export that is not whole nothing stays, and the next one may have the same
- * OUT.  None of the files was there before. */
-static void remove_written(const char *directory, bool made)
+void remove_written(const char *directory, const char *const *files, int n, bool made)
 {
     char path[PATH_LENGTH];
-    for (int i = 0; i < FILES; i++)
-        if (snprintf(path, sizeof path, "%s/%s", directory, files_of_hf[i]) < PATH_LENGTH)
-            unlink(path);
+    for (int i = 0; i < n; i++)
+        if (snprintf(path, sizeof path, "%s/%s", directory, files[i]) < PATH_LENGTH) unlink(path);
     if (made) rmdir(directory);
 }
 
@@ -192,7 +188,7 @@ error *export_hf(const arguments *a, const weights *w, holder *h)
 {
     bpe *vocab;
     file_floats floats;
-    TRY(floats_of(a, w, &floats));
+    TRY(floats_of(a, weights_floats(w), &floats));
     for (int i = 0; i < FILES; i++)
         TRY(must_be_new(a->out, files_of_hf[i]));
     TRY(open_vocab(a, w, &vocab));
@@ -200,7 +196,7 @@ error *export_hf(const arguments *a, const weights *w, holder *h)
     if (!e) {
         bool made = access(a->out, F_OK);
         e = write_hf(a, w, vocab, floats, h);
-        if (e) remove_written(a->out, made);
+        if (e) remove_written(a->out, files_of_hf, FILES, made);
     }
     bpe_close(vocab);
     return e;

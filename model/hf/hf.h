@@ -32,6 +32,14 @@ error *hf_config_read(const char *path, const cJSON *json, const char *const *ig
  * model_type is another. */
 error *hf_image_read(const char *path, const cJSON *json, bool *known, model_config *out) NODISCARD;
 
+/* Is it a configuration of one of the two? */
+bool hf_is_image(const cJSON *json);
+
+/* The text of such a config.json, with names of the classes (? NULL: numbers); free it.  User error
+ * if transformers has no such model. */
+error *hf_image_text(const model_config *c, char *const *names, const char *type,
+                     char **out) NODISCARD;
+
 /* NULL if one of the families can express the model, else the feature that none can. */
 const char *hf_lacks(const model_config *c);
 

@@ -6,7 +6,10 @@
  */
 #include "model/hf/hf_internal.h"
 
+#include "base/json.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NAMED(id, name, unset)                                                                     \
@@ -105,14 +108,16 @@ static error *decode_convnext(const hf_source *s, hf_model *m)
 
 /* ---- both ---- */
 
-#define FAMILY(name)                                                                               \
+#define FAMILY(name, class)                                                                        \
     {                                                                                              \
-        .type = #name, .fields = name##_fields,                                                    \
+        .type = #name, .architecture = class, .fields = name##_fields,                             \
         .n_fields = sizeof name##_fields / sizeof *name##_fields, .harmless = name##_harmless,     \
         .decode = decode_##name                                                                    \
     }
 
-static const hf_family families[] = {FAMILY(vit), FAMILY(convnext)};
+enum { VIT, CONVNEXT };
+static const hf_family families[] = {FAMILY(vit, "ViTForImageClassification"),
+                                     FAMILY(convnext, "ConvNextForImageClassification")};
 
 static error *read_model(const hf_source *s, const hf_family *family, model_config *out)
 {
@@ -130,15 +135,90 @@ static error *read_model(const hf_source *s, const hf_family *family, model_conf
     return NULL;
 }
 
+static const hf_family *family_of(const cJSON *json)
+{
+    const char *type = cJSON_GetStringValue(hf_get(&(hf_source){.json = json}, "model_type"));
+    for (size_t i = 0; type && i < sizeof families / sizeof *families; i++)
+        if (!strcmp(type, families[i].type)) return &families[i];
+    return NULL;
+}
+
+bool hf_is_image(const cJSON *json)
+{
+    return family_of(json);
+}
+
 error *hf_image_read(const char *path, const cJSON *json, bool *known, model_config *out)
 {
     const hf_source s = {.path = path, .json = json};
-    const char *type = cJSON_GetStringValue(hf_get(&s, "model_type"));
-    *known = false;
-    for (size_t i = 0; type && i < sizeof families / sizeof *families; i++) {
-        if (strcmp(type, families[i].type)) continue;
-        *known = true;
-        return read_model(&s, &families[i], out);
+    const hf_family *f = family_of(json);
+    *known = f;
+    return f ? read_model(&s, f, out) : NULL;
+}
+
+/* ---- writing ---- */
+
+/* What transformers' models have not; or NULL. */
+static const char *lacks(const model_config *c)
+{
+    model_config plain = *c;
+    if (is_residual_network(c)) return "the blocks of a wide residual network";
+    if (c->image_width != c->image_height) return "images that are not square";
+    if (c->stage[0]) return NULL;
+    if (c->mean_pool) return "--pool mean";
+    plain.bias = (biases)BLOCK_BIASES;
+    plain.bias.qkv = c->bias.qkv;
+    const model_field *other = config_difference(c, &plain);
+    return other ? other->other : NULL;
+}
+
+/* The four numbers; or the first, doubled in each stage. */
+static bool add_list(cJSON *json, const char *name, const int64_t *x, bool doubled)
+{
+    double values[CONV_STAGES];
+    for (int i = 0; i < CONV_STAGES; i++)
+        values[i] = (double)(doubled ? *x << i : x[i]);
+    return json_add(json, name, cJSON_CreateDoubleArray(values, CONV_STAGES));
+}
+
+/* Both ways, as transformers wants it. */
+static bool add_labels(cJSON *json, const model_config *c, char *const *names)
+{
+    cJSON *names_of = cJSON_AddObjectToObject(json, "id2label");
+    cJSON *numbers_of = cJSON_AddObjectToObject(json, "label2id");
+    bool ok = names_of && numbers_of;
+    for (int64_t i = 0; ok && i < c->vocab; i++) {
+        char number[24], label[40];
+        snprintf(number, sizeof number, "%lld", (long long)i);
+        snprintf(label, sizeof label, "LABEL_%lld", (long long)i);
+        const char *name = names ? names[i] : label;
+        ok = cJSON_AddStringToObject(names_of, number, name) &&
+             (cJSON_GetObjectItemCaseSensitive(numbers_of, name) ||
+              cJSON_AddNumberToObject(numbers_of, name, (double)i));
     }
-    return NULL;
+    return ok;
+}
+
+static bool add_all(cJSON *json, const model_config *c, char *const *names, const char *type)
+{
+    const hf_family *f = &families[c->stage[0] ? CONVNEXT : VIT];
+    const hf_model m = {.c = *c, .qkv_bias = c->bias.qkv};
+    cJSON *kinds = cJSON_AddArrayToObject(json, "architectures");
+    return kinds && cJSON_AddItemToArray(kinds, cJSON_CreateString(f->architecture)) &&
+           cJSON_AddStringToObject(json, "model_type", f->type) && hf_write_fields(json, f, &m) &&
+           (!c->stage[0] || (add_list(json, "hidden_sizes", &c->width, true) &&
+                             add_list(json, "depths", c->stage, false))) &&
+           add_labels(json, c, names) && cJSON_AddStringToObject(json, "torch_dtype", type);
+}
+
+error *hf_image_text(const model_config *c, char *const *names, const char *type, char **out)
+{
+    const char *lack = lacks(c);
+    if (lack)
+        return user_error("model %s has %s, which transformers' models of images cannot express",
+                          c->name, lack);
+    cJSON *json = cJSON_CreateObject();
+    *out = json && add_all(json, c, names, type) ? cJSON_Print(json) : NULL;
+    cJSON_Delete(json);
+    return *out ? NULL : user_error("out of memory for config.json");
 }
