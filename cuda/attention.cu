@@ -11,6 +11,26 @@
  * them from the cache */
 #include "cuda/flash.h"
 
+/* A warp's rows of one head, from row0 on, when all keys have been seen: out and lse. */
+template <class T, int ROWS, int CHUNKS>
+static __device__ __forceinline__ void
+finish_rows(const attention_call<T> &a, int64_t bh, int64_t b, int head, int64_t row0, int lane,
+            const float (&sum)[ROWS][CHUNKS], const float (&max)[ROWS], const float (&part)[ROWS])
+{
+    for (int i = 0; i < ROWS; i++) {
+        int64_t row = row0 + i;
+        float total = warp_sum(part[i]);
+        if (row >= a.length) continue;
+        for (int c = 0; c < CHUNKS; c++) {
+            int d = lane + WARP * c;
+            if (d < a.size)
+                narrowed(&a.out[(b * a.length + row) * ld_out(a) + (int64_t)head * a.size + d],
+                         sum[i][c] / total);
+        }
+        if (lane == 0 && a.lse) a.lse[bh * a.length + row] = max[i] + logf(total);
+    }
+}
+
 template <class T, int CHUNKS> __global__ void attention_kernel(attention_call<T> a)
 {
     static constexpr int ROWS = rows_of<CHUNKS>::FORWARD, OWN = ROWS * WARPS;
@@ -61,18 +81,7 @@ template <class T, int CHUNKS> __global__ void attention_kernel(attention_call<T
         __syncwarp();
         add_tile<ROWS, CHUNKS>(sum, p, v, a.size, lane);
     }
-    for (int i = 0; i < ROWS; i++) {
-        int64_t row = row0 + i;
-        float total = warp_sum(part[i]);
-        if (row >= a.length) continue;
-        for (int c = 0; c < CHUNKS; c++) {
-            int d = lane + WARP * c;
-            if (d < a.size)
-                narrowed(&a.out[(b * a.length + row) * ld_out(a) + (int64_t)head * a.size + d],
-                         sum[i][c] / total);
-        }
-        if (lane == 0 && a.lse) a.lse[bh * a.length + row] = max[i] + logf(total);
-    }
+    finish_rows<T, ROWS, CHUNKS>(a, bh, b, head, row0, lane, sum, max, part);
 }
 
 template <class T, int CHUNKS>

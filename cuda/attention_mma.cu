@@ -59,6 +59,23 @@ MMA_FN void soften(float (&s)[S::MT][S::WALK / 8][4], float (&out)[S::MT][S::D /
         }
 }
 
+/* After the last tile: what a lane's rows of out are to be multiplied by; their lse is stored. */
+template <class S>
+MMA_FN void finish_rows(float (&factor)[S::MT][2], const row_state<S::MT> &state, const mma_call &a,
+                        int64_t head, int row, int lane)
+{
+    for (int m = 0; m < S::MT; m++)
+        for (int half = 0; half < 2; half++) {
+            float sum = state.sum[m][half];
+            sum += __shfl_xor_sync(ALL_LANES, sum, 1);
+            sum += __shfl_xor_sync(ALL_LANES, sum, 2);
+            factor[m][half] = 1.0f / sum;
+            int64_t r = row + m * 16 + half * 8 + lane / 4;
+            if (lane % 4 == 0 && r < a.length)
+                a.lse[head * a.length + r] = state.max[m][half] * a.scale + logf(sum);
+        }
+}
+
 template <int D, bool SPECIAL>
 __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
 {
@@ -106,16 +123,7 @@ __global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
         multiply_cols<S::MT, D, S::WALK>(out, s, v, S::PITCH);
     }
     float factor[S::MT][2];
-    for (int m = 0; m < S::MT; m++)
-        for (int half = 0; half < 2; half++) {
-            float sum = state.sum[m][half];
-            sum += __shfl_xor_sync(ALL_LANES, sum, 1);
-            sum += __shfl_xor_sync(ALL_LANES, sum, 2);
-            factor[m][half] = 1.0f / sum;
-            int64_t r = row + m * 16 + half * 8 + lane / 4;
-            if (lane % 4 == 0 && r < a.length)
-                a.lse[at.head * a.length + r] = state.max[m][half] * a.scale + logf(sum);
-        }
+    finish_rows<S>(factor, state, a, at.head, row, lane);
     bf16 *to = a.out + b * a.length * ld_out(a) + (int64_t)head * a.size;
     store_rows<S>(a, to, ld_out(a), row, mine, out, factor);
 }

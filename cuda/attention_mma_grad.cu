@@ -162,6 +162,17 @@ template <class S> MMA_FN int row_of_warp(const mma_position &at)
     return at.first + threadIdx.x / WARP * S::MT * 16;
 }
 
+/* Begins to copy a block's rows of k and v, and with two stages the first tile of its walk. */
+template <class S>
+MMA_FN void copy_keys(bf16 *k, bf16 *v, bf16 *walked, int first, int kv, const query_walk &now,
+                      int64_t b, const mma_call &a)
+{
+    copy_tile<S::D, S::OWN>(k, rows_in_qkv(a, b, a.heads + kv), first, a);
+    copy_tile<S::D, S::OWN>(v, rows_in_qkv(a, b, a.heads + a.kv_heads + kv), first, a);
+    if (S::STAGES == 2) copy_queries<S>(walked, now, b, a);
+    copy_commit();
+}
+
 template <int D, bool DK, bool DV, bool SPECIAL>
 __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
 {
@@ -175,10 +186,7 @@ __global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
     query_walk now = {first, first, kv * sharing};
     int mine = threadIdx.x / WARP * S::MT * 16 * S::PITCH;
     float dk[S::MT][D / 8][4] = {}, dv[S::MT][D / 8][4] = {};
-    copy_tile<D, S::OWN>(k, rows_in_qkv(a, b, a.heads + kv), at.first, a);
-    copy_tile<D, S::OWN>(v, rows_in_qkv(a, b, a.heads + a.kv_heads + kv), at.first, a);
-    if (S::STAGES == 2) copy_queries<S>(walked, now, b, a);
-    copy_commit();
+    copy_keys<S>(k, v, walked, at.first, kv, now, b, a);
     for (int stage = 0; now.head < last; stage ^= S::STAGES - 1) {
         bf16 *q = walked + stage * QUERIES_ROOM<S>, *g = q + S::WALK_TILE;
         const float *lse = (const float *)(g + S::WALK_TILE), *r = lse + S::WALK;

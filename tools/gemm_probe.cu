@@ -81,7 +81,7 @@ static bf16 *numbers(size_t n, unsigned seed, float scale)
 {
     bf16 *p;
     CUDA(cudaMalloc(&p, n * sizeof *p));
-    fill<<<1024, 256, 0, stream>>>(p, n, seed, scale);
+    fill_matrix<<<1024, 256, 0, stream>>>(p, n, seed, scale);
     return p;
 }
 
@@ -156,7 +156,7 @@ static cublasLtMatmulDesc_t describe(const shape *s, const operands *o)
     return m;
 }
 
-static void probe(const shape *s, uint32_t schemes, const char *note)
+static operands make_operands(const shape *s)
 {
     operands o;
     o.ld_x = s->ld_x ? s->ld_x : s->x_transposed ? s->rows : s->inner;
@@ -167,73 +167,130 @@ static void probe(const shape *s, uint32_t schemes, const char *note)
     o.y = numbers((size_t)(s->y_transposed ? s->cols : s->inner) * (size_t)o.ld_y, 2, .05f);
     o.d = numbers(of_d, 3, 1.f), o.c = numbers(of_d, 3, 1.f), o.gelu_of = numbers(of_d, 4, 1.f);
     o.bias = numbers((size_t)(s->rows > s->cols ? s->rows : s->cols), 5, 1.f);
-    cublasLtMatmulDesc_t m = describe(s, &o);
-    cublasLtMatrixLayout_t a, b, d;
+    return o;
+}
+
+static void free_operands(operands *o)
+{
+    for (bf16 *p : {o->x, o->y, o->d, o->c, o->gelu_of, o->bias})
+        CUDA(cudaFree(p));
+}
+
+/* What cublasLt is told of a product, and the algorithms that it suggests. */
+typedef struct {
+    cublasLtMatmulDesc_t m;
+    cublasLtMatrixLayout_t x, y, d;
+    cublasLtMatmulHeuristicResult_t found[ALGORITHMS];
+    int n; /* found */
+    cublasStatus_t status;
+} request;
+
+static void open_request(request *q, const shape *s, const operands *o, uint32_t schemes)
+{
     cublasLtMatmulPreference_t preference;
-    cublasLtMatmulHeuristicResult_t r[ALGORITHMS];
-    int n = 0, best = -1, split = 0, scheme = 0;
-    MatrixLayoutCreate(&a, CUDA_R_16BF, (uint64_t)(s->y_transposed ? s->inner : s->cols),
-                       (uint64_t)(s->y_transposed ? s->cols : s->inner), o.ld_y);
-    MatrixLayoutCreate(&b, CUDA_R_16BF, (uint64_t)(s->x_transposed ? s->rows : s->inner),
-                       (uint64_t)(s->x_transposed ? s->inner : s->rows), o.ld_x);
-    MatrixLayoutCreate(&d, CUDA_R_16BF, (uint64_t)s->cols, (uint64_t)s->rows, o.ld_d);
+    q->m = describe(s, o), q->n = 0;
+    MatrixLayoutCreate(&q->y, CUDA_R_16BF, (uint64_t)(s->y_transposed ? s->inner : s->cols),
+                       (uint64_t)(s->y_transposed ? s->cols : s->inner), o->ld_y);
+    MatrixLayoutCreate(&q->x, CUDA_R_16BF, (uint64_t)(s->x_transposed ? s->rows : s->inner),
+                       (uint64_t)(s->x_transposed ? s->inner : s->rows), o->ld_x);
+    MatrixLayoutCreate(&q->d, CUDA_R_16BF, (uint64_t)s->cols, (uint64_t)s->rows, o->ld_d);
     MatmulPreferenceCreate(&preference);
     MatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE,
                                  sizeof WORKSPACE);
     MatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes,
                                  sizeof schemes);
-    cublasStatus_t status =
-        MatmulAlgoGetHeuristic(handle, m, a, b, d, d, preference, ALGORITHMS, r, &n);
-    float alpha = 1, beta = s->adds ? 1 : 0, first_ms = 0, best_ms = 0;
-    double off = -1;
+    q->status = MatmulAlgoGetHeuristic(handle, q->m, q->y, q->x, q->d, q->d, preference, ALGORITHMS,
+                                       q->found, &q->n);
+    MatmulPreferenceDestroy(preference);
+}
+
+static void close_request(request *q)
+{
+    MatmulDescDestroy(q->m);
+    for (cublasLtMatrixLayout_t layout : {q->x, q->y, q->d})
+        MatrixLayoutDestroy(layout);
+}
+
+static cublasStatus_t multiply_by(const request *q, const shape *s, const operands *o,
+                                  int algorithm)
+{
+    float alpha = 1, beta = s->adds ? 1 : 0;
+    const cublasLtMatmulHeuristicResult_t *by = &q->found[algorithm];
+    return Matmul(handle, q->m, &alpha, o->y, q->y, o->x, q->x, &beta, s->apart ? o->c : o->d, q->d,
+                  o->d, q->d, &by->algo, workspace, by->workspaceSize, stream);
+}
+
+/* Milliseconds of one product. */
+static float time_of(const request *q, const shape *s, const operands *o, int algorithm)
+{
     cudaEvent_t begin, end;
+    float ms;
     CUDA(cudaEventCreate(&begin));
     CUDA(cudaEventCreate(&end));
-    for (int i = 0; i < n; i++) {
-        auto run = [&] {
-            return Matmul(handle, m, &alpha, o.y, a, o.x, b, &beta, s->apart ? o.c : o.d, d, o.d, d,
-                          &r[i].algo, workspace, r[i].workspaceSize, stream);
-        };
+    CUDA(cudaEventRecord(begin, stream));
+    for (int k = 0; k < TIMES; k++)
+        multiply_by(q, s, o, algorithm);
+    CUDA(cudaEventRecord(end, stream));
+    CUDA(cudaEventSynchronize(end));
+    CUDA(cudaEventElapsedTime(&ms, begin, end));
+    CUDA(cudaEventDestroy(begin));
+    CUDA(cudaEventDestroy(end));
+    return ms / (float)TIMES;
+}
+
+static int config_of(const request *q, cublasLtMatmulAlgoConfigAttributes_t which)
+{
+    int value = 0;
+    MatmulAlgoConfigGetAttribute(&q->found[0].algo, which, &value, sizeof value, NULL);
+    return value;
+}
+
+/* What is asked of a product. */
+typedef struct {
+    float first_ms, best_ms;
+    int best, split, scheme;
+    double off; /* -1: not looked at */
+} answer;
+
+static answer try_algorithms(request *q, const shape *s, const operands *o)
+{
+    answer a = {0, 0, -1, 0, 0, -1};
+    for (int i = 0; i < q->n; i++) {
         CUDA(cudaStreamSynchronize(stream));
-        cublasStatus_t refused = run();
-        if (i == 0) status = refused;
+        cublasStatus_t refused = multiply_by(q, s, o, i);
+        if (i == 0) q->status = refused;
         if (refused) continue;
         CUDA(cudaStreamSynchronize(stream));
         if (i == 0) {
-            if (s->with == PLAIN || s->with == BIAS || s->with == BGRADB) off = error_of(s, &o);
-            MatmulAlgoConfigGetAttribute(&r[0].algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &split,
-                                         sizeof split, NULL);
-            MatmulAlgoConfigGetAttribute(&r[0].algo, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &scheme,
-                                         sizeof scheme, NULL);
+            if (s->with == PLAIN || s->with == BIAS || s->with == BGRADB) a.off = error_of(s, o);
+            a.split = config_of(q, CUBLASLT_ALGO_CONFIG_SPLITK_NUM);
+            a.scheme = config_of(q, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME);
         }
-        float ms;
-        CUDA(cudaEventRecord(begin, stream));
-        for (int k = 0; k < TIMES; k++)
-            run();
-        CUDA(cudaEventRecord(end, stream));
-        CUDA(cudaEventSynchronize(end));
-        CUDA(cudaEventElapsedTime(&ms, begin, end));
-        ms /= (float)TIMES;
-        if (i == 0) first_ms = ms;
-        if (best < 0 || ms < best_ms) best_ms = ms, best = i;
+        float ms = time_of(q, s, o, i);
+        if (i == 0) a.first_ms = ms;
+        if (a.best < 0 || ms < a.best_ms) a.best_ms = ms, a.best = i;
     }
+    return a;
+}
+
+static void probe(const shape *s, uint32_t schemes, const char *note)
+{
+    operands o = make_operands(s);
+    request q;
+    open_request(&q, s, &o, schemes);
+    answer a = try_algorithms(&q, s, &o);
     double flop = 2. * (double)s->rows * (double)s->cols * (double)s->inner / 1e9;
+    double first = a.first_ms, best = a.best_ms;
     printf("{\"product\":\"%s\",\"note\":\"%s\",\"rows\":%ld,\"cols\":%ld,\"inner\":%ld,"
            "\"status\":%d,\"algorithms\":%d,\"first_ms\":%.4f,\"first_tflops\":%.0f,"
            "\"best_ms\":%.4f,\"best_tflops\":%.0f,\"best\":%d,\"split\":%d,\"reduction\":%d,"
            "\"off\":%.2f}\n",
-           s->name, note, s->rows, s->cols, s->inner, (int)status, n, (double)first_ms,
-           first_ms > 0 ? flop / (double)first_ms : 0, (double)best_ms,
-           best_ms > 0 ? flop / (double)best_ms : 0, best, split, scheme, off);
+           s->name, note, s->rows, s->cols, s->inner, (int)q.status, q.n, first,
+           first > 0 ? flop / first : 0, best, best > 0 ? flop / best : 0, a.best, a.split,
+           a.scheme, a.off);
     fflush(stdout);
-    MatmulPreferenceDestroy(preference);
-    MatmulDescDestroy(m);
-    for (cublasLtMatrixLayout_t layout : {a, b, d})
-        MatrixLayoutDestroy(layout);
-    for (bf16 *p : {o.x, o.y, o.d, o.c, o.gelu_of, o.bias})
-        CUDA(cudaFree(p));
-    CUDA(cudaEventDestroy(begin));
-    CUDA(cudaEventDestroy(end));
+    close_request(&q);
+    free_operands(&o);
 }
 
 static void open_library(void)
