@@ -52,9 +52,11 @@ ssize_t __wrap_pwrite(int fd, const void *from, size_t n, off_t at)
     return fault_strikes("pwrite", FAULT_OUTPUT) ? -1 : __real_pwrite(fd, from, fault_part(n), at);
 }
 
+/* Not done: no run here loses power, and a disk took half of the time for it. */
 int __wrap_fsync(int fd)
 {
-    return fault_strikes("fsync", FAULT_OUTPUT) ? -1 : __real_fsync(fd);
+    if (fault_strikes("fsync", FAULT_OUTPUT)) return -1;
+    return fcntl(fd, F_GETFD) < 0 ? -1 : 0;
 }
 
 /* The descriptor is gone after a close that fails. */
