@@ -15,6 +15,7 @@
 #include "base/command_line.h"
 #include "base/descriptors.h"
 #include "base/files.h"
+#include "base/kept_heap.h"
 #include "base/process_memory.h"
 #include "train/choose_attention.h"
 #include "train/choose_device.h"
@@ -272,6 +273,7 @@ int main(int argc, char **argv)
     char *room[3], **words = command_line_words(&argc, argv, room);
     error *e = descriptors_fill(true); /* a plan is the result; what a run prints may be lost */
     if (e) return error_report(the_task->kind->program, e);
+    heap_keep();
     e = options_parse(the_task, argc, words, &o);
     if (!e) e = ranks_start(&o, &parent, &theirs);
     if (!e && parent) {

@@ -18,6 +18,7 @@
 #include "base/command_line.h"
 #include "base/descriptors.h"
 #include "base/files.h"
+#include "base/kept_heap.h"
 #include "base/shown.h"
 #include "cpu/cpu.h"
 #include "data/images/image_source.h"
@@ -487,6 +488,7 @@ static void tell_rest(session *s)
 static error *run_session(session *s)
 {
     TRY(descriptors_fill(true));
+    heap_keep();
     TRY(open_model(s));
     TRY(open_data(s));
     TRY(s->o->eval ? evaluate(s) : name_all(s));

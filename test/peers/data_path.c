@@ -5,6 +5,7 @@
  *
  * One thread; prints images per second of its processor time.
  */
+#include "base/kept_heap.h"
 #include "data/images/image_source.h"
 
 #include <stdio.h>
@@ -58,6 +59,7 @@ static error *run(const char *dir, int64_t size, double seconds)
 int main(int argc, char **argv)
 {
     if (argc != 4) return error_report("data_path", user_error("data_path DIR SIZE SECONDS"));
+    heap_keep(); /* as train_vit does */
     error *e = run(argv[1], strtoll(argv[2], NULL, 10), strtod(argv[3], NULL));
     return e ? error_report("data_path", e) : 0;
 }
