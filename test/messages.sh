@@ -92,7 +92,7 @@ says 'a larger --vocab than the model has' 'e.vocab has 310 tokens, the model in
 # ---- names with control characters ----
 
 odd=$'a\e[31mb\n\tc'
-says 'a name with control characters' 'a.x1b\[31mb.x0a.x09c cannot be opened' generate --load "$odd" --vocab d.vocab --prompt a
+says 'a name with control characters' 'a.x1b\[31mb.x0a.x09c cannot be read' generate --load "$odd" --vocab d.vocab --prompt a
 mkdir -p "p/$odd" p/z
 cp "$root"/README.md "p/$odd/$odd.txt"
 says 'a class with them' ".*x1b\[31mb.x0a" train_vit --model vit-nano/4 --device cpu --threads 1 --train-data p --out q
